@@ -1,0 +1,9 @@
+#!/bin/bash
+# Stops the brokers that run on this machine, barnabas or Apache's.
+pids=$(pgrep -x barnabas || true)
+pids="$pids $(pgrep -f 'java.*kafka\.Kafka' || true)"
+[ -n "${pids// /}" ] || {
+    echo "No kafka server to stop"
+    exit 1
+}
+kill -s "${SIGNAL:-TERM}" $pids

@@ -1,0 +1,61 @@
+#include "base/bytes.h"
+
+int str_cmp(struct str a, struct str b)
+{
+    int32_t common = MIN(a.len, b.len);
+    int order = common > 0 ? memcmp(a.p, b.p, (size_t)common) : 0;
+    if (order != 0)
+        return order;
+    if (a.len != b.len)
+        return a.len < b.len ? -1 : 1;
+    return (a.p != NULL) - (b.p != NULL);
+}
+
+size_t uvarlong_get(const uint8_t *p, size_t len, uint64_t *out)
+{
+    uint64_t v = 0;
+    for (size_t i = 0; i < len && i < 10; i++) {
+        v |= (uint64_t)(p[i] & 0x7f) << (7 * i);
+        if ((p[i] & 0x80) == 0) {
+            if (i == 9 && p[i] > 1)
+                return 0;
+            *out = v;
+            return i + 1;
+        }
+    }
+    return 0;
+}
+
+size_t uvarint_get(const uint8_t *p, size_t len, uint32_t *out)
+{
+    uint64_t v = 0;
+    size_t n = uvarlong_get(p, MIN(len, 5), &v);
+    if (n == 0 || v > UINT32_MAX)
+        return 0;
+    *out = (uint32_t)v;
+    return n;
+}
+
+size_t uvarlong_put(uint8_t *p, uint64_t v)
+{
+    size_t n = 0;
+    while (v >= 0x80) {
+        p[n++] = (uint8_t)(v | 0x80);
+        v >>= 7;
+    }
+    p[n++] = (uint8_t)v;
+    return n;
+}
+
+size_t uvarint_put(uint8_t *p, uint32_t v)
+{
+    return uvarlong_put(p, v);
+}
+
+size_t uvarlong_size(uint64_t v)
+{
+    size_t n = 1;
+    for (; v >= 0x80; v >>= 7)
+        n++;
+    return n;
+}

@@ -1,0 +1,113 @@
+/*
+ * Slices and byte order. A slice points into memory that somebody else owns (a request's buffer,
+ * an arena, a literal); it is never freed through the slice and ends with its owner.
+ * A NULL pointer is Kafka's null; an empty slice has a non-NULL pointer and length 0.
+ */
+#ifndef BARNABAS_BYTES_H
+#define BARNABAS_BYTES_H
+
+#include "base/base.h"
+
+struct str { /* text, UTF-8 unless said otherwise, not NUL-terminated */
+    const char *p;
+    int32_t len;
+};
+
+struct bytes {
+    const uint8_t *p;
+    int32_t len;
+};
+
+/* For printf: printf("%.*s", STR_ARGS(s)). */
+#define STR_ARGS(s) (int)(s).len, ((s).p ? (s).p : "")
+#define STR_NULL ((struct str){NULL, 0})
+#define STR_LIT(lit) ((struct str){(lit), (int32_t)sizeof(lit) - 1})
+
+static inline struct str str_of(const char *s)
+{
+    return (struct str){s, s ? (int32_t)strlen(s) : 0};
+}
+
+static inline bool str_eq(struct str a, struct str b)
+{
+    return a.len == b.len && (a.p == NULL) == (b.p == NULL) &&
+           (a.len == 0 || memcmp(a.p, b.p, (size_t)a.len) == 0);
+}
+
+static inline bool str_is(struct str a, const char *s)
+{
+    return str_eq(a, str_of(s));
+}
+
+/* Order by bytes, as Kafka sorts topic names; null sorts first. */
+int str_cmp(struct str a, struct str b);
+
+static inline bool bytes_eq(struct bytes a, struct bytes b)
+{
+    return a.len == b.len && (a.p == NULL) == (b.p == NULL) &&
+           (a.len == 0 || memcmp(a.p, b.p, (size_t)a.len) == 0);
+}
+
+static inline uint16_t be16_get(const void *p)
+{
+    uint16_t v;
+    memcpy(&v, p, sizeof(v));
+    return __builtin_bswap16(v);
+}
+
+static inline uint32_t be32_get(const void *p)
+{
+    uint32_t v;
+    memcpy(&v, p, sizeof(v));
+    return __builtin_bswap32(v);
+}
+
+static inline uint64_t be64_get(const void *p)
+{
+    uint64_t v;
+    memcpy(&v, p, sizeof(v));
+    return __builtin_bswap64(v);
+}
+
+static inline void be16_put(void *p, uint16_t v)
+{
+    v = __builtin_bswap16(v);
+    memcpy(p, &v, sizeof(v));
+}
+
+static inline void be32_put(void *p, uint32_t v)
+{
+    v = __builtin_bswap32(v);
+    memcpy(p, &v, sizeof(v));
+}
+
+static inline void be64_put(void *p, uint64_t v)
+{
+    v = __builtin_bswap64(v);
+    memcpy(p, &v, sizeof(v));
+}
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "byte order helpers assume little endian");
+
+/*
+ * Variable-length integers of the wire (unsigned LEB128; signed ones zigzag first).
+ * The readers take at most `len` bytes at `p` and return the bytes used, or 0 when the number is
+ * cut off or longer than its type allows. The writers need 5 or 10 bytes and return those used.
+ */
+size_t uvarint_get(const uint8_t *p, size_t len, uint32_t *out);
+size_t uvarlong_get(const uint8_t *p, size_t len, uint64_t *out);
+size_t uvarint_put(uint8_t *p, uint32_t v);
+size_t uvarlong_put(uint8_t *p, uint64_t v);
+size_t uvarlong_size(uint64_t v);
+
+static inline uint64_t zigzag(int64_t v)
+{
+    return ((uint64_t)v << 1) ^ (uint64_t)(v >> 63);
+}
+
+static inline int64_t unzigzag(uint64_t v)
+{
+    return (int64_t)(v >> 1) ^ -(int64_t)(v & 1);
+}
+
+#endif

@@ -1,0 +1,209 @@
+#include "base/loop.h"
+
+#include <ev.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+
+struct loop {
+    struct ev_loop *ev;
+    struct ev_async wake;
+    char name[16];
+    pthread_mutex_t lock; /* guards the mailbox */
+    struct message *first, **last;
+    bool stopping;
+};
+
+static _Thread_local struct loop *current;
+
+_Static_assert(sizeof(struct ev_io) <= sizeof(struct loop_opaque), "watcher storage too small");
+_Static_assert(sizeof(struct ev_timer) <= sizeof(struct loop_opaque), "watcher storage too small");
+
+static struct message *mailbox_take(struct loop *loop)
+{
+    pthread_mutex_lock(&loop->lock);
+    struct message *first = loop->first;
+    loop->first = NULL;
+    loop->last = &loop->first;
+    pthread_mutex_unlock(&loop->lock);
+    return first;
+}
+
+static void mailbox_drain(struct ev_loop *ev, struct ev_async *w, int events UNUSED)
+{
+    struct loop *loop = CONTAINER_OF(w, struct loop, wake);
+    struct message *m = mailbox_take(loop);
+    while (m != NULL) {
+        struct message *next = m->next;
+        m->deliver(m);
+        m = next;
+    }
+    pthread_mutex_lock(&loop->lock);
+    bool stopping = loop->stopping;
+    pthread_mutex_unlock(&loop->lock);
+    if (stopping)
+        ev_break(ev, EVBREAK_ALL);
+}
+
+struct loop *loop_new(const char *name)
+{
+    struct loop *loop = xcalloc(1, sizeof(*loop));
+    loop->ev = ev_loop_new(EVFLAG_AUTO);
+    ensure(loop->ev != NULL);
+    snprintf(loop->name, sizeof(loop->name), "%s", name);
+    pthread_mutex_init(&loop->lock, NULL);
+    loop->last = &loop->first;
+    ev_async_init(&loop->wake, mailbox_drain);
+    ev_async_start(loop->ev, &loop->wake);
+    return loop;
+}
+
+void loop_free(struct loop *loop)
+{
+    if (loop == NULL)
+        return;
+    mailbox_drain(loop->ev, &loop->wake, 0);
+    ev_loop_destroy(loop->ev);
+    pthread_mutex_destroy(&loop->lock);
+    free(loop);
+}
+
+const char *loop_name(const struct loop *loop)
+{
+    return loop->name;
+}
+
+struct loop *loop_current(void)
+{
+    return current;
+}
+
+void loop_run(struct loop *loop)
+{
+    ensure(current == NULL);
+    current = loop;
+    pthread_setname_np(pthread_self(), loop->name);
+    ev_run(loop->ev, 0);
+    current = NULL;
+}
+
+static void add_message(struct loop *loop, struct message *m, bool stop)
+{
+    pthread_mutex_lock(&loop->lock);
+    bool was_empty = loop->first == NULL;
+    if (m != NULL) {
+        m->next = NULL;
+        *loop->last = m;
+        loop->last = &m->next;
+    }
+    loop->stopping |= stop;
+    pthread_mutex_unlock(&loop->lock);
+    if (was_empty || stop)
+        ev_async_send(loop->ev, &loop->wake);
+}
+
+void loop_stop(struct loop *loop)
+{
+    add_message(loop, NULL, true);
+}
+
+void loop_post(struct loop *loop, struct message *m)
+{
+    ensure(m->deliver != NULL);
+    add_message(loop, m, false);
+}
+
+static struct ev_timer *timer_ev(struct timer *t)
+{
+    return (struct ev_timer *)(void *)&t->ev;
+}
+
+static void on_timer(struct ev_loop *ev UNUSED, struct ev_timer *w, int events UNUSED)
+{
+    struct timer *t = (struct timer *)(void *)w;
+    t->fire(t);
+}
+
+void timer_init(struct timer *t, struct loop *loop, void (*fire)(struct timer *self))
+{
+    *t = (struct timer){.loop = loop, .fire = fire};
+    ev_init(timer_ev(t), on_timer);
+}
+
+void timer_start(struct timer *t, int64_t ms)
+{
+    ensure(current == NULL || current == t->loop);
+    struct ev_timer *w = timer_ev(t);
+    ev_timer_stop(t->loop->ev, w);
+    ev_now_update(t->loop->ev);
+    ev_timer_set(w, (double)MAX(ms, (int64_t)0) / 1000.0, 0.);
+    ev_timer_start(t->loop->ev, w);
+}
+
+void timer_stop(struct timer *t)
+{
+    if (t->loop != NULL)
+        ev_timer_stop(t->loop->ev, timer_ev(t));
+}
+
+bool timer_is_running(const struct timer *t)
+{
+    return ev_is_active((const struct ev_timer *)(const void *)&t->ev);
+}
+
+static struct ev_io *watch_ev(struct watch *w)
+{
+    return (struct ev_io *)(void *)&w->ev;
+}
+
+static void on_io(struct ev_loop *ev UNUSED, struct ev_io *io, int events)
+{
+    struct watch *w = (struct watch *)(void *)io;
+    w->ready(w, (events & EV_READ ? WATCH_READ : 0) | (events & EV_WRITE ? WATCH_WRITE : 0));
+}
+
+void watch_init(struct watch *w, struct loop *loop, int fd,
+                void (*ready)(struct watch *self, int events))
+{
+    *w = (struct watch){.loop = loop, .ready = ready};
+    ev_io_init(watch_ev(w), on_io, fd, EV_NONE);
+}
+
+void watch_set(struct watch *w, int events)
+{
+    if (events == w->events)
+        return; /* also one that was never initialised */
+    ensure(current == NULL || current == w->loop);
+    struct ev_io *io = watch_ev(w);
+    ev_io_stop(w->loop->ev, io);
+    w->events = events;
+    ev_io_modify(io, (events & WATCH_READ ? EV_READ : 0) | (events & WATCH_WRITE ? EV_WRITE : 0));
+    if (events != WATCH_NONE)
+        ev_io_start(w->loop->ev, io);
+}
+
+static void *thread_main(void *arg)
+{
+    loop_run(arg);
+    return NULL;
+}
+
+void loop_thread_start(struct loop_thread *t, struct loop *loop)
+{
+    sigset_t all, old;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &old); /* signals belong to the main thread */
+    t->loop = loop;
+    int rc = pthread_create(&t->thread, NULL, thread_main, loop);
+    ensure(rc == 0);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+}
+
+void loop_thread_join(struct loop_thread *t)
+{
+    if (t->loop == NULL)
+        return;
+    loop_stop(t->loop);
+    pthread_join(t->thread, NULL);
+    t->loop = NULL;
+}

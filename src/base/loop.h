@@ -1,0 +1,75 @@
+/*
+ * An event loop: one thread, its timers, its file descriptors and its mailbox. The only file that
+ * knows libev is loop.c; simulated runs link another one with virtual time.
+ *
+ * Everything but loop_post() and loop_stop() is called on the loop's own thread, or before that thread
+ * runs. Callbacks run on the loop's thread, one at a time.
+ */
+#ifndef BARNABAS_LOOP_H
+#define BARNABAS_LOOP_H
+
+#include "base/base.h"
+
+struct loop;
+
+struct loop *loop_new(const char *name);
+void loop_free(struct loop *loop);
+const char *loop_name(const struct loop *loop);
+/* Makes the calling thread the loop's thread and serves until loop_stop(). */
+void loop_run(struct loop *loop);
+void loop_stop(struct loop *loop); /* any thread */
+/* The loop whose thread this is, or NULL. */
+struct loop *loop_current(void);
+
+/*
+ * A message to a loop: embed it, set `deliver`, post it. It is delivered once, in the order of the posts
+ * of each sender, on the receiver's thread, which then owns it.
+ */
+struct message {
+    struct message *next;
+    void (*deliver)(struct message *self);
+};
+
+void loop_post(struct loop *loop, struct message *m); /* any thread */
+
+/* Storage of libev's watchers, big enough for either kind. */
+struct loop_opaque {
+    _Alignas(8) char data[72];
+};
+
+/* A one-shot timer. Zeroed and initialised, it costs nothing until started. */
+struct timer {
+    struct loop_opaque ev;
+    struct loop *loop;
+    void (*fire)(struct timer *self);
+};
+
+void timer_init(struct timer *t, struct loop *loop, void (*fire)(struct timer *self));
+void timer_start(struct timer *t, int64_t ms); /* starts over if running */
+void timer_stop(struct timer *t);
+bool timer_is_running(const struct timer *t);
+
+enum { WATCH_NONE = 0, WATCH_READ = 1, WATCH_WRITE = 2 };
+
+/* Readiness of a file descriptor, level-triggered. The descriptor stays the caller's. */
+struct watch {
+    struct loop_opaque ev;
+    struct loop *loop;
+    void (*ready)(struct watch *self, int events);
+    int events; /* what is being watched */
+};
+
+void watch_init(struct watch *w, struct loop *loop, int fd,
+                void (*ready)(struct watch *self, int events));
+void watch_set(struct watch *w, int events); /* WATCH_NONE stops */
+
+/* A thread that runs a loop. */
+struct loop_thread {
+    struct loop *loop;
+    unsigned long thread;
+};
+
+void loop_thread_start(struct loop_thread *t, struct loop *loop);
+void loop_thread_join(struct loop_thread *t); /* stops the loop first */
+
+#endif

@@ -1,0 +1,29 @@
+#include "base/region.h"
+
+#include <unistd.h>
+
+struct file_ref *file_ref_new(int fd)
+{
+    struct file_ref *f = xmalloc(sizeof(*f));
+    f->fd = fd;
+    atomic_init(&f->refs, 1);
+    return f;
+}
+
+void file_ref_get(struct file_ref *f)
+{
+    int before = atomic_fetch_add_explicit(&f->refs, 1, memory_order_relaxed);
+    ensure(before > 0);
+}
+
+void file_ref_put(struct file_ref *f)
+{
+    if (f == NULL)
+        return;
+    int before = atomic_fetch_sub_explicit(&f->refs, 1, memory_order_acq_rel);
+    ensure(before > 0);
+    if (before == 1) {
+        close(f->fd);
+        free(f);
+    }
+}

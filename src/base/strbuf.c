@@ -1,0 +1,65 @@
+#include "base/strbuf.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+void strbuf_deinit(struct strbuf *b)
+{
+    free(b->p);
+    *b = (struct strbuf){0};
+}
+
+void strbuf_clear(struct strbuf *b)
+{
+    b->len = 0;
+    if (b->p != NULL)
+        b->p[0] = '\0';
+}
+
+void *strbuf_extend(struct strbuf *b, size_t len)
+{
+    b->p = xgrow(b->p, b->len + len + 1, &b->cap, 1);
+    char *at = b->p + b->len;
+    b->len += len;
+    b->p[b->len] = '\0';
+    return at;
+}
+
+void strbuf_add(struct strbuf *b, const void *data, size_t len)
+{
+    void *at = strbuf_extend(b, len);
+    if (len > 0)
+        memcpy(at, data, len);
+}
+
+void strbuf_puts(struct strbuf *b, const char *s)
+{
+    strbuf_add(b, s, strlen(s));
+}
+
+void strbuf_str(struct strbuf *b, struct str s)
+{
+    strbuf_add(b, s.p, (size_t)s.len);
+}
+
+void strbuf_printf(struct strbuf *b, const char *fmt, ...)
+{
+    va_list args, again;
+    va_start(args, fmt);
+    va_copy(again, args);
+    int n = vsnprintf(NULL, 0, fmt, args);
+    va_end(args);
+    ensure(n >= 0);
+    char *at = strbuf_extend(b, (size_t)n);
+    vsnprintf(at, (size_t)n + 1, fmt, again);
+    va_end(again);
+}
+
+char *strbuf_take(struct strbuf *b)
+{
+    if (b->p == NULL)
+        return xstrdup("");
+    char *text = b->p;
+    *b = (struct strbuf){0};
+    return text;
+}

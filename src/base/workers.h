@@ -1,0 +1,23 @@
+/*
+ * Threads for work that may block: opening, recovery, fsync, cold reads, deletion. A job runs on some
+ * worker; then, if it names a home loop, its message is delivered there.
+ */
+#ifndef BARNABAS_WORKERS_H
+#define BARNABAS_WORKERS_H
+
+#include "base/loop.h"
+
+struct job {
+    struct message done; /* posted to `home` after run(); set done.deliver when home is set */
+    struct loop *home;   /* NULL: run() is the last to touch the job */
+    void (*run)(struct job *self);
+    struct job *next;
+};
+
+struct workers;
+
+struct workers *workers_new(int threads);
+void workers_free(struct workers *w); /* runs what was submitted, then joins */
+void workers_submit(struct workers *w, struct job *job); /* any thread */
+
+#endif

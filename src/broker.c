@@ -1,0 +1,520 @@
+/*
+ * The main thread is the control loop. Starting is a chain of steps, each called when the one before has
+ * answered: ZooKeeper, cluster id, broker id, settings, logs, sockets, registration, controller. Stopping goes
+ * the way back.
+ */
+#include "broker.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/logger.h"
+#include "server/server.h"
+
+enum { SHUTDOWN_RETRY_MS = 5000, QUIET_CHECK_MS = 2, QUIET_CHECKS = 2500 };
+
+struct broker {
+    struct services services;
+    const struct broker_config *config;
+    struct loop *control;
+    struct loop_thread coordinator;
+    struct wake_queue **wake_queues;
+    struct timer patience; /* with ZooKeeper at start, with the controller at the end */
+    struct watch signals;
+    int signal_fd;
+    struct member_call member;
+    struct endpoint *endpoints; /* to be registered */
+    struct job load;
+    struct fail load_fail;
+    bool load_ok, serving, stopping, registering;
+    struct shutdown_call shutdown;
+    struct arena shutdown_arena;
+    struct message resignation;
+    int exit_code, quiet_checks;
+    bool leaving;
+};
+
+static void leave(struct broker *b);
+
+static void give_up(struct broker *b, const char *why)
+{
+    log_fatal("%s", why);
+    b->exit_code = 1;
+    leave(b);
+}
+
+/* ---- Callbacks of the parts ---- */
+
+static void topic_overrides(void *ctx, const char *topic, struct topic_config *config)
+{
+    struct broker *b = ctx;
+    topic_configs_get(b->services.topic_configs, topic, config);
+}
+
+struct leadership { /* news for the coordinator loop */
+    struct message message;
+    struct broker *broker;
+    int32_t partition, epoch; /* epoch -1: resigned */
+};
+
+static void deliver_leadership(struct message *m)
+{
+    struct leadership *l = CONTAINER_OF(m, struct leadership, message);
+    struct group_coordinator *groups = l->broker->services.groups;
+    if (l->epoch >= 0)
+        group_partition_elected(groups, l->partition, l->epoch);
+    else
+        group_partition_resigned(groups, l->partition);
+    free(l);
+}
+
+static void post_leadership(struct broker *b, const char *topic, int32_t partition, int32_t epoch)
+{
+    if (strcmp(topic, "__consumer_offsets") != 0)
+        return;
+    struct leadership *l = xcalloc(1, sizeof(*l));
+    *l = (struct leadership){{.deliver = deliver_leadership}, b, partition, epoch};
+    loop_post(b->services.coordinator_loop, &l->message);
+}
+
+static void became_leader(void *ctx, struct partition *p, int32_t leader_epoch)
+{
+    post_leadership(ctx, partition_topic(p), partition_index(p), leader_epoch);
+}
+
+static void resigned(void *ctx, const char *topic, int32_t index)
+{
+    post_leadership(ctx, topic, index, -1);
+}
+
+static void topic_config_changed(void *ctx, const char *topic)
+{
+    struct broker *b = ctx;
+    struct topic_config config;
+    topic_configs_get(b->services.topic_configs, topic, &config);
+    log_manager_configure(b->services.logs, topic, &config);
+}
+
+static void dir_failed(void *ctx UNUSED, const char *dir, const char *why)
+{
+    /* The one directory there may be is gone: nothing can be served, and no promise kept. */
+    log_fatal("Shutting down, because log directory %s has failed: %s", dir, why);
+    _exit(1);
+}
+
+/* ---- Starting, last step first ---- */
+
+static void on_registered(struct member_call *call, bool ok)
+{
+    struct broker *b = CONTAINER_OF(call, struct broker, member);
+    b->registering = false;
+    if (b->stopping || b->leaving)
+        return;
+    if (!ok) {
+        give_up(b, call->fail.text);
+        return;
+    }
+    b->services.broker_epoch = call->epoch;
+    log_info("Registered broker %" PRId32 " with epoch %" PRId64, b->services.broker_id, call->epoch);
+    controller_start(b->services.controller);
+    if (b->serving)
+        return;
+    b->serving = true;
+    net_server_start(b->services.net);
+    log_info("[KafkaServer id=%" PRId32 "] started", b->services.broker_id);
+}
+
+static void register_broker(struct broker *b)
+{
+    const struct listener_list *advertised = &b->config->advertised_listeners;
+    static const char *const protocols[] = {"PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"};
+    free(b->endpoints);
+    b->endpoints = xcalloc((size_t)advertised->count, sizeof(*b->endpoints));
+    for (int i = 0; i < advertised->count; i++) {
+        const struct listener *l = &advertised->items[i];
+        int port = l->port;
+        for (int k = 0; port == 0 && k < b->config->listeners.count; k++)
+            if (strcmp(b->config->listeners.items[k].name, l->name) == 0)
+                port = net_server_port(b->services.net, k);
+        b->endpoints[i] = (struct endpoint){l->name, protocols[l->protocol], l->host, port};
+    }
+    b->member.done = on_registered;
+    b->member.registration = (struct registration){.id = b->services.broker_id,
+                                                   .endpoints = b->endpoints,
+                                                   .endpoint_count = advertised->count,
+                                                   .rack = b->config->broker_rack};
+    b->registering = true;
+    b->member.loop = b->control;
+    b->member.waiting = false;
+    /* The server rounds the time-out up to its ticks, and looks at its sessions once a tick. */
+    b->member.patience_ms = 2 * (int64_t)b->config->zookeeper_session_timeout_ms;
+    member_register(&b->member);
+}
+
+static void make_views(struct broker *b)
+{
+    int n = net_server_loop_count(b->services.net);
+    struct loop **loops = xcalloc((size_t)n + 2, sizeof(*loops));
+    b->wake_queues = xcalloc((size_t)n + 1, sizeof(*b->wake_queues));
+    for (int i = 0; i < n; i++) {
+        loops[i] = net_server_loop(b->services.net, i);
+        b->wake_queues[i] = wake_queue_new(loops[i]);
+    }
+    loops[n] = b->control;
+    loops[n + 1] = b->services.coordinator_loop;
+    b->services.wake_queues = b->wake_queues;
+    b->services.board = view_board_new(loops, n + 2);
+    free(loops);
+}
+
+static void open_for_business(struct broker *b)
+{
+    struct fail fail;
+    struct net_handler handler = server_handler(&b->services);
+    b->services.net = net_server_new(b->config, b->services.workers, &handler, &fail);
+    if (b->services.net == NULL) {
+        give_up(b, fail.text);
+        return;
+    }
+    make_views(b);
+    b->services.fetch_sessions = fetch_sessions_new(b->config->max_incremental_fetch_session_cache_slots);
+    b->services.producer_ids = producer_ids_new(&b->services);
+    struct replica_options replicas = {b->config, b->services.logs, b->services.broker_id, topic_overrides,
+                                       became_leader, resigned, b};
+    b->services.replicas = replica_manager_new(&replicas);
+    struct controller_options controller = {b->control, b->services.zk, b->config, b->services.broker_id};
+    b->services.controller = controller_new(&controller);
+    net_server_run_loops(b->services.net);
+    log_manager_start(b->services.logs);
+    register_broker(b);
+}
+
+static void load_logs(struct job *job)
+{
+    struct broker *b = CONTAINER_OF(job, struct broker, load);
+    b->load_ok = log_manager_load(b->services.logs, &b->load_fail);
+}
+
+static void on_logs_loaded(struct message *m)
+{
+    struct broker *b = CONTAINER_OF(m, struct broker, load.done);
+    if (!b->load_ok)
+        give_up(b, b->load_fail.text);
+    else if (!b->stopping)
+        open_for_business(b);
+}
+
+static void on_configs_loaded(void *ctx)
+{
+    struct broker *b = ctx;
+    b->load = (struct job){.run = load_logs, .home = b->control, .done = {.deliver = on_logs_loaded}};
+    workers_submit(b->services.workers, &b->load);
+}
+
+static void open_logs(struct broker *b)
+{
+    struct fail fail;
+    struct meta_properties meta = {.broker_id = b->services.broker_id};
+    snprintf(meta.cluster_id, sizeof(meta.cluster_id), "%s", b->services.cluster_id);
+    struct log_manager_options options = {.config = b->config,
+                                          .workers = b->services.workers,
+                                          .loop = b->control,
+                                          .topic_overrides = topic_overrides,
+                                          .dir_failed = dir_failed,
+                                          .ctx = b};
+    b->services.logs = log_manager_new(&options, &fail);
+    if (b->services.logs == NULL || !meta_properties_write(b->config, &meta, &fail)) {
+        give_up(b, fail.text);
+        return;
+    }
+    config_watch_start(b->services.config_watch);
+}
+
+static void on_generated_id(struct member_call *call, bool ok)
+{
+    struct broker *b = CONTAINER_OF(call, struct broker, member);
+    if (!ok) {
+        give_up(b, call->fail.text);
+        return;
+    }
+    b->services.broker_id = call->broker_id;
+    open_logs(b);
+}
+
+/* The directories' own word on who this is, against the configuration and ZooKeeper. */
+static void settle_identity(struct broker *b)
+{
+    struct meta_properties meta;
+    struct fail fail;
+    int32_t configured = b->config->broker_id;
+    if (!meta_properties_read(b->config, &meta, &fail)) {
+        give_up(b, fail.text);
+        return;
+    }
+    if (meta.cluster_id[0] && strcmp(meta.cluster_id, b->services.cluster_id) != 0) {
+        fail_set(&fail,
+                 "The Cluster ID %s doesn't match stored clusterId %s in meta.properties. The broker is trying "
+                 "to join the wrong cluster. Configured zookeeper.connect may be wrong.",
+                 b->services.cluster_id, meta.cluster_id);
+        give_up(b, fail.text);
+    } else if (configured >= 0 && meta.broker_id >= 0 && configured != meta.broker_id) {
+        fail_set(&fail,
+                 "Configured broker.id %" PRId32 " doesn't match stored broker.id %" PRId32 " in meta.properties. "
+                 "If you moved your data, make sure your configured broker.id matches.",
+                 configured, meta.broker_id);
+        give_up(b, fail.text);
+    } else if (configured < 0 && meta.broker_id < 0) {
+        b->member.done = on_generated_id;
+        member_generate_id(&b->member, b->config->reserved_broker_max_id);
+    } else {
+        b->services.broker_id = configured >= 0 ? configured : meta.broker_id;
+        open_logs(b);
+    }
+}
+
+static void on_prepared(struct member_call *call, bool ok)
+{
+    struct broker *b = CONTAINER_OF(call, struct broker, member);
+    if (!ok) {
+        give_up(b, call->fail.text);
+        return;
+    }
+    snprintf(b->services.cluster_id, sizeof(b->services.cluster_id), "%s", call->cluster_id);
+    log_info("Cluster ID = %s", call->cluster_id);
+    settle_identity(b);
+}
+
+/* ---- ZooKeeper's session ---- */
+
+static void on_session_started(void *ctx)
+{
+    struct broker *b = ctx;
+    timer_stop(&b->patience);
+    if (b->stopping)
+        return;
+    if (b->serving) {
+        config_watch_start(b->services.config_watch);
+        register_broker(b);
+        return;
+    }
+    b->member.zk = b->services.zk;
+    b->member.done = on_prepared;
+    member_prepare(&b->member);
+}
+
+static void on_session_expired(void *ctx)
+{
+    struct broker *b = ctx;
+    if (b->services.controller != NULL)
+        controller_expire(b->services.controller);
+    if (!b->serving && !b->leaving)
+        give_up(b, "The ZooKeeper session expired while the broker was starting");
+}
+
+static void on_changed(void *ctx, const char *path)
+{
+    struct broker *b = ctx;
+    if (strcmp(path, ZNODE_CONFIG_CHANGES) == 0)
+        config_watch_changed(b->services.config_watch);
+    else if (b->services.controller != NULL)
+        controller_changed(b->services.controller, path);
+}
+
+static void on_no_zookeeper(struct timer *t)
+{
+    struct broker *b = CONTAINER_OF(t, struct broker, patience);
+    struct fail fail;
+    fail_set(&fail, "Timed out waiting for connection to ZooKeeper server %s after %" PRId32 " ms (zookeeper.connection.timeout.ms)",
+             b->config->zookeeper_connect, b->config->zookeeper_connection_timeout_ms);
+    give_up(b, fail.text);
+}
+
+/* ---- Stopping ---- */
+
+static void deliver_resignation(struct message *m)
+{
+    struct broker *b = CONTAINER_OF(m, struct broker, resignation);
+    group_resign_all(b->services.groups);
+}
+
+/* Requests end as the parts that they wait for let go of them; their answers need all loops and workers. */
+static void on_quiet_check(struct timer *t)
+{
+    struct broker *b = CONTAINER_OF(t, struct broker, patience);
+    if (net_server_is_quiet(b->services.net) || ++b->quiet_checks > QUIET_CHECKS)
+        loop_stop(b->control);
+    else
+        timer_start(t, QUIET_CHECK_MS);
+}
+
+static void leave(struct broker *b)
+{
+    if (b->leaving)
+        return;
+    b->leaving = true;
+    if (b->services.net == NULL || b->services.controller == NULL) {
+        loop_stop(b->control);
+        return;
+    }
+    if (b->member.waiting)
+        timer_stop(&b->member.retry);
+    log_manager_stop(b->services.logs);
+    net_server_close_connections(b->services.net);
+    controller_expire(b->services.controller);
+    zk_close(b->services.zk);
+    b->resignation.deliver = deliver_resignation;
+    loop_post(b->services.coordinator_loop, &b->resignation);
+    timer_init(&b->patience, b->control, on_quiet_check);
+    timer_start(&b->patience, QUIET_CHECK_MS);
+}
+
+static void on_shutdown_answer(struct controller_call *call, enum kafka_error error)
+{
+    struct shutdown_call *s = CONTAINER_OF(call, struct shutdown_call, call);
+    struct broker *b = CONTAINER_OF(s, struct broker, shutdown);
+    if (error == ERR_NONE && s->remaining_count == 0)
+        log_info("Controlled shutdown succeeded");
+    else
+        log_warn("Controlled shutdown was not complete: %s, %" PRId32 " partitions remain", error_name(error), s->remaining_count);
+    leave(b);
+}
+
+static void on_patience_over(struct timer *t)
+{
+    struct broker *b = CONTAINER_OF(t, struct broker, patience);
+    log_warn("Controlled shutdown took too long");
+    leave(b);
+}
+
+static void stop(struct broker *b)
+{
+    if (b->stopping) {
+        leave(b); /* asked twice */
+        return;
+    }
+    b->stopping = true;
+    log_info("Shutting down");
+    if (!b->serving || !b->config->controlled_shutdown_enable || !controller_is_active(b->services.controller)) {
+        leave(b);
+        return;
+    }
+    timer_init(&b->patience, b->control, on_patience_over);
+    timer_start(&b->patience, SHUTDOWN_RETRY_MS);
+    b->shutdown = (struct shutdown_call){.call = {.done = on_shutdown_answer},
+                                         .broker_id = b->services.broker_id,
+                                         .broker_epoch = b->services.broker_epoch,
+                                         .arena = &b->shutdown_arena};
+    controller_controlled_shutdown(b->services.controller, &b->shutdown);
+}
+
+static void on_signal(struct watch *w, int events UNUSED)
+{
+    struct broker *b = CONTAINER_OF(w, struct broker, signals);
+    struct signalfd_siginfo info;
+    if (read(b->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+        log_info("Terminating process due to signal %s", strsignal((int)info.ssi_signo));
+        stop(b);
+    }
+}
+
+static void catch_signals(struct broker *b)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    b->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    ensure(b->signal_fd >= 0);
+    watch_init(&b->signals, b->control, b->signal_fd, on_signal);
+    watch_set(&b->signals, WATCH_READ);
+}
+
+/* ---- The whole ---- */
+
+static void start(struct broker *b)
+{
+    const struct broker_config *c = b->config;
+    b->services.config = c;
+    b->services.workers = workers_new(c->num_io_threads);
+    b->services.control_loop = b->control;
+    b->services.topic_configs = topic_configs_new(c);
+    struct loop *coordinator = loop_new("coordinator");
+    b->services.coordinator_loop = coordinator;
+    struct group_options groups = {.loop = coordinator,
+                                   .config = c,
+                                   .append = group_log_append,
+                                   .read = group_log_read,
+                                   .wall_ms = clock_wall_ms,
+                                   .ctx = &b->services};
+    b->services.groups = group_coordinator_new(&groups);
+    b->services.coordinator_wakes = wake_queue_new(coordinator);
+    loop_thread_start(&b->coordinator, coordinator);
+    struct zk_options zk = {.loop = b->control,
+                            .connect = c->zookeeper_connect,
+                            .session_timeout_ms = c->zookeeper_session_timeout_ms,
+                            .max_in_flight = c->zookeeper_max_in_flight_requests,
+                            .changed = on_changed,
+                            .session_started = on_session_started,
+                            .session_expired = on_session_expired,
+                            .ctx = b};
+    b->services.zk = zk_new(&zk);
+    struct config_watch_options configs = {b->services.zk, b->services.topic_configs, topic_config_changed,
+                                           on_configs_loaded, b};
+    b->services.config_watch = config_watch_new(&configs);
+    timer_init(&b->patience, b->control, on_no_zookeeper);
+    timer_start(&b->patience, c->zookeeper_connection_timeout_ms);
+}
+
+/* No request is served any more, then nothing is written any more, then the logs are closed. */
+static void finish(struct broker *b)
+{
+    struct services *s = &b->services;
+    workers_free(s->workers);
+    int loops = s->net != NULL ? net_server_loop_count(s->net) : 0;
+    view_board_free(s->board);
+    net_server_free(s->net);
+    loop_thread_join(&b->coordinator);
+    group_coordinator_free(s->groups);
+    controller_free(s->controller);
+    if (s->logs != NULL && b->serving)
+        log_manager_close(s->logs);
+    replica_manager_free(s->replicas);
+    log_manager_free(s->logs);
+    config_watch_free(s->config_watch);
+    zk_free(s->zk);
+    topic_configs_free(s->topic_configs);
+    producer_ids_free(s->producer_ids);
+    fetch_sessions_free(s->fetch_sessions);
+    for (int i = 0; i < loops; i++)
+        wake_queue_free(b->wake_queues[i]);
+    wake_queue_free(s->coordinator_wakes);
+    free(b->wake_queues);
+    free(b->endpoints);
+    arena_deinit(&b->shutdown_arena);
+    loop_free(s->coordinator_loop);
+    watch_set(&b->signals, WATCH_NONE);
+    close(b->signal_fd);
+    loop_free(b->control);
+}
+
+int broker_run(const struct broker_config *config)
+{
+    struct broker *b = xcalloc(1, sizeof(*b));
+    b->config = config;
+    b->control = loop_new("control");
+    catch_signals(b);
+    start(b);
+    loop_run(b->control);
+    finish(b);
+    log_info("Shut down completed");
+    int code = b->exit_code;
+    free(b);
+    return code;
+}

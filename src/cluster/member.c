@@ -1,0 +1,231 @@
+#include "cluster/member.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "base/logger.h"
+
+enum { RETRY_MS = 100 };
+
+static void finish(struct zk_batch *b, bool ok)
+{
+    struct member_call *call = b->ctx;
+    zk_batch_free(b);
+    call->done(call, ok);
+}
+
+/* ---- Paths and cluster id ---- */
+
+static const char *const persistent_paths[] = {
+    "/consumers", "/brokers", ZNODE_BROKER_IDS, ZNODE_TOPICS, ZNODE_CONFIG, ZNODE_CONFIG_CHANGES, "/admin",
+    ZNODE_DELETE_TOPICS, ZNODE_BROKER_SEQID, ZNODE_ISR_CHANGES, ZNODE_PRODUCER_IDS, ZNODE_LOG_DIR_EVENTS,
+    ZNODE_CONFIG_TOPICS, "/config/clients", "/config/users", ZNODE_CONFIG_BROKERS, "/config/ips", ZNODE_CLUSTER,
+};
+
+static void on_cluster_id(struct zk_batch *b)
+{
+    struct member_call *call = b->ctx;
+    struct zk_op *read = &b->ops[b->count - 1];
+    const char *id;
+    bool ok = read->result == ZK_OK && cluster_id_decode(&b->arena, read->value, &id);
+    if (ok)
+        snprintf(call->cluster_id, sizeof(call->cluster_id), "%s", id);
+    else
+        fail_set(&call->fail, "Cannot read %s in ZooKeeper", ZNODE_CLUSTER_ID);
+    finish(b, ok);
+}
+
+static void on_paths(struct zk_batch *b)
+{
+    struct member_call *call = b->ctx;
+    for (size_t i = 0; i < ARRAY_LEN(persistent_paths); i++) {
+        if (b->ops[i].result == ZK_OK || b->ops[i].result == ZK_NODE_EXISTS)
+            continue;
+        fail_set(&call->fail, "Cannot create %s in ZooKeeper", persistent_paths[i]);
+        finish(b, false);
+        return;
+    }
+    bool have_id = b->ops[b->count - 1].result == ZK_OK;
+    zk_batch_free(b);
+    b = zk_batch_new(on_cluster_id);
+    b->ctx = call;
+    if (!have_id) {
+        char id[UUID_TEXT_LEN + 1];
+        uuid_format(uuid_random(), id);
+        zk_create(b, ZNODE_CLUSTER_ID, cluster_id_encode(&b->arena, id), ZK_PERSISTENT);
+    }
+    zk_get(b, ZNODE_CLUSTER_ID, false);
+    zk_submit(call->zk, b);
+}
+
+void member_prepare(struct member_call *call)
+{
+    struct zk_batch *b = zk_batch_new(on_paths);
+    b->ctx = call;
+    for (size_t i = 0; i < ARRAY_LEN(persistent_paths); i++)
+        zk_create(b, persistent_paths[i], (struct bytes){NULL, 0}, ZK_PERSISTENT);
+    zk_get(b, ZNODE_CLUSTER_ID, false);
+    zk_submit(call->zk, b);
+}
+
+static void on_sequence(struct zk_batch *b)
+{
+    struct member_call *call = b->ctx;
+    bool ok = b->ops[0].result == ZK_OK;
+    if (ok)
+        call->broker_id += b->ops[0].stat.version;
+    else
+        fail_set(&call->fail, "Cannot generate a broker id from %s in ZooKeeper", ZNODE_BROKER_SEQID);
+    finish(b, ok);
+}
+
+void member_generate_id(struct member_call *call, int32_t reserved_max)
+{
+    struct zk_batch *b = zk_batch_new(on_sequence);
+    b->ctx = call;
+    call->broker_id = reserved_max;
+    zk_set(b, ZNODE_BROKER_SEQID, (struct bytes){(const uint8_t *)"", 0}, ZK_ANY_VERSION);
+    zk_submit(call->zk, b);
+}
+
+/* ---- Registration ---- */
+
+static void register_now(struct member_call *call);
+
+static void on_removed(struct zk_batch *b)
+{
+    struct member_call *call = b->ctx;
+    zk_batch_free(b);
+    register_now(call);
+}
+
+static void on_retry(struct timer *t)
+{
+    register_now(CONTAINER_OF(t, struct member_call, retry));
+}
+
+static void wait_for_its_end(struct member_call *call)
+{
+    if (!call->waiting)
+        log_info("Broker id %" PRId32 " is still registered by another session: waiting for its end", call->registration.id);
+    call->waiting = true;
+    call->patience_ms -= RETRY_MS;
+    timer_init(&call->retry, call->loop, on_retry);
+    timer_start(&call->retry, RETRY_MS);
+}
+
+/* The id is taken: by an earlier session of ours, by this one (the answer was lost), or by somebody else. */
+static void on_conflict(struct zk_batch *b)
+{
+    struct member_call *call = b->ctx;
+    struct zk_op *node = &b->ops[0];
+    int64_t owner = node->stat.ephemeral_owner;
+    char path[ZNODE_PATH_ROOM];
+    if (node->result == ZK_NO_NODE) {
+        zk_batch_free(b);
+        register_now(call);
+    } else if (node->result == ZK_OK && owner == zk_session_id(call->zk)) {
+        call->epoch = node->stat.czxid;
+        finish(b, true);
+    } else if (node->result == ZK_OK && call->epoch != 0 && node->stat.czxid == call->epoch) {
+        zk_batch_free(b);
+        b = zk_batch_new(on_removed);
+        b->ctx = call;
+        zk_delete(b, broker_path(path, call->registration.id), ZK_ANY_VERSION);
+        zk_submit(call->zk, b);
+    } else if (node->result == ZK_OK && call->patience_ms > 0) {
+        zk_batch_free(b);
+        wait_for_its_end(call);
+    } else {
+        fail_set(&call->fail,
+                 "A broker with id %" PRId32 " is already registered in ZooKeeper (%s, session 0x%" PRIx64
+                 "): is it running, or has its session not yet expired?",
+                 call->registration.id, broker_path(path, call->registration.id), owner);
+        finish(b, false);
+    }
+}
+
+static void on_registered(struct zk_batch *b)
+{
+    struct member_call *call = b->ctx;
+    char path[ZNODE_PATH_ROOM];
+    if (b->ops[0].result == ZK_OK && b->ops[1].result == ZK_OK) {
+        call->epoch = b->ops[1].stat.czxid;
+        finish(b, true);
+        return;
+    }
+    bool expired = b->ops[0].result == ZK_SESSION_EXPIRED || b->ops[1].result == ZK_SESSION_EXPIRED;
+    zk_batch_free(b);
+    if (expired) {
+        fail_set(&call->fail, "The ZooKeeper session expired during registration");
+        call->done(call, false);
+        return;
+    }
+    b = zk_batch_new(on_conflict);
+    b->ctx = call;
+    zk_get(b, broker_path(path, call->registration.id), false);
+    zk_submit(call->zk, b);
+}
+
+/* Creation without data, then the data: Kafka's order, so that the node's version is 1. */
+static void register_now(struct member_call *call)
+{
+    struct zk_batch *b = zk_batch_new(on_registered);
+    char path[ZNODE_PATH_ROOM];
+    b->ctx = call;
+    broker_path(path, call->registration.id);
+    zk_create(b, path, (struct bytes){NULL, 0}, ZK_EPHEMERAL)->with_next = true;
+    zk_set(b, path, registration_encode(&b->arena, &call->registration, clock_wall_ms()), 0);
+    zk_submit(call->zk, b);
+}
+
+static bool same_endpoint(const struct registration *a, const struct registration *b)
+{
+    for (int32_t i = 0; i < a->endpoint_count; i++)
+        for (int32_t k = 0; k < b->endpoint_count; k++)
+            if (a->endpoints[i].port == b->endpoints[k].port && strcmp(a->endpoints[i].host, b->endpoints[k].host) == 0)
+                return true;
+    return false;
+}
+
+static void on_others(struct zk_batch *b)
+{
+    struct member_call *call = b->ctx;
+    for (size_t i = 0; i < b->count; i++) {
+        struct registration other;
+        int32_t id = (int32_t)strtol(strrchr(b->ops[i].path, '/') + 1, NULL, 10);
+        if (b->ops[i].kind != ZK_GET || b->ops[i].result != ZK_OK || id == call->registration.id)
+            continue;
+        if (registration_decode(&b->arena, id, b->ops[i].value, &other) && same_endpoint(&other, &call->registration)) {
+            fail_set(&call->fail, "Broker %" PRId32 " is registered with one of this broker's advertised listeners", id);
+            finish(b, false);
+            return;
+        }
+    }
+    zk_batch_free(b);
+    register_now(call);
+}
+
+static void on_broker_list(struct zk_batch *b)
+{
+    struct member_call *call = b->ctx;
+    struct zk_batch *reads = zk_batch_new(on_others);
+    char path[ZNODE_PATH_ROOM];
+    reads->ctx = call;
+    for (int32_t i = 0; b->ops[0].result == ZK_OK && i < b->ops[0].child_count; i++)
+        zk_get(reads, broker_path(path, (int32_t)strtol(b->ops[0].children[i].p, NULL, 10)), false);
+    zk_batch_free(b);
+    if (reads->count == 0)
+        on_others(reads);
+    else
+        zk_submit(call->zk, reads);
+}
+
+void member_register(struct member_call *call)
+{
+    struct zk_batch *b = zk_batch_new(on_broker_list);
+    b->ctx = call;
+    zk_children(b, ZNODE_BROKER_IDS, false);
+    zk_submit(call->zk, b);
+}

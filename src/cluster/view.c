@@ -1,0 +1,394 @@
+#include "cluster/view.h"
+
+#include <pthread.h>
+#include <utlist.h>
+
+/* ---- Counting ---- */
+
+static struct view_brokers *brokers_new(void)
+{
+    struct view_brokers *b = xcalloc(1, sizeof(*b));
+    atomic_init(&b->refs, 1);
+    return b;
+}
+
+static void brokers_unref(struct view_brokers *b)
+{
+    if (atomic_fetch_sub(&b->refs, 1) != 1)
+        return;
+    arena_deinit(&b->memory);
+    free(b);
+}
+
+static void topic_unref(struct view_topic *t)
+{
+    if (atomic_fetch_sub(&t->refs, 1) != 1)
+        return;
+    arena_deinit(&t->memory);
+    free(t);
+}
+
+struct view *view_new(void)
+{
+    struct view *v = xcalloc(1, sizeof(*v));
+    atomic_init(&v->refs, 1);
+    v->controller_id = -1;
+    v->brokers = brokers_new();
+    return v;
+}
+
+void view_ref(struct view *v)
+{
+    int before = atomic_fetch_add(&v->refs, 1);
+    ensure(before > 0);
+}
+
+void view_unref(struct view *v)
+{
+    if (v == NULL || atomic_fetch_sub(&v->refs, 1) != 1)
+        return;
+    for (int32_t i = 0; i < v->topic_count; i++)
+        topic_unref(v->by_name[i]);
+    brokers_unref(v->brokers);
+    free(v->by_name);
+    free(v->by_id);
+    free(v);
+}
+
+/* ---- Looking up ---- */
+
+/* Where `name` is, or would be, in the ascending list. */
+static int32_t name_position(struct view_topic *const *list, int32_t n, struct str name, bool *found)
+{
+    int32_t lo = 0, hi = n;
+    *found = false;
+    while (lo < hi) {
+        int32_t mid = (lo + hi) / 2;
+        int order = str_cmp(name, str_of(list[mid]->name));
+        if (order == 0) {
+            *found = true;
+            return mid;
+        }
+        if (order < 0)
+            hi = mid;
+        else
+            lo = mid + 1;
+    }
+    return lo;
+}
+
+const struct view_topic *view_topic(const struct view *v, struct str name)
+{
+    bool found;
+    int32_t at = name_position(v->by_name, v->topic_count, name, &found);
+    return found ? v->by_name[at] : NULL;
+}
+
+static int by_id(const void *a, const void *b)
+{
+    const struct view_topic *const *x = a, *const *y = b;
+    return memcmp(&(*x)->id, &(*y)->id, sizeof(struct uuid));
+}
+
+const struct view_topic *view_topic_by_id(const struct view *v, struct uuid id)
+{
+    struct view_topic key = {.id = id}, *key_ptr = &key;
+    if (v->id_count == 0)
+        return NULL;
+    struct view_topic **found = bsearch(&key_ptr, v->by_id, (size_t)v->id_count, sizeof(key_ptr), by_id);
+    return found ? *found : NULL;
+}
+
+const struct view_partition *view_partition(const struct view *v, struct str topic, int32_t partition)
+{
+    const struct view_topic *t = view_topic(v, topic);
+    if (t == NULL || partition < 0 || partition >= t->partition_count || t->partitions[partition].replicas.n == 0)
+        return NULL;
+    return &t->partitions[partition];
+}
+
+const struct registration *view_broker(const struct view *v, int32_t id)
+{
+    for (int32_t i = 0; i < v->brokers->n; i++)
+        if (v->brokers->v[i].id == id)
+            return &v->brokers->v[i];
+    return NULL;
+}
+
+const struct endpoint *registration_endpoint(const struct registration *r, const char *listener)
+{
+    for (int32_t i = 0; i < r->endpoint_count; i++)
+        if (strcmp(r->endpoints[i].listener, listener) == 0)
+            return &r->endpoints[i];
+    return NULL;
+}
+
+/* ---- The next view ---- */
+
+static void copy_partition(struct arena *a, const struct view_partition *from, struct view_partition *to)
+{
+    *to = *from;
+    to->isr = int_list_copy(a, from->isr);
+    to->replicas = int_list_copy(a, from->replicas);
+    to->offline = int_list_copy(a, from->offline);
+}
+
+static struct view_topic *topic_new(struct str name, struct uuid id, int32_t partition_count)
+{
+    struct view_topic *t = xcalloc(1, sizeof(*t));
+    atomic_init(&t->refs, 1);
+    t->name = arena_cstr(&t->memory, name);
+    t->id = id;
+    t->partition_count = partition_count;
+    t->partitions = ARENA_ARRAY(&t->memory, struct view_partition, MAX(partition_count, 1));
+    return t;
+}
+
+static int by_topic(const void *a, const void *b)
+{
+    const struct partition_change *const *x = a, *const *y = b;
+    int order = str_cmp((*x)->topic, (*y)->topic);
+    return order != 0 ? order : ((*x)->partition > (*y)->partition) - ((*x)->partition < (*y)->partition);
+}
+
+/* The topic with `n` changes, all of it; NULL if no partition is left. */
+static struct view_topic *change_topic(const struct view_topic *old, const struct partition_change *const *changes,
+                                       int32_t n)
+{
+    int32_t count = MAX(old ? old->partition_count : 0, changes[n - 1]->partition + 1);
+    struct uuid id = uuid_is_zero(changes[0]->topic_id) && old ? old->id : changes[0]->topic_id;
+    struct view_topic *t = topic_new(changes[0]->topic, id, count);
+    for (int32_t p = 0; old != NULL && p < old->partition_count; p++)
+        copy_partition(&t->memory, &old->partitions[p], &t->partitions[p]);
+    for (int32_t i = 0; i < n; i++) {
+        struct view_partition *p = &t->partitions[changes[i]->partition];
+        if (changes[i]->state.leader == LEADER_DELETED)
+            *p = (struct view_partition){0};
+        else
+            copy_partition(&t->memory, &changes[i]->state, p);
+    }
+    while (t->partition_count > 0 && t->partitions[t->partition_count - 1].replicas.n == 0)
+        t->partition_count--;
+    if (t->partition_count > 0)
+        return t;
+    topic_unref(t);
+    return NULL;
+}
+
+static struct view_brokers *copy_brokers(const struct registration *list, int32_t n)
+{
+    struct view_brokers *b = brokers_new();
+    b->v = ARENA_ARRAY(&b->memory, struct registration, MAX(n, 1));
+    b->n = n;
+    for (int32_t i = 0; i < n; i++) {
+        struct registration *r = &b->v[i];
+        *r = list[i];
+        r->rack = list[i].rack ? arena_cstr(&b->memory, str_of(list[i].rack)) : NULL;
+        r->endpoints = ARENA_ARRAY(&b->memory, struct endpoint, MAX(r->endpoint_count, 1));
+        for (int32_t e = 0; e < r->endpoint_count; e++) {
+            const struct endpoint *from = &list[i].endpoints[e];
+            r->endpoints[e] = (struct endpoint){arena_cstr(&b->memory, str_of(from->listener)),
+                                                arena_cstr(&b->memory, str_of(from->protocol)),
+                                                arena_cstr(&b->memory, str_of(from->host)), from->port};
+        }
+    }
+    return b;
+}
+
+/* Merges the sorted changes into the sorted topics. */
+static void merge_topics(const struct view *old, const struct partition_change **changes, int32_t n, struct view *out)
+{
+    out->by_name = xcalloc((size_t)(old->topic_count + n) + 1, sizeof(*out->by_name));
+    int32_t at = 0;
+    for (int32_t i = 0; i < n;) {
+        bool found;
+        int32_t same = i + 1, stop = name_position(old->by_name, old->topic_count, changes[i]->topic, &found);
+        while (same < n && str_eq(changes[same]->topic, changes[i]->topic))
+            same++;
+        for (; at < stop; at++)
+            out->by_name[out->topic_count++] = old->by_name[at];
+        struct view_topic *t = change_topic(found ? old->by_name[stop] : NULL, changes + i, same - i);
+        at += found;
+        i = same;
+        if (t != NULL)
+            out->by_name[out->topic_count++] = t;
+    }
+    for (; at < old->topic_count; at++)
+        out->by_name[out->topic_count++] = old->by_name[at];
+}
+
+static void share_unchanged(const struct view *old, struct view *out)
+{
+    /* Topics that are in both views gain a reference; changed ones were made with theirs. */
+    for (int32_t i = 0, j = 0; i < out->topic_count && j < old->topic_count;) {
+        if (out->by_name[i] == old->by_name[j]) {
+            atomic_fetch_add(&out->by_name[i]->refs, 1);
+            i++;
+            j++;
+        } else if (strcmp(old->by_name[j]->name, out->by_name[i]->name) <= 0) {
+            i += strcmp(old->by_name[j]->name, out->by_name[i]->name) == 0;
+            j++;
+        } else {
+            i++;
+        }
+    }
+}
+
+static void sort_by_id(struct view *v)
+{
+    v->by_id = xcalloc((size_t)v->topic_count + 1, sizeof(*v->by_id));
+    for (int32_t i = 0; i < v->topic_count; i++)
+        if (!uuid_is_zero(v->by_name[i]->id))
+            v->by_id[v->id_count++] = v->by_name[i];
+    qsort(v->by_id, (size_t)v->id_count, sizeof(*v->by_id), by_id);
+}
+
+struct view *view_apply(const struct view *old, const struct view_change *change)
+{
+    struct view *v = xcalloc(1, sizeof(*v));
+    atomic_init(&v->refs, 1);
+    v->controller_id = change->controller_id;
+    v->controller_epoch = change->controller_epoch;
+    if (change->brokers != NULL) {
+        v->brokers = copy_brokers(change->brokers, change->broker_count);
+    } else {
+        v->brokers = old->brokers;
+        atomic_fetch_add(&v->brokers->refs, 1);
+    }
+    const struct partition_change **sorted = xcalloc((size_t)change->partition_count + 1, sizeof(*sorted));
+    for (int32_t i = 0; i < change->partition_count; i++)
+        sorted[i] = &change->partitions[i];
+    qsort(sorted, (size_t)change->partition_count, sizeof(*sorted), by_topic);
+    merge_topics(old, sorted, change->partition_count, v);
+    free(sorted);
+    share_unchanged(old, v);
+    sort_by_id(v);
+    return v;
+}
+
+/* ---- Publishing ---- */
+
+static _Thread_local struct view *current;
+static _Thread_local struct view_watcher *watchers;
+
+struct view_board {
+    pthread_mutex_t lock;
+    struct view *latest;
+    int loop_count;
+    struct loop *loops[];
+};
+
+struct publication {
+    atomic_int left;
+    struct loop *home;
+    struct message *seen;
+};
+
+struct delivery {
+    struct message message;
+    struct view *view;
+    struct publication *publication;
+};
+
+static void publication_step(struct publication *p)
+{
+    if (atomic_fetch_sub(&p->left, 1) != 1)
+        return;
+    if (p->seen != NULL)
+        loop_post(p->home, p->seen);
+    free(p);
+}
+
+static void deliver(struct message *m)
+{
+    struct delivery *d = CONTAINER_OF(m, struct delivery, message);
+    view_unref(current);
+    current = d->view;
+    struct view_watcher *w, *tmp;
+    DL_FOREACH_SAFE (watchers, w, tmp)
+        w->changed(w); /* may remove itself, and only itself */
+    publication_step(d->publication);
+    free(d);
+}
+
+void view_watch(struct view_watcher *w)
+{
+    DL_APPEND(watchers, w);
+}
+
+void view_unwatch(struct view_watcher *w)
+{
+    DL_DELETE(watchers, w);
+}
+
+/* With the lock held, so that all loops get views in the same order. */
+static void publish(struct view_board *b, struct loop *home, struct message *seen)
+{
+    struct publication *p = xcalloc(1, sizeof(*p));
+    *p = (struct publication){.home = home, .seen = seen};
+    atomic_init(&p->left, b->loop_count);
+    for (int i = 0; i < b->loop_count; i++) {
+        struct delivery *d = xcalloc(1, sizeof(*d));
+        *d = (struct delivery){{.deliver = deliver}, b->latest, p};
+        view_ref(b->latest);
+        loop_post(b->loops[i], &d->message);
+    }
+}
+
+struct view_board *view_board_new(struct loop *const *loops, int count)
+{
+    struct view_board *b = xcalloc(1, sizeof(*b) + (size_t)count * sizeof(b->loops[0]));
+    ensure(count > 0);
+    pthread_mutex_init(&b->lock, NULL);
+    b->latest = view_new();
+    b->loop_count = count;
+    memcpy(b->loops, loops, (size_t)count * sizeof(b->loops[0]));
+    publish(b, NULL, NULL);
+    return b;
+}
+
+static void drop_current(struct message *m)
+{
+    view_unref(current);
+    current = NULL;
+    free(m);
+}
+
+void view_board_free(struct view_board *b)
+{
+    if (b == NULL)
+        return;
+    for (int i = 0; i < b->loop_count; i++) {
+        struct message *m = xcalloc(1, sizeof(*m));
+        m->deliver = drop_current;
+        loop_post(b->loops[i], m);
+    }
+    view_unref(b->latest);
+    pthread_mutex_destroy(&b->lock);
+    free(b);
+}
+
+void view_board_apply(struct view_board *b, const struct view_change *change, struct loop *home, struct message *seen)
+{
+    pthread_mutex_lock(&b->lock);
+    struct view *next = view_apply(b->latest, change);
+    view_unref(b->latest);
+    b->latest = next;
+    publish(b, home, seen);
+    pthread_mutex_unlock(&b->lock);
+}
+
+struct view *view_board_latest(struct view_board *b)
+{
+    pthread_mutex_lock(&b->lock);
+    struct view *v = b->latest;
+    view_ref(v);
+    pthread_mutex_unlock(&b->lock);
+    return v;
+}
+
+const struct view *view_current(void)
+{
+    ensure(current != NULL);
+    return current;
+}

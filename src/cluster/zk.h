@@ -1,0 +1,118 @@
+/*
+ * The ZooKeeper session, asynchronous, on the control loop. The only folder that includes zookeeper.h;
+ * simulated runs link an in-memory ensemble behind this header.
+ *
+ * Operations are sent in batches: pipelined, at most `zookeeper.max.in.flight.requests` at a time, in order. After
+ * a lost connection, what has no answer is sent again as it was, so that an operation's own success can come
+ * back as ZK_NODE_EXISTS or ZK_BAD_VERSION; who cares reads again. When the session expires, every operation
+ * that is open ends with ZK_SESSION_EXPIRED.
+ */
+#ifndef BARNABAS_CLUSTER_ZK_H
+#define BARNABAS_CLUSTER_ZK_H
+
+#include "base/arena.h"
+#include "base/fail.h"
+#include "base/loop.h"
+#include "base/strbuf.h"
+
+struct zk;
+
+enum zk_result {
+    ZK_OK,
+    ZK_NO_NODE,
+    ZK_NODE_EXISTS,
+    ZK_BAD_VERSION,
+    ZK_NOT_EMPTY,
+    ZK_SESSION_EXPIRED,
+    ZK_NO_AUTH,
+    ZK_FAILED, /* anything else; logged */
+};
+
+enum zk_kind { ZK_GET, ZK_CHILDREN, ZK_EXISTS, ZK_CREATE, ZK_SET, ZK_DELETE, ZK_CHECK };
+
+enum { ZK_ANY_VERSION = -1 };
+
+enum zk_create_mode { ZK_PERSISTENT, ZK_EPHEMERAL, ZK_SEQUENTIAL };
+
+struct zk_stat {
+    int32_t version;
+    int64_t czxid, mzxid, ctime_ms;
+    int64_t ephemeral_owner;
+};
+
+struct zk_op {
+    enum zk_kind kind;
+    enum zk_create_mode mode;
+    bool watch; /* get, children, exists: tell the watcher of the next change */
+    const char *path;
+    struct bytes data; /* create and set */
+    int32_t version;   /* set, delete, check */
+    /*
+     * A fence: the operation is sent as a multi with a check of this path's version before it. If the
+     * check fails, `fenced` is set. NULL: none.
+     */
+    const char *fence_path;
+    int32_t fence_version;
+    /* Sent in one multi with the operation that follows it in the batch; both have each their result. */
+    bool with_next;
+
+    enum zk_result result;
+    bool fenced;
+    struct zk_stat stat;   /* get, exists, set, create (of one outside of a multi: ctime fields only) */
+    struct bytes value;    /* get; p == NULL if the node holds null */
+    struct str *children;  /* children: names, unsorted */
+    int32_t child_count;
+    const char *created;   /* create: the path, with its sequence number */
+};
+
+/* A batch lives until done() was called, and usually is freed by it. Strings go into its arena. */
+struct zk_batch {
+    struct arena arena;
+    struct zk_op *ops;
+    size_t count, cap;
+    void (*done)(struct zk_batch *batch);
+    void *ctx; /* the sender's */
+    size_t finished;
+};
+
+struct zk_batch *zk_batch_new(void (*done)(struct zk_batch *batch));
+void zk_batch_free(struct zk_batch *b);
+/* Adds an operation; the pointer is good until the next is added. Paths are copied. */
+struct zk_op *zk_get(struct zk_batch *b, const char *path, bool watch);
+struct zk_op *zk_children(struct zk_batch *b, const char *path, bool watch);
+struct zk_op *zk_exists(struct zk_batch *b, const char *path, bool watch);
+struct zk_op *zk_create(struct zk_batch *b, const char *path, struct bytes data, enum zk_create_mode mode);
+struct zk_op *zk_set(struct zk_batch *b, const char *path, struct bytes data, int32_t version);
+struct zk_op *zk_delete(struct zk_batch *b, const char *path, int32_t version);
+struct zk_op *zk_check(struct zk_batch *b, const char *path, int32_t version);
+
+/* Sends the batch behind those that were sent before. An empty one is done from the loop. */
+void zk_submit(struct zk *zk, struct zk_batch *b);
+
+struct zk_options {
+    struct loop *loop;
+    const char *connect; /* host:port,host:port/chroot */
+    int32_t session_timeout_ms;
+    int32_t max_in_flight;
+    /* On the loop. A watch that was set has fired: something at `path` was changed, made or deleted. */
+    void (*changed)(void *ctx, const char *path);
+    /* The session is usable for the first time, and again after each expiry. */
+    void (*session_started)(void *ctx);
+    /* The session and its ephemeral nodes are gone; a new one is being made. Watches are gone, too. */
+    void (*session_expired)(void *ctx);
+    /* The connection is lost or back, the session perhaps still alive. */
+    void (*connection)(void *ctx, bool connected);
+    void *ctx;
+};
+
+struct zk *zk_new(const struct zk_options *options);
+/*
+ * Closes the session, so that its ephemeral nodes go at once. What is open, and whatever is sent from now on, ends
+ * with ZK_SESSION_EXPIRED.
+ */
+void zk_close(struct zk *zk);
+void zk_free(struct zk *zk);
+int64_t zk_session_id(const struct zk *zk);
+bool zk_is_connected(const struct zk *zk);
+
+#endif

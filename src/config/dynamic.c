@@ -1,0 +1,94 @@
+/* Changes at run time (KIP-226): which are allowed, and the configuration that they lead to. */
+#include <stdio.h>
+
+#include "config/config_internal.h"
+
+/* Of the keys for one listener only these can be set for all brokers at once. */
+static const char *const cluster_listener_keys[] = {
+    "max.connections",
+    "max.connection.creation.rate",
+    "num.network.threads",
+};
+
+static bool is_for_listener(const char *name, const struct config_key *key)
+{
+    return strcmp(name, key->name) != 0;
+}
+
+/* Keys and certificates can be changed for a listener only. */
+static bool needs_listener(const struct config_key *key)
+{
+    return strncmp(key->name, "ssl.keystore.", strlen("ssl.keystore.")) == 0 ||
+           strncmp(key->name, "ssl.truststore.", strlen("ssl.truststore.")) == 0 ||
+           strcmp(key->name, "ssl.key.password") == 0;
+}
+
+static bool is_per_broker(const char *name, const struct config_key *key)
+{
+    if (!is_for_listener(name, key))
+        return key->dynamic == CONFIG_PER_BROKER;
+    for (size_t i = 0; i < ARRAY_LEN(cluster_listener_keys); i++)
+        if (strcmp(key->name, cluster_listener_keys[i]) == 0)
+            return false;
+    return true;
+}
+
+bool config_check_dynamic(const char *name, const char *value, bool per_broker, struct fail *fail)
+{
+    const struct config_key *key = config_broker_key(name);
+    if (value == NULL)
+        return fail_set(fail, "Null value not supported for broker configs: %s", name);
+    if (key == NULL) /* whoever set it knows what it is for */
+        return true;
+    if (!is_for_listener(name, key) && key->dynamic == CONFIG_READ_ONLY)
+        return fail_set(fail, "Cannot update these configs dynamically: %s", name);
+    if (!is_for_listener(name, key) && needs_listener(key))
+        return fail_set(
+            fail, "%s can be changed at run time only for one listener, listener.name.NAME.%s",
+            name, name);
+    struct arena a = {0};
+    struct config_value parsed;
+    struct fail why;
+    enum value_result result = value_parse(key, value, &a, &parsed, &why);
+    arena_deinit(&a);
+    if (result != VALUE_OK)
+        return fail_set(fail, "Invalid value %s for configuration %s: %s", value, name, why.text);
+    if (!per_broker && is_per_broker(name, key))
+        return fail_set(fail, "%s can be changed at run time only for one broker, not for all",
+                        name);
+    return true;
+}
+
+static void add(struct broker_config *out, const struct config_pair *pairs, size_t count,
+                enum config_source source, config_warn_fn warn, void *ctx)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct fail why;
+        if (config_check_dynamic(pairs[i].key, pairs[i].value, source == CONFIG_DYNAMIC_BROKER,
+                                 &why)) {
+            config_add(out, (struct config_entry){
+                                .name = pairs[i].key, .value = pairs[i].value, .source = source});
+            continue;
+        }
+        struct fail line;
+        fail_set(&line, "set at run time for %s: %s is ignored: %s",
+                 source == CONFIG_DYNAMIC_BROKER ? "this broker" : "all brokers", pairs[i].key,
+                 why.text);
+        if (warn != NULL)
+            warn(ctx, line.text);
+    }
+}
+
+bool config_derive(struct broker_config *out, const struct broker_config *base,
+                   const struct config_pair *cluster, size_t cluster_count,
+                   const struct config_pair *broker, size_t broker_count, config_warn_fn warn,
+                   void *ctx, struct fail *fail)
+{
+    config_start(out, base->file, (size_t)base->entry_count + cluster_count + broker_count);
+    add(out, broker, broker_count, CONFIG_DYNAMIC_BROKER, warn, ctx);
+    add(out, cluster, cluster_count, CONFIG_DYNAMIC_CLUSTER, warn, ctx);
+    for (int i = 0; i < base->entry_count; i++)
+        if (base->entries[i].source == CONFIG_STATIC)
+            config_add(out, base->entries[i]);
+    return config_fill(out, fail);
+}

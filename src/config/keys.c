@@ -1,0 +1,63 @@
+/* The rows of broker.tbl and topic.tbl, and finding them. */
+#include <math.h>
+
+#include "config/config_internal.h"
+#include "config/gen/keys.h"
+
+const struct config_key *config_broker_keys(size_t *count)
+{
+    *count = ARRAY_LEN(broker_keys);
+    return broker_keys;
+}
+
+const struct config_key *config_topic_keys(size_t *count)
+{
+    *count = ARRAY_LEN(topic_keys);
+    return topic_keys;
+}
+
+static int compare(const void *name, const void *key)
+{
+    return strcmp(name, ((const struct config_key *)key)->name);
+}
+
+static const struct config_key *find(const struct config_key *keys, size_t count, const char *name)
+{
+    return bsearch(name, keys, count, sizeof(*keys), compare);
+}
+
+/* Keys that are set for one mechanism of a listener: listener.name.NAME.MECHANISM.KEY. */
+static const char *const mechanism_keys[] = {
+    "sasl.jaas.config",          "sasl.login.callback.handler.class",
+    "sasl.login.class",          "sasl.server.callback.handler.class",
+    "connections.max.reauth.ms",
+};
+
+static const char *without_mechanism(const char *name)
+{
+    size_t len = strlen(name);
+    for (size_t i = 0; i < ARRAY_LEN(mechanism_keys); i++) {
+        size_t tail = strlen(mechanism_keys[i]);
+        if (len > tail && name[len - tail - 1] == '.' &&
+            strcmp(name + len - tail, mechanism_keys[i]) == 0)
+            return mechanism_keys[i];
+    }
+    return name;
+}
+
+const struct config_key *config_broker_key(const char *name)
+{
+    static const char prefix[] = "listener.name.";
+    if (strncmp(name, prefix, sizeof(prefix) - 1) == 0) {
+        const char *dot = strchr(name + sizeof(prefix) - 1, '.');
+        if (dot == NULL)
+            return NULL;
+        name = without_mechanism(dot + 1);
+    }
+    return find(broker_keys, ARRAY_LEN(broker_keys), name);
+}
+
+const struct config_key *config_topic_key(const char *name)
+{
+    return find(topic_keys, ARRAY_LEN(topic_keys), name);
+}

@@ -1,0 +1,35 @@
+/*
+ * Reads the .properties files of Java: `key=value`, `key: value` or `key value` in a line, comments
+ * from
+ * `#` or `!`, lines continued by a backslash, and the escapes \t \n \r \f \uXXXX.
+ *
+ * Unlike Java, which takes a file for Latin-1, bytes from 0x80 on are passed through, so that a
+ * file in UTF-8 means what it shows; \uXXXX becomes UTF-8.
+ */
+#ifndef BARNABAS_PROPERTIES_H
+#define BARNABAS_PROPERTIES_H
+
+#include "base/arena.h"
+#include "base/fail.h"
+
+struct property {
+    const char *key;
+    const char *value; /* blanks at its end are kept */
+    int line;          /* where the key stands, from 1 */
+};
+
+struct properties {
+    struct property *items; /* in the file's order, repeated keys included: the last one counts */
+    int count;
+};
+
+/* The texts lie in the arena. Errors name the file and the line. */
+bool properties_read(const char *path, struct arena *a, struct properties *out, struct fail *fail);
+/* The same of a text; `name` stands for the file in errors. */
+bool properties_parse(struct str text, const char *name, struct arena *a, struct properties *out,
+                      struct fail *fail);
+
+/* The value that counts for `key`, or NULL. */
+const char *properties_get(const struct properties *p, const char *key);
+
+#endif

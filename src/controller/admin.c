@@ -1,0 +1,470 @@
+#include "controller/admin.h"
+
+#include <inttypes.h>
+
+#include "base/logger.h"
+
+enum { LONGEST_NAME = 249 };
+
+/* ---- Names ---- */
+
+bool topic_is_internal(struct str name)
+{
+    return str_is(name, "__consumer_offsets") || str_is(name, "__transaction_state");
+}
+
+static bool legal_char(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
+}
+
+struct str topic_name_problem(struct arena *a, struct str name)
+{
+    if (name.len == 0)
+        return STR_LIT("Topic name is invalid: the empty string is not allowed");
+    if (str_is(name, ".") || str_is(name, ".."))
+        return STR_LIT("Topic name is invalid: '.' or '..' is not allowed");
+    if (name.len > LONGEST_NAME)
+        return arena_printf(a, "Topic name is invalid: the length of '%.*s' is longer than the max allowed length %d",
+                            STR_ARGS(name), LONGEST_NAME);
+    for (int32_t i = 0; i < name.len; i++)
+        if (!legal_char(name.p[i]))
+            return arena_printf(a,
+                                "Topic name is invalid: '%.*s' contains one or more characters other than "
+                                "ASCII alphanumerics, '.', '_' and '-'",
+                                STR_ARGS(name));
+    return STR_NULL;
+}
+
+/* Metrics take '.' and '_' for the same, so that two topics may not differ in these only. */
+static bool names_collide(struct str a, const char *b)
+{
+    if ((size_t)a.len != strlen(b))
+        return false;
+    for (int32_t i = 0; i < a.len; i++) {
+        char x = a.p[i] == '.' ? '_' : a.p[i], y = b[i] == '.' ? '_' : b[i];
+        if (x != y)
+            return false;
+    }
+    return true;
+}
+
+/* ---- Placement ---- */
+
+static int32_t replica_index(int32_t first, int32_t shift, int32_t k, int32_t n)
+{
+    ensure(n > 1);
+    return (first + 1 + (shift + k) % (n - 1)) % n;
+}
+
+static void place_plain(const struct registration *brokers, int32_t n, int32_t factor, int32_t first, int32_t shift,
+                        struct int_list *out)
+{
+    out->v[out->n++] = brokers[first].id;
+    for (int32_t k = 0; k < factor - 1; k++)
+        out->v[out->n++] = brokers[replica_index(first, shift, k, n)].id;
+}
+
+static const struct registration *find_broker(const struct registration *brokers, int32_t n, int32_t id)
+{
+    for (int32_t i = 0; i < n; i++)
+        if (brokers[i].id == id)
+            return &brokers[i];
+    return NULL;
+}
+
+
+static bool rack_is_used(const struct registration *brokers, int32_t n, struct int_list chosen, const char *rack)
+{
+    for (int32_t i = 0; i < chosen.n; i++)
+        if (strcmp(find_broker(brokers, n, chosen.v[i])->rack, rack) == 0)
+            return true;
+    return false;
+}
+
+static void place_by_rack(const struct registration *brokers, int32_t n, int32_t factor, int32_t first, int32_t shift,
+                          int32_t rack_count, struct int_list *out)
+{
+    int32_t used = 1;
+    out->v[out->n++] = brokers[first].id;
+    for (int32_t k = 0; out->n < factor; k++) {
+        const struct registration *b = &brokers[replica_index(first, shift * rack_count, k, n)];
+        bool rack_used = rack_is_used(brokers, n, *out, b->rack);
+        if ((rack_used && used < rack_count) || int_list_has(*out, b->id))
+            continue;
+        used += !rack_used;
+        out->v[out->n++] = b->id;
+    }
+}
+
+static int by_rack_then_id(const void *a, const void *b)
+{
+    const struct registration *x = a, *y = b;
+    int order = strcmp(x->rack, y->rack);
+    return order != 0 ? order : (x->id > y->id) - (x->id < y->id);
+}
+
+static int by_id(const void *a, const void *b)
+{
+    const struct registration *x = a, *y = b;
+    return (x->id > y->id) - (x->id < y->id);
+}
+
+/* One broker of each rack in turn. Returns how many racks there are. */
+static int32_t alternate_racks(struct arena *a, struct registration *brokers, int32_t n)
+{
+    struct registration *sorted = arena_copy(a, brokers, (size_t)n * sizeof(*brokers));
+    bool *taken = ARENA_ARRAY(a, bool, n);
+    int32_t racks = 0, placed = 0;
+    qsort(sorted, (size_t)n, sizeof(*sorted), by_rack_then_id);
+    for (int32_t round = 0; placed < n; round++) {
+        const char *last = NULL;
+        for (int32_t i = 0; i < n; i++) {
+            if (taken[i] || (last != NULL && strcmp(last, sorted[i].rack) == 0))
+                continue;
+            last = sorted[i].rack;
+            taken[i] = true;
+            brokers[placed++] = sorted[i];
+            racks += round == 0;
+        }
+    }
+    return racks;
+}
+
+static enum kafka_error placement_problem(struct arena *a, int32_t broker_count, int32_t count, int32_t factor,
+                                          struct str *message)
+{
+    if (count <= 0) {
+        *message = STR_LIT("Number of partitions must be larger than 0.");
+        return ERR_INVALID_PARTITIONS;
+    }
+    if (factor <= 0) {
+        *message = STR_LIT("Replication factor must be larger than 0.");
+        return ERR_INVALID_REPLICATION_FACTOR;
+    }
+    if (factor > broker_count) {
+        *message = arena_printf(a, "Replication factor: %" PRId32 " larger than available brokers: %" PRId32 ".", factor,
+                                broker_count);
+        return ERR_INVALID_REPLICATION_FACTOR;
+    }
+    return ERR_NONE;
+}
+
+enum kafka_error replicas_place(struct arena *a, const struct registration *brokers, int32_t broker_count,
+                                int32_t count, int32_t factor, int32_t start, int32_t first, struct int_list *out,
+                                struct str *message)
+{
+    enum kafka_error error = placement_problem(a, broker_count, count, factor, message);
+    if (error != ERR_NONE)
+        return error;
+    struct registration *list = arena_copy(a, brokers, (size_t)broker_count * sizeof(*brokers));
+    int32_t with_rack = 0, racks = 0;
+    for (int32_t i = 0; i < broker_count; i++)
+        with_rack += list[i].rack != NULL;
+    if (with_rack > 0 && with_rack < broker_count) {
+        *message = STR_LIT("Not all brokers have rack information for replica rack aware assignment.");
+        return ERR_INVALID_REPLICATION_FACTOR;
+    }
+    qsort(list, (size_t)broker_count, sizeof(*list), by_id);
+    if (with_rack > 0)
+        racks = alternate_racks(a, list, broker_count);
+    int32_t from = start >= 0 ? start : (int32_t)(random() % broker_count);
+    int32_t shift = start >= 0 ? start : (int32_t)(random() % broker_count);
+    for (int32_t p = first; p < first + count; p++) {
+        if (p > 0 && p % broker_count == 0)
+            shift++;
+        struct int_list *replicas = &out[p - first];
+        *replicas = (struct int_list){ARENA_ARRAY(a, int32_t, factor), 0};
+        if (racks > 0)
+            place_by_rack(list, broker_count, factor, (p + from) % broker_count, shift, racks, replicas);
+        else
+            place_plain(list, broker_count, factor, (p + from) % broker_count, shift, replicas);
+    }
+    return ERR_NONE;
+}
+
+/* ---- Requests ---- */
+
+static void refuse(struct topic_request *t, enum kafka_error error, struct str message)
+{
+    t->error = error;
+    t->message = message;
+}
+
+static bool check_manual(struct topics_request *r, struct topic_request *t, int32_t factor)
+{
+    for (int32_t p = 0; p < t->manual_count; p++) {
+        struct int_list list = t->manual[p];
+        if (list.n == 0 || list.n != factor) {
+            refuse(t, ERR_INVALID_REPLICA_ASSIGNMENT, STR_LIT("All partitions should have the same number of replicas."));
+            return false;
+        }
+        for (int32_t i = 0; i < list.n; i++) {
+            struct int_list before = {list.v, i};
+            if (int_list_has(before, list.v[i])) {
+                refuse(t, ERR_INVALID_REPLICA_ASSIGNMENT, STR_LIT("Duplicate replica assignment found."));
+                return false;
+            }
+            if (view_broker(r->view, list.v[i]) == NULL) {
+                refuse(t, ERR_INVALID_REPLICA_ASSIGNMENT,
+                       arena_printf(r->arena, "Replica assignment names broker %" PRId32 ", which is not there.", list.v[i]));
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+static bool check_name(struct topics_request *r, struct topic_request *t)
+{
+    struct str problem = topic_name_problem(r->arena, t->name);
+    if (problem.p != NULL) {
+        refuse(t, ERR_INVALID_TOPIC_EXCEPTION, problem);
+        return false;
+    }
+    for (int32_t i = 0; i < r->view->topic_count; i++) {
+        const char *other = r->view->by_name[i]->name;
+        if (str_is(t->name, other)) {
+            refuse(t, ERR_TOPIC_ALREADY_EXISTS, arena_printf(r->arena, "Topic '%s' already exists.", other));
+            return false;
+        }
+        if (names_collide(t->name, other)) {
+            refuse(t, ERR_INVALID_TOPIC_EXCEPTION,
+                   arena_printf(r->arena, "Topic '%.*s' collides with existing topics: %s", STR_ARGS(t->name), other));
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool plan_topic(struct topics_request *r, struct topic_request *t, struct topic_znode *out)
+{
+    struct fail fail;
+    const struct view_brokers *b = r->view->brokers;
+    if (t->error != ERR_NONE || !check_name(r, t))
+        return false;
+    if (!topic_config_check(r->config, t->configs, (size_t)t->config_count, &fail)) {
+        refuse(t, ERR_INVALID_CONFIG, arena_printf(r->arena, "%s", fail.text));
+        return false;
+    }
+    if (t->manual != NULL) {
+        t->partitions = t->manual_count;
+        t->factor = t->manual_count > 0 ? t->manual[0].n : 0;
+        out->replicas = t->manual;
+        if (!check_manual(r, t, t->factor))
+            return false;
+    } else {
+        if (t->partitions == -1)
+            t->partitions = r->config->num_partitions;
+        if (t->factor == -1)
+            t->factor = r->config->default_replication_factor;
+        out->replicas = ARENA_ARRAY(r->arena, struct int_list, MAX(t->partitions, 1));
+        struct str message = STR_NULL;
+        enum kafka_error error =
+            replicas_place(r->arena, b->v, b->n, t->partitions, t->factor, -1, 0, out->replicas, &message);
+        if (error != ERR_NONE) {
+            refuse(t, error, message);
+            return false;
+        }
+    }
+    out->partition_count = t->partitions;
+    out->id = t->id = uuid_random();
+    return true;
+}
+
+/* Which of the operations of a batch belong to which topic. */
+struct creation {
+    struct topics_request *request;
+    size_t *node_op; /* by topic: the operation that makes its node; SIZE_MAX: none */
+};
+
+static void finish_batch(struct zk_batch *b)
+{
+    struct topics_request *r = ((struct creation *)b->ctx)->request;
+    zk_batch_free(b);
+    r->done(r);
+}
+
+static void on_created(struct zk_batch *b)
+{
+    struct creation *c = b->ctx;
+    struct topics_request *r = c->request;
+    for (int32_t i = 0; i < r->count; i++) {
+        struct topic_request *t = &r->topics[i];
+        if (c->node_op[i] == SIZE_MAX)
+            continue;
+        enum zk_result result = b->ops[c->node_op[i]].result;
+        if (result == ZK_NODE_EXISTS)
+            refuse(t, ERR_TOPIC_ALREADY_EXISTS, arena_printf(r->arena, "Topic '%.*s' already exists.", STR_ARGS(t->name)));
+        else if (result == ZK_SESSION_EXPIRED)
+            refuse(t, ERR_NOT_CONTROLLER, STR_LIT("The ZooKeeper session has expired."));
+        else if (result != ZK_OK)
+            refuse(t, ERR_UNKNOWN_SERVER_ERROR, STR_LIT("ZooKeeper refused to store the topic."));
+        else
+            log_info("Created topic %.*s with %" PRId32 " partitions", STR_ARGS(t->name), t->partitions);
+    }
+    finish_batch(b);
+}
+
+static struct creation *creation_new(struct zk_batch *b, struct topics_request *r)
+{
+    struct creation *c = ARENA_NEW(&b->arena, struct creation);
+    c->request = r;
+    c->node_op = ARENA_ARRAY(&b->arena, size_t, MAX(r->count, 1));
+    for (int32_t i = 0; i < r->count; i++)
+        c->node_op[i] = SIZE_MAX;
+    b->ctx = c;
+    return c;
+}
+
+static void submit_or_finish(struct zk_batch *b, struct topics_request *r)
+{
+    if (b->count > 0)
+        zk_submit(r->zk, b);
+    else
+        finish_batch(b);
+}
+
+void topics_create(struct topics_request *r)
+{
+    struct zk_batch *b = zk_batch_new(on_created);
+    struct creation *c = creation_new(b, r);
+    char path[ZNODE_PATH_ROOM];
+    for (int32_t i = 0; i < r->count; i++) {
+        struct topic_request *t = &r->topics[i];
+        struct topic_znode z = {0};
+        if (!plan_topic(r, t, &z) || r->validate_only)
+            continue;
+        char *name = arena_cstr(&b->arena, t->name);
+        struct config_znode configs = {t->configs, t->config_count};
+        struct bytes data = config_encode(&b->arena, &configs);
+        /* One that is there already, left by an earlier topic of that name, is overwritten. */
+        zk_create(b, config_path(path, "topics", name), data, ZK_PERSISTENT);
+        zk_set(b, config_path(path, "topics", name), data, ZK_ANY_VERSION);
+        zk_create(b, topic_path(path, name), topic_encode(&b->arena, &z), ZK_PERSISTENT);
+        c->node_op[i] = b->count - 1;
+    }
+    submit_or_finish(b, r);
+}
+
+/* ---- Deletion ---- */
+
+static void on_marked(struct zk_batch *b)
+{
+    struct creation *c = b->ctx;
+    for (int32_t i = 0; i < c->request->count; i++) {
+        if (c->node_op[i] == SIZE_MAX)
+            continue;
+        enum zk_result result = b->ops[c->node_op[i]].result;
+        if (result != ZK_OK && result != ZK_NODE_EXISTS) /* being deleted already is as good */
+            refuse(&c->request->topics[i], ERR_UNKNOWN_SERVER_ERROR, STR_NULL);
+    }
+    finish_batch(b);
+}
+
+void topics_delete(struct topics_request *r)
+{
+    struct zk_batch *b = zk_batch_new(on_marked);
+    struct creation *c = creation_new(b, r);
+    char path[ZNODE_PATH_ROOM];
+    for (int32_t i = 0; i < r->count; i++) {
+        struct topic_request *t = &r->topics[i];
+        if (t->error != ERR_NONE)
+            continue;
+        zk_create(b, delete_topic_path(path, arena_cstr(&b->arena, t->name)), (struct bytes){NULL, 0}, ZK_PERSISTENT);
+        c->node_op[i] = b->count - 1;
+    }
+    submit_or_finish(b, r);
+}
+
+/* ---- More partitions ---- */
+
+static bool plan_growth(struct topics_request *r, struct topic_request *t, struct topic_znode *z)
+{
+    int32_t old = z->partition_count, add = t->partitions - old;
+    if (add <= 0) {
+        refuse(t, ERR_INVALID_PARTITIONS,
+               add == 0 ? arena_printf(r->arena, "Topic already has %" PRId32 " partitions.", old)
+                        : arena_printf(r->arena,
+                                       "Topic currently has %" PRId32 " partitions, which is higher than the requested %" PRId32 ".",
+                                       old, t->partitions));
+        return false;
+    }
+    struct int_list *all = ARENA_ARRAY(r->arena, struct int_list, t->partitions);
+    memcpy(all, z->replicas, (size_t)old * sizeof(*all));
+    if (t->manual != NULL) {
+        if (t->manual_count != add) {
+            refuse(t, ERR_INVALID_REPLICA_ASSIGNMENT,
+                   arena_printf(r->arena, "Increasing the number of partitions by %" PRId32 " but %" PRId32 " assignments provided.",
+                                add, t->manual_count));
+            return false;
+        }
+        if (!check_manual(r, t, z->replicas[0].n))
+            return false;
+        memcpy(all + old, t->manual, (size_t)add * sizeof(*all));
+    } else {
+        const struct view_brokers *b = r->view->brokers;
+        int32_t start = 0;
+        while (start < b->n - 1 && b->v[start].id < z->replicas[0].v[0])
+            start++;
+        struct str message = STR_NULL;
+        enum kafka_error error =
+            replicas_place(r->arena, b->v, b->n, add, z->replicas[0].n, start, old, all + old, &message);
+        if (error != ERR_NONE) {
+            refuse(t, error, message);
+            return false;
+        }
+    }
+    z->replicas = all;
+    z->partition_count = t->partitions;
+    z->adding = z->removing = NULL;
+    return true;
+}
+
+static void on_grown(struct zk_batch *b)
+{
+    struct creation *c = b->ctx;
+    for (int32_t i = 0; i < c->request->count; i++)
+        if (c->node_op[i] != SIZE_MAX && b->ops[c->node_op[i]].result != ZK_OK)
+            refuse(&c->request->topics[i], ERR_UNKNOWN_SERVER_ERROR, STR_NULL);
+    finish_batch(b);
+}
+
+static void on_topics_read(struct zk_batch *reads)
+{
+    struct topics_request *r = ((struct creation *)reads->ctx)->request;
+    struct zk_batch *b = zk_batch_new(on_grown);
+    struct creation *c = creation_new(b, r);
+    char path[ZNODE_PATH_ROOM];
+    for (int32_t i = 0; i < r->count; i++) {
+        struct topic_request *t = &r->topics[i];
+        struct topic_znode z;
+        const struct zk_op *read = &reads->ops[2 * i];
+        char *name = arena_cstr(r->arena, t->name);
+        if (t->error != ERR_NONE)
+            continue;
+        if (read->result != ZK_OK || !topic_decode(r->arena, name, read->value, &z) || z.partition_count == 0)
+            refuse(t, ERR_UNKNOWN_TOPIC_OR_PARTITION, STR_LIT("The topic does not exist."));
+        else if (reads->ops[2 * i + 1].result == ZK_OK)
+            refuse(t, ERR_INVALID_TOPIC_EXCEPTION, STR_LIT("The topic is queued for deletion."));
+        else if (plan_growth(r, t, &z) && !r->validate_only) {
+            zk_set(b, topic_path(path, name), topic_encode(&b->arena, &z), ZK_ANY_VERSION);
+            c->node_op[i] = b->count - 1;
+        }
+    }
+    zk_batch_free(reads);
+    submit_or_finish(b, r);
+}
+
+void partitions_create(struct topics_request *r)
+{
+    struct zk_batch *b = zk_batch_new(on_topics_read);
+    char path[ZNODE_PATH_ROOM];
+    creation_new(b, r);
+    for (int32_t i = 0; i < r->count; i++) {
+        char *name = arena_cstr(&b->arena, topic_name_problem(&b->arena, r->topics[i].name).p ? STR_LIT("?") : r->topics[i].name);
+        zk_get(b, topic_path(path, name), false);
+        zk_exists(b, delete_topic_path(path, name), false);
+    }
+    submit_or_finish(b, r);
+}

@@ -1,0 +1,55 @@
+/*
+ * Topics are made, grown and marked for deletion by writing to ZooKeeper, by whichever broker is asked; the
+ * controller sees it there. This is that writing, with the checks before it. On the control loop.
+ */
+#ifndef BARNABAS_CONTROLLER_ADMIN_H
+#define BARNABAS_CONTROLLER_ADMIN_H
+
+#include "cluster/view.h"
+#include "cluster/zk.h"
+#include "config/config.h"
+#include "protocol/error.h"
+
+/* Null when the name is fine, else why it is not. */
+struct str topic_name_problem(struct arena *a, struct str name);
+bool topic_is_internal(struct str name);
+
+/*
+ * Kafka's placement of replicas: the leader of each partition is the next broker, its followers shifted
+ * by a step that grows each round; racks alternate where brokers have one (KIP-36). `start` -1: at
+ * random. Returns an error with a message, or fills `out` with partitions `first` to `first + count - 1`.
+ */
+enum kafka_error replicas_place(struct arena *a, const struct registration *brokers, int32_t broker_count,
+                                int32_t count, int32_t factor, int32_t start, int32_t first, struct int_list *out,
+                                struct str *message);
+
+struct topic_request {
+    struct str name;
+    int32_t partitions;       /* -1: num.partitions; of partitions_create(): the new total */
+    int32_t factor;           /* -1: default.replication.factor */
+    struct int_list *manual;  /* by partition; NULL: placed */
+    int32_t manual_count;
+    struct config_pair *configs;
+    int32_t config_count;
+
+    enum kafka_error error;
+    struct str message; /* null if there is none */
+    struct uuid id;
+};
+
+struct topics_request {
+    struct arena *arena; /* of the results */
+    struct zk *zk;
+    const struct broker_config *config;
+    const struct view *view; /* of the loop that asks; with a reference */
+    struct topic_request *topics;
+    int32_t count;
+    bool validate_only;
+    void (*done)(struct topics_request *r);
+};
+
+void topics_create(struct topics_request *r);
+void partitions_create(struct topics_request *r);
+void topics_delete(struct topics_request *r);
+
+#endif

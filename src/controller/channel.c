@@ -1,0 +1,195 @@
+/*
+ * The way to one broker: its requests in order, one at a time, each sent again until it is answered or the
+ * broker is gone.
+ */
+#include <inttypes.h>
+#include <utlist.h>
+
+#include "base/logger.h"
+#include "cluster/view.h"
+#include "controller/controller_internal.h"
+#include "net/net.h"
+#include "protocol/msg/api.h"
+#include "protocol/msg/leader_and_isr.h"
+#include "protocol/msg/request_header.h"
+#include "protocol/msg/response_header.h"
+#include "protocol/msg/stop_replica.h"
+
+enum { RETRY_MS = 100 };
+
+struct parcel {
+    struct strbuf frame;
+    int16_t api_key, version;
+    struct parcel *prev, *next;
+};
+
+struct channel {
+    struct controller *controller;
+    int32_t broker;
+    struct client *client; /* NULL: the broker has no listener for us */
+    struct client_call call;
+    struct timer retry;
+    struct parcel *queue;
+    bool waiting, doomed;
+};
+
+static void send_first(struct channel *ch);
+
+static void parcel_free(struct parcel *p)
+{
+    strbuf_deinit(&p->frame);
+    free(p);
+}
+
+/* ---- Answers ---- */
+
+/* Whether a partition was to be deleted, or only stopped: both requests are answered alike. */
+static bool was_deletion(const struct stop_replica_request *request, struct str topic, int32_t index)
+{
+    for (int32_t t = 0; t < request->topic_states.len; t++) {
+        const struct stop_replica_topic_state *state = &request->topic_states.items[t];
+        for (int32_t i = 0; str_eq(state->topic_name, topic) && i < state->partition_states.len; i++)
+            if (state->partition_states.items[i].partition_index == index)
+                return state->partition_states.items[i].delete_partition;
+    }
+    return false;
+}
+
+static void note_stopped(struct channel *ch, const struct stop_replica_request *request,
+                         const struct stop_replica_response *response)
+{
+    struct controller *c = ch->controller;
+    bool any = false;
+    for (int32_t i = 0; i < response->partition_errors.len; i++) {
+        const struct stop_replica_partition_error *e = &response->partition_errors.items[i];
+        struct ctl_topic *t = context_topic(c, e->topic_name);
+        if (t == NULL || !t->deleting || e->partition_index < 0 || e->partition_index >= t->count)
+            continue;
+        enum replica_state *state = replica_state_of(t->partitions[e->partition_index], ch->broker);
+        if (state == NULL || *state != REPLICA_DELETION_STARTED || !was_deletion(request, e->topic_name, e->partition_index))
+            continue;
+        bool ok = response->error_code == ERR_NONE && e->error_code == ERR_NONE;
+        *state = ok ? REPLICA_DELETED : REPLICA_INELIGIBLE;
+        any = true;
+    }
+    if (any)
+        event_post(c, "TopicDeletionStopReplicaResponseReceived", deletion_replica_done);
+}
+
+static bool take_stop_answer(struct channel *ch, const struct parcel *p, struct reader *r, struct arena *a)
+{
+    struct stop_replica_response response;
+    struct stop_replica_request request;
+    struct request_header header;
+    struct reader asked;
+    reader_init(&asked, (struct bytes){(const uint8_t *)p->frame.p + 4, (int32_t)p->frame.len - 4}, a);
+    bool mine = request_header_read(&asked, api_request_header_version(p->api_key, p->version), &header) &&
+                stop_replica_request_read(&asked, p->version, &request);
+    ensure(mine);
+    if (!stop_replica_response_read(r, p->version, &response))
+        return false;
+    note_stopped(ch, &request, &response);
+    return true;
+}
+
+static bool take_order_answer(struct channel *ch, const struct parcel *p, struct reader *r)
+{
+    struct leader_and_isr_response response;
+    if (!leader_and_isr_response_read(r, p->version, &response))
+        return false;
+    if (response.error_code != ERR_NONE)
+        log_warn("Broker %" PRId32 " refused a LeaderAndIsr request: %s", ch->broker, error_name(response.error_code));
+    return true;
+}
+
+static void take_answer(struct channel *ch, const struct parcel *p, struct bytes response)
+{
+    struct arena a = {0};
+    struct reader r;
+    struct response_header header;
+    reader_init(&r, response, &a);
+    bool ok = response_header_read(&r, api_response_header_version(p->api_key, p->version), &header);
+    if (ok && p->api_key == API_STOP_REPLICA)
+        ok = take_stop_answer(ch, p, &r, &a);
+    else if (ok && p->api_key == API_LEADER_AND_ISR)
+        ok = take_order_answer(ch, p, &r);
+    if (!ok)
+        log_warn("Broker %" PRId32 " gave an answer that cannot be read", ch->broker);
+    arena_deinit(&a);
+}
+
+static void on_retry(struct timer *t)
+{
+    send_first(CONTAINER_OF(t, struct channel, retry));
+}
+
+static void on_answer(struct client_call *call, struct bytes response)
+{
+    struct channel *ch = CONTAINER_OF(call, struct channel, call);
+    ch->waiting = false;
+    if (ch->doomed)
+        return;
+    if (response.p == NULL) {
+        timer_start(&ch->retry, RETRY_MS);
+        return;
+    }
+    struct parcel *p = ch->queue;
+    DL_DELETE(ch->queue, p);
+    take_answer(ch, p, response);
+    parcel_free(p);
+    send_first(ch);
+}
+
+static void send_first(struct channel *ch)
+{
+    if (ch->waiting || ch->queue == NULL || ch->client == NULL)
+        return;
+    struct strbuf copy = {0};
+    strbuf_add(&copy, ch->queue->frame.p, ch->queue->frame.len);
+    ch->waiting = true;
+    ch->call = (struct client_call){.done = on_answer,
+                                    .timeout_ms = ch->controller->options.config->controller_socket_timeout_ms};
+    client_send(ch->client, &copy, &ch->call);
+}
+
+struct channel *channel_new(struct controller *c, const struct registration *r)
+{
+    struct channel *ch = xcalloc(1, sizeof(*ch));
+    const struct broker_config *config = c->options.config;
+    const char *listener = config->control_plane_listener_name ? config->control_plane_listener_name
+                                                               : config->inter_broker_listener_name;
+    const struct endpoint *e = registration_endpoint(r, listener);
+    ch->controller = c;
+    ch->broker = r->id;
+    timer_init(&ch->retry, c->options.loop, on_retry);
+    if (e != NULL)
+        ch->client = client_new(c->options.loop, e->host, e->port);
+    else
+        log_error("Broker %" PRId32 " has no listener %s: it cannot be told anything", r->id, listener);
+    return ch;
+}
+
+void channel_free(struct channel *ch)
+{
+    struct parcel *p, *tmp;
+    if (ch == NULL)
+        return;
+    ch->doomed = true;
+    timer_stop(&ch->retry);
+    client_free(ch->client); /* calls on_answer() for what is open */
+    DL_FOREACH_SAFE (ch->queue, p, tmp)
+        parcel_free(p);
+    free(ch);
+}
+
+void channel_send(struct channel *ch, int16_t api_key, int16_t version, struct strbuf *frame)
+{
+    struct parcel *p = xcalloc(1, sizeof(*p));
+    p->frame = *frame;
+    p->api_key = api_key;
+    p->version = version;
+    *frame = (struct strbuf){0};
+    DL_APPEND(ch->queue, p);
+    send_first(ch);
+}
+

@@ -1,0 +1,182 @@
+/* What the controller knows: brokers, topics, partitions. */
+#include <utlist.h>
+
+#include "controller/controller_internal.h"
+
+void partition_set_add(struct partition_set *set, struct ctl_partition *p)
+{
+    set->v = xgrow(set->v, set->n + 1, &set->cap, sizeof(struct ctl_partition *));
+    set->v[set->n++] = p;
+}
+
+void partition_set_clear(struct partition_set *set)
+{
+    free(set->v);
+    *set = (struct partition_set){0};
+}
+
+static void broker_free(struct ctl_broker *b)
+{
+    channel_free(b->channel);
+    arena_deinit(&b->memory);
+    free(b);
+}
+
+static void partition_free(struct ctl_partition *p)
+{
+    free(p->replicas.v);
+    free(p->adding.v);
+    free(p->removing.v);
+    free(p->leadership.isr.v);
+    free(p->replica_states);
+    free(p);
+}
+
+void context_remove_topic(struct controller *c, struct ctl_topic *t)
+{
+    HASH_DEL(c->topics, t);
+    for (int32_t i = 0; i < t->count; i++)
+        partition_free(t->partitions[i]);
+    free(t->partitions);
+    free(t->name);
+    free(t);
+}
+
+void context_clear(struct controller *c)
+{
+    struct ctl_broker *b, *next_broker;
+    struct ctl_topic *t, *next_topic;
+    LL_FOREACH_SAFE (c->brokers, b, next_broker)
+        broker_free(b);
+    c->brokers = NULL;
+    HASH_ITER (hh, c->topics, t, next_topic)
+        context_remove_topic(c, t);
+    partition_set_clear(&c->work);
+    zk_batch_free(c->loading);
+    c->loading = NULL;
+    outbox_clear(c->outbox);
+}
+
+struct ctl_broker *context_broker(const struct controller *c, int32_t id)
+{
+    struct ctl_broker *b;
+    LL_FOREACH (c->brokers, b)
+        if (b->id == id)
+            return b;
+    return NULL;
+}
+
+bool broker_is_live_or_stopping(const struct controller *c, int32_t id)
+{
+    return context_broker(c, id) != NULL;
+}
+
+bool broker_is_live(const struct controller *c, int32_t id)
+{
+    const struct ctl_broker *b = context_broker(c, id);
+    return b != NULL && !b->shutting_down;
+}
+
+static void copy_registration(struct ctl_broker *b, const struct registration *r)
+{
+    arena_deinit(&b->memory);
+    b->registration = *r;
+    b->registration.rack = r->rack ? arena_cstr(&b->memory, str_of(r->rack)) : NULL;
+    b->registration.endpoints = ARENA_ARRAY(&b->memory, struct endpoint, MAX(r->endpoint_count, 1));
+    for (int32_t i = 0; i < r->endpoint_count; i++) {
+        const struct endpoint *e = &r->endpoints[i];
+        b->registration.endpoints[i] = (struct endpoint){arena_cstr(&b->memory, str_of(e->listener)),
+                                                         arena_cstr(&b->memory, str_of(e->protocol)),
+                                                         arena_cstr(&b->memory, str_of(e->host)), e->port};
+    }
+}
+
+struct ctl_broker *context_add_broker(struct controller *c, const struct registration *r)
+{
+    struct ctl_broker *b = context_broker(c, r->id);
+    if (b == NULL) {
+        b = xcalloc(1, sizeof(*b));
+        b->id = r->id;
+        LL_APPEND(c->brokers, b);
+        copy_registration(b, r);
+        b->channel = channel_new(c, &b->registration);
+    } else {
+        copy_registration(b, r);
+    }
+    return b;
+}
+
+void context_remove_broker(struct controller *c, int32_t id)
+{
+    struct ctl_broker *b = context_broker(c, id);
+    if (b == NULL)
+        return;
+    LL_DELETE(c->brokers, b);
+    broker_free(b);
+}
+
+struct ctl_topic *context_topic(const struct controller *c, struct str name)
+{
+    struct ctl_topic *t;
+    HASH_FIND(hh, c->topics, name.p, (size_t)name.len, t);
+    return t;
+}
+
+struct ctl_topic *context_add_topic(struct controller *c, const char *name, struct uuid id)
+{
+    struct ctl_topic *t = context_topic(c, str_of(name));
+    if (t == NULL) {
+        t = xcalloc(1, sizeof(*t));
+        t->name = xstrdup(name);
+        HASH_ADD_KEYPTR(hh, c->topics, t->name, strlen(t->name), t);
+    }
+    t->id = id;
+    return t;
+}
+
+struct ctl_partition *topic_partition(struct ctl_topic *t, int32_t index)
+{
+    ensure(index >= 0 && index <= t->count);
+    if (index == t->count) {
+        t->partitions = xrealloc(t->partitions, (size_t)(t->count + 1) * sizeof(struct ctl_partition *));
+        struct ctl_partition *p = xcalloc(1, sizeof(*p));
+        p->topic = t;
+        p->index = index;
+        t->partitions[t->count++] = p;
+    }
+    return t->partitions[index];
+}
+
+void partition_assign(struct ctl_partition *p, struct int_list replicas, struct int_list adding, struct int_list removing)
+{
+    enum replica_state *states = xcalloc((size_t)MAX(replicas.n, 1), sizeof(*states));
+    for (int32_t i = 0; i < replicas.n; i++) {
+        enum replica_state *old = replica_state_of(p, replicas.v[i]);
+        states[i] = old != NULL ? *old : REPLICA_NONE;
+    }
+    free(p->replica_states);
+    free(p->replicas.v);
+    free(p->adding.v);
+    free(p->removing.v);
+    p->replica_states = states;
+    p->replicas = int_list_dup(replicas);
+    p->adding = int_list_dup(adding);
+    p->removing = int_list_dup(removing);
+}
+
+void partition_set_leadership(struct ctl_partition *p, const struct partition_znode *l)
+{
+    struct int_list isr = int_list_dup(l->isr);
+    free(p->leadership.isr.v);
+    p->leadership = *l;
+    p->leadership.isr = isr;
+    p->known = true;
+}
+
+enum replica_state *replica_state_of(struct ctl_partition *p, int32_t broker)
+{
+    for (int32_t i = 0; i < p->replicas.n; i++)
+        if (p->replicas.v[i] == broker)
+            return &p->replica_states[i];
+    return NULL;
+}

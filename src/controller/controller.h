@@ -1,0 +1,68 @@
+/*
+ * The controller: the one broker of the cluster that watches ZooKeeper, elects partition leaders, and
+ * tells every broker what it leads and follows (Kafka's classic controller, KIP-515 and before).
+ *
+ * It lives on the control loop. Every broker has one of these; it is active on the broker that won the race
+ * for /controller. What happens becomes an event in a queue; events are worked on one at a time, each as
+ * a chain of steps between answers from ZooKeeper. All writes are fenced by the controller epoch: as soon
+ * as one is refused, or the session has gone, this controller drops all it knows.
+ */
+#ifndef BARNABAS_CONTROLLER_H
+#define BARNABAS_CONTROLLER_H
+
+#include "cluster/zk.h"
+#include "cluster/znodes.h"
+#include "config/config.h"
+#include "protocol/error.h"
+
+struct controller;
+
+struct controller_options {
+    struct loop *loop;
+    struct zk *zk;
+    const struct broker_config *config;
+    int32_t broker_id;
+};
+
+struct controller *controller_new(const struct controller_options *options);
+void controller_free(struct controller *c);
+
+/* This broker is registered in ZooKeeper: watch /controller, and race for it. */
+void controller_start(struct controller *c);
+/* The session has expired: everything is forgotten; waiting requests fail with ERR_NOT_CONTROLLER. */
+void controller_expire(struct controller *c);
+/* A watch has fired. */
+void controller_changed(struct controller *c, const char *path);
+
+bool controller_is_active(const struct controller *c);
+int32_t controller_epoch(const struct controller *c);
+
+/* ---- Requests. Each answers once by its callback, on the control loop. ---- */
+
+struct controller_call {
+    void (*done)(struct controller_call *call, enum kafka_error error);
+    struct controller_call *next;
+};
+
+/* A block of producer ids (KIP-730); `first` and `count` are set on success. */
+struct producer_ids_call {
+    struct controller_call call;
+    int32_t broker_id;
+    int64_t broker_epoch;
+    int64_t first;
+    int32_t count;
+};
+void controller_allocate_producer_ids(struct controller *c, struct producer_ids_call *call);
+
+/* A broker asks to be relieved before it stops. `remaining`: partitions it still leads that have other replicas. */
+struct shutdown_call {
+    struct controller_call call;
+    int32_t broker_id;
+    int64_t broker_epoch;
+    struct arena *arena; /* of the answer */
+    struct topic_partition_entry *remaining;
+    int32_t remaining_count;
+};
+void controller_controlled_shutdown(struct controller *c, struct shutdown_call *call);
+
+#endif

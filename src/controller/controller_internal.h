@@ -1,0 +1,176 @@
+/* The inside of the controller, shared by the files of its folder. Control loop only. */
+#ifndef BARNABAS_CONTROLLER_INTERNAL_H
+#define BARNABAS_CONTROLLER_INTERNAL_H
+
+#include <uthash.h>
+
+#include "controller/controller.h"
+
+enum partition_state { PARTITION_NONE, PARTITION_NEW, PARTITION_ONLINE, PARTITION_OFFLINE };
+
+enum replica_state {
+    REPLICA_NONE,
+    REPLICA_NEW,
+    REPLICA_ONLINE,
+    REPLICA_OFFLINE,
+    REPLICA_DELETION_STARTED,
+    REPLICA_DELETED,
+    REPLICA_INELIGIBLE, /* cannot be deleted now: its broker is down or has failed */
+};
+
+struct ctl_topic;
+
+struct ctl_partition {
+    struct ctl_topic *topic;
+    int32_t index;
+    enum partition_state state;
+    struct int_list replicas, adding, removing; /* heap */
+    enum replica_state *replica_states;         /* one for each of `replicas` */
+    bool known;                                 /* leadership was read or written */
+    struct partition_znode leadership;          /* isr on the heap */
+};
+
+struct ctl_topic {
+    char *name;
+    struct uuid id;
+    struct ctl_partition **partitions; /* by number; each on the heap, so that pointers stay */
+    int32_t count;
+    bool deleting;
+    UT_hash_handle hh;
+};
+
+struct ctl_broker {
+    int32_t id;
+    struct registration registration; /* in `memory` */
+    struct arena memory;
+    bool shutting_down;
+    struct channel *channel;
+    struct ctl_broker *next;
+};
+
+/* A growing list of partitions, passed between steps. */
+struct partition_set {
+    struct ctl_partition **v;
+    size_t n, cap;
+};
+
+void partition_set_add(struct partition_set *set, struct ctl_partition *p);
+void partition_set_clear(struct partition_set *set);
+
+struct event {
+    const char *name;
+    void (*run)(struct controller *c, struct event *e);
+    /* The controller has resigned before or while the event was worked on. NULL: nothing to do. */
+    void (*dropped)(struct controller *c, struct event *e);
+    struct controller_call *call; /* of a request */
+    int32_t number;               /* a broker id, where one is meant */
+    char *text;                   /* a topic, where one is meant; freed with the event */
+    struct event *next;
+};
+
+enum election { ELECT_OFFLINE, ELECT_PREFERRED, ELECT_SHUTDOWN };
+
+typedef void (*step_fn)(struct controller *c);
+typedef void (*batch_fn)(struct controller *c, struct zk_batch *b);
+
+struct controller {
+    struct controller_options options;
+    bool started, active;
+    int32_t active_id;         /* who is controller, -1 unknown */
+    int32_t epoch;             /* mine, when active */
+    int32_t epoch_version;     /* of /controller_epoch: the fence */
+    int64_t generation;        /* steps of an older one are dropped */
+    struct event *queue, **queue_end, *running;
+    struct timer next_event;
+    struct timer rebalance;
+
+    /* What is known when active. */
+    struct ctl_broker *brokers;
+    struct ctl_topic *topics;
+
+    /* Of the event that is being worked on. */
+    struct partition_set work;     /* partitions on their way online */
+    enum election election;
+    step_fn then;                  /* after they are */
+    struct zk_batch *loading;      /* failover: brokers and topics, while states are read */
+    struct outbox *outbox;
+};
+
+/* ---- controller.c: events and steps ---- */
+
+void event_post(struct controller *c, const char *name, void (*run)(struct controller *, struct event *));
+struct event *event_new(const char *name, void (*run)(struct controller *, struct event *));
+void event_add(struct controller *c, struct event *e);
+void event_done(struct controller *c); /* the running one: sends what it has put into the outbox */
+/* Sends a batch for the running event; `step` gets it, unless the controller was fenced meanwhile. */
+void ctl_submit(struct controller *c, struct zk_batch *b, batch_fn step);
+struct zk_batch *ctl_batch(void);
+/* Fences an operation with the controller epoch. */
+void ctl_fence(struct controller *c, struct zk_op *op);
+void ctl_resign(struct controller *c, const char *why);
+
+/* ---- context.c ---- */
+
+void context_clear(struct controller *c);
+struct ctl_broker *context_broker(const struct controller *c, int32_t id);
+bool broker_is_live(const struct controller *c, int32_t id);             /* and not shutting down */
+bool broker_is_live_or_stopping(const struct controller *c, int32_t id);
+struct ctl_broker *context_add_broker(struct controller *c, const struct registration *r);
+void context_remove_broker(struct controller *c, int32_t id);
+struct ctl_topic *context_topic(const struct controller *c, struct str name);
+struct ctl_topic *context_add_topic(struct controller *c, const char *name, struct uuid id);
+void context_remove_topic(struct controller *c, struct ctl_topic *t);
+/* The partition of that number, made if it is new. */
+struct ctl_partition *topic_partition(struct ctl_topic *t, int32_t index);
+void partition_assign(struct ctl_partition *p, struct int_list replicas, struct int_list adding, struct int_list removing);
+void partition_set_leadership(struct ctl_partition *p, const struct partition_znode *l);
+enum replica_state *replica_state_of(struct ctl_partition *p, int32_t broker);
+
+/* ---- states.c ---- */
+
+/* Takes the partitions of c->work online, New ones by creating their state, others by election; then `then`. */
+void partitions_online(struct controller *c, enum election election, step_fn then);
+/* The replicas of `broker` go offline: out of the ISR of what they do not lead; c->work are their partitions. */
+void replicas_offline(struct controller *c, int32_t broker, step_fn then);
+/* All partitions that are New or Offline and not being deleted, into c->work. */
+void collect_electable(struct controller *c);
+
+/* ---- failover.c, brokers.c, topics.c, deletion.c ---- */
+
+void failover_start(struct controller *c);
+void brokers_changed(struct controller *c, struct event *e);
+void broker_modified(struct controller *c, struct event *e);
+void topics_changed(struct controller *c, struct event *e);
+void topic_modified(struct controller *c, struct event *e);
+void deletions_changed(struct controller *c, struct event *e);
+void deletion_replica_done(struct controller *c, struct event *e);
+/* Goes on with every deletion that can; then `then`. */
+void deletions_resume(struct controller *c, step_fn then);
+void isr_changed(struct controller *c, struct event *e);
+void log_dirs_changed(struct controller *c, struct event *e);
+void preferred_election_requested(struct controller *c, struct event *e);
+/* Writes an id for the topic into its node, if it has none: adds to `b`. */
+void topic_take_id(struct controller *c, struct zk_batch *b, const char *name, struct topic_znode *z);
+
+/* ---- outbox.c: what brokers are to be told ---- */
+
+struct outbox *outbox_new(void);
+void outbox_free(struct outbox *o);
+void outbox_clear(struct outbox *o);
+/* LeaderAndIsr to those brokers, and UpdateMetadata of the partition to all. */
+void outbox_leader_and_isr(struct controller *c, struct int_list brokers, struct ctl_partition *p, bool is_new);
+void outbox_metadata(struct controller *c, struct ctl_partition *p);      /* to all brokers */
+void outbox_metadata_deleted(struct controller *c, struct ctl_partition *p);
+void outbox_brokers_only(struct controller *c);                           /* the live brokers, to all */
+void outbox_all_to(struct controller *c, struct ctl_broker *b);           /* every partition, to one */
+void outbox_stop_replica(struct controller *c, int32_t broker, struct ctl_partition *p, bool delete_it);
+void outbox_flush(struct controller *c);
+
+/* ---- channel.c: to one broker ---- */
+
+struct channel *channel_new(struct controller *c, const struct registration *r);
+void channel_free(struct channel *ch);
+/* Sends the frame after those before it, again until it is answered. */
+void channel_send(struct channel *ch, int16_t api_key, int16_t version, struct strbuf *frame);
+
+#endif

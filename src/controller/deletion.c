@@ -1,0 +1,175 @@
+/*
+ * Deleting a topic: brokers forget its partitions, stop their replicas, delete them; when all have, the
+ * topic's nodes go. A broker that is down holds it up until it is back.
+ */
+#include <inttypes.h>
+
+#include "base/logger.h"
+#include "controller/controller_internal.h"
+
+static void done(struct controller *c)
+{
+    event_done(c);
+}
+
+static bool all_replicas_are(struct ctl_topic *t, enum replica_state state)
+{
+    for (int32_t i = 0; i < t->count; i++)
+        for (int32_t r = 0; r < t->partitions[i]->replicas.n; r++)
+            if (t->partitions[i]->replica_states[r] != state)
+                return false;
+    return true;
+}
+
+static bool any_replica_is(struct ctl_topic *t, enum replica_state state)
+{
+    for (int32_t i = 0; i < t->count; i++)
+        for (int32_t r = 0; r < t->partitions[i]->replicas.n; r++)
+            if (t->partitions[i]->replica_states[r] == state)
+                return true;
+    return false;
+}
+
+static void mark_dead_replicas(struct controller *c, struct ctl_topic *t)
+{
+    for (int32_t i = 0; i < t->count; i++) {
+        struct ctl_partition *p = t->partitions[i];
+        for (int32_t r = 0; r < p->replicas.n; r++) {
+            bool live = broker_is_live(c, p->replicas.v[r]);
+            if (!live && p->replica_states[r] != REPLICA_DELETED)
+                p->replica_states[r] = REPLICA_INELIGIBLE;
+            else if (live && p->replica_states[r] == REPLICA_INELIGIBLE)
+                p->replica_states[r] = REPLICA_OFFLINE;
+        }
+    }
+}
+
+/* Nobody leads them any more, and nobody is to be told that somebody does. */
+static void take_partitions_away(struct controller *c, struct ctl_topic *t)
+{
+    for (int32_t i = 0; i < t->count; i++) {
+        struct ctl_partition *p = t->partitions[i];
+        outbox_metadata_deleted(c, p);
+        p->state = PARTITION_NONE;
+    }
+}
+
+static void stop_replicas(struct controller *c, struct ctl_topic *t)
+{
+    for (int32_t i = 0; i < t->count; i++) {
+        struct ctl_partition *p = t->partitions[i];
+        for (int32_t r = 0; r < p->replicas.n; r++) {
+            if (p->replica_states[r] == REPLICA_DELETED)
+                continue;
+            outbox_stop_replica(c, p->replicas.v[r], p, false);
+            p->replica_states[r] = REPLICA_OFFLINE;
+        }
+    }
+    outbox_flush(c);
+    for (int32_t i = 0; i < t->count; i++) {
+        struct ctl_partition *p = t->partitions[i];
+        for (int32_t r = 0; r < p->replicas.n; r++) {
+            if (p->replica_states[r] == REPLICA_DELETED)
+                continue;
+            outbox_stop_replica(c, p->replicas.v[r], p, true);
+            p->replica_states[r] = REPLICA_DELETION_STARTED;
+        }
+    }
+}
+
+static void start_deletion(struct controller *c, struct ctl_topic *t)
+{
+    mark_dead_replicas(c, t);
+    take_partitions_away(c, t);
+    if (any_replica_is(t, REPLICA_INELIGIBLE)) {
+        log_info("Deletion of topic %s waits for brokers that are down", t->name);
+        return;
+    }
+    log_info("Deleting topic %s", t->name);
+    stop_replicas(c, t);
+}
+
+/* ---- The nodes ---- */
+
+static void on_nodes_deleted(struct controller *c, struct zk_batch *b)
+{
+    step_fn then = c->then;
+    zk_batch_free(b);
+    c->then = NULL;
+    deletions_resume(c, then);
+}
+
+static void delete_nodes(struct controller *c, struct ctl_topic *t)
+{
+    struct zk_batch *b = ctl_batch();
+    char path[ZNODE_PATH_ROOM];
+    for (int32_t i = 0; i < t->count; i++) {
+        ctl_fence(c, zk_delete(b, state_path(path, t->name, i), ZK_ANY_VERSION));
+        ctl_fence(c, zk_delete(b, partition_path(path, t->name, i), ZK_ANY_VERSION));
+    }
+    ctl_fence(c, zk_delete(b, partitions_path(path, t->name), ZK_ANY_VERSION));
+    ctl_fence(c, zk_delete(b, topic_path(path, t->name), ZK_ANY_VERSION));
+    ctl_fence(c, zk_delete(b, config_path(path, "topics", t->name), ZK_ANY_VERSION));
+    ctl_fence(c, zk_delete(b, delete_topic_path(path, t->name), ZK_ANY_VERSION));
+    log_info("Topic %s is deleted", t->name);
+    context_remove_topic(c, t);
+    ctl_submit(c, b, on_nodes_deleted);
+}
+
+void deletions_resume(struct controller *c, step_fn then)
+{
+    struct ctl_topic *t, *tmp;
+    HASH_ITER (hh, c->topics, t, tmp) {
+        if (!t->deleting)
+            continue;
+        if (all_replicas_are(t, REPLICA_DELETED)) {
+            c->then = then;
+            delete_nodes(c, t);
+            return;
+        }
+        if (!any_replica_is(t, REPLICA_DELETION_STARTED))
+            start_deletion(c, t);
+    }
+    then(c);
+}
+
+/* ---- Events ---- */
+
+
+/* Requests for topics that do not exist, or when deletion is switched off, are taken out. */
+static void on_deletion_list(struct controller *c, struct zk_batch *b)
+{
+    struct zk_op *list = &b->ops[0];
+    struct zk_batch *refuse = ctl_batch();
+    char path[ZNODE_PATH_ROOM];
+    bool enabled = c->options.config->delete_topic_enable;
+    for (int32_t i = 0; list->result == ZK_OK && i < list->child_count; i++) {
+        struct ctl_topic *t = context_topic(c, list->children[i]);
+        if (t != NULL && enabled)
+            t->deleting = true;
+        else if (list->children[i].len <= 249)
+            ctl_fence(c, zk_delete(refuse, delete_topic_path(path, arena_cstr(&refuse->arena, list->children[i])),
+                                   ZK_ANY_VERSION));
+    }
+    zk_batch_free(b);
+    if (refuse->count > 0) {
+        refuse->done = zk_batch_free;
+        zk_submit(c->options.zk, refuse);
+    } else {
+        zk_batch_free(refuse);
+    }
+    deletions_resume(c, done);
+}
+
+void deletions_changed(struct controller *c, struct event *e UNUSED)
+{
+    struct zk_batch *b = ctl_batch();
+    zk_children(b, ZNODE_DELETE_TOPICS, true);
+    ctl_submit(c, b, on_deletion_list);
+}
+
+/* `text` is the topic; `number` 0 if all went well, else it has to be tried again. */
+void deletion_replica_done(struct controller *c, struct event *e UNUSED)
+{
+    deletions_resume(c, done);
+}

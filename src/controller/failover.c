@@ -1,0 +1,206 @@
+/* Taking office: everything that counts is read from ZooKeeper, with watches, and made true again. */
+#include <inttypes.h>
+
+#include "base/logger.h"
+#include "controller/controller_internal.h"
+
+/* What the first batch asks, in its order. */
+enum { AT_FEATURE, AT_BROKERS, AT_TOPICS, AT_DELETIONS, AT_ISR, AT_LOG_DIRS, AT_REASSIGN, AT_PREFERRED };
+
+static void fail_failover(struct controller *c, const char *why)
+{
+    log_error("Cannot take office as controller: %s", why);
+    struct zk_batch *b = ctl_batch();
+    ctl_fence(c, zk_delete(b, ZNODE_CONTROLLER, ZK_ANY_VERSION));
+    b->done = zk_batch_free;
+    zk_submit(c->options.zk, b);
+    ctl_resign(c, why);
+}
+
+/* ---- The last steps ---- */
+
+static void in_office(struct controller *c)
+{
+    uint32_t topics = HASH_COUNT(c->topics);
+    log_info("Controller of epoch %" PRId32 " is ready: %u topics", c->epoch, topics);
+    event_done(c);
+}
+
+static void resume_deletions(struct controller *c)
+{
+    deletions_resume(c, in_office);
+}
+
+/* Replicas on live brokers are online, partitions with a live leader too. */
+static void settle_states(struct controller *c)
+{
+    for (struct ctl_topic *t = c->topics; t != NULL; t = t->hh.next) {
+        for (int32_t i = 0; i < t->count; i++) {
+            struct ctl_partition *p = t->partitions[i];
+            for (int32_t r = 0; r < p->replicas.n; r++)
+                p->replica_states[r] = broker_is_live(c, p->replicas.v[r]) ? REPLICA_ONLINE
+                                       : t->deleting                      ? REPLICA_INELIGIBLE
+                                                                          : REPLICA_OFFLINE;
+            if (!p->known)
+                p->state = PARTITION_NEW;
+            else
+                p->state = broker_is_live(c, p->leadership.leader) ? PARTITION_ONLINE : PARTITION_OFFLINE;
+        }
+    }
+}
+
+static void tell_all(struct controller *c)
+{
+    outbox_brokers_only(c);
+    outbox_flush(c);
+    for (struct ctl_topic *t = c->topics; t != NULL; t = t->hh.next) {
+        for (int32_t i = 0; i < t->count; i++) {
+            struct ctl_partition *p = t->partitions[i];
+            if (p->known && !t->deleting)
+                outbox_leader_and_isr(c, p->replicas, p, false);
+        }
+    }
+}
+
+/* ---- Partition states ---- */
+
+static void on_states(struct controller *c, struct zk_batch *b)
+{
+    size_t op = 0;
+    for (struct ctl_topic *t = c->topics; t != NULL; t = t->hh.next) {
+        for (int32_t i = 0; i < t->count; i++, op++) {
+            struct partition_znode l;
+            const struct zk_op *read = &b->ops[op];
+            if (read->result == ZK_OK && partition_decode(&b->arena, t->name, i, read->value, &l)) {
+                l.version = read->stat.version;
+                partition_set_leadership(t->partitions[i], &l);
+            }
+        }
+    }
+    zk_batch_free(b);
+    settle_states(c);
+    tell_all(c);
+    collect_electable(c);
+    partitions_online(c, ELECT_OFFLINE, resume_deletions);
+}
+
+static void read_states(struct controller *c)
+{
+    struct zk_batch *b = ctl_batch();
+    char path[ZNODE_PATH_ROOM];
+    for (struct ctl_topic *t = c->topics; t != NULL; t = t->hh.next)
+        for (int32_t i = 0; i < t->count; i++)
+            zk_get(b, state_path(path, t->name, i), false);
+    ctl_submit(c, b, on_states);
+}
+
+static void on_ids_written(struct controller *c, struct zk_batch *b)
+{
+    zk_batch_free(b);
+    read_states(c);
+}
+
+/* ---- Brokers and topics ---- */
+
+void topic_take_id(struct controller *c, struct zk_batch *b, const char *name, struct topic_znode *z)
+{
+    char path[ZNODE_PATH_ROOM];
+    if (!uuid_is_zero(z->id))
+        return;
+    z->id = uuid_random();
+    ctl_fence(c, zk_set(b, topic_path(path, name), topic_encode(&b->arena, z), ZK_ANY_VERSION));
+}
+
+static void take_topic(struct controller *c, struct zk_batch *out, const char *name, const struct zk_op *read)
+{
+    struct topic_znode z;
+    if (read->result != ZK_OK || !topic_decode(&out->arena, name, read->value, &z))
+        return;
+    topic_take_id(c, out, name, &z);
+    struct ctl_topic *t = context_add_topic(c, name, z.id);
+    for (int32_t i = 0; i < z.partition_count; i++)
+        partition_assign(topic_partition(t, i), z.replicas[i], z.adding[i], z.removing[i]);
+}
+
+static void take_broker(struct controller *c, struct zk_batch *b, int32_t id, const struct zk_op *read)
+{
+    struct registration r;
+    if (read->result != ZK_OK || !registration_decode(&b->arena, id, read->value, &r))
+        return;
+    r.epoch = read->stat.czxid;
+    context_add_broker(c, &r);
+}
+
+static void on_entities(struct controller *c, struct zk_batch *b)
+{
+    struct zk_batch *ids = ctl_batch();
+    const struct zk_batch *lists = c->loading;
+    for (size_t i = 0; i < b->count; i++) {
+        const char *path = b->ops[i].path, *name = strrchr(path, '/') + 1;
+        if (b->ops[i].kind != ZK_GET)
+            continue;
+        if (strncmp(path, ZNODE_TOPICS "/", strlen(ZNODE_TOPICS) + 1) == 0)
+            take_topic(c, ids, name, &b->ops[i]);
+        else
+            take_broker(c, b, (int32_t)strtol(name, NULL, 10), &b->ops[i]);
+    }
+    const struct zk_op *deletions = &lists->ops[AT_DELETIONS];
+    for (int32_t i = 0; deletions->result == ZK_OK && i < deletions->child_count; i++) {
+        struct ctl_topic *t = context_topic(c, deletions->children[i]);
+        if (t != NULL)
+            t->deleting = c->options.config->delete_topic_enable;
+    }
+    zk_batch_free(b);
+    zk_batch_free(c->loading);
+    c->loading = NULL;
+    ctl_submit(c, ids, on_ids_written);
+}
+
+static void add_reads(struct zk_batch *b, const struct zk_op *list)
+{
+    for (int32_t i = 0; list->result == ZK_OK && i < list->child_count; i++)
+        zk_get(b, arena_printf(&b->arena, "%s/%.*s", list->path, STR_ARGS(list->children[i])).p, true);
+}
+
+/* Notifications that are pending are covered by reading everything. */
+static void drop_notifications(struct controller *c, struct zk_batch *b, const struct zk_op *list)
+{
+    for (int32_t i = 0; list->result == ZK_OK && i < list->child_count; i++)
+        ctl_fence(c, zk_delete(b, arena_printf(&b->arena, "%s/%.*s", list->path, STR_ARGS(list->children[i])).p,
+                               ZK_ANY_VERSION));
+}
+
+static void on_lists(struct controller *c, struct zk_batch *lists)
+{
+    if (lists->ops[AT_BROKERS].result != ZK_OK || lists->ops[AT_TOPICS].result != ZK_OK) {
+        zk_batch_free(lists);
+        fail_failover(c, ZNODE_BROKER_IDS " or " ZNODE_TOPICS " cannot be read");
+        return;
+    }
+    struct zk_batch *b = ctl_batch();
+    c->loading = lists;
+    if (lists->ops[AT_FEATURE].result == ZK_NO_NODE)
+        zk_create(b, ZNODE_FEATURE, feature_encode(&b->arena), ZK_PERSISTENT);
+    drop_notifications(c, b, &lists->ops[AT_ISR]);
+    drop_notifications(c, b, &lists->ops[AT_LOG_DIRS]);
+    add_reads(b, &lists->ops[AT_BROKERS]);
+    add_reads(b, &lists->ops[AT_TOPICS]);
+    if (lists->ops[AT_PREFERRED].result == ZK_OK)
+        event_post(c, "ReplicaLeaderElection", preferred_election_requested);
+    ctl_submit(c, b, on_entities);
+}
+
+void failover_start(struct controller *c)
+{
+    struct zk_batch *b = ctl_batch();
+    context_clear(c);
+    zk_get(b, ZNODE_FEATURE, false);
+    zk_children(b, ZNODE_BROKER_IDS, true);
+    zk_children(b, ZNODE_TOPICS, true);
+    zk_children(b, ZNODE_DELETE_TOPICS, true);
+    zk_children(b, ZNODE_ISR_CHANGES, true);
+    zk_children(b, ZNODE_LOG_DIR_EVENTS, true);
+    zk_exists(b, ZNODE_REASSIGN, true);
+    zk_exists(b, ZNODE_PREFERRED_ELECTION, true);
+    ctl_submit(c, b, on_lists);
+}

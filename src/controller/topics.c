@@ -1,0 +1,231 @@
+/* Topics and partitions appear in ZooKeeper, whoever writes them there; small notifications. */
+#include <inttypes.h>
+
+#include "base/logger.h"
+#include "controller/controller_internal.h"
+
+static void done(struct controller *c)
+{
+    event_done(c);
+}
+
+/* New partitions of `t`, from `first` on: known to us, not yet to anybody else. */
+static void add_partitions(struct controller *c, struct ctl_topic *t, const struct topic_znode *z, int32_t first)
+{
+    for (int32_t i = first; i < z->partition_count; i++) {
+        struct ctl_partition *p = topic_partition(t, i);
+        partition_assign(p, z->replicas[i], z->adding[i], z->removing[i]);
+        for (int32_t r = 0; r < p->replicas.n; r++)
+            p->replica_states[r] = REPLICA_ONLINE;
+        p->state = PARTITION_NEW;
+        partition_set_add(&c->work, p);
+    }
+}
+
+static void on_topic_ids(struct controller *c, struct zk_batch *b)
+{
+    zk_batch_free(b);
+    partitions_online(c, ELECT_OFFLINE, done);
+}
+
+static void on_topics_read(struct controller *c, struct zk_batch *b)
+{
+    struct zk_batch *ids = ctl_batch();
+    for (size_t i = 0; i < b->count; i++) {
+        struct topic_znode z;
+        const char *name = strrchr(b->ops[i].path, '/') + 1;
+        if (b->ops[i].kind != ZK_GET || b->ops[i].result != ZK_OK || !topic_decode(&ids->arena, name, b->ops[i].value, &z))
+            continue;
+        if (context_topic(c, str_of(name)) != NULL)
+            continue;
+        topic_take_id(c, ids, name, &z);
+        log_info("New topic %s with %" PRId32 " partitions", name, z.partition_count);
+        add_partitions(c, context_add_topic(c, name, z.id), &z, 0);
+    }
+    zk_batch_free(b);
+    ctl_submit(c, ids, on_topic_ids);
+}
+
+/* Somebody removed the node without asking for deletion: nothing is left to be led. */
+static void forget_missing(struct controller *c, const struct zk_op *list)
+{
+    struct ctl_topic *t, *tmp;
+    HASH_ITER (hh, c->topics, t, tmp) {
+        bool found = false;
+        for (int32_t i = 0; i < list->child_count && !found; i++)
+            found = str_is(list->children[i], t->name);
+        if (found || t->deleting)
+            continue;
+        log_warn("Topic %s has vanished from ZooKeeper", t->name);
+        for (int32_t i = 0; i < t->count; i++)
+            outbox_metadata_deleted(c, t->partitions[i]);
+        outbox_flush(c);
+        context_remove_topic(c, t);
+    }
+}
+
+static void on_topic_list(struct controller *c, struct zk_batch *b)
+{
+    struct zk_op *list = &b->ops[0];
+    struct zk_batch *reads = ctl_batch();
+    char path[ZNODE_PATH_ROOM];
+    if (list->result == ZK_OK)
+        forget_missing(c, list);
+    for (int32_t i = 0; list->result == ZK_OK && i < list->child_count; i++)
+        if (context_topic(c, list->children[i]) == NULL && list->children[i].len <= 249)
+            zk_get(reads, topic_path(path, arena_cstr(&reads->arena, list->children[i])), true);
+    zk_batch_free(b);
+    ctl_submit(c, reads, on_topics_read);
+}
+
+void topics_changed(struct controller *c, struct event *e UNUSED)
+{
+    struct zk_batch *b = ctl_batch();
+    zk_children(b, ZNODE_TOPICS, true);
+    ctl_submit(c, b, on_topic_list);
+}
+
+/* ---- More partitions ---- */
+
+static void on_topic_read(struct controller *c, struct zk_batch *b)
+{
+    struct topic_znode z;
+    struct ctl_topic *t = context_topic(c, str_of(c->running->text));
+    struct zk_op *read = &b->ops[0];
+    bool usable = t != NULL && !t->deleting && read->result == ZK_OK &&
+                  topic_decode(&b->arena, t->name, read->value, &z) && z.partition_count > t->count;
+    if (usable) {
+        log_info("Topic %s grows from %" PRId32 " to %" PRId32 " partitions", t->name, t->count, z.partition_count);
+        add_partitions(c, t, &z, t->count);
+    }
+    zk_batch_free(b);
+    partitions_online(c, ELECT_OFFLINE, done);
+}
+
+void topic_modified(struct controller *c, struct event *e)
+{
+    char path[ZNODE_PATH_ROOM];
+    struct zk_batch *b = ctl_batch();
+    zk_get(b, topic_path(path, e->text), true);
+    ctl_submit(c, b, on_topic_read);
+}
+
+/* ---- Notifications ---- */
+
+static void on_deleted(struct controller *c, struct zk_batch *b)
+{
+    zk_batch_free(b);
+    event_done(c);
+}
+
+/* Leaders of an old protocol version have written ISRs to ZooKeeper themselves. */
+static void on_isr_states(struct controller *c, struct zk_batch *b)
+{
+    struct zk_batch *deletes = ctl_batch();
+    for (size_t i = 0; i < b->count; i++) {
+        const struct zk_op *op = &b->ops[i];
+        struct partition_list_znode list;
+        if (op->kind != ZK_GET || op->result != ZK_OK)
+            continue;
+        ctl_fence(c, zk_delete(deletes, op->path, ZK_ANY_VERSION));
+        if (!partition_list_decode(&b->arena, op->path, op->value, &list))
+            continue;
+        for (int32_t n = 0; n < list.count; n++) {
+            struct ctl_topic *t = context_topic(c, str_of(list.entries[n].topic));
+            int32_t index = list.entries[n].partition;
+            if (t != NULL && index >= 0 && index < t->count && t->partitions[index]->known)
+                outbox_metadata(c, t->partitions[index]);
+        }
+    }
+    zk_batch_free(b);
+    ctl_submit(c, deletes, on_deleted);
+}
+
+static void read_children_then(struct controller *c, struct zk_batch *lists, batch_fn next)
+{
+    struct zk_batch *reads = ctl_batch();
+    const struct zk_op *list = &lists->ops[0];
+    for (int32_t i = 0; list->result == ZK_OK && i < list->child_count; i++)
+        zk_get(reads, arena_printf(&reads->arena, "%s/%.*s", list->path, STR_ARGS(list->children[i])).p, false);
+    zk_batch_free(lists);
+    ctl_submit(c, reads, next);
+}
+
+static void on_isr_list(struct controller *c, struct zk_batch *b)
+{
+    read_children_then(c, b, on_isr_states);
+}
+
+void isr_changed(struct controller *c, struct event *e UNUSED)
+{
+    struct zk_batch *b = ctl_batch();
+    zk_children(b, ZNODE_ISR_CHANGES, true);
+    ctl_submit(c, b, on_isr_list);
+}
+
+/* A broker has lost a log directory: it is asked about all its replicas, and says which are gone. */
+static void on_log_dir_events(struct controller *c, struct zk_batch *b)
+{
+    struct zk_batch *deletes = ctl_batch();
+    for (size_t i = 0; i < b->count; i++) {
+        const struct zk_op *op = &b->ops[i];
+        int32_t broker;
+        if (op->kind != ZK_GET || op->result != ZK_OK)
+            continue;
+        ctl_fence(c, zk_delete(deletes, op->path, ZK_ANY_VERSION));
+        if (!log_dir_event_decode(op->value, &broker) || !broker_is_live(c, broker))
+            continue;
+        for (struct ctl_topic *t = c->topics; t != NULL; t = t->hh.next)
+            for (int32_t n = 0; n < t->count; n++)
+                if (replica_state_of(t->partitions[n], broker) != NULL && t->partitions[n]->known)
+                    outbox_leader_and_isr(c, (struct int_list){&broker, 1}, t->partitions[n], false);
+    }
+    zk_batch_free(b);
+    ctl_submit(c, deletes, on_deleted);
+}
+
+static void on_log_dir_list(struct controller *c, struct zk_batch *b)
+{
+    read_children_then(c, b, on_log_dir_events);
+}
+
+void log_dirs_changed(struct controller *c, struct event *e UNUSED)
+{
+    struct zk_batch *b = ctl_batch();
+    zk_children(b, ZNODE_LOG_DIR_EVENTS, true);
+    ctl_submit(c, b, on_log_dir_list);
+}
+
+/* ---- Preferred leaders, asked for by the old tool ---- */
+
+static void remove_request(struct controller *c)
+{
+    struct zk_batch *b = ctl_batch();
+    ctl_fence(c, zk_delete(b, ZNODE_PREFERRED_ELECTION, ZK_ANY_VERSION));
+    zk_exists(b, ZNODE_PREFERRED_ELECTION, true);
+    ctl_submit(c, b, on_deleted);
+}
+
+static void on_preferred(struct controller *c, struct zk_batch *b)
+{
+    struct partition_list_znode list = {0};
+    struct zk_op *read = &b->ops[0];
+    if (read->result == ZK_OK && partition_list_decode(&b->arena, read->path, read->value, &list)) {
+        for (int32_t i = 0; i < list.count; i++) {
+            struct ctl_topic *t = context_topic(c, str_of(list.entries[i].topic));
+            int32_t index = list.entries[i].partition;
+            if (t != NULL && !t->deleting && index >= 0 && index < t->count && t->partitions[index]->known)
+                partition_set_add(&c->work, t->partitions[index]);
+        }
+    }
+    bool there = read->result == ZK_OK;
+    zk_batch_free(b);
+    partitions_online(c, ELECT_PREFERRED, there ? remove_request : done);
+}
+
+void preferred_election_requested(struct controller *c, struct event *e UNUSED)
+{
+    struct zk_batch *b = ctl_batch();
+    zk_get(b, ZNODE_PREFERRED_ELECTION, true);
+    ctl_submit(c, b, on_preferred);
+}

@@ -1,0 +1,145 @@
+/* What administrators ask and order: describe, list, delete. */
+#include <strings.h>
+
+#include "group/group_internal.h"
+#include "protocol/msg/delete_groups.h"
+#include "protocol/msg/describe_groups.h"
+#include "protocol/msg/list_groups.h"
+
+static void fill_member(struct arena *a, const struct member *m, struct describe_groups_described_group_member *o)
+{
+    const struct group *g = m->group;
+    bool stable = g->state == GROUP_STABLE;
+    struct bytes metadata = member_metadata(m, stable ? g->protocol : NULL);
+    struct bytes assignment = stable && m->assignment.p ? m->assignment : (struct bytes){(const uint8_t *)"", 0};
+    describe_groups_described_group_member_init(o);
+    o->member_id = arena_str(a, str_of(m->id));
+    o->group_instance_id = arena_str(a, str_of(m->instance_id));
+    o->client_id = arena_str(a, str_of(m->client_id));
+    o->client_host = arena_str(a, str_of(m->client_host));
+    o->member_metadata = (struct bytes){arena_copy(a, metadata.p, (size_t)metadata.len), metadata.len};
+    o->member_assignment = (struct bytes){arena_copy(a, assignment.p, (size_t)assignment.len), assignment.len};
+}
+
+static void describe_one(struct arena *a, const struct group *g, struct describe_groups_described_group *o)
+{
+    int32_t i = 0;
+    o->group_state = str_of(group_state_name(g->state));
+    o->protocol_type = g->protocol_type ? arena_str(a, str_of(g->protocol_type)) : STR_LIT("");
+    o->protocol_data = g->protocol && g->state == GROUP_STABLE ? arena_str(a, str_of(g->protocol)) : STR_LIT("");
+    ARRAY_MAKE(a, o->members, group_size(g));
+    for (const struct member *m = g->members; m != NULL; m = m->hh.next)
+        fill_member(a, m, &o->members.items[i++]);
+}
+
+void group_describe(struct group_coordinator *gc, const struct describe_groups_request *request,
+                    struct describe_groups_response *response, struct group_call *call)
+{
+    enum { ALL_GROUP_OPERATIONS = 1 << 3 | 1 << 6 | 1 << 8 }; /* read, delete, describe */
+    ARRAY_MAKE(call->arena, response->groups, MAX(request->groups.len, 0));
+    for (int32_t i = 0; i < request->groups.len; i++) {
+        struct describe_groups_described_group *o = &response->groups.items[i];
+        describe_groups_described_group_init(o);
+        o->group_id = request->groups.items[i];
+        o->error_code = group_check(gc, o->group_id, true);
+        const struct group *g = o->error_code == ERR_NONE ? group_find(gc, o->group_id) : NULL;
+        if (g != NULL)
+            describe_one(call->arena, g, o);
+        else if (o->error_code == ERR_NONE)
+            o->group_state = str_of(group_state_name(GROUP_DEAD));
+        if (o->error_code == ERR_NONE && request->include_authorized_operations)
+            o->authorized_operations = ALL_GROUP_OPERATIONS;
+    }
+    call->done(call);
+}
+
+static bool is_named(const struct str *items, int32_t len, const char *name)
+{
+    for (int32_t i = 0; i < len; i++)
+        if ((size_t)items[i].len == strlen(name) && strncasecmp(items[i].p, name, (size_t)items[i].len) == 0)
+            return true;
+    return len <= 0; /* no filter */
+}
+
+void group_list(struct group_coordinator *gc, const struct list_groups_request *request, struct list_groups_response *response,
+                struct group_call *call)
+{
+    ARRAY_MAKE(call->arena, response->groups, (int32_t)HASH_COUNT(gc->groups));
+    response->groups.len = 0;
+    for (int32_t i = 0; i < gc->partition_room; i++)
+        if (gc->partitions[i]->ownership == LOADING)
+            response->error_code = ERR_COORDINATOR_LOAD_IN_PROGRESS;
+    for (const struct group *g = gc->groups; g != NULL; g = g->hh.next) {
+        if (!is_named(request->states_filter.items, request->states_filter.len, group_state_name(g->state)) ||
+            !is_named(request->types_filter.items, request->types_filter.len, "classic"))
+            continue;
+        struct list_groups_listed_group *o = &response->groups.items[response->groups.len++];
+        list_groups_listed_group_init(o);
+        o->group_id = arena_str(call->arena, str_of(g->id));
+        o->protocol_type = g->protocol_type ? arena_str(call->arena, str_of(g->protocol_type)) : STR_LIT("");
+        o->group_state = str_of(group_state_name(g->state));
+        o->group_type = STR_LIT("classic");
+    }
+    call->done(call);
+}
+
+/* ---- Deletion ---- */
+
+struct deletion {
+    struct group_append append;
+    struct group_call *call;
+    int *left; /* of the whole request */
+    struct delete_groups_deletable_group_result *out;
+};
+
+static void step(struct group_call *call, int *left)
+{
+    if (--*left == 0)
+        call->done(call);
+}
+
+static void on_deleted(struct group_append *append, enum kafka_error error)
+{
+    struct deletion *d = CONTAINER_OF(append, struct deletion, append);
+    d->out->error_code = error;
+    step(d->call, d->left);
+}
+
+static void delete_one(struct group *g, struct deletion *d)
+{
+    struct batch_builder b;
+    int64_t now = group_now(g->coordinator);
+    batch_builder_init(&b, 0);
+    for (const struct offset_entry *e = g->offsets; e != NULL; e = e->hh.next)
+        record_offset_gone(&b, g, &e->id, now);
+    record_group_gone(&b, g, now);
+    d->append.done = on_deleted;
+    group_append(g, &b, &d->append);
+    group_forget(g);
+}
+
+void group_delete(struct group_coordinator *gc, const struct delete_groups_request *request, struct delete_groups_response *response,
+                  struct group_call *call)
+{
+    int *left = ARENA_NEW(call->arena, int);
+    *left = 1;
+    ARRAY_MAKE(call->arena, response->results, MAX(request->groups_names.len, 0));
+    for (int32_t i = 0; i < request->groups_names.len; i++) {
+        struct delete_groups_deletable_group_result *o = &response->results.items[i];
+        delete_groups_deletable_group_result_init(o);
+        o->group_id = request->groups_names.items[i];
+        o->error_code = group_check(gc, o->group_id, true);
+        struct group *g = o->error_code == ERR_NONE ? group_find(gc, o->group_id) : NULL;
+        if (o->error_code == ERR_NONE && g == NULL)
+            o->error_code = ERR_GROUP_ID_NOT_FOUND;
+        else if (g != NULL && g->state != GROUP_EMPTY)
+            o->error_code = ERR_NON_EMPTY_GROUP;
+        if (o->error_code != ERR_NONE)
+            continue;
+        struct deletion *d = ARENA_NEW(call->arena, struct deletion);
+        *d = (struct deletion){.call = call, .left = left, .out = o};
+        ++*left;
+        delete_one(g, d);
+    }
+    step(call, left);
+}

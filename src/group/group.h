@@ -1,0 +1,115 @@
+/*
+ * The group coordinator of the classic protocol: members join, the leader assigns, offsets are committed. State
+ * lives in memory and, in Apache's record formats, in the partitions of __consumer_offsets that this broker
+ * leads; it is loaded when leadership comes and dropped when it goes.
+ *
+ * Everything runs on the coordinator loop. A request is a call: the decoded message goes in, the response is
+ * filled into the call's arena, `done` is called once, on the coordinator loop, perhaps much later.
+ */
+#ifndef BARNABAS_GROUP_H
+#define BARNABAS_GROUP_H
+
+#include "base/arena.h"
+#include "base/loop.h"
+#include "base/strbuf.h"
+#include "config/config.h"
+#include "protocol/error.h"
+
+struct group_coordinator;
+
+struct group_client {
+    struct str client_id;   /* of the request header, may be null */
+    struct str client_host; /* as Kafka shows it: "/127.0.0.1" */
+    int16_t version;        /* of the request: some answers depend on it */
+};
+
+struct group_call {
+    void (*done)(struct group_call *call);
+    struct arena *arena; /* of the response; alive until done() */
+    struct group_client client;
+    struct group_call *next; /* the coordinator's */
+};
+
+/* An append to __consumer_offsets under way. */
+struct group_append {
+    void (*done)(struct group_append *append, enum kafka_error error); /* on the coordinator loop */
+};
+
+struct group_options {
+    struct loop *loop;
+    const struct broker_config *config;
+    /*
+     * Appends one v2 batch (base offset 0) to the partition and answers when it is committed (acks=all, within
+     * offsets.commit.timeout.ms), on the coordinator loop, never from within the call. Takes what `batch` holds.
+     */
+    void (*append)(void *ctx, int32_t partition, struct strbuf *batch, struct group_append *append);
+    /*
+     * Reads committed batches from `offset` on, some or all; called on the coordinator loop when loading; answers on it.
+     * `batches` is empty at the end of what there is to read. ERR_NOT_LEADER_OR_FOLLOWER stops the load.
+     */
+    void (*read)(void *ctx, int32_t partition, int64_t offset,
+                 void (*done)(void *arg, enum kafka_error error, struct bytes batches), void *arg);
+    int64_t (*wall_ms)(void); /* clock_wall_ms in the real program */
+    void *ctx;
+};
+
+struct group_coordinator *group_coordinator_new(const struct group_options *options);
+void group_coordinator_free(struct group_coordinator *gc); /* open calls are dropped without an answer */
+
+/* Leadership of a partition of __consumer_offsets came or went. On the coordinator loop. */
+void group_partition_elected(struct group_coordinator *gc, int32_t partition, int32_t leader_epoch);
+void group_partition_resigned(struct group_coordinator *gc, int32_t partition);
+void group_resign_all(struct group_coordinator *gc); /* the broker stops */
+/*
+ * How many partitions __consumer_offsets has, on which it depends where a group lives; until it is known,
+ * offsets.topic.num.partitions is taken.
+ */
+void group_set_partition_count(struct group_coordinator *gc, int32_t count);
+/* A topic was deleted: its offsets go. */
+void group_topic_deleted(struct group_coordinator *gc, struct str topic);
+
+/* The partition of __consumer_offsets that holds a group; any thread. */
+int32_t group_partition_of(struct str group, int32_t partition_count);
+
+/* ---- Requests: see the message of that name ---- */
+
+struct join_group_request;
+struct join_group_response;
+struct sync_group_request;
+struct sync_group_response;
+struct heartbeat_request;
+struct heartbeat_response;
+struct leave_group_request;
+struct leave_group_response;
+struct offset_commit_request;
+struct offset_commit_response;
+struct offset_fetch_request;
+struct offset_fetch_response;
+struct describe_groups_request;
+struct describe_groups_response;
+struct list_groups_request;
+struct list_groups_response;
+struct delete_groups_request;
+struct delete_groups_response;
+
+void group_join(struct group_coordinator *gc, const struct join_group_request *request,
+                struct join_group_response *response, struct group_call *call);
+void group_sync(struct group_coordinator *gc, const struct sync_group_request *request,
+                struct sync_group_response *response, struct group_call *call);
+void group_heartbeat(struct group_coordinator *gc, const struct heartbeat_request *request,
+                     struct heartbeat_response *response, struct group_call *call);
+void group_leave(struct group_coordinator *gc, const struct leave_group_request *request,
+                 struct leave_group_response *response, struct group_call *call);
+/* Partitions that the caller has refused already (unknown ones) have an error in the response and are left alone. */
+void group_commit(struct group_coordinator *gc, const struct offset_commit_request *request,
+                  struct offset_commit_response *response, struct group_call *call);
+void group_fetch_offsets(struct group_coordinator *gc, const struct offset_fetch_request *request,
+                         struct offset_fetch_response *response, struct group_call *call);
+void group_describe(struct group_coordinator *gc, const struct describe_groups_request *request,
+                    struct describe_groups_response *response, struct group_call *call);
+void group_list(struct group_coordinator *gc, const struct list_groups_request *request,
+                struct list_groups_response *response, struct group_call *call);
+void group_delete(struct group_coordinator *gc, const struct delete_groups_request *request,
+                  struct delete_groups_response *response, struct group_call *call);
+
+#endif

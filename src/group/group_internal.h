@@ -1,0 +1,159 @@
+/* The inside of the group coordinator, shared by the files of its folder. Coordinator loop only. */
+#ifndef BARNABAS_GROUP_INTERNAL_H
+#define BARNABAS_GROUP_INTERNAL_H
+
+#include <uthash.h>
+
+#include "group/group.h"
+#include "protocol/msg/join_group.h"
+#include "protocol/msg/offset_commit.h"
+#include "protocol/msg/sync_group.h"
+#include "record/record.h"
+
+enum group_state { GROUP_EMPTY, GROUP_PREPARING, GROUP_COMPLETING, GROUP_STABLE, GROUP_DEAD };
+
+struct member_protocol {
+    char *name;
+    struct bytes metadata; /* heap */
+};
+
+struct member {
+    struct group *group;
+    char *id, *instance_id; /* instance_id NULL: dynamic */
+    char *client_id, *client_host;
+    int32_t rebalance_timeout_ms, session_timeout_ms;
+    struct member_protocol *protocols;
+    int32_t protocol_count;
+    struct bytes assignment; /* heap */
+    bool is_new;             /* has not got its first answer yet */
+    bool sync_expected;      /* was told a generation, has not asked for its assignment */
+    /* Requests that wait for the rebalance; NULL: none. */
+    struct group_call *join_call, *sync_call;
+    struct join_group_response *join_response;
+    struct sync_group_response *sync_response;
+    struct timer session;
+    UT_hash_handle hh;
+};
+
+/* An id that was given out, and has not come back with it yet (KIP-394). */
+struct pending_member {
+    struct group *group;
+    char *id;
+    struct timer timer;
+    UT_hash_handle hh;
+};
+
+struct offset_id {
+    int32_t partition;
+    char topic[252]; /* zero-filled: the whole key is hashed */
+};
+
+struct offset_entry {
+    struct offset_id id;
+    int64_t offset, commit_ms, expire_ms; /* expire_ms -1: by offsets.retention.minutes */
+    int32_t leader_epoch;
+    char *metadata;
+    UT_hash_handle hh;
+};
+
+struct group {
+    struct group_coordinator *coordinator;
+    char *id;
+    enum group_state state;
+    int64_t state_since;
+    int32_t generation;
+    char *protocol_type, *protocol, *leader_id; /* NULL: none */
+    struct member *members;                     /* in the order of joining */
+    struct pending_member *pending;
+    struct timer rebalance; /* end of joining, or of waiting for SyncGroup */
+    bool initial_delay;     /* the rebalance timer runs for group.initial.rebalance.delay.ms */
+    bool member_came;       /* since that delay began */
+    int64_t delay_left;
+    struct offset_entry *offsets;
+    UT_hash_handle hh;
+};
+
+enum ownership { NOT_OWNED, LOADING, OWNED };
+
+struct offsets_partition {
+    struct group_coordinator *coordinator;
+    int32_t number;
+    enum ownership ownership;
+    int32_t leader_epoch;
+    int64_t generation; /* of the ownership: answers to an earlier one's reads are dropped */
+    int64_t next_offset;
+    struct pending_offsets *pending; /* of transactions, while loading */
+};
+
+struct group_coordinator {
+    struct group_options options;
+    struct offsets_partition **partitions; /* each on the heap: reads under way point to them */
+    int32_t partition_room;
+    int32_t partition_count; /* of __consumer_offsets, as far as is known */
+    struct group *groups;
+    struct timer expiry;
+};
+
+/* ---- coordinator.c ---- */
+
+/* Whether this broker serves the group now; ERR_NONE, or the answer. */
+enum kafka_error group_check(struct group_coordinator *gc, struct str id, bool may_be_empty);
+struct group *group_find(struct group_coordinator *gc, struct str id);
+struct group *group_make(struct group_coordinator *gc, struct str id);
+void group_forget(struct group *g); /* frees it; its members must be gone or without calls */
+int64_t group_now(const struct group_coordinator *gc);
+
+/* ---- members.c ---- */
+
+struct member *member_find(const struct group *g, struct str id);
+struct member *member_find_static(const struct group *g, struct str instance_id);
+struct member *member_add(struct group *g, struct str id, struct str instance_id, struct str client_id, struct str client_host);
+void member_remove(struct member *m); /* answers what waits with ERR_UNKNOWN_MEMBER_ID */
+void member_set_protocols(struct member *m, const struct join_group_request *request);
+bool member_has_protocols(const struct member *m, const struct join_group_request *request);
+struct bytes member_metadata(const struct member *m, const char *protocol);
+void member_set_assignment(struct member *m, struct bytes assignment);
+/* ERR_NONE if the member is one, and the instance id is its own. */
+enum kafka_error member_check(const struct group *g, struct str id, struct str instance_id);
+int group_size(const struct group *g);
+int group_joined_count(const struct group *g); /* members whose JoinGroup waits */
+void group_set_state(struct group *g, enum group_state to);
+const char *group_state_name(enum group_state state);
+char *str_dup(struct str s); /* heap; NULL stays NULL */
+
+/* ---- join.c ---- */
+
+void member_keep_alive(struct member *m); /* starts its session time-out over */
+void group_prepare_rebalance(struct group *g, const char *why);
+void group_maybe_complete_join(struct group *g);
+/* After a member has left, in whatever state. */
+void group_lost_member(struct group *g, const char *why);
+void answer_join(struct member *m, enum kafka_error error);
+void answer_sync(struct member *m, enum kafka_error error);
+void group_fail_syncs(struct group *g, enum kafka_error error);
+void session_expired(struct timer *t);
+void pending_expired(struct timer *t);
+void rebalance_timed_out(struct timer *t);
+void pending_remove(struct pending_member *p);
+
+/* ---- records.c ---- */
+
+void record_group(struct batch_builder *b, const struct group *g, int64_t now); /* its metadata and members */
+void record_group_gone(struct batch_builder *b, const struct group *g, int64_t now);
+void record_offset(struct batch_builder *b, const struct group *g, const struct offset_entry *e, int64_t now);
+void record_offset_gone(struct batch_builder *b, const struct group *g, const struct offset_id *id, int64_t now);
+/* Takes the batches of a partition into the tables; returns the offset after them. */
+int64_t records_load(struct offsets_partition *p, struct bytes batches);
+void pending_offsets_free(struct offsets_partition *p);
+/* Sends the batch to the group's partition. `done` on the coordinator loop. */
+void group_append(struct group *g, struct batch_builder *b, struct group_append *append);
+
+/* ---- offsets.c ---- */
+
+void offset_put(struct group *g, const struct offset_id *id, int64_t offset, int32_t leader_epoch, struct str metadata,
+                int64_t commit_ms, int64_t expire_ms);
+void offset_drop(struct group *g, struct offset_entry *e);
+bool offset_id_make(struct str topic, int32_t partition, struct offset_id *out);
+void offsets_expire(struct timer *t);
+
+#endif

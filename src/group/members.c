@@ -1,0 +1,175 @@
+/* A group's members and its states. */
+#include <stdio.h>
+
+#include "group/group_internal.h"
+
+char *str_dup(struct str s)
+{
+    return s.p == NULL ? NULL : xstrndup(s.p, (size_t)s.len);
+}
+
+static struct bytes bytes_dup(struct bytes b)
+{
+    uint8_t *copy = xmalloc((size_t)MAX(b.len, 1));
+    if (b.len > 0)
+        memcpy(copy, b.p, (size_t)b.len);
+    return (struct bytes){copy, b.len};
+}
+
+static void bytes_free(struct bytes b)
+{
+    free((uint8_t *)(uintptr_t)b.p);
+}
+
+/* ---- States ---- */
+
+const char *group_state_name(enum group_state state)
+{
+    static const char *const names[] = {"Empty", "PreparingRebalance", "CompletingRebalance", "Stable", "Dead"};
+    return names[state];
+}
+
+void group_set_state(struct group *g, enum group_state to)
+{
+    static const bool legal[5][5] = {
+        [GROUP_EMPTY] = {[GROUP_PREPARING] = true, [GROUP_DEAD] = true},
+        [GROUP_PREPARING] = {[GROUP_EMPTY] = true, [GROUP_COMPLETING] = true, [GROUP_DEAD] = true},
+        [GROUP_COMPLETING] = {[GROUP_PREPARING] = true, [GROUP_STABLE] = true, [GROUP_DEAD] = true},
+        [GROUP_STABLE] = {[GROUP_PREPARING] = true, [GROUP_DEAD] = true},
+        [GROUP_DEAD] = {[GROUP_DEAD] = true},
+    };
+    ensure(legal[g->state][to]);
+    g->state = to;
+    g->state_since = group_now(g->coordinator);
+}
+
+int group_size(const struct group *g)
+{
+    return (int)HASH_COUNT(g->members);
+}
+
+int group_joined_count(const struct group *g)
+{
+    int n = 0;
+    for (const struct member *m = g->members; m != NULL; m = m->hh.next)
+        n += m->join_call != NULL;
+    return n;
+}
+
+/* ---- Members ---- */
+
+struct member *member_find(const struct group *g, struct str id)
+{
+    struct member *m = NULL;
+    if (id.len > 0)
+        HASH_FIND(hh, g->members, id.p, (size_t)id.len, m);
+    return m;
+}
+
+struct member *member_find_static(const struct group *g, struct str instance_id)
+{
+    for (struct member *m = g->members; m != NULL && instance_id.p != NULL; m = m->hh.next)
+        if (m->instance_id != NULL && str_is(instance_id, m->instance_id))
+            return m;
+    return NULL;
+}
+
+enum kafka_error member_check(const struct group *g, struct str id, struct str instance_id)
+{
+    const struct member *fixed = member_find_static(g, instance_id);
+    if (instance_id.p != NULL && fixed == NULL)
+        return ERR_UNKNOWN_MEMBER_ID;
+    if (fixed != NULL && !str_is(id, fixed->id))
+        return ERR_FENCED_INSTANCE_ID;
+    return member_find(g, id) != NULL ? ERR_NONE : ERR_UNKNOWN_MEMBER_ID;
+}
+
+struct member *member_add(struct group *g, struct str id, struct str instance_id, struct str client_id, struct str client_host)
+{
+    struct member *m = xcalloc(1, sizeof(*m));
+    m->group = g;
+    m->id = str_dup(id);
+    m->instance_id = str_dup(instance_id);
+    m->client_id = client_id.p ? str_dup(client_id) : xstrdup("");
+    m->client_host = str_dup(client_host);
+    m->is_new = true;
+    timer_init(&m->session, g->coordinator->options.loop, session_expired);
+    HASH_ADD_KEYPTR(hh, g->members, m->id, strlen(m->id), m);
+    return m;
+}
+
+static void free_protocols(struct member *m)
+{
+    for (int32_t i = 0; i < m->protocol_count; i++) {
+        free(m->protocols[i].name);
+        bytes_free(m->protocols[i].metadata);
+    }
+    free(m->protocols);
+    m->protocols = NULL;
+    m->protocol_count = 0;
+}
+
+void member_remove(struct member *m)
+{
+    struct group *g = m->group;
+    answer_join(m, ERR_UNKNOWN_MEMBER_ID);
+    answer_sync(m, ERR_UNKNOWN_MEMBER_ID);
+    timer_stop(&m->session);
+    HASH_DEL(g->members, m);
+    if (g->leader_id != NULL && strcmp(g->leader_id, m->id) == 0) {
+        free(g->leader_id);
+        g->leader_id = g->members ? xstrdup(g->members->id) : NULL;
+    }
+    free_protocols(m);
+    bytes_free(m->assignment);
+    free(m->id);
+    free(m->instance_id);
+    free(m->client_id);
+    free(m->client_host);
+    free(m);
+}
+
+void member_set_protocols(struct member *m, const struct join_group_request *request)
+{
+    free_protocols(m);
+    m->protocols = xcalloc((size_t)MAX(request->protocols.len, 1), sizeof(*m->protocols));
+    for (int32_t i = 0; i < request->protocols.len; i++) {
+        const struct join_group_request_protocol *p = &request->protocols.items[i];
+        m->protocols[m->protocol_count++] = (struct member_protocol){str_dup(p->name), bytes_dup(p->metadata)};
+    }
+}
+
+bool member_has_protocols(const struct member *m, const struct join_group_request *request)
+{
+    if (m->protocol_count != request->protocols.len)
+        return false;
+    for (int32_t i = 0; i < m->protocol_count; i++) {
+        const struct join_group_request_protocol *p = &request->protocols.items[i];
+        if (!str_is(p->name, m->protocols[i].name) || p->metadata.len != m->protocols[i].metadata.len ||
+            (p->metadata.len > 0 && memcmp(p->metadata.p, m->protocols[i].metadata.p, (size_t)p->metadata.len) != 0))
+            return false;
+    }
+    return true;
+}
+
+struct bytes member_metadata(const struct member *m, const char *protocol)
+{
+    for (int32_t i = 0; protocol != NULL && i < m->protocol_count; i++)
+        if (strcmp(m->protocols[i].name, protocol) == 0)
+            return m->protocols[i].metadata;
+    return (struct bytes){(const uint8_t *)"", 0};
+}
+
+void member_set_assignment(struct member *m, struct bytes assignment)
+{
+    bytes_free(m->assignment);
+    m->assignment = bytes_dup(assignment);
+}
+
+void pending_remove(struct pending_member *p)
+{
+    timer_stop(&p->timer);
+    HASH_DEL(p->group->pending, p);
+    free(p->id);
+    free(p);
+}

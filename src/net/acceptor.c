@@ -1,0 +1,278 @@
+/* Listening sockets, and the limits on how many connections they let in. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <netdb.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <unistd.h>
+#include <uthash.h>
+
+#include "base/logger.h"
+#include "net/net_internal.h"
+
+enum { ACCEPTS_AT_ONCE = 64, PAUSE_MS = 100 };
+
+struct acceptor {
+    struct net_server *server;
+    const struct listener *listener;
+    struct watch watch;
+    struct timer pause; /* out of descriptors, or max.connections reached */
+    int fd, port;
+    int next_loop;
+    bool on;
+};
+
+struct ip_key {
+    uint8_t b[16]; /* IPv4 as mapped IPv6 */
+};
+
+struct ip_entry {
+    struct ip_key ip;
+    int count;
+    UT_hash_handle hh;
+};
+
+struct ip_counts {
+    pthread_mutex_t lock;
+    struct ip_entry *table;
+};
+
+struct hand_over { /* a fresh socket on its way to its loop */
+    struct message message;
+    struct net_loop *to;
+    const struct listener *listener;
+    struct sockaddr_storage addr;
+    int fd;
+};
+
+static struct log_limit refusals;
+
+static struct ip_key ip_key(const struct sockaddr_storage *addr)
+{
+    struct ip_key key = {{0}};
+    if (addr->ss_family == AF_INET6) {
+        memcpy(key.b, &((const struct sockaddr_in6 *)addr)->sin6_addr, 16);
+    } else {
+        key.b[10] = key.b[11] = 0xff;
+        memcpy(key.b + 12, &((const struct sockaddr_in *)addr)->sin_addr, 4);
+    }
+    return key;
+}
+
+/* Counts a connection of this address in, unless that would be one too many. */
+static bool ip_enter(struct net_server *s, const struct sockaddr_storage *addr)
+{
+    struct ip_key key = ip_key(addr);
+    struct ip_entry *e;
+    pthread_mutex_lock(&s->ips->lock);
+    HASH_FIND(hh, s->ips->table, &key, sizeof(key), e);
+    if (e == NULL) {
+        e = xcalloc(1, sizeof(*e));
+        e->ip = key;
+        HASH_ADD(hh, s->ips->table, ip, sizeof(e->ip), e);
+    }
+    bool ok = e->count < s->config->max_connections_per_ip;
+    if (ok)
+        e->count++;
+    if (e->count == 0) {
+        HASH_DEL(s->ips->table, e);
+        free(e);
+    }
+    pthread_mutex_unlock(&s->ips->lock);
+    return ok;
+}
+
+static void ip_leave(struct net_server *s, const struct sockaddr_storage *addr)
+{
+    struct ip_key key = ip_key(addr);
+    struct ip_entry *e;
+    pthread_mutex_lock(&s->ips->lock);
+    HASH_FIND(hh, s->ips->table, &key, sizeof(key), e);
+    ensure(e != NULL && e->count > 0);
+    if (--e->count == 0) {
+        HASH_DEL(s->ips->table, e);
+        free(e);
+    }
+    pthread_mutex_unlock(&s->ips->lock);
+}
+
+void acceptors_release(struct net_server *s, const struct sockaddr_storage *addr)
+{
+    ip_leave(s, addr);
+    atomic_fetch_sub(&s->connection_count, 1);
+}
+
+static void deliver(struct message *m)
+{
+    struct hand_over *h = CONTAINER_OF(m, struct hand_over, message);
+    connection_open(h->to, h->listener, h->fd, &h->addr);
+    free(h);
+}
+
+static void hand_over(struct acceptor *a, int fd, const struct sockaddr_storage *addr)
+{
+    struct hand_over *h = xcalloc(1, sizeof(*h));
+    h->message.deliver = deliver;
+    h->to = &a->server->loops[a->next_loop++ % a->server->loop_count];
+    h->listener = a->listener;
+    h->addr = *addr;
+    h->fd = fd;
+    loop_post(h->to->loop, &h->message);
+}
+
+static void rest(struct acceptor *a)
+{
+    watch_set(&a->watch, WATCH_NONE);
+    timer_start(&a->pause, PAUSE_MS);
+}
+
+static void on_rested(struct timer *t)
+{
+    struct acceptor *a = CONTAINER_OF(t, struct acceptor, pause);
+    if (a->on)
+        watch_set(&a->watch, WATCH_READ);
+}
+
+static void admit(struct acceptor *a, int fd, const struct sockaddr_storage *addr)
+{
+    if (!ip_enter(a->server, addr)) {
+        log_warn_limited(&refusals, "Rejected a connection: its address has %d already (max.connections.per.ip)",
+                         a->server->config->max_connections_per_ip);
+        close(fd);
+        return;
+    }
+    atomic_fetch_add(&a->server->connection_count, 1);
+    hand_over(a, fd, addr);
+}
+
+static void on_incoming(struct watch *w, int events UNUSED)
+{
+    struct acceptor *a = CONTAINER_OF(w, struct acceptor, watch);
+    for (int i = 0; i < ACCEPTS_AT_ONCE; i++) {
+        struct sockaddr_storage addr = {0};
+        socklen_t len = sizeof(addr);
+        if (atomic_load(&a->server->connection_count) >= a->server->config->max_connections) {
+            log_warn_limited(&refusals, "max.connections=%d reached: new ones have to wait",
+                             a->server->config->max_connections);
+            rest(a);
+            return;
+        }
+        int fd = accept4(a->fd, (struct sockaddr *)&addr, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (fd >= 0) {
+            admit(a, fd, &addr);
+        } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+            log_warn_limited(&refusals, "Cannot accept a connection: %s", strerror(errno));
+            rest(a);
+            return;
+        } else if (errno != ECONNABORTED && errno != EINTR) {
+            return;
+        }
+    }
+}
+
+/* ---- Binding ---- */
+
+static int bind_one(const struct addrinfo *ai, int backlog, int recv_buffer)
+{
+    int on = 1, off = 0;
+    int fd = socket(ai->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return -1;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    if (ai->ai_family == AF_INET6)
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
+    if (recv_buffer >= 0)
+        setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &recv_buffer, sizeof(recv_buffer));
+    if (bind(fd, ai->ai_addr, ai->ai_addrlen) == 0 && listen(fd, backlog) == 0)
+        return fd;
+    int saved = errno;
+    close(fd);
+    errno = saved;
+    return -1;
+}
+
+/* An empty host means all addresses: IPv6 with IPv4 where there is IPv6, else IPv4. */
+static int bind_listener(const struct listener *l, const struct broker_config *config, const char **why)
+{
+    char port[8];
+    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE}, *list = NULL, *ai;
+    bool any = l->host == NULL || l->host[0] == '\0';
+    snprintf(port, sizeof(port), "%d", l->port);
+    int rc = getaddrinfo(any ? NULL : l->host, port, &hints, &list);
+    if (rc != 0) {
+        *why = gai_strerror(rc);
+        return -1;
+    }
+    int fd = -1;
+    for (int pass = 0; pass < 2 && fd < 0; pass++)
+        for (ai = list; ai != NULL && fd < 0; ai = ai->ai_next)
+            if ((pass == 0) == (!any || ai->ai_family == AF_INET6))
+                fd = bind_one(ai, config->socket_listen_backlog_size, config->socket_receive_buffer_bytes);
+    *why = strerror(errno);
+    freeaddrinfo(list);
+    return fd;
+}
+
+static int bound_port(int fd)
+{
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } addr = {.v6 = {.sin6_family = AF_UNSPEC}};
+    socklen_t len = sizeof(addr);
+    int rc = getsockname(fd, &addr.any, &len);
+    ensure(rc == 0);
+    return ntohs(addr.any.sa_family == AF_INET6 ? addr.v6.sin6_port : addr.v4.sin_port);
+}
+
+bool acceptors_bind(struct net_server *s, struct fail *fail)
+{
+    s->ips = xcalloc(1, sizeof(*s->ips));
+    pthread_mutex_init(&s->ips->lock, NULL);
+    s->acceptors = xcalloc((size_t)s->config->listeners.count, sizeof(*s->acceptors));
+    for (int i = 0; i < s->config->listeners.count; i++) {
+        const struct listener *l = &s->config->listeners.items[i];
+        struct acceptor *a = &s->acceptors[i];
+        const char *why;
+        *a = (struct acceptor){.server = s, .listener = l, .fd = bind_listener(l, s->config, &why)};
+        if (a->fd < 0)
+            return fail_set(fail, "Socket server failed to bind to %s:%d: %s.", l->host ? l->host : "", l->port, why);
+        s->acceptor_count++;
+        a->port = bound_port(a->fd);
+        watch_init(&a->watch, s->loops[0].loop, a->fd, on_incoming);
+        timer_init(&a->pause, s->loops[0].loop, on_rested);
+        log_info("Awaiting socket connections on %s:%d (listener %s)", l->host && l->host[0] ? l->host : "0.0.0.0",
+                 a->port, l->name);
+    }
+    return true;
+}
+
+void acceptors_watch(struct net_server *s, bool on)
+{
+    for (int i = 0; i < s->acceptor_count; i++) {
+        s->acceptors[i].on = on;
+        watch_set(&s->acceptors[i].watch, on ? WATCH_READ : WATCH_NONE);
+        if (!on)
+            timer_stop(&s->acceptors[i].pause);
+    }
+}
+
+int net_server_port(const struct net_server *s, int i)
+{
+    ensure(i < s->acceptor_count);
+    return s->acceptors[i].port;
+}
+
+void acceptors_free(struct net_server *s)
+{
+    for (int i = 0; i < s->acceptor_count; i++)
+        close(s->acceptors[i].fd);
+    free(s->acceptors);
+    if (s->ips != NULL) {
+        ensure(s->ips->table == NULL);
+        pthread_mutex_destroy(&s->ips->lock);
+        free(s->ips);
+    }
+}

@@ -1,0 +1,572 @@
+/* One client's connection: frames in, answers out, in order. Lives on one network loop. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <netdb.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <unistd.h>
+#include <utlist.h>
+
+#include "base/clock.h"
+#include "base/logger.h"
+#include "net/net_internal.h"
+
+enum { LENGTH_SIZE = 4, MAX_OVERLAP = 32, RESUME_MS = 5 };
+
+struct connection {
+    struct net_loop *owner;
+    const struct listener *listener;
+    struct watch watch;
+    int fd;
+    int refs; /* the connection itself, each exchange, a warm-up under way */
+    bool closed, overlapping;
+    bool paused; /* too many requests are being served already */
+    int64_t last_active;
+    struct connection *prev, *next; /* of the loop's list */
+
+    uint8_t *frame; /* being read */
+    int32_t frame_len, frame_have;
+    uint8_t *rest; /* bytes read behind the last frame that was taken */
+    int32_t rest_len;
+
+    struct exchange *first, **last; /* in the order of requests */
+    int open;
+    struct send_progress progress; /* of the first */
+    struct warm_up *warming;
+
+    struct sockaddr_storage addr;
+    char peer[PEER_ROOM], host[HOST_ROOM];
+    void *context;
+    void (*context_free)(void *);
+};
+
+struct warm_up {
+    struct job job;
+    struct connection *conn;
+    struct file_region region;
+};
+
+static struct log_limit closing_lines;
+
+static void progress(struct connection *c);
+
+static void unref(struct connection *c)
+{
+    ensure(c->refs > 0);
+    if (--c->refs > 0)
+        return;
+    ensure(c->closed && c->first == NULL);
+    if (c->context_free != NULL)
+        c->context_free(c->context);
+    free(c);
+}
+
+static void exchange_free(struct exchange *x)
+{
+    struct connection *c = x->conn;
+    outgoing_deinit(&x->out);
+    arena_deinit(&x->arena);
+    if (!x->parked)
+        atomic_fetch_sub(&c->owner->server->open_exchanges, 1);
+    atomic_fetch_sub(&c->owner->server->live_exchanges, 1);
+    free(x->frame);
+    free(x);
+    unref(c);
+}
+
+static void take_first(struct connection *c)
+{
+    struct exchange *x = c->first;
+    c->first = x->next;
+    if (c->first == NULL)
+        c->last = &c->first;
+    c->open--;
+    c->progress = (struct send_progress){0};
+    exchange_free(x);
+}
+
+static void tell_abandoned(struct connection *c)
+{
+    for (struct exchange *x = c->first; x != NULL;) {
+        void (*abandoned)(struct exchange *) = x->abandoned;
+        x->abandoned = NULL;
+        if (abandoned == NULL) {
+            x = x->next;
+            continue;
+        }
+        abandoned(x);
+        x = c->first; /* the list may have changed */
+    }
+}
+
+static void close_connection(struct connection *c)
+{
+    if (c->closed)
+        return;
+    c->closed = true;
+    c->refs++;
+    watch_set(&c->watch, WATCH_NONE);
+    close(c->fd);
+    DL_DELETE(c->owner->connections, c);
+    free(c->frame);
+    free(c->rest);
+    c->frame = c->rest = NULL;
+    /* Open exchanges are still being served; their answers are dropped as they come. */
+    for (struct exchange *x = c->first, *next; x != NULL; x = next) {
+        next = x->next;
+        if (!x->answered)
+            continue;
+        struct exchange **link = &c->first;
+        while (*link != x)
+            link = &(*link)->next;
+        *link = next;
+        c->open--;
+        exchange_free(x);
+    }
+    c->last = &c->first;
+    while (*c->last != NULL)
+        c->last = &(*c->last)->next;
+    acceptors_release(c->owner->server, &c->addr);
+    tell_abandoned(c);
+    unref(c); /* the list's */
+    unref(c);
+}
+
+static void complain(struct connection *c, const char *why)
+{
+    log_warn_limited(&closing_lines, "Closing connection from %s on listener %s: %s", c->peer, c->listener->name, why);
+}
+
+static void close_with_reason(struct connection *c, const char *why)
+{
+    if (!c->closed)
+        complain(c, why);
+    close_connection(c);
+}
+
+static void touch(struct connection *c)
+{
+    int64_t now = clock_mono_ms();
+    if (now == c->last_active || c->next == NULL) {
+        c->last_active = now; /* the last of the list stays the last */
+        return;
+    }
+    c->last_active = now;
+    DL_DELETE(c->owner->connections, c);
+    DL_APPEND(c->owner->connections, c);
+}
+
+/* ---- Answers ---- */
+
+static void warm_up_run(struct job *job)
+{
+    struct warm_up *w = CONTAINER_OF(job, struct warm_up, job);
+    region_warm_up(&w->region);
+}
+
+static void warm_up_done(struct message *m)
+{
+    struct warm_up *w = CONTAINER_OF(m, struct warm_up, job.done);
+    struct connection *c = w->conn;
+    c->warming = NULL;
+    file_ref_put(w->region.file);
+    if (!c->closed) {
+        /* Sent now whatever the cache says, or memory pressure could turn this into a loop. */
+        c->progress.warm_to = c->progress.region_at + w->region.len;
+        progress(c);
+    }
+    free(w);
+    unref(c);
+}
+
+static void warm_up(struct connection *c)
+{
+    const struct file_region *r = &c->first->out.splices[c->progress.splice].region;
+    struct warm_up *w = xcalloc(1, sizeof(*w));
+    w->conn = c;
+    w->region = (struct file_region){r->file, r->pos + c->progress.region_at,
+                                     MIN(r->len - c->progress.region_at, 1 << 20)};
+    w->job = (struct job){.run = warm_up_run, .home = c->owner->loop, .done = {.deliver = warm_up_done}};
+    file_ref_get(r->file);
+    c->warming = w;
+    c->refs++;
+    workers_submit(c->owner->server->workers, &w->job);
+}
+
+/* Sends what is answered, up to the first exchange that is not. False when the connection is gone. */
+static bool send_answers(struct connection *c)
+{
+    while (c->first != NULL && c->first->answered && c->warming == NULL) {
+        enum send_result result = SEND_DONE;
+        if (!c->first->silent)
+            result = outgoing_send(c->fd, &c->first->out, &c->progress);
+        if (result == SEND_FAILED) {
+            close_connection(c);
+            return false;
+        }
+        if (result == SEND_COLD)
+            warm_up(c);
+        if (result != SEND_DONE)
+            return true;
+        touch(c);
+        take_first(c);
+    }
+    return true;
+}
+
+void exchange_answer(struct exchange *x, struct outgoing *out)
+{
+    struct connection *c = x->conn;
+    ensure(loop_current() == c->owner->loop && !x->answered);
+    x->answered = true;
+    x->out = *out;
+    *out = (struct outgoing){0};
+    if (!c->closed) {
+        progress(c);
+        return;
+    }
+    struct exchange **link = &c->first;
+    while (*link != x)
+        link = &(*link)->next;
+    *link = x->next;
+    if (x->next == NULL)
+        c->last = link;
+    c->open--;
+    exchange_free(x);
+}
+
+void exchange_finish(struct exchange *x)
+{
+    struct outgoing nothing = {0};
+    x->silent = true;
+    exchange_answer(x, &nothing);
+}
+
+void exchange_abort(struct exchange *x, const char *why)
+{
+    close_with_reason(x->conn, why);
+    exchange_finish(x);
+}
+
+void exchange_park(struct exchange *x)
+{
+    if (x->parked)
+        return;
+    x->parked = true;
+    atomic_fetch_sub(&x->conn->owner->server->open_exchanges, 1);
+}
+
+bool exchange_is_orphan(const struct exchange *x)
+{
+    return x->conn->closed;
+}
+
+struct loop *exchange_loop(const struct exchange *x)
+{
+    return x->conn->owner->loop;
+}
+
+/* ---- Requests ---- */
+
+static bool may_start(const struct connection *c, const uint8_t *frame, int32_t len, bool *overlap)
+{
+    const struct net_server *s = c->owner->server;
+    *overlap = s->handler.may_overlap(s->handler.ctx, frame, len);
+    return c->open == 0 || (c->overlapping && *overlap && c->open < MAX_OVERLAP);
+}
+
+static void start_exchange(struct connection *c, uint8_t *frame, int32_t len, bool overlap)
+{
+    struct net_server *s = c->owner->server;
+    struct exchange *x = xcalloc(1, sizeof(*x));
+    x->conn = c;
+    x->frame = frame;
+    x->frame_len = len;
+    x->received_us = clock_mono_us();
+    /* A request may unfold to a few times its size, not to whatever it claims. */
+    arena_init(&x->arena, (size_t)len * 16 + (1 << 20));
+    c->overlapping = overlap;
+    c->refs++;
+    c->open++;
+    *c->last = x;
+    c->last = &x->next;
+    atomic_fetch_add(&s->open_exchanges, 1);
+    atomic_fetch_add(&s->live_exchanges, 1);
+    s->handler.serve(s->handler.ctx, x);
+}
+
+/* Starts the frame that is complete; false if it has to wait for those before it. */
+static bool take_frame(struct connection *c)
+{
+    bool overlap;
+    if (!may_start(c, c->frame, c->frame_len, &overlap))
+        return false;
+    uint8_t *frame = c->frame;
+    c->frame = NULL;
+    start_exchange(c, frame, c->frame_len, overlap);
+    return true;
+}
+
+static bool begin_frame(struct connection *c, const uint8_t *length)
+{
+    int32_t len = (int32_t)be32_get(length), limit = c->owner->server->config->socket_request_max_bytes;
+    if (len < 0 || len > limit) {
+        char why[96];
+        snprintf(why, sizeof(why), "invalid receive (size = %" PRId32 " larger than %" PRId32 ")", len, limit);
+        close_with_reason(c, len < 0 ? "invalid receive (negative size)" : why);
+        return false;
+    }
+    c->frame = xmalloc((size_t)MAX(len, 1));
+    c->frame_len = len;
+    c->frame_have = 0;
+    return true;
+}
+
+/* Eats bytes that were read. Returns how many; the rest waits for its turn. */
+static int32_t eat(struct connection *c, const uint8_t *p, int32_t len)
+{
+    int32_t at = 0;
+    while (!c->closed) {
+        if (c->frame != NULL && c->frame_have == c->frame_len) {
+            if (!take_frame(c))
+                return at;
+            continue;
+        }
+        if (c->frame == NULL) {
+            if (len - at < LENGTH_SIZE)
+                return at;
+            if (begin_frame(c, p + at))
+                at += LENGTH_SIZE;
+            continue;
+        }
+        int32_t n = MIN(len - at, c->frame_len - c->frame_have);
+        if (n == 0)
+            return at;
+        memcpy(c->frame + c->frame_have, p + at, (size_t)n);
+        c->frame_have += n;
+        at += n;
+    }
+    return at;
+}
+
+static void keep_rest(struct connection *c, const uint8_t *p, int32_t len)
+{
+    uint8_t *old = c->rest;
+    c->rest = NULL;
+    c->rest_len = 0;
+    if (len > 0 && !c->closed) {
+        c->rest = xmalloc((size_t)len);
+        memcpy(c->rest, p, (size_t)len);
+        c->rest_len = len;
+    }
+    free(old);
+}
+
+/* A complete frame that may not start yet: nothing more is read. */
+static bool is_stalled(const struct connection *c)
+{
+    return c->frame != NULL && c->frame_have == c->frame_len;
+}
+
+static bool is_overloaded(const struct net_server *s)
+{
+    return atomic_load_explicit(&s->open_exchanges, memory_order_relaxed) >= s->config->queued_max_requests;
+}
+
+static void pause_reading(struct connection *c)
+{
+    c->paused = true;
+    watch_set(&c->watch, c->watch.events & ~WATCH_READ);
+    if (!timer_is_running(&c->owner->resume_timer))
+        timer_start(&c->owner->resume_timer, RESUME_MS);
+}
+
+static void on_read_failed(struct connection *c, ssize_t n)
+{
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    close_connection(c);
+}
+
+/* The body of a large frame goes straight to its place. */
+static void read_body(struct connection *c)
+{
+    ssize_t n = recv(c->fd, c->frame + c->frame_have, (size_t)(c->frame_len - c->frame_have), MSG_DONTWAIT);
+    if (n <= 0) {
+        on_read_failed(c, n);
+        return;
+    }
+    c->frame_have += (int32_t)n;
+    touch(c);
+    if (c->frame_have == c->frame_len)
+        eat(c, NULL, 0);
+}
+
+static void read_some(struct connection *c)
+{
+    uint8_t *scratch = c->owner->scratch;
+    int32_t have = c->rest_len;
+    if (have > 0)
+        memcpy(scratch, c->rest, (size_t)have);
+    ssize_t n = recv(c->fd, scratch + have, (size_t)(SCRATCH_SIZE - have), MSG_DONTWAIT);
+    if (n <= 0) {
+        on_read_failed(c, n);
+        return;
+    }
+    touch(c);
+    keep_rest(c, NULL, 0);
+    int32_t len = have + (int32_t)n, eaten = eat(c, scratch, len);
+    keep_rest(c, scratch + eaten, len - eaten);
+}
+
+static void read_requests(struct connection *c)
+{
+    if (c->frame != NULL && c->frame_have < c->frame_len && c->rest_len == 0)
+        read_body(c);
+    else
+        read_some(c);
+}
+
+static void update_watch(struct connection *c)
+{
+    int events = 0;
+    if (!is_stalled(c) && !c->paused && c->rest_len < SCRATCH_SIZE / 2)
+        events |= WATCH_READ;
+    if (c->first != NULL && c->first->answered && c->warming == NULL)
+        events |= WATCH_WRITE;
+    watch_set(&c->watch, events);
+}
+
+/* After anything has changed: send, start what was waiting, wait for what comes next. */
+static void progress(struct connection *c)
+{
+    c->refs++;
+    if (send_answers(c) && !c->closed) {
+        if (is_stalled(c) || c->rest_len > 0) {
+            uint8_t *rest = c->rest;
+            int32_t len = c->rest_len;
+            c->rest = NULL;
+            c->rest_len = 0;
+            int32_t eaten = eat(c, rest, len);
+            keep_rest(c, rest + eaten, len - eaten);
+            free(rest);
+        }
+        if (!c->closed)
+            update_watch(c);
+    }
+    unref(c);
+}
+
+static void on_ready(struct watch *w, int events)
+{
+    struct connection *c = CONTAINER_OF(w, struct connection, watch);
+    c->refs++;
+    if (events & WATCH_READ && is_overloaded(c->owner->server))
+        pause_reading(c);
+    else if (events & WATCH_READ && !is_stalled(c))
+        read_requests(c);
+    if (!c->closed)
+        progress(c);
+    unref(c);
+}
+
+void connections_resume(struct timer *t)
+{
+    struct net_loop *l = CONTAINER_OF(t, struct net_loop, resume_timer);
+    struct connection *c;
+    DL_FOREACH (l->connections, c) {
+        if (!c->paused)
+            continue;
+        c->paused = false;
+        update_watch(c);
+    }
+}
+
+/* ---- Life ---- */
+
+static void name_peer(struct connection *c)
+{
+    char port[8] = "?";
+    socklen_t len = c->addr.ss_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+    if (getnameinfo((struct sockaddr *)&c->addr, len, c->host + 1, sizeof(c->host) - 1, port, sizeof(port),
+                    NI_NUMERICHOST | NI_NUMERICSERV) != 0)
+        snprintf(c->host + 1, sizeof(c->host) - 1, "?");
+    c->host[0] = '/';
+    snprintf(c->peer, sizeof(c->peer), "%s:%s", c->host + 1, port);
+}
+
+static void set_options(struct connection *c)
+{
+    const struct broker_config *config = c->owner->server->config;
+    int on = 1;
+    setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    setsockopt(c->fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+    if (config->socket_send_buffer_bytes >= 0)
+        setsockopt(c->fd, SOL_SOCKET, SO_SNDBUF, &config->socket_send_buffer_bytes, sizeof(int));
+}
+
+void connection_open(struct net_loop *l, const struct listener *listener, int fd, const struct sockaddr_storage *addr)
+{
+    struct connection *c = xcalloc(1, sizeof(*c));
+    c->owner = l;
+    c->listener = listener;
+    c->fd = fd;
+    c->refs = 1;
+    c->last = &c->first;
+    c->addr = *addr;
+    c->last_active = clock_mono_ms();
+    name_peer(c);
+    set_options(c);
+    watch_init(&c->watch, l->loop, fd, on_ready);
+    DL_APPEND(l->connections, c);
+    if (l->closing)
+        close_connection(c);
+    else
+        update_watch(c);
+}
+
+void connections_close_all(struct net_loop *l)
+{
+    l->closing = true;
+    while (l->connections != NULL)
+        close_connection(l->connections);
+}
+
+/* A connection that waits for its answer is not idle (KAFKA-3205 fared badly with another rule). */
+void connections_idle_check(struct timer *t)
+{
+    struct net_loop *l = CONTAINER_OF(t, struct net_loop, idle_timer);
+    int64_t limit = l->server->config->connections_max_idle_ms, now = clock_mono_ms();
+    struct connection *c, *tmp;
+    DL_FOREACH_SAFE (l->connections, c, tmp) {
+        if (limit < 0 || now - c->last_active < limit)
+            break;
+        if (c->open == 0) {
+            log_debug("Closing connection from %s: idle for %" PRId64 " ms", c->peer, now - c->last_active);
+            close_connection(c);
+        }
+    }
+    timer_start(t, 1000);
+}
+
+const struct listener *connection_listener(const struct connection *c)
+{
+    return c->listener;
+}
+
+const char *connection_peer(const struct connection *c)
+{
+    return c->peer;
+}
+
+const char *connection_peer_host(const struct connection *c)
+{
+    return c->host;
+}
+
+void **connection_context(struct connection *c, void (*free_fn)(void *))
+{
+    c->context_free = free_fn;
+    return &c->context;
+}

@@ -1,0 +1,130 @@
+/*
+ * The network side of a broker: listeners, connections and their framing, on network loops; and the client
+ * side of a connection, for those who talk to other brokers.
+ *
+ * A frame is an i32 length and that many bytes. A request frame becomes an `exchange`, which is given to the
+ * server on the connection's loop. The server answers it, on the same loop, now or later and in any order
+ * among exchanges; the connection sends answers in the order of the requests.
+ *
+ * Memory is bounded: while an exchange is open, its connection reads no further, unless the server says
+ * that the next request may overlap with those before it.
+ */
+#ifndef BARNABAS_NET_H
+#define BARNABAS_NET_H
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include "base/arena.h"
+#include "base/fail.h"
+#include "base/region.h"
+#include "base/strbuf.h"
+#include "base/workers.h"
+#include "config/config.h"
+
+/* ---- What is sent: memory, with regions of files in between ---- */
+
+struct splice {
+    size_t at; /* the region goes out before the memory byte at this position */
+    struct file_region region;
+};
+
+struct outgoing {
+    struct strbuf mem;
+    struct splice *splices; /* ascending by `at`; each holds a reference to its file */
+    size_t splice_count, splice_cap;
+};
+
+void outgoing_deinit(struct outgoing *o);
+void outgoing_splice(struct outgoing *o, size_t at, struct file_region region); /* takes the reference */
+size_t outgoing_size(const struct outgoing *o);
+
+/* ---- Serving ---- */
+
+struct net_server;
+struct connection;
+
+struct exchange {
+    struct connection *conn; /* stays valid, even if the peer has gone */
+    struct arena arena;      /* freed with the exchange */
+    uint8_t *frame;          /* the request without its length, may be patched */
+    int32_t frame_len;
+    int64_t received_us; /* monotonic */
+    void *context;       /* the server's */
+    /* Set by a server that waits: the peer has gone, so that it may stop waiting. It still has to end the exchange. */
+    void (*abandoned)(struct exchange *x);
+
+    struct exchange *next; /* the rest belongs to the connection */
+    struct outgoing out;
+    bool answered, silent, parked;
+};
+
+struct net_handler {
+    void (*serve)(void *ctx, struct exchange *x);
+    /* Whether this request may be served while earlier ones that were allowed to overlap are open. */
+    bool (*may_overlap)(void *ctx, const uint8_t *frame, int32_t len);
+    void *ctx;
+};
+
+/* Answers with a whole frame, length included; takes what `out` holds. */
+void exchange_answer(struct exchange *x, struct outgoing *out);
+/* Ends it without an answer (acks=0). */
+void exchange_finish(struct exchange *x);
+/* Closes the connection, with a line in the log that says why (rate-limited). */
+void exchange_abort(struct exchange *x, const char *why);
+/* It waits for something that may take long: it no longer counts against queued.max.requests. */
+void exchange_park(struct exchange *x);
+/* The peer has closed the connection: an answer would go nowhere. */
+bool exchange_is_orphan(const struct exchange *x);
+struct loop *exchange_loop(const struct exchange *x);
+
+const struct listener *connection_listener(const struct connection *c);
+const char *connection_peer(const struct connection *c);    /* "host:port", for the log */
+const char *connection_peer_host(const struct connection *c); /* "/host" as Kafka shows it */
+/* A place for the server to keep what belongs to the connection; freed with it. */
+void **connection_context(struct connection *c, void (*free_fn)(void *));
+
+/* Binds all listeners of the configuration. Nothing is accepted before net_server_start(). */
+struct net_server *net_server_new(const struct broker_config *config, struct workers *workers,
+                                  const struct net_handler *handler, struct fail *fail);
+int net_server_loop_count(const struct net_server *s);
+struct loop *net_server_loop(const struct net_server *s, int i);
+/* The port that listener `i` got, also where the configuration says 0. */
+int net_server_port(const struct net_server *s, int i);
+void net_server_run_loops(struct net_server *s); /* threads run, mailboxes work, nothing is accepted yet */
+void net_server_start(struct net_server *s);     /* accepts on all listeners */
+/* Stops accepting and closes all connections; the loops still deliver messages. */
+void net_server_close_connections(struct net_server *s);
+/* No request is being served any more. */
+bool net_server_is_quiet(const struct net_server *s);
+void net_server_free(struct net_server *s); /* joins the loops */
+
+/* ---- Asking ---- */
+
+struct client;
+
+struct client_call {
+    /*
+     * Called once on the client's loop: `response` is the frame without its length, or p == NULL when the
+     * connection failed or the time was over.
+     */
+    void (*done)(struct client_call *call, struct bytes response);
+    int64_t timeout_ms;
+    struct client_call *next; /* the client's */
+    int64_t deadline;
+    int32_t correlation_id;
+};
+
+/* Connects on the first call, and again after a failure. Belongs to `loop`. */
+struct client *client_new(struct loop *loop, const char *host, int port);
+/* Fails what is open with p == NULL, closes. May be called from within done(). */
+void client_free(struct client *c);
+/*
+ * Sends a whole frame, length included, whose request header starts with key, version and correlation id;
+ * the client sets the id. Answers come in the order of the calls. Takes what `out` holds.
+ */
+void client_send(struct client *c, struct strbuf *frame, struct client_call *call);
+/* Closes the connection; open calls fail. */
+void client_disconnect(struct client *c);
+
+#endif

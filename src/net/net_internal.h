@@ -1,0 +1,64 @@
+/* What the files of net/ share. */
+#ifndef BARNABAS_NET_INTERNAL_H
+#define BARNABAS_NET_INTERNAL_H
+
+#include <stdatomic.h>
+
+#include "net/net.h"
+
+enum { SCRATCH_SIZE = 8192, PEER_ROOM = 64, HOST_ROOM = 48 };
+
+/* One network thread: its connections, least recently used first. */
+struct net_loop {
+    struct loop *loop;
+    struct loop_thread thread;
+    struct net_server *server;
+    struct connection *connections; /* utlist, head is the longest idle */
+    struct timer idle_timer;
+    struct timer resume_timer; /* runs while connections are paused */
+    uint8_t scratch[SCRATCH_SIZE];
+    bool closing;
+};
+
+struct net_server {
+    const struct broker_config *config;
+    struct workers *workers;
+    struct net_handler handler;
+    struct net_loop *loops;
+    int loop_count;
+    struct acceptor *acceptors;
+    int acceptor_count;
+    struct ip_counts *ips;
+    atomic_int connection_count;
+    atomic_int open_exchanges; /* that are being worked on: not the parked ones */
+    atomic_int live_exchanges; /* all */
+};
+
+/* connection.c: takes the socket; on the loop's thread. */
+void connection_open(struct net_loop *l, const struct listener *listener, int fd, const struct sockaddr_storage *addr);
+void connections_close_all(struct net_loop *l);
+void connections_idle_check(struct timer *t);
+void connections_resume(struct timer *t);
+
+/* acceptor.c */
+bool acceptors_bind(struct net_server *s, struct fail *fail);
+void acceptors_watch(struct net_server *s, bool on); /* on loop 0's thread */
+void acceptors_free(struct net_server *s);
+/* A connection has gone: its place is free. */
+void acceptors_release(struct net_server *s, const struct sockaddr_storage *addr);
+
+/* send.c */
+enum send_result { SEND_DONE, SEND_BLOCKED, SEND_COLD, SEND_FAILED };
+
+struct send_progress {
+    size_t mem_at, splice; /* next memory byte, next region */
+    int32_t region_at;     /* bytes of that region that are out */
+    int32_t warm_to;       /* of that region: known to be in the page cache up to here */
+};
+
+/* Sends what the socket takes. SEND_COLD: the next bytes of the current region are not in memory. */
+enum send_result outgoing_send(int fd, const struct outgoing *o, struct send_progress *p);
+/* Reads a piece of a file into the page cache, without looking at it. May block. */
+void region_warm_up(const struct file_region *region);
+
+#endif

@@ -1,0 +1,276 @@
+#include "record/record_internal.h"
+
+/* Faulty records are reported one by one, but nobody needs to hear of a thousand. */
+enum { MAX_REPORTED = 100 };
+/* What has to be rebuilt is decompressed whole; a batch that unfolds to more than this is refused. */
+enum { LARGEST_CONVERSION = 256 << 20 };
+
+struct preparation {
+    const struct record_rules *rules;
+    struct arena *arena;
+    struct prepared *out;
+    int64_t now;
+    uint8_t *in;
+    int32_t len;          /* valid bytes: a batch cut off at the end does not count */
+    struct batch first;
+    int batches;
+    enum codec source, target;
+    int64_t max_timestamp;
+    struct batch_builder *builder; /* NULL: in place */
+    int64_t count;                 /* records so far */
+    bool offsets_consecutive;
+};
+
+static enum kafka_error refuse(struct preparation *p, enum kafka_error error, struct str why)
+{
+    p->out->message = why;
+    return error;
+}
+
+#define REFUSE(p, error, ...) refuse((p), (error), arena_printf((p)->arena, __VA_ARGS__))
+
+/* What the header of a batch must satisfy whatever its origin. */
+static enum kafka_error check_sizes(struct preparation *p, const struct batch *b)
+{
+    if (b->magic == 2 && p->rules->from_client && b->base_offset != 0)
+        return REFUSE(p, ERR_INVALID_RECORD, "The base offset of a batch to append should be 0, but it is %lld",
+                      (long long)b->base_offset);
+    if (b->size > p->rules->max_batch_size)
+        return REFUSE(p, ERR_MESSAGE_TOO_LARGE,
+                      "The record batch size in the append is %d bytes which exceeds the maximum "
+                      "configured value of %d.",
+                      b->size, p->rules->max_batch_size);
+    if (!batch_crc_ok(b))
+        return REFUSE(p, ERR_CORRUPT_MESSAGE, "Record is corrupt (the checksum does not match)");
+    return ERR_NONE;
+}
+
+static enum kafka_error check_client_batch(struct preparation *p, const struct batch *b)
+{
+    if (b->magic == 2) {
+        int64_t range = b->last_offset - b->base_offset + 1;
+        if (range <= 0 || b->count <= 0 || range != b->count)
+            return REFUSE(p, ERR_INVALID_RECORD,
+                          "Inconsistent batch: offset range [%lld, %lld] and %d records",
+                          (long long)b->base_offset, (long long)b->last_offset, b->count);
+    }
+    if (batch_is_control(b))
+        return REFUSE(p, ERR_INVALID_RECORD, "Clients are not allowed to write control records");
+    if (b->producer_id != NO_PRODUCER_ID && b->base_sequence < 0)
+        return REFUSE(p, ERR_INVALID_RECORD,
+                      "Invalid sequence number %d in record batch with producer id %lld",
+                      b->base_sequence, (long long)b->producer_id);
+    return ERR_NONE;
+}
+
+static enum kafka_error check_batch(struct preparation *p, const struct batch *b)
+{
+    enum kafka_error error = check_sizes(p, b);
+    if (error != ERR_NONE)
+        return error;
+    if (batch_codec(b) >= CODEC_COUNT)
+        return REFUSE(p, ERR_INVALID_RECORD, "Unknown compression type id: %d", (int)batch_codec(b));
+    if (b->magic != p->first.magic)
+        return REFUSE(p, ERR_INVALID_RECORD, "Batch magic %d is not the first batch's magic %d", b->magic,
+                      p->first.magic);
+    if (p->rules->from_client)
+        return check_client_batch(p, b);
+    return ERR_NONE;
+}
+
+/* Looks at every header, so that nothing is converted before all of them are found good. */
+static enum kafka_error survey(struct preparation *p, int32_t len)
+{
+    struct bytes rest = {p->in, len};
+    struct batch b;
+    enum batch_result result;
+    p->source = CODEC_NONE;
+    while ((result = batch_next(&rest, &b)) == BATCH_OK) {
+        if (p->batches++ == 0)
+            p->first = b;
+        enum kafka_error error = check_batch(p, &b);
+        if (error != ERR_NONE)
+            return error;
+        if (batch_codec(&b) != CODEC_NONE)
+            p->source = batch_codec(&b);
+    }
+    if (result == BATCH_CORRUPT)
+        return REFUSE(p, ERR_CORRUPT_MESSAGE, "Record batch header is corrupt");
+    p->len = len - rest.len;
+    if (p->batches == 0)
+        return REFUSE(p, ERR_INVALID_RECORD, "Record batch has no batches at all");
+    if (p->batches > 1 && (p->first.magic == 2 || p->source != CODEC_NONE))
+        return REFUSE(p, ERR_INVALID_RECORD, "Compressed outer record has more than one batch");
+    return ERR_NONE;
+}
+
+static void blame(struct preparation *p, int32_t index, struct str message)
+{
+    struct prepared *out = p->out;
+    if (out->errors == NULL)
+        out->errors = ARENA_ARRAY(p->arena, struct record_error, MAX_REPORTED);
+    if (out->error_count < MAX_REPORTED)
+        out->errors[out->error_count++] = (struct record_error){index, message};
+}
+
+static bool timestamp_out_of_range(const struct preparation *p, int64_t timestamp)
+{
+    int64_t age;
+    if (__builtin_sub_overflow(p->now, timestamp, &age))
+        return true;
+    return age > p->rules->before_max_ms || (age < 0 && -age > p->rules->after_max_ms);
+}
+
+static enum kafka_error check_record(struct preparation *p, const struct batch *b, const struct record *r,
+                                     int32_t index)
+{
+    if (p->rules->compacted && r->key.p == NULL) {
+        blame(p, index, STR_LIT("Compacted topic cannot accept message without key"));
+        return ERR_INVALID_RECORD;
+    }
+    if (!p->rules->log_append_time && r->timestamp != NO_TIMESTAMP) {
+        if (timestamp_out_of_range(p, r->timestamp)) {
+            blame(p, index,
+                  arena_printf(p->arena,
+                               "Timestamp %lld of message with offset %lld is out of range. The "
+                               "timestamp should be within [%lld, %lld]",
+                               (long long)r->timestamp, (long long)r->offset,
+                               (long long)(p->now - MIN(p->rules->before_max_ms, p->now)),
+                               (long long)(p->now + MIN(p->rules->after_max_ms, INT64_MAX - p->now))));
+            return ERR_INVALID_TIMESTAMP;
+        }
+    } else if (b->attributes & ATTR_LOG_APPEND_TIME) {
+        blame(p, index, STR_LIT("Producer should not set timestamp type to LogAppendTime"));
+        return ERR_INVALID_TIMESTAMP;
+    }
+    return ERR_NONE;
+}
+
+static void keep_record(struct preparation *p, const struct record *r)
+{
+    p->max_timestamp = MAX(p->max_timestamp, r->timestamp);
+    if (p->builder == NULL)
+        return;
+    struct record moved = *r;
+    moved.offset = p->count;
+    if (p->rules->log_append_time)
+        moved.timestamp = p->now;
+    batch_builder_add(p->builder, &moved);
+}
+
+static enum kafka_error walk_batch(struct preparation *p, const struct batch *b)
+{
+    bool skipping = p->builder == NULL && b->magic == 2;
+    struct arena scratch;
+    arena_init(&scratch, LARGEST_CONVERSION);
+    struct record_iter *it =
+        skipping ? record_iter_new_skipping(b, &scratch) : record_iter_new(b, &scratch);
+    enum kafka_error error = ERR_NONE;
+    struct record r;
+    int rc;
+    for (int32_t index = 0; (rc = record_iter_next(it, &r)) > 0; index++, p->count++) {
+        enum kafka_error e = check_record(p, b, &r, index);
+        if (error == ERR_NONE)
+            error = e;
+        if (b->magic == 2 && r.offset != b->base_offset + index)
+            p->offsets_consecutive = false;
+        if (error == ERR_NONE)
+            keep_record(p, &r);
+    }
+    record_iter_free(it);
+    arena_deinit(&scratch);
+    if (error != ERR_NONE)
+        return refuse(p, error, STR_LIT("One or more records have been rejected"));
+    if (rc < 0) {
+        /* A v2 batch passed its CRC, so that its producer made it wrong; old wrappers hold CRCs of their own. */
+        return REFUSE(p, b->magic == 2 ? ERR_INVALID_RECORD : ERR_CORRUPT_MESSAGE,
+                      "The records inside the batch are malformed");
+    }
+    return ERR_NONE;
+}
+
+static enum kafka_error walk(struct preparation *p)
+{
+    struct bytes rest = {p->in, p->len};
+    struct batch b;
+    p->count = 0;
+    p->max_timestamp = NO_TIMESTAMP;
+    p->offsets_consecutive = true;
+    while (batch_next(&rest, &b) == BATCH_OK) {
+        enum kafka_error error = walk_batch(p, &b);
+        if (error != ERR_NONE)
+            return error;
+    }
+    if (p->count > INT32_MAX)
+        return REFUSE(p, ERR_INVALID_RECORD, "Too many records");
+    return ERR_NONE;
+}
+
+static void finish_in_place(struct preparation *p)
+{
+    bool stamp = p->rules->log_append_time;
+    struct prepared *out = p->out;
+    if (!batch_is_control(&p->first))
+        batch_set_max_timestamp(p->in, stamp, stamp ? p->now : p->max_timestamp);
+    out->bytes = (struct bytes){p->in, p->len};
+    out->offsets = (int32_t)(p->first.last_offset - p->first.base_offset) + 1;
+}
+
+static enum kafka_error rebuild(struct preparation *p)
+{
+    int16_t attributes = (int16_t)(p->first.attributes & ATTR_TRANSACTIONAL & (p->first.magic == 2 ? -1 : 0));
+    attributes = (int16_t)(attributes | (int)p->target | (p->rules->log_append_time ? ATTR_LOG_APPEND_TIME : 0));
+    struct batch_builder builder;
+    struct strbuf built = {0};
+    batch_builder_init(&builder, attributes);
+    builder.head.producer_id = p->first.producer_id;
+    builder.head.producer_epoch = p->first.producer_epoch;
+    builder.head.base_sequence = p->first.base_sequence;
+    p->builder = &builder;
+    enum kafka_error error = walk(p);
+    if (error == ERR_NONE && !batch_builder_finish(&builder, p->rules->level, &built))
+        error = REFUSE(p, ERR_UNKNOWN_SERVER_ERROR, "The records could not be compressed");
+    if (error == ERR_NONE) {
+        p->out->bytes.p = arena_copy(p->arena, built.p, built.len);
+        p->out->bytes.len = (int32_t)built.len;
+        p->out->offsets = builder.head.count;
+        p->out->converted = true;
+    }
+    strbuf_deinit(&built);
+    batch_builder_deinit(&builder);
+    p->builder = NULL;
+    return error;
+}
+
+static bool fits_in_place(const struct preparation *p)
+{
+    if (p->first.magic != 2)
+        return false;
+    return p->source == p->target || (p->source == CODEC_NONE && batch_is_control(&p->first));
+}
+
+enum kafka_error records_prepare(uint8_t *in, int32_t len, const struct record_rules *rules, int64_t now,
+                                 struct arena *a, struct prepared *out)
+{
+    struct preparation p = {.rules = rules, .arena = a, .out = out, .now = now, .in = in};
+    *out = (struct prepared){.append_time = rules->log_append_time ? now : NO_TIMESTAMP};
+    enum kafka_error error = survey(&p, len);
+    if (error != ERR_NONE)
+        return error;
+    p.target = rules->keep_codec ? p.source : rules->codec;
+    if (!fits_in_place(&p)) {
+        error = rebuild(&p);
+    } else {
+        error = walk(&p);
+        if (error == ERR_NONE && p.offsets_consecutive)
+            finish_in_place(&p);
+        else if (error == ERR_NONE)
+            error = rebuild(&p);
+    }
+    if (error == ERR_NONE && out->converted && out->bytes.len > rules->max_batch_size)
+        return REFUSE(&p, ERR_MESSAGE_TOO_LARGE,
+                      "Message batch size is %d bytes in append to partition which exceeds the maximum "
+                      "configured size of %d.",
+                      out->bytes.len, rules->max_batch_size);
+    return error;
+}

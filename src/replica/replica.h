@@ -1,0 +1,138 @@
+/*
+ * Partitions of this broker, as leader or follower: what may be appended and read, by whom, up to where, and
+ * who waits for more.
+ *
+ * A partition is shared by all loops and the workers. Its lock guards its state; offsets are atomics of its
+ * log. Functions here may be called from any thread unless they say otherwise.
+ */
+#ifndef BARNABAS_REPLICA_H
+#define BARNABAS_REPLICA_H
+
+#include "cluster/view.h"
+#include "protocol/error.h"
+#include "storage/storage.h"
+
+struct partition;
+struct replica_manager;
+
+struct replica_options {
+    const struct broker_config *config;
+    struct log_manager *logs;
+    int32_t broker_id;
+    /* The settings of a topic: config->defaults and what ZooKeeper has. Any thread. */
+    void (*topic_config)(void *ctx, const char *topic, struct topic_config *out);
+    /* A partition has become led by this broker in a new epoch, or is no longer. On the applying thread. */
+    void (*became_leader)(void *ctx, struct partition *p, int32_t leader_epoch);
+    void (*resigned)(void *ctx, const char *topic, int32_t index);
+    void *ctx;
+};
+
+struct replica_manager *replica_manager_new(const struct replica_options *options);
+void replica_manager_free(struct replica_manager *rm);
+
+/* With a reference, or NULL when this broker has no replica of it. */
+struct partition *replica_partition(struct replica_manager *rm, struct str topic, int32_t index) NODISCARD;
+void partition_ref(struct partition *p);
+void partition_unref(struct partition *p);
+
+const char *partition_topic(const struct partition *p);
+int32_t partition_index(const struct partition *p);
+struct uuid partition_topic_id(struct partition *p);
+struct plog *partition_log(struct partition *p); /* lives as long as the partition */
+
+/* ---- Orders of the controller. On a worker: they open and delete logs. ---- */
+
+struct leader_order {
+    struct str topic;
+    struct uuid topic_id;
+    int32_t index;
+    int32_t controller_epoch, leader, leader_epoch, partition_epoch;
+    struct int_list isr, replicas;
+    bool is_new;
+};
+
+/* The answer for the partition: ERR_STALE_CONTROLLER_EPOCH for an old leader epoch, storage errors, ... */
+enum kafka_error replica_apply_leader(struct replica_manager *rm, const struct leader_order *order);
+/* `leader_epoch` -1 and -2 are not compared. */
+enum kafka_error replica_stop(struct replica_manager *rm, struct str topic, int32_t index, int32_t leader_epoch,
+                              bool delete_it);
+/*
+ * Requests of a controller older than one that was seen are refused as a whole. Remembers a newer one.
+ * ERR_STALE_CONTROLLER_EPOCH or ERR_NONE.
+ */
+enum kafka_error replica_check_controller(struct replica_manager *rm, int32_t controller_epoch);
+
+/* ---- Appending ---- */
+
+/*
+ * As leader. ERR_NOT_LEADER_OR_FOLLOWER, ERR_NOT_ENOUGH_REPLICAS (acks == -1 and too few in sync), and those of
+ * plog_append_leader(). Wakes who waits for records.
+ */
+enum kafka_error partition_append(struct partition *p, const struct prepared *records, int16_t acks,
+                                  struct append_result *out);
+/* Whether everything up to and with `offset` is committed: ERR_NONE, or ERR_REQUEST_TIMED_OUT for "not yet", or why it fails. */
+enum kafka_error partition_check_committed(struct partition *p, int32_t leader_epoch, int64_t offset);
+
+/* ---- Reading ---- */
+
+enum isolation { READ_UNCOMMITTED = 0, READ_COMMITTED = 1 };
+
+struct partition_read {
+    int64_t offset;
+    int32_t max_bytes;
+    bool at_least_one;
+    enum isolation isolation;
+    int32_t replica_id;           /* -1: a consumer */
+    int32_t current_leader_epoch; /* -1: not checked */
+    bool may_block;
+};
+
+struct partition_data {
+    struct plog_slice slice;
+    int64_t high_watermark, last_stable_offset, log_start_offset;
+};
+
+/*
+ * ERR_NOT_LEADER_OR_FOLLOWER, ERR_FENCED_LEADER_EPOCH, ERR_UNKNOWN_LEADER_EPOCH, ERR_OFFSET_OUT_OF_RANGE, storage
+ * errors. The offsets of `out` are filled in every case but the first three.
+ */
+enum kafka_error partition_fetch(struct partition *p, const struct partition_read *read, struct partition_data *out);
+/* Checks leadership and epoch (-1: not checked) for requests that only ask. */
+enum kafka_error partition_check_leader(struct partition *p, int32_t current_leader_epoch);
+int32_t partition_leader_epoch(struct partition *p);
+/* Bytes are there to read from `offset` on, for that reader; for the long poll, an estimate is enough. */
+int64_t partition_readable_end(struct partition *p, enum isolation isolation, int32_t replica_id);
+
+/* ---- Waiting ---- */
+
+/* One for each loop that waits: wake-ups reach it with one message, however many wait. */
+struct wake_queue;
+struct wake_queue *wake_queue_new(struct loop *loop);
+void wake_queue_free(struct wake_queue *q);
+
+/* A request that waits, on any number of partitions. Belongs to its loop. */
+struct sleeper {
+    struct wake_queue *queue;
+    /* On the loop, some time after something has changed. May be called for nothing. */
+    void (*wake)(struct sleeper *s);
+    bool queued;
+    struct sleeper *next;
+};
+
+/* The place where it hangs on one partition. */
+struct bed {
+    struct sleeper *sleeper;
+    struct partition *partition; /* with a reference; NULL: not in use */
+    struct bed *prev, *next;
+};
+
+/*
+ * Wakes `s` when the log of `p` grows, its high watermark moves, or its leader changes. To lose nothing: lie down
+ * first, then look.
+ */
+void partition_lie_down(struct partition *p, struct bed *bed, struct sleeper *s);
+void partition_get_up(struct bed *bed); /* nothing if not in use */
+/* Before a sleeper is freed, after all its beds are left. */
+void sleeper_cancel(struct sleeper *s);
+
+#endif

@@ -1,0 +1,148 @@
+/* DescribeConfigs (KIP-133, KIP-226, KIP-569): every key with its value, where that comes from, and what it means. */
+#include <errno.h>
+
+#include "protocol/msg/describe_configs.h"
+#include "server/server_internal.h"
+
+enum { RESOURCE_TOPIC = 2, RESOURCE_BROKER = 4, RESOURCE_BROKER_LOGGER = 8 };
+
+typedef struct describe_configs_resource resource;
+typedef struct describe_configs_result result;
+typedef struct describe_configs_resource_result row;
+
+struct describing {
+    struct request *r;
+    const struct describe_configs_request *request;
+    const resource *in;
+    result *out;
+    struct config_znode own; /* of a topic */
+};
+
+static struct str text_or_null(const char *s)
+{
+    return s != NULL ? str_of(s) : STR_NULL;
+}
+
+static bool is_wanted(const resource *in, const char *name)
+{
+    if (in->configuration_keys.len < 0)
+        return true;
+    for (int32_t i = 0; i < in->configuration_keys.len; i++)
+        if (str_is(in->configuration_keys.items[i], name))
+            return true;
+    return false;
+}
+
+static void fill_synonyms(struct describing *d, const struct config_description *c, row *o)
+{
+    ARRAY_MAKE(d->r->arena, o->synonyms, c->synonym_count);
+    for (int i = 0; i < c->synonym_count; i++) {
+        struct describe_configs_synonym *s = &o->synonyms.items[i];
+        describe_configs_synonym_init(s);
+        s->name = arena_str(d->r->arena, str_of(c->synonyms[i].name));
+        s->value = c->synonyms[i].value ? arena_str(d->r->arena, str_of(c->synonyms[i].value)) : STR_NULL;
+        s->source = (int8_t)c->synonyms[i].source;
+    }
+}
+
+static void add_row(struct describing *d, const struct config_description *c)
+{
+    row *o = &d->out->configs.items[d->out->configs.len++];
+    describe_configs_resource_result_init(o);
+    o->name = str_of(c->name);
+    o->value = text_or_null(c->value);
+    o->read_only = c->read_only;
+    o->is_default = c->source == CONFIG_DEFAULT;
+    o->config_source = (int8_t)c->source;
+    o->is_sensitive = c->sensitive;
+    o->config_type = (int8_t)c->type;
+    if (d->request->include_synonyms)
+        fill_synonyms(d, c, o);
+    else
+        ARRAY_MAKE(d->r->arena, o->synonyms, 0);
+    o->documentation = d->request->include_documentation ? text_or_null(c->doc) : STR_NULL;
+}
+
+static void describe_broker(struct describing *d)
+{
+    struct config_list names = config_names(d->r->s->config, d->r->arena);
+    ARRAY_MAKE(d->r->arena, d->out->configs, names.count);
+    d->out->configs.len = 0;
+    for (int i = 0; i < names.count; i++) {
+        struct config_description c;
+        if (is_wanted(d->in, names.items[i]) && config_describe(d->r->s->config, names.items[i], d->r->arena, &c))
+            add_row(d, &c);
+    }
+}
+
+static void describe_topic(struct describing *d)
+{
+    size_t n;
+    const struct config_key *keys = config_topic_keys(&n);
+    if (view_topic(view_current(), d->in->resource_name) == NULL) {
+        d->out->error_code = ERR_UNKNOWN_TOPIC_OR_PARTITION;
+        return;
+    }
+    d->own = topic_configs_own(d->r->s->topic_configs, d->r->arena, d->in->resource_name);
+    ARRAY_MAKE(d->r->arena, d->out->configs, (int32_t)n);
+    d->out->configs.len = 0;
+    for (size_t i = 0; i < n; i++) {
+        struct config_description c;
+        if (is_wanted(d->in, keys[i].name) &&
+            topic_config_describe(d->r->s->config, d->own.entries, (size_t)d->own.count, keys[i].name, d->r->arena, &c))
+            add_row(d, &c);
+    }
+}
+
+static void refuse(struct describing *d, struct str why)
+{
+    d->out->error_code = ERR_INVALID_REQUEST;
+    d->out->error_message = why;
+}
+
+static void describe(struct describing *d)
+{
+    struct arena *a = d->r->arena;
+    struct str name = d->in->resource_name;
+    char *end, *text = arena_cstr(a, name);
+    switch (d->in->resource_type) {
+    case RESOURCE_TOPIC:
+        describe_topic(d);
+        return;
+    case RESOURCE_BROKER:
+        errno = 0;
+        long id = strtol(text, &end, 10);
+        if (name.len == 0) /* what is set for all brokers: nothing can be, yet */
+            ARRAY_MAKE(a, d->out->configs, 0);
+        else if (*end != '\0' || errno != 0)
+            refuse(d, arena_printf(a, "Broker id must be an integer, but it is: %s", text));
+        else if (id != d->r->s->broker_id)
+            refuse(d, arena_printf(a, "Unexpected broker id, expected %d or empty string, but received %s", d->r->s->broker_id, text));
+        else
+            describe_broker(d);
+        return;
+    default:
+        refuse(d, arena_printf(a, "Unsupported resource type: %d", d->in->resource_type));
+    }
+}
+
+static void handle(struct request *r)
+{
+    struct describe_configs_request request;
+    struct describe_configs_response response;
+    if (!DECODE(r, describe_configs_request, &request))
+        return;
+    describe_configs_response_init(&response);
+    ARRAY_MAKE(r->arena, response.results, MAX(request.resources.len, 0));
+    for (int32_t i = 0; i < request.resources.len; i++) {
+        struct describing d = {.r = r, .request = &request, .in = &request.resources.items[i], .out = &response.results.items[i]};
+        describe_configs_result_init(d.out);
+        d.out->resource_type = d.in->resource_type;
+        d.out->resource_name = d.in->resource_name;
+        ARRAY_MAKE(r->arena, d.out->configs, 0);
+        describe(&d);
+    }
+    ANSWER(r, describe_configs_response, &response);
+}
+
+const struct api_entry api_describe_configs = {.key = API_DESCRIBE_CONFIGS, .min = 0, .max = 4, .handle = handle};

@@ -1,0 +1,350 @@
+/* Fetch (KIP-227 sessions, KIP-320 epochs, KIP-516 topic ids): regions of segment files out. */
+#include "protocol/msg/fetch.h"
+
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "server/server_internal.h"
+
+enum { MAGIC_V1_SINCE = 2, MAGIC_V2_SINCE = 4, ZSTD_SINCE = 10, SESSIONS_SINCE = 7, PARTIAL_BATCHES_BEFORE = 3 };
+
+struct fetched {
+    struct fetch_item item;
+    struct partition *partition; /* with a reference; NULL if there is an error already */
+    enum kafka_error error;
+    struct partition_data data;
+    struct bytes converted; /* instead of the region, for old consumers */
+    struct bed bed;
+};
+
+struct fetch {
+    struct request *r;
+    struct fetch_request request;
+    struct fetch_session *session;
+    struct fetched *items;
+    int32_t count;
+    int64_t deadline; /* monotonic ms */
+    bool asleep;
+    struct sleeper sleeper;
+    struct timer timer;
+};
+
+static void try_again(struct fetch *f);
+
+/* ---- Reading ---- */
+
+static void drop_data(struct fetched *x)
+{
+    file_ref_put(x->data.slice.region.file);
+    x->data.slice.region = (struct file_region){0};
+    x->converted = (struct bytes){NULL, 0};
+}
+
+static int8_t newest_magic(const struct request *r)
+{
+    return r->version >= MAGIC_V2_SINCE ? 2 : r->version >= MAGIC_V1_SINCE ? 1 : 0;
+}
+
+/* The bytes of a region, rewritten for a consumer of an old format; what it knows already is left alone. */
+static enum kafka_error convert(struct fetch *f, struct fetched *x)
+{
+    struct file_region *region = &x->data.slice.region;
+    struct strbuf out = {0};
+    uint8_t *raw = arena_alloc(f->r->arena, (size_t)region->len);
+    ssize_t n = pread(region->file->fd, raw, (size_t)region->len, region->pos);
+    if (n < 0)
+        return ERR_KAFKA_STORAGE_ERROR;
+    struct bytes in = {raw, (int32_t)n};
+    enum kafka_error error = records_down_convert(in, newest_magic(f->r), x->item.fetch_offset, &out);
+    if (error == ERR_NONE) {
+        x->converted.p = arena_copy(f->r->arena, out.p, out.len);
+        x->converted.len = (int32_t)out.len;
+    }
+    strbuf_deinit(&out);
+    file_ref_put(region->file);
+    *region = (struct file_region){0};
+    return error;
+}
+
+static enum kafka_error check_codec(struct fetch *f, struct fetched *x)
+{
+    if (f->r->version >= ZSTD_SINCE)
+        return ERR_NONE;
+    struct topic_config config = plog_config(partition_log(x->partition));
+    return config.compression_type == COMPRESSION_TYPE_ZSTD ? ERR_UNSUPPORTED_COMPRESSION_TYPE : ERR_NONE;
+}
+
+static struct partition_read read_of(const struct fetch *f, const struct fetched *x, int32_t room, bool at_least_one)
+{
+    int32_t replica = f->r->version >= 15 ? f->request.replica_state.replica_id : f->request.replica_id;
+    return (struct partition_read){.offset = x->item.fetch_offset,
+                                   .max_bytes = MIN(x->item.max_bytes, room),
+                                   .at_least_one = at_least_one,
+                                   .isolation = f->request.isolation_level == 1 ? READ_COMMITTED : READ_UNCOMMITTED,
+                                   .replica_id = replica,
+                                   .current_leader_epoch = x->item.current_leader_epoch};
+}
+
+static void read_one(struct fetch *f, struct fetched *x, int32_t room, bool at_least_one)
+{
+    drop_data(x);
+    if (x->partition == NULL)
+        return;
+    x->error = check_codec(f, x);
+    if (x->error != ERR_NONE)
+        return;
+    struct partition_read read = read_of(f, x, MAX(room, 0), at_least_one);
+    x->error = partition_fetch(x->partition, &read, &x->data);
+    bool partial = x->data.slice.first_incomplete && f->r->version >= PARTIAL_BATCHES_BEFORE;
+    if (x->error != ERR_NONE || partial)
+        drop_data(x);
+    else if (x->data.slice.region.len > 0 && newest_magic(f->r) < 2)
+        x->error = convert(f, x);
+}
+
+static int32_t bytes_of(const struct fetched *x)
+{
+    return x->converted.p != NULL ? x->converted.len : x->data.slice.region.len;
+}
+
+struct reading {
+    int64_t bytes;
+    bool error, cold;
+};
+
+static struct reading read_all(struct fetch *f)
+{
+    struct reading sum = {0};
+    int64_t room = f->r->version >= PARTIAL_BATCHES_BEFORE ? MIN(f->request.max_bytes, f->r->s->config->fetch_max_bytes)
+                                                          : f->r->s->config->fetch_max_bytes;
+    for (int32_t i = 0; i < f->count; i++) {
+        struct fetched *x = &f->items[i];
+        bool at_least_one = f->r->version >= PARTIAL_BATCHES_BEFORE && sum.bytes == 0;
+        read_one(f, x, (int32_t)MAX(room - sum.bytes, 0), at_least_one);
+        sum.bytes += bytes_of(x);
+        sum.error |= x->error != ERR_NONE;
+        sum.cold |= x->data.slice.cold;
+    }
+    return sum;
+}
+
+/* ---- Answering ---- */
+
+static void fill_partition(struct fetched *x, struct fetch_partition_data *out)
+{
+    fetch_partition_data_init(out);
+    out->partition_index = x->item.partition;
+    out->error_code = x->error;
+    out->high_watermark = x->error == ERR_NONE || x->partition != NULL ? x->data.high_watermark : -1;
+    out->last_stable_offset = x->data.last_stable_offset;
+    out->log_start_offset = x->data.log_start_offset;
+    out->records.mem = x->converted.p != NULL ? x->converted : (struct bytes){(const uint8_t *)"", 0};
+    if (x->data.slice.region.len > 0)
+        out->records = (struct records){.region = &x->data.slice.region, .region_len = x->data.slice.region.len};
+}
+
+static bool same_topic(const struct fetch_item *a, const struct fetch_item *b)
+{
+    return str_eq(a->topic, b->topic) && uuid_eq(a->topic_id, b->topic_id);
+}
+
+/* Neighbours of one topic share an entry. */
+static void fill_topics(struct fetch *f, struct fetch_response *out)
+{
+    ARRAY_MAKE(f->r->arena, out->responses, f->count);
+    out->responses.len = 0;
+    const struct fetch_item *last = NULL;
+    struct fetch_able_topic_response *topic = NULL;
+    for (int32_t i = 0; i < f->count; i++) {
+        struct fetched *x = &f->items[i];
+        if (!fetch_session_tells(f->session, &x->item, x->error, bytes_of(x), x->data.high_watermark,
+                                 x->data.log_start_offset)) {
+            drop_data(x);
+            continue;
+        }
+        if (last == NULL || !same_topic(last, &x->item)) {
+            topic = &out->responses.items[out->responses.len++];
+            fetch_able_topic_response_init(topic);
+            topic->topic = x->item.topic;
+            topic->topic_id = x->item.topic_id;
+            ARRAY_MAKE(f->r->arena, topic->partitions, f->count - i);
+            topic->partitions.len = 0;
+        }
+        last = &x->item;
+        fill_partition(x, &topic->partitions.items[topic->partitions.len++]);
+    }
+}
+
+static void leave_beds(struct fetch *f)
+{
+    f->r->x->abandoned = NULL;
+    for (int32_t i = 0; i < f->count; i++)
+        partition_get_up(&f->items[i].bed);
+    if (f->asleep)
+        sleeper_cancel(&f->sleeper);
+    timer_stop(&f->timer);
+    f->asleep = false;
+}
+
+static void finish(struct fetch *f)
+{
+    struct fetch_response response;
+    struct writer w;
+    leave_beds(f);
+    fetch_response_init(&response);
+    response.session_id = fetch_session_id(f->session);
+    fill_topics(f, &response);
+    answer_begin(f->r, &w);
+    fetch_response_write(&w, f->r->version, &response);
+    for (int32_t i = 0; i < f->count; i++)
+        partition_unref(f->items[i].partition);
+    fetch_session_done(f->r->s, f->session);
+    answer_send(f->r, &w); /* takes the regions, and with the exchange goes everything here */
+}
+
+static void fail(struct fetch *f, enum kafka_error error)
+{
+    struct fetch_response response;
+    fetch_response_init(&response);
+    response.error_code = error;
+    ARRAY_MAKE(f->r->arena, response.responses, 0);
+    ANSWER(f->r, fetch_response, &response);
+}
+
+/* ---- Waiting ---- */
+
+static void on_wake(struct sleeper *s)
+{
+    try_again(CONTAINER_OF(s, struct fetch, sleeper));
+}
+
+static void on_deadline(struct timer *t)
+{
+    try_again(CONTAINER_OF(t, struct fetch, timer));
+}
+
+/* What is there to read by the watermarks, without touching the logs. */
+static bool enough_to_read(struct fetch *f)
+{
+    int64_t bytes = 0;
+    for (int32_t i = 0; i < f->count; i++) {
+        struct fetched *x = &f->items[i];
+        if (x->partition == NULL)
+            return true;
+        struct partition_read read = read_of(f, x, 0, false);
+        int64_t end = partition_readable_end(x->partition, read.isolation, read.replica_id);
+        if (partition_check_leader(x->partition, read.current_leader_epoch) != ERR_NONE || end < x->item.fetch_offset)
+            return true;
+        bytes += end - x->item.fetch_offset;
+    }
+    return bytes >= 1;
+}
+
+static void on_abandoned(struct exchange *x)
+{
+    struct request *r = x->context;
+    try_again(r->waiting);
+}
+
+static void sleep_until_more(struct fetch *f)
+{
+    if (!f->asleep) {
+        f->asleep = true;
+        f->sleeper = (struct sleeper){.queue = request_wake_queue(f->r), .wake = on_wake};
+        for (int32_t i = 0; i < f->count; i++)
+            if (f->items[i].partition != NULL)
+                partition_lie_down(f->items[i].partition, &f->items[i].bed, &f->sleeper);
+        exchange_park(f->r->x);
+        f->r->waiting = f;
+        f->r->x->abandoned = on_abandoned;
+        timer_start(&f->timer, f->deadline - clock_mono_ms());
+        try_again(f); /* for what came before the beds were made */
+    }
+}
+
+/* ---- Cold logs: a worker looks first, so that the look-up finds everything in memory ---- */
+
+static void warm_up(struct request *r)
+{
+    struct fetch *f = r->state;
+    for (int32_t i = 0; i < f->count; i++) {
+        struct fetched *x = &f->items[i];
+        if (x->partition == NULL || !x->data.slice.cold)
+            continue;
+        struct partition_read read = read_of(f, x, x->item.max_bytes, true);
+        struct partition_data data;
+        read.may_block = true;
+        if (partition_fetch(x->partition, &read, &data) == ERR_NONE)
+            file_ref_put(data.slice.region.file);
+    }
+}
+
+static void warmed_up(struct request *r)
+{
+    struct fetch *f = r->state;
+    for (int32_t i = 0; i < f->count; i++)
+        f->items[i].data.slice.cold = false;
+    try_again(f);
+}
+
+static void try_again(struct fetch *f)
+{
+    bool late = clock_mono_ms() >= f->deadline || exchange_is_orphan(f->r->x);
+    if (f->asleep && !late && !enough_to_read(f))
+        return;
+    struct reading sum = read_all(f);
+    if (sum.cold && f->r->state == NULL) {
+        leave_beds(f);
+        f->r->state = f;
+        request_work(f->r, warm_up, warmed_up);
+        return;
+    }
+    f->r->state = NULL;
+    if (late || sum.error || sum.bytes >= f->request.min_bytes || f->count == 0)
+        finish(f);
+    else
+        sleep_until_more(f);
+}
+
+/* ---- The request ---- */
+
+static void find_partition(struct fetch *f, struct fetched *x)
+{
+    if (x->item.topic.p == NULL) {
+        x->error = ERR_UNKNOWN_TOPIC_ID;
+        return;
+    }
+    x->partition = replica_partition(f->r->s->replicas, x->item.topic, x->item.partition);
+    if (x->partition == NULL)
+        x->error = partition_missing(x->item.topic, x->item.partition);
+    else if (!uuid_is_zero(x->item.topic_id) && !uuid_eq(x->item.topic_id, partition_topic_id(x->partition))) {
+        partition_unref(x->partition);
+        x->partition = NULL;
+        x->error = ERR_INCONSISTENT_TOPIC_ID;
+    }
+}
+
+static void handle(struct request *r)
+{
+    struct fetch *f = ARENA_NEW(r->arena, struct fetch);
+    struct fetch_item *items;
+    f->r = r;
+    if (!DECODE(r, fetch_request, &f->request))
+        return;
+    enum kafka_error error = fetch_session_begin(r, &f->request, &f->session, &items, &f->count);
+    if (error != ERR_NONE) {
+        fail(f, error);
+        return;
+    }
+    f->items = ARENA_ARRAY(r->arena, struct fetched, MAX(f->count, 1));
+    for (int32_t i = 0; i < f->count; i++) {
+        f->items[i].item = items[i];
+        f->items[i].data = (struct partition_data){.high_watermark = -1, .last_stable_offset = -1, .log_start_offset = -1};
+        find_partition(f, &f->items[i]);
+    }
+    timer_init(&f->timer, exchange_loop(r->x), on_deadline);
+    f->deadline = clock_mono_ms() + MAX(f->request.max_wait_ms, 0);
+    try_again(f);
+}
+
+const struct api_entry api_fetch = {.key = API_FETCH, .min = 0, .max = 17, .handle = handle};

@@ -1,0 +1,336 @@
+/*
+ * Incremental fetch sessions (KIP-227): the broker remembers what a reader asks for, so that requests and
+ * responses hold only what has changed.
+ */
+#include <limits.h>
+#include <pthread.h>
+#include <sys/random.h>
+#include <uthash.h>
+#include <utlist.h>
+
+#include "base/clock.h"
+#include "protocol/msg/fetch.h"
+#include "server/server_internal.h"
+
+enum { NO_SESSION = 0, EPOCH_FULL = 0, EPOCH_FINAL = -1, SAFE_FROM_EVICTION_MS = 120000 };
+
+struct session_key {
+    struct uuid topic_id;
+    int32_t partition;
+    char topic[252]; /* empty when the session speaks in ids */
+};
+
+struct session_partition {
+    struct session_key key;
+    char name[252]; /* of the topic, as far as known */
+    int32_t current_leader_epoch, last_fetched_epoch, max_bytes;
+    int64_t fetch_offset;
+    int64_t told_high_watermark, told_log_start;
+    bool told_error;
+    UT_hash_handle hh;
+};
+
+struct fetch_session {
+    int32_t id, epoch; /* the epoch that the next request must carry */
+    bool by_id, in_use, doomed, incremental;
+    int64_t last_used;
+    struct session_partition *partitions;
+    UT_hash_handle hh;
+};
+
+struct fetch_sessions {
+    pthread_mutex_t lock;
+    struct fetch_session *table;
+    int slots;
+};
+
+struct fetch_sessions *fetch_sessions_new(int slots)
+{
+    struct fetch_sessions *f = xcalloc(1, sizeof(*f));
+    pthread_mutex_init(&f->lock, NULL);
+    f->slots = slots;
+    return f;
+}
+
+static void session_free(struct fetch_session *s)
+{
+    struct session_partition *p, *tmp;
+    HASH_ITER (hh, s->partitions, p, tmp) {
+        HASH_DEL(s->partitions, p);
+        free(p);
+    }
+    free(s);
+}
+
+void fetch_sessions_free(struct fetch_sessions *f)
+{
+    struct fetch_session *s, *tmp;
+    if (f == NULL)
+        return;
+    HASH_ITER (hh, f->table, s, tmp) {
+        HASH_DEL(f->table, s);
+        session_free(s);
+    }
+    pthread_mutex_destroy(&f->lock);
+    free(f);
+}
+
+/* Out of the table now; freed when the request that uses it is done. */
+static void remove_session(struct fetch_sessions *f, struct fetch_session *s)
+{
+    HASH_DEL(f->table, s);
+    s->doomed = true;
+    if (!s->in_use)
+        session_free(s);
+}
+
+static void remove_by_id(struct fetch_sessions *f, int32_t id)
+{
+    struct fetch_session *s;
+    pthread_mutex_lock(&f->lock);
+    HASH_FIND_INT(f->table, &id, s);
+    if (s != NULL)
+        remove_session(f, s);
+    pthread_mutex_unlock(&f->lock);
+}
+
+static bool make_room(struct fetch_sessions *f)
+{
+    struct fetch_session *s, *oldest = NULL;
+    if ((int)HASH_COUNT(f->table) < f->slots)
+        return true;
+    for (s = f->table; s != NULL; s = s->hh.next)
+        if (!s->in_use && (oldest == NULL || s->last_used < oldest->last_used))
+            oldest = s;
+    if (oldest == NULL || clock_mono_ms() - oldest->last_used < SAFE_FROM_EVICTION_MS)
+        return false;
+    remove_session(f, oldest);
+    return true;
+}
+
+static int32_t unused_id(struct fetch_sessions *f)
+{
+    for (;;) {
+        struct fetch_session *s;
+        uint32_t id;
+        ssize_t n = getrandom(&id, sizeof(id), 0);
+        ensure(n == (ssize_t)sizeof(id));
+        int32_t candidate = (int32_t)(id & INT32_MAX);
+        HASH_FIND_INT(f->table, &candidate, s);
+        if (candidate != NO_SESSION && s == NULL)
+            return candidate;
+    }
+}
+
+/* ---- Partitions of a session ---- */
+
+static void copy_name(char out[252], struct str name)
+{
+    int32_t n = MIN(name.len, 251);
+    memset(out, 0, 252);
+    if (n > 0)
+        memcpy(out, name.p, (size_t)n);
+}
+
+static struct session_key key_of(bool by_id, struct str topic, struct uuid id, int32_t partition)
+{
+    struct session_key key = {.partition = partition};
+    if (by_id)
+        key.topic_id = id;
+    else
+        copy_name(key.topic, topic);
+    return key;
+}
+
+static void set_partition(struct fetch_session *s, const struct fetch_item *item)
+{
+    struct session_key key = key_of(s->by_id, item->topic, item->topic_id, item->partition);
+    struct session_partition *p;
+    HASH_FIND(hh, s->partitions, &key, sizeof(key), p);
+    if (p == NULL) {
+        p = xcalloc(1, sizeof(*p));
+        p->key = key;
+        p->told_high_watermark = p->told_log_start = -1;
+        HASH_ADD(hh, s->partitions, key, sizeof(p->key), p);
+    }
+    copy_name(p->name, item->topic);
+    p->current_leader_epoch = item->current_leader_epoch;
+    p->last_fetched_epoch = item->last_fetched_epoch;
+    p->max_bytes = item->max_bytes;
+    p->fetch_offset = item->fetch_offset;
+}
+
+static void forget(struct fetch_session *s, const struct fetch_request *request)
+{
+    for (int32_t t = 0; t < request->forgotten_topics_data.len; t++) {
+        const struct fetch_forgotten_topic *topic = &request->forgotten_topics_data.items[t];
+        for (int32_t i = 0; i < topic->partitions.len; i++) {
+            struct session_key key = key_of(s->by_id, topic->topic, topic->topic_id, topic->partitions.items[i]);
+            struct session_partition *p;
+            HASH_FIND(hh, s->partitions, &key, sizeof(key), p);
+            if (p == NULL)
+                continue;
+            HASH_DEL(s->partitions, p);
+            free(p);
+        }
+    }
+}
+
+static struct str name_of(struct request *r, struct uuid id)
+{
+    const struct view_topic *t = view_topic_by_id(view_current(), id);
+    return t != NULL ? arena_str(r->arena, str_of(t->name)) : STR_NULL;
+}
+
+static int32_t items_of_session(struct request *r, struct fetch_session *s, struct fetch_item **out)
+{
+    int32_t n = 0;
+    *out = ARENA_ARRAY(r->arena, struct fetch_item, HASH_COUNT(s->partitions) + 1);
+    for (struct session_partition *p = s->partitions; p != NULL; p = p->hh.next) {
+        struct fetch_item *item = &(*out)[n++];
+        *item = (struct fetch_item){.topic_id = p->key.topic_id,
+                                    .partition = p->key.partition,
+                                    .current_leader_epoch = p->current_leader_epoch,
+                                    .last_fetched_epoch = p->last_fetched_epoch,
+                                    .max_bytes = p->max_bytes,
+                                    .fetch_offset = p->fetch_offset};
+        item->topic = s->by_id ? name_of(r, p->key.topic_id) : arena_str(r->arena, str_of(p->key.topic));
+    }
+    return n;
+}
+
+static int32_t items_of_request(struct request *r, const struct fetch_request *request, bool by_id,
+                                struct fetch_item **out)
+{
+    int32_t n = 0;
+    for (int32_t t = 0; t < request->topics.len; t++)
+        n += MAX(request->topics.items[t].partitions.len, 0);
+    *out = ARENA_ARRAY(r->arena, struct fetch_item, n + 1);
+    n = 0;
+    for (int32_t t = 0; t < request->topics.len; t++) {
+        const struct fetch_topic *topic = &request->topics.items[t];
+        struct str name = by_id ? name_of(r, topic->topic_id) : topic->topic;
+        for (int32_t i = 0; i < topic->partitions.len; i++) {
+            const struct fetch_partition *p = &topic->partitions.items[i];
+            (*out)[n++] = (struct fetch_item){name, topic->topic_id, p->partition, p->current_leader_epoch,
+                                              p->last_fetched_epoch, p->partition_max_bytes, p->fetch_offset};
+        }
+    }
+    return n;
+}
+
+/* ---- Beginning and ending ---- */
+
+static struct fetch_session *new_session(struct fetch_sessions *f, bool by_id, const struct fetch_item *items, int32_t n)
+{
+    pthread_mutex_lock(&f->lock);
+    struct fetch_session *s = NULL;
+    if (make_room(f)) {
+        s = xcalloc(1, sizeof(*s));
+        s->id = unused_id(f);
+        s->epoch = 1;
+        s->by_id = by_id;
+        s->in_use = true;
+        s->last_used = clock_mono_ms();
+        HASH_ADD_INT(f->table, id, s);
+    }
+    pthread_mutex_unlock(&f->lock);
+    for (int32_t i = 0; s != NULL && i < n; i++)
+        set_partition(s, &items[i]);
+    return s;
+}
+
+static enum kafka_error take_session(struct fetch_sessions *f, const struct fetch_request *request, bool by_id,
+                                     struct fetch_session **out)
+{
+    enum kafka_error error = ERR_NONE;
+    struct fetch_session *s;
+    pthread_mutex_lock(&f->lock);
+    HASH_FIND_INT(f->table, &request->session_id, s);
+    if (s == NULL)
+        error = ERR_FETCH_SESSION_ID_NOT_FOUND;
+    else if (s->in_use || s->epoch != request->session_epoch)
+        error = ERR_INVALID_FETCH_SESSION_EPOCH;
+    else if (s->by_id != by_id && request->topics.len + request->forgotten_topics_data.len > 0)
+        error = ERR_FETCH_SESSION_TOPIC_ID_ERROR;
+    if (error == ERR_NONE) {
+        s->in_use = true;
+        s->incremental = true;
+        s->last_used = clock_mono_ms();
+        s->epoch = s->epoch == INT32_MAX ? 1 : s->epoch + 1;
+        *out = s;
+    }
+    pthread_mutex_unlock(&f->lock);
+    return error;
+}
+
+static enum kafka_error begin_incremental(struct request *r, const struct fetch_request *request, bool by_id,
+                                          struct fetch_session **session, struct fetch_item **items, int32_t *count)
+{
+    enum kafka_error error = take_session(r->s->fetch_sessions, request, by_id, session);
+    if (error != ERR_NONE)
+        return error;
+    int32_t changed = items_of_request(r, request, by_id, items);
+    for (int32_t i = 0; i < changed; i++)
+        set_partition(*session, &(*items)[i]);
+    forget(*session, request);
+    *count = items_of_session(r, *session, items);
+    return ERR_NONE;
+}
+
+enum kafka_error fetch_session_begin(struct request *r, const struct fetch_request *request,
+                                     struct fetch_session **session, struct fetch_item **items, int32_t *count)
+{
+    bool by_id = r->version >= 13, full = request->session_epoch == EPOCH_FULL || request->session_epoch == EPOCH_FINAL;
+    *session = NULL;
+    if (r->version >= 7 && !full)
+        return begin_incremental(r, request, by_id, session, items, count);
+    *count = items_of_request(r, request, by_id, items);
+    if (r->version < 7)
+        return ERR_NONE;
+    if (request->session_id != NO_SESSION)
+        remove_by_id(r->s->fetch_sessions, request->session_id);
+    if (request->session_epoch == EPOCH_FULL && *count > 0)
+        *session = new_session(r->s->fetch_sessions, by_id, *items, *count);
+    return ERR_NONE;
+}
+
+bool fetch_session_tells(struct fetch_session *s, const struct fetch_item *item, enum kafka_error error,
+                         int32_t record_bytes, int64_t high_watermark, int64_t log_start_offset)
+{
+    struct session_partition *p = NULL;
+    if (s == NULL)
+        return true;
+    struct session_key key = key_of(s->by_id, item->topic, item->topic_id, item->partition);
+    HASH_FIND(hh, s->partitions, &key, sizeof(key), p);
+    ensure(p != NULL);
+    bool news = !s->incremental || record_bytes > 0 || error != ERR_NONE || p->told_error ||
+                p->told_high_watermark != high_watermark || p->told_log_start != log_start_offset;
+    p->told_high_watermark = high_watermark;
+    p->told_log_start = log_start_offset;
+    p->told_error = error != ERR_NONE;
+    if (record_bytes > 0) { /* those with data go last next time, so that all get their turn */
+        HASH_DEL(s->partitions, p);
+        HASH_ADD(hh, s->partitions, key, sizeof(p->key), p);
+    }
+    return news;
+}
+
+int32_t fetch_session_id(const struct fetch_session *session)
+{
+    return session != NULL ? session->id : NO_SESSION;
+}
+
+void fetch_session_done(struct services *services, struct fetch_session *s)
+{
+    struct fetch_sessions *f = services->fetch_sessions;
+    if (s == NULL)
+        return;
+    pthread_mutex_lock(&f->lock);
+    s->in_use = false;
+    s->last_used = clock_mono_ms();
+    bool doomed = s->doomed;
+    pthread_mutex_unlock(&f->lock);
+    if (doomed)
+        session_free(s);
+}

@@ -1,0 +1,246 @@
+/* The APIs of the group coordinator: carried to its loop, and the answer back. */
+#include "protocol/msg/delete_groups.h"
+#include "protocol/msg/describe_groups.h"
+#include "protocol/msg/find_coordinator.h"
+#include "protocol/msg/heartbeat.h"
+#include "protocol/msg/join_group.h"
+#include "protocol/msg/leave_group.h"
+#include "protocol/msg/list_groups.h"
+#include "protocol/msg/offset_commit.h"
+#include "protocol/msg/offset_fetch.h"
+#include "protocol/msg/sync_group.h"
+#include "server/server_internal.h"
+
+static const char offsets_topic[] = "__consumer_offsets";
+
+/* One of these APIs: its messages, and the function of the coordinator that serves it. */
+struct group_request {
+    struct group_call call;
+    struct request *r;
+    union {
+        struct join_group_request join;
+        struct sync_group_request sync;
+        struct heartbeat_request heartbeat;
+        struct leave_group_request leave;
+        struct offset_commit_request commit;
+        struct offset_fetch_request fetch;
+        struct describe_groups_request describe;
+        struct list_groups_request list;
+        struct delete_groups_request remove;
+    } in;
+    union {
+        struct join_group_response join;
+        struct sync_group_response sync;
+        struct heartbeat_response heartbeat;
+        struct leave_group_response leave;
+        struct offset_commit_response commit;
+        struct offset_fetch_response fetch;
+        struct describe_groups_response describe;
+        struct list_groups_response list;
+        struct delete_groups_response remove;
+    } out;
+    void (*answer)(struct request *r);
+};
+
+static struct group_request *group_request_new(struct request *r, void (*answer)(struct request *r))
+{
+    struct group_request *g = ARENA_NEW(r->arena, struct group_request);
+    g->r = r;
+    g->answer = answer;
+    r->state = g;
+    return g;
+}
+
+static void on_served(struct group_call *call)
+{
+    struct group_request *g = CONTAINER_OF(call, struct group_request, call);
+    request_return(g->r, g->answer);
+}
+
+static struct group_coordinator *coordinator_of(const struct request *r)
+{
+    const struct view_topic *topic = view_topic(view_current(), str_of(offsets_topic));
+    if (topic != NULL)
+        group_set_partition_count(r->s->groups, topic->partition_count);
+    return r->s->groups;
+}
+
+static void carry(struct group_request *g, void (*serve)(struct request *r))
+{
+    struct request *r = g->r;
+    g->call.done = on_served;
+    g->call.arena = r->arena;
+    g->call.client = (struct group_client){r->client_id, str_of(connection_peer_host(r->x->conn)), r->version};
+    exchange_park(r->x);
+    request_hop(r, r->s->coordinator_loop, serve);
+}
+
+/* The three functions of an API that differ in nothing but its name. */
+#define GROUP_API(api, KEY, version, field, serve_fn)                                              \
+    static void answer_##field(struct request *r)                                                  \
+    {                                                                                              \
+        struct group_request *g = r->state;                                                        \
+        ANSWER(r, api##_response, &g->out.field);                                                  \
+    }                                                                                              \
+    static void serve_##field(struct request *r)                                                   \
+    {                                                                                              \
+        struct group_request *g = r->state;                                                        \
+        serve_fn(coordinator_of(r), &g->in.field, &g->out.field, &g->call);                             \
+    }                                                                                              \
+    static void handle_##field(struct request *r)                                                  \
+    {                                                                                              \
+        struct group_request *g = group_request_new(r, answer_##field);                            \
+        if (!DECODE(r, api##_request, &g->in.field))                                               \
+            return;                                                                                \
+        api##_response_init(&g->out.field);                                                        \
+        carry(g, serve_##field);                                                                   \
+    }                                                                                              \
+    const struct api_entry api_##api = {.key = KEY, .min = 0, .max = version, .handle = handle_##field}
+
+GROUP_API(join_group, API_JOIN_GROUP, 9, join, group_join);
+GROUP_API(sync_group, API_SYNC_GROUP, 5, sync, group_sync);
+GROUP_API(heartbeat, API_HEARTBEAT, 4, heartbeat, group_heartbeat);
+GROUP_API(leave_group, API_LEAVE_GROUP, 5, leave, group_leave);
+GROUP_API(offset_fetch, API_OFFSET_FETCH, 9, fetch, group_fetch_offsets);
+GROUP_API(describe_groups, API_DESCRIBE_GROUPS, 5, describe, group_describe);
+GROUP_API(list_groups, API_LIST_GROUPS, 5, list, group_list);
+GROUP_API(delete_groups, API_DELETE_GROUPS, 2, remove, group_delete);
+
+/* ---- OffsetCommit: partitions that nobody knows are refused here ---- */
+
+static void answer_commit(struct request *r)
+{
+    struct group_request *g = r->state;
+    ANSWER(r, offset_commit_response, &g->out.commit);
+}
+
+static void serve_commit(struct request *r)
+{
+    struct group_request *g = r->state;
+    group_commit(coordinator_of(r), &g->in.commit, &g->out.commit, &g->call);
+}
+
+static void prepare_commit(struct request *r, const struct offset_commit_request *in, struct offset_commit_response *out)
+{
+    ARRAY_MAKE(r->arena, out->topics, MAX(in->topics.len, 0));
+    for (int32_t t = 0; t < in->topics.len; t++) {
+        const struct offset_commit_request_topic *topic = &in->topics.items[t];
+        struct offset_commit_response_topic *o = &out->topics.items[t];
+        offset_commit_response_topic_init(o);
+        o->name = topic->name;
+        ARRAY_MAKE(r->arena, o->partitions, MAX(topic->partitions.len, 0));
+        for (int32_t i = 0; i < topic->partitions.len; i++) {
+            int32_t index = topic->partitions.items[i].partition_index;
+            offset_commit_response_partition_init(&o->partitions.items[i]);
+            o->partitions.items[i].partition_index = index;
+            if (view_partition(view_current(), topic->name, index) == NULL)
+                o->partitions.items[i].error_code = ERR_UNKNOWN_TOPIC_OR_PARTITION;
+        }
+    }
+}
+
+static void handle_commit(struct request *r)
+{
+    struct group_request *g = group_request_new(r, answer_commit);
+    if (!DECODE(r, offset_commit_request, &g->in.commit))
+        return;
+    offset_commit_response_init(&g->out.commit);
+    prepare_commit(r, &g->in.commit, &g->out.commit);
+    carry(g, serve_commit);
+}
+
+const struct api_entry api_offset_commit = {.key = API_OFFSET_COMMIT, .min = 0, .max = 9, .handle = handle_commit};
+
+/* ---- FindCoordinator (KIP-699: several at a time) ---- */
+
+enum { KEY_GROUP = 0, KEY_TRANSACTION = 1, SEVERAL_SINCE = 4 };
+
+struct finding {
+    struct find_coordinator_request request;
+    struct topic_creation creation;
+};
+
+struct found {
+    enum kafka_error error;
+    struct str message;
+    int32_t node_id, port;
+    struct str host;
+};
+
+static struct found nobody(enum kafka_error error, struct str message)
+{
+    return (struct found){error, message, -1, -1, STR_LIT("")};
+}
+
+static struct found find(struct request *r, int8_t type, struct str key)
+{
+    const struct view *v = view_current();
+    const struct view_topic *topic = view_topic(v, str_of(offsets_topic));
+    if (type == KEY_TRANSACTION)
+        return nobody(ERR_INVALID_REQUEST, STR_LIT("This broker does not coordinate transactions."));
+    if (type != KEY_GROUP)
+        return nobody(ERR_INVALID_REQUEST, STR_LIT("Unknown type of coordinator."));
+    if (topic == NULL)
+        return nobody(ERR_COORDINATOR_NOT_AVAILABLE, STR_LIT("The coordinator is not available."));
+    const struct view_partition *p = &topic->partitions[group_partition_of(key, topic->partition_count)];
+    const struct registration *b = view_broker(v, p->leader);
+    const struct endpoint *e = b ? registration_endpoint(b, request_listener(r)) : NULL;
+    if (e == NULL)
+        return nobody(ERR_COORDINATOR_NOT_AVAILABLE, STR_LIT("The coordinator is not available."));
+    return (struct found){ERR_NONE, STR_NULL, b->id, e->port, arena_str(r->arena, str_of(e->host))};
+}
+
+static void answer_one(struct request *r, const struct finding *f, struct find_coordinator_response *out)
+{
+    struct found x = find(r, r->version >= 1 ? f->request.key_type : KEY_GROUP, f->request.key);
+    out->error_code = x.error;
+    out->error_message = x.error == ERR_NONE ? STR_LIT("NONE") : x.message;
+    out->node_id = x.node_id;
+    out->host = x.host;
+    out->port = x.port;
+}
+
+static void answer_several(struct request *r, const struct finding *f, struct find_coordinator_response *out)
+{
+    ARRAY_MAKE(r->arena, out->coordinators, MAX(f->request.coordinator_keys.len, 0));
+    for (int32_t i = 0; i < f->request.coordinator_keys.len; i++) {
+        struct find_coordinator_coordinator *o = &out->coordinators.items[i];
+        struct found x = find(r, f->request.key_type, f->request.coordinator_keys.items[i]);
+        find_coordinator_coordinator_init(o);
+        o->key = f->request.coordinator_keys.items[i];
+        o->error_code = x.error;
+        o->error_message = x.error == ERR_NONE ? STR_LIT("") : x.message;
+        o->node_id = x.node_id;
+        o->host = x.host;
+        o->port = x.port;
+    }
+}
+
+static void answer_find(struct request *r)
+{
+    struct finding *f = r->state;
+    struct find_coordinator_response response;
+    find_coordinator_response_init(&response);
+    if (r->version >= SEVERAL_SINCE)
+        answer_several(r, f, &response);
+    else
+        answer_one(r, f, &response);
+    ANSWER(r, find_coordinator_response, &response);
+}
+
+static void handle_find(struct request *r)
+{
+    struct finding *f = ARENA_NEW(r->arena, struct finding);
+    if (!DECODE(r, find_coordinator_request, &f->request))
+        return;
+    r->state = f;
+    bool group = r->version < 1 || f->request.key_type == KEY_GROUP;
+    if (!group || view_topic(view_current(), str_of(offsets_topic)) != NULL) {
+        answer_find(r);
+        return;
+    }
+    f->creation.name = str_of(offsets_topic);
+    create_topics_then(r, &f->creation, 1, answer_find);
+}
+
+const struct api_entry api_find_coordinator = {.key = API_FIND_COORDINATOR, .min = 0, .max = 6, .handle = handle_find};

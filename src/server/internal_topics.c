@@ -1,0 +1,64 @@
+/* Topics that come into being because somebody asked for them: internal ones, and auto.create.topics.enable. */
+#include "controller/admin.h"
+#include "server/server_internal.h"
+
+struct auto_creation {
+    struct request *r;
+    struct topic_creation *topics;
+    int32_t count;
+    void (*then)(struct request *r);
+    struct topics_request work;
+};
+
+static void set_config(struct topic_request *t, const char *key, const char *value)
+{
+    t->configs[t->config_count++] = (struct config_pair){key, value};
+}
+
+/* Offsets are kept compacted, in segments that are small enough to be loaded quickly. */
+static void plan_offsets_topic(struct request *r, struct topic_request *t)
+{
+    const struct broker_config *c = r->s->config;
+    t->partitions = c->offsets_topic_num_partitions;
+    t->factor = c->offsets_topic_replication_factor;
+    t->configs = ARENA_ARRAY(r->arena, struct config_pair, 3);
+    set_config(t, "cleanup.policy", "compact");
+    set_config(t, "segment.bytes", arena_printf(r->arena, "%d", c->offsets_topic_segment_bytes).p);
+    set_config(t, "compression.type", "producer");
+}
+
+static void on_created(struct topics_request *work)
+{
+    struct auto_creation *a = CONTAINER_OF(work, struct auto_creation, work);
+    for (int32_t i = 0; i < a->count; i++) {
+        enum kafka_error error = work->topics[i].error;
+        a->topics[i].error = error == ERR_TOPIC_ALREADY_EXISTS ? ERR_NONE : error;
+    }
+    view_unref((struct view *)(uintptr_t)work->view);
+    request_return(a->r, a->then);
+}
+
+static void create(struct request *r)
+{
+    struct auto_creation *a = r->creation;
+    a->work.zk = r->s->zk;
+    a->work.view = view_board_latest(r->s->board);
+    topics_create(&a->work);
+}
+
+void create_topics_then(struct request *r, struct topic_creation *topics, int32_t count,
+                        void (*then)(struct request *r))
+{
+    struct auto_creation *a = ARENA_NEW(r->arena, struct auto_creation);
+    *a = (struct auto_creation){r, topics, count, then, {.arena = r->arena, .config = r->s->config, .done = on_created}};
+    a->work.topics = ARENA_ARRAY(r->arena, struct topic_request, MAX(count, 1));
+    a->work.count = count;
+    for (int32_t i = 0; i < count; i++) {
+        struct topic_request *t = &a->work.topics[i];
+        *t = (struct topic_request){.name = topics[i].name, .partitions = -1, .factor = -1};
+        if (str_is(t->name, "__consumer_offsets"))
+            plan_offsets_topic(r, t);
+    }
+    r->creation = a;
+    request_hop(r, r->s->control_loop, create);
+}

@@ -1,0 +1,188 @@
+/* ListOffsets (KIP-79, KIP-207, KIP-734) and OffsetForLeaderEpoch (KIP-101, KIP-320). */
+#include "protocol/msg/list_offsets.h"
+
+#include "protocol/msg/offset_for_leader_epoch.h"
+#include "server/server_internal.h"
+
+enum { LATEST = -1, EARLIEST = -2, MAX_TIMESTAMP = -3, EARLIEST_LOCAL = -4, LATEST_TIERED = -5 };
+
+struct offsets_state {
+    struct list_offsets_request request;
+    struct list_offsets_response response;
+};
+
+typedef struct list_offsets_partition asked;
+typedef struct list_offsets_partition_response told;
+
+static int64_t latest_for(const struct request *r, const struct list_offsets_request *request, struct partition *p)
+{
+    enum isolation isolation = r->version >= 2 && request->isolation_level == 1 ? READ_COMMITTED : READ_UNCOMMITTED;
+    return partition_readable_end(p, isolation, request->replica_id);
+}
+
+static void tell(struct partition *p, told *out, int64_t offset, int64_t timestamp)
+{
+    out->offset = offset;
+    out->timestamp = timestamp;
+    out->leader_epoch = offset >= 0 ? plog_epoch_of(partition_log(p), MAX(offset - (timestamp == NO_TIMESTAMP), (int64_t)0)) : -1;
+}
+
+static enum kafka_error by_time(const struct request *r, const struct list_offsets_request *request, struct partition *p,
+                                int64_t timestamp, told *out)
+{
+    struct timestamp_offset found;
+    enum kafka_error error = timestamp == MAX_TIMESTAMP ? plog_offset_of_max_time(partition_log(p), &found)
+                                                        : plog_offset_for_time(partition_log(p), timestamp, &found);
+    if (error == ERR_NONE && found.offset >= 0 && found.offset < latest_for(r, request, p)) {
+        out->offset = found.offset;
+        out->timestamp = found.timestamp;
+        out->leader_epoch = found.leader_epoch;
+    }
+    return error;
+}
+
+static enum kafka_error find_offset(const struct request *r, const struct list_offsets_request *request,
+                                    struct partition *p, const asked *in, told *out)
+{
+    switch (in->timestamp) {
+    case LATEST:
+        tell(p, out, latest_for(r, request, p), NO_TIMESTAMP);
+        return ERR_NONE;
+    case EARLIEST:
+        out->offset = plog_start_offset(partition_log(p));
+        out->leader_epoch = plog_epoch_of(partition_log(p), out->offset);
+        return ERR_NONE;
+    case EARLIEST_LOCAL:
+        if (r->version < 8)
+            return ERR_UNSUPPORTED_VERSION;
+        out->offset = plog_start_offset(partition_log(p));
+        out->leader_epoch = plog_epoch_of(partition_log(p), out->offset);
+        return ERR_NONE;
+    case LATEST_TIERED:
+        return r->version < 9 ? ERR_UNSUPPORTED_VERSION : ERR_NONE; /* nothing is tiered */
+    case MAX_TIMESTAMP:
+        return r->version < 7 ? ERR_UNSUPPORTED_VERSION : by_time(r, request, p, in->timestamp, out);
+    default:
+        return by_time(r, request, p, in->timestamp, out);
+    }
+}
+
+/* Version 0 gives a list of offsets, newest first. */
+static void old_style(struct request *r, struct partition *p, const asked *in, told *out)
+{
+    int64_t start = plog_start_offset(partition_log(p)), end = plog_high_watermark(partition_log(p));
+    ARRAY_MAKE(r->arena, out->old_style_offsets, 2);
+    out->old_style_offsets.len = 0;
+    if (in->timestamp != EARLIEST && in->max_num_offsets > 0)
+        out->old_style_offsets.items[out->old_style_offsets.len++] = in->timestamp == LATEST ? end : MAX(out->offset, start);
+    if (out->old_style_offsets.len < in->max_num_offsets &&
+        (out->old_style_offsets.len == 0 || out->old_style_offsets.items[0] != start))
+        out->old_style_offsets.items[out->old_style_offsets.len++] = start;
+}
+
+static void list_one(struct request *r, struct str topic, const asked *in, told *out)
+{
+    struct offsets_state *st = r->state;
+    struct partition *p = replica_partition(r->s->replicas, topic, in->partition_index);
+    if (p == NULL)
+        return; /* the error is there already */
+    out->error_code = partition_check_leader(p, in->current_leader_epoch);
+    if (out->error_code == ERR_NONE)
+        out->error_code = find_offset(r, &st->request, p, in, out);
+    if (out->error_code == ERR_NONE && r->version == 0)
+        old_style(r, p, in, out);
+    partition_unref(p);
+}
+
+static void list_all(struct request *r)
+{
+    struct offsets_state *st = r->state;
+    for (int32_t t = 0; t < st->request.topics.len; t++)
+        for (int32_t i = 0; i < st->request.topics.items[t].partitions.len; i++)
+            list_one(r, st->request.topics.items[t].name, &st->request.topics.items[t].partitions.items[i],
+                     &st->response.topics.items[t].partitions.items[i]);
+}
+
+static void answer(struct request *r)
+{
+    struct offsets_state *st = r->state;
+    ANSWER(r, list_offsets_response, &st->response);
+}
+
+/* Makes room for the answers. Returns whether any of them needs the log's content. */
+static bool prepare(struct request *r, struct offsets_state *st)
+{
+    bool reads = false;
+    list_offsets_response_init(&st->response);
+    ARRAY_MAKE(r->arena, st->response.topics, MAX(st->request.topics.len, 0));
+    for (int32_t t = 0; t < st->request.topics.len; t++) {
+        const struct list_offsets_topic *in = &st->request.topics.items[t];
+        struct list_offsets_topic_response *out = &st->response.topics.items[t];
+        list_offsets_topic_response_init(out);
+        out->name = in->name;
+        ARRAY_MAKE(r->arena, out->partitions, MAX(in->partitions.len, 0));
+        for (int32_t i = 0; i < in->partitions.len; i++) {
+            told *o = &out->partitions.items[i];
+            list_offsets_partition_response_init(o);
+            o->partition_index = in->partitions.items[i].partition_index;
+            o->error_code = partition_missing(in->name, o->partition_index);
+            int64_t timestamp = in->partitions.items[i].timestamp;
+            reads |= timestamp >= 0 || timestamp == MAX_TIMESTAMP;
+        }
+    }
+    return reads;
+}
+
+static void handle_list_offsets(struct request *r)
+{
+    struct offsets_state *st = ARENA_NEW(r->arena, struct offsets_state);
+    if (!DECODE(r, list_offsets_request, &st->request))
+        return;
+    r->state = st;
+    if (prepare(r, st)) {
+        request_work(r, list_all, answer);
+        return;
+    }
+    list_all(r);
+    answer(r);
+}
+
+const struct api_entry api_list_offsets = {.key = API_LIST_OFFSETS, .min = 0, .max = 9, .handle = handle_list_offsets};
+
+/* ---- OffsetForLeaderEpoch ---- */
+
+static void end_of_epoch(struct request *r, struct str topic,
+                         const struct offset_for_leader_epoch_offset_for_leader_partition *in,
+                         struct offset_for_leader_epoch_epoch_end_offset *out)
+{
+    struct partition *p = replica_partition(r->s->replicas, topic, in->partition);
+    offset_for_leader_epoch_epoch_end_offset_init(out);
+    out->partition = in->partition;
+    out->error_code = p == NULL ? partition_missing(topic, in->partition) : partition_check_leader(p, in->current_leader_epoch);
+    if (out->error_code == ERR_NONE)
+        plog_epoch_end(partition_log(p), in->leader_epoch, &out->leader_epoch, &out->end_offset);
+    partition_unref(p);
+}
+
+static void handle_leader_epoch(struct request *r)
+{
+    struct offset_for_leader_epoch_request request;
+    struct offset_for_leader_epoch_response response;
+    if (!DECODE(r, offset_for_leader_epoch_request, &request))
+        return;
+    offset_for_leader_epoch_response_init(&response);
+    ARRAY_MAKE(r->arena, response.topics, MAX(request.topics.len, 0));
+    for (int32_t t = 0; t < request.topics.len; t++) {
+        const struct offset_for_leader_epoch_offset_for_leader_topic *in = &request.topics.items[t];
+        struct offset_for_leader_epoch_offset_for_leader_topic_result *out = &response.topics.items[t];
+        offset_for_leader_epoch_offset_for_leader_topic_result_init(out);
+        out->topic = in->topic;
+        ARRAY_MAKE(r->arena, out->partitions, MAX(in->partitions.len, 0));
+        for (int32_t i = 0; i < in->partitions.len; i++)
+            end_of_epoch(r, in->topic, &in->partitions.items[i], &out->partitions.items[i]);
+    }
+    ANSWER(r, offset_for_leader_epoch_response, &response);
+}
+
+const struct api_entry api_offset_for_leader_epoch = {
+    .key = API_OFFSET_FOR_LEADER_EPOCH, .min = 0, .max = 4, .handle = handle_leader_epoch};

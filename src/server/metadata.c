@@ -1,0 +1,257 @@
+/* Metadata and DescribeCluster: what this broker's view of the cluster says. */
+#include "protocol/msg/metadata.h"
+
+#include "controller/admin.h"
+#include "protocol/msg/describe_cluster.h"
+#include "server/server_internal.h"
+
+enum {
+    ALL_TOPICS_BY_NULL_SINCE = 1,
+    NO_AUTHORIZED_OPERATIONS = INT32_MIN,
+    /* Bits of the operations that exist on a resource: without an authorizer everybody may do them all. */
+    TOPIC_OPERATIONS = 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 10 | 1 << 11,
+    CLUSTER_OPERATIONS = 1 << 5 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 12,
+};
+
+struct metadata {
+    struct metadata_request request;
+    struct topic_creation *missing;
+    int32_t missing_count;
+};
+
+static struct str text(const char *s)
+{
+    return str_of(s);
+}
+
+static void fill_brokers(struct request *r, const struct view *v, struct metadata_response *out)
+{
+    ARRAY_MAKE(r->arena, out->brokers, v->brokers->n);
+    out->brokers.len = 0;
+    for (int32_t i = 0; i < v->brokers->n; i++) {
+        const struct registration *b = &v->brokers->v[i];
+        const struct endpoint *e = registration_endpoint(b, request_listener(r));
+        if (e == NULL)
+            continue;
+        struct metadata_response_broker *o = &out->brokers.items[out->brokers.len++];
+        metadata_response_broker_init(o);
+        o->node_id = b->id;
+        o->host = arena_str(r->arena, text(e->host));
+        o->port = e->port;
+        o->rack = b->rack ? arena_str(r->arena, text(b->rack)) : STR_NULL;
+    }
+}
+
+/* Only brokers that are alive and have the client's listener. */
+static bool is_reachable(struct request *r, const struct view *v, int32_t id)
+{
+    const struct registration *b = view_broker(v, id);
+    return b != NULL && registration_endpoint(b, request_listener(r)) != NULL;
+}
+
+struct ids {
+    int32_t *items;
+    int32_t len;
+};
+
+static struct ids copy_ids(struct request *r, const struct view *v, struct int_list list, bool reachable_only)
+{
+    struct ids out = {ARENA_ARRAY(r->arena, int32_t, MAX(list.n, 1)), 0};
+    for (int32_t i = 0; i < list.n; i++)
+        if (!reachable_only || is_reachable(r, v, list.v[i]))
+            out.items[out.len++] = list.v[i];
+    return out;
+}
+
+static struct ids offline_ids(struct request *r, const struct view *v, const struct view_partition *p)
+{
+    struct ids out = {ARENA_ARRAY(r->arena, int32_t, MAX(p->replicas.n, 1)), 0};
+    for (int32_t i = 0; i < p->replicas.n; i++)
+        if (!is_reachable(r, v, p->replicas.v[i]) || int_list_has(p->offline, p->replicas.v[i]))
+            out.items[out.len++] = p->replicas.v[i];
+    return out;
+}
+
+static void fill_partition(struct request *r, const struct view *v, const struct view_partition *p, int32_t index,
+                           struct metadata_response_partition *o)
+{
+    bool old = r->version == 0; /* which leaves out what it cannot reach */
+    metadata_response_partition_init(o);
+    o->partition_index = index;
+    o->leader_id = p->leader;
+    o->leader_epoch = p->leader_epoch;
+    struct ids replicas = copy_ids(r, v, p->replicas, old), isr = copy_ids(r, v, p->isr, old);
+    struct ids offline = offline_ids(r, v, p);
+    o->replica_nodes.items = replicas.items;
+    o->replica_nodes.len = replicas.len;
+    o->isr_nodes.items = isr.items;
+    o->isr_nodes.len = isr.len;
+    o->offline_replicas.items = offline.items;
+    o->offline_replicas.len = offline.len;
+    if (!is_reachable(r, v, p->leader)) {
+        o->error_code = view_broker(v, p->leader) != NULL && r->version >= 6 ? ERR_LISTENER_NOT_FOUND : ERR_LEADER_NOT_AVAILABLE;
+        o->leader_id = -1;
+    } else if (old && (replicas.len < p->replicas.n || isr.len < p->isr.n)) {
+        o->error_code = ERR_REPLICA_NOT_AVAILABLE;
+    }
+}
+
+static void fill_topic(struct request *r, const struct metadata *m, const struct view *v, const struct view_topic *t,
+                       struct metadata_response_topic *o)
+{
+    metadata_response_topic_init(o);
+    o->name = arena_str(r->arena, text(t->name));
+    o->topic_id = t->id;
+    o->is_internal = topic_is_internal(o->name);
+    if (m->request.include_topic_authorized_operations)
+        o->topic_authorized_operations = TOPIC_OPERATIONS;
+    ARRAY_MAKE(r->arena, o->partitions, t->partition_count);
+    o->partitions.len = 0;
+    for (int32_t i = 0; i < t->partition_count; i++)
+        if (t->partitions[i].replicas.n > 0)
+            fill_partition(r, v, &t->partitions[i], i, &o->partitions.items[o->partitions.len++]);
+}
+
+static void fill_missing(struct request *r, struct str name, struct uuid id, enum kafka_error error,
+                         struct metadata_response_topic *o)
+{
+    metadata_response_topic_init(o);
+    o->name = r->version >= 12 || name.p != NULL ? name : STR_LIT("");
+    o->topic_id = id;
+    o->error_code = error;
+    o->is_internal = topic_is_internal(name);
+    ARRAY_MAKE(r->arena, o->partitions, 0);
+}
+
+static bool wants_all(const struct request *r, const struct metadata *m)
+{
+    return r->version < ALL_TOPICS_BY_NULL_SINCE ? m->request.topics.len == 0 : m->request.topics.len < 0;
+}
+
+static const struct topic_creation *creation_of(const struct metadata *m, struct str name)
+{
+    for (int32_t i = 0; i < m->missing_count; i++)
+        if (str_eq(m->missing[i].name, name))
+            return &m->missing[i];
+    return NULL;
+}
+
+static void fill_asked(struct request *r, const struct metadata *m, const struct view *v,
+                       const struct metadata_request_topic *asked,
+                       struct metadata_response_topic *o)
+{
+    bool by_id = asked->name.p == NULL;
+    const struct view_topic *t = by_id ? view_topic_by_id(v, asked->topic_id) : view_topic(v, asked->name);
+    const struct topic_creation *created = by_id ? NULL : creation_of(m, asked->name);
+    if (t != NULL)
+        fill_topic(r, m, v, t, o);
+    else if (by_id)
+        fill_missing(r, STR_NULL, asked->topic_id, ERR_UNKNOWN_TOPIC_ID, o);
+    else if (created != NULL)
+        fill_missing(r, asked->name, UUID_ZERO, created->error == ERR_NONE ? ERR_LEADER_NOT_AVAILABLE : created->error, o);
+    else if (topic_name_problem(r->arena, asked->name).p != NULL)
+        fill_missing(r, asked->name, UUID_ZERO, ERR_INVALID_TOPIC_EXCEPTION, o);
+    else
+        fill_missing(r, asked->name, UUID_ZERO, ERR_UNKNOWN_TOPIC_OR_PARTITION, o);
+}
+
+static void answer(struct request *r)
+{
+    struct metadata *m = r->state;
+    const struct view *v = view_current();
+    struct metadata_response response;
+    metadata_response_init(&response);
+    fill_brokers(r, v, &response);
+    response.cluster_id = text(r->s->cluster_id);
+    response.controller_id = is_reachable(r, v, v->controller_id) ? v->controller_id : -1;
+    if (m->request.include_cluster_authorized_operations)
+        response.cluster_authorized_operations = CLUSTER_OPERATIONS;
+    if (wants_all(r, m)) {
+        ARRAY_MAKE(r->arena, response.topics, v->topic_count);
+        for (int32_t i = 0; i < v->topic_count; i++)
+            fill_topic(r, m, v, v->by_name[i], &response.topics.items[i]);
+    } else {
+        ARRAY_MAKE(r->arena, response.topics, MAX(m->request.topics.len, 0));
+        for (int32_t i = 0; i < m->request.topics.len; i++)
+            fill_asked(r, m, v, &m->request.topics.items[i], &response.topics.items[i]);
+    }
+    ANSWER(r, metadata_response, &response);
+}
+
+/* The topics that are to be made because somebody asked for them. */
+static void collect_missing(struct request *r, struct metadata *m)
+{
+    bool allowed = r->s->config->auto_create_topics_enable && (r->version < 4 || m->request.allow_auto_topic_creation);
+    m->missing = ARENA_ARRAY(r->arena, struct topic_creation, MAX(m->request.topics.len, 1));
+    for (int32_t i = 0; allowed && i < m->request.topics.len; i++) {
+        struct str name = m->request.topics.items[i].name;
+        if (name.p == NULL || view_topic(view_current(), name) != NULL || creation_of(m, name) != NULL)
+            continue;
+        if (topic_name_problem(r->arena, name).p == NULL)
+            m->missing[m->missing_count++] = (struct topic_creation){.name = name};
+    }
+}
+
+static void handle_metadata(struct request *r)
+{
+    struct metadata *m = ARENA_NEW(r->arena, struct metadata);
+    if (!DECODE(r, metadata_request, &m->request))
+        return;
+    r->state = m;
+    collect_missing(r, m);
+    if (m->missing_count > 0)
+        create_topics_then(r, m->missing, m->missing_count, answer);
+    else
+        answer(r);
+}
+
+const struct api_entry api_metadata = {.key = API_METADATA, .min = 0, .max = 12, .handle = handle_metadata};
+
+/* ---- DescribeCluster (KIP-700) ---- */
+
+enum { ENDPOINT_BROKERS = 1 };
+
+static void fill_cluster(struct request *r, struct describe_cluster_response *out)
+{
+    const struct view *v = view_current();
+    out->cluster_id = text(r->s->cluster_id);
+    out->controller_id = is_reachable(r, v, v->controller_id) ? v->controller_id : -1;
+    ARRAY_MAKE(r->arena, out->brokers, v->brokers->n);
+    out->brokers.len = 0;
+    for (int32_t i = 0; i < v->brokers->n; i++) {
+        const struct registration *b = &v->brokers->v[i];
+        const struct endpoint *e = registration_endpoint(b, request_listener(r));
+        if (e == NULL)
+            continue;
+        struct describe_cluster_broker *o = &out->brokers.items[out->brokers.len++];
+        describe_cluster_broker_init(o);
+        o->broker_id = b->id;
+        o->host = arena_str(r->arena, text(e->host));
+        o->port = e->port;
+        o->rack = b->rack ? arena_str(r->arena, text(b->rack)) : STR_NULL;
+    }
+}
+
+static void handle_describe_cluster(struct request *r)
+{
+    struct describe_cluster_request request;
+    struct describe_cluster_response response;
+    if (!DECODE(r, describe_cluster_request, &request))
+        return;
+    describe_cluster_response_init(&response);
+    ARRAY_MAKE(r->arena, response.brokers, 0);
+    response.cluster_id = STR_LIT("");
+    if (r->version >= 1 && request.endpoint_type != ENDPOINT_BROKERS) {
+        response.error_code = ERR_MISMATCHED_ENDPOINT_TYPE;
+        response.error_message = STR_LIT("The request was sent to an endpoint of type BROKER, but we wanted an "
+                                         "endpoint of type CONTROLLER");
+    } else {
+        fill_cluster(r, &response);
+        if (request.include_cluster_authorized_operations)
+            response.cluster_authorized_operations = CLUSTER_OPERATIONS;
+    }
+    ANSWER(r, describe_cluster_response, &response);
+}
+
+const struct api_entry api_describe_cluster = {
+    .key = API_DESCRIBE_CLUSTER, .min = 0, .max = 1, .handle = handle_describe_cluster};

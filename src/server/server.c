@@ -1,0 +1,179 @@
+/* From frame to handler, and from response to frame. */
+#include "server/server_internal.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/logger.h"
+#include "protocol/msg/api_versions.h"
+#include "protocol/msg/request_header.h"
+#include "protocol/msg/response_header.h"
+
+enum { SMALLEST_HEADER = 8, LENGTH_SIZE = 4 };
+
+#define ENTRIES(X)                                                                                 \
+    X(produce) X(fetch) X(list_offsets) X(metadata) X(leader_and_isr) X(stop_replica)             \
+    X(update_metadata) X(controlled_shutdown) X(offset_commit) X(offset_fetch)                     \
+    X(find_coordinator) X(join_group) X(heartbeat) X(leave_group) X(sync_group)                    \
+    X(describe_groups) X(list_groups) X(api_versions) X(create_topics) X(delete_topics)            \
+    X(init_producer_id) X(offset_for_leader_epoch) X(describe_configs) X(create_partitions)        \
+    X(delete_groups) X(describe_cluster) X(allocate_producer_ids)
+
+#define DECLARE(name) extern const struct api_entry api_##name;
+ENTRIES(DECLARE)
+#define ROW(name) &api_##name,
+const struct api_entry *const api_table[] = {ENTRIES(ROW)};
+const size_t api_table_len = ARRAY_LEN(api_table);
+
+static const struct api_entry *find_entry(int16_t key)
+{
+    static const struct api_entry *by_key[128];
+    static atomic_bool ready;
+    if (!atomic_load_explicit(&ready, memory_order_acquire)) { /* every thread writes the same */
+        for (size_t i = 0; i < api_table_len; i++)
+            by_key[api_table[i]->key] = api_table[i];
+        atomic_store_explicit(&ready, true, memory_order_release);
+    }
+    return key >= 0 && (size_t)key < ARRAY_LEN(by_key) ? by_key[key] : NULL;
+}
+
+/* ---- Answers ---- */
+
+void answer_begin(struct request *r, struct writer *w)
+{
+    struct response_header header = {.correlation_id = r->correlation_id};
+    writer_init(w);
+    writer_int32(w, 0); /* the length, known at the end */
+    response_header_write(w, api_response_header_version(r->api->key, r->version), &header);
+}
+
+void answer_send(struct request *r, struct writer *w)
+{
+    struct outgoing out = {0};
+    be32_put(w->buf.p, (uint32_t)(writer_total(w) - LENGTH_SIZE));
+    out.mem = w->buf;
+    w->buf = (struct strbuf){0};
+    for (size_t i = 0; i < w->splice_count; i++)
+        outgoing_splice(&out, w->splices[i].position, *w->splices[i].region);
+    writer_deinit(w);
+    exchange_answer(r->x, &out);
+}
+
+bool request_malformed(struct request *r)
+{
+    struct strbuf why = {0};
+    strbuf_puts(&why, "malformed request: ");
+    reader_error(&r->body, &why);
+    exchange_abort(r->x, why.p);
+    strbuf_deinit(&why);
+    return true;
+}
+
+/* ---- Hopping ---- */
+
+static void land(struct message *m)
+{
+    struct request *r = CONTAINER_OF(m, struct request, message);
+    r->landed(r);
+}
+
+void request_hop(struct request *r, struct loop *loop, void (*then)(struct request *r))
+{
+    r->landed = then;
+    r->message.deliver = land;
+    loop_post(loop, &r->message);
+}
+
+void request_return(struct request *r, void (*then)(struct request *r))
+{
+    request_hop(r, exchange_loop(r->x), then);
+}
+
+static void run_work(struct job *job)
+{
+    struct request *r = CONTAINER_OF(job, struct request, job);
+    r->work(r);
+}
+
+static void work_done(struct message *m)
+{
+    struct request *r = CONTAINER_OF(m, struct request, job.done);
+    r->landed(r);
+}
+
+void request_work(struct request *r, void (*work)(struct request *r), void (*then)(struct request *r))
+{
+    r->landed = then;
+    r->work = work;
+    r->job = (struct job){.run = run_work, .home = exchange_loop(r->x), .done = {.deliver = work_done}};
+    workers_submit(r->s->workers, &r->job);
+}
+
+struct wake_queue *request_wake_queue(const struct request *r)
+{
+    for (int i = 0; i < net_server_loop_count(r->s->net); i++)
+        if (net_server_loop(r->s->net, i) == exchange_loop(r->x))
+            return r->s->wake_queues[i];
+    unreachable("a request on a loop that is not the network's");
+}
+
+const char *request_listener(const struct request *r)
+{
+    return connection_listener(r->x->conn)->name;
+}
+
+enum kafka_error partition_missing(struct str topic, int32_t index)
+{
+    return view_partition(view_current(), topic, index) ? ERR_NOT_LEADER_OR_FOLLOWER : ERR_UNKNOWN_TOPIC_OR_PARTITION;
+}
+
+/* ---- Requests ---- */
+
+static void abort_unsupported(struct exchange *x, int16_t key, int16_t version)
+{
+    char why[96];
+    snprintf(why, sizeof(why), "API key %" PRId16 " in version %" PRId16 " is not supported", key, version);
+    exchange_abort(x, why);
+}
+
+static bool read_header(struct request *r)
+{
+    struct request_header header;
+    if (!request_header_read(&r->body, api_request_header_version(r->api->key, r->version), &header))
+        return !request_malformed(r);
+    r->client_id = header.client_id;
+    return true;
+}
+
+static void serve(void *ctx, struct exchange *x)
+{
+    if (x->frame_len < SMALLEST_HEADER) {
+        exchange_abort(x, "a request shorter than its header");
+        return;
+    }
+    int16_t key = (int16_t)be16_get(x->frame), version = (int16_t)be16_get(x->frame + 2);
+    const struct api_entry *api = find_entry(key);
+    struct request *r = ARENA_NEW(&x->arena, struct request);
+    *r = (struct request){.s = ctx, .x = x, .arena = &x->arena, .api = api, .version = version};
+    r->correlation_id = (int32_t)be32_get(x->frame + 4);
+    x->context = r;
+    reader_init(&r->body, (struct bytes){x->frame, x->frame_len}, r->arena);
+    bool known = api != NULL && version >= api->min && version <= api->max;
+    if (api != NULL && key == API_API_VERSIONS && !known)
+        api->handle(r); /* it answers in a version that everybody knows (KIP-35) */
+    else if (!known)
+        abort_unsupported(x, key, version);
+    else if (read_header(r))
+        api->handle(r);
+}
+
+static bool may_overlap(void *ctx UNUSED, const uint8_t *frame, int32_t len)
+{
+    const struct api_entry *api = len >= 2 ? find_entry((int16_t)be16_get(frame)) : NULL;
+    return api != NULL && api->overlaps;
+}
+
+struct net_handler server_handler(struct services *s)
+{
+    return (struct net_handler){serve, may_overlap, s};
+}

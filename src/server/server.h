@@ -1,0 +1,53 @@
+/*
+ * The APIs: one file for each family, which decodes a request, asks a part below, and encodes the answer.
+ * The table of their entries is what is dispatched, and what ApiVersions advertises.
+ */
+#ifndef BARNABAS_SERVER_H
+#define BARNABAS_SERVER_H
+
+#include "cluster/member.h"
+#include "cluster/view.h"
+#include "controller/controller.h"
+#include "group/group.h"
+#include "net/net.h"
+#include "replica/replica.h"
+
+/* The parts of the broker that handlers ask. Made and owned by broker.c; const once requests are served. */
+struct services {
+    const struct broker_config *config;
+    struct workers *workers;
+    struct loop *control_loop;     /* ZooKeeper, controller, administration */
+    struct loop *coordinator_loop; /* groups */
+    struct zk *zk;                 /* control loop only */
+    struct controller *controller; /* control loop only */
+    struct config_watch *config_watch; /* control loop only */
+    struct group_coordinator *groups;  /* coordinator loop only */
+    struct topic_configs *topic_configs;
+    struct log_manager *logs;
+    struct replica_manager *replicas;
+    struct view_board *board;
+    struct fetch_sessions *fetch_sessions;
+    struct producer_ids *producer_ids;
+    struct wake_queue *const *wake_queues; /* by network loop */
+    struct wake_queue *coordinator_wakes;
+    struct net_server *net;
+    char cluster_id[64];
+    int32_t broker_id;
+    _Atomic int64_t broker_epoch; /* changes when the broker registers again */
+};
+
+/* What net_server_new() takes. */
+struct net_handler server_handler(struct services *s);
+
+/* Parts with state that only the APIs need. */
+struct fetch_sessions *fetch_sessions_new(int slots);
+void fetch_sessions_free(struct fetch_sessions *f);
+struct producer_ids *producer_ids_new(struct services *s);
+void producer_ids_free(struct producer_ids *p);
+
+/* The seam between the group coordinator and __consumer_offsets (group_log.c). */
+void group_log_append(void *ctx, int32_t partition, struct strbuf *batch, struct group_append *append);
+void group_log_read(void *ctx, int32_t partition, int64_t offset,
+                    void (*done)(void *arg, enum kafka_error error, struct bytes batches), void *arg);
+
+#endif

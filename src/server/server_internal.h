@@ -1,0 +1,109 @@
+/* What the handlers share: a request on its way through the threads, and the way back. */
+#ifndef BARNABAS_SERVER_INTERNAL_H
+#define BARNABAS_SERVER_INTERNAL_H
+
+#include "protocol/msg/api.h"
+#include "protocol/wire.h"
+#include "server/server.h"
+
+struct request {
+    struct services *s;
+    struct exchange *x;
+    struct arena *arena; /* the exchange's */
+    const struct api_entry *api;
+    int16_t version;
+    int32_t correlation_id;
+    struct str client_id;
+    struct reader body;
+    void *state; /* the handler's, in the arena */
+    void *waiting; /* the same, while it waits and can be woken by the loss of the connection */
+    /* Hopping between loops. */
+    struct message message;
+    void (*landed)(struct request *r);
+    struct job job;
+    void (*work)(struct request *r);
+    struct auto_creation *creation; /* of topics that the request needs */
+};
+
+struct api_entry {
+    enum api_key key;
+    int16_t min, max; /* versions that work, which are those that are advertised */
+    bool overlaps;    /* may be started while earlier ones of its kind are open */
+    void (*handle)(struct request *r); /* on the connection's loop; answers once */
+};
+
+/* The row of each API; server.c collects them. */
+extern const struct api_entry *const api_table[];
+extern const size_t api_table_len;
+
+/* ---- Answering, on the connection's loop ---- */
+
+/* A writer that holds the frame's length and the response header already. */
+void answer_begin(struct request *r, struct writer *w);
+void answer_send(struct request *r, struct writer *w);
+
+/* Encodes `response`, of the message type `name`, and sends it. */
+#define ANSWER(r, name, response)                                                                  \
+    do {                                                                                           \
+        struct writer answer_writer;                                                               \
+        answer_begin((r), &answer_writer);                                                         \
+        name##_write(&answer_writer, (r)->version, (response));                                    \
+        answer_send((r), &answer_writer);                                                          \
+    } while (0)
+
+/* Decodes into `out`; on failure the connection is closed, and the handler returns. */
+#define DECODE(r, name, out) (name##_read(&(r)->body, (r)->version, (out)) || !request_malformed(r))
+bool request_malformed(struct request *r); /* true */
+
+/* ---- Hopping ---- */
+
+/* Goes on with `then` on that loop. The exchange must not be touched there, but its arena may. */
+void request_hop(struct request *r, struct loop *loop, void (*then)(struct request *r));
+void request_return(struct request *r, void (*then)(struct request *r)); /* to the connection's loop */
+/* Runs `work` on a worker, then `then` on the connection's loop. */
+void request_work(struct request *r, void (*work)(struct request *r), void (*then)(struct request *r));
+
+/* The wake queue of the loop that this is called on. */
+struct wake_queue *request_wake_queue(const struct request *r);
+/* Name of the listener that the request came in by. */
+const char *request_listener(const struct request *r);
+
+/* Why a partition cannot be served here: not known at all, or led elsewhere. */
+enum kafka_error partition_missing(struct str topic, int32_t index);
+
+/* ---- Fetch sessions (fetch_session.c) ---- */
+
+struct fetch_session;
+
+struct fetch_item { /* one partition of a fetch, from the request or the session */
+    struct str topic;   /* null if only the id is known, and nobody knows its name */
+    struct uuid topic_id;
+    int32_t partition, current_leader_epoch, last_fetched_epoch, max_bytes;
+    int64_t fetch_offset;
+};
+
+struct fetch_request;
+/*
+ * Finds out what is to be fetched: the request's partitions, or those of its session. `*session` is the one in use,
+ * or NULL; give it back with fetch_session_done().
+ */
+enum kafka_error fetch_session_begin(struct request *r, const struct fetch_request *request,
+                                     struct fetch_session **session, struct fetch_item **items, int32_t *count);
+/* Whether the answer for item `i` must be in the response, and remembers what was told. */
+bool fetch_session_tells(struct fetch_session *session, const struct fetch_item *item, enum kafka_error error,
+                         int32_t record_bytes, int64_t high_watermark, int64_t log_start_offset);
+int32_t fetch_session_id(const struct fetch_session *session); /* 0 of NULL */
+void fetch_session_done(struct services *s, struct fetch_session *session);
+
+/* ---- Internal topics (internal_topics.c) ---- */
+
+/* On the control loop: makes the topic as this broker would; calls `then` on the connection's loop. */
+struct topic_creation {
+    struct str name;
+    enum kafka_error error;
+};
+/* Creates those topics with the defaults, the internal ones with their own settings; then goes on on the connection's loop. */
+void create_topics_then(struct request *r, struct topic_creation *topics, int32_t count,
+                        void (*then)(struct request *r));
+
+#endif

@@ -1,0 +1,378 @@
+/* CreateTopics, CreatePartitions and DeleteTopics: only the controller's broker does them (KIP-4). */
+#include "controller/admin.h"
+#include "protocol/msg/create_partitions.h"
+#include "protocol/msg/create_topics.h"
+#include "protocol/msg/delete_topics.h"
+#include "server/server_internal.h"
+
+/* A request that changes topics, through its three stations: control loop, ZooKeeper, and the view that shows it. */
+struct change {
+    struct request *r;
+    struct topics_request work;
+    void (*start)(struct topics_request *work);
+    void (*answer)(struct request *r);
+    bool (*visible)(const struct view *v, const struct topic_request *t);
+    int32_t timeout_ms;
+    struct view_watcher watcher;
+    struct timer patience;
+    union {
+        struct create_topics_request create;
+        struct delete_topics_request remove;
+        struct create_partitions_request grow;
+    } request;
+};
+
+static struct change *change_of(struct request *r)
+{
+    return r->state;
+}
+
+static void refuse_all(struct change *c, enum kafka_error error, struct str message)
+{
+    for (int32_t i = 0; i < c->work.count; i++) {
+        c->work.topics[i].error = error;
+        c->work.topics[i].message = message;
+    }
+}
+
+/* ---- Waiting until clients can see it ---- */
+
+static bool all_visible(struct change *c)
+{
+    for (int32_t i = 0; i < c->work.count; i++)
+        if (c->work.topics[i].error == ERR_NONE && !c->visible(view_current(), &c->work.topics[i]))
+            return false;
+    return true;
+}
+
+static void stop_waiting(struct change *c)
+{
+    c->r->x->abandoned = NULL;
+    view_unwatch(&c->watcher);
+    timer_stop(&c->patience);
+    c->answer(c->r);
+}
+
+static void on_view(struct view_watcher *w)
+{
+    struct change *c = CONTAINER_OF(w, struct change, watcher);
+    if (all_visible(c))
+        stop_waiting(c);
+}
+
+static void on_timeout(struct timer *t)
+{
+    struct change *c = CONTAINER_OF(t, struct change, patience);
+    for (int32_t i = 0; i < c->work.count; i++)
+        if (c->work.topics[i].error == ERR_NONE && !c->visible(view_current(), &c->work.topics[i]))
+            c->work.topics[i].error = ERR_REQUEST_TIMED_OUT;
+    stop_waiting(c);
+}
+
+static void on_abandoned(struct exchange *x)
+{
+    struct request *r = x->context;
+    stop_waiting(r->waiting);
+}
+
+static void wait_until_visible(struct request *r)
+{
+    struct change *c = change_of(r);
+    if (c->work.validate_only || all_visible(c)) {
+        c->answer(r);
+        return;
+    }
+    exchange_park(r->x);
+    r->waiting = c;
+    r->x->abandoned = on_abandoned;
+    c->watcher.changed = on_view;
+    view_watch(&c->watcher);
+    timer_init(&c->patience, exchange_loop(r->x), on_timeout);
+    timer_start(&c->patience, MAX(c->timeout_ms, 0));
+}
+
+/* ---- On the control loop ---- */
+
+static void on_written(struct topics_request *work)
+{
+    struct change *c = CONTAINER_OF(work, struct change, work);
+    view_unref((struct view *)(uintptr_t)work->view);
+    request_return(c->r, wait_until_visible);
+}
+
+static void on_control_loop(struct request *r)
+{
+    struct change *c = change_of(r);
+    if (!controller_is_active(r->s->controller)) {
+        refuse_all(c, ERR_NOT_CONTROLLER, STR_LIT("This is not the correct controller for this cluster."));
+        request_return(r, c->answer);
+        return;
+    }
+    c->work.zk = r->s->zk;
+    c->work.view = view_board_latest(r->s->board);
+    c->start(&c->work);
+}
+
+static struct change *change_new(struct request *r, void (*start)(struct topics_request *), void (*answer)(struct request *))
+{
+    struct change *c = ARENA_NEW(r->arena, struct change);
+    c->r = r;
+    c->start = start;
+    c->answer = answer;
+    c->work = (struct topics_request){.arena = r->arena, .config = r->s->config, .done = on_written};
+    r->state = c;
+    return c;
+}
+
+static void change_topics(struct change *c, int32_t count)
+{
+    c->work.topics = ARENA_ARRAY(c->r->arena, struct topic_request, MAX(count, 1));
+    c->work.count = MAX(count, 0);
+}
+
+static void refuse_duplicates(struct change *c, const char *why)
+{
+    for (int32_t i = 0; i < c->work.count; i++) {
+        bool twice = false;
+        for (int32_t k = 0; k < c->work.count; k++)
+            twice |= k != i && str_eq(c->work.topics[i].name, c->work.topics[k].name) && c->work.topics[i].name.p != NULL;
+        if (twice) {
+            c->work.topics[i].error = ERR_INVALID_REQUEST;
+            c->work.topics[i].message = str_of(why);
+        }
+    }
+}
+
+/* ---- CreateTopics ---- */
+
+static bool has_leaders(const struct view *v, const struct topic_request *t)
+{
+    const struct view_topic *topic = view_topic(v, t->name);
+    if (topic == NULL || topic->partition_count < t->partitions)
+        return false;
+    for (int32_t i = 0; i < t->partitions; i++)
+        if (topic->partitions[i].leader < 0)
+            return false;
+    return true;
+}
+
+static void fill_created_configs(struct request *r, const struct topic_request *t,
+                                 struct create_topics_creatable_topic_result *out)
+{
+    size_t n;
+    const struct config_key *keys = config_topic_keys(&n);
+    ARRAY_MAKE(r->arena, out->configs, (int32_t)n);
+    out->configs.len = 0;
+    for (size_t i = 0; i < n; i++) {
+        struct config_description d;
+        if (!topic_config_describe(r->s->config, t->configs, (size_t)t->config_count, keys[i].name, r->arena, &d))
+            continue;
+        struct create_topics_creatable_topic_configs *o = &out->configs.items[out->configs.len++];
+        create_topics_creatable_topic_configs_init(o);
+        o->name = str_of(d.name);
+        o->value = str_of(d.value);
+        o->config_source = (int8_t)d.source;
+        o->is_sensitive = d.sensitive;
+        o->read_only = d.read_only;
+    }
+}
+
+static void answer_create(struct request *r)
+{
+    struct change *c = change_of(r);
+    struct create_topics_response response;
+    create_topics_response_init(&response);
+    ARRAY_MAKE(r->arena, response.topics, c->work.count);
+    for (int32_t i = 0; i < c->work.count; i++) {
+        const struct topic_request *t = &c->work.topics[i];
+        struct create_topics_creatable_topic_result *out = &response.topics.items[i];
+        create_topics_creatable_topic_result_init(out);
+        out->name = t->name;
+        out->topic_id = c->work.validate_only ? UUID_ZERO : t->id;
+        out->error_code = t->error;
+        out->error_message = t->message;
+        if (t->error != ERR_NONE)
+            continue;
+        out->num_partitions = t->partitions;
+        out->replication_factor = (int16_t)t->factor;
+        if (r->version >= 5)
+            fill_created_configs(r, t, out);
+    }
+    ANSWER(r, create_topics_response, &response);
+}
+
+/* Assignments come in any order, and must be for partitions 0 to n-1. */
+static void take_assignments(struct request *r, const struct create_topics_creatable_topic *in,
+                             struct topic_request *t)
+{
+    int32_t n = in->assignments.len;
+    if (n <= 0)
+        return;
+    t->manual = ARENA_ARRAY(r->arena, struct int_list, n);
+    t->manual_count = n;
+    for (int32_t i = 0; i < n; i++) {
+        int32_t p = in->assignments.items[i].partition_index;
+        if (p < 0 || p >= n || t->manual[p].v != NULL) {
+            t->error = ERR_INVALID_REPLICA_ASSIGNMENT;
+            t->message = STR_LIT("Partitions should be a consecutive 0-based integer sequence");
+            return;
+        }
+        t->manual[p] = (struct int_list){in->assignments.items[i].broker_ids.items, MAX(in->assignments.items[i].broker_ids.len, 0)};
+    }
+    if (in->num_partitions != -1 || in->replication_factor != -1) {
+        t->error = ERR_INVALID_REQUEST;
+        t->message = STR_LIT("Both numPartitions or replicationFactor and replicasAssignments were set. Both cannot be "
+                             "used at the same time.");
+    }
+}
+
+static void take_configs(struct request *r, const struct create_topics_creatable_topic *in,
+                         struct topic_request *t)
+{
+    t->configs = ARENA_ARRAY(r->arena, struct config_pair, MAX(in->configs.len, 1));
+    for (int32_t i = 0; i < in->configs.len; i++) {
+        if (in->configs.items[i].value.p == NULL) {
+            t->error = ERR_INVALID_CONFIG;
+            t->message = arena_printf(r->arena, "Null value not supported for topic configs: %.*s",
+                                      STR_ARGS(in->configs.items[i].name));
+            return;
+        }
+        t->configs[t->config_count++] = (struct config_pair){arena_cstr(r->arena, in->configs.items[i].name),
+                                                             arena_cstr(r->arena, in->configs.items[i].value)};
+    }
+}
+
+static void handle_create(struct request *r)
+{
+    struct change *c = change_new(r, topics_create, answer_create);
+    struct create_topics_request *request = &c->request.create;
+    if (!DECODE(r, create_topics_request, request))
+        return;
+    change_topics(c, request->topics.len);
+    c->work.validate_only = r->version >= 1 && request->validate_only;
+    c->timeout_ms = request->timeout_ms;
+    c->visible = has_leaders;
+    for (int32_t i = 0; i < c->work.count; i++) {
+        struct topic_request *t = &c->work.topics[i];
+        *t = (struct topic_request){.name = request->topics.items[i].name,
+                                    .partitions = request->topics.items[i].num_partitions,
+                                    .factor = request->topics.items[i].replication_factor};
+        take_assignments(r, &request->topics.items[i], t);
+        take_configs(r, &request->topics.items[i], t);
+    }
+    refuse_duplicates(c, "Duplicate topic name.");
+    request_hop(r, r->s->control_loop, on_control_loop);
+}
+
+const struct api_entry api_create_topics = {.key = API_CREATE_TOPICS, .min = 0, .max = 7, .handle = handle_create};
+
+/* ---- DeleteTopics ---- */
+
+static bool is_gone(const struct view *v, const struct topic_request *t)
+{
+    return view_topic(v, t->name) == NULL;
+}
+
+static void answer_delete(struct request *r)
+{
+    struct change *c = change_of(r);
+    struct delete_topics_response response;
+    delete_topics_response_init(&response);
+    ARRAY_MAKE(r->arena, response.responses, c->work.count);
+    for (int32_t i = 0; i < c->work.count; i++) {
+        struct delete_topics_deletable_topic_result *out = &response.responses.items[i];
+        delete_topics_deletable_topic_result_init(out);
+        out->name = c->work.topics[i].name;
+        out->topic_id = c->work.topics[i].id;
+        out->error_code = c->work.topics[i].error;
+        out->error_message = c->work.topics[i].message;
+    }
+    ANSWER(r, delete_topics_response, &response);
+}
+
+static void name_topic(struct request *r, struct topic_request *t)
+{
+    const struct view_topic *known =
+        t->name.p != NULL ? view_topic(view_current(), t->name) : view_topic_by_id(view_current(), t->id);
+    if (known == NULL) {
+        t->error = t->name.p != NULL ? ERR_UNKNOWN_TOPIC_OR_PARTITION : ERR_UNKNOWN_TOPIC_ID;
+    } else {
+        t->name = arena_str(r->arena, str_of(known->name));
+        t->id = known->id;
+    }
+}
+
+static void handle_delete(struct request *r)
+{
+    struct change *c = change_new(r, topics_delete, answer_delete);
+    struct delete_topics_request *request = &c->request.remove;
+    if (!DECODE(r, delete_topics_request, request))
+        return;
+    bool by_state = r->version >= 6;
+    change_topics(c, by_state ? request->topics.len : request->topic_names.len);
+    c->timeout_ms = request->timeout_ms;
+    c->visible = is_gone;
+    for (int32_t i = 0; i < c->work.count; i++) {
+        struct topic_request *t = &c->work.topics[i];
+        t->name = by_state ? request->topics.items[i].name : request->topic_names.items[i];
+        t->id = by_state ? request->topics.items[i].topic_id : UUID_ZERO;
+        name_topic(r, t);
+    }
+    if (!r->s->config->delete_topic_enable) {
+        refuse_all(c, r->version < 3 ? ERR_INVALID_REQUEST : ERR_TOPIC_DELETION_DISABLED, STR_NULL);
+        answer_delete(r);
+        return;
+    }
+    refuse_duplicates(c, "Duplicate topic name.");
+    request_hop(r, r->s->control_loop, on_control_loop);
+}
+
+const struct api_entry api_delete_topics = {.key = API_DELETE_TOPICS, .min = 0, .max = 6, .handle = handle_delete};
+
+/* ---- CreatePartitions (KIP-195) ---- */
+
+static void answer_grow(struct request *r)
+{
+    struct change *c = change_of(r);
+    struct create_partitions_response response;
+    create_partitions_response_init(&response);
+    ARRAY_MAKE(r->arena, response.results, c->work.count);
+    for (int32_t i = 0; i < c->work.count; i++) {
+        struct create_partitions_topic_result *out = &response.results.items[i];
+        create_partitions_topic_result_init(out);
+        out->name = c->work.topics[i].name;
+        out->error_code = c->work.topics[i].error;
+        out->error_message = c->work.topics[i].message;
+    }
+    ANSWER(r, create_partitions_response, &response);
+}
+
+static void handle_grow(struct request *r)
+{
+    struct change *c = change_new(r, partitions_create, answer_grow);
+    struct create_partitions_request *request = &c->request.grow;
+    if (!DECODE(r, create_partitions_request, request))
+        return;
+    change_topics(c, request->topics.len);
+    c->work.validate_only = request->validate_only;
+    c->timeout_ms = request->timeout_ms;
+    c->visible = has_leaders;
+    for (int32_t i = 0; i < c->work.count; i++) {
+        const struct create_partitions_topic *in = &request->topics.items[i];
+        struct topic_request *t = &c->work.topics[i];
+        t->name = in->name;
+        t->partitions = in->count;
+        if (in->assignments.len < 0)
+            continue;
+        t->manual = ARENA_ARRAY(r->arena, struct int_list, MAX(in->assignments.len, 1));
+        t->manual_count = in->assignments.len;
+        for (int32_t p = 0; p < in->assignments.len; p++)
+            t->manual[p] = (struct int_list){in->assignments.items[p].broker_ids.items,
+                                             MAX(in->assignments.items[p].broker_ids.len, 0)};
+    }
+    refuse_duplicates(c, "Duplicate topic in request.");
+    request_hop(r, r->s->control_loop, on_control_loop);
+}
+
+const struct api_entry api_create_partitions = {
+    .key = API_CREATE_PARTITIONS, .min = 0, .max = 3, .handle = handle_grow};

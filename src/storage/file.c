@@ -1,0 +1,222 @@
+#include "storage/file_internal.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/logger.h"
+
+static bool failed(const char *what, const char *path)
+{
+    log_error("Cannot %s %s: %s", what, path, strerror(errno));
+    return false;
+}
+
+int file_open(const char *path, bool create)
+{
+    int fd = open(path, O_RDWR | O_CLOEXEC | (create ? O_CREAT : 0), 0644);
+    if (fd < 0 && !(errno == ENOENT && !create))
+        failed("open", path);
+    return fd;
+}
+
+bool file_write_at(int fd, const void *data, size_t len, int64_t pos, const char *path)
+{
+    const char *p = data;
+    while (len > 0) {
+        ssize_t n = pwrite(fd, p, len, pos);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return failed("write", path);
+        p += n;
+        pos += n;
+        len -= (size_t)n;
+    }
+    return true;
+}
+
+ssize_t file_read_at(int fd, void *data, size_t len, int64_t pos, const char *path)
+{
+    size_t have = 0;
+    while (have < len) {
+        ssize_t n = pread(fd, (char *)data + have, len - have, pos + (int64_t)have);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0) {
+            failed("read", path);
+            return -1;
+        }
+        if (n == 0)
+            break;
+        have += (size_t)n;
+    }
+    return (ssize_t)have;
+}
+
+ssize_t file_read_cached(int fd, void *data, size_t len, int64_t pos, const char *path)
+{
+    struct iovec io = {data, len};
+    ssize_t n = preadv2(fd, &io, 1, pos, RWF_NOWAIT);
+    if (n == (ssize_t)len)
+        return n;
+    if (n < 0 && errno == EAGAIN)
+        return -2;
+    if (n < 0 && errno != EOPNOTSUPP && errno != EINTR) {
+        failed("read", path);
+        return -1;
+    }
+    if (n >= 0 && pos + n < file_size(fd))
+        return -2; /* the rest is on disk only */
+    return n >= 0 ? n : file_read_at(fd, data, len, pos, path);
+}
+
+void file_close(int fd)
+{
+    if (fd >= 0)
+        close(fd);
+}
+
+int64_t file_size(int fd)
+{
+    struct stat st;
+    return fstat(fd, &st) == 0 ? st.st_size : -1;
+}
+
+int64_t file_mtime_ms(int fd)
+{
+    struct stat st;
+    if (fstat(fd, &st) != 0)
+        return -1;
+    return (int64_t)st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000;
+}
+
+bool file_truncate(int fd, int64_t size, const char *path)
+{
+    return ftruncate(fd, size) == 0 || failed("truncate", path);
+}
+
+bool file_sync(int fd, const char *path)
+{
+    return fsync(fd) == 0 || failed("sync", path);
+}
+
+bool dir_sync(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return failed("open", path);
+    bool ok = file_sync(fd, path);
+    close(fd);
+    return ok;
+}
+
+bool file_rename(const char *from, const char *to)
+{
+    return rename(from, to) == 0 || failed("rename", from);
+}
+
+bool file_remove(const char *path)
+{
+    return unlink(path) == 0 || errno == ENOENT || failed("remove", path);
+}
+
+bool dir_make(const char *path)
+{
+    char *copy = xstrdup(path);
+    bool ok = true;
+    for (char *slash = strchr(copy + 1, '/'); ok && slash != NULL; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        ok = mkdir(copy, 0755) == 0 || errno == EEXIST;
+        *slash = '/';
+    }
+    ok = ok && (mkdir(copy, 0755) == 0 || errno == EEXIST);
+    free(copy);
+    return ok || failed("make directory", path);
+}
+
+bool dir_remove_tree(const char *path)
+{
+    struct names names;
+    if (!dir_list(path, &names))
+        return false;
+    bool ok = true;
+    for (size_t i = 0; i < names.n && ok; i++) {
+        char *child = xasprintf("%s/%s", path, names.v[i]);
+        ok = file_remove(child);
+        free(child);
+    }
+    names_free(&names);
+    return ok && (rmdir(path) == 0 || errno == ENOENT || failed("remove directory", path));
+}
+
+bool file_load(const char *path, struct strbuf *out)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return errno == ENOENT ? false : failed("open", path);
+    int64_t size = MAX(file_size(fd), 0);
+    char *at = strbuf_extend(out, (size_t)size);
+    ssize_t n = file_read_at(fd, at, (size_t)size, 0, path);
+    close(fd);
+    out->len -= (size_t)(size - MAX(n, 0));
+    return n >= 0;
+}
+
+static bool write_and_sync(const char *path, const void *data, size_t len)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (fd < 0)
+        return failed("create", path);
+    bool ok = file_write_at(fd, data, len, 0, path) && file_sync(fd, path);
+    close(fd);
+    return ok;
+}
+
+bool file_replace(const char *path, const void *data, size_t len)
+{
+    char *tmp = xasprintf("%s.tmp", path);
+    char *dir = xstrdup(path);
+    char *slash = strrchr(dir, '/');
+    ensure(slash != NULL);
+    *slash = '\0';
+    bool ok = write_and_sync(tmp, data, len) && file_rename(tmp, path) && dir_sync(dir);
+    free(tmp);
+    free(dir);
+    return ok;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+bool dir_list(const char *path, struct names *out)
+{
+    *out = (struct names){0};
+    DIR *dir = opendir(path);
+    if (dir == NULL)
+        return failed("list", path);
+    size_t cap = 0;
+    for (struct dirent *e; (e = readdir(dir)) != NULL;) {
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
+            continue;
+        out->v = xgrow(out->v, out->n + 1, &cap, sizeof(*out->v));
+        out->v[out->n++] = xstrdup(e->d_name);
+    }
+    closedir(dir);
+    if (out->n > 0)
+        qsort(out->v, out->n, sizeof(*out->v), by_name);
+    return true;
+}
+
+void names_free(struct names *names)
+{
+    for (size_t i = 0; i < names->n; i++)
+        free(names->v[i]);
+    free(names->v);
+    *names = (struct names){0};
+}

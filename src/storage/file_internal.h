@@ -1,0 +1,42 @@
+/*
+ * Every call that storage makes to the file system. Simulated runs link another implementation, that
+ * forgets what was not synced. Functions that return bool log path and cause when they fail.
+ */
+#ifndef BARNABAS_FILE_INTERNAL_H
+#define BARNABAS_FILE_INTERNAL_H
+
+#include <sys/uio.h>
+
+#include "base/strbuf.h"
+
+/* An open file descriptor or -1. Without `create`, a missing file is -1 with errno ENOENT, not logged. */
+int file_open(const char *path, bool create);
+bool file_write_at(int fd, const void *data, size_t len, int64_t pos, const char *path) NODISCARD;
+/* Bytes read: fewer than `len` only at the end of the file; -1 on error. */
+ssize_t file_read_at(int fd, void *data, size_t len, int64_t pos, const char *path);
+/* As above, but -2 when the bytes are not in the page cache. */
+ssize_t file_read_cached(int fd, void *data, size_t len, int64_t pos, const char *path);
+void file_close(int fd); /* -1 allowed */
+int64_t file_size(int fd);
+int64_t file_mtime_ms(int fd);
+bool file_truncate(int fd, int64_t size, const char *path) NODISCARD;
+bool file_sync(int fd, const char *path) NODISCARD;
+bool dir_sync(const char *path) NODISCARD;
+bool file_rename(const char *from, const char *to) NODISCARD;
+bool file_remove(const char *path); /* a missing file is fine */
+bool dir_make(const char *path);    /* with its parents; an existing one is fine */
+bool dir_remove_tree(const char *path);
+/* The whole of a small file; false if missing (not logged) or unreadable. */
+bool file_load(const char *path, struct strbuf *out) NODISCARD;
+/* Replaces a file so that a crash leaves the old or the new one: temporary, sync, rename, sync of the directory. */
+bool file_replace(const char *path, const void *data, size_t len) NODISCARD;
+
+/* Names in a directory, sorted, without "." and "..". Free with names_free(). */
+struct names {
+    char **v;
+    size_t n;
+};
+bool dir_list(const char *path, struct names *out) NODISCARD;
+void names_free(struct names *names);
+
+#endif

@@ -1,0 +1,192 @@
+#include "storage/index_internal.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "record/record.h"
+#include "storage/file_internal.h"
+
+static const uint8_t *entry_at(const struct index *x, size_t i)
+{
+    ensure(i < x->count);
+    return x->mem + i * x->entry_size;
+}
+
+static int32_t delta_at(const struct index *x, size_t i)
+{
+    return (int32_t)be32_get(entry_at(x, i) + (x->entry_size == TIME_ENTRY ? 8 : 0));
+}
+
+static int64_t timestamp_at(const struct index *x, size_t i)
+{
+    return (int64_t)be64_get(entry_at(x, i));
+}
+
+static bool read_to_heap(struct index *x, int fd, size_t size, const char *path)
+{
+    x->cap = MAX(x->count, (size_t)8);
+    x->mem = xmalloc(x->cap * x->entry_size);
+    return file_read_at(fd, x->mem, size, 0, path) == (ssize_t)size;
+}
+
+static bool map(struct index *x, int fd, size_t size)
+{
+    if (size == 0)
+        return true;
+    x->mem = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
+    if (x->mem == MAP_FAILED)
+        x->mem = NULL;
+    return x->mem != NULL;
+}
+
+static bool looks_sane(const struct index *x)
+{
+    if (x->count == 0)
+        return true;
+    return delta_at(x, 0) >= 0 && delta_at(x, x->count - 1) >= delta_at(x, 0);
+}
+
+bool index_load(struct index *x, const char *path, bool for_append)
+{
+    uint8_t entry_size = x->entry_size;
+    int fd = file_open(path, false);
+    if (fd < 0)
+        return false;
+    int64_t size = file_size(fd);
+    *x = (struct index){.entry_size = entry_size, .count = (size_t)MAX(size, 0) / entry_size};
+    x->saved = x->count;
+    x->loaded = true;
+    bool ok = size >= 0 && size % entry_size == 0 &&
+              (for_append ? read_to_heap(x, fd, (size_t)size, path) : map(x, fd, (size_t)size)) && looks_sane(x);
+    close(fd);
+    if (!ok) {
+        index_deinit(x);
+        x->entry_size = entry_size;
+    }
+    return ok;
+}
+
+void index_init(struct index *x, uint8_t entry_size)
+{
+    *x = (struct index){.entry_size = entry_size, .loaded = true};
+}
+
+void index_deinit(struct index *x)
+{
+    if (x->cap > 0)
+        free(x->mem);
+    else if (x->mem != NULL)
+        munmap(x->mem, x->count * x->entry_size);
+    *x = (struct index){.entry_size = x->entry_size};
+}
+
+bool index_save(struct index *x, const char *path)
+{
+    int fd = file_open(path, true);
+    if (fd < 0)
+        return false;
+    size_t from = x->saved * x->entry_size, to = x->count * x->entry_size;
+    bool ok = file_size(fd) == (int64_t)from || file_truncate(fd, (int64_t)from, path);
+    ok = ok && file_write_at(fd, x->mem ? x->mem + from : NULL, to - from, (int64_t)from, path);
+    close(fd);
+    if (ok)
+        x->saved = x->count;
+    return ok;
+}
+
+void index_clear(struct index *x)
+{
+    uint8_t entry_size = x->entry_size;
+    index_deinit(x);
+    index_init(x, entry_size);
+}
+
+static uint8_t *add(struct index *x)
+{
+    ensure(x->loaded && (x->cap > 0 || x->count == 0));
+    x->mem = xgrow(x->mem, x->count + 1, &x->cap, x->entry_size);
+    return x->mem + x->count++ * x->entry_size;
+}
+
+void offset_index_add(struct index *x, int32_t delta, int32_t position)
+{
+    ensure(x->count == 0 || delta > delta_at(x, x->count - 1));
+    uint8_t *p = add(x);
+    be32_put(p, (uint32_t)delta);
+    be32_put(p + 4, (uint32_t)position);
+}
+
+void time_index_add(struct index *x, int64_t timestamp, int32_t delta)
+{
+    if (x->count > 0 && timestamp <= timestamp_at(x, x->count - 1))
+        return;
+    uint8_t *p = add(x);
+    be64_put(p, (uint64_t)timestamp);
+    be32_put(p + 8, (uint32_t)delta);
+}
+
+/* How many entries have a key of at most `key`: the offset, or in a time index the timestamp. */
+static size_t count_up_to(const struct index *x, bool by_time, int64_t key)
+{
+    size_t lo = 0, hi = x->count;
+    while (lo < hi) {
+        size_t mid = (lo + hi) / 2;
+        int64_t at = by_time ? timestamp_at(x, mid) : delta_at(x, mid);
+        if (at <= key)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+static struct offset_entry offset_entry_at(const struct index *x, size_t n)
+{
+    if (n == 0)
+        return (struct offset_entry){0, 0};
+    return (struct offset_entry){delta_at(x, n - 1), (int32_t)be32_get(entry_at(x, n - 1) + 4)};
+}
+
+static struct time_entry time_entry_at(const struct index *x, size_t n)
+{
+    if (n == 0)
+        return (struct time_entry){NO_TIMESTAMP, 0};
+    return (struct time_entry){timestamp_at(x, n - 1), delta_at(x, n - 1)};
+}
+
+struct offset_entry offset_index_find(const struct index *x, int32_t delta)
+{
+    return offset_entry_at(x, count_up_to(x, false, delta));
+}
+
+struct time_entry time_index_find(const struct index *x, int64_t timestamp)
+{
+    return time_entry_at(x, count_up_to(x, true, timestamp));
+}
+
+struct offset_entry offset_index_last(const struct index *x)
+{
+    return offset_entry_at(x, x->count);
+}
+
+struct time_entry time_index_last(const struct index *x)
+{
+    return time_entry_at(x, x->count);
+}
+
+static void truncate_to(struct index *x, int32_t delta)
+{
+    while (x->count > 0 && delta_at(x, x->count - 1) >= delta)
+        x->count--;
+    x->saved = MIN(x->saved, x->count);
+}
+
+void offset_index_truncate(struct index *x, int32_t delta)
+{
+    truncate_to(x, delta);
+}
+
+void time_index_truncate(struct index *x, int32_t delta)
+{
+    truncate_to(x, delta);
+}

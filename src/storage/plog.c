@@ -1,0 +1,528 @@
+/* A log's life outside of reading: appending, rolling, flushing, truncating. */
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/logger.h"
+#include "storage/file_internal.h"
+#include "storage/plog_internal.h"
+
+void plog_ref(struct plog *log)
+{
+    int before = atomic_fetch_add(&log->refs, 1);
+    ensure(before > 0);
+}
+
+void plog_unref(struct plog *log)
+{
+    if (log == NULL || atomic_fetch_sub(&log->refs, 1) != 1)
+        return;
+    for (size_t i = 0; i < log->segment_count; i++)
+        segment_free(log->segments[i]);
+    free(log->segments);
+    producers_deinit(&log->producers);
+    epochs_free(&log->epochs);
+    pthread_mutex_destroy(&log->lock);
+    free(log->topic);
+    free(log->root);
+    free(log->path);
+    free(log);
+}
+
+const char *plog_topic(const struct plog *log)
+{
+    return log->topic;
+}
+
+int32_t plog_partition(const struct plog *log)
+{
+    return log->partition;
+}
+
+const char *plog_dir(const struct plog *log)
+{
+    return log->root;
+}
+
+struct uuid plog_topic_id(const struct plog *log)
+{
+    return log->topic_id;
+}
+
+int64_t plog_start_offset(const struct plog *log)
+{
+    return atomic_load(&log->start);
+}
+
+int64_t plog_end_offset(const struct plog *log)
+{
+    return atomic_load(&log->end);
+}
+
+int64_t plog_high_watermark(const struct plog *log)
+{
+    return atomic_load(&log->high_watermark);
+}
+
+int64_t plog_last_stable_offset(const struct plog *log)
+{
+    int64_t hw = atomic_load(&log->high_watermark), unstable = atomic_load(&log->first_unstable);
+    return MIN(hw, unstable);
+}
+
+struct topic_config plog_config(struct plog *log)
+{
+    pthread_mutex_lock(&log->lock);
+    struct topic_config config = log->config;
+    pthread_mutex_unlock(&log->lock);
+    return config;
+}
+
+int64_t plog_size(const struct plog *log)
+{
+    struct plog *l = (struct plog *)(uintptr_t)log;
+    int64_t size = 0;
+    pthread_mutex_lock(&l->lock);
+    for (size_t i = 0; i < l->segment_count; i++)
+        size += l->segments[i]->size;
+    pthread_mutex_unlock(&l->lock);
+    return size;
+}
+
+static bool set_high_watermark(struct plog *log, int64_t offset)
+{
+    offset = MIN(offset, (int64_t)atomic_load(&log->end));
+    offset = MAX(offset, (int64_t)atomic_load(&log->start));
+    return atomic_exchange(&log->high_watermark, offset) != offset;
+}
+
+bool plog_set_high_watermark(struct plog *log, int64_t offset)
+{
+    pthread_mutex_lock(&log->lock);
+    bool moved = set_high_watermark(log, offset);
+    pthread_mutex_unlock(&log->lock);
+    return moved;
+}
+
+void plog_failed(struct plog *log, const char *what)
+{
+    log_error("Log %s failed: %s", log->path, what);
+    if (log->manager != NULL)
+        manager_dir_failed(log->manager, log->root, what);
+}
+
+struct segment *plog_active(const struct plog *log)
+{
+    ensure(log->segment_count > 0);
+    return log->segments[log->segment_count - 1];
+}
+
+size_t plog_segment_index(const struct plog *log, int64_t offset)
+{
+    size_t lo = 0, hi = log->segment_count;
+    while (hi - lo > 1) {
+        size_t mid = (lo + hi) / 2;
+        if (log->segments[mid]->base_offset <= offset)
+            lo = mid;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+bool plog_insert_segment(struct plog *log, struct segment *s)
+{
+    ensure(log->segment_count == 0 || plog_active(log)->base_offset < s->base_offset);
+    log->segments = xgrow(log->segments, log->segment_count + 1, &log->segment_cap, sizeof(*log->segments));
+    log->segments[log->segment_count++] = s;
+    index_init(&s->offsets, OFFSET_ENTRY);
+    index_init(&s->times, TIME_ENTRY);
+    return segment_open_file(s, log->path, true) && segment_save_indexes(s, log->path, false);
+}
+
+bool plog_write_epochs(struct plog *log)
+{
+    char path[PATH_ROOM];
+    snprintf(path, sizeof(path), "%s/leader-epoch-checkpoint", log->path);
+    return epochs_write(path, &log->epochs);
+}
+
+bool plog_snapshot(struct plog *log, int64_t offset)
+{
+    char path[PATH_ROOM];
+    return producers_save(&log->producers, segment_path(path, log->path, offset, ".snapshot"));
+}
+
+void plog_update_unstable(struct plog *log)
+{
+    atomic_store(&log->first_unstable, producers_first_open_txn(&log->producers));
+}
+
+/* The coordinator epoch in the value of a control record, -1 if there is none. */
+static int32_t coordinator_epoch_of(const struct batch *b)
+{
+    struct arena a;
+    struct record r;
+    int32_t epoch = -1;
+    arena_init(&a, 0);
+    struct record_iter *it = record_iter_new(b, &a);
+    if (record_iter_next(it, &r) > 0 && r.value.len >= 6)
+        epoch = (int32_t)be32_get(r.value.p + 2);
+    record_iter_free(it);
+    arena_deinit(&a);
+    return epoch;
+}
+
+void plog_note_batch(struct plog *log, const struct batch *b)
+{
+    producers_note(&log->producers, b, batch_is_control(b) ? coordinator_epoch_of(b) : -1);
+    if (batch_is_transactional(b) || batch_is_control(b))
+        plog_update_unstable(log);
+}
+
+/* ---- Rolling ---- */
+
+static bool waited_long_enough(struct plog *log, struct segment *s, int64_t incoming_timestamp)
+{
+    int64_t waited;
+    if (incoming_timestamp != NO_TIMESTAMP && s->first_timestamp != NO_TIMESTAMP)
+        waited = incoming_timestamp - s->first_timestamp;
+    else
+        waited = clock_wall_ms() - s->created_ms;
+    return s->size > 0 && waited > topic_segment_max_ms(&log->config) - MIN(log->roll_jitter_ms, (int64_t)log->config.segment_ms);
+}
+
+static bool index_full(const struct plog *log, const struct segment *s)
+{
+    size_t room = (size_t)log->config.segment_index_bytes;
+    return s->offsets.count >= room / OFFSET_ENTRY || s->times.count + 1 >= room / TIME_ENTRY;
+}
+
+static bool should_roll(struct plog *log, int64_t size, int64_t last_offset, int64_t timestamp)
+{
+    struct segment *s = plog_active(log);
+    return s->size > log->config.segment_bytes - size || waited_long_enough(log, s, timestamp) ||
+           index_full(log, s) || last_offset - s->base_offset > INT32_MAX;
+}
+
+static int64_t random_jitter(int64_t limit)
+{
+    return limit > 0 ? (int64_t)(((uint64_t)random() << 31 | (uint64_t)random()) % (uint64_t)limit) : 0;
+}
+
+bool plog_roll(struct plog *log, int64_t new_base)
+{
+    struct segment *old = plog_active(log);
+    if (old->base_offset == new_base) { /* an empty one: start it anew */
+        ensure(old->size == 0);
+        old->created_ms = clock_wall_ms();
+        index_clear(&old->offsets);
+        index_clear(&old->times);
+        return segment_save_indexes(old, log->path, false);
+    }
+    ensure(old->base_offset < new_base);
+    if (!segment_save_indexes(old, log->path, true) || !plog_snapshot(log, new_base))
+        return false;
+    index_deinit(&old->offsets); /* mapped again if somebody reads it */
+    index_deinit(&old->times);
+    log->roll_jitter_ms = random_jitter(MIN(log->config.segment_jitter_ms, log->config.segment_ms));
+    if (!plog_insert_segment(log, segment_new(new_base)))
+        return false;
+    log_debug("Rolled new log segment at offset %" PRId64 " in %s", new_base, log->path);
+    if (log->manager != NULL)
+        manager_flush_later(log->manager, log, new_base);
+    return true;
+}
+
+/* ---- Flushing ---- */
+
+bool plog_flush_locked(struct plog *log, int64_t up_to)
+{
+    if (up_to <= log->recovery_point)
+        return true;
+    for (size_t i = plog_segment_index(log, log->recovery_point); i < log->segment_count; i++) {
+        if (log->segments[i]->base_offset >= up_to)
+            break;
+        if (!segment_sync(log->segments[i], log->path))
+            return false;
+    }
+    log->recovery_point = up_to;
+    log->last_flush_ms = clock_mono_ms();
+    return true;
+}
+
+enum kafka_error plog_flush(struct plog *log)
+{
+    pthread_mutex_lock(&log->lock);
+    bool ok = log->closed || plog_flush_locked(log, atomic_load(&log->end));
+    pthread_mutex_unlock(&log->lock);
+    if (!ok)
+        plog_failed(log, "flush failed");
+    return ok ? ERR_NONE : ERR_KAFKA_STORAGE_ERROR;
+}
+
+/* ---- Appending ---- */
+
+static bool note_epoch(struct plog *log, int32_t epoch, int64_t offset)
+{
+    if (epoch < 0 || !epochs_assign(&log->epochs, epoch, offset))
+        return true;
+    return plog_write_epochs(log);
+}
+
+/* Puts sound batches with final offsets at the end of the log. */
+static bool append_batches(struct plog *log, struct bytes bytes, const struct batch *last)
+{
+    struct batch b;
+    if (!segment_append(plog_active(log), log->path, bytes, log->config.index_interval_bytes))
+        return false;
+    while (batch_next(&bytes, &b) == BATCH_OK) {
+        if (b.magic == 2 && !note_epoch(log, b.leader_epoch, b.base_offset))
+            return false;
+        plog_note_batch(log, &b);
+    }
+    atomic_store(&log->end, last->last_offset + 1);
+    int64_t unflushed = last->last_offset + 1 - log->recovery_point;
+    return unflushed < log->config.flush_messages || plog_flush_locked(log, last->last_offset + 1);
+}
+
+static enum kafka_error append_leader_locked(struct plog *log, const struct prepared *p, int32_t leader_epoch,
+                                             struct append_result *out)
+{
+    struct bytes rest = p->bytes;
+    struct batch b;
+    struct producer_batch dup = {0};
+    enum batch_result result = batch_next(&rest, &b);
+    ensure(result == BATCH_OK && rest.len == 0 && b.magic == 2);
+    if (log->closed)
+        return ERR_KAFKA_STORAGE_ERROR;
+    enum kafka_error error = batch_is_control(&b) ? ERR_NONE : producers_check(&log->producers, &b, &dup, &out->duplicate);
+    if (error != ERR_NONE)
+        return error;
+    if (out->duplicate) {
+        out->first_offset = dup.last_offset - dup.offset_delta;
+        out->last_offset = dup.last_offset;
+        return ERR_NONE;
+    }
+    if (b.size > log->config.segment_bytes)
+        return ERR_RECORD_LIST_TOO_LARGE;
+    out->first_offset = atomic_load(&log->end);
+    out->last_offset = out->first_offset + p->offsets - 1;
+    batch_set_offset((uint8_t *)(uintptr_t)b.p, out->first_offset);
+    batch_set_leader_epoch((uint8_t *)(uintptr_t)b.p, leader_epoch);
+    b.last_offset = out->last_offset;
+    if (should_roll(log, b.size, out->last_offset, b.max_timestamp) && !plog_roll(log, out->first_offset))
+        return ERR_KAFKA_STORAGE_ERROR;
+    return append_batches(log, p->bytes, &b) ? ERR_NONE : ERR_KAFKA_STORAGE_ERROR;
+}
+
+enum kafka_error plog_append_leader(struct plog *log, const struct prepared *p, int32_t leader_epoch,
+                                    struct append_result *out)
+{
+    *out = (struct append_result){.first_offset = -1, .last_offset = -1};
+    pthread_mutex_lock(&log->lock);
+    enum kafka_error error = append_leader_locked(log, p, leader_epoch, out);
+    out->log_start_offset = atomic_load(&log->start);
+    pthread_mutex_unlock(&log->lock);
+    if (error == ERR_KAFKA_STORAGE_ERROR)
+        plog_failed(log, "append failed");
+    return error;
+}
+
+/* How much of `bytes` may be appended: whole, sound batches of known epochs in ascending order. */
+static enum kafka_error survey_follower(const struct plog *log, struct bytes bytes, int32_t max_epoch,
+                                        struct bytes *good, struct batch *last)
+{
+    struct bytes rest = bytes;
+    struct batch b;
+    int64_t expected = atomic_load(&log->end);
+    enum batch_result result;
+    *good = (struct bytes){bytes.p, 0};
+    while ((result = batch_next(&rest, &b)) == BATCH_OK) {
+        if (b.magic == 2 && b.leader_epoch > max_epoch)
+            return ERR_NONE;
+        if (!batch_crc_ok(&b))
+            return ERR_CORRUPT_MESSAGE;
+        if (b.last_offset < expected)
+            return ERR_OFFSET_OUT_OF_RANGE;
+        expected = b.last_offset + 1;
+        good->len += b.size;
+        *last = b;
+    }
+    return result == BATCH_CORRUPT ? ERR_CORRUPT_MESSAGE : ERR_NONE;
+}
+
+static enum kafka_error append_follower_locked(struct plog *log, struct bytes bytes, int32_t max_epoch,
+                                               struct append_result *out)
+{
+    struct batch last = {0};
+    struct bytes good, first = bytes;
+    enum kafka_error error = survey_follower(log, bytes, max_epoch, &good, &last);
+    if (error != ERR_NONE || good.len == 0)
+        return error;
+    struct batch b;
+    enum batch_result result = batch_next(&first, &b);
+    ensure(result == BATCH_OK);
+    int64_t base = MAX(b.base_offset, (int64_t)atomic_load(&log->end));
+    if (should_roll(log, good.len, last.last_offset, last.max_timestamp) && !plog_roll(log, base))
+        return ERR_KAFKA_STORAGE_ERROR;
+    out->first_offset = b.base_offset;
+    out->last_offset = last.last_offset;
+    return append_batches(log, good, &last) ? ERR_NONE : ERR_KAFKA_STORAGE_ERROR;
+}
+
+enum kafka_error plog_append_follower(struct plog *log, struct bytes bytes, int32_t max_epoch,
+                                      struct append_result *out)
+{
+    *out = (struct append_result){.first_offset = -1, .last_offset = -1};
+    pthread_mutex_lock(&log->lock);
+    enum kafka_error error =
+        log->closed ? ERR_KAFKA_STORAGE_ERROR : append_follower_locked(log, bytes, max_epoch, out);
+    out->log_start_offset = atomic_load(&log->start);
+    pthread_mutex_unlock(&log->lock);
+    if (error == ERR_KAFKA_STORAGE_ERROR)
+        plog_failed(log, "append failed");
+    return error;
+}
+
+/* ---- Leader epochs ---- */
+
+void plog_assign_epoch(struct plog *log, int32_t epoch, int64_t start_offset)
+{
+    pthread_mutex_lock(&log->lock);
+    bool ok = log->closed || note_epoch(log, epoch, start_offset);
+    pthread_mutex_unlock(&log->lock);
+    if (!ok)
+        plog_failed(log, "cannot write leader epochs");
+}
+
+int32_t plog_latest_epoch(struct plog *log)
+{
+    pthread_mutex_lock(&log->lock);
+    int32_t epoch = log->epochs.n > 0 ? log->epochs.v[log->epochs.n - 1].epoch : NO_LEADER_EPOCH;
+    pthread_mutex_unlock(&log->lock);
+    return epoch;
+}
+
+int32_t plog_epoch_of(struct plog *log, int64_t offset)
+{
+    pthread_mutex_lock(&log->lock);
+    int32_t epoch = epochs_at(&log->epochs, offset);
+    pthread_mutex_unlock(&log->lock);
+    return epoch;
+}
+
+void plog_epoch_end(struct plog *log, int32_t epoch, int32_t *found_epoch, int64_t *end_offset)
+{
+    pthread_mutex_lock(&log->lock);
+    epochs_end(&log->epochs, epoch, atomic_load(&log->end), found_epoch, end_offset);
+    pthread_mutex_unlock(&log->lock);
+}
+
+/* ---- Cutting ---- */
+
+static bool drop_segment(struct plog *log, size_t i)
+{
+    struct segment *s = log->segments[i];
+    bool ok = segment_delete_files(s->base_offset, log->path, "");
+    segment_free(s);
+    memmove(log->segments + i, log->segments + i + 1, (log->segment_count - i - 1) * sizeof(*log->segments));
+    log->segment_count--;
+    return ok;
+}
+
+/* Snapshots above the new end describe what is gone; the state comes back from the last one below. */
+static bool rewind_producers(struct plog *log, int64_t offset)
+{
+    struct names names;
+    char path[PATH_ROOM];
+    int64_t newest = -1;
+    if (!dir_list(log->path, &names))
+        return false;
+    for (size_t i = 0; i < names.n; i++) {
+        int64_t at = segment_parse_name(names.v[i], ".snapshot");
+        if (at > offset)
+            file_remove(segment_path(path, log->path, at, ".snapshot"));
+        else
+            newest = MAX(newest, at);
+    }
+    names_free(&names);
+    if (newest < 0 || !producers_load(&log->producers, segment_path(path, log->path, newest, ".snapshot"), newest,
+                                      atomic_load(&log->start)))
+        producers_clear(&log->producers, log->segments[0]->base_offset);
+    return plog_replay_producers(log, offset);
+}
+
+static bool truncate_locked(struct plog *log, int64_t offset)
+{
+    if (offset >= (int64_t)atomic_load(&log->end))
+        return true;
+    if (offset < log->segments[0]->base_offset)
+        return plog_truncate_fully_locked(log, offset);
+    while (log->segment_count > 1 && plog_active(log)->base_offset > offset)
+        if (!drop_segment(log, log->segment_count - 1))
+            return false;
+    if (!segment_load_indexes(plog_active(log), log->path, true) ||
+        !segment_truncate(plog_active(log), log->path, offset))
+        return false;
+    atomic_store(&log->end, offset);
+    log->recovery_point = MIN(log->recovery_point, offset);
+    set_high_watermark(log, atomic_load(&log->high_watermark));
+    if (epochs_truncate_from_end(&log->epochs, offset) && !plog_write_epochs(log))
+        return false;
+    bool ok = rewind_producers(log, offset);
+    plog_update_unstable(log);
+    return ok;
+}
+
+bool plog_truncate_fully_locked(struct plog *log, int64_t new_start)
+{
+    while (log->segment_count > 0)
+        if (!drop_segment(log, log->segment_count - 1))
+            return false;
+    if (!plog_insert_segment(log, segment_new(new_start)))
+        return false;
+    producers_clear(&log->producers, new_start);
+    plog_update_unstable(log);
+    atomic_store(&log->start, new_start);
+    atomic_store(&log->end, new_start);
+    atomic_store(&log->high_watermark, new_start);
+    log->recovery_point = new_start;
+    log->epochs.n = 0;
+    return plog_write_epochs(log);
+}
+
+enum kafka_error plog_truncate(struct plog *log, int64_t offset)
+{
+    pthread_mutex_lock(&log->lock);
+    bool ok = !log->closed && truncate_locked(log, offset);
+    pthread_mutex_unlock(&log->lock);
+    if (!ok)
+        plog_failed(log, "truncation failed");
+    return ok ? ERR_NONE : ERR_KAFKA_STORAGE_ERROR;
+}
+
+enum kafka_error plog_truncate_fully(struct plog *log, int64_t new_start)
+{
+    pthread_mutex_lock(&log->lock);
+    bool ok = !log->closed && plog_truncate_fully_locked(log, new_start);
+    pthread_mutex_unlock(&log->lock);
+    if (!ok)
+        plog_failed(log, "truncation failed");
+    return ok ? ERR_NONE : ERR_KAFKA_STORAGE_ERROR;
+}
+
+bool plog_close(struct plog *log)
+{
+    pthread_mutex_lock(&log->lock);
+    bool ok = true;
+    if (!log->closed) {
+        ok = plog_flush_locked(log, atomic_load(&log->end)) &&
+             segment_save_indexes(plog_active(log), log->path, true) && plog_snapshot(log, atomic_load(&log->end));
+        log->closed = true;
+    }
+    pthread_mutex_unlock(&log->lock);
+    return ok;
+}

@@ -1,0 +1,73 @@
+/* The inside of a plog, shared by the files that append, read, load and clean it. */
+#ifndef BARNABAS_PLOG_INTERNAL_H
+#define BARNABAS_PLOG_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "storage/checkpoint_internal.h"
+#include "storage/producers_internal.h"
+#include "storage/segment_internal.h"
+#include "storage/storage.h"
+
+struct plog {
+    atomic_int refs;
+    struct log_manager *manager; /* NULL in tools and tests */
+    char *topic;
+    int32_t partition;
+    char *root; /* the log directory */
+    char *path; /* root/topic-partition; changes when the log is deleted */
+    atomic_int_fast64_t start, end, high_watermark, first_unstable;
+
+    pthread_mutex_t lock; /* guards all below, and writes to the above */
+    struct uuid topic_id;
+    struct topic_config config;
+    struct segment **segments; /* ascending; the last one is active. Never empty once loaded. */
+    size_t segment_count, segment_cap;
+    int64_t recovery_point; /* everything below is on disk for sure */
+    int64_t last_flush_ms;
+    int64_t roll_jitter_ms;
+    struct producers producers;
+    struct epochs epochs;
+    bool closed; /* deleted or shut down: no more writes */
+};
+
+struct plog_origin { /* what the checkpoints say of a log that is loaded */
+    int64_t recovery_point, start_offset, high_watermark; /* -1: not there */
+    bool clean;
+};
+
+/* Loads or creates the log in `root`/topic-partition. NULL when the disk fails; logged. */
+struct plog *plog_load(struct log_manager *m, const char *root, const char *topic, int32_t partition,
+                       const struct topic_config *config, const struct plog_origin *origin);
+/* Writes partition.metadata if the log has no id yet; false on mismatch or failure. */
+enum kafka_error plog_adopt_topic_id(struct plog *log, struct uuid id);
+/* Flush, snapshot, trimmed indexes: ready for a clean-shutdown mark. */
+bool plog_close(struct plog *log);
+
+/* With the lock held: */
+struct segment *plog_active(const struct plog *log);
+/* Index of the segment that holds `offset`: the last whose base is not above; 0 if all are. */
+size_t plog_segment_index(const struct plog *log, int64_t offset);
+bool plog_roll(struct plog *log, int64_t new_base);
+bool plog_insert_segment(struct plog *log, struct segment *s);
+/* Takes segments [0, count) out: their files are renamed, and removed later. */
+bool plog_drop_oldest(struct plog *log, size_t count);
+bool plog_flush_locked(struct plog *log, int64_t up_to);
+bool plog_write_epochs(struct plog *log);
+bool plog_snapshot(struct plog *log, int64_t offset);
+void plog_update_unstable(struct plog *log);
+bool plog_truncate_fully_locked(struct plog *log, int64_t new_start);
+/* Brings the producers from where their state ends up to `offset`, reading the log. */
+bool plog_replay_producers(struct plog *log, int64_t offset);
+/* Notes a batch in epochs and producers. The whole batch is needed for control batches. */
+void plog_note_batch(struct plog *log, const struct batch *b);
+/* A batch that ends the log's useful life as a failure of its directory. */
+void plog_failed(struct plog *log, const char *what);
+
+/* The manager's side (manager.c). */
+void manager_remove_later(struct log_manager *m, const char *dir, int64_t base, int64_t delay_ms);
+void manager_flush_later(struct log_manager *m, struct plog *log, int64_t up_to);
+void manager_dir_failed(struct log_manager *m, const char *root, const char *what);
+
+#endif

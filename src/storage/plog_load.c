@@ -1,0 +1,477 @@
+/*
+ * Opening a log (disk format: segments, then indexes, then the state that lies beside them). After a clean
+ * stop the file names, their sizes and the last segment's index tell all; after a crash every segment from
+ * the recovery point on is read, and what does not check out at its end is cut off.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/logger.h"
+#include "storage/file_internal.h"
+#include "storage/plog_internal.h"
+
+enum { READ_CHUNK = 1 << 20 };
+
+/* ---- Files left from what was interrupted ---- */
+
+static bool ends_with(const char *name, const char *suffix)
+{
+    size_t n = strlen(name), m = strlen(suffix);
+    return n >= m && strcmp(name + n - m, suffix) == 0;
+}
+
+static int64_t lowest_base(const struct names *names, const char *suffix)
+{
+    int64_t lowest = INT64_MAX;
+    for (size_t i = 0; i < names->n; i++) {
+        int64_t base = segment_parse_name(names->v[i], suffix);
+        if (base >= 0)
+            lowest = MIN(lowest, base);
+    }
+    return lowest;
+}
+
+static void remove_named(const char *dir, const char *name)
+{
+    char path[PATH_ROOM];
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    file_remove(path);
+}
+
+/* Base offset of any of a log's files, whatever follows the first twenty digits. */
+static int64_t any_base(const char *name)
+{
+    return strlen(name) > 20 ? segment_parse_name(name, name + 20) : -1;
+}
+
+/* First offset after a swap log's content, read from its batches. */
+static int64_t next_offset_of(const char *dir, const char *name, int64_t base)
+{
+    char path[PATH_ROOM];
+    uint8_t head[BATCH_HEADER_SIZE];
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    int fd = file_open(path, false);
+    int64_t next = base, pos = 0;
+    ssize_t n;
+    struct batch b;
+    while (fd >= 0 && (n = file_read_at(fd, head, sizeof(head), pos, path)) > 0 &&
+           batch_peek((struct bytes){head, (int32_t)n}, &b) == BATCH_OK) {
+        next = b.last_offset + 1;
+        pos += b.size;
+    }
+    file_close(fd);
+    return next;
+}
+
+/* A finished compaction that was not put in place yet: make room for it, then give it its names. */
+static void complete_swap(const char *dir, const struct names *names)
+{
+    int64_t low = INT64_MAX, high = -1;
+    for (size_t i = 0; i < names->n; i++) {
+        int64_t base = segment_parse_name(names->v[i], ".log.swap");
+        if (base < 0)
+            continue;
+        low = MIN(low, base);
+        high = MAX(high, next_offset_of(dir, names->v[i], base));
+    }
+    for (size_t i = 0; i < names->n; i++) {
+        int64_t base = any_base(names->v[i]);
+        if (base >= low && base < high && !ends_with(names->v[i], ".swap"))
+            remove_named(dir, names->v[i]);
+    }
+    for (size_t i = 0; i < names->n; i++) {
+        if (!ends_with(names->v[i], ".swap"))
+            continue;
+        char from[PATH_ROOM], to[PATH_ROOM];
+        snprintf(from, sizeof(from), "%s/%s", dir, names->v[i]);
+        snprintf(to, sizeof(to), "%.*s", (int)(strlen(from) - strlen(".swap")), from);
+        if (!file_rename(from, to))
+            log_error("Left %s where it is", from);
+    }
+}
+
+static bool clean_leftovers(const char *dir)
+{
+    struct names names;
+    if (!dir_list(dir, &names))
+        return false;
+    int64_t lowest_cleaned = lowest_base(&names, ".log.cleaned");
+    for (size_t i = 0; i < names.n; i++) {
+        const char *name = names.v[i];
+        bool split = ends_with(name, ".swap") && any_base(name) >= lowest_cleaned;
+        if (ends_with(name, ".deleted") || ends_with(name, ".cleaned") || ends_with(name, ".tmp") || split)
+            remove_named(dir, name);
+    }
+    names_free(&names);
+    if (!dir_list(dir, &names))
+        return false;
+    complete_swap(dir, &names);
+    names_free(&names);
+    return true;
+}
+
+/* ---- Segments ---- */
+
+static bool has_name(const struct names *names, int64_t base, const char *suffix)
+{
+    char name[64];
+    snprintf(name, sizeof(name), "%020" PRId64 "%s", base, suffix);
+    for (size_t lo = 0, hi = names->n; lo < hi;) {
+        size_t mid = (lo + hi) / 2;
+        int order = strcmp(name, names->v[mid]);
+        if (order == 0)
+            return true;
+        if (order < 0)
+            hi = mid;
+        else
+            lo = mid + 1;
+    }
+    return false;
+}
+
+static void remove_orphans(const char *dir, const struct names *names)
+{
+    for (size_t i = 0; i < names->n; i++) {
+        int64_t base = any_base(names->v[i]);
+        bool index = ends_with(names->v[i], ".index") || ends_with(names->v[i], ".timeindex") ||
+                     ends_with(names->v[i], ".txnindex");
+        if (base >= 0 && index && !has_name(names, base, ".log")) {
+            log_warn("Found an orphaned index file %s/%s, removing it", dir, names->v[i]);
+            remove_named(dir, names->v[i]);
+        }
+    }
+}
+
+static bool find_segments(struct plog *log)
+{
+    struct names names;
+    bool ok = true;
+    if (!dir_list(log->path, &names))
+        return false;
+    remove_orphans(log->path, &names);
+    for (size_t i = 0; i < names.n && ok; i++) {
+        int64_t base = segment_parse_name(names.v[i], ".log");
+        if (base < 0)
+            continue;
+        struct segment *s = segment_new(base);
+        ok = segment_open_file(s, log->path, false);
+        s->size = ok ? file_size(s->file->fd) : 0;
+        s->created_ms = ok ? file_mtime_ms(s->file->fd) : 0;
+        log->segments = xgrow(log->segments, log->segment_count + 1, &log->segment_cap, sizeof(*log->segments));
+        log->segments[log->segment_count++] = s;
+        ok = ok && s->size >= 0 && s->size <= INT32_MAX;
+    }
+    names_free(&names);
+    return ok;
+}
+
+/* ---- Reading batches one after the other ---- */
+
+struct scan {
+    struct plog *log;
+    struct segment *segment;
+    int64_t pos, size; /* next batch; end of the file */
+    uint8_t *buf;
+    size_t buf_size;
+    int64_t buf_pos; /* what of the file is in the buffer */
+    size_t buf_len;
+};
+
+static void scan_init(struct scan *scan, struct plog *log, struct segment *s, int64_t pos)
+{
+    *scan = (struct scan){.log = log, .segment = s, .pos = pos, .size = s->size, .buf_pos = pos};
+    scan->buf_size = READ_CHUNK;
+    scan->buf = xmalloc(scan->buf_size);
+}
+
+/* At least `need` bytes at `pos`, or as many as the file has. */
+static struct bytes scan_fill(struct scan *scan, size_t need)
+{
+    need = (size_t)MIN((int64_t)need, scan->size - scan->pos);
+    if (scan->pos < scan->buf_pos || scan->pos + (int64_t)need > scan->buf_pos + (int64_t)scan->buf_len) {
+        if (need > scan->buf_size)
+            scan->buf = xrealloc(scan->buf, scan->buf_size = need);
+        size_t want = (size_t)MIN((int64_t)scan->buf_size, scan->size - scan->pos);
+        ssize_t n = file_read_at(scan->segment->file->fd, scan->buf, want, scan->pos, scan->log->path);
+        scan->buf_pos = scan->pos;
+        scan->buf_len = (size_t)MAX(n, (ssize_t)0);
+    }
+    size_t at = (size_t)(scan->pos - scan->buf_pos);
+    return (struct bytes){scan->buf + at, (int32_t)(scan->buf_len - MIN(at, scan->buf_len))};
+}
+
+static enum batch_result scan_next(struct scan *scan, struct batch *out)
+{
+    struct bytes head = scan_fill(scan, BATCH_HEADER_SIZE);
+    enum batch_result result = batch_peek(head, out);
+    if (result != BATCH_OK)
+        return result;
+    if (out->size > scan->size - scan->pos)
+        return BATCH_INCOMPLETE;
+    struct bytes whole = scan_fill(scan, (size_t)out->size);
+    result = batch_next(&whole, out);
+    if (result == BATCH_OK)
+        scan->pos += out->size;
+    return result;
+}
+
+bool plog_replay_producers(struct plog *log, int64_t offset)
+{
+    int64_t from = MAX(log->producers.map_end_offset, log->segments[0]->base_offset);
+    for (size_t i = plog_segment_index(log, from); i < log->segment_count && from < offset; i++) {
+        struct segment *s = log->segments[i];
+        struct position at = {0};
+        struct scan scan;
+        struct batch b;
+        if (!segment_open_file(s, log->path, false))
+            return false;
+        if (s->base_offset < from && segment_find(s, log->path, from, false, &at) == FIND_ERROR)
+            return false;
+        scan_init(&scan, log, s, at.pos);
+        while (scan_next(&scan, &b) == BATCH_OK && b.base_offset < offset)
+            if (b.last_offset >= from)
+                plog_note_batch(log, &b);
+        free(scan.buf);
+    }
+    log->producers.map_end_offset = offset;
+    return true;
+}
+
+/* ---- Recovery ---- */
+
+/* Validates the whole segment, rebuilds its indexes, cuts it behind the last sound batch. */
+static bool recover_segment(struct plog *log, struct segment *s, bool *cut)
+{
+    struct scan scan;
+    struct batch b;
+    int64_t next = s->base_offset, good = 0;
+    char path[PATH_ROOM];
+    index_clear(&s->offsets);
+    index_clear(&s->times);
+    scan_init(&scan, log, s, 0);
+    while (scan_next(&scan, &b) == BATCH_OK) {
+        if (!batch_crc_ok(&b) || b.last_offset < next || b.last_offset - s->base_offset > INT32_MAX)
+            break;
+        segment_note_batch(s, &b, (int32_t)good, log->config.index_interval_bytes);
+        if (b.magic == 2 && b.leader_epoch >= 0)
+            epochs_assign(&log->epochs, b.leader_epoch, b.base_offset);
+        next = b.last_offset + 1;
+        good = scan.pos;
+    }
+    free(scan.buf);
+    *cut = good < s->size;
+    segment_path(path, log->path, s->base_offset, ".log");
+    if (*cut) {
+        log_warn("Found invalid data in %s at position %" PRId64 " (offset %" PRId64 "): cutting %" PRId64
+                 " bytes",
+                 path, good, next, s->size - good);
+        if (!file_truncate(s->file->fd, good, path))
+            return false;
+        s->size = good;
+    }
+    return segment_save_indexes(s, log->path, true);
+}
+
+static void drop_from(struct plog *log, size_t first)
+{
+    while (log->segment_count > first) {
+        struct segment *s = log->segments[--log->segment_count];
+        log_warn("Deleting segment %020" PRId64 " of %s, which lies behind invalid data", s->base_offset, log->path);
+        segment_delete_files(s->base_offset, log->path, "");
+        segment_free(s);
+    }
+}
+
+/* Older segments' indexes are read when they are needed; until then their sizes must do. */
+static bool has_whole_entries(struct plog *log, struct segment *s, const char *suffix, int entry_size)
+{
+    char path[PATH_ROOM];
+    struct stat st;
+    return stat(segment_path(path, log->path, s->base_offset, suffix), &st) == 0 && st.st_size % entry_size == 0;
+}
+
+static bool indexes_usable(struct plog *log, struct segment *s, bool active)
+{
+    if (active)
+        return segment_load_indexes(s, log->path, true);
+    return has_whole_entries(log, s, ".index", OFFSET_ENTRY) && has_whole_entries(log, s, ".timeindex", TIME_ENTRY);
+}
+
+static bool recover_segments(struct plog *log, const struct plog_origin *origin)
+{
+    int64_t point = MAX(origin->recovery_point, (int64_t)0);
+    size_t first_unsure = origin->clean ? log->segment_count : plog_segment_index(log, point);
+    for (size_t i = 0; i < log->segment_count; i++) {
+        bool unsure = i >= first_unsure, cut = false;
+        struct segment *s = log->segments[i];
+        if (!unsure && indexes_usable(log, s, i + 1 == log->segment_count))
+            continue;
+        if (!unsure)
+            log_warn("Index of segment %020" PRId64 " in %s is missing or damaged, rebuilding it", s->base_offset,
+                     log->path);
+        if (!recover_segment(log, s, &cut))
+            return false;
+        if (cut && unsure)
+            drop_from(log, i + 1);
+    }
+    return true;
+}
+
+/* Log end offset: behind the last batch of the active segment. */
+static bool find_end(struct plog *log, int64_t *end)
+{
+    struct segment *s = plog_active(log);
+    struct offset_entry last = offset_index_last(&s->offsets);
+    int64_t pos = last.position;
+    struct batch b;
+    enum find_result result;
+    *end = s->base_offset;
+    s->bytes_since_index = 0;
+    while ((result = segment_peek(s, log->path, pos, false, &b)) == FIND_OK) {
+        *end = b.last_offset + 1;
+        if (b.max_timestamp > s->max_timestamp) {
+            s->max_timestamp = b.max_timestamp;
+            s->max_timestamp_offset = b.last_offset;
+        }
+        pos += b.size;
+        s->bytes_since_index += b.size;
+    }
+    if (segment_peek(s, log->path, 0, false, &b) == FIND_OK)
+        s->first_timestamp = b.max_timestamp;
+    return result == FIND_END;
+}
+
+/* The newest sound snapshot not above the end, then the log behind it. */
+static bool load_producers(struct plog *log, int64_t start, int64_t end)
+{
+    struct names names;
+    char path[PATH_ROOM];
+    bool loaded = false;
+    if (!dir_list(log->path, &names))
+        return false;
+    for (size_t i = names.n; i-- > 0;) {
+        int64_t at = segment_parse_name(names.v[i], ".snapshot");
+        if (at < 0)
+            continue;
+        segment_path(path, log->path, at, ".snapshot");
+        if (at > end || (!loaded && !(loaded = producers_load(&log->producers, path, at, start))))
+            file_remove(path);
+        else if (log->producers.map_end_offset != at && !has_name(&names, at, ".log"))
+            file_remove(path);
+    }
+    names_free(&names);
+    if (!loaded)
+        producers_clear(&log->producers, log->segments[0]->base_offset);
+    return plog_replay_producers(log, end);
+}
+
+static bool load_epochs(struct plog *log)
+{
+    char path[PATH_ROOM];
+    snprintf(path, sizeof(path), "%s/leader-epoch-checkpoint", log->path);
+    return epochs_read(path, &log->epochs);
+}
+
+static bool read_topic_id(struct plog *log)
+{
+    char path[PATH_ROOM], text[UUID_TEXT_LEN + 1];
+    struct strbuf content = {0};
+    int version = -1;
+    snprintf(path, sizeof(path), "%s/partition.metadata", log->path);
+    bool ok = true;
+    if (file_load(path, &content)) {
+        ok = sscanf(content.p ? content.p : "", "version: %d topic_id: %22s", &version, text) == 2 && version == 0 &&
+             uuid_parse(str_of(text), &log->topic_id);
+        if (!ok)
+            log_error("Malformed %s", path);
+    }
+    strbuf_deinit(&content);
+    return ok;
+}
+
+enum kafka_error plog_adopt_topic_id(struct plog *log, struct uuid id)
+{
+    char path[PATH_ROOM], text[UUID_TEXT_LEN + 1], content[64];
+    enum kafka_error error = ERR_NONE;
+    pthread_mutex_lock(&log->lock);
+    if (uuid_is_zero(id) || uuid_eq(id, log->topic_id)) {
+        /* nothing to do */
+    } else if (!uuid_is_zero(log->topic_id)) {
+        error = ERR_INCONSISTENT_TOPIC_ID;
+    } else {
+        uuid_format(id, text);
+        int n = snprintf(content, sizeof(content), "version: 0\ntopic_id: %s", text);
+        snprintf(path, sizeof(path), "%s/partition.metadata", log->path);
+        if (file_replace(path, content, (size_t)n))
+            log->topic_id = id;
+        else
+            error = ERR_KAFKA_STORAGE_ERROR;
+    }
+    pthread_mutex_unlock(&log->lock);
+    return error;
+}
+
+static struct plog *plog_alloc(struct log_manager *m, const char *root, const char *topic, int32_t partition,
+                               const struct topic_config *config)
+{
+    struct plog *log = xcalloc(1, sizeof(*log));
+    atomic_init(&log->refs, 1);
+    pthread_mutex_init(&log->lock, NULL);
+    log->manager = m;
+    log->topic = xstrdup(topic);
+    log->partition = partition;
+    log->root = xstrdup(root);
+    log->path = xasprintf("%s/%s-%" PRId32, root, topic, partition);
+    log->config = *config;
+    atomic_init(&log->first_unstable, INT64_MAX);
+    return log;
+}
+
+static bool load_segments(struct plog *log, const struct plog_origin *origin)
+{
+    if (!clean_leftovers(log->path) || !read_topic_id(log) || !load_epochs(log) || !find_segments(log))
+        return false;
+    if (log->segment_count == 0)
+        return plog_insert_segment(log, segment_new(MAX(origin->start_offset, (int64_t)0)));
+    return recover_segments(log, origin);
+}
+
+static bool settle_offsets(struct plog *log, const struct plog_origin *origin)
+{
+    int64_t end;
+    if (!segment_load_indexes(plog_active(log), log->path, true) || !find_end(log, &end))
+        return false;
+    if (end < origin->start_offset) {
+        log_warn("Log %s ends at %" PRId64 ", before its start offset %" PRId64 ": starting it anew there",
+                 log->path, end, origin->start_offset);
+        return plog_truncate_fully_locked(log, origin->start_offset);
+    }
+    int64_t start = MAX(origin->start_offset, log->segments[0]->base_offset);
+    atomic_store(&log->start, start);
+    atomic_store(&log->end, end);
+    atomic_store(&log->high_watermark, MIN(MAX(origin->high_watermark, start), end));
+    log->recovery_point = origin->clean ? end : MIN(MAX(origin->recovery_point, (int64_t)0), end);
+    bool changed = epochs_truncate_from_end(&log->epochs, end);
+    changed = epochs_truncate_from_start(&log->epochs, start) || changed || !origin->clean;
+    if (!load_producers(log, start, end))
+        return false;
+    plog_update_unstable(log);
+    return !changed || plog_write_epochs(log);
+}
+
+struct plog *plog_load(struct log_manager *m, const char *root, const char *topic, int32_t partition,
+                       const struct topic_config *config, const struct plog_origin *origin)
+{
+    struct plog *log = plog_alloc(m, root, topic, partition, config);
+    bool ok = dir_make(log->path) && load_segments(log, origin) && settle_offsets(log, origin);
+    if (ok && !origin->clean && atomic_load(&log->end) > 0)
+        ok = plog_snapshot(log, atomic_load(&log->end));
+    if (ok)
+        return log;
+    log_error("Cannot load log %s", log->path);
+    plog_unref(log);
+    return NULL;
+}

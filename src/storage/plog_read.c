@@ -1,0 +1,237 @@
+/* Finding and reading: by offset, by time. */
+#include <limits.h>
+
+#include "storage/file_internal.h"
+#include "storage/plog_internal.h"
+
+/* What a reader brings into the page cache at a time, when the place it looks at is only on disk. */
+enum { WARM_UP = 64 * 1024 };
+
+struct place {
+    struct segment *segment;
+    struct position at;
+};
+
+struct cold_spot { /* what has to come from disk before the look-up can go on */
+    struct file_ref *file;
+    int64_t pos;
+};
+
+static enum find_result note_cold(struct segment *s, int64_t pos, struct cold_spot *cold)
+{
+    if (cold->file == NULL && s->file != NULL) {
+        file_ref_get(s->file);
+        *cold = (struct cold_spot){s->file, pos};
+    }
+    return FIND_COLD;
+}
+
+/* The batch that holds `offset`, or the next one there is. */
+static enum find_result find_place(struct plog *log, int64_t offset, struct place *out, struct cold_spot *cold)
+{
+    for (size_t i = plog_segment_index(log, offset); i < log->segment_count; i++) {
+        struct segment *s = log->segments[i];
+        enum find_result result = segment_find(s, log->path, offset, true, &out->at);
+        out->segment = s;
+        if (result == FIND_COLD) {
+            int64_t delta = MIN(MAX(offset - s->base_offset, (int64_t)0), (int64_t)INT32_MAX);
+            return note_cold(s, offset_index_find(&s->offsets, (int32_t)delta).position, cold);
+        }
+        if (result != FIND_END)
+            return result;
+    }
+    return FIND_END;
+}
+
+/* Where readers of `s` must stop so that they see nothing at or above `upper`. */
+static enum find_result upper_position(struct plog *log, struct segment *s, int64_t upper, int64_t *out,
+                                       struct cold_spot *cold)
+{
+    struct position at;
+    *out = s->size;
+    if (upper >= (int64_t)atomic_load(&log->end))
+        return FIND_OK;
+    enum find_result result = segment_find(s, log->path, upper, true, &at);
+    if (result == FIND_OK)
+        *out = at.pos;
+    if (result == FIND_COLD)
+        return note_cold(s, at.pos, cold);
+    return result == FIND_END ? FIND_OK : result;
+}
+
+static enum find_result read_locked(struct plog *log, int64_t offset, int32_t max_bytes, bool at_least_one,
+                                    int64_t upper, struct plog_slice *out, struct cold_spot *cold)
+{
+    struct place place;
+    int64_t stop;
+    enum find_result result = find_place(log, offset, &place, cold);
+    if (result == FIND_OK)
+        result = upper_position(log, place.segment, upper, &stop, cold);
+    if (result != FIND_OK)
+        return result == FIND_END ? FIND_OK : result;
+    int64_t room = stop - place.at.pos, want = max_bytes;
+    if (room <= 0)
+        return FIND_OK;
+    out->first_incomplete = want < place.at.batch_size;
+    if (at_least_one && out->first_incomplete) {
+        want = place.at.batch_size;
+        out->first_incomplete = false;
+    }
+    int64_t len = MIN(room, want);
+    if (len <= 0)
+        return FIND_OK;
+    file_ref_get(place.segment->file);
+    out->region = (struct file_region){place.segment->file, place.at.pos, (int32_t)len};
+    return FIND_OK;
+}
+
+static void warm_up(struct cold_spot *cold)
+{
+    char scratch[4096];
+    for (int64_t done = 0; done < WARM_UP; done += (int64_t)sizeof(scratch))
+        if (file_read_at(cold->file->fd, scratch, sizeof(scratch), cold->pos + done, "a segment") <= 0)
+            return;
+}
+
+static enum kafka_error try_read(struct plog *log, int64_t offset, int32_t max_bytes, bool at_least_one,
+                                 int64_t upper, struct plog_slice *out, struct cold_spot *cold)
+{
+    enum find_result result = FIND_OK;
+    enum kafka_error error = ERR_NONE;
+    *out = (struct plog_slice){0};
+    pthread_mutex_lock(&log->lock);
+    if (offset < (int64_t)atomic_load(&log->start) || offset > (int64_t)atomic_load(&log->end))
+        error = ERR_OFFSET_OUT_OF_RANGE;
+    else if (offset < MIN(upper, (int64_t)atomic_load(&log->end)))
+        result = read_locked(log, offset, max_bytes, at_least_one, upper, out, cold);
+    pthread_mutex_unlock(&log->lock);
+    if (result == FIND_ERROR) {
+        plog_failed(log, "read failed");
+        return ERR_KAFKA_STORAGE_ERROR;
+    }
+    out->cold = result == FIND_COLD;
+    return error;
+}
+
+enum kafka_error plog_read(struct plog *log, int64_t offset, int32_t max_bytes, bool at_least_one,
+                           int64_t upper, bool may_block, struct plog_slice *out)
+{
+    for (;;) {
+        struct cold_spot cold = {0};
+        enum kafka_error error = try_read(log, offset, max_bytes, at_least_one, upper, out, &cold);
+        if (out->cold && may_block && cold.file != NULL)
+            warm_up(&cold);
+        file_ref_put(cold.file);
+        if (!out->cold || !may_block)
+            return error;
+    }
+}
+
+enum kafka_error plog_read_bytes(struct plog *log, int64_t offset, int32_t max_bytes, int64_t upper,
+                                 struct strbuf *out)
+{
+    struct plog_slice slice;
+    enum kafka_error error = plog_read(log, offset, max_bytes, true, upper, true, &slice);
+    if (error != ERR_NONE || slice.region.len == 0)
+        return error;
+    size_t before = out->len;
+    char *at = strbuf_extend(out, (size_t)slice.region.len);
+    ssize_t n = file_read_at(slice.region.file->fd, at, (size_t)slice.region.len, slice.region.pos, log->path);
+    file_ref_put(slice.region.file);
+    out->len = before + (size_t)MAX(n, (ssize_t)0);
+    return n == slice.region.len ? ERR_NONE : ERR_KAFKA_STORAGE_ERROR;
+}
+
+/* ---- By time ---- */
+
+struct time_search {
+    int64_t timestamp;
+    bool exact; /* the record of this very timestamp, instead of the first at or after it */
+};
+
+static bool batch_matches(const struct time_search *t, const struct batch *b)
+{
+    return t->exact ? b->max_timestamp == t->timestamp : b->max_timestamp >= t->timestamp;
+}
+
+static bool record_matches(const struct time_search *t, const struct record *r)
+{
+    return t->exact ? r->timestamp == t->timestamp : r->timestamp >= t->timestamp;
+}
+
+/* The whole batch at `pos`, for its records. */
+static bool search_batch(struct plog *log, struct segment *s, int64_t pos, int32_t size, int64_t from,
+                         const struct time_search *t, struct timestamp_offset *out)
+{
+    struct arena a;
+    struct batch b;
+    struct record r;
+    bool found = false;
+    arena_init(&a, (size_t)1 << 30);
+    uint8_t *data = arena_alloc(&a, (size_t)size);
+    struct bytes bytes = {data, size};
+    if (file_read_at(s->file->fd, data, (size_t)size, pos, log->path) == size && batch_next(&bytes, &b) == BATCH_OK) {
+        struct record_iter *it = record_iter_new(&b, &a);
+        while (!found && record_iter_next(it, &r) > 0)
+            found = r.offset >= from && record_matches(t, &r);
+        record_iter_free(it);
+    }
+    if (found)
+        *out = (struct timestamp_offset){r.timestamp, r.offset, b.leader_epoch};
+    arena_deinit(&a);
+    return found;
+}
+
+static bool search_segment(struct plog *log, struct segment *s, const struct time_search *t,
+                           struct timestamp_offset *out)
+{
+    int64_t start = atomic_load(&log->start);
+    if (!segment_load_indexes(s, log->path, false) || !segment_open_file(s, log->path, false))
+        return false;
+    int32_t delta = time_index_find(&s->times, t->timestamp - 1).delta;
+    int64_t pos = offset_index_find(&s->offsets, delta).position;
+    struct batch b;
+    while (segment_peek(s, log->path, pos, false, &b) == FIND_OK) {
+        if (b.last_offset >= start && batch_matches(t, &b) && search_batch(log, s, pos, b.size, start, t, out))
+            return true;
+        pos += b.size;
+    }
+    return false;
+}
+
+static int64_t max_timestamp_of(struct plog *log, struct segment *s)
+{
+    if (!segment_load_indexes(s, log->path, false))
+        return NO_TIMESTAMP;
+    return s->max_timestamp;
+}
+
+enum kafka_error plog_offset_for_time(struct plog *log, int64_t timestamp, struct timestamp_offset *out)
+{
+    struct time_search t = {timestamp, false};
+    *out = (struct timestamp_offset){NO_TIMESTAMP, -1, NO_LEADER_EPOCH};
+    pthread_mutex_lock(&log->lock);
+    for (size_t i = 0; i < log->segment_count; i++)
+        if (max_timestamp_of(log, log->segments[i]) >= timestamp && search_segment(log, log->segments[i], &t, out))
+            break;
+    pthread_mutex_unlock(&log->lock);
+    return ERR_NONE;
+}
+
+enum kafka_error plog_offset_of_max_time(struct plog *log, struct timestamp_offset *out)
+{
+    struct segment *latest = NULL;
+    *out = (struct timestamp_offset){NO_TIMESTAMP, -1, NO_LEADER_EPOCH};
+    pthread_mutex_lock(&log->lock);
+    for (size_t i = 0; i < log->segment_count; i++) {
+        struct segment *s = log->segments[i];
+        if (latest == NULL || max_timestamp_of(log, s) > latest->max_timestamp)
+            latest = s;
+    }
+    ensure(latest != NULL);
+    struct time_search t = {max_timestamp_of(log, latest), true};
+    if (t.timestamp != NO_TIMESTAMP)
+        search_segment(log, latest, &t, out);
+    pthread_mutex_unlock(&log->lock);
+    return ERR_NONE;
+}

@@ -1,0 +1,237 @@
+#include "storage/producers_internal.h"
+
+#include <isa-l/crc.h>
+#include <uthash.h>
+
+#include "base/logger.h"
+#include "storage/file_internal.h"
+
+struct producer {
+    int64_t id;
+    int16_t epoch;
+    uint8_t batch_count;
+    struct producer_batch batches[PRODUCER_BATCHES]; /* oldest first */
+    int32_t coordinator_epoch;
+    int64_t txn_first_offset; /* -1: no open transaction */
+    int64_t last_timestamp;
+    UT_hash_handle hh;
+};
+
+/* The snapshot file: header, then one entry for each producer. */
+enum { SNAPSHOT_VERSION = 1, SNAPSHOT_HEADER = 10, SNAPSHOT_CRC_AT = 2, SNAPSHOT_CRC_FROM = 6, SNAPSHOT_ENTRY = 46 };
+
+void producers_deinit(struct producers *p)
+{
+    struct producer *x, *tmp;
+    HASH_ITER (hh, p->by_id, x, tmp) {
+        HASH_DEL(p->by_id, x);
+        free(x);
+    }
+}
+
+void producers_clear(struct producers *p, int64_t map_end_offset)
+{
+    producers_deinit(p);
+    p->map_end_offset = map_end_offset;
+}
+
+static struct producer *find(const struct producers *p, int64_t id)
+{
+    struct producer *x;
+    HASH_FIND(hh, p->by_id, &id, sizeof(id), x);
+    return x;
+}
+
+static struct producer *find_or_add(struct producers *p, int64_t id)
+{
+    struct producer *x = find(p, id);
+    if (x != NULL)
+        return x;
+    x = xcalloc(1, sizeof(*x));
+    x->id = id;
+    x->epoch = NO_PRODUCER_EPOCH;
+    x->coordinator_epoch = -1;
+    x->txn_first_offset = -1;
+    HASH_ADD(hh, p->by_id, id, sizeof(x->id), x);
+    return x;
+}
+
+static int32_t first_sequence(const struct producer_batch *b)
+{
+    int64_t first = (int64_t)b->last_sequence - b->offset_delta;
+    return (int32_t)(first < 0 ? first + INT32_MAX + 1 : first);
+}
+
+static bool follows(int32_t last, int32_t next)
+{
+    return next == (int64_t)last + 1 || (next == 0 && last == INT32_MAX);
+}
+
+static bool find_duplicate(const struct producer *x, const struct batch *b, struct producer_batch *dup)
+{
+    for (int i = 0; i < x->batch_count; i++) {
+        const struct producer_batch *old = &x->batches[i];
+        if (first_sequence(old) == b->base_sequence && old->last_sequence == batch_last_sequence(b)) {
+            *dup = *old;
+            return true;
+        }
+    }
+    return false;
+}
+
+enum kafka_error producers_check(const struct producers *p, const struct batch *b, struct producer_batch *dup,
+                                 bool *is_dup)
+{
+    *is_dup = false;
+    if (b->producer_id == NO_PRODUCER_ID)
+        return ERR_NONE;
+    const struct producer *x = find(p, b->producer_id);
+    if (x == NULL || x->epoch == NO_PRODUCER_EPOCH)
+        return ERR_NONE; /* nothing known, perhaps expired: any sequence may follow (KIP-360) */
+    if (b->producer_epoch < x->epoch)
+        return ERR_INVALID_PRODUCER_EPOCH;
+    if (b->producer_epoch > x->epoch)
+        return b->base_sequence == 0 ? ERR_NONE : ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
+    *is_dup = find_duplicate(x, b, dup);
+    if (*is_dup)
+        return ERR_NONE;
+    int32_t last = x->batch_count > 0 ? x->batches[x->batch_count - 1].last_sequence : NO_SEQUENCE;
+    return follows(last, b->base_sequence) ? ERR_NONE : ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
+}
+
+static void remember(struct producer *x, struct producer_batch b)
+{
+    if (x->batch_count == PRODUCER_BATCHES) {
+        memmove(x->batches, x->batches + 1, sizeof(b) * (PRODUCER_BATCHES - 1));
+        x->batch_count--;
+    }
+    x->batches[x->batch_count++] = b;
+}
+
+static void set_epoch(struct producer *x, int16_t epoch)
+{
+    if (x->epoch == epoch)
+        return;
+    x->epoch = epoch;
+    x->batch_count = 0;
+}
+
+static void note_control(struct producer *x, const struct batch *b, int32_t coordinator_epoch)
+{
+    x->coordinator_epoch = coordinator_epoch;
+    x->txn_first_offset = -1;
+    x->last_timestamp = b->max_timestamp;
+}
+
+void producers_note(struct producers *p, const struct batch *b, int32_t coordinator_epoch)
+{
+    p->map_end_offset = b->last_offset + 1;
+    if (b->producer_id == NO_PRODUCER_ID)
+        return;
+    struct producer *x = find_or_add(p, b->producer_id);
+    set_epoch(x, b->producer_epoch);
+    if (batch_is_control(b)) {
+        note_control(x, b, coordinator_epoch);
+        return;
+    }
+    x->last_timestamp = b->max_timestamp;
+    remember(x, (struct producer_batch){batch_last_sequence(b), (int32_t)(b->last_offset - b->base_offset),
+                                        b->last_offset, b->max_timestamp});
+    if (batch_is_transactional(b) && x->txn_first_offset < 0)
+        x->txn_first_offset = b->base_offset;
+}
+
+int64_t producers_first_open_txn(const struct producers *p)
+{
+    int64_t first = INT64_MAX;
+    for (const struct producer *x = p->by_id; x != NULL; x = x->hh.next)
+        if (x->txn_first_offset >= 0)
+            first = MIN(first, x->txn_first_offset);
+    return first;
+}
+
+void producers_expire(struct producers *p, int64_t since)
+{
+    struct producer *x, *tmp;
+    HASH_ITER (hh, p->by_id, x, tmp) {
+        if (x->txn_first_offset < 0 && x->last_timestamp < since) {
+            HASH_DEL(p->by_id, x);
+            free(x);
+        }
+    }
+}
+
+static void put_entry(uint8_t *e, const struct producer *x)
+{
+    struct producer_batch none = {NO_SEQUENCE, 0, -1, x->last_timestamp};
+    const struct producer_batch *last = x->batch_count > 0 ? &x->batches[x->batch_count - 1] : &none;
+    be64_put(e, (uint64_t)x->id);
+    be16_put(e + 8, (uint16_t)x->epoch);
+    be32_put(e + 10, (uint32_t)last->last_sequence);
+    be64_put(e + 14, (uint64_t)last->last_offset);
+    be32_put(e + 22, (uint32_t)last->offset_delta);
+    be64_put(e + 26, (uint64_t)x->last_timestamp);
+    be32_put(e + 34, (uint32_t)x->coordinator_epoch);
+    be64_put(e + 38, (uint64_t)x->txn_first_offset);
+}
+
+bool producers_save(const struct producers *p, const char *path)
+{
+    size_t count = HASH_COUNT(p->by_id), size = SNAPSHOT_HEADER + count * SNAPSHOT_ENTRY;
+    uint8_t *data = xmalloc(size), *e = data + SNAPSHOT_HEADER;
+    be16_put(data, SNAPSHOT_VERSION);
+    be32_put(data + 6, (uint32_t)count);
+    for (const struct producer *x = p->by_id; x != NULL; x = x->hh.next, e += SNAPSHOT_ENTRY)
+        put_entry(e, x);
+    be32_put(data + SNAPSHOT_CRC_AT,
+             ~crc32_iscsi(data + SNAPSHOT_CRC_FROM, (int)(size - SNAPSHOT_CRC_FROM), ~0U));
+    int fd = file_open(path, true);
+    bool ok = fd >= 0 && file_write_at(fd, data, size, 0, path) && file_truncate(fd, (int64_t)size, path) &&
+              file_sync(fd, path);
+    if (fd >= 0)
+        file_close(fd);
+    free(data);
+    return ok;
+}
+
+static void take_entry(struct producers *p, const uint8_t *e)
+{
+    struct producer *x = find_or_add(p, (int64_t)be64_get(e));
+    x->epoch = (int16_t)be16_get(e + 8);
+    x->last_timestamp = (int64_t)be64_get(e + 26);
+    x->coordinator_epoch = (int32_t)be32_get(e + 34);
+    x->txn_first_offset = (int64_t)be64_get(e + 38);
+    struct producer_batch last = {(int32_t)be32_get(e + 10), (int32_t)be32_get(e + 22), (int64_t)be64_get(e + 14),
+                                  x->last_timestamp};
+    x->batch_count = 0;
+    if (last.last_offset >= 0)
+        remember(x, last);
+}
+
+static bool snapshot_is_sound(const struct strbuf *text)
+{
+    const uint8_t *p = (const uint8_t *)text->p;
+    if (text->len < SNAPSHOT_HEADER || be16_get(p) != SNAPSHOT_VERSION)
+        return false;
+    uint64_t count = be32_get(p + 6);
+    return text->len == SNAPSHOT_HEADER + count * SNAPSHOT_ENTRY &&
+           be32_get(p + SNAPSHOT_CRC_AT) == ~crc32_iscsi((unsigned char *)(uintptr_t)p + SNAPSHOT_CRC_FROM,
+                                                         (int)(text->len - SNAPSHOT_CRC_FROM), ~0U);
+}
+
+bool producers_load(struct producers *p, const char *path, int64_t offset, int64_t log_start)
+{
+    struct strbuf text = {0};
+    producers_clear(p, offset);
+    bool ok = file_load(path, &text) && snapshot_is_sound(&text);
+    if (!ok && text.len > 0)
+        log_warn("Producer snapshot %s is damaged and not used", path);
+    for (size_t at = SNAPSHOT_HEADER; ok && at < text.len; at += SNAPSHOT_ENTRY) {
+        const uint8_t *e = (const uint8_t *)text.p + at;
+        bool open_txn = (int64_t)be64_get(e + 38) >= 0, has_data = (int64_t)be64_get(e + 14) >= log_start;
+        if (open_txn || has_data || (int64_t)be64_get(e + 14) < 0)
+            take_entry(p, e);
+    }
+    strbuf_deinit(&text);
+    return ok;
+}

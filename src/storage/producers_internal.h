@@ -1,0 +1,45 @@
+/*
+ * What a partition remembers of its producers (KIP-98): epoch, the last five batches for duplicates, and
+ * open transactions. Saved in `.snapshot` files, so that only the end of the log is replayed at start.
+ * Belongs to one plog and is guarded by its lock.
+ */
+#ifndef BARNABAS_PRODUCERS_INTERNAL_H
+#define BARNABAS_PRODUCERS_INTERNAL_H
+
+#include "record/record.h"
+
+enum { PRODUCER_BATCHES = 5 };
+
+struct producer_batch {
+    int32_t last_sequence;
+    int32_t offset_delta; /* last offset - first offset */
+    int64_t last_offset;
+    int64_t timestamp;
+};
+
+struct producers {
+    struct producer *by_id;  /* uthash */
+    int64_t map_end_offset;  /* of the log up to which this state is true */
+};
+
+void producers_deinit(struct producers *p);
+void producers_clear(struct producers *p, int64_t map_end_offset);
+
+/*
+ * What a leader asks before it appends `b`: ERR_NONE, with the offsets of the first append in `dup` when
+ * the batch is a repetition, or the reason to refuse it.
+ */
+enum kafka_error producers_check(const struct producers *p, const struct batch *b, struct producer_batch *dup,
+                                 bool *is_dup);
+/* Notes a batch that is in the log, its offsets final. Control batches end transactions. */
+void producers_note(struct producers *p, const struct batch *b, int32_t coordinator_epoch);
+/* First offset of the oldest open transaction, or INT64_MAX. */
+int64_t producers_first_open_txn(const struct producers *p);
+/* Forgets producers idle since before `since`, except those inside a transaction. */
+void producers_expire(struct producers *p, int64_t since);
+
+bool producers_save(const struct producers *p, const char *path) NODISCARD;
+/* Replaces the state; false, with the state cleared, if the file is missing or broken. */
+bool producers_load(struct producers *p, const char *path, int64_t offset, int64_t log_start) NODISCARD;
+
+#endif

@@ -1,0 +1,225 @@
+#include "storage/segment_internal.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/logger.h"
+#include "storage/file_internal.h"
+
+char *segment_path(char buf[PATH_ROOM], const char *dir, int64_t base, const char *suffix)
+{
+    int n = snprintf(buf, PATH_ROOM, "%s/%020" PRId64 "%s", dir, base, suffix);
+    ensure(n > 0 && n < PATH_ROOM);
+    return buf;
+}
+
+int64_t segment_parse_name(const char *name, const char *suffix)
+{
+    int64_t base = 0;
+    for (int i = 0; i < 20; i++) {
+        if (name[i] < '0' || name[i] > '9' || base > INT64_MAX / 10 - 1)
+            return -1;
+        base = base * 10 + (name[i] - '0');
+    }
+    return strcmp(name + 20, suffix) == 0 ? base : -1;
+}
+
+struct segment *segment_new(int64_t base_offset)
+{
+    struct segment *s = xcalloc(1, sizeof(*s));
+    s->base_offset = base_offset;
+    s->max_timestamp = s->first_timestamp = NO_TIMESTAMP;
+    s->max_timestamp_offset = base_offset;
+    s->created_ms = clock_wall_ms();
+    s->offsets.entry_size = OFFSET_ENTRY;
+    s->times.entry_size = TIME_ENTRY;
+    return s;
+}
+
+void segment_free(struct segment *s)
+{
+    index_deinit(&s->offsets);
+    index_deinit(&s->times);
+    file_ref_put(s->file);
+    free(s);
+}
+
+bool segment_open_file(struct segment *s, const char *dir, bool create)
+{
+    if (s->file != NULL)
+        return true;
+    char path[PATH_ROOM];
+    int fd = file_open(segment_path(path, dir, s->base_offset, ".log"), create);
+    if (fd < 0)
+        return false;
+    s->file = file_ref_new(fd);
+    return true;
+}
+
+bool segment_load_indexes(struct segment *s, const char *dir, bool for_append)
+{
+    char path[PATH_ROOM];
+    if (s->offsets.loaded && s->times.loaded && (!for_append || s->offsets.cap > 0 || s->offsets.count == 0))
+        return true;
+    index_deinit(&s->offsets);
+    index_deinit(&s->times);
+    if (!index_load(&s->offsets, segment_path(path, dir, s->base_offset, ".index"), for_append) ||
+        !index_load(&s->times, segment_path(path, dir, s->base_offset, ".timeindex"), for_append))
+        return false;
+    struct time_entry last = time_index_last(&s->times);
+    if (last.timestamp > s->max_timestamp) {
+        s->max_timestamp = last.timestamp;
+        s->max_timestamp_offset = s->base_offset + last.delta;
+    }
+    return true;
+}
+
+void segment_note_batch(struct segment *s, const struct batch *b, int32_t position, int32_t index_interval)
+{
+    int32_t delta = (int32_t)(b->last_offset - s->base_offset);
+    if (s->first_timestamp == NO_TIMESTAMP)
+        s->first_timestamp = b->max_timestamp;
+    if (b->max_timestamp > s->max_timestamp) {
+        s->max_timestamp = b->max_timestamp;
+        s->max_timestamp_offset = b->last_offset;
+    }
+    if (s->bytes_since_index > index_interval) {
+        offset_index_add(&s->offsets, delta, position);
+        time_index_add(&s->times, s->max_timestamp, (int32_t)(s->max_timestamp_offset - s->base_offset));
+        s->bytes_since_index = 0;
+    }
+    s->bytes_since_index += b->size;
+}
+
+bool segment_append(struct segment *s, const char *dir, struct bytes bytes, int32_t index_interval)
+{
+    char path[PATH_ROOM];
+    ensure(s->file != NULL && s->size + bytes.len <= INT32_MAX);
+    segment_path(path, dir, s->base_offset, ".log");
+    if (!file_write_at(s->file->fd, bytes.p, (size_t)bytes.len, s->size, path)) {
+        if (!file_truncate(s->file->fd, s->size, path))
+            log_error("%s may end in a half-written batch", path);
+        return false;
+    }
+    struct batch b;
+    int32_t position = (int32_t)s->size;
+    while (batch_next(&bytes, &b) == BATCH_OK) {
+        segment_note_batch(s, &b, position, index_interval);
+        position += b.size;
+    }
+    s->size = position;
+    return true;
+}
+
+bool segment_save_indexes(struct segment *s, const char *dir, bool final)
+{
+    char path[PATH_ROOM];
+    if (!s->offsets.loaded)
+        return true;
+    if (final && s->max_timestamp != NO_TIMESTAMP)
+        time_index_add(&s->times, s->max_timestamp, (int32_t)(s->max_timestamp_offset - s->base_offset));
+    return index_save(&s->offsets, segment_path(path, dir, s->base_offset, ".index")) &&
+           index_save(&s->times, segment_path(path, dir, s->base_offset, ".timeindex"));
+}
+
+bool segment_sync(struct segment *s, const char *dir)
+{
+    char path[PATH_ROOM];
+    return s->file == NULL || file_sync(s->file->fd, segment_path(path, dir, s->base_offset, ".log"));
+}
+
+enum find_result segment_peek(struct segment *s, const char *dir, int64_t pos, bool cached_only, struct batch *out)
+{
+    uint8_t head[BATCH_HEADER_SIZE];
+    char path[PATH_ROOM];
+    if (pos >= s->size)
+        return FIND_END;
+    if (!segment_open_file(s, dir, false))
+        return FIND_ERROR;
+    segment_path(path, dir, s->base_offset, ".log");
+    size_t want = (size_t)MIN((int64_t)sizeof(head), s->size - pos);
+    ssize_t n = cached_only ? file_read_cached(s->file->fd, head, want, pos, path)
+                            : file_read_at(s->file->fd, head, want, pos, path);
+    if (n == -2)
+        return FIND_COLD;
+    if (n != (ssize_t)want || batch_peek((struct bytes){head, (int32_t)n}, out) != BATCH_OK ||
+        out->size > s->size - pos) {
+        log_error("No sound batch in %s at position %" PRId64, path, pos);
+        return FIND_ERROR;
+    }
+    out->p = NULL; /* the header was on this stack */
+    return FIND_OK;
+}
+
+enum find_result segment_find(struct segment *s, const char *dir, int64_t offset, bool cached_only,
+                              struct position *out)
+{
+    if (!segment_load_indexes(s, dir, false))
+        return FIND_ERROR;
+    int64_t delta = MIN(offset - s->base_offset, (int64_t)INT32_MAX);
+    int64_t pos = delta > 0 ? offset_index_find(&s->offsets, (int32_t)delta).position : 0;
+    for (;;) {
+        struct batch b;
+        enum find_result result = segment_peek(s, dir, pos, cached_only, &b);
+        if (result != FIND_OK)
+            return result;
+        if (b.last_offset >= offset) {
+            *out = (struct position){pos, b.size, b.last_offset};
+            return FIND_OK;
+        }
+        pos += b.size;
+    }
+}
+
+bool segment_truncate(struct segment *s, const char *dir, int64_t offset)
+{
+    char path[PATH_ROOM];
+    struct position at;
+    enum find_result result = segment_find(s, dir, offset, false, &at);
+    if (result == FIND_END)
+        return true;
+    if (result != FIND_OK || !segment_load_indexes(s, dir, true) || !segment_open_file(s, dir, false))
+        return false;
+    if (!file_truncate(s->file->fd, at.pos, segment_path(path, dir, s->base_offset, ".log")))
+        return false;
+    s->size = at.pos;
+    int32_t delta = (int32_t)MAX(offset - s->base_offset, (int64_t)0);
+    offset_index_truncate(&s->offsets, delta);
+    time_index_truncate(&s->times, delta);
+    struct time_entry last = time_index_last(&s->times);
+    s->max_timestamp = last.timestamp;
+    s->max_timestamp_offset = s->base_offset + last.delta;
+    s->bytes_since_index = 0;
+    if (s->size == 0)
+        s->first_timestamp = NO_TIMESTAMP;
+    return segment_save_indexes(s, dir, false);
+}
+
+static const char *const file_suffixes[] = {".log", ".index", ".timeindex", ".txnindex", ".snapshot"};
+
+bool segment_delete_files(int64_t base, const char *dir, const char *extra_suffix)
+{
+    bool ok = true;
+    for (size_t i = 0; i < ARRAY_LEN(file_suffixes); i++) {
+        char path[PATH_ROOM + 16];
+        segment_path(path, dir, base, file_suffixes[i]);
+        strncat(path, extra_suffix, 15);
+        ok = file_remove(path) && ok;
+    }
+    return ok;
+}
+
+bool segment_mark_deleted(const struct segment *s, const char *dir)
+{
+    bool ok = true;
+    for (size_t i = 0; i < ARRAY_LEN(file_suffixes); i++) {
+        char from[PATH_ROOM], to[PATH_ROOM + 16];
+        segment_path(from, dir, s->base_offset, file_suffixes[i]);
+        snprintf(to, sizeof(to), "%s.deleted", from);
+        if (access(from, F_OK) == 0)
+            ok = file_rename(from, to) && ok;
+    }
+    return ok;
+}

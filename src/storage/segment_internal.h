@@ -1,0 +1,65 @@
+/* One segment: a log file and its indexes. Guarded by the lock of the plog that owns it. */
+#ifndef BARNABAS_SEGMENT_INTERNAL_H
+#define BARNABAS_SEGMENT_INTERNAL_H
+
+#include "base/region.h"
+#include "record/record.h"
+#include "storage/index_internal.h"
+
+enum { PATH_ROOM = 4096 };
+
+struct segment {
+    int64_t base_offset;
+    int64_t size;              /* bytes of whole batches in the log file */
+    struct file_ref *file;     /* NULL until the segment is read or written */
+    struct index offsets, times;
+    int64_t max_timestamp;     /* of its records; NO_TIMESTAMP until known */
+    int64_t max_timestamp_offset;
+    int64_t first_timestamp;   /* of its first batch; NO_TIMESTAMP until known */
+    int64_t created_ms;        /* wall clock */
+    int64_t bytes_since_index;
+};
+
+/* Name of one of the files of the segment at `base`; `suffix` as ".log". Returns `buf`. */
+char *segment_path(char buf[PATH_ROOM], const char *dir, int64_t base, const char *suffix);
+/* The base offset in a file name that ends in `suffix`; -1 if it is none. */
+int64_t segment_parse_name(const char *name, const char *suffix);
+
+struct segment *segment_new(int64_t base_offset);
+void segment_free(struct segment *s);
+/* Opens the log file on first use. */
+bool segment_open_file(struct segment *s, const char *dir, bool create) NODISCARD;
+/* Loads the indexes on first use; a segment that is appended to has them on the heap. */
+bool segment_load_indexes(struct segment *s, const char *dir, bool for_append) NODISCARD;
+
+/* Writes batches at the end, of which `b` is the last, and keeps the indexes. */
+bool segment_append(struct segment *s, const char *dir, struct bytes bytes, int32_t index_interval);
+/* Notes a batch at `position` that is in the file: what append and recovery share. */
+void segment_note_batch(struct segment *s, const struct batch *b, int32_t position, int32_t index_interval);
+/* Last index entries, and both indexes into their files. `final`: no more appends. */
+bool segment_save_indexes(struct segment *s, const char *dir, bool final) NODISCARD;
+bool segment_sync(struct segment *s, const char *dir) NODISCARD;
+/* Drops batches at or above `offset`. */
+bool segment_truncate(struct segment *s, const char *dir, int64_t offset) NODISCARD;
+bool segment_delete_files(int64_t base, const char *dir, const char *extra_suffix);
+/* Gives the files the suffix ".deleted". */
+bool segment_mark_deleted(const struct segment *s, const char *dir);
+
+struct position {
+    int64_t pos;
+    int32_t batch_size;
+    int64_t last_offset;
+};
+
+enum find_result { FIND_OK, FIND_END, FIND_COLD, FIND_ERROR };
+
+/*
+ * Where the first batch starts whose last offset is at least `offset`. FIND_END: there is none in
+ * this segment. With `cached_only`, FIND_COLD rather than waiting for the disk.
+ */
+enum find_result segment_find(struct segment *s, const char *dir, int64_t offset, bool cached_only,
+                              struct position *out);
+/* The header of the batch at `pos`. */
+enum find_result segment_peek(struct segment *s, const char *dir, int64_t pos, bool cached_only, struct batch *out);
+
+#endif

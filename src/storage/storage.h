@@ -1,0 +1,168 @@
+/*
+ * One partition's log and the directories that hold many of them, in Kafka 3.9's files to the byte:
+ * segments, offset and time indexes, leader epochs, producer snapshots, checkpoints.
+ *
+ * A `plog` (partition log) may be used from every thread: it has its own lock, held for an append or a
+ * look-up, never for a disk's seek on purpose. The offsets that readers need are atomics. What a read
+ * returns is a region of a file with a counted reference: it stays readable after the segment was
+ * deleted or the log was closed.
+ *
+ * Errors of the disk are logged where they happen, with path and cause, and come back as
+ * ERR_KAFKA_STORAGE_ERROR; the log directory is then reported to its owner as failed.
+ */
+#ifndef BARNABAS_STORAGE_H
+#define BARNABAS_STORAGE_H
+
+#include "base/fail.h"
+#include "base/region.h"
+#include "base/uuid.h"
+#include "base/workers.h"
+#include "config/config.h"
+#include "record/record.h"
+
+struct plog;
+struct log_manager;
+
+/* ---- The manager: all logs of this broker ---- */
+
+struct log_manager_options {
+    const struct broker_config *config;
+    struct workers *workers; /* for recovery at start, deletions, flushes */
+    struct loop *loop;       /* of the timers for retention and checkpoints; NULL: none (tools, tests) */
+    /* Overrides of a topic, for logs that are found at start. Adds to `config`. */
+    void (*topic_overrides)(void *ctx, const char *topic, struct topic_config *config);
+    /* A directory failed (any thread). NULL: ignored. */
+    void (*dir_failed)(void *ctx, const char *dir, const char *why);
+    void *ctx;
+};
+
+/* Locks the directories, makes missing ones. Errors: no usable directory, or one locked by another process. */
+struct log_manager *log_manager_new(const struct log_manager_options *options, struct fail *fail);
+/* Loads every log, recovering those that a crash left behind. Blocks; logs its progress. */
+bool log_manager_load(struct log_manager *m, struct fail *fail) NODISCARD;
+/* Starts retention and checkpoint timers. On the loop's thread, or before it runs. */
+void log_manager_start(struct log_manager *m);
+void log_manager_stop(struct log_manager *m); /* the timers, on the loop's thread */
+/* Flushes all logs, writes checkpoints, snapshots and the clean-shutdown mark, gives back the locks. */
+void log_manager_close(struct log_manager *m);
+void log_manager_free(struct log_manager *m);
+
+const char *log_manager_dir(const struct log_manager *m, int i); /* NULL past the last */
+
+/* NULL when there is none. The log lives until log_manager_delete() and the last plog_unref(). */
+struct plog *log_manager_get(struct log_manager *m, const char *topic, int32_t partition) NODISCARD;
+/*
+ * Opens or creates. `topic_id` is written to partition.metadata when the log has none yet; a log that
+ * carries another id gives ERR_INCONSISTENT_TOPIC_ID. Blocks (a worker's work when it creates).
+ */
+enum kafka_error log_manager_open(struct log_manager *m, const char *topic, int32_t partition,
+                                  struct uuid topic_id, const struct topic_config *config,
+                                  struct plog **out) NODISCARD;
+/* Renames the directory at once; the files go after file.delete.delay.ms. The caller's reference stays. */
+enum kafka_error log_manager_delete(struct log_manager *m, struct plog *log);
+/* New settings for every log of the topic. */
+void log_manager_configure(struct log_manager *m, const char *topic, const struct topic_config *config);
+void log_manager_each(struct log_manager *m, void (*visit)(void *ctx, struct plog *log), void *ctx);
+
+/* One round of the timers' work, on the calling thread: what the timers do, for tests and tools. */
+void log_manager_run_retention(struct log_manager *m);
+void log_manager_write_checkpoints(struct log_manager *m);
+
+/* ---- One log ---- */
+
+void plog_ref(struct plog *log);
+void plog_unref(struct plog *log);
+
+const char *plog_topic(const struct plog *log);
+int32_t plog_partition(const struct plog *log);
+const char *plog_dir(const struct plog *log); /* the log directory (of log.dirs) that holds it */
+struct uuid plog_topic_id(const struct plog *log);
+
+int64_t plog_start_offset(const struct plog *log);
+int64_t plog_end_offset(const struct plog *log); /* of the next record to come */
+int64_t plog_high_watermark(const struct plog *log);
+/* First offset that a read_committed consumer may not see yet: of an open transaction, else the high watermark. */
+int64_t plog_last_stable_offset(const struct plog *log);
+/* Kept within [start, end]. Returns whether it moved. */
+bool plog_set_high_watermark(struct plog *log, int64_t offset);
+int64_t plog_size(const struct plog *log); /* bytes in all segments */
+struct topic_config plog_config(struct plog *log);
+
+struct append_result {
+    int64_t first_offset;
+    int64_t last_offset;
+    int64_t log_start_offset;
+    bool duplicate; /* the batch was already there; first_offset is its own */
+};
+
+/*
+ * Appends what records_prepare() made, as leader of `leader_epoch`: gives out offsets and checks the
+ * producer's sequence. ERR_OUT_OF_ORDER_SEQUENCE_NUMBER, ERR_INVALID_PRODUCER_EPOCH,
+ * ERR_DUPLICATE_SEQUENCE_NUMBER, ERR_RECORD_LIST_TOO_LARGE (larger than a segment), storage errors.
+ */
+enum kafka_error plog_append_leader(struct plog *log, const struct prepared *p, int32_t leader_epoch,
+                                    struct append_result *out);
+/*
+ * Appends batches with their offsets as a leader sent them. `bytes` may end inside a batch, which is
+ * left out, and is not changed. Batches of an epoch above `max_epoch`, and what follows them, are skipped.
+ */
+enum kafka_error plog_append_follower(struct plog *log, struct bytes bytes, int32_t max_epoch,
+                                      struct append_result *out);
+
+struct plog_slice {
+    struct file_region region; /* holds a reference: file_ref_put(region.file); len 0: file is NULL */
+    bool first_incomplete;     /* max_bytes ended inside the first batch */
+    bool cold;                 /* nothing was read, as the disk would have to be asked */
+};
+
+/*
+ * Bytes from the batch that holds `offset` on, at most `max_bytes` (but one whole batch if
+ * `at_least_one`), and nothing at or above `upper`. ERR_OFFSET_OUT_OF_RANGE outside [start, end].
+ * Batch headers are looked at to find the place; unless `may_block`, only those in the page cache.
+ */
+enum kafka_error plog_read(struct plog *log, int64_t offset, int32_t max_bytes, bool at_least_one,
+                           int64_t upper, bool may_block, struct plog_slice *out);
+/* Like plog_read(), but into memory: for the coordinators' loading, conversion and tools. */
+enum kafka_error plog_read_bytes(struct plog *log, int64_t offset, int32_t max_bytes, int64_t upper,
+                                 struct strbuf *out);
+
+struct timestamp_offset {
+    int64_t timestamp, offset;
+    int32_t leader_epoch;
+};
+
+/* The first record whose timestamp is at least `timestamp`; offset -1 if there is none. */
+enum kafka_error plog_offset_for_time(struct plog *log, int64_t timestamp, struct timestamp_offset *out);
+/* The record with the largest timestamp (KIP-734). */
+enum kafka_error plog_offset_of_max_time(struct plog *log, struct timestamp_offset *out);
+
+/* Leader epochs (KIP-101, KIP-279). */
+void plog_assign_epoch(struct plog *log, int32_t epoch, int64_t start_offset);
+int32_t plog_latest_epoch(struct plog *log); /* NO_LEADER_EPOCH if none */
+int32_t plog_epoch_of(struct plog *log, int64_t offset);
+/* The last epoch not above `epoch` and where it ends; (-1, -1) if unknown. */
+void plog_epoch_end(struct plog *log, int32_t epoch, int32_t *found_epoch, int64_t *end_offset);
+
+/* Cuts the log back to `offset`, or leaves it empty and starting there. */
+enum kafka_error plog_truncate(struct plog *log, int64_t offset);
+enum kafka_error plog_truncate_fully(struct plog *log, int64_t new_start);
+/* DeleteRecords: no reader below `offset` any more; files go with retention. */
+enum kafka_error plog_advance_start(struct plog *log, int64_t offset);
+enum kafka_error plog_flush(struct plog *log);
+/* Deletes segments that retention lets go; returns how many. */
+int plog_apply_retention(struct plog *log, int64_t now);
+
+/* ---- meta.properties ---- */
+
+struct meta_properties {
+    int32_t broker_id; /* -1: none yet */
+    char cluster_id[64];
+};
+
+/* false with a message when a file is broken or the directories disagree. */
+bool meta_properties_read(const struct broker_config *config, struct meta_properties *out,
+                          struct fail *fail) NODISCARD;
+bool meta_properties_write(const struct broker_config *config, const struct meta_properties *meta,
+                           struct fail *fail) NODISCARD;
+
+#endif

@@ -1,0 +1,136 @@
+/* The small things that everything stands on. */
+#include "test.h"
+
+#include "base/arena.h"
+#include "base/strbuf.h"
+#include "base/uuid.h"
+#include "base/workers.h"
+
+static void varints_come_back(void **state)
+{
+    (void)state;
+    const uint64_t values[] = {0, 1, 127, 128, 300, UINT32_MAX, (uint64_t)UINT32_MAX + 1, UINT64_MAX};
+    for (size_t i = 0; i < ARRAY_LEN(values); i++) {
+        uint8_t p[10];
+        uint64_t v;
+        size_t n = uvarlong_put(p, values[i]);
+        assert_int_equal(n, uvarlong_size(values[i]));
+        assert_int_equal(uvarlong_get(p, n, &v), n);
+        assert_true(v == values[i]);
+        assert_int_equal(uvarlong_get(p, n - 1, &v), 0);
+    }
+}
+
+static void overlong_varints_are_refused(void **state)
+{
+    (void)state;
+    const uint8_t endless[] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+    const uint8_t big[] = {0xff, 0xff, 0xff, 0xff, 0x7f};
+    uint64_t v;
+    uint32_t w;
+    assert_int_equal(uvarlong_get(endless, sizeof(endless), &v), 0);
+    assert_int_equal(uvarint_get(endless, sizeof(endless), &w), 0);
+    assert_int_equal(uvarint_get(big, sizeof(big), &w), 0);
+}
+
+static void zigzag_keeps_the_sign(void **state)
+{
+    (void)state;
+    const int64_t values[] = {0, -1, 1, INT64_MIN, INT64_MAX};
+    for (size_t i = 0; i < ARRAY_LEN(values); i++)
+        assert_true(unzigzag(zigzag(values[i])) == values[i]);
+}
+
+static void uuids_read_as_they_are_written(void **state)
+{
+    (void)state;
+    char text[UUID_TEXT_LEN + 1];
+    struct uuid a, b;
+    for (int i = 0; i < 1000; i++) {
+        a = uuid_random();
+        uuid_format(a, text);
+        assert_int_equal(strlen(text), UUID_TEXT_LEN);
+        assert_int_not_equal(text[0], '-');
+        assert_true(uuid_parse(str_of(text), &b));
+        assert_true(uuid_eq(a, b));
+    }
+    assert_false(uuid_parse(str_of("too short"), &b));
+    assert_false(uuid_parse(str_of("m5vTHqH0ShuWRGiamwcz*w"), &b));
+}
+
+static void arenas_have_limits(void **state)
+{
+    (void)state;
+    struct arena a;
+    arena_init(&a, 1000);
+    assert_non_null(arena_try_alloc(&a, 10, 50));
+    assert_null(arena_try_alloc(&a, 10, 60));
+    assert_null(arena_try_alloc(&a, SIZE_MAX / 2, 3));
+    struct str s = arena_printf(&a, "%d-%s", 7, "x");
+    assert_true(str_is(s, "7-x"));
+    arena_deinit(&a);
+}
+
+static void null_and_empty_differ(void **state)
+{
+    (void)state;
+    assert_false(str_eq(STR_NULL, STR_LIT("")));
+    assert_true(str_cmp(STR_NULL, STR_LIT("")) < 0);
+    assert_true(str_cmp(STR_LIT("a"), STR_LIT("ab")) < 0);
+    assert_true(str_cmp(STR_LIT("b"), STR_LIT("ab")) > 0);
+}
+
+struct errand {
+    struct job job;
+    struct loop *loop;
+    int *done;
+    int wanted;
+};
+
+static void errand_run(struct job *job)
+{
+    assert_null(loop_current());
+    (void)job;
+}
+
+static void errand_done(struct message *m)
+{
+    struct errand *e = CONTAINER_OF(m, struct errand, job.done);
+    assert_ptr_equal(loop_current(), e->loop);
+    if (++*e->done == e->wanted)
+        loop_stop(e->loop);
+}
+
+static void jobs_come_home(void **state)
+{
+    (void)state;
+    struct errand errands[100];
+    struct loop *loop = loop_new("test");
+    struct workers *w = workers_new(4);
+    int done = 0;
+    for (size_t i = 0; i < ARRAY_LEN(errands); i++) {
+        errands[i] = (struct errand){.job = {.run = errand_run, .home = loop, .done = {.deliver = errand_done}},
+                                     .loop = loop,
+                                     .done = &done,
+                                     .wanted = ARRAY_LEN(errands)};
+        workers_submit(w, &errands[i].job);
+    }
+    loop_run(loop);
+    assert_int_equal(done, ARRAY_LEN(errands));
+    workers_free(w);
+    loop_free(loop);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(varints_come_back),
+        cmocka_unit_test(overlong_varints_are_refused),
+        cmocka_unit_test(zigzag_keeps_the_sign),
+        cmocka_unit_test(uuids_read_as_they_are_written),
+        cmocka_unit_test(arenas_have_limits),
+        cmocka_unit_test(null_and_empty_differ),
+        cmocka_unit_test(jobs_come_home),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,226 @@
+/* Znodes as Apache writes them, the view of the cluster, and the placement of replicas. */
+#include "test.h"
+
+#include "cluster/view.h"
+#include "controller/admin.h"
+
+static struct arena arena;
+
+static int set_up(void **state)
+{
+    (void)state;
+    arena_init(&arena, 0);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    arena_deinit(&arena);
+    return 0;
+}
+
+static struct bytes text(const char *s)
+{
+    return (struct bytes){(const uint8_t *)s, (int32_t)strlen(s)};
+}
+
+static void a_registration_of_apache_is_read(void **state)
+{
+    (void)state;
+    struct registration r;
+    assert_true(registration_decode(&arena, 100,
+                                    text("{\"features\":{},\"listener_security_protocol_map\":{\"PLAINTEXT\":\"PLAINTEXT\","
+                                         "\"INTERNAL\":\"SASL_PLAINTEXT\"},\"endpoints\":[\"PLAINTEXT://127.0.0.1:19100\","
+                                         "\"INTERNAL://[::1]:29100\"],\"rack\":\"r100\",\"jmx_port\":-1,\"port\":19100,"
+                                         "\"host\":\"127.0.0.1\",\"version\":5,\"timestamp\":\"1795224939049\"}"),
+                                    &r));
+    assert_int_equal(r.endpoint_count, 2);
+    assert_string_equal(r.endpoints[1].listener, "INTERNAL");
+    assert_string_equal(r.endpoints[1].protocol, "SASL_PLAINTEXT");
+    assert_string_equal(r.endpoints[1].host, "::1");
+    assert_int_equal(r.endpoints[1].port, 29100);
+    assert_string_equal(r.rack, "r100");
+    struct registration again;
+    assert_true(registration_decode(&arena, 100, registration_encode(&arena, &r, 5), &again));
+    assert_string_equal(again.endpoints[1].host, "::1");
+    assert_int_equal(again.endpoints[0].port, 19100);
+}
+
+static void a_registration_of_the_first_version_is_read(void **state)
+{
+    (void)state;
+    struct registration r;
+    assert_true(registration_decode(&arena, 1, text("{\"jmx_port\":-1,\"host\":\"h\",\"port\":9092,\"version\":1}"), &r));
+    assert_string_equal(r.endpoints[0].host, "h");
+    assert_string_equal(r.endpoints[0].listener, "PLAINTEXT");
+}
+
+static void a_topic_of_apache_is_read(void **state)
+{
+    (void)state;
+    struct topic_znode t;
+    assert_true(topic_decode(&arena, "t",
+                             text("{\"partitions\":{\"0\":[102,101,100],\"1\":[100]},\"topic_id\":\"m5vTHqH0ShuWRGiamwczsw\","
+                                  "\"adding_replicas\":{\"0\":[102]},\"removing_replicas\":{},\"version\":3}"),
+                             &t));
+    assert_int_equal(t.partition_count, 2);
+    assert_int_equal(t.replicas[0].v[0], 102);
+    assert_int_equal(t.adding[0].n, 1);
+    assert_int_equal(t.adding[1].n, 0);
+    struct bytes out = topic_encode(&arena, &t);
+    assert_true(bytes_eq(out, text("{\"partitions\":{\"0\":[102,101,100],\"1\":[100]},\"topic_id\":\"m5vTHqH0ShuWRGiamwczsw\","
+                                   "\"adding_replicas\":{\"0\":[102]},\"removing_replicas\":{},\"version\":3}")));
+}
+
+static void states_come_back(void **state)
+{
+    (void)state;
+    struct partition_znode p;
+    struct bytes apache = text("{\"controller_epoch\":1,\"leader\":101,\"version\":1,\"leader_epoch\":0,\"isr\":[101,102,100]}");
+    assert_true(partition_decode(&arena, "t", 0, apache, &p));
+    assert_int_equal(p.leader, 101);
+    assert_int_equal(p.isr.n, 3);
+    assert_true(bytes_eq(partition_encode(&arena, &p), apache));
+}
+
+static void nonsense_is_refused(void **state)
+{
+    (void)state;
+    struct topic_znode t;
+    struct partition_znode p;
+    struct registration r;
+    int32_t id;
+    static const char *const bad[] = {"", "x", "[]", "{", "{\"partitions\":{\"5\":[1]}}", "{\"partitions\":{\"0\":[\"a\"]}}"};
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        if (i != 2) /* an object is asked for */
+            assert_false(topic_decode(&arena, "t", text(bad[i]), &t));
+        assert_false(partition_decode(&arena, "t", 0, text(bad[i]), &p));
+        assert_false(registration_decode(&arena, 1, text(bad[i]), &r));
+        assert_false(controller_decode(text(bad[i]), &id));
+    }
+}
+
+/* ---- The view ---- */
+
+static struct partition_change change(const char *topic, int32_t partition, int32_t leader)
+{
+    static int32_t replicas[] = {1, 2};
+    return (struct partition_change){.topic = str_of(topic),
+                                     .topic_id = {{(uint8_t)topic[0]}},
+                                     .partition = partition,
+                                     .state = {.leader = leader, .isr = {replicas, 2}, .replicas = {replicas, 2}}};
+}
+
+static struct view *apply(struct view *v, const struct partition_change *changes, int32_t n)
+{
+    struct view_change c = {.controller_id = 1, .partitions = changes, .partition_count = n};
+    struct view *next = view_apply(v, &c);
+    view_unref(v);
+    return next;
+}
+
+static void views_share_what_did_not_change(void **state)
+{
+    (void)state;
+    struct partition_change first[] = {change("b", 0, 1), change("a", 1, 2), change("a", 0, 1)};
+    struct view *v = apply(view_new(), first, 3);
+    const struct view_topic *b = view_topic(v, STR_LIT("b"));
+    assert_non_null(b);
+    assert_int_equal(view_topic(v, STR_LIT("a"))->partition_count, 2);
+    struct partition_change second[] = {change("a", 1, 1)};
+    view_ref(v);
+    struct view *old = v;
+    v = apply(v, second, 1);
+    assert_ptr_equal(view_topic(v, STR_LIT("b")), b);
+    assert_int_equal(view_partition(v, STR_LIT("a"), 1)->leader, 1);
+    assert_int_equal(view_partition(old, STR_LIT("a"), 1)->leader, 2);
+    view_unref(old);
+    struct uuid id = {{'b'}};
+    assert_ptr_equal(view_topic_by_id(v, id), b);
+    struct partition_change third[] = {change("b", 0, LEADER_DELETED), change("a", 1, LEADER_DELETED)};
+    v = apply(v, third, 2);
+    assert_null(view_topic(v, STR_LIT("b")));
+    assert_int_equal(view_topic(v, STR_LIT("a"))->partition_count, 1);
+    view_unref(v);
+}
+
+/* ---- Placement ---- */
+
+static void replicas_spread_as_in_kafka(void **state)
+{
+    (void)state;
+    struct registration brokers[5];
+    struct int_list out[10];
+    struct str message = STR_NULL;
+    for (int i = 0; i < 5; i++)
+        brokers[i] = (struct registration){.id = i};
+    /* With start and shift 0, the table in the comment of Kafka's own placement. */
+    assert_int_equal(replicas_place(&arena, brokers, 5, 10, 3, 0, 0, out, &message), ERR_NONE);
+    static const int32_t expected[10][3] = {{0, 1, 2}, {1, 2, 3}, {2, 3, 4}, {3, 4, 0}, {4, 0, 1},
+                                            {0, 2, 3}, {1, 3, 4}, {2, 4, 0}, {3, 0, 1}, {4, 1, 2}};
+    for (int p = 0; p < 10; p++)
+        for (int r = 0; r < 3; r++)
+            assert_int_equal(out[p].v[r], expected[p][r]);
+}
+
+static void racks_get_one_replica_each(void **state)
+{
+    (void)state;
+    struct registration brokers[6];
+    struct int_list out[12];
+    struct str message = STR_NULL;
+    static const char *const racks[] = {"a", "a", "b", "b", "c", "c"};
+    for (int i = 0; i < 6; i++)
+        brokers[i] = (struct registration){.id = i, .rack = racks[i]};
+    assert_int_equal(replicas_place(&arena, brokers, 6, 12, 3, 0, 0, out, &message), ERR_NONE);
+    for (int p = 0; p < 12; p++) {
+        int seen = 0;
+        for (int r = 0; r < 3; r++)
+            seen |= 1 << (out[p].v[r] / 2);
+        assert_int_equal(seen, 7);
+    }
+    brokers[0].rack = NULL;
+    assert_int_equal(replicas_place(&arena, brokers, 6, 12, 3, 0, 0, out, &message), ERR_INVALID_REPLICATION_FACTOR);
+}
+
+static void too_many_replicas_are_refused(void **state)
+{
+    (void)state;
+    struct registration one = {.id = 0};
+    struct int_list out[1];
+    struct str message = STR_NULL;
+    assert_int_equal(replicas_place(&arena, &one, 1, 1, 99, -1, 0, out, &message), ERR_INVALID_REPLICATION_FACTOR);
+    assert_true(str_is(message, "Replication factor: 99 larger than available brokers: 1."));
+}
+
+static void topic_names_are_checked(void **state)
+{
+    (void)state;
+    char longest[251];
+    memset(longest, 'x', 250);
+    longest[250] = '\0';
+    assert_null(topic_name_problem(&arena, STR_LIT("a.b_c-9")).p);
+    assert_non_null(topic_name_problem(&arena, STR_LIT("")).p);
+    assert_non_null(topic_name_problem(&arena, STR_LIT("..")).p);
+    assert_non_null(topic_name_problem(&arena, STR_LIT("a b")).p);
+    assert_non_null(topic_name_problem(&arena, str_of(longest)).p);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+#define CASE(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+        CASE(a_registration_of_apache_is_read),
+        CASE(a_registration_of_the_first_version_is_read),
+        CASE(a_topic_of_apache_is_read),
+        CASE(states_come_back),
+        CASE(nonsense_is_refused),
+        CASE(views_share_what_did_not_change),
+        CASE(replicas_spread_as_in_kafka),
+        CASE(racks_get_one_replica_each),
+        CASE(too_many_replicas_are_refused),
+        CASE(topic_names_are_checked),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

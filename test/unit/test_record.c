@@ -1,0 +1,393 @@
+/* Record batches: every codec and format, in and out, and what must be refused. */
+#include "test.h"
+
+#include <zlib.h>
+
+#include "record/record.h"
+
+enum { NOW = 1700000000 };
+
+static struct arena arena;
+static struct record_rules rules;
+
+static int set_up(void **state)
+{
+    (void)state;
+    arena_init(&arena, 0);
+    rules = (struct record_rules){.keep_codec = true,
+                                  .level = CODEC_LEVEL_DEFAULT,
+                                  .before_max_ms = INT64_MAX,
+                                  .after_max_ms = INT64_MAX,
+                                  .max_batch_size = 1 << 20,
+                                  .from_client = true};
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    arena_deinit(&arena);
+    return 0;
+}
+
+static struct bytes text(const char *s)
+{
+    return (struct bytes){(const uint8_t *)s, s ? (int32_t)strlen(s) : 0};
+}
+
+/* `count` records: keys "k0".., values "value-0".., timestamps NOW+i, one header each. */
+static struct strbuf make_batch(int count, enum codec codec)
+{
+    static const uint8_t header[] = {2, 'h', 4, 'v', 'v'};
+    struct batch_builder b;
+    struct strbuf out = {0};
+    batch_builder_init(&b, (int16_t)codec);
+    for (int i = 0; i < count; i++) {
+        struct str key = arena_printf(&arena, "k%d", i), value = arena_printf(&arena, "value-%d", i);
+        struct record r = {.offset = i,
+                           .timestamp = NOW + i,
+                           .key = {(const uint8_t *)key.p, key.len},
+                           .value = {(const uint8_t *)value.p, value.len},
+                           .headers = {header, sizeof(header)},
+                           .header_count = 1};
+        batch_builder_add(&b, &r);
+    }
+    assert_true(batch_builder_finish(&b, CODEC_LEVEL_DEFAULT, &out));
+    batch_builder_deinit(&b);
+    return out;
+}
+
+/* One message of an old format, appended to `out`. */
+static void add_message(struct strbuf *out, int magic, int attributes, int64_t offset, int64_t timestamp, struct bytes key,
+                        struct bytes value)
+{
+    size_t size = (size_t)(magic == 0 ? 26 : 34) + (size_t)key.len + (size_t)value.len;
+    uint8_t *p = strbuf_extend(out, size), *start = p;
+    be64_put(p, (uint64_t)offset);
+    be32_put(p + 8, (uint32_t)(size - 12));
+    p[16] = (uint8_t)magic;
+    p[17] = (uint8_t)attributes;
+    p += 18;
+    if (magic == 1) {
+        be64_put(p, (uint64_t)timestamp);
+        p += 8;
+    }
+    be32_put(p, key.p ? (uint32_t)key.len : UINT32_MAX);
+    memcpy(p + 4, key.p ? key.p : (const uint8_t *)"", (size_t)key.len);
+    p += 4 + key.len;
+    be32_put(p, (uint32_t)value.len);
+    memcpy(p + 4, value.p, (size_t)value.len);
+    be32_put(start + 12, (uint32_t)crc32(0, start + 16, (uInt)(size - 16)));
+}
+
+static enum kafka_error prepare(struct strbuf *in, struct prepared *out)
+{
+    return records_prepare((uint8_t *)in->p, (int32_t)in->len, &rules, NOW, &arena, out);
+}
+
+static struct batch only_batch(struct bytes bytes)
+{
+    struct batch b;
+    assert_int_equal(batch_next(&bytes, &b), BATCH_OK);
+    assert_int_equal(bytes.len, 0);
+    assert_true(batch_crc_ok(&b));
+    return b;
+}
+
+static void check_records(const struct batch *b, int count, bool headers)
+{
+    struct record r;
+    struct record_iter *it = record_iter_new(b, &arena);
+    for (int i = 0; i < count; i++) {
+        char key[32], value[32];
+        snprintf(key, sizeof(key), "k%d", i);
+        snprintf(value, sizeof(value), "value-%d", i);
+        assert_int_equal(record_iter_next(it, &r), 1);
+        assert_int_equal(r.offset, b->base_offset + i);
+        assert_true(bytes_eq(r.key, text(key)));
+        assert_true(bytes_eq(r.value, text(value)));
+        assert_int_equal(r.header_count, headers ? 1 : 0);
+        if (headers) {
+            struct record_header h;
+            assert_true(record_header_next(&r.headers, &h));
+            assert_true(str_is(h.key, "h"));
+            assert_true(bytes_eq(h.value, text("vv")));
+        }
+    }
+    assert_int_equal(record_iter_next(it, &r), 0);
+    record_iter_free(it);
+}
+
+static void the_checksum_is_castagnoli(void **state)
+{
+    (void)state;
+    struct strbuf batch = make_batch(3, CODEC_NONE);
+    struct batch b = only_batch((struct bytes){(uint8_t *)batch.p, (int32_t)batch.len});
+    check_records(&b, 3, true);
+    batch.p[70] ^= 1;
+    assert_false(batch_crc_ok(&b));
+    strbuf_deinit(&batch);
+}
+
+static void every_codec_comes_back(void **state)
+{
+    (void)state;
+    for (int codec = 0; codec < CODEC_COUNT; codec++) {
+        struct strbuf batch = make_batch(2000, (enum codec)codec);
+        struct prepared p;
+        assert_int_equal(prepare(&batch, &p), ERR_NONE);
+        assert_false(p.converted);
+        assert_int_equal(p.offsets, 2000);
+        struct batch b = only_batch(p.bytes);
+        assert_int_equal(batch_codec(&b), codec);
+        assert_int_equal(b.max_timestamp, NOW + 1999);
+        check_records(&b, 2000, true);
+        strbuf_deinit(&batch);
+    }
+}
+
+static void a_topic_may_want_another_codec(void **state)
+{
+    (void)state;
+    for (int from = 0; from < CODEC_COUNT; from++) {
+        for (int to = 0; to < CODEC_COUNT; to++) {
+            struct strbuf batch = make_batch(50, (enum codec)from);
+            struct prepared p;
+            rules.keep_codec = false;
+            rules.codec = (enum codec)to;
+            assert_int_equal(prepare(&batch, &p), ERR_NONE);
+            assert_int_equal(p.converted, from != to);
+            struct batch b = only_batch(p.bytes);
+            assert_int_equal(batch_codec(&b), to);
+            check_records(&b, 50, true);
+            strbuf_deinit(&batch);
+        }
+    }
+}
+
+static void old_messages_become_a_batch(void **state)
+{
+    (void)state;
+    for (int magic = 0; magic <= 1; magic++) {
+        struct strbuf set = {0};
+        struct prepared p;
+        for (int i = 0; i < 5; i++) {
+            struct str key = arena_printf(&arena, "k%d", i), value = arena_printf(&arena, "value-%d", i);
+            add_message(&set, magic, 0, i, NOW + i, (struct bytes){(const uint8_t *)key.p, key.len},
+                        (struct bytes){(const uint8_t *)value.p, value.len});
+        }
+        assert_int_equal(prepare(&set, &p), ERR_NONE);
+        assert_true(p.converted);
+        struct batch b = only_batch(p.bytes);
+        assert_int_equal(b.magic, 2);
+        assert_int_equal(b.max_timestamp, magic == 1 ? NOW + 4 : NO_TIMESTAMP);
+        check_records(&b, 5, false);
+        strbuf_deinit(&set);
+    }
+}
+
+static void old_wrappers_become_a_batch(void **state)
+{
+    (void)state;
+    for (int magic = 0; magic <= 1; magic++) {
+        for (int codec = CODEC_GZIP; codec <= CODEC_LZ4; codec++) {
+            struct strbuf inner = {0}, packed = {0}, set = {0};
+            struct prepared p;
+            for (int i = 0; i < 5; i++) {
+                struct str key = arena_printf(&arena, "k%d", i), value = arena_printf(&arena, "value-%d", i);
+                add_message(&inner, magic, 0, i, NOW + i, (struct bytes){(const uint8_t *)key.p, key.len},
+                            (struct bytes){(const uint8_t *)value.p, value.len});
+            }
+            assert_true(codec_compress((enum codec)codec, CODEC_LEVEL_DEFAULT, (int8_t)magic,
+                                       (struct bytes){(uint8_t *)inner.p, (int32_t)inner.len}, &packed));
+            add_message(&set, magic, codec, 4, NOW + 4, text(NULL), (struct bytes){(uint8_t *)packed.p, (int32_t)packed.len});
+            assert_int_equal(prepare(&set, &p), ERR_NONE);
+            struct batch b = only_batch(p.bytes);
+            assert_int_equal(batch_codec(&b), codec);
+            check_records(&b, 5, false);
+            strbuf_deinit(&inner);
+            strbuf_deinit(&packed);
+            strbuf_deinit(&set);
+        }
+    }
+}
+
+static void batches_become_old_messages(void **state)
+{
+    (void)state;
+    for (int magic = 0; magic <= 1; magic++) {
+        for (int codec = CODEC_NONE; codec <= CODEC_LZ4; codec++) {
+            struct strbuf batch = make_batch(5, (enum codec)codec), old = {0};
+            struct prepared p;
+            batch_set_offset((uint8_t *)batch.p, 1000);
+            assert_int_equal(records_down_convert((struct bytes){(uint8_t *)batch.p, (int32_t)batch.len}, (int8_t)magic, 1000, &old),
+                             ERR_NONE);
+            /* Back again: the same records, without headers, and without timestamps of v0. */
+            assert_int_equal(prepare(&old, &p), ERR_NONE);
+            struct batch b = only_batch(p.bytes);
+            assert_int_equal(b.max_timestamp, magic == 1 ? NOW + 4 : NO_TIMESTAMP);
+            check_records(&b, 5, false);
+            strbuf_deinit(&batch);
+            strbuf_deinit(&old);
+        }
+    }
+}
+
+static void zstd_has_no_old_form(void **state)
+{
+    (void)state;
+    struct strbuf batch = make_batch(5, CODEC_ZSTD), old = {0};
+    assert_int_equal(records_down_convert((struct bytes){(uint8_t *)batch.p, (int32_t)batch.len}, 1, 0, &old),
+                     ERR_UNSUPPORTED_COMPRESSION_TYPE);
+    strbuf_deinit(&batch);
+    strbuf_deinit(&old);
+}
+
+static void the_broker_may_set_the_time(void **state)
+{
+    (void)state;
+    struct strbuf batch = make_batch(3, CODEC_NONE);
+    struct prepared p;
+    struct record r;
+    rules.log_append_time = true;
+    assert_int_equal(prepare(&batch, &p), ERR_NONE);
+    assert_int_equal(p.append_time, NOW);
+    struct batch b = only_batch(p.bytes);
+    struct record_iter *it = record_iter_new(&b, &arena);
+    while (record_iter_next(it, &r) > 0)
+        assert_int_equal(r.timestamp, NOW);
+    record_iter_free(it);
+    strbuf_deinit(&batch);
+}
+
+static void refused(enum kafka_error expected, struct strbuf *batch)
+{
+    struct prepared p;
+    assert_int_equal(prepare(batch, &p), expected);
+    strbuf_deinit(batch);
+}
+
+static void a_wrong_checksum_is_refused(void **state)
+{
+    (void)state;
+    struct strbuf batch = make_batch(3, CODEC_LZ4);
+    batch.p[batch.len - 1] ^= 1;
+    refused(ERR_CORRUPT_MESSAGE, &batch);
+}
+
+static void a_large_batch_is_refused(void **state)
+{
+    (void)state;
+    struct strbuf batch = make_batch(100, CODEC_NONE);
+    rules.max_batch_size = 1000;
+    refused(ERR_MESSAGE_TOO_LARGE, &batch);
+}
+
+static void two_batches_are_refused(void **state)
+{
+    (void)state;
+    struct strbuf batch = make_batch(3, CODEC_NONE), second = make_batch(3, CODEC_NONE);
+    strbuf_add(&batch, second.p, second.len);
+    strbuf_deinit(&second);
+    refused(ERR_INVALID_RECORD, &batch);
+}
+
+static void times_out_of_range_are_refused(void **state)
+{
+    (void)state;
+    struct strbuf batch = make_batch(10, CODEC_NONE);
+    struct prepared p;
+    rules.after_max_ms = 6;
+    assert_int_equal(prepare(&batch, &p), ERR_INVALID_TIMESTAMP);
+    assert_int_equal(p.error_count, 3);
+    assert_int_equal(p.errors[0].index, 7);
+    strbuf_deinit(&batch);
+}
+
+static void compacted_topics_need_keys(void **state)
+{
+    (void)state;
+    struct batch_builder b;
+    struct strbuf batch = {0};
+    struct record r = {.timestamp = NOW, .value = text("x")};
+    batch_builder_init(&b, CODEC_NONE);
+    batch_builder_add(&b, &r);
+    assert_true(batch_builder_finish(&b, CODEC_LEVEL_DEFAULT, &batch));
+    batch_builder_deinit(&b);
+    rules.compacted = true;
+    refused(ERR_INVALID_RECORD, &batch);
+}
+
+/* Whatever is cut off or flipped: an answer, never a crash. */
+static void mutilated_batches_are_survived(void **state)
+{
+    (void)state;
+    for (int codec = 0; codec < CODEC_COUNT; codec++) {
+        struct strbuf good = make_batch(20, (enum codec)codec);
+        for (size_t cut = 0; cut < good.len; cut++) {
+            struct strbuf batch = {0};
+            struct prepared p;
+            strbuf_add(&batch, good.p, cut);
+            if (cut > 0)
+                assert_int_not_equal(prepare(&batch, &p), ERR_NONE);
+            strbuf_deinit(&batch);
+        }
+        for (size_t at = 61; at < good.len; at++) { /* with a checksum that fits, so that the content is looked at */
+            struct strbuf batch = {0};
+            struct batch b;
+            strbuf_add(&batch, good.p, good.len);
+            batch.p[at] ^= 0x55;
+            struct bytes bytes = {(uint8_t *)batch.p, (int32_t)batch.len};
+            assert_int_equal(batch_next(&bytes, &b), BATCH_OK);
+            struct record r;
+            struct record_iter *it = record_iter_new(&b, &arena);
+            while (record_iter_next(it, &r) > 0)
+                ;
+            record_iter_free(it);
+            strbuf_deinit(&batch);
+        }
+        strbuf_deinit(&good);
+    }
+}
+
+static void a_bomb_does_not_fill_memory(void **state)
+{
+    (void)state;
+    struct batch_builder b;
+    struct strbuf batch = {0};
+    char *zeroes = calloc(1, 64 << 20);
+    struct record r = {.timestamp = NOW, .value = {(uint8_t *)zeroes, 64 << 20}};
+    batch_builder_init(&b, CODEC_ZSTD);
+    batch_builder_add(&b, &r);
+    assert_true(batch_builder_finish(&b, CODEC_LEVEL_DEFAULT, &batch));
+    batch_builder_deinit(&b);
+    free(zeroes);
+    assert_true(batch.len < 100000);
+    struct prepared p;
+    assert_int_equal(prepare(&batch, &p), ERR_NONE); /* validated in a window of a few KB */
+    assert_true(arena.used < 1 << 20);
+    strbuf_deinit(&batch);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+#define CASE(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+        CASE(the_checksum_is_castagnoli),
+        CASE(every_codec_comes_back),
+        CASE(a_topic_may_want_another_codec),
+        CASE(old_messages_become_a_batch),
+        CASE(old_wrappers_become_a_batch),
+        CASE(batches_become_old_messages),
+        CASE(zstd_has_no_old_form),
+        CASE(the_broker_may_set_the_time),
+        CASE(a_wrong_checksum_is_refused),
+        CASE(a_large_batch_is_refused),
+        CASE(two_batches_are_refused),
+        CASE(times_out_of_range_are_refused),
+        CASE(compacted_topics_need_keys),
+        CASE(mutilated_batches_are_survived),
+        CASE(a_bomb_does_not_fill_memory),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

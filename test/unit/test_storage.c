@@ -1,0 +1,395 @@
+/* A partition's log on a real file system: append, read, roll, recover, retain, truncate. */
+#include "test.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "base/clock.h"
+#include "storage/plog_internal.h"
+
+struct fixture {
+    char dir[64];
+    struct topic_config config;
+    struct plog *log;
+};
+
+static const struct plog_origin fresh = {.recovery_point = -1, .start_offset = -1, .high_watermark = -1, .clean = true};
+
+static void set_up_config(struct topic_config *c)
+{
+    *c = (struct topic_config){.segment_bytes = 1 << 20,
+                               .segment_ms = INT64_MAX / 4,
+                               .segment_index_bytes = 1 << 20,
+                               .index_interval_bytes = 128,
+                               .retention_ms = -1,
+                               .retention_bytes = -1,
+                               .file_delete_delay_ms = 0,
+                               .flush_messages = INT64_MAX,
+                               .flush_ms = INT64_MAX,
+                               .cleanup_policy = CLEANUP_POLICY_DELETE,
+                               .max_compaction_lag_ms = INT64_MAX,
+                               .max_message_bytes = 1 << 20,
+                               .min_insync_replicas = 1};
+}
+
+static int set_up(void **state)
+{
+    struct fixture *f = calloc(1, sizeof(*f));
+    temp_dir_make(f->dir);
+    set_up_config(&f->config);
+    f->log = plog_load(NULL, f->dir, "t", 0, &f->config, &fresh);
+    assert_non_null(f->log);
+    *state = f;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *f = *state;
+    plog_unref(f->log);
+    temp_dir_remove(f->dir);
+    free(f);
+    return 0;
+}
+
+/* A batch of `count` records, each with `size` bytes of value, as a producer would send it. */
+static struct strbuf make_batch(int count, int size, int64_t timestamp, int64_t producer, int32_t sequence)
+{
+    struct batch_builder b;
+    struct strbuf out = {0};
+    char *value = calloc(1, (size_t)size + 1);
+    batch_builder_init(&b, CODEC_NONE);
+    b.head.producer_id = producer;
+    b.head.producer_epoch = producer >= 0 ? 0 : -1;
+    b.head.base_sequence = sequence;
+    for (int i = 0; i < count; i++) {
+        struct record r = {.offset = i, .timestamp = timestamp, .value = {(uint8_t *)value, size}};
+        memset(value, 'a' + i % 26, (size_t)size);
+        batch_builder_add(&b, &r);
+    }
+    assert_true(batch_builder_finish(&b, CODEC_LEVEL_DEFAULT, &out));
+    batch_builder_deinit(&b);
+    free(value);
+    return out;
+}
+
+static enum kafka_error append_as(struct plog *log, int count, int size, int64_t timestamp, int64_t producer,
+                                  int32_t sequence, struct append_result *result)
+{
+    struct strbuf batch = make_batch(count, size, timestamp, producer, sequence);
+    struct prepared p = {.bytes = {(uint8_t *)batch.p, (int32_t)batch.len}, .offsets = count};
+    enum kafka_error error = plog_append_leader(log, &p, 0, result);
+    strbuf_deinit(&batch);
+    return error;
+}
+
+static void append(struct plog *log, int count)
+{
+    struct append_result r;
+    assert_int_equal(append_as(log, count, 100, 1000, -1, -1, &r), ERR_NONE);
+}
+
+static struct plog *reload(struct fixture *f, bool clean, int64_t recovery_point)
+{
+    struct plog_origin o = {.recovery_point = recovery_point, .start_offset = -1, .high_watermark = -1, .clean = clean};
+    plog_unref(f->log);
+    f->log = plog_load(NULL, f->dir, "t", 0, &f->config, &o);
+    assert_non_null(f->log);
+    return f->log;
+}
+
+static char *file_in(struct fixture *f, const char *name, char buf[256])
+{
+    snprintf(buf, 256, "%s/t-0/%s", f->dir, name);
+    return buf;
+}
+
+/* Reads everything from `offset` on, batch by batch, and checks that the offsets are without a gap. */
+static void check_readable(struct plog *log, int64_t offset)
+{
+    int64_t next = offset, end = plog_end_offset(log);
+    while (next < end) {
+        struct strbuf data = {0};
+        assert_int_equal(plog_read_bytes(log, next, 1 << 20, INT64_MAX, &data), ERR_NONE);
+        struct bytes rest = {(uint8_t *)data.p, (int32_t)data.len};
+        struct batch b;
+        bool any = false;
+        while (batch_next(&rest, &b) == BATCH_OK) {
+            assert_true(batch_crc_ok(&b));
+            assert_true(b.base_offset <= next && b.last_offset >= next);
+            next = b.last_offset + 1;
+            any = true;
+        }
+        assert_true(any);
+        strbuf_deinit(&data);
+    }
+}
+
+static void appends_get_consecutive_offsets(void **state)
+{
+    struct fixture *f = *state;
+    struct append_result r;
+    append(f->log, 3);
+    assert_int_equal(append_as(f->log, 2, 10, 5, -1, -1, &r), ERR_NONE);
+    assert_int_equal(r.first_offset, 3);
+    assert_int_equal(r.last_offset, 4);
+    assert_int_equal(plog_end_offset(f->log), 5);
+    check_readable(f->log, 0);
+    check_readable(f->log, 4);
+}
+
+static void reading_outside_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct plog_slice s;
+    append(f->log, 3);
+    assert_int_equal(plog_read(f->log, 4, 100, true, INT64_MAX, true, &s), ERR_OFFSET_OUT_OF_RANGE);
+    assert_int_equal(plog_read(f->log, -1, 100, true, INT64_MAX, true, &s), ERR_OFFSET_OUT_OF_RANGE);
+    assert_int_equal(plog_read(f->log, 3, 100, true, INT64_MAX, true, &s), ERR_NONE);
+    assert_int_equal(s.region.len, 0);
+}
+
+static void one_batch_is_given_whatever_the_limit(void **state)
+{
+    struct fixture *f = *state;
+    struct plog_slice s;
+    append(f->log, 5);
+    append(f->log, 5);
+    assert_int_equal(plog_read(f->log, 0, 10, true, INT64_MAX, true, &s), ERR_NONE);
+    assert_true(s.region.len > 500 && s.region.len < 800);
+    file_ref_put(s.region.file);
+    assert_int_equal(plog_read(f->log, 0, 10, false, INT64_MAX, true, &s), ERR_NONE);
+    assert_true(s.first_incomplete);
+    assert_int_equal(s.region.len, 10);
+    file_ref_put(s.region.file);
+}
+
+static void readers_stop_below_the_upper_limit(void **state)
+{
+    struct fixture *f = *state;
+    struct plog_slice s;
+    for (int i = 0; i < 10; i++)
+        append(f->log, 5);
+    assert_int_equal(plog_read(f->log, 12, 1 << 20, true, 30, true, &s), ERR_NONE);
+    struct batch b;
+    uint8_t *data = malloc((size_t)s.region.len);
+    assert_int_equal(pread(s.region.file->fd, data, (size_t)s.region.len, s.region.pos), s.region.len);
+    struct bytes rest = {data, s.region.len};
+    int64_t first = -1, last = -1;
+    while (batch_next(&rest, &b) == BATCH_OK) {
+        if (first < 0)
+            first = b.base_offset;
+        last = b.last_offset;
+    }
+    assert_int_equal(first, 10);
+    assert_int_equal(last, 29);
+    free(data);
+    file_ref_put(s.region.file);
+}
+
+static void segments_roll_by_size(void **state)
+{
+    struct fixture *f = *state;
+    char path[256];
+    f->log->config.segment_bytes = 2000;
+    for (int i = 0; i < 20; i++)
+        append(f->log, 5);
+    assert_true(f->log->segment_count > 4);
+    check_readable(f->log, 0);
+    assert_int_equal(access(file_in(f, "00000000000000000015.snapshot", path), F_OK), 0);
+    struct plog *log = reload(f, false, 0);
+    assert_int_equal(plog_end_offset(log), 100);
+    check_readable(log, 37);
+}
+
+static void duplicates_are_answered_with_their_offset(void **state)
+{
+    struct fixture *f = *state;
+    struct append_result r;
+    assert_int_equal(append_as(f->log, 3, 10, 1, 7, 0, &r), ERR_NONE);
+    assert_int_equal(append_as(f->log, 2, 10, 1, 7, 3, &r), ERR_NONE);
+    assert_int_equal(append_as(f->log, 3, 10, 1, 7, 0, &r), ERR_NONE);
+    assert_true(r.duplicate);
+    assert_int_equal(r.first_offset, 0);
+    assert_int_equal(append_as(f->log, 1, 10, 1, 7, 9, &r), ERR_OUT_OF_ORDER_SEQUENCE_NUMBER);
+    assert_int_equal(plog_end_offset(f->log), 5);
+    struct plog *log = reload(f, false, 0); /* the state comes back from the log */
+    assert_int_equal(append_as(log, 2, 10, 1, 7, 3, &r), ERR_NONE);
+    assert_true(r.duplicate);
+    assert_int_equal(r.first_offset, 3);
+}
+
+static void a_torn_tail_is_cut(void **state)
+{
+    struct fixture *f = *state;
+    char path[256];
+    struct stat st;
+    append(f->log, 5);
+    append(f->log, 5);
+    file_in(f, "00000000000000000000.log", path);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(truncate(path, st.st_size - 7), 0);
+    struct plog *log = reload(f, false, 0);
+    assert_int_equal(plog_end_offset(log), 5);
+    append(log, 1);
+    check_readable(log, 0);
+}
+
+static void a_flipped_bit_ends_the_log(void **state)
+{
+    struct fixture *f = *state;
+    char path[256], byte;
+    struct stat st;
+    append(f->log, 5);
+    file_in(f, "00000000000000000000.log", path);
+    assert_int_equal(stat(path, &st), 0);
+    append(f->log, 5);
+    append(f->log, 5);
+    int fd = open(path, O_RDWR);
+    assert_int_equal(pread(fd, &byte, 1, st.st_size + 100), 1);
+    byte ^= 4;
+    assert_int_equal(pwrite(fd, &byte, 1, st.st_size + 100), 1);
+    close(fd);
+    assert_int_equal(plog_end_offset(reload(f, false, 0)), 5);
+}
+
+static void damaged_indexes_are_rebuilt(void **state)
+{
+    struct fixture *f = *state;
+    char path[256];
+    f->log->config.segment_bytes = 2000;
+    for (int i = 0; i < 20; i++)
+        append(f->log, 5);
+    int64_t end = plog_end_offset(f->log);
+    assert_true(plog_close(f->log));
+    assert_int_equal(unlink(file_in(f, "00000000000000000000.index", path)), 0);
+    assert_int_equal(truncate(file_in(f, "00000000000000000015.timeindex", path), 5), 0);
+    struct plog *log = reload(f, true, end);
+    assert_int_equal(plog_end_offset(log), end);
+    check_readable(log, 0);
+    check_readable(log, 17);
+}
+
+static void a_clean_stop_needs_no_recovery(void **state)
+{
+    struct fixture *f = *state;
+    for (int i = 0; i < 50; i++)
+        append(f->log, 5);
+    assert_true(plog_close(f->log));
+    struct plog *log = reload(f, true, -1);
+    assert_int_equal(plog_end_offset(log), 250);
+    append(log, 2);
+    check_readable(log, 0);
+}
+
+static void times_are_found(void **state)
+{
+    struct fixture *f = *state;
+    struct append_result r;
+    struct timestamp_offset t;
+    f->log->config.segment_bytes = 1500;
+    for (int i = 0; i < 40; i++)
+        assert_int_equal(append_as(f->log, 2, 100, 1000 + i * 10, -1, -1, &r), ERR_NONE);
+    plog_offset_for_time(f->log, 1100, &t);
+    assert_int_equal(t.offset, 20);
+    assert_int_equal(t.timestamp, 1100);
+    plog_offset_for_time(f->log, 1095, &t);
+    assert_int_equal(t.offset, 20);
+    plog_offset_for_time(f->log, 5000, &t);
+    assert_int_equal(t.offset, -1);
+    plog_offset_of_max_time(f->log, &t);
+    assert_int_equal(t.offset, 78);
+    assert_int_equal(t.timestamp, 1390);
+}
+
+static void retention_by_size_and_time(void **state)
+{
+    struct fixture *f = *state;
+    struct append_result r;
+    f->log->config.segment_bytes = 1500;
+    for (int i = 0; i < 40; i++)
+        assert_int_equal(append_as(f->log, 2, 100, 1000 + i * 10, -1, -1, &r), ERR_NONE);
+    plog_set_high_watermark(f->log, 80);
+    f->log->config.retention_bytes = 4000;
+    assert_true(plog_apply_retention(f->log, 2000) > 0);
+    assert_true(plog_size(f->log) >= 4000 && plog_size(f->log) < 6000);
+    int64_t start = plog_start_offset(f->log);
+    assert_true(start > 0);
+    check_readable(f->log, start);
+    f->log->config.retention_bytes = -1;
+    f->log->config.retention_ms = 100;
+    assert_true(plog_apply_retention(f->log, 100000) > 0);
+    assert_int_equal(plog_start_offset(f->log), 80);
+    append(f->log, 1);
+    check_readable(f->log, 80);
+}
+
+static void nothing_above_the_high_watermark_is_deleted(void **state)
+{
+    struct fixture *f = *state;
+    f->log->config.segment_bytes = 1500;
+    for (int i = 0; i < 20; i++)
+        append(f->log, 5);
+    f->log->config.retention_ms = 1;
+    plog_set_high_watermark(f->log, 10);
+    plog_apply_retention(f->log, clock_wall_ms());
+    assert_true(plog_start_offset(f->log) <= 10);
+}
+
+static void truncation_goes_back(void **state)
+{
+    struct fixture *f = *state;
+    struct append_result r;
+    f->log->config.segment_bytes = 1500;
+    for (int i = 0; i < 20; i++)
+        assert_int_equal(append_as(f->log, 5, 100, 1000, 3, i * 5, &r), ERR_NONE);
+    assert_int_equal(plog_truncate(f->log, 40), ERR_NONE);
+    assert_int_equal(plog_end_offset(f->log), 40);
+    check_readable(f->log, 0);
+    assert_int_equal(append_as(f->log, 5, 100, 1000, 3, 40, &r), ERR_NONE); /* the sequence went back, too */
+    assert_false(r.duplicate);
+    assert_int_equal(plog_truncate_fully(f->log, 1000), ERR_NONE);
+    assert_int_equal(plog_start_offset(f->log), 1000);
+    append(f->log, 3);
+    check_readable(f->log, 1000);
+}
+
+static void epochs_end_where_the_next_begins(void **state)
+{
+    struct fixture *f = *state;
+    int32_t epoch;
+    int64_t end;
+    append(f->log, 10);
+    plog_assign_epoch(f->log, 4, 10);
+    plog_epoch_end(f->log, 0, &epoch, &end);
+    assert_int_equal(epoch, 0);
+    assert_int_equal(end, 10);
+    plog_epoch_end(f->log, 3, &epoch, &end);
+    assert_int_equal(epoch, 0);
+    assert_int_equal(end, 10);
+    plog_epoch_end(f->log, 9, &epoch, &end);
+    assert_int_equal(epoch, -1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+#define CASE(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+        CASE(appends_get_consecutive_offsets),
+        CASE(reading_outside_is_refused),
+        CASE(one_batch_is_given_whatever_the_limit),
+        CASE(readers_stop_below_the_upper_limit),
+        CASE(segments_roll_by_size),
+        CASE(duplicates_are_answered_with_their_offset),
+        CASE(a_torn_tail_is_cut),
+        CASE(a_flipped_bit_ends_the_log),
+        CASE(damaged_indexes_are_rebuilt),
+        CASE(a_clean_stop_needs_no_recovery),
+        CASE(times_are_found),
+        CASE(retention_by_size_and_time),
+        CASE(nothing_above_the_high_watermark_is_deleted),
+        CASE(truncation_goes_back),
+        CASE(epochs_end_where_the_next_begins),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
