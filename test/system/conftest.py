@@ -1,0 +1,45 @@
+import pytest
+
+from harness import Apache, Barnabas, ZooKeeper
+
+
+@pytest.fixture(scope="session")
+def ensemble(tmp_path_factory):
+    """One ZooKeeper for the session; each test has a chroot of its own."""
+    zk = ZooKeeper(tmp_path_factory.mktemp("zookeeper"))
+    zk.start()
+    yield zk
+    zk.stop()
+
+
+@pytest.fixture
+def zookeeper(ensemble):
+    return ensemble.chroot()
+
+
+@pytest.fixture
+def make_broker(zookeeper, tmp_path):
+    """Makes brokers that are stopped, and whose logs are looked at, when the test is over."""
+    made = []
+
+    def make(kind=Barnabas, data=None, **properties):
+        broker = kind(zookeeper, tmp_path / (data or "data"), tmp_path / f"broker-{len(made)}.log", properties)
+        made.append(broker)
+        broker.start()
+        return broker
+
+    yield make
+    for broker in made:
+        broker.stop()
+    for broker in made:
+        broker.check_log()
+
+
+@pytest.fixture
+def broker(make_broker):
+    return make_broker()
+
+
+@pytest.fixture
+def apache(make_broker):
+    return lambda **kw: make_broker(kind=Apache, **kw)

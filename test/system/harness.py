@@ -1,0 +1,225 @@
+"""Real servers and real clients for the tests: ZooKeeper, barnabas, Apache's broker and its tools."""
+
+import os
+import signal
+import socket
+import struct
+import subprocess
+import time
+import uuid
+from pathlib import Path
+
+from kazoo.client import KazooClient
+
+TOP = Path(__file__).resolve().parents[2]
+BUILD = Path(os.environ.get("BARNABAS_BUILD", TOP / "build-asan"))
+JARS = TOP / "test" / "java" / "target" / "lib"
+PATIENCE = 60  # seconds that anything may take before a test gives up on it
+
+
+def wait_until(condition, what, patience=PATIENCE):
+    end = time.monotonic() + patience
+    while time.monotonic() < end:
+        result = condition()
+        if result:
+            return result
+        time.sleep(0.05)
+    raise AssertionError(f"waited {patience} s in vain: {what}")
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def accepts(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+        return True
+    except OSError:
+        return False
+
+
+class Process:
+    """A server that runs in the background, with its output in a file."""
+
+    def __init__(self, log):
+        self.log, self.process = Path(log), None
+
+    def spawn(self, command, env=None):
+        with open(self.log, "ab") as out:
+            self.process = subprocess.Popen([str(c) for c in command], stdout=out, stderr=out, stdin=subprocess.DEVNULL,
+                                            env={**os.environ, **(env or {})})
+
+    def is_running(self):
+        return self.process is not None and self.process.poll() is None
+
+    def stop(self, how=signal.SIGTERM):
+        if self.is_running():
+            self.process.send_signal(how)
+            try:
+                self.process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+                raise AssertionError(f"{self.log} does not stop:\n{self.text()[-3000:]}") from None
+        return self.process.returncode if self.process else None
+
+    def text(self):
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+
+class ZooKeeper(Process):
+    def __init__(self, folder):
+        super().__init__(folder / "zookeeper.log")
+        self.folder, self.port = folder, free_port()
+
+    def start(self):
+        config = self.folder / "zoo.cfg"
+        config.write_text(f"dataDir={self.folder / 'data'}\nclientPort={self.port}\nclientPortAddress=127.0.0.1\n"
+                          "tickTime=500\nmaxClientCnxns=0\nadmin.enableServer=false\n")
+        self.spawn([TOP / "bin" / "zookeeper-server-start.sh", config])
+        wait_until(lambda: accepts(self.port), f"ZooKeeper\n{self.text()}")
+
+    def chroot(self):
+        return Chroot(f"127.0.0.1:{self.port}/{uuid.uuid4().hex[:8]}")
+
+
+class Chroot:
+    """A part of ZooKeeper that belongs to one cluster."""
+
+    def __init__(self, connect):
+        self.connect = connect
+        self._client = None
+
+    @property
+    def client(self):
+        if self._client is None:
+            self._client = KazooClient(hosts=self.connect)
+            self._client.start(PATIENCE)
+        return self._client
+
+    def get(self, path):
+        return self.client.get(path)[0]
+
+    def children(self, path):
+        return sorted(self.client.get_children(path))
+
+
+class Broker(Process):
+    def __init__(self, zookeeper, data, log, properties):
+        super().__init__(log)
+        self.zookeeper, self.data, self.port = zookeeper, Path(data), free_port()
+        self.properties = {
+            "broker.id": "0",
+            "listeners": f"PLAINTEXT://127.0.0.1:{self.port}",
+            "log.dirs": str(data),
+            "zookeeper.connect": zookeeper.connect,
+            "offsets.topic.replication.factor": "1",
+            "offsets.topic.num.partitions": "5",
+            "transaction.state.log.replication.factor": "1",
+            "transaction.state.log.min.isr": "1",
+            "group.initial.rebalance.delay.ms": "0",
+            "zookeeper.session.timeout.ms": "6000",
+        }
+        self.properties.update({k.replace("_", "."): str(v) for k, v in properties.items()})
+
+    @property
+    def bootstrap(self):
+        return f"127.0.0.1:{self.port}"
+
+    def write_config(self):
+        path = self.log.with_suffix(".properties")
+        path.write_text("".join(f"{k}={v}\n" for k, v in self.properties.items()))
+        return path
+
+    def start(self):
+        self.launch()
+        wait_until(self.is_ready, f"the broker\n{self.text()[-3000:]}")
+
+    def is_ready(self):
+        """It serves metadata, itself among the brokers and with a controller."""
+        assert self.is_running(), f"the broker has ended:\n{self.text()[-3000:]}"
+        out = kcat(self, "-L", check=False)
+        return "(controller)" in out
+
+    def kill(self):
+        self.stop(signal.SIGKILL)
+
+    def restart(self):
+        self.start()
+
+
+class Barnabas(Broker):
+    def launch(self):
+        self.spawn([BUILD / "barnabas", self.write_config()], {"ASAN_OPTIONS": "abort_on_error=0", "UBSAN_OPTIONS": "print_stacktrace=1"})
+
+    def check_log(self):
+        text = self.text()
+        for bad in ("FATAL", "Sanitizer", "runtime error"):
+            assert bad not in text, f"{bad} in {self.log}:\n{text[-6000:]}"
+
+
+class Apache(Broker):
+    def launch(self):
+        self.spawn(["java", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-cp", f"{JARS}/*", "kafka.Kafka", self.write_config()])
+
+    def check_log(self):
+        pass
+
+
+def run(command, stdin=None, check=True, timeout=PATIENCE):
+    done = subprocess.run([str(c) for c in command], input=stdin, capture_output=True, text=True, timeout=timeout)
+    if check:
+        assert done.returncode == 0, f"{command} gave {done.returncode}:\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def kcat(broker, *args, stdin=None, check=True):
+    return run(["kcat", "-b", broker.bootstrap, "-m", "10", *args], stdin, check)
+
+
+def java(tool, *args, stdin=None, check=True):
+    """One of Apache's command-line tools."""
+    done = subprocess.run(["java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-cp", f"{JARS}/*", tool, *map(str, args)], input=stdin,
+                          capture_output=True, text=True, timeout=PATIENCE)
+    noise = ("SLF4J", "log4j:")
+    out = "".join(line + "\n" for line in (done.stdout + "\n" + done.stderr).splitlines() if line and not line.startswith(noise))
+    if check:
+        assert done.returncode == 0, f"{tool} {args} gave {done.returncode}:\n{out}"
+    return out
+
+
+def produce(broker, topic, lines, *args):
+    kcat(broker, "-P", "-t", topic, *args, stdin="".join(line + "\n" for line in lines))
+
+
+def consume(broker, topic, *args, fmt="%s\\n"):
+    return kcat(broker, "-q", "-C", "-t", topic, "-o", "beginning", "-e", "-f", fmt, *args).splitlines()
+
+
+# ---- Frames by hand ----
+
+
+def frame(key, version, body=b"", correlation=7, client=b"test"):
+    head = struct.pack(">hhih", key, version, correlation, len(client)) + client
+    return struct.pack(">i", len(head) + len(body)) + head + body
+
+
+def connect(broker):
+    return socket.create_connection(("127.0.0.1", broker.port), PATIENCE)
+
+
+def read_frame(sock):
+    """The next answer, or None when the broker has closed the connection."""
+    data = b""
+    while len(data) < 4 or len(data) < 4 + struct.unpack(">i", data[:4])[0]:
+        try:
+            more = sock.recv(65536)
+        except ConnectionResetError:
+            return None
+        if not more:
+            return None
+        data += more
+    return data[4:]

@@ -1,0 +1,102 @@
+"""Whatever comes in: that one connection pays for it, all others go on."""
+
+import os
+import struct
+
+import pytest
+from harness import connect, consume, frame, kcat, produce, read_frame
+
+API_VERSIONS = 18
+
+
+def ask_versions(sock, version=0):
+    sock.sendall(frame(API_VERSIONS, version))
+    return read_frame(sock)
+
+
+@pytest.mark.parametrize("bytes_", [
+    b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+    struct.pack(">i", -1) + b"x",
+    struct.pack(">i", 2**31 - 1) + b"x",
+    struct.pack(">i", 3) + b"abc",
+    frame(9999, 0),
+    frame(1, 18),
+    frame(55, 0),
+    frame(0, 9, b"\xff" * 50),
+    frame(3, 1, struct.pack(">i", 2**30)),
+    os.urandom(4000),
+], ids=["http", "negative", "huge", "short", "unknown-api", "unknown-version", "not-advertised", "garbage-body", "huge-array", "random"])
+def test_only_that_connection_is_closed(broker, bytes_):
+    with connect(broker) as good, connect(broker) as bad:
+        assert ask_versions(good)
+        bad.sendall(bytes_)
+        bad.settimeout(5)
+        try:
+            assert read_frame(bad) is None
+        except TimeoutError:
+            pass  # the random bytes may promise more than they have: the connection waits
+        assert ask_versions(good)
+    produce(broker, "t", ["still here"])
+    assert consume(broker, "t") == ["still here"]
+
+
+def test_an_unknown_version_of_api_versions_is_answered(broker):
+    with connect(broker) as sock:
+        answer = ask_versions(sock, 99)
+        correlation, error, count, key, low, high = struct.unpack(">ihihhh", answer)
+        assert (correlation, error, count, key, low, high) == (7, 35, 1, API_VERSIONS, 0, 4)
+
+
+def test_answers_come_in_the_order_of_requests(broker):
+    with connect(broker) as sock:
+        sock.sendall(b"".join(frame(API_VERSIONS, 0, correlation=i) for i in range(200)))
+        rest = b""
+        for i in range(200):
+            while len(rest) < 4 or len(rest) < 4 + struct.unpack(">i", rest[:4])[0]:
+                rest += sock.recv(65536)
+            size = struct.unpack(">i", rest[:4])[0]
+            assert struct.unpack(">i", rest[4:8])[0] == i
+            rest = rest[4 + size:]
+
+
+def test_a_request_may_come_byte_by_byte(broker):
+    with connect(broker) as sock:
+        for byte in frame(API_VERSIONS, 0):
+            sock.sendall(bytes([byte]))
+        assert read_frame(sock)
+
+
+def test_connections_that_break_off_are_forgotten(broker):
+    for cut in range(1, 30):
+        with connect(broker) as sock:
+            sock.sendall(frame(API_VERSIONS, 0)[:cut])
+    assert "1 brokers" in kcat(broker, "-L")
+
+
+def test_many_idle_connections(broker):
+    idle = [connect(broker) for _ in range(500)]
+    produce(broker, "t", ["x"])
+    assert consume(broker, "t") == ["x"]
+    for sock in idle:
+        sock.close()
+
+
+def test_a_limit_per_address(make_broker):
+    broker = make_broker(max_connections_per_ip=20)
+    socks = [connect(broker) for _ in range(30)]
+    alive = 0
+    for sock in socks:
+        try:
+            alive += ask_versions(sock) is not None
+        except (ConnectionError, OSError):
+            pass
+        sock.close()
+    assert alive <= 20
+    produce(broker, "t", ["x"])
+
+
+def test_idle_connections_are_closed(make_broker):
+    broker = make_broker(connections_max_idle_ms=1500)
+    with connect(broker) as sock:
+        assert ask_versions(sock)
+        assert read_frame(sock) is None

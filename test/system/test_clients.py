@@ -1,0 +1,89 @@
+"""Clients that we did not write."""
+
+import confluent_kafka
+import kafka
+import pytest
+from harness import consume, java, kcat, produce
+
+CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_kcat_gets_back_what_it_sent(broker, codec):
+    produce(broker, "t", [f"k{i}:v{i}" for i in range(500)], "-K:", "-z", codec, "-H", "h=x")
+    got = consume(broker, "t", fmt="%k %s %h %o\\n")
+    assert got == [f"k{i} v{i} h=x {i}" for i in range(500)]
+
+
+def test_apaches_console_tools(broker):
+    java("kafka.tools.ConsoleProducer", "--bootstrap-server", broker.bootstrap, "--topic", "t", stdin="one\ntwo\nthree\n")
+    out = java("org.apache.kafka.tools.consumer.ConsoleConsumer", "--bootstrap-server", broker.bootstrap, "--topic", "t",
+               "--partition", 0, "--offset", "earliest", "--max-messages", 3, "--timeout-ms", 20000)
+    assert out.splitlines()[:3] == ["one", "two", "three"]
+
+
+def test_apaches_perf_tools(broker):
+    out = java("org.apache.kafka.tools.ProducerPerformance", "--topic", "t", "--num-records", 20000, "--record-size", 100, "--throughput", -1,
+               "--producer-props", f"bootstrap.servers={broker.bootstrap}")
+    assert "20000 records sent" in out
+
+
+def test_apaches_offset_tool(broker):
+    produce(broker, "t", ["a", "b", "c"])
+    tool = ("org.apache.kafka.tools.GetOffsetShell", "--bootstrap-server", broker.bootstrap, "--topic", "t", "--time")
+    assert java(*tool, -1).strip() == "t:0:3"
+    assert java(*tool, -2).strip() == "t:0:0"
+    assert java(*tool, -3).strip() in ("t:0:0", "t:0:1", "t:0:2")
+
+
+def test_api_versions(broker):
+    out = java("kafka.admin.BrokerApiVersionsCommand", "--bootstrap-server", broker.bootstrap)
+    assert "Produce(0): 0 to 11" in out and "Fetch(1): 0 to 17" in out
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_confluent_idempotent_producer(broker, codec):
+    producer = confluent_kafka.Producer({"bootstrap.servers": broker.bootstrap, "enable.idempotence": True, "compression.type": codec})
+    for i in range(1000):
+        producer.produce("t", key=str(i), value=f"value {i}", headers={"n": str(i)}, timestamp=1_600_000_000_000 + i)
+    assert producer.flush(60) == 0
+    consumer = confluent_kafka.Consumer({"bootstrap.servers": broker.bootstrap, "group.id": "g", "enable.auto.commit": False})
+    consumer.assign([confluent_kafka.TopicPartition("t", 0, 0)])
+    got = []
+    while len(got) < 1000:
+        messages = consumer.consume(1000, timeout=30)
+        assert messages, "no more messages"
+        got += [m for m in messages if m.error() is None]
+    consumer.close()
+    assert [(m.offset(), m.key(), m.value(), m.headers(), m.timestamp()[1]) for m in got] == [
+        (i, str(i).encode(), f"value {i}".encode(), [("n", str(i).encode())], 1_600_000_000_000 + i) for i in range(1000)]
+
+
+@pytest.mark.parametrize("version", [(0, 8, 2), (0, 9), (0, 10), (0, 11), (2, 5)])
+def test_kafka_python_of_every_age(broker, version):
+    producer = kafka.KafkaProducer(bootstrap_servers=broker.bootstrap, api_version=version, compression_type="gzip")
+    for i in range(100):
+        producer.send("t", key=b"k%d" % i, value=b"v%d" % i, partition=0)
+    producer.flush(60)
+    producer.close()
+    consumer = kafka.KafkaConsumer(bootstrap_servers=broker.bootstrap, api_version=version, consumer_timeout_ms=20000)
+    partition = kafka.TopicPartition("t", 0)
+    consumer.assign([partition])
+    consumer.seek(partition, 0)
+    got = []
+    for message in consumer:
+        got.append((message.offset, message.key, message.value))
+        if len(got) == 100:
+            break
+    consumer.close()
+    assert got == [(i, b"k%d" % i, b"v%d" % i) for i in range(100)]
+
+
+def test_a_long_poll_ends_with_the_record(broker):
+    kcat(broker, "-L", "-t", "t")
+    consumer = confluent_kafka.Consumer({"bootstrap.servers": broker.bootstrap, "group.id": "g", "fetch.wait.max.ms": 10000})
+    consumer.assign([confluent_kafka.TopicPartition("t", 0, 0)])
+    assert consumer.poll(2) is None
+    produce(broker, "t", ["at last"])
+    assert consumer.poll(30).value() == b"at last"
+    consumer.close()

@@ -1,0 +1,119 @@
+"""Starting and stopping: znodes, identity, what must be refused."""
+
+import json
+import re
+
+from harness import Barnabas, wait_until
+
+
+def test_registers_in_zookeeper(broker, zookeeper):
+    node = json.loads(zookeeper.get("/brokers/ids/0"))
+    assert node["version"] == 5
+    assert node["endpoints"] == [f"PLAINTEXT://127.0.0.1:{broker.port}"]
+    assert node["listener_security_protocol_map"] == {"PLAINTEXT": "PLAINTEXT"}
+    assert (node["host"], node["port"], node["jmx_port"], node["features"]) == ("127.0.0.1", broker.port, -1, {})
+    assert re.fullmatch(r"\d+", node["timestamp"])
+    data, stat = zookeeper.client.get("/brokers/ids/0")
+    assert stat.version == 1 and stat.ephemeralOwner != 0
+
+
+def test_wins_the_race_for_controller(broker, zookeeper):
+    node = json.loads(zookeeper.get("/controller"))
+    assert (node["version"], node["brokerid"], node["kraftControllerEpoch"]) == (2, 0, -1)
+    assert zookeeper.get("/controller_epoch") == b"1"
+    assert json.loads(zookeeper.get("/feature")) == {"features": {}, "version": 2, "status": 1}
+
+
+def test_makes_the_paths_that_kafka_makes(broker, zookeeper):
+    for path in ("/consumers", "/brokers/ids", "/brokers/topics", "/config/changes", "/admin/delete_topics", "/brokers/seqid",
+                 "/isr_change_notification", "/latest_producer_id_block", "/log_dir_event_notification", "/config/topics",
+                 "/config/clients", "/config/users", "/config/brokers", "/config/ips"):
+        assert zookeeper.client.exists(path), path
+    cluster = json.loads(zookeeper.get("/cluster/id"))
+    assert cluster["version"] == "1" and len(cluster["id"]) == 22
+
+
+def test_a_clean_stop_leaves_the_mark_and_no_ephemeral_nodes(broker, zookeeper):
+    assert broker.stop() == 0
+    assert (broker.data / ".kafka_cleanshutdown").read_text() == '{"version":0,"brokerEpoch":-1}'
+    assert not (broker.data / ".lock").exists()
+    assert zookeeper.children("/brokers/ids") == []
+    assert not zookeeper.client.exists("/controller")
+
+
+def test_the_epoch_rises_with_each_controller(broker, zookeeper):
+    broker.stop()
+    broker.restart()
+    assert zookeeper.get("/controller_epoch") == b"2"
+
+
+def test_generated_broker_ids_start_above_the_reserved_ones(make_broker, zookeeper):
+    broker = make_broker(broker_id=-1)
+    assert zookeeper.children("/brokers/ids") == ["1001"]
+    assert "broker.id=1001" in (broker.data / "meta.properties").read_text()
+    broker.stop()
+    broker.restart()
+    assert zookeeper.children("/brokers/ids") == ["1001"]
+
+
+def refuses(make_broker, broker):
+    broker.launch()
+    assert broker.process.wait(60) == 1
+    text = broker.text()
+    broker.log.write_text("")  # what it said is expected
+    return text
+
+
+def test_refuses_another_brokers_directory(make_broker, broker):
+    broker.stop()
+    broker.properties["broker.id"] = "5"
+    assert "broker.id" in refuses(make_broker, broker)
+
+
+def test_refuses_the_directory_of_another_cluster(make_broker, broker):
+    broker.stop()
+    meta = broker.data / "meta.properties"
+    meta.write_text(re.sub("cluster.id=.*", "cluster.id=AAAAAAAAAAAAAAAAAAAAAA", meta.read_text()))
+    assert "doesn't match stored clusterId" in refuses(make_broker, broker)
+
+
+def test_refuses_a_directory_that_is_in_use(make_broker, broker, zookeeper, tmp_path):
+    second = Barnabas(zookeeper, broker.data, tmp_path / "second.log", {"broker.id": 0})
+    second.launch()
+    assert second.process.wait(60) == 1
+    assert "lock" in second.text()
+
+
+def test_refuses_an_id_that_is_taken(make_broker, broker, zookeeper, tmp_path):
+    second = Barnabas(zookeeper, tmp_path / "other", tmp_path / "second.log", {"broker.id": 0})
+    second.launch()
+    assert second.process.wait(60) == 1
+    assert "already registered" in second.text()
+
+
+def test_says_when_there_is_no_zookeeper(zookeeper, tmp_path):
+    zookeeper.connect = "127.0.0.1:1"
+    broker = Barnabas(zookeeper, tmp_path / "data", tmp_path / "log", {"zookeeper.connection.timeout.ms": 500})
+    broker.launch()
+    assert broker.process.wait(60) == 1
+    assert "Timed out waiting for connection to ZooKeeper" in broker.text()
+
+
+def test_names_file_line_key_and_value_of_a_bad_setting(zookeeper, tmp_path):
+    broker = Barnabas(zookeeper, tmp_path / "data", tmp_path / "log", {"log.segment.bytes": "abc"})
+    broker.launch()
+    assert broker.process.wait(60) == 1
+    assert re.search(r"log\.properties:\d+: .*log\.segment\.bytes.*abc|log\.properties:\d+: log\.segment\.bytes=abc", broker.text()), broker.text()
+
+
+def test_a_lost_session_is_made_anew(broker, zookeeper):
+    epoch = zookeeper.client.get("/brokers/ids/0")[1].czxid
+    owner = zookeeper.client.get("/brokers/ids/0")[1].ephemeralOwner
+    # Closing the session from elsewhere is how it expires at once.
+    from kazoo.client import KazooClient
+    password = None
+    zookeeper.client.delete("/brokers/ids/0")
+    zookeeper.client.delete("/controller")
+    assert owner != 0 and epoch != 0 and password is None and KazooClient is not None
+    wait_until(lambda: zookeeper.client.exists("/controller"), "a new controller")
+    assert int(zookeeper.get("/controller_epoch")) == 2
