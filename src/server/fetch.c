@@ -143,6 +143,21 @@ static void fill_partition(struct fetched *x, struct fetch_partition_data *out)
         out->records = (struct records){.region = &x->data.slice.region, .region_len = x->data.slice.region.len};
 }
 
+/* Which of the transactions among the records a read_committed consumer must leave out. */
+static void fill_aborted(struct fetch *f, struct fetched *x, struct fetch_partition_data *out)
+{
+    struct aborted_txn *aborted;
+    if (f->request.isolation_level != READ_COMMITTED || x->partition == NULL || bytes_of(x) == 0)
+        return;
+    int32_t n = plog_aborted(partition_log(x->partition), x->item.fetch_offset, x->data.last_stable_offset, f->r->arena, &aborted);
+    ARRAY_MAKE(f->r->arena, out->aborted_transactions, n);
+    for (int32_t i = 0; i < n; i++) {
+        fetch_aborted_transaction_init(&out->aborted_transactions.items[i]);
+        out->aborted_transactions.items[i].producer_id = aborted[i].producer_id;
+        out->aborted_transactions.items[i].first_offset = aborted[i].first_offset;
+    }
+}
+
 static bool same_topic(const struct fetch_item *a, const struct fetch_item *b)
 {
     return str_eq(a->topic, b->topic) && uuid_eq(a->topic_id, b->topic_id);
@@ -171,7 +186,9 @@ static void fill_topics(struct fetch *f, struct fetch_response *out)
             topic->partitions.len = 0;
         }
         last = &x->item;
-        fill_partition(x, &topic->partitions.items[topic->partitions.len++]);
+        struct fetch_partition_data *data = &topic->partitions.items[topic->partitions.len++];
+        fill_partition(x, data);
+        fill_aborted(f, x, data);
     }
 }
 

@@ -142,6 +142,58 @@ enum kafka_error plog_read_bytes(struct plog *log, int64_t offset, int32_t max_b
     return n == slice.region.len ? ERR_NONE : ERR_KAFKA_STORAGE_ERROR;
 }
 
+/* ---- Aborted transactions ---- */
+
+/* An entry of .txnindex: i16 version, then i64 producer id, first, last and last stable offset. */
+enum { TXN_ENTRY = 34, TXN_PRODUCER_AT = 2, TXN_FIRST_AT = 10, TXN_LAST_AT = 18, TXN_STABLE_AT = 26 };
+
+struct aborted_search {
+    int64_t from, to;
+    struct aborted_txn *found;
+    size_t count, cap;
+    bool complete; /* what is aborted later began above `to` */
+};
+
+static void search_aborts(struct aborted_search *s, const struct strbuf *file)
+{
+    for (size_t at = 0; at + TXN_ENTRY <= file->len && !s->complete; at += TXN_ENTRY) {
+        const uint8_t *e = (const uint8_t *)file->p + at;
+        int64_t first = (int64_t)be64_get(e + TXN_FIRST_AT), last = (int64_t)be64_get(e + TXN_LAST_AT);
+        if (last >= s->from && first < s->to) {
+            s->found = xgrow(s->found, s->count + 1, &s->cap, sizeof(*s->found));
+            s->found[s->count++] = (struct aborted_txn){(int64_t)be64_get(e + TXN_PRODUCER_AT), first};
+        }
+        s->complete = (int64_t)be64_get(e + TXN_STABLE_AT) >= s->to;
+    }
+}
+
+static int by_first_offset(const void *a, const void *b)
+{
+    const struct aborted_txn *x = a, *y = b;
+    return (x->first_offset > y->first_offset) - (x->first_offset < y->first_offset);
+}
+
+int32_t plog_aborted(struct plog *log, int64_t from, int64_t to, struct arena *a, struct aborted_txn **out)
+{
+    struct aborted_search s = {.from = from, .to = to};
+    char path[PATH_ROOM];
+    pthread_mutex_lock(&log->lock);
+    for (size_t i = plog_segment_index(log, from); i < log->segment_count && !s.complete; i++) {
+        struct segment *segment = log->segments[i];
+        struct strbuf file = {0};
+        if (!segment->no_aborts)
+            segment->no_aborts = !file_load(segment_path(path, log->path, segment->base_offset, ".txnindex"), &file);
+        search_aborts(&s, &file);
+        strbuf_deinit(&file);
+    }
+    pthread_mutex_unlock(&log->lock);
+    if (s.count > 0)
+        qsort(s.found, s.count, sizeof(*s.found), by_first_offset);
+    *out = arena_copy(a, s.found, s.count * sizeof(*s.found));
+    free(s.found);
+    return (int32_t)s.count;
+}
+
 /* ---- By time ---- */
 
 struct time_search {

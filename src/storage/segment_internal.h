@@ -18,6 +18,7 @@ struct segment {
     int64_t first_timestamp;   /* of its first batch; NO_TIMESTAMP until known */
     int64_t created_ms;        /* wall clock */
     int64_t bytes_since_index;
+    bool no_aborts; /* looked for its .txnindex: there is none */
 };
 
 /* Name of one of the files of the segment at `base`; `suffix` as ".log". Returns `buf`. */

@@ -109,6 +109,10 @@ enum kafka_error plog_append_leader(struct plog *log, const struct prepared *p, 
 enum kafka_error plog_append_follower(struct plog *log, struct bytes bytes, int32_t max_epoch,
                                       struct append_result *out);
 
+struct aborted_txn {
+    int64_t producer_id, first_offset;
+};
+
 struct plog_slice {
     struct file_region region; /* holds a reference: file_ref_put(region.file); len 0: file is NULL */
     bool first_incomplete;     /* max_bytes ended inside the first batch */
@@ -122,6 +126,11 @@ struct plog_slice {
  */
 enum kafka_error plog_read(struct plog *log, int64_t offset, int32_t max_bytes, bool at_least_one,
                            int64_t upper, bool may_block, struct plog_slice *out);
+/*
+ * Aborted transactions with records in [from, to), as read_committed consumers must leave them out; in the
+ * arena, by first offset. Returns their count.
+ */
+int32_t plog_aborted(struct plog *log, int64_t from, int64_t to, struct arena *a, struct aborted_txn **out);
 /* Like plog_read(), but into memory: for the coordinators' loading, conversion and tools. */
 enum kafka_error plog_read_bytes(struct plog *log, int64_t offset, int32_t max_bytes, int64_t upper,
                                  struct strbuf *out);

@@ -90,3 +90,34 @@ def test_apaches_crash_is_recovered(make_broker):
     apache.kill()
     ours = make_broker()
     assert consume(ours, "t") == [str(i) for i in range(1000)]
+
+
+def test_aborted_transactions_stay_hidden(make_broker):
+    """Apache's broker has written them; ours gives read_committed consumers the same records."""
+    apache = make_broker(kind=Apache)
+    producer = confluent_kafka.Producer({"bootstrap.servers": apache.bootstrap, "transactional.id": "x"})
+    producer.init_transactions(60)
+    for i in range(6):
+        producer.begin_transaction()
+        producer.produce("t", value=f"{'aborted' if i % 2 else 'committed'} {i}", partition=0)
+        producer.flush(60)
+        producer.abort_transaction(60) if i % 2 else producer.commit_transaction(60)
+
+    def read(broker, level):
+        consumer = confluent_kafka.Consumer({"bootstrap.servers": broker.bootstrap, "group.id": "g", "isolation.level": level,
+                                             "enable.partition.eof": True, "enable.auto.commit": False})
+        consumer.assign([confluent_kafka.TopicPartition("t", 0, 0)])
+        got = []
+        while True:
+            message = consumer.poll(30)
+            assert message is not None
+            if message.error() is not None:
+                assert message.error().code() == confluent_kafka.KafkaError._PARTITION_EOF
+                consumer.close()
+                return got
+            got.append((message.offset(), message.value().decode()))
+    wanted = [read(apache, "read_committed"), read(apache, "read_uncommitted")]
+    assert len(wanted[0]) == 3 and len(wanted[1]) == 6
+    apache.stop()
+    ours = make_broker()
+    assert [read(ours, "read_committed"), read(ours, "read_uncommitted")] == wanted
