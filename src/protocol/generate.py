@@ -15,7 +15,8 @@ Types are bool int8 int16 uint16 int32 uint32 int64 float64 uuid string bytes re
 
 C names are Kafka's in snake case. A message is `struct produce_request`; a struct inside is named for its API
 and itself, without repeating the API's name: FetchPartition of Fetch is `struct fetch_partition`, PartitionData
-of Fetch is `struct fetch_partition_data`.
+of Fetch is `struct fetch_partition_data`. Where request and response have different structs of one name, that of the
+response is named for its message: `struct alter_client_quotas_response_entity_data`.
 """
 
 import os
@@ -154,23 +155,32 @@ class Schema:
             raise ValueError("unknown word " + words[0])
         return None
 
-    def struct_name(self, kafka_name):
+    def shape(self, message, kafka_name):
+        """What makes a struct what it is, with all that is inside."""
+        return [(f.name, f.type, f.array, f.span, f.nullable, f.tag, self.shape(message, f.type))
+                for f in message.structs.get(kafka_name, [])]
+
+    def struct_name(self, kafka_name, message=None):
+        first = self.messages[0]
+        if message and message is not first and kafka_name in first.structs and \
+                self.shape(first, kafka_name) != self.shape(message, kafka_name):
+            return message.name + "_" + snake(kafka_name)
         rest = kafka_name[len(self.name):] if kafka_name.startswith(self.name) and kafka_name != self.name else kafka_name
         return snake(self.name) + "_" + snake(rest)
 
 
-def c_type(schema, f):
+def c_type(message, f):
     if f.type in PRIMITIVES:
         return PRIMITIVES[f.type][0]
-    return "struct %s " % schema.struct_name(f.type)
+    return "struct %s " % message.schema.struct_name(f.type, message)
 
 
-def member(schema, f):
+def member(message, f):
     if f.array:
-        return "ARRAY(%s) %s;" % (c_type(schema, f).strip(), f.c_name())
+        return "ARRAY(%s) %s;" % (c_type(message, f).strip(), f.c_name())
     if f.type not in PRIMITIVES and f.nullable[0] <= f.nullable[1]:
-        return "%s*%s;" % (c_type(schema, f), f.c_name())
-    return "%s%s;" % (c_type(schema, f), f.c_name())
+        return "%s*%s;" % (c_type(message, f), f.c_name())
+    return "%s%s;" % (c_type(message, f), f.c_name())
 
 
 def default_value(f):
@@ -185,14 +195,14 @@ def default_value(f):
     return 0, "INT64_MIN" if value == -2**63 else "%dLL" % value
 
 
-def descriptors(schema, fields, struct, out):
+def descriptors(message, fields, struct, out):
     name = struct
     out.append("static const struct field %s_fields[] = {" % name)
     for f in fields:
-        sub = "NULL" if f.type in PRIMITIVES else "&%s_type" % schema.struct_name(f.type)
+        sub = "NULL" if f.type in PRIMITIVES else "&%s_type" % message.schema.struct_name(f.type, message)
         kind = PRIMITIVES[f.type][1] if f.type in PRIMITIVES else "STRUCT"
         is_null, number = default_value(f)
-        size = "sizeof(%s)" % c_type(schema, f).strip()
+        size = "sizeof(%s)" % c_type(message, f).strip()
         out.append('    {"%s", FIELD_%s, %s, offsetof(struct %s, %s), %s, {%d, %d}, {%d, %d}, %d, {%d, %d}, %s, %s, %s, %s},'
                    % (f.name, kind, "true" if f.array else "false", struct, f.c_name(), size, *f.span, *f.nullable, f.tag,
                       *f.tagged, "true" if f.inflexible else "false", "true" if is_null else "false", number, sub))
@@ -200,7 +210,7 @@ def descriptors(schema, fields, struct, out):
         out.append('    {.name = NULL},')
     out.append("};")
     out.append('const struct message_type %s_type = {"%s", %s_fields, %d, sizeof(struct %s), %d};'
-               % (name, name, name, len(fields), struct, schema.flexible))
+               % (name, name, name, len(fields), struct, message.schema.flexible))
 
 
 WRAPPERS = """
@@ -234,17 +244,17 @@ def emit(schema):
     done = set()
     for m in schema.messages:
         for kafka_name, fields in list(m.structs.items()) + [(None, m.fields)]:
-            name = schema.struct_name(kafka_name) if kafka_name else m.name
+            name = schema.struct_name(kafka_name, m) if kafka_name else m.name
             if name in done:
                 continue
             done.add(name)
             h.append("struct %s {" % name)
-            h += ["    " + member(schema, f) for f in fields]
+            h += ["    " + member(m, f) for f in fields]
             if not fields:
                 h.append("    char nothing; /* no fields */")
             h.append("};")
             h.append(WRAPPERS.format(name) + ("" if kafka_name else CODECS.format(name)))
-            descriptors(schema, fields, name, c)
+            descriptors(m, fields, name, c)
     h.append("#endif\n")
     return {base + ".h": "\n".join(h), base + ".c": "\n".join(c) + "\n"}
 
