@@ -12,7 +12,7 @@ fi
 }
 here=$(cd "$(dirname "$(readlink -f "$0")")" && pwd)
 broker=
-for candidate in "${BARNABAS_BUILD:-}/barnabas" "$here/barnabas" "$here/../barnabas"; do
+for candidate in "${BARNABAS_BUILD:-}/barnabas" "$here/barnabas" "$here/../barnabas" "$here/../build/barnabas"; do
     [ -x "$candidate" ] && [ -f "$candidate" ] && broker=$candidate && break
 done
 [ -n "$broker" ] || {

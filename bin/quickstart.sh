@@ -78,13 +78,14 @@ echo "== Packages"
 "$top/contrib/install-packages.sh" build run
 
 echo "== Building"
-build=$data/build
+build=$top/build
+export BARNABAS_BUILD=$build
 mkdir -p "$build"
 {
     [ -x "$top/configure" ] || "$top/autogen.sh"
     cd "$build"
     [ -f Makefile ] || "$top/configure" --srcdir="$top"
-    make -j"$(nproc)" barnabas
+    make -j"$(nproc)"
 } >"$data/build.log" 2>&1 || {
     tail -30 "$data/build.log" >&2
     fail "the build failed; its log is $data/build.log"
@@ -130,14 +131,16 @@ offsets.topic.replication.factor=1
 EOF
     setsid "$build/barnabas" "$data/server.properties" >>"$data/broker.log" 2>&1 </dev/null &
     echo $! >"$data/broker.pid"
-    wait_for "The broker" "$data/broker.log" kcat -b "127.0.0.1:$port" -L -m 1
+    wait_for "The broker" "$data/broker.log" "$top/bin/kafka-broker-api-versions.sh" --bootstrap-server "127.0.0.1:$port"
 fi
 
 echo "== Lines through the broker"
+broker=127.0.0.1:$port
 stamp=$(date +%s)
-kcat -q -b "127.0.0.1:$port" -L -t $topic >/dev/null # asking for a topic creates it
-seq -f "line %g of run $stamp" 5 | kcat -q -b "127.0.0.1:$port" -P -t $topic
-kcat -q -b "127.0.0.1:$port" -C -t $topic -o beginning -e | grep "of run $stamp" >"$data/received" || true
+"$top/bin/kafka-topics.sh" --bootstrap-server "$broker" --create --if-not-exists --topic $topic --partitions 1 --replication-factor 1
+seq -f "line %g of run $stamp" 5 | "$top/bin/kafka-console-producer.sh" --bootstrap-server "$broker" --topic $topic
+"$top/bin/kafka-console-consumer.sh" --bootstrap-server "$broker" --topic $topic --from-beginning --timeout-ms 2000 2>/dev/null |
+    grep "of run $stamp" >"$data/received" || true
 [ "$(wc -l <"$data/received")" = 5 ] || fail "the lines did not come back; see $data/broker.log"
 cat "$data/received"
 
@@ -145,11 +148,12 @@ cat <<EOF
 
 It works. Running now:
   ZooKeeper   127.0.0.1:$zk_port   log $data/zookeeper.log
-  barnabas    127.0.0.1:$port   log $data/broker.log, data $data/logs
+  barnabas    $broker   log $data/broker.log, data $data/logs
 To go on:
-  kcat -b 127.0.0.1:$port -L                          what there is
-  kcat -b 127.0.0.1:$port -P -t $topic                type lines, end with Ctrl-D
-  kcat -b 127.0.0.1:$port -C -t $topic -o beginning   see them
+  bin/kafka-topics.sh --bootstrap-server $broker --describe
+  bin/kafka-console-producer.sh --bootstrap-server $broker --topic $topic                    type lines, end with Ctrl-D
+  bin/kafka-console-consumer.sh --bootstrap-server $broker --topic $topic --from-beginning   see them, end with Ctrl-C
+  bin/zookeeper-shell.sh 127.0.0.1:$zk_port get /controller
 To stop:
-  $top/bin/quickstart.sh stop${1:+ $1}
+  bin/quickstart.sh stop${1:+ $1}
 EOF

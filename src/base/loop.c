@@ -85,6 +85,9 @@ void loop_run(struct loop *loop)
     pthread_setname_np(pthread_self(), loop->name);
     ev_run(loop->ev, 0);
     current = NULL;
+    pthread_mutex_lock(&loop->lock);
+    loop->stopping = false; /* it may be run again */
+    pthread_mutex_unlock(&loop->lock);
 }
 
 static void add_message(struct loop *loop, struct message *m, bool stop)

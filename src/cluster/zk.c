@@ -163,7 +163,17 @@ static struct zk_stat stat_of(const struct Stat *s)
 {
     if (s == NULL)
         return (struct zk_stat){0};
-    return (struct zk_stat){s->version, s->czxid, s->mzxid, s->ctime, s->ephemeralOwner};
+    return (struct zk_stat){.version = s->version,
+                            .czxid = s->czxid,
+                            .mzxid = s->mzxid,
+                            .ctime_ms = s->ctime,
+                            .ephemeral_owner = s->ephemeralOwner,
+                            .pzxid = s->pzxid,
+                            .mtime_ms = s->mtime,
+                            .children_version = s->cversion,
+                            .acl_version = s->aversion,
+                            .data_length = s->dataLength,
+                            .child_count = s->numChildren};
 }
 
 static const char *without_chroot(const struct zk *zk, const char *path)

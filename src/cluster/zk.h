@@ -35,9 +35,11 @@ enum { ZK_ANY_VERSION = -1 };
 enum zk_create_mode { ZK_PERSISTENT, ZK_EPHEMERAL, ZK_SEQUENTIAL };
 
 struct zk_stat {
-    int32_t version;
+    int32_t version; /* of the data */
     int64_t czxid, mzxid, ctime_ms;
     int64_t ephemeral_owner;
+    int64_t pzxid, mtime_ms;
+    int32_t children_version, acl_version, data_length, child_count;
 };
 
 struct zk_op {

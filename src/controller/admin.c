@@ -275,8 +275,14 @@ static bool plan_topic(struct topics_request *r, struct topic_request *t, struct
 /* Which of the operations of a batch belong to which topic. */
 struct creation {
     struct topics_request *request;
-    size_t *node_op; /* by topic: the operation that makes its node; SIZE_MAX: none */
+    size_t *node_op; /* by topic: the operation on its node; SIZE_MAX: none */
+    struct topic_znode *planned; /* by topic, of a creation; in the request's arena */
 };
+
+static struct str already_exists(struct topics_request *r, const struct topic_request *t)
+{
+    return arena_printf(r->arena, "Topic '%.*s' already exists.", STR_ARGS(t->name));
+}
 
 static void finish_batch(struct zk_batch *b)
 {
@@ -293,12 +299,12 @@ static void on_created(struct zk_batch *b)
         struct topic_request *t = &r->topics[i];
         if (c->node_op[i] == SIZE_MAX)
             continue;
-        enum zk_result result = b->ops[c->node_op[i]].result;
-        if (result == ZK_NODE_EXISTS)
-            refuse(t, ERR_TOPIC_ALREADY_EXISTS, arena_printf(r->arena, "Topic '%.*s' already exists.", STR_ARGS(t->name)));
+        enum zk_result result = b->ops[c->node_op[i]].result, config = b->ops[c->node_op[i] - 1].result;
+        if (result == ZK_NODE_EXISTS || config == ZK_NODE_EXISTS || config == ZK_BAD_VERSION)
+            refuse(t, ERR_TOPIC_ALREADY_EXISTS, already_exists(r, t));
         else if (result == ZK_SESSION_EXPIRED)
             refuse(t, ERR_NOT_CONTROLLER, STR_LIT("The ZooKeeper session has expired."));
-        else if (result != ZK_OK)
+        else if (result != ZK_OK || config != ZK_OK)
             refuse(t, ERR_UNKNOWN_SERVER_ERROR, STR_LIT("ZooKeeper refused to store the topic."));
         else
             log_info("Created topic %.*s with %" PRId32 " partitions", STR_ARGS(t->name), t->partitions);
@@ -325,24 +331,55 @@ static void submit_or_finish(struct zk_batch *b, struct topics_request *r)
         finish_batch(b);
 }
 
-void topics_create(struct topics_request *r)
+/*
+ * The topic's node and its configuration are made in one transaction: of two that create it at once, the loser must
+ * not leave its configuration to the winner's topic.
+ */
+static void on_places_seen(struct zk_batch *seen)
 {
+    struct creation *places = seen->ctx;
+    struct topics_request *r = places->request;
     struct zk_batch *b = zk_batch_new(on_created);
     struct creation *c = creation_new(b, r);
     char path[ZNODE_PATH_ROOM];
     for (int32_t i = 0; i < r->count; i++) {
         struct topic_request *t = &r->topics[i];
-        struct topic_znode z = {0};
-        if (!plan_topic(r, t, &z) || r->validate_only)
+        if (places->node_op[i] == SIZE_MAX)
             continue;
+        const struct zk_op *node = &seen->ops[places->node_op[i]], *config = node + 1;
+        if (node->result == ZK_OK) {
+            refuse(t, ERR_TOPIC_ALREADY_EXISTS, already_exists(r, t));
+            continue;
+        }
         char *name = arena_cstr(&b->arena, t->name);
         struct config_znode configs = {t->configs, t->config_count};
         struct bytes data = config_encode(&b->arena, &configs);
-        /* One that is there already, left by an earlier topic of that name, is overwritten. */
-        zk_create(b, config_path(path, "topics", name), data, ZK_PERSISTENT);
-        zk_set(b, config_path(path, "topics", name), data, ZK_ANY_VERSION);
-        zk_create(b, topic_path(path, name), topic_encode(&b->arena, &z), ZK_PERSISTENT);
+        config_path(path, "topics", name);
+        if (config->result == ZK_OK) /* left by an earlier topic of that name */
+            zk_set(b, path, data, config->stat.version)->with_next = true;
+        else
+            zk_create(b, path, data, ZK_PERSISTENT)->with_next = true;
+        zk_create(b, topic_path(path, name), topic_encode(&b->arena, &places->planned[i]), ZK_PERSISTENT);
         c->node_op[i] = b->count - 1;
+    }
+    zk_batch_free(seen);
+    submit_or_finish(b, r);
+}
+
+void topics_create(struct topics_request *r)
+{
+    struct zk_batch *b = zk_batch_new(on_places_seen);
+    struct creation *c = creation_new(b, r);
+    char path[ZNODE_PATH_ROOM];
+    c->planned = ARENA_ARRAY(r->arena, struct topic_znode, MAX(r->count, 1));
+    for (int32_t i = 0; i < r->count; i++) {
+        struct topic_request *t = &r->topics[i];
+        if (!plan_topic(r, t, &c->planned[i]) || r->validate_only)
+            continue;
+        char *name = arena_cstr(&b->arena, t->name);
+        c->node_op[i] = b->count;
+        zk_exists(b, topic_path(path, name), false);
+        zk_exists(b, config_path(path, "topics", name), false);
     }
     submit_or_finish(b, r);
 }

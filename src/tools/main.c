@@ -1,0 +1,60 @@
+/* barnabas-tool: all command-line tools in one program, chosen by its name or by its first argument. */
+#include <signal.h>
+
+#include "base/logger.h"
+#include "tools/tool.h"
+
+struct tool {
+    const char *name;
+    const char *summary;
+    int (*run)(int argc, char **argv);
+};
+
+static const struct tool tools[] = {
+    {"kafka-topics", "creates, deletes, describes, changes and lists topics", tool_topics},
+    {"kafka-console-producer", "sends lines from standard input", tool_console_producer},
+    {"kafka-console-consumer", "prints records", tool_console_consumer},
+    {"kafka-get-offsets", "prints offsets of partitions", tool_get_offsets},
+    {"kafka-broker-api-versions", "prints what versions of the protocol brokers speak", tool_broker_api_versions},
+    {"kafka-dump-log", "prints what is in the files of a log", tool_dump_log},
+    {"kafka-producer-perf-test", "measures producing", tool_producer_perf},
+    {"kafka-consumer-perf-test", "measures consuming", tool_consumer_perf},
+    {"zookeeper-shell", "reads and writes znodes", tool_zookeeper_shell},
+};
+
+static const struct tool *find_tool(const char *path)
+{
+    const char *slash = strrchr(path, '/'), *name = slash != NULL ? slash + 1 : path;
+    size_t len = strlen(name);
+    if (len > 3 && strcmp(name + len - 3, ".sh") == 0)
+        len -= 3;
+    for (size_t i = 0; i < ARRAY_LEN(tools); i++)
+        if (strlen(tools[i].name) == len && memcmp(tools[i].name, name, len) == 0)
+            return &tools[i];
+    return NULL;
+}
+
+static int print_tools(FILE *to, int code)
+{
+    fprintf(to, "Usage: barnabas-tool TOOL [OPTION]...\nTools, each with --help:\n");
+    for (size_t i = 0; i < ARRAY_LEN(tools); i++)
+        fprintf(to, "  %-26s %s\n", tools[i].name, tools[i].summary);
+    return code;
+}
+
+int main(int argc, char **argv)
+{
+    const struct tool *tool = argc > 0 ? find_tool(argv[0]) : NULL;
+    logger_set_level(LEVEL_ERROR);
+    signal(SIGPIPE, SIG_IGN); /* a closed connection or pipe is an error of the write */
+    if (tool != NULL)
+        return tool->run(argc, argv);
+    if (argc > 1 && strcmp(argv[1], "--help") == 0)
+        return print_tools(stdout, 0);
+    tool = argc > 1 ? find_tool(argv[1]) : NULL;
+    if (tool != NULL)
+        return tool->run(argc - 1, argv + 1);
+    if (argc > 1)
+        fprintf(stderr, "barnabas-tool: there is no tool %s\n", argv[1]);
+    return print_tools(stderr, 1);
+}

@@ -1,0 +1,347 @@
+"""The command-line tools: against barnabas and Apache's broker, and beside Apache's own tools."""
+
+import json
+import signal
+import subprocess
+import time
+
+import pytest
+
+from harness import BUILD, TOP, Apache, Barnabas, java, wait_until
+
+TOPIC_COMMAND = "org.apache.kafka.tools.TopicCommand"
+NAMES = ["kafka-topics", "kafka-console-producer", "kafka-console-consumer", "kafka-get-offsets", "kafka-broker-api-versions",
+         "kafka-dump-log", "kafka-producer-perf-test", "kafka-consumer-perf-test", "zookeeper-shell"]
+
+
+def script(name, *args, stdin=None, code=0):
+    """Runs one of our scripts; returns its standard output, and checks its exit code."""
+    done = subprocess.run([TOP / "bin" / f"{name}.sh", *map(str, args)], input=stdin, capture_output=True, text=True, timeout=60,
+                          env={"BARNABAS_BUILD": str(BUILD), "PATH": "/usr/bin:/bin", "TZ": "UTC"})
+    assert done.returncode == code, f"{name} {args} gave {done.returncode}:\n{done.stdout}\n{done.stderr}"
+    assert "Sanitizer" not in done.stderr, done.stderr
+    script.errors = done.stderr
+    return done.stdout
+
+
+def topics(broker, *args, **kw):
+    return script("kafka-topics", "--bootstrap-server", broker.bootstrap, *args, **kw)
+
+
+def topics_zk(broker, *args, **kw):
+    return script("kafka-topics", "--zookeeper", broker.zookeeper.connect, *args, **kw)
+
+
+def put(broker, topic, lines, *args):
+    script("kafka-console-producer", "--bootstrap-server", broker.bootstrap, "--topic", topic, *args, stdin="".join(f"{x}\n" for x in lines))
+
+
+def get(broker, topic, count, *args):
+    return script("kafka-console-consumer", "--bootstrap-server", broker.bootstrap, "--topic", topic, "--from-beginning",
+                  "--max-messages", count, "--timeout-ms", 20000, *args).splitlines()
+
+
+@pytest.fixture(params=[Barnabas, Apache], ids=["barnabas", "apache"])
+def any_broker(request, make_broker):
+    return make_broker(kind=request.param)
+
+
+# ---- kafka-topics ----
+
+
+def test_topics_by_requests(any_broker):
+    b = any_broker
+    assert topics(b, "--create", "--topic", "t", "--partitions", 3, "--config", "retention.ms=3600000") == "Created topic t.\n"
+    out = topics(b, "--create", "--topic", "t", code=1)
+    assert out == "Error while executing topic command : Topic 't' already exists.\n"
+    assert topics(b, "--create", "--topic", "t", "--if-not-exists") == ""
+    out = topics(b, "--create", "--topic", "u", "--replication-factor", 9, code=1)
+    assert "larger than available brokers" in out
+    topics(b, "--create", "--topic", "u", "--replica-assignment", "0,0")
+    assert topics(b, "--list") == "t\nu\n"
+    assert topics(b, "--alter", "--topic", "t", "--partitions", 5) == ""
+    wait_until(lambda: "PartitionCount: 5" in topics(b, "--describe", "--topic", "t"), "five partitions")
+    assert topics(b, "--describe", "--topic", "t|u") == java(TOPIC_COMMAND, "--bootstrap-server", b.bootstrap, "--describe", "--topic", "t|u")
+    assert topics(b, "--describe", "--under-replicated-partitions") == ""
+    assert topics(b, "--describe", "--unavailable-partitions") == ""
+    assert topics(b, "--describe", "--at-min-isr-partitions").count("Topic: t\t") == 5
+    assert topics(b, "--describe", "--topics-with-overrides").splitlines()[0].startswith("Topic: t\t")
+    assert "WARNING: Due to limitations in metric names" in topics(b, "--create", "--topic", "a.b")
+    topics(b, "--delete", "--topic", "t|a\\.b")
+    wait_until(lambda: topics(b, "--list") == "u\n", "deletion")
+    assert "does not exist as expected" in topics(b, "--delete", "--topic", "none", code=1)
+    assert topics(b, "--delete", "--topic", "none", "--if-exists") == ""
+
+
+def test_topics_by_topic_id(any_broker):
+    topics(any_broker, "--create", "--topic", "x")
+    described = topics(any_broker, "--describe", "--topic", "x")
+    topic_id = described.split("TopicId: ")[1].split("\t")[0]
+    assert topics(any_broker, "--describe", "--topic-id", topic_id) == described
+    assert "does not exist" in topics(any_broker, "--describe", "--topic-id", "AAAAAAAAAAAAAAAAAAAAAQ", code=1)
+
+
+def test_topics_through_zookeeper(any_broker):
+    b = any_broker
+    out = topics_zk(b, "--create", "--topic", "z", "--partitions", 2, "--replication-factor", 1, "--config", "cleanup.policy=compact")
+    assert out == "Created topic z.\n"
+    wait_until(lambda: "Partition: 1\tLeader: 0" in topics(b, "--describe"), "the controller takes it")
+    assert "cleanup.policy=compact" in topics(b, "--describe", "--topic", "z")
+    assert "Topic 'z' already exists." in topics_zk(b, "--create", "--topic", "z", "--partitions", 1, "--replication-factor", 1, code=1)
+    assert "invalid" in topics_zk(b, "--create", "--topic", "bad name", "--partitions", 1, "--replication-factor", 1, code=1)
+    assert "bad.key" in topics_zk(b, "--create", "--topic", "y", "--partitions", 1, "--replication-factor", 1, "--config", "bad.key=1", code=1)
+    wait_until(lambda: "Leader: 0" in topics_zk(b, "--describe", "--topic", "z"), "the state in ZooKeeper")
+    assert topics_zk(b, "--describe", "--topic", "z") == topics(b, "--describe", "--topic", "z").replace("\tElr: N/A\tLastKnownElr: N/A", "")
+    out = topics_zk(b, "--alter", "--topic", "z", "--partitions", 4)
+    assert out.endswith("Adding partitions succeeded!\n")
+    wait_until(lambda: "PartitionCount: 4" in topics(b, "--describe", "--topic", "z"), "more partitions")
+    out = topics_zk(b, "--alter", "--topic", "z", "--config", "retention.ms=1000", "--delete-config", "cleanup.policy")
+    assert "Updated config for topic z." in out
+    wait_until(lambda: "Configs: retention.ms=1000" in topics(b, "--describe", "--topic", "z"), "new configuration")
+    assert "Topic z is marked for deletion." in topics_zk(b, "--delete", "--topic", "z")
+    wait_until(lambda: topics_zk(b, "--list") == "\n", "deletion")
+
+
+def test_wrong_usage(broker):
+    topics(broker, "--list", "--describe", code=1)
+    assert "exactly one action" in script.errors
+    topics(broker, "--create", code=1)
+    assert 'Missing required argument "[topic]"' in script.errors
+    topics(broker, "--list", "--partitions", 3, code=1)
+    assert "can't be used with option" in script.errors
+    topics(broker, "--frobnicate", code=1)
+    assert "frobnicate is not a recognized option" in script.errors
+    script("kafka-topics", "--list", code=1)
+    assert "--bootstrap-server must be specified" in script.errors
+    topics(broker, "--create", "--topic", "x", "--partitions", "0", code=1)
+    script("kafka-console-consumer", "--bootstrap-server", broker.bootstrap, code=1)
+    assert "Exactly one of --include/--topic is required" in script.errors
+    script("kafka-console-producer", "--bootstrap-server", broker.bootstrap, code=1)
+    assert 'Missing required argument "[topic]"' in script.errors
+
+
+def test_nobody_there():
+    assert "Error while executing topic command" in script("kafka-topics", "--bootstrap-server", "127.0.0.1:1", "--list", code=1)
+    script("kafka-get-offsets", "--bootstrap-server", "127.0.0.1:1", code=1)
+    assert "Error occurred" in script.errors
+    script("kafka-topics", "--bootstrap-server", "nonsense", "--list", code=1)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_help_and_man_page_agree(name):
+    lines = script(name, "--help").splitlines()
+    assert len(lines) > 3
+    options = [line.split()[0] for line in lines if line.startswith("--") and not line.startswith("---")]
+    assert len(options) == len(set(options))
+    page = subprocess.run(["man", "--warnings", "-l", BUILD / "man" / f"{name}.1"], capture_output=True, text=True, check=True)
+    assert page.stderr == ""
+    assert all(option in page.stdout for option in options)
+
+
+def test_bash_completes_options_and_topics(broker):
+    topics(broker, "--create", "--topic", "completed")
+    ask = f"""source {TOP}/contrib/completion.bash; PATH={TOP}/bin:$PATH
+COMP_WORDS=(kafka-topics.sh --bootstrap-server {broker.bootstrap} "$@"); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
+_barnabas_tool kafka-topics.sh; echo "${{COMPREPLY[@]}}"
+"""
+
+    def complete(*words):
+        return subprocess.run(["bash", "-c", ask, "bash", *words], capture_output=True, text=True, check=True,
+                              env={"BARNABAS_BUILD": str(BUILD), "PATH": "/usr/bin:/bin"}).stdout.split()
+
+    assert complete("--part") == ["--partitions", "--partition-size-limit-per-response"]
+    assert complete("--topic", "comp") == ["completed"]
+
+
+# ---- Producer and consumer ----
+
+
+def test_lines_there_and_back(any_broker):
+    topics(any_broker, "--create", "--topic", "t", "--partitions", 2)
+    lines = [f"line {i}" for i in range(1000)]
+    put(any_broker, "t", lines)
+    assert sorted(get(any_broker, "t", 1000)) == sorted(lines)
+    assert script.errors == "Processed a total of 1000 messages\n"
+
+
+@pytest.mark.parametrize("codec", ["none", "gzip", "snappy", "lz4", "zstd"])
+def test_producer_compresses(broker, codec):
+    topics(broker, "--create", "--topic", "t")
+    put(broker, "t", ["word " * 50] * 20, "--compression-codec", codec)
+    assert len(get(broker, "t", 20)) == 20
+    assert f"compresscodec: {codec} " in dump(broker, "t-0")
+
+
+def test_keys_headers_and_nulls_as_apache_reads_them(broker):
+    topics(broker, "--create", "--topic", "t")
+    put(broker, "t", ["h1:v1,h2:NUL|k#v", "NUL|NUL#NUL", "a:b|key#x#y"], "--property", "parse.key=true", "--property", "parse.headers=true",
+        "--property", "key.separator=#", "--property", "headers.delimiter=|", "--property", "null.marker=NUL", "--sync")
+    prints = [x for what in ("timestamp", "partition", "offset", "headers", "key", "value") for x in ("--property", f"print.{what}=true")]
+    ours = get(broker, "t", 3, *prints, "--property", "null.literal=<null>")
+    theirs = java("org.apache.kafka.tools.consumer.ConsoleConsumer", "--bootstrap-server", broker.bootstrap, "--topic", "t", "--from-beginning",
+                  "--max-messages", 3, *prints, "--property", "null.literal=<null>").splitlines()
+    assert ours == theirs[:3]
+    assert ours[0].endswith("Partition:0\tOffset:0\th1:v1,h2:<null>\tk\tv")
+    assert ours[1].endswith("NO_HEADERS\t<null>\t<null>")
+
+
+def test_producer_reports_lines_without_separator(broker):
+    topics(broker, "--create", "--topic", "t")
+    args = ["--bootstrap-server", broker.bootstrap, "--topic", "t", "--property", "parse.key=true"]
+    script("kafka-console-producer", *args, stdin="a\tb\nno key here\n", code=1)
+    assert "No key separator found on line number 2: 'no key here'" in script.errors
+    script("kafka-console-producer", *args, "--property", "ignore.error=true", stdin="no key here\n")
+    assert get(broker, "t", 2, "--property", "print.key=true") == ["a\tb", "null\tno key here"]
+
+
+def test_keys_go_where_java_sends_them(broker):
+    topics(broker, "--create", "--topic", "ours", "--partitions", 7)
+    topics(broker, "--create", "--topic", "theirs", "--partitions", 7)
+    lines = [f"key{i}:value" for i in range(200)]
+    keyed = ["--property", "parse.key=true", "--property", "key.separator=:"]
+    put(broker, "ours", lines, *keyed)
+    java("kafka.tools.ConsoleProducer", "--bootstrap-server", broker.bootstrap, "--topic", "theirs", *keyed, stdin="".join(x + "\n" for x in lines))
+    where = ["--property", "print.partition=true", "--property", "print.key=true"]
+    assert sorted(get(broker, "ours", 200, *where)) == sorted(get(broker, "theirs", 200, *where))
+
+
+def test_consumer_starts_where_it_is_told(broker):
+    topics(broker, "--create", "--topic", "t")
+    put(broker, "t", range(10))
+    args = ["--bootstrap-server", broker.bootstrap, "--topic", "t", "--partition", 0, "--timeout-ms", 500]
+    assert script("kafka-console-consumer", *args, "--offset", 7).split() == ["7", "8", "9"]
+    assert script("kafka-console-consumer", *args, "--offset", "earliest", "--max-messages", 2).split() == ["0", "1"]
+    assert script("kafka-console-consumer", *args) == ""
+    script("kafka-console-consumer", *args, "--offset", "-3", code=1)
+    assert "The provided offset value '-3' is incorrect" in script.errors
+
+
+def test_consumer_group_goes_on_where_it_was(any_broker):
+    topics(any_broker, "--create", "--topic", "t")
+    put(any_broker, "t", range(5))
+    assert get(any_broker, "t", 5, "--group", "g") == ["0", "1", "2", "3", "4"]
+    put(any_broker, "t", range(5, 8))
+    assert get(any_broker, "t", 3, "--group", "g") == ["5", "6", "7"]
+
+
+def test_consumer_of_a_pattern(broker):
+    for name in ("log-a", "log-b", "other"):
+        topics(broker, "--create", "--topic", name)
+        put(broker, name, [name])
+    out = script("kafka-console-consumer", "--bootstrap-server", broker.bootstrap, "--include", "log-.", "--from-beginning", "--max-messages", 2,
+                 "--timeout-ms", 20000)
+    assert sorted(out.split()) == ["log-a", "log-b"]
+
+
+def test_consumer_ends_on_a_signal(broker):
+    topics(broker, "--create", "--topic", "t")
+    put(broker, "t", ["one"])
+    consumer = subprocess.Popen([BUILD / "barnabas-tool", "kafka-console-consumer", "--bootstrap-server", broker.bootstrap, "--topic", "t",
+                                 "--from-beginning"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert consumer.stdout.readline() == "one\n"
+    consumer.send_signal(signal.SIGINT)
+    assert "Processed a total of 1 messages" in consumer.communicate(timeout=30)[1]
+
+
+def test_number_formats(broker):
+    topics(broker, "--create", "--topic", "t")
+    put(broker, "t", ["\0\0\0\x05"])
+    assert get(broker, "t", 1, "--value-deserializer", "org.apache.kafka.common.serialization.IntegerDeserializer") == ["5"]
+
+
+def test_properties_by_their_java_names(broker, tmp_path):
+    topics(broker, "--create", "--topic", "t")
+    config = tmp_path / "producer.properties"
+    config.write_text("compression.type=zstd\nmax.request.size=2000000\nbuffer.memory=33554432\nacks=1\n")
+    put(broker, "t", ["x" * 200], "--producer.config", config, "--producer-property", "send.buffer.bytes=131072")
+    assert script.errors == ""
+    assert "compresscodec: zstd" in dump(broker, "t-0")
+    put(broker, "t", ["y"], "--producer-property", "no.such.key=1")
+    assert "The configuration 'no.such.key' was supplied but isn't a known config" in script.errors
+
+
+# ---- The others, beside Apache's ----
+
+
+def test_offsets_as_apache_prints_them(any_broker):
+    b = any_broker
+    topics(b, "--create", "--topic", "t", "--partitions", 3)
+    topics(b, "--create", "--topic", "u")
+    put(b, "t", range(30))
+    put(b, "u", range(7))
+    for args in ([], ["--topic", "t"], ["--topic", "t", "--partitions", "0,2"], ["--time", "-2"], ["--time", "max-timestamp"],
+                 ["--topic-partitions", "t:1-3,u"], ["--topic-partitions", ":-1"], ["--time", str(int(time.time() * 1000) + 10**7)]):
+        args = ["--bootstrap-server", b.bootstrap, *args]
+        assert script("kafka-get-offsets", *args) == java("org.apache.kafka.tools.GetOffsetShell", *args), args
+    script("kafka-get-offsets", "--bootstrap-server", b.bootstrap, "--topic", "none", code=1)
+    assert "Could not match any topic-partitions" in script.errors
+    script("kafka-get-offsets", "--bootstrap-server", b.bootstrap, "--time", "noon", code=1)
+    assert "Malformed time argument noon" in script.errors
+
+
+def test_api_versions_as_apache_prints_them(any_broker):
+    args = ["--bootstrap-server", any_broker.bootstrap]
+    assert script("kafka-broker-api-versions", *args) == java("kafka.admin.BrokerApiVersionsCommand", *args)
+
+
+def dump(broker, folder, suffix="log", *args):
+    file = sorted((broker.data / folder).glob(f"*.{suffix}"))[0]
+    return script("kafka-dump-log", "--files", file, *args)
+
+
+def test_dump_as_apache_prints_it(broker):
+    topics(broker, "--create", "--topic", "t", "--config", "index.interval.bytes=1000")
+    for codec in ("none", "lz4", "gzip"):
+        put(broker, "t", [f"k{i}:{'v' * 100}{i}" for i in range(300)], "--property", "parse.key=true", "--property", "key.separator=:",
+            "--compression-codec", codec, "--batch-size", "1000")
+    broker.stop()
+    for suffix in ("log", "index", "timeindex", "snapshot"):
+        for args in ([], ["--print-data-log"], ["--deep-iteration"], ["--index-sanity-check"], ["--verify-index-only"],
+                     ["--print-data-log", "--skip-record-metadata"], ["--max-bytes", "5000"]):
+            file = sorted((broker.data / "t-0").glob(f"*.{suffix}"))[0]
+            assert dump(broker, "t-0", suffix, *args) == java("kafka.tools.DumpLogSegments", "--files", file, *args), (suffix, args)
+
+
+def test_dump_reports_a_damaged_segment(broker):
+    topics(broker, "--create", "--topic", "t")
+    put(broker, "t", ["x" * 100])
+    broker.stop()
+    file = broker.data / "t-0" / "00000000000000000000.log"
+    data = bytearray(file.read_bytes())
+    data[100] ^= 1
+    file.write_bytes(bytes(data) + b"tail")
+    out = dump(broker, "t-0")
+    assert "isvalid: false" in out and "Found 4 invalid bytes at the end" in out
+    script("kafka-dump-log", "--files", "/nonexistent.log", code=1)
+
+
+def test_perf_tools(any_broker):
+    topics(any_broker, "--create", "--topic", "t")
+    out = script("kafka-producer-perf-test", "--topic", "t", "--num-records", 20000, "--record-size", 100, "--throughput", -1,
+                 "--producer-props", f"bootstrap.servers={any_broker.bootstrap}", "acks=all")
+    assert out.startswith("20000 records sent, ") and "ms 99.9th" in out
+    args = ["--bootstrap-server", any_broker.bootstrap, "--topic", "t", "--messages", 20000]
+    header, figures = script("kafka-consumer-perf-test", *args).splitlines()
+    assert header.startswith("start.time, end.time, data.consumed.in.MB") and len(figures.split(", ")) == len(header.split(", "))
+    assert float(figures.split(", ")[4]) == 20000
+
+
+def test_zookeeper_shell(broker):
+    def shell(*words, **kw):
+        out = script("zookeeper-shell", broker.zookeeper.connect, *words, **kw)
+        return out.split("path:null\n", 1)[1]
+
+    assert shell("ls", "/brokers/ids") == "[0]\n"
+    assert json.loads(shell("get", "/brokers/ids/0"))["port"] == broker.port
+    assert shell("create", "/mine", "hello") == "Created /mine\n"
+    assert shell("get", "/mine") == "hello\n"
+    assert "dataVersion = 0" in shell("stat", "/mine")
+    shell("set", "/mine", "other words")
+    assert shell("get", "-s", "/mine").startswith("other words\ncZxid = ")
+    shell("create", "/mine/child")
+    shell("delete", "/mine", code=1)
+    assert "Node not empty: /mine" in script.errors
+    shell("deleteall", "/mine")
+    shell("get", "/mine", code=1)
+    assert "Node does not exist: /mine" in script.errors
+    assert script("zookeeper-shell", broker.zookeeper.connect, stdin="ls /brokers/ids\nget /controller_epoch\n").endswith("[0]\n1\n")
