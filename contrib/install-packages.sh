@@ -15,6 +15,7 @@ keep=()
 for name in "${missing[@]}"; do
     case $name in
     openjdk-*) command -v javac >/dev/null || keep+=("$name") ;;
+    golang-go) command -v go >/dev/null || keep+=("$name") ;;
     maven) command -v mvn >/dev/null || keep+=("$name") ;;
     python3 | python3-venv) python3 -m venv --help >/dev/null 2>&1 || keep+=("$name") ;;
     *) keep+=("$name") ;;

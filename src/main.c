@@ -1,5 +1,6 @@
 #include <getopt.h>
 #include <stdio.h>
+#include <sys/resource.h>
 
 #include "base/logger.h"
 #include "broker.h"
@@ -51,6 +52,17 @@ static int parse(int argc, char **argv, struct arguments *out)
     return 0;
 }
 
+/* As many files and connections as the system lets us have: a Java machine does the same. */
+static void raise_file_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+        log_warn("Cannot raise the limit of open files: %m");
+}
+
 int main(int argc, char **argv)
 {
     struct arguments args = {0};
@@ -64,6 +76,7 @@ int main(int argc, char **argv)
         log_fatal("%s", fail.text);
         return 1;
     }
+    raise_file_limit();
     int code = broker_run(&config);
     config_deinit(&config);
     return code;

@@ -1,7 +1,8 @@
 #!/bin/bash
 # All tests, from a fresh machine on.
 #
-#   test/run.sh [all|unit|system] [pytest arguments]
+#   test/run.sh [all|unit|system|threads] [pytest arguments]
+#   test/run.sh fuzz [SECONDS]
 #
 # Ends with a line "N passed, N failed". What went wrong is shown, and kept in build-asan/logs.
 set -uo pipefail
@@ -53,15 +54,24 @@ prepare_python() {
         cp "$top/test/requirements.txt" "$top/test/.venv/requirements.txt"
 }
 
-prepare_java() {
-    [ -f "$top/test/java/target/lib/.complete" ] && [ "$top/test/java/target/lib/.complete" -nt "$top/test/java/pom.xml" ] && return 0
-    (cd "$top/test/java" && mvn -q -B dependency:copy-dependencies -DoutputDirectory=target/lib) && touch "$top/test/java/target/lib/.complete"
+prepare_java() { # FOLDER
+    [ -f "$1/target/lib/.complete" ] && [ "$1/target/lib/.complete" -nt "$1/pom.xml" ] && return 0
+    (cd "$1" && mvn -q -B dependency:copy-dependencies -DoutputDirectory=target/lib) && touch "$1/target/lib/.complete"
+}
+
+prepare_go() {
+    cd "$top/test/go" && mkdir -p target && go build -o target/franz .
+}
+
+prepare_clients() {
+    prepare_python >"$logs/python.log" 2>&1 || give_up python "$logs/python.log"
+    (prepare_java "$top/test/java" && prepare_java "$top/test/java4") >"$logs/java.log" 2>&1 || give_up java "$logs/java.log"
+    (prepare_go) >"$logs/go.log" 2>&1 || give_up go "$logs/go.log"
 }
 
 run_system() {
     echo "== System tests"
-    prepare_python >"$logs/python.log" 2>&1 || give_up python "$logs/python.log"
-    prepare_java >"$logs/java.log" 2>&1 || give_up java "$logs/java.log"
+    prepare_clients
     BARNABAS_BUILD=$build "$top/test/.venv/bin/pytest" -q -rf --color=no -p no:cacheprovider --junit-xml="$logs/system.xml" \
         "$top/test/system" "$@" >"$logs/system.log" 2>&1
     local rc=$? counts
@@ -83,15 +93,62 @@ PY
     fi
 }
 
+# The fuzzers, for a short while each, from the seeds in test/fuzz/corpus.
+run_fuzzers() { # SECONDS
+    echo "== Fuzzing"
+    mkdir -p "$top/build-fuzz"
+    {
+        cd "$top/build-fuzz" &&
+            { [ -f Makefile ] || "$top/configure" CC=clang --enable-fuzzers --enable-sanitizers CFLAGS='-O1 -g'; } &&
+            make -j"$(nproc)" && make fuzzers
+    } >"$logs/fuzz-build.log" 2>&1 || give_up fuzz-build "$logs/fuzz-build.log"
+    local name
+    for name in request records; do
+        rm -rf "$logs/corpus-$name"
+        mkdir "$logs/corpus-$name"
+        if (cd "$logs" && "$top/build-fuzz/test/fuzz/fuzz_$name" -max_total_time="$1" -timeout=20 -rss_limit_mb=4096 "corpus-$name" \
+            "$top/test/fuzz/corpus/$name") >"$logs/fuzz-$name.log" 2>&1; then
+            passed=$((passed + 1))
+        else
+            failed=$((failed + 1))
+            echo "FAIL fuzz_$name"
+            grep -v '^#' "$logs/fuzz-$name.log" | tail -40
+        fi
+    done
+}
+
+# Some system tests once more, with the broker under ThreadSanitizer.
+run_threads() {
+    echo "== Threads"
+    prepare_clients
+    mkdir -p "$top/build-tsan"
+    {
+        cd "$top/build-tsan" && { [ -f Makefile ] || "$top/configure" --enable-tsan CFLAGS='-O1 -g'; } && make -j"$(nproc)"
+    } >"$logs/tsan-build.log" 2>&1 || give_up tsan-build "$logs/tsan-build.log"
+    if BARNABAS_BUILD=$top/build-tsan "$top/test/.venv/bin/pytest" -q -rf --color=no -p no:cacheprovider "$top/test/system/test_clients.py" \
+        "$top/test/system/test_groups.py" "$top/test/system/test_topics.py" >"$logs/tsan.log" 2>&1; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        echo "FAIL threads"
+        grep -A30 'WARNING: ThreadSanitizer' "$logs/tsan.log" | head -40
+        tail -20 "$logs/tsan.log"
+    fi
+}
+
 case $what in
 all)
     run_units
+    run_fuzzers 20
     run_system "$@"
+    run_threads
     ;;
 unit) run_units ;;
+fuzz) run_fuzzers "${1:-60}" ;;
+threads) run_threads ;;
 system) run_system "$@" ;;
 *)
-    sed -n 2,7p "$0" | cut -c3-
+    sed -n 2,8p "$0" | cut -c3-
     exit 2
     ;;
 esac

@@ -30,6 +30,17 @@
     } while (0)
 #define unreachable(why) ensure_failed(why, __FILE__, __LINE__, __func__)
 
+/* Sums of numbers that a peer chose: they wrap, and what comes of it is judged like any other value. */
+static inline int64_t wrapping_add(int64_t a, int64_t b)
+{
+    return (int64_t)((uint64_t)a + (uint64_t)b);
+}
+
+static inline int64_t wrapping_sub(int64_t a, int64_t b)
+{
+    return (int64_t)((uint64_t)a - (uint64_t)b);
+}
+
 _Noreturn void ensure_failed(const char *what, const char *file, int line, const char *func);
 
 /* Allocation that cannot fail: without memory the process says so and aborts. Free with free(). */

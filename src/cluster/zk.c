@@ -10,7 +10,7 @@
 #include "base/logger.h"
 #include "cluster/zk.h"
 
-enum { RETRY_MS = 1000, MAX_TOGETHER = 8 };
+enum { RETRY_MS = 1000, MAX_TOGETHER = 8, RESOLVE_AGAIN_MS = 30000, PAUSE_MS = 100 };
 
 /* What goes out as one: an operation, or several in a multi. */
 struct request {
@@ -36,6 +36,7 @@ struct zk {
     struct request *requests; /* utlist, in order; those in flight have `sent` */
     int in_flight;
     int64_t session_id;
+    int host_count, failures; /* since the last pause */
     bool connected, chroot_made, expired, pumping, closing, closed;
 };
 
@@ -488,6 +489,7 @@ static void on_connected(struct zk *zk)
     int64_t id = zoo_client_id(zk->handle)->client_id;
     bool fresh = id != zk->session_id;
     zk->connected = true;
+    zk->failures = 0;
     zk->session_id = id;
     if (!zk->chroot_made)
         make_chroot(zk);
@@ -531,6 +533,8 @@ static void open_handle(struct zk *zk)
     zk->handle = zookeeper_init2(zk->hosts, on_event, zk->options.session_timeout_ms, NULL, zk, 0, log_line);
     if (zk->handle == NULL)
         log_error("Cannot use zookeeper.connect=%s: %s", zk->options.connect, strerror(errno));
+    else
+        zoo_set_servers_resolution_delay(zk->handle, RESOLVE_AGAIN_MS); /* by default, it asks at each call */
 }
 
 static void close_handle(struct zk *zk)
@@ -555,19 +559,45 @@ static void start_over(struct zk *zk)
     open_handle(zk);
 }
 
+/*
+ * The library steps to the next host twice after some failures, and so may come back to the same one of two for ever:
+ * a step more, now and then, gets it out of any such round.
+ */
+static void note_failure(struct zk *zk)
+{
+    zk->failures++;
+    if (random() % 2 == 0)
+        zoo_cycle_next_server(zk->handle);
+}
+
+/* After each host was tried there is a pause; the library would try for ever, as fast as it can. */
+static bool must_pause(struct zk *zk)
+{
+    if (zk->connected || zk->failures < zk->host_count)
+        return false;
+    zk->failures = 0;
+    watch_set(&zk->watch, WATCH_NONE);
+    zk->fd = -1;
+    timer_start(&zk->timer, PAUSE_MS);
+    return true;
+}
+
 static void on_socket(struct watch *w, int events)
 {
     struct zk *zk = CONTAINER_OF(w, struct zk, watch);
     int zoo_events = (events & WATCH_READ ? ZOOKEEPER_READ : 0) | (events & WATCH_WRITE ? ZOOKEEPER_WRITE : 0);
     zk->pumping = true;
-    zookeeper_process(zk->handle, zoo_events);
+    int rc = zookeeper_process(zk->handle, zoo_events);
     zk->pumping = false;
+    if (rc != ZOK && rc != ZNOTHING && !zk->connected && !zk->expired)
+        note_failure(zk);
     pump(zk);
 }
 
 static void watch_socket(struct zk *zk, int fd, int interest)
 {
-    if (fd != zk->fd || fd < 0) {
+    /* While the library goes from host to host, a new socket may have the number of the last one. */
+    if (fd != zk->fd || fd < 0 || !zk->connected) {
         watch_set(&zk->watch, WATCH_NONE);
         zk->fd = fd;
         if (fd >= 0)
@@ -592,6 +622,8 @@ static void pump(struct zk *zk)
             return;
         }
     }
+    if (must_pause(zk))
+        return;
     zk->pumping = true;
     send_waiting(zk);
     int fd = -1, interest = 0;
@@ -640,6 +672,9 @@ struct zk *zk_new(const struct zk_options *options)
     zk->options = *options;
     zk->fd = -1;
     zk->hosts = xstrndup(options->connect, hosts);
+    zk->host_count = 1;
+    for (const char *comma = zk->hosts; (comma = strchr(comma, ',')) != NULL; comma++)
+        zk->host_count++;
     zk->chroot = xstrdup(slash && slash[1] ? slash : "");
     zk->chroot_made = zk->chroot[0] == '\0';
     zoo_set_debug_level(ZOO_LOG_LEVEL_WARN);

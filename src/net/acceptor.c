@@ -192,6 +192,12 @@ static int bind_one(const struct addrinfo *ai, int backlog, int recv_buffer)
     return -1;
 }
 
+/* Kafka's default of 50 makes clients wait a second for their next try as soon as many come at once. */
+static int backlog_of(const struct broker_config *config)
+{
+    return config_raw(config, "socket.listen.backlog.size") != NULL ? config->socket_listen_backlog_size : SOMAXCONN;
+}
+
 /* An empty host means all addresses: IPv6 with IPv4 where there is IPv6, else IPv4. */
 static int bind_listener(const struct listener *l, const struct broker_config *config, const char **why)
 {
@@ -208,7 +214,7 @@ static int bind_listener(const struct listener *l, const struct broker_config *c
     for (int pass = 0; pass < 2 && fd < 0; pass++)
         for (ai = list; ai != NULL && fd < 0; ai = ai->ai_next)
             if ((pass == 0) == (!any || ai->ai_family == AF_INET6))
-                fd = bind_one(ai, config->socket_listen_backlog_size, config->socket_receive_buffer_bytes);
+                fd = bind_one(ai, backlog_of(config), config->socket_receive_buffer_bytes);
     *why = strerror(errno);
     freeaddrinfo(list);
     return fd;

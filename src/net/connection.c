@@ -12,7 +12,7 @@
 #include "base/logger.h"
 #include "net/net_internal.h"
 
-enum { LENGTH_SIZE = 4, MAX_OVERLAP = 32, RESUME_MS = 5 };
+enum { LENGTH_SIZE = 4, MAX_OVERLAP = 32, RESUME_MS = 5, MOST_TOGETHER = 16, MOST_READS = 4 };
 
 struct connection {
     struct net_loop *owner;
@@ -22,6 +22,7 @@ struct connection {
     int refs; /* the connection itself, each exchange, a warm-up under way */
     bool closed, overlapping;
     bool paused; /* too many requests are being served already */
+    bool reading; /* answers that come now are sent together when what was read is used up */
     int64_t last_active;
     struct connection *prev, *next; /* of the loop's list */
 
@@ -112,6 +113,7 @@ static void close_connection(struct connection *c)
     free(c->frame);
     free(c->rest);
     c->frame = c->rest = NULL;
+    c->rest_len = 0;
     /* Open exchanges are still being served; their answers are dropped as they come. */
     for (struct exchange *x = c->first, *next; x != NULL; x = next) {
         next = x->next;
@@ -147,6 +149,8 @@ static void close_with_reason(struct connection *c, const char *why)
 
 static void touch(struct connection *c)
 {
+    if (c->closed)
+        return;
     int64_t now = clock_mono_ms();
     if (now == c->last_active || c->next == NULL) {
         c->last_active = now; /* the last of the list stays the last */
@@ -194,13 +198,49 @@ static void warm_up(struct connection *c)
     workers_submit(c->owner->server->workers, &w->job);
 }
 
+static bool is_plain(const struct exchange *x)
+{
+    return x->answered && x->out.splice_count == 0;
+}
+
+/* Answers that lie in memory whole go out with one call. */
+static enum send_result send_together(struct connection *c)
+{
+    struct iovec io[MOST_TOGETHER];
+    size_t count = 0, room = 0;
+    for (struct exchange *x = c->first; x != NULL && is_plain(x) && count < MOST_TOGETHER; x = x->next) {
+        size_t from = count == 0 ? c->progress.mem_at : 0;
+        io[count] = (struct iovec){x->out.mem.p + from, x->silent ? 0 : x->out.mem.len - from};
+        room += io[count++].iov_len;
+    }
+    struct msghdr message = {.msg_iov = io, .msg_iovlen = count};
+    ssize_t sent = room > 0 ? sendmsg(c->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) : 0;
+    if (sent < 0)
+        return send_trouble();
+    for (size_t i = 0; i < count; i++) {
+        if ((size_t)sent < io[i].iov_len) {
+            c->progress.mem_at += (size_t)sent;
+            return SEND_BLOCKED;
+        }
+        sent -= (ssize_t)io[i].iov_len;
+        take_first(c);
+    }
+    return SEND_DONE;
+}
+
+static enum send_result send_first(struct connection *c)
+{
+    enum send_result result = outgoing_send(c->fd, &c->first->out, &c->progress);
+    if (result == SEND_DONE)
+        take_first(c);
+    return result;
+}
+
 /* Sends what is answered, up to the first exchange that is not. False when the connection is gone. */
 static bool send_answers(struct connection *c)
 {
     while (c->first != NULL && c->first->answered && c->warming == NULL) {
-        enum send_result result = SEND_DONE;
-        if (!c->first->silent)
-            result = outgoing_send(c->fd, &c->first->out, &c->progress);
+        enum send_result result = is_plain(c->first) ? send_together(c) : send_first(c);
         if (result == SEND_FAILED) {
             close_connection(c);
             return false;
@@ -210,7 +250,6 @@ static bool send_answers(struct connection *c)
         if (result != SEND_DONE)
             return true;
         touch(c);
-        take_first(c);
     }
     return true;
 }
@@ -223,7 +262,8 @@ void exchange_answer(struct exchange *x, struct outgoing *out)
     x->out = *out;
     *out = (struct outgoing){0};
     if (!c->closed) {
-        progress(c);
+        if (!c->reading)
+            progress(c);
         return;
     }
     struct exchange **link = &c->first;
@@ -382,79 +422,96 @@ static void pause_reading(struct connection *c)
         timer_start(&c->owner->resume_timer, RESUME_MS);
 }
 
-static void on_read_failed(struct connection *c, ssize_t n)
+static bool wants_more(const struct connection *c)
 {
-    if (n < 0 && (errno == EAGAIN || errno == EINTR))
-        return;
-    close_connection(c);
+    return !c->closed && !c->paused && !is_stalled(c) && c->rest_len < SCRATCH_SIZE / 2;
 }
 
-/* The body of a large frame goes straight to its place. */
-static void read_body(struct connection *c)
-{
-    ssize_t n = recv(c->fd, c->frame + c->frame_have, (size_t)(c->frame_len - c->frame_have), MSG_DONTWAIT);
-    if (n <= 0) {
-        on_read_failed(c, n);
-        return;
-    }
-    c->frame_have += (int32_t)n;
-    touch(c);
-    if (c->frame_have == c->frame_len)
-        eat(c, NULL, 0);
-}
-
-static void read_some(struct connection *c)
+/* What was read and not used yet, then what comes now: from the start of the scratch on. */
+static ssize_t read_frames(struct connection *c, bool *filled)
 {
     uint8_t *scratch = c->owner->scratch;
     int32_t have = c->rest_len;
     if (have > 0)
         memcpy(scratch, c->rest, (size_t)have);
     ssize_t n = recv(c->fd, scratch + have, (size_t)(SCRATCH_SIZE - have), MSG_DONTWAIT);
-    if (n <= 0) {
-        on_read_failed(c, n);
-        return;
-    }
-    touch(c);
+    if (n <= 0)
+        return n;
+    *filled = n == SCRATCH_SIZE - have;
     keep_rest(c, NULL, 0);
     int32_t len = have + (int32_t)n, eaten = eat(c, scratch, len);
     keep_rest(c, scratch + eaten, len - eaten);
+    return n;
+}
+
+/* The body of a frame goes straight to its place, what follows to the scratch. */
+static ssize_t read_body(struct connection *c, bool *filled)
+{
+    uint8_t *scratch = c->owner->scratch;
+    int32_t wanted = c->frame_len - c->frame_have;
+    struct iovec io[] = {{c->frame + c->frame_have, (size_t)wanted}, {scratch, SCRATCH_SIZE}};
+    struct msghdr message = {.msg_iov = io, .msg_iovlen = ARRAY_LEN(io)};
+    ssize_t n = recvmsg(c->fd, &message, MSG_DONTWAIT);
+    if (n <= 0)
+        return n;
+    *filled = n == wanted + SCRATCH_SIZE;
+    c->frame_have += (int32_t)MIN(n, (ssize_t)wanted);
+    int32_t more = (int32_t)MAX(n - wanted, (ssize_t)0), eaten = eat(c, scratch, more);
+    keep_rest(c, scratch + eaten, more - eaten);
+    return n;
 }
 
 static void read_requests(struct connection *c)
 {
-    if (c->frame != NULL && c->frame_have < c->frame_len && c->rest_len == 0)
-        read_body(c);
-    else
-        read_some(c);
+    bool filled = true;
+    c->reading = true;
+    for (int i = 0; i < MOST_READS && filled && wants_more(c); i++) {
+        bool in_body = c->frame != NULL && c->rest_len == 0;
+        filled = false;
+        ssize_t n = in_body ? read_body(c, &filled) : read_frames(c, &filled);
+        if (n > 0)
+            touch(c);
+        else if (n == 0 || (errno != EAGAIN && errno != EINTR))
+            close_connection(c);
+    }
+    c->reading = false;
 }
 
 static void update_watch(struct connection *c)
 {
     int events = 0;
-    if (!is_stalled(c) && !c->paused && c->rest_len < SCRATCH_SIZE / 2)
+    if (wants_more(c))
         events |= WATCH_READ;
     if (c->first != NULL && c->first->answered && c->warming == NULL)
         events |= WATCH_WRITE;
     watch_set(&c->watch, events);
 }
 
+/* Starts what was read already and had to wait. False if it still has to. */
+static bool eat_rest(struct connection *c)
+{
+    bool was_stalled = is_stalled(c);
+    uint8_t *rest = c->rest;
+    int32_t len = c->rest_len;
+    c->rest = NULL;
+    c->rest_len = 0;
+    c->reading = true;
+    int32_t eaten = eat(c, rest, len);
+    c->reading = false;
+    keep_rest(c, rest + eaten, len - eaten);
+    free(rest);
+    return eaten > 0 || (was_stalled && !is_stalled(c));
+}
+
 /* After anything has changed: send, start what was waiting, wait for what comes next. */
 static void progress(struct connection *c)
 {
+    bool going = true;
     c->refs++;
-    if (send_answers(c) && !c->closed) {
-        if (is_stalled(c) || c->rest_len > 0) {
-            uint8_t *rest = c->rest;
-            int32_t len = c->rest_len;
-            c->rest = NULL;
-            c->rest_len = 0;
-            int32_t eaten = eat(c, rest, len);
-            keep_rest(c, rest + eaten, len - eaten);
-            free(rest);
-        }
-        if (!c->closed)
-            update_watch(c);
-    }
+    while (going && send_answers(c) && !c->closed)
+        going = (is_stalled(c) || c->rest_len > 0) && eat_rest(c);
+    if (!c->closed)
+        update_watch(c);
     unref(c);
 }
 

@@ -6,7 +6,7 @@
 
 #include "net/net.h"
 
-enum { SCRATCH_SIZE = 8192, PEER_ROOM = 64, HOST_ROOM = 48 };
+enum { SCRATCH_SIZE = 64 << 10, PEER_ROOM = 64, HOST_ROOM = 48 };
 
 /* One network thread: its connections, least recently used first. */
 struct net_loop {
@@ -58,6 +58,8 @@ struct send_progress {
 
 /* Sends what the socket takes. SEND_COLD: the next bytes of the current region are not in memory. */
 enum send_result outgoing_send(int fd, const struct outgoing *o, struct send_progress *p);
+/* What errno says of a call that sent nothing: SEND_BLOCKED or SEND_FAILED. */
+enum send_result send_trouble(void);
 /* Reads a piece of a file into the page cache, without looking at it. May block. */
 void region_warm_up(const struct file_region *region);
 

@@ -49,7 +49,7 @@ struct cachestat_counts {
     uint64_t cached, dirty, writeback, evicted, recently_evicted;
 };
 
-/* 1 all there, 0 not, -1 the kernel cannot tell. */
+/* 1 all there or on the way, 0 not, -1 the kernel cannot tell. */
 static int ask_cachestat(int fd, int64_t pos, int64_t len)
 {
     static atomic_bool unsupported;
@@ -72,11 +72,14 @@ static bool byte_is_cached(int fd, int64_t pos)
     return preadv2(fd, &io, 1, pos, RWF_NOWAIT) >= 0 || errno != EAGAIN;
 }
 
+/*
+ * Whether sending would not wait for the disk. cachestat sees every hole, but takes pages that are still being read
+ * for present; the probes see those, as the disk fills them about in order.
+ */
 static bool is_cached(int fd, int64_t pos, int64_t len)
 {
-    int known = ask_cachestat(fd, pos, len);
-    if (known >= 0)
-        return known == 1;
+    if (ask_cachestat(fd, pos, len) == 0)
+        return false;
     for (int64_t at = 0; at < len; at += PROBE_STEP)
         if (!byte_is_cached(fd, pos + at))
             return false;
@@ -100,7 +103,7 @@ void region_warm_up(const struct file_region *region)
 
 /* ---- Sending ---- */
 
-static enum send_result why_stopped(void)
+enum send_result send_trouble(void)
 {
     return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ? SEND_BLOCKED : SEND_FAILED;
 }
@@ -111,7 +114,7 @@ static enum send_result send_memory(int fd, const struct outgoing *o, struct sen
     while (p->mem_at < end) {
         ssize_t n = send(fd, o->mem.p + p->mem_at, end - p->mem_at, MSG_NOSIGNAL | MSG_DONTWAIT | (more ? MSG_MORE : 0));
         if (n < 0)
-            return why_stopped();
+            return send_trouble();
         p->mem_at += (size_t)n;
     }
     return SEND_DONE;
@@ -129,7 +132,7 @@ static enum send_result send_region(int fd, const struct file_region *r, struct 
         }
         ssize_t n = sendfile(fd, r->file->fd, &pos, (size_t)(p->warm_to - p->region_at));
         if (n < 0)
-            return why_stopped();
+            return send_trouble();
         if (n == 0)
             return SEND_FAILED; /* the file was cut: the frame cannot be completed */
         p->region_at += (int32_t)n;

@@ -36,17 +36,18 @@ int32_t batch_last_sequence(const struct batch *b)
     return (int32_t)(last > INT32_MAX ? last - INT32_MAX - 1 : last);
 }
 
-static void parse_v2(const uint8_t *p, struct batch *out)
+/* False when its offsets cannot be. */
+static bool parse_v2(const uint8_t *p, struct batch *out)
 {
     out->leader_epoch = (int32_t)be32_get(p + AT_LEADER_EPOCH);
     out->attributes = (int16_t)be16_get(p + AT_ATTRIBUTES);
-    out->last_offset = out->base_offset + (int32_t)be32_get(p + AT_LAST_OFFSET_DELTA);
     out->base_timestamp = (int64_t)be64_get(p + AT_BASE_TIMESTAMP);
     out->max_timestamp = (int64_t)be64_get(p + AT_MAX_TIMESTAMP);
     out->producer_id = (int64_t)be64_get(p + AT_PRODUCER_ID);
     out->producer_epoch = (int16_t)be16_get(p + AT_PRODUCER_EPOCH);
     out->base_sequence = (int32_t)be32_get(p + AT_BASE_SEQUENCE);
     out->count = (int32_t)be32_get(p + AT_COUNT);
+    return !__builtin_add_overflow(out->base_offset, (int32_t)be32_get(p + AT_LAST_OFFSET_DELTA), &out->last_offset);
 }
 
 static void parse_legacy(const uint8_t *p, struct batch *out)
@@ -87,9 +88,8 @@ enum batch_result batch_peek(struct bytes head, struct batch *out)
     *out = (struct batch){.p = head.p, .size = length + LOG_OVERHEAD, .magic = magic};
     out->base_offset = (int64_t)be64_get(head.p + AT_OFFSET);
     if (magic == 2)
-        parse_v2(head.p, out);
-    else
-        parse_legacy(head.p, out);
+        return parse_v2(head.p, out) ? BATCH_OK : BATCH_CORRUPT;
+    parse_legacy(head.p, out);
     return BATCH_OK;
 }
 

@@ -45,7 +45,7 @@ void batch_builder_add(struct batch_builder *b, const struct record *r)
     ensure(r->offset > b->last_delta && r->offset <= INT32_MAX);
     if (b->head.count == 0)
         b->timestamp_of_first = r->timestamp;
-    int64_t delta = (int64_t)((uint64_t)r->timestamp - (uint64_t)b->timestamp_of_first);
+    int64_t delta = wrapping_sub(r->timestamp, b->timestamp_of_first);
     size_t body = 1 + varint_size(delta) + varint_size(r->offset) + field_size(r->key) + field_size(r->value) +
                   varint_size(r->header_count) + (size_t)r->headers.len;
     uint8_t *start = strbuf_extend(&b->records, varint_size((int64_t)body) + body), *p = start;

@@ -57,7 +57,7 @@ static int put_records(const struct conversion *c, const struct batch *b, int64_
         if (r.offset < start)
             continue;
         *last = (struct record){.offset = r.offset, .timestamp = MAX(r.timestamp, last->timestamp)};
-        r.offset -= origin;
+        r.offset = wrapping_sub(r.offset, origin);
         put_message(out, c->magic, timestamp_bit(c, b), &r);
         count++;
     }

@@ -141,10 +141,9 @@ static void parse_body(struct record_iter *it, struct source *s, int32_t left, s
     int64_t timestamp_delta = take_varlong(s);
     left -= 1 + (int32_t)uvarlong_size(zigzag(timestamp_delta));
     int32_t offset_delta = counted_varint(s, &left);
-    *out = (struct record){.offset = it->batch.base_offset + offset_delta};
+    *out = (struct record){.offset = wrapping_add(it->batch.base_offset, offset_delta)};
     out->timestamp = it->log_append_time ? it->batch.max_timestamp
-                                         : (int64_t)((uint64_t)it->batch.base_timestamp +
-                                                     (uint64_t)timestamp_delta);
+                                         : wrapping_add(it->batch.base_timestamp, timestamp_delta);
     out->key = take_field(s, &left, counted_varint(s, &left));
     out->value = take_field(s, &left, counted_varint(s, &left));
     take_headers(s, &left, out);
@@ -200,7 +199,7 @@ static int next_message(struct record_iter *it, struct record *out)
     if (result != BATCH_OK || m.magic != it->batch.magic || batch_codec(&m) != CODEC_NONE || !batch_crc_ok(&m))
         return -1;
     it->source.at = rest.p;
-    *out = (struct record){.offset = m.base_offset + it->offset_correction};
+    *out = (struct record){.offset = wrapping_add(m.base_offset, it->offset_correction)};
     out->timestamp = it->log_append_time ? it->batch.max_timestamp : m.max_timestamp;
     return message_fields(&m, out) ? 1 : -1;
 }
@@ -236,7 +235,7 @@ static bool find_offset_correction(struct record_iter *it)
     while ((result = batch_next(&rest, &m)) == BATCH_OK)
         any = true;
     if (it->batch.magic == 1)
-        it->offset_correction = it->batch.base_offset - m.base_offset;
+        it->offset_correction = wrapping_sub(it->batch.base_offset, m.base_offset);
     return any && result == BATCH_END;
 }
 

@@ -172,7 +172,7 @@ static enum kafka_error walk_batch(struct preparation *p, const struct batch *b)
         enum kafka_error e = check_record(p, b, &r, index);
         if (error == ERR_NONE)
             error = e;
-        if (b->magic == 2 && r.offset != b->base_offset + index)
+        if (b->magic == 2 && r.offset != wrapping_add(b->base_offset, index))
             p->offsets_consecutive = false;
         if (error == ERR_NONE)
             keep_record(p, &r);

@@ -10,6 +10,7 @@
 #include "protocol/msg/offset_fetch.h"
 #include "protocol/msg/sync_group.h"
 #include "server/server_internal.h"
+#include "server/zk_offsets_internal.h"
 
 static const char offsets_topic[] = "__consumer_offsets";
 
@@ -39,6 +40,10 @@ struct group_request {
         struct list_groups_response list;
         struct delete_groups_response remove;
     } out;
+    union {
+        struct zk_commit commit;
+        struct zk_fetch fetch;
+    } old; /* version 0 of both */
     void (*answer)(struct request *r);
 };
 
@@ -101,10 +106,59 @@ GROUP_API(join_group, API_JOIN_GROUP, 9, join, group_join);
 GROUP_API(sync_group, API_SYNC_GROUP, 5, sync, group_sync);
 GROUP_API(heartbeat, API_HEARTBEAT, 4, heartbeat, group_heartbeat);
 GROUP_API(leave_group, API_LEAVE_GROUP, 5, leave, group_leave);
-GROUP_API(offset_fetch, API_OFFSET_FETCH, 9, fetch, group_fetch_offsets);
 GROUP_API(describe_groups, API_DESCRIBE_GROUPS, 5, describe, group_describe);
 GROUP_API(list_groups, API_LIST_GROUPS, 5, list, group_list);
 GROUP_API(delete_groups, API_DELETE_GROUPS, 2, remove, group_delete);
+
+/* ---- Version 0 of OffsetCommit and OffsetFetch: from the control loop, which asks ZooKeeper ---- */
+
+static void on_zookeeper(struct request *r)
+{
+    struct group_request *g = r->state;
+    request_return(r, g->answer);
+}
+
+static void fetch_from_zookeeper(struct request *r)
+{
+    struct group_request *g = r->state;
+    g->old.fetch = (struct zk_fetch){r, &g->in.fetch, &g->out.fetch, on_zookeeper};
+    zk_offsets_fetch(&g->old.fetch);
+}
+
+static void commit_to_zookeeper(struct request *r)
+{
+    struct group_request *g = r->state;
+    g->old.commit = (struct zk_commit){r, &g->in.commit, &g->out.commit, on_zookeeper};
+    zk_offsets_commit(&g->old.commit);
+}
+
+/* ---- OffsetFetch ---- */
+
+static void answer_fetch(struct request *r)
+{
+    struct group_request *g = r->state;
+    ANSWER(r, offset_fetch_response, &g->out.fetch);
+}
+
+static void serve_fetch(struct request *r)
+{
+    struct group_request *g = r->state;
+    group_fetch_offsets(coordinator_of(r), &g->in.fetch, &g->out.fetch, &g->call);
+}
+
+static void handle_offset_fetch(struct request *r)
+{
+    struct group_request *g = group_request_new(r, answer_fetch);
+    if (!DECODE(r, offset_fetch_request, &g->in.fetch))
+        return;
+    offset_fetch_response_init(&g->out.fetch);
+    if (r->version == 0)
+        request_hop(r, r->s->control_loop, fetch_from_zookeeper);
+    else
+        carry(g, serve_fetch);
+}
+
+const struct api_entry api_offset_fetch = {.key = API_OFFSET_FETCH, .min = 0, .max = 9, .handle = handle_offset_fetch};
 
 /* ---- OffsetCommit: partitions that nobody knows are refused here ---- */
 
@@ -146,7 +200,10 @@ static void handle_commit(struct request *r)
         return;
     offset_commit_response_init(&g->out.commit);
     prepare_commit(r, &g->in.commit, &g->out.commit);
-    carry(g, serve_commit);
+    if (r->version == 0)
+        request_hop(r, r->s->control_loop, commit_to_zookeeper);
+    else
+        carry(g, serve_commit);
 }
 
 const struct api_entry api_offset_commit = {.key = API_OFFSET_COMMIT, .min = 0, .max = 9, .handle = handle_commit};

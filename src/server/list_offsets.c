@@ -67,17 +67,16 @@ static enum kafka_error find_offset(const struct request *r, const struct list_o
     }
 }
 
-/* Version 0 gives a list of offsets, newest first. */
+/* Version 0 gives a list of offsets, newest first, and knows segments only. */
 static void old_style(struct request *r, struct partition *p, const asked *in, told *out)
 {
-    int64_t start = plog_start_offset(partition_log(p)), end = plog_high_watermark(partition_log(p));
-    ARRAY_MAKE(r->arena, out->old_style_offsets, 2);
-    out->old_style_offsets.len = 0;
-    if (in->timestamp != EARLIEST && in->max_num_offsets > 0)
-        out->old_style_offsets.items[out->old_style_offsets.len++] = in->timestamp == LATEST ? end : MAX(out->offset, start);
-    if (out->old_style_offsets.len < in->max_num_offsets &&
-        (out->old_style_offsets.len == 0 || out->old_style_offsets.items[0] != start))
-        out->old_style_offsets.items[out->old_style_offsets.len++] = start;
+    int64_t *found, high_watermark = plog_high_watermark(partition_log(p));
+    int32_t n = plog_segment_offsets(partition_log(p), in->timestamp, in->max_num_offsets, r->arena, &found);
+    out->old_style_offsets.items = found;
+    out->old_style_offsets.len = n;
+    for (int32_t i = 0; i < n; i++) /* nothing above what may be read */
+        found[i] = MIN(found[i], high_watermark);
+    out->offset = -1;
 }
 
 static void list_one(struct request *r, struct str topic, const asked *in, told *out)
@@ -87,10 +86,10 @@ static void list_one(struct request *r, struct str topic, const asked *in, told 
     if (p == NULL)
         return; /* the error is there already */
     out->error_code = partition_check_leader(p, in->current_leader_epoch);
-    if (out->error_code == ERR_NONE)
-        out->error_code = find_offset(r, &st->request, p, in, out);
     if (out->error_code == ERR_NONE && r->version == 0)
         old_style(r, p, in, out);
+    else if (out->error_code == ERR_NONE)
+        out->error_code = find_offset(r, &st->request, p, in, out);
     partition_unref(p);
 }
 

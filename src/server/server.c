@@ -25,15 +25,10 @@ ENTRIES(DECLARE)
 const struct api_entry *const api_table[] = {ENTRIES(ROW)};
 const size_t api_table_len = ARRAY_LEN(api_table);
 
+static const struct api_entry *by_key[128]; /* filled before any thread asks */
+
 static const struct api_entry *find_entry(int16_t key)
 {
-    static const struct api_entry *by_key[128];
-    static atomic_bool ready;
-    if (!atomic_load_explicit(&ready, memory_order_acquire)) { /* every thread writes the same */
-        for (size_t i = 0; i < api_table_len; i++)
-            by_key[api_table[i]->key] = api_table[i];
-        atomic_store_explicit(&ready, true, memory_order_release);
-    }
     return key >= 0 && (size_t)key < ARRAY_LEN(by_key) ? by_key[key] : NULL;
 }
 
@@ -175,5 +170,7 @@ static bool may_overlap(void *ctx UNUSED, const uint8_t *frame, int32_t len)
 
 struct net_handler server_handler(struct services *s)
 {
+    for (size_t i = 0; i < api_table_len; i++)
+        by_key[api_table[i]->key] = api_table[i];
     return (struct net_handler){serve, may_overlap, s};
 }

@@ -32,6 +32,7 @@ struct epoch_entry {
 struct epochs {
     struct epoch_entry *v; /* both fields ascending */
     size_t n, cap;
+    bool learned; /* an entry that the file does not have; what it has too much, loading drops again */
 };
 
 bool epochs_read(const char *path, struct epochs *out) NODISCARD;

@@ -126,6 +126,8 @@ bool file_remove(const char *path)
 
 bool dir_make(const char *path)
 {
+    if (mkdir(path, 0755) == 0 || errno == EEXIST)
+        return true;
     char *copy = xstrdup(path);
     bool ok = true;
     for (char *slash = strchr(copy + 1, '/'); ok && slash != NULL; slash = strchr(slash + 1, '/')) {

@@ -257,7 +257,7 @@ static bool recover_segment(struct plog *log, struct segment *s, bool *cut)
             break;
         segment_note_batch(s, &b, (int32_t)good, log->config.index_interval_bytes);
         if (b.magic == 2 && b.leader_epoch >= 0)
-            epochs_assign(&log->epochs, b.leader_epoch, b.base_offset);
+            log->epochs.learned |= epochs_assign(&log->epochs, b.leader_epoch, b.base_offset);
         next = b.last_offset + 1;
         good = scan.pos;
     }
@@ -454,12 +454,12 @@ static bool settle_offsets(struct plog *log, const struct plog_origin *origin)
     atomic_store(&log->end, end);
     atomic_store(&log->high_watermark, MIN(MAX(origin->high_watermark, start), end));
     log->recovery_point = origin->clean ? end : MIN(MAX(origin->recovery_point, (int64_t)0), end);
-    bool changed = epochs_truncate_from_end(&log->epochs, end);
-    changed = epochs_truncate_from_start(&log->epochs, start) || changed || !origin->clean;
+    epochs_truncate_from_end(&log->epochs, end);
+    epochs_truncate_from_start(&log->epochs, start);
     if (!load_producers(log, start, end))
         return false;
     plog_update_unstable(log);
-    return !changed || plog_write_epochs(log);
+    return !log->epochs.learned || plog_write_epochs(log);
 }
 
 struct plog *plog_load(struct log_manager *m, const char *root, const char *topic, int32_t partition,

@@ -1,6 +1,8 @@
 /* Finding and reading: by offset, by time. */
 #include <limits.h>
+#include <sys/stat.h>
 
+#include "base/clock.h"
 #include "storage/file_internal.h"
 #include "storage/plog_internal.h"
 
@@ -286,4 +288,41 @@ enum kafka_error plog_offset_of_max_time(struct plog *log, struct timestamp_offs
         search_segment(log, latest, &t, out);
     pthread_mutex_unlock(&log->lock);
     return ERR_NONE;
+}
+
+/* ---- By segment (ListOffsets version 0) ---- */
+
+static int64_t last_written_ms(const struct plog *log, const struct segment *s)
+{
+    char path[PATH_ROOM];
+    struct stat st;
+    if (stat(segment_path(path, log->path, s->base_offset, ".log"), &st) != 0)
+        return INT64_MAX;
+    return (int64_t)st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000;
+}
+
+int32_t plog_segment_offsets(struct plog *log, int64_t timestamp, int32_t most, struct arena *a, int64_t **out)
+{
+    enum { LATEST = -1, EARLIEST = -2 };
+    pthread_mutex_lock(&log->lock);
+    size_t count = log->segment_count;
+    int64_t *starts = ARENA_ARRAY(a, int64_t, count + 1), start = atomic_load(&log->start);
+    for (size_t i = 0; i < count; i++)
+        starts[i] = MAX(log->segments[i]->base_offset, start);
+    size_t known = count;
+    if (plog_active(log)->size > 0)
+        starts[known++] = atomic_load(&log->end);
+    size_t above = timestamp == EARLIEST ? 1 : known; /* those below this one count */
+    while (timestamp >= 0 && above > 0) {
+        int64_t written = above > count ? clock_wall_ms() : last_written_ms(log, log->segments[above - 1]);
+        if (written <= timestamp)
+            break;
+        above--;
+    }
+    pthread_mutex_unlock(&log->lock);
+    int32_t n = 0;
+    *out = ARENA_ARRAY(a, int64_t, above + 1);
+    while (above > 0 && n < most)
+        (*out)[n++] = starts[--above];
+    return n;
 }

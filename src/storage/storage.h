@@ -145,6 +145,12 @@ enum kafka_error plog_offset_for_time(struct plog *log, int64_t timestamp, struc
 /* The record with the largest timestamp (KIP-734). */
 enum kafka_error plog_offset_of_max_time(struct plog *log, struct timestamp_offset *out);
 
+/*
+ * What the oldest clients ask for: where segments begin that were last written at or before `timestamp` (-1: all, and
+ * the end; -2: the first), newest first, at most `most` of them. Returns how many, in the arena.
+ */
+int32_t plog_segment_offsets(struct plog *log, int64_t timestamp, int32_t most, struct arena *a, int64_t **out);
+
 /* Leader epochs (KIP-101, KIP-279). */
 void plog_assign_epoch(struct plog *log, int32_t epoch, int64_t start_offset);
 int32_t plog_latest_epoch(struct plog *log); /* NO_LEADER_EPOCH if none */

@@ -261,7 +261,7 @@ bool ask(struct asker *a, int32_t broker, int16_t key, int16_t min_version, cons
          int16_t *version, struct arena *arena, struct fail *fail)
 {
     struct node *n;
-    int16_t chosen;
+    int16_t chosen = 0;
     if (!pick_node(a, broker, &n, fail) || !choose_version(n, key, min_version, &chosen, fail))
         return false;
     if (version != NULL)

@@ -232,21 +232,32 @@ struct consumer {
     int64_t refresh_ms;
 };
 
+/* Asks for the topic, which may create it; 0 when there is none. */
+static int32_t partition_count(struct consumer *c)
+{
+    enum { METADATA_TIMEOUT_MS = 5000 };
+    const struct rd_kafka_metadata *m;
+    rd_kafka_topic_t *topic = rd_kafka_topic_new(c->rk, c->topic, NULL);
+    rd_kafka_resp_err_t err = rd_kafka_metadata(c->rk, 0, topic, &m, METADATA_TIMEOUT_MS);
+    rd_kafka_topic_destroy(topic);
+    if (err != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return 0;
+    int32_t count = m->topic_cnt > 0 ? m->topics[0].partition_cnt : 0;
+    rd_kafka_metadata_destroy(m);
+    return count;
+}
+
 /*
  * A consumer that was given no group has nobody to share with: it takes all partitions itself and saves the
  * seconds that a group takes to form.
  */
 static void assign_new_partitions(struct consumer *c)
 {
-    enum { METADATA_TIMEOUT_MS = 5000, RETRY_MS = 100 };
-    const struct rd_kafka_metadata *m;
+    enum { RETRY_MS = 100 };
     int64_t now = clock_mono_ms(), wait = c->assigned > 0 ? c->refresh_ms : RETRY_MS;
     if (c->refreshed_ms != 0 && now - c->refreshed_ms < wait)
         return;
-    rd_kafka_topic_t *topic = rd_kafka_topic_new(c->rk, c->topic, NULL);
-    rd_kafka_resp_err_t err = rd_kafka_metadata(c->rk, 0, topic, &m, METADATA_TIMEOUT_MS);
-    rd_kafka_topic_destroy(topic);
-    int32_t count = err == RD_KAFKA_RESP_ERR_NO_ERROR && m->topic_cnt > 0 ? m->topics[0].partition_cnt : 0;
+    int32_t count = partition_count(c);
     if (count > c->assigned) {
         rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(count);
         for (int32_t p = c->assigned; p < count; p++) /* those that come later are read whole */
@@ -258,8 +269,6 @@ static void assign_new_partitions(struct consumer *c)
             rd_kafka_error_destroy(error);
         rd_kafka_topic_partition_list_destroy(list);
     }
-    if (err == RD_KAFKA_RESP_ERR_NO_ERROR)
-        rd_kafka_metadata_destroy(m);
     c->refreshed_ms = clock_mono_ms();
 }
 
@@ -272,6 +281,7 @@ static bool start(struct consumer *c, const struct options *o, struct fail *fail
     for (char *comma = pattern; comma != NULL && (comma = strchr(comma, ',')) != NULL;)
         *comma = '|';
     if (c->partition >= 0) {
+        partition_count(c); /* or librdkafka would begin with a pause, not knowing the topic */
         rd_kafka_topic_partition_list_add(list, c->topic, c->partition)->offset = c->offset;
         err = rd_kafka_assign(c->rk, list);
     } else if (c->grouped) {

@@ -1,13 +1,16 @@
 /*
- * Reads the messages that Frames.java has written, decodes and encodes each, and compares: roundtrip FILE.
+ * Reads the messages that Frames.java or capture.py has written, decodes and encodes each, and compares: roundtrip FILE.
  * Prints how many messages, of how many APIs and versions, came back the same; exit code 1 if any did not.
  */
 #include <inttypes.h>
 #include <stdio.h>
 
 #include "protocol/msg/api.h"
+#include "protocol/msg/request_header.h"
+#include "protocol/msg/response_header.h"
 
 enum { MOST_REPORTED = 20 };
+enum kind { RESPONSE, REQUEST, REQUEST_FRAME, RESPONSE_FRAME }; /* a frame has its header in front */
 
 struct counts {
     int messages, versions, wrong;
@@ -39,6 +42,24 @@ static bool same(const struct message_type *type, int16_t version, struct bytes 
     return ok;
 }
 
+/* Takes the header off a frame. */
+static bool strip(enum kind kind, int16_t key, int16_t version, struct bytes *data)
+{
+    struct arena a = {0};
+    struct reader r;
+    struct request_header request;
+    struct response_header response;
+    bool ok = true;
+    reader_init(&r, *data, &a);
+    if (kind == REQUEST_FRAME)
+        ok = request_header_read(&r, api_request_header_version(key, version), &request);
+    else if (kind == RESPONSE_FRAME)
+        ok = response_header_read(&r, api_response_header_version(key, version), &response);
+    *data = (struct bytes){r.at, (int32_t)reader_left(&r)};
+    arena_deinit(&a);
+    return ok;
+}
+
 /* One message of the file; false at its end. */
 static bool check_next(FILE *f, struct counts *c)
 {
@@ -51,13 +72,15 @@ static bool check_next(FILE *f, struct counts *c)
     size_t got = fread(data, 1, (size_t)len, f);
     const struct api_spec *spec = api_spec(key);
     if (got == (size_t)len && spec != NULL && version >= spec->min_version && version <= spec->max_version) {
-        const struct message_type *type = head[2] ? spec->request : spec->response;
+        enum kind kind = head[2];
+        const struct message_type *type = kind == REQUEST || kind == REQUEST_FRAME ? spec->request : spec->response;
+        struct bytes message = {data, len};
         c->messages++;
         c->versions += key != c->last_key || version != c->last_version || head[2] != c->last_kind;
         c->last_key = key;
         c->last_version = version;
         c->last_kind = head[2];
-        c->wrong += !same(type, version, (struct bytes){data, len});
+        c->wrong += !strip(kind, key, version, &message) || !same(type, version, message);
     }
     free(data);
     return got == (size_t)len && c->wrong < MOST_REPORTED;

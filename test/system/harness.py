@@ -14,6 +14,8 @@ from kazoo.client import KazooClient
 TOP = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("BARNABAS_BUILD", TOP / "build-asan"))
 JARS = TOP / "test" / "java" / "target" / "lib"
+JARS_4 = TOP / "test" / "java4" / "target" / "lib"
+FRANZ = TOP / "test" / "go" / "target" / "franz"
 PATIENCE = 60  # seconds that anything may take before a test gives up on it
 
 
@@ -153,7 +155,7 @@ class Broker(Process):
 
 class Barnabas(Broker):
     def launch(self):
-        self.spawn([BUILD / "barnabas", self.write_config()], {"ASAN_OPTIONS": "abort_on_error=0", "UBSAN_OPTIONS": "print_stacktrace=1"})
+        self.spawn([BUILD / "barnabas", self.write_config()], {"ASAN_OPTIONS": "abort_on_error=0", "UBSAN_OPTIONS": "print_stacktrace=1", "TSAN_OPTIONS": "halt_on_error=0"})
 
     def check_log(self):
         text = self.text()
@@ -169,8 +171,9 @@ class Apache(Broker):
         pass
 
 
-def run(command, stdin=None, check=True, timeout=PATIENCE):
-    done = subprocess.run([str(c) for c in command], input=stdin, capture_output=True, text=True, timeout=timeout)
+def run(command, stdin=None, check=True, timeout=PATIENCE, env=None):
+    done = subprocess.run([str(c) for c in command], input=stdin, capture_output=True, text=True, timeout=timeout,
+                          env={**os.environ, **(env or {})})
     if check:
         assert done.returncode == 0, f"{command} gave {done.returncode}:\n{done.stdout}\n{done.stderr}"
     return done.stdout
@@ -180,9 +183,9 @@ def kcat(broker, *args, stdin=None, check=True):
     return run(["kcat", "-b", broker.bootstrap, "-m", "10", *args], stdin, check)
 
 
-def java(tool, *args, stdin=None, check=True):
+def java(tool, *args, stdin=None, check=True, jars=JARS):
     """One of Apache's command-line tools."""
-    done = subprocess.run(["java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-cp", f"{JARS}/*", tool, *map(str, args)], input=stdin,
+    done = subprocess.run(["java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-cp", f"{jars}/*", tool, *map(str, args)], input=stdin,
                           capture_output=True, text=True, timeout=PATIENCE)
     noise = ("SLF4J", "log4j:")
     out = "".join(line + "\n" for line in (done.stdout + "\n" + done.stderr).splitlines() if line and not line.startswith(noise))

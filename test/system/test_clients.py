@@ -1,9 +1,11 @@
 """Clients that we did not write."""
 
+import struct
+
 import confluent_kafka
 import kafka
 import pytest
-from harness import consume, java, kcat, produce
+from harness import FRANZ, JARS_4, connect, consume, frame, java, kcat, produce, read_frame, run
 
 CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]
 
@@ -20,6 +22,62 @@ def test_apaches_console_tools(broker):
     out = java("org.apache.kafka.tools.consumer.ConsoleConsumer", "--bootstrap-server", broker.bootstrap, "--topic", "t",
                "--partition", 0, "--offset", "earliest", "--max-messages", 3, "--timeout-ms", 20000)
     assert out.splitlines()[:3] == ["one", "two", "three"]
+
+
+def test_the_newest_java_clients(broker):
+    base = ["--bootstrap-server", broker.bootstrap]
+    java("org.apache.kafka.tools.TopicCommand", *base, "--create", "--topic", "t", "--partitions", 3, jars=JARS_4)
+    java("org.apache.kafka.tools.ConsoleProducer", *base, "--topic", "t", jars=JARS_4, stdin="".join(f"line {i}\n" for i in range(100)))
+    out = java("org.apache.kafka.tools.consumer.ConsoleConsumer", *base, "--topic", "t", "--from-beginning", "--max-messages", 100, "--timeout-ms",
+               20000, "--group", "g", jars=JARS_4)
+    assert sorted(x for x in out.splitlines() if x.startswith("line")) == sorted(f"line {i}" for i in range(100))
+    assert "g" in java("org.apache.kafka.tools.consumer.group.ConsumerGroupCommand", *base, "--list", jars=JARS_4).splitlines()
+    assert java("org.apache.kafka.tools.GetOffsetShell", *base, "--topic", "t", jars=JARS_4).count("t:") == 3
+
+
+def test_franz_go(broker):
+    assert run([FRANZ, broker.bootstrap, "t", "g", 1000]) == "1000 records\n"
+    assert run([FRANZ, broker.bootstrap, "u", "h", 10]) == "10 records\n"
+
+
+def test_offsets_of_the_oldest_consumers_are_kept_in_zookeeper(broker, zookeeper):
+    produce(broker, "t", ["a", "b", "c"])
+    with connect(broker) as sock:
+        def ask(key, body):
+            sock.sendall(frame(key, 0, body))
+            return read_frame(sock)[4:]
+
+        def text(s):
+            return struct.pack(">h", len(s)) + s
+
+        topic = struct.pack(">i", 1) + text(b"t")
+        commit = ask(8, text(b"old") + topic + struct.pack(">iiq", 1, 0, 2) + text(b"note"))
+        assert commit[-2:] == b"\0\0"
+        assert zookeeper.get("/consumers/old/offsets/t/0") == b"2"
+        ask(8, text(b"old") + topic + struct.pack(">iiq", 1, 0, 3) + text(b""))
+        assert zookeeper.get("/consumers/old/offsets/t/0") == b"3"
+        fetched = ask(9, text(b"old") + topic + struct.pack(">ii", 1, 0))
+        assert struct.unpack(">iq", fetched[-16:-4]) == (0, 3)
+        fetched = ask(9, text(b"none") + topic + struct.pack(">ii", 1, 0))
+        assert struct.unpack(">iqhh", fetched[-16:]) == (0, -1, 0, 3)
+
+
+def test_offsets_before_a_time_as_the_oldest_consumers_ask(make_broker):
+    broker = make_broker(log_segment_bytes=1 << 20, log_retention_check_interval_ms=3600000)
+    for i in range(4):
+        produce(broker, "t", ["x" * 1000] * 700)
+    with connect(broker) as sock:
+        def offsets(time, most):
+            sock.sendall(frame(2, 0, struct.pack(">iih", -1, 1, 1) + b"t" + struct.pack(">iiqi", 1, 0, time, most)))
+            answer = read_frame(sock)[4 + 4 + 3 + 4 + 4 + 2:]
+            return list(struct.unpack(f">{struct.unpack('>i', answer[:4])[0]}q", answer[4:]))
+
+        everything = offsets(-1, 100)
+        assert everything[0] == 2800 and everything[-1] == 0 and len(everything) == 5
+        assert everything == sorted(everything, reverse=True)
+        assert offsets(-1, 1) == [2800] and offsets(-2, 100) == [0]
+        assert offsets(1000, 100) == []
+        assert offsets(2**62, 2) == everything[:2]
 
 
 def test_apaches_perf_tools(broker):

@@ -25,3 +25,10 @@ def test_messages_come_back_as_java_wrote_them(frames, seed):
     assert done.returncode == 0, done.stdout + done.stderr
     messages, schemas, wrong = map(int, re.search(r"(\d+) messages, (\d+) schemas, (\d+) wrong", done.stdout).groups())
     assert schemas > 450 and messages == 20 * schemas and wrong == 0
+
+
+def test_captured_traffic_comes_back_as_it_was():
+    capture = TOP / "test" / "protocol" / "captures" / "clients.bin"
+    done = subprocess.run([BUILD / "test" / "protocol" / "roundtrip", capture], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert int(re.search(r"(\d+) schemas", done.stdout).group(1)) > 100

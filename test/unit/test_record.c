@@ -369,6 +369,28 @@ static void a_bomb_does_not_fill_memory(void **state)
     strbuf_deinit(&batch);
 }
 
+static void offsets_may_not_run_over(void **state)
+{
+    (void)state;
+    struct strbuf batch = make_batch(3, CODEC_NONE);
+    struct batch b;
+    struct record r;
+    batch_set_offset((uint8_t *)batch.p, INT64_MAX - 1); /* and two more */
+    struct bytes rest = {(const uint8_t *)batch.p, (int32_t)batch.len};
+    assert_int_equal(batch_next(&rest, &b), BATCH_CORRUPT);
+    batch_set_offset((uint8_t *)batch.p, INT64_MIN);
+    be32_put(batch.p + 23, (uint32_t)-5); /* the last is before the first */
+    rest = (struct bytes){(const uint8_t *)batch.p, (int32_t)batch.len};
+    assert_int_equal(batch_next(&rest, &b), BATCH_CORRUPT);
+    be32_put(batch.p + 23, 2);
+    rest = (struct bytes){(const uint8_t *)batch.p, (int32_t)batch.len};
+    assert_int_equal(batch_next(&rest, &b), BATCH_OK);
+    struct record_iter *it = record_iter_new(&b, &arena);
+    assert_int_equal(record_iter_next(it, &r), 1);
+    record_iter_free(it);
+    strbuf_deinit(&batch);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -388,6 +410,7 @@ int main(void)
         CASE(compacted_topics_need_keys),
         CASE(mutilated_batches_are_survived),
         CASE(a_bomb_does_not_fill_memory),
+        CASE(offsets_may_not_run_over),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

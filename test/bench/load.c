@@ -1,0 +1,425 @@
+/*
+ * The benchmarks' load, as cheap as it can be made: requests are built once and sent again and again, answers are
+ * looked at no more than they must be. Bytes are those of record batches, compressed if they are. Prints one line of JSON.
+ *
+ *   load produce  HOST PORT TOPIC PARTITIONS BYTES RECORD_SIZE BATCH_SIZE CODEC ACKS
+ *   load consume  HOST PORT TOPIC PARTITIONS BYTES FETCH_SIZE
+ *   load latency  HOST PORT TOPIC RATE SECONDS RECORD_SIZE ACKS     produce to acknowledgement, and to a consumer
+ *   load idle     HOST PORT COUNT                                  holds connections until its input ends
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <netdb.h>
+#include <netinet/tcp.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "protocol/msg/api.h"
+#include "protocol/msg/fetch.h"
+#include "protocol/msg/produce.h"
+#include "protocol/msg/request_header.h"
+#include "protocol/msg/response_header.h"
+#include "record/record.h"
+
+enum { PRODUCE_VERSION = 9, FETCH_VERSION = 12, IN_FLIGHT = 5, MOST_PARTITIONS = 64 };
+
+static _Noreturn void die(const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    vfprintf(stderr, fmt, args);
+    va_end(args);
+    fputc('\n', stderr);
+    exit(1);
+}
+
+/* ---- A connection ---- */
+
+static int dial(const char *host, const char *port)
+{
+    struct addrinfo *found, hints = {.ai_socktype = SOCK_STREAM};
+    int one = 1;
+    if (getaddrinfo(host, port, &hints, &found) != 0)
+        die("no address for %s", host);
+    int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || connect(fd, found->ai_addr, found->ai_addrlen) != 0)
+        die("connect: %m");
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    freeaddrinfo(found);
+    return fd;
+}
+
+static void write_all(int fd, const void *data, size_t len)
+{
+    for (const char *p = data; len > 0;) {
+        ssize_t n = write(fd, p, len);
+        if (n <= 0)
+            die("write: %m");
+        p += n;
+        len -= (size_t)n;
+    }
+}
+
+static void read_all(int fd, void *data, size_t len)
+{
+    for (char *p = data; len > 0;) {
+        ssize_t n = read(fd, p, len);
+        if (n <= 0)
+            die("the broker has closed the connection");
+        p += n;
+        len -= (size_t)n;
+    }
+}
+
+/* The next frame into `frame`, which grows. */
+static struct bytes read_frame(int fd, struct strbuf *frame)
+{
+    uint8_t head[4];
+    read_all(fd, head, sizeof(head));
+    strbuf_clear(frame);
+    size_t len = be32_get(head);
+    read_all(fd, strbuf_extend(frame, len), len);
+    return (struct bytes){(const uint8_t *)frame->p, (int32_t)len};
+}
+
+/* ---- Frames ---- */
+
+static void begin_frame(struct writer *w, int16_t key, int16_t version)
+{
+    struct request_header header;
+    request_header_init(&header);
+    header.request_api_key = key;
+    header.request_api_version = version;
+    header.client_id = STR_LIT("load");
+    writer_init(w);
+    writer_int32(w, 0);
+    request_header_write(w, api_request_header_version(key, version), &header);
+}
+
+static void end_frame(struct writer *w)
+{
+    be32_put(w->buf.p, (uint32_t)(w->buf.len - 4));
+}
+
+static void read_header(struct reader *r, int16_t key, int16_t version)
+{
+    struct response_header header;
+    if (!response_header_read(r, api_response_header_version(key, version), &header))
+        die("an answer without header");
+}
+
+/* ---- Produce ---- */
+
+static void fill_letters(uint8_t *p, int64_t len, uint64_t *seed)
+{
+    for (int64_t i = 0; i < len; i++) {
+        *seed = *seed * 6364136223846793005ULL + 1442695040888963407ULL;
+        p[i] = (uint8_t)('A' + (*seed >> 33) % 26);
+    }
+}
+
+/* One batch of records of that size, as many as fill `batch_size`. Returns how many. */
+static int32_t make_batch(struct strbuf *out, int64_t record_size, int64_t batch_size, enum codec codec)
+{
+    struct batch_builder b;
+    struct arena a = {0};
+    uint64_t seed = 1;
+    int64_t now = clock_wall_ms();
+    int32_t count = 0;
+    batch_builder_init(&b, (int16_t)codec);
+    do {
+        uint8_t *value = arena_alloc(&a, (size_t)record_size);
+        fill_letters(value, record_size, &seed);
+        struct record r = {.offset = count++, .timestamp = now, .value = {value, (int32_t)record_size}};
+        batch_builder_add(&b, &r);
+    } while ((int64_t)batch_builder_size(&b) + record_size + 10 < batch_size);
+    if (!batch_builder_finish(&b, CODEC_LEVEL_DEFAULT, out))
+        die("the batch cannot be compressed");
+    batch_builder_deinit(&b);
+    arena_deinit(&a);
+    return count;
+}
+
+static void make_produce(struct writer *w, const char *topic, int32_t partition, struct bytes batch, int16_t acks)
+{
+    struct produce_request request;
+    struct produce_topic_produce_data t;
+    struct produce_partition_produce_data p;
+    produce_request_init(&request);
+    produce_topic_produce_data_init(&t);
+    produce_partition_produce_data_init(&p);
+    request.acks = acks;
+    request.timeout_ms = 30000;
+    request.topic_data.items = &t;
+    request.topic_data.len = 1;
+    t.name = str_of(topic);
+    t.partition_data.items = &p;
+    t.partition_data.len = 1;
+    p.index = partition;
+    p.records.mem = batch;
+    begin_frame(w, API_PRODUCE, PRODUCE_VERSION);
+    produce_request_write(w, PRODUCE_VERSION, &request);
+    end_frame(w);
+}
+
+static void check_produced(int fd, struct strbuf *frame)
+{
+    struct arena a = {0};
+    struct reader r;
+    struct produce_response response;
+    reader_init(&r, read_frame(fd, frame), &a);
+    read_header(&r, API_PRODUCE, PRODUCE_VERSION);
+    if (!produce_response_read(&r, PRODUCE_VERSION, &response))
+        die("an answer that cannot be read");
+    int16_t error = response.responses.items[0].partition_responses.items[0].error_code;
+    if (error != 0)
+        die("produce: error %d", error);
+    arena_deinit(&a);
+}
+
+static enum codec codec_of(const char *name)
+{
+    enum codec codec;
+    if (!codec_parse(str_of(name), &codec))
+        die("no codec %s", name);
+    return codec;
+}
+
+static int run_produce(char **args)
+{
+    int64_t total = atoll(args[4]), sent = 0, records = 0, requests = 0;
+    int32_t partitions = atoi(args[3]);
+    struct writer frames[MOST_PARTITIONS];
+    struct strbuf batch = {0}, frame = {0};
+    int fd = dial(args[0], args[1]), open = 0;
+    int32_t count = make_batch(&batch, atoll(args[5]), atoll(args[6]), codec_of(args[7]));
+    for (int32_t p = 0; p < partitions; p++)
+        make_produce(&frames[p], args[2], p, (struct bytes){(uint8_t *)batch.p, (int32_t)batch.len}, (int16_t)atoi(args[8]));
+    int64_t start = clock_mono_us();
+    while (sent < total || open > 0) {
+        if (sent < total && open < IN_FLIGHT) {
+            const struct writer *w = &frames[requests++ % partitions];
+            write_all(fd, w->buf.p, w->buf.len);
+            sent += (int64_t)batch.len;
+            records += count;
+            open++;
+        } else {
+            check_produced(fd, &frame);
+            open--;
+        }
+    }
+    double seconds = (double)(clock_mono_us() - start) / 1e6;
+    printf("{\"bytes\": %" PRId64 ", \"records\": %" PRId64 ", \"requests\": %" PRId64 ", \"seconds\": %.6f}\n", sent, records, requests, seconds);
+    return 0;
+}
+
+/* ---- Consume ---- */
+
+struct consumer {
+    int fd;
+    const char *topic;
+    int32_t partitions, fetch_size, max_wait_ms;
+    int64_t offsets[MOST_PARTITIONS];
+    struct strbuf frame;
+};
+
+static void send_fetch(struct consumer *c)
+{
+    struct fetch_request request;
+    struct fetch_topic t;
+    struct fetch_partition p[MOST_PARTITIONS];
+    struct writer w;
+    fetch_request_init(&request);
+    fetch_topic_init(&t);
+    request.replica_id = -1;
+    request.max_wait_ms = c->max_wait_ms;
+    request.min_bytes = 1;
+    request.max_bytes = c->fetch_size * c->partitions;
+    request.session_epoch = -1;
+    request.topics.items = &t;
+    request.topics.len = 1;
+    t.topic = str_of(c->topic);
+    t.partitions.items = p;
+    t.partitions.len = c->partitions;
+    for (int32_t i = 0; i < c->partitions; i++) {
+        fetch_partition_init(&p[i]);
+        p[i].partition = i;
+        p[i].fetch_offset = c->offsets[i];
+        p[i].partition_max_bytes = c->fetch_size;
+    }
+    begin_frame(&w, API_FETCH, FETCH_VERSION);
+    fetch_request_write(&w, FETCH_VERSION, &request);
+    end_frame(&w);
+    write_all(c->fd, w.buf.p, w.buf.len);
+    writer_deinit(&w);
+}
+
+/* Moves on past what came; returns its bytes. `seen` is called with each batch, if there is one. */
+static int64_t take_fetched(struct consumer *c, void (*seen)(void *ctx, const struct batch *b), void *ctx)
+{
+    struct arena a = {0};
+    struct reader r;
+    struct fetch_response response;
+    int64_t bytes = 0;
+    reader_init(&r, read_frame(c->fd, &c->frame), &a);
+    read_header(&r, API_FETCH, FETCH_VERSION);
+    if (!fetch_response_read(&r, FETCH_VERSION, &response) || response.error_code != 0)
+        die("a fetch that failed");
+    for (int32_t t = 0; t < response.responses.len; t++)
+        for (int32_t i = 0; i < response.responses.items[t].partitions.len; i++) {
+            const struct fetch_partition_data *p = &response.responses.items[t].partitions.items[i];
+            struct bytes rest = p->records.mem;
+            struct batch b;
+            if (p->error_code != 0)
+                die("fetch: error %d", p->error_code);
+            bytes += MAX(rest.len, 0);
+            while (rest.p != NULL && batch_next(&rest, &b) == BATCH_OK) {
+                c->offsets[p->partition_index] = b.last_offset + 1;
+                if (seen != NULL)
+                    seen(ctx, &b);
+            }
+        }
+    arena_deinit(&a);
+    return bytes;
+}
+
+static int run_consume(char **args)
+{
+    struct consumer c = {.fd = dial(args[0], args[1]), .topic = args[2], .partitions = atoi(args[3]), .fetch_size = atoi(args[5]), .max_wait_ms = 500};
+    int64_t total = atoll(args[4]), bytes = 0, start = clock_mono_us();
+    while (bytes < total) {
+        send_fetch(&c);
+        int64_t got = take_fetched(&c, NULL, NULL);
+        if (got == 0)
+            die("the topic ends after %" PRId64 " bytes", bytes);
+        bytes += got;
+    }
+    printf("{\"bytes\": %" PRId64 ", \"seconds\": %.6f}\n", bytes, (double)(clock_mono_us() - start) / 1e6);
+    return 0;
+}
+
+/* ---- Latency ---- */
+
+struct latency {
+    char **args;
+    int64_t count, interval_us;
+    int64_t *acked_us, *seen_us; /* by record */
+    int64_t seen;
+    int64_t begun_us;
+};
+
+static void note_batch(void *ctx, const struct batch *b)
+{
+    struct latency *l = ctx;
+    int64_t now = clock_mono_us();
+    for (int64_t o = b->base_offset; o <= b->last_offset && l->seen < l->count; o++)
+        l->seen_us[l->seen++] = now;
+}
+
+static void *watch(void *arg)
+{
+    struct latency *l = arg;
+    struct consumer c = {.fd = dial(l->args[0], l->args[1]), .topic = l->args[2], .partitions = 1, .fetch_size = 1 << 20, .max_wait_ms = 500};
+    c.offsets[0] = 0;
+    while (l->seen < l->count) {
+        send_fetch(&c);
+        take_fetched(&c, note_batch, l);
+    }
+    return NULL;
+}
+
+struct ack_reader {
+    struct latency *l;
+    int fd;
+};
+
+static void *read_acks(void *arg)
+{
+    struct ack_reader *a = arg;
+    struct strbuf frame = {0};
+    for (int64_t i = 0; i < a->l->count; i++) {
+        check_produced(a->fd, &frame);
+        a->l->acked_us[i] = clock_mono_us();
+    }
+    return NULL;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+static void print_latencies(const char *name, int64_t *v, int64_t count, const char *after)
+{
+    qsort(v, (size_t)count, sizeof(*v), by_value);
+    printf("\"%s\": {\"p50\": %" PRId64 ", \"p99\": %" PRId64 ", \"p999\": %" PRId64 ", \"max\": %" PRId64 "}%s", name, v[count / 2],
+           v[count * 99 / 100], v[count * 999 / 1000], v[count - 1], after);
+}
+
+/* The topic must be empty and of one partition. Each record is a request of its own, sent when it is due. */
+static int run_latency(char **args)
+{
+    struct latency l = {.args = args};
+    int64_t rate = atoll(args[3]);
+    struct strbuf batch = {0};
+    struct writer w;
+    pthread_t watcher, acks;
+    l.count = rate * atoll(args[4]);
+    l.interval_us = 1000000 / rate;
+    l.acked_us = xcalloc((size_t)l.count, sizeof(int64_t));
+    l.seen_us = xcalloc((size_t)l.count, sizeof(int64_t));
+    make_batch(&batch, atoll(args[5]), 0, CODEC_NONE);
+    make_produce(&w, args[2], 0, (struct bytes){(uint8_t *)batch.p, (int32_t)batch.len}, (int16_t)atoi(args[6]));
+    struct ack_reader reader = {&l, dial(args[0], args[1])};
+    pthread_create(&watcher, NULL, watch, &l);
+    pthread_create(&acks, NULL, read_acks, &reader);
+    l.begun_us = clock_mono_us();
+    for (int64_t i = 0; i < l.count; i++) {
+        int64_t due = l.begun_us + i * l.interval_us, now = clock_mono_us();
+        if (now < due)
+            usleep((useconds_t)(due - now));
+        write_all(reader.fd, w.buf.p, w.buf.len);
+    }
+    pthread_join(acks, NULL);
+    pthread_join(watcher, NULL);
+    for (int64_t i = 0; i < l.count; i++) { /* counted from when the record was due: a stall delays all that wait */
+        l.acked_us[i] -= l.begun_us + i * l.interval_us;
+        l.seen_us[i] -= l.begun_us + i * l.interval_us;
+    }
+    printf("{");
+    print_latencies("acked_us", l.acked_us, l.count, ", ");
+    print_latencies("seen_us", l.seen_us, l.count, "}\n");
+    return 0;
+}
+
+/* ---- Idle connections ---- */
+
+static int run_idle(char **args)
+{
+    int count = atoi(args[2]);
+    for (int i = 0; i < count; i++)
+        (void)dial(args[0], args[1]);
+    printf("{\"connections\": %d}\n", count);
+    fflush(stdout);
+    while (getchar() != EOF)
+        ;
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        int args;
+        int (*run)(char **args);
+    } modes[] = {{"produce", 9, run_produce}, {"consume", 6, run_consume}, {"latency", 7, run_latency}, {"idle", 3, run_idle}};
+    for (size_t i = 0; argc > 1 && i < ARRAY_LEN(modes); i++)
+        if (strcmp(argv[1], modes[i].name) == 0 && argc == modes[i].args + 2)
+            return modes[i].run(argv + 2);
+    die("usage: see the top of load.c");
+}

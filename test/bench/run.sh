@@ -1,0 +1,25 @@
+#!/bin/bash
+# Benchmarks: Apache Kafka 3.9.1 and barnabas on this machine, in turns. test/bench/run.sh --help
+set -euo pipefail
+top=$(cd "$(dirname "$0")/../.." && pwd)
+"$top/contrib/install-packages.sh" build run test >/dev/null
+build=$top/build
+mkdir -p "$build"
+(
+    cd "$top"
+    [ -x configure ] || ./autogen.sh
+    cd "$build"
+    [ -f Makefile ] || "$top/configure"
+    make -j"$(nproc)"
+    make test/bench/load
+) >"$build/bench-build.log" 2>&1 || {
+    tail -30 "$build/bench-build.log" >&2
+    exit 1
+}
+[ -x "$top/test/.venv/bin/python" ] || python3 -m venv "$top/test/.venv"
+"$top/test/.venv/bin/pip" install -q -r "$top/test/requirements.txt"
+[ -f "$top/test/java/target/lib/.complete" ] || {
+    (cd "$top/test/java" && mvn -q -B dependency:copy-dependencies -DoutputDirectory=target/lib)
+    touch "$top/test/java/target/lib/.complete"
+}
+exec env BARNABAS_BUILD="$build" "$top/test/.venv/bin/python" "$top/test/bench/bench.py" "$@"
