@@ -183,8 +183,8 @@ static void open_for_business(struct broker *b)
     make_views(b);
     b->services.fetch_sessions = fetch_sessions_new(b->config->max_incremental_fetch_session_cache_slots);
     b->services.producer_ids = producer_ids_new(&b->services);
-    struct replica_options replicas = {b->config, b->services.logs, b->services.broker_id, topic_overrides,
-                                       became_leader, resigned, b};
+    struct replica_options replicas = {
+        b->config, b->services.logs, b->services.broker_id, topic_overrides, became_leader, resigned, b};
     b->services.replicas = replica_manager_new(&replicas);
     struct controller_options controller = {b->control, b->services.zk, b->config, b->services.broker_id};
     b->services.controller = controller_new(&controller);
@@ -328,7 +328,9 @@ static void on_no_zookeeper(struct timer *t)
 {
     struct broker *b = CONTAINER_OF(t, struct broker, patience);
     struct fail fail;
-    fail_set(&fail, "Timed out waiting for connection to ZooKeeper server %s after %" PRId32 " ms (zookeeper.connection.timeout.ms)",
+    fail_set(&fail,
+             "Timed out waiting for connection to ZooKeeper server %s after %" PRId32
+             " ms (zookeeper.connection.timeout.ms)",
              b->config->zookeeper_connect, b->config->zookeeper_connection_timeout_ms);
     give_up(b, fail.text);
 }
@@ -379,7 +381,8 @@ static void on_shutdown_answer(struct controller_call *call, enum kafka_error er
     if (error == ERR_NONE && s->remaining_count == 0)
         log_info("Controlled shutdown succeeded");
     else
-        log_warn("Controlled shutdown was not complete: %s, %" PRId32 " partitions remain", error_name(error), s->remaining_count);
+        log_warn("Controlled shutdown was not complete: %s, %" PRId32 " partitions remain", error_name(error),
+                 s->remaining_count);
     leave(b);
 }
 

@@ -25,8 +25,8 @@ void *arena_alloc(struct arena *a, size_t size);
 /* As above, but NULL when `count * size` would exceed the limit: for sizes that a peer chose. */
 void *arena_try_alloc(struct arena *a, size_t count, size_t size) NODISCARD;
 void *arena_copy(struct arena *a, const void *data, size_t len);
-struct str arena_str(struct arena *a, struct str s);   /* null stays null */
-char *arena_cstr(struct arena *a, struct str s);       /* NUL-terminated copy */
+struct str arena_str(struct arena *a, struct str s); /* null stays null */
+char *arena_cstr(struct arena *a, struct str s);     /* NUL-terminated copy */
 struct str arena_printf(struct arena *a, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 #define ARENA_NEW(a, type) ((type *)arena_alloc((a), sizeof(type)))

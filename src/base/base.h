@@ -15,7 +15,7 @@
 #include <string.h>
 
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
-#define CONTAINER_OF(ptr, type, member) ((type *)(void *)((char *)(ptr) - offsetof(type, member)))
+#define CONTAINER_OF(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
 
@@ -23,10 +23,10 @@
 #define NODISCARD __attribute__((warn_unused_result))
 #define UNUSED __attribute__((unused))
 
-#define ensure(cond)                                                                               \
-    do {                                                                                           \
-        if (__builtin_expect(!(cond), 0))                                                          \
-            ensure_failed(#cond, __FILE__, __LINE__, __func__);                                    \
+#define ensure(cond)                                            \
+    do {                                                        \
+        if (__builtin_expect(!(cond), 0))                       \
+            ensure_failed(#cond, __FILE__, __LINE__, __func__); \
     } while (0)
 #define unreachable(why) ensure_failed(why, __FILE__, __LINE__, __func__)
 

@@ -30,8 +30,7 @@ static inline struct str str_of(const char *s)
 
 static inline bool str_eq(struct str a, struct str b)
 {
-    return a.len == b.len && (a.p == NULL) == (b.p == NULL) &&
-           (a.len == 0 || memcmp(a.p, b.p, (size_t)a.len) == 0);
+    return a.len == b.len && (a.p == NULL) == (b.p == NULL) && (a.len == 0 || memcmp(a.p, b.p, (size_t)a.len) == 0);
 }
 
 static inline bool str_is(struct str a, const char *s)
@@ -44,8 +43,7 @@ int str_cmp(struct str a, struct str b);
 
 static inline bool bytes_eq(struct bytes a, struct bytes b)
 {
-    return a.len == b.len && (a.p == NULL) == (b.p == NULL) &&
-           (a.len == 0 || memcmp(a.p, b.p, (size_t)a.len) == 0);
+    return a.len == b.len && (a.p == NULL) == (b.p == NULL) && (a.len == 0 || memcmp(a.p, b.p, (size_t)a.len) == 0);
 }
 
 static inline uint16_t be16_get(const void *p)

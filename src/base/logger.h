@@ -17,10 +17,10 @@ void logger_set_level(enum log_level level);
 bool logger_enabled(enum log_level level);
 bool logger_parse_level(const char *name, enum log_level *out) NODISCARD;
 
-#define log_at(level, ...)                                                                         \
-    do {                                                                                           \
-        if (logger_enabled(level))                                                                 \
-            logger_write(level, __FILE__, __VA_ARGS__);                                            \
+#define log_at(level, ...)                              \
+    do {                                                \
+        if (logger_enabled(level))                      \
+            logger_write(level, __FILE__, __VA_ARGS__); \
     } while (0)
 #define log_debug(...) log_at(LEVEL_DEBUG, __VA_ARGS__)
 #define log_info(...) log_at(LEVEL_INFO, __VA_ARGS__)
@@ -39,10 +39,10 @@ struct log_limit {
 
 bool log_limit_allows(struct log_limit *limit, const char *file);
 
-#define log_warn_limited(limit, ...)                                                               \
-    do {                                                                                           \
-        if (log_limit_allows(limit, __FILE__))                                                     \
-            log_warn(__VA_ARGS__);                                                                 \
+#define log_warn_limited(limit, ...)           \
+    do {                                       \
+        if (log_limit_allows(limit, __FILE__)) \
+            log_warn(__VA_ARGS__);             \
     } while (0)
 
 #endif

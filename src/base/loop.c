@@ -165,8 +165,7 @@ static void on_io(struct ev_loop *ev UNUSED, struct ev_io *io, int events)
     w->ready(w, (events & EV_READ ? WATCH_READ : 0) | (events & EV_WRITE ? WATCH_WRITE : 0));
 }
 
-void watch_init(struct watch *w, struct loop *loop, int fd,
-                void (*ready)(struct watch *self, int events))
+void watch_init(struct watch *w, struct loop *loop, int fd, void (*ready)(struct watch *self, int events))
 {
     *w = (struct watch){.loop = loop, .ready = ready};
     ev_io_init(watch_ev(w), on_io, fd, EV_NONE);

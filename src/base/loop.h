@@ -59,8 +59,7 @@ struct watch {
     int events; /* what is being watched */
 };
 
-void watch_init(struct watch *w, struct loop *loop, int fd,
-                void (*ready)(struct watch *self, int events));
+void watch_init(struct watch *w, struct loop *loop, int fd, void (*ready)(struct watch *self, int events));
 void watch_set(struct watch *w, int events); /* WATCH_NONE stops */
 
 /* A thread that runs a loop. */

@@ -17,7 +17,7 @@ struct job {
 struct workers;
 
 struct workers *workers_new(int threads);
-void workers_free(struct workers *w); /* runs what was submitted, then joins */
+void workers_free(struct workers *w);                    /* runs what was submitted, then joins */
 void workers_submit(struct workers *w, struct job *job); /* any thread */
 
 #endif

@@ -18,9 +18,11 @@ static void finish(struct zk_batch *b, bool ok)
 /* ---- Paths and cluster id ---- */
 
 static const char *const persistent_paths[] = {
-    "/consumers", "/brokers", ZNODE_BROKER_IDS, ZNODE_TOPICS, ZNODE_CONFIG, ZNODE_CONFIG_CHANGES, "/admin",
-    ZNODE_DELETE_TOPICS, ZNODE_BROKER_SEQID, ZNODE_ISR_CHANGES, ZNODE_PRODUCER_IDS, ZNODE_LOG_DIR_EVENTS,
-    ZNODE_CONFIG_TOPICS, "/config/clients", "/config/users", ZNODE_CONFIG_BROKERS, "/config/ips", ZNODE_CLUSTER,
+    "/consumers",        "/brokers",           ZNODE_BROKER_IDS,   ZNODE_TOPICS,
+    ZNODE_CONFIG,        ZNODE_CONFIG_CHANGES, "/admin",           ZNODE_DELETE_TOPICS,
+    ZNODE_BROKER_SEQID,  ZNODE_ISR_CHANGES,    ZNODE_PRODUCER_IDS, ZNODE_LOG_DIR_EVENTS,
+    ZNODE_CONFIG_TOPICS, "/config/clients",    "/config/users",    ZNODE_CONFIG_BROKERS,
+    "/config/ips",       ZNODE_CLUSTER,
 };
 
 static void on_cluster_id(struct zk_batch *b)
@@ -108,7 +110,8 @@ static void on_retry(struct timer *t)
 static void wait_for_its_end(struct member_call *call)
 {
     if (!call->waiting)
-        log_info("Broker id %" PRId32 " is still registered by another session: waiting for its end", call->registration.id);
+        log_info("Broker id %" PRId32 " is still registered by another session: waiting for its end",
+                 call->registration.id);
     call->waiting = true;
     call->patience_ms -= RETRY_MS;
     timer_init(&call->retry, call->loop, on_retry);
@@ -198,7 +201,8 @@ static void on_others(struct zk_batch *b)
         if (b->ops[i].kind != ZK_GET || b->ops[i].result != ZK_OK || id == call->registration.id)
             continue;
         if (registration_decode(&b->arena, id, b->ops[i].value, &other) && same_endpoint(&other, &call->registration)) {
-            fail_set(&call->fail, "Broker %" PRId32 " is registered with one of this broker's advertised listeners", id);
+            fail_set(&call->fail, "Broker %" PRId32 " is registered with one of this broker's advertised listeners",
+                     id);
             finish(b, false);
             return;
         }

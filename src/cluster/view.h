@@ -25,7 +25,7 @@ struct view_partition {
 struct view_topic {
     atomic_int refs;
     const char *name;
-    struct uuid id; /* zero if the controller gave none */
+    struct uuid id;                    /* zero if the controller gave none */
     struct view_partition *partitions; /* by number; replicas.n == 0: not known yet */
     int32_t partition_count;
     struct arena memory;

@@ -604,8 +604,8 @@ static void watch_socket(struct zk *zk, int fd, int interest)
             watch_init(&zk->watch, zk->options.loop, fd, on_socket);
     }
     if (fd >= 0)
-        watch_set(&zk->watch, (interest & ZOOKEEPER_READ ? WATCH_READ : 0) |
-                                  (interest & ZOOKEEPER_WRITE ? WATCH_WRITE : 0));
+        watch_set(&zk->watch,
+                  (interest & ZOOKEEPER_READ ? WATCH_READ : 0) | (interest & ZOOKEEPER_WRITE ? WATCH_WRITE : 0));
 }
 
 /* Sends what waits, then asks the library what it waits for. */

@@ -60,11 +60,11 @@ struct zk_op {
 
     enum zk_result result;
     bool fenced;
-    struct zk_stat stat;   /* get, exists, set, create (of one outside of a multi: ctime fields only) */
-    struct bytes value;    /* get; p == NULL if the node holds null */
-    struct str *children;  /* children: names, unsorted */
+    struct zk_stat stat;  /* get, exists, set, create (of one outside of a multi: ctime fields only) */
+    struct bytes value;   /* get; p == NULL if the node holds null */
+    struct str *children; /* children: names, unsorted */
     int32_t child_count;
-    const char *created;   /* create: the path, with its sequence number */
+    const char *created; /* create: the path, with its sequence number */
 };
 
 /* A batch lives until done() was called, and usually is freed by it. Strings go into its arena. */

@@ -52,7 +52,10 @@ static json_t *parse(const char *path, struct bytes data)
     json_t *json = data.p == NULL ? NULL : json_loadb((const char *)data.p, (size_t)data.len, 0, &error);
     if (json_is_object(json))
         return json;
-    log_error("Malformed znode %s: %s", path, data.p == NULL ? "it is empty" : json == NULL ? error.text : "not an object");
+    log_error("Malformed znode %s: %s", path,
+              data.p == NULL ? "it is empty"
+              : json == NULL ? error.text
+                             : "not an object");
     json_decref(json);
     return NULL;
 }
@@ -174,7 +177,8 @@ struct bytes registration_encode(struct arena *a, const struct registration *r, 
         const struct endpoint *e = &r->endpoints[i];
         bool ipv6 = strchr(e->host, ':') != NULL;
         json_object_set_new(map, e->listener, json_string(e->protocol));
-        json_array_append_new(endpoints, json_sprintf(ipv6 ? "%s://[%s]:%d" : "%s://%s:%d", e->listener, e->host, (int)e->port));
+        json_array_append_new(endpoints,
+                              json_sprintf(ipv6 ? "%s://[%s]:%d" : "%s://%s:%d", e->listener, e->host, (int)e->port));
         if (host == NULL && strcmp(e->protocol, "PLAINTEXT") == 0) {
             host = e->host;
             port = e->port;
@@ -217,7 +221,8 @@ static bool parse_endpoint(struct arena *a, const char *text, const json_t *map,
 
 static bool decode_endpoints(struct arena *a, const json_t *json, struct registration *out)
 {
-    const json_t *list = json_object_get(json, "endpoints"), *map = json_object_get(json, "listener_security_protocol_map");
+    const json_t *list = json_object_get(json, "endpoints"),
+                 *map = json_object_get(json, "listener_security_protocol_map");
     size_t n = json_array_size(list);
     out->endpoints = ARENA_ARRAY(a, struct endpoint, MAX(n, (size_t)1));
     if (n == 0) { /* version 1 */
@@ -345,7 +350,8 @@ static bool decode_lists(struct arena *a, const json_t *object, struct int_list 
 {
     const char *key;
     json_t *value;
-    json_object_foreach ((json_t *)(uintptr_t)object, key, value) {
+    json_object_foreach((json_t *)(uintptr_t)object, key, value)
+    {
         char *end;
         long p = strtol(key, &end, 10);
         if (*end != '\0' || p < 0 || p >= n || !get_list(a, value, &lists[p]))
@@ -379,8 +385,9 @@ bool topic_decode(struct arena *a, const char *topic, struct bytes data, struct 
 
 struct bytes partition_encode(struct arena *a, const struct partition_znode *p)
 {
-    json_t *json = json_pack("{s:i, s:i, s:i, s:i, s:o}", "controller_epoch", (int)p->controller_epoch, "leader",
-                             (int)p->leader, "version", 1, "leader_epoch", (int)p->leader_epoch, "isr", list_json(p->isr));
+    json_t *json =
+        json_pack("{s:i, s:i, s:i, s:i, s:o}", "controller_epoch", (int)p->controller_epoch, "leader", (int)p->leader,
+                  "version", 1, "leader_epoch", (int)p->leader_epoch, "isr", list_json(p->isr));
     if (p->recovery_state != 0)
         json_object_set_new(json, "leader_recovery_state", json_integer(p->recovery_state));
     return dump(a, json);
@@ -395,7 +402,8 @@ bool partition_decode(struct arena *a, const char *topic, int32_t partition, str
         return false;
     *out = (struct partition_znode){0};
     if (!get_int(json, "leader", &out->leader) || !get_int(json, "leader_epoch", &out->leader_epoch) ||
-        !get_int(json, "controller_epoch", &out->controller_epoch) || !get_list(a, json_object_get(json, "isr"), &out->isr))
+        !get_int(json, "controller_epoch", &out->controller_epoch) ||
+        !get_list(a, json_object_get(json, "isr"), &out->isr))
         return complain(path, json);
     out->recovery_state = int_or(json, "leader_recovery_state", 0);
     json_decref(json);
@@ -423,7 +431,8 @@ bool config_decode(struct arena *a, const char *path, struct bytes data, struct 
     json_t *entries = json_object_get(json, "config"), *value;
     const char *key;
     out->entries = ARENA_ARRAY(a, struct config_pair, MAX(json_object_size(entries), (size_t)1));
-    json_object_foreach (entries, key, value) {
+    json_object_foreach(entries, key, value)
+    {
         if (!json_is_string(value))
             return complain(path, json);
         out->entries[out->count++] = (struct config_pair){arena_cstr(a, str_of(key)), copy_text(a, value)};
@@ -474,8 +483,10 @@ bool partition_list_decode(struct arena *a, const char *path, struct bytes data,
     if (json == NULL)
         return false;
     json_t *partitions = json_object_get(json, "partitions");
-    *out = (struct partition_list_znode){ARENA_ARRAY(a, struct topic_partition_entry, MAX(json_array_size(partitions), (size_t)1)), 0};
-    json_array_foreach (partitions, i, entry) {
+    *out = (struct partition_list_znode){
+        ARENA_ARRAY(a, struct topic_partition_entry, MAX(json_array_size(partitions), (size_t)1)), 0};
+    json_array_foreach(partitions, i, entry)
+    {
         struct topic_partition_entry *e = &out->entries[out->count++];
         const json_t *topic = json_object_get(entry, "topic"), *replicas = json_object_get(entry, "replicas");
         if (!json_is_string(topic) || !get_int(entry, "partition", &e->partition) ||

@@ -78,7 +78,7 @@ bool int_decode(struct bytes data, int64_t *value) NODISCARD;
 /* ---- Topics ---- */
 
 struct topic_znode {
-    struct uuid id; /* zero if the node has none */
+    struct uuid id;                                /* zero if the node has none */
     struct int_list *replicas, *adding, *removing; /* by partition number */
     int32_t partition_count;
 };
@@ -132,7 +132,8 @@ struct partition_list_znode { /* reassignment, preferred election, ISR changes *
 };
 
 struct bytes partition_list_encode(struct arena *a, const struct partition_list_znode *list, bool with_replicas);
-bool partition_list_decode(struct arena *a, const char *path, struct bytes data, struct partition_list_znode *out) NODISCARD;
+bool partition_list_decode(struct arena *a, const char *path, struct bytes data,
+                           struct partition_list_znode *out) NODISCARD;
 bool log_dir_event_decode(struct bytes data, int32_t *broker_id) NODISCARD;
 
 struct producer_id_block {

@@ -27,11 +27,9 @@ static bool check_mode(const struct broker_config *c, struct fail *fail)
 static bool check_id(const struct broker_config *c, struct fail *fail)
 {
     if (c->node_id != c->broker_id)
-        return config_refuse(c, fail, "node.id", "must be the same as broker.id (%d)",
-                             c->broker_id);
+        return config_refuse(c, fail, "node.id", "must be the same as broker.id (%d)", c->broker_id);
     if (!c->broker_id_generation_enable && c->broker_id < 0)
-        return config_refuse(c, fail, "broker.id",
-                             "must be at least 0 while broker.id.generation.enable is false");
+        return config_refuse(c, fail, "broker.id", "must be at least 0 while broker.id.generation.enable is false");
     if (c->broker_id < -1)
         return config_refuse(c, fail, "broker.id", "must be at least -1");
     if (c->broker_id_generation_enable && c->broker_id > c->reserved_broker_max_id)
@@ -57,16 +55,14 @@ static bool check_logs(const struct broker_config *c, struct fail *fail)
     if (c->log_roll_jitter_ms < 0)
         return config_refuse(c, fail, set_one_of(c, "log.roll.jitter.ms"), "must be at least 0");
     if (c->log_retention_ms == 0)
-        return config_refuse(c, fail, set_one_of(c, "log.retention.ms"),
-                             "must be at least 1 ms, or -1 for no limit");
+        return config_refuse(c, fail, set_one_of(c, "log.retention.ms"), "must be at least 1 ms, or -1 for no limit");
     if (c->log_dirs.count == 0)
         return config_refuse(c, fail, "log.dirs", "there must be a directory for the logs");
     if (c->log_cleaner_threads == 0)
         return config_refuse(c, fail, "log.cleaner.threads", "must be at least 1");
     if (c->log_cleaner_dedupe_buffer_size / c->log_cleaner_threads <= 1024 * 1024)
         return config_refuse(c, fail, "log.cleaner.dedupe.buffer.size",
-                             "must be more than 1 MiB for each of log.cleaner.threads (%d)",
-                             c->log_cleaner_threads);
+                             "must be more than 1 MiB for each of log.cleaner.threads (%d)", c->log_cleaner_threads);
     if (c->log_cleaner_min_compaction_lag_ms > c->log_cleaner_max_compaction_lag_ms)
         return config_refuse(c, fail, "log.cleaner.min.compaction.lag.ms",
                              "must not be above log.cleaner.max.compaction.lag.ms (%" PRId64 ")",
@@ -81,33 +77,26 @@ static bool check_logs(const struct broker_config *c, struct fail *fail)
 static bool check_replication(const struct broker_config *c, struct fail *fail)
 {
     if (c->replica_fetch_wait_max_ms > c->replica_socket_timeout_ms)
-        return config_refuse(c, fail, "replica.fetch.wait.max.ms",
-                             "must not be above replica.socket.timeout.ms (%d)",
+        return config_refuse(c, fail, "replica.fetch.wait.max.ms", "must not be above replica.socket.timeout.ms (%d)",
                              c->replica_socket_timeout_ms);
     if (c->replica_fetch_wait_max_ms > c->replica_lag_time_max_ms)
         return config_refuse(c, fail, "replica.fetch.wait.max.ms",
-                             "must not be above replica.lag.time.max.ms (%" PRId64 ")",
-                             c->replica_lag_time_max_ms);
+                             "must not be above replica.lag.time.max.ms (%" PRId64 ")", c->replica_lag_time_max_ms);
     return true;
 }
 
 static bool check_groups(const struct broker_config *c, struct fail *fail)
 {
-    if (c->offsets_commit_required_acks < -1 ||
-        c->offsets_commit_required_acks > c->offsets_topic_replication_factor)
-        return config_refuse(
-            c, fail, "offsets.commit.required.acks",
-            "must be at least -1 and not above offsets.topic.replication.factor (%d)",
-            c->offsets_topic_replication_factor);
+    if (c->offsets_commit_required_acks < -1 || c->offsets_commit_required_acks > c->offsets_topic_replication_factor)
+        return config_refuse(c, fail, "offsets.commit.required.acks",
+                             "must be at least -1 and not above offsets.topic.replication.factor (%d)",
+                             c->offsets_topic_replication_factor);
     if (c->offsets_topic_compression_codec < 0 || c->offsets_topic_compression_codec > 4)
-        return config_refuse(c, fail, "offsets.topic.compression.codec",
-                             "no codec has this number (allowed: 0 to 4)");
+        return config_refuse(c, fail, "offsets.topic.compression.codec", "no codec has this number (allowed: 0 to 4)");
     if ((c->group_coordinator_rebalance_protocols & GROUP_PROTOCOL_CLASSIC) == 0)
-        return config_refuse(c, fail, "group.coordinator.rebalance.protocols",
-                             "classic cannot be left out");
+        return config_refuse(c, fail, "group.coordinator.rebalance.protocols", "classic cannot be left out");
     if ((c->group_coordinator_rebalance_protocols & GROUP_PROTOCOL_CONSUMER) != 0)
-        return config_refuse(c, fail, "group.coordinator.rebalance.protocols",
-                             "the consumer protocol needs KRaft");
+        return config_refuse(c, fail, "group.coordinator.rebalance.protocols", "the consumer protocol needs KRaft");
     return true;
 }
 
@@ -126,29 +115,23 @@ static bool check_connections(const struct broker_config *c, struct fail *fail)
 {
     bool sasl = c->security_inter_broker_protocol >= SECURITY_PROTOCOL_SASL_PLAINTEXT;
     const char *mechanism = c->sasl_mechanism_inter_broker_protocol;
-    const char *enabled =
-        config_listener_raw(c, c->inter_broker_listener_name, NULL, "sasl.enabled.mechanisms");
+    const char *enabled = config_listener_raw(c, c->inter_broker_listener_name, NULL, "sasl.enabled.mechanisms");
     if (sasl && !list_has(enabled, mechanism))
         return config_refuse(c, fail, "sasl.mechanism.inter.broker.protocol",
                              "%s must be among sasl.enabled.mechanisms", mechanism);
-    if (c->queued_max_request_bytes > 0 &&
-        c->queued_max_request_bytes < c->socket_request_max_bytes)
-        return config_refuse(c, fail, "queued.max.request.bytes",
-                             "must not be below socket.request.max.bytes (%d)",
+    if (c->queued_max_request_bytes > 0 && c->queued_max_request_bytes < c->socket_request_max_bytes)
+        return config_refuse(c, fail, "queued.max.request.bytes", "must not be below socket.request.max.bytes (%d)",
                              c->socket_request_max_bytes);
     if (c->max_connections_per_ip == 0 && c->max_connections_per_ip_overrides.count == 0)
-        return config_refuse(c, fail, "max.connections.per.ip",
-                             "can be 0 only with max.connections.per.ip.overrides");
-    if (c->connections_max_idle_ms >= 0 &&
-        c->connection_failed_authentication_delay_ms >= c->connections_max_idle_ms)
+        return config_refuse(c, fail, "max.connections.per.ip", "can be 0 only with max.connections.per.ip.overrides");
+    if (c->connections_max_idle_ms >= 0 && c->connection_failed_authentication_delay_ms >= c->connections_max_idle_ms)
         return config_refuse(c, fail, "connection.failed.authentication.delay.ms",
-                             "must be below connections.max.idle.ms (%" PRId64 ")",
-                             c->connections_max_idle_ms);
+                             "must be below connections.max.idle.ms (%" PRId64 ")", c->connections_max_idle_ms);
     return true;
 }
 
 bool config_check(const struct broker_config *c, struct fail *fail)
 {
-    return check_mode(c, fail) && check_id(c, fail) && check_logs(c, fail) &&
-           check_replication(c, fail) && check_groups(c, fail) && check_connections(c, fail);
+    return check_mode(c, fail) && check_id(c, fail) && check_logs(c, fail) && check_replication(c, fail) &&
+           check_groups(c, fail) && check_connections(c, fail);
 }

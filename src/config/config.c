@@ -41,20 +41,20 @@ const char *config_raw(const struct broker_config *config, const char *name)
     return entry ? entry->value : NULL;
 }
 
-static const char *listener_raw(const struct broker_config *config, const char *listener,
-                                const char *mechanism, const char *name)
+static const char *listener_raw(const struct broker_config *config, const char *listener, const char *mechanism,
+                                const char *name)
 {
     char full[512];
-    snprintf(full, sizeof(full), "listener.name.%s.%s%s%s", listener, mechanism ? mechanism : "",
-             mechanism ? "." : "", name);
+    snprintf(full, sizeof(full), "listener.name.%s.%s%s%s", listener, mechanism ? mechanism : "", mechanism ? "." : "",
+             name);
     for (char *c = full; c < full + strlen(full) - strlen(name); c++)
         if (*c >= 'A' && *c <= 'Z')
             *c = (char)(*c - 'A' + 'a');
     return config_raw(config, full);
 }
 
-const char *config_listener_raw(const struct broker_config *config, const char *listener,
-                                const char *mechanism, const char *name)
+const char *config_listener_raw(const struct broker_config *config, const char *listener, const char *mechanism,
+                                const char *name)
 {
     const struct config_key *key = config_broker_key(name);
     ensure(key != NULL);
@@ -93,9 +93,7 @@ static void add_override(struct broker_config *config, const char *pair)
     char *name = xstrdup(pair), *equals = strchr(name, '=');
     if (equals != NULL)
         *equals = '\0';
-    config_add(config, (struct config_entry){.name = name,
-                                             .value = equals ? equals + 1 : "",
-                                             .source = CONFIG_STATIC});
+    config_add(config, (struct config_entry){.name = name, .value = equals ? equals + 1 : "", .source = CONFIG_STATIC});
     free(name);
 }
 
@@ -121,10 +119,8 @@ static void add_all(struct broker_config *config, const struct properties *prope
     config_start(config, options->file ? options->file : "command line", most);
     for (int i = 0; i < properties->count; i++) {
         const struct property *p = &properties->items[i];
-        config_add(config, (struct config_entry){.name = p->key,
-                                                 .value = p->value,
-                                                 .source = CONFIG_STATIC,
-                                                 .line = p->line});
+        config_add(config,
+                   (struct config_entry){.name = p->key, .value = p->value, .source = CONFIG_STATIC, .line = p->line});
     }
     for (size_t i = 0; i < options->override_count; i++)
         add_override(config, options->overrides[i]);
@@ -134,8 +130,7 @@ static void add_all(struct broker_config *config, const struct properties *prope
 /* ---- Messages ---- */
 
 /* "server.properties:12", or where else the entry comes from. */
-static void entry_place(const struct broker_config *config, const struct config_entry *entry,
-                        char *out, size_t size)
+static void entry_place(const struct broker_config *config, const struct config_entry *entry, char *out, size_t size)
 {
     if (entry->source == CONFIG_DYNAMIC_BROKER)
         snprintf(out, size, "set at run time for this broker");
@@ -152,8 +147,7 @@ static const char *shown(const struct config_entry *entry)
     return entry->key == NULL || entry->key->type == CONFIG_PASSWORD ? "[hidden]" : entry->value;
 }
 
-bool config_refuse(const struct broker_config *config, struct fail *fail, const char *name,
-                   const char *fmt, ...)
+bool config_refuse(const struct broker_config *config, struct fail *fail, const char *name, const char *fmt, ...)
 {
     const struct config_entry *entry = config_entry(config, name);
     struct fail why;
@@ -168,8 +162,7 @@ bool config_refuse(const struct broker_config *config, struct fail *fail, const 
     return fail_set(fail, "%s: %s=%s: %s", place, name, shown(entry), why.text);
 }
 
-static void warn_of(const struct broker_config *config, const struct config_entry *entry,
-                    const struct warner *w)
+static void warn_of(const struct broker_config *config, const struct config_entry *entry, const struct warner *w)
 {
     char place[512];
     entry_place(config, entry, place, sizeof(place));
@@ -192,8 +185,8 @@ static void warn_of_format(struct broker_config *config, const struct warner *w)
     enum ibp version;
     if (format != NULL && config->inter_broker_protocol_version >= IBP_3_0_IV1 &&
         ibp_parse(text_trim(format, &config->memory), &version) && ibp_magic(version) < 2)
-        warn(w, "log.message.format.version=%s has no effect with inter.broker.protocol.version=%s",
-             format, ibp_name(config->inter_broker_protocol_version));
+        warn(w, "log.message.format.version=%s has no effect with inter.broker.protocol.version=%s", format,
+             ibp_name(config->inter_broker_protocol_version));
 }
 
 static void warn_of_all(struct broker_config *config, const struct warner *w)
@@ -207,8 +200,7 @@ static void warn_of_all(struct broker_config *config, const struct warner *w)
 
 /* ---- Fields ---- */
 
-static bool fill_entry(struct broker_config *config, const struct config_entry *entry,
-                       struct fail *fail)
+static bool fill_entry(struct broker_config *config, const struct config_entry *entry, struct fail *fail)
 {
     struct config_value value;
     struct fail why = {0};
@@ -255,8 +247,8 @@ static void resolve_times(struct broker_config *c)
 {
     static const int64_t minute = 60 * 1000, hour = 60 * minute;
     if (!is_set(c, "log.retention.ms"))
-        c->log_retention_ms = is_set(c, "log.retention.minutes") ? c->log_retention_minutes * minute
-                                                                 : c->log_retention_hours * hour;
+        c->log_retention_ms =
+            is_set(c, "log.retention.minutes") ? c->log_retention_minutes * minute : c->log_retention_hours * hour;
     c->log_retention_ms = MAX(c->log_retention_ms, -1);
     if (!is_set(c, "log.roll.ms"))
         c->log_roll_ms = c->log_roll_hours * hour;

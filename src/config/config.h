@@ -181,8 +181,7 @@ struct config_options {
  * Reads, checks and fills. An error names file, line, key, value and what is allowed. On success
  * the caller ends with config_deinit(); after a failure there is nothing to give back.
  */
-bool config_load(struct broker_config *out, const struct config_options *options,
-                 struct fail *fail) NODISCARD;
+bool config_load(struct broker_config *out, const struct config_options *options, struct fail *fail) NODISCARD;
 void config_deinit(struct broker_config *config);
 
 /*
@@ -190,13 +189,11 @@ void config_deinit(struct broker_config *config);
  * for all brokers and for this one. `base` may itself be derived: what had been set at run time
  * then no longer counts. Keys that config_check_dynamic() refuses are passed over with a warning.
  */
-bool config_derive(struct broker_config *out, const struct broker_config *base,
-                   const struct config_pair *cluster, size_t cluster_count,
-                   const struct config_pair *broker, size_t broker_count, config_warn_fn warn,
+bool config_derive(struct broker_config *out, const struct broker_config *base, const struct config_pair *cluster,
+                   size_t cluster_count, const struct config_pair *broker, size_t broker_count, config_warn_fn warn,
                    void *ctx, struct fail *fail) NODISCARD;
 /* Whether the key may be set to the value at run time, for one broker or for all. */
-bool config_check_dynamic(const char *name, const char *value, bool per_broker,
-                          struct fail *fail) NODISCARD;
+bool config_check_dynamic(const char *name, const char *value, bool per_broker, struct fail *fail) NODISCARD;
 
 /* The text that somebody set for the key, or NULL. */
 const char *config_raw(const struct broker_config *config, const char *name);
@@ -205,8 +202,8 @@ const char *config_raw(const struct broker_config *config, const char *name);
  * listener.name.NAME.MECHANISM.KEY, listener.name.NAME.KEY, KEY or its default, whichever is set
  * first. NULL when none is.
  */
-const char *config_listener_raw(const struct broker_config *config, const char *listener,
-                                const char *mechanism, const char *name);
+const char *config_listener_raw(const struct broker_config *config, const char *listener, const char *mechanism,
+                                const char *name);
 /* NULL when there is none of that name. */
 const struct listener *config_listener(const struct listener_list *list, const char *name);
 
@@ -220,17 +217,16 @@ struct topic_config {
 void topic_config_defaults(const struct broker_config *broker, struct topic_config *out);
 /* The errors are Apache's: "Unknown topic config name: x", "Invalid value x for configuration y:
  * why". */
-bool topic_config_set(struct topic_config *topic, const char *name, const char *value,
-                      struct fail *fail) NODISCARD;
+bool topic_config_set(struct topic_config *topic, const char *name, const char *value, struct fail *fail) NODISCARD;
 /*
  * The defaults, and the topic's own keys over them. What cannot be set is left out: the
  * result can always be used, and the answer says whether it is all that was asked for.
  */
-bool topic_config_load(const struct broker_config *broker, const struct config_pair *own,
-                       size_t count, struct topic_config *out, struct fail *fail);
+bool topic_config_load(const struct broker_config *broker, const struct config_pair *own, size_t count,
+                       struct topic_config *out, struct fail *fail);
 /* Whether a topic may be given these keys: names, values, and how they go together. */
-bool topic_config_check(const struct broker_config *broker, const struct config_pair *own,
-                        size_t count, struct fail *fail) NODISCARD;
+bool topic_config_check(const struct broker_config *broker, const struct config_pair *own, size_t count,
+                        struct fail *fail) NODISCARD;
 
 /* Limits on a record's time: the old key counts where the new one was left at its default. */
 static inline int64_t topic_timestamp_before_max_ms(const struct topic_config *t)
@@ -285,8 +281,7 @@ struct config_list config_names(const struct broker_config *config, struct arena
 bool config_describe(const struct broker_config *config, const char *name, struct arena *a,
                      struct config_description *out) NODISCARD;
 /* The same of a topic with the given keys of its own. */
-bool topic_config_describe(const struct broker_config *config, const struct config_pair *own,
-                           size_t count, const char *name, struct arena *a,
-                           struct config_description *out) NODISCARD;
+bool topic_config_describe(const struct broker_config *config, const struct config_pair *own, size_t count,
+                           const char *name, struct arena *a, struct config_description *out) NODISCARD;
 
 #endif

@@ -9,8 +9,7 @@
 struct config_value {
     union {
         bool boolean;
-        int64_t
-            number; /* int, short, long; the word of a set; the bits of a list's set; a version */
+        int64_t number; /* int, short, long; the word of a set; the bits of a list's set; a version */
         double real;
         const char *text;
         struct config_list list;
@@ -25,8 +24,8 @@ enum value_result {
 };
 
 /* `why` is in Apache's words, without key and value. The result's texts lie in the arena. */
-enum value_result value_parse(const struct config_key *key, const char *text, struct arena *a,
-                              struct config_value *out, struct fail *why);
+enum value_result value_parse(const struct config_key *key, const char *text, struct arena *a, struct config_value *out,
+                              struct fail *why);
 /* Puts the value into its field of the struct broker_config or topic_config; NULL: no value. */
 void value_store(const struct config_key *key, const struct config_value *value, void *config);
 /* The field's value as Apache writes it. Not for lists. */
@@ -35,8 +34,7 @@ void value_format(const struct config_key *key, const void *config, struct strbu
  * form. */
 const char *value_normalize(const struct config_key *key, const char *text, struct arena *a);
 
-char *text_trim(const char *text,
-                struct arena *a); /* of blanks and control characters, as Java does */
+char *text_trim(const char *text, struct arena *a); /* of blanks and control characters, as Java does */
 char *text_upper(const char *text, struct arena *a);
 /* Splits at commas and drops the blanks around them; empty parts stay unless `skip_empty`. */
 struct config_list text_split(const char *text, bool skip_empty, struct arena *a);
@@ -48,13 +46,12 @@ bool number_parse(const char *text, int64_t min, int64_t max, int64_t *out);
 void config_start(struct broker_config *config, const char *file, size_t most_entries);
 /* What counts more is added first; of one source the later entry takes the place of the earlier. */
 void config_add(struct broker_config *config, struct config_entry entry);
-bool config_fill(struct broker_config *config,
-                 struct fail *fail); /* gives all back when it fails */
+bool config_fill(struct broker_config *config, struct fail *fail); /* gives all back when it fails */
 
 const struct config_entry *config_entry(const struct broker_config *config, const char *name);
 /* Says where the key was set, to what, and what is wrong with it. Returns false. */
-bool config_refuse(const struct broker_config *config, struct fail *fail, const char *name,
-                   const char *fmt, ...) PRINTF_LIKE(4, 5);
+bool config_refuse(const struct broker_config *config, struct fail *fail, const char *name, const char *fmt, ...)
+    PRINTF_LIKE(4, 5);
 
 /* ---- listeners.c ---- */
 

@@ -2,8 +2,7 @@
  */
 #include "config/config_internal.h"
 
-static const char *const *names_of(const char *name, const struct config_key *key,
-                                   const char *out[3])
+static const char *const *names_of(const char *name, const struct config_key *key, const char *out[3])
 {
     if (key != NULL && key->synonyms != NULL && strcmp(key->name, name) == 0)
         return key->synonyms;
@@ -21,8 +20,7 @@ static const struct config_entry *entry_of(const struct broker_config *config, c
     return NULL;
 }
 
-static const char *text_of(const struct broker_config *config, const char *name,
-                           enum config_source source)
+static const char *text_of(const struct broker_config *config, const char *name, enum config_source source)
 {
     if (source == CONFIG_DEFAULT) {
         const struct config_key *key = config_broker_key(name);
@@ -37,8 +35,7 @@ static const char *text_of(const struct broker_config *config, const char *name,
  * All sources, and in each all names that mean the same. What comes before the first entry of
  * `name` itself does not count: a key is not shown as set because its synonym is.
  */
-static void add_synonyms(const struct broker_config *config, const char *name,
-                         struct config_description *out)
+static void add_synonyms(const struct broker_config *config, const char *name, struct config_description *out)
 {
     const struct config_key *key = config_broker_key(name);
     const char *own[3] = {NULL};
@@ -98,11 +95,8 @@ bool config_describe(const struct broker_config *config, const char *name, struc
     describe_key(key, out);
     if (!exact) /* Apache explains no key of a single listener */
         out->doc = NULL;
-    out->read_only =
-        !exact || key->dynamic == CONFIG_READ_ONLY || key->dynamic == CONFIG_ONLY_AT_RUN_TIME;
-    const char *text = entry && !is_masked(config, entry) ? entry->value
-                       : key                              ? key->default_text
-                                                          : NULL;
+    out->read_only = !exact || key->dynamic == CONFIG_READ_ONLY || key->dynamic == CONFIG_ONLY_AT_RUN_TIME;
+    const char *text = entry && !is_masked(config, entry) ? entry->value : key ? key->default_text : NULL;
     if (text != NULL && !out->sensitive)
         out->value = value_normalize(key, text, a);
     add_synonyms(config, name, out);
@@ -133,8 +127,7 @@ struct config_list config_names(const struct broker_config *config, struct arena
 /* ---- Topics ---- */
 
 /* A broker's value may be written in another unit, so it is shown from the field. */
-static const char *topic_default(const struct broker_config *config, const struct config_key *key,
-                                 struct arena *a)
+static const char *topic_default(const struct broker_config *config, const struct config_key *key, struct arena *a)
 {
     if (key->broker_key == NULL)
         return key->default_text;
@@ -149,9 +142,8 @@ static const char *topic_default(const struct broker_config *config, const struc
     return text;
 }
 
-bool topic_config_describe(const struct broker_config *config, const struct config_pair *own,
-                           size_t count, const char *name, struct arena *a,
-                           struct config_description *out)
+bool topic_config_describe(const struct broker_config *config, const struct config_pair *own, size_t count,
+                           const char *name, struct arena *a, struct config_description *out)
 {
     const struct config_key *key = config_topic_key(name);
     const char *text = NULL;
@@ -164,8 +156,7 @@ bool topic_config_describe(const struct broker_config *config, const struct conf
     describe_key(key, out);
     out->value = text ? value_normalize(key, text, a) : topic_default(config, key, a);
     if (text != NULL)
-        out->synonyms[out->synonym_count++] =
-            (struct config_synonym){key->name, out->value, CONFIG_DYNAMIC_TOPIC};
+        out->synonyms[out->synonym_count++] = (struct config_synonym){key->name, out->value, CONFIG_DYNAMIC_TOPIC};
     if (key->broker_key != NULL)
         add_synonyms(config, key->broker_key, out);
     take_source(out);

@@ -43,9 +43,7 @@ bool config_check_dynamic(const char *name, const char *value, bool per_broker, 
     if (!is_for_listener(name, key) && key->dynamic == CONFIG_READ_ONLY)
         return fail_set(fail, "Cannot update these configs dynamically: %s", name);
     if (!is_for_listener(name, key) && needs_listener(key))
-        return fail_set(
-            fail, "%s can be changed at run time only for one listener, listener.name.NAME.%s",
-            name, name);
+        return fail_set(fail, "%s can be changed at run time only for one listener, listener.name.NAME.%s", name, name);
     struct arena a = {0};
     struct config_value parsed;
     struct fail why;
@@ -54,34 +52,29 @@ bool config_check_dynamic(const char *name, const char *value, bool per_broker, 
     if (result != VALUE_OK)
         return fail_set(fail, "Invalid value %s for configuration %s: %s", value, name, why.text);
     if (!per_broker && is_per_broker(name, key))
-        return fail_set(fail, "%s can be changed at run time only for one broker, not for all",
-                        name);
+        return fail_set(fail, "%s can be changed at run time only for one broker, not for all", name);
     return true;
 }
 
-static void add(struct broker_config *out, const struct config_pair *pairs, size_t count,
-                enum config_source source, config_warn_fn warn, void *ctx)
+static void add(struct broker_config *out, const struct config_pair *pairs, size_t count, enum config_source source,
+                config_warn_fn warn, void *ctx)
 {
     for (size_t i = 0; i < count; i++) {
         struct fail why;
-        if (config_check_dynamic(pairs[i].key, pairs[i].value, source == CONFIG_DYNAMIC_BROKER,
-                                 &why)) {
-            config_add(out, (struct config_entry){
-                                .name = pairs[i].key, .value = pairs[i].value, .source = source});
+        if (config_check_dynamic(pairs[i].key, pairs[i].value, source == CONFIG_DYNAMIC_BROKER, &why)) {
+            config_add(out, (struct config_entry){.name = pairs[i].key, .value = pairs[i].value, .source = source});
             continue;
         }
         struct fail line;
         fail_set(&line, "set at run time for %s: %s is ignored: %s",
-                 source == CONFIG_DYNAMIC_BROKER ? "this broker" : "all brokers", pairs[i].key,
-                 why.text);
+                 source == CONFIG_DYNAMIC_BROKER ? "this broker" : "all brokers", pairs[i].key, why.text);
         if (warn != NULL)
             warn(ctx, line.text);
     }
 }
 
-bool config_derive(struct broker_config *out, const struct broker_config *base,
-                   const struct config_pair *cluster, size_t cluster_count,
-                   const struct config_pair *broker, size_t broker_count, config_warn_fn warn,
+bool config_derive(struct broker_config *out, const struct broker_config *base, const struct config_pair *cluster,
+                   size_t cluster_count, const struct config_pair *broker, size_t broker_count, config_warn_fn warn,
                    void *ctx, struct fail *fail)
 {
     config_start(out, base->file, (size_t)base->entry_count + cluster_count + broker_count);

@@ -38,8 +38,7 @@ static const char *without_mechanism(const char *name)
     size_t len = strlen(name);
     for (size_t i = 0; i < ARRAY_LEN(mechanism_keys); i++) {
         size_t tail = strlen(mechanism_keys[i]);
-        if (len > tail && name[len - tail - 1] == '.' &&
-            strcmp(name + len - tail, mechanism_keys[i]) == 0)
+        if (len > tail && name[len - tail - 1] == '.' && strcmp(name + len - tail, mechanism_keys[i]) == 0)
             return mechanism_keys[i];
     }
     return name;

@@ -31,8 +31,7 @@ static bool protocol_parse(const char *name, enum security_protocol *out)
     return false;
 }
 
-static bool map_find(const struct protocol_map *map, const char *listener,
-                     enum security_protocol *out)
+static bool map_find(const struct protocol_map *map, const char *listener, enum security_protocol *out)
 {
     for (int i = map->count - 1; i >= 0; i--) { /* the later one counts */
         if (strcmp(map->items[i].listener, listener) == 0) {
@@ -55,8 +54,7 @@ static bool map_parse(struct broker_config *c, struct protocol_map *map, struct 
             return config_refuse(c, fail, key, "%s is not of the form NAME:PROTOCOL", part);
         struct str name = {part, (int32_t)(colon - part)};
         map->items[map->count].listener = text_upper(text_trim(arena_cstr(a, name), a), a);
-        if (!protocol_parse(text_upper(text_trim(colon + 1, a), a),
-                            &map->items[map->count].protocol))
+        if (!protocol_parse(text_upper(text_trim(colon + 1, a), a), &map->items[map->count].protocol))
             return config_refuse(c, fail, key,
                                  "no security protocol is called %s (allowed: PLAINTEXT, SSL, "
                                  "SASL_PLAINTEXT, SASL_SSL)",
@@ -112,21 +110,17 @@ static bool endpoint_split(const char *text, struct arena *a, struct listener *o
     return true;
 }
 
-static bool endpoints_parse(struct broker_config *c, const char *key, const char *text,
-                            const struct protocol_map *map, struct listener_list *out,
-                            struct fail *fail)
+static bool endpoints_parse(struct broker_config *c, const char *key, const char *text, const struct protocol_map *map,
+                            struct listener_list *out, struct fail *fail)
 {
     struct config_list parts = text_split(text_trim(text, &c->memory), true, &c->memory);
     struct listener *items = ARENA_ARRAY(&c->memory, struct listener, parts.count);
     for (int i = 0; i < parts.count; i++) {
         if (!endpoint_split(parts.items[i], &c->memory, &items[i]))
-            return config_refuse(c, fail, key,
-                                 "%s is not of the form NAME://host:port, with a port up to 65535",
+            return config_refuse(c, fail, key, "%s is not of the form NAME://host:port, with a port up to 65535",
                                  parts.items[i]);
         if (!map_find(map, items[i].name, &items[i].protocol))
-            return config_refuse(c, fail, key,
-                                 "listener.security.protocol.map has no protocol for %s",
-                                 items[i].name);
+            return config_refuse(c, fail, key, "listener.security.protocol.map has no protocol for %s", items[i].name);
     }
     *out = (struct listener_list){items, parts.count};
     return true;
@@ -140,9 +134,7 @@ static int ip_version(const char *host)
     struct in6_addr address;
     char text[INET6_ADDRSTRLEN + 1];
     snprintf(text, sizeof(text), "%.*s", (int)strcspn(host, "%"), host);
-    return inet_pton(AF_INET, text, &address) == 1    ? 4
-           : inet_pton(AF_INET6, text, &address) == 1 ? 6
-                                                      : 0;
+    return inet_pton(AF_INET, text, &address) == 1 ? 4 : inet_pton(AF_INET6, text, &address) == 1 ? 6 : 0;
 }
 
 /* Two listeners may share a port only when one has an IPv4 and the other an IPv6 address. */
@@ -151,8 +143,8 @@ static bool may_share_port(const struct listener *a, const struct listener *b)
     return ip_version(a->host) + ip_version(b->host) == 10;
 }
 
-static bool check_endpoints(const struct broker_config *c, const char *key,
-                            const struct listener_list *list, bool share_ports, struct fail *fail)
+static bool check_endpoints(const struct broker_config *c, const char *key, const struct listener_list *list,
+                            bool share_ports, struct fail *fail)
 {
     for (int i = 0; i < list->count; i++) {
         for (int j = 0; j < i; j++) {
@@ -160,10 +152,9 @@ static bool check_endpoints(const struct broker_config *c, const char *key,
             if (strcmp(a->name, b->name) == 0)
                 return config_refuse(c, fail, key, "two listeners are called %s", a->name);
             if (!share_ports && a->port != 0 && a->port == b->port && !may_share_port(a, b))
-                return config_refuse(
-                    c, fail, key,
-                    "%s and %s have the same port, which needs an IPv4 and an IPv6 address",
-                    b->name, a->name);
+                return config_refuse(c, fail, key,
+                                     "%s and %s have the same port, which needs an IPv4 and an IPv6 address", b->name,
+                                     a->name);
         }
     }
     return true;
@@ -177,8 +168,7 @@ const struct listener *config_listener(const struct listener_list *list, const c
     return NULL;
 }
 
-static bool resolve_advertised(struct broker_config *c, const struct protocol_map *map,
-                               struct fail *fail)
+static bool resolve_advertised(struct broker_config *c, const struct protocol_map *map, struct fail *fail)
 {
     static const char key[] = "advertised.listeners";
     const char *text = config_raw(c, key);
@@ -194,29 +184,25 @@ static bool resolve_advertised(struct broker_config *c, const struct protocol_ma
         if (config_listener(&c->listeners, l->name) == NULL)
             return config_refuse(c, fail, key, "%s is not one of the listeners", l->name);
         if (strcmp(l->host, "0.0.0.0") == 0)
-            return config_refuse(
-                c, fail, text ? key : "listeners",
-                "nobody can connect to 0.0.0.0: advertised.listeners must name an address");
+            return config_refuse(c, fail, text ? key : "listeners",
+                                 "nobody can connect to 0.0.0.0: advertised.listeners must name an address");
     }
     return true;
 }
 
 /* The upper-case name, which must be advertised, and its protocol. */
-static bool find_named(struct broker_config *c, const char *key, const char **name,
-                       const struct protocol_map *map, enum security_protocol *protocol,
-                       struct fail *fail)
+static bool find_named(struct broker_config *c, const char *key, const char **name, const struct protocol_map *map,
+                       enum security_protocol *protocol, struct fail *fail)
 {
     *name = text_upper(*name, &c->memory);
     if (!map_find(map, *name, protocol))
-        return config_refuse(c, fail, key, "listener.security.protocol.map has no protocol for %s",
-                             *name);
+        return config_refuse(c, fail, key, "listener.security.protocol.map has no protocol for %s", *name);
     if (config_listener(&c->advertised_listeners, *name) == NULL)
         return config_refuse(c, fail, key, "%s is not an advertised listener", *name);
     return true;
 }
 
-static bool resolve_inter_broker(struct broker_config *c, const struct protocol_map *map,
-                                 struct fail *fail)
+static bool resolve_inter_broker(struct broker_config *c, const struct protocol_map *map, struct fail *fail)
 {
     const char *key = "inter.broker.listener.name", *other = "security.inter.broker.protocol";
     if (c->inter_broker_listener_name == NULL) {
@@ -228,14 +214,12 @@ static bool resolve_inter_broker(struct broker_config *c, const struct protocol_
     enum security_protocol protocol = c->security_inter_broker_protocol;
     if (!find_named(c, key, &c->inter_broker_listener_name, map, &protocol, fail))
         return false;
-    if (key !=
-        other) /* a protocol that was named holds whatever the map says of a listener like it */
+    if (key != other) /* a protocol that was named holds whatever the map says of a listener like it */
         c->security_inter_broker_protocol = protocol;
     return true;
 }
 
-static bool resolve_control_plane(struct broker_config *c, const struct protocol_map *map,
-                                  struct fail *fail)
+static bool resolve_control_plane(struct broker_config *c, const struct protocol_map *map, struct fail *fail)
 {
     static const char key[] = "control.plane.listener.name";
     enum security_protocol protocol;
@@ -244,8 +228,7 @@ static bool resolve_control_plane(struct broker_config *c, const struct protocol
     if (!find_named(c, key, &c->control_plane_listener_name, map, &protocol, fail))
         return false;
     if (strcmp(c->control_plane_listener_name, c->inter_broker_listener_name) == 0)
-        return config_refuse(c, fail, key,
-                             "must not be the listener that the brokers use for the rest");
+        return config_refuse(c, fail, key, "must not be the listener that the brokers use for the rest");
     return true;
 }
 
@@ -255,9 +238,7 @@ bool listeners_resolve(struct broker_config *c, struct fail *fail)
     const char *text = config_raw(c, "listeners");
     if (text == NULL)
         text = config_broker_key("listeners")->default_text;
-    return map_parse(c, &map, fail) &&
-           endpoints_parse(c, "listeners", text, &map, &c->listeners, fail) &&
-           check_endpoints(c, "listeners", &c->listeners, false, fail) &&
-           resolve_advertised(c, &map, fail) && resolve_inter_broker(c, &map, fail) &&
-           resolve_control_plane(c, &map, fail);
+    return map_parse(c, &map, fail) && endpoints_parse(c, "listeners", text, &map, &c->listeners, fail) &&
+           check_endpoints(c, "listeners", &c->listeners, false, fail) && resolve_advertised(c, &map, fail) &&
+           resolve_inter_broker(c, &map, fail) && resolve_control_plane(c, &map, fail);
 }

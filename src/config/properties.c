@@ -191,8 +191,7 @@ static int count_lines(struct str text)
     return lines;
 }
 
-bool properties_parse(struct str text, const char *name, struct arena *a, struct properties *out,
-                      struct fail *fail)
+bool properties_parse(struct str text, const char *name, struct arena *a, struct properties *out, struct fail *fail)
 {
     *out = (struct properties){.items = ARENA_ARRAY(a, struct property, count_lines(text))};
     if (text.len > 0 && memchr(text.p, '\0', (size_t)text.len) != NULL)
@@ -206,8 +205,7 @@ bool properties_parse(struct str text, const char *name, struct arena *a, struct
     }
     strbuf_deinit(&r.line);
     if (!ok)
-        return fail_set(fail, "%s:%d: \\u needs four hexadecimal digits that stand for a character",
-                        name, r.started);
+        return fail_set(fail, "%s:%d: \\u needs four hexadecimal digits that stand for a character", name, r.started);
     return true;
 }
 

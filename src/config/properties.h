@@ -26,8 +26,7 @@ struct properties {
 /* The texts lie in the arena. Errors name the file and the line. */
 bool properties_read(const char *path, struct arena *a, struct properties *out, struct fail *fail);
 /* The same of a text; `name` stands for the file in errors. */
-bool properties_parse(struct str text, const char *name, struct arena *a, struct properties *out,
-                      struct fail *fail);
+bool properties_parse(struct str text, const char *name, struct arena *a, struct properties *out, struct fail *fail);
 
 /* The value that counts for `key`, or NULL. */
 const char *properties_get(const struct properties *p, const char *key);

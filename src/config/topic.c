@@ -10,8 +10,7 @@ void topic_config_defaults(const struct broker_config *broker, struct topic_conf
 #include "config/gen/topic_defaults.h"
 }
 
-bool topic_config_set(struct topic_config *topic, const char *name, const char *value,
-                      struct fail *fail)
+bool topic_config_set(struct topic_config *topic, const char *name, const char *value, struct fail *fail)
 {
     const struct config_key *key = config_topic_key(name);
     if (key == NULL)
@@ -30,8 +29,8 @@ bool topic_config_set(struct topic_config *topic, const char *name, const char *
     return ok;
 }
 
-bool topic_config_load(const struct broker_config *broker, const struct config_pair *own,
-                       size_t count, struct topic_config *out, struct fail *fail)
+bool topic_config_load(const struct broker_config *broker, const struct config_pair *own, size_t count,
+                       struct topic_config *out, struct fail *fail)
 {
     bool ok = true;
     topic_config_defaults(broker, out);
@@ -55,21 +54,18 @@ static bool check_together(const struct topic_config *t, struct fail *fail)
 {
     if (t->min_compaction_lag_ms > t->max_compaction_lag_ms)
         return fail_set(fail,
-                        "min.compaction.lag.ms (%" PRId64
-                        ") must not be above max.compaction.lag.ms "
+                        "min.compaction.lag.ms (%" PRId64 ") must not be above max.compaction.lag.ms "
                         "(%" PRId64 ")",
                         t->min_compaction_lag_ms, t->max_compaction_lag_ms);
     if (t->remote_log_delete_on_disable || t->remote_log_copy_disable)
-        return fail_set(fail,
-                        "remote.log.delete.on.disable and remote.log.copy.disable need KRaft");
+        return fail_set(fail, "remote.log.delete.on.disable and remote.log.copy.disable need KRaft");
     if (t->remote_storage_enable)
-        return fail_set(fail,
-                        "remote.storage.enable: remote storage is not enabled on this broker");
+        return fail_set(fail, "remote.storage.enable: remote storage is not enabled on this broker");
     return true;
 }
 
-bool topic_config_check(const struct broker_config *broker, const struct config_pair *own,
-                        size_t count, struct fail *fail)
+bool topic_config_check(const struct broker_config *broker, const struct config_pair *own, size_t count,
+                        struct fail *fail)
 {
     struct topic_config topic;
     return check_names(own, count, fail) && topic_config_load(broker, own, count, &topic, fail) &&

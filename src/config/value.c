@@ -95,10 +95,9 @@ static bool real_parse(const char *text, double *out)
 /* ---- Reading ---- */
 
 static const char *const type_names[] = {
-    [CONFIG_UNKNOWN] = "UNKNOWN",   [CONFIG_BOOLEAN] = "BOOLEAN", [CONFIG_STRING] = "STRING",
-    [CONFIG_INT] = "INT",           [CONFIG_SHORT] = "SHORT",     [CONFIG_LONG] = "LONG",
-    [CONFIG_DOUBLE] = "DOUBLE",     [CONFIG_LIST] = "LIST",       [CONFIG_CLASS] = "CLASS",
-    [CONFIG_PASSWORD] = "PASSWORD",
+    [CONFIG_UNKNOWN] = "UNKNOWN", [CONFIG_BOOLEAN] = "BOOLEAN",   [CONFIG_STRING] = "STRING", [CONFIG_INT] = "INT",
+    [CONFIG_SHORT] = "SHORT",     [CONFIG_LONG] = "LONG",         [CONFIG_DOUBLE] = "DOUBLE", [CONFIG_LIST] = "LIST",
+    [CONFIG_CLASS] = "CLASS",     [CONFIG_PASSWORD] = "PASSWORD",
 };
 
 static bool boolean_parse(const char *text, bool *out)
@@ -124,8 +123,7 @@ static bool host_limits_parse(const char *text, struct arena *a, struct host_lim
 }
 
 /* The text is trimmed. */
-static bool parse_type(const struct config_key *key, const char *text, struct arena *a,
-                       struct config_value *out)
+static bool parse_type(const struct config_key *key, const char *text, struct arena *a, struct config_value *out)
 {
     switch (key->type) {
     case CONFIG_BOOLEAN:
@@ -179,8 +177,7 @@ static bool refuse_word(const struct config_set *set, struct fail *why)
     struct strbuf words = {0};
     for (int i = 0; i < set->count; i++)
         strbuf_printf(&words, "%s%s", i > 0 ? ", " : "", set->values[i].text);
-    fail_set(why, "String must be one of%s: %s", set->any_case ? " (case insensitive)" : "",
-             words.p);
+    fail_set(why, "String must be one of%s: %s", set->any_case ? " (case insensitive)" : "", words.p);
     strbuf_deinit(&words);
     return false;
 }
@@ -218,8 +215,8 @@ static bool is_replica(const char *text, int32_t *partition, int32_t *broker)
     int64_t p, b;
     const char *colon = strchr(text, ':');
     char left[16];
-    if (colon == NULL || colon - text >= (int)sizeof(left) || *text == '-' || *text == '+' ||
-        colon[1] == '-' || colon[1] == '+')
+    if (colon == NULL || colon - text >= (int)sizeof(left) || *text == '-' || *text == '+' || colon[1] == '-' ||
+        colon[1] == '+')
         return false;
     snprintf(left, sizeof(left), "%.*s", (int)(colon - text), text);
     if (!number_parse(left, 0, INT32_MAX, &p) || !number_parse(colon + 1, 0, INT32_MAX, &b))
@@ -254,8 +251,7 @@ bool throttled_replicas_include(const char *value, int32_t partition, int32_t br
 
 static bool check_host_limits(struct config_value *value, struct arena *a, struct fail *why)
 {
-    static const char allowed[] =
-        "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-%._:";
+    static const char allowed[] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-%._:";
     if (!host_limits_parse(value->text, a, &value->limits))
         return fail_set(why, "not of the form host:number,...");
     for (int i = 0; i < value->limits.count; i++) {
@@ -267,13 +263,11 @@ static bool check_host_limits(struct config_value *value, struct arena *a, struc
 }
 
 /* May turn the value into what the field holds: a word into its number, a text into a list. */
-static bool check_form(const struct config_key *key, struct arena *a, struct config_value *value,
-                       struct fail *why)
+static bool check_form(const struct config_key *key, struct arena *a, struct config_value *value, struct fail *why)
 {
     switch (key->form) {
     case FORM_RANGE:
-        return check_range(key, key->type == CONFIG_DOUBLE ? value->real : (double)value->number,
-                           why);
+        return check_range(key, key->type == CONFIG_DOUBLE ? value->real : (double)value->number, why);
     case FORM_SET:
         return check_set(key, value, why);
     case FORM_VERSION:
@@ -294,8 +288,8 @@ static bool check_form(const struct config_key *key, struct arena *a, struct con
     return true;
 }
 
-enum value_result value_parse(const struct config_key *key, const char *text, struct arena *a,
-                              struct config_value *out, struct fail *why)
+enum value_result value_parse(const struct config_key *key, const char *text, struct arena *a, struct config_value *out,
+                              struct fail *why)
 {
     if (!parse_type(key, text_trim(text, a), a, out)) {
         if (key->type == CONFIG_BOOLEAN)
@@ -444,8 +438,7 @@ static void real_format(double real, struct strbuf *out)
     if (signbit(real))
         strbuf_puts(out, "-");
     bool plain = real == 0 || (exponent >= -3 && exponent < 7);
-    int point =
-        plain ? exponent + 1 : 1; /* the digit that it stands before; there is one on each side */
+    int point = plain ? exponent + 1 : 1; /* the digit that it stands before; there is one on each side */
     for (int i = MIN(point, 1) - 1; i < MAX(count, point + 1); i++) {
         if (i == point)
             strbuf_puts(out, ".");

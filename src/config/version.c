@@ -31,8 +31,7 @@ bool ibp_parse(const char *text, enum ibp *out)
     for (int v = IBP_COUNT - 1; v >= 0; v--) {
         const char *name = names[v];
         bool whole = strlen(name) == len;
-        bool release =
-            v <= IBP_LATEST && name[strcspn(name, "-")] == '-' && strcspn(name, "-") == len;
+        bool release = v <= IBP_LATEST && name[strcspn(name, "-")] == '-' && strcspn(name, "-") == len;
         if ((whole || release) && strncmp(name, text, len) == 0) {
             *out = (enum ibp)v;
             return true;

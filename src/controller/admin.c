@@ -15,7 +15,8 @@ bool topic_is_internal(struct str name)
 
 static bool legal_char(char c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
+           c == '-';
 }
 
 struct str topic_name_problem(struct arena *a, struct str name)
@@ -72,7 +73,6 @@ static const struct registration *find_broker(const struct registration *brokers
             return &brokers[i];
     return NULL;
 }
-
 
 static bool rack_is_used(const struct registration *brokers, int32_t n, struct int_list chosen, const char *rack)
 {
@@ -143,8 +143,8 @@ static enum kafka_error placement_problem(struct arena *a, int32_t broker_count,
         return ERR_INVALID_REPLICATION_FACTOR;
     }
     if (factor > broker_count) {
-        *message = arena_printf(a, "Replication factor: %" PRId32 " larger than available brokers: %" PRId32 ".", factor,
-                                broker_count);
+        *message = arena_printf(a, "Replication factor: %" PRId32 " larger than available brokers: %" PRId32 ".",
+                                factor, broker_count);
         return ERR_INVALID_REPLICATION_FACTOR;
     }
     return ERR_NONE;
@@ -196,7 +196,8 @@ static bool check_manual(struct topics_request *r, struct topic_request *t, int3
     for (int32_t p = 0; p < t->manual_count; p++) {
         struct int_list list = t->manual[p];
         if (list.n == 0 || list.n != factor) {
-            refuse(t, ERR_INVALID_REPLICA_ASSIGNMENT, STR_LIT("All partitions should have the same number of replicas."));
+            refuse(t, ERR_INVALID_REPLICA_ASSIGNMENT,
+                   STR_LIT("All partitions should have the same number of replicas."));
             return false;
         }
         for (int32_t i = 0; i < list.n; i++) {
@@ -207,7 +208,8 @@ static bool check_manual(struct topics_request *r, struct topic_request *t, int3
             }
             if (view_broker(r->view, list.v[i]) == NULL) {
                 refuse(t, ERR_INVALID_REPLICA_ASSIGNMENT,
-                       arena_printf(r->arena, "Replica assignment names broker %" PRId32 ", which is not there.", list.v[i]));
+                       arena_printf(r->arena, "Replica assignment names broker %" PRId32 ", which is not there.",
+                                    list.v[i]));
                 return false;
             }
         }
@@ -275,7 +277,7 @@ static bool plan_topic(struct topics_request *r, struct topic_request *t, struct
 /* Which of the operations of a batch belong to which topic. */
 struct creation {
     struct topics_request *request;
-    size_t *node_op; /* by topic: the operation on its node; SIZE_MAX: none */
+    size_t *node_op;             /* by topic: the operation on its node; SIZE_MAX: none */
     struct topic_znode *planned; /* by topic, of a creation; in the request's arena */
 };
 
@@ -423,7 +425,8 @@ static bool plan_growth(struct topics_request *r, struct topic_request *t, struc
         refuse(t, ERR_INVALID_PARTITIONS,
                add == 0 ? arena_printf(r->arena, "Topic already has %" PRId32 " partitions.", old)
                         : arena_printf(r->arena,
-                                       "Topic currently has %" PRId32 " partitions, which is higher than the requested %" PRId32 ".",
+                                       "Topic currently has %" PRId32
+                                       " partitions, which is higher than the requested %" PRId32 ".",
                                        old, t->partitions));
         return false;
     }
@@ -432,7 +435,9 @@ static bool plan_growth(struct topics_request *r, struct topic_request *t, struc
     if (t->manual != NULL) {
         if (t->manual_count != add) {
             refuse(t, ERR_INVALID_REPLICA_ASSIGNMENT,
-                   arena_printf(r->arena, "Increasing the number of partitions by %" PRId32 " but %" PRId32 " assignments provided.",
+                   arena_printf(r->arena,
+                                "Increasing the number of partitions by %" PRId32 " but %" PRId32
+                                " assignments provided.",
                                 add, t->manual_count));
             return false;
         }
@@ -499,7 +504,8 @@ void partitions_create(struct topics_request *r)
     char path[ZNODE_PATH_ROOM];
     creation_new(b, r);
     for (int32_t i = 0; i < r->count; i++) {
-        char *name = arena_cstr(&b->arena, topic_name_problem(&b->arena, r->topics[i].name).p ? STR_LIT("?") : r->topics[i].name);
+        char *name = arena_cstr(&b->arena,
+                                topic_name_problem(&b->arena, r->topics[i].name).p ? STR_LIT("?") : r->topics[i].name);
         zk_get(b, topic_path(path, name), false);
         zk_exists(b, delete_topic_path(path, name), false);
     }

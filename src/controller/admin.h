@@ -25,9 +25,9 @@ enum kafka_error replicas_place(struct arena *a, const struct registration *brok
 
 struct topic_request {
     struct str name;
-    int32_t partitions;       /* -1: num.partitions; of partitions_create(): the new total */
-    int32_t factor;           /* -1: default.replication.factor */
-    struct int_list *manual;  /* by partition; NULL: placed */
+    int32_t partitions;      /* -1: num.partitions; of partitions_create(): the new total */
+    int32_t factor;          /* -1: default.replication.factor */
+    struct int_list *manual; /* by partition; NULL: placed */
     int32_t manual_count;
     struct config_pair *configs;
     int32_t config_count;

@@ -66,7 +66,8 @@ static void note_stopped(struct channel *ch, const struct stop_replica_request *
         if (t == NULL || !t->deleting || e->partition_index < 0 || e->partition_index >= t->count)
             continue;
         enum replica_state *state = replica_state_of(t->partitions[e->partition_index], ch->broker);
-        if (state == NULL || *state != REPLICA_DELETION_STARTED || !was_deletion(request, e->topic_name, e->partition_index))
+        if (state == NULL || *state != REPLICA_DELETION_STARTED ||
+            !was_deletion(request, e->topic_name, e->partition_index))
             continue;
         bool ok = response->error_code == ERR_NONE && e->error_code == ERR_NONE;
         *state = ok ? REPLICA_DELETED : REPLICA_INELIGIBLE;
@@ -156,8 +157,8 @@ struct channel *channel_new(struct controller *c, const struct registration *r)
 {
     struct channel *ch = xcalloc(1, sizeof(*ch));
     const struct broker_config *config = c->options.config;
-    const char *listener = config->control_plane_listener_name ? config->control_plane_listener_name
-                                                               : config->inter_broker_listener_name;
+    const char *listener =
+        config->control_plane_listener_name ? config->control_plane_listener_name : config->inter_broker_listener_name;
     const struct endpoint *e = registration_endpoint(r, listener);
     ch->controller = c;
     ch->broker = r->id;
@@ -192,4 +193,3 @@ void channel_send(struct channel *ch, int16_t api_key, int16_t version, struct s
     DL_APPEND(ch->queue, p);
     send_first(ch);
 }
-

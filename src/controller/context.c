@@ -85,9 +85,9 @@ static void copy_registration(struct ctl_broker *b, const struct registration *r
     b->registration.endpoints = ARENA_ARRAY(&b->memory, struct endpoint, MAX(r->endpoint_count, 1));
     for (int32_t i = 0; i < r->endpoint_count; i++) {
         const struct endpoint *e = &r->endpoints[i];
-        b->registration.endpoints[i] = (struct endpoint){arena_cstr(&b->memory, str_of(e->listener)),
-                                                         arena_cstr(&b->memory, str_of(e->protocol)),
-                                                         arena_cstr(&b->memory, str_of(e->host)), e->port};
+        b->registration.endpoints[i] =
+            (struct endpoint){arena_cstr(&b->memory, str_of(e->listener)), arena_cstr(&b->memory, str_of(e->protocol)),
+                              arena_cstr(&b->memory, str_of(e->host)), e->port};
     }
 }
 
@@ -147,7 +147,8 @@ struct ctl_partition *topic_partition(struct ctl_topic *t, int32_t index)
     return t->partitions[index];
 }
 
-void partition_assign(struct ctl_partition *p, struct int_list replicas, struct int_list adding, struct int_list removing)
+void partition_assign(struct ctl_partition *p, struct int_list replicas, struct int_list adding,
+                      struct int_list removing)
 {
     enum replica_state *states = xcalloc((size_t)MAX(replicas.n, 1), sizeof(*states));
     for (int32_t i = 0; i < replicas.n; i++) {

@@ -76,10 +76,10 @@ typedef void (*batch_fn)(struct controller *c, struct zk_batch *b);
 struct controller {
     struct controller_options options;
     bool started, active;
-    int32_t active_id;         /* who is controller, -1 unknown */
-    int32_t epoch;             /* mine, when active */
-    int32_t epoch_version;     /* of /controller_epoch: the fence */
-    int64_t generation;        /* steps of an older one are dropped */
+    int32_t active_id;     /* who is controller, -1 unknown */
+    int32_t epoch;         /* mine, when active */
+    int32_t epoch_version; /* of /controller_epoch: the fence */
+    int64_t generation;    /* steps of an older one are dropped */
     struct event *queue, **queue_end, *running;
     struct timer next_event;
     struct timer rebalance;
@@ -89,10 +89,10 @@ struct controller {
     struct ctl_topic *topics;
 
     /* Of the event that is being worked on. */
-    struct partition_set work;     /* partitions on their way online */
+    struct partition_set work; /* partitions on their way online */
     enum election election;
-    step_fn then;                  /* after they are */
-    struct zk_batch *loading;      /* failover: brokers and topics, while states are read */
+    step_fn then;             /* after they are */
+    struct zk_batch *loading; /* failover: brokers and topics, while states are read */
     struct outbox *outbox;
 };
 
@@ -113,7 +113,7 @@ void ctl_resign(struct controller *c, const char *why);
 
 void context_clear(struct controller *c);
 struct ctl_broker *context_broker(const struct controller *c, int32_t id);
-bool broker_is_live(const struct controller *c, int32_t id);             /* and not shutting down */
+bool broker_is_live(const struct controller *c, int32_t id); /* and not shutting down */
 bool broker_is_live_or_stopping(const struct controller *c, int32_t id);
 struct ctl_broker *context_add_broker(struct controller *c, const struct registration *r);
 void context_remove_broker(struct controller *c, int32_t id);
@@ -122,7 +122,8 @@ struct ctl_topic *context_add_topic(struct controller *c, const char *name, stru
 void context_remove_topic(struct controller *c, struct ctl_topic *t);
 /* The partition of that number, made if it is new. */
 struct ctl_partition *topic_partition(struct ctl_topic *t, int32_t index);
-void partition_assign(struct ctl_partition *p, struct int_list replicas, struct int_list adding, struct int_list removing);
+void partition_assign(struct ctl_partition *p, struct int_list replicas, struct int_list adding,
+                      struct int_list removing);
 void partition_set_leadership(struct ctl_partition *p, const struct partition_znode *l);
 enum replica_state *replica_state_of(struct ctl_partition *p, int32_t broker);
 
@@ -159,10 +160,10 @@ void outbox_free(struct outbox *o);
 void outbox_clear(struct outbox *o);
 /* LeaderAndIsr to those brokers, and UpdateMetadata of the partition to all. */
 void outbox_leader_and_isr(struct controller *c, struct int_list brokers, struct ctl_partition *p, bool is_new);
-void outbox_metadata(struct controller *c, struct ctl_partition *p);      /* to all brokers */
+void outbox_metadata(struct controller *c, struct ctl_partition *p); /* to all brokers */
 void outbox_metadata_deleted(struct controller *c, struct ctl_partition *p);
-void outbox_brokers_only(struct controller *c);                           /* the live brokers, to all */
-void outbox_all_to(struct controller *c, struct ctl_broker *b);           /* every partition, to one */
+void outbox_brokers_only(struct controller *c);                 /* the live brokers, to all */
+void outbox_all_to(struct controller *c, struct ctl_broker *b); /* every partition, to one */
 void outbox_stop_replica(struct controller *c, int32_t broker, struct ctl_partition *p, bool delete_it);
 void outbox_flush(struct controller *c);
 

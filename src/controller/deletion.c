@@ -135,7 +135,6 @@ void deletions_resume(struct controller *c, step_fn then)
 
 /* ---- Events ---- */
 
-
 /* Requests for topics that do not exist, or when deletion is switched off, are taken out. */
 static void on_deletion_list(struct controller *c, struct zk_batch *b)
 {

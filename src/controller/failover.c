@@ -39,8 +39,8 @@ static void settle_states(struct controller *c)
             struct ctl_partition *p = t->partitions[i];
             for (int32_t r = 0; r < p->replicas.n; r++)
                 p->replica_states[r] = broker_is_live(c, p->replicas.v[r]) ? REPLICA_ONLINE
-                                       : t->deleting                      ? REPLICA_INELIGIBLE
-                                                                          : REPLICA_OFFLINE;
+                                       : t->deleting                       ? REPLICA_INELIGIBLE
+                                                                           : REPLICA_OFFLINE;
             if (!p->known)
                 p->state = PARTITION_NEW;
             else

@@ -161,10 +161,10 @@ static void frame_send(struct building *b, struct writer *w, int16_t key, int16_
     writer_deinit(w);
 }
 
-#define SHARE_LIST(array, list)                                                                    \
-    do {                                                                                           \
-        (array).items = (list).v;                                                                  \
-        (array).len = (list).n;                                                                    \
+#define SHARE_LIST(array, list)   \
+    do {                          \
+        (array).items = (list).v; \
+        (array).len = (list).n;   \
     } while (0)
 
 static void fill_order(struct leader_and_isr_partition_state *o, const struct ctl_partition *p, bool is_new)

@@ -93,7 +93,8 @@ static bool first_leadership(struct controller *c, struct ctl_partition *p, int3
         if (broker_is_live(c, p->replicas.v[i]))
             room[live.n++] = p->replicas.v[i];
     if (live.n == 0) {
-        log_warn("Partition %s-%" PRId32 " cannot come online: none of its replicas is alive", p->topic->name, p->index);
+        log_warn("Partition %s-%" PRId32 " cannot come online: none of its replicas is alive", p->topic->name,
+                 p->index);
         return false;
     }
     *out = (struct partition_znode){.leader = live.v[0], .controller_epoch = c->epoch, .isr = live};
@@ -136,7 +137,8 @@ static void create_states(struct controller *c)
         struct bytes none = {NULL, 0};
         ctl_fence(c, zk_create(b, partitions_path(path, p->topic->name), none, ZK_PERSISTENT));
         ctl_fence(c, zk_create(b, partition_path(path, p->topic->name, p->index), none, ZK_PERSISTENT));
-        ctl_fence(c, zk_create(b, state_path(path, p->topic->name, p->index), partition_encode(&b->arena, &l), ZK_PERSISTENT));
+        ctl_fence(c, zk_create(b, state_path(path, p->topic->name, p->index), partition_encode(&b->arena, &l),
+                               ZK_PERSISTENT));
         partition_set_leadership(p, &l);
     }
     ctl_submit(c, b, on_states_created);
@@ -343,7 +345,8 @@ static void on_shrink_read(struct controller *c, struct zk_batch *read)
         now.version = read->ops[i].stat.version;
         int32_t *room = arena_alloc(&b->arena, (size_t)MAX(now.isr.n, 1) * sizeof(*room));
         if (without_broker(c, &now, leaving_broker(c), room, &next))
-            ctl_fence(c, zk_set(b, state_path(path, p->topic->name, p->index), partition_encode(&b->arena, &next), now.version));
+            ctl_fence(c, zk_set(b, state_path(path, p->topic->name, p->index), partition_encode(&b->arena, &next),
+                                now.version));
     }
     zk_batch_free(read);
     ctl_submit(c, b, on_shrunk);

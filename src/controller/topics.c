@@ -34,7 +34,8 @@ static void on_topics_read(struct controller *c, struct zk_batch *b)
     for (size_t i = 0; i < b->count; i++) {
         struct topic_znode z;
         const char *name = strrchr(b->ops[i].path, '/') + 1;
-        if (b->ops[i].kind != ZK_GET || b->ops[i].result != ZK_OK || !topic_decode(&ids->arena, name, b->ops[i].value, &z))
+        if (b->ops[i].kind != ZK_GET || b->ops[i].result != ZK_OK ||
+            !topic_decode(&ids->arena, name, b->ops[i].value, &z))
             continue;
         if (context_topic(c, str_of(name)) != NULL)
             continue;

@@ -61,8 +61,8 @@ static bool is_named(const struct str *items, int32_t len, const char *name)
     return len <= 0; /* no filter */
 }
 
-void group_list(struct group_coordinator *gc, const struct list_groups_request *request, struct list_groups_response *response,
-                struct group_call *call)
+void group_list(struct group_coordinator *gc, const struct list_groups_request *request,
+                struct list_groups_response *response, struct group_call *call)
 {
     ARRAY_MAKE(call->arena, response->groups, (int32_t)HASH_COUNT(gc->groups));
     response->groups.len = 0;
@@ -118,8 +118,8 @@ static void delete_one(struct group *g, struct deletion *d)
     group_forget(g);
 }
 
-void group_delete(struct group_coordinator *gc, const struct delete_groups_request *request, struct delete_groups_response *response,
-                  struct group_call *call)
+void group_delete(struct group_coordinator *gc, const struct delete_groups_request *request,
+                  struct delete_groups_response *response, struct group_call *call)
 {
     int *left = ARENA_NEW(call->arena, int);
     *left = 1;

@@ -44,8 +44,8 @@ struct group_options {
      */
     void (*append)(void *ctx, int32_t partition, struct strbuf *batch, struct group_append *append);
     /*
-     * Reads committed batches from `offset` on, some or all; called on the coordinator loop when loading; answers on it.
-     * `batches` is empty at the end of what there is to read. ERR_NOT_LEADER_OR_FOLLOWER stops the load.
+     * Reads committed batches from `offset` on, some or all; called on the coordinator loop when loading; answers on
+     * it. `batches` is empty at the end of what there is to read. ERR_NOT_LEADER_OR_FOLLOWER stops the load.
      */
     void (*read)(void *ctx, int32_t partition, int64_t offset,
                  void (*done)(void *arg, enum kafka_error error, struct bytes batches), void *arg);

@@ -107,7 +107,8 @@ int64_t group_now(const struct group_coordinator *gc);
 
 struct member *member_find(const struct group *g, struct str id);
 struct member *member_find_static(const struct group *g, struct str instance_id);
-struct member *member_add(struct group *g, struct str id, struct str instance_id, struct str client_id, struct str client_host);
+struct member *member_add(struct group *g, struct str id, struct str instance_id, struct str client_id,
+                          struct str client_host);
 void member_remove(struct member *m); /* answers what waits with ERR_UNKNOWN_MEMBER_ID */
 void member_set_protocols(struct member *m, const struct join_group_request *request);
 bool member_has_protocols(const struct member *m, const struct join_group_request *request);

@@ -41,7 +41,8 @@ static void fill_generation(struct member *m, struct arena *a, struct join_group
         fill_members(m, a, out);
 }
 
-static void refuse_join(struct group_call *call, struct join_group_response *out, enum kafka_error error, struct str member_id)
+static void refuse_join(struct group_call *call, struct join_group_response *out, enum kafka_error error,
+                        struct str member_id)
 {
     out->error_code = error;
     out->member_id = member_id.p ? arena_str(call->arena, member_id) : STR_LIT("");
@@ -78,7 +79,8 @@ void answer_sync(struct member *m, enum kafka_error error)
     if (error == ERR_NONE) {
         out->protocol_type = arena_str(call->arena, str_of(m->group->protocol_type));
         out->protocol_name = arena_str(call->arena, str_of(m->group->protocol));
-        out->assignment = (struct bytes){arena_copy(call->arena, m->assignment.p, (size_t)m->assignment.len), m->assignment.len};
+        out->assignment =
+            (struct bytes){arena_copy(call->arena, m->assignment.p, (size_t)m->assignment.len), m->assignment.len};
     }
     call->done(call);
 }
@@ -273,7 +275,8 @@ static void complete_join(struct group *g)
 
 void group_maybe_complete_join(struct group *g)
 {
-    if (g->state == GROUP_PREPARING && !g->initial_delay && g->pending == NULL && group_joined_count(g) == group_size(g))
+    if (g->state == GROUP_PREPARING && !g->initial_delay && g->pending == NULL &&
+        group_joined_count(g) == group_size(g))
         complete_join(g);
 }
 
@@ -317,8 +320,8 @@ void group_prepare_rebalance(struct group *g, const char *why)
         group_fail_syncs(g, ERR_REBALANCE_IN_PROGRESS);
     bool first = g->state == GROUP_EMPTY;
     int64_t delay = g->coordinator->options.config->group_initial_rebalance_delay_ms;
-    log_info("Preparing to rebalance group %s in state %s with old generation %" PRId32 " (%s)", g->id, group_state_name(g->state),
-             g->generation, why);
+    log_info("Preparing to rebalance group %s in state %s with old generation %" PRId32 " (%s)", g->id,
+             group_state_name(g->state), g->generation, why);
     group_set_state(g, GROUP_PREPARING);
     g->initial_delay = first && delay > 0;
     g->member_came = false;
@@ -348,7 +351,8 @@ static void refuse(struct joining *j, enum kafka_error error)
 static void wait_for_rebalance(struct joining *j, struct member *m, const char *why)
 {
     answer_join(m, ERR_REBALANCE_IN_PROGRESS); /* an earlier request of the same member is given up */
-    m->rebalance_timeout_ms = j->call->client.version >= 1 ? j->request->rebalance_timeout_ms : j->request->session_timeout_ms;
+    m->rebalance_timeout_ms =
+        j->call->client.version >= 1 ? j->request->rebalance_timeout_ms : j->request->session_timeout_ms;
     m->session_timeout_ms = j->request->session_timeout_ms;
     member_set_protocols(m, j->request);
     m->join_call = j->call;
@@ -360,7 +364,8 @@ static void wait_for_rebalance(struct joining *j, struct member *m, const char *
 static void add_and_rebalance(struct joining *j, struct str id)
 {
     struct group *g = j->g;
-    struct member *m = member_add(g, id, j->request->group_instance_id, j->call->client.client_id, j->call->client.client_host);
+    struct member *m =
+        member_add(g, id, j->request->group_instance_id, j->call->client.client_id, j->call->client.client_host);
     if (g->protocol_type == NULL)
         g->protocol_type = str_dup(j->request->protocol_type);
     if (g->leader_id == NULL)
@@ -375,8 +380,8 @@ static struct str new_member_id(struct joining *j)
     struct uuid u = uuid_random();
     const uint8_t *b = u.b;
     uuid_format(u, id);
-    snprintf(hex, sizeof(hex), "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1], b[2], b[3], b[4],
-             b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
+    snprintf(hex, sizeof(hex), "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1], b[2],
+             b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
     struct str prefix = j->request->group_instance_id.p ? j->request->group_instance_id : j->call->client.client_id;
     return arena_printf(j->call->arena, "%.*s-%s", STR_ARGS(prefix), hex);
 }
@@ -400,7 +405,8 @@ static void replace_static(struct joining *j, struct member *old, struct str id)
     bool same = g->state == GROUP_STABLE && member_has_protocols(old, j->request);
     struct bytes assignment = old->assignment;
     old->assignment = (struct bytes){NULL, 0};
-    struct member *m = member_add(g, id, j->request->group_instance_id, j->call->client.client_id, j->call->client.client_host);
+    struct member *m =
+        member_add(g, id, j->request->group_instance_id, j->call->client.client_id, j->call->client.client_host);
     if (old->join_call != NULL)
         answer_join(old, ERR_FENCED_INSTANCE_ID);
     answer_sync(old, ERR_FENCED_INSTANCE_ID);
@@ -415,7 +421,8 @@ static void replace_static(struct joining *j, struct member *old, struct str id)
         wait_for_rebalance(j, m, "a static member with new metadata");
         return;
     }
-    m->rebalance_timeout_ms = j->call->client.version >= 1 ? j->request->rebalance_timeout_ms : j->request->session_timeout_ms;
+    m->rebalance_timeout_ms =
+        j->call->client.version >= 1 ? j->request->rebalance_timeout_ms : j->request->session_timeout_ms;
     m->session_timeout_ms = j->request->session_timeout_ms;
     member_set_protocols(m, j->request);
     m->is_new = false;
@@ -511,8 +518,8 @@ static bool has_room(const struct group *g, const struct join_group_request *req
     return m != NULL || group_size(g) < limit;
 }
 
-void group_join(struct group_coordinator *gc, const struct join_group_request *request, struct join_group_response *response,
-                struct group_call *call)
+void group_join(struct group_coordinator *gc, const struct join_group_request *request,
+                struct join_group_response *response, struct group_call *call)
 {
     struct joining j = {NULL, request, response, call};
     const struct broker_config *c = gc->options.config;
@@ -624,7 +631,8 @@ static enum kafka_error check_sync(const struct group *g, const struct sync_grou
         return error;
     if (request->generation_id != g->generation)
         return ERR_ILLEGAL_GENERATION;
-    if (request->protocol_type.p != NULL && (g->protocol_type == NULL || !str_is(request->protocol_type, g->protocol_type)))
+    if (request->protocol_type.p != NULL &&
+        (g->protocol_type == NULL || !str_is(request->protocol_type, g->protocol_type)))
         return ERR_INCONSISTENT_GROUP_PROTOCOL;
     if (request->protocol_name.p != NULL && (g->protocol == NULL || !str_is(request->protocol_name, g->protocol)))
         return ERR_INCONSISTENT_GROUP_PROTOCOL;
@@ -633,8 +641,8 @@ static enum kafka_error check_sync(const struct group *g, const struct sync_grou
     return g->state == GROUP_PREPARING ? ERR_REBALANCE_IN_PROGRESS : ERR_NONE;
 }
 
-void group_sync(struct group_coordinator *gc, const struct sync_group_request *request, struct sync_group_response *response,
-                struct group_call *call)
+void group_sync(struct group_coordinator *gc, const struct sync_group_request *request,
+                struct sync_group_response *response, struct group_call *call)
 {
     enum kafka_error error = group_check(gc, request->group_id, false);
     struct group *g = error == ERR_NONE ? group_find(gc, request->group_id) : NULL;
@@ -662,8 +670,8 @@ void group_sync(struct group_coordinator *gc, const struct sync_group_request *r
 
 /* ---- Heartbeat ---- */
 
-void group_heartbeat(struct group_coordinator *gc, const struct heartbeat_request *request, struct heartbeat_response *response,
-                     struct group_call *call)
+void group_heartbeat(struct group_coordinator *gc, const struct heartbeat_request *request,
+                     struct heartbeat_response *response, struct group_call *call)
 {
     enum kafka_error error = group_check(gc, request->group_id, false);
     struct group *g = error == ERR_NONE ? group_find(gc, request->group_id) : NULL;
@@ -709,8 +717,8 @@ static enum kafka_error leave(struct group *g, struct str id, struct str instanc
     return ERR_NONE;
 }
 
-void group_leave(struct group_coordinator *gc, const struct leave_group_request *request, struct leave_group_response *response,
-                 struct group_call *call)
+void group_leave(struct group_coordinator *gc, const struct leave_group_request *request,
+                 struct leave_group_response *response, struct group_call *call)
 {
     enum kafka_error error = group_check(gc, request->group_id, false);
     struct group *g = error == ERR_NONE ? group_find(gc, request->group_id) : NULL;

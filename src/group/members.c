@@ -84,7 +84,8 @@ enum kafka_error member_check(const struct group *g, struct str id, struct str i
     return member_find(g, id) != NULL ? ERR_NONE : ERR_UNKNOWN_MEMBER_ID;
 }
 
-struct member *member_add(struct group *g, struct str id, struct str instance_id, struct str client_id, struct str client_host)
+struct member *member_add(struct group *g, struct str id, struct str instance_id, struct str client_id,
+                          struct str client_host)
 {
     struct member *m = xcalloc(1, sizeof(*m));
     m->group = g;

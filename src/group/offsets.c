@@ -72,8 +72,11 @@ static enum kafka_error commit_error(enum kafka_error error)
 }
 
 /* Calls `each` for every partition that has not been refused; returns how many there were. */
-static int each_commit(struct commit *c, void (*each)(struct commit *c, struct str topic, const struct offset_commit_request_partition *in,
-                                                      struct offset_commit_response_partition *out, void *arg), void *arg)
+static int each_commit(struct commit *c,
+                       void (*each)(struct commit *c, struct str topic,
+                                    const struct offset_commit_request_partition *in,
+                                    struct offset_commit_response_partition *out, void *arg),
+                       void *arg)
 {
     int n = 0;
     for (int32_t t = 0; t < c->request->topics.len; t++) {
@@ -131,7 +134,8 @@ static void keep(struct commit *c, struct str topic, const struct offset_commit_
     struct offset_id id;
     (void)out;
     if (offset_id_make(topic, in->partition_index, &id))
-        offset_put(g, &id, in->committed_offset, in->committed_leader_epoch, in->committed_metadata, commit_time(c, in), c->expire_ms);
+        offset_put(g, &id, in->committed_offset, in->committed_leader_epoch, in->committed_metadata, commit_time(c, in),
+                   c->expire_ms);
 }
 
 static void on_stored(struct group_append *append, enum kafka_error error)
@@ -166,8 +170,8 @@ static enum kafka_error check_committer(struct group *g, const struct offset_com
     return ERR_NONE;
 }
 
-void group_commit(struct group_coordinator *gc, const struct offset_commit_request *request, struct offset_commit_response *response,
-                  struct group_call *call)
+void group_commit(struct group_coordinator *gc, const struct offset_commit_request *request,
+                  struct offset_commit_response *response, struct group_call *call)
 {
     struct commit *c = ARENA_NEW(call->arena, struct commit);
     *c = (struct commit){{on_stored}, gc, call, request, response, group_now(gc), -1};
@@ -223,41 +227,41 @@ static struct found_offset found(struct arena *a, const struct offset_entry *e)
 }
 
 /* The shapes of one group (to version 7) and of several (from 8) differ in their names only. */
-#define FILL_PARTITION(o, index, x, error)                                                         \
-    do {                                                                                           \
-        (o)->partition_index = (index);                                                            \
-        (o)->committed_offset = (x).offset;                                                        \
-        (o)->committed_leader_epoch = (x).leader_epoch;                                            \
-        (o)->metadata = (x).metadata;                                                              \
-        (o)->error_code = (error);                                                                 \
+#define FILL_PARTITION(o, index, x, error)              \
+    do {                                                \
+        (o)->partition_index = (index);                 \
+        (o)->committed_offset = (x).offset;             \
+        (o)->committed_leader_epoch = (x).leader_epoch; \
+        (o)->metadata = (x).metadata;                   \
+        (o)->error_code = (error);                      \
     } while (0)
 
-#define FILL_ASKED(prefix, a, g, in_topics, out_topics, error)                                     \
-    do {                                                                                           \
-        ARRAY_MAKE((a), (out_topics), MAX((in_topics).len, 0));                                    \
-        for (int32_t t_ = 0; t_ < (in_topics).len; t_++) {                                         \
-            (out_topics).items[t_].name = (in_topics).items[t_].name;                              \
+#define FILL_ASKED(prefix, a, g, in_topics, out_topics, error)                                                       \
+    do {                                                                                                             \
+        ARRAY_MAKE((a), (out_topics), MAX((in_topics).len, 0));                                                      \
+        for (int32_t t_ = 0; t_ < (in_topics).len; t_++) {                                                           \
+            (out_topics).items[t_].name = (in_topics).items[t_].name;                                                \
             ARRAY_MAKE((a), (out_topics).items[t_].partitions, MAX((in_topics).items[t_].partition_indexes.len, 0)); \
-            for (int32_t i_ = 0; i_ < (in_topics).items[t_].partition_indexes.len; i_++) {         \
-                int32_t index_ = (in_topics).items[t_].partition_indexes.items[i_];                \
-                struct found_offset x_ = found((a), find_offset((g), (in_topics).items[t_].name, index_)); \
-                FILL_PARTITION(&(out_topics).items[t_].partitions.items[i_], index_, x_, (error)); \
-            }                                                                                      \
-        }                                                                                          \
+            for (int32_t i_ = 0; i_ < (in_topics).items[t_].partition_indexes.len; i_++) {                           \
+                int32_t index_ = (in_topics).items[t_].partition_indexes.items[i_];                                  \
+                struct found_offset x_ = found((a), find_offset((g), (in_topics).items[t_].name, index_));           \
+                FILL_PARTITION(&(out_topics).items[t_].partitions.items[i_], index_, x_, (error));                   \
+            }                                                                                                        \
+        }                                                                                                            \
     } while (0)
 
 /* All offsets of the group, a topic entry for each: clients put them together. */
-#define FILL_ALL(a, g, out_topics)                                                                 \
-    do {                                                                                           \
-        ARRAY_MAKE((a), (out_topics), (g) ? (int32_t)HASH_COUNT((g)->offsets) : 0);                \
-        (out_topics).len = 0;                                                                      \
-        for (const struct offset_entry *e_ = (g) ? (g)->offsets : NULL; e_ != NULL; e_ = e_->hh.next) { \
-            int32_t n_ = (out_topics).len++;                                                       \
-            struct found_offset x_ = found((a), e_);                                               \
-            (out_topics).items[n_].name = arena_str((a), str_of(e_->id.topic));                    \
-            ARRAY_MAKE((a), (out_topics).items[n_].partitions, 1);                                 \
+#define FILL_ALL(a, g, out_topics)                                                                       \
+    do {                                                                                                 \
+        ARRAY_MAKE((a), (out_topics), (g) ? (int32_t)HASH_COUNT((g)->offsets) : 0);                      \
+        (out_topics).len = 0;                                                                            \
+        for (const struct offset_entry *e_ = (g) ? (g)->offsets : NULL; e_ != NULL; e_ = e_->hh.next) {  \
+            int32_t n_ = (out_topics).len++;                                                             \
+            struct found_offset x_ = found((a), e_);                                                     \
+            (out_topics).items[n_].name = arena_str((a), str_of(e_->id.topic));                          \
+            ARRAY_MAKE((a), (out_topics).items[n_].partitions, 1);                                       \
             FILL_PARTITION(&(out_topics).items[n_].partitions.items[0], e_->id.partition, x_, ERR_NONE); \
-        }                                                                                          \
+        }                                                                                                \
     } while (0)
 
 static void fetch_one(struct group_coordinator *gc, const struct offset_fetch_request *request,

@@ -9,14 +9,22 @@
 #include "protocol/msg/offset_commit_key.h"
 #include "protocol/msg/offset_commit_value.h"
 
-enum { OFFSET_KEY = 1, GROUP_KEY = 2, OFFSET_VALUE = 3, OFFSET_VALUE_WITH_EXPIRY = 1, GROUP_VALUE = 3, NEWEST_VALUE = 4 };
+enum {
+    OFFSET_KEY = 1,
+    GROUP_KEY = 2,
+    OFFSET_VALUE = 3,
+    OFFSET_VALUE_WITH_EXPIRY = 1,
+    GROUP_VALUE = 3,
+    NEWEST_VALUE = 4
+};
 enum { CONTROL_ABORT = 0, CONTROL_COMMIT = 1 };
 
 /* ---- Writing ---- */
 
 static void add(struct batch_builder *b, struct writer *key, struct writer *value, int64_t now)
 {
-    struct record r = {.offset = b->head.count, .timestamp = now, .key = {(uint8_t *)key->buf.p, (int32_t)key->buf.len}};
+    struct record r = {
+        .offset = b->head.count, .timestamp = now, .key = {(uint8_t *)key->buf.p, (int32_t)key->buf.len}};
     if (value != NULL)
         r.value = (struct bytes){(uint8_t *)value->buf.p, (int32_t)value->buf.len};
     batch_builder_add(b, &r);
@@ -193,17 +201,27 @@ static void load_offset(struct offsets_partition *p, const struct batch *b, cons
             offset_drop(g, e);
         return;
     }
-    if (!open_value(record->value, a, &r, &version) || version > NEWEST_VALUE || !offset_commit_value_read(&r, version, &v)) {
-        log_warn("An offset of group %s in __consumer_offsets-%" PRId32 " at %" PRId64 " cannot be read", g->id, p->number,
-                 record->offset);
+    if (!open_value(record->value, a, &r, &version) || version > NEWEST_VALUE ||
+        !offset_commit_value_read(&r, version, &v)) {
+        log_warn("An offset of group %s in __consumer_offsets-%" PRId32 " at %" PRId64 " cannot be read", g->id,
+                 p->number, record->offset);
         return;
     }
     if (!batch_is_transactional(b)) {
-        offset_put(g, &id, v.offset, v.leader_epoch, v.metadata, v.commit_timestamp, version == 1 ? v.expire_timestamp : -1);
+        offset_put(g, &id, v.offset, v.leader_epoch, v.metadata, v.commit_timestamp,
+                   version == 1 ? v.expire_timestamp : -1);
         return;
     }
     struct pending_offsets *o = xcalloc(1, sizeof(*o));
-    *o = (struct pending_offsets){b->producer_id, str_dup(key->group), str_dup(v.metadata), id, v.offset, v.commit_timestamp, v.leader_epoch, NULL, NULL};
+    *o = (struct pending_offsets){b->producer_id,
+                                  str_dup(key->group),
+                                  str_dup(v.metadata),
+                                  id,
+                                  v.offset,
+                                  v.commit_timestamp,
+                                  v.leader_epoch,
+                                  NULL,
+                                  NULL};
     DL_APPEND(p->pending, o);
 }
 
@@ -238,9 +256,10 @@ static void load_group(struct offsets_partition *p, const struct record *record,
             group_forget(g);
         return;
     }
-    if (!open_value(record->value, a, &r, &version) || version > NEWEST_VALUE || !group_metadata_value_read(&r, version, &v)) {
-        log_warn("The state of group %s in __consumer_offsets-%" PRId32 " at %" PRId64 " cannot be read", g->id, p->number,
-                 record->offset);
+    if (!open_value(record->value, a, &r, &version) || version > NEWEST_VALUE ||
+        !group_metadata_value_read(&r, version, &v)) {
+        log_warn("The state of group %s in __consumer_offsets-%" PRId32 " at %" PRId64 " cannot be read", g->id,
+                 p->number, record->offset);
         return;
     }
     g->generation = v.generation;
@@ -253,7 +272,8 @@ static void load_group(struct offsets_partition *p, const struct record *record,
     g->state_since = v.current_state_timestamp >= 0 ? v.current_state_timestamp : group_now(p->coordinator);
 }
 
-static void load_record(struct offsets_partition *p, const struct batch *b, const struct record *record, struct arena *a)
+static void load_record(struct offsets_partition *p, const struct batch *b, const struct record *record,
+                        struct arena *a)
 {
     struct reader r;
     int16_t version;
@@ -279,7 +299,8 @@ static void end_transaction(struct offsets_partition *p, const struct batch *b, 
         if (o->producer_id != b->producer_id)
             continue;
         if (commit)
-            offset_put(find_or_make(p, str_of(o->group)), &o->id, o->offset, o->leader_epoch, str_of(o->metadata), o->commit_ms, -1);
+            offset_put(find_or_make(p, str_of(o->group)), &o->id, o->offset, o->leader_epoch, str_of(o->metadata),
+                       o->commit_ms, -1);
         pending_free(p, o);
     }
 }

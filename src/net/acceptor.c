@@ -33,9 +33,16 @@ struct ip_entry {
     UT_hash_handle hh;
 };
 
+struct ip_limit { /* max.connections.per.ip.overrides, its names resolved */
+    struct ip_key ip;
+    int limit;
+};
+
 struct ip_counts {
     pthread_mutex_t lock;
     struct ip_entry *table;
+    struct ip_limit *limits;
+    size_t limit_count, limit_cap;
 };
 
 struct hand_over { /* a fresh socket on its way to its loop */
@@ -60,6 +67,33 @@ static struct ip_key ip_key(const struct sockaddr_storage *addr)
     return key;
 }
 
+static void ip_limits_read(struct ip_counts *ips, const struct host_limits *overrides)
+{
+    for (int i = 0; i < overrides->count; i++) {
+        const struct host_limit *o = &overrides->items[i];
+        struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found;
+        if (getaddrinfo(o->host, NULL, &hints, &found) != 0) {
+            log_warn("max.connections.per.ip.overrides: %s has no address", o->host);
+            continue;
+        }
+        for (const struct addrinfo *ai = found; ai != NULL; ai = ai->ai_next) {
+            struct sockaddr_storage addr = {0};
+            memcpy(&addr, ai->ai_addr, ai->ai_addrlen);
+            ips->limits = xgrow(ips->limits, ips->limit_count + 1, &ips->limit_cap, sizeof(*ips->limits));
+            ips->limits[ips->limit_count++] = (struct ip_limit){ip_key(&addr), o->limit};
+        }
+        freeaddrinfo(found);
+    }
+}
+
+static int ip_limit(const struct net_server *s, const struct ip_key *ip)
+{
+    for (size_t i = 0; i < s->ips->limit_count; i++)
+        if (memcmp(&s->ips->limits[i].ip, ip, sizeof(*ip)) == 0)
+            return s->ips->limits[i].limit;
+    return s->config->max_connections_per_ip;
+}
+
 /* Counts a connection of this address in, unless that would be one too many. */
 static bool ip_enter(struct net_server *s, const struct sockaddr_storage *addr)
 {
@@ -72,7 +106,7 @@ static bool ip_enter(struct net_server *s, const struct sockaddr_storage *addr)
         e->ip = key;
         HASH_ADD(hh, s->ips->table, ip, sizeof(e->ip), e);
     }
-    bool ok = e->count < s->config->max_connections_per_ip;
+    bool ok = e->count < ip_limit(s, &key);
     if (ok)
         e->count++;
     if (e->count == 0) {
@@ -137,8 +171,8 @@ static void on_rested(struct timer *t)
 static void admit(struct acceptor *a, int fd, const struct sockaddr_storage *addr)
 {
     if (!ip_enter(a->server, addr)) {
-        log_warn_limited(&refusals, "Rejected a connection: its address has %d already (max.connections.per.ip)",
-                         a->server->config->max_connections_per_ip);
+        log_warn_limited(&refusals,
+                         "Rejected a connection: its address has as many as it may (max.connections.per.ip)");
         close(fd);
         return;
     }
@@ -202,7 +236,8 @@ static int backlog_of(const struct broker_config *config)
 static int bind_listener(const struct listener *l, const struct broker_config *config, const char **why)
 {
     char port[8];
-    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE}, *list = NULL, *ai;
+    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE}, *list = NULL,
+                    *ai;
     bool any = l->host == NULL || l->host[0] == '\0';
     snprintf(port, sizeof(port), "%d", l->port);
     int rc = getaddrinfo(any ? NULL : l->host, port, &hints, &list);
@@ -237,6 +272,7 @@ bool acceptors_bind(struct net_server *s, struct fail *fail)
 {
     s->ips = xcalloc(1, sizeof(*s->ips));
     pthread_mutex_init(&s->ips->lock, NULL);
+    ip_limits_read(s->ips, &s->config->max_connections_per_ip_overrides);
     s->acceptors = xcalloc((size_t)s->config->listeners.count, sizeof(*s->acceptors));
     for (int i = 0; i < s->config->listeners.count; i++) {
         const struct listener *l = &s->config->listeners.items[i];
@@ -279,6 +315,7 @@ void acceptors_free(struct net_server *s)
     if (s->ips != NULL) {
         ensure(s->ips->table == NULL);
         pthread_mutex_destroy(&s->ips->lock);
+        free(s->ips->limits);
         free(s->ips);
     }
 }

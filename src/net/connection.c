@@ -21,7 +21,7 @@ struct connection {
     int fd;
     int refs; /* the connection itself, each exchange, a warm-up under way */
     bool closed, overlapping;
-    bool paused; /* too many requests are being served already */
+    bool paused;  /* too many requests are being served already */
     bool reading; /* answers that come now are sent together when what was read is used up */
     int64_t last_active;
     struct connection *prev, *next; /* of the loop's list */
@@ -71,6 +71,7 @@ static void exchange_free(struct exchange *x)
     if (!x->parked)
         atomic_fetch_sub(&c->owner->server->open_exchanges, 1);
     atomic_fetch_sub(&c->owner->server->live_exchanges, 1);
+    atomic_fetch_sub(&c->owner->server->live_bytes, x->frame_len);
     free(x->frame);
     free(x);
     unref(c);
@@ -189,8 +190,8 @@ static void warm_up(struct connection *c)
     const struct file_region *r = &c->first->out.splices[c->progress.splice].region;
     struct warm_up *w = xcalloc(1, sizeof(*w));
     w->conn = c;
-    w->region = (struct file_region){r->file, r->pos + c->progress.region_at,
-                                     MIN(r->len - c->progress.region_at, 1 << 20)};
+    w->region =
+        (struct file_region){r->file, r->pos + c->progress.region_at, MIN(r->len - c->progress.region_at, 1 << 20)};
     w->job = (struct job){.run = warm_up_run, .home = c->owner->loop, .done = {.deliver = warm_up_done}};
     file_ref_get(r->file);
     c->warming = w;
@@ -333,6 +334,7 @@ static void start_exchange(struct connection *c, uint8_t *frame, int32_t len, bo
     c->last = &x->next;
     atomic_fetch_add(&s->open_exchanges, 1);
     atomic_fetch_add(&s->live_exchanges, 1);
+    atomic_fetch_add(&s->live_bytes, len);
     s->handler.serve(s->handler.ctx, x);
 }
 
@@ -411,7 +413,9 @@ static bool is_stalled(const struct connection *c)
 
 static bool is_overloaded(const struct net_server *s)
 {
-    return atomic_load_explicit(&s->open_exchanges, memory_order_relaxed) >= s->config->queued_max_requests;
+    int64_t most = s->config->queued_max_request_bytes;
+    return atomic_load_explicit(&s->open_exchanges, memory_order_relaxed) >= s->config->queued_max_requests ||
+           (most > 0 && atomic_load_explicit(&s->live_bytes, memory_order_relaxed) >= most);
 }
 
 static void pause_reading(struct connection *c)

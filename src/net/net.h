@@ -79,7 +79,7 @@ bool exchange_is_orphan(const struct exchange *x);
 struct loop *exchange_loop(const struct exchange *x);
 
 const struct listener *connection_listener(const struct connection *c);
-const char *connection_peer(const struct connection *c);    /* "host:port", for the log */
+const char *connection_peer(const struct connection *c);      /* "host:port", for the log */
 const char *connection_peer_host(const struct connection *c); /* "/host" as Kafka shows it */
 /* A place for the server to keep what belongs to the connection; freed with it. */
 void **connection_context(struct connection *c, void (*free_fn)(void *));

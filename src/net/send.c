@@ -112,7 +112,8 @@ static enum send_result send_memory(int fd, const struct outgoing *o, struct sen
 {
     bool more = p->splice < o->splice_count;
     while (p->mem_at < end) {
-        ssize_t n = send(fd, o->mem.p + p->mem_at, end - p->mem_at, MSG_NOSIGNAL | MSG_DONTWAIT | (more ? MSG_MORE : 0));
+        ssize_t n =
+            send(fd, o->mem.p + p->mem_at, end - p->mem_at, MSG_NOSIGNAL | MSG_DONTWAIT | (more ? MSG_MORE : 0));
         if (n < 0)
             return send_trouble();
         p->mem_at += (size_t)n;

@@ -204,9 +204,9 @@ static size_t smallest_struct(const struct message_type *t, int16_t version)
 
 static size_t smallest(const struct field *f, bool flexible, int16_t version)
 {
-    static const size_t sizes[] = {[FIELD_BOOL] = 1,   [FIELD_INT8] = 1,    [FIELD_INT16] = 2,
-                                   [FIELD_UINT16] = 2, [FIELD_INT32] = 4,   [FIELD_UINT32] = 4,
-                                   [FIELD_INT64] = 8,  [FIELD_FLOAT64] = 8, [FIELD_UUID] = 16};
+    static const size_t sizes[] = {
+        [FIELD_BOOL] = 1,   [FIELD_INT8] = 1,  [FIELD_INT16] = 2,   [FIELD_UINT16] = 2, [FIELD_INT32] = 4,
+        [FIELD_UINT32] = 4, [FIELD_INT64] = 8, [FIELD_FLOAT64] = 8, [FIELD_UUID] = 16};
     if (f->type == FIELD_STRUCT)
         return smallest_struct(f->fields, version);
     if (f->type == FIELD_STRING)
@@ -552,7 +552,8 @@ static void print_value(struct strbuf *out, const struct field *f, int16_t versi
         strbuf_printf(out, "\"%" PRId32 " bytes\"", ((const struct bytes *)p)->len);
         return;
     case FIELD_RECORDS:
-        strbuf_printf(out, "\"%" PRId32 " bytes\"", ((const struct records *)p)->mem.len + ((const struct records *)p)->region_len);
+        strbuf_printf(out, "\"%" PRId32 " bytes\"",
+                      ((const struct records *)p)->mem.len + ((const struct records *)p)->region_len);
         return;
     case FIELD_UUID:
         uuid_format(*(const struct uuid *)p, id);

@@ -12,15 +12,15 @@
 
 #include "protocol/wire.h"
 
-#define ARRAY(type)                                                                                \
-    struct {                                                                                       \
-        type *items;                                                                               \
-        int32_t len;                                                                               \
+#define ARRAY(type)  \
+    struct {         \
+        type *items; \
+        int32_t len; \
     }
 /* Room for n items, zeroed; structs among them want their X_init(). */
-#define ARRAY_MAKE(arena, array, n)                                                                \
-    do {                                                                                           \
-        (array).len = (n);                                                                         \
+#define ARRAY_MAKE(arena, array, n)                                                                 \
+    do {                                                                                            \
+        (array).len = (n);                                                                          \
         (array).items = arena_alloc((arena), sizeof(*(array).items) * (size_t)MAX((array).len, 1)); \
     } while (0)
 

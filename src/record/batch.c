@@ -109,8 +109,7 @@ bool batch_crc_ok(const struct batch *b)
 {
     if (b->magic == 2)
         return be32_get(b->p + AT_CRC) == crc32c(b->p + AT_ATTRIBUTES, (size_t)b->size - AT_ATTRIBUTES);
-    return be32_get(b->p + AT_V0_CRC) ==
-           crc32(0, b->p + BATCH_MAGIC_AT, (uInt)(b->size - BATCH_MAGIC_AT));
+    return be32_get(b->p + AT_V0_CRC) == crc32(0, b->p + BATCH_MAGIC_AT, (uInt)(b->size - BATCH_MAGIC_AT));
 }
 
 void batch_set_offset(uint8_t *batch, int64_t base_offset)

@@ -47,8 +47,8 @@ static void keep(struct strbuf *out, size_t bound, size_t filled)
 static bool gzip(int level, struct bytes in, struct strbuf *out)
 {
     z_stream z = {.next_in = (Bytef *)(uintptr_t)in.p, .avail_in = (uInt)in.len};
-    if (deflateInit2(&z, level_or(level, GZIP_DEFAULT_LEVEL), Z_DEFLATED, 16 + MAX_WBITS, 8,
-                     Z_DEFAULT_STRATEGY) != Z_OK)
+    if (deflateInit2(&z, level_or(level, GZIP_DEFAULT_LEVEL), Z_DEFLATED, 16 + MAX_WBITS, 8, Z_DEFAULT_STRATEGY) !=
+        Z_OK)
         return false;
     size_t bound = deflateBound(&z, (uLong)in.len) + 32;
     z.next_out = room_for(out, bound);
@@ -80,9 +80,9 @@ static bool snappy(struct bytes in, struct strbuf *out)
 /* Java's levels 1 to 17 with 9 as default; Kafka's own default is liblz4's fast mode. */
 static bool lz4(int level, int8_t magic, struct bytes in, struct strbuf *out)
 {
-    LZ4F_preferences_t prefs = {
-        .frameInfo = {.blockSizeID = LZ4F_max64KB, .blockMode = LZ4F_blockIndependent},
-        .compressionLevel = level == CODEC_LEVEL_DEFAULT || level == LZ4_DEFAULT_LEVEL ? 0 : level};
+    LZ4F_preferences_t prefs = {.frameInfo = {.blockSizeID = LZ4F_max64KB, .blockMode = LZ4F_blockIndependent},
+                                .compressionLevel =
+                                    level == CODEC_LEVEL_DEFAULT || level == LZ4_DEFAULT_LEVEL ? 0 : level};
     size_t bound = LZ4F_compressFrameBound((size_t)in.len, &prefs);
     uint8_t *p = room_for(out, bound);
     size_t filled = LZ4F_compressFrame(p, bound, in.p, (size_t)in.len, &prefs);
@@ -98,8 +98,7 @@ static bool zstd(int level, struct bytes in, struct strbuf *out)
 {
     size_t bound = ZSTD_compressBound((size_t)in.len);
     uint8_t *p = room_for(out, bound);
-    size_t filled =
-        ZSTD_compress(p, bound, in.p, (size_t)in.len, level_or(level, ZSTD_DEFAULT_LEVEL));
+    size_t filled = ZSTD_compress(p, bound, in.p, (size_t)in.len, level_or(level, ZSTD_DEFAULT_LEVEL));
     if (ZSTD_isError(filled))
         return false;
     keep(out, bound, filled);

@@ -20,12 +20,12 @@ struct decoder {
     z_stream zlib;
     LZ4F_dctx *lz4;
     ZSTD_DCtx *zstd;
-    bool at_frame_end;            /* between the members or frames of a concatenated stream */
-    struct bytes lz4_head;        /* v0: the header with a checksum that liblz4 accepts */
+    bool at_frame_end;     /* between the members or frames of a concatenated stream */
+    struct bytes lz4_head; /* v0: the header with a checksum that liblz4 accepts */
     uint8_t lz4_patched[LZ4_HEADER_MAX];
     bool snappy_framed;
-    uint8_t *block;               /* snappy: a decompressed block, */
-    size_t block_len, block_at;   /* and how much of it was read */
+    uint8_t *block;             /* snappy: a decompressed block, */
+    size_t block_len, block_at; /* and how much of it was read */
 };
 
 static const uint8_t snappy_magic[8] = {0x82, 'S', 'N', 'A', 'P', 'P', 'Y', 0};
@@ -112,8 +112,7 @@ static bool gzip_open(struct decoder *d)
 
 static bool snappy_open(struct decoder *d)
 {
-    d->snappy_framed = d->in.len >= SNAPPY_HEADER_SIZE &&
-                       memcmp(d->in.p, snappy_magic, sizeof(snappy_magic)) == 0;
+    d->snappy_framed = d->in.len >= SNAPPY_HEADER_SIZE && memcmp(d->in.p, snappy_magic, sizeof(snappy_magic)) == 0;
     if (d->snappy_framed) {
         d->in.p += SNAPPY_HEADER_SIZE;
         d->in.len -= SNAPPY_HEADER_SIZE;
@@ -259,8 +258,7 @@ static bool snappy_fill(struct decoder *d)
     d->block = xrealloc(d->block, MAX(len, (size_t)1));
     d->block_at = 0;
     d->block_len = len;
-    return snappy_uncompress((const char *)src.p, (size_t)src.len, (char *)d->block,
-                             &d->block_len) == SNAPPY_OK;
+    return snappy_uncompress((const char *)src.p, (size_t)src.len, (char *)d->block, &d->block_len) == SNAPPY_OK;
 }
 
 static ssize_t snappy_read(struct decoder *d, uint8_t *out, size_t size)

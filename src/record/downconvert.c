@@ -105,8 +105,7 @@ static enum kafka_error convert_batch(const struct conversion *c, const struct b
     return batch_codec(b) == CODEC_NONE ? convert_plain(c, b) : convert_compressed(c, b);
 }
 
-enum kafka_error records_down_convert(struct bytes in, int8_t magic, int64_t start_offset,
-                                      struct strbuf *out)
+enum kafka_error records_down_convert(struct bytes in, int8_t magic, int64_t start_offset, struct strbuf *out)
 {
     struct conversion c = {magic, start_offset, out};
     struct batch b;

@@ -142,8 +142,8 @@ static void parse_body(struct record_iter *it, struct source *s, int32_t left, s
     left -= 1 + (int32_t)uvarlong_size(zigzag(timestamp_delta));
     int32_t offset_delta = counted_varint(s, &left);
     *out = (struct record){.offset = wrapping_add(it->batch.base_offset, offset_delta)};
-    out->timestamp = it->log_append_time ? it->batch.max_timestamp
-                                         : wrapping_add(it->batch.base_timestamp, timestamp_delta);
+    out->timestamp =
+        it->log_append_time ? it->batch.max_timestamp : wrapping_add(it->batch.base_timestamp, timestamp_delta);
     out->key = take_field(s, &left, counted_varint(s, &left));
     out->value = take_field(s, &left, counted_varint(s, &left));
     take_headers(s, &left, out);

@@ -11,7 +11,7 @@ struct preparation {
     struct prepared *out;
     int64_t now;
     uint8_t *in;
-    int32_t len;          /* valid bytes: a batch cut off at the end does not count */
+    int32_t len; /* valid bytes: a batch cut off at the end does not count */
     struct batch first;
     int batches;
     enum codec source, target;
@@ -50,15 +50,13 @@ static enum kafka_error check_client_batch(struct preparation *p, const struct b
     if (b->magic == 2) {
         int64_t range = b->last_offset - b->base_offset + 1;
         if (range <= 0 || b->count <= 0 || range != b->count)
-            return REFUSE(p, ERR_INVALID_RECORD,
-                          "Inconsistent batch: offset range [%lld, %lld] and %d records",
+            return REFUSE(p, ERR_INVALID_RECORD, "Inconsistent batch: offset range [%lld, %lld] and %d records",
                           (long long)b->base_offset, (long long)b->last_offset, b->count);
     }
     if (batch_is_control(b))
         return REFUSE(p, ERR_INVALID_RECORD, "Clients are not allowed to write control records");
     if (b->producer_id != NO_PRODUCER_ID && b->base_sequence < 0)
-        return REFUSE(p, ERR_INVALID_RECORD,
-                      "Invalid sequence number %d in record batch with producer id %lld",
+        return REFUSE(p, ERR_INVALID_RECORD, "Invalid sequence number %d in record batch with producer id %lld",
                       b->base_sequence, (long long)b->producer_id);
     return ERR_NONE;
 }
@@ -163,8 +161,7 @@ static enum kafka_error walk_batch(struct preparation *p, const struct batch *b)
     bool skipping = p->builder == NULL && b->magic == 2;
     struct arena scratch;
     arena_init(&scratch, LARGEST_CONVERSION);
-    struct record_iter *it =
-        skipping ? record_iter_new_skipping(b, &scratch) : record_iter_new(b, &scratch);
+    struct record_iter *it = skipping ? record_iter_new_skipping(b, &scratch) : record_iter_new(b, &scratch);
     enum kafka_error error = ERR_NONE;
     struct record r;
     int rc;

@@ -16,8 +16,8 @@
 #include "protocol/error.h"
 
 enum {
-    LOG_OVERHEAD = 12,        /* offset and length, the same in every format */
-    BATCH_HEADER_SIZE = 61,   /* v2, up to the first record */
+    LOG_OVERHEAD = 12,      /* offset and length, the same in every format */
+    BATCH_HEADER_SIZE = 61, /* v2, up to the first record */
     BATCH_MAGIC_AT = 16,
     MESSAGE_V0_OVERHEAD = 26, /* offset, length, crc, magic, attributes, key and value lengths */
     MESSAGE_V1_OVERHEAD = 34,
@@ -34,11 +34,11 @@ enum codec { CODEC_NONE, CODEC_GZIP, CODEC_SNAPPY, CODEC_LZ4, CODEC_ZSTD, CODEC_
 #define NO_LEADER_EPOCH (-1)
 
 enum { /* attributes of a v2 batch; the lowest four hold for v1 messages too */
-    ATTR_CODEC_MASK = 0x07,
-    ATTR_LOG_APPEND_TIME = 0x08,
-    ATTR_TRANSACTIONAL = 0x10,
-    ATTR_CONTROL = 0x20,
-    ATTR_DELETE_HORIZON = 0x40,
+       ATTR_CODEC_MASK = 0x07,
+       ATTR_LOG_APPEND_TIME = 0x08,
+       ATTR_TRANSACTIONAL = 0x10,
+       ATTR_CONTROL = 0x20,
+       ATTR_DELETE_HORIZON = 0x40,
 };
 
 /* One batch of any format, its header taken apart. */
@@ -146,10 +146,10 @@ struct record_rules {
     enum codec codec; /* otherwise */
     int level;        /* of compression; CODEC_LEVEL_DEFAULT for the codec's own default */
     bool log_append_time;
-    bool compacted; /* keys are mandatory */
+    bool compacted;                      /* keys are mandatory */
     int64_t before_max_ms, after_max_ms; /* message.timestamp.*.max.ms */
     int32_t max_batch_size;              /* max.message.bytes */
-    bool from_client; /* else a coordinator's or controller's own append: control batches are fine */
+    bool from_client;                    /* else a coordinator's or controller's own append: control batches are fine */
 };
 
 struct record_error {
@@ -181,8 +181,7 @@ enum kafka_error records_prepare(uint8_t *in, int32_t len, const struct record_r
  * lost, control batches left out, batches of a format it knows passed on as they are. Records below
  * `start_offset` are left out. A batch that is cut off at the end is dropped.
  */
-enum kafka_error records_down_convert(struct bytes in, int8_t magic, int64_t start_offset,
-                                      struct strbuf *out);
+enum kafka_error records_down_convert(struct bytes in, int8_t magic, int64_t start_offset, struct strbuf *out);
 
 /* Codecs. Levels out of range were refused with the configuration. */
 const char *codec_name(enum codec c);

@@ -117,7 +117,8 @@ static void describe(struct describing *d)
         else if (*end != '\0' || errno != 0)
             refuse(d, arena_printf(a, "Broker id must be an integer, but it is: %s", text));
         else if (id != d->r->s->broker_id)
-            refuse(d, arena_printf(a, "Unexpected broker id, expected %d or empty string, but received %s", d->r->s->broker_id, text));
+            refuse(d, arena_printf(a, "Unexpected broker id, expected %d or empty string, but received %s",
+                                   d->r->s->broker_id, text));
         else
             describe_broker(d);
         return;
@@ -135,7 +136,8 @@ static void handle(struct request *r)
     describe_configs_response_init(&response);
     ARRAY_MAKE(r->arena, response.results, MAX(request.resources.len, 0));
     for (int32_t i = 0; i < request.resources.len; i++) {
-        struct describing d = {.r = r, .request = &request, .in = &request.resources.items[i], .out = &response.results.items[i]};
+        struct describing d = {
+            .r = r, .request = &request, .in = &request.resources.items[i], .out = &response.results.items[i]};
         describe_configs_result_init(d.out);
         d.out->resource_type = d.in->resource_type;
         d.out->resource_name = d.in->resource_name;

@@ -116,7 +116,7 @@ static struct reading read_all(struct fetch *f)
 {
     struct reading sum = {0};
     int64_t room = f->r->version >= PARTIAL_BATCHES_BEFORE ? MIN(f->request.max_bytes, f->r->s->config->fetch_max_bytes)
-                                                          : f->r->s->config->fetch_max_bytes;
+                                                           : f->r->s->config->fetch_max_bytes;
     for (int32_t i = 0; i < f->count; i++) {
         struct fetched *x = &f->items[i];
         bool at_least_one = f->r->version >= PARTIAL_BATCHES_BEFORE && sum.bytes == 0;
@@ -149,7 +149,8 @@ static void fill_aborted(struct fetch *f, struct fetched *x, struct fetch_partit
     struct aborted_txn *aborted;
     if (f->request.isolation_level != READ_COMMITTED || x->partition == NULL || bytes_of(x) == 0)
         return;
-    int32_t n = plog_aborted(partition_log(x->partition), x->item.fetch_offset, x->data.last_stable_offset, f->r->arena, &aborted);
+    int32_t n = plog_aborted(partition_log(x->partition), x->item.fetch_offset, x->data.last_stable_offset, f->r->arena,
+                             &aborted);
     ARRAY_MAKE(f->r->arena, out->aborted_transactions, n);
     for (int32_t i = 0; i < n; i++) {
         fetch_aborted_transaction_init(&out->aborted_transactions.items[i]);
@@ -356,7 +357,8 @@ static void handle(struct request *r)
     f->items = ARENA_ARRAY(r->arena, struct fetched, MAX(f->count, 1));
     for (int32_t i = 0; i < f->count; i++) {
         f->items[i].item = items[i];
-        f->items[i].data = (struct partition_data){.high_watermark = -1, .last_stable_offset = -1, .log_start_offset = -1};
+        f->items[i].data =
+            (struct partition_data){.high_watermark = -1, .last_stable_offset = -1, .log_start_offset = -1};
         find_partition(f, &f->items[i]);
     }
     timer_init(&f->timer, exchange_loop(r->x), on_deadline);

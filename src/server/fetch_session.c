@@ -212,8 +212,13 @@ static int32_t items_of_request(struct request *r, const struct fetch_request *r
         struct str name = by_id ? name_of(r, topic->topic_id) : topic->topic;
         for (int32_t i = 0; i < topic->partitions.len; i++) {
             const struct fetch_partition *p = &topic->partitions.items[i];
-            (*out)[n++] = (struct fetch_item){name, topic->topic_id, p->partition, p->current_leader_epoch,
-                                              p->last_fetched_epoch, p->partition_max_bytes, p->fetch_offset};
+            (*out)[n++] = (struct fetch_item){name,
+                                              topic->topic_id,
+                                              p->partition,
+                                              p->current_leader_epoch,
+                                              p->last_fetched_epoch,
+                                              p->partition_max_bytes,
+                                              p->fetch_offset};
         }
     }
     return n;
@@ -221,7 +226,8 @@ static int32_t items_of_request(struct request *r, const struct fetch_request *r
 
 /* ---- Beginning and ending ---- */
 
-static struct fetch_session *new_session(struct fetch_sessions *f, bool by_id, const struct fetch_item *items, int32_t n)
+static struct fetch_session *new_session(struct fetch_sessions *f, bool by_id, const struct fetch_item *items,
+                                         int32_t n)
 {
     pthread_mutex_lock(&f->lock);
     struct fetch_session *s = NULL;

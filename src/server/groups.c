@@ -81,25 +81,25 @@ static void carry(struct group_request *g, void (*serve)(struct request *r))
 }
 
 /* The three functions of an API that differ in nothing but its name. */
-#define GROUP_API(api, KEY, version, field, serve_fn)                                              \
-    static void answer_##field(struct request *r)                                                  \
-    {                                                                                              \
-        struct group_request *g = r->state;                                                        \
-        ANSWER(r, api##_response, &g->out.field);                                                  \
-    }                                                                                              \
-    static void serve_##field(struct request *r)                                                   \
-    {                                                                                              \
-        struct group_request *g = r->state;                                                        \
-        serve_fn(coordinator_of(r), &g->in.field, &g->out.field, &g->call);                             \
-    }                                                                                              \
-    static void handle_##field(struct request *r)                                                  \
-    {                                                                                              \
-        struct group_request *g = group_request_new(r, answer_##field);                            \
-        if (!DECODE(r, api##_request, &g->in.field))                                               \
-            return;                                                                                \
-        api##_response_init(&g->out.field);                                                        \
-        carry(g, serve_##field);                                                                   \
-    }                                                                                              \
+#define GROUP_API(api, KEY, version, field, serve_fn)                       \
+    static void answer_##field(struct request *r)                           \
+    {                                                                       \
+        struct group_request *g = r->state;                                 \
+        ANSWER(r, api##_response, &g->out.field);                           \
+    }                                                                       \
+    static void serve_##field(struct request *r)                            \
+    {                                                                       \
+        struct group_request *g = r->state;                                 \
+        serve_fn(coordinator_of(r), &g->in.field, &g->out.field, &g->call); \
+    }                                                                       \
+    static void handle_##field(struct request *r)                           \
+    {                                                                       \
+        struct group_request *g = group_request_new(r, answer_##field);     \
+        if (!DECODE(r, api##_request, &g->in.field))                        \
+            return;                                                         \
+        api##_response_init(&g->out.field);                                 \
+        carry(g, serve_##field);                                            \
+    }                                                                       \
     const struct api_entry api_##api = {.key = KEY, .min = 0, .max = version, .handle = handle_##field}
 
 GROUP_API(join_group, API_JOIN_GROUP, 9, join, group_join);
@@ -174,7 +174,8 @@ static void serve_commit(struct request *r)
     group_commit(coordinator_of(r), &g->in.commit, &g->out.commit, &g->call);
 }
 
-static void prepare_commit(struct request *r, const struct offset_commit_request *in, struct offset_commit_response *out)
+static void prepare_commit(struct request *r, const struct offset_commit_request *in,
+                           struct offset_commit_response *out)
 {
     ARRAY_MAKE(r->arena, out->topics, MAX(in->topics.len, 0));
     for (int32_t t = 0; t < in->topics.len; t++) {

@@ -42,7 +42,8 @@ static void apply_order(struct request *r, struct str topic, struct uuid id, con
     out->partition_index = in->partition_index;
     out->error_code = replica_apply_leader(r->s->replicas, &order);
     if (out->error_code != ERR_NONE && out->error_code != ERR_STALE_CONTROLLER_EPOCH)
-        log_warn("Cannot lead or follow %.*s-%d as told: %s", STR_ARGS(topic), in->partition_index, error_name(out->error_code));
+        log_warn("Cannot lead or follow %.*s-%d as told: %s", STR_ARGS(topic), in->partition_index,
+                 error_name(out->error_code));
 }
 
 static void apply_orders(struct request *r)
@@ -138,8 +139,7 @@ struct stopping {
 static void stop_one(struct request *r, struct str topic, int32_t index, int32_t leader_epoch, bool delete_it)
 {
     struct stopping *s = r->state;
-    struct stop_replica_partition_error *out =
-        &s->response.partition_errors.items[s->response.partition_errors.len++];
+    struct stop_replica_partition_error *out = &s->response.partition_errors.items[s->response.partition_errors.len++];
     stop_replica_partition_error_init(out);
     out->topic_name = topic;
     out->partition_index = index;
@@ -167,7 +167,8 @@ static void stop_all(struct request *r)
                  in->delete_partitions);
     for (int32_t t = 0; t < in->topics.len; t++)
         for (int32_t i = 0; i < in->topics.items[t].partition_indexes.len; i++)
-            stop_one(r, in->topics.items[t].name, in->topics.items[t].partition_indexes.items[i], -1, in->delete_partitions);
+            stop_one(r, in->topics.items[t].name, in->topics.items[t].partition_indexes.items[i], -1,
+                     in->delete_partitions);
     for (int32_t t = 0; t < in->topic_states.len; t++) {
         const struct stop_replica_topic_state *topic = &in->topic_states.items[t];
         for (int32_t i = 0; i < topic->partition_states.len; i++)
@@ -211,17 +212,16 @@ typedef struct update_metadata_partition_state metadata_state;
 static void take_state(struct view_change *change, struct partition_change *room, struct str topic, struct uuid id,
                        const metadata_state *in)
 {
-    room[change->partition_count++] = (struct partition_change){
-        .topic = topic,
-        .topic_id = id,
-        .partition = in->partition_index,
-        .state = {.leader = in->leader,
-                  .leader_epoch = in->leader_epoch,
-                  .controller_epoch = in->controller_epoch,
-                  .partition_epoch = in->zk_version,
-                  .isr = INT_LIST(in->isr),
-                  .replicas = INT_LIST(in->replicas),
-                  .offline = INT_LIST(in->offline_replicas)}};
+    room[change->partition_count++] = (struct partition_change){.topic = topic,
+                                                                .topic_id = id,
+                                                                .partition = in->partition_index,
+                                                                .state = {.leader = in->leader,
+                                                                          .leader_epoch = in->leader_epoch,
+                                                                          .controller_epoch = in->controller_epoch,
+                                                                          .partition_epoch = in->zk_version,
+                                                                          .isr = INT_LIST(in->isr),
+                                                                          .replicas = INT_LIST(in->replicas),
+                                                                          .offline = INT_LIST(in->offline_replicas)}};
 }
 
 static void take_partitions(struct request *r, const struct update_metadata_request *in, struct view_change *change)
@@ -248,8 +248,7 @@ static const char *protocol_name(int16_t id)
     return id >= 0 && (size_t)id < ARRAY_LEN(names) ? names[id] : "PLAINTEXT";
 }
 
-static void take_endpoints(struct request *r, const struct update_metadata_broker *in,
-                           struct registration *out)
+static void take_endpoints(struct request *r, const struct update_metadata_broker *in, struct registration *out)
 {
     if (r->version == 0) {
         out->endpoints = ARENA_NEW(r->arena, struct endpoint);
@@ -261,9 +260,9 @@ static void take_endpoints(struct request *r, const struct update_metadata_broke
     out->endpoint_count = MAX(in->endpoints.len, 0);
     for (int32_t i = 0; i < in->endpoints.len; i++) {
         const char *protocol = protocol_name(in->endpoints.items[i].security_protocol);
-        out->endpoints[i] = (struct endpoint){
-            r->version >= 3 ? arena_cstr(r->arena, in->endpoints.items[i].listener) : protocol, protocol,
-            arena_cstr(r->arena, in->endpoints.items[i].host), in->endpoints.items[i].port};
+        out->endpoints[i] =
+            (struct endpoint){r->version >= 3 ? arena_cstr(r->arena, in->endpoints.items[i].listener) : protocol,
+                              protocol, arena_cstr(r->arena, in->endpoints.items[i].host), in->endpoints.items[i].port};
     }
 }
 

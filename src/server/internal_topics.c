@@ -50,7 +50,8 @@ void create_topics_then(struct request *r, struct topic_creation *topics, int32_
                         void (*then)(struct request *r))
 {
     struct auto_creation *a = ARENA_NEW(r->arena, struct auto_creation);
-    *a = (struct auto_creation){r, topics, count, then, {.arena = r->arena, .config = r->s->config, .done = on_created}};
+    *a =
+        (struct auto_creation){r, topics, count, then, {.arena = r->arena, .config = r->s->config, .done = on_created}};
     a->work.topics = ARENA_ARRAY(r->arena, struct topic_request, MAX(count, 1));
     a->work.count = count;
     for (int32_t i = 0; i < count; i++) {

@@ -24,11 +24,12 @@ static void tell(struct partition *p, told *out, int64_t offset, int64_t timesta
 {
     out->offset = offset;
     out->timestamp = timestamp;
-    out->leader_epoch = offset >= 0 ? plog_epoch_of(partition_log(p), MAX(offset - (timestamp == NO_TIMESTAMP), (int64_t)0)) : -1;
+    out->leader_epoch =
+        offset >= 0 ? plog_epoch_of(partition_log(p), MAX(offset - (timestamp == NO_TIMESTAMP), (int64_t)0)) : -1;
 }
 
-static enum kafka_error by_time(const struct request *r, const struct list_offsets_request *request, struct partition *p,
-                                int64_t timestamp, told *out)
+static enum kafka_error by_time(const struct request *r, const struct list_offsets_request *request,
+                                struct partition *p, int64_t timestamp, told *out)
 {
     struct timestamp_offset found;
     enum kafka_error error = timestamp == MAX_TIMESTAMP ? plog_offset_of_max_time(partition_log(p), &found)
@@ -157,7 +158,8 @@ static void end_of_epoch(struct request *r, struct str topic,
     struct partition *p = replica_partition(r->s->replicas, topic, in->partition);
     offset_for_leader_epoch_epoch_end_offset_init(out);
     out->partition = in->partition;
-    out->error_code = p == NULL ? partition_missing(topic, in->partition) : partition_check_leader(p, in->current_leader_epoch);
+    out->error_code =
+        p == NULL ? partition_missing(topic, in->partition) : partition_check_leader(p, in->current_leader_epoch);
     if (out->error_code == ERR_NONE)
         plog_epoch_end(partition_log(p), in->leader_epoch, &out->leader_epoch, &out->end_offset);
     partition_unref(p);

@@ -89,7 +89,8 @@ static void fill_partition(struct request *r, const struct view *v, const struct
     o->offline_replicas.items = offline.items;
     o->offline_replicas.len = offline.len;
     if (!is_reachable(r, v, p->leader)) {
-        o->error_code = view_broker(v, p->leader) != NULL && r->version >= 6 ? ERR_LISTENER_NOT_FOUND : ERR_LEADER_NOT_AVAILABLE;
+        o->error_code =
+            view_broker(v, p->leader) != NULL && r->version >= 6 ? ERR_LISTENER_NOT_FOUND : ERR_LEADER_NOT_AVAILABLE;
         o->leader_id = -1;
     } else if (old && (replicas.len < p->replicas.n || isr.len < p->isr.n)) {
         o->error_code = ERR_REPLICA_NOT_AVAILABLE;
@@ -137,8 +138,7 @@ static const struct topic_creation *creation_of(const struct metadata *m, struct
 }
 
 static void fill_asked(struct request *r, const struct metadata *m, const struct view *v,
-                       const struct metadata_request_topic *asked,
-                       struct metadata_response_topic *o)
+                       const struct metadata_request_topic *asked, struct metadata_response_topic *o)
 {
     bool by_id = asked->name.p == NULL;
     const struct view_topic *t = by_id ? view_topic_by_id(v, asked->topic_id) : view_topic(v, asked->name);
@@ -148,7 +148,8 @@ static void fill_asked(struct request *r, const struct metadata *m, const struct
     else if (by_id)
         fill_missing(r, STR_NULL, asked->topic_id, ERR_UNKNOWN_TOPIC_ID, o);
     else if (created != NULL)
-        fill_missing(r, asked->name, UUID_ZERO, created->error == ERR_NONE ? ERR_LEADER_NOT_AVAILABLE : created->error, o);
+        fill_missing(r, asked->name, UUID_ZERO, created->error == ERR_NONE ? ERR_LEADER_NOT_AVAILABLE : created->error,
+                     o);
     else if (topic_name_problem(r->arena, asked->name).p != NULL)
         fill_missing(r, asked->name, UUID_ZERO, ERR_INVALID_TOPIC_EXCEPTION, o);
     else

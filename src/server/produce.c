@@ -67,9 +67,11 @@ static struct str version_problem(const struct request *r, struct bytes records,
     if (records.p == NULL || batch_next(&rest, &first) != BATCH_OK)
         return STR_LIT("Produce requests of this version must have at least one record batch per partition");
     if (first.magic != 2)
-        return STR_LIT("Produce requests of this version are only allowed to contain record batches with magic version 2");
+        return STR_LIT(
+            "Produce requests of this version are only allowed to contain record batches with magic version 2");
     if (batch_next(&rest, &second) == BATCH_OK)
-        return STR_LIT("Produce requests of this version are only allowed to contain exactly one record batch per partition");
+        return STR_LIT(
+            "Produce requests of this version are only allowed to contain exactly one record batch per partition");
     if (r->version < ZSTD_SINCE && batch_codec(&first) == CODEC_ZSTD) {
         *error = ERR_UNSUPPORTED_COMPRESSION_TYPE;
         return STR_LIT("Produce requests of this version are not allowed to use ZStandard compression");
@@ -97,8 +99,8 @@ static enum kafka_error append(struct produce *pr, struct produced *item, struct
     struct record_rules rules = rules_of(&config);
     struct prepared p;
     struct append_result result;
-    enum kafka_error error = records_prepare((uint8_t *)(uintptr_t)records.p, records.len, &rules, clock_wall_ms(),
-                                             r->arena, &p);
+    enum kafka_error error =
+        records_prepare((uint8_t *)(uintptr_t)records.p, records.len, &rules, clock_wall_ms(), r->arena, &p);
     if (error != ERR_NONE) {
         report_record_errors(r, &p, item->out);
         return error;
@@ -251,8 +253,8 @@ static void append_all(struct produce *pr)
             item->out->base_offset = -1;
             item->last_offset = -1;
             pr->unsettled++;
-            enum kafka_error error = bad_acks ? ERR_INVALID_REQUIRED_ACKS
-                                              : produce_to(pr, item, in->name, &in->partition_data.items[i]);
+            enum kafka_error error =
+                bad_acks ? ERR_INVALID_REQUIRED_ACKS : produce_to(pr, item, in->name, &in->partition_data.items[i]);
             if (error != ERR_NONE || pr->request.acks != ACKS_ALL || item->last_offset < 0)
                 settle(pr, item, error);
         }

@@ -56,7 +56,8 @@ static void answer(struct request *r)
 
 static void take_block(struct controller_call *call, enum kafka_error error)
 {
-    struct producer_ids *p = CONTAINER_OF(CONTAINER_OF(call, struct producer_ids_call, call), struct producer_ids, call);
+    struct producer_ids *p =
+        CONTAINER_OF(CONTAINER_OF(call, struct producer_ids_call, call), struct producer_ids, call);
     struct producer_id_request *waiting = p->waiting;
     p->asking = false;
     p->waiting = NULL;
@@ -88,9 +89,8 @@ static void wait_for_block(struct request *r)
     if (p->asking)
         return;
     p->asking = true;
-    p->call = (struct producer_ids_call){.call = {.done = take_block},
-                                         .broker_id = r->s->broker_id,
-                                         .broker_epoch = r->s->broker_epoch};
+    p->call = (struct producer_ids_call){
+        .call = {.done = take_block}, .broker_id = r->s->broker_id, .broker_epoch = r->s->broker_epoch};
     controller_allocate_producer_ids(r->s->controller, &p->call);
 }
 
@@ -106,7 +106,8 @@ static void handle(struct request *r)
     st->response.producer_epoch = -1;
     if (request.transactional_id.p != NULL) {
         /* No transaction coordinator yet: said once and for good, or the client would ask for ever. */
-        st->response.error_code = request.transactional_id.len == 0 ? ERR_INVALID_REQUEST : ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
+        st->response.error_code =
+            request.transactional_id.len == 0 ? ERR_INVALID_REQUEST : ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
     } else if (!draw(r->s->producer_ids, &st->response)) {
         request_hop(r, r->s->control_loop, wait_for_block);
         return;

@@ -11,13 +11,15 @@
 
 enum { SMALLEST_HEADER = 8, LENGTH_SIZE = 4 };
 
-#define ENTRIES(X)                                                                                 \
-    X(produce) X(fetch) X(list_offsets) X(metadata) X(leader_and_isr) X(stop_replica)             \
-    X(update_metadata) X(controlled_shutdown) X(offset_commit) X(offset_fetch)                     \
-    X(find_coordinator) X(join_group) X(heartbeat) X(leave_group) X(sync_group)                    \
-    X(describe_groups) X(list_groups) X(api_versions) X(create_topics) X(delete_topics)            \
-    X(init_producer_id) X(offset_for_leader_epoch) X(describe_configs) X(create_partitions)        \
-    X(delete_groups) X(describe_cluster) X(allocate_producer_ids)
+/* clang-format off */
+#define ENTRIES(X)                                                                                   \
+    X(produce) X(fetch) X(list_offsets) X(metadata) X(leader_and_isr) X(stop_replica)                \
+    X(update_metadata) X(controlled_shutdown) X(offset_commit) X(offset_fetch) X(find_coordinator)   \
+    X(join_group) X(heartbeat) X(leave_group) X(sync_group) X(describe_groups) X(list_groups)        \
+    X(api_versions) X(create_topics) X(delete_topics) X(init_producer_id) X(offset_for_leader_epoch) \
+    X(describe_configs) X(create_partitions) X(delete_groups) X(describe_cluster)                    \
+    X(allocate_producer_ids)
+/* clang-format on */
 
 #define DECLARE(name) extern const struct api_entry api_##name;
 ENTRIES(DECLARE)

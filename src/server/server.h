@@ -16,10 +16,10 @@
 struct services {
     const struct broker_config *config;
     struct workers *workers;
-    struct loop *control_loop;     /* ZooKeeper, controller, administration */
-    struct loop *coordinator_loop; /* groups */
-    struct zk *zk;                 /* control loop only */
-    struct controller *controller; /* control loop only */
+    struct loop *control_loop;         /* ZooKeeper, controller, administration */
+    struct loop *coordinator_loop;     /* groups */
+    struct zk *zk;                     /* control loop only */
+    struct controller *controller;     /* control loop only */
     struct config_watch *config_watch; /* control loop only */
     struct group_coordinator *groups;  /* coordinator loop only */
     struct topic_configs *topic_configs;

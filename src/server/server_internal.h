@@ -15,7 +15,7 @@ struct request {
     int32_t correlation_id;
     struct str client_id;
     struct reader body;
-    void *state; /* the handler's, in the arena */
+    void *state;   /* the handler's, in the arena */
     void *waiting; /* the same, while it waits and can be woken by the loss of the connection */
     /* Hopping between loops. */
     struct message message;
@@ -27,8 +27,8 @@ struct request {
 
 struct api_entry {
     enum api_key key;
-    int16_t min, max; /* versions that work, which are those that are advertised */
-    bool overlaps;    /* may be started while earlier ones of its kind are open */
+    int16_t min, max;                  /* versions that work, which are those that are advertised */
+    bool overlaps;                     /* may be started while earlier ones of its kind are open */
     void (*handle)(struct request *r); /* on the connection's loop; answers once */
 };
 
@@ -43,12 +43,12 @@ void answer_begin(struct request *r, struct writer *w);
 void answer_send(struct request *r, struct writer *w);
 
 /* Encodes `response`, of the message type `name`, and sends it. */
-#define ANSWER(r, name, response)                                                                  \
-    do {                                                                                           \
-        struct writer answer_writer;                                                               \
-        answer_begin((r), &answer_writer);                                                         \
-        name##_write(&answer_writer, (r)->version, (response));                                    \
-        answer_send((r), &answer_writer);                                                          \
+#define ANSWER(r, name, response)                               \
+    do {                                                        \
+        struct writer answer_writer;                            \
+        answer_begin((r), &answer_writer);                      \
+        name##_write(&answer_writer, (r)->version, (response)); \
+        answer_send((r), &answer_writer);                       \
     } while (0)
 
 /* Decodes into `out`; on failure the connection is closed, and the handler returns. */
@@ -75,8 +75,8 @@ enum kafka_error partition_missing(struct str topic, int32_t index);
 
 struct fetch_session;
 
-struct fetch_item { /* one partition of a fetch, from the request or the session */
-    struct str topic;   /* null if only the id is known, and nobody knows its name */
+struct fetch_item {   /* one partition of a fetch, from the request or the session */
+    struct str topic; /* null if only the id is known, and nobody knows its name */
     struct uuid topic_id;
     int32_t partition, current_leader_epoch, last_fetched_epoch, max_bytes;
     int64_t fetch_offset;
@@ -102,7 +102,8 @@ struct topic_creation {
     struct str name;
     enum kafka_error error;
 };
-/* Creates those topics with the defaults, the internal ones with their own settings; then goes on on the connection's loop. */
+/* Creates those topics with the defaults, the internal ones with their own settings; then goes on on the connection's
+ * loop. */
 void create_topics_then(struct request *r, struct topic_creation *topics, int32_t count,
                         void (*then)(struct request *r));
 

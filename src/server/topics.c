@@ -113,7 +113,8 @@ static void on_control_loop(struct request *r)
     c->start(&c->work);
 }
 
-static struct change *change_new(struct request *r, void (*start)(struct topics_request *), void (*answer)(struct request *))
+static struct change *change_new(struct request *r, void (*start)(struct topics_request *),
+                                 void (*answer)(struct request *))
 {
     struct change *c = ARENA_NEW(r->arena, struct change);
     c->r = r;
@@ -135,7 +136,8 @@ static void refuse_duplicates(struct change *c, const char *why)
     for (int32_t i = 0; i < c->work.count; i++) {
         bool twice = false;
         for (int32_t k = 0; k < c->work.count; k++)
-            twice |= k != i && str_eq(c->work.topics[i].name, c->work.topics[k].name) && c->work.topics[i].name.p != NULL;
+            twice |=
+                k != i && str_eq(c->work.topics[i].name, c->work.topics[k].name) && c->work.topics[i].name.p != NULL;
         if (twice) {
             c->work.topics[i].error = ERR_INVALID_REQUEST;
             c->work.topics[i].message = str_of(why);
@@ -202,8 +204,7 @@ static void answer_create(struct request *r)
 }
 
 /* Assignments come in any order, and must be for partitions 0 to n-1. */
-static void take_assignments(struct request *r, const struct create_topics_creatable_topic *in,
-                             struct topic_request *t)
+static void take_assignments(struct request *r, const struct create_topics_creatable_topic *in, struct topic_request *t)
 {
     int32_t n = in->assignments.len;
     if (n <= 0)
@@ -217,7 +218,8 @@ static void take_assignments(struct request *r, const struct create_topics_creat
             t->message = STR_LIT("Partitions should be a consecutive 0-based integer sequence");
             return;
         }
-        t->manual[p] = (struct int_list){in->assignments.items[i].broker_ids.items, MAX(in->assignments.items[i].broker_ids.len, 0)};
+        t->manual[p] = (struct int_list){in->assignments.items[i].broker_ids.items,
+                                         MAX(in->assignments.items[i].broker_ids.len, 0)};
     }
     if (in->num_partitions != -1 || in->replication_factor != -1) {
         t->error = ERR_INVALID_REQUEST;
@@ -226,8 +228,7 @@ static void take_assignments(struct request *r, const struct create_topics_creat
     }
 }
 
-static void take_configs(struct request *r, const struct create_topics_creatable_topic *in,
-                         struct topic_request *t)
+static void take_configs(struct request *r, const struct create_topics_creatable_topic *in, struct topic_request *t)
 {
     t->configs = ARENA_ARRAY(r->arena, struct config_pair, MAX(in->configs.len, 1));
     for (int32_t i = 0; i < in->configs.len; i++) {

@@ -18,7 +18,8 @@ static bool is_path_element(struct str s)
 
 static char *offset_path(struct arena *a, struct str group, struct str topic, int32_t partition)
 {
-    struct str path = arena_printf(a, ZNODE_CONSUMERS "/%.*s/offsets/%.*s/%" PRId32, STR_ARGS(group), STR_ARGS(topic), partition);
+    struct str path =
+        arena_printf(a, ZNODE_CONSUMERS "/%.*s/offsets/%.*s/%" PRId32, STR_ARGS(group), STR_ARGS(topic), partition);
     return arena_cstr(a, path);
 }
 

@@ -61,7 +61,16 @@ struct chore {
     void (*work)(struct log_manager *m);
 };
 
-enum { CHORE_RETENTION, CHORE_RECOVERY_POINTS, CHORE_STARTS, CHORE_HW, CHORE_FLUSH, CHORE_PRODUCERS, CHORE_REMOVAL, CHORES };
+enum {
+    CHORE_RETENTION,
+    CHORE_RECOVERY_POINTS,
+    CHORE_STARTS,
+    CHORE_HW,
+    CHORE_FLUSH,
+    CHORE_PRODUCERS,
+    CHORE_REMOVAL,
+    CHORES
+};
 
 struct log_manager {
     struct log_manager_options options;
@@ -382,8 +391,8 @@ static struct plog *create_locked(struct log_manager *m, const char *topic, int3
     return log;
 }
 
-enum kafka_error log_manager_open(struct log_manager *m, const char *topic, int32_t partition,
-                                  struct uuid topic_id, const struct topic_config *config, struct plog **out)
+enum kafka_error log_manager_open(struct log_manager *m, const char *topic, int32_t partition, struct uuid topic_id,
+                                  const struct topic_config *config, struct plog **out)
 {
     pthread_mutex_lock(&m->lock);
     struct log_entry *e = find_entry(m, topic, partition);
@@ -702,7 +711,8 @@ void log_manager_start(struct log_manager *m)
     chore_start(m, CHORE_HW, c->replica_high_watermark_checkpoint_interval_ms,
                 c->replica_high_watermark_checkpoint_interval_ms, write_hws);
     if (c->log_flush_scheduler_interval_ms < INT32_MAX)
-        chore_start(m, CHORE_FLUSH, c->log_flush_scheduler_interval_ms, c->log_flush_scheduler_interval_ms, flush_due_logs);
+        chore_start(m, CHORE_FLUSH, c->log_flush_scheduler_interval_ms, c->log_flush_scheduler_interval_ms,
+                    flush_due_logs);
     chore_start(m, CHORE_PRODUCERS, c->producer_id_expiration_check_interval_ms,
                 c->producer_id_expiration_check_interval_ms, expire_producers);
     chore_start(m, CHORE_REMOVAL, REMOVAL_CHECK_MS, REMOVAL_CHECK_MS, run_removals);

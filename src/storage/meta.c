@@ -27,8 +27,7 @@ static bool merge(struct meta_properties *out, const struct meta_properties *one
     return true;
 }
 
-static bool parse_meta(const struct properties *props, const char *path, struct meta_properties *out,
-                       struct fail *fail)
+static bool parse_meta(const struct properties *props, const char *path, struct meta_properties *out, struct fail *fail)
 {
     const char *version = properties_get(props, "version"), *id = properties_get(props, "broker.id");
     const char *cluster = properties_get(props, "cluster.id");
@@ -69,8 +68,7 @@ bool meta_properties_read(const struct broker_config *config, struct meta_proper
     return true;
 }
 
-bool meta_properties_write(const struct broker_config *config, const struct meta_properties *meta,
-                           struct fail *fail)
+bool meta_properties_write(const struct broker_config *config, const struct meta_properties *meta, struct fail *fail)
 {
     char text[256], date[64];
     time_t now = time(NULL);

@@ -191,7 +191,8 @@ static bool waited_long_enough(struct plog *log, struct segment *s, int64_t inco
         waited = incoming_timestamp - s->first_timestamp;
     else
         waited = clock_wall_ms() - s->created_ms;
-    return s->size > 0 && waited > topic_segment_max_ms(&log->config) - MIN(log->roll_jitter_ms, (int64_t)log->config.segment_ms);
+    return s->size > 0 &&
+           waited > topic_segment_max_ms(&log->config) - MIN(log->roll_jitter_ms, (int64_t)log->config.segment_ms);
 }
 
 static bool index_full(const struct plog *log, const struct segment *s)
@@ -203,8 +204,8 @@ static bool index_full(const struct plog *log, const struct segment *s)
 static bool should_roll(struct plog *log, int64_t size, int64_t last_offset, int64_t timestamp)
 {
     struct segment *s = plog_active(log);
-    return s->size > log->config.segment_bytes - size || waited_long_enough(log, s, timestamp) ||
-           index_full(log, s) || last_offset - s->base_offset > INT32_MAX;
+    return s->size > log->config.segment_bytes - size || waited_long_enough(log, s, timestamp) || index_full(log, s) ||
+           last_offset - s->base_offset > INT32_MAX;
 }
 
 static int64_t random_jitter(int64_t limit)
@@ -298,7 +299,8 @@ static enum kafka_error append_leader_locked(struct plog *log, const struct prep
     ensure(result == BATCH_OK && rest.len == 0 && b.magic == 2);
     if (log->closed)
         return ERR_KAFKA_STORAGE_ERROR;
-    enum kafka_error error = batch_is_control(&b) ? ERR_NONE : producers_check(&log->producers, &b, &dup, &out->duplicate);
+    enum kafka_error error =
+        batch_is_control(&b) ? ERR_NONE : producers_check(&log->producers, &b, &dup, &out->duplicate);
     if (error != ERR_NONE)
         return error;
     if (out->duplicate) {
@@ -378,8 +380,7 @@ enum kafka_error plog_append_follower(struct plog *log, struct bytes bytes, int3
 {
     *out = (struct append_result){.first_offset = -1, .last_offset = -1};
     pthread_mutex_lock(&log->lock);
-    enum kafka_error error =
-        log->closed ? ERR_KAFKA_STORAGE_ERROR : append_follower_locked(log, bytes, max_epoch, out);
+    enum kafka_error error = log->closed ? ERR_KAFKA_STORAGE_ERROR : append_follower_locked(log, bytes, max_epoch, out);
     out->log_start_offset = atomic_load(&log->start);
     pthread_mutex_unlock(&log->lock);
     if (error == ERR_KAFKA_STORAGE_ERROR)

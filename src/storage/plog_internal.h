@@ -32,7 +32,7 @@ struct plog {
     bool closed; /* deleted or shut down: no more writes */
 };
 
-struct plog_origin { /* what the checkpoints say of a log that is loaded */
+struct plog_origin {                                      /* what the checkpoints say of a log that is loaded */
     int64_t recovery_point, start_offset, high_watermark; /* -1: not there */
     bool clean;
 };

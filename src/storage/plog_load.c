@@ -265,8 +265,7 @@ static bool recover_segment(struct plog *log, struct segment *s, bool *cut)
     *cut = good < s->size;
     segment_path(path, log->path, s->base_offset, ".log");
     if (*cut) {
-        log_warn("Found invalid data in %s at position %" PRId64 " (offset %" PRId64 "): cutting %" PRId64
-                 " bytes",
+        log_warn("Found invalid data in %s at position %" PRId64 " (offset %" PRId64 "): cutting %" PRId64 " bytes",
                  path, good, next, s->size - good);
         if (!file_truncate(s->file->fd, good, path))
             return false;
@@ -445,8 +444,8 @@ static bool settle_offsets(struct plog *log, const struct plog_origin *origin)
     if (!segment_load_indexes(plog_active(log), log->path, true) || !find_end(log, &end))
         return false;
     if (end < origin->start_offset) {
-        log_warn("Log %s ends at %" PRId64 ", before its start offset %" PRId64 ": starting it anew there",
-                 log->path, end, origin->start_offset);
+        log_warn("Log %s ends at %" PRId64 ", before its start offset %" PRId64 ": starting it anew there", log->path,
+                 end, origin->start_offset);
         return plog_truncate_fully_locked(log, origin->start_offset);
     }
     int64_t start = MAX(origin->start_offset, log->segments[0]->base_offset);

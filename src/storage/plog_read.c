@@ -95,8 +95,8 @@ static void warm_up(struct cold_spot *cold)
             return;
 }
 
-static enum kafka_error try_read(struct plog *log, int64_t offset, int32_t max_bytes, bool at_least_one,
-                                 int64_t upper, struct plog_slice *out, struct cold_spot *cold)
+static enum kafka_error try_read(struct plog *log, int64_t offset, int32_t max_bytes, bool at_least_one, int64_t upper,
+                                 struct plog_slice *out, struct cold_spot *cold)
 {
     enum find_result result = FIND_OK;
     enum kafka_error error = ERR_NONE;
@@ -115,8 +115,8 @@ static enum kafka_error try_read(struct plog *log, int64_t offset, int32_t max_b
     return error;
 }
 
-enum kafka_error plog_read(struct plog *log, int64_t offset, int32_t max_bytes, bool at_least_one,
-                           int64_t upper, bool may_block, struct plog_slice *out)
+enum kafka_error plog_read(struct plog *log, int64_t offset, int32_t max_bytes, bool at_least_one, int64_t upper,
+                           bool may_block, struct plog_slice *out)
 {
     for (;;) {
         struct cold_spot cold = {0};
@@ -129,8 +129,7 @@ enum kafka_error plog_read(struct plog *log, int64_t offset, int32_t max_bytes, 
     }
 }
 
-enum kafka_error plog_read_bytes(struct plog *log, int64_t offset, int32_t max_bytes, int64_t upper,
-                                 struct strbuf *out)
+enum kafka_error plog_read_bytes(struct plog *log, int64_t offset, int32_t max_bytes, int64_t upper, struct strbuf *out)
 {
     struct plog_slice slice;
     enum kafka_error error = plog_read(log, offset, max_bytes, true, upper, true, &slice);

@@ -183,8 +183,7 @@ bool producers_save(const struct producers *p, const char *path)
     be32_put(data + 6, (uint32_t)count);
     for (const struct producer *x = p->by_id; x != NULL; x = x->hh.next, e += SNAPSHOT_ENTRY)
         put_entry(e, x);
-    be32_put(data + SNAPSHOT_CRC_AT,
-             ~crc32_iscsi(data + SNAPSHOT_CRC_FROM, (int)(size - SNAPSHOT_CRC_FROM), ~0U));
+    be32_put(data + SNAPSHOT_CRC_AT, ~crc32_iscsi(data + SNAPSHOT_CRC_FROM, (int)(size - SNAPSHOT_CRC_FROM), ~0U));
     int fd = file_open(path, true);
     bool ok = fd >= 0 && file_write_at(fd, data, size, 0, path) && file_truncate(fd, (int64_t)size, path) &&
               file_sync(fd, path);

@@ -18,8 +18,8 @@ struct producer_batch {
 };
 
 struct producers {
-    struct producer *by_id;  /* uthash */
-    int64_t map_end_offset;  /* of the log up to which this state is true */
+    struct producer *by_id; /* uthash */
+    int64_t map_end_offset; /* of the log up to which this state is true */
 };
 
 void producers_deinit(struct producers *p);

@@ -10,13 +10,13 @@ enum { PATH_ROOM = 4096 };
 
 struct segment {
     int64_t base_offset;
-    int64_t size;              /* bytes of whole batches in the log file */
-    struct file_ref *file;     /* NULL until the segment is read or written */
+    int64_t size;          /* bytes of whole batches in the log file */
+    struct file_ref *file; /* NULL until the segment is read or written */
     struct index offsets, times;
-    int64_t max_timestamp;     /* of its records; NO_TIMESTAMP until known */
+    int64_t max_timestamp; /* of its records; NO_TIMESTAMP until known */
     int64_t max_timestamp_offset;
-    int64_t first_timestamp;   /* of its first batch; NO_TIMESTAMP until known */
-    int64_t created_ms;        /* wall clock */
+    int64_t first_timestamp; /* of its first batch; NO_TIMESTAMP until known */
+    int64_t created_ms;      /* wall clock */
     int64_t bytes_since_index;
     bool no_aborts; /* looked for its .txnindex: there is none */
 };

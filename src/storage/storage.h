@@ -55,9 +55,8 @@ struct plog *log_manager_get(struct log_manager *m, const char *topic, int32_t p
  * Opens or creates. `topic_id` is written to partition.metadata when the log has none yet; a log that
  * carries another id gives ERR_INCONSISTENT_TOPIC_ID. Blocks (a worker's work when it creates).
  */
-enum kafka_error log_manager_open(struct log_manager *m, const char *topic, int32_t partition,
-                                  struct uuid topic_id, const struct topic_config *config,
-                                  struct plog **out) NODISCARD;
+enum kafka_error log_manager_open(struct log_manager *m, const char *topic, int32_t partition, struct uuid topic_id,
+                                  const struct topic_config *config, struct plog **out) NODISCARD;
 /* Renames the directory at once; the files go after file.delete.delay.ms. The caller's reference stays. */
 enum kafka_error log_manager_delete(struct log_manager *m, struct plog *log);
 /* New settings for every log of the topic. */
@@ -124,8 +123,8 @@ struct plog_slice {
  * `at_least_one`), and nothing at or above `upper`. ERR_OFFSET_OUT_OF_RANGE outside [start, end].
  * Batch headers are looked at to find the place; unless `may_block`, only those in the page cache.
  */
-enum kafka_error plog_read(struct plog *log, int64_t offset, int32_t max_bytes, bool at_least_one,
-                           int64_t upper, bool may_block, struct plog_slice *out);
+enum kafka_error plog_read(struct plog *log, int64_t offset, int32_t max_bytes, bool at_least_one, int64_t upper,
+                           bool may_block, struct plog_slice *out);
 /*
  * Aborted transactions with records in [from, to), as read_committed consumers must leave them out; in the
  * arena, by first offset. Returns their count.
@@ -175,8 +174,7 @@ struct meta_properties {
 };
 
 /* false with a message when a file is broken or the directories disagree. */
-bool meta_properties_read(const struct broker_config *config, struct meta_properties *out,
-                          struct fail *fail) NODISCARD;
+bool meta_properties_read(const struct broker_config *config, struct meta_properties *out, struct fail *fail) NODISCARD;
 bool meta_properties_write(const struct broker_config *config, const struct meta_properties *meta,
                            struct fail *fail) NODISCARD;
 

@@ -96,7 +96,8 @@ struct asker *asker_new(const char *bootstrap, const char *command_config, struc
     a->loop = loop_new("ask");
     a->controller_id = ASK_ANY;
     a->timeout_ms = DEFAULT_TIMEOUT_MS;
-    if (add_bootstrap_list(a, bootstrap, fail) && (command_config == NULL || read_command_config(a, command_config, fail)))
+    if (add_bootstrap_list(a, bootstrap, fail) &&
+        (command_config == NULL || read_command_config(a, command_config, fail)))
         return a;
     asker_free(a);
     return NULL;
@@ -128,7 +129,8 @@ static void on_answer(struct client_call *call, struct bytes response)
     loop_stop(a->loop);
 }
 
-static bool exchange(struct asker *a, struct node *n, int16_t key, int16_t version, const void *request, struct fail *fail)
+static bool exchange(struct asker *a, struct node *n, int16_t key, int16_t version, const void *request,
+                     struct fail *fail)
 {
     const struct api_spec *spec = api_spec(key);
     struct request_header header;
@@ -147,12 +149,14 @@ static bool exchange(struct asker *a, struct node *n, int16_t key, int16_t versi
     writer_deinit(&w);
     loop_run(a->loop);
     if (!a->answered)
-        return fail_set(fail, "Connection to node %" PRId32 " (%s:%d) could not be established. Node may not be available.",
+        return fail_set(fail,
+                        "Connection to node %" PRId32 " (%s:%d) could not be established. Node may not be available.",
                         n->id, n->host, n->port);
     return true;
 }
 
-static bool decode(struct asker *a, int16_t key, int16_t version, void *response, struct arena *arena, struct fail *fail)
+static bool decode(struct asker *a, int16_t key, int16_t version, void *response, struct arena *arena,
+                   struct fail *fail)
 {
     const struct api_spec *spec = api_spec(key);
     struct response_header header;

@@ -6,39 +6,98 @@
 
 static const struct option_spec specs[] = {
     {"bootstrap-server", OPTION_VALUE, "server(s)", "REQUIRED: the server(s) to connect to.", NULL},
-    {"command-config", OPTION_VALUE, "command config property file", "A property file with configs for the admin client.", NULL},
+    {"command-config", OPTION_VALUE, "command config property file",
+     "A property file with configs for the admin client.", NULL},
 };
 
 static int by_key(const void *a, const void *b)
 {
-    return ((const struct api_versions_api_version *)a)->api_key - ((const struct api_versions_api_version *)b)->api_key;
+    return ((const struct api_versions_api_version *)a)->api_key -
+           ((const struct api_versions_api_version *)b)->api_key;
 }
 
 /*
  * Every API that clients may meet in Kafka 3.9, those of KRaft included, which brokers in ZooKeeper mode do not speak.
  */
 static const char *const names[] = {
-    [0] = "Produce", [1] = "Fetch", [2] = "ListOffsets", [3] = "Metadata", [4] = "LeaderAndIsr",
-    [5] = "StopReplica", [6] = "UpdateMetadata", [7] = "ControlledShutdown", [8] = "OffsetCommit",
-    [9] = "OffsetFetch", [10] = "FindCoordinator", [11] = "JoinGroup", [12] = "Heartbeat", [13] = "LeaveGroup",
-    [14] = "SyncGroup", [15] = "DescribeGroups", [16] = "ListGroups", [17] = "SaslHandshake", [18] = "ApiVersions",
-    [19] = "CreateTopics", [20] = "DeleteTopics", [21] = "DeleteRecords", [22] = "InitProducerId",
-    [23] = "OffsetForLeaderEpoch", [24] = "AddPartitionsToTxn", [25] = "AddOffsetsToTxn", [26] = "EndTxn",
-    [27] = "WriteTxnMarkers", [28] = "TxnOffsetCommit", [29] = "DescribeAcls", [30] = "CreateAcls",
-    [31] = "DeleteAcls", [32] = "DescribeConfigs", [33] = "AlterConfigs", [34] = "AlterReplicaLogDirs",
-    [35] = "DescribeLogDirs", [36] = "SaslAuthenticate", [37] = "CreatePartitions", [38] = "CreateDelegationToken",
-    [39] = "RenewDelegationToken", [40] = "ExpireDelegationToken", [41] = "DescribeDelegationToken",
-    [42] = "DeleteGroups", [43] = "ElectLeaders", [44] = "IncrementalAlterConfigs",
-    [45] = "AlterPartitionReassignments", [46] = "ListPartitionReassignments", [47] = "OffsetDelete",
-    [48] = "DescribeClientQuotas", [49] = "AlterClientQuotas", [50] = "DescribeUserScramCredentials",
-    [51] = "AlterUserScramCredentials", [55] = "DescribeQuorum", [56] = "AlterPartition", [57] = "UpdateFeatures",
-    [58] = "Envelope", [60] = "DescribeCluster", [61] = "DescribeProducers", [64] = "UnregisterBroker",
-    [65] = "DescribeTransactions", [66] = "ListTransactions", [67] = "AllocateProducerIds",
-    [68] = "ConsumerGroupHeartbeat", [69] = "ConsumerGroupDescribe", [71] = "GetTelemetrySubscriptions",
-    [72] = "PushTelemetry", [74] = "ListClientMetricsResources", [75] = "DescribeTopicPartitions",
-    [76] = "ShareGroupHeartbeat", [77] = "ShareGroupDescribe", [78] = "ShareFetch", [79] = "ShareAcknowledge",
-    [80] = "AddRaftVoter", [81] = "RemoveRaftVoter", [83] = "InitializeShareGroupState",
-    [84] = "ReadShareGroupState", [85] = "WriteShareGroupState", [86] = "DeleteShareGroupState",
+    [0] = "Produce",
+    [1] = "Fetch",
+    [2] = "ListOffsets",
+    [3] = "Metadata",
+    [4] = "LeaderAndIsr",
+    [5] = "StopReplica",
+    [6] = "UpdateMetadata",
+    [7] = "ControlledShutdown",
+    [8] = "OffsetCommit",
+    [9] = "OffsetFetch",
+    [10] = "FindCoordinator",
+    [11] = "JoinGroup",
+    [12] = "Heartbeat",
+    [13] = "LeaveGroup",
+    [14] = "SyncGroup",
+    [15] = "DescribeGroups",
+    [16] = "ListGroups",
+    [17] = "SaslHandshake",
+    [18] = "ApiVersions",
+    [19] = "CreateTopics",
+    [20] = "DeleteTopics",
+    [21] = "DeleteRecords",
+    [22] = "InitProducerId",
+    [23] = "OffsetForLeaderEpoch",
+    [24] = "AddPartitionsToTxn",
+    [25] = "AddOffsetsToTxn",
+    [26] = "EndTxn",
+    [27] = "WriteTxnMarkers",
+    [28] = "TxnOffsetCommit",
+    [29] = "DescribeAcls",
+    [30] = "CreateAcls",
+    [31] = "DeleteAcls",
+    [32] = "DescribeConfigs",
+    [33] = "AlterConfigs",
+    [34] = "AlterReplicaLogDirs",
+    [35] = "DescribeLogDirs",
+    [36] = "SaslAuthenticate",
+    [37] = "CreatePartitions",
+    [38] = "CreateDelegationToken",
+    [39] = "RenewDelegationToken",
+    [40] = "ExpireDelegationToken",
+    [41] = "DescribeDelegationToken",
+    [42] = "DeleteGroups",
+    [43] = "ElectLeaders",
+    [44] = "IncrementalAlterConfigs",
+    [45] = "AlterPartitionReassignments",
+    [46] = "ListPartitionReassignments",
+    [47] = "OffsetDelete",
+    [48] = "DescribeClientQuotas",
+    [49] = "AlterClientQuotas",
+    [50] = "DescribeUserScramCredentials",
+    [51] = "AlterUserScramCredentials",
+    [55] = "DescribeQuorum",
+    [56] = "AlterPartition",
+    [57] = "UpdateFeatures",
+    [58] = "Envelope",
+    [60] = "DescribeCluster",
+    [61] = "DescribeProducers",
+    [64] = "UnregisterBroker",
+    [65] = "DescribeTransactions",
+    [66] = "ListTransactions",
+    [67] = "AllocateProducerIds",
+    [68] = "ConsumerGroupHeartbeat",
+    [69] = "ConsumerGroupDescribe",
+    [71] = "GetTelemetrySubscriptions",
+    [72] = "PushTelemetry",
+    [74] = "ListClientMetricsResources",
+    [75] = "DescribeTopicPartitions",
+    [76] = "ShareGroupHeartbeat",
+    [77] = "ShareGroupDescribe",
+    [78] = "ShareFetch",
+    [79] = "ShareAcknowledge",
+    [80] = "AddRaftVoter",
+    [81] = "RemoveRaftVoter",
+    [83] = "InitializeShareGroupState",
+    [84] = "ReadShareGroupState",
+    [85] = "WriteShareGroupState",
+    [86] = "DeleteShareGroupState",
     [87] = "ReadShareGroupStateSummary",
 };
 
@@ -76,8 +135,8 @@ static void print_versions(const struct api_versions_response *r)
     }
     for (; at < r->api_keys.len; at++)
         if (r->api_keys.items[at].api_key >= (int16_t)ARRAY_LEN(names))
-            printf("%sUNKNOWN(%d): %d to %d", separator, r->api_keys.items[at].api_key, r->api_keys.items[at].min_version,
-                   r->api_keys.items[at].max_version);
+            printf("%sUNKNOWN(%d): %d to %d", separator, r->api_keys.items[at].api_key,
+                   r->api_keys.items[at].min_version, r->api_keys.items[at].max_version);
     printf("\n)\n");
 }
 

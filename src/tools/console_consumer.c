@@ -10,22 +10,34 @@ static const struct option_spec specs[] = {
     {"topic", OPTION_VALUE, "topic", "The topic to consume on.", NULL},
     {"include", OPTION_VALUE, "regex", "Regular expression for the topics to consume.", NULL},
     {"whitelist", OPTION_VALUE, "regex", "DEPRECATED, use --include instead; ignored if --include specified.", NULL},
-    {"partition", OPTION_VALUE, "partition", "The partition to consume from. Consumption starts from the end unless --offset is specified.", NULL},
-    {"offset", OPTION_VALUE, "consume offset", "The offset to consume from (a non-negative number), or 'earliest' or 'latest'.", "latest"},
+    {"partition", OPTION_VALUE, "partition",
+     "The partition to consume from. Consumption starts from the end unless --offset is specified.", NULL},
+    {"offset", OPTION_VALUE, "consume offset",
+     "The offset to consume from (a non-negative number), or 'earliest' or 'latest'.", "latest"},
     {"bootstrap-server", OPTION_VALUE, "server to connect to", "REQUIRED: The server(s) to connect to.", NULL},
     {"consumer-property", OPTION_VALUE, "consumer_prop", "key=value for the consumer.", NULL},
-    {"consumer.config", OPTION_VALUE, "config file", "Consumer properties file; --consumer-property counts more.", NULL},
-    {"formatter", OPTION_VALUE, "class", "How to print records: DefaultMessageFormatter, LoggingMessageFormatter or NoOpMessageFormatter.", "org.apache.kafka.tools.consumer.DefaultMessageFormatter"},
-    {"property", OPTION_VALUE, "prop", "key=value for the formatter:\n print.timestamp=true|false\n print.key=true|false\n print.offset=true|false\n print.partition=true|false\n print.headers=true|false\n print.value=true|false\n key.separator=<key.separator>\n line.separator=<line.separator>\n headers.separator=<line.separator>\n null.literal=<null.literal>\n key.deserializer=<key.deserializer>\n value.deserializer=<value.deserializer>\n headers.deserializer=<header.deserializer>", NULL},
-    {"formatter-config", OPTION_VALUE, "config file", "Properties file for the formatter; --property counts more.", NULL},
-    {"from-beginning", OPTION_FLAG, NULL, "If the consumer has no offset yet, start with the earliest message rather than the latest.", NULL},
-    {"max-messages", OPTION_VALUE, "num_messages", "The maximum number of messages to consume before exiting. Default: no end.", NULL},
+    {"consumer.config", OPTION_VALUE, "config file", "Consumer properties file; --consumer-property counts more.",
+     NULL},
+    {"formatter", OPTION_VALUE, "class",
+     "How to print records: DefaultMessageFormatter, LoggingMessageFormatter or NoOpMessageFormatter.",
+     "org.apache.kafka.tools.consumer.DefaultMessageFormatter"},
+    {"property", OPTION_VALUE, "prop",
+     "key=value for the formatter:\n print.timestamp=true|false\n print.key=true|false\n print.offset=true|false\n print.partition=true|false\n print.headers=true|false\n print.value=true|false\n key.separator=<key.separator>\n line.separator=<line.separator>\n headers.separator=<line.separator>\n null.literal=<null.literal>\n key.deserializer=<key.deserializer>\n value.deserializer=<value.deserializer>\n headers.deserializer=<header.deserializer>",
+     NULL},
+    {"formatter-config", OPTION_VALUE, "config file", "Properties file for the formatter; --property counts more.",
+     NULL},
+    {"from-beginning", OPTION_FLAG, NULL,
+     "If the consumer has no offset yet, start with the earliest message rather than the latest.", NULL},
+    {"max-messages", OPTION_VALUE, "num_messages",
+     "The maximum number of messages to consume before exiting. Default: no end.", NULL},
     {"timeout-ms", OPTION_VALUE, "timeout_ms", "Exit if no message is available for this time.", NULL},
     {"skip-message-on-error", OPTION_FLAG, NULL, "If a message cannot be printed, skip it instead of ending.", NULL},
     {"key-deserializer", OPTION_VALUE, "deserializer for key", "Same as --property key.deserializer=...", NULL},
     {"value-deserializer", OPTION_VALUE, "deserializer for values", "Same as --property value.deserializer=...", NULL},
     {"enable-systest-events", OPTION_FLAG, NULL, "Print a line when the consumer has shut down.", NULL},
-    {"isolation-level", OPTION_VALUE, "level", "read_committed leaves out transactional messages that are not committed; read_uncommitted reads all.", "read_uncommitted"},
+    {"isolation-level", OPTION_VALUE, "level",
+     "read_committed leaves out transactional messages that are not committed; read_uncommitted reads all.",
+     "read_uncommitted"},
     {"group", OPTION_VALUE, "consumer group id", "The consumer group id of the consumer.", NULL},
 };
 
@@ -42,8 +54,11 @@ struct formatter {
 
 static bool parse_deserializer(const char *name, enum deserializer *out, struct fail *fail)
 {
-    static const char *const names[] = {[AS_SHORT] = "ShortDeserializer", [AS_INTEGER] = "IntegerDeserializer", [AS_LONG] = "LongDeserializer",
-                                        [AS_FLOAT] = "FloatDeserializer", [AS_DOUBLE] = "DoubleDeserializer"};
+    static const char *const names[] = {[AS_SHORT] = "ShortDeserializer",
+                                        [AS_INTEGER] = "IntegerDeserializer",
+                                        [AS_LONG] = "LongDeserializer",
+                                        [AS_FLOAT] = "FloatDeserializer",
+                                        [AS_DOUBLE] = "DoubleDeserializer"};
     *out = AS_BYTES;
     if (name == NULL || strstr(name, "StringDeserializer") != NULL || strstr(name, "Byte") != NULL)
         return true;
@@ -87,7 +102,8 @@ static bool formatter_configure(struct formatter *f, const char *class, const st
                             .line_separator = text_of(p, "line.separator", "\n"),
                             .headers_separator = text_of(p, "headers.separator", ","),
                             .null_literal = text_of(p, "null.literal", "null")};
-    return parse_formatter(class, f, fail) && parse_deserializer(rd_props_get(p, "key.deserializer"), &f->key_as, fail) &&
+    return parse_formatter(class, f, fail) &&
+           parse_deserializer(rd_props_get(p, "key.deserializer"), &f->key_as, fail) &&
            parse_deserializer(rd_props_get(p, "value.deserializer"), &f->value_as, fail) &&
            parse_deserializer(rd_props_get(p, "headers.deserializer"), &f->headers_as, fail);
 }
@@ -261,7 +277,8 @@ static void assign_new_partitions(struct consumer *c)
     if (count > c->assigned) {
         rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(count);
         for (int32_t p = c->assigned; p < count; p++) /* those that come later are read whole */
-            rd_kafka_topic_partition_list_add(list, c->topic, p)->offset = c->assigned > 0 ? RD_KAFKA_OFFSET_BEGINNING : c->offset;
+            rd_kafka_topic_partition_list_add(list, c->topic, p)->offset =
+                c->assigned > 0 ? RD_KAFKA_OFFSET_BEGINNING : c->offset;
         rd_kafka_error_t *error = rd_kafka_incremental_assign(c->rk, list);
         if (error == NULL)
             c->assigned = count;
@@ -308,18 +325,21 @@ static rd_kafka_message_t *wait_message(struct consumer *c)
 /* False when consuming ends. */
 static bool take_message(struct consumer *c, const rd_kafka_message_t *m)
 {
-    if (m->err == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC || m->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART || m->err == RD_KAFKA_RESP_ERR__TRANSPORT ||
-        m->err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN || m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+    if (m->err == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC || m->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
+        m->err == RD_KAFKA_RESP_ERR__TRANSPORT || m->err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN ||
+        m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
         fprintf(stderr, "WARN %s\n", rd_kafka_message_errstr(m));
         return true;
     }
     if (m->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        fprintf(stderr, "ERROR Error processing message, terminating consumer process: %s\n", rd_kafka_message_errstr(m));
+        fprintf(stderr, "ERROR Error processing message, terminating consumer process: %s\n",
+                rd_kafka_message_errstr(m));
         return false;
     }
     c->count++;
     if (!print_message(&c->formatter, m)) {
-        fprintf(stderr, "ERROR Error processing message%s: it cannot be deserialized\n", c->skip_on_error ? ", skipping this message" : "");
+        fprintf(stderr, "ERROR Error processing message%s: it cannot be deserialized\n",
+                c->skip_on_error ? ", skipping this message" : "");
         return c->skip_on_error;
     }
     if (ferror(stdout)) {
@@ -343,7 +363,9 @@ static void consume(struct consumer *c)
                 last = clock_mono_ms();
             rd_kafka_message_destroy(m);
         } else if (c->timeout_ms >= 0 && clock_mono_ms() - last > c->timeout_ms) {
-            fprintf(stderr, "ERROR Error processing message, terminating consumer process: no message for %" PRId64 " ms\n", c->timeout_ms);
+            fprintf(stderr,
+                    "ERROR Error processing message, terminating consumer process: no message for %" PRId64 " ms\n",
+                    c->timeout_ms);
             going = false;
         }
     }
@@ -393,7 +415,10 @@ static bool parse_offset(const struct options *o, int64_t *out)
     *out = strtoll(text, &end, 10);
     if (*text != '\0' && *end == '\0' && *out >= 0)
         return true;
-    options_complain(o, "The provided offset value '%s' is incorrect. Valid values are 'earliest', 'latest', or a non-negative long.", text);
+    options_complain(
+        o,
+        "The provided offset value '%s' is incorrect. Valid values are 'earliest', 'latest', or a non-negative long.",
+        text);
     return false;
 }
 
@@ -402,9 +427,11 @@ static bool choose_group(const struct options *o, struct rd_props *p, struct con
 {
     const char *given = options_get(o, "group"), *set = rd_props_get(p, "group.id");
     if (given != NULL && set != NULL && strcmp(given, set) != 0)
-        return fail_set(fail,
-                        "The group ids provided in different places (directly using '--group', via '--consumer-property', or via "
-                        "'--consumer.config') do not match. Detected group ids: '%s', '%s'", given, set);
+        return fail_set(
+            fail,
+            "The group ids provided in different places (directly using '--group', via '--consumer-property', or via "
+            "'--consumer.config') do not match. Detected group ids: '%s', '%s'",
+            given, set);
     c->grouped = given != NULL || set != NULL || c->topic == NULL;
     if (given != NULL)
         rd_props_set(p, "group.id", given);
@@ -424,7 +451,9 @@ static bool make_props(const struct options *o, struct rd_props *p, struct consu
     rd_props_add(p, options_all(o, "consumer-property"));
     const char *reset = rd_props_get(p, "auto.offset.reset");
     if (reset != NULL && options_has(o, "from-beginning") && strcmp(reset, "earliest") != 0)
-        return fail_set(fail, "Can't simultaneously specify --from-beginning and 'auto.offset.reset=%s', please remove one option", reset);
+        return fail_set(
+            fail, "Can't simultaneously specify --from-beginning and 'auto.offset.reset=%s', please remove one option",
+            reset);
     if (reset != NULL && strcmp(reset, "earliest") == 0 && !options_has(o, "offset"))
         c->offset = RD_KAFKA_OFFSET_BEGINNING;
     rd_props_default(p, "auto.offset.reset", options_has(o, "from-beginning") ? "earliest" : "latest");
@@ -475,9 +504,11 @@ int tool_console_consumer(int argc, char **argv)
     struct rd_props props = {0}, formatting = {0};
     struct consumer c = {.max_messages = -1, .timeout_ms = -1};
     int64_t partition = -1;
-    int code = OPTIONS_PARSE(&o, specs, argc, argv, "This tool helps to read data from Kafka topics and outputs it to standard output.");
+    int code = OPTIONS_PARSE(&o, specs, argc, argv,
+                             "This tool helps to read data from Kafka topics and outputs it to standard output.");
     tool_catch_signals();
-    if (code < 0 && !(check_arguments(&o) && parse_offset(&o, &c.offset) && options_number(&o, "partition", 0, INT32_MAX, &partition) &&
+    if (code < 0 && !(check_arguments(&o) && parse_offset(&o, &c.offset) &&
+                      options_number(&o, "partition", 0, INT32_MAX, &partition) &&
                       options_number(&o, "max-messages", -1, INT32_MAX, &c.max_messages) &&
                       options_number(&o, "timeout-ms", INT64_MIN, INT64_MAX, &c.timeout_ms)))
         code = 1;

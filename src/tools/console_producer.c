@@ -5,26 +5,42 @@
 
 static const struct option_spec specs[] = {
     {"topic", OPTION_VALUE, "topic", "REQUIRED: The topic to produce messages to.", NULL},
-    {"bootstrap-server", OPTION_VALUE, "server to connect to", "REQUIRED unless --broker-list is specified. The server(s) to connect to, as HOST1:PORT1,HOST2:PORT2.", NULL},
-    {"broker-list", OPTION_VALUE, "broker-list", "DEPRECATED, use --bootstrap-server instead; ignored if that is given.", NULL},
+    {"bootstrap-server", OPTION_VALUE, "server to connect to",
+     "REQUIRED unless --broker-list is specified. The server(s) to connect to, as HOST1:PORT1,HOST2:PORT2.", NULL},
+    {"broker-list", OPTION_VALUE, "broker-list",
+     "DEPRECATED, use --bootstrap-server instead; ignored if that is given.", NULL},
     {"sync", OPTION_FLAG, NULL, "Send one message at a time, and wait for its answer.", NULL},
-    {"compression-codec", OPTION_OPTIONAL, "compression-codec", "'none', 'gzip', 'snappy', 'lz4' or 'zstd'. Without a value: 'gzip'.", NULL},
-    {"batch-size", OPTION_VALUE, "size", "Size of a batch in bytes; --max-partition-memory-bytes counts more. Sets `batch.size`.", "16384"},
-    {"message-send-max-retries", OPTION_VALUE, "number", "How often to send a message again before giving up. Sets `retries`.", "3"},
+    {"compression-codec", OPTION_OPTIONAL, "compression-codec",
+     "'none', 'gzip', 'snappy', 'lz4' or 'zstd'. Without a value: 'gzip'.", NULL},
+    {"batch-size", OPTION_VALUE, "size",
+     "Size of a batch in bytes; --max-partition-memory-bytes counts more. Sets `batch.size`.", "16384"},
+    {"message-send-max-retries", OPTION_VALUE, "number",
+     "How often to send a message again before giving up. Sets `retries`.", "3"},
     {"retry-backoff-ms", OPTION_VALUE, "ms", "How long to wait before sending again. Sets `retry.backoff.ms`.", "100"},
-    {"timeout", OPTION_VALUE, "timeout_ms", "How long a message waits for others to make a batch. Sets `linger.ms`.", "1000"},
+    {"timeout", OPTION_VALUE, "timeout_ms", "How long a message waits for others to make a batch. Sets `linger.ms`.",
+     "1000"},
     {"request-required-acks", OPTION_VALUE, "request required acks", "The `acks` of the producer's requests.", "-1"},
-    {"request-timeout-ms", OPTION_VALUE, "request timeout ms", "How long a broker may take to acknowledge. Sets `request.timeout.ms`.", "1500"},
-    {"metadata-expiry-ms", OPTION_VALUE, "metadata expiration interval", "After how long to ask anew who leads what. Sets `metadata.max.age.ms`.", "300000"},
-    {"max-block-ms", OPTION_VALUE, "max block on send", "How long a send may wait for room in the queue. Sets `max.block.ms`.", "60000"},
-    {"max-memory-bytes", OPTION_VALUE, "total memory in bytes", "Memory for messages that wait to be sent. Sets `buffer.memory`.", "33554432"},
-    {"max-partition-memory-bytes", OPTION_VALUE, "memory in bytes per partition", "Size of a partition's batch. Sets `batch.size`.", "16384"},
-    {"line-reader", OPTION_VALUE, "reader_class", "Only the default, which reads each line as a message, is there.", "org.apache.kafka.tools.LineMessageReader"},
+    {"request-timeout-ms", OPTION_VALUE, "request timeout ms",
+     "How long a broker may take to acknowledge. Sets `request.timeout.ms`.", "1500"},
+    {"metadata-expiry-ms", OPTION_VALUE, "metadata expiration interval",
+     "After how long to ask anew who leads what. Sets `metadata.max.age.ms`.", "300000"},
+    {"max-block-ms", OPTION_VALUE, "max block on send",
+     "How long a send may wait for room in the queue. Sets `max.block.ms`.", "60000"},
+    {"max-memory-bytes", OPTION_VALUE, "total memory in bytes",
+     "Memory for messages that wait to be sent. Sets `buffer.memory`.", "33554432"},
+    {"max-partition-memory-bytes", OPTION_VALUE, "memory in bytes per partition",
+     "Size of a partition's batch. Sets `batch.size`.", "16384"},
+    {"line-reader", OPTION_VALUE, "reader_class", "Only the default, which reads each line as a message, is there.",
+     "org.apache.kafka.tools.LineMessageReader"},
     {"socket-buffer-size", OPTION_VALUE, "size", "Size of the TCP send buffer. Sets `send.buffer.bytes`.", "102400"},
-    {"property", OPTION_VALUE, "prop", "key=value for the reader of lines:\n parse.key=false\n parse.headers=false\n ignore.error=false\n key.separator=\\t\n headers.delimiter=\\t\n headers.separator=,\n headers.key.separator=:\n null.marker= (when set, a field equal to it is null)\nWith parse.headers and parse.key: \"h1:v1,h2:v2...\\tkey\\tvalue\".", NULL},
-    {"reader-config", OPTION_VALUE, "config file", "Properties file for the reader of lines; --property counts more.", NULL},
+    {"property", OPTION_VALUE, "prop",
+     "key=value for the reader of lines:\n parse.key=false\n parse.headers=false\n ignore.error=false\n key.separator=\\t\n headers.delimiter=\\t\n headers.separator=,\n headers.key.separator=:\n null.marker= (when set, a field equal to it is null)\nWith parse.headers and parse.key: \"h1:v1,h2:v2...\\tkey\\tvalue\".",
+     NULL},
+    {"reader-config", OPTION_VALUE, "config file", "Properties file for the reader of lines; --property counts more.",
+     NULL},
     {"producer-property", OPTION_VALUE, "producer_prop", "key=value for the producer.", NULL},
-    {"producer.config", OPTION_VALUE, "config file", "Producer properties file; --producer-property counts more.", NULL},
+    {"producer.config", OPTION_VALUE, "config file", "Producer properties file; --producer-property counts more.",
+     NULL},
 };
 
 /* ---- Reading lines ---- */
@@ -59,8 +75,9 @@ static bool reader_configure(struct line_reader *r, const struct rd_props *p, st
     for (size_t i = 0; i < ARRAY_LEN(pairs); i++)
         if (strcmp(pairs[i].a, pairs[i].b) == 0)
             return fail_set(fail, "%s may not be equal", pairs[i].names);
-    if (r->null_marker != NULL && (strcmp(r->null_marker, r->key_separator) == 0 || strcmp(r->null_marker, r->headers_delimiter) == 0 ||
-                                   strcmp(r->null_marker, r->headers_separator) == 0))
+    if (r->null_marker != NULL &&
+        (strcmp(r->null_marker, r->key_separator) == 0 || strcmp(r->null_marker, r->headers_delimiter) == 0 ||
+         strcmp(r->null_marker, r->headers_separator) == 0))
         return fail_set(fail, "null.marker and a separator may not be equal");
     return true;
 }
@@ -76,13 +93,14 @@ static struct str or_null(const struct line_reader *r, struct str s)
 }
 
 /* Takes what comes before the separator off `rest`. Without one: the whole if errors are ignored, else an error. */
-static bool split(const struct line_reader *r, struct str *rest, const char *separator, const char *what, struct str *out,
-                  struct fail *fail)
+static bool split(const struct line_reader *r, struct str *rest, const char *separator, const char *what,
+                  struct str *out, struct fail *fail)
 {
     const char *at = memmem(rest->p, (size_t)rest->len, separator, strlen(separator));
     *out = STR_NULL;
     if (at == NULL)
-        return r->ignore_error || fail_set(fail, "No %s found on line number %lld: '%.*s'", what, (long long)r->line_number, STR_ARGS(*rest));
+        return r->ignore_error || fail_set(fail, "No %s found on line number %lld: '%.*s'", what,
+                                           (long long)r->line_number, STR_ARGS(*rest));
     *out = (struct str){rest->p, (int32_t)(at - rest->p)};
     int32_t skip = out->len + (int32_t)strlen(separator);
     *rest = (struct str){rest->p + skip, rest->len - skip};
@@ -98,9 +116,12 @@ static bool parse_headers(const struct line_reader *r, struct str text, struct l
         struct str pair = {text.p, end != NULL ? (int32_t)(end - text.p) : text.len};
         const char *colon = memmem(pair.p, (size_t)pair.len, r->headers_key_separator, key_separator);
         if (colon == NULL && !r->ignore_error)
-            return fail_set(fail, "No header key separator found in pair '%.*s' on line number %lld", STR_ARGS(pair), (long long)r->line_number);
+            return fail_set(fail, "No header key separator found in pair '%.*s' on line number %lld", STR_ARGS(pair),
+                            (long long)r->line_number);
         struct str key = {pair.p, colon != NULL ? (int32_t)(colon - pair.p) : pair.len};
-        struct str value = colon != NULL ? (struct str){colon + key_separator, (int32_t)(pair.p + pair.len - colon - (long)key_separator)} : STR_NULL;
+        struct str value = colon != NULL ? (struct str){colon + key_separator,
+                                                        (int32_t)(pair.p + pair.len - colon - (long)key_separator)}
+                                         : STR_NULL;
         value = or_null(r, value);
         rd_kafka_header_add(out->headers, key.p, key.len, value.p, value.len);
         int32_t skip = pair.len + (end != NULL ? (int32_t)separator : 0);
@@ -152,7 +173,8 @@ static rd_kafka_resp_err_t enqueue(struct producer *p, const struct line_record 
     for (int64_t waited = 0; err == RD_KAFKA_RESP_ERR__QUEUE_FULL && waited <= p->max_block_ms; waited += SLICE_MS) {
         rd_kafka_headers_t *headers = r->headers != NULL ? rd_kafka_headers_copy(r->headers) : NULL;
         err = rd_kafka_producev(p->rk, RD_KAFKA_V_TOPIC(p->topic), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
-                                RD_KAFKA_V_KEY(r->key.p, (size_t)r->key.len), RD_KAFKA_V_VALUE((void *)(uintptr_t)r->value.p, (size_t)r->value.len),
+                                RD_KAFKA_V_KEY(r->key.p, (size_t)r->key.len),
+                                RD_KAFKA_V_VALUE((void *)(uintptr_t)r->value.p, (size_t)r->value.len),
                                 RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_END);
         if (err != RD_KAFKA_RESP_ERR_NO_ERROR && headers != NULL)
             rd_kafka_headers_destroy(headers);
@@ -220,7 +242,8 @@ static bool make_props(const struct options *o, struct rd_props *p, struct fail 
     if (!rd_props_read(p, options_get(o, "producer.config"), fail))
         return false;
     rd_props_add(p, options_all(o, "producer-property"));
-    rd_props_set(p, "bootstrap.servers", options_get(o, options_has(o, "bootstrap-server") ? "bootstrap-server" : "broker-list"));
+    rd_props_set(p, "bootstrap.servers",
+                 options_get(o, options_has(o, "bootstrap-server") ? "bootstrap-server" : "broker-list"));
     if (options_has(o, "compression-codec"))
         rd_props_set(p, "compression.type", codec == NULL || *codec == '\0' ? "gzip" : codec);
     rd_props_default(p, "client.id", "console-producer");
@@ -275,7 +298,8 @@ int tool_console_producer(int argc, char **argv)
     struct options o;
     struct fail fail;
     struct rd_props props = {0}, reader_props = {0};
-    int code = OPTIONS_PARSE(&o, specs, argc, argv, "This tool helps to read data from standard input and publish it to Kafka.");
+    int code = OPTIONS_PARSE(&o, specs, argc, argv,
+                             "This tool helps to read data from standard input and publish it to Kafka.");
     tool_catch_signals();
     if (code < 0)
         code = check_arguments(&o) ? -1 : 1;

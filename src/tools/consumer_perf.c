@@ -7,22 +7,28 @@
 #include "tools/rd_client.h"
 
 static const struct option_spec specs[] = {
-    {"bootstrap-server", OPTION_VALUE, "server to connect to", "REQUIRED unless --broker-list is specified. The server(s) to connect to.", NULL},
-    {"broker-list", OPTION_VALUE, "broker-list", "DEPRECATED, use --bootstrap-server instead; ignored if that is given.", NULL},
+    {"bootstrap-server", OPTION_VALUE, "server to connect to",
+     "REQUIRED unless --broker-list is specified. The server(s) to connect to.", NULL},
+    {"broker-list", OPTION_VALUE, "broker-list",
+     "DEPRECATED, use --bootstrap-server instead; ignored if that is given.", NULL},
     {"topic", OPTION_VALUE, "topic", "REQUIRED: The topic to consume from.", NULL},
     {"messages", OPTION_VALUE, "count", "REQUIRED: The number of messages to consume", NULL},
     {"group", OPTION_VALUE, "gid", "The group id to consume on. Default: a new one.", NULL},
-    {"fetch-size", OPTION_VALUE, "size", "The amount of data to fetch in a single request, of each partition.", "1048576"},
-    {"from-latest", OPTION_FLAG, NULL, "If the consumer has no offset yet, start with the latest message rather than the earliest.", NULL},
+    {"fetch-size", OPTION_VALUE, "size", "The amount of data to fetch in a single request, of each partition.",
+     "1048576"},
+    {"from-latest", OPTION_FLAG, NULL,
+     "If the consumer has no offset yet, start with the latest message rather than the earliest.", NULL},
     {"socket-buffer-size", OPTION_VALUE, "size", "The size of the TCP receive buffer.", "2097152"},
     {"threads", OPTION_VALUE, "count", "DEPRECATED AND IGNORED: Number of processing threads.", "10"},
     {"num-fetch-threads", OPTION_VALUE, "count", "DEPRECATED AND IGNORED: Number of fetcher threads.", "1"},
     {"consumer.config", OPTION_VALUE, "config file", "Consumer config properties file.", NULL},
     {"print-metrics", OPTION_FLAG, NULL, "Print out the metrics (librdkafka's statistics, as JSON).", NULL},
     {"show-detailed-stats", OPTION_FLAG, NULL, "Print figures for each interval of --reporting-interval.", NULL},
-    {"timeout", OPTION_VALUE, "milliseconds", "The maximum allowed time in milliseconds between returned records.", "10000"},
+    {"timeout", OPTION_VALUE, "milliseconds", "The maximum allowed time in milliseconds between returned records.",
+     "10000"},
     {"reporting-interval", OPTION_VALUE, "interval_ms", "Interval in milliseconds at which to print progress.", "5000"},
-    {"date-format", OPTION_VALUE, "date format", "How to print times, by the letters of Java's SimpleDateFormat: y M d H m s S.", "yyyy-MM-dd HH:mm:ss:SSS"},
+    {"date-format", OPTION_VALUE, "date format",
+     "How to print times, by the letters of Java's SimpleDateFormat: y M d H m s S.", "yyyy-MM-dd HH:mm:ss:SSS"},
     {"hide-header", OPTION_FLAG, NULL, "Leave out the line with the names of the figures.", NULL},
 };
 
@@ -47,8 +53,8 @@ static void print_date(const char *format, int64_t wall_ms)
     const struct {
         char letter;
         int value;
-    } parts[] = {{'y', tm.tm_year + 1900}, {'M', tm.tm_mon + 1}, {'d', tm.tm_mday}, {'H', tm.tm_hour}, {'m', tm.tm_min},
-                 {'s', tm.tm_sec}, {'S', (int)(wall_ms % 1000)}};
+    } parts[] = {{'y', tm.tm_year + 1900}, {'M', tm.tm_mon + 1}, {'d', tm.tm_mday},           {'H', tm.tm_hour},
+                 {'m', tm.tm_min},         {'s', tm.tm_sec},     {'S', (int)(wall_ms % 1000)}};
     while (*format != '\0') {
         size_t run = 1, i = 0;
         while (format[run] == *format)
@@ -75,17 +81,19 @@ static double megabytes(int64_t bytes)
 
 static void print_header(bool detailed)
 {
-    printf("%s, data.consumed.in.MB, MB.sec, data.consumed.in.nMsg, nMsg.sec, rebalance.time.ms, fetch.time.ms, fetch.MB.sec, "
-           "fetch.nMsg.sec\n", detailed ? "time, threadId" : "start.time, end.time");
+    printf(
+        "%s, data.consumed.in.MB, MB.sec, data.consumed.in.nMsg, nMsg.sec, rebalance.time.ms, fetch.time.ms, fetch.MB.sec, "
+        "fetch.nMsg.sec\n",
+        detailed ? "time, threadId" : "start.time, end.time");
 }
 
 static void print_interval(const struct perf *p, int64_t ms, int64_t bytes, int64_t count)
 {
     int64_t fetching = ms - p->join_in_interval_ms;
     print_date(p->date_format, clock_wall_ms());
-    printf(", 0, %.4f, %.4f, %" PRId64 ", %.4f, %" PRId64 ", %" PRId64 ", %.4f, %.4f\n", megabytes(p->bytes), per_second(megabytes(bytes), ms),
-           p->count, per_second((double)count, ms), p->join_in_interval_ms, fetching, per_second(megabytes(bytes), fetching),
-           per_second((double)count, fetching));
+    printf(", 0, %.4f, %.4f, %" PRId64 ", %.4f, %" PRId64 ", %" PRId64 ", %.4f, %.4f\n", megabytes(p->bytes),
+           per_second(megabytes(bytes), ms), p->count, per_second((double)count, ms), p->join_in_interval_ms, fetching,
+           per_second(megabytes(bytes), fetching), per_second((double)count, fetching));
     fflush(stdout);
 }
 
@@ -95,9 +103,9 @@ static void print_total(const struct perf *p, int64_t started_wall, int64_t ms)
     print_date(p->date_format, started_wall);
     printf(", ");
     print_date(p->date_format, started_wall + ms);
-    printf(", %.4f, %.4f, %" PRId64 ", %.4f, %" PRId64 ", %" PRId64 ", %.4f, %.4f\n", megabytes(p->bytes), per_second(megabytes(p->bytes), ms),
-           p->count, per_second((double)p->count, ms), p->join_ms, fetching, per_second(megabytes(p->bytes), fetching),
-           per_second((double)p->count, fetching));
+    printf(", %.4f, %.4f, %" PRId64 ", %.4f, %" PRId64 ", %" PRId64 ", %.4f, %.4f\n", megabytes(p->bytes),
+           per_second(megabytes(p->bytes), ms), p->count, per_second((double)p->count, ms), p->join_ms, fetching,
+           per_second(megabytes(p->bytes), fetching), per_second((double)p->count, fetching));
 }
 
 /* ---- Consuming ---- */
@@ -151,7 +159,8 @@ static void consume(struct perf *p, rd_kafka_queue_t *queue)
     }
     if (p->count < p->messages)
         printf("WARNING: Exiting before consuming the expected number of messages: timeout (%" PRId64
-               " ms) exceeded. You can use the --timeout option to increase the timeout.\n", p->timeout_ms);
+               " ms) exceeded. You can use the --timeout option to increase the timeout.\n",
+               p->timeout_ms);
 }
 
 static bool measure(struct perf *p, const char *topic, struct fail *fail)
@@ -193,7 +202,8 @@ static bool make_props(const struct options *o, struct rd_props *props, struct f
     if (!rd_props_read(props, options_get(o, "consumer.config"), fail))
         return false;
     snprintf(group, sizeof(group), "perf-consumer-%d", (int)(getpid() % 100000));
-    rd_props_set(props, "bootstrap.servers", options_get(o, options_has(o, "bootstrap-server") ? "bootstrap-server" : "broker-list"));
+    rd_props_set(props, "bootstrap.servers",
+                 options_get(o, options_has(o, "bootstrap-server") ? "bootstrap-server" : "broker-list"));
     rd_props_set(props, "group.id", options_has(o, "group") ? options_get(o, "group") : group);
     rd_props_set(props, "receive.buffer.bytes", options_get(o, "socket-buffer-size"));
     rd_props_set(props, "max.partition.fetch.bytes", options_get(o, "fetch-size"));

@@ -9,16 +9,22 @@
 #include "tools/tool.h"
 
 static const struct option_spec specs[] = {
-    {"files", OPTION_VALUE, "file1, file2, ...", "REQUIRED: the comma separated list of data and index log files to be dumped.", NULL},
-    {"print-data-log", OPTION_FLAG, NULL, "Print the content of the records, too. Set by itself if any decoder is given.", NULL},
-    {"deep-iteration", OPTION_FLAG, NULL, "Print each record, not only each batch. Set by itself with --print-data-log.", NULL},
+    {"files", OPTION_VALUE, "file1, file2, ...",
+     "REQUIRED: the comma separated list of data and index log files to be dumped.", NULL},
+    {"print-data-log", OPTION_FLAG, NULL,
+     "Print the content of the records, too. Set by itself if any decoder is given.", NULL},
+    {"deep-iteration", OPTION_FLAG, NULL,
+     "Print each record, not only each batch. Set by itself with --print-data-log.", NULL},
     {"skip-record-metadata", OPTION_FLAG, NULL, "Leave out what is known of each record besides its content.", NULL},
     {"max-bytes", OPTION_VALUE, "size", "Read this many bytes of each .log file at most.", "2147483647"},
     {"max-message-size", OPTION_VALUE, "size", "Size of the largest message.", "5242880"},
     {"verify-index-only", OPTION_FLAG, NULL, "Only verify the index, without printing its content.", NULL},
-    {"index-sanity-check", OPTION_FLAG, NULL, "Only do the check that a broker does at start to know if the index must be built again.", NULL},
-    {"key-decoder-class", OPTION_OPTIONAL, "class", "How to print keys: StringDecoder, IntegerDecoder or LongDecoder.", "org.apache.kafka.tools.api.StringDecoder"},
-    {"value-decoder-class", OPTION_OPTIONAL, "class", "How to print values.", "org.apache.kafka.tools.api.StringDecoder"},
+    {"index-sanity-check", OPTION_FLAG, NULL,
+     "Only do the check that a broker does at start to know if the index must be built again.", NULL},
+    {"key-decoder-class", OPTION_OPTIONAL, "class", "How to print keys: StringDecoder, IntegerDecoder or LongDecoder.",
+     "org.apache.kafka.tools.api.StringDecoder"},
+    {"value-decoder-class", OPTION_OPTIONAL, "class", "How to print values.",
+     "org.apache.kafka.tools.api.StringDecoder"},
 };
 
 enum decoder { DECODE_STRING, DECODE_INTEGER, DECODE_LONG };
@@ -96,11 +102,13 @@ static uint32_t stored_crc(const struct batch *b)
 static void print_batch(const struct batch *b, int64_t position)
 {
     if (b->magic >= 2) {
-        printf("baseOffset: %" PRId64 " lastOffset: %" PRId64 " count: %" PRId32 " baseSequence: %" PRId32 " lastSequence: %" PRId32
-               " producerId: %" PRId64 " producerEpoch: %d partitionLeaderEpoch: %" PRId32 " isTransactional: %s isControl: %s",
+        printf("baseOffset: %" PRId64 " lastOffset: %" PRId64 " count: %" PRId32 " baseSequence: %" PRId32
+               " lastSequence: %" PRId32 " producerId: %" PRId64 " producerEpoch: %d partitionLeaderEpoch: %" PRId32
+               " isTransactional: %s isControl: %s",
                b->base_offset, b->last_offset, b->count, b->base_sequence,
-               b->base_sequence == NO_SEQUENCE ? NO_SEQUENCE : batch_last_sequence(b), b->producer_id, b->producer_epoch,
-               b->leader_epoch, batch_is_transactional(b) ? "true" : "false", batch_is_control(b) ? "true" : "false");
+               b->base_sequence == NO_SEQUENCE ? NO_SEQUENCE : batch_last_sequence(b), b->producer_id,
+               b->producer_epoch, b->leader_epoch, batch_is_transactional(b) ? "true" : "false",
+               batch_is_control(b) ? "true" : "false");
         if ((b->attributes & ATTR_DELETE_HORIZON) != 0)
             printf(" deleteHorizonMs: OptionalLong[%" PRId64 "]", b->base_timestamp);
         else
@@ -108,7 +116,8 @@ static void print_batch(const struct batch *b, int64_t position)
     } else {
         printf("offset: %" PRId64, b->last_offset);
     }
-    printf(" position: %" PRId64 " %s: %" PRId64 " size: %" PRId32 " magic: %d compresscodec: %s crc: %" PRIu32 " isvalid: %s\n",
+    printf(" position: %" PRId64 " %s: %" PRId64 " size: %" PRId32 " magic: %d compresscodec: %s crc: %" PRIu32
+           " isvalid: %s\n",
            position, timestamp_type(b), b->max_timestamp, b->size, b->magic, codec_name(batch_codec(b)), stored_crc(b),
            batch_crc_ok(b) ? "true" : "false");
 }
@@ -134,7 +143,8 @@ static void print_control(const struct record *r)
 {
     int type = r->key.len >= 4 ? be16_get(r->key.p + 2) : -1;
     if ((type == 0 || type == 1) && r->value.len >= 6)
-        printf(" endTxnMarker: %s coordinatorEpoch: %" PRId32, type == 1 ? "COMMIT" : "ABORT", (int32_t)be32_get(r->value.p + 2));
+        printf(" endTxnMarker: %s coordinatorEpoch: %" PRId32, type == 1 ? "COMMIT" : "ABORT",
+               (int32_t)be32_get(r->value.p + 2));
     else
         printf(" controlType: UNKNOWN(%d)", type);
 }
@@ -235,7 +245,9 @@ enum { OFFSET_ENTRY = 8, TIME_ENTRY = 12, TXN_ENTRY = 34 };
 static void sanity_check(const struct content *c, int32_t entry_size, bool last_is_sane)
 {
     if (c->len % entry_size != 0)
-        fprintf(stderr, "Index file %s is corrupt, found %" PRId64 " bytes which is neither positive nor a multiple of %" PRId32 "\n",
+        fprintf(stderr,
+                "Index file %s is corrupt, found %" PRId64 " bytes which is neither positive nor a multiple of %" PRId32
+                "\n",
                 c->path, c->len, entry_size);
     else if (!last_is_sane)
         fprintf(stderr, "Corrupt index found, index file (%s) has a last entry that is too small\n", c->path);
@@ -266,7 +278,8 @@ static void dump_index(const struct dump *d, const struct content *c, const stru
     }
     for (int64_t i = 0; i < count; i++) {
         struct batch b;
-        int32_t delta = (int32_t)be32_get(c->p + i * OFFSET_ENTRY), position = (int32_t)be32_get(c->p + i * OFFSET_ENTRY + 4);
+        int32_t delta = (int32_t)be32_get(c->p + i * OFFSET_ENTRY),
+                position = (int32_t)be32_get(c->p + i * OFFSET_ENTRY + 4);
         int64_t found = -1;
         if (delta == 0 && i > 0)
             return; /* zeroes that a crash left behind */
@@ -298,15 +311,19 @@ static void check_time_entry(const struct content *c, const struct content *log,
 {
     struct batch b;
     if (!find_batch(log, offset, &b) || b.last_offset != offset) {
-        fprintf(stderr, "The following indexed offsets are not found in the log.\nIndexed offset: %" PRId64 ", found log offset: %" PRId64 "\n",
+        fprintf(stderr,
+                "The following indexed offsets are not found in the log.\nIndexed offset: %" PRId64
+                ", found log offset: %" PRId64 "\n",
                 offset, b.p != NULL ? b.last_offset : -1);
         return;
     }
     if (b.max_timestamp != timestamp)
-        fprintf(stderr, "Found timestamp mismatch in :%s\n  Index timestamp: %" PRId64 ", log timestamp: %" PRId64 "\n", c->path,
-                timestamp, b.max_timestamp);
+        fprintf(stderr, "Found timestamp mismatch in :%s\n  Index timestamp: %" PRId64 ", log timestamp: %" PRId64 "\n",
+                c->path, timestamp, b.max_timestamp);
     if (previous >= timestamp)
-        fprintf(stderr, "Found out of order timestamp in :%s\n  Index timestamp: %" PRId64 ", Previously indexed timestamp: %" PRId64 "\n",
+        fprintf(stderr,
+                "Found out of order timestamp in :%s\n  Index timestamp: %" PRId64
+                ", Previously indexed timestamp: %" PRId64 "\n",
                 c->path, timestamp, previous);
 }
 
@@ -332,8 +349,10 @@ static void dump_time_index(const struct dump *d, const struct content *c, const
 static void dump_txn_index(const struct content *c)
 {
     for (const uint8_t *e = c->p; e != NULL && e + TXN_ENTRY <= c->p + c->len; e += TXN_ENTRY)
-        printf("version: %d producerId: %" PRId64 " firstOffset: %" PRId64 " lastOffset: %" PRId64 " lastStableOffset: %" PRId64 "\n",
-               be16_get(e), (int64_t)be64_get(e + 2), (int64_t)be64_get(e + 10), (int64_t)be64_get(e + 18), (int64_t)be64_get(e + 26));
+        printf("version: %d producerId: %" PRId64 " firstOffset: %" PRId64 " lastOffset: %" PRId64
+               " lastStableOffset: %" PRId64 "\n",
+               be16_get(e), (int64_t)be64_get(e + 2), (int64_t)be64_get(e + 10), (int64_t)be64_get(e + 18),
+               (int64_t)be64_get(e + 26));
 }
 
 /* ---- Producer snapshots: version, CRC and count, then the entries ---- */
@@ -350,8 +369,8 @@ static void dump_snapshot(const struct content *c)
         const uint8_t *e = c->p + HEAD + (int64_t)i * ENTRY;
         int32_t last_sequence = (int32_t)be32_get(e + 10), delta = (int32_t)be32_get(e + 22);
         int64_t last_offset = (int64_t)be64_get(e + 14), timestamp = (int64_t)be64_get(e + 26);
-        printf("producerId: %" PRId64 " producerEpoch: %d coordinatorEpoch: %" PRId32 " currentTxnFirstOffset: ", (int64_t)be64_get(e),
-               (int16_t)be16_get(e + 8), (int32_t)be32_get(e + 34));
+        printf("producerId: %" PRId64 " producerEpoch: %d coordinatorEpoch: %" PRId32 " currentTxnFirstOffset: ",
+               (int64_t)be64_get(e), (int16_t)be16_get(e + 8), (int32_t)be32_get(e + 34));
         int64_t open = (int64_t)be64_get(e + 38);
         if (open >= 0)
             printf("OptionalLong[%" PRId64 "]", open);
@@ -360,7 +379,8 @@ static void dump_snapshot(const struct content *c)
         printf(" lastTimestamp: %" PRId64 " ", timestamp);
         if (last_sequence >= 0 || last_offset >= 0) {
             int64_t first = (int64_t)last_sequence - delta;
-            printf("firstSequence: %" PRId64 " lastSequence: %" PRId32 " lastOffset: %" PRId64 " offsetDelta: %" PRId32 " timestamp: %" PRId64,
+            printf("firstSequence: %" PRId64 " lastSequence: %" PRId32 " lastOffset: %" PRId64 " offsetDelta: %" PRId32
+                   " timestamp: %" PRId64,
                    first < 0 ? first + INT32_MAX + 1 : first, last_sequence, last_offset, delta, timestamp);
         }
         putchar('\n');
@@ -406,7 +426,8 @@ static bool dump_file(const struct dump *d, const char *path)
 
 static bool parse_decoder(const char *name, enum decoder *out)
 {
-    static const char *const names[] = {[DECODE_STRING] = "StringDecoder", [DECODE_INTEGER] = "IntegerDecoder", [DECODE_LONG] = "LongDecoder"};
+    static const char *const names[] = {
+        [DECODE_STRING] = "StringDecoder", [DECODE_INTEGER] = "IntegerDecoder", [DECODE_LONG] = "LongDecoder"};
     const char *dot = name != NULL ? strrchr(name, '.') : NULL;
     *out = DECODE_STRING;
     if (name == NULL)

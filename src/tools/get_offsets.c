@@ -8,18 +8,25 @@
 
 static const struct option_spec specs[] = {
     {"bootstrap-server", OPTION_VALUE, "HOST1:PORT1,...", "REQUIRED. The server(s) to connect to.", NULL},
-    {"broker-list", OPTION_VALUE, "HOST1:PORT1,...", "DEPRECATED, use --bootstrap-server instead; ignored if that is given.", NULL},
-    {"topic-partitions", OPTION_VALUE, "topic1:1,topic2:0-3,topic3,topic4:5-,topic5:-3", "Comma separated list of topic patterns, each with a partition or a range of partitions, whose upper end is not part of it.", NULL},
-    {"topic", OPTION_VALUE, "topic", "The topic to get the offsets for; a regular expression. Default: all. Not with --topic-partitions.", NULL},
-    {"partitions", OPTION_VALUE, "partition ids", "Comma separated list of partition ids. Default: all. Not with --topic-partitions.", NULL},
-    {"time", OPTION_VALUE, "timestamp", "Milliseconds since the epoch, or -1 or latest / -2 or earliest / -3 or max-timestamp / -4 or earliest-local / -5 or latest-tiered.", "latest"},
+    {"broker-list", OPTION_VALUE, "HOST1:PORT1,...",
+     "DEPRECATED, use --bootstrap-server instead; ignored if that is given.", NULL},
+    {"topic-partitions", OPTION_VALUE, "topic1:1,topic2:0-3,topic3,topic4:5-,topic5:-3",
+     "Comma separated list of topic patterns, each with a partition or a range of partitions, whose upper end is not part of it.",
+     NULL},
+    {"topic", OPTION_VALUE, "topic",
+     "The topic to get the offsets for; a regular expression. Default: all. Not with --topic-partitions.", NULL},
+    {"partitions", OPTION_VALUE, "partition ids",
+     "Comma separated list of partition ids. Default: all. Not with --topic-partitions.", NULL},
+    {"time", OPTION_VALUE, "timestamp",
+     "Milliseconds since the epoch, or -1 or latest / -2 or earliest / -3 or max-timestamp / -4 or earliest-local / -5 or latest-tiered.",
+     "latest"},
     {"command-config", OPTION_VALUE, "config file", "Property file with configs for the admin client.", NULL},
     {"exclude-internal-topics", OPTION_FLAG, NULL, "Leave out internal topics.", NULL},
 };
 
 /* ---- Which partitions ---- */
 
-struct rule { /* partitions [from, to) of the topics that match */
+struct rule {              /* partitions [from, to) of the topics that match */
     struct pattern *topic; /* NULL: any */
     int32_t from, to;
 };
@@ -73,7 +80,8 @@ static bool parse_rule(char *text, struct rule *r, struct fail *fail)
     r->topic = NULL;
     if (*text != '\0' && (r->topic = pattern_new(text, fail)) == NULL)
         return false;
-    return parse_range(colon != NULL ? colon + 1 : "", r) || fail_set(fail, "Invalid rule specification: %s", colon + 1);
+    return parse_range(colon != NULL ? colon + 1 : "", r) ||
+           fail_set(fail, "Invalid rule specification: %s", colon + 1);
 }
 
 static bool parse_topic_partitions(struct arena *a, const char *text, struct filter *f, struct fail *fail)
@@ -93,7 +101,8 @@ static bool parse_partitions(struct arena *a, const char *text, struct filter *f
     for (char *word = strtok_r(copy, ",", &save); word != NULL; word = strtok_r(NULL, ",", &save)) {
         const char *end;
         if (!parse_int(word, &f->only.v[f->only.n++], &end) || *end != '\0')
-            return fail_set(fail, "--partitions expects a comma separated list of numeric partition ids, but received: %s", text);
+            return fail_set(
+                fail, "--partitions expects a comma separated list of numeric partition ids, but received: %s", text);
     }
     return true;
 }
@@ -143,9 +152,11 @@ static bool parse_time(const char *text, int64_t *out, struct fail *fail)
     *out = strtoll(text, &end, 10);
     if (*text != '\0' && *end == '\0')
         return true;
-    return fail_set(fail,
-                    "Malformed time argument %s. Please use -1 or latest / -2 or earliest / -3 or max-timestamp / -4 or "
-                    "earliest-local / -5 or latest-tiered, or a specified long format timestamp", text);
+    return fail_set(
+        fail,
+        "Malformed time argument %s. Please use -1 or latest / -2 or earliest / -3 or max-timestamp / -4 or "
+        "earliest-local / -5 or latest-tiered, or a specified long format timestamp",
+        text);
 }
 
 /* ---- Asking ---- */
@@ -181,7 +192,8 @@ static void choose(const struct metadata_response *m, const struct filter *f, bo
             if ((no_internal && t->is_internal) || !filter_lets(f, t->name, part->partition_index))
                 continue;
             struct answer *at = &out->v[out->n++];
-            *at = (struct answer){.topic = t->name, .partition = part->partition_index, .leader = part->leader_id, .offset = -1};
+            *at = (struct answer){
+                .topic = t->name, .partition = part->partition_index, .leader = part->leader_id, .offset = -1};
             snprintf(at->key, sizeof(at->key), "%.*s-%" PRId32, STR_ARGS(t->name), part->partition_index);
         }
     }
@@ -266,7 +278,8 @@ static bool run(const struct options *o, struct arena *a, struct filter *filter,
     struct metadata_response m;
     struct answers all = {0};
     int64_t time;
-    const char *bootstrap = options_has(o, "bootstrap-server") ? options_get(o, "bootstrap-server") : options_get(o, "broker-list");
+    const char *bootstrap =
+        options_has(o, "bootstrap-server") ? options_get(o, "bootstrap-server") : options_get(o, "broker-list");
     if (options_has(o, "topic-partitions") && (options_has(o, "topic") || options_has(o, "partitions")))
         return fail_set(fail, "--topic-partitions cannot be used with --topic or --partitions");
     if (!parse_time(options_get(o, "time"), &time, fail) || !filter_read(o, a, filter, fail))

@@ -33,8 +33,8 @@ struct pattern *pattern_new(const char *text, struct fail *fail)
     int error;
     PCRE2_SIZE at;
     char *regex = to_regex(text);
-    pcre2_code *code = pcre2_compile((PCRE2_SPTR)regex, PCRE2_ZERO_TERMINATED, PCRE2_ANCHORED | PCRE2_ENDANCHORED | PCRE2_UTF,
-                                     &error, &at, NULL);
+    pcre2_code *code = pcre2_compile((PCRE2_SPTR)regex, PCRE2_ZERO_TERMINATED,
+                                     PCRE2_ANCHORED | PCRE2_ENDANCHORED | PCRE2_UTF, &error, &at, NULL);
     free(regex);
     if (code == NULL) {
         PCRE2_UCHAR why[128];

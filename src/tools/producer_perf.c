@@ -8,16 +8,23 @@
 static const struct option_spec specs[] = {
     {"topic", OPTION_VALUE, "TOPIC", "produce messages to this topic", NULL},
     {"num-records", OPTION_VALUE, "NUM-RECORDS", "number of messages to produce", NULL},
-    {"record-size", OPTION_VALUE, "RECORD-SIZE", "message size in bytes. Exactly one of --record-size, --payload-file or --payload-monotonic must be given.", NULL},
-    {"payload-file", OPTION_VALUE, "PAYLOAD-FILE", "file to read the message payloads from: each message is one of them, at random.", NULL},
+    {"record-size", OPTION_VALUE, "RECORD-SIZE",
+     "message size in bytes. Exactly one of --record-size, --payload-file or --payload-monotonic must be given.", NULL},
+    {"payload-file", OPTION_VALUE, "PAYLOAD-FILE",
+     "file to read the message payloads from: each message is one of them, at random.", NULL},
     {"payload-monotonic", OPTION_FLAG, NULL, "each message is a number, each one larger than the last.", NULL},
     {"payload-delimiter", OPTION_VALUE, "PAYLOAD-DELIMITER", "what separates payloads in the file", "\\n"},
-    {"throughput", OPTION_VALUE, "THROUGHPUT", "limit the throughput to about so many messages a second; -1: no limit.", NULL},
-    {"producer-props", OPTION_WORDS, "PROP-NAME=PROP-VALUE", "producer configuration such as bootstrap.servers; counts more than --producer.config.", NULL},
+    {"throughput", OPTION_VALUE, "THROUGHPUT", "limit the throughput to about so many messages a second; -1: no limit.",
+     NULL},
+    {"producer-props", OPTION_WORDS, "PROP-NAME=PROP-VALUE",
+     "producer configuration such as bootstrap.servers; counts more than --producer.config.", NULL},
     {"producer.config", OPTION_VALUE, "CONFIG-FILE", "producer config properties file.", NULL},
-    {"print-metrics", OPTION_FLAG, NULL, "print out metrics (librdkafka's statistics, as JSON) at the end of the test.", NULL},
-    {"transactional-id", OPTION_VALUE, "TRANSACTIONAL-ID", "the transactional id to use if transaction-duration-ms is > 0.", "performance-producer-default-transactional-id"},
-    {"transaction-duration-ms", OPTION_VALUE, "TRANSACTION-DURATION", "commit a transaction after this time; 0: no transactions.", "0"},
+    {"print-metrics", OPTION_FLAG, NULL, "print out metrics (librdkafka's statistics, as JSON) at the end of the test.",
+     NULL},
+    {"transactional-id", OPTION_VALUE, "TRANSACTIONAL-ID",
+     "the transactional id to use if transaction-duration-ms is > 0.", "performance-producer-default-transactional-id"},
+    {"transaction-duration-ms", OPTION_VALUE, "TRANSACTION-DURATION",
+     "commit a transaction after this time; 0: no transactions.", "0"},
 };
 
 /* ---- Statistics ---- */
@@ -53,8 +60,9 @@ static void print_window(struct stats *s, int64_t now)
 {
     const struct window *w = &s->window;
     double seconds = (double)(now - w->since) / 1000.0, count = (double)w->count;
-    printf("%" PRId64 " records sent, %.1f records/sec (%.2f MB/sec), %.1f ms avg latency, %.1f ms max latency.\n", w->count,
-           count / seconds, (double)w->bytes / seconds / 1048576.0, (double)w->latency_ms / count, (double)w->max_ms);
+    printf("%" PRId64 " records sent, %.1f records/sec (%.2f MB/sec), %.1f ms avg latency, %.1f ms max latency.\n",
+           w->count, count / seconds, (double)w->bytes / seconds / 1048576.0, (double)w->latency_ms / count,
+           (double)w->max_ms);
     fflush(stdout);
     s->window = (struct window){.since = now};
 }
@@ -88,8 +96,9 @@ static void print_total(struct stats *s)
     qsort(s->samples, (size_t)s->sample_count, sizeof(*s->samples), by_value);
     printf("%" PRId64 " records sent, %f records/sec (%.2f MB/sec), %.2f ms avg latency, %.2f ms max latency, %" PRId32
            " ms 50th, %" PRId32 " ms 95th, %" PRId32 " ms 99th, %" PRId32 " ms 99.9th.\n",
-           w->count, count / seconds, (double)w->bytes / seconds / 1048576.0, w->count > 0 ? (double)w->latency_ms / count : 0.0,
-           (double)w->max_ms, percentile(s, 0.5), percentile(s, 0.95), percentile(s, 0.99), percentile(s, 0.999));
+           w->count, count / seconds, (double)w->bytes / seconds / 1048576.0,
+           w->count > 0 ? (double)w->latency_ms / count : 0.0, (double)w->max_ms, percentile(s, 0.5),
+           percentile(s, 0.95), percentile(s, 0.99), percentile(s, 0.999));
 }
 
 /* ---- Payloads ---- */
@@ -202,8 +211,8 @@ static bool produce_one(struct perf *p, rd_kafka_topic_t *topic, int64_t n, stru
     enum { SLICE_MS = 100 };
     struct str payload = next_payload(&p->payloads, n);
     void *sent_ms = (void *)(intptr_t)clock_mono_ms();
-    while (rd_kafka_produce(topic, RD_KAFKA_PARTITION_UA, RD_KAFKA_MSG_F_COPY, (void *)(uintptr_t)payload.p, (size_t)payload.len, NULL, 0,
-                            sent_ms) != 0) {
+    while (rd_kafka_produce(topic, RD_KAFKA_PARTITION_UA, RD_KAFKA_MSG_F_COPY, (void *)(uintptr_t)payload.p,
+                            (size_t)payload.len, NULL, 0, sent_ms) != 0) {
         if (rd_kafka_last_error() != RD_KAFKA_RESP_ERR__QUEUE_FULL)
             return fail_set(fail, "%s", rd_kafka_err2str(rd_kafka_last_error()));
         rd_kafka_poll(p->rk, SLICE_MS);
@@ -249,7 +258,8 @@ static bool check_arguments(const struct options *o)
             return false;
         }
     if (payloads != 1) {
-        options_complain(o, "one of the arguments --record-size --payload-file --payload-monotonic is required, and only one");
+        options_complain(
+            o, "one of the arguments --record-size --payload-file --payload-monotonic is required, and only one");
         return false;
     }
     if (options_has(o, "producer-props") || options_has(o, "producer.config"))
@@ -278,7 +288,8 @@ static bool configure(const struct options *o, struct perf *p, struct rd_props *
     if (options_has(o, "record-size"))
         p->payloads.random = xcalloc(1, (size_t)p->payloads.size + 8);
     if (options_has(o, "payload-file"))
-        return read_file(&p->payloads, options_get(o, "payload-file"), strcmp(delimiter, "\\n") == 0 ? "\n" : delimiter, fail);
+        return read_file(&p->payloads, options_get(o, "payload-file"), strcmp(delimiter, "\\n") == 0 ? "\n" : delimiter,
+                         fail);
     return true;
 }
 

@@ -166,11 +166,13 @@ static bool set_store(rd_kafka_conf_t *conf, const struct rd_props *p, const str
     const char *type = rd_props_get(p, n->how == TRUST_STORE ? "ssl.truststore.type" : "ssl.keystore.type");
     const char *wanted = n->how == TRUST_STORE ? "PEM" : "PKCS12";
     if (type == NULL || strcasecmp(type, wanted) != 0)
-        return fail_set(fail, "%s: only a store of the type %s can be read, not %s", n->java, wanted, type ? type : "JKS");
+        return fail_set(fail, "%s: only a store of the type %s can be read, not %s", n->java, wanted,
+                        type ? type : "JKS");
     return set(conf, n->rdkafka, value, fail);
 }
 
-static bool set_java(rd_kafka_conf_t *conf, const struct rd_props *p, const char *java, const char *value, struct fail *fail)
+static bool set_java(rd_kafka_conf_t *conf, const struct rd_props *p, const char *java, const char *value,
+                     struct fail *fail)
 {
     char number[32];
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
@@ -198,10 +200,10 @@ static bool set_java(rd_kafka_conf_t *conf, const struct rd_props *p, const char
 }
 
 /* Where librdkafka's defaults differ from Kafka's. */
-static const char *const consumer_defaults[] = {"isolation.level", "read_uncommitted", "allow.auto.create.topics", "true",
-                                                "check.crcs", "true"};
-static const char *const producer_defaults[] = {"partitioner", "murmur2_random", "enable.idempotence", "true",
-                                                "delivery.timeout.ms", "120000"};
+static const char *const consumer_defaults[] = {
+    "isolation.level", "read_uncommitted", "allow.auto.create.topics", "true", "check.crcs", "true"};
+static const char *const producer_defaults[] = {"partitioner", "murmur2_random",      "enable.idempotence",
+                                                "true",        "delivery.timeout.ms", "120000"};
 
 static bool set_defaults(rd_kafka_conf_t *conf, rd_kafka_type_t type, const struct rd_props *p, struct fail *fail)
 {

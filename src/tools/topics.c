@@ -6,30 +6,49 @@
 #include "tools/tool.h"
 
 static const struct option_spec specs[] = {
-    {"bootstrap-server", OPTION_VALUE, "server to connect to", "REQUIRED unless --zookeeper is given: the Kafka server to connect to.", NULL},
-    {"zookeeper", OPTION_VALUE, "hosts", "The ZooKeeper connection in the form host:port,host:port/chroot: reads and writes znodes instead of asking a broker.", NULL},
-    {"command-config", OPTION_VALUE, "command config property file", "Property file with configs for the admin client; only with --bootstrap-server.", NULL},
+    {"bootstrap-server", OPTION_VALUE, "server to connect to",
+     "REQUIRED unless --zookeeper is given: the Kafka server to connect to.", NULL},
+    {"zookeeper", OPTION_VALUE, "hosts",
+     "The ZooKeeper connection in the form host:port,host:port/chroot: reads and writes znodes instead of asking a broker.",
+     NULL},
+    {"command-config", OPTION_VALUE, "command config property file",
+     "Property file with configs for the admin client; only with --bootstrap-server.", NULL},
     {"list", OPTION_FLAG, NULL, "List all available topics.", NULL},
     {"create", OPTION_FLAG, NULL, "Create a new topic.", NULL},
     {"delete", OPTION_FLAG, NULL, "Delete a topic.", NULL},
-    {"alter", OPTION_FLAG, NULL, "Alter the number of partitions and their replicas. With --zookeeper, also a topic's configuration.", NULL},
+    {"alter", OPTION_FLAG, NULL,
+     "Alter the number of partitions and their replicas. With --zookeeper, also a topic's configuration.", NULL},
     {"describe", OPTION_FLAG, NULL, "List details for the given topics.", NULL},
-    {"topic", OPTION_VALUE, "topic", "The topic to create, alter, describe or delete; a regular expression, except for --create.", NULL},
+    {"topic", OPTION_VALUE, "topic",
+     "The topic to create, alter, describe or delete; a regular expression, except for --create.", NULL},
     {"topic-id", OPTION_VALUE, "topic-id", "The topic id to describe.", NULL},
-    {"config", OPTION_VALUE, "name=value", "A configuration key of the topic that is created; may be repeated. With --zookeeper also for --alter.", NULL},
-    {"delete-config", OPTION_VALUE, "name", "A configuration key to remove from a topic. Not with --bootstrap-server.", NULL},
-    {"partitions", OPTION_VALUE, "# of partitions", "The number of partitions of the topic that is created or altered. WARNING: with more partitions, records of a key may go to another partition. Default of --create: the cluster's.", NULL},
-    {"replication-factor", OPTION_VALUE, "replication factor", "The number of replicas of each partition. Default: the cluster's.", NULL},
-    {"replica-assignment", OPTION_VALUE, "broker:broker,broker:broker,...", "Brokers of each partition's replicas, chosen by hand.", NULL},
+    {"config", OPTION_VALUE, "name=value",
+     "A configuration key of the topic that is created; may be repeated. With --zookeeper also for --alter.", NULL},
+    {"delete-config", OPTION_VALUE, "name", "A configuration key to remove from a topic. Not with --bootstrap-server.",
+     NULL},
+    {"partitions", OPTION_VALUE, "# of partitions",
+     "The number of partitions of the topic that is created or altered. WARNING: with more partitions, records of a key may go to another partition. Default of --create: the cluster's.",
+     NULL},
+    {"replication-factor", OPTION_VALUE, "replication factor",
+     "The number of replicas of each partition. Default: the cluster's.", NULL},
+    {"replica-assignment", OPTION_VALUE, "broker:broker,broker:broker,...",
+     "Brokers of each partition's replicas, chosen by hand.", NULL},
     {"under-replicated-partitions", OPTION_FLAG, NULL, "With --describe: only under-replicated partitions.", NULL},
-    {"unavailable-partitions", OPTION_FLAG, NULL, "With --describe: only partitions whose leader is not available.", NULL},
-    {"under-min-isr-partitions", OPTION_FLAG, NULL, "With --describe: only partitions with fewer in-sync replicas than the configured minimum.", NULL},
-    {"at-min-isr-partitions", OPTION_FLAG, NULL, "With --describe: only partitions with just as many in-sync replicas as the configured minimum.", NULL},
-    {"topics-with-overrides", OPTION_FLAG, NULL, "With --describe: only topics that have a configuration of their own.", NULL},
-    {"if-exists", OPTION_FLAG, NULL, "With --alter, --delete or --describe: do nothing if the topic does not exist.", NULL},
+    {"unavailable-partitions", OPTION_FLAG, NULL, "With --describe: only partitions whose leader is not available.",
+     NULL},
+    {"under-min-isr-partitions", OPTION_FLAG, NULL,
+     "With --describe: only partitions with fewer in-sync replicas than the configured minimum.", NULL},
+    {"at-min-isr-partitions", OPTION_FLAG, NULL,
+     "With --describe: only partitions with just as many in-sync replicas as the configured minimum.", NULL},
+    {"topics-with-overrides", OPTION_FLAG, NULL, "With --describe: only topics that have a configuration of their own.",
+     NULL},
+    {"if-exists", OPTION_FLAG, NULL, "With --alter, --delete or --describe: do nothing if the topic does not exist.",
+     NULL},
     {"if-not-exists", OPTION_FLAG, NULL, "With --create: do nothing if the topic exists.", NULL},
     {"exclude-internal", OPTION_FLAG, NULL, "With --list or --describe: leave out internal topics.", NULL},
-    {"partition-size-limit-per-response", OPTION_VALUE, "number", "The most partitions in one answer to DescribeTopicPartitions; has no effect with brokers in ZooKeeper mode.", NULL},
+    {"partition-size-limit-per-response", OPTION_VALUE, "number",
+     "The most partitions in one answer to DescribeTopicPartitions; has no effect with brokers in ZooKeeper mode.",
+     NULL},
     {"force", OPTION_FLAG, NULL, "With --zookeeper: ask no questions (none are asked).", NULL},
 };
 
@@ -54,8 +73,8 @@ static bool belongs_to(const struct options *o, const char *name, const char *co
 
 #define BELONGS_TO(o, name, ...) belongs_to((o), (name), (const char *const[]){__VA_ARGS__, NULL})
 
-static const char *const reports[] = {"under-replicated-partitions", "unavailable-partitions", "under-min-isr-partitions",
-                                      "at-min-isr-partitions"};
+static const char *const reports[] = {"under-replicated-partitions", "unavailable-partitions",
+                                      "under-min-isr-partitions", "at-min-isr-partitions"};
 
 static bool check_reports(const struct options *o)
 {
@@ -82,14 +101,16 @@ static bool check_required(const struct options *o)
     }
     if (!options_has(o, "list") && !options_has(o, "describe") && !options_need(o, "topic"))
         return false;
-    if (options_has(o, "describe") && options_has(o, "if-exists") && !options_has(o, "topic") && !options_has(o, "topic-id")) {
+    if (options_has(o, "describe") && options_has(o, "if-exists") && !options_has(o, "topic") &&
+        !options_has(o, "topic-id")) {
         options_complain(o, "--topic or --topic-id is required to describe a topic");
         return false;
     }
     if (by_requests && options_has(o, "alter")) {
         if (options_has(o, "config")) {
-            options_complain(o, "Option combination \"[bootstrap-server],[config]\" can't be used with option \"[alter]\""
-                                " (the kafka-configs CLI supports altering topic configs with a --bootstrap-server option)");
+            options_complain(
+                o, "Option combination \"[bootstrap-server],[config]\" can't be used with option \"[alter]\""
+                   " (the kafka-configs CLI supports altering topic configs with a --bootstrap-server option)");
             return false;
         }
         return options_need(o, "partitions");
@@ -106,7 +127,8 @@ static bool check_arguments(const struct options *o)
     for (size_t i = 0; i < ARRAY_LEN(actions); i++)
         given += options_has(o, actions[i]);
     if (given != 1) {
-        options_complain(o, "Command must include exactly one action: --list, --describe, --create, --alter or --delete");
+        options_complain(o,
+                         "Command must include exactly one action: --list, --describe, --create, --alter or --delete");
         return false;
     }
     return check_required(o) && BELONGS_TO(o, "config", "alter", "create") && BELONGS_TO(o, "delete-config", "alter") &&
@@ -170,9 +192,11 @@ static bool parse_configs(struct arena *a, const struct option_value *given, str
     for (int i = 0; i < given->count; i++) {
         const char *text = given->values[i], *equals = strchr(text, '=');
         if (equals == NULL || equals[1] == '\0')
-            return fail_set(fail, "requirement failed: Invalid topic config: all configs to be added must be in the format \"key=val\".");
-        plan->configs[plan->config_count++] = (struct config_pair){
-            trimmed(a, text, (size_t)(equals - text)), trimmed(a, equals + 1, strlen(equals + 1))};
+            return fail_set(
+                fail,
+                "requirement failed: Invalid topic config: all configs to be added must be in the format \"key=val\".");
+        plan->configs[plan->config_count++] =
+            (struct config_pair){trimmed(a, text, (size_t)(equals - text)), trimmed(a, equals + 1, strlen(equals + 1))};
     }
     return true;
 }
@@ -291,7 +315,8 @@ static void print_part(const struct topic_info *t, const struct topic_part *p, b
         print_ids("Adding Replicas", p->adding);
         print_ids("Removing Replicas", p->removing);
     }
-    printf("%s%s\n", with_elr ? "\tElr: N/A\tLastKnownElr: N/A" : "", t->name.being_deleted ? "\tMarkedForDeletion: true" : "");
+    printf("%s%s\n", with_elr ? "\tElr: N/A\tLastKnownElr: N/A" : "",
+           t->name.being_deleted ? "\tMarkedForDeletion: true" : "");
 }
 
 static bool describe(const struct options *o, struct topic_backend *b, struct fail *fail)
@@ -300,7 +325,8 @@ static bool describe(const struct options *o, struct topic_backend *b, struct fa
     int32_t count;
     bool with_overrides = options_has(o, "topics-with-overrides"), some_parts = false;
     if (options_has(o, "if-exists") && options_has(o, "topic") && options_has(o, "topic-id"))
-        puts("Only topic id will be used when both --topic and --topic-id are specified and topicId is not Uuid.ZERO_UUID");
+        puts(
+            "Only topic id will be used when both --topic and --topic-id are specified and topicId is not Uuid.ZERO_UUID");
     if (!choose_topics(o, b, &names, &count, fail))
         return false;
     struct topic_info *topics = ARENA_ARRAY(&b->arena, struct topic_info, MAX(count, 1));
@@ -341,8 +367,9 @@ static bool create(const struct options *o, struct topic_backend *b, struct fail
     if (!read_plan(o, &b->arena, &plan, fail))
         return false;
     if (strpbrk(options_get(o, "topic"), "._") != NULL)
-        puts("WARNING: Due to limitations in metric names, topics with a period ('.') or underscore ('_') could collide. "
-             "To avoid issues it is best to use either, but not both.");
+        puts(
+            "WARNING: Due to limitations in metric names, topics with a period ('.') or underscore ('_') could collide. "
+            "To avoid issues it is best to use either, but not both.");
     if (!b->create(b, &plan, &exists, fail))
         return exists && options_has(o, "if-not-exists");
     printf("Created topic %.*s.\n", STR_ARGS(plan.name));
@@ -355,8 +382,9 @@ static bool alter_configs(const struct options *o, struct topic_backend *b, cons
     const struct option_value *drop = options_all(o, "delete-config");
     if (plan->config_count == 0 && drop->count == 0)
         return true;
-    puts("WARNING: Altering topic configuration from this script has been deprecated and may be removed in future releases.\n"
-         "         Going forward, please use kafka-configs.sh for this functionality");
+    puts(
+        "WARNING: Altering topic configuration from this script has been deprecated and may be removed in future releases.\n"
+        "         Going forward, please use kafka-configs.sh for this functionality");
     for (int32_t i = 0; i < count; i++) {
         if (!b->configure(b, names[i].name, plan->configs, plan->config_count, drop->values, drop->count, fail))
             return false;

@@ -140,11 +140,13 @@ static void add_reassignments(struct topic_backend *b, struct topic_info *topics
     request.timeout_ms = ADMIN_TIMEOUT_MS;
     request.topics.len = -1;
     if (!ask_speaks(self_of(b)->asker, ASK_CONTROLLER, API_LIST_PARTITION_REASSIGNMENTS) ||
-        !ask(self_of(b)->asker, ASK_CONTROLLER, API_LIST_PARTITION_REASSIGNMENTS, 0, &request, &response, NULL, &b->arena, NULL))
+        !ask(self_of(b)->asker, ASK_CONTROLLER, API_LIST_PARTITION_REASSIGNMENTS, 0, &request, &response, NULL,
+             &b->arena, NULL))
         return;
     for (int32_t i = 0; i < response.topics.len; i++)
         for (int32_t k = 0; k < response.topics.items[i].partitions.len; k++)
-            mark_reassignment(topics, count, response.topics.items[i].name, &response.topics.items[i].partitions.items[k]);
+            mark_reassignment(topics, count, response.topics.items[i].name,
+                              &response.topics.items[i].partitions.items[k]);
 }
 
 static bool describe_by_requests(struct topic_backend *b, const struct topic_name *names, int32_t count,
@@ -241,7 +243,8 @@ static bool grow_by_requests(struct topic_backend *b, struct topic_plan *plans, 
     return true;
 }
 
-static bool remove_by_requests(struct topic_backend *b, const struct topic_name *names, int32_t count, struct fail *fail)
+static bool remove_by_requests(struct topic_backend *b, const struct topic_name *names, int32_t count,
+                               struct fail *fail)
 {
     struct delete_topics_request request;
     struct delete_topics_response response;

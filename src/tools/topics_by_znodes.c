@@ -93,7 +93,8 @@ static void read_states(struct by_znodes *s, struct topic_info *t, const struct 
         struct topic_part *part = &t->parts[p];
         if (b->ops[p].result == ZK_OK && !partition_decode(a, name, p, b->ops[p].value, &state))
             state.leader = -1;
-        *part = (struct topic_part){.index = p, .leader = state.leader, .replicas = z->replicas[p], .isr = int_list_copy(a, state.isr)};
+        *part = (struct topic_part){
+            .index = p, .leader = state.leader, .replicas = z->replicas[p], .isr = int_list_copy(a, state.isr)};
         if (z->adding != NULL)
             part->adding = z->adding[p];
         if (z->removing != NULL)
@@ -172,7 +173,8 @@ static struct view *read_view(struct by_znodes *s)
     struct int_list somebody = {(int32_t[]){0}, 1}; /* a view has no partitions without replicas */
     struct partition_change *parts = ARENA_ARRAY(&s->base.arena, struct partition_change, MAX(topic_count, 1));
     for (int32_t i = 0; i < topic_count; i++)
-        parts[i] = (struct partition_change){.topic = topics[i], .state = {.leader = LEADER_NONE, .replicas = somebody}};
+        parts[i] =
+            (struct partition_change){.topic = topics[i], .state = {.leader = LEADER_NONE, .replicas = somebody}};
     struct view *empty = view_new();
     struct view *v = view_apply(empty, &(struct view_change){.controller_id = -1,
                                                              .brokers = brokers,
@@ -211,7 +213,8 @@ static bool apply(struct by_znodes *s, void (*change)(struct topics_request *r),
     view_unref(view);
     for (int32_t i = 0; i < count; i++)
         if (topics[i].error != ERR_NONE) {
-            struct str text = topics[i].message.len > 0 ? topics[i].message : str_of(error_message((int16_t)topics[i].error));
+            struct str text =
+                topics[i].message.len > 0 ? topics[i].message : str_of(error_message((int16_t)topics[i].error));
             return fail_set(fail, "%.*s", STR_ARGS(text));
         }
     return true;
@@ -261,7 +264,8 @@ static bool remove_by_znodes(struct topic_backend *b, const struct topic_name *n
         if (!apply(self_of(b), topics_delete, &t, 1, fail))
             return false;
         printf("Topic %.*s is marked for deletion.\n"
-               "Note: This will have no impact if delete.topic.enable is not set to true.\n", STR_ARGS(names[i].name));
+               "Note: This will have no impact if delete.topic.enable is not set to true.\n",
+               STR_ARGS(names[i].name));
     }
     return true;
 }
@@ -278,8 +282,8 @@ static bool is_dropped(const char *key, const struct config_pair *add, int32_t a
     return false;
 }
 
-static bool configure_by_znodes(struct topic_backend *b, struct str topic, const struct config_pair *add, int32_t add_count,
-                                const char *const *drop, int32_t drop_count, struct fail *fail)
+static bool configure_by_znodes(struct topic_backend *b, struct str topic, const struct config_pair *add,
+                                int32_t add_count, const char *const *drop, int32_t drop_count, struct fail *fail)
 {
     struct by_znodes *s = self_of(b);
     char path[ZNODE_PATH_ROOM];
@@ -288,7 +292,8 @@ static bool configure_by_znodes(struct topic_backend *b, struct str topic, const
     struct zk_batch *batch = zk_session_batch(s->session);
     zk_get(batch, config_path(path, "topics", name), false);
     zk_session_run(s->session, batch);
-    bool there = batch->ops[0].result == ZK_OK, ok = !there || config_decode(&b->arena, path, batch->ops[0].value, &old);
+    bool there = batch->ops[0].result == ZK_OK,
+         ok = !there || config_decode(&b->arena, path, batch->ops[0].value, &old);
     zk_batch_free(batch);
     if (!ok)
         return fail_set(fail, "The znode %s cannot be read", path);
@@ -298,7 +303,7 @@ static bool configure_by_znodes(struct topic_backend *b, struct str topic, const
             new.entries[new.count++] = old.entries[i];
     for (int32_t i = 0; i < add_count; i++)
         new.entries[new.count++] = add[i];
-    if (!topic_config_check(&s->config, new.entries, (size_t)new.count, fail))
+    if (!topic_config_check(&s->config, new.entries, (size_t) new.count, fail))
         return false;
     batch = zk_session_batch(s->session);
     struct bytes data = config_encode(&batch->arena, &new);
@@ -307,8 +312,8 @@ static bool configure_by_znodes(struct topic_backend *b, struct str topic, const
     else
         zk_create(batch, path, data, ZK_PERSISTENT);
     struct str entity = arena_printf(&batch->arena, "topics/%s", name);
-    zk_create(batch, ZNODE_CONFIG_CHANGES "/config_change_", config_change_encode(&batch->arena, arena_cstr(&batch->arena, entity)),
-              ZK_SEQUENTIAL);
+    zk_create(batch, ZNODE_CONFIG_CHANGES "/config_change_",
+              config_change_encode(&batch->arena, arena_cstr(&batch->arena, entity)), ZK_SEQUENTIAL);
     zk_session_run(s->session, batch);
     ok = batch->ops[0].result == ZK_OK && batch->ops[1].result == ZK_OK;
     zk_batch_free(batch);

@@ -18,9 +18,15 @@ static void on_started(void *ctx)
     loop_stop(s->loop);
 }
 
-static void on_expired(void *ctx UNUSED) {}
-static void on_connection(void *ctx UNUSED, bool connected UNUSED) {}
-static void on_changed(void *ctx UNUSED, const char *path UNUSED) {}
+static void on_expired(void *ctx UNUSED)
+{
+}
+static void on_connection(void *ctx UNUSED, bool connected UNUSED)
+{
+}
+static void on_changed(void *ctx UNUSED, const char *path UNUSED)
+{
+}
 
 static void on_deadline(struct timer *t)
 {

@@ -60,8 +60,8 @@ static void print_stat(const struct zk_stat *s)
     print_time("mtime", s->mtime_ms);
     printf("pZxid = 0x%" PRIx64 "\ncversion = %" PRId32 "\ndataVersion = %" PRId32 "\naclVersion = %" PRId32
            "\nephemeralOwner = 0x%" PRIx64 "\ndataLength = %" PRId32 "\nnumChildren = %" PRId32 "\n",
-           (uint64_t)s->pzxid, s->children_version, s->version, s->acl_version, (uint64_t)s->ephemeral_owner, s->data_length,
-           s->child_count);
+           (uint64_t)s->pzxid, s->children_version, s->version, s->acl_version, (uint64_t)s->ephemeral_owner,
+           s->data_length, s->child_count);
 }
 
 static int by_text(const void *a, const void *b)
@@ -353,7 +353,8 @@ int tool_zookeeper_shell(int argc, char **argv)
     struct fail fail;
     bool help = argc >= 2 && strcmp(argv[1], "--help") == 0;
     if (argc < 2 || help || argv[1][0] == '-') {
-        fprintf(help ? stdout : stderr, "USAGE: %s zookeeper_host:port[/path] [command [args...]]\nCommands:\n", argv[0]);
+        fprintf(help ? stdout : stderr, "USAGE: %s zookeeper_host:port[/path] [command [args...]]\nCommands:\n",
+                argv[0]);
         if (help)
             do_help(&s);
         return help ? 0 : 1;

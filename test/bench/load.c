@@ -1,6 +1,7 @@
 /*
  * The benchmarks' load, as cheap as it can be made: requests are built once and sent again and again, answers are
- * looked at no more than they must be. Bytes are those of record batches, compressed if they are. Prints one line of JSON.
+ * looked at no more than they must be. Bytes are those of record batches, compressed if they are. Prints one line of
+ * JSON.
  *
  *   load produce  HOST PORT TOPIC PARTITIONS BYTES RECORD_SIZE BATCH_SIZE CODEC ACKS
  *   load consume  HOST PORT TOPIC PARTITIONS BYTES FETCH_SIZE
@@ -198,7 +199,8 @@ static int run_produce(char **args)
     int fd = dial(args[0], args[1]), open = 0;
     int32_t count = make_batch(&batch, atoll(args[5]), atoll(args[6]), codec_of(args[7]));
     for (int32_t p = 0; p < partitions; p++)
-        make_produce(&frames[p], args[2], p, (struct bytes){(uint8_t *)batch.p, (int32_t)batch.len}, (int16_t)atoi(args[8]));
+        make_produce(&frames[p], args[2], p, (struct bytes){(uint8_t *)batch.p, (int32_t)batch.len},
+                     (int16_t)atoi(args[8]));
     int64_t start = clock_mono_us();
     while (sent < total || open > 0) {
         if (sent < total && open < IN_FLIGHT) {
@@ -213,7 +215,8 @@ static int run_produce(char **args)
         }
     }
     double seconds = (double)(clock_mono_us() - start) / 1e6;
-    printf("{\"bytes\": %" PRId64 ", \"records\": %" PRId64 ", \"requests\": %" PRId64 ", \"seconds\": %.6f}\n", sent, records, requests, seconds);
+    printf("{\"bytes\": %" PRId64 ", \"records\": %" PRId64 ", \"requests\": %" PRId64 ", \"seconds\": %.6f}\n", sent,
+           records, requests, seconds);
     return 0;
 }
 
@@ -289,7 +292,11 @@ static int64_t take_fetched(struct consumer *c, void (*seen)(void *ctx, const st
 
 static int run_consume(char **args)
 {
-    struct consumer c = {.fd = dial(args[0], args[1]), .topic = args[2], .partitions = atoi(args[3]), .fetch_size = atoi(args[5]), .max_wait_ms = 500};
+    struct consumer c = {.fd = dial(args[0], args[1]),
+                         .topic = args[2],
+                         .partitions = atoi(args[3]),
+                         .fetch_size = atoi(args[5]),
+                         .max_wait_ms = 500};
     int64_t total = atoll(args[4]), bytes = 0, start = clock_mono_us();
     while (bytes < total) {
         send_fetch(&c);
@@ -323,7 +330,11 @@ static void note_batch(void *ctx, const struct batch *b)
 static void *watch(void *arg)
 {
     struct latency *l = arg;
-    struct consumer c = {.fd = dial(l->args[0], l->args[1]), .topic = l->args[2], .partitions = 1, .fetch_size = 1 << 20, .max_wait_ms = 500};
+    struct consumer c = {.fd = dial(l->args[0], l->args[1]),
+                         .topic = l->args[2],
+                         .partitions = 1,
+                         .fetch_size = 1 << 20,
+                         .max_wait_ms = 500};
     c.offsets[0] = 0;
     while (l->seen < l->count) {
         send_fetch(&c);
@@ -357,8 +368,8 @@ static int by_value(const void *a, const void *b)
 static void print_latencies(const char *name, int64_t *v, int64_t count, const char *after)
 {
     qsort(v, (size_t)count, sizeof(*v), by_value);
-    printf("\"%s\": {\"p50\": %" PRId64 ", \"p99\": %" PRId64 ", \"p999\": %" PRId64 ", \"max\": %" PRId64 "}%s", name, v[count / 2],
-           v[count * 99 / 100], v[count * 999 / 1000], v[count - 1], after);
+    printf("\"%s\": {\"p50\": %" PRId64 ", \"p99\": %" PRId64 ", \"p999\": %" PRId64 ", \"max\": %" PRId64 "}%s", name,
+           v[count / 2], v[count * 99 / 100], v[count * 999 / 1000], v[count - 1], after);
 }
 
 /* The topic must be empty and of one partition. Each record is a request of its own, sent when it is due. */
@@ -417,7 +428,8 @@ int main(int argc, char **argv)
         const char *name;
         int args;
         int (*run)(char **args);
-    } modes[] = {{"produce", 9, run_produce}, {"consume", 6, run_consume}, {"latency", 7, run_latency}, {"idle", 3, run_idle}};
+    } modes[] = {
+        {"produce", 9, run_produce}, {"consume", 6, run_consume}, {"latency", 7, run_latency}, {"idle", 3, run_idle}};
     for (size_t i = 0; argc > 1 && i < ARRAY_LEN(modes); i++)
         if (strcmp(argv[1], modes[i].name) == 0 && argc == modes[i].args + 2)
             return modes[i].run(argv + 2);

@@ -1,6 +1,6 @@
 /*
- * Reads the messages that Frames.java or capture.py has written, decodes and encodes each, and compares: roundtrip FILE.
- * Prints how many messages, of how many APIs and versions, came back the same; exit code 1 if any did not.
+ * Reads the messages that Frames.java or capture.py has written, decodes and encodes each, and compares: roundtrip
+ * FILE. Prints how many messages, of how many APIs and versions, came back the same; exit code 1 if any did not.
  */
 #include <inttypes.h>
 #include <stdio.h>

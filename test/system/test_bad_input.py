@@ -81,8 +81,10 @@ def test_many_idle_connections(broker):
         sock.close()
 
 
-def test_a_limit_per_address(make_broker):
-    broker = make_broker(max_connections_per_ip=20)
+@pytest.mark.parametrize("limit", [{"max.connections.per.ip": 20}, {"max.connections.per.ip.overrides": "127.0.0.1:20,127.0.0.2:1"},
+                                   {"max.connections.per.ip": 1, "max.connections.per.ip.overrides": "localhost:20"}])
+def test_a_limit_per_address(make_broker, limit):
+    broker = make_broker(**limit)
     socks = [connect(broker) for _ in range(30)]
     alive = 0
     for sock in socks:
@@ -91,8 +93,14 @@ def test_a_limit_per_address(make_broker):
         except (ConnectionError, OSError):
             pass
         sock.close()
-    assert alive <= 20
+    assert 10 < alive <= 20
     produce(broker, "t", ["x"])
+
+
+def test_requests_of_bounded_size_in_all(make_broker):
+    broker = make_broker(socket_request_max_bytes=1100000, queued_max_request_bytes=1100000)
+    produce(broker, "t", ["x" * 1000] * 3000)
+    assert len(consume(broker, "t")) == 3000
 
 
 def test_idle_connections_are_closed(make_broker):

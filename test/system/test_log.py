@@ -3,7 +3,8 @@
 import os
 
 import confluent_kafka
-from harness import Apache, consume, java, kcat, produce
+import pytest
+from harness import Apache, consume, java, kcat, produce, wait_until
 
 FMT = "%p %o %T %k %s %h\\n"
 CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]
@@ -46,12 +47,29 @@ def test_indexes_come_back(broker):
     assert kcat(broker, "-q", "-C", "-t", "t", "-o", "4321", "-c", "1").strip() == "4321"
 
 
-def test_segments_roll_and_retention_lets_go(make_broker):
-    broker = make_broker(log_segment_bytes=20000, log_retention_bytes=60000, log_retention_check_interval_ms=500, log_segment_delete_delay_ms=100)
+@pytest.mark.parametrize("rule", [{"log.retention.bytes": 60000}, {"log.retention.ms": 2000}])
+def test_segments_roll_and_retention_lets_go(make_broker, rule):
+    broker = make_broker(log_segment_bytes=20000, log_retention_check_interval_ms=300, log_initial_task_delay_ms=300,
+                         log_segment_delete_delay_ms=100, **rule)
     for i in range(20):
         produce(broker, "t", [f"{i:03}" + "x" * 997 for _ in range(10)])
-    assert len(list((broker.data / "t-0").glob("*.log"))) > 5
+
+    def first():
+        return min(int(p.stem) for p in (broker.data / "t-0").glob("*.log"))
+
+    if "log.retention.bytes" in rule:
+        wait_until(lambda: first() >= 100, "the first segments are deleted")
+        assert sum(p.stat().st_size for p in (broker.data / "t-0").glob("*.log")) >= 60000
+        assert len(consume(broker, "t")) == 200 - first()
+    else:
+        wait_until(lambda: first() == 200, "all that is old is deleted")
+    wait_until(lambda: not list((broker.data / "t-0").glob("*.deleted")), "the files, too")
+    start = first()
     broker.stop()
+    broker.restart()
+    assert first() >= start
+    produce(broker, "t", ["last"])
+    assert consume(broker, "t")[-1] == "last"
 
 
 def test_apaches_dump_reads_our_segments(broker):

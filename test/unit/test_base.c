@@ -124,12 +124,9 @@ static void jobs_come_home(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(varints_come_back),
-        cmocka_unit_test(overlong_varints_are_refused),
-        cmocka_unit_test(zigzag_keeps_the_sign),
-        cmocka_unit_test(uuids_read_as_they_are_written),
-        cmocka_unit_test(arenas_have_limits),
-        cmocka_unit_test(null_and_empty_differ),
+        cmocka_unit_test(varints_come_back),     cmocka_unit_test(overlong_varints_are_refused),
+        cmocka_unit_test(zigzag_keeps_the_sign), cmocka_unit_test(uuids_read_as_they_are_written),
+        cmocka_unit_test(arenas_have_limits),    cmocka_unit_test(null_and_empty_differ),
         cmocka_unit_test(jobs_come_home),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -29,12 +29,13 @@ static void a_registration_of_apache_is_read(void **state)
 {
     (void)state;
     struct registration r;
-    assert_true(registration_decode(&arena, 100,
-                                    text("{\"features\":{},\"listener_security_protocol_map\":{\"PLAINTEXT\":\"PLAINTEXT\","
-                                         "\"INTERNAL\":\"SASL_PLAINTEXT\"},\"endpoints\":[\"PLAINTEXT://127.0.0.1:19100\","
-                                         "\"INTERNAL://[::1]:29100\"],\"rack\":\"r100\",\"jmx_port\":-1,\"port\":19100,"
-                                         "\"host\":\"127.0.0.1\",\"version\":5,\"timestamp\":\"1795224939049\"}"),
-                                    &r));
+    assert_true(
+        registration_decode(&arena, 100,
+                            text("{\"features\":{},\"listener_security_protocol_map\":{\"PLAINTEXT\":\"PLAINTEXT\","
+                                 "\"INTERNAL\":\"SASL_PLAINTEXT\"},\"endpoints\":[\"PLAINTEXT://127.0.0.1:19100\","
+                                 "\"INTERNAL://[::1]:29100\"],\"rack\":\"r100\",\"jmx_port\":-1,\"port\":19100,"
+                                 "\"host\":\"127.0.0.1\",\"version\":5,\"timestamp\":\"1795224939049\"}"),
+                            &r));
     assert_int_equal(r.endpoint_count, 2);
     assert_string_equal(r.endpoints[1].listener, "INTERNAL");
     assert_string_equal(r.endpoints[1].protocol, "SASL_PLAINTEXT");
@@ -51,7 +52,8 @@ static void a_registration_of_the_first_version_is_read(void **state)
 {
     (void)state;
     struct registration r;
-    assert_true(registration_decode(&arena, 1, text("{\"jmx_port\":-1,\"host\":\"h\",\"port\":9092,\"version\":1}"), &r));
+    assert_true(
+        registration_decode(&arena, 1, text("{\"jmx_port\":-1,\"host\":\"h\",\"port\":9092,\"version\":1}"), &r));
     assert_string_equal(r.endpoints[0].host, "h");
     assert_string_equal(r.endpoints[0].listener, "PLAINTEXT");
 }
@@ -60,24 +62,27 @@ static void a_topic_of_apache_is_read(void **state)
 {
     (void)state;
     struct topic_znode t;
-    assert_true(topic_decode(&arena, "t",
-                             text("{\"partitions\":{\"0\":[102,101,100],\"1\":[100]},\"topic_id\":\"m5vTHqH0ShuWRGiamwczsw\","
-                                  "\"adding_replicas\":{\"0\":[102]},\"removing_replicas\":{},\"version\":3}"),
-                             &t));
+    assert_true(
+        topic_decode(&arena, "t",
+                     text("{\"partitions\":{\"0\":[102,101,100],\"1\":[100]},\"topic_id\":\"m5vTHqH0ShuWRGiamwczsw\","
+                          "\"adding_replicas\":{\"0\":[102]},\"removing_replicas\":{},\"version\":3}"),
+                     &t));
     assert_int_equal(t.partition_count, 2);
     assert_int_equal(t.replicas[0].v[0], 102);
     assert_int_equal(t.adding[0].n, 1);
     assert_int_equal(t.adding[1].n, 0);
     struct bytes out = topic_encode(&arena, &t);
-    assert_true(bytes_eq(out, text("{\"partitions\":{\"0\":[102,101,100],\"1\":[100]},\"topic_id\":\"m5vTHqH0ShuWRGiamwczsw\","
-                                   "\"adding_replicas\":{\"0\":[102]},\"removing_replicas\":{},\"version\":3}")));
+    assert_true(
+        bytes_eq(out, text("{\"partitions\":{\"0\":[102,101,100],\"1\":[100]},\"topic_id\":\"m5vTHqH0ShuWRGiamwczsw\","
+                           "\"adding_replicas\":{\"0\":[102]},\"removing_replicas\":{},\"version\":3}")));
 }
 
 static void states_come_back(void **state)
 {
     (void)state;
     struct partition_znode p;
-    struct bytes apache = text("{\"controller_epoch\":1,\"leader\":101,\"version\":1,\"leader_epoch\":0,\"isr\":[101,102,100]}");
+    struct bytes apache =
+        text("{\"controller_epoch\":1,\"leader\":101,\"version\":1,\"leader_epoch\":0,\"isr\":[101,102,100]}");
     assert_true(partition_decode(&arena, "t", 0, apache, &p));
     assert_int_equal(p.leader, 101);
     assert_int_equal(p.isr.n, 3);
@@ -91,7 +96,8 @@ static void nonsense_is_refused(void **state)
     struct partition_znode p;
     struct registration r;
     int32_t id;
-    static const char *const bad[] = {"", "x", "[]", "{", "{\"partitions\":{\"5\":[1]}}", "{\"partitions\":{\"0\":[\"a\"]}}"};
+    static const char *const bad[] = {
+        "", "x", "[]", "{", "{\"partitions\":{\"5\":[1]}}", "{\"partitions\":{\"0\":[\"a\"]}}"};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         if (i != 2) /* an object is asked for */
             assert_false(topic_decode(&arena, "t", text(bad[i]), &t));

@@ -66,11 +66,8 @@ static bool load(struct world *w, const char *text, ...)
     for (const char *next; (next = va_arg(args, const char *)) != NULL;)
         overrides[count++] = next;
     va_end(args);
-    struct config_options options = {.file = w->path,
-                                     .overrides = overrides,
-                                     .override_count = count,
-                                     .warn = remember,
-                                     .ctx = w};
+    struct config_options options = {
+        .file = w->path, .overrides = overrides, .override_count = count, .warn = remember, .ctx = w};
     config_deinit(&w->config);
     strbuf_clear(&w->warnings);
     w->fail.text[0] = '\0';
@@ -269,32 +266,23 @@ static void test_bad_values(void **state)
     key_fails(w, "log.segment.bytes=1 2", "Not a number of type INT (allowed: at least 14)");
     key_fails(w, "log.retention.ms=1.5", "Not a number of type LONG");
     key_fails(w, "log.retention.bytes=9223372036854775808", "Not a number of type LONG");
-    key_fails(w, "offsets.topic.replication.factor=40000",
-              "Not a number of type SHORT (allowed: at least 1)");
+    key_fails(w, "offsets.topic.replication.factor=40000", "Not a number of type SHORT (allowed: at least 1)");
     key_fails(w, "log.preallocate=yes", "Expected value to be either true or false");
     key_fails(w, "log.cleaner.min.cleanable.ratio=1.5", "Value must be no more than 1");
-    key_fails(w, "log.cleaner.min.cleanable.ratio=nan",
-              "Not a number of type DOUBLE (allowed: 0 to 1)");
-    key_fails(w, "log.cleaner.min.cleanable.ratio=inf",
-              "Not a number of type DOUBLE (allowed: 0 to 1)");
-    key_fails(w, "compression.type=brotli",
-              "String must be one of: uncompressed, zstd, lz4, snappy, gzip, producer");
-    key_fails(w, "compression.type=GZIP",
-              "String must be one of: uncompressed, zstd, lz4, snappy, gzip, producer");
+    key_fails(w, "log.cleaner.min.cleanable.ratio=nan", "Not a number of type DOUBLE (allowed: 0 to 1)");
+    key_fails(w, "log.cleaner.min.cleanable.ratio=inf", "Not a number of type DOUBLE (allowed: 0 to 1)");
+    key_fails(w, "compression.type=brotli", "String must be one of: uncompressed, zstd, lz4, snappy, gzip, producer");
+    key_fails(w, "compression.type=GZIP", "String must be one of: uncompressed, zstd, lz4, snappy, gzip, producer");
     key_fails(w, "compression.gzip.level=0", "Value must be at least 1");
     key_fails(w, "log.cleanup.policy=compact,drop", "String must be one of: compact, delete");
     key_fails(w, "inter.broker.protocol.version=3.10", "Version 3.10 is not a valid version");
-    key_fails(
-        w, "group.consumer.migration.policy=x",
-        "String must be one of (case insensitive): DISABLED, DOWNGRADE, UPGRADE, BIDIRECTIONAL");
+    key_fails(w, "group.consumer.migration.policy=x",
+              "String must be one of (case insensitive): DISABLED, DOWNGRADE, UPGRADE, BIDIRECTIONAL");
     key_fails(w, "max.connections.per.ip.overrides=host", "not of the form host:number,...");
-    key_fails(w, "max.connections.per.ip.overrides=ho/st:1",
-              "ho/st is neither an address nor the name of a host");
+    key_fails(w, "max.connections.per.ip.overrides=ho/st:1", "ho/st is neither an address nor the name of a host");
     key_fails(w, "min.insync.replicas=0", "Value must be at least 1");
     key_fails(w, "listener.name.internal.max.connections=-1", "Value must be at least 0");
-    load_fails(w,
-               MINIMAL
-               "ssl.keystore.type=x\nssl.keystore.password=geheim\nsocket.request.max.bytes=0\n",
+    load_fails(w, MINIMAL "ssl.keystore.type=x\nssl.keystore.password=geheim\nsocket.request.max.bytes=0\n",
                "@:4: socket.request.max.bytes=0: Value must be at least 1");
     load_fails(w, MINIMAL "\nnum.partitions=1\nnum.partitions=x\n",
                "@:4: num.partitions=x: Not a number of type INT (allowed: at least 1)");
@@ -347,8 +335,7 @@ static void test_fallbacks(void **state)
     assert_int_equal(c->log_retention_ms, 5);
     load_ok(w, MINIMAL "log.retention.hours=-1\n");
     assert_int_equal(c->log_retention_ms, -1);
-    load_ok(w, MINIMAL
-            "log.roll.hours=1\nlog.roll.jitter.hours=2\nlog.flush.scheduler.interval.ms=9\n");
+    load_ok(w, MINIMAL "log.roll.hours=1\nlog.roll.jitter.hours=2\nlog.flush.scheduler.interval.ms=9\n");
     assert_int_equal(c->log_roll_ms, 3600000);
     assert_int_equal(c->log_roll_jitter_ms, 7200000);
     assert_int_equal(c->log_flush_interval_ms, 9);
@@ -369,8 +356,7 @@ static void test_fallbacks(void **state)
     load_ok(w, MINIMAL "log.message.format.version=0.10.0\n");
     assert_int_equal(c->log_message_format_version, IBP_3_0_IV1);
     assert_non_null(strstr(w->warnings.p, "log.message.format.version=0.10.0 has no effect"));
-    load_ok(w, MINIMAL
-            "log.message.timestamp.difference.max.ms=8\nlog.message.timestamp.after.max.ms=3\n");
+    load_ok(w, MINIMAL "log.message.timestamp.difference.max.ms=8\nlog.message.timestamp.after.max.ms=3\n");
     assert_int_equal(c->log_message_timestamp_before_max_ms, 8);
     assert_int_equal(c->log_message_timestamp_after_max_ms, 3);
     load_ok(w, MINIMAL "max.connections.per.ip.overrides=a.example:5, ::1:6\n");
@@ -383,8 +369,7 @@ static void test_cross_checks(void **state)
 {
     struct world *w = *state;
     load_fails(w, "broker.id=1\n", "@: zookeeper.connect: is missing and has no default");
-    key_fails(w, "process.roles=broker",
-              "this broker uses ZooKeeper and knows no KRaft mode; leave it empty");
+    key_fails(w, "process.roles=broker", "this broker uses ZooKeeper and knows no KRaft mode; leave it empty");
     load_ok(w, MINIMAL "process.roles=\n");
     key_fails(w, "controller.listener.names=X", "must be empty without KRaft");
     key_fails(w, "broker.id=1001", "must not be above reserved.broker.max.id (1000)");
@@ -392,53 +377,43 @@ static void test_cross_checks(void **state)
     load_ok(w, MINIMAL "broker.id=1001\nbroker.id.generation.enable=false\n");
     load_fails(w, MINIMAL "broker.id.generation.enable=false\n",
                "@: broker.id: must be at least 0 while broker.id.generation.enable is false");
-    load_fails(w, MINIMAL "broker.id=1\nnode.id=2\n",
-               "@:3: node.id=2: must be the same as broker.id (1)");
+    load_fails(w, MINIMAL "broker.id=1\nnode.id=2\n", "@:3: node.id=2: must be the same as broker.id (1)");
     key_fails(w, "log.roll.ms=0", "must be at least 1 ms");
     key_fails(w, "log.roll.jitter.ms=-1", "must be at least 0");
     key_fails(w, "log.retention.minutes=0", "must be at least 1 ms, or -1 for no limit");
     key_fails(w, "log.dirs=,", "there must be a directory for the logs");
     key_fails(w, "log.cleaner.dedupe.buffer.size=1048576",
               "must be more than 1 MiB for each of log.cleaner.threads (1)");
-    key_fails(w, "replica.fetch.wait.max.ms=30001",
-              "must not be above replica.socket.timeout.ms (30000)");
-    load_fails(
-        w, MINIMAL "replica.fetch.wait.max.ms=500\nreplica.lag.time.max.ms=499\n",
-        "@:2: replica.fetch.wait.max.ms=500: must not be above replica.lag.time.max.ms (499)");
+    key_fails(w, "replica.fetch.wait.max.ms=30001", "must not be above replica.socket.timeout.ms (30000)");
+    load_fails(w, MINIMAL "replica.fetch.wait.max.ms=500\nreplica.lag.time.max.ms=499\n",
+               "@:2: replica.fetch.wait.max.ms=500: must not be above replica.lag.time.max.ms (499)");
     key_fails(w, "offsets.commit.required.acks=4",
               "must be at least -1 and not above offsets.topic.replication.factor (3)");
     key_fails(w, "offsets.topic.compression.codec=5", "no codec has this number (allowed: 0 to 4)");
     key_fails(w, "group.coordinator.rebalance.protocols=share", "classic cannot be left out");
-    key_fails(w, "group.coordinator.rebalance.protocols=classic,consumer",
-              "the consumer protocol needs KRaft");
-    key_fails(w, "queued.max.request.bytes=5",
-              "must not be below socket.request.max.bytes (104857600)");
+    key_fails(w, "group.coordinator.rebalance.protocols=classic,consumer", "the consumer protocol needs KRaft");
+    key_fails(w, "queued.max.request.bytes=5", "must not be below socket.request.max.bytes (104857600)");
     key_fails(w, "max.connections.per.ip=0", "can be 0 only with max.connections.per.ip.overrides");
-    key_fails(w, "connection.failed.authentication.delay.ms=600000",
-              "must be below connections.max.idle.ms (600000)");
+    key_fails(w, "connection.failed.authentication.delay.ms=600000", "must be below connections.max.idle.ms (600000)");
 }
 
 static void test_more_cross_checks(void **state)
 {
     struct world *w = *state;
-    load_fails(w,
-               MINIMAL "log.cleaner.max.compaction.lag.ms=5\nlog.cleaner.min.compaction.lag.ms=6\n",
+    load_fails(w, MINIMAL "log.cleaner.max.compaction.lag.ms=5\nlog.cleaner.min.compaction.lag.ms=6\n",
                "@:3: log.cleaner.min.compaction.lag.ms=6: must not be above "
                "log.cleaner.max.compaction.lag.ms (5)");
-    load_fails(w,
-               MINIMAL "inter.broker.protocol.version=0.10.2\nlog.message.format.version=0.11.0\n",
+    load_fails(w, MINIMAL "inter.broker.protocol.version=0.10.2\nlog.message.format.version=0.11.0\n",
                "@:3: log.message.format.version=0.11.0: is newer than "
                "inter.broker.protocol.version=0.10.2-IV0 knows");
     load_fails(w,
-               MINIMAL
-               "listeners=SASL_PLAINTEXT://:1\nsecurity.inter.broker.protocol=SASL_PLAINTEXT\n"
-               "sasl.mechanism.inter.broker.protocol=PLAIN\n",
+               MINIMAL "listeners=SASL_PLAINTEXT://:1\nsecurity.inter.broker.protocol=SASL_PLAINTEXT\n"
+                       "sasl.mechanism.inter.broker.protocol=PLAIN\n",
                "@:4: sasl.mechanism.inter.broker.protocol=PLAIN: PLAIN must be among "
                "sasl.enabled.mechanisms");
-    load_ok(w,
-            MINIMAL "listeners=SASL_PLAINTEXT://:1\nsecurity.inter.broker.protocol=SASL_PLAINTEXT\n"
-                    "sasl.mechanism.inter.broker.protocol=PLAIN\n"
-                    "listener.name.sasl_plaintext.sasl.enabled.mechanisms=SCRAM-SHA-256, PLAIN\n");
+    load_ok(w, MINIMAL "listeners=SASL_PLAINTEXT://:1\nsecurity.inter.broker.protocol=SASL_PLAINTEXT\n"
+                       "sasl.mechanism.inter.broker.protocol=PLAIN\n"
+                       "listener.name.sasl_plaintext.sasl.enabled.mechanisms=SCRAM-SHA-256, PLAIN\n");
 }
 
 /* ---- Listeners ---- */
@@ -447,12 +422,10 @@ static void test_listeners(void **state)
 {
     struct world *w = *state;
     const struct broker_config *c = &w->config;
-    load_ok(
-        w, MINIMAL
-        "listeners=internal://127.0.0.1:9092, PLAINTEXT://[::1]:9092 ,external://:0\n"
-        "listener.security.protocol.map=Internal:plaintext,EXTERNAL:SASL_SSL,PLAINTEXT:PLAINTEXT\n"
-        "advertised.listeners=INTERNAL://b1.example:19092,EXTERNAL://[2001:db8::1]:19092\n"
-        "inter.broker.listener.name=internal\n");
+    load_ok(w, MINIMAL "listeners=internal://127.0.0.1:9092, PLAINTEXT://[::1]:9092 ,external://:0\n"
+                       "listener.security.protocol.map=Internal:plaintext,EXTERNAL:SASL_SSL,PLAINTEXT:PLAINTEXT\n"
+                       "advertised.listeners=INTERNAL://b1.example:19092,EXTERNAL://[2001:db8::1]:19092\n"
+                       "inter.broker.listener.name=internal\n");
     assert_int_equal(c->listeners.count, 3);
     const struct listener *l = c->listeners.items;
     assert_string_equal(l[0].name, "INTERNAL");
@@ -485,14 +458,11 @@ static void test_bad_listeners(void **state)
               "PLAINTEXT://:65536 is not of the form NAME://host:port, with a port up to 65535");
     key_fails(w, "listeners=PLAINTEXT://:+1",
               "PLAINTEXT://:+1 is not of the form NAME://host:port, with a port up to 65535");
-    key_fails(w, "listeners=://h:1",
-              "://h:1 is not of the form NAME://host:port, with a port up to 65535");
-    key_fails(w, "listeners=CLIENT://:1",
-              "listener.security.protocol.map has no protocol for CLIENT");
+    key_fails(w, "listeners=://h:1", "://h:1 is not of the form NAME://host:port, with a port up to 65535");
+    key_fails(w, "listeners=CLIENT://:1", "listener.security.protocol.map has no protocol for CLIENT");
     key_fails(w, "listeners=", "there must be one to advertise");
     key_fails(w, "listeners=PLAINTEXT://:1,plaintext://:2", "two listeners are called PLAINTEXT");
-    static const char same_port[] =
-        "PLAINTEXT and SSL have the same port, which needs an IPv4 and an IPv6 address";
+    static const char same_port[] = "PLAINTEXT and SSL have the same port, which needs an IPv4 and an IPv6 address";
     key_fails(w, "listeners=PLAINTEXT://:1,SSL://:1", same_port);
     key_fails(w, "listeners=PLAINTEXT://127.0.0.1:1,SSL://127.0.0.2:1", same_port);
     key_fails(w, "listeners=PLAINTEXT://127.0.0.1:1,SSL://localhost:1", same_port);
@@ -504,24 +474,17 @@ static void test_bad_listeners(void **state)
     key_fails(w, "advertised.listeners=PLAINTEXT://0.0.0.0:1",
               "nobody can connect to 0.0.0.0: advertised.listeners must name an address");
     key_fails(w, "advertised.listeners=SSL://h:1", "SSL is not one of the listeners");
-    load_ok(w, MINIMAL
-            "listeners=PLAINTEXT://:1,SSL://:2\nadvertised.listeners=PLAINTEXT://h:3,SSL://h:3\n");
-    key_fails(w, "inter.broker.listener.name=X",
-              "listener.security.protocol.map has no protocol for X");
+    load_ok(w, MINIMAL "listeners=PLAINTEXT://:1,SSL://:2\nadvertised.listeners=PLAINTEXT://h:3,SSL://h:3\n");
+    key_fails(w, "inter.broker.listener.name=X", "listener.security.protocol.map has no protocol for X");
     key_fails(w, "inter.broker.listener.name=SSL", "SSL is not an advertised listener");
     key_fails(w, "security.inter.broker.protocol=SSL", "SSL is not an advertised listener");
-    load_fails(w,
-               MINIMAL
-               "inter.broker.listener.name=PLAINTEXT\nsecurity.inter.broker.protocol=PLAINTEXT\n",
+    load_fails(w, MINIMAL "inter.broker.listener.name=PLAINTEXT\nsecurity.inter.broker.protocol=PLAINTEXT\n",
                "@:2: inter.broker.listener.name=PLAINTEXT: cannot be set together with "
                "security.inter.broker.protocol");
-    key_fails(w, "listener.security.protocol.map=PLAINTEXT",
-              "PLAINTEXT is not of the form NAME:PROTOCOL");
-    key_fails(
-        w, "listener.security.protocol.map=PLAINTEXT:TLS",
-        "no security protocol is called TLS (allowed: PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL)");
-    key_fails(w, "control.plane.listener.name=PLAINTEXT",
-              "must not be the listener that the brokers use for the rest");
+    key_fails(w, "listener.security.protocol.map=PLAINTEXT", "PLAINTEXT is not of the form NAME:PROTOCOL");
+    key_fails(w, "listener.security.protocol.map=PLAINTEXT:TLS",
+              "no security protocol is called TLS (allowed: PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL)");
+    key_fails(w, "control.plane.listener.name=PLAINTEXT", "must not be the listener that the brokers use for the rest");
     load_ok(w, MINIMAL "listeners=PLAINTEXT://:1,SSL://:2\ncontrol.plane.listener.name=ssl\n");
     assert_string_equal(w->config.control_plane_listener_name, "SSL");
 }
@@ -535,25 +498,24 @@ static void test_warnings(void **state)
     load_ok(w, MINIMAL "log.retnetion.hours=1\nmetadata.log.dir=/x\n\nssl.keystore.location=/k\n"
                        "listener.name.internal.ssl.keystore.location=/k\nlistener.name.x=1\n"
                        "leader.replication.throttled.rate=5\nconfig.providers=file\n");
-    snprintf(
-        want, sizeof(want),
-        "%1$s:2: log.retnetion.hours is not a known key and has no effect\n"
-        "%1$s:3: metadata.log.dir has no effect: it belongs to KRaft mode, and this broker uses "
-        "ZooKeeper\n"
-        "%1$s:5: ssl.keystore.location has no effect yet\n"
-        "%1$s:6: listener.name.internal.ssl.keystore.location has no effect yet\n"
-        "%1$s:7: listener.name.x is not a known key and has no effect\n"
-        "%1$s:8: leader.replication.throttled.rate has no effect: it can be set at run time only\n"
-        "%1$s:9: config.providers has no effect yet\n",
-        w->path);
+    snprintf(want, sizeof(want),
+             "%1$s:2: log.retnetion.hours is not a known key and has no effect\n"
+             "%1$s:3: metadata.log.dir has no effect: it belongs to KRaft mode, and this broker uses "
+             "ZooKeeper\n"
+             "%1$s:5: ssl.keystore.location has no effect yet\n"
+             "%1$s:6: listener.name.internal.ssl.keystore.location has no effect yet\n"
+             "%1$s:7: listener.name.x is not a known key and has no effect\n"
+             "%1$s:8: leader.replication.throttled.rate has no effect: it can be set at run time only\n"
+             "%1$s:9: config.providers has no effect yet\n",
+             w->path);
     assert_string_equal(w->warnings.p, want);
 }
 
 static void test_overrides(void **state)
 {
     struct world *w = *state;
-    assert_true(load(w, "num.partitions=1\nbroker.id=1\n", "num.partitions=5",
-                     "zookeeper.connect=a=b", "broker.rack=", "my.key", NULL));
+    assert_true(load(w, "num.partitions=1\nbroker.id=1\n", "num.partitions=5", "zookeeper.connect=a=b",
+                     "broker.rack=", "my.key", NULL));
     assert_int_equal(w->config.num_partitions, 5);
     assert_int_equal(w->config.broker_id, 1);
     assert_string_equal(w->config.zookeeper_connect, "a=b");
@@ -577,10 +539,8 @@ static void test_lookups(void **state)
     assert_string_equal(config_broker_key("broker.id")->name, "broker.id");
     assert_null(config_broker_key("broker.idx"));
     assert_null(config_broker_key("retention.ms"));
-    assert_string_equal(config_broker_key("listener.name.a.ssl.key.password")->name,
-                        "ssl.key.password");
-    assert_string_equal(config_broker_key("listener.name.a.scram-sha-256.sasl.jaas.config")->name,
-                        "sasl.jaas.config");
+    assert_string_equal(config_broker_key("listener.name.a.ssl.key.password")->name, "ssl.key.password");
+    assert_string_equal(config_broker_key("listener.name.a.scram-sha-256.sasl.jaas.config")->name, "sasl.jaas.config");
     assert_null(config_broker_key("listener.name.a.b.ssl.key.password"));
     assert_null(config_broker_key("listener.name."));
     assert_int_equal(config_topic_key("retention.ms")->type, CONFIG_LONG);
@@ -613,8 +573,7 @@ static void test_versions(void **state)
         assert_true(ibp_parse(cases[i].text, &v));
         assert_int_equal(v, cases[i].version);
     }
-    static const char *const bad[] = {"",        "3", "4.0",  "0.8",   "3.10",
-                                      "3.9-IV9", "x", "3.9-", "2.8-IV"};
+    static const char *const bad[] = {"", "3", "4.0", "0.8", "3.10", "3.9-IV9", "x", "3.9-", "2.8-IV"};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
         assert_false(ibp_parse(bad[i], &v));
     for (int i = 0; i < IBP_COUNT; i++) {
@@ -645,16 +604,13 @@ static void test_check_dynamic(void **state)
     assert_true(config_check_dynamic("listener.name.a.max.connections", "5", false, NULL));
     dynamic_fails("log.retention.ms", "x", true,
                   "Invalid value x for configuration log.retention.ms: Not a number of type LONG");
-    dynamic_fails("log.retention.ms", NULL, true,
-                  "Null value not supported for broker configs: log.retention.ms");
-    dynamic_fails("log.retention.hours", "5", true,
-                  "Cannot update these configs dynamically: log.retention.hours");
+    dynamic_fails("log.retention.ms", NULL, true, "Null value not supported for broker configs: log.retention.ms");
+    dynamic_fails("log.retention.hours", "5", true, "Cannot update these configs dynamically: log.retention.hours");
     dynamic_fails("listeners", "PLAINTEXT://:1", false,
                   "listeners can be changed at run time only for one broker, not for all");
-    dynamic_fails(
-        "listener.name.a.ssl.keystore.location", "/k", false,
-        "listener.name.a.ssl.keystore.location can be changed at run time only for one broker, "
-        "not for all");
+    dynamic_fails("listener.name.a.ssl.keystore.location", "/k", false,
+                  "listener.name.a.ssl.keystore.location can be changed at run time only for one broker, "
+                  "not for all");
     dynamic_fails("ssl.keystore.location", "/k", true,
                   "ssl.keystore.location can be changed at run time only for one listener, "
                   "listener.name.NAME.ssl.keystore.location");
@@ -671,28 +627,26 @@ static void test_derive(void **state)
                                     broker[] = {{"message.max.bytes", "300"},
                                                 {"log.retention.ms", "5"},
                                                 {"log.preallocate", "x"}};
-    assert_true(config_derive(&derived, &w->config, cluster, ARRAY_LEN(cluster), broker,
-                              ARRAY_LEN(broker), remember, w, &w->fail));
+    assert_true(config_derive(&derived, &w->config, cluster, ARRAY_LEN(cluster), broker, ARRAY_LEN(broker), remember, w,
+                              &w->fail));
     assert_int_equal(derived.num_io_threads, 5);
     assert_int_equal(derived.message_max_bytes, 300);
     assert_int_equal(derived.log_retention_ms, 5);
     assert_int_equal(derived.broker_id, -1);
     assert_false(derived.log_preallocate);
-    assert_string_equal(
-        w->warnings.p,
-        "set at run time for this broker: log.preallocate is ignored: Invalid value x for "
-        "configuration log.preallocate: Expected value to be either true or false\n"
-        "set at run time for all brokers: broker.id is ignored: Cannot update these configs "
-        "dynamically: broker.id\n");
+    assert_string_equal(w->warnings.p,
+                        "set at run time for this broker: log.preallocate is ignored: Invalid value x for "
+                        "configuration log.preallocate: Expected value to be either true or false\n"
+                        "set at run time for all brokers: broker.id is ignored: Cannot update these configs "
+                        "dynamically: broker.id\n");
     assert_true(config_derive(&again, &derived, NULL, 0, NULL, 0, NULL, NULL, &w->fail));
     assert_int_equal(again.message_max_bytes, 100);
     assert_int_equal(again.log_retention_ms, 3600000);
     static const struct config_pair bad[] = {{"log.retention.ms", "0"}};
     struct broker_config none;
     assert_false(config_derive(&none, &again, bad, 1, NULL, 0, NULL, NULL, &w->fail));
-    assert_string_equal(w->fail.text,
-                        "set at run time for all brokers: log.retention.ms=0: must be at "
-                        "least 1 ms, or -1 for no limit");
+    assert_string_equal(w->fail.text, "set at run time for all brokers: log.retention.ms=0: must be at "
+                                      "least 1 ms, or -1 for no limit");
     config_deinit(&again);
     config_deinit(&derived);
 }
@@ -703,10 +657,9 @@ static void test_topic_defaults(void **state)
 {
     struct world *w = *state;
     struct topic_config t;
-    load_ok(w, MINIMAL
-            "log.retention.minutes=1\nlog.roll.hours=1\nlog.segment.bytes=99\n"
-            "log.cleanup.policy=compact,delete\ncompression.type=zstd\nmin.insync.replicas=2\n"
-            "log.message.timestamp.type=LogAppendTime\nlog.cleaner.min.cleanable.ratio=0.25\n");
+    load_ok(w, MINIMAL "log.retention.minutes=1\nlog.roll.hours=1\nlog.segment.bytes=99\n"
+                       "log.cleanup.policy=compact,delete\ncompression.type=zstd\nmin.insync.replicas=2\n"
+                       "log.message.timestamp.type=LogAppendTime\nlog.cleaner.min.cleanable.ratio=0.25\n");
     topic_config_defaults(&w->config, &t);
     assert_int_equal(t.retention_ms, 60000);
     assert_int_equal(t.segment_ms, 3600000);
@@ -735,37 +688,29 @@ static void test_topic_values(void **state)
     topic_fails(w, "x", "1", "Unknown topic config name: x");
     topic_fails(w, "retention.ms", "abc",
                 "Invalid value abc for configuration retention.ms: Not a number of type LONG");
-    topic_fails(w, "retention.ms", NULL,
-                "Null value not supported for topic configs: retention.ms");
+    topic_fails(w, "retention.ms", NULL, "Null value not supported for topic configs: retention.ms");
     topic_fails(w, "segment.bytes", "13",
                 "Invalid value 13 for configuration segment.bytes: Value must be at least 14");
-    topic_fails(w, "retention.ms", "-2",
-                "Invalid value -2 for configuration retention.ms: Value must be at least -1");
-    topic_fails(
-        w, "cleanup.policy", "x",
-        "Invalid value x for configuration cleanup.policy: String must be one of: compact, delete");
-    topic_fails(
-        w, "preallocate", "1",
-        "Invalid value 1 for configuration preallocate: Expected value to be either true or false");
-    topic_fails(
-        w, "leader.replication.throttled.replicas", "1:2,x",
-        "Invalid value 1:2,x for configuration leader.replication.throttled.replicas: must be * or "
-        "a list of replicas, partition:broker,...");
+    topic_fails(w, "retention.ms", "-2", "Invalid value -2 for configuration retention.ms: Value must be at least -1");
+    topic_fails(w, "cleanup.policy", "x",
+                "Invalid value x for configuration cleanup.policy: String must be one of: compact, delete");
+    topic_fails(w, "preallocate", "1",
+                "Invalid value 1 for configuration preallocate: Expected value to be either true or false");
+    topic_fails(w, "leader.replication.throttled.replicas", "1:2,x",
+                "Invalid value 1:2,x for configuration leader.replication.throttled.replicas: must be * or "
+                "a list of replicas, partition:broker,...");
     topic_fails(w, "remote.storage.enable", "true",
                 "remote.storage.enable: remote storage is not enabled on this broker");
     topic_fails(w, "remote.log.copy.disable", "true",
                 "remote.log.delete.on.disable and remote.log.copy.disable need KRaft");
-    static const struct config_pair lags[] = {{"min.compaction.lag.ms", "6"},
-                                              {"max.compaction.lag.ms", "5"}};
+    static const struct config_pair lags[] = {{"min.compaction.lag.ms", "6"}, {"max.compaction.lag.ms", "5"}};
     assert_false(topic_config_check(&w->config, lags, 2, &w->fail));
-    assert_string_equal(w->fail.text,
-                        "min.compaction.lag.ms (6) must not be above max.compaction.lag.ms (5)");
-    static const struct config_pair good[] = {
-        {"cleanup.policy", " compact , delete "},
-        {"leader.replication.throttled.replicas", "*"},
-        {"follower.replication.throttled.replicas", "0:1, 1:2"},
-        {"compression.gzip.level", "-1"},
-        {"retention.bytes", "-1"}};
+    assert_string_equal(w->fail.text, "min.compaction.lag.ms (6) must not be above max.compaction.lag.ms (5)");
+    static const struct config_pair good[] = {{"cleanup.policy", " compact , delete "},
+                                              {"leader.replication.throttled.replicas", "*"},
+                                              {"follower.replication.throttled.replicas", "0:1, 1:2"},
+                                              {"compression.gzip.level", "-1"},
+                                              {"retention.bytes", "-1"}};
     assert_true(topic_config_check(&w->config, good, ARRAY_LEN(good), &w->fail));
 }
 
@@ -810,14 +755,13 @@ static void assert_synonyms(const struct config_description *d, const char *expe
     struct strbuf text = {0};
     strbuf_puts(&text, "");
     for (int i = 0; i < d->synonym_count; i++)
-        strbuf_printf(&text, "%s=%s@%d ", d->synonyms[i].name,
-                      d->synonyms[i].value ? d->synonyms[i].value : "null", d->synonyms[i].source);
+        strbuf_printf(&text, "%s=%s@%d ", d->synonyms[i].name, d->synonyms[i].value ? d->synonyms[i].value : "null",
+                      d->synonyms[i].source);
     assert_string_equal(text.p, expected);
     strbuf_deinit(&text);
 }
 
-static struct config_description describe(struct world *w, const struct broker_config *c,
-                                          const char *name)
+static struct config_description describe(struct world *w, const struct broker_config *c, const char *name)
 {
     struct config_description d;
     assert_true(config_describe(c, name, &w->arena, &d));
@@ -866,8 +810,7 @@ static void test_describe_derived(void **state)
     struct world *w = *state;
     struct broker_config c;
     load_ok(w, MINIMAL "message.max.bytes=100\n");
-    static const struct config_pair cluster = {"message.max.bytes", "200"},
-                                    broker = {"message.max.bytes", "300"};
+    static const struct config_pair cluster = {"message.max.bytes", "200"}, broker = {"message.max.bytes", "300"};
     assert_true(config_derive(&c, &w->config, &cluster, 1, &broker, 1, NULL, NULL, &w->fail));
     struct config_description d = describe(w, &c, "message.max.bytes");
     assert_string_equal(d.value, "300");
@@ -897,8 +840,7 @@ static void test_describe_topic(void **state)
     assert_synonyms(&d, "log.cleanup.policy=compact , delete@4 log.cleanup.policy=delete@5 ");
     assert_true(topic_config_describe(&w->config, own, 1, "message.format.version", &w->arena, &d));
     assert_string_equal(d.value, "3.0-IV1");
-    assert_true(
-        topic_config_describe(&w->config, own, 1, "min.cleanable.dirty.ratio", &w->arena, &d));
+    assert_true(topic_config_describe(&w->config, own, 1, "min.cleanable.dirty.ratio", &w->arena, &d));
     assert_string_equal(d.value, "0.5");
     assert_true(topic_config_describe(&w->config, NULL, 0, "remote.storage.enable", &w->arena, &d));
     assert_string_equal(d.value, "false");

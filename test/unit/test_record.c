@@ -58,8 +58,8 @@ static struct strbuf make_batch(int count, enum codec codec)
 }
 
 /* One message of an old format, appended to `out`. */
-static void add_message(struct strbuf *out, int magic, int attributes, int64_t offset, int64_t timestamp, struct bytes key,
-                        struct bytes value)
+static void add_message(struct strbuf *out, int magic, int attributes, int64_t offset, int64_t timestamp,
+                        struct bytes key, struct bytes value)
 {
     size_t size = (size_t)(magic == 0 ? 26 : 34) + (size_t)key.len + (size_t)value.len;
     uint8_t *p = strbuf_extend(out, size), *start = p;
@@ -200,7 +200,8 @@ static void old_wrappers_become_a_batch(void **state)
             }
             assert_true(codec_compress((enum codec)codec, CODEC_LEVEL_DEFAULT, (int8_t)magic,
                                        (struct bytes){(uint8_t *)inner.p, (int32_t)inner.len}, &packed));
-            add_message(&set, magic, codec, 4, NOW + 4, text(NULL), (struct bytes){(uint8_t *)packed.p, (int32_t)packed.len});
+            add_message(&set, magic, codec, 4, NOW + 4, text(NULL),
+                        (struct bytes){(uint8_t *)packed.p, (int32_t)packed.len});
             assert_int_equal(prepare(&set, &p), ERR_NONE);
             struct batch b = only_batch(p.bytes);
             assert_int_equal(batch_codec(&b), codec);
@@ -220,8 +221,9 @@ static void batches_become_old_messages(void **state)
             struct strbuf batch = make_batch(5, (enum codec)codec), old = {0};
             struct prepared p;
             batch_set_offset((uint8_t *)batch.p, 1000);
-            assert_int_equal(records_down_convert((struct bytes){(uint8_t *)batch.p, (int32_t)batch.len}, (int8_t)magic, 1000, &old),
-                             ERR_NONE);
+            assert_int_equal(
+                records_down_convert((struct bytes){(uint8_t *)batch.p, (int32_t)batch.len}, (int8_t)magic, 1000, &old),
+                ERR_NONE);
             /* Back again: the same records, without headers, and without timestamps of v0. */
             assert_int_equal(prepare(&old, &p), ERR_NONE);
             struct batch b = only_batch(p.bytes);
@@ -395,21 +397,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
-        CASE(the_checksum_is_castagnoli),
-        CASE(every_codec_comes_back),
-        CASE(a_topic_may_want_another_codec),
-        CASE(old_messages_become_a_batch),
-        CASE(old_wrappers_become_a_batch),
-        CASE(batches_become_old_messages),
-        CASE(zstd_has_no_old_form),
-        CASE(the_broker_may_set_the_time),
-        CASE(a_wrong_checksum_is_refused),
-        CASE(a_large_batch_is_refused),
-        CASE(two_batches_are_refused),
-        CASE(times_out_of_range_are_refused),
-        CASE(compacted_topics_need_keys),
-        CASE(mutilated_batches_are_survived),
-        CASE(a_bomb_does_not_fill_memory),
+        CASE(the_checksum_is_castagnoli),  CASE(every_codec_comes_back),         CASE(a_topic_may_want_another_codec),
+        CASE(old_messages_become_a_batch), CASE(old_wrappers_become_a_batch),    CASE(batches_become_old_messages),
+        CASE(zstd_has_no_old_form),        CASE(the_broker_may_set_the_time),    CASE(a_wrong_checksum_is_refused),
+        CASE(a_large_batch_is_refused),    CASE(two_batches_are_refused),        CASE(times_out_of_range_are_refused),
+        CASE(compacted_topics_need_keys),  CASE(mutilated_batches_are_survived), CASE(a_bomb_does_not_fill_memory),
         CASE(offsets_may_not_run_over),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
