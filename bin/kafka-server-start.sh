@@ -6,8 +6,13 @@ if [ "${1:-}" = -daemon ]; then
     daemon=1
     shift
 fi
+usage="USAGE: $0 [-daemon] server.properties [--override property=value]*"
+if [ "${1:-}" = --help ]; then
+    echo "$usage"
+    exit 0
+fi
 [ $# -ge 1 ] || {
-    echo "USAGE: $0 [-daemon] server.properties [--override property=value]*"
+    echo "$usage" >&2
     exit 1
 }
 here=$(cd "$(dirname "$(readlink -f "$0")")" && pwd)

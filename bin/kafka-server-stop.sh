@@ -1,5 +1,9 @@
 #!/bin/bash
 # Stops the brokers that run on this machine, barnabas or Apache's.
+if [ "${1:-}" = --help ]; then
+    echo "USAGE: $0"
+    exit 0
+fi
 pids=$(pgrep -x barnabas || true)
 pids="$pids $(pgrep -f 'java.*kafka\.Kafka' || true)"
 [ -n "${pids// /}" ] || {

@@ -7,8 +7,12 @@ if [ "${1:-}" = -daemon ]; then
     daemon=1
     shift
 fi
-[ $# -ge 1 ] || {
+if [ "${1:-}" = --help ]; then
     echo "$usage"
+    exit 0
+fi
+[ $# -ge 1 ] || {
+    echo "$usage" >&2
     exit 1
 }
 [ -r "$1" ] || {

@@ -147,6 +147,8 @@ static void fill_partition(struct fetched *x, struct fetch_partition_data *out)
 static void fill_aborted(struct fetch *f, struct fetched *x, struct fetch_partition_data *out)
 {
     struct aborted_txn *aborted;
+    if (f->request.isolation_level != READ_COMMITTED && x->error == ERR_NONE)
+        out->aborted_transactions.len = -1; /* null: it does not want to know */
     if (f->request.isolation_level != READ_COMMITTED || x->partition == NULL || bytes_of(x) == 0)
         return;
     int32_t n = plog_aborted(partition_log(x->partition), x->item.fetch_offset, x->data.last_stable_offset, f->r->arena,

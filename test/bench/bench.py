@@ -174,6 +174,7 @@ class Run:
         size = 2 * self.bench.options.gigabytes * GIGA
         self.topic("cold", 4)
         load("produce", *address, "cold", 4, size, 1000, 16384, "none", 1)
+        os.sync()  # or the writing out of all that would slow down the first measurement
         self.topic("live-alone")
         alone = load("latency", *address, "live-alone", 1000, self.bench.options.seconds, 1000, 1)["acked_us"]["p99"]
         evict(self.broker.data)

@@ -2,6 +2,7 @@
 
 import os
 import struct
+import time
 
 import pytest
 from harness import connect, consume, frame, kcat, produce, read_frame
@@ -38,6 +39,17 @@ def test_only_that_connection_is_closed(broker, bytes_):
         assert ask_versions(good)
     produce(broker, "t", ["still here"])
     assert consume(broker, "t") == ["still here"]
+
+
+def test_bad_connections_do_not_fill_the_log(broker):
+    begun = time.monotonic()
+    for _ in range(400):
+        with connect(broker) as sock:
+            sock.sendall(struct.pack(">i", -1))
+            assert read_frame(sock) is None
+    allowed = 10 * (time.monotonic() - begun + 2)
+    lines = broker.text().count("Closing connection from")
+    assert 0 < lines <= allowed
 
 
 def test_an_unknown_version_of_api_versions_is_answered(broker):
@@ -95,6 +107,25 @@ def test_a_limit_per_address(make_broker, limit):
         sock.close()
     assert 10 < alive <= 20
     produce(broker, "t", ["x"])
+
+
+def test_connections_above_the_limit_wait_for_a_place(make_broker):
+    broker = make_broker(max_connections=10)
+    held = []
+    while True:  # the controller has a connection, too, and those who looked whether it is up may still have
+        held.append(connect(broker))
+        held[-1].settimeout(0.5)
+        try:
+            assert ask_versions(held[-1])
+        except TimeoutError:
+            break
+    assert len(held) <= 11
+    late = held.pop()
+    held.pop().close()
+    late.settimeout(30)
+    assert read_frame(late)
+    for sock in [late, *held]:
+        sock.close()
 
 
 def test_requests_of_bounded_size_in_all(make_broker):

@@ -3,7 +3,7 @@
 import json
 import re
 
-from harness import Barnabas, wait_until
+from harness import Barnabas, consume, produce, wait_until
 
 
 def test_registers_in_zookeeper(broker, zookeeper):
@@ -117,3 +117,18 @@ def test_a_lost_session_is_made_anew(broker, zookeeper):
     assert owner != 0 and epoch != 0 and password is None and KazooClient is not None
     wait_until(lambda: zookeeper.client.exists("/controller"), "a new controller")
     assert int(zookeeper.get("/controller_epoch")) == 2
+
+
+def test_any_free_port_will_do(zookeeper, tmp_path):
+    broker = Barnabas(zookeeper, tmp_path / "data", tmp_path / "log", {"listeners": "PLAINTEXT://127.0.0.1:0"})
+    broker.launch()
+    try:
+        node = wait_until(lambda: zookeeper.client.exists("/brokers/ids/0") and json.loads(zookeeper.get("/brokers/ids/0")), "registration")
+        assert node["port"] > 0 and node["endpoints"] == [f"PLAINTEXT://127.0.0.1:{node['port']}"]
+        broker.port = node["port"]
+        wait_until(broker.is_ready, "the broker")
+        produce(broker, "t", ["x"])
+        assert consume(broker, "t") == ["x"]
+    finally:
+        broker.stop()
+    broker.check_log()

@@ -138,6 +138,16 @@ def test_help_and_man_page_agree(name):
     assert all(option in page.stdout for option in options)
 
 
+@pytest.mark.parametrize("name", ["kafka-server-start", "kafka-server-stop", "zookeeper-server-start", "zookeeper-server-stop"])
+def test_server_scripts_explain_themselves(name):
+    assert script(name, "--help").startswith("USAGE: ")
+    page = subprocess.run(["man", "--warnings", "-l", TOP / "man" / f"{name}.1"], capture_output=True, text=True, check=True)
+    assert page.stderr == ""
+    if "start" in name:
+        script(name, code=1)
+        assert "USAGE" in script.errors
+
+
 def test_bash_completes_options_and_topics(broker):
     topics(broker, "--create", "--topic", "completed")
     ask = f"""source {TOP}/contrib/completion.bash; PATH={TOP}/bin:$PATH

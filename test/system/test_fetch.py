@@ -1,0 +1,119 @@
+"""Fetch by hand: limits, waiting, sessions."""
+
+import struct
+
+import pytest
+from harness import connect, consume, frame, kcat, produce, read_frame
+
+FETCH = 1
+
+
+class Fetcher:
+    """Fetch version 7 of one topic."""
+
+    def __init__(self, broker, topic="t"):
+        self.sock, self.topic = connect(broker), topic.encode()
+
+    def ask(self, partitions, session=0, epoch=-1, max_wait=0, min_bytes=0, max_bytes=50 << 20, forgotten=()):
+        """partitions: {index: (offset, max bytes)}. Answers (error, session, {index: (error, watermark, records)})."""
+        body = struct.pack(">iiiibii", -1, max_wait, min_bytes, max_bytes, 0, session, epoch)
+        body += struct.pack(">i", 1 if partitions else 0)
+        if partitions:
+            body += struct.pack(">h", len(self.topic)) + self.topic + struct.pack(">i", len(partitions))
+            for index, (offset, most) in partitions.items():
+                body += struct.pack(">iqqi", index, offset, -1, most)
+        body += struct.pack(">i", 1 if forgotten else 0)
+        if forgotten:
+            body += struct.pack(">h", len(self.topic)) + self.topic + struct.pack(f">i{len(forgotten)}i", len(forgotten), *forgotten)
+        self.sock.sendall(frame(FETCH, 7, body))
+        return self.parse(read_frame(self.sock)[4:])
+
+    @staticmethod
+    def parse(data):
+        def take(fmt):
+            nonlocal data
+            size = struct.calcsize(">" + fmt)
+            values, data = struct.unpack(">" + fmt, data[:size]), data[size:]
+            return values if len(values) > 1 else values[0]
+
+        _, error, session, topics = take("ihii")
+        found = {}
+        for _ in range(topics):
+            data = data[2 + struct.unpack(">h", data[:2])[0]:]
+            for _ in range(take("i")):
+                index, code, watermark, _, _, aborted, length = take("ihqqqii")
+                assert aborted == (0 if code else -1)
+                found[index], data = (code, watermark, data[:max(length, 0)]), data[max(length, 0):]
+        assert data == b""
+        return error, session, found
+
+
+def batch_sizes(records):
+    sizes = []
+    while len(records) >= 12:
+        size = struct.unpack(">i", records[8:12])[0] + 12
+        if size > len(records):
+            break
+        sizes.append(size)
+        records = records[size:]
+    return sizes, len(records)
+
+
+@pytest.fixture
+def filled(broker):
+    """Two partitions with five batches of about 10 KB each."""
+    kcat(broker, "-L", "-t", "t")
+    for _ in range(5):
+        produce(broker, "t", ["x" * 1000] * 10, "-p", "0", "-X", "linger.ms=300")
+    return broker
+
+
+def test_a_limit_cuts_but_the_first_batch_is_whole(filled):
+    fetcher = Fetcher(filled)
+    _, _, found = fetcher.ask({0: (0, 1 << 20)})
+    sizes, rest = batch_sizes(found[0][2])
+    assert len(sizes) == 5 and rest == 0 and found[0][:2] == (0, 50)
+    _, _, found = fetcher.ask({0: (0, 15000)})
+    assert len(batch_sizes(found[0][2])[0]) == 1 and len(found[0][2]) <= 15000
+    _, _, found = fetcher.ask({0: (0, 1)})
+    assert batch_sizes(found[0][2]) == ([sizes[0]], 0)
+    _, _, found = fetcher.ask({0: (0, 1 << 20)}, max_bytes=1)
+    assert batch_sizes(found[0][2]) == ([sizes[0]], 0)
+    _, _, found = fetcher.ask({0: (25, 1)})
+    assert struct.unpack(">q", found[0][2][:8])[0] == 20  # the batch that holds it
+
+
+def test_offsets_out_of_range_are_refused(filled):
+    fetcher = Fetcher(filled)
+    for offset in (51, 10**9, -1):
+        assert fetcher.ask({0: (offset, 1000)})[2][0][0] == 1
+    assert fetcher.ask({0: (50, 1000)})[2][0] == (0, 50, b"")
+    assert fetcher.ask({99: (0, 1000)})[2][99][0] == 3
+
+
+def test_it_waits_for_enough_and_no_longer(filled):
+    fetcher, other = Fetcher(filled), Fetcher(filled)
+    assert fetcher.ask({0: (50, 1 << 20)}, max_wait=200, min_bytes=1)[2][0] == (0, 50, b"")
+    fetcher.sock.settimeout(30)
+    body_after = fetcher.ask({0: (40, 1 << 20)}, max_wait=60000, min_bytes=5000)  # is there already: no wait of a minute
+    assert len(body_after[2][0][2]) > 5000
+    assert other.ask({0: (0, 1 << 20)})[2][0][0] == 0
+
+
+def test_a_session_tells_only_what_has_changed(filled):
+    fetcher = Fetcher(filled)
+    error, session, found = fetcher.ask({0: (50, 1 << 20)}, epoch=0)
+    assert error == 0 and session > 0 and found[0] == (0, 50, b"")
+    assert fetcher.ask({}, session, 1) == (0, session, {})
+    produce(filled, "t", ["new"], "-p", "0")
+    error, _, found = fetcher.ask({}, session, 2, max_wait=10000, min_bytes=1)
+    assert error == 0 and found[0][1] == 51 and b"new" in found[0][2]
+    assert fetcher.ask({0: (51, 1 << 20)}, session, 3) == (0, session, {})
+    assert fetcher.ask({}, session, 7)[0] == 71  # INVALID_FETCH_SESSION_EPOCH
+    assert fetcher.ask({}, session + 12345, 4)[0] == 70  # FETCH_SESSION_ID_NOT_FOUND
+    assert fetcher.ask({}, session, 4, forgotten=[0])[0] == 0
+    produce(filled, "t", ["newer"], "-p", "0")
+    assert fetcher.ask({}, session, 5) == (0, session, {})
+    assert consume(filled, "t")[-1] == "newer"
+    assert fetcher.ask({}, session, -1)[1] == 0  # closed
+    assert fetcher.ask({}, session, 6)[0] == 70
