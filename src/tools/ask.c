@@ -246,6 +246,7 @@ static bool pick_node(struct asker *a, int32_t broker, struct node **out, struct
     struct arena arena = {0};
     struct metadata_response m;
     bool ok = true;
+    metadata_response_init(&m);
     if (broker == ASK_ANY)
         return pick_any(a, out, fail);
     if (a->controller_id == ASK_ANY)

@@ -180,6 +180,7 @@ static bool create_by_requests(struct topic_backend *b, struct topic_plan *plan,
 {
     struct create_topics_request request;
     struct create_topics_response response;
+    ensure(plan->assignments != NULL || plan->assignment_count == 0);
     create_topics_request_init(&request);
     request.timeout_ms = ADMIN_TIMEOUT_MS;
     ARRAY_MAKE(&b->arena, request.topics, 1);
