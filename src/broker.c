@@ -13,9 +13,11 @@
 
 #include "base/clock.h"
 #include "base/logger.h"
+#include "cluster/controlled_shutdown.h"
+#include "replica/replication.h"
 #include "server/server.h"
 
-enum { SHUTDOWN_RETRY_MS = 5000, QUIET_CHECK_MS = 2, QUIET_CHECKS = 2500 };
+enum { QUIET_CHECK_MS = 2, QUIET_CHECKS = 2500 };
 
 struct broker {
     struct services services;
@@ -23,7 +25,8 @@ struct broker {
     struct loop *control;
     struct loop_thread coordinator;
     struct wake_queue **wake_queues;
-    struct timer patience; /* with ZooKeeper at start, with the controller at the end */
+    struct replication *replication;
+    struct timer patience; /* with ZooKeeper at start, with requests at the end */
     struct watch signals;
     int signal_fd;
     struct member_call member;
@@ -31,8 +34,7 @@ struct broker {
     struct job load;
     struct fail load_fail;
     bool load_ok, serving, stopping, registering;
-    struct shutdown_call shutdown;
-    struct arena shutdown_arena;
+    struct controlled_shutdown shutdown;
     struct message resignation;
     int exit_code, quiet_checks;
     bool leaving;
@@ -91,12 +93,48 @@ static void resigned(void *ctx, const char *topic, int32_t index)
     post_leadership(ctx, topic, index, -1);
 }
 
+static void follow(void *ctx, struct partition *p, int32_t leader, int32_t leader_epoch)
+{
+    struct broker *b = ctx;
+    replication_follow(b->replication, p, leader, leader_epoch);
+}
+
+static void follow_nobody(void *ctx, struct partition *p)
+{
+    struct broker *b = ctx;
+    replication_leave(b->replication, p);
+}
+
+/* The controller leaves out of its metadata who is not there; it judges for itself who is about to leave. */
+static bool may_join_isr(void *ctx, int32_t broker)
+{
+    struct broker *b = ctx;
+    struct view *v = view_board_latest(b->services.board);
+    bool alive = view_broker(v, broker) != NULL;
+    view_unref(v);
+    return alive;
+}
+
+static void isr_wanted(void *ctx, struct partition *p)
+{
+    struct broker *b = ctx;
+    replication_isr_wanted(b->replication, p);
+}
+
+static int64_t broker_epoch(void *ctx)
+{
+    struct broker *b = ctx;
+    return b->services.broker_epoch;
+}
+
 static void topic_config_changed(void *ctx, const char *topic)
 {
     struct broker *b = ctx;
     struct topic_config config;
     topic_configs_get(b->services.topic_configs, topic, &config);
     log_manager_configure(b->services.logs, topic, &config);
+    if (b->services.controller != NULL)
+        controller_topic_configured(b->services.controller, topic);
 }
 
 static void dir_failed(void *ctx UNUSED, const char *dir, const char *why)
@@ -157,8 +195,8 @@ static void register_broker(struct broker *b)
 
 static void make_views(struct broker *b)
 {
-    int n = net_server_loop_count(b->services.net);
-    struct loop **loops = xcalloc((size_t)n + 2, sizeof(*loops));
+    int n = net_server_loop_count(b->services.net), lanes = replication_loop_count(b->replication);
+    struct loop **loops = xcalloc((size_t)(n + 2 + lanes), sizeof(*loops));
     b->wake_queues = xcalloc((size_t)n + 1, sizeof(*b->wake_queues));
     for (int i = 0; i < n; i++) {
         loops[i] = net_server_loop(b->services.net, i);
@@ -166,8 +204,10 @@ static void make_views(struct broker *b)
     }
     loops[n] = b->control;
     loops[n + 1] = b->services.coordinator_loop;
+    for (int i = 0; i < lanes; i++)
+        loops[n + 2 + i] = replication_loop(b->replication, i);
     b->services.wake_queues = b->wake_queues;
-    b->services.board = view_board_new(loops, n + 2);
+    b->services.board = view_board_new(loops, n + 2 + lanes);
     free(loops);
 }
 
@@ -180,16 +220,33 @@ static void open_for_business(struct broker *b)
         give_up(b, fail.text);
         return;
     }
+    b->services.controller_link = controller_link_new(b->control, b->config);
+    b->replication = replication_new(&(struct replication_options){.config = b->config,
+                                                                   .broker_id = b->services.broker_id,
+                                                                   .control = b->control,
+                                                                   .link = b->services.controller_link,
+                                                                   .broker_epoch = broker_epoch,
+                                                                   .ctx = b});
     make_views(b);
     b->services.fetch_sessions = fetch_sessions_new(b->config->max_incremental_fetch_session_cache_slots);
     b->services.producer_ids = producer_ids_new(&b->services);
-    struct replica_options replicas = {
-        b->config, b->services.logs, b->services.broker_id, topic_overrides, became_leader, resigned, b};
-    b->services.replicas = replica_manager_new(&replicas);
-    struct controller_options controller = {b->control, b->services.zk, b->config, b->services.broker_id};
+    b->services.replicas = replica_manager_new(&(struct replica_options){.config = b->config,
+                                                                         .logs = b->services.logs,
+                                                                         .broker_id = b->services.broker_id,
+                                                                         .topic_config = topic_overrides,
+                                                                         .became_leader = became_leader,
+                                                                         .resigned = resigned,
+                                                                         .follow = follow,
+                                                                         .follow_nobody = follow_nobody,
+                                                                         .may_join_isr = may_join_isr,
+                                                                         .isr_wanted = isr_wanted,
+                                                                         .ctx = b});
+    struct controller_options controller = {b->control, b->services.zk, b->config, b->services.broker_id,
+                                            b->services.topic_configs};
     b->services.controller = controller_new(&controller);
     net_server_run_loops(b->services.net);
     log_manager_start(b->services.logs);
+    replication_start(b->replication, b->services.replicas);
     register_broker(b);
 }
 
@@ -374,22 +431,11 @@ static void leave(struct broker *b)
     timer_start(&b->patience, QUIET_CHECK_MS);
 }
 
-static void on_shutdown_answer(struct controller_call *call, enum kafka_error error)
+static void on_relieved(struct controlled_shutdown *shutdown, bool clean)
 {
-    struct shutdown_call *s = CONTAINER_OF(call, struct shutdown_call, call);
-    struct broker *b = CONTAINER_OF(s, struct broker, shutdown);
-    if (error == ERR_NONE && s->remaining_count == 0)
+    struct broker *b = CONTAINER_OF(shutdown, struct broker, shutdown);
+    if (clean)
         log_info("Controlled shutdown succeeded");
-    else
-        log_warn("Controlled shutdown was not complete: %s, %" PRId32 " partitions remain", error_name(error),
-                 s->remaining_count);
-    leave(b);
-}
-
-static void on_patience_over(struct timer *t)
-{
-    struct broker *b = CONTAINER_OF(t, struct broker, patience);
-    log_warn("Controlled shutdown took too long");
     leave(b);
 }
 
@@ -401,17 +447,13 @@ static void stop(struct broker *b)
     }
     b->stopping = true;
     log_info("Shutting down");
-    if (!b->serving || !b->config->controlled_shutdown_enable || !controller_is_active(b->services.controller)) {
+    if (!b->serving || !b->config->controlled_shutdown_enable) {
         leave(b);
         return;
     }
-    timer_init(&b->patience, b->control, on_patience_over);
-    timer_start(&b->patience, SHUTDOWN_RETRY_MS);
-    b->shutdown = (struct shutdown_call){.call = {.done = on_shutdown_answer},
-                                         .broker_id = b->services.broker_id,
-                                         .broker_epoch = b->services.broker_epoch,
-                                         .arena = &b->shutdown_arena};
-    controller_controlled_shutdown(b->services.controller, &b->shutdown);
+    b->shutdown.done = on_relieved;
+    controlled_shutdown_start(&b->shutdown, b->control, b->services.controller_link, b->config, b->services.broker_id,
+                              b->services.broker_epoch);
 }
 
 static void on_signal(struct watch *w, int events UNUSED)
@@ -480,12 +522,15 @@ static void finish(struct broker *b)
 {
     struct services *s = &b->services;
     workers_free(s->workers);
+    replication_stop(b->replication);
+    view_board_close(s->board);
+    controller_link_free(s->controller_link);
     int loops = s->net != NULL ? net_server_loop_count(s->net) : 0;
-    view_board_free(s->board);
     net_server_free(s->net);
     loop_thread_join(&b->coordinator);
     group_coordinator_free(s->groups);
     controller_free(s->controller);
+    replication_free(b->replication);
     if (s->logs != NULL && b->serving)
         log_manager_close(s->logs);
     replica_manager_free(s->replicas);
@@ -500,11 +545,12 @@ static void finish(struct broker *b)
     wake_queue_free(s->coordinator_wakes);
     free(b->wake_queues);
     free(b->endpoints);
-    arena_deinit(&b->shutdown_arena);
+    controlled_shutdown_deinit(&b->shutdown);
     loop_free(s->coordinator_loop);
     watch_set(&b->signals, WATCH_NONE);
     close(b->signal_fd);
     loop_free(b->control);
+    view_board_free(s->board);
 }
 
 int broker_run(const struct broker_config *config)

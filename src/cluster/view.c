@@ -268,17 +268,24 @@ struct view *view_apply(const struct view *old, const struct view_change *change
 
 /* ---- Publishing ---- */
 
-static _Thread_local struct view *current;
+struct view_slot { /* of one loop */
+    struct loop *loop;
+    struct view *view;
+};
+
+static _Thread_local struct view_slot *current;
 static _Thread_local struct view_watcher *watchers;
 
 struct view_board {
     pthread_mutex_t lock;
     struct view *latest;
+    atomic_bool closed;
     int loop_count;
-    struct loop *loops[];
+    struct view_slot slots[];
 };
 
 struct publication {
+    struct view_board *board;
     atomic_int left;
     struct loop *home;
     struct message *seen;
@@ -287,6 +294,7 @@ struct publication {
 struct delivery {
     struct message message;
     struct view *view;
+    struct view_slot *slot;
     struct publication *publication;
 };
 
@@ -294,7 +302,7 @@ static void publication_step(struct publication *p)
 {
     if (atomic_fetch_sub(&p->left, 1) != 1)
         return;
-    if (p->seen != NULL)
+    if (p->seen != NULL && !atomic_load(&p->board->closed))
         loop_post(p->home, p->seen);
     free(p);
 }
@@ -302,8 +310,9 @@ static void publication_step(struct publication *p)
 static void deliver(struct message *m)
 {
     struct delivery *d = CONTAINER_OF(m, struct delivery, message);
-    view_unref(current);
-    current = d->view;
+    current = d->slot;
+    view_unref(current->view);
+    current->view = d->view;
     struct view_watcher *w, *tmp;
     DL_FOREACH_SAFE (watchers, w, tmp)
         w->changed(w); /* may remove itself, and only itself */
@@ -325,44 +334,41 @@ void view_unwatch(struct view_watcher *w)
 static void publish(struct view_board *b, struct loop *home, struct message *seen)
 {
     struct publication *p = xcalloc(1, sizeof(*p));
-    *p = (struct publication){.home = home, .seen = seen};
+    *p = (struct publication){.board = b, .home = home, .seen = seen};
     atomic_init(&p->left, b->loop_count);
     for (int i = 0; i < b->loop_count; i++) {
         struct delivery *d = xcalloc(1, sizeof(*d));
-        *d = (struct delivery){{.deliver = deliver}, b->latest, p};
+        *d = (struct delivery){{.deliver = deliver}, b->latest, &b->slots[i], p};
         view_ref(b->latest);
-        loop_post(b->loops[i], &d->message);
+        loop_post(b->slots[i].loop, &d->message);
     }
 }
 
 struct view_board *view_board_new(struct loop *const *loops, int count)
 {
-    struct view_board *b = xcalloc(1, sizeof(*b) + (size_t)count * sizeof(b->loops[0]));
+    struct view_board *b = xcalloc(1, sizeof(*b) + (size_t)count * sizeof(b->slots[0]));
     ensure(count > 0);
     pthread_mutex_init(&b->lock, NULL);
     b->latest = view_new();
     b->loop_count = count;
-    memcpy(b->loops, loops, (size_t)count * sizeof(b->loops[0]));
+    for (int i = 0; i < count; i++)
+        b->slots[i].loop = loops[i];
     publish(b, NULL, NULL);
     return b;
 }
 
-static void drop_current(struct message *m)
+void view_board_close(struct view_board *b)
 {
-    view_unref(current);
-    current = NULL;
-    free(m);
+    if (b != NULL)
+        atomic_store(&b->closed, true);
 }
 
 void view_board_free(struct view_board *b)
 {
     if (b == NULL)
         return;
-    for (int i = 0; i < b->loop_count; i++) {
-        struct message *m = xcalloc(1, sizeof(*m));
-        m->deliver = drop_current;
-        loop_post(b->loops[i], m);
-    }
+    for (int i = 0; i < b->loop_count; i++)
+        view_unref(b->slots[i].view);
     view_unref(b->latest);
     pthread_mutex_destroy(&b->lock);
     free(b);
@@ -389,6 +395,6 @@ struct view *view_board_latest(struct view_board *b)
 
 const struct view *view_current(void)
 {
-    ensure(current != NULL);
-    return current;
+    ensure(current != NULL && current->view != NULL);
+    return current->view;
 }

@@ -85,7 +85,8 @@ struct view_board;
 
 /* `loops` get every view that is published. */
 struct view_board *view_board_new(struct loop *const *loops, int count);
-void view_board_free(struct view_board *b);
+void view_board_close(struct view_board *b); /* nobody is told any more that a view was seen */
+void view_board_free(struct view_board *b);  /* after all its loops */
 /*
  * Applies and publishes. `seen` is posted to `home` once every loop uses the new view. Any thread; changes take
  * effect in the order of the calls.

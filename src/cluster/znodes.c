@@ -34,6 +34,21 @@ struct int_list int_list_dup(struct int_list list)
     return copy;
 }
 
+void int_list_append(struct int_list *list, int32_t x)
+{
+    list->v = xrealloc(list->v, sizeof(int32_t) * (size_t)(list->n + 1));
+    list->v[list->n++] = x;
+}
+
+void int_list_remove(struct int_list *list, int32_t x)
+{
+    int32_t kept = 0;
+    for (int32_t i = 0; i < list->n; i++)
+        if (list->v[i] != x)
+            list->v[kept++] = list->v[i];
+    list->n = kept;
+}
+
 /* ---- JSON ---- */
 
 static struct bytes dump(struct arena *a, json_t *json)

@@ -45,6 +45,8 @@ bool int_list_eq(struct int_list a, struct int_list b);
 struct int_list int_list_copy(struct arena *a, struct int_list list);
 /* On the heap: free(list.v). */
 struct int_list int_list_dup(struct int_list list);
+void int_list_append(struct int_list *list, int32_t x);
+void int_list_remove(struct int_list *list, int32_t x);
 
 /* ---- Brokers ---- */
 

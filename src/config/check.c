@@ -85,6 +85,22 @@ static bool check_replication(const struct broker_config *c, struct fail *fail)
     return true;
 }
 
+static bool check_between_brokers(const struct broker_config *c, struct fail *fail)
+{
+    const char *control = c->control_plane_listener_name;
+    bool found = false;
+    if (c->inter_broker_protocol_version < IBP_2_8_IV0)
+        return config_refuse(c, fail, "inter.broker.protocol.version",
+                             "2.8 is the oldest version that this broker can speak with others");
+    for (int i = 0; control != NULL && i < c->advertised_listeners.count; i++)
+        found |= strcmp(c->advertised_listeners.items[i].name, control) == 0;
+    if (control != NULL && !found)
+        return config_refuse(c, fail, "control.plane.listener.name", "must be one of advertised.listeners");
+    if (control != NULL && strcmp(control, c->inter_broker_listener_name) == 0)
+        return config_refuse(c, fail, "control.plane.listener.name", "must not be the listener between brokers");
+    return true;
+}
+
 static bool check_groups(const struct broker_config *c, struct fail *fail)
 {
     if (c->offsets_commit_required_acks < -1 || c->offsets_commit_required_acks > c->offsets_topic_replication_factor)
@@ -133,5 +149,5 @@ static bool check_connections(const struct broker_config *c, struct fail *fail)
 bool config_check(const struct broker_config *c, struct fail *fail)
 {
     return check_mode(c, fail) && check_id(c, fail) && check_logs(c, fail) && check_replication(c, fail) &&
-           check_groups(c, fail) && check_connections(c, fail);
+           check_between_brokers(c, fail) && check_groups(c, fail) && check_connections(c, fail);
 }

@@ -5,54 +5,83 @@
 #include "base/logger.h"
 #include "controller/controller_internal.h"
 
-static void done(struct controller *c)
-{
-    event_done(c);
-}
-
 /* ---- Gone ---- */
 
-static void elect_after_loss(struct controller *c)
+static bool any_replica(const struct ctl_partition *p, int32_t broker UNUSED)
 {
-    collect_electable(c);
-    partitions_online(c, ELECT_OFFLINE, done);
+    return !p->topic->deleting;
 }
 
+static void take_replicas_out(struct controller *c)
+{
+    broker_replicas_leave(c, c->running->number, any_replica);
+    replicas_offline(c, event_done_step);
+}
+
+static void forget_broker(struct ctl_partition *p, int32_t id)
+{
+    enum replica_state *r = replica_state_of(p, id);
+    if (p->known && p->leadership.leader == id && p->state == PARTITION_ONLINE)
+        partition_change_state(p, PARTITION_OFFLINE);
+    if (r != NULL && *r == REPLICA_DELETION_STARTED)
+        *r = REPLICA_INELIGIBLE;
+    int_list_remove(&p->failed, id);
+    int_list_remove(&p->just_failed, id);
+}
+
+/* Others lead what it has led, before it leaves the ISRs. */
 static void broker_failed(struct controller *c, struct event *e)
 {
-    int32_t id = e->number;
-    struct ctl_broker *b = context_broker(c, id);
-    if (b == NULL) {
+    if (context_broker(c, e->number) == NULL) {
         event_done(c);
         return;
     }
-    log_info("Broker %" PRId32 " has gone", id);
-    context_remove_broker(c, id);
+    log_info("Broker %" PRId32 " has gone", e->number);
+    context_remove_broker(c, e->number);
     outbox_brokers_only(c);
-    for (struct ctl_topic *t = c->topics; t != NULL; t = t->hh.next) {
-        for (int32_t i = 0; i < t->count; i++) {
-            struct ctl_partition *p = t->partitions[i];
-            if (p->known && p->leadership.leader == id && p->state == PARTITION_ONLINE)
-                p->state = PARTITION_OFFLINE;
-            enum replica_state *r = replica_state_of(p, id);
-            if (r != NULL && *r == REPLICA_DELETION_STARTED)
-                *r = REPLICA_INELIGIBLE;
-        }
-    }
-    replicas_offline(c, id, elect_after_loss);
+    for (struct ctl_topic *t = c->topics; t != NULL; t = t->hh.next)
+        for (int32_t i = 0; i < t->count; i++)
+            forget_broker(t->partitions[i], e->number);
+    collect_electable(c);
+    partitions_online(c, ELECT_OFFLINE, take_replicas_out);
+}
+
+static void post_failure(struct controller *c, int32_t id)
+{
+    struct event *e = event_new("BrokerFailure", broker_failed);
+    e->number = id;
+    event_add(c, e);
+}
+
+/* It went and came back before anybody looked. */
+static void post_bounced(struct controller *c, int32_t id)
+{
+    post_failure(c, id);
+    event_post(c, "BrokerChange", brokers_changed);
 }
 
 /* ---- Come ---- */
 
-static void resume_after_arrival(struct controller *c)
+static void resume_deletions(struct controller *c)
 {
-    deletions_resume(c, done);
+    deletions_resume(c, event_done_step);
+}
+
+static void resume_reassignments(struct controller *c)
+{
+    for (struct ctl_broker *b = c->brokers; b != NULL; b = b->next)
+        if (b->arriving)
+            collect_reassigning(c, b->id);
+    for (struct ctl_broker *b = c->brokers; b != NULL; b = b->next)
+        b->arriving = false;
+    reassignments_go_on(c, resume_deletions);
 }
 
 static void broker_arrived(struct controller *c, const struct registration *r)
 {
     log_info("Broker %" PRId32 " has come, epoch %" PRId64, r->id, r->epoch);
     struct ctl_broker *b = context_add_broker(c, r);
+    b->arriving = true;
     outbox_brokers_only(c);
     outbox_all_to(c, b);
     for (struct ctl_topic *t = c->topics; t != NULL; t = t->hh.next) {
@@ -61,10 +90,11 @@ static void broker_arrived(struct controller *c, const struct registration *r)
             enum replica_state *state = replica_state_of(p, r->id);
             if (state == NULL || t->deleting)
                 continue;
-            *state = REPLICA_ONLINE;
+            if (*state != REPLICA_NEW)
+                *state = REPLICA_ONLINE;
             struct int_list one = {&(int32_t){r->id}, 1};
             if (p->known)
-                outbox_leader_and_isr(c, one, p, false);
+                outbox_leader_and_isr(c, one, p, *state == REPLICA_NEW);
         }
     }
 }
@@ -82,10 +112,12 @@ static void on_arrivals(struct controller *c, struct zk_batch *b)
         const struct ctl_broker *old = context_broker(c, id);
         if (old == NULL)
             broker_arrived(c, &r);
+        else if (old->registration.epoch < r.epoch)
+            post_bounced(c, id);
     }
     zk_batch_free(b);
     collect_electable(c);
-    partitions_online(c, ELECT_OFFLINE, resume_after_arrival);
+    partitions_online(c, ELECT_OFFLINE, resume_reassignments);
 }
 
 static bool is_listed(const struct zk_op *list, int32_t id)
@@ -94,13 +126,6 @@ static bool is_listed(const struct zk_op *list, int32_t id)
         if (strtol(list->children[i].p, NULL, 10) == id)
             return true;
     return false;
-}
-
-static void post_failure(struct controller *c, int32_t id)
-{
-    struct event *e = event_new("BrokerFailure", broker_failed);
-    e->number = id;
-    event_add(c, e);
 }
 
 /* The list comes with every broker's node, so that one that went and came back is noticed. */
@@ -137,9 +162,8 @@ static void on_modified(struct controller *c, struct zk_batch *b)
     struct ctl_broker *old = context_broker(c, c->running->number);
     if (read->result == ZK_OK && registration_decode(&b->arena, c->running->number, read->value, &r)) {
         r.epoch = read->stat.czxid;
-        if (old != NULL && old->registration.epoch < r.epoch) { /* bounced: as if it went and came */
-            post_failure(c, r.id);
-            event_post(c, "BrokerChange", brokers_changed);
+        if (old != NULL && old->registration.epoch < r.epoch) {
+            post_bounced(c, r.id);
         } else if (old != NULL) {
             context_add_broker(c, &r);
             outbox_brokers_only(c);

@@ -93,13 +93,32 @@ static bool take_stop_answer(struct channel *ch, const struct parcel *p, struct 
     return true;
 }
 
+static void note_orders(struct channel *ch, struct ctl_topic *t, const struct leader_and_isr_partition_error *list,
+                        int32_t count)
+{
+    for (int32_t i = 0; t != NULL && i < count; i++)
+        if (list[i].partition_index >= 0 && list[i].partition_index < t->count)
+            replica_reported(ch->controller, t->partitions[list[i].partition_index], ch->broker,
+                             (enum kafka_error)list[i].error_code);
+}
+
+/* Which replicas lie in a log directory that is offline. */
 static bool take_order_answer(struct channel *ch, const struct parcel *p, struct reader *r)
 {
     struct leader_and_isr_response response;
+    struct controller *c = ch->controller;
     if (!leader_and_isr_response_read(r, p->version, &response))
         return false;
-    if (response.error_code != ERR_NONE)
+    if (response.error_code != ERR_NONE) {
         log_warn("Broker %" PRId32 " refused a LeaderAndIsr request: %s", ch->broker, error_name(response.error_code));
+        return true;
+    }
+    for (int32_t i = 0; i < response.partition_errors.len; i++)
+        note_orders(ch, context_topic(c, response.partition_errors.items[i].topic_name),
+                    &response.partition_errors.items[i], 1);
+    for (int32_t i = 0; i < response.topics.len; i++)
+        note_orders(ch, context_topic_by_id(c, response.topics.items[i].topic_id),
+                    response.topics.items[i].partition_errors.items, response.topics.items[i].partition_errors.len);
     return true;
 }
 

@@ -28,6 +28,9 @@ static void partition_free(struct ctl_partition *p)
     free(p->adding.v);
     free(p->removing.v);
     free(p->leadership.isr.v);
+    free(p->failed.v);
+    free(p->just_failed.v);
+    free(p->leaving.v);
     free(p->replica_states);
     free(p);
 }
@@ -35,6 +38,7 @@ static void partition_free(struct ctl_partition *p)
 void context_remove_topic(struct controller *c, struct ctl_topic *t)
 {
     HASH_DEL(c->topics, t);
+    HASH_DELETE(hh_id, c->topics_by_id, t);
     for (int32_t i = 0; i < t->count; i++)
         partition_free(t->partitions[i]);
     free(t->partitions);
@@ -54,6 +58,7 @@ void context_clear(struct controller *c)
     partition_set_clear(&c->work);
     zk_batch_free(c->loading);
     c->loading = NULL;
+    reassigning_free(c);
     outbox_clear(c->outbox);
 }
 
@@ -75,6 +80,11 @@ bool broker_is_live(const struct controller *c, int32_t id)
 {
     const struct ctl_broker *b = context_broker(c, id);
     return b != NULL && !b->shutting_down;
+}
+
+bool replica_is_online(const struct controller *c, const struct ctl_partition *p, int32_t broker)
+{
+    return broker_is_live(c, broker) && !int_list_has(p->failed, broker);
 }
 
 static void copy_registration(struct ctl_broker *b, const struct registration *r)
@@ -122,15 +132,28 @@ struct ctl_topic *context_topic(const struct controller *c, struct str name)
     return t;
 }
 
+struct ctl_topic *context_topic_by_id(const struct controller *c, struct uuid id)
+{
+    struct ctl_topic *t;
+    HASH_FIND(hh_id, c->topics_by_id, &id, sizeof(id), t);
+    return t;
+}
+
+struct ctl_partition *context_partition(const struct controller *c, struct str topic, int32_t index)
+{
+    struct ctl_topic *t = context_topic(c, topic);
+    return t != NULL && index >= 0 && index < t->count ? t->partitions[index] : NULL;
+}
+
 struct ctl_topic *context_add_topic(struct controller *c, const char *name, struct uuid id)
 {
     struct ctl_topic *t = context_topic(c, str_of(name));
-    if (t == NULL) {
-        t = xcalloc(1, sizeof(*t));
-        t->name = xstrdup(name);
-        HASH_ADD_KEYPTR(hh, c->topics, t->name, strlen(t->name), t);
-    }
+    ensure(t == NULL && !uuid_is_zero(id));
+    t = xcalloc(1, sizeof(*t));
+    t->name = xstrdup(name);
     t->id = id;
+    HASH_ADD_KEYPTR(hh, c->topics, t->name, strlen(t->name), t);
+    HASH_ADD(hh_id, c->topics_by_id, id, sizeof(t->id), t);
     return t;
 }
 

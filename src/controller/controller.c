@@ -35,6 +35,15 @@ void event_post(struct controller *c, const char *name, void (*run)(struct contr
     event_add(c, event_new(name, run));
 }
 
+void event_post_once(struct controller *c, const char *name, void (*run)(struct controller *, struct event *))
+{
+    struct event *last = c->queue;
+    while (last != NULL && last->next != NULL)
+        last = last->next;
+    if (last == NULL || last->run != run)
+        event_post(c, name, run);
+}
+
 static void run_next(struct timer *t)
 {
     struct controller *c = CONTAINER_OF(t, struct controller, next_event);
@@ -54,12 +63,18 @@ void event_done(struct controller *c)
     ensure(c->running != NULL);
     struct event *e = c->running;
     partition_set_clear(&c->work);
+    c->scratch = NULL;
     c->running = NULL;
     event_free(e);
     if (c->active)
         outbox_flush(c);
     if (c->queue != NULL)
         timer_start(&c->next_event, 0);
+}
+
+void event_done_step(struct controller *c)
+{
+    event_done(c);
 }
 
 static void drop_event(struct controller *c, struct event *e)
@@ -304,7 +319,6 @@ struct controller *controller_new(const struct controller_options *options)
     c->queue_end = &c->queue;
     c->outbox = outbox_new();
     timer_init(&c->next_event, options->loop, run_next);
-    timer_init(&c->rebalance, options->loop, run_next);
     return c;
 }
 
@@ -378,6 +392,7 @@ void controller_changed(struct controller *c, const char *path)
         {ZNODE_DELETE_TOPICS, "TopicDeletion", deletions_changed},
         {ZNODE_ISR_CHANGES, "IsrChangeNotification", isr_changed},
         {ZNODE_LOG_DIR_EVENTS, "LogDirEventNotification", log_dirs_changed},
+        {ZNODE_REASSIGN, "ZkPartitionReassignment", reassignment_requested},
         {ZNODE_PREFERRED_ELECTION, "ReplicaLeaderElection", preferred_election_requested},
     };
     if (!c->started)
@@ -406,7 +421,7 @@ static struct producer_ids_call *ids_call(struct controller *c)
     return CONTAINER_OF(c->running->call, struct producer_ids_call, call);
 }
 
-static void answer_call(struct controller *c, enum kafka_error error)
+void call_answer(struct controller *c, enum kafka_error error)
 {
     struct controller_call *call = c->running->call;
     c->running->call = NULL;
@@ -423,7 +438,7 @@ static void on_producer_ids_written(struct controller *c, struct zk_batch *b)
     if (result == ZK_BAD_VERSION || result == ZK_NODE_EXISTS)
         read_producer_ids(c);
     else
-        answer_call(c, result == ZK_OK ? ERR_NONE : ERR_UNKNOWN_SERVER_ERROR);
+        call_answer(c, result == ZK_OK ? ERR_NONE : ERR_UNKNOWN_SERVER_ERROR);
 }
 
 static void on_producer_ids_read(struct controller *c, struct zk_batch *b)
@@ -438,7 +453,7 @@ static void on_producer_ids_read(struct controller *c, struct zk_batch *b)
     bool missing = op->result == ZK_NO_NODE;
     zk_batch_free(b);
     if (!ok || last.last > INT64_MAX - PRODUCER_ID_BLOCK) {
-        answer_call(c, ERR_UNKNOWN_SERVER_ERROR);
+        call_answer(c, ERR_UNKNOWN_SERVER_ERROR);
         return;
     }
     struct producer_id_block next = {last.last + 1, last.last + PRODUCER_ID_BLOCK, call->broker_id};
@@ -465,15 +480,15 @@ static void allocate_producer_ids(struct controller *c, struct event *e UNUSED)
     struct producer_ids_call *call = ids_call(c);
     const struct ctl_broker *b = context_broker(c, call->broker_id);
     if (b == NULL)
-        answer_call(c, ERR_BROKER_ID_NOT_REGISTERED);
+        call_answer(c, ERR_BROKER_ID_NOT_REGISTERED);
     else if (b->registration.epoch != call->broker_epoch)
-        answer_call(c, ERR_STALE_BROKER_EPOCH);
+        call_answer(c, ERR_STALE_BROKER_EPOCH);
     else
         read_producer_ids(c);
 }
 
-static void post_call(struct controller *c, const char *name, void (*run)(struct controller *, struct event *),
-                      struct controller_call *call, enum kafka_error inactive)
+void ctl_post_call(struct controller *c, const char *name, void (*run)(struct controller *, struct event *),
+                   struct controller_call *call, enum kafka_error inactive)
 {
     if (!c->active) {
         call->done(call, inactive);
@@ -486,7 +501,7 @@ static void post_call(struct controller *c, const char *name, void (*run)(struct
 
 void controller_allocate_producer_ids(struct controller *c, struct producer_ids_call *call)
 {
-    post_call(c, "AllocateProducerIds", allocate_producer_ids, &call->call, ERR_NOT_CONTROLLER);
+    ctl_post_call(c, "AllocateProducerIds", allocate_producer_ids, &call->call, ERR_NOT_CONTROLLER);
 }
 
 /* ---- Controlled shutdown ---- */
@@ -512,20 +527,31 @@ static void answer_shutdown(struct controller *c)
                     .topic = arena_cstr(call->arena, str_of(t->name)), .partition = p->index};
         }
     }
-    answer_call(c, ERR_NONE);
+    call_answer(c, ERR_NONE);
+}
+
+/* Partitions without another replica stay as they are: nobody else could take them. */
+static bool has_others(const struct ctl_partition *p)
+{
+    return p->known && p->replicas.n > 1 && !p->topic->deleting;
+}
+
+static bool is_follower(const struct ctl_partition *p, int32_t broker)
+{
+    return has_others(p) && p->leadership.leader != broker;
 }
 
 static void stop_followers(struct controller *c)
 {
-    replicas_offline(c, shutdown_of(c)->broker_id, answer_shutdown);
+    broker_replicas_leave(c, shutdown_of(c)->broker_id, is_follower);
+    replicas_offline(c, answer_shutdown);
 }
 
 static void collect_led(struct controller *c, int32_t broker)
 {
     for (struct ctl_topic *t = c->topics; t != NULL; t = t->hh.next)
         for (int32_t i = 0; i < t->count; i++)
-            if (t->partitions[i]->known && t->partitions[i]->leadership.leader == broker &&
-                t->partitions[i]->replicas.n > 1)
+            if (has_others(t->partitions[i]) && t->partitions[i]->leadership.leader == broker)
                 partition_set_add(&c->work, t->partitions[i]);
 }
 
@@ -534,11 +560,11 @@ static void controlled_shutdown(struct controller *c, struct event *e UNUSED)
     struct shutdown_call *call = shutdown_of(c);
     struct ctl_broker *b = context_broker(c, call->broker_id);
     if (b == NULL) {
-        answer_call(c, ERR_UNKNOWN_SERVER_ERROR);
+        call_answer(c, ERR_UNKNOWN_SERVER_ERROR);
         return;
     }
     if (call->broker_epoch >= 0 && call->broker_epoch < b->registration.epoch) {
-        answer_call(c, ERR_STALE_BROKER_EPOCH);
+        call_answer(c, ERR_STALE_BROKER_EPOCH);
         return;
     }
     b->shutting_down = true;
@@ -549,5 +575,5 @@ static void controlled_shutdown(struct controller *c, struct event *e UNUSED)
 
 void controller_controlled_shutdown(struct controller *c, struct shutdown_call *call)
 {
-    post_call(c, "ControlledShutdown", controlled_shutdown, &call->call, ERR_STALE_CONTROLLER_EPOCH);
+    ctl_post_call(c, "ControlledShutdown", controlled_shutdown, &call->call, ERR_STALE_CONTROLLER_EPOCH);
 }

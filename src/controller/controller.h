@@ -16,12 +16,14 @@
 #include "protocol/error.h"
 
 struct controller;
+struct topic_configs; /* cluster/member.h */
 
 struct controller_options {
     struct loop *loop;
     struct zk *zk;
     const struct broker_config *config;
     int32_t broker_id;
+    struct topic_configs *topic_configs;
 };
 
 struct controller *controller_new(const struct controller_options *options);
@@ -33,6 +35,9 @@ void controller_start(struct controller *c);
 void controller_expire(struct controller *c);
 /* A watch has fired. */
 void controller_changed(struct controller *c, const char *path);
+
+/* Settings of the topic have changed. */
+void controller_topic_configured(struct controller *c, const char *topic);
 
 bool controller_is_active(const struct controller *c);
 int32_t controller_epoch(const struct controller *c);
@@ -54,6 +59,19 @@ struct producer_ids_call {
 };
 void controller_allocate_producer_ids(struct controller *c, struct producer_ids_call *call);
 
+/* Leaders ask for other ISRs (KIP-497). `request` and `response` are messages of `version`; the answer's memory is the
+ * arena's. */
+struct alter_partition_request;
+struct alter_partition_response;
+struct alter_partition_call {
+    struct controller_call call;
+    int16_t version;
+    const struct alter_partition_request *request;
+    struct alter_partition_response *response;
+    struct arena *arena;
+};
+void controller_alter_partitions(struct controller *c, struct alter_partition_call *call);
+
 /* A broker asks to be relieved before it stops. `remaining`: partitions it still leads that have other replicas. */
 struct shutdown_call {
     struct controller_call call;
@@ -64,5 +82,54 @@ struct shutdown_call {
     int32_t remaining_count;
 };
 void controller_controlled_shutdown(struct controller *c, struct shutdown_call *call);
+
+/* Partitions get other replicas (KIP-455). ERR_NOT_CONTROLLER, or each item has its own error. */
+struct reassign_item {
+    struct str topic;
+    int32_t partition;
+    struct int_list target;
+    bool cancel; /* back to where it was */
+    enum kafka_error error;
+    struct str message; /* in the call's arena; null if there is none */
+};
+struct reassign_call {
+    struct controller_call call;
+    struct reassign_item *items;
+    int32_t count;
+    struct arena *arena;
+};
+void controller_reassign(struct controller *c, struct reassign_call *call);
+
+struct reassignment {
+    struct str topic;
+    int32_t partition;
+    struct int_list replicas, adding, removing;
+};
+struct list_reassignments_call {
+    struct controller_call call;
+    const struct topic_partition_entry *asked; /* NULL: all */
+    int32_t asked_count;
+    struct arena *arena; /* of the answer */
+    struct reassignment *found;
+    int32_t found_count;
+};
+void controller_list_reassignments(struct controller *c, struct list_reassignments_call *call);
+
+/* Elections that somebody asks for (KIP-183, KIP-460). ERR_NOT_CONTROLLER, or each item has its own error. */
+enum election_type { ELECTION_PREFERRED = 0, ELECTION_UNCLEAN = 1 };
+struct elect_item {
+    struct str topic;
+    int32_t partition;
+    enum kafka_error error;
+    int32_t leader; /* that was elected */
+};
+struct elect_call {
+    struct controller_call call;
+    enum election_type type;
+    struct elect_item *items; /* NULL: all partitions; then made here */
+    int32_t count;
+    struct arena *arena;
+};
+void controller_elect(struct controller *c, struct elect_call *call);
 
 #endif

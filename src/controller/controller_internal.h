@@ -26,8 +26,13 @@ struct ctl_partition {
     enum partition_state state;
     struct int_list replicas, adding, removing; /* heap */
     enum replica_state *replica_states;         /* one for each of `replicas` */
+    struct int_list failed;                     /* heap: brokers whose log directory of it is offline */
+    struct int_list just_failed;                /* heap: those of them that nothing was done about yet */
     bool known;                                 /* leadership was read or written */
+    bool reassigning;                           /* to other replicas; as from now */
     struct partition_znode leadership;          /* isr on the heap */
+    struct int_list leaving;                    /* heap: brokers that are taken out by the event under way */
+    enum kafka_error outcome;                   /* of its last election */
 };
 
 struct ctl_topic {
@@ -36,14 +41,15 @@ struct ctl_topic {
     struct ctl_partition **partitions; /* by number; each on the heap, so that pointers stay */
     int32_t count;
     bool deleting;
-    UT_hash_handle hh;
+    bool to_write; /* its node, by the step under way */
+    UT_hash_handle hh, hh_id;
 };
 
 struct ctl_broker {
     int32_t id;
     struct registration registration; /* in `memory` */
     struct arena memory;
-    bool shutting_down;
+    bool shutting_down, arriving;
     struct channel *channel;
     struct ctl_broker *next;
 };
@@ -68,7 +74,14 @@ struct event {
     struct event *next;
 };
 
-enum election { ELECT_OFFLINE, ELECT_PREFERRED, ELECT_SHUTDOWN };
+enum election {
+    ELECT_OFFLINE,   /* the leader is gone */
+    ELECT_UNCLEAN,   /* the same, and somebody wants a leader at the price of records */
+    ELECT_PREFERRED, /* back to the first replica */
+    ELECT_SHUTDOWN,  /* away from brokers that are about to stop */
+    ELECT_REASSIGN,  /* to one of the replicas it is reassigned to, if it is not at one */
+    ELECT_REFRESH,   /* the same leader in a new epoch, so that it learns of new replicas */
+};
 
 typedef void (*step_fn)(struct controller *c);
 typedef void (*batch_fn)(struct controller *c, struct zk_batch *b);
@@ -86,19 +99,23 @@ struct controller {
 
     /* What is known when active. */
     struct ctl_broker *brokers;
-    struct ctl_topic *topics;
+    struct ctl_topic *topics, *topics_by_id; /* the same */
 
     /* Of the event that is being worked on. */
     struct partition_set work; /* partitions on their way online */
     enum election election;
     step_fn then;             /* after they are */
     struct zk_batch *loading; /* failover: brokers and topics, while states are read */
+    struct reassigning *reassigning;
+    void *scratch; /* what an event keeps between its steps */
     struct outbox *outbox;
 };
 
 /* ---- controller.c: events and steps ---- */
 
 void event_post(struct controller *c, const char *name, void (*run)(struct controller *, struct event *));
+/* Unless the last event of the queue is the same. */
+void event_post_once(struct controller *c, const char *name, void (*run)(struct controller *, struct event *));
 struct event *event_new(const char *name, void (*run)(struct controller *, struct event *));
 void event_add(struct controller *c, struct event *e);
 void event_done(struct controller *c); /* the running one: sends what it has put into the outbox */
@@ -108,6 +125,9 @@ struct zk_batch *ctl_batch(void);
 /* Fences an operation with the controller epoch. */
 void ctl_fence(struct controller *c, struct zk_op *op);
 void ctl_resign(struct controller *c, const char *why);
+/* A request becomes an event; answered with `inactive` at once when this is not the controller. */
+void ctl_post_call(struct controller *c, const char *name, void (*run)(struct controller *, struct event *),
+                   struct controller_call *call, enum kafka_error inactive);
 
 /* ---- context.c ---- */
 
@@ -115,9 +135,14 @@ void context_clear(struct controller *c);
 struct ctl_broker *context_broker(const struct controller *c, int32_t id);
 bool broker_is_live(const struct controller *c, int32_t id); /* and not shutting down */
 bool broker_is_live_or_stopping(const struct controller *c, int32_t id);
+/* The broker is live, and its log directory of the partition is not known to be offline. */
+bool replica_is_online(const struct controller *c, const struct ctl_partition *p, int32_t broker);
 struct ctl_broker *context_add_broker(struct controller *c, const struct registration *r);
 void context_remove_broker(struct controller *c, int32_t id);
 struct ctl_topic *context_topic(const struct controller *c, struct str name);
+struct ctl_topic *context_topic_by_id(const struct controller *c, struct uuid id);
+/* NULL when there is none. */
+struct ctl_partition *context_partition(const struct controller *c, struct str topic, int32_t index);
 struct ctl_topic *context_add_topic(struct controller *c, const char *name, struct uuid id);
 void context_remove_topic(struct controller *c, struct ctl_topic *t);
 /* The partition of that number, made if it is new. */
@@ -127,29 +152,63 @@ void partition_assign(struct ctl_partition *p, struct int_list replicas, struct 
 void partition_set_leadership(struct ctl_partition *p, const struct partition_znode *l);
 enum replica_state *replica_state_of(struct ctl_partition *p, int32_t broker);
 
-/* ---- states.c ---- */
+/* ---- elections.c ---- */
 
-/* Takes the partitions of c->work online, New ones by creating their state, others by election; then `then`. */
+void partition_change_state(struct ctl_partition *p, enum partition_state to);
+/*
+ * Takes the partitions of c->work online, New ones by creating their state, others by election; then `then`. Each has
+ * its `outcome`.
+ */
 void partitions_online(struct controller *c, enum election election, step_fn then);
-/* The replicas of `broker` go offline: out of the ISR of what they do not lead; c->work are their partitions. */
-void replicas_offline(struct controller *c, int32_t broker, step_fn then);
 /* All partitions that are New or Offline and not being deleted, into c->work. */
 void collect_electable(struct controller *c);
+/* Tells the live replicas of it, except those that are leaving, who leads. */
+void partition_announce(struct controller *c, struct ctl_partition *p, bool is_new);
+/* Decodes what a set of a state has written: false if it was not written. */
+bool partition_take_written(struct ctl_partition *p, struct arena *a, const struct zk_op *set);
+
+/* ---- replicas.c ---- */
+
+/* The broker's replica is to leave: one for replicas_offline(). */
+void replica_leaves(struct controller *c, struct ctl_partition *p, int32_t broker);
+void broker_replicas_leave(struct controller *c, int32_t broker, bool (*which)(const struct ctl_partition *, int32_t));
+/* Replicas that leave are stopped and go out of the ISRs; c->work are their partitions. */
+void replicas_offline(struct controller *c, step_fn then);
+
+/* What a broker says of its replica: ERR_KAFKA_STORAGE_ERROR, it has none there to use; ERR_NONE, it has. */
+void replica_reported(struct controller *c, struct ctl_partition *p, int32_t broker, enum kafka_error error);
+
+/* ---- reassignment.c ---- */
+
+/* Those of c->work whose new replicas are all in sync are brought to an end, others set on their way; then `then`. */
+void reassignments_go_on(struct controller *c, step_fn then);
+void reassignments_post_progress(struct controller *c);         /* looks again soon, if any is under way */
+void collect_reassigning(struct controller *c, int32_t broker); /* with that broker among the new ones; -1: all */
+void reassignment_requested(struct controller *c, struct event *e);
+void reassigning_free(struct controller *c);
+bool topic_is_reassigning(const struct ctl_topic *t);
+
+/* ---- preference.c ---- */
+
+void rebalance_start(struct controller *c); /* looks at the balance of leaders from now on */
+void preferred_election_requested(struct controller *c, struct event *e);
 
 /* ---- failover.c, brokers.c, topics.c, deletion.c ---- */
 
 void failover_start(struct controller *c);
 void brokers_changed(struct controller *c, struct event *e);
 void broker_modified(struct controller *c, struct event *e);
+void topic_write(struct controller *c, struct zk_batch *b, const struct ctl_topic *t); /* its node, as it is known */
 void topics_changed(struct controller *c, struct event *e);
 void topic_modified(struct controller *c, struct event *e);
 void deletions_changed(struct controller *c, struct event *e);
 void deletion_replica_done(struct controller *c, struct event *e);
 /* Goes on with every deletion that can; then `then`. */
 void deletions_resume(struct controller *c, step_fn then);
+void event_done_step(struct controller *c);                     /* a last step */
+void call_answer(struct controller *c, enum kafka_error error); /* ends the running event, and answers its caller */
 void isr_changed(struct controller *c, struct event *e);
 void log_dirs_changed(struct controller *c, struct event *e);
-void preferred_election_requested(struct controller *c, struct event *e);
 /* Writes an id for the topic into its node, if it has none: adds to `b`. */
 void topic_take_id(struct controller *c, struct zk_batch *b, const char *name, struct topic_znode *z);
 

@@ -7,11 +7,6 @@
 #include "base/logger.h"
 #include "controller/controller_internal.h"
 
-static void done(struct controller *c)
-{
-    event_done(c);
-}
-
 static bool all_replicas_are(struct ctl_topic *t, enum replica_state state)
 {
     for (int32_t i = 0; i < t->count; i++)
@@ -54,12 +49,17 @@ static void take_partitions_away(struct controller *c, struct ctl_topic *t)
     }
 }
 
+static bool can_be_deleted(enum replica_state state)
+{
+    return state != REPLICA_DELETED && state != REPLICA_INELIGIBLE;
+}
+
 static void stop_replicas(struct controller *c, struct ctl_topic *t)
 {
     for (int32_t i = 0; i < t->count; i++) {
         struct ctl_partition *p = t->partitions[i];
         for (int32_t r = 0; r < p->replicas.n; r++) {
-            if (p->replica_states[r] == REPLICA_DELETED)
+            if (!can_be_deleted(p->replica_states[r]))
                 continue;
             outbox_stop_replica(c, p->replicas.v[r], p, false);
             p->replica_states[r] = REPLICA_OFFLINE;
@@ -69,7 +69,7 @@ static void stop_replicas(struct controller *c, struct ctl_topic *t)
     for (int32_t i = 0; i < t->count; i++) {
         struct ctl_partition *p = t->partitions[i];
         for (int32_t r = 0; r < p->replicas.n; r++) {
-            if (p->replica_states[r] == REPLICA_DELETED)
+            if (!can_be_deleted(p->replica_states[r]))
                 continue;
             outbox_stop_replica(c, p->replicas.v[r], p, true);
             p->replica_states[r] = REPLICA_DELETION_STARTED;
@@ -81,11 +81,10 @@ static void start_deletion(struct controller *c, struct ctl_topic *t)
 {
     mark_dead_replicas(c, t);
     take_partitions_away(c, t);
-    if (any_replica_is(t, REPLICA_INELIGIBLE)) {
+    if (any_replica_is(t, REPLICA_INELIGIBLE))
         log_info("Deletion of topic %s waits for brokers that are down", t->name);
-        return;
-    }
-    log_info("Deleting topic %s", t->name);
+    else
+        log_info("Deleting topic %s", t->name);
     stop_replicas(c, t);
 }
 
@@ -127,7 +126,7 @@ void deletions_resume(struct controller *c, step_fn then)
             delete_nodes(c, t);
             return;
         }
-        if (!any_replica_is(t, REPLICA_DELETION_STARTED))
+        if (!any_replica_is(t, REPLICA_DELETION_STARTED) && !topic_is_reassigning(t))
             start_deletion(c, t);
     }
     then(c);
@@ -157,7 +156,7 @@ static void on_deletion_list(struct controller *c, struct zk_batch *b)
     } else {
         zk_batch_free(refuse);
     }
-    deletions_resume(c, done);
+    deletions_resume(c, event_done_step);
 }
 
 void deletions_changed(struct controller *c, struct event *e UNUSED)
@@ -170,5 +169,5 @@ void deletions_changed(struct controller *c, struct event *e UNUSED)
 /* `text` is the topic; `number` 0 if all went well, else it has to be tried again. */
 void deletion_replica_done(struct controller *c, struct event *e UNUSED)
 {
-    deletions_resume(c, done);
+    deletions_resume(c, event_done_step);
 }

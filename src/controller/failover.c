@@ -23,12 +23,28 @@ static void in_office(struct controller *c)
 {
     uint32_t topics = HASH_COUNT(c->topics);
     log_info("Controller of epoch %" PRId32 " is ready: %u topics", c->epoch, topics);
+    rebalance_start(c);
     event_done(c);
 }
 
-static void resume_deletions(struct controller *c)
+static void resume_reassignments(struct controller *c)
 {
-    deletions_resume(c, in_office);
+    collect_reassigning(c, -1);
+    reassignments_go_on(c, in_office); /* and deletions */
+}
+
+/* Who is not there leaves the ISRs: the controller before may have gone with it. */
+static void take_dead_out(struct controller *c)
+{
+    for (struct ctl_topic *t = c->topics; t != NULL; t = t->hh.next) {
+        for (int32_t i = 0; i < t->count && !t->deleting; i++) {
+            struct ctl_partition *p = t->partitions[i];
+            for (int32_t k = 0; p->known && k < p->leadership.isr.n; k++)
+                if (context_broker(c, p->leadership.isr.v[k]) == NULL)
+                    replica_leaves(c, p, p->leadership.isr.v[k]);
+        }
+    }
+    replicas_offline(c, resume_reassignments);
 }
 
 /* Replicas on live brokers are online, partitions with a live leader too. */
@@ -41,6 +57,7 @@ static void settle_states(struct controller *c)
                 p->replica_states[r] = broker_is_live(c, p->replicas.v[r]) ? REPLICA_ONLINE
                                        : t->deleting                       ? REPLICA_INELIGIBLE
                                                                            : REPLICA_OFFLINE;
+            p->reassigning = p->adding.n > 0 || p->removing.n > 0;
             if (!p->known)
                 p->state = PARTITION_NEW;
             else
@@ -81,7 +98,7 @@ static void on_states(struct controller *c, struct zk_batch *b)
     settle_states(c);
     tell_all(c);
     collect_electable(c);
-    partitions_online(c, ELECT_OFFLINE, resume_deletions);
+    partitions_online(c, ELECT_OFFLINE, take_dead_out);
 }
 
 static void read_states(struct controller *c)
@@ -187,6 +204,8 @@ static void on_lists(struct controller *c, struct zk_batch *lists)
     add_reads(b, &lists->ops[AT_TOPICS]);
     if (lists->ops[AT_PREFERRED].result == ZK_OK)
         event_post(c, "ReplicaLeaderElection", preferred_election_requested);
+    if (lists->ops[AT_REASSIGN].result == ZK_OK)
+        event_post(c, "ZkPartitionReassignment", reassignment_requested);
     ctl_submit(c, b, on_entities);
 }
 

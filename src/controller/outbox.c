@@ -12,35 +12,34 @@
 #include "protocol/msg/stop_replica.h"
 #include "protocol/msg/update_metadata.h"
 
-/* The newest versions, as no version is negotiated with a peer (inter.broker.protocol.version 3.9). */
-enum { LEADER_AND_ISR_VERSION = 7, UPDATE_METADATA_VERSION = 8, STOP_REPLICA_VERSION = 4 };
+enum note_kind { NOTE_LEADER_AND_ISR, NOTE_STOP, NOTE_METADATA };
 
-enum note_kind { NOTE_LEADER_AND_ISR, NOTE_STOP };
+enum { EVERY_BROKER = -1 };
 
 /* One partition for one broker. Flags stick within a batch. */
 struct note {
-    enum note_kind kind;
-    int32_t broker;
-    struct ctl_partition *partition;
+    struct note_key {
+        struct ctl_partition *partition;
+        int32_t broker; /* metadata: perhaps EVERY_BROKER */
+        int32_t kind;
+    } key;
     bool is_new, delete_it;
+    UT_hash_handle hh;
 };
 
-/* A partition for everybody, or for one broker. Copied, as a deleted one may be gone when this is sent. */
-struct metadata_note {
-    int32_t broker; /* -1: all */
-    struct ctl_partition *partition;
-    bool deleted;
-    char *topic; /* of a deleted one */
+/* A partition that everybody is to forget. Copied, as it may be gone when this is sent. */
+struct farewell {
+    struct str topic;
     struct uuid topic_id;
     int32_t index;
-    struct int_list replicas; /* heap */
+    struct int_list replicas;
+    struct farewell *next;
 };
 
 struct outbox {
+    struct arena arena; /* of the notes */
     struct note *notes;
-    size_t note_count, note_cap;
-    struct metadata_note *metadata;
-    size_t metadata_count, metadata_cap;
+    struct farewell *farewells;
     bool brokers_changed;
 };
 
@@ -51,42 +50,54 @@ struct outbox *outbox_new(void)
 
 void outbox_clear(struct outbox *o)
 {
-    for (size_t i = 0; i < o->metadata_count; i++) {
-        free(o->metadata[i].topic);
-        free(o->metadata[i].replicas.v);
-    }
-    o->note_count = o->metadata_count = 0;
-    o->brokers_changed = false;
+    HASH_CLEAR(hh, o->notes);
+    arena_deinit(&o->arena);
+    *o = (struct outbox){0};
 }
 
 void outbox_free(struct outbox *o)
 {
     outbox_clear(o);
-    free(o->notes);
-    free(o->metadata);
     free(o);
 }
+
+/* ---- Versions: nothing is negotiated with a peer, inter.broker.protocol.version decides ---- */
+
+struct version_step {
+    enum ibp since;
+    int16_t version;
+};
+
+static int16_t version_at(const struct controller *c, const struct version_step *steps)
+{
+    while (c->options.config->inter_broker_protocol_version < steps->since)
+        steps++;
+    return steps->version;
+}
+
+/* From IBP 2.8 on, which is the oldest that the configuration admits. */
+static const struct version_step leader_and_isr_versions[] = {
+    {IBP_3_4_IV0, 7}, {IBP_3_2_IV0, 6}, {IBP_2_8_IV1, 5}, {0, 4}};
+static const struct version_step update_metadata_versions[] = {{IBP_3_4_IV0, 8}, {IBP_2_8_IV1, 7}, {0, 6}};
+static const struct version_step stop_replica_versions[] = {{IBP_3_4_IV0, 4}, {0, 3}};
 
 /* ---- Gathering ---- */
 
 static struct note *note_for(struct outbox *o, enum note_kind kind, int32_t broker, struct ctl_partition *p)
 {
-    for (size_t i = o->note_count; i-- > 0;)
-        if (o->notes[i].kind == kind && o->notes[i].broker == broker && o->notes[i].partition == p)
-            return &o->notes[i];
-    o->notes = xgrow(o->notes, o->note_count + 1, &o->note_cap, sizeof(*o->notes));
-    struct note *n = &o->notes[o->note_count++];
-    *n = (struct note){.kind = kind, .broker = broker, .partition = p};
+    struct note_key key;
+    struct note *n;
+    memset(&key, 0, sizeof(key)); /* its padding, too, is hashed */
+    key.partition = p;
+    key.broker = broker;
+    key.kind = kind;
+    HASH_FIND(hh, o->notes, &key, sizeof(key), n);
+    if (n != NULL)
+        return n;
+    n = ARENA_NEW(&o->arena, struct note);
+    n->key = key;
+    HASH_ADD(hh, o->notes, key, sizeof(n->key), n);
     return n;
-}
-
-static void add_metadata(struct outbox *o, int32_t broker, struct ctl_partition *p)
-{
-    for (size_t i = o->metadata_count; i-- > 0;)
-        if (o->metadata[i].partition == p && !o->metadata[i].deleted && o->metadata[i].broker == broker)
-            return;
-    o->metadata = xgrow(o->metadata, o->metadata_count + 1, &o->metadata_cap, sizeof(*o->metadata));
-    o->metadata[o->metadata_count++] = (struct metadata_note){.broker = broker, .partition = p};
 }
 
 void outbox_leader_and_isr(struct controller *c, struct int_list brokers, struct ctl_partition *p, bool is_new)
@@ -95,24 +106,21 @@ void outbox_leader_and_isr(struct controller *c, struct int_list brokers, struct
     for (int32_t i = 0; i < brokers.n; i++)
         if (broker_is_live_or_stopping(c, brokers.v[i]))
             note_for(c->outbox, NOTE_LEADER_AND_ISR, brokers.v[i], p)->is_new |= is_new;
-    add_metadata(c->outbox, -1, p);
+    outbox_metadata(c, p);
 }
 
 void outbox_metadata(struct controller *c, struct ctl_partition *p)
 {
-    add_metadata(c->outbox, -1, p);
+    note_for(c->outbox, NOTE_METADATA, EVERY_BROKER, p);
 }
 
 void outbox_metadata_deleted(struct controller *c, struct ctl_partition *p)
 {
     struct outbox *o = c->outbox;
-    o->metadata = xgrow(o->metadata, o->metadata_count + 1, &o->metadata_cap, sizeof(*o->metadata));
-    o->metadata[o->metadata_count++] = (struct metadata_note){.broker = -1,
-                                                              .deleted = true,
-                                                              .topic = xstrdup(p->topic->name),
-                                                              .topic_id = p->topic->id,
-                                                              .index = p->index,
-                                                              .replicas = int_list_dup(p->replicas)};
+    struct farewell *f = ARENA_NEW(&o->arena, struct farewell);
+    *f = (struct farewell){arena_str(&o->arena, str_of(p->topic->name)), p->topic->id, p->index,
+                           int_list_copy(&o->arena, p->replicas), o->farewells};
+    o->farewells = f;
 }
 
 void outbox_brokers_only(struct controller *c)
@@ -125,7 +133,7 @@ void outbox_all_to(struct controller *c, struct ctl_broker *b)
     for (struct ctl_topic *t = c->topics; t != NULL; t = t->hh.next)
         for (int32_t i = 0; i < t->count; i++)
             if (t->partitions[i]->known && !t->deleting)
-                add_metadata(c->outbox, b->id, t->partitions[i]);
+                note_for(c->outbox, NOTE_METADATA, b->id, t->partitions[i]);
 }
 
 void outbox_stop_replica(struct controller *c, int32_t broker, struct ctl_partition *p, bool delete_it)
@@ -187,8 +195,14 @@ static void fill_order(struct leader_and_isr_partition_state *o, const struct ct
 static int by_topic(const void *a, const void *b)
 {
     const struct note *const *x = a, *const *y = b;
-    int order = strcmp((*x)->partition->topic->name, (*y)->partition->topic->name);
-    return order != 0 ? order : (*x)->partition->index - (*y)->partition->index;
+    const struct ctl_partition *p = (*x)->key.partition, *q = (*y)->key.partition;
+    int order = strcmp(p->topic->name, q->topic->name);
+    return order != 0 ? order : p->index - q->index;
+}
+
+static bool is_for(const struct note *n, enum note_kind kind, int32_t broker)
+{
+    return n->key.kind == (int32_t)kind && (n->key.broker == broker || n->key.broker == EVERY_BROKER);
 }
 
 /* The broker's notes of a kind, by topic. */
@@ -196,12 +210,21 @@ static size_t notes_of(struct building *b, enum note_kind kind, struct note ***o
 {
     struct outbox *o = b->c->outbox;
     size_t n = 0;
-    *out = ARENA_ARRAY(&b->arena, struct note *, MAX(o->note_count, (size_t)1));
-    for (size_t i = 0; i < o->note_count; i++)
-        if (o->notes[i].kind == kind && o->notes[i].broker == b->broker->id)
-            (*out)[n++] = &o->notes[i];
+    *out = ARENA_ARRAY(&b->arena, struct note *, MAX(HASH_COUNT(o->notes), 1U));
+    for (struct note *note = o->notes; note != NULL; note = note->hh.next)
+        if (is_for(note, kind, b->broker->id))
+            (*out)[n++] = note;
     qsort(*out, n, sizeof(**out), by_topic);
     return n;
+}
+
+/* How many from `i` on are of the same topic. */
+static size_t same_topic(struct note *const *notes, size_t i, size_t n)
+{
+    size_t same = 1;
+    while (i + same < n && notes[i + same]->key.partition->topic == notes[i]->key.partition->topic)
+        same++;
+    return same;
 }
 
 /* Leaders that the orders name, with the address at which brokers reach them. */
@@ -214,7 +237,7 @@ static void fill_leaders(struct building *b, struct leader_and_isr_request *requ
     LL_FOREACH (b->c->brokers, l) {
         bool named = false;
         for (size_t i = 0; i < n && !named; i++)
-            named = notes[i]->partition->leadership.leader == l->id;
+            named = notes[i]->key.partition->leadership.leader == l->id;
         const struct endpoint *e = registration_endpoint(&l->registration, listener);
         if (!named || e == NULL || request->live_leaders.len == 64)
             continue;
@@ -242,21 +265,28 @@ static void send_orders(struct building *b)
     request.topic_states.len = 0;
     for (size_t i = 0; i < n;) {
         struct leader_and_isr_topic_state *t = &request.topic_states.items[request.topic_states.len++];
-        const struct ctl_topic *topic = notes[i]->partition->topic;
-        size_t same = i;
-        while (same < n && notes[same]->partition->topic == topic)
-            same++;
+        size_t same = same_topic(notes, i, n);
         leader_and_isr_topic_state_init(t);
-        t->topic_name = str_of(topic->name);
-        t->topic_id = topic->id;
-        ARRAY_MAKE(&b->arena, t->partition_states, (int32_t)(same - i));
-        for (size_t k = 0; i < same; i++, k++)
-            fill_order(&t->partition_states.items[k], notes[i]->partition, notes[i]->is_new);
+        t->topic_name = str_of(notes[i]->key.partition->topic->name);
+        t->topic_id = notes[i]->key.partition->topic->id;
+        ARRAY_MAKE(&b->arena, t->partition_states, (int32_t)same);
+        for (size_t k = 0; k < same; k++, i++)
+            fill_order(&t->partition_states.items[k], notes[i]->key.partition, notes[i]->is_new);
     }
     fill_leaders(b, &request, notes, n);
-    frame_begin(b, &w, API_LEADER_AND_ISR, LEADER_AND_ISR_VERSION);
-    leader_and_isr_request_write(&w, LEADER_AND_ISR_VERSION, &request);
-    frame_send(b, &w, API_LEADER_AND_ISR, LEADER_AND_ISR_VERSION);
+    int16_t version = version_at(b->c, leader_and_isr_versions);
+    frame_begin(b, &w, API_LEADER_AND_ISR, version);
+    leader_and_isr_request_write(&w, version, &request);
+    frame_send(b, &w, API_LEADER_AND_ISR, version);
+}
+
+static void fill_stop(struct stop_replica_partition_state *o, const struct note *n)
+{
+    const struct ctl_partition *p = n->key.partition;
+    stop_replica_partition_state_init(o);
+    o->partition_index = p->index;
+    o->leader_epoch = p->topic->deleting || !p->known ? -2 : p->leadership.leader_epoch;
+    o->delete_partition = n->delete_it;
 }
 
 static void send_stops(struct building *b)
@@ -272,20 +302,20 @@ static void send_stops(struct building *b)
     request.controller_epoch = b->c->epoch;
     request.broker_epoch = b->broker->registration.epoch;
     ARRAY_MAKE(&b->arena, request.topic_states, (int32_t)n);
-    for (size_t i = 0; i < n; i++) {
-        const struct ctl_partition *p = notes[i]->partition;
-        struct stop_replica_topic_state *t = &request.topic_states.items[i];
+    request.topic_states.len = 0;
+    for (size_t i = 0; i < n;) {
+        struct stop_replica_topic_state *t = &request.topic_states.items[request.topic_states.len++];
+        size_t same = same_topic(notes, i, n);
         stop_replica_topic_state_init(t);
-        t->topic_name = str_of(p->topic->name);
-        ARRAY_MAKE(&b->arena, t->partition_states, 1);
-        stop_replica_partition_state_init(&t->partition_states.items[0]);
-        t->partition_states.items[0].partition_index = p->index;
-        t->partition_states.items[0].leader_epoch = p->topic->deleting || !p->known ? -2 : p->leadership.leader_epoch;
-        t->partition_states.items[0].delete_partition = notes[i]->delete_it;
+        t->topic_name = str_of(notes[i]->key.partition->topic->name);
+        ARRAY_MAKE(&b->arena, t->partition_states, (int32_t)same);
+        for (size_t k = 0; k < same; k++, i++)
+            fill_stop(&t->partition_states.items[k], notes[i]);
     }
-    frame_begin(b, &w, API_STOP_REPLICA, STOP_REPLICA_VERSION);
-    stop_replica_request_write(&w, STOP_REPLICA_VERSION, &request);
-    frame_send(b, &w, API_STOP_REPLICA, STOP_REPLICA_VERSION);
+    int16_t version = version_at(b->c, stop_replica_versions);
+    frame_begin(b, &w, API_STOP_REPLICA, version);
+    stop_replica_request_write(&w, version, &request);
+    frame_send(b, &w, API_STOP_REPLICA, version);
 }
 
 /* ---- UpdateMetadata ---- */
@@ -323,18 +353,24 @@ static void fill_brokers(struct building *b, struct update_metadata_request *req
     }
 }
 
-static void fill_state(struct building *b, struct update_metadata_partition_state *o, const struct metadata_note *n)
+static void fill_farewell(struct building *b, struct update_metadata_topic_state *t, const struct farewell *f)
+{
+    update_metadata_topic_state_init(t);
+    t->topic_name = f->topic;
+    t->topic_id = f->topic_id;
+    ARRAY_MAKE(&b->arena, t->partition_states, 1);
+    struct update_metadata_partition_state *o = &t->partition_states.items[0];
+    update_metadata_partition_state_init(o);
+    o->partition_index = f->index;
+    o->controller_epoch = b->c->epoch;
+    o->leader = LEADER_DELETED;
+    o->leader_epoch = LEADER_DELETED;
+    SHARE_LIST(o->replicas, f->replicas);
+}
+
+static void fill_state(struct building *b, struct update_metadata_partition_state *o, const struct ctl_partition *p)
 {
     update_metadata_partition_state_init(o);
-    if (n->deleted) {
-        o->partition_index = n->index;
-        o->controller_epoch = b->c->epoch;
-        o->leader = -2;
-        o->leader_epoch = -2;
-        SHARE_LIST(o->replicas, n->replicas);
-        return;
-    }
-    const struct ctl_partition *p = n->partition;
     o->partition_index = p->index;
     o->controller_epoch = p->leadership.controller_epoch;
     o->leader = p->leadership.leader;
@@ -345,8 +381,22 @@ static void fill_state(struct building *b, struct update_metadata_partition_stat
     ARRAY_MAKE(&b->arena, o->offline_replicas, p->replicas.n);
     o->offline_replicas.len = 0;
     for (int32_t i = 0; i < p->replicas.n; i++)
-        if (!broker_is_live_or_stopping(b->c, p->replicas.v[i]))
+        if (!broker_is_live_or_stopping(b->c, p->replicas.v[i]) || int_list_has(p->failed, p->replicas.v[i]))
             o->offline_replicas.items[o->offline_replicas.len++] = p->replicas.v[i];
+}
+
+static void fill_states(struct building *b, struct update_metadata_request *request, struct note **notes, size_t n)
+{
+    for (size_t i = 0; i < n;) {
+        struct update_metadata_topic_state *t = &request->topic_states.items[request->topic_states.len++];
+        size_t same = same_topic(notes, i, n);
+        update_metadata_topic_state_init(t);
+        t->topic_name = str_of(notes[i]->key.partition->topic->name);
+        t->topic_id = notes[i]->key.partition->topic->id;
+        ARRAY_MAKE(&b->arena, t->partition_states, (int32_t)same);
+        for (size_t k = 0; k < same; k++, i++)
+            fill_state(b, &t->partition_states.items[k], notes[i]->key.partition);
+    }
 }
 
 static void send_metadata(struct building *b)
@@ -354,37 +404,33 @@ static void send_metadata(struct building *b)
     struct outbox *o = b->c->outbox;
     struct update_metadata_request request;
     struct writer w;
-    size_t n = 0;
-    update_metadata_request_init(&request);
-    ARRAY_MAKE(&b->arena, request.topic_states, (int32_t)o->metadata_count);
-    for (size_t i = 0; i < o->metadata_count; i++) {
-        const struct metadata_note *note = &o->metadata[i];
-        if (note->broker >= 0 && note->broker != b->broker->id)
-            continue;
-        struct update_metadata_topic_state *t = &request.topic_states.items[n++];
-        update_metadata_topic_state_init(t);
-        t->topic_name = str_of(note->deleted ? note->topic : note->partition->topic->name);
-        t->topic_id = note->deleted ? note->topic_id : note->partition->topic->id;
-        ARRAY_MAKE(&b->arena, t->partition_states, 1);
-        fill_state(b, &t->partition_states.items[0], note);
-    }
-    if (n == 0 && !o->brokers_changed)
+    struct note **notes;
+    const struct farewell *f;
+    size_t n = notes_of(b, NOTE_METADATA, &notes), farewells = 0;
+    LL_COUNT(o->farewells, f, farewells);
+    if (n + farewells == 0 && !o->brokers_changed)
         return;
-    request.topic_states.len = (int32_t)n;
+    update_metadata_request_init(&request);
+    ARRAY_MAKE(&b->arena, request.topic_states, (int32_t)(n + farewells));
+    request.topic_states.len = 0;
+    LL_FOREACH (o->farewells, f)
+        fill_farewell(b, &request.topic_states.items[request.topic_states.len++], f);
+    fill_states(b, &request, notes, n);
     request.controller_id = b->c->options.broker_id;
     request.controller_epoch = b->c->epoch;
     request.broker_epoch = b->broker->registration.epoch;
     fill_brokers(b, &request);
-    frame_begin(b, &w, API_UPDATE_METADATA, UPDATE_METADATA_VERSION);
-    update_metadata_request_write(&w, UPDATE_METADATA_VERSION, &request);
-    frame_send(b, &w, API_UPDATE_METADATA, UPDATE_METADATA_VERSION);
+    int16_t version = version_at(b->c, update_metadata_versions);
+    frame_begin(b, &w, API_UPDATE_METADATA, version);
+    update_metadata_request_write(&w, version, &request);
+    frame_send(b, &w, API_UPDATE_METADATA, version);
 }
 
 void outbox_flush(struct controller *c)
 {
     struct outbox *o = c->outbox;
     struct ctl_broker *l;
-    if (o->note_count == 0 && o->metadata_count == 0 && !o->brokers_changed)
+    if (o->notes == NULL && o->farewells == NULL && !o->brokers_changed)
         return;
     LL_FOREACH (c->brokers, l) {
         struct building b = {.c = c, .broker = l};

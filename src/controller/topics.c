@@ -4,9 +4,19 @@
 #include "base/logger.h"
 #include "controller/controller_internal.h"
 
-static void done(struct controller *c)
+void topic_write(struct controller *c, struct zk_batch *b, const struct ctl_topic *t)
 {
-    event_done(c);
+    char path[ZNODE_PATH_ROOM];
+    struct topic_znode z = {.id = t->id, .partition_count = t->count};
+    z.replicas = ARENA_ARRAY(&b->arena, struct int_list, MAX(t->count, 1));
+    z.adding = ARENA_ARRAY(&b->arena, struct int_list, MAX(t->count, 1));
+    z.removing = ARENA_ARRAY(&b->arena, struct int_list, MAX(t->count, 1));
+    for (int32_t i = 0; i < t->count; i++) {
+        z.replicas[i] = t->partitions[i]->replicas;
+        z.adding[i] = t->partitions[i]->adding;
+        z.removing[i] = t->partitions[i]->removing;
+    }
+    ctl_fence(c, zk_set(b, topic_path(path, t->name), topic_encode(&b->arena, &z), ZK_ANY_VERSION));
 }
 
 /* New partitions of `t`, from `first` on: known to us, not yet to anybody else. */
@@ -25,7 +35,7 @@ static void add_partitions(struct controller *c, struct ctl_topic *t, const stru
 static void on_topic_ids(struct controller *c, struct zk_batch *b)
 {
     zk_batch_free(b);
-    partitions_online(c, ELECT_OFFLINE, done);
+    partitions_online(c, ELECT_OFFLINE, event_done_step);
 }
 
 static void on_topics_read(struct controller *c, struct zk_batch *b)
@@ -88,19 +98,37 @@ void topics_changed(struct controller *c, struct event *e UNUSED)
 
 /* ---- More partitions ---- */
 
+static void on_restored(struct controller *c, struct zk_batch *b)
+{
+    zk_batch_free(b);
+    event_done(c);
+}
+
+/* A topic that is being deleted does not grow: its node becomes again what is being deleted. */
+static void restore_topic(struct controller *c, struct ctl_topic *t)
+{
+    struct zk_batch *b = ctl_batch();
+    topic_write(c, b, t);
+    ctl_submit(c, b, on_restored);
+}
+
 static void on_topic_read(struct controller *c, struct zk_batch *b)
 {
     struct topic_znode z;
     struct ctl_topic *t = context_topic(c, str_of(c->running->text));
     struct zk_op *read = &b->ops[0];
-    bool usable = t != NULL && !t->deleting && read->result == ZK_OK &&
-                  topic_decode(&b->arena, t->name, read->value, &z) && z.partition_count > t->count;
-    if (usable) {
+    bool grows = t != NULL && read->result == ZK_OK && topic_decode(&b->arena, t->name, read->value, &z) &&
+                 z.partition_count > t->count;
+    bool allowed = grows && !t->deleting;
+    if (allowed) {
         log_info("Topic %s grows from %" PRId32 " to %" PRId32 " partitions", t->name, t->count, z.partition_count);
         add_partitions(c, t, &z, t->count);
     }
     zk_batch_free(b);
-    partitions_online(c, ELECT_OFFLINE, done);
+    if (grows && !allowed)
+        restore_topic(c, t);
+    else
+        partitions_online(c, ELECT_OFFLINE, event_done_step);
 }
 
 void topic_modified(struct controller *c, struct event *e)
@@ -119,8 +147,34 @@ static void on_deleted(struct controller *c, struct zk_batch *b)
     event_done(c);
 }
 
-/* Leaders of an old protocol version have written ISRs to ZooKeeper themselves. */
-static void on_isr_states(struct controller *c, struct zk_batch *b)
+/* Leaders of an old protocol version have written ISRs to ZooKeeper themselves: they are read, and told to all. */
+static void on_changed_states(struct controller *c, struct zk_batch *b)
+{
+    for (size_t i = 0; i < c->work.n; i++) {
+        struct ctl_partition *p = c->work.v[i];
+        struct partition_znode now;
+        if (b->ops[i].result != ZK_OK || !partition_decode(&b->arena, p->topic->name, p->index, b->ops[i].value, &now))
+            continue;
+        now.version = b->ops[i].stat.version;
+        partition_set_leadership(p, &now);
+        outbox_metadata(c, p);
+    }
+    reassignments_post_progress(c);
+    zk_batch_free(b);
+    event_done(c);
+}
+
+static void on_notifications_deleted(struct controller *c, struct zk_batch *b)
+{
+    struct zk_batch *reads = ctl_batch();
+    char path[ZNODE_PATH_ROOM];
+    zk_batch_free(b);
+    for (size_t i = 0; i < c->work.n; i++)
+        zk_get(reads, state_path(path, c->work.v[i]->topic->name, c->work.v[i]->index), false);
+    ctl_submit(c, reads, on_changed_states);
+}
+
+static void on_notifications(struct controller *c, struct zk_batch *b)
 {
     struct zk_batch *deletes = ctl_batch();
     for (size_t i = 0; i < b->count; i++) {
@@ -132,14 +186,13 @@ static void on_isr_states(struct controller *c, struct zk_batch *b)
         if (!partition_list_decode(&b->arena, op->path, op->value, &list))
             continue;
         for (int32_t n = 0; n < list.count; n++) {
-            struct ctl_topic *t = context_topic(c, str_of(list.entries[n].topic));
-            int32_t index = list.entries[n].partition;
-            if (t != NULL && index >= 0 && index < t->count && t->partitions[index]->known)
-                outbox_metadata(c, t->partitions[index]);
+            struct ctl_partition *p = context_partition(c, str_of(list.entries[n].topic), list.entries[n].partition);
+            if (p != NULL && p->known)
+                partition_set_add(&c->work, p);
         }
     }
     zk_batch_free(b);
-    ctl_submit(c, deletes, on_deleted);
+    ctl_submit(c, deletes, on_notifications_deleted);
 }
 
 static void read_children_then(struct controller *c, struct zk_batch *lists, batch_fn next)
@@ -154,7 +207,7 @@ static void read_children_then(struct controller *c, struct zk_batch *lists, bat
 
 static void on_isr_list(struct controller *c, struct zk_batch *b)
 {
-    read_children_then(c, b, on_isr_states);
+    read_children_then(c, b, on_notifications);
 }
 
 void isr_changed(struct controller *c, struct event *e UNUSED)
@@ -195,38 +248,4 @@ void log_dirs_changed(struct controller *c, struct event *e UNUSED)
     struct zk_batch *b = ctl_batch();
     zk_children(b, ZNODE_LOG_DIR_EVENTS, true);
     ctl_submit(c, b, on_log_dir_list);
-}
-
-/* ---- Preferred leaders, asked for by the old tool ---- */
-
-static void remove_request(struct controller *c)
-{
-    struct zk_batch *b = ctl_batch();
-    ctl_fence(c, zk_delete(b, ZNODE_PREFERRED_ELECTION, ZK_ANY_VERSION));
-    zk_exists(b, ZNODE_PREFERRED_ELECTION, true);
-    ctl_submit(c, b, on_deleted);
-}
-
-static void on_preferred(struct controller *c, struct zk_batch *b)
-{
-    struct partition_list_znode list = {0};
-    struct zk_op *read = &b->ops[0];
-    if (read->result == ZK_OK && partition_list_decode(&b->arena, read->path, read->value, &list)) {
-        for (int32_t i = 0; i < list.count; i++) {
-            struct ctl_topic *t = context_topic(c, str_of(list.entries[i].topic));
-            int32_t index = list.entries[i].partition;
-            if (t != NULL && !t->deleting && index >= 0 && index < t->count && t->partitions[index]->known)
-                partition_set_add(&c->work, t->partitions[index]);
-        }
-    }
-    bool there = read->result == ZK_OK;
-    zk_batch_free(b);
-    partitions_online(c, ELECT_PREFERRED, there ? remove_request : done);
-}
-
-void preferred_election_requested(struct controller *c, struct event *e UNUSED)
-{
-    struct zk_batch *b = ctl_batch();
-    zk_get(b, ZNODE_PREFERRED_ELECTION, true);
-    ctl_submit(c, b, on_preferred);
 }

@@ -1,36 +1,11 @@
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
-#include <uthash.h>
 #include <utlist.h>
 
+#include "base/clock.h"
 #include "base/logger.h"
-#include "replica/replica.h"
-
-struct partition_key {
-    int32_t index;
-    char topic[252]; /* zero-filled: the whole key is hashed */
-};
-
-struct partition {
-    struct partition_key key;
-    atomic_int refs;
-    struct replica_manager *manager;
-    struct plog *log;
-    pthread_mutex_t lock; /* guards all below */
-    bool leads, stopped;
-    int32_t leader, leader_epoch, partition_epoch, controller_epoch;
-    struct int_list isr, replicas; /* heap */
-    struct bed *beds;
-    UT_hash_handle hh;
-};
-
-struct replica_manager {
-    struct replica_options options;
-    pthread_rwlock_t table_lock;
-    struct partition *table;
-    atomic_int controller_epoch;
-};
+#include "replica/replica_internal.h"
 
 /* ---- The table ---- */
 
@@ -57,7 +32,18 @@ void partition_unref(struct partition *p)
     pthread_mutex_destroy(&p->lock);
     free(p->isr.v);
     free(p->replicas.v);
+    free(p->wanted_isr.v);
+    free(p->followers);
     free(p);
+}
+
+void replica_shrink_isrs(struct replica_manager *rm, int64_t now)
+{
+    struct partition *p, *tmp;
+    pthread_rwlock_rdlock(&rm->table_lock);
+    HASH_ITER (hh, rm->table, p, tmp)
+        partition_shrink_isr(p, now);
+    pthread_rwlock_unlock(&rm->table_lock);
 }
 
 void replica_manager_free(struct replica_manager *rm)
@@ -139,129 +125,7 @@ struct uuid partition_topic_id(struct partition *p)
     return plog_topic_id(p->log);
 }
 
-/* ---- Waiting ---- */
-
-struct wake_queue {
-    struct message message;
-    struct loop *loop;
-    pthread_mutex_t lock;
-    struct sleeper *first, **last;
-    bool posted;
-};
-
-static void deliver_wakes(struct message *m)
-{
-    struct wake_queue *q = CONTAINER_OF(m, struct wake_queue, message);
-    pthread_mutex_lock(&q->lock);
-    q->posted = false;
-    struct sleeper *s;
-    /* One by one, as a woken sleeper may cancel others. Those that are queued meanwhile post again. */
-    int budget = 0;
-    for (s = q->first; s != NULL; s = s->next)
-        budget++;
-    while (budget-- > 0 && (s = q->first) != NULL) {
-        q->first = s->next;
-        if (q->first == NULL)
-            q->last = &q->first;
-        s->queued = false;
-        pthread_mutex_unlock(&q->lock);
-        s->wake(s);
-        pthread_mutex_lock(&q->lock);
-    }
-    pthread_mutex_unlock(&q->lock);
-}
-
-struct wake_queue *wake_queue_new(struct loop *loop)
-{
-    struct wake_queue *q = xcalloc(1, sizeof(*q));
-    q->message.deliver = deliver_wakes;
-    q->loop = loop;
-    q->last = &q->first;
-    pthread_mutex_init(&q->lock, NULL);
-    return q;
-}
-
-void wake_queue_free(struct wake_queue *q)
-{
-    if (q == NULL)
-        return;
-    pthread_mutex_destroy(&q->lock);
-    free(q);
-}
-
-static void wake(struct sleeper *s)
-{
-    struct wake_queue *q = s->queue;
-    pthread_mutex_lock(&q->lock);
-    bool post = false;
-    if (!s->queued) {
-        s->queued = true;
-        s->next = NULL;
-        *q->last = s;
-        q->last = &s->next;
-        post = !q->posted;
-        q->posted = true;
-    }
-    pthread_mutex_unlock(&q->lock);
-    if (post)
-        loop_post(q->loop, &q->message);
-}
-
-void sleeper_cancel(struct sleeper *s)
-{
-    struct wake_queue *q = s->queue;
-    if (q == NULL)
-        return;
-    pthread_mutex_lock(&q->lock);
-    for (struct sleeper **link = &q->first; s->queued && *link != NULL; link = &(*link)->next) {
-        if (*link != s)
-            continue;
-        *link = s->next;
-        if (*link == NULL)
-            q->last = link;
-        s->queued = false;
-        break;
-    }
-    pthread_mutex_unlock(&q->lock);
-}
-
-void partition_lie_down(struct partition *p, struct bed *bed, struct sleeper *s)
-{
-    ensure(bed->partition == NULL);
-    bed->sleeper = s;
-    bed->partition = p;
-    partition_ref(p);
-    pthread_mutex_lock(&p->lock);
-    DL_APPEND(p->beds, bed);
-    pthread_mutex_unlock(&p->lock);
-}
-
-void partition_get_up(struct bed *bed)
-{
-    struct partition *p = bed->partition;
-    if (p == NULL)
-        return;
-    pthread_mutex_lock(&p->lock);
-    DL_DELETE(p->beds, bed);
-    pthread_mutex_unlock(&p->lock);
-    bed->partition = NULL;
-    partition_unref(p);
-}
-
-static void wake_all(struct partition *p)
-{
-    struct bed *bed;
-    DL_FOREACH (p->beds, bed)
-        wake(bed->sleeper);
-}
-
 /* ---- Leadership ---- */
-
-static bool move_high_watermark(struct partition *p)
-{
-    bool alone = p->isr.n == 1 && p->isr.v[0] == p->manager->options.broker_id;
-    return p->leads && alone && plog_set_high_watermark(p->log, plog_end_offset(p->log));
-}
 
 static enum kafka_error check_order(const struct partition *p, const struct leader_order *o)
 {
@@ -275,19 +139,27 @@ static enum kafka_error check_order(const struct partition *p, const struct lead
 
 static void take_order(struct partition *p, const struct leader_order *o)
 {
+    bool led = p->leads;
     p->leader = o->leader;
     p->leader_epoch = o->leader_epoch;
     p->partition_epoch = o->partition_epoch;
     p->controller_epoch = o->controller_epoch;
     p->leads = o->leader == p->manager->options.broker_id;
+    followers_settle_isr(p);
     free(p->isr.v);
     free(p->replicas.v);
     p->isr = int_list_dup(o->isr);
     p->replicas = int_list_dup(o->replicas);
-    if (p->leads)
-        plog_assign_epoch(p->log, o->leader_epoch, plog_end_offset(p->log));
-    move_high_watermark(p);
-    wake_all(p);
+    if (p->leads) {
+        int64_t now = clock_mono_ms();
+        p->epoch_start = plog_end_offset(p->log);
+        plog_assign_epoch(p->log, o->leader_epoch, p->epoch_start);
+        followers_begin(p, led, now);
+        followers_move_high_watermark(p, now);
+    } else {
+        followers_end(p);
+    }
+    partition_wake_all(p);
 }
 
 static enum kafka_error find_or_open(struct replica_manager *rm, const struct leader_order *o, struct partition **out)
@@ -325,10 +197,17 @@ enum kafka_error replica_apply_leader(struct replica_manager *rm, const struct l
         error = ERR_NONE; /* it only brings the topic's id, which opening has taken */
     bool leads = p->leads;
     pthread_mutex_unlock(&p->lock);
-    if (error == ERR_NONE && leads)
+    if (error == ERR_NONE && leads) {
+        rm->options.follow_nobody(rm->options.ctx, p);
         rm->options.became_leader(rm->options.ctx, p, o->leader_epoch);
-    else if (error == ERR_NONE && led)
-        rm->options.resigned(rm->options.ctx, p->key.topic, p->key.index);
+    } else if (error == ERR_NONE) {
+        if (led)
+            rm->options.resigned(rm->options.ctx, p->key.topic, p->key.index);
+        if (o->leader >= 0)
+            rm->options.follow(rm->options.ctx, p, o->leader, o->leader_epoch);
+        else
+            rm->options.follow_nobody(rm->options.ctx, p);
+    }
     partition_unref(p);
     return error;
 }
@@ -339,8 +218,10 @@ static void stop_partition(struct partition *p)
     p->leads = false;
     p->stopped = true;
     p->leader = -1;
-    wake_all(p);
+    followers_end(p);
+    partition_wake_all(p);
     pthread_mutex_unlock(&p->lock);
+    p->manager->options.follow_nobody(p->manager->options.ctx, p);
 }
 
 /* A log without a partition: left by an earlier life of this broker. */
@@ -392,10 +273,10 @@ enum kafka_error replica_check_controller(struct replica_manager *rm, int32_t co
 
 /* ---- Appending ---- */
 
-static bool enough_in_sync(struct partition *p)
+static int32_t wanted_in_sync(struct partition *p)
 {
     struct topic_config config = plog_config(p->log);
-    return p->isr.n >= MIN(config.min_insync_replicas, p->replicas.n);
+    return MIN(config.min_insync_replicas, p->replicas.n);
 }
 
 enum kafka_error partition_append(struct partition *p, const struct prepared *records, int16_t acks,
@@ -406,13 +287,13 @@ enum kafka_error partition_append(struct partition *p, const struct prepared *re
     pthread_mutex_lock(&p->lock);
     if (!p->leads)
         error = ERR_NOT_LEADER_OR_FOLLOWER;
-    else if (acks == -1 && !enough_in_sync(p))
+    else if (acks == -1 && p->isr.n < wanted_in_sync(p))
         error = ERR_NOT_ENOUGH_REPLICAS;
     else
         error = plog_append_leader(p->log, records, p->leader_epoch, out);
     if (error == ERR_NONE && !out->duplicate) {
-        move_high_watermark(p);
-        wake_all(p);
+        followers_move_high_watermark(p, clock_mono_ms());
+        partition_wake_all(p);
     }
     pthread_mutex_unlock(&p->lock);
     return error;
@@ -425,7 +306,59 @@ enum kafka_error partition_check_committed(struct partition *p, int32_t leader_e
     if (!p->leads || p->leader_epoch != leader_epoch)
         error = ERR_NOT_LEADER_OR_FOLLOWER;
     else if (plog_high_watermark(p->log) > offset)
-        error = enough_in_sync(p) ? ERR_NONE : ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND;
+        error = followers_maximal_isr_size(p) >= wanted_in_sync(p) ? ERR_NONE : ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND;
+    pthread_mutex_unlock(&p->lock);
+    return error;
+}
+
+/* ---- As a follower ---- */
+
+/* With the lock held: whether orders of that epoch's leader still count. */
+static enum kafka_error check_follows(const struct partition *p, int32_t leader_epoch)
+{
+    return p->leads || p->stopped || p->leader_epoch != leader_epoch ? ERR_FENCED_LEADER_EPOCH : ERR_NONE;
+}
+
+enum kafka_error partition_append_follower(struct partition *p, int32_t leader_epoch, struct bytes batches,
+                                           struct append_result *out)
+{
+    pthread_mutex_lock(&p->lock);
+    enum kafka_error error = check_follows(p, leader_epoch);
+    if (error == ERR_NONE)
+        error = plog_append_follower(p->log, batches, leader_epoch, out);
+    pthread_mutex_unlock(&p->lock);
+    return error;
+}
+
+bool partition_follow_marks(struct partition *p, int32_t leader_epoch, int64_t high_watermark, int64_t start_offset)
+{
+    bool cut = false;
+    pthread_mutex_lock(&p->lock);
+    if (check_follows(p, leader_epoch) == ERR_NONE) {
+        if (plog_set_high_watermark(p->log, MIN(high_watermark, plog_end_offset(p->log))))
+            partition_wake_all(p);
+        cut = start_offset > plog_start_offset(p->log) && plog_advance_start(p->log, start_offset) == ERR_NONE;
+    }
+    pthread_mutex_unlock(&p->lock);
+    return cut;
+}
+
+enum kafka_error partition_truncate(struct partition *p, int32_t leader_epoch, int64_t offset)
+{
+    pthread_mutex_lock(&p->lock);
+    enum kafka_error error = check_follows(p, leader_epoch);
+    if (error == ERR_NONE)
+        error = plog_truncate(p->log, offset);
+    pthread_mutex_unlock(&p->lock);
+    return error;
+}
+
+enum kafka_error partition_restart_log(struct partition *p, int32_t leader_epoch, int64_t start_offset)
+{
+    pthread_mutex_lock(&p->lock);
+    enum kafka_error error = check_follows(p, leader_epoch);
+    if (error == ERR_NONE)
+        error = plog_truncate_fully(p->log, start_offset);
     pthread_mutex_unlock(&p->lock);
     return error;
 }
@@ -464,15 +397,40 @@ int64_t partition_readable_end(struct partition *p, enum isolation isolation, in
     return isolation == READ_COMMITTED ? plog_last_stable_offset(p->log) : plog_high_watermark(p->log);
 }
 
+/* The reader's last epoch has ended here before its offset, or is not known here: it must cut its log back first. */
+static enum kafka_error find_divergence(struct partition *p, const struct partition_read *read,
+                                        struct partition_data *out)
+{
+    int32_t epoch;
+    int64_t end;
+    plog_epoch_end(p->log, read->last_fetched_epoch, &epoch, &end);
+    if (epoch < 0 || end < 0)
+        return ERR_OFFSET_OUT_OF_RANGE;
+    if (epoch < read->last_fetched_epoch || end < read->offset) {
+        out->diverging_epoch = epoch;
+        out->diverging_end = end;
+    }
+    return ERR_NONE;
+}
+
 enum kafka_error partition_fetch(struct partition *p, const struct partition_read *read, struct partition_data *out)
 {
-    *out = (struct partition_data){.high_watermark = -1, .last_stable_offset = -1, .log_start_offset = -1};
+    *out = (struct partition_data){.high_watermark = -1,
+                                   .last_stable_offset = -1,
+                                   .log_start_offset = -1,
+                                   .diverging_epoch = -1,
+                                   .diverging_end = -1};
     enum kafka_error error = partition_check_leader(p, read->current_leader_epoch);
     if (error != ERR_NONE)
         return error;
     out->high_watermark = plog_high_watermark(p->log);
     out->last_stable_offset = plog_last_stable_offset(p->log);
     out->log_start_offset = plog_start_offset(p->log);
+    if (read->last_fetched_epoch >= 0) {
+        error = find_divergence(p, read, out);
+        if (error != ERR_NONE || out->diverging_epoch >= 0)
+            return error;
+    }
     int64_t upper = partition_readable_end(p, read->isolation, read->replica_id);
     return plog_read(p->log, read->offset, read->max_bytes, read->at_least_one, upper, read->may_block, &out->slice);
 }

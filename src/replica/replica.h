@@ -24,6 +24,13 @@ struct replica_options {
     /* A partition has become led by this broker in a new epoch, or is no longer. On the applying thread. */
     void (*became_leader)(void *ctx, struct partition *p, int32_t leader_epoch);
     void (*resigned)(void *ctx, const char *topic, int32_t index);
+    /* The partition is to follow a leader, or nobody. On the applying thread. */
+    void (*follow)(void *ctx, struct partition *p, int32_t leader, int32_t leader_epoch);
+    void (*follow_nobody)(void *ctx, struct partition *p);
+    /* Whether a broker may be counted on: it is alive, and not on its way out. Any thread; the partition is locked. */
+    bool (*may_join_isr)(void *ctx, int32_t broker);
+    /* The partition wants the controller to change its ISR: partition_isr_proposal(). The same. */
+    void (*isr_wanted)(void *ctx, struct partition *p);
     void *ctx;
 };
 
@@ -74,6 +81,36 @@ enum kafka_error partition_append(struct partition *p, const struct prepared *re
  * fails. */
 enum kafka_error partition_check_committed(struct partition *p, int32_t leader_epoch, int64_t offset);
 
+/* ---- Followers, as their leader sees them ---- */
+
+/* A follower has asked for what begins at `offset`: it has all before that. May move the high watermark, and the ISR.
+ */
+void partition_note_fetch(struct partition *p, int32_t replica, int64_t offset, int64_t start_offset, int64_t now);
+/* Whoever has not caught up for replica.lag.time.max.ms is to leave the ISR. */
+void partition_shrink_isr(struct partition *p, int64_t now);
+void replica_shrink_isrs(struct replica_manager *rm, int64_t now); /* of all */
+
+struct isr_proposal {
+    int32_t leader_epoch, partition_epoch;
+    struct int_list isr;
+};
+
+/* What is wanted now; false: nothing any more. */
+bool partition_isr_proposal(struct partition *p, struct arena *a, struct isr_proposal *out);
+/* The controller has written this ISR. */
+void partition_isr_decided(struct partition *p, int32_t leader_epoch, int32_t partition_epoch, struct int_list isr);
+/* It will not: the ISR is what it was. */
+void partition_isr_refused(struct partition *p, int32_t leader_epoch);
+
+/* ---- As a follower. ERR_FENCED_LEADER_EPOCH when it no longer follows in that epoch; storage errors. ---- */
+
+enum kafka_error partition_append_follower(struct partition *p, int32_t leader_epoch, struct bytes batches,
+                                           struct append_result *out);
+/* The leader's high watermark and start of log. Returns whether the log's start has moved. */
+bool partition_follow_marks(struct partition *p, int32_t leader_epoch, int64_t high_watermark, int64_t start_offset);
+enum kafka_error partition_truncate(struct partition *p, int32_t leader_epoch, int64_t offset);
+enum kafka_error partition_restart_log(struct partition *p, int32_t leader_epoch, int64_t start_offset); /* empty */
+
 /* ---- Reading ---- */
 
 enum isolation { READ_UNCOMMITTED = 0, READ_COMMITTED = 1 };
@@ -85,12 +122,17 @@ struct partition_read {
     enum isolation isolation;
     int32_t replica_id;           /* -1: a consumer */
     int32_t current_leader_epoch; /* -1: not checked */
+    int32_t last_fetched_epoch;   /* of the record before `offset` in the reader's log; -1: not checked (KIP-595) */
     bool may_block;
 };
 
 struct partition_data {
     struct plog_slice slice;
     int64_t high_watermark, last_stable_offset, log_start_offset;
+    /* Where the reader's log parts from this one: the last epoch that both may have, and its end here. -1: it does not.
+     */
+    int32_t diverging_epoch;
+    int64_t diverging_end;
 };
 
 /*

@@ -6,7 +6,14 @@
 #include "base/clock.h"
 #include "server/server_internal.h"
 
-enum { MAGIC_V1_SINCE = 2, MAGIC_V2_SINCE = 4, ZSTD_SINCE = 10, SESSIONS_SINCE = 7, PARTIAL_BATCHES_BEFORE = 3 };
+enum {
+    MAGIC_V1_SINCE = 2,
+    MAGIC_V2_SINCE = 4,
+    ZSTD_SINCE = 10,
+    SESSIONS_SINCE = 7,
+    EPOCHS_SINCE = 12,
+    PARTIAL_BATCHES_BEFORE = 3
+};
 
 struct fetched {
     struct fetch_item item;
@@ -74,15 +81,22 @@ static enum kafka_error check_codec(struct fetch *f, struct fetched *x)
     return config.compression_type == COMPRESSION_TYPE_ZSTD ? ERR_UNSUPPORTED_COMPRESSION_TYPE : ERR_NONE;
 }
 
+/* -1: a consumer. */
+static int32_t replica_of(const struct fetch *f)
+{
+    return f->r->version >= 15 ? f->request.replica_state.replica_id : f->request.replica_id;
+}
+
 static struct partition_read read_of(const struct fetch *f, const struct fetched *x, int32_t room, bool at_least_one)
 {
-    int32_t replica = f->r->version >= 15 ? f->request.replica_state.replica_id : f->request.replica_id;
     return (struct partition_read){.offset = x->item.fetch_offset,
                                    .max_bytes = MIN(x->item.max_bytes, room),
                                    .at_least_one = at_least_one,
                                    .isolation = f->request.isolation_level == 1 ? READ_COMMITTED : READ_UNCOMMITTED,
-                                   .replica_id = replica,
-                                   .current_leader_epoch = x->item.current_leader_epoch};
+                                   .replica_id = replica_of(f),
+                                   .current_leader_epoch = x->item.current_leader_epoch,
+                                   .last_fetched_epoch =
+                                       f->r->version >= EPOCHS_SINCE ? x->item.last_fetched_epoch : -1};
 }
 
 static void read_one(struct fetch *f, struct fetched *x, int32_t room, bool at_least_one)
@@ -122,7 +136,7 @@ static struct reading read_all(struct fetch *f)
         bool at_least_one = f->r->version >= PARTIAL_BATCHES_BEFORE && sum.bytes == 0;
         read_one(f, x, (int32_t)MAX(room - sum.bytes, 0), at_least_one);
         sum.bytes += bytes_of(x);
-        sum.error |= x->error != ERR_NONE;
+        sum.error |= x->error != ERR_NONE || x->data.diverging_epoch >= 0;
         sum.cold |= x->data.slice.cold;
     }
     return sum;
@@ -139,6 +153,8 @@ static void fill_partition(struct fetched *x, struct fetch_partition_data *out)
     out->last_stable_offset = x->data.last_stable_offset;
     out->log_start_offset = x->data.log_start_offset;
     out->records.mem = x->converted.p != NULL ? x->converted : (struct bytes){(const uint8_t *)"", 0};
+    out->diverging_epoch.epoch = x->data.diverging_epoch;
+    out->diverging_epoch.end_offset = x->data.diverging_end;
     if (x->data.slice.region.len > 0)
         out->records = (struct records){.region = &x->data.slice.region, .region_len = x->data.slice.region.len};
 }
@@ -175,8 +191,10 @@ static void fill_topics(struct fetch *f, struct fetch_response *out)
     struct fetch_able_topic_response *topic = NULL;
     for (int32_t i = 0; i < f->count; i++) {
         struct fetched *x = &f->items[i];
+        bool diverges = x->data.diverging_epoch >= 0;
         if (!fetch_session_tells(f->session, &x->item, x->error, bytes_of(x), x->data.high_watermark,
-                                 x->data.log_start_offset)) {
+                                 x->data.log_start_offset) &&
+            !diverges) {
             drop_data(x);
             continue;
         }
@@ -344,6 +362,24 @@ static void find_partition(struct fetch *f, struct fetched *x)
     }
 }
 
+/* A follower that asks for an offset has all before it, if its log is one with the leader's up to there. */
+static void note_follower(struct fetch *f)
+{
+    int32_t replica = replica_of(f);
+    int64_t now = clock_mono_ms();
+    for (int32_t i = 0; replica >= 0 && i < f->count; i++) {
+        struct fetched *x = &f->items[i];
+        struct partition_data data;
+        struct partition_read read = read_of(f, x, 0, false);
+        read.max_bytes = 0;
+        if (x->partition == NULL || partition_fetch(x->partition, &read, &data) != ERR_NONE)
+            continue;
+        file_ref_put(data.slice.region.file);
+        if (data.diverging_epoch < 0)
+            partition_note_fetch(x->partition, replica, x->item.fetch_offset, x->item.log_start_offset, now);
+    }
+}
+
 static void handle(struct request *r)
 {
     struct fetch *f = ARENA_NEW(r->arena, struct fetch);
@@ -359,10 +395,14 @@ static void handle(struct request *r)
     f->items = ARENA_ARRAY(r->arena, struct fetched, MAX(f->count, 1));
     for (int32_t i = 0; i < f->count; i++) {
         f->items[i].item = items[i];
-        f->items[i].data =
-            (struct partition_data){.high_watermark = -1, .last_stable_offset = -1, .log_start_offset = -1};
+        f->items[i].data = (struct partition_data){.high_watermark = -1,
+                                                   .last_stable_offset = -1,
+                                                   .log_start_offset = -1,
+                                                   .diverging_epoch = -1,
+                                                   .diverging_end = -1};
         find_partition(f, &f->items[i]);
     }
+    note_follower(f);
     timer_init(&f->timer, exchange_loop(r->x), on_deadline);
     f->deadline = clock_mono_ms() + MAX(f->request.max_wait_ms, 0);
     try_again(f);

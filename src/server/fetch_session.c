@@ -24,7 +24,7 @@ struct session_partition {
     struct session_key key;
     char name[252]; /* of the topic, as far as known */
     int32_t current_leader_epoch, last_fetched_epoch, max_bytes;
-    int64_t fetch_offset;
+    int64_t fetch_offset, log_start_offset;
     int64_t told_high_watermark, told_log_start;
     bool told_error;
     UT_hash_handle hh;
@@ -158,6 +158,7 @@ static void set_partition(struct fetch_session *s, const struct fetch_item *item
     p->last_fetched_epoch = item->last_fetched_epoch;
     p->max_bytes = item->max_bytes;
     p->fetch_offset = item->fetch_offset;
+    p->log_start_offset = item->log_start_offset;
 }
 
 static void forget(struct fetch_session *s, const struct fetch_request *request)
@@ -193,7 +194,8 @@ static int32_t items_of_session(struct request *r, struct fetch_session *s, stru
                                     .current_leader_epoch = p->current_leader_epoch,
                                     .last_fetched_epoch = p->last_fetched_epoch,
                                     .max_bytes = p->max_bytes,
-                                    .fetch_offset = p->fetch_offset};
+                                    .fetch_offset = p->fetch_offset,
+                                    .log_start_offset = p->log_start_offset};
         item->topic = s->by_id ? name_of(r, p->key.topic_id) : arena_str(r->arena, str_of(p->key.topic));
     }
     return n;
@@ -218,7 +220,8 @@ static int32_t items_of_request(struct request *r, const struct fetch_request *r
                                               p->current_leader_epoch,
                                               p->last_fetched_epoch,
                                               p->partition_max_bytes,
-                                              p->fetch_offset};
+                                              p->fetch_offset,
+                                              p->log_start_offset};
         }
     }
     return n;

@@ -1,6 +1,7 @@
 /* What the controller tells brokers, and what brokers ask it. */
 #include "base/logger.h"
 #include "protocol/msg/allocate_producer_ids.h"
+#include "protocol/msg/alter_partition.h"
 #include "protocol/msg/controlled_shutdown.h"
 #include "protocol/msg/leader_and_isr.h"
 #include "protocol/msg/stop_replica.h"
@@ -421,3 +422,53 @@ static void handle_allocate_producer_ids(struct request *r)
 
 const struct api_entry api_allocate_producer_ids = {
     .key = API_ALLOCATE_PRODUCER_IDS, .min = 0, .max = 0, .handle = handle_allocate_producer_ids};
+
+/* ---- AlterPartition ---- */
+
+struct altering {
+    struct request *r;
+    struct alter_partition_request request;
+    struct alter_partition_response response;
+    struct alter_partition_call call;
+};
+
+static void answer_alter(struct request *r)
+{
+    struct altering *a = r->state;
+    ANSWER(r, alter_partition_response, &a->response);
+}
+
+static void altered(struct controller_call *call, enum kafka_error error)
+{
+    struct altering *a = CONTAINER_OF(CONTAINER_OF(call, struct alter_partition_call, call), struct altering, call);
+    a->response.error_code = (int16_t)error;
+    if (error != ERR_NONE)
+        ARRAY_MAKE(a->r->arena, a->response.topics, 0);
+    request_return(a->r, answer_alter);
+}
+
+static void alter(struct request *r)
+{
+    struct altering *a = r->state;
+    controller_alter_partitions(r->s->controller, &a->call);
+}
+
+static void handle_alter_partition(struct request *r)
+{
+    struct altering *a = ARENA_NEW(r->arena, struct altering);
+    if (!DECODE(r, alter_partition_request, &a->request))
+        return;
+    alter_partition_response_init(&a->response);
+    a->r = r;
+    a->call = (struct alter_partition_call){.call = {.done = altered},
+                                            .version = r->version,
+                                            .request = &a->request,
+                                            .response = &a->response,
+                                            .arena = r->arena};
+    r->state = a;
+    exchange_park(r->x);
+    request_hop(r, r->s->control_loop, alter);
+}
+
+const struct api_entry api_alter_partition = {
+    .key = API_ALTER_PARTITION, .min = 0, .max = 3, .handle = handle_alter_partition};

@@ -1,8 +1,13 @@
 /* InitProducerId for idempotent producers: ids from blocks that the controller hands out (KIP-730). */
 #include <pthread.h>
 
+#include "base/logger.h"
+#include "protocol/msg/allocate_producer_ids.h"
+#include "protocol/msg/api.h"
 #include "protocol/msg/init_producer_id.h"
 #include "server/server_internal.h"
+
+enum { FEW_LEFT = 100 };
 
 struct producer_id_request {
     struct request *request;
@@ -10,20 +15,32 @@ struct producer_id_request {
     struct init_producer_id_response response;
 };
 
+struct id_block {
+    int64_t next, end;
+};
+
 struct producer_ids {
     struct services *services;
     pthread_mutex_t lock;
-    int64_t next, end; /* of the block in use */
+    struct id_block block, spare;
+    bool asked; /* for a spare, before it was needed */
+    struct message ask;
     /* The control loop's: a question under way, and who waits for its answer. */
     bool asking;
-    struct producer_ids_call call;
+    struct link_call call;
+    struct allocate_producer_ids_request request;
+    struct allocate_producer_ids_response response;
+    struct arena arena; /* of the response */
     struct producer_id_request *waiting;
 };
+
+static void deliver_ask(struct message *m);
 
 struct producer_ids *producer_ids_new(struct services *s)
 {
     struct producer_ids *p = xcalloc(1, sizeof(*p));
     p->services = s;
+    p->ask.deliver = deliver_ask;
     pthread_mutex_init(&p->lock, NULL);
     return p;
 }
@@ -33,18 +50,28 @@ void producer_ids_free(struct producer_ids *p)
     if (p == NULL)
         return;
     pthread_mutex_destroy(&p->lock);
+    arena_deinit(&p->arena);
     free(p);
 }
 
+/* Asks for the next block before this one is at its end, so that nobody waits. */
 static bool draw(struct producer_ids *p, struct init_producer_id_response *response)
 {
     pthread_mutex_lock(&p->lock);
-    bool ok = p->next < p->end;
+    if (p->block.next == p->block.end) {
+        p->block = p->spare;
+        p->spare = (struct id_block){0};
+    }
+    bool ok = p->block.next < p->block.end;
     if (ok) {
-        response->producer_id = p->next++;
+        response->producer_id = p->block.next++;
         response->producer_epoch = 0;
     }
+    bool ask = ok && !p->asked && p->spare.next == p->spare.end && p->block.end - p->block.next < FEW_LEFT;
+    p->asked |= ask;
     pthread_mutex_unlock(&p->lock);
+    if (ask)
+        loop_post(p->services->control_loop, &p->ask);
     return ok;
 }
 
@@ -54,17 +81,33 @@ static void answer(struct request *r)
     ANSWER(r, init_producer_id_response, &st->response);
 }
 
-static void take_block(struct controller_call *call, enum kafka_error error)
+static void keep_block(struct producer_ids *p)
 {
-    struct producer_ids *p =
-        CONTAINER_OF(CONTAINER_OF(call, struct producer_ids_call, call), struct producer_ids, call);
+    struct id_block block = {p->response.producer_id_start,
+                             p->response.producer_id_start + p->response.producer_id_len};
+    pthread_mutex_lock(&p->lock);
+    p->asked = false;
+    if (p->block.next == p->block.end)
+        p->block = block;
+    else
+        p->spare = block;
+    pthread_mutex_unlock(&p->lock);
+}
+
+static void on_block(struct link_call *call, enum kafka_error error)
+{
+    struct producer_ids *p = CONTAINER_OF(call, struct producer_ids, call);
     struct producer_id_request *waiting = p->waiting;
     p->asking = false;
     p->waiting = NULL;
+    if (error == ERR_NONE)
+        error = (enum kafka_error)p->response.error_code;
     if (error == ERR_NONE) {
+        keep_block(p);
+    } else {
+        log_warn("The controller gave no block of producer ids: %s", error_name((int16_t)error));
         pthread_mutex_lock(&p->lock);
-        p->next = p->call.first;
-        p->end = p->call.first + p->call.count;
+        p->asked = false;
         pthread_mutex_unlock(&p->lock);
     }
     while (waiting != NULL) {
@@ -74,6 +117,29 @@ static void take_block(struct controller_call *call, enum kafka_error error)
             st->response.error_code = ERR_COORDINATOR_LOAD_IN_PROGRESS; /* the client asks again */
         request_return(st->request, answer);
     }
+}
+
+static void ask(struct producer_ids *p)
+{
+    if (p->asking)
+        return;
+    p->asking = true;
+    allocate_producer_ids_request_init(&p->request);
+    p->request.broker_id = p->services->broker_id;
+    p->request.broker_epoch = p->services->broker_epoch;
+    arena_deinit(&p->arena);
+    p->call = (struct link_call){.key = API_ALLOCATE_PRODUCER_IDS,
+                                 .request = &p->request,
+                                 .response = &p->response,
+                                 .arena = &p->arena,
+                                 .timeout_ms = p->services->config->request_timeout_ms,
+                                 .done = on_block};
+    controller_link_send(p->services->controller_link, &p->call);
+}
+
+static void deliver_ask(struct message *m)
+{
+    ask(CONTAINER_OF(m, struct producer_ids, ask));
 }
 
 static void wait_for_block(struct request *r)
@@ -86,12 +152,7 @@ static void wait_for_block(struct request *r)
     }
     st->next = p->waiting;
     p->waiting = st;
-    if (p->asking)
-        return;
-    p->asking = true;
-    p->call = (struct producer_ids_call){
-        .call = {.done = take_block}, .broker_id = r->s->broker_id, .broker_epoch = r->s->broker_epoch};
-    controller_allocate_producer_ids(r->s->controller, &p->call);
+    ask(p);
 }
 
 static void handle(struct request *r)

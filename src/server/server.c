@@ -18,7 +18,8 @@ enum { SMALLEST_HEADER = 8, LENGTH_SIZE = 4 };
     X(join_group) X(heartbeat) X(leave_group) X(sync_group) X(describe_groups) X(list_groups)        \
     X(api_versions) X(create_topics) X(delete_topics) X(init_producer_id) X(offset_for_leader_epoch) \
     X(describe_configs) X(create_partitions) X(delete_groups) X(describe_cluster)                    \
-    X(allocate_producer_ids)
+    X(allocate_producer_ids) X(alter_partition) X(alter_partition_reassignments)                     \
+    X(list_partition_reassignments) X(elect_leaders) X(update_features)
 /* clang-format on */
 
 #define DECLARE(name) extern const struct api_entry api_##name;

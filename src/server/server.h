@@ -5,6 +5,7 @@
 #ifndef BARNABAS_SERVER_H
 #define BARNABAS_SERVER_H
 
+#include "cluster/controller_link.h"
 #include "cluster/member.h"
 #include "cluster/view.h"
 #include "controller/controller.h"
@@ -16,12 +17,13 @@
 struct services {
     const struct broker_config *config;
     struct workers *workers;
-    struct loop *control_loop;         /* ZooKeeper, controller, administration */
-    struct loop *coordinator_loop;     /* groups */
-    struct zk *zk;                     /* control loop only */
-    struct controller *controller;     /* control loop only */
-    struct config_watch *config_watch; /* control loop only */
-    struct group_coordinator *groups;  /* coordinator loop only */
+    struct loop *control_loop;               /* ZooKeeper, controller, administration */
+    struct loop *coordinator_loop;           /* groups */
+    struct zk *zk;                           /* control loop only */
+    struct controller *controller;           /* control loop only */
+    struct controller_link *controller_link; /* control loop only */
+    struct config_watch *config_watch;       /* control loop only */
+    struct group_coordinator *groups;        /* coordinator loop only */
     struct topic_configs *topic_configs;
     struct log_manager *logs;
     struct replica_manager *replicas;

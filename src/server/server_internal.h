@@ -80,6 +80,7 @@ struct fetch_item {   /* one partition of a fetch, from the request or the sessi
     struct uuid topic_id;
     int32_t partition, current_leader_epoch, last_fetched_epoch, max_bytes;
     int64_t fetch_offset;
+    int64_t log_start_offset; /* of a follower's log; -1: a consumer */
 };
 
 struct fetch_request;

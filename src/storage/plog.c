@@ -456,10 +456,16 @@ static bool rewind_producers(struct plog *log, int64_t offset)
     return plog_replay_producers(log, offset);
 }
 
+/* Also where no record goes: an epoch may begin at the end, and never have been its leader's. */
+static bool truncate_epochs(struct plog *log, int64_t offset)
+{
+    return !epochs_truncate_from_end(&log->epochs, offset) || plog_write_epochs(log);
+}
+
 static bool truncate_locked(struct plog *log, int64_t offset)
 {
     if (offset >= (int64_t)atomic_load(&log->end))
-        return true;
+        return truncate_epochs(log, offset);
     if (offset < log->segments[0]->base_offset)
         return plog_truncate_fully_locked(log, offset);
     while (log->segment_count > 1 && plog_active(log)->base_offset > offset)
@@ -471,7 +477,7 @@ static bool truncate_locked(struct plog *log, int64_t offset)
     atomic_store(&log->end, offset);
     log->recovery_point = MIN(log->recovery_point, offset);
     set_high_watermark(log, atomic_load(&log->high_watermark));
-    if (epochs_truncate_from_end(&log->epochs, offset) && !plog_write_epochs(log))
+    if (!truncate_epochs(log, offset))
         return false;
     bool ok = rewind_producers(log, offset);
     plog_update_unstable(log);

@@ -64,7 +64,7 @@ def filled(broker):
     """Two partitions with five batches of about 10 KB each."""
     kcat(broker, "-L", "-t", "t")
     for _ in range(5):
-        produce(broker, "t", ["x" * 1000] * 10, "-p", "0", "-X", "linger.ms=300")
+        produce(broker, "t", ["x" * 1000] * 10, "-p", "0", "-X", "linger.ms=60000", "-X", "batch.num.messages=10")
     return broker
 
 

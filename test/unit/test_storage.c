@@ -371,6 +371,17 @@ static void epochs_end_where_the_next_begins(void **state)
     assert_int_equal(epoch, -1);
 }
 
+/* A leader that wrote nothing in its epoch follows again: its epoch must go, or it parts from its leader for ever. */
+static void an_epoch_without_records_is_cut(void **state)
+{
+    struct fixture *f = *state;
+    append(f->log, 10);
+    plog_assign_epoch(f->log, 4, 10);
+    assert_int_equal(plog_truncate(f->log, 10), ERR_NONE);
+    assert_int_equal(plog_latest_epoch(f->log), 0);
+    assert_int_equal(plog_end_offset(f->log), 10);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -390,6 +401,7 @@ int main(void)
         CASE(nothing_above_the_high_watermark_is_deleted),
         CASE(truncation_goes_back),
         CASE(epochs_end_where_the_next_begins),
+        CASE(an_epoch_without_records_is_cut),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,236 @@
+/*
+ * AlterPartition (KIP-497, KIP-704, KIP-841): a leader asks for another ISR. What is asked is judged by what is known
+ * here, written to ZooKeeper, and told to all brokers.
+ */
+#include <inttypes.h>
+
+#include "base/logger.h"
+#include "controller/controller_internal.h"
+#include "protocol/msg/alter_partition.h"
+
+enum { IDS_SINCE = 2, INELIGIBLE_SINCE = 2, WITH_EPOCHS_SINCE = 3 };
+
+typedef struct alter_partition_partition_data asked;
+typedef struct alter_partition_response_partition_data told;
+
+static struct alter_partition_call *call_of(struct controller *c)
+{
+    return CONTAINER_OF(c->running->call, struct alter_partition_call, call);
+}
+
+static struct int_list asked_isr(struct arena *a, int16_t version, const asked *in)
+{
+    struct int_list isr = {in->new_isr.items, MAX(in->new_isr.len, 0)};
+    if (version < WITH_EPOCHS_SINCE)
+        return isr;
+    isr = (struct int_list){ARENA_ARRAY(a, int32_t, MAX(in->new_isr_with_epochs.len, 1)), 0};
+    for (int32_t i = 0; i < in->new_isr_with_epochs.len; i++)
+        isr.v[isr.n++] = in->new_isr_with_epochs.items[i].broker_id;
+    return isr;
+}
+
+static void tell_state(const struct ctl_partition *p, told *out)
+{
+    out->leader_id = p->leadership.leader;
+    out->leader_epoch = p->leadership.leader_epoch;
+    out->isr.items = p->leadership.isr.v;
+    out->isr.len = p->leadership.isr.n;
+    out->leader_recovery_state = (int8_t)p->leadership.recovery_state;
+    out->partition_epoch = p->leadership.version;
+}
+
+static bool same_members(struct int_list a, struct int_list b)
+{
+    if (a.n != b.n)
+        return false;
+    for (int32_t i = 0; i < a.n; i++)
+        if (!int_list_has(b, a.v[i]))
+            return false;
+    return true;
+}
+
+/* Why not; ERR_NONE with `*settled` when it is so already. */
+static enum kafka_error judge(struct controller *c, const struct ctl_partition *p, int16_t version, const asked *in,
+                              struct int_list isr, bool *settled)
+{
+    const struct partition_znode *now = &p->leadership;
+    *settled = false;
+    if (in->leader_epoch > now->leader_epoch || in->partition_epoch > now->version)
+        return ERR_NOT_CONTROLLER; /* it has heard of a newer controller than this one is */
+    if (in->leader_epoch < now->leader_epoch)
+        return ERR_FENCED_LEADER_EPOCH;
+    if (same_members(isr, now->isr) && in->leader_recovery_state == now->recovery_state) {
+        *settled = true;
+        return ERR_NONE;
+    }
+    if (in->partition_epoch < now->version)
+        return ERR_INVALID_UPDATE_VERSION;
+    if (in->leader_recovery_state == 1 && isr.n > 1)
+        return ERR_INVALID_REQUEST;
+    if (in->leader_recovery_state == 1 && now->recovery_state == 0)
+        return ERR_INVALID_REQUEST;
+    if (isr.n == 0)
+        return ERR_INVALID_REQUEST;
+    for (int32_t i = 0; i < isr.n; i++)
+        if (!broker_is_live(c, isr.v[i]))
+            return version < INELIGIBLE_SINCE ? ERR_OPERATION_NOT_ATTEMPTED : ERR_INELIGIBLE_REPLICA;
+    return ERR_NONE;
+}
+
+/* Which answer each operation of the batch belongs to. */
+struct writing {
+    struct ctl_partition **partitions;
+    struct int_list *isrs; /* that are asked for */
+    told **answers;
+    int32_t count;
+};
+
+static void finish(struct controller *c)
+{
+    reassignments_post_progress(c);
+    call_answer(c, ERR_NONE);
+}
+
+static void take_isr(struct controller *c UNUSED, const struct ctl_partition *p, told *answer)
+{
+    tell_state(p, answer);
+    log_info("Partition %s-%" PRId32 ": the ISR is now of %" PRId32 " replicas, partition epoch %" PRId32,
+             p->topic->name, p->index, p->leadership.isr.n, p->leadership.version);
+}
+
+/* What is there is another's, or our own write, whose answer was lost and which was sent again. */
+static void on_conflicts_read(struct controller *c, struct zk_batch *b)
+{
+    struct writing *w = c->scratch;
+    for (int32_t i = 0, op = 0; i < w->count; i++) {
+        struct ctl_partition *p = w->partitions[i];
+        struct partition_znode now;
+        if (w->answers[i]->error_code == ERR_NONE)
+            continue;
+        const struct zk_op *read = &b->ops[op++];
+        if (read->result != ZK_OK || !partition_decode(&b->arena, p->topic->name, p->index, read->value, &now))
+            continue;
+        now.version = read->stat.version;
+        bool mine = now.controller_epoch == c->epoch && now.leader_epoch == p->leadership.leader_epoch &&
+                    int_list_eq(now.isr, w->isrs[i]);
+        partition_set_leadership(p, &now);
+        if (mine) {
+            w->answers[i]->error_code = ERR_NONE;
+            take_isr(c, p, w->answers[i]);
+        }
+    }
+    zk_batch_free(b);
+    finish(c);
+}
+
+static void on_written(struct controller *c, struct zk_batch *b)
+{
+    struct writing *w = c->scratch;
+    struct zk_batch *reads = ctl_batch();
+    char path[ZNODE_PATH_ROOM];
+    for (int32_t i = 0; i < w->count; i++) {
+        struct ctl_partition *p = w->partitions[i];
+        if (partition_take_written(p, &b->arena, &b->ops[i])) {
+            take_isr(c, p, w->answers[i]);
+        } else {
+            w->answers[i]->error_code = ERR_INVALID_UPDATE_VERSION;
+            zk_get(reads, state_path(path, p->topic->name, p->index), false);
+        }
+        outbox_metadata(c, p);
+    }
+    zk_batch_free(b);
+    ctl_submit(c, reads, on_conflicts_read);
+}
+
+static void add_write(struct controller *c, struct zk_batch *b, struct writing *w, struct ctl_partition *p,
+                      const asked *in, struct int_list isr, told *out)
+{
+    char path[ZNODE_PATH_ROOM];
+    struct partition_znode next = p->leadership;
+    next.controller_epoch = c->epoch;
+    next.isr = isr;
+    next.recovery_state = in->leader_recovery_state;
+    w->partitions[w->count] = p;
+    w->isrs[w->count] = isr;
+    w->answers[w->count++] = out;
+    ctl_fence(c, zk_set(b, state_path(path, p->topic->name, p->index), partition_encode(&b->arena, &next),
+                        p->leadership.version));
+}
+
+static struct ctl_topic *find_topic(struct controller *c, int16_t version, const struct alter_partition_topic_data *in)
+{
+    return version < IDS_SINCE ? context_topic(c, in->topic_name) : context_topic_by_id(c, in->topic_id);
+}
+
+static void alter_topic(struct controller *c, struct zk_batch *b, struct writing *w,
+                        const struct alter_partition_topic_data *in, struct alter_partition_response_topic_data *out)
+{
+    struct alter_partition_call *call = call_of(c);
+    struct ctl_topic *t = find_topic(c, call->version, in);
+    alter_partition_response_topic_data_init(out);
+    out->topic_name = in->topic_name;
+    out->topic_id = in->topic_id;
+    ARRAY_MAKE(call->arena, out->partitions, MAX(in->partitions.len, 0));
+    for (int32_t i = 0; i < in->partitions.len; i++) {
+        const asked *q = &in->partitions.items[i];
+        told *o = &out->partitions.items[i];
+        alter_partition_response_partition_data_init(o);
+        o->partition_index = q->partition_index;
+        if (t == NULL || q->partition_index < 0 || q->partition_index >= t->count ||
+            !t->partitions[q->partition_index]->known) {
+            o->error_code =
+                t == NULL && call->version >= IDS_SINCE ? ERR_UNKNOWN_TOPIC_ID : ERR_UNKNOWN_TOPIC_OR_PARTITION;
+            continue;
+        }
+        struct ctl_partition *p = t->partitions[q->partition_index];
+        struct int_list isr = asked_isr(call->arena, call->version, q);
+        bool settled;
+        o->error_code = (int16_t)judge(c, p, call->version, q, isr, &settled);
+        if (settled)
+            tell_state(p, o);
+        else if (o->error_code == ERR_NONE)
+            add_write(c, b, w, p, q, isr, o);
+        else
+            outbox_metadata(c, p);
+    }
+}
+
+static int32_t count_partitions(const struct alter_partition_request *q)
+{
+    int32_t n = 0;
+    for (int32_t t = 0; t < q->topics.len; t++)
+        n += MAX(q->topics.items[t].partitions.len, 0);
+    return n;
+}
+
+static void alter_partitions(struct controller *c, struct event *e UNUSED)
+{
+    struct alter_partition_call *call = call_of(c);
+    const struct alter_partition_request *q = call->request;
+    const struct ctl_broker *broker = context_broker(c, q->broker_id);
+    if (broker == NULL || broker->registration.epoch != q->broker_epoch) {
+        call_answer(c, ERR_STALE_BROKER_EPOCH);
+        return;
+    }
+    struct zk_batch *b = ctl_batch();
+    int32_t room = MAX(count_partitions(q), 1);
+    struct writing *w = ARENA_NEW(call->arena, struct writing);
+    w->partitions = ARENA_ARRAY(call->arena, struct ctl_partition *, room);
+    w->isrs = ARENA_ARRAY(call->arena, struct int_list, room);
+    w->answers = ARENA_ARRAY(call->arena, told *, room);
+    c->scratch = w;
+    ARRAY_MAKE(call->arena, call->response->topics, MAX(q->topics.len, 0));
+    for (int32_t t = 0; t < q->topics.len; t++)
+        alter_topic(c, b, w, &q->topics.items[t], &call->response->topics.items[t]);
+    if (w->count > 0) {
+        ctl_submit(c, b, on_written);
+        return;
+    }
+    zk_batch_free(b);
+    call_answer(c, ERR_NONE);
+}
+
+void controller_alter_partitions(struct controller *c, struct alter_partition_call *call)
+{
+    ctl_post_call(c, "AlterPartition", alter_partitions, &call->call, ERR_NOT_CONTROLLER);
+}

@@ -1,0 +1,348 @@
+/*
+ * Partitions come online here: new ones by creating their state, others by election. Who leads is decided by pure
+ * functions of what is known; the rest writes it to ZooKeeper and tells the brokers.
+ */
+#include <inttypes.h>
+
+#include "base/logger.h"
+#include "cluster/member.h"
+#include "controller/controller_internal.h"
+
+static void elect_offline(struct controller *c);
+
+void partition_change_state(struct ctl_partition *p, enum partition_state to)
+{
+    static const bool legal[4][4] = {
+        /* from NONE, NEW, ONLINE, OFFLINE; to the same */
+        [PARTITION_NONE] = {[PARTITION_NEW] = true, [PARTITION_ONLINE] = true, [PARTITION_OFFLINE] = true},
+        [PARTITION_NEW] = {[PARTITION_NEW] = true, [PARTITION_ONLINE] = true, [PARTITION_OFFLINE] = true},
+        [PARTITION_ONLINE] = {[PARTITION_ONLINE] = true, [PARTITION_OFFLINE] = true},
+        [PARTITION_OFFLINE] = {[PARTITION_ONLINE] = true, [PARTITION_OFFLINE] = true, [PARTITION_NONE] = true},
+    };
+    ensure(legal[p->state][to]);
+    p->state = to;
+}
+
+/* ---- Choosing a leader ---- */
+
+struct choice {
+    int32_t leader; /* -1: nobody can be */
+    struct int_list isr;
+    bool unclean;
+};
+
+struct candidates { /* what an election goes by */
+    const struct controller *c;
+    const struct ctl_partition *partition;
+    const struct partition_znode *now;
+    struct arena *arena;
+};
+
+static bool is_online(const struct candidates *e, int32_t broker)
+{
+    return replica_is_online(e->c, e->partition, broker);
+}
+
+static bool is_in_sync_and_online(const struct candidates *e, int32_t broker)
+{
+    return int_list_has(e->now->isr, broker) && is_online(e, broker);
+}
+
+static bool is_not_stopping(const struct candidates *e, int32_t broker)
+{
+    const struct ctl_broker *b = context_broker(e->c, broker);
+    return b == NULL || !b->shutting_down;
+}
+
+static int32_t first_of(const struct candidates *e, struct int_list list,
+                        bool (*fits)(const struct candidates *, int32_t))
+{
+    for (int32_t i = 0; i < list.n; i++)
+        if (fits(e, list.v[i]))
+            return list.v[i];
+    return -1;
+}
+
+static struct int_list those_of(const struct candidates *e, struct int_list list,
+                                bool (*fits)(const struct candidates *, int32_t))
+{
+    struct int_list out = {ARENA_ARRAY(e->arena, int32_t, MAX(list.n, 1)), 0};
+    for (int32_t i = 0; i < list.n; i++)
+        if (fits(e, list.v[i]))
+            out.v[out.n++] = list.v[i];
+    return out;
+}
+
+static bool may_be_unclean(const struct candidates *e)
+{
+    struct topic_config config;
+    if (e->c->election == ELECT_UNCLEAN)
+        return true;
+    topic_configs_get(e->c->options.topic_configs, e->partition->topic->name, &config);
+    return config.unclean_leader_election_enable;
+}
+
+static struct choice choose_after_loss(const struct candidates *e)
+{
+    struct int_list replicas = e->partition->replicas;
+    struct choice out = {.leader = first_of(e, replicas, is_in_sync_and_online)};
+    out.isr = those_of(e, e->now->isr, is_online);
+    if (out.leader >= 0 || !may_be_unclean(e))
+        return out;
+    out.leader = first_of(e, replicas, is_online);
+    out.unclean = true;
+    out.isr = (struct int_list){ARENA_NEW(e->arena, int32_t), 1};
+    out.isr.v[0] = out.leader;
+    return out;
+}
+
+static struct choice choose_reassigned(const struct candidates *e)
+{
+    bool stays = int_list_has(e->partition->replicas, e->now->leader) && is_online(e, e->now->leader);
+    return (struct choice){stays ? e->now->leader : first_of(e, e->partition->replicas, is_in_sync_and_online),
+                           e->now->isr, false};
+}
+
+static struct choice choose_leader(const struct candidates *e)
+{
+    struct int_list replicas = e->partition->replicas;
+    struct int_list head = {replicas.v, MIN(replicas.n, 1)};
+    switch (e->c->election) {
+    case ELECT_OFFLINE:
+    case ELECT_UNCLEAN:
+        return choose_after_loss(e);
+    case ELECT_PREFERRED:
+        return (struct choice){first_of(e, head, is_in_sync_and_online), e->now->isr, false};
+    case ELECT_SHUTDOWN:
+        return (struct choice){first_of(e, replicas, is_in_sync_and_online), those_of(e, e->now->isr, is_not_stopping),
+                               false};
+    case ELECT_REASSIGN:
+        return choose_reassigned(e);
+    case ELECT_REFRESH:
+        return (struct choice){e->now->leader, e->now->isr, false};
+    }
+    unreachable("an election of no kind");
+}
+
+void partition_announce(struct controller *c, struct ctl_partition *p, bool is_new)
+{
+    for (int32_t i = 0; i < p->replicas.n; i++) {
+        int32_t broker = p->replicas.v[i];
+        if (int_list_has(p->leaving, broker) || int_list_has(p->failed, broker))
+            continue;
+        outbox_leader_and_isr(c, (struct int_list){&broker, 1}, p, is_new || p->replica_states[i] == REPLICA_NEW);
+    }
+    outbox_metadata(c, p);
+}
+
+bool partition_take_written(struct ctl_partition *p, struct arena *a, const struct zk_op *set)
+{
+    struct partition_znode l;
+    if (set->result != ZK_OK || !partition_decode(a, p->topic->name, p->index, set->data, &l))
+        return false;
+    l.version = set->kind == ZK_CREATE ? 0 : set->stat.version;
+    partition_set_leadership(p, &l);
+    return true;
+}
+
+/* ---- New partitions: their state node is made ---- */
+
+static bool first_leadership(struct controller *c, struct ctl_partition *p, int32_t *room, struct partition_znode *out)
+{
+    struct int_list live = {room, 0};
+    for (int32_t i = 0; i < p->replicas.n; i++)
+        if (broker_is_live(c, p->replicas.v[i]))
+            room[live.n++] = p->replicas.v[i];
+    if (live.n == 0) {
+        log_warn("Partition %s-%" PRId32 " cannot come online: none of its replicas is alive", p->topic->name,
+                 p->index);
+        return false;
+    }
+    *out = (struct partition_znode){.leader = live.v[0], .controller_epoch = c->epoch, .isr = live};
+    return true;
+}
+
+static void on_states_created(struct controller *c, struct zk_batch *b)
+{
+    size_t op = 0;
+    for (size_t i = 0; i < c->work.n; i++) {
+        struct ctl_partition *p = c->work.v[i];
+        if (p->state != PARTITION_NEW || op >= b->count)
+            continue;
+        char path[ZNODE_PATH_ROOM];
+        struct zk_op *state = &b->ops[op + 2];
+        if (strcmp(state->path, state_path(path, p->topic->name, p->index)) != 0)
+            continue; /* this one was not tried */
+        op += 3;
+        if (partition_take_written(p, &b->arena, state)) {
+            partition_change_state(p, PARTITION_ONLINE);
+            partition_announce(c, p, true);
+        } else if (state->result == ZK_NODE_EXISTS) { /* perhaps our own, when its answer was lost */
+            partition_change_state(p, PARTITION_OFFLINE);
+        } else {
+            log_error("Cannot create %s", path);
+        }
+    }
+    zk_batch_free(b);
+    elect_offline(c);
+}
+
+static void create_states(struct controller *c)
+{
+    struct zk_batch *b = ctl_batch();
+    char path[ZNODE_PATH_ROOM];
+    for (size_t i = 0; i < c->work.n; i++) {
+        struct ctl_partition *p = c->work.v[i];
+        struct partition_znode l;
+        int32_t *room = arena_alloc(&b->arena, (size_t)MAX(p->replicas.n, 1) * sizeof(*room));
+        if (p->state != PARTITION_NEW || !first_leadership(c, p, room, &l))
+            continue;
+        struct bytes none = {NULL, 0};
+        ctl_fence(c, zk_create(b, partitions_path(path, p->topic->name), none, ZK_PERSISTENT));
+        ctl_fence(c, zk_create(b, partition_path(path, p->topic->name, p->index), none, ZK_PERSISTENT));
+        ctl_fence(c, zk_create(b, state_path(path, p->topic->name, p->index), partition_encode(&b->arena, &l),
+                               ZK_PERSISTENT));
+    }
+    ctl_submit(c, b, on_states_created);
+}
+
+/* ---- The others: their state is read, a leader chosen, the state written if nobody else did ---- */
+
+static void finish(struct controller *c)
+{
+    step_fn then = c->then;
+    partition_set_clear(&c->work);
+    c->then = NULL;
+    then(c);
+}
+
+static void on_elected(struct controller *c, struct zk_batch *b)
+{
+    struct partition_set again = {0};
+    size_t op = 0;
+    for (size_t i = 0; i < c->work.n && op < b->count; i++) {
+        struct ctl_partition *p = c->work.v[i];
+        char path[ZNODE_PATH_ROOM];
+        struct zk_op *set = &b->ops[op];
+        if (set->kind != ZK_SET || strcmp(set->path, state_path(path, p->topic->name, p->index)) != 0)
+            continue;
+        op++;
+        if (set->result == ZK_BAD_VERSION) {
+            partition_set_add(&again, p);
+            continue;
+        }
+        if (!partition_take_written(p, &b->arena, set))
+            continue;
+        if (p->leadership.leader >= 0)
+            partition_change_state(p, PARTITION_ONLINE);
+        p->outcome = ERR_NONE;
+        partition_announce(c, p, false);
+    }
+    zk_batch_free(b);
+    partition_set_clear(&c->work);
+    c->work = again;
+    if (c->work.n > 0)
+        elect_offline(c);
+    else
+        finish(c);
+}
+
+/* A leader that was not in sync is said to be recovering (KIP-704). */
+static int32_t recovering(const struct controller *c)
+{
+    return c->options.config->inter_broker_protocol_version >= IBP_3_2_IV0;
+}
+
+static void elect_one(struct controller *c, struct ctl_partition *p, struct zk_op *read, struct zk_batch *b)
+{
+    char path[ZNODE_PATH_ROOM];
+    struct partition_znode now;
+    if (read->result != ZK_OK || !partition_decode(&b->arena, p->topic->name, p->index, read->value, &now))
+        return;
+    now.version = read->stat.version;
+    if (now.controller_epoch > c->epoch) {
+        log_error("%s was written by a controller of epoch %" PRId32 ", mine is %" PRId32, read->path,
+                  now.controller_epoch, c->epoch);
+        return;
+    }
+    struct candidates candidates = {c, p, &now, &b->arena};
+    struct choice choice = choose_leader(&candidates);
+    if (choice.leader < 0 && c->election != ELECT_REFRESH) {
+        partition_set_leadership(p, &now);
+        log_warn("No leader can be elected for partition %s-%" PRId32, p->topic->name, p->index);
+        return;
+    }
+    if (c->election == ELECT_PREFERRED && choice.leader == now.leader) {
+        p->outcome = ERR_ELECTION_NOT_NEEDED;
+        return;
+    }
+    if (choice.unclean)
+        log_warn("Partition %s-%" PRId32 " gets broker %" PRId32
+                 " as its leader, which was not in sync: records may be lost",
+                 p->topic->name, p->index, choice.leader);
+    struct partition_znode next = {.leader = choice.leader,
+                                   .leader_epoch = now.leader_epoch + 1,
+                                   .controller_epoch = c->epoch,
+                                   .recovery_state = choice.unclean ? recovering(c) : now.recovery_state,
+                                   .isr = choice.isr};
+    struct bytes data = partition_encode(&b->arena, &next);
+    ctl_fence(c, zk_set(b, state_path(path, p->topic->name, p->index), data, now.version));
+}
+
+static void on_states_read(struct controller *c, struct zk_batch *read)
+{
+    struct zk_batch *b = ctl_batch();
+    size_t op = 0;
+    for (size_t i = 0; i < c->work.n; i++)
+        if (c->work.v[i]->state != PARTITION_NEW && op < read->count && read->ops[op].kind == ZK_GET)
+            elect_one(c, c->work.v[i], &read->ops[op++], b);
+    zk_batch_free(read);
+    ctl_submit(c, b, on_elected);
+}
+
+static void elect_offline(struct controller *c)
+{
+    struct zk_batch *b = ctl_batch();
+    struct partition_set rest = {0};
+    char path[ZNODE_PATH_ROOM];
+    for (size_t i = 0; i < c->work.n; i++) {
+        struct ctl_partition *p = c->work.v[i];
+        bool needed = p->state == PARTITION_OFFLINE || (p->state == PARTITION_ONLINE && c->election != ELECT_OFFLINE);
+        if (!needed)
+            continue;
+        p->outcome =
+            c->election == ELECT_PREFERRED ? ERR_PREFERRED_LEADER_NOT_AVAILABLE : ERR_ELIGIBLE_LEADERS_NOT_AVAILABLE;
+        partition_set_add(&rest, p);
+        zk_get(b, state_path(path, p->topic->name, p->index), false);
+    }
+    partition_set_clear(&c->work);
+    c->work = rest;
+    if (rest.n > 0) {
+        ctl_submit(c, b, on_states_read);
+        return;
+    }
+    zk_batch_free(b);
+    finish(c);
+}
+
+void partitions_online(struct controller *c, enum election election, step_fn then)
+{
+    ensure(c->then == NULL);
+    c->election = election;
+    c->then = then;
+    bool any_new = false;
+    for (size_t i = 0; i < c->work.n; i++)
+        any_new |= c->work.v[i]->state == PARTITION_NEW;
+    if (any_new)
+        create_states(c);
+    else
+        elect_offline(c);
+}
+
+void collect_electable(struct controller *c)
+{
+    for (struct ctl_topic *t = c->topics; t != NULL; t = t->hh.next)
+        for (int32_t i = 0; i < t->count && !t->deleting; i++)
+            if (t->partitions[i]->state == PARTITION_NEW || t->partitions[i]->state == PARTITION_OFFLINE)
+                partition_set_add(&c->work, t->partitions[i]);
+}

@@ -1,0 +1,534 @@
+/*
+ * Reassignment: a partition moves to other replicas (KIP-455). While it lasts its replicas are the new ones and
+ * those of the old ones that are to go; the topic's node says which is which, so that any controller can go on.
+ *
+ *   start    the assignment is written to the topic's node; replicas that an earlier reassignment had begun to add and
+ *            that are not wanted any more are deleted.
+ *   begin    while a new replica is not in sync: a new leader epoch tells all of the new ones, which begin to fetch.
+ *   end      when all are: one of the new ones leads, the old ones leave the ISR and are deleted, the topic's node
+ *            gets the final assignment, and /admin/reassign_partitions loses its entry.
+ */
+#include <inttypes.h>
+
+#include "base/logger.h"
+#include "controller/controller_internal.h"
+
+struct ending { /* lists on the heap: how it was, should it not come to an end */
+    struct ctl_partition *partition;
+    struct int_list replicas, adding, removing;
+};
+
+struct reassigning { /* what the running event reassigns */
+    struct partition_set all;
+    struct ending *ending;
+    size_t ending_count, ending_cap;
+    step_fn then;
+    struct int_list *unneeded; /* by place in `all`; heap */
+};
+
+static void free_unneeded(struct reassigning *r)
+{
+    for (size_t i = 0; r->unneeded != NULL && i < r->all.n; i++)
+        free(r->unneeded[i].v);
+    free(r->unneeded);
+    r->unneeded = NULL;
+}
+
+void reassigning_free(struct controller *c)
+{
+    struct reassigning *r = c->reassigning;
+    if (r == NULL)
+        return;
+    for (size_t i = 0; i < r->ending_count; i++) {
+        free(r->ending[i].replicas.v);
+        free(r->ending[i].adding.v);
+        free(r->ending[i].removing.v);
+    }
+    free_unneeded(r);
+    free(r->ending);
+    partition_set_clear(&r->all);
+    free(r);
+    c->reassigning = NULL;
+}
+
+static struct reassigning *begin_event(struct controller *c, step_fn then)
+{
+    ensure(c->reassigning == NULL);
+    c->reassigning = xcalloc(1, sizeof(*c->reassigning));
+    c->reassigning->then = then;
+    return c->reassigning;
+}
+
+static void end_event(struct controller *c)
+{
+    step_fn then = c->reassigning->then;
+    reassigning_free(c);
+    deletions_resume(c, then);
+}
+
+/* ---- Lists ---- */
+
+static struct int_list minus(struct int_list list, struct int_list less)
+{
+    struct int_list out = {0};
+    for (int32_t i = 0; i < list.n; i++)
+        if (!int_list_has(less, list.v[i]))
+            int_list_append(&out, list.v[i]);
+    return out;
+}
+
+static bool is_within(struct int_list part, struct int_list whole)
+{
+    for (int32_t i = 0; i < part.n; i++)
+        if (!int_list_has(whole, part.v[i]))
+            return false;
+    return true;
+}
+
+/* Where the partition is to be. On the heap. */
+static struct int_list target_of(const struct ctl_partition *p)
+{
+    return minus(p->replicas, p->removing);
+}
+
+static bool has_arrived(const struct ctl_partition *p)
+{
+    struct int_list target = target_of(p);
+    bool arrived = p->known && is_within(target, p->leadership.isr);
+    free(target.v);
+    return arrived;
+}
+
+bool topic_is_reassigning(const struct ctl_topic *t)
+{
+    for (int32_t i = 0; i < t->count; i++)
+        if (t->partitions[i]->reassigning)
+            return true;
+    return false;
+}
+
+/* ---- The topics' nodes ---- */
+
+/* Each topic of the set once. */
+static struct zk_batch *topic_writes(struct controller *c, struct ctl_partition *const *v, size_t n)
+{
+    struct zk_batch *b = ctl_batch();
+    for (size_t i = 0; i < n; i++)
+        v[i]->topic->to_write = true;
+    for (size_t i = 0; i < n; i++) {
+        if (v[i]->topic->to_write)
+            topic_write(c, b, v[i]->topic);
+        v[i]->topic->to_write = false;
+    }
+    return b;
+}
+
+static void log_failed_writes(const struct zk_batch *b)
+{
+    for (size_t i = 0; i < b->count; i++)
+        if (b->ops[i].kind == ZK_SET && b->ops[i].result != ZK_OK)
+            log_error("Cannot write %s, which reassigns its partitions", b->ops[i].path);
+}
+
+/* ---- /admin/reassign_partitions: entries that are done with, or that a request has overtaken, go ---- */
+
+static void on_list_written(struct controller *c, struct zk_batch *b)
+{
+    zk_batch_free(b);
+    end_event(c);
+}
+
+static bool is_under_way(const struct controller *c, const struct topic_partition_entry *e)
+{
+    const struct ctl_partition *p = context_partition(c, str_of(e->topic), e->partition);
+    if (p == NULL || !p->reassigning)
+        return false;
+    struct int_list target = target_of(p);
+    bool same = int_list_eq(target, e->replicas);
+    free(target.v);
+    return same;
+}
+
+static void on_list_read(struct controller *c, struct zk_batch *b)
+{
+    struct partition_list_znode list = {0};
+    struct zk_batch *out = ctl_batch();
+    struct zk_op *read = &b->ops[0];
+    int32_t kept = 0;
+    if (read->result == ZK_OK && partition_list_decode(&b->arena, read->path, read->value, &list)) {
+        for (int32_t i = 0; i < list.count; i++)
+            if (is_under_way(c, &list.entries[i]))
+                list.entries[kept++] = list.entries[i];
+        bool changed = kept != list.count;
+        list.count = kept;
+        if (kept == 0)
+            ctl_fence(c, zk_delete(out, ZNODE_REASSIGN, ZK_ANY_VERSION));
+        else if (changed)
+            ctl_fence(c, zk_set(out, ZNODE_REASSIGN, partition_list_encode(&out->arena, &list, true), ZK_ANY_VERSION));
+        zk_exists(out, ZNODE_REASSIGN, true);
+    }
+    zk_batch_free(b);
+    ctl_submit(c, out, on_list_written);
+}
+
+static void clean_list(struct controller *c)
+{
+    struct zk_batch *b = ctl_batch();
+    zk_get(b, ZNODE_REASSIGN, false);
+    ctl_submit(c, b, on_list_read);
+}
+
+/* ---- End ---- */
+
+static void on_final_written(struct controller *c, struct zk_batch *b)
+{
+    log_failed_writes(b);
+    zk_batch_free(b);
+    for (size_t i = 0; i < c->reassigning->ending_count; i++) {
+        struct ctl_partition *p = c->reassigning->ending[i].partition;
+        p->reassigning = false;
+        log_info("Partition %s-%" PRId32 " is reassigned", p->topic->name, p->index);
+        outbox_metadata(c, p);
+    }
+    clean_list(c);
+}
+
+static void write_final(struct controller *c)
+{
+    struct reassigning *r = c->reassigning;
+    struct partition_set done = {0};
+    for (size_t i = 0; i < r->ending_count; i++)
+        partition_set_add(&done, r->ending[i].partition);
+    struct zk_batch *b = topic_writes(c, done.v, done.n);
+    partition_set_clear(&done);
+    ctl_submit(c, b, on_final_written);
+}
+
+static void delete_replica(struct controller *c, struct ctl_partition *p, int32_t broker)
+{
+    replica_leaves(c, p, broker);
+    outbox_stop_replica(c, broker, p, true);
+}
+
+/* Where none of the new replicas can lead now, all stays as it is until one can. */
+static void delete_old_replicas(struct controller *c)
+{
+    struct reassigning *r = c->reassigning;
+    size_t kept = 0;
+    for (size_t i = 0; i < r->ending_count; i++) {
+        struct ending *e = &r->ending[i];
+        if (e->partition->outcome != ERR_NONE) {
+            partition_assign(e->partition, e->replicas, e->adding, e->removing);
+            free(e->replicas.v);
+            free(e->adding.v);
+            free(e->removing.v);
+            continue;
+        }
+        for (int32_t k = 0; k < e->removing.n; k++)
+            delete_replica(c, e->partition, e->removing.v[k]);
+        r->ending[kept++] = *e;
+    }
+    r->ending_count = kept;
+    replicas_offline(c, write_final);
+}
+
+static void add_ending(struct controller *c, struct ctl_partition *p)
+{
+    struct reassigning *r = c->reassigning;
+    struct int_list target = target_of(p), none = {0};
+    r->ending = xgrow(r->ending, r->ending_count + 1, &r->ending_cap, sizeof(*r->ending));
+    r->ending[r->ending_count++] =
+        (struct ending){p, int_list_dup(p->replicas), int_list_dup(p->adding), int_list_dup(p->removing)};
+    partition_assign(p, target, none, none);
+    for (int32_t i = 0; i < p->replicas.n; i++)
+        if (p->replica_states[i] == REPLICA_NEW)
+            p->replica_states[i] = REPLICA_ONLINE;
+    free(target.v);
+    p->outcome = ERR_ELIGIBLE_LEADERS_NOT_AVAILABLE;
+    partition_set_add(&c->work, p);
+}
+
+static void end_arrived(struct controller *c)
+{
+    for (size_t i = 0; i < c->reassigning->all.n; i++)
+        if (has_arrived(c->reassigning->all.v[i]))
+            add_ending(c, c->reassigning->all.v[i]);
+    partitions_online(c, ELECT_REASSIGN, delete_old_replicas);
+}
+
+/* ---- Begin ---- */
+
+static void begin_others(struct controller *c)
+{
+    for (size_t i = 0; i < c->reassigning->all.n; i++) {
+        struct ctl_partition *p = c->reassigning->all.v[i];
+        if (!p->known || has_arrived(p))
+            continue;
+        for (int32_t k = 0; k < p->replicas.n; k++)
+            if (p->replica_states[k] == REPLICA_NONE && int_list_has(p->adding, p->replicas.v[k]))
+                p->replica_states[k] = REPLICA_NEW;
+        partition_set_add(&c->work, p);
+    }
+    partitions_online(c, ELECT_REFRESH, end_arrived);
+}
+
+void reassignments_go_on(struct controller *c, step_fn then)
+{
+    struct reassigning *r = begin_event(c, then);
+    r->all = c->work;
+    c->work = (struct partition_set){0};
+    if (r->all.n > 0)
+        begin_others(c);
+    else
+        end_event(c);
+}
+
+void collect_reassigning(struct controller *c, int32_t broker)
+{
+    for (struct ctl_topic *t = c->topics; t != NULL; t = t->hh.next)
+        for (int32_t i = 0; i < t->count; i++) {
+            struct ctl_partition *p = t->partitions[i];
+            if (p->reassigning &&
+                (broker < 0 || (int_list_has(p->replicas, broker) && !int_list_has(p->removing, broker))))
+                partition_set_add(&c->work, p);
+        }
+}
+
+static void progress(struct controller *c, struct event *e UNUSED)
+{
+    for (struct ctl_topic *t = c->topics; t != NULL; t = t->hh.next)
+        for (int32_t i = 0; i < t->count; i++)
+            if (t->partitions[i]->reassigning && has_arrived(t->partitions[i]))
+                partition_set_add(&c->work, t->partitions[i]);
+    reassignments_go_on(c, event_done_step);
+}
+
+void reassignments_post_progress(struct controller *c)
+{
+    for (struct ctl_topic *t = c->topics; t != NULL; t = t->hh.next) {
+        for (int32_t i = 0; i < t->count; i++) {
+            if (t->partitions[i]->reassigning && has_arrived(t->partitions[i])) {
+                event_post(c, "PartitionReassignmentIsrChange", progress);
+                return;
+            }
+        }
+    }
+}
+
+/* ---- Start ---- */
+
+static void on_started(struct controller *c, struct zk_batch *b)
+{
+    struct reassigning *r = c->reassigning;
+    log_failed_writes(b);
+    zk_batch_free(b);
+    for (size_t i = 0; i < r->all.n; i++)
+        for (int32_t k = 0; k < r->unneeded[i].n; k++)
+            delete_replica(c, r->all.v[i], r->unneeded[i].v[k]);
+    free_unneeded(r);
+    replicas_offline(c, begin_others);
+}
+
+static void add_start(struct reassigning *r, struct ctl_partition *p, struct int_list unneeded)
+{
+    partition_set_add(&r->all, p);
+    r->unneeded = xrealloc(r->unneeded, r->all.n * sizeof(*r->unneeded));
+    r->unneeded[r->all.n - 1] = unneeded;
+}
+
+/* The target first, then those of the original replicas that it does not have. */
+static void start_one(struct controller *c, struct ctl_partition *p, struct int_list target)
+{
+    struct int_list origin = minus(p->replicas, p->adding), full = int_list_dup(target);
+    for (int32_t i = 0; i < origin.n; i++)
+        if (!int_list_has(full, origin.v[i]))
+            int_list_append(&full, origin.v[i]);
+    struct int_list adding = minus(full, origin), removing = minus(full, target);
+    add_start(c->reassigning, p, minus(p->replicas, full));
+    partition_assign(p, full, adding, removing);
+    p->reassigning = true;
+    log_info("Partition %s-%" PRId32 " is to be reassigned: %" PRId32 " replicas are added, %" PRId32 " removed",
+             p->topic->name, p->index, adding.n, removing.n);
+    free(origin.v);
+    free(full.v);
+    free(adding.v);
+    free(removing.v);
+}
+
+static void start_all(struct controller *c)
+{
+    struct reassigning *r = c->reassigning;
+    ctl_submit(c, topic_writes(c, r->all.v, r->all.n), on_started);
+}
+
+/* ---- By request ---- */
+
+static const char *list_text(struct arena *a, const char *kind, struct int_list list)
+{
+    struct strbuf b = {0};
+    strbuf_printf(&b, "%s(", kind);
+    for (int32_t i = 0; i < list.n; i++)
+        strbuf_printf(&b, "%s%" PRId32, i > 0 ? ", " : "", list.v[i]);
+    strbuf_puts(&b, ")");
+    const char *text = arena_cstr(a, (struct str){(const char *)b.p, (int32_t)b.len});
+    strbuf_deinit(&b);
+    return text;
+}
+
+static bool refuse(struct reassign_item *item, enum kafka_error error, struct str message)
+{
+    item->error = error;
+    item->message = message;
+    return false;
+}
+
+static bool has_twice(struct int_list list)
+{
+    for (int32_t i = 0; i < list.n; i++)
+        for (int32_t k = i + 1; k < list.n; k++)
+            if (list.v[i] == list.v[k])
+                return true;
+    return false;
+}
+
+static bool all_alive(struct controller *c, const struct ctl_partition *p, struct reassign_item *item, struct arena *a)
+{
+    struct int_list origin = p != NULL ? minus(p->replicas, p->adding) : (struct int_list){0};
+    struct int_list added = minus(item->target, origin), live = {0};
+    bool ok = true;
+    for (int32_t i = 0; i < added.n; i++)
+        ok &= broker_is_live(c, added.v[i]);
+    for (const struct ctl_broker *b = c->brokers; b != NULL; b = b->next)
+        if (!b->shutting_down)
+            int_list_append(&live, b->id);
+    if (!ok)
+        refuse(item, ERR_INVALID_REPLICA_ASSIGNMENT,
+               arena_printf(a,
+                            "Replica assignment has brokers that are not alive. Replica list: %s, live broker list: %s",
+                            list_text(a, "List", added), list_text(a, "Set", live)));
+    free(origin.v);
+    free(added.v);
+    free(live.v);
+    return ok;
+}
+
+static bool is_valid(struct controller *c, const struct ctl_partition *p, struct reassign_item *item, struct arena *a)
+{
+    struct int_list target = item->target;
+    if (target.n == 0)
+        return refuse(item, ERR_INVALID_REPLICA_ASSIGNMENT,
+                      STR_LIT("Empty replica list specified in partition reassignment."));
+    if (has_twice(target))
+        return refuse(item, ERR_INVALID_REPLICA_ASSIGNMENT,
+                      arena_printf(a, "Duplicate replica ids in partition reassignment replica list: %s",
+                                   list_text(a, "List", target)));
+    for (int32_t i = 0; i < target.n; i++)
+        if (target.v[i] < 0)
+            return refuse(item, ERR_INVALID_REPLICA_ASSIGNMENT,
+                          arena_printf(a, "Invalid broker id in replica list: %s", list_text(a, "List", target)));
+    return all_alive(c, p, item, a);
+}
+
+static void start_item(struct controller *c, struct reassign_item *item, struct arena *a)
+{
+    struct ctl_partition *p = context_partition(c, item->topic, item->partition);
+    item->error = ERR_NONE;
+    if (item->cancel && (p == NULL || !p->reassigning)) {
+        refuse(item, ERR_NO_REASSIGNMENT_IN_PROGRESS, STR_NULL);
+        return;
+    }
+    if (!item->cancel && !is_valid(c, p, item, a))
+        return;
+    if (p == NULL || p->topic->deleting) {
+        refuse(item, ERR_UNKNOWN_TOPIC_OR_PARTITION, STR_LIT("The partition does not exist."));
+        return;
+    }
+    struct int_list origin = minus(p->replicas, p->adding);
+    start_one(c, p, item->cancel ? origin : item->target);
+    free(origin.v);
+}
+
+static struct reassign_call *reassign_of(struct controller *c)
+{
+    return CONTAINER_OF(c->running->call, struct reassign_call, call);
+}
+
+static void answer_reassign(struct controller *c)
+{
+    call_answer(c, ERR_NONE);
+}
+
+static void reassign(struct controller *c, struct event *e UNUSED)
+{
+    struct reassign_call *call = reassign_of(c);
+    begin_event(c, answer_reassign);
+    for (int32_t i = 0; i < call->count; i++)
+        start_item(c, &call->items[i], call->arena);
+    start_all(c);
+}
+
+void controller_reassign(struct controller *c, struct reassign_call *call)
+{
+    ctl_post_call(c, "ApiPartitionReassignment", reassign, &call->call, ERR_NOT_CONTROLLER);
+}
+
+static void list_one(struct list_reassignments_call *call, const struct ctl_partition *p)
+{
+    if (!p->reassigning || (p->adding.n == 0 && p->removing.n == 0))
+        return;
+    call->found[call->found_count++] = (struct reassignment){
+        arena_str(call->arena, str_of(p->topic->name)), p->index, int_list_copy(call->arena, p->replicas),
+        int_list_copy(call->arena, p->adding), int_list_copy(call->arena, p->removing)};
+}
+
+static void list(struct controller *c, struct event *e UNUSED)
+{
+    struct list_reassignments_call *call = CONTAINER_OF(c->running->call, struct list_reassignments_call, call);
+    if (call->asked == NULL)
+        collect_reassigning(c, -1);
+    for (int32_t i = 0; i < call->asked_count; i++) {
+        struct ctl_partition *p = context_partition(c, str_of(call->asked[i].topic), call->asked[i].partition);
+        if (p != NULL)
+            partition_set_add(&c->work, p);
+    }
+    call->found = ARENA_ARRAY(call->arena, struct reassignment, MAX(c->work.n, (size_t)1));
+    for (size_t i = 0; i < c->work.n; i++)
+        list_one(call, c->work.v[i]);
+    call_answer(c, ERR_NONE);
+}
+
+void controller_list_reassignments(struct controller *c, struct list_reassignments_call *call)
+{
+    ctl_post_call(c, "ListPartitionReassignments", list, &call->call, ERR_NOT_CONTROLLER);
+}
+
+/* ---- By /admin/reassign_partitions ---- */
+
+static void on_requested(struct controller *c, struct zk_batch *b)
+{
+    struct partition_list_znode wanted = {0};
+    struct zk_op *read = &b->ops[1];
+    begin_event(c, event_done_step);
+    if (read->result == ZK_OK && partition_list_decode(&b->arena, read->path, read->value, &wanted)) {
+        for (int32_t i = 0; i < wanted.count; i++) {
+            struct topic_partition_entry *e = &wanted.entries[i];
+            struct ctl_partition *p = context_partition(c, str_of(e->topic), e->partition);
+            if (p != NULL && !p->topic->deleting && e->replicas.n > 0 && !is_under_way(c, e))
+                start_one(c, p, e->replicas);
+        }
+    }
+    bool there = read->result == ZK_OK;
+    zk_batch_free(b);
+    if (there)
+        start_all(c); /* even if there is nothing to start: entries that make no sense go */
+    else
+        end_event(c);
+}
+
+void reassignment_requested(struct controller *c, struct event *e UNUSED)
+{
+    struct zk_batch *b = ctl_batch();
+    zk_exists(b, ZNODE_REASSIGN, true);
+    zk_get(b, ZNODE_REASSIGN, false);
+    ctl_submit(c, b, on_requested);
+}

@@ -1,0 +1,172 @@
+/* Replicas leave: their brokers have gone or are about to, or the partition is reassigned to others. */
+#include "controller/controller_internal.h"
+
+static void shrink_next(struct controller *c);
+
+void replica_leaves(struct controller *c, struct ctl_partition *p, int32_t broker)
+{
+    enum replica_state *state = replica_state_of(p, broker);
+    if (int_list_has(p->leaving, broker))
+        return;
+    if (state != NULL && (*state == REPLICA_ONLINE || *state == REPLICA_NEW))
+        *state = REPLICA_OFFLINE;
+    outbox_stop_replica(c, broker, p, false);
+    if (p->leaving.n == 0)
+        partition_set_add(&c->work, p);
+    int_list_append(&p->leaving, broker);
+}
+
+void broker_replicas_leave(struct controller *c, int32_t broker, bool (*which)(const struct ctl_partition *, int32_t))
+{
+    for (struct ctl_topic *t = c->topics; t != NULL; t = t->hh.next)
+        for (int32_t i = 0; i < t->count; i++)
+            if (int_list_has(t->partitions[i]->replicas, broker) && which(t->partitions[i], broker))
+                replica_leaves(c, t->partitions[i], broker);
+}
+
+static void has_left(struct controller *c, struct ctl_partition *p)
+{
+    if (p->known && !p->topic->deleting)
+        partition_announce(c, p, false);
+    free(p->leaving.v);
+    p->leaving = (struct int_list){0};
+}
+
+static void finish(struct controller *c)
+{
+    step_fn then = c->then;
+    partition_set_clear(&c->work);
+    c->then = NULL;
+    then(c);
+}
+
+/* The state without those who leave; somebody stays in the ISR, as only its members may lead again. */
+static bool without_leaving(struct controller *c, const struct ctl_partition *p, const struct partition_znode *now,
+                            struct arena *a, struct partition_znode *out)
+{
+    struct int_list isr = {ARENA_ARRAY(a, int32_t, MAX(now->isr.n, 1)), 0};
+    for (int32_t i = 0; i < now->isr.n; i++)
+        if (!int_list_has(p->leaving, now->isr.v[i]))
+            isr.v[isr.n++] = now->isr.v[i];
+    if (isr.n == now->isr.n)
+        return false;
+    if (isr.n == 0)
+        isr.v[isr.n++] = int_list_has(now->isr, now->leader) ? now->leader : now->isr.v[0];
+    *out = *now;
+    out->leader = int_list_has(p->leaving, now->leader) ? -1 : now->leader;
+    out->leader_epoch = now->leader_epoch + 1;
+    out->controller_epoch = c->epoch;
+    out->isr = isr;
+    return true;
+}
+
+static void on_shrunk(struct controller *c, struct zk_batch *b)
+{
+    struct partition_set again = {0};
+    size_t op = 0;
+    for (size_t i = 0; i < c->work.n; i++) {
+        struct ctl_partition *p = c->work.v[i];
+        char path[ZNODE_PATH_ROOM];
+        struct zk_op *set = op < b->count ? &b->ops[op] : NULL;
+        if (set != NULL && set->kind == ZK_SET && strcmp(set->path, state_path(path, p->topic->name, p->index)) == 0) {
+            op++;
+            if (set->result == ZK_BAD_VERSION) {
+                partition_set_add(&again, p);
+                continue;
+            }
+            if (partition_take_written(p, &b->arena, set) && p->leadership.leader < 0 && p->state == PARTITION_ONLINE)
+                partition_change_state(p, PARTITION_OFFLINE);
+        }
+        has_left(c, p);
+    }
+    zk_batch_free(b);
+    partition_set_clear(&c->work);
+    c->work = again;
+    if (again.n > 0)
+        shrink_next(c);
+    else
+        finish(c);
+}
+
+static void on_states_read(struct controller *c, struct zk_batch *read)
+{
+    struct zk_batch *b = ctl_batch();
+    char path[ZNODE_PATH_ROOM];
+    for (size_t i = 0; i < c->work.n && i < read->count; i++) {
+        struct ctl_partition *p = c->work.v[i];
+        struct partition_znode now, next;
+        if (read->ops[i].result != ZK_OK ||
+            !partition_decode(&b->arena, p->topic->name, p->index, read->ops[i].value, &now))
+            continue;
+        now.version = read->ops[i].stat.version;
+        if (now.controller_epoch <= c->epoch && without_leaving(c, p, &now, &b->arena, &next))
+            ctl_fence(c, zk_set(b, state_path(path, p->topic->name, p->index), partition_encode(&b->arena, &next),
+                                now.version));
+    }
+    zk_batch_free(read);
+    ctl_submit(c, b, on_shrunk);
+}
+
+static void shrink_next(struct controller *c)
+{
+    struct zk_batch *b = ctl_batch();
+    char path[ZNODE_PATH_ROOM];
+    for (size_t i = 0; i < c->work.n; i++)
+        zk_get(b, state_path(path, c->work.v[i]->topic->name, c->work.v[i]->index), false);
+    ctl_submit(c, b, on_states_read);
+}
+
+void replicas_offline(struct controller *c, step_fn then)
+{
+    ensure(c->then == NULL);
+    c->then = then;
+    if (c->work.n > 0)
+        shrink_next(c);
+    else
+        finish(c);
+}
+
+/* ---- Log directories that fail ---- */
+
+static void after_election(struct controller *c)
+{
+    for (struct ctl_topic *t = c->topics; t != NULL; t = t->hh.next)
+        for (int32_t i = 0; i < t->count && !t->deleting; i++)
+            for (int32_t k = 0; k < t->partitions[i]->just_failed.n; k++)
+                replica_leaves(c, t->partitions[i], t->partitions[i]->just_failed.v[k]);
+    for (size_t i = 0; i < c->work.n; i++)
+        c->work.v[i]->just_failed.n = 0;
+    replicas_offline(c, event_done_step);
+}
+
+/* Others lead what they have led, before they leave the ISRs. */
+static void replicas_failed(struct controller *c, struct event *e UNUSED)
+{
+    for (struct ctl_topic *t = c->topics; t != NULL; t = t->hh.next)
+        for (int32_t i = 0; i < t->count; i++)
+            if (t->partitions[i]->known && t->partitions[i]->state == PARTITION_ONLINE &&
+                int_list_has(t->partitions[i]->just_failed, t->partitions[i]->leadership.leader))
+                partition_change_state(t->partitions[i], PARTITION_OFFLINE);
+    collect_electable(c);
+    partitions_online(c, ELECT_OFFLINE, after_election);
+}
+
+static void replicas_back(struct controller *c, struct event *e UNUSED)
+{
+    collect_electable(c);
+    partitions_online(c, ELECT_OFFLINE, event_done_step);
+}
+
+void replica_reported(struct controller *c, struct ctl_partition *p, int32_t broker, enum kafka_error error)
+{
+    bool failed = int_list_has(p->failed, broker);
+    if (error == ERR_KAFKA_STORAGE_ERROR && !failed) {
+        int_list_append(&p->failed, broker);
+        int_list_append(&p->just_failed, broker);
+        event_post_once(c, "LeaderAndIsrResponseReceived", replicas_failed);
+    } else if (error == ERR_NONE && failed) {
+        int_list_remove(&p->failed, broker);
+        int_list_remove(&p->just_failed, broker);
+        event_post_once(c, "LeaderAndIsrResponseReceived", replicas_back);
+    }
+}

@@ -1,0 +1,778 @@
+#include "replica/fetcher.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <uthash.h>
+#include <utlist.h>
+
+#include "base/clock.h"
+#include "base/logger.h"
+#include "cluster/view.h"
+#include "net/net.h"
+#include "protocol/msg/api.h"
+#include "protocol/msg/fetch.h"
+#include "protocol/msg/list_offsets.h"
+#include "protocol/msg/request_header.h"
+#include "protocol/msg/response_header.h"
+
+enum { IDS_SINCE = 13, STATE_SINCE = 15, LENGTH_SIZE = 4, LATEST = -1, EARLIEST = -2 };
+
+struct id_key {
+    struct uuid topic_id;
+    int32_t index;
+};
+
+struct name_key {
+    int32_t index;
+    char topic[252]; /* zero-filled */
+};
+
+/* One partition that is followed. */
+struct followed {
+    struct partition *partition; /* with a reference */
+    struct id_key id_key;
+    struct name_key name_key;
+    struct fetcher *fetcher;
+    int32_t leader_epoch;
+    int64_t offset; /* to fetch next */
+    int64_t sent_offset;
+    int64_t rest_until;           /* monotonic: not fetched before, after an error; 0: may be fetched */
+    bool in_session;              /* the leader's session has it */
+    bool changed;                 /* the leader must be told of it: it is in the list of changes */
+    bool lost;                    /* its offset is not the leader's: to be asked where the leader's log is */
+    struct followed *prev, *next; /* of the changes */
+    UT_hash_handle hh, hh_id, hh_name;
+};
+
+/* A name for the partition in a request: what the leader is to forget may be gone here. */
+struct forgotten {
+    struct str topic;
+    struct uuid topic_id;
+    int32_t index;
+};
+
+enum asking { ASK_NOTHING, ASK_FETCH, ASK_LATEST, ASK_EARLIEST };
+
+/* The way to one leader. */
+struct fetcher {
+    struct fetchers *all;
+    int32_t leader;
+    char *host;
+    int port;
+    struct client *client;
+    struct client_call call;
+    enum asking asking;
+    int16_t version;
+    int32_t session_id, session_epoch; /* epoch 0: to begin anew */
+    int32_t partition_count, lost_count;
+    struct followed *changes;
+    struct arena forgotten_memory;
+    struct forgotten *forgotten;
+    size_t forgotten_count, forgotten_cap;
+    struct timer retry;
+    struct arena arena; /* of the request under way and its answer */
+    struct fetch_response fetched;
+    UT_hash_handle hh;
+};
+
+struct fetchers {
+    struct loop *loop;
+    const struct broker_config *config;
+    int32_t broker_id;
+    struct fetcher *by_leader;
+    struct followed *by_partition, *by_id, *by_name; /* the same ones */
+    bool closed;
+};
+
+static void send_next(struct fetcher *f);
+
+/* ---- Versions: without negotiation, by inter.broker.protocol.version ---- */
+
+static int16_t fetch_version(enum ibp ibp)
+{
+    static const struct {
+        enum ibp since;
+        int16_t version;
+    } steps[] = {{IBP_3_9_IV0, 17}, {IBP_3_7_IV4, 16}, {IBP_3_5_IV1, 15}, {IBP_3_5_IV0, 14}, {IBP_3_1_IV0, 13}};
+    for (size_t i = 0; i < ARRAY_LEN(steps); i++)
+        if (ibp >= steps[i].since)
+            return steps[i].version;
+    return 12;
+}
+
+static int16_t list_offsets_version(enum ibp ibp)
+{
+    return ibp >= IBP_3_9_IV0 ? 9 : ibp >= IBP_3_5_IV0 ? 8 : ibp >= IBP_3_0_IV1 ? 7 : 6;
+}
+
+/* ---- What is followed ---- */
+
+static void make_id_key(struct uuid topic_id, int32_t index, struct id_key *out)
+{
+    memset(out, 0, sizeof(*out)); /* its padding, too, is hashed */
+    out->topic_id = topic_id;
+    out->index = index;
+}
+
+static bool make_name_key(struct str topic, int32_t index, struct name_key *out)
+{
+    *out = (struct name_key){.index = index};
+    if (topic.len <= 0 || topic.len >= (int32_t)sizeof(out->topic))
+        return false;
+    memcpy(out->topic, topic.p, (size_t)topic.len);
+    return true;
+}
+
+static void mark_changed(struct followed *x)
+{
+    if (x->changed)
+        return;
+    x->changed = true;
+    DL_APPEND(x->fetcher->changes, x);
+}
+
+static void unmark(struct followed *x)
+{
+    if (x->changed)
+        DL_DELETE(x->fetcher->changes, x);
+    x->changed = false;
+}
+
+/* The leader's session is to forget it. */
+static void forget(struct followed *x)
+{
+    struct fetcher *f = x->fetcher;
+    if (!x->in_session)
+        return;
+    x->in_session = false;
+    f->forgotten = xgrow(f->forgotten, f->forgotten_count + 1, &f->forgotten_cap, sizeof(*f->forgotten));
+    f->forgotten[f->forgotten_count++] =
+        (struct forgotten){arena_str(&f->forgotten_memory, str_of(partition_topic(x->partition))),
+                           partition_topic_id(x->partition), partition_index(x->partition)};
+}
+
+static void set_lost(struct followed *x, bool lost)
+{
+    x->fetcher->lost_count += (int)lost - (int)x->lost;
+    x->lost = lost;
+}
+
+static struct followed *find(struct fetchers *all, struct partition *p)
+{
+    struct followed *x;
+    HASH_FIND_PTR(all->by_partition, &p, x);
+    return x;
+}
+
+static void leave_now(struct fetchers *all, struct partition *p)
+{
+    struct followed *x = find(all, p);
+    if (x == NULL)
+        return;
+    forget(x);
+    unmark(x);
+    set_lost(x, false);
+    x->fetcher->partition_count--;
+    HASH_DEL(all->by_partition, x);
+    HASH_DELETE(hh_id, all->by_id, x);
+    HASH_DELETE(hh_name, all->by_name, x);
+    partition_unref(x->partition);
+    free(x);
+}
+
+/* Not to be fetched for a while. */
+static void rest(struct followed *x)
+{
+    struct fetcher *f = x->fetcher;
+    int64_t pause = f->all->config->replica_fetch_backoff_ms;
+    forget(x);
+    x->rest_until = clock_mono_ms() + pause;
+    mark_changed(x);
+    if (!timer_is_running(&f->retry))
+        timer_start(&f->retry, pause);
+}
+
+/* ---- The leader ---- */
+
+static void on_retry(struct timer *t)
+{
+    send_next(CONTAINER_OF(t, struct fetcher, retry));
+}
+
+static struct fetcher *fetcher_for(struct fetchers *all, int32_t leader)
+{
+    struct fetcher *f;
+    HASH_FIND_INT(all->by_leader, &leader, f);
+    if (f != NULL)
+        return f;
+    f = xcalloc(1, sizeof(*f));
+    f->all = all;
+    f->leader = leader;
+    timer_init(&f->retry, all->loop, on_retry);
+    HASH_ADD_INT(all->by_leader, leader, f);
+    return f;
+}
+
+/* All that the leader's session knew must be told again. */
+static void begin_anew(struct fetcher *f)
+{
+    struct followed *x, *tmp;
+    f->session_id = f->session_epoch = 0;
+    f->forgotten_count = 0;
+    arena_deinit(&f->forgotten_memory);
+    HASH_ITER (hh, f->all->by_partition, x, tmp) {
+        if (x->fetcher != f)
+            continue;
+        x->in_session = false;
+        mark_changed(x);
+    }
+}
+
+/* False while the leader's address is not known. */
+static bool find_leader(struct fetcher *f)
+{
+    const struct registration *b = view_broker(view_current(), f->leader);
+    const struct endpoint *e = b != NULL ? registration_endpoint(b, f->all->config->inter_broker_listener_name) : NULL;
+    if (e == NULL)
+        return false;
+    if (f->client != NULL && f->port == e->port && strcmp(f->host, e->host) == 0)
+        return true;
+    struct client *old = f->client;
+    f->client = NULL;
+    client_free(old);
+    free(f->host);
+    f->host = xstrdup(e->host);
+    f->port = e->port;
+    f->client = client_new(f->all->loop, f->host, f->port);
+    begin_anew(f);
+    return true;
+}
+
+static void pause(struct fetcher *f)
+{
+    timer_start(&f->retry, f->all->config->replica_fetch_backoff_ms);
+}
+
+/* ---- Requests ---- */
+
+static void on_answer(struct client_call *call, struct bytes frame);
+
+static void post(struct fetcher *f, enum asking asking, int16_t key, int16_t version, const void *request)
+{
+    struct request_header header;
+    struct writer w;
+    char client_id[64];
+    snprintf(client_id, sizeof(client_id), "broker-%" PRId32 "-fetcher-0", f->all->broker_id);
+    request_header_init(&header);
+    header.request_api_key = key;
+    header.request_api_version = version;
+    header.client_id = str_of(client_id);
+    writer_init(&w);
+    writer_int32(&w, 0);
+    request_header_write(&w, api_request_header_version(key, version), &header);
+    message_write(api_spec(key)->request, &w, version, request);
+    be32_put(w.buf.p, (uint32_t)(w.buf.len - LENGTH_SIZE));
+    f->asking = asking;
+    f->version = version;
+    f->call = (struct client_call){.done = on_answer, .timeout_ms = f->all->config->replica_socket_timeout_ms};
+    client_send(f->client, &w.buf, &f->call);
+    writer_deinit(&w);
+}
+
+static int by_topic(const void *a, const void *b)
+{
+    const struct followed *const *x = a, *const *y = b;
+    int order = strcmp(partition_topic((*x)->partition), partition_topic((*y)->partition));
+    return order != 0 ? order : partition_index((*x)->partition) - partition_index((*y)->partition);
+}
+
+static int by_forgotten_topic(const void *a, const void *b)
+{
+    const struct forgotten *x = a, *y = b;
+    int order = str_cmp(x->topic, y->topic);
+    return order != 0 ? order : x->index - y->index;
+}
+
+/* The changes that may be sent now, by topic; those that rest stay in the list. */
+static int32_t take_changes(struct fetcher *f, struct followed ***out)
+{
+    struct followed *x, *tmp;
+    int64_t now = clock_mono_ms();
+    int32_t count = 0, room = 0;
+    DL_FOREACH (f->changes, x)
+        room++;
+    *out = ARENA_ARRAY(&f->arena, struct followed *, MAX(room, 1));
+    DL_FOREACH_SAFE (f->changes, x, tmp) {
+        if (x->rest_until > now || x->lost)
+            continue;
+        x->rest_until = 0;
+        unmark(x);
+        (*out)[count++] = x;
+    }
+    qsort(*out, (size_t)count, sizeof(**out), by_topic);
+    return count;
+}
+
+static void fill_partition(struct fetcher *f, struct followed *x, struct fetch_partition *out)
+{
+    struct plog *log = partition_log(x->partition);
+    fetch_partition_init(out);
+    out->partition = partition_index(x->partition);
+    out->current_leader_epoch = x->leader_epoch;
+    out->fetch_offset = x->offset;
+    out->last_fetched_epoch = plog_latest_epoch(log);
+    out->log_start_offset = plog_start_offset(log);
+    out->partition_max_bytes = f->all->config->replica_fetch_max_bytes;
+    x->sent_offset = x->offset;
+    x->in_session = true;
+}
+
+static void fill_topics(struct fetcher *f, struct followed **list, int32_t count, struct fetch_request *q)
+{
+    ARRAY_MAKE(&f->arena, q->topics, count);
+    q->topics.len = 0;
+    for (int32_t i = 0; i < count;) {
+        struct fetch_topic *t = &q->topics.items[q->topics.len++];
+        int32_t same = i + 1;
+        while (same < count && strcmp(partition_topic(list[same]->partition), partition_topic(list[i]->partition)) == 0)
+            same++;
+        fetch_topic_init(t);
+        t->topic = str_of(partition_topic(list[i]->partition));
+        t->topic_id = partition_topic_id(list[i]->partition);
+        ARRAY_MAKE(&f->arena, t->partitions, same - i);
+        for (int32_t k = 0; i < same; i++, k++)
+            fill_partition(f, list[i], &t->partitions.items[k]);
+    }
+}
+
+/* What was taken up again since must stay: a leader forgets last. */
+static bool is_back(struct fetcher *f, const struct forgotten *g)
+{
+    struct followed *x = NULL;
+    struct name_key key;
+    if (make_name_key(g->topic, g->index, &key))
+        HASH_FIND(hh_name, f->all->by_name, &key, sizeof(key), x);
+    return x != NULL && x->fetcher == f && x->in_session && uuid_eq(partition_topic_id(x->partition), g->topic_id);
+}
+
+/* After fill_topics(). */
+static void fill_forgotten(struct fetcher *f, struct fetch_request *q)
+{
+    int32_t count = 0;
+    for (size_t i = 0; i < f->forgotten_count; i++)
+        if (!is_back(f, &f->forgotten[i]))
+            f->forgotten[count++] = f->forgotten[i];
+    if (count > 0)
+        qsort(f->forgotten, (size_t)count, sizeof(*f->forgotten), by_forgotten_topic);
+    ARRAY_MAKE(&f->arena, q->forgotten_topics_data, count);
+    q->forgotten_topics_data.len = 0;
+    for (int32_t i = 0; i < count;) {
+        struct fetch_forgotten_topic *t = &q->forgotten_topics_data.items[q->forgotten_topics_data.len++];
+        int32_t same = i + 1;
+        while (same < count && str_eq(f->forgotten[same].topic, f->forgotten[i].topic))
+            same++;
+        fetch_forgotten_topic_init(t);
+        t->topic = arena_str(&f->arena, f->forgotten[i].topic);
+        t->topic_id = f->forgotten[i].topic_id;
+        ARRAY_MAKE(&f->arena, t->partitions, same - i);
+        for (int32_t k = 0; i < same; i++, k++)
+            t->partitions.items[k] = f->forgotten[i].index;
+    }
+    f->forgotten_count = 0;
+    arena_deinit(&f->forgotten_memory);
+}
+
+static void send_fetch(struct fetcher *f)
+{
+    struct fetch_request q;
+    struct followed **changes;
+    const struct broker_config *c = f->all->config;
+    int16_t version = fetch_version(c->inter_broker_protocol_version);
+    int32_t count = take_changes(f, &changes);
+    fetch_request_init(&q);
+    q.replica_id = version < STATE_SINCE ? f->all->broker_id : -1;
+    q.replica_state.replica_id = f->all->broker_id;
+    q.replica_state.replica_epoch = -1;
+    q.max_wait_ms = c->replica_fetch_wait_max_ms;
+    q.min_bytes = c->replica_fetch_min_bytes;
+    q.max_bytes = c->replica_fetch_response_max_bytes;
+    q.session_id = f->session_id;
+    q.session_epoch = f->session_epoch;
+    fill_topics(f, changes, count, &q);
+    fill_forgotten(f, &q);
+    post(f, ASK_FETCH, API_FETCH, version, &q);
+}
+
+/* Where the leader's logs of the lost partitions end, or begin. */
+static void send_list_offsets(struct fetcher *f, int64_t which)
+{
+    struct list_offsets_request q;
+    struct followed *x, *tmp;
+    list_offsets_request_init(&q);
+    q.replica_id = f->all->broker_id;
+    ARRAY_MAKE(&f->arena, q.topics, f->lost_count);
+    q.topics.len = 0;
+    HASH_ITER (hh, f->all->by_partition, x, tmp) {
+        if (x->fetcher != f || !x->lost)
+            continue;
+        struct list_offsets_topic *t = &q.topics.items[q.topics.len++];
+        list_offsets_topic_init(t);
+        t->name = str_of(partition_topic(x->partition));
+        ARRAY_MAKE(&f->arena, t->partitions, 1);
+        list_offsets_partition_init(&t->partitions.items[0]);
+        t->partitions.items[0].partition_index = partition_index(x->partition);
+        t->partitions.items[0].current_leader_epoch = x->leader_epoch;
+        t->partitions.items[0].timestamp = which;
+    }
+    post(f, which == LATEST ? ASK_LATEST : ASK_EARLIEST, API_LIST_OFFSETS,
+         list_offsets_version(f->all->config->inter_broker_protocol_version), &q);
+}
+
+/* Whether a fetch would bring anything: a session with partitions, or some to tell of. */
+static bool has_work(const struct fetcher *f)
+{
+    const struct followed *x;
+    int64_t now = clock_mono_ms();
+    int32_t resting = 0;
+    DL_FOREACH (f->changes, x)
+        resting += x->rest_until > now;
+    return f->partition_count > resting || f->forgotten_count > 0;
+}
+
+static void send_next(struct fetcher *f)
+{
+    if (f->asking != ASK_NOTHING)
+        return;
+    if (f->partition_count == 0) {
+        if (f->client != NULL)
+            client_disconnect(f->client);
+        begin_anew(f);
+        return;
+    }
+    if (!find_leader(f) || !has_work(f)) {
+        pause(f);
+        return;
+    }
+    if (f->lost_count > 0)
+        send_list_offsets(f, LATEST);
+    else
+        send_fetch(f);
+}
+
+/* ---- What a fetch brings ---- */
+
+static struct followed *find_answered(struct fetcher *f, const struct fetch_able_topic_response *t, int32_t index)
+{
+    struct followed *x = NULL;
+    if (f->version >= IDS_SINCE) {
+        struct id_key key;
+        make_id_key(t->topic_id, index, &key);
+        HASH_FIND(hh_id, f->all->by_id, &key, sizeof(key), x);
+    } else {
+        struct name_key key;
+        if (make_name_key(t->topic, index, &key))
+            HASH_FIND(hh_name, f->all->by_name, &key, sizeof(key), x);
+    }
+    return x != NULL && x->fetcher == f ? x : NULL;
+}
+
+static void move_to(struct followed *x, int64_t offset)
+{
+    x->offset = offset;
+    mark_changed(x);
+}
+
+/*
+ * The leader's log and ours part at or before the end of that epoch there: ours is cut where the epoch ends in both,
+ * and the next fetch tells whether that was enough.
+ */
+static void cut_back(struct followed *x, int32_t epoch, int64_t leader_end)
+{
+    struct plog *log = partition_log(x->partition);
+    int64_t local_end, to = MIN(leader_end, plog_end_offset(log));
+    int32_t local_epoch;
+    plog_epoch_end(log, epoch, &local_epoch, &local_end);
+    if (local_epoch >= 0)
+        to = local_epoch == epoch ? MIN(to, local_end) : MIN(local_end, plog_end_offset(log));
+    log_info("%s-%" PRId32 ": truncating to offset %" PRId64 ", where the leader's log differs",
+             partition_topic(x->partition), partition_index(x->partition), to);
+    if (partition_truncate(x->partition, x->leader_epoch, to) == ERR_NONE)
+        move_to(x, to);
+    else
+        rest(x);
+}
+
+static void take_records(struct followed *x, const struct fetch_partition_data *in)
+{
+    struct append_result appended;
+    struct plog *log = partition_log(x->partition);
+    if (in->records.mem.len > 0) {
+        enum kafka_error error = partition_append_follower(x->partition, x->leader_epoch, in->records.mem, &appended);
+        if (error != ERR_NONE) {
+            log_warn("%s-%" PRId32 ": cannot append what the leader sent: %s", partition_topic(x->partition),
+                     partition_index(x->partition), error_name((int16_t)error));
+            rest(x);
+            return;
+        }
+        if (plog_end_offset(log) != x->offset)
+            move_to(x, plog_end_offset(log));
+    }
+    if (partition_follow_marks(x->partition, x->leader_epoch, in->high_watermark, in->log_start_offset))
+        move_to(x, plog_end_offset(log)); /* the leader is told where our log starts now */
+}
+
+static void take_error(struct followed *x, enum kafka_error error)
+{
+    switch (error) {
+    case ERR_OFFSET_OUT_OF_RANGE:
+        set_lost(x, true);
+        forget(x);
+        mark_changed(x);
+        return;
+    case ERR_FENCED_LEADER_EPOCH: /* a newer leader is on its way to us */
+    case ERR_UNKNOWN_LEADER_EPOCH:
+    case ERR_NOT_LEADER_OR_FOLLOWER:
+    case ERR_UNKNOWN_TOPIC_OR_PARTITION:
+    case ERR_UNKNOWN_TOPIC_ID:
+    case ERR_INCONSISTENT_TOPIC_ID:
+        break;
+    default:
+        log_warn("%s-%" PRId32 ": the leader, broker %" PRId32 ", answers %s", partition_topic(x->partition),
+                 partition_index(x->partition), x->fetcher->leader, error_name((int16_t)error));
+    }
+    rest(x);
+}
+
+static void take_partition(struct fetcher *f, const struct fetch_able_topic_response *t,
+                           const struct fetch_partition_data *in)
+{
+    struct followed *x = find_answered(f, t, in->partition_index);
+    if (x == NULL || x->changed || x->lost || x->offset != x->sent_offset)
+        return; /* another life of the partition was meant */
+    if (in->error_code != ERR_NONE)
+        take_error(x, (enum kafka_error)in->error_code);
+    else if (in->diverging_epoch.epoch >= 0)
+        cut_back(x, in->diverging_epoch.epoch, in->diverging_epoch.end_offset);
+    else
+        take_records(x, in);
+}
+
+static bool take_fetch(struct fetcher *f)
+{
+    const struct fetch_response *in = &f->fetched;
+    if (in->error_code != ERR_NONE) {
+        if (in->error_code != ERR_FETCH_SESSION_ID_NOT_FOUND && in->error_code != ERR_INVALID_FETCH_SESSION_EPOCH)
+            log_warn("Broker %" PRId32 " answers a fetch with %s", f->leader, error_name(in->error_code));
+        begin_anew(f);
+        return in->error_code == ERR_FETCH_SESSION_ID_NOT_FOUND || in->error_code == ERR_INVALID_FETCH_SESSION_EPOCH;
+    }
+    for (int32_t t = 0; t < in->responses.len; t++)
+        for (int32_t i = 0; i < in->responses.items[t].partitions.len; i++)
+            take_partition(f, &in->responses.items[t], &in->responses.items[t].partitions.items[i]);
+    f->session_id = in->session_id;
+    if (in->session_id == 0)
+        begin_anew(f); /* the leader has no room for a session: all is told each time */
+    else
+        f->session_epoch = f->session_epoch == INT32_MAX ? 1 : f->session_epoch + 1;
+    return true;
+}
+
+/* ---- Lost partitions ---- */
+
+static void settle_lost(struct followed *x, int64_t leader_start)
+{
+    struct plog *log = partition_log(x->partition);
+    enum kafka_error error = ERR_NONE;
+    int64_t end = plog_end_offset(log);
+    if (leader_start > end) {
+        log_warn("%s-%" PRId32 ": the leader's log begins at %" PRId64 ", behind the end of ours at %" PRId64
+                 ": starting it anew there",
+                 partition_topic(x->partition), partition_index(x->partition), leader_start, end);
+        error = partition_restart_log(x->partition, x->leader_epoch, leader_start);
+    }
+    set_lost(x, false);
+    if (error == ERR_NONE)
+        move_to(x, MAX(leader_start, plog_end_offset(log)));
+    else
+        rest(x);
+}
+
+/* A leader whose log is shorter than ours was elected out of sync: what it does not have goes. */
+static void settle_ahead(struct followed *x, int64_t leader_end)
+{
+    log_warn("%s-%" PRId32 ": the leader's log ends at %" PRId64 ", before ours: truncating to there",
+             partition_topic(x->partition), partition_index(x->partition), leader_end);
+    set_lost(x, false);
+    if (partition_truncate(x->partition, x->leader_epoch, leader_end) == ERR_NONE)
+        move_to(x, leader_end);
+    else
+        rest(x);
+}
+
+static void take_offset(struct fetcher *f, struct str topic, const struct list_offsets_partition_response *in,
+                        bool latest)
+{
+    struct name_key key;
+    struct followed *x = NULL;
+    if (make_name_key(topic, in->partition_index, &key))
+        HASH_FIND(hh_name, f->all->by_name, &key, sizeof(key), x);
+    if (x == NULL || x->fetcher != f || !x->lost)
+        return;
+    if (in->error_code != ERR_NONE) {
+        set_lost(x, false); /* the next fetch will find out again */
+        rest(x);
+    } else if (!latest) {
+        settle_lost(x, in->offset);
+    } else if (in->offset < plog_end_offset(partition_log(x->partition))) {
+        settle_ahead(x, in->offset);
+    }
+}
+
+static void take_offsets(struct fetcher *f, const struct list_offsets_response *in, bool latest)
+{
+    for (int32_t t = 0; t < in->topics.len; t++)
+        for (int32_t i = 0; i < in->topics.items[t].partitions.len; i++)
+            take_offset(f, in->topics.items[t].name, &in->topics.items[t].partitions.items[i], latest);
+}
+
+/* ---- Answers ---- */
+
+static bool take_answer(struct fetcher *f, enum asking asked, struct bytes frame)
+{
+    struct response_header header;
+    struct list_offsets_response offsets;
+    struct reader r;
+    int16_t key = asked == ASK_FETCH ? API_FETCH : API_LIST_OFFSETS;
+    reader_init(&r, frame, &f->arena);
+    if (!response_header_read(&r, api_response_header_version(key, f->version), &header))
+        return false;
+    if (asked == ASK_FETCH)
+        return fetch_response_read(&r, f->version, &f->fetched) && take_fetch(f);
+    if (!list_offsets_response_read(&r, f->version, &offsets))
+        return false;
+    take_offsets(f, &offsets, asked == ASK_LATEST);
+    return true;
+}
+
+static void on_answer(struct client_call *call, struct bytes frame)
+{
+    struct fetcher *f = CONTAINER_OF(call, struct fetcher, call);
+    enum asking asked = f->asking;
+    f->asking = ASK_NOTHING;
+    if (f->client == NULL)
+        return; /* the leader has another address now, or this is the end */
+    bool ok = frame.p != NULL && take_answer(f, asked, frame);
+    arena_deinit(&f->arena);
+    if (!ok) {
+        begin_anew(f);
+        pause(f);
+    } else if (asked == ASK_LATEST && f->lost_count > 0) {
+        send_list_offsets(f, EARLIEST);
+    } else {
+        send_next(f);
+    }
+}
+
+/* ---- Orders, from any thread ---- */
+
+struct order {
+    struct message message;
+    struct fetchers *all;
+    struct partition *partition;  /* with a reference */
+    int32_t leader, leader_epoch; /* leader -1: nobody */
+};
+
+static void follow_now(struct fetchers *all, struct partition *p, int32_t leader, int32_t leader_epoch)
+{
+    struct followed *x = xcalloc(1, sizeof(*x));
+    struct plog *log = partition_log(p);
+    x->partition = p;
+    partition_ref(p);
+    x->fetcher = fetcher_for(all, leader);
+    x->leader_epoch = leader_epoch;
+    /* Without epochs in the log only what was committed is sure to be the leader's, too. */
+    x->offset = plog_latest_epoch(log) >= 0 ? plog_end_offset(log) : plog_high_watermark(log);
+    make_id_key(partition_topic_id(p), partition_index(p), &x->id_key);
+    make_name_key(str_of(partition_topic(p)), partition_index(p), &x->name_key);
+    HASH_ADD_PTR(all->by_partition, partition, x);
+    HASH_ADD(hh_id, all->by_id, id_key, sizeof(x->id_key), x);
+    HASH_ADD(hh_name, all->by_name, name_key, sizeof(x->name_key), x);
+    x->fetcher->partition_count++;
+    log_info("%s-%" PRId32 ": following broker %" PRId32 " from offset %" PRId64 " on, leader epoch %" PRId32,
+             partition_topic(p), partition_index(p), leader, x->offset, leader_epoch);
+    mark_changed(x);
+    send_next(x->fetcher);
+}
+
+static void carry_out(struct message *m)
+{
+    struct order *o = CONTAINER_OF(m, struct order, message);
+    leave_now(o->all, o->partition);
+    if (o->leader >= 0 && !o->all->closed)
+        follow_now(o->all, o->partition, o->leader, o->leader_epoch);
+    partition_unref(o->partition);
+    free(o);
+}
+
+static void give_order(struct fetchers *all, struct partition *p, int32_t leader, int32_t leader_epoch)
+{
+    struct order *o = xcalloc(1, sizeof(*o));
+    partition_ref(p);
+    *o = (struct order){
+        .message = {.deliver = carry_out}, .all = all, .partition = p, .leader = leader, .leader_epoch = leader_epoch};
+    loop_post(all->loop, &o->message);
+}
+
+void fetchers_follow(struct fetchers *f, struct partition *p, int32_t leader, int32_t leader_epoch)
+{
+    ensure(leader >= 0);
+    give_order(f, p, leader, leader_epoch);
+}
+
+void fetchers_leave(struct fetchers *f, struct partition *p)
+{
+    give_order(f, p, -1, -1);
+}
+
+/* ---- Life ---- */
+
+struct fetchers *fetchers_new(struct loop *loop, const struct broker_config *config, int32_t broker_id)
+{
+    struct fetchers *all = xcalloc(1, sizeof(*all));
+    *all = (struct fetchers){.loop = loop, .config = config, .broker_id = broker_id};
+    return all;
+}
+
+static void fetcher_free(struct fetcher *f)
+{
+    struct client *client = f->client;
+    timer_stop(&f->retry);
+    f->client = NULL;
+    client_free(client);
+    arena_deinit(&f->arena);
+    arena_deinit(&f->forgotten_memory);
+    free(f->forgotten);
+    free(f->host);
+    free(f);
+}
+
+void fetchers_close(struct fetchers *all)
+{
+    struct followed *x, *next_x;
+    struct fetcher *f, *next_f;
+    all->closed = true;
+    HASH_ITER (hh, all->by_partition, x, next_x)
+        leave_now(all, x->partition);
+    HASH_ITER (hh, all->by_leader, f, next_f) {
+        HASH_DEL(all->by_leader, f);
+        fetcher_free(f);
+    }
+}
+
+void fetchers_free(struct fetchers *all)
+{
+    if (all == NULL)
+        return;
+    ensure(all->closed && all->by_partition == NULL);
+    free(all);
+}

@@ -1,0 +1,25 @@
+/*
+ * The following half of replication: fetches from leaders, appends what comes, cuts back what the leader does not have
+ * (KIP-101, KIP-279, KIP-595's truncation by fetch), with fetch sessions (KIP-227), so that partitions where nothing
+ * happens cost nothing. One of these per replication loop; partitions are spread over them.
+ */
+#ifndef BARNABAS_REPLICA_FETCHER_H
+#define BARNABAS_REPLICA_FETCHER_H
+
+#include "base/loop.h"
+#include "replica/replica.h"
+
+struct fetchers;
+
+/* `loop` must be one of those that get views. */
+struct fetchers *fetchers_new(struct loop *loop, const struct broker_config *config, int32_t broker_id);
+/* After its loop has ended; orders that are still in its mailbox are dropped when the loop is freed. */
+void fetchers_close(struct fetchers *f);
+void fetchers_free(struct fetchers *f); /* after the loop is freed */
+
+/* The partition follows `leader` in that epoch; it stops following another. Any thread. */
+void fetchers_follow(struct fetchers *f, struct partition *p, int32_t leader, int32_t leader_epoch);
+/* It follows nobody. Any thread. */
+void fetchers_leave(struct fetchers *f, struct partition *p);
+
+#endif

@@ -1,0 +1,226 @@
+/* What a leader knows of its followers, and what follows from it: the high watermark, and who is in sync. */
+#include <inttypes.h>
+
+#include "base/clock.h"
+#include "base/logger.h"
+#include "replica/replica_internal.h"
+
+static struct follower *find(const struct partition *p, int32_t id)
+{
+    for (int32_t i = 0; i < p->follower_count; i++)
+        if (p->followers[i].id == id)
+            return &p->followers[i];
+    return NULL;
+}
+
+static int64_t lag_ms(const struct partition *p)
+{
+    return p->manager->options.config->replica_lag_time_max_ms;
+}
+
+static bool is_caught_up(const struct partition *p, const struct follower *f, int64_t now)
+{
+    return f->end_offset == plog_end_offset(p->log) || now - f->caught_up_ms <= lag_ms(p);
+}
+
+/* ---- An epoch ---- */
+
+static struct follower begin_follower(const struct partition *p, const struct follower *old, int32_t id, int64_t now)
+{
+    struct follower f = {.id = id, .end_offset = -1, .start_offset = -1};
+    if (old != NULL)
+        f = *old;
+    f.leader_end_then = old != NULL ? plog_end_offset(p->log) : -1;
+    f.fetched_ms = old != NULL ? now : 0;
+    f.caught_up_ms = int_list_has(p->isr, id) ? now : 0;
+    return f;
+}
+
+void followers_begin(struct partition *p, bool was_leader, int64_t now)
+{
+    struct follower *list = xcalloc((size_t)p->replicas.n + 1, sizeof(*list));
+    int32_t count = 0, self = p->manager->options.broker_id;
+    ensure(p->leads);
+    for (int32_t i = 0; i < p->replicas.n; i++)
+        if (p->replicas.v[i] != self)
+            list[count++] = begin_follower(p, was_leader ? find(p, p->replicas.v[i]) : NULL, p->replicas.v[i], now);
+    free(p->followers);
+    p->followers = list;
+    p->follower_count = count;
+}
+
+void followers_settle_isr(struct partition *p)
+{
+    free(p->wanted_isr.v);
+    p->wanted_isr = (struct int_list){0};
+    p->isr_change = ISR_SETTLED;
+}
+
+void followers_end(struct partition *p)
+{
+    free(p->followers);
+    p->followers = NULL;
+    p->follower_count = 0;
+    followers_settle_isr(p);
+}
+
+/* ---- The high watermark ---- */
+
+/* While it grows, the new member counts already; while it shrinks, the old one still does. */
+bool followers_in_maximal_isr(const struct partition *p, int32_t id)
+{
+    return int_list_has(p->isr_change == ISR_GROWING ? p->wanted_isr : p->isr, id);
+}
+
+int32_t followers_maximal_isr_size(const struct partition *p)
+{
+    return p->isr_change == ISR_GROWING ? p->wanted_isr.n : p->isr.n;
+}
+
+static bool is_under_min_isr(const struct partition *p)
+{
+    struct topic_config config = plog_config(p->log);
+    return p->isr.n < MIN(config.min_insync_replicas, p->replicas.n);
+}
+
+/*
+ * The least of what all in sync have; one that is about to join them is waited for as well, or it could never
+ * catch up with a watermark that runs ahead of it.
+ */
+bool followers_move_high_watermark(struct partition *p, int64_t now)
+{
+    int64_t least = plog_end_offset(p->log);
+    if (!p->leads || is_under_min_isr(p))
+        return false;
+    for (int32_t i = 0; i < p->follower_count; i++) {
+        const struct follower *f = &p->followers[i];
+        if (f->end_offset < least &&
+            (followers_in_maximal_isr(p, f->id) ||
+             (is_caught_up(p, f, now) && p->manager->options.may_join_isr(p->manager->options.ctx, f->id))))
+            least = f->end_offset;
+    }
+    return least > plog_high_watermark(p->log) && plog_set_high_watermark(p->log, least);
+}
+
+/* ---- The ISR ---- */
+
+static struct int_list without(struct int_list list, int32_t id)
+{
+    struct int_list out = {xcalloc((size_t)list.n + 1, sizeof(int32_t)), 0};
+    for (int32_t i = 0; i < list.n; i++)
+        if (list.v[i] != id)
+            out.v[out.n++] = list.v[i];
+    return out;
+}
+
+static struct int_list with(struct int_list list, int32_t id)
+{
+    struct int_list out = {xcalloc((size_t)list.n + 1, sizeof(int32_t)), 0};
+    memcpy(out.v, list.v, sizeof(int32_t) * (size_t)list.n);
+    out.n = list.n;
+    out.v[out.n++] = id;
+    return out;
+}
+
+/* With the lock held; the manager asks the controller on another thread. */
+static void want_isr(struct partition *p, struct int_list isr, enum isr_change change)
+{
+    ensure(p->leads && p->isr_change == ISR_SETTLED && change != ISR_SETTLED);
+    p->wanted_isr = isr;
+    p->isr_change = change;
+    p->manager->options.isr_wanted(p->manager->options.ctx, p);
+}
+
+/* A follower joins when it has all that is committed, and all that the leader had when its epoch began. */
+static void maybe_grow(struct partition *p, const struct follower *f)
+{
+    if (p->isr_change != ISR_SETTLED || int_list_has(p->isr, f->id) || f->end_offset < plog_high_watermark(p->log) ||
+        f->end_offset < p->epoch_start || !p->manager->options.may_join_isr(p->manager->options.ctx, f->id))
+        return;
+    log_info("%s-%" PRId32 ": broker %" PRId32 " has caught up at offset %" PRId64 ", to be in sync", p->key.topic,
+             p->key.index, f->id, f->end_offset);
+    want_isr(p, with(p->isr, f->id), ISR_GROWING);
+}
+
+void partition_note_fetch(struct partition *p, int32_t replica, int64_t offset, int64_t start_offset, int64_t now)
+{
+    pthread_mutex_lock(&p->lock);
+    struct follower *f = p->leads ? find(p, replica) : NULL;
+    if (f != NULL) {
+        int64_t end = plog_end_offset(p->log);
+        if (offset >= end)
+            f->caught_up_ms = MAX(f->caught_up_ms, now);
+        else if (offset >= f->leader_end_then)
+            f->caught_up_ms = MAX(f->caught_up_ms, f->fetched_ms);
+        bool moved = f->end_offset != offset;
+        f->end_offset = offset;
+        f->start_offset = start_offset;
+        f->leader_end_then = end;
+        f->fetched_ms = now;
+        maybe_grow(p, f);
+        if (moved && followers_move_high_watermark(p, now))
+            partition_wake_all(p);
+    }
+    pthread_mutex_unlock(&p->lock);
+}
+
+void partition_shrink_isr(struct partition *p, int64_t now)
+{
+    pthread_mutex_lock(&p->lock);
+    struct int_list isr = int_list_dup(p->isr);
+    if (p->leads && p->isr_change == ISR_SETTLED) {
+        for (int32_t i = 0; i < p->follower_count; i++) {
+            const struct follower *f = &p->followers[i];
+            if (!int_list_has(isr, f->id) || is_caught_up(p, f, now))
+                continue;
+            log_info("%s-%" PRId32 ": broker %" PRId32 " at offset %" PRId64 " has fallen behind %" PRId64
+                     ", no longer in sync",
+                     p->key.topic, p->key.index, f->id, f->end_offset, plog_end_offset(p->log));
+            struct int_list less = without(isr, f->id);
+            free(isr.v);
+            isr = less;
+        }
+        if (isr.n < p->isr.n) {
+            want_isr(p, isr, ISR_SHRINKING);
+            isr.v = NULL;
+        }
+    }
+    free(isr.v);
+    pthread_mutex_unlock(&p->lock);
+}
+
+/* ---- What the controller answers ---- */
+
+bool partition_isr_proposal(struct partition *p, struct arena *a, struct isr_proposal *out)
+{
+    pthread_mutex_lock(&p->lock);
+    bool wanted = p->leads && p->isr_change != ISR_SETTLED;
+    if (wanted)
+        *out = (struct isr_proposal){.leader_epoch = p->leader_epoch,
+                                     .partition_epoch = p->partition_epoch,
+                                     .isr = int_list_copy(a, p->wanted_isr)};
+    pthread_mutex_unlock(&p->lock);
+    return wanted;
+}
+
+void partition_isr_decided(struct partition *p, int32_t leader_epoch, int32_t partition_epoch, struct int_list isr)
+{
+    pthread_mutex_lock(&p->lock);
+    if (p->leads && p->leader_epoch == leader_epoch && partition_epoch >= p->partition_epoch) {
+        free(p->isr.v);
+        p->isr = int_list_dup(isr);
+        p->partition_epoch = partition_epoch;
+        followers_settle_isr(p);
+        followers_move_high_watermark(p, clock_mono_ms());
+        partition_wake_all(p); /* who waits for enough in sync */
+    }
+    pthread_mutex_unlock(&p->lock);
+}
+
+void partition_isr_refused(struct partition *p, int32_t leader_epoch)
+{
+    pthread_mutex_lock(&p->lock);
+    if (p->leads && p->leader_epoch == leader_epoch)
+        followers_settle_isr(p);
+    pthread_mutex_unlock(&p->lock);
+}

@@ -1,0 +1,272 @@
+/*
+ * Asks the controller for changes of ISRs (KIP-497): all that are wanted go in one AlterPartition request, and while it
+ * is under way, the next gather. On the control loop.
+ */
+#include "replica/isr_changes.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <utlist.h>
+
+#include "base/logger.h"
+#include "protocol/msg/alter_partition.h"
+#include "protocol/msg/api.h"
+
+enum { RETRY_MS = 50 };
+
+struct asked {                   /* one partition of the request under way */
+    struct partition *partition; /* with a reference */
+    struct isr_proposal proposal;
+};
+
+struct isr_changes {
+    struct isr_changes_options options;
+    pthread_mutex_t lock;      /* guards `wanted` and `posted` */
+    struct partition **wanted; /* with a reference each */
+    size_t wanted_count, wanted_cap;
+    bool posted;
+    struct message message;
+    struct timer retry;
+    /* The request under way. */
+    bool waiting, closed;
+    struct link_call call;
+    struct arena arena;
+    struct asked *asked;
+    int32_t asked_count;
+    struct alter_partition_request request;
+    struct alter_partition_response response;
+};
+
+static void send_wanted(struct isr_changes *c);
+
+static void on_wanted(struct message *m)
+{
+    struct isr_changes *c = CONTAINER_OF(m, struct isr_changes, message);
+    pthread_mutex_lock(&c->lock);
+    c->posted = false;
+    pthread_mutex_unlock(&c->lock);
+    send_wanted(c);
+}
+
+static void on_retry(struct timer *t)
+{
+    send_wanted(CONTAINER_OF(t, struct isr_changes, retry));
+}
+
+void isr_changes_want(struct isr_changes *c, struct partition *p)
+{
+    partition_ref(p);
+    pthread_mutex_lock(&c->lock);
+    c->wanted = xgrow(c->wanted, c->wanted_count + 1, &c->wanted_cap, sizeof(struct partition *));
+    c->wanted[c->wanted_count++] = p;
+    bool post = !c->posted;
+    c->posted = true;
+    pthread_mutex_unlock(&c->lock);
+    if (post)
+        loop_post(c->options.loop, &c->message);
+}
+
+/* ---- The request ---- */
+
+static int by_topic(const void *a, const void *b)
+{
+    const struct asked *x = a, *y = b;
+    int order = strcmp(partition_topic(x->partition), partition_topic(y->partition));
+    return order != 0 ? order : partition_index(x->partition) - partition_index(y->partition);
+}
+
+/* Takes what is wanted, as it is now: leadership may have gone since. */
+static void take_wanted(struct isr_changes *c)
+{
+    pthread_mutex_lock(&c->lock);
+    struct partition **list = c->wanted;
+    size_t n = c->wanted_count;
+    c->wanted = NULL;
+    c->wanted_count = c->wanted_cap = 0;
+    pthread_mutex_unlock(&c->lock);
+    c->asked = ARENA_ARRAY(&c->arena, struct asked, MAX(n, (size_t)1));
+    c->asked_count = 0;
+    for (size_t i = 0; i < n; i++) {
+        struct asked *x = &c->asked[c->asked_count];
+        x->partition = list[i];
+        if (partition_isr_proposal(list[i], &c->arena, &x->proposal))
+            c->asked_count++;
+        else
+            partition_unref(list[i]);
+    }
+    free(list);
+    qsort(c->asked, (size_t)c->asked_count, sizeof(*c->asked), by_topic);
+}
+
+static void fill_partition(struct isr_changes *c, const struct asked *x, struct alter_partition_partition_data *out)
+{
+    alter_partition_partition_data_init(out);
+    out->partition_index = partition_index(x->partition);
+    out->leader_epoch = x->proposal.leader_epoch;
+    out->partition_epoch = x->proposal.partition_epoch;
+    out->new_isr.items = x->proposal.isr.v;
+    out->new_isr.len = x->proposal.isr.n;
+    ARRAY_MAKE(&c->arena, out->new_isr_with_epochs, x->proposal.isr.n);
+    for (int32_t i = 0; i < x->proposal.isr.n; i++) {
+        alter_partition_broker_state_init(&out->new_isr_with_epochs.items[i]);
+        out->new_isr_with_epochs.items[i].broker_id = x->proposal.isr.v[i];
+        out->new_isr_with_epochs.items[i].broker_epoch = -1; /* brokers in ZooKeeper mode do not know each other's */
+    }
+}
+
+static void make_request(struct isr_changes *c)
+{
+    struct alter_partition_request *q = &c->request;
+    alter_partition_request_init(q);
+    q->broker_id = c->options.broker_id;
+    q->broker_epoch = c->options.broker_epoch(c->options.ctx);
+    ARRAY_MAKE(&c->arena, q->topics, c->asked_count);
+    q->topics.len = 0;
+    for (int32_t i = 0; i < c->asked_count;) {
+        struct alter_partition_topic_data *t = &q->topics.items[q->topics.len++];
+        int32_t same = i + 1;
+        while (same < c->asked_count &&
+               strcmp(partition_topic(c->asked[same].partition), partition_topic(c->asked[i].partition)) == 0)
+            same++;
+        alter_partition_topic_data_init(t);
+        t->topic_name = str_of(partition_topic(c->asked[i].partition));
+        t->topic_id = partition_topic_id(c->asked[i].partition);
+        ARRAY_MAKE(&c->arena, t->partitions, same - i);
+        for (int32_t k = 0; i < same; i++, k++)
+            fill_partition(c, &c->asked[i], &t->partitions.items[k]);
+    }
+}
+
+/* ---- The answer ---- */
+
+static struct asked *find_asked(struct isr_changes *c, const struct alter_partition_response_topic_data *t,
+                                int32_t index)
+{
+    for (int32_t i = 0; i < c->asked_count; i++) {
+        struct partition *p = c->asked[i].partition;
+        bool topic = c->call.version >= 2 ? uuid_eq(partition_topic_id(p), t->topic_id)
+                                          : str_is(t->topic_name, partition_topic(p));
+        if (topic && partition_index(p) == index)
+            return &c->asked[i];
+    }
+    return NULL;
+}
+
+static bool is_final(enum kafka_error error)
+{
+    switch (error) {
+    case ERR_UNKNOWN_TOPIC_OR_PARTITION:
+    case ERR_UNKNOWN_TOPIC_ID:
+    case ERR_FENCED_LEADER_EPOCH:
+    case ERR_INVALID_UPDATE_VERSION:
+    case ERR_INVALID_REQUEST:
+    case ERR_NEW_LEADER_ELECTED:
+        return true; /* the controller knows more: it will tell us by LeaderAndIsr */
+    default:
+        return false;
+    }
+}
+
+static void take_partition(struct isr_changes *c, struct asked *x,
+                           const struct alter_partition_response_partition_data *in)
+{
+    struct partition *p = x->partition;
+    if (in->error_code == ERR_NONE) {
+        partition_isr_decided(p, in->leader_epoch, in->partition_epoch, (struct int_list){in->isr.items, in->isr.len});
+    } else if (in->error_code == ERR_OPERATION_NOT_ATTEMPTED || in->error_code == ERR_INELIGIBLE_REPLICA) {
+        partition_isr_refused(p, x->proposal.leader_epoch);
+    } else if (!is_final((enum kafka_error)in->error_code)) {
+        isr_changes_want(c, p);
+    }
+    if (in->error_code != ERR_NONE)
+        log_info("%s-%" PRId32 ": the controller has not changed the ISR: %s", partition_topic(p), partition_index(p),
+                 error_name(in->error_code));
+}
+
+static void take_answer(struct isr_changes *c)
+{
+    for (int32_t t = 0; t < c->response.topics.len; t++) {
+        const struct alter_partition_response_topic_data *topic = &c->response.topics.items[t];
+        for (int32_t i = 0; i < topic->partitions.len; i++) {
+            struct asked *x = find_asked(c, topic, topic->partitions.items[i].partition_index);
+            if (x != NULL)
+                take_partition(c, x, &topic->partitions.items[i]);
+        }
+    }
+}
+
+static void finish_request(struct isr_changes *c)
+{
+    for (int32_t i = 0; i < c->asked_count; i++)
+        partition_unref(c->asked[i].partition);
+    c->asked_count = 0;
+    c->waiting = false;
+    arena_deinit(&c->arena);
+}
+
+static void on_answer(struct link_call *call, enum kafka_error error)
+{
+    struct isr_changes *c = CONTAINER_OF(call, struct isr_changes, call);
+    if (error == ERR_NONE)
+        error = (enum kafka_error)c->response.error_code;
+    bool again = error == ERR_NOT_CONTROLLER || error == ERR_STALE_BROKER_EPOCH || error == ERR_REQUEST_TIMED_OUT;
+    for (int32_t i = 0; again && !c->closed && i < c->asked_count; i++)
+        isr_changes_want(c, c->asked[i].partition);
+    if (error == ERR_NONE)
+        take_answer(c);
+    else
+        log_info("The controller has not answered for %" PRId32 " ISRs: %s", c->asked_count,
+                 error_name((int16_t)error));
+    finish_request(c);
+    if (!c->closed)
+        timer_start(&c->retry, error == ERR_NONE ? 0 : RETRY_MS);
+}
+
+static void send_wanted(struct isr_changes *c)
+{
+    if (c->waiting || c->closed || timer_is_running(&c->retry))
+        return;
+    take_wanted(c);
+    if (c->asked_count == 0) {
+        arena_deinit(&c->arena);
+        return;
+    }
+    make_request(c);
+    c->waiting = true;
+    c->call = (struct link_call){.key = API_ALTER_PARTITION,
+                                 .request = &c->request,
+                                 .response = &c->response,
+                                 .arena = &c->arena,
+                                 .done = on_answer};
+    controller_link_send(c->options.link, &c->call);
+}
+
+/* ---- Life ---- */
+
+struct isr_changes *isr_changes_new(const struct isr_changes_options *options)
+{
+    struct isr_changes *c = xcalloc(1, sizeof(*c));
+    c->options = *options;
+    c->message.deliver = on_wanted;
+    pthread_mutex_init(&c->lock, NULL);
+    timer_init(&c->retry, options->loop, on_retry);
+    return c;
+}
+
+void isr_changes_close(struct isr_changes *c)
+{
+    c->closed = true;
+    timer_stop(&c->retry);
+}
+
+void isr_changes_free(struct isr_changes *c)
+{
+    if (c == NULL)
+        return;
+    ensure(!c->waiting);
+    for (size_t i = 0; i < c->wanted_count; i++)
+        partition_unref(c->wanted[i]);
+    free(c->wanted);
+    pthread_mutex_destroy(&c->lock);
+    free(c);
+}

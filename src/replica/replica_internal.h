@@ -1,0 +1,72 @@
+/* What the files of replica/ share. */
+#ifndef BARNABAS_REPLICA_INTERNAL_H
+#define BARNABAS_REPLICA_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <uthash.h>
+
+#include "replica/replica.h"
+
+struct partition_key {
+    int32_t index;
+    char topic[252]; /* zero-filled: the whole key is hashed */
+};
+
+/* What a leader knows of one of its followers, by its fetches. */
+struct follower {
+    int32_t id;
+    int64_t end_offset;   /* log end offset; -1: has not fetched in this epoch */
+    int64_t start_offset; /* log start offset; -1: unknown */
+    /*
+     * Up to when it had all that the leader had: the time of a fetch at the leader's end, or of the fetch before,
+     * when it now asks for the end that the leader had then (KIP-16).
+     */
+    int64_t caught_up_ms;
+    int64_t fetched_ms, leader_end_then; /* of its last fetch */
+};
+
+/* A change of the ISR that the controller was asked for, or is to be asked for. */
+enum isr_change { ISR_SETTLED, ISR_GROWING, ISR_SHRINKING };
+
+struct partition {
+    struct partition_key key;
+    atomic_int refs;
+    struct replica_manager *manager;
+    struct plog *log;
+    pthread_mutex_t lock; /* guards all below */
+    bool leads, stopped;
+    int32_t leader, leader_epoch, partition_epoch, controller_epoch;
+    int64_t epoch_start;           /* where the leader's epoch begins in the log */
+    struct int_list isr, replicas; /* heap; the ISR as the controller has confirmed it */
+    struct int_list wanted_isr;    /* heap; while a change is under way */
+    enum isr_change isr_change;
+    struct follower *followers; /* of a leader; heap */
+    int32_t follower_count;
+    struct bed *beds;
+    UT_hash_handle hh;
+};
+
+struct replica_manager {
+    struct replica_options options;
+    pthread_rwlock_t table_lock;
+    struct partition *table;
+    atomic_int controller_epoch;
+};
+
+/* wake.c, with the partition's lock held: tells who waits that something has changed. */
+void partition_wake_all(struct partition *p);
+
+/* ---- followers.c, all with the partition's lock held ---- */
+
+/* This broker leads in a new epoch; `was_leader`: as it did in the epoch before, so that what is known stays true. */
+void followers_begin(struct partition *p, bool was_leader, int64_t now);
+void followers_end(struct partition *p);        /* it no longer leads */
+void followers_settle_isr(struct partition *p); /* no change of the ISR is under way */
+/* Moves the high watermark as far as it may. Returns whether it moved. */
+bool followers_move_high_watermark(struct partition *p, int64_t now);
+/* The ISR that counts for the watermark: every member, now or soon. */
+bool followers_in_maximal_isr(const struct partition *p, int32_t id);
+int32_t followers_maximal_isr_size(const struct partition *p);
+
+#endif

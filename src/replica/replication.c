@@ -1,0 +1,118 @@
+#include "replica/replication.h"
+
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "replica/fetcher.h"
+#include "replica/isr_changes.h"
+
+struct lane { /* one loop, with its share of the partitions */
+    struct loop *loop;
+    struct loop_thread thread;
+    struct fetchers *fetchers;
+};
+
+struct replication {
+    struct replication_options options;
+    struct lane *lanes;
+    int lane_count;
+    struct isr_changes *isr_changes;
+    struct replica_manager *replicas;
+    struct timer shrink;
+    bool running;
+};
+
+static void on_shrink(struct timer *t)
+{
+    struct replication *r = CONTAINER_OF(t, struct replication, shrink);
+    replica_shrink_isrs(r->replicas, clock_mono_ms());
+    timer_start(t, MAX(r->options.config->replica_lag_time_max_ms / 2, (int64_t)1));
+}
+
+struct replication *replication_new(const struct replication_options *options)
+{
+    struct replication *r = xcalloc(1, sizeof(*r));
+    r->options = *options;
+    r->lane_count = options->config->num_replica_fetchers;
+    r->lanes = xcalloc((size_t)r->lane_count, sizeof(*r->lanes));
+    for (int i = 0; i < r->lane_count; i++) {
+        char name[24];
+        snprintf(name, sizeof(name), "replication-%d", i);
+        r->lanes[i].loop = loop_new(name);
+        r->lanes[i].fetchers = fetchers_new(r->lanes[i].loop, options->config, options->broker_id);
+    }
+    struct isr_changes_options changes = {options->control, options->link, options->broker_id, options->broker_epoch,
+                                          options->ctx};
+    r->isr_changes = isr_changes_new(&changes);
+    timer_init(&r->shrink, options->control, on_shrink);
+    return r;
+}
+
+int replication_loop_count(const struct replication *r)
+{
+    return r->lane_count;
+}
+
+struct loop *replication_loop(const struct replication *r, int i)
+{
+    ensure(i >= 0 && i < r->lane_count);
+    return r->lanes[i].loop;
+}
+
+void replication_start(struct replication *r, struct replica_manager *replicas)
+{
+    ensure(!r->running);
+    r->replicas = replicas;
+    r->running = true;
+    for (int i = 0; i < r->lane_count; i++)
+        loop_thread_start(&r->lanes[i].thread, r->lanes[i].loop);
+    on_shrink(&r->shrink);
+}
+
+void replication_stop(struct replication *r)
+{
+    if (r == NULL)
+        return;
+    timer_stop(&r->shrink);
+    isr_changes_close(r->isr_changes);
+    for (int i = 0; r->running && i < r->lane_count; i++)
+        loop_thread_join(&r->lanes[i].thread);
+    r->running = false;
+}
+
+void replication_free(struct replication *r)
+{
+    if (r == NULL)
+        return;
+    for (int i = 0; i < r->lane_count; i++) {
+        fetchers_close(r->lanes[i].fetchers);
+        loop_free(r->lanes[i].loop);
+        fetchers_free(r->lanes[i].fetchers);
+    }
+    isr_changes_free(r->isr_changes);
+    free(r->lanes);
+    free(r);
+}
+
+static struct fetchers *lane_of(struct replication *r, struct partition *p)
+{
+    uint32_t h = 2166136261U; /* FNV-1a */
+    for (const char *c = partition_topic(p); *c != '\0'; c++)
+        h = (h ^ (uint8_t)*c) * 16777619U;
+    return r->lanes[(h + (uint32_t)partition_index(p)) % (uint32_t)r->lane_count].fetchers;
+}
+
+void replication_follow(struct replication *r, struct partition *p, int32_t leader, int32_t leader_epoch)
+{
+    fetchers_follow(lane_of(r, p), p, leader, leader_epoch);
+}
+
+void replication_leave(struct replication *r, struct partition *p)
+{
+    fetchers_leave(lane_of(r, p), p);
+}
+
+void replication_isr_wanted(struct replication *r, struct partition *p)
+{
+    isr_changes_want(r->isr_changes, p);
+}

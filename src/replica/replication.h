@@ -1,0 +1,34 @@
+/*
+ * Replication as a whole: the loops on which this broker follows others, and the asking for changes of the ISRs that it
+ * leads. Orders come from replica_options' callbacks, on any thread.
+ */
+#ifndef BARNABAS_REPLICA_REPLICATION_H
+#define BARNABAS_REPLICA_REPLICATION_H
+
+#include "cluster/controller_link.h"
+#include "replica/replica.h"
+
+struct replication;
+
+struct replication_options {
+    const struct broker_config *config;
+    int32_t broker_id;
+    struct loop *control;
+    struct controller_link *link; /* on the control loop */
+    int64_t (*broker_epoch)(void *ctx);
+    void *ctx;
+};
+
+struct replication *replication_new(const struct replication_options *options);
+/* Its loops must get views; nothing runs before replication_start(). */
+int replication_loop_count(const struct replication *r);
+struct loop *replication_loop(const struct replication *r, int i);
+void replication_start(struct replication *r, struct replica_manager *replicas); /* control loop */
+void replication_stop(struct replication *r);                                    /* control loop: no more requests */
+void replication_free(struct replication *r);                                    /* after the link is gone */
+
+void replication_follow(struct replication *r, struct partition *p, int32_t leader, int32_t leader_epoch);
+void replication_leave(struct replication *r, struct partition *p);
+void replication_isr_wanted(struct replication *r, struct partition *p);
+
+#endif

@@ -1,0 +1,159 @@
+"""Three brokers: replication, failover, what was acknowledged."""
+
+import signal
+
+import confluent_kafka
+import pytest
+from harness import Apache, Barnabas, java, kcat, run, wait_until, TOP, BUILD
+
+TOPICS = TOP / "bin" / "kafka-topics.sh"
+
+
+@pytest.fixture
+def make_cluster(make_broker):
+    """Brokers 1, 2, ... of the given kinds, in one cluster."""
+
+    def make(*kinds, each=lambda broker: {}, **properties):
+        settings = {"default.replication.factor": len(kinds), "offsets.topic.replication.factor": len(kinds), "min.insync.replicas": 2,
+                    "replica.lag.time.max.ms": 5000, "zookeeper.session.timeout.ms": 3000, "controlled.shutdown.retry.backoff.ms": 500, **properties}
+        brokers = []
+        for i, kind in enumerate(kinds, 1):
+            brokers.append(make_broker(kind=kind, data=f"data-{i}", each=each, **{"broker.id": i, **settings}))
+        wait_until(lambda: kcat(brokers[0], "-L").count("  broker ") == len(kinds), "all brokers")
+        return brokers
+
+    return make
+
+
+def bootstrap(brokers):
+    return ",".join(b.bootstrap for b in brokers)
+
+
+def topics(brokers, *args, zookeeper=False, check=True):
+    where = ["--zookeeper", brokers[0].zookeeper.connect] if zookeeper else ["--bootstrap-server", bootstrap(brokers)]
+    return run([TOPICS, *where, *args], check=check, env={"BARNABAS_BUILD": str(BUILD)})
+
+
+def describe(brokers, topic):
+    """{partition: (leader or None, replicas, isr)}"""
+    out = topics(brokers, "--describe", "--topic", topic, check=False)
+    found = {}
+    for line in out.splitlines():
+        if not line.startswith("\t"):
+            continue
+        fields = dict(part.split(": ", 1) for part in line.strip().split("\t") if ": " in part)
+        leader = None if fields["Leader"] == "none" else int(fields["Leader"])
+        found[int(fields["Partition"])] = (leader, [int(x) for x in fields["Replicas"].split(",")], sorted(int(x) for x in fields["Isr"].split(",") if x))
+    return found
+
+
+def create(brokers, topic, partitions=1, factor=3, **configs):
+    config = [x for k, v in configs.items() for x in ("--config", f"{k.replace('_', '.')}={v}")]
+    topics(brokers, "--create", "--topic", topic, "--partitions", partitions, "--replication-factor", factor, *config)
+    wait_until(lambda: in_sync(brokers, topic, factor), "all in sync")
+
+
+def in_sync(brokers, topic, count):
+    parts = describe(brokers, topic)
+    return parts and all(leader is not None and len(isr) == count for leader, _, isr in parts.values())
+
+
+class Acknowledged:
+    """A producer that remembers what was acknowledged."""
+
+    def __init__(self, brokers, topic):
+        self.producer = confluent_kafka.Producer({"bootstrap.servers": bootstrap(brokers), "acks": "all", "enable.idempotence": True,
+                                                  "message.timeout.ms": 60000, "linger.ms": 1})
+        self.topic, self.records, self.failed = topic, {}, []
+
+    def send(self, n):
+        for i in range(n):
+            value = f"{self.topic}-{len(self.records)}-{i}"
+            self.producer.produce(self.topic, value, on_delivery=self.note)
+        self.producer.poll(0)
+
+    def note(self, err, message):
+        if err:
+            self.failed.append(err)
+        else:
+            self.records[message.partition(), message.offset()] = message.value()
+
+    def flush(self):
+        assert self.producer.flush(60) == 0
+        assert not self.failed
+
+
+def read_all(brokers, topic, partitions):
+    consumer = confluent_kafka.Consumer({"bootstrap.servers": bootstrap(brokers), "group.id": "check", "enable.partition.eof": True})
+    consumer.assign([confluent_kafka.TopicPartition(topic, p, 0) for p in range(partitions)])
+    found, ended = {}, set()
+    while len(ended) < partitions:
+        m = consumer.poll(30)
+        assert m is not None
+        if m.error():
+            assert m.error().code() == confluent_kafka.KafkaError._PARTITION_EOF
+            ended.add(m.partition())
+        else:
+            found[m.partition(), m.offset()] = m.value()
+    consumer.close()
+    return found
+
+
+def test_followers_have_what_the_leader_has(make_cluster):
+    brokers = make_cluster(Barnabas, Barnabas, Barnabas)
+    create(brokers, "t", 3)
+    sent = Acknowledged(brokers, "t")
+    sent.send(1000)
+    sent.flush()
+    for b in brokers:
+        b.stop()
+    for p in range(3):
+        logs = [(b.data / f"t-{p}" / "00000000000000000000.log").read_bytes() for b in brokers]
+        assert logs[0] == logs[1] == logs[2]
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_a_leader_goes_and_nothing_is_lost(make_cluster, how):
+    brokers = make_cluster(Barnabas, Barnabas, Barnabas)
+    create(brokers, "t", 3)
+    sent = Acknowledged(brokers, "t")
+    for b in brokers:
+        sent.send(200)
+        b.stop(how)
+        sent.send(200)
+        sent.flush()
+        b.restart()
+        wait_until(lambda: in_sync(brokers, "t", 3), "all in sync again")
+    found = read_all(brokers, "t", 3)
+    assert {k: found.get(k) for k in sent.records} == sent.records
+
+
+def test_too_few_in_sync_are_refused(make_cluster):
+    brokers = make_cluster(Barnabas, Barnabas, Barnabas)
+    create(brokers, "t", 1)
+    leader = describe(brokers, "t")[0][0]
+    others = [b for b in brokers if int(b.properties["broker.id"]) != leader]
+    for b in others:
+        b.kill()
+    alive = [b for b in brokers if b not in others]
+    wait_until(lambda: describe(alive, "t")[0][2] == [leader], "the ISR is the leader alone")
+    producer = confluent_kafka.Producer({"bootstrap.servers": alive[0].bootstrap, "acks": "all", "message.timeout.ms": 3000})
+    errors = []
+    producer.produce("t", "x", on_delivery=lambda err, m: errors.append(err))
+    producer.flush(30)
+    assert errors and errors[0] is not None
+    for b in others:
+        b.restart()
+    wait_until(lambda: in_sync(brokers, "t", 3), "all in sync again")
+
+
+@pytest.mark.parametrize("kinds", [(Apache, Barnabas, Barnabas), (Barnabas, Apache, Apache)], ids=["apache-controls", "barnabas-controls"])
+def test_a_mixed_cluster_replicates_both_ways(make_cluster, kinds):
+    brokers = make_cluster(*kinds)
+    create(brokers, "t", 6)
+    sent = Acknowledged(brokers, "t")
+    sent.send(3000)
+    sent.flush()
+    assert {leader for leader, _, _ in describe(brokers, "t").values()} == {1, 2, 3}
+    found = read_all(brokers, "t", 6)
+    assert {k: found.get(k) for k in sent.records} == sent.records

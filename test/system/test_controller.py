@@ -1,0 +1,157 @@
+"""The controller of a cluster: elections, reassignment, deletion, and what a broker that slept may still do."""
+
+import json
+import signal
+
+import pytest
+from harness import Barnabas, free_port, wait_until
+from test_cluster import Acknowledged, create, describe, in_sync, make_cluster, read_all, topics  # noqa: F401 (a fixture)
+
+
+def controller(brokers, chroot):
+    wait_until(lambda: chroot.client.exists("/controller"), "a controller")
+    brokerid = json.loads(chroot.get("/controller"))["brokerid"]
+    return next(b for b in brokers if int(b.properties["broker.id"]) == brokerid)
+
+
+def by_id(brokers, number):
+    return next(b for b in brokers if int(b.properties["broker.id"]) == number)
+
+
+def state(chroot, topic, partition=0):
+    return json.loads(chroot.get(f"/brokers/topics/{topic}/partitions/{partition}/state"))
+
+
+def reassign(chroot, moves):
+    """moves: {(topic, partition): replicas}, by the znode."""
+    partitions = [{"topic": t, "partition": p, "replicas": r} for (t, p), r in moves.items()]
+    chroot.client.create("/admin/reassign_partitions", json.dumps({"version": 1, "partitions": partitions}).encode())
+
+
+@pytest.fixture
+def three(make_cluster):  # noqa: F811
+    return make_cluster(Barnabas, Barnabas, Barnabas)
+
+
+def test_a_partition_moves_by_znode(make_cluster):  # noqa: F811
+    brokers = make_cluster(Barnabas, Barnabas, Barnabas, **{"default.replication.factor": 2, "min.insync.replicas": 1})
+    chroot = brokers[0].zookeeper
+    topics(brokers, "--create", "--topic", "t", "--replica-assignment", "1:2,2:1")
+    wait_until(lambda: in_sync(brokers, "t", 2), "all in sync")
+    sent = Acknowledged(brokers, "t")
+    sent.send(500)
+    sent.flush()
+    reassign(chroot, {("t", 0): [3, 2], ("t", 1): [3]})
+    wait_until(lambda: not chroot.client.exists("/admin/reassign_partitions"), "the end of the reassignment")
+    wait_until(lambda: describe(brokers, "t") == {0: (3, [3, 2], [2, 3]), 1: (3, [3], [3])}, "the new replicas")
+    node = json.loads(chroot.get("/brokers/topics/t"))
+    assert node["partitions"] == {"0": [3, 2], "1": [3]} and node["adding_replicas"] == {} and node["removing_replicas"] == {}
+    wait_until(lambda: not (by_id(brokers, 1).data / "t-0").exists(), "the old replica's folder to go")
+    sent.send(500)
+    sent.flush()
+    found = read_all(brokers, "t", 2)
+    assert {k: found.get(k) for k in sent.records} == sent.records
+
+
+def test_leadership_goes_back_by_znode_and_by_itself(make_cluster):  # noqa: F811
+    brokers = make_cluster(Barnabas, Barnabas, Barnabas, **{"leader.imbalance.check.interval.seconds": 1, "controlled.shutdown.enable": True})
+    chroot = brokers[0].zookeeper
+    create(brokers, "t", 3)
+    first = {p: replicas[0] for p, (_, replicas, _) in describe(brokers, "t").items()}
+    brokers[1].stop()
+    assert 2 not in {leader for leader, _, _ in describe([brokers[0]], "t").values()}
+    brokers[1].restart()
+    wait_until(lambda: {p: leader for p, (leader, _, _) in describe(brokers, "t").items()} == first, "the balance")
+    chroot.client.create("/admin/preferred_replica_election", json.dumps({"version": 1, "partitions": [{"topic": "t", "partition": 0}]}).encode())
+    wait_until(lambda: not chroot.client.exists("/admin/preferred_replica_election"), "the request to be taken out")
+
+
+def test_a_new_controller_goes_on(three):
+    chroot = three[0].zookeeper
+    create(three, "t", 6)
+    sent = Acknowledged(three, "t")
+    for _ in range(2):
+        sent.send(200)
+        old = controller(three, chroot)
+        epoch = int(chroot.get("/controller_epoch"))
+        old.kill()
+        wait_until(lambda: int(chroot.get("/controller_epoch")) > epoch, "another controller")
+        number = int(old.properties["broker.id"])
+        alive = [b for b in three if b is not old]
+        wait_until(lambda: all(number not in isr and leader is not None for leader, _, isr in describe(alive, "t").values()), "new leaders")
+        sent.send(200)
+        sent.flush()
+        old.restart()
+        wait_until(lambda: in_sync(three, "t", 3), "all in sync again")
+    found = read_all(three, "t", 6)
+    assert {k: found.get(k) for k in sent.records} == sent.records
+
+
+def test_a_controller_that_slept_changes_nothing(three):
+    chroot = three[0].zookeeper
+    create(three, "t", 6)
+    old = controller(three, chroot)
+    epoch = int(chroot.get("/controller_epoch"))
+    old.process.send_signal(signal.SIGSTOP)
+    try:
+        wait_until(lambda: int(chroot.get("/controller_epoch")) > epoch, "another controller")
+        alive = [b for b in three if b is not old]
+        number = int(old.properties["broker.id"])
+        wait_until(lambda: all(number not in isr for _, _, isr in describe(alive, "t").values()), "the ISRs to shrink")
+        states = {p: state(chroot, "t", p) for p in range(6)}
+    finally:
+        old.process.send_signal(signal.SIGCONT)
+    wait_until(lambda: in_sync(three, "t", 3), "all in sync again")
+    assert int(chroot.get("/controller_epoch")) == epoch + 1
+    for p in range(6):  # who leads was decided by the new one, and stays
+        assert state(chroot, "t", p)["leader"] == states[p]["leader"]
+        assert state(chroot, "t", p)["controller_epoch"] == epoch + 1
+
+
+def test_a_deletion_waits_for_a_broker_that_is_down(three):
+    chroot = three[0].zookeeper
+    create(three, "t", 3)
+    gone = next(b for b in three if b is not controller(three, chroot))
+    gone.kill()
+    wait_until(lambda: gone.properties["broker.id"] not in chroot.children("/brokers/ids"), "its registration to go")
+    alive = [b for b in three if b is not gone]
+    topics(alive, "--delete", "--topic", "t")
+    wait_until(lambda: all(not list(b.data.glob("t-?")) for b in alive), "the folders of the others to go")
+    assert chroot.client.exists("/admin/delete_topics/t") and chroot.client.exists("/brokers/topics/t")
+    gone.restart()
+    wait_until(lambda: not chroot.client.exists("/brokers/topics/t"), "the topic to go")
+    wait_until(lambda: not list(gone.data.glob("t-?")), "its folders to go")
+
+
+def test_unclean_election_only_when_it_is_allowed(three):
+    chroot = three[0].zookeeper
+    create(three, "t", 1, min_insync_replicas=1)
+    leader = describe(three, "t")[0][0]
+    others = [b for b in three if int(b.properties["broker.id"]) != leader]
+    sent = Acknowledged(three, "t")
+    sent.send(50)
+    sent.flush()
+    for b in others:
+        b.stop()
+    wait_until(lambda: state(chroot, "t")["isr"] == [leader], "the ISR to be the leader alone")
+    by_id(three, leader).kill()
+    for b in others:
+        b.restart()
+    wait_until(lambda: describe(others, "t")[0][0] is None, "no leader")
+    topics(others, "--alter", "--topic", "t", "--config", "unclean.leader.election.enable=true", zookeeper=True)
+    wait_until(lambda: describe(others, "t")[0][0] is not None, "an unclean leader")
+    by_id(three, leader).restart()
+    wait_until(lambda: in_sync(three, "t", 3), "all in sync again")
+    assert state(chroot, "t").get("leader_recovery_state", 0) == 0
+
+
+def test_a_control_plane_of_its_own(make_cluster):  # noqa: F811
+    def settings(broker):
+        ports = broker.port, free_port()
+        return {"listeners": f"PLAINTEXT://127.0.0.1:{ports[0]},CONTROL://127.0.0.1:{ports[1]}", "control.plane.listener.name": "CONTROL",
+                "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROL:PLAINTEXT"}
+
+    brokers = make_cluster(Barnabas, Barnabas, Barnabas, each=settings)
+    create(brokers, "t", 3)
+    brokers[0].stop()
+    wait_until(lambda: all(leader is not None for leader, _, _ in describe(brokers[1:], "t").values()), "leaders")
