@@ -150,8 +150,8 @@ static void on_registered(struct member_call *call, bool ok)
 {
     struct broker *b = CONTAINER_OF(call, struct broker, member);
     b->registering = false;
-    if (b->stopping || b->leaving)
-        return;
+    if (b->stopping || b->leaving || (!ok && call->expired && b->serving))
+        return; /* the next session registers again */
     if (!ok) {
         give_up(b, call->fail.text);
         return;
@@ -363,11 +363,20 @@ static void on_session_started(void *ctx)
     member_prepare(&b->member);
 }
 
+/* For the node of an earlier session of this broker's. */
+static void stop_waiting(struct broker *b)
+{
+    if (b->member.waiting)
+        timer_stop(&b->member.retry);
+    b->member.waiting = false;
+}
+
 static void on_session_expired(void *ctx)
 {
     struct broker *b = ctx;
     if (b->services.controller != NULL)
         controller_expire(b->services.controller);
+    stop_waiting(b);
     if (!b->serving && !b->leaving)
         give_up(b, "The ZooKeeper session expired while the broker was starting");
 }
@@ -419,8 +428,7 @@ static void leave(struct broker *b)
         loop_stop(b->control);
         return;
     }
-    if (b->member.waiting)
-        timer_stop(&b->member.retry);
+    stop_waiting(b);
     log_manager_stop(b->services.logs);
     net_server_close_connections(b->services.net);
     controller_expire(b->services.controller);
@@ -535,8 +543,8 @@ static void finish(struct broker *b)
         log_manager_close(s->logs);
     replica_manager_free(s->replicas);
     log_manager_free(s->logs);
+    zk_free(s->zk); /* tells who still waits */
     config_watch_free(s->config_watch);
-    zk_free(s->zk);
     topic_configs_free(s->topic_configs);
     producer_ids_free(s->producer_ids);
     fetch_sessions_free(s->fetch_sessions);

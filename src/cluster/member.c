@@ -118,6 +118,20 @@ static void wait_for_its_end(struct member_call *call)
     timer_start(&call->retry, RETRY_MS);
 }
 
+/* Then the call ends here: with the next session it has to be made again. */
+static bool has_expired(struct zk_batch *b)
+{
+    struct member_call *call = b->ctx;
+    call->expired = false;
+    for (size_t i = 0; i < b->count; i++)
+        call->expired |= b->ops[i].result == ZK_SESSION_EXPIRED;
+    if (!call->expired)
+        return false;
+    fail_set(&call->fail, "The ZooKeeper session expired during registration");
+    finish(b, false);
+    return true;
+}
+
 /* The id is taken: by an earlier session of ours, by this one (the answer was lost), or by somebody else. */
 static void on_conflict(struct zk_batch *b)
 {
@@ -125,6 +139,8 @@ static void on_conflict(struct zk_batch *b)
     struct zk_op *node = &b->ops[0];
     int64_t owner = node->stat.ephemeral_owner;
     char path[ZNODE_PATH_ROOM];
+    if (has_expired(b))
+        return;
     if (node->result == ZK_NO_NODE) {
         zk_batch_free(b);
         register_now(call);
@@ -158,13 +174,9 @@ static void on_registered(struct zk_batch *b)
         finish(b, true);
         return;
     }
-    bool expired = b->ops[0].result == ZK_SESSION_EXPIRED || b->ops[1].result == ZK_SESSION_EXPIRED;
-    zk_batch_free(b);
-    if (expired) {
-        fail_set(&call->fail, "The ZooKeeper session expired during registration");
-        call->done(call, false);
+    if (has_expired(b))
         return;
-    }
+    zk_batch_free(b);
     b = zk_batch_new(on_conflict);
     b->ctx = call;
     zk_get(b, broker_path(path, call->registration.id), false);

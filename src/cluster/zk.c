@@ -555,8 +555,11 @@ static void start_over(struct zk *zk)
     zk->expired = false;
     close_handle(zk);
     fail_all(zk);
+    if (zk->closed)
+        return; /* by somebody who was told */
     zk->options.session_expired(zk->options.ctx);
-    open_handle(zk);
+    if (!zk->closed)
+        open_handle(zk);
 }
 
 /*
@@ -615,6 +618,8 @@ static void pump(struct zk *zk)
         return;
     if (zk->expired)
         start_over(zk);
+    if (zk->closed)
+        return;
     if (zk->handle == NULL) {
         open_handle(zk);
         if (zk->handle == NULL) {

@@ -29,12 +29,14 @@ static struct int_list asked_isr(struct arena *a, int16_t version, const asked *
     return isr;
 }
 
-static void tell_state(const struct ctl_partition *p, told *out)
+/* Copied, as the answer is encoded on another thread. */
+static void tell_state(struct controller *c, const struct ctl_partition *p, told *out)
 {
+    struct int_list isr = int_list_copy(call_of(c)->arena, p->leadership.isr);
     out->leader_id = p->leadership.leader;
     out->leader_epoch = p->leadership.leader_epoch;
-    out->isr.items = p->leadership.isr.v;
-    out->isr.len = p->leadership.isr.n;
+    out->isr.items = isr.v;
+    out->isr.len = isr.n;
     out->leader_recovery_state = (int8_t)p->leadership.recovery_state;
     out->partition_epoch = p->leadership.version;
 }
@@ -91,9 +93,9 @@ static void finish(struct controller *c)
     call_answer(c, ERR_NONE);
 }
 
-static void take_isr(struct controller *c UNUSED, const struct ctl_partition *p, told *answer)
+static void take_isr(struct controller *c, const struct ctl_partition *p, told *answer)
 {
-    tell_state(p, answer);
+    tell_state(c, p, answer);
     log_info("Partition %s-%" PRId32 ": the ISR is now of %" PRId32 " replicas, partition epoch %" PRId32,
              p->topic->name, p->index, p->leadership.isr.n, p->leadership.version);
 }
@@ -187,7 +189,7 @@ static void alter_topic(struct controller *c, struct zk_batch *b, struct writing
         bool settled;
         o->error_code = (int16_t)judge(c, p, call->version, q, isr, &settled);
         if (settled)
-            tell_state(p, o);
+            tell_state(c, p, o);
         else if (o->error_code == ERR_NONE)
             add_write(c, b, w, p, q, isr, o);
         else

@@ -84,6 +84,7 @@ static void broker_arrived(struct controller *c, const struct registration *r)
     b->arriving = true;
     outbox_brokers_only(c);
     outbox_all_to(c, b);
+    outbox_flush(c); /* a broker follows only leaders that it has heard of */
     for (struct ctl_topic *t = c->topics; t != NULL; t = t->hh.next) {
         for (int32_t i = 0; i < t->count; i++) {
             struct ctl_partition *p = t->partitions[i];

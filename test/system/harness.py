@@ -165,7 +165,8 @@ class Barnabas(Broker):
 
 class Apache(Broker):
     def launch(self):
-        self.spawn(["java", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-cp", f"{JARS}/*", "kafka.Kafka", self.write_config()])
+        self.spawn(["java", "-Xmx512m", "-XX:TieredStopAtLevel=1", f"-Dlog4j.configuration=file:{TOP}/test/system/log4j.properties",
+                    f"-Dlevel={os.environ.get('APACHE_LOG_LEVEL', 'WARN')}", "-cp", f"{JARS}/*", "kafka.Kafka", self.write_config()])
 
     def check_log(self):
         pass

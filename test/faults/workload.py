@@ -1,0 +1,178 @@
+"""Producers and consumers that write down what they were promised and what they saw."""
+
+import threading
+import time
+
+import confluent_kafka
+from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
+
+
+class History:
+    """Filled by all threads of the workload; judged by checker.py."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.acknowledged = {}  # (partition, offset): value
+        self.acknowledged_somewhere = set()  # (partition, value): the broker had them already, and did not say where
+        self.failed = []  # (value, error): perhaps written, perhaps not
+        self.seen = {}  # (partition, offset): value, by whoever read it first
+        self.wrong = []  # what contradicts itself already
+
+    def acknowledge(self, partition, offset, value):
+        if offset is None or offset < 0:
+            with self.lock:
+                self.acknowledged_somewhere.add((partition, value))
+            return
+        with self.lock:
+            old = self.acknowledged.setdefault((partition, offset), value)
+            if old != value:
+                self.wrong.append(f"offset {offset} of partition {partition} was acknowledged for {old} and for {value}")
+
+    def see(self, partition, offset, value):
+        with self.lock:
+            old = self.seen.setdefault((partition, offset), value)
+            if old != value:
+                self.wrong.append(f"offset {offset} of partition {partition} was read as {old} and as {value}")
+
+    def complain(self, text):
+        with self.lock:
+            self.wrong.append(text)
+
+
+class Worker(threading.Thread):
+    def __init__(self, history, bootstrap, topic, partitions, name):
+        super().__init__(name=name, daemon=True)
+        self.history, self.bootstrap, self.topic, self.partitions = history, bootstrap, topic, partitions
+        self.stopping = threading.Event()
+
+    def run(self):
+        try:
+            self.work()
+        except Exception as e:  # noqa: BLE001 (a worker that dies is a finding)
+            self.history.complain(f"{self.name}: {e!r}")
+
+    def finish(self, patience=120):
+        self.stopping.set()
+        self.join(patience)
+        if self.is_alive():
+            self.history.complain(f"{self.name} does not end")
+
+
+class Writer(Worker):
+    """Values are writer.life.partition.number; the numbers of a life and a partition ascend by one."""
+
+    def __init__(self, *args, pace=0.004):
+        super().__init__(*args)
+        self.pace, self.life, self.broken = pace, 0, False
+
+    def producer(self):
+        self.life += 1
+        self.broken = False
+        return Producer({"bootstrap.servers": self.bootstrap, "acks": "all", "enable.idempotence": True, "linger.ms": 2,
+                         "message.timeout.ms": 90000, "request.timeout.ms": 10000, "socket.timeout.ms": 10000,
+                         "reconnect.backoff.max.ms": 500, "error_cb": self.on_error, "log_level": 0})
+
+    def on_error(self, error):
+        self.broken |= error.code() == KafkaError._FATAL
+
+    def on_delivery(self, error, message):
+        value = message.value().decode()
+        if error is None:
+            self.history.acknowledge(message.partition(), message.offset(), value)
+        else:
+            with self.history.lock:
+                self.history.failed.append((value, str(error)))
+            self.broken = True
+
+    def work(self):
+        while not self.stopping.is_set():
+            producer, numbers = self.producer(), [0] * self.partitions
+            while not self.stopping.is_set() and not self.broken:
+                for p in range(self.partitions):
+                    try:
+                        producer.produce(self.topic, f"{self.name}.{self.life}.{p}.{numbers[p]}", partition=p, on_delivery=self.on_delivery)
+                        numbers[p] += 1
+                    except BufferError:
+                        pass
+                    except confluent_kafka.KafkaException:
+                        self.broken = True
+                producer.poll(self.pace)
+            producer.flush(100)
+
+
+class Reader(Worker):
+    """Reads all partitions from the beginning, for itself."""
+
+    def work(self):
+        consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": self.name, "enable.auto.commit": False,
+                             "auto.offset.reset": "error", "reconnect.backoff.max.ms": 500, "log_level": 0})
+        consumer.assign([TopicPartition(self.topic, p, 0) for p in range(self.partitions)])
+        expected = [0] * self.partitions
+        while not self.stopping.is_set():
+            for m in consumer.consume(500, 0.2):
+                if m.error():
+                    if m.error().code() == KafkaError._AUTO_OFFSET_RESET:
+                        self.history.complain(f"{self.name} was sent back: {m.error()}")
+                    continue
+                p = m.partition()
+                if m.offset() < expected[p]:
+                    self.history.complain(f"{self.name} got offset {m.offset()} of partition {p} after {expected[p] - 1}")
+                expected[p] = m.offset() + 1
+                self.history.see(p, m.offset(), m.value().decode())
+        consumer.close()
+
+
+class Member(Worker):
+    """Consumes in a group and commits; whatever was committed must never go back."""
+
+    committed = {}  # partition: the highest offset whose commit was answered
+
+    def work(self):
+        consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": "members", "enable.auto.commit": False,
+                             "auto.offset.reset": "earliest", "session.timeout.ms": 10000, "reconnect.backoff.max.ms": 500,
+                             "log_level": 0})
+        consumer.subscribe([self.topic], on_assign=self.on_assign)
+        while not self.stopping.is_set():
+            for m in consumer.consume(500, 0.2):
+                if not m.error():
+                    self.history.see(m.partition(), m.offset(), m.value().decode())
+            self.commit(consumer)
+        consumer.close()
+
+    def on_assign(self, consumer, partitions):
+        try:
+            found = consumer.committed(partitions, timeout=30)
+        except confluent_kafka.KafkaException:
+            return
+        for tp in found:
+            with self.history.lock:
+                known = Member.committed.get(tp.partition, 0)
+            if tp.error is None and max(tp.offset, 0) < known:
+                self.history.complain(f"the group's offset of partition {tp.partition} went back from {known} to {tp.offset}")
+
+    def commit(self, consumer):
+        try:
+            done = consumer.commit(asynchronous=False) or []
+        except confluent_kafka.KafkaException:
+            return  # nothing to commit, or it did not work: not promised
+        with self.history.lock:
+            for tp in done:
+                if tp.error is None and tp.offset > Member.committed.get(tp.partition, 0):
+                    Member.committed[tp.partition] = tp.offset
+
+
+def read_all(bootstrap, topic, partitions, patience=120):
+    """{(partition, offset): value} of everything that is there now."""
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "final", "enable.partition.eof": True, "auto.offset.reset": "error",
+                         "log_level": 0})
+    consumer.assign([TopicPartition(topic, p, 0) for p in range(partitions)])
+    found, ended, end = {}, set(), time.monotonic() + patience
+    while len(ended) < partitions:
+        assert time.monotonic() < end, f"cannot read all partitions, only {sorted(ended)}"
+        for m in consumer.consume(1000, 1):
+            if m.error() and m.error().code() == KafkaError._PARTITION_EOF:
+                ended.add(m.partition())
+            elif not m.error():
+                found[m.partition(), m.offset()] = m.value().decode()
+    consumer.close()
+    return found

@@ -1,0 +1,108 @@
+"""A running Apache cluster is swapped to barnabas one broker at a time, and back, and nobody loses anything."""
+
+import json
+import sys
+
+import confluent_kafka
+from harness import Apache, Barnabas, wait_until, TOP
+from test_cluster import bootstrap, create, in_sync, make_cluster, topics  # noqa: F401 (a fixture)
+
+sys.path.insert(0, str(TOP / "test" / "faults"))
+import checker  # noqa: E402
+from workload import History, Member, Reader, Worker, Writer, read_all  # noqa: E402
+
+PARTITIONS, KEYS = 6, 50
+
+
+class KeyWriter(Worker):
+    """Writes values of few keys, and remembers the last one of each that was acknowledged."""
+
+    def work(self):
+        self.last, number = {}, 0
+        producer = confluent_kafka.Producer({"bootstrap.servers": self.bootstrap, "acks": "all", "enable.idempotence": True, "linger.ms": 5})
+        while not self.stopping.is_set():
+            producer.produce(self.topic, str(number), f"k{number % KEYS}", on_delivery=self.note)
+            number += 1
+            producer.poll(0.005)
+        producer.flush(60)
+
+    def note(self, error, message):
+        if error:
+            self.history.complain(f"{self.name}: {error}")
+        else:
+            self.last[message.key().decode()] = message.value().decode()
+
+
+def last_values(brokers, topic, partitions):
+    consumer = confluent_kafka.Consumer({"bootstrap.servers": bootstrap(brokers), "group.id": "last", "enable.partition.eof": True})
+    consumer.assign([confluent_kafka.TopicPartition(topic, p, 0) for p in range(partitions)])
+    found, ended = {}, 0
+    while ended < partitions:
+        m = consumer.poll(30)
+        assert m is not None
+        if m.error():
+            ended += 1
+        else:
+            found[m.key().decode()] = m.value().decode()
+    consumer.close()
+    return found
+
+
+def other(broker, kind):
+    """The same broker, of the other kind: its id, data, address and settings."""
+    new = kind(broker.zookeeper, broker.data, broker.log.with_name(f"{kind.__name__}-{broker.log.name}"), {})
+    new.port, new.properties = broker.port, broker.properties
+    return new
+
+
+def controller_id(brokers):
+    return json.loads(brokers[0].zookeeper.get("/controller"))["brokerid"]
+
+
+def swap(brokers, kind, finish):
+    """Each in its turn; the controller is the last one, so that its office changes sides on the way."""
+    moves = []
+    order = sorted(range(len(brokers)), key=lambda i: int(brokers[i].properties["broker.id"]) == controller_id(brokers))
+    for i in order:
+        brokers[i].stop()
+        brokers[i] = other(brokers[i], kind)
+        finish(brokers[i])
+        brokers[i].start()
+        wait_until(lambda: all(in_sync(brokers, t, 3) for t in ("facts", "latest", "__consumer_offsets")), "all in sync after a swap", 120)
+        moves.append(controller_id(brokers))
+    return moves
+
+
+def test_a_cluster_is_swapped_under_load_and_back(make_cluster, request):  # noqa: F811
+    brokers = make_cluster(Apache, Apache, Apache, **{"zookeeper.session.timeout.ms": 6000})
+    create(brokers, "facts", PARTITIONS, min_insync_replicas=2)
+    topics(brokers, "--create", "--topic", "latest", "--partitions", 3, "--replication-factor", 3, "--config", "cleanup.policy=compact",
+           "--config", "segment.bytes=100000", "--config", "min.cleanable.dirty.ratio=0.01")
+    history = History()
+    workers = [kind(history, bootstrap(brokers), topic, partitions, name)
+               for kind, topic, partitions, name in ((Writer, "facts", PARTITIONS, "w1"), (Reader, "facts", PARTITIONS, "r1"),
+                                                     (Member, "facts", PARTITIONS, "m1"), (Member, "facts", PARTITIONS, "m2"),
+                                                     (KeyWriter, "latest", 3, "k1"))]
+    Member.committed = {}
+    for w in workers:
+        w.start()
+    wait_until(lambda: len(history.seen) > 500 and Member.committed, "the load")
+
+    def finish(broker):
+        request.addfinalizer(lambda: broker.stop())
+
+    first = controller_id(brokers)
+    there = swap(brokers, Barnabas, finish)
+    assert there[-1] != first
+    kinds = list(brokers)
+    wait_until(lambda: len(history.seen) > 2000, "more of the load")
+    swap(brokers, Apache, finish)
+    for w in workers:
+        w.finish()
+    wrong = checker.check(history, read_all(bootstrap(brokers), "facts", PARTITIONS))
+    assert not wrong, "\n".join(wrong[:20])
+    assert not history.failed
+    assert last_values(brokers, "latest", 3) == workers[-1].last
+    assert sum(Member.committed.values()) > 1000
+    for b in kinds:
+        b.check_log()
