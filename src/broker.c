@@ -525,17 +525,35 @@ static void start(struct broker *b)
     timer_start(&b->patience, c->zookeeper_connection_timeout_ms);
 }
 
+/* With all other threads gone: what they have left in the mailboxes is delivered while everything is still there. */
+static void deliver_leftovers(struct broker *b)
+{
+    struct services *s = &b->services;
+    bool any = true;
+    while (any) {
+        any = loop_drain(b->control) | loop_drain(s->coordinator_loop);
+        for (int i = 0; s->net != NULL && i < net_server_loop_count(s->net); i++)
+            any |= loop_drain(net_server_loop(s->net, i));
+        for (int i = 0; b->replication != NULL && i < replication_loop_count(b->replication); i++)
+            any |= loop_drain(replication_loop(b->replication, i));
+    }
+}
+
 /* No request is served any more, then nothing is written any more, then the logs are closed. */
 static void finish(struct broker *b)
 {
     struct services *s = &b->services;
-    workers_free(s->workers);
-    replication_stop(b->replication);
-    view_board_close(s->board);
-    controller_link_free(s->controller_link);
     int loops = s->net != NULL ? net_server_loop_count(s->net) : 0;
-    net_server_free(s->net);
+    view_board_close(s->board);
+    if (s->net != NULL)
+        net_server_stop(s->net);
     loop_thread_join(&b->coordinator);
+    replication_stop(b->replication);
+    workers_stop(s->workers);
+    controller_link_free(s->controller_link);
+    zk_close(s->zk);
+    deliver_leftovers(b);
+    net_server_free(s->net);
     group_coordinator_free(s->groups);
     controller_free(s->controller);
     replication_free(b->replication);
@@ -557,6 +575,7 @@ static void finish(struct broker *b)
     loop_free(s->coordinator_loop);
     watch_set(&b->signals, WATCH_NONE);
     close(b->signal_fd);
+    workers_free(s->workers);
     loop_free(b->control);
     view_board_free(s->board);
 }

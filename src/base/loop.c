@@ -29,15 +29,22 @@ static struct message *mailbox_take(struct loop *loop)
     return first;
 }
 
-static void mailbox_drain(struct ev_loop *ev, struct ev_async *w, int events UNUSED)
+static bool deliver_all(struct loop *loop)
 {
-    struct loop *loop = CONTAINER_OF(w, struct loop, wake);
     struct message *m = mailbox_take(loop);
+    bool any = m != NULL;
     while (m != NULL) {
         struct message *next = m->next;
         m->deliver(m);
         m = next;
     }
+    return any;
+}
+
+static void mailbox_drain(struct ev_loop *ev, struct ev_async *w, int events UNUSED)
+{
+    struct loop *loop = CONTAINER_OF(w, struct loop, wake);
+    deliver_all(loop);
     pthread_mutex_lock(&loop->lock);
     bool stopping = loop->stopping;
     pthread_mutex_unlock(&loop->lock);
@@ -58,11 +65,20 @@ struct loop *loop_new(const char *name)
     return loop;
 }
 
+bool loop_drain(struct loop *loop)
+{
+    struct loop *outer = current;
+    current = loop;
+    bool any = deliver_all(loop);
+    current = outer;
+    return any;
+}
+
 void loop_free(struct loop *loop)
 {
     if (loop == NULL)
         return;
-    mailbox_drain(loop->ev, &loop->wake, 0);
+    loop_drain(loop);
     ev_loop_destroy(loop->ev);
     pthread_mutex_destroy(&loop->lock);
     free(loop);

@@ -14,6 +14,8 @@ struct loop;
 
 struct loop *loop_new(const char *name);
 void loop_free(struct loop *loop);
+/* Delivers what is in the mailbox, on the calling thread, when the loop's own has ended. Whether there was anything. */
+bool loop_drain(struct loop *loop);
 const char *loop_name(const struct loop *loop);
 /* Makes the calling thread the loop's thread and serves until loop_stop(). */
 void loop_run(struct loop *loop);

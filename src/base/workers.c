@@ -27,16 +27,20 @@ static struct job *next_job(struct workers *w)
     return job;
 }
 
+static void run(struct job *job)
+{
+    struct loop *home = job->home;
+    job->run(job);
+    if (home != NULL)
+        loop_post(home, &job->done);
+}
+
 static void *worker_main(void *arg)
 {
     struct workers *w = arg;
     pthread_setname_np(pthread_self(), "worker");
-    for (struct job *job; (job = next_job(w)) != NULL;) {
-        struct loop *home = job->home;
-        job->run(job);
-        if (home != NULL)
-            loop_post(home, &job->done);
-    }
+    for (struct job *job; (job = next_job(w)) != NULL;)
+        run(job);
     return NULL;
 }
 
@@ -57,16 +61,22 @@ struct workers *workers_new(int threads)
     return w;
 }
 
-void workers_free(struct workers *w)
+void workers_stop(struct workers *w)
 {
-    if (w == NULL)
-        return;
     pthread_mutex_lock(&w->lock);
     w->stopping = true;
     pthread_cond_broadcast(&w->more);
     pthread_mutex_unlock(&w->lock);
     for (int i = 0; i < w->count; i++)
         pthread_join(w->threads[i], NULL);
+    w->count = 0;
+}
+
+void workers_free(struct workers *w)
+{
+    if (w == NULL)
+        return;
+    workers_stop(w);
     pthread_cond_destroy(&w->more);
     pthread_mutex_destroy(&w->lock);
     free(w);
@@ -75,8 +85,11 @@ void workers_free(struct workers *w)
 void workers_submit(struct workers *w, struct job *job)
 {
     ensure(job->home == NULL || job->done.deliver != NULL);
+    if (w->count == 0) {
+        run(job);
+        return;
+    }
     pthread_mutex_lock(&w->lock);
-    ensure(!w->stopping);
     job->next = NULL;
     *w->last = job;
     w->last = &job->next;

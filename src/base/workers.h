@@ -17,7 +17,9 @@ struct job {
 struct workers;
 
 struct workers *workers_new(int threads);
-void workers_free(struct workers *w);                    /* runs what was submitted, then joins */
+void workers_stop(struct workers *w); /* runs what was submitted, then joins; from now on
+                                         workers_submit() runs the job itself */
+void workers_free(struct workers *w);
 void workers_submit(struct workers *w, struct job *job); /* any thread */
 
 #endif

@@ -97,7 +97,8 @@ void net_server_start(struct net_server *s);     /* accepts on all listeners */
 void net_server_close_connections(struct net_server *s);
 /* No request is being served any more. */
 bool net_server_is_quiet(const struct net_server *s);
-void net_server_free(struct net_server *s); /* joins the loops */
+void net_server_stop(struct net_server *s); /* joins the loops' threads */
+void net_server_free(struct net_server *s);
 
 /* ---- Asking ---- */
 

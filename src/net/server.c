@@ -101,12 +101,17 @@ bool net_server_is_quiet(const struct net_server *s)
     return atomic_load(&s->live_exchanges) == 0 && atomic_load(&s->connection_count) == 0;
 }
 
+void net_server_stop(struct net_server *s)
+{
+    for (int i = 0; i < s->loop_count; i++)
+        loop_thread_join(&s->loops[i].thread);
+}
+
 void net_server_free(struct net_server *s)
 {
     if (s == NULL)
         return;
-    for (int i = 0; i < s->loop_count; i++)
-        loop_thread_join(&s->loops[i].thread);
+    net_server_stop(s);
     for (int i = 0; i < s->loop_count; i++)
         loop_free(s->loops[i].loop);
     acceptors_free(s);

@@ -13,6 +13,7 @@ TOP = Path(__file__).resolve().parents[2]
 SESSION_MS = 3000
 SETTINGS = {
     "zookeeper.session.timeout.ms": SESSION_MS,
+    "zookeeper.connection.timeout.ms": 60000,
     "default.replication.factor": 3,
     "min.insync.replicas": 2,
     "offsets.topic.replication.factor": 3,
