@@ -57,52 +57,35 @@ static void topic_overrides(void *ctx, const char *topic, struct topic_config *c
     topic_configs_get(b->services.topic_configs, topic, config);
 }
 
-struct leadership { /* news for the coordinator loop */
+struct role_news { /* for the coordinator loop */
     struct message message;
     struct broker *broker;
-    int32_t partition, epoch; /* epoch -1: resigned */
+    struct partition *partition; /* with a reference */
 };
 
-static void deliver_leadership(struct message *m)
+static void deliver_role(struct message *m)
 {
-    struct leadership *l = CONTAINER_OF(m, struct leadership, message);
-    struct group_coordinator *groups = l->broker->services.groups;
-    if (l->epoch >= 0)
-        group_partition_elected(groups, l->partition, l->epoch);
+    struct role_news *n = CONTAINER_OF(m, struct role_news, message);
+    struct group_coordinator *groups = n->broker->services.groups;
+    struct partition_role role = partition_role(n->partition);
+    if (role.leads)
+        group_partition_elected(groups, partition_index(n->partition), role.leader_epoch);
     else
-        group_partition_resigned(groups, l->partition);
-    free(l);
+        group_partition_resigned(groups, partition_index(n->partition));
+    partition_unref(n->partition);
+    free(n);
 }
 
-static void post_leadership(struct broker *b, const char *topic, int32_t partition, int32_t epoch)
+static void role_changed(void *ctx, struct partition *p)
 {
-    if (strcmp(topic, "__consumer_offsets") != 0)
+    struct broker *b = ctx;
+    replication_look(b->replication, p);
+    if (strcmp(partition_topic(p), "__consumer_offsets") != 0)
         return;
-    struct leadership *l = xcalloc(1, sizeof(*l));
-    *l = (struct leadership){{.deliver = deliver_leadership}, b, partition, epoch};
-    loop_post(b->services.coordinator_loop, &l->message);
-}
-
-static void became_leader(void *ctx, struct partition *p, int32_t leader_epoch)
-{
-    post_leadership(ctx, partition_topic(p), partition_index(p), leader_epoch);
-}
-
-static void resigned(void *ctx, const char *topic, int32_t index)
-{
-    post_leadership(ctx, topic, index, -1);
-}
-
-static void follow(void *ctx, struct partition *p, int32_t leader, int32_t leader_epoch)
-{
-    struct broker *b = ctx;
-    replication_follow(b->replication, p, leader, leader_epoch);
-}
-
-static void follow_nobody(void *ctx, struct partition *p)
-{
-    struct broker *b = ctx;
-    replication_leave(b->replication, p);
+    struct role_news *n = xcalloc(1, sizeof(*n));
+    partition_ref(p);
+    *n = (struct role_news){{.deliver = deliver_role}, b, p};
+    loop_post(b->services.coordinator_loop, &n->message);
 }
 
 /* The controller leaves out of its metadata who is not there; it judges for itself who is about to leave. */
@@ -234,10 +217,7 @@ static void open_for_business(struct broker *b)
                                                                          .logs = b->services.logs,
                                                                          .broker_id = b->services.broker_id,
                                                                          .topic_config = topic_overrides,
-                                                                         .became_leader = became_leader,
-                                                                         .resigned = resigned,
-                                                                         .follow = follow,
-                                                                         .follow_nobody = follow_nobody,
+                                                                         .role_changed = role_changed,
                                                                          .may_join_isr = may_join_isr,
                                                                          .isr_wanted = isr_wanted,
                                                                          .ctx = b});

@@ -85,6 +85,9 @@ static bool check_replication(const struct broker_config *c, struct fail *fail)
     return true;
 }
 
+#define RACK_AWARE "org.apache.kafka.common.replica.RackAwareReplicaSelector"
+#define LEADER_ONLY "org.apache.kafka.common.replica.LeaderSelector"
+
 static bool check_between_brokers(const struct broker_config *c, struct fail *fail)
 {
     const char *control = c->control_plane_listener_name;
@@ -94,6 +97,9 @@ static bool check_between_brokers(const struct broker_config *c, struct fail *fa
                              "2.8 is the oldest version that this broker can speak with others");
     for (int i = 0; control != NULL && i < c->advertised_listeners.count; i++)
         found |= strcmp(c->advertised_listeners.items[i].name, control) == 0;
+    if (c->replica_selector_class != NULL && strcmp(c->replica_selector_class, RACK_AWARE) != 0 &&
+        strcmp(c->replica_selector_class, LEADER_ONLY) != 0)
+        return config_refuse(c, fail, "replica.selector.class", "is known as " RACK_AWARE " or " LEADER_ONLY " only");
     if (control != NULL && !found)
         return config_refuse(c, fail, "control.plane.listener.name", "must be one of advertised.listeners");
     if (control != NULL && strcmp(control, c->inter_broker_listener_name) == 0)

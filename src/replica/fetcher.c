@@ -673,13 +673,12 @@ static void on_answer(struct client_call *call, struct bytes frame)
     }
 }
 
-/* ---- Orders, from any thread ---- */
+/* ---- Roles that change, on any thread ---- */
 
 struct order {
     struct message message;
     struct fetchers *all;
-    struct partition *partition;  /* with a reference */
-    int32_t leader, leader_epoch; /* leader -1: nobody */
+    struct partition *partition; /* with a reference */
 };
 
 static void follow_now(struct fetchers *all, struct partition *p, int32_t leader, int32_t leader_epoch)
@@ -704,34 +703,27 @@ static void follow_now(struct fetchers *all, struct partition *p, int32_t leader
     send_next(x->fetcher);
 }
 
-static void carry_out(struct message *m)
+static void look(struct message *m)
 {
     struct order *o = CONTAINER_OF(m, struct order, message);
-    leave_now(o->all, o->partition);
-    if (o->leader >= 0 && !o->all->closed)
-        follow_now(o->all, o->partition, o->leader, o->leader_epoch);
+    struct partition_role role = partition_role(o->partition);
+    bool follows = !role.leads && role.leader >= 0;
+    const struct followed *x = find(o->all, o->partition);
+    if (x == NULL || !follows || x->leader_epoch != role.leader_epoch) {
+        leave_now(o->all, o->partition);
+        if (follows && !o->all->closed)
+            follow_now(o->all, o->partition, role.leader, role.leader_epoch);
+    }
     partition_unref(o->partition);
     free(o);
 }
 
-static void give_order(struct fetchers *all, struct partition *p, int32_t leader, int32_t leader_epoch)
+void fetchers_look(struct fetchers *all, struct partition *p)
 {
     struct order *o = xcalloc(1, sizeof(*o));
     partition_ref(p);
-    *o = (struct order){
-        .message = {.deliver = carry_out}, .all = all, .partition = p, .leader = leader, .leader_epoch = leader_epoch};
+    *o = (struct order){.message = {.deliver = look}, .all = all, .partition = p};
     loop_post(all->loop, &o->message);
-}
-
-void fetchers_follow(struct fetchers *f, struct partition *p, int32_t leader, int32_t leader_epoch)
-{
-    ensure(leader >= 0);
-    give_order(f, p, leader, leader_epoch);
-}
-
-void fetchers_leave(struct fetchers *f, struct partition *p)
-{
-    give_order(f, p, -1, -1);
 }
 
 /* ---- Life ---- */

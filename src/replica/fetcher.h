@@ -17,9 +17,7 @@ struct fetchers *fetchers_new(struct loop *loop, const struct broker_config *con
 void fetchers_close(struct fetchers *f);
 void fetchers_free(struct fetchers *f); /* after the loop is freed */
 
-/* The partition follows `leader` in that epoch; it stops following another. Any thread. */
-void fetchers_follow(struct fetchers *f, struct partition *p, int32_t leader, int32_t leader_epoch);
-/* It follows nobody. Any thread. */
-void fetchers_leave(struct fetchers *f, struct partition *p);
+/* The partition's role may have changed: it follows whom partition_role() names. Any thread. */
+void fetchers_look(struct fetchers *f, struct partition *p);
 
 #endif

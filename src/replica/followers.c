@@ -23,6 +23,38 @@ static bool is_caught_up(const struct partition *p, const struct follower *f, in
     return f->end_offset == plog_end_offset(p->log) || now - f->caught_up_ms <= lag_ms(p);
 }
 
+/* ---- When they were heard of ---- */
+
+struct heard *replica_heard_of(struct replica_manager *rm, int32_t broker)
+{
+    struct heard *first = atomic_load(&rm->heard);
+    for (struct heard *h = first; h != NULL; h = h->next)
+        if (h->broker == broker)
+            return h;
+    struct heard *h = xcalloc(1, sizeof(*h)); /* two at once make two: each has its time by itself */
+    h->broker = broker;
+    h->next = first;
+    while (!atomic_compare_exchange_weak(&rm->heard, &h->next, h))
+        ;
+    return h;
+}
+
+void replica_heard(struct replica_manager *rm, int32_t replica, int64_t now)
+{
+    for (struct heard *h = atomic_load(&rm->heard); h != NULL; h = h->next)
+        if (h->broker == replica)
+            atomic_store(&h->ms, now);
+}
+
+void followers_note_growth(struct partition *p, int64_t old_end)
+{
+    for (int32_t i = 0; i < p->follower_count; i++) {
+        struct follower *f = &p->followers[i];
+        if (f->end_offset == old_end)
+            f->caught_up_ms = MAX(f->caught_up_ms, atomic_load(&f->heard->ms));
+    }
+}
+
 /* ---- An epoch ---- */
 
 static struct follower begin_follower(const struct partition *p, const struct follower *old, int32_t id, int64_t now)
@@ -30,6 +62,7 @@ static struct follower begin_follower(const struct partition *p, const struct fo
     struct follower f = {.id = id, .end_offset = -1, .start_offset = -1};
     if (old != NULL)
         f = *old;
+    f.heard = replica_heard_of(p->manager, id);
     f.leader_end_then = old != NULL ? plog_end_offset(p->log) : -1;
     f.fetched_ms = old != NULL ? now : 0;
     f.caught_up_ms = int_list_has(p->isr, id) ? now : 0;
@@ -223,4 +256,31 @@ void partition_isr_refused(struct partition *p, int32_t leader_epoch)
     if (p->leads && p->leader_epoch == leader_epoch)
         followers_settle_isr(p);
     pthread_mutex_unlock(&p->lock);
+}
+
+/* ---- Consumers that read from a follower ---- */
+
+static bool is_further(const struct follower *a, const struct follower *b)
+{
+    if (a->end_offset != b->end_offset)
+        return a->end_offset > b->end_offset;
+    if (a->caught_up_ms != b->caught_up_ms)
+        return a->caught_up_ms > b->caught_up_ms;
+    return a->id > b->id;
+}
+
+int32_t partition_preferred_replica(struct partition *p, int64_t offset, bool (*fits)(void *ctx, int32_t broker),
+                                    void *ctx)
+{
+    const struct follower *best = NULL;
+    pthread_mutex_lock(&p->lock);
+    for (int32_t i = 0; p->leads && i < p->follower_count; i++) {
+        const struct follower *f = &p->followers[i];
+        if (int_list_has(p->isr, f->id) && f->end_offset >= offset && f->start_offset <= offset && fits(ctx, f->id) &&
+            (best == NULL || is_further(f, best)))
+            best = f;
+    }
+    int32_t id = best != NULL ? best->id : -1;
+    pthread_mutex_unlock(&p->lock);
+    return id;
 }

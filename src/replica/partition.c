@@ -55,6 +55,10 @@ void replica_manager_free(struct replica_manager *rm)
         HASH_DEL(rm->table, p);
         partition_unref(p);
     }
+    for (struct heard *h = rm->heard, *next; h != NULL; h = next) {
+        next = h->next;
+        free(h);
+    }
     pthread_rwlock_destroy(&rm->table_lock);
     free(rm);
 }
@@ -127,6 +131,14 @@ struct uuid partition_topic_id(struct partition *p)
 
 /* ---- Leadership ---- */
 
+struct partition_role partition_role(struct partition *p)
+{
+    pthread_mutex_lock(&p->lock);
+    struct partition_role role = {p->leads, p->stopped ? -1 : p->leader, p->leader_epoch};
+    pthread_mutex_unlock(&p->lock);
+    return role;
+}
+
 static enum kafka_error check_order(const struct partition *p, const struct leader_order *o)
 {
     struct uuid id = plog_topic_id(p->log);
@@ -145,6 +157,7 @@ static void take_order(struct partition *p, const struct leader_order *o)
     p->partition_epoch = o->partition_epoch;
     p->controller_epoch = o->controller_epoch;
     p->leads = o->leader == p->manager->options.broker_id;
+    p->stopped = false;
     followers_settle_isr(p);
     free(p->isr.v);
     free(p->replicas.v);
@@ -188,26 +201,15 @@ enum kafka_error replica_apply_leader(struct replica_manager *rm, const struct l
     if (error != ERR_NONE)
         return error;
     pthread_mutex_lock(&p->lock);
-    bool led = p->leads;
     error = check_order(p, o);
     if (error == ERR_NONE)
         take_order(p, o);
     else if (o->leader_epoch == p->leader_epoch && error == ERR_STALE_CONTROLLER_EPOCH &&
              uuid_is_zero(plog_topic_id(p->log)) && !uuid_is_zero(o->topic_id))
         error = ERR_NONE; /* it only brings the topic's id, which opening has taken */
-    bool leads = p->leads;
     pthread_mutex_unlock(&p->lock);
-    if (error == ERR_NONE && leads) {
-        rm->options.follow_nobody(rm->options.ctx, p);
-        rm->options.became_leader(rm->options.ctx, p, o->leader_epoch);
-    } else if (error == ERR_NONE) {
-        if (led)
-            rm->options.resigned(rm->options.ctx, p->key.topic, p->key.index);
-        if (o->leader >= 0)
-            rm->options.follow(rm->options.ctx, p, o->leader, o->leader_epoch);
-        else
-            rm->options.follow_nobody(rm->options.ctx, p);
-    }
+    if (error == ERR_NONE)
+        rm->options.role_changed(rm->options.ctx, p);
     partition_unref(p);
     return error;
 }
@@ -221,7 +223,7 @@ static void stop_partition(struct partition *p)
     followers_end(p);
     partition_wake_all(p);
     pthread_mutex_unlock(&p->lock);
-    p->manager->options.follow_nobody(p->manager->options.ctx, p);
+    p->manager->options.role_changed(p->manager->options.ctx, p);
 }
 
 /* A log without a partition: left by an earlier life of this broker. */
@@ -245,14 +247,11 @@ enum kafka_error replica_stop(struct replica_manager *rm, struct str topic, int3
     if (p == NULL)
         return delete_it ? delete_orphan(rm, topic, index) : ERR_NONE;
     pthread_mutex_lock(&p->lock);
-    bool fenced = leader_epoch >= 0 && leader_epoch < p->leader_epoch, led = p->leads;
+    bool fenced = leader_epoch >= 0 && leader_epoch < p->leader_epoch;
     pthread_mutex_unlock(&p->lock);
     enum kafka_error error = fenced ? ERR_FENCED_LEADER_EPOCH : ERR_NONE;
-    if (!fenced) {
+    if (!fenced)
         stop_partition(p);
-        if (led)
-            rm->options.resigned(rm->options.ctx, p->key.topic, p->key.index);
-    }
     if (!fenced && delete_it) {
         remove_partition(rm, p);
         error = log_manager_delete(rm->options.logs, p->log);
@@ -285,6 +284,7 @@ enum kafka_error partition_append(struct partition *p, const struct prepared *re
     enum kafka_error error = ERR_NONE;
     *out = (struct append_result){.first_offset = -1, .last_offset = -1, .log_start_offset = -1};
     pthread_mutex_lock(&p->lock);
+    int64_t old_end = plog_end_offset(p->log);
     if (!p->leads)
         error = ERR_NOT_LEADER_OR_FOLLOWER;
     else if (acks == -1 && p->isr.n < wanted_in_sync(p))
@@ -292,6 +292,7 @@ enum kafka_error partition_append(struct partition *p, const struct prepared *re
     else
         error = plog_append_leader(p->log, records, p->leader_epoch, out);
     if (error == ERR_NONE && !out->duplicate) {
+        followers_note_growth(p, old_end);
         followers_move_high_watermark(p, clock_mono_ms());
         partition_wake_all(p);
     }
@@ -392,7 +393,7 @@ int32_t partition_leader_epoch(struct partition *p)
 
 int64_t partition_readable_end(struct partition *p, enum isolation isolation, int32_t replica_id)
 {
-    if (replica_id >= 0)
+    if (replica_id != -1)
         return plog_end_offset(p->log);
     return isolation == READ_COMMITTED ? plog_last_stable_offset(p->log) : plog_high_watermark(p->log);
 }
@@ -413,6 +414,16 @@ static enum kafka_error find_divergence(struct partition *p, const struct partit
     return ERR_NONE;
 }
 
+static enum kafka_error check_reader(struct partition *p, const struct partition_read *read)
+{
+    pthread_mutex_lock(&p->lock);
+    enum kafka_error error = check_leader_locked(p, read->current_leader_epoch);
+    if (error == ERR_NOT_LEADER_OR_FOLLOWER && read->from_follower && !p->stopped && p->leader >= 0)
+        error = ERR_NONE;
+    pthread_mutex_unlock(&p->lock);
+    return error;
+}
+
 enum kafka_error partition_fetch(struct partition *p, const struct partition_read *read, struct partition_data *out)
 {
     *out = (struct partition_data){.high_watermark = -1,
@@ -420,7 +431,7 @@ enum kafka_error partition_fetch(struct partition *p, const struct partition_rea
                                    .log_start_offset = -1,
                                    .diverging_epoch = -1,
                                    .diverging_end = -1};
-    enum kafka_error error = partition_check_leader(p, read->current_leader_epoch);
+    enum kafka_error error = check_reader(p, read);
     if (error != ERR_NONE)
         return error;
     out->high_watermark = plog_high_watermark(p->log);

@@ -21,12 +21,11 @@ struct replica_options {
     int32_t broker_id;
     /* The settings of a topic: config->defaults and what ZooKeeper has. Any thread. */
     void (*topic_config)(void *ctx, const char *topic, struct topic_config *out);
-    /* A partition has become led by this broker in a new epoch, or is no longer. On the applying thread. */
-    void (*became_leader)(void *ctx, struct partition *p, int32_t leader_epoch);
-    void (*resigned)(void *ctx, const char *topic, int32_t index);
-    /* The partition is to follow a leader, or nobody. On the applying thread. */
-    void (*follow)(void *ctx, struct partition *p, int32_t leader, int32_t leader_epoch);
-    void (*follow_nobody)(void *ctx, struct partition *p);
+    /*
+     * Who leads the partition has changed. On the applying thread; two changes may be told in the wrong order, so who
+     * hears of one asks partition_role().
+     */
+    void (*role_changed)(void *ctx, struct partition *p);
     /* Whether a broker may be counted on: it is alive, and not on its way out. Any thread; the partition is locked. */
     bool (*may_join_isr)(void *ctx, int32_t broker);
     /* The partition wants the controller to change its ISR: partition_isr_proposal(). The same. */
@@ -46,6 +45,12 @@ const char *partition_topic(const struct partition *p);
 int32_t partition_index(const struct partition *p);
 struct uuid partition_topic_id(struct partition *p);
 struct plog *partition_log(struct partition *p); /* lives as long as the partition */
+
+struct partition_role {
+    bool leads;
+    int32_t leader, leader_epoch; /* -1: nobody; then nobody is followed */
+};
+struct partition_role partition_role(struct partition *p);
 
 /* ---- Orders of the controller. On a worker: they open and delete logs. ---- */
 
@@ -86,6 +91,8 @@ enum kafka_error partition_check_committed(struct partition *p, int32_t leader_e
 /* A follower has asked for what begins at `offset`: it has all before that. May move the high watermark, and the ISR.
  */
 void partition_note_fetch(struct partition *p, int32_t replica, int64_t offset, int64_t start_offset, int64_t now);
+/* A follower's fetch has come, whatever it asks for: where it had all before, it has had until now. */
+void replica_heard(struct replica_manager *rm, int32_t replica, int64_t now);
 /* Whoever has not caught up for replica.lag.time.max.ms is to leave the ISR. */
 void partition_shrink_isr(struct partition *p, int64_t now);
 void replica_shrink_isrs(struct replica_manager *rm, int64_t now); /* of all */
@@ -120,7 +127,8 @@ struct partition_read {
     int32_t max_bytes;
     bool at_least_one;
     enum isolation isolation;
-    int32_t replica_id;           /* -1: a consumer */
+    int32_t replica_id;           /* -1: a consumer, who gets what is committed */
+    bool from_follower;           /* a consumer may read from this broker although it does not lead (KIP-392) */
     int32_t current_leader_epoch; /* -1: not checked */
     int32_t last_fetched_epoch;   /* of the record before `offset` in the reader's log; -1: not checked (KIP-595) */
     bool may_block;
@@ -140,6 +148,12 @@ struct partition_data {
  * errors. The offsets of `out` are filled in every case but the first three.
  */
 enum kafka_error partition_fetch(struct partition *p, const struct partition_read *read, struct partition_data *out);
+/*
+ * The replica that a consumer at that offset is sent to (KIP-392): one in sync that `fits` admits, the most advanced of
+ * them; -1 to stay with this broker, which leads.
+ */
+int32_t partition_preferred_replica(struct partition *p, int64_t offset, bool (*fits)(void *ctx, int32_t broker),
+                                    void *ctx);
 /* Checks leadership and epoch (-1: not checked) for requests that only ask. */
 enum kafka_error partition_check_leader(struct partition *p, int32_t current_leader_epoch);
 int32_t partition_leader_epoch(struct partition *p);
@@ -162,9 +176,13 @@ struct sleeper {
     struct sleeper *next;
 };
 
+void sleeper_wake(struct sleeper *s); /* any thread */
+
 /* The place where it hangs on one partition. */
 struct bed {
     struct sleeper *sleeper;
+    /* Instead of a sleeper: called at each change, on the thread that makes it, with the partition locked. */
+    void (*stirred)(struct bed *self);
     struct partition *partition; /* with a reference; NULL: not in use */
     struct bed *prev, *next;
 };
@@ -174,6 +192,7 @@ struct bed {
  * first, then look.
  */
 void partition_lie_down(struct partition *p, struct bed *bed, struct sleeper *s);
+void partition_watch(struct partition *p, struct bed *bed, void (*stirred)(struct bed *self));
 void partition_get_up(struct bed *bed); /* nothing if not in use */
 /* Before a sleeper is freed, after all its beds are left. */
 void sleeper_cancel(struct sleeper *s);

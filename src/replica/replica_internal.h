@@ -23,7 +23,15 @@ struct follower {
      * when it now asks for the end that the leader had then (KIP-16).
      */
     int64_t caught_up_ms;
-    int64_t fetched_ms, leader_end_then; /* of its last fetch */
+    int64_t fetched_ms, leader_end_then; /* of its last fetch that named this partition */
+    struct heard *heard;
+};
+
+/* When a broker's last fetch came; where it has all, its fetches do not name the partition (KIP-227). */
+struct heard {
+    int32_t broker;
+    _Atomic int64_t ms;
+    struct heard *next;
 };
 
 /* A change of the ISR that the controller was asked for, or is to be asked for. */
@@ -52,7 +60,10 @@ struct replica_manager {
     pthread_rwlock_t table_lock;
     struct partition *table;
     atomic_int controller_epoch;
+    struct heard *_Atomic heard; /* grows only */
 };
+
+struct heard *replica_heard_of(struct replica_manager *rm, int32_t broker);
 
 /* wake.c, with the partition's lock held: tells who waits that something has changed. */
 void partition_wake_all(struct partition *p);
@@ -63,6 +74,8 @@ void partition_wake_all(struct partition *p);
 void followers_begin(struct partition *p, bool was_leader, int64_t now);
 void followers_end(struct partition *p);        /* it no longer leads */
 void followers_settle_isr(struct partition *p); /* no change of the ISR is under way */
+/* The log has grown from `old_end` on: who had all of it had so until its last fetch. */
+void followers_note_growth(struct partition *p, int64_t old_end);
 /* Moves the high watermark as far as it may. Returns whether it moved. */
 bool followers_move_high_watermark(struct partition *p, int64_t now);
 /* The ISR that counts for the watermark: every member, now or soon. */

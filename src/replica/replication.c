@@ -102,14 +102,9 @@ static struct fetchers *lane_of(struct replication *r, struct partition *p)
     return r->lanes[(h + (uint32_t)partition_index(p)) % (uint32_t)r->lane_count].fetchers;
 }
 
-void replication_follow(struct replication *r, struct partition *p, int32_t leader, int32_t leader_epoch)
+void replication_look(struct replication *r, struct partition *p)
 {
-    fetchers_follow(lane_of(r, p), p, leader, leader_epoch);
-}
-
-void replication_leave(struct replication *r, struct partition *p)
-{
-    fetchers_leave(lane_of(r, p), p);
+    fetchers_look(lane_of(r, p), p);
 }
 
 void replication_isr_wanted(struct replication *r, struct partition *p)

@@ -27,8 +27,7 @@ void replication_start(struct replication *r, struct replica_manager *replicas);
 void replication_stop(struct replication *r);                                    /* control loop: no more requests */
 void replication_free(struct replication *r);                                    /* after the link is gone */
 
-void replication_follow(struct replication *r, struct partition *p, int32_t leader, int32_t leader_epoch);
-void replication_leave(struct replication *r, struct partition *p);
+void replication_look(struct replication *r, struct partition *p); /* its role may have changed */
 void replication_isr_wanted(struct replication *r, struct partition *p);
 
 #endif

@@ -52,7 +52,7 @@ void wake_queue_free(struct wake_queue *q)
     free(q);
 }
 
-static void wake(struct sleeper *s)
+void sleeper_wake(struct sleeper *s)
 {
     struct wake_queue *q = s->queue;
     pthread_mutex_lock(&q->lock);
@@ -88,15 +88,26 @@ void sleeper_cancel(struct sleeper *s)
     pthread_mutex_unlock(&q->lock);
 }
 
-void partition_lie_down(struct partition *p, struct bed *bed, struct sleeper *s)
+static void hang_on(struct partition *p, struct bed *bed)
 {
     ensure(bed->partition == NULL);
-    bed->sleeper = s;
     bed->partition = p;
     partition_ref(p);
     pthread_mutex_lock(&p->lock);
     DL_APPEND(p->beds, bed);
     pthread_mutex_unlock(&p->lock);
+}
+
+void partition_lie_down(struct partition *p, struct bed *bed, struct sleeper *s)
+{
+    bed->sleeper = s;
+    hang_on(p, bed);
+}
+
+void partition_watch(struct partition *p, struct bed *bed, void (*stirred)(struct bed *self))
+{
+    bed->stirred = stirred;
+    hang_on(p, bed);
 }
 
 void partition_get_up(struct bed *bed)
@@ -114,6 +125,10 @@ void partition_get_up(struct bed *bed)
 void partition_wake_all(struct partition *p)
 {
     struct bed *bed;
-    DL_FOREACH (p->beds, bed)
-        wake(bed->sleeper);
+    DL_FOREACH (p->beds, bed) {
+        if (bed->stirred != NULL)
+            bed->stirred(bed);
+        else
+            sleeper_wake(bed->sleeper);
+    }
 }

@@ -6,21 +6,28 @@
 #include "base/clock.h"
 #include "server/server_internal.h"
 
+/* Replica ids that are none. The second reads whatever there is, from any replica. */
+enum { CONSUMER = -1, DEBUGGING_CONSUMER = -2 };
+
 enum {
     MAGIC_V1_SINCE = 2,
     MAGIC_V2_SINCE = 4,
     ZSTD_SINCE = 10,
     SESSIONS_SINCE = 7,
+    FOLLOWERS_SINCE = 11,
     EPOCHS_SINCE = 12,
     PARTIAL_BATCHES_BEFORE = 3
 };
+
+#define RACK_AWARE_SELECTOR "org.apache.kafka.common.replica.RackAwareReplicaSelector"
 
 struct fetched {
     struct fetch_item item;
     struct partition *partition; /* with a reference; NULL if there is an error already */
     enum kafka_error error;
     struct partition_data data;
-    struct bytes converted; /* instead of the region, for old consumers */
+    struct bytes converted;    /* instead of the region, for old consumers */
+    int32_t preferred_replica; /* that the consumer is sent to; -1: none */
     struct bed bed;
 };
 
@@ -31,7 +38,7 @@ struct fetch {
     struct fetched *items;
     int32_t count;
     int64_t deadline; /* monotonic ms */
-    bool asleep;
+    bool parked;      /* it has begun to wait */
     struct sleeper sleeper;
     struct timer timer;
 };
@@ -81,7 +88,6 @@ static enum kafka_error check_codec(struct fetch *f, struct fetched *x)
     return config.compression_type == COMPRESSION_TYPE_ZSTD ? ERR_UNSUPPORTED_COMPRESSION_TYPE : ERR_NONE;
 }
 
-/* -1: a consumer. */
 static int32_t replica_of(const struct fetch *f)
 {
     return f->r->version >= 15 ? f->request.replica_state.replica_id : f->request.replica_id;
@@ -94,9 +100,30 @@ static struct partition_read read_of(const struct fetch *f, const struct fetched
                                    .at_least_one = at_least_one,
                                    .isolation = f->request.isolation_level == 1 ? READ_COMMITTED : READ_UNCOMMITTED,
                                    .replica_id = replica_of(f),
+                                   .from_follower = replica_of(f) == DEBUGGING_CONSUMER ||
+                                                    (replica_of(f) == CONSUMER && f->r->version >= FOLLOWERS_SINCE),
                                    .current_leader_epoch = x->item.current_leader_epoch,
                                    .last_fetched_epoch =
                                        f->r->version >= EPOCHS_SINCE ? x->item.last_fetched_epoch : -1};
+}
+
+/* ---- Consumers that are nearer to another replica (KIP-392) ---- */
+
+static bool is_in_rack(void *ctx, int32_t broker)
+{
+    const struct fetch *f = ctx;
+    const struct registration *b = view_broker(view_current(), broker);
+    return b != NULL && b->rack != NULL && str_is(f->request.rack_id, b->rack) &&
+           registration_endpoint(b, request_listener(f->r)) != NULL;
+}
+
+static int32_t preferred_replica(struct fetch *f, const struct fetched *x)
+{
+    const char *selector = f->r->s->config->replica_selector_class;
+    if (selector == NULL || strcmp(selector, RACK_AWARE_SELECTOR) != 0 || replica_of(f) != CONSUMER ||
+        f->request.rack_id.len <= 0 || is_in_rack(f, f->r->s->broker_id))
+        return -1;
+    return partition_preferred_replica(x->partition, x->item.fetch_offset, is_in_rack, f);
 }
 
 static void read_one(struct fetch *f, struct fetched *x, int32_t room, bool at_least_one)
@@ -109,8 +136,10 @@ static void read_one(struct fetch *f, struct fetched *x, int32_t room, bool at_l
         return;
     struct partition_read read = read_of(f, x, MAX(room, 0), at_least_one);
     x->error = partition_fetch(x->partition, &read, &x->data);
+    if (x->error == ERR_NONE)
+        x->preferred_replica = preferred_replica(f, x);
     bool partial = x->data.slice.first_incomplete && f->r->version >= PARTIAL_BATCHES_BEFORE;
-    if (x->error != ERR_NONE || partial)
+    if (x->error != ERR_NONE || partial || x->preferred_replica >= 0)
         drop_data(x);
     else if (x->data.slice.region.len > 0 && newest_magic(f->r) < 2)
         x->error = convert(f, x);
@@ -123,7 +152,7 @@ static int32_t bytes_of(const struct fetched *x)
 
 struct reading {
     int64_t bytes;
-    bool error, cold;
+    bool at_once, cold;
 };
 
 static struct reading read_all(struct fetch *f)
@@ -136,7 +165,7 @@ static struct reading read_all(struct fetch *f)
         bool at_least_one = f->r->version >= PARTIAL_BATCHES_BEFORE && sum.bytes == 0;
         read_one(f, x, (int32_t)MAX(room - sum.bytes, 0), at_least_one);
         sum.bytes += bytes_of(x);
-        sum.error |= x->error != ERR_NONE || x->data.diverging_epoch >= 0;
+        sum.at_once |= x->error != ERR_NONE || x->data.diverging_epoch >= 0 || x->preferred_replica >= 0;
         sum.cold |= x->data.slice.cold;
     }
     return sum;
@@ -153,6 +182,7 @@ static void fill_partition(struct fetched *x, struct fetch_partition_data *out)
     out->last_stable_offset = x->data.last_stable_offset;
     out->log_start_offset = x->data.log_start_offset;
     out->records.mem = x->converted.p != NULL ? x->converted : (struct bytes){(const uint8_t *)"", 0};
+    out->preferred_read_replica = x->preferred_replica;
     out->diverging_epoch.epoch = x->data.diverging_epoch;
     out->diverging_epoch.end_offset = x->data.diverging_end;
     if (x->data.slice.region.len > 0)
@@ -177,6 +207,13 @@ static void fill_aborted(struct fetch *f, struct fetched *x, struct fetch_partit
     }
 }
 
+static bool has_news(const struct fetch *f, const struct fetched *x)
+{
+    return x->data.diverging_epoch >= 0 || x->preferred_replica >= 0 ||
+           fetch_session_has_news(f->session, &x->item, x->error, bytes_of(x), x->data.high_watermark,
+                                  x->data.log_start_offset);
+}
+
 static bool same_topic(const struct fetch_item *a, const struct fetch_item *b)
 {
     return str_eq(a->topic, b->topic) && uuid_eq(a->topic_id, b->topic_id);
@@ -191,13 +228,11 @@ static void fill_topics(struct fetch *f, struct fetch_response *out)
     struct fetch_able_topic_response *topic = NULL;
     for (int32_t i = 0; i < f->count; i++) {
         struct fetched *x = &f->items[i];
-        bool diverges = x->data.diverging_epoch >= 0;
-        if (!fetch_session_tells(f->session, &x->item, x->error, bytes_of(x), x->data.high_watermark,
-                                 x->data.log_start_offset) &&
-            !diverges) {
+        if (!has_news(f, x)) {
             drop_data(x);
             continue;
         }
+        fetch_session_told(&x->item, x->error, x->data.high_watermark, x->data.log_start_offset);
         if (last == NULL || !same_topic(last, &x->item)) {
             topic = &out->responses.items[out->responses.len++];
             fetch_able_topic_response_init(topic);
@@ -213,24 +248,45 @@ static void fill_topics(struct fetch *f, struct fetch_response *out)
     }
 }
 
-static void leave_beds(struct fetch *f)
+/* No more is waited for. */
+static void get_up(struct fetch *f)
 {
     f->r->x->abandoned = NULL;
     for (int32_t i = 0; i < f->count; i++)
         partition_get_up(&f->items[i].bed);
-    if (f->asleep)
+    if (f->session != NULL)
+        fetch_session_awake(f->session);
+    if (f->parked)
         sleeper_cancel(&f->sleeper);
     timer_stop(&f->timer);
-    f->asleep = false;
+    f->parked = false;
+}
+
+/* Whether the session must look at it again at the next fetch, whatever happens until then. */
+static bool has_more(const struct fetch *f, const struct fetched *x)
+{
+    struct partition_read read = read_of(f, x, 0, false);
+    return x->error != ERR_NONE || x->data.diverging_epoch >= 0 || x->partition == NULL ||
+           partition_readable_end(x->partition, read.isolation, read.replica_id) > x->item.fetch_offset;
+}
+
+/* Those with data go last next time, so that all get their turn. */
+static void stir_what_has_more(struct fetch *f)
+{
+    for (int32_t served = 0; f->session != NULL && served <= 1; served++)
+        for (int32_t i = 0; i < f->count; i++)
+            if ((bytes_of(&f->items[i]) > 0) == (served == 1) && has_more(f, &f->items[i]))
+                fetch_session_stir(f->items[i].item.of);
 }
 
 static void finish(struct fetch *f)
 {
     struct fetch_response response;
     struct writer w;
-    leave_beds(f);
+    get_up(f);
     fetch_response_init(&response);
     response.session_id = fetch_session_id(f->session);
+    stir_what_has_more(f);
     fill_topics(f, &response);
     answer_begin(f->r, &w);
     fetch_response_write(&w, f->r->version, &response);
@@ -284,20 +340,43 @@ static void on_abandoned(struct exchange *x)
     try_again(r->waiting);
 }
 
-static void sleep_until_more(struct fetch *f)
+static void begin_to_wait(struct fetch *f)
 {
-    if (!f->asleep) {
-        f->asleep = true;
-        f->sleeper = (struct sleeper){.queue = request_wake_queue(f->r), .wake = on_wake};
-        for (int32_t i = 0; i < f->count; i++)
-            if (f->items[i].partition != NULL)
-                partition_lie_down(f->items[i].partition, &f->items[i].bed, &f->sleeper);
-        exchange_park(f->r->x);
-        f->r->waiting = f;
-        f->r->x->abandoned = on_abandoned;
-        timer_start(&f->timer, f->deadline - clock_mono_ms());
-        try_again(f); /* for what came before the beds were made */
+    f->parked = true;
+    f->sleeper = (struct sleeper){.queue = request_wake_queue(f->r), .wake = on_wake};
+    exchange_park(f->r->x);
+    f->r->waiting = f;
+    f->r->x->abandoned = on_abandoned;
+    timer_start(&f->timer, f->deadline - clock_mono_ms());
+}
+
+/* What is not worth an answer yet goes back to the session, and comes again with what happens meanwhile. */
+static void put_back(struct fetch *f)
+{
+    for (int32_t i = 0; i < f->count; i++) {
+        struct fetched *x = &f->items[i];
+        if (has_news(f, x) || has_more(f, x))
+            fetch_session_stir(x->item.of);
+        drop_data(x);
+        partition_unref(x->partition);
     }
+    f->count = 0;
+}
+
+/* False when something has happened already: look again. */
+static bool go_to_sleep(struct fetch *f)
+{
+    bool first = !f->parked;
+    if (first)
+        begin_to_wait(f);
+    if (f->session != NULL) {
+        put_back(f);
+        return fetch_session_sleep(f->session, &f->sleeper);
+    }
+    for (int32_t i = 0; first && i < f->count; i++)
+        if (f->items[i].partition != NULL)
+            partition_lie_down(f->items[i].partition, &f->items[i].bed, &f->sleeper);
+    return !first; /* for what came before the beds were made */
 }
 
 /* ---- Cold logs: a worker looks first, so that the look-up finds everything in memory ---- */
@@ -325,23 +404,53 @@ static void warmed_up(struct request *r)
     try_again(f);
 }
 
-static void try_again(struct fetch *f)
+static void take_items(struct fetch *f, const struct fetch_item *items, int32_t count);
+
+static bool is_late(const struct fetch *f)
 {
-    bool late = clock_mono_ms() >= f->deadline || exchange_is_orphan(f->r->x);
-    if (f->asleep && !late && !enough_to_read(f))
-        return;
+    return clock_mono_ms() >= f->deadline || exchange_is_orphan(f->r->x);
+}
+
+/* True when it is answered, or waits for a worker. */
+static bool answer_if_enough(struct fetch *f)
+{
     struct reading sum = read_all(f);
     if (sum.cold && f->r->state == NULL) {
-        leave_beds(f);
+        get_up(f);
         f->r->state = f;
         request_work(f->r, warm_up, warmed_up);
-        return;
+        return true;
     }
     f->r->state = NULL;
-    if (late || sum.error || sum.bytes >= f->request.min_bytes || f->count == 0)
-        finish(f);
-    else
-        sleep_until_more(f);
+    bool nothing_asked = f->count == 0 && f->session == NULL;
+    if (!is_late(f) && !sum.at_once && sum.bytes < f->request.min_bytes && !nothing_asked)
+        return false;
+    finish(f);
+    return true;
+}
+
+static void look(struct fetch *f)
+{
+    while (!answer_if_enough(f) && !go_to_sleep(f))
+        if (f->session != NULL) {
+            struct fetch_item *items;
+            int32_t count = fetch_session_take(f->r, f->session, &items);
+            take_items(f, items, count);
+        }
+}
+
+/* Something has happened, or the time is over. */
+static void try_again(struct fetch *f)
+{
+    if (f->session != NULL && f->parked) {
+        struct fetch_item *items;
+        fetch_session_awake(f->session);
+        int32_t count = fetch_session_take(f->r, f->session, &items);
+        take_items(f, items, count);
+    }
+    if (f->parked && !is_late(f) && !enough_to_read(f) && (f->session == NULL || go_to_sleep(f)))
+        return;
+    look(f);
 }
 
 /* ---- The request ---- */
@@ -367,6 +476,8 @@ static void note_follower(struct fetch *f)
 {
     int32_t replica = replica_of(f);
     int64_t now = clock_mono_ms();
+    if (replica >= 0)
+        replica_heard(f->r->s->replicas, replica, now);
     for (int32_t i = 0; replica >= 0 && i < f->count; i++) {
         struct fetched *x = &f->items[i];
         struct partition_data data;
@@ -380,32 +491,43 @@ static void note_follower(struct fetch *f)
     }
 }
 
+static void take_items(struct fetch *f, const struct fetch_item *items, int32_t count)
+{
+    f->items = ARENA_ARRAY(f->r->arena, struct fetched, MAX(count, 1));
+    f->count = count;
+    for (int32_t i = 0; i < count; i++) {
+        struct fetched *x = &f->items[i];
+        x->item = items[i];
+        x->preferred_replica = -1;
+        x->data = (struct partition_data){.high_watermark = -1,
+                                          .last_stable_offset = -1,
+                                          .log_start_offset = -1,
+                                          .diverging_epoch = -1,
+                                          .diverging_end = -1};
+        find_partition(f, x);
+        if (x->item.of != NULL)
+            fetch_session_watch(x->item.of, x->partition);
+    }
+}
+
 static void handle(struct request *r)
 {
     struct fetch *f = ARENA_NEW(r->arena, struct fetch);
     struct fetch_item *items;
+    int32_t count;
     f->r = r;
     if (!DECODE(r, fetch_request, &f->request))
         return;
-    enum kafka_error error = fetch_session_begin(r, &f->request, &f->session, &items, &f->count);
+    enum kafka_error error = fetch_session_begin(r, &f->request, &f->session, &items, &count);
     if (error != ERR_NONE) {
         fail(f, error);
         return;
     }
-    f->items = ARENA_ARRAY(r->arena, struct fetched, MAX(f->count, 1));
-    for (int32_t i = 0; i < f->count; i++) {
-        f->items[i].item = items[i];
-        f->items[i].data = (struct partition_data){.high_watermark = -1,
-                                                   .last_stable_offset = -1,
-                                                   .log_start_offset = -1,
-                                                   .diverging_epoch = -1,
-                                                   .diverging_end = -1};
-        find_partition(f, &f->items[i]);
-    }
+    take_items(f, items, count);
     note_follower(f);
     timer_init(&f->timer, exchange_loop(r->x), on_deadline);
     f->deadline = clock_mono_ms() + MAX(f->request.max_wait_ms, 0);
-    try_again(f);
+    look(f);
 }
 
 const struct api_entry api_fetch = {.key = API_FETCH, .min = 0, .max = 17, .handle = handle};

@@ -27,14 +27,26 @@ struct session_partition {
     int64_t fetch_offset, log_start_offset;
     int64_t told_high_watermark, told_log_start;
     bool told_error;
+    struct fetch_session *session;
+    struct bed bed;
+    bool stirred; /* it is in the session's list */
+    struct session_partition *prev, *next;
     UT_hash_handle hh;
 };
 
+/*
+ * Only partitions that were stirred are looked at: those that the reader has named, those whose log or leader has
+ * changed since, and those of which there is more to tell. What lies idle costs nothing.
+ */
 struct fetch_session {
     int32_t id, epoch; /* the epoch that the next request must carry */
     bool by_id, in_use, doomed, incremental;
     int64_t last_used;
     struct session_partition *partitions;
+    pthread_mutex_t lock; /* guards the following; taken with a partition locked, never the other way */
+    struct session_partition *stirred;
+    struct sleeper *sleeper; /* the request that waits */
+    bool news;               /* some were stirred by others since the list was taken */
     UT_hash_handle hh;
 };
 
@@ -52,13 +64,29 @@ struct fetch_sessions *fetch_sessions_new(int slots)
     return f;
 }
 
+static void unstir(struct session_partition *p)
+{
+    pthread_mutex_lock(&p->session->lock);
+    if (p->stirred)
+        DL_DELETE(p->session->stirred, p);
+    p->stirred = false;
+    pthread_mutex_unlock(&p->session->lock);
+}
+
+static void remove_partition(struct session_partition *p)
+{
+    partition_get_up(&p->bed); /* nobody stirs it any more */
+    unstir(p);
+    HASH_DEL(p->session->partitions, p);
+    free(p);
+}
+
 static void session_free(struct fetch_session *s)
 {
     struct session_partition *p, *tmp;
-    HASH_ITER (hh, s->partitions, p, tmp) {
-        HASH_DEL(s->partitions, p);
-        free(p);
-    }
+    HASH_ITER (hh, s->partitions, p, tmp)
+        remove_partition(p);
+    pthread_mutex_destroy(&s->lock);
     free(s);
 }
 
@@ -124,6 +152,57 @@ static int32_t unused_id(struct fetch_sessions *f)
 
 /* ---- Partitions of a session ---- */
 
+static void stir_locked(struct session_partition *p)
+{
+    if (!p->stirred)
+        DL_APPEND(p->session->stirred, p);
+    p->stirred = true;
+}
+
+void fetch_session_stir(struct session_partition *p)
+{
+    pthread_mutex_lock(&p->session->lock);
+    stir_locked(p);
+    pthread_mutex_unlock(&p->session->lock);
+}
+
+static void on_stirred(struct bed *bed)
+{
+    struct session_partition *p = CONTAINER_OF(bed, struct session_partition, bed);
+    struct fetch_session *s = p->session;
+    pthread_mutex_lock(&s->lock);
+    stir_locked(p);
+    s->news = true;
+    if (s->sleeper != NULL)
+        sleeper_wake(s->sleeper);
+    pthread_mutex_unlock(&s->lock);
+}
+
+void fetch_session_watch(struct session_partition *p, struct partition *partition)
+{
+    if (p->bed.partition == partition)
+        return;
+    partition_get_up(&p->bed);
+    if (partition != NULL)
+        partition_watch(partition, &p->bed, on_stirred);
+}
+
+bool fetch_session_sleep(struct fetch_session *s, struct sleeper *sleeper)
+{
+    pthread_mutex_lock(&s->lock);
+    bool asleep = !s->news;
+    s->sleeper = asleep ? sleeper : NULL;
+    pthread_mutex_unlock(&s->lock);
+    return asleep;
+}
+
+void fetch_session_awake(struct fetch_session *s)
+{
+    pthread_mutex_lock(&s->lock);
+    s->sleeper = NULL;
+    pthread_mutex_unlock(&s->lock);
+}
+
 static void copy_name(char out[252], struct str name)
 {
     int32_t n = MIN(name.len, 251);
@@ -150,6 +229,7 @@ static void set_partition(struct fetch_session *s, const struct fetch_item *item
     if (p == NULL) {
         p = xcalloc(1, sizeof(*p));
         p->key = key;
+        p->session = s;
         p->told_high_watermark = p->told_log_start = -1;
         HASH_ADD(hh, s->partitions, key, sizeof(p->key), p);
     }
@@ -159,6 +239,7 @@ static void set_partition(struct fetch_session *s, const struct fetch_item *item
     p->max_bytes = item->max_bytes;
     p->fetch_offset = item->fetch_offset;
     p->log_start_offset = item->log_start_offset;
+    fetch_session_stir(p);
 }
 
 static void forget(struct fetch_session *s, const struct fetch_request *request)
@@ -169,10 +250,8 @@ static void forget(struct fetch_session *s, const struct fetch_request *request)
             struct session_key key = key_of(s->by_id, topic->topic, topic->topic_id, topic->partitions.items[i]);
             struct session_partition *p;
             HASH_FIND(hh, s->partitions, &key, sizeof(key), p);
-            if (p == NULL)
-                continue;
-            HASH_DEL(s->partitions, p);
-            free(p);
+            if (p != NULL)
+                remove_partition(p);
         }
     }
 }
@@ -183,21 +262,39 @@ static struct str name_of(struct request *r, struct uuid id)
     return t != NULL ? arena_str(r->arena, str_of(t->name)) : STR_NULL;
 }
 
-static int32_t items_of_session(struct request *r, struct fetch_session *s, struct fetch_item **out)
+static struct fetch_item item_of(struct request *r, struct session_partition *p)
 {
+    struct fetch_item item = {.of = p,
+                              .topic_id = p->key.topic_id,
+                              .partition = p->key.partition,
+                              .current_leader_epoch = p->current_leader_epoch,
+                              .last_fetched_epoch = p->last_fetched_epoch,
+                              .max_bytes = p->max_bytes,
+                              .fetch_offset = p->fetch_offset,
+                              .log_start_offset = p->log_start_offset};
+    item.topic = p->session->by_id ? name_of(r, p->key.topic_id) : arena_str(r->arena, str_of(p->key.topic));
+    return item;
+}
+
+int32_t fetch_session_take(struct request *r, struct fetch_session *s, struct fetch_item **out)
+{
+    struct session_partition *p, *list;
     int32_t n = 0;
-    *out = ARENA_ARRAY(r->arena, struct fetch_item, HASH_COUNT(s->partitions) + 1);
-    for (struct session_partition *p = s->partitions; p != NULL; p = p->hh.next) {
-        struct fetch_item *item = &(*out)[n++];
-        *item = (struct fetch_item){.topic_id = p->key.topic_id,
-                                    .partition = p->key.partition,
-                                    .current_leader_epoch = p->current_leader_epoch,
-                                    .last_fetched_epoch = p->last_fetched_epoch,
-                                    .max_bytes = p->max_bytes,
-                                    .fetch_offset = p->fetch_offset,
-                                    .log_start_offset = p->log_start_offset};
-        item->topic = s->by_id ? name_of(r, p->key.topic_id) : arena_str(r->arena, str_of(p->key.topic));
+    pthread_mutex_lock(&s->lock);
+    list = s->stirred;
+    s->stirred = NULL;
+    s->news = false;
+    DL_COUNT(list, p, n);
+    struct session_partition **taken = ARENA_ARRAY(r->arena, struct session_partition *, MAX(n, 1));
+    n = 0;
+    DL_FOREACH (list, p) {
+        p->stirred = false;
+        taken[n++] = p;
     }
+    pthread_mutex_unlock(&s->lock);
+    *out = ARENA_ARRAY(r->arena, struct fetch_item, MAX(n, 1));
+    for (int32_t i = 0; i < n; i++)
+        (*out)[i] = item_of(r, taken[i]);
     return n;
 }
 
@@ -214,7 +311,8 @@ static int32_t items_of_request(struct request *r, const struct fetch_request *r
         struct str name = by_id ? name_of(r, topic->topic_id) : topic->topic;
         for (int32_t i = 0; i < topic->partitions.len; i++) {
             const struct fetch_partition *p = &topic->partitions.items[i];
-            (*out)[n++] = (struct fetch_item){name,
+            (*out)[n++] = (struct fetch_item){NULL,
+                                              name,
                                               topic->topic_id,
                                               p->partition,
                                               p->current_leader_epoch,
@@ -241,6 +339,7 @@ static struct fetch_session *new_session(struct fetch_sessions *f, bool by_id, c
         s->by_id = by_id;
         s->in_use = true;
         s->last_used = clock_mono_ms();
+        pthread_mutex_init(&s->lock, NULL);
         HASH_ADD_INT(f->table, id, s);
     }
     pthread_mutex_unlock(&f->lock);
@@ -283,7 +382,7 @@ static enum kafka_error begin_incremental(struct request *r, const struct fetch_
     for (int32_t i = 0; i < changed; i++)
         set_partition(*session, &(*items)[i]);
     forget(*session, request);
-    *count = items_of_session(r, *session, items);
+    *count = fetch_session_take(r, *session, items);
     return ERR_NONE;
 }
 
@@ -301,28 +400,28 @@ enum kafka_error fetch_session_begin(struct request *r, const struct fetch_reque
         remove_by_id(r->s->fetch_sessions, request->session_id);
     if (request->session_epoch == EPOCH_FULL && *count > 0)
         *session = new_session(r->s->fetch_sessions, by_id, *items, *count);
+    if (*session != NULL)
+        *count = fetch_session_take(r, *session, items);
     return ERR_NONE;
 }
 
-bool fetch_session_tells(struct fetch_session *s, const struct fetch_item *item, enum kafka_error error,
-                         int32_t record_bytes, int64_t high_watermark, int64_t log_start_offset)
+bool fetch_session_has_news(const struct fetch_session *s, const struct fetch_item *item, enum kafka_error error,
+                            int32_t record_bytes, int64_t high_watermark, int64_t log_start_offset)
 {
-    struct session_partition *p = NULL;
-    if (s == NULL)
-        return true;
-    struct session_key key = key_of(s->by_id, item->topic, item->topic_id, item->partition);
-    HASH_FIND(hh, s->partitions, &key, sizeof(key), p);
-    ensure(p != NULL);
-    bool news = !s->incremental || record_bytes > 0 || error != ERR_NONE || p->told_error ||
-                p->told_high_watermark != high_watermark || p->told_log_start != log_start_offset;
+    const struct session_partition *p = item->of;
+    return s == NULL || !s->incremental || record_bytes > 0 || error != ERR_NONE || p->told_error ||
+           p->told_high_watermark != high_watermark || p->told_log_start != log_start_offset;
+}
+
+void fetch_session_told(const struct fetch_item *item, enum kafka_error error, int64_t high_watermark,
+                        int64_t log_start_offset)
+{
+    struct session_partition *p = item->of;
+    if (p == NULL)
+        return;
     p->told_high_watermark = high_watermark;
     p->told_log_start = log_start_offset;
     p->told_error = error != ERR_NONE;
-    if (record_bytes > 0) { /* those with data go last next time, so that all get their turn */
-        HASH_DEL(s->partitions, p);
-        HASH_ADD(hh, s->partitions, key, sizeof(p->key), p);
-    }
-    return news;
 }
 
 int32_t fetch_session_id(const struct fetch_session *session)

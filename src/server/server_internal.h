@@ -74,9 +74,11 @@ enum kafka_error partition_missing(struct str topic, int32_t index);
 /* ---- Fetch sessions (fetch_session.c) ---- */
 
 struct fetch_session;
+struct session_partition;
 
-struct fetch_item {   /* one partition of a fetch, from the request or the session */
-    struct str topic; /* null if only the id is known, and nobody knows its name */
+struct fetch_item {               /* one partition of a fetch, from the request or the session */
+    struct session_partition *of; /* NULL: there is no session */
+    struct str topic;             /* null if only the id is known, and nobody knows its name */
     struct uuid topic_id;
     int32_t partition, current_leader_epoch, last_fetched_epoch, max_bytes;
     int64_t fetch_offset;
@@ -85,14 +87,24 @@ struct fetch_item {   /* one partition of a fetch, from the request or the sessi
 
 struct fetch_request;
 /*
- * Finds out what is to be fetched: the request's partitions, or those of its session. `*session` is the one in use,
- * or NULL; give it back with fetch_session_done().
+ * Finds out what is to be looked at: the request's partitions, or of a session those that were stirred. `*session`
+ * is the one in use, or NULL; give it back with fetch_session_done().
  */
 enum kafka_error fetch_session_begin(struct request *r, const struct fetch_request *request,
                                      struct fetch_session **session, struct fetch_item **items, int32_t *count);
-/* Whether the answer for item `i` must be in the response, and remembers what was told. */
-bool fetch_session_tells(struct fetch_session *session, const struct fetch_item *item, enum kafka_error error,
-                         int32_t record_bytes, int64_t high_watermark, int64_t log_start_offset);
+/* Takes those that were stirred meanwhile, too. What is not done with must be stirred again. */
+int32_t fetch_session_take(struct request *r, struct fetch_session *s, struct fetch_item **items);
+void fetch_session_stir(struct session_partition *p);
+/* Before it is looked at: whatever happens to the partition stirs it. NULL: there is none. */
+void fetch_session_watch(struct session_partition *p, struct partition *partition);
+/* Wakes `sleeper` when some are stirred; false when some were since they were taken. */
+bool fetch_session_sleep(struct fetch_session *s, struct sleeper *sleeper);
+void fetch_session_awake(struct fetch_session *s); /* before sleeper_cancel() */
+/* Whether the response must speak of the item; then what it says. */
+bool fetch_session_has_news(const struct fetch_session *s, const struct fetch_item *item, enum kafka_error error,
+                            int32_t record_bytes, int64_t high_watermark, int64_t log_start_offset);
+void fetch_session_told(const struct fetch_item *item, enum kafka_error error, int64_t high_watermark,
+                        int64_t log_start_offset);
 int32_t fetch_session_id(const struct fetch_session *session); /* 0 of NULL */
 void fetch_session_done(struct services *s, struct fetch_session *session);
 
