@@ -3,6 +3,7 @@
 #
 #   test/run.sh [all|unit|system|threads] [pytest arguments]
 #   test/run.sh fuzz [SECONDS]
+#   test/run.sh faults [MINUTES]
 #
 # Ends with a line "N passed, N failed". What went wrong is shown, and kept in build-asan/logs.
 set -uo pipefail
@@ -136,16 +137,34 @@ run_threads() {
     fi
 }
 
+# A cluster of three is broken in all ways; --seed makes it other ways.
+run_faults() { # MINUTES [ARGUMENTS]
+    echo "== Faults"
+    prepare_clients
+    local minutes=$1
+    shift
+    if BARNABAS_BUILD=$build "$top/test/faults/run.sh" --minutes "$minutes" --folder "$logs/faults" "$@" >"$logs/faults.log" 2>&1; then
+        passed=$((passed + 1))
+        grep 'records acknowledged' "$logs/faults.log"
+    else
+        failed=$((failed + 1))
+        echo "FAIL faults"
+        tail -60 "$logs/faults.log"
+    fi
+}
+
 case $what in
 all)
     run_units
     run_fuzzers 20
     run_system "$@"
     run_threads
+    run_faults 2
     ;;
 unit) run_units ;;
 fuzz) run_fuzzers "${1:-60}" ;;
 threads) run_threads ;;
+faults) run_faults "${@:-5}" ;;
 system) run_system "$@" ;;
 *)
     sed -n 2,8p "$0" | cut -c3-

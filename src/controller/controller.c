@@ -161,6 +161,8 @@ static void stop_being_active(struct controller *c)
     c->generation++;
     timer_stop(&c->rebalance);
     context_clear(c);
+    c->then = NULL;
+    c->scratch = NULL;
     drop_all_events(c);
 }
 

@@ -1,5 +1,6 @@
 """Three brokers: replication, failover, what was acknowledged."""
 
+import logging
 import signal
 
 import confluent_kafka
@@ -157,3 +158,35 @@ def test_a_mixed_cluster_replicates_both_ways(make_cluster, kinds):
     assert {leader for leader, _, _ in describe(brokers, "t").values()} == {1, 2, 3}
     found = read_all(brokers, "t", 6)
     assert {k: found.get(k) for k in sent.records} == sent.records
+
+
+def test_a_consumer_reads_from_the_replica_in_its_rack(make_cluster):
+    brokers = make_cluster(Barnabas, Barnabas, Barnabas, each=lambda b: {"broker.rack": f"rack-{b.properties['broker.id']}"},
+                           **{"replica.selector.class": "org.apache.kafka.common.replica.RackAwareReplicaSelector"})
+    create(brokers, "t", 1)
+    leader = describe(brokers, "t")[0][0]
+    sent = Acknowledged(brokers, "t")
+    sent.send(100)
+    sent.flush()
+    near = next(b for b in brokers if int(b.properties["broker.id"]) != leader)
+    lines = []
+    consumer = confluent_kafka.Consumer({"bootstrap.servers": bootstrap(brokers), "group.id": "g", "client.rack": near.properties["broker.rack"],
+                                         "auto.offset.reset": "earliest", "debug": "fetch"}, logger=logger_into(lines))
+    consumer.assign([confluent_kafka.TopicPartition("t", 0, 0)])
+    assert [m.value() for m in consumer.consume(100, 30)] == [sent.records[0, i] for i in range(100)]
+    sent.send(100)
+    sent.flush()
+    assert len(consumer.consume(100, 30)) == 100
+    consumer.close()
+    fetched = [line for line in lines if "Topic t [0] in state active at offset" in line or "Fetch topic t [0]" in line]
+    assert fetched and f"/{near.properties['broker.id']}" in fetched[-1], "\n".join(lines[-30:])
+
+
+def logger_into(lines):
+    class Collect(logging.Handler):
+        def emit(self, record):
+            lines.append(record.getMessage())
+
+    logger = logging.Logger("client")
+    logger.addHandler(Collect())
+    return logger
