@@ -12,6 +12,7 @@ struct loop {
     pthread_mutex_t lock; /* guards the mailbox */
     struct message *first, **last;
     bool stopping;
+    void *local;
 };
 
 static _Thread_local struct loop *current;
@@ -87,6 +88,16 @@ void loop_free(struct loop *loop)
 const char *loop_name(const struct loop *loop)
 {
     return loop->name;
+}
+
+void loop_set_local(struct loop *loop, void *local)
+{
+    loop->local = local;
+}
+
+void *loop_local(const struct loop *loop)
+{
+    return loop->local;
 }
 
 struct loop *loop_current(void)

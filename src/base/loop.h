@@ -22,6 +22,9 @@ void loop_run(struct loop *loop);
 void loop_stop(struct loop *loop); /* any thread */
 /* The loop whose thread this is, or NULL. */
 struct loop *loop_current(void);
+/* One pointer that a part above keeps with the loop. Set before the loop runs, or on its thread. */
+void loop_set_local(struct loop *loop, void *local);
+void *loop_local(const struct loop *loop);
 
 /*
  * A message to a loop: embed it, set `deliver`, post it. It is delivered once, in the order of the posts

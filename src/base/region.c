@@ -27,3 +27,8 @@ void file_ref_put(struct file_ref *f)
         free(f);
     }
 }
+
+ssize_t region_read(const struct file_region *region, void *out)
+{
+    return pread(region->file->fd, out, (size_t)region->len, region->pos);
+}

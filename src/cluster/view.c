@@ -268,13 +268,11 @@ struct view *view_apply(const struct view *old, const struct view_change *change
 
 /* ---- Publishing ---- */
 
-struct view_slot { /* of one loop */
+struct view_slot { /* of one loop, which keeps it as its local */
     struct loop *loop;
     struct view *view;
+    struct view_watcher *watchers;
 };
-
-static _Thread_local struct view_slot *current;
-static _Thread_local struct view_watcher *watchers;
 
 struct view_board {
     pthread_mutex_t lock;
@@ -310,24 +308,30 @@ static void publication_step(struct publication *p)
 static void deliver(struct message *m)
 {
     struct delivery *d = CONTAINER_OF(m, struct delivery, message);
-    current = d->slot;
-    view_unref(current->view);
-    current->view = d->view;
+    view_unref(d->slot->view);
+    d->slot->view = d->view;
     struct view_watcher *w, *tmp;
-    DL_FOREACH_SAFE (watchers, w, tmp)
+    DL_FOREACH_SAFE (d->slot->watchers, w, tmp)
         w->changed(w); /* may remove itself, and only itself */
     publication_step(d->publication);
     free(d);
 }
 
+static struct view_slot *mine(void)
+{
+    struct view_slot *slot = loop_local(loop_current());
+    ensure(slot != NULL);
+    return slot;
+}
+
 void view_watch(struct view_watcher *w)
 {
-    DL_APPEND(watchers, w);
+    DL_APPEND(mine()->watchers, w);
 }
 
 void view_unwatch(struct view_watcher *w)
 {
-    DL_DELETE(watchers, w);
+    DL_DELETE(mine()->watchers, w);
 }
 
 /* With the lock held, so that all loops get views in the same order. */
@@ -351,8 +355,10 @@ struct view_board *view_board_new(struct loop *const *loops, int count)
     pthread_mutex_init(&b->lock, NULL);
     b->latest = view_new();
     b->loop_count = count;
-    for (int i = 0; i < count; i++)
+    for (int i = 0; i < count; i++) {
         b->slots[i].loop = loops[i];
+        loop_set_local(loops[i], &b->slots[i]);
+    }
     publish(b, NULL, NULL);
     return b;
 }
@@ -395,6 +401,7 @@ struct view *view_board_latest(struct view_board *b)
 
 const struct view *view_current(void)
 {
-    ensure(current != NULL && current->view != NULL);
-    return current->view;
+    const struct view *v = mine()->view;
+    ensure(v != NULL);
+    return v;
 }

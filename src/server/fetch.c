@@ -1,8 +1,6 @@
 /* Fetch (KIP-227 sessions, KIP-320 epochs, KIP-516 topic ids): regions of segment files out. */
 #include "protocol/msg/fetch.h"
 
-#include <unistd.h>
-
 #include "base/clock.h"
 #include "server/server_internal.h"
 
@@ -65,7 +63,7 @@ static enum kafka_error convert(struct fetch *f, struct fetched *x)
     struct file_region *region = &x->data.slice.region;
     struct strbuf out = {0};
     uint8_t *raw = arena_alloc(f->r->arena, (size_t)region->len);
-    ssize_t n = pread(region->file->fd, raw, (size_t)region->len, region->pos);
+    ssize_t n = region_read(region, raw);
     if (n < 0)
         return ERR_KAFKA_STORAGE_ERROR;
     struct bytes in = {raw, (int32_t)n};

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -194,6 +195,34 @@ bool file_replace(const char *path, const void *data, size_t len)
 static int by_name(const void *a, const void *b)
 {
     return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+bool file_exists(const char *path)
+{
+    return access(path, F_OK) == 0;
+}
+
+int file_lock(const char *path)
+{
+    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (fd < 0 || fcntl(fd, F_SETLK, &whole) == 0)
+        return fd;
+    int why = errno;
+    close(fd);
+    errno = why;
+    return -1;
+}
+
+void *file_map(int fd, size_t size)
+{
+    void *mem = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
+    return mem != MAP_FAILED ? mem : NULL;
+}
+
+void file_unmap(void *mem, size_t size)
+{
+    munmap(mem, size);
 }
 
 bool dir_list(const char *path, struct names *out)

@@ -31,6 +31,16 @@ bool file_load(const char *path, struct strbuf *out) NODISCARD;
 /* Replaces a file so that a crash leaves the old or the new one: temporary, sync, rename, sync of the directory. */
 bool file_replace(const char *path, const void *data, size_t len) NODISCARD;
 
+bool file_exists(const char *path);
+/*
+ * Locks a file, which is made if it is missing, against other processes: a descriptor that holds the lock, or -1 with
+ * errno. POSIX locks, as Java takes them: a running Apache broker is noticed too.
+ */
+int file_lock(const char *path);
+/* The first `size` bytes to read; NULL when that cannot be. The descriptor may be closed. */
+void *file_map(int fd, size_t size);
+void file_unmap(void *mem, size_t size);
+
 /* Names in a directory, sorted, without "." and "..". Free with names_free(). */
 struct names {
     char **v;

@@ -1,8 +1,5 @@
 #include "storage/index_internal.h"
 
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include "record/record.h"
 #include "storage/file_internal.h"
 
@@ -33,9 +30,7 @@ static bool map(struct index *x, int fd, size_t size)
 {
     if (size == 0)
         return true;
-    x->mem = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
-    if (x->mem == MAP_FAILED)
-        x->mem = NULL;
+    x->mem = file_map(fd, size);
     return x->mem != NULL;
 }
 
@@ -58,7 +53,7 @@ bool index_load(struct index *x, const char *path, bool for_append)
     x->loaded = true;
     bool ok = size >= 0 && size % entry_size == 0 &&
               (for_append ? read_to_heap(x, fd, (size_t)size, path) : map(x, fd, (size_t)size)) && looks_sane(x);
-    close(fd);
+    file_close(fd);
     if (!ok) {
         index_deinit(x);
         x->entry_size = entry_size;
@@ -76,7 +71,7 @@ void index_deinit(struct index *x)
     if (x->cap > 0)
         free(x->mem);
     else if (x->mem != NULL)
-        munmap(x->mem, x->count * x->entry_size);
+        file_unmap(x->mem, x->count * x->entry_size);
     *x = (struct index){.entry_size = x->entry_size};
 }
 
@@ -88,7 +83,7 @@ bool index_save(struct index *x, const char *path)
     size_t from = x->saved * x->entry_size, to = x->count * x->entry_size;
     bool ok = file_size(fd) == (int64_t)from || file_truncate(fd, (int64_t)from, path);
     ok = ok && file_write_at(fd, x->mem ? x->mem + from : NULL, to - from, (int64_t)from, path);
-    close(fd);
+    file_close(fd);
     if (ok)
         x->saved = x->count;
     return ok;

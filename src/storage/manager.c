@@ -1,10 +1,8 @@
 /* The log directories: locks, loading, checkpoints, retention, deletion. */
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <sys/file.h>
-#include <unistd.h>
 #include <uthash.h>
 #include <utlist.h>
 
@@ -89,10 +87,8 @@ struct log_manager {
 static bool lock_dir(struct data_dir *d, struct fail *fail)
 {
     char *path = xasprintf("%s/.lock", d->path);
-    d->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-    /* POSIX locks, as Java takes them: a running Apache broker is noticed too. */
-    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    bool ok = d->lock_fd >= 0 && fcntl(d->lock_fd, F_SETLK, &whole) == 0;
+    d->lock_fd = file_lock(path);
+    bool ok = d->lock_fd >= 0;
     if (!ok)
         fail_set(fail,
                  "Failed to acquire lock on file .lock in %s: %s. A Kafka instance in another process or "
@@ -298,7 +294,7 @@ static void read_checkpoints(struct data_dir *d)
 static void take_clean_mark(struct data_dir *d)
 {
     char *mark = xasprintf("%s/%s", d->path, clean_mark);
-    d->was_clean = access(mark, F_OK) == 0;
+    d->was_clean = file_exists(mark);
     if (d->was_clean) {
         log_info("Skipping recovery of logs in %s, as it was closed cleanly", d->path);
         file_remove(mark);
@@ -752,7 +748,7 @@ static void dir_deinit(struct data_dir *d)
         char *lock = xasprintf("%s/.lock", d->path);
         file_remove(lock);
         free(lock);
-        close(d->lock_fd);
+        file_close(d->lock_fd);
     }
     offsets_file_free(&d->recovery);
     offsets_file_free(&d->start);

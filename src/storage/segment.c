@@ -2,7 +2,6 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/logger.h"
@@ -218,7 +217,7 @@ bool segment_mark_deleted(const struct segment *s, const char *dir)
         char from[PATH_ROOM], to[PATH_ROOM + 16];
         segment_path(from, dir, s->base_offset, file_suffixes[i]);
         snprintf(to, sizeof(to), "%s.deleted", from);
-        if (access(from, F_OK) == 0)
+        if (file_exists(from))
             ok = file_rename(from, to) && ok;
     }
     return ok;
