@@ -25,7 +25,13 @@ struct asker {
     struct node *nodes[MOST_NODES];
     int node_count;
     int32_t controller_id, timeout_ms;
-    /* The question under way. */
+    int32_t open; /* questions under way */
+};
+
+struct pending { /* a question under way */
+    struct asker *asker;
+    struct node *node;
+    int16_t key, version;
     struct client_call call;
     struct strbuf answer;
     bool answered;
@@ -112,61 +118,68 @@ void asker_free(struct asker *a)
         free(a->nodes[i]->host);
         free(a->nodes[i]);
     }
-    strbuf_deinit(&a->answer);
     loop_free(a->loop);
     free(a);
 }
 
-/* ---- One exchange ---- */
+/* ---- One exchange, or several at once ---- */
 
 static void on_answer(struct client_call *call, struct bytes response)
 {
-    struct asker *a = CONTAINER_OF(call, struct asker, call);
-    strbuf_clear(&a->answer);
-    a->answered = response.p != NULL;
-    if (a->answered)
-        strbuf_add(&a->answer, response.p, (size_t)response.len);
-    loop_stop(a->loop);
+    struct pending *p = CONTAINER_OF(call, struct pending, call);
+    p->answered = response.p != NULL;
+    if (p->answered)
+        strbuf_add(&p->answer, response.p, (size_t)response.len);
+    if (--p->asker->open == 0)
+        loop_stop(p->asker->loop);
 }
 
-static bool exchange(struct asker *a, struct node *n, int16_t key, int16_t version, const void *request,
-                     struct fail *fail)
+static void send_question(struct pending *p, const void *request)
 {
-    const struct api_spec *spec = api_spec(key);
+    const struct api_spec *spec = api_spec(p->key);
     struct request_header header;
     struct writer w;
     request_header_init(&header);
-    header.request_api_key = key;
-    header.request_api_version = version;
+    header.request_api_key = p->key;
+    header.request_api_version = p->version;
     header.client_id = STR_LIT("admin");
     writer_init(&w);
     writer_int32(&w, 0);
-    request_header_write(&w, api_request_header_version(key, version), &header);
-    message_write(spec->request, &w, version, request);
+    request_header_write(&w, api_request_header_version(p->key, p->version), &header);
+    message_write(spec->request, &w, p->version, request);
     be32_put(w.buf.p, (uint32_t)(w.buf.len - LENGTH_SIZE));
-    a->call = (struct client_call){.done = on_answer, .timeout_ms = a->timeout_ms};
-    client_send(n->client, &w.buf, &a->call);
+    p->call = (struct client_call){.done = on_answer, .timeout_ms = p->asker->timeout_ms};
+    client_send(p->node->client, &w.buf, &p->call);
     writer_deinit(&w);
-    loop_run(a->loop);
-    if (!a->answered)
-        return fail_set(fail,
-                        "Connection to node %" PRId32 " (%s:%d) could not be established. Node may not be available.",
-                        n->id, n->host, n->port);
-    return true;
 }
 
-static bool decode(struct asker *a, int16_t key, int16_t version, void *response, struct arena *arena,
-                   struct fail *fail)
+static bool read_answer(const struct pending *p, void *response, struct arena *arena, struct fail *fail)
 {
-    const struct api_spec *spec = api_spec(key);
+    const struct api_spec *spec = api_spec(p->key);
     struct response_header header;
     struct reader r;
-    struct bytes copy = {arena_copy(arena, a->answer.p, a->answer.len), (int32_t)a->answer.len};
+    if (!p->answered)
+        return fail_set(fail,
+                        "Connection to node %" PRId32 " (%s:%d) could not be established. Node may not be available.",
+                        p->node->id, p->node->host, p->node->port);
+    struct bytes copy = {arena_copy(arena, p->answer.p, p->answer.len), (int32_t)p->answer.len};
     reader_init(&r, copy, arena);
-    if (response_header_read(&r, api_response_header_version(key, version), &header) &&
-        message_read(spec->response, &r, version, response))
+    if (response_header_read(&r, api_response_header_version(p->key, p->version), &header) &&
+        message_read(spec->response, &r, p->version, response))
         return true;
     return fail_set(fail, "The broker's answer to %s cannot be read", spec->name);
+}
+
+static bool exchange(struct asker *a, struct node *n, int16_t key, int16_t version, const void *request, void *response,
+                     struct arena *arena, struct fail *fail)
+{
+    struct pending p = {.asker = a, .node = n, .key = key, .version = version};
+    a->open = 1;
+    send_question(&p, request);
+    loop_run(a->loop);
+    bool ok = read_answer(&p, response, arena, fail);
+    strbuf_deinit(&p.answer);
+    return ok;
 }
 
 static bool learn_versions(struct asker *a, struct node *n, struct api_versions_response *response, struct arena *arena,
@@ -176,7 +189,7 @@ static bool learn_versions(struct asker *a, struct node *n, struct api_versions_
     api_versions_request_init(&request);
     for (int i = 0; i < MOST_KEYS; i++)
         n->newest[i] = -1;
-    if (!exchange(a, n, API_API_VERSIONS, 0, &request, fail) || !decode(a, API_API_VERSIONS, 0, response, arena, fail))
+    if (!exchange(a, n, API_API_VERSIONS, 0, &request, response, arena, fail))
         return false;
     for (int32_t i = 0; i < response->api_keys.len; i++) {
         const struct api_versions_api_version *v = &response->api_keys.items[i];
@@ -271,7 +284,37 @@ bool ask(struct asker *a, int32_t broker, int16_t key, int16_t min_version, cons
         return false;
     if (version != NULL)
         *version = chosen;
-    return exchange(a, n, key, chosen, request, fail) && decode(a, key, chosen, response, arena, fail);
+    return exchange(a, n, key, chosen, request, response, arena, fail);
+}
+
+void ask_all(struct asker *a, int16_t key, struct question *questions, int32_t count, struct arena *arena)
+{
+    struct pending *all = ARENA_ARRAY(arena, struct pending, MAX(count, 1));
+    int32_t ready = 0;
+    for (int32_t i = 0; i < count; i++) {
+        struct question *q = &questions[i];
+        all[i] = (struct pending){.asker = a, .key = key};
+        q->ok = pick_node(a, q->broker, &all[i].node, &q->fail) &&
+                choose_version(all[i].node, key, 0, &all[i].version, &q->fail);
+        ready += q->ok;
+    }
+    if (ready == 0)
+        return;
+    a->open = ready;
+    for (int32_t i = 0; i < count; i++)
+        if (questions[i].ok)
+            send_question(&all[i], questions[i].request);
+    loop_run(a->loop);
+    for (int32_t i = 0; i < count; i++) {
+        if (questions[i].ok)
+            questions[i].ok = read_answer(&all[i], questions[i].response, arena, &questions[i].fail);
+        strbuf_deinit(&all[i].answer);
+    }
+}
+
+int32_t ask_timeout_ms(const struct asker *a)
+{
+    return a->timeout_ms;
 }
 
 bool ask_speaks(struct asker *a, int32_t broker, int16_t key)

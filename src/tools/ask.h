@@ -25,6 +25,19 @@ void asker_free(struct asker *a);
  */
 bool ask(struct asker *a, int32_t broker, int16_t key, int16_t min_version, const void *request, void *response,
          int16_t *version, struct arena *arena, struct fail *fail) NODISCARD;
+
+struct question { /* one of several that are asked together */
+    int32_t broker;
+    const void *request;
+    void *response; /* decoded if `ok` */
+    bool ok;
+    struct fail fail;
+};
+/* Sends all of them, then waits for all answers: for requests that a broker holds back for a while. */
+void ask_all(struct asker *a, int16_t key, struct question *questions, int32_t count, struct arena *arena);
+
+/* How long an answer may take. */
+int32_t ask_timeout_ms(const struct asker *a);
 /* Whether the broker speaks that API; false also when it cannot be reached. */
 bool ask_speaks(struct asker *a, int32_t broker, int16_t key);
 /* What the broker answers to ApiVersions, whole. */
@@ -37,5 +50,7 @@ bool ask_metadata(struct asker *a, const struct str *topics, int32_t count, stru
 
 /* The broker's own words, or ours for its code. */
 struct str ask_error_text(int16_t code, struct str message);
+/* The same after the name that Java clients have for the code: some of Kafka's tools print it, and scripts read it. */
+struct str ask_exception_text(struct arena *a, int16_t code, struct str message);
 
 #endif

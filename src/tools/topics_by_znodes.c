@@ -3,7 +3,7 @@
 
 #include "controller/admin.h"
 #include "tools/topics.h"
-#include "tools/zk_session.h"
+#include "tools/zk_nodes.h"
 
 struct by_znodes {
     struct topic_backend base;
@@ -18,19 +18,6 @@ static struct by_znodes *self_of(struct topic_backend *b)
 
 /* ---- Reading ---- */
 
-/* The node's children, in the backend's arena; none if there is no such node. */
-static void read_children(struct by_znodes *s, const char *path, struct str **out, int32_t *count)
-{
-    struct zk_batch *b = zk_session_batch(s->session);
-    zk_children(b, path, false);
-    zk_session_run(s->session, b);
-    *count = b->ops[0].result == ZK_OK ? b->ops[0].child_count : 0;
-    *out = ARENA_ARRAY(&s->base.arena, struct str, MAX(*count, 1));
-    for (int32_t i = 0; i < *count; i++)
-        (*out)[i] = arena_str(&s->base.arena, b->ops[0].children[i]);
-    zk_batch_free(b);
-}
-
 static bool has_name(const struct str *names, int32_t count, struct str name)
 {
     for (int32_t i = 0; i < count; i++)
@@ -44,8 +31,8 @@ static bool names_by_znodes(struct topic_backend *b, struct topic_name **out, in
     struct str *topics, *deleted;
     int32_t n, deleted_count;
     struct by_znodes *s = self_of(b);
-    read_children(s, ZNODE_TOPICS, &topics, &n);
-    read_children(s, ZNODE_DELETE_TOPICS, &deleted, &deleted_count);
+    zk_nodes_children(s->session, &s->base.arena, ZNODE_TOPICS, &topics, &n);
+    zk_nodes_children(s->session, &s->base.arena, ZNODE_DELETE_TOPICS, &deleted, &deleted_count);
     *out = ARENA_ARRAY(&b->arena, struct topic_name, MAX(n, 1));
     *count = n;
     for (int32_t i = 0; i < n; i++)
@@ -53,26 +40,6 @@ static bool names_by_znodes(struct topic_backend *b, struct topic_name **out, in
                                         .internal = topic_is_internal(topics[i]),
                                         .being_deleted = has_name(deleted, deleted_count, topics[i])};
     return true;
-}
-
-static void read_brokers(struct by_znodes *s, struct registration **out, int32_t *count)
-{
-    struct str *ids;
-    int32_t n, kept = 0;
-    char path[ZNODE_PATH_ROOM];
-    struct arena *a = &s->base.arena;
-    read_children(s, ZNODE_BROKER_IDS, &ids, &n);
-    *out = ARENA_ARRAY(a, struct registration, MAX(n, 1));
-    struct zk_batch *b = zk_session_batch(s->session);
-    for (int32_t i = 0; i < n; i++)
-        zk_get(b, broker_path(path, atoi(arena_cstr(a, ids[i]))), false);
-    if (n > 0)
-        zk_session_run(s->session, b);
-    for (int32_t i = 0; i < n; i++)
-        if (b->ops[i].result == ZK_OK)
-            kept += registration_decode(a, atoi(arena_cstr(a, ids[i])), b->ops[i].value, &(*out)[kept]);
-    zk_batch_free(b);
-    *count = kept;
 }
 
 /* Parts and their states, one batch for all. */
@@ -147,7 +114,7 @@ static bool describe_by_znodes(struct topic_backend *b, const struct topic_name 
     struct registration *brokers;
     int32_t broker_count;
     struct by_znodes *s = self_of(b);
-    read_brokers(s, &brokers, &broker_count);
+    zk_nodes_brokers(s->session, &s->base.arena, &brokers, &broker_count);
     int32_t *ids = ARENA_ARRAY(&b->arena, int32_t, MAX(broker_count, 1));
     for (int32_t i = 0; i < broker_count; i++)
         ids[i] = brokers[i].id;
@@ -168,8 +135,8 @@ static struct view *read_view(struct by_znodes *s)
     struct registration *brokers;
     struct str *topics;
     int32_t broker_count, topic_count;
-    read_brokers(s, &brokers, &broker_count);
-    read_children(s, ZNODE_TOPICS, &topics, &topic_count);
+    zk_nodes_brokers(s->session, &s->base.arena, &brokers, &broker_count);
+    zk_nodes_children(s->session, &s->base.arena, ZNODE_TOPICS, &topics, &topic_count);
     struct int_list somebody = {(int32_t[]){0}, 1}; /* a view has no partitions without replicas */
     struct partition_change *parts = ARENA_ARRAY(&s->base.arena, struct partition_change, MAX(topic_count, 1));
     for (int32_t i = 0; i < topic_count; i++)
@@ -286,38 +253,19 @@ static bool configure_by_znodes(struct topic_backend *b, struct str topic, const
                                 int32_t add_count, const char *const *drop, int32_t drop_count, struct fail *fail)
 {
     struct by_znodes *s = self_of(b);
-    char path[ZNODE_PATH_ROOM];
+    bool there;
     char *name = arena_cstr(&b->arena, topic);
-    struct config_znode old = {0}, new = {0};
-    struct zk_batch *batch = zk_session_batch(s->session);
-    zk_get(batch, config_path(path, "topics", name), false);
-    zk_session_run(s->session, batch);
-    bool there = batch->ops[0].result == ZK_OK,
-         ok = !there || config_decode(&b->arena, path, batch->ops[0].value, &old);
-    zk_batch_free(batch);
-    if (!ok)
-        return fail_set(fail, "The znode %s cannot be read", path);
+    struct config_znode old, new = {0};
+    if (!zk_nodes_read_config(s->session, &b->arena, "topics", name, &old, &there, fail))
+        return false;
     new.entries = ARENA_ARRAY(&b->arena, struct config_pair, old.count + add_count + 1);
     for (int32_t i = 0; i < old.count; i++)
         if (!is_dropped(old.entries[i].key, add, add_count, drop, drop_count))
             new.entries[new.count++] = old.entries[i];
     for (int32_t i = 0; i < add_count; i++)
         new.entries[new.count++] = add[i];
-    if (!topic_config_check(&s->config, new.entries, (size_t) new.count, fail))
-        return false;
-    batch = zk_session_batch(s->session);
-    struct bytes data = config_encode(&batch->arena, &new);
-    if (there)
-        zk_set(batch, path, data, ZK_ANY_VERSION);
-    else
-        zk_create(batch, path, data, ZK_PERSISTENT);
-    struct str entity = arena_printf(&batch->arena, "topics/%s", name);
-    zk_create(batch, ZNODE_CONFIG_CHANGES "/config_change_",
-              config_change_encode(&batch->arena, arena_cstr(&batch->arena, entity)), ZK_SEQUENTIAL);
-    zk_session_run(s->session, batch);
-    ok = batch->ops[0].result == ZK_OK && batch->ops[1].result == ZK_OK;
-    zk_batch_free(batch);
-    return ok || fail_set(fail, "ZooKeeper refused to store the configuration of topic %s", name);
+    return topic_config_check(&s->config, new.entries, (size_t) new.count, fail) &&
+           zk_nodes_write_config(s->session, "topics", name, &new, there, fail);
 }
 
 /* ---- Life ---- */

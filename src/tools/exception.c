@@ -1,0 +1,47 @@
+/* Java clients throw an exception for each error code; its name mostly follows from the code's. */
+#include <ctype.h>
+
+#include "protocol/error.h"
+#include "tools/ask.h"
+
+static const struct {
+    int16_t code;
+    const char *name;
+} irregular[] = {
+    {ERR_UNKNOWN_SERVER_ERROR, "UnknownServerException"},
+    {ERR_CORRUPT_MESSAGE, "CorruptRecordException"},
+    {ERR_REQUEST_TIMED_OUT, "TimeoutException"},
+    {ERR_STALE_CONTROLLER_EPOCH, "ControllerMovedException"},
+    {ERR_TOPIC_AUTHORIZATION_FAILED, "TopicAuthorizationException"},
+    {ERR_CLUSTER_AUTHORIZATION_FAILED, "ClusterAuthorizationException"},
+    {ERR_INVALID_CONFIG, "InvalidConfigurationException"},
+    {ERR_KAFKA_STORAGE_ERROR, "KafkaStorageException"},
+};
+
+/* NOT_CONTROLLER: NotControllerException. */
+static void add_name(struct strbuf *b, int16_t code)
+{
+    const char *name = error_name(code);
+    for (size_t i = 0; i < ARRAY_LEN(irregular); i++)
+        if (irregular[i].code == code) {
+            strbuf_puts(b, irregular[i].name);
+            return;
+        }
+    for (bool first = true; *name != '\0'; name++) {
+        if (*name != '_')
+            strbuf_printf(b, "%c", first ? *name : tolower(*name));
+        first = *name == '_';
+    }
+    if (b->len < 9 || strcmp(b->p + b->len - 9, "Exception") != 0)
+        strbuf_puts(b, "Exception");
+}
+
+struct str ask_exception_text(struct arena *a, int16_t code, struct str message)
+{
+    struct strbuf name = {0};
+    struct str text = ask_error_text(code, message);
+    add_name(&name, code);
+    struct str all = arena_printf(a, "org.apache.kafka.common.errors.%s: %.*s", name.p, STR_ARGS(text));
+    strbuf_deinit(&name);
+    return all;
+}
