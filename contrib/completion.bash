@@ -17,14 +17,17 @@ _barnabas_tool() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
     case $previous in
     --topic) mapfile -t COMPREPLY < <(compgen -W "$(_barnabas_topics "${COMP_WORDS[@]}")" -- "$current") ;;
-    --files | --command-config | --producer.config | --consumer.config | --reader-config | --formatter-config | --payload-file)
+    --files | --command-config | --admin.config | --reassignment-json-file | --topics-to-move-json-file | --path-to-json-file | \
+        --producer.config | --consumer.config | --reader-config | --formatter-config | --payload-file)
         mapfile -t COMPREPLY < <(compgen -f -- "$current")
         ;;
     --compression-codec) mapfile -t COMPREPLY < <(compgen -W "none gzip snappy lz4 zstd" -- "$current") ;;
+    --election-type) mapfile -t COMPREPLY < <(compgen -W "preferred unclean" -- "$current") ;;
     --isolation-level) mapfile -t COMPREPLY < <(compgen -W "read_committed read_uncommitted" -- "$current") ;;
     *) mapfile -t COMPREPLY < <(compgen -W "$("$1" --help 2>/dev/null | sed -n 's/^\(--[^ ]*\).*/\1/p')" -- "$current") ;;
     esac
 }
 
-complete -F _barnabas_tool kafka-topics.sh kafka-console-producer.sh kafka-console-consumer.sh kafka-get-offsets.sh \
-    kafka-broker-api-versions.sh kafka-dump-log.sh kafka-producer-perf-test.sh kafka-consumer-perf-test.sh
+complete -F _barnabas_tool kafka-topics.sh kafka-reassign-partitions.sh kafka-leader-election.sh kafka-replica-verification.sh \
+    kafka-console-producer.sh kafka-console-consumer.sh kafka-get-offsets.sh kafka-broker-api-versions.sh kafka-dump-log.sh \
+    kafka-producer-perf-test.sh kafka-consumer-perf-test.sh

@@ -1,5 +1,7 @@
 /* barnabas-tool: all command-line tools in one program, chosen by its name or by its first argument. */
 #include <signal.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "base/logger.h"
 #include "tools/tool.h"
@@ -14,6 +16,9 @@ static const struct tool tools[] = {
     {"kafka-topics", "creates, deletes, describes, changes and lists topics", tool_topics},
     {"kafka-console-producer", "sends lines from standard input", tool_console_producer},
     {"kafka-console-consumer", "prints records", tool_console_consumer},
+    {"kafka-reassign-partitions", "moves partitions to other brokers", tool_reassign_partitions},
+    {"kafka-leader-election", "makes other replicas leaders", tool_leader_election},
+    {"kafka-replica-verification", "compares the replicas of partitions", tool_replica_verification},
     {"kafka-get-offsets", "prints offsets of partitions", tool_get_offsets},
     {"kafka-broker-api-versions", "prints what versions of the protocol brokers speak", tool_broker_api_versions},
     {"kafka-dump-log", "prints what is in the files of a log", tool_dump_log},
@@ -46,7 +51,8 @@ int main(int argc, char **argv)
 {
     const struct tool *tool = argc > 0 ? find_tool(argv[0]) : NULL;
     logger_set_level(LEVEL_ERROR);
-    signal(SIGPIPE, SIG_IGN); /* a closed connection or pipe is an error of the write */
+    srandom((unsigned)time(NULL) ^ (unsigned)getpid()); /* where the placement of replicas starts */
+    signal(SIGPIPE, SIG_IGN);                           /* a closed connection or pipe is an error of the write */
     if (tool != NULL)
         return tool->run(argc, argv);
     if (argc > 1 && strcmp(argv[1], "--help") == 0)

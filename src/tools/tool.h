@@ -19,6 +19,9 @@ int tool_broker_api_versions(int argc, char **argv);
 int tool_dump_log(int argc, char **argv);
 int tool_producer_perf(int argc, char **argv);
 int tool_consumer_perf(int argc, char **argv);
+int tool_reassign_partitions(int argc, char **argv);
+int tool_leader_election(int argc, char **argv);
+int tool_replica_verification(int argc, char **argv);
 int tool_zookeeper_shell(int argc, char **argv);
 
 /* ---- Options: --name value, --name=value, or --name alone ---- */
