@@ -319,7 +319,6 @@ def compare_replicas(brokers, topic, done):
     return ours, apache
 
 
-@pytest.mark.xfail(reason="followers do not serve consumers yet, as Kafka's do from Fetch version 11 on (KIP-392)", strict=True)
 def test_replicas_of_barnabas_are_the_same(two):
     create(two, "t", "1:2")
     produce(two[0], "t", [str(i) for i in range(100)])
