@@ -511,7 +511,8 @@ static void deliver_leftovers(struct broker *b)
     struct services *s = &b->services;
     bool any = true;
     while (any) {
-        any = loop_drain(b->control) | loop_drain(s->coordinator_loop);
+        any = loop_drain(b->control);
+        any |= loop_drain(s->coordinator_loop);
         for (int i = 0; s->net != NULL && i < net_server_loop_count(s->net); i++)
             any |= loop_drain(net_server_loop(s->net, i));
         for (int i = 0; b->replication != NULL && i < replication_loop_count(b->replication); i++)

@@ -1,6 +1,6 @@
 #include "base/uuid.h"
 
-#include <sys/random.h>
+#include "base/chance.h"
 
 const struct uuid UUID_ZERO;
 
@@ -11,8 +11,7 @@ struct uuid uuid_random(void)
     struct uuid id;
     char text[UUID_TEXT_LEN + 1];
     do {
-        ssize_t n = getrandom(&id, sizeof(id), 0);
-        ensure(n == (ssize_t)sizeof(id));
+        chance_fill(&id, sizeof(id));
         id.b[6] = (uint8_t)((id.b[6] & 0x0f) | 0x40);
         id.b[8] = (uint8_t)((id.b[8] & 0x3f) | 0x80);
         uuid_format(id, text);

@@ -7,6 +7,7 @@
 #include <utlist.h>
 #include <zookeeper/zookeeper.h>
 
+#include "base/chance.h"
 #include "base/logger.h"
 #include "cluster/zk.h"
 
@@ -569,7 +570,7 @@ static void start_over(struct zk *zk)
 static void note_failure(struct zk *zk)
 {
     zk->failures++;
-    if (random() % 2 == 0)
+    if (chance_below(2) == 0)
         zoo_cycle_next_server(zk->handle);
 }
 

@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 
+#include "base/chance.h"
 #include "base/logger.h"
 
 enum { LONGEST_NAME = 249 };
@@ -168,8 +169,8 @@ enum kafka_error replicas_place(struct arena *a, const struct registration *brok
     qsort(list, (size_t)broker_count, sizeof(*list), by_id);
     if (with_rack > 0)
         racks = alternate_racks(a, list, broker_count);
-    int32_t from = start >= 0 ? start : (int32_t)(random() % broker_count);
-    int32_t shift = start >= 0 ? start : (int32_t)(random() % broker_count);
+    int32_t from = start >= 0 ? start : (int32_t)chance_below((uint64_t)broker_count);
+    int32_t shift = start >= 0 ? start : (int32_t)chance_below((uint64_t)broker_count);
     for (int32_t p = first; p < first + count; p++) {
         if (p > 0 && p % broker_count == 0)
             shift++;

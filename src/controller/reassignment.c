@@ -484,6 +484,7 @@ static void list_one(struct list_reassignments_call *call, const struct ctl_part
 static void list(struct controller *c, struct event *e UNUSED)
 {
     struct list_reassignments_call *call = CONTAINER_OF(c->running->call, struct list_reassignments_call, call);
+    ensure(call->asked != NULL || call->asked_count == 0);
     if (call->asked == NULL)
         collect_reassigning(c, -1);
     for (int32_t i = 0; i < call->asked_count; i++) {

@@ -393,7 +393,7 @@ int32_t partition_leader_epoch(struct partition *p)
 
 int64_t partition_readable_end(struct partition *p, enum isolation isolation, int32_t replica_id)
 {
-    if (replica_id != -1)
+    if (replica_id >= 0)
         return plog_end_offset(p->log);
     return isolation == READ_COMMITTED ? plog_last_stable_offset(p->log) : plog_high_watermark(p->log);
 }

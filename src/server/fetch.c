@@ -4,7 +4,7 @@
 #include "base/clock.h"
 #include "server/server_internal.h"
 
-/* Replica ids that are none. The second reads whatever there is, from any replica. */
+/* Replica ids that are none. The second may read from any replica, in any version. */
 enum { CONSUMER = -1, DEBUGGING_CONSUMER = -2 };
 
 enum {

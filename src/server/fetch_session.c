@@ -4,10 +4,10 @@
  */
 #include <limits.h>
 #include <pthread.h>
-#include <sys/random.h>
 #include <uthash.h>
 #include <utlist.h>
 
+#include "base/chance.h"
 #include "base/clock.h"
 #include "protocol/msg/fetch.h"
 #include "server/server_internal.h"
@@ -141,8 +141,7 @@ static int32_t unused_id(struct fetch_sessions *f)
     for (;;) {
         struct fetch_session *s;
         uint32_t id;
-        ssize_t n = getrandom(&id, sizeof(id), 0);
-        ensure(n == (ssize_t)sizeof(id));
+        chance_fill(&id, sizeof(id));
         int32_t candidate = (int32_t)(id & INT32_MAX);
         HASH_FIND_INT(f->table, &candidate, s);
         if (candidate != NO_SESSION && s == NULL)

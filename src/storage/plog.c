@@ -3,6 +3,7 @@
 #include <limits.h>
 #include <stdio.h>
 
+#include "base/chance.h"
 #include "base/clock.h"
 #include "base/logger.h"
 #include "storage/file_internal.h"
@@ -209,7 +210,7 @@ static bool should_roll(struct plog *log, int64_t size, int64_t last_offset, int
 
 static int64_t random_jitter(int64_t limit)
 {
-    return limit > 0 ? (int64_t)(((uint64_t)random() << 31 | (uint64_t)random()) % (uint64_t)limit) : 0;
+    return limit > 0 ? (int64_t)chance_below((uint64_t)limit) : 0;
 }
 
 bool plog_roll(struct plog *log, int64_t new_base)

@@ -1,7 +1,5 @@
 /* barnabas-tool: all command-line tools in one program, chosen by its name or by its first argument. */
 #include <signal.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "base/logger.h"
 #include "tools/tool.h"
@@ -51,8 +49,7 @@ int main(int argc, char **argv)
 {
     const struct tool *tool = argc > 0 ? find_tool(argv[0]) : NULL;
     logger_set_level(LEVEL_ERROR);
-    srandom((unsigned)time(NULL) ^ (unsigned)getpid()); /* where the placement of replicas starts */
-    signal(SIGPIPE, SIG_IGN);                           /* a closed connection or pipe is an error of the write */
+    signal(SIGPIPE, SIG_IGN); /* a closed connection or pipe is an error of the write */
     if (tool != NULL)
         return tool->run(argc, argv);
     if (argc > 1 && strcmp(argv[1], "--help") == 0)
