@@ -159,7 +159,7 @@ all)
     run_fuzzers 20
     run_system "$@"
     run_threads
-    run_faults 2
+    run_faults 2 --seed 8
     ;;
 unit) run_units ;;
 fuzz) run_fuzzers "${1:-60}" ;;

@@ -33,9 +33,10 @@ SETTINGS = {
 
 class Server:
     def __init__(self, host, log):
-        self.host, self.log, self.process, self.paused = host, Path(log), None, False
+        self.host, self.log, self.process, self.paused, self.stopping = host, Path(log), None, False, False
 
     def spawn(self, command, env=None):
+        self.stopping = False
         with open(self.log, "ab") as out:
             self.process = subprocess.Popen(self.host.command(*command), stdout=out, stderr=out, stdin=subprocess.DEVNULL,
                                             env={**os.environ, **(env or {})})
@@ -50,10 +51,14 @@ class Server:
         if self.process is not None:
             self.process.wait()
 
-    def stop(self, patience=60):
+    def ask_to_stop(self):
         self.resume()
         if self.is_running():
             self.process.terminate()
+        self.stopping = True
+
+    def stop(self, patience=60):
+        self.ask_to_stop()
         try:
             return self.process.wait(patience)
         except subprocess.TimeoutExpired:
@@ -177,6 +182,8 @@ class Cluster:
             self.zookeeper.start()
         for b in self.brokers:
             b.resume()
+            if b.stopping:
+                b.stop()
             if not b.is_running():
                 b.start()
 

@@ -56,9 +56,7 @@ class Faults:
 
     def stop(self):
         broker = self.any_broker()
-        broker.resume()
-        if broker.is_running():
-            broker.process.terminate()
+        broker.ask_to_stop()
         return f"stop of {broker.number}"
 
     def pause(self):

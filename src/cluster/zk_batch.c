@@ -1,0 +1,85 @@
+/* Batches of operations, as they are put together. */
+#include "cluster/zk.h"
+
+struct zk_batch *zk_batch_new(void (*done)(struct zk_batch *batch))
+{
+    struct zk_batch *b = xcalloc(1, sizeof(*b));
+    b->done = done;
+    return b;
+}
+
+void zk_batch_free(struct zk_batch *b)
+{
+    if (b == NULL)
+        return;
+    arena_deinit(&b->arena);
+    free(b->ops);
+    free(b);
+}
+
+static struct zk_op *add_op(struct zk_batch *b, enum zk_kind kind, const char *path)
+{
+    b->ops = xgrow(b->ops, b->count + 1, &b->cap, sizeof(*b->ops));
+    struct zk_op *op = &b->ops[b->count++];
+    *op = (struct zk_op){.kind = kind, .version = ZK_ANY_VERSION};
+    op->path = arena_cstr(&b->arena, str_of(path));
+    return op;
+}
+
+struct zk_op *zk_get(struct zk_batch *b, const char *path, bool watch)
+{
+    struct zk_op *op = add_op(b, ZK_GET, path);
+    op->watch = watch;
+    return op;
+}
+
+struct zk_op *zk_children(struct zk_batch *b, const char *path, bool watch)
+{
+    struct zk_op *op = add_op(b, ZK_CHILDREN, path);
+    op->watch = watch;
+    return op;
+}
+
+struct zk_op *zk_exists(struct zk_batch *b, const char *path, bool watch)
+{
+    struct zk_op *op = add_op(b, ZK_EXISTS, path);
+    op->watch = watch;
+    return op;
+}
+
+static struct bytes copy_data(struct zk_batch *b, struct bytes data)
+{
+    if (data.p == NULL)
+        return data;
+    return (struct bytes){arena_copy(&b->arena, data.p, (size_t)data.len), data.len};
+}
+
+struct zk_op *zk_create(struct zk_batch *b, const char *path, struct bytes data, enum zk_create_mode mode)
+{
+    struct zk_op *op = add_op(b, ZK_CREATE, path);
+    op->mode = mode;
+    op->data = copy_data(b, data);
+    return op;
+}
+
+struct zk_op *zk_set(struct zk_batch *b, const char *path, struct bytes data, int32_t version)
+{
+    struct zk_op *op = add_op(b, ZK_SET, path);
+    op->data = copy_data(b, data);
+    op->version = version;
+    return op;
+}
+
+struct zk_op *zk_delete(struct zk_batch *b, const char *path, int32_t version)
+{
+    struct zk_op *op = add_op(b, ZK_DELETE, path);
+    op->version = version;
+    return op;
+}
+
+struct zk_op *zk_check(struct zk_batch *b, const char *path, int32_t version)
+{
+    struct zk_op *op = add_op(b, ZK_CHECK, path);
+    op->version = version;
+    return op;
+}
