@@ -164,15 +164,35 @@ static void want_isr(struct partition *p, struct int_list isr, enum isr_change c
     p->manager->options.isr_wanted(p->manager->options.ctx, p);
 }
 
-/* A follower joins when it has all that is committed, and all that the leader had when its epoch began. */
+/*
+ * A follower joins when it has all that is committed, and all that the leader had when its epoch began. One that may
+ * not now is looked at again by the clock: where nothing is written, its fetches do not name the partition.
+ */
 static void maybe_grow(struct partition *p, const struct follower *f)
 {
-    if (p->isr_change != ISR_SETTLED || int_list_has(p->isr, f->id) || f->end_offset < plog_high_watermark(p->log) ||
-        f->end_offset < p->epoch_start || !p->manager->options.may_join_isr(p->manager->options.ctx, f->id))
+    struct replica_manager *rm = p->manager;
+    if (int_list_has(p->isr, f->id) || f->end_offset < plog_high_watermark(p->log) || f->end_offset < p->epoch_start)
         return;
+    if (p->isr_change != ISR_SETTLED || !rm->options.may_join_isr(rm->options.ctx, f->id)) {
+        atomic_store(&rm->growth_wanted, true);
+        return;
+    }
     log_info("%s-%" PRId32 ": broker %" PRId32 " has caught up at offset %" PRId64 ", to be in sync", p->key.topic,
              p->key.index, f->id, f->end_offset);
     want_isr(p, with(p->isr, f->id), ISR_GROWING);
+}
+
+static void grow_if_wanted(struct partition *p)
+{
+    for (int32_t i = 0; p->leads && i < p->follower_count; i++)
+        maybe_grow(p, &p->followers[i]);
+}
+
+void partition_grow_isr(struct partition *p)
+{
+    pthread_mutex_lock(&p->lock);
+    grow_if_wanted(p);
+    pthread_mutex_unlock(&p->lock);
 }
 
 void partition_note_fetch(struct partition *p, int32_t replica, int64_t offset, int64_t start_offset, int64_t now)
@@ -245,6 +265,7 @@ void partition_isr_decided(struct partition *p, int32_t leader_epoch, int32_t pa
         p->partition_epoch = partition_epoch;
         followers_settle_isr(p);
         followers_move_high_watermark(p, clock_mono_ms());
+        grow_if_wanted(p);
         partition_wake_all(p); /* who waits for enough in sync */
     }
     pthread_mutex_unlock(&p->lock);
@@ -256,6 +277,7 @@ void partition_isr_refused(struct partition *p, int32_t leader_epoch)
     if (p->leads && p->leader_epoch == leader_epoch)
         followers_settle_isr(p);
     pthread_mutex_unlock(&p->lock);
+    atomic_store(&p->manager->growth_wanted, true);
 }
 
 /* ---- Consumers that read from a follower ---- */

@@ -46,6 +46,17 @@ void replica_shrink_isrs(struct replica_manager *rm, int64_t now)
     pthread_rwlock_unlock(&rm->table_lock);
 }
 
+void replica_grow_isrs(struct replica_manager *rm)
+{
+    struct partition *p, *tmp;
+    if (!atomic_exchange(&rm->growth_wanted, false))
+        return;
+    pthread_rwlock_rdlock(&rm->table_lock);
+    HASH_ITER (hh, rm->table, p, tmp)
+        partition_grow_isr(p);
+    pthread_rwlock_unlock(&rm->table_lock);
+}
+
 void replica_manager_free(struct replica_manager *rm)
 {
     struct partition *p, *tmp;

@@ -96,6 +96,9 @@ void replica_heard(struct replica_manager *rm, int32_t replica, int64_t now);
 /* Whoever has not caught up for replica.lag.time.max.ms is to leave the ISR. */
 void partition_shrink_isr(struct partition *p, int64_t now);
 void replica_shrink_isrs(struct replica_manager *rm, int64_t now); /* of all */
+/* Whoever has caught up joins, where it could not when that was noticed: of all, if there is any. */
+void partition_grow_isr(struct partition *p);
+void replica_grow_isrs(struct replica_manager *rm);
 
 struct isr_proposal {
     int32_t leader_epoch, partition_epoch;

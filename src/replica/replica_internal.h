@@ -61,6 +61,7 @@ struct replica_manager {
     struct partition *table;
     atomic_int controller_epoch;
     struct heard *_Atomic heard; /* grows only */
+    atomic_bool growth_wanted;   /* some follower is to join an ISR, and could not yet */
 };
 
 struct heard *replica_heard_of(struct replica_manager *rm, int32_t broker);

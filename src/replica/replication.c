@@ -6,6 +6,8 @@
 #include "replica/fetcher.h"
 #include "replica/isr_changes.h"
 
+enum { GROW_MS = 500 };
+
 struct lane { /* one loop, with its share of the partitions */
     struct loop *loop;
     struct loop_thread thread;
@@ -18,7 +20,7 @@ struct replication {
     int lane_count;
     struct isr_changes *isr_changes;
     struct replica_manager *replicas;
-    struct timer shrink;
+    struct timer shrink, grow;
     bool running;
 };
 
@@ -27,6 +29,13 @@ static void on_shrink(struct timer *t)
     struct replication *r = CONTAINER_OF(t, struct replication, shrink);
     replica_shrink_isrs(r->replicas, clock_mono_ms());
     timer_start(t, MAX(r->options.config->replica_lag_time_max_ms / 2, (int64_t)1));
+}
+
+static void on_grow(struct timer *t)
+{
+    struct replication *r = CONTAINER_OF(t, struct replication, grow);
+    replica_grow_isrs(r->replicas);
+    timer_start(t, GROW_MS);
 }
 
 struct replication *replication_new(const struct replication_options *options)
@@ -45,6 +54,7 @@ struct replication *replication_new(const struct replication_options *options)
                                           options->ctx};
     r->isr_changes = isr_changes_new(&changes);
     timer_init(&r->shrink, options->control, on_shrink);
+    timer_init(&r->grow, options->control, on_grow);
     return r;
 }
 
@@ -67,6 +77,7 @@ void replication_start(struct replication *r, struct replica_manager *replicas)
     for (int i = 0; i < r->lane_count; i++)
         loop_thread_start(&r->lanes[i].thread, r->lanes[i].loop);
     on_shrink(&r->shrink);
+    on_grow(&r->grow);
 }
 
 void replication_stop(struct replication *r)
@@ -74,6 +85,7 @@ void replication_stop(struct replication *r)
     if (r == NULL)
         return;
     timer_stop(&r->shrink);
+    timer_stop(&r->grow);
     isr_changes_close(r->isr_changes);
     for (int i = 0; r->running && i < r->lane_count; i++)
         loop_thread_join(&r->lanes[i].thread);
