@@ -4,6 +4,7 @@
 #   test/run.sh [all|unit|system|threads] [pytest arguments]
 #   test/run.sh fuzz [SECONDS]
 #   test/run.sh faults [MINUTES]
+#   test/run.sh sim [SEEDS]
 #
 # Ends with a line "N passed, N failed". What went wrong is shown, and kept in build-asan/logs.
 set -uo pipefail
@@ -137,6 +138,24 @@ run_threads() {
     fi
 }
 
+# Clusters in virtual time, one for each seed.
+run_sim() { # SEEDS
+    echo "== Simulation"
+    mkdir -p "$top/build-sim"
+    {
+        cd "$top/build-sim" && { [ -f Makefile ] || "$top/configure" --enable-werror CFLAGS='-O2 -g'; } &&
+            make -j"$(nproc)" test/sim/sim
+    } >"$logs/sim-build.log" 2>&1 || give_up sim-build "$logs/sim-build.log"
+    if "$top/build-sim/test/sim/sim" --seeds "$1" --jobs "$(nproc)" >"$logs/sim.log" 2>&1; then
+        passed=$((passed + 1))
+        tail -1 "$logs/sim.log"
+    else
+        failed=$((failed + 1))
+        echo "FAIL simulation"
+        tail -40 "$logs/sim.log"
+    fi
+}
+
 # A cluster of three is broken in all ways; --seed makes it other ways.
 run_faults() { # MINUTES [ARGUMENTS]
     echo "== Faults"
@@ -157,6 +176,7 @@ case $what in
 all)
     run_units
     run_fuzzers 20
+    run_sim 10000
     run_system "$@"
     run_threads
     run_faults 2 --seed 8
@@ -164,6 +184,7 @@ all)
 unit) run_units ;;
 fuzz) run_fuzzers "${1:-60}" ;;
 threads) run_threads ;;
+sim) run_sim "${1:-10000}" ;;
 faults) run_faults "${@:-5}" ;;
 system) run_system "$@" ;;
 *)

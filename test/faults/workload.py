@@ -13,17 +13,17 @@ class History:
     def __init__(self):
         self.lock = threading.Lock()
         self.acknowledged = {}  # (partition, offset): value
-        self.acknowledged_somewhere = set()  # (partition, value): the broker had them already, and did not say where
         self.failed = []  # (value, error): perhaps written, perhaps not
         self.seen = {}  # (partition, offset): value, by whoever read it first
         self.wrong = []  # what contradicts itself already
 
     def acknowledge(self, partition, offset, value):
-        if offset is None or offset < 0:
-            with self.lock:
-                self.acknowledged_somewhere.add((partition, value))
-            return
         with self.lock:
+            if offset is None or offset < 0:
+                # librdkafka takes the refusal of a sequence that lies before one it knows of for a success. No broker has
+                # acknowledged this record: where its first batch was refused for want of replicas and the second was not, it is lost.
+                self.failed.append((value, "no offset"))
+                return
             old = self.acknowledged.setdefault((partition, offset), value)
             if old != value:
                 self.wrong.append(f"offset {offset} of partition {partition} was acknowledged for {old} and for {value}")

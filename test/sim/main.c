@@ -1,0 +1,544 @@
+/*
+ * Runs clusters, breaks them, and says what must never have been.
+ *
+ *     sim [--seeds N] [--from S] [--jobs J]      many, each in a process of its own
+ *     sim --seed S [--trace]                     one again, exactly
+ */
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/logger.h"
+#include "broker.h"
+#include "client.h"
+#include "cluster/znodes.h"
+#include "replica/replica.h"
+
+enum {
+    MOST_BROKERS = 5,
+    FACTOR = 3,
+    SECOND = 1000000,
+    CHECK_US = 100000,
+    BUSY_US = 20 * SECOND,
+    PATIENCE_US = 60 * SECOND,
+};
+
+struct sim_broker {
+    struct process process;
+    char name[8];
+    struct broker_config config;
+    int64_t verified[MAX_PARTITIONS]; /* up to here its log was compared, below its high watermark */
+    int64_t verified_life;
+};
+
+static struct sim_broker brokers[MOST_BROKERS];
+static int broker_count, partition_count;
+static bool trace;
+
+/* ---- Brokers ---- */
+
+struct replica_manager *__real_replica_manager_new(const struct replica_options *options);
+struct replica_manager *__wrap_replica_manager_new(const struct replica_options *options);
+struct replica_manager *__wrap_replica_manager_new(const struct replica_options *options)
+{
+    struct replica_manager *rm = __real_replica_manager_new(options);
+    sim_process->replicas = rm;
+    return rm;
+}
+
+static void configure(struct sim_broker *b, int number)
+{
+    char id[32], listeners[64], dirs[32];
+    snprintf(b->name, sizeof(b->name), "b%d", number);
+    snprintf(id, sizeof(id), "broker.id=%d", number);
+    snprintf(listeners, sizeof(listeners), "listeners=PLAINTEXT://%s:9092", b->name);
+    snprintf(dirs, sizeof(dirs), "log.dirs=/%s", b->name);
+    b->process = (struct process){.name = b->name, .number = number - 1};
+    const char *overrides[] = {
+        id,
+        listeners,
+        dirs,
+        "zookeeper.connect=zookeeper:2181",
+        "zookeeper.session.timeout.ms=3000",
+        "zookeeper.connection.timeout.ms=600000",
+        "num.network.threads=1",
+        "min.insync.replicas=2",
+        "replica.lag.time.max.ms=2000",
+        "replica.fetch.backoff.ms=200",
+        "replica.socket.timeout.ms=2000",
+        "controller.socket.timeout.ms=2000",
+        "request.timeout.ms=2000",
+        "leader.imbalance.check.interval.seconds=3",
+        "log.segment.bytes=20000",
+        "log.index.interval.bytes=500",
+        "replica.high.watermark.checkpoint.interval.ms=500",
+        "log.flush.offset.checkpoint.interval.ms=1000",
+    };
+    struct config_options options = {NULL, overrides, ARRAY_LEN(overrides), NULL, NULL};
+    struct fail fail;
+    if (config_load(&b->config, &options, &fail))
+        return;
+    fprintf(stderr, "%s\n", fail.text);
+    exit(2);
+}
+
+static void run_broker(void *arg)
+{
+    struct sim_broker *b = arg;
+    broker_run(&b->config);
+}
+
+static void start_broker(struct sim_broker *b)
+{
+    if (!b->process.alive)
+        process_start(&b->process, run_broker, b);
+}
+
+static struct sim_broker *any_broker(void)
+{
+    return &brokers[sim_random((uint32_t)broker_count)];
+}
+
+/* ---- The topic ---- */
+
+static struct int_list draw_replicas(struct arena *a)
+{
+    struct int_list list = {ARENA_ARRAY(a, int32_t, FACTOR), 0};
+    while (list.n < FACTOR) {
+        int32_t id = 1 + (int32_t)sim_random((uint32_t)broker_count);
+        if (!int_list_has(list, id))
+            list.v[list.n++] = id;
+    }
+    return list;
+}
+
+static void create_topic(void)
+{
+    struct arena a = {0};
+    struct int_list replicas[MAX_PARTITIONS], none[MAX_PARTITIONS] = {{NULL, 0}};
+    for (int i = 0; i < partition_count; i++)
+        replicas[i] = draw_replicas(&a);
+    struct topic_znode z = {uuid_random(), replicas, none, none, partition_count};
+    struct bytes data = topic_encode(&a, &z);
+    ensemble_put("/brokers/topics/" SIM_TOPIC, arena_cstr(&a, (struct str){(const char *)data.p, data.len}));
+    arena_deinit(&a);
+}
+
+static void reassign(void)
+{
+    struct arena a = {0};
+    if (ensemble_get(ZNODE_REASSIGN) != NULL)
+        return;
+    struct topic_partition_entry e = {SIM_TOPIC, (int32_t)sim_random((uint32_t)partition_count), draw_replicas(&a)};
+    struct partition_list_znode list = {&e, 1};
+    struct bytes data = partition_list_encode(&a, &list, true);
+    ensemble_put(ZNODE_REASSIGN, arena_cstr(&a, (struct str){(const char *)data.p, data.len}));
+    arena_deinit(&a);
+}
+
+static bool partition_is_whole(int partition)
+{
+    struct arena a = {0};
+    char path[ZNODE_PATH_ROOM];
+    struct partition_znode state;
+    const char *text = ensemble_get(state_path(path, SIM_TOPIC, partition));
+    bool whole = text != NULL &&
+                 partition_decode(&a, SIM_TOPIC, partition,
+                                  (struct bytes){(const uint8_t *)text, (int32_t)strlen(text)}, &state) &&
+                 state.leader >= 0 && state.isr.n == FACTOR;
+    arena_deinit(&a);
+    return whole;
+}
+
+static bool all_is_whole(void)
+{
+    for (int i = 0; i < partition_count; i++)
+        if (!partition_is_whole(i))
+            return false;
+    return ensemble_get(ZNODE_REASSIGN) == NULL;
+}
+
+/* ---- What must hold at every moment ---- */
+
+static void check_committed(struct sim_broker *b, struct partition *p, int number)
+{
+    struct plog *log = partition_log(p);
+    int64_t high_watermark = plog_high_watermark(log);
+    int64_t *from = &b->verified[number];
+    while (*from < high_watermark) {
+        struct strbuf out = {0};
+        struct batch batch;
+        if (plog_read_bytes(log, *from, 1 << 20, high_watermark, &out) != ERR_NONE || out.len == 0) {
+            strbuf_deinit(&out);
+            violation("%s cannot read offset %" PRId64 " of partition %d, below its high watermark %" PRId64, b->name,
+                      *from, number, high_watermark);
+        }
+        struct bytes rest = {(const uint8_t *)out.p, (int32_t)out.len};
+        while (batch_next(&rest, &batch) == BATCH_OK) {
+            fact_state(number, batch.base_offset, be32_get(batch.p + 17), b->name);
+            *from = batch.last_offset + 1;
+        }
+        strbuf_deinit(&out);
+    }
+}
+
+static void check_broker(struct sim_broker *b, int32_t leads[MAX_PARTITIONS][MOST_BROKERS])
+{
+    if (b->verified_life != b->process.life)
+        memset(b->verified, 0, sizeof(b->verified));
+    b->verified_life = b->process.life;
+    for (int i = 0; i < partition_count; i++) {
+        struct partition *p = replica_partition(b->process.replicas, STR_LIT(SIM_TOPIC), i);
+        leads[i][b->process.number] = -1;
+        if (p == NULL) {
+            b->verified[i] = 0;
+            continue;
+        }
+        struct partition_role role = partition_role(p);
+        if (role.leads)
+            leads[i][b->process.number] = role.leader_epoch;
+        b->verified[i] = MIN(b->verified[i], plog_high_watermark(partition_log(p)));
+        check_committed(b, p, i);
+        partition_unref(p);
+    }
+}
+
+static void check(void *arg UNUSED)
+{
+    int32_t leads[MAX_PARTITIONS][MOST_BROKERS];
+    memset(leads, -1, sizeof(leads));
+    for (int i = 0; i < broker_count; i++)
+        if (brokers[i].process.alive && brokers[i].process.replicas != NULL)
+            check_broker(&brokers[i], leads);
+    for (int p = 0; p < partition_count; p++)
+        for (int a = 0; a < broker_count; a++)
+            for (int b = a + 1; b < broker_count; b++)
+                if (leads[p][a] >= 0 && leads[p][a] == leads[p][b])
+                    violation("%s and %s both lead partition %d in epoch %" PRId32, brokers[a].name, brokers[b].name, p,
+                              leads[p][a]);
+    sim_after(NULL, CHECK_US, check, NULL);
+}
+
+/* ---- What goes wrong ---- */
+
+static void restart_later(void *arg)
+{
+    start_broker(arg);
+}
+
+static void resume_later(void *arg)
+{
+    struct sim_broker *b = arg;
+    process_resume(&b->process);
+}
+
+struct cut {
+    struct process *a, *b;
+    bool both;
+};
+
+static void join_later(void *arg)
+{
+    struct cut *c = arg;
+    network_cut(c->a, c->b, false);
+    if (c->both)
+        network_cut(c->b, c->a, false);
+    free(c);
+}
+
+static int64_t a_while(void)
+{
+    return (int64_t)(sim_chance(2) ? 100 + sim_random(1500) : 500 + sim_random(6000)) * 1000;
+}
+
+static void say(const char *what, const struct sim_broker *b)
+{
+    if (trace)
+        fprintf(stderr, "== %" PRId64 " ms: %s %s\n", sim_now_us() / 1000, what, b != NULL ? b->name : "");
+}
+
+static void crash(struct sim_broker *b, bool power)
+{
+    say(power ? "power of" : "kill", b);
+    process_kill(&b->process);
+    if (power)
+        disk_lose_power(&b->process);
+    sim_after(NULL, power ? 4 * SECOND + a_while() : a_while(), restart_later, b);
+}
+
+static void cut_off(struct process *a, struct process *b)
+{
+    struct cut *c = xcalloc(1, sizeof(*c));
+    *c = (struct cut){a, b, sim_chance(2)};
+    if (sim_chance(2))
+        *c = (struct cut){b, a, c->both};
+    network_cut(c->a, c->b, true);
+    if (c->both)
+        network_cut(c->b, c->a, true);
+    sim_after(NULL, a_while(), join_later, c);
+}
+
+static void pause_broker(struct sim_broker *b)
+{
+    say("pause", b);
+    process_pause(&b->process);
+    sim_after(NULL, a_while(), resume_later, b);
+}
+
+static void expire(const struct sim_broker *b)
+{
+    char path[ZNODE_PATH_ROOM];
+    say("expire", b);
+    ensemble_expire(broker_path(path, b->process.number + 1));
+}
+
+static void break_something(void)
+{
+    struct sim_broker *b = any_broker(), *other = any_broker();
+    switch (sim_random(12)) {
+    case 0:
+    case 1:
+    case 2:
+        crash(b, false);
+        break;
+    case 3:
+        crash(b, false);
+        crash(other, false);
+        break;
+    case 4:
+    case 5:
+        pause_broker(b);
+        break;
+    case 6:
+        say("cut from ZooKeeper", b);
+        cut_off(&b->process, &sim_zookeeper);
+        break;
+    case 7:
+    case 8:
+        say("cut from another", b);
+        if (b != other)
+            cut_off(&b->process, &other->process);
+        break;
+    case 9:
+        expire(b);
+        break;
+    case 10:
+        say("ZooKeeper's connections", NULL);
+        ensemble_restart();
+        break;
+    default:
+        say("reassignment", NULL);
+        reassign();
+    }
+}
+
+static void heal(void)
+{
+    for (int i = 0; i < broker_count; i++) {
+        for (int k = 0; k < broker_count; k++)
+            network_cut(&brokers[i].process, &brokers[k].process, false);
+        network_cut(&brokers[i].process, &sim_zookeeper, false);
+        network_cut(&sim_zookeeper, &brokers[i].process, false);
+        process_resume(&brokers[i].process);
+        start_broker(&brokers[i]);
+    }
+}
+
+/* All are there, as those that everybody knows. */
+static bool all_is_well(void)
+{
+    char path[ZNODE_PATH_ROOM];
+    for (int i = 0; i < broker_count; i++)
+        if (!ensemble_owns(&brokers[i].process, broker_path(path, i + 1)))
+            return false;
+    return all_is_whole();
+}
+
+static bool hosts_something(const struct sim_broker *b)
+{
+    for (int i = 0; i < partition_count; i++) {
+        struct partition *p = replica_partition(b->process.replicas, STR_LIT(SIM_TOPIC), i);
+        partition_unref(p);
+        if (p != NULL)
+            return true;
+    }
+    return false;
+}
+
+/*
+ * A machine that loses what it had not written: alone, until the others have noticed and it has caught up again.
+ * Replicas that are thought to be in sync and have lost what they had are what acknowledgements do not survive, here as
+ * with Kafka.
+ */
+static void fail_power(void)
+{
+    struct sim_broker *b = any_broker();
+    int64_t end = sim_now_us() + PATIENCE_US;
+    heal();
+    for (int quiet = 0; quiet < 8 && sim_now_us() < end; quiet = all_is_well() ? quiet + 1 : 0)
+        sim_run_until(sim_now_us() + SECOND / 4);
+    if (!b->process.alive || b->process.replicas == NULL || !all_is_whole() || !hosts_something(b))
+        return;
+    crash(b, true);
+    while (sim_now_us() < end && all_is_whole())
+        sim_run_until(sim_now_us() + SECOND / 100);
+    while (sim_now_us() < end && !all_is_well())
+        sim_run_until(sim_now_us() + SECOND / 4);
+}
+
+/* ---- One run ---- */
+
+static void wait_until_whole(void)
+{
+    int64_t end = sim_now_us() + PATIENCE_US;
+    while (!all_is_whole()) {
+        if (sim_now_us() > end)
+            violation("the partitions do not come back by themselves");
+        sim_run_until(sim_now_us() + SECOND / 4);
+        heal(); /* somebody may have been on the way down */
+    }
+}
+
+static void check_logs(void)
+{
+    struct arena a = {0};
+    for (int p = 0; p < partition_count; p++) {
+        struct topic_znode z;
+        const char *text = ensemble_get("/brokers/topics/" SIM_TOPIC);
+        bool ok = topic_decode(&a, SIM_TOPIC, (struct bytes){(const uint8_t *)text, (int32_t)strlen(text)}, &z);
+        ensure(ok);
+        for (int32_t i = 0; i < z.replicas[p].n; i++) {
+            const struct sim_broker *b = &brokers[z.replicas[p].v[i] - 1];
+            size_t len;
+            uint8_t *log = disk_log(&b->process, SIM_TOPIC, p, &len);
+            facts_check_log(p, (struct bytes){log, (int32_t)len}, b->name);
+            free(log);
+        }
+    }
+    arena_deinit(&a);
+}
+
+static void run(uint64_t seed)
+{
+    sim_seed(seed);
+    broker_count = 3 + (int)sim_random(MOST_BROKERS - 2);
+    partition_count = 1 + (int)sim_random(MAX_PARTITIONS - 1);
+    ensemble_init();
+    for (int i = 0; i < broker_count; i++) {
+        configure(&brokers[i], i + 1);
+        start_broker(&brokers[i]);
+    }
+    sim_run_until(3 * SECOND);
+    create_topic();
+    check(NULL);
+    wait_until_whole();
+    clients_start(partition_count);
+    int64_t end = sim_now_us() + BUSY_US;
+    while (sim_now_us() < end) {
+        sim_run_until(sim_now_us() + (int64_t)(50 + sim_random(2500)) * 1000);
+        if (sim_chance(12))
+            fail_power();
+        else
+            break_something();
+    }
+    heal();
+    wait_until_whole();
+    sim_run_until(sim_now_us() + 2 * SECOND);
+    clients_stop();
+    sim_run_until(sim_now_us() + 6 * SECOND);
+    wait_until_whole();
+    check_logs();
+    printf("seed %" PRIu64 ": %d brokers, %d partitions, %" PRId64 " acknowledged, %" PRId64 " facts, %" PRId64 " ms\n",
+           seed, broker_count, partition_count, clients_acknowledged(), facts_count(), sim_now_us() / 1000);
+    fflush(stdout);
+    if (clients_acknowledged() == 0)
+        violation("nothing was acknowledged");
+}
+
+/* ---- Many runs ---- */
+
+static bool reap(uint64_t *seeds, pid_t *pids, int jobs)
+{
+    int status;
+    pid_t pid = wait(&status);
+    for (int i = 0; i < jobs; i++) {
+        if (pids[i] != pid)
+            continue;
+        pids[i] = 0;
+        if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+            return true;
+        fprintf(stderr, "FAIL seed %" PRIu64 " (%s %d): sim --seed %" PRIu64 " shows it again\n", seeds[i],
+                WIFEXITED(status) ? "exit" : "signal", WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status),
+                seeds[i]);
+        return false;
+    }
+    return true;
+}
+
+static int run_many(uint64_t from, uint64_t count, int jobs)
+{
+    pid_t pids[64] = {0};
+    uint64_t seeds[64], failed = 0, started = 0, running = 0;
+    jobs = MIN(MAX(jobs, 1), 64);
+    while (started < count || running > 0) {
+        if (started < count && running < (uint64_t)jobs) {
+            int slot = 0;
+            while (pids[slot] != 0)
+                slot++;
+            seeds[slot] = from + started++;
+            pids[slot] = fork();
+            if (pids[slot] == 0) {
+                if (freopen("/dev/null", "w", stdout) == NULL)
+                    _exit(2);
+                run(seeds[slot]);
+                _exit(0);
+            }
+            running++;
+            continue;
+        }
+        failed += !reap(seeds, pids, jobs);
+        running--;
+    }
+    printf("%" PRIu64 " seeds, %" PRIu64 " failed\n", count, failed);
+    return failed == 0 ? 0 : 1;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"seeds", required_argument, NULL, 'n'}, {"from", required_argument, NULL, 'f'},
+        {"jobs", required_argument, NULL, 'j'},  {"seed", required_argument, NULL, 's'},
+        {"trace", no_argument, NULL, 't'},       {NULL, 0, NULL, 0}};
+    uint64_t from = 1, count = 100, seed = 0;
+    int jobs = 2, opt;
+    bool one = false;
+    while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        switch (opt) {
+        case 'n':
+            count = strtoull(optarg, NULL, 10);
+            break;
+        case 'f':
+            from = strtoull(optarg, NULL, 10);
+            break;
+        case 'j':
+            jobs = atoi(optarg);
+            break;
+        case 's':
+            seed = strtoull(optarg, NULL, 10);
+            one = true;
+            break;
+        case 't':
+            trace = true;
+            break;
+        default:
+            return 2;
+        }
+    }
+    logger_set_level(trace ? LEVEL_INFO : LEVEL_FATAL);
+    if (!one)
+        return run_many(from, count, jobs);
+    run(seed);
+    return 0;
+}

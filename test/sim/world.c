@@ -1,0 +1,570 @@
+/* Virtual time, and everything that is a thread outside: loops, timers, workers, the main of each broker. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <ucontext.h>
+#include <uthash.h>
+
+#include "base/chance.h"
+#include "base/clock.h"
+#include "base/workers.h"
+#include "sim.h"
+
+enum { STACK_SIZE = 1 << 20 };
+
+struct process *sim_process;
+
+static int64_t now_us;
+static uint64_t random_state;
+
+/* ---- Chance ---- */
+
+void sim_seed(uint64_t seed)
+{
+    random_state = seed * 0x9E3779B97F4A7C15U + 0xD1B54A32D192ED03U;
+    now_us = 0;
+}
+
+static uint64_t next_random(void)
+{
+    uint64_t z = (random_state += 0x9E3779B97F4A7C15U); /* splitmix64 */
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9U;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBU;
+    return z ^ (z >> 31);
+}
+
+uint32_t sim_random(uint32_t below)
+{
+    return (uint32_t)(next_random() % MAX(below, 1U));
+}
+
+bool sim_chance(uint32_t one_in)
+{
+    return sim_random(one_in) == 0;
+}
+
+void chance_fill(void *out, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        ((uint8_t *)out)[i] = (uint8_t)next_random();
+}
+
+uint64_t chance_below(uint64_t limit)
+{
+    return limit > 0 ? next_random() % limit : 0;
+}
+
+/* ---- Time ---- */
+
+struct event {
+    int64_t at_us, order;
+    struct process *process; /* NULL: the world's */
+    int64_t life;
+    void (*run)(void *arg);
+    void *arg;
+};
+
+static struct event *heap;
+static size_t heap_count, heap_cap;
+static int64_t next_order;
+
+static bool is_before(const struct event *a, const struct event *b)
+{
+    return a->at_us != b->at_us ? a->at_us < b->at_us : a->order < b->order;
+}
+
+static void heap_push(struct event e)
+{
+    heap = xgrow(heap, heap_count + 1, &heap_cap, sizeof(*heap));
+    size_t i = heap_count++;
+    for (; i > 0 && is_before(&e, &heap[(i - 1) / 2]); i = (i - 1) / 2)
+        heap[i] = heap[(i - 1) / 2];
+    heap[i] = e;
+}
+
+static struct event heap_pop(void)
+{
+    struct event first = heap[0], last = heap[--heap_count];
+    size_t i = 0;
+    for (;;) {
+        size_t child = 2 * i + 1;
+        if (child + 1 < heap_count && is_before(&heap[child + 1], &heap[child]))
+            child++;
+        if (child >= heap_count || !is_before(&heap[child], &last))
+            break;
+        heap[i] = heap[child];
+        i = child;
+    }
+    heap[i] = last;
+    return first;
+}
+
+int64_t sim_now_us(void)
+{
+    return now_us;
+}
+
+int64_t clock_mono_us(void)
+{
+    return now_us + 1000000;
+}
+
+int64_t clock_mono_ms(void)
+{
+    return clock_mono_us() / 1000;
+}
+
+int64_t clock_wall_ms(void)
+{
+    return 1700000000000 + now_us / 1000 + (sim_process != NULL ? sim_process->clock_offset : 0);
+}
+
+void sim_after(struct process *p, int64_t us, void (*run)(void *arg), void *arg)
+{
+    heap_push((struct event){now_us + MAX(us, (int64_t)0), next_order++, p, p != NULL ? p->life : 0, run, arg});
+}
+
+static void resume_mains(void);
+
+/* A paused process finds everything that came meanwhile when it goes on. */
+void sim_run_until(int64_t us)
+{
+    while (heap_count > 0 && heap[0].at_us <= us) {
+        struct event e = heap_pop();
+        now_us = MAX(now_us, e.at_us);
+        if (e.process != NULL && (!e.process->alive || e.life != e.process->life))
+            continue;
+        if (e.process != NULL && e.process->paused) {
+            e.at_us = now_us + 10000;
+            heap_push(e);
+            continue;
+        }
+        sim_process = e.process;
+        e.run(e.arg);
+        sim_process = NULL;
+        resume_mains();
+    }
+    now_us = MAX(now_us, us);
+}
+
+/* ---- Processes ---- */
+
+struct coroutine {
+    ucontext_t here, caller;
+    void *stack;
+    struct process *process;
+    void (*run)(void *arg);
+    void *arg;
+    struct loop *in; /* it is in loop_run() of this one */
+    bool ended;
+};
+
+static struct process *processes[MAX_PROCESSES];
+static int process_count;
+static struct coroutine *running;
+static struct loop *current;
+
+static void free_coroutine(struct coroutine *c)
+{
+    free(c->stack);
+    free(c);
+}
+
+static void enter(struct coroutine *c)
+{
+    struct coroutine *outer = running;
+    running = c;
+    sim_process = c->process;
+    swapcontext(&c->caller, &c->here);
+    running = outer;
+    sim_process = NULL;
+    current = NULL;
+    if (!c->ended)
+        return;
+    c->process->alive = false;
+    c->process->main = NULL;
+    c->process->replicas = NULL;
+    free_coroutine(c);
+}
+
+static void main_of_coroutine(void)
+{
+    struct coroutine *c = running;
+    c->run(c->arg);
+    c->ended = true;
+    swapcontext(&c->here, &c->caller);
+}
+
+void process_start(struct process *p, void (*run)(void *arg), void *arg)
+{
+    ensure(!p->alive && p->main == NULL);
+    bool known = false;
+    for (int i = 0; i < process_count; i++)
+        known |= processes[i] == p;
+    if (!known)
+        processes[process_count++] = p;
+    p->alive = true;
+    p->paused = false;
+    p->life++;
+    if (run == NULL)
+        return;
+    struct coroutine *c = xcalloc(1, sizeof(*c));
+    c->process = p;
+    c->run = run;
+    c->arg = arg;
+    c->stack = xmalloc(STACK_SIZE);
+    getcontext(&c->here);
+    c->here.uc_stack.ss_sp = c->stack;
+    c->here.uc_stack.ss_size = STACK_SIZE;
+    makecontext(&c->here, main_of_coroutine, 0);
+    p->main = c;
+    enter(c);
+}
+
+/* What it had in memory is left where it is: nobody has it any more. */
+void process_kill(struct process *p)
+{
+    if (!p->alive)
+        return;
+    p->alive = false;
+    p->paused = false;
+    p->life++;
+    p->replicas = NULL;
+    network_forget(p);
+    ensemble_forget(p);
+    if (p->main != NULL)
+        free_coroutine(p->main);
+    p->main = NULL;
+}
+
+void process_pause(struct process *p)
+{
+    p->paused = p->alive;
+}
+
+void process_resume(struct process *p)
+{
+    p->paused = false;
+}
+
+/* ---- Loops ---- */
+
+struct loop {
+    struct process *process;
+    struct message *first, **last;
+    bool served, scheduled, stopping; /* served: it has a thread, or its process' main runs it */
+    void *local;
+    char name[24];
+};
+
+static void deliver_one(void *arg);
+
+static void schedule(struct loop *loop)
+{
+    if (loop->scheduled || !loop->served || loop->first == NULL)
+        return;
+    loop->scheduled = true;
+    sim_after(loop->process, 1 + sim_random(sim_chance(50) ? 3000 : 60), deliver_one, loop);
+}
+
+static void serve(struct loop *loop)
+{
+    loop->served = true;
+    schedule(loop);
+}
+
+static struct message *take(struct loop *loop)
+{
+    struct message *m = loop->first;
+    if (m == NULL)
+        return NULL;
+    loop->first = m->next;
+    if (loop->first == NULL)
+        loop->last = &loop->first;
+    return m;
+}
+
+struct loop *sim_enter(struct loop *loop)
+{
+    struct loop *outer = current;
+    current = loop;
+    return outer;
+}
+
+static void deliver(struct loop *loop, struct message *m)
+{
+    struct loop *outer = sim_enter(loop);
+    m->deliver(m);
+    current = outer;
+}
+
+static void deliver_one(void *arg)
+{
+    struct loop *loop = arg;
+    loop->scheduled = false;
+    if (!loop->served)
+        return;
+    struct message *m = take(loop);
+    if (m != NULL)
+        deliver(loop, m);
+    schedule(loop);
+}
+
+struct loop *loop_new(const char *name)
+{
+    struct loop *loop = xcalloc(1, sizeof(*loop));
+    snprintf(loop->name, sizeof(loop->name), "%s", name);
+    loop->process = sim_process;
+    loop->last = &loop->first;
+    return loop;
+}
+
+struct loop *process_loop(struct process *p)
+{
+    struct process *outer = sim_process;
+    sim_process = p;
+    struct loop *loop = loop_new(p->name);
+    sim_process = outer;
+    serve(loop);
+    return loop;
+}
+
+bool loop_drain(struct loop *loop)
+{
+    struct message *m;
+    bool any = false;
+    while ((m = take(loop)) != NULL) {
+        deliver(loop, m);
+        any = true;
+    }
+    return any;
+}
+
+void loop_free(struct loop *loop)
+{
+    if (loop == NULL)
+        return;
+    loop_drain(loop);
+    loop->served = false; /* kept: an event may still name it */
+}
+
+struct process *loop_process(const struct loop *loop)
+{
+    return loop->process;
+}
+
+const char *loop_name(const struct loop *loop)
+{
+    return loop->name;
+}
+
+void loop_set_local(struct loop *loop, void *local)
+{
+    loop->local = local;
+}
+
+void *loop_local(const struct loop *loop)
+{
+    return loop->local;
+}
+
+struct loop *loop_current(void)
+{
+    return current;
+}
+
+/* Only mains call this: the world goes on without them until the loop is stopped. */
+void loop_run(struct loop *loop)
+{
+    struct coroutine *c = running;
+    ensure(c != NULL);
+    c->in = loop;
+    serve(loop);
+    while (!loop->stopping)
+        swapcontext(&c->here, &c->caller);
+    c->in = NULL;
+    loop->stopping = false;
+    loop->served = false;
+}
+
+static void resume_mains(void)
+{
+    for (int i = 0; i < process_count; i++) {
+        struct process *p = processes[i];
+        if (p->alive && !p->paused && p->main != NULL && p->main->in != NULL && p->main->in->stopping)
+            enter(p->main);
+    }
+}
+
+void loop_stop(struct loop *loop)
+{
+    loop->stopping = true;
+}
+
+void loop_post(struct loop *loop, struct message *m)
+{
+    ensure(m->deliver != NULL);
+    m->next = NULL;
+    *loop->last = m;
+    loop->last = &m->next;
+    schedule(loop);
+}
+
+void loop_thread_start(struct loop_thread *t, struct loop *loop)
+{
+    t->loop = loop;
+    serve(loop);
+}
+
+void loop_thread_join(struct loop_thread *t)
+{
+    if (t->loop == NULL)
+        return;
+    loop_drain(t->loop);
+    t->loop->served = false;
+    t->loop = NULL;
+}
+
+/* ---- Timers: the memory of one may be gone when its time has come, so that they are found by number ---- */
+
+struct running_timer {
+    int64_t id;
+    struct timer *timer;
+    UT_hash_handle hh;
+};
+
+static struct running_timer *timers;
+static int64_t next_timer = 1;
+
+static int64_t *id_of(const struct timer *t)
+{
+    return (int64_t *)(uintptr_t)t->ev.data;
+}
+
+static void fire(void *arg)
+{
+    int64_t id = (int64_t)(intptr_t)arg;
+    struct running_timer *r;
+    HASH_FIND(hh, timers, &id, sizeof(id), r);
+    if (r == NULL)
+        return;
+    struct timer *t = r->timer;
+    HASH_DEL(timers, r);
+    free(r);
+    *id_of(t) = 0;
+    struct loop *outer = current;
+    current = t->loop;
+    t->fire(t);
+    current = outer;
+}
+
+void timer_init(struct timer *t, struct loop *loop, void (*fire_fn)(struct timer *self))
+{
+    *t = (struct timer){.loop = loop, .fire = fire_fn};
+}
+
+void timer_stop(struct timer *t)
+{
+    struct running_timer *r;
+    if (t->loop == NULL || *id_of(t) == 0)
+        return;
+    HASH_FIND(hh, timers, id_of(t), sizeof(int64_t), r);
+    if (r != NULL) {
+        HASH_DEL(timers, r);
+        free(r);
+    }
+    *id_of(t) = 0;
+}
+
+void timer_start(struct timer *t, int64_t ms)
+{
+    ensure(current == NULL || current == t->loop);
+    timer_stop(t);
+    struct running_timer *r = xcalloc(1, sizeof(*r));
+    r->id = *id_of(t) = next_timer++;
+    r->timer = t;
+    HASH_ADD(hh, timers, id, sizeof(r->id), r);
+    sim_after(t->loop->process, MAX(ms, (int64_t)0) * 1000 + sim_random(200), fire, (void *)(intptr_t)r->id);
+}
+
+bool timer_is_running(const struct timer *t)
+{
+    return *id_of(t) != 0;
+}
+
+/* Nothing here has file descriptors. */
+void watch_init(struct watch *w, struct loop *loop, int fd UNUSED, void (*ready)(struct watch *self, int events))
+{
+    *w = (struct watch){.loop = loop, .ready = ready};
+}
+
+void watch_set(struct watch *w, int events)
+{
+    w->events = events;
+}
+
+/* ---- Workers ---- */
+
+struct workers {
+    struct process *process;
+    struct job *first, **last;
+    bool stopped;
+};
+
+static void run_job(struct job *job)
+{
+    struct loop *home = job->home, *outer = current;
+    current = NULL;
+    job->run(job);
+    current = outer;
+    if (home != NULL)
+        loop_post(home, &job->done);
+}
+
+static void run_first(struct workers *w)
+{
+    struct job *job = w->first;
+    if (job == NULL)
+        return;
+    w->first = job->next;
+    if (w->first == NULL)
+        w->last = &w->first;
+    run_job(job);
+}
+
+static void work(void *arg)
+{
+    run_first(arg);
+}
+
+struct workers *workers_new(int threads UNUSED)
+{
+    struct workers *w = xcalloc(1, sizeof(*w));
+    w->process = sim_process;
+    w->last = &w->first;
+    return w;
+}
+
+void workers_stop(struct workers *w)
+{
+    while (w->first != NULL)
+        run_first(w);
+    w->stopped = true;
+}
+
+void workers_free(struct workers *w)
+{
+    if (w != NULL)
+        workers_stop(w); /* its memory is kept: an event may still name it */
+}
+
+void workers_submit(struct workers *w, struct job *job)
+{
+    if (w->stopped) {
+        run_job(job);
+        return;
+    }
+    job->next = NULL;
+    *w->last = job;
+    w->last = &job->next;
+    sim_after(w->process, 1 + sim_random(sim_chance(20) ? 20000 : 300), work, w);
+}
