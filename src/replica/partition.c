@@ -302,6 +302,8 @@ enum kafka_error partition_append(struct partition *p, const struct prepared *re
         error = ERR_NOT_ENOUGH_REPLICAS;
     else
         error = plog_append_leader(p->log, records, p->leader_epoch, out);
+    if (error == ERR_NOT_LEADER_OR_FOLLOWER || error == ERR_NOT_ENOUGH_REPLICAS)
+        plog_note_refused(p->log, records);
     if (error == ERR_NONE && !out->duplicate) {
         followers_note_growth(p, old_end);
         followers_move_high_watermark(p, clock_mono_ms());

@@ -301,8 +301,13 @@ static enum kafka_error append_leader_locked(struct plog *log, const struct prep
         return ERR_KAFKA_STORAGE_ERROR;
     enum kafka_error error =
         batch_is_control(&b) ? ERR_NONE : producers_check(&log->producers, &b, &dup, &out->duplicate);
-    if (error != ERR_NONE)
+    if (error != ERR_NONE) {
+        log_warn("%s: refused a batch of producer %" PRId64 " with epoch %d and sequences %" PRId32 " to %" PRId32
+                 ", the last one known is %" PRId32 ": %s",
+                 log->path, b.producer_id, b.producer_epoch, b.base_sequence, batch_last_sequence(&b),
+                 producers_last_sequence(&log->producers, b.producer_id), error_name(error));
         return error;
+    }
     if (out->duplicate) {
         out->first_offset = dup.last_offset - dup.offset_delta;
         out->last_offset = dup.last_offset;
@@ -331,6 +336,17 @@ enum kafka_error plog_append_leader(struct plog *log, const struct prepared *p, 
     if (error == ERR_KAFKA_STORAGE_ERROR)
         plog_failed(log, "append failed");
     return error;
+}
+
+void plog_note_refused(struct plog *log, const struct prepared *p)
+{
+    struct bytes rest = p->bytes;
+    struct batch b;
+    if (batch_next(&rest, &b) != BATCH_OK || b.magic != 2)
+        return;
+    pthread_mutex_lock(&log->lock);
+    producers_note_refused(&log->producers, &b, clock_wall_ms());
+    pthread_mutex_unlock(&log->lock);
 }
 
 /* How much of `bytes` may be appended: whole, sound batches of known epochs in ascending order. */

@@ -10,6 +10,8 @@ struct producer {
     int64_t id;
     int16_t epoch;
     uint8_t batch_count;
+    bool refused_only; /* nothing of it is in the log */
+    int32_t due;       /* while no batch is known: no sequence above this may come */
     struct producer_batch batches[PRODUCER_BATCHES]; /* oldest first */
     int32_t coordinator_epoch;
     int64_t txn_first_offset; /* -1: no open transaction */
@@ -95,8 +97,26 @@ enum kafka_error producers_check(const struct producers *p, const struct batch *
     *is_dup = find_duplicate(x, b, dup);
     if (*is_dup)
         return ERR_NONE;
-    int32_t last = x->batch_count > 0 ? x->batches[x->batch_count - 1].last_sequence : NO_SEQUENCE;
-    return follows(last, b->base_sequence) ? ERR_NONE : ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
+    bool in_turn = x->batch_count > 0 ? follows(x->batches[x->batch_count - 1].last_sequence, b->base_sequence)
+                                      : b->base_sequence <= x->due;
+    return in_turn ? ERR_NONE : ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
+}
+
+int32_t producers_last_sequence(const struct producers *p, int64_t id)
+{
+    const struct producer *x = find(p, id);
+    return x != NULL && x->batch_count > 0 ? x->batches[x->batch_count - 1].last_sequence : NO_SEQUENCE;
+}
+
+void producers_note_refused(struct producers *p, const struct batch *b, int64_t now)
+{
+    if (b->producer_id == NO_PRODUCER_ID || find(p, b->producer_id) != NULL)
+        return;
+    struct producer *x = find_or_add(p, b->producer_id);
+    x->epoch = b->producer_epoch;
+    x->refused_only = true;
+    x->due = b->base_sequence;
+    x->last_timestamp = now;
 }
 
 static void remember(struct producer *x, struct producer_batch b)
@@ -114,6 +134,7 @@ static void set_epoch(struct producer *x, int16_t epoch)
         return;
     x->epoch = epoch;
     x->batch_count = 0;
+    x->due = 0;
 }
 
 static void note_control(struct producer *x, const struct batch *b, int32_t coordinator_epoch)
@@ -130,6 +151,7 @@ void producers_note(struct producers *p, const struct batch *b, int32_t coordina
         return;
     struct producer *x = find_or_add(p, b->producer_id);
     set_epoch(x, b->producer_epoch);
+    x->refused_only = false;
     if (batch_is_control(b)) {
         note_control(x, b, coordinator_epoch);
         return;
@@ -177,12 +199,16 @@ static void put_entry(uint8_t *e, const struct producer *x)
 
 bool producers_save(const struct producers *p, const char *path)
 {
-    size_t count = HASH_COUNT(p->by_id), size = SNAPSHOT_HEADER + count * SNAPSHOT_ENTRY;
-    uint8_t *data = xmalloc(size), *e = data + SNAPSHOT_HEADER;
+    uint8_t *data = xmalloc(SNAPSHOT_HEADER + HASH_COUNT(p->by_id) * SNAPSHOT_ENTRY), *e = data + SNAPSHOT_HEADER;
     be16_put(data, SNAPSHOT_VERSION);
-    be32_put(data + 6, (uint32_t)count);
-    for (const struct producer *x = p->by_id; x != NULL; x = x->hh.next, e += SNAPSHOT_ENTRY)
+    for (const struct producer *x = p->by_id; x != NULL; x = x->hh.next) {
+        if (x->refused_only)
+            continue;
         put_entry(e, x);
+        e += SNAPSHOT_ENTRY;
+    }
+    size_t size = (size_t)(e - data);
+    be32_put(data + 6, (uint32_t)((size - SNAPSHOT_HEADER) / SNAPSHOT_ENTRY));
     be32_put(data + SNAPSHOT_CRC_AT, ~crc32_iscsi(data + SNAPSHOT_CRC_FROM, (int)(size - SNAPSHOT_CRC_FROM), ~0U));
     int fd = file_open(path, true);
     bool ok = fd >= 0 && file_write_at(fd, data, size, 0, path) && file_truncate(fd, (int64_t)size, path) &&

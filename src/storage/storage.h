@@ -102,6 +102,11 @@ struct append_result {
 enum kafka_error plog_append_leader(struct plog *log, const struct prepared *p, int32_t leader_epoch,
                                     struct append_result *out);
 /*
+ * This broker has refused to append them, and their producer may try again: until it does, an unknown producer's later
+ * batches are refused as well, so that none is taken for its first.
+ */
+void plog_note_refused(struct plog *log, const struct prepared *p);
+/*
  * Appends batches with their offsets as a leader sent them. `bytes` may end inside a batch, which is
  * left out, and is not changed. Batches of an epoch above `max_epoch`, and what follows them, are skipped.
  */

@@ -83,6 +83,14 @@ static enum kafka_error append_as(struct plog *log, int count, int size, int64_t
     return error;
 }
 
+static void refuse(struct plog *log, int64_t producer, int32_t sequence)
+{
+    struct strbuf batch = make_batch(5, 100, 1000, producer, sequence);
+    struct prepared p = {.bytes = {(uint8_t *)batch.p, (int32_t)batch.len}, .offsets = 5};
+    plog_note_refused(log, &p);
+    strbuf_deinit(&batch);
+}
+
 static void append(struct plog *log, int count)
 {
     struct append_result r;
@@ -354,6 +362,33 @@ static void truncation_goes_back(void **state)
     check_readable(f->log, 1000);
 }
 
+/* Otherwise what was refused could no longer be written, in order, behind what was not. */
+static void what_follows_a_refused_first_batch_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct append_result r;
+    refuse(f->log, 3, 0);
+    refuse(f->log, 3, 5);
+    assert_int_equal(append_as(f->log, 5, 100, 1000, 3, 5, &r), ERR_OUT_OF_ORDER_SEQUENCE_NUMBER);
+    assert_int_equal(append_as(f->log, 5, 100, 1000, 3, 0, &r), ERR_NONE);
+    assert_int_equal(append_as(f->log, 5, 100, 1000, 3, 5, &r), ERR_NONE);
+    assert_int_equal(append_as(f->log, 5, 100, 1000, 4, 70, &r), ERR_NONE); /* unknown: any sequence is its first */
+    refuse(f->log, 4, 80);
+    assert_int_equal(append_as(f->log, 5, 100, 1000, 4, 75, &r), ERR_NONE); /* known: its sequence tells */
+}
+
+static void what_was_refused_is_not_saved(void **state)
+{
+    struct fixture *f = *state;
+    struct append_result r;
+    assert_int_equal(append_as(f->log, 5, 100, 1000, 3, 0, &r), ERR_NONE);
+    refuse(f->log, 4, 10);
+    assert_true(plog_close(f->log));
+    reload(f, true, 5);
+    assert_int_equal(append_as(f->log, 5, 100, 1000, 4, 20, &r), ERR_NONE);
+    assert_int_equal(append_as(f->log, 5, 100, 1000, 3, 10, &r), ERR_OUT_OF_ORDER_SEQUENCE_NUMBER);
+}
+
 static void epochs_end_where_the_next_begins(void **state)
 {
     struct fixture *f = *state;
@@ -400,6 +435,8 @@ int main(void)
         CASE(retention_by_size_and_time),
         CASE(nothing_above_the_high_watermark_is_deleted),
         CASE(truncation_goes_back),
+        CASE(what_follows_a_refused_first_batch_is_refused),
+        CASE(what_was_refused_is_not_saved),
         CASE(epochs_end_where_the_next_begins),
         CASE(an_epoch_without_records_is_cut),
     };
