@@ -7,25 +7,21 @@
 #include "base/logger.h"
 #include "cluster/view.h"
 #include "net/net.h"
+#include "protocol/frame.h"
 #include "protocol/msg/api.h"
-#include "protocol/msg/api_versions.h"
-#include "protocol/msg/request_header.h"
-#include "protocol/msg/response_header.h"
 
-enum { RETRY_MS = 50, MOST_KEYS = 128, LENGTH_SIZE = 4 };
+enum { RETRY_MS = 50 };
 
 struct controller_link {
     struct loop *loop;
     const struct broker_config *config;
     int32_t peer; /* the broker that `client` goes to; -1: none */
-    char *host;
-    int port;
     struct client *client;
     struct client_call call;
     struct timer retry;
     struct link_call *queue;
     bool waiting, knows_versions, doomed;
-    int16_t oldest[MOST_KEYS], newest[MOST_KEYS]; /* of the peer; newest -1: does not speak it */
+    struct spoken spoken; /* by the peer */
 };
 
 static void send_first(struct controller_link *l);
@@ -59,10 +55,7 @@ static void forget_peer(struct controller_link *l)
     l->client = NULL;
     l->peer = -1;
     l->knows_versions = false;
-    free(l->host);
-    l->host = NULL;
-    if (old != NULL)
-        client_free(old);
+    client_free(old);
 }
 
 /* False when nobody is known to be the controller, or not where. */
@@ -73,51 +66,21 @@ static bool find_peer(struct controller_link *l)
     const struct endpoint *e = b != NULL ? registration_endpoint(b, l->config->inter_broker_listener_name) : NULL;
     if (e == NULL)
         return false;
-    if (l->client != NULL && l->peer == b->id && l->port == e->port && strcmp(l->host, e->host) == 0)
+    if (l->client != NULL && l->peer == b->id && client_goes_to(l->client, e->host, e->port))
         return true;
     forget_peer(l);
     l->peer = b->id;
-    l->host = xstrdup(e->host);
-    l->port = e->port;
-    l->client = client_new(l->loop, l->host, l->port);
+    l->client = client_new(l->loop, e->host, e->port);
     return true;
 }
 
 /* ---- Requests ---- */
 
-static void write_frame(struct strbuf *out, int16_t key, int16_t version, const void *request)
-{
-    struct request_header header;
-    struct writer w;
-    request_header_init(&header);
-    header.request_api_key = key;
-    header.request_api_version = version;
-    header.client_id = STR_LIT("controller-link");
-    writer_init(&w);
-    writer_int32(&w, 0);
-    request_header_write(&w, api_request_header_version(key, version), &header);
-    message_write(api_spec(key)->request, &w, version, request);
-    be32_put(w.buf.p, (uint32_t)(w.buf.len - LENGTH_SIZE));
-    *out = w.buf;
-    w.buf = (struct strbuf){0};
-    writer_deinit(&w);
-}
-
-static bool read_answer(int16_t key, int16_t version, struct bytes frame, void *response, struct arena *a)
-{
-    struct response_header header;
-    struct reader r;
-    struct bytes copy = {arena_copy(a, frame.p, (size_t)frame.len), frame.len};
-    reader_init(&r, copy, a);
-    return response_header_read(&r, api_response_header_version(key, version), &header) &&
-           message_read(api_spec(key)->response, &r, version, response);
-}
-
 static void post(struct controller_link *l, int16_t key, int16_t version, const void *request,
                  void (*done)(struct client_call *call, struct bytes response))
 {
     struct strbuf frame;
-    write_frame(&frame, key, version, request);
+    request_frame(&frame, key, version, STR_LIT("controller-link"), request);
     l->waiting = true;
     l->call = (struct client_call){.done = done, .timeout_ms = l->config->request_timeout_ms};
     client_send(l->client, &frame, &l->call);
@@ -131,20 +94,12 @@ static void on_versions(struct client_call *call, struct bytes frame)
     l->waiting = false;
     if (l->doomed || l->client == NULL)
         return;
-    if (frame.p == NULL || !read_answer(API_API_VERSIONS, 0, frame, &response, &a)) {
+    if (frame.p == NULL || !response_frame_read(frame, API_API_VERSIONS, 0, &response, &a)) {
         arena_deinit(&a);
         try_later(l);
         return;
     }
-    for (int i = 0; i < MOST_KEYS; i++)
-        l->newest[i] = -1;
-    for (int32_t i = 0; i < response.api_keys.len; i++) {
-        const struct api_versions_api_version *v = &response.api_keys.items[i];
-        if (v->api_key >= 0 && v->api_key < MOST_KEYS) {
-            l->oldest[v->api_key] = v->min_version;
-            l->newest[v->api_key] = v->max_version;
-        }
-    }
+    spoken_take(&l->spoken, &response);
     l->knows_versions = true;
     arena_deinit(&a);
     send_first(l);
@@ -157,21 +112,13 @@ static void on_answer(struct client_call *call, struct bytes frame)
     if (l->doomed || l->client == NULL || l->queue == NULL)
         return;
     struct link_call *first = l->queue;
-    if (frame.p == NULL || !read_answer(first->key, first->version, frame, first->response, first->arena)) {
+    if (frame.p == NULL || !response_frame_copy(frame, first->key, first->version, first->response, first->arena)) {
         l->knows_versions = false; /* another broker may answer at that address */
         try_later(l);
         return;
     }
     finish_first(l, ERR_NONE);
     send_first(l);
-}
-
-static bool choose_version(const struct controller_link *l, struct link_call *call)
-{
-    const struct api_spec *spec = api_spec(call->key);
-    ensure(spec != NULL && call->key < MOST_KEYS);
-    call->version = MIN(spec->max_version, l->newest[call->key]);
-    return l->newest[call->key] >= 0 && call->version >= MAX(spec->min_version, l->oldest[call->key]);
 }
 
 static void send_first(struct controller_link *l)
@@ -189,7 +136,8 @@ static void send_first(struct controller_link *l)
             post(l, API_API_VERSIONS, 0, &versions, on_versions);
             return;
         }
-        if (choose_version(l, l->queue)) {
+        l->queue->version = spoken_version(&l->spoken, l->queue->key, 0);
+        if (l->queue->version >= 0) {
             post(l, l->queue->key, l->queue->version, l->queue->request, on_answer);
             return;
         }

@@ -88,7 +88,7 @@ struct zk_op *zk_set(struct zk_batch *b, const char *path, struct bytes data, in
 struct zk_op *zk_delete(struct zk_batch *b, const char *path, int32_t version);
 struct zk_op *zk_check(struct zk_batch *b, const char *path, int32_t version);
 
-/* Sends the batch behind those that were sent before. An empty one is done from the loop. */
+/* Sends the batch, which is not empty, behind those that were sent before. */
 void zk_submit(struct zk *zk, struct zk_batch *b);
 
 struct zk_options {

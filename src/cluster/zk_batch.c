@@ -26,25 +26,26 @@ static struct zk_op *add_op(struct zk_batch *b, enum zk_kind kind, const char *p
     return op;
 }
 
-struct zk_op *zk_get(struct zk_batch *b, const char *path, bool watch)
+static struct zk_op *add_read(struct zk_batch *b, enum zk_kind kind, const char *path, bool watch)
 {
-    struct zk_op *op = add_op(b, ZK_GET, path);
+    struct zk_op *op = add_op(b, kind, path);
     op->watch = watch;
     return op;
+}
+
+struct zk_op *zk_get(struct zk_batch *b, const char *path, bool watch)
+{
+    return add_read(b, ZK_GET, path, watch);
 }
 
 struct zk_op *zk_children(struct zk_batch *b, const char *path, bool watch)
 {
-    struct zk_op *op = add_op(b, ZK_CHILDREN, path);
-    op->watch = watch;
-    return op;
+    return add_read(b, ZK_CHILDREN, path, watch);
 }
 
 struct zk_op *zk_exists(struct zk_batch *b, const char *path, bool watch)
 {
-    struct zk_op *op = add_op(b, ZK_EXISTS, path);
-    op->watch = watch;
-    return op;
+    return add_read(b, ZK_EXISTS, path, watch);
 }
 
 static struct bytes copy_data(struct zk_batch *b, struct bytes data)

@@ -21,6 +21,14 @@ bool int_list_eq(struct int_list a, struct int_list b)
     return a.n == b.n && (a.n == 0 || memcmp(a.v, b.v, (size_t)a.n * sizeof(*a.v)) == 0);
 }
 
+bool int_list_within(struct int_list part, struct int_list whole)
+{
+    for (int32_t i = 0; i < part.n; i++)
+        if (!int_list_has(whole, part.v[i]))
+            return false;
+    return true;
+}
+
 struct int_list int_list_copy(struct arena *a, struct int_list list)
 {
     return (struct int_list){arena_copy(a, list.v, (size_t)list.n * sizeof(*list.v)), list.n};

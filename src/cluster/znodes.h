@@ -42,6 +42,7 @@ struct int_list {
 
 bool int_list_has(struct int_list list, int32_t x);
 bool int_list_eq(struct int_list a, struct int_list b);
+bool int_list_within(struct int_list part, struct int_list whole); /* in whatever order */
 struct int_list int_list_copy(struct arena *a, struct int_list list);
 /* On the heap: free(list.v). */
 struct int_list int_list_dup(struct int_list list);

@@ -41,16 +41,6 @@ static void tell_state(struct controller *c, const struct ctl_partition *p, told
     out->partition_epoch = p->leadership.version;
 }
 
-static bool same_members(struct int_list a, struct int_list b)
-{
-    if (a.n != b.n)
-        return false;
-    for (int32_t i = 0; i < a.n; i++)
-        if (!int_list_has(b, a.v[i]))
-            return false;
-    return true;
-}
-
 /* Why not; ERR_NONE with `*settled` when it is so already. */
 static enum kafka_error judge(struct controller *c, const struct ctl_partition *p, int16_t version, const asked *in,
                               struct int_list isr, bool *settled)
@@ -61,7 +51,7 @@ static enum kafka_error judge(struct controller *c, const struct ctl_partition *
         return ERR_NOT_CONTROLLER; /* it has heard of a newer controller than this one is */
     if (in->leader_epoch < now->leader_epoch)
         return ERR_FENCED_LEADER_EPOCH;
-    if (same_members(isr, now->isr) && in->leader_recovery_state == now->recovery_state) {
+    if (isr.n == now->isr.n && int_list_within(isr, now->isr) && in->leader_recovery_state == now->recovery_state) {
         *settled = true;
         return ERR_NONE;
     }
@@ -87,15 +77,10 @@ struct writing {
     int32_t count;
 };
 
-static void finish(struct controller *c)
-{
-    reassignments_post_progress(c);
-    call_answer(c, ERR_NONE);
-}
-
 static void take_isr(struct controller *c, const struct ctl_partition *p, told *answer)
 {
     tell_state(c, p, answer);
+    reassignment_isr_changed(c, p);
     log_info("Partition %s-%" PRId32 ": the ISR is now of %" PRId32 " replicas, partition epoch %" PRId32,
              p->topic->name, p->index, p->leadership.isr.n, p->leadership.version);
 }
@@ -122,7 +107,7 @@ static void on_conflicts_read(struct controller *c, struct zk_batch *b)
         }
     }
     zk_batch_free(b);
-    finish(c);
+    call_answer(c, ERR_NONE);
 }
 
 static void on_written(struct controller *c, struct zk_batch *b)

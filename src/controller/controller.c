@@ -37,9 +37,7 @@ void event_post(struct controller *c, const char *name, void (*run)(struct contr
 
 void event_post_once(struct controller *c, const char *name, void (*run)(struct controller *, struct event *))
 {
-    struct event *last = c->queue;
-    while (last != NULL && last->next != NULL)
-        last = last->next;
+    const struct event *last = c->queue != NULL ? CONTAINER_OF(c->queue_end, struct event, next) : NULL;
     if (last == NULL || last->run != run)
         event_post(c, name, run);
 }

@@ -182,7 +182,8 @@ void replica_reported(struct controller *c, struct ctl_partition *p, int32_t bro
 
 /* Those of c->work whose new replicas are all in sync are brought to an end, others set on their way; then `then`. */
 void reassignments_go_on(struct controller *c, step_fn then);
-void reassignments_post_progress(struct controller *c);         /* looks again soon, if any is under way */
+/* Looks at all soon, if it has arrived where it is to be. */
+void reassignment_isr_changed(struct controller *c, const struct ctl_partition *p);
 void collect_reassigning(struct controller *c, int32_t broker); /* with that broker among the new ones; -1: all */
 void reassignment_requested(struct controller *c, struct event *e);
 void reassigning_free(struct controller *c);

@@ -6,9 +6,9 @@
 
 #include "cluster/view.h"
 #include "controller/controller_internal.h"
+#include "protocol/frame.h"
 #include "protocol/msg/api.h"
 #include "protocol/msg/leader_and_isr.h"
-#include "protocol/msg/request_header.h"
 #include "protocol/msg/stop_replica.h"
 #include "protocol/msg/update_metadata.h"
 
@@ -150,23 +150,12 @@ struct building {
     struct arena arena;
 };
 
-static void frame_begin(struct building *b, struct writer *w, int16_t key, int16_t version)
+static void send_to(struct building *b, int16_t key, const struct version_step *versions, const void *request)
 {
-    struct request_header header;
-    request_header_init(&header);
-    header.request_api_key = key;
-    header.request_api_version = version;
-    header.client_id = arena_printf(&b->arena, "%d", b->c->options.broker_id);
-    writer_init(w);
-    writer_int32(w, 0);
-    request_header_write(w, api_request_header_version(key, version), &header);
-}
-
-static void frame_send(struct building *b, struct writer *w, int16_t key, int16_t version)
-{
-    be32_put(w->buf.p, (uint32_t)(w->buf.len - 4));
-    channel_send(b->broker->channel, key, version, &w->buf);
-    writer_deinit(w);
+    struct strbuf frame;
+    int16_t version = version_at(b->c, versions);
+    request_frame(&frame, key, version, arena_printf(&b->arena, "%d", b->c->options.broker_id), request);
+    channel_send(b->broker->channel, key, version, &frame);
 }
 
 #define SHARE_LIST(array, list)   \
@@ -252,7 +241,6 @@ static void fill_leaders(struct building *b, struct leader_and_isr_request *requ
 static void send_orders(struct building *b)
 {
     struct note **notes;
-    struct writer w;
     struct leader_and_isr_request request;
     size_t n = notes_of(b, NOTE_LEADER_AND_ISR, &notes);
     if (n == 0)
@@ -274,10 +262,7 @@ static void send_orders(struct building *b)
             fill_order(&t->partition_states.items[k], notes[i]->key.partition, notes[i]->is_new);
     }
     fill_leaders(b, &request, notes, n);
-    int16_t version = version_at(b->c, leader_and_isr_versions);
-    frame_begin(b, &w, API_LEADER_AND_ISR, version);
-    leader_and_isr_request_write(&w, version, &request);
-    frame_send(b, &w, API_LEADER_AND_ISR, version);
+    send_to(b, API_LEADER_AND_ISR, leader_and_isr_versions, &request);
 }
 
 static void fill_stop(struct stop_replica_partition_state *o, const struct note *n)
@@ -292,7 +277,6 @@ static void fill_stop(struct stop_replica_partition_state *o, const struct note 
 static void send_stops(struct building *b)
 {
     struct note **notes;
-    struct writer w;
     struct stop_replica_request request;
     size_t n = notes_of(b, NOTE_STOP, &notes);
     if (n == 0)
@@ -312,10 +296,7 @@ static void send_stops(struct building *b)
         for (size_t k = 0; k < same; k++, i++)
             fill_stop(&t->partition_states.items[k], notes[i]);
     }
-    int16_t version = version_at(b->c, stop_replica_versions);
-    frame_begin(b, &w, API_STOP_REPLICA, version);
-    stop_replica_request_write(&w, version, &request);
-    frame_send(b, &w, API_STOP_REPLICA, version);
+    send_to(b, API_STOP_REPLICA, stop_replica_versions, &request);
 }
 
 /* ---- UpdateMetadata ---- */
@@ -403,7 +384,6 @@ static void send_metadata(struct building *b)
 {
     struct outbox *o = b->c->outbox;
     struct update_metadata_request request;
-    struct writer w;
     struct note **notes;
     const struct farewell *f;
     size_t n = notes_of(b, NOTE_METADATA, &notes), farewells = 0;
@@ -420,10 +400,7 @@ static void send_metadata(struct building *b)
     request.controller_epoch = b->c->epoch;
     request.broker_epoch = b->broker->registration.epoch;
     fill_brokers(b, &request);
-    int16_t version = version_at(b->c, update_metadata_versions);
-    frame_begin(b, &w, API_UPDATE_METADATA, version);
-    update_metadata_request_write(&w, version, &request);
-    frame_send(b, &w, API_UPDATE_METADATA, version);
+    send_to(b, API_UPDATE_METADATA, update_metadata_versions, &request);
 }
 
 void outbox_flush(struct controller *c)

@@ -77,14 +77,6 @@ static struct int_list minus(struct int_list list, struct int_list less)
     return out;
 }
 
-static bool is_within(struct int_list part, struct int_list whole)
-{
-    for (int32_t i = 0; i < part.n; i++)
-        if (!int_list_has(whole, part.v[i]))
-            return false;
-    return true;
-}
-
 /* Where the partition is to be. On the heap. */
 static struct int_list target_of(const struct ctl_partition *p)
 {
@@ -94,7 +86,7 @@ static struct int_list target_of(const struct ctl_partition *p)
 static bool has_arrived(const struct ctl_partition *p)
 {
     struct int_list target = target_of(p);
-    bool arrived = p->known && is_within(target, p->leadership.isr);
+    bool arrived = p->known && int_list_within(target, p->leadership.isr);
     free(target.v);
     return arrived;
 }
@@ -303,16 +295,10 @@ static void progress(struct controller *c, struct event *e UNUSED)
     reassignments_go_on(c, event_done_step);
 }
 
-void reassignments_post_progress(struct controller *c)
+void reassignment_isr_changed(struct controller *c, const struct ctl_partition *p)
 {
-    for (struct ctl_topic *t = c->topics; t != NULL; t = t->hh.next) {
-        for (int32_t i = 0; i < t->count; i++) {
-            if (t->partitions[i]->reassigning && has_arrived(t->partitions[i])) {
-                event_post(c, "PartitionReassignmentIsrChange", progress);
-                return;
-            }
-        }
-    }
+    if (p->reassigning && has_arrived(p))
+        event_post_once(c, "PartitionReassignmentIsrChange", progress);
 }
 
 /* ---- Start ---- */

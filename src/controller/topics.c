@@ -158,8 +158,8 @@ static void on_changed_states(struct controller *c, struct zk_batch *b)
         now.version = b->ops[i].stat.version;
         partition_set_leadership(p, &now);
         outbox_metadata(c, p);
+        reassignment_isr_changed(c, p);
     }
-    reassignments_post_progress(c);
     zk_batch_free(b);
     event_done(c);
 }

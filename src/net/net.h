@@ -118,6 +118,7 @@ struct client_call {
 
 /* Connects on the first call, and again after a failure. Belongs to `loop`. */
 struct client *client_new(struct loop *loop, const char *host, int port);
+bool client_goes_to(const struct client *c, const char *host, int port);
 /* Fails what is open with p == NULL, closes. May be called from within done(). */
 void client_free(struct client *c);
 /*

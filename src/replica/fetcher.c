@@ -9,13 +9,12 @@
 #include "base/logger.h"
 #include "cluster/view.h"
 #include "net/net.h"
+#include "protocol/frame.h"
 #include "protocol/msg/api.h"
 #include "protocol/msg/fetch.h"
 #include "protocol/msg/list_offsets.h"
-#include "protocol/msg/request_header.h"
-#include "protocol/msg/response_header.h"
 
-enum { IDS_SINCE = 13, STATE_SINCE = 15, LENGTH_SIZE = 4, LATEST = -1, EARLIEST = -2 };
+enum { IDS_SINCE = 13, STATE_SINCE = 15, LATEST = -1, EARLIEST = -2 };
 
 struct id_key {
     struct uuid topic_id;
@@ -57,8 +56,6 @@ enum asking { ASK_NOTHING, ASK_FETCH, ASK_LATEST, ASK_EARLIEST };
 struct fetcher {
     struct fetchers *all;
     int32_t leader;
-    char *host;
-    int port;
     struct client *client;
     struct client_call call;
     enum asking asking;
@@ -235,15 +232,12 @@ static bool find_leader(struct fetcher *f)
     const struct endpoint *e = b != NULL ? registration_endpoint(b, f->all->config->inter_broker_listener_name) : NULL;
     if (e == NULL)
         return false;
-    if (f->client != NULL && f->port == e->port && strcmp(f->host, e->host) == 0)
+    if (f->client != NULL && client_goes_to(f->client, e->host, e->port))
         return true;
     struct client *old = f->client;
     f->client = NULL;
     client_free(old);
-    free(f->host);
-    f->host = xstrdup(e->host);
-    f->port = e->port;
-    f->client = client_new(f->all->loop, f->host, f->port);
+    f->client = client_new(f->all->loop, e->host, e->port);
     begin_anew(f);
     return true;
 }
@@ -259,24 +253,14 @@ static void on_answer(struct client_call *call, struct bytes frame);
 
 static void post(struct fetcher *f, enum asking asking, int16_t key, int16_t version, const void *request)
 {
-    struct request_header header;
-    struct writer w;
+    struct strbuf frame;
     char client_id[64];
     snprintf(client_id, sizeof(client_id), "broker-%" PRId32 "-fetcher-0", f->all->broker_id);
-    request_header_init(&header);
-    header.request_api_key = key;
-    header.request_api_version = version;
-    header.client_id = str_of(client_id);
-    writer_init(&w);
-    writer_int32(&w, 0);
-    request_header_write(&w, api_request_header_version(key, version), &header);
-    message_write(api_spec(key)->request, &w, version, request);
-    be32_put(w.buf.p, (uint32_t)(w.buf.len - LENGTH_SIZE));
+    request_frame(&frame, key, version, str_of(client_id), request);
     f->asking = asking;
     f->version = version;
     f->call = (struct client_call){.done = on_answer, .timeout_ms = f->all->config->replica_socket_timeout_ms};
-    client_send(f->client, &w.buf, &f->call);
-    writer_deinit(&w);
+    client_send(f->client, &frame, &f->call);
 }
 
 static int by_topic(const void *a, const void *b)
@@ -639,16 +623,10 @@ static void take_offsets(struct fetcher *f, const struct list_offsets_response *
 
 static bool take_answer(struct fetcher *f, enum asking asked, struct bytes frame)
 {
-    struct response_header header;
     struct list_offsets_response offsets;
-    struct reader r;
-    int16_t key = asked == ASK_FETCH ? API_FETCH : API_LIST_OFFSETS;
-    reader_init(&r, frame, &f->arena);
-    if (!response_header_read(&r, api_response_header_version(key, f->version), &header))
-        return false;
     if (asked == ASK_FETCH)
-        return fetch_response_read(&r, f->version, &f->fetched) && take_fetch(f);
-    if (!list_offsets_response_read(&r, f->version, &offsets))
+        return response_frame_read(frame, API_FETCH, f->version, &f->fetched, &f->arena) && take_fetch(f);
+    if (!response_frame_read(frame, API_LIST_OFFSETS, f->version, &offsets, &f->arena))
         return false;
     take_offsets(f, &offsets, asked == ASK_LATEST);
     return true;
@@ -744,7 +722,6 @@ static void fetcher_free(struct fetcher *f)
     arena_deinit(&f->arena);
     arena_deinit(&f->forgotten_memory);
     free(f->forgotten);
-    free(f->host);
     free(f);
 }
 

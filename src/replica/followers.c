@@ -110,10 +110,10 @@ int32_t followers_maximal_isr_size(const struct partition *p)
     return p->isr_change == ISR_GROWING ? p->wanted_isr.n : p->isr.n;
 }
 
-static bool is_under_min_isr(const struct partition *p)
+int32_t followers_min_isr(const struct partition *p)
 {
     struct topic_config config = plog_config(p->log);
-    return p->isr.n < MIN(config.min_insync_replicas, p->replicas.n);
+    return MIN(config.min_insync_replicas, p->replicas.n);
 }
 
 /*
@@ -123,7 +123,7 @@ static bool is_under_min_isr(const struct partition *p)
 bool followers_move_high_watermark(struct partition *p, int64_t now)
 {
     int64_t least = plog_end_offset(p->log);
-    if (!p->leads || is_under_min_isr(p))
+    if (!p->leads || p->isr.n < followers_min_isr(p))
         return false;
     for (int32_t i = 0; i < p->follower_count; i++) {
         const struct follower *f = &p->followers[i];
@@ -136,24 +136,6 @@ bool followers_move_high_watermark(struct partition *p, int64_t now)
 }
 
 /* ---- The ISR ---- */
-
-static struct int_list without(struct int_list list, int32_t id)
-{
-    struct int_list out = {xcalloc((size_t)list.n + 1, sizeof(int32_t)), 0};
-    for (int32_t i = 0; i < list.n; i++)
-        if (list.v[i] != id)
-            out.v[out.n++] = list.v[i];
-    return out;
-}
-
-static struct int_list with(struct int_list list, int32_t id)
-{
-    struct int_list out = {xcalloc((size_t)list.n + 1, sizeof(int32_t)), 0};
-    memcpy(out.v, list.v, sizeof(int32_t) * (size_t)list.n);
-    out.n = list.n;
-    out.v[out.n++] = id;
-    return out;
-}
 
 /* With the lock held; the manager asks the controller on another thread. */
 static void want_isr(struct partition *p, struct int_list isr, enum isr_change change)
@@ -179,7 +161,9 @@ static void maybe_grow(struct partition *p, const struct follower *f)
     }
     log_info("%s-%" PRId32 ": broker %" PRId32 " has caught up at offset %" PRId64 ", to be in sync", p->key.topic,
              p->key.index, f->id, f->end_offset);
-    want_isr(p, with(p->isr, f->id), ISR_GROWING);
+    struct int_list isr = int_list_dup(p->isr);
+    int_list_append(&isr, f->id);
+    want_isr(p, isr, ISR_GROWING);
 }
 
 static void grow_if_wanted(struct partition *p)
@@ -195,25 +179,29 @@ void partition_grow_isr(struct partition *p)
     pthread_mutex_unlock(&p->lock);
 }
 
-void partition_note_fetch(struct partition *p, int32_t replica, int64_t offset, int64_t start_offset, int64_t now)
+static void note_fetch(struct partition *p, struct follower *f, int64_t offset, int64_t start_offset, int64_t now)
+{
+    int64_t end = plog_end_offset(p->log);
+    if (offset >= end)
+        f->caught_up_ms = MAX(f->caught_up_ms, now);
+    else if (offset >= f->leader_end_then)
+        f->caught_up_ms = MAX(f->caught_up_ms, f->fetched_ms);
+    bool moved = f->end_offset != offset;
+    f->end_offset = offset;
+    f->start_offset = start_offset;
+    f->leader_end_then = end;
+    f->fetched_ms = now;
+    maybe_grow(p, f);
+    if (moved && followers_move_high_watermark(p, now))
+        partition_wake_all(p);
+}
+
+void partition_note_fetch(struct partition *p, const struct partition_read *read, int64_t start_offset, int64_t now)
 {
     pthread_mutex_lock(&p->lock);
-    struct follower *f = p->leads ? find(p, replica) : NULL;
-    if (f != NULL) {
-        int64_t end = plog_end_offset(p->log);
-        if (offset >= end)
-            f->caught_up_ms = MAX(f->caught_up_ms, now);
-        else if (offset >= f->leader_end_then)
-            f->caught_up_ms = MAX(f->caught_up_ms, f->fetched_ms);
-        bool moved = f->end_offset != offset;
-        f->end_offset = offset;
-        f->start_offset = start_offset;
-        f->leader_end_then = end;
-        f->fetched_ms = now;
-        maybe_grow(p, f);
-        if (moved && followers_move_high_watermark(p, now))
-            partition_wake_all(p);
-    }
+    struct follower *f = p->leads ? find(p, read->replica_id) : NULL;
+    if (f != NULL && partition_shares_log(p, read))
+        note_fetch(p, f, read->offset, start_offset, now);
     pthread_mutex_unlock(&p->lock);
 }
 
@@ -229,9 +217,7 @@ void partition_shrink_isr(struct partition *p, int64_t now)
             log_info("%s-%" PRId32 ": broker %" PRId32 " at offset %" PRId64 " has fallen behind %" PRId64
                      ", no longer in sync",
                      p->key.topic, p->key.index, f->id, f->end_offset, plog_end_offset(p->log));
-            struct int_list less = without(isr, f->id);
-            free(isr.v);
-            isr = less;
+            int_list_remove(&isr, f->id);
         }
         if (isr.n < p->isr.n) {
             want_isr(p, isr, ISR_SHRINKING);

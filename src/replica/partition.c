@@ -283,12 +283,6 @@ enum kafka_error replica_check_controller(struct replica_manager *rm, int32_t co
 
 /* ---- Appending ---- */
 
-static int32_t wanted_in_sync(struct partition *p)
-{
-    struct topic_config config = plog_config(p->log);
-    return MIN(config.min_insync_replicas, p->replicas.n);
-}
-
 enum kafka_error partition_append(struct partition *p, const struct prepared *records, int16_t acks,
                                   struct append_result *out)
 {
@@ -298,7 +292,7 @@ enum kafka_error partition_append(struct partition *p, const struct prepared *re
     int64_t old_end = plog_end_offset(p->log);
     if (!p->leads)
         error = ERR_NOT_LEADER_OR_FOLLOWER;
-    else if (acks == -1 && p->isr.n < wanted_in_sync(p))
+    else if (acks == -1 && p->isr.n < followers_min_isr(p))
         error = ERR_NOT_ENOUGH_REPLICAS;
     else
         error = plog_append_leader(p->log, records, p->leader_epoch, out);
@@ -320,7 +314,7 @@ enum kafka_error partition_check_committed(struct partition *p, int32_t leader_e
     if (!p->leads || p->leader_epoch != leader_epoch)
         error = ERR_NOT_LEADER_OR_FOLLOWER;
     else if (plog_high_watermark(p->log) > offset)
-        error = followers_maximal_isr_size(p) >= wanted_in_sync(p) ? ERR_NONE : ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND;
+        error = followers_maximal_isr_size(p) >= followers_min_isr(p) ? ERR_NONE : ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND;
     pthread_mutex_unlock(&p->lock);
     return error;
 }
@@ -425,6 +419,15 @@ static enum kafka_error find_divergence(struct partition *p, const struct partit
         out->diverging_end = end;
     }
     return ERR_NONE;
+}
+
+bool partition_shares_log(struct partition *p, const struct partition_read *read)
+{
+    struct partition_data data = {.diverging_epoch = -1};
+    return check_leader_locked(p, read->current_leader_epoch) == ERR_NONE &&
+           read->offset >= plog_start_offset(p->log) && read->offset <= plog_end_offset(p->log) &&
+           (read->last_fetched_epoch < 0 ||
+            (find_divergence(p, read, &data) == ERR_NONE && data.diverging_epoch < 0));
 }
 
 static enum kafka_error check_reader(struct partition *p, const struct partition_read *read)

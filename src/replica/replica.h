@@ -88,9 +88,6 @@ enum kafka_error partition_check_committed(struct partition *p, int32_t leader_e
 
 /* ---- Followers, as their leader sees them ---- */
 
-/* A follower has asked for what begins at `offset`: it has all before that. May move the high watermark, and the ISR.
- */
-void partition_note_fetch(struct partition *p, int32_t replica, int64_t offset, int64_t start_offset, int64_t now);
 /* A follower's fetch has come, whatever it asks for: where it had all before, it has had until now. */
 void replica_heard(struct replica_manager *rm, int32_t replica, int64_t now);
 /* Whoever has not caught up for replica.lag.time.max.ms is to leave the ISR. */
@@ -136,6 +133,12 @@ struct partition_read {
     int32_t last_fetched_epoch;   /* of the record before `offset` in the reader's log; -1: not checked (KIP-595) */
     bool may_block;
 };
+
+/*
+ * A follower has asked for what begins at `offset`: it has all before that, if its log is one with this up to there. May
+ * move the high watermark, and the ISR.
+ */
+void partition_note_fetch(struct partition *p, const struct partition_read *read, int64_t start_offset, int64_t now);
 
 struct partition_data {
     struct plog_slice slice;

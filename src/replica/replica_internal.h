@@ -69,7 +69,14 @@ struct heard *replica_heard_of(struct replica_manager *rm, int32_t broker);
 /* wake.c, with the partition's lock held: tells who waits that something has changed. */
 void partition_wake_all(struct partition *p);
 
+/*
+ * partition.c, with the lock held: this broker leads in the reader's epoch, and all that the reader's log has before its
+ * offset is in this one as well.
+ */
+bool partition_shares_log(struct partition *p, const struct partition_read *read);
+
 /* ---- followers.c, all with the partition's lock held ---- */
+
 
 /* This broker leads in a new epoch; `was_leader`: as it did in the epoch before, so that what is known stays true. */
 void followers_begin(struct partition *p, bool was_leader, int64_t now);
@@ -82,5 +89,7 @@ bool followers_move_high_watermark(struct partition *p, int64_t now);
 /* The ISR that counts for the watermark: every member, now or soon. */
 bool followers_in_maximal_isr(const struct partition *p, int32_t id);
 int32_t followers_maximal_isr_size(const struct partition *p);
+/* How many are to be in sync for a record to be committed. */
+int32_t followers_min_isr(const struct partition *p);
 
 #endif

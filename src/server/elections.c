@@ -12,8 +12,7 @@ struct electing {
     struct elect_leaders_request request;
     struct elect_call call;
     enum kafka_error error;
-    struct view_watcher watcher;
-    struct timer patience;
+    struct view_wait wait;
 };
 
 /* ---- The answer ---- */
@@ -85,57 +84,29 @@ static bool is_visible(const struct elect_item *item)
     return item->error != ERR_NONE || (p != NULL && p->leader == item->leader);
 }
 
-static bool all_visible(const struct electing *e)
+static bool all_visible(struct request *r)
 {
+    const struct electing *e = r->state;
     for (int32_t i = 0; i < e->call.count; i++)
         if (!is_visible(&e->call.items[i]))
             return false;
     return true;
 }
 
-static void stop_waiting(struct electing *e)
+static void waited(struct request *r)
 {
-    view_unwatch(&e->watcher);
-    timer_stop(&e->patience);
-    e->r->x->abandoned = NULL;
-    answer(e->r);
-}
-
-static void on_view(struct view_watcher *w)
-{
-    struct electing *e = CONTAINER_OF(w, struct electing, watcher);
-    if (all_visible(e))
-        stop_waiting(e);
-}
-
-static void on_timeout(struct timer *t)
-{
-    struct electing *e = CONTAINER_OF(t, struct electing, patience);
+    struct electing *e = r->state;
     for (int32_t i = 0; i < e->call.count; i++)
         if (!is_visible(&e->call.items[i]))
             e->call.items[i].error = ERR_REQUEST_TIMED_OUT;
-    stop_waiting(e);
-}
-
-static void on_abandoned(struct exchange *x)
-{
-    struct request *r = x->context;
-    stop_waiting(r->waiting);
+    answer(r);
 }
 
 static void wait_until_visible(struct request *r)
 {
     struct electing *e = r->state;
-    if (e->error != ERR_NONE || all_visible(e)) {
-        answer(r);
-        return;
-    }
-    r->waiting = e;
-    r->x->abandoned = on_abandoned;
-    e->watcher.changed = on_view;
-    view_watch(&e->watcher);
-    timer_init(&e->patience, exchange_loop(r->x), on_timeout);
-    timer_start(&e->patience, MAX(e->request.timeout_ms, 0));
+    e->wait = (struct view_wait){.visible = all_visible, .over = waited};
+    view_wait(r, &e->wait, e->request.timeout_ms);
 }
 
 /* ---- The question ---- */

@@ -469,7 +469,6 @@ static void find_partition(struct fetch *f, struct fetched *x)
     }
 }
 
-/* A follower that asks for an offset has all before it, if its log is one with the leader's up to there. */
 static void note_follower(struct fetch *f)
 {
     int32_t replica = replica_of(f);
@@ -477,15 +476,10 @@ static void note_follower(struct fetch *f)
     if (replica >= 0)
         replica_heard(f->r->s->replicas, replica, now);
     for (int32_t i = 0; replica >= 0 && i < f->count; i++) {
-        struct fetched *x = &f->items[i];
-        struct partition_data data;
+        const struct fetched *x = &f->items[i];
         struct partition_read read = read_of(f, x, 0, false);
-        read.max_bytes = 0;
-        if (x->partition == NULL || partition_fetch(x->partition, &read, &data) != ERR_NONE)
-            continue;
-        file_ref_put(data.slice.region.file);
-        if (data.diverging_epoch < 0)
-            partition_note_fetch(x->partition, replica, x->item.fetch_offset, x->item.log_start_offset, now);
+        if (x->partition != NULL)
+            partition_note_fetch(x->partition, &read, x->item.log_start_offset, now);
     }
 }
 

@@ -22,7 +22,6 @@ struct session_key {
 
 struct session_partition {
     struct session_key key;
-    char name[252]; /* of the topic, as far as known */
     int32_t current_leader_epoch, last_fetched_epoch, max_bytes;
     int64_t fetch_offset, log_start_offset;
     int64_t told_high_watermark, told_log_start;
@@ -232,7 +231,6 @@ static void set_partition(struct fetch_session *s, const struct fetch_item *item
         p->told_high_watermark = p->told_log_start = -1;
         HASH_ADD(hh, s->partitions, key, sizeof(p->key), p);
     }
-    copy_name(p->name, item->topic);
     p->current_leader_epoch = item->current_leader_epoch;
     p->last_fetched_epoch = item->last_fetched_epoch;
     p->max_bytes = item->max_bytes;

@@ -63,6 +63,16 @@ void request_return(struct request *r, void (*then)(struct request *r)); /* to t
 /* Runs `work` on a worker, then `then` on the connection's loop. */
 void request_work(struct request *r, void (*work)(struct request *r), void (*then)(struct request *r));
 
+/* Waiting on the connection's loop until its view shows what the request has changed. */
+struct view_wait {
+    bool (*visible)(struct request *r); /* all of it is to be seen */
+    void (*over)(struct request *r);    /* it is, or the time is over, or nobody waits any more: to be answered */
+    struct request *r;
+    struct view_watcher watcher;
+    struct timer patience;
+};
+void view_wait(struct request *r, struct view_wait *w, int32_t timeout_ms);
+
 /* The wake queue of the loop that this is called on. */
 struct wake_queue *request_wake_queue(const struct request *r);
 /* Name of the listener that the request came in by. */

@@ -13,8 +13,7 @@ struct change {
     void (*answer)(struct request *r);
     bool (*visible)(const struct view *v, const struct topic_request *t);
     int32_t timeout_ms;
-    struct view_watcher watcher;
-    struct timer patience;
+    struct view_wait wait;
     union {
         struct create_topics_request create;
         struct delete_topics_request remove;
@@ -37,58 +36,34 @@ static void refuse_all(struct change *c, enum kafka_error error, struct str mess
 
 /* ---- Waiting until clients can see it ---- */
 
-static bool all_visible(struct change *c)
+static bool is_visible(const struct change *c, const struct topic_request *t)
 {
+    return c->work.validate_only || t->error != ERR_NONE || c->visible(view_current(), t);
+}
+
+static bool all_visible(struct request *r)
+{
+    const struct change *c = change_of(r);
     for (int32_t i = 0; i < c->work.count; i++)
-        if (c->work.topics[i].error == ERR_NONE && !c->visible(view_current(), &c->work.topics[i]))
+        if (!is_visible(c, &c->work.topics[i]))
             return false;
     return true;
 }
 
-static void stop_waiting(struct change *c)
+static void waited(struct request *r)
 {
-    c->r->x->abandoned = NULL;
-    view_unwatch(&c->watcher);
-    timer_stop(&c->patience);
-    c->answer(c->r);
-}
-
-static void on_view(struct view_watcher *w)
-{
-    struct change *c = CONTAINER_OF(w, struct change, watcher);
-    if (all_visible(c))
-        stop_waiting(c);
-}
-
-static void on_timeout(struct timer *t)
-{
-    struct change *c = CONTAINER_OF(t, struct change, patience);
+    struct change *c = change_of(r);
     for (int32_t i = 0; i < c->work.count; i++)
-        if (c->work.topics[i].error == ERR_NONE && !c->visible(view_current(), &c->work.topics[i]))
+        if (!is_visible(c, &c->work.topics[i]))
             c->work.topics[i].error = ERR_REQUEST_TIMED_OUT;
-    stop_waiting(c);
-}
-
-static void on_abandoned(struct exchange *x)
-{
-    struct request *r = x->context;
-    stop_waiting(r->waiting);
+    c->answer(r);
 }
 
 static void wait_until_visible(struct request *r)
 {
     struct change *c = change_of(r);
-    if (c->work.validate_only || all_visible(c)) {
-        c->answer(r);
-        return;
-    }
-    exchange_park(r->x);
-    r->waiting = c;
-    r->x->abandoned = on_abandoned;
-    c->watcher.changed = on_view;
-    view_watch(&c->watcher);
-    timer_init(&c->patience, exchange_loop(r->x), on_timeout);
-    timer_start(&c->patience, MAX(c->timeout_ms, 0));
+    c->wait = (struct view_wait){.visible = all_visible, .over = waited};
+    view_wait(r, &c->wait, c->timeout_ms);
 }
 
 /* ---- On the control loop ---- */

@@ -6,10 +6,9 @@
 #include "config/properties.h"
 #include "net/net.h"
 #include "protocol/error.h"
-#include "protocol/msg/request_header.h"
-#include "protocol/msg/response_header.h"
+#include "protocol/frame.h"
 
-enum { MOST_NODES = 1024, LENGTH_SIZE = 4, MOST_KEYS = 128, DEFAULT_TIMEOUT_MS = 30000 };
+enum { MOST_NODES = 1024, DEFAULT_TIMEOUT_MS = 30000 };
 
 struct node {
     int32_t id; /* ASK_ANY: of the bootstrap list, not known yet */
@@ -17,7 +16,7 @@ struct node {
     int port;
     struct client *client;
     bool versions_known;
-    int16_t newest[MOST_KEYS], oldest[MOST_KEYS]; /* newest -1: does not speak it */
+    struct spoken spoken;
 };
 
 struct asker {
@@ -136,38 +135,22 @@ static void on_answer(struct client_call *call, struct bytes response)
 
 static void send_question(struct pending *p, const void *request)
 {
-    const struct api_spec *spec = api_spec(p->key);
-    struct request_header header;
-    struct writer w;
-    request_header_init(&header);
-    header.request_api_key = p->key;
-    header.request_api_version = p->version;
-    header.client_id = STR_LIT("admin");
-    writer_init(&w);
-    writer_int32(&w, 0);
-    request_header_write(&w, api_request_header_version(p->key, p->version), &header);
-    message_write(spec->request, &w, p->version, request);
-    be32_put(w.buf.p, (uint32_t)(w.buf.len - LENGTH_SIZE));
+    struct strbuf frame;
+    request_frame(&frame, p->key, p->version, STR_LIT("admin"), request);
     p->call = (struct client_call){.done = on_answer, .timeout_ms = p->asker->timeout_ms};
-    client_send(p->node->client, &w.buf, &p->call);
-    writer_deinit(&w);
+    client_send(p->node->client, &frame, &p->call);
 }
 
 static bool read_answer(const struct pending *p, void *response, struct arena *arena, struct fail *fail)
 {
-    const struct api_spec *spec = api_spec(p->key);
-    struct response_header header;
-    struct reader r;
     if (!p->answered)
         return fail_set(fail,
                         "Connection to node %" PRId32 " (%s:%d) could not be established. Node may not be available.",
                         p->node->id, p->node->host, p->node->port);
-    struct bytes copy = {arena_copy(arena, p->answer.p, p->answer.len), (int32_t)p->answer.len};
-    reader_init(&r, copy, arena);
-    if (response_header_read(&r, api_response_header_version(p->key, p->version), &header) &&
-        message_read(spec->response, &r, p->version, response))
+    struct bytes frame = {(const uint8_t *)p->answer.p, (int32_t)p->answer.len};
+    if (response_frame_copy(frame, p->key, p->version, response, arena))
         return true;
-    return fail_set(fail, "The broker's answer to %s cannot be read", spec->name);
+    return fail_set(fail, "The broker's answer to %s cannot be read", api_spec(p->key)->name);
 }
 
 static bool exchange(struct asker *a, struct node *n, int16_t key, int16_t version, const void *request, void *response,
@@ -187,17 +170,9 @@ static bool learn_versions(struct asker *a, struct node *n, struct api_versions_
 {
     struct api_versions_request request;
     api_versions_request_init(&request);
-    for (int i = 0; i < MOST_KEYS; i++)
-        n->newest[i] = -1;
     if (!exchange(a, n, API_API_VERSIONS, 0, &request, response, arena, fail))
         return false;
-    for (int32_t i = 0; i < response->api_keys.len; i++) {
-        const struct api_versions_api_version *v = &response->api_keys.items[i];
-        if (v->api_key >= 0 && v->api_key < MOST_KEYS) {
-            n->newest[v->api_key] = v->max_version;
-            n->oldest[v->api_key] = v->min_version;
-        }
-    }
+    spoken_take(&n->spoken, response);
     return n->versions_known = true;
 }
 
@@ -212,11 +187,9 @@ static bool know_versions(struct asker *a, struct node *n, struct fail *fail)
 
 static bool choose_version(const struct node *n, int16_t key, int16_t min_version, int16_t *out, struct fail *fail)
 {
-    const struct api_spec *spec = api_spec(key);
-    int16_t version = MIN(spec->max_version, n->newest[key]);
-    if (n->newest[key] < 0 || version < MAX(n->oldest[key], min_version))
-        return fail_set(fail, "The broker does not support %s", spec->name);
-    *out = version;
+    *out = spoken_version(&n->spoken, key, min_version);
+    if (*out < 0)
+        return fail_set(fail, "The broker does not support %s", api_spec(key)->name);
     return true;
 }
 
@@ -320,8 +293,7 @@ int32_t ask_timeout_ms(const struct asker *a)
 bool ask_speaks(struct asker *a, int32_t broker, int16_t key)
 {
     struct node *n;
-    ensure(key >= 0 && key < MOST_KEYS);
-    return pick_node(a, broker, &n, NULL) && n->newest[key] >= 0;
+    return pick_node(a, broker, &n, NULL) && spoken_has(&n->spoken, key);
 }
 
 bool ask_api_versions(struct asker *a, int32_t broker, struct api_versions_response *out, struct arena *arena,

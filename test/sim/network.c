@@ -217,6 +217,11 @@ struct client *client_new(struct loop *loop, const char *host, int port)
     return c;
 }
 
+bool client_goes_to(const struct client *c, const char *host, int port)
+{
+    return c->port == port && strcmp(c->host, host) == 0;
+}
+
 void client_free(struct client *c)
 {
     if (c == NULL)
