@@ -116,8 +116,49 @@ static void topic_config_changed(void *ctx, const char *topic)
     struct topic_config config;
     topic_configs_get(b->services.topic_configs, topic, &config);
     log_manager_configure(b->services.logs, topic, &config);
+    if (b->services.replicas != NULL)
+        replica_topic_configured(b->services.replicas, topic);
     if (b->services.controller != NULL)
         controller_topic_configured(b->services.controller, topic);
+}
+
+static bool is_throttled(void *ctx, const char *topic, int32_t partition, bool as_leader)
+{
+    struct broker *b = ctx;
+    const char *key = as_leader ? "leader.replication.throttled.replicas" : "follower.replication.throttled.replicas";
+    return topic_configs_throttle(b->services.topic_configs, topic, key, partition, b->services.broker_id);
+}
+
+static void warn_of_idle_settings(struct broker *b)
+{
+    struct arena a = {0};
+    for (int scope = SETTINGS_OF_ALL; scope <= SETTINGS_OF_THIS; scope++) {
+        struct config_znode pairs = broker_settings_own(b->services.settings, (enum settings_scope)scope, &a);
+        for (int32_t i = 0; i < pairs.count; i++)
+            if (!config_is_live(pairs.entries[i].key))
+                log_warn("%s was set at run time, which has no effect on this broker", pairs.entries[i].key);
+    }
+    arena_deinit(&a);
+}
+
+/* What follows the settings as they change; all else keeps what it was started with. */
+static void apply_settings(struct broker *b)
+{
+    const struct broker_config *now = broker_settings_hold(b->services.settings);
+    replica_set_throttles(b->services.replicas, now->leader_replication_throttled_rate,
+                          now->follower_replication_throttled_rate);
+    broker_settings_release(now);
+    log_manager_configure_all(b->services.logs);
+    controller_defaults_configured(b->services.controller);
+}
+
+static void settings_changed(void *ctx)
+{
+    struct broker *b = ctx;
+    log_info("The settings of this broker have changed");
+    warn_of_idle_settings(b);
+    if (b->services.controller != NULL)
+        apply_settings(b);
 }
 
 static void dir_failed(void *ctx UNUSED, const char *dir, const char *why)
@@ -220,10 +261,12 @@ static void open_for_business(struct broker *b)
                                                                          .role_changed = role_changed,
                                                                          .may_join_isr = may_join_isr,
                                                                          .isr_wanted = isr_wanted,
+                                                                         .throttled = is_throttled,
                                                                          .ctx = b});
     struct controller_options controller = {b->control, b->services.zk, b->config, b->services.broker_id,
                                             b->services.topic_configs};
     b->services.controller = controller_new(&controller);
+    apply_settings(b);
     net_server_run_loops(b->services.net);
     log_manager_start(b->services.logs);
     replication_start(b->replication, b->services.replicas);
@@ -268,7 +311,7 @@ static void open_logs(struct broker *b)
         give_up(b, fail.text);
         return;
     }
-    config_watch_start(b->services.config_watch);
+    config_watch_start(b->services.config_watch, b->services.broker_id);
 }
 
 static void on_generated_id(struct member_call *call, bool ok)
@@ -334,7 +377,7 @@ static void on_session_started(void *ctx)
     if (b->stopping)
         return;
     if (b->serving) {
-        config_watch_start(b->services.config_watch);
+        config_watch_start(b->services.config_watch, b->services.broker_id);
         register_broker(b);
         return;
     }
@@ -477,7 +520,8 @@ static void start(struct broker *b)
     b->services.config = c;
     b->services.workers = workers_new(c->num_io_threads);
     b->services.control_loop = b->control;
-    b->services.topic_configs = topic_configs_new(c);
+    b->services.settings = broker_settings_new(c);
+    b->services.topic_configs = topic_configs_new(b->services.settings);
     struct loop *coordinator = loop_new("coordinator");
     b->services.coordinator_loop = coordinator;
     struct group_options groups = {.loop = coordinator,
@@ -498,8 +542,13 @@ static void start(struct broker *b)
                             .session_expired = on_session_expired,
                             .ctx = b};
     b->services.zk = zk_new(&zk);
-    struct config_watch_options configs = {b->services.zk, b->services.topic_configs, topic_config_changed,
-                                           on_configs_loaded, b};
+    struct config_watch_options configs = {.zk = b->services.zk,
+                                           .configs = b->services.topic_configs,
+                                           .settings = b->services.settings,
+                                           .changed = topic_config_changed,
+                                           .settings_changed = settings_changed,
+                                           .loaded = on_configs_loaded,
+                                           .ctx = b};
     b->services.config_watch = config_watch_new(&configs);
     timer_init(&b->patience, b->control, on_no_zookeeper);
     timer_start(&b->patience, c->zookeeper_connection_timeout_ms);
@@ -545,6 +594,7 @@ static void finish(struct broker *b)
     zk_free(s->zk); /* tells who still waits */
     config_watch_free(s->config_watch);
     topic_configs_free(s->topic_configs);
+    broker_settings_free(s->settings);
     producer_ids_free(s->producer_ids);
     fetch_sessions_free(s->fetch_sessions);
     for (int i = 0; i < loops; i++)

@@ -1,6 +1,7 @@
-/* The topics' own settings: read at start, then as /config/changes says. */
+/* What is set at run time, for topics and for this broker: read at start, then as /config/changes says. */
 #include <inttypes.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <uthash.h>
 
 #include "base/logger.h"
@@ -14,15 +15,15 @@ struct topic_entry {
 };
 
 struct topic_configs {
-    const struct broker_config *defaults;
+    struct broker_settings *settings;
     pthread_mutex_t lock;
     struct topic_entry *table;
 };
 
-struct topic_configs *topic_configs_new(const struct broker_config *defaults)
+struct topic_configs *topic_configs_new(struct broker_settings *settings)
 {
     struct topic_configs *t = xcalloc(1, sizeof(*t));
-    t->defaults = defaults;
+    t->settings = settings;
     pthread_mutex_init(&t->lock, NULL);
     return t;
 }
@@ -47,15 +48,6 @@ void topic_configs_free(struct topic_configs *t)
     free(t);
 }
 
-static struct config_znode copy_own(struct arena *a, const struct config_znode *from)
-{
-    struct config_znode to = {ARENA_ARRAY(a, struct config_pair, MAX(from->count, 1)), from->count};
-    for (int32_t i = 0; i < from->count; i++)
-        to.entries[i] = (struct config_pair){arena_cstr(a, str_of(from->entries[i].key)),
-                                             arena_cstr(a, str_of(from->entries[i].value))};
-    return to;
-}
-
 /* Replaces what is known of the topic; no keys: forgets it. */
 static void set_own(struct topic_configs *t, const char *topic, const struct config_znode *own)
 {
@@ -69,7 +61,7 @@ static void set_own(struct topic_configs *t, const char *topic, const struct con
     if (own->count > 0) {
         e = xcalloc(1, sizeof(*e));
         e->topic = xstrdup(topic);
-        e->own = copy_own(&e->memory, own);
+        e->own = config_copy(&e->memory, own);
         HASH_ADD_KEYPTR(hh, t->table, e->topic, strlen(e->topic), e);
     }
     pthread_mutex_unlock(&t->lock);
@@ -82,7 +74,7 @@ struct config_znode topic_configs_own(struct topic_configs *t, struct arena *a, 
     pthread_mutex_lock(&t->lock);
     HASH_FIND(hh, t->table, topic.p, (size_t)topic.len, e);
     if (e != NULL)
-        own = copy_own(a, &e->own);
+        own = config_copy(a, &e->own);
     pthread_mutex_unlock(&t->lock);
     return own;
 }
@@ -92,30 +84,62 @@ void topic_configs_get(struct topic_configs *t, const char *topic, struct topic_
     struct arena a = {0};
     struct fail fail;
     struct config_znode own = topic_configs_own(t, &a, str_of(topic));
-    if (!topic_config_load(t->defaults, own.entries, (size_t)own.count, out, &fail))
+    const struct broker_config *defaults = broker_settings_hold(t->settings);
+    if (!topic_config_load(defaults, own.entries, (size_t)own.count, out, &fail))
         log_warn("Topic %s: %s", topic, fail.text);
+    broker_settings_release(defaults);
     arena_deinit(&a);
+}
+
+bool topic_configs_throttle(struct topic_configs *t, const char *topic, const char *key, int32_t partition,
+                            int32_t broker)
+{
+    bool found = false;
+    struct topic_entry *e;
+    pthread_mutex_lock(&t->lock);
+    HASH_FIND_STR(t->table, topic, e);
+    for (int32_t i = 0; e != NULL && i < e->own.count; i++)
+        if (strcmp(e->own.entries[i].key, key) == 0)
+            found = throttled_replicas_include(e->own.entries[i].value, partition, broker);
+    pthread_mutex_unlock(&t->lock);
+    return found;
 }
 
 /* ---- Following ZooKeeper ---- */
 
 struct config_watch {
     struct config_watch_options options;
+    int32_t broker_id;
     int64_t last_change; /* sequence number of the newest notification that was worked on */
     bool busy, again, loaded;
 };
 
-static void take_config(struct config_watch *w, struct zk_batch *b, const struct zk_op *op)
+static void take_topic(struct config_watch *w, const char *topic, const struct config_znode *own)
 {
-    const char *topic = strrchr(op->path, '/') + 1;
-    struct config_znode own = {0};
-    if (op->result != ZK_OK && op->result != ZK_NO_NODE)
-        return;
-    if (op->result == ZK_OK && !config_decode(&b->arena, op->path, op->value, &own))
-        return;
-    set_own(w->options.configs, topic, &own);
+    set_own(w->options.configs, topic, own);
     if (w->loaded)
         w->options.changed(w->options.ctx, topic);
+}
+
+static void take_broker(struct config_watch *w, const char *broker, const struct config_znode *pairs)
+{
+    bool for_all = strcmp(broker, CONFIG_OF_ALL_BROKERS) == 0;
+    if (broker_settings_take(w->options.settings, for_all ? SETTINGS_OF_ALL : SETTINGS_OF_THIS, pairs))
+        w->options.settings_changed(w->options.ctx);
+}
+
+static void take_config(struct config_watch *w, struct zk_batch *b, const struct zk_op *op)
+{
+    const char *name = strrchr(op->path, '/') + 1;
+    struct config_znode pairs = {0};
+    if (op->result != ZK_OK && op->result != ZK_NO_NODE)
+        return;
+    if (op->result == ZK_OK && !config_decode(&b->arena, op->path, op->value, &pairs))
+        return;
+    if (strncmp(op->path, ZNODE_CONFIG_BROKERS "/", strlen(ZNODE_CONFIG_BROKERS "/")) == 0)
+        take_broker(w, name, &pairs);
+    else
+        take_topic(w, name, &pairs);
 }
 
 static int64_t sequence_of(struct str name)
@@ -162,17 +186,25 @@ static void submit_or_idle(struct config_watch *w, struct zk_batch *b)
     idle(w);
 }
 
+static const char *own_entity(const struct config_watch *w, char buf[32])
+{
+    snprintf(buf, 32, "brokers/%" PRId32, w->broker_id);
+    return buf;
+}
+
 static void on_notifications(struct zk_batch *b)
 {
     struct config_watch *w = b->ctx;
     struct zk_batch *reads = zk_batch_new(on_configs);
-    char path[ZNODE_PATH_ROOM];
+    char path[ZNODE_PATH_ROOM], own[32];
     for (size_t i = 0; i < b->count; i++) {
         const char *entity;
         if (b->ops[i].result != ZK_OK || !config_change_decode(&b->arena, b->ops[i].value, &entity))
             continue;
         if (strncmp(entity, "topics/", 7) == 0 && strlen(entity) < 260)
             zk_get(reads, config_path(path, "topics", entity + 7), false);
+        else if (strcmp(entity, "brokers/" CONFIG_OF_ALL_BROKERS) == 0 || strcmp(entity, own_entity(w, own)) == 0)
+            zk_get(reads, config_path(path, "brokers", entity + 8), false);
     }
     zk_batch_free(b);
     submit_or_idle(w, reads);
@@ -214,7 +246,9 @@ static void on_all_topics(struct zk_batch *b)
     struct config_watch *w = b->ctx;
     struct zk_op *list = &b->ops[0], *changes = &b->ops[1];
     struct zk_batch *reads = zk_batch_new(on_configs);
-    char path[ZNODE_PATH_ROOM];
+    char path[ZNODE_PATH_ROOM], own[32];
+    zk_get(reads, config_path(path, "brokers", CONFIG_OF_ALL_BROKERS), false);
+    zk_get(reads, config_path(path, "brokers", own_entity(w, own) + strlen("brokers/")), false);
     for (int32_t i = 0; changes->result == ZK_OK && i < changes->child_count; i++)
         w->last_change = MAX(w->last_change, sequence_of(changes->children[i]));
     for (int32_t i = 0; list->result == ZK_OK && i < list->child_count; i++)
@@ -269,8 +303,9 @@ struct config_watch *config_watch_new(const struct config_watch_options *options
 }
 
 /* The notifications that are there are covered by reading everything; the watch is set with the list of them. */
-void config_watch_start(struct config_watch *w)
+void config_watch_start(struct config_watch *w, int32_t broker_id)
 {
+    w->broker_id = broker_id;
     struct zk_batch *b = zk_batch_new(on_all_topics);
     b->ctx = w;
     w->busy = true;

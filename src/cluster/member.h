@@ -1,12 +1,13 @@
 /*
  * A broker's membership in its cluster: the lasting znodes, the cluster's id, the broker's own id, and its
- * ephemeral registration, whose czxid is the broker epoch. Also the topics' configurations, which every
- * broker keeps. Control loop only, but for topic_configs.
+ * ephemeral registration, whose czxid is the broker epoch. Also the configurations that ZooKeeper has, which every
+ * broker follows. Control loop only, but for topic_configs.
  */
 #ifndef BARNABAS_CLUSTER_MEMBER_H
 #define BARNABAS_CLUSTER_MEMBER_H
 
 #include "base/fail.h"
+#include "cluster/broker_settings.h"
 #include "cluster/zk.h"
 #include "cluster/znodes.h"
 #include "config/config.h"
@@ -43,26 +44,33 @@ void member_register(struct member_call *call);
 
 struct topic_configs;
 
-struct topic_configs *topic_configs_new(const struct broker_config *defaults);
+/* What a topic does not set itself is as the broker's settings have it. */
+struct topic_configs *topic_configs_new(struct broker_settings *settings);
 void topic_configs_free(struct topic_configs *t);
 /* The defaults with the topic's own keys over them. Any thread. */
 void topic_configs_get(struct topic_configs *t, const char *topic, struct topic_config *out);
 /* The topic's own keys, in the arena. Any thread. */
 struct config_znode topic_configs_own(struct topic_configs *t, struct arena *a, struct str topic);
+/* Whether the topic's list of throttled replicas of that key has this one. Any thread. */
+bool topic_configs_throttle(struct topic_configs *t, const char *topic, const char *key, int32_t partition,
+                            int32_t broker);
 
 struct config_watch_options {
     struct zk *zk;
     struct topic_configs *configs;
+    struct broker_settings *settings;
     /* A topic has other settings now. */
     void (*changed)(void *ctx, const char *topic);
+    /* This broker has, perhaps before loaded(). */
+    void (*settings_changed)(void *ctx);
     void (*loaded)(void *ctx); /* after config_watch_start(), when all were read */
     void *ctx;
 };
 
 struct config_watch;
-/* Reads all topics' configurations, then follows /config/changes. */
+/* Reads all topics' configurations and this broker's, then follows /config/changes. */
 struct config_watch *config_watch_new(const struct config_watch_options *options);
-void config_watch_start(struct config_watch *w);   /* again after each session expiry */
+void config_watch_start(struct config_watch *w, int32_t broker_id); /* again after each session expiry */
 void config_watch_changed(struct config_watch *w); /* /config/changes has new children */
 /*
  * Reads the settings of these topics now: new ones come without a notification. `ready` is posted to `home` when

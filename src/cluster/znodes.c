@@ -435,6 +435,15 @@ bool partition_decode(struct arena *a, const char *topic, int32_t partition, str
 
 /* ---- Configuration and notifications ---- */
 
+struct config_znode config_copy(struct arena *a, const struct config_znode *from)
+{
+    struct config_znode to = {ARENA_ARRAY(a, struct config_pair, MAX(from->count, 1)), from->count};
+    for (int32_t i = 0; i < from->count; i++)
+        to.entries[i] = (struct config_pair){arena_cstr(a, str_of(from->entries[i].key)),
+                                             arena_cstr(a, str_of(from->entries[i].value))};
+    return to;
+}
+
 struct bytes config_encode(struct arena *a, const struct config_znode *c)
 {
     json_t *entries = json_object();

@@ -25,6 +25,7 @@
 #define ZNODE_CONFIG_TOPICS "/config/topics"
 #define ZNODE_CONFIG_BROKERS "/config/brokers"
 #define ZNODE_CONFIG_CHANGES "/config/changes"
+#define CONFIG_OF_ALL_BROKERS "<default>" /* the name under /config/brokers */
 #define ZNODE_ISR_CHANGES "/isr_change_notification"
 #define ZNODE_LOG_DIR_EVENTS "/log_dir_event_notification"
 #define ZNODE_DELETE_TOPICS "/admin/delete_topics"
@@ -119,6 +120,7 @@ struct config_znode {
 };
 
 struct bytes config_encode(struct arena *a, const struct config_znode *c);
+struct config_znode config_copy(struct arena *a, const struct config_znode *from);
 bool config_decode(struct arena *a, const char *path, struct bytes data, struct config_znode *out) NODISCARD;
 struct bytes config_change_encode(struct arena *a, const char *entity_path);
 bool config_change_decode(struct arena *a, struct bytes data, const char **entity_path) NODISCARD;

@@ -194,6 +194,8 @@ bool config_derive(struct broker_config *out, const struct broker_config *base, 
                    void *ctx, struct fail *fail) NODISCARD;
 /* Whether the key may be set to the value at run time, for one broker or for all. */
 bool config_check_dynamic(const char *name, const char *value, bool per_broker, struct fail *fail) NODISCARD;
+/* Whether a running broker follows a change of the key: what topics have by default, and the replication throttles. */
+bool config_is_live(const char *name);
 
 /* The text that somebody set for the key, or NULL. */
 const char *config_raw(const struct broker_config *config, const char *name);

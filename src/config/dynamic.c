@@ -56,6 +56,26 @@ bool config_check_dynamic(const char *name, const char *value, bool per_broker, 
     return true;
 }
 
+static bool is_same_or_synonym(const char *name, const char *broker_key)
+{
+    const char *const *synonyms = config_broker_key(broker_key)->synonyms;
+    bool same = strcmp(name, broker_key) == 0;
+    for (; !same && synonyms != NULL && *synonyms != NULL; synonyms++)
+        same = strcmp(name, *synonyms) == 0;
+    return same;
+}
+
+bool config_is_live(const char *name)
+{
+    size_t n;
+    const struct config_key *keys = config_topic_keys(&n);
+    for (size_t i = 0; i < n; i++)
+        if (keys[i].state == CONFIG_WORKS && keys[i].broker_key != NULL && is_same_or_synonym(name, keys[i].broker_key))
+            return true;
+    return strcmp(name, "leader.replication.throttled.rate") == 0 ||
+           strcmp(name, "follower.replication.throttled.rate") == 0;
+}
+
 static void add(struct broker_config *out, const struct config_pair *pairs, size_t count, enum config_source source,
                 config_warn_fn warn, void *ctx)
 {

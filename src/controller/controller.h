@@ -38,6 +38,8 @@ void controller_changed(struct controller *c, const char *path);
 
 /* Settings of the topic have changed. */
 void controller_topic_configured(struct controller *c, const char *topic);
+/* What topics have that do not set it themselves may be different now. */
+void controller_defaults_configured(struct controller *c);
 
 bool controller_is_active(const struct controller *c);
 int32_t controller_epoch(const struct controller *c);

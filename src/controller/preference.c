@@ -206,6 +206,20 @@ static void elect_unclean(struct controller *c, struct event *e)
     partitions_online(c, ELECT_OFFLINE, event_done_step);
 }
 
+static void elect_unclean_everywhere(struct controller *c, struct event *e UNUSED)
+{
+    collect_electable(c);
+    partitions_online(c, ELECT_OFFLINE, event_done_step);
+}
+
+void controller_defaults_configured(struct controller *c)
+{
+    struct topic_config config;
+    topic_configs_get(c->options.topic_configs, "", &config);
+    if (c->active && config.unclean_leader_election_enable)
+        event_post_once(c, "UncleanLeaderElectionEnable", elect_unclean_everywhere);
+}
+
 void controller_topic_configured(struct controller *c, const char *topic)
 {
     struct topic_config config;

@@ -35,6 +35,7 @@ struct followed {
     int32_t leader_epoch;
     int64_t offset; /* to fetch next */
     int64_t sent_offset;
+    bool in_sync;                 /* it had all that is committed, with the last answer */
     int64_t rest_until;           /* monotonic: not fetched before, after an error; 0: may be fetched */
     bool in_session;              /* the leader's session has it */
     bool changed;                 /* the leader must be told of it: it is in the list of changes */
@@ -412,6 +413,15 @@ static void send_list_offsets(struct fetcher *f, int64_t which)
          list_offsets_version(f->all->config->inter_broker_protocol_version), &q);
 }
 
+static void rest_what_is_throttled(struct fetcher *f)
+{
+    struct followed *x;
+    int64_t now = clock_mono_ms();
+    DL_FOREACH (f->changes, x)
+        if (x->rest_until <= now && partition_rests(x->partition, x->in_sync, now))
+            rest(x);
+}
+
 /* Whether a fetch would bring anything: a session with partitions, or some to tell of. */
 static bool has_work(const struct fetcher *f)
 {
@@ -433,6 +443,7 @@ static void send_next(struct fetcher *f)
         begin_anew(f);
         return;
     }
+    rest_what_is_throttled(f);
     if (!find_leader(f) || !has_work(f)) {
         pause(f);
         return;
@@ -490,6 +501,7 @@ static void take_records(struct followed *x, const struct fetch_partition_data *
 {
     struct append_result appended;
     struct plog *log = partition_log(x->partition);
+    int64_t now = clock_mono_ms();
     if (in->records.mem.len > 0) {
         enum kafka_error error = partition_append_follower(x->partition, x->leader_epoch, in->records.mem, &appended);
         if (error != ERR_NONE) {
@@ -498,9 +510,13 @@ static void take_records(struct followed *x, const struct fetch_partition_data *
             rest(x);
             return;
         }
+        partition_note_received(x->partition, in->records.mem.len, now);
         if (plog_end_offset(log) != x->offset)
             move_to(x, plog_end_offset(log));
     }
+    x->in_sync = plog_end_offset(log) >= in->high_watermark;
+    if (partition_rests(x->partition, x->in_sync, now))
+        rest(x);
     if (partition_follow_marks(x->partition, x->leader_epoch, in->high_watermark, in->log_start_offset))
         move_to(x, plog_end_offset(log)); /* the leader is told where our log starts now */
 }

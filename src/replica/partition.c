@@ -14,6 +14,9 @@ struct replica_manager *replica_manager_new(const struct replica_options *option
     struct replica_manager *rm = xcalloc(1, sizeof(*rm));
     rm->options = *options;
     pthread_rwlock_init(&rm->table_lock, NULL);
+    const struct broker_config *c = options->config;
+    throttle_init(&rm->leader_throttle, c->replication_quota_window_num, c->replication_quota_window_size_seconds);
+    throttle_init(&rm->follower_throttle, c->replication_quota_window_num, c->replication_quota_window_size_seconds);
     return rm;
 }
 
@@ -70,6 +73,8 @@ void replica_manager_free(struct replica_manager *rm)
         next = h->next;
         free(h);
     }
+    throttle_deinit(&rm->leader_throttle);
+    throttle_deinit(&rm->follower_throttle);
     pthread_rwlock_destroy(&rm->table_lock);
     free(rm);
 }
@@ -97,6 +102,60 @@ struct partition *replica_partition(struct replica_manager *rm, struct str topic
     return p;
 }
 
+/* ---- Throttles ---- */
+
+static void look_at_throttles(struct partition *p)
+{
+    const struct replica_options *o = &p->manager->options;
+    atomic_store(&p->leader_throttled, o->throttled(o->ctx, p->key.topic, p->key.index, true));
+    atomic_store(&p->follower_throttled, o->throttled(o->ctx, p->key.topic, p->key.index, false));
+}
+
+void replica_topic_configured(struct replica_manager *rm, const char *topic)
+{
+    struct partition *p, *tmp;
+    pthread_rwlock_rdlock(&rm->table_lock);
+    HASH_ITER (hh, rm->table, p, tmp)
+        if (strcmp(p->key.topic, topic) == 0)
+            look_at_throttles(p);
+    pthread_rwlock_unlock(&rm->table_lock);
+}
+
+void replica_set_throttles(struct replica_manager *rm, int64_t leader_rate, int64_t follower_rate)
+{
+    throttle_set_limit(&rm->leader_throttle, leader_rate);
+    throttle_set_limit(&rm->follower_throttle, follower_rate);
+}
+
+bool partition_holds_back(struct partition *p, int32_t replica, int64_t now)
+{
+    if (!atomic_load(&p->leader_throttled))
+        return false;
+    pthread_mutex_lock(&p->lock);
+    bool in_sync = int_list_has(p->isr, replica);
+    pthread_mutex_unlock(&p->lock);
+    return !in_sync && throttle_is_spent(&p->manager->leader_throttle, now);
+}
+
+void partition_note_sent(struct partition *p, int64_t bytes, int64_t now)
+{
+    if (atomic_load(&p->leader_throttled))
+        throttle_note(&p->manager->leader_throttle, bytes, now);
+}
+
+bool partition_rests(struct partition *p, bool in_sync, int64_t now)
+{
+    return !in_sync && atomic_load(&p->follower_throttled) && throttle_is_spent(&p->manager->follower_throttle, now);
+}
+
+void partition_note_received(struct partition *p, int64_t bytes, int64_t now)
+{
+    if (atomic_load(&p->follower_throttled))
+        throttle_note(&p->manager->follower_throttle, bytes, now);
+}
+
+/* ---- Finding and opening ---- */
+
 static struct partition *add_partition(struct replica_manager *rm, const struct partition_key *key, struct plog *log)
 {
     struct partition *p = xcalloc(1, sizeof(*p));
@@ -109,6 +168,7 @@ static struct partition *add_partition(struct replica_manager *rm, const struct 
     pthread_rwlock_wrlock(&rm->table_lock);
     HASH_ADD(hh, rm->table, key, sizeof(p->key), p);
     pthread_rwlock_unlock(&rm->table_lock);
+    look_at_throttles(p); /* once it can be found: a change that comes now is not missed */
     return p;
 }
 

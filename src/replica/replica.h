@@ -28,6 +28,8 @@ struct replica_options {
     void (*role_changed)(void *ctx, struct partition *p);
     /* Whether a broker may be counted on: it is alive, and not on its way out. Any thread; the partition is locked. */
     bool (*may_join_isr)(void *ctx, int32_t broker);
+    /* Whether this broker's copying of it is throttled, as leader or as follower (KIP-73). Any thread. */
+    bool (*throttled)(void *ctx, const char *topic, int32_t partition, bool as_leader);
     /* The partition wants the controller to change its ISR: partition_isr_proposal(). The same. */
     void (*isr_wanted)(void *ctx, struct partition *p);
     void *ctx;
@@ -96,6 +98,19 @@ void replica_shrink_isrs(struct replica_manager *rm, int64_t now); /* of all */
 /* Whoever has caught up joins, where it could not when that was noticed: of all, if there is any. */
 void partition_grow_isr(struct partition *p);
 void replica_grow_isrs(struct replica_manager *rm);
+
+/* ---- Throttled replication (KIP-73) ---- */
+
+/* Bytes a second, of all throttled replicas together; INT64_MAX: no limit. */
+void replica_set_throttles(struct replica_manager *rm, int64_t leader_rate, int64_t follower_rate);
+/* Other replicas of the topic may be throttled now. */
+void replica_topic_configured(struct replica_manager *rm, const char *topic);
+/* Whether that follower, as it is not in sync, gets nothing now. */
+bool partition_holds_back(struct partition *p, int32_t replica, int64_t now);
+void partition_note_sent(struct partition *p, int64_t bytes, int64_t now); /* to a follower */
+/* The same of what this broker fetches as a follower; `in_sync`: it had all when it last asked. */
+bool partition_rests(struct partition *p, bool in_sync, int64_t now);
+void partition_note_received(struct partition *p, int64_t bytes, int64_t now);
 
 struct isr_proposal {
     int32_t leader_epoch, partition_epoch;

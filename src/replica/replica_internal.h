@@ -7,6 +7,7 @@
 #include <uthash.h>
 
 #include "replica/replica.h"
+#include "replica/throttle.h"
 
 struct partition_key {
     int32_t index;
@@ -42,6 +43,7 @@ struct partition {
     atomic_int refs;
     struct replica_manager *manager;
     struct plog *log;
+    atomic_bool leader_throttled, follower_throttled;
     pthread_mutex_t lock; /* guards all below */
     bool leads, stopped;
     int32_t leader, leader_epoch, partition_epoch, controller_epoch;
@@ -60,6 +62,7 @@ struct replica_manager {
     pthread_rwlock_t table_lock;
     struct partition *table;
     atomic_int controller_epoch;
+    struct throttle leader_throttle, follower_throttle;
     struct heard *_Atomic heard; /* grows only */
     atomic_bool growth_wanted;   /* some follower is to join an ISR, and could not yet */
 };

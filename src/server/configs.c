@@ -16,6 +16,7 @@ struct describing {
     const resource *in;
     result *out;
     struct config_znode own; /* of a topic */
+    const struct broker_config *config; /* what counts now */
 };
 
 static struct str text_or_null(const char *s)
@@ -65,13 +66,32 @@ static void add_row(struct describing *d, const struct config_description *c)
 
 static void describe_broker(struct describing *d)
 {
-    struct config_list names = config_names(d->r->s->config, d->r->arena);
+    struct config_list names = config_names(d->config, d->r->arena);
     ARRAY_MAKE(d->r->arena, d->out->configs, names.count);
     d->out->configs.len = 0;
     for (int i = 0; i < names.count; i++) {
         struct config_description c;
-        if (is_wanted(d->in, names.items[i]) && config_describe(d->r->s->config, names.items[i], d->r->arena, &c))
+        if (is_wanted(d->in, names.items[i]) && config_describe(d->config, names.items[i], d->r->arena, &c))
             add_row(d, &c);
+    }
+}
+
+/* Only what was set for all brokers, with that alone as its source. */
+static void describe_all_brokers(struct describing *d)
+{
+    struct config_znode set = broker_settings_own(d->r->s->settings, SETTINGS_OF_ALL, d->r->arena);
+    ARRAY_MAKE(d->r->arena, d->out->configs, set.count);
+    d->out->configs.len = 0;
+    for (int32_t i = 0; i < set.count; i++) {
+        struct config_description c;
+        if (!is_wanted(d->in, set.entries[i].key) ||
+            !config_describe(d->config, set.entries[i].key, d->r->arena, &c))
+            continue;
+        c.value = c.sensitive ? NULL : set.entries[i].value;
+        c.source = CONFIG_DYNAMIC_CLUSTER;
+        c.synonyms[0] = (struct config_synonym){c.name, c.value, CONFIG_DYNAMIC_CLUSTER};
+        c.synonym_count = 1;
+        add_row(d, &c);
     }
 }
 
@@ -89,7 +109,7 @@ static void describe_topic(struct describing *d)
     for (size_t i = 0; i < n; i++) {
         struct config_description c;
         if (is_wanted(d->in, keys[i].name) &&
-            topic_config_describe(d->r->s->config, d->own.entries, (size_t)d->own.count, keys[i].name, d->r->arena, &c))
+            topic_config_describe(d->config, d->own.entries, (size_t)d->own.count, keys[i].name, d->r->arena, &c))
             add_row(d, &c);
     }
 }
@@ -112,8 +132,8 @@ static void describe(struct describing *d)
     case RESOURCE_BROKER:
         errno = 0;
         long id = strtol(text, &end, 10);
-        if (name.len == 0) /* what is set for all brokers: nothing can be, yet */
-            ARRAY_MAKE(a, d->out->configs, 0);
+        if (name.len == 0)
+            describe_all_brokers(d);
         else if (*end != '\0' || errno != 0)
             refuse(d, arena_printf(a, "Broker id must be an integer, but it is: %s", text));
         else if (id != d->r->s->broker_id)
@@ -134,17 +154,20 @@ static void handle(struct request *r)
     if (!DECODE(r, describe_configs_request, &request))
         return;
     describe_configs_response_init(&response);
+    const struct broker_config *config = broker_settings_hold(r->s->settings);
     ARRAY_MAKE(r->arena, response.results, MAX(request.resources.len, 0));
     for (int32_t i = 0; i < request.resources.len; i++) {
         struct describing d = {
-            .r = r, .request = &request, .in = &request.resources.items[i], .out = &response.results.items[i]};
+            .r = r, .request = &request, .in = &request.resources.items[i], .out = &response.results.items[i],
+            .config = config};
         describe_configs_result_init(d.out);
         d.out->resource_type = d.in->resource_type;
         d.out->resource_name = d.in->resource_name;
         ARRAY_MAKE(r->arena, d.out->configs, 0);
         describe(&d);
     }
-    ANSWER(r, describe_configs_response, &response);
+    ANSWER(r, describe_configs_response, &response); /* whose texts lie in the configuration */
+    broker_settings_release(config);
 }
 
 const struct api_entry api_describe_configs = {.key = API_DESCRIBE_CONFIGS, .min = 0, .max = 4, .handle = handle};

@@ -132,7 +132,8 @@ static void read_one(struct fetch *f, struct fetched *x, int32_t room, bool at_l
     x->error = check_codec(f, x);
     if (x->error != ERR_NONE)
         return;
-    struct partition_read read = read_of(f, x, MAX(room, 0), at_least_one);
+    bool held_back = replica_of(f) >= 0 && partition_holds_back(x->partition, replica_of(f), clock_mono_ms());
+    struct partition_read read = read_of(f, x, held_back ? 0 : MAX(room, 0), at_least_one && !held_back);
     x->error = partition_fetch(x->partition, &read, &x->data);
     if (x->error == ERR_NONE)
         x->preferred_replica = preferred_replica(f, x);
@@ -242,6 +243,8 @@ static void fill_topics(struct fetch *f, struct fetch_response *out)
         last = &x->item;
         struct fetch_partition_data *data = &topic->partitions.items[topic->partitions.len++];
         fill_partition(x, data);
+        if (replica_of(f) >= 0 && x->partition != NULL)
+            partition_note_sent(x->partition, bytes_of(x), clock_mono_ms());
         fill_aborted(f, x, data);
     }
 }

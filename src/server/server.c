@@ -19,7 +19,8 @@ enum { SMALLEST_HEADER = 8, LENGTH_SIZE = 4 };
     X(api_versions) X(create_topics) X(delete_topics) X(init_producer_id) X(offset_for_leader_epoch) \
     X(describe_configs) X(create_partitions) X(delete_groups) X(describe_cluster)                    \
     X(allocate_producer_ids) X(alter_partition) X(alter_partition_reassignments)                     \
-    X(list_partition_reassignments) X(elect_leaders) X(update_features)
+    X(list_partition_reassignments) X(elect_leaders) X(update_features) X(alter_configs)             \
+    X(incremental_alter_configs)
 /* clang-format on */
 
 #define DECLARE(name) extern const struct api_entry api_##name;

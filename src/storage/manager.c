@@ -451,15 +451,29 @@ enum kafka_error log_manager_delete(struct log_manager *m, struct plog *log)
     return ok ? ERR_NONE : ERR_KAFKA_STORAGE_ERROR;
 }
 
+static void configure(struct plog *log, const struct topic_config *config)
+{
+    pthread_mutex_lock(&log->lock);
+    log->config = *config;
+    pthread_mutex_unlock(&log->lock);
+}
+
 void log_manager_configure(struct log_manager *m, const char *topic, const struct topic_config *config)
 {
     pthread_mutex_lock(&m->lock);
+    for (struct log_entry *e = m->logs; e != NULL; e = e->hh.next)
+        if (strcmp(e->log->topic, topic) == 0)
+            configure(e->log, config);
+    pthread_mutex_unlock(&m->lock);
+}
+
+void log_manager_configure_all(struct log_manager *m)
+{
+    pthread_mutex_lock(&m->lock);
     for (struct log_entry *e = m->logs; e != NULL; e = e->hh.next) {
-        if (strcmp(e->log->topic, topic) != 0)
-            continue;
-        pthread_mutex_lock(&e->log->lock);
-        e->log->config = *config;
-        pthread_mutex_unlock(&e->log->lock);
+        struct topic_config config;
+        m->options.topic_overrides(m->options.ctx, e->log->topic, &config);
+        configure(e->log, &config);
     }
     pthread_mutex_unlock(&m->lock);
 }

@@ -61,6 +61,8 @@ enum kafka_error log_manager_open(struct log_manager *m, const char *topic, int3
 enum kafka_error log_manager_delete(struct log_manager *m, struct plog *log);
 /* New settings for every log of the topic. */
 void log_manager_configure(struct log_manager *m, const char *topic, const struct topic_config *config);
+/* What topic_overrides() gives may be different now, for every topic. */
+void log_manager_configure_all(struct log_manager *m);
 void log_manager_each(struct log_manager *m, void (*visit)(void *ctx, struct plog *log), void *ctx);
 
 /* One round of the timers' work, on the calling thread: what the timers do, for tests and tools. */

@@ -1,8 +1,10 @@
 """DescribeConfigs beside Apache's broker: names, values, sources, types, and what is hidden."""
 
+import json
+
 import pytest
 from confluent_kafka.admin import AdminClient, ConfigResource
-from harness import Apache, Barnabas, java
+from harness import Apache, Barnabas, java, wait_until
 
 # What must differ: addresses and paths of the two, and what only one of them has.
 OWN = {"listeners", "advertised.listeners", "log.dirs", "log.dir", "zookeeper.connect", "broker.id", "metrics.recording.level"}
@@ -40,3 +42,68 @@ def test_describe_configs_says_what_apache_says(both):
         wrong = [(name, facts(their[name]), facts(our[name])) for name in sorted(set(their) - OWN) if facts(their[name]) != facts(our[name])]
         assert wrong == [], what
     assert sorted(our_text.splitlines()) == sorted(their_text.splitlines())
+
+
+ALTERATIONS = [
+    ("topics", "t", ["--add-config", "retention.ms=86400000,cleanup.policy=[compact,delete]"]),
+    ("topics", "t", ["--add-config", "segment.bytes=1048576", "--delete-config", "retention.ms"]),
+    ("topics", "t", ["--add-config", "retention.ms=soon"]),
+    ("topics", "t", ["--add-config", "no.such.key=1"]),
+    ("topics", "none", ["--add-config", "retention.ms=5"]),
+    ("brokers", "0", ["--add-config", "log.retention.ms=7200000"]),
+    ("brokers", None, ["--add-config", "log.retention.ms=3600000,log.segment.bytes=2097152"]),
+    ("brokers", "0", ["--delete-config", "log.retention.ms"]),
+    ("brokers", "0", ["--add-config", "log.retention.ms=never"]),
+]
+
+
+def answers_to_alterations(broker, zookeeper):
+    java("org.apache.kafka.tools.TopicCommand", "--bootstrap-server", broker.bootstrap, "--create", "--topic", "t", "--config", "retention.ms=5")
+    found = []
+    for kind, name, args in ALTERATIONS:
+        entity = ["--entity-name", name] if name else ["--entity-default"]
+        out = java("kafka.admin.ConfigCommand", "--bootstrap-server", broker.bootstrap, "--alter", "--entity-type", kind, *entity, *args, check=False)
+        said = [line for line in out.splitlines() if line and not line.startswith(("Error while executing", "\tat ", "\tSuppressed", "\t..."))]
+        shown = java("kafka.admin.ConfigCommand", "--bootstrap-server", broker.bootstrap, "--describe", "--entity-type", kind, *entity, check=False)
+        found.append((args, said, sorted(shown.splitlines()) if name in ("t", "0", None) else None))
+    nodes = {f"{k}/{n}": json.loads(zookeeper.get(f"/config/{k}/{n}")) for k in ("topics", "brokers") for n in zookeeper.children(f"/config/{k}")}
+    changes = sorted(json.loads(zookeeper.get(f"/config/changes/{c}"))["entity_path"] for c in zookeeper.children("/config/changes"))
+    return found, nodes, changes
+
+
+def test_settings_are_altered_as_by_apache(make_broker, ensemble):
+    answers = []
+    for kind in (Apache, Barnabas):
+        zookeeper = ensemble.chroot()
+        broker = make_broker(kind=kind, data=kind.__name__, **{"zookeeper.connect": zookeeper.connect})
+        answers.append(answers_to_alterations(broker, zookeeper))
+        broker.stop()
+    (theirs, their_nodes, their_changes), (ours, our_nodes, our_changes) = answers
+    for their, our in zip(theirs, ours):
+        assert our == their
+    assert our_nodes == their_nodes
+    assert our_changes == their_changes
+
+
+def retention(broker):
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap})
+    entries = admin.describe_configs([ConfigResource("topic", "t")])
+    entry = list(entries.values())[0].result()["retention.ms"]
+    return entry.value, entry.source
+
+
+def test_what_topics_have_by_default_follows_the_brokers_settings(broker):
+    java("org.apache.kafka.tools.TopicCommand", "--bootstrap-server", broker.bootstrap, "--create", "--topic", "t")
+    assert retention(broker) == ("604800000", 5)
+    for entity, value, source in ((["--entity-default"], "3600000", 3), (["--entity-name", "0"], "7200000", 2)):
+        java("kafka.admin.ConfigCommand", "--bootstrap-server", broker.bootstrap, "--alter", "--entity-type", "brokers", *entity, "--add-config",
+             f"log.retention.ms={value}")
+        wait_until(lambda: retention(broker) == (value, source), "the new default")
+    broker.restart()
+    assert retention(broker) == ("7200000", 2)
+
+
+def test_a_setting_that_the_broker_does_not_follow_is_warned_of(broker):
+    java("kafka.admin.ConfigCommand", "--bootstrap-server", broker.bootstrap, "--alter", "--entity-type", "brokers", "--entity-default", "--add-config",
+         "num.io.threads=9")
+    wait_until(lambda: "num.io.threads was set at run time, which has no effect" in broker.text(), "the warning")

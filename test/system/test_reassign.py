@@ -377,3 +377,33 @@ def test_throttles_log_dirs_and_damaged_replicas(make_cluster, tmp_path):
     ours, apache = compare_replicas(brokers, "t", lambda line: "has unmatched checksum at offset" in line)
     assert ours[0] == apache[0] == "verification process is started"
     assert ours[-1] == apache[-1]
+
+
+def alter(brokers, kind, name, **configs):
+    java("kafka.admin.ConfigCommand", "--bootstrap-server", servers(brokers), "--alter", "--entity-type", kind, "--entity-name", name,
+         "--add-config", ",".join(f"{k}={v}" for k, v in configs.items()))
+
+
+def log_size(broker, partition):
+    return sum(p.stat().st_size for p in (broker.data / partition).glob("*.log"))
+
+
+@pytest.mark.parametrize("side", ["leader", "follower"])
+def test_a_throttled_replica_is_copied_at_the_throttles_pace(make_cluster, tmp_path, side):
+    """At a byte a second the first fetch is the only one for months, while what is not throttled arrives."""
+    brokers = make_cluster(Barnabas, Barnabas, **SETTINGS, **{"replica.fetch.max.bytes": 50000, "replica.fetch.backoff.ms": 100})
+    for topic in ("slow", "fast"):
+        create(brokers, topic, "1")
+        produce(brokers[0], topic, ["x" * 1000] * 1000)
+    throttled = "1" if side == "leader" else "2"
+    alter(brokers, "topics", "slow", **{f"{side}.replication.throttled.replicas": f"0:{throttled}"})
+    alter(brokers, "brokers", throttled, **{f"{side}.replication.throttled.rate": 1})
+    whole = log_size(brokers[0], "slow-0")
+    reassign(brokers, "--execute", "--reassignment-json-file", moves(tmp_path / "there", slow_0=[1, 2], fast_0=[1, 2]))
+    wait_until(lambda: log_size(brokers[1], "slow-0") > 0, "the first of what is throttled")
+    wait_until(lambda: describe(brokers, "fast")[0][2] == ["1", "2"], "what is not throttled")
+    assert 0 < log_size(brokers[1], "slow-0") < whole
+    assert describe(brokers, "slow")[0][2] == ["1"]
+    alter(brokers, "brokers", throttled, **{f"{side}.replication.throttled.rate": 100000000})
+    wait_until(lambda: describe(brokers, "slow")[0][2] == ["1", "2"], "what was throttled")
+    assert log_size(brokers[1], "slow-0") == whole

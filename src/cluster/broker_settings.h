@@ -1,0 +1,31 @@
+/*
+ * This broker's configuration as it is now: its file and command line, and over them what ZooKeeper has for all brokers
+ * and for this one (KIP-226). Each change makes another struct broker_config; whoever holds an older one keeps it.
+ */
+#ifndef BARNABAS_BROKER_SETTINGS_H
+#define BARNABAS_BROKER_SETTINGS_H
+
+#include "cluster/znodes.h"
+#include "config/config.h"
+
+struct broker_settings;
+
+/* `base` stays the caller's, and must outlive it. */
+struct broker_settings *broker_settings_new(const struct broker_config *base);
+void broker_settings_free(struct broker_settings *s);
+
+enum settings_scope { SETTINGS_OF_ALL, SETTINGS_OF_THIS };
+
+/*
+ * Replaces what was set at run time. False when nothing is different, or the whole is not a valid configuration: then
+ * it stays as it was, with a line in the log.
+ */
+bool broker_settings_take(struct broker_settings *s, enum settings_scope scope, const struct config_znode *pairs);
+/* What was set at run time, in the arena. Any thread. */
+struct config_znode broker_settings_own(struct broker_settings *s, enum settings_scope scope, struct arena *a);
+
+/* The configuration, to be given back. Any thread. */
+const struct broker_config *broker_settings_hold(struct broker_settings *s);
+void broker_settings_release(const struct broker_config *config);
+
+#endif

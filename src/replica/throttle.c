@@ -1,0 +1,59 @@
+#include "replica/throttle.h"
+
+void throttle_init(struct throttle *t, int32_t sample_count, int32_t sample_seconds)
+{
+    *t = (struct throttle){.limit = INT64_MAX,
+                           .sample_ms = (int64_t)MAX(sample_seconds, 1) * 1000,
+                           .sample_count = MIN(MAX(sample_count, 1), THROTTLE_MOST_SAMPLES)};
+    pthread_mutex_init(&t->lock, NULL);
+}
+
+void throttle_deinit(struct throttle *t)
+{
+    pthread_mutex_destroy(&t->lock);
+}
+
+void throttle_set_limit(struct throttle *t, int64_t bytes_a_second)
+{
+    pthread_mutex_lock(&t->lock);
+    t->limit = bytes_a_second;
+    pthread_mutex_unlock(&t->lock);
+}
+
+/* With the lock held: the samples between the last one and now are empty. */
+static void move_to(struct throttle *t, int64_t now)
+{
+    int64_t sample = now / t->sample_ms;
+    for (int64_t i = MAX(t->newest + 1, sample - t->sample_count + 1); i <= sample; i++)
+        t->bytes[i % t->sample_count] = 0;
+    t->newest = MAX(t->newest, sample);
+}
+
+void throttle_note(struct throttle *t, int64_t bytes, int64_t now)
+{
+    pthread_mutex_lock(&t->lock);
+    move_to(t, now);
+    t->bytes[t->newest % t->sample_count] += bytes;
+    pthread_mutex_unlock(&t->lock);
+}
+
+/* The time that is averaged over begins with the oldest sample that has anything, and is a whole sample at least. */
+static double rate(const struct throttle *t, int64_t now)
+{
+    int64_t sum = 0, oldest = t->newest;
+    for (int64_t i = t->newest; i > t->newest - t->sample_count && i >= 0; i--) {
+        sum += t->bytes[i % t->sample_count];
+        if (t->bytes[i % t->sample_count] > 0)
+            oldest = i;
+    }
+    return (double)sum * 1000 / (double)MAX(now - oldest * t->sample_ms, t->sample_ms);
+}
+
+bool throttle_is_spent(struct throttle *t, int64_t now)
+{
+    pthread_mutex_lock(&t->lock);
+    move_to(t, now);
+    bool spent = t->limit != INT64_MAX && rate(t, now) > (double)t->limit;
+    pthread_mutex_unlock(&t->lock);
+    return spent;
+}

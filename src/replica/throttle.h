@@ -1,0 +1,29 @@
+/*
+ * How fast replicas are copied that an operator has throttled (KIP-73): bytes in samples of a length, averaged over the
+ * last so many. Any thread.
+ */
+#ifndef BARNABAS_REPLICA_THROTTLE_H
+#define BARNABAS_REPLICA_THROTTLE_H
+
+#include <pthread.h>
+
+#include "base/base.h"
+
+enum { THROTTLE_MOST_SAMPLES = 128 };
+
+struct throttle {
+    pthread_mutex_t lock;
+    int64_t limit; /* bytes a second */
+    int64_t sample_ms, sample_count;
+    int64_t newest; /* the number of the last sample, in units of sample_ms since the clock's start */
+    int64_t bytes[THROTTLE_MOST_SAMPLES];
+};
+
+void throttle_init(struct throttle *t, int32_t sample_count, int32_t sample_seconds);
+void throttle_deinit(struct throttle *t);
+void throttle_set_limit(struct throttle *t, int64_t bytes_a_second);
+/* `now` is the monotonic clock's, in ms. */
+void throttle_note(struct throttle *t, int64_t bytes, int64_t now);
+bool throttle_is_spent(struct throttle *t, int64_t now);
+
+#endif
