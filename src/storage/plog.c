@@ -289,6 +289,17 @@ static bool append_batches(struct plog *log, struct bytes bytes, const struct ba
     return unflushed < log->config.flush_messages || plog_flush_locked(log, last->last_offset + 1);
 }
 
+static enum kafka_error check_producer(struct plog *log, const struct batch *b, struct producer_batch *dup,
+                                       bool *is_dup)
+{
+    if (batch_is_control(b))
+        return ERR_NONE;
+    enum kafka_error error = producers_check(&log->producers, b, dup, is_dup);
+    if (error == ERR_OUT_OF_ORDER_SEQUENCE_NUMBER && plog_recall_batches(log, b->producer_id))
+        error = producers_check(&log->producers, b, dup, is_dup);
+    return error;
+}
+
 static enum kafka_error append_leader_locked(struct plog *log, const struct prepared *p, int32_t leader_epoch,
                                              struct append_result *out)
 {
@@ -299,8 +310,7 @@ static enum kafka_error append_leader_locked(struct plog *log, const struct prep
     ensure(result == BATCH_OK && rest.len == 0 && b.magic == 2);
     if (log->closed)
         return ERR_KAFKA_STORAGE_ERROR;
-    enum kafka_error error =
-        batch_is_control(&b) ? ERR_NONE : producers_check(&log->producers, &b, &dup, &out->duplicate);
+    enum kafka_error error = check_producer(log, &b, &dup, &out->duplicate);
     if (error != ERR_NONE) {
         log_warn("%s: refused a batch of producer %" PRId64 " with epoch %d and sequences %" PRId32 " to %" PRId32
                  ", the last one known is %" PRId32 ": %s",

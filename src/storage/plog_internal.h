@@ -59,6 +59,8 @@ bool plog_snapshot(struct plog *log, int64_t offset);
 void plog_update_unstable(struct plog *log);
 bool plog_truncate_fully_locked(struct plog *log, int64_t new_start);
 /* Brings the producers from where their state ends up to `offset`, reading the log. */
+/* Looks for batches of the producer before what its snapshot knows. Whether it is worth to check a batch again. */
+bool plog_recall_batches(struct plog *log, int64_t producer_id);
 bool plog_replay_producers(struct plog *log, int64_t offset);
 /* Notes a batch in epochs and producers. The whole batch is needed for control batches. */
 void plog_note_batch(struct plog *log, const struct batch *b);

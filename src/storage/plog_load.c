@@ -239,6 +239,32 @@ bool plog_replay_producers(struct plog *log, int64_t offset)
     return true;
 }
 
+/* Not further back than this, and within one segment: what a producer has under way lies at the end of the log. */
+enum { RECALLED_OFFSETS = 20000 };
+
+bool plog_recall_batches(struct plog *log, int64_t producer_id)
+{
+    struct batch b, found[PRODUCER_BATCHES];
+    struct position at;
+    int64_t end;
+    int count = 0;
+    if (!producers_may_recall(&log->producers, producer_id, &end) || end <= log->segments[0]->base_offset)
+        return false;
+    struct segment *s = log->segments[plog_segment_index(log, end - 1)];
+    if (segment_find(s, log->path, MAX(s->base_offset, end - RECALLED_OFFSETS), false, &at) != FIND_OK)
+        return false;
+    for (int64_t pos = at.pos; segment_peek(s, log->path, pos, false, &b) == FIND_OK && b.base_offset < end;
+         pos += b.size) {
+        if (b.producer_id != producer_id || batch_is_control(&b))
+            continue;
+        if (count == PRODUCER_BATCHES)
+            memmove(found, found + 1, sizeof(b) * --count);
+        found[count++] = b;
+    }
+    producers_recall(&log->producers, producer_id, found, count);
+    return true;
+}
+
 /* ---- Recovery ---- */
 
 /* Validates the whole segment, rebuilds its indexes, cuts it behind the last sound batch. */

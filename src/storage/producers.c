@@ -10,6 +10,7 @@ struct producer {
     int64_t id;
     int16_t epoch;
     uint8_t batch_count;
+    bool from_snapshot; /* nobody has looked for the batches before its last one */
     bool refused_only; /* nothing of it is in the log */
     int32_t due;       /* while no batch is known: no sequence above this may come */
     struct producer_batch batches[PRODUCER_BATCHES]; /* oldest first */
@@ -128,6 +129,37 @@ static void remember(struct producer *x, struct producer_batch b)
     x->batches[x->batch_count++] = b;
 }
 
+static struct producer_batch batch_of(const struct batch *b)
+{
+    return (struct producer_batch){batch_last_sequence(b), (int32_t)(b->last_offset - b->base_offset), b->last_offset,
+                                   b->max_timestamp};
+}
+
+bool producers_may_recall(struct producers *p, int64_t id, int64_t *first_known)
+{
+    struct producer *x = find(p, id);
+    if (x == NULL || !x->from_snapshot || x->batch_count == 0)
+        return false;
+    x->from_snapshot = false;
+    *first_known = x->batches[0].last_offset - x->batches[0].offset_delta;
+    return true;
+}
+
+void producers_recall(struct producers *p, int64_t id, const struct batch *batches, int count)
+{
+    struct producer *x = find(p, id);
+    ensure(x != NULL);
+    struct producer_batch known[PRODUCER_BATCHES];
+    int known_count = x->batch_count;
+    memcpy(known, x->batches, sizeof(known));
+    x->batch_count = 0;
+    for (int i = 0; i < count; i++)
+        if (batches[i].producer_epoch == x->epoch)
+            remember(x, batch_of(&batches[i]));
+    for (int i = 0; i < known_count; i++)
+        remember(x, known[i]);
+}
+
 static void set_epoch(struct producer *x, int16_t epoch)
 {
     if (x->epoch == epoch)
@@ -157,8 +189,7 @@ void producers_note(struct producers *p, const struct batch *b, int32_t coordina
         return;
     }
     x->last_timestamp = b->max_timestamp;
-    remember(x, (struct producer_batch){batch_last_sequence(b), (int32_t)(b->last_offset - b->base_offset),
-                                        b->last_offset, b->max_timestamp});
+    remember(x, batch_of(b));
     if (batch_is_transactional(b) && x->txn_first_offset < 0)
         x->txn_first_offset = b->base_offset;
 }
@@ -229,6 +260,7 @@ static void take_entry(struct producers *p, const uint8_t *e)
     struct producer_batch last = {(int32_t)be32_get(e + 10), (int32_t)be32_get(e + 22), (int64_t)be64_get(e + 14),
                                   x->last_timestamp};
     x->batch_count = 0;
+    x->from_snapshot = true;
     if (last.last_offset >= 0)
         remember(x, last);
 }

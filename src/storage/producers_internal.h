@@ -39,6 +39,13 @@ enum kafka_error producers_check(const struct producers *p, const struct batch *
 void producers_note_refused(struct producers *p, const struct batch *b, int64_t now);
 /* The last sequence that is known of that producer, NO_SEQUENCE if none. */
 int32_t producers_last_sequence(const struct producers *p, int64_t id);
+/*
+ * A snapshot has a producer's last batch only (Kafka's format), but any of the last five may come again. Whether others
+ * may be in the log before `*first_known`, the first offset that is known of it; asked once for each producer.
+ */
+bool producers_may_recall(struct producers *p, int64_t id, int64_t *first_known);
+/* Batches of that producer from before those that are known, oldest first. The last ones of its epoch are taken. */
+void producers_recall(struct producers *p, int64_t id, const struct batch *batches, int count);
 /* Notes a batch that is in the log, its offsets final. Control batches end transactions. */
 void producers_note(struct producers *p, const struct batch *b, int32_t coordinator_epoch);
 /* First offset of the oldest open transaction, or INT64_MAX. */

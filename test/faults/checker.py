@@ -14,11 +14,7 @@ def check(history, final):
 
 
 def check_order(final, failed):
-    """The records of each writer's life come in order, and none is left out but those that its writer was told had failed.
-
-    A run of them may come again: of a producer that it knows from a snapshot only, a broker that has just restarted and leads at once
-    knows the last batch alone, as Kafka's does. It refuses what else was in flight, and the client writes that anew.
-    """
+    """The records of each writer's life come once and in order, and none is left out but those that its writer was told had failed."""
     wrong, expected = [], defaultdict(int)
     for (partition, offset), value in sorted(final.items()):
         writer, life, meant, number = value.split(".")
@@ -28,6 +24,8 @@ def check_order(final, failed):
         missing = [n for n in range(expected[key], number) if f"{writer}.{life}.{meant}.{n}" not in failed]
         if missing:
             wrong.append(f"{value} at offset {offset} of partition {partition}, number {missing[0]} was due")
+        if number < expected[key]:
+            wrong.append(f"{value} at offset {offset} of partition {partition} has come before")
         expected[key] = number + 1
     return wrong
 

@@ -67,10 +67,11 @@ class Acknowledged:
                                                   "message.timeout.ms": 60000, "linger.ms": 1})
         self.topic, self.records, self.failed = topic, {}, []
 
-    def send(self, n):
+    def send(self, n, partitions=None):
+        """To partitions as the client likes, or to each of so many in its turn."""
         for i in range(n):
             value = f"{self.topic}-{len(self.records)}-{i}"
-            self.producer.produce(self.topic, value, on_delivery=self.note)
+            self.producer.produce(self.topic, value, on_delivery=self.note, **({"partition": i % partitions} if partitions else {}))
         self.producer.poll(0)
 
     def note(self, err, message):
@@ -190,3 +191,23 @@ def logger_into(lines):
     logger = logging.Logger("client")
     logger.addHandler(Collect())
     return logger
+
+
+MANY = 2000
+
+
+def test_two_thousand_partitions(make_cluster):
+    """Each of three brokers has a replica of all; they are written, one broker dies, comes back, and all is in sync and there."""
+    brokers = make_cluster(Barnabas, Barnabas, Barnabas, **{"log.index.size.max.bytes": 4096})
+    create(brokers, "many", MANY, min_insync_replicas=2)
+    sent = Acknowledged(brokers, "many")
+    sent.send(3 * MANY, MANY)
+    sent.flush()
+    brokers[0].kill()
+    wait_until(lambda: all(leader in (2, 3) for leader, _, _ in describe(brokers[1:], "many").values()), "new leaders", 120)
+    sent.send(3 * MANY, MANY)
+    sent.flush()
+    brokers[0].restart()
+    wait_until(lambda: in_sync(brokers, "many", 3), "all in sync", 120)
+    found = read_all(brokers, "many", MANY)
+    assert {k: found.get(k) for k in sent.records} == sent.records

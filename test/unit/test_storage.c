@@ -377,6 +377,27 @@ static void what_follows_a_refused_first_batch_is_refused(void **state)
     assert_int_equal(append_as(f->log, 5, 100, 1000, 4, 75, &r), ERR_NONE); /* known: its sequence tells */
 }
 
+/* A snapshot has the last batch of a producer, which may have had five under way when the broker was stopped. */
+static void batches_before_the_snapshots_are_duplicates_too(void **state)
+{
+    struct fixture *f = *state;
+    struct append_result r;
+    for (int i = 0; i < 8; i++) {
+        assert_int_equal(append_as(f->log, 5, 100, 1000, 3, i * 5, &r), ERR_NONE);
+        append(f->log, 2);
+    }
+    assert_true(plog_close(f->log));
+    reload(f, true, 56);
+    for (int i = 3; i < 8; i++) {
+        assert_int_equal(append_as(f->log, 5, 100, 1000, 3, i * 5, &r), ERR_NONE);
+        assert_true(r.duplicate);
+        assert_int_equal(r.first_offset, i * 7);
+    }
+    assert_int_equal(append_as(f->log, 5, 100, 1000, 3, 10, &r), ERR_OUT_OF_ORDER_SEQUENCE_NUMBER);
+    assert_int_equal(append_as(f->log, 5, 100, 1000, 3, 40, &r), ERR_NONE);
+    assert_false(r.duplicate);
+}
+
 static void what_was_refused_is_not_saved(void **state)
 {
     struct fixture *f = *state;
@@ -436,6 +457,7 @@ int main(void)
         CASE(nothing_above_the_high_watermark_is_deleted),
         CASE(truncation_goes_back),
         CASE(what_follows_a_refused_first_batch_is_refused),
+        CASE(batches_before_the_snapshots_are_duplicates_too),
         CASE(what_was_refused_is_not_saved),
         CASE(epochs_end_where_the_next_begins),
         CASE(an_epoch_without_records_is_cut),
