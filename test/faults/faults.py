@@ -9,6 +9,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 import checker
@@ -197,6 +198,8 @@ def run(options, folder, rng):
                 b.check_log()
         finally:
             cluster.stop()
+    for reason, count in Counter(error for _, error in history.failed).most_common():
+        print(f"{count} failed: {reason}")
     print(f"{len(history.acknowledged)} records acknowledged, {len(history.failed)} failed, {len(history.seen)} read, "
           f"{sum(Member.committed.values())} committed")
     assert history.acknowledged and history.seen, "nothing has happened"

@@ -127,7 +127,10 @@ class Reader(Worker):
             self.history.complain(f"{self.name} was sent back: {m.error()}")
         # librdkafka can take the late answer to an earlier validation for that to a later one, and sees a truncation that is
         # none. Whether there was one, the records themselves tell in the end.
-        consumer.seek(TopicPartition(self.topic, m.partition(), expected[m.partition()]))
+        try:
+            consumer.seek(TopicPartition(self.topic, m.partition(), expected[m.partition()]))
+        except confluent_kafka.KafkaException:  # it has given the partition up
+            consumer.assign([TopicPartition(self.topic, p, offset) for p, offset in enumerate(expected)])
 
 
 class Member(Worker):

@@ -16,7 +16,8 @@ def make_cluster(make_broker):
 
     def make(*kinds, each=lambda broker: {}, **properties):
         settings = {"default.replication.factor": len(kinds), "offsets.topic.replication.factor": len(kinds), "min.insync.replicas": 2,
-                    "replica.lag.time.max.ms": 5000, "zookeeper.session.timeout.ms": 3000, "controlled.shutdown.retry.backoff.ms": 500, **properties}
+                    "replica.lag.time.max.ms": 5000, "zookeeper.session.timeout.ms": 6000 if Apache in kinds else 3000,
+                    "controlled.shutdown.retry.backoff.ms": 500, **properties}
         brokers = []
         for i, kind in enumerate(kinds, 1):
             brokers.append(make_broker(kind=kind, data=f"data-{i}", each=each, **{"broker.id": i, **settings}))

@@ -105,11 +105,12 @@ def test_partitions_there_and_back(three, tmp_path):
                        "Successfully started partition reassignments for t-0,t-1"]
     wait_until(lambda: reassign(three, "--list") == "No partition reassignments found.\n", "the end of it")
     assert [(r, isr) for _, r, isr in describe(three, "t")] == [("3,1", ["1", "3"]), ("2,3,1", ["1", "2", "3"])]
-    verify = ["--verify", "--preserve-throttles", "--reassignment-json-file"]
+    verify = ["--verify", "--reassignment-json-file"]
     done = reassign(three, *verify, there)
     assert lines(done) == theirs(REASSIGN, three, *verify, there)
     assert done == "Status of partition reassignment:\nReassignment of partition t-0 is completed.\n" \
-                   "Reassignment of partition t-1 is completed.\n\n"
+                   "Reassignment of partition t-1 is completed.\n\n" \
+                   "Clearing broker-level throttles on brokers 1,2,3\nClearing topic-level throttles on topic t\n"
 
     back = tmp_path / "back.json"
     back.write_text(out[2])
@@ -134,7 +135,7 @@ def test_a_reassignment_that_goes_on(three, tmp_path):
     listed = reassign(three, "--list")
     assert "t-0: replicas: 1,3,2. adding: 3. removing: 2.\nt-1: replicas: 2,1,3. adding: 3.\n" in listed
     assert listed.splitlines() == theirs(REASSIGN, three, "--list")
-    verify = ["--verify", "--preserve-throttles", "--reassignment-json-file", some]
+    verify = ["--verify", "--reassignment-json-file", some]
     assert lines(reassign(three, *verify)) == theirs(REASSIGN, three, *verify)
     assert "Reassignment of partition t-0 is still in progress." in reassign(three, *verify)
 
@@ -145,7 +146,7 @@ def test_a_reassignment_that_goes_on(three, tmp_path):
     assert topics(three, "--describe", "--under-min-isr-partitions") == ""
     assert topics(three, "--describe", "--unavailable-partitions") == ""
 
-    cancel = ["--cancel", "--preserve-throttles", "--reassignment-json-file"]
+    cancel = ["--cancel", "--preserve-throttles", "--reassignment-json-file"]  # lest the output says that they are cleared
     assert theirs(REASSIGN, three, *cancel, more) == ["Successfully cancelled partition reassignment for: u-0",
                                                       "None of the specified partition moves are active."]
     assert reassign(three, *cancel, some) == "Successfully cancelled partition reassignments for: t-0,t-1\n" \
@@ -377,6 +378,29 @@ def test_throttles_log_dirs_and_damaged_replicas(make_cluster, tmp_path):
     ours, apache = compare_replicas(brokers, "t", lambda line: "has unmatched checksum at offset" in line)
     assert ours[0] == apache[0] == "verification process is started"
     assert ours[-1] == apache[-1]
+
+
+@pytest.mark.parametrize("kind", [Apache, Barnabas])
+def test_a_reassignment_with_throttles(make_cluster, tmp_path, kind):
+    """They are set for the time that it takes."""
+    brokers = make_cluster(kind, kind, **SETTINGS)
+    zk = brokers[0].zookeeper
+    create(brokers, "t", "1")
+    produce(brokers[0], "t", [str(i) for i in range(100)])
+    file = moves(tmp_path / "there.json", t_0=[1, 2])
+    out = reassign(brokers, "--execute", "--reassignment-json-file", file, "--throttle", 5000000)
+    assert lines(out)[4:] == ["The inter-broker throttle limit was set to 5000000 B/s", "Successfully started partition reassignment for t-0"]
+    assert json.loads(zk.get("/config/topics/t"))["config"] == {"leader.replication.throttled.replicas": "0:1",
+                                                                "follower.replication.throttled.replicas": "0:2"}
+    for i in (1, 2):
+        assert json.loads(zk.get(f"/config/brokers/{i}"))["config"] == {"leader.replication.throttled.rate": "5000000",
+                                                                        "follower.replication.throttled.rate": "5000000"}
+    verify = ["--verify", "--reassignment-json-file", file]
+    wait_until(lambda: "is completed." in reassign(brokers, *verify, "--preserve-throttles"), "the move")
+    ours = reassign(brokers, *verify)
+    assert lines(ours)[2:] == ["Clearing broker-level throttles on brokers 1,2", "Clearing topic-level throttles on topic t"]
+    assert json.loads(zk.get("/config/topics/t"))["config"] == json.loads(zk.get("/config/brokers/1"))["config"] == {}
+    assert lines(ours) == theirs(REASSIGN, brokers, *verify)
 
 
 def alter(brokers, kind, name, **configs):
