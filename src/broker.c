@@ -174,7 +174,7 @@ static void on_registered(struct member_call *call, bool ok)
 {
     struct broker *b = CONTAINER_OF(call, struct broker, member);
     b->registering = false;
-    if (b->stopping || b->leaving || (!ok && call->expired && b->serving))
+    if (b->stopping || b->leaving || (!ok && call->expired))
         return; /* the next session registers again */
     if (!ok) {
         give_up(b, call->fail.text);
@@ -370,13 +370,19 @@ static void on_prepared(struct member_call *call, bool ok)
 
 /* ---- ZooKeeper's session ---- */
 
+/* The logs are loaded: from here on each new session only registers. */
+static bool is_open(const struct broker *b)
+{
+    return b->services.controller != NULL;
+}
+
 static void on_session_started(void *ctx)
 {
     struct broker *b = ctx;
     timer_stop(&b->patience);
     if (b->stopping)
         return;
-    if (b->serving) {
+    if (is_open(b)) {
         config_watch_start(b->services.config_watch, b->services.broker_id);
         register_broker(b);
         return;
@@ -400,7 +406,7 @@ static void on_session_expired(void *ctx)
     if (b->services.controller != NULL)
         controller_expire(b->services.controller);
     stop_waiting(b);
-    if (!b->serving && !b->leaving)
+    if (!is_open(b) && !b->leaving)
         give_up(b, "The ZooKeeper session expired while the broker was starting");
 }
 

@@ -135,6 +135,15 @@ bool followers_move_high_watermark(struct partition *p, int64_t now)
     return least > plog_high_watermark(p->log) && plog_set_high_watermark(p->log, least);
 }
 
+int64_t followers_low_watermark(const struct partition *p)
+{
+    int64_t low = plog_start_offset(p->log);
+    for (int32_t i = 0; i < p->follower_count; i++)
+        if (p->manager->options.may_join_isr(p->manager->options.ctx, p->followers[i].id))
+            low = MIN(low, p->followers[i].start_offset);
+    return low;
+}
+
 /* ---- The ISR ---- */
 
 /* With the lock held; the manager asks the controller on another thread. */
@@ -186,13 +195,13 @@ static void note_fetch(struct partition *p, struct follower *f, int64_t offset, 
         f->caught_up_ms = MAX(f->caught_up_ms, now);
     else if (offset >= f->leader_end_then)
         f->caught_up_ms = MAX(f->caught_up_ms, f->fetched_ms);
-    bool moved = f->end_offset != offset;
+    bool moved = f->end_offset != offset, cut = f->start_offset != start_offset;
     f->end_offset = offset;
     f->start_offset = start_offset;
     f->leader_end_then = end;
     f->fetched_ms = now;
     maybe_grow(p, f);
-    if (moved && followers_move_high_watermark(p, now))
+    if ((moved && followers_move_high_watermark(p, now)) || cut)
         partition_wake_all(p);
 }
 

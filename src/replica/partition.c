@@ -379,6 +379,41 @@ enum kafka_error partition_check_committed(struct partition *p, int32_t leader_e
     return error;
 }
 
+/* ---- Deleting from the beginning ---- */
+
+static enum kafka_error delete_records(struct partition *p, int64_t *offset)
+{
+    struct topic_config config = plog_config(p->log);
+    if (!p->leads)
+        return ERR_NOT_LEADER_OR_FOLLOWER;
+    if ((config.cleanup_policy & CLEANUP_POLICY_DELETE) == 0)
+        return ERR_POLICY_VIOLATION;
+    if (*offset == -1)
+        *offset = plog_high_watermark(p->log);
+    if (*offset < 0)
+        return ERR_OFFSET_OUT_OF_RANGE;
+    return *offset > plog_start_offset(p->log) ? plog_advance_start(p->log, *offset) : ERR_NONE;
+}
+
+enum kafka_error partition_delete_records(struct partition *p, int64_t *offset)
+{
+    pthread_mutex_lock(&p->lock);
+    enum kafka_error error = delete_records(p, offset);
+    if (error == ERR_NONE)
+        partition_wake_all(p);
+    pthread_mutex_unlock(&p->lock);
+    return error;
+}
+
+enum kafka_error partition_low_watermark(struct partition *p, int64_t *out)
+{
+    pthread_mutex_lock(&p->lock);
+    enum kafka_error error = p->leads ? ERR_NONE : ERR_NOT_LEADER_OR_FOLLOWER;
+    *out = p->leads ? followers_low_watermark(p) : -1;
+    pthread_mutex_unlock(&p->lock);
+    return error;
+}
+
 /* ---- As a follower ---- */
 
 /* With the lock held: whether orders of that epoch's leader still count. */

@@ -88,6 +88,16 @@ enum kafka_error partition_append(struct partition *p, const struct prepared *re
  * fails. */
 enum kafka_error partition_check_committed(struct partition *p, int32_t leader_epoch, int64_t offset);
 
+/* ---- Deleting from the beginning (KIP-107) ---- */
+
+/*
+ * As leader, on a worker: the log begins at `*offset` from now on; -1 is the high watermark, and `*offset` then says which.
+ * ERR_NOT_LEADER_OR_FOLLOWER, ERR_POLICY_VIOLATION (the topic does not delete), ERR_OFFSET_OUT_OF_RANGE, storage errors.
+ */
+enum kafka_error partition_delete_records(struct partition *p, int64_t *offset);
+/* As leader: where the log begins on all replicas whose brokers are alive. ERR_NOT_LEADER_OR_FOLLOWER. */
+enum kafka_error partition_low_watermark(struct partition *p, int64_t *out);
+
 /* ---- Followers, as their leader sees them ---- */
 
 /* A follower's fetch has come, whatever it asks for: where it had all before, it has had until now. */

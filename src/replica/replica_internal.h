@@ -92,6 +92,8 @@ bool followers_move_high_watermark(struct partition *p, int64_t now);
 /* The ISR that counts for the watermark: every member, now or soon. */
 bool followers_in_maximal_isr(const struct partition *p, int32_t id);
 int32_t followers_maximal_isr_size(const struct partition *p);
+/* The least log start offset of this broker and the followers that are alive; -1: one's is not known. */
+int64_t followers_low_watermark(const struct partition *p);
 /* How many are to be in sync for a record to be committed. */
 int32_t followers_min_isr(const struct partition *p);
 

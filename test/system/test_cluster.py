@@ -1,5 +1,6 @@
 """Three brokers: replication, failover, what was acknowledged."""
 
+import json
 import logging
 import signal
 
@@ -88,7 +89,7 @@ class Acknowledged:
 
 def read_all(brokers, topic, partitions):
     consumer = confluent_kafka.Consumer({"bootstrap.servers": bootstrap(brokers), "group.id": "check", "enable.partition.eof": True})
-    consumer.assign([confluent_kafka.TopicPartition(topic, p, 0) for p in range(partitions)])
+    consumer.assign([confluent_kafka.TopicPartition(topic, p, confluent_kafka.OFFSET_BEGINNING) for p in range(partitions)])
     found, ended = {}, set()
     while len(ended) < partitions:
         m = consumer.poll(30)
@@ -192,6 +193,41 @@ def logger_into(lines):
     logger = logging.Logger("client")
     logger.addHandler(Collect())
     return logger
+
+
+def delete_records(brokers, path, *wanted):
+    """Apache's tool, whose lines come in any order."""
+    path.write_text(json.dumps({"version": 1, "partitions": [{"topic": t, "partition": p, "offset": o} for t, p, o in wanted]}))
+    out = java("org.apache.kafka.tools.DeleteRecordsCommand", "--bootstrap-server", bootstrap(brokers), "--offset-json-file", path)
+    return sorted(line for line in out.splitlines() if line.startswith("partition: "))
+
+
+@pytest.mark.parametrize("kind", [Apache, Barnabas])
+def test_records_are_deleted_everywhere(make_cluster, tmp_path, kind):
+    brokers = make_cluster(kind, kind, **{"min.insync.replicas": 1, "file.delete.delay.ms": 0})
+    create(brokers, "t", 2, 2)
+    create(brokers, "compacted", 1, 2, cleanup_policy="compact")
+    sent = Acknowledged(brokers, "t")
+    sent.send(200, 2)
+    sent.flush()
+    assert delete_records(brokers, tmp_path / "some", ("t", 0, 30), ("t", 1, -1), ("compacted", 0, 1)) == [
+        "partition: compacted-0\terror: org.apache.kafka.common.errors.PolicyViolationException: Request parameters do not satisfy the configured "
+        "policy.",
+        "partition: t-0\tlow_watermark: 30",
+        "partition: t-1\tlow_watermark: 100"]
+    assert delete_records(brokers, tmp_path / "more", ("t", 0, 20), ("t", 1, 101)) == [
+        "partition: t-0\tlow_watermark: 30",
+        "partition: t-1\terror: org.apache.kafka.common.errors.OffsetOutOfRangeException: The requested offset is not within the range of offsets "
+        "maintained by the server."]
+    left = {place for place in sent.records if place >= (0, 30) and place[0] == 0}
+    for b in brokers:
+        b.stop()
+    for b in brokers:
+        b.start()
+    wait_until(lambda: in_sync(brokers, "t", 2), "all in sync again")
+    assert set(read_all(brokers, "t", 2)) == left
+    brokers[0].stop()
+    assert set(read_all(brokers[1:], "t", 2)) == left
 
 
 MANY = 2000

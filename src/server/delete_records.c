@@ -1,0 +1,159 @@
+/* DeleteRecords (KIP-107): a leader's log begins later, and the answer waits until the followers' logs do, too. */
+#include "protocol/msg/delete_records.h"
+
+#include "controller/admin.h"
+#include "server/server_internal.h"
+
+struct deleted {
+    struct partition *partition; /* with a reference, until it is settled */
+    struct delete_records_partition_result *out;
+    struct bed bed;
+    int64_t offset; /* where the log is to begin */
+};
+
+struct deletion {
+    struct request *r;
+    struct delete_records_request request;
+    struct delete_records_response response;
+    struct deleted *items;
+    int32_t count, unsettled;
+    struct sleeper sleeper;
+    struct timer deadline;
+};
+
+static void settle(struct deletion *d, struct deleted *x, enum kafka_error error, int64_t low_watermark)
+{
+    x->out->error_code = (int16_t)error;
+    x->out->low_watermark = error == ERR_NONE ? low_watermark : -1;
+    partition_get_up(&x->bed);
+    partition_unref(x->partition);
+    x->partition = NULL;
+    d->unsettled--;
+}
+
+static void finish(struct deletion *d)
+{
+    struct request *r = d->r;
+    ensure(d->unsettled == 0);
+    r->x->abandoned = NULL;
+    timer_stop(&d->deadline);
+    sleeper_cancel(&d->sleeper);
+    ANSWER(r, delete_records_response, &d->response);
+}
+
+/* ---- Waiting for the followers ---- */
+
+static void check_all(struct deletion *d)
+{
+    for (int32_t i = 0; i < d->count; i++) {
+        struct deleted *x = &d->items[i];
+        int64_t low;
+        if (x->partition == NULL)
+            continue;
+        enum kafka_error error = partition_low_watermark(x->partition, &low);
+        if (error != ERR_NONE || low >= x->offset)
+            settle(d, x, error, low);
+    }
+}
+
+static void on_wake(struct sleeper *s)
+{
+    struct deletion *d = CONTAINER_OF(s, struct deletion, sleeper);
+    check_all(d);
+    if (d->unsettled == 0)
+        finish(d);
+}
+
+static void on_deadline(struct timer *t)
+{
+    struct deletion *d = CONTAINER_OF(t, struct deletion, deadline);
+    check_all(d);
+    for (int32_t i = 0; i < d->count; i++)
+        if (d->items[i].partition != NULL)
+            settle(d, &d->items[i], ERR_REQUEST_TIMED_OUT, -1);
+    finish(d);
+}
+
+static void on_abandoned(struct exchange *x)
+{
+    struct request *r = x->context;
+    struct deletion *d = r->waiting;
+    on_deadline(&d->deadline);
+}
+
+static void wait_for_followers(struct request *r)
+{
+    struct deletion *d = r->state;
+    d->sleeper = (struct sleeper){.queue = request_wake_queue(r), .wake = on_wake};
+    for (int32_t i = 0; i < d->count; i++)
+        if (d->items[i].partition != NULL)
+            partition_lie_down(d->items[i].partition, &d->items[i].bed, &d->sleeper);
+    check_all(d);
+    if (d->unsettled == 0) {
+        finish(d);
+        return;
+    }
+    exchange_park(r->x);
+    r->waiting = d;
+    r->x->abandoned = on_abandoned;
+    timer_start(&d->deadline, MAX(d->request.timeout_ms, 0));
+}
+
+/* ---- The request ---- */
+
+static void delete_from(struct deletion *d, struct deleted *x, struct str topic, int32_t index)
+{
+    enum kafka_error error = ERR_INVALID_TOPIC_EXCEPTION;
+    if (!topic_is_internal(topic)) {
+        x->partition = replica_partition(d->r->s->replicas, topic, index);
+        error = x->partition == NULL ? partition_missing(topic, index)
+                                     : partition_delete_records(x->partition, &x->offset);
+    }
+    if (error != ERR_NONE)
+        settle(d, x, error, -1);
+}
+
+/* On a worker: segments are deleted. */
+static void delete_all(struct request *r)
+{
+    struct deletion *d = r->state;
+    int32_t i = 0;
+    for (int32_t t = 0; t < d->request.topics.len; t++) {
+        const struct delete_records_topic *in = &d->request.topics.items[t];
+        for (int32_t k = 0; k < in->partitions.len; k++)
+            delete_from(d, &d->items[i++], in->name, in->partitions.items[k].partition_index);
+    }
+}
+
+static void handle(struct request *r)
+{
+    struct deletion *d = ARENA_NEW(r->arena, struct deletion);
+    d->r = r;
+    r->state = d;
+    if (!DECODE(r, delete_records_request, &d->request))
+        return;
+    delete_records_response_init(&d->response);
+    timer_init(&d->deadline, exchange_loop(r->x), on_deadline);
+    for (int32_t t = 0; t < d->request.topics.len; t++)
+        d->count += d->request.topics.items[t].partitions.len;
+    d->unsettled = d->count;
+    d->items = ARENA_ARRAY(r->arena, struct deleted, MAX(d->count, 1));
+    ARRAY_MAKE(r->arena, d->response.topics, MAX(d->request.topics.len, 0));
+    for (int32_t t = 0, i = 0; t < d->request.topics.len; t++) {
+        const struct delete_records_topic *in = &d->request.topics.items[t];
+        struct delete_records_topic_result *out = &d->response.topics.items[t];
+        delete_records_topic_result_init(out);
+        out->name = in->name;
+        ARRAY_MAKE(r->arena, out->partitions, in->partitions.len);
+        for (int32_t k = 0; k < in->partitions.len; k++) {
+            struct deleted *x = &d->items[i++];
+            x->out = &out->partitions.items[k];
+            x->offset = in->partitions.items[k].offset;
+            delete_records_partition_result_init(x->out);
+            x->out->partition_index = in->partitions.items[k].partition_index;
+        }
+    }
+    request_work(r, delete_all, wait_for_followers);
+}
+
+const struct api_entry api_delete_records = {.key = API_DELETE_RECORDS, .min = 0, .max = 2, .handle = handle};
