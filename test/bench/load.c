@@ -8,142 +8,20 @@
  *   load latency  HOST PORT TOPIC RATE SECONDS RECORD_SIZE ACKS     produce to acknowledgement, and to a consumer
  *   load idle     HOST PORT COUNT                                  holds connections until its input ends
  */
-#include <errno.h>
 #include <inttypes.h>
-#include <netdb.h>
-#include <netinet/tcp.h>
 #include <pthread.h>
-#include <stdarg.h>
 #include <stdio.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "client.h"
 #include "protocol/msg/api.h"
 #include "protocol/msg/fetch.h"
 #include "protocol/msg/produce.h"
-#include "protocol/msg/request_header.h"
-#include "protocol/msg/response_header.h"
-#include "record/record.h"
 
 enum { PRODUCE_VERSION = 9, FETCH_VERSION = 12, IN_FLIGHT = 5, MOST_PARTITIONS = 64 };
 
-static _Noreturn void die(const char *fmt, ...)
-{
-    va_list args;
-    va_start(args, fmt);
-    vfprintf(stderr, fmt, args);
-    va_end(args);
-    fputc('\n', stderr);
-    exit(1);
-}
-
-/* ---- A connection ---- */
-
-static int dial(const char *host, const char *port)
-{
-    struct addrinfo *found, hints = {.ai_socktype = SOCK_STREAM};
-    int one = 1;
-    if (getaddrinfo(host, port, &hints, &found) != 0)
-        die("no address for %s", host);
-    int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0 || connect(fd, found->ai_addr, found->ai_addrlen) != 0)
-        die("connect: %m");
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-    freeaddrinfo(found);
-    return fd;
-}
-
-static void write_all(int fd, const void *data, size_t len)
-{
-    for (const char *p = data; len > 0;) {
-        ssize_t n = write(fd, p, len);
-        if (n <= 0)
-            die("write: %m");
-        p += n;
-        len -= (size_t)n;
-    }
-}
-
-static void read_all(int fd, void *data, size_t len)
-{
-    for (char *p = data; len > 0;) {
-        ssize_t n = read(fd, p, len);
-        if (n <= 0)
-            die("the broker has closed the connection");
-        p += n;
-        len -= (size_t)n;
-    }
-}
-
-/* The next frame into `frame`, which grows. */
-static struct bytes read_frame(int fd, struct strbuf *frame)
-{
-    uint8_t head[4];
-    read_all(fd, head, sizeof(head));
-    strbuf_clear(frame);
-    size_t len = be32_get(head);
-    read_all(fd, strbuf_extend(frame, len), len);
-    return (struct bytes){(const uint8_t *)frame->p, (int32_t)len};
-}
-
-/* ---- Frames ---- */
-
-static void begin_frame(struct writer *w, int16_t key, int16_t version)
-{
-    struct request_header header;
-    request_header_init(&header);
-    header.request_api_key = key;
-    header.request_api_version = version;
-    header.client_id = STR_LIT("load");
-    writer_init(w);
-    writer_int32(w, 0);
-    request_header_write(w, api_request_header_version(key, version), &header);
-}
-
-static void end_frame(struct writer *w)
-{
-    be32_put(w->buf.p, (uint32_t)(w->buf.len - 4));
-}
-
-static void read_header(struct reader *r, int16_t key, int16_t version)
-{
-    struct response_header header;
-    if (!response_header_read(r, api_response_header_version(key, version), &header))
-        die("an answer without header");
-}
-
 /* ---- Produce ---- */
-
-static void fill_letters(uint8_t *p, int64_t len, uint64_t *seed)
-{
-    for (int64_t i = 0; i < len; i++) {
-        *seed = *seed * 6364136223846793005ULL + 1442695040888963407ULL;
-        p[i] = (uint8_t)('A' + (*seed >> 33) % 26);
-    }
-}
-
-/* One batch of records of that size, as many as fill `batch_size`. Returns how many. */
-static int32_t make_batch(struct strbuf *out, int64_t record_size, int64_t batch_size, enum codec codec)
-{
-    struct batch_builder b;
-    struct arena a = {0};
-    uint64_t seed = 1;
-    int64_t now = clock_wall_ms();
-    int32_t count = 0;
-    batch_builder_init(&b, (int16_t)codec);
-    do {
-        uint8_t *value = arena_alloc(&a, (size_t)record_size);
-        fill_letters(value, record_size, &seed);
-        struct record r = {.offset = count++, .timestamp = now, .value = {value, (int32_t)record_size}};
-        batch_builder_add(&b, &r);
-    } while ((int64_t)batch_builder_size(&b) + record_size + 10 < batch_size);
-    if (!batch_builder_finish(&b, CODEC_LEVEL_DEFAULT, out))
-        die("the batch cannot be compressed");
-    batch_builder_deinit(&b);
-    arena_deinit(&a);
-    return count;
-}
 
 static void make_produce(struct writer *w, const char *topic, int32_t partition, struct bytes batch, int16_t acks)
 {
@@ -167,7 +45,8 @@ static void make_produce(struct writer *w, const char *topic, int32_t partition,
     end_frame(w);
 }
 
-static void check_produced(int fd, struct strbuf *frame)
+/* Returns where the batch lies now. */
+static int64_t check_produced(int fd, struct strbuf *frame)
 {
     struct arena a = {0};
     struct reader r;
@@ -176,10 +55,11 @@ static void check_produced(int fd, struct strbuf *frame)
     read_header(&r, API_PRODUCE, PRODUCE_VERSION);
     if (!produce_response_read(&r, PRODUCE_VERSION, &response))
         die("an answer that cannot be read");
-    int16_t error = response.responses.items[0].partition_responses.items[0].error_code;
-    if (error != 0)
-        die("produce: error %d", error);
+    struct produce_partition_produce_response answer = response.responses.items[0].partition_responses.items[0];
+    if (answer.error_code != 0)
+        die("produce: error %d", answer.error_code);
     arena_deinit(&a);
+    return answer.base_offset;
 }
 
 static enum codec codec_of(const char *name)
@@ -316,6 +196,7 @@ struct latency {
     int64_t count, interval_us;
     int64_t *acked_us, *seen_us; /* by record */
     int64_t seen;
+    int64_t first; /* the offset of the first record that counts */
     int64_t begun_us;
 };
 
@@ -335,7 +216,7 @@ static void *watch(void *arg)
                          .partitions = 1,
                          .fetch_size = 1 << 20,
                          .max_wait_ms = 500};
-    c.offsets[0] = 0;
+    c.offsets[0] = l->first;
     while (l->seen < l->count) {
         send_fetch(&c);
         take_fetched(&c, note_batch, l);
@@ -372,12 +253,12 @@ static void print_latencies(const char *name, int64_t *v, int64_t count, const c
            v[count / 2], v[count * 99 / 100], v[count * 999 / 1000], v[count - 1], after);
 }
 
-/* The topic must be empty and of one partition. Each record is a request of its own, sent when it is due. */
+/* The topic must be of one partition. Each record is a request of its own, sent when it is due; one more goes ahead. */
 static int run_latency(char **args)
 {
     struct latency l = {.args = args};
     int64_t rate = atoll(args[3]);
-    struct strbuf batch = {0};
+    struct strbuf batch = {0}, frame = {0};
     struct writer w;
     pthread_t watcher, acks;
     l.count = rate * atoll(args[4]);
@@ -387,6 +268,8 @@ static int run_latency(char **args)
     make_batch(&batch, atoll(args[5]), 0, CODEC_NONE);
     make_produce(&w, args[2], 0, (struct bytes){(uint8_t *)batch.p, (int32_t)batch.len}, (int16_t)atoi(args[6]));
     struct ack_reader reader = {&l, dial(args[0], args[1])};
+    write_all(reader.fd, w.buf.p, w.buf.len);
+    l.first = check_produced(reader.fd, &frame) + 1;
     pthread_create(&watcher, NULL, watch, &l);
     pthread_create(&acks, NULL, read_acks, &reader);
     l.begun_us = clock_mono_us();

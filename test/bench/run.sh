@@ -1,9 +1,15 @@
 #!/bin/bash
-# Benchmarks: Apache Kafka 3.9.1 and barnabas on this machine, in turns. test/bench/run.sh --help
+# Benchmarks: Apache Kafka 3.9.1 and barnabas on this machine, in turns: one broker of each, or clusters of three.
+#   test/bench/run.sh [cluster] [--help] ...
 set -euo pipefail
 top=$(cd "$(dirname "$0")/../.." && pwd)
 "$top/contrib/install-packages.sh" build run test >/dev/null
 build=$top/build
+script=bench
+if [ "${1:-}" = cluster ]; then
+    script=cluster
+    shift
+fi
 mkdir -p "$build"
 (
     cd "$top"
@@ -11,7 +17,7 @@ mkdir -p "$build"
     cd "$build"
     [ -f Makefile ] || "$top/configure"
     make -j"$(nproc)"
-    make test/bench/load
+    make test/bench/load test/bench/probe
 ) >"$build/bench-build.log" 2>&1 || {
     tail -30 "$build/bench-build.log" >&2
     exit 1
@@ -22,4 +28,4 @@ mkdir -p "$build"
     (cd "$top/test/java" && mvn -q -B dependency:copy-dependencies -DoutputDirectory=target/lib)
     touch "$top/test/java/target/lib/.complete"
 }
-exec env BARNABAS_BUILD="$build" "$top/test/.venv/bin/python" "$top/test/bench/bench.py" "$@"
+exec env BARNABAS_BUILD="$build" "$top/test/.venv/bin/python" "$top/test/bench/$script.py" "$@"

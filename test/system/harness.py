@@ -102,6 +102,11 @@ class Chroot:
             self._client.start(PATIENCE)
         return self._client
 
+    def close(self):
+        if self._client is not None:
+            self._client.stop()
+            self._client.close()
+
     def get(self, path):
         return self.client.get(path)[0]
 

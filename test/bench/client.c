@@ -1,0 +1,126 @@
+#include "client.h"
+
+#include <netdb.h>
+#include <netinet/tcp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "protocol/msg/api.h"
+#include "protocol/msg/request_header.h"
+#include "protocol/msg/response_header.h"
+
+_Noreturn void die(const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    vfprintf(stderr, fmt, args);
+    va_end(args);
+    fputc('\n', stderr);
+    exit(1);
+}
+
+/* ---- A connection ---- */
+
+int dial(const char *host, const char *port)
+{
+    struct addrinfo *found, hints = {.ai_socktype = SOCK_STREAM};
+    int one = 1;
+    if (getaddrinfo(host, port, &hints, &found) != 0)
+        die("no address for %s", host);
+    int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || connect(fd, found->ai_addr, found->ai_addrlen) != 0)
+        die("connect: %m");
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    freeaddrinfo(found);
+    return fd;
+}
+
+void write_all(int fd, const void *data, size_t len)
+{
+    for (const char *p = data; len > 0;) {
+        ssize_t n = write(fd, p, len);
+        if (n <= 0)
+            die("write: %m");
+        p += n;
+        len -= (size_t)n;
+    }
+}
+
+static void read_all(int fd, void *data, size_t len)
+{
+    for (char *p = data; len > 0;) {
+        ssize_t n = read(fd, p, len);
+        if (n <= 0)
+            die("the broker has closed the connection");
+        p += n;
+        len -= (size_t)n;
+    }
+}
+
+struct bytes read_frame(int fd, struct strbuf *frame)
+{
+    uint8_t head[4];
+    read_all(fd, head, sizeof(head));
+    strbuf_clear(frame);
+    size_t len = be32_get(head);
+    read_all(fd, strbuf_extend(frame, len), len);
+    return (struct bytes){(const uint8_t *)frame->p, (int32_t)len};
+}
+
+/* ---- Frames ---- */
+
+void begin_frame(struct writer *w, int16_t key, int16_t version)
+{
+    struct request_header header;
+    request_header_init(&header);
+    header.request_api_key = key;
+    header.request_api_version = version;
+    header.client_id = STR_LIT("bench");
+    writer_init(w);
+    writer_int32(w, 0);
+    request_header_write(w, api_request_header_version(key, version), &header);
+}
+
+void end_frame(struct writer *w)
+{
+    be32_put(w->buf.p, (uint32_t)(w->buf.len - 4));
+}
+
+void read_header(struct reader *r, int16_t key, int16_t version)
+{
+    struct response_header header;
+    if (!response_header_read(r, api_response_header_version(key, version), &header))
+        die("an answer without header");
+}
+
+static void fill_letters(uint8_t *p, int64_t len, uint64_t *seed)
+{
+    for (int64_t i = 0; i < len; i++) {
+        *seed = *seed * 6364136223846793005ULL + 1442695040888963407ULL;
+        p[i] = (uint8_t)('A' + (*seed >> 33) % 26);
+    }
+}
+
+int32_t make_batch(struct strbuf *out, int64_t record_size, int64_t batch_size, enum codec codec)
+{
+    struct batch_builder b;
+    struct arena a = {0};
+    uint64_t seed = 1;
+    int64_t now = clock_wall_ms();
+    int32_t count = 0;
+    batch_builder_init(&b, (int16_t)codec);
+    do {
+        uint8_t *value = arena_alloc(&a, (size_t)record_size);
+        fill_letters(value, record_size, &seed);
+        struct record r = {.offset = count++, .timestamp = now, .value = {value, (int32_t)record_size}};
+        batch_builder_add(&b, &r);
+    } while ((int64_t)batch_builder_size(&b) + record_size + 10 < batch_size);
+    if (!batch_builder_finish(&b, CODEC_LEVEL_DEFAULT, out))
+        die("the batch cannot be compressed");
+    batch_builder_deinit(&b);
+    arena_deinit(&a);
+    return count;
+}

@@ -1,0 +1,164 @@
+"""What the benchmarks share: brokers as they are run in earnest, the load, figures by kind of broker, rounds in turns, the table."""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+TOP = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(TOP / "test" / "system"))
+import harness  # noqa: E402
+
+LOAD = harness.BUILD / "test" / "bench" / "load"
+GIGA = 10**9
+JVM = ("-server -Xmx1G -Xms1G -XX:+UseG1GC -XX:MaxGCPauseMillis=20 -XX:InitiatingHeapOccupancyPercent=35 "
+       "-XX:+ExplicitGCInvokesConcurrent -XX:MaxInlineLevel=15 -Djava.awt.headless=true").split()
+
+
+class Apache(harness.Apache):
+    """With the flags of Kafka's own kafka-server-start.sh."""
+
+    def launch(self):
+        self.spawn(["java", *JVM, "-cp", f"{harness.JARS}/*", "kafka.Kafka", self.write_config()])
+
+
+KINDS = {"apache": Apache, "barnabas": harness.Barnabas}
+
+
+# ---- Processes and memory ----
+
+
+def cpu_seconds(pid):
+    """User and system time, of threads that have ended, too."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def resident_mb(pid):
+    line = next(x for x in Path(f"/proc/{pid}/status").read_text().splitlines() if x.startswith("VmRSS"))
+    return int(line.split()[1]) / 1024
+
+
+def fill_memory(folder):
+    """
+    Fills free memory with page cache that can be given up at once. A virtual machine pays for the first touch of each
+    page of its memory, many times what a broker costs; on a machine that has been up for a while, as brokers are,
+    there are no such pages.
+    """
+    path = Path(folder) / "ballast"
+    size = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    with open(path, "wb") as f:
+        f.truncate(size)
+    with open(path, "rb", buffering=0) as f:
+        block = bytearray(4 << 20)
+        while f.readinto(block) and free_mb() > 500:
+            pass
+
+
+def free_mb():
+    return int(next(x for x in open("/proc/meminfo") if x.startswith("MemFree")).split()[1]) / 1024
+
+
+# ---- Load ----
+
+
+def start_load(*args):
+    return subprocess.Popen([str(LOAD), *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def end_load(process):
+    try:
+        out, err = process.communicate(timeout=600)
+    finally:
+        process.kill()  # of no effect on one that has ended
+    if process.returncode != 0:
+        raise RuntimeError(f"{process.args}: {err}")
+    return json.loads(out)
+
+
+def load(*args):
+    return end_load(start_load(*args))
+
+
+# ---- Rounds ----
+
+
+class Bench:
+    """
+    Rounds of both kinds in turns. Run(bench, kind) is one kind's share of one round; its run(parts) measures, notes what it found, and
+    leaves nothing behind.
+    """
+
+    def __init__(self, options, Run):
+        self.options, self.Run, self.values, self.units = options, Run, {}, {}
+        self.folder = Path(tempfile.mkdtemp(dir=options.folder, prefix="barnabas-bench-"))
+        self.zookeeper = harness.ZooKeeper(self.folder)
+
+    def note(self, metric, kind, value, unit):
+        self.values.setdefault(metric, {"apache": [], "barnabas": []})[kind].append(value)
+        self.units[metric] = unit
+
+    def run(self):
+        try:
+            self.zookeeper.start()
+            for n in range(self.options.rounds):
+                for kind in ("apache", "barnabas") if n % 2 == 0 else ("barnabas", "apache"):
+                    print(f"-- round {n + 1} of {self.options.rounds}: {kind}", flush=True)
+                    fill_memory(self.folder)
+                    self.Run(self, kind).run(self.options.parts.split(","))
+        finally:
+            self.zookeeper.stop(signal.SIGKILL)
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def rows(self):
+        for metric, values in self.values.items():
+            if not values["apache"] or not values["barnabas"]:
+                continue
+            a, b = statistics.median(values["apache"]), statistics.median(values["barnabas"])
+            yield {"metric": metric, "unit": self.units[metric], "apache": a, "barnabas": b, "ratio": b / a if a else None,
+                   "all": values}
+
+    def table(self):
+        lines = ["| | Apache 3.9.1 | barnabas | ratio |", "|---|---:|---:|---:|"]
+        for r in self.rows():
+            ratio = r["ratio"]
+            shown = f"1/{1 / ratio:.1f}" if ratio and ratio < 1 else f"{ratio:.2f}"
+            lines.append(f"| {r['metric']} | {r['apache']:.3g} {r['unit']} | {r['barnabas']:.3g} {r['unit']} | {shown} |")
+        return "\n".join(lines)
+
+
+def machine():
+    model = next((x.split(":")[1].strip() for x in open("/proc/cpuinfo") if x.startswith("model name")), platform.machine())
+    memory = int(next(x for x in open("/proc/meminfo") if x.startswith("MemTotal")).split()[1]) // 2**20
+    return f"{os.cpu_count()} CPUs ({model}), {memory} GB of memory, Linux {platform.release()}"
+
+
+def arguments(description, parts):
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--gigabytes", type=float, default=1, help="data of each throughput measurement")
+    parser.add_argument("--seconds", type=int, default=10, help="length of each latency measurement")
+    parser.add_argument("--parts", default=",".join(parts), help="what to measure: %(default)s")
+    parser.add_argument("--folder", default=tempfile.gettempdir(), help="where the brokers' data lies meanwhile")
+    parser.add_argument("--json", help="write all values to this file")
+    return parser
+
+
+def main(parser, Run):
+    """All rounds, and the table; a SIGTERM, too, stops all that was started."""
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
+    bench = Bench(options, Run)
+    bench.run()
+    print(f"\n{time.strftime('%Y-%m-%d')}, {machine()}; medians of {options.rounds} rounds\n\n{bench.table()}")
+    if options.json:
+        result = {"machine": machine(), "date": time.strftime("%Y-%m-%d"), "rows": list(bench.rows())}
+        Path(options.json).write_text(json.dumps(result, indent=1))
