@@ -267,6 +267,14 @@ bool plog_recall_batches(struct plog *log, int64_t producer_id)
 
 /* ---- Recovery ---- */
 
+/* Only epochs behind those that are known: an older one, met again, would take the place of all that came after it. */
+static void learn_epoch(struct plog *log, const struct batch *b)
+{
+    const struct epochs *known = &log->epochs;
+    if (b->magic == 2 && b->leader_epoch >= 0 && (known->n == 0 || b->leader_epoch > known->v[known->n - 1].epoch))
+        log->epochs.learned |= epochs_assign(&log->epochs, b->leader_epoch, b->base_offset);
+}
+
 /* Validates the whole segment, rebuilds its indexes, cuts it behind the last sound batch. */
 static bool recover_segment(struct plog *log, struct segment *s, bool *cut)
 {
@@ -281,8 +289,7 @@ static bool recover_segment(struct plog *log, struct segment *s, bool *cut)
         if (!batch_crc_ok(&b) || b.last_offset < next || b.last_offset - s->base_offset > INT32_MAX)
             break;
         segment_note_batch(s, &b, (int32_t)good, log->config.index_interval_bytes);
-        if (b.magic == 2 && b.leader_epoch >= 0)
-            log->epochs.learned |= epochs_assign(&log->epochs, b.leader_epoch, b.base_offset);
+        learn_epoch(log, &b);
         next = b.last_offset + 1;
         good = scan.pos;
     }

@@ -73,14 +73,19 @@ static struct strbuf make_batch(int count, int size, int64_t timestamp, int64_t 
     return out;
 }
 
+static enum kafka_error append_batch(struct plog *log, struct strbuf batch, int count, int32_t epoch,
+                                     struct append_result *result)
+{
+    struct prepared p = {.bytes = {(uint8_t *)batch.p, (int32_t)batch.len}, .offsets = count};
+    enum kafka_error error = plog_append_leader(log, &p, epoch, result);
+    strbuf_deinit(&batch);
+    return error;
+}
+
 static enum kafka_error append_as(struct plog *log, int count, int size, int64_t timestamp, int64_t producer,
                                   int32_t sequence, struct append_result *result)
 {
-    struct strbuf batch = make_batch(count, size, timestamp, producer, sequence);
-    struct prepared p = {.bytes = {(uint8_t *)batch.p, (int32_t)batch.len}, .offsets = count};
-    enum kafka_error error = plog_append_leader(log, &p, 0, result);
-    strbuf_deinit(&batch);
-    return error;
+    return append_batch(log, make_batch(count, size, timestamp, producer, sequence), count, 0, result);
 }
 
 static void refuse(struct plog *log, int64_t producer, int32_t sequence)
@@ -278,6 +283,25 @@ static void damaged_indexes_are_rebuilt(void **state)
     check_readable(log, 17);
 }
 
+/* What an old segment has of epochs is known, and must not take the place of what came after it. */
+static void rebuilding_an_index_keeps_the_epochs(void **state)
+{
+    struct fixture *f = *state;
+    struct append_result r;
+    char path[256];
+    f->log->config.segment_bytes = 2000;
+    for (int i = 0; i < 20; i++)
+        append(f->log, 5);
+    assert_int_equal(append_batch(f->log, make_batch(5, 100, 1000, -1, -1), 5, 4, &r), ERR_NONE);
+    int64_t end = plog_end_offset(f->log);
+    assert_true(plog_close(f->log));
+    assert_int_equal(unlink(file_in(f, "00000000000000000000.index", path)), 0);
+    struct plog *log = reload(f, true, end);
+    assert_int_equal(plog_latest_epoch(log), 4);
+    assert_int_equal(plog_epoch_of(log, 99), 0);
+    assert_int_equal(plog_epoch_of(log, 100), 4);
+}
+
 static void a_clean_stop_needs_no_recovery(void **state)
 {
     struct fixture *f = *state;
@@ -451,6 +475,7 @@ int main(void)
         CASE(a_torn_tail_is_cut),
         CASE(a_flipped_bit_ends_the_log),
         CASE(damaged_indexes_are_rebuilt),
+        CASE(rebuilding_an_index_keeps_the_epochs),
         CASE(a_clean_stop_needs_no_recovery),
         CASE(times_are_found),
         CASE(retention_by_size_and_time),
