@@ -528,6 +528,7 @@ static void run_flush(struct job *job)
     struct flush_job *f = CONTAINER_OF(job, struct flush_job, job);
     struct plog *log = f->log;
     struct file_ref *files[8];
+    int64_t bases[ARRAY_LEN(files)];
     size_t n = 0;
     bool ok = true;
     /* The disk is waited for without the lock; the files cannot go away under their references. */
@@ -538,13 +539,14 @@ static void run_flush(struct job *job)
             break;
         if (s->file != NULL) {
             file_ref_get(s->file);
+            bases[n] = s->base_offset;
             files[n++] = s->file;
         }
     }
     bool all = n < ARRAY_LEN(files);
     pthread_mutex_unlock(&log->lock);
     for (size_t i = 0; i < n; i++) {
-        ok = file_sync(files[i]->fd, log->path) && ok;
+        ok = file_sync(files[i]->fd, log->path) && segment_sync_indexes(bases[i], log->path) && ok;
         file_ref_put(files[i]);
     }
     pthread_mutex_lock(&log->lock);

@@ -246,7 +246,8 @@ bool plog_flush_locked(struct plog *log, int64_t up_to)
     for (size_t i = plog_segment_index(log, log->recovery_point); i < log->segment_count; i++) {
         if (log->segments[i]->base_offset >= up_to)
             break;
-        if (!segment_sync(log->segments[i], log->path))
+        struct segment *s = log->segments[i];
+        if (!segment_sync(s, log->path) || (s != plog_active(log) && !segment_sync_indexes(s->base_offset, log->path)))
             return false;
     }
     log->recovery_point = up_to;
@@ -553,7 +554,9 @@ bool plog_close(struct plog *log)
     bool ok = true;
     if (!log->closed) {
         ok = plog_flush_locked(log, atomic_load(&log->end)) &&
-             segment_save_indexes(plog_active(log), log->path, true) && plog_snapshot(log, atomic_load(&log->end));
+             segment_save_indexes(plog_active(log), log->path, true) &&
+             segment_sync_indexes(plog_active(log)->base_offset, log->path) &&
+             plog_snapshot(log, atomic_load(&log->end));
         log->closed = true;
     }
     pthread_mutex_unlock(&log->lock);

@@ -5,7 +5,6 @@
  */
 #include <inttypes.h>
 #include <stdio.h>
-#include <sys/stat.h>
 
 #include "base/clock.h"
 #include "base/logger.h"
@@ -303,7 +302,7 @@ static bool recover_segment(struct plog *log, struct segment *s, bool *cut)
             return false;
         s->size = good;
     }
-    return segment_save_indexes(s, log->path, true);
+    return segment_save_indexes(s, log->path, true) && segment_sync_indexes(s->base_offset, log->path);
 }
 
 static void drop_from(struct plog *log, size_t first)
@@ -320,8 +319,10 @@ static void drop_from(struct plog *log, size_t first)
 static bool has_whole_entries(struct plog *log, struct segment *s, const char *suffix, int entry_size)
 {
     char path[PATH_ROOM];
-    struct stat st;
-    return stat(segment_path(path, log->path, s->base_offset, suffix), &st) == 0 && st.st_size % entry_size == 0;
+    int fd = file_open(segment_path(path, log->path, s->base_offset, suffix), false);
+    bool whole = fd >= 0 && file_size(fd) % entry_size == 0;
+    file_close(fd);
+    return whole;
 }
 
 static bool indexes_usable(struct plog *log, struct segment *s, bool active)

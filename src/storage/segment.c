@@ -1,5 +1,6 @@
 #include "storage/segment_internal.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -127,6 +128,21 @@ bool segment_sync(struct segment *s, const char *dir)
 {
     char path[PATH_ROOM];
     return s->file == NULL || file_sync(s->file->fd, segment_path(path, dir, s->base_offset, ".log"));
+}
+
+static bool sync_by_name(const char *path)
+{
+    int fd = file_open(path, false);
+    bool ok = fd >= 0 ? file_sync(fd, path) : errno == ENOENT;
+    file_close(fd);
+    return ok;
+}
+
+bool segment_sync_indexes(int64_t base, const char *dir)
+{
+    char path[PATH_ROOM];
+    return sync_by_name(segment_path(path, dir, base, ".index")) &&
+           sync_by_name(segment_path(path, dir, base, ".timeindex"));
 }
 
 enum find_result segment_peek(struct segment *s, const char *dir, int64_t pos, bool cached_only, struct batch *out)

@@ -40,6 +40,11 @@ void segment_note_batch(struct segment *s, const struct batch *b, int32_t positi
 /* Last index entries, and both indexes into their files. `final`: no more appends. */
 bool segment_save_indexes(struct segment *s, const char *dir, bool final) NODISCARD;
 bool segment_sync(struct segment *s, const char *dir) NODISCARD;
+/*
+ * Of a segment that is not appended to. Before the recovery point passes it: from then on its indexes are believed, and
+ * a power failure may leave zeros in what was not synced. Files that are gone meanwhile are fine.
+ */
+bool segment_sync_indexes(int64_t base, const char *dir) NODISCARD;
 /* Drops batches at or above `offset`. */
 bool segment_truncate(struct segment *s, const char *dir, int64_t offset) NODISCARD;
 bool segment_delete_files(int64_t base, const char *dir, const char *extra_suffix);
