@@ -333,6 +333,30 @@ void disk_lose_power(const struct process *p)
     }
 }
 
+static bool is_index(const struct name *n)
+{
+    const char *dot = strrchr(n->path, '.');
+    return dot != NULL && (strcmp(dot, ".index") == 0 || strcmp(dot, ".timeindex") == 0);
+}
+
+void disk_lose_index(const struct process *p)
+{
+    struct name *n, *chosen = NULL;
+    uint32_t seen = 0;
+    for (n = names; n != NULL; n = n->hh.next)
+        if (is_in(n, p) && is_index(n) && sim_chance(++seen))
+            chosen = n;
+    if (chosen != NULL)
+        remove_name(chosen);
+}
+
+bool disk_has(const struct process *p, const char *name)
+{
+    char path[256];
+    snprintf(path, sizeof(path), "/%s/%s", p->name, name);
+    return find(path) != NULL;
+}
+
 uint8_t *disk_log(const struct process *p, const char *topic, int partition, size_t *len)
 {
     char folder[128];

@@ -1,8 +1,8 @@
 /*
  * Runs clusters, breaks them, and says what must never have been.
  *
- *     sim [--seeds N] [--from S] [--jobs J]      many, each in a process of its own
- *     sim --seed S [--trace]                     one again, exactly
+ *     sim [--seeds N] [--from S] [--jobs J] [--first]   many, each in a process of its own; until one fails
+ *     sim --seed S [--trace]                            one again, exactly
  */
 #include <getopt.h>
 #include <inttypes.h>
@@ -23,6 +23,7 @@ enum {
     CHECK_US = 100000,
     BUSY_US = 20 * SECOND,
     PATIENCE_US = 60 * SECOND,
+    REAL_SECONDS = 60, /* for one of many; one that needs more goes round in circles */
 };
 
 struct sim_broker {
@@ -31,6 +32,7 @@ struct sim_broker {
     struct broker_config config;
     int64_t verified[MAX_PARTITIONS]; /* up to here its log was compared, below its high watermark */
     int64_t verified_life;
+    int64_t stopping_life; /* the one that was asked to end */
 };
 
 static struct sim_broker brokers[MOST_BROKERS];
@@ -69,6 +71,7 @@ static void configure(struct sim_broker *b, int number)
         "replica.fetch.backoff.ms=200",
         "replica.socket.timeout.ms=2000",
         "controller.socket.timeout.ms=2000",
+        "controlled.shutdown.retry.backoff.ms=700",
         "request.timeout.ms=2000",
         "leader.imbalance.check.interval.seconds=3",
         "log.segment.bytes=20000",
@@ -268,6 +271,42 @@ static void crash(struct sim_broker *b, bool power)
     sim_after(NULL, power ? 4 * SECOND + a_while() : a_while(), restart_later, b);
 }
 
+/* What it has closed well is all on the disk: then its power may fail as well. */
+static void restart_stopped(void *arg)
+{
+    struct sim_broker *b = arg;
+    if (b->process.alive && b->process.life == b->stopping_life) {
+        sim_after(NULL, a_while(), restart_stopped, b);
+        return;
+    }
+    if (!b->process.alive && disk_has(&b->process, ".kafka_cleanshutdown") && sim_chance(3)) {
+        say("power of what has stopped,", b);
+        disk_lose_power(&b->process);
+    }
+    if (!b->process.alive && sim_chance(4)) {
+        say("an index is lost of", b);
+        disk_lose_index(&b->process);
+    }
+    start_broker(b);
+}
+
+static void stop_broker(struct sim_broker *b)
+{
+    say("stop", b);
+    b->stopping_life = b->process.life;
+    process_terminate(&b->process);
+    sim_after(NULL, a_while(), restart_stopped, b);
+}
+
+static void turn_clock(struct sim_broker *b)
+{
+    int64_t most = sim_chance(2) ? 10000 : 12 * 3600000;
+    int64_t ms = (int64_t)sim_random((uint32_t)(2 * most)) - most;
+    b->process.clock_offset += ms;
+    if (trace)
+        fprintf(stderr, "== %" PRId64 " ms: clock of %s goes by %+" PRId64 " ms\n", sim_now_us() / 1000, b->name, ms);
+}
+
 static void cut_off(struct process *a, struct process *b)
 {
     struct cut *c = xcalloc(1, sizeof(*c));
@@ -297,7 +336,7 @@ static void expire(const struct sim_broker *b)
 static void break_something(void)
 {
     struct sim_broker *b = any_broker(), *other = any_broker();
-    switch (sim_random(12)) {
+    switch (sim_random(16)) {
     case 0:
     case 1:
     case 2:
@@ -327,6 +366,14 @@ static void break_something(void)
     case 10:
         say("ZooKeeper's connections", NULL);
         ensemble_restart();
+        break;
+    case 11:
+    case 12:
+    case 13:
+        stop_broker(b);
+        break;
+    case 14:
+        turn_clock(b);
         break;
     default:
         say("reassignment", NULL);
@@ -459,61 +506,76 @@ static void run(uint64_t seed)
 
 /* ---- Many runs ---- */
 
-static bool reap(uint64_t *seeds, pid_t *pids, int jobs)
+enum { MOST_JOBS = 64 };
+
+struct many {
+    pid_t pids[MOST_JOBS];
+    uint64_t seeds[MOST_JOBS]; /* what each runs */
+    uint64_t started, running, failed;
+};
+
+static void reap(struct many *m)
 {
-    int status;
+    int status, slot = 0;
     pid_t pid = wait(&status);
-    for (int i = 0; i < jobs; i++) {
-        if (pids[i] != pid)
-            continue;
-        pids[i] = 0;
-        if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
-            return true;
-        fprintf(stderr, "FAIL seed %" PRIu64 " (%s %d): sim --seed %" PRIu64 " shows it again\n", seeds[i],
-                WIFEXITED(status) ? "exit" : "signal", WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status),
-                seeds[i]);
-        return false;
-    }
-    return true;
+    while (slot < MOST_JOBS - 1 && m->pids[slot] != pid)
+        slot++;
+    m->pids[slot] = 0;
+    m->running--;
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+        return;
+    m->failed++;
+    fprintf(stderr, "FAIL seed %" PRIu64 " (%s %d): sim --seed %" PRIu64 " shows it again\n", m->seeds[slot],
+            WIFEXITED(status) ? "exit" : "signal", WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status),
+            m->seeds[slot]);
 }
 
-static int run_many(uint64_t from, uint64_t count, int jobs)
+static void begin_run(struct many *m, uint64_t seed)
 {
-    pid_t pids[64] = {0};
-    uint64_t seeds[64], failed = 0, started = 0, running = 0;
-    jobs = MIN(MAX(jobs, 1), 64);
-    while (started < count || running > 0) {
-        if (started < count && running < (uint64_t)jobs) {
-            int slot = 0;
-            while (pids[slot] != 0)
-                slot++;
-            seeds[slot] = from + started++;
-            pids[slot] = fork();
-            if (pids[slot] == 0) {
-                if (freopen("/dev/null", "w", stdout) == NULL)
-                    _exit(2);
-                run(seeds[slot]);
-                _exit(0);
-            }
-            running++;
-            continue;
-        }
-        failed += !reap(seeds, pids, jobs);
-        running--;
+    int slot = 0;
+    while (m->pids[slot] != 0)
+        slot++;
+    m->seeds[slot] = seed;
+    m->started++;
+    m->running++;
+    m->pids[slot] = fork();
+    ensure(m->pids[slot] >= 0);
+    if (m->pids[slot] > 0)
+        return;
+    if (freopen("/dev/null", "w", stdout) == NULL)
+        _exit(2);
+    alarm(REAL_SECONDS);
+    run(seed);
+    _exit(0);
+}
+
+/* Seeds begin in their order, so that the least that fails is among those that were begun when the first one did. */
+static int run_many(uint64_t from, uint64_t count, int jobs, bool until_first)
+{
+    struct many m = {0};
+    jobs = MIN(MAX(jobs, 1), MOST_JOBS);
+    while (m.running > 0 || (m.started < count && !(until_first && m.failed > 0))) {
+        if (m.started < count && m.running < (uint64_t)jobs && !(until_first && m.failed > 0))
+            begin_run(&m, from + m.started);
+        else
+            reap(&m);
     }
-    printf("%" PRIu64 " seeds, %" PRIu64 " failed\n", count, failed);
-    return failed == 0 ? 0 : 1;
+    printf("%" PRIu64 " seeds, %" PRIu64 " failed\n", m.started, m.failed);
+    return m.failed == 0 ? 0 : 1;
 }
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"seeds", required_argument, NULL, 'n'}, {"from", required_argument, NULL, 'f'},
-        {"jobs", required_argument, NULL, 'j'},  {"seed", required_argument, NULL, 's'},
-        {"trace", no_argument, NULL, 't'},       {NULL, 0, NULL, 0}};
+    static const struct option options[] = {{"seeds", required_argument, NULL, 'n'},
+                                            {"from", required_argument, NULL, 'f'},
+                                            {"jobs", required_argument, NULL, 'j'},
+                                            {"seed", required_argument, NULL, 's'},
+                                            {"trace", no_argument, NULL, 't'},
+                                            {"first", no_argument, NULL, '1'},
+                                            {NULL, 0, NULL, 0}};
     uint64_t from = 1, count = 100, seed = 0;
     int jobs = 2, opt;
-    bool one = false;
+    bool one = false, until_first = false;
     while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
         switch (opt) {
         case 'n':
@@ -532,13 +594,16 @@ int main(int argc, char **argv)
         case 't':
             trace = true;
             break;
+        case '1':
+            until_first = true;
+            break;
         default:
             return 2;
         }
     }
     logger_set_level(trace ? LEVEL_INFO : LEVEL_FATAL);
     if (!one)
-        return run_many(from, count, jobs);
+        return run_many(from, count, jobs, until_first);
     run(seed);
     return 0;
 }

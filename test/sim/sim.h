@@ -23,6 +23,7 @@ struct process {
     int64_t clock_offset; /* ms, of its wall clock */
     void *replicas;       /* its struct replica_manager, while it has one */
     struct coroutine *main;
+    struct watch *signals; /* that its main waits for */
 };
 
 enum { MAX_PROCESSES = 8 };
@@ -43,6 +44,8 @@ void sim_run_until(int64_t us);
 /* Begins a life: `run` goes on in the background, on a stack of its own. */
 void process_start(struct process *p, void (*run)(void *arg), void *arg);
 void process_kill(struct process *p);
+/* Asks it to end by itself, with SIGTERM. */
+void process_terminate(struct process *p);
 void process_pause(struct process *p);
 void process_resume(struct process *p);
 /* A loop of the process that is served by the world itself, for processes that have no main of their own. */
@@ -73,6 +76,8 @@ bool ensemble_owns(const struct process *p, const char *path); /* by the session
 /* ---- disk.c ---- */
 
 void disk_lose_power(const struct process *p); /* what was not synced may be lost */
+bool disk_has(const struct process *p, const char *name);
+void disk_lose_index(const struct process *p); /* one of a segment, if there is any */
 /* The bytes of all segments of a partition, concatenated; free with free(). */
 uint8_t *disk_log(const struct process *p, const char *topic, int partition, size_t *len);
 

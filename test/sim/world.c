@@ -1,5 +1,6 @@
 /* Virtual time, and everything that is a thread outside: loops, timers, workers, the main of each broker. */
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <ucontext.h>
 #include <uthash.h>
@@ -229,6 +230,7 @@ void process_kill(struct process *p)
     p->paused = false;
     p->life++;
     p->replicas = NULL;
+    p->signals = NULL;
     network_forget(p);
     ensemble_forget(p);
     if (p->main != NULL)
@@ -491,7 +493,7 @@ bool timer_is_running(const struct timer *t)
     return *id_of(t) != 0;
 }
 
-/* Nothing here has file descriptors. */
+/* Nothing here has file descriptors but the one that brings a main its signals. */
 void watch_init(struct watch *w, struct loop *loop, int fd UNUSED, void (*ready)(struct watch *self, int events))
 {
     *w = (struct watch){.loop = loop, .ready = ready};
@@ -499,7 +501,34 @@ void watch_init(struct watch *w, struct loop *loop, int fd UNUSED, void (*ready)
 
 void watch_set(struct watch *w, int events)
 {
+    struct process *p = w->loop->process;
     w->events = events;
+    if (events != WATCH_NONE)
+        p->signals = w;
+    else if (p->signals == w)
+        p->signals = NULL;
+}
+
+/* Blocked, as in the mains, which have masks of their own, it waits in the descriptor that `ready` reads. */
+static void deliver_signal(void *arg)
+{
+    struct process *p = arg;
+    struct watch *w = p->signals;
+    sigset_t set;
+    if (w == NULL)
+        return;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    raise(SIGTERM);
+    struct loop *outer = sim_enter(w->loop);
+    w->ready(w, WATCH_READ);
+    sim_enter(outer);
+}
+
+void process_terminate(struct process *p)
+{
+    sim_after(p, 0, deliver_signal, p);
 }
 
 /* ---- Workers ---- */
