@@ -151,6 +151,17 @@ static int by_topic(const void *a, const void *b)
     return order != 0 ? order : ((*x)->partition > (*y)->partition) - ((*x)->partition < (*y)->partition);
 }
 
+/*
+ * What a controller sent may come twice, the second time late: when it gave up waiting, its kernel went on sending.
+ * The partition epoch only grows, as long as it is the same topic.
+ */
+static bool is_outdated(const struct view_topic *old, const struct partition_change *c)
+{
+    return old != NULL && c->partition < old->partition_count && !uuid_is_zero(old->id) &&
+           uuid_eq(old->id, c->topic_id) && c->state.leader != LEADER_DELETED &&
+           c->state.partition_epoch < old->partitions[c->partition].partition_epoch;
+}
+
 /* The topic with `n` changes, all of it; NULL if no partition is left. */
 static struct view_topic *change_topic(const struct view_topic *old, const struct partition_change *const *changes,
                                        int32_t n)
@@ -162,6 +173,8 @@ static struct view_topic *change_topic(const struct view_topic *old, const struc
         copy_partition(&t->memory, &old->partitions[p], &t->partitions[p]);
     for (int32_t i = 0; i < n; i++) {
         struct view_partition *p = &t->partitions[changes[i]->partition];
+        if (is_outdated(old, changes[i]))
+            continue;
         if (changes[i]->state.leader == LEADER_DELETED)
             *p = (struct view_partition){0};
         else
