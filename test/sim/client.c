@@ -32,6 +32,7 @@ struct fact {
 };
 
 static struct fact *facts;
+static int64_t acknowledged;
 
 static struct fact *find_fact(int partition, int64_t offset)
 {
@@ -64,6 +65,16 @@ void fact_state(int partition, int64_t offset, uint32_t crc, const char *who)
     f->crc = crc;
     snprintf(f->who, sizeof(f->who), "%s", who);
     HASH_ADD(hh, facts, key, sizeof(f->key), f);
+}
+
+void fact_acknowledged(int partition, int64_t offset, uint32_t crc)
+{
+    int copies = replicas_with(partition, offset);
+    fact_state(partition, offset, crc, "the producer");
+    if (copies < MIN_IN_SYNC)
+        violation("the batch at offset %" PRId64 " of partition %d is acknowledged and has %d copies", offset,
+                  partition, copies);
+    acknowledged++;
 }
 
 void facts_check_log(int partition, struct bytes log, const char *who)
@@ -110,7 +121,6 @@ static struct loop *loop;
 static struct party parties[2 * MAX_PARTITIONS];
 static int party_count;
 static bool stopped;
-static int64_t acknowledged;
 
 static void go_on(struct timer *t);
 
@@ -203,8 +213,7 @@ static void on_produced(struct client_call *call, struct bytes frame)
         const struct produce_partition_produce_response *part =
             &response.responses.items[0].partition_responses.items[0];
         if (part->error_code == ERR_NONE) {
-            fact_state(p->partition, part->base_offset, p->crc, "the producer");
-            acknowledged++;
+            fact_acknowledged(p->partition, part->base_offset, p->crc);
         }
     }
     arena_deinit(&p->arena);

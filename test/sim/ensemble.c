@@ -174,6 +174,14 @@ void ensemble_put(const char *path, const char *data)
     fire(path, WATCH_DATA);
 }
 
+void ensemble_delete(const char *path)
+{
+    struct node *n = find_node(path);
+    zxid++;
+    if (n != NULL)
+        drop_node(n);
+}
+
 const char *ensemble_get(const char *path)
 {
     static char text[4096];

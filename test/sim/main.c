@@ -13,6 +13,7 @@
 #include "base/logger.h"
 #include "broker.h"
 #include "client.h"
+#include "cluster/view.h"
 #include "cluster/znodes.h"
 #include "replica/replica.h"
 
@@ -48,6 +49,15 @@ struct replica_manager *__wrap_replica_manager_new(const struct replica_options 
     struct replica_manager *rm = __real_replica_manager_new(options);
     sim_process->replicas = rm;
     return rm;
+}
+
+struct view_board *__real_view_board_new(struct loop *const *loops, int count);
+struct view_board *__wrap_view_board_new(struct loop *const *loops, int count);
+struct view_board *__wrap_view_board_new(struct loop *const *loops, int count)
+{
+    struct view_board *board = __real_view_board_new(loops, count);
+    sim_process->board = board;
+    return board;
 }
 
 static void configure(struct sim_broker *b, int number)
@@ -102,6 +112,28 @@ static void start_broker(struct sim_broker *b)
 static struct sim_broker *any_broker(void)
 {
     return &brokers[sim_random((uint32_t)broker_count)];
+}
+
+/* The broker that a node names: the controller, or a partition's leader. */
+static struct sim_broker *named(const char *path, const char *key)
+{
+    const char *text = ensemble_get(path), *at = text != NULL ? strstr(text, key) : NULL;
+    long id = at != NULL ? strtol(at + strlen(key), NULL, 10) : 0;
+    return id >= 1 && id <= broker_count ? &brokers[id - 1] : any_broker();
+}
+
+/* More often than by chance one that matters. */
+static struct sim_broker *draw_broker(void)
+{
+    char path[ZNODE_PATH_ROOM];
+    switch (sim_random(4)) {
+    case 0:
+        return named(ZNODE_CONTROLLER, "\"brokerid\":");
+    case 1:
+        return named(state_path(path, SIM_TOPIC, (int)sim_random((uint32_t)partition_count)), "\"leader\":");
+    default:
+        return any_broker();
+    }
 }
 
 /* ---- The topic ---- */
@@ -224,6 +256,37 @@ static void check(void *arg UNUSED)
     sim_after(NULL, CHECK_US, check, NULL);
 }
 
+static bool disk_has_offset(const struct sim_broker *b, int partition, int64_t offset)
+{
+    size_t len;
+    uint8_t *log = disk_log(&b->process, SIM_TOPIC, partition, &len);
+    struct bytes rest = {log, (int32_t)len};
+    struct batch batch = {.last_offset = -1};
+    while (batch.last_offset < offset && batch_next(&rest, &batch) == BATCH_OK)
+        ;
+    free(log);
+    return batch.last_offset >= offset;
+}
+
+static bool has_offset(const struct sim_broker *b, int partition, int64_t offset)
+{
+    struct partition *p =
+        b->process.replicas != NULL ? replica_partition(b->process.replicas, STR_LIT(SIM_TOPIC), partition) : NULL;
+    if (p == NULL)
+        return disk_has_offset(b, partition, offset);
+    bool has = plog_end_offset(partition_log(p)) > offset;
+    partition_unref(p);
+    return has;
+}
+
+int replicas_with(int partition, int64_t offset)
+{
+    int n = 0;
+    for (int i = 0; i < broker_count; i++)
+        n += has_offset(&brokers[i], partition, offset);
+    return n;
+}
+
 /* ---- What goes wrong ---- */
 
 static void restart_later(void *arg)
@@ -333,51 +396,94 @@ static void expire(const struct sim_broker *b)
     ensemble_expire(broker_path(path, b->process.number + 1));
 }
 
-static void break_something(void)
+/* From all others, though clients still reach it. */
+static void isolate(struct sim_broker *b)
 {
-    struct sim_broker *b = any_broker(), *other = any_broker();
-    switch (sim_random(16)) {
+    say("isolate", b);
+    for (int i = 0; i < broker_count; i++)
+        if (&brokers[i] != b)
+            cut_off(&b->process, &brokers[i].process);
+}
+
+/* As operators do to have another: the session of the one that was lives on. */
+static void drop_controller(void)
+{
+    say("/controller deleted", NULL);
+    ensemble_delete(ZNODE_CONTROLLER);
+}
+
+static void break_processes(struct sim_broker *b, struct sim_broker *other)
+{
+    switch (sim_random(8)) {
     case 0:
     case 1:
-    case 2:
         crash(b, false);
         break;
-    case 3:
+    case 2:
         crash(b, false);
         crash(other, false);
         break;
+    case 3:
     case 4:
-    case 5:
-        pause_broker(b);
+        stop_broker(b);
         break;
-    case 6:
+    case 5:
+        turn_clock(b);
+        break;
+    default:
+        pause_broker(b);
+    }
+}
+
+static void break_connections(struct sim_broker *b, struct sim_broker *other)
+{
+    switch (sim_random(5)) {
+    case 0:
+        isolate(b);
+        break;
+    case 1:
+    case 2:
         say("cut from ZooKeeper", b);
         cut_off(&b->process, &sim_zookeeper);
         break;
-    case 7:
-    case 8:
+    default:
         say("cut from another", b);
         if (b != other)
             cut_off(&b->process, &other->process);
-        break;
-    case 9:
+    }
+}
+
+static void break_cluster(struct sim_broker *b)
+{
+    switch (sim_random(4)) {
+    case 0:
         expire(b);
         break;
-    case 10:
+    case 1:
         say("ZooKeeper's connections", NULL);
         ensemble_restart();
         break;
-    case 11:
-    case 12:
-    case 13:
-        stop_broker(b);
-        break;
-    case 14:
-        turn_clock(b);
+    case 2:
+        drop_controller();
         break;
     default:
         say("reassignment", NULL);
         reassign();
+    }
+}
+
+static void break_something(void)
+{
+    struct sim_broker *b = draw_broker(), *other = draw_broker();
+    switch (sim_random(4)) {
+    case 0:
+        break_connections(b, other);
+        break;
+    case 1:
+        break_cluster(b);
+        break;
+    default:
+        break_processes(b, other);
     }
 }
 
@@ -467,6 +573,51 @@ static void check_logs(void)
     arena_deinit(&a);
 }
 
+static bool knows_partition(const struct view *v, struct arena *a, int partition)
+{
+    char path[ZNODE_PATH_ROOM];
+    struct partition_znode state;
+    const struct view_partition *p = view_partition(v, STR_LIT(SIM_TOPIC), partition);
+    const char *text = ensemble_get(state_path(path, SIM_TOPIC, partition));
+    bool ok =
+        partition_decode(a, SIM_TOPIC, partition, (struct bytes){(const uint8_t *)text, (int32_t)strlen(text)}, &state);
+    ensure(ok);
+    bool knows =
+        p != NULL && p->leader == state.leader && p->leader_epoch == state.leader_epoch && p->isr.n == state.isr.n;
+    if (!knows && trace)
+        fprintf(stderr, "== partition %d: known are epoch %" PRId32 ", %" PRId32 " in sync, in truth %s\n", partition,
+                p != NULL ? p->leader_epoch : -1, p != NULL ? p->isr.n : -1,
+                ensemble_get(state_path(path, SIM_TOPIC, partition)));
+    return knows;
+}
+
+static bool knows_cluster(const struct sim_broker *b)
+{
+    struct arena a = {0};
+    struct view *v = b->process.board != NULL ? view_board_latest(b->process.board) : view_new();
+    bool knows = true;
+    for (int i = 0; i < broker_count; i++)
+        knows &= view_broker(v, i + 1) != NULL;
+    for (int i = 0; i < partition_count; i++)
+        knows &= knows_partition(v, &a, i);
+    view_unref(v);
+    arena_deinit(&a);
+    return knows;
+}
+
+/* When all is quiet, everybody knows the truth, or is just about to. */
+static void check_views(void)
+{
+    for (int i = 0; i < broker_count; i++) {
+        int64_t end = sim_now_us() + 2 * SECOND;
+        while (!knows_cluster(&brokers[i])) {
+            if (sim_now_us() > end)
+                violation("%s does not know in the end who is there and who leads", brokers[i].name);
+            sim_run_until(sim_now_us() + SECOND / 20);
+        }
+    }
+}
+
 static void run(uint64_t seed)
 {
     sim_seed(seed);
@@ -484,7 +635,7 @@ static void run(uint64_t seed)
     clients_start(partition_count);
     int64_t end = sim_now_us() + BUSY_US;
     while (sim_now_us() < end) {
-        sim_run_until(sim_now_us() + (int64_t)(50 + sim_random(2500)) * 1000);
+        sim_run_until(sim_now_us() + (sim_chance(4) ? sim_random(30000) : (50 + (int64_t)sim_random(2500)) * 1000));
         if (sim_chance(12))
             fail_power();
         else
@@ -497,6 +648,7 @@ static void run(uint64_t seed)
     sim_run_until(sim_now_us() + 6 * SECOND);
     wait_until_whole();
     check_logs();
+    check_views();
     printf("seed %" PRIu64 ": %d brokers, %d partitions, %" PRId64 " acknowledged, %" PRId64 " facts, %" PRId64 " ms\n",
            seed, broker_count, partition_count, clients_acknowledged(), facts_count(), sim_now_us() / 1000);
     fflush(stdout);

@@ -1,6 +1,7 @@
 /*
  * Connections between processes. Frames go whole and in order; they take some time, and while the way is cut they wait,
- * as TCP would send them again. A process that dies resets its connections, which the others learn if they can be
+ * as TCP would send them again. What was sent may still arrive after its sender has closed the connection or has died,
+ * however long that takes, as its kernel goes on; or it may not. The others learn of the end behind it, if they can be
  * reached.
  */
 #include <stdio.h>
@@ -49,6 +50,7 @@ struct link {
     struct connection *connection; /* NULL: not accepted yet, or let go */
     struct way ways[2];
     bool accepted, broken;
+    bool ending[2]; /* the sender has gone: when all is delivered, the other side is told */
     struct link *prev, *next;
 };
 
@@ -57,6 +59,7 @@ static struct link *links;
 static void server_take(struct connection *c, uint8_t *frame, size_t len);
 static void client_take(struct client *c, uint8_t *frame, size_t len);
 static void server_gone(struct link *l);
+static void client_gone(struct link *l);
 
 struct delivery {
     struct link *link;
@@ -64,6 +67,30 @@ struct delivery {
 };
 
 static void push_on(struct link *l, int direction, int64_t us);
+static void drop_frames(struct link *l, int direction);
+
+static void end_if_empty(struct link *l, int direction)
+{
+    if (!l->ending[direction] || l->ways[direction].queue != NULL)
+        return;
+    l->broken = true;
+    if (direction == TO_SERVER)
+        server_gone(l);
+    else
+        client_gone(l);
+}
+
+/* Nobody sends in that direction any more, nor takes what comes in the other. */
+static void link_end(struct link *l, int direction)
+{
+    if (l->broken)
+        return;
+    l->ending[direction] = true;
+    drop_frames(l, !direction);
+    if (!l->accepted || sim_chance(2))
+        drop_frames(l, direction);
+    end_if_empty(l, direction);
+}
 
 static struct process *sender(const struct link *l, int direction)
 {
@@ -91,6 +118,7 @@ static void deliver(void *arg)
     struct frame *f = w->queue;
     DL_DELETE(w->queue, f);
     push_on(l, d.direction, 1 + sim_random(40));
+    end_if_empty(l, d.direction);
     if (d.direction == TO_SERVER && l->connection != NULL)
         server_take(l->connection, f->p, f->len);
     else if (d.direction == TO_CLIENT && l->client != NULL)
@@ -119,16 +147,14 @@ static void link_send(struct link *l, int direction, uint8_t *p, size_t len)
     push_on(l, direction, network_latency_us());
 }
 
-static void drop_frames(struct link *l)
+static void drop_frames(struct link *l, int direction)
 {
-    for (int i = 0; i < 2; i++) {
-        struct frame *f, *tmp;
-        DL_FOREACH_SAFE (l->ways[i].queue, f, tmp) {
-            free(f->p);
-            free(f);
-        }
-        l->ways[i].queue = NULL;
+    struct frame *f, *tmp;
+    DL_FOREACH_SAFE (l->ways[direction].queue, f, tmp) {
+        free(f->p);
+        free(f);
     }
+    l->ways[direction].queue = NULL;
 }
 
 /* ---- Asking ---- */
@@ -160,9 +186,7 @@ static void hang_up(struct client *c)
     if (l == NULL)
         return;
     l->client = NULL;
-    l->broken = true;
-    drop_frames(l);
-    server_gone(l);
+    link_end(l, TO_SERVER);
 }
 
 static void release(struct client *c)
@@ -422,11 +446,8 @@ static void tell_client(void *arg)
     sim_enter(outer);
 }
 
-/* The server has closed it, or is not there. */
-static void link_break(struct link *l)
+static void client_gone(struct link *l)
 {
-    l->broken = true;
-    drop_frames(l);
     if (l->client != NULL)
         sim_after(l->client_process, network_latency_us(), tell_client, l);
 }
@@ -451,7 +472,7 @@ static void try_to_connect(void *arg)
         return;
     }
     if (s == NULL || !s->accepting) {
-        link_break(l);
+        link_end(l, TO_CLIENT);
         return;
     }
     struct connection *c = xcalloc(1, sizeof(*c));
@@ -625,7 +646,7 @@ void net_server_close_connections(struct net_server *s)
         struct link *l = c->link;
         connection_close(c);
         if (l != NULL)
-            link_break(l);
+            link_end(l, TO_CLIENT);
     }
 }
 
@@ -665,12 +686,10 @@ void network_forget(struct process *p)
             continue;
         if (l->server_process == p) {
             l->connection = NULL;
-            link_break(l);
+            link_end(l, TO_CLIENT);
         } else if (l->client_process == p) {
             l->client = NULL;
-            l->broken = true;
-            drop_frames(l);
-            server_gone(l);
+            link_end(l, TO_SERVER);
         }
     }
 }

@@ -22,6 +22,7 @@ struct process {
     int64_t life;         /* counts its starts: what belongs to an earlier one is dropped */
     int64_t clock_offset; /* ms, of its wall clock */
     void *replicas;       /* its struct replica_manager, while it has one */
+    void *board;          /* its struct view_board, likewise */
     struct coroutine *main;
     struct watch *signals; /* that its main waits for */
 };
@@ -70,6 +71,7 @@ void ensemble_restart(void);             /* sessions live on, connections do not
 void ensemble_expire(const char *path);  /* the session that owns this node ends */
 void ensemble_forget(struct process *p); /* the client's side has died */
 void ensemble_put(const char *path, const char *data);
+void ensemble_delete(const char *path);
 const char *ensemble_get(const char *path);                    /* NULL: no such node */
 bool ensemble_owns(const struct process *p, const char *path); /* by the session that it has now */
 

@@ -183,7 +183,7 @@ static void enter(struct coroutine *c)
         return;
     c->process->alive = false;
     c->process->main = NULL;
-    c->process->replicas = NULL;
+    c->process->replicas = c->process->board = NULL;
     free_coroutine(c);
 }
 
@@ -229,7 +229,7 @@ void process_kill(struct process *p)
     p->alive = false;
     p->paused = false;
     p->life++;
-    p->replicas = NULL;
+    p->replicas = p->board = NULL;
     p->signals = NULL;
     network_forget(p);
     ensemble_forget(p);
