@@ -6,9 +6,8 @@
 #include <unistd.h>
 #include <uthash.h>
 
-#include "base/arena.h"
 #include "base/clock.h"
-#include "net/net.h"
+#include "party.h"
 #include "protocol/error.h"
 #include "protocol/msg/api.h"
 #include "protocol/msg/fetch.h"
@@ -16,8 +15,6 @@
 #include "protocol/msg/request_header.h"
 #include "protocol/msg/response_header.h"
 #include "record/record.h"
-
-enum { PRODUCE_VERSION = 7, FETCH_VERSION = 10, WAIT_MS = 4000 };
 
 /* ---- Facts ---- */
 
@@ -81,6 +78,7 @@ void facts_check_log(int partition, struct bytes log, const char *who)
 {
     struct batch b;
     int64_t found = 0, expected = 0;
+    sequences_check(partition, log, who);
     while (batch_next(&log, &b) == BATCH_OK) {
         struct fact *f = find_fact(partition, b.base_offset);
         if (f != NULL && f->crc != be32_get(b.p + 17))
@@ -102,20 +100,6 @@ int64_t facts_count(void)
 
 /* ---- The clients ---- */
 
-struct party { /* a producer or a reader of one partition */
-    int partition;
-    bool produces, waiting;
-    struct client *client;
-    int leader; /* that `client` goes to; -1: none */
-    int leader_epoch;
-    struct client_call call;
-    struct timer timer;
-    struct arena arena;
-    int64_t offset; /* to read next */
-    int64_t number; /* of the next record */
-    uint32_t crc;   /* of the batch under way */
-};
-
 static struct process process = {.name = "client", .number = MAX_PROCESSES - 2};
 static struct loop *loop;
 static struct party parties[2 * MAX_PARTITIONS];
@@ -135,7 +119,7 @@ static void rest(struct party *p, int64_t ms)
     timer_start(&p->timer, ms);
 }
 
-static bool find_leader(struct party *p)
+bool party_find_leader(struct party *p)
 {
     char host[16], path[128];
     snprintf(path, sizeof(path), "/brokers/topics/" SIM_TOPIC "/partitions/%d/state", p->partition);
@@ -171,14 +155,22 @@ static void post(struct party *p, int16_t key, int16_t version, const void *requ
     writer_deinit(&w);
 }
 
+void party_post(struct party *p, int16_t key, int16_t version, const void *request)
+{
+    post(p, key, version, request);
+}
+
 /* ---- Producing ---- */
 
-static struct bytes make_batch(struct party *p)
+struct bytes party_make_batch(struct party *p, int64_t producer_id, int16_t epoch, int32_t sequence)
 {
     struct batch_builder b;
     struct strbuf out = {0};
     int32_t count = 1 + (int32_t)sim_random(3);
     batch_builder_init(&b, 0);
+    b.head.producer_id = producer_id;
+    b.head.producer_epoch = epoch;
+    b.head.base_sequence = sequence;
     for (int32_t i = 0; i < count; i++) {
         char value[256];
         int len =
@@ -233,7 +225,7 @@ static void produce(struct party *p)
     struct produce_partition_produce_data *data = &q.topic_data.items[0].partition_data.items[0];
     produce_partition_produce_data_init(data);
     data->index = p->partition;
-    data->records.mem = make_batch(p);
+    data->records.mem = party_make_batch(p, NO_PRODUCER_ID, NO_PRODUCER_EPOCH, -1);
     p->call = (struct client_call){.done = on_produced, .timeout_ms = WAIT_MS};
     post(p, API_PRODUCE, PRODUCE_VERSION, &q);
 }
@@ -302,7 +294,7 @@ static void go_on(struct timer *t)
     struct party *p = CONTAINER_OF(t, struct party, timer);
     if (p->waiting || (stopped && p->produces))
         return;
-    if (!find_leader(p))
+    if (!party_find_leader(p))
         rest(p, 100);
     else if (p->produces)
         produce(p);
@@ -310,16 +302,31 @@ static void go_on(struct timer *t)
         fetch(p);
 }
 
+static void start_party(int partition, bool produces)
+{
+    struct party *p = &parties[party_count++];
+    *p = (struct party){.partition = partition, .produces = produces, .leader = -1};
+    timer_init(&p->timer, loop, go_on);
+    timer_start(&p->timer, 0);
+}
+
 void clients_start(int partitions)
 {
     process_start(&process, NULL, NULL);
     loop = process_loop(&process);
-    for (int i = 0; i < 2 * partitions; i++) {
-        struct party *p = &parties[party_count++];
-        *p = (struct party){.partition = i / 2, .produces = i % 2 == 0, .leader = -1};
-        timer_init(&p->timer, loop, go_on);
-        timer_start(&p->timer, 0);
+    for (int i = 0; i < partitions; i++) {
+        uint32_t kinds = 1 + sim_random(3);
+        start_party(i, false);
+        if ((kinds & 1) != 0)
+            start_party(i, true);
+        if ((kinds & 2) != 0)
+            idempotent_start(loop, i);
     }
+}
+
+bool clients_are_stopping(void)
+{
+    return stopped;
 }
 
 void clients_stop(void)

@@ -81,7 +81,8 @@ static void configure(struct sim_broker *b, int number)
         "replica.fetch.backoff.ms=200",
         "replica.socket.timeout.ms=2000",
         "controller.socket.timeout.ms=2000",
-        "controlled.shutdown.retry.backoff.ms=700",
+        "controlled.shutdown.retry.backoff.ms=300",
+        "controlled.shutdown.max.retries=2",
         "request.timeout.ms=2000",
         "leader.imbalance.check.interval.seconds=3",
         "log.segment.bytes=20000",
@@ -396,10 +397,12 @@ static void expire(const struct sim_broker *b)
     ensemble_expire(broker_path(path, b->process.number + 1));
 }
 
-/* From all others, though clients still reach it. */
+/* From all others, though clients still reach it; perhaps long enough for another to lead. */
 static void isolate(struct sim_broker *b)
 {
     say("isolate", b);
+    if (sim_chance(2))
+        cut_off(&b->process, &sim_zookeeper);
     for (int i = 0; i < broker_count; i++)
         if (&brokers[i] != b)
             cut_off(&b->process, &brokers[i].process);

@@ -323,7 +323,8 @@ struct net_server {
     struct loop **loops;
     struct loop_thread *threads;
     int loop_count, next_loop, live;
-    bool accepting;
+    bool accepting, closed;
+    struct message start;
     struct connection *connections;
 };
 
@@ -366,9 +367,17 @@ void net_server_run_loops(struct net_server *s)
         loop_thread_start(&s->threads[i], s->loops[i]);
 }
 
+static void start_accepting(struct message *m)
+{
+    struct net_server *s = CONTAINER_OF(m, struct net_server, start);
+    s->accepting = !s->closed;
+}
+
+/* By a message, as outside: behind what the loop was told before. */
 void net_server_start(struct net_server *s)
 {
-    s->accepting = true;
+    s->start.deliver = start_accepting;
+    loop_post(s->loops[0], &s->start);
 }
 
 static void end_exchange(struct exchange *x)
@@ -642,6 +651,7 @@ void net_server_close_connections(struct net_server *s)
 {
     struct connection *c, *tmp;
     s->accepting = false;
+    s->closed = true;
     DL_FOREACH_SAFE (s->connections, c, tmp) {
         struct link *l = c->link;
         connection_close(c);
