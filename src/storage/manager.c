@@ -520,7 +520,7 @@ static void run_removals(struct log_manager *m)
 struct flush_job {
     struct job job;
     struct plog *log;
-    int64_t up_to;
+    int64_t up_to, cuts;
 };
 
 static void run_flush(struct job *job)
@@ -550,7 +550,7 @@ static void run_flush(struct job *job)
         file_ref_put(files[i]);
     }
     pthread_mutex_lock(&log->lock);
-    if (ok && all)
+    if (ok && all && f->cuts == log->cuts)
         log->recovery_point = MAX(log->recovery_point, f->up_to);
     pthread_mutex_unlock(&log->lock);
     if (!ok)
@@ -564,7 +564,7 @@ void manager_flush_later(struct log_manager *m, struct plog *log, int64_t up_to)
     if (m->options.workers == NULL)
         return;
     struct flush_job *f = xcalloc(1, sizeof(*f));
-    *f = (struct flush_job){{.run = run_flush}, log, up_to};
+    *f = (struct flush_job){{.run = run_flush}, log, up_to, log->cuts};
     plog_ref(log);
     workers_submit(m->options.workers, &f->job);
 }

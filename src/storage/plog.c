@@ -503,6 +503,7 @@ static bool truncate_locked(struct plog *log, int64_t offset)
         return false;
     atomic_store(&log->end, offset);
     log->recovery_point = MIN(log->recovery_point, offset);
+    log->cuts++;
     set_high_watermark(log, atomic_load(&log->high_watermark));
     if (!truncate_epochs(log, offset))
         return false;
@@ -524,6 +525,7 @@ bool plog_truncate_fully_locked(struct plog *log, int64_t new_start)
     atomic_store(&log->end, new_start);
     atomic_store(&log->high_watermark, new_start);
     log->recovery_point = new_start;
+    log->cuts++;
     log->epochs.n = 0;
     return plog_write_epochs(log);
 }

@@ -25,6 +25,7 @@ struct plog {
     struct segment **segments; /* ascending; the last one is active. Never empty once loaded. */
     size_t segment_count, segment_cap;
     int64_t recovery_point; /* everything below is on disk for sure */
+    int64_t cuts;           /* counts truncations: a flush from before one says nothing of what is written after it */
     int64_t last_flush_ms;
     int64_t roll_jitter_ms;
     struct producers producers;
