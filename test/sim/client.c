@@ -29,6 +29,7 @@ struct fact {
 };
 
 static struct fact *facts;
+static int64_t last_facts[MAX_PARTITIONS]; /* the offset behind */
 static int64_t acknowledged;
 
 static struct fact *find_fact(int partition, int64_t offset)
@@ -60,6 +61,7 @@ void fact_state(int partition, int64_t offset, uint32_t crc, const char *who)
     f = xcalloc(1, sizeof(*f));
     f->key = (struct fact_key){offset, partition};
     f->crc = crc;
+    last_facts[partition] = MAX(last_facts[partition], offset + 1);
     snprintf(f->who, sizeof(f->who), "%s", who);
     HASH_ADD(hh, facts, key, sizeof(f->key), f);
 }
@@ -91,6 +93,11 @@ void facts_check_log(int partition, struct bytes log, const char *who)
     if (found != expected)
         violation("%s has %" PRId64 " of the %" PRId64 " batches of partition %d that were promised", who, found,
                   expected, partition);
+}
+
+int64_t fact_last(int partition)
+{
+    return last_facts[partition] - 1;
 }
 
 int64_t facts_count(void)

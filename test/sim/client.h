@@ -17,6 +17,7 @@ void fact_state(int partition, int64_t offset, uint32_t crc, const char *who);
 /* Checks a replica's whole log in the end: every fact must be in it. */
 void facts_check_log(int partition, struct bytes log, const char *who);
 int64_t facts_count(void);
+int64_t fact_last(int partition); /* the highest offset of any; -1: none */
 /* The fact of an acknowledgement, which must be on enough disks already. */
 void fact_acknowledged(int partition, int64_t offset, uint32_t crc);
 /* Something that must not be: said, and the run ends as failed. */

@@ -155,7 +155,7 @@ static void on_written(struct client_call *call, struct bytes frame)
     }
     arena_deinit(&b->party.arena);
     if (w->again || !timer_is_running(&w->line.timer))
-        rest(w, 20);
+        rest(w, w->again ? 100 : 20);
 }
 
 static void send_batch(struct sender *w, struct sent_batch *b)

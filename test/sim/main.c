@@ -24,7 +24,8 @@ enum {
     CHECK_US = 100000,
     BUSY_US = 20 * SECOND,
     PATIENCE_US = 60 * SECOND,
-    REAL_SECONDS = 60, /* for one of many; one that needs more goes round in circles */
+    DARK_US = 4 * SECOND, /* longer than its session: the others must see that it has gone */
+    REAL_SECONDS = 60,    /* for one of many; one that needs more goes round in circles */
 };
 
 struct sim_broker {
@@ -34,10 +35,12 @@ struct sim_broker {
     int64_t verified[MAX_PARTITIONS]; /* up to here its log was compared, below its high watermark */
     int64_t verified_life;
     int64_t stopping_life; /* the one that was asked to end */
+    int64_t dark_until_us; /* it has no power */
 };
 
 static struct sim_broker brokers[MOST_BROKERS];
 static int broker_count, partition_count;
+static const struct sim_broker *unpowered; /* what it had not written is gone */
 static bool trace;
 
 /* ---- Brokers ---- */
@@ -106,7 +109,7 @@ static void run_broker(void *arg)
 
 static void start_broker(struct sim_broker *b)
 {
-    if (!b->process.alive)
+    if (!b->process.alive && sim_now_us() >= b->dark_until_us)
         process_start(&b->process, run_broker, b);
 }
 
@@ -241,22 +244,6 @@ static void check_broker(struct sim_broker *b, int32_t leads[MAX_PARTITIONS][MOS
     }
 }
 
-static void check(void *arg UNUSED)
-{
-    int32_t leads[MAX_PARTITIONS][MOST_BROKERS];
-    memset(leads, -1, sizeof(leads));
-    for (int i = 0; i < broker_count; i++)
-        if (brokers[i].process.alive && brokers[i].process.replicas != NULL)
-            check_broker(&brokers[i], leads);
-    for (int p = 0; p < partition_count; p++)
-        for (int a = 0; a < broker_count; a++)
-            for (int b = a + 1; b < broker_count; b++)
-                if (leads[p][a] >= 0 && leads[p][a] == leads[p][b])
-                    violation("%s and %s both lead partition %d in epoch %" PRId32, brokers[a].name, brokers[b].name, p,
-                              leads[p][a]);
-    sim_after(NULL, CHECK_US, check, NULL);
-}
-
 static bool disk_has_offset(const struct sim_broker *b, int partition, int64_t offset)
 {
     size_t len;
@@ -286,6 +273,42 @@ int replicas_with(int partition, int64_t offset)
     for (int i = 0; i < broker_count; i++)
         n += has_offset(&brokers[i], partition, offset);
     return n;
+}
+
+/* Who may lead next has all that anybody was told of. One that has lost power is about to leave. */
+static void check_in_sync(int partition)
+{
+    struct arena a = {0};
+    char path[ZNODE_PATH_ROOM];
+    struct partition_znode state;
+    const char *text = ensemble_get(state_path(path, SIM_TOPIC, partition));
+    struct bytes data = {(const uint8_t *)text, text != NULL ? (int32_t)strlen(text) : 0};
+    bool known = text != NULL && partition_decode(&a, SIM_TOPIC, partition, data, &state);
+    for (int32_t i = 0; known && i < state.isr.n; i++) {
+        const struct sim_broker *b = &brokers[state.isr.v[i] - 1];
+        if (b != unpowered && fact_last(partition) >= 0 && !has_offset(b, partition, fact_last(partition)))
+            violation("%s is in sync and has not offset %" PRId64 " of partition %d", b->name, fact_last(partition),
+                      partition);
+    }
+    arena_deinit(&a);
+}
+
+static void check(void *arg UNUSED)
+{
+    int32_t leads[MAX_PARTITIONS][MOST_BROKERS];
+    memset(leads, -1, sizeof(leads));
+    for (int i = 0; i < broker_count; i++)
+        if (brokers[i].process.alive && brokers[i].process.replicas != NULL)
+            check_broker(&brokers[i], leads);
+    for (int p = 0; p < partition_count; p++)
+        for (int a = 0; a < broker_count; a++)
+            for (int b = a + 1; b < broker_count; b++)
+                if (leads[p][a] >= 0 && leads[p][a] == leads[p][b])
+                    violation("%s and %s both lead partition %d in epoch %" PRId32, brokers[a].name, brokers[b].name, p,
+                              leads[p][a]);
+    for (int p = 0; p < partition_count; p++)
+        check_in_sync(p);
+    sim_after(NULL, CHECK_US, check, NULL);
 }
 
 /* ---- What goes wrong ---- */
@@ -330,9 +353,11 @@ static void crash(struct sim_broker *b, bool power)
 {
     say(power ? "power of" : "kill", b);
     process_kill(&b->process);
-    if (power)
+    if (power) {
         disk_lose_power(&b->process);
-    sim_after(NULL, power ? 4 * SECOND + a_while() : a_while(), restart_later, b);
+        b->dark_until_us = sim_now_us() + DARK_US;
+    }
+    sim_after(NULL, power ? DARK_US + a_while() : a_while(), restart_later, b);
 }
 
 /* What it has closed well is all on the disk: then its power may fail as well. */
@@ -537,11 +562,13 @@ static void fail_power(void)
         sim_run_until(sim_now_us() + SECOND / 4);
     if (!b->process.alive || b->process.replicas == NULL || !all_is_whole() || !hosts_something(b))
         return;
+    unpowered = b;
     crash(b, true);
     while (sim_now_us() < end && all_is_whole())
         sim_run_until(sim_now_us() + SECOND / 100);
     while (sim_now_us() < end && !all_is_well())
         sim_run_until(sim_now_us() + SECOND / 4);
+    unpowered = NULL;
 }
 
 /* ---- One run ---- */
