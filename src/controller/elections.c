@@ -253,6 +253,17 @@ static int32_t recovering(const struct controller *c)
     return c->options.config->inter_broker_protocol_version >= IBP_3_2_IV0;
 }
 
+/* The preferred one leads already; perhaps by our own write, whose answer was lost: then nobody was told of it. */
+static void already_leads(struct controller *c, struct ctl_partition *p, const struct partition_znode *now)
+{
+    bool news = p->known && now->version > p->leadership.version;
+    p->outcome = news ? ERR_NONE : ERR_ELECTION_NOT_NEEDED;
+    if (!news)
+        return;
+    partition_set_leadership(p, now);
+    partition_announce(c, p, false);
+}
+
 static void elect_one(struct controller *c, struct ctl_partition *p, struct zk_op *read, struct zk_batch *b)
 {
     char path[ZNODE_PATH_ROOM];
@@ -273,7 +284,7 @@ static void elect_one(struct controller *c, struct ctl_partition *p, struct zk_o
         return;
     }
     if (c->election == ELECT_PREFERRED && choice.leader == now.leader) {
-        p->outcome = ERR_ELECTION_NOT_NEEDED;
+        already_leads(c, p, &now);
         return;
     }
     if (choice.unclean)

@@ -60,6 +60,13 @@ static bool without_leaving(struct controller *c, const struct ctl_partition *p,
     return true;
 }
 
+static void take_state(struct ctl_partition *p, const struct partition_znode *now)
+{
+    partition_set_leadership(p, now);
+    if (now->leader < 0 && p->state == PARTITION_ONLINE)
+        partition_change_state(p, PARTITION_OFFLINE);
+}
+
 static void on_shrunk(struct controller *c, struct zk_batch *b)
 {
     struct partition_set again = {0};
@@ -99,7 +106,11 @@ static void on_states_read(struct controller *c, struct zk_batch *read)
             !partition_decode(&b->arena, p->topic->name, p->index, read->ops[i].value, &now))
             continue;
         now.version = read->ops[i].stat.version;
-        if (now.controller_epoch <= c->epoch && without_leaving(c, p, &now, &b->arena, &next))
+        if (now.controller_epoch > c->epoch)
+            continue;
+        if (!without_leaving(c, p, &now, &b->arena, &next))
+            take_state(p, &now); /* perhaps our own write, whose answer was lost: nobody has been told of it */
+        else
             ctl_fence(c, zk_set(b, state_path(path, p->topic->name, p->index), partition_encode(&b->arena, &next),
                                 now.version));
     }
