@@ -14,6 +14,7 @@ static bool any_replica(const struct ctl_partition *p, int32_t broker UNUSED)
 
 static void take_replicas_out(struct controller *c)
 {
+    outbox_flush(c); /* those that were elected begin while the others' states are written */
     broker_replicas_leave(c, c->running->number, any_replica);
     replicas_offline(c, event_done_step);
 }

@@ -69,6 +69,10 @@ static void settle_states(struct controller *c)
 static void tell_all(struct controller *c)
 {
     outbox_brokers_only(c);
+    for (struct ctl_topic *t = c->topics; t != NULL; t = t->hh.next)
+        for (int32_t i = 0; i < t->count; i++)
+            if (t->partitions[i]->known && !t->deleting)
+                outbox_metadata(c, t->partitions[i]); /* who knows brokers only would take the topic for missing */
     outbox_flush(c);
     for (struct ctl_topic *t = c->topics; t != NULL; t = t->hh.next) {
         for (int32_t i = 0; i < t->count; i++) {

@@ -127,10 +127,33 @@ static void shrink_next(struct controller *c)
     ctl_submit(c, b, on_states_read);
 }
 
+static bool is_in_sync(const struct ctl_partition *p)
+{
+    for (int32_t i = 0; p->known && i < p->leaving.n; i++)
+        if (int_list_has(p->leadership.isr, p->leaving.v[i]))
+            return true;
+    return !p->known;
+}
+
+/* Out of whose ISR they are already, as a new leader's was made without them, has nothing to be written. */
+static void skip_those_without(struct controller *c)
+{
+    struct partition_set rest = {0};
+    for (size_t i = 0; i < c->work.n; i++) {
+        if (is_in_sync(c->work.v[i]))
+            partition_set_add(&rest, c->work.v[i]);
+        else
+            has_left(c, c->work.v[i]);
+    }
+    partition_set_clear(&c->work);
+    c->work = rest;
+}
+
 void replicas_offline(struct controller *c, step_fn then)
 {
     ensure(c->then == NULL);
     c->then = then;
+    skip_those_without(c);
     if (c->work.n > 0)
         shrink_next(c);
     else

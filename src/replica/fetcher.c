@@ -14,6 +14,7 @@
 #include "protocol/msg/fetch.h"
 #include "protocol/msg/list_offsets.h"
 
+enum { FIRST_PAUSE_MS = 20, GATHER_MS = 2, QUICK_FOR_MS = 1000, QUICK_WAIT_MS = 20 };
 enum { IDS_SINCE = 13, STATE_SINCE = 15, LATEST = -1, EARLIEST = -2 };
 
 struct id_key {
@@ -36,6 +37,7 @@ struct followed {
     int64_t offset; /* to fetch next */
     int64_t sent_offset;
     bool in_sync;                 /* it had all that is committed, with the last answer */
+    int32_t pause_ms;             /* the last rest's; 0: none since it was fetched */
     int64_t rest_until;           /* monotonic: not fetched before, after an error; 0: may be fetched */
     bool in_session;              /* the leader's session has it */
     bool changed;                 /* the leader must be told of it: it is in the list of changes */
@@ -67,7 +69,9 @@ struct fetcher {
     struct arena forgotten_memory;
     struct forgotten *forgotten;
     size_t forgotten_count, forgotten_cap;
-    struct timer retry;
+    struct timer retry, begin;
+    int64_t retry_at;   /* monotonic, of the timer */
+    int64_t quick_until; /* monotonic: partitions have just come, and more may */
     struct arena arena; /* of the request under way and its answer */
     struct fetch_response fetched;
     UT_hash_handle hh;
@@ -178,16 +182,33 @@ static void leave_now(struct fetchers *all, struct partition *p)
     free(x);
 }
 
+static void retry_by(struct fetcher *f, int64_t when)
+{
+    if (timer_is_running(&f->retry) && f->retry_at <= when)
+        return;
+    f->retry_at = when;
+    timer_start(&f->retry, MAX(when - clock_mono_ms(), (int64_t)0));
+}
+
 /* Not to be fetched for a while. */
+static void rest_for(struct followed *x, int32_t pause_ms)
+{
+    forget(x);
+    x->pause_ms = MIN(pause_ms, x->fetcher->all->config->replica_fetch_backoff_ms);
+    x->rest_until = clock_mono_ms() + x->pause_ms;
+    mark_changed(x);
+    retry_by(x->fetcher, x->rest_until);
+}
+
 static void rest(struct followed *x)
 {
-    struct fetcher *f = x->fetcher;
-    int64_t pause = f->all->config->replica_fetch_backoff_ms;
-    forget(x);
-    x->rest_until = clock_mono_ms() + pause;
-    mark_changed(x);
-    if (!timer_is_running(&f->retry))
-        timer_start(&f->retry, pause);
+    rest_for(x, x->fetcher->all->config->replica_fetch_backoff_ms);
+}
+
+/* Short at first: a leader that has not heard of its office will in a moment. */
+static void rest_briefly(struct followed *x)
+{
+    rest_for(x, x->pause_ms > 0 ? 2 * x->pause_ms : FIRST_PAUSE_MS);
 }
 
 /* ---- The leader ---- */
@@ -195,6 +216,11 @@ static void rest(struct followed *x)
 static void on_retry(struct timer *t)
 {
     send_next(CONTAINER_OF(t, struct fetcher, retry));
+}
+
+static void on_begin(struct timer *t)
+{
+    send_next(CONTAINER_OF(t, struct fetcher, begin));
 }
 
 static struct fetcher *fetcher_for(struct fetchers *all, int32_t leader)
@@ -207,6 +233,7 @@ static struct fetcher *fetcher_for(struct fetchers *all, int32_t leader)
     f->all = all;
     f->leader = leader;
     timer_init(&f->retry, all->loop, on_retry);
+    timer_init(&f->begin, all->loop, on_begin);
     HASH_ADD_INT(all->by_leader, leader, f);
     return f;
 }
@@ -245,7 +272,7 @@ static bool find_leader(struct fetcher *f)
 
 static void pause(struct fetcher *f)
 {
-    timer_start(&f->retry, f->all->config->replica_fetch_backoff_ms);
+    retry_by(f, clock_mono_ms() + f->all->config->replica_fetch_backoff_ms);
 }
 
 /* ---- Requests ---- */
@@ -378,7 +405,8 @@ static void send_fetch(struct fetcher *f)
     q.replica_id = version < STATE_SINCE ? f->all->broker_id : -1;
     q.replica_state.replica_id = f->all->broker_id;
     q.replica_state.replica_epoch = -1;
-    q.max_wait_ms = c->replica_fetch_wait_max_ms;
+    q.max_wait_ms = clock_mono_ms() < f->quick_until ? MIN(QUICK_WAIT_MS, c->replica_fetch_wait_max_ms)
+                                                     : c->replica_fetch_wait_max_ms;
     q.min_bytes = c->replica_fetch_min_bytes;
     q.max_bytes = c->replica_fetch_response_max_bytes;
     q.session_id = f->session_id;
@@ -515,6 +543,7 @@ static void take_records(struct followed *x, const struct fetch_partition_data *
             move_to(x, plog_end_offset(log));
     }
     x->in_sync = plog_end_offset(log) >= in->high_watermark;
+    x->pause_ms = 0;
     if (partition_rests(x->partition, x->in_sync, now))
         rest(x);
     if (partition_follow_marks(x->partition, x->leader_epoch, in->high_watermark, in->log_start_offset))
@@ -535,7 +564,8 @@ static void take_error(struct followed *x, enum kafka_error error)
     case ERR_UNKNOWN_TOPIC_OR_PARTITION:
     case ERR_UNKNOWN_TOPIC_ID:
     case ERR_INCONSISTENT_TOPIC_ID:
-        break;
+        rest_briefly(x);
+        return;
     default:
         log_warn("%s-%" PRId32 ": the leader, broker %" PRId32 ", answers %s", partition_topic(x->partition),
                  partition_index(x->partition), x->fetcher->leader, error_name((int16_t)error));
@@ -675,6 +705,17 @@ struct order {
     struct partition *partition; /* with a reference */
 };
 
+/*
+ * Orders come for many partitions one after the other. The first fetch is for more than one of them, and as long as
+ * others may come, none waits at the leader for long, as they would wait behind it.
+ */
+static void begin_soon(struct fetcher *f)
+{
+    f->quick_until = clock_mono_ms() + QUICK_FOR_MS;
+    if (!timer_is_running(&f->begin))
+        timer_start(&f->begin, GATHER_MS);
+}
+
 static void follow_now(struct fetchers *all, struct partition *p, int32_t leader, int32_t leader_epoch)
 {
     struct followed *x = xcalloc(1, sizeof(*x));
@@ -694,7 +735,7 @@ static void follow_now(struct fetchers *all, struct partition *p, int32_t leader
     log_info("%s-%" PRId32 ": following broker %" PRId32 " from offset %" PRId64 " on, leader epoch %" PRId32,
              partition_topic(p), partition_index(p), leader, x->offset, leader_epoch);
     mark_changed(x);
-    send_next(x->fetcher);
+    begin_soon(x->fetcher);
 }
 
 static void look(struct message *m)
@@ -733,6 +774,7 @@ static void fetcher_free(struct fetcher *f)
 {
     struct client *client = f->client;
     timer_stop(&f->retry);
+    timer_stop(&f->begin);
     f->client = NULL;
     client_free(client);
     arena_deinit(&f->arena);

@@ -137,6 +137,12 @@ static const struct topic_creation *creation_of(const struct metadata *m, struct
     return NULL;
 }
 
+/* No controller has told this broker anything yet: that a topic is not in its view does not mean that there is none. */
+static bool knows_nothing(const struct view *v)
+{
+    return v->controller_id < 0;
+}
+
 static void fill_asked(struct request *r, const struct metadata *m, const struct view *v,
                        const struct metadata_request_topic *asked, struct metadata_response_topic *o)
 {
@@ -152,6 +158,8 @@ static void fill_asked(struct request *r, const struct metadata *m, const struct
                      o);
     else if (topic_name_problem(r->arena, asked->name).p != NULL)
         fill_missing(r, asked->name, UUID_ZERO, ERR_INVALID_TOPIC_EXCEPTION, o);
+    else if (knows_nothing(v))
+        fill_missing(r, asked->name, UUID_ZERO, ERR_LEADER_NOT_AVAILABLE, o);
     else
         fill_missing(r, asked->name, UUID_ZERO, ERR_UNKNOWN_TOPIC_OR_PARTITION, o);
 }
@@ -182,7 +190,8 @@ static void answer(struct request *r)
 /* The topics that are to be made because somebody asked for them. */
 static void collect_missing(struct request *r, struct metadata *m)
 {
-    bool allowed = r->s->config->auto_create_topics_enable && (r->version < 4 || m->request.allow_auto_topic_creation);
+    bool allowed = r->s->config->auto_create_topics_enable &&
+                   (r->version < 4 || m->request.allow_auto_topic_creation) && !knows_nothing(view_current());
     m->missing = ARENA_ARRAY(r->arena, struct topic_creation, MAX(m->request.topics.len, 1));
     for (int32_t i = 0; allowed && i < m->request.topics.len; i++) {
         struct str name = m->request.topics.items[i].name;

@@ -146,12 +146,21 @@ bool plog_write_epochs(struct plog *log)
 {
     char path[PATH_ROOM];
     snprintf(path, sizeof(path), "%s/leader-epoch-checkpoint", log->path);
-    return epochs_write(path, &log->epochs);
+    log->epochs_unsaved = !epochs_write(path, &log->epochs);
+    return !log->epochs_unsaved;
+}
+
+bool plog_save_epochs(struct plog *log)
+{
+    return !log->epochs_unsaved || plog_write_epochs(log);
 }
 
 bool plog_snapshot(struct plog *log, int64_t offset)
 {
     char path[PATH_ROOM];
+    if (log->snapshot_end == offset)
+        return true;
+    log->snapshot_end = offset;
     return producers_save(&log->producers, segment_path(path, log->path, offset, ".snapshot"));
 }
 
@@ -250,6 +259,8 @@ bool plog_flush_locked(struct plog *log, int64_t up_to)
         if (!segment_sync(s, log->path) || (s != plog_active(log) && !segment_sync_indexes(s->base_offset, log->path)))
             return false;
     }
+    if (!plog_save_epochs(log))
+        return false;
     log->recovery_point = up_to;
     log->last_flush_ms = clock_mono_ms();
     return true;
@@ -267,11 +278,11 @@ enum kafka_error plog_flush(struct plog *log)
 
 /* ---- Appending ---- */
 
-static bool note_epoch(struct plog *log, int32_t epoch, int64_t offset)
+/* Batches have their epochs: what recovery reads again need not be in the checkpoint. */
+static void note_epoch(struct plog *log, int32_t epoch, int64_t offset)
 {
-    if (epoch < 0 || !epochs_assign(&log->epochs, epoch, offset))
-        return true;
-    return plog_write_epochs(log);
+    if (epoch >= 0 && epochs_assign(&log->epochs, epoch, offset))
+        log->epochs_unsaved = true;
 }
 
 /* Puts sound batches with final offsets at the end of the log. */
@@ -281,8 +292,8 @@ static bool append_batches(struct plog *log, struct bytes bytes, const struct ba
     if (!segment_append(plog_active(log), log->path, bytes, log->config.index_interval_bytes))
         return false;
     while (batch_next(&bytes, &b) == BATCH_OK) {
-        if (b.magic == 2 && !note_epoch(log, b.leader_epoch, b.base_offset))
-            return false;
+        if (b.magic == 2)
+            note_epoch(log, b.leader_epoch, b.base_offset);
         plog_note_batch(log, &b);
     }
     atomic_store(&log->end, last->last_offset + 1);
@@ -420,10 +431,9 @@ enum kafka_error plog_append_follower(struct plog *log, struct bytes bytes, int3
 void plog_assign_epoch(struct plog *log, int32_t epoch, int64_t start_offset)
 {
     pthread_mutex_lock(&log->lock);
-    bool ok = log->closed || note_epoch(log, epoch, start_offset);
+    if (!log->closed)
+        note_epoch(log, epoch, start_offset);
     pthread_mutex_unlock(&log->lock);
-    if (!ok)
-        plog_failed(log, "cannot write leader epochs");
 }
 
 int32_t plog_latest_epoch(struct plog *log)
@@ -464,6 +474,7 @@ static bool drop_segment(struct plog *log, size_t i)
 /* Snapshots above the new end describe what is gone; the state comes back from the last one below. */
 static bool rewind_producers(struct plog *log, int64_t offset)
 {
+    log->snapshot_end = -1;
     struct names names;
     char path[PATH_ROOM];
     int64_t newest = -1;
@@ -520,6 +531,7 @@ bool plog_truncate_fully_locked(struct plog *log, int64_t new_start)
     if (!plog_insert_segment(log, segment_new(new_start)))
         return false;
     producers_clear(&log->producers, new_start);
+    log->snapshot_end = -1;
     plog_update_unstable(log);
     atomic_store(&log->start, new_start);
     atomic_store(&log->end, new_start);
@@ -555,10 +567,9 @@ bool plog_close(struct plog *log)
     pthread_mutex_lock(&log->lock);
     bool ok = true;
     if (!log->closed) {
-        ok = plog_flush_locked(log, atomic_load(&log->end)) &&
-             segment_save_indexes(plog_active(log), log->path, true) &&
-             segment_sync_indexes(plog_active(log)->base_offset, log->path) &&
+        ok = segment_save_indexes(plog_active(log), log->path, true) && plog_save_epochs(log) &&
              plog_snapshot(log, atomic_load(&log->end));
+        log->recovery_point = atomic_load(&log->end);
         log->closed = true;
     }
     pthread_mutex_unlock(&log->lock);

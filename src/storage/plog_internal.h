@@ -25,6 +25,8 @@ struct plog {
     struct segment **segments; /* ascending; the last one is active. Never empty once loaded. */
     size_t segment_count, segment_cap;
     int64_t recovery_point; /* everything below is on disk for sure */
+    bool epochs_unsaved;    /* assigned since the checkpoint was written; what the recovery point passes is in it */
+    int64_t snapshot_end;   /* of the newest producer snapshot; -1: none */
     int64_t cuts;           /* counts truncations: a flush from before one says nothing of what is written after it */
     int64_t last_flush_ms;
     int64_t roll_jitter_ms;
@@ -56,6 +58,7 @@ bool plog_insert_segment(struct plog *log, struct segment *s);
 bool plog_drop_oldest(struct plog *log, size_t count);
 bool plog_flush_locked(struct plog *log, int64_t up_to);
 bool plog_write_epochs(struct plog *log);
+bool plog_save_epochs(struct plog *log); /* if there is anything to save */
 bool plog_snapshot(struct plog *log, int64_t offset);
 void plog_update_unstable(struct plog *log);
 bool plog_truncate_fully_locked(struct plog *log, int64_t new_start);

@@ -395,6 +395,7 @@ static bool load_producers(struct plog *log, int64_t start, int64_t end)
             file_remove(path);
     }
     names_free(&names);
+    log->snapshot_end = loaded ? log->producers.map_end_offset : -1;
     if (!loaded)
         producers_clear(&log->producers, log->segments[0]->base_offset);
     return plog_replay_producers(log, end);

@@ -242,8 +242,7 @@ bool producers_save(const struct producers *p, const char *path)
     be32_put(data + 6, (uint32_t)((size - SNAPSHOT_HEADER) / SNAPSHOT_ENTRY));
     be32_put(data + SNAPSHOT_CRC_AT, ~crc32_iscsi(data + SNAPSHOT_CRC_FROM, (int)(size - SNAPSHOT_CRC_FROM), ~0U));
     int fd = file_open(path, true);
-    bool ok = fd >= 0 && file_write_at(fd, data, size, 0, path) && file_truncate(fd, (int64_t)size, path) &&
-              file_sync(fd, path);
+    bool ok = fd >= 0 && file_write_at(fd, data, size, 0, path) && file_truncate(fd, (int64_t)size, path);
     if (fd >= 0)
         file_close(fd);
     free(data);

@@ -53,6 +53,7 @@ int64_t producers_first_open_txn(const struct producers *p);
 /* Forgets producers idle since before `since`, except those inside a transaction. */
 void producers_expire(struct producers *p, int64_t since);
 
+/* Not synced: one that did not reach the disk is seen by its checksum, and the one before it is used. */
 bool producers_save(const struct producers *p, const char *path) NODISCARD;
 /* Replaces the state; false, with the state cleared, if the file is missing or broken. */
 bool producers_load(struct producers *p, const char *path, int64_t offset, int64_t log_start) NODISCARD;
