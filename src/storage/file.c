@@ -115,16 +115,6 @@ bool dir_sync(const char *path)
     return ok;
 }
 
-bool dir_sync_whole(const char *path)
-{
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return failed("open", path);
-    bool ok = syncfs(fd) == 0 || failed("sync the file system of", path);
-    close(fd);
-    return ok;
-}
-
 bool file_rename(const char *from, const char *to)
 {
     return rename(from, to) == 0 || failed("rename", from);

@@ -22,7 +22,6 @@ int64_t file_mtime_ms(int fd);
 bool file_truncate(int fd, int64_t size, const char *path) NODISCARD;
 bool file_sync(int fd, const char *path) NODISCARD;
 bool dir_sync(const char *path) NODISCARD;
-bool dir_sync_whole(const char *path) NODISCARD; /* every file in it and below, and all else on that file system */
 bool file_rename(const char *from, const char *to) NODISCARD;
 bool file_remove(const char *path); /* a missing file is fine */
 bool dir_make(const char *path);    /* with its parents; an existing one is fine */

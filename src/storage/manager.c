@@ -15,6 +15,7 @@ enum {
     FIRST_RETENTION_MS = 30000,
     REMOVAL_CHECK_MS = 1000,
     LONGEST_FILE_NAME = 255,
+    MOST_CLOSERS = 16, /* threads that close logs */
     DELETE_SUFFIX = 1 + 32 + 7, /* ".", 32 hex digits, "-delete" */
 };
 
@@ -738,20 +739,39 @@ void log_manager_stop(struct log_manager *m)
         timer_stop(&m->chores[i].timer);
 }
 
-static void close_one(void *ctx, struct plog *log)
+struct closing {
+    struct job job;
+    struct log_manager *manager;
+    struct plog *log; /* with a reference */
+};
+
+static void close_one(struct job *job)
 {
-    struct log_manager *m = ctx;
-    if (!plog_close(log))
-        manager_dir_failed(m, log->root, "cannot be closed cleanly");
+    struct closing *c = CONTAINER_OF(job, struct closing, job);
+    if (!plog_close(c->log))
+        manager_dir_failed(c->manager, c->log->root, "cannot be closed cleanly");
+    plog_unref(c->log);
+    free(c);
 }
 
-/* All that was written reaches the disk at once, which is far less work than file by file. */
+/* Many at once: a disk's journal takes the syncs of all together. */
+static void close_all(struct log_manager *m)
+{
+    size_t count;
+    struct plog **logs = snapshot_logs(m, &count);
+    struct workers *w = workers_new((int)MIN(MAX(count, (size_t)1), (size_t)MOST_CLOSERS));
+    for (size_t i = 0; i < count; i++) {
+        struct closing *c = xcalloc(1, sizeof(*c));
+        *c = (struct closing){{.run = close_one}, m, logs[i]};
+        workers_submit(w, &c->job);
+    }
+    workers_free(w);
+    free(logs);
+}
+
 void log_manager_close(struct log_manager *m)
 {
-    log_manager_each(m, close_one, m);
-    for (int i = 0; i < m->dir_count; i++)
-        if (dir_is_good(m, &m->dirs[i]) && !dir_sync_whole(m->dirs[i].path))
-            manager_dir_failed(m, m->dirs[i].path, "cannot be synced");
+    close_all(m);
     log_manager_write_checkpoints(m);
     for (int i = 0; i < m->dir_count; i++) {
         if (!dir_is_good(m, &m->dirs[i]))

@@ -137,6 +137,7 @@ bool plog_insert_segment(struct plog *log, struct segment *s)
     ensure(log->segment_count == 0 || plog_active(log)->base_offset < s->base_offset);
     log->segments = xgrow(log->segments, log->segment_count + 1, &log->segment_cap, sizeof(*log->segments));
     log->segments[log->segment_count++] = s;
+    log->touched = true;
     index_init(&s->offsets, OFFSET_ENTRY);
     index_init(&s->times, TIME_ENTRY);
     return segment_open_file(s, log->path, true) && segment_save_indexes(s, log->path, false);
@@ -289,6 +290,7 @@ static void note_epoch(struct plog *log, int32_t epoch, int64_t offset)
 static bool append_batches(struct plog *log, struct bytes bytes, const struct batch *last)
 {
     struct batch b;
+    log->touched = true;
     if (!segment_append(plog_active(log), log->path, bytes, log->config.index_interval_bytes))
         return false;
     while (batch_next(&bytes, &b) == BATCH_OK) {
@@ -502,6 +504,7 @@ static bool truncate_epochs(struct plog *log, int64_t offset)
 
 static bool truncate_locked(struct plog *log, int64_t offset)
 {
+    log->touched = true;
     if (offset >= (int64_t)atomic_load(&log->end))
         return truncate_epochs(log, offset);
     if (offset < log->segments[0]->base_offset)
@@ -567,9 +570,10 @@ bool plog_close(struct plog *log)
     pthread_mutex_lock(&log->lock);
     bool ok = true;
     if (!log->closed) {
-        ok = segment_save_indexes(plog_active(log), log->path, true) && plog_save_epochs(log) &&
+        ok = plog_flush_locked(log, atomic_load(&log->end)) && plog_save_epochs(log) &&
+             segment_save_indexes(plog_active(log), log->path, true) &&
+             (!log->touched || segment_sync_indexes(plog_active(log)->base_offset, log->path)) &&
              plog_snapshot(log, atomic_load(&log->end));
-        log->recovery_point = atomic_load(&log->end);
         log->closed = true;
     }
     pthread_mutex_unlock(&log->lock);

@@ -25,6 +25,7 @@ struct plog {
     struct segment **segments; /* ascending; the last one is active. Never empty once loaded. */
     size_t segment_count, segment_cap;
     int64_t recovery_point; /* everything below is on disk for sure */
+    bool touched;           /* its files are not as they were when it was loaded */
     bool epochs_unsaved;    /* assigned since the checkpoint was written; what the recovery point passes is in it */
     int64_t snapshot_end;   /* of the newest producer snapshot; -1: none */
     int64_t cuts;           /* counts truncations: a flush from before one says nothing of what is written after it */

@@ -153,15 +153,6 @@ bool file_sync(int fd, const char *path UNUSED)
     return true;
 }
 
-bool dir_sync_whole(const char *path)
-{
-    size_t len = strlen(path);
-    for (struct name *n = names; n != NULL; n = n->hh.next)
-        if (n->inode != NULL && strncmp(n->path, path, len) == 0 && n->path[len] == '/')
-            n->inode->durable = n->inode->size;
-    return true;
-}
-
 bool dir_sync(const char *path UNUSED)
 {
     return true;
