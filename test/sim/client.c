@@ -73,6 +73,7 @@ void fact_acknowledged(int partition, int64_t offset, uint32_t crc)
     if (copies < MIN_IN_SYNC)
         violation("the batch at offset %" PRId64 " of partition %d is acknowledged and has %d copies", offset,
                   partition, copies);
+    check_in_sync(partition);
     acknowledged++;
 }
 

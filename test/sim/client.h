@@ -25,6 +25,8 @@ void violation(const char *fmt, ...) PRINTF_LIKE(1, 2);
 
 /* main.c: how many brokers have that offset on their disks. */
 int replicas_with(int partition, int64_t offset);
+/* main.c: who may lead next has all that anybody was told of. */
+void check_in_sync(int partition);
 
 void clients_start(int partitions);
 void clients_stop(void); /* nothing new is sent */

@@ -275,8 +275,8 @@ int replicas_with(int partition, int64_t offset)
     return n;
 }
 
-/* Who may lead next has all that anybody was told of. One that has lost power is about to leave. */
-static void check_in_sync(int partition)
+/* One that has lost power is about to leave. */
+void check_in_sync(int partition)
 {
     struct arena a = {0};
     char path[ZNODE_PATH_ROOM];
@@ -557,13 +557,17 @@ static void fail_power(void)
 {
     struct sim_broker *b = any_broker();
     int64_t end = sim_now_us() + PATIENCE_US;
-    heal();
-    for (int quiet = 0; quiet < 8 && sim_now_us() < end; quiet = all_is_well() ? quiet + 1 : 0)
+    int quiet = 0;
+    while (quiet < 8 && sim_now_us() < end) {
+        heal();
         sim_run_until(sim_now_us() + SECOND / 4);
-    if (!b->process.alive || b->process.replicas == NULL || !all_is_whole() || !hosts_something(b))
+        quiet = all_is_well() ? quiet + 1 : 0;
+    }
+    if (quiet < 8 || !hosts_something(b))
         return;
     unpowered = b;
     crash(b, true);
+    end = sim_now_us() + PATIENCE_US;
     while (sim_now_us() < end && all_is_whole())
         sim_run_until(sim_now_us() + SECOND / 100);
     while (sim_now_us() < end && !all_is_well())
@@ -625,9 +629,14 @@ static bool knows_cluster(const struct sim_broker *b)
 {
     struct arena a = {0};
     struct view *v = b->process.board != NULL ? view_board_latest(b->process.board) : view_new();
+    char path[ZNODE_PATH_ROOM];
     bool knows = true;
-    for (int i = 0; i < broker_count; i++)
-        knows &= view_broker(v, i + 1) != NULL;
+    for (int i = 0; i < broker_count; i++) {
+        bool there = ensemble_get(broker_path(path, i + 1)) != NULL, known = view_broker(v, i + 1) != NULL;
+        knows &= there == known;
+        if (there != known && trace)
+            fprintf(stderr, "== %s does not know that %s is %s\n", b->name, brokers[i].name, there ? "there" : "gone");
+    }
     for (int i = 0; i < partition_count; i++)
         knows &= knows_partition(v, &a, i);
     view_unref(v);
@@ -639,11 +648,12 @@ static bool knows_cluster(const struct sim_broker *b)
 static void check_views(void)
 {
     for (int i = 0; i < broker_count; i++) {
-        int64_t end = sim_now_us() + 2 * SECOND;
+        int64_t end = sim_now_us() + 10 * SECOND;
         while (!knows_cluster(&brokers[i])) {
             if (sim_now_us() > end)
                 violation("%s does not know in the end who is there and who leads", brokers[i].name);
             sim_run_until(sim_now_us() + SECOND / 20);
+            start_broker(&brokers[i]);
         }
     }
 }
