@@ -5,6 +5,7 @@
 #   test/run.sh fuzz [SECONDS]
 #   test/run.sh faults [MINUTES]
 #   test/run.sh sim [SEEDS]
+#   test/run.sh sim-bites [--seeds N] [NAME...]    not in `all`: rules broken on purpose, which the simulation must see
 #
 # Ends with a line "N passed, N failed". What went wrong is shown, and kept in build-asan/logs.
 set -uo pipefail
@@ -156,6 +157,17 @@ run_sim() { # SEEDS
     fi
 }
 
+# Rules of the brokers are broken one by one, to show that the simulation sees it.
+run_bites() { # [ARGUMENTS]
+    echo "== What the simulation sees"
+    "$top/test/sim/bites.sh" "$@" 2>&1 | tee "$logs/sim-bites.log"
+    if [ "${PIPESTATUS[0]}" -eq 0 ]; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+    fi
+}
+
 # A cluster of three is broken in all ways; --seed makes it other ways.
 run_faults() { # MINUTES [ARGUMENTS]
     echo "== Faults"
@@ -185,10 +197,11 @@ unit) run_units ;;
 fuzz) run_fuzzers "${1:-60}" ;;
 threads) run_threads ;;
 sim) run_sim "${1:-10000}" ;;
+sim-bites) run_bites "$@" ;;
 faults) run_faults "${@:-5}" ;;
 system) run_system "$@" ;;
 *)
-    sed -n 2,8p "$0" | cut -c3-
+    sed -n 2,9p "$0" | cut -c3-
     exit 2
     ;;
 esac
