@@ -222,7 +222,8 @@ static enum kafka_error check_order(const struct partition *p, const struct lead
 
 static void take_order(struct partition *p, const struct leader_order *o)
 {
-    bool led = p->leads;
+    /* Where an epoch is missing, another may have led in it, and the followers may have cut their logs. */
+    bool led = p->leads && o->leader_epoch == p->leader_epoch + 1;
     p->leader = o->leader;
     p->leader_epoch = o->leader_epoch;
     p->partition_epoch = o->partition_epoch;
