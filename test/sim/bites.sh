@@ -5,7 +5,7 @@
 #   test/sim/bites.sh [--seeds N] [--jobs J] [NAME...]
 #
 # A patch begins with the rule that it breaks. One that begins with "Redundant:" should not be seen, as another rule
-# covers it: it says which. Prints what was seen first, and fails where that is not as it should be.
+# covers it: it says which. One that begins with "Unseen:" is a gap that is known. Prints what was seen first, and fails where that is not as it should be.
 set -uo pipefail
 top=$(cd "$(dirname "$0")/../.." && pwd)
 seeds=20000 jobs=$(nproc)
@@ -58,8 +58,11 @@ cp "$work/build/test/sim/sim" "$work/sound"
 wrong=0
 for name in "$@"; do
     patch=$top/test/sim/broken/${name%.patch}.patch
-    expected=seen
-    [ "$(head -c 10 "$patch")" != Redundant: ] || expected=redundant
+    case $(head -1 "$patch") in
+    Redundant:*) expected=redundant ;;
+    Unseen:*) expected=unseen ;;
+    *) expected=seen ;;
+    esac
     break_rule "$patch" || fail "$patch does not apply: bring it up to date" "$work/patch.log"
     build || fail "$patch does not compile" "$work/build.log"
     run
@@ -68,8 +71,10 @@ for name in "$@"; do
         mark="NOT SEEN in $seeds seeds"
     elif [ "$expected" = redundant ] && [ -n "$seed" ]; then
         mark="SEEN, though redundant:"
-    elif [ "$expected" = redundant ]; then
-        why="redundant, not seen in $seeds seeds"
+    elif [ "$expected" = unseen ] && [ -n "$seed" ]; then
+        mark="SEEN, which it was not before:"
+    elif [ "$expected" != seen ]; then
+        why="$expected in $seeds seeds"
     fi
     [ -z "$mark" ] || wrong=$((wrong + 1))
     printf '%-28s %6s  %s\n' "$(basename "$patch" .patch)" "${seed:--}" "${mark:+$mark }$why"
