@@ -17,6 +17,7 @@ from measure import GIGA, TOP, cpu_seconds, end_load, harness, load, resident_mb
 PROBE = measure.LOAD.with_name("probe")
 IDS = (1, 2, 3)
 CONNECTIONS = 4  # of producers to each broker: Apache serves one request of a connection at a time
+IDLE_SECONDS = 10
 PATIENCE = 300  # seconds: Apache takes a while to come back with thousands of partitions
 PROPERTIES = {
     "default.replication.factor": 3,
@@ -231,6 +232,14 @@ class Run:
         a, b = (n for n in IDS if n != leader)
         return [(leader, a, b) if p % 2 == 0 else (leader, b, a) for p in range(partitions)]
 
+    @staticmethod
+    def idle(cluster):
+        """CPU time per second while nobody asks for anything, once what follows from the topics' making is over."""
+        time.sleep(IDLE_SECONDS)
+        cpu = cluster.cpu_seconds()
+        time.sleep(IDLE_SECONDS)
+        return (cluster.cpu_seconds() - cpu) * 1000 / IDLE_SECONDS
+
     # ---- What is measured ----
 
     def throughput(self, cluster):
@@ -265,6 +274,7 @@ class Run:
         third = self.options.partitions // len(IDS)
         count = third * len(IDS)
         cluster.create("many", [IDS[p % 3:] + IDS[:p % 3] for p in range(count)])
+        self.note(f"CPU of three brokers, idle, {count:,} partitions", self.idle(cluster), "ms/s")
         controller = cluster.controller()
         leaving = cluster.other_than(controller)
         taken = cluster.shut_down(leaving)

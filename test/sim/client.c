@@ -9,11 +9,10 @@
 #include "base/clock.h"
 #include "party.h"
 #include "protocol/error.h"
+#include "protocol/frame.h"
 #include "protocol/msg/api.h"
 #include "protocol/msg/fetch.h"
 #include "protocol/msg/produce.h"
-#include "protocol/msg/request_header.h"
-#include "protocol/msg/response_header.h"
 #include "record/record.h"
 
 /* ---- Facts ---- */
@@ -145,27 +144,12 @@ bool party_find_leader(struct party *p)
     return true;
 }
 
-static void post(struct party *p, int16_t key, int16_t version, const void *request)
-{
-    struct request_header header;
-    struct writer w;
-    request_header_init(&header);
-    header.request_api_key = key;
-    header.request_api_version = version;
-    header.client_id = STR_LIT("sim");
-    writer_init(&w);
-    writer_int32(&w, 0);
-    request_header_write(&w, api_request_header_version(key, version), &header);
-    message_write(api_spec(key)->request, &w, version, request);
-    be32_put(w.buf.p, (uint32_t)(w.buf.len - 4));
-    p->waiting = true;
-    client_send(p->client, &w.buf, &p->call);
-    writer_deinit(&w);
-}
-
 void party_post(struct party *p, int16_t key, int16_t version, const void *request)
 {
-    post(p, key, version, request);
+    struct strbuf frame;
+    request_frame(&frame, key, version, STR_LIT("sim"), request);
+    p->waiting = true;
+    client_send(p->client, &frame, &p->call);
 }
 
 /* ---- Producing ---- */
@@ -201,14 +185,10 @@ struct bytes party_make_batch(struct party *p, int64_t producer_id, int16_t epoc
 static void on_produced(struct client_call *call, struct bytes frame)
 {
     struct party *p = CONTAINER_OF(call, struct party, call);
-    struct response_header header;
     struct produce_response response;
-    struct reader r;
     p->waiting = false;
     if (frame.p != NULL) {
-        reader_init(&r, frame, &p->arena);
-        bool ok = response_header_read(&r, api_response_header_version(API_PRODUCE, PRODUCE_VERSION), &header) &&
-                  produce_response_read(&r, PRODUCE_VERSION, &response);
+        bool ok = response_frame_read(frame, API_PRODUCE, PRODUCE_VERSION, &response, &p->arena);
         ensure(ok);
         const struct produce_partition_produce_response *part =
             &response.responses.items[0].partition_responses.items[0];
@@ -235,7 +215,7 @@ static void produce(struct party *p)
     data->index = p->partition;
     data->records.mem = party_make_batch(p, NO_PRODUCER_ID, NO_PRODUCER_EPOCH, -1);
     p->call = (struct client_call){.done = on_produced, .timeout_ms = WAIT_MS};
-    post(p, API_PRODUCE, PRODUCE_VERSION, &q);
+    party_post(p, API_PRODUCE, PRODUCE_VERSION, &q);
 }
 
 /* ---- Reading ---- */
@@ -252,14 +232,10 @@ static void take_records(struct party *p, struct bytes records)
 static void on_fetched(struct client_call *call, struct bytes frame)
 {
     struct party *p = CONTAINER_OF(call, struct party, call);
-    struct response_header header;
     struct fetch_response response;
-    struct reader r;
     p->waiting = false;
     if (frame.p != NULL) {
-        reader_init(&r, frame, &p->arena);
-        bool ok = response_header_read(&r, api_response_header_version(API_FETCH, FETCH_VERSION), &header) &&
-                  fetch_response_read(&r, FETCH_VERSION, &response);
+        bool ok = response_frame_read(frame, API_FETCH, FETCH_VERSION, &response, &p->arena);
         ensure(ok);
         if (response.responses.len > 0) {
             const struct fetch_partition_data *part = &response.responses.items[0].partitions.items[0];
@@ -294,7 +270,7 @@ static void fetch(struct party *p)
         p->leader_epoch; /* one that was deposed must not answer */
     q.topics.items[0].partitions.items[0].partition_max_bytes = 1 << 20;
     p->call = (struct client_call){.done = on_fetched, .timeout_ms = WAIT_MS};
-    post(p, API_FETCH, FETCH_VERSION, &q);
+    party_post(p, API_FETCH, FETCH_VERSION, &q);
 }
 
 static void go_on(struct timer *t)

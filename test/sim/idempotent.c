@@ -8,10 +8,10 @@
 #include "base/logger.h"
 #include "party.h"
 #include "protocol/error.h"
+#include "protocol/frame.h"
 #include "protocol/msg/api.h"
 #include "protocol/msg/init_producer_id.h"
 #include "protocol/msg/produce.h"
-#include "protocol/msg/response_header.h"
 #include "record/record.h"
 
 enum { WINDOW = 5, INIT_VERSION = 1, MOST_IDS = 1024 };
@@ -78,14 +78,10 @@ static void note_id(int64_t id)
 static void on_id(struct client_call *call, struct bytes frame)
 {
     struct sender *w = CONTAINER_OF(call, struct sender, line.call);
-    struct response_header header;
     struct init_producer_id_response response;
-    struct reader r;
     w->line.waiting = false;
     if (frame.p != NULL) {
-        reader_init(&r, frame, &w->line.arena);
-        bool ok = response_header_read(&r, api_response_header_version(API_INIT_PRODUCER_ID, INIT_VERSION), &header) &&
-                  init_producer_id_response_read(&r, INIT_VERSION, &response);
+        bool ok = response_frame_read(frame, API_INIT_PRODUCER_ID, INIT_VERSION, &response, &w->line.arena);
         ensure(ok);
         if (response.error_code == ERR_NONE) {
             note_id(response.producer_id);
@@ -140,14 +136,10 @@ static void on_written(struct client_call *call, struct bytes frame)
 {
     struct sent_batch *b = CONTAINER_OF(call, struct sent_batch, party.call);
     struct sender *w = b->sender;
-    struct response_header header;
     struct produce_response response;
-    struct reader r;
     b->party.waiting = false;
     if (frame.p != NULL) {
-        reader_init(&r, frame, &b->party.arena);
-        bool ok = response_header_read(&r, api_response_header_version(API_PRODUCE, PRODUCE_VERSION), &header) &&
-                  produce_response_read(&r, PRODUCE_VERSION, &response);
+        bool ok = response_frame_read(frame, API_PRODUCE, PRODUCE_VERSION, &response, &b->party.arena);
         ensure(ok);
         take_answer(w, b, &response.responses.items[0].partition_responses.items[0]);
     } else {
