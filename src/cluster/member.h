@@ -71,7 +71,7 @@ struct config_watch;
 /* Reads all topics' configurations and this broker's, then follows /config/changes. */
 struct config_watch *config_watch_new(const struct config_watch_options *options);
 void config_watch_start(struct config_watch *w, int32_t broker_id); /* again after each session expiry */
-void config_watch_changed(struct config_watch *w); /* /config/changes has new children */
+void config_watch_changed(struct config_watch *w);                  /* /config/changes has new children */
 /*
  * Reads the settings of these topics now: new ones come without a notification. `ready` is posted to `home` when
  * they are known.

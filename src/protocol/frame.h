@@ -5,7 +5,8 @@
 #include "protocol/codec.h"
 #include "protocol/msg/api_versions.h"
 
-/* A request with length and header; its correlation id is 0, to be set by who sends it. Fills `out`: strbuf_deinit(). */
+/* A request with length and header; its correlation id is 0, to be set by who sends it. Fills `out`: strbuf_deinit().
+ */
 void request_frame(struct strbuf *out, int16_t key, int16_t version, struct str client_id, const void *request);
 /* An answer, without its length. What `response` points to lies in the frame and in `a`. */
 bool response_frame_read(struct bytes frame, int16_t key, int16_t version, void *response, struct arena *a) NODISCARD;

@@ -70,9 +70,9 @@ struct fetcher {
     struct forgotten *forgotten;
     size_t forgotten_count, forgotten_cap;
     struct timer retry, begin;
-    int64_t retry_at;   /* monotonic, of the timer */
+    int64_t retry_at;    /* monotonic, of the timer */
     int64_t quick_until; /* monotonic: partitions have just come, and more may */
-    struct arena arena; /* of the request under way and its answer */
+    struct arena arena;  /* of the request under way and its answer */
     struct fetch_response fetched;
     UT_hash_handle hh;
 };

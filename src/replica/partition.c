@@ -522,8 +522,7 @@ bool partition_shares_log(struct partition *p, const struct partition_read *read
     struct partition_data data = {.diverging_epoch = -1};
     return check_leader_locked(p, read->current_leader_epoch) == ERR_NONE &&
            read->offset >= plog_start_offset(p->log) && read->offset <= plog_end_offset(p->log) &&
-           (read->last_fetched_epoch < 0 ||
-            (find_divergence(p, read, &data) == ERR_NONE && data.diverging_epoch < 0));
+           (read->last_fetched_epoch < 0 || (find_divergence(p, read, &data) == ERR_NONE && data.diverging_epoch < 0));
 }
 
 static enum kafka_error check_reader(struct partition *p, const struct partition_read *read)

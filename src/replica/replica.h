@@ -91,8 +91,9 @@ enum kafka_error partition_check_committed(struct partition *p, int32_t leader_e
 /* ---- Deleting from the beginning (KIP-107) ---- */
 
 /*
- * As leader, on a worker: the log begins at `*offset` from now on; -1 is the high watermark, and `*offset` then says which.
- * ERR_NOT_LEADER_OR_FOLLOWER, ERR_POLICY_VIOLATION (the topic does not delete), ERR_OFFSET_OUT_OF_RANGE, storage errors.
+ * As leader, on a worker: the log begins at `*offset` from now on; -1 is the high watermark, and `*offset` then says
+ * which. ERR_NOT_LEADER_OR_FOLLOWER, ERR_POLICY_VIOLATION (the topic does not delete), ERR_OFFSET_OUT_OF_RANGE, storage
+ * errors.
  */
 enum kafka_error partition_delete_records(struct partition *p, int64_t *offset);
 /* As leader: where the log begins on all replicas whose brokers are alive. ERR_NOT_LEADER_OR_FOLLOWER. */
@@ -160,8 +161,8 @@ struct partition_read {
 };
 
 /*
- * A follower has asked for what begins at `offset`: it has all before that, if its log is one with this up to there. May
- * move the high watermark, and the ISR.
+ * A follower has asked for what begins at `offset`: it has all before that, if its log is one with this up to there.
+ * May move the high watermark, and the ISR.
  */
 void partition_note_fetch(struct partition *p, const struct partition_read *read, int64_t start_offset, int64_t now);
 

@@ -73,13 +73,12 @@ struct heard *replica_heard_of(struct replica_manager *rm, int32_t broker);
 void partition_wake_all(struct partition *p);
 
 /*
- * partition.c, with the lock held: this broker leads in the reader's epoch, and all that the reader's log has before its
- * offset is in this one as well.
+ * partition.c, with the lock held: this broker leads in the reader's epoch, and all that the reader's log has before
+ * its offset is in this one as well.
  */
 bool partition_shares_log(struct partition *p, const struct partition_read *read);
 
 /* ---- followers.c, all with the partition's lock held ---- */
-
 
 /* This broker leads in a new epoch; `was_leader`: as it did in the epoch before, so that what is known stays true. */
 void followers_begin(struct partition *p, bool was_leader, int64_t now);

@@ -1,6 +1,6 @@
 /*
- * AlterConfigs and IncrementalAlterConfigs (KIP-133, KIP-339): settings of topics and brokers, written to ZooKeeper with a
- * notification for all brokers. A topic's go through any broker, a broker's through itself.
+ * AlterConfigs and IncrementalAlterConfigs (KIP-133, KIP-339): settings of topics and brokers, written to ZooKeeper
+ * with a notification for all brokers. A topic's go through any broker, a broker's through itself.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -85,9 +85,9 @@ static void check_broker(struct altering *al, struct altered *x)
     if (*end != '\0' || errno != 0)
         settle(x, ERR_INVALID_REQUEST, arena_printf(a, "Node id must be an integer, but it is: %s", text));
     else if (id != al->r->s->broker_id)
-        settle(x, ERR_INVALID_REQUEST,
-               arena_printf(a, "Unexpected broker id, expected %" PRId32 ", but received %s", al->r->s->broker_id,
-                            text));
+        settle(
+            x, ERR_INVALID_REQUEST,
+            arena_printf(a, "Unexpected broker id, expected %" PRId32 ", but received %s", al->r->s->broker_id, text));
 }
 
 static void check_topic(struct altering *al, struct altered *x)
@@ -177,8 +177,9 @@ static bool change_list(struct altered *x, struct arena *a, const char *key, con
     if (row == NULL)
         settle(x, ERR_INVALID_CONFIG, arena_printf(a, "Unknown config name: %s", key));
     else if (row->type != CONFIG_LIST)
-        settle(x, ERR_INVALID_CONFIG,
-               arena_printf(a, "Config value %s is not allowed for config key: %s", append ? "append" : "subtract", key));
+        settle(
+            x, ERR_INVALID_CONFIG,
+            arena_printf(a, "Config value %s is not allowed for config key: %s", append ? "append" : "subtract", key));
     if (x->done)
         return false;
     const struct config_pair *p = find_pair(&x->pairs, key);
@@ -383,8 +384,8 @@ static void on_read(struct zk_batch *read)
     for (size_t op = 0; op < read->count && (x = next_open(al, &i)) != NULL; op++) {
         const struct zk_op *o = &read->ops[op];
         struct config_znode now = {0};
-        bool known = o->result == ZK_NO_NODE ||
-                     (o->result == ZK_OK && config_decode(al->r->arena, o->path, o->value, &now));
+        bool known =
+            o->result == ZK_NO_NODE || (o->result == ZK_OK && config_decode(al->r->arena, o->path, o->value, &now));
         if (!known)
             settle(x, ERR_UNKNOWN_SERVER_ERROR, arena_printf(al->r->arena, "%s cannot be read in ZooKeeper", o->path));
         else if (plan(al, x, &now) && al->validate_only)

@@ -15,7 +15,7 @@ struct describing {
     const struct describe_configs_request *request;
     const resource *in;
     result *out;
-    struct config_znode own; /* of a topic */
+    struct config_znode own;            /* of a topic */
     const struct broker_config *config; /* what counts now */
 };
 
@@ -84,8 +84,7 @@ static void describe_all_brokers(struct describing *d)
     d->out->configs.len = 0;
     for (int32_t i = 0; i < set.count; i++) {
         struct config_description c;
-        if (!is_wanted(d->in, set.entries[i].key) ||
-            !config_describe(d->config, set.entries[i].key, d->r->arena, &c))
+        if (!is_wanted(d->in, set.entries[i].key) || !config_describe(d->config, set.entries[i].key, d->r->arena, &c))
             continue;
         c.value = c.sensitive ? NULL : set.entries[i].value;
         c.source = CONFIG_DYNAMIC_CLUSTER;
@@ -157,9 +156,11 @@ static void handle(struct request *r)
     const struct broker_config *config = broker_settings_hold(r->s->settings);
     ARRAY_MAKE(r->arena, response.results, MAX(request.resources.len, 0));
     for (int32_t i = 0; i < request.resources.len; i++) {
-        struct describing d = {
-            .r = r, .request = &request, .in = &request.resources.items[i], .out = &response.results.items[i],
-            .config = config};
+        struct describing d = {.r = r,
+                               .request = &request,
+                               .in = &request.resources.items[i],
+                               .out = &response.results.items[i],
+                               .config = config};
         describe_configs_result_init(d.out);
         d.out->resource_type = d.in->resource_type;
         d.out->resource_name = d.in->resource_name;

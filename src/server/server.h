@@ -24,7 +24,7 @@ struct services {
     struct controller_link *controller_link; /* control loop only */
     struct config_watch *config_watch;       /* control loop only */
     struct group_coordinator *groups;        /* coordinator loop only */
-    struct broker_settings *settings; /* `config` with what was set at run time over it */
+    struct broker_settings *settings;        /* `config` with what was set at run time over it */
     struct topic_configs *topic_configs;
     struct log_manager *logs;
     struct replica_manager *replicas;

@@ -15,7 +15,7 @@ enum {
     FIRST_RETENTION_MS = 30000,
     REMOVAL_CHECK_MS = 1000,
     LONGEST_FILE_NAME = 255,
-    MOST_CLOSERS = 16, /* threads that close logs */
+    MOST_CLOSERS = 16,          /* threads that close logs */
     DELETE_SUFFIX = 1 + 32 + 7, /* ".", 32 hex digits, "-delete" */
 };
 

@@ -10,9 +10,9 @@ struct producer {
     int64_t id;
     int16_t epoch;
     uint8_t batch_count;
-    bool from_snapshot; /* nobody has looked for the batches before its last one */
-    bool refused_only; /* nothing of it is in the log */
-    int32_t due;       /* while no batch is known: no sequence above this may come */
+    bool from_snapshot;                              /* nobody has looked for the batches before its last one */
+    bool refused_only;                               /* nothing of it is in the log */
+    int32_t due;                                     /* while no batch is known: no sequence above this may come */
     struct producer_batch batches[PRODUCER_BATCHES]; /* oldest first */
     int32_t coordinator_epoch;
     int64_t txn_first_offset; /* -1: no open transaction */

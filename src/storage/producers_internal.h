@@ -32,9 +32,9 @@ void producers_clear(struct producers *p, int64_t map_end_offset);
 enum kafka_error producers_check(const struct producers *p, const struct batch *b, struct producer_batch *dup,
                                  bool *is_dup);
 /*
- * Notes a batch of a producer that nothing is known of, which was refused although it is fit for the log. Any sequence may
- * be an unknown producer's first, but not one that follows what was refused: the producer has more batches under way, and
- * these must not get ahead of it. Kept in memory only.
+ * Notes a batch of a producer that nothing is known of, which was refused although it is fit for the log. Any sequence
+ * may be an unknown producer's first, but not one that follows what was refused: the producer has more batches under
+ * way, and these must not get ahead of it. Kept in memory only.
  */
 void producers_note_refused(struct producers *p, const struct batch *b, int64_t now);
 /* The last sequence that is known of that producer, NO_SEQUENCE if none. */
