@@ -302,7 +302,8 @@ static bool recover_segment(struct plog *log, struct segment *s, bool *cut)
             return false;
         s->size = good;
     }
-    return segment_save_indexes(s, log->path, true) && segment_sync_indexes(s->base_offset, log->path);
+    log->touched = true;
+    return segment_save_indexes(s, log->path, true);
 }
 
 static void drop_from(struct plog *log, size_t first)
@@ -345,6 +346,9 @@ static bool recover_segments(struct plog *log, const struct plog_origin *origin)
             log_warn("Index of segment %020" PRId64 " in %s is missing or damaged, rebuilding it", s->base_offset,
                      log->path);
         if (!recover_segment(log, s, &cut))
+            return false;
+        /* Behind the recovery point they are made again after a power failure, and synced before it passes them. */
+        if (!unsure && !segment_sync_indexes(s->base_offset, log->path))
             return false;
         if (cut && unsure)
             drop_from(log, i + 1);
