@@ -40,9 +40,8 @@ static void broker_failed(struct controller *c, struct event *e)
     log_info("Broker %" PRId32 " has gone", e->number);
     context_remove_broker(c, e->number);
     outbox_brokers_only(c);
-    for (struct ctl_topic *t = c->topics; t != NULL; t = t->hh.next)
-        for (int32_t i = 0; i < t->count; i++)
-            forget_broker(t->partitions[i], e->number);
+    for (struct partition_walk w = {0}; walk_on(c, &w);)
+        forget_broker(w.partition, e->number);
     collect_electable(c);
     partitions_online(c, ELECT_OFFLINE, take_replicas_out);
 }
@@ -86,18 +85,16 @@ static void broker_arrived(struct controller *c, const struct registration *r)
     outbox_brokers_only(c);
     outbox_all_to(c, b);
     outbox_flush(c); /* a broker follows only leaders that it has heard of */
-    for (struct ctl_topic *t = c->topics; t != NULL; t = t->hh.next) {
-        for (int32_t i = 0; i < t->count; i++) {
-            struct ctl_partition *p = t->partitions[i];
-            enum replica_state *state = replica_state_of(p, r->id);
-            if (state == NULL || t->deleting)
-                continue;
-            if (*state != REPLICA_NEW)
-                *state = REPLICA_ONLINE;
-            struct int_list one = {&(int32_t){r->id}, 1};
-            if (p->known)
-                outbox_leader_and_isr(c, one, p, *state == REPLICA_NEW);
-        }
+    for (struct partition_walk w = {0}; walk_on(c, &w);) {
+        struct ctl_partition *p = w.partition;
+        enum replica_state *state = replica_state_of(p, r->id);
+        if (state == NULL || p->topic->deleting)
+            continue;
+        if (*state != REPLICA_NEW)
+            *state = REPLICA_ONLINE;
+        struct int_list one = {&(int32_t){r->id}, 1};
+        if (p->known)
+            outbox_leader_and_isr(c, one, p, *state == REPLICA_NEW);
     }
 }
 

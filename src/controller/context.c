@@ -101,6 +101,28 @@ static void copy_registration(struct ctl_broker *b, const struct registration *r
     }
 }
 
+int32_t context_partition_count(const struct controller *c)
+{
+    int32_t n = 0;
+    for (const struct ctl_topic *t = c->topics; t != NULL; t = t->hh.next)
+        n += t->count;
+    return n;
+}
+
+bool walk_on(const struct controller *c, struct partition_walk *w)
+{
+    if (w->topic == NULL)
+        w->topic = c->topics;
+    while (w->topic != NULL && w->next == w->topic->count) {
+        w->topic = w->topic->hh.next;
+        w->next = 0;
+    }
+    if (w->topic == NULL)
+        return false;
+    w->partition = w->topic->partitions[w->next++];
+    return true;
+}
+
 struct ctl_broker *context_add_broker(struct controller *c, const struct registration *r)
 {
     struct ctl_broker *b = context_broker(c, r->id);

@@ -24,6 +24,7 @@ static void event_free(struct event *e)
 
 void event_add(struct controller *c, struct event *e)
 {
+    ensure(c->queue_end != NULL);
     *c->queue_end = e;
     c->queue_end = &e->next;
     if (c->running == NULL && !timer_is_running(&c->next_event))
@@ -514,18 +515,12 @@ static struct shutdown_call *shutdown_of(struct controller *c)
 static void answer_shutdown(struct controller *c)
 {
     struct shutdown_call *call = shutdown_of(c);
-    struct ctl_topic *t;
-    size_t room = 0;
-    for (t = c->topics; t != NULL; t = t->hh.next)
-        room += (size_t)t->count;
-    call->remaining = ARENA_ARRAY(call->arena, struct topic_partition_entry, MAX(room, (size_t)1));
-    for (t = c->topics; t != NULL; t = t->hh.next) {
-        for (int32_t i = 0; i < t->count; i++) {
-            const struct ctl_partition *p = t->partitions[i];
-            if (p->known && p->leadership.leader == call->broker_id && p->replicas.n > 1)
-                call->remaining[call->remaining_count++] = (struct topic_partition_entry){
-                    .topic = arena_cstr(call->arena, str_of(t->name)), .partition = p->index};
-        }
+    call->remaining = ARENA_ARRAY(call->arena, struct topic_partition_entry, MAX(context_partition_count(c), 1));
+    for (struct partition_walk w = {0}; walk_on(c, &w);) {
+        const struct ctl_partition *p = w.partition;
+        if (p->known && p->leadership.leader == call->broker_id && p->replicas.n > 1)
+            call->remaining[call->remaining_count++] = (struct topic_partition_entry){
+                .topic = arena_cstr(call->arena, str_of(p->topic->name)), .partition = p->index};
     }
     call_answer(c, ERR_NONE);
 }
@@ -549,10 +544,9 @@ static void stop_followers(struct controller *c)
 
 static void collect_led(struct controller *c, int32_t broker)
 {
-    for (struct ctl_topic *t = c->topics; t != NULL; t = t->hh.next)
-        for (int32_t i = 0; i < t->count; i++)
-            if (has_others(t->partitions[i]) && t->partitions[i]->leadership.leader == broker)
-                partition_set_add(&c->work, t->partitions[i]);
+    for (struct partition_walk w = {0}; walk_on(c, &w);)
+        if (has_others(w.partition) && w.partition->leadership.leader == broker)
+            partition_set_add(&c->work, w.partition);
 }
 
 static void controlled_shutdown(struct controller *c, struct event *e UNUSED)

@@ -147,6 +147,14 @@ struct ctl_topic *context_add_topic(struct controller *c, const char *name, stru
 void context_remove_topic(struct controller *c, struct ctl_topic *t);
 /* The partition of that number, made if it is new. */
 struct ctl_partition *topic_partition(struct ctl_topic *t, int32_t index);
+int32_t context_partition_count(const struct controller *c);
+/* All partitions, topic by topic: for (struct partition_walk w = {0}; walk_on(c, &w);) ... w.partition. None may go. */
+struct partition_walk {
+    struct ctl_topic *topic;
+    struct ctl_partition *partition;
+    int32_t next;
+};
+bool walk_on(const struct controller *c, struct partition_walk *w);
 void partition_assign(struct ctl_partition *p, struct int_list replicas, struct int_list adding,
                       struct int_list removing);
 void partition_set_leadership(struct ctl_partition *p, const struct partition_znode *l);

@@ -352,8 +352,8 @@ void partitions_online(struct controller *c, enum election election, step_fn the
 
 void collect_electable(struct controller *c)
 {
-    for (struct ctl_topic *t = c->topics; t != NULL; t = t->hh.next)
-        for (int32_t i = 0; i < t->count && !t->deleting; i++)
-            if (t->partitions[i]->state == PARTITION_NEW || t->partitions[i]->state == PARTITION_OFFLINE)
-                partition_set_add(&c->work, t->partitions[i]);
+    for (struct partition_walk w = {0}; walk_on(c, &w);)
+        if (!w.partition->topic->deleting &&
+            (w.partition->state == PARTITION_NEW || w.partition->state == PARTITION_OFFLINE))
+            partition_set_add(&c->work, w.partition);
 }

@@ -36,13 +36,14 @@ static void resume_reassignments(struct controller *c)
 /* Who is not there leaves the ISRs: the controller before may have gone with it. */
 static void take_dead_out(struct controller *c)
 {
-    for (struct ctl_topic *t = c->topics; t != NULL; t = t->hh.next) {
-        for (int32_t i = 0; i < t->count && !t->deleting; i++) {
-            struct ctl_partition *p = t->partitions[i];
-            for (int32_t k = 0; p->known && k < p->leadership.isr.n; k++)
-                if (context_broker(c, p->leadership.isr.v[k]) == NULL)
-                    replica_leaves(c, p, p->leadership.isr.v[k]);
-        }
+    outbox_flush(c);
+    for (struct partition_walk w = {0}; walk_on(c, &w);) {
+        struct ctl_partition *p = w.partition;
+        if (p->topic->deleting)
+            continue;
+        for (int32_t k = 0; p->known && k < p->leadership.isr.n; k++)
+            if (context_broker(c, p->leadership.isr.v[k]) == NULL)
+                replica_leaves(c, p, p->leadership.isr.v[k]);
     }
     replicas_offline(c, resume_reassignments);
 }
@@ -50,36 +51,31 @@ static void take_dead_out(struct controller *c)
 /* Replicas on live brokers are online, partitions with a live leader too. */
 static void settle_states(struct controller *c)
 {
-    for (struct ctl_topic *t = c->topics; t != NULL; t = t->hh.next) {
-        for (int32_t i = 0; i < t->count; i++) {
-            struct ctl_partition *p = t->partitions[i];
-            for (int32_t r = 0; r < p->replicas.n; r++)
-                p->replica_states[r] = broker_is_live(c, p->replicas.v[r]) ? REPLICA_ONLINE
-                                       : t->deleting                       ? REPLICA_INELIGIBLE
-                                                                           : REPLICA_OFFLINE;
-            p->reassigning = p->adding.n > 0 || p->removing.n > 0;
-            if (!p->known)
-                p->state = PARTITION_NEW;
-            else
-                p->state = broker_is_live(c, p->leadership.leader) ? PARTITION_ONLINE : PARTITION_OFFLINE;
-        }
+    for (struct partition_walk w = {0}; walk_on(c, &w);) {
+        struct ctl_partition *p = w.partition;
+        for (int32_t r = 0; r < p->replicas.n; r++)
+            p->replica_states[r] = broker_is_live(c, p->replicas.v[r]) ? REPLICA_ONLINE
+                                   : p->topic->deleting                ? REPLICA_INELIGIBLE
+                                                                       : REPLICA_OFFLINE;
+        p->reassigning = p->adding.n > 0 || p->removing.n > 0;
+        if (!p->known)
+            p->state = PARTITION_NEW;
+        else
+            p->state = broker_is_live(c, p->leadership.leader) ? PARTITION_ONLINE : PARTITION_OFFLINE;
     }
 }
 
 static void tell_all(struct controller *c)
 {
     outbox_brokers_only(c);
-    for (struct ctl_topic *t = c->topics; t != NULL; t = t->hh.next)
-        for (int32_t i = 0; i < t->count; i++)
-            if (t->partitions[i]->known && !t->deleting)
-                outbox_metadata(c, t->partitions[i]); /* who knows brokers only would take the topic for missing */
+    for (struct partition_walk w = {0}; walk_on(c, &w);)
+        if (w.partition->known && !w.partition->topic->deleting)
+            outbox_metadata(c, w.partition); /* who knows brokers only would take the topic for missing */
     outbox_flush(c);
-    for (struct ctl_topic *t = c->topics; t != NULL; t = t->hh.next) {
-        for (int32_t i = 0; i < t->count; i++) {
-            struct ctl_partition *p = t->partitions[i];
-            if (p->known && !t->deleting)
-                outbox_leader_and_isr(c, p->replicas, p, false);
-        }
+    for (struct partition_walk w = {0}; walk_on(c, &w);) {
+        struct ctl_partition *p = w.partition;
+        if (p->known && !p->topic->deleting)
+            outbox_leader_and_isr(c, p->replicas, p, false);
     }
 }
 
@@ -88,15 +84,14 @@ static void tell_all(struct controller *c)
 static void on_states(struct controller *c, struct zk_batch *b)
 {
     size_t op = 0;
-    for (struct ctl_topic *t = c->topics; t != NULL; t = t->hh.next) {
-        for (int32_t i = 0; i < t->count; i++, op++) {
-            struct partition_znode l;
-            const struct zk_op *read = &b->ops[op];
-            if (read->result == ZK_OK && partition_decode(&b->arena, t->name, i, read->value, &l)) {
-                l.version = read->stat.version;
-                partition_set_leadership(t->partitions[i], &l);
-            }
-        }
+    for (struct partition_walk w = {0}; walk_on(c, &w); op++) {
+        struct ctl_partition *p = w.partition;
+        struct partition_znode l;
+        const struct zk_op *read = &b->ops[op];
+        if (read->result != ZK_OK || !partition_decode(&b->arena, p->topic->name, p->index, read->value, &l))
+            continue;
+        l.version = read->stat.version;
+        partition_set_leadership(p, &l);
     }
     zk_batch_free(b);
     settle_states(c);
@@ -109,9 +104,8 @@ static void read_states(struct controller *c)
 {
     struct zk_batch *b = ctl_batch();
     char path[ZNODE_PATH_ROOM];
-    for (struct ctl_topic *t = c->topics; t != NULL; t = t->hh.next)
-        for (int32_t i = 0; i < t->count; i++)
-            zk_get(b, state_path(path, t->name, i), false);
+    for (struct partition_walk w = {0}; walk_on(c, &w);)
+        zk_get(b, state_path(path, w.partition->topic->name, w.partition->index), false);
     ctl_submit(c, b, on_states);
 }
 

@@ -130,10 +130,9 @@ void outbox_brokers_only(struct controller *c)
 
 void outbox_all_to(struct controller *c, struct ctl_broker *b)
 {
-    for (struct ctl_topic *t = c->topics; t != NULL; t = t->hh.next)
-        for (int32_t i = 0; i < t->count; i++)
-            if (t->partitions[i]->known && !t->deleting)
-                note_for(c->outbox, NOTE_METADATA, b->id, t->partitions[i]);
+    for (struct partition_walk w = {0}; walk_on(c, &w);)
+        if (w.partition->known && !w.partition->topic->deleting)
+            note_for(c->outbox, NOTE_METADATA, b->id, w.partition);
 }
 
 void outbox_stop_replica(struct controller *c, int32_t broker, struct ctl_partition *p, bool delete_it)

@@ -45,15 +45,11 @@ static void answer_elect(struct controller *c)
 
 static void list_all(struct controller *c, struct elect_call *call)
 {
-    int32_t count = 0;
-    for (const struct ctl_topic *t = c->topics; t != NULL; t = t->hh.next)
-        count += t->count;
-    call->items = ARENA_ARRAY(call->arena, struct elect_item, MAX(count, 1));
+    call->items = ARENA_ARRAY(call->arena, struct elect_item, MAX(context_partition_count(c), 1));
     call->count = 0;
-    for (const struct ctl_topic *t = c->topics; t != NULL; t = t->hh.next)
-        for (int32_t i = 0; i < t->count; i++)
-            call->items[call->count++] =
-                (struct elect_item){.topic = arena_str(call->arena, str_of(t->name)), .partition = i};
+    for (struct partition_walk w = {0}; walk_on(c, &w);)
+        call->items[call->count++] = (struct elect_item){
+            .topic = arena_str(call->arena, str_of(w.partition->topic->name)), .partition = w.partition->index};
 }
 
 static void elect(struct controller *c, struct event *e UNUSED)
@@ -144,30 +140,22 @@ static bool can_go_home(struct controller *c, const struct ctl_partition *p)
 
 static void collect_unbalanced(struct controller *c, struct arena *a)
 {
-    int32_t room = 1, count = 0;
-    struct ctl_topic *t;
-    for (t = c->topics; t != NULL; t = t->hh.next)
-        room += t->count;
-    struct balance *list = ARENA_ARRAY(a, struct balance, room);
-    for (t = c->topics; t != NULL; t = t->hh.next) {
-        for (int32_t i = 0; i < t->count; i++) {
-            if (!counts(t->partitions[i]))
-                continue;
-            struct balance *b = balance_of(list, &count, t->partitions[i]->replicas.v[0]);
-            b->all++;
-            b->elsewhere += t->partitions[i]->leadership.leader != b->broker;
-        }
+    int32_t count = 0;
+    struct balance *list = ARENA_ARRAY(a, struct balance, context_partition_count(c) + 1);
+    for (struct partition_walk w = {0}; walk_on(c, &w);) {
+        if (!counts(w.partition))
+            continue;
+        struct balance *b = balance_of(list, &count, w.partition->replicas.v[0]);
+        b->all++;
+        b->elsewhere += w.partition->leadership.leader != b->broker;
     }
-    for (t = c->topics; t != NULL; t = t->hh.next) {
-        for (int32_t i = 0; i < t->count; i++) {
-            struct ctl_partition *p = t->partitions[i];
-            if (!counts(p) || !can_go_home(c, p))
-                continue;
-            struct balance *b = balance_of(list, &count, p->replicas.v[0]);
-            if ((int64_t)b->elsewhere * 100 >
-                (int64_t)b->all * c->options.config->leader_imbalance_per_broker_percentage)
-                partition_set_add(&c->work, p);
-        }
+    for (struct partition_walk w = {0}; walk_on(c, &w);) {
+        struct ctl_partition *p = w.partition;
+        if (!counts(p) || !can_go_home(c, p))
+            continue;
+        struct balance *b = balance_of(list, &count, p->replicas.v[0]);
+        if ((int64_t)b->elsewhere * 100 > (int64_t)b->all * c->options.config->leader_imbalance_per_broker_percentage)
+            partition_set_add(&c->work, p);
     }
 }
 

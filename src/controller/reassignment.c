@@ -277,21 +277,18 @@ void reassignments_go_on(struct controller *c, step_fn then)
 
 void collect_reassigning(struct controller *c, int32_t broker)
 {
-    for (struct ctl_topic *t = c->topics; t != NULL; t = t->hh.next)
-        for (int32_t i = 0; i < t->count; i++) {
-            struct ctl_partition *p = t->partitions[i];
-            if (p->reassigning &&
-                (broker < 0 || (int_list_has(p->replicas, broker) && !int_list_has(p->removing, broker))))
-                partition_set_add(&c->work, p);
-        }
+    for (struct partition_walk w = {0}; walk_on(c, &w);) {
+        struct ctl_partition *p = w.partition;
+        if (p->reassigning && (broker < 0 || (int_list_has(p->replicas, broker) && !int_list_has(p->removing, broker))))
+            partition_set_add(&c->work, p);
+    }
 }
 
 static void progress(struct controller *c, struct event *e UNUSED)
 {
-    for (struct ctl_topic *t = c->topics; t != NULL; t = t->hh.next)
-        for (int32_t i = 0; i < t->count; i++)
-            if (t->partitions[i]->reassigning && has_arrived(t->partitions[i]))
-                partition_set_add(&c->work, t->partitions[i]);
+    for (struct partition_walk w = {0}; walk_on(c, &w);)
+        if (w.partition->reassigning && has_arrived(w.partition))
+            partition_set_add(&c->work, w.partition);
     reassignments_go_on(c, event_done_step);
 }
 

@@ -18,10 +18,9 @@ void replica_leaves(struct controller *c, struct ctl_partition *p, int32_t broke
 
 void broker_replicas_leave(struct controller *c, int32_t broker, bool (*which)(const struct ctl_partition *, int32_t))
 {
-    for (struct ctl_topic *t = c->topics; t != NULL; t = t->hh.next)
-        for (int32_t i = 0; i < t->count; i++)
-            if (int_list_has(t->partitions[i]->replicas, broker) && which(t->partitions[i], broker))
-                replica_leaves(c, t->partitions[i], broker);
+    for (struct partition_walk w = {0}; walk_on(c, &w);)
+        if (int_list_has(w.partition->replicas, broker) && which(w.partition, broker))
+            replica_leaves(c, w.partition, broker);
 }
 
 static void has_left(struct controller *c, struct ctl_partition *p)
@@ -164,10 +163,9 @@ void replicas_offline(struct controller *c, step_fn then)
 
 static void after_election(struct controller *c)
 {
-    for (struct ctl_topic *t = c->topics; t != NULL; t = t->hh.next)
-        for (int32_t i = 0; i < t->count && !t->deleting; i++)
-            for (int32_t k = 0; k < t->partitions[i]->just_failed.n; k++)
-                replica_leaves(c, t->partitions[i], t->partitions[i]->just_failed.v[k]);
+    for (struct partition_walk w = {0}; walk_on(c, &w);)
+        for (int32_t k = 0; !w.partition->topic->deleting && k < w.partition->just_failed.n; k++)
+            replica_leaves(c, w.partition, w.partition->just_failed.v[k]);
     for (size_t i = 0; i < c->work.n; i++)
         c->work.v[i]->just_failed.n = 0;
     replicas_offline(c, event_done_step);
@@ -176,11 +174,10 @@ static void after_election(struct controller *c)
 /* Others lead what they have led, before they leave the ISRs. */
 static void replicas_failed(struct controller *c, struct event *e UNUSED)
 {
-    for (struct ctl_topic *t = c->topics; t != NULL; t = t->hh.next)
-        for (int32_t i = 0; i < t->count; i++)
-            if (t->partitions[i]->known && t->partitions[i]->state == PARTITION_ONLINE &&
-                int_list_has(t->partitions[i]->just_failed, t->partitions[i]->leadership.leader))
-                partition_change_state(t->partitions[i], PARTITION_OFFLINE);
+    for (struct partition_walk w = {0}; walk_on(c, &w);)
+        if (w.partition->known && w.partition->state == PARTITION_ONLINE &&
+            int_list_has(w.partition->just_failed, w.partition->leadership.leader))
+            partition_change_state(w.partition, PARTITION_OFFLINE);
     collect_electable(c);
     partitions_online(c, ELECT_OFFLINE, after_election);
 }

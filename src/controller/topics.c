@@ -229,10 +229,9 @@ static void on_log_dir_events(struct controller *c, struct zk_batch *b)
         ctl_fence(c, zk_delete(deletes, op->path, ZK_ANY_VERSION));
         if (!log_dir_event_decode(op->value, &broker) || !broker_is_live(c, broker))
             continue;
-        for (struct ctl_topic *t = c->topics; t != NULL; t = t->hh.next)
-            for (int32_t n = 0; n < t->count; n++)
-                if (replica_state_of(t->partitions[n], broker) != NULL && t->partitions[n]->known)
-                    outbox_leader_and_isr(c, (struct int_list){&broker, 1}, t->partitions[n], false);
+        for (struct partition_walk w = {0}; walk_on(c, &w);)
+            if (replica_state_of(w.partition, broker) != NULL && w.partition->known)
+                outbox_leader_and_isr(c, (struct int_list){&broker, 1}, w.partition, false);
     }
     zk_batch_free(b);
     ctl_submit(c, deletes, on_deleted);

@@ -159,6 +159,7 @@ static bool list_has(const char *list, const char *item, size_t len)
 /* The items of `from` that `other` does not have, behind what is in `out`. */
 static void add_missing(struct strbuf *out, const char *from, const char *other)
 {
+    ensure(from != NULL);
     for (const char *p = from; *p != '\0';) {
         size_t len = strcspn(p, ",");
         if (len > 0 && !list_has(other, p, len)) {
@@ -209,6 +210,7 @@ static bool apply_entry(struct altered *x, struct arena *a, const struct alter_e
         return true;
     case ALTER_APPEND:
     case ALTER_SUBTRACT:
+        ensure(value != NULL); /* null values were refused */
         return change_list(x, a, key, value, e->operation == ALTER_APPEND);
     default:
         settle(x, ERR_INVALID_REQUEST, arena_printf(a, "Unknown operations type %d", e->operation));

@@ -136,6 +136,7 @@ static void on_answer(struct client_call *call, struct bytes response)
 static void send_question(struct pending *p, const void *request)
 {
     struct strbuf frame;
+    ensure(p->node != NULL);
     request_frame(&frame, p->key, p->version, STR_LIT("admin"), request);
     p->call = (struct client_call){.done = on_answer, .timeout_ms = p->asker->timeout_ms};
     client_send(p->node->client, &frame, &p->call);

@@ -30,7 +30,7 @@ enum {
 
 struct sim_broker {
     struct process process;
-    char name[8];
+    char name[16];
     struct broker_config config;
     int64_t verified[MAX_PARTITIONS]; /* up to here its log was compared, below its high watermark */
     int64_t verified_life;
