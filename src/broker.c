@@ -44,6 +44,8 @@ static void leave(struct broker *b);
 
 static void give_up(struct broker *b, const char *why)
 {
+    if (b->leaving)
+        return; /* what fails now fails because of that */
     log_fatal("%s", why);
     b->exit_code = 1;
     leave(b);

@@ -99,6 +99,7 @@ def test_what_topics_have_by_default_follows_the_brokers_settings(broker):
         java("kafka.admin.ConfigCommand", "--bootstrap-server", broker.bootstrap, "--alter", "--entity-type", "brokers", *entity, "--add-config",
              f"log.retention.ms={value}")
         wait_until(lambda: retention(broker) == (value, source), "the new default")
+    broker.stop()
     broker.restart()
     assert retention(broker) == ("7200000", 2)
 

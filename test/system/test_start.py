@@ -33,6 +33,16 @@ def test_makes_the_paths_that_kafka_makes(broker, zookeeper):
     assert cluster["version"] == "1" and len(cluster["id"]) == 22
 
 
+def test_it_may_be_stopped_while_it_starts(broker):
+    broker.stop()
+    for line in ("Connected to ZooKeeper", "Cluster ID", "Awaiting socket connections", "Registered broker"):
+        seen = broker.text().count(line)
+        broker.launch()
+        wait_until(lambda: broker.text().count(line) > seen, line)
+        assert broker.stop() == 0, line
+    assert "FATAL" not in broker.text()
+
+
 def test_a_clean_stop_leaves_the_mark_and_no_ephemeral_nodes(broker, zookeeper):
     assert broker.stop() == 0
     assert (broker.data / ".kafka_cleanshutdown").read_text() == '{"version":0,"brokerEpoch":-1}'
