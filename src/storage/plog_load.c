@@ -10,6 +10,7 @@
 #include "base/logger.h"
 #include "storage/file_internal.h"
 #include "storage/plog_internal.h"
+#include "storage/scan_internal.h"
 
 enum { READ_CHUNK = 1 << 20 };
 
@@ -19,17 +20,6 @@ static bool ends_with(const char *name, const char *suffix)
 {
     size_t n = strlen(name), m = strlen(suffix);
     return n >= m && strcmp(name + n - m, suffix) == 0;
-}
-
-static int64_t lowest_base(const struct names *names, const char *suffix)
-{
-    int64_t lowest = INT64_MAX;
-    for (size_t i = 0; i < names->n; i++) {
-        int64_t base = segment_parse_name(names->v[i], suffix);
-        if (base >= 0)
-            lowest = MIN(lowest, base);
-    }
-    return lowest;
 }
 
 static void remove_named(const char *dir, const char *name)
@@ -43,6 +33,16 @@ static void remove_named(const char *dir, const char *name)
 static int64_t any_base(const char *name)
 {
     return strlen(name) > 20 ? segment_parse_name(name, name + 20) : -1;
+}
+
+/* Of the segments that were being written when it ended: what has the suffix ".swap" from there on is not complete. */
+static int64_t lowest_cleaned(const struct names *names)
+{
+    int64_t lowest = INT64_MAX;
+    for (size_t i = 0; i < names->n; i++)
+        if (ends_with(names->v[i], ".cleaned") && any_base(names->v[i]) >= 0)
+            lowest = MIN(lowest, any_base(names->v[i]));
+    return lowest;
 }
 
 /* First offset after a swap log's content, read from its batches. */
@@ -72,8 +72,9 @@ static void complete_swap(const char *dir, const struct names *names)
         int64_t base = segment_parse_name(names->v[i], ".log.swap");
         if (base < 0)
             continue;
+        /* One that is empty takes a place, too, and what is beside the old one is not about it. */
         low = MIN(low, base);
-        high = MAX(high, next_offset_of(dir, names->v[i], base));
+        high = MAX(high, MAX(next_offset_of(dir, names->v[i], base), base + 1));
     }
     for (size_t i = 0; i < names->n; i++) {
         int64_t base = any_base(names->v[i]);
@@ -96,11 +97,11 @@ static bool clean_leftovers(const char *dir)
     struct names names;
     if (!dir_list(dir, &names))
         return false;
-    int64_t lowest_cleaned = lowest_base(&names, ".log.cleaned");
+    int64_t incomplete = lowest_cleaned(&names);
     for (size_t i = 0; i < names.n; i++) {
         const char *name = names.v[i];
-        bool split = ends_with(name, ".swap") && any_base(name) >= lowest_cleaned;
-        if (ends_with(name, ".deleted") || ends_with(name, ".cleaned") || ends_with(name, ".tmp") || split)
+        bool unfinished = ends_with(name, ".swap") && any_base(name) >= incomplete;
+        if (ends_with(name, ".deleted") || ends_with(name, ".cleaned") || ends_with(name, ".tmp") || unfinished)
             remove_named(dir, name);
     }
     names_free(&names);
@@ -166,55 +167,7 @@ static bool find_segments(struct plog *log)
     return ok;
 }
 
-/* ---- Reading batches one after the other ---- */
-
-struct scan {
-    struct plog *log;
-    struct segment *segment;
-    int64_t pos, size; /* next batch; end of the file */
-    uint8_t *buf;
-    size_t buf_size;
-    int64_t buf_pos; /* what of the file is in the buffer */
-    size_t buf_len;
-};
-
-static void scan_init(struct scan *scan, struct plog *log, struct segment *s, int64_t pos)
-{
-    *scan = (struct scan){.log = log, .segment = s, .pos = pos, .size = s->size, .buf_pos = pos};
-    scan->buf_size = READ_CHUNK;
-    scan->buf = xmalloc(scan->buf_size);
-}
-
-/* At least `need` bytes at `pos`, or as many as the file has. */
-static struct bytes scan_fill(struct scan *scan, size_t need)
-{
-    need = (size_t)MIN((int64_t)need, scan->size - scan->pos);
-    if (scan->pos < scan->buf_pos || scan->pos + (int64_t)need > scan->buf_pos + (int64_t)scan->buf_len) {
-        if (need > scan->buf_size)
-            scan->buf = xrealloc(scan->buf, scan->buf_size = need);
-        size_t want = (size_t)MIN((int64_t)scan->buf_size, scan->size - scan->pos);
-        ssize_t n = file_read_at(scan->segment->file->fd, scan->buf, want, scan->pos, scan->log->path);
-        scan->buf_pos = scan->pos;
-        scan->buf_len = (size_t)MAX(n, (ssize_t)0);
-    }
-    size_t at = (size_t)(scan->pos - scan->buf_pos);
-    return (struct bytes){scan->buf + at, (int32_t)(scan->buf_len - MIN(at, scan->buf_len))};
-}
-
-static enum batch_result scan_next(struct scan *scan, struct batch *out)
-{
-    struct bytes head = scan_fill(scan, BATCH_HEADER_SIZE);
-    enum batch_result result = batch_peek(head, out);
-    if (result != BATCH_OK)
-        return result;
-    if (out->size > scan->size - scan->pos)
-        return BATCH_INCOMPLETE;
-    struct bytes whole = scan_fill(scan, (size_t)out->size);
-    result = batch_next(&whole, out);
-    if (result == BATCH_OK)
-        scan->pos += out->size;
-    return result;
-}
+/* ---- Producers ---- */
 
 bool plog_replay_producers(struct plog *log, int64_t offset)
 {
@@ -228,11 +181,11 @@ bool plog_replay_producers(struct plog *log, int64_t offset)
             return false;
         if (s->base_offset < from && segment_find(s, log->path, from, false, &at) == FIND_ERROR)
             return false;
-        scan_init(&scan, log, s, at.pos);
+        scan_init(&scan, s->file->fd, log->path, at.pos, s->size, READ_CHUNK);
         while (scan_next(&scan, &b) == BATCH_OK && b.base_offset < offset)
             if (b.last_offset >= from)
                 plog_note_batch(log, &b);
-        free(scan.buf);
+        scan_deinit(&scan);
     }
     log->producers.map_end_offset = offset;
     return true;
@@ -283,7 +236,7 @@ static bool recover_segment(struct plog *log, struct segment *s, bool *cut)
     char path[PATH_ROOM];
     index_clear(&s->offsets);
     index_clear(&s->times);
-    scan_init(&scan, log, s, 0);
+    scan_init(&scan, s->file->fd, log->path, 0, s->size, READ_CHUNK);
     while (scan_next(&scan, &b) == BATCH_OK) {
         if (!batch_crc_ok(&b) || b.last_offset < next || b.last_offset - s->base_offset > INT32_MAX)
             break;
@@ -292,7 +245,7 @@ static bool recover_segment(struct plog *log, struct segment *s, bool *cut)
         next = b.last_offset + 1;
         good = scan.pos;
     }
-    free(scan.buf);
+    scan_deinit(&scan);
     *cut = good < s->size;
     segment_path(path, log->path, s->base_offset, ".log");
     if (*cut) {

@@ -1,0 +1,26 @@
+/* Reading batches of a log file one after the other, in large pieces. */
+#ifndef BARNABAS_SCAN_INTERNAL_H
+#define BARNABAS_SCAN_INTERNAL_H
+
+#include "record/record.h"
+
+struct scan {
+    int fd;
+    const char *path;  /* for messages */
+    int64_t pos, size; /* next batch; end of the file */
+    uint8_t *buf;
+    size_t buf_size;
+    int64_t buf_pos; /* what of the file is in the buffer */
+    size_t buf_len;
+};
+
+/* Reads `chunk` bytes at a time, or more where a batch is larger. */
+void scan_init(struct scan *scan, int fd, const char *path, int64_t pos, int64_t size, size_t chunk);
+void scan_deinit(struct scan *scan);
+/*
+ * The batch at `pos`, which moves behind it; `out` is good until the next call. A file that cannot be read ends early:
+ * anything but BATCH_OK with `pos` below `size` is damage.
+ */
+enum batch_result scan_next(struct scan *scan, struct batch *out);
+
+#endif
