@@ -1,0 +1,81 @@
+#include "storage/offset_map_internal.h"
+
+#include <xxhash.h>
+
+#include "base/chance.h"
+
+struct entry {
+    XXH128_hash_t digest;
+    int64_t next; /* the offset and one; 0: a free slot, as fresh memory is */
+};
+
+_Static_assert(sizeof(struct entry) == OFFSET_MAP_ENTRY, "what the configured memory holds is reckoned by this");
+
+struct offset_map {
+    struct entry *slots;
+    size_t slot_count, count, room;
+    uint64_t seed;
+};
+
+struct offset_map *offset_map_new(size_t bytes, double load_factor)
+{
+    struct offset_map *map = xcalloc(1, sizeof(*map));
+    map->slot_count = MAX(bytes / OFFSET_MAP_ENTRY, (size_t)2);
+    map->room = (size_t)((double)map->slot_count * load_factor);
+    map->room = MIN(MAX(map->room, (size_t)1), map->slot_count - 1); /* a search ends at a free slot */
+    map->slots = xcalloc(map->slot_count, sizeof(*map->slots));
+    chance_fill(&map->seed, sizeof(map->seed));
+    return map;
+}
+
+void offset_map_free(struct offset_map *map)
+{
+    if (map == NULL)
+        return;
+    free(map->slots);
+    free(map);
+}
+
+/* The key's slot, or the free one where it would go: the first from where its hash points to. */
+static struct entry *find(const struct offset_map *map, XXH128_hash_t digest)
+{
+    size_t at = (size_t)(((unsigned __int128)digest.high64 * map->slot_count) >> 64);
+    while (map->slots[at].next != 0 && !XXH128_isEqual(map->slots[at].digest, digest))
+        at = at + 1 < map->slot_count ? at + 1 : 0;
+    return &map->slots[at];
+}
+
+static XXH128_hash_t digest_of(const struct offset_map *map, struct bytes key)
+{
+    return XXH3_128bits_withSeed(key.p, (size_t)key.len, map->seed);
+}
+
+bool offset_map_put(struct offset_map *map, struct bytes key, int64_t offset)
+{
+    ensure(offset >= 0 && offset < INT64_MAX);
+    if (map->count == map->room)
+        return false;
+    XXH128_hash_t digest = digest_of(map, key);
+    struct entry *e = find(map, digest);
+    if (e->next == 0) {
+        e->digest = digest;
+        map->count++;
+    }
+    e->next = offset + 1;
+    return true;
+}
+
+int64_t offset_map_get(const struct offset_map *map, struct bytes key)
+{
+    return find(map, digest_of(map, key))->next - 1;
+}
+
+size_t offset_map_count(const struct offset_map *map)
+{
+    return map->count;
+}
+
+size_t offset_map_room(const struct offset_map *map)
+{
+    return map->room;
+}
