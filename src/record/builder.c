@@ -43,9 +43,9 @@ static uint8_t *put_field(uint8_t *p, struct bytes f)
 void batch_builder_add(struct batch_builder *b, const struct record *r)
 {
     ensure(r->offset > b->last_delta && r->offset <= INT32_MAX);
-    if (b->head.count == 0)
-        b->timestamp_of_first = r->timestamp;
-    int64_t delta = wrapping_sub(r->timestamp, b->timestamp_of_first);
+    if (b->head.count == 0 && !batch_has_delete_horizon(&b->head))
+        b->head.base_timestamp = r->timestamp;
+    int64_t delta = wrapping_sub(r->timestamp, b->head.base_timestamp);
     size_t body = 1 + varint_size(delta) + varint_size(r->offset) + field_size(r->key) + field_size(r->value) +
                   varint_size(r->header_count) + (size_t)r->headers.len;
     uint8_t *start = strbuf_extend(&b->records, varint_size((int64_t)body) + body), *p = start;
@@ -79,8 +79,7 @@ bool batch_builder_finish(struct batch_builder *b, int level, struct strbuf *out
     strbuf_extend(out, BATCH_HEADER_SIZE);
     if (!codec_compress(batch_codec(&b->head), level, 2, payload, out))
         return false;
-    b->head.base_timestamp = b->timestamp_of_first;
-    b->head.last_offset = b->head.base_offset + MAX(b->last_delta, 0);
+    b->head.last_offset = MAX(b->head.last_offset, b->head.base_offset + MAX(b->last_delta, 0));
     b->head.size = (int32_t)(out->len - start);
     batch_write_header((uint8_t *)out->p + start, &b->head);
     return true;

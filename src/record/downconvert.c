@@ -19,8 +19,7 @@ static uint8_t *put_sized(uint8_t *p, struct bytes f)
     return p + 4 + f.len;
 }
 
-/* Appends one v0 or v1 message. */
-static void put_message(struct strbuf *out, int8_t magic, uint8_t attributes, const struct record *r)
+void message_put(struct strbuf *out, int8_t magic, uint8_t attributes, const struct record *r)
 {
     size_t overhead = magic == 0 ? MESSAGE_V0_OVERHEAD : MESSAGE_V1_OVERHEAD;
     size_t size = overhead + (size_t)r->key.len + (size_t)r->value.len;
@@ -58,7 +57,7 @@ static int put_records(const struct conversion *c, const struct batch *b, int64_
             continue;
         *last = (struct record){.offset = r.offset, .timestamp = MAX(r.timestamp, last->timestamp)};
         r.offset = wrapping_sub(r.offset, origin);
-        put_message(out, c->magic, timestamp_bit(c, b), &r);
+        message_put(out, c->magic, timestamp_bit(c, b), &r);
         count++;
     }
     record_iter_free(it);
@@ -83,7 +82,7 @@ static enum kafka_error convert_compressed(const struct conversion *c, const str
     struct bytes plain = {(const uint8_t *)set.p, (int32_t)set.len};
     if (count > 0 && codec_compress(batch_codec(b), CODEC_LEVEL_DEFAULT, c->magic, plain, &packed)) {
         wrapper.value = (struct bytes){(const uint8_t *)packed.p, (int32_t)packed.len};
-        put_message(c->out, c->magic, (uint8_t)(batch_codec(b) | timestamp_bit(c, b)), &wrapper);
+        message_put(c->out, c->magic, (uint8_t)(batch_codec(b) | timestamp_bit(c, b)), &wrapper);
     }
     if (count >= 0)
         error = ERR_NONE;

@@ -73,6 +73,12 @@ static inline bool batch_is_transactional(const struct batch *b)
     return (b->attributes & ATTR_TRANSACTIONAL) != 0;
 }
 
+/* From base_timestamp on compaction may drop its tombstones, or a control batch. */
+static inline bool batch_has_delete_horizon(const struct batch *b)
+{
+    return b->magic == 2 && (b->attributes & ATTR_DELETE_HORIZON) != 0;
+}
+
 /* Sequence number of the last record; sequences wrap at INT32_MAX to 0 (KIP-98). */
 int32_t batch_last_sequence(const struct batch *b);
 
@@ -127,8 +133,11 @@ bool record_header_next(struct bytes *headers, struct record_header *out) NODISC
  */
 struct batch_builder {
     struct strbuf records;
-    struct batch head; /* set attributes and producer fields before the first record */
-    int64_t timestamp_of_first;
+    /*
+     * To be set before the first record: attributes, producer fields; a base offset, an epoch or a later last offset
+     * than that of the last record; with a delete horizon the base timestamp, which is the first record's otherwise.
+     */
+    struct batch head;
     int32_t last_delta;
 };
 
@@ -182,6 +191,16 @@ enum kafka_error records_prepare(uint8_t *in, int32_t len, const struct record_r
  * `start_offset` are left out. A batch that is cut off at the end is dropped.
  */
 enum kafka_error records_down_convert(struct bytes in, int8_t magic, int64_t start_offset, struct strbuf *out);
+
+/*
+ * What compaction writes of a batch of which it keeps some records, in the order of the batch and with its offsets: a
+ * batch of the same format and codec that takes the same offsets and sequences. `delete_horizon`: NO_TIMESTAMP for
+ * none. False when it got too large.
+ */
+bool batch_rewrite(const struct batch *b, const struct record *kept, int32_t count, int64_t delete_horizon,
+                   struct strbuf *out) NODISCARD;
+/* The header alone, of a v2 batch: what is known of a producer hangs on its last one. */
+void batch_write_empty(const struct batch *b, struct strbuf *out);
 
 /* Codecs. Levels out of range were refused with the configuration. */
 const char *codec_name(enum codec c);

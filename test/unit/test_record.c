@@ -393,16 +393,156 @@ static void offsets_may_not_run_over(void **state)
     strbuf_deinit(&batch);
 }
 
+/* Those records of a batch whose index has its bit set in `mask`, rewritten. */
+static struct strbuf keep_some(const struct batch *b, unsigned mask, int64_t delete_horizon)
+{
+    struct record kept[16];
+    struct strbuf out = {0};
+    int32_t count = 0;
+    struct record_iter *it = record_iter_new(b, &arena);
+    for (int i = 0; record_iter_next(it, &kept[count]) > 0; i++)
+        count += (mask >> i) & 1;
+    assert_true(batch_rewrite(b, kept, count, delete_horizon, &out));
+    record_iter_free(it);
+    return out;
+}
+
+/* The second and the fourth of make_batch(), at their offsets, with their times. */
+static void check_second_and_fourth(const struct batch *b, int64_t first_offset)
+{
+    struct record r;
+    struct record_iter *it = record_iter_new(b, &arena);
+    for (int i = 1; i <= 3; i += 2) {
+        assert_int_equal(record_iter_next(it, &r), 1);
+        assert_int_equal(r.offset, first_offset + i);
+        assert_int_equal(r.timestamp, b->magic == 0 ? NO_TIMESTAMP : NOW + i);
+        assert_true(bytes_eq(r.value, text(i == 1 ? "value-1" : "value-3")));
+    }
+    assert_int_equal(record_iter_next(it, &r), 0);
+    record_iter_free(it);
+}
+
+static void compaction_keeps_offsets_and_sequences(void **state)
+{
+    (void)state;
+    for (int codec = 0; codec < CODEC_COUNT; codec++) {
+        struct strbuf batch = make_batch(5, (enum codec)codec);
+        batch_set_offset((uint8_t *)batch.p, 100);
+        batch_set_leader_epoch((uint8_t *)batch.p, 7);
+        struct batch b = only_batch((struct bytes){(uint8_t *)batch.p, (int32_t)batch.len});
+        b.producer_id = 9;
+        b.producer_epoch = 2;
+        b.base_sequence = 30;
+        b.attributes |= ATTR_TRANSACTIONAL;
+        struct strbuf less = keep_some(&b, 0x0a, NO_TIMESTAMP);
+        struct batch after = only_batch((struct bytes){(uint8_t *)less.p, (int32_t)less.len});
+        assert_int_equal(after.attributes, codec | ATTR_TRANSACTIONAL);
+        assert_int_equal(after.base_offset, 100);
+        assert_int_equal(after.last_offset, 104);
+        assert_int_equal(after.leader_epoch, 7);
+        assert_int_equal(after.producer_id, 9);
+        assert_int_equal(after.producer_epoch, 2);
+        assert_int_equal(batch_last_sequence(&after), 34);
+        assert_int_equal(after.base_timestamp, NOW + 1);
+        assert_int_equal(after.max_timestamp, NOW + 3);
+        check_second_and_fourth(&after, 100);
+        strbuf_deinit(&batch);
+        strbuf_deinit(&less);
+    }
+}
+
+static void a_delete_horizon_takes_the_place_of_the_first_time(void **state)
+{
+    (void)state;
+    struct strbuf batch = make_batch(5, CODEC_NONE);
+    struct batch b = only_batch((struct bytes){(uint8_t *)batch.p, (int32_t)batch.len});
+    struct strbuf first = keep_some(&b, 0x1f, NOW + 60000);
+    b = only_batch((struct bytes){(uint8_t *)first.p, (int32_t)first.len});
+    assert_true(batch_has_delete_horizon(&b));
+    assert_int_equal(b.base_timestamp, NOW + 60000);
+    assert_int_equal(b.max_timestamp, NOW + 4);
+    struct strbuf second = keep_some(&b, 0x0a, b.base_timestamp);
+    b = only_batch((struct bytes){(uint8_t *)second.p, (int32_t)second.len});
+    assert_int_equal(b.base_timestamp, NOW + 60000);
+    check_second_and_fourth(&b, 0);
+    strbuf_deinit(&batch);
+    strbuf_deinit(&first);
+    strbuf_deinit(&second);
+}
+
+static void an_empty_batch_has_its_producer(void **state)
+{
+    (void)state;
+    struct strbuf batch = make_batch(5, CODEC_ZSTD), out = {0};
+    struct record r;
+    batch_set_offset((uint8_t *)batch.p, 100);
+    struct batch b = only_batch((struct bytes){(uint8_t *)batch.p, (int32_t)batch.len});
+    b.producer_id = 9;
+    b.base_sequence = 30;
+    b.attributes |= ATTR_DELETE_HORIZON;
+    batch_write_empty(&b, &out);
+    struct batch after = only_batch((struct bytes){(uint8_t *)out.p, (int32_t)out.len});
+    assert_int_equal(after.size, BATCH_HEADER_SIZE);
+    assert_int_equal(after.attributes, 0);
+    assert_int_equal(after.base_timestamp, NO_TIMESTAMP);
+    assert_int_equal(after.max_timestamp, NOW + 4);
+    assert_int_equal(after.producer_id, 9);
+    assert_int_equal(batch_last_sequence(&after), 34);
+    assert_int_equal(after.last_offset, 104);
+    struct record_iter *it = record_iter_new(&after, &arena);
+    assert_int_equal(record_iter_next(it, &r), 0);
+    record_iter_free(it);
+    strbuf_deinit(&batch);
+    strbuf_deinit(&out);
+}
+
+static void old_wrappers_are_compacted(void **state)
+{
+    (void)state;
+    for (int magic = 0; magic <= 1; magic++) {
+        for (int codec = CODEC_GZIP; codec <= CODEC_LZ4; codec++) {
+            struct strbuf batch = make_batch(5, (enum codec)codec), old = {0};
+            batch_set_offset((uint8_t *)batch.p, 1000);
+            struct bytes in = {(uint8_t *)batch.p, (int32_t)batch.len};
+            assert_int_equal(records_down_convert(in, (int8_t)magic, 1000, &old), ERR_NONE);
+            struct batch b = only_batch((struct bytes){(uint8_t *)old.p, (int32_t)old.len});
+            struct strbuf less = keep_some(&b, 0x0a, NO_TIMESTAMP);
+            struct batch after = only_batch((struct bytes){(uint8_t *)less.p, (int32_t)less.len});
+            assert_int_equal(after.magic, magic);
+            assert_int_equal(after.last_offset, 1003);
+            assert_int_equal(after.max_timestamp, magic == 0 ? NO_TIMESTAMP : NOW + 3);
+            check_second_and_fourth(&after, 1000);
+            strbuf_deinit(&batch);
+            strbuf_deinit(&old);
+            strbuf_deinit(&less);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
-        CASE(the_checksum_is_castagnoli),  CASE(every_codec_comes_back),         CASE(a_topic_may_want_another_codec),
-        CASE(old_messages_become_a_batch), CASE(old_wrappers_become_a_batch),    CASE(batches_become_old_messages),
-        CASE(zstd_has_no_old_form),        CASE(the_broker_may_set_the_time),    CASE(a_wrong_checksum_is_refused),
-        CASE(a_large_batch_is_refused),    CASE(two_batches_are_refused),        CASE(times_out_of_range_are_refused),
-        CASE(compacted_topics_need_keys),  CASE(mutilated_batches_are_survived), CASE(a_bomb_does_not_fill_memory),
+        CASE(the_checksum_is_castagnoli),
+        CASE(every_codec_comes_back),
+        CASE(a_topic_may_want_another_codec),
+        CASE(old_messages_become_a_batch),
+        CASE(old_wrappers_become_a_batch),
+        CASE(batches_become_old_messages),
+        CASE(zstd_has_no_old_form),
+        CASE(the_broker_may_set_the_time),
+        CASE(a_wrong_checksum_is_refused),
+        CASE(a_large_batch_is_refused),
+        CASE(two_batches_are_refused),
+        CASE(times_out_of_range_are_refused),
+        CASE(compacted_topics_need_keys),
+        CASE(mutilated_batches_are_survived),
+        CASE(a_bomb_does_not_fill_memory),
         CASE(offsets_may_not_run_over),
+        CASE(compaction_keeps_offsets_and_sequences),
+        CASE(a_delete_horizon_takes_the_place_of_the_first_time),
+        CASE(an_empty_batch_has_its_producer),
+        CASE(old_wrappers_are_compacted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
