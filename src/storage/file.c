@@ -95,6 +95,13 @@ int64_t file_mtime_ms(int fd)
     return (int64_t)st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000;
 }
 
+bool file_set_mtime_ms(int fd, int64_t ms, const char *path)
+{
+    struct timespec mtime = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000};
+    struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, mtime};
+    return futimens(fd, times) == 0 || failed("set the time of", path);
+}
+
 bool file_truncate(int fd, int64_t size, const char *path)
 {
     return ftruncate(fd, size) == 0 || failed("truncate", path);

@@ -19,6 +19,7 @@ ssize_t file_read_cached(int fd, void *data, size_t len, int64_t pos, const char
 void file_close(int fd); /* -1 allowed */
 int64_t file_size(int fd);
 int64_t file_mtime_ms(int fd);
+bool file_set_mtime_ms(int fd, int64_t ms, const char *path) NODISCARD;
 bool file_truncate(int fd, int64_t size, const char *path) NODISCARD;
 bool file_sync(int fd, const char *path) NODISCARD;
 bool dir_sync(const char *path) NODISCARD;

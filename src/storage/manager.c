@@ -24,12 +24,13 @@ static const char clean_mark_text[] = "{\"version\":0,\"brokerEpoch\":-1}";
 static const char recovery_file[] = "recovery-point-offset-checkpoint";
 static const char start_file[] = "log-start-offset-checkpoint";
 static const char hw_file[] = "replication-offset-checkpoint";
+static const char cleaner_file[] = "cleaner-offset-checkpoint";
 
 struct data_dir {
     char *path;
     int lock_fd;
     bool was_clean, failed;
-    struct offsets_file recovery, start, hw; /* as read at start */
+    struct offsets_file recovery, start, hw, cleaner; /* as read at start */
 };
 
 struct log_key {
@@ -259,6 +260,7 @@ static void run_load(struct job *job)
     struct plog_origin origin = {.recovery_point = offsets_file_find(&d->recovery, l->topic, l->partition),
                                  .start_offset = offsets_file_find(&d->start, l->topic, l->partition),
                                  .high_watermark = offsets_file_find(&d->hw, l->topic, l->partition),
+                                 .clean_end = offsets_file_find(&d->cleaner, l->topic, l->partition),
                                  .clean = d->was_clean};
     struct topic_config config = config_for(l->manager, l->topic);
     struct plog *log = plog_load(l->manager, d->path, l->topic, l->partition, &config, &origin);
@@ -282,8 +284,8 @@ static void remove_dir_later(struct log_manager *m, const char *path)
 
 static void read_checkpoints(struct data_dir *d)
 {
-    static const char *const names[] = {recovery_file, start_file, hw_file};
-    struct offsets_file *files[] = {&d->recovery, &d->start, &d->hw};
+    static const char *const names[] = {recovery_file, start_file, hw_file, cleaner_file};
+    struct offsets_file *files[] = {&d->recovery, &d->start, &d->hw, &d->cleaner};
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         char *path = xasprintf("%s/%s", d->path, names[i]);
         if (!offsets_file_read(path, files[i]))
@@ -379,7 +381,8 @@ static struct plog *create_locked(struct log_manager *m, const char *topic, int3
                                   const struct topic_config *config)
 {
     struct data_dir *d = emptiest_dir(m);
-    struct plog_origin fresh = {.recovery_point = -1, .start_offset = -1, .high_watermark = -1, .clean = true};
+    struct plog_origin fresh = {
+        .recovery_point = -1, .start_offset = -1, .high_watermark = -1, .clean_end = -1, .clean = true};
     struct plog *log = d == NULL ? NULL : plog_load(m, d->path, topic, partition, config, &fresh);
     if (log != NULL) {
         add_log(m, log);
@@ -794,6 +797,7 @@ static void dir_deinit(struct data_dir *d)
     offsets_file_free(&d->recovery);
     offsets_file_free(&d->start);
     offsets_file_free(&d->hw);
+    offsets_file_free(&d->cleaner);
     free(d->path);
 }
 

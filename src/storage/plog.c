@@ -502,6 +502,14 @@ static bool truncate_epochs(struct plog *log, int64_t offset)
     return !epochs_truncate_from_end(&log->epochs, offset) || plog_write_epochs(log);
 }
 
+/* What comes to stand where something was compacted has not been. */
+static void lower_clean_end(struct plog *log)
+{
+    int64_t base = plog_active(log)->base_offset;
+    log->clean_end_unsaved |= log->clean_end > base;
+    log->clean_end = MIN(log->clean_end, base);
+}
+
 static bool truncate_locked(struct plog *log, int64_t offset)
 {
     log->touched = true;
@@ -518,6 +526,7 @@ static bool truncate_locked(struct plog *log, int64_t offset)
     atomic_store(&log->end, offset);
     log->recovery_point = MIN(log->recovery_point, offset);
     log->cuts++;
+    lower_clean_end(log);
     set_high_watermark(log, atomic_load(&log->high_watermark));
     if (!truncate_epochs(log, offset))
         return false;
@@ -541,6 +550,7 @@ bool plog_truncate_fully_locked(struct plog *log, int64_t new_start)
     atomic_store(&log->high_watermark, new_start);
     log->recovery_point = new_start;
     log->cuts++;
+    lower_clean_end(log);
     log->epochs.n = 0;
     return plog_write_epochs(log);
 }

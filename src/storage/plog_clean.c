@@ -5,21 +5,56 @@
 #include "storage/file_internal.h"
 #include "storage/plog_internal.h"
 
+/* Lets go of a segment whose files are marked as deleted. */
+static bool discard(struct plog *log, struct segment *s)
+{
+    bool ok = true;
+    if (log->manager != NULL)
+        manager_remove_later(log->manager, log->path, s->base_offset, log->config.file_delete_delay_ms);
+    else
+        ok = segment_delete_files(s->base_offset, log->path, ".deleted");
+    segment_free(s);
+    return ok;
+}
+
 bool plog_drop_oldest(struct plog *log, size_t count)
 {
     ensure(count < log->segment_count);
     bool ok = true;
     for (size_t i = 0; i < count; i++) {
         struct segment *s = log->segments[i];
-        ok = segment_mark_deleted(s, log->path) && ok;
-        if (log->manager != NULL)
-            manager_remove_later(log->manager, log->path, s->base_offset, log->config.file_delete_delay_ms);
-        else
-            ok = segment_delete_files(s->base_offset, log->path, ".deleted") && ok;
-        segment_free(s);
+        ok = segment_mark_deleted(s, log->path, true) && ok;
+        ok = discard(log, s) && ok;
     }
     memmove(log->segments, log->segments + count, (log->segment_count - count) * sizeof(*log->segments));
     log->segment_count -= count;
+    return ok;
+}
+
+/*
+ * Each step leaves names from which loading finds its way, back or forth (plog_load.c): as long as anything is called
+ * ".cleaned", nothing has happened; from then on the old files are in the way and go. That their order on the disk is
+ * the order of the renames is the file system's journal's part.
+ */
+bool plog_swap_in(struct plog *log, size_t first, size_t count, struct segment *cleaned)
+{
+    struct segment **old = log->segments + first;
+    ensure(count > 0 && first + count < log->segment_count && old[0]->base_offset == cleaned->base_offset);
+    log->touched = true;
+    if (!segment_rename(cleaned->base_offset, log->path, ".cleaned", ".swap")) {
+        segment_free(cleaned);
+        return false;
+    }
+    bool ok = true;
+    for (size_t i = 0; i < count; i++) {
+        /* A snapshot is of what lies before its segment: that of the first stays true. */
+        ok = segment_mark_deleted(old[i], log->path, i > 0) && ok;
+        ok = discard(log, old[i]) && ok;
+    }
+    ok = ok && segment_rename(cleaned->base_offset, log->path, ".swap", "");
+    old[0] = cleaned;
+    memmove(old + 1, old + count, (log->segment_count - first - count) * sizeof(struct segment *));
+    log->segment_count -= count - 1;
     return ok;
 }
 
@@ -50,7 +85,7 @@ struct retention {
     bool by_age;
 };
 
-static int64_t largest_timestamp(struct plog *log, struct segment *s)
+int64_t plog_largest_timestamp(struct plog *log, struct segment *s)
 {
     if (segment_load_indexes(s, log->path, false) && s->max_timestamp != NO_TIMESTAMP)
         return s->max_timestamp;
@@ -68,7 +103,7 @@ static const char *reason_to_delete(struct plog *log, struct segment *s, int64_t
         r->excess -= s->size;
         return "retention.bytes";
     }
-    if (log->config.retention_ms >= 0 && r->now - largest_timestamp(log, s) > log->config.retention_ms)
+    if (log->config.retention_ms >= 0 && r->now - plog_largest_timestamp(log, s) > log->config.retention_ms)
         return "retention.ms";
     return NULL;
 }
@@ -104,7 +139,7 @@ static size_t count_deletable(struct plog *log, int64_t now)
 int plog_apply_retention(struct plog *log, int64_t now)
 {
     pthread_mutex_lock(&log->lock);
-    size_t count = log->closed ? 0 : count_deletable(log, now);
+    size_t count = log->closed || log->compacting ? 0 : count_deletable(log, now);
     bool ok = true;
     if (count > 0 && count == log->segment_count)
         ok = plog_roll(log, atomic_load(&log->end));

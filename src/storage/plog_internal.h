@@ -9,6 +9,7 @@
 #include "storage/producers_internal.h"
 #include "storage/segment_internal.h"
 #include "storage/storage.h"
+#include "storage/txn_index_internal.h"
 
 struct plog {
     atomic_int refs;
@@ -34,10 +35,15 @@ struct plog {
     struct producers producers;
     struct epochs epochs;
     bool closed; /* deleted or shut down: no more writes */
+    /* Of compaction: */
+    int64_t clean_end;      /* what is below has been compacted; -1: nothing */
+    bool clean_end_unsaved; /* moved since the checkpoint was written */
+    bool compacting;        /* by somebody: its older segments are only replaced by that pass, or cut */
+    bool uncleanable;       /* cannot be compacted; tried again after a restart */
 };
 
-struct plog_origin {                                      /* what the checkpoints say of a log that is loaded */
-    int64_t recovery_point, start_offset, high_watermark; /* -1: not there */
+struct plog_origin { /* what the checkpoints say of a log that is loaded */
+    int64_t recovery_point, start_offset, high_watermark, clean_end; /* -1: not there */
     bool clean;
 };
 
@@ -62,6 +68,18 @@ bool plog_write_epochs(struct plog *log);
 bool plog_save_epochs(struct plog *log); /* if there is anything to save */
 bool plog_snapshot(struct plog *log, int64_t offset);
 void plog_update_unstable(struct plog *log);
+/*
+ * Puts a finished segment, whose files have the suffix ".cleaned", in the place of `count` segments from `first` on. It
+ * is the log's from then on.
+ */
+bool plog_swap_in(struct plog *log, size_t first, size_t count, struct segment *cleaned);
+/* Largest timestamp of the segment's records; when they have none, when it was written last. */
+int64_t plog_largest_timestamp(struct plog *log, struct segment *s);
+/*
+ * Entries of aborted transactions with records in [from, to), from the one that holds offset `segment` on, by first
+ * offset, on the heap. Returns their count.
+ */
+size_t plog_txn_entries(struct plog *log, int64_t segment, int64_t from, int64_t to, struct txn_entry **out);
 bool plog_truncate_fully_locked(struct plog *log, int64_t new_start);
 /* Brings the producers from where their state ends up to `offset`, reading the log. */
 /* Looks for batches of the producer before what its snapshot knows. Whether it is worth to check a batch again. */

@@ -416,6 +416,7 @@ static struct plog *plog_alloc(struct log_manager *m, const char *root, const ch
     log->root = xstrdup(root);
     log->path = xasprintf("%s/%s-%" PRId32, root, topic, partition);
     log->config = *config;
+    log->clean_end = -1;
     atomic_init(&log->first_unstable, INT64_MAX);
     return log;
 }
@@ -444,6 +445,8 @@ static bool settle_offsets(struct plog *log, const struct plog_origin *origin)
     atomic_store(&log->end, end);
     atomic_store(&log->high_watermark, MIN(MAX(origin->high_watermark, start), end));
     log->recovery_point = origin->clean ? end : MIN(MAX(origin->recovery_point, (int64_t)0), end);
+    log->clean_end = origin->clean_end <= end ? origin->clean_end : -1;
+    log->clean_end_unsaved = log->clean_end != origin->clean_end;
     epochs_truncate_from_end(&log->epochs, end);
     epochs_truncate_from_start(&log->epochs, start);
     if (!load_producers(log, start, end))

@@ -145,12 +145,9 @@ enum kafka_error plog_read_bytes(struct plog *log, int64_t offset, int32_t max_b
 
 /* ---- Aborted transactions ---- */
 
-/* An entry of .txnindex: i16 version, then i64 producer id, first, last and last stable offset. */
-enum { TXN_ENTRY = 34, TXN_PRODUCER_AT = 2, TXN_FIRST_AT = 10, TXN_LAST_AT = 18, TXN_STABLE_AT = 26 };
-
 struct aborted_search {
     int64_t from, to;
-    struct aborted_txn *found;
+    struct txn_entry *found;
     size_t count, cap;
     bool complete; /* what is aborted later began above `to` */
 };
@@ -158,41 +155,50 @@ struct aborted_search {
 static void search_aborts(struct aborted_search *s, const struct strbuf *file)
 {
     for (size_t at = 0; at + TXN_ENTRY <= file->len && !s->complete; at += TXN_ENTRY) {
-        const uint8_t *e = (const uint8_t *)file->p + at;
-        int64_t first = (int64_t)be64_get(e + TXN_FIRST_AT), last = (int64_t)be64_get(e + TXN_LAST_AT);
-        if (last >= s->from && first < s->to) {
+        struct txn_entry e = txn_entry_get((const uint8_t *)file->p + at);
+        if (e.last_offset >= s->from && e.first_offset < s->to) {
             s->found = xgrow(s->found, s->count + 1, &s->cap, sizeof(*s->found));
-            s->found[s->count++] = (struct aborted_txn){(int64_t)be64_get(e + TXN_PRODUCER_AT), first};
+            s->found[s->count++] = e;
         }
-        s->complete = (int64_t)be64_get(e + TXN_STABLE_AT) >= s->to;
+        s->complete = e.last_stable_offset >= s->to;
     }
 }
 
 static int by_first_offset(const void *a, const void *b)
 {
-    const struct aborted_txn *x = a, *y = b;
+    const struct txn_entry *x = a, *y = b;
     return (x->first_offset > y->first_offset) - (x->first_offset < y->first_offset);
+}
+
+size_t plog_txn_entries(struct plog *log, int64_t segment, int64_t from, int64_t to, struct txn_entry **out)
+{
+    struct aborted_search search = {.from = from, .to = to};
+    char path[PATH_ROOM];
+    for (size_t i = plog_segment_index(log, segment); i < log->segment_count && !search.complete; i++) {
+        struct segment *s = log->segments[i];
+        struct strbuf file = {0};
+        if (!s->no_aborts)
+            s->no_aborts = !file_load(segment_path(path, log->path, s->base_offset, ".txnindex"), &file);
+        search_aborts(&search, &file);
+        strbuf_deinit(&file);
+    }
+    if (search.count > 0)
+        qsort(search.found, search.count, sizeof(*search.found), by_first_offset);
+    *out = search.found;
+    return search.count;
 }
 
 int32_t plog_aborted(struct plog *log, int64_t from, int64_t to, struct arena *a, struct aborted_txn **out)
 {
-    struct aborted_search s = {.from = from, .to = to};
-    char path[PATH_ROOM];
+    struct txn_entry *found;
     pthread_mutex_lock(&log->lock);
-    for (size_t i = plog_segment_index(log, from); i < log->segment_count && !s.complete; i++) {
-        struct segment *segment = log->segments[i];
-        struct strbuf file = {0};
-        if (!segment->no_aborts)
-            segment->no_aborts = !file_load(segment_path(path, log->path, segment->base_offset, ".txnindex"), &file);
-        search_aborts(&s, &file);
-        strbuf_deinit(&file);
-    }
+    size_t count = plog_txn_entries(log, from, from, to, &found);
     pthread_mutex_unlock(&log->lock);
-    if (s.count > 0)
-        qsort(s.found, s.count, sizeof(*s.found), by_first_offset);
-    *out = arena_copy(a, s.found, s.count * sizeof(*s.found));
-    free(s.found);
-    return (int32_t)s.count;
+    *out = ARENA_ARRAY(a, struct aborted_txn, count);
+    for (size_t i = 0; i < count; i++)
+        (*out)[i] = (struct aborted_txn){found[i].producer_id, found[i].first_offset};
+    free(found);
+    return (int32_t)count;
 }
 
 /* ---- By time ---- */

@@ -194,6 +194,26 @@ void producers_note(struct producers *p, const struct batch *b, int32_t coordina
         x->txn_first_offset = b->base_offset;
 }
 
+static int by_id(const void *a, const void *b)
+{
+    const struct producer_last *x = a, *y = b;
+    return (x->id > y->id) - (x->id < y->id);
+}
+
+size_t producers_last_batches(const struct producers *p, struct producer_last **out)
+{
+    size_t count = 0;
+    *out = xcalloc(HASH_COUNT(p->by_id) + 1, sizeof(**out));
+    for (const struct producer *x = p->by_id; x != NULL; x = x->hh.next) {
+        if (x->refused_only)
+            continue;
+        int64_t last = x->batch_count > 0 ? x->batches[x->batch_count - 1].last_offset : -1;
+        (*out)[count++] = (struct producer_last){x->id, last, x->epoch};
+    }
+    qsort(*out, count, sizeof(**out), by_id);
+    return count;
+}
+
 int64_t producers_first_open_txn(const struct producers *p)
 {
     int64_t first = INT64_MAX;

@@ -48,6 +48,14 @@ bool producers_may_recall(struct producers *p, int64_t id, int64_t *first_known)
 void producers_recall(struct producers *p, int64_t id, const struct batch *batches, int count);
 /* Notes a batch that is in the log, its offsets final. Control batches end transactions. */
 void producers_note(struct producers *p, const struct batch *b, int32_t coordinator_epoch);
+struct producer_last {
+    int64_t id;
+    int64_t last_offset; /* of its last batch with data; -1: none is known */
+    int16_t epoch;
+};
+
+/* Those that have something in the log, by id, on the heap. Returns their count. */
+size_t producers_last_batches(const struct producers *p, struct producer_last **out);
 /* First offset of the oldest open transaction, or INT64_MAX. */
 int64_t producers_first_open_txn(const struct producers *p);
 /* Forgets producers idle since before `since`, except those inside a transaction. */

@@ -214,6 +214,8 @@ bool segment_truncate(struct segment *s, const char *dir, int64_t offset)
 
 static const char *const file_suffixes[] = {".log", ".index", ".timeindex", ".txnindex", ".snapshot"};
 
+enum { DATA_FILES = 4 }; /* without the snapshot */
+
 bool segment_delete_files(int64_t base, const char *dir, const char *extra_suffix)
 {
     bool ok = true;
@@ -226,15 +228,28 @@ bool segment_delete_files(int64_t base, const char *dir, const char *extra_suffi
     return ok;
 }
 
-bool segment_mark_deleted(const struct segment *s, const char *dir)
+/* One of its files, if it is there. */
+static bool rename_file(int64_t base, const char *dir, size_t which, const char *from_suffix, const char *to_suffix)
+{
+    char path[PATH_ROOM], from[PATH_ROOM + 16], to[PATH_ROOM + 16];
+    segment_path(path, dir, base, file_suffixes[which]);
+    snprintf(from, sizeof(from), "%s%s", path, from_suffix);
+    snprintf(to, sizeof(to), "%s%s", path, to_suffix);
+    return !file_exists(from) || file_rename(from, to);
+}
+
+bool segment_mark_deleted(const struct segment *s, const char *dir, bool with_snapshot)
 {
     bool ok = true;
-    for (size_t i = 0; i < ARRAY_LEN(file_suffixes); i++) {
-        char from[PATH_ROOM], to[PATH_ROOM + 16];
-        segment_path(from, dir, s->base_offset, file_suffixes[i]);
-        snprintf(to, sizeof(to), "%s.deleted", from);
-        if (file_exists(from))
-            ok = file_rename(from, to) && ok;
-    }
+    for (size_t i = 0; i < (with_snapshot ? ARRAY_LEN(file_suffixes) : DATA_FILES); i++)
+        ok = rename_file(s->base_offset, dir, i, "", ".deleted") && ok;
+    return ok;
+}
+
+bool segment_rename(int64_t base, const char *dir, const char *from_suffix, const char *to_suffix)
+{
+    bool log_first = *to_suffix == '\0', ok = true;
+    for (size_t i = 0; i < DATA_FILES && ok; i++)
+        ok = rename_file(base, dir, log_first ? i : DATA_FILES - 1 - i, from_suffix, to_suffix);
     return ok;
 }

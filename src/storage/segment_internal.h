@@ -49,7 +49,12 @@ bool segment_sync_indexes(int64_t base, const char *dir) NODISCARD;
 bool segment_truncate(struct segment *s, const char *dir, int64_t offset) NODISCARD;
 bool segment_delete_files(int64_t base, const char *dir, const char *extra_suffix);
 /* Gives the files the suffix ".deleted". */
-bool segment_mark_deleted(const struct segment *s, const char *dir);
+bool segment_mark_deleted(const struct segment *s, const char *dir, bool with_snapshot);
+/*
+ * Changes the suffix of the files of a segment that compaction has made. The log is the last of them to get a suffix,
+ * and the first to get none: it stands for all.
+ */
+bool segment_rename(int64_t base, const char *dir, const char *from_suffix, const char *to_suffix) NODISCARD;
 
 struct position {
     int64_t pos;

@@ -1,0 +1,623 @@
+/* A pass of compaction: what there is to do, the map of keys, and the writing of segments. */
+#include "storage/compact_internal.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/logger.h"
+#include "storage/file_internal.h"
+#include "storage/scan_internal.h"
+
+/* ---- What there is to do ---- */
+
+static int64_t oldest_dirty_time(struct plog *log, size_t from)
+{
+    int64_t oldest = INT64_MAX;
+    for (size_t i = from; i + 1 < log->segment_count; i++) {
+        struct segment *s = log->segments[i];
+        struct batch b;
+        if (s->first_timestamp == NO_TIMESTAMP && segment_peek(s, log->path, 0, false, &b) == FIND_OK)
+            s->first_timestamp = b.max_timestamp;
+        if (s->first_timestamp > 0)
+            oldest = MIN(oldest, s->first_timestamp);
+    }
+    return oldest;
+}
+
+/* Base offset of the first segment with a record that is safe from compaction yet. */
+static int64_t end_by_age(struct plog *log, size_t from, int64_t now)
+{
+    for (size_t i = from; log->config.min_compaction_lag_ms > 0 && i + 1 < log->segment_count; i++)
+        if (plog_largest_timestamp(log, log->segments[i]) > now - log->config.min_compaction_lag_ms)
+            return log->segments[i]->base_offset;
+    return INT64_MAX;
+}
+
+static bool is_compactable(const struct plog *log)
+{
+    return !log->closed && !log->compacting && !log->uncleanable &&
+           (log->config.cleanup_policy & CLEANUP_POLICY_COMPACT);
+}
+
+/* The end of what is clean: the checkpoint, unless the log has moved past it, or never came to it. */
+static int64_t first_dirty_offset(struct plog *log)
+{
+    int64_t start = atomic_load(&log->start);
+    if (log->clean_end >= start && log->clean_end <= (int64_t)atomic_load(&log->end))
+        return log->clean_end;
+    log->clean_end_unsaved |= log->clean_end >= 0;
+    return start;
+}
+
+static void survey(struct plog *log, int64_t now, struct cleanable *out)
+{
+    *out = (struct cleanable){.first_dirty = first_dirty_offset(log)};
+    size_t first = plog_segment_index(log, out->first_dirty);
+    int64_t end = MIN(plog_last_stable_offset(log), end_by_age(log, first, now));
+    size_t last = plog_segment_index(log, MAX(end, out->first_dirty)); /* the active one at most */
+    out->end = log->segments[last]->base_offset;
+    for (size_t i = 0; i < last; i++) {
+        const struct segment *s = log->segments[i];
+        if (s->base_offset < out->first_dirty)
+            out->clean_bytes += s->size;
+        if (i >= first)
+            out->dirty_bytes += s->size;
+    }
+    out->overdue = log->config.max_compaction_lag_ms < INT64_MAX &&
+                   oldest_dirty_time(log, first) < now - log->config.max_compaction_lag_ms;
+}
+
+bool plog_cleanable(struct plog *log, int64_t now, struct cleanable *out)
+{
+    pthread_mutex_lock(&log->lock);
+    bool ok = is_compactable(log);
+    if (ok)
+        survey(log, now, out);
+    pthread_mutex_unlock(&log->lock);
+    return ok;
+}
+
+/* ---- The pass ---- */
+
+struct source { /* a segment to be read */
+    int64_t base, size;
+};
+
+struct compaction {
+    struct plog *log;
+    struct compact_limits limits;
+    int64_t now, cuts, started_size;
+    struct cleanable range;
+    struct source *sources;
+    size_t count, at; /* the one that is read, or is next */
+    enum compact_result (*step)(struct compaction *c);
+    int64_t bytes; /* read and written by this step */
+    struct offset_map *map;
+    struct compact_txns txns;
+    struct compact_filter filter;
+    int64_t old_horizon; /* segments of old formats written before it lose their tombstones */
+
+    struct file_ref *file; /* of the source that is read; NULL: none */
+    int64_t mtime_ms;      /* its own */
+    struct scan scan;
+
+    size_t group, group_end; /* the sources that become one segment */
+    struct segment *out;     /* that segment; NULL: none yet */
+    struct strbuf pending;   /* and what is still to be written to it */
+    int64_t out_next;        /* offset */
+    int32_t index_interval;
+    int64_t bytes_before, bytes_after;
+};
+
+static enum compact_result begin_group(struct compaction *c);
+static enum compact_result clean_some(struct compaction *c);
+
+/* With the log's lock held: whether the log is still what this pass began with, but for appends. */
+static bool is_valid(const struct compaction *c)
+{
+    return !c->log->closed && c->log->cuts == c->cuts && (c->log->config.cleanup_policy & CLEANUP_POLICY_COMPACT);
+}
+
+static bool lock_if_valid(struct compaction *c)
+{
+    pthread_mutex_lock(&c->log->lock);
+    if (is_valid(c))
+        return true;
+    pthread_mutex_unlock(&c->log->lock);
+    return false;
+}
+
+static enum compact_result aborted(struct compaction *c)
+{
+    log_info("The compaction of %s-%" PRId32 " is aborted", c->log->topic, c->log->partition);
+    return COMPACT_ABORTED;
+}
+
+/* Nobody is to blame for what a truncation or deletion has taken away. */
+static enum compact_result disk_failed(struct compaction *c)
+{
+    if (!lock_if_valid(c))
+        return aborted(c);
+    c->log->uncleanable = true;
+    pthread_mutex_unlock(&c->log->lock);
+    plog_failed(c->log, "compaction failed");
+    return COMPACT_FAILED;
+}
+
+static enum compact_result damaged(struct compaction *c, const char *what)
+{
+    if (!lock_if_valid(c))
+        return aborted(c);
+    c->log->uncleanable = true;
+    log_error("%s cannot be compacted and is left as it is until a restart: %s in segment %020" PRId64 " before "
+              "position %" PRId64,
+              c->log->path, what, c->sources[c->at].base, c->scan.pos);
+    pthread_mutex_unlock(&c->log->lock);
+    return COMPACT_FAILED;
+}
+
+static int64_t next_base(const struct compaction *c, size_t i)
+{
+    return i + 1 < c->count ? c->sources[i + 1].base : c->range.end;
+}
+
+/* ---- Reading ---- */
+
+static void close_source(struct compaction *c)
+{
+    if (c->file == NULL)
+        return;
+    scan_deinit(&c->scan);
+    file_ref_put(c->file);
+    c->file = NULL;
+}
+
+/* With the log's lock held, from the batch on that holds `offset`. */
+static bool open_source_locked(struct compaction *c, int64_t offset)
+{
+    struct plog *log = c->log;
+    const struct source *source = &c->sources[c->at];
+    struct segment *s = log->segments[plog_segment_index(log, source->base)];
+    struct position at = {0};
+    ensure(s->base_offset == source->base && s->size == source->size);
+    if (!segment_open_file(s, log->path, false))
+        return false;
+    if (offset > source->base && segment_find(s, log->path, offset, false, &at) == FIND_ERROR)
+        return false;
+    file_ref_get(s->file);
+    c->file = s->file;
+    c->mtime_ms = file_mtime_ms(s->file->fd);
+    scan_init(&c->scan, s->file->fd, log->topic, at.pos, s->size, c->limits.chunk);
+    return true;
+}
+
+static void learn_aborted(struct compaction *c, int64_t from, int64_t to)
+{
+    struct txn_entry *entries;
+    size_t count = plog_txn_entries(c->log, from, atomic_load(&c->log->start), to, &entries);
+    compact_txns_add(&c->txns, entries, count);
+    free(entries);
+}
+
+/* ---- The map ---- */
+
+enum mapped { MAPPED, MAP_FULL, MAP_DAMAGED };
+
+static enum mapped map_records(struct compaction *c, const struct batch *b)
+{
+    struct arena a;
+    struct record r;
+    int rc;
+    enum mapped result = MAPPED;
+    arena_init(&a, (size_t)1 << 30);
+    struct record_iter *it = record_iter_new(b, &a);
+    while ((rc = record_iter_next(it, &r)) > 0 && result == MAPPED) {
+        if (r.key.p == NULL || r.offset < c->range.first_dirty)
+            continue;
+        if (r.offset > b->last_offset)
+            result = MAP_DAMAGED;
+        else if (!offset_map_put(c->map, r.key, r.offset))
+            result = MAP_FULL;
+        else
+            c->filter.last_mapped = r.offset;
+    }
+    record_iter_free(it);
+    arena_deinit(&a);
+    return rc < 0 ? MAP_DAMAGED : result;
+}
+
+static enum mapped map_batch(struct compaction *c, const struct batch *b)
+{
+    if (!batch_crc_ok(b))
+        return MAP_DAMAGED;
+    enum mapped result = MAPPED;
+    if (batch_is_control(b))
+        compact_txns_marker(&c->txns, b);
+    else if (!compact_txns_data(&c->txns, b))
+        result = map_records(c, b);
+    if (result == MAPPED && b->last_offset >= c->range.first_dirty)
+        c->filter.last_mapped = b->last_offset;
+    return result;
+}
+
+/* From here on only segments with something below the map's end matter. */
+static enum compact_result end_map(struct compaction *c)
+{
+    close_source(c);
+    compact_txns_deinit(&c->txns);
+    while (c->count > 0 && c->sources[c->count - 1].base > c->filter.last_mapped)
+        c->count--;
+    c->at = 0;
+    c->step = begin_group;
+    return COMPACT_MORE;
+}
+
+static enum compact_result end_mapped_source(struct compaction *c)
+{
+    if (c->scan.pos < c->scan.size)
+        return damaged(c, "no sound batch");
+    close_source(c);
+    c->filter.last_mapped = next_base(c, c->at) - 1;
+    if (++c->at == c->count)
+        return end_map(c);
+    return COMPACT_MORE;
+}
+
+static enum compact_result map_some(struct compaction *c)
+{
+    if (c->file == NULL) {
+        if (!lock_if_valid(c))
+            return aborted(c);
+        bool ok = open_source_locked(c, c->range.first_dirty);
+        pthread_mutex_unlock(&c->log->lock);
+        if (!ok)
+            return disk_failed(c);
+    }
+    struct batch b;
+    while (c->bytes < (int64_t)c->limits.chunk) {
+        if (scan_next(&c->scan, &b) != BATCH_OK)
+            return end_mapped_source(c);
+        c->bytes += b.size;
+        enum mapped result = map_batch(c, &b);
+        if (result == MAP_DAMAGED)
+            return damaged(c, "a damaged batch");
+        if (result == MAP_FULL)
+            return end_map(c);
+    }
+    return COMPACT_MORE;
+}
+
+/* ---- Groups ---- */
+
+struct group_size {
+    int64_t log, offsets, times;
+};
+
+static bool add_to_group(struct plog *log, const struct source *source, struct group_size *sum)
+{
+    struct segment *s = log->segments[plog_segment_index(log, source->base)];
+    if (!segment_load_indexes(s, log->path, false))
+        return false;
+    sum->log += s->size;
+    sum->offsets += (int64_t)s->offsets.count * OFFSET_ENTRY;
+    sum->times += (int64_t)s->times.count * TIME_ENTRY;
+    return true;
+}
+
+/* Segments that fit into one, together with their indexes and offsets. */
+static bool choose_group(struct compaction *c)
+{
+    const struct topic_config *config = &c->log->config;
+    struct group_size sum = {0};
+    c->group = c->at;
+    c->group_end = c->at + 1;
+    if (!add_to_group(c->log, &c->sources[c->group], &sum))
+        return false;
+    for (; c->group_end < c->count; c->group_end++) {
+        const struct source *s = &c->sources[c->group_end];
+        if (!add_to_group(c->log, s, &sum))
+            return false;
+        bool far = s->size > 0 && next_base(c, c->group_end) - 1 - c->sources[c->group].base > INT32_MAX;
+        if (sum.log > config->segment_bytes || sum.offsets > config->segment_index_bytes ||
+            sum.times > config->segment_index_bytes || far)
+            break;
+    }
+    return true;
+}
+
+static bool create_out(struct compaction *c)
+{
+    struct plog *log = c->log;
+    char path[PATH_ROOM];
+    int64_t base = c->sources[c->group].base;
+    if (!segment_delete_files(base, log->path, ".cleaned"))
+        return false;
+    int fd = file_open(segment_path(path, log->path, base, ".log.cleaned"), true);
+    if (fd < 0)
+        return false;
+    c->out = segment_new(base);
+    c->out->file = file_ref_new(fd);
+    c->out_next = base;
+    index_init(&c->out->offsets, OFFSET_ENTRY);
+    index_init(&c->out->times, TIME_ENTRY);
+    return true;
+}
+
+static enum compact_result finish(struct compaction *c)
+{
+    struct plog *log = c->log;
+    if (!lock_if_valid(c))
+        return aborted(c);
+    log->clean_end = c->filter.last_mapped + 1;
+    log->clean_end_unsaved = true;
+    pthread_mutex_unlock(&log->lock);
+    log_info("Compacted %s-%" PRId32 ": offsets %" PRId64 " to %" PRId64 " with %zu keys (%zu%% of the memory for "
+             "them); from %" PRId64 " to %" PRId64 " bytes, from %" PRId64 " to %" PRId64 " records",
+             log->topic, log->partition, c->range.first_dirty, c->filter.last_mapped, offset_map_count(c->map),
+             100 * offset_map_count(c->map) / offset_map_room(c->map), c->bytes_before, c->bytes_after,
+             c->filter.records_read, c->filter.records_kept);
+    return COMPACT_DONE;
+}
+
+static enum compact_result begin_group(struct compaction *c)
+{
+    if (c->at == c->count)
+        return finish(c);
+    if (!lock_if_valid(c))
+        return aborted(c);
+    bool ok = choose_group(c) && create_out(c);
+    free(c->filter.producers);
+    c->filter.producer_count = producers_last_batches(&c->log->producers, &c->filter.producers);
+    c->filter.delete_retention_ms = c->log->config.delete_retention_ms;
+    c->index_interval = c->log->config.index_interval_bytes;
+    pthread_mutex_unlock(&c->log->lock);
+    c->step = clean_some;
+    return ok ? COMPACT_MORE : disk_failed(c);
+}
+
+/* ---- Writing ---- */
+
+static bool write_pending(struct compaction *c)
+{
+    struct bytes bytes = {(const uint8_t *)c->pending.p, (int32_t)c->pending.len};
+    if (bytes.len == 0)
+        return true;
+    if (!segment_append(c->out, c->log->topic, bytes, c->index_interval))
+        return false;
+    c->bytes += bytes.len;
+    c->bytes_after += bytes.len;
+    strbuf_clear(&c->pending);
+    return true;
+}
+
+static bool save_index(struct compaction *c, struct index *x, const char *suffix)
+{
+    char path[PATH_ROOM];
+    return index_save(x, segment_path(path, c->log->path, c->out->base_offset, suffix));
+}
+
+static bool save_aborted(struct compaction *c)
+{
+    char path[PATH_ROOM];
+    c->out->no_aborts = c->txns.index.len == 0;
+    if (c->out->no_aborts)
+        return true;
+    segment_path(path, c->log->path, c->out->base_offset, ".txnindex.cleaned");
+    int fd = file_open(path, true);
+    bool ok = fd >= 0 && file_write_at(fd, c->txns.index.p, c->txns.index.len, 0, path);
+    file_close(fd);
+    strbuf_clear(&c->txns.index);
+    return ok;
+}
+
+/* Under the lock, as the directory may be renamed at any time. */
+static bool save_indexes(struct compaction *c)
+{
+    struct segment *s = c->out;
+    if (s->max_timestamp != NO_TIMESTAMP)
+        time_index_add(&s->times, s->max_timestamp, (int32_t)(s->max_timestamp_offset - s->base_offset));
+    bool ok = save_index(c, &s->offsets, ".index.cleaned") && save_index(c, &s->times, ".timeindex.cleaned") &&
+              save_aborted(c);
+    index_deinit(&s->offsets); /* mapped again if somebody reads it */
+    index_deinit(&s->times);
+    return ok;
+}
+
+static bool sync_by_name(const char *path)
+{
+    int fd = file_open(path, false);
+    bool ok = fd >= 0 ? file_sync(fd, path) : errno == ENOENT;
+    file_close(fd);
+    return ok;
+}
+
+/* What takes the place of what is on the disk must be there as well. `dir` as it was called when they were written. */
+static bool sync_out(struct compaction *c, const char *dir)
+{
+    static const char *const indexes[] = {".index.cleaned", ".timeindex.cleaned", ".txnindex.cleaned"};
+    char path[PATH_ROOM];
+    bool ok = file_set_mtime_ms(c->out->file->fd, c->mtime_ms, dir) && file_sync(c->out->file->fd, dir);
+    for (size_t i = 0; i < ARRAY_LEN(indexes) && ok; i++)
+        ok = sync_by_name(segment_path(path, dir, c->out->base_offset, indexes[i]));
+    return ok;
+}
+
+static enum compact_result swap(struct compaction *c)
+{
+    struct plog *log = c->log;
+    if (!lock_if_valid(c))
+        return aborted(c);
+    char *dir = xstrdup(log->path);
+    bool ok = plog_swap_in(log, plog_segment_index(log, c->out->base_offset), c->group_end - c->group, c->out);
+    c->out = NULL;
+    pthread_mutex_unlock(&log->lock);
+    ok = ok && dir_sync(dir);
+    free(dir);
+    return ok ? COMPACT_MORE : disk_failed(c);
+}
+
+static enum compact_result finish_group(struct compaction *c)
+{
+    if (!write_pending(c))
+        return disk_failed(c);
+    if (!lock_if_valid(c))
+        return aborted(c);
+    char *dir = xstrdup(c->log->path);
+    bool ok = save_indexes(c);
+    pthread_mutex_unlock(&c->log->lock);
+    ok = ok && sync_out(c, dir);
+    free(dir);
+    c->step = begin_group;
+    return ok ? swap(c) : disk_failed(c);
+}
+
+static enum compact_result end_cleaned_source(struct compaction *c)
+{
+    if (c->scan.pos < c->scan.size)
+        return damaged(c, "no sound batch");
+    close_source(c);
+    return ++c->at == c->group_end ? finish_group(c) : COMPACT_MORE;
+}
+
+static bool open_for_cleaning(struct compaction *c)
+{
+    const struct source *s = &c->sources[c->at];
+    if (!open_source_locked(c, s->base))
+        return false;
+    learn_aborted(c, s->base, next_base(c, c->at));
+    c->filter.keep_old_tombstones = c->mtime_ms > c->old_horizon;
+    c->bytes_before += s->size;
+    return true;
+}
+
+/* What comes must be behind what was, or the index could not find it. */
+static bool clean_batch(struct compaction *c, const struct batch *b)
+{
+    if (!batch_crc_ok(b) || b->last_offset < c->out_next || b->last_offset - c->out->base_offset > INT32_MAX)
+        return false;
+    c->out_next = b->last_offset + 1;
+    return compact_filter_batch(&c->filter, b, &c->pending) && c->out->size + (int64_t)c->pending.len <= INT32_MAX;
+}
+
+static enum compact_result clean_some(struct compaction *c)
+{
+    if (c->file == NULL) {
+        if (!lock_if_valid(c))
+            return aborted(c);
+        bool ok = open_for_cleaning(c);
+        pthread_mutex_unlock(&c->log->lock);
+        if (!ok)
+            return disk_failed(c);
+    }
+    struct batch b;
+    while (c->bytes < (int64_t)c->limits.chunk) {
+        if (scan_next(&c->scan, &b) != BATCH_OK)
+            return end_cleaned_source(c);
+        c->bytes += b.size;
+        if (!clean_batch(c, &b))
+            return damaged(c, "a batch that cannot be copied");
+    }
+    return write_pending(c) ? COMPACT_MORE : disk_failed(c);
+}
+
+/* ---- Beginning and end ---- */
+
+/* Tombstones of old formats go when their segment is older than the last clean one by the time that they have. */
+static int64_t find_old_horizon(struct plog *log, int64_t first_dirty)
+{
+    if (first_dirty <= log->segments[0]->base_offset)
+        return 0;
+    struct segment *s = log->segments[plog_segment_index(log, first_dirty - 1)];
+    if (!segment_open_file(s, log->path, false))
+        return INT64_MIN;
+    return file_mtime_ms(s->file->fd) - log->config.delete_retention_ms;
+}
+
+static void list_sources(struct compaction *c)
+{
+    struct plog *log = c->log;
+    size_t last = plog_segment_index(log, c->range.end);
+    c->sources = xcalloc(last + 1, sizeof(*c->sources));
+    for (; c->count < last; c->count++) {
+        const struct segment *s = log->segments[c->count];
+        c->sources[c->count] = (struct source){s->base_offset, s->size};
+    }
+}
+
+/* There cannot be more keys than offsets. */
+static size_t map_size(const struct compaction *c)
+{
+    double offsets = (double)(c->range.end - c->range.first_dirty) + 2;
+    double bytes = MIN(offsets / c->limits.load_factor * OFFSET_MAP_ENTRY, (double)c->limits.map_bytes);
+    return (size_t)bytes;
+}
+
+/* False when there is nothing to do. */
+static bool prepare(struct compaction *c)
+{
+    struct plog *log = c->log;
+    survey(log, c->now, &c->range);
+    if (c->range.dirty_bytes == 0)
+        return false;
+    log->compacting = true;
+    c->cuts = log->cuts;
+    list_sources(c);
+    c->at = plog_segment_index(log, c->range.first_dirty);
+    c->old_horizon = find_old_horizon(log, c->range.first_dirty);
+    c->map = offset_map_new(map_size(c), c->limits.load_factor);
+    c->filter = (struct compact_filter){.map = c->map, .last_mapped = -1, .now = c->now, .txns = &c->txns};
+    learn_aborted(c, c->range.first_dirty, c->range.end);
+    return true;
+}
+
+struct compaction *compaction_new(struct plog *log, const struct compact_limits *limits, int64_t now)
+{
+    struct compaction *c = xcalloc(1, sizeof(*c));
+    *c = (struct compaction){.log = log, .limits = *limits, .now = now, .step = map_some};
+    pthread_mutex_lock(&log->lock);
+    bool mine = is_compactable(log) && prepare(c);
+    pthread_mutex_unlock(&log->lock);
+    if (!mine) {
+        free(c);
+        return NULL;
+    }
+    plog_ref(log);
+    return c;
+}
+
+enum compact_result compaction_step(struct compaction *c, int64_t *bytes)
+{
+    c->bytes = 0;
+    enum compact_result result = c->step(c);
+    *bytes += c->bytes;
+    return result;
+}
+
+/* An unfinished segment. In a log that was cut there may be another one with files of these names; not with ".cleaned".
+ */
+static void drop_out(struct compaction *c)
+{
+    if (c->out == NULL)
+        return;
+    segment_delete_files(c->out->base_offset, c->log->path, ".cleaned");
+    segment_free(c->out);
+}
+
+void compaction_free(struct compaction *c)
+{
+    if (c == NULL)
+        return;
+    close_source(c);
+    pthread_mutex_lock(&c->log->lock);
+    drop_out(c);
+    c->log->compacting = false;
+    pthread_mutex_unlock(&c->log->lock);
+    plog_unref(c->log);
+    offset_map_free(c->map);
+    compact_txns_deinit(&c->txns);
+    compact_filter_deinit(&c->filter);
+    strbuf_deinit(&c->pending);
+    free(c->sources);
+    free(c);
+}
