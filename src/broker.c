@@ -149,8 +149,9 @@ static void apply_settings(struct broker *b)
     const struct broker_config *now = broker_settings_hold(b->services.settings);
     replica_set_throttles(b->services.replicas, now->leader_replication_throttled_rate,
                           now->follower_replication_throttled_rate);
-    broker_settings_release(now);
     log_manager_configure_all(b->services.logs);
+    log_manager_configure_cleaner(b->services.logs, now);
+    broker_settings_release(now);
     controller_defaults_configured(b->services.controller);
 }
 

@@ -10,6 +10,18 @@ static const char *const cluster_listener_keys[] = {
     "num.network.threads",
 };
 
+/* What running parts follow, beside the defaults of topics. */
+static const char *const live_keys[] = {
+    "follower.replication.throttled.rate",
+    "leader.replication.throttled.rate",
+    "log.cleaner.backoff.ms",
+    "log.cleaner.dedupe.buffer.size",
+    "log.cleaner.io.buffer.load.factor",
+    "log.cleaner.io.buffer.size",
+    "log.cleaner.io.max.bytes.per.second",
+    "log.cleaner.threads",
+};
+
 static bool is_for_listener(const char *name, const struct config_key *key)
 {
     return strcmp(name, key->name) != 0;
@@ -72,8 +84,10 @@ bool config_is_live(const char *name)
     for (size_t i = 0; i < n; i++)
         if (keys[i].state == CONFIG_WORKS && keys[i].broker_key != NULL && is_same_or_synonym(name, keys[i].broker_key))
             return true;
-    return strcmp(name, "leader.replication.throttled.rate") == 0 ||
-           strcmp(name, "follower.replication.throttled.rate") == 0;
+    for (size_t i = 0; i < ARRAY_LEN(live_keys); i++)
+        if (strcmp(name, live_keys[i]) == 0)
+            return true;
+    return false;
 }
 
 static void add(struct broker_config *out, const struct config_pair *pairs, size_t count, enum config_source source,

@@ -25,6 +25,12 @@ static int64_t oldest_dirty_time(struct plog *log, size_t from)
     return oldest;
 }
 
+static bool is_overdue(struct plog *log, size_t from, int64_t now)
+{
+    int64_t lag = log->config.max_compaction_lag_ms;
+    return lag < INT64_MAX && oldest_dirty_time(log, from) < now - lag;
+}
+
 /* Base offset of the first segment with a record that is safe from compaction yet. */
 static int64_t end_by_age(struct plog *log, size_t from, int64_t now)
 {
@@ -64,8 +70,10 @@ static void survey(struct plog *log, int64_t now, struct cleanable *out)
         if (i >= first)
             out->dirty_bytes += s->size;
     }
-    out->overdue = log->config.max_compaction_lag_ms < INT64_MAX &&
-                   oldest_dirty_time(log, first) < now - log->config.max_compaction_lag_ms;
+    if (out->dirty_bytes > 0)
+        out->ratio = (double)out->dirty_bytes / (double)(out->clean_bytes + out->dirty_bytes);
+    out->due =
+        out->ratio > log->config.min_cleanable_dirty_ratio || (out->dirty_bytes > 0 && is_overdue(log, first, now));
 }
 
 bool plog_cleanable(struct plog *log, int64_t now, struct cleanable *out)

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/logger.h"
+#include "storage/cleaner_internal.h"
 #include "storage/file_internal.h"
 #include "storage/plog_internal.h"
 
@@ -81,7 +82,10 @@ struct log_manager {
     struct log_entry *logs;
     struct removal *removals;
     struct chore chores[CHORES];
+    struct cleaner *cleaner; /* NULL: log.cleaner.enable is off */
     bool started;
+    atomic_bool clean_end_gone;     /* of a log that was deleted */
+    pthread_mutex_t clean_end_lock; /* one writes their checkpoint at a time */
 };
 
 /* ---- Directories ---- */
@@ -114,6 +118,10 @@ struct log_manager *log_manager_new(const struct log_manager_options *options, s
     m->options = *options;
     m->config = options->config;
     pthread_mutex_init(&m->lock, NULL);
+    pthread_mutex_init(&m->clean_end_lock, NULL);
+    atomic_init(&m->clean_end_gone, false);
+    if (m->config->log_cleaner_enable)
+        m->cleaner = cleaner_new(m, m->config);
     m->dirs = xcalloc((size_t)m->config->log_dirs.count, sizeof(*m->dirs));
     for (int i = 0; i < m->config->log_dirs.count; i++) {
         m->dir_count = i + 1;
@@ -436,6 +444,8 @@ enum kafka_error log_manager_delete(struct log_manager *m, struct plog *log)
     char *name = delete_name(log);
     pthread_mutex_lock(&log->lock);
     log->closed = true;
+    if (log->clean_end >= 0)
+        atomic_store(&m->clean_end_gone, true);
     bool ok = file_rename(log->path, name);
     if (ok) {
         free(log->path);
@@ -637,6 +647,32 @@ static void write_hws(struct log_manager *m)
     write_checkpoint(m, hw_file, hw_of);
 }
 
+static int64_t take_clean_end(struct plog *log)
+{
+    pthread_mutex_lock(&log->lock);
+    int64_t end = log->clean_end;
+    log->clean_end_unsaved = false;
+    pthread_mutex_unlock(&log->lock);
+    return end;
+}
+
+static void find_unsaved(void *ctx, struct plog *log)
+{
+    pthread_mutex_lock(&log->lock);
+    *(bool *)ctx |= log->clean_end_unsaved;
+    pthread_mutex_unlock(&log->lock);
+}
+
+void manager_save_clean_ends(struct log_manager *m)
+{
+    pthread_mutex_lock(&m->clean_end_lock);
+    bool unsaved = atomic_exchange(&m->clean_end_gone, false);
+    log_manager_each(m, find_unsaved, &unsaved);
+    if (unsaved)
+        write_checkpoint(m, cleaner_file, take_clean_end);
+    pthread_mutex_unlock(&m->clean_end_lock);
+}
+
 void log_manager_write_checkpoints(struct log_manager *m)
 {
     write_recovery_points(m);
@@ -655,6 +691,18 @@ void log_manager_run_retention(struct log_manager *m)
 {
     int64_t now = clock_wall_ms();
     log_manager_each(m, retain_one, &now);
+}
+
+void log_manager_run_cleaner(struct log_manager *m)
+{
+    if (m->cleaner != NULL)
+        cleaner_run(m->cleaner);
+}
+
+void log_manager_configure_cleaner(struct log_manager *m, const struct broker_config *now)
+{
+    if (m->cleaner != NULL)
+        cleaner_configure(m->cleaner, now);
 }
 
 static void flush_if_due(void *ctx UNUSED, struct plog *log)
@@ -733,6 +781,8 @@ void log_manager_start(struct log_manager *m)
     chore_start(m, CHORE_PRODUCERS, c->producer_id_expiration_check_interval_ms,
                 c->producer_id_expiration_check_interval_ms, expire_producers);
     chore_start(m, CHORE_REMOVAL, REMOVAL_CHECK_MS, REMOVAL_CHECK_MS, run_removals);
+    if (m->cleaner != NULL)
+        cleaner_start(m->cleaner, m->options.loop, m->options.workers);
 }
 
 void log_manager_stop(struct log_manager *m)
@@ -740,6 +790,8 @@ void log_manager_stop(struct log_manager *m)
     m->started = false;
     for (int i = 0; i < CHORES; i++)
         timer_stop(&m->chores[i].timer);
+    if (m->cleaner != NULL)
+        cleaner_stop(m->cleaner);
 }
 
 struct closing {
@@ -774,8 +826,11 @@ static void close_all(struct log_manager *m)
 
 void log_manager_close(struct log_manager *m)
 {
+    cleaner_free(m->cleaner);
+    m->cleaner = NULL;
     close_all(m);
     log_manager_write_checkpoints(m);
+    manager_save_clean_ends(m);
     for (int i = 0; i < m->dir_count; i++) {
         if (!dir_is_good(m, &m->dirs[i]))
             continue;
@@ -805,6 +860,7 @@ void log_manager_free(struct log_manager *m)
 {
     if (m == NULL)
         return;
+    cleaner_free(m->cleaner);
     struct log_entry *e, *tmp;
     HASH_ITER (hh, m->logs, e, tmp) {
         HASH_DEL(m->logs, e);
@@ -819,6 +875,7 @@ void log_manager_free(struct log_manager *m)
     for (int i = 0; i < m->dir_count; i++)
         dir_deinit(&m->dirs[i]);
     free(m->dirs);
+    pthread_mutex_destroy(&m->clean_end_lock);
     pthread_mutex_destroy(&m->lock);
     free(m);
 }

@@ -93,6 +93,8 @@ void plog_failed(struct plog *log, const char *what);
 /* The manager's side (manager.c). */
 void manager_remove_later(struct log_manager *m, const char *dir, int64_t base, int64_t delay_ms);
 void manager_flush_later(struct log_manager *m, struct plog *log, int64_t up_to);
+/* Writes the cleaner's checkpoints if one has changed. */
+void manager_save_clean_ends(struct log_manager *m);
 void manager_dir_failed(struct log_manager *m, const char *root, const char *what);
 
 #endif

@@ -40,9 +40,11 @@ struct log_manager_options {
 struct log_manager *log_manager_new(const struct log_manager_options *options, struct fail *fail);
 /* Loads every log, recovering those that a crash left behind. Blocks; logs its progress. */
 bool log_manager_load(struct log_manager *m, struct fail *fail) NODISCARD;
-/* Starts retention and checkpoint timers. On the loop's thread, or before it runs. */
+/* Starts the timers of retention and checkpoints, and the cleaner. On the loop's thread, or before it runs. */
 void log_manager_start(struct log_manager *m);
-void log_manager_stop(struct log_manager *m); /* the timers, on the loop's thread */
+void log_manager_stop(struct log_manager *m); /* the timers and the cleaner, on the loop's thread */
+/* Settings of the cleaner that have changed. On the loop's thread. */
+void log_manager_configure_cleaner(struct log_manager *m, const struct broker_config *now);
 /* Flushes all logs, writes checkpoints, snapshots and the clean-shutdown mark, gives back the locks. */
 void log_manager_close(struct log_manager *m);
 void log_manager_free(struct log_manager *m);
@@ -67,6 +69,7 @@ void log_manager_each(struct log_manager *m, void (*visit)(void *ctx, struct plo
 
 /* One round of the timers' work, on the calling thread: what the timers do, for tests and tools. */
 void log_manager_run_retention(struct log_manager *m);
+void log_manager_run_cleaner(struct log_manager *m);
 void log_manager_write_checkpoints(struct log_manager *m);
 
 /* ---- One log ---- */

@@ -433,17 +433,18 @@ static void the_lags_are_kept(void **state)
     struct cleanable todo;
     produce(f, "a=1 b=1");
     roll(f);
+    f->log->config.min_cleanable_dirty_ratio = 1;
     f->log->config.min_compaction_lag_ms = 1000;
     assert_true(plog_cleanable(f->log, NOW + 1000, &todo));
     assert_int_equal(todo.dirty_bytes, 0);
     assert_true(plog_cleanable(f->log, NOW + 1001, &todo));
     assert_true(todo.dirty_bytes > 0);
-    assert_false(todo.overdue);
+    assert_false(todo.due);
     f->log->config.max_compaction_lag_ms = 5000;
     assert_true(plog_cleanable(f->log, NOW + 5001, &todo));
-    assert_false(todo.overdue);
+    assert_false(todo.due);
     assert_true(plog_cleanable(f->log, NOW + 5002, &todo));
-    assert_true(todo.overdue);
+    assert_true(todo.due);
 }
 
 static void a_truncation_ends_the_pass(void **state)

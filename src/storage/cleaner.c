@@ -1,0 +1,261 @@
+#include "storage/cleaner_internal.h"
+
+#include <inttypes.h>
+
+#include "base/clock.h"
+#include "base/logger.h"
+#include "storage/compact_internal.h"
+
+enum {
+    STEPS_AT_A_TIME = 16, /* of a pass, before the worker is let go */
+    SMALLEST_CHUNK = 64 * 1024,
+};
+
+/* Of the configuration. */
+struct settings {
+    int threads;
+    int64_t backoff_ms;
+    double bytes_per_second;
+    struct compact_limits limits; /* of each thread */
+};
+
+/* One pass after the other: what is a thread in the configuration's terms. */
+struct hand {
+    struct cleaner *cleaner;
+    int number;
+    struct timer timer;
+    struct job job;
+    struct compaction *pass; /* NULL: between two */
+    struct plog *log;        /* whose pass it is, with a reference */
+    int64_t wait_ms;         /* until it goes on */
+    bool resting;            /* there are fewer threads now */
+};
+
+struct cleaner {
+    struct log_manager *manager;
+    struct loop *loop;
+    struct workers *workers;
+    struct hand **hands;
+    int hand_count;
+    bool running; /* the loop's */
+    atomic_bool stopping;
+    pthread_mutex_t lock; /* guards the following */
+    struct settings settings;
+    int64_t paid_until_us; /* when what was read and written is within the rate, on the monotonic clock */
+};
+
+/* ---- Settings ---- */
+
+static struct settings settings_of(const struct broker_config *config)
+{
+    int threads = MAX(config->log_cleaner_threads, 1);
+    int64_t chunk = config->log_cleaner_io_buffer_size / threads / 2; /* one half reads, the other writes */
+    return (struct settings){
+        .threads = threads,
+        .backoff_ms = config->log_cleaner_backoff_ms,
+        .bytes_per_second = config->log_cleaner_io_max_bytes_per_second,
+        .limits = {.map_bytes = (size_t)MIN(config->log_cleaner_dedupe_buffer_size / threads, (int64_t)INT32_MAX),
+                   .load_factor = config->log_cleaner_io_buffer_load_factor,
+                   .chunk = (size_t)MAX(chunk, (int64_t)SMALLEST_CHUNK)}};
+}
+
+static struct settings current_settings(struct cleaner *c)
+{
+    pthread_mutex_lock(&c->lock);
+    struct settings s = c->settings;
+    pthread_mutex_unlock(&c->lock);
+    return s;
+}
+
+/* How long to wait after so many bytes. The pass of one log waits for what the others have used, too. */
+static int64_t throttle_ms(struct cleaner *c, int64_t bytes)
+{
+    static const double unlimited = 1e15;
+    int64_t now = clock_mono_us(), wait = 0;
+    pthread_mutex_lock(&c->lock);
+    if (c->settings.bytes_per_second < unlimited) {
+        double cost = (double)bytes * 1e6 / MAX(c->settings.bytes_per_second, 1.0);
+        c->paid_until_us = MAX(c->paid_until_us, now) + (int64_t)cost;
+        wait = (c->paid_until_us - now) / 1000;
+    }
+    pthread_mutex_unlock(&c->lock);
+    return wait;
+}
+
+/* ---- The choice ---- */
+
+struct choice {
+    int64_t now;
+    struct plog *log; /* with a reference */
+    double ratio;
+};
+
+static void compare(void *ctx, struct plog *log)
+{
+    struct choice *best = ctx;
+    struct cleanable todo;
+    if (!plog_cleanable(log, best->now, &todo) || !todo.due || (best->log != NULL && todo.ratio <= best->ratio))
+        return;
+    plog_unref(best->log);
+    plog_ref(log);
+    best->log = log;
+    best->ratio = todo.ratio;
+}
+
+static bool take_filthiest(struct hand *hand)
+{
+    struct cleaner *c = hand->cleaner;
+    struct settings s = current_settings(c);
+    for (;;) {
+        struct choice best = {.now = clock_wall_ms()};
+        log_manager_each(c->manager, compare, &best);
+        manager_save_clean_ends(c->manager);
+        if (best.log == NULL)
+            return false;
+        hand->pass = compaction_new(best.log, &s.limits, best.now);
+        hand->log = best.log;
+        if (hand->pass != NULL)
+            return true;
+        plog_unref(best.log); /* another hand was faster */
+        hand->log = NULL;
+    }
+}
+
+/* ---- The work ---- */
+
+/* Retention leaves a log alone while it is compacted. */
+static void end_pass(struct hand *hand)
+{
+    compaction_free(hand->pass);
+    hand->pass = NULL;
+    manager_save_clean_ends(hand->cleaner->manager);
+    plog_apply_retention(hand->log, clock_wall_ms());
+    plog_unref(hand->log);
+    hand->log = NULL;
+}
+
+/* Returns how long to wait before the next. */
+static int64_t do_step(struct hand *hand)
+{
+    int64_t bytes = 0;
+    enum compact_result result = compaction_step(hand->pass, &bytes);
+    if (result != COMPACT_MORE)
+        end_pass(hand);
+    return throttle_ms(hand->cleaner, bytes);
+}
+
+static void run(struct job *job)
+{
+    struct hand *hand = CONTAINER_OF(job, struct hand, job);
+    struct cleaner *c = hand->cleaner;
+    hand->wait_ms = 0;
+    for (int i = 0; i < STEPS_AT_A_TIME && hand->wait_ms == 0 && !atomic_load(&c->stopping); i++) {
+        if (hand->pass != NULL || take_filthiest(hand))
+            hand->wait_ms = do_step(hand);
+        else
+            hand->wait_ms = MAX(current_settings(c).backoff_ms, (int64_t)1);
+    }
+}
+
+static void go_on(struct hand *hand)
+{
+    workers_submit(hand->cleaner->workers, &hand->job);
+}
+
+static void done(struct message *msg)
+{
+    struct hand *hand = CONTAINER_OF(msg, struct hand, job.done);
+    struct cleaner *c = hand->cleaner;
+    if (!c->running)
+        return;
+    hand->resting = hand->pass == NULL && hand->number >= c->settings.threads;
+    if (hand->wait_ms > 0 && !hand->resting)
+        timer_start(&hand->timer, hand->wait_ms);
+    else if (!hand->resting)
+        go_on(hand);
+}
+
+static void due(struct timer *t)
+{
+    go_on(CONTAINER_OF(t, struct hand, timer));
+}
+
+void cleaner_run(struct cleaner *c)
+{
+    struct hand hand = {.cleaner = c};
+    while (take_filthiest(&hand))
+        while (hand.pass != NULL)
+            do_step(&hand);
+}
+
+/* ---- Beginning and end ---- */
+
+static void add_hand(struct cleaner *c)
+{
+    struct hand *hand = xcalloc(1, sizeof(*hand));
+    hand->cleaner = c;
+    hand->number = c->hand_count;
+    hand->job = (struct job){.done = {.deliver = done}, .home = c->loop, .run = run};
+    timer_init(&hand->timer, c->loop, due);
+    timer_start(&hand->timer, c->settings.backoff_ms);
+    c->hands = xrealloc(c->hands, (size_t)(c->hand_count + 1) * sizeof(*c->hands));
+    c->hands[c->hand_count++] = hand;
+}
+
+struct cleaner *cleaner_new(struct log_manager *m, const struct broker_config *config)
+{
+    struct cleaner *c = xcalloc(1, sizeof(*c));
+    c->manager = m;
+    pthread_mutex_init(&c->lock, NULL);
+    c->settings = settings_of(config);
+    atomic_init(&c->stopping, false);
+    return c;
+}
+
+void cleaner_start(struct cleaner *c, struct loop *loop, struct workers *workers)
+{
+    log_info("Starting the log cleaner");
+    c->loop = loop;
+    c->workers = workers;
+    c->running = true;
+    while (c->hand_count < c->settings.threads)
+        add_hand(c);
+}
+
+void cleaner_configure(struct cleaner *c, const struct broker_config *config)
+{
+    pthread_mutex_lock(&c->lock);
+    c->settings = settings_of(config);
+    pthread_mutex_unlock(&c->lock);
+    for (int i = 0; i < c->hand_count && c->running; i++) {
+        struct hand *hand = c->hands[i];
+        if (!hand->resting || hand->number >= c->settings.threads)
+            continue;
+        hand->resting = false;
+        go_on(hand);
+    }
+    while (c->running && c->hand_count < c->settings.threads)
+        add_hand(c);
+}
+
+void cleaner_stop(struct cleaner *c)
+{
+    c->running = false;
+    atomic_store(&c->stopping, true);
+    for (int i = 0; i < c->hand_count; i++)
+        timer_stop(&c->hands[i]->timer);
+}
+
+void cleaner_free(struct cleaner *c)
+{
+    if (c == NULL)
+        return;
+    for (int i = 0; i < c->hand_count; i++) {
+        compaction_free(c->hands[i]->pass);
+        plog_unref(c->hands[i]->log);
+        free(c->hands[i]);
+    }
+    free(c->hands);
+    pthread_mutex_destroy(&c->lock);
+    free(c);
+}
