@@ -78,8 +78,9 @@ struct log_manager {
     const struct broker_config *config;
     struct data_dir *dirs;
     int dir_count;
-    pthread_mutex_t lock; /* guards the table, the removals and the flags of directories */
+    pthread_mutex_t lock; /* guards the table and the flags of directories; taken before that of a log */
     struct log_entry *logs;
+    pthread_mutex_t removal_lock; /* taken with any other lock held */
     struct removal *removals;
     struct chore chores[CHORES];
     struct cleaner *cleaner; /* NULL: log.cleaner.enable is off */
@@ -118,6 +119,7 @@ struct log_manager *log_manager_new(const struct log_manager_options *options, s
     m->options = *options;
     m->config = options->config;
     pthread_mutex_init(&m->lock, NULL);
+    pthread_mutex_init(&m->removal_lock, NULL);
     pthread_mutex_init(&m->clean_end_lock, NULL);
     atomic_init(&m->clean_end_gone, false);
     if (m->config->log_cleaner_enable)
@@ -496,21 +498,21 @@ void manager_remove_later(struct log_manager *m, const char *dir, int64_t base, 
 {
     struct removal *r = xcalloc(1, sizeof(*r));
     *r = (struct removal){.dir = xstrdup(dir), .base = base, .due = clock_mono_ms() + delay_ms};
-    pthread_mutex_lock(&m->lock);
+    pthread_mutex_lock(&m->removal_lock);
     LL_PREPEND(m->removals, r);
-    pthread_mutex_unlock(&m->lock);
+    pthread_mutex_unlock(&m->removal_lock);
 }
 
 static struct removal *take_due_removal(struct log_manager *m)
 {
     int64_t now = clock_mono_ms();
-    pthread_mutex_lock(&m->lock);
+    pthread_mutex_lock(&m->removal_lock);
     struct removal *r = m->removals;
     while (r != NULL && r->due > now)
         r = r->next;
     if (r != NULL)
         LL_DELETE(m->removals, r);
-    pthread_mutex_unlock(&m->lock);
+    pthread_mutex_unlock(&m->removal_lock);
     return r;
 }
 
@@ -876,6 +878,7 @@ void log_manager_free(struct log_manager *m)
         dir_deinit(&m->dirs[i]);
     free(m->dirs);
     pthread_mutex_destroy(&m->clean_end_lock);
+    pthread_mutex_destroy(&m->removal_lock);
     pthread_mutex_destroy(&m->lock);
     free(m);
 }
