@@ -547,6 +547,189 @@ static void old_files_stay_readable(void **state)
     file_ref_put(s.region.file);
 }
 
+/* ---- Transactions ---- */
+
+enum { TXN = ATTR_TRANSACTIONAL, MARKER = ATTR_TRANSACTIONAL | ATTR_CONTROL };
+
+static int64_t end_txn(struct fixture *f, int64_t producer, bool commit)
+{
+    const uint8_t key[] = {0, 0, 0, commit}, value[] = {0, 0, 0, 0, 0, 9};
+    struct batch_builder b;
+    struct strbuf out = {0};
+    struct append_result result;
+    batch_builder_init(&b, MARKER);
+    b.head.producer_id = producer;
+    b.head.producer_epoch = 0;
+    batch_builder_add(&b, &(struct record){.timestamp = NOW, .key = {key, 4}, .value = {value, 6}});
+    assert_true(batch_builder_finish(&b, CODEC_LEVEL_DEFAULT, &out));
+    struct prepared p = {.bytes = {(uint8_t *)out.p, (int32_t)out.len}, .offsets = 1};
+    assert_int_equal(plog_append_leader(f->log, &p, 0, &result), ERR_NONE);
+    plog_set_high_watermark(f->log, INT64_MAX);
+    batch_builder_deinit(&b);
+    strbuf_deinit(&out);
+    return result.first_offset;
+}
+
+static int64_t txn(struct fixture *f, int64_t producer, int32_t sequence, const char *text)
+{
+    return produce_as(f, (struct producing){.producer = producer, .sequence = sequence, .attributes = TXN}, text);
+}
+
+/* The transaction index of the segment at `base`. */
+static void note_aborted(struct fixture *f, int64_t base, struct txn_entry e)
+{
+    struct strbuf entry = {0};
+    char path[PATH_ROOM];
+    txn_entry_put(&entry, &e);
+    assert_true(file_replace(segment_path(path, f->log->path, base, ".txnindex"), entry.p, entry.len));
+    strbuf_deinit(&entry);
+}
+
+static int32_t count_aborted(struct fixture *f)
+{
+    struct arena a = {0};
+    struct aborted_txn *found;
+    int32_t count = plog_aborted(f->log, 0, INT64_MAX, &a, &found);
+    arena_deinit(&a);
+    return count;
+}
+
+/* The attributes of the control batches, -1 behind the last. */
+static void check_markers(struct fixture *f, int first, int second)
+{
+    struct seen s = {0};
+    int expected[] = {first, second, -1}, count = 0;
+    each_batch(f->log, note, &s);
+    for (int i = 0; i < s.count; i++)
+        if (batch_is_control(&s.b[i]))
+            assert_int_equal(s.b[i].attributes, expected[count++]);
+    assert_int_equal(expected[count], -1);
+}
+
+/* New segments to compact, without a producer's state to keep. */
+static void go_on(struct fixture *f, const char *text, int64_t later)
+{
+    producers_clear(&f->log->producers, plog_end_offset(f->log));
+    produce(f, text);
+    roll(f);
+    f->now += later;
+    compact(f);
+}
+
+static void a_commit_stays_while_its_data_does(void **state)
+{
+    struct fixture *f = *state;
+    txn(f, 7, 0, "a=1 b=1");
+    end_txn(f, 7, true);
+    roll(f);
+    go_on(f, "a=2", 0);
+    check_log(f->log, "1:b=1 3:a=2");
+    check_markers(f, MARKER, -1);
+    go_on(f, "b=2", 0); /* its data is met for the last time */
+    check_log(f->log, "3:a=2 4:b=2");
+    check_markers(f, MARKER, -1);
+    go_on(f, "c=1", 0);
+    check_markers(f, MARKER | ATTR_DELETE_HORIZON, -1);
+    go_on(f, "d=1", RETENTION - 1);
+    check_markers(f, MARKER | ATTR_DELETE_HORIZON, -1);
+    go_on(f, "e=1", 1);
+    check_markers(f, -1, -1);
+    check_log(f->log, "3:a=2 4:b=2 5:c=1 6:d=1 7:e=1");
+}
+
+static void aborted_data_goes_at_once(void **state)
+{
+    struct fixture *f = *state;
+    produce(f, "a=0");
+    int64_t first = txn(f, 7, 0, "a=1 b=1");
+    txn(f, 8, 0, "c=1");
+    roll(f);
+    txn(f, 7, 2, "d=1");
+    int64_t last = end_txn(f, 7, false);
+    note_aborted(f, 4, (struct txn_entry){7, first, last, 1});
+    end_txn(f, 8, true);
+    txn(f, 7, 3, "e=1");
+    end_txn(f, 7, true);
+    roll(f);
+    assert_int_equal(count_aborted(f), 1);
+    go_on(f, "f=1", 0);
+    check_log(f->log, "0:a=0 3:c=1 7:e=1 9:f=1");
+    assert_int_equal(count_aborted(f), 1);
+    go_on(f, "f=2", 0);
+    check_log(f->log, "0:a=0 3:c=1 7:e=1 10:f=2");
+    assert_int_equal(count_aborted(f), 0);
+    struct seen s = {0};
+    each_batch(f->log, note, &s);
+    assert_int_equal(s.b[2].base_offset, last);
+    assert_int_equal(s.b[2].attributes, MARKER | ATTR_DELETE_HORIZON);
+    assert_int_equal(s.b[2].base_timestamp, NOW + RETENTION);
+    go_on(f, "f=3", RETENTION);
+    check_markers(f, MARKER, MARKER);
+    reload(f, false);
+    check_log(f->log, "0:a=0 3:c=1 7:e=1 11:f=3");
+}
+
+/* Its epoch fences what came before it. The marker goes in time, but for its batch. */
+static void a_producer_with_markers_only_is_known_by_its_last(void **state)
+{
+    struct fixture *f = *state;
+    struct seen s = {0};
+    txn(f, 7, 0, "a=1");
+    end_txn(f, 7, true);
+    roll(f);
+    for (int i = 0; i < 3; i++) {
+        producers_clear(&f->log->producers, 1);
+        assert_true(plog_replay_producers(f->log, plog_end_offset(f->log)));
+        produce(f, "a=2");
+        roll(f);
+        compact(f);
+        f->now += RETENTION;
+    }
+    each_batch(f->log, note, &s);
+    assert_int_equal(s.b[0].base_offset, 1);
+    assert_int_equal(s.b[0].count, 0);
+    check_markers(f, MARKER, -1);
+}
+
+static void old_formats_are_compacted(void **state)
+{
+    struct fixture *f = *state;
+    const char *values[] = {"1", "2", "3"};
+    for (int magic = 0; magic <= 1; magic++) {
+        struct strbuf batch = {0}, old = {0};
+        struct append_result result;
+        struct batch_builder b;
+        batch_builder_init(&b, magic ? CODEC_GZIP : CODEC_NONE);
+        for (int i = 0; i < 3; i++) {
+            const char *key = i == 1 ? "b" : "a";
+            struct record r = {.offset = i, .timestamp = NOW, .key = slice(key, key + 1)};
+            if (i < 2)
+                r.value = slice(values[i], values[i] + 1);
+            batch_builder_add(&b, &r);
+        }
+        assert_true(batch_builder_finish(&b, CODEC_LEVEL_DEFAULT, &batch));
+        batch_set_offset((uint8_t *)batch.p, plog_end_offset(f->log));
+        struct bytes in = {(uint8_t *)batch.p, (int32_t)batch.len};
+        assert_int_equal(records_down_convert(in, (int8_t)magic, 0, &old), ERR_NONE);
+        in = (struct bytes){(uint8_t *)old.p, (int32_t)old.len};
+        assert_int_equal(plog_append_follower(f->log, in, 0, &result), ERR_NONE);
+        plog_set_high_watermark(f->log, INT64_MAX);
+        batch_builder_deinit(&b);
+        strbuf_deinit(&batch);
+        strbuf_deinit(&old);
+        roll(f);
+    }
+    compact(f);
+    check_log(f->log, "4:b=2 5:a");
+    reload(f, false);
+    check_log(f->log, "4:b=2 5:a");
+    f->log->config.delete_retention_ms = -1000000000; /* of the time of files, which is not this test's */
+    produce(f, "c=1");
+    roll(f);
+    compact(f);
+    check_log(f->log, "4:b=2 6:c=1");
+}
+
 /* ---- Crashes ---- */
 
 static void copy_tree(const char *from, const char *to)
@@ -662,6 +845,10 @@ int main(void)
         CASE(a_deleted_log_is_left_alone),
         CASE(a_damaged_log_is_left_alone),
         CASE(old_files_stay_readable),
+        CASE(a_commit_stays_while_its_data_does),
+        CASE(aborted_data_goes_at_once),
+        CASE(a_producer_with_markers_only_is_known_by_its_last),
+        CASE(old_formats_are_compacted),
         CASE(every_crash_is_survived),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
