@@ -730,6 +730,119 @@ static void old_formats_are_compacted(void **state)
     check_log(f->log, "4:b=2 6:c=1");
 }
 
+/* ---- The cleaner ---- */
+
+struct house {
+    struct fixture *f;
+    const char *dirs[1];
+    struct broker_config config;
+    struct log_manager *manager;
+};
+
+static void house_topic(void *ctx, const char *topic, struct topic_config *config)
+{
+    const struct house *h = ctx;
+    *config = h->f->config;
+    if (strcmp(topic, "kept") == 0)
+        config->cleanup_policy = CLEANUP_POLICY_DELETE;
+}
+
+static void house_open(struct house *h, struct fixture *f)
+{
+    struct fail fail;
+    *h = (struct house){.f = f, .dirs = {f->dir}};
+    h->config = (struct broker_config){.log_dirs = {.items = h->dirs, .count = 1},
+                                       .num_recovery_threads_per_data_dir = 1,
+                                       .log_cleaner_enable = true,
+                                       .log_cleaner_threads = 1,
+                                       .log_cleaner_backoff_ms = 15000,
+                                       .log_cleaner_io_max_bytes_per_second = 1e300,
+                                       .log_cleaner_dedupe_buffer_size = 2 << 20,
+                                       .log_cleaner_io_buffer_size = 512 << 10,
+                                       .log_cleaner_io_buffer_load_factor = 0.9};
+    struct log_manager_options options = {.config = &h->config, .topic_overrides = house_topic, .ctx = h};
+    h->manager = log_manager_new(&options, &fail);
+    assert_non_null(h->manager);
+    assert_true(log_manager_load(h->manager, &fail));
+}
+
+static void house_close(struct house *h)
+{
+    log_manager_close(h->manager);
+    log_manager_free(h->manager);
+}
+
+/* Another log for the fixture's functions; the fixture's own is left behind. */
+static struct plog *open_log(struct house *h, const char *topic)
+{
+    struct topic_config config;
+    struct plog *log;
+    house_topic(h, topic, &config);
+    assert_int_equal(log_manager_open(h->manager, topic, 0, (struct uuid){0}, &config, &log), ERR_NONE);
+    plog_unref(h->f->log);
+    return h->f->log = log;
+}
+
+static void check_checkpoint(struct fixture *f, const char *expected)
+{
+    char path[128];
+    struct strbuf text = {0};
+    snprintf(path, sizeof(path), "%s/cleaner-offset-checkpoint", f->dir);
+    assert_true(file_load(path, &text));
+    strbuf_puts(&text, "");
+    assert_string_equal(text.p, expected);
+    strbuf_deinit(&text);
+}
+
+static void the_cleaner_compacts_what_is_dirty_enough(void **state)
+{
+    struct fixture *f = *state;
+    struct house h;
+    assert_true(plog_close(f->log));
+    f->config.min_cleanable_dirty_ratio = 0.5;
+    house_open(&h, f);
+    open_log(&h, "kept");
+    produce(f, "a=1 a=2");
+    roll(f);
+    open_log(&h, "dirty");
+    produce(f, "a=1 a=2");
+    produce(f, "b=1 b=2");
+    roll(f);
+    log_manager_run_cleaner(h.manager);
+    check_log(f->log, "1:a=2 3:b=2");
+    check_checkpoint(f, "0\n1\ndirty 0 4\n");
+    produce(f, "a=3");
+    roll(f);
+    log_manager_run_cleaner(h.manager); /* too little */
+    check_log(f->log, "1:a=2 3:b=2 4:a=3");
+    produce(f, "c=1 c=2 c=3 c=4 c=5 c=6 c=7");
+    roll(f);
+    log_manager_run_cleaner(h.manager);
+    check_log(f->log, "3:b=2 4:a=3 11:c=7");
+    check_log(open_log(&h, "kept"), "0:a=1 1:a=2");
+    house_close(&h);
+    house_open(&h, f);
+    assert_int_equal(open_log(&h, "dirty")->clean_end, 12);
+    assert_int_equal(log_manager_delete(h.manager, f->log), ERR_NONE);
+    house_close(&h);
+    check_checkpoint(f, "0\n0\n");
+}
+
+static void retention_waits_for_compaction(void **state)
+{
+    struct fixture *f = *state;
+    int64_t bytes = 0;
+    f->log->config.cleanup_policy |= CLEANUP_POLICY_DELETE;
+    f->log->config.retention_ms = 1000;
+    produce(f, "a=1 b=1");
+    roll(f);
+    struct compaction *c = compaction_new(f->log, &f->limits, NOW);
+    assert_int_equal(compaction_step(c, &bytes), COMPACT_MORE);
+    assert_int_equal(plog_apply_retention(f->log, NOW + 100000), 0);
+    compaction_free(c);
+    assert_int_equal(plog_apply_retention(f->log, NOW + 100000), 1);
+}
+
 /* ---- Crashes ---- */
 
 static void copy_tree(const char *from, const char *to)
@@ -849,6 +962,8 @@ int main(void)
         CASE(aborted_data_goes_at_once),
         CASE(a_producer_with_markers_only_is_known_by_its_last),
         CASE(old_formats_are_compacted),
+        CASE(the_cleaner_compacts_what_is_dirty_enough),
+        CASE(retention_waits_for_compaction),
         CASE(every_crash_is_survived),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
