@@ -3,6 +3,8 @@
 
 #include <dirent.h>
 #include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <sys/stat.h>
 
 #include "storage/compact_internal.h"
@@ -843,6 +845,100 @@ static void retention_waits_for_compaction(void **state)
     assert_int_equal(plog_apply_retention(f->log, NOW + 100000), 1);
 }
 
+/* ---- Beside others ---- */
+
+struct reader {
+    struct plog *log;
+    atomic_bool stop;
+    int64_t rounds;
+};
+
+/* Whoever reads sees offsets that grow, and of each key a value that never goes back. */
+static void read_all(struct reader *r)
+{
+    int newest = -1;
+    int64_t next = 0, end = plog_high_watermark(r->log);
+    while (next < end) {
+        struct strbuf data = {0};
+        struct batch b;
+        assert_int_equal(plog_read_bytes(r->log, next, 2000, end, &data), ERR_NONE);
+        struct bytes rest = {(uint8_t *)data.p, (int32_t)data.len};
+        while (batch_next(&rest, &b) == BATCH_OK) {
+            struct strbuf text = {0};
+            assert_true(batch_crc_ok(&b) && b.last_offset >= next);
+            next = b.last_offset + 1;
+            strbuf_puts(&text, "");
+            add_records(&text, &b);
+            const char *value = strchr(text.p, '=');
+            assert_true(value == NULL || atoi(value + 1) >= newest);
+            newest = value != NULL ? atoi(value + 1) : newest;
+            strbuf_deinit(&text);
+        }
+        if (data.len == 0)
+            next = end;
+        strbuf_deinit(&data);
+    }
+}
+
+static void *read_on(void *arg)
+{
+    struct reader *r = arg;
+    for (; !atomic_load(&r->stop); r->rounds++)
+        read_all(r);
+    return NULL;
+}
+
+static void appends_and_reads_go_on_meanwhile(void **state)
+{
+    enum { KEYS = 7, APPENDS = 2000 };
+    struct fixture *f = *state;
+    struct house h;
+    struct fail fail;
+    struct loop_thread control;
+    struct reader reader = {0};
+    struct loop *loop = loop_new("control");
+    struct workers *workers = workers_new(2);
+    pthread_t thread;
+    assert_true(plog_close(f->log));
+    house_open(&h, f);
+    house_close(&h);
+    h.config.log_cleaner_backoff_ms = 1;
+    h.config.log_cleaner_threads = 2;
+    h.config.log_flush_scheduler_interval_ms = INT32_MAX;
+    h.config.log_retention_check_interval_ms = h.config.log_flush_offset_checkpoint_interval_ms = 1000000;
+    h.config.log_flush_start_offset_checkpoint_interval_ms = 1000000;
+    h.config.replica_high_watermark_checkpoint_interval_ms = 1000000;
+    h.config.producer_id_expiration_check_interval_ms = 1000000;
+    struct log_manager_options options = {
+        .config = &h.config, .topic_overrides = house_topic, .ctx = &h, .loop = loop, .workers = workers};
+    h.manager = log_manager_new(&options, &fail);
+    assert_true(log_manager_load(h.manager, &fail));
+    reader.log = open_log(&h, "busy");
+    log_manager_start(h.manager);
+    loop_thread_start(&control, loop);
+    assert_int_equal(pthread_create(&thread, NULL, read_on, &reader), 0);
+    for (int i = 0; i < APPENDS; i++) {
+        char text[32];
+        snprintf(text, sizeof(text), "%c=%d", 'a' + i % KEYS, i);
+        produce(f, text);
+        if (i % 100 == 99)
+            assert_int_equal(plog_truncate(f->log, plog_end_offset(f->log) - 1), ERR_NONE);
+    }
+    atomic_store(&reader.stop, true);
+    pthread_join(thread, NULL);
+    roll(f);
+    for (int i = 0; i < 500 && plog_size(f->log) > 2 * SEGMENT; i++)
+        usleep(10000);
+    assert_true(plog_size(f->log) <= 2 * SEGMENT);
+    loop_thread_join(&control);
+    log_manager_stop(h.manager);
+    workers_stop(workers);
+    loop_drain(loop);
+    house_close(&h);
+    workers_free(workers);
+    loop_free(loop);
+}
+
 /* ---- Crashes ---- */
 
 static void copy_tree(const char *from, const char *to)
@@ -964,6 +1060,7 @@ int main(void)
         CASE(old_formats_are_compacted),
         CASE(the_cleaner_compacts_what_is_dirty_enough),
         CASE(retention_waits_for_compaction),
+        CASE(appends_and_reads_go_on_meanwhile),
         CASE(every_crash_is_survived),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
