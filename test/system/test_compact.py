@@ -1,0 +1,111 @@
+"""Log compaction: what stays of the same bytes with Apache's cleaner and with ours; and a broker that compacts while it serves."""
+
+import re
+import shutil
+
+import confluent_kafka
+import pytest
+from harness import Apache, Barnabas, consume, java, wait_until
+
+CLEANER = {"log.cleaner.backoff.ms": 200, "log.cleaner.min.cleanable.ratio": 0.01, "log.cleaner.delete.retention.ms": 3000,
+           "log.segment.bytes": 20000, "log.index.interval.bytes": 500, "log.cleanup.policy": "compact", "log.initial.task.delay.ms": 300}
+CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]
+
+
+def write(broker, topic, number, count, keys, codec="none", **settings):
+    """Values of few keys, each tenth a tombstone; none without a key, which compacted topics refuse."""
+    producer = confluent_kafka.Producer({"bootstrap.servers": broker.bootstrap, "linger.ms": 20, "compression.type": codec,
+                                         "batch.num.messages": 17, **settings})
+    for i in range(count):
+        producer.produce(topic, None if i % 10 == 9 else f"{number}-{i}-" + "x" * (i * 7 % 50), f"k{i * i * 31 % keys}", partition=0)
+        producer.poll(0)
+    assert producer.flush(60) == 0
+
+
+def write_transactions(broker, topic, number, count):
+    """Two at a time, with the keys of both in the same segments, every third one aborted."""
+    producers = []
+    for name in "ab":
+        producers.append(confluent_kafka.Producer({"bootstrap.servers": broker.bootstrap, "transactional.id": f"{topic}-{name}"}))
+        producers[-1].init_transactions(60)
+    for i in range(count):
+        for p in producers:
+            p.begin_transaction()
+        for j in range(12):
+            for which, p in enumerate(producers):
+                p.produce(topic, f"{number}-{i}-{j}-" + "y" * 40, f"k{(i * 5 + j) % 40}" if which else f"p{i * 12 + j}", partition=0)
+                p.flush(60)
+        for which, p in enumerate(producers):
+            p.abort_transaction(60) if (i + which) % 3 == 0 else p.commit_transaction(60)
+
+
+def write_all(broker, number):
+    for codec in CODECS:
+        write(broker, codec, number, 3000, 300, codec)
+    write(broker, "idempotent", number, 3000, 300, **{"enable.idempotence": True})
+    write(broker, "idempotent", number, 300, 20, **{"enable.idempotence": True})
+    write(broker, "idempotent", number, 1500, 1500)
+    write(broker, "unique", number, 1000, 10**9)
+    write_transactions(broker, "transactions", number, 12)
+    write(broker, "transactions", number, 600, 40)
+
+
+TOPICS = [*CODECS, "idempotent", "unique", "transactions"]
+
+
+def bases(data, topic):
+    return sorted(int(p.stem) for p in (data / f"{topic}-0").glob("*.log"))
+
+
+def checkpoint(data):
+    path = data / "cleaner-offset-checkpoint"
+    lines = path.read_text().splitlines()[2:] if path.exists() else []
+    return {topic: int(offset) for topic, partition, offset in (line.split() for line in lines) if partition == "0"}
+
+
+def is_compacted(data):
+    return all(checkpoint(data).get(topic, -1) == bases(data, topic)[-1] for topic in TOPICS)
+
+
+def dump(data, topic):
+    """The batches and records of the segments, without what depends on the compressor or the time of the pass."""
+    files = [data / f"{topic}-0" / f"{base:020}.log" for base in bases(data, topic)]
+    out = java("kafka.tools.DumpLogSegments", "--deep-iteration", "--print-data-log", "--files", ",".join(map(str, files)))
+    assert "isvalid: false" not in out
+    out = re.sub(r"deleteHorizonMs: OptionalLong\[\d+\]", "deleteHorizonMs: set", out)
+    out = re.sub(r" (position|size|crc): \d+", "", out)
+    return [line for line in out.splitlines() if not line.startswith("Dumping")]
+
+
+def aborted(data):
+    return {p.name: p.read_bytes() for p in (data / "transactions-0").glob("*.txnindex")}
+
+
+def compact_with(make_broker, kind, data):
+    broker = make_broker(kind=kind, data=data.name, **CLEANER)
+    wait_until(lambda: is_compacted(data), f"{kind.__name__} compacts {checkpoint(data)}\n{broker.text()[-3000:]}", 120)
+    broker.stop()
+    return {topic: dump(data, topic) for topic in TOPICS}
+
+
+def test_the_same_stays_as_with_apaches_cleaner(make_broker, tmp_path):
+    data, other = tmp_path / "data", tmp_path / "other"
+    for number in range(4):
+        writer = make_broker(kind=Apache, data="data", log_cleaner_enable="false", **CLEANER)
+        write_all(writer, number)
+        writer.stop()
+        shutil.rmtree(other, ignore_errors=True)
+        shutil.copytree(data, other)
+        before = {topic: dump(data, topic) for topic in TOPICS}
+        theirs = compact_with(make_broker, Apache, data)
+        ours = compact_with(make_broker, Barnabas, other)
+        for topic in TOPICS:
+            assert ours[topic] == theirs[topic]
+            assert bases(other, topic) == bases(data, topic)
+            if topic != "unique":
+                assert len(ours[topic]) < len(before[topic])
+        assert aborted(other) == aborted(data)
+        assert checkpoint(other) == checkpoint(data)
+        if number % 2 == 0: # each goes on with what the other has left
+            shutil.rmtree(data)
+            other.rename(data)
