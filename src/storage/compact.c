@@ -46,14 +46,17 @@ static bool is_compactable(const struct plog *log)
            (log->config.cleanup_policy & CLEANUP_POLICY_COMPACT);
 }
 
-/* The end of what is clean: the checkpoint, unless the log has moved past it, or never came to it. */
+/* The end of what is clean; the log's start when it has moved past it, or is compacted for the first time. */
 static int64_t first_dirty_offset(struct plog *log)
 {
     int64_t start = atomic_load(&log->start);
-    if (log->clean_end >= start && log->clean_end <= (int64_t)atomic_load(&log->end))
-        return log->clean_end;
-    log->clean_end_unsaved |= log->clean_end >= 0;
-    return start;
+    if (log->clean_end < 0)
+        return start;
+    if (log->clean_end < start || log->clean_end > (int64_t)atomic_load(&log->end)) {
+        log->clean_end = start;
+        log->clean_end_unsaved = true;
+    }
+    return log->clean_end;
 }
 
 static void survey(struct plog *log, int64_t now, struct cleanable *out)
@@ -95,7 +98,7 @@ struct source { /* a segment to be read */
 struct compaction {
     struct plog *log;
     struct compact_limits limits;
-    int64_t now, cuts, started_size;
+    int64_t now, cuts;
     struct cleanable range;
     struct source *sources;
     size_t count, at; /* the one that is read, or is next */
