@@ -4,7 +4,6 @@ import re
 import shutil
 
 import confluent_kafka
-import pytest
 from harness import Apache, Barnabas, consume, java, wait_until
 
 CLEANER = {"log.cleaner.backoff.ms": 200, "log.cleaner.min.cleanable.ratio": 0.01, "log.cleaner.delete.retention.ms": 3000,
@@ -12,12 +11,16 @@ CLEANER = {"log.cleaner.backoff.ms": 200, "log.cleaner.min.cleanable.ratio": 0.0
 CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]
 
 
+def delivered(error, message):
+    assert error is None, error
+
+
 def write(broker, topic, number, count, keys, codec="none", **settings):
     """Values of few keys, each tenth a tombstone; none without a key, which compacted topics refuse."""
     producer = confluent_kafka.Producer({"bootstrap.servers": broker.bootstrap, "linger.ms": 20, "compression.type": codec,
                                          "batch.num.messages": 17, **settings})
     for i in range(count):
-        producer.produce(topic, None if i % 10 == 9 else f"{number}-{i}-" + "x" * (i * 7 % 50), f"k{i * i * 31 % keys}", partition=0)
+        producer.produce(topic, None if i % 10 == 9 else f"{number}-{i}-" + "x" * (i * 7 % 50), f"k{i * i * 31 % keys}", partition=0, on_delivery=delivered)
         producer.poll(0)
     assert producer.flush(60) == 0
 
@@ -67,14 +70,20 @@ def is_compacted(data):
     return all(checkpoint(data).get(topic, -1) == bases(data, topic)[-1] for topic in TOPICS)
 
 
-def dump(data, topic):
-    """The batches and records of the segments, without what depends on the compressor or the time of the pass."""
-    files = [data / f"{topic}-0" / f"{base:020}.log" for base in bases(data, topic)]
+def dump(data):
+    """The batches and records of each topic, without what depends on the compressor or the time of the pass."""
+    files = [data / f"{topic}-0" / f"{base:020}.log" for topic in TOPICS for base in bases(data, topic)]
     out = java("kafka.tools.DumpLogSegments", "--deep-iteration", "--print-data-log", "--files", ",".join(map(str, files)))
     assert "isvalid: false" not in out
     out = re.sub(r"deleteHorizonMs: OptionalLong\[\d+\]", "deleteHorizonMs: set", out)
     out = re.sub(r" (position|size|crc): \d+", "", out)
-    return [line for line in out.splitlines() if not line.startswith("Dumping")]
+    found = {topic: [] for topic in TOPICS}
+    for line in out.splitlines():
+        if line.startswith("Dumping"):
+            topic = line.split("/")[-2][:-2]
+        elif line.startswith(("baseOffset", "Log starting", "|")):
+            found[topic].append(line)
+    return found
 
 
 def aborted(data):
@@ -85,18 +94,19 @@ def compact_with(make_broker, kind, data):
     broker = make_broker(kind=kind, data=data.name, **CLEANER)
     wait_until(lambda: is_compacted(data), f"{kind.__name__} compacts {checkpoint(data)}\n{broker.text()[-3000:]}", 120)
     broker.stop()
-    return {topic: dump(data, topic) for topic in TOPICS}
+    return dump(data)
 
 
 def test_the_same_stays_as_with_apaches_cleaner(make_broker, tmp_path):
     data, other = tmp_path / "data", tmp_path / "other"
+    seen = ""
     for number in range(4):
         writer = make_broker(kind=Apache, data="data", log_cleaner_enable="false", **CLEANER)
         write_all(writer, number)
         writer.stop()
         shutil.rmtree(other, ignore_errors=True)
         shutil.copytree(data, other)
-        before = {topic: dump(data, topic) for topic in TOPICS}
+        before = dump(data)
         theirs = compact_with(make_broker, Apache, data)
         ours = compact_with(make_broker, Barnabas, other)
         for topic in TOPICS:
@@ -106,6 +116,59 @@ def test_the_same_stays_as_with_apaches_cleaner(make_broker, tmp_path):
                 assert len(ours[topic]) < len(before[topic])
         assert aborted(other) == aborted(data)
         assert checkpoint(other) == checkpoint(data)
+        seen += "\n".join(ours["transactions"] + ours["idempotent"])
         if number % 2 == 0: # each goes on with what the other has left
             shutil.rmtree(data)
             other.rename(data)
+    for form in (r"isControl: true deleteHorizonMs: set", r"isControl: true deleteHorizonMs: OptionalLong.empty", r"count: 0 .* producerId: \d",
+                 r"isControl: false deleteHorizonMs: set"):
+        assert re.search(form, seen), form
+    assert aborted(data)
+
+
+def last_values(broker, topic):
+    found = {}
+    for line in consume(broker, topic, "-Z", fmt="%k %s\\n"):
+        key, value = line.split(" ", 1)
+        found[key] = value
+    return {k: v for k, v in found.items() if v != "NULL"}
+
+
+def test_a_busy_broker_compacts(make_broker):
+    broker = make_broker(**CLEANER)
+    expected = {}
+    producer = confluent_kafka.Producer({"bootstrap.servers": broker.bootstrap, "enable.idempotence": True, "linger.ms": 1,
+                                         "batch.num.messages": 50})
+    for i in range(30000):
+        key, value = f"k{i % 97}", None if i % 97 < 7 and i > 20000 else str(i)
+        producer.produce("t", value, key, partition=0, on_delivery=delivered)
+        producer.poll(0)
+        expected[key] = value
+        if i % 5000 == 4999:
+            producer.flush(60)
+            assert last_values(broker, "t") == {k: v for k, v in expected.items() if v is not None}
+    producer.flush(60)
+    expected = {k: v for k, v in expected.items() if v is not None}
+    wait_until(lambda: len(consume(broker, "t")) < 3000, "little is left")
+    assert last_values(broker, "t") == expected
+    broker.kill()
+    broker.restart()
+    assert last_values(broker, "t") == expected
+    producer.produce("t", "last", "k50", partition=0)
+    producer.flush(60)
+    assert last_values(broker, "t") == {**expected, "k50": "last"}
+
+
+def test_committed_offsets_are_compacted(make_broker):
+    broker = make_broker(offsets_topic_num_partitions=1, offsets_topic_segment_bytes=20000, **CLEANER)
+    write(broker, "t", 0, 100, 10)
+    consumer = confluent_kafka.Consumer({"bootstrap.servers": broker.bootstrap, "group.id": "g", "enable.auto.commit": False})
+    for i in range(1, 1000):
+        consumer.commit(offsets=[confluent_kafka.TopicPartition("t", 0, i % 100)], asynchronous=False)
+    folder = broker.data / "__consumer_offsets-0"
+    size = lambda: sum(p.stat().st_size for p in folder.glob("*.log"))  # noqa: E731
+    wait_until(lambda: size() < 30000, "the offsets are compacted")
+    broker.kill()
+    broker.restart()
+    assert consumer.committed([confluent_kafka.TopicPartition("t", 0)], 60)[0].offset == 99
+    consumer.close()
