@@ -135,6 +135,13 @@ bool followers_move_high_watermark(struct partition *p, int64_t now)
     return least > plog_high_watermark(p->log) && plog_set_high_watermark(p->log, least);
 }
 
+/* Where nothing is heard of the followers that would move it: one that was waited for is so no longer. */
+static void commit_what_may_be(struct partition *p, int64_t now)
+{
+    if (followers_move_high_watermark(p, now))
+        partition_wake_all(p);
+}
+
 int64_t followers_low_watermark(const struct partition *p)
 {
     int64_t low = plog_start_offset(p->log);
@@ -185,6 +192,7 @@ void partition_grow_isr(struct partition *p)
 {
     pthread_mutex_lock(&p->lock);
     grow_if_wanted(p);
+    commit_what_may_be(p, clock_mono_ms());
     pthread_mutex_unlock(&p->lock);
 }
 
@@ -234,6 +242,7 @@ void partition_shrink_isr(struct partition *p, int64_t now)
         }
     }
     free(isr.v);
+    commit_what_may_be(p, now);
     pthread_mutex_unlock(&p->lock);
 }
 
@@ -269,8 +278,10 @@ void partition_isr_decided(struct partition *p, int32_t leader_epoch, int32_t pa
 void partition_isr_refused(struct partition *p, int32_t leader_epoch)
 {
     pthread_mutex_lock(&p->lock);
-    if (p->leads && p->leader_epoch == leader_epoch)
+    if (p->leads && p->leader_epoch == leader_epoch) {
         followers_settle_isr(p);
+        commit_what_may_be(p, clock_mono_ms());
+    }
     pthread_mutex_unlock(&p->lock);
     atomic_store(&p->manager->growth_wanted, true);
 }
