@@ -5,6 +5,7 @@
 #   test/run.sh fuzz [SECONDS]
 #   test/run.sh faults [MINUTES]
 #   test/run.sh sim [SEEDS]
+#   test/run.sh crash [SEEDS]
 #   test/run.sh sim-bites [--seeds N] [NAME...]    not in `all`: rules broken on purpose, which the simulation must see
 #
 # Ends with a line "N passed, N failed". What went wrong is shown, and kept in build-asan/logs.
@@ -139,22 +140,40 @@ run_threads() {
     fi
 }
 
-# Clusters in virtual time, one for each seed.
-run_sim() { # SEEDS
-    echo "== Simulation"
+# Without sanitizers, which the simulation's stacks do not go with.
+build_plain() { # TARGET
     mkdir -p "$top/build-sim"
     {
         cd "$top/build-sim" && { [ -f Makefile ] || "$top/configure" --enable-werror CFLAGS='-O2 -g'; } &&
-            make -j"$(nproc)" test/sim/sim
-    } >"$logs/sim-build.log" 2>&1 || give_up sim-build "$logs/sim-build.log"
-    if "$top/build-sim/test/sim/sim" --seeds "$1" --jobs "$(nproc)" >"$logs/sim.log" 2>&1; then
+            make -j"$(nproc)" "$1"
+    } >"$logs/plain-build.log" 2>&1 || give_up plain-build "$logs/plain-build.log"
+}
+
+run_seeds() { # NAME PROGRAM ARGUMENTS...
+    local name=$1 program=$2
+    shift 2
+    if "$top/build-sim/$program" "$@" >"$logs/$name.log" 2>&1; then
         passed=$((passed + 1))
-        tail -1 "$logs/sim.log"
+        tail -1 "$logs/$name.log"
     else
         failed=$((failed + 1))
-        echo "FAIL simulation"
-        tail -40 "$logs/sim.log"
+        echo "FAIL $name"
+        tail -40 "$logs/$name.log"
     fi
+}
+
+# Clusters in virtual time, one for each seed.
+run_sim() { # SEEDS
+    echo "== Simulation"
+    build_plain test/sim/sim
+    run_seeds sim test/sim/sim --seeds "$1" --jobs "$(nproc)"
+}
+
+# Logs on a disk that fails, likewise.
+run_crash() { # SEEDS
+    echo "== Crashes"
+    build_plain test/crash/crash
+    run_seeds crash test/crash/crash --seeds "$1"
 }
 
 # Rules of the brokers are broken one by one, to show that the simulation sees it.
@@ -189,6 +208,7 @@ all)
     run_units
     run_fuzzers 20
     run_sim 10000
+    run_crash 50000
     run_system "$@"
     run_threads
     run_faults 2 --seed 8
@@ -197,6 +217,7 @@ unit) run_units ;;
 fuzz) run_fuzzers "${1:-60}" ;;
 threads) run_threads ;;
 sim) run_sim "${1:-10000}" ;;
+crash) run_crash "${1:-50000}" ;;
 sim-bites) run_bites "$@" ;;
 faults) run_faults "${@:-5}" ;;
 system) run_system "$@" ;;

@@ -161,6 +161,14 @@ bool epochs_truncate_from_end(struct epochs *e, int64_t end_offset)
     return e->n != before;
 }
 
+bool epochs_drop_above(struct epochs *e, int32_t epoch)
+{
+    size_t before = e->n;
+    while (e->n > 0 && e->v[e->n - 1].epoch > epoch)
+        e->n--;
+    return e->n != before;
+}
+
 /* The epoch that holds `start_offset` stays, and starts there. */
 bool epochs_truncate_from_start(struct epochs *e, int64_t start_offset)
 {

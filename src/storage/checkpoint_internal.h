@@ -40,6 +40,7 @@ bool epochs_write(const char *path, const struct epochs *e) NODISCARD;
 void epochs_free(struct epochs *e);
 /* True if it changed. Entries that the new one contradicts are dropped. */
 bool epochs_assign(struct epochs *e, int32_t epoch, int64_t start_offset);
+bool epochs_drop_above(struct epochs *e, int32_t epoch);
 bool epochs_truncate_from_end(struct epochs *e, int64_t end_offset);
 bool epochs_truncate_from_start(struct epochs *e, int64_t start_offset);
 /* See plog_epoch_end(). */

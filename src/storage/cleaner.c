@@ -114,8 +114,11 @@ static bool take_filthiest(struct hand *hand)
             return false;
         hand->pass = compaction_new(best.log, &s.limits, best.now);
         hand->log = best.log;
-        if (hand->pass != NULL)
+        if (hand->pass != NULL) {
+            /* Gaps in what recovery looks at are taken for losses: compaction stays below that. */
+            manager_save_recovery_points(c->manager);
             return true;
+        }
         plog_unref(best.log); /* another hand was faster */
         hand->log = NULL;
     }

@@ -64,6 +64,7 @@ static void survey(struct plog *log, int64_t now, struct cleanable *out)
     *out = (struct cleanable){.first_dirty = first_dirty_offset(log)};
     size_t first = plog_segment_index(log, out->first_dirty);
     int64_t end = MIN(plog_last_stable_offset(log), end_by_age(log, first, now));
+    end = MIN(end, log->recovery_point); /* what makes others old must not be lost itself */
     size_t last = plog_segment_index(log, MAX(end, out->first_dirty)); /* the active one at most */
     out->end = log->segments[last]->base_offset;
     for (size_t i = 0; i < last; i++) {

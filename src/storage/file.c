@@ -163,42 +163,6 @@ bool dir_remove_tree(const char *path)
     return ok && (rmdir(path) == 0 || errno == ENOENT || failed("remove directory", path));
 }
 
-bool file_load(const char *path, struct strbuf *out)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return errno == ENOENT ? false : failed("open", path);
-    int64_t size = MAX(file_size(fd), 0);
-    char *at = strbuf_extend(out, (size_t)size);
-    ssize_t n = file_read_at(fd, at, (size_t)size, 0, path);
-    close(fd);
-    out->len -= (size_t)(size - MAX(n, 0));
-    return n >= 0;
-}
-
-static bool write_and_sync(const char *path, const void *data, size_t len)
-{
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    if (fd < 0)
-        return failed("create", path);
-    bool ok = file_write_at(fd, data, len, 0, path) && file_sync(fd, path);
-    close(fd);
-    return ok;
-}
-
-bool file_replace(const char *path, const void *data, size_t len)
-{
-    char *tmp = xasprintf("%s.tmp", path);
-    char *dir = xstrdup(path);
-    char *slash = strrchr(dir, '/');
-    ensure(slash != NULL);
-    *slash = '\0';
-    bool ok = write_and_sync(tmp, data, len) && file_rename(tmp, path) && dir_sync(dir);
-    free(tmp);
-    free(dir);
-    return ok;
-}
-
 static int by_name(const void *a, const void *b)
 {
     return strcmp(*(char *const *)a, *(char *const *)b);

@@ -34,11 +34,36 @@ static bool map(struct index *x, int fd, size_t size)
     return x->mem != NULL;
 }
 
+/* Both are of the size of an entry. An offset index has none for the first batch. */
+static bool are_in_order(const uint8_t *first, const uint8_t *last, uint8_t entry_size)
+{
+    if (entry_size == OFFSET_ENTRY)
+        return (int32_t)be32_get(first) > 0 && (int32_t)be32_get(last) >= (int32_t)be32_get(first) &&
+               (int32_t)be32_get(last + 4) > 0;
+    return (int32_t)be32_get(last + 8) >= (int32_t)be32_get(first + 8) && be64_get(last) >= be64_get(first);
+}
+
 static bool looks_sane(const struct index *x)
 {
-    if (x->count == 0)
-        return true;
-    return delta_at(x, 0) >= 0 && delta_at(x, x->count - 1) >= delta_at(x, 0);
+    return x->count == 0 || are_in_order(entry_at(x, 0), entry_at(x, x->count - 1), x->entry_size);
+}
+
+static bool file_looks_sane(int fd, int64_t size, uint8_t entry_size, const char *path)
+{
+    static const uint8_t zeros[TIME_ENTRY];
+    uint8_t first[TIME_ENTRY], last[TIME_ENTRY];
+    return size >= 0 && size % entry_size == 0 &&
+           (size == 0 || (file_read_at(fd, first, entry_size, 0, path) == entry_size &&
+                          file_read_at(fd, last, entry_size, size - entry_size, path) == entry_size &&
+                          are_in_order(first, last, entry_size) && memcmp(last, zeros, entry_size) != 0));
+}
+
+bool index_is_sound(const char *path, uint8_t entry_size)
+{
+    int fd = file_open(path, false);
+    bool ok = fd >= 0 && file_looks_sane(fd, file_size(fd), entry_size, path);
+    file_close(fd);
+    return ok;
 }
 
 bool index_load(struct index *x, const char *path, bool for_append)
@@ -87,6 +112,14 @@ bool index_save(struct index *x, const char *path)
     if (ok)
         x->saved = x->count;
     return ok;
+}
+
+bool index_replace(struct index *x, const char *path)
+{
+    if (!file_replace(path, x->mem, x->count * x->entry_size))
+        return false;
+    x->saved = x->count;
+    return true;
 }
 
 void index_clear(struct index *x)

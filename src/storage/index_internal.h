@@ -24,9 +24,16 @@ struct index {
 
 /* Reads or maps the file; false if it is missing, of odd size, or its last entry is below its first. */
 bool index_load(struct index *x, const char *path, bool for_append) NODISCARD;
+/*
+ * Whether index_load() would succeed, and the last entry is not all zeros, as a power failure leaves them. (By right
+ * one is, if all records are of the time 0.)
+ */
+bool index_is_sound(const char *path, uint8_t entry_size) NODISCARD;
 void index_init(struct index *x, uint8_t entry_size); /* empty, for appending */
 void index_deinit(struct index *x);
 bool index_save(struct index *x, const char *path) NODISCARD; /* what is not yet in the file */
+/* The whole file anew, and on the disk: it is believed from now on. */
+bool index_replace(struct index *x, const char *path) NODISCARD;
 void index_clear(struct index *x);
 
 void offset_index_add(struct index *x, int32_t delta, int32_t position);

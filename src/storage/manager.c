@@ -85,8 +85,8 @@ struct log_manager {
     struct chore chores[CHORES];
     struct cleaner *cleaner; /* NULL: log.cleaner.enable is off */
     bool started;
-    atomic_bool clean_end_gone;     /* of a log that was deleted */
-    pthread_mutex_t clean_end_lock; /* one writes their checkpoint at a time */
+    atomic_bool clean_end_gone;      /* of a log that was deleted */
+    pthread_mutex_t checkpoint_lock; /* one reads the offsets and writes them at a time */
 };
 
 /* ---- Directories ---- */
@@ -120,7 +120,7 @@ struct log_manager *log_manager_new(const struct log_manager_options *options, s
     m->config = options->config;
     pthread_mutex_init(&m->lock, NULL);
     pthread_mutex_init(&m->removal_lock, NULL);
-    pthread_mutex_init(&m->clean_end_lock, NULL);
+    pthread_mutex_init(&m->checkpoint_lock, NULL);
     atomic_init(&m->clean_end_gone, false);
     if (m->config->log_cleaner_enable)
         m->cleaner = cleaner_new(m, m->config);
@@ -304,17 +304,20 @@ static void read_checkpoints(struct data_dir *d)
     }
 }
 
-static void take_clean_mark(struct data_dir *d)
+/* Once and for all: if a power failure brought it back, what was written meanwhile would not be looked at. */
+static bool take_clean_mark(struct data_dir *d)
 {
+    bool ok = true;
     char *mark = xasprintf("%s/%s", d->path, clean_mark);
     d->was_clean = file_exists(mark);
     if (d->was_clean) {
         log_info("Skipping recovery of logs in %s, as it was closed cleanly", d->path);
-        file_remove(mark);
+        ok = file_remove(mark) && dir_sync(d->path);
     } else {
         log_info("Recovering logs in %s, as no clean shutdown mark was found", d->path);
     }
     free(mark);
+    return ok;
 }
 
 static bool has_suffix(const char *s, const char *suffix)
@@ -347,7 +350,10 @@ static bool load_dir(struct log_manager *m, struct data_dir *d, struct fail *fai
     atomic_int failures = 0;
     if (!dir_list(d->path, &names))
         return fail_set(fail, "Cannot read log directory %s: %s", d->path, strerror(errno));
-    take_clean_mark(d);
+    if (!take_clean_mark(d)) {
+        names_free(&names);
+        return fail_set(fail, "Cannot write to log directory %s: %s", d->path, strerror(errno));
+    }
     read_checkpoints(d);
     struct workers *pool = workers_new(MAX(m->config->num_recovery_threads_per_data_dir, 1));
     for (size_t i = 0; i < names.n; i++)
@@ -362,9 +368,14 @@ static bool load_dir(struct log_manager *m, struct data_dir *d, struct fail *fai
 bool log_manager_load(struct log_manager *m, struct fail *fail)
 {
     int64_t start = clock_mono_ms();
-    for (int i = 0; i < m->dir_count; i++)
+    bool clean = true;
+    for (int i = 0; i < m->dir_count; i++) {
         if (!load_dir(m, &m->dirs[i], fail))
             return false;
+        clean &= m->dirs[i].was_clean;
+    }
+    if (!clean)
+        manager_save_recovery_points(m); /* before anything is written where one lies above its log's end */
     log_info("Loaded %u logs in %" PRId64 " ms", HASH_COUNT(m->logs), clock_mono_ms() - start);
     return true;
 }
@@ -539,36 +550,64 @@ struct flush_job {
     int64_t up_to, cuts;
 };
 
+/* What is to be synced, without the lock: the files cannot go away under their references. */
+struct flush_list {
+    struct file_ref *files[8];
+    int64_t bases[8];
+    size_t n;
+    char *dir; /* as it is called now */
+    bool new_names;
+};
+
+/* With the log's lock held. */
+static void list_unsynced(struct plog *log, int64_t up_to, struct flush_list *out)
+{
+    *out = (struct flush_list){.dir = xstrdup(log->path)};
+    for (size_t i = plog_segment_index(log, log->recovery_point);
+         i < log->segment_count && out->n < ARRAY_LEN(out->files); i++) {
+        struct segment *s = log->segments[i];
+        if (s->base_offset >= up_to)
+            break;
+        out->new_names |= s->base_offset >= log->recovery_point;
+        if (s->file == NULL)
+            continue;
+        file_ref_get(s->file);
+        out->bases[out->n] = s->base_offset;
+        out->files[out->n++] = s->file;
+    }
+}
+
+static bool sync_listed(struct flush_list *list)
+{
+    bool ok = true;
+    for (size_t i = 0; i < list->n; i++) {
+        ok = file_sync(list->files[i]->fd, list->dir) && segment_sync_indexes(list->bases[i], list->dir) && ok;
+        file_ref_put(list->files[i]);
+    }
+    ok = ok && (!list->new_names || dir_sync(list->dir));
+    free(list->dir);
+    return ok;
+}
+
 static void run_flush(struct job *job)
 {
     struct flush_job *f = CONTAINER_OF(job, struct flush_job, job);
     struct plog *log = f->log;
-    struct file_ref *files[8];
-    int64_t bases[ARRAY_LEN(files)];
-    size_t n = 0;
-    bool ok = true;
-    /* The disk is waited for without the lock; the files cannot go away under their references. */
+    struct flush_list list;
     pthread_mutex_lock(&log->lock);
-    for (size_t i = plog_segment_index(log, log->recovery_point); i < log->segment_count && n < ARRAY_LEN(files); i++) {
-        struct segment *s = log->segments[i];
-        if (s->base_offset >= f->up_to)
-            break;
-        if (s->file != NULL) {
-            file_ref_get(s->file);
-            bases[n] = s->base_offset;
-            files[n++] = s->file;
-        }
-    }
-    bool all = n < ARRAY_LEN(files);
+    bool wanted = !log->closed;
+    if (wanted)
+        list_unsynced(log, f->up_to, &list);
     pthread_mutex_unlock(&log->lock);
-    for (size_t i = 0; i < n; i++) {
-        ok = file_sync(files[i]->fd, log->path) && segment_sync_indexes(bases[i], log->path) && ok;
-        file_ref_put(files[i]);
-    }
+    bool ok = !wanted || sync_listed(&list);
     pthread_mutex_lock(&log->lock);
-    ok = ok && plog_save_epochs(log);
-    if (ok && all && f->cuts == log->cuts)
-        log->recovery_point = MAX(log->recovery_point, f->up_to);
+    if (wanted && !log->closed) {
+        ok = ok && plog_save_epochs(log);
+        if (ok && list.n < ARRAY_LEN(list.files) && f->cuts == log->cuts)
+            log->recovery_point = MAX(log->recovery_point, f->up_to);
+    } else {
+        ok = true; /* deleted meanwhile */
+    }
     pthread_mutex_unlock(&log->lock);
     if (!ok)
         plog_failed(log, "flush failed");
@@ -613,6 +652,7 @@ static int64_t hw_of(struct plog *log)
 static void write_checkpoint(struct log_manager *m, const char *name, int64_t (*value)(struct plog *log))
 {
     size_t count;
+    pthread_mutex_lock(&m->checkpoint_lock);
     struct plog **logs = snapshot_logs(m, &count);
     for (int d = 0; d < m->dir_count; d++) {
         struct offsets_file f = {0};
@@ -632,9 +672,10 @@ static void write_checkpoint(struct log_manager *m, const char *name, int64_t (*
     for (size_t i = 0; i < count; i++)
         plog_unref(logs[i]);
     free(logs);
+    pthread_mutex_unlock(&m->checkpoint_lock);
 }
 
-static void write_recovery_points(struct log_manager *m)
+void manager_save_recovery_points(struct log_manager *m)
 {
     write_checkpoint(m, recovery_file, recovery_point_of);
 }
@@ -667,17 +708,15 @@ static void find_unsaved(void *ctx, struct plog *log)
 
 void manager_save_clean_ends(struct log_manager *m)
 {
-    pthread_mutex_lock(&m->clean_end_lock);
     bool unsaved = atomic_exchange(&m->clean_end_gone, false);
     log_manager_each(m, find_unsaved, &unsaved);
     if (unsaved)
         write_checkpoint(m, cleaner_file, take_clean_end);
-    pthread_mutex_unlock(&m->clean_end_lock);
 }
 
 void log_manager_write_checkpoints(struct log_manager *m)
 {
-    write_recovery_points(m);
+    manager_save_recovery_points(m);
     write_starts(m);
     write_hws(m);
 }
@@ -772,7 +811,7 @@ void log_manager_start(struct log_manager *m)
     m->started = true;
     chore_start(m, CHORE_RETENTION, FIRST_RETENTION_MS, c->log_retention_check_interval_ms, log_manager_run_retention);
     chore_start(m, CHORE_RECOVERY_POINTS, c->log_flush_offset_checkpoint_interval_ms,
-                c->log_flush_offset_checkpoint_interval_ms, write_recovery_points);
+                c->log_flush_offset_checkpoint_interval_ms, manager_save_recovery_points);
     chore_start(m, CHORE_STARTS, c->log_flush_start_offset_checkpoint_interval_ms,
                 c->log_flush_start_offset_checkpoint_interval_ms, write_starts);
     chore_start(m, CHORE_HW, c->replica_high_watermark_checkpoint_interval_ms,
@@ -877,7 +916,7 @@ void log_manager_free(struct log_manager *m)
     for (int i = 0; i < m->dir_count; i++)
         dir_deinit(&m->dirs[i]);
     free(m->dirs);
-    pthread_mutex_destroy(&m->clean_end_lock);
+    pthread_mutex_destroy(&m->checkpoint_lock);
     pthread_mutex_destroy(&m->removal_lock);
     pthread_mutex_destroy(&m->lock);
     free(m);

@@ -69,7 +69,7 @@ int64_t plog_high_watermark(const struct plog *log)
 int64_t plog_last_stable_offset(const struct plog *log)
 {
     int64_t hw = atomic_load(&log->high_watermark), unstable = atomic_load(&log->first_unstable);
-    return MIN(hw, unstable);
+    return MIN(hw, MAX(unstable, (int64_t)atomic_load(&log->start)));
 }
 
 struct topic_config plog_config(struct plog *log)
@@ -236,6 +236,9 @@ bool plog_roll(struct plog *log, int64_t new_base)
     ensure(old->base_offset < new_base);
     if (!segment_save_indexes(old, log->path, true) || !plog_snapshot(log, new_base))
         return false;
+    /* No flush will look at it again. */
+    if (log->recovery_point == new_base && !segment_sync_indexes(old->base_offset, log->path))
+        return false;
     index_deinit(&old->offsets); /* mapped again if somebody reads it */
     index_deinit(&old->times);
     log->roll_jitter_ms = random_jitter(MIN(log->config.segment_jitter_ms, log->config.segment_ms));
@@ -253,14 +256,16 @@ bool plog_flush_locked(struct plog *log, int64_t up_to)
 {
     if (up_to <= log->recovery_point)
         return true;
+    bool new_names = false;
     for (size_t i = plog_segment_index(log, log->recovery_point); i < log->segment_count; i++) {
-        if (log->segments[i]->base_offset >= up_to)
-            break;
         struct segment *s = log->segments[i];
+        if (s->base_offset >= up_to)
+            break;
+        new_names |= s->base_offset >= log->recovery_point;
         if (!segment_sync(s, log->path) || (s != plog_active(log) && !segment_sync_indexes(s->base_offset, log->path)))
             return false;
     }
-    if (!plog_save_epochs(log))
+    if ((new_names && !dir_sync(log->path)) || !plog_save_epochs(log))
         return false;
     log->recovery_point = up_to;
     log->last_flush_ms = clock_mono_ms();
@@ -407,7 +412,10 @@ static enum kafka_error append_follower_locked(struct plog *log, struct bytes by
     struct batch b;
     enum batch_result result = batch_next(&first, &b);
     ensure(result == BATCH_OK);
-    int64_t base = MAX(b.base_offset, (int64_t)atomic_load(&log->end));
+    /* A leader's compaction may have left a gap: the segment begins where the one before ends all the same. */
+    int64_t base = atomic_load(&log->end);
+    if (last.last_offset - base > INT32_MAX)
+        base = b.base_offset;
     if (should_roll(log, good.len, last.last_offset, last.max_timestamp) && !plog_roll(log, base))
         return ERR_KAFKA_STORAGE_ERROR;
     out->first_offset = b.base_offset;
@@ -473,23 +481,29 @@ static bool drop_segment(struct plog *log, size_t i)
     return ok;
 }
 
-/* Snapshots above the new end describe what is gone; the state comes back from the last one below. */
+/*
+ * Snapshots above the new end describe what is gone; the state comes back from the last one below. They must not come
+ * back themselves, or they would be taken for what was written since.
+ */
 static bool rewind_producers(struct plog *log, int64_t offset)
 {
     log->snapshot_end = -1;
     struct names names;
     char path[PATH_ROOM];
     int64_t newest = -1;
+    bool any = false;
     if (!dir_list(log->path, &names))
         return false;
     for (size_t i = 0; i < names.n; i++) {
         int64_t at = segment_parse_name(names.v[i], ".snapshot");
         if (at > offset)
-            file_remove(segment_path(path, log->path, at, ".snapshot"));
+            any |= file_remove(segment_path(path, log->path, at, ".snapshot"));
         else
             newest = MAX(newest, at);
     }
     names_free(&names);
+    if (any && !dir_sync(log->path))
+        return false;
     if (newest < 0 || !producers_load(&log->producers, segment_path(path, log->path, newest, ".snapshot"), newest,
                                       atomic_load(&log->start)))
         producers_clear(&log->producers, log->segments[0]->base_offset);
@@ -510,6 +524,16 @@ static void lower_clean_end(struct plog *log)
     log->clean_end = MIN(log->clean_end, base);
 }
 
+/* The last ones go first, and on the disk before anything takes their place. */
+static bool drop_segments(struct plog *log, size_t first)
+{
+    bool any = log->segment_count > first;
+    while (log->segment_count > first)
+        if (!drop_segment(log, log->segment_count - 1))
+            return false;
+    return !any || dir_sync(log->path);
+}
+
 static bool truncate_locked(struct plog *log, int64_t offset)
 {
     log->touched = true;
@@ -517,10 +541,8 @@ static bool truncate_locked(struct plog *log, int64_t offset)
         return truncate_epochs(log, offset);
     if (offset < log->segments[0]->base_offset)
         return plog_truncate_fully_locked(log, offset);
-    while (log->segment_count > 1 && plog_active(log)->base_offset > offset)
-        if (!drop_segment(log, log->segment_count - 1))
-            return false;
-    if (!segment_load_indexes(plog_active(log), log->path, true) ||
+    size_t last = plog_segment_index(log, offset);
+    if (!drop_segments(log, last + 1) || !segment_load_indexes(plog_active(log), log->path, true) ||
         !segment_truncate(plog_active(log), log->path, offset))
         return false;
     atomic_store(&log->end, offset);
@@ -537,10 +559,7 @@ static bool truncate_locked(struct plog *log, int64_t offset)
 
 bool plog_truncate_fully_locked(struct plog *log, int64_t new_start)
 {
-    while (log->segment_count > 0)
-        if (!drop_segment(log, log->segment_count - 1))
-            return false;
-    if (!plog_insert_segment(log, segment_new(new_start)))
+    if (!drop_segments(log, 0) || !plog_insert_segment(log, segment_new(new_start)))
         return false;
     producers_clear(&log->producers, new_start);
     log->snapshot_end = -1;
@@ -555,24 +574,32 @@ bool plog_truncate_fully_locked(struct plog *log, int64_t new_start)
     return plog_write_epochs(log);
 }
 
-enum kafka_error plog_truncate(struct plog *log, int64_t offset)
+/*
+ * The recovery point on the disk says what need not be looked at after a crash: it may not stay above the log's end
+ * while something new is written there.
+ */
+static enum kafka_error cut(struct plog *log, bool (*how)(struct plog *log, int64_t offset), int64_t offset)
 {
     pthread_mutex_lock(&log->lock);
-    bool ok = !log->closed && truncate_locked(log, offset);
+    int64_t point = log->recovery_point;
+    bool ok = !log->closed && how(log, offset);
+    bool lowered = ok && offset < point;
     pthread_mutex_unlock(&log->lock);
+    if (lowered && log->manager != NULL)
+        manager_save_recovery_points(log->manager);
     if (!ok)
         plog_failed(log, "truncation failed");
     return ok ? ERR_NONE : ERR_KAFKA_STORAGE_ERROR;
 }
 
+enum kafka_error plog_truncate(struct plog *log, int64_t offset)
+{
+    return cut(log, truncate_locked, offset);
+}
+
 enum kafka_error plog_truncate_fully(struct plog *log, int64_t new_start)
 {
-    pthread_mutex_lock(&log->lock);
-    bool ok = !log->closed && plog_truncate_fully_locked(log, new_start);
-    pthread_mutex_unlock(&log->lock);
-    if (!ok)
-        plog_failed(log, "truncation failed");
-    return ok ? ERR_NONE : ERR_KAFKA_STORAGE_ERROR;
+    return cut(log, plog_truncate_fully_locked, new_start);
 }
 
 bool plog_close(struct plog *log)

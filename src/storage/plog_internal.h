@@ -81,9 +81,9 @@ int64_t plog_largest_timestamp(struct plog *log, struct segment *s);
  */
 size_t plog_txn_entries(struct plog *log, int64_t segment, int64_t from, int64_t to, struct txn_entry **out);
 bool plog_truncate_fully_locked(struct plog *log, int64_t new_start);
-/* Brings the producers from where their state ends up to `offset`, reading the log. */
 /* Looks for batches of the producer before what its snapshot knows. Whether it is worth to check a batch again. */
 bool plog_recall_batches(struct plog *log, int64_t producer_id);
+/* Brings the producers from where their state ends up to `offset`, reading the log. */
 bool plog_replay_producers(struct plog *log, int64_t offset);
 /* Notes a batch in epochs and producers. The whole batch is needed for control batches. */
 void plog_note_batch(struct plog *log, const struct batch *b);
@@ -93,6 +93,8 @@ void plog_failed(struct plog *log, const char *what);
 /* The manager's side (manager.c). */
 void manager_remove_later(struct log_manager *m, const char *dir, int64_t base, int64_t delay_ms);
 void manager_flush_later(struct log_manager *m, struct plog *log, int64_t up_to);
+/* Without a log's lock. */
+void manager_save_recovery_points(struct log_manager *m);
 /* Writes the cleaner's checkpoints if one has changed. */
 void manager_save_clean_ends(struct log_manager *m);
 void manager_dir_failed(struct log_manager *m, const char *root, const char *what);

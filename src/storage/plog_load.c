@@ -219,118 +219,129 @@ bool plog_recall_batches(struct plog *log, int64_t producer_id)
 
 /* ---- Recovery ---- */
 
-/* Only epochs behind those that are known: an older one, met again, would take the place of all that came after it. */
-static void learn_epoch(struct plog *log, const struct batch *b)
+/*
+ * Only epochs behind those that are known: an older one, met again, would take the place of all that came after it.
+ * Where all that comes after is read again, the batches know better than the checkpoint: it may have been written for
+ * what took the place of a batch that is back since the power failed.
+ */
+static void learn_epoch(struct plog *log, const struct batch *b, bool unsure)
 {
-    const struct epochs *known = &log->epochs;
-    if (b->magic == 2 && b->leader_epoch >= 0 && (known->n == 0 || b->leader_epoch > known->v[known->n - 1].epoch))
-        log->epochs.learned |= epochs_assign(&log->epochs, b->leader_epoch, b->base_offset);
+    struct epochs *known = &log->epochs;
+    if (b->magic != 2 || b->leader_epoch < 0)
+        return;
+    if (unsure && epochs_at(known, b->base_offset) > b->leader_epoch)
+        known->learned |= epochs_drop_above(known, b->leader_epoch);
+    if (known->n == 0 || b->leader_epoch > known->v[known->n - 1].epoch)
+        known->learned |= epochs_assign(known, b->leader_epoch, b->base_offset);
 }
 
-/* Validates the whole segment, rebuilds its indexes, cuts it behind the last sound batch. */
-static bool recover_segment(struct plog *log, struct segment *s, bool *cut)
+/* Checks the whole segment and makes its indexes anew. Returns where its sound part ends, in the file and in offsets.
+ */
+static int64_t check_segment(struct plog *log, struct segment *s, bool unsure, int64_t *next)
 {
     struct scan scan;
     struct batch b;
-    int64_t next = s->base_offset, good = 0;
-    char path[PATH_ROOM];
+    int64_t good = 0;
+    *next = s->base_offset;
     index_clear(&s->offsets);
     index_clear(&s->times);
     scan_init(&scan, s->file->fd, log->path, 0, s->size, READ_CHUNK);
     while (scan_next(&scan, &b) == BATCH_OK) {
-        if (!batch_crc_ok(&b) || b.last_offset < next || b.last_offset - s->base_offset > INT32_MAX)
+        if (!batch_crc_ok(&b) || b.last_offset < *next || b.last_offset - s->base_offset > INT32_MAX)
             break;
         segment_note_batch(s, &b, (int32_t)good, log->config.index_interval_bytes);
-        learn_epoch(log, &b);
-        next = b.last_offset + 1;
+        learn_epoch(log, &b, unsure);
+        *next = b.last_offset + 1;
         good = scan.pos;
     }
     scan_deinit(&scan);
-    *cut = good < s->size;
-    segment_path(path, log->path, s->base_offset, ".log");
-    if (*cut) {
-        log_warn("Found invalid data in %s at position %" PRId64 " (offset %" PRId64 "): cutting %" PRId64 " bytes",
-                 path, good, next, s->size - good);
-        if (!file_truncate(s->file->fd, good, path))
-            return false;
-        s->size = good;
-    }
-    log->touched = true;
-    return segment_save_indexes(s, log->path, true);
+    return good;
 }
 
-static void drop_from(struct plog *log, size_t first)
+static bool drop_from(struct plog *log, size_t first)
 {
+    bool any = log->segment_count > first;
     while (log->segment_count > first) {
         struct segment *s = log->segments[--log->segment_count];
         log_warn("Deleting segment %020" PRId64 " of %s, which lies behind invalid data", s->base_offset, log->path);
         segment_delete_files(s->base_offset, log->path, "");
         segment_free(s);
     }
+    return !any || dir_sync(log->path);
 }
 
-/* Older segments' indexes are read when they are needed; until then their sizes must do. */
-static bool has_whole_entries(struct plog *log, struct segment *s, const char *suffix, int entry_size)
+/* The segments behind go first: should this be interrupted, what is invalid must still be there to tell of it. */
+static bool cut_behind(struct plog *log, size_t i, int64_t good, const char *path)
 {
-    char path[PATH_ROOM];
-    int fd = file_open(segment_path(path, log->path, s->base_offset, suffix), false);
-    bool whole = fd >= 0 && file_size(fd) % entry_size == 0;
-    file_close(fd);
-    return whole;
+    struct segment *s = log->segments[i];
+    if (!drop_from(log, i + 1) || !file_truncate(s->file->fd, good, path) || !file_sync(s->file->fd, path))
+        return false;
+    s->size = good;
+    return true;
 }
 
+/* Below the recovery point nothing is cut: records behind the damage may well be sound. */
+static bool recover_segment(struct plog *log, size_t i, bool unsure, int64_t *next)
+{
+    struct segment *s = log->segments[i];
+    char path[PATH_ROOM];
+    int64_t good = check_segment(log, s, unsure, next);
+    segment_path(path, log->path, s->base_offset, ".log");
+    if (good < s->size && !unsure && i + 1 < log->segment_count) {
+        log_error("%s is damaged at position %" PRId64 " (offset %" PRId64 "), and stays as it is", path, good, *next);
+    } else if (good < s->size) {
+        log_warn("Found invalid data in %s at position %" PRId64 " (offset %" PRId64 "): cutting %" PRId64 " bytes",
+                 path, good, *next, s->size - good);
+        if (!cut_behind(log, i, good, path))
+            return false;
+    }
+    log->touched = true;
+    /* Behind the recovery point indexes are made again after a power failure, and synced before it passes them. */
+    return unsure ? segment_save_indexes(s, log->path, true) : segment_replace_indexes(s, log->path);
+}
+
+/* Older segments' indexes are read when they are needed. */
 static bool indexes_usable(struct plog *log, struct segment *s, bool active)
 {
-    if (active)
-        return segment_load_indexes(s, log->path, true);
-    return has_whole_entries(log, s, ".index", OFFSET_ENTRY) && has_whole_entries(log, s, ".timeindex", TIME_ENTRY);
+    char path[PATH_ROOM];
+    return index_is_sound(segment_path(path, log->path, s->base_offset, ".index"), OFFSET_ENTRY) &&
+           index_is_sound(segment_path(path, log->path, s->base_offset, ".timeindex"), TIME_ENTRY) &&
+           (!active || segment_load_indexes(s, log->path, true));
+}
+
+/*
+ * The disk may have had the end of a segment to write yet when the next one was already there. Only where it was
+ * compacted may a segment end before the next by right.
+ */
+static bool follows(const struct plog *log, size_t i, int64_t end, int64_t clean_end)
+{
+    int64_t base = log->segments[i]->base_offset, before = log->segments[i - 1]->base_offset;
+    if (base == end || (base > end && before < clean_end))
+        return true;
+    log_warn("Segment %020" PRId64 " of %s ends at offset %" PRId64 ", and not where the next begins: a part was lost",
+             before, log->path, end);
+    return false;
 }
 
 static bool recover_segments(struct plog *log, const struct plog_origin *origin)
 {
     int64_t point = MAX(origin->recovery_point, (int64_t)0);
     size_t first_unsure = origin->clean ? log->segment_count : plog_segment_index(log, point);
+    int64_t next = -1;
     for (size_t i = 0; i < log->segment_count; i++) {
-        bool unsure = i >= first_unsure, cut = false;
+        bool unsure = i >= first_unsure;
         struct segment *s = log->segments[i];
         if (!unsure && indexes_usable(log, s, i + 1 == log->segment_count))
             continue;
         if (!unsure)
             log_warn("Index of segment %020" PRId64 " in %s is missing or damaged, rebuilding it", s->base_offset,
                      log->path);
-        if (!recover_segment(log, s, &cut))
+        if (i > first_unsure && !follows(log, i, next, origin->clean_end))
+            return drop_from(log, i);
+        if (!recover_segment(log, i, unsure, &next))
             return false;
-        /* Behind the recovery point they are made again after a power failure, and synced before it passes them. */
-        if (!unsure && !segment_sync_indexes(s->base_offset, log->path))
-            return false;
-        if (cut && unsure)
-            drop_from(log, i + 1);
     }
     return true;
-}
-
-/* Log end offset: behind the last batch of the active segment. */
-static bool find_end(struct plog *log, int64_t *end)
-{
-    struct segment *s = plog_active(log);
-    struct offset_entry last = offset_index_last(&s->offsets);
-    int64_t pos = last.position;
-    struct batch b;
-    enum find_result result;
-    *end = s->base_offset;
-    s->bytes_since_index = 0;
-    while ((result = segment_peek(s, log->path, pos, false, &b)) == FIND_OK) {
-        *end = b.last_offset + 1;
-        if (b.max_timestamp > s->max_timestamp) {
-            s->max_timestamp = b.max_timestamp;
-            s->max_timestamp_offset = b.last_offset;
-        }
-        pos += b.size;
-        s->bytes_since_index += b.size;
-    }
-    if (segment_peek(s, log->path, 0, false, &b) == FIND_OK)
-        s->first_timestamp = b.max_timestamp;
-    return result == FIND_END;
 }
 
 /* The newest sound snapshot not above the end, then the log behind it. */
@@ -338,7 +349,7 @@ static bool load_producers(struct plog *log, int64_t start, int64_t end)
 {
     struct names names;
     char path[PATH_ROOM];
-    bool loaded = false;
+    bool loaded = false, stale = false;
     if (!dir_list(log->path, &names))
         return false;
     for (size_t i = names.n; i-- > 0;) {
@@ -346,12 +357,15 @@ static bool load_producers(struct plog *log, int64_t start, int64_t end)
         if (at < 0)
             continue;
         segment_path(path, log->path, at, ".snapshot");
+        stale |= at > end;
         if (at > end || (!loaded && !(loaded = producers_load(&log->producers, path, at, start))))
             file_remove(path);
         else if (log->producers.map_end_offset != at && !has_name(&names, at, ".log"))
             file_remove(path);
     }
     names_free(&names);
+    if (stale && !dir_sync(log->path)) /* or one could come back, and be taken for what was written since */
+        return false;
     log->snapshot_end = loaded ? log->producers.map_end_offset : -1;
     if (!loaded)
         producers_clear(&log->producers, log->segments[0]->base_offset);
@@ -433,7 +447,8 @@ static bool load_segments(struct plog *log, const struct plog_origin *origin)
 static bool settle_offsets(struct plog *log, const struct plog_origin *origin)
 {
     int64_t end;
-    if (!segment_load_indexes(plog_active(log), log->path, true) || !find_end(log, &end))
+    if (!segment_load_indexes(plog_active(log), log->path, true) ||
+        !segment_survey_tail(plog_active(log), log->path, &end))
         return false;
     if (end < origin->start_offset) {
         log_warn("Log %s ends at %" PRId64 ", before its start offset %" PRId64 ": starting it anew there", log->path,

@@ -58,10 +58,15 @@ bool segment_open_file(struct segment *s, const char *dir, bool create)
     return true;
 }
 
+static bool is_loaded(const struct index *x, bool for_append)
+{
+    return x->loaded && (!for_append || x->cap > 0 || x->count == 0);
+}
+
 bool segment_load_indexes(struct segment *s, const char *dir, bool for_append)
 {
     char path[PATH_ROOM];
-    if (s->offsets.loaded && s->times.loaded && (!for_append || s->offsets.cap > 0 || s->offsets.count == 0))
+    if (is_loaded(&s->offsets, for_append) && is_loaded(&s->times, for_append))
         return true;
     index_deinit(&s->offsets);
     index_deinit(&s->times);
@@ -113,13 +118,27 @@ bool segment_append(struct segment *s, const char *dir, struct bytes bytes, int3
     return true;
 }
 
+static void add_last_time(struct segment *s)
+{
+    if (s->max_timestamp != NO_TIMESTAMP)
+        time_index_add(&s->times, s->max_timestamp, (int32_t)(s->max_timestamp_offset - s->base_offset));
+}
+
+bool segment_replace_indexes(struct segment *s, const char *dir)
+{
+    char path[PATH_ROOM];
+    add_last_time(s);
+    return index_replace(&s->offsets, segment_path(path, dir, s->base_offset, ".index")) &&
+           index_replace(&s->times, segment_path(path, dir, s->base_offset, ".timeindex"));
+}
+
 bool segment_save_indexes(struct segment *s, const char *dir, bool final)
 {
     char path[PATH_ROOM];
     if (!s->offsets.loaded)
         return true;
-    if (final && s->max_timestamp != NO_TIMESTAMP)
-        time_index_add(&s->times, s->max_timestamp, (int32_t)(s->max_timestamp_offset - s->base_offset));
+    if (final)
+        add_last_time(s);
     return index_save(&s->offsets, segment_path(path, dir, s->base_offset, ".index")) &&
            index_save(&s->times, segment_path(path, dir, s->base_offset, ".timeindex"));
 }
@@ -188,6 +207,26 @@ enum find_result segment_find(struct segment *s, const char *dir, int64_t offset
     }
 }
 
+bool segment_survey_tail(struct segment *s, const char *dir, int64_t *end)
+{
+    int64_t pos = offset_index_last(&s->offsets).position;
+    struct batch b;
+    enum find_result result;
+    *end = s->base_offset;
+    s->bytes_since_index = 0;
+    while ((result = segment_peek(s, dir, pos, false, &b)) == FIND_OK) {
+        *end = b.last_offset + 1;
+        if (b.max_timestamp > s->max_timestamp) {
+            s->max_timestamp = b.max_timestamp;
+            s->max_timestamp_offset = b.last_offset;
+        }
+        pos += b.size;
+        s->bytes_since_index += b.size;
+    }
+    s->first_timestamp = segment_peek(s, dir, 0, false, &b) == FIND_OK ? b.max_timestamp : NO_TIMESTAMP;
+    return result == FIND_END;
+}
+
 bool segment_truncate(struct segment *s, const char *dir, int64_t offset)
 {
     char path[PATH_ROOM];
@@ -197,7 +236,8 @@ bool segment_truncate(struct segment *s, const char *dir, int64_t offset)
         return true;
     if (result != FIND_OK || !segment_load_indexes(s, dir, true) || !segment_open_file(s, dir, false))
         return false;
-    if (!file_truncate(s->file->fd, at.pos, segment_path(path, dir, s->base_offset, ".log")))
+    segment_path(path, dir, s->base_offset, ".log");
+    if (!file_truncate(s->file->fd, at.pos, path) || !file_sync(s->file->fd, path))
         return false;
     s->size = at.pos;
     int32_t delta = (int32_t)MAX(offset - s->base_offset, (int64_t)0);
@@ -206,10 +246,8 @@ bool segment_truncate(struct segment *s, const char *dir, int64_t offset)
     struct time_entry last = time_index_last(&s->times);
     s->max_timestamp = last.timestamp;
     s->max_timestamp_offset = s->base_offset + last.delta;
-    s->bytes_since_index = 0;
-    if (s->size == 0)
-        s->first_timestamp = NO_TIMESTAMP;
-    return segment_save_indexes(s, dir, false);
+    int64_t end;
+    return segment_survey_tail(s, dir, &end) && segment_save_indexes(s, dir, false);
 }
 
 static const char *const file_suffixes[] = {".log", ".index", ".timeindex", ".txnindex", ".snapshot"};

@@ -39,14 +39,24 @@ bool segment_append(struct segment *s, const char *dir, struct bytes bytes, int3
 void segment_note_batch(struct segment *s, const struct batch *b, int32_t position, int32_t index_interval);
 /* Last index entries, and both indexes into their files. `final`: no more appends. */
 bool segment_save_indexes(struct segment *s, const char *dir, bool final) NODISCARD;
+/* Likewise with `final`, below the recovery point: should a crash come in between, the old files are still there. */
+bool segment_replace_indexes(struct segment *s, const char *dir) NODISCARD;
 bool segment_sync(struct segment *s, const char *dir) NODISCARD;
 /*
  * Of a segment that is not appended to. Before the recovery point passes it: from then on its indexes are believed, and
  * a power failure may leave zeros in what was not synced. Files that are gone meanwhile are fine.
  */
 bool segment_sync_indexes(int64_t base, const char *dir) NODISCARD;
-/* Drops batches at or above `offset`. */
+/*
+ * Drops batches at or above `offset`. Waits for the disk: what is written in their place would otherwise be mixed with
+ * them after a power failure, each batch sound by itself.
+ */
 bool segment_truncate(struct segment *s, const char *dir, int64_t offset) NODISCARD;
+/*
+ * Of the active segment, with its indexes loaded: reads the batches behind the last index entry for the times that no
+ * index has yet, and where the log ends.
+ */
+bool segment_survey_tail(struct segment *s, const char *dir, int64_t *end) NODISCARD;
 bool segment_delete_files(int64_t base, const char *dir, const char *extra_suffix);
 /* Gives the files the suffix ".deleted". */
 bool segment_mark_deleted(const struct segment *s, const char *dir, bool with_snapshot);

@@ -247,7 +247,7 @@ static void check_broker(struct sim_broker *b, int32_t leads[MAX_PARTITIONS][MOS
 static bool disk_has_offset(const struct sim_broker *b, int partition, int64_t offset)
 {
     size_t len;
-    uint8_t *log = disk_log(&b->process, SIM_TOPIC, partition, &len);
+    uint8_t *log = sim_log(&b->process, SIM_TOPIC, partition, &len);
     struct bytes rest = {log, (int32_t)len};
     struct batch batch = {.last_offset = -1};
     while (batch.last_offset < offset && batch_next(&rest, &batch) == BATCH_OK)
@@ -354,7 +354,7 @@ static void crash(struct sim_broker *b, bool power)
     say(power ? "power of" : "kill", b);
     process_kill(&b->process);
     if (power) {
-        disk_lose_power(&b->process);
+        sim_lose_power(&b->process);
         b->dark_until_us = sim_now_us() + DARK_US;
     }
     sim_after(NULL, power ? DARK_US + a_while() : a_while(), restart_later, b);
@@ -368,13 +368,13 @@ static void restart_stopped(void *arg)
         sim_after(NULL, a_while(), restart_stopped, b);
         return;
     }
-    if (!b->process.alive && disk_has(&b->process, ".kafka_cleanshutdown") && sim_chance(3)) {
+    if (!b->process.alive && sim_has_file(&b->process, ".kafka_cleanshutdown") && sim_chance(3)) {
         say("power of what has stopped,", b);
-        disk_lose_power(&b->process);
+        sim_lose_power(&b->process);
     }
     if (!b->process.alive && sim_chance(4)) {
         say("an index is lost of", b);
-        disk_lose_index(&b->process);
+        sim_lose_index(&b->process);
     }
     start_broker(b);
 }
@@ -599,7 +599,7 @@ static void check_logs(void)
         for (int32_t i = 0; i < z.replicas[p].n; i++) {
             const struct sim_broker *b = &brokers[z.replicas[p].v[i] - 1];
             size_t len;
-            uint8_t *log = disk_log(&b->process, SIM_TOPIC, p, &len);
+            uint8_t *log = sim_log(&b->process, SIM_TOPIC, p, &len);
             facts_check_log(p, (struct bytes){log, (int32_t)len}, b->name);
             free(log);
         }

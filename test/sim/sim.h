@@ -3,7 +3,7 @@
  * happens is drawn from one seed, so that a run can be had again.
  *
  * world.c has time and the loops (base/loop.h, clock.h, workers.h), network.c the connections (net/net.h), ensemble.c
- * ZooKeeper (cluster/zk.h), disk.c the files (storage/file_internal.h), client.c producers and readers, main.c what
+ * ZooKeeper (cluster/zk.h), ../disk the files (storage/file_internal.h), client.c producers and readers, main.c what
  * goes wrong and what must hold. The brokers are linked against these instead of the real ones, from broker_run() on.
  */
 #ifndef BARNABAS_SIM_H
@@ -77,10 +77,10 @@ bool ensemble_owns(const struct process *p, const char *path); /* by the session
 
 /* ---- disk.c ---- */
 
-void disk_lose_power(const struct process *p); /* what was not synced may be lost */
-bool disk_has(const struct process *p, const char *name);
-void disk_lose_index(const struct process *p); /* one of a segment, if there is any */
+void sim_lose_power(const struct process *p); /* what was not synced may be lost */
+bool sim_has_file(const struct process *p, const char *name);
+void sim_lose_index(const struct process *p); /* one of a segment, if there is any */
 /* The bytes of all segments of a partition, concatenated; free with free(). */
-uint8_t *disk_log(const struct process *p, const char *topic, int partition, size_t *len);
+uint8_t *sim_log(const struct process *p, const char *topic, int partition, size_t *len);
 
 #endif

@@ -140,6 +140,7 @@ static int64_t produce_as(struct fixture *f, struct producing how, const char *t
     struct prepared p = {.bytes = {(uint8_t *)out.p, (int32_t)out.len}, .offsets = count};
     assert_int_equal(plog_append_leader(f->log, &p, how.leader_epoch, &result), ERR_NONE);
     plog_set_high_watermark(f->log, INT64_MAX);
+    assert_int_equal(plog_flush(f->log), ERR_NONE);
     batch_builder_deinit(&b);
     strbuf_deinit(&out);
     return result.first_offset;
@@ -172,6 +173,7 @@ static enum compact_result run_pass(struct fixture *f)
 
 static void compact(struct fixture *f)
 {
+    assert_int_equal(plog_flush(f->log), ERR_NONE);
     assert_int_equal(run_pass(f), COMPACT_DONE);
 }
 
@@ -567,6 +569,7 @@ static int64_t end_txn(struct fixture *f, int64_t producer, bool commit)
     struct prepared p = {.bytes = {(uint8_t *)out.p, (int32_t)out.len}, .offsets = 1};
     assert_int_equal(plog_append_leader(f->log, &p, 0, &result), ERR_NONE);
     plog_set_high_watermark(f->log, INT64_MAX);
+    assert_int_equal(plog_flush(f->log), ERR_NONE);
     batch_builder_deinit(&b);
     strbuf_deinit(&out);
     return result.first_offset;

@@ -1,0 +1,38 @@
+/* Small files, read and written as a whole. */
+#include <stdio.h>
+
+#include "storage/file_internal.h"
+
+bool file_load(const char *path, struct strbuf *out)
+{
+    int fd = file_open(path, false);
+    if (fd < 0)
+        return false;
+    int64_t size = MAX(file_size(fd), 0);
+    char *at = strbuf_extend(out, (size_t)size);
+    ssize_t n = file_read_at(fd, at, (size_t)size, 0, path);
+    file_close(fd);
+    out->len -= (size_t)(size - MAX(n, (ssize_t)0));
+    return n >= 0;
+}
+
+static bool write_and_sync(const char *path, const void *data, size_t len)
+{
+    int fd = file_open(path, true);
+    bool ok = fd >= 0 && file_truncate(fd, 0, path) && file_write_at(fd, data, len, 0, path) && file_sync(fd, path);
+    file_close(fd);
+    return ok;
+}
+
+bool file_replace(const char *path, const void *data, size_t len)
+{
+    char *tmp = xasprintf("%s.tmp", path);
+    char *dir = xstrdup(path);
+    char *slash = strrchr(dir, '/');
+    ensure(slash != NULL);
+    *slash = '\0';
+    bool ok = write_and_sync(tmp, data, len) && file_rename(tmp, path) && dir_sync(dir);
+    free(tmp);
+    free(dir);
+    return ok;
+}
