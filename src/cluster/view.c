@@ -256,12 +256,23 @@ static void sort_by_id(struct view *v)
     qsort(v->by_id, (size_t)v->id_count, sizeof(*v->by_id), by_id);
 }
 
-struct view *view_apply(const struct view *old, const struct view_change *change)
+static bool is_late(const struct view *v, const struct view_change *change)
 {
+    return change->controller_epoch < v->controller_epoch ||
+           (change->controller_epoch == v->controller_epoch && change->source < v->source);
+}
+
+struct view *view_apply(struct view *old, const struct view_change *change)
+{
+    if (is_late(old, change)) {
+        view_ref(old);
+        return old;
+    }
     struct view *v = xcalloc(1, sizeof(*v));
     atomic_init(&v->refs, 1);
     v->controller_id = change->controller_id;
     v->controller_epoch = change->controller_epoch;
+    v->source = change->source;
     if (change->brokers != NULL) {
         v->brokers = copy_brokers(change->brokers, change->broker_count);
     } else {

@@ -42,6 +42,7 @@ struct view {
     atomic_int refs;
     int32_t controller_id; /* -1: unknown */
     int32_t controller_epoch;
+    int64_t source; /* of the last change */
     struct view_brokers *brokers;
     struct view_topic **by_name; /* ascending */
     struct view_topic **by_id;   /* ascending by bytes; only those that have one */
@@ -70,14 +71,19 @@ struct partition_change {
 
 struct view_change {
     int32_t controller_id, controller_epoch;
+    /*
+     * The connection that it came by. Once a controller has changed to a newer one, what the old one still has to
+     * deliver is late: the list of brokers tells its age by nothing else.
+     */
+    int64_t source;
     const struct registration *brokers; /* replaces all; NULL keeps them */
     int32_t broker_count;
     const struct partition_change *partitions; /* sorted or not */
     int32_t partition_count;
 };
 
-/* A new view with one reference. Copies what it keeps of `change`. */
-struct view *view_apply(const struct view *old, const struct view_change *change);
+/* A reference to a new view, or to the old one when the change is late. Copies what it keeps of `change`. */
+struct view *view_apply(struct view *old, const struct view_change *change);
 
 /* ---- Publishing ---- */
 

@@ -50,6 +50,7 @@ struct hand_over { /* a fresh socket on its way to its loop */
     struct net_loop *to;
     const struct listener *listener;
     struct sockaddr_storage addr;
+    int64_t serial;
     int fd;
 };
 
@@ -140,7 +141,7 @@ void acceptors_release(struct net_server *s, const struct sockaddr_storage *addr
 static void deliver(struct message *m)
 {
     struct hand_over *h = CONTAINER_OF(m, struct hand_over, message);
-    connection_open(h->to, h->listener, h->fd, &h->addr);
+    connection_open(h->to, h->listener, h->fd, &h->addr, h->serial);
     free(h);
 }
 
@@ -151,6 +152,7 @@ static void hand_over(struct acceptor *a, int fd, const struct sockaddr_storage 
     h->to = &a->server->loops[a->next_loop++ % a->server->loop_count];
     h->listener = a->listener;
     h->addr = *addr;
+    h->serial = atomic_fetch_add(&a->server->accepted, 1);
     h->fd = fd;
     loop_post(h->to->loop, &h->message);
 }

@@ -17,6 +17,7 @@ enum { LENGTH_SIZE = 4, MAX_OVERLAP = 32, RESUME_MS = 5, MOST_TOGETHER = 16, MOS
 struct connection {
     struct net_loop *owner;
     const struct listener *listener;
+    int64_t serial;
     struct watch watch;
     int fd;
     int refs; /* the connection itself, each exchange, a warm-up under way */
@@ -567,9 +568,11 @@ static void set_options(struct connection *c)
         setsockopt(c->fd, SOL_SOCKET, SO_SNDBUF, &config->socket_send_buffer_bytes, sizeof(int));
 }
 
-void connection_open(struct net_loop *l, const struct listener *listener, int fd, const struct sockaddr_storage *addr)
+void connection_open(struct net_loop *l, const struct listener *listener, int fd, const struct sockaddr_storage *addr,
+                     int64_t serial)
 {
     struct connection *c = xcalloc(1, sizeof(*c));
+    c->serial = serial;
     c->owner = l;
     c->listener = listener;
     c->fd = fd;
@@ -619,6 +622,11 @@ const struct listener *connection_listener(const struct connection *c)
 const char *connection_peer(const struct connection *c)
 {
     return c->peer;
+}
+
+int64_t connection_serial(const struct connection *c)
+{
+    return c->serial;
 }
 
 const char *connection_peer_host(const struct connection *c)

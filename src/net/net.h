@@ -78,6 +78,7 @@ void exchange_park(struct exchange *x);
 bool exchange_is_orphan(const struct exchange *x);
 struct loop *exchange_loop(const struct exchange *x);
 
+int64_t connection_serial(const struct connection *c); /* later ones have higher ones */
 const struct listener *connection_listener(const struct connection *c);
 const char *connection_peer(const struct connection *c);      /* "host:port", for the log */
 const char *connection_peer_host(const struct connection *c); /* "/host" as Kafka shows it */

@@ -30,13 +30,15 @@ struct net_server {
     int acceptor_count;
     struct ip_counts *ips;
     atomic_int connection_count;
+    atomic_int_fast64_t accepted; /* connections since the start */
     atomic_int open_exchanges;      /* that are being worked on: not the parked ones */
     atomic_int live_exchanges;      /* all */
     atomic_int_fast64_t live_bytes; /* of their requests */
 };
 
 /* connection.c: takes the socket; on the loop's thread. */
-void connection_open(struct net_loop *l, const struct listener *listener, int fd, const struct sockaddr_storage *addr);
+void connection_open(struct net_loop *l, const struct listener *listener, int fd, const struct sockaddr_storage *addr,
+                     int64_t serial);
 void connections_close_all(struct net_loop *l);
 void connections_idle_check(struct timer *t);
 void connections_resume(struct timer *t);

@@ -308,7 +308,9 @@ static void handle_update_metadata(struct request *r)
         answer_metadata_update(r);
         return;
     }
-    struct view_change change = {.controller_id = request.controller_id, .controller_epoch = request.controller_epoch};
+    struct view_change change = {.controller_id = request.controller_id,
+                                 .controller_epoch = request.controller_epoch,
+                                 .source = connection_serial(r->x->conn)};
     take_partitions(r, &request, &change);
     take_brokers(r, &request, &change);
     r->message.deliver = metadata_seen;

@@ -324,6 +324,8 @@ static void lose_a_file(void)
         file_remove(chosen);
     else
         damage(chosen);
+    bool ok = dir_sync(FOLDER); /* and for good */
+    ensure(ok);
 }
 
 static void close_well(struct world *w)

@@ -306,6 +306,7 @@ static void client_take(struct client *c, uint8_t *frame, size_t len)
 struct connection {
     struct net_server *server;
     struct loop *loop;
+    int64_t serial;
     struct link *link; /* NULL: the peer has gone */
     struct frame *pending;
     struct exchange *first, **last; /* in the order of the requests */
@@ -486,6 +487,7 @@ static void try_to_connect(void *arg)
     }
     struct connection *c = xcalloc(1, sizeof(*c));
     c->server = s;
+    c->serial = s->next_loop;
     c->loop = s->loops[s->next_loop++ % s->loop_count];
     c->link = l;
     c->last = &c->first;
@@ -634,6 +636,11 @@ const struct listener *connection_listener(const struct connection *c)
 const char *connection_peer(const struct connection *c)
 {
     return c->link != NULL ? c->link->client_process->name : "gone";
+}
+
+int64_t connection_serial(const struct connection *c)
+{
+    return c->serial;
 }
 
 const char *connection_peer_host(const struct connection *c)

@@ -151,6 +151,29 @@ static void views_share_what_did_not_change(void **state)
     view_unref(v);
 }
 
+static int32_t broker_count_after(struct view **v, int32_t epoch, int64_t source, int32_t count)
+{
+    struct registration brokers[] = {{.id = 1}, {.id = 2}, {.id = 3}};
+    struct view_change c = {.controller_epoch = epoch, .source = source, .brokers = brokers, .broker_count = count};
+    struct view *next = view_apply(*v, &c);
+    view_unref(*v);
+    *v = next;
+    return next->brokers->n;
+}
+
+static void what_an_older_connection_delivers_is_late(void **state)
+{
+    (void)state;
+    struct view *v = view_new();
+    assert_int_equal(broker_count_after(&v, 5, 10, 2), 2);
+    assert_int_equal(broker_count_after(&v, 5, 10, 3), 3);
+    assert_int_equal(broker_count_after(&v, 5, 9, 2), 3);
+    assert_int_equal(broker_count_after(&v, 4, 11, 2), 3);
+    assert_int_equal(broker_count_after(&v, 5, 11, 1), 1);
+    assert_int_equal(broker_count_after(&v, 6, 3, 2), 2);
+    view_unref(v);
+}
+
 /* ---- Placement ---- */
 
 static void replicas_spread_as_in_kafka(void **state)
@@ -223,6 +246,7 @@ int main(void)
         CASE(states_come_back),
         CASE(nonsense_is_refused),
         CASE(views_share_what_did_not_change),
+        CASE(what_an_older_connection_delivers_is_late),
         CASE(replicas_spread_as_in_kafka),
         CASE(racks_get_one_replica_each),
         CASE(too_many_replicas_are_refused),
