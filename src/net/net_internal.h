@@ -30,7 +30,7 @@ struct net_server {
     int acceptor_count;
     struct ip_counts *ips;
     atomic_int connection_count;
-    atomic_int_fast64_t accepted; /* connections since the start */
+    atomic_int_fast64_t accepted;   /* connections since the start */
     atomic_int open_exchanges;      /* that are being worked on: not the parked ones */
     atomic_int live_exchanges;      /* all */
     atomic_int_fast64_t live_bytes; /* of their requests */
