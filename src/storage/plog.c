@@ -607,9 +607,11 @@ bool plog_close(struct plog *log)
     pthread_mutex_lock(&log->lock);
     bool ok = true;
     if (!log->closed) {
+        struct segment *s = plog_active(log);
         ok = plog_flush_locked(log, atomic_load(&log->end)) && plog_save_epochs(log) &&
-             segment_save_indexes(plog_active(log), log->path, true) &&
-             (!log->touched || segment_sync_indexes(plog_active(log)->base_offset, log->path)) &&
+             segment_save_indexes(s, log->path, true) &&
+             /* Also where nothing is new: what a crash has kept from being cut for good will not be looked at again. */
+             (!log->touched || (segment_sync(s, log->path) && segment_sync_indexes(s->base_offset, log->path))) &&
              plog_snapshot(log, atomic_load(&log->end));
         log->closed = true;
     }
