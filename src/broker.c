@@ -533,12 +533,9 @@ static void start(struct broker *b)
     b->services.topic_configs = topic_configs_new(b->services.settings);
     struct loop *coordinator = loop_new("coordinator");
     b->services.coordinator_loop = coordinator;
-    struct group_options groups = {.loop = coordinator,
-                                   .config = c,
-                                   .append = group_log_append,
-                                   .read = group_log_read,
-                                   .wall_ms = clock_wall_ms,
-                                   .ctx = &b->services};
+    b->services.offsets_log = (struct topic_log){&b->services, "__consumer_offsets"};
+    struct group_options groups = {
+        .loop = coordinator, .config = c, .log = topic_log_seam(&b->services.offsets_log), .wall_ms = clock_wall_ms};
     b->services.groups = group_coordinator_new(&groups);
     b->services.coordinator_wakes = wake_queue_new(coordinator);
     loop_thread_start(&b->coordinator, coordinator);

@@ -66,9 +66,8 @@ void group_list(struct group_coordinator *gc, const struct list_groups_request *
 {
     ARRAY_MAKE(call->arena, response->groups, (int32_t)HASH_COUNT(gc->groups));
     response->groups.len = 0;
-    for (int32_t i = 0; i < gc->partition_room; i++)
-        if (gc->partitions[i]->ownership == LOADING)
-            response->error_code = ERR_COORDINATOR_LOAD_IN_PROGRESS;
+    if (state_topic_is_loading(gc->topic))
+        response->error_code = ERR_COORDINATOR_LOAD_IN_PROGRESS;
     for (const struct group *g = gc->groups; g != NULL; g = g->hh.next) {
         if (!is_named(request->states_filter.items, request->states_filter.len, group_state_name(g->state)) ||
             !is_named(request->types_filter.items, request->types_filter.len, "classic"))
@@ -86,7 +85,7 @@ void group_list(struct group_coordinator *gc, const struct list_groups_request *
 /* ---- Deletion ---- */
 
 struct deletion {
-    struct group_append append;
+    struct state_append append;
     struct group_call *call;
     int *left; /* of the whole request */
     struct delete_groups_deletable_group_result *out;
@@ -98,7 +97,7 @@ static void step(struct group_call *call, int *left)
         call->done(call);
 }
 
-static void on_deleted(struct group_append *append, enum kafka_error error)
+static void on_deleted(struct state_append *append, enum kafka_error error)
 {
     struct deletion *d = CONTAINER_OF(append, struct deletion, append);
     d->out->error_code = error;

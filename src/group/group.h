@@ -11,9 +11,8 @@
 
 #include "base/arena.h"
 #include "base/loop.h"
-#include "base/strbuf.h"
 #include "config/config.h"
-#include "protocol/error.h"
+#include "coordinator/state_topic.h"
 
 struct group_coordinator;
 
@@ -30,27 +29,11 @@ struct group_call {
     struct group_call *next; /* the coordinator's */
 };
 
-/* An append to __consumer_offsets under way. */
-struct group_append {
-    void (*done)(struct group_append *append, enum kafka_error error); /* on the coordinator loop */
-};
-
 struct group_options {
     struct loop *loop;
     const struct broker_config *config;
-    /*
-     * Appends one v2 batch (base offset 0) to the partition and answers when it is committed (acks=all, within
-     * offsets.commit.timeout.ms), on the coordinator loop, never from within the call. Takes what `batch` holds.
-     */
-    void (*append)(void *ctx, int32_t partition, struct strbuf *batch, struct group_append *append);
-    /*
-     * Reads committed batches from `offset` on, some or all; called on the coordinator loop when loading; answers on
-     * it. `batches` is empty at the end of what there is to read. ERR_NOT_LEADER_OR_FOLLOWER stops the load.
-     */
-    void (*read)(void *ctx, int32_t partition, int64_t offset,
-                 void (*done)(void *arg, enum kafka_error error, struct bytes batches), void *arg);
+    struct state_log log;     /* of __consumer_offsets */
     int64_t (*wall_ms)(void); /* clock_wall_ms in the real program */
-    void *ctx;
 };
 
 struct group_coordinator *group_coordinator_new(const struct group_options *options);
@@ -67,9 +50,11 @@ void group_resign_all(struct group_coordinator *gc); /* the broker stops */
 void group_set_partition_count(struct group_coordinator *gc, int32_t count);
 /* A topic was deleted: its offsets go. */
 void group_topic_deleted(struct group_coordinator *gc, struct str topic);
-
-/* The partition of __consumer_offsets that holds a group; any thread. */
-int32_t group_partition_of(struct str group, int32_t partition_count);
+/*
+ * A marker that ends a producer's transaction is in that partition of __consumer_offsets: the offsets that it has
+ * committed there count from now on, or never.
+ */
+void group_transaction_ended(struct group_coordinator *gc, int32_t partition, int64_t producer_id, bool committed);
 
 /* ---- Requests: see the message of that name ---- */
 
@@ -103,6 +88,17 @@ void group_leave(struct group_coordinator *gc, const struct leave_group_request 
 /* Partitions that the caller has refused already (unknown ones) have an error in the response and are left alone. */
 void group_commit(struct group_coordinator *gc, const struct offset_commit_request *request,
                   struct offset_commit_response *response, struct group_call *call);
+/*
+ * The same within a transaction (TxnOffsetCommit): the offsets are kept aside until it ends. `guard`: as
+ * plog_begin_verification() gave it.
+ */
+struct group_transaction {
+    int64_t producer_id, guard;
+    int16_t producer_epoch;
+};
+void group_commit_in_transaction(struct group_coordinator *gc, const struct group_transaction *txn,
+                                 const struct offset_commit_request *request, struct offset_commit_response *response,
+                                 struct group_call *call);
 void group_fetch_offsets(struct group_coordinator *gc, const struct offset_fetch_request *request,
                          struct offset_fetch_response *response, struct group_call *call);
 void group_describe(struct group_coordinator *gc, const struct describe_groups_request *request,

@@ -48,11 +48,32 @@ struct offset_id {
     char topic[252]; /* zero-filled: the whole key is hashed */
 };
 
+struct offset_value {
+    int64_t offset, commit_ms, expire_ms; /* expire_ms -1: by offsets.retention.minutes */
+    int64_t at;                           /* where it is in the log; -1: not there yet */
+    int32_t leader_epoch;
+    struct str metadata; /* of what is in a table: on the heap */
+};
+
 struct offset_entry {
     struct offset_id id;
-    int64_t offset, commit_ms, expire_ms; /* expire_ms -1: by offsets.retention.minutes */
-    int32_t leader_epoch;
-    char *metadata;
+    struct offset_value value;
+    UT_hash_handle hh;
+};
+
+/* An offset that was committed within a transaction that is open. */
+struct txn_offset {
+    struct group *group;
+    int64_t producer_id;
+    struct offset_id id;
+    struct offset_value value;
+    struct txn_offset *prev, *next;             /* of the producer */
+    struct txn_offset *group_prev, *group_next; /* of the group */
+};
+
+struct txn_producer {
+    int64_t id;
+    struct txn_offset *offsets;
     UT_hash_handle hh;
 };
 
@@ -70,27 +91,15 @@ struct group {
     bool member_came;       /* since that delay began */
     int64_t delay_left;
     struct offset_entry *offsets;
+    struct txn_offset *txn_offsets;
     UT_hash_handle hh;
-};
-
-enum ownership { NOT_OWNED, LOADING, OWNED };
-
-struct offsets_partition {
-    struct group_coordinator *coordinator;
-    int32_t number;
-    enum ownership ownership;
-    int32_t leader_epoch;
-    int64_t generation; /* of the ownership: answers to an earlier one's reads are dropped */
-    int64_t next_offset;
-    struct pending_offsets *pending; /* of transactions, while loading */
 };
 
 struct group_coordinator {
     struct group_options options;
-    struct offsets_partition **partitions; /* each on the heap: reads under way point to them */
-    int32_t partition_room;
-    int32_t partition_count; /* of __consumer_offsets, as far as is known */
+    struct state_topic *topic; /* __consumer_offsets */
     struct group *groups;
+    struct txn_producer *txn_producers; /* that have committed offsets in open transactions */
     struct timer expiry;
 };
 
@@ -102,6 +111,10 @@ struct group *group_find(struct group_coordinator *gc, struct str id);
 struct group *group_make(struct group_coordinator *gc, struct str id);
 void group_forget(struct group *g); /* frees it; its members must be gone or without calls */
 int64_t group_now(const struct group_coordinator *gc);
+/* The partition that holds the group. */
+struct state_partition *group_partition(const struct group *g);
+/* Sends the batch to the group's partition. `done` on the coordinator loop. */
+void group_append(struct group *g, struct batch_builder *b, struct state_append *append);
 
 /* ---- members.c ---- */
 
@@ -141,20 +154,30 @@ void pending_remove(struct pending_member *p);
 
 void record_group(struct batch_builder *b, const struct group *g, int64_t now); /* its metadata and members */
 void record_group_gone(struct batch_builder *b, const struct group *g, int64_t now);
-void record_offset(struct batch_builder *b, const struct group *g, const struct offset_entry *e, int64_t now);
+void record_offset(struct batch_builder *b, const struct group *g, const struct offset_id *id,
+                   const struct offset_value *v, int64_t now);
 void record_offset_gone(struct batch_builder *b, const struct group *g, const struct offset_id *id, int64_t now);
-/* Takes the batches of a partition into the tables; returns the offset after them. */
-int64_t records_load(struct offsets_partition *p, struct bytes batches);
-void pending_offsets_free(struct offsets_partition *p);
-/* Sends the batch to the group's partition. `done` on the coordinator loop. */
-void group_append(struct group *g, struct batch_builder *b, struct group_append *append);
+/* Takes a batch that was read into the tables. */
+void records_take(void *coordinator, struct state_partition *p, const struct batch *b);
 
 /* ---- offsets.c ---- */
 
-void offset_put(struct group *g, const struct offset_id *id, int64_t offset, int32_t leader_epoch, struct str metadata,
-                int64_t commit_ms, int64_t expire_ms);
+/* Unless there is one from further on in the log. */
+void offset_put(struct group *g, const struct offset_id *id, const struct offset_value *v);
+void offset_value_assign(struct offset_value *to, const struct offset_value *from); /* with metadata of its own */
+void offset_value_free(struct offset_value *v);
 void offset_drop(struct group *g, struct offset_entry *e);
 bool offset_id_make(struct str topic, int32_t partition, struct offset_id *out);
 void offsets_expire(struct timer *t);
+
+/* ---- txn_offsets.c ---- */
+
+/* Replaces what that transaction has committed for the same partition before. */
+void txn_offset_put(struct group *g, int64_t producer_id, const struct offset_id *id, const struct offset_value *v);
+struct txn_offset *txn_offset_find(const struct group *g, int64_t producer_id, const struct offset_id *id);
+void txn_offset_drop(struct txn_offset *o);
+void txn_offsets_drop_all(struct group *g);
+/* Whether some open transaction has committed an offset for it. */
+bool txn_offset_is_open(const struct group *g, const struct offset_id *id);
 
 #endif

@@ -171,11 +171,11 @@ static const char *elect_protocol(const struct group *g)
 }
 
 struct empty_store {
-    struct group_append append;
+    struct state_append append;
     char *id;
 };
 
-static void on_empty_stored(struct group_append *append, enum kafka_error error)
+static void on_empty_stored(struct state_append *append, enum kafka_error error)
 {
     struct empty_store *s = CONTAINER_OF(append, struct empty_store, append);
     if (error != ERR_NONE)
@@ -552,7 +552,7 @@ void group_join(struct group_coordinator *gc, const struct join_group_request *r
 /* ---- SyncGroup ---- */
 
 struct assignment_store {
-    struct group_append append;
+    struct state_append append;
     struct group_coordinator *coordinator;
     char *id;
     int32_t generation;
@@ -589,7 +589,7 @@ static void become_stable(struct group *g)
     }
 }
 
-static void on_assignment_stored(struct group_append *append, enum kafka_error error)
+static void on_assignment_stored(struct state_append *append, enum kafka_error error)
 {
     struct assignment_store *s = CONTAINER_OF(append, struct assignment_store, append);
     struct group *g = group_find(s->coordinator, str_of(s->id));
@@ -618,7 +618,7 @@ static void take_assignment(struct group *g, const struct sync_group_request *re
     }
     struct assignment_store *s = xcalloc(1, sizeof(*s));
     struct batch_builder b;
-    *s = (struct assignment_store){{on_assignment_stored}, g->coordinator, xstrdup(g->id), g->generation};
+    *s = (struct assignment_store){{.done = on_assignment_stored}, g->coordinator, xstrdup(g->id), g->generation};
     batch_builder_init(&b, 0);
     record_group(&b, g, group_now(g->coordinator));
     group_append(g, &b, &s->append);

@@ -16,36 +16,46 @@ bool offset_id_make(struct str topic, int32_t partition, struct offset_id *out)
     return true;
 }
 
-void offset_put(struct group *g, const struct offset_id *id, int64_t offset, int32_t leader_epoch, struct str metadata,
-                int64_t commit_ms, int64_t expire_ms)
+void offset_value_free(struct offset_value *v)
+{
+    free((char *)(uintptr_t)v->metadata.p);
+}
+
+void offset_value_assign(struct offset_value *to, const struct offset_value *from)
+{
+    char *metadata = from->metadata.p ? str_dup(from->metadata) : xstrdup("");
+    offset_value_free(to);
+    *to = *from;
+    to->metadata = (struct str){metadata, from->metadata.len};
+}
+
+void offset_put(struct group *g, const struct offset_id *id, const struct offset_value *v)
 {
     struct offset_entry *e;
     HASH_FIND(hh, g->offsets, id, sizeof(*id), e);
+    if (e != NULL && e->value.at > v->at)
+        return;
     if (e == NULL) {
         e = xcalloc(1, sizeof(*e));
         e->id = *id;
         HASH_ADD(hh, g->offsets, id, sizeof(e->id), e);
     }
-    free(e->metadata);
-    e->metadata = metadata.p ? str_dup(metadata) : xstrdup("");
-    e->offset = offset;
-    e->leader_epoch = leader_epoch;
-    e->commit_ms = commit_ms;
-    e->expire_ms = expire_ms;
+    offset_value_assign(&e->value, v);
 }
 
 void offset_drop(struct group *g, struct offset_entry *e)
 {
     HASH_DEL(g->offsets, e);
-    free(e->metadata);
+    offset_value_free(&e->value);
     free(e);
 }
 
 /* ---- Commit ---- */
 
 struct commit {
-    struct group_append append;
+    struct state_append append;
     struct group_coordinator *coordinator;
+    struct group_transaction txn; /* producer_id NO_PRODUCER_ID: none */
     struct group_call *call;
     const struct offset_commit_request *request;
     struct offset_commit_response *response;
@@ -101,30 +111,42 @@ static void set_error(struct commit *c, struct str topic, const struct offset_co
     out->error_code = *(const enum kafka_error *)arg;
 }
 
-static int64_t commit_time(const struct commit *c, const struct offset_commit_request_partition *in)
+/* False if the partition has a name that no topic can have. */
+static bool value_of(const struct commit *c, struct str topic, const struct offset_commit_request_partition *in,
+                     struct offset_id *id, struct offset_value *v)
 {
-    return c->call->client.version == 1 && in->commit_timestamp >= 0 ? in->commit_timestamp : c->now;
+    bool has_time = c->call->client.version == 1 && in->commit_timestamp >= 0;
+    *v = (struct offset_value){.offset = in->committed_offset,
+                               .leader_epoch = in->committed_leader_epoch,
+                               .commit_ms = has_time ? in->commit_timestamp : c->now,
+                               .expire_ms = c->expire_ms,
+                               .at = c->append.offset,
+                               .metadata = in->committed_metadata};
+    return offset_id_make(topic, in->partition_index, id);
+}
+
+static bool is_transactional(const struct commit *c)
+{
+    return c->txn.producer_id != NO_PRODUCER_ID;
 }
 
 static void add_record(struct commit *c, struct str topic, const struct offset_commit_request_partition *in,
                        struct offset_commit_response_partition *out, void *arg)
 {
     struct group *g = group_find(c->coordinator, c->request->group_id);
-    struct offset_entry e = {.offset = in->committed_offset,
-                             .leader_epoch = in->committed_leader_epoch,
-                             .commit_ms = commit_time(c, in),
-                             .expire_ms = c->expire_ms};
+    struct offset_id id;
+    struct offset_value v;
     if (in->committed_metadata.len > c->coordinator->options.config->offset_metadata_max_bytes) {
         out->error_code = ERR_OFFSET_METADATA_TOO_LARGE;
         return;
     }
-    if (!offset_id_make(topic, in->partition_index, &e.id)) {
+    if (!value_of(c, topic, in, &id, &v)) {
         out->error_code = ERR_UNKNOWN_TOPIC_OR_PARTITION;
         return;
     }
-    e.metadata = in->committed_metadata.p ? str_dup(in->committed_metadata) : xstrdup("");
-    record_offset(arg, g, &e, c->now);
-    free(e.metadata);
+    if (is_transactional(c))
+        txn_offset_put(g, c->txn.producer_id, &id, &v);
+    record_offset(arg, g, &id, &v, c->now);
 }
 
 static void keep(struct commit *c, struct str topic, const struct offset_commit_request_partition *in,
@@ -132,13 +154,33 @@ static void keep(struct commit *c, struct str topic, const struct offset_commit_
 {
     struct group *g = arg;
     struct offset_id id;
+    struct offset_value v;
     (void)out;
-    if (offset_id_make(topic, in->partition_index, &id))
-        offset_put(g, &id, in->committed_offset, in->committed_leader_epoch, in->committed_metadata, commit_time(c, in),
-                   c->expire_ms);
+    if (!value_of(c, topic, in, &id, &v))
+        return;
+    if (!is_transactional(c)) {
+        offset_put(g, &id, &v);
+        return;
+    }
+    /* If the transaction has ended meanwhile, its marker may be before this in the log: it is not taken up again. */
+    struct txn_offset *o = txn_offset_find(g, c->txn.producer_id, &id);
+    if (o != NULL && o->value.offset == v.offset)
+        o->value.at = v.at;
 }
 
-static void on_stored(struct group_append *append, enum kafka_error error)
+static void give_up(struct commit *c, struct str topic, const struct offset_commit_request_partition *in,
+                    struct offset_commit_response_partition *out, void *arg)
+{
+    struct group *g = arg;
+    struct offset_id id;
+    (void)out;
+    struct txn_offset *o =
+        offset_id_make(topic, in->partition_index, &id) ? txn_offset_find(g, c->txn.producer_id, &id) : NULL;
+    if (o != NULL)
+        txn_offset_drop(o);
+}
+
+static void on_stored(struct state_append *append, enum kafka_error error)
 {
     struct commit *c = CONTAINER_OF(append, struct commit, append);
     struct group *g = group_find(c->coordinator, c->request->group_id);
@@ -147,9 +189,23 @@ static void on_stored(struct group_append *append, enum kafka_error error)
         error = group_check(c->coordinator, c->request->group_id, true);
     if (error == ERR_NONE && g != NULL)
         each_commit(c, keep, g);
-    else if (error != ERR_NONE)
+    if (error != ERR_NONE && g != NULL && is_transactional(c))
+        each_commit(c, give_up, g);
+    if (error != ERR_NONE)
         each_commit(c, set_error, &error);
     c->call->done(c->call);
+}
+
+/* Old clients say nothing of the group in a transaction: then there is nothing to check (KIP-447). */
+static enum kafka_error check_transactional_committer(const struct group *g,
+                                                      const struct offset_commit_request *request)
+{
+    int32_t generation = request->generation_id_or_member_epoch;
+    if (generation < 0 &&
+        (g->state == GROUP_EMPTY || (request->member_id.len == 0 && request->group_instance_id.p == NULL)))
+        return ERR_NONE;
+    enum kafka_error error = member_check(g, request->member_id, request->group_instance_id);
+    return error == ERR_NONE && generation != g->generation ? ERR_ILLEGAL_GENERATION : error;
 }
 
 static enum kafka_error check_committer(struct group *g, const struct offset_commit_request *request)
@@ -170,99 +226,162 @@ static enum kafka_error check_committer(struct group *g, const struct offset_com
     return ERR_NONE;
 }
 
-void group_commit(struct group_coordinator *gc, const struct offset_commit_request *request,
-                  struct offset_commit_response *response, struct group_call *call)
+static enum kafka_error find_group(const struct commit *c, struct group **g)
 {
-    struct commit *c = ARENA_NEW(call->arena, struct commit);
-    *c = (struct commit){{on_stored}, gc, call, request, response, group_now(gc), -1};
-    enum kafka_error error = group_check(gc, request->group_id, true);
-    struct group *g = error == ERR_NONE ? group_find(gc, request->group_id) : NULL;
-    if (error == ERR_NONE && g == NULL && request->generation_id_or_member_epoch >= 0)
-        error = ERR_ILLEGAL_GENERATION;
-    else if (error == ERR_NONE && g == NULL)
-        g = group_make(gc, request->group_id);
-    if (error == ERR_NONE)
-        error = check_committer(g, request);
+    const struct offset_commit_request *request = c->request;
+    enum kafka_error error = group_check(c->coordinator, request->group_id, true);
+    if (error != ERR_NONE)
+        return error;
+    *g = group_find(c->coordinator, request->group_id);
+    if (*g == NULL && request->generation_id_or_member_epoch >= 0 && !is_transactional(c))
+        return ERR_ILLEGAL_GENERATION;
+    if (*g == NULL)
+        *g = group_make(c->coordinator, request->group_id);
+    return is_transactional(c) ? check_transactional_committer(*g, request) : check_committer(*g, request);
+}
+
+static void begin_batch(const struct commit *c, struct batch_builder *b)
+{
+    batch_builder_init(b, is_transactional(c) ? ATTR_TRANSACTIONAL : 0);
+    b->head.base_sequence = 0; /* as Apache writes them, although nobody counts them */
+    if (!is_transactional(c))
+        return;
+    b->head.producer_id = c->txn.producer_id;
+    b->head.producer_epoch = c->txn.producer_epoch;
+}
+
+static void store(struct commit *c)
+{
+    struct batch_builder b;
+    struct group *g;
+    enum kafka_error error = find_group(c, &g);
     if (error != ERR_NONE) {
         each_commit(c, set_error, &error);
-        call->done(call);
+        c->call->done(c->call);
         return;
     }
-    if (call->client.version >= 2 && call->client.version <= 4 && request->retention_time_ms >= 0)
-        c->expire_ms = c->now + request->retention_time_ms;
-    struct batch_builder b;
-    batch_builder_init(&b, 0);
-    b.head.base_sequence = 0; /* as Apache writes them, although there is no producer id */
+    begin_batch(c, &b);
     each_commit(c, add_record, &b);
     if (b.head.count > 0) {
         group_append(g, &b, &c->append);
         return;
     }
     batch_builder_deinit(&b);
-    call->done(call);
+    c->call->done(c->call);
+}
+
+static struct commit *commit_new(struct group_coordinator *gc, const struct offset_commit_request *request,
+                                 struct offset_commit_response *response, struct group_call *call)
+{
+    struct commit *c = ARENA_NEW(call->arena, struct commit);
+    *c = (struct commit){.append = {.done = on_stored, .offset = -1},
+                         .coordinator = gc,
+                         .txn = {.producer_id = NO_PRODUCER_ID},
+                         .call = call,
+                         .request = request,
+                         .response = response,
+                         .now = group_now(gc),
+                         .expire_ms = -1};
+    return c;
+}
+
+void group_commit(struct group_coordinator *gc, const struct offset_commit_request *request,
+                  struct offset_commit_response *response, struct group_call *call)
+{
+    struct commit *c = commit_new(gc, request, response, call);
+    if (call->client.version >= 2 && call->client.version <= 4 && request->retention_time_ms >= 0)
+        c->expire_ms = c->now + request->retention_time_ms;
+    store(c);
+}
+
+void group_commit_in_transaction(struct group_coordinator *gc, const struct group_transaction *txn,
+                                 const struct offset_commit_request *request, struct offset_commit_response *response,
+                                 struct group_call *call)
+{
+    struct commit *c = commit_new(gc, request, response, call);
+    c->txn = *txn;
+    c->append.guard = txn->guard;
+    store(c);
 }
 
 /* ---- Fetch ---- */
 
-static const struct offset_entry *find_offset(const struct group *g, struct str topic, int32_t partition)
-{
-    struct offset_id id;
-    struct offset_entry *e = NULL;
-    if (g != NULL && offset_id_make(topic, partition, &id))
-        HASH_FIND(hh, g->offsets, &id, sizeof(id), e);
-    return e;
-}
-
 struct found_offset {
+    enum kafka_error error;
     int64_t offset;
     int32_t leader_epoch;
     struct str metadata;
 };
 
+/* `e` NULL: nothing was committed. */
 static struct found_offset found(struct arena *a, const struct offset_entry *e)
 {
     if (e == NULL)
-        return (struct found_offset){-1, -1, STR_LIT("")};
-    return (struct found_offset){e->offset, e->leader_epoch, arena_str(a, str_of(e->metadata))};
+        return (struct found_offset){ERR_NONE, -1, -1, STR_LIT("")};
+    return (struct found_offset){ERR_NONE, e->value.offset, e->value.leader_epoch, arena_str(a, e->value.metadata)};
+}
+
+/* `stable`: not while an open transaction may change it (KIP-447). */
+static struct found_offset find_offset(struct arena *a, const struct group *g, struct str topic, int32_t partition,
+                                       bool stable)
+{
+    struct offset_id id;
+    struct offset_entry *e = NULL;
+    if (g == NULL || !offset_id_make(topic, partition, &id))
+        return found(a, NULL);
+    if (stable && txn_offset_is_open(g, &id))
+        return (struct found_offset){ERR_UNSTABLE_OFFSET_COMMIT, -1, -1, STR_LIT("")};
+    HASH_FIND(hh, g->offsets, &id, sizeof(id), e);
+    return found(a, e);
 }
 
 /* The shapes of one group (to version 7) and of several (from 8) differ in their names only. */
-#define FILL_PARTITION(o, index, x, error)              \
+#define FILL_PARTITION(o, index, x)                     \
     do {                                                \
         (o)->partition_index = (index);                 \
         (o)->committed_offset = (x).offset;             \
         (o)->committed_leader_epoch = (x).leader_epoch; \
         (o)->metadata = (x).metadata;                   \
-        (o)->error_code = (error);                      \
+        (o)->error_code = (x).error;                    \
     } while (0)
 
-#define FILL_ASKED(prefix, a, g, in_topics, out_topics, error)                                                       \
+#define FILL_ASKED(a, g, in_topics, out_topics, stable)                                                              \
     do {                                                                                                             \
         ARRAY_MAKE((a), (out_topics), MAX((in_topics).len, 0));                                                      \
         for (int32_t t_ = 0; t_ < (in_topics).len; t_++) {                                                           \
-            (out_topics).items[t_].name = (in_topics).items[t_].name;                                                \
+            struct str name_ = (in_topics).items[t_].name;                                                           \
+            (out_topics).items[t_].name = name_;                                                                     \
             ARRAY_MAKE((a), (out_topics).items[t_].partitions, MAX((in_topics).items[t_].partition_indexes.len, 0)); \
             for (int32_t i_ = 0; i_ < (in_topics).items[t_].partition_indexes.len; i_++) {                           \
                 int32_t index_ = (in_topics).items[t_].partition_indexes.items[i_];                                  \
-                struct found_offset x_ = found((a), find_offset((g), (in_topics).items[t_].name, index_));           \
-                FILL_PARTITION(&(out_topics).items[t_].partitions.items[i_], index_, x_, (error));                   \
+                struct found_offset x_ = find_offset((a), (g), name_, index_, (stable));                             \
+                FILL_PARTITION(&(out_topics).items[t_].partitions.items[i_], index_, x_);                            \
             }                                                                                                        \
         }                                                                                                            \
     } while (0)
 
 /* All offsets of the group, a topic entry for each: clients put them together. */
-#define FILL_ALL(a, g, out_topics)                                                                       \
-    do {                                                                                                 \
-        ARRAY_MAKE((a), (out_topics), (g) ? (int32_t)HASH_COUNT((g)->offsets) : 0);                      \
-        (out_topics).len = 0;                                                                            \
-        for (const struct offset_entry *e_ = (g) ? (g)->offsets : NULL; e_ != NULL; e_ = e_->hh.next) {  \
-            int32_t n_ = (out_topics).len++;                                                             \
-            struct found_offset x_ = found((a), e_);                                                     \
-            (out_topics).items[n_].name = arena_str((a), str_of(e_->id.topic));                          \
-            ARRAY_MAKE((a), (out_topics).items[n_].partitions, 1);                                       \
-            FILL_PARTITION(&(out_topics).items[n_].partitions.items[0], e_->id.partition, x_, ERR_NONE); \
-        }                                                                                                \
+#define FILL_ALL(a, g, out_topics, stable)                                                              \
+    do {                                                                                                \
+        ARRAY_MAKE((a), (out_topics), (g) ? (int32_t)HASH_COUNT((g)->offsets) : 0);                     \
+        (out_topics).len = 0;                                                                           \
+        for (const struct offset_entry *e_ = (g) ? (g)->offsets : NULL; e_ != NULL; e_ = e_->hh.next) { \
+            int32_t n_ = (out_topics).len++;                                                            \
+            struct str name_ = arena_str((a), str_of(e_->id.topic));                                    \
+            struct found_offset x_ = find_offset((a), (g), name_, e_->id.partition, (stable));          \
+            (out_topics).items[n_].name = name_;                                                        \
+            ARRAY_MAKE((a), (out_topics).items[n_].partitions, 1);                                      \
+            FILL_PARTITION(&(out_topics).items[n_].partitions.items[0], e_->id.partition, x_);          \
+        }                                                                                               \
     } while (0)
+
+/* Old clients look for the error of the whole in each partition. */
+static void spread_error(struct offset_fetch_response *response, enum kafka_error error)
+{
+    for (int32_t t = 0; t < response->topics.len; t++)
+        for (int32_t i = 0; i < response->topics.items[t].partitions.len; i++)
+            response->topics.items[t].partitions.items[i].error_code = error;
+}
 
 static void fetch_one(struct group_coordinator *gc, const struct offset_fetch_request *request,
                       struct offset_fetch_response *response, struct group_call *call)
@@ -271,13 +390,14 @@ static void fetch_one(struct group_coordinator *gc, const struct offset_fetch_re
     const struct group *g = error == ERR_NONE ? group_find(gc, request->group_id) : NULL;
     response->error_code = error;
     if (request->topics.len < 0 && error == ERR_NONE) {
-        FILL_ALL(call->arena, g, response->topics);
-    } else {
-        enum kafka_error each = call->client.version < 2 ? error : ERR_NONE;
-        FILL_ASKED(offset_fetch, call->arena, g, request->topics, response->topics, each);
-        if (error != ERR_NONE && call->client.version >= 2)
-            response->topics.len = 0;
+        FILL_ALL(call->arena, g, response->topics, request->require_stable);
+        return;
     }
+    FILL_ASKED(call->arena, g, request->topics, response->topics, request->require_stable);
+    if (error != ERR_NONE && call->client.version < 2)
+        spread_error(response, error);
+    else if (error != ERR_NONE)
+        response->topics.len = 0;
 }
 
 static void fetch_several(struct group_coordinator *gc, const struct offset_fetch_request *request,
@@ -294,9 +414,9 @@ static void fetch_several(struct group_coordinator *gc, const struct offset_fetc
         if (o->error_code != ERR_NONE)
             ARRAY_MAKE(call->arena, o->topics, 0);
         else if (in->topics.len < 0)
-            FILL_ALL(call->arena, g, o->topics);
+            FILL_ALL(call->arena, g, o->topics, request->require_stable);
         else
-            FILL_ASKED(offset_fetch, call->arena, g, in->topics, o->topics, ERR_NONE);
+            FILL_ASKED(call->arena, g, in->topics, o->topics, request->require_stable);
     }
 }
 
@@ -316,18 +436,18 @@ void group_fetch_offsets(struct group_coordinator *gc, const struct offset_fetch
 static bool is_expired(const struct group *g, const struct offset_entry *e, int64_t now)
 {
     int64_t retention = (int64_t)g->coordinator->options.config->offsets_retention_minutes * 60000;
-    if (e->expire_ms >= 0)
-        return now >= e->expire_ms;
-    int64_t since = g->protocol_type != NULL ? MAX(g->state_since, e->commit_ms) : e->commit_ms;
+    if (e->value.expire_ms >= 0)
+        return now >= e->value.expire_ms;
+    int64_t since = g->protocol_type != NULL ? MAX(g->state_since, e->value.commit_ms) : e->value.commit_ms;
     return now - since >= retention;
 }
 
 struct expiry {
-    struct group_append append;
+    struct state_append append;
     char *id;
 };
 
-static void on_expired(struct group_append *append, enum kafka_error error)
+static void on_expired(struct state_append *append, enum kafka_error error)
 {
     struct expiry *x = CONTAINER_OF(append, struct expiry, append);
     if (error != ERR_NONE) /* they come back when the group is loaded, and expire again */
@@ -344,17 +464,17 @@ static void expire_group(struct group *g, int64_t now)
         return;
     batch_builder_init(&b, 0);
     HASH_ITER (hh, g->offsets, e, next) {
-        if (!is_expired(g, e, now))
+        if (!is_expired(g, e, now) || txn_offset_is_open(g, &e->id))
             continue;
         record_offset_gone(&b, g, &e->id, now);
         offset_drop(g, e);
     }
-    bool gone = g->offsets == NULL;
+    bool gone = g->offsets == NULL && g->txn_offsets == NULL;
     if (gone && g->generation > 0)
         record_group_gone(&b, g, now);
     if (b.head.count > 0) {
         struct expiry *x = xcalloc(1, sizeof(*x));
-        *x = (struct expiry){{on_expired}, xstrdup(g->id)};
+        *x = (struct expiry){{.done = on_expired}, xstrdup(g->id)};
         group_append(g, &b, &x->append);
     } else {
         batch_builder_deinit(&b);

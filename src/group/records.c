@@ -1,6 +1,5 @@
 /* The records of __consumer_offsets, in Apache's formats: written, and read when a partition is loaded. */
 #include <inttypes.h>
-#include <utlist.h>
 
 #include "base/logger.h"
 #include "group/group_internal.h"
@@ -17,21 +16,8 @@ enum {
     GROUP_VALUE = 3,
     NEWEST_VALUE = 4
 };
-enum { CONTROL_ABORT = 0, CONTROL_COMMIT = 1 };
 
 /* ---- Writing ---- */
-
-static void add(struct batch_builder *b, struct writer *key, struct writer *value, int64_t now)
-{
-    struct record r = {
-        .offset = b->head.count, .timestamp = now, .key = {(uint8_t *)key->buf.p, (int32_t)key->buf.len}};
-    if (value != NULL)
-        r.value = (struct bytes){(uint8_t *)value->buf.p, (int32_t)value->buf.len};
-    batch_builder_add(b, &r);
-    writer_deinit(key);
-    if (value != NULL)
-        writer_deinit(value);
-}
 
 static void write_group_key(struct writer *w, const struct group *g)
 {
@@ -81,7 +67,7 @@ void record_group(struct batch_builder *b, const struct group *g, int64_t now)
     writer_init(&value);
     writer_int16(&value, GROUP_VALUE);
     group_metadata_value_write(&value, GROUP_VALUE, &v);
-    add(b, &key, &value, now);
+    state_record_add(b, &key, &value, now);
     arena_deinit(&a);
 }
 
@@ -89,140 +75,94 @@ void record_group_gone(struct batch_builder *b, const struct group *g, int64_t n
 {
     struct writer key;
     write_group_key(&key, g);
-    add(b, &key, NULL, now);
+    state_record_add(b, &key, NULL, now);
 }
 
-void record_offset(struct batch_builder *b, const struct group *g, const struct offset_entry *e, int64_t now)
+void record_offset(struct batch_builder *b, const struct group *g, const struct offset_id *id,
+                   const struct offset_value *from, int64_t now)
 {
     struct writer key, value;
-    int16_t version = e->expire_ms >= 0 ? OFFSET_VALUE_WITH_EXPIRY : OFFSET_VALUE;
-    struct offset_commit_value v = {.offset = e->offset,
-                                    .leader_epoch = e->leader_epoch,
-                                    .metadata = str_of(e->metadata),
-                                    .commit_timestamp = e->commit_ms,
-                                    .expire_timestamp = e->expire_ms};
-    write_offset_key(&key, g, &e->id);
+    int16_t version = from->expire_ms >= 0 ? OFFSET_VALUE_WITH_EXPIRY : OFFSET_VALUE;
+    struct offset_commit_value v = {.offset = from->offset,
+                                    .leader_epoch = from->leader_epoch,
+                                    .metadata = from->metadata.p ? from->metadata : STR_LIT(""),
+                                    .commit_timestamp = from->commit_ms,
+                                    .expire_timestamp = from->expire_ms};
+    write_offset_key(&key, g, id);
     writer_init(&value);
     writer_int16(&value, version);
     offset_commit_value_write(&value, version, &v);
-    add(b, &key, &value, now);
+    state_record_add(b, &key, &value, now);
 }
 
 void record_offset_gone(struct batch_builder *b, const struct group *g, const struct offset_id *id, int64_t now)
 {
     struct writer key;
     write_offset_key(&key, g, id);
-    add(b, &key, NULL, now);
-}
-
-struct failed_append {
-    struct message message;
-    struct group_append *append;
-};
-
-static void deliver_failure(struct message *m)
-{
-    struct failed_append *f = CONTAINER_OF(m, struct failed_append, message);
-    f->append->done(f->append, ERR_MESSAGE_TOO_LARGE);
-    free(f);
-}
-
-void group_append(struct group *g, struct batch_builder *b, struct group_append *append)
-{
-    const struct group_options *o = &g->coordinator->options;
-    int32_t partition = group_partition_of(str_of(g->id), g->coordinator->partition_count);
-    struct strbuf batch = {0};
-    bool ok = batch_builder_finish(b, CODEC_LEVEL_DEFAULT, &batch);
-    batch_builder_deinit(b);
-    if (ok) {
-        o->append(o->ctx, partition, &batch, append);
-        return;
-    }
-    strbuf_deinit(&batch);
-    struct failed_append *f = xcalloc(1, sizeof(*f));
-    *f = (struct failed_append){{.deliver = deliver_failure}, append};
-    loop_post(o->loop, &f->message);
+    state_record_add(b, &key, NULL, now);
 }
 
 /* ---- Reading ---- */
 
-/* An offset that a transaction has written and not yet committed. */
-struct pending_offsets {
-    int64_t producer_id;
-    char *group, *metadata;
-    struct offset_id id;
-    int64_t offset, commit_ms;
-    int32_t leader_epoch;
-    struct pending_offsets *prev, *next;
+struct loading {
+    struct group_coordinator *coordinator;
+    struct state_partition *partition;
+    const struct batch *batch;
+    struct arena *arena;
 };
 
-static void pending_free(struct offsets_partition *p, struct pending_offsets *o)
+static struct group *find_or_make(const struct loading *l, struct str id)
 {
-    DL_DELETE(p->pending, o);
-    free(o->group);
-    free(o->metadata);
-    free(o);
+    struct group *g = group_find(l->coordinator, id);
+    return g != NULL ? g : group_make(l->coordinator, id);
 }
 
-void pending_offsets_free(struct offsets_partition *p)
+static void warn_unreadable(const struct loading *l, const struct group *g, const struct record *record,
+                            const char *what)
 {
-    while (p->pending != NULL)
-        pending_free(p, p->pending);
+    log_warn("%s of group %s in __consumer_offsets-%" PRId32 " at %" PRId64 " cannot be read", what, g->id,
+             l->partition->number, record->offset);
 }
 
-static struct group *find_or_make(struct offsets_partition *p, struct str id)
+static void forget_offset(struct group *g, const struct loading *l, const struct offset_id *id)
 {
-    struct group *g = group_find(p->coordinator, id);
-    return g != NULL ? g : group_make(p->coordinator, id);
+    struct offset_entry *e;
+    struct txn_offset *o;
+    HASH_FIND(hh, g->offsets, id, sizeof(*id), e);
+    if (!batch_is_transactional(l->batch) && e != NULL)
+        offset_drop(g, e);
+    else if (batch_is_transactional(l->batch) && (o = txn_offset_find(g, l->batch->producer_id, id)) != NULL)
+        txn_offset_drop(o);
 }
 
-/* A version-prefixed key or value. False if it cannot be read. */
-static bool open_value(struct bytes data, struct arena *a, struct reader *r, int16_t *version)
+static void load_offset(const struct loading *l, const struct record *record, const struct offset_commit_key *key)
 {
-    reader_init(r, data, a);
-    *version = reader_int16(r);
-    return reader_ok(r);
-}
-
-static void load_offset(struct offsets_partition *p, const struct batch *b, const struct record *record,
-                        const struct offset_commit_key *key, struct arena *a)
-{
-    struct offset_commit_value v;
+    struct offset_commit_value in;
     struct offset_id id;
     struct reader r;
     int16_t version;
     if (!offset_id_make(key->topic, key->partition, &id))
         return;
-    struct group *g = find_or_make(p, key->group);
+    struct group *g = find_or_make(l, key->group);
     if (record->value.p == NULL) {
-        struct offset_entry *e;
-        HASH_FIND(hh, g->offsets, &id, sizeof(id), e);
-        if (e != NULL)
-            offset_drop(g, e);
+        forget_offset(g, l, &id);
         return;
     }
-    if (!open_value(record->value, a, &r, &version) || version > NEWEST_VALUE ||
-        !offset_commit_value_read(&r, version, &v)) {
-        log_warn("An offset of group %s in __consumer_offsets-%" PRId32 " at %" PRId64 " cannot be read", g->id,
-                 p->number, record->offset);
+    if (!state_record_open(record->value, l->arena, &r, &version) || version > NEWEST_VALUE ||
+        !offset_commit_value_read(&r, version, &in)) {
+        warn_unreadable(l, g, record, "An offset");
         return;
     }
-    if (!batch_is_transactional(b)) {
-        offset_put(g, &id, v.offset, v.leader_epoch, v.metadata, v.commit_timestamp,
-                   version == 1 ? v.expire_timestamp : -1);
-        return;
-    }
-    struct pending_offsets *o = xcalloc(1, sizeof(*o));
-    *o = (struct pending_offsets){b->producer_id,
-                                  str_dup(key->group),
-                                  str_dup(v.metadata),
-                                  id,
-                                  v.offset,
-                                  v.commit_timestamp,
-                                  v.leader_epoch,
-                                  NULL,
-                                  NULL};
-    DL_APPEND(p->pending, o);
+    struct offset_value v = {.offset = in.offset,
+                             .leader_epoch = in.leader_epoch,
+                             .metadata = in.metadata,
+                             .commit_ms = in.commit_timestamp,
+                             .expire_ms = version == OFFSET_VALUE_WITH_EXPIRY ? in.expire_timestamp : -1,
+                             .at = record->offset};
+    if (batch_is_transactional(l->batch))
+        txn_offset_put(g, l->batch->producer_id, &id, &v);
+    else
+        offset_put(g, &id, &v);
 }
 
 static void load_member(struct group *g, const struct group_metadata_value_member_metadata *in)
@@ -237,12 +177,12 @@ static void load_member(struct group *g, const struct group_metadata_value_membe
     member_set_assignment(m, in->assignment);
 }
 
-static void load_group(struct offsets_partition *p, const struct record *record, struct str id, struct arena *a)
+static void load_group(const struct loading *l, const struct record *record, struct str id)
 {
     struct group_metadata_value v;
     struct reader r;
     int16_t version;
-    struct group *g = find_or_make(p, id);
+    struct group *g = find_or_make(l, id);
     struct member *m, *next;
     HASH_ITER (hh, g->members, m, next)
         member_remove(m);
@@ -252,14 +192,13 @@ static void load_group(struct offsets_partition *p, const struct record *record,
     g->protocol_type = g->protocol = g->leader_id = NULL;
     g->state = GROUP_EMPTY;
     if (record->value.p == NULL) {
-        if (g->offsets == NULL)
+        if (g->offsets == NULL && g->txn_offsets == NULL)
             group_forget(g);
         return;
     }
-    if (!open_value(record->value, a, &r, &version) || version > NEWEST_VALUE ||
+    if (!state_record_open(record->value, l->arena, &r, &version) || version > NEWEST_VALUE ||
         !group_metadata_value_read(&r, version, &v)) {
-        log_warn("The state of group %s in __consumer_offsets-%" PRId32 " at %" PRId64 " cannot be read", g->id,
-                 p->number, record->offset);
+        warn_unreadable(l, g, record, "The state");
         return;
     }
     g->generation = v.generation;
@@ -269,62 +208,42 @@ static void load_group(struct offsets_partition *p, const struct record *record,
     for (int32_t i = 0; i < v.members.len; i++)
         load_member(g, &v.members.items[i]);
     g->state = group_size(g) > 0 ? GROUP_STABLE : GROUP_EMPTY;
-    g->state_since = v.current_state_timestamp >= 0 ? v.current_state_timestamp : group_now(p->coordinator);
+    g->state_since = v.current_state_timestamp >= 0 ? v.current_state_timestamp : group_now(l->coordinator);
 }
 
-static void load_record(struct offsets_partition *p, const struct batch *b, const struct record *record,
-                        struct arena *a)
+static void load_record(const struct loading *l, const struct record *record)
 {
     struct reader r;
     int16_t version;
-    if (record->key.p == NULL || !open_value(record->key, a, &r, &version))
+    if (record->key.p == NULL || !state_record_open(record->key, l->arena, &r, &version))
         return;
     if (version <= OFFSET_KEY) {
         struct offset_commit_key key;
         if (offset_commit_key_read(&r, version, &key))
-            load_offset(p, b, record, &key, a);
+            load_offset(l, record, &key);
     } else if (version == GROUP_KEY) {
         struct group_metadata_key key;
         if (group_metadata_key_read(&r, version, &key))
-            load_group(p, record, key.group, a);
+            load_group(l, record, key.group);
     }
     /* Newer keys are of the other group protocol, which is not spoken here. */
 }
 
-static void end_transaction(struct offsets_partition *p, const struct batch *b, const struct record *marker)
+void records_take(void *coordinator, struct state_partition *p, const struct batch *b)
 {
-    bool commit = marker->key.len >= 4 && be16_get(marker->key.p + 2) == CONTROL_COMMIT;
-    struct pending_offsets *o, *next;
-    DL_FOREACH_SAFE (p->pending, o, next) {
-        if (o->producer_id != b->producer_id)
+    struct arena a;
+    struct record record;
+    struct loading l = {coordinator, p, b, &a};
+    arena_init(&a, (size_t)1 << 30);
+    struct record_iter *it = record_iter_new(b, &a);
+    while (record_iter_next(it, &record) > 0) {
+        if (record.offset < p->next_offset)
             continue;
-        if (commit)
-            offset_put(find_or_make(p, str_of(o->group)), &o->id, o->offset, o->leader_epoch, str_of(o->metadata),
-                       o->commit_ms, -1);
-        pending_free(p, o);
+        if (batch_is_control(b))
+            group_transaction_ended(coordinator, p->number, b->producer_id, txn_marker_is_commit(&record));
+        else
+            load_record(&l, &record);
     }
-}
-
-int64_t records_load(struct offsets_partition *p, struct bytes batches)
-{
-    struct batch b;
-    int64_t next = p->next_offset;
-    while (batch_next(&batches, &b) == BATCH_OK) {
-        struct arena a;
-        struct record record;
-        arena_init(&a, (size_t)1 << 30);
-        struct record_iter *it = record_iter_new(&b, &a);
-        while (record_iter_next(it, &record) > 0) {
-            if (record.offset < p->next_offset)
-                continue;
-            if (batch_is_control(&b))
-                end_transaction(p, &b, &record);
-            else
-                load_record(p, &b, &record, &a);
-        }
-        record_iter_free(it);
-        arena_deinit(&a);
-        next = MAX(next, b.last_offset + 1);
-    }
-    return next;
+    record_iter_free(it);
+    arena_deinit(&a);
 }

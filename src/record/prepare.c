@@ -250,7 +250,8 @@ enum kafka_error records_prepare(uint8_t *in, int32_t len, const struct record_r
                                  struct arena *a, struct prepared *out)
 {
     struct preparation p = {.rules = rules, .arena = a, .out = out, .now = now, .in = in};
-    *out = (struct prepared){.append_time = rules->log_append_time ? now : NO_TIMESTAMP};
+    *out = (struct prepared){.append_time = rules->log_append_time ? now : NO_TIMESTAMP,
+                             .by_coordinator = !rules->from_client};
     enum kafka_error error = survey(&p, len);
     if (error != ERR_NONE)
         return error;

@@ -149,6 +149,22 @@ bool batch_builder_finish(struct batch_builder *b, int level, struct strbuf *out
 /* Size of `b` if it were finished uncompressed now. */
 size_t batch_builder_size(const struct batch_builder *b);
 
+/* ---- Transactions: the markers that end them ---- */
+
+struct txn_marker {
+    int64_t producer_id;
+    int16_t producer_epoch;
+    bool commit; /* else abort */
+    int32_t coordinator_epoch;
+};
+
+/* A control batch with that marker at the end of `out`, with base offset 0. */
+void txn_marker_write(const struct txn_marker *m, int64_t now, struct strbuf *out);
+/* Whether a record of a control batch is a marker that commits. */
+bool txn_marker_is_commit(const struct record *r);
+
+/* ---- Validation ---- */
+
 /* What a topic demands of the records that a leader appends. */
 struct record_rules {
     bool keep_codec;  /* compression.type=producer */
@@ -166,12 +182,17 @@ struct record_error {
     struct str message;
 };
 
+#define GUARD_NONE 0    /* nobody has asked */
+#define GUARD_OPEN (-1) /* it was known, as the transaction was open here */
+
 /* Records that are ready to be appended: v2 batches whose base offsets count from 0. */
 struct prepared {
     struct bytes bytes;  /* the input, patched in place, or rebuilt in the arena */
     int32_t offsets;     /* how many offsets they take */
     int64_t append_time; /* LogAppendTime, or NO_TIMESTAMP */
     bool converted;      /* rebuilt from an old format or another codec */
+    bool by_coordinator; /* of this broker, who does not count: sequence numbers mean nothing */
+    int64_t guard;       /* that its transaction includes the partition: GUARD_..., or the guard of a verification */
     struct str message;  /* of the error, or null */
     struct record_error *errors;
     int32_t error_count;

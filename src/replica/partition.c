@@ -344,14 +344,22 @@ enum kafka_error replica_check_controller(struct replica_manager *rm, int32_t co
 
 /* ---- Appending ---- */
 
+enum { ANY_EPOCH = -1 };
+
 enum kafka_error partition_append(struct partition *p, const struct prepared *records, int16_t acks,
                                   struct append_result *out)
+{
+    return partition_append_in(p, ANY_EPOCH, records, acks, out);
+}
+
+enum kafka_error partition_append_in(struct partition *p, int32_t leader_epoch, const struct prepared *records,
+                                     int16_t acks, struct append_result *out)
 {
     enum kafka_error error = ERR_NONE;
     *out = (struct append_result){.first_offset = -1, .last_offset = -1, .log_start_offset = -1};
     pthread_mutex_lock(&p->lock);
     int64_t old_end = plog_end_offset(p->log);
-    if (!p->leads)
+    if (!p->leads || (leader_epoch != ANY_EPOCH && leader_epoch != p->leader_epoch))
         error = ERR_NOT_LEADER_OR_FOLLOWER;
     else if (acks == -1 && p->isr.n < followers_min_isr(p))
         error = ERR_NOT_ENOUGH_REPLICAS;

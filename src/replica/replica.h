@@ -84,6 +84,9 @@ enum kafka_error replica_check_controller(struct replica_manager *rm, int32_t co
  */
 enum kafka_error partition_append(struct partition *p, const struct prepared *records, int16_t acks,
                                   struct append_result *out);
+/* The same, if `leader_epoch` is the one in which this broker leads; otherwise ERR_NOT_LEADER_OR_FOLLOWER. */
+enum kafka_error partition_append_in(struct partition *p, int32_t leader_epoch, const struct prepared *records,
+                                     int16_t acks, struct append_result *out);
 /* Whether everything up to and with `offset` is committed: ERR_NONE, or ERR_REQUEST_TIMED_OUT for "not yet", or why it
  * fails. */
 enum kafka_error partition_check_committed(struct partition *p, int32_t leader_epoch, int64_t offset);

@@ -13,6 +13,13 @@
 #include "net/net.h"
 #include "replica/replica.h"
 
+struct services;
+
+struct topic_log { /* an internal topic, as its coordinator reaches it (topic_log.c) */
+    struct services *services;
+    const char *topic;
+};
+
 /* The parts of the broker that handlers ask. Made and owned by broker.c; const once requests are served. */
 struct services {
     const struct broker_config *config;
@@ -24,7 +31,8 @@ struct services {
     struct controller_link *controller_link; /* control loop only */
     struct config_watch *config_watch;       /* control loop only */
     struct group_coordinator *groups;        /* coordinator loop only */
-    struct broker_settings *settings;        /* `config` with what was set at run time over it */
+    struct topic_log offsets_log;
+    struct broker_settings *settings; /* `config` with what was set at run time over it */
     struct topic_configs *topic_configs;
     struct log_manager *logs;
     struct replica_manager *replicas;
@@ -48,9 +56,7 @@ void fetch_sessions_free(struct fetch_sessions *f);
 struct producer_ids *producer_ids_new(struct services *s);
 void producer_ids_free(struct producer_ids *p);
 
-/* The seam between the group coordinator and __consumer_offsets (group_log.c). */
-void group_log_append(void *ctx, int32_t partition, struct strbuf *batch, struct group_append *append);
-void group_log_read(void *ctx, int32_t partition, int64_t offset,
-                    void (*done)(void *arg, enum kafka_error error, struct bytes batches), void *arg);
+/* The seam between a coordinator and its topic; `log` stays where it is. */
+struct state_log topic_log_seam(const struct topic_log *log);
 
 #endif

@@ -308,14 +308,14 @@ static bool append_batches(struct plog *log, struct bytes bytes, const struct ba
     return unflushed < log->config.flush_messages || plog_flush_locked(log, last->last_offset + 1);
 }
 
-static enum kafka_error check_producer(struct plog *log, const struct batch *b, struct producer_batch *dup,
-                                       bool *is_dup)
+static enum kafka_error check_producer(struct plog *log, const struct prepared *p, const struct batch *b,
+                                       struct producer_batch *dup, bool *is_dup)
 {
     if (batch_is_control(b))
-        return ERR_NONE;
-    enum kafka_error error = producers_check(&log->producers, b, dup, is_dup);
+        return producers_check_marker(&log->producers, b, coordinator_epoch_of(b));
+    enum kafka_error error = producers_check(&log->producers, p, b, dup, is_dup);
     if (error == ERR_OUT_OF_ORDER_SEQUENCE_NUMBER && plog_recall_batches(log, b->producer_id))
-        error = producers_check(&log->producers, b, dup, is_dup);
+        error = producers_check(&log->producers, p, b, dup, is_dup);
     return error;
 }
 
@@ -329,7 +329,7 @@ static enum kafka_error append_leader_locked(struct plog *log, const struct prep
     ensure(result == BATCH_OK && rest.len == 0 && b.magic == 2);
     if (log->closed)
         return ERR_KAFKA_STORAGE_ERROR;
-    enum kafka_error error = check_producer(log, &b, &dup, &out->duplicate);
+    enum kafka_error error = check_producer(log, p, &b, &dup, &out->duplicate);
     if (error != ERR_NONE) {
         log_warn("%s: refused a batch of producer %" PRId64 " with epoch %d and sequences %" PRId32 " to %" PRId32
                  ", the last one known is %" PRId32 ": %s",
@@ -365,6 +365,15 @@ enum kafka_error plog_append_leader(struct plog *log, const struct prepared *p, 
     if (error == ERR_KAFKA_STORAGE_ERROR)
         plog_failed(log, "append failed");
     return error;
+}
+
+int64_t plog_begin_verification(struct plog *log, int64_t producer_id, int16_t producer_epoch, int32_t sequence)
+{
+    pthread_mutex_lock(&log->lock);
+    int64_t guard =
+        producers_begin_verification(&log->producers, producer_id, producer_epoch, sequence, clock_wall_ms());
+    pthread_mutex_unlock(&log->lock);
+    return guard;
 }
 
 void plog_note_refused(struct plog *log, const struct prepared *p)

@@ -20,10 +20,20 @@ struct producer {
     UT_hash_handle hh;
 };
 
+/* A producer's transaction, of which nothing is in the log yet, that the coordinator was asked of. */
+struct verification {
+    int64_t id;
+    int64_t guard;
+    int64_t began;
+    int32_t lowest_sequence; /* that was seen: what follows it may not get ahead of it */
+    int16_t epoch;
+    UT_hash_handle hh;
+};
+
 /* The snapshot file: header, then one entry for each producer. */
 enum { SNAPSHOT_VERSION = 1, SNAPSHOT_HEADER = 10, SNAPSHOT_CRC_AT = 2, SNAPSHOT_CRC_FROM = 6, SNAPSHOT_ENTRY = 46 };
 
-void producers_deinit(struct producers *p)
+static void forget_all(struct producers *p)
 {
     struct producer *x, *tmp;
     HASH_ITER (hh, p->by_id, x, tmp) {
@@ -32,9 +42,23 @@ void producers_deinit(struct producers *p)
     }
 }
 
+static void forget_verification(struct producers *p, struct verification *v)
+{
+    HASH_DEL(p->verifications, v);
+    free(v);
+}
+
+void producers_deinit(struct producers *p)
+{
+    struct verification *v, *tmp;
+    forget_all(p);
+    HASH_ITER (hh, p->verifications, v, tmp)
+        forget_verification(p, v);
+}
+
 void producers_clear(struct producers *p, int64_t map_end_offset)
 {
-    producers_deinit(p);
+    forget_all(p);
     p->map_end_offset = map_end_offset;
 }
 
@@ -82,25 +106,86 @@ static bool find_duplicate(const struct producer *x, const struct batch *b, stru
     return false;
 }
 
-enum kafka_error producers_check(const struct producers *p, const struct batch *b, struct producer_batch *dup,
-                                 bool *is_dup)
+/* ---- Verification (KIP-890) ---- */
+
+static struct verification *find_verification(const struct producers *p, int64_t id)
+{
+    struct verification *v;
+    HASH_FIND(hh, p->verifications, &id, sizeof(id), v);
+    return v;
+}
+
+static bool has_open_txn(const struct producer *x)
+{
+    return x != NULL && x->txn_first_offset >= 0;
+}
+
+int64_t producers_begin_verification(struct producers *p, int64_t id, int16_t epoch, int32_t sequence, int64_t now)
+{
+    struct verification *v = find_verification(p, id);
+    if (has_open_txn(find(p, id)))
+        return GUARD_OPEN;
+    if (v == NULL) {
+        v = xcalloc(1, sizeof(*v));
+        *v = (struct verification){
+            .id = id, .guard = ++p->last_guard, .began = now, .lowest_sequence = sequence, .epoch = epoch};
+        HASH_ADD(hh, p->verifications, id, sizeof(v->id), v);
+    }
+    if (epoch > v->epoch || (epoch == v->epoch && sequence < v->lowest_sequence)) {
+        v->epoch = epoch;
+        v->lowest_sequence = sequence;
+    }
+    return v->guard;
+}
+
+static bool is_verified(const struct producers *p, const struct producer *x, const struct batch *b, int64_t guard)
+{
+    if (!batch_is_transactional(b) || guard == GUARD_NONE || has_open_txn(x))
+        return true;
+    const struct verification *v = find_verification(p, b->producer_id);
+    return v != NULL && v->guard == guard;
+}
+
+/* ---- What may be appended ---- */
+
+static enum kafka_error check_sequence(const struct producers *p, const struct producer *x, const struct batch *b)
+{
+    const struct verification *v = find_verification(p, b->producer_id);
+    if (v != NULL && b->base_sequence > v->lowest_sequence)
+        return ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
+    if (x == NULL || x->epoch == NO_PRODUCER_EPOCH)
+        return ERR_NONE; /* nothing known, perhaps expired: any sequence may follow (KIP-360) */
+    if (b->producer_epoch > x->epoch)
+        return b->base_sequence == 0 ? ERR_NONE : ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
+    bool in_turn = x->batch_count > 0 ? follows(x->batches[x->batch_count - 1].last_sequence, b->base_sequence)
+                                      : b->base_sequence <= x->due;
+    return in_turn ? ERR_NONE : ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
+}
+
+enum kafka_error producers_check(const struct producers *p, const struct prepared *prepared, const struct batch *b,
+                                 struct producer_batch *dup, bool *is_dup)
 {
     *is_dup = false;
     if (b->producer_id == NO_PRODUCER_ID)
         return ERR_NONE;
     const struct producer *x = find(p, b->producer_id);
-    if (x == NULL || x->epoch == NO_PRODUCER_EPOCH)
-        return ERR_NONE; /* nothing known, perhaps expired: any sequence may follow (KIP-360) */
-    if (b->producer_epoch < x->epoch)
-        return ERR_INVALID_PRODUCER_EPOCH;
-    if (b->producer_epoch > x->epoch)
-        return b->base_sequence == 0 ? ERR_NONE : ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
-    *is_dup = find_duplicate(x, b, dup);
+    *is_dup = !prepared->by_coordinator && x != NULL && b->producer_epoch == x->epoch && find_duplicate(x, b, dup);
     if (*is_dup)
         return ERR_NONE;
-    bool in_turn = x->batch_count > 0 ? follows(x->batches[x->batch_count - 1].last_sequence, b->base_sequence)
-                                      : b->base_sequence <= x->due;
-    return in_turn ? ERR_NONE : ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
+    if (!is_verified(p, x, b, prepared->guard))
+        return ERR_INVALID_TXN_STATE;
+    if (x != NULL && b->producer_epoch < x->epoch)
+        return ERR_INVALID_PRODUCER_EPOCH;
+    enum kafka_error error = prepared->by_coordinator ? ERR_NONE : check_sequence(p, x, b);
+    return error == ERR_NONE && has_open_txn(x) && !batch_is_transactional(b) ? ERR_INVALID_TXN_STATE : error;
+}
+
+enum kafka_error producers_check_marker(const struct producers *p, const struct batch *b, int32_t coordinator_epoch)
+{
+    const struct producer *x = find(p, b->producer_id);
+    if (x != NULL && b->producer_epoch < x->epoch)
+        return ERR_INVALID_PRODUCER_EPOCH;
+    return x != NULL && coordinator_epoch < x->coordinator_epoch ? ERR_TRANSACTION_COORDINATOR_FENCED : ERR_NONE;
 }
 
 int32_t producers_last_sequence(const struct producers *p, int64_t id)
@@ -184,6 +269,9 @@ void producers_note(struct producers *p, const struct batch *b, int32_t coordina
     struct producer *x = find_or_add(p, b->producer_id);
     set_epoch(x, b->producer_epoch);
     x->refused_only = false;
+    struct verification *v = batch_is_transactional(b) ? find_verification(p, b->producer_id) : NULL;
+    if (v != NULL)
+        forget_verification(p, v);
     if (batch_is_control(b)) {
         note_control(x, b, coordinator_epoch);
         return;
@@ -232,6 +320,10 @@ void producers_expire(struct producers *p, int64_t since)
             free(x);
         }
     }
+    struct verification *v, *next;
+    HASH_ITER (hh, p->verifications, v, next)
+        if (v->began < since)
+            forget_verification(p, v);
 }
 
 static void put_entry(uint8_t *e, const struct producer *x)

@@ -18,7 +18,9 @@ struct producer_batch {
 };
 
 struct producers {
-    struct producer *by_id; /* uthash */
+    struct producer *by_id;             /* uthash */
+    struct verification *verifications; /* the same; in memory only */
+    int64_t last_guard;
     int64_t map_end_offset; /* of the log up to which this state is true */
 };
 
@@ -29,8 +31,12 @@ void producers_clear(struct producers *p, int64_t map_end_offset);
  * What a leader asks before it appends `b`: ERR_NONE, with the offsets of the first append in `dup` when
  * the batch is a repetition, or the reason to refuse it.
  */
-enum kafka_error producers_check(const struct producers *p, const struct batch *b, struct producer_batch *dup,
-                                 bool *is_dup);
+enum kafka_error producers_check(const struct producers *p, const struct prepared *prepared, const struct batch *b,
+                                 struct producer_batch *dup, bool *is_dup);
+/* The same of a marker: whether its producer and its coordinator are still the ones that count. */
+enum kafka_error producers_check_marker(const struct producers *p, const struct batch *b, int32_t coordinator_epoch);
+/* See plog_begin_verification(). */
+int64_t producers_begin_verification(struct producers *p, int64_t id, int16_t epoch, int32_t sequence, int64_t now);
 /*
  * Notes a batch of a producer that nothing is known of, which was refused although it is fit for the log. Any sequence
  * may be an unknown producer's first, but not one that follows what was refused: the producer has more batches under
@@ -58,7 +64,7 @@ struct producer_last {
 size_t producers_last_batches(const struct producers *p, struct producer_last **out);
 /* First offset of the oldest open transaction, or INT64_MAX. */
 int64_t producers_first_open_txn(const struct producers *p);
-/* Forgets producers idle since before `since`, except those inside a transaction. */
+/* Forgets producers idle since before `since`, except those inside a transaction; and verifications from before. */
 void producers_expire(struct producers *p, int64_t since);
 
 /* Not synced: one that did not reach the disk is seen by its checksum, and the one before it is used. */

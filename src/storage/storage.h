@@ -101,11 +101,19 @@ struct append_result {
 
 /*
  * Appends what records_prepare() made, as leader of `leader_epoch`: gives out offsets and checks the
- * producer's sequence. ERR_OUT_OF_ORDER_SEQUENCE_NUMBER, ERR_INVALID_PRODUCER_EPOCH,
- * ERR_DUPLICATE_SEQUENCE_NUMBER, ERR_RECORD_LIST_TOO_LARGE (larger than a segment), storage errors.
+ * producer's sequence, of a marker the coordinator's epoch. ERR_OUT_OF_ORDER_SEQUENCE_NUMBER,
+ * ERR_INVALID_PRODUCER_EPOCH, ERR_INVALID_TXN_STATE (not of a transaction that includes the partition),
+ * ERR_TRANSACTION_COORDINATOR_FENCED, ERR_RECORD_LIST_TOO_LARGE (larger than a segment), storage errors.
  */
 enum kafka_error plog_append_leader(struct plog *log, const struct prepared *p, int32_t leader_epoch,
                                     struct append_result *out);
+/*
+ * Before a producer's transactional batch is appended that may be the first of its transaction here: the coordinator is
+ * to be asked whether the partition is part of it (KIP-890). Returns the guard that the batch needs, GUARD_OPEN when
+ * there is nothing to ask. A guard is void once anything of the producer was appended, as a marker, so that a late
+ * answer lets nothing pass.
+ */
+int64_t plog_begin_verification(struct plog *log, int64_t producer_id, int16_t producer_epoch, int32_t sequence);
 /*
  * This broker has refused to append them, and their producer may try again: until it does, an unknown producer's later
  * batches are refused as well, so that none is taken for its first.

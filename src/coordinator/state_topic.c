@@ -1,0 +1,231 @@
+#include "coordinator/state_topic.h"
+
+#include <inttypes.h>
+
+#include "base/logger.h"
+#include "protocol/wire.h"
+
+struct state_topic {
+    struct state_options options;
+    struct state_partition **partitions; /* each on the heap: reads under way point to them */
+    int32_t room;
+    int32_t count; /* of the topic, as far as is known */
+};
+
+/* ---- Keys ---- */
+
+/* As Java's String.hashCode(), made positive as Kafka does. */
+int32_t state_partition_of(struct str key, int32_t partition_count)
+{
+    uint32_t hash = 0;
+    for (int32_t i = 0; i < key.len;) {
+        uint32_t c = (uint8_t)key.p[i++];
+        int more = c >= 0xf0 ? 3 : c >= 0xe0 ? 2 : c >= 0xc0 ? 1 : 0;
+        c &= more == 0 ? 0x7f : 0x3fu >> more;
+        while (more-- > 0 && i < key.len)
+            c = c << 6 | ((uint8_t)key.p[i++] & 0x3f);
+        if (c >= 0x10000) { /* a surrogate pair */
+            hash = hash * 31 + (0xd800 + ((c - 0x10000) >> 10));
+            c = 0xdc00 + ((c - 0x10000) & 0x3ff);
+        }
+        hash = hash * 31 + c;
+    }
+    int32_t positive = hash == 0x80000000u ? 0 : abs((int32_t)hash);
+    return positive % partition_count;
+}
+
+struct state_partition *state_topic_find(struct state_topic *t, struct str key)
+{
+    return t->partitions[state_partition_of(key, t->count)];
+}
+
+enum kafka_error state_partition_check(const struct state_partition *p)
+{
+    switch (p->ownership) {
+    case OWNED:
+        return ERR_NONE;
+    case LOADING:
+        return ERR_COORDINATOR_LOAD_IN_PROGRESS;
+    default:
+        return ERR_NOT_COORDINATOR;
+    }
+}
+
+bool state_topic_is_loading(const struct state_topic *t)
+{
+    for (int32_t i = 0; i < t->room; i++)
+        if (t->partitions[i]->ownership == LOADING)
+            return true;
+    return false;
+}
+
+/* ---- Loading ---- */
+
+struct load {
+    struct state_partition *partition;
+    int64_t term;
+};
+
+static void read_more(struct state_partition *p);
+
+/* Returns the offset after them. */
+static int64_t take(struct state_partition *p, struct bytes batches)
+{
+    const struct state_options *o = &p->topic->options;
+    struct batch b;
+    int64_t next = p->next_offset;
+    while (batch_next(&batches, &b) == BATCH_OK) {
+        o->take(o->ctx, p, &b);
+        next = MAX(next, b.last_offset + 1);
+    }
+    return next;
+}
+
+static void on_read(void *arg, enum kafka_error error, struct bytes batches)
+{
+    struct load *l = arg;
+    struct state_partition *p = l->partition;
+    const struct state_options *o = &p->topic->options;
+    bool stale = l->term != p->term || p->ownership != LOADING;
+    free(l);
+    if (stale)
+        return;
+    if (error != ERR_NONE) {
+        log_warn("Loading %s-%" PRId32 " stopped: %s", o->topic, p->number, error_name((int16_t)error));
+        p->ownership = NOT_OWNED;
+        return;
+    }
+    int64_t next = take(p, batches);
+    if (next > p->next_offset) {
+        p->next_offset = next;
+        read_more(p);
+        return;
+    }
+    p->ownership = OWNED;
+    o->loaded(o->ctx, p);
+}
+
+static void read_more(struct state_partition *p)
+{
+    const struct state_options *o = &p->topic->options;
+    struct load *l = xcalloc(1, sizeof(*l));
+    *l = (struct load){p, p->term};
+    o->log.read(o->log.ctx, p->number, p->next_offset, o->load_buffer_size, on_read, l);
+}
+
+static void unload(struct state_partition *p)
+{
+    const struct state_options *o = &p->topic->options;
+    p->ownership = NOT_OWNED;
+    p->term++;
+    o->unloaded(o->ctx, p);
+}
+
+void state_topic_elected(struct state_topic *t, int32_t partition, int32_t leader_epoch)
+{
+    if (partition >= t->room)
+        state_topic_set_count(t, partition + 1);
+    struct state_partition *p = t->partitions[partition];
+    if (p->ownership != NOT_OWNED && leader_epoch <= p->leader_epoch)
+        return;
+    unload(p);
+    p->ownership = LOADING;
+    p->leader_epoch = leader_epoch;
+    p->next_offset = 0;
+    read_more(p);
+}
+
+void state_topic_resigned(struct state_topic *t, int32_t partition)
+{
+    if (partition < t->room)
+        unload(t->partitions[partition]);
+}
+
+void state_topic_resign_all(struct state_topic *t)
+{
+    for (int32_t i = 0; i < t->room; i++)
+        unload(t->partitions[i]);
+}
+
+/* ---- Records ---- */
+
+struct failed_append {
+    struct message message;
+    struct state_append *append;
+};
+
+static void deliver_failure(struct message *m)
+{
+    struct failed_append *f = CONTAINER_OF(m, struct failed_append, message);
+    f->append->done(f->append, ERR_MESSAGE_TOO_LARGE);
+    free(f);
+}
+
+void state_append(struct state_partition *p, struct batch_builder *b, struct state_append *append)
+{
+    const struct state_options *o = &p->topic->options;
+    struct strbuf batch = {0};
+    bool ok = batch_builder_finish(b, CODEC_LEVEL_DEFAULT, &batch);
+    batch_builder_deinit(b);
+    append->offset = -1;
+    if (ok) {
+        o->log.append(o->log.ctx, p->number, p->leader_epoch, &batch, append);
+        return;
+    }
+    strbuf_deinit(&batch);
+    struct failed_append *f = xcalloc(1, sizeof(*f));
+    *f = (struct failed_append){{.deliver = deliver_failure}, append};
+    loop_post(o->loop, &f->message);
+}
+
+void state_record_add(struct batch_builder *b, struct writer *key, struct writer *value, int64_t now)
+{
+    struct record r = {
+        .offset = b->head.count, .timestamp = now, .key = {(uint8_t *)key->buf.p, (int32_t)key->buf.len}};
+    if (value != NULL)
+        r.value = (struct bytes){(uint8_t *)value->buf.p, (int32_t)value->buf.len};
+    batch_builder_add(b, &r);
+    writer_deinit(key);
+    if (value != NULL)
+        writer_deinit(value);
+}
+
+bool state_record_open(struct bytes data, struct arena *a, struct reader *r, int16_t *version)
+{
+    reader_init(r, data, a);
+    *version = reader_int16(r);
+    return reader_ok(r);
+}
+
+/* ---- Life ---- */
+
+void state_topic_set_count(struct state_topic *t, int32_t count)
+{
+    ensure(count > 0);
+    if (count > t->room)
+        t->partitions = xrealloc(t->partitions, (size_t)count * sizeof(t->partitions[0]));
+    for (; t->room < count; t->room++) {
+        struct state_partition *p = xcalloc(1, sizeof(*p));
+        *p = (struct state_partition){.topic = t, .number = t->room, .leader_epoch = -1};
+        t->partitions[t->room] = p;
+    }
+    t->count = count;
+}
+
+struct state_topic *state_topic_new(const struct state_options *options, int32_t partition_count)
+{
+    struct state_topic *t = xcalloc(1, sizeof(*t));
+    t->options = *options;
+    state_topic_set_count(t, partition_count);
+    return t;
+}
+
+void state_topic_free(struct state_topic *t)
+{
+    if (t == NULL)
+        return;
+    for (int32_t i = 0; i < t->room; i++)
+        free(t->partitions[i]);
+    free(t->partitions);
+    free(t);
+}

@@ -1,0 +1,88 @@
+/*
+ * What the coordinators have in common. The state of a coordinator lies in an internal topic, by key: which partition
+ * a key belongs to follows from its text, and the broker that leads a partition coordinates its keys. It reads the
+ * partition when it becomes the leader, has the state in memory from then on, and appends what changes.
+ *
+ * All on the loop of the coordinators.
+ */
+#ifndef BARNABAS_COORDINATOR_STATE_TOPIC_H
+#define BARNABAS_COORDINATOR_STATE_TOPIC_H
+
+#include "base/loop.h"
+#include "base/strbuf.h"
+#include "protocol/error.h"
+#include "record/record.h"
+
+/* An append under way; embedded by who asks for it. */
+struct state_append {
+    /* Committed on all replicas in sync, or why not. On the loop, never from within state_append(). */
+    void (*done)(struct state_append *append, enum kafka_error error);
+    int64_t timeout_ms;
+    int64_t guard;  /* as plog_begin_verification() gave it; 0: nothing was to be verified */
+    int64_t offset; /* that the batch got; valid in done() unless it was not appended */
+};
+
+/* How the topic's partitions are reached; a test has its own. */
+struct state_log {
+    /* Appends one v2 batch (base offset 0), unless another leader epoch has begun. Takes what `batch` holds. */
+    void (*append)(void *ctx, int32_t partition, int32_t leader_epoch, struct strbuf *batch,
+                   struct state_append *append);
+    /*
+     * Reads batches from `offset` on, some or all, and answers on the loop. `batches` is empty at the end of what there
+     * is. ERR_NOT_LEADER_OR_FOLLOWER stops the loading.
+     */
+    void (*read)(void *ctx, int32_t partition, int64_t offset, int32_t max_bytes,
+                 void (*done)(void *arg, enum kafka_error error, struct bytes batches), void *arg);
+    void *ctx;
+};
+
+enum ownership { NOT_OWNED, LOADING, OWNED };
+
+struct state_partition {
+    struct state_topic *topic;
+    int32_t number;
+    enum ownership ownership;
+    int32_t leader_epoch; /* in which it is, or was last, owned */
+    int64_t term;         /* counts ownerships: what began in one may not end in another */
+    int64_t next_offset;  /* while loading */
+};
+
+struct state_options {
+    const char *topic; /* its name */
+    struct loop *loop;
+    struct state_log log;
+    int32_t load_buffer_size;
+    /* Takes batches that were read into the state. */
+    void (*take)(void *ctx, struct state_partition *p, const struct batch *batch);
+    void (*loaded)(void *ctx, struct state_partition *p);   /* all of them; it is owned now */
+    void (*unloaded)(void *ctx, struct state_partition *p); /* the state of its keys is to be dropped */
+    void *ctx;
+};
+
+struct state_topic *state_topic_new(const struct state_options *options, int32_t partition_count);
+void state_topic_free(struct state_topic *t); /* tells nobody */
+
+/* How many partitions the topic has, on which it depends where a key belongs. */
+void state_topic_set_count(struct state_topic *t, int32_t count);
+/* Leadership of a partition came or went. */
+void state_topic_elected(struct state_topic *t, int32_t partition, int32_t leader_epoch);
+void state_topic_resigned(struct state_topic *t, int32_t partition);
+void state_topic_resign_all(struct state_topic *t); /* the broker stops */
+bool state_topic_is_loading(const struct state_topic *t);
+
+struct state_partition *state_topic_find(struct state_topic *t, struct str key);
+/* Whether its keys are served here: ERR_COORDINATOR_LOAD_IN_PROGRESS, ERR_NOT_COORDINATOR. */
+enum kafka_error state_partition_check(const struct state_partition *p);
+/* Appends what was built, and frees the builder. */
+void state_append(struct state_partition *p, struct batch_builder *b, struct state_append *append);
+/* Adds a record; frees key and value, which may be NULL for a tombstone. */
+struct writer;
+void state_record_add(struct batch_builder *b, struct writer *key, struct writer *value, int64_t now);
+/* A key or value, which begins with its version. False if it is not even that long. */
+struct reader;
+bool state_record_open(struct bytes data, struct arena *a, struct reader *r, int16_t *version) NODISCARD;
+
+/* The partition of a topic of so many that holds the key; any thread. */
+int32_t state_partition_of(struct str key, int32_t partition_count);
+
+#endif

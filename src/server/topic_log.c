@@ -1,0 +1,160 @@
+/* How the coordinators reach the partitions of their topics: appends and reads, on workers. */
+#include "base/clock.h"
+#include "server/server.h"
+
+/* ---- Appending ---- */
+
+struct topic_append {
+    struct job job;
+    const struct topic_log *log;
+    struct state_append *append;
+    struct strbuf batch;
+    int32_t partition;
+    struct partition *p;
+    int32_t leader_epoch;
+    struct append_result result;
+    enum kafka_error error;
+    bool asleep;
+    struct sleeper sleeper;
+    struct bed bed;
+    struct timer deadline;
+};
+
+static enum kafka_error append_now(struct topic_append *a, struct arena *arena)
+{
+    struct record_rules rules = {.keep_codec = true,
+                                 .compacted = true,
+                                 .before_max_ms = INT64_MAX,
+                                 .after_max_ms = INT64_MAX,
+                                 .max_batch_size = plog_config(partition_log(a->p)).max_message_bytes};
+    struct prepared prepared;
+    enum kafka_error error =
+        records_prepare((uint8_t *)a->batch.p, (int32_t)a->batch.len, &rules, clock_wall_ms(), arena, &prepared);
+    if (error != ERR_NONE)
+        return error;
+    prepared.guard = a->append->guard;
+    return partition_append_in(a->p, a->leader_epoch, &prepared, -1, &a->result);
+}
+
+static void run_append(struct job *job)
+{
+    struct topic_append *a = CONTAINER_OF(job, struct topic_append, job);
+    struct arena arena;
+    arena_init(&arena, 0);
+    a->p = replica_partition(a->log->services->replicas, str_of(a->log->topic), a->partition);
+    a->error = a->p == NULL ? ERR_NOT_LEADER_OR_FOLLOWER : append_now(a, &arena);
+    arena_deinit(&arena);
+}
+
+static void finish(struct topic_append *a, enum kafka_error error)
+{
+    partition_get_up(&a->bed);
+    if (a->asleep)
+        sleeper_cancel(&a->sleeper);
+    timer_stop(&a->deadline);
+    partition_unref(a->p);
+    strbuf_deinit(&a->batch);
+    struct state_append *append = a->append;
+    append->offset = a->error == ERR_NONE ? a->result.first_offset : -1;
+    free(a);
+    append->done(append, error);
+}
+
+static void on_wake(struct sleeper *s)
+{
+    struct topic_append *a = CONTAINER_OF(s, struct topic_append, sleeper);
+    enum kafka_error error = partition_check_committed(a->p, a->leader_epoch, a->result.last_offset);
+    if (error != ERR_REQUEST_TIMED_OUT)
+        finish(a, error);
+}
+
+static void on_deadline(struct timer *t)
+{
+    finish(CONTAINER_OF(t, struct topic_append, deadline), ERR_REQUEST_TIMED_OUT);
+}
+
+static void appended(struct message *m)
+{
+    struct topic_append *a = CONTAINER_OF(m, struct topic_append, job.done);
+    enum kafka_error error = a->error;
+    if (error == ERR_NONE)
+        error = partition_check_committed(a->p, a->leader_epoch, a->result.last_offset);
+    if (error != ERR_REQUEST_TIMED_OUT || a->error != ERR_NONE) {
+        finish(a, error);
+        return;
+    }
+    a->asleep = true;
+    a->sleeper = (struct sleeper){.queue = a->log->services->coordinator_wakes, .wake = on_wake};
+    partition_lie_down(a->p, &a->bed, &a->sleeper);
+    timer_start(&a->deadline, a->append->timeout_ms);
+    on_wake(&a->sleeper);
+}
+
+static void append_to(void *ctx, int32_t partition, int32_t leader_epoch, struct strbuf *batch,
+                      struct state_append *append)
+{
+    const struct topic_log *log = ctx;
+    struct loop *loop = log->services->coordinator_loop;
+    struct topic_append *a = xcalloc(1, sizeof(*a));
+    a->log = log;
+    a->append = append;
+    a->partition = partition;
+    a->leader_epoch = leader_epoch;
+    a->batch = *batch;
+    *batch = (struct strbuf){0};
+    timer_init(&a->deadline, loop, on_deadline);
+    a->job = (struct job){.run = run_append, .home = loop, .done = {.deliver = appended}};
+    workers_submit(log->services->workers, &a->job);
+}
+
+/* ---- Reading ---- */
+
+struct topic_read {
+    struct job job;
+    const struct topic_log *log;
+    int32_t partition, max_bytes;
+    int64_t offset;
+    struct strbuf data;
+    enum kafka_error error;
+    void (*done)(void *arg, enum kafka_error error, struct bytes batches);
+    void *arg;
+};
+
+static void run_read(struct job *job)
+{
+    struct topic_read *r = CONTAINER_OF(job, struct topic_read, job);
+    struct partition *p = replica_partition(r->log->services->replicas, str_of(r->log->topic), r->partition);
+    if (p == NULL || partition_check_leader(p, -1) != ERR_NONE) {
+        r->error = ERR_NOT_LEADER_OR_FOLLOWER;
+    } else {
+        struct plog *log = partition_log(p);
+        int64_t from = MAX(r->offset, plog_start_offset(log)), end = plog_end_offset(log);
+        if (from < end)
+            r->error = plog_read_bytes(log, from, r->max_bytes, end, &r->data);
+    }
+    partition_unref(p);
+}
+
+static void was_read(struct message *m)
+{
+    struct topic_read *r = CONTAINER_OF(m, struct topic_read, job.done);
+    r->done(r->arg, r->error, (struct bytes){(const uint8_t *)r->data.p, (int32_t)r->data.len});
+    strbuf_deinit(&r->data);
+    free(r);
+}
+
+static void read_from(void *ctx, int32_t partition, int64_t offset, int32_t max_bytes,
+                      void (*done)(void *arg, enum kafka_error error, struct bytes batches), void *arg)
+{
+    const struct topic_log *log = ctx;
+    struct topic_read *r = xcalloc(1, sizeof(*r));
+    *r = (struct topic_read){
+        .log = log, .partition = partition, .offset = offset, .max_bytes = max_bytes, .done = done, .arg = arg};
+    r->job = (struct job){.run = run_read, .home = log->services->coordinator_loop, .done = {.deliver = was_read}};
+    workers_submit(log->services->workers, &r->job);
+}
+
+struct state_log topic_log_seam(const struct topic_log *log)
+{
+    return (struct state_log){append_to, read_from, (void *)(uintptr_t)log};
+}
