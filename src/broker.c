@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/logger.h"
+#include "cluster/broker_link.h"
 #include "cluster/controlled_shutdown.h"
 #include "replica/replication.h"
 #include "server/server.h"
@@ -26,6 +27,7 @@ struct broker {
     struct loop_thread coordinator;
     struct wake_queue **wake_queues;
     struct replication *replication;
+    struct broker_links *marker_links, *verification_links;
     struct timer patience; /* with ZooKeeper at start, with requests at the end */
     struct watch signals;
     int signal_fd;
@@ -65,15 +67,31 @@ struct role_news { /* for the coordinator loop */
     struct partition *partition; /* with a reference */
 };
 
+static bool is_state_of_groups(const struct partition *p)
+{
+    return strcmp(partition_topic(p), "__consumer_offsets") == 0;
+}
+
+static bool is_state_of_transactions(const struct partition *p)
+{
+    return strcmp(partition_topic(p), "__transaction_state") == 0;
+}
+
 static void deliver_role(struct message *m)
 {
     struct role_news *n = CONTAINER_OF(m, struct role_news, message);
-    struct group_coordinator *groups = n->broker->services.groups;
+    struct services *s = &n->broker->services;
     struct partition_role role = partition_role(n->partition);
-    if (role.leads)
-        group_partition_elected(groups, partition_index(n->partition), role.leader_epoch);
+    bool groups = is_state_of_groups(n->partition);
+    int32_t index = partition_index(n->partition);
+    if (groups && role.leads)
+        group_partition_elected(s->groups, index, role.leader_epoch);
+    else if (groups)
+        group_partition_resigned(s->groups, index);
+    else if (role.leads)
+        txn_partition_elected(s->transactions, index, role.leader_epoch);
     else
-        group_partition_resigned(groups, partition_index(n->partition));
+        txn_partition_resigned(s->transactions, index);
     partition_unref(n->partition);
     free(n);
 }
@@ -82,7 +100,7 @@ static void role_changed(void *ctx, struct partition *p)
 {
     struct broker *b = ctx;
     replication_look(b->replication, p);
-    if (strcmp(partition_topic(p), "__consumer_offsets") != 0)
+    if (!is_state_of_groups(p) && !is_state_of_transactions(p))
         return;
     struct role_news *n = xcalloc(1, sizeof(*n));
     partition_ref(p);
@@ -151,6 +169,7 @@ static void apply_settings(struct broker *b)
                           now->follower_replication_throttled_rate);
     log_manager_configure_all(b->services.logs);
     log_manager_configure_cleaner(b->services.logs, now);
+    atomic_store(&b->services.verify_transactions, now->transaction_partition_verification_enable);
     broker_settings_release(now);
     controller_defaults_configured(b->services.controller);
 }
@@ -439,6 +458,7 @@ static void deliver_resignation(struct message *m)
 {
     struct broker *b = CONTAINER_OF(m, struct broker, resignation);
     group_resign_all(b->services.groups);
+    txn_resign_all(b->services.transactions);
 }
 
 /* Requests end as the parts that they wait for let go of them; their answers need all loops and workers. */
@@ -523,6 +543,60 @@ static void catch_signals(struct broker *b)
 
 /* ---- The whole ---- */
 
+static bool draw_producer_id(void *ctx, int64_t *id)
+{
+    struct broker *b = ctx;
+    return producer_ids_draw(b->services.producer_ids, id);
+}
+
+static int32_t leader_of(void *ctx UNUSED, struct str topic, int32_t index)
+{
+    const struct view_partition *p = view_partition(view_current(), topic, index);
+    if (p == NULL)
+        return TXN_NO_PARTITION;
+    return view_broker(view_current(), p->leader) != NULL ? p->leader : TXN_NO_LEADER;
+}
+
+static int32_t coordinator_of(void *ctx, struct str transactional_id)
+{
+    struct str name = STR_LIT("__transaction_state");
+    const struct view_topic *topic = view_topic(view_current(), name);
+    int32_t leader =
+        topic != NULL ? leader_of(ctx, name, state_partition_of(transactional_id, topic->partition_count)) : -1;
+    return leader >= 0 ? leader : TXN_NO_LEADER;
+}
+
+static void send_markers(void *ctx, int32_t broker, struct broker_call *call)
+{
+    struct broker *b = ctx;
+    broker_links_send(b->marker_links, broker, call);
+}
+
+static void send_verification(void *ctx, int32_t broker, struct broker_call *call)
+{
+    struct broker *b = ctx;
+    broker_links_send(b->verification_links, broker, call);
+}
+
+/* Markers wait for replicas, and verifications should not wait for them: they have connections of their own. */
+static void start_transactions(struct broker *b)
+{
+    struct services *s = &b->services;
+    b->marker_links = broker_links_new(s->coordinator_loop, b->config, "txn-marker-sender");
+    b->verification_links = broker_links_new(s->coordinator_loop, b->config, "txn-verifier");
+    s->transactions_log = (struct topic_log){s, "__transaction_state"};
+    s->transactions = txn_coordinator_new(&(struct txn_options){.loop = s->coordinator_loop,
+                                                                .config = b->config,
+                                                                .log = topic_log_seam(&s->transactions_log),
+                                                                .wall_ms = clock_wall_ms,
+                                                                .draw_producer_id = draw_producer_id,
+                                                                .leader_of = leader_of,
+                                                                .send = send_markers,
+                                                                .ctx = b});
+    s->verifier =
+        verifier_new(&(struct verifier_options){.coordinator_of = coordinator_of, .send = send_verification, .ctx = b});
+}
+
 static void start(struct broker *b)
 {
     const struct broker_config *c = b->config;
@@ -537,6 +611,7 @@ static void start(struct broker *b)
     struct group_options groups = {
         .loop = coordinator, .config = c, .log = topic_log_seam(&b->services.offsets_log), .wall_ms = clock_wall_ms};
     b->services.groups = group_coordinator_new(&groups);
+    start_transactions(b);
     b->services.coordinator_wakes = wake_queue_new(coordinator);
     loop_thread_start(&b->coordinator, coordinator);
     struct zk_options zk = {.loop = b->control,
@@ -587,9 +662,13 @@ static void finish(struct broker *b)
     replication_stop(b->replication);
     workers_stop(s->workers);
     controller_link_free(s->controller_link);
+    broker_links_free(b->verification_links);
+    broker_links_free(b->marker_links);
     zk_close(s->zk);
     deliver_leftovers(b);
     net_server_free(s->net);
+    verifier_free(s->verifier);
+    txn_coordinator_free(s->transactions);
     group_coordinator_free(s->groups);
     controller_free(s->controller);
     replication_free(b->replication);

@@ -119,7 +119,7 @@ static void send_first(struct broker_link *l)
         } else if (!l->knows_versions) {
             api_versions_request_init(&versions);
             post(l, API_API_VERSIONS, 0, &versions, on_versions);
-        } else if ((first->version = spoken_version(&l->spoken, first->key, 0)) < 0) {
+        } else if ((first->version = spoken_version(&l->spoken, first->key, first->least)) < 0) {
             finish_first(l, ERR_UNSUPPORTED_VERSION);
         } else {
             post(l, first->key, first->version, first->request, on_answer);
@@ -130,6 +130,10 @@ static void send_first(struct broker_link *l)
 void broker_links_send(struct broker_links *all, int32_t broker, struct broker_call *call)
 {
     struct broker_link *l;
+    if (all->doomed) {
+        call->done(call, ERR_NETWORK_EXCEPTION);
+        return;
+    }
     ensure(loop_current() == all->loop);
     HASH_FIND_INT(all->by_broker, &broker, l);
     if (l == NULL) {

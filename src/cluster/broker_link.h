@@ -17,6 +17,7 @@ struct broker_links;
 /* Embedded by who asks; it and the messages stay there until done() was called. */
 struct broker_call {
     int16_t key;
+    int16_t least; /* version that will do */
     const void *request;
     void *response; /* room for the message; what it points to lies in `arena` */
     struct arena *arena;

@@ -9,6 +9,7 @@
 #include "protocol/msg/offset_commit.h"
 #include "protocol/msg/offset_fetch.h"
 #include "protocol/msg/sync_group.h"
+#include "protocol/msg/txn_offset_commit.h"
 #include "server/server_internal.h"
 #include "server/zk_offsets_internal.h"
 
@@ -209,6 +210,154 @@ static void handle_commit(struct request *r)
 
 const struct api_entry api_offset_commit = {.key = API_OFFSET_COMMIT, .min = 0, .max = 9, .handle = handle_commit};
 
+/* ---- TxnOffsetCommit: the same within a transaction, which is verified first (KIP-890) ---- */
+
+enum { KNOWS_ABORTABLE_SINCE = 4, KNOWS_LOADING_SINCE = 2 };
+
+struct txn_commit {
+    struct group_request g;
+    struct group_transaction txn;
+    struct txn_offset_commit_request in;
+    struct verification verification;
+    struct txn_partition_ref partition; /* of the group */
+    enum kafka_error verdict;
+};
+
+static struct txn_commit *txn_commit_of(struct request *r)
+{
+    return CONTAINER_OF((struct group_request *)r->state, struct txn_commit, g);
+}
+
+static void answer_txn_commit(struct request *r)
+{
+    const struct offset_commit_response *from = &((struct group_request *)r->state)->out.commit;
+    struct txn_offset_commit_response response;
+    txn_offset_commit_response_init(&response);
+    ARRAY_MAKE(r->arena, response.topics, from->topics.len);
+    for (int32_t t = 0; t < from->topics.len; t++) {
+        struct txn_offset_commit_response_topic *o = &response.topics.items[t];
+        o->name = from->topics.items[t].name;
+        ARRAY_MAKE(r->arena, o->partitions, from->topics.items[t].partitions.len);
+        for (int32_t i = 0; i < o->partitions.len; i++) {
+            const struct offset_commit_response_partition *p = &from->topics.items[t].partitions.items[i];
+            bool loading = p->error_code == ERR_COORDINATOR_LOAD_IN_PROGRESS;
+            o->partitions.items[i].partition_index = p->partition_index;
+            o->partitions.items[i].error_code =
+                loading && r->version < KNOWS_LOADING_SINCE ? ERR_COORDINATOR_NOT_AVAILABLE : p->error_code;
+        }
+    }
+    ANSWER(r, txn_offset_commit_response, &response);
+}
+
+static void commit_in_transaction(struct request *r)
+{
+    struct txn_commit *c = txn_commit_of(r);
+    group_commit_in_transaction(coordinator_of(r), &c->txn, &c->g.in.commit, &c->g.out.commit, &c->g.call);
+}
+
+static void refuse_txn_commit(struct txn_commit *c, enum kafka_error error)
+{
+    struct offset_commit_response *out = &c->g.out.commit;
+    if (error == ERR_NETWORK_EXCEPTION) /* which clients do not expect here; this makes them try again */
+        error = ERR_COORDINATOR_LOAD_IN_PROGRESS;
+    for (int32_t t = 0; t < out->topics.len; t++)
+        for (int32_t i = 0; i < out->topics.items[t].partitions.len; i++)
+            if (out->topics.items[t].partitions.items[i].error_code == ERR_NONE)
+                out->topics.items[t].partitions.items[i].error_code = error;
+    request_return(c->g.r, answer_txn_commit);
+}
+
+static void on_txn_verified(struct verification *v)
+{
+    struct txn_commit *c = CONTAINER_OF(v, struct txn_commit, verification);
+    if (c->verdict == ERR_NONE)
+        commit_in_transaction(c->g.r);
+    else
+        refuse_txn_commit(c, c->verdict);
+}
+
+/* The guard that the commit needs; false if the group does not live here. */
+static bool begin_verification(struct txn_commit *c)
+{
+    struct services *s = c->g.r->s;
+    struct partition *p = replica_partition(s->replicas, c->partition.topic, c->partition.index);
+    if (p == NULL)
+        return false;
+    c->txn.guard = plog_begin_verification(partition_log(p), c->in.producer_id, c->in.producer_epoch, NO_SEQUENCE);
+    partition_unref(p);
+    return true;
+}
+
+static void serve_txn_commit(struct request *r)
+{
+    struct txn_commit *c = txn_commit_of(r);
+    const struct view_topic *topic = view_topic(view_current(), str_of(offsets_topic));
+    if (!atomic_load(&r->s->verify_transactions) || topic == NULL) {
+        commit_in_transaction(r);
+        return;
+    }
+    c->partition =
+        (struct txn_partition_ref){str_of(offsets_topic), state_partition_of(c->in.group_id, topic->partition_count)};
+    if (!begin_verification(c)) {
+        refuse_txn_commit(c, ERR_NOT_COORDINATOR);
+    } else if (c->txn.guard == GUARD_OPEN) {
+        commit_in_transaction(r);
+    } else {
+        c->verification =
+            (struct verification){.who = {c->in.transactional_id, c->in.producer_id, c->in.producer_epoch},
+                                  .partitions = &c->partition,
+                                  .errors = &c->verdict,
+                                  .count = 1,
+                                  .knows_abortable = r->version >= KNOWS_ABORTABLE_SINCE,
+                                  .done = on_txn_verified};
+        verifier_ask(r->s->verifier, &c->verification);
+    }
+}
+
+/* The request in the words of OffsetCommit. */
+static void fill_commit(struct txn_commit *c, struct arena *a)
+{
+    struct offset_commit_request *to = &c->g.in.commit;
+    offset_commit_request_init(to);
+    to->group_id = c->in.group_id;
+    to->generation_id_or_member_epoch = c->in.generation_id;
+    to->member_id = c->in.member_id;
+    to->group_instance_id = c->in.group_instance_id;
+    ARRAY_MAKE(a, to->topics, MAX(c->in.topics.len, 0));
+    for (int32_t t = 0; t < c->in.topics.len; t++) {
+        const struct txn_offset_commit_request_topic *in = &c->in.topics.items[t];
+        struct offset_commit_request_topic *o = &to->topics.items[t];
+        o->name = in->name;
+        ARRAY_MAKE(a, o->partitions, MAX(in->partitions.len, 0));
+        for (int32_t i = 0; i < in->partitions.len; i++) {
+            struct offset_commit_request_partition *p = &o->partitions.items[i];
+            offset_commit_request_partition_init(p);
+            p->partition_index = in->partitions.items[i].partition_index;
+            p->committed_offset = in->partitions.items[i].committed_offset;
+            p->committed_leader_epoch = in->partitions.items[i].committed_leader_epoch;
+            p->committed_metadata = in->partitions.items[i].committed_metadata;
+        }
+    }
+}
+
+static void handle_txn_commit(struct request *r)
+{
+    struct txn_commit *c = ARENA_NEW(r->arena, struct txn_commit);
+    c->g.r = r;
+    c->g.answer = answer_txn_commit;
+    r->state = &c->g;
+    if (!DECODE(r, txn_offset_commit_request, &c->in))
+        return;
+    c->txn = (struct group_transaction){.producer_id = c->in.producer_id, .producer_epoch = c->in.producer_epoch};
+    fill_commit(c, r->arena);
+    offset_commit_response_init(&c->g.out.commit);
+    prepare_commit(r, &c->g.in.commit, &c->g.out.commit);
+    carry(&c->g, serve_txn_commit);
+}
+
+const struct api_entry api_txn_offset_commit = {
+    .key = API_TXN_OFFSET_COMMIT, .min = 0, .max = 4, .handle = handle_txn_commit};
+
 /* ---- FindCoordinator (KIP-699: several at a time) ---- */
 
 enum { KEY_GROUP = 0, KEY_TRANSACTION = 1, SEVERAL_SINCE = 4 };
@@ -230,13 +379,16 @@ static struct found nobody(enum kafka_error error, struct str message)
     return (struct found){error, message, -1, -1, STR_LIT("")};
 }
 
+static struct str topic_of(int8_t type)
+{
+    return type == KEY_TRANSACTION ? STR_LIT("__transaction_state") : str_of(offsets_topic);
+}
+
 static struct found find(struct request *r, int8_t type, struct str key)
 {
     const struct view *v = view_current();
-    const struct view_topic *topic = view_topic(v, str_of(offsets_topic));
-    if (type == KEY_TRANSACTION)
-        return nobody(ERR_INVALID_REQUEST, STR_LIT("This broker does not coordinate transactions."));
-    if (type != KEY_GROUP)
+    const struct view_topic *topic = view_topic(v, topic_of(type));
+    if (type != KEY_GROUP && type != KEY_TRANSACTION)
         return nobody(ERR_INVALID_REQUEST, STR_LIT("Unknown type of coordinator."));
     if (topic == NULL)
         return nobody(ERR_COORDINATOR_NOT_AVAILABLE, STR_LIT("The coordinator is not available."));
@@ -292,12 +444,13 @@ static void handle_find(struct request *r)
     if (!DECODE(r, find_coordinator_request, &f->request))
         return;
     r->state = f;
-    bool group = r->version < 1 || f->request.key_type == KEY_GROUP;
-    if (!group || view_topic(view_current(), str_of(offsets_topic)) != NULL) {
+    int8_t type = r->version >= 1 ? f->request.key_type : KEY_GROUP;
+    bool known = type == KEY_GROUP || type == KEY_TRANSACTION;
+    if (!known || view_topic(view_current(), topic_of(type)) != NULL) {
         answer_find(r);
         return;
     }
-    f->creation.name = str_of(offsets_topic);
+    f->creation.name = topic_of(type);
     create_topics_then(r, &f->creation, 1, answer_find);
 }
 

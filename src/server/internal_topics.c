@@ -27,6 +27,20 @@ static void plan_offsets_topic(struct request *r, struct topic_request *t)
     set_config(t, "compression.type", "producer");
 }
 
+/* What a transaction has come to is kept compacted, and never given up for availability. */
+static void plan_transactions_topic(struct request *r, struct topic_request *t)
+{
+    const struct broker_config *c = r->s->config;
+    t->partitions = c->transaction_state_log_num_partitions;
+    t->factor = c->transaction_state_log_replication_factor;
+    t->configs = ARENA_ARRAY(r->arena, struct config_pair, 5);
+    set_config(t, "unclean.leader.election.enable", "false");
+    set_config(t, "compression.type", "uncompressed");
+    set_config(t, "cleanup.policy", "compact");
+    set_config(t, "min.insync.replicas", arena_printf(r->arena, "%d", c->transaction_state_log_min_isr).p);
+    set_config(t, "segment.bytes", arena_printf(r->arena, "%d", c->transaction_state_log_segment_bytes).p);
+}
+
 static void on_created(struct topics_request *work)
 {
     struct auto_creation *a = CONTAINER_OF(work, struct auto_creation, work);
@@ -59,6 +73,8 @@ void create_topics_then(struct request *r, struct topic_creation *topics, int32_
         *t = (struct topic_request){.name = topics[i].name, .partitions = -1, .factor = -1};
         if (str_is(t->name, "__consumer_offsets"))
             plan_offsets_topic(r, t);
+        else if (str_is(t->name, "__transaction_state"))
+            plan_transactions_topic(r, t);
     }
     r->creation = a;
     request_hop(r, r->s->control_loop, create);

@@ -6,27 +6,27 @@
 #include "controller/admin.h"
 #include "server/server_internal.h"
 
-enum { ACKS_ALL = -1, MAGIC_V2_SINCE = 3, ZSTD_SINCE = 7 };
+enum { ACKS_ALL = -1, MAGIC_V2_SINCE = 3, ZSTD_SINCE = 7, KNOWS_ABORTABLE_SINCE = 11 };
 
-/* One partition of the request: what was appended, and where its answer goes. */
+/* One partition of the request: what is appended, and where its answer goes. */
 struct produced {
-    struct partition *partition; /* with a reference, until it is settled */
+    struct str topic;
+    const struct produce_partition_produce_data *in;
     struct produce_partition_produce_response *out;
-    struct bed bed;
-    int64_t last_offset;
-    int32_t leader_epoch;
+    int64_t guard;
+    bool held; /* until its transaction is verified */
 };
 
 struct produce {
-    struct request *r;
+    struct commit_wait wait; /* its items beside these */
     struct produce_request request;
     struct produce_response response;
     struct produced *items;
-    int32_t count;
-    int32_t unsettled;
     bool failed;
-    struct sleeper sleeper;
-    struct timer deadline;
+    /* Of held ones: */
+    struct verification verification;
+    struct txn_partition_ref *unverified;
+    enum kafka_error *verdicts;
 };
 
 /* ---- Checking and appending ---- */
@@ -92,137 +92,199 @@ static void report_record_errors(struct request *r, const struct prepared *p,
     }
 }
 
-static enum kafka_error append(struct produce *pr, struct produced *item, struct bytes records)
+static enum kafka_error append(struct produce *pr, struct produced *x, struct commit_item *item)
 {
-    struct request *r = pr->r;
+    struct request *r = pr->wait.r;
     struct topic_config config = plog_config(partition_log(item->partition));
     struct record_rules rules = rules_of(&config);
+    struct bytes records = x->in->records.mem;
     struct prepared p;
     struct append_result result;
     enum kafka_error error =
         records_prepare((uint8_t *)(uintptr_t)records.p, records.len, &rules, clock_wall_ms(), r->arena, &p);
     if (error != ERR_NONE) {
-        report_record_errors(r, &p, item->out);
+        report_record_errors(r, &p, x->out);
         return error;
     }
+    p.guard = x->guard;
     item->leader_epoch = partition_leader_epoch(item->partition);
     error = partition_append(item->partition, &p, pr->request.acks, &result);
-    item->out->log_start_offset = result.log_start_offset;
+    x->out->log_start_offset = result.log_start_offset;
     if (error != ERR_NONE)
         return error;
     item->last_offset = result.last_offset;
-    item->out->base_offset = result.first_offset;
-    item->out->log_append_time_ms = result.duplicate ? NO_TIMESTAMP : p.append_time;
+    x->out->base_offset = result.first_offset;
+    x->out->log_append_time_ms = result.duplicate ? NO_TIMESTAMP : p.append_time;
     return ERR_NONE;
 }
 
-static enum kafka_error produce_to(struct produce *pr, struct produced *item, struct str topic,
-                                   const struct produce_partition_produce_data *in)
+static void append_or_settle(struct produce *pr, int32_t i)
 {
-    struct request *r = pr->r;
+    struct commit_item *item = &pr->wait.items[i];
+    enum kafka_error error = append(pr, &pr->items[i], item);
+    if (error != ERR_NONE || pr->request.acks != ACKS_ALL || item->last_offset < 0)
+        commit_settle(&pr->wait, i, error);
+}
+
+static enum kafka_error find_partition(struct produce *pr, struct produced *x, struct commit_item *item)
+{
+    struct request *r = pr->wait.r;
     enum kafka_error error;
-    struct bytes records = in->records.mem;
-    struct str problem = version_problem(r, records, &error);
+    struct str problem = version_problem(r, x->in->records.mem, &error);
+    if (pr->request.acks < -1 || pr->request.acks > 1)
+        return ERR_INVALID_REQUIRED_ACKS;
     if (problem.p != NULL) {
-        item->out->error_message = problem;
+        x->out->error_message = problem;
         return error;
     }
-    if (topic_is_internal(topic) && !str_is(r->client_id, "__admin_client")) {
-        item->out->error_message = STR_LIT("Cannot append to an internal topic");
+    if (topic_is_internal(x->topic) && !str_is(r->client_id, "__admin_client")) {
+        x->out->error_message = STR_LIT("Cannot append to an internal topic");
         return ERR_INVALID_TOPIC_EXCEPTION;
     }
-    item->partition = replica_partition(r->s->replicas, topic, in->index);
-    if (item->partition == NULL)
-        return partition_missing(topic, in->index);
-    if (records.len == 0)
-        return ERR_NONE;
-    return append(pr, item, records);
+    item->partition = replica_partition(r->s->replicas, x->topic, x->in->index);
+    return item->partition == NULL ? partition_missing(x->topic, x->in->index) : ERR_NONE;
+}
+
+/* ---- Verification of transactions (KIP-890) ---- */
+
+/* The transactional batch of a partition, if there is one. */
+static bool transactional_batch(const struct produced *x, struct batch *b)
+{
+    struct bytes rest = x->in->records.mem;
+    return rest.len > 0 && batch_next(&rest, b) == BATCH_OK && batch_is_transactional(b) &&
+           b->producer_id != NO_PRODUCER_ID;
+}
+
+/* Whether the coordinator has to be asked before this can be appended. */
+static bool is_unverified(struct produce *pr, struct produced *x, const struct commit_item *item)
+{
+    struct batch b;
+    if (!atomic_load(&pr->wait.r->s->verify_transactions) || !transactional_batch(x, &b))
+        return false;
+    x->guard = GUARD_OPEN;
+    if (pr->request.transactional_id.p == NULL)
+        return false;
+    x->guard =
+        plog_begin_verification(partition_log(item->partition), b.producer_id, b.producer_epoch, b.base_sequence);
+    if (x->guard == GUARD_OPEN)
+        return false;
+    pr->verification.who = (struct txn_producer){pr->request.transactional_id, b.producer_id, b.producer_epoch};
+    return true;
+}
+
+static bool is_temporary(enum kafka_error error)
+{
+    return error == ERR_CONCURRENT_TRANSACTIONS || error == ERR_NETWORK_EXCEPTION ||
+           error == ERR_COORDINATOR_LOAD_IN_PROGRESS || error == ERR_COORDINATOR_NOT_AVAILABLE ||
+           error == ERR_NOT_COORDINATOR;
+}
+
+/* Errors of coordinators that a producer does not expect here become one that it tries again after. */
+static enum kafka_error verdict_for_client(struct produce *pr, struct produced *x, enum kafka_error verdict)
+{
+    if (verdict == ERR_INVALID_TXN_STATE)
+        x->out->error_message = STR_LIT("The transaction does not include this partition");
+    if (!is_temporary(verdict))
+        return verdict;
+    x->out->error_message =
+        arena_printf(pr->wait.r->arena, "The transaction could not be verified yet: %s", error_name((int16_t)verdict));
+    return ERR_NOT_ENOUGH_REPLICAS;
+}
+
+static void wait_or_finish(struct produce *pr);
+
+static void verified(struct request *r)
+{
+    struct produce *pr = r->state;
+    int32_t k = 0;
+    for (int32_t i = 0; i < pr->wait.count; i++) {
+        struct produced *x = &pr->items[i];
+        if (!x->held)
+            continue;
+        enum kafka_error verdict = verdict_for_client(pr, x, pr->verdicts[k++]);
+        if (verdict == ERR_NONE)
+            append_or_settle(pr, i);
+        else
+            commit_settle(&pr->wait, i, verdict);
+    }
+    wait_or_finish(pr);
+}
+
+static void on_verified(struct verification *v)
+{
+    struct produce *pr = CONTAINER_OF(v, struct produce, verification);
+    request_return(pr->wait.r, verified);
+}
+
+static void ask_coordinator(struct request *r)
+{
+    struct produce *pr = r->state;
+    verifier_ask(r->s->verifier, &pr->verification);
+}
+
+static void verify_held(struct produce *pr)
+{
+    struct request *r = pr->wait.r;
+    int32_t count = 0;
+    pr->unverified = ARENA_ARRAY(r->arena, struct txn_partition_ref, pr->wait.count);
+    pr->verdicts = ARENA_ARRAY(r->arena, enum kafka_error, pr->wait.count);
+    for (int32_t i = 0; i < pr->wait.count; i++)
+        if (pr->items[i].held)
+            pr->unverified[count++] = (struct txn_partition_ref){pr->items[i].topic, pr->items[i].in->index};
+    pr->verification.partitions = pr->unverified;
+    pr->verification.errors = pr->verdicts;
+    pr->verification.count = count;
+    pr->verification.knows_abortable = r->version >= KNOWS_ABORTABLE_SINCE;
+    pr->verification.done = on_verified;
+    exchange_park(r->x);
+    request_hop(r, r->s->coordinator_loop, ask_coordinator);
+}
+
+/* A request is of one producer's transaction. */
+static bool is_of_one_producer(const struct produce *pr)
+{
+    struct batch first = {.producer_id = NO_PRODUCER_ID}, b;
+    for (int32_t i = 0; i < pr->wait.count; i++) {
+        if (!transactional_batch(&pr->items[i], &b))
+            continue;
+        if (first.producer_id == NO_PRODUCER_ID)
+            first = b;
+        else if (b.producer_id != first.producer_id || b.producer_epoch != first.producer_epoch)
+            return false;
+    }
+    return true;
 }
 
 /* ---- Answering ---- */
 
-static void settle(struct produce *pr, struct produced *item, enum kafka_error error)
+static void on_settled(struct commit_wait *w, int32_t i, enum kafka_error error)
 {
-    item->out->error_code = error;
-    if (error != ERR_NONE) {
-        item->out->base_offset = -1;
-        pr->failed = true;
-    }
-    partition_get_up(&item->bed);
-    partition_unref(item->partition);
-    item->partition = NULL;
-    pr->unsettled--;
-}
-
-static void finish(struct produce *pr)
-{
-    struct request *r = pr->r;
-    ensure(pr->unsettled == 0);
-    r->x->abandoned = NULL;
-    timer_stop(&pr->deadline);
-    sleeper_cancel(&pr->sleeper);
-    if (pr->request.acks != 0)
-        ANSWER(r, produce_response, &pr->response);
-    else if (pr->failed)
-        exchange_abort(r->x, "a produce request with acks=0 has failed, which its sender can learn in no other way");
-    else
-        exchange_finish(r->x);
-}
-
-/* ---- Waiting for acks=all ---- */
-
-static void check_all(struct produce *pr)
-{
-    for (int32_t i = 0; i < pr->count; i++) {
-        struct produced *item = &pr->items[i];
-        if (item->partition == NULL)
-            continue;
-        enum kafka_error error = partition_check_committed(item->partition, item->leader_epoch, item->last_offset);
-        if (error != ERR_REQUEST_TIMED_OUT)
-            settle(pr, item, error);
-    }
-}
-
-static void on_wake(struct sleeper *s)
-{
-    struct produce *pr = CONTAINER_OF(s, struct produce, sleeper);
-    check_all(pr);
-    if (pr->unsettled == 0)
-        finish(pr);
-}
-
-static void on_deadline(struct timer *t)
-{
-    struct produce *pr = CONTAINER_OF(t, struct produce, deadline);
-    check_all(pr);
-    for (int32_t i = 0; i < pr->count; i++)
-        if (pr->items[i].partition != NULL)
-            settle(pr, &pr->items[i], ERR_REQUEST_TIMED_OUT);
-    finish(pr);
-}
-
-static void on_abandoned(struct exchange *x)
-{
-    struct request *r = x->context;
-    struct produce *pr = r->waiting;
-    on_deadline(&pr->deadline);
-}
-
-static void wait_for_replicas(struct produce *pr)
-{
-    pr->sleeper = (struct sleeper){.queue = request_wake_queue(pr->r), .wake = on_wake};
-    for (int32_t i = 0; i < pr->count; i++)
-        if (pr->items[i].partition != NULL)
-            partition_lie_down(pr->items[i].partition, &pr->items[i].bed, &pr->sleeper);
-    check_all(pr);
-    if (pr->unsettled == 0) {
-        finish(pr);
+    struct produce *pr = CONTAINER_OF(w, struct produce, wait);
+    struct produced *x = &pr->items[i];
+    x->out->error_code = error;
+    if (error == ERR_NONE)
         return;
-    }
-    exchange_park(pr->r->x);
-    pr->r->waiting = pr;
-    pr->r->x->abandoned = on_abandoned;
-    timer_start(&pr->deadline, pr->request.timeout_ms);
+    x->out->base_offset = -1;
+    pr->failed = true;
+}
+
+static void answer(struct commit_wait *w)
+{
+    struct produce *pr = CONTAINER_OF(w, struct produce, wait);
+    if (pr->request.acks != 0)
+        ANSWER(w->r, produce_response, &pr->response);
+    else if (pr->failed)
+        exchange_abort(w->r->x, "a produce request with acks=0 has failed, which its sender can learn in no other way");
+    else
+        exchange_finish(w->r->x);
+}
+
+static void wait_or_finish(struct produce *pr)
+{
+    if (pr->wait.unsettled > 0)
+        commit_wait(&pr->wait, pr->request.timeout_ms);
+    else
+        answer(&pr->wait);
 }
 
 /* ---- The request ---- */
@@ -235,46 +297,64 @@ static int32_t count_partitions(const struct produce_request *request)
     return n;
 }
 
-static void append_all(struct produce *pr)
+static void lay_out(struct produce *pr)
 {
-    bool bad_acks = pr->request.acks < -1 || pr->request.acks > 1;
-    ARRAY_MAKE(pr->r->arena, pr->response.responses, MAX(pr->request.topic_data.len, 0));
+    struct arena *a = pr->wait.r->arena;
+    int32_t n = 0;
+    ARRAY_MAKE(a, pr->response.responses, MAX(pr->request.topic_data.len, 0));
     for (int32_t t = 0; t < pr->request.topic_data.len; t++) {
         const struct produce_topic_produce_data *in = &pr->request.topic_data.items[t];
         struct produce_topic_produce_response *out = &pr->response.responses.items[t];
         produce_topic_produce_response_init(out);
         out->name = in->name;
-        ARRAY_MAKE(pr->r->arena, out->partition_responses, MAX(in->partition_data.len, 0));
+        ARRAY_MAKE(a, out->partition_responses, MAX(in->partition_data.len, 0));
         for (int32_t i = 0; i < in->partition_data.len; i++) {
-            struct produced *item = &pr->items[pr->count++];
-            item->out = &out->partition_responses.items[i];
-            produce_partition_produce_response_init(item->out);
-            item->out->index = in->partition_data.items[i].index;
-            item->out->base_offset = -1;
-            item->last_offset = -1;
-            pr->unsettled++;
-            enum kafka_error error =
-                bad_acks ? ERR_INVALID_REQUIRED_ACKS : produce_to(pr, item, in->name, &in->partition_data.items[i]);
-            if (error != ERR_NONE || pr->request.acks != ACKS_ALL || item->last_offset < 0)
-                settle(pr, item, error);
+            pr->wait.items[n].last_offset = -1;
+            struct produced *x = &pr->items[n++];
+            *x = (struct produced){in->name, &in->partition_data.items[i], &out->partition_responses.items[i],
+                                   GUARD_NONE, false};
+            produce_partition_produce_response_init(x->out);
+            x->out->index = x->in->index;
+            x->out->base_offset = -1;
         }
     }
+}
+
+/* Appends what can be now; returns whether something is held. */
+static bool append_all(struct produce *pr)
+{
+    bool held = false, one_producer = is_of_one_producer(pr);
+    for (int32_t i = 0; i < pr->wait.count; i++) {
+        struct produced *x = &pr->items[i];
+        struct commit_item *item = &pr->wait.items[i];
+        enum kafka_error error = one_producer ? find_partition(pr, x, item) : ERR_INVALID_PRODUCER_ID_MAPPING;
+        if (error != ERR_NONE || x->in->records.mem.len == 0) {
+            commit_settle(&pr->wait, i, error);
+        } else if (is_unverified(pr, x, item)) {
+            held = x->held = true;
+        } else {
+            append_or_settle(pr, i);
+        }
+    }
+    return held;
 }
 
 static void handle(struct request *r)
 {
     struct produce *pr = ARENA_NEW(r->arena, struct produce);
-    pr->r = r;
+    r->state = pr;
     if (!DECODE(r, produce_request, &pr->request))
         return;
     produce_response_init(&pr->response);
-    timer_init(&pr->deadline, exchange_loop(r->x), on_deadline);
-    pr->items = ARENA_ARRAY(r->arena, struct produced, MAX(count_partitions(&pr->request), 1));
-    append_all(pr);
-    if (pr->unsettled > 0)
-        wait_for_replicas(pr);
+    commit_wait_init(&pr->wait, r, count_partitions(&pr->request));
+    pr->wait.settled = on_settled;
+    pr->wait.over = answer;
+    pr->items = ARENA_ARRAY(r->arena, struct produced, MAX(pr->wait.count, 1));
+    lay_out(pr);
+    if (append_all(pr))
+        verify_held(pr);
     else
-        finish(pr);
+        wait_or_finish(pr);
 }
 
 const struct api_entry api_produce = {.key = API_PRODUCE, .min = 0, .max = 11, .overlaps = true, .handle = handle};

@@ -55,7 +55,7 @@ void producer_ids_free(struct producer_ids *p)
 }
 
 /* Asks for the next block before this one is at its end, so that nobody waits. */
-static bool draw(struct producer_ids *p, struct init_producer_id_response *response)
+bool producer_ids_draw(struct producer_ids *p, int64_t *id)
 {
     pthread_mutex_lock(&p->lock);
     if (p->block.next == p->block.end) {
@@ -63,15 +63,21 @@ static bool draw(struct producer_ids *p, struct init_producer_id_response *respo
         p->spare = (struct id_block){0};
     }
     bool ok = p->block.next < p->block.end;
-    if (ok) {
-        response->producer_id = p->block.next++;
-        response->producer_epoch = 0;
-    }
-    bool ask = ok && !p->asked && p->spare.next == p->spare.end && p->block.end - p->block.next < FEW_LEFT;
+    if (ok)
+        *id = p->block.next++;
+    bool ask = !p->asked && p->spare.next == p->spare.end && p->block.end - p->block.next < FEW_LEFT;
     p->asked |= ask;
     pthread_mutex_unlock(&p->lock);
     if (ask)
         loop_post(p->services->control_loop, &p->ask);
+    return ok;
+}
+
+static bool draw(struct producer_ids *p, struct init_producer_id_response *response)
+{
+    bool ok = producer_ids_draw(p, &response->producer_id);
+    if (ok)
+        response->producer_epoch = 0;
     return ok;
 }
 
@@ -165,10 +171,11 @@ static void handle(struct request *r)
     st->request = r;
     init_producer_id_response_init(&st->response);
     st->response.producer_epoch = -1;
-    if (request.transactional_id.p != NULL) {
-        /* No transaction coordinator yet: said once and for good, or the client would ask for ever. */
-        st->response.error_code =
-            request.transactional_id.len == 0 ? ERR_INVALID_REQUEST : ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
+    if ((request.producer_id == NO_PRODUCER_ID) != (request.producer_epoch == NO_PRODUCER_EPOCH)) {
+        st->response.error_code = ERR_INVALID_REQUEST;
+    } else if (request.transactional_id.p != NULL) {
+        init_transactional_producer(r, &request);
+        return;
     } else if (!draw(r->s->producer_ids, &st->response)) {
         request_hop(r, r->s->control_loop, wait_for_block);
         return;

@@ -20,7 +20,9 @@ enum { SMALLEST_HEADER = 8, LENGTH_SIZE = 4 };
     X(describe_configs) X(create_partitions) X(delete_groups) X(describe_cluster)                    \
     X(allocate_producer_ids) X(alter_partition) X(alter_partition_reassignments)                     \
     X(list_partition_reassignments) X(elect_leaders) X(update_features) X(alter_configs)             \
-    X(incremental_alter_configs) X(delete_records)
+    X(incremental_alter_configs) X(delete_records) X(add_partitions_to_txn) X(add_offsets_to_txn)    \
+    X(end_txn) X(write_txn_markers) X(txn_offset_commit) X(describe_transactions)                    \
+    X(list_transactions) X(describe_producers)
 /* clang-format on */
 
 #define DECLARE(name) extern const struct api_entry api_##name;

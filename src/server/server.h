@@ -12,6 +12,8 @@
 #include "group/group.h"
 #include "net/net.h"
 #include "replica/replica.h"
+#include "transaction/transaction.h"
+#include "transaction/verifier.h"
 
 struct services;
 
@@ -25,13 +27,16 @@ struct services {
     const struct broker_config *config;
     struct workers *workers;
     struct loop *control_loop;               /* ZooKeeper, controller, administration */
-    struct loop *coordinator_loop;           /* groups */
+    struct loop *coordinator_loop;           /* groups and transactions */
     struct zk *zk;                           /* control loop only */
     struct controller *controller;           /* control loop only */
     struct controller_link *controller_link; /* control loop only */
     struct config_watch *config_watch;       /* control loop only */
     struct group_coordinator *groups;        /* coordinator loop only */
-    struct topic_log offsets_log;
+    struct txn_coordinator *transactions;    /* the same */
+    struct verifier *verifier;               /* the same */
+    struct topic_log offsets_log, transactions_log;
+    atomic_bool verify_transactions;  /* transaction.partition.verification.enable */
     struct broker_settings *settings; /* `config` with what was set at run time over it */
     struct topic_configs *topic_configs;
     struct log_manager *logs;
@@ -55,6 +60,8 @@ struct fetch_sessions *fetch_sessions_new(int slots);
 void fetch_sessions_free(struct fetch_sessions *f);
 struct producer_ids *producer_ids_new(struct services *s);
 void producer_ids_free(struct producer_ids *p);
+/* Any thread. False when there is none at the moment; then the controller is asked for more. */
+bool producer_ids_draw(struct producer_ids *p, int64_t *id);
 
 /* The seam between a coordinator and its topic; `log` stays where it is. */
 struct state_log topic_log_seam(const struct topic_log *log);

@@ -81,6 +81,30 @@ const char *request_listener(const struct request *r);
 /* Why a partition cannot be served here: not known at all, or led elsewhere. */
 enum kafka_error partition_missing(struct str topic, int32_t index);
 
+/* ---- Waiting for the replicas in sync (commit_wait.c), on the connection's loop ---- */
+
+struct commit_item {             /* one append */
+    struct partition *partition; /* with a reference; NULL: settled */
+    struct bed bed;
+    int64_t last_offset;
+    int32_t leader_epoch;
+};
+
+struct commit_wait {
+    struct request *r;
+    struct commit_item *items;
+    int32_t count, unsettled;
+    void (*settled)(struct commit_wait *w, int32_t i, enum kafka_error error); /* an item is committed, or not */
+    void (*over)(struct commit_wait *w);                                       /* all are: to be answered */
+    struct sleeper sleeper;
+    struct timer deadline;
+};
+
+void commit_wait_init(struct commit_wait *w, struct request *r, int32_t count);
+void commit_settle(struct commit_wait *w, int32_t i, enum kafka_error error);
+/* Until all are settled. over() perhaps from within. */
+void commit_wait(struct commit_wait *w, int64_t timeout_ms);
+
 /* ---- Fetch sessions (fetch_session.c) ---- */
 
 struct fetch_session;
@@ -117,6 +141,11 @@ void fetch_session_told(const struct fetch_item *item, enum kafka_error error, i
                         int64_t log_start_offset);
 int32_t fetch_session_id(const struct fetch_session *session); /* 0 of NULL */
 void fetch_session_done(struct services *s, struct fetch_session *session);
+
+/* ---- Transactions (transactions.c) ---- */
+
+struct init_producer_id_request;
+void init_transactional_producer(struct request *r, const struct init_producer_id_request *in);
 
 /* ---- Internal topics (internal_topics.c) ---- */
 

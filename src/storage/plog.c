@@ -376,6 +376,14 @@ int64_t plog_begin_verification(struct plog *log, int64_t producer_id, int16_t p
     return guard;
 }
 
+int32_t plog_producers(struct plog *log, struct arena *a, struct producer_state **out)
+{
+    pthread_mutex_lock(&log->lock);
+    int32_t count = producers_describe(&log->producers, a, out);
+    pthread_mutex_unlock(&log->lock);
+    return count;
+}
+
 void plog_note_refused(struct plog *log, const struct prepared *p)
 {
     struct bytes rest = p->bytes;

@@ -302,6 +302,24 @@ size_t producers_last_batches(const struct producers *p, struct producer_last **
     return count;
 }
 
+int32_t producers_describe(const struct producers *p, struct arena *a, struct producer_state **out)
+{
+    int32_t count = 0;
+    *out = ARENA_ARRAY(a, struct producer_state, HASH_COUNT(p->by_id) + 1);
+    for (const struct producer *x = p->by_id; x != NULL; x = x->hh.next) {
+        if (x->refused_only)
+            continue;
+        (*out)[count++] = (struct producer_state){
+            .id = x->id,
+            .epoch = x->epoch,
+            .last_sequence = x->batch_count > 0 ? x->batches[x->batch_count - 1].last_sequence : NO_SEQUENCE,
+            .last_timestamp = x->last_timestamp,
+            .coordinator_epoch = x->coordinator_epoch,
+            .txn_first_offset = x->txn_first_offset};
+    }
+    return count;
+}
+
 int64_t producers_first_open_txn(const struct producers *p)
 {
     int64_t first = INT64_MAX;

@@ -6,7 +6,7 @@
 #ifndef BARNABAS_PRODUCERS_INTERNAL_H
 #define BARNABAS_PRODUCERS_INTERNAL_H
 
-#include "record/record.h"
+#include "storage/storage.h"
 
 enum { PRODUCER_BATCHES = 5 };
 
@@ -62,6 +62,8 @@ struct producer_last {
 
 /* Those that have something in the log, by id, on the heap. Returns their count. */
 size_t producers_last_batches(const struct producers *p, struct producer_last **out);
+/* See plog_producers(). */
+int32_t producers_describe(const struct producers *p, struct arena *a, struct producer_state **out);
 /* First offset of the oldest open transaction, or INT64_MAX. */
 int64_t producers_first_open_txn(const struct producers *p);
 /* Forgets producers idle since before `since`, except those inside a transaction; and verifications from before. */

@@ -114,6 +114,13 @@ enum kafka_error plog_append_leader(struct plog *log, const struct prepared *p, 
  * answer lets nothing pass.
  */
 int64_t plog_begin_verification(struct plog *log, int64_t producer_id, int16_t producer_epoch, int32_t sequence);
+struct producer_state { /* -1 where nothing is known */
+    int64_t id, last_timestamp, txn_first_offset;
+    int32_t last_sequence, coordinator_epoch;
+    int16_t epoch;
+};
+/* The producers that have written to the log and are remembered, in the arena. Returns their count. */
+int32_t plog_producers(struct plog *log, struct arena *a, struct producer_state **out);
 /*
  * This broker has refused to append them, and their producer may try again: until it does, an unknown producer's later
  * batches are refused as well, so that none is taken for its first.

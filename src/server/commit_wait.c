@@ -1,0 +1,86 @@
+/* Requests that are answered when what they have appended is on all replicas in sync, or the time is over. */
+#include "server/server_internal.h"
+
+static void on_deadline(struct timer *t);
+
+void commit_wait_init(struct commit_wait *w, struct request *r, int32_t count)
+{
+    w->r = r;
+    w->count = w->unsettled = count;
+    w->items = ARENA_ARRAY(r->arena, struct commit_item, MAX(count, 1));
+    timer_init(&w->deadline, exchange_loop(r->x), on_deadline);
+}
+
+void commit_settle(struct commit_wait *w, int32_t i, enum kafka_error error)
+{
+    struct commit_item *item = &w->items[i];
+    partition_get_up(&item->bed);
+    partition_unref(item->partition);
+    item->partition = NULL;
+    w->unsettled--;
+    w->settled(w, i, error);
+}
+
+static void finish(struct commit_wait *w)
+{
+    ensure(w->unsettled == 0);
+    w->r->x->abandoned = NULL;
+    timer_stop(&w->deadline);
+    sleeper_cancel(&w->sleeper);
+    w->over(w);
+}
+
+static void check_all(struct commit_wait *w)
+{
+    for (int32_t i = 0; i < w->count; i++) {
+        struct commit_item *item = &w->items[i];
+        if (item->partition == NULL)
+            continue;
+        enum kafka_error error = partition_check_committed(item->partition, item->leader_epoch, item->last_offset);
+        if (error != ERR_REQUEST_TIMED_OUT)
+            commit_settle(w, i, error);
+    }
+}
+
+static void on_wake(struct sleeper *s)
+{
+    struct commit_wait *w = CONTAINER_OF(s, struct commit_wait, sleeper);
+    check_all(w);
+    if (w->unsettled == 0)
+        finish(w);
+}
+
+static void on_deadline(struct timer *t)
+{
+    struct commit_wait *w = CONTAINER_OF(t, struct commit_wait, deadline);
+    check_all(w);
+    for (int32_t i = 0; i < w->count; i++)
+        if (w->items[i].partition != NULL)
+            commit_settle(w, i, ERR_REQUEST_TIMED_OUT);
+    finish(w);
+}
+
+static void on_abandoned(struct exchange *x)
+{
+    struct request *r = x->context;
+    struct commit_wait *w = r->waiting;
+    on_deadline(&w->deadline);
+}
+
+void commit_wait(struct commit_wait *w, int64_t timeout_ms)
+{
+    struct request *r = w->r;
+    w->sleeper = (struct sleeper){.queue = request_wake_queue(r), .wake = on_wake};
+    for (int32_t i = 0; i < w->count; i++)
+        if (w->items[i].partition != NULL)
+            partition_lie_down(w->items[i].partition, &w->items[i].bed, &w->sleeper);
+    check_all(w);
+    if (w->unsettled == 0) {
+        finish(w);
+        return;
+    }
+    exchange_park(r->x);
+    r->waiting = w;
+    r->x->abandoned = on_abandoned;
+    timer_start(&w->deadline, timeout_ms);
+}

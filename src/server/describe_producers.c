@@ -1,0 +1,53 @@
+/* DescribeProducers (KIP-664): what a replica knows of the producers that have written to it. */
+#include "protocol/msg/describe_producers.h"
+#include "server/server_internal.h"
+
+static void describe(struct request *r, struct partition *p, struct describe_producers_partition_response *out)
+{
+    struct producer_state *states;
+    int32_t count = plog_producers(partition_log(p), r->arena, &states);
+    ARRAY_MAKE(r->arena, out->active_producers, count);
+    for (int32_t i = 0; i < count; i++) {
+        struct describe_producers_producer_state *o = &out->active_producers.items[i];
+        o->producer_id = states[i].id;
+        o->producer_epoch = states[i].epoch;
+        o->last_sequence = states[i].last_sequence;
+        o->last_timestamp = states[i].last_timestamp;
+        o->coordinator_epoch = states[i].coordinator_epoch;
+        o->current_txn_start_offset = states[i].txn_first_offset;
+    }
+}
+
+static void describe_partition(struct request *r, struct str topic, int32_t index,
+                               struct describe_producers_partition_response *out)
+{
+    describe_producers_partition_response_init(out);
+    out->partition_index = index;
+    struct partition *p = replica_partition(r->s->replicas, topic, index);
+    if (p != NULL)
+        describe(r, p, out);
+    else
+        out->error_code = partition_missing(topic, index);
+    partition_unref(p);
+}
+
+static void handle(struct request *r)
+{
+    struct describe_producers_request request;
+    struct describe_producers_response response;
+    if (!DECODE(r, describe_producers_request, &request))
+        return;
+    describe_producers_response_init(&response);
+    ARRAY_MAKE(r->arena, response.topics, MAX(request.topics.len, 0));
+    for (int32_t t = 0; t < request.topics.len; t++) {
+        const struct describe_producers_topic_request *in = &request.topics.items[t];
+        struct describe_producers_topic_response *out = &response.topics.items[t];
+        out->name = in->name;
+        ARRAY_MAKE(r->arena, out->partitions, MAX(in->partition_indexes.len, 0));
+        for (int32_t i = 0; i < in->partition_indexes.len; i++)
+            describe_partition(r, in->name, in->partition_indexes.items[i], &out->partitions.items[i]);
+    }
+    ANSWER(r, describe_producers_response, &response);
+}
+
+const struct api_entry api_describe_producers = {.key = API_DESCRIBE_PRODUCERS, .min = 0, .max = 0, .handle = handle};

@@ -1,0 +1,336 @@
+/* The APIs of the transaction coordinator: carried to its loop, and the answer back. */
+#include "protocol/msg/add_offsets_to_txn.h"
+#include "protocol/msg/add_partitions_to_txn.h"
+#include "protocol/msg/describe_transactions.h"
+#include "protocol/msg/end_txn.h"
+#include "protocol/msg/init_producer_id.h"
+#include "protocol/msg/list_transactions.h"
+#include "server/server_internal.h"
+
+/* From these versions on a fenced producer is told so; older ones know another name for it (KIP-588). */
+enum { INIT_KNOWS_FENCED = 4, TXN_KNOWS_FENCED = 2 };
+
+static struct txn_coordinator *coordinator_of(const struct request *r)
+{
+    const struct view_topic *topic = view_topic(view_current(), STR_LIT("__transaction_state"));
+    if (topic != NULL)
+        txn_set_partition_count(r->s->transactions, topic->partition_count);
+    return r->s->transactions;
+}
+
+static void carry(struct request *r, void (*serve)(struct request *r))
+{
+    exchange_park(r->x);
+    request_hop(r, r->s->coordinator_loop, serve);
+}
+
+static enum kafka_error as_known(enum kafka_error error, const struct request *r, int16_t knows_fenced)
+{
+    return error == ERR_PRODUCER_FENCED && r->version < knows_fenced ? ERR_INVALID_PRODUCER_EPOCH : error;
+}
+
+/* ---- One question, one error: InitProducerId, AddOffsetsToTxn, EndTxn ---- */
+
+struct txn_question {
+    struct txn_call call;
+    struct request *r;
+    struct txn_producer who;
+    int32_t timeout_ms;                  /* of InitProducerId */
+    struct txn_partition_ref offsets_of; /* of AddOffsetsToTxn: where the group lives */
+    bool commit;                         /* of EndTxn */
+    enum kafka_error error;
+    void (*answer)(struct request *r);
+};
+
+static void on_answered(struct txn_call *call, enum kafka_error error)
+{
+    struct txn_question *q = CONTAINER_OF(call, struct txn_question, call);
+    q->error = error;
+    request_return(q->r, q->answer);
+}
+
+static struct txn_question *question_new(struct request *r, struct str id, int64_t producer_id, int16_t epoch,
+                                         void (*answer)(struct request *r))
+{
+    struct txn_question *q = ARENA_NEW(r->arena, struct txn_question);
+    *q =
+        (struct txn_question){.call = {.done = on_answered}, .r = r, .who = {id, producer_id, epoch}, .answer = answer};
+    r->state = q;
+    return q;
+}
+
+static void answer_init(struct request *r)
+{
+    const struct txn_question *q = r->state;
+    struct init_producer_id_response response;
+    init_producer_id_response_init(&response);
+    response.error_code = as_known(q->error, r, INIT_KNOWS_FENCED);
+    response.producer_id = q->error == ERR_NONE ? q->call.producer_id : NO_PRODUCER_ID;
+    response.producer_epoch = q->error == ERR_NONE ? q->call.producer_epoch : NO_PRODUCER_EPOCH;
+    ANSWER(r, init_producer_id_response, &response);
+}
+
+static void serve_init(struct request *r)
+{
+    struct txn_question *q = r->state;
+    txn_init_producer(coordinator_of(r), &q->who, q->timeout_ms, &q->call);
+}
+
+void init_transactional_producer(struct request *r, const struct init_producer_id_request *in)
+{
+    struct txn_question *q = question_new(r, in->transactional_id, in->producer_id, in->producer_epoch, answer_init);
+    q->timeout_ms = in->transaction_timeout_ms;
+    carry(r, serve_init);
+}
+
+static void answer_add_offsets(struct request *r)
+{
+    const struct txn_question *q = r->state;
+    struct add_offsets_to_txn_response response;
+    add_offsets_to_txn_response_init(&response);
+    response.error_code = as_known(q->error, r, TXN_KNOWS_FENCED);
+    ANSWER(r, add_offsets_to_txn_response, &response);
+}
+
+static void serve_add_offsets(struct request *r)
+{
+    struct txn_question *q = r->state;
+    txn_add_partitions(coordinator_of(r), &q->who, &q->offsets_of, 1, &q->call);
+}
+
+static void handle_add_offsets(struct request *r)
+{
+    struct add_offsets_to_txn_request in;
+    if (!DECODE(r, add_offsets_to_txn_request, &in))
+        return;
+    struct str topic = STR_LIT("__consumer_offsets");
+    const struct view_topic *known = view_topic(view_current(), topic);
+    int32_t count = known != NULL ? known->partition_count : r->s->config->offsets_topic_num_partitions;
+    struct txn_question *q =
+        question_new(r, in.transactional_id, in.producer_id, in.producer_epoch, answer_add_offsets);
+    q->offsets_of = (struct txn_partition_ref){topic, state_partition_of(in.group_id, count)};
+    carry(r, serve_add_offsets);
+}
+
+const struct api_entry api_add_offsets_to_txn = {
+    .key = API_ADD_OFFSETS_TO_TXN, .min = 0, .max = 4, .handle = handle_add_offsets};
+
+static void answer_end(struct request *r)
+{
+    const struct txn_question *q = r->state;
+    struct end_txn_response response;
+    end_txn_response_init(&response);
+    response.error_code = as_known(q->error, r, TXN_KNOWS_FENCED);
+    ANSWER(r, end_txn_response, &response);
+}
+
+static void serve_end(struct request *r)
+{
+    struct txn_question *q = r->state;
+    txn_end(coordinator_of(r), &q->who, q->commit, &q->call);
+}
+
+static void handle_end(struct request *r)
+{
+    struct end_txn_request in;
+    if (!DECODE(r, end_txn_request, &in))
+        return;
+    struct txn_question *q = question_new(r, in.transactional_id, in.producer_id, in.producer_epoch, answer_end);
+    q->commit = in.committed;
+    carry(r, serve_end);
+}
+
+const struct api_entry api_end_txn = {.key = API_END_TXN, .min = 0, .max = 4, .handle = handle_end};
+
+/* ---- AddPartitionsToTxn: from version 4 several transactions, and questions of other brokers (KIP-890) ---- */
+
+enum { SEVERAL_SINCE = 4 };
+
+typedef ARRAY(struct add_partitions_to_txn_topic_result) topic_results;
+
+struct adding { /* to one transaction */
+    struct txn_call call;
+    struct adding_all *all;
+    struct txn_producer who;
+    bool verify_only;
+    bool refused; /* its partitions have their errors already */
+    struct add_partitions_to_txn_topic *topics;
+    int32_t topic_count;
+    struct txn_partition_ref *refs;
+    struct add_partitions_to_txn_partition_result **out; /* of each partition */
+    int32_t count;
+};
+
+struct adding_all {
+    struct request *r;
+    struct add_partitions_to_txn_request request;
+    struct add_partitions_to_txn_response response;
+    struct adding *items;
+    int32_t count, left;
+};
+
+static void answer_add(struct request *r)
+{
+    struct adding_all *all = r->state;
+    ANSWER(r, add_partitions_to_txn_response, &all->response);
+}
+
+static void on_added(struct txn_call *call, enum kafka_error error)
+{
+    struct adding *x = CONTAINER_OF(call, struct adding, call);
+    struct adding_all *all = x->all;
+    for (int32_t i = 0; !x->refused && !x->verify_only && i < x->count; i++)
+        x->out[i]->partition_error_code = as_known(error, all->r, TXN_KNOWS_FENCED);
+    if (--all->left == 0)
+        request_return(all->r, answer_add);
+}
+
+static void verify(struct txn_coordinator *tc, struct adding *x)
+{
+    for (int32_t i = 0; i < x->count; i++)
+        x->out[i]->partition_error_code = txn_verify(tc, &x->who, &x->refs[i]);
+    on_added(&x->call, ERR_NONE);
+}
+
+static void serve_add(struct request *r)
+{
+    struct adding_all *all = r->state;
+    struct txn_coordinator *tc = coordinator_of(r);
+    all->left = all->count + 1;
+    for (int32_t i = 0; i < all->count; i++) {
+        struct adding *x = &all->items[i];
+        if (x->refused)
+            on_added(&x->call, ERR_NONE);
+        else if (x->verify_only)
+            verify(tc, x);
+        else
+            txn_add_partitions(tc, &x->who, x->refs, x->count, &x->call);
+    }
+    if (--all->left == 0)
+        request_return(r, answer_add);
+}
+
+/* One partition that nobody knows refuses all of the transaction. */
+static void refuse_unknown(struct adding *x)
+{
+    for (int32_t i = 0; i < x->count; i++)
+        x->refused |= view_partition(view_current(), x->refs[i].topic, x->refs[i].index) == NULL;
+    for (int32_t i = 0; x->refused && i < x->count; i++) {
+        bool known = view_partition(view_current(), x->refs[i].topic, x->refs[i].index) != NULL;
+        x->out[i]->partition_error_code = known ? ERR_OPERATION_NOT_ATTEMPTED : ERR_UNKNOWN_TOPIC_OR_PARTITION;
+    }
+}
+
+static void prepare_adding(struct adding *x, struct arena *a, topic_results *results)
+{
+    int32_t total = 0;
+    for (int32_t t = 0; t < x->topic_count; t++)
+        total += MAX(x->topics[t].partitions.len, 0);
+    x->call.done = on_added;
+    x->refs = ARENA_ARRAY(a, struct txn_partition_ref, MAX(total, 1));
+    x->out = ARENA_ARRAY(a, struct add_partitions_to_txn_partition_result *, MAX(total, 1));
+    ARRAY_MAKE(a, *results, x->topic_count);
+    for (int32_t t = 0; t < x->topic_count; t++) {
+        struct add_partitions_to_txn_topic_result *o = &results->items[t];
+        o->name = x->topics[t].name;
+        ARRAY_MAKE(a, o->results_by_partition, MAX(x->topics[t].partitions.len, 0));
+        for (int32_t i = 0; i < x->topics[t].partitions.len; i++) {
+            int32_t index = x->topics[t].partitions.items[i];
+            o->results_by_partition.items[i].partition_index = index;
+            x->refs[x->count] = (struct txn_partition_ref){o->name, index};
+            x->out[x->count++] = &o->results_by_partition.items[i];
+        }
+    }
+    refuse_unknown(x);
+}
+
+/* The one transaction of old versions. */
+static void prepare_single(struct adding_all *all)
+{
+    struct arena *a = all->r->arena;
+    const struct add_partitions_to_txn_request *in = &all->request;
+    topic_results results;
+    all->count = 1;
+    all->items = ARENA_NEW(a, struct adding);
+    *all->items = (struct adding){
+        .all = all,
+        .who = {in->v3_and_below_transactional_id, in->v3_and_below_producer_id, in->v3_and_below_producer_epoch},
+        .topics = in->v3_and_below_topics.items,
+        .topic_count = MAX(in->v3_and_below_topics.len, 0)};
+    prepare_adding(all->items, a, &results);
+    all->response.results_by_topic_v3_and_below.items = results.items;
+    all->response.results_by_topic_v3_and_below.len = results.len;
+}
+
+static void prepare_several(struct adding_all *all)
+{
+    struct arena *a = all->r->arena;
+    all->count = MAX(all->request.transactions.len, 0);
+    all->items = ARENA_ARRAY(a, struct adding, MAX(all->count, 1));
+    ARRAY_MAKE(a, all->response.results_by_transaction, all->count);
+    for (int32_t i = 0; i < all->count; i++) {
+        const struct add_partitions_to_txn_transaction *in = &all->request.transactions.items[i];
+        struct add_partitions_to_txn_result *o = &all->response.results_by_transaction.items[i];
+        topic_results results;
+        all->items[i] = (struct adding){.all = all,
+                                        .who = {in->transactional_id, in->producer_id, in->producer_epoch},
+                                        .verify_only = in->verify_only,
+                                        .topics = in->topics.items,
+                                        .topic_count = MAX(in->topics.len, 0)};
+        prepare_adding(&all->items[i], a, &results);
+        o->transactional_id = in->transactional_id;
+        o->topic_results.items = results.items;
+        o->topic_results.len = results.len;
+    }
+}
+
+static void handle_add(struct request *r)
+{
+    struct adding_all *all = ARENA_NEW(r->arena, struct adding_all);
+    all->r = r;
+    r->state = all;
+    if (!DECODE(r, add_partitions_to_txn_request, &all->request))
+        return;
+    add_partitions_to_txn_response_init(&all->response);
+    if (r->version >= SEVERAL_SINCE)
+        prepare_several(all);
+    else
+        prepare_single(all);
+    carry(r, serve_add);
+}
+
+const struct api_entry api_add_partitions_to_txn = {
+    .key = API_ADD_PARTITIONS_TO_TXN, .min = 0, .max = 5, .handle = handle_add};
+
+/* ---- DescribeTransactions and ListTransactions ---- */
+
+/* The three functions of an API that is answered at once. */
+#define LOOK_API(api, KEY, version, serve_fn)                          \
+    struct api##_look {                                                \
+        struct api##_request in;                                       \
+        struct api##_response out;                                     \
+    };                                                                 \
+    static void answer_##api(struct request *r)                        \
+    {                                                                  \
+        struct api##_look *l = r->state;                               \
+        ANSWER(r, api##_response, &l->out);                            \
+    }                                                                  \
+    static void serve_##api(struct request *r)                         \
+    {                                                                  \
+        struct api##_look *l = r->state;                               \
+        serve_fn(coordinator_of(r), &l->in, &l->out, r->arena);        \
+        request_return(r, answer_##api);                               \
+    }                                                                  \
+    static void handle_##api(struct request *r)                        \
+    {                                                                  \
+        struct api##_look *l = ARENA_NEW(r->arena, struct api##_look); \
+        r->state = l;                                                  \
+        if (!DECODE(r, api##_request, &l->in))                         \
+            return;                                                    \
+        api##_response_init(&l->out);                                  \
+        carry(r, serve_##api);                                         \
+    }                                                                  \
+    const struct api_entry api_##api = {.key = KEY, .min = 0, .max = version, .handle = handle_##api}
+
+LOOK_API(describe_transactions, API_DESCRIBE_TRANSACTIONS, 0, txn_describe);
+LOOK_API(list_transactions, API_LIST_TRANSACTIONS, 1, txn_list);

@@ -1,0 +1,156 @@
+/*
+ * WriteTxnMarkers: a transaction coordinator, or an administrator who ends a hanging transaction, has markers written
+ * here. What they mean to the groups whose offsets lie in a partition is told before they are answered.
+ */
+#include "base/clock.h"
+#include "protocol/msg/write_txn_markers.h"
+#include "server/server_internal.h"
+
+struct written { /* one marker in one partition */
+    struct str topic;
+    const struct write_txn_markers_writable_txn_marker *marker;
+    struct write_txn_markers_writable_txn_marker_partition_result *out;
+};
+
+struct writing {
+    struct commit_wait wait; /* its items beside these */
+    struct write_txn_markers_request request;
+    struct write_txn_markers_response response;
+    struct written *items;
+};
+
+static bool is_offsets(const struct written *x)
+{
+    return str_is(x->topic, "__consumer_offsets");
+}
+
+static enum kafka_error append(struct written *x, struct commit_item *item, struct arena *a)
+{
+    struct txn_marker marker = {x->marker->producer_id, x->marker->producer_epoch, x->marker->transaction_result,
+                                x->marker->coordinator_epoch};
+    struct record_rules rules = {.keep_codec = true,
+                                 .before_max_ms = INT64_MAX,
+                                 .after_max_ms = INT64_MAX,
+                                 .max_batch_size = plog_config(partition_log(item->partition)).max_message_bytes};
+    struct strbuf batch = {0};
+    struct prepared p;
+    struct append_result result;
+    txn_marker_write(&marker, clock_wall_ms(), &batch);
+    enum kafka_error error = records_prepare((uint8_t *)batch.p, (int32_t)batch.len, &rules, clock_wall_ms(), a, &p);
+    item->leader_epoch = partition_leader_epoch(item->partition);
+    if (error == ERR_NONE)
+        error = partition_append(item->partition, &p, -1, &result);
+    strbuf_deinit(&batch);
+    if (error == ERR_NONE)
+        item->last_offset = result.last_offset;
+    return error;
+}
+
+static void write_one(struct writing *w, int32_t i)
+{
+    struct request *r = w->wait.r;
+    struct written *x = &w->items[i];
+    struct commit_item *item = &w->wait.items[i];
+    item->partition = replica_partition(r->s->replicas, x->topic, x->out->partition_index);
+    enum kafka_error error = item->partition == NULL ? ERR_UNKNOWN_TOPIC_OR_PARTITION : append(x, item, r->arena);
+    if (error != ERR_NONE)
+        commit_settle(&w->wait, i, error);
+}
+
+/* ---- Answering ---- */
+
+static void answer(struct request *r)
+{
+    struct writing *w = r->state;
+    ANSWER(r, write_txn_markers_response, &w->response);
+}
+
+static void tell_groups(struct request *r)
+{
+    struct writing *w = r->state;
+    for (int32_t i = 0; i < w->wait.count; i++) {
+        const struct written *x = &w->items[i];
+        if (is_offsets(x) && x->out->error_code == ERR_NONE)
+            group_transaction_ended(r->s->groups, x->out->partition_index, x->marker->producer_id,
+                                    x->marker->transaction_result);
+    }
+    request_return(r, answer);
+}
+
+static void on_settled(struct commit_wait *wait, int32_t i, enum kafka_error error)
+{
+    struct writing *w = CONTAINER_OF(wait, struct writing, wait);
+    w->items[i].out->error_code = error;
+}
+
+static void on_written(struct commit_wait *wait)
+{
+    struct writing *w = CONTAINER_OF(wait, struct writing, wait);
+    for (int32_t i = 0; i < wait->count; i++) {
+        if (is_offsets(&w->items[i])) {
+            request_hop(wait->r, wait->r->s->coordinator_loop, tell_groups);
+            return;
+        }
+    }
+    answer(wait->r);
+}
+
+/* ---- The request ---- */
+
+static int32_t count_partitions(const struct write_txn_markers_request *request)
+{
+    int32_t n = 0;
+    for (int32_t m = 0; m < request->markers.len; m++)
+        for (int32_t t = 0; t < request->markers.items[m].topics.len; t++)
+            n += MAX(request->markers.items[m].topics.items[t].partition_indexes.len, 0);
+    return n;
+}
+
+static void lay_out_topic(struct writing *w, const struct write_txn_markers_writable_txn_marker *marker,
+                          const struct write_txn_markers_writable_txn_marker_topic *in,
+                          struct write_txn_markers_writable_txn_marker_topic_result *out, int32_t *n)
+{
+    out->name = in->name;
+    ARRAY_MAKE(w->wait.r->arena, out->partitions, MAX(in->partition_indexes.len, 0));
+    for (int32_t i = 0; i < in->partition_indexes.len; i++) {
+        out->partitions.items[i].partition_index = in->partition_indexes.items[i];
+        w->items[(*n)++] = (struct written){in->name, marker, &out->partitions.items[i]};
+    }
+}
+
+static void lay_out(struct writing *w)
+{
+    struct arena *a = w->wait.r->arena;
+    int32_t n = 0;
+    ARRAY_MAKE(a, w->response.markers, MAX(w->request.markers.len, 0));
+    for (int32_t m = 0; m < w->request.markers.len; m++) {
+        const struct write_txn_markers_writable_txn_marker *in = &w->request.markers.items[m];
+        struct write_txn_markers_writable_txn_marker_result *out = &w->response.markers.items[m];
+        out->producer_id = in->producer_id;
+        ARRAY_MAKE(a, out->topics, MAX(in->topics.len, 0));
+        for (int32_t t = 0; t < in->topics.len; t++)
+            lay_out_topic(w, in, &in->topics.items[t], &out->topics.items[t], &n);
+    }
+}
+
+static void handle(struct request *r)
+{
+    struct writing *w = ARENA_NEW(r->arena, struct writing);
+    r->state = w;
+    if (!DECODE(r, write_txn_markers_request, &w->request))
+        return;
+    write_txn_markers_response_init(&w->response);
+    commit_wait_init(&w->wait, r, count_partitions(&w->request));
+    w->wait.settled = on_settled;
+    w->wait.over = on_written;
+    w->items = ARENA_ARRAY(r->arena, struct written, MAX(w->wait.count, 1));
+    lay_out(w);
+    for (int32_t i = 0; i < w->wait.count; i++)
+        write_one(w, i);
+    if (w->wait.unsettled > 0)
+        commit_wait(&w->wait, r->s->config->request_timeout_ms);
+    else
+        on_written(&w->wait);
+}
+
+const struct api_entry api_write_txn_markers = {.key = API_WRITE_TXN_MARKERS, .min = 0, .max = 1, .handle = handle};

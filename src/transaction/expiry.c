@@ -1,0 +1,157 @@
+/* Transactions that ran out of time are aborted; transactional ids that nobody uses any more are forgotten. */
+#include <inttypes.h>
+
+#include "base/logger.h"
+#include "transaction/transaction_internal.h"
+
+enum { BATCH_ROOM = 16384 };
+
+/* ---- Time-outs ---- */
+
+struct timed_out {
+    struct txn_call call;
+    char *id;
+};
+
+static void on_aborted(struct txn_call *call, enum kafka_error error)
+{
+    struct timed_out *x = CONTAINER_OF(call, struct timed_out, call);
+    if (error == ERR_NONE)
+        log_info("The transaction of %s has run out of time and is aborted", x->id);
+    else
+        log_warn("The transaction of %s has run out of time and cannot be aborted yet: %s", x->id,
+                 error_name((int16_t)error));
+    free(x->id);
+    free(x);
+}
+
+static bool is_late(const struct txn *t, int64_t now)
+{
+    return !t->pending && t->now.status == TXN_ONGOING && t->now.epoch < INT16_MAX &&
+           now - t->now.start_ms > t->now.timeout_ms && state_partition_check(t->home) == ERR_NONE;
+}
+
+static void abort_late(struct timer *timer)
+{
+    struct txn_coordinator *tc = CONTAINER_OF(timer, struct txn_coordinator, abort_timer);
+    int64_t now = txn_now(tc);
+    for (struct txn *t = tc->txns; t != NULL; t = t->hh.next) {
+        struct txn_change fence;
+        if (!is_late(t, now))
+            continue;
+        struct timed_out *x = xcalloc(1, sizeof(*x));
+        *x = (struct timed_out){{.done = on_aborted}, xstrdup(t->id)};
+        txn_prepare_fence(t, &fence);
+        txn_abort(t, &fence, &x->call);
+    }
+    timer_start(timer, tc->options.config->transaction_abort_timed_out_transaction_cleanup_interval_ms);
+}
+
+/* ---- Ids ---- */
+
+struct burial {
+    struct state_append append;
+    struct txn_coordinator *coordinator;
+    struct state_partition *home;
+    int64_t term;
+    char **ids;
+    size_t count, cap;
+};
+
+static bool is_dying(const struct txn *t)
+{
+    return t->pending && t->pending_status == TXN_DEAD;
+}
+
+static void bury(struct burial *b, const char *id, enum kafka_error error)
+{
+    struct txn *t = b->home->term == b->term ? txn_find(b->coordinator, str_of(id)) : NULL;
+    if (t == NULL || !is_dying(t))
+        return;
+    if (error == ERR_NONE)
+        txn_forget(t);
+    else
+        txn_give_up_change(t);
+}
+
+static void on_buried(struct state_append *append, enum kafka_error error)
+{
+    struct burial *b = CONTAINER_OF(append, struct burial, append);
+    if (error != ERR_NONE)
+        log_warn("Expired transactional ids in __transaction_state-%" PRId32 " cannot be removed yet: %s",
+                 b->home->number, error_name((int16_t)error));
+    for (size_t i = 0; i < b->count; i++) {
+        bury(b, b->ids[i], error);
+        free(b->ids[i]);
+    }
+    free(b->ids);
+    free(b);
+}
+
+static bool is_expired(const struct txn *t, int64_t now)
+{
+    bool idle =
+        t->now.status == TXN_EMPTY || t->now.status == TXN_COMPLETE_COMMIT || t->now.status == TXN_COMPLETE_ABORT;
+    return idle && !t->pending && state_partition_check(t->home) == ERR_NONE &&
+           now - t->now.update_ms >= t->coordinator->options.config->transactional_id_expiration_ms;
+}
+
+static int by_home(const void *a, const void *b)
+{
+    const struct txn *x = *(struct txn *const *)a, *y = *(struct txn *const *)b;
+    return (x->home->number > y->home->number) - (x->home->number < y->home->number);
+}
+
+/* Takes those of one partition off the front, as many as fit into a batch. Returns how many. */
+static size_t bury_some(struct txn **expired, size_t count, int64_t now)
+{
+    struct batch_builder batch;
+    struct txn_coordinator *tc = expired[0]->coordinator;
+    struct burial *b = xcalloc(1, sizeof(*b));
+    *b = (struct burial){.append = {.done = on_buried, .timeout_ms = tc->options.config->request_timeout_ms},
+                         .coordinator = tc,
+                         .home = expired[0]->home,
+                         .term = expired[0]->home->term};
+    batch_builder_init(&batch, 0);
+    while (b->count < count && expired[b->count]->home == b->home && batch_builder_size(&batch) < BATCH_ROOM) {
+        struct txn *t = expired[b->count];
+        txn_prepare_dead(t);
+        txn_record_gone(&batch, t, now);
+        b->ids = xgrow(b->ids, b->count + 1, &b->cap, sizeof(*b->ids));
+        b->ids[b->count++] = xstrdup(t->id);
+    }
+    size_t taken = b->count;
+    state_append(b->home, &batch, &b->append);
+    return taken;
+}
+
+static void expire_ids(struct timer *timer)
+{
+    struct txn_coordinator *tc = CONTAINER_OF(timer, struct txn_coordinator, expiry_timer);
+    int64_t now = txn_now(tc);
+    size_t count = 0;
+    struct txn **expired = xcalloc(HASH_COUNT(tc->txns) + 1, sizeof(struct txn *));
+    for (struct txn *t = tc->txns; t != NULL; t = t->hh.next)
+        if (is_expired(t, now))
+            expired[count++] = t;
+    qsort(expired, count, sizeof(struct txn *), by_home);
+    for (size_t at = 0; at < count;)
+        at += bury_some(expired + at, count - at, now);
+    free(expired);
+    timer_start(timer, tc->options.config->transaction_remove_expired_transaction_cleanup_interval_ms);
+}
+
+void expiry_init(struct txn_coordinator *tc)
+{
+    const struct broker_config *c = tc->options.config;
+    timer_init(&tc->abort_timer, tc->options.loop, abort_late);
+    timer_init(&tc->expiry_timer, tc->options.loop, expire_ids);
+    timer_start(&tc->abort_timer, c->transaction_abort_timed_out_transaction_cleanup_interval_ms);
+    timer_start(&tc->expiry_timer, c->transaction_remove_expired_transaction_cleanup_interval_ms);
+}
+
+void expiry_deinit(struct txn_coordinator *tc)
+{
+    timer_stop(&tc->abort_timer);
+    timer_stop(&tc->expiry_timer);
+}

@@ -1,0 +1,437 @@
+/*
+ * Markers on their way to the leaders of a transaction's partitions. There is one request under way to each broker,
+ * with all that has gathered for it; what fails for now, or has no leader, is tried again a little later, at whoever
+ * leads then. What belongs to a partition of __transaction_state that was lost is dropped: its next owner begins anew.
+ */
+#include <inttypes.h>
+#include <utlist.h>
+
+#include "base/logger.h"
+#include "protocol/msg/api.h"
+#include "protocol/msg/write_txn_markers.h"
+#include "transaction/transaction_internal.h"
+
+enum { RETRY_MS = 100 };
+
+/* A transaction's marker for some partitions of one leader. */
+struct marker_order {
+    struct txn_coordinator *coordinator;
+    struct state_partition *home;
+    int64_t term; /* of the home */
+    char *id;
+    struct txn_marker marker;
+    int32_t broker; /* TXN_NO_LEADER: none was known */
+    struct txn_partition_id *partitions;
+    size_t count, cap;
+    struct marker_order *prev, *next;
+};
+
+struct marker_peer {
+    struct txn_coordinator *coordinator;
+    int32_t broker;
+    struct marker_order *queue, *sent; /* `sent` NULL: nothing is under way */
+    struct broker_call call;
+    struct write_txn_markers_request request;
+    struct write_txn_markers_response response;
+    struct arena arena; /* of both */
+    UT_hash_handle hh;
+};
+
+/* All markers are there, and that is being written. */
+struct completion {
+    struct txn_store store;
+    struct completion *prev, *next;
+};
+
+static void send_queue(struct marker_peer *p);
+
+static void try_later(struct txn_coordinator *tc)
+{
+    if (!timer_is_running(&tc->retry))
+        timer_start(&tc->retry, RETRY_MS);
+}
+
+/* ---- The end of a transaction ---- */
+
+static void on_completed(struct txn_store *s, enum kafka_error error)
+{
+    struct completion *c = CONTAINER_OF(s, struct completion, store);
+    struct txn_coordinator *tc = s->coordinator;
+    if (error == ERR_COORDINATOR_NOT_AVAILABLE && txn_store_target(s) != NULL) {
+        DL_APPEND(tc->stalled, c);
+        try_later(tc);
+        return;
+    }
+    if (error != ERR_NONE)
+        log_info("The end of the transaction of %s is left to who leads __transaction_state-%" PRId32 " next: %s",
+                 s->id, s->home->number, error_name((int16_t)error));
+    txn_store_deinit(s);
+    free(c);
+}
+
+static void complete(struct txn *t)
+{
+    struct completion *c = xcalloc(1, sizeof(*c));
+    t->finishing = false;
+    txn_store_init(&c->store, t, &t->completion, on_completed);
+    c->store.persistent = true;
+    txn_store_begin(&c->store);
+}
+
+static void retry_completions(struct txn_coordinator *tc)
+{
+    struct completion *list = tc->stalled, *c, *next;
+    tc->stalled = NULL;
+    DL_FOREACH_SAFE (list, c, next) {
+        if (txn_store_target(&c->store) != NULL) {
+            txn_store_begin(&c->store);
+        } else {
+            txn_store_deinit(&c->store);
+            free(c);
+        }
+    }
+}
+
+/* ---- Orders ---- */
+
+static void order_free(struct marker_order *o)
+{
+    free(o->id);
+    free(o->partitions);
+    free(o);
+}
+
+static void free_orders(struct marker_order *list)
+{
+    struct marker_order *o, *next;
+    DL_FOREACH_SAFE (list, o, next)
+        order_free(o);
+}
+
+/* The transaction, while it still waits for its markers; NULL: the order is void. */
+static struct txn *order_target(const struct marker_order *o)
+{
+    bool same = o->home->term == o->term && o->home->ownership == OWNED;
+    struct txn *t = same ? txn_find(o->coordinator, str_of(o->id)) : NULL;
+    return t != NULL && t->finishing && t->now.producer_id == o->marker.producer_id &&
+                   t->now.epoch == o->marker.producer_epoch
+               ? t
+               : NULL;
+}
+
+static struct marker_order *order_new(struct txn *t, int32_t broker)
+{
+    struct marker_order *o = xcalloc(1, sizeof(*o));
+    *o = (struct marker_order){.coordinator = t->coordinator,
+                               .home = t->home,
+                               .term = t->home->term,
+                               .id = xstrdup(t->id),
+                               .marker = {.producer_id = t->now.producer_id,
+                                          .producer_epoch = t->now.epoch,
+                                          .commit = t->now.status == TXN_PREPARE_COMMIT,
+                                          .coordinator_epoch = t->home->leader_epoch},
+                               .broker = broker};
+    return o;
+}
+
+static void order_add(struct marker_order *o, const struct txn_partition_id *id)
+{
+    o->partitions = xgrow(o->partitions, o->count + 1, &o->cap, sizeof(*o->partitions));
+    o->partitions[o->count++] = *id;
+}
+
+/* For the broker that leads the partition now, in a list of orders that are being made. */
+static void order_for(struct txn *t, const struct txn_partition_id *id, struct marker_order **list)
+{
+    const struct txn_options *options = &t->coordinator->options;
+    int32_t leader = options->leader_of(options->ctx, str_of(id->topic), id->index);
+    struct marker_order *o;
+    if (leader == TXN_NO_PARTITION) { /* it was deleted */
+        log_info("Partition %s-%" PRId32 " is no more, and needs no marker of %s", id->topic, id->index, t->id);
+        txn_drop_partition(t, id);
+        return;
+    }
+    DL_FOREACH (*list, o)
+        if (o->broker == leader)
+            break;
+    if (o == NULL) {
+        o = order_new(t, leader);
+        DL_APPEND(*list, o);
+    }
+    order_add(o, id);
+}
+
+static struct marker_peer *find_or_add_peer(struct txn_coordinator *tc, int32_t broker)
+{
+    struct marker_peer *p;
+    HASH_FIND_INT(tc->peers, &broker, p);
+    if (p != NULL)
+        return p;
+    p = xcalloc(1, sizeof(*p));
+    p->coordinator = tc;
+    p->broker = broker;
+    HASH_ADD_INT(tc->peers, broker, p);
+    return p;
+}
+
+static void place(struct txn_coordinator *tc, struct marker_order *list)
+{
+    struct marker_order *o, *next;
+    DL_FOREACH_SAFE (list, o, next) {
+        if (o->broker == TXN_NO_LEADER) {
+            DL_APPEND(tc->homeless, o);
+            try_later(tc);
+            continue;
+        }
+        struct marker_peer *p = find_or_add_peer(tc, o->broker);
+        DL_APPEND(p->queue, o);
+        send_queue(p);
+    }
+}
+
+void markers_send(struct txn *t)
+{
+    struct txn_coordinator *tc = t->coordinator;
+    struct marker_order *list = NULL;
+    struct txn_partition *p, *next;
+    t->finishing = true;
+    HASH_ITER (hh, t->partitions, p, next)
+        order_for(t, &p->id, &list);
+    if (t->partitions == NULL)
+        complete(t);
+    place(tc, list);
+}
+
+/* Looks for the leaders anew. */
+static void retry_order(const struct marker_order *old)
+{
+    struct txn *t = order_target(old);
+    struct marker_order *list = NULL;
+    if (t == NULL)
+        return;
+    for (size_t i = 0; i < old->count; i++)
+        order_for(t, &old->partitions[i], &list);
+    if (t->partitions == NULL)
+        complete(t);
+    place(old->coordinator, list);
+}
+
+static void on_retry(struct timer *timer)
+{
+    struct txn_coordinator *tc = CONTAINER_OF(timer, struct txn_coordinator, retry);
+    struct marker_order *list = tc->homeless, *o, *next;
+    tc->homeless = NULL;
+    retry_completions(tc);
+    DL_FOREACH_SAFE (list, o, next) {
+        retry_order(o);
+        order_free(o);
+    }
+}
+
+/* ---- Requests ---- */
+
+static void fill_topics(const struct marker_order *o, struct arena *a, struct write_txn_markers_writable_txn_marker *m)
+{
+    struct write_txn_markers_writable_txn_marker_topic *topic = NULL;
+    ARRAY_MAKE(a, m->topics, (int32_t)o->count);
+    m->topics.len = 0;
+    for (size_t i = 0; i < o->count; i++) {
+        const struct txn_partition_id *id = &o->partitions[i];
+        if (topic == NULL || !str_is(topic->name, id->topic)) {
+            topic = &m->topics.items[m->topics.len++];
+            topic->name = str_of(id->topic);
+            ARRAY_MAKE(a, topic->partition_indexes, (int32_t)(o->count - i));
+            topic->partition_indexes.len = 0;
+        }
+        topic->partition_indexes.items[topic->partition_indexes.len++] = id->index;
+    }
+}
+
+static int by_id(const void *a, const void *b)
+{
+    const struct txn_partition_id *x = a, *y = b;
+    int topics = strcmp(x->topic, y->topic);
+    return topics != 0 ? topics : (x->index > y->index) - (x->index < y->index);
+}
+
+static void fill_request(struct marker_peer *p)
+{
+    struct marker_order *o;
+    int32_t n = 0;
+    write_txn_markers_request_init(&p->request);
+    DL_COUNT(p->sent, o, n);
+    ARRAY_MAKE(&p->arena, p->request.markers, n);
+    n = 0;
+    DL_FOREACH (p->sent, o) {
+        struct write_txn_markers_writable_txn_marker *m = &p->request.markers.items[n++];
+        qsort(o->partitions, o->count, sizeof(*o->partitions), by_id);
+        m->producer_id = o->marker.producer_id;
+        m->producer_epoch = o->marker.producer_epoch;
+        m->transaction_result = o->marker.commit;
+        m->coordinator_epoch = o->marker.coordinator_epoch;
+        fill_topics(o, &p->arena, m);
+    }
+}
+
+typedef struct write_txn_markers_writable_txn_marker_result marker_result;
+
+static int by_producer(const void *a, const void *b)
+{
+    const marker_result *x = a, *y = b;
+    return (x->producer_id > y->producer_id) - (x->producer_id < y->producer_id);
+}
+
+/* The first result of that producer, in a sorted response. */
+static int32_t first_result(const struct write_txn_markers_response *r, int64_t producer_id)
+{
+    int32_t lo = 0, hi = r->markers.len;
+    while (lo < hi) {
+        int32_t mid = lo + (hi - lo) / 2;
+        if (r->markers.items[mid].producer_id < producer_id)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+static enum kafka_error result_of(const marker_result *m, const struct txn_partition_id *id)
+{
+    for (int32_t t = 0; t < m->topics.len; t++) {
+        const struct write_txn_markers_writable_txn_marker_topic_result *topic = &m->topics.items[t];
+        for (int32_t k = 0; str_is(topic->name, id->topic) && k < topic->partitions.len; k++)
+            if (topic->partitions.items[k].partition_index == id->index)
+                return (enum kafka_error)topic->partitions.items[k].error_code;
+    }
+    return ERR_NETWORK_EXCEPTION;
+}
+
+/* What the response says of it; a leader that says nothing is asked again. */
+static enum kafka_error find_result(const struct write_txn_markers_response *r, const struct marker_order *o,
+                                    const struct txn_partition_id *id)
+{
+    enum kafka_error error = ERR_NETWORK_EXCEPTION;
+    for (int32_t i = first_result(r, o->marker.producer_id); error == ERR_NETWORK_EXCEPTION && i < r->markers.len;
+         i++) {
+        if (r->markers.items[i].producer_id != o->marker.producer_id)
+            break;
+        error = result_of(&r->markers.items[i], id);
+    }
+    return error;
+}
+
+/* Another producer or another coordinator has taken over: this is not ours to end any more. */
+static bool is_fenced(enum kafka_error error)
+{
+    return error == ERR_INVALID_PRODUCER_EPOCH || error == ERR_TRANSACTION_COORDINATOR_FENCED;
+}
+
+/* It is there, or has no place there: nothing transactional is in a partition of an old message format. */
+static bool is_settled(enum kafka_error error)
+{
+    return error == ERR_NONE || error == ERR_UNSUPPORTED_FOR_MESSAGE_FORMAT || error == ERR_UNSUPPORTED_VERSION;
+}
+
+static void take_results(struct marker_peer *p, struct marker_order *o)
+{
+    struct txn *t = order_target(o);
+    size_t left = 0;
+    for (size_t i = 0; t != NULL && i < o->count; i++) {
+        struct txn_partition_id id = o->partitions[i];
+        enum kafka_error error = find_result(&p->response, o, &id);
+        if (is_fenced(error)) {
+            log_info("The marker of %s for %s-%" PRId32 " is refused for good: %s", o->id, id.topic, id.index,
+                     error_name((int16_t)error));
+            t->finishing = false;
+            t = NULL;
+        } else if (is_settled(error)) {
+            txn_drop_partition(t, &id);
+        } else {
+            log_info("The marker of %s for %s-%" PRId32 " is sent again: %s", o->id, id.topic, id.index,
+                     error_name((int16_t)error));
+            o->partitions[left++] = id;
+        }
+    }
+    o->count = left;
+    if (t != NULL && t->partitions == NULL)
+        complete(t);
+}
+
+static void on_answer(struct broker_call *call, enum kafka_error error)
+{
+    struct marker_peer *p = CONTAINER_OF(call, struct marker_peer, call);
+    struct txn_coordinator *tc = p->coordinator;
+    struct marker_order *sent = p->sent, *o, *next;
+    p->sent = NULL;
+    if (error == ERR_NONE && p->response.markers.len > 1)
+        qsort(p->response.markers.items, (size_t)p->response.markers.len, sizeof(marker_result), by_producer);
+    DL_FOREACH_SAFE (sent, o, next) {
+        if (error == ERR_NONE)
+            take_results(p, o);
+        if (o->count > 0 && order_target(o) != NULL) {
+            DL_APPEND(tc->homeless, o);
+            try_later(tc);
+        } else {
+            order_free(o);
+        }
+    }
+    send_queue(p);
+}
+
+static void drop_void_orders(struct marker_peer *p)
+{
+    struct marker_order *o, *next;
+    DL_FOREACH_SAFE (p->queue, o, next) {
+        if (order_target(o) != NULL)
+            continue;
+        DL_DELETE(p->queue, o);
+        order_free(o);
+    }
+}
+
+static void send_queue(struct marker_peer *p)
+{
+    const struct txn_options *options = &p->coordinator->options;
+    if (p->sent != NULL)
+        return;
+    drop_void_orders(p);
+    if (p->queue == NULL)
+        return;
+    p->sent = p->queue;
+    p->queue = NULL;
+    arena_deinit(&p->arena);
+    arena_init(&p->arena, 0);
+    fill_request(p);
+    p->call = (struct broker_call){.key = API_WRITE_TXN_MARKERS,
+                                   .request = &p->request,
+                                   .response = &p->response,
+                                   .arena = &p->arena,
+                                   .done = on_answer};
+    options->send(options->ctx, p->broker, &p->call);
+}
+
+/* ---- Life ---- */
+
+void markers_init(struct txn_coordinator *tc)
+{
+    timer_init(&tc->retry, tc->options.loop, on_retry);
+}
+
+void markers_deinit(struct txn_coordinator *tc)
+{
+    struct marker_peer *p, *next_peer;
+    struct completion *c, *next;
+    timer_stop(&tc->retry);
+    DL_FOREACH_SAFE (tc->stalled, c, next) {
+        txn_store_deinit(&c->store);
+        free(c);
+    }
+    free_orders(tc->homeless);
+    HASH_ITER (hh, tc->peers, p, next_peer) {
+        free_orders(p->queue);
+        free_orders(p->sent);
+        arena_deinit(&p->arena);
+        HASH_DEL(tc->peers, p);
+        free(p);
+    }
+}
