@@ -177,6 +177,13 @@ class Apache(Broker):
         pass
 
 
+def other(broker, kind):
+    """The same broker, of the other kind: its id, data, address and settings."""
+    new = kind(broker.zookeeper, broker.data, broker.log.with_name(f"{kind.__name__}-{broker.log.name}"), {})
+    new.port, new.properties = broker.port, broker.properties
+    return new
+
+
 def run(command, stdin=None, check=True, timeout=PATIENCE, env=None):
     done = subprocess.run([str(c) for c in command], input=stdin, capture_output=True, text=True, timeout=timeout,
                           env={**os.environ, **(env or {})})

@@ -4,7 +4,7 @@ import json
 import sys
 
 import confluent_kafka
-from harness import Apache, Barnabas, wait_until, TOP
+from harness import Apache, Barnabas, other, wait_until, TOP
 from test_cluster import bootstrap, create, in_sync, make_cluster, topics  # noqa: F401 (a fixture)
 
 sys.path.insert(0, str(TOP / "test" / "faults"))
@@ -46,13 +46,6 @@ def last_values(brokers, topic, partitions):
             found[m.key().decode()] = m.value().decode()
     consumer.close()
     return found
-
-
-def other(broker, kind):
-    """The same broker, of the other kind: its id, data, address and settings."""
-    new = kind(broker.zookeeper, broker.data, broker.log.with_name(f"{kind.__name__}-{broker.log.name}"), {})
-    new.port, new.properties = broker.port, broker.properties
-    return new
 
 
 def controller_id(brokers):

@@ -462,6 +462,109 @@ static void an_epoch_without_records_is_cut(void **state)
     assert_int_equal(plog_end_offset(f->log), 10);
 }
 
+/* ---- Transactions ---- */
+
+static enum kafka_error append_txn(struct plog *log, int16_t epoch, int32_t sequence, int64_t guard, bool transactional)
+{
+    struct batch_builder b;
+    struct strbuf out = {0};
+    struct append_result r;
+    batch_builder_init(&b, transactional ? ATTR_TRANSACTIONAL : 0);
+    b.head.producer_id = 7;
+    b.head.producer_epoch = epoch;
+    b.head.base_sequence = sequence;
+    batch_builder_add(&b, &(struct record){.timestamp = 1000, .value = {(const uint8_t *)"v", 1}});
+    assert_true(batch_builder_finish(&b, CODEC_LEVEL_DEFAULT, &out));
+    batch_builder_deinit(&b);
+    struct prepared p = {.bytes = {(uint8_t *)out.p, (int32_t)out.len}, .offsets = 1, .guard = guard};
+    enum kafka_error error = plog_append_leader(log, &p, 0, &r);
+    strbuf_deinit(&out);
+    return error;
+}
+
+static enum kafka_error append_marker(struct plog *log, int16_t epoch, int32_t coordinator_epoch)
+{
+    struct strbuf out = {0};
+    txn_marker_write(&(struct txn_marker){7, epoch, true, coordinator_epoch}, 1000, &out);
+    struct append_result r;
+    struct prepared p = {.bytes = {(uint8_t *)out.p, (int32_t)out.len}, .offsets = 1, .by_coordinator = true};
+    enum kafka_error error = plog_append_leader(log, &p, 0, &r);
+    strbuf_deinit(&out);
+    return error;
+}
+
+static void markers_of_old_epochs_are_refused(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(append_txn(f->log, 2, 0, GUARD_NONE, true), ERR_NONE);
+    assert_int_equal(append_marker(f->log, 1, 5), ERR_INVALID_PRODUCER_EPOCH);
+    assert_int_equal(append_marker(f->log, 2, 5), ERR_NONE);
+    assert_int_equal(append_marker(f->log, 2, 4), ERR_TRANSACTION_COORDINATOR_FENCED);
+    assert_int_equal(append_marker(f->log, 3, 5), ERR_NONE);
+    assert_int_equal(append_txn(f->log, 2, 1, GUARD_NONE, true), ERR_INVALID_PRODUCER_EPOCH);
+}
+
+static void data_of_an_open_transaction_is_transactional(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(append_txn(f->log, 0, 0, GUARD_NONE, true), ERR_NONE);
+    assert_int_equal(append_txn(f->log, 0, 1, GUARD_NONE, false), ERR_INVALID_TXN_STATE);
+    assert_int_equal(append_marker(f->log, 0, 0), ERR_NONE);
+    assert_int_equal(append_txn(f->log, 0, 1, GUARD_NONE, false), ERR_NONE);
+}
+
+static void a_transaction_begins_with_a_guard(void **state)
+{
+    struct fixture *f = *state;
+    int64_t guard = plog_begin_verification(f->log, 7, 0, 0);
+    assert_int_equal(plog_begin_verification(f->log, 7, 0, 1), guard);
+    assert_int_equal(append_txn(f->log, 0, 0, GUARD_OPEN, true), ERR_INVALID_TXN_STATE);
+    assert_int_equal(append_txn(f->log, 0, 0, guard + 1, true), ERR_INVALID_TXN_STATE);
+    assert_int_equal(append_txn(f->log, 0, 0, guard, true), ERR_NONE);
+    assert_int_equal(plog_begin_verification(f->log, 7, 0, 1), GUARD_OPEN);
+    assert_int_equal(append_txn(f->log, 0, 1, GUARD_OPEN, true), ERR_NONE);
+}
+
+static void a_marker_voids_the_guard(void **state)
+{
+    struct fixture *f = *state;
+    int64_t guard = plog_begin_verification(f->log, 7, 0, 0);
+    assert_int_equal(append_marker(f->log, 0, 0), ERR_NONE);
+    assert_int_equal(append_txn(f->log, 0, 0, guard, true), ERR_INVALID_TXN_STATE);
+    assert_int_not_equal(plog_begin_verification(f->log, 7, 0, 0), guard);
+}
+
+static void what_follows_the_unverified_does_not_get_ahead(void **state)
+{
+    struct fixture *f = *state;
+    int64_t guard = plog_begin_verification(f->log, 7, 0, 3);
+    assert_int_equal(append_txn(f->log, 0, 4, guard, true), ERR_OUT_OF_ORDER_SEQUENCE_NUMBER);
+    plog_begin_verification(f->log, 7, 0, 2);
+    assert_int_equal(append_txn(f->log, 0, 3, guard, true), ERR_OUT_OF_ORDER_SEQUENCE_NUMBER);
+    assert_int_equal(append_txn(f->log, 0, 2, guard, true), ERR_NONE);
+    assert_int_equal(append_txn(f->log, 0, 3, GUARD_OPEN, true), ERR_NONE);
+}
+
+static void producers_are_described(void **state)
+{
+    struct fixture *f = *state;
+    struct arena a = {0};
+    struct producer_state *p;
+    append(f->log, 2);
+    assert_int_equal(append_txn(f->log, 3, 9, GUARD_NONE, true), ERR_NONE);
+    assert_int_equal(plog_producers(f->log, &a, &p), 1);
+    assert_int_equal(p->id, 7);
+    assert_int_equal(p->epoch, 3);
+    assert_int_equal(p->last_sequence, 9);
+    assert_int_equal(p->txn_first_offset, 2);
+    assert_int_equal(p->coordinator_epoch, -1);
+    assert_int_equal(append_marker(f->log, 3, 6), ERR_NONE);
+    assert_int_equal(plog_producers(f->log, &a, &p), 1);
+    assert_int_equal(p->txn_first_offset, -1);
+    assert_int_equal(p->coordinator_epoch, 6);
+    arena_deinit(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -486,6 +589,12 @@ int main(void)
         CASE(what_was_refused_is_not_saved),
         CASE(epochs_end_where_the_next_begins),
         CASE(an_epoch_without_records_is_cut),
+        CASE(markers_of_old_epochs_are_refused),
+        CASE(data_of_an_open_transaction_is_transactional),
+        CASE(a_transaction_begins_with_a_guard),
+        CASE(a_marker_voids_the_guard),
+        CASE(what_follows_the_unverified_does_not_get_ahead),
+        CASE(producers_are_described),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,862 @@
+/* The transaction coordinator, with a log in memory and leaders that answer as the test says. */
+#include "test.h"
+
+#include "protocol/msg/add_partitions_to_txn.h"
+#include "protocol/msg/api.h"
+#include "protocol/msg/list_transactions.h"
+#include "protocol/msg/write_txn_markers.h"
+#include "transaction/transaction_internal.h"
+#include "transaction/verifier.h"
+
+enum { TIMEOUT_MS = 60000, LEADER = 7, HOME = 0 };
+
+struct held_append {
+    struct state_append *append;
+    struct strbuf batch;
+    struct held_append *next;
+};
+
+struct fixture {
+    struct loop *loop;
+    struct broker_config config;
+    struct txn_coordinator *tc;
+    struct strbuf log;
+    int64_t end;
+    int32_t log_epoch;
+    struct held_append *held; /* until settle() */
+    enum kafka_error append_error;
+    int64_t next_id;
+    bool no_ids;
+    int32_t leader;
+    struct broker_call *sent; /* until answer_markers() */
+    int32_t sent_to;
+    struct timer check;
+    bool (*until)(struct fixture *f);
+};
+
+static int64_t wall; /* what the coordinator's clock shows */
+
+static int64_t wall_ms(void)
+{
+    return wall;
+}
+
+/* ---- The log ---- */
+
+static void hold_append(void *ctx, int32_t partition, int32_t leader_epoch, struct strbuf *batch,
+                        struct state_append *append)
+{
+    struct fixture *f = ctx;
+    struct held_append *h = calloc(1, sizeof(*h)), **last = &f->held;
+    assert_int_equal(partition, HOME);
+    f->log_epoch = leader_epoch;
+    *h = (struct held_append){append, *batch, NULL};
+    *batch = (struct strbuf){0};
+    while (*last != NULL)
+        last = &(*last)->next;
+    *last = h;
+}
+
+static void write_batch(struct fixture *f, struct strbuf *batch)
+{
+    struct bytes rest = {(uint8_t *)batch->p, (int32_t)batch->len};
+    struct batch b;
+    batch_set_offset((uint8_t *)batch->p, f->end);
+    assert_int_equal(batch_next(&rest, &b), BATCH_OK);
+    strbuf_add(&f->log, batch->p, batch->len);
+    f->end = b.last_offset + 1;
+}
+
+/* Answers the appends that wait, not those that follow from that. */
+static int settle(struct fixture *f)
+{
+    struct held_append *list = f->held;
+    int n = 0;
+    f->held = NULL;
+    while (list != NULL) {
+        struct held_append *h = list;
+        list = h->next;
+        h->append->offset = f->end;
+        if (f->append_error == ERR_NONE)
+            write_batch(f, &h->batch);
+        strbuf_deinit(&h->batch);
+        h->append->done(h->append, f->append_error);
+        free(h);
+        n++;
+    }
+    return n;
+}
+
+static void read_log(void *ctx, int32_t partition UNUSED, int64_t offset, int32_t max_bytes UNUSED,
+                     void (*done)(void *arg, enum kafka_error error, struct bytes batches), void *arg)
+{
+    struct fixture *f = ctx;
+    bool any = offset < f->end;
+    done(arg, ERR_NONE, any ? (struct bytes){(uint8_t *)f->log.p, (int32_t)f->log.len} : (struct bytes){NULL, 0});
+}
+
+/* ---- The others ---- */
+
+static bool draw_id(void *ctx, int64_t *id)
+{
+    struct fixture *f = ctx;
+    *id = f->next_id;
+    f->next_id += !f->no_ids;
+    return !f->no_ids;
+}
+
+static int32_t leader_of(void *ctx, struct str topic UNUSED, int32_t index UNUSED)
+{
+    const struct fixture *f = ctx;
+    return f->leader;
+}
+
+static void note_sent(void *ctx, int32_t broker, struct broker_call *call)
+{
+    struct fixture *f = ctx;
+    assert_null(f->sent);
+    f->sent = call;
+    f->sent_to = broker;
+}
+
+static const struct write_txn_markers_request *markers(const struct fixture *f)
+{
+    assert_non_null(f->sent);
+    assert_int_equal(f->sent->key, API_WRITE_TXN_MARKERS);
+    return f->sent->request;
+}
+
+/* The leader's answer, with one error for all. */
+static void answer_markers(struct fixture *f, enum kafka_error error)
+{
+    const struct write_txn_markers_request *in = markers(f);
+    struct write_txn_markers_response *out = f->sent->response;
+    struct arena *a = f->sent->arena;
+    struct broker_call *call = f->sent;
+    ARRAY_MAKE(a, out->markers, in->markers.len);
+    for (int32_t m = 0; m < in->markers.len; m++) {
+        out->markers.items[m].producer_id = in->markers.items[m].producer_id;
+        ARRAY_MAKE(a, out->markers.items[m].topics, in->markers.items[m].topics.len);
+        for (int32_t t = 0; t < in->markers.items[m].topics.len; t++) {
+            const struct write_txn_markers_writable_txn_marker_topic *topic = &in->markers.items[m].topics.items[t];
+            struct write_txn_markers_writable_txn_marker_topic_result *o = &out->markers.items[m].topics.items[t];
+            o->name = topic->name;
+            ARRAY_MAKE(a, o->partitions, topic->partition_indexes.len);
+            for (int32_t i = 0; i < topic->partition_indexes.len; i++) {
+                o->partitions.items[i].partition_index = topic->partition_indexes.items[i];
+                o->partitions.items[i].error_code = error;
+            }
+        }
+    }
+    f->sent = NULL;
+    call->done(call, ERR_NONE);
+}
+
+/* ---- The fixture ---- */
+
+static void check_until(struct timer *t)
+{
+    struct fixture *f = CONTAINER_OF(t, struct fixture, check);
+    if (f->until(f))
+        loop_stop(f->loop);
+    else
+        timer_start(t, 1);
+}
+
+/* Lets the timers run until it is so. */
+static void run_until(struct fixture *f, bool (*until)(struct fixture *f))
+{
+    f->until = until;
+    timer_init(&f->check, f->loop, check_until);
+    timer_start(&f->check, 0);
+    loop_run(f->loop);
+    timer_stop(&f->check);
+}
+
+static int set_up(void **state)
+{
+    struct fixture *f = calloc(1, sizeof(*f));
+    struct fail fail = {0};
+    const char *overrides[] = {"broker.id=1",
+                               "zookeeper.connect=localhost:2181",
+                               "log.dirs=/nowhere",
+                               "transaction.state.log.num.partitions=1",
+                               "transaction.abort.timed.out.transaction.cleanup.interval.ms=1",
+                               "transaction.remove.expired.transaction.cleanup.interval.ms=1"};
+    struct config_options options = {.overrides = overrides, .override_count = ARRAY_LEN(overrides)};
+    assert_true(config_load(&f->config, &options, &fail));
+    wall = 1000000;
+    f->loop = loop_new("coordinator");
+    f->leader = LEADER;
+    f->next_id = 100;
+    f->tc = txn_coordinator_new(&(struct txn_options){.loop = f->loop,
+                                                      .config = &f->config,
+                                                      .log = {hold_append, read_log, f},
+                                                      .wall_ms = wall_ms,
+                                                      .draw_producer_id = draw_id,
+                                                      .leader_of = leader_of,
+                                                      .send = note_sent,
+                                                      .ctx = f});
+    txn_partition_elected(f->tc, HOME, 5);
+    *state = f;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *f = *state;
+    txn_resign_all(f->tc);
+    f->append_error = ERR_NOT_LEADER_OR_FOLLOWER;
+    settle(f);
+    txn_coordinator_free(f->tc);
+    strbuf_deinit(&f->log);
+    loop_free(f->loop);
+    config_deinit(&f->config);
+    free(f);
+    return 0;
+}
+
+/* ---- Asking ---- */
+
+enum { UNANSWERED = -100 };
+
+struct question {
+    struct txn_call call;
+    int error;
+};
+
+static void on_answer(struct txn_call *call, enum kafka_error error)
+{
+    CONTAINER_OF(call, struct question, call)->error = error;
+}
+
+static struct question *ask(struct question *q)
+{
+    *q = (struct question){{.done = on_answer}, UNANSWERED};
+    return q;
+}
+
+static struct txn_producer producer(int64_t id, int16_t epoch)
+{
+    return (struct txn_producer){str_of("x"), id, epoch};
+}
+
+static int init_as(struct fixture *f, int64_t id, int16_t epoch, struct question *q)
+{
+    struct txn_producer who = producer(id, epoch);
+    txn_init_producer(f->tc, &who, TIMEOUT_MS, &ask(q)->call);
+    settle(f);
+    return q->error;
+}
+
+static void expect_producer(const struct question *q, int64_t id, int16_t epoch)
+{
+    assert_int_equal(q->error, ERR_NONE);
+    assert_int_equal(q->call.producer_id, id);
+    assert_int_equal(q->call.producer_epoch, epoch);
+}
+
+static int init(struct fixture *f)
+{
+    struct question q;
+    return init_as(f, -1, -1, &q);
+}
+
+static const struct txn_partition_ref two[] = {{{"t", 1}, 0}, {{"t", 1}, 1}};
+
+static int add(struct fixture *f, int64_t id, int16_t epoch, int32_t count)
+{
+    struct question q;
+    struct txn_producer who = producer(id, epoch);
+    txn_add_partitions(f->tc, &who, two, count, &ask(&q)->call);
+    settle(f);
+    return q.error;
+}
+
+static int end(struct fixture *f, int64_t id, int16_t epoch, bool commit)
+{
+    struct question q;
+    struct txn_producer who = producer(id, epoch);
+    txn_end(f->tc, &who, commit, &ask(&q)->call);
+    settle(f);
+    return q.error;
+}
+
+/* A producer 100 with epoch 0 whose transaction has two partitions. */
+static void begin(struct fixture *f)
+{
+    assert_int_equal(init(f), ERR_NONE);
+    assert_int_equal(add(f, 100, 0, 2), ERR_NONE);
+}
+
+static enum txn_status status(const struct fixture *f)
+{
+    const struct txn *t = txn_find(f->tc, str_of("x"));
+    assert_non_null(t);
+    return t->now.status;
+}
+
+/* ---- InitProducerId ---- */
+
+static void each_producer_gets_the_next_epoch(void **state)
+{
+    struct fixture *f = *state;
+    struct question q;
+    init_as(f, -1, -1, &q);
+    expect_producer(&q, 100, 0);
+    init_as(f, -1, -1, &q);
+    expect_producer(&q, 100, 1);
+}
+
+static void what_cannot_be_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct question q;
+    struct txn_producer empty = {str_of(""), -1, -1}, x = producer(-1, -1);
+    txn_init_producer(f->tc, &empty, TIMEOUT_MS, &ask(&q)->call);
+    assert_int_equal(q.error, ERR_INVALID_REQUEST);
+    txn_init_producer(f->tc, &x, 0, &ask(&q)->call);
+    assert_int_equal(q.error, ERR_INVALID_TRANSACTION_TIMEOUT);
+    txn_init_producer(f->tc, &x, f->config.transaction_max_timeout_ms + 1, &ask(&q)->call);
+    assert_int_equal(q.error, ERR_INVALID_TRANSACTION_TIMEOUT);
+    f->no_ids = true;
+    assert_int_equal(init(f), ERR_COORDINATOR_LOAD_IN_PROGRESS);
+    txn_partition_resigned(f->tc, HOME);
+    assert_int_equal(init(f), ERR_NOT_COORDINATOR);
+}
+
+static void a_producer_goes_on_with_its_own_epoch_only(void **state)
+{
+    struct fixture *f = *state;
+    struct question q;
+    init(f);
+    init_as(f, 100, 0, &q);
+    expect_producer(&q, 100, 1);
+    init_as(f, 100, 0, &q); /* the answer was lost */
+    expect_producer(&q, 100, 1);
+    init(f); /* another producer: epoch 2 */
+    assert_int_equal(init_as(f, 100, 1, &q), ERR_PRODUCER_FENCED);
+    assert_int_equal(init_as(f, 99, 2, &q), ERR_PRODUCER_FENCED);
+}
+
+static void one_change_at_a_time(void **state)
+{
+    struct fixture *f = *state;
+    struct question first, second;
+    struct txn_producer who = producer(-1, -1);
+    txn_init_producer(f->tc, &who, TIMEOUT_MS, &ask(&first)->call);
+    txn_init_producer(f->tc, &who, TIMEOUT_MS, &ask(&second)->call);
+    assert_int_equal(second.error, ERR_CONCURRENT_TRANSACTIONS);
+    assert_int_equal(settle(f), 1);
+    expect_producer(&first, 100, 0);
+}
+
+static void a_new_producer_has_the_open_transaction_aborted(void **state)
+{
+    struct fixture *f = *state;
+    struct question q;
+    begin(f);
+    assert_int_equal(init(f), ERR_CONCURRENT_TRANSACTIONS);
+    assert_int_equal(status(f), TXN_PREPARE_ABORT);
+    assert_int_equal(markers(f)->markers.items[0].producer_epoch, 1);
+    assert_false(markers(f)->markers.items[0].transaction_result);
+    assert_int_equal(add(f, 100, 0, 1), ERR_PRODUCER_FENCED);
+    answer_markers(f, ERR_NONE);
+    assert_int_equal(init(f), ERR_CONCURRENT_TRANSACTIONS); /* its end is being written */
+    settle(f);
+    init_as(f, -1, -1, &q);
+    expect_producer(&q, 100, 2);
+}
+
+static void a_fence_that_is_not_written_raises_the_epoch_once(void **state)
+{
+    struct fixture *f = *state;
+    begin(f);
+    f->append_error = ERR_NOT_ENOUGH_REPLICAS;
+    assert_int_equal(init(f), ERR_COORDINATOR_NOT_AVAILABLE);
+    assert_int_equal(init(f), ERR_COORDINATOR_NOT_AVAILABLE);
+    assert_int_equal(status(f), TXN_ONGOING);
+    f->append_error = ERR_NONE;
+    assert_int_equal(init(f), ERR_CONCURRENT_TRANSACTIONS);
+    assert_int_equal(markers(f)->markers.items[0].producer_epoch, 1);
+}
+
+/* ---- Loading ---- */
+
+/* Writes what a transaction was as another coordinator would have, and reads it in the next epoch. */
+static void load(struct fixture *f, enum txn_status status, int16_t epoch)
+{
+    struct txn t = {.id = (char *)(uintptr_t) "x"};
+    struct batch_builder b;
+    struct strbuf batch = {0};
+    struct txn_change change = {.to = {.status = status,
+                                       .producer_id = 50,
+                                       .epoch = epoch,
+                                       .timeout_ms = TIMEOUT_MS,
+                                       .start_ms = wall,
+                                       .update_ms = wall},
+                                .added = two,
+                                .added_count = status == TXN_EMPTY ? 0 : 2};
+    batch_builder_init(&b, 0);
+    txn_record(&b, &t, &change, wall);
+    assert_true(batch_builder_finish(&b, CODEC_LEVEL_DEFAULT, &batch));
+    batch_builder_deinit(&b);
+    write_batch(f, &batch);
+    strbuf_deinit(&batch);
+    txn_partition_elected(f->tc, HOME, 6);
+}
+
+static void the_last_epoch_leads_to_a_new_producer_id(void **state)
+{
+    struct fixture *f = *state;
+    struct question q;
+    load(f, TXN_EMPTY, INT16_MAX - 1);
+    init_as(f, 50, INT16_MAX - 1, &q);
+    expect_producer(&q, 100, 0);
+    init_as(f, 50, INT16_MAX - 1, &q); /* the answer was lost */
+    expect_producer(&q, 100, 0);
+    assert_int_equal(init_as(f, 50, 3, &q), ERR_PRODUCER_FENCED);
+}
+
+static void the_last_but_one_epoch_can_be_asked_for_twice(void **state)
+{
+    struct fixture *f = *state;
+    struct question q;
+    load(f, TXN_EMPTY, INT16_MAX - 2);
+    init_as(f, 50, INT16_MAX - 2, &q);
+    expect_producer(&q, 50, INT16_MAX - 1);
+    init_as(f, 50, INT16_MAX - 2, &q);
+    expect_producer(&q, 50, INT16_MAX - 1);
+}
+
+static void an_epoch_that_was_never_given_stops_nobody_else(void **state)
+{
+    struct fixture *f = *state;
+    load(f, TXN_ONGOING, INT16_MAX);
+    assert_int_equal(init(f), ERR_UNKNOWN_SERVER_ERROR);
+}
+
+static void what_was_decided_is_completed_by_the_next(void **state)
+{
+    static const enum txn_status prepared[] = {TXN_PREPARE_COMMIT, TXN_PREPARE_ABORT};
+    static const enum txn_status complete[] = {TXN_COMPLETE_COMMIT, TXN_COMPLETE_ABORT};
+    struct fixture *f = *state;
+    for (int i = 0; i < 2; i++) {
+        txn_partition_resigned(f->tc, HOME);
+        load(f, prepared[i], 4);
+        const struct write_txn_markers_writable_txn_marker *m = &markers(f)->markers.items[0];
+        assert_int_equal(m->producer_id, 50);
+        assert_int_equal(m->producer_epoch, 4);
+        assert_int_equal(m->coordinator_epoch, 6);
+        assert_int_equal(m->transaction_result, i == 0);
+        assert_int_equal(m->topics.items[0].partition_indexes.len, 2);
+        answer_markers(f, ERR_NONE);
+        settle(f);
+        assert_int_equal(status(f), complete[i]);
+        assert_null(txn_find(f->tc, str_of("x"))->partitions);
+    }
+}
+
+static void what_was_not_decided_goes_on(void **state)
+{
+    struct fixture *f = *state;
+    begin(f);
+    txn_partition_resigned(f->tc, HOME);
+    assert_int_equal(add(f, 100, 0, 1), ERR_NOT_COORDINATOR);
+    txn_partition_elected(f->tc, HOME, 6);
+    assert_int_equal(status(f), TXN_ONGOING);
+    assert_int_equal(end(f, 100, 0, true), ERR_NONE);
+    assert_int_equal(markers(f)->markers.items[0].topics.items[0].partition_indexes.len, 2);
+}
+
+static void an_answer_from_before_changes_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct question q;
+    struct txn_producer who = producer(100, 0);
+    begin(f);
+    txn_end(f->tc, &who, true, &ask(&q)->call);
+    txn_partition_resigned(f->tc, HOME);
+    txn_partition_elected(f->tc, HOME, 6); /* what is on its way is not there yet */
+    settle(f);
+    assert_int_equal(q.error, ERR_NOT_COORDINATOR);
+    assert_int_equal(status(f), TXN_ONGOING);
+    assert_null(f->sent);
+}
+
+/* ---- Partitions ---- */
+
+static void only_the_producer_adds_partitions(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(add(f, 100, 0, 1), ERR_INVALID_PRODUCER_ID_MAPPING);
+    init(f);
+    assert_int_equal(add(f, 101, 0, 1), ERR_INVALID_PRODUCER_ID_MAPPING);
+    assert_int_equal(add(f, 100, 1, 1), ERR_PRODUCER_FENCED);
+    assert_int_equal(add(f, 100, 0, 1), ERR_NONE);
+    int64_t before = f->end;
+    assert_int_equal(add(f, 100, 0, 1), ERR_NONE); /* it has it already */
+    assert_int_equal(f->end, before);
+    assert_int_equal(add(f, 100, 0, 2), ERR_NONE);
+    assert_int_equal(f->end, before + 1);
+}
+
+static void partitions_are_verified(void **state)
+{
+    struct fixture *f = *state;
+    struct txn_producer mine = producer(100, 0), old = producer(100, -1), other = producer(7, 0);
+    assert_int_equal(txn_verify(f->tc, &mine, &two[0]), ERR_INVALID_PRODUCER_ID_MAPPING);
+    init(f);
+    add(f, 100, 0, 1);
+    assert_int_equal(txn_verify(f->tc, &mine, &two[0]), ERR_NONE);
+    assert_int_equal(txn_verify(f->tc, &mine, &two[1]), ERR_TRANSACTION_ABORTABLE);
+    assert_int_equal(txn_verify(f->tc, &old, &two[0]), ERR_PRODUCER_FENCED);
+    assert_int_equal(txn_verify(f->tc, &other, &two[0]), ERR_INVALID_PRODUCER_ID_MAPPING);
+    end(f, 100, 0, true);
+    assert_int_equal(txn_verify(f->tc, &mine, &two[0]), ERR_CONCURRENT_TRANSACTIONS);
+}
+
+/* ---- EndTxn ---- */
+
+static void a_transaction_ends_once(void **state)
+{
+    struct fixture *f = *state;
+    init(f);
+    assert_int_equal(end(f, 100, 0, true), ERR_INVALID_TXN_STATE);
+    add(f, 100, 0, 2);
+    assert_int_equal(end(f, 100, 1, true), ERR_PRODUCER_FENCED);
+    assert_int_equal(end(f, 100, 0, true), ERR_NONE); /* decided: who asked need not wait for the markers */
+    assert_int_equal(end(f, 100, 0, true), ERR_CONCURRENT_TRANSACTIONS);
+    assert_int_equal(add(f, 100, 0, 1), ERR_CONCURRENT_TRANSACTIONS);
+    answer_markers(f, ERR_NONE);
+    settle(f);
+    assert_int_equal(status(f), TXN_COMPLETE_COMMIT);
+    assert_int_equal(end(f, 100, 0, true), ERR_NONE);
+    assert_int_equal(end(f, 100, 0, false), ERR_INVALID_TXN_STATE);
+    assert_int_equal(add(f, 100, 0, 1), ERR_NONE);
+    assert_int_equal(status(f), TXN_ONGOING);
+}
+
+static void what_is_not_written_is_not_decided(void **state)
+{
+    struct fixture *f = *state;
+    begin(f);
+    f->append_error = ERR_REQUEST_TIMED_OUT;
+    assert_int_equal(end(f, 100, 0, true), ERR_COORDINATOR_NOT_AVAILABLE);
+    assert_int_equal(status(f), TXN_ONGOING);
+    assert_null(f->sent);
+    f->append_error = ERR_NONE;
+    assert_int_equal(end(f, 100, 0, false), ERR_NONE);
+    assert_int_equal(status(f), TXN_PREPARE_ABORT);
+}
+
+/* ---- Markers ---- */
+
+static bool is_sent(struct fixture *f)
+{
+    return f->sent != NULL;
+}
+
+static void a_leader_that_has_moved_is_followed(void **state)
+{
+    struct fixture *f = *state;
+    begin(f);
+    end(f, 100, 0, true);
+    assert_int_equal(f->sent_to, LEADER);
+    f->leader = LEADER + 1;
+    answer_markers(f, ERR_NOT_LEADER_OR_FOLLOWER);
+    run_until(f, is_sent);
+    assert_int_equal(f->sent_to, LEADER + 1);
+    answer_markers(f, ERR_NONE);
+    settle(f);
+    assert_int_equal(status(f), TXN_COMPLETE_COMMIT);
+}
+
+static void a_leader_that_cannot_be_reached_is_tried_again(void **state)
+{
+    struct fixture *f = *state;
+    begin(f);
+    end(f, 100, 0, true);
+    struct broker_call *call = f->sent;
+    f->sent = NULL;
+    call->done(call, ERR_NETWORK_EXCEPTION);
+    run_until(f, is_sent);
+    assert_int_equal(markers(f)->markers.items[0].topics.items[0].partition_indexes.len, 2);
+}
+
+static void a_leader_is_waited_for(void **state)
+{
+    struct fixture *f = *state;
+    begin(f);
+    f->leader = TXN_NO_LEADER;
+    end(f, 100, 0, true);
+    assert_null(f->sent);
+    f->leader = LEADER;
+    run_until(f, is_sent);
+}
+
+static void a_deleted_partition_needs_no_marker(void **state)
+{
+    struct fixture *f = *state;
+    begin(f);
+    f->leader = TXN_NO_PARTITION;
+    end(f, 100, 0, true);
+    settle(f);
+    assert_int_equal(status(f), TXN_COMPLETE_COMMIT);
+}
+
+static void a_fenced_coordinator_stops(void **state)
+{
+    struct fixture *f = *state;
+    begin(f);
+    end(f, 100, 0, true);
+    answer_markers(f, ERR_TRANSACTION_COORDINATOR_FENCED);
+    assert_int_equal(settle(f), 0);
+    assert_false(timer_is_running(&f->tc->retry));
+    assert_int_equal(status(f), TXN_PREPARE_COMMIT);
+}
+
+static void the_markers_of_several_leave_together(void **state)
+{
+    struct fixture *f = *state;
+    struct question q;
+    struct txn_producer y = {str_of("y"), 101, 0}, z = {str_of("z"), 102, 0};
+    begin(f);
+    txn_init_producer(f->tc, &y, TIMEOUT_MS, &ask(&q)->call);
+    txn_init_producer(f->tc, &z, TIMEOUT_MS, &ask(&q)->call);
+    settle(f);
+    txn_add_partitions(f->tc, &y, two, 1, &ask(&q)->call);
+    txn_add_partitions(f->tc, &z, two, 1, &ask(&q)->call);
+    settle(f);
+    end(f, 100, 0, true);
+    txn_end(f->tc, &y, true, &ask(&q)->call);
+    txn_end(f->tc, &z, false, &ask(&q)->call);
+    settle(f);
+    assert_int_equal(markers(f)->markers.len, 1);
+    answer_markers(f, ERR_NONE);
+    assert_int_equal(markers(f)->markers.len, 2);
+    answer_markers(f, ERR_NONE);
+    assert_int_equal(settle(f), 3);
+    assert_int_equal(txn_find(f->tc, y.transactional_id)->now.status, TXN_COMPLETE_COMMIT);
+    assert_int_equal(txn_find(f->tc, z.transactional_id)->now.status, TXN_COMPLETE_ABORT);
+}
+
+static bool is_held(struct fixture *f)
+{
+    return f->held != NULL;
+}
+
+static void the_end_is_written_until_it_is(void **state)
+{
+    struct fixture *f = *state;
+    begin(f);
+    end(f, 100, 0, true);
+    answer_markers(f, ERR_NONE);
+    f->append_error = ERR_NOT_ENOUGH_REPLICAS;
+    settle(f);
+    assert_int_equal(add(f, 100, 0, 1), ERR_CONCURRENT_TRANSACTIONS);
+    f->append_error = ERR_NONE;
+    run_until(f, is_held);
+    settle(f);
+    assert_int_equal(status(f), TXN_COMPLETE_COMMIT);
+}
+
+/* ---- Time ---- */
+
+static void a_transaction_that_takes_too_long_is_aborted(void **state)
+{
+    struct fixture *f = *state;
+    begin(f);
+    wall += TIMEOUT_MS + 1;
+    run_until(f, is_held);
+    settle(f);
+    assert_int_equal(status(f), TXN_PREPARE_ABORT);
+    assert_int_equal(markers(f)->markers.items[0].producer_epoch, 1);
+    assert_int_equal(end(f, 100, 0, true), ERR_PRODUCER_FENCED);
+}
+
+static void an_id_that_nobody_uses_is_forgotten(void **state)
+{
+    struct fixture *f = *state;
+    init(f);
+    wall += f->config.transactional_id_expiration_ms;
+    run_until(f, is_held);
+    assert_int_equal(add(f, 100, 0, 1), ERR_CONCURRENT_TRANSACTIONS);
+    settle(f);
+    assert_null(txn_find(f->tc, str_of("x")));
+    txn_partition_elected(f->tc, HOME, 6);
+    assert_null(txn_find(f->tc, str_of("x")));
+}
+
+static void an_id_in_use_is_not_forgotten(void **state)
+{
+    struct fixture *f = *state;
+    init(f);
+    wall += f->config.transactional_id_expiration_ms;
+    run_until(f, is_held);
+    f->append_error = ERR_NOT_ENOUGH_REPLICAS;
+    settle(f);
+    assert_int_equal(status(f), TXN_EMPTY);
+    f->append_error = ERR_NONE;
+    assert_int_equal(add(f, 100, 0, 1), ERR_NONE); /* it may go on */
+}
+
+/* ---- Records ---- */
+
+static void versions_of_records_are_read(void **state)
+{
+    struct fixture *f = *state;
+    load(f, TXN_ONGOING, 3);
+    const struct txn *t = txn_find(f->tc, str_of("x"));
+    struct txn_partition_id id;
+    assert_int_equal(t->now.producer_id, 50);
+    assert_int_equal(t->now.epoch, 3);
+    assert_int_equal(t->now.timeout_ms, TIMEOUT_MS);
+    assert_int_equal(t->now.start_ms, wall);
+    assert_true(txn_partition_id_make(str_of("t"), 1, &id) && txn_has_partition(t, &id));
+}
+
+/* ---- The asking side of verification ---- */
+
+struct asker {
+    struct verifier *verifier;
+    struct broker_call *sent;
+    int32_t coordinator;
+    int done;
+};
+
+struct asked {
+    struct verification v;
+    struct asker *asker;
+    enum kafka_error errors[2];
+};
+
+static int32_t coordinator_of(void *ctx, struct str id UNUSED)
+{
+    return ((struct asker *)ctx)->coordinator;
+}
+
+static void note_question(void *ctx, int32_t broker, struct broker_call *call)
+{
+    struct asker *a = ctx;
+    assert_int_equal(broker, a->coordinator);
+    assert_null(a->sent);
+    a->sent = call;
+}
+
+static void on_verified(struct verification *v)
+{
+    CONTAINER_OF(v, struct asked, v)->asker->done++;
+}
+
+static void verify(struct asker *a, struct asked *x, int16_t epoch, int32_t count, bool knows_abortable)
+{
+    *x = (struct asked){.asker = a};
+    x->v = (struct verification){.who = producer(100, epoch),
+                                 .partitions = two,
+                                 .errors = x->errors,
+                                 .count = count,
+                                 .knows_abortable = knows_abortable,
+                                 .done = on_verified};
+    verifier_ask(a->verifier, &x->v);
+}
+
+static void answer_question(struct asker *a, enum kafka_error first, enum kafka_error second)
+{
+    struct broker_call *call = a->sent;
+    struct add_partitions_to_txn_response *r = call->response;
+    add_partitions_to_txn_response_init(r);
+    ARRAY_MAKE(call->arena, r->results_by_transaction, 1);
+    r->results_by_transaction.items[0].transactional_id = str_of("x");
+    ARRAY_MAKE(call->arena, r->results_by_transaction.items[0].topic_results, 1);
+    struct add_partitions_to_txn_topic_result *topic = &r->results_by_transaction.items[0].topic_results.items[0];
+    topic->name = str_of("t");
+    ARRAY_MAKE(call->arena, topic->results_by_partition, 2);
+    topic->results_by_partition.items[0].partition_error_code = first;
+    topic->results_by_partition.items[1].partition_index = 1;
+    topic->results_by_partition.items[1].partition_error_code = second;
+    a->sent = NULL;
+    call->done(call, ERR_NONE);
+}
+
+static void questions_gather_while_one_is_under_way(void **state UNUSED)
+{
+    struct asker a = {.coordinator = 3};
+    struct asked x[4];
+    a.verifier = verifier_new(&(struct verifier_options){coordinator_of, note_question, &a});
+    verify(&a, &x[0], 0, 1, true);
+    verify(&a, &x[1], 0, 1, true);
+    verify(&a, &x[2], 0, 2, false);
+    verify(&a, &x[3], 1, 1, true); /* of a later producer: an id is in a request once */
+    answer_question(&a, ERR_NONE, ERR_NONE);
+    assert_int_equal(a.done, 1);
+    const struct add_partitions_to_txn_request *request = a.sent->request;
+    assert_int_equal(request->transactions.len, 1);
+    assert_true(request->transactions.items[0].verify_only);
+    answer_question(&a, ERR_PRODUCER_FENCED, ERR_TRANSACTION_ABORTABLE);
+    assert_int_equal(a.done, 3);
+    assert_int_equal(x[1].errors[0], ERR_INVALID_PRODUCER_EPOCH);
+    assert_int_equal(x[2].errors[1], ERR_INVALID_TXN_STATE);
+    answer_question(&a, ERR_TRANSACTION_ABORTABLE, ERR_NONE);
+    assert_int_equal(x[3].errors[0], ERR_TRANSACTION_ABORTABLE);
+    verifier_free(a.verifier);
+}
+
+static void nobody_to_ask_is_an_error_but_an_old_coordinator_is_not(void **state UNUSED)
+{
+    struct asker a = {.coordinator = TXN_NO_LEADER};
+    struct asked x;
+    a.verifier = verifier_new(&(struct verifier_options){coordinator_of, note_question, &a});
+    verify(&a, &x, 0, 1, true);
+    assert_int_equal(x.errors[0], ERR_COORDINATOR_NOT_AVAILABLE);
+    a.coordinator = 3;
+    static const enum kafka_error given[] = {ERR_NETWORK_EXCEPTION, ERR_UNSUPPORTED_VERSION};
+    static const enum kafka_error expected[] = {ERR_NETWORK_EXCEPTION, ERR_NONE};
+    for (int i = 0; i < 2; i++) {
+        verify(&a, &x, 0, 1, true);
+        struct broker_call *call = a.sent;
+        a.sent = NULL;
+        call->done(call, given[i]);
+        assert_int_equal(x.errors[0], expected[i]);
+    }
+    assert_int_equal(a.done, 3);
+    verifier_free(a.verifier);
+}
+
+#define CASE(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(each_producer_gets_the_next_epoch),
+        CASE(what_cannot_be_is_refused),
+        CASE(a_producer_goes_on_with_its_own_epoch_only),
+        CASE(one_change_at_a_time),
+        CASE(a_new_producer_has_the_open_transaction_aborted),
+        CASE(a_fence_that_is_not_written_raises_the_epoch_once),
+        CASE(the_last_epoch_leads_to_a_new_producer_id),
+        CASE(the_last_but_one_epoch_can_be_asked_for_twice),
+        CASE(an_epoch_that_was_never_given_stops_nobody_else),
+        CASE(what_was_decided_is_completed_by_the_next),
+        CASE(what_was_not_decided_goes_on),
+        CASE(an_answer_from_before_changes_nothing),
+        CASE(only_the_producer_adds_partitions),
+        CASE(partitions_are_verified),
+        CASE(a_transaction_ends_once),
+        CASE(what_is_not_written_is_not_decided),
+        CASE(a_leader_that_has_moved_is_followed),
+        CASE(a_leader_that_cannot_be_reached_is_tried_again),
+        CASE(a_leader_is_waited_for),
+        CASE(a_deleted_partition_needs_no_marker),
+        CASE(a_fenced_coordinator_stops),
+        CASE(the_markers_of_several_leave_together),
+        CASE(the_end_is_written_until_it_is),
+        CASE(a_transaction_that_takes_too_long_is_aborted),
+        CASE(an_id_that_nobody_uses_is_forgotten),
+        CASE(an_id_in_use_is_not_forgotten),
+        CASE(versions_of_records_are_read),
+        cmocka_unit_test(questions_gather_while_one_is_under_way),
+        cmocka_unit_test(nobody_to_ask_is_an_error_but_an_old_coordinator_is_not),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
