@@ -11,7 +11,7 @@ from harness import BUILD, TOP, Apache, Barnabas, java, wait_until
 
 TOPIC_COMMAND = "org.apache.kafka.tools.TopicCommand"
 NAMES = ["kafka-topics", "kafka-reassign-partitions", "kafka-leader-election", "kafka-replica-verification", "kafka-console-producer", "kafka-console-consumer", "kafka-get-offsets", "kafka-broker-api-versions",
-         "kafka-dump-log", "kafka-producer-perf-test", "kafka-consumer-perf-test", "zookeeper-shell"]
+         "kafka-dump-log", "kafka-transactions", "kafka-producer-perf-test", "kafka-consumer-perf-test", "zookeeper-shell"]
 
 
 def script(name, *args, stdin=None, code=0):

@@ -1,10 +1,13 @@
 """Transactions: what is committed is seen as a whole, what is not is never seen, whatever breaks."""
 
+import struct
+import subprocess
+
 import confluent_kafka
 import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
-from harness import PATIENCE, Apache, Barnabas, java, kcat, other, wait_until
+from harness import BUILD, JARS, JARS_4, PATIENCE, TOP, Apache, Barnabas, Process, connect, frame, java, kcat, other, read_frame, wait_until
 
 
 def transactional(broker, name="x", **settings):
@@ -231,3 +234,164 @@ def test_another_kind_of_broker_takes_the_coordinator_over(make_broker, kinds):
     assert sorted(read(broker, "t")) == ["0", "1", "2"]
     broker.stop()
     broker.check_log()
+
+
+# ---- Verification (KIP-890) ----
+
+
+def crc32c(data):
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
+
+def transactional_batch(producer_id, epoch, sequence):
+    """One record without key, with the value "v"."""
+    record = bytes([0, 0, 0, 1, 2]) + b"v" + bytes([0])
+    checked = struct.pack(">hiqqqhii", 0x10, 0, 0, 0, producer_id, epoch, sequence, 1) + bytes([2 * len(record)]) + record
+    head = struct.pack(">iBI", -1, 2, crc32c(checked))
+    return struct.pack(">qi", 0, len(head) + len(checked)) + head + checked
+
+
+def produce_raw(broker, transactional_id, batch):
+    """The error code of a Produce request, version 8."""
+    name = transactional_id.encode()
+    body = struct.pack(">h", len(name)) + name + struct.pack(">hiih", -1, 30000, 1, 1) + b"t" + struct.pack(">iii", 1, 0, len(batch)) + batch
+    with connect(broker) as sock:
+        sock.sendall(frame(0, 8, body))
+        answer = read_frame(sock)
+    return struct.unpack(">h", answer[4 + 4 + 3 + 4 + 4:][:2])[0]
+
+
+NONE, INVALID_TXN_STATE, INVALID_PRODUCER_ID_MAPPING = 0, 48, 49
+
+
+def test_only_what_the_coordinator_knows_of_is_appended(make_broker):
+    broker = make_broker(broker_id=1)
+    create(broker, "t")
+    transactional(broker) # has producer id 0, epoch 0, and no transaction
+    late = transactional_batch(0, 0, 0)
+    assert produce_raw(broker, "x", late) == INVALID_TXN_STATE
+    assert produce_raw(broker, "nobody", late) == INVALID_PRODUCER_ID_MAPPING
+    change = ["--bootstrap-server", broker.bootstrap, "--entity-type", "brokers", "--entity-default", "--alter", "--add-config"]
+    java("kafka.admin.ConfigCommand", *change, "transaction.partition.verification.enable=false")
+    wait_until(lambda: produce_raw(broker, "x", late) == NONE, "the new setting")
+
+
+# ---- Apache's tools ----
+
+TOOL = "org.apache.kafka.tools.TransactionsCommand"
+
+
+def table(text):
+    """The rows of a tool's table, by the names in its head."""
+    lines = [line.split("\t") for line in text.splitlines() if "\t" in line]
+    head = [name.strip() for name in lines[0]]
+    return [dict(zip(head, (cell.strip() for cell in line))) for line in lines[1:]]
+
+
+def test_what_runs_is_shown(broker):
+    create(broker, "t", partitions=2)
+    p = transactional(broker)
+    p.begin_transaction()
+    write(p, "t", "v", partition=1)
+    base = ["--bootstrap-server", broker.bootstrap]
+    assert [(r["TransactionalId"], r["Coordinator"], r["ProducerId"], r["TransactionState"]) for r in table(java(TOOL, *base, "list"))] == [
+        ("x", "0", "0", "Ongoing")]
+    shown = table(java(TOOL, *base, "describe", "--transactional-id", "x"))[0]
+    assert (shown["ProducerEpoch"], shown["TransactionState"], shown["TransactionTimeoutMs"], shown["TopicPartitions"]) == (
+        "0", "Ongoing", "60000", "t-1")
+    writer = table(java(TOOL, *base, "describe-producers", "--topic", "t", "--partition", 1))[0]
+    assert (writer["ProducerId"], writer["LatestCoordinatorEpoch"], writer["LastSequence"], writer["CurrentTransactionStartOffset"]) == (
+        "0", "-1", "0", "0")
+    p.commit_transaction(PATIENCE)
+    wait_until(lambda: "CompleteCommit" in java(TOOL, *base, "list"), "the end")
+
+
+def test_a_hanging_transaction_is_aborted(make_broker):
+    broker = make_broker(transaction_partition_verification_enable="false", transaction_max_timeout_ms=1000)
+    create(broker, "t")
+    assert produce_raw(broker, "x", transactional_batch(77, 3, 0)) == NONE
+    kcat(broker, "-P", "-t", "t", stdin="w\n")
+    assert read(broker, "t") == []
+    base = ["--bootstrap-server", broker.bootstrap]
+    java(TOOL, *base, "abort", "--topic", "t", "--partition", 0, "--start-offset", 0)
+    assert read(broker, "t") == ["w"]
+
+
+# ---- Other clients ----
+
+
+@pytest.mark.parametrize("jars", [JARS, JARS_4], ids=["3.9", "4"])
+def test_java_clients(broker, jars):
+    create(broker, "t", partitions=3)
+    base = ["--topic", "t", "--throughput", -1, "--record-size", 100]
+    java("org.apache.kafka.tools.ProducerPerformance", *base, "--num-records", 3000, "--transactional-id", "j", "--transaction-duration-ms",
+         50, "--producer-props", f"bootstrap.servers={broker.bootstrap}", jars=jars)
+    assert len(read(broker, "t")) == 3000
+
+
+@pytest.mark.parametrize("jars", [JARS, JARS_4], ids=["3.9", "4"])
+def test_exactly_once_while_the_broker_is_killed(broker, jars, tmp_path):
+    """Copies records in transactions that take the group's offsets along, some of them aborted, and the broker dies on the way."""
+    create(broker, "in", "out", partitions=2)
+    facts = [str(i) for i in range(20000)]
+    kcat(broker, "-P", "-t", "in", stdin="\n".join(facts) + "\n")
+    copier = Process(tmp_path / "copier.log")
+    copier.spawn(["java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-cp", f"{jars}/*", "org.apache.kafka.tools.TransactionalMessageCopier",
+                  "--broker-list", broker.bootstrap, "--input-topic", "in", "--output-topic", "out", "--consumer-group", "g", "--group-mode", "--input-partition", 0,
+                  "--transactional-id", "copy", "--transaction-size", 300, "--enable-random-aborts", "--use-group-metadata"])
+    try:
+        for part in 1, 2:
+            wait_until(lambda: len(read(broker, "out")) > part * 4000, f"the copy\n{copier.text()[-2000:]}")
+            broker.kill()
+            broker.restart()
+        wait_until(lambda: len(read(broker, "out")) >= len(facts) or not copier.is_running(), "all copies", 2 * PATIENCE)
+    finally:
+        copier.stop()
+    assert sorted(read(broker, "out"), key=int) == facts, copier.text()[-2000:]
+
+
+# ---- kafka-transactions.sh: as Apache's tool ----
+
+
+def ours(*args, code=0):
+    done = subprocess.run([TOP / "bin" / "kafka-transactions.sh", *map(str, args)], capture_output=True, text=True, timeout=PATIENCE,
+                          env={"BARNABAS_BUILD": str(BUILD), "PATH": "/usr/bin:/bin"})
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("kind", [Apache, Barnabas])
+def test_our_tool_prints_what_apaches_does(make_broker, kind):
+    broker = make_broker(kind=kind, transaction_partition_verification_enable="false")
+    create(broker, "t", partitions=2)
+    base = ["--bootstrap-server", broker.bootstrap]
+    done = transactional(broker, "done")
+    done.begin_transaction()
+    write(done, "t", "v", partition=1)
+    done.commit_transaction(PATIENCE)
+    wait_until(lambda: "CompleteCommit" in ours(*base, "list"), "the end")
+    running = transactional(broker, "running")
+    running.begin_transaction()
+    write(running, "t", "v", partition=1)
+    for args in (["list"], ["list", "--duration-filter", 100000000], ["describe", "--transactional-id", "done"],
+                 ["describe-producers", "--topic", "t", "--partition", 1], ["describe-producers", "--topic", "t", "--partition", 0],
+                 ["find-hanging", "--topic", "t", "--max-transaction-timeout", 0], ["find-hanging", "--broker-id", 0]):
+        theirs = java(TOOL, *base, *args)
+        if args[0] == "describe": # time goes on
+            theirs, got = [[{**row, "TransactionDurationMs": ""} for row in table(text)] for text in (theirs, ours(*base, *args))]
+            assert got == theirs
+        else:
+            assert sorted(ours(*base, *args).splitlines()) == sorted(theirs.splitlines()), args
+    for args in ["describe", "--transactional-id", "nobody"], ["find-hanging"], ["abort", "--topic", "t", "--partition", 0]:
+        java(TOOL, *base, *args, check=False)
+        ours(*base, *args, code=1)
+    assert produce_raw(broker, "x", transactional_batch(77, 3, 0)) == NONE
+    hanging = wait_until(lambda: table(ours(*base, "find-hanging", "--topic", "t", "--max-transaction-timeout", 0)), "the hanging one")
+    assert [(r["Partition"], r["ProducerId"], r["StartOffset"]) for r in hanging] == [("0", "77", "0")]
+    ours(*base, "abort", "--topic", "t", "--partition", 0, "--start-offset", 0)
+    assert table(ours(*base, "find-hanging", "--topic", "t", "--max-transaction-timeout", 0)) == []
