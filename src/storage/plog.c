@@ -482,27 +482,34 @@ static bool drop_segment(struct plog *log, size_t i)
 }
 
 /*
- * Snapshots above the new end describe what is gone; the state comes back from the last one below. They must not come
- * back themselves, or they would be taken for what was written since.
+ * Removes the snapshots above, for good: one that came back would be taken for what was written since. Finds the newest
+ * of the others, -1 if there is none.
  */
-static bool rewind_producers(struct plog *log, int64_t offset)
+static bool drop_snapshots(struct plog *log, int64_t above, int64_t *newest)
 {
-    log->snapshot_end = -1;
     struct names names;
     char path[PATH_ROOM];
-    int64_t newest = -1;
     bool any = false;
+    log->snapshot_end = *newest = -1;
     if (!dir_list(log->path, &names))
         return false;
     for (size_t i = 0; i < names.n; i++) {
         int64_t at = segment_parse_name(names.v[i], ".snapshot");
-        if (at > offset)
+        if (at > above)
             any |= file_remove(segment_path(path, log->path, at, ".snapshot"));
         else
-            newest = MAX(newest, at);
+            *newest = MAX(*newest, at);
     }
     names_free(&names);
-    if (any && !dir_sync(log->path))
+    return !any || dir_sync(log->path);
+}
+
+/* Snapshots above the new end describe what is gone; the state comes back from the last one below. */
+static bool rewind_producers(struct plog *log, int64_t offset)
+{
+    char path[PATH_ROOM];
+    int64_t newest;
+    if (!drop_snapshots(log, offset, &newest))
         return false;
     if (newest < 0 || !producers_load(&log->producers, segment_path(path, log->path, newest, ".snapshot"), newest,
                                       atomic_load(&log->start)))
@@ -559,10 +566,11 @@ static bool truncate_locked(struct plog *log, int64_t offset)
 
 bool plog_truncate_fully_locked(struct plog *log, int64_t new_start)
 {
-    if (!drop_segments(log, 0) || !plog_insert_segment(log, segment_new(new_start)))
+    int64_t none;
+    if (!drop_segments(log, 0) || !drop_snapshots(log, -1, &none) ||
+        !plog_insert_segment(log, segment_new(new_start)))
         return false;
     producers_clear(&log->producers, new_start);
-    log->snapshot_end = -1;
     plog_update_unstable(log);
     atomic_store(&log->start, new_start);
     atomic_store(&log->end, new_start);
