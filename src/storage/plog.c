@@ -567,8 +567,7 @@ static bool truncate_locked(struct plog *log, int64_t offset)
 bool plog_truncate_fully_locked(struct plog *log, int64_t new_start)
 {
     int64_t none;
-    if (!drop_segments(log, 0) || !drop_snapshots(log, -1, &none) ||
-        !plog_insert_segment(log, segment_new(new_start)))
+    if (!drop_segments(log, 0) || !drop_snapshots(log, -1, &none) || !plog_insert_segment(log, segment_new(new_start)))
         return false;
     producers_clear(&log->producers, new_start);
     plog_update_unstable(log);

@@ -186,6 +186,17 @@ static void cut(struct world *w, int i)
     begin_epoch(w, i);
 }
 
+/* A follower is so far behind that its leader has deleted what it would need. */
+static void begin_anew(struct world *w, int i)
+{
+    int64_t offset = plog_end_offset(w->logs[i]) + crash_random(30);
+    say("begin anew at", offset);
+    model_cut(w->models[i], 0);
+    (void)plog_truncate_fully(w->logs[i], offset);
+    w->committed[i] = 0;
+    begin_epoch(w, i);
+}
+
 static void commit(struct world *w, int i)
 {
     int64_t end = plog_end_offset(w->logs[i]), hw = plog_high_watermark(w->logs[i]);
@@ -216,17 +227,18 @@ static const struct {
     operation run;
     uint32_t weight;
 } operations[] = {
-    {"write a batch to", write_batch, 60},
-    {"write a marker to", write_marker, 8},
-    {"flush", flush, 3},
-    {"jobs", run_jobs, 6},
-    {"checkpoints", write_checkpoints, 4},
-    {"cut", cut, 3},
-    {"begin an epoch of", begin_epoch, 4},
-    {"commit", commit, 12},
-    {"retention", retain, 3},
-    {"delete records of", delete_records, 1},
-    {"compact", compact, 3},
+    {"write a batch to", write_batch, 120},
+    {"write a marker to", write_marker, 16},
+    {"flush", flush, 6},
+    {"jobs", run_jobs, 12},
+    {"checkpoints", write_checkpoints, 8},
+    {"cut", cut, 6},
+    {"begin anew", begin_anew, 1},
+    {"begin an epoch of", begin_epoch, 8},
+    {"commit", commit, 24},
+    {"retention", retain, 6},
+    {"delete records of", delete_records, 2},
+    {"compact", compact, 6},
 };
 
 static size_t choose_operation(void)
