@@ -568,7 +568,7 @@ static void list_unsynced(struct plog *log, int64_t up_to, struct flush_list *ou
         struct segment *s = log->segments[i];
         if (s->base_offset >= up_to)
             break;
-        out->new_names |= s->base_offset >= log->recovery_point;
+        out->new_names |= s->base_offset >= log->recovery_point || !s->no_aborts;
         if (s->file == NULL)
             continue;
         file_ref_get(s->file);

@@ -95,6 +95,8 @@ static bool set_high_watermark(struct plog *log, int64_t offset)
 {
     offset = MIN(offset, (int64_t)atomic_load(&log->end));
     offset = MAX(offset, (int64_t)atomic_load(&log->start));
+    if (producers_commit(&log->producers, offset))
+        plog_update_unstable(log);
     return atomic_exchange(&log->high_watermark, offset) != offset;
 }
 
@@ -138,6 +140,7 @@ bool plog_insert_segment(struct plog *log, struct segment *s)
     log->segments = xgrow(log->segments, log->segment_count + 1, &log->segment_cap, sizeof(*log->segments));
     log->segments[log->segment_count++] = s;
     log->touched = true;
+    s->no_aborts = true;
     index_init(&s->offsets, OFFSET_ENTRY);
     index_init(&s->times, TIME_ENTRY);
     return segment_open_file(s, log->path, true) && segment_save_indexes(s, log->path, false);
@@ -167,29 +170,15 @@ bool plog_snapshot(struct plog *log, int64_t offset)
 
 void plog_update_unstable(struct plog *log)
 {
-    atomic_store(&log->first_unstable, producers_first_open_txn(&log->producers));
+    atomic_store(&log->first_unstable, producers_first_unstable(&log->producers));
 }
 
-/* The coordinator epoch in the value of a control record, -1 if there is none. */
-static int32_t coordinator_epoch_of(const struct batch *b)
+bool plog_note_batch(struct plog *log, const struct batch *b, struct txn_entry *aborted)
 {
-    struct arena a;
-    struct record r;
-    int32_t epoch = -1;
-    arena_init(&a, 0);
-    struct record_iter *it = record_iter_new(b, &a);
-    if (record_iter_next(it, &r) > 0 && r.value.len >= 6)
-        epoch = (int32_t)be32_get(r.value.p + 2);
-    record_iter_free(it);
-    arena_deinit(&a);
-    return epoch;
-}
-
-void plog_note_batch(struct plog *log, const struct batch *b)
-{
-    producers_note(&log->producers, b, batch_is_control(b) ? coordinator_epoch_of(b) : -1);
+    bool is_abort = producers_note(&log->producers, b, aborted);
     if (batch_is_transactional(b) || batch_is_control(b))
         plog_update_unstable(log);
+    return is_abort;
 }
 
 /* ---- Rolling ---- */
@@ -223,6 +212,13 @@ static int64_t random_jitter(int64_t limit)
     return limit > 0 ? (int64_t)chance_below((uint64_t)limit) : 0;
 }
 
+/* No flush will look at it again. */
+static bool sync_sealed(struct plog *log, struct segment *s)
+{
+    return segment_sync(s, log->path) && segment_sync_indexes(s->base_offset, log->path) &&
+           (s->no_aborts || dir_sync(log->path));
+}
+
 bool plog_roll(struct plog *log, int64_t new_base)
 {
     struct segment *old = plog_active(log);
@@ -236,8 +232,7 @@ bool plog_roll(struct plog *log, int64_t new_base)
     ensure(old->base_offset < new_base);
     if (!segment_save_indexes(old, log->path, true) || !plog_snapshot(log, new_base))
         return false;
-    /* No flush will look at it again. */
-    if (log->recovery_point == new_base && !segment_sync_indexes(old->base_offset, log->path))
+    if (log->recovery_point == new_base && !sync_sealed(log, old))
         return false;
     index_deinit(&old->offsets); /* mapped again if somebody reads it */
     index_deinit(&old->times);
@@ -261,7 +256,7 @@ bool plog_flush_locked(struct plog *log, int64_t up_to)
         struct segment *s = log->segments[i];
         if (s->base_offset >= up_to)
             break;
-        new_names |= s->base_offset >= log->recovery_point;
+        new_names |= s->base_offset >= log->recovery_point || !s->no_aborts;
         if (!segment_sync(s, log->path) || (s != plog_active(log) && !segment_sync_indexes(s->base_offset, log->path)))
             return false;
     }
@@ -295,13 +290,15 @@ static void note_epoch(struct plog *log, int32_t epoch, int64_t offset)
 static bool append_batches(struct plog *log, struct bytes bytes, const struct batch *last)
 {
     struct batch b;
+    struct txn_entry aborted;
     log->touched = true;
     if (!segment_append(plog_active(log), log->path, bytes, log->config.index_interval_bytes))
         return false;
     while (batch_next(&bytes, &b) == BATCH_OK) {
         if (b.magic == 2)
             note_epoch(log, b.leader_epoch, b.base_offset);
-        plog_note_batch(log, &b);
+        if (plog_note_batch(log, &b, &aborted) && !segment_note_abort(plog_active(log), log->path, &aborted))
+            return false;
     }
     atomic_store(&log->end, last->last_offset + 1);
     int64_t unflushed = last->last_offset + 1 - log->recovery_point;
@@ -311,8 +308,10 @@ static bool append_batches(struct plog *log, struct bytes bytes, const struct ba
 static enum kafka_error check_producer(struct plog *log, const struct batch *b, struct producer_batch *dup,
                                        bool *is_dup)
 {
+    struct txn_marker marker;
     if (batch_is_control(b))
-        return ERR_NONE;
+        return txn_marker_read(b, &marker) ? producers_check_marker(&log->producers, b, marker.coordinator_epoch)
+                                           : ERR_NONE;
     enum kafka_error error = producers_check(&log->producers, b, dup, is_dup);
     if (error == ERR_OUT_OF_ORDER_SEQUENCE_NUMBER && plog_recall_batches(log, b->producer_id))
         error = producers_check(&log->producers, b, dup, is_dup);
@@ -560,6 +559,7 @@ static bool truncate_locked(struct plog *log, int64_t offset)
     if (!truncate_epochs(log, offset))
         return false;
     bool ok = rewind_producers(log, offset);
+    producers_commit(&log->producers, atomic_load(&log->high_watermark));
     plog_update_unstable(log);
     return ok;
 }

@@ -85,8 +85,11 @@ bool plog_truncate_fully_locked(struct plog *log, int64_t new_start);
 bool plog_recall_batches(struct plog *log, int64_t producer_id);
 /* Brings the producers from where their state ends up to `offset`, reading the log. */
 bool plog_replay_producers(struct plog *log, int64_t offset);
-/* Notes a batch in epochs and producers. The whole batch is needed for control batches. */
-void plog_note_batch(struct plog *log, const struct batch *b);
+/*
+ * Notes a batch in producers. The whole batch is needed for control batches. Returns whether it is the abort of a
+ * transaction, which its segment's .txnindex is to have.
+ */
+bool plog_note_batch(struct plog *log, const struct batch *b, struct txn_entry *aborted);
 /* A batch that ends the log's useful life as a failure of its directory. */
 void plog_failed(struct plog *log, const char *what);
 

@@ -284,6 +284,7 @@ static bool can_be_made_again(const char *name)
 {
     static const char *const suffixes[] = {".index",
                                            ".timeindex",
+                                           ".txnindex",
                                            ".snapshot",
                                            "recovery-point-offset-checkpoint",
                                            "log-start-offset-checkpoint",
@@ -309,7 +310,7 @@ static void choose_file(const char *dir, char chosen[256], uint32_t *seen)
 /* Half an entry of an index, or entries that are zeros: others that are missing nobody could notice. */
 static void damage(const char *path)
 {
-    enum { ENTRIES = 24 };
+    enum { ENTRIES = 24 * 17 }; /* of any size */
     int fd = file_open(path, false);
     uint32_t size = (uint32_t)file_size(fd), at = crash_random(size + 1);
     bool ok = crash_chance(2) ? file_truncate(fd, at | 1, path)
@@ -332,7 +333,7 @@ static void lose_a_file(void)
         return;
     if (trace)
         printf("== damage %s\n", chosen);
-    if (crash_chance(2) || strstr(chosen, "checkpoint") != NULL)
+    if (strstr(chosen, "checkpoint") != NULL || (crash_chance(2) && !ends_with(chosen, ".txnindex")))
         file_remove(chosen);
     else
         damage(chosen);
