@@ -172,7 +172,7 @@ static void cut(struct world *w, int i)
 {
     int64_t start = plog_start_offset(w->logs[i]), end = plog_end_offset(w->logs[i]);
     if (w->compacted)
-        start = w->committed[i];
+        start = MAX(start, w->committed[i]);
     if (start > end)
         return;
     int64_t offset = crash_chance(2) ? end - crash_random((uint32_t)MIN(end - start, (int64_t)20) + 1)
