@@ -60,6 +60,15 @@ void replica_grow_isrs(struct replica_manager *rm)
     pthread_rwlock_unlock(&rm->table_lock);
 }
 
+static void forget_offline(struct replica_manager *rm)
+{
+    struct offline_replica *o, *tmp;
+    HASH_ITER (hh, rm->offline, o, tmp) {
+        HASH_DEL(rm->offline, o);
+        free(o);
+    }
+}
+
 void replica_manager_free(struct replica_manager *rm)
 {
     struct partition *p, *tmp;
@@ -69,6 +78,7 @@ void replica_manager_free(struct replica_manager *rm)
         HASH_DEL(rm->table, p);
         partition_unref(p);
     }
+    forget_offline(rm);
     for (struct heard *h = rm->heard, *next; h != NULL; h = next) {
         next = h->next;
         free(h);
@@ -100,6 +110,18 @@ struct partition *replica_partition(struct replica_manager *rm, struct str topic
         partition_ref(p);
     pthread_rwlock_unlock(&rm->table_lock);
     return p;
+}
+
+bool replica_is_offline(struct replica_manager *rm, struct str topic, int32_t index)
+{
+    struct partition_key key;
+    struct offline_replica *o = NULL;
+    if (!make_key(topic, index, &key))
+        return false;
+    pthread_rwlock_rdlock(&rm->table_lock);
+    HASH_FIND(hh, rm->offline, &key, sizeof(key), o);
+    pthread_rwlock_unlock(&rm->table_lock);
+    return o != NULL;
 }
 
 /* ---- Throttles ---- */
@@ -180,6 +202,18 @@ static void remove_partition(struct replica_manager *rm, struct partition *p)
     partition_unref(p);
 }
 
+/* With the tables locked. */
+static void note_offline(struct replica_manager *rm, const struct partition_key *key)
+{
+    struct offline_replica *o;
+    HASH_FIND(hh, rm->offline, key, sizeof(*key), o);
+    if (o != NULL)
+        return;
+    o = xcalloc(1, sizeof(*o));
+    o->key = *key;
+    HASH_ADD(hh, rm->offline, key, sizeof(o->key), o);
+}
+
 const char *partition_topic(const struct partition *p)
 {
     return p->key.topic;
@@ -247,6 +281,13 @@ static void take_order(struct partition *p, const struct leader_order *o)
     partition_wake_all(p);
 }
 
+static void cannot_open(struct replica_manager *rm, const struct partition_key *key)
+{
+    pthread_rwlock_wrlock(&rm->table_lock);
+    note_offline(rm, key);
+    pthread_rwlock_unlock(&rm->table_lock);
+}
+
 static enum kafka_error find_or_open(struct replica_manager *rm, const struct leader_order *o, struct partition **out)
 {
     struct partition_key key;
@@ -257,32 +298,15 @@ static enum kafka_error find_or_open(struct replica_manager *rm, const struct le
         return ERR_NONE;
     if (!make_key(o->topic, o->index, &key))
         return ERR_INVALID_TOPIC_EXCEPTION;
+    if (replica_is_offline(rm, o->topic, o->index))
+        return ERR_KAFKA_STORAGE_ERROR;
     rm->options.topic_config(rm->options.ctx, key.topic, &config);
-    enum kafka_error error = log_manager_open(rm->options.logs, key.topic, o->index, o->topic_id, &config, &log);
+    enum kafka_error error =
+        log_manager_open(rm->options.logs, key.topic, o->index, o->topic_id, o->is_new, &config, &log);
     if (error == ERR_NONE)
         *out = add_partition(rm, &key, log);
-    return error;
-}
-
-enum kafka_error replica_apply_leader(struct replica_manager *rm, const struct leader_order *o)
-{
-    struct partition *p;
-    if (!int_list_has(o->replicas, rm->options.broker_id))
-        return ERR_UNKNOWN_TOPIC_OR_PARTITION;
-    enum kafka_error error = find_or_open(rm, o, &p);
-    if (error != ERR_NONE)
-        return error;
-    pthread_mutex_lock(&p->lock);
-    error = check_order(p, o);
-    if (error == ERR_NONE)
-        take_order(p, o);
-    else if (o->leader_epoch == p->leader_epoch && error == ERR_STALE_CONTROLLER_EPOCH &&
-             uuid_is_zero(plog_topic_id(p->log)) && !uuid_is_zero(o->topic_id))
-        error = ERR_NONE; /* it only brings the topic's id, which opening has taken */
-    pthread_mutex_unlock(&p->lock);
-    if (error == ERR_NONE)
-        rm->options.role_changed(rm->options.ctx, p);
-    partition_unref(p);
+    else if (error == ERR_KAFKA_STORAGE_ERROR)
+        cannot_open(rm, &key);
     return error;
 }
 
@@ -296,6 +320,92 @@ static void stop_partition(struct partition *p)
     partition_wake_all(p);
     pthread_mutex_unlock(&p->lock);
     p->manager->options.role_changed(p->manager->options.ctx, p);
+}
+
+/* Out of the table, once. */
+static bool take_out(struct partition *p)
+{
+    struct replica_manager *rm = p->manager;
+    struct partition *there;
+    pthread_rwlock_wrlock(&rm->table_lock);
+    HASH_FIND(hh, rm->table, &p->key, sizeof(p->key), there);
+    if (there == p) {
+        HASH_DEL(rm->table, p);
+        note_offline(rm, &p->key);
+    }
+    pthread_rwlock_unlock(&rm->table_lock);
+    return there == p;
+}
+
+static void take_offline(struct partition *p)
+{
+    if (!take_out(p))
+        return;
+    pthread_mutex_lock(&p->lock);
+    p->offline = true;
+    pthread_mutex_unlock(&p->lock);
+    stop_partition(p);
+    partition_unref(p); /* the table's */
+}
+
+static bool lies_in(const struct partition *p, const char *dir)
+{
+    return strcmp(plog_dir(p->log), dir) == 0;
+}
+
+static struct partition **partitions_in(struct replica_manager *rm, const char *dir, size_t *count)
+{
+    struct partition *p, *tmp;
+    pthread_rwlock_rdlock(&rm->table_lock);
+    struct partition **list = xcalloc(HASH_COUNT(rm->table) + 1, sizeof(struct partition *));
+    *count = 0;
+    HASH_ITER (hh, rm->table, p, tmp) {
+        if (!lies_in(p, dir))
+            continue;
+        partition_ref(p);
+        list[(*count)++] = p;
+    }
+    pthread_rwlock_unlock(&rm->table_lock);
+    return list;
+}
+
+void replica_dir_failed(struct replica_manager *rm, const char *dir)
+{
+    size_t count;
+    struct partition **list = partitions_in(rm, dir, &count);
+    for (size_t i = 0; i < count; i++) {
+        take_offline(list[i]);
+        partition_unref(list[i]);
+    }
+    free(list);
+    log_warn("%zu partitions are offline, as their log directory %s is", count, dir);
+}
+
+enum kafka_error replica_apply_leader(struct replica_manager *rm, const struct leader_order *o)
+{
+    struct partition *p;
+    if (!int_list_has(o->replicas, rm->options.broker_id))
+        return ERR_UNKNOWN_TOPIC_OR_PARTITION;
+    enum kafka_error error = find_or_open(rm, o, &p);
+    if (error != ERR_NONE)
+        return error;
+    if (plog_is_offline(p->log)) { /* who takes the directory's partitions out may have passed before this one came */
+        take_offline(p);
+        partition_unref(p);
+        return ERR_KAFKA_STORAGE_ERROR;
+    }
+    pthread_mutex_lock(&p->lock);
+    error = check_order(p, o);
+    if (error == ERR_NONE)
+        take_order(p, o);
+    else if (o->leader_epoch == p->leader_epoch && error == ERR_STALE_CONTROLLER_EPOCH &&
+             uuid_is_zero(plog_topic_id(p->log)) && !uuid_is_zero(o->topic_id))
+        error = ERR_NONE; /* it only brings the topic's id, which opening has taken */
+    pthread_mutex_unlock(&p->lock);
+    if (error == ERR_NONE)
+        rm->options.role_changed(rm->options.ctx, p);
+    partition_unref(p);
+    return error;
 }
 
 /* A log without a partition: left by an earlier life of this broker. */
@@ -315,6 +425,8 @@ static enum kafka_error delete_orphan(struct replica_manager *rm, struct str top
 enum kafka_error replica_stop(struct replica_manager *rm, struct str topic, int32_t index, int32_t leader_epoch,
                               bool delete_it)
 {
+    if (replica_is_offline(rm, topic, index))
+        return ERR_KAFKA_STORAGE_ERROR;
     struct partition *p = replica_partition(rm, topic, index);
     if (p == NULL)
         return delete_it ? delete_orphan(rm, topic, index) : ERR_NONE;
@@ -344,6 +456,12 @@ enum kafka_error replica_check_controller(struct replica_manager *rm, int32_t co
 
 /* ---- Appending ---- */
 
+/* With the lock held, of one that does not lead. */
+static enum kafka_error why_not_leading(const struct partition *p)
+{
+    return p->offline ? ERR_KAFKA_STORAGE_ERROR : ERR_NOT_LEADER_OR_FOLLOWER;
+}
+
 enum kafka_error partition_append(struct partition *p, const struct prepared *records, int16_t acks,
                                   struct append_result *out)
 {
@@ -352,7 +470,7 @@ enum kafka_error partition_append(struct partition *p, const struct prepared *re
     pthread_mutex_lock(&p->lock);
     int64_t old_end = plog_end_offset(p->log);
     if (!p->leads)
-        error = ERR_NOT_LEADER_OR_FOLLOWER;
+        error = why_not_leading(p);
     else if (acks == -1 && p->isr.n < followers_min_isr(p))
         error = ERR_NOT_ENOUGH_REPLICAS;
     else
@@ -373,7 +491,7 @@ enum kafka_error partition_check_committed(struct partition *p, int32_t leader_e
     enum kafka_error error = ERR_REQUEST_TIMED_OUT;
     pthread_mutex_lock(&p->lock);
     if (!p->leads || p->leader_epoch != leader_epoch)
-        error = ERR_NOT_LEADER_OR_FOLLOWER;
+        error = why_not_leading(p);
     else if (plog_high_watermark(p->log) > offset)
         error = followers_maximal_isr_size(p) >= followers_min_isr(p) ? ERR_NONE : ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND;
     pthread_mutex_unlock(&p->lock);
@@ -386,7 +504,7 @@ static enum kafka_error delete_records(struct partition *p, int64_t *offset)
 {
     struct topic_config config = plog_config(p->log);
     if (!p->leads)
-        return ERR_NOT_LEADER_OR_FOLLOWER;
+        return why_not_leading(p);
     if ((config.cleanup_policy & CLEANUP_POLICY_DELETE) == 0)
         return ERR_POLICY_VIOLATION;
     if (*offset == -1)
@@ -409,7 +527,7 @@ enum kafka_error partition_delete_records(struct partition *p, int64_t *offset)
 enum kafka_error partition_low_watermark(struct partition *p, int64_t *out)
 {
     pthread_mutex_lock(&p->lock);
-    enum kafka_error error = p->leads ? ERR_NONE : ERR_NOT_LEADER_OR_FOLLOWER;
+    enum kafka_error error = p->leads ? ERR_NONE : why_not_leading(p);
     *out = p->leads ? followers_low_watermark(p) : -1;
     pthread_mutex_unlock(&p->lock);
     return error;
@@ -420,6 +538,8 @@ enum kafka_error partition_low_watermark(struct partition *p, int64_t *out)
 /* With the lock held: whether orders of that epoch's leader still count. */
 static enum kafka_error check_follows(const struct partition *p, int32_t leader_epoch)
 {
+    if (p->offline)
+        return ERR_KAFKA_STORAGE_ERROR;
     return p->leads || p->stopped || p->leader_epoch != leader_epoch ? ERR_FENCED_LEADER_EPOCH : ERR_NONE;
 }
 
@@ -471,6 +591,8 @@ enum kafka_error partition_restart_log(struct partition *p, int32_t leader_epoch
 
 static enum kafka_error check_leader_locked(const struct partition *p, int32_t current_leader_epoch)
 {
+    if (p->offline)
+        return ERR_KAFKA_STORAGE_ERROR;
     if (current_leader_epoch >= 0 && current_leader_epoch < p->leader_epoch)
         return ERR_FENCED_LEADER_EPOCH;
     if (current_leader_epoch > p->leader_epoch)

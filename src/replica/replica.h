@@ -38,8 +38,12 @@ struct replica_options {
 struct replica_manager *replica_manager_new(const struct replica_options *options);
 void replica_manager_free(struct replica_manager *rm);
 
-/* With a reference, or NULL when this broker has no replica of it. */
+/* With a reference, or NULL when this broker has no replica of it that can be used. */
 struct partition *replica_partition(struct replica_manager *rm, struct str topic, int32_t index) NODISCARD;
+/* Whether it has one in a log directory that is offline: requests get ERR_KAFKA_STORAGE_ERROR. */
+bool replica_is_offline(struct replica_manager *rm, struct str topic, int32_t index);
+/* The log directory has failed. On a worker: its partitions are locked, perhaps for as long as a disk takes. */
+void replica_dir_failed(struct replica_manager *rm, const char *dir);
 void partition_ref(struct partition *p);
 void partition_unref(struct partition *p);
 

@@ -46,6 +46,7 @@ struct partition {
     atomic_bool leader_throttled, follower_throttled;
     pthread_mutex_t lock; /* guards all below */
     bool leads, stopped;
+    bool offline; /* its log directory has failed: no longer in the table, but in somebody's hands */
     int32_t leader, leader_epoch, partition_epoch, controller_epoch;
     int64_t epoch_start;           /* where the leader's epoch begins in the log */
     struct int_list isr, replicas; /* heap; the ISR as the controller has confirmed it */
@@ -57,10 +58,16 @@ struct partition {
     UT_hash_handle hh;
 };
 
+struct offline_replica { /* one that is in a log directory that is offline, or may be; until a restart */
+    struct partition_key key;
+    UT_hash_handle hh;
+};
+
 struct replica_manager {
     struct replica_options options;
-    pthread_rwlock_t table_lock;
+    pthread_rwlock_t table_lock; /* guards the two tables */
     struct partition *table;
+    struct offline_replica *offline;
     atomic_int controller_epoch;
     struct throttle leader_throttle, follower_throttle;
     struct heard *_Atomic heard; /* grows only */

@@ -464,7 +464,7 @@ static void find_partition(struct fetch *f, struct fetched *x)
     }
     x->partition = replica_partition(f->r->s->replicas, x->item.topic, x->item.partition);
     if (x->partition == NULL)
-        x->error = partition_missing(x->item.topic, x->item.partition);
+        x->error = partition_missing(f->r->s, x->item.topic, x->item.partition);
     else if (!uuid_is_zero(x->item.topic_id) && !uuid_eq(x->item.topic_id, partition_topic_id(x->partition))) {
         partition_unref(x->partition);
         x->partition = NULL;

@@ -121,8 +121,10 @@ const char *request_listener(const struct request *r)
     return connection_listener(r->x->conn)->name;
 }
 
-enum kafka_error partition_missing(struct str topic, int32_t index)
+enum kafka_error partition_missing(const struct services *s, struct str topic, int32_t index)
 {
+    if (replica_is_offline(s->replicas, topic, index))
+        return ERR_KAFKA_STORAGE_ERROR;
     return view_partition(view_current(), topic, index) ? ERR_NOT_LEADER_OR_FOLLOWER : ERR_UNKNOWN_TOPIC_OR_PARTITION;
 }
 

@@ -78,8 +78,8 @@ struct wake_queue *request_wake_queue(const struct request *r);
 /* Name of the listener that the request came in by. */
 const char *request_listener(const struct request *r);
 
-/* Why a partition cannot be served here: not known at all, or led elsewhere. */
-enum kafka_error partition_missing(struct str topic, int32_t index);
+/* Why a partition cannot be served here: its disk has failed, it is led elsewhere, or not known at all. */
+enum kafka_error partition_missing(const struct services *s, struct str topic, int32_t index);
 
 /* ---- Fetch sessions (fetch_session.c) ---- */
 

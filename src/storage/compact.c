@@ -42,7 +42,7 @@ static int64_t end_by_age(struct plog *log, size_t from, int64_t now)
 
 static bool is_compactable(const struct plog *log)
 {
-    return !log->closed && !log->compacting && !log->uncleanable &&
+    return plog_is_writable(log) && !log->compacting && !log->uncleanable &&
            (log->config.cleanup_policy & CLEANUP_POLICY_COMPACT);
 }
 
@@ -127,7 +127,8 @@ static enum compact_result clean_some(struct compaction *c);
 /* With the log's lock held: whether the log is still what this pass began with, but for appends. */
 static bool is_valid(const struct compaction *c)
 {
-    return !c->log->closed && c->log->cuts == c->cuts && (c->log->config.cleanup_policy & CLEANUP_POLICY_COMPACT);
+    return plog_is_writable(c->log) && c->log->cuts == c->cuts &&
+           (c->log->config.cleanup_policy & CLEANUP_POLICY_COMPACT);
 }
 
 static bool lock_if_valid(struct compaction *c)

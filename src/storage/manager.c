@@ -10,6 +10,7 @@
 #include "base/logger.h"
 #include "storage/cleaner_internal.h"
 #include "storage/file_internal.h"
+#include "storage/log_dir_internal.h"
 #include "storage/plog_internal.h"
 
 enum {
@@ -18,20 +19,6 @@ enum {
     LONGEST_FILE_NAME = 255,
     MOST_CLOSERS = 16,          /* threads that close logs */
     DELETE_SUFFIX = 1 + 32 + 7, /* ".", 32 hex digits, "-delete" */
-};
-
-static const char clean_mark[] = ".kafka_cleanshutdown";
-static const char clean_mark_text[] = "{\"version\":0,\"brokerEpoch\":-1}";
-static const char recovery_file[] = "recovery-point-offset-checkpoint";
-static const char start_file[] = "log-start-offset-checkpoint";
-static const char hw_file[] = "replication-offset-checkpoint";
-static const char cleaner_file[] = "cleaner-offset-checkpoint";
-
-struct data_dir {
-    char *path;
-    int lock_fd;
-    bool was_clean, failed;
-    struct offsets_file recovery, start, hw, cleaner; /* as read at start */
 };
 
 struct log_key {
@@ -76,9 +63,9 @@ enum {
 struct log_manager {
     struct log_manager_options options;
     const struct broker_config *config;
-    struct data_dir *dirs;
+    struct log_dir *dirs;
     int dir_count;
-    pthread_mutex_t lock; /* guards the table and the flags of directories; taken before that of a log */
+    pthread_mutex_t lock; /* guards the table; taken before that of a log */
     struct log_entry *logs;
     pthread_mutex_t removal_lock; /* taken with any other lock held */
     struct removal *removals;
@@ -91,26 +78,47 @@ struct log_manager {
 
 /* ---- Directories ---- */
 
-static bool lock_dir(struct data_dir *d, struct fail *fail)
+static struct log_dir *find_dir(struct log_manager *m, const char *path)
 {
-    char *path = xasprintf("%s/.lock", d->path);
-    d->lock_fd = file_lock(path);
-    bool ok = d->lock_fd >= 0;
-    if (!ok)
-        fail_set(fail,
-                 "Failed to acquire lock on file .lock in %s: %s. A Kafka instance in another process or "
-                 "thread is using this directory.",
-                 d->path, strerror(errno));
-    free(path);
-    return ok;
+    for (int i = 0; i < m->dir_count; i++)
+        if (strcmp(m->dirs[i].path, path) == 0)
+            return &m->dirs[i];
+    return NULL;
 }
 
-static bool open_dir(struct data_dir *d, const char *path, struct fail *fail)
+bool log_manager_has_live_dir(const struct log_manager *m)
 {
-    *d = (struct data_dir){.path = xstrdup(path), .lock_fd = -1};
-    if (!dir_make(path))
-        return fail_set(fail, "Cannot use log directory %s: %s", path, strerror(errno));
-    return lock_dir(d, fail);
+    for (int i = 0; i < m->dir_count; i++)
+        if (log_dir_is_live(&m->dirs[i]))
+            return true;
+    return false;
+}
+
+static bool has_offline_dir(const struct log_manager *m)
+{
+    for (int i = 0; i < m->dir_count; i++)
+        if (!log_dir_is_live(&m->dirs[i]))
+            return true;
+    return false;
+}
+
+static bool need_live_dir(const struct log_manager *m, struct fail *fail)
+{
+    struct strbuf list = {0};
+    if (log_manager_has_live_dir(m))
+        return true;
+    for (int i = 0; i < m->dir_count; i++) {
+        strbuf_puts(&list, i > 0 ? ", " : "");
+        strbuf_puts(&list, m->dirs[i].path);
+    }
+    fail_set(fail, "Shutdown broker because all log dirs in %s have failed", list.p);
+    strbuf_deinit(&list);
+    return false;
+}
+
+static bool is_listed_once(struct log_manager *m, const struct log_dir *d, struct fail *fail)
+{
+    return find_dir(m, d->path) == d || fail_set(fail, "Duplicate log directory found: %s", d->path);
 }
 
 struct log_manager *log_manager_new(const struct log_manager_options *options, struct fail *fail)
@@ -127,12 +135,15 @@ struct log_manager *log_manager_new(const struct log_manager_options *options, s
     m->dirs = xcalloc((size_t)m->config->log_dirs.count, sizeof(*m->dirs));
     for (int i = 0; i < m->config->log_dirs.count; i++) {
         m->dir_count = i + 1;
-        if (!open_dir(&m->dirs[i], m->config->log_dirs.items[i], fail)) {
+        if (!log_dir_open(&m->dirs[i], m->config->log_dirs.items[i], fail) || !is_listed_once(m, &m->dirs[i], fail)) {
             log_manager_free(m);
             return NULL;
         }
     }
-    return m;
+    if (need_live_dir(m, fail))
+        return m;
+    log_manager_free(m);
+    return NULL;
 }
 
 const char *log_manager_dir(const struct log_manager *m, int i)
@@ -140,31 +151,91 @@ const char *log_manager_dir(const struct log_manager *m, int i)
     return i < m->dir_count ? m->dirs[i].path : NULL;
 }
 
-static struct data_dir *dir_of(struct log_manager *m, const char *root)
+struct log_dir *manager_dir(struct log_manager *m, const char *root)
 {
-    for (int i = 0; i < m->dir_count; i++)
-        if (strcmp(m->dirs[i].path, root) == 0)
-            return &m->dirs[i];
-    unreachable("a log outside of the log directories");
+    struct log_dir *d = find_dir(m, root);
+    ensure(d != NULL); /* logs lie in log directories only */
+    return d;
 }
 
 void manager_dir_failed(struct log_manager *m, const char *root, const char *what)
 {
-    struct data_dir *d = dir_of(m, root);
-    pthread_mutex_lock(&m->lock);
-    bool first = !d->failed;
-    d->failed = true;
-    pthread_mutex_unlock(&m->lock);
-    if (first && m->options.dir_failed != NULL)
-        m->options.dir_failed(m->options.ctx, root, what);
+    struct log_dir *d = manager_dir(m, root);
+    if (log_dir_take_offline(d, what) && m->options.dir_failed != NULL)
+        m->options.dir_failed(m->options.ctx, d->path, what);
 }
 
-static bool dir_is_good(struct log_manager *m, struct data_dir *d)
+/* ---- Whose they are ---- */
+
+static bool check_identity(const struct meta_properties *one, const char *path, struct meta_properties *known,
+                           struct fail *fail)
 {
-    pthread_mutex_lock(&m->lock);
-    bool good = !d->failed;
-    pthread_mutex_unlock(&m->lock);
-    return good;
+    if (one->cluster_id[0] && known->cluster_id[0] && strcmp(one->cluster_id, known->cluster_id) != 0)
+        return fail_set(fail,
+                        "Invalid cluster.id in: %s. Expected %s, but read %s: the directory is of another cluster, or "
+                        "zookeeper.connect names another one.",
+                        path, known->cluster_id, one->cluster_id);
+    if (one->broker_id >= 0 && known->broker_id >= 0 && one->broker_id != known->broker_id)
+        return fail_set(fail,
+                        "Stored node id %" PRId32 " doesn't match previous node id %" PRId32
+                        " in %s: broker.id must be that of the data, and the same in all log directories.",
+                        one->broker_id, known->broker_id, path);
+    if (one->cluster_id[0])
+        snprintf(known->cluster_id, sizeof(known->cluster_id), "%s", one->cluster_id);
+    if (one->broker_id >= 0)
+        known->broker_id = one->broker_id;
+    return true;
+}
+
+static bool read_identity(struct log_manager *m, struct log_dir *d, struct meta_properties *known, struct fail *fail)
+{
+    char *path = xasprintf("%s/meta.properties", d->path);
+    bool ok = true;
+    switch (meta_properties_read(path, &d->meta)) {
+    case META_READ:
+        d->identified = true;
+        ok = check_identity(&d->meta, path, known, fail);
+        break;
+    case META_MISSING:
+        break;
+    case META_UNREADABLE:
+        manager_dir_failed(m, d->path, "its meta.properties cannot be read");
+        break;
+    case META_WRONG_VERSION:
+        ok = fail_set(fail, "Found unexpected version in %s. Brokers with ZooKeeper have version 0.", path);
+        break;
+    }
+    free(path);
+    return ok;
+}
+
+bool log_manager_identity(struct log_manager *m, const struct meta_properties *expected, struct meta_properties *out,
+                          struct fail *fail)
+{
+    *out = *expected;
+    for (int i = 0; i < m->dir_count; i++)
+        if (log_dir_is_live(&m->dirs[i]) && !read_identity(m, &m->dirs[i], out, fail))
+            return false;
+    return need_live_dir(m, fail);
+}
+
+static bool says(const struct log_dir *d, const struct meta_properties *meta)
+{
+    return d->identified && d->meta.broker_id == meta->broker_id && strcmp(d->meta.cluster_id, meta->cluster_id) == 0;
+}
+
+bool log_manager_identify(struct log_manager *m, const struct meta_properties *meta, struct fail *fail)
+{
+    for (int i = 0; i < m->dir_count; i++) {
+        struct log_dir *d = &m->dirs[i];
+        if (!log_dir_is_live(d) || says(d, meta))
+            continue;
+        char *path = xasprintf("%s/meta.properties", d->path);
+        if (!meta_properties_write(path, meta))
+            manager_dir_failed(m, d->path, "its meta.properties cannot be written");
+        free(path);
+    }
+    return need_live_dir(m, fail);
 }
 
 /* ---- The table ---- */
@@ -232,10 +303,10 @@ void log_manager_each(struct log_manager *m, void (*visit)(void *ctx, struct plo
 struct load_job {
     struct job job;
     struct log_manager *manager;
-    struct data_dir *dir;
+    struct log_dir *dir;
     char *topic;
     int32_t partition;
-    atomic_int *failures;
+    atomic_bool *twice; /* some log was found in two directories */
 };
 
 /* Splits "topic-3" at its last dash. */
@@ -263,26 +334,39 @@ static struct topic_config config_for(struct log_manager *m, const char *topic)
     return config;
 }
 
+static void take_loaded(struct load_job *l, struct plog *log)
+{
+    log_debug("Loaded log %s with start %" PRId64 ", end %" PRId64, log->path, plog_start_offset(log),
+              plog_end_offset(log));
+    pthread_mutex_lock(&l->manager->lock);
+    struct log_entry *other = find_entry(l->manager, log->topic, log->partition);
+    if (other == NULL)
+        add_log(l->manager, log);
+    pthread_mutex_unlock(&l->manager->lock);
+    if (other == NULL)
+        return;
+    log_error("Duplicate log directories for %s-%" PRId32 " are found in both %s and %s", log->topic, log->partition,
+              other->log->path, log->path);
+    atomic_store(l->twice, true);
+    plog_unref(log);
+}
+
 static void run_load(struct job *job)
 {
     struct load_job *l = CONTAINER_OF(job, struct load_job, job);
-    struct data_dir *d = l->dir;
+    struct log_dir *d = l->dir;
     struct plog_origin origin = {.recovery_point = offsets_file_find(&d->recovery, l->topic, l->partition),
                                  .start_offset = offsets_file_find(&d->start, l->topic, l->partition),
                                  .high_watermark = offsets_file_find(&d->hw, l->topic, l->partition),
                                  .clean_end = offsets_file_find(&d->cleaner, l->topic, l->partition),
                                  .clean = d->was_clean};
     struct topic_config config = config_for(l->manager, l->topic);
-    struct plog *log = plog_load(l->manager, d->path, l->topic, l->partition, &config, &origin);
-    if (log == NULL) {
-        atomic_fetch_add(l->failures, 1);
-    } else {
-        log_debug("Loaded log %s with start %" PRId64 ", end %" PRId64, log->path, plog_start_offset(log),
-                  plog_end_offset(log));
-        pthread_mutex_lock(&l->manager->lock);
-        add_log(l->manager, log);
-        pthread_mutex_unlock(&l->manager->lock);
-    }
+    struct plog *log =
+        log_dir_is_live(d) ? plog_load(l->manager, d->path, l->topic, l->partition, &config, &origin) : NULL;
+    if (log != NULL)
+        take_loaded(l, log);
+    else
+        manager_dir_failed(l->manager, d->path, "a log cannot be loaded");
     free(l->topic);
     free(l);
 }
@@ -292,39 +376,14 @@ static void remove_dir_later(struct log_manager *m, const char *path)
     manager_remove_later(m, path, -1, m->config->log_segment_delete_delay_ms);
 }
 
-static void read_checkpoints(struct data_dir *d)
-{
-    static const char *const names[] = {recovery_file, start_file, hw_file, cleaner_file};
-    struct offsets_file *files[] = {&d->recovery, &d->start, &d->hw, &d->cleaner};
-    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-        char *path = xasprintf("%s/%s", d->path, names[i]);
-        if (!offsets_file_read(path, files[i]))
-            log_warn("Treating %s as empty", path);
-        free(path);
-    }
-}
-
-static void take_clean_mark(struct data_dir *d)
-{
-    char *mark = xasprintf("%s/%s", d->path, clean_mark);
-    d->was_clean = file_exists(mark);
-    if (d->was_clean) {
-        log_info("Skipping recovery of logs in %s, as it was closed cleanly", d->path);
-        file_remove(mark);
-    } else {
-        log_info("Recovering logs in %s, as no clean shutdown mark was found", d->path);
-    }
-    free(mark);
-}
-
 static bool has_suffix(const char *s, const char *suffix)
 {
     size_t n = strlen(s), m = strlen(suffix);
     return n > m && strcmp(s + n - m, suffix) == 0;
 }
 
-static void load_entry(struct log_manager *m, struct data_dir *d, const char *name, struct workers *pool,
-                       atomic_int *failures)
+static void load_entry(struct log_manager *m, struct log_dir *d, const char *name, struct workers *pool,
+                       atomic_bool *twice)
 {
     char *path = xasprintf("%s/%s", d->path, name);
     struct load_job *l = xcalloc(1, sizeof(*l));
@@ -333,7 +392,7 @@ static void load_entry(struct log_manager *m, struct data_dir *d, const char *na
     } else if (has_suffix(name, "-future") || has_suffix(name, "-stray")) {
         log_warn("Leaving %s alone", path);
     } else if (name[0] != '.' && parse_dir_name(name, &l->topic, &l->partition)) {
-        *l = (struct load_job){{.run = run_load}, m, d, l->topic, l->partition, failures};
+        *l = (struct load_job){{.run = run_load}, m, d, l->topic, l->partition, twice};
         workers_submit(pool, &l->job);
         l = NULL;
     }
@@ -341,45 +400,88 @@ static void load_entry(struct log_manager *m, struct data_dir *d, const char *na
     free(path);
 }
 
-static bool load_dir(struct log_manager *m, struct data_dir *d, struct fail *fail)
+static void load_dir(struct log_manager *m, struct log_dir *d, atomic_bool *twice)
 {
     struct names names;
-    atomic_int failures = 0;
-    if (!dir_list(d->path, &names))
-        return fail_set(fail, "Cannot read log directory %s: %s", d->path, strerror(errno));
-    take_clean_mark(d);
-    read_checkpoints(d);
-    struct workers *pool = workers_new(MAX(m->config->num_recovery_threads_per_data_dir, 1));
-    for (size_t i = 0; i < names.n; i++)
-        load_entry(m, d, names.v[i], pool, &failures);
-    workers_free(pool);
+    if (!dir_list(d->path, &names)) {
+        manager_dir_failed(m, d->path, "it cannot be read");
+        return;
+    }
+    if (log_dir_begin_load(d)) {
+        struct workers *pool = workers_new(MAX(m->config->num_recovery_threads_per_data_dir, 1));
+        for (size_t i = 0; i < names.n; i++)
+            load_entry(m, d, names.v[i], pool, twice);
+        workers_free(pool);
+    } else {
+        manager_dir_failed(m, d->path, "its mark of a clean shutdown cannot be taken away");
+    }
     names_free(&names);
-    if (atomic_load(&failures) > 0)
-        return fail_set(fail, "%d logs in %s could not be loaded; the log says why", atomic_load(&failures), d->path);
-    return true;
 }
 
 bool log_manager_load(struct log_manager *m, struct fail *fail)
 {
     int64_t start = clock_mono_ms();
-    for (int i = 0; i < m->dir_count; i++)
-        if (!load_dir(m, &m->dirs[i], fail))
-            return false;
+    atomic_bool twice = false;
+    for (int i = 0; i < m->dir_count; i++) {
+        struct log_dir *d = &m->dirs[i];
+        if (log_dir_is_live(d))
+            load_dir(m, d, &twice);
+        if (!log_dir_is_live(d))
+            log_manager_abandon_dir(m, d->path);
+    }
+    if (atomic_load(&twice))
+        return fail_set(fail,
+                        "A log is in two directories: one of them must be taken away by hand. Perhaps a directory "
+                        "failed while a replica was moved from one to the other.");
     log_info("Loaded %u logs in %" PRId64 " ms", HASH_COUNT(m->logs), clock_mono_ms() - start);
-    return true;
+    return need_live_dir(m, fail);
+}
+
+/* ---- Directories that have failed ---- */
+
+static struct plog **take_logs_in(struct log_manager *m, const char *dir, size_t *count)
+{
+    struct log_entry *e, *tmp;
+    pthread_mutex_lock(&m->lock);
+    struct plog **logs = xcalloc(HASH_COUNT(m->logs) + 1, sizeof(struct plog *));
+    *count = 0;
+    HASH_ITER (hh, m->logs, e, tmp) {
+        if (strcmp(e->log->root, dir) != 0)
+            continue;
+        HASH_DEL(m->logs, e);
+        logs[(*count)++] = e->log;
+        free(e);
+    }
+    pthread_mutex_unlock(&m->lock);
+    return logs;
+}
+
+void log_manager_abandon_dir(struct log_manager *m, const char *dir)
+{
+    struct log_dir *d = manager_dir(m, dir);
+    size_t count;
+    ensure(!log_dir_is_live(d));
+    struct plog **logs = take_logs_in(m, dir, &count);
+    for (size_t i = 0; i < count; i++) {
+        plog_abandon(logs[i]);
+        plog_unref(logs[i]);
+    }
+    free(logs);
+    log_dir_release(d);
+    log_error("Stopped serving %zu logs in %s", count, dir);
 }
 
 /* ---- Opening and deleting ---- */
 
-static struct data_dir *emptiest_dir(struct log_manager *m)
+static struct log_dir *emptiest_dir(struct log_manager *m)
 {
-    struct data_dir *best = NULL;
+    struct log_dir *best = NULL;
     int fewest = INT32_MAX;
     for (int i = 0; i < m->dir_count; i++) {
         int count = 0;
         for (struct log_entry *e = m->logs; e != NULL; e = e->hh.next)
-            count += e->log->root != NULL && strcmp(e->log->root, m->dirs[i].path) == 0;
-        if (!m->dirs[i].failed && count < fewest) {
+            count += e->log->home == &m->dirs[i];
+        if (log_dir_is_live(&m->dirs[i]) && count < fewest) {
             fewest = count;
             best = &m->dirs[i];
         }
@@ -387,32 +489,43 @@ static struct data_dir *emptiest_dir(struct log_manager *m)
     return best;
 }
 
-static struct plog *create_locked(struct log_manager *m, const char *topic, int32_t partition,
-                                  const struct topic_config *config)
+/* With the lock held. A directory in which it cannot be made is offline, and the next one tried. */
+static struct plog *create_log(struct log_manager *m, const char *topic, int32_t partition,
+                               const struct topic_config *config)
 {
-    struct data_dir *d = emptiest_dir(m);
     struct plog_origin fresh = {
         .recovery_point = -1, .start_offset = -1, .high_watermark = -1, .clean_end = -1, .clean = true};
-    struct plog *log = d == NULL ? NULL : plog_load(m, d->path, topic, partition, config, &fresh);
-    if (log != NULL) {
-        add_log(m, log);
-        log_info("Created log for partition %s-%" PRId32 " in %s", topic, partition, log->path);
+    struct log_dir *d;
+    while ((d = emptiest_dir(m)) != NULL) {
+        struct plog *log = plog_load(m, d->path, topic, partition, config, &fresh);
+        if (log != NULL) {
+            add_log(m, log);
+            log_info("Created log for partition %s-%" PRId32 " in %s", topic, partition, log->path);
+            return log;
+        }
+        manager_dir_failed(m, d->path, "a log cannot be created");
     }
-    return log;
+    return NULL;
 }
 
 enum kafka_error log_manager_open(struct log_manager *m, const char *topic, int32_t partition, struct uuid topic_id,
-                                  const struct topic_config *config, struct plog **out)
+                                  bool is_new, const struct topic_config *config, struct plog **out)
 {
     pthread_mutex_lock(&m->lock);
     struct log_entry *e = find_entry(m, topic, partition);
-    *out = e != NULL ? e->log : create_locked(m, topic, partition, config);
+    *out = NULL;
+    if (e != NULL)
+        *out = e->log;
+    else if (is_new || !has_offline_dir(m))
+        *out = create_log(m, topic, partition, config);
     if (*out != NULL)
         plog_ref(*out);
     pthread_mutex_unlock(&m->lock);
     if (*out == NULL)
         return ERR_KAFKA_STORAGE_ERROR;
     enum kafka_error error = plog_adopt_topic_id(*out, topic_id);
+    if (error == ERR_KAFKA_STORAGE_ERROR)
+        plog_failed(*out, "its topic id cannot be written");
     if (error != ERR_NONE) {
         plog_unref(*out);
         *out = NULL;
@@ -459,7 +572,7 @@ enum kafka_error log_manager_delete(struct log_manager *m, struct plog *log)
                  log->partition, name);
         remove_dir_later(m, name);
     } else {
-        plog_failed(log, "cannot be deleted");
+        manager_dir_failed(m, log->root, "a log cannot be deleted");
     }
     free(name);
     free(e);
@@ -522,13 +635,33 @@ static void removal_free(struct removal *r)
     free(r);
 }
 
+/* The log directory that a path lies in. */
+static struct log_dir *dir_around(struct log_manager *m, const char *path)
+{
+    for (int i = 0; i < m->dir_count; i++) {
+        size_t n = strlen(m->dirs[i].path);
+        if (strncmp(path, m->dirs[i].path, n) == 0 && path[n] == '/' && strchr(path + n + 1, '/') == NULL)
+            return &m->dirs[i];
+    }
+    unreachable("a log outside of the log directories");
+}
+
+static void remove_now(struct log_manager *m, const struct removal *r)
+{
+    struct log_dir *d = dir_around(m, r->dir);
+    if (!log_dir_is_live(d) || !file_exists(r->dir))
+        return;
+    bool whole = r->base < 0;
+    if (!(whole ? dir_remove_tree(r->dir) : segment_delete_files(r->base, r->dir, ".deleted")))
+        manager_dir_failed(m, d->path, "files cannot be deleted");
+    else if (whole)
+        log_info("Deleted %s", r->dir);
+}
+
 static void run_removals(struct log_manager *m)
 {
-    for (struct removal *r; (r = take_due_removal(m)) != NULL; removal_free(r)) {
-        bool ok = r->base < 0 ? dir_remove_tree(r->dir) : segment_delete_files(r->base, r->dir, ".deleted");
-        if (ok && r->base < 0)
-            log_info("Deleted %s", r->dir);
-    }
+    for (struct removal *r; (r = take_due_removal(m)) != NULL; removal_free(r))
+        remove_now(m, r);
 }
 
 /* ---- Flushing behind a roll ---- */
@@ -600,7 +733,7 @@ static int64_t recovery_point_of(struct plog *log)
 static int64_t start_to_note(struct plog *log)
 {
     pthread_mutex_lock(&log->lock);
-    int64_t start = atomic_load(&log->start), base = log->segments[0]->base_offset;
+    int64_t start = atomic_load(&log->start), base = log->segment_count > 0 ? log->segments[0]->base_offset : start;
     pthread_mutex_unlock(&log->lock);
     return start > base ? start : -1;
 }
@@ -616,10 +749,10 @@ static void write_checkpoint(struct log_manager *m, const char *name, int64_t (*
     struct plog **logs = snapshot_logs(m, &count);
     for (int d = 0; d < m->dir_count; d++) {
         struct offsets_file f = {0};
-        if (!dir_is_good(m, &m->dirs[d]))
+        if (!log_dir_is_live(&m->dirs[d]))
             continue;
         for (size_t i = 0; i < count; i++) {
-            int64_t v = strcmp(logs[i]->root, m->dirs[d].path) == 0 ? value(logs[i]) : -1;
+            int64_t v = logs[i]->home == &m->dirs[d] ? value(logs[i]) : -1;
             if (v >= 0)
                 offsets_file_add(&f, logs[i]->topic, logs[i]->partition, v);
         }
@@ -636,17 +769,17 @@ static void write_checkpoint(struct log_manager *m, const char *name, int64_t (*
 
 static void write_recovery_points(struct log_manager *m)
 {
-    write_checkpoint(m, recovery_file, recovery_point_of);
+    write_checkpoint(m, CHECKPOINT_RECOVERY, recovery_point_of);
 }
 
 static void write_starts(struct log_manager *m)
 {
-    write_checkpoint(m, start_file, start_to_note);
+    write_checkpoint(m, CHECKPOINT_START, start_to_note);
 }
 
 static void write_hws(struct log_manager *m)
 {
-    write_checkpoint(m, hw_file, hw_of);
+    write_checkpoint(m, CHECKPOINT_HW, hw_of);
 }
 
 static int64_t take_clean_end(struct plog *log)
@@ -671,7 +804,7 @@ void manager_save_clean_ends(struct log_manager *m)
     bool unsaved = atomic_exchange(&m->clean_end_gone, false);
     log_manager_each(m, find_unsaved, &unsaved);
     if (unsaved)
-        write_checkpoint(m, cleaner_file, take_clean_end);
+        write_checkpoint(m, CHECKPOINT_CLEANER, take_clean_end);
     pthread_mutex_unlock(&m->clean_end_lock);
 }
 
@@ -833,29 +966,9 @@ void log_manager_close(struct log_manager *m)
     close_all(m);
     log_manager_write_checkpoints(m);
     manager_save_clean_ends(m);
-    for (int i = 0; i < m->dir_count; i++) {
-        if (!dir_is_good(m, &m->dirs[i]))
-            continue;
-        char *mark = xasprintf("%s/%s", m->dirs[i].path, clean_mark);
-        if (!file_replace(mark, clean_mark_text, sizeof(clean_mark_text) - 1))
-            log_error("Without %s the next start will check all logs", mark);
-        free(mark);
-    }
-}
-
-static void dir_deinit(struct data_dir *d)
-{
-    if (d->lock_fd >= 0) {
-        char *lock = xasprintf("%s/.lock", d->path);
-        file_remove(lock);
-        free(lock);
-        file_close(d->lock_fd);
-    }
-    offsets_file_free(&d->recovery);
-    offsets_file_free(&d->start);
-    offsets_file_free(&d->hw);
-    offsets_file_free(&d->cleaner);
-    free(d->path);
+    for (int i = 0; i < m->dir_count; i++)
+        if (log_dir_is_live(&m->dirs[i]) && !log_dir_mark_clean(&m->dirs[i]))
+            log_warn("The next start will check all logs in %s", m->dirs[i].path);
 }
 
 void log_manager_free(struct log_manager *m)
@@ -875,7 +988,7 @@ void log_manager_free(struct log_manager *m)
         removal_free(r);
     }
     for (int i = 0; i < m->dir_count; i++)
-        dir_deinit(&m->dirs[i]);
+        log_dir_deinit(&m->dirs[i]);
     free(m->dirs);
     pthread_mutex_destroy(&m->clean_end_lock);
     pthread_mutex_destroy(&m->removal_lock);

@@ -15,13 +15,20 @@ void plog_ref(struct plog *log)
     ensure(before > 0);
 }
 
+static void free_segments(struct plog *log)
+{
+    for (size_t i = 0; i < log->segment_count; i++)
+        segment_free(log->segments[i]);
+    free(log->segments);
+    log->segments = NULL;
+    log->segment_count = log->segment_cap = 0;
+}
+
 void plog_unref(struct plog *log)
 {
     if (log == NULL || atomic_fetch_sub(&log->refs, 1) != 1)
         return;
-    for (size_t i = 0; i < log->segment_count; i++)
-        segment_free(log->segments[i]);
-    free(log->segments);
+    free_segments(log);
     producers_deinit(&log->producers);
     epochs_free(&log->epochs);
     pthread_mutex_destroy(&log->lock);
@@ -106,8 +113,34 @@ bool plog_set_high_watermark(struct plog *log, int64_t offset)
     return moved;
 }
 
+static bool is_home_live(const struct plog *log)
+{
+    return log->home == NULL || log_dir_is_live(log->home);
+}
+
+bool plog_is_offline(const struct plog *log)
+{
+    return !is_home_live(log);
+}
+
+bool plog_is_writable(const struct plog *log)
+{
+    return !log->closed && is_home_live(log);
+}
+
+bool plog_is_readable(const struct plog *log)
+{
+    return log->segment_count > 0 && is_home_live(log);
+}
+
+/* Of a log that is no more, and of those in a directory that has failed already, nothing is said. */
 void plog_failed(struct plog *log, const char *what)
 {
+    pthread_mutex_lock(&log->lock);
+    bool news = plog_is_writable(log);
+    pthread_mutex_unlock(&log->lock);
+    if (!news)
+        return;
     log_error("Log %s failed: %s", log->path, what);
     if (log->manager != NULL)
         manager_dir_failed(log->manager, log->root, what);
@@ -270,7 +303,7 @@ bool plog_flush_locked(struct plog *log, int64_t up_to)
 enum kafka_error plog_flush(struct plog *log)
 {
     pthread_mutex_lock(&log->lock);
-    bool ok = log->closed || plog_flush_locked(log, atomic_load(&log->end));
+    bool ok = !plog_is_writable(log) || plog_flush_locked(log, atomic_load(&log->end));
     pthread_mutex_unlock(&log->lock);
     if (!ok)
         plog_failed(log, "flush failed");
@@ -322,7 +355,7 @@ static enum kafka_error append_leader_locked(struct plog *log, const struct prep
     struct producer_batch dup = {0};
     enum batch_result result = batch_next(&rest, &b);
     ensure(result == BATCH_OK && rest.len == 0 && b.magic == 2);
-    if (log->closed)
+    if (!plog_is_writable(log))
         return ERR_KAFKA_STORAGE_ERROR;
     enum kafka_error error = check_producer(log, &b, &dup, &out->duplicate);
     if (error != ERR_NONE) {
@@ -420,7 +453,8 @@ enum kafka_error plog_append_follower(struct plog *log, struct bytes bytes, int3
 {
     *out = (struct append_result){.first_offset = -1, .last_offset = -1};
     pthread_mutex_lock(&log->lock);
-    enum kafka_error error = log->closed ? ERR_KAFKA_STORAGE_ERROR : append_follower_locked(log, bytes, max_epoch, out);
+    enum kafka_error error =
+        plog_is_writable(log) ? append_follower_locked(log, bytes, max_epoch, out) : ERR_KAFKA_STORAGE_ERROR;
     out->log_start_offset = atomic_load(&log->start);
     pthread_mutex_unlock(&log->lock);
     if (error == ERR_KAFKA_STORAGE_ERROR)
@@ -433,7 +467,7 @@ enum kafka_error plog_append_follower(struct plog *log, struct bytes bytes, int3
 void plog_assign_epoch(struct plog *log, int32_t epoch, int64_t start_offset)
 {
     pthread_mutex_lock(&log->lock);
-    if (!log->closed)
+    if (plog_is_writable(log))
         note_epoch(log, epoch, start_offset);
     pthread_mutex_unlock(&log->lock);
 }
@@ -558,7 +592,7 @@ bool plog_truncate_fully_locked(struct plog *log, int64_t new_start)
 enum kafka_error plog_truncate(struct plog *log, int64_t offset)
 {
     pthread_mutex_lock(&log->lock);
-    bool ok = !log->closed && truncate_locked(log, offset);
+    bool ok = plog_is_writable(log) && truncate_locked(log, offset);
     pthread_mutex_unlock(&log->lock);
     if (!ok)
         plog_failed(log, "truncation failed");
@@ -568,7 +602,7 @@ enum kafka_error plog_truncate(struct plog *log, int64_t offset)
 enum kafka_error plog_truncate_fully(struct plog *log, int64_t new_start)
 {
     pthread_mutex_lock(&log->lock);
-    bool ok = !log->closed && plog_truncate_fully_locked(log, new_start);
+    bool ok = plog_is_writable(log) && plog_truncate_fully_locked(log, new_start);
     pthread_mutex_unlock(&log->lock);
     if (!ok)
         plog_failed(log, "truncation failed");
@@ -579,7 +613,7 @@ bool plog_close(struct plog *log)
 {
     pthread_mutex_lock(&log->lock);
     bool ok = true;
-    if (!log->closed) {
+    if (plog_is_writable(log)) {
         ok = plog_flush_locked(log, atomic_load(&log->end)) && plog_save_epochs(log) &&
              segment_save_indexes(plog_active(log), log->path, true) &&
              (!log->touched || segment_sync_indexes(plog_active(log)->base_offset, log->path)) &&
@@ -588,4 +622,12 @@ bool plog_close(struct plog *log)
     }
     pthread_mutex_unlock(&log->lock);
     return ok;
+}
+
+void plog_abandon(struct plog *log)
+{
+    pthread_mutex_lock(&log->lock);
+    log->closed = true;
+    free_segments(log);
+    pthread_mutex_unlock(&log->lock);
 }

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "storage/checkpoint_internal.h"
+#include "storage/log_dir_internal.h"
 #include "storage/producers_internal.h"
 #include "storage/segment_internal.h"
 #include "storage/storage.h"
@@ -16,8 +17,9 @@ struct plog {
     struct log_manager *manager; /* NULL in tools and tests */
     char *topic;
     int32_t partition;
-    char *root; /* the log directory */
-    char *path; /* root/topic-partition; changes when the log is deleted */
+    char *root;                 /* the log directory */
+    const struct log_dir *home; /* the same; NULL in tools and tests */
+    char *path;                 /* root/topic-partition; changes when the log is deleted */
     atomic_int_fast64_t start, end, high_watermark, first_unstable;
 
     pthread_mutex_t lock; /* guards all below, and writes to the above */
@@ -54,8 +56,12 @@ struct plog *plog_load(struct log_manager *m, const char *root, const char *topi
 enum kafka_error plog_adopt_topic_id(struct plog *log, struct uuid id);
 /* Flush, snapshot, trimmed indexes: ready for a clean-shutdown mark. */
 bool plog_close(struct plog *log);
+/* Without any of that: nothing is written any more, or read, and its files are let go of. */
+void plog_abandon(struct plog *log);
 
 /* With the lock held: */
+bool plog_is_writable(const struct plog *log);
+bool plog_is_readable(const struct plog *log); /* also when it was deleted, as long as its files are there */
 struct segment *plog_active(const struct plog *log);
 /* Index of the segment that holds `offset`: the last whose base is not above; 0 if all are. */
 size_t plog_segment_index(const struct plog *log, int64_t offset);
@@ -96,5 +102,6 @@ void manager_flush_later(struct log_manager *m, struct plog *log, int64_t up_to)
 /* Writes the cleaner's checkpoints if one has changed. */
 void manager_save_clean_ends(struct log_manager *m);
 void manager_dir_failed(struct log_manager *m, const char *root, const char *what);
+struct log_dir *manager_dir(struct log_manager *m, const char *root);
 
 #endif

@@ -414,6 +414,7 @@ static struct plog *plog_alloc(struct log_manager *m, const char *root, const ch
     log->topic = xstrdup(topic);
     log->partition = partition;
     log->root = xstrdup(root);
+    log->home = m != NULL ? manager_dir(m, root) : NULL;
     log->path = xasprintf("%s/%s-%" PRId32, root, topic, partition);
     log->config = *config;
     log->clean_end = -1;
