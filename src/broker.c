@@ -106,6 +106,12 @@ static void isr_wanted(void *ctx, struct partition *p)
     replication_isr_wanted(b->replication, p);
 }
 
+static void move_wanted(void *ctx, struct partition *p)
+{
+    struct broker *b = ctx;
+    replication_move_wanted(b->replication, p);
+}
+
 static int64_t broker_epoch(void *ctx)
 {
     struct broker *b = ctx;
@@ -148,7 +154,8 @@ static void apply_settings(struct broker *b)
 {
     const struct broker_config *now = broker_settings_hold(b->services.settings);
     replica_set_throttles(b->services.replicas, now->leader_replication_throttled_rate,
-                          now->follower_replication_throttled_rate);
+                          now->follower_replication_throttled_rate,
+                          now->replica_alter_log_dirs_io_max_bytes_per_second);
     log_manager_configure_all(b->services.logs);
     log_manager_configure_cleaner(b->services.logs, now);
     broker_settings_release(now);
@@ -299,6 +306,7 @@ static void open_for_business(struct broker *b)
     b->replication = replication_new(&(struct replication_options){.config = b->config,
                                                                    .broker_id = b->services.broker_id,
                                                                    .control = b->control,
+                                                                   .workers = b->services.workers,
                                                                    .link = b->services.controller_link,
                                                                    .broker_epoch = broker_epoch,
                                                                    .ctx = b});
@@ -312,6 +320,7 @@ static void open_for_business(struct broker *b)
                                                                          .role_changed = role_changed,
                                                                          .may_join_isr = may_join_isr,
                                                                          .isr_wanted = isr_wanted,
+                                                                         .move_wanted = move_wanted,
                                                                          .throttled = is_throttled,
                                                                          .ctx = b});
     struct controller_options controller = {b->control, b->services.zk, b->config, b->services.broker_id,

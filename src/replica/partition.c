@@ -17,6 +17,9 @@ struct replica_manager *replica_manager_new(const struct replica_options *option
     const struct broker_config *c = options->config;
     throttle_init(&rm->leader_throttle, c->replication_quota_window_num, c->replication_quota_window_size_seconds);
     throttle_init(&rm->follower_throttle, c->replication_quota_window_num, c->replication_quota_window_size_seconds);
+    throttle_init(&rm->move_throttle, c->alter_log_dirs_replication_quota_window_num,
+                  c->alter_log_dirs_replication_quota_window_size_seconds);
+    pthread_mutex_init(&rm->move_orders, NULL);
     return rm;
 }
 
@@ -32,6 +35,10 @@ void partition_unref(struct partition *p)
         return;
     ensure(p->beds == NULL);
     plog_unref(p->log);
+    plog_unref(p->future);
+    for (int32_t i = 0; i < p->retired_count; i++)
+        plog_unref(p->retired[i]);
+    free(p->retired);
     pthread_mutex_destroy(&p->lock);
     free(p->isr.v);
     free(p->replicas.v);
@@ -85,11 +92,13 @@ void replica_manager_free(struct replica_manager *rm)
     }
     throttle_deinit(&rm->leader_throttle);
     throttle_deinit(&rm->follower_throttle);
+    throttle_deinit(&rm->move_throttle);
+    pthread_mutex_destroy(&rm->move_orders);
     pthread_rwlock_destroy(&rm->table_lock);
     free(rm);
 }
 
-static bool make_key(struct str topic, int32_t index, struct partition_key *out)
+bool partition_key_make(struct str topic, int32_t index, struct partition_key *out)
 {
     if (topic.len <= 0 || topic.len >= (int32_t)sizeof(out->topic))
         return false;
@@ -102,7 +111,7 @@ struct partition *replica_partition(struct replica_manager *rm, struct str topic
 {
     struct partition_key key;
     struct partition *p = NULL;
-    if (!make_key(topic, index, &key))
+    if (!partition_key_make(topic, index, &key))
         return NULL;
     pthread_rwlock_rdlock(&rm->table_lock);
     HASH_FIND(hh, rm->table, &key, sizeof(key), p);
@@ -116,7 +125,7 @@ bool replica_is_offline(struct replica_manager *rm, struct str topic, int32_t in
 {
     struct partition_key key;
     struct offline_replica *o = NULL;
-    if (!make_key(topic, index, &key))
+    if (!partition_key_make(topic, index, &key))
         return false;
     pthread_rwlock_rdlock(&rm->table_lock);
     HASH_FIND(hh, rm->offline, &key, sizeof(key), o);
@@ -143,8 +152,9 @@ void replica_topic_configured(struct replica_manager *rm, const char *topic)
     pthread_rwlock_unlock(&rm->table_lock);
 }
 
-void replica_set_throttles(struct replica_manager *rm, int64_t leader_rate, int64_t follower_rate)
+void replica_set_throttles(struct replica_manager *rm, int64_t leader_rate, int64_t follower_rate, int64_t move_rate)
 {
+    throttle_set_limit(&rm->move_throttle, move_rate);
     throttle_set_limit(&rm->leader_throttle, leader_rate);
     throttle_set_limit(&rm->follower_throttle, follower_rate);
 }
@@ -296,7 +306,7 @@ static enum kafka_error find_or_open(struct replica_manager *rm, const struct le
     *out = replica_partition(rm, o->topic, o->index);
     if (*out != NULL)
         return ERR_NONE;
-    if (!make_key(o->topic, o->index, &key))
+    if (!partition_key_make(o->topic, o->index, &key))
         return ERR_INVALID_TOPIC_EXCEPTION;
     if (replica_is_offline(rm, o->topic, o->index))
         return ERR_KAFKA_STORAGE_ERROR;
@@ -341,6 +351,7 @@ static void take_offline(struct partition *p)
 {
     if (!take_out(p))
         return;
+    dir_move_drop(p, NULL, false); /* it goes on when both directories are back */
     pthread_mutex_lock(&p->lock);
     p->offline = true;
     pthread_mutex_unlock(&p->lock);
@@ -348,20 +359,13 @@ static void take_offline(struct partition *p)
     partition_unref(p); /* the table's */
 }
 
-static bool lies_in(const struct partition *p, const char *dir)
-{
-    return strcmp(plog_dir(p->log), dir) == 0;
-}
-
-static struct partition **partitions_in(struct replica_manager *rm, const char *dir, size_t *count)
+static struct partition **all_partitions(struct replica_manager *rm, size_t *count)
 {
     struct partition *p, *tmp;
     pthread_rwlock_rdlock(&rm->table_lock);
     struct partition **list = xcalloc(HASH_COUNT(rm->table) + 1, sizeof(struct partition *));
     *count = 0;
     HASH_ITER (hh, rm->table, p, tmp) {
-        if (!lies_in(p, dir))
-            continue;
         partition_ref(p);
         list[(*count)++] = p;
     }
@@ -371,14 +375,19 @@ static struct partition **partitions_in(struct replica_manager *rm, const char *
 
 void replica_dir_failed(struct replica_manager *rm, const char *dir)
 {
-    size_t count;
-    struct partition **list = partitions_in(rm, dir, &count);
+    size_t count, gone = 0;
+    struct partition **list = all_partitions(rm, &count);
     for (size_t i = 0; i < count; i++) {
-        take_offline(list[i]);
-        partition_unref(list[i]);
+        struct partition *p = list[i];
+        dir_move_drop(p, dir, false);
+        if (strcmp(plog_dir(p->log), dir) == 0) {
+            take_offline(p);
+            gone++;
+        }
+        partition_unref(p);
     }
     free(list);
-    log_warn("%zu partitions are offline, as their log directory %s is", count, dir);
+    log_warn("%zu partitions are offline, as their log directory %s is", gone, dir);
 }
 
 enum kafka_error replica_apply_leader(struct replica_manager *rm, const struct leader_order *o)
@@ -402,9 +411,19 @@ enum kafka_error replica_apply_leader(struct replica_manager *rm, const struct l
              uuid_is_zero(plog_topic_id(p->log)) && !uuid_is_zero(o->topic_id))
         error = ERR_NONE; /* it only brings the topic's id, which opening has taken */
     pthread_mutex_unlock(&p->lock);
-    if (error == ERR_NONE)
+    if (error == ERR_NONE) {
+        dir_move_resume(p);
         rm->options.role_changed(rm->options.ctx, p);
+    }
     partition_unref(p);
+    return error;
+}
+
+/* NULL: nothing to do. Takes the reference. */
+static enum kafka_error delete_log(struct replica_manager *rm, struct plog *log)
+{
+    enum kafka_error error = log != NULL ? log_manager_delete(rm->options.logs, log) : ERR_NONE;
+    plog_unref(log);
     return error;
 }
 
@@ -412,14 +431,10 @@ enum kafka_error replica_apply_leader(struct replica_manager *rm, const struct l
 static enum kafka_error delete_orphan(struct replica_manager *rm, struct str topic, int32_t index)
 {
     struct partition_key key;
-    if (!make_key(topic, index, &key))
+    if (!partition_key_make(topic, index, &key))
         return ERR_NONE;
-    struct plog *log = log_manager_get(rm->options.logs, key.topic, index);
-    if (log == NULL)
-        return ERR_NONE;
-    enum kafka_error error = log_manager_delete(rm->options.logs, log);
-    plog_unref(log);
-    return error;
+    enum kafka_error error = delete_log(rm, log_manager_get_future(rm->options.logs, key.topic, index));
+    return error == ERR_NONE ? delete_log(rm, log_manager_get(rm->options.logs, key.topic, index)) : error;
 }
 
 enum kafka_error replica_stop(struct replica_manager *rm, struct str topic, int32_t index, int32_t leader_epoch,
@@ -438,6 +453,7 @@ enum kafka_error replica_stop(struct replica_manager *rm, struct str topic, int3
         stop_partition(p);
     if (!fenced && delete_it) {
         remove_partition(rm, p);
+        dir_move_drop(p, NULL, true);
         error = log_manager_delete(rm->options.logs, p->log);
     }
     partition_unref(p);

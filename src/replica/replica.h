@@ -32,6 +32,8 @@ struct replica_options {
     bool (*throttled)(void *ctx, const char *topic, int32_t partition, bool as_leader);
     /* The partition wants the controller to change its ISR: partition_isr_proposal(). The same. */
     void (*isr_wanted)(void *ctx, struct partition *p);
+    /* Its log is to be moved to another directory: partition_move_some(). Any thread. */
+    void (*move_wanted)(void *ctx, struct partition *p);
     void *ctx;
 };
 
@@ -50,13 +52,29 @@ void partition_unref(struct partition *p);
 const char *partition_topic(const struct partition *p);
 int32_t partition_index(const struct partition *p);
 struct uuid partition_topic_id(struct partition *p);
-struct plog *partition_log(struct partition *p); /* lives as long as the partition */
+/* Lives as long as the partition; when it has been moved to another directory, it is another one. */
+struct plog *partition_log(struct partition *p);
 
 struct partition_role {
     bool leads;
     int32_t leader, leader_epoch; /* -1: nobody; then nobody is followed */
 };
 struct partition_role partition_role(struct partition *p);
+
+/* ---- Moving logs between directories (KIP-113) ---- */
+
+/*
+ * The partition's log is to be in that directory, of those that the manager has; from now on it is moved, or is no
+ * longer moved elsewhere. On a worker. ERR_LOG_DIR_NOT_FOUND; ERR_REPLICA_NOT_AVAILABLE: there is none, and when there
+ * is, it will be made there; ERR_KAFKA_STORAGE_ERROR: something is offline; ERR_INVALID_TOPIC_EXCEPTION: a name too
+ * long.
+ */
+enum kafka_error replica_alter_dir(struct replica_manager *rm, struct str topic, int32_t index, const char *dir);
+
+enum move_result { MOVE_GOES_ON, MOVE_OVER, MOVE_FAILED };
+/* A step of the move, on a worker; one at a time. It is over when it is done, or called off. */
+enum move_result partition_move_some(struct partition *p);
+bool partition_moves_rest(const struct partition *p); /* as what may be copied in a second is used up */
 
 /* ---- Orders of the controller. On a worker: they open and delete logs. ---- */
 
@@ -116,8 +134,8 @@ void replica_grow_isrs(struct replica_manager *rm);
 
 /* ---- Throttled replication (KIP-73) ---- */
 
-/* Bytes a second, of all throttled replicas together; INT64_MAX: no limit. */
-void replica_set_throttles(struct replica_manager *rm, int64_t leader_rate, int64_t follower_rate);
+/* Bytes a second, of all throttled replicas together, and of moves between directories; INT64_MAX: no limit. */
+void replica_set_throttles(struct replica_manager *rm, int64_t leader_rate, int64_t follower_rate, int64_t move_rate);
 /* Other replicas of the topic may be throttled now. */
 void replica_topic_configured(struct replica_manager *rm, const char *topic);
 /* Whether that follower, as it is not in sync, gets nothing now. */

@@ -42,7 +42,7 @@ struct partition {
     struct partition_key key;
     atomic_int refs;
     struct replica_manager *manager;
-    struct plog *log;
+    struct plog *_Atomic log;
     atomic_bool leader_throttled, follower_throttled;
     pthread_mutex_t lock; /* guards all below */
     bool leads, stopped;
@@ -55,6 +55,10 @@ struct partition {
     struct follower *followers; /* of a leader; heap */
     int32_t follower_count;
     struct bed *beds;
+    struct plog *future;   /* what its log is copied to; NULL: it is not moved. With a reference. */
+    bool future_aligned;   /* the move's own: the two are known to be one, but for cuts */
+    struct plog **retired; /* logs that others have taken the place of; heap, with a reference each */
+    int32_t retired_count;
     UT_hash_handle hh;
 };
 
@@ -69,10 +73,20 @@ struct replica_manager {
     struct partition *table;
     struct offline_replica *offline;
     atomic_int controller_epoch;
-    struct throttle leader_throttle, follower_throttle;
+    struct throttle leader_throttle, follower_throttle, move_throttle;
+    pthread_mutex_t move_orders; /* one order to move a log is taken at a time; before a partition's lock */
     struct heard *_Atomic heard; /* grows only */
     atomic_bool growth_wanted;   /* some follower is to join an ISR, and could not yet */
 };
+
+bool partition_key_make(struct str topic, int32_t index, struct partition_key *out);
+
+/* ---- dir_move.c ---- */
+
+/* A future log that was found, for a partition that has orders again. */
+void dir_move_resume(struct partition *p);
+/* The move is called off, if it is to that directory; NULL: to any. */
+void dir_move_drop(struct partition *p, const char *only_in, bool delete_it);
 
 struct heard *replica_heard_of(struct replica_manager *rm, int32_t broker);
 

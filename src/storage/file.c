@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/logger.h"
@@ -161,6 +162,16 @@ bool dir_remove_tree(const char *path)
     }
     names_free(&names);
     return ok && (rmdir(path) == 0 || errno == ENOENT || failed("remove directory", path));
+}
+
+bool dir_space(const char *path, int64_t *total, int64_t *usable)
+{
+    struct statvfs st;
+    if (statvfs(path, &st) != 0)
+        return failed("look at", path);
+    *total = (int64_t)MIN((uint64_t)st.f_blocks * st.f_frsize, (uint64_t)INT64_MAX);
+    *usable = (int64_t)MIN((uint64_t)st.f_bavail * st.f_frsize, (uint64_t)INT64_MAX);
+    return true;
 }
 
 bool file_load(const char *path, struct strbuf *out)

@@ -19,10 +19,12 @@ enum {
     LONGEST_FILE_NAME = 255,
     MOST_CLOSERS = 16,          /* threads that close logs */
     DELETE_SUFFIX = 1 + 32 + 7, /* ".", 32 hex digits, "-delete" */
+    FUTURE_SUFFIX = 1 + 32 + 7, /* the same with "-future" */
 };
 
 struct log_key {
     int32_t partition;
+    int32_t future;  /* bool; without padding */
     char topic[252]; /* zero-filled: the whole key is hashed */
 };
 
@@ -32,11 +34,18 @@ struct log_entry {
     UT_hash_handle hh;
 };
 
+struct preference { /* where a log is to be created */
+    struct log_key key;
+    struct log_dir *dir;
+    UT_hash_handle hh;
+};
+
 /* A file or directory that goes when its time has come. */
 struct removal {
     char *dir;
-    int64_t base; /* of a segment's ".deleted" files; -1: the whole directory */
-    int64_t due;  /* monotonic */
+    struct plog *log; /* a reference to the one in it, if it is a whole log that was deleted while it was in use */
+    int64_t base;     /* of a segment's ".deleted" files; -1: the whole directory */
+    int64_t due;      /* monotonic */
     struct removal *next;
 };
 
@@ -65,8 +74,9 @@ struct log_manager {
     const struct broker_config *config;
     struct log_dir *dirs;
     int dir_count;
-    pthread_mutex_t lock; /* guards the table; taken before that of a log */
+    pthread_mutex_t lock; /* guards the tables; taken before that of a log */
     struct log_entry *logs;
+    struct preference *preferences;
     pthread_mutex_t removal_lock; /* taken with any other lock held */
     struct removal *removals;
     struct chore chores[CHORES];
@@ -165,6 +175,13 @@ void manager_dir_failed(struct log_manager *m, const char *root, const char *wha
         m->options.dir_failed(m->options.ctx, d->path, what);
 }
 
+enum kafka_error log_manager_space(struct log_manager *m, const char *dir, int64_t *total, int64_t *usable)
+{
+    if (!log_dir_is_live(manager_dir(m, dir)))
+        return ERR_KAFKA_STORAGE_ERROR;
+    return dir_space(dir, total, usable) ? ERR_NONE : ERR_UNKNOWN_SERVER_ERROR;
+}
+
 /* ---- Whose they are ---- */
 
 static bool check_identity(const struct meta_properties *one, const char *path, struct meta_properties *known,
@@ -240,37 +257,55 @@ bool log_manager_identify(struct log_manager *m, const struct meta_properties *m
 
 /* ---- The table ---- */
 
-static struct log_key key_of(const char *topic, int32_t partition)
+static struct log_key key_of(const char *topic, int32_t partition, bool future)
 {
-    struct log_key key = {.partition = partition};
+    struct log_key key = {.partition = partition, .future = future};
     snprintf(key.topic, sizeof(key.topic), "%s", topic);
     return key;
 }
 
-static struct log_entry *find_entry(struct log_manager *m, const char *topic, int32_t partition)
+static struct log_entry *find_entry(struct log_manager *m, const char *topic, int32_t partition, bool future)
 {
-    struct log_key key = key_of(topic, partition);
+    struct log_key key = key_of(topic, partition, future);
     struct log_entry *e;
     HASH_FIND(hh, m->logs, &key, sizeof(key), e);
     return e;
 }
 
+/* The entry of this very log; NULL if it is not in the table. */
+static struct log_entry *entry_of(struct log_manager *m, const struct plog *log)
+{
+    struct log_entry *e = find_entry(m, log->topic, log->partition, plog_is_future(log));
+    return e != NULL && e->log == log ? e : NULL;
+}
+
 static void add_log(struct log_manager *m, struct plog *log)
 {
     struct log_entry *e = xcalloc(1, sizeof(*e));
-    e->key = key_of(log->topic, log->partition);
+    e->key = key_of(log->topic, log->partition, plog_is_future(log));
     e->log = log;
     HASH_ADD(hh, m->logs, key, sizeof(e->key), e);
 }
 
-struct plog *log_manager_get(struct log_manager *m, const char *topic, int32_t partition)
+static struct plog *get_log(struct log_manager *m, const char *topic, int32_t partition, bool future)
 {
     pthread_mutex_lock(&m->lock);
-    struct log_entry *e = find_entry(m, topic, partition);
-    if (e != NULL)
-        plog_ref(e->log);
+    struct log_entry *e = find_entry(m, topic, partition, future);
+    struct plog *log = e != NULL ? e->log : NULL;
+    if (log != NULL)
+        plog_ref(log);
     pthread_mutex_unlock(&m->lock);
-    return e != NULL ? e->log : NULL;
+    return log;
+}
+
+struct plog *log_manager_get(struct log_manager *m, const char *topic, int32_t partition)
+{
+    return get_log(m, topic, partition, false);
+}
+
+struct plog *log_manager_get_future(struct log_manager *m, const char *topic, int32_t partition)
+{
+    return get_log(m, topic, partition, true);
 }
 
 /* All logs, each with a reference, so that the table need not stay locked while they are worked on. */
@@ -304,21 +339,21 @@ struct load_job {
     struct job job;
     struct log_manager *manager;
     struct log_dir *dir;
-    char *topic;
+    char *topic, *name; /* `name` of a future log's directory, else NULL */
     int32_t partition;
     atomic_bool *twice; /* some log was found in two directories */
 };
 
-/* Splits "topic-3" at its last dash. */
-static bool parse_dir_name(const char *name, char **topic, int32_t *partition)
+/* Splits "topic-3" at its last dash; of `len` bytes. */
+static bool parse_dir_name(const char *name, size_t len, char **topic, int32_t *partition)
 {
-    const char *dash = strrchr(name, '-');
+    const char *dash = memrchr(name, '-', len);
     char *end;
     if (dash == NULL || dash == name || dash[1] < '0' || dash[1] > '9')
         return false;
     errno = 0;
     long n = strtol(dash + 1, &end, 10);
-    if (*end != '\0' || errno != 0 || n > INT32_MAX || dash - name > 249)
+    if (end != name + len || errno != 0 || n > INT32_MAX || dash - name > 249)
         return false;
     *topic = xstrndup(name, (size_t)(dash - name));
     *partition = (int32_t)n;
@@ -339,7 +374,7 @@ static void take_loaded(struct load_job *l, struct plog *log)
     log_debug("Loaded log %s with start %" PRId64 ", end %" PRId64, log->path, plog_start_offset(log),
               plog_end_offset(log));
     pthread_mutex_lock(&l->manager->lock);
-    struct log_entry *other = find_entry(l->manager, log->topic, log->partition);
+    struct log_entry *other = find_entry(l->manager, log->topic, log->partition, plog_is_future(log));
     if (other == NULL)
         add_log(l->manager, log);
     pthread_mutex_unlock(&l->manager->lock);
@@ -359,7 +394,8 @@ static void run_load(struct job *job)
                                  .start_offset = offsets_file_find(&d->start, l->topic, l->partition),
                                  .high_watermark = offsets_file_find(&d->hw, l->topic, l->partition),
                                  .clean_end = offsets_file_find(&d->cleaner, l->topic, l->partition),
-                                 .clean = d->was_clean};
+                                 .clean = d->was_clean,
+                                 .name = l->name};
     struct topic_config config = config_for(l->manager, l->topic);
     struct plog *log =
         log_dir_is_live(d) ? plog_load(l->manager, d->path, l->topic, l->partition, &config, &origin) : NULL;
@@ -368,12 +404,27 @@ static void run_load(struct job *job)
     else
         manager_dir_failed(l->manager, d->path, "a log cannot be loaded");
     free(l->topic);
+    free(l->name);
     free(l);
 }
 
-static void remove_dir_later(struct log_manager *m, const char *path)
+static void add_removal(struct log_manager *m, struct removal what, int64_t delay_ms)
 {
-    manager_remove_later(m, path, -1, m->config->log_segment_delete_delay_ms);
+    struct removal *r = xcalloc(1, sizeof(*r));
+    *r = what;
+    r->due = clock_mono_ms() + delay_ms;
+    pthread_mutex_lock(&m->removal_lock);
+    LL_PREPEND(m->removals, r);
+    pthread_mutex_unlock(&m->removal_lock);
+}
+
+/* `log` is in it, and let go of then; NULL: it was not loaded. */
+static void remove_dir_later(struct log_manager *m, const char *path, struct plog *log)
+{
+    if (log != NULL)
+        plog_ref(log);
+    add_removal(m, (struct removal){.dir = xstrdup(path), .log = log, .base = -1},
+                m->config->log_segment_delete_delay_ms);
 }
 
 static bool has_suffix(const char *s, const char *suffix)
@@ -382,17 +433,29 @@ static bool has_suffix(const char *s, const char *suffix)
     return n > m && strcmp(s + n - m, suffix) == 0;
 }
 
+/* "topic-3.0123...-future"; its time has come when its partition is led or followed again. */
+static bool parse_future_name(const char *name, struct load_job *l)
+{
+    size_t n = strlen(name), tail = FUTURE_SUFFIX;
+    if (!has_suffix(name, "-future") || n <= tail || name[n - tail] != '.' ||
+        !parse_dir_name(name, n - tail, &l->topic, &l->partition))
+        return false;
+    l->name = xstrdup(name);
+    return true;
+}
+
 static void load_entry(struct log_manager *m, struct log_dir *d, const char *name, struct workers *pool,
                        atomic_bool *twice)
 {
     char *path = xasprintf("%s/%s", d->path, name);
     struct load_job *l = xcalloc(1, sizeof(*l));
+    *l = (struct load_job){.job = {.run = run_load}, .manager = m, .dir = d, .twice = twice};
     if (has_suffix(name, "-delete") && strchr(name, '.') != NULL) {
-        remove_dir_later(m, path);
-    } else if (has_suffix(name, "-future") || has_suffix(name, "-stray")) {
+        remove_dir_later(m, path, NULL);
+    } else if (has_suffix(name, "-stray")) {
         log_warn("Leaving %s alone", path);
-    } else if (name[0] != '.' && parse_dir_name(name, &l->topic, &l->partition)) {
-        *l = (struct load_job){{.run = run_load}, m, d, l->topic, l->partition, twice};
+    } else if (name[0] != '.' &&
+               (parse_future_name(name, l) || parse_dir_name(name, strlen(name), &l->topic, &l->partition))) {
         workers_submit(pool, &l->job);
         l = NULL;
     }
@@ -489,30 +552,52 @@ static struct log_dir *emptiest_dir(struct log_manager *m)
     return best;
 }
 
+static struct plog *create_in(struct log_manager *m, struct log_dir *d, const char *topic, int32_t partition,
+                              const struct topic_config *config, const char *name)
+{
+    struct plog_origin fresh = {
+        .recovery_point = -1, .start_offset = -1, .high_watermark = -1, .clean_end = -1, .clean = true, .name = name};
+    struct plog *log = log_dir_is_live(d) ? plog_load(m, d->path, topic, partition, config, &fresh) : NULL;
+    if (log == NULL) {
+        manager_dir_failed(m, d->path, "a log cannot be created");
+        return NULL;
+    }
+    add_log(m, log);
+    log_info("Created log for partition %s-%" PRId32 " in %s", topic, partition, log->path);
+    return log;
+}
+
+static struct log_dir *take_preference(struct log_manager *m, const char *topic, int32_t partition)
+{
+    struct log_key key = key_of(topic, partition, false);
+    struct preference *p;
+    HASH_FIND(hh, m->preferences, &key, sizeof(key), p);
+    if (p == NULL)
+        return NULL;
+    struct log_dir *d = p->dir;
+    HASH_DEL(m->preferences, p);
+    free(p);
+    return d;
+}
+
 /* With the lock held. A directory in which it cannot be made is offline, and the next one tried. */
 static struct plog *create_log(struct log_manager *m, const char *topic, int32_t partition,
                                const struct topic_config *config)
 {
-    struct plog_origin fresh = {
-        .recovery_point = -1, .start_offset = -1, .high_watermark = -1, .clean_end = -1, .clean = true};
-    struct log_dir *d;
-    while ((d = emptiest_dir(m)) != NULL) {
-        struct plog *log = plog_load(m, d->path, topic, partition, config, &fresh);
-        if (log != NULL) {
-            add_log(m, log);
-            log_info("Created log for partition %s-%" PRId32 " in %s", topic, partition, log->path);
-            return log;
-        }
-        manager_dir_failed(m, d->path, "a log cannot be created");
-    }
-    return NULL;
+    struct plog *log = NULL;
+    struct log_dir *d = take_preference(m, topic, partition);
+    if (d != NULL)
+        return create_in(m, d, topic, partition, config, NULL);
+    while (log == NULL && (d = emptiest_dir(m)) != NULL)
+        log = create_in(m, d, topic, partition, config, NULL);
+    return log;
 }
 
 enum kafka_error log_manager_open(struct log_manager *m, const char *topic, int32_t partition, struct uuid topic_id,
                                   bool is_new, const struct topic_config *config, struct plog **out)
 {
     pthread_mutex_lock(&m->lock);
-    struct log_entry *e = find_entry(m, topic, partition);
+    struct log_entry *e = find_entry(m, topic, partition, false);
     *out = NULL;
     if (e != NULL)
         *out = e->log;
@@ -533,51 +618,168 @@ enum kafka_error log_manager_open(struct log_manager *m, const char *topic, int3
     return error;
 }
 
-static char *delete_name(const struct plog *log)
+/* A random part of a name that no other has. */
+static void random_hex(char hex[33])
 {
     struct uuid id = uuid_random();
-    char hex[33];
     for (size_t i = 0; i < sizeof(id.b); i++)
         snprintf(hex + 2 * i, 3, "%02x", id.b[i]);
-    char tail[24];
+}
+
+static char *delete_name(const struct plog *log)
+{
+    char hex[33], tail[24];
+    random_hex(hex);
     int tail_len = snprintf(tail, sizeof(tail), "-%" PRId32, log->partition);
     int room = LONGEST_FILE_NAME - DELETE_SUFFIX - tail_len;
     return xasprintf("%s/%.*s%s.%s-delete", log->root, room, log->topic, tail, hex);
 }
 
-enum kafka_error log_manager_delete(struct log_manager *m, struct plog *log)
+/* Gives its directory that name, on the disk and here. */
+static bool move_log(struct plog *log, const char *name)
 {
-    pthread_mutex_lock(&m->lock);
-    struct log_entry *e = find_entry(m, log->topic, log->partition);
-    if (e != NULL && e->log == log)
-        HASH_DEL(m->logs, e);
-    else
-        e = NULL;
-    pthread_mutex_unlock(&m->lock);
-    if (e == NULL)
-        return ERR_NONE;
-    char *name = delete_name(log);
     pthread_mutex_lock(&log->lock);
-    log->closed = true;
-    if (log->clean_end >= 0)
-        atomic_store(&m->clean_end_gone, true);
     bool ok = file_rename(log->path, name);
     if (ok) {
         free(log->path);
         log->path = xstrdup(name);
     }
     pthread_mutex_unlock(&log->lock);
+    return ok;
+}
+
+/* After it was taken out of the table. */
+static enum kafka_error delete_later(struct log_manager *m, struct plog *log)
+{
+    pthread_mutex_lock(&log->lock);
+    log->closed = true;
+    if (log->clean_end >= 0)
+        atomic_store(&m->clean_end_gone, true);
+    pthread_mutex_unlock(&log->lock);
+    char *name = delete_name(log);
+    bool ok = move_log(log, name);
     if (ok) {
         log_info("Log for partition %s-%" PRId32 " is renamed to %s and is scheduled for deletion", log->topic,
                  log->partition, name);
-        remove_dir_later(m, name);
+        remove_dir_later(m, name, log);
     } else {
         manager_dir_failed(m, log->root, "a log cannot be deleted");
     }
     free(name);
+    return ok ? ERR_NONE : ERR_KAFKA_STORAGE_ERROR;
+}
+
+enum kafka_error log_manager_delete(struct log_manager *m, struct plog *log)
+{
+    pthread_mutex_lock(&m->lock);
+    struct log_entry *e = entry_of(m, log);
+    if (e != NULL)
+        HASH_DEL(m->logs, e);
+    pthread_mutex_unlock(&m->lock);
+    if (e == NULL)
+        return ERR_NONE;
+    enum kafka_error error = delete_later(m, log);
     free(e);
     plog_unref(log);
+    return error;
+}
+
+/* ---- Moving ---- */
+
+enum kafka_error log_manager_check_dir(struct log_manager *m, const char *dir)
+{
+    const struct log_dir *d = find_dir(m, dir);
+    if (d == NULL)
+        return ERR_LOG_DIR_NOT_FOUND;
+    return log_dir_is_live(d) ? ERR_NONE : ERR_KAFKA_STORAGE_ERROR;
+}
+
+void log_manager_prefer_dir(struct log_manager *m, const char *topic, int32_t partition, const char *dir)
+{
+    struct preference *p = xcalloc(1, sizeof(*p));
+    pthread_mutex_lock(&m->lock);
+    take_preference(m, topic, partition);
+    p->key = key_of(topic, partition, false);
+    p->dir = manager_dir(m, dir);
+    HASH_ADD(hh, m->preferences, key, sizeof(p->key), p);
+    pthread_mutex_unlock(&m->lock);
+}
+
+static int future_name(char *out, size_t room, const char *topic, int32_t partition)
+{
+    char hex[33];
+    random_hex(hex);
+    return snprintf(out, room, "%s-%" PRId32 ".%s-future", topic, partition, hex);
+}
+
+bool log_manager_can_move(const char *topic, int32_t partition)
+{
+    return future_name(NULL, 0, topic, partition) <= LONGEST_FILE_NAME;
+}
+
+enum kafka_error log_manager_create_future(struct log_manager *m, struct plog *current, const char *dir,
+                                           struct plog **out)
+{
+    char name[LONGEST_FILE_NAME + 1];
+    struct topic_config config = plog_config(current);
+    int len = future_name(name, sizeof(name), current->topic, current->partition);
+    ensure(len <= LONGEST_FILE_NAME && strcmp(dir, current->root) != 0);
+    pthread_mutex_lock(&m->lock);
+    struct log_entry *e = find_entry(m, current->topic, current->partition, true);
+    *out = NULL;
+    if (e == NULL && !has_offline_dir(m))
+        *out = create_in(m, manager_dir(m, dir), current->topic, current->partition, &config, name);
+    if (*out != NULL)
+        plog_ref(*out);
+    pthread_mutex_unlock(&m->lock);
+    return *out != NULL ? plog_adopt_topic_id(*out, plog_topic_id(current)) : ERR_KAFKA_STORAGE_ERROR;
+}
+
+/* With the manager's lock held: it is compacted from where the old one was. */
+static void take_over(struct log_entry *current, struct log_entry *future)
+{
+    struct plog *old = current->log, *log = future->log;
+    pthread_mutex_lock(&old->lock);
+    int64_t clean_end = old->clean_end;
+    old->closed = true;
+    pthread_mutex_unlock(&old->lock);
+    pthread_mutex_lock(&log->lock);
+    log->clean_end = clean_end;
+    log->clean_end_unsaved = clean_end >= 0;
+    atomic_store(&log->future, false);
+    pthread_mutex_unlock(&log->lock);
+    current->log = log;
+    free(future);
+}
+
+enum kafka_error log_manager_promote(struct log_manager *m, struct plog *current, struct plog *future)
+{
+    char *name = xasprintf("%s/%s-%" PRId32, future->root, future->topic, future->partition);
+    bool ok = false;
+    pthread_mutex_lock(&m->lock);
+    struct log_entry *from = entry_of(m, current), *to = entry_of(m, future);
+    if (from != NULL && to != NULL && !plog_is_offline(future)) {
+        ok = move_log(future, name);
+        if (ok) {
+            HASH_DEL(m->logs, to);
+            take_over(from, to);
+        } else {
+            manager_dir_failed(m, future->root, "a log cannot be renamed");
+        }
+    }
+    pthread_mutex_unlock(&m->lock);
+    free(name);
     return ok ? ERR_NONE : ERR_KAFKA_STORAGE_ERROR;
+}
+
+/* The new name is to be on the disk before the old one goes. */
+void log_manager_retire(struct log_manager *m, struct plog *old, struct plog *successor)
+{
+    if (dir_sync(successor->root))
+        delete_later(m, old);
+    else
+        manager_dir_failed(m, successor->root, "it cannot be synced");
+    plog_unref(old); /* the table's */
 }
 
 static void configure(struct plog *log, const struct topic_config *config)
@@ -609,11 +811,7 @@ void log_manager_configure_all(struct log_manager *m)
 
 void manager_remove_later(struct log_manager *m, const char *dir, int64_t base, int64_t delay_ms)
 {
-    struct removal *r = xcalloc(1, sizeof(*r));
-    *r = (struct removal){.dir = xstrdup(dir), .base = base, .due = clock_mono_ms() + delay_ms};
-    pthread_mutex_lock(&m->removal_lock);
-    LL_PREPEND(m->removals, r);
-    pthread_mutex_unlock(&m->removal_lock);
+    add_removal(m, (struct removal){.dir = xstrdup(dir), .base = base}, delay_ms);
 }
 
 static struct removal *take_due_removal(struct log_manager *m)
@@ -632,6 +830,7 @@ static struct removal *take_due_removal(struct log_manager *m)
 static void removal_free(struct removal *r)
 {
     free(r->dir);
+    plog_unref(r->log);
     free(r);
 }
 
@@ -649,6 +848,8 @@ static struct log_dir *dir_around(struct log_manager *m, const char *path)
 static void remove_now(struct log_manager *m, const struct removal *r)
 {
     struct log_dir *d = dir_around(m, r->dir);
+    if (r->log != NULL)
+        plog_abandon(r->log);
     if (!log_dir_is_live(d) || !file_exists(r->dir))
         return;
     bool whole = r->base < 0;
@@ -981,6 +1182,11 @@ void log_manager_free(struct log_manager *m)
         HASH_DEL(m->logs, e);
         plog_unref(e->log);
         free(e);
+    }
+    struct preference *p, *next;
+    HASH_ITER (hh, m->preferences, p, next) {
+        HASH_DEL(m->preferences, p);
+        free(p);
     }
     while (m->removals != NULL) {
         struct removal *r = m->removals;

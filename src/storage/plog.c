@@ -79,6 +79,11 @@ int64_t plog_last_stable_offset(const struct plog *log)
     return MIN(hw, unstable);
 }
 
+bool plog_is_future(const struct plog *log)
+{
+    return atomic_load(&log->future);
+}
+
 struct topic_config plog_config(struct plog *log)
 {
     pthread_mutex_lock(&log->lock);
@@ -544,6 +549,21 @@ static void lower_clean_end(struct plog *log)
     log->clean_end = MIN(log->clean_end, base);
 }
 
+static void note_cut(struct plog *log, int64_t offset)
+{
+    log->cuts++;
+    log->cut_to = MIN(log->cut_to, offset);
+}
+
+int64_t plog_take_cut(struct plog *log)
+{
+    pthread_mutex_lock(&log->lock);
+    int64_t cut = log->cut_to;
+    log->cut_to = INT64_MAX;
+    pthread_mutex_unlock(&log->lock);
+    return cut;
+}
+
 static bool truncate_locked(struct plog *log, int64_t offset)
 {
     log->touched = true;
@@ -559,7 +579,7 @@ static bool truncate_locked(struct plog *log, int64_t offset)
         return false;
     atomic_store(&log->end, offset);
     log->recovery_point = MIN(log->recovery_point, offset);
-    log->cuts++;
+    note_cut(log, offset);
     lower_clean_end(log);
     set_high_watermark(log, atomic_load(&log->high_watermark));
     if (!truncate_epochs(log, offset))
@@ -583,7 +603,7 @@ bool plog_truncate_fully_locked(struct plog *log, int64_t new_start)
     atomic_store(&log->end, new_start);
     atomic_store(&log->high_watermark, new_start);
     log->recovery_point = new_start;
-    log->cuts++;
+    note_cut(log, new_start);
     lower_clean_end(log);
     log->epochs.n = 0;
     return plog_write_epochs(log);

@@ -36,20 +36,24 @@ struct plog {
     int64_t roll_jitter_ms;
     struct producers producers;
     struct epochs epochs;
-    bool closed; /* deleted or shut down: no more writes */
+    bool closed;        /* deleted or shut down: no more writes */
+    atomic_bool future; /* being filled to take the place of another one */
+    int64_t cut_to;     /* the lowest offset it was cut to since plog_take_cut(); INT64_MAX: none */
     /* Of compaction: */
     int64_t clean_end;      /* what is below has been compacted; -1: nothing */
     bool clean_end_unsaved; /* moved since the checkpoint was written */
     bool compacting;        /* by somebody: its older segments are only replaced by that pass, or cut */
+    bool uncompacted;       /* not now, as it is copied */
     bool uncleanable;       /* cannot be compacted; tried again after a restart */
 };
 
 struct plog_origin { /* what the checkpoints say of a log that is loaded */
     int64_t recovery_point, start_offset, high_watermark, clean_end; /* -1: not there */
     bool clean;
+    const char *name; /* of the directory, of a future log; NULL: topic-partition */
 };
 
-/* Loads or creates the log in `root`/topic-partition. NULL when the disk fails; logged. */
+/* Loads or creates the log in `root`. NULL when the disk fails; logged. */
 struct plog *plog_load(struct log_manager *m, const char *root, const char *topic, int32_t partition,
                        const struct topic_config *config, const struct plog_origin *origin);
 /* Writes partition.metadata if the log has no id yet; false on mismatch or failure. */

@@ -405,7 +405,7 @@ enum kafka_error plog_adopt_topic_id(struct plog *log, struct uuid id)
 }
 
 static struct plog *plog_alloc(struct log_manager *m, const char *root, const char *topic, int32_t partition,
-                               const struct topic_config *config)
+                               const struct topic_config *config, const char *name)
 {
     struct plog *log = xcalloc(1, sizeof(*log));
     atomic_init(&log->refs, 1);
@@ -415,7 +415,9 @@ static struct plog *plog_alloc(struct log_manager *m, const char *root, const ch
     log->partition = partition;
     log->root = xstrdup(root);
     log->home = m != NULL ? manager_dir(m, root) : NULL;
-    log->path = xasprintf("%s/%s-%" PRId32, root, topic, partition);
+    log->path = name != NULL ? xasprintf("%s/%s", root, name) : xasprintf("%s/%s-%" PRId32, root, topic, partition);
+    log->cut_to = INT64_MAX;
+    atomic_init(&log->future, name != NULL);
     log->config = *config;
     log->clean_end = -1;
     atomic_init(&log->first_unstable, INT64_MAX);
@@ -459,7 +461,7 @@ static bool settle_offsets(struct plog *log, const struct plog_origin *origin)
 struct plog *plog_load(struct log_manager *m, const char *root, const char *topic, int32_t partition,
                        const struct topic_config *config, const struct plog_origin *origin)
 {
-    struct plog *log = plog_alloc(m, root, topic, partition, config);
+    struct plog *log = plog_alloc(m, root, topic, partition, config, origin->name);
     bool ok = dir_make(log->path) && load_segments(log, origin) && settle_offsets(log, origin);
     if (ok && !origin->clean && atomic_load(&log->end) > 0)
         ok = plog_snapshot(log, atomic_load(&log->end));

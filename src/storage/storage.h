@@ -74,6 +74,9 @@ void log_manager_free(struct log_manager *m);
 
 const char *log_manager_dir(const struct log_manager *m, int i); /* NULL past the last */
 bool log_manager_has_live_dir(const struct log_manager *m);
+/* The file system's bytes. ERR_KAFKA_STORAGE_ERROR: it is offline; ERR_UNKNOWN_SERVER_ERROR: they cannot be found out.
+ */
+enum kafka_error log_manager_space(struct log_manager *m, const char *dir, int64_t *total, int64_t *usable);
 /* Lets go of all files in a directory that is offline, so that its disk can be unmounted. Waits for who uses them. */
 void log_manager_abandon_dir(struct log_manager *m, const char *dir);
 
@@ -86,13 +89,39 @@ struct plog *log_manager_get(struct log_manager *m, const char *topic, int32_t p
  */
 enum kafka_error log_manager_open(struct log_manager *m, const char *topic, int32_t partition, struct uuid topic_id,
                                   bool is_new, const struct topic_config *config, struct plog **out) NODISCARD;
-/* Renames the directory at once; the files go after file.delete.delay.ms. The caller's reference stays. */
+/* Renames the directory at once; the files go after file.delete.delay.ms, and are let go of then. The caller's
+ * reference stays. */
 enum kafka_error log_manager_delete(struct log_manager *m, struct plog *log);
 /* New settings for every log of the topic. */
 void log_manager_configure(struct log_manager *m, const char *topic, const struct topic_config *config);
 /* What topic_overrides() gives may be different now, for every topic. */
 void log_manager_configure_all(struct log_manager *m);
 void log_manager_each(struct log_manager *m, void (*visit)(void *ctx, struct plog *log), void *ctx);
+
+/*
+ * ---- Moving a log to another directory (KIP-113) ----
+ *
+ * A future log is filled beside the current one, and then takes its place. It is a log as any other, but not compacted,
+ * and while it is there, neither is the current one.
+ */
+
+/* ERR_LOG_DIR_NOT_FOUND, ERR_KAFKA_STORAGE_ERROR: it is offline. */
+enum kafka_error log_manager_check_dir(struct log_manager *m, const char *dir);
+/* Where the log will be created, if it is. The directory is one of the manager's. */
+void log_manager_prefer_dir(struct log_manager *m, const char *topic, int32_t partition, const char *dir);
+/* Whether its name is not too long. */
+bool log_manager_can_move(const char *topic, int32_t partition);
+/* As log_manager_get(). */
+struct plog *log_manager_get_future(struct log_manager *m, const char *topic, int32_t partition) NODISCARD;
+/* Creates it, in another directory than the current one's; no directory may be offline. ERR_KAFKA_STORAGE_ERROR. */
+enum kafka_error log_manager_create_future(struct log_manager *m, struct plog *current, const char *dir,
+                                           struct plog **out) NODISCARD;
+/*
+ * The future log is the current one from now on, which is appended to no more. Nobody appends meanwhile. Then, when
+ * there is time for it, the old one's directory is to be deleted by log_manager_retire().
+ */
+enum kafka_error log_manager_promote(struct log_manager *m, struct plog *current, struct plog *future) NODISCARD;
+void log_manager_retire(struct log_manager *m, struct plog *old, struct plog *successor);
 
 /* One round of the timers' work, on the calling thread: what the timers do, for tests and tools. */
 void log_manager_run_retention(struct log_manager *m);
@@ -109,6 +138,7 @@ int32_t plog_partition(const struct plog *log);
 const char *plog_dir(const struct plog *log); /* the log directory (of log.dirs) that holds it */
 struct uuid plog_topic_id(const struct plog *log);
 bool plog_is_offline(const struct plog *log); /* that directory has failed */
+bool plog_is_future(const struct plog *log);
 
 int64_t plog_start_offset(const struct plog *log);
 int64_t plog_end_offset(const struct plog *log); /* of the next record to come */
@@ -201,6 +231,10 @@ enum kafka_error plog_truncate_fully(struct plog *log, int64_t new_start);
 /* DeleteRecords: no reader below `offset` any more; files go with retention. */
 enum kafka_error plog_advance_start(struct plog *log, int64_t offset);
 enum kafka_error plog_flush(struct plog *log);
+/* The lowest offset that it was cut to since this was called last; INT64_MAX if it was not. */
+int64_t plog_take_cut(struct plog *log);
+/* Until it is called with false; a pass that is under way is given up. */
+void plog_pause_compaction(struct plog *log, bool pause);
 /* Deletes segments that retention lets go; returns how many. */
 int plog_apply_retention(struct plog *log, int64_t now);
 
