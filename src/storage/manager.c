@@ -531,7 +531,7 @@ void log_manager_abandon_dir(struct log_manager *m, const char *dir)
     }
     free(logs);
     log_dir_release(d);
-    log_error("Stopped serving %zu logs in %s", count, dir);
+    log_warn("Stopped serving %zu logs in %s", count, dir);
 }
 
 /* ---- Opening and deleting ---- */
