@@ -43,7 +43,7 @@ void partition_unref(struct partition *p)
     free(p->isr.v);
     free(p->replicas.v);
     free(p->wanted_isr.v);
-    free(p->followers);
+    followers_free(p);
     free(p);
 }
 
@@ -58,13 +58,13 @@ void replica_shrink_isrs(struct replica_manager *rm, int64_t now)
 
 void replica_grow_isrs(struct replica_manager *rm)
 {
-    struct partition *p, *tmp;
-    if (!atomic_exchange(&rm->growth_wanted, false))
-        return;
-    pthread_rwlock_rdlock(&rm->table_lock);
-    HASH_ITER (hh, rm->table, p, tmp)
-        partition_grow_isr(p);
-    pthread_rwlock_unlock(&rm->table_lock);
+    if (atomic_exchange(&rm->growth_wanted, false))
+        atomic_fetch_add(&rm->growth_round, 1);
+}
+
+int64_t replica_growth_round(struct replica_manager *rm)
+{
+    return atomic_load(&rm->growth_round);
 }
 
 static void forget_offline(struct replica_manager *rm)
@@ -86,10 +86,6 @@ void replica_manager_free(struct replica_manager *rm)
         partition_unref(p);
     }
     forget_offline(rm);
-    for (struct heard *h = rm->heard, *next; h != NULL; h = next) {
-        next = h->next;
-        free(h);
-    }
     throttle_deinit(&rm->leader_throttle);
     throttle_deinit(&rm->follower_throttle);
     throttle_deinit(&rm->move_throttle);
@@ -274,10 +270,8 @@ static void take_order(struct partition *p, const struct leader_order *o)
     p->controller_epoch = o->controller_epoch;
     p->leads = o->leader == p->manager->options.broker_id;
     p->stopped = false;
-    followers_settle_isr(p);
-    free(p->isr.v);
+    followers_take_isr(p, o->isr);
     free(p->replicas.v);
-    p->isr = int_list_dup(o->isr);
     p->replicas = int_list_dup(o->replicas);
     if (p->leads) {
         int64_t now = clock_mono_ms();
@@ -493,10 +487,12 @@ enum kafka_error partition_append(struct partition *p, const struct prepared *re
         error = plog_append_leader(p->log, records, p->leader_epoch, out);
     if (error == ERR_NOT_LEADER_OR_FOLLOWER || error == ERR_NOT_ENOUGH_REPLICAS)
         plog_note_refused(p->log, records);
-    if (error == ERR_NONE && !out->duplicate) {
-        followers_note_growth(p, old_end);
-        followers_move_high_watermark(p, clock_mono_ms());
-        partition_wake_all(p);
+    if (error == ERR_NONE) {
+        if (!out->duplicate)
+            followers_note_growth(p, old_end);
+        bool moved = followers_move_high_watermark(p, clock_mono_ms());
+        if (moved || !out->duplicate)
+            partition_wake_all(p);
     }
     pthread_mutex_unlock(&p->lock);
     return error;

@@ -123,14 +123,27 @@ enum kafka_error partition_low_watermark(struct partition *p, int64_t *out);
 
 /* ---- Followers, as their leader sees them ---- */
 
-/* A follower's fetch has come, whatever it asks for: where it had all before, it has had until now. */
-void replica_heard(struct replica_manager *rm, int32_t replica, int64_t now);
+/*
+ * When a fetch session was used last. Where a follower has all, its fetches do not name the partition (KIP-227): it has
+ * had all until then nevertheless, as long as its session has the partition. Counted; any thread.
+ */
+struct pulse;
+struct pulse *pulse_new(void);
+void pulse_unref(struct pulse *pulse); /* NULL allowed */
+void pulse_beat(struct pulse *pulse, int64_t now);
+/* The session does not ask for the partition any more. */
+void partition_pulse_gone(struct partition *p, const struct pulse *pulse);
 /* Whoever has not caught up for replica.lag.time.max.ms is to leave the ISR. */
 void partition_shrink_isr(struct partition *p, int64_t now);
 void replica_shrink_isrs(struct replica_manager *rm, int64_t now); /* of all */
-/* Whoever has caught up joins, where it could not when that was noticed: of all, if there is any. */
-void partition_grow_isr(struct partition *p);
+/*
+ * Whoever has caught up joins, where it could not when that was noticed: when the round is another than before, each
+ * session that is used next looks at the partitions that it asks for. replica_grow_isrs() begins a round, if there is
+ * anything to look for.
+ */
 void replica_grow_isrs(struct replica_manager *rm);
+int64_t replica_growth_round(struct replica_manager *rm);
+void partition_grow_isr(struct partition *p, const struct pulse *pulse);
 
 /* ---- Throttled replication (KIP-73) ---- */
 
@@ -184,9 +197,10 @@ struct partition_read {
 
 /*
  * A follower has asked for what begins at `offset`: it has all before that, if its log is one with this up to there.
- * May move the high watermark, and the ISR.
+ * May move the high watermark, and the ISR. `pulse` is its session's; NULL: it has none.
  */
-void partition_note_fetch(struct partition *p, const struct partition_read *read, int64_t start_offset, int64_t now);
+void partition_note_fetch(struct partition *p, const struct partition_read *read, int64_t start_offset,
+                          struct pulse *pulse, int64_t now);
 
 struct partition_data {
     struct plog_slice slice;

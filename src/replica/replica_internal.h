@@ -25,14 +25,7 @@ struct follower {
      */
     int64_t caught_up_ms;
     int64_t fetched_ms, leader_end_then; /* of its last fetch that named this partition */
-    struct heard *heard;
-};
-
-/* When a broker's last fetch came; where it has all, its fetches do not name the partition (KIP-227). */
-struct heard {
-    int32_t broker;
-    _Atomic int64_t ms;
-    struct heard *next;
+    struct pulse *pulse; /* of the session that asks for this partition; NULL: none. With a reference. */
 };
 
 /* A change of the ISR that the controller was asked for, or is to be asked for. */
@@ -74,9 +67,9 @@ struct replica_manager {
     struct offline_replica *offline;
     atomic_int controller_epoch;
     struct throttle leader_throttle, follower_throttle, move_throttle;
-    pthread_mutex_t move_orders; /* one order to move a log is taken at a time; before a partition's lock */
-    struct heard *_Atomic heard; /* grows only */
-    atomic_bool growth_wanted;   /* some follower is to join an ISR, and could not yet */
+    pthread_mutex_t move_orders;  /* one order to move a log is taken at a time; before a partition's lock */
+    atomic_bool growth_wanted;    /* some follower is to join an ISR, and could not yet */
+    _Atomic int64_t growth_round; /* sessions look for such followers when it changes */
 };
 
 bool partition_key_make(struct str topic, int32_t index, struct partition_key *out);
@@ -87,8 +80,6 @@ bool partition_key_make(struct str topic, int32_t index, struct partition_key *o
 void dir_move_resume(struct partition *p);
 /* The move is called off, if it is to that directory; NULL: to any. */
 void dir_move_drop(struct partition *p, const char *only_in, bool delete_it);
-
-struct heard *replica_heard_of(struct replica_manager *rm, int32_t broker);
 
 /* wake.c, with the partition's lock held: tells who waits that something has changed. */
 void partition_wake_all(struct partition *p);
@@ -103,8 +94,10 @@ bool partition_shares_log(struct partition *p, const struct partition_read *read
 
 /* This broker leads in a new epoch; `was_leader`: as it did in the epoch before, so that what is known stays true. */
 void followers_begin(struct partition *p, bool was_leader, int64_t now);
-void followers_end(struct partition *p);        /* it no longer leads */
-void followers_settle_isr(struct partition *p); /* no change of the ISR is under way */
+void followers_end(struct partition *p); /* it no longer leads */
+void followers_free(struct partition *p);
+/* This is the ISR from now on, and no change of it under way. */
+void followers_take_isr(struct partition *p, struct int_list isr);
 /* The log has grown from `old_end` on: who had all of it had so until its last fetch. */
 void followers_note_growth(struct partition *p, int64_t old_end);
 /* Moves the high watermark as far as it may. Returns whether it moved. */

@@ -1,6 +1,7 @@
 """Several log directories, of which some fail: what is in them goes elsewhere, and the rest is served on."""
 
 import json
+import os
 import re
 import struct
 import subprocess
@@ -100,6 +101,8 @@ def leads_everything(brokers, topic, leader, count):
 def make_topic(brokers, topic, partitions=4):
     topics(brokers, "--create", "--topic", topic, "--replica-assignment", ",".join(["1:2"] * partitions))
     wait_until(lambda: leads_everything(brokers, topic, 1, partitions), "all to be in sync")
+    for disks in (b.disks for b in brokers if hasattr(b, "disks")):
+        wait_until(lambda: len(disks.partitions(0, topic) + disks.partitions(1, topic)) == partitions, "the logs to be made")
 
 
 PAIRS = [(Barnabas, Barnabas), (Barnabas, Apache), (Apache, Barnabas)]
@@ -160,6 +163,143 @@ def test_a_directory_that_fails_goes_alone(make_cluster, with_disks, pair, contr
     wait_until(lambda: all(len(p[2]) == 2 for p in describe(brokers, "t").values()), "all to be in sync again")
     found = read_all(brokers, "t", 4)
     assert {k: found.get(k) for k in sent.records} == sent.records
+
+@pytest.mark.parametrize("pair", PAIRS, ids=names)
+def test_a_follower_loses_a_directory(make_cluster, with_disks, pair):  # noqa: F811
+    """It leaves the ISRs of what was there, although its fetches of the rest go on, and what is acknowledged does not wait for it."""
+    brokers = make_cluster(*pair, each=with_disks, **SETTINGS)
+    make_topic(brokers, "t")
+    disks = brokers[1].disks
+    good, bad = disks.partitions(0, "t"), disks.partitions(1, "t")
+    sent = Acknowledged(brokers, "t")
+    sent.send(200, 4)
+    sent.flush()
+    disks.fail(1, "EROFS" if pair[1] is Apache else "EIO")
+    sent.send(200, 4)
+    expected = {p: (1, [1, 2], [1, 2]) for p in good} | {p: (1, [1, 2], [1]) for p in bad}
+    wait_until(lambda: describe(brokers, "t") == expected, f"the ISRs to be {expected}")
+    sent.flush()
+    for _ in range(3):  # rounds in which it would be found in sync, if its fetches of the others counted
+        sent.send(200, 4)
+        sent.flush()
+        make_topic(brokers, f"beside-{len(sent.records)}", 1)
+    assert describe(brokers, "t") == expected
+    found = read_all(brokers, "t", 4)
+    assert {k: found.get(k) for k in sent.records} == sent.records
+
+
+def test_a_full_disk_keeps_what_it_acknowledged(make_cluster, with_disks):  # noqa: F811
+    """It fills up in the middle of a batch; nothing of that is ever read, and all that was acknowledged is."""
+    brokers = make_cluster(Barnabas, Barnabas, each=with_disks, **SETTINGS)
+    topics(brokers, "--create", "--topic", "t", "--replica-assignment", "1,1,1,1")
+    wait_until(lambda: len(describe(brokers, "t")) == 4, "the topic")
+    disks = brokers[0].disks
+    sent = Acknowledged(brokers, "t")
+    sent.send(400, 4)
+    sent.flush()
+    bad = disks.partitions(1, "t")
+    disks.fail(1, "ENOSPC", 100)
+    sent.producer.produce("t", "y" * 1000, partition=bad[0], on_delivery=lambda e, m: sent.failed.append(e))
+    wait_until(lambda: describe(brokers, "t") == {p: (None if p in bad else 1, [1], [1]) for p in range(4)}, "the directory to be offline")
+    brokers[0].stop()
+    log = disks.dirs[1] / f"t-{bad[0]}" / "00000000000000000000.log"
+    assert not (disks.dirs[1] / ".kafka_cleanshutdown").exists() and (disks.dirs[0] / ".kafka_cleanshutdown").exists()
+    assert b"yyy" not in log.read_bytes()
+    disks.repair()
+    brokers[0].start()
+    wait_until(lambda: describe(brokers, "t") == {p: (1, [1], [1]) for p in range(4)}, "the leaders")
+    sent.producer.flush(60)  # the client has not been told yet that it failed, and tries on
+    sent.send(400, 4)
+    sent.producer.flush(60)
+    found = read_all(brokers, "t", 4)
+    assert {k: found.get(k) for k in sent.records} == sent.records
+
+
+def test_a_disk_that_is_really_full(make_cluster, tmp_path):  # noqa: F811
+    if os.geteuid() != 0:
+        pytest.skip("mounting needs root")
+    small = tmp_path / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", small], check=True)
+    try:
+        brokers = make_cluster(Barnabas, Barnabas, each=lambda b: {"log.dirs": f"{small},{b.data}"} if b.properties["broker.id"] == "1" else {}, **SETTINGS)
+        make_topic(brokers, "t", 2)
+        (on_small,) = [p for p in (0, 1) if (small / f"t-{p}").exists()]
+        sent = Acknowledged(brokers, "t")
+        for i in range(800):
+            sent.producer.produce("t", f"{i}-" + "z" * 10000, partition=i % 2, on_delivery=sent.note)
+            sent.producer.poll(0)
+        sent.flush()
+        wait_until(lambda: describe(brokers, "t") == {p: (2, [1, 2], [2]) if p == on_small else (1, [1, 2], [1, 2]) for p in (0, 1)}, "another leader")
+        found = read_all(brokers, "t", 2)
+        assert len(sent.records) == 800 and {k: found.get(k) for k in sent.records} == sent.records
+    finally:
+        for broker in brokers:
+            broker.stop()
+        subprocess.run(["umount", small], check=True)
+
+
+def test_a_disk_that_failed_can_be_unmounted(make_cluster, with_disks):  # noqa: F811
+    """Nothing in it is open any more."""
+    brokers = make_cluster(Barnabas, Barnabas, each=with_disks, **SETTINGS)
+    make_topic(brokers, "t")
+    disks = brokers[0].disks
+
+    def is_open():
+        files = [os.readlink(f) for f in Path(f"/proc/{brokers[0].process.pid}/fd").iterdir() if f.is_symlink()]
+        maps = Path(f"/proc/{brokers[0].process.pid}/maps").read_text()
+        return str(disks.dirs[1]) in maps or any(f.startswith(str(disks.dirs[1])) for f in files)
+
+    for p in range(4):
+        fill(brokers[0], "t", p)
+    assert is_open()
+    disks.fail(1)
+    fill(brokers[0], "t", disks.partitions(1, "t")[0])
+    wait_until(lambda: not is_open(), "its files to be closed")
+
+
+def test_without_any_directory_the_broker_ends(make_cluster, with_disks):  # noqa: F811
+    brokers = make_cluster(Barnabas, Barnabas, each=with_disks, **SETTINGS)
+    make_topic(brokers, "t")
+    disks = brokers[0].disks
+    sent = Acknowledged(brokers, "t")
+    for which in (0, 1):
+        disks.fail(which)
+        sent.send(200, 4)
+        wait_until(lambda: f"Log directory {disks.dirs[which]} is offline" in brokers[0].text(), "the directory to fail")
+    sent.flush()
+    assert brokers[0].process.wait(60) == 1
+    assert "all log dirs have failed" in brokers[0].text()
+    wait_until(lambda: describe([brokers[1]], "t") == {p: (2, [1, 2], [2]) for p in range(4)}, "the other broker to lead")
+    found = read_all(brokers[1:], "t", 4)
+    assert {k: found.get(k) for k in sent.records} == sent.records
+    brokers[0].log.write_text("")  # its last word is what was expected
+
+
+@pytest.mark.parametrize("kind", ["EIO", "EROFS"])
+def test_a_directory_that_cannot_be_used_at_start(make_cluster, with_disks, kind):  # noqa: F811
+    brokers = make_cluster(Barnabas, Barnabas, each=with_disks, **SETTINGS)
+    make_topic(brokers, "t")
+    disks = brokers[0].disks
+    bad = disks.partitions(1, "t")
+    sent = Acknowledged(brokers, "t")
+    sent.send(400, 4)
+    sent.flush()
+    brokers[0].stop()
+    disks.fail(1, kind)
+    brokers[0].start()
+    wait_until(lambda: offline_replicas(brokers[1], "t") == {p: [1] if p in bad else [] for p in range(4)}, "offline replicas")
+    wait_until(lambda: all(p[2] == ([2] if n in bad else [1, 2]) for n, p in describe(brokers, "t").items()), "the others to be in sync")
+    assert disks.partitions(0, "t") == [p for p in range(4) if p not in bad]
+    sent.send(400, 4)
+    sent.flush()
+    brokers[0].stop()
+    disks.repair()
+    brokers[0].start()
+    wait_until(lambda: all(len(p[2]) == 2 for p in describe(brokers, "t").values()), "all to be in sync again")
+    found = read_all(brokers, "t", 4)
+    assert {k: found.get(k) for k in sent.records} == sent.records
+
 
 # ---- kafka-log-dirs ----
 
