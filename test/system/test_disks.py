@@ -188,6 +188,30 @@ def test_a_follower_loses_a_directory(make_cluster, with_disks, pair):  # noqa: 
     assert {k: found.get(k) for k in sent.records} == sent.records
 
 
+@pytest.mark.parametrize("pair", PAIRS, ids=names)
+@pytest.mark.parametrize("controller", [1, 2])
+def test_a_deletion_waits_for_a_failed_directory(make_cluster, with_disks, pair, controller):  # noqa: F811
+    brokers = make_cluster(*pair, each=with_disks, **SETTINGS)
+    chroot = brokers[0].zookeeper
+    elect_controller(brokers, chroot, controller)
+    make_topic(brokers, "t")
+    disks = brokers[0].disks
+    bad = disks.partitions(1, "t")
+    disks.fail(1, "EROFS")
+    for p in bad:
+        kcat(brokers[0], "-P", "-t", "t", "-p", str(p), stdin="x\n")
+    wait_until(lambda: all(offline_replicas(brokers[1], "t")[p] for p in bad), "offline replicas")
+    topics(brokers, "--delete", "--topic", "t")
+    wait_until(lambda: not disks.partitions(0, "t") and not brokers[1].disks.partitions(0, "t"), "the others to be deleted")
+    assert chroot.children("/admin/delete_topics") == ["t"] and disks.partitions(1, "t") == bad
+    words = brokers[controller - 1].text().count("Deletion of topic t waits")
+    assert words < 10
+    brokers[0].stop()
+    disks.repair()
+    brokers[0].start()
+    wait_until(lambda: not chroot.children("/admin/delete_topics") and not disks.partitions(1, "t"), "the end of the deletion")
+
+
 def test_a_full_disk_keeps_what_it_acknowledged(make_cluster, with_disks):  # noqa: F811
     """It fills up in the middle of a batch; nothing of that is ever read, and all that was acknowledged is."""
     brokers = make_cluster(Barnabas, Barnabas, each=with_disks, **SETTINGS)
