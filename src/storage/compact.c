@@ -202,7 +202,7 @@ static bool open_source_locked(struct compaction *c, int64_t offset)
     ensure(s->base_offset == source->base && s->size == source->size);
     if (!segment_open_file(s, log->path, false))
         return false;
-    if (offset > source->base && segment_find(s, log->path, offset, false, &at) == FIND_ERROR)
+    if (offset > source->base && find_failed(segment_find(s, log->path, offset, false, &at)))
         return false;
     file_ref_get(s->file);
     c->file = s->file;

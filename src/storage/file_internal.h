@@ -43,6 +43,8 @@ int file_lock(const char *path);
 /* The first `size` bytes to read; NULL when that cannot be. The descriptor may be closed. */
 void *file_map(int fd, size_t size);
 void file_unmap(void *mem, size_t size);
+/* Runs `look`, which reads what is mapped. False, logged, when the disk fails under it: it has ended in its middle. */
+bool file_map_look(void (*look)(void *ctx), void *ctx) NODISCARD;
 
 /* Names in a directory, sorted, without "." and "..". Free with names_free(). */
 struct names {

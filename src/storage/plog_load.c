@@ -179,7 +179,7 @@ bool plog_replay_producers(struct plog *log, int64_t offset)
         struct batch b;
         if (!segment_open_file(s, log->path, false))
             return false;
-        if (s->base_offset < from && segment_find(s, log->path, from, false, &at) == FIND_ERROR)
+        if (s->base_offset < from && find_failed(segment_find(s, log->path, from, false, &at)))
             return false;
         scan_init(&scan, s->file->fd, log->path, at.pos, s->size, READ_CHUNK);
         while (scan_next(&scan, &b) == BATCH_OK && b.base_offset < offset)

@@ -114,7 +114,7 @@ static enum kafka_error try_read(struct plog *log, int64_t offset, int32_t max_b
         return ERR_KAFKA_STORAGE_ERROR;
     }
     out->cold = result == FIND_COLD;
-    return error;
+    return result == FIND_CORRUPT ? ERR_CORRUPT_MESSAGE : error;
 }
 
 enum kafka_error plog_read(struct plog *log, int64_t offset, int32_t max_bytes, bool at_least_one, int64_t upper,

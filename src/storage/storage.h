@@ -8,7 +8,8 @@
  * deleted or the log was closed.
  *
  * Errors of the disk are logged where they happen, with path and cause, and come back as
- * ERR_KAFKA_STORAGE_ERROR; the log directory is then reported to its owner as failed.
+ * ERR_KAFKA_STORAGE_ERROR; the log directory is then offline, and reported to its owner as failed. What can be read but
+ * is damaged is ERR_CORRUPT_MESSAGE, and no failure of the directory.
  */
 #ifndef BARNABAS_STORAGE_H
 #define BARNABAS_STORAGE_H

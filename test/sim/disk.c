@@ -260,6 +260,12 @@ void *file_map(int fd, size_t size)
     return file_read_at(fd, copy, size, 0, NULL) == (ssize_t)size ? copy : NULL;
 }
 
+bool file_map_look(void (*look)(void *ctx), void *ctx)
+{
+    look(ctx);
+    return true;
+}
+
 void file_unmap(void *mem, size_t size UNUSED)
 {
     free(mem);

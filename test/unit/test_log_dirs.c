@@ -132,6 +132,14 @@ static bool exists(const char *dir, const char *name)
     return access(path, F_OK) == 0;
 }
 
+static void assert_same(struct strbuf a, struct strbuf b)
+{
+    assert_int_equal(a.len, b.len);
+    assert_memory_equal(a.p, b.p, a.len);
+    strbuf_deinit(&a);
+    strbuf_deinit(&b);
+}
+
 /* ---- Which directory ---- */
 
 static void a_log_goes_where_there_are_fewest(void **state)
@@ -211,6 +219,15 @@ static void limit_files(rlim_t bytes)
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
 }
 
+static int64_t file_bytes(const struct plog *log)
+{
+    char path[160];
+    struct stat st;
+    snprintf(path, sizeof(path), "%s/%s-0/00000000000000000000.log", plog_dir(log), plog_topic(log));
+    assert_int_equal(stat(path, &st), 0);
+    return st.st_size;
+}
+
 static void one_that_is_full_goes_offline_alone(void **state)
 {
     struct fixture *f = *state;
@@ -227,6 +244,7 @@ static void one_that_is_full_goes_offline_alone(void **state)
     limit_files((rlim_t)plog_size(full) + 500);
     assert_int_equal(append(full, 10, 0), ERR_KAFKA_STORAGE_ERROR);
     limit_files(RLIM_INFINITY);
+    assert_int_equal(file_bytes(full), plog_size(full)); /* nothing is left of the batch */
     assert_int_equal(f->failures, 1);
     assert_string_equal(f->failed, plog_dir(full));
     assert_int_equal(append(full, 10, 0), ERR_KAFKA_STORAGE_ERROR);
@@ -268,6 +286,52 @@ static void after_it_was_full_the_log_is_whole(void **state)
     assert_int_equal(plog_end_offset(log), 10);
     assert_int_equal(plog_size(log), size);
     assert_int_equal(append(log, 10, 0), ERR_NONE);
+    plog_unref(log);
+}
+
+/* A batch that was damaged is its readers' misfortune, not its directory's. */
+static void a_damaged_batch_is_no_failure_of_the_disk(void **state)
+{
+    struct fixture *f = *state;
+    struct strbuf out = {0};
+    char path[160];
+    open_all(f);
+    struct plog *log = make_log(f, "t");
+    assert_int_equal(append(log, 10, 0), ERR_NONE);
+    int64_t first = plog_size(log);
+    assert_int_equal(append(log, 10, 0), ERR_NONE);
+    snprintf(path, sizeof(path), "%s/t-0/00000000000000000000.log", plog_dir(log));
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    assert_int_equal(pwrite(fd, "\x7f", 1, first + 8), 1); /* its length */
+    close(fd);
+    assert_int_equal(plog_read_bytes(log, 10, 1000, 20, &out), ERR_CORRUPT_MESSAGE);
+    assert_int_equal(plog_read_bytes(log, 0, (int32_t)first, 20, &out), ERR_NONE);
+    assert_int_equal(append(log, 10, 0), ERR_NONE);
+    assert_int_equal(f->failures, 0);
+    strbuf_deinit(&out);
+    plog_unref(log);
+}
+
+/* An index that is mapped and cannot be read any more: the log is read from the segment's beginning. */
+static void an_index_that_fails_ends_nobody(void **state)
+{
+    struct fixture *f = *state;
+    struct topic_config config;
+    struct strbuf out = {0};
+    struct plog *log;
+    char path[160];
+    open_all(f);
+    set_up_config(&config);
+    config.segment_bytes = 20000;
+    assert_int_equal(log_manager_open(f->logs, "t", 0, (struct uuid){0}, true, &config, &log), ERR_NONE);
+    for (int i = 0; i < 30; i++)
+        assert_int_equal(append(log, 10, 0), ERR_NONE);
+    assert_int_equal(plog_read_bytes(log, 50, 1000, 300, &out), ERR_NONE);
+    snprintf(path, sizeof(path), "%s/t-0/00000000000000000000.index", plog_dir(log));
+    assert_int_equal(truncate(path, 0), 0);
+    struct strbuf again = {0};
+    assert_int_equal(plog_read_bytes(log, 50, 1000, 300, &again), ERR_NONE);
+    assert_same(out, again);
     plog_unref(log);
 }
 
@@ -517,14 +581,6 @@ static struct strbuf contents(struct plog *log)
     return all;
 }
 
-static void assert_same(struct strbuf a, struct strbuf b)
-{
-    assert_int_equal(a.len, b.len);
-    assert_memory_equal(a.p, b.p, a.len);
-    strbuf_deinit(&a);
-    strbuf_deinit(&b);
-}
-
 static void finish_move(struct fixture *f, struct partition *p, int place)
 {
     enum move_result result;
@@ -661,6 +717,8 @@ int main(void)
         CASE(a_directory_is_listed_once),
         CASE(one_that_is_full_goes_offline_alone),
         CASE(after_it_was_full_the_log_is_whole),
+        CASE(a_damaged_batch_is_no_failure_of_the_disk),
+        CASE(an_index_that_fails_ends_nobody),
         CASE(identity_is_written_where_it_is_missing),
         CASE(an_identity_that_is_not_understood_takes_its_directory_offline),
         CASE(directories_of_others_are_refused),
