@@ -894,14 +894,17 @@ static void run_flush(struct job *job)
         }
     }
     bool all = n < ARRAY_LEN(files);
+    char *dir = xstrdup(log->path);
     pthread_mutex_unlock(&log->lock);
     for (size_t i = 0; i < n; i++) {
-        ok = file_sync(files[i]->fd, log->path) && segment_sync_indexes(bases[i], log->path) && ok;
+        ok = file_sync(files[i]->fd, dir) && segment_sync_indexes(bases[i], dir) && ok;
         file_ref_put(files[i]);
     }
     pthread_mutex_lock(&log->lock);
-    ok = ok && plog_save_epochs(log);
-    if (ok && all && f->cuts == log->cuts)
+    bool same = strcmp(dir, log->path) == 0; /* else its indexes were not where they were looked for */
+    free(dir);
+    ok = ok && (!plog_is_writable(log) || plog_save_epochs(log));
+    if (ok && all && same && f->cuts == log->cuts)
         log->recovery_point = MAX(log->recovery_point, f->up_to);
     pthread_mutex_unlock(&log->lock);
     if (!ok)
@@ -1018,9 +1021,11 @@ void log_manager_write_checkpoints(struct log_manager *m)
 
 /* ---- Chores ---- */
 
+/* A future log begins where the current one does, and lets go of what that lets go of once it is in its place. */
 static void retain_one(void *ctx, struct plog *log)
 {
-    plog_apply_retention(log, *(int64_t *)ctx);
+    if (!plog_is_future(log))
+        plog_apply_retention(log, *(int64_t *)ctx);
 }
 
 void log_manager_run_retention(struct log_manager *m)

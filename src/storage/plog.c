@@ -143,11 +143,10 @@ void plog_failed(struct plog *log, const char *what)
 {
     pthread_mutex_lock(&log->lock);
     bool news = plog_is_writable(log);
+    if (news)
+        log_error("Log %s failed: %s", log->path, what);
     pthread_mutex_unlock(&log->lock);
-    if (!news)
-        return;
-    log_error("Log %s failed: %s", log->path, what);
-    if (log->manager != NULL)
+    if (news && log->manager != NULL)
         manager_dir_failed(log->manager, log->root, what);
 }
 

@@ -139,7 +139,7 @@ enum kafka_error plog_read_bytes(struct plog *log, int64_t offset, int32_t max_b
         return error;
     size_t before = out->len;
     char *at = strbuf_extend(out, (size_t)slice.region.len);
-    ssize_t n = file_read_at(slice.region.file->fd, at, (size_t)slice.region.len, slice.region.pos, log->path);
+    ssize_t n = file_read_at(slice.region.file->fd, at, (size_t)slice.region.len, slice.region.pos, log->root);
     file_ref_put(slice.region.file);
     out->len = before + (size_t)MAX(n, (ssize_t)0);
     if (n < 0)
