@@ -205,9 +205,10 @@ static void on_dir_failed(struct message *m)
 {
     struct lost_dir *l = CONTAINER_OF(m, struct lost_dir, message);
     struct broker *b = l->broker;
-    if (b->services.replicas != NULL && !b->leaving && !log_manager_has_live_dir(b->services.logs)) {
+    struct fail fail;
+    if (b->services.replicas != NULL && !b->leaving && !log_manager_need_live_dir(b->services.logs, &fail)) {
         /* Nothing can be served or closed, and no promise be kept: the others are to notice at once. */
-        log_fatal("Shutdown broker because all log dirs have failed, %s the last of them", l->dir);
+        log_fatal("%s", fail.text);
         _exit(1);
     }
     if (b->leaving || b->services.replicas == NULL) {

@@ -96,14 +96,6 @@ static struct log_dir *find_dir(struct log_manager *m, const char *path)
     return NULL;
 }
 
-bool log_manager_has_live_dir(const struct log_manager *m)
-{
-    for (int i = 0; i < m->dir_count; i++)
-        if (log_dir_is_live(&m->dirs[i]))
-            return true;
-    return false;
-}
-
 static bool has_offline_dir(const struct log_manager *m)
 {
     for (int i = 0; i < m->dir_count; i++)
@@ -112,12 +104,14 @@ static bool has_offline_dir(const struct log_manager *m)
     return false;
 }
 
-static bool need_live_dir(const struct log_manager *m, struct fail *fail)
+bool log_manager_need_live_dir(const struct log_manager *m, struct fail *fail)
 {
     struct strbuf list = {0};
-    if (log_manager_has_live_dir(m))
-        return true;
     for (int i = 0; i < m->dir_count; i++) {
+        if (log_dir_is_live(&m->dirs[i])) {
+            strbuf_deinit(&list);
+            return true;
+        }
         strbuf_puts(&list, i > 0 ? ", " : "");
         strbuf_puts(&list, m->dirs[i].path);
     }
@@ -150,7 +144,7 @@ struct log_manager *log_manager_new(const struct log_manager_options *options, s
             return NULL;
         }
     }
-    if (need_live_dir(m, fail))
+    if (log_manager_need_live_dir(m, fail))
         return m;
     log_manager_free(m);
     return NULL;
@@ -233,7 +227,7 @@ bool log_manager_identity(struct log_manager *m, const struct meta_properties *e
     for (int i = 0; i < m->dir_count; i++)
         if (log_dir_is_live(&m->dirs[i]) && !read_identity(m, &m->dirs[i], out, fail))
             return false;
-    return need_live_dir(m, fail);
+    return log_manager_need_live_dir(m, fail);
 }
 
 static bool says(const struct log_dir *d, const struct meta_properties *meta)
@@ -252,7 +246,7 @@ bool log_manager_identify(struct log_manager *m, const struct meta_properties *m
             manager_dir_failed(m, d->path, "its meta.properties cannot be written");
         free(path);
     }
-    return need_live_dir(m, fail);
+    return log_manager_need_live_dir(m, fail);
 }
 
 /* ---- The table ---- */
@@ -497,7 +491,7 @@ bool log_manager_load(struct log_manager *m, struct fail *fail)
                         "A log is in two directories: one of them must be taken away by hand. Perhaps a directory "
                         "failed while a replica was moved from one to the other.");
     log_info("Loaded %u logs in %" PRId64 " ms", HASH_COUNT(m->logs), clock_mono_ms() - start);
-    return need_live_dir(m, fail);
+    return log_manager_need_live_dir(m, fail);
 }
 
 /* ---- Directories that have failed ---- */

@@ -74,7 +74,8 @@ void log_manager_close(struct log_manager *m);
 void log_manager_free(struct log_manager *m);
 
 const char *log_manager_dir(const struct log_manager *m, int i); /* NULL past the last */
-bool log_manager_has_live_dir(const struct log_manager *m);
+/* False, with the message, when none is left. */
+bool log_manager_need_live_dir(const struct log_manager *m, struct fail *fail) NODISCARD;
 /* The file system's bytes. ERR_KAFKA_STORAGE_ERROR: it is offline; ERR_UNKNOWN_SERVER_ERROR: they cannot be found out.
  */
 enum kafka_error log_manager_space(struct log_manager *m, const char *dir, int64_t *total, int64_t *usable);

@@ -293,7 +293,7 @@ def test_without_any_directory_the_broker_ends(make_cluster, with_disks):  # noq
         wait_until(lambda: f"Log directory {disks.dirs[which]} is offline" in brokers[0].text(), "the directory to fail")
     sent.flush()
     assert brokers[0].process.wait(60) == 1
-    assert "all log dirs have failed" in brokers[0].text()
+    assert f"Shutdown broker because all log dirs in {disks.dirs[0]}, {disks.dirs[1]} have failed" in brokers[0].text()
     wait_until(lambda: describe([brokers[1]], "t") == {p: (2, [1, 2], [2]) for p in range(4)}, "the other broker to lead")
     found = read_all(brokers[1:], "t", 4)
     assert {k: found.get(k) for k in sent.records} == sent.records
