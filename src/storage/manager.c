@@ -273,6 +273,19 @@ static struct plog *create_log(struct log_manager *m, const char *topic, int32_t
     return log;
 }
 
+/* The reference is given back where that fails. */
+static enum kafka_error give_id(struct plog **log, struct uuid topic_id)
+{
+    enum kafka_error error = plog_adopt_topic_id(*log, topic_id);
+    if (error == ERR_KAFKA_STORAGE_ERROR)
+        plog_failed(*log, "its topic id cannot be written");
+    if (error != ERR_NONE) {
+        plog_unref(*log);
+        *log = NULL;
+    }
+    return error;
+}
+
 enum kafka_error log_manager_open(struct log_manager *m, const char *topic, int32_t partition, struct uuid topic_id,
                                   bool is_new, const struct topic_config *config, struct plog **out)
 {
@@ -286,16 +299,7 @@ enum kafka_error log_manager_open(struct log_manager *m, const char *topic, int3
     if (*out != NULL)
         plog_ref(*out);
     pthread_mutex_unlock(&m->lock);
-    if (*out == NULL)
-        return ERR_KAFKA_STORAGE_ERROR;
-    enum kafka_error error = plog_adopt_topic_id(*out, topic_id);
-    if (error == ERR_KAFKA_STORAGE_ERROR)
-        plog_failed(*out, "its topic id cannot be written");
-    if (error != ERR_NONE) {
-        plog_unref(*out);
-        *out = NULL;
-    }
-    return error;
+    return *out != NULL ? give_id(out, topic_id) : ERR_KAFKA_STORAGE_ERROR;
 }
 
 /* A random part of a name that no other has. */
@@ -412,7 +416,7 @@ enum kafka_error log_manager_create_future(struct log_manager *m, struct plog *c
     if (*out != NULL)
         plog_ref(*out);
     pthread_mutex_unlock(&m->lock);
-    return *out != NULL ? plog_adopt_topic_id(*out, plog_topic_id(current)) : ERR_KAFKA_STORAGE_ERROR;
+    return *out != NULL ? give_id(out, plog_topic_id(current)) : ERR_KAFKA_STORAGE_ERROR;
 }
 
 /* With the manager's lock held: it is compacted from where the old one was. */
