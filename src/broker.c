@@ -106,6 +106,12 @@ static void isr_wanted(void *ctx, struct partition *p)
     replication_isr_wanted(b->replication, p);
 }
 
+static void move_wanted(void *ctx, struct partition *p)
+{
+    struct broker *b = ctx;
+    replication_move_wanted(b->replication, p);
+}
+
 static int64_t broker_epoch(void *ctx)
 {
     struct broker *b = ctx;
@@ -148,7 +154,8 @@ static void apply_settings(struct broker *b)
 {
     const struct broker_config *now = broker_settings_hold(b->services.settings);
     replica_set_throttles(b->services.replicas, now->leader_replication_throttled_rate,
-                          now->follower_replication_throttled_rate);
+                          now->follower_replication_throttled_rate,
+                          now->replica_alter_log_dirs_io_max_bytes_per_second);
     log_manager_configure_all(b->services.logs);
     log_manager_configure_cleaner(b->services.logs, now);
     broker_settings_release(now);
@@ -164,11 +171,60 @@ static void settings_changed(void *ctx)
         apply_settings(b);
 }
 
-static void dir_failed(void *ctx UNUSED, const char *dir, const char *why)
+/* ---- Log directories that fail: a chain from any thread by the control loop to a worker and back ---- */
+
+struct lost_dir {
+    struct message message;
+    struct job job;
+    struct broker *broker;
+    char *dir;
+};
+
+static void lost_dir_free(struct lost_dir *l)
 {
-    /* The one directory there may be is gone: nothing can be served, and no promise kept. */
-    log_fatal("Shutting down, because log directory %s has failed: %s", dir, why);
-    _exit(1);
+    free(l->dir);
+    free(l);
+}
+
+static void stop_serving_dir(struct job *job)
+{
+    struct lost_dir *l = CONTAINER_OF(job, struct lost_dir, job);
+    replica_dir_failed(l->broker->services.replicas, l->dir);
+    log_manager_abandon_dir(l->broker->services.logs, l->dir);
+}
+
+static void on_dir_stopped(struct message *m)
+{
+    struct lost_dir *l = CONTAINER_OF(m, struct lost_dir, job.done);
+    if (!l->broker->leaving)
+        member_report_log_dir(l->broker->services.zk, l->broker->services.broker_id);
+    lost_dir_free(l);
+}
+
+static void on_dir_failed(struct message *m)
+{
+    struct lost_dir *l = CONTAINER_OF(m, struct lost_dir, message);
+    struct broker *b = l->broker;
+    struct fail fail;
+    if (b->services.replicas != NULL && !b->leaving && !log_manager_need_live_dir(b->services.logs, &fail)) {
+        /* Nothing can be served or closed, and no promise be kept: the others are to notice at once. */
+        log_fatal("%s", fail.text);
+        _exit(1);
+    }
+    if (b->leaving || b->services.replicas == NULL) {
+        lost_dir_free(l); /* before anything is served, nobody has to be told */
+        return;
+    }
+    l->job = (struct job){.run = stop_serving_dir, .home = b->control, .done = {.deliver = on_dir_stopped}};
+    workers_submit(b->services.workers, &l->job);
+}
+
+static void dir_failed(void *ctx, const char *dir, const char *why UNUSED)
+{
+    struct broker *b = ctx;
+    struct lost_dir *l = xcalloc(1, sizeof(*l));
+    *l = (struct lost_dir){.message = {.deliver = on_dir_failed}, .broker = b, .dir = xstrdup(dir)};
+    loop_post(b->control, &l->message);
 }
 
 /* ---- Starting, last step first ---- */
@@ -251,6 +307,7 @@ static void open_for_business(struct broker *b)
     b->replication = replication_new(&(struct replication_options){.config = b->config,
                                                                    .broker_id = b->services.broker_id,
                                                                    .control = b->control,
+                                                                   .workers = b->services.workers,
                                                                    .link = b->services.controller_link,
                                                                    .broker_epoch = broker_epoch,
                                                                    .ctx = b});
@@ -264,6 +321,7 @@ static void open_for_business(struct broker *b)
                                                                          .role_changed = role_changed,
                                                                          .may_join_isr = may_join_isr,
                                                                          .isr_wanted = isr_wanted,
+                                                                         .move_wanted = move_wanted,
                                                                          .throttled = is_throttled,
                                                                          .ctx = b});
     struct controller_options controller = {b->control, b->services.zk, b->config, b->services.broker_id,
@@ -298,23 +356,15 @@ static void on_configs_loaded(void *ctx)
     workers_submit(b->services.workers, &b->load);
 }
 
-static void open_logs(struct broker *b)
+static void load(struct broker *b)
 {
     struct fail fail;
     struct meta_properties meta = {.broker_id = b->services.broker_id};
     snprintf(meta.cluster_id, sizeof(meta.cluster_id), "%s", b->services.cluster_id);
-    struct log_manager_options options = {.config = b->config,
-                                          .workers = b->services.workers,
-                                          .loop = b->control,
-                                          .topic_overrides = topic_overrides,
-                                          .dir_failed = dir_failed,
-                                          .ctx = b};
-    b->services.logs = log_manager_new(&options, &fail);
-    if (b->services.logs == NULL || !meta_properties_write(b->config, &meta, &fail)) {
+    if (log_manager_identify(b->services.logs, &meta, &fail))
+        config_watch_start(b->services.config_watch, b->services.broker_id);
+    else
         give_up(b, fail.text);
-        return;
-    }
-    config_watch_start(b->services.config_watch, b->services.broker_id);
 }
 
 static void on_generated_id(struct member_call *call, bool ok)
@@ -325,37 +375,35 @@ static void on_generated_id(struct member_call *call, bool ok)
         return;
     }
     b->services.broker_id = call->broker_id;
-    open_logs(b);
+    load(b);
+}
+
+static bool open_logs(struct broker *b, struct fail *fail)
+{
+    struct log_manager_options options = {.config = b->config,
+                                          .workers = b->services.workers,
+                                          .loop = b->control,
+                                          .topic_overrides = topic_overrides,
+                                          .dir_failed = dir_failed,
+                                          .ctx = b};
+    b->services.logs = log_manager_new(&options, fail);
+    return b->services.logs != NULL;
 }
 
 /* The directories' own word on who this is, against the configuration and ZooKeeper. */
 static void settle_identity(struct broker *b)
 {
-    struct meta_properties meta;
+    struct meta_properties expected = {.broker_id = b->config->broker_id}, found;
     struct fail fail;
-    int32_t configured = b->config->broker_id;
-    if (!meta_properties_read(b->config, &meta, &fail)) {
+    snprintf(expected.cluster_id, sizeof(expected.cluster_id), "%s", b->services.cluster_id);
+    if (!open_logs(b, &fail) || !log_manager_identity(b->services.logs, &expected, &found, &fail)) {
         give_up(b, fail.text);
-        return;
-    }
-    if (meta.cluster_id[0] && strcmp(meta.cluster_id, b->services.cluster_id) != 0) {
-        fail_set(&fail,
-                 "The Cluster ID %s doesn't match stored clusterId %s in meta.properties. The broker is trying "
-                 "to join the wrong cluster. Configured zookeeper.connect may be wrong.",
-                 b->services.cluster_id, meta.cluster_id);
-        give_up(b, fail.text);
-    } else if (configured >= 0 && meta.broker_id >= 0 && configured != meta.broker_id) {
-        fail_set(&fail,
-                 "Configured broker.id %" PRId32 " doesn't match stored broker.id %" PRId32 " in meta.properties. "
-                 "If you moved your data, make sure your configured broker.id matches.",
-                 configured, meta.broker_id);
-        give_up(b, fail.text);
-    } else if (configured < 0 && meta.broker_id < 0) {
+    } else if (found.broker_id < 0) {
         b->member.done = on_generated_id;
         member_generate_id(&b->member, b->config->reserved_broker_max_id);
     } else {
-        b->services.broker_id = configured >= 0 ? configured : meta.broker_id;
-        open_logs(b);
+        b->services.broker_id = found.broker_id;
+        load(b);
     }
 }
 
@@ -598,6 +646,7 @@ static void finish(struct broker *b)
     replication_free(b->replication);
     if (s->logs != NULL && b->serving)
         log_manager_close(s->logs);
+    loop_drain(b->control); /* directories that have failed in closing */
     replica_manager_free(s->replicas);
     log_manager_free(s->logs);
     zk_free(s->zk); /* tells who still waits */

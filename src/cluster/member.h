@@ -40,6 +40,12 @@ void member_generate_id(struct member_call *call, int32_t reserved_max);
 /* -> epoch. Fails when another living session holds the id, or another id the same endpoint. */
 void member_register(struct member_call *call);
 
+/*
+ * Tells the controller that some log directory of this broker has failed; it then asks for which partitions. When the
+ * session ends before it is told, it asks when the broker registers again.
+ */
+void member_report_log_dir(struct zk *zk, int32_t broker_id);
+
 /* ---- Configurations of topics, as ZooKeeper has them ---- */
 
 struct topic_configs;

@@ -20,6 +20,7 @@ static const char *const live_keys[] = {
     "log.cleaner.io.buffer.size",
     "log.cleaner.io.max.bytes.per.second",
     "log.cleaner.threads",
+    "replica.alter.log.dirs.io.max.bytes.per.second",
 };
 
 static bool is_for_listener(const char *name, const struct config_key *key)

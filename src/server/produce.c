@@ -133,7 +133,7 @@ static enum kafka_error produce_to(struct produce *pr, struct produced *item, st
     }
     item->partition = replica_partition(r->s->replicas, topic, in->index);
     if (item->partition == NULL)
-        return partition_missing(topic, in->index);
+        return partition_missing(r->s, topic, in->index);
     if (records.len == 0)
         return ERR_NONE;
     return append(pr, item, records);

@@ -20,7 +20,7 @@ enum { SMALLEST_HEADER = 8, LENGTH_SIZE = 4 };
     X(describe_configs) X(create_partitions) X(delete_groups) X(describe_cluster)                    \
     X(allocate_producer_ids) X(alter_partition) X(alter_partition_reassignments)                     \
     X(list_partition_reassignments) X(elect_leaders) X(update_features) X(alter_configs)             \
-    X(incremental_alter_configs) X(delete_records)
+    X(incremental_alter_configs) X(delete_records) X(describe_log_dirs) X(alter_replica_log_dirs)
 /* clang-format on */
 
 #define DECLARE(name) extern const struct api_entry api_##name;
@@ -121,8 +121,10 @@ const char *request_listener(const struct request *r)
     return connection_listener(r->x->conn)->name;
 }
 
-enum kafka_error partition_missing(struct str topic, int32_t index)
+enum kafka_error partition_missing(const struct services *s, struct str topic, int32_t index)
 {
+    if (replica_is_offline(s->replicas, topic, index))
+        return ERR_KAFKA_STORAGE_ERROR;
     return view_partition(view_current(), topic, index) ? ERR_NOT_LEADER_OR_FOLLOWER : ERR_UNKNOWN_TOPIC_OR_PARTITION;
 }
 

@@ -27,6 +27,8 @@ bool file_rename(const char *from, const char *to) NODISCARD;
 bool file_remove(const char *path); /* a missing file is fine */
 bool dir_make(const char *path);    /* with its parents; an existing one is fine */
 bool dir_remove_tree(const char *path);
+/* Bytes of the file system that it is on: all, and those that may still be written. */
+bool dir_space(const char *path, int64_t *total, int64_t *usable) NODISCARD;
 /* The whole of a small file; false if missing (not logged) or unreadable. */
 bool file_load(const char *path, struct strbuf *out) NODISCARD;
 /* Replaces a file so that a crash leaves the old or the new one: temporary, sync, rename, sync of the directory. */
@@ -41,6 +43,8 @@ int file_lock(const char *path);
 /* The first `size` bytes to read; NULL when that cannot be. The descriptor may be closed. */
 void *file_map(int fd, size_t size);
 void file_unmap(void *mem, size_t size);
+/* Runs `look`, which reads what is mapped. False, logged, when the disk fails under it: it has ended in its middle. */
+bool file_map_look(void (*look)(void *ctx), void *ctx) NODISCARD;
 
 /* Names in a directory, sorted, without "." and "..". Free with names_free(). */
 struct names {

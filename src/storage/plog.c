@@ -15,13 +15,20 @@ void plog_ref(struct plog *log)
     ensure(before > 0);
 }
 
+static void free_segments(struct plog *log)
+{
+    for (size_t i = 0; i < log->segment_count; i++)
+        segment_free(log->segments[i]);
+    free(log->segments);
+    log->segments = NULL;
+    log->segment_count = log->segment_cap = 0;
+}
+
 void plog_unref(struct plog *log)
 {
     if (log == NULL || atomic_fetch_sub(&log->refs, 1) != 1)
         return;
-    for (size_t i = 0; i < log->segment_count; i++)
-        segment_free(log->segments[i]);
-    free(log->segments);
+    free_segments(log);
     producers_deinit(&log->producers);
     epochs_free(&log->epochs);
     pthread_mutex_destroy(&log->lock);
@@ -72,6 +79,11 @@ int64_t plog_last_stable_offset(const struct plog *log)
     return MIN(hw, MAX(unstable, (int64_t)atomic_load(&log->start)));
 }
 
+bool plog_is_future(const struct plog *log)
+{
+    return atomic_load(&log->future);
+}
+
 struct topic_config plog_config(struct plog *log)
 {
     pthread_mutex_lock(&log->lock);
@@ -108,10 +120,35 @@ bool plog_set_high_watermark(struct plog *log, int64_t offset)
     return moved;
 }
 
+static bool is_home_live(const struct plog *log)
+{
+    return log->home == NULL || log_dir_is_live(log->home);
+}
+
+bool plog_is_offline(const struct plog *log)
+{
+    return !is_home_live(log);
+}
+
+bool plog_is_writable(const struct plog *log)
+{
+    return !log->closed && is_home_live(log);
+}
+
+bool plog_is_readable(const struct plog *log)
+{
+    return log->segment_count > 0 && is_home_live(log);
+}
+
+/* Of a log that is no more, and of those in a directory that has failed already, nothing is said. */
 void plog_failed(struct plog *log, const char *what)
 {
-    log_error("Log %s failed: %s", log->path, what);
-    if (log->manager != NULL)
+    pthread_mutex_lock(&log->lock);
+    bool news = plog_is_writable(log);
+    if (news)
+        log_error("Log %s failed: %s", log->path, what);
+    pthread_mutex_unlock(&log->lock);
+    if (news && log->manager != NULL)
         manager_dir_failed(log->manager, log->root, what);
 }
 
@@ -270,7 +307,7 @@ bool plog_flush_locked(struct plog *log, int64_t up_to)
 enum kafka_error plog_flush(struct plog *log)
 {
     pthread_mutex_lock(&log->lock);
-    bool ok = log->closed || plog_flush_locked(log, atomic_load(&log->end));
+    bool ok = !plog_is_writable(log) || plog_flush_locked(log, atomic_load(&log->end));
     pthread_mutex_unlock(&log->lock);
     if (!ok)
         plog_failed(log, "flush failed");
@@ -326,7 +363,7 @@ static enum kafka_error append_leader_locked(struct plog *log, const struct prep
     struct producer_batch dup = {0};
     enum batch_result result = batch_next(&rest, &b);
     ensure(result == BATCH_OK && rest.len == 0 && b.magic == 2);
-    if (log->closed)
+    if (!plog_is_writable(log))
         return ERR_KAFKA_STORAGE_ERROR;
     enum kafka_error error = check_producer(log, &b, &dup, &out->duplicate);
     if (error != ERR_NONE) {
@@ -427,7 +464,8 @@ enum kafka_error plog_append_follower(struct plog *log, struct bytes bytes, int3
 {
     *out = (struct append_result){.first_offset = -1, .last_offset = -1};
     pthread_mutex_lock(&log->lock);
-    enum kafka_error error = log->closed ? ERR_KAFKA_STORAGE_ERROR : append_follower_locked(log, bytes, max_epoch, out);
+    enum kafka_error error =
+        plog_is_writable(log) ? append_follower_locked(log, bytes, max_epoch, out) : ERR_KAFKA_STORAGE_ERROR;
     out->log_start_offset = atomic_load(&log->start);
     pthread_mutex_unlock(&log->lock);
     if (error == ERR_KAFKA_STORAGE_ERROR)
@@ -440,7 +478,7 @@ enum kafka_error plog_append_follower(struct plog *log, struct bytes bytes, int3
 void plog_assign_epoch(struct plog *log, int32_t epoch, int64_t start_offset)
 {
     pthread_mutex_lock(&log->lock);
-    if (!log->closed)
+    if (plog_is_writable(log))
         note_epoch(log, epoch, start_offset);
     pthread_mutex_unlock(&log->lock);
 }
@@ -540,6 +578,21 @@ static bool drop_segments(struct plog *log, size_t first)
     return !any || dir_sync(log->path);
 }
 
+static void note_cut(struct plog *log, int64_t offset)
+{
+    log->cuts++;
+    log->cut_to = MIN(log->cut_to, offset);
+}
+
+int64_t plog_take_cut(struct plog *log)
+{
+    pthread_mutex_lock(&log->lock);
+    int64_t cut = log->cut_to;
+    log->cut_to = INT64_MAX;
+    pthread_mutex_unlock(&log->lock);
+    return cut;
+}
+
 static bool truncate_locked(struct plog *log, int64_t offset)
 {
     log->touched = true;
@@ -553,7 +606,7 @@ static bool truncate_locked(struct plog *log, int64_t offset)
         return false;
     atomic_store(&log->end, offset);
     log->recovery_point = MIN(log->recovery_point, offset);
-    log->cuts++;
+    note_cut(log, offset);
     lower_clean_end(log);
     set_high_watermark(log, atomic_load(&log->high_watermark));
     if (!truncate_epochs(log, offset))
@@ -575,7 +628,7 @@ bool plog_truncate_fully_locked(struct plog *log, int64_t new_start)
     atomic_store(&log->end, new_start);
     atomic_store(&log->high_watermark, new_start);
     log->recovery_point = new_start;
-    log->cuts++;
+    note_cut(log, new_start);
     lower_clean_end(log);
     log->epochs.n = 0;
     return plog_write_epochs(log);
@@ -589,7 +642,7 @@ static enum kafka_error cut(struct plog *log, bool (*how)(struct plog *log, int6
 {
     pthread_mutex_lock(&log->lock);
     int64_t point = log->recovery_point;
-    bool ok = !log->closed && how(log, offset);
+    bool ok = plog_is_writable(log) && how(log, offset);
     bool lowered = ok && offset < point;
     pthread_mutex_unlock(&log->lock);
     if (lowered && log->manager != NULL)
@@ -613,7 +666,7 @@ bool plog_close(struct plog *log)
 {
     pthread_mutex_lock(&log->lock);
     bool ok = true;
-    if (!log->closed) {
+    if (plog_is_writable(log)) {
         struct segment *s = plog_active(log);
         ok = plog_flush_locked(log, atomic_load(&log->end)) && plog_save_epochs(log) &&
              segment_save_indexes(s, log->path, true) &&
@@ -624,4 +677,12 @@ bool plog_close(struct plog *log)
     }
     pthread_mutex_unlock(&log->lock);
     return ok;
+}
+
+void plog_abandon(struct plog *log)
+{
+    pthread_mutex_lock(&log->lock);
+    log->closed = true;
+    free_segments(log);
+    pthread_mutex_unlock(&log->lock);
 }

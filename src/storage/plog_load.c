@@ -179,7 +179,7 @@ static bool replay_segment(struct plog *log, struct segment *s, int64_t from, in
     struct strbuf aborts = {0};
     if (!segment_open_file(s, log->path, false))
         return false;
-    if (s->base_offset < from && segment_find(s, log->path, from, false, &at) == FIND_ERROR)
+    if (s->base_offset < from && find_failed(segment_find(s, log->path, from, false, &at)))
         return false;
     scan_init(&scan, s->file->fd, log->path, at.pos, s->size, READ_CHUNK);
     while (scan_next(&scan, &b) == BATCH_OK && b.base_offset < to)
@@ -451,7 +451,7 @@ enum kafka_error plog_adopt_topic_id(struct plog *log, struct uuid id)
 }
 
 static struct plog *plog_alloc(struct log_manager *m, const char *root, const char *topic, int32_t partition,
-                               const struct topic_config *config)
+                               const struct topic_config *config, const char *name)
 {
     struct plog *log = xcalloc(1, sizeof(*log));
     atomic_init(&log->refs, 1);
@@ -460,7 +460,10 @@ static struct plog *plog_alloc(struct log_manager *m, const char *root, const ch
     log->topic = xstrdup(topic);
     log->partition = partition;
     log->root = xstrdup(root);
-    log->path = xasprintf("%s/%s-%" PRId32, root, topic, partition);
+    log->home = m != NULL ? manager_dir(m, root) : NULL;
+    log->path = name != NULL ? xasprintf("%s/%s", root, name) : xasprintf("%s/%s-%" PRId32, root, topic, partition);
+    log->cut_to = INT64_MAX;
+    atomic_init(&log->future, name != NULL);
     log->config = *config;
     log->clean_end = -1;
     atomic_init(&log->first_unstable, INT64_MAX);
@@ -506,7 +509,7 @@ static bool settle_offsets(struct plog *log, const struct plog_origin *origin)
 struct plog *plog_load(struct log_manager *m, const char *root, const char *topic, int32_t partition,
                        const struct topic_config *config, const struct plog_origin *origin)
 {
-    struct plog *log = plog_alloc(m, root, topic, partition, config);
+    struct plog *log = plog_alloc(m, root, topic, partition, config, origin->name);
     bool ok = dir_make(log->path) && load_segments(log, origin) && settle_offsets(log, origin);
     if (ok && !origin->clean && atomic_load(&log->end) > 0)
         ok = plog_snapshot(log, atomic_load(&log->end));

@@ -236,10 +236,12 @@ enum find_result segment_peek(struct segment *s, const char *dir, int64_t pos, b
                             : file_read_at(s->file->fd, head, want, pos, path);
     if (n == -2)
         return FIND_COLD;
+    if (n < 0)
+        return FIND_ERROR;
     if (n != (ssize_t)want || batch_peek((struct bytes){head, (int32_t)n}, out) != BATCH_OK ||
         out->size > s->size - pos) {
         log_error("No sound batch in %s at position %" PRId64, path, pos);
-        return FIND_ERROR;
+        return FIND_CORRUPT;
     }
     out->p = NULL; /* the header was on this stack */
     return FIND_OK;

@@ -80,7 +80,13 @@ struct position {
     int64_t last_offset;
 };
 
-enum find_result { FIND_OK, FIND_END, FIND_COLD, FIND_ERROR };
+/* FIND_ERROR: the disk fails; FIND_CORRUPT: it does not, but there is no sound batch where one must be. */
+enum find_result { FIND_OK, FIND_END, FIND_COLD, FIND_ERROR, FIND_CORRUPT };
+
+static inline bool find_failed(enum find_result result)
+{
+    return result == FIND_ERROR || result == FIND_CORRUPT;
+}
 
 /*
  * Where the first batch starts whose last offset is at least `offset`. FIND_END: there is none in

@@ -17,6 +17,7 @@ static const struct tool tools[] = {
     {"kafka-reassign-partitions", "moves partitions to other brokers", tool_reassign_partitions},
     {"kafka-leader-election", "makes other replicas leaders", tool_leader_election},
     {"kafka-replica-verification", "compares the replicas of partitions", tool_replica_verification},
+    {"kafka-log-dirs", "prints what brokers have in their log directories", tool_log_dirs},
     {"kafka-get-offsets", "prints offsets of partitions", tool_get_offsets},
     {"kafka-broker-api-versions", "prints what versions of the protocol brokers speak", tool_broker_api_versions},
     {"kafka-dump-log", "prints what is in the files of a log", tool_dump_log},

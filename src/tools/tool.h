@@ -22,6 +22,7 @@ int tool_consumer_perf(int argc, char **argv);
 int tool_reassign_partitions(int argc, char **argv);
 int tool_leader_election(int argc, char **argv);
 int tool_replica_verification(int argc, char **argv);
+int tool_log_dirs(int argc, char **argv);
 int tool_zookeeper_shell(int argc, char **argv);
 
 /* ---- Options: --name value, --name=value, or --name alone ---- */

@@ -84,7 +84,7 @@ static bool open_logs(struct world *w)
     topic_config_defaults(&w->config, &config);
     for (int i = 0; i < LOGS; i++) {
         struct uuid id = {{(uint8_t)(i + 1)}};
-        if (log_manager_open(w->manager, topics[i], 0, id, &config, &w->logs[i]) != ERR_NONE)
+        if (log_manager_open(w->manager, topics[i], 0, id, true, &config, &w->logs[i]) != ERR_NONE)
             return false;
     }
     return true;

@@ -783,7 +783,7 @@ static struct plog *open_log(struct house *h, const char *topic)
     struct topic_config config;
     struct plog *log;
     house_topic(h, topic, &config);
-    assert_int_equal(log_manager_open(h->manager, topic, 0, (struct uuid){0}, &config, &log), ERR_NONE);
+    assert_int_equal(log_manager_open(h->manager, topic, 0, (struct uuid){0}, true, &config, &log), ERR_NONE);
     plog_unref(h->f->log);
     return h->f->log = log;
 }
