@@ -68,6 +68,12 @@ bool config_check_dynamic(const char *name, const char *value, bool per_broker, 
     return true;
 }
 
+bool config_is_password(const char *name)
+{
+    const struct config_key *key = config_broker_key(name);
+    return key != NULL && key->type == CONFIG_PASSWORD;
+}
+
 static bool is_same_or_synonym(const char *name, const char *broker_key)
 {
     const char *const *synonyms = config_broker_key(broker_key)->synonyms;

@@ -12,11 +12,13 @@ struct tool {
 
 static const struct tool tools[] = {
     {"kafka-topics", "creates, deletes, describes, changes and lists topics", tool_topics},
+    {"kafka-configs", "describes and changes settings", tool_configs},
     {"kafka-console-producer", "sends lines from standard input", tool_console_producer},
     {"kafka-console-consumer", "prints records", tool_console_consumer},
     {"kafka-reassign-partitions", "moves partitions to other brokers", tool_reassign_partitions},
     {"kafka-leader-election", "makes other replicas leaders", tool_leader_election},
     {"kafka-replica-verification", "compares the replicas of partitions", tool_replica_verification},
+    {"kafka-delete-records", "deletes records before an offset", tool_delete_records},
     {"kafka-get-offsets", "prints offsets of partitions", tool_get_offsets},
     {"kafka-broker-api-versions", "prints what versions of the protocol brokers speak", tool_broker_api_versions},
     {"kafka-dump-log", "prints what is in the files of a log", tool_dump_log},
