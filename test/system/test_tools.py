@@ -16,7 +16,7 @@ NAMES = ["kafka-topics", "kafka-configs", "kafka-delete-records", "kafka-reassig
 
 def script(name, *args, stdin=None, code=0):
     """Runs one of our scripts; returns its standard output, and checks its exit code."""
-    done = subprocess.run([TOP / "bin" / f"{name}.sh", *map(str, args)], input=stdin, capture_output=True, text=True, timeout=60,
+    done = subprocess.run([TOP / "bin" / f"{name}.sh", *map(str, args)], input=stdin, capture_output=True, text=True, errors="replace", timeout=60,
                           env={"BARNABAS_BUILD": str(BUILD), "PATH": "/usr/bin:/bin", "TZ": "UTC"})
     assert done.returncode == code, f"{name} {args} gave {done.returncode}:\n{done.stdout}\n{done.stderr}"
     assert "Sanitizer" not in done.stderr and "runtime error" not in done.stderr, done.stderr
