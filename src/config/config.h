@@ -63,6 +63,7 @@ enum config_source {
     CONFIG_DYNAMIC_CLUSTER = 3, /* DYNAMIC_DEFAULT_BROKER_CONFIG */
     CONFIG_STATIC = 4,          /* the file and the command line */
     CONFIG_DEFAULT = 5,
+    CONFIG_DYNAMIC_LOGGER = 6,
 };
 
 /* What is allowed beyond the type. */

@@ -50,7 +50,7 @@ static int print_tools(FILE *to, int code)
 int main(int argc, char **argv)
 {
     const struct tool *tool = argc > 0 ? find_tool(argv[0]) : NULL;
-    logger_set_level(LEVEL_ERROR);
+    logger_set(LOGGER_ROOT, LEVEL_ERROR);
     signal(SIGPIPE, SIG_IGN); /* a closed connection or pipe is an error of the write */
     if (tool != NULL)
         return tool->run(argc, argv);

@@ -108,3 +108,75 @@ def test_a_setting_that_the_broker_does_not_follow_is_warned_of(broker):
     java("kafka.admin.ConfigCommand", "--bootstrap-server", broker.bootstrap, "--alter", "--entity-type", "brokers", "--entity-default", "--add-config",
          "num.io.threads=9")
     wait_until(lambda: "num.io.threads was set at run time, which has no effect" in broker.text(), "the warning")
+
+
+# ---- Loggers: a name that only one of the brokers has stands as LOGGER, and one below it as CHILD ----
+
+
+LOGGERS = [
+    ["--alter", "--add-config", "LOGGER=DEBUG"],
+    ["--alter", "--add-config", "LOGGER=OFF"],
+    ["--alter", "--add-config", "LOGGER=debug"],
+    ["--alter", "--add-config", "CHILD=ERROR,LOGGER=WARN"],
+    ["--alter", "--add-config", "root=ERROR"],
+    ["--alter", "--add-config", "root=INFO"],
+    ["--alter", "--delete-config", "LOGGER,CHILD"],
+    ["--alter", "--delete-config", "root"],
+    ["--alter", "--add-config", "no.such.logger=INFO"],
+    ["--alter", "--add-config", "root=INFO", "--delete-config", "root"],
+]
+
+
+def answers_about_loggers(broker, tool, names):
+    found = []
+    tool("--bootstrap-server", broker.bootstrap, "--broker-logger", "0", "--alter", "--add-config", "root=INFO")
+    for args in LOGGERS:
+        for of, name in names.items():
+            args = [x.replace(of, name) for x in args]
+        said = tool("--bootstrap-server", broker.bootstrap, "--broker-logger", "0", *args)
+        lines = [x for x in said.splitlines() if x and not x.startswith(("Error while", "\tat ", "\tSuppressed", "\t...", "Caused by"))]
+        shown = tool("--bootstrap-server", broker.bootstrap, "--broker-logger", "0", "--describe")
+        lines += [x for x in shown.splitlines() for name in ("root", *names.values()) if x.startswith(f"  {name}=")]
+        for of, name in names.items():
+            lines = [x.replace(name, of) for x in lines]
+        found.append(sorted(lines))
+    return found
+
+
+def test_levels_of_loggers_are_altered_as_by_apache(make_broker, ensemble):
+    from test_kafka_configs import ours, theirs
+
+    names = {Apache: {"CHILD": "org.apache.zookeeper.ClientCnxn", "LOGGER": "kafka.controller.KafkaController"}, Barnabas: {"CHILD": "storage.plog", "LOGGER": "controller"}}
+    answers = []
+    for kind, tool in ((Apache, theirs), (Barnabas, theirs), (Barnabas, ours), (Apache, ours)):
+        broker = make_broker(kind=kind, data=f"{kind.__name__}-{tool.__name__}", **{"zookeeper.connect": ensemble.chroot().connect})
+        answers.append(answers_about_loggers(broker, tool, names[kind]))
+        broker.stop()
+    for args, *of_all in zip(LOGGERS, *answers):
+        assert of_all[1:] == of_all[:1] * 3, args
+
+
+def test_a_level_takes_effect_at_once_and_until_the_end(broker):
+    from test_kafka_configs import ours
+
+    at = ["--bootstrap-server", broker.bootstrap, "--broker-logger", "0"]
+    event = "DEBUG Controller event"
+
+    def create(topic):
+        java("org.apache.kafka.tools.TopicCommand", "--bootstrap-server", broker.bootstrap, "--create", "--topic", topic)
+
+    create("a")
+    assert event not in broker.text()
+    ours(*at, "--alter", "--add-config", "controller=DEBUG")
+    create("b")
+    assert event in broker.text()
+    ours(*at, "--alter", "--delete-config", "controller")
+    seen = broker.text().count(event)
+    create("c")
+    assert broker.text().count(event) == seen
+    ours(*at, "--alter", "--add-config", "controller.controller=DEBUG")
+    create("d")
+    assert broker.text().count(event) > seen
+    broker.stop()
+    broker.restart()
+    assert "  controller.controller=INFO " in ours(*at, "--describe")
