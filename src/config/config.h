@@ -195,9 +195,12 @@ bool config_derive(struct broker_config *out, const struct broker_config *base, 
                    void *ctx, struct fail *fail) NODISCARD;
 /* Whether the key may be set to the value at run time, for one broker or for all. */
 bool config_check_dynamic(const char *name, const char *value, bool per_broker, struct fail *fail) NODISCARD;
+/* Whether a broker that runs with `now` may be asked to go on with `next`, or if its counts of threads jump too far. */
+bool config_check_change(const struct broker_config *now, const struct broker_config *next,
+                         struct fail *fail) NODISCARD;
 /* Whether what is set for the key at run time is a secret, to be stored encrypted. */
 bool config_is_password(const char *name);
-/* Whether a running broker follows a change of the key: what topics have by default, and the replication throttles. */
+/* Whether a running broker follows a change of the key; all others count when it is started again. */
 bool config_is_live(const char *name);
 
 /* The text that somebody set for the key, or NULL. */

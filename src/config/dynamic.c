@@ -1,5 +1,6 @@
 /* Changes at run time (KIP-226): which are allowed, and the configuration that they lead to. */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "config/config_internal.h"
 
@@ -10,7 +11,7 @@ static const char *const cluster_listener_keys[] = {
     "num.network.threads",
 };
 
-/* What running parts follow, beside the defaults of topics. */
+/* What running parts follow, beside the defaults of topics; logs are loaded only at start. */
 static const char *const live_keys[] = {
     "follower.replication.throttled.rate",
     "leader.replication.throttled.rate",
@@ -20,6 +21,21 @@ static const char *const live_keys[] = {
     "log.cleaner.io.buffer.size",
     "log.cleaner.io.max.bytes.per.second",
     "log.cleaner.threads",
+    "max.connections.per.ip",
+    "max.connections.per.ip.overrides",
+    "num.io.threads",
+    "num.recovery.threads.per.data.dir",
+    "producer.id.expiration.ms",
+};
+
+/* Counts that may not change to less than half or more than double at once. */
+static const char *const thread_keys[] = {
+    "background.threads",
+    "log.cleaner.threads",
+    "num.io.threads",
+    "num.network.threads",
+    "num.recovery.threads.per.data.dir",
+    "num.replica.fetchers",
 };
 
 static bool is_for_listener(const char *name, const struct config_key *key)
@@ -53,9 +69,13 @@ bool config_check_dynamic(const char *name, const char *value, bool per_broker, 
     if (key == NULL) /* whoever set it knows what it is for */
         return true;
     if (!is_for_listener(name, key) && key->dynamic == CONFIG_READ_ONLY)
-        return fail_set(fail, "Cannot update these configs dynamically: %s", name);
+        return fail_set(fail, "Cannot update these configs dynamically: Set(%s)", name);
     if (!is_for_listener(name, key) && needs_listener(key))
-        return fail_set(fail, "%s can be changed at run time only for one listener, listener.name.NAME.%s", name, name);
+        return fail_set(
+            fail,
+            "These security configs can be dynamically updated only per-listener using the listener prefix: "
+            "HashSet(%s)",
+            name);
     struct arena a = {0};
     struct config_value parsed;
     struct fail why;
@@ -64,7 +84,24 @@ bool config_check_dynamic(const char *name, const char *value, bool per_broker, 
     if (result != VALUE_OK)
         return fail_set(fail, "Invalid value %s for configuration %s: %s", value, name, why.text);
     if (!per_broker && is_per_broker(name, key))
-        return fail_set(fail, "%s can be changed at run time only for one broker, not for all", name);
+        return fail_set(
+            fail, "Cannot update these configs at default cluster level, broker id must be specified: Set(%s)", name);
+    return true;
+}
+
+static int64_t count_of(const struct broker_config *config, const char *name)
+{
+    const char *text = config_raw(config, name);
+    return strtoll(text != NULL ? text : config_broker_key(name)->default_text, NULL, 10);
+}
+
+bool config_check_change(const struct broker_config *now, const struct broker_config *next, struct fail *fail)
+{
+    for (size_t i = 0; i < ARRAY_LEN(thread_keys); i++) {
+        int64_t old = count_of(now, thread_keys[i]), new = count_of(next, thread_keys[i]);
+        if (new != old && (new < 1 || new < old / 2 || new > old * 2))
+            return fail_set(fail, "Invalid dynamic configuration");
+    }
     return true;
 }
 
@@ -90,6 +127,9 @@ bool config_is_live(const char *name)
     for (size_t i = 0; i < n; i++)
         if (keys[i].state == CONFIG_WORKS && keys[i].broker_key != NULL && is_same_or_synonym(name, keys[i].broker_key))
             return true;
+    const struct config_key *key = config_broker_key(name);
+    if (key != NULL && strcmp(key->name, "max.connections") == 0) /* also for one listener */
+        return true;
     for (size_t i = 0; i < ARRAY_LEN(live_keys); i++)
         if (strcmp(name, live_keys[i]) == 0)
             return true;

@@ -21,6 +21,7 @@ struct acceptor {
     int fd, port;
     int next_loop;
     bool on;
+    atomic_int count, limit; /* connections of this listener (max.connections) */
 };
 
 struct ip_key {
@@ -38,11 +39,16 @@ struct ip_limit { /* max.connections.per.ip.overrides, its names resolved */
     int limit;
 };
 
+struct ip_limits {
+    struct ip_limit *v;
+    size_t count, cap;
+    int others; /* max.connections.per.ip */
+};
+
 struct ip_counts {
-    pthread_mutex_t lock;
+    pthread_mutex_t lock; /* guards all */
     struct ip_entry *table;
-    struct ip_limit *limits;
-    size_t limit_count, limit_cap;
+    struct ip_limits limits;
 };
 
 struct hand_over { /* a fresh socket on its way to its loop */
@@ -67,8 +73,11 @@ static struct ip_key ip_key(const struct sockaddr_storage *addr)
     return key;
 }
 
-static void ip_limits_read(struct ip_counts *ips, const struct host_limits *overrides)
+/* May ask the name service. */
+static struct ip_limits ip_limits_read(const struct broker_config *config)
 {
+    const struct host_limits *overrides = &config->max_connections_per_ip_overrides;
+    struct ip_limits limits = {.others = config->max_connections_per_ip};
     for (int i = 0; i < overrides->count; i++) {
         const struct host_limit *o = &overrides->items[i];
         struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found;
@@ -79,19 +88,37 @@ static void ip_limits_read(struct ip_counts *ips, const struct host_limits *over
         for (const struct addrinfo *ai = found; ai != NULL; ai = ai->ai_next) {
             struct sockaddr_storage addr = {0};
             memcpy(&addr, ai->ai_addr, ai->ai_addrlen);
-            ips->limits = xgrow(ips->limits, ips->limit_count + 1, &ips->limit_cap, sizeof(*ips->limits));
-            ips->limits[ips->limit_count++] = (struct ip_limit){ip_key(&addr), o->limit};
+            limits.v = xgrow(limits.v, limits.count + 1, &limits.cap, sizeof(*limits.v));
+            limits.v[limits.count++] = (struct ip_limit){ip_key(&addr), o->limit};
         }
         freeaddrinfo(found);
     }
+    return limits;
 }
 
-static int ip_limit(const struct net_server *s, const struct ip_key *ip)
+static int ip_limit(const struct ip_limits *limits, const struct ip_key *ip)
 {
-    for (size_t i = 0; i < s->ips->limit_count; i++)
-        if (memcmp(&s->ips->limits[i].ip, ip, sizeof(*ip)) == 0)
-            return s->ips->limits[i].limit;
-    return s->config->max_connections_per_ip;
+    for (size_t i = 0; i < limits->count; i++)
+        if (memcmp(&limits->v[i].ip, ip, sizeof(*ip)) == 0)
+            return limits->v[i].limit;
+    return limits->others;
+}
+
+static int listener_limit(const struct broker_config *config, const struct listener *l)
+{
+    return (int)strtol(config_listener_raw(config, l->name, NULL, "max.connections"), NULL, 10);
+}
+
+void net_server_configure(struct net_server *s, const struct broker_config *config)
+{
+    struct ip_limits limits = ip_limits_read(config);
+    pthread_mutex_lock(&s->ips->lock);
+    free(s->ips->limits.v);
+    s->ips->limits = limits;
+    pthread_mutex_unlock(&s->ips->lock);
+    atomic_store(&s->max_connections, config->max_connections);
+    for (int i = 0; i < s->acceptor_count; i++)
+        atomic_store(&s->acceptors[i].limit, listener_limit(config, s->acceptors[i].listener));
 }
 
 /* Counts a connection of this address in, unless that would be one too many. */
@@ -106,7 +133,7 @@ static bool ip_enter(struct net_server *s, const struct sockaddr_storage *addr)
         e->ip = key;
         HASH_ADD(hh, s->ips->table, ip, sizeof(e->ip), e);
     }
-    bool ok = e->count < ip_limit(s, &key);
+    bool ok = e->count < ip_limit(&s->ips->limits, &key);
     if (ok)
         e->count++;
     if (e->count == 0) {
@@ -131,9 +158,12 @@ static void ip_leave(struct net_server *s, const struct sockaddr_storage *addr)
     pthread_mutex_unlock(&s->ips->lock);
 }
 
-void acceptors_release(struct net_server *s, const struct sockaddr_storage *addr)
+void acceptors_release(struct net_server *s, const struct listener *listener, const struct sockaddr_storage *addr)
 {
     ip_leave(s, addr);
+    for (int i = 0; i < s->acceptor_count; i++)
+        if (s->acceptors[i].listener == listener)
+            atomic_fetch_sub(&s->acceptors[i].count, 1);
     atomic_fetch_sub(&s->connection_count, 1);
 }
 
@@ -177,7 +207,17 @@ static void admit(struct acceptor *a, int fd, const struct sockaddr_storage *add
         return;
     }
     atomic_fetch_add(&a->server->connection_count, 1);
+    atomic_fetch_add(&a->count, 1);
     hand_over(a, fd, addr);
+}
+
+static bool is_full(struct acceptor *a)
+{
+    int most = atomic_load(&a->server->max_connections), own = atomic_load(&a->limit);
+    if (atomic_load(&a->server->connection_count) < most && atomic_load(&a->count) < own)
+        return false;
+    log_warn_limited(&refusals, "max.connections=%d reached: new ones have to wait", MIN(most, own));
+    return true;
 }
 
 static void on_incoming(struct watch *w, int events UNUSED)
@@ -186,9 +226,7 @@ static void on_incoming(struct watch *w, int events UNUSED)
     for (int i = 0; i < ACCEPTS_AT_ONCE; i++) {
         struct sockaddr_storage addr = {0};
         socklen_t len = sizeof(addr);
-        if (atomic_load(&a->server->connection_count) >= a->server->config->max_connections) {
-            log_warn_limited(&refusals, "max.connections=%d reached: new ones have to wait",
-                             a->server->config->max_connections);
+        if (is_full(a)) {
             rest(a);
             return;
         }
@@ -272,13 +310,14 @@ bool acceptors_bind(struct net_server *s, struct fail *fail)
 {
     s->ips = xcalloc(1, sizeof(*s->ips));
     pthread_mutex_init(&s->ips->lock, NULL);
-    ip_limits_read(s->ips, &s->config->max_connections_per_ip_overrides);
     s->acceptors = xcalloc((size_t)s->config->listeners.count, sizeof(*s->acceptors));
     for (int i = 0; i < s->config->listeners.count; i++) {
         const struct listener *l = &s->config->listeners.items[i];
         struct acceptor *a = &s->acceptors[i];
         const char *why;
-        *a = (struct acceptor){.server = s, .listener = l, .fd = bind_listener(l, s->config, &why)};
+        a->server = s;
+        a->listener = l;
+        a->fd = bind_listener(l, s->config, &why);
         if (a->fd < 0)
             return fail_set(fail, "Socket server failed to bind to %s:%d: %s.", l->host ? l->host : "", l->port, why);
         s->acceptor_count++;
@@ -288,6 +327,7 @@ bool acceptors_bind(struct net_server *s, struct fail *fail)
         log_info("Awaiting socket connections on %s:%d (listener %s)", l->host && l->host[0] ? l->host : "0.0.0.0",
                  a->port, l->name);
     }
+    net_server_configure(s, s->config);
     return true;
 }
 
@@ -315,7 +355,7 @@ void acceptors_free(struct net_server *s)
     if (s->ips != NULL) {
         ensure(s->ips->table == NULL);
         pthread_mutex_destroy(&s->ips->lock);
-        free(s->ips->limits);
+        free(s->ips->limits.v);
         free(s->ips);
     }
 }

@@ -29,7 +29,7 @@ struct net_server {
     struct acceptor *acceptors;
     int acceptor_count;
     struct ip_counts *ips;
-    atomic_int connection_count;
+    atomic_int connection_count, max_connections;
     atomic_int open_exchanges;      /* that are being worked on: not the parked ones */
     atomic_int live_exchanges;      /* all */
     atomic_int_fast64_t live_bytes; /* of their requests */
@@ -46,7 +46,7 @@ bool acceptors_bind(struct net_server *s, struct fail *fail);
 void acceptors_watch(struct net_server *s, bool on); /* on loop 0's thread */
 void acceptors_free(struct net_server *s);
 /* A connection has gone: its place is free. */
-void acceptors_release(struct net_server *s, const struct sockaddr_storage *addr);
+void acceptors_release(struct net_server *s, const struct listener *listener, const struct sockaddr_storage *addr);
 
 /* send.c */
 enum send_result { SEND_DONE, SEND_BLOCKED, SEND_COLD, SEND_FAILED };

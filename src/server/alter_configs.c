@@ -304,25 +304,41 @@ static void check_broker_pairs(struct altering *al, struct altered *x)
     bool own = x->name.len > 0, ok = true;
     struct config_znode other = broker_settings_own(al->r->s->settings, own ? SETTINGS_OF_ALL : SETTINGS_OF_THIS, a);
     const struct config_znode *all = own ? &other : &x->pairs, *one = own ? &x->pairs : &other;
-    for (int32_t i = 0; ok && i < x->pairs.count; i++) {
-        const struct config_key *key = config_broker_key(x->pairs.entries[i].key);
-        if (key != NULL && key->type == CONFIG_PASSWORD)
-            ok = fail_set(&fail, "%s is a password, which this broker does not keep in ZooKeeper", key->name);
-        else
-            ok = config_check_dynamic(x->pairs.entries[i].key, x->pairs.entries[i].value, own, &fail);
-    }
+    for (int32_t i = 0; ok && i < x->pairs.count; i++)
+        ok = config_check_dynamic(x->pairs.entries[i].key, x->pairs.entries[i].value, own, &fail);
     ok = ok && config_derive(&whole, al->r->s->config, all->entries, (size_t)all->count, one->entries,
                              (size_t)one->count, NULL, NULL, &fail);
-    if (ok)
+    if (ok) {
+        const struct broker_config *now = broker_settings_hold(al->r->s->settings);
+        ok = config_check_change(now, &whole, &fail);
+        broker_settings_release(now);
         config_deinit(&whole);
-    else
+    }
+    if (!ok)
         settle(x, ERR_INVALID_REQUEST, arena_printf(a, "%s", fail.text));
+}
+
+/* From here on x->pairs is what ZooKeeper is to have. */
+static void seal(struct altering *al, struct altered *x)
+{
+    struct arena *a = al->r->arena;
+    struct config_znode open = x->pairs;
+    struct fail fail;
+    if (!broker_settings_seal(al->r->s->settings, &open, a, &x->pairs, &fail))
+        settle(x, ERR_INVALID_CONFIG,
+               arena_printf(a, "Invalid config value for resource ConfigResource(type=BROKER, name='%.*s'): %s",
+                            STR_ARGS(x->name), fail.text));
 }
 
 /* x->pairs: what is set now, and then what is to be set. */
 static bool plan(struct altering *al, struct altered *x, const struct config_znode *now)
 {
     struct arena *a = al->r->arena;
+    struct config_znode opened;
+    if (x->type == RESOURCE_BROKER) {
+        opened = broker_settings_open(al->r->s->settings, now, a);
+        now = &opened;
+    }
     x->pairs = (struct config_znode){ARENA_ARRAY(a, struct config_pair, now->count + x->count + 1), 0};
     for (int32_t i = 0; al->incremental && i < now->count; i++)
         set_pair(&x->pairs, now->entries[i].key, now->entries[i].value);
@@ -333,6 +349,8 @@ static bool plan(struct altering *al, struct altered *x, const struct config_zno
         check_topic_pairs(al, x);
     else
         check_broker_pairs(al, x);
+    if (x->type == RESOURCE_BROKER && !x->done && !al->validate_only)
+        seal(al, x);
     return !x->done;
 }
 

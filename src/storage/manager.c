@@ -85,8 +85,9 @@ struct log_manager {
     struct chore chores[CHORES];
     struct cleaner *cleaner; /* NULL: log.cleaner.enable is off */
     bool started;
-    atomic_bool clean_end_gone;     /* of a log that was deleted */
-    pthread_mutex_t clean_end_lock; /* one writes their checkpoint at a time */
+    atomic_int producer_expiration_ms; /* producer.id.expiration.ms, as it is now */
+    atomic_bool clean_end_gone;        /* of a log that was deleted */
+    pthread_mutex_t clean_end_lock;    /* one writes their checkpoint at a time */
 };
 
 /* ---- Directories ---- */
@@ -122,6 +123,7 @@ struct log_manager *log_manager_new(const struct log_manager_options *options, s
     pthread_mutex_init(&m->removal_lock, NULL);
     pthread_mutex_init(&m->clean_end_lock, NULL);
     atomic_init(&m->clean_end_gone, false);
+    atomic_init(&m->producer_expiration_ms, m->config->producer_id_expiration_ms);
     if (m->config->log_cleaner_enable)
         m->cleaner = cleaner_new(m, m->config);
     m->dirs = xcalloc((size_t)m->config->log_dirs.count, sizeof(*m->dirs));
@@ -701,8 +703,9 @@ void log_manager_run_cleaner(struct log_manager *m)
         cleaner_run(m->cleaner);
 }
 
-void log_manager_configure_cleaner(struct log_manager *m, const struct broker_config *now)
+void log_manager_take_settings(struct log_manager *m, const struct broker_config *now)
 {
+    atomic_store(&m->producer_expiration_ms, now->producer_id_expiration_ms);
     if (m->cleaner != NULL)
         cleaner_configure(m->cleaner, now);
 }
@@ -730,7 +733,7 @@ static void expire_one(void *ctx, struct plog *log)
 
 static void expire_producers(struct log_manager *m)
 {
-    int64_t since = clock_wall_ms() - m->config->producer_id_expiration_ms;
+    int64_t since = clock_wall_ms() - atomic_load(&m->producer_expiration_ms);
     log_manager_each(m, expire_one, &since);
 }
 

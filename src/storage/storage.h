@@ -43,8 +43,8 @@ bool log_manager_load(struct log_manager *m, struct fail *fail) NODISCARD;
 /* Starts the timers of retention and checkpoints, and the cleaner. On the loop's thread, or before it runs. */
 void log_manager_start(struct log_manager *m);
 void log_manager_stop(struct log_manager *m); /* the timers and the cleaner, on the loop's thread */
-/* Settings of the cleaner that have changed. On the loop's thread. */
-void log_manager_configure_cleaner(struct log_manager *m, const struct broker_config *now);
+/* Settings that have changed: of the cleaner, and when producers expire. On the loop's thread. */
+void log_manager_take_settings(struct log_manager *m, const struct broker_config *now);
 /* Flushes all logs, writes checkpoints, snapshots and the clean-shutdown mark, gives back the locks. */
 void log_manager_close(struct log_manager *m);
 void log_manager_free(struct log_manager *m);

@@ -122,6 +122,29 @@ static void jobs_come_home(void **state)
     loop_free(loop);
 }
 
+static void workers_are_resized_while_they_work(void **state)
+{
+    (void)state;
+    static const int sizes[] = {8, 1, 3, 2};
+    static struct errand errands[1000];
+    struct loop *loop = loop_new("test");
+    struct workers *w = workers_new(2);
+    int done = 0;
+    for (size_t i = 0; i < ARRAY_LEN(errands); i++) {
+        errands[i] = (struct errand){.job = {.run = errand_run, .home = loop, .done = {.deliver = errand_done}},
+                                     .loop = loop,
+                                     .done = &done,
+                                     .wanted = ARRAY_LEN(errands)};
+        workers_submit(w, &errands[i].job);
+        if (i % 100 == 0)
+            workers_resize(w, sizes[i / 100 % ARRAY_LEN(sizes)]);
+    }
+    loop_run(loop);
+    assert_int_equal(done, ARRAY_LEN(errands));
+    workers_free(w);
+    loop_free(loop);
+}
+
 struct found {
     const char *name;
     int level;     /* -1: there is no such logger */
@@ -196,6 +219,7 @@ int main(void)
         cmocka_unit_test(arenas_have_limits),
         cmocka_unit_test(null_and_empty_differ),
         cmocka_unit_test(jobs_come_home),
+        cmocka_unit_test(workers_are_resized_while_they_work),
         cmocka_unit_test(loggers_follow_the_one_above),
         cmocka_unit_test(lines_below_the_level_are_not_made),
     };
