@@ -17,8 +17,8 @@ void broker_settings_free(struct broker_settings *s);
 enum settings_scope { SETTINGS_OF_ALL, SETTINGS_OF_THIS };
 
 /*
- * Passwords are encrypted in ZooKeeper (password.encoder.*), and plain here. To open what ZooKeeper has leaves out, with a
- * line in the log, what cannot be decrypted; to seal fails without a secret. Any thread.
+ * Passwords are encrypted in ZooKeeper (password.encoder.*), and plain here. To open what ZooKeeper has leaves out,
+ * with a line in the log, what cannot be decrypted; to seal fails without a secret. Any thread.
  */
 struct config_znode broker_settings_open(const struct broker_settings *s, const struct config_znode *sealed,
                                          struct arena *a);
@@ -29,8 +29,8 @@ bool broker_settings_reseal(const struct broker_settings *s, const struct config
                             struct config_znode *sealed);
 
 /*
- * Replaces what was set at run time, as ZooKeeper has it. False when nothing is different, or the whole is not a valid configuration: then
- * it stays as it was, with a line in the log.
+ * Replaces what was set at run time, as ZooKeeper has it. False when nothing is different, or the whole is not a valid
+ * configuration: then it stays as it was, with a line in the log.
  */
 bool broker_settings_take(struct broker_settings *s, enum settings_scope scope, const struct config_znode *pairs);
 /* What was set at run time, in the arena. Any thread. */

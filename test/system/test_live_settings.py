@@ -293,3 +293,27 @@ def test_passwords_from_the_tool_are_read_by_both(make_broker, zookeeper):
         broker = make_broker(kind=kind, data="data", **{"password.encoder.secret": "s"})
         assert len(shown(broker)) == 1
         broker.stop()
+
+
+# ---- Two brokers, one of each kind ----
+
+
+def test_each_kind_follows_what_the_other_has_written(make_broker):
+    brokers = {kind.__name__: make_broker(kind=kind, data=kind.__name__, **{"broker.id": i}) for i, kind in enumerate((Barnabas, Apache))}
+    topics(brokers["Barnabas"], "--create", "--topic", "t", "--partitions", 2)
+
+    def has(broker, entity, setting):
+        return f"  {setting} " in ours("--bootstrap-server", broker.bootstrap, "--describe", *entity)
+
+    for number, (writer, reader) in enumerate((("Barnabas", "Apache"), ("Apache", "Barnabas")), 1):
+        for entity, setting in ((["--topic", "t"], f"retention.ms={number}77"), (["--broker-defaults"], f"log.retention.ms={number}88")):
+            alter(brokers[writer], *entity, "--add-config", setting)
+            for who in (writer, reader):
+                wait_until(lambda: has(brokers[who], entity, setting), f"{who} has {setting} of {writer}")
+        alter(brokers[writer], "--broker-defaults", "--delete-config", "log.retention.ms")
+        wait_until(lambda: not has(brokers[reader], ["--broker-defaults"], f"log.retention.ms={number}88"), "it is gone")
+    at_zookeeper = ["--zookeeper", brokers["Apache"].zookeeper.connect]
+    topics_out = script("kafka-topics", *at_zookeeper, "--alter", "--topic", "t", "--config", "retention.ms=99")
+    assert "Updated config for topic t." in topics_out
+    for broker in brokers.values():
+        wait_until(lambda: has(broker, ["--topic", "t"], "retention.ms=99"), "what was written without a broker")

@@ -681,7 +681,7 @@ static void test_derive(void **state)
                         "set at run time for this broker: log.preallocate is ignored: Invalid value x for "
                         "configuration log.preallocate: Expected value to be either true or false\n"
                         "set at run time for all brokers: broker.id is ignored: Cannot update these configs "
-                        "dynamically: broker.id\n");
+                        "dynamically: Set(broker.id)\n");
     assert_true(config_derive(&again, &derived, NULL, 0, NULL, 0, NULL, NULL, &w->fail));
     assert_int_equal(again.message_max_bytes, 100);
     assert_int_equal(again.log_retention_ms, 3600000);
