@@ -128,7 +128,8 @@ bool config_is_live(const char *name)
         if (keys[i].state == CONFIG_WORKS && keys[i].broker_key != NULL && is_same_or_synonym(name, keys[i].broker_key))
             return true;
     const struct config_key *key = config_broker_key(name);
-    if (key != NULL && strcmp(key->name, "max.connections") == 0) /* also for one listener */
+    if (key != NULL && (strcmp(key->name, "max.connections") == 0 || /* also for one listener */
+                        strcmp(key->name, "max.connection.creation.rate") == 0))
         return true;
     for (size_t i = 0; i < ARRAY_LEN(live_keys); i++)
         if (strcmp(name, live_keys[i]) == 0)

@@ -8,6 +8,7 @@
 #include <unistd.h>
 #include <uthash.h>
 
+#include "base/clock.h"
 #include "base/logger.h"
 #include "net/net_internal.h"
 
@@ -22,6 +23,8 @@ struct acceptor {
     int next_loop;
     bool on;
     atomic_int count, limit; /* connections of this listener (max.connections) */
+    struct creation_rate rate;
+    bool spared; /* by the rate of the whole broker: it is the listener between brokers, and there are others */
 };
 
 struct ip_key {
@@ -104,9 +107,9 @@ static int ip_limit(const struct ip_limits *limits, const struct ip_key *ip)
     return limits->others;
 }
 
-static int listener_limit(const struct broker_config *config, const struct listener *l)
+static int listener_limit(const struct broker_config *config, const struct listener *l, const char *key)
 {
-    return (int)strtol(config_listener_raw(config, l->name, NULL, "max.connections"), NULL, 10);
+    return (int)strtol(config_listener_raw(config, l->name, NULL, key), NULL, 10);
 }
 
 void net_server_configure(struct net_server *s, const struct broker_config *config)
@@ -117,8 +120,30 @@ void net_server_configure(struct net_server *s, const struct broker_config *conf
     s->ips->limits = limits;
     pthread_mutex_unlock(&s->ips->lock);
     atomic_store(&s->max_connections, config->max_connections);
-    for (int i = 0; i < s->acceptor_count; i++)
-        atomic_store(&s->acceptors[i].limit, listener_limit(config, s->acceptors[i].listener));
+    atomic_store(&s->rate.per_second, config->max_connection_creation_rate);
+    for (int i = 0; i < s->acceptor_count; i++) {
+        struct acceptor *a = &s->acceptors[i];
+        atomic_store(&a->limit, listener_limit(config, a->listener, "max.connections"));
+        atomic_store(&a->rate.per_second, listener_limit(config, a->listener, "max.connection.creation.rate"));
+    }
+}
+
+/* ---- Rates ---- */
+
+/* How long until the next one may come. */
+static int64_t rate_delay(struct creation_rate *r, int64_t now)
+{
+    int rate = atomic_load(&r->per_second);
+    if (rate == INT32_MAX)
+        return 0;
+    r->tokens = MIN(r->tokens + (double)(now - r->refilled_ms) * rate / 1000, MAX((double)rate, 1.0));
+    r->refilled_ms = now;
+    return r->tokens >= 1 ? 0 : rate == 0 ? PAUSE_MS : MAX((int64_t)((1 - r->tokens) * 1000 / rate), (int64_t)1);
+}
+
+static void rate_take(struct creation_rate *r)
+{
+    r->tokens -= atomic_load(&r->per_second) != INT32_MAX;
 }
 
 /* Counts a connection of this address in, unless that would be one too many. */
@@ -185,10 +210,10 @@ static void hand_over(struct acceptor *a, int fd, const struct sockaddr_storage 
     loop_post(h->to->loop, &h->message);
 }
 
-static void rest(struct acceptor *a)
+static void rest(struct acceptor *a, int64_t ms)
 {
     watch_set(&a->watch, WATCH_NONE);
-    timer_start(&a->pause, PAUSE_MS);
+    timer_start(&a->pause, ms);
 }
 
 static void on_rested(struct timer *t)
@@ -220,6 +245,17 @@ static bool is_full(struct acceptor *a)
     return true;
 }
 
+/* Whether the next one has to wait, because so many came just now. */
+static bool is_too_fast(struct acceptor *a)
+{
+    int64_t now = clock_mono_ms(), delay = rate_delay(&a->rate, now);
+    if (!a->spared)
+        delay = MAX(delay, rate_delay(&a->server->rate, now));
+    if (delay > 0)
+        rest(a, delay);
+    return delay > 0;
+}
+
 static void on_incoming(struct watch *w, int events UNUSED)
 {
     struct acceptor *a = CONTAINER_OF(w, struct acceptor, watch);
@@ -227,15 +263,20 @@ static void on_incoming(struct watch *w, int events UNUSED)
         struct sockaddr_storage addr = {0};
         socklen_t len = sizeof(addr);
         if (is_full(a)) {
-            rest(a);
+            rest(a, PAUSE_MS);
             return;
         }
+        if (is_too_fast(a))
+            return;
         int fd = accept4(a->fd, (struct sockaddr *)&addr, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd >= 0) {
+            rate_take(&a->rate);
+            if (!a->spared)
+                rate_take(&a->server->rate);
             admit(a, fd, &addr);
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
             log_warn_limited(&refusals, "Cannot accept a connection: %s", strerror(errno));
-            rest(a);
+            rest(a, PAUSE_MS);
             return;
         } else if (errno != ECONNABORTED && errno != EINTR) {
             return;
@@ -317,6 +358,7 @@ bool acceptors_bind(struct net_server *s, struct fail *fail)
         const char *why;
         a->server = s;
         a->listener = l;
+        a->spared = s->config->listeners.count > 1 && strcmp(l->name, s->config->inter_broker_listener_name) == 0;
         a->fd = bind_listener(l, s->config, &why);
         if (a->fd < 0)
             return fail_set(fail, "Socket server failed to bind to %s:%d: %s.", l->host ? l->host : "", l->port, why);

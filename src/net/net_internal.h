@@ -8,6 +8,13 @@
 
 enum { SCRATCH_SIZE = 64 << 10, PEER_ROOM = 64, HOST_ROOM = 48 };
 
+/* Connections that may be let in, at so many a second; what a second has saved up may come at once. */
+struct creation_rate {
+    atomic_int per_second; /* the rest is loop 0's */
+    double tokens;
+    int64_t refilled_ms;
+};
+
 /* One network thread: its connections, least recently used first. */
 struct net_loop {
     struct loop *loop;
@@ -29,6 +36,7 @@ struct net_server {
     struct acceptor *acceptors;
     int acceptor_count;
     struct ip_counts *ips;
+    struct creation_rate rate; /* max.connection.creation.rate */
     atomic_int connection_count, max_connections;
     atomic_int open_exchanges;      /* that are being worked on: not the parked ones */
     atomic_int live_exchanges;      /* all */

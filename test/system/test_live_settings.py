@@ -100,6 +100,23 @@ def test_limits_on_connections_are_followed(broker):
         wait_for(8)
 
 
+def seconds_for(broker, count):
+    """How long it takes until that many connections, one after the other, were served."""
+    start = time.monotonic()
+    for _ in range(count):
+        with connect(broker) as sock:
+            assert is_served(sock)
+    return time.monotonic() - start
+
+
+@pytest.mark.parametrize("key", ["max.connection.creation.rate", "listener.name.plaintext.max.connection.creation.rate"])
+def test_the_rate_of_new_connections_is_followed(broker, key):
+    alter(broker, "--broker-defaults", "--add-config", f"{key}=10")
+    wait_until(lambda: seconds_for(broker, 30) > 1.5, "ten a second, and those of one second at once")
+    alter(broker, "--broker-defaults", "--delete-config", key)
+    wait_until(lambda: seconds_for(broker, 30) < 1.5, "no limit any more")
+
+
 def test_producers_expire_as_soon_as_they_are_told_to(make_broker):
     broker = make_broker(**{"producer.id.expiration.check.interval.ms": 100})
     topics(broker, "--create", "--topic", "t")
