@@ -345,6 +345,15 @@ void config_watch_changed(struct config_watch *w)
     scan(w);
 }
 
+void config_watch_written(struct config_watch *w, const char *kind, const char *entity,
+                          const struct config_znode *pairs)
+{
+    if (strcmp(kind, "topics") == 0)
+        take_topic(w, entity, pairs);
+    else
+        take_broker(w, entity, pairs);
+}
+
 void config_watch_free(struct config_watch *w)
 {
     free(w);

@@ -1,4 +1,5 @@
 /* Changes at run time (KIP-226): which are allowed, and the configuration that they lead to. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -95,12 +96,39 @@ static int64_t count_of(const struct broker_config *config, const char *name)
     return strtoll(text != NULL ? text : config_broker_key(name)->default_text, NULL, 10);
 }
 
+/* Apache puts its reason where the value belongs. */
+static bool refuse_change(struct fail *fail, const char *why)
+{
+    return fail_set(
+        fail,
+        "Invalid value org.apache.kafka.common.config.ConfigException: %s for configuration Invalid dynamic "
+        "configuration",
+        why);
+}
+
+static bool refuse_count(struct fail *fail, const char *name, int64_t old, int64_t new)
+{
+    struct fail why;
+    if (strcmp(name, "log.cleaner.threads") == 0)
+        fail_set(&why, "Log cleaner threads cannot be %s the current value %" PRId64,
+                 new < old ? "reduced to less than half" : "increased to more than double", old);
+    else if (new < 1)
+        fail_set(&why, "Dynamic thread count update validation failed for %s=%" PRId64 ", value should be at least 1",
+                 name, new);
+    else
+        fail_set(&why,
+                 "Dynamic thread count update validation failed for %s=%" PRId64 ", value should %s the current value "
+                 "%" PRId64,
+                 name, new, new < old ? "be at least half" : "not be greater than double", old);
+    return refuse_change(fail, why.text);
+}
+
 bool config_check_change(const struct broker_config *now, const struct broker_config *next, struct fail *fail)
 {
     for (size_t i = 0; i < ARRAY_LEN(thread_keys); i++) {
         int64_t old = count_of(now, thread_keys[i]), new = count_of(next, thread_keys[i]);
         if (new != old && (new < 1 || new < old / 2 || new > old * 2))
-            return fail_set(fail, "Invalid dynamic configuration");
+            return refuse_count(fail, thread_keys[i], old, new);
     }
     return true;
 }

@@ -410,10 +410,12 @@ static void on_written(struct zk_batch *b)
     bool again = false;
     for (size_t op = 0; op < b->count && (x = next_open(al, &i)) != NULL; op += 2) {
         enum zk_result result = b->ops[op].result;
-        if (result == ZK_OK && b->ops[op + 1].result == ZK_OK)
+        if (result == ZK_OK && b->ops[op + 1].result == ZK_OK) {
             settle(x, ERR_NONE, STR_NULL);
-        else if (result != ZK_BAD_VERSION && result != ZK_NODE_EXISTS && result != ZK_NO_NODE)
+            config_watch_written(al->r->s->config_watch, x->kind, x->entity, &x->pairs);
+        } else if (result != ZK_BAD_VERSION && result != ZK_NODE_EXISTS && result != ZK_NO_NODE) {
             settle(x, ERR_UNKNOWN_SERVER_ERROR, STR_LIT("ZooKeeper cannot be asked now"));
+        }
         again |= !x->done;
     }
     zk_batch_free(b);

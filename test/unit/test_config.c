@@ -635,7 +635,10 @@ static void test_counts_of_threads_change_in_small_steps(void **state)
     assert_true(may_change(w, "num.io.threads", "2"));
     assert_false(may_change(w, "num.io.threads", "1"));
     assert_false(may_change(w, "num.io.threads", "11"));
-    assert_string_equal(w->fail.text, "Invalid dynamic configuration");
+    assert_string_equal(w->fail.text,
+                        "Invalid value org.apache.kafka.common.config.ConfigException: Dynamic thread count update "
+                        "validation failed for num.io.threads=11, value should not be greater than double the current "
+                        "value 5 for configuration Invalid dynamic configuration");
     assert_true(may_change(w, "background.threads", "20"));
     assert_false(may_change(w, "background.threads", "21"));
     assert_true(may_change(w, "num.replica.fetchers", "2"));
