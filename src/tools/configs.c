@@ -391,16 +391,6 @@ bool config_refused(struct config_command *c, int16_t code, struct str message, 
     return fail_set(fail, "java.util.concurrent.ExecutionException: %.*s", STR_ARGS(text));
 }
 
-bool config_check_names(struct config_command *c, bool (*known)(const char *name), const char *const *names,
-                        int32_t count, struct fail *fail, const char *message)
-{
-    struct str list = STR_NULL;
-    for (int32_t i = 0; i < count; i++)
-        if (!known(names[i]))
-            list = arena_printf(&c->arena, "%.*s%s%s", STR_ARGS(list), list.len > 0 ? ", " : "", names[i]);
-    return list.len == 0 || fail_set(fail, "%s(%.*s)", message, STR_ARGS(list));
-}
-
 static bool by_requests(const struct options *o, struct config_command *c, struct fail *fail)
 {
     if (options_has(o, "bootstrap-controller"))

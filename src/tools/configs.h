@@ -41,9 +41,6 @@ bool config_ask(struct config_command *c, int32_t broker, int16_t key, const voi
                 struct fail *fail) NODISCARD;
 /* The failure that a broker has answered. Returns false. */
 bool config_refused(struct config_command *c, int16_t code, struct str message, struct fail *fail);
-/* Fails with the message and a list of those names for which `known` is false, if there are any. */
-bool config_check_names(struct config_command *c, bool (*known)(const char *name), const char *const *names,
-                        int32_t count, struct fail *fail, const char *message) NODISCARD;
 /* [iterations=N,]password=... of a SCRAM mechanism. */
 bool config_parse_scram(const struct config_pair *pair, int32_t *iterations, struct str *password,
                         struct fail *fail) NODISCARD;

@@ -285,6 +285,17 @@ static void count_key(struct counts *n, const char *key)
     n->credentials += is_scram(key);
 }
 
+/* Fails with the message and a list of those names that are not known, if there are any. */
+static bool check_names(struct config_command *c, bool (*known)(const char *name), const char *const *names,
+                        int32_t count, struct fail *fail, const char *message)
+{
+    struct str list = STR_NULL;
+    for (int32_t i = 0; i < count; i++)
+        if (!known(names[i]))
+            list = arena_printf(&c->arena, "%.*s%s%s", STR_ARGS(list), list.len > 0 ? ", " : "", names[i]);
+    return list.len == 0 || fail_set(fail, "%s(%.*s)", message, STR_ARGS(list));
+}
+
 static bool check_keys(struct config_command *c, bool (*known)(const char *name), const char *what, struct fail *fail)
 {
     const char **added = ARENA_ARRAY(&c->arena, const char *, c->add_count + 1);
@@ -298,8 +309,8 @@ static bool check_keys(struct config_command *c, bool (*known)(const char *name)
                                    "Only %s configs can be deleted for '%s' using --bootstrap-server. "
                                    "Unexpected config names: ArrayBuffer",
                                    what, c->type_count == 2 ? ENTITY_CLIENTS : c->types[0]);
-    return config_check_names(c, known, added, c->add_count, fail, add.p) &&
-           config_check_names(c, known, c->drop, c->drop_count, fail, drop.p);
+    return check_names(c, known, added, c->add_count, fail, add.p) &&
+           check_names(c, known, c->drop, c->drop_count, fail, drop.p);
 }
 
 static bool alter_user(struct config_command *c, struct fail *fail)
