@@ -89,13 +89,13 @@ static const struct {
     const char *title, *first, *second;
     bool without_name, newest_first;
 } reports[] = {
-    [FOUND_INDEX_MISMATCH] = {"Mismatches in :", "  Index offset: ", ", log offset: ", .newest_first = true},
-    [FOUND_TIME_MISMATCH] = {"Found timestamp mismatch in :", "  Index timestamp: ", ", log timestamp: "},
+    [FOUND_INDEX_MISMATCH] = {"Mismatches in :", "  Index offset: ", ", log offset: ", false, true},
+    [FOUND_TIME_MISMATCH] = {"Found timestamp mismatch in :", "  Index timestamp: ", ", log timestamp: ", false, false},
     [FOUND_TIME_DISORDER] = {"Found out of order timestamp in :", "  Index timestamp: ",
-                             ", Previously indexed timestamp: "},
+                             ", Previously indexed timestamp: ", false, false},
     [FOUND_NO_OFFSET] = {"The following indexed offsets are not found in the log.",
-                         "Indexed offset: ", ", found log offset: ", .without_name = true},
-    [FOUND_GAP] = {"Non-consecutive offsets in ", "  ", " is followed by ", .newest_first = true},
+                         "Indexed offset: ", ", found log offset: ", true, false},
+    [FOUND_GAP] = {"Non-consecutive offsets in ", "  ", " is followed by ", false, true},
 };
 
 static void report_file(const struct findings *f, enum finding_kind kind, const char *file)
