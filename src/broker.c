@@ -21,7 +21,8 @@ enum { QUIET_CHECK_MS = 2, QUIET_CHECKS = 2500 };
 
 struct broker {
     struct services services;
-    const struct broker_config *config;
+    const struct broker_config *given;  /* by the file and the command line */
+    const struct broker_config *config; /* what the parts are started with: also what ZooKeeper had then */
     struct loop *control;
     struct loop_thread coordinator;
     struct wake_queue **wake_queues;
@@ -32,6 +33,8 @@ struct broker {
     struct member_call member;
     struct endpoint *endpoints; /* to be registered */
     struct job load;
+    struct job limits; /* of connections: their change asks the name service */
+    bool limits_busy, limits_again;
     struct fail load_fail;
     bool load_ok, serving, stopping, registering;
     struct controlled_shutdown shutdown;
@@ -137,16 +140,48 @@ static bool is_throttled(void *ctx, const char *topic, int32_t partition, bool a
     return topic_configs_throttle(b->services.topic_configs, topic, key, partition, b->services.broker_id);
 }
 
+/* What was set at run time, now or before the start, and has no effect. */
 static void warn_of_idle_settings(struct broker *b)
 {
-    struct arena a = {0};
-    for (int scope = SETTINGS_OF_ALL; scope <= SETTINGS_OF_THIS; scope++) {
-        struct config_znode pairs = broker_settings_own(b->services.settings, (enum settings_scope)scope, &a);
-        for (int32_t i = 0; i < pairs.count; i++)
-            if (!config_is_live(pairs.entries[i].key))
-                log_warn("%s was set at run time, which has no effect on this broker", pairs.entries[i].key);
+    const struct broker_config *now = broker_settings_hold(b->services.settings);
+    for (int i = 0; i < now->entry_count; i++) {
+        const struct config_entry *e = &now->entries[i];
+        const char *at_start = config_raw(b->config, e->name);
+        if (e->source == CONFIG_STATIC || config_is_live(e->name))
+            continue;
+        if (e->key == NULL || e->key->state != CONFIG_WORKS)
+            log_warn("%s was set at run time, which has no effect on this broker", e->name);
+        else if (at_start == NULL || strcmp(at_start, e->value) != 0)
+            log_warn("%s was set at run time, which has no effect on this broker before it is started again", e->name);
     }
-    arena_deinit(&a);
+    broker_settings_release(now);
+}
+
+static void change_limits(struct job *job)
+{
+    struct broker *b = CONTAINER_OF(job, struct broker, limits);
+    const struct broker_config *now = broker_settings_hold(b->services.settings);
+    net_server_configure(b->services.net, now);
+    broker_settings_release(now);
+}
+
+static void submit_limits(struct broker *b)
+{
+    if (b->limits_busy) {
+        b->limits_again = true;
+        return;
+    }
+    b->limits_busy = true;
+    b->limits_again = false;
+    workers_submit(b->services.workers, &b->limits);
+}
+
+static void on_limits_changed(struct message *m)
+{
+    struct broker *b = CONTAINER_OF(m, struct broker, limits.done);
+    b->limits_busy = false;
+    if (b->limits_again && !b->leaving)
+        submit_limits(b);
 }
 
 /* What follows the settings as they change; all else keeps what it was started with. */
@@ -157,18 +192,21 @@ static void apply_settings(struct broker *b)
                           now->follower_replication_throttled_rate,
                           now->replica_alter_log_dirs_io_max_bytes_per_second);
     log_manager_configure_all(b->services.logs);
-    log_manager_configure_cleaner(b->services.logs, now);
+    log_manager_take_settings(b->services.logs, now);
+    workers_resize(b->services.workers, now->num_io_threads);
     broker_settings_release(now);
     controller_defaults_configured(b->services.controller);
+    submit_limits(b);
 }
 
 static void settings_changed(void *ctx)
 {
     struct broker *b = ctx;
+    if (b->services.controller == NULL)
+        return; /* nothing has started yet */
     log_info("The settings of this broker have changed");
     warn_of_idle_settings(b);
-    if (b->services.controller != NULL)
-        apply_settings(b);
+    apply_settings(b);
 }
 
 /* ---- Log directories that fail: a chain from any thread by the control loop to a worker and back ---- */
@@ -352,6 +390,13 @@ static void on_logs_loaded(struct message *m)
 static void on_configs_loaded(void *ctx)
 {
     struct broker *b = ctx;
+    if (b->stopping || b->leaving)
+        return;
+    b->config = broker_settings_hold(b->services.settings);
+    b->services.config = b->config;
+    workers_resize(b->services.workers, b->config->num_io_threads);
+    log_manager_settle(b->services.logs, b->config);
+    warn_of_idle_settings(b);
     b->load = (struct job){.run = load_logs, .home = b->control, .done = {.deliver = on_logs_loaded}};
     workers_submit(b->services.workers, &b->load);
 }
@@ -667,13 +712,16 @@ static void finish(struct broker *b)
     workers_free(s->workers);
     loop_free(b->control);
     view_board_free(s->board);
+    if (b->config != b->given)
+        broker_settings_release(b->config);
 }
 
 int broker_run(const struct broker_config *config)
 {
     struct broker *b = xcalloc(1, sizeof(*b));
-    b->config = config;
+    b->given = b->config = config;
     b->control = loop_new("control");
+    b->limits = (struct job){.run = change_limits, .home = b->control, .done = {.deliver = on_limits_changed}};
     catch_signals(b);
     start(b);
     loop_run(b->control);

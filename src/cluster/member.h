@@ -84,6 +84,12 @@ void config_watch_changed(struct config_watch *w);                  /* /config/c
  */
 void config_watch_refresh(struct config_watch *w, const struct str *topics, int32_t count, struct loop *home,
                           struct message *ready);
+/*
+ * This broker has stored those settings for a topic ("topics") or for this or all brokers ("brokers"): it need not wait
+ * to be told of them. On the control loop, as ZooKeeper answers: so nothing newer has been read yet.
+ */
+void config_watch_written(struct config_watch *w, const char *kind, const char *entity,
+                          const struct config_znode *pairs);
 void config_watch_free(struct config_watch *w);
 
 #endif

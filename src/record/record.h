@@ -107,6 +107,7 @@ struct record {
     struct bytes key, value;
     struct bytes headers; /* v2: the encoded headers after their count */
     int32_t header_count;
+    struct bytes message; /* v0 and v1: the whole of it, as batch_peek() reads it; it has a CRC of its own */
 };
 
 struct record_header {
@@ -122,6 +123,9 @@ struct record_header {
 struct record_iter;
 struct record_iter *record_iter_new(const struct batch *b, struct arena *a);
 void record_iter_free(struct record_iter *it);
+/* Messages of v0 and v1 whose CRC is wrong are taken for what they look like, not for the end: for those who look at
+ * damage. */
+void record_iter_allow_bad_crc(struct record_iter *it);
 /* 1: a record; 0: the end; -1: the content is corrupt or larger than the arena's limit. */
 int record_iter_next(struct record_iter *it, struct record *out);
 /* Takes the next header off `headers` of a record. */

@@ -44,7 +44,7 @@ struct replication *replication_new(const struct replication_options *options)
 {
     struct replication *r = xcalloc(1, sizeof(*r));
     r->options = *options;
-    r->lane_count = options->config->num_replica_fetchers;
+    r->lane_count = MAX(options->config->num_replica_fetchers, 1);
     r->lanes = xcalloc((size_t)r->lane_count, sizeof(*r->lanes));
     for (int i = 0; i < r->lane_count; i++) {
         char name[24];

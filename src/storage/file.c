@@ -106,6 +106,11 @@ bool file_set_mtime_ms(int fd, int64_t ms, const char *path)
     return futimens(fd, times) == 0 || failed("set the time of", path);
 }
 
+void file_reserve(int fd, int64_t size)
+{
+    int rc UNUSED = fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, size);
+}
+
 bool file_truncate(int fd, int64_t size, const char *path)
 {
     return ftruncate(fd, size) == 0 || failed("truncate", path);

@@ -20,6 +20,8 @@ void file_close(int fd); /* -1 allowed */
 int64_t file_size(int fd);
 int64_t file_mtime_ms(int fd);
 bool file_set_mtime_ms(int fd, int64_t ms, const char *path) NODISCARD;
+/* Takes so much of the disk for the file at once. Its length stays; a file system that cannot do it is left alone. */
+void file_reserve(int fd, int64_t size);
 bool file_truncate(int fd, int64_t size, const char *path) NODISCARD;
 bool file_sync(int fd, const char *path) NODISCARD;
 bool dir_sync(const char *path) NODISCARD;

@@ -61,6 +61,7 @@ struct log_manager *log_manager_new(const struct log_manager_options *options, s
     pthread_mutex_init(&m->removal_lock, NULL);
     pthread_mutex_init(&m->checkpoint_lock, NULL);
     atomic_init(&m->clean_end_gone, false);
+    atomic_init(&m->producer_expiration_ms, m->config->producer_id_expiration_ms);
     if (m->config->log_cleaner_enable)
         m->cleaner = cleaner_new(m, m->config);
     m->dirs = xcalloc((size_t)m->config->log_dirs.count, sizeof(*m->dirs));

@@ -296,8 +296,15 @@ void log_manager_run_cleaner(struct log_manager *m)
         cleaner_run(m->cleaner);
 }
 
-void log_manager_configure_cleaner(struct log_manager *m, const struct broker_config *now)
+void log_manager_settle(struct log_manager *m, const struct broker_config *config)
 {
+    m->config = config;
+    log_manager_take_settings(m, config);
+}
+
+void log_manager_take_settings(struct log_manager *m, const struct broker_config *now)
+{
+    atomic_store(&m->producer_expiration_ms, now->producer_id_expiration_ms);
     if (m->cleaner != NULL)
         cleaner_configure(m->cleaner, now);
 }
@@ -325,7 +332,7 @@ static void expire_one(void *ctx, struct plog *log)
 
 static void expire_producers(struct log_manager *m)
 {
-    int64_t since = clock_wall_ms() - m->config->producer_id_expiration_ms;
+    int64_t since = clock_wall_ms() - atomic_load(&m->producer_expiration_ms);
     log_manager_each(m, expire_one, &since);
 }
 

@@ -70,8 +70,9 @@ struct log_manager {
     struct chore chores[CHORES];
     struct cleaner *cleaner; /* NULL: log.cleaner.enable is off */
     bool started;
-    atomic_bool clean_end_gone;      /* of a log that was deleted */
-    pthread_mutex_t checkpoint_lock; /* one reads the offsets and writes them at a time */
+    atomic_bool clean_end_gone;        /* of a log that was deleted */
+    atomic_int producer_expiration_ms; /* producer.id.expiration.ms, as it is now */
+    pthread_mutex_t checkpoint_lock;   /* one reads the offsets and writes them at a time */
 };
 
 /* ---- manager.c ---- */

@@ -180,7 +180,11 @@ bool plog_insert_segment(struct plog *log, struct segment *s)
     s->no_aborts = true;
     index_init(&s->offsets, OFFSET_ENTRY);
     index_init(&s->times, TIME_ENTRY);
-    return segment_open_file(s, log->path, true) && segment_save_indexes(s, log->path, false);
+    if (!segment_open_file(s, log->path, true))
+        return false;
+    if (log->config.preallocate)
+        file_reserve(s->file->fd, log->config.segment_bytes);
+    return segment_save_indexes(s, log->path, false);
 }
 
 bool plog_write_epochs(struct plog *log)
@@ -268,6 +272,8 @@ bool plog_roll(struct plog *log, int64_t new_base)
     }
     ensure(old->base_offset < new_base);
     if (!segment_save_indexes(old, log->path, true) || !plog_snapshot(log, new_base))
+        return false;
+    if (log->config.preallocate && !file_truncate(old->file->fd, old->size, log->path)) /* what it has not needed */
         return false;
     if (log->recovery_point == new_base && !sync_sealed(log, old))
         return false;

@@ -1,9 +1,9 @@
 #include "storage/producers_internal.h"
 
-#include <isa-l/crc.h>
 #include <uthash.h>
 #include <utlist.h>
 
+#include "base/crc32c.h"
 #include "base/logger.h"
 #include "storage/file_internal.h"
 
@@ -344,7 +344,7 @@ bool producers_save(const struct producers *p, const char *path)
     }
     size_t size = (size_t)(e - data);
     be32_put(data + 6, (uint32_t)((size - SNAPSHOT_HEADER) / SNAPSHOT_ENTRY));
-    be32_put(data + SNAPSHOT_CRC_AT, ~crc32_iscsi(data + SNAPSHOT_CRC_FROM, (int)(size - SNAPSHOT_CRC_FROM), ~0U));
+    be32_put(data + SNAPSHOT_CRC_AT, crc32c(data + SNAPSHOT_CRC_FROM, size - SNAPSHOT_CRC_FROM));
     int fd = file_open(path, true);
     bool ok = fd >= 0 && file_write_at(fd, data, size, 0, path) && file_truncate(fd, (int64_t)size, path);
     if (fd >= 0)
@@ -376,8 +376,7 @@ static bool snapshot_is_sound(const struct strbuf *text)
         return false;
     uint64_t count = be32_get(p + 6);
     return text->len == SNAPSHOT_HEADER + count * SNAPSHOT_ENTRY &&
-           be32_get(p + SNAPSHOT_CRC_AT) == ~crc32_iscsi((unsigned char *)(uintptr_t)p + SNAPSHOT_CRC_FROM,
-                                                         (int)(text->len - SNAPSHOT_CRC_FROM), ~0U);
+           be32_get(p + SNAPSHOT_CRC_AT) == crc32c(p + SNAPSHOT_CRC_FROM, text->len - SNAPSHOT_CRC_FROM);
 }
 
 bool producers_load(struct producers *p, const char *path, int64_t offset, int64_t log_start)

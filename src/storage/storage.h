@@ -64,11 +64,13 @@ bool log_manager_identify(struct log_manager *m, const struct meta_properties *m
  * directory is offline. Errors: none is left, or one log is in two directories.
  */
 bool log_manager_load(struct log_manager *m, struct fail *fail) NODISCARD;
+/* Settings that were read meanwhile, before loading; kept until the end. */
+void log_manager_settle(struct log_manager *m, const struct broker_config *config);
 /* Starts the timers of retention and checkpoints, and the cleaner. On the loop's thread, or before it runs. */
 void log_manager_start(struct log_manager *m);
 void log_manager_stop(struct log_manager *m); /* the timers and the cleaner, on the loop's thread */
-/* Settings of the cleaner that have changed. On the loop's thread. */
-void log_manager_configure_cleaner(struct log_manager *m, const struct broker_config *now);
+/* Settings that have changed: of the cleaner, and when producers expire. On the loop's thread. */
+void log_manager_take_settings(struct log_manager *m, const struct broker_config *now);
 /* Flushes all logs, writes checkpoints, snapshots and the clean-shutdown mark, gives back the locks. */
 void log_manager_close(struct log_manager *m);
 void log_manager_free(struct log_manager *m);

@@ -14,6 +14,8 @@
 int tool_topics(int argc, char **argv);
 int tool_console_producer(int argc, char **argv);
 int tool_console_consumer(int argc, char **argv);
+int tool_configs(int argc, char **argv);
+int tool_delete_records(int argc, char **argv);
 int tool_get_offsets(int argc, char **argv);
 int tool_broker_api_versions(int argc, char **argv);
 int tool_dump_log(int argc, char **argv);
@@ -52,6 +54,8 @@ struct options {
     int spec_count;
     const char *purpose;
     struct option_value *values; /* by spec */
+    int *given;                  /* specs in the order of the command line */
+    int given_count;
     struct arena arena;
 };
 

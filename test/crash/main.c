@@ -438,7 +438,7 @@ int main(int argc, char **argv)
             count = 1;
     }
     setvbuf(stdout, NULL, _IOLBF, 0);
-    logger_set_level(trace ? LEVEL_INFO : LEVEL_FATAL);
+    logger_set(LOGGER_ROOT, trace ? LEVEL_INFO : LEVEL_FATAL);
     for (uint64_t seed = from; seed < from + count; seed++)
         run_seed(seed);
     printf("%" PRIu64 " seeds, 0 failed\n", count);

@@ -324,6 +324,10 @@ bool file_set_mtime_ms(int fd, int64_t ms, const char *path UNUSED)
     return true;
 }
 
+void file_reserve(int fd UNUSED, int64_t size UNUSED)
+{
+}
+
 bool file_truncate(int fd, int64_t size, const char *path UNUSED)
 {
     if (!may_change())
