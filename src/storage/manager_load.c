@@ -83,6 +83,15 @@ bool log_manager_identify(struct log_manager *m, const struct meta_properties *m
 
 /* ---- Loading ---- */
 
+enum { PROGRESS_MS = 5000 };
+
+struct load_progress { /* of one directory */
+    const char *dir;
+    size_t total;
+    atomic_size_t done;
+    _Atomic int64_t said_ms; /* when a line was written last */
+};
+
 struct load_job {
     struct job job;
     struct log_manager *manager;
@@ -90,6 +99,7 @@ struct load_job {
     char *topic, *name; /* `name` of a future log's directory, else NULL */
     int32_t partition;
     atomic_bool *twice; /* some log was found in two directories */
+    struct load_progress *progress;
 };
 
 /* Splits "topic-3" at its last dash; of `len` bytes. */
@@ -134,6 +144,15 @@ static void take_loaded(struct load_job *l, struct plog *log)
     plog_unref(log);
 }
 
+/* A line now and then: after a crash, with much to be read, there would be none for a long time. */
+static void say_progress(struct load_progress *p)
+{
+    size_t done = atomic_fetch_add(&p->done, 1) + 1;
+    int64_t now = clock_mono_ms(), said = atomic_load(&p->said_ms);
+    if (now - said >= PROGRESS_MS && atomic_compare_exchange_strong(&p->said_ms, &said, now))
+        log_info("Loaded %zu of %zu logs in %s", done, p->total, p->dir);
+}
+
 static void run_load(struct job *job)
 {
     struct load_job *l = CONTAINER_OF(job, struct load_job, job);
@@ -151,6 +170,7 @@ static void run_load(struct job *job)
         take_loaded(l, log);
     else
         manager_dir_failed(l->manager, d->path, "a log cannot be loaded");
+    say_progress(l->progress);
     free(l->topic);
     free(l->name);
     free(l);
@@ -173,23 +193,42 @@ static bool parse_future_name(const char *name, struct load_job *l)
     return true;
 }
 
-static void load_entry(struct log_manager *m, struct log_dir *d, const char *name, struct workers *pool,
-                       atomic_bool *twice)
+/* NULL: there is nothing to be loaded by that name. */
+static struct load_job *make_job(struct log_manager *m, struct log_dir *d, const char *name)
 {
     char *path = xasprintf("%s/%s", d->path, name);
-    struct load_job *l = xcalloc(1, sizeof(*l));
-    *l = (struct load_job){.job = {.run = run_load}, .manager = m, .dir = d, .twice = twice};
+    struct load_job *l = xcalloc(1, sizeof(*l)), *job = NULL;
+    *l = (struct load_job){.job = {.run = run_load}, .manager = m, .dir = d};
     if (has_suffix(name, "-delete") && strchr(name, '.') != NULL) {
         manager_remove_dir_later(m, path, NULL);
     } else if (has_suffix(name, "-stray")) {
         log_warn("Leaving %s alone", path);
     } else if (name[0] != '.' &&
                (parse_future_name(name, l) || parse_dir_name(name, strlen(name), &l->topic, &l->partition))) {
-        workers_submit(pool, &l->job);
+        job = l;
         l = NULL;
     }
     free(l);
     free(path);
+    return job;
+}
+
+static void load_names(struct log_manager *m, struct log_dir *d, const struct names *names, atomic_bool *twice)
+{
+    struct load_job **jobs = xcalloc(names->n + 1, sizeof(struct load_job *));
+    struct load_progress progress = {.dir = d->path, .said_ms = clock_mono_ms()};
+    for (size_t i = 0; i < names->n; i++) {
+        jobs[progress.total] = make_job(m, d, names->v[i]);
+        progress.total += jobs[progress.total] != NULL;
+    }
+    struct workers *pool = workers_new(MAX(m->config->num_recovery_threads_per_data_dir, 1));
+    for (size_t i = 0; i < progress.total; i++) {
+        jobs[i]->twice = twice;
+        jobs[i]->progress = &progress;
+        workers_submit(pool, &jobs[i]->job);
+    }
+    workers_free(pool);
+    free(jobs);
 }
 
 static void load_dir(struct log_manager *m, struct log_dir *d, atomic_bool *twice)
@@ -199,14 +238,10 @@ static void load_dir(struct log_manager *m, struct log_dir *d, atomic_bool *twic
         manager_dir_failed(m, d->path, "it cannot be read");
         return;
     }
-    if (log_dir_begin_load(d)) {
-        struct workers *pool = workers_new(MAX(m->config->num_recovery_threads_per_data_dir, 1));
-        for (size_t i = 0; i < names.n; i++)
-            load_entry(m, d, names.v[i], pool, twice);
-        workers_free(pool);
-    } else {
+    if (log_dir_begin_load(d))
+        load_names(m, d, &names, twice);
+    else
         manager_dir_failed(m, d->path, "its mark of a clean shutdown cannot be taken away");
-    }
     names_free(&names);
 }
 

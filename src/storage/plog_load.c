@@ -12,7 +12,10 @@
 #include "storage/plog_internal.h"
 #include "storage/scan_internal.h"
 
-enum { READ_CHUNK = 1 << 20 };
+enum {
+    READ_CHUNK = 1 << 20,
+    WORTH_A_LINE = 64 << 20, /* bytes to be read again */
+};
 
 /* ---- Files left from what was interrupted ---- */
 
@@ -296,6 +299,9 @@ static bool recover_segment(struct plog *log, size_t i, bool unsure, int64_t *ne
 {
     struct segment *s = log->segments[i];
     char path[PATH_ROOM];
+    if (s->size >= WORTH_A_LINE)
+        log_info("Recovering segment %020" PRId64 " of %s, %zu of %zu, %" PRId64 " bytes", s->base_offset, log->path,
+                 i + 1, log->segment_count, s->size);
     int64_t good = check_segment(log, s, unsure, next);
     segment_path(path, log->path, s->base_offset, ".log");
     if (good < s->size && !unsure && i + 1 < log->segment_count) {
