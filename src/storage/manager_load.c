@@ -85,8 +85,9 @@ bool log_manager_identify(struct log_manager *m, const struct meta_properties *m
 
 enum { PROGRESS_MS = 5000 };
 
-struct load_progress { /* of one directory */
-    const char *dir;
+struct dir_load { /* of one directory */
+    const char *path;
+    struct workers *pool;
     size_t total;
     atomic_size_t done;
     _Atomic int64_t said_ms; /* when a line was written last */
@@ -99,7 +100,7 @@ struct load_job {
     char *topic, *name; /* `name` of a future log's directory, else NULL */
     int32_t partition;
     atomic_bool *twice; /* some log was found in two directories */
-    struct load_progress *progress;
+    struct dir_load *of;
 };
 
 /* Splits "topic-3" at its last dash; of `len` bytes. */
@@ -145,12 +146,12 @@ static void take_loaded(struct load_job *l, struct plog *log)
 }
 
 /* A line now and then: after a crash, with much to be read, there would be none for a long time. */
-static void say_progress(struct load_progress *p)
+static void say_progress(struct dir_load *of)
 {
-    size_t done = atomic_fetch_add(&p->done, 1) + 1;
-    int64_t now = clock_mono_ms(), said = atomic_load(&p->said_ms);
-    if (now - said >= PROGRESS_MS && atomic_compare_exchange_strong(&p->said_ms, &said, now))
-        log_info("Loaded %zu of %zu logs in %s", done, p->total, p->dir);
+    size_t done = atomic_fetch_add(&of->done, 1) + 1;
+    int64_t now = clock_mono_ms(), said = atomic_load(&of->said_ms);
+    if (now - said >= PROGRESS_MS && atomic_compare_exchange_strong(&of->said_ms, &said, now))
+        log_info("Loaded %zu of %zu logs in %s", done, of->total, of->path);
 }
 
 static void run_load(struct job *job)
@@ -170,7 +171,7 @@ static void run_load(struct job *job)
         take_loaded(l, log);
     else
         manager_dir_failed(l->manager, d->path, "a log cannot be loaded");
-    say_progress(l->progress);
+    say_progress(l->of);
     free(l->topic);
     free(l->name);
     free(l);
@@ -213,36 +214,50 @@ static struct load_job *make_job(struct log_manager *m, struct log_dir *d, const
     return job;
 }
 
-static void load_names(struct log_manager *m, struct log_dir *d, const struct names *names, atomic_bool *twice)
+static void submit_all(struct log_manager *m, struct log_dir *d, const struct names *names, struct dir_load *of,
+                       atomic_bool *twice)
 {
     struct load_job **jobs = xcalloc(names->n + 1, sizeof(struct load_job *));
-    struct load_progress progress = {.dir = d->path, .said_ms = clock_mono_ms()};
     for (size_t i = 0; i < names->n; i++) {
-        jobs[progress.total] = make_job(m, d, names->v[i]);
-        progress.total += jobs[progress.total] != NULL;
+        jobs[of->total] = make_job(m, d, names->v[i]);
+        of->total += jobs[of->total] != NULL;
     }
-    struct workers *pool = workers_new(MAX(m->config->num_recovery_threads_per_data_dir, 1));
-    for (size_t i = 0; i < progress.total; i++) {
+    for (size_t i = 0; i < of->total; i++) {
         jobs[i]->twice = twice;
-        jobs[i]->progress = &progress;
-        workers_submit(pool, &jobs[i]->job);
+        jobs[i]->of = of;
+        workers_submit(of->pool, &jobs[i]->job);
     }
-    workers_free(pool);
     free(jobs);
 }
 
-static void load_dir(struct log_manager *m, struct log_dir *d, atomic_bool *twice)
+static void begin_load(struct log_manager *m, struct log_dir *d, struct dir_load *of, atomic_bool *twice)
 {
     struct names names;
     if (!dir_list(d->path, &names)) {
         manager_dir_failed(m, d->path, "it cannot be read");
         return;
     }
+    of->path = d->path;
+    of->said_ms = clock_mono_ms();
+    of->pool = workers_new(MAX(m->config->num_recovery_threads_per_data_dir, 1));
     if (log_dir_begin_load(d))
-        load_names(m, d, &names, twice);
+        submit_all(m, d, &names, of, twice);
     else
         manager_dir_failed(m, d->path, "its mark of a clean shutdown cannot be taken away");
     names_free(&names);
+}
+
+/* All directories at once: they are disks of their own. */
+static void load_dirs(struct log_manager *m, atomic_bool *twice)
+{
+    struct dir_load *loads = xcalloc((size_t)m->dir_count, sizeof(*loads));
+    for (int i = 0; i < m->dir_count; i++)
+        if (log_dir_is_live(&m->dirs[i]))
+            begin_load(m, &m->dirs[i], &loads[i], twice);
+    for (int i = 0; i < m->dir_count; i++)
+        if (loads[i].pool != NULL)
+            workers_free(loads[i].pool);
+    free(loads);
 }
 
 bool log_manager_load(struct log_manager *m, struct fail *fail)
@@ -250,13 +265,11 @@ bool log_manager_load(struct log_manager *m, struct fail *fail)
     int64_t start = clock_mono_ms();
     atomic_bool twice = false;
     bool clean = true;
+    load_dirs(m, &twice);
     for (int i = 0; i < m->dir_count; i++) {
-        struct log_dir *d = &m->dirs[i];
-        if (log_dir_is_live(d))
-            load_dir(m, d, &twice);
-        if (!log_dir_is_live(d))
-            log_manager_abandon_dir(m, d->path);
-        clean &= d->was_clean;
+        if (!log_dir_is_live(&m->dirs[i]))
+            log_manager_abandon_dir(m, m->dirs[i].path);
+        clean &= m->dirs[i].was_clean;
     }
     if (!clean)
         manager_save_recovery_points(m); /* before anything is written where one lies above its log's end */
