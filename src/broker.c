@@ -22,7 +22,8 @@ enum { QUIET_CHECK_MS = 2, QUIET_CHECKS = 2500 };
 
 struct broker {
     struct services services;
-    const struct broker_config *config;
+    const struct broker_config *given;  /* by the file and the command line */
+    const struct broker_config *config; /* what the parts are started with: also what ZooKeeper had then */
     struct loop *control;
     struct loop_thread coordinator;
     struct wake_queue **wake_queues;
@@ -34,6 +35,8 @@ struct broker {
     struct member_call member;
     struct endpoint *endpoints; /* to be registered */
     struct job load;
+    struct job limits; /* of connections: their change asks the name service */
+    bool limits_busy, limits_again;
     struct fail load_fail;
     bool load_ok, serving, stopping, registering;
     struct controlled_shutdown shutdown;
@@ -82,16 +85,11 @@ static void deliver_role(struct message *m)
     struct role_news *n = CONTAINER_OF(m, struct role_news, message);
     struct services *s = &n->broker->services;
     struct partition_role role = partition_role(n->partition);
-    bool groups = is_state_of_groups(n->partition);
-    int32_t index = partition_index(n->partition);
-    if (groups && role.leads)
-        group_partition_elected(s->groups, index, role.leader_epoch);
-    else if (groups)
-        group_partition_resigned(s->groups, index);
-    else if (role.leads)
-        txn_partition_elected(s->transactions, index, role.leader_epoch);
+    struct state_topic *topic = is_state_of_groups(n->partition) ? group_topic(s->groups) : txn_topic(s->transactions);
+    if (role.leads)
+        state_topic_elected(topic, partition_index(n->partition), role.leader_epoch);
     else
-        txn_partition_resigned(s->transactions, index);
+        state_topic_resigned(topic, partition_index(n->partition));
     partition_unref(n->partition);
     free(n);
 }
@@ -124,6 +122,12 @@ static void isr_wanted(void *ctx, struct partition *p)
     replication_isr_wanted(b->replication, p);
 }
 
+static void move_wanted(void *ctx, struct partition *p)
+{
+    struct broker *b = ctx;
+    replication_move_wanted(b->replication, p);
+}
+
 static int64_t broker_epoch(void *ctx)
 {
     struct broker *b = ctx;
@@ -149,16 +153,48 @@ static bool is_throttled(void *ctx, const char *topic, int32_t partition, bool a
     return topic_configs_throttle(b->services.topic_configs, topic, key, partition, b->services.broker_id);
 }
 
+/* What was set at run time, now or before the start, and has no effect. */
 static void warn_of_idle_settings(struct broker *b)
 {
-    struct arena a = {0};
-    for (int scope = SETTINGS_OF_ALL; scope <= SETTINGS_OF_THIS; scope++) {
-        struct config_znode pairs = broker_settings_own(b->services.settings, (enum settings_scope)scope, &a);
-        for (int32_t i = 0; i < pairs.count; i++)
-            if (!config_is_live(pairs.entries[i].key))
-                log_warn("%s was set at run time, which has no effect on this broker", pairs.entries[i].key);
+    const struct broker_config *now = broker_settings_hold(b->services.settings);
+    for (int i = 0; i < now->entry_count; i++) {
+        const struct config_entry *e = &now->entries[i];
+        const char *at_start = config_raw(b->config, e->name);
+        if (e->source == CONFIG_STATIC || config_is_live(e->name))
+            continue;
+        if (e->key == NULL || e->key->state != CONFIG_WORKS)
+            log_warn("%s was set at run time, which has no effect on this broker", e->name);
+        else if (at_start == NULL || strcmp(at_start, e->value) != 0)
+            log_warn("%s was set at run time, which has no effect on this broker before it is started again", e->name);
     }
-    arena_deinit(&a);
+    broker_settings_release(now);
+}
+
+static void change_limits(struct job *job)
+{
+    struct broker *b = CONTAINER_OF(job, struct broker, limits);
+    const struct broker_config *now = broker_settings_hold(b->services.settings);
+    net_server_configure(b->services.net, now);
+    broker_settings_release(now);
+}
+
+static void submit_limits(struct broker *b)
+{
+    if (b->limits_busy) {
+        b->limits_again = true;
+        return;
+    }
+    b->limits_busy = true;
+    b->limits_again = false;
+    workers_submit(b->services.workers, &b->limits);
+}
+
+static void on_limits_changed(struct message *m)
+{
+    struct broker *b = CONTAINER_OF(m, struct broker, limits.done);
+    b->limits_busy = false;
+    if (b->limits_again && !b->leaving)
+        submit_limits(b);
 }
 
 /* What follows the settings as they change; all else keeps what it was started with. */
@@ -166,28 +202,81 @@ static void apply_settings(struct broker *b)
 {
     const struct broker_config *now = broker_settings_hold(b->services.settings);
     replica_set_throttles(b->services.replicas, now->leader_replication_throttled_rate,
-                          now->follower_replication_throttled_rate);
+                          now->follower_replication_throttled_rate,
+                          now->replica_alter_log_dirs_io_max_bytes_per_second);
     log_manager_configure_all(b->services.logs);
-    log_manager_configure_cleaner(b->services.logs, now);
+    log_manager_take_settings(b->services.logs, now);
     atomic_store(&b->services.verify_transactions, now->transaction_partition_verification_enable);
+    workers_resize(b->services.workers, now->num_io_threads);
     broker_settings_release(now);
     controller_defaults_configured(b->services.controller);
+    submit_limits(b);
 }
 
 static void settings_changed(void *ctx)
 {
     struct broker *b = ctx;
+    if (b->services.controller == NULL)
+        return; /* nothing has started yet */
     log_info("The settings of this broker have changed");
     warn_of_idle_settings(b);
-    if (b->services.controller != NULL)
-        apply_settings(b);
+    apply_settings(b);
 }
 
-static void dir_failed(void *ctx UNUSED, const char *dir, const char *why)
+/* ---- Log directories that fail: a chain from any thread by the control loop to a worker and back ---- */
+
+struct lost_dir {
+    struct message message;
+    struct job job;
+    struct broker *broker;
+    char *dir;
+};
+
+static void lost_dir_free(struct lost_dir *l)
 {
-    /* The one directory there may be is gone: nothing can be served, and no promise kept. */
-    log_fatal("Shutting down, because log directory %s has failed: %s", dir, why);
-    _exit(1);
+    free(l->dir);
+    free(l);
+}
+
+static void stop_serving_dir(struct job *job)
+{
+    struct lost_dir *l = CONTAINER_OF(job, struct lost_dir, job);
+    replica_dir_failed(l->broker->services.replicas, l->dir);
+    log_manager_abandon_dir(l->broker->services.logs, l->dir);
+}
+
+static void on_dir_stopped(struct message *m)
+{
+    struct lost_dir *l = CONTAINER_OF(m, struct lost_dir, job.done);
+    if (!l->broker->leaving)
+        member_report_log_dir(l->broker->services.zk, l->broker->services.broker_id);
+    lost_dir_free(l);
+}
+
+static void on_dir_failed(struct message *m)
+{
+    struct lost_dir *l = CONTAINER_OF(m, struct lost_dir, message);
+    struct broker *b = l->broker;
+    struct fail fail;
+    if (b->services.replicas != NULL && !b->leaving && !log_manager_need_live_dir(b->services.logs, &fail)) {
+        /* Nothing can be served or closed, and no promise be kept: the others are to notice at once. */
+        log_fatal("%s", fail.text);
+        _exit(1);
+    }
+    if (b->leaving || b->services.replicas == NULL) {
+        lost_dir_free(l); /* before anything is served, nobody has to be told */
+        return;
+    }
+    l->job = (struct job){.run = stop_serving_dir, .home = b->control, .done = {.deliver = on_dir_stopped}};
+    workers_submit(b->services.workers, &l->job);
+}
+
+static void dir_failed(void *ctx, const char *dir, const char *why UNUSED)
+{
+    struct broker *b = ctx;
+    struct lost_dir *l = xcalloc(1, sizeof(*l));
+    *l = (struct lost_dir){.message = {.deliver = on_dir_failed}, .broker = b, .dir = xstrdup(dir)};
+    loop_post(b->control, &l->message);
 }
 
 /* ---- Starting, last step first ---- */
@@ -270,6 +359,7 @@ static void open_for_business(struct broker *b)
     b->replication = replication_new(&(struct replication_options){.config = b->config,
                                                                    .broker_id = b->services.broker_id,
                                                                    .control = b->control,
+                                                                   .workers = b->services.workers,
                                                                    .link = b->services.controller_link,
                                                                    .broker_epoch = broker_epoch,
                                                                    .ctx = b});
@@ -283,6 +373,7 @@ static void open_for_business(struct broker *b)
                                                                          .role_changed = role_changed,
                                                                          .may_join_isr = may_join_isr,
                                                                          .isr_wanted = isr_wanted,
+                                                                         .move_wanted = move_wanted,
                                                                          .throttled = is_throttled,
                                                                          .ctx = b});
     struct controller_options controller = {b->control, b->services.zk, b->config, b->services.broker_id,
@@ -313,27 +404,26 @@ static void on_logs_loaded(struct message *m)
 static void on_configs_loaded(void *ctx)
 {
     struct broker *b = ctx;
+    if (b->stopping || b->leaving)
+        return;
+    b->config = broker_settings_hold(b->services.settings);
+    b->services.config = b->config;
+    workers_resize(b->services.workers, b->config->num_io_threads);
+    log_manager_settle(b->services.logs, b->config);
+    warn_of_idle_settings(b);
     b->load = (struct job){.run = load_logs, .home = b->control, .done = {.deliver = on_logs_loaded}};
     workers_submit(b->services.workers, &b->load);
 }
 
-static void open_logs(struct broker *b)
+static void load(struct broker *b)
 {
     struct fail fail;
     struct meta_properties meta = {.broker_id = b->services.broker_id};
     snprintf(meta.cluster_id, sizeof(meta.cluster_id), "%s", b->services.cluster_id);
-    struct log_manager_options options = {.config = b->config,
-                                          .workers = b->services.workers,
-                                          .loop = b->control,
-                                          .topic_overrides = topic_overrides,
-                                          .dir_failed = dir_failed,
-                                          .ctx = b};
-    b->services.logs = log_manager_new(&options, &fail);
-    if (b->services.logs == NULL || !meta_properties_write(b->config, &meta, &fail)) {
+    if (log_manager_identify(b->services.logs, &meta, &fail))
+        config_watch_start(b->services.config_watch, b->services.broker_id);
+    else
         give_up(b, fail.text);
-        return;
-    }
-    config_watch_start(b->services.config_watch, b->services.broker_id);
 }
 
 static void on_generated_id(struct member_call *call, bool ok)
@@ -344,37 +434,35 @@ static void on_generated_id(struct member_call *call, bool ok)
         return;
     }
     b->services.broker_id = call->broker_id;
-    open_logs(b);
+    load(b);
+}
+
+static bool open_logs(struct broker *b, struct fail *fail)
+{
+    struct log_manager_options options = {.config = b->config,
+                                          .workers = b->services.workers,
+                                          .loop = b->control,
+                                          .topic_overrides = topic_overrides,
+                                          .dir_failed = dir_failed,
+                                          .ctx = b};
+    b->services.logs = log_manager_new(&options, fail);
+    return b->services.logs != NULL;
 }
 
 /* The directories' own word on who this is, against the configuration and ZooKeeper. */
 static void settle_identity(struct broker *b)
 {
-    struct meta_properties meta;
+    struct meta_properties expected = {.broker_id = b->config->broker_id}, found;
     struct fail fail;
-    int32_t configured = b->config->broker_id;
-    if (!meta_properties_read(b->config, &meta, &fail)) {
+    snprintf(expected.cluster_id, sizeof(expected.cluster_id), "%s", b->services.cluster_id);
+    if (!open_logs(b, &fail) || !log_manager_identity(b->services.logs, &expected, &found, &fail)) {
         give_up(b, fail.text);
-        return;
-    }
-    if (meta.cluster_id[0] && strcmp(meta.cluster_id, b->services.cluster_id) != 0) {
-        fail_set(&fail,
-                 "The Cluster ID %s doesn't match stored clusterId %s in meta.properties. The broker is trying "
-                 "to join the wrong cluster. Configured zookeeper.connect may be wrong.",
-                 b->services.cluster_id, meta.cluster_id);
-        give_up(b, fail.text);
-    } else if (configured >= 0 && meta.broker_id >= 0 && configured != meta.broker_id) {
-        fail_set(&fail,
-                 "Configured broker.id %" PRId32 " doesn't match stored broker.id %" PRId32 " in meta.properties. "
-                 "If you moved your data, make sure your configured broker.id matches.",
-                 configured, meta.broker_id);
-        give_up(b, fail.text);
-    } else if (configured < 0 && meta.broker_id < 0) {
+    } else if (found.broker_id < 0) {
         b->member.done = on_generated_id;
         member_generate_id(&b->member, b->config->reserved_broker_max_id);
     } else {
-        b->services.broker_id = configured >= 0 ? configured : meta.broker_id;
-        open_logs(b);
+        b->services.broker_id = found.broker_id;
+        load(b);
     }
 }
 
@@ -457,8 +545,8 @@ static void on_no_zookeeper(struct timer *t)
 static void deliver_resignation(struct message *m)
 {
     struct broker *b = CONTAINER_OF(m, struct broker, resignation);
-    group_resign_all(b->services.groups);
-    txn_resign_all(b->services.transactions);
+    state_topic_resign_all(group_topic(b->services.groups));
+    state_topic_resign_all(txn_topic(b->services.transactions));
 }
 
 /* Requests end as the parts that they wait for let go of them; their answers need all loops and workers. */
@@ -549,12 +637,14 @@ static bool draw_producer_id(void *ctx, int64_t *id)
     return producer_ids_draw(b->services.producer_ids, id);
 }
 
+/* A view that has not even the topic that makes this broker ask is not yet of the whole cluster: nothing is deleted. */
 static int32_t leader_of(void *ctx UNUSED, struct str topic, int32_t index)
 {
-    const struct view_partition *p = view_partition(view_current(), topic, index);
+    const struct view *v = view_current();
+    const struct view_partition *p = view_partition(v, topic, index);
     if (p == NULL)
-        return TXN_NO_PARTITION;
-    return view_broker(view_current(), p->leader) != NULL ? p->leader : TXN_NO_LEADER;
+        return view_topic(v, STR_LIT("__transaction_state")) != NULL ? TXN_NO_PARTITION : TXN_NO_LEADER;
+    return view_broker(v, p->leader) != NULL ? p->leader : TXN_NO_LEADER;
 }
 
 static int32_t coordinator_of(void *ctx, struct str transactional_id)
@@ -674,6 +764,7 @@ static void finish(struct broker *b)
     replication_free(b->replication);
     if (s->logs != NULL && b->serving)
         log_manager_close(s->logs);
+    loop_drain(b->control); /* directories that have failed in closing */
     replica_manager_free(s->replicas);
     log_manager_free(s->logs);
     zk_free(s->zk); /* tells who still waits */
@@ -694,13 +785,16 @@ static void finish(struct broker *b)
     workers_free(s->workers);
     loop_free(b->control);
     view_board_free(s->board);
+    if (b->config != b->given)
+        broker_settings_release(b->config);
 }
 
 int broker_run(const struct broker_config *config)
 {
     struct broker *b = xcalloc(1, sizeof(*b));
-    b->config = config;
+    b->given = b->config = config;
     b->control = loop_new("control");
+    b->limits = (struct job){.run = change_limits, .home = b->control, .done = {.deliver = on_limits_changed}};
     catch_signals(b);
     start(b);
     loop_run(b->control);

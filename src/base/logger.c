@@ -1,8 +1,9 @@
 #include "base/logger.h"
 
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <strings.h>
+#include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -12,36 +13,15 @@
 #define LONGEST_LINE 4096
 
 static const char *const level_names[] = {"TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"};
-static _Atomic enum log_level threshold = LEVEL_INFO;
 
-void logger_set_level(enum log_level level)
-{
-    atomic_store(&threshold, level);
-}
-
-bool logger_enabled(enum log_level level)
-{
-    return level >= atomic_load_explicit(&threshold, memory_order_relaxed);
-}
-
-bool logger_parse_level(const char *name, enum log_level *out)
-{
-    for (size_t i = 0; i < ARRAY_LEN(level_names); i++) {
-        if (strcasecmp(name, level_names[i]) == 0) {
-            *out = (enum log_level)i;
-            return true;
-        }
-    }
-    return false;
-}
-
-/* "src/storage/segment.c", whatever the build directory, is "storage.segment". */
-static void place_of(const char *file, char out[64])
+/* "src/storage/segment.c", whatever the build directory, is "storage.segment"; a file from elsewhere has no folder. */
+static void place_of(const char *file, char out[LOGGER_NAME_ROOM])
 {
     const char *src = strstr(file, "src/");
     for (const char *next; src != NULL && (next = strstr(src + 1, "src/")) != NULL;)
         src = next;
-    snprintf(out, 64, "%s", src ? src + 4 : file);
+    const char *slash = strrchr(file, '/');
+    snprintf(out, LOGGER_NAME_ROOM, "%s", src != NULL ? src + 4 : slash != NULL ? slash + 1 : file);
     char *dot = strrchr(out, '.');
     if (dot != NULL)
         *dot = '\0';
@@ -49,6 +29,145 @@ static void place_of(const char *file, char out[64])
         if (*c == '/')
             *c = '.';
 }
+
+/* ---- Levels ---- */
+
+struct logger {
+    char name[LOGGER_NAME_ROOM];
+    int own, level; /* what it was set to, or -1; what counts */
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards all below */
+static struct log_place *places;
+static struct logger *loggers; /* by name; made of the places when it is first asked for */
+static size_t logger_count, logger_cap;
+
+void logger_register(struct log_place *place)
+{
+    place->next = places;
+    places = place;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const struct logger *)a)->name, ((const struct logger *)b)->name);
+}
+
+static struct logger *find(const char *name)
+{
+    struct logger wanted;
+    snprintf(wanted.name, sizeof(wanted.name), "%s", name);
+    return bsearch(&wanted, loggers, logger_count, sizeof(wanted), by_name);
+}
+
+static void add(const char *name)
+{
+    for (size_t i = 0; i < logger_count; i++)
+        if (strcmp(loggers[i].name, name) == 0)
+            return;
+    loggers = xgrow(loggers, logger_count + 1, &logger_cap, sizeof(*loggers));
+    struct logger *l = &loggers[logger_count++];
+    l->own = strcmp(name, LOGGER_ROOT) == 0 ? LEVEL_INFO : -1;
+    l->level = LEVEL_INFO;
+    snprintf(l->name, sizeof(l->name), "%s", name);
+}
+
+/* The folder's name of "folder.file"; false when there is no folder. */
+static bool folder_of(const char *name, char out[LOGGER_NAME_ROOM])
+{
+    snprintf(out, LOGGER_NAME_ROOM, "%s", name);
+    char *dot = strchr(out, '.');
+    if (dot != NULL)
+        *dot = '\0';
+    return dot != NULL;
+}
+
+static void make_loggers(void)
+{
+    char name[LOGGER_NAME_ROOM], folder[LOGGER_NAME_ROOM];
+    if (loggers != NULL)
+        return;
+    add(LOGGER_ROOT);
+    for (const struct log_place *p = places; p != NULL; p = p->next) {
+        place_of(p->file, name);
+        add(name);
+        if (folder_of(name, folder))
+            add(folder);
+    }
+    qsort(loggers, logger_count, sizeof(*loggers), by_name);
+}
+
+static void resolve(void)
+{
+    char folder[LOGGER_NAME_ROOM], name[LOGGER_NAME_ROOM];
+    int root = find(LOGGER_ROOT)->own;
+    for (size_t i = 0; i < logger_count; i++) {
+        struct logger *l = &loggers[i], *above = folder_of(l->name, folder) ? find(folder) : NULL;
+        l->level = l->own >= 0 ? l->own : above != NULL && above->own >= 0 ? above->own : root;
+    }
+    for (struct log_place *p = places; p != NULL; p = p->next) {
+        place_of(p->file, name);
+        atomic_store(&p->level, find(name)->level);
+    }
+}
+
+static void change(const char *name, int level)
+{
+    pthread_mutex_lock(&lock);
+    make_loggers();
+    struct logger *l = find(name);
+    ensure(l != NULL);
+    l->own = level;
+    resolve();
+    pthread_mutex_unlock(&lock);
+}
+
+void logger_set(const char *name, enum log_level level)
+{
+    change(name, (int)level);
+}
+
+void logger_unset(const char *name)
+{
+    ensure(strcmp(name, LOGGER_ROOT) != 0);
+    change(name, -1);
+}
+
+bool logger_exists(const char *name)
+{
+    pthread_mutex_lock(&lock);
+    make_loggers();
+    bool found = find(name) != NULL;
+    pthread_mutex_unlock(&lock);
+    return found;
+}
+
+void logger_each(void (*visit)(void *ctx, const char *name, enum log_level level), void *ctx)
+{
+    pthread_mutex_lock(&lock);
+    make_loggers();
+    for (size_t i = 0; i < logger_count; i++)
+        visit(ctx, loggers[i].name, (enum log_level)loggers[i].level);
+    pthread_mutex_unlock(&lock);
+}
+
+bool logger_parse_level(const char *name, enum log_level *out)
+{
+    for (size_t i = 0; i < ARRAY_LEN(level_names); i++) {
+        if (strcmp(name, level_names[i]) == 0) {
+            *out = (enum log_level)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+const char *logger_level_name(enum log_level level)
+{
+    return level_names[level];
+}
+
+/* ---- Lines ---- */
 
 static size_t put_prefix(char *line, size_t size, enum log_level level)
 {
@@ -63,7 +182,7 @@ static size_t put_prefix(char *line, size_t size, enum log_level level)
 
 void logger_write(enum log_level level, const char *file, const char *fmt, ...)
 {
-    char line[LONGEST_LINE], place[64];
+    char line[LONGEST_LINE], place[LOGGER_NAME_ROOM];
     size_t room = sizeof(line) - 80; /* for the place and the newline */
     size_t n = put_prefix(line, room, level);
     va_list args;

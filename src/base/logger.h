@@ -1,6 +1,9 @@
 /*
  * The broker's own log: one line per event, `[date] LEVEL text (place)`, the layout Kafka's
  * administrators grep for. Safe from every thread; a line is written with one call.
+ *
+ * A place is a source file, as "storage.segment". Which lines are written is decided by loggers that can be set while
+ * the broker runs: the place's own, else that of its folder ("storage"), else "root".
  */
 #ifndef BARNABAS_LOGGER_H
 #define BARNABAS_LOGGER_H
@@ -11,16 +14,38 @@
 
 enum log_level { LEVEL_TRACE, LEVEL_DEBUG, LEVEL_INFO, LEVEL_WARN, LEVEL_ERROR, LEVEL_FATAL };
 
-void logger_write(enum log_level level, const char *file, const char *fmt, ...) PRINTF_LIKE(3, 4);
-/* Lines below this level are dropped. Default LEVEL_INFO. */
-void logger_set_level(enum log_level level);
-bool logger_enabled(enum log_level level);
-bool logger_parse_level(const char *name, enum log_level *out) NODISCARD;
+/* Every file that includes this is a place; it makes itself known before main() begins. */
+struct log_place {
+    const char *file;
+    atomic_int level; /* that counts here */
+    struct log_place *next;
+};
 
-#define log_at(level, ...)                              \
-    do {                                                \
-        if (logger_enabled(level))                      \
-            logger_write(level, __FILE__, __VA_ARGS__); \
+void logger_register(struct log_place *place);
+static struct log_place log_here = {.file = __BASE_FILE__, .level = LEVEL_INFO};
+__attribute__((constructor)) static void log_register_here(void)
+{
+    logger_register(&log_here);
+}
+
+void logger_write(enum log_level level, const char *file, const char *fmt, ...) PRINTF_LIKE(3, 4);
+bool logger_parse_level(const char *name, enum log_level *out) NODISCARD; /* in upper case, as Kafka wants it */
+const char *logger_level_name(enum log_level level);
+
+#define LOGGER_ROOT "root"
+enum { LOGGER_NAME_ROOM = 64 };
+
+/* Calls back for each logger, in the order of their names, with the level that counts for it. */
+void logger_each(void (*visit)(void *ctx, const char *name, enum log_level level), void *ctx);
+bool logger_exists(const char *name);
+/* Lines below this level are dropped. Default: LEVEL_INFO for the root, none for all others. */
+void logger_set(const char *name, enum log_level level);
+void logger_unset(const char *name); /* not the root */
+
+#define log_at(level_, ...)                                                          \
+    do {                                                                             \
+        if ((level_) >= atomic_load_explicit(&log_here.level, memory_order_relaxed)) \
+            logger_write((level_), __FILE__, __VA_ARGS__);                           \
     } while (0)
 #define log_debug(...) log_at(LEVEL_DEBUG, __VA_ARGS__)
 #define log_info(...) log_at(LEVEL_INFO, __VA_ARGS__)

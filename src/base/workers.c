@@ -8,16 +8,30 @@ struct workers {
     pthread_cond_t more;
     struct job *first, **last;
     bool stopping;
+    bool stopped;
+    int wanted, running; /* threads that there should be, and that take jobs */
+    pthread_t *threads;  /* all that were ever started: those that have ended are joined with the others */
     int count;
-    pthread_t threads[];
+    size_t cap;
 };
 
+/* With the lock held. */
+static bool is_surplus(struct workers *w)
+{
+    if (w->running <= w->wanted || w->stopping)
+        return false;
+    w->running--;
+    return true;
+}
+
+/* NULL: the thread ends. */
 static struct job *next_job(struct workers *w)
 {
     pthread_mutex_lock(&w->lock);
-    while (w->first == NULL && !w->stopping)
+    bool surplus;
+    while (!(surplus = is_surplus(w)) && w->first == NULL && !w->stopping)
         pthread_cond_wait(&w->more, &w->lock);
-    struct job *job = w->first;
+    struct job *job = surplus ? NULL : w->first;
     if (job != NULL) {
         w->first = job->next;
         if (w->first == NULL)
@@ -44,20 +58,36 @@ static void *worker_main(void *arg)
     return NULL;
 }
 
-struct workers *workers_new(int threads)
+/* With the lock held. */
+static void add_threads(struct workers *w)
 {
-    struct workers *w = xcalloc(1, sizeof(*w) + (size_t)threads * sizeof(pthread_t));
-    pthread_mutex_init(&w->lock, NULL);
-    pthread_cond_init(&w->more, NULL);
-    w->last = &w->first;
     sigset_t all, old;
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, &old);
-    for (; w->count < threads; w->count++) {
-        int rc = pthread_create(&w->threads[w->count], NULL, worker_main, w);
+    for (; w->running < w->wanted; w->running++) {
+        w->threads = xgrow(w->threads, (size_t)w->count + 1, &w->cap, sizeof(*w->threads));
+        int rc = pthread_create(&w->threads[w->count++], NULL, worker_main, w);
         ensure(rc == 0);
     }
     pthread_sigmask(SIG_SETMASK, &old, NULL);
+}
+
+void workers_resize(struct workers *w, int threads)
+{
+    pthread_mutex_lock(&w->lock);
+    w->wanted = threads;
+    add_threads(w);
+    pthread_cond_broadcast(&w->more);
+    pthread_mutex_unlock(&w->lock);
+}
+
+struct workers *workers_new(int threads)
+{
+    struct workers *w = xcalloc(1, sizeof(*w));
+    pthread_mutex_init(&w->lock, NULL);
+    pthread_cond_init(&w->more, NULL);
+    w->last = &w->first;
+    workers_resize(w, threads);
     return w;
 }
 
@@ -70,6 +100,9 @@ void workers_stop(struct workers *w)
     for (int i = 0; i < w->count; i++)
         pthread_join(w->threads[i], NULL);
     w->count = 0;
+    pthread_mutex_lock(&w->lock);
+    w->stopped = true;
+    pthread_mutex_unlock(&w->lock);
 }
 
 void workers_free(struct workers *w)
@@ -79,17 +112,19 @@ void workers_free(struct workers *w)
     workers_stop(w);
     pthread_cond_destroy(&w->more);
     pthread_mutex_destroy(&w->lock);
+    free(w->threads);
     free(w);
 }
 
 void workers_submit(struct workers *w, struct job *job)
 {
     ensure(job->home == NULL || job->done.deliver != NULL);
-    if (w->count == 0) {
+    pthread_mutex_lock(&w->lock);
+    if (w->stopped) {
+        pthread_mutex_unlock(&w->lock);
         run(job);
         return;
     }
-    pthread_mutex_lock(&w->lock);
     job->next = NULL;
     *w->last = job;
     w->last = &job->next;

@@ -17,6 +17,8 @@ struct job {
 struct workers;
 
 struct workers *workers_new(int threads);
+/* More threads at once; fewer as each of those that are too many has done its job. One caller at a time. */
+void workers_resize(struct workers *w, int threads);
 void workers_stop(struct workers *w); /* runs what was submitted, then joins; from now on
                                          workers_submit() runs the job itself */
 void workers_free(struct workers *w);

@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 
 #include "base/logger.h"
+#include "security/password_encoder.h"
 
 struct held {
     atomic_int refs;
@@ -77,14 +78,85 @@ static bool same(const struct config_znode *a, const struct config_znode *b)
     return true;
 }
 
+/* ---- Passwords ---- */
+
+static struct password_encoder encoder_of(const struct broker_settings *s, const char *secret)
+{
+    const struct broker_config *c = s->base;
+    return (struct password_encoder){.secret = secret,
+                                     .key_factory = c->password_encoder_keyfactory_algorithm,
+                                     .cipher = c->password_encoder_cipher_algorithm,
+                                     .key_length = c->password_encoder_key_length,
+                                     .iterations = c->password_encoder_iterations};
+}
+
+static bool open_password(const struct broker_settings *s, struct config_pair *pair, struct arena *a, struct fail *fail)
+{
+    struct password_encoder e = encoder_of(s, s->base->password_encoder_secret);
+    if (e.secret == NULL)
+        return fail_set(fail, "Password encoder secret not configured");
+    return password_decode(&e, pair->value, a, &pair->value, fail);
+}
+
+struct config_znode broker_settings_open(const struct broker_settings *s, const struct config_znode *sealed,
+                                         struct arena *a)
+{
+    struct config_znode all = config_copy(a, sealed), open = {all.entries, 0};
+    for (int32_t i = 0; i < all.count; i++) {
+        struct config_pair pair = all.entries[i];
+        struct fail why;
+        if (config_is_password(pair.key) && !open_password(s, &pair, a, &why))
+            log_error("Dynamic password config %s could not be decoded, ignoring: %s", pair.key, why.text);
+        else
+            open.entries[open.count++] = pair;
+    }
+    return open;
+}
+
+bool broker_settings_seal(const struct broker_settings *s, const struct config_znode *open, struct arena *a,
+                          struct config_znode *sealed, struct fail *fail)
+{
+    struct password_encoder e = encoder_of(s, s->base->password_encoder_secret);
+    bool ok = true;
+    *sealed = config_copy(a, open);
+    for (int32_t i = 0; ok && i < sealed->count; i++) {
+        struct config_pair *pair = &sealed->entries[i];
+        if (!config_is_password(pair->key))
+            continue;
+        ok = (e.secret != NULL || fail_set(fail, "Password encoder secret not configured")) &&
+             password_encode(&e, pair->value, a, &pair->value, fail);
+    }
+    return ok;
+}
+
+bool broker_settings_reseal(const struct broker_settings *s, const struct config_znode *old, struct arena *a,
+                            struct config_znode *sealed)
+{
+    struct password_encoder e = encoder_of(s, s->base->password_encoder_secret),
+                            before = encoder_of(s, s->base->password_encoder_old_secret);
+    bool any = false;
+    *sealed = config_copy(a, old);
+    for (int32_t i = 0; e.secret != NULL && before.secret != NULL && i < sealed->count; i++) {
+        struct config_pair *pair = &sealed->entries[i];
+        const char *password;
+        any |= config_is_password(pair->key) && password_decode(&before, pair->value, a, &password, NULL) &&
+               password_encode(&e, password, a, &pair->value, NULL);
+    }
+    return any;
+}
+
+/* ---- Changes ---- */
+
 /* With the lock held. */
 static bool take(struct broker_settings *s, enum settings_scope scope, const struct config_znode *pairs)
 {
     struct scope old = s->scopes[scope], next = {0};
     struct fail fail;
-    if (same(&old.pairs, pairs))
+    next.pairs = broker_settings_open(s, pairs, &next.memory);
+    if (same(&old.pairs, &next.pairs)) {
+        arena_deinit(&next.memory);
         return false;
-    next.pairs = config_copy(&next.memory, pairs);
+    }
     s->scopes[scope] = next;
     struct held *h = derive(s, &fail);
     if (h == NULL) {

@@ -17,8 +17,20 @@ void broker_settings_free(struct broker_settings *s);
 enum settings_scope { SETTINGS_OF_ALL, SETTINGS_OF_THIS };
 
 /*
- * Replaces what was set at run time. False when nothing is different, or the whole is not a valid configuration: then
- * it stays as it was, with a line in the log.
+ * Passwords are encrypted in ZooKeeper (password.encoder.*), and plain here. To open what ZooKeeper has leaves out,
+ * with a line in the log, what cannot be decrypted; to seal fails without a secret. Any thread.
+ */
+struct config_znode broker_settings_open(const struct broker_settings *s, const struct config_znode *sealed,
+                                         struct arena *a);
+bool broker_settings_seal(const struct broker_settings *s, const struct config_znode *open, struct arena *a,
+                          struct config_znode *sealed, struct fail *fail) NODISCARD;
+/* Encrypts again what was encrypted with password.encoder.old.secret. False when there is nothing of that kind. */
+bool broker_settings_reseal(const struct broker_settings *s, const struct config_znode *old, struct arena *a,
+                            struct config_znode *sealed);
+
+/*
+ * Replaces what was set at run time, as ZooKeeper has it. False when nothing is different, or the whole is not a valid
+ * configuration: then it stays as it was, with a line in the log.
  */
 bool broker_settings_take(struct broker_settings *s, enum settings_scope scope, const struct config_znode *pairs);
 /* What was set at run time, in the arena. Any thread. */

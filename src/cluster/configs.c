@@ -128,6 +128,30 @@ static void take_broker(struct config_watch *w, const char *broker, const struct
         w->options.settings_changed(w->options.ctx);
 }
 
+static void on_resealed(struct zk_batch *b)
+{
+    for (size_t i = 0; i < b->count; i++)
+        if (b->ops[i].result != ZK_OK)
+            log_warn("The passwords of this broker could not be stored with the new password.encoder.secret");
+    zk_batch_free(b);
+}
+
+/* Once at start, as long as password.encoder.old.secret says what the old one was. */
+static void reseal(struct config_watch *w, const struct zk_op *op, const char *broker, struct config_znode *pairs,
+                   struct arena *a)
+{
+    struct config_znode sealed;
+    if (w->loaded || strcmp(broker, CONFIG_OF_ALL_BROKERS) == 0 ||
+        !broker_settings_reseal(w->options.settings, pairs, a, &sealed))
+        return;
+    struct zk_batch *b = zk_batch_new(on_resealed);
+    struct str entity = arena_printf(&b->arena, "brokers/%s", broker);
+    zk_set(b, op->path, config_encode(&b->arena, &sealed), op->stat.version)->with_next = true;
+    zk_create(b, ZNODE_CONFIG_CHANGES "/config_change_", config_change_encode(&b->arena, entity.p), ZK_SEQUENTIAL);
+    zk_submit(w->options.zk, b);
+    *pairs = sealed;
+}
+
 static void take_config(struct config_watch *w, struct zk_batch *b, const struct zk_op *op)
 {
     const char *name = strrchr(op->path, '/') + 1;
@@ -136,10 +160,12 @@ static void take_config(struct config_watch *w, struct zk_batch *b, const struct
         return;
     if (op->result == ZK_OK && !config_decode(&b->arena, op->path, op->value, &pairs))
         return;
-    if (strncmp(op->path, ZNODE_CONFIG_BROKERS "/", strlen(ZNODE_CONFIG_BROKERS "/")) == 0)
+    if (strncmp(op->path, ZNODE_CONFIG_BROKERS "/", strlen(ZNODE_CONFIG_BROKERS "/")) == 0) {
+        reseal(w, op, name, &pairs, &b->arena);
         take_broker(w, name, &pairs);
-    else
+    } else {
         take_topic(w, name, &pairs);
+    }
 }
 
 static int64_t sequence_of(struct str name)
@@ -317,6 +343,15 @@ void config_watch_start(struct config_watch *w, int32_t broker_id)
 void config_watch_changed(struct config_watch *w)
 {
     scan(w);
+}
+
+void config_watch_written(struct config_watch *w, const char *kind, const char *entity,
+                          const struct config_znode *pairs)
+{
+    if (strcmp(kind, "topics") == 0)
+        take_topic(w, entity, pairs);
+    else
+        take_broker(w, entity, pairs);
 }
 
 void config_watch_free(struct config_watch *w)

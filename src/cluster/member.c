@@ -245,3 +245,20 @@ void member_register(struct member_call *call)
     zk_children(b, ZNODE_BROKER_IDS, false);
     zk_submit(call->zk, b);
 }
+
+/* ---- Log directories ---- */
+
+static void on_reported(struct zk_batch *b)
+{
+    if (b->ops[0].result != ZK_OK && b->ops[0].result != ZK_SESSION_EXPIRED)
+        log_error("The controller cannot be told of a failed log directory: %s cannot be written in ZooKeeper",
+                  ZNODE_LOG_DIR_EVENTS);
+    zk_batch_free(b);
+}
+
+void member_report_log_dir(struct zk *zk, int32_t broker_id)
+{
+    struct zk_batch *b = zk_batch_new(on_reported);
+    zk_create(b, ZNODE_LOG_DIR_EVENTS "/log_dir_event_", log_dir_event_encode(&b->arena, broker_id), ZK_SEQUENTIAL);
+    zk_submit(zk, b);
+}

@@ -40,6 +40,12 @@ void member_generate_id(struct member_call *call, int32_t reserved_max);
 /* -> epoch. Fails when another living session holds the id, or another id the same endpoint. */
 void member_register(struct member_call *call);
 
+/*
+ * Tells the controller that some log directory of this broker has failed; it then asks for which partitions. When the
+ * session ends before it is told, it asks when the broker registers again.
+ */
+void member_report_log_dir(struct zk *zk, int32_t broker_id);
+
 /* ---- Configurations of topics, as ZooKeeper has them ---- */
 
 struct topic_configs;
@@ -78,6 +84,12 @@ void config_watch_changed(struct config_watch *w);                  /* /config/c
  */
 void config_watch_refresh(struct config_watch *w, const struct str *topics, int32_t count, struct loop *home,
                           struct message *ready);
+/*
+ * This broker has stored those settings for a topic ("topics") or for this or all brokers ("brokers"): it need not wait
+ * to be told of them. On the control loop, as ZooKeeper answers: so nothing newer has been read yet.
+ */
+void config_watch_written(struct config_watch *w, const char *kind, const char *entity,
+                          const struct config_znode *pairs);
 void config_watch_free(struct config_watch *w);
 
 #endif

@@ -530,6 +530,12 @@ bool partition_list_decode(struct arena *a, const char *path, struct bytes data,
     return true;
 }
 
+struct bytes log_dir_event_encode(struct arena *a, int32_t broker_id)
+{
+    enum { VERSION = 1, DIR_FAILURE = 1 };
+    return dump(a, json_pack("{s:i, s:i, s:i}", "version", VERSION, "broker", (int)broker_id, "event", DIR_FAILURE));
+}
+
 bool log_dir_event_decode(struct bytes data, int32_t *broker_id)
 {
     json_t *json = parse(ZNODE_LOG_DIR_EVENTS, data);

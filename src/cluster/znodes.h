@@ -139,6 +139,7 @@ struct partition_list_znode { /* reassignment, preferred election, ISR changes *
 struct bytes partition_list_encode(struct arena *a, const struct partition_list_znode *list, bool with_replicas);
 bool partition_list_decode(struct arena *a, const char *path, struct bytes data,
                            struct partition_list_znode *out) NODISCARD;
+struct bytes log_dir_event_encode(struct arena *a, int32_t broker_id);
 bool log_dir_event_decode(struct bytes data, int32_t *broker_id) NODISCARD;
 
 struct producer_id_block {

@@ -63,6 +63,7 @@ enum config_source {
     CONFIG_DYNAMIC_CLUSTER = 3, /* DYNAMIC_DEFAULT_BROKER_CONFIG */
     CONFIG_STATIC = 4,          /* the file and the command line */
     CONFIG_DEFAULT = 5,
+    CONFIG_DYNAMIC_LOGGER = 6,
 };
 
 /* What is allowed beyond the type. */
@@ -194,7 +195,12 @@ bool config_derive(struct broker_config *out, const struct broker_config *base, 
                    void *ctx, struct fail *fail) NODISCARD;
 /* Whether the key may be set to the value at run time, for one broker or for all. */
 bool config_check_dynamic(const char *name, const char *value, bool per_broker, struct fail *fail) NODISCARD;
-/* Whether a running broker follows a change of the key: what topics have by default, and the replication throttles. */
+/* Whether a broker that runs with `now` may be asked to go on with `next`, or if its counts of threads jump too far. */
+bool config_check_change(const struct broker_config *now, const struct broker_config *next,
+                         struct fail *fail) NODISCARD;
+/* Whether what is set for the key at run time is a secret, to be stored encrypted. */
+bool config_is_password(const char *name);
+/* Whether a running broker follows a change of the key; all others count when it is started again. */
 bool config_is_live(const char *name);
 
 /* The text that somebody set for the key, or NULL. */
@@ -253,6 +259,9 @@ static inline int64_t topic_segment_max_ms(const struct topic_config *t)
 
 /* Whether a value of leader. or follower.replication.throttled.replicas means this replica. */
 bool throttled_replicas_include(const char *value, int32_t partition, int32_t broker);
+
+/* As Java writes it: 0.5, 1.0E-5, 1.7976931348623157E308. */
+void config_format_double(double real, struct strbuf *out);
 
 /* ---- What DescribeConfigs shows ---- */
 

@@ -1,5 +1,7 @@
 /* Changes at run time (KIP-226): which are allowed, and the configuration that they lead to. */
+#include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "config/config_internal.h"
 
@@ -10,7 +12,7 @@ static const char *const cluster_listener_keys[] = {
     "num.network.threads",
 };
 
-/* What running parts follow, beside the defaults of topics. */
+/* What running parts follow, beside the defaults of topics; logs are loaded only at start. */
 static const char *const live_keys[] = {
     "follower.replication.throttled.rate",
     "leader.replication.throttled.rate",
@@ -20,7 +22,23 @@ static const char *const live_keys[] = {
     "log.cleaner.io.buffer.size",
     "log.cleaner.io.max.bytes.per.second",
     "log.cleaner.threads",
+    "max.connections.per.ip",
+    "max.connections.per.ip.overrides",
+    "num.io.threads",
+    "num.recovery.threads.per.data.dir",
+    "producer.id.expiration.ms",
+    "replica.alter.log.dirs.io.max.bytes.per.second",
     "transaction.partition.verification.enable",
+};
+
+/* Counts that may not change to less than half or more than double at once. */
+static const char *const thread_keys[] = {
+    "background.threads",
+    "log.cleaner.threads",
+    "num.io.threads",
+    "num.network.threads",
+    "num.recovery.threads.per.data.dir",
+    "num.replica.fetchers",
 };
 
 static bool is_for_listener(const char *name, const struct config_key *key)
@@ -54,9 +72,13 @@ bool config_check_dynamic(const char *name, const char *value, bool per_broker, 
     if (key == NULL) /* whoever set it knows what it is for */
         return true;
     if (!is_for_listener(name, key) && key->dynamic == CONFIG_READ_ONLY)
-        return fail_set(fail, "Cannot update these configs dynamically: %s", name);
+        return fail_set(fail, "Cannot update these configs dynamically: Set(%s)", name);
     if (!is_for_listener(name, key) && needs_listener(key))
-        return fail_set(fail, "%s can be changed at run time only for one listener, listener.name.NAME.%s", name, name);
+        return fail_set(
+            fail,
+            "These security configs can be dynamically updated only per-listener using the listener prefix: "
+            "HashSet(%s)",
+            name);
     struct arena a = {0};
     struct config_value parsed;
     struct fail why;
@@ -65,8 +87,58 @@ bool config_check_dynamic(const char *name, const char *value, bool per_broker, 
     if (result != VALUE_OK)
         return fail_set(fail, "Invalid value %s for configuration %s: %s", value, name, why.text);
     if (!per_broker && is_per_broker(name, key))
-        return fail_set(fail, "%s can be changed at run time only for one broker, not for all", name);
+        return fail_set(
+            fail, "Cannot update these configs at default cluster level, broker id must be specified: Set(%s)", name);
     return true;
+}
+
+static int64_t count_of(const struct broker_config *config, const char *name)
+{
+    const char *text = config_raw(config, name);
+    return strtoll(text != NULL ? text : config_broker_key(name)->default_text, NULL, 10);
+}
+
+/* Apache puts its reason where the value belongs. */
+static bool refuse_change(struct fail *fail, const char *why)
+{
+    return fail_set(
+        fail,
+        "Invalid value org.apache.kafka.common.config.ConfigException: %s for configuration Invalid dynamic "
+        "configuration",
+        why);
+}
+
+static bool refuse_count(struct fail *fail, const char *name, int64_t old, int64_t new)
+{
+    struct fail why;
+    if (strcmp(name, "log.cleaner.threads") == 0)
+        fail_set(&why, "Log cleaner threads cannot be %s the current value %" PRId64,
+                 new < old ? "reduced to less than half" : "increased to more than double", old);
+    else if (new < 1)
+        fail_set(&why, "Dynamic thread count update validation failed for %s=%" PRId64 ", value should be at least 1",
+                 name, new);
+    else
+        fail_set(&why,
+                 "Dynamic thread count update validation failed for %s=%" PRId64 ", value should %s the current value "
+                 "%" PRId64,
+                 name, new, new < old ? "be at least half" : "not be greater than double", old);
+    return refuse_change(fail, why.text);
+}
+
+bool config_check_change(const struct broker_config *now, const struct broker_config *next, struct fail *fail)
+{
+    for (size_t i = 0; i < ARRAY_LEN(thread_keys); i++) {
+        int64_t old = count_of(now, thread_keys[i]), new = count_of(next, thread_keys[i]);
+        if (new != old && (new < 1 || new < old / 2 || new > old * 2))
+            return refuse_count(fail, thread_keys[i], old, new);
+    }
+    return true;
+}
+
+bool config_is_password(const char *name)
+{
+    const struct config_key *key = config_broker_key(name);
+    return key != NULL && key->type == CONFIG_PASSWORD;
 }
 
 static bool is_same_or_synonym(const char *name, const char *broker_key)
@@ -85,6 +157,10 @@ bool config_is_live(const char *name)
     for (size_t i = 0; i < n; i++)
         if (keys[i].state == CONFIG_WORKS && keys[i].broker_key != NULL && is_same_or_synonym(name, keys[i].broker_key))
             return true;
+    const struct config_key *key = config_broker_key(name);
+    if (key != NULL && (strcmp(key->name, "max.connections") == 0 || /* also for one listener */
+                        strcmp(key->name, "max.connection.creation.rate") == 0))
+        return true;
     for (size_t i = 0; i < ARRAY_LEN(live_keys); i++)
         if (strcmp(name, live_keys[i]) == 0)
             return true;

@@ -421,8 +421,7 @@ static void shortest(double real, char *out, size_t size)
     }
 }
 
-/* As Double.toString: 0.5, 1.0E-5, 1.7976931348623157E308. */
-static void real_format(double real, struct strbuf *out)
+void config_format_double(double real, struct strbuf *out)
 {
     char text[40], digits[24];
     if (isnan(real) || isinf(real)) {
@@ -476,7 +475,7 @@ void value_format(const struct config_key *key, const void *config, struct strbu
         strbuf_printf(out, "%" PRId64, *(const int64_t *)(const void *)field);
         break;
     case FIELD_DOUBLE:
-        real_format(*(const double *)(const void *)field, out);
+        config_format_double(*(const double *)(const void *)field, out);
         break;
     case FIELD_WORD:
         word_format(key, *(const int32_t *)(const void *)field, out);
@@ -513,7 +512,7 @@ const char *value_normalize(const struct config_key *key, const char *text, stru
         return list_text(&value.list, a);
     case CONFIG_DOUBLE: {
         struct strbuf out = {0};
-        real_format(value.real, &out);
+        config_format_double(value.real, &out);
         const char *copy = arena_cstr(a, (struct str){out.p, (int32_t)out.len});
         strbuf_deinit(&out);
         return copy;

@@ -71,6 +71,8 @@ static void note_stopped(struct channel *ch, const struct stop_replica_request *
             continue;
         bool ok = response->error_code == ERR_NONE && e->error_code == ERR_NONE;
         *state = ok ? REPLICA_DELETED : REPLICA_INELIGIBLE;
+        if (e->error_code == ERR_KAFKA_STORAGE_ERROR)
+            replica_reported(c, t->partitions[e->partition_index], ch->broker, ERR_KAFKA_STORAGE_ERROR);
         any = true;
     }
     if (any)

@@ -1,6 +1,6 @@
 /*
  * Deleting a topic: brokers forget its partitions, stop their replicas, delete them; when all have, the
- * topic's nodes go. A broker that is down holds it up until it is back.
+ * topic's nodes go. A broker that is down, or whose disk has failed, holds it up until it is back.
  */
 #include <inttypes.h>
 
@@ -30,7 +30,7 @@ static void mark_dead_replicas(struct controller *c, struct ctl_topic *t)
     for (int32_t i = 0; i < t->count; i++) {
         struct ctl_partition *p = t->partitions[i];
         for (int32_t r = 0; r < p->replicas.n; r++) {
-            bool live = broker_is_live(c, p->replicas.v[r]);
+            bool live = replica_is_online(c, p, p->replicas.v[r]);
             if (!live && p->replica_states[r] != REPLICA_DELETED)
                 p->replica_states[r] = REPLICA_INELIGIBLE;
             else if (live && p->replica_states[r] == REPLICA_INELIGIBLE)
@@ -82,7 +82,7 @@ static void start_deletion(struct controller *c, struct ctl_topic *t)
     mark_dead_replicas(c, t);
     take_partitions_away(c, t);
     if (any_replica_is(t, REPLICA_INELIGIBLE))
-        log_info("Deletion of topic %s waits for brokers that are down", t->name);
+        log_info("Deletion of topic %s waits for brokers that are down, or whose log directories are", t->name);
     else
         log_info("Deleting topic %s", t->name);
     stop_replicas(c, t);

@@ -178,6 +178,22 @@ void state_append(struct state_partition *p, struct batch_builder *b, struct sta
     loop_post(o->loop, &f->message);
 }
 
+enum kafka_error state_append_error(enum kafka_error error)
+{
+    switch (error) {
+    case ERR_UNKNOWN_TOPIC_OR_PARTITION:
+    case ERR_NOT_ENOUGH_REPLICAS:
+    case ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND:
+    case ERR_REQUEST_TIMED_OUT:
+        return ERR_COORDINATOR_NOT_AVAILABLE;
+    case ERR_NOT_LEADER_OR_FOLLOWER:
+    case ERR_KAFKA_STORAGE_ERROR:
+        return ERR_NOT_COORDINATOR;
+    default:
+        return error;
+    }
+}
+
 void state_record_add(struct batch_builder *b, struct writer *key, struct writer *value, int64_t now)
 {
     struct record r = {

@@ -75,6 +75,8 @@ struct state_partition *state_topic_find(struct state_topic *t, struct str key);
 enum kafka_error state_partition_check(const struct state_partition *p);
 /* Appends what was built, and frees the builder. */
 void state_append(struct state_partition *p, struct batch_builder *b, struct state_append *append);
+/* What the error of an append means to those who ask a coordinator; those that are not listed stay. */
+enum kafka_error state_append_error(enum kafka_error error);
 /* Adds a record; frees key and value, which may be NULL for a tombstone. */
 struct writer;
 void state_record_add(struct batch_builder *b, struct writer *key, struct writer *value, int64_t now);

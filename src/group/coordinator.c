@@ -102,24 +102,9 @@ static void on_unloaded(void *ctx, struct state_partition *p)
     }
 }
 
-void group_partition_elected(struct group_coordinator *gc, int32_t partition, int32_t leader_epoch)
+struct state_topic *group_topic(struct group_coordinator *gc)
 {
-    state_topic_elected(gc->topic, partition, leader_epoch);
-}
-
-void group_partition_resigned(struct group_coordinator *gc, int32_t partition)
-{
-    state_topic_resigned(gc->topic, partition);
-}
-
-void group_resign_all(struct group_coordinator *gc)
-{
-    state_topic_resign_all(gc->topic);
-}
-
-void group_set_partition_count(struct group_coordinator *gc, int32_t count)
-{
-    state_topic_set_count(gc->topic, count);
+    return gc->topic;
 }
 
 /* ---- Life ---- */

@@ -39,15 +39,8 @@ struct group_options {
 struct group_coordinator *group_coordinator_new(const struct group_options *options);
 void group_coordinator_free(struct group_coordinator *gc); /* open calls are dropped without an answer */
 
-/* Leadership of a partition of __consumer_offsets came or went. On the coordinator loop. */
-void group_partition_elected(struct group_coordinator *gc, int32_t partition, int32_t leader_epoch);
-void group_partition_resigned(struct group_coordinator *gc, int32_t partition);
-void group_resign_all(struct group_coordinator *gc); /* the broker stops */
-/*
- * How many partitions __consumer_offsets has, on which it depends where a group lives; until it is known,
- * offsets.topic.num.partitions is taken.
- */
-void group_set_partition_count(struct group_coordinator *gc, int32_t count);
+/* __consumer_offsets, to be told who leads its partitions, and how many there are. */
+struct state_topic *group_topic(struct group_coordinator *gc);
 /* A topic was deleted: its offsets go. */
 void group_topic_deleted(struct group_coordinator *gc, struct str topic);
 /*

@@ -560,21 +560,12 @@ struct assignment_store {
 
 static enum kafka_error store_error(enum kafka_error error)
 {
-    switch (error) {
-    case ERR_NONE:
+    enum kafka_error known = state_append_error(error);
+    if (error == ERR_NONE)
         return ERR_NONE;
-    case ERR_UNKNOWN_TOPIC_OR_PARTITION:
-    case ERR_NOT_ENOUGH_REPLICAS:
-    case ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND:
-        return ERR_COORDINATOR_NOT_AVAILABLE;
-    case ERR_NOT_LEADER_OR_FOLLOWER:
-    case ERR_KAFKA_STORAGE_ERROR:
-        return ERR_NOT_COORDINATOR;
-    case ERR_REQUEST_TIMED_OUT:
+    if (error == ERR_REQUEST_TIMED_OUT)
         return ERR_REBALANCE_IN_PROGRESS;
-    default:
-        return ERR_UNKNOWN_SERVER_ERROR;
-    }
+    return known != error ? known : ERR_UNKNOWN_SERVER_ERROR;
 }
 
 static void become_stable(struct group *g)

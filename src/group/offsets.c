@@ -64,21 +64,8 @@ struct commit {
 
 static enum kafka_error commit_error(enum kafka_error error)
 {
-    switch (error) {
-    case ERR_UNKNOWN_TOPIC_OR_PARTITION:
-    case ERR_NOT_ENOUGH_REPLICAS:
-    case ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND:
-    case ERR_REQUEST_TIMED_OUT:
-        return ERR_COORDINATOR_NOT_AVAILABLE;
-    case ERR_NOT_LEADER_OR_FOLLOWER:
-    case ERR_KAFKA_STORAGE_ERROR:
-        return ERR_NOT_COORDINATOR;
-    case ERR_MESSAGE_TOO_LARGE:
-    case ERR_RECORD_LIST_TOO_LARGE:
-        return ERR_INVALID_COMMIT_OFFSET_SIZE;
-    default:
-        return error;
-    }
+    bool too_large = error == ERR_MESSAGE_TOO_LARGE || error == ERR_RECORD_LIST_TOO_LARGE;
+    return too_large ? ERR_INVALID_COMMIT_OFFSET_SIZE : state_append_error(error);
 }
 
 /* Calls `each` for every partition that has not been refused; returns how many there were. */

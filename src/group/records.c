@@ -233,15 +233,17 @@ void records_take(void *coordinator, struct state_partition *p, const struct bat
 {
     struct arena a;
     struct record record;
+    struct txn_marker marker;
     struct loading l = {coordinator, p, b, &a};
+    if (batch_is_control(b)) {
+        if (b->last_offset >= p->next_offset && txn_marker_read(b, &marker))
+            group_transaction_ended(coordinator, p->number, marker.producer_id, marker.commit);
+        return;
+    }
     arena_init(&a, (size_t)1 << 30);
     struct record_iter *it = record_iter_new(b, &a);
     while (record_iter_next(it, &record) > 0) {
-        if (record.offset < p->next_offset)
-            continue;
-        if (batch_is_control(b))
-            group_transaction_ended(coordinator, p->number, b->producer_id, txn_marker_is_commit(&record));
-        else
+        if (record.offset >= p->next_offset)
             load_record(&l, &record);
     }
     record_iter_free(it);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 #include <uthash.h>
 
+#include "base/clock.h"
 #include "base/logger.h"
 #include "net/net_internal.h"
 
@@ -21,6 +22,9 @@ struct acceptor {
     int fd, port;
     int next_loop;
     bool on;
+    atomic_int count, limit; /* connections of this listener (max.connections) */
+    struct creation_rate rate;
+    bool spared; /* by the rate of the whole broker: it is the listener between brokers, and there are others */
 };
 
 struct ip_key {
@@ -38,11 +42,16 @@ struct ip_limit { /* max.connections.per.ip.overrides, its names resolved */
     int limit;
 };
 
+struct ip_limits {
+    struct ip_limit *v;
+    size_t count, cap;
+    int others; /* max.connections.per.ip */
+};
+
 struct ip_counts {
-    pthread_mutex_t lock;
+    pthread_mutex_t lock; /* guards all */
     struct ip_entry *table;
-    struct ip_limit *limits;
-    size_t limit_count, limit_cap;
+    struct ip_limits limits;
 };
 
 struct hand_over { /* a fresh socket on its way to its loop */
@@ -68,8 +77,11 @@ static struct ip_key ip_key(const struct sockaddr_storage *addr)
     return key;
 }
 
-static void ip_limits_read(struct ip_counts *ips, const struct host_limits *overrides)
+/* May ask the name service. */
+static struct ip_limits ip_limits_read(const struct broker_config *config)
 {
+    const struct host_limits *overrides = &config->max_connections_per_ip_overrides;
+    struct ip_limits limits = {.others = config->max_connections_per_ip};
     for (int i = 0; i < overrides->count; i++) {
         const struct host_limit *o = &overrides->items[i];
         struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found;
@@ -80,19 +92,59 @@ static void ip_limits_read(struct ip_counts *ips, const struct host_limits *over
         for (const struct addrinfo *ai = found; ai != NULL; ai = ai->ai_next) {
             struct sockaddr_storage addr = {0};
             memcpy(&addr, ai->ai_addr, ai->ai_addrlen);
-            ips->limits = xgrow(ips->limits, ips->limit_count + 1, &ips->limit_cap, sizeof(*ips->limits));
-            ips->limits[ips->limit_count++] = (struct ip_limit){ip_key(&addr), o->limit};
+            limits.v = xgrow(limits.v, limits.count + 1, &limits.cap, sizeof(*limits.v));
+            limits.v[limits.count++] = (struct ip_limit){ip_key(&addr), o->limit};
         }
         freeaddrinfo(found);
     }
+    return limits;
 }
 
-static int ip_limit(const struct net_server *s, const struct ip_key *ip)
+static int ip_limit(const struct ip_limits *limits, const struct ip_key *ip)
 {
-    for (size_t i = 0; i < s->ips->limit_count; i++)
-        if (memcmp(&s->ips->limits[i].ip, ip, sizeof(*ip)) == 0)
-            return s->ips->limits[i].limit;
-    return s->config->max_connections_per_ip;
+    for (size_t i = 0; i < limits->count; i++)
+        if (memcmp(&limits->v[i].ip, ip, sizeof(*ip)) == 0)
+            return limits->v[i].limit;
+    return limits->others;
+}
+
+static int listener_limit(const struct broker_config *config, const struct listener *l, const char *key)
+{
+    return (int)strtol(config_listener_raw(config, l->name, NULL, key), NULL, 10);
+}
+
+void net_server_configure(struct net_server *s, const struct broker_config *config)
+{
+    struct ip_limits limits = ip_limits_read(config);
+    pthread_mutex_lock(&s->ips->lock);
+    free(s->ips->limits.v);
+    s->ips->limits = limits;
+    pthread_mutex_unlock(&s->ips->lock);
+    atomic_store(&s->max_connections, config->max_connections);
+    atomic_store(&s->rate.per_second, config->max_connection_creation_rate);
+    for (int i = 0; i < s->acceptor_count; i++) {
+        struct acceptor *a = &s->acceptors[i];
+        atomic_store(&a->limit, listener_limit(config, a->listener, "max.connections"));
+        atomic_store(&a->rate.per_second, listener_limit(config, a->listener, "max.connection.creation.rate"));
+    }
+}
+
+/* ---- Rates ---- */
+
+/* How long until the next one may come. */
+static int64_t rate_delay(struct creation_rate *r, int64_t now)
+{
+    int rate = atomic_load(&r->per_second);
+    if (rate == INT32_MAX)
+        return 0;
+    r->tokens = MIN(r->tokens + (double)(now - r->refilled_ms) * rate / 1000, MAX((double)rate, 1.0));
+    r->refilled_ms = now;
+    return r->tokens >= 1 ? 0 : rate == 0 ? PAUSE_MS : MAX((int64_t)((1 - r->tokens) * 1000 / rate), (int64_t)1);
+}
+
+static void rate_take(struct creation_rate *r)
+{
+    r->tokens -= atomic_load(&r->per_second) != INT32_MAX;
 }
 
 /* Counts a connection of this address in, unless that would be one too many. */
@@ -107,7 +159,7 @@ static bool ip_enter(struct net_server *s, const struct sockaddr_storage *addr)
         e->ip = key;
         HASH_ADD(hh, s->ips->table, ip, sizeof(e->ip), e);
     }
-    bool ok = e->count < ip_limit(s, &key);
+    bool ok = e->count < ip_limit(&s->ips->limits, &key);
     if (ok)
         e->count++;
     if (e->count == 0) {
@@ -132,9 +184,12 @@ static void ip_leave(struct net_server *s, const struct sockaddr_storage *addr)
     pthread_mutex_unlock(&s->ips->lock);
 }
 
-void acceptors_release(struct net_server *s, const struct sockaddr_storage *addr)
+void acceptors_release(struct net_server *s, const struct listener *listener, const struct sockaddr_storage *addr)
 {
     ip_leave(s, addr);
+    for (int i = 0; i < s->acceptor_count; i++)
+        if (s->acceptors[i].listener == listener)
+            atomic_fetch_sub(&s->acceptors[i].count, 1);
     atomic_fetch_sub(&s->connection_count, 1);
 }
 
@@ -157,10 +212,10 @@ static void hand_over(struct acceptor *a, int fd, const struct sockaddr_storage 
     loop_post(h->to->loop, &h->message);
 }
 
-static void rest(struct acceptor *a)
+static void rest(struct acceptor *a, int64_t ms)
 {
     watch_set(&a->watch, WATCH_NONE);
-    timer_start(&a->pause, PAUSE_MS);
+    timer_start(&a->pause, ms);
 }
 
 static void on_rested(struct timer *t)
@@ -179,7 +234,28 @@ static void admit(struct acceptor *a, int fd, const struct sockaddr_storage *add
         return;
     }
     atomic_fetch_add(&a->server->connection_count, 1);
+    atomic_fetch_add(&a->count, 1);
     hand_over(a, fd, addr);
+}
+
+static bool is_full(struct acceptor *a)
+{
+    int most = atomic_load(&a->server->max_connections), own = atomic_load(&a->limit);
+    if (atomic_load(&a->server->connection_count) < most && atomic_load(&a->count) < own)
+        return false;
+    log_warn_limited(&refusals, "max.connections=%d reached: new ones have to wait", MIN(most, own));
+    return true;
+}
+
+/* Whether the next one has to wait, because so many came just now. */
+static bool is_too_fast(struct acceptor *a)
+{
+    int64_t now = clock_mono_ms(), delay = rate_delay(&a->rate, now);
+    if (!a->spared)
+        delay = MAX(delay, rate_delay(&a->server->rate, now));
+    if (delay > 0)
+        rest(a, delay);
+    return delay > 0;
 }
 
 static void on_incoming(struct watch *w, int events UNUSED)
@@ -188,18 +264,21 @@ static void on_incoming(struct watch *w, int events UNUSED)
     for (int i = 0; i < ACCEPTS_AT_ONCE; i++) {
         struct sockaddr_storage addr = {0};
         socklen_t len = sizeof(addr);
-        if (atomic_load(&a->server->connection_count) >= a->server->config->max_connections) {
-            log_warn_limited(&refusals, "max.connections=%d reached: new ones have to wait",
-                             a->server->config->max_connections);
-            rest(a);
+        if (is_full(a)) {
+            rest(a, PAUSE_MS);
             return;
         }
+        if (is_too_fast(a))
+            return;
         int fd = accept4(a->fd, (struct sockaddr *)&addr, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd >= 0) {
+            rate_take(&a->rate);
+            if (!a->spared)
+                rate_take(&a->server->rate);
             admit(a, fd, &addr);
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
             log_warn_limited(&refusals, "Cannot accept a connection: %s", strerror(errno));
-            rest(a);
+            rest(a, PAUSE_MS);
             return;
         } else if (errno != ECONNABORTED && errno != EINTR) {
             return;
@@ -274,13 +353,15 @@ bool acceptors_bind(struct net_server *s, struct fail *fail)
 {
     s->ips = xcalloc(1, sizeof(*s->ips));
     pthread_mutex_init(&s->ips->lock, NULL);
-    ip_limits_read(s->ips, &s->config->max_connections_per_ip_overrides);
     s->acceptors = xcalloc((size_t)s->config->listeners.count, sizeof(*s->acceptors));
     for (int i = 0; i < s->config->listeners.count; i++) {
         const struct listener *l = &s->config->listeners.items[i];
         struct acceptor *a = &s->acceptors[i];
         const char *why;
-        *a = (struct acceptor){.server = s, .listener = l, .fd = bind_listener(l, s->config, &why)};
+        a->server = s;
+        a->listener = l;
+        a->spared = s->config->listeners.count > 1 && strcmp(l->name, s->config->inter_broker_listener_name) == 0;
+        a->fd = bind_listener(l, s->config, &why);
         if (a->fd < 0)
             return fail_set(fail, "Socket server failed to bind to %s:%d: %s.", l->host ? l->host : "", l->port, why);
         s->acceptor_count++;
@@ -290,6 +371,7 @@ bool acceptors_bind(struct net_server *s, struct fail *fail)
         log_info("Awaiting socket connections on %s:%d (listener %s)", l->host && l->host[0] ? l->host : "0.0.0.0",
                  a->port, l->name);
     }
+    net_server_configure(s, s->config);
     return true;
 }
 
@@ -317,7 +399,7 @@ void acceptors_free(struct net_server *s)
     if (s->ips != NULL) {
         ensure(s->ips->table == NULL);
         pthread_mutex_destroy(&s->ips->lock);
-        free(s->ips->limits);
+        free(s->ips->limits.v);
         free(s->ips);
     }
 }

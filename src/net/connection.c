@@ -131,7 +131,7 @@ static void close_connection(struct connection *c)
     c->last = &c->first;
     while (*c->last != NULL)
         c->last = &(*c->last)->next;
-    acceptors_release(c->owner->server, &c->addr);
+    acceptors_release(c->owner->server, c->listener, &c->addr);
     tell_abandoned(c);
     unref(c); /* the list's */
     unref(c);

@@ -94,6 +94,8 @@ struct loop *net_server_loop(const struct net_server *s, int i);
 int net_server_port(const struct net_server *s, int i);
 void net_server_run_loops(struct net_server *s); /* threads run, mailboxes work, nothing is accepted yet */
 void net_server_start(struct net_server *s);     /* accepts on all listeners */
+/* Takes over the limits on connections (max.connections*). Any thread, one at a time; may ask the name service. */
+void net_server_configure(struct net_server *s, const struct broker_config *config);
 /* Stops accepting and closes all connections; the loops still deliver messages. */
 void net_server_close_connections(struct net_server *s);
 /* No request is being served any more. */

@@ -8,6 +8,13 @@
 
 enum { SCRATCH_SIZE = 64 << 10, PEER_ROOM = 64, HOST_ROOM = 48 };
 
+/* Connections that may be let in, at so many a second; what a second has saved up may come at once. */
+struct creation_rate {
+    atomic_int per_second; /* the rest is loop 0's */
+    double tokens;
+    int64_t refilled_ms;
+};
+
 /* One network thread: its connections, least recently used first. */
 struct net_loop {
     struct loop *loop;
@@ -29,7 +36,8 @@ struct net_server {
     struct acceptor *acceptors;
     int acceptor_count;
     struct ip_counts *ips;
-    atomic_int connection_count;
+    struct creation_rate rate; /* max.connection.creation.rate */
+    atomic_int connection_count, max_connections;
     atomic_int_fast64_t accepted;   /* connections since the start */
     atomic_int open_exchanges;      /* that are being worked on: not the parked ones */
     atomic_int live_exchanges;      /* all */
@@ -48,7 +56,7 @@ bool acceptors_bind(struct net_server *s, struct fail *fail);
 void acceptors_watch(struct net_server *s, bool on); /* on loop 0's thread */
 void acceptors_free(struct net_server *s);
 /* A connection has gone: its place is free. */
-void acceptors_release(struct net_server *s, const struct sockaddr_storage *addr);
+void acceptors_release(struct net_server *s, const struct listener *listener, const struct sockaddr_storage *addr);
 
 /* send.c */
 enum send_result { SEND_DONE, SEND_BLOCKED, SEND_COLD, SEND_FAILED };

@@ -1,7 +1,10 @@
 #include "protocol/codec.h"
 
+#include <ctype.h>
 #include <inttypes.h>
 #include <stdlib.h>
+
+#include "base/base64.h"
 
 enum { KEY_CONTROLLED_SHUTDOWN = 7, KEY_API_VERSIONS = 18 };
 
@@ -538,6 +541,17 @@ static void print_text(struct strbuf *out, struct str s)
     strbuf_puts(out, "\"");
 }
 
+static void print_bytes(struct strbuf *out, struct bytes data)
+{
+    if (data.p == NULL) {
+        strbuf_puts(out, "null");
+        return;
+    }
+    strbuf_puts(out, "\"");
+    base64_add(out, data);
+    strbuf_puts(out, "\"");
+}
+
 static void print_value(struct strbuf *out, const struct field *f, int16_t version, const void *p)
 {
     char id[UUID_TEXT_LEN + 1];
@@ -549,7 +563,7 @@ static void print_value(struct strbuf *out, const struct field *f, int16_t versi
             print_text(out, *(const struct str *)p);
         return;
     case FIELD_BYTES:
-        strbuf_printf(out, "\"%" PRId32 " bytes\"", ((const struct bytes *)p)->len);
+        print_bytes(out, *(const struct bytes *)p);
         return;
     case FIELD_RECORDS:
         strbuf_printf(out, "\"%" PRId32 " bytes\"",
@@ -603,7 +617,7 @@ void message_print(const struct message_type *type, struct strbuf *out, int16_t 
         const void *p = (const char *)m + f->offset;
         if (!in_range(f->versions, version))
             continue;
-        strbuf_printf(out, "%s\"%s\":", comma, f->name);
+        strbuf_printf(out, "%s\"%c%s\":", comma, tolower((unsigned char)f->name[0]), f->name + 1);
         if (f->array)
             print_array(out, f, version, p);
         else

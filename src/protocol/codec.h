@@ -71,7 +71,8 @@ struct message_type {
 void message_init(const struct message_type *type, void *m); /* defaults */
 bool message_read(const struct message_type *type, struct reader *r, int16_t version, void *m) NODISCARD;
 void message_write(const struct message_type *type, struct writer *w, int16_t version, const void *m);
-/* As JSON; bytes and records as their length. */
+/* As JSON, in the form of Kafka's own: names begin in lower case, bytes are base64. Records are shown as their length.
+ */
 void message_print(const struct message_type *type, struct strbuf *out, int16_t version, const void *m);
 
 /* ---- The APIs ---- */

@@ -1,6 +1,6 @@
-#include <isa-l/crc.h>
 #include <zlib.h>
 
+#include "base/crc32c.h"
 #include "record/record.h"
 #include "record/record_internal.h"
 
@@ -22,11 +22,6 @@ enum {
 
 /* And those of a v0 or v1 message, behind the same offset and length. */
 enum { AT_V0_CRC = 12, AT_V0_ATTRIBUTES = 17, AT_V1_TIMESTAMP = 18 };
-
-static uint32_t crc32c(const uint8_t *p, size_t len)
-{
-    return ~crc32_iscsi((unsigned char *)(uintptr_t)p, (int)len, ~0U);
-}
 
 int32_t batch_last_sequence(const struct batch *b)
 {

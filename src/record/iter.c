@@ -15,7 +15,7 @@ struct record_iter {
     struct batch batch;
     struct arena *arena;
     struct source source;
-    bool skipping;
+    bool skipping, bad_crc_is_fine;
     int32_t left;              /* v2: records to come */
     int64_t offset_correction; /* v1 wrappers: from relative to absolute */
     bool log_append_time;
@@ -196,10 +196,12 @@ static int next_message(struct record_iter *it, struct record *out)
     enum batch_result result = batch_next(&rest, &m);
     if (result == BATCH_END)
         return 0;
-    if (result != BATCH_OK || m.magic != it->batch.magic || batch_codec(&m) != CODEC_NONE || !batch_crc_ok(&m))
+    if (result != BATCH_OK || m.magic != it->batch.magic || batch_codec(&m) != CODEC_NONE)
+        return -1;
+    if (!it->bad_crc_is_fine && !batch_crc_ok(&m))
         return -1;
     it->source.at = rest.p;
-    *out = (struct record){.offset = wrapping_add(m.base_offset, it->offset_correction)};
+    *out = (struct record){.offset = wrapping_add(m.base_offset, it->offset_correction), .message = {m.p, m.size}};
     out->timestamp = it->log_append_time ? it->batch.max_timestamp : m.max_timestamp;
     return message_fields(&m, out) ? 1 : -1;
 }
@@ -285,6 +287,11 @@ struct record_iter *record_iter_new_skipping(const struct batch *b, struct arena
     struct record_iter *it = record_iter_new(b, a);
     it->skipping = true;
     return it;
+}
+
+void record_iter_allow_bad_crc(struct record_iter *it)
+{
+    it->bad_crc_is_fine = true;
 }
 
 void record_iter_free(struct record_iter *it)

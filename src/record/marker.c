@@ -20,7 +20,20 @@ void txn_marker_write(const struct txn_marker *m, int64_t now, struct strbuf *ou
     batch_builder_deinit(&b);
 }
 
-bool txn_marker_is_commit(const struct record *r)
+bool txn_marker_read(const struct batch *b, struct txn_marker *out)
 {
-    return r->key.len >= KEY_SIZE && be16_get(r->key.p + 2) == TYPE_COMMIT;
+    struct arena a;
+    struct record r;
+    bool found = false;
+    arena_init(&a, 0);
+    struct record_iter *it = record_iter_new(b, &a);
+    if (record_iter_next(it, &r) > 0 && r.key.len >= KEY_SIZE) {
+        int type = be16_get(r.key.p + 2);
+        found = type == TYPE_ABORT || type == TYPE_COMMIT;
+        *out = (struct txn_marker){b->producer_id, b->producer_epoch, type == TYPE_COMMIT,
+                                   r.value.len >= VALUE_SIZE ? (int32_t)be32_get(r.value.p + 2) : -1};
+    }
+    record_iter_free(it);
+    arena_deinit(&a);
+    return found;
 }

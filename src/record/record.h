@@ -107,6 +107,7 @@ struct record {
     struct bytes key, value;
     struct bytes headers; /* v2: the encoded headers after their count */
     int32_t header_count;
+    struct bytes message; /* v0 and v1: the whole of it, as batch_peek() reads it; it has a CRC of its own */
 };
 
 struct record_header {
@@ -122,6 +123,9 @@ struct record_header {
 struct record_iter;
 struct record_iter *record_iter_new(const struct batch *b, struct arena *a);
 void record_iter_free(struct record_iter *it);
+/* Messages of v0 and v1 whose CRC is wrong are taken for what they look like, not for the end: for those who look at
+ * damage. */
+void record_iter_allow_bad_crc(struct record_iter *it);
 /* 1: a record; 0: the end; -1: the content is corrupt or larger than the arena's limit. */
 int record_iter_next(struct record_iter *it, struct record *out);
 /* Takes the next header off `headers` of a record. */
@@ -154,14 +158,14 @@ size_t batch_builder_size(const struct batch_builder *b);
 struct txn_marker {
     int64_t producer_id;
     int16_t producer_epoch;
-    bool commit; /* else abort */
-    int32_t coordinator_epoch;
+    bool commit;               /* else abort */
+    int32_t coordinator_epoch; /* -1: none */
 };
 
 /* A control batch with that marker at the end of `out`, with base offset 0. */
 void txn_marker_write(const struct txn_marker *m, int64_t now, struct strbuf *out);
-/* Whether a record of a control batch is a marker that commits. */
-bool txn_marker_is_commit(const struct record *r);
+/* What is in a control batch. False when it is no marker of a transaction. */
+bool txn_marker_read(const struct batch *b, struct txn_marker *out) NODISCARD;
 
 /* ---- Validation ---- */
 

@@ -23,27 +23,59 @@ static bool is_caught_up(const struct partition *p, const struct follower *f, in
     return f->end_offset == plog_end_offset(p->log) || now - f->caught_up_ms <= lag_ms(p);
 }
 
-/* ---- When they were heard of ---- */
+/* ---- Sessions ---- */
 
-struct heard *replica_heard_of(struct replica_manager *rm, int32_t broker)
+struct pulse {
+    atomic_int refs;
+    _Atomic int64_t ms;
+};
+
+struct pulse *pulse_new(void)
 {
-    struct heard *first = atomic_load(&rm->heard);
-    for (struct heard *h = first; h != NULL; h = h->next)
-        if (h->broker == broker)
-            return h;
-    struct heard *h = xcalloc(1, sizeof(*h)); /* two at once make two: each has its time by itself */
-    h->broker = broker;
-    h->next = first;
-    while (!atomic_compare_exchange_weak(&rm->heard, &h->next, h))
-        ;
-    return h;
+    struct pulse *pulse = xcalloc(1, sizeof(*pulse));
+    atomic_init(&pulse->refs, 1);
+    return pulse;
 }
 
-void replica_heard(struct replica_manager *rm, int32_t replica, int64_t now)
+void pulse_unref(struct pulse *pulse)
 {
-    for (struct heard *h = atomic_load(&rm->heard); h != NULL; h = h->next)
-        if (h->broker == replica)
-            atomic_store(&h->ms, now);
+    if (pulse != NULL && atomic_fetch_sub(&pulse->refs, 1) == 1)
+        free(pulse);
+}
+
+void pulse_beat(struct pulse *pulse, int64_t now)
+{
+    atomic_store(&pulse->ms, now);
+}
+
+static void set_pulse(struct follower *f, struct pulse *pulse)
+{
+    if (f->pulse == pulse)
+        return;
+    if (pulse != NULL)
+        atomic_fetch_add(&pulse->refs, 1);
+    pulse_unref(f->pulse);
+    f->pulse = pulse;
+}
+
+static int64_t last_pulse(const struct follower *f)
+{
+    return f->pulse != NULL ? (int64_t)atomic_load(&f->pulse->ms) : 0;
+}
+
+/* What was asked for last is no word of what it has now. */
+void partition_pulse_gone(struct partition *p, const struct pulse *pulse)
+{
+    pthread_mutex_lock(&p->lock);
+    for (int32_t i = 0; i < p->follower_count; i++) {
+        struct follower *f = &p->followers[i];
+        if (f->pulse != pulse)
+            continue;
+        if (f->end_offset == plog_end_offset(p->log))
+            f->caught_up_ms = MAX(f->caught_up_ms, last_pulse(f));
+        set_pulse(f, NULL);
+    }
+    pthread_mutex_unlock(&p->lock);
 }
 
 void followers_note_growth(struct partition *p, int64_t old_end)
@@ -51,7 +83,7 @@ void followers_note_growth(struct partition *p, int64_t old_end)
     for (int32_t i = 0; i < p->follower_count; i++) {
         struct follower *f = &p->followers[i];
         if (f->end_offset == old_end)
-            f->caught_up_ms = MAX(f->caught_up_ms, atomic_load(&f->heard->ms));
+            f->caught_up_ms = MAX(f->caught_up_ms, last_pulse(f));
     }
 }
 
@@ -62,7 +94,9 @@ static struct follower begin_follower(const struct partition *p, const struct fo
     struct follower f = {.id = id, .end_offset = -1, .start_offset = -1};
     if (old != NULL)
         f = *old;
-    f.heard = replica_heard_of(p->manager, id);
+    f.pulse = NULL;
+    if (old != NULL)
+        set_pulse(&f, old->pulse);
     f.leader_end_then = old != NULL ? plog_end_offset(p->log) : -1;
     f.fetched_ms = old != NULL ? now : 0;
     f.caught_up_ms = int_list_has(p->isr, id) ? now : 0;
@@ -77,24 +111,38 @@ void followers_begin(struct partition *p, bool was_leader, int64_t now)
     for (int32_t i = 0; i < p->replicas.n; i++)
         if (p->replicas.v[i] != self)
             list[count++] = begin_follower(p, was_leader ? find(p, p->replicas.v[i]) : NULL, p->replicas.v[i], now);
-    free(p->followers);
+    followers_free(p);
     p->followers = list;
     p->follower_count = count;
 }
 
-void followers_settle_isr(struct partition *p)
+static void settle_isr(struct partition *p)
 {
     free(p->wanted_isr.v);
     p->wanted_isr = (struct int_list){0};
     p->isr_change = ISR_SETTLED;
 }
 
-void followers_end(struct partition *p)
+void followers_take_isr(struct partition *p, struct int_list isr)
 {
+    settle_isr(p);
+    free(p->isr.v);
+    p->isr = int_list_dup(isr);
+}
+
+void followers_free(struct partition *p)
+{
+    for (int32_t i = 0; i < p->follower_count; i++)
+        pulse_unref(p->followers[i].pulse);
     free(p->followers);
     p->followers = NULL;
     p->follower_count = 0;
-    followers_settle_isr(p);
+}
+
+void followers_end(struct partition *p)
+{
+    followers_free(p);
+    settle_isr(p);
 }
 
 /* ---- The high watermark ---- */
@@ -164,7 +212,8 @@ static void want_isr(struct partition *p, struct int_list isr, enum isr_change c
 
 /*
  * A follower joins when it has all that is committed, and all that the leader had when its epoch began. One that may
- * not now is looked at again by the clock: where nothing is written, its fetches do not name the partition.
+ * not now is looked at again when its session is used next: where nothing is written, its fetches do not name the
+ * partition. Only a fetch can tell that it still has what it had, as it may be back without its disk.
  */
 static void maybe_grow(struct partition *p, const struct follower *f)
 {
@@ -182,22 +231,20 @@ static void maybe_grow(struct partition *p, const struct follower *f)
     want_isr(p, isr, ISR_GROWING);
 }
 
-static void grow_if_wanted(struct partition *p)
-{
-    for (int32_t i = 0; p->leads && i < p->follower_count; i++)
-        maybe_grow(p, &p->followers[i]);
-}
-
-void partition_grow_isr(struct partition *p)
+void partition_grow_isr(struct partition *p, const struct pulse *pulse)
 {
     pthread_mutex_lock(&p->lock);
-    grow_if_wanted(p);
+    for (int32_t i = 0; p->leads && i < p->follower_count; i++)
+        if (p->followers[i].pulse == pulse)
+            maybe_grow(p, &p->followers[i]);
     commit_what_may_be(p, clock_mono_ms());
     pthread_mutex_unlock(&p->lock);
 }
 
-static void note_fetch(struct partition *p, struct follower *f, int64_t offset, int64_t start_offset, int64_t now)
+static void note_fetch(struct partition *p, struct follower *f, int64_t offset, int64_t start_offset,
+                       struct pulse *pulse, int64_t now)
 {
+    set_pulse(f, pulse);
     int64_t end = plog_end_offset(p->log);
     if (offset >= end)
         f->caught_up_ms = MAX(f->caught_up_ms, now);
@@ -213,12 +260,13 @@ static void note_fetch(struct partition *p, struct follower *f, int64_t offset, 
         partition_wake_all(p);
 }
 
-void partition_note_fetch(struct partition *p, const struct partition_read *read, int64_t start_offset, int64_t now)
+void partition_note_fetch(struct partition *p, const struct partition_read *read, int64_t start_offset,
+                          struct pulse *pulse, int64_t now)
 {
     pthread_mutex_lock(&p->lock);
     struct follower *f = p->leads ? find(p, read->replica_id) : NULL;
     if (f != NULL && partition_shares_log(p, read))
-        note_fetch(p, f, read->offset, start_offset, now);
+        note_fetch(p, f, read->offset, start_offset, pulse, now);
     pthread_mutex_unlock(&p->lock);
 }
 
@@ -264,12 +312,11 @@ void partition_isr_decided(struct partition *p, int32_t leader_epoch, int32_t pa
 {
     pthread_mutex_lock(&p->lock);
     if (p->leads && p->leader_epoch == leader_epoch && partition_epoch >= p->partition_epoch) {
-        free(p->isr.v);
-        p->isr = int_list_dup(isr);
         p->partition_epoch = partition_epoch;
-        followers_settle_isr(p);
+        followers_take_isr(p, isr);
         followers_move_high_watermark(p, clock_mono_ms());
-        grow_if_wanted(p);
+        if (isr.n < p->replicas.n)
+            atomic_fetch_add(&p->manager->growth_round, 1);
         partition_wake_all(p); /* who waits for enough in sync */
     }
     pthread_mutex_unlock(&p->lock);
@@ -279,7 +326,7 @@ void partition_isr_refused(struct partition *p, int32_t leader_epoch)
 {
     pthread_mutex_lock(&p->lock);
     if (p->leads && p->leader_epoch == leader_epoch) {
-        followers_settle_isr(p);
+        settle_isr(p);
         commit_what_may_be(p, clock_mono_ms());
     }
     pthread_mutex_unlock(&p->lock);

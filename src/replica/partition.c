@@ -17,6 +17,9 @@ struct replica_manager *replica_manager_new(const struct replica_options *option
     const struct broker_config *c = options->config;
     throttle_init(&rm->leader_throttle, c->replication_quota_window_num, c->replication_quota_window_size_seconds);
     throttle_init(&rm->follower_throttle, c->replication_quota_window_num, c->replication_quota_window_size_seconds);
+    throttle_init(&rm->move_throttle, c->alter_log_dirs_replication_quota_window_num,
+                  c->alter_log_dirs_replication_quota_window_size_seconds);
+    pthread_mutex_init(&rm->move_orders, NULL);
     return rm;
 }
 
@@ -32,11 +35,15 @@ void partition_unref(struct partition *p)
         return;
     ensure(p->beds == NULL);
     plog_unref(p->log);
+    plog_unref(p->future);
+    for (int32_t i = 0; i < p->retired_count; i++)
+        plog_unref(p->retired[i]);
+    free(p->retired);
     pthread_mutex_destroy(&p->lock);
     free(p->isr.v);
     free(p->replicas.v);
     free(p->wanted_isr.v);
-    free(p->followers);
+    followers_free(p);
     free(p);
 }
 
@@ -51,13 +58,22 @@ void replica_shrink_isrs(struct replica_manager *rm, int64_t now)
 
 void replica_grow_isrs(struct replica_manager *rm)
 {
-    struct partition *p, *tmp;
-    if (!atomic_exchange(&rm->growth_wanted, false))
-        return;
-    pthread_rwlock_rdlock(&rm->table_lock);
-    HASH_ITER (hh, rm->table, p, tmp)
-        partition_grow_isr(p);
-    pthread_rwlock_unlock(&rm->table_lock);
+    if (atomic_exchange(&rm->growth_wanted, false))
+        atomic_fetch_add(&rm->growth_round, 1);
+}
+
+int64_t replica_growth_round(struct replica_manager *rm)
+{
+    return atomic_load(&rm->growth_round);
+}
+
+static void forget_offline(struct replica_manager *rm)
+{
+    struct offline_replica *o, *tmp;
+    HASH_ITER (hh, rm->offline, o, tmp) {
+        HASH_DEL(rm->offline, o);
+        free(o);
+    }
 }
 
 void replica_manager_free(struct replica_manager *rm)
@@ -69,17 +85,16 @@ void replica_manager_free(struct replica_manager *rm)
         HASH_DEL(rm->table, p);
         partition_unref(p);
     }
-    for (struct heard *h = rm->heard, *next; h != NULL; h = next) {
-        next = h->next;
-        free(h);
-    }
+    forget_offline(rm);
     throttle_deinit(&rm->leader_throttle);
     throttle_deinit(&rm->follower_throttle);
+    throttle_deinit(&rm->move_throttle);
+    pthread_mutex_destroy(&rm->move_orders);
     pthread_rwlock_destroy(&rm->table_lock);
     free(rm);
 }
 
-static bool make_key(struct str topic, int32_t index, struct partition_key *out)
+bool partition_key_make(struct str topic, int32_t index, struct partition_key *out)
 {
     if (topic.len <= 0 || topic.len >= (int32_t)sizeof(out->topic))
         return false;
@@ -92,7 +107,7 @@ struct partition *replica_partition(struct replica_manager *rm, struct str topic
 {
     struct partition_key key;
     struct partition *p = NULL;
-    if (!make_key(topic, index, &key))
+    if (!partition_key_make(topic, index, &key))
         return NULL;
     pthread_rwlock_rdlock(&rm->table_lock);
     HASH_FIND(hh, rm->table, &key, sizeof(key), p);
@@ -100,6 +115,18 @@ struct partition *replica_partition(struct replica_manager *rm, struct str topic
         partition_ref(p);
     pthread_rwlock_unlock(&rm->table_lock);
     return p;
+}
+
+bool replica_is_offline(struct replica_manager *rm, struct str topic, int32_t index)
+{
+    struct partition_key key;
+    struct offline_replica *o = NULL;
+    if (!partition_key_make(topic, index, &key))
+        return false;
+    pthread_rwlock_rdlock(&rm->table_lock);
+    HASH_FIND(hh, rm->offline, &key, sizeof(key), o);
+    pthread_rwlock_unlock(&rm->table_lock);
+    return o != NULL;
 }
 
 /* ---- Throttles ---- */
@@ -121,8 +148,9 @@ void replica_topic_configured(struct replica_manager *rm, const char *topic)
     pthread_rwlock_unlock(&rm->table_lock);
 }
 
-void replica_set_throttles(struct replica_manager *rm, int64_t leader_rate, int64_t follower_rate)
+void replica_set_throttles(struct replica_manager *rm, int64_t leader_rate, int64_t follower_rate, int64_t move_rate)
 {
+    throttle_set_limit(&rm->move_throttle, move_rate);
     throttle_set_limit(&rm->leader_throttle, leader_rate);
     throttle_set_limit(&rm->follower_throttle, follower_rate);
 }
@@ -180,6 +208,18 @@ static void remove_partition(struct replica_manager *rm, struct partition *p)
     partition_unref(p);
 }
 
+/* With the tables locked. */
+static void note_offline(struct replica_manager *rm, const struct partition_key *key)
+{
+    struct offline_replica *o;
+    HASH_FIND(hh, rm->offline, key, sizeof(*key), o);
+    if (o != NULL)
+        return;
+    o = xcalloc(1, sizeof(*o));
+    o->key = *key;
+    HASH_ADD(hh, rm->offline, key, sizeof(o->key), o);
+}
+
 const char *partition_topic(const struct partition *p)
 {
     return p->key.topic;
@@ -230,10 +270,8 @@ static void take_order(struct partition *p, const struct leader_order *o)
     p->controller_epoch = o->controller_epoch;
     p->leads = o->leader == p->manager->options.broker_id;
     p->stopped = false;
-    followers_settle_isr(p);
-    free(p->isr.v);
+    followers_take_isr(p, o->isr);
     free(p->replicas.v);
-    p->isr = int_list_dup(o->isr);
     p->replicas = int_list_dup(o->replicas);
     if (p->leads) {
         int64_t now = clock_mono_ms();
@@ -247,6 +285,13 @@ static void take_order(struct partition *p, const struct leader_order *o)
     partition_wake_all(p);
 }
 
+static void cannot_open(struct replica_manager *rm, const struct partition_key *key)
+{
+    pthread_rwlock_wrlock(&rm->table_lock);
+    note_offline(rm, key);
+    pthread_rwlock_unlock(&rm->table_lock);
+}
+
 static enum kafka_error find_or_open(struct replica_manager *rm, const struct leader_order *o, struct partition **out)
 {
     struct partition_key key;
@@ -255,34 +300,17 @@ static enum kafka_error find_or_open(struct replica_manager *rm, const struct le
     *out = replica_partition(rm, o->topic, o->index);
     if (*out != NULL)
         return ERR_NONE;
-    if (!make_key(o->topic, o->index, &key))
+    if (!partition_key_make(o->topic, o->index, &key))
         return ERR_INVALID_TOPIC_EXCEPTION;
+    if (replica_is_offline(rm, o->topic, o->index))
+        return ERR_KAFKA_STORAGE_ERROR;
     rm->options.topic_config(rm->options.ctx, key.topic, &config);
-    enum kafka_error error = log_manager_open(rm->options.logs, key.topic, o->index, o->topic_id, &config, &log);
+    enum kafka_error error =
+        log_manager_open(rm->options.logs, key.topic, o->index, o->topic_id, o->is_new, &config, &log);
     if (error == ERR_NONE)
         *out = add_partition(rm, &key, log);
-    return error;
-}
-
-enum kafka_error replica_apply_leader(struct replica_manager *rm, const struct leader_order *o)
-{
-    struct partition *p;
-    if (!int_list_has(o->replicas, rm->options.broker_id))
-        return ERR_UNKNOWN_TOPIC_OR_PARTITION;
-    enum kafka_error error = find_or_open(rm, o, &p);
-    if (error != ERR_NONE)
-        return error;
-    pthread_mutex_lock(&p->lock);
-    error = check_order(p, o);
-    if (error == ERR_NONE)
-        take_order(p, o);
-    else if (o->leader_epoch == p->leader_epoch && error == ERR_STALE_CONTROLLER_EPOCH &&
-             uuid_is_zero(plog_topic_id(p->log)) && !uuid_is_zero(o->topic_id))
-        error = ERR_NONE; /* it only brings the topic's id, which opening has taken */
-    pthread_mutex_unlock(&p->lock);
-    if (error == ERR_NONE)
-        rm->options.role_changed(rm->options.ctx, p);
-    partition_unref(p);
+    else if (error == ERR_KAFKA_STORAGE_ERROR)
+        cannot_open(rm, &key);
     return error;
 }
 
@@ -298,23 +326,116 @@ static void stop_partition(struct partition *p)
     p->manager->options.role_changed(p->manager->options.ctx, p);
 }
 
+/* Out of the table, once. */
+static bool take_out(struct partition *p)
+{
+    struct replica_manager *rm = p->manager;
+    struct partition *there;
+    pthread_rwlock_wrlock(&rm->table_lock);
+    HASH_FIND(hh, rm->table, &p->key, sizeof(p->key), there);
+    if (there == p) {
+        HASH_DEL(rm->table, p);
+        note_offline(rm, &p->key);
+    }
+    pthread_rwlock_unlock(&rm->table_lock);
+    return there == p;
+}
+
+static void take_offline(struct partition *p)
+{
+    if (!take_out(p))
+        return;
+    dir_move_drop(p, NULL, false); /* it goes on when both directories are back */
+    pthread_mutex_lock(&p->lock);
+    p->offline = true;
+    pthread_mutex_unlock(&p->lock);
+    stop_partition(p);
+    partition_unref(p); /* the table's */
+}
+
+static struct partition **all_partitions(struct replica_manager *rm, size_t *count)
+{
+    struct partition *p, *tmp;
+    pthread_rwlock_rdlock(&rm->table_lock);
+    struct partition **list = xcalloc(HASH_COUNT(rm->table) + 1, sizeof(struct partition *));
+    *count = 0;
+    HASH_ITER (hh, rm->table, p, tmp) {
+        partition_ref(p);
+        list[(*count)++] = p;
+    }
+    pthread_rwlock_unlock(&rm->table_lock);
+    return list;
+}
+
+void replica_dir_failed(struct replica_manager *rm, const char *dir)
+{
+    size_t count, gone = 0;
+    struct partition **list = all_partitions(rm, &count);
+    for (size_t i = 0; i < count; i++) {
+        struct partition *p = list[i];
+        dir_move_drop(p, dir, false);
+        if (strcmp(plog_dir(p->log), dir) == 0) {
+            take_offline(p);
+            gone++;
+        }
+        partition_unref(p);
+    }
+    free(list);
+    log_warn("%zu partitions are offline, as their log directory %s is", gone, dir);
+}
+
+enum kafka_error replica_apply_leader(struct replica_manager *rm, const struct leader_order *o)
+{
+    struct partition *p;
+    if (!int_list_has(o->replicas, rm->options.broker_id))
+        return ERR_UNKNOWN_TOPIC_OR_PARTITION;
+    enum kafka_error error = find_or_open(rm, o, &p);
+    if (error != ERR_NONE)
+        return error;
+    if (plog_is_offline(p->log)) { /* who takes the directory's partitions out may have passed before this one came */
+        take_offline(p);
+        partition_unref(p);
+        return ERR_KAFKA_STORAGE_ERROR;
+    }
+    pthread_mutex_lock(&p->lock);
+    error = check_order(p, o);
+    if (error == ERR_NONE)
+        take_order(p, o);
+    else if (o->leader_epoch == p->leader_epoch && error == ERR_STALE_CONTROLLER_EPOCH &&
+             uuid_is_zero(plog_topic_id(p->log)) && !uuid_is_zero(o->topic_id))
+        error = ERR_NONE; /* it only brings the topic's id, which opening has taken */
+    pthread_mutex_unlock(&p->lock);
+    if (error == ERR_NONE) {
+        dir_move_resume(p);
+        rm->options.role_changed(rm->options.ctx, p);
+    }
+    partition_unref(p);
+    return error;
+}
+
+/* NULL: nothing to do. Takes the reference. */
+static enum kafka_error delete_log(struct replica_manager *rm, struct plog *log)
+{
+    enum kafka_error error = log != NULL ? log_manager_delete(rm->options.logs, log) : ERR_NONE;
+    plog_unref(log);
+    return error;
+}
+
 /* A log without a partition: left by an earlier life of this broker. */
 static enum kafka_error delete_orphan(struct replica_manager *rm, struct str topic, int32_t index)
 {
     struct partition_key key;
-    if (!make_key(topic, index, &key))
+    if (!partition_key_make(topic, index, &key))
         return ERR_NONE;
-    struct plog *log = log_manager_get(rm->options.logs, key.topic, index);
-    if (log == NULL)
-        return ERR_NONE;
-    enum kafka_error error = log_manager_delete(rm->options.logs, log);
-    plog_unref(log);
-    return error;
+    enum kafka_error error = delete_log(rm, log_manager_get_future(rm->options.logs, key.topic, index));
+    return error == ERR_NONE ? delete_log(rm, log_manager_get(rm->options.logs, key.topic, index)) : error;
 }
 
 enum kafka_error replica_stop(struct replica_manager *rm, struct str topic, int32_t index, int32_t leader_epoch,
                               bool delete_it)
 {
+    if (replica_is_offline(rm, topic, index))
+        return ERR_KAFKA_STORAGE_ERROR;
     struct partition *p = replica_partition(rm, topic, index);
     if (p == NULL)
         return delete_it ? delete_orphan(rm, topic, index) : ERR_NONE;
@@ -326,6 +447,7 @@ enum kafka_error replica_stop(struct replica_manager *rm, struct str topic, int3
         stop_partition(p);
     if (!fenced && delete_it) {
         remove_partition(rm, p);
+        dir_move_drop(p, NULL, true);
         error = log_manager_delete(rm->options.logs, p->log);
     }
     partition_unref(p);
@@ -346,6 +468,12 @@ enum kafka_error replica_check_controller(struct replica_manager *rm, int32_t co
 
 enum { ANY_EPOCH = -1 };
 
+/* With the lock held, of one that does not lead. */
+static enum kafka_error why_not_leading(const struct partition *p)
+{
+    return p->offline ? ERR_KAFKA_STORAGE_ERROR : ERR_NOT_LEADER_OR_FOLLOWER;
+}
+
 enum kafka_error partition_append(struct partition *p, const struct prepared *records, int16_t acks,
                                   struct append_result *out)
 {
@@ -359,7 +487,9 @@ enum kafka_error partition_append_in(struct partition *p, int32_t leader_epoch, 
     *out = (struct append_result){.first_offset = -1, .last_offset = -1, .log_start_offset = -1};
     pthread_mutex_lock(&p->lock);
     int64_t old_end = plog_end_offset(p->log);
-    if (!p->leads || (leader_epoch != ANY_EPOCH && leader_epoch != p->leader_epoch))
+    if (!p->leads)
+        error = why_not_leading(p);
+    else if (leader_epoch != ANY_EPOCH && leader_epoch != p->leader_epoch)
         error = ERR_NOT_LEADER_OR_FOLLOWER;
     else if (acks == -1 && p->isr.n < followers_min_isr(p))
         error = ERR_NOT_ENOUGH_REPLICAS;
@@ -367,10 +497,12 @@ enum kafka_error partition_append_in(struct partition *p, int32_t leader_epoch, 
         error = plog_append_leader(p->log, records, p->leader_epoch, out);
     if (error == ERR_NOT_LEADER_OR_FOLLOWER || error == ERR_NOT_ENOUGH_REPLICAS)
         plog_note_refused(p->log, records);
-    if (error == ERR_NONE && !out->duplicate) {
-        followers_note_growth(p, old_end);
-        followers_move_high_watermark(p, clock_mono_ms());
-        partition_wake_all(p);
+    if (error == ERR_NONE) {
+        if (!out->duplicate)
+            followers_note_growth(p, old_end);
+        bool moved = followers_move_high_watermark(p, clock_mono_ms());
+        if (moved || !out->duplicate)
+            partition_wake_all(p);
     }
     pthread_mutex_unlock(&p->lock);
     return error;
@@ -381,7 +513,7 @@ enum kafka_error partition_check_committed(struct partition *p, int32_t leader_e
     enum kafka_error error = ERR_REQUEST_TIMED_OUT;
     pthread_mutex_lock(&p->lock);
     if (!p->leads || p->leader_epoch != leader_epoch)
-        error = ERR_NOT_LEADER_OR_FOLLOWER;
+        error = why_not_leading(p);
     else if (plog_high_watermark(p->log) > offset)
         error = followers_maximal_isr_size(p) >= followers_min_isr(p) ? ERR_NONE : ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND;
     pthread_mutex_unlock(&p->lock);
@@ -394,7 +526,7 @@ static enum kafka_error delete_records(struct partition *p, int64_t *offset)
 {
     struct topic_config config = plog_config(p->log);
     if (!p->leads)
-        return ERR_NOT_LEADER_OR_FOLLOWER;
+        return why_not_leading(p);
     if ((config.cleanup_policy & CLEANUP_POLICY_DELETE) == 0)
         return ERR_POLICY_VIOLATION;
     if (*offset == -1)
@@ -417,7 +549,7 @@ enum kafka_error partition_delete_records(struct partition *p, int64_t *offset)
 enum kafka_error partition_low_watermark(struct partition *p, int64_t *out)
 {
     pthread_mutex_lock(&p->lock);
-    enum kafka_error error = p->leads ? ERR_NONE : ERR_NOT_LEADER_OR_FOLLOWER;
+    enum kafka_error error = p->leads ? ERR_NONE : why_not_leading(p);
     *out = p->leads ? followers_low_watermark(p) : -1;
     pthread_mutex_unlock(&p->lock);
     return error;
@@ -428,6 +560,8 @@ enum kafka_error partition_low_watermark(struct partition *p, int64_t *out)
 /* With the lock held: whether orders of that epoch's leader still count. */
 static enum kafka_error check_follows(const struct partition *p, int32_t leader_epoch)
 {
+    if (p->offline)
+        return ERR_KAFKA_STORAGE_ERROR;
     return p->leads || p->stopped || p->leader_epoch != leader_epoch ? ERR_FENCED_LEADER_EPOCH : ERR_NONE;
 }
 
@@ -479,6 +613,8 @@ enum kafka_error partition_restart_log(struct partition *p, int32_t leader_epoch
 
 static enum kafka_error check_leader_locked(const struct partition *p, int32_t current_leader_epoch)
 {
+    if (p->offline)
+        return ERR_KAFKA_STORAGE_ERROR;
     if (current_leader_epoch >= 0 && current_leader_epoch < p->leader_epoch)
         return ERR_FENCED_LEADER_EPOCH;
     if (current_leader_epoch > p->leader_epoch)

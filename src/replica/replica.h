@@ -32,27 +32,49 @@ struct replica_options {
     bool (*throttled)(void *ctx, const char *topic, int32_t partition, bool as_leader);
     /* The partition wants the controller to change its ISR: partition_isr_proposal(). The same. */
     void (*isr_wanted)(void *ctx, struct partition *p);
+    /* Its log is to be moved to another directory: partition_move_some(). Any thread. */
+    void (*move_wanted)(void *ctx, struct partition *p);
     void *ctx;
 };
 
 struct replica_manager *replica_manager_new(const struct replica_options *options);
 void replica_manager_free(struct replica_manager *rm);
 
-/* With a reference, or NULL when this broker has no replica of it. */
+/* With a reference, or NULL when this broker has no replica of it that can be used. */
 struct partition *replica_partition(struct replica_manager *rm, struct str topic, int32_t index) NODISCARD;
+/* Whether it has one in a log directory that is offline: requests get ERR_KAFKA_STORAGE_ERROR. */
+bool replica_is_offline(struct replica_manager *rm, struct str topic, int32_t index);
+/* The log directory has failed. On a worker: its partitions are locked, perhaps for as long as a disk takes. */
+void replica_dir_failed(struct replica_manager *rm, const char *dir);
 void partition_ref(struct partition *p);
 void partition_unref(struct partition *p);
 
 const char *partition_topic(const struct partition *p);
 int32_t partition_index(const struct partition *p);
 struct uuid partition_topic_id(struct partition *p);
-struct plog *partition_log(struct partition *p); /* lives as long as the partition */
+/* Lives as long as the partition; when it has been moved to another directory, it is another one. */
+struct plog *partition_log(struct partition *p);
 
 struct partition_role {
     bool leads;
     int32_t leader, leader_epoch; /* -1: nobody; then nobody is followed */
 };
 struct partition_role partition_role(struct partition *p);
+
+/* ---- Moving logs between directories (KIP-113) ---- */
+
+/*
+ * The partition's log is to be in that directory, of those that the manager has; from now on it is moved, or is no
+ * longer moved elsewhere. On a worker. ERR_LOG_DIR_NOT_FOUND; ERR_REPLICA_NOT_AVAILABLE: there is none, and when there
+ * is, it will be made there; ERR_KAFKA_STORAGE_ERROR: something is offline; ERR_INVALID_TOPIC_EXCEPTION: a name too
+ * long.
+ */
+enum kafka_error replica_alter_dir(struct replica_manager *rm, struct str topic, int32_t index, const char *dir);
+
+enum move_result { MOVE_GOES_ON, MOVE_OVER, MOVE_FAILED };
+/* A step of the move, on a worker; one at a time. It is over when it is done, or called off. */
+enum move_result partition_move_some(struct partition *p);
+bool partition_moves_rest(const struct partition *p); /* as what may be copied in a second is used up */
 
 /* ---- Orders of the controller. On a worker: they open and delete logs. ---- */
 
@@ -104,19 +126,32 @@ enum kafka_error partition_low_watermark(struct partition *p, int64_t *out);
 
 /* ---- Followers, as their leader sees them ---- */
 
-/* A follower's fetch has come, whatever it asks for: where it had all before, it has had until now. */
-void replica_heard(struct replica_manager *rm, int32_t replica, int64_t now);
+/*
+ * When a fetch session was used last. Where a follower has all, its fetches do not name the partition (KIP-227): it has
+ * had all until then nevertheless, as long as its session has the partition. Counted; any thread.
+ */
+struct pulse;
+struct pulse *pulse_new(void);
+void pulse_unref(struct pulse *pulse); /* NULL allowed */
+void pulse_beat(struct pulse *pulse, int64_t now);
+/* The session does not ask for the partition any more. */
+void partition_pulse_gone(struct partition *p, const struct pulse *pulse);
 /* Whoever has not caught up for replica.lag.time.max.ms is to leave the ISR. */
 void partition_shrink_isr(struct partition *p, int64_t now);
 void replica_shrink_isrs(struct replica_manager *rm, int64_t now); /* of all */
-/* Whoever has caught up joins, where it could not when that was noticed: of all, if there is any. */
-void partition_grow_isr(struct partition *p);
+/*
+ * Whoever has caught up joins, where it could not when that was noticed: when the round is another than before, each
+ * session that is used next looks at the partitions that it asks for. replica_grow_isrs() begins a round, if there is
+ * anything to look for.
+ */
 void replica_grow_isrs(struct replica_manager *rm);
+int64_t replica_growth_round(struct replica_manager *rm);
+void partition_grow_isr(struct partition *p, const struct pulse *pulse);
 
 /* ---- Throttled replication (KIP-73) ---- */
 
-/* Bytes a second, of all throttled replicas together; INT64_MAX: no limit. */
-void replica_set_throttles(struct replica_manager *rm, int64_t leader_rate, int64_t follower_rate);
+/* Bytes a second, of all throttled replicas together, and of moves between directories; INT64_MAX: no limit. */
+void replica_set_throttles(struct replica_manager *rm, int64_t leader_rate, int64_t follower_rate, int64_t move_rate);
 /* Other replicas of the topic may be throttled now. */
 void replica_topic_configured(struct replica_manager *rm, const char *topic);
 /* Whether that follower, as it is not in sync, gets nothing now. */
@@ -165,9 +200,10 @@ struct partition_read {
 
 /*
  * A follower has asked for what begins at `offset`: it has all before that, if its log is one with this up to there.
- * May move the high watermark, and the ISR.
+ * May move the high watermark, and the ISR. `pulse` is its session's; NULL: it has none.
  */
-void partition_note_fetch(struct partition *p, const struct partition_read *read, int64_t start_offset, int64_t now);
+void partition_note_fetch(struct partition *p, const struct partition_read *read, int64_t start_offset,
+                          struct pulse *pulse, int64_t now);
 
 struct partition_data {
     struct plog_slice slice;

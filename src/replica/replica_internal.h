@@ -25,14 +25,7 @@ struct follower {
      */
     int64_t caught_up_ms;
     int64_t fetched_ms, leader_end_then; /* of its last fetch that named this partition */
-    struct heard *heard;
-};
-
-/* When a broker's last fetch came; where it has all, its fetches do not name the partition (KIP-227). */
-struct heard {
-    int32_t broker;
-    _Atomic int64_t ms;
-    struct heard *next;
+    struct pulse *pulse; /* of the session that asks for this partition; NULL: none. With a reference. */
 };
 
 /* A change of the ISR that the controller was asked for, or is to be asked for. */
@@ -42,10 +35,11 @@ struct partition {
     struct partition_key key;
     atomic_int refs;
     struct replica_manager *manager;
-    struct plog *log;
+    struct plog *_Atomic log;
     atomic_bool leader_throttled, follower_throttled;
     pthread_mutex_t lock; /* guards all below */
     bool leads, stopped;
+    bool offline; /* its log directory has failed: no longer in the table, but in somebody's hands */
     int32_t leader, leader_epoch, partition_epoch, controller_epoch;
     int64_t epoch_start;           /* where the leader's epoch begins in the log */
     struct int_list isr, replicas; /* heap; the ISR as the controller has confirmed it */
@@ -54,20 +48,38 @@ struct partition {
     struct follower *followers; /* of a leader; heap */
     int32_t follower_count;
     struct bed *beds;
+    struct plog *future;   /* what its log is copied to; NULL: it is not moved. With a reference. */
+    bool future_aligned;   /* the move's own: the two are known to be one, but for cuts */
+    struct plog **retired; /* logs that others have taken the place of; heap, with a reference each */
+    int32_t retired_count;
+    UT_hash_handle hh;
+};
+
+struct offline_replica { /* one that is in a log directory that is offline, or may be; until a restart */
+    struct partition_key key;
     UT_hash_handle hh;
 };
 
 struct replica_manager {
     struct replica_options options;
-    pthread_rwlock_t table_lock;
+    pthread_rwlock_t table_lock; /* guards the two tables */
     struct partition *table;
+    struct offline_replica *offline;
     atomic_int controller_epoch;
-    struct throttle leader_throttle, follower_throttle;
-    struct heard *_Atomic heard; /* grows only */
-    atomic_bool growth_wanted;   /* some follower is to join an ISR, and could not yet */
+    struct throttle leader_throttle, follower_throttle, move_throttle;
+    pthread_mutex_t move_orders;  /* one order to move a log is taken at a time; before a partition's lock */
+    atomic_bool growth_wanted;    /* some follower is to join an ISR, and could not yet */
+    _Atomic int64_t growth_round; /* sessions look for such followers when it changes */
 };
 
-struct heard *replica_heard_of(struct replica_manager *rm, int32_t broker);
+bool partition_key_make(struct str topic, int32_t index, struct partition_key *out);
+
+/* ---- dir_move.c ---- */
+
+/* A future log that was found, for a partition that has orders again. */
+void dir_move_resume(struct partition *p);
+/* The move is called off, if it is to that directory; NULL: to any. */
+void dir_move_drop(struct partition *p, const char *only_in, bool delete_it);
 
 /* wake.c, with the partition's lock held: tells who waits that something has changed. */
 void partition_wake_all(struct partition *p);
@@ -82,8 +94,10 @@ bool partition_shares_log(struct partition *p, const struct partition_read *read
 
 /* This broker leads in a new epoch; `was_leader`: as it did in the epoch before, so that what is known stays true. */
 void followers_begin(struct partition *p, bool was_leader, int64_t now);
-void followers_end(struct partition *p);        /* it no longer leads */
-void followers_settle_isr(struct partition *p); /* no change of the ISR is under way */
+void followers_end(struct partition *p); /* it no longer leads */
+void followers_free(struct partition *p);
+/* This is the ISR from now on, and no change of it under way. */
+void followers_take_isr(struct partition *p, struct int_list isr);
 /* The log has grown from `old_end` on: who had all of it had so until its last fetch. */
 void followers_note_growth(struct partition *p, int64_t old_end);
 /* Moves the high watermark as far as it may. Returns whether it moved. */

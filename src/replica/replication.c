@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "replica/fetcher.h"
 #include "replica/isr_changes.h"
+#include "replica/mover.h"
 
 enum { GROW_MS = 500 };
 
@@ -19,6 +20,7 @@ struct replication {
     struct lane *lanes;
     int lane_count;
     struct isr_changes *isr_changes;
+    struct mover *mover;
     struct replica_manager *replicas;
     struct timer shrink, grow;
     bool running;
@@ -42,7 +44,7 @@ struct replication *replication_new(const struct replication_options *options)
 {
     struct replication *r = xcalloc(1, sizeof(*r));
     r->options = *options;
-    r->lane_count = options->config->num_replica_fetchers;
+    r->lane_count = MAX(options->config->num_replica_fetchers, 1);
     r->lanes = xcalloc((size_t)r->lane_count, sizeof(*r->lanes));
     for (int i = 0; i < r->lane_count; i++) {
         char name[24];
@@ -53,6 +55,7 @@ struct replication *replication_new(const struct replication_options *options)
     struct isr_changes_options changes = {options->control, options->link, options->broker_id, options->broker_epoch,
                                           options->ctx};
     r->isr_changes = isr_changes_new(&changes);
+    r->mover = mover_new(options->control, options->workers, options->config->num_replica_alter_log_dirs_threads);
     timer_init(&r->shrink, options->control, on_shrink);
     timer_init(&r->grow, options->control, on_grow);
     return r;
@@ -87,6 +90,7 @@ void replication_stop(struct replication *r)
     timer_stop(&r->shrink);
     timer_stop(&r->grow);
     isr_changes_close(r->isr_changes);
+    mover_close(r->mover);
     for (int i = 0; r->running && i < r->lane_count; i++)
         loop_thread_join(&r->lanes[i].thread);
     r->running = false;
@@ -102,6 +106,7 @@ void replication_free(struct replication *r)
         fetchers_free(r->lanes[i].fetchers);
     }
     isr_changes_free(r->isr_changes);
+    mover_free(r->mover);
     free(r->lanes);
     free(r);
 }
@@ -122,4 +127,9 @@ void replication_look(struct replication *r, struct partition *p)
 void replication_isr_wanted(struct replication *r, struct partition *p)
 {
     isr_changes_want(r->isr_changes, p);
+}
+
+void replication_move_wanted(struct replication *r, struct partition *p)
+{
+    mover_add(r->mover, p);
 }

@@ -1,10 +1,11 @@
 /*
- * Replication as a whole: the loops on which this broker follows others, and the asking for changes of the ISRs that it
- * leads. Orders come from replica_options' callbacks, on any thread.
+ * Replication as a whole: the loops on which this broker follows others, the asking for changes of the ISRs that it
+ * leads, and the copying from one log directory to another. Orders come from replica_options' callbacks, on any thread.
  */
 #ifndef BARNABAS_REPLICA_REPLICATION_H
 #define BARNABAS_REPLICA_REPLICATION_H
 
+#include "base/workers.h"
 #include "cluster/controller_link.h"
 #include "replica/replica.h"
 
@@ -14,6 +15,7 @@ struct replication_options {
     const struct broker_config *config;
     int32_t broker_id;
     struct loop *control;
+    struct workers *workers;      /* for moving logs between directories */
     struct controller_link *link; /* on the control loop */
     int64_t (*broker_epoch)(void *ctx);
     void *ctx;
@@ -29,5 +31,6 @@ void replication_free(struct replication *r);                                   
 
 void replication_look(struct replication *r, struct partition *p); /* its role may have changed */
 void replication_isr_wanted(struct replication *r, struct partition *p);
+void replication_move_wanted(struct replication *r, struct partition *p); /* its log, to another directory */
 
 #endif

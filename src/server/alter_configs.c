@@ -1,28 +1,29 @@
 /*
  * AlterConfigs and IncrementalAlterConfigs (KIP-133, KIP-339): settings of topics and brokers, written to ZooKeeper
- * with a notification for all brokers. A topic's go through any broker, a broker's through itself.
+ * with a notification for all brokers. A topic's go through any broker, a broker's through itself. The levels of a
+ * broker's loggers (KIP-412) live only as long as it runs, and take effect at once.
+ *
+ * AlterConfigs is IncrementalAlterConfigs that sets every key it names and forgets all others.
  */
 #include <errno.h>
 #include <inttypes.h>
 
+#include "base/logger.h"
 #include "protocol/msg/alter_configs.h"
 #include "protocol/msg/incremental_alter_configs.h"
 #include "server/server_internal.h"
 
-enum { RESOURCE_TOPIC = 2, RESOURCE_BROKER = 4, MOST_ATTEMPTS = 10 };
+enum { RESOURCE_TOPIC = 2, RESOURCE_BROKER = 4, RESOURCE_LOGGER = 8, MOST_ATTEMPTS = 10 };
 
 enum alteration { ALTER_SET, ALTER_DELETE, ALTER_APPEND, ALTER_SUBTRACT };
 
-struct alter_entry {
-    struct str name, value;
-    int8_t operation;
-};
+typedef struct incremental_alter_configs_alterable_config alter_entry;
 
 /* One resource: what is asked for, and what became of it. */
 struct altered {
     int8_t type;
     struct str name;
-    struct alter_entry *entries;
+    alter_entry *entries;
     int32_t count;
     enum kafka_error error;
     struct str message;
@@ -36,10 +37,6 @@ struct altering {
     bool incremental, validate_only;
     struct altered *items;
     int32_t count, attempts;
-    union {
-        struct alter_configs_request all;
-        struct incremental_alter_configs_request some;
-    } request;
 };
 
 static void settle(struct altered *x, enum kafka_error error, struct str message)
@@ -64,8 +61,8 @@ static struct str null_values(const struct altered *x, struct arena *a)
 {
     struct str list = STR_NULL;
     for (int32_t i = 0; i < x->count; i++) {
-        const struct alter_entry *e = &x->entries[i];
-        if (e->value.p != NULL || e->operation == ALTER_DELETE)
+        const alter_entry *e = &x->entries[i];
+        if (e->value.p != NULL || e->config_operation == ALTER_DELETE)
             continue;
         list = list.p == NULL ? e->name : arena_printf(a, "%.*s, %.*s", STR_ARGS(list), STR_ARGS(e->name));
     }
@@ -101,6 +98,69 @@ static void check_topic(struct altering *al, struct altered *x)
                arena_printf(al->r->arena, "The topic '%s' does not exist.", x->entity));
 }
 
+/* ---- Loggers ---- */
+
+static bool check_logger(struct altered *x, struct arena *a, const alter_entry *e)
+{
+    const char *name = arena_cstr(a, e->name);
+    enum log_level level;
+    switch (e->config_operation) {
+    case ALTER_APPEND:
+    case ALTER_SUBTRACT:
+        settle(x, ERR_INVALID_REQUEST,
+               arena_printf(a, "%s operation is not allowed for the BROKER_LOGGER resource",
+                            e->config_operation == ALTER_APPEND ? "APPEND" : "SUBTRACT"));
+        return false;
+    case ALTER_SET:
+    case ALTER_DELETE:
+        break;
+    default:
+        settle(x, ERR_INVALID_REQUEST,
+               arena_printf(a, "Unknown operation type %d is not allowed for the BROKER_LOGGER resource",
+                            e->config_operation));
+        return false;
+    }
+    if (!logger_exists(name))
+        settle(x, ERR_INVALID_CONFIG, arena_printf(a, "Logger %s does not exist!", name));
+    else if (e->config_operation == ALTER_SET && !logger_parse_level(arena_cstr(a, e->value), &level))
+        settle(
+            x, ERR_INVALID_CONFIG,
+            arena_printf(a,
+                         "Cannot set the log level of %s to %.*s as it is not a supported log level. Valid log levels "
+                         "are DEBUG, ERROR, FATAL, INFO, TRACE, WARN",
+                         name, STR_ARGS(e->value)));
+    else if (e->config_operation == ALTER_DELETE && strcmp(name, LOGGER_ROOT) == 0)
+        settle(x, ERR_INVALID_REQUEST, STR_LIT("Removing the log level of the root logger is not allowed"));
+    return !x->done;
+}
+
+static void alter_logger(struct arena *a, const alter_entry *e)
+{
+    enum log_level level;
+    const char *name = arena_cstr(a, e->name);
+    if (e->config_operation == ALTER_DELETE) {
+        logger_unset(name);
+        log_warn("Unset the log level of %s", name);
+    } else if (logger_parse_level(arena_cstr(a, e->value), &level)) {
+        logger_set(name, level);
+        log_warn("Updated the log level of %s to %s", name, logger_level_name(level));
+    }
+}
+
+/* All or none, at once. */
+static void alter_loggers(struct altering *al, struct altered *x)
+{
+    check_broker(al, x);
+    if (x->name.len == 0)
+        settle(x, ERR_INVALID_REQUEST, STR_LIT("Node id must be an integer, but it is: "));
+    for (int32_t i = 0; i < x->count && !x->done; i++)
+        check_logger(x, al->r->arena, &x->entries[i]);
+    for (int32_t i = 0; i < x->count && !x->done && !al->validate_only; i++)
+        alter_logger(al->r->arena, &x->entries[i]);
+    if (!x->done)
+        settle(x, ERR_NONE, STR_NULL);
+}
+
 static void check_form(struct altering *al, struct altered *x)
 {
     struct arena *a = al->r->arena;
@@ -113,6 +173,8 @@ static void check_form(struct altering *al, struct altered *x)
         check_topic(al, x);
     else if (x->type == RESOURCE_BROKER)
         check_broker(al, x);
+    else if (x->type == RESOURCE_LOGGER && al->incremental)
+        alter_loggers(al, x);
     else
         settle(x, ERR_INVALID_REQUEST, arena_printf(a, "Unknown resource type %d", x->type));
 }
@@ -196,11 +258,11 @@ static bool change_list(struct altered *x, struct arena *a, const char *key, con
     return true;
 }
 
-static bool apply_entry(struct altered *x, struct arena *a, const struct alter_entry *e)
+static bool apply_entry(struct altered *x, struct arena *a, const alter_entry *e)
 {
     const char *key = arena_cstr(a, e->name), *value = e->value.p != NULL ? arena_cstr(a, e->value) : NULL;
     struct config_pair *p = find_pair(&x->pairs, key);
-    switch (e->operation) {
+    switch (e->config_operation) {
     case ALTER_SET:
         set_pair(&x->pairs, key, value);
         return true;
@@ -211,9 +273,9 @@ static bool apply_entry(struct altered *x, struct arena *a, const struct alter_e
     case ALTER_APPEND:
     case ALTER_SUBTRACT:
         ensure(value != NULL); /* null values were refused */
-        return change_list(x, a, key, value, e->operation == ALTER_APPEND);
+        return change_list(x, a, key, value, e->config_operation == ALTER_APPEND);
     default:
-        settle(x, ERR_INVALID_REQUEST, arena_printf(a, "Unknown operations type %d", e->operation));
+        settle(x, ERR_INVALID_REQUEST, arena_printf(a, "Unknown operations type %d", e->config_operation));
         return false;
     }
 }
@@ -242,25 +304,41 @@ static void check_broker_pairs(struct altering *al, struct altered *x)
     bool own = x->name.len > 0, ok = true;
     struct config_znode other = broker_settings_own(al->r->s->settings, own ? SETTINGS_OF_ALL : SETTINGS_OF_THIS, a);
     const struct config_znode *all = own ? &other : &x->pairs, *one = own ? &x->pairs : &other;
-    for (int32_t i = 0; ok && i < x->pairs.count; i++) {
-        const struct config_key *key = config_broker_key(x->pairs.entries[i].key);
-        if (key != NULL && key->type == CONFIG_PASSWORD)
-            ok = fail_set(&fail, "%s is a password, which this broker does not keep in ZooKeeper", key->name);
-        else
-            ok = config_check_dynamic(x->pairs.entries[i].key, x->pairs.entries[i].value, own, &fail);
-    }
+    for (int32_t i = 0; ok && i < x->pairs.count; i++)
+        ok = config_check_dynamic(x->pairs.entries[i].key, x->pairs.entries[i].value, own, &fail);
     ok = ok && config_derive(&whole, al->r->s->config, all->entries, (size_t)all->count, one->entries,
                              (size_t)one->count, NULL, NULL, &fail);
-    if (ok)
+    if (ok) {
+        const struct broker_config *now = broker_settings_hold(al->r->s->settings);
+        ok = config_check_change(now, &whole, &fail);
+        broker_settings_release(now);
         config_deinit(&whole);
-    else
+    }
+    if (!ok)
         settle(x, ERR_INVALID_REQUEST, arena_printf(a, "%s", fail.text));
+}
+
+/* From here on x->pairs is what ZooKeeper is to have. */
+static void seal(struct altering *al, struct altered *x)
+{
+    struct arena *a = al->r->arena;
+    struct config_znode open = x->pairs;
+    struct fail fail;
+    if (!broker_settings_seal(al->r->s->settings, &open, a, &x->pairs, &fail))
+        settle(x, ERR_INVALID_CONFIG,
+               arena_printf(a, "Invalid config value for resource ConfigResource(type=BROKER, name='%.*s'): %s",
+                            STR_ARGS(x->name), fail.text));
 }
 
 /* x->pairs: what is set now, and then what is to be set. */
 static bool plan(struct altering *al, struct altered *x, const struct config_znode *now)
 {
     struct arena *a = al->r->arena;
+    struct config_znode opened;
+    if (x->type == RESOURCE_BROKER) {
+        opened = broker_settings_open(al->r->s->settings, now, a);
+        now = &opened;
+    }
     x->pairs = (struct config_znode){ARENA_ARRAY(a, struct config_pair, now->count + x->count + 1), 0};
     for (int32_t i = 0; al->incremental && i < now->count; i++)
         set_pair(&x->pairs, now->entries[i].key, now->entries[i].value);
@@ -271,32 +349,19 @@ static bool plan(struct altering *al, struct altered *x, const struct config_zno
         check_topic_pairs(al, x);
     else
         check_broker_pairs(al, x);
+    if (x->type == RESOURCE_BROKER && !x->done && !al->validate_only)
+        seal(al, x);
     return !x->done;
 }
 
 /* ---- The answer ---- */
 
-static void answer_all(struct request *r)
+/* Both APIs answer with the same bytes; AlterConfigs only counts one version more. */
+static void answer(struct request *r)
 {
-    struct altering *al = r->state;
-    struct alter_configs_response response;
-    alter_configs_response_init(&response);
-    ARRAY_MAKE(r->arena, response.responses, al->count);
-    for (int32_t i = 0; i < al->count; i++) {
-        struct alter_configs_resource_response *o = &response.responses.items[i];
-        alter_configs_resource_response_init(o);
-        o->error_code = (int16_t)al->items[i].error;
-        o->error_message = al->items[i].message;
-        o->resource_type = al->items[i].type;
-        o->resource_name = al->items[i].name;
-    }
-    ANSWER(r, alter_configs_response, &response);
-}
-
-static void answer_some(struct request *r)
-{
-    struct altering *al = r->state;
+    const struct altering *al = r->state;
     struct incremental_alter_configs_response response;
+    struct writer w;
     incremental_alter_configs_response_init(&response);
     ARRAY_MAKE(r->arena, response.responses, al->count);
     for (int32_t i = 0; i < al->count; i++) {
@@ -307,16 +372,10 @@ static void answer_some(struct request *r)
         o->resource_type = al->items[i].type;
         o->resource_name = al->items[i].name;
     }
-    ANSWER(r, incremental_alter_configs_response, &response);
-}
-
-static void answer(struct request *r)
-{
-    const struct altering *al = r->state;
-    if (al->incremental)
-        answer_some(r);
-    else
-        answer_all(r);
+    answer_begin(r, &w);
+    incremental_alter_configs_response_write(&w, al->incremental ? r->version : (int16_t)MAX(r->version - 1, 0),
+                                             &response);
+    answer_send(r, &w);
 }
 
 /* ---- ZooKeeper, on the control loop ---- */
@@ -351,10 +410,12 @@ static void on_written(struct zk_batch *b)
     bool again = false;
     for (size_t op = 0; op < b->count && (x = next_open(al, &i)) != NULL; op += 2) {
         enum zk_result result = b->ops[op].result;
-        if (result == ZK_OK && b->ops[op + 1].result == ZK_OK)
+        if (result == ZK_OK && b->ops[op + 1].result == ZK_OK) {
             settle(x, ERR_NONE, STR_NULL);
-        else if (result != ZK_BAD_VERSION && result != ZK_NODE_EXISTS && result != ZK_NO_NODE)
+            config_watch_written(al->r->s->config_watch, x->kind, x->entity, &x->pairs);
+        } else if (result != ZK_BAD_VERSION && result != ZK_NODE_EXISTS && result != ZK_NO_NODE) {
             settle(x, ERR_UNKNOWN_SERVER_ERROR, STR_LIT("ZooKeeper cannot be asked now"));
+        }
         again |= !x->done;
     }
     zk_batch_free(b);
@@ -422,56 +483,48 @@ static void begin(struct request *r)
     request_hop(r, r->s->control_loop, read_all);
 }
 
-static struct altering *altering_new(struct request *r)
+static struct altering *altering_new(struct request *r, bool incremental, bool validate_only, int32_t count)
 {
     struct altering *al = ARENA_NEW(r->arena, struct altering);
-    al->r = r;
+    *al = (struct altering){.r = r,
+                            .incremental = incremental,
+                            .validate_only = validate_only,
+                            .items = ARENA_ARRAY(r->arena, struct altered, MAX(count, 1)),
+                            .count = MAX(count, 0)};
     r->state = al;
     return al;
 }
 
 static void handle_all(struct request *r)
 {
-    struct altering *al = altering_new(r);
-    struct alter_configs_request *q = &al->request.all;
-    if (!DECODE(r, alter_configs_request, q))
+    struct alter_configs_request q;
+    if (!DECODE(r, alter_configs_request, &q))
         return;
-    al->validate_only = q->validate_only;
-    al->count = MAX(q->resources.len, 0);
-    al->items = ARENA_ARRAY(r->arena, struct altered, MAX(al->count, 1));
+    struct altering *al = altering_new(r, false, q.validate_only, q.resources.len);
     for (int32_t i = 0; i < al->count; i++) {
-        const struct alter_configs_resource *in = &q->resources.items[i];
-        struct altered *x = &al->items[i];
-        x->type = in->resource_type;
-        x->name = in->resource_name;
-        x->count = MAX(in->configs.len, 0);
-        x->entries = ARENA_ARRAY(r->arena, struct alter_entry, MAX(x->count, 1));
-        for (int32_t k = 0; k < x->count; k++)
-            x->entries[k] = (struct alter_entry){in->configs.items[k].name, in->configs.items[k].value, ALTER_SET};
+        const struct alter_configs_resource *in = &q.resources.items[i];
+        int32_t count = MAX(in->configs.len, 0);
+        alter_entry *entries = ARENA_ARRAY(r->arena, alter_entry, MAX(count, 1));
+        for (int32_t k = 0; k < count; k++)
+            entries[k] = (alter_entry){.name = in->configs.items[k].name, .value = in->configs.items[k].value};
+        al->items[i] =
+            (struct altered){.type = in->resource_type, .name = in->resource_name, .entries = entries, .count = count};
     }
     begin(r);
 }
 
 static void handle_some(struct request *r)
 {
-    struct altering *al = altering_new(r);
-    struct incremental_alter_configs_request *q = &al->request.some;
-    if (!DECODE(r, incremental_alter_configs_request, q))
+    struct incremental_alter_configs_request q;
+    if (!DECODE(r, incremental_alter_configs_request, &q))
         return;
-    al->incremental = true;
-    al->validate_only = q->validate_only;
-    al->count = MAX(q->resources.len, 0);
-    al->items = ARENA_ARRAY(r->arena, struct altered, MAX(al->count, 1));
+    struct altering *al = altering_new(r, true, q.validate_only, q.resources.len);
     for (int32_t i = 0; i < al->count; i++) {
-        const struct incremental_alter_configs_alter_configs_resource *in = &q->resources.items[i];
-        struct altered *x = &al->items[i];
-        x->type = in->resource_type;
-        x->name = in->resource_name;
-        x->count = MAX(in->configs.len, 0);
-        x->entries = ARENA_ARRAY(r->arena, struct alter_entry, MAX(x->count, 1));
-        for (int32_t k = 0; k < x->count; k++)
-            x->entries[k] = (struct alter_entry){in->configs.items[k].name, in->configs.items[k].value,
-                                                 in->configs.items[k].config_operation};
+        const struct incremental_alter_configs_alter_configs_resource *in = &q.resources.items[i];
+        al->items[i] = (struct altered){.type = in->resource_type,
+                                        .name = in->resource_name,
+                                        .entries = in->configs.items,
+                                        .count = MAX(in->configs.len, 0)};
     }
     begin(r);
 }

@@ -1,6 +1,7 @@
 /* DescribeConfigs (KIP-133, KIP-226, KIP-569): every key with its value, where that comes from, and what it means. */
 #include <errno.h>
 
+#include "base/logger.h"
 #include "protocol/msg/describe_configs.h"
 #include "server/server_internal.h"
 
@@ -26,7 +27,7 @@ static struct str text_or_null(const char *s)
 
 static bool is_wanted(const resource *in, const char *name)
 {
-    if (in->configuration_keys.len < 0)
+    if (in->configuration_keys.len <= 0)
         return true;
     for (int32_t i = 0; i < in->configuration_keys.len; i++)
         if (str_is(in->configuration_keys.items[i], name))
@@ -113,36 +114,70 @@ static void describe_topic(struct describing *d)
     }
 }
 
+static void add_logger(void *ctx, const char *name, enum log_level level)
+{
+    struct describing *d = ctx;
+    struct config_description c = {.name = name, .value = logger_level_name(level), .source = CONFIG_DYNAMIC_LOGGER};
+    if (is_wanted(d->in, name))
+        add_row(d, &c);
+}
+
+static void count_logger(void *ctx, const char *name UNUSED, enum log_level level UNUSED)
+{
+    ++*(int32_t *)ctx;
+}
+
+static void describe_loggers(struct describing *d)
+{
+    int32_t count = 0;
+    logger_each(count_logger, &count);
+    ARRAY_MAKE(d->r->arena, d->out->configs, count);
+    d->out->configs.len = 0;
+    logger_each(add_logger, d);
+}
+
 static void refuse(struct describing *d, struct str why)
 {
     d->out->error_code = ERR_INVALID_REQUEST;
     d->out->error_message = why;
 }
 
-static void describe(struct describing *d)
+/* Whether the resource is this broker; if not, that is the answer. */
+static bool is_own(struct describing *d, const char *instead)
 {
     struct arena *a = d->r->arena;
-    struct str name = d->in->resource_name;
-    char *end, *text = arena_cstr(a, name);
+    char *end, *text = arena_cstr(a, d->in->resource_name);
+    errno = 0;
+    long id = strtol(text, &end, 10);
+    if (*end != '\0' || errno != 0)
+        refuse(d, arena_printf(a, "Broker id must be an integer, but it is: %s", text));
+    else if (id != d->r->s->broker_id)
+        refuse(d, arena_printf(a, "Unexpected broker id, expected %d%s but received %s", d->r->s->broker_id, instead,
+                               text));
+    return d->out->error_code == ERR_NONE;
+}
+
+static void describe(struct describing *d)
+{
+    bool all = d->in->resource_name.len == 0;
     switch (d->in->resource_type) {
     case RESOURCE_TOPIC:
         describe_topic(d);
         return;
     case RESOURCE_BROKER:
-        errno = 0;
-        long id = strtol(text, &end, 10);
-        if (name.len == 0)
+        if (all)
             describe_all_brokers(d);
-        else if (*end != '\0' || errno != 0)
-            refuse(d, arena_printf(a, "Broker id must be an integer, but it is: %s", text));
-        else if (id != d->r->s->broker_id)
-            refuse(d, arena_printf(a, "Unexpected broker id, expected %d or empty string, but received %s",
-                                   d->r->s->broker_id, text));
-        else
+        else if (is_own(d, " or empty string,"))
             describe_broker(d);
         return;
+    case RESOURCE_BROKER_LOGGER:
+        if (all)
+            refuse(d, STR_LIT("Broker id must not be empty"));
+        else if (is_own(d, ""))
+            describe_loggers(d);
+        return;
     default:
-        refuse(d, arena_printf(a, "Unsupported resource type: %d", d->in->resource_type));
+        refuse(d, arena_printf(d->r->arena, "Unsupported resource type: %d", d->in->resource_type));
     }
 }
 

@@ -106,8 +106,8 @@ static void delete_from(struct deletion *d, struct deleted *x, struct str topic,
     enum kafka_error error = ERR_INVALID_TOPIC_EXCEPTION;
     if (!topic_is_internal(topic)) {
         x->partition = replica_partition(d->r->s->replicas, topic, index);
-        error =
-            x->partition == NULL ? partition_missing(topic, index) : partition_delete_records(x->partition, &x->offset);
+        error = x->partition == NULL ? partition_missing(d->r->s, topic, index)
+                                     : partition_delete_records(x->partition, &x->offset);
     }
     if (error != ERR_NONE)
         settle(d, x, error, -1);

@@ -27,7 +27,7 @@ static void describe_partition(struct request *r, struct str topic, int32_t inde
     if (p != NULL)
         describe(r, p, out);
     else
-        out->error_code = partition_missing(topic, index);
+        out->error_code = partition_missing(r->s, topic, index);
     partition_unref(p);
 }
 

@@ -464,7 +464,7 @@ static void find_partition(struct fetch *f, struct fetched *x)
     }
     x->partition = replica_partition(f->r->s->replicas, x->item.topic, x->item.partition);
     if (x->partition == NULL)
-        x->error = partition_missing(x->item.topic, x->item.partition);
+        x->error = partition_missing(f->r->s, x->item.topic, x->item.partition);
     else if (!uuid_is_zero(x->item.topic_id) && !uuid_eq(x->item.topic_id, partition_topic_id(x->partition))) {
         partition_unref(x->partition);
         x->partition = NULL;
@@ -476,14 +476,17 @@ static void note_follower(struct fetch *f)
 {
     int32_t replica = replica_of(f);
     int64_t now = clock_mono_ms();
-    if (replica >= 0)
-        replica_heard(f->r->s->replicas, replica, now);
+    struct pulse *pulse = fetch_session_pulse(f->session);
+    if (replica >= 0 && pulse != NULL)
+        pulse_beat(pulse, now);
     for (int32_t i = 0; replica >= 0 && i < f->count; i++) {
         const struct fetched *x = &f->items[i];
         struct partition_read read = read_of(f, x, 0, false);
         if (x->partition != NULL)
-            partition_note_fetch(x->partition, &read, x->item.log_start_offset, now);
+            partition_note_fetch(x->partition, &read, x->item.log_start_offset, pulse, now);
     }
+    if (replica >= 0 && f->session != NULL)
+        fetch_session_grow_isrs(f->session, f->r->s->replicas);
 }
 
 static void take_items(struct fetch *f, const struct fetch_item *items, int32_t count)

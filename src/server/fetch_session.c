@@ -42,6 +42,8 @@ struct fetch_session {
     bool by_id, in_use, doomed, incremental;
     int64_t last_used;
     struct session_partition *partitions;
+    struct pulse *pulse;
+    int64_t growth_round;
     pthread_mutex_t lock; /* guards the following; taken with a partition locked, never the other way */
     struct session_partition *stirred;
     struct sleeper *sleeper; /* the request that waits */
@@ -74,6 +76,8 @@ static void unstir(struct session_partition *p)
 
 static void remove_partition(struct session_partition *p)
 {
+    if (p->bed.partition != NULL)
+        partition_pulse_gone(p->bed.partition, p->session->pulse);
     partition_get_up(&p->bed); /* nobody stirs it any more */
     unstir(p);
     HASH_DEL(p->session->partitions, p);
@@ -85,6 +89,7 @@ static void session_free(struct fetch_session *s)
     struct session_partition *p, *tmp;
     HASH_ITER (hh, s->partitions, p, tmp)
         remove_partition(p);
+    pulse_unref(s->pulse);
     pthread_mutex_destroy(&s->lock);
     free(s);
 }
@@ -335,6 +340,7 @@ static struct fetch_session *new_session(struct fetch_sessions *f, bool by_id, c
         s->epoch = 1;
         s->by_id = by_id;
         s->in_use = true;
+        s->pulse = pulse_new();
         s->last_used = clock_mono_ms();
         pthread_mutex_init(&s->lock, NULL);
         HASH_ADD_INT(f->table, id, s);
@@ -419,6 +425,23 @@ void fetch_session_told(const struct fetch_item *item, enum kafka_error error, i
     p->told_high_watermark = high_watermark;
     p->told_log_start = log_start_offset;
     p->told_error = error != ERR_NONE;
+}
+
+void fetch_session_grow_isrs(struct fetch_session *s, struct replica_manager *rm)
+{
+    struct session_partition *p, *tmp;
+    int64_t round = replica_growth_round(rm);
+    if (s->growth_round == round)
+        return;
+    s->growth_round = round;
+    HASH_ITER (hh, s->partitions, p, tmp)
+        if (p->bed.partition != NULL)
+            partition_grow_isr(p->bed.partition, s->pulse);
+}
+
+struct pulse *fetch_session_pulse(const struct fetch_session *session)
+{
+    return session != NULL ? session->pulse : NULL;
 }
 
 int32_t fetch_session_id(const struct fetch_session *session)

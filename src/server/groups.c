@@ -67,7 +67,7 @@ static struct group_coordinator *coordinator_of(const struct request *r)
 {
     const struct view_topic *topic = view_topic(view_current(), str_of(offsets_topic));
     if (topic != NULL)
-        group_set_partition_count(r->s->groups, topic->partition_count);
+        state_topic_set_count(group_topic(r->s->groups), topic->partition_count);
     return r->s->groups;
 }
 
@@ -281,11 +281,11 @@ static bool begin_verification(struct txn_commit *c)
 {
     struct services *s = c->g.r->s;
     struct partition *p = replica_partition(s->replicas, c->partition.topic, c->partition.index);
-    if (p == NULL)
-        return false;
-    c->txn.guard = plog_begin_verification(partition_log(p), c->in.producer_id, c->in.producer_epoch, NO_SEQUENCE);
+    bool leads = p != NULL && partition_check_leader(p, -1) == ERR_NONE;
+    if (leads)
+        c->txn.guard = plog_begin_verification(partition_log(p), c->in.producer_id, c->in.producer_epoch, NO_SEQUENCE);
     partition_unref(p);
-    return true;
+    return leads;
 }
 
 static void serve_txn_commit(struct request *r)

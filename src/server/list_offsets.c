@@ -125,7 +125,7 @@ static bool prepare(struct request *r, struct offsets_state *st)
             told *o = &out->partitions.items[i];
             list_offsets_partition_response_init(o);
             o->partition_index = in->partitions.items[i].partition_index;
-            o->error_code = partition_missing(in->name, o->partition_index);
+            o->error_code = partition_missing(r->s, in->name, o->partition_index);
             int64_t timestamp = in->partitions.items[i].timestamp;
             reads |= timestamp >= 0 || timestamp == MAX_TIMESTAMP;
         }
@@ -159,7 +159,7 @@ static void end_of_epoch(struct request *r, struct str topic,
     offset_for_leader_epoch_epoch_end_offset_init(out);
     out->partition = in->partition;
     out->error_code =
-        p == NULL ? partition_missing(topic, in->partition) : partition_check_leader(p, in->current_leader_epoch);
+        p == NULL ? partition_missing(r->s, topic, in->partition) : partition_check_leader(p, in->current_leader_epoch);
     if (out->error_code == ERR_NONE)
         plog_epoch_end(partition_log(p), in->leader_epoch, &out->leader_epoch, &out->end_offset);
     partition_unref(p);

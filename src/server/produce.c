@@ -142,7 +142,7 @@ static enum kafka_error find_partition(struct produce *pr, struct produced *x, s
         return ERR_INVALID_TOPIC_EXCEPTION;
     }
     item->partition = replica_partition(r->s->replicas, x->topic, x->in->index);
-    return item->partition == NULL ? partition_missing(x->topic, x->in->index) : ERR_NONE;
+    return item->partition == NULL ? partition_missing(r->s, x->topic, x->in->index) : ERR_NONE;
 }
 
 /* ---- Verification of transactions (KIP-890) ---- */
@@ -162,7 +162,7 @@ static bool is_unverified(struct produce *pr, struct produced *x, const struct c
     if (!atomic_load(&pr->wait.r->s->verify_transactions) || !transactional_batch(x, &b))
         return false;
     x->guard = GUARD_OPEN;
-    if (pr->request.transactional_id.p == NULL)
+    if (pr->request.transactional_id.p == NULL || partition_check_leader(item->partition, -1) != ERR_NONE)
         return false;
     x->guard =
         plog_begin_verification(partition_log(item->partition), b.producer_id, b.producer_epoch, b.base_sequence);

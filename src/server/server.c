@@ -22,7 +22,8 @@ enum { SMALLEST_HEADER = 8, LENGTH_SIZE = 4 };
     X(list_partition_reassignments) X(elect_leaders) X(update_features) X(alter_configs)             \
     X(incremental_alter_configs) X(delete_records) X(add_partitions_to_txn) X(add_offsets_to_txn)    \
     X(end_txn) X(write_txn_markers) X(txn_offset_commit) X(describe_transactions)                    \
-    X(list_transactions) X(describe_producers)
+    X(list_transactions) X(describe_producers) X(describe_log_dirs)                      \
+    X(alter_replica_log_dirs)
 /* clang-format on */
 
 #define DECLARE(name) extern const struct api_entry api_##name;
@@ -123,8 +124,10 @@ const char *request_listener(const struct request *r)
     return connection_listener(r->x->conn)->name;
 }
 
-enum kafka_error partition_missing(struct str topic, int32_t index)
+enum kafka_error partition_missing(const struct services *s, struct str topic, int32_t index)
 {
+    if (replica_is_offline(s->replicas, topic, index))
+        return ERR_KAFKA_STORAGE_ERROR;
     return view_partition(view_current(), topic, index) ? ERR_NOT_LEADER_OR_FOLLOWER : ERR_UNKNOWN_TOPIC_OR_PARTITION;
 }
 

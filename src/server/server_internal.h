@@ -78,8 +78,8 @@ struct wake_queue *request_wake_queue(const struct request *r);
 /* Name of the listener that the request came in by. */
 const char *request_listener(const struct request *r);
 
-/* Why a partition cannot be served here: not known at all, or led elsewhere. */
-enum kafka_error partition_missing(struct str topic, int32_t index);
+/* Why a partition cannot be served here: its disk has failed, it is led elsewhere, or not known at all. */
+enum kafka_error partition_missing(const struct services *s, struct str topic, int32_t index);
 
 /* ---- Waiting for the replicas in sync (commit_wait.c), on the connection's loop ---- */
 
@@ -139,7 +139,10 @@ bool fetch_session_has_news(const struct fetch_session *s, const struct fetch_it
                             int32_t record_bytes, int64_t high_watermark, int64_t log_start_offset);
 void fetch_session_told(const struct fetch_item *item, enum kafka_error error, int64_t high_watermark,
                         int64_t log_start_offset);
-int32_t fetch_session_id(const struct fetch_session *session); /* 0 of NULL */
+/* A follower's: it may join ISRs in which it could not be before. */
+void fetch_session_grow_isrs(struct fetch_session *s, struct replica_manager *rm);
+struct pulse *fetch_session_pulse(const struct fetch_session *session); /* NULL of NULL */
+int32_t fetch_session_id(const struct fetch_session *session);          /* 0 of NULL */
 void fetch_session_done(struct services *s, struct fetch_session *session);
 
 /* ---- Transactions (transactions.c) ---- */

@@ -14,7 +14,7 @@ static struct txn_coordinator *coordinator_of(const struct request *r)
 {
     const struct view_topic *topic = view_topic(view_current(), STR_LIT("__transaction_state"));
     if (topic != NULL)
-        txn_set_partition_count(r->s->transactions, topic->partition_count);
+        state_topic_set_count(txn_topic(r->s->transactions), topic->partition_count);
     return r->s->transactions;
 }
 

@@ -42,8 +42,8 @@ static int64_t end_by_age(struct plog *log, size_t from, int64_t now)
 
 static bool is_compactable(const struct plog *log)
 {
-    return !log->closed && !log->compacting && !log->uncleanable &&
-           (log->config.cleanup_policy & CLEANUP_POLICY_COMPACT);
+    return plog_is_writable(log) && !log->compacting && !log->uncompacted && !log->uncleanable &&
+           !plog_is_future(log) && (log->config.cleanup_policy & CLEANUP_POLICY_COMPACT);
 }
 
 /* The end of what is clean; the log's start when it has moved past it, or is compacted for the first time. */
@@ -90,6 +90,13 @@ bool plog_cleanable(struct plog *log, int64_t now, struct cleanable *out)
     return ok;
 }
 
+void plog_pause_compaction(struct plog *log, bool pause)
+{
+    pthread_mutex_lock(&log->lock);
+    log->uncompacted = pause;
+    pthread_mutex_unlock(&log->lock);
+}
+
 /* ---- The pass ---- */
 
 struct source { /* a segment to be read */
@@ -128,7 +135,8 @@ static enum compact_result clean_some(struct compaction *c);
 /* With the log's lock held: whether the log is still what this pass began with, but for appends. */
 static bool is_valid(const struct compaction *c)
 {
-    return !c->log->closed && c->log->cuts == c->cuts && (c->log->config.cleanup_policy & CLEANUP_POLICY_COMPACT);
+    return plog_is_writable(c->log) && !c->log->uncompacted && c->log->cuts == c->cuts &&
+           (c->log->config.cleanup_policy & CLEANUP_POLICY_COMPACT);
 }
 
 static bool lock_if_valid(struct compaction *c)
@@ -195,7 +203,7 @@ static bool open_source_locked(struct compaction *c, int64_t offset)
     ensure(s->base_offset == source->base && s->size == source->size);
     if (!segment_open_file(s, log->path, false))
         return false;
-    if (offset > source->base && segment_find(s, log->path, offset, false, &at) == FIND_ERROR)
+    if (offset > source->base && find_failed(segment_find(s, log->path, offset, false, &at)))
         return false;
     file_ref_get(s->file);
     c->file = s->file;

@@ -3,9 +3,13 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/logger.h"
@@ -102,6 +106,11 @@ bool file_set_mtime_ms(int fd, int64_t ms, const char *path)
     return futimens(fd, times) == 0 || failed("set the time of", path);
 }
 
+void file_reserve(int fd, int64_t size)
+{
+    int rc UNUSED = fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, size);
+}
+
 bool file_truncate(int fd, int64_t size, const char *path)
 {
     return ftruncate(fd, size) == 0 || failed("truncate", path);
@@ -163,6 +172,16 @@ bool dir_remove_tree(const char *path)
     return ok && (rmdir(path) == 0 || errno == ENOENT || failed("remove directory", path));
 }
 
+bool dir_space(const char *path, int64_t *total, int64_t *usable)
+{
+    struct statvfs st;
+    if (statvfs(path, &st) != 0)
+        return failed("look at", path);
+    *total = (int64_t)MIN((uint64_t)st.f_blocks * st.f_frsize, (uint64_t)INT64_MAX);
+    *usable = (int64_t)MIN((uint64_t)st.f_bavail * st.f_frsize, (uint64_t)INT64_MAX);
+    return true;
+}
+
 static int by_name(const void *a, const void *b)
 {
     return strcmp(*(char *const *)a, *(char *const *)b);
@@ -185,8 +204,43 @@ int file_lock(const char *path)
     return -1;
 }
 
+/* ---- Mapped files: what cannot be read comes as a signal ---- */
+
+static __thread sigjmp_buf *escape; /* of the thread that looks at one */
+
+static void on_bus_error(int signal_number)
+{
+    if (escape != NULL)
+        siglongjmp(*escape, 1);
+    signal(signal_number, SIG_DFL); /* not ours: as if there were no handler */
+    raise(signal_number);
+}
+
+static void catch_bus_errors(void)
+{
+    struct sigaction action = {.sa_handler = on_bus_error, .sa_flags = SA_NODEFER};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGBUS, &action, NULL);
+}
+
+bool file_map_look(void (*look)(void *ctx), void *ctx)
+{
+    sigjmp_buf here;
+    if (sigsetjmp(here, 0) != 0) {
+        escape = NULL;
+        log_error("Cannot read a mapped file: the disk has failed, or the file was cut");
+        return false;
+    }
+    escape = &here;
+    look(ctx);
+    escape = NULL;
+    return true;
+}
+
 void *file_map(int fd, size_t size)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, catch_bus_errors);
     void *mem = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
     return mem != MAP_FAILED ? mem : NULL;
 }

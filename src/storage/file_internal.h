@@ -20,6 +20,8 @@ void file_close(int fd); /* -1 allowed */
 int64_t file_size(int fd);
 int64_t file_mtime_ms(int fd);
 bool file_set_mtime_ms(int fd, int64_t ms, const char *path) NODISCARD;
+/* Takes so much of the disk for the file at once. Its length stays; a file system that cannot do it is left alone. */
+void file_reserve(int fd, int64_t size);
 bool file_truncate(int fd, int64_t size, const char *path) NODISCARD;
 bool file_sync(int fd, const char *path) NODISCARD;
 bool dir_sync(const char *path) NODISCARD;
@@ -27,6 +29,8 @@ bool file_rename(const char *from, const char *to) NODISCARD;
 bool file_remove(const char *path); /* a missing file is fine */
 bool dir_make(const char *path);    /* with its parents; an existing one is fine */
 bool dir_remove_tree(const char *path);
+/* Bytes of the file system that it is on: all, and those that may still be written. */
+bool dir_space(const char *path, int64_t *total, int64_t *usable) NODISCARD;
 /* The whole of a small file; false if missing (not logged) or unreadable. */
 bool file_load(const char *path, struct strbuf *out) NODISCARD;
 /* Replaces a file so that a crash leaves the old or the new one: temporary, sync, rename, sync of the directory. */
@@ -41,6 +45,8 @@ int file_lock(const char *path);
 /* The first `size` bytes to read; NULL when that cannot be. The descriptor may be closed. */
 void *file_map(int fd, size_t size);
 void file_unmap(void *mem, size_t size);
+/* Runs `look`, which reads what is mapped. False, logged, when the disk fails under it: it has ended in its middle. */
+bool file_map_look(void (*look)(void *ctx), void *ctx) NODISCARD;
 
 /* Names in a directory, sorted, without "." and "..". Free with names_free(). */
 struct names {

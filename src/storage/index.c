@@ -43,9 +43,31 @@ static bool are_in_order(const uint8_t *first, const uint8_t *last, uint8_t entr
     return (int32_t)be32_get(last + 8) >= (int32_t)be32_get(first + 8) && be64_get(last) >= be64_get(first);
 }
 
+static bool is_mapped(const struct index *x)
+{
+    return x->cap == 0 && x->mem != NULL;
+}
+
+struct sanity {
+    const struct index *x;
+    bool sane;
+};
+
+static void check_sanity(void *ctx)
+{
+    struct sanity *s = ctx;
+    const struct index *x = s->x;
+    s->sane = x->count == 0 || are_in_order(entry_at(x, 0), entry_at(x, x->count - 1), x->entry_size);
+}
+
 static bool looks_sane(const struct index *x)
 {
-    return x->count == 0 || are_in_order(entry_at(x, 0), entry_at(x, x->count - 1), x->entry_size);
+    struct sanity s = {.x = x};
+    if (!is_mapped(x))
+        check_sanity(&s);
+    else if (!file_map_look(check_sanity, &s))
+        return false;
+    return s.sane;
 }
 
 static bool file_looks_sane(int fd, int64_t size, uint8_t entry_size, const char *path)
@@ -168,38 +190,57 @@ static size_t count_up_to(const struct index *x, bool by_time, int64_t key)
     return lo;
 }
 
-static struct offset_entry offset_entry_at(const struct index *x, size_t n)
+/* An entry that is looked for, and what is found. */
+struct search {
+    const struct index *x;
+    bool last, by_time; /* the last one; or the last with a key of at most `key` */
+    int64_t key;
+    struct offset_entry offset;
+    struct time_entry time;
+};
+
+static const struct time_entry no_time = {NO_TIMESTAMP, 0};
+
+static void run_search(void *ctx)
 {
-    if (n == 0)
-        return (struct offset_entry){0, 0};
-    return (struct offset_entry){delta_at(x, n - 1), (int32_t)be32_get(entry_at(x, n - 1) + 4)};
+    struct search *s = ctx;
+    const struct index *x = s->x;
+    size_t n = s->last ? x->count : count_up_to(x, s->by_time, s->key);
+    if (n > 0 && x->entry_size == TIME_ENTRY)
+        s->time = (struct time_entry){timestamp_at(x, n - 1), delta_at(x, n - 1)};
+    else if (n > 0)
+        s->offset = (struct offset_entry){delta_at(x, n - 1), (int32_t)be32_get(entry_at(x, n - 1) + 4)};
 }
 
-static struct time_entry time_entry_at(const struct index *x, size_t n)
+/* Where the disk fails, nothing is found: who then reads the log from its beginning, comes to know. */
+static struct search search(struct search s)
 {
-    if (n == 0)
-        return (struct time_entry){NO_TIMESTAMP, 0};
-    return (struct time_entry){timestamp_at(x, n - 1), delta_at(x, n - 1)};
+    s.time = no_time;
+    if (!is_mapped(s.x))
+        run_search(&s);
+    else if (!file_map_look(run_search, &s))
+        return (struct search){.time = no_time};
+    return s;
 }
 
 struct offset_entry offset_index_find(const struct index *x, int32_t delta)
 {
-    return offset_entry_at(x, count_up_to(x, false, delta));
+    return search((struct search){.x = x, .key = delta}).offset;
 }
 
 struct time_entry time_index_find(const struct index *x, int64_t timestamp)
 {
-    return time_entry_at(x, count_up_to(x, true, timestamp));
+    return search((struct search){.x = x, .by_time = true, .key = timestamp}).time;
 }
 
 struct offset_entry offset_index_last(const struct index *x)
 {
-    return offset_entry_at(x, x->count);
+    return search((struct search){.x = x, .last = true}).offset;
 }
 
 struct time_entry time_index_last(const struct index *x)
 {
-    return time_entry_at(x, x->count);
+    return search((struct search){.x = x, .last = true}).time;
 }
 
 static void truncate_to(struct index *x, int32_t delta)

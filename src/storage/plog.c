@@ -15,13 +15,20 @@ void plog_ref(struct plog *log)
     ensure(before > 0);
 }
 
+static void free_segments(struct plog *log)
+{
+    for (size_t i = 0; i < log->segment_count; i++)
+        segment_free(log->segments[i]);
+    free(log->segments);
+    log->segments = NULL;
+    log->segment_count = log->segment_cap = 0;
+}
+
 void plog_unref(struct plog *log)
 {
     if (log == NULL || atomic_fetch_sub(&log->refs, 1) != 1)
         return;
-    for (size_t i = 0; i < log->segment_count; i++)
-        segment_free(log->segments[i]);
-    free(log->segments);
+    free_segments(log);
     producers_deinit(&log->producers);
     epochs_free(&log->epochs);
     pthread_mutex_destroy(&log->lock);
@@ -72,6 +79,11 @@ int64_t plog_last_stable_offset(const struct plog *log)
     return MIN(hw, MAX(unstable, (int64_t)atomic_load(&log->start)));
 }
 
+bool plog_is_future(const struct plog *log)
+{
+    return atomic_load(&log->future);
+}
+
 struct topic_config plog_config(struct plog *log)
 {
     pthread_mutex_lock(&log->lock);
@@ -95,6 +107,8 @@ static bool set_high_watermark(struct plog *log, int64_t offset)
 {
     offset = MIN(offset, (int64_t)atomic_load(&log->end));
     offset = MAX(offset, (int64_t)atomic_load(&log->start));
+    if (producers_commit(&log->producers, offset))
+        plog_update_unstable(log);
     return atomic_exchange(&log->high_watermark, offset) != offset;
 }
 
@@ -106,10 +120,35 @@ bool plog_set_high_watermark(struct plog *log, int64_t offset)
     return moved;
 }
 
+static bool is_home_live(const struct plog *log)
+{
+    return log->home == NULL || log_dir_is_live(log->home);
+}
+
+bool plog_is_offline(const struct plog *log)
+{
+    return !is_home_live(log);
+}
+
+bool plog_is_writable(const struct plog *log)
+{
+    return !log->closed && is_home_live(log);
+}
+
+bool plog_is_readable(const struct plog *log)
+{
+    return log->segment_count > 0 && is_home_live(log);
+}
+
+/* Of a log that is no more, and of those in a directory that has failed already, nothing is said. */
 void plog_failed(struct plog *log, const char *what)
 {
-    log_error("Log %s failed: %s", log->path, what);
-    if (log->manager != NULL)
+    pthread_mutex_lock(&log->lock);
+    bool news = plog_is_writable(log);
+    if (news)
+        log_error("Log %s failed: %s", log->path, what);
+    pthread_mutex_unlock(&log->lock);
+    if (news && log->manager != NULL)
         manager_dir_failed(log->manager, log->root, what);
 }
 
@@ -138,9 +177,14 @@ bool plog_insert_segment(struct plog *log, struct segment *s)
     log->segments = xgrow(log->segments, log->segment_count + 1, &log->segment_cap, sizeof(*log->segments));
     log->segments[log->segment_count++] = s;
     log->touched = true;
+    s->no_aborts = true;
     index_init(&s->offsets, OFFSET_ENTRY);
     index_init(&s->times, TIME_ENTRY);
-    return segment_open_file(s, log->path, true) && segment_save_indexes(s, log->path, false);
+    if (!segment_open_file(s, log->path, true))
+        return false;
+    if (log->config.preallocate)
+        file_reserve(s->file->fd, log->config.segment_bytes);
+    return segment_save_indexes(s, log->path, false);
 }
 
 bool plog_write_epochs(struct plog *log)
@@ -167,29 +211,15 @@ bool plog_snapshot(struct plog *log, int64_t offset)
 
 void plog_update_unstable(struct plog *log)
 {
-    atomic_store(&log->first_unstable, producers_first_open_txn(&log->producers));
+    atomic_store(&log->first_unstable, producers_first_unstable(&log->producers));
 }
 
-/* The coordinator epoch in the value of a control record, -1 if there is none. */
-static int32_t coordinator_epoch_of(const struct batch *b)
+bool plog_note_batch(struct plog *log, const struct batch *b, struct txn_entry *aborted)
 {
-    struct arena a;
-    struct record r;
-    int32_t epoch = -1;
-    arena_init(&a, 0);
-    struct record_iter *it = record_iter_new(b, &a);
-    if (record_iter_next(it, &r) > 0 && r.value.len >= 6)
-        epoch = (int32_t)be32_get(r.value.p + 2);
-    record_iter_free(it);
-    arena_deinit(&a);
-    return epoch;
-}
-
-void plog_note_batch(struct plog *log, const struct batch *b)
-{
-    producers_note(&log->producers, b, batch_is_control(b) ? coordinator_epoch_of(b) : -1);
+    bool is_abort = producers_note(&log->producers, b, aborted);
     if (batch_is_transactional(b) || batch_is_control(b))
         plog_update_unstable(log);
+    return is_abort;
 }
 
 /* ---- Rolling ---- */
@@ -223,6 +253,13 @@ static int64_t random_jitter(int64_t limit)
     return limit > 0 ? (int64_t)chance_below((uint64_t)limit) : 0;
 }
 
+/* No flush will look at it again. */
+static bool sync_sealed(struct plog *log, struct segment *s)
+{
+    return segment_sync(s, log->path) && segment_sync_indexes(s->base_offset, log->path) &&
+           (s->no_aborts || dir_sync(log->path));
+}
+
 bool plog_roll(struct plog *log, int64_t new_base)
 {
     struct segment *old = plog_active(log);
@@ -236,8 +273,9 @@ bool plog_roll(struct plog *log, int64_t new_base)
     ensure(old->base_offset < new_base);
     if (!segment_save_indexes(old, log->path, true) || !plog_snapshot(log, new_base))
         return false;
-    /* No flush will look at it again. */
-    if (log->recovery_point == new_base && !segment_sync_indexes(old->base_offset, log->path))
+    if (log->config.preallocate && !file_truncate(old->file->fd, old->size, log->path)) /* what it has not needed */
+        return false;
+    if (log->recovery_point == new_base && !sync_sealed(log, old))
         return false;
     index_deinit(&old->offsets); /* mapped again if somebody reads it */
     index_deinit(&old->times);
@@ -261,7 +299,7 @@ bool plog_flush_locked(struct plog *log, int64_t up_to)
         struct segment *s = log->segments[i];
         if (s->base_offset >= up_to)
             break;
-        new_names |= s->base_offset >= log->recovery_point;
+        new_names |= s->base_offset >= log->recovery_point || !s->no_aborts;
         if (!segment_sync(s, log->path) || (s != plog_active(log) && !segment_sync_indexes(s->base_offset, log->path)))
             return false;
     }
@@ -275,7 +313,7 @@ bool plog_flush_locked(struct plog *log, int64_t up_to)
 enum kafka_error plog_flush(struct plog *log)
 {
     pthread_mutex_lock(&log->lock);
-    bool ok = log->closed || plog_flush_locked(log, atomic_load(&log->end));
+    bool ok = !plog_is_writable(log) || plog_flush_locked(log, atomic_load(&log->end));
     pthread_mutex_unlock(&log->lock);
     if (!ok)
         plog_failed(log, "flush failed");
@@ -295,13 +333,15 @@ static void note_epoch(struct plog *log, int32_t epoch, int64_t offset)
 static bool append_batches(struct plog *log, struct bytes bytes, const struct batch *last)
 {
     struct batch b;
+    struct txn_entry aborted;
     log->touched = true;
     if (!segment_append(plog_active(log), log->path, bytes, log->config.index_interval_bytes))
         return false;
     while (batch_next(&bytes, &b) == BATCH_OK) {
         if (b.magic == 2)
             note_epoch(log, b.leader_epoch, b.base_offset);
-        plog_note_batch(log, &b);
+        if (plog_note_batch(log, &b, &aborted) && !segment_note_abort(plog_active(log), log->path, &aborted))
+            return false;
     }
     atomic_store(&log->end, last->last_offset + 1);
     int64_t unflushed = last->last_offset + 1 - log->recovery_point;
@@ -311,8 +351,10 @@ static bool append_batches(struct plog *log, struct bytes bytes, const struct ba
 static enum kafka_error check_producer(struct plog *log, const struct prepared *p, const struct batch *b,
                                        struct producer_batch *dup, bool *is_dup)
 {
+    struct txn_marker marker;
     if (batch_is_control(b))
-        return producers_check_marker(&log->producers, b, coordinator_epoch_of(b));
+        return txn_marker_read(b, &marker) ? producers_check_marker(&log->producers, b, marker.coordinator_epoch)
+                                           : ERR_NONE;
     enum kafka_error error = producers_check(&log->producers, p, b, dup, is_dup);
     if (error == ERR_OUT_OF_ORDER_SEQUENCE_NUMBER && plog_recall_batches(log, b->producer_id))
         error = producers_check(&log->producers, p, b, dup, is_dup);
@@ -327,7 +369,7 @@ static enum kafka_error append_leader_locked(struct plog *log, const struct prep
     struct producer_batch dup = {0};
     enum batch_result result = batch_next(&rest, &b);
     ensure(result == BATCH_OK && rest.len == 0 && b.magic == 2);
-    if (log->closed)
+    if (!plog_is_writable(log))
         return ERR_KAFKA_STORAGE_ERROR;
     enum kafka_error error = check_producer(log, p, &b, &dup, &out->duplicate);
     if (error != ERR_NONE) {
@@ -445,7 +487,8 @@ enum kafka_error plog_append_follower(struct plog *log, struct bytes bytes, int3
 {
     *out = (struct append_result){.first_offset = -1, .last_offset = -1};
     pthread_mutex_lock(&log->lock);
-    enum kafka_error error = log->closed ? ERR_KAFKA_STORAGE_ERROR : append_follower_locked(log, bytes, max_epoch, out);
+    enum kafka_error error =
+        plog_is_writable(log) ? append_follower_locked(log, bytes, max_epoch, out) : ERR_KAFKA_STORAGE_ERROR;
     out->log_start_offset = atomic_load(&log->start);
     pthread_mutex_unlock(&log->lock);
     if (error == ERR_KAFKA_STORAGE_ERROR)
@@ -458,7 +501,7 @@ enum kafka_error plog_append_follower(struct plog *log, struct bytes bytes, int3
 void plog_assign_epoch(struct plog *log, int32_t epoch, int64_t start_offset)
 {
     pthread_mutex_lock(&log->lock);
-    if (!log->closed)
+    if (plog_is_writable(log))
         note_epoch(log, epoch, start_offset);
     pthread_mutex_unlock(&log->lock);
 }
@@ -499,27 +542,34 @@ static bool drop_segment(struct plog *log, size_t i)
 }
 
 /*
- * Snapshots above the new end describe what is gone; the state comes back from the last one below. They must not come
- * back themselves, or they would be taken for what was written since.
+ * Removes the snapshots above, for good: one that came back would be taken for what was written since. Finds the newest
+ * of the others, -1 if there is none.
  */
-static bool rewind_producers(struct plog *log, int64_t offset)
+static bool drop_snapshots(struct plog *log, int64_t above, int64_t *newest)
 {
-    log->snapshot_end = -1;
     struct names names;
     char path[PATH_ROOM];
-    int64_t newest = -1;
     bool any = false;
+    log->snapshot_end = *newest = -1;
     if (!dir_list(log->path, &names))
         return false;
     for (size_t i = 0; i < names.n; i++) {
         int64_t at = segment_parse_name(names.v[i], ".snapshot");
-        if (at > offset)
+        if (at > above)
             any |= file_remove(segment_path(path, log->path, at, ".snapshot"));
         else
-            newest = MAX(newest, at);
+            *newest = MAX(*newest, at);
     }
     names_free(&names);
-    if (any && !dir_sync(log->path))
+    return !any || dir_sync(log->path);
+}
+
+/* Snapshots above the new end describe what is gone; the state comes back from the last one below. */
+static bool rewind_producers(struct plog *log, int64_t offset)
+{
+    char path[PATH_ROOM];
+    int64_t newest;
+    if (!drop_snapshots(log, offset, &newest))
         return false;
     if (newest < 0 || !producers_load(&log->producers, segment_path(path, log->path, newest, ".snapshot"), newest,
                                       atomic_load(&log->start)))
@@ -551,6 +601,21 @@ static bool drop_segments(struct plog *log, size_t first)
     return !any || dir_sync(log->path);
 }
 
+static void note_cut(struct plog *log, int64_t offset)
+{
+    log->cuts++;
+    log->cut_to = MIN(log->cut_to, offset);
+}
+
+int64_t plog_take_cut(struct plog *log)
+{
+    pthread_mutex_lock(&log->lock);
+    int64_t cut = log->cut_to;
+    log->cut_to = INT64_MAX;
+    pthread_mutex_unlock(&log->lock);
+    return cut;
+}
+
 static bool truncate_locked(struct plog *log, int64_t offset)
 {
     log->touched = true;
@@ -564,28 +629,29 @@ static bool truncate_locked(struct plog *log, int64_t offset)
         return false;
     atomic_store(&log->end, offset);
     log->recovery_point = MIN(log->recovery_point, offset);
-    log->cuts++;
+    note_cut(log, offset);
     lower_clean_end(log);
     set_high_watermark(log, atomic_load(&log->high_watermark));
     if (!truncate_epochs(log, offset))
         return false;
     bool ok = rewind_producers(log, offset);
+    producers_commit(&log->producers, atomic_load(&log->high_watermark));
     plog_update_unstable(log);
     return ok;
 }
 
 bool plog_truncate_fully_locked(struct plog *log, int64_t new_start)
 {
-    if (!drop_segments(log, 0) || !plog_insert_segment(log, segment_new(new_start)))
+    int64_t none;
+    if (!drop_segments(log, 0) || !drop_snapshots(log, -1, &none) || !plog_insert_segment(log, segment_new(new_start)))
         return false;
     producers_clear(&log->producers, new_start);
-    log->snapshot_end = -1;
     plog_update_unstable(log);
     atomic_store(&log->start, new_start);
     atomic_store(&log->end, new_start);
     atomic_store(&log->high_watermark, new_start);
     log->recovery_point = new_start;
-    log->cuts++;
+    note_cut(log, new_start);
     lower_clean_end(log);
     log->epochs.n = 0;
     return plog_write_epochs(log);
@@ -599,7 +665,7 @@ static enum kafka_error cut(struct plog *log, bool (*how)(struct plog *log, int6
 {
     pthread_mutex_lock(&log->lock);
     int64_t point = log->recovery_point;
-    bool ok = !log->closed && how(log, offset);
+    bool ok = plog_is_writable(log) && how(log, offset);
     bool lowered = ok && offset < point;
     pthread_mutex_unlock(&log->lock);
     if (lowered && log->manager != NULL)
@@ -623,7 +689,7 @@ bool plog_close(struct plog *log)
 {
     pthread_mutex_lock(&log->lock);
     bool ok = true;
-    if (!log->closed) {
+    if (plog_is_writable(log)) {
         struct segment *s = plog_active(log);
         ok = plog_flush_locked(log, atomic_load(&log->end)) && plog_save_epochs(log) &&
              segment_save_indexes(s, log->path, true) &&
@@ -634,4 +700,12 @@ bool plog_close(struct plog *log)
     }
     pthread_mutex_unlock(&log->lock);
     return ok;
+}
+
+void plog_abandon(struct plog *log)
+{
+    pthread_mutex_lock(&log->lock);
+    log->closed = true;
+    free_segments(log);
+    pthread_mutex_unlock(&log->lock);
 }

@@ -74,9 +74,11 @@ enum kafka_error plog_advance_start(struct plog *log, int64_t offset)
     pthread_mutex_lock(&log->lock);
     if (offset > (int64_t)atomic_load(&log->high_watermark))
         error = ERR_OFFSET_OUT_OF_RANGE;
-    else if (!advance_start(log, offset))
+    else if (!plog_is_writable(log) || !advance_start(log, offset))
         error = ERR_KAFKA_STORAGE_ERROR;
     pthread_mutex_unlock(&log->lock);
+    if (error == ERR_KAFKA_STORAGE_ERROR)
+        plog_failed(log, "its start cannot be moved");
     return error;
 }
 
@@ -139,7 +141,7 @@ static size_t count_deletable(struct plog *log, int64_t now)
 int plog_apply_retention(struct plog *log, int64_t now)
 {
     pthread_mutex_lock(&log->lock);
-    size_t count = log->closed || log->compacting ? 0 : count_deletable(log, now);
+    size_t count = !plog_is_writable(log) || log->compacting ? 0 : count_deletable(log, now);
     bool ok = true;
     if (count > 0 && count == log->segment_count)
         ok = plog_roll(log, atomic_load(&log->end));

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "storage/checkpoint_internal.h"
+#include "storage/log_dir_internal.h"
 #include "storage/producers_internal.h"
 #include "storage/segment_internal.h"
 #include "storage/storage.h"
@@ -16,8 +17,9 @@ struct plog {
     struct log_manager *manager; /* NULL in tools and tests */
     char *topic;
     int32_t partition;
-    char *root; /* the log directory */
-    char *path; /* root/topic-partition; changes when the log is deleted */
+    char *root;                 /* the log directory */
+    const struct log_dir *home; /* the same; NULL in tools and tests */
+    char *path;                 /* root/topic-partition; changes when the log is deleted */
     atomic_int_fast64_t start, end, high_watermark, first_unstable;
 
     pthread_mutex_t lock; /* guards all below, and writes to the above */
@@ -34,28 +36,36 @@ struct plog {
     int64_t roll_jitter_ms;
     struct producers producers;
     struct epochs epochs;
-    bool closed; /* deleted or shut down: no more writes */
+    bool closed;        /* deleted or shut down: no more writes */
+    atomic_bool future; /* being filled to take the place of another one */
+    int64_t cut_to;     /* the lowest offset it was cut to since plog_take_cut(); INT64_MAX: none */
     /* Of compaction: */
     int64_t clean_end;      /* what is below has been compacted; -1: nothing */
     bool clean_end_unsaved; /* moved since the checkpoint was written */
     bool compacting;        /* by somebody: its older segments are only replaced by that pass, or cut */
+    bool uncompacted;       /* not now, as it is copied */
     bool uncleanable;       /* cannot be compacted; tried again after a restart */
 };
 
 struct plog_origin { /* what the checkpoints say of a log that is loaded */
     int64_t recovery_point, start_offset, high_watermark, clean_end; /* -1: not there */
     bool clean;
+    const char *name; /* of the directory, of a future log; NULL: topic-partition */
 };
 
-/* Loads or creates the log in `root`/topic-partition. NULL when the disk fails; logged. */
+/* Loads or creates the log in `root`. NULL when the disk fails; logged. */
 struct plog *plog_load(struct log_manager *m, const char *root, const char *topic, int32_t partition,
                        const struct topic_config *config, const struct plog_origin *origin);
 /* Writes partition.metadata if the log has no id yet; false on mismatch or failure. */
 enum kafka_error plog_adopt_topic_id(struct plog *log, struct uuid id);
 /* Flush, snapshot, trimmed indexes: ready for a clean-shutdown mark. */
 bool plog_close(struct plog *log);
+/* Without any of that: nothing is written any more, or read, and its files are let go of. */
+void plog_abandon(struct plog *log);
 
 /* With the lock held: */
+bool plog_is_writable(const struct plog *log);
+bool plog_is_readable(const struct plog *log); /* also when it was deleted, as long as its files are there */
 struct segment *plog_active(const struct plog *log);
 /* Index of the segment that holds `offset`: the last whose base is not above; 0 if all are. */
 size_t plog_segment_index(const struct plog *log, int64_t offset);
@@ -85,8 +95,11 @@ bool plog_truncate_fully_locked(struct plog *log, int64_t new_start);
 bool plog_recall_batches(struct plog *log, int64_t producer_id);
 /* Brings the producers from where their state ends up to `offset`, reading the log. */
 bool plog_replay_producers(struct plog *log, int64_t offset);
-/* Notes a batch in epochs and producers. The whole batch is needed for control batches. */
-void plog_note_batch(struct plog *log, const struct batch *b);
+/*
+ * Notes a batch in producers. The whole batch is needed for control batches. Returns whether it is the abort of a
+ * transaction, which its segment's .txnindex is to have.
+ */
+bool plog_note_batch(struct plog *log, const struct batch *b, struct txn_entry *aborted);
 /* A batch that ends the log's useful life as a failure of its directory. */
 void plog_failed(struct plog *log, const char *what);
 
@@ -98,5 +111,6 @@ void manager_save_recovery_points(struct log_manager *m);
 /* Writes the cleaner's checkpoints if one has changed. */
 void manager_save_clean_ends(struct log_manager *m);
 void manager_dir_failed(struct log_manager *m, const char *root, const char *what);
+struct log_dir *manager_dir(struct log_manager *m, const char *root);
 
 #endif

@@ -12,7 +12,10 @@
 #include "storage/plog_internal.h"
 #include "storage/scan_internal.h"
 
-enum { READ_CHUNK = 1 << 20 };
+enum {
+    READ_CHUNK = 1 << 20,
+    WORTH_A_LINE = 64 << 20, /* bytes to be read again */
+};
 
 /* ---- Files left from what was interrupted ---- */
 
@@ -169,24 +172,34 @@ static bool find_segments(struct plog *log)
 
 /* ---- Producers ---- */
 
+/* The batches in [from, to). */
+static bool replay_segment(struct plog *log, struct segment *s, int64_t from, int64_t to)
+{
+    struct position at = {0};
+    struct scan scan;
+    struct batch b;
+    struct txn_entry aborted;
+    struct strbuf aborts = {0};
+    if (!segment_open_file(s, log->path, false))
+        return false;
+    if (s->base_offset < from && find_failed(segment_find(s, log->path, from, false, &at)))
+        return false;
+    scan_init(&scan, s->file->fd, log->path, at.pos, s->size, READ_CHUNK);
+    while (scan_next(&scan, &b) == BATCH_OK && b.base_offset < to)
+        if (b.last_offset >= from && plog_note_batch(log, &b, &aborted))
+            txn_entry_put(&aborts, &aborted);
+    scan_deinit(&scan);
+    bool ok = !s->aborts_lost || segment_replace_aborts(s, log->path, &aborts);
+    strbuf_deinit(&aborts);
+    return ok;
+}
+
 bool plog_replay_producers(struct plog *log, int64_t offset)
 {
     int64_t from = MAX(log->producers.map_end_offset, log->segments[0]->base_offset);
-    for (size_t i = plog_segment_index(log, from); i < log->segment_count && from < offset; i++) {
-        struct segment *s = log->segments[i];
-        struct position at = {0};
-        struct scan scan;
-        struct batch b;
-        if (!segment_open_file(s, log->path, false))
+    for (size_t i = plog_segment_index(log, from); i < log->segment_count; i++)
+        if ((from < offset || log->segments[i]->aborts_lost) && !replay_segment(log, log->segments[i], from, offset))
             return false;
-        if (s->base_offset < from && segment_find(s, log->path, from, false, &at) == FIND_ERROR)
-            return false;
-        scan_init(&scan, s->file->fd, log->path, at.pos, s->size, READ_CHUNK);
-        while (scan_next(&scan, &b) == BATCH_OK && b.base_offset < offset)
-            if (b.last_offset >= from)
-                plog_note_batch(log, &b);
-        scan_deinit(&scan);
-    }
     log->producers.map_end_offset = offset;
     return true;
 }
@@ -251,6 +264,7 @@ static int64_t check_segment(struct plog *log, struct segment *s, bool unsure, i
             break;
         segment_note_batch(s, &b, (int32_t)good, log->config.index_interval_bytes);
         learn_epoch(log, &b, unsure);
+        s->aborts_lost |= unsure && batch_is_control(&b);
         *next = b.last_offset + 1;
         good = scan.pos;
     }
@@ -285,6 +299,9 @@ static bool recover_segment(struct plog *log, size_t i, bool unsure, int64_t *ne
 {
     struct segment *s = log->segments[i];
     char path[PATH_ROOM];
+    if (s->size >= WORTH_A_LINE)
+        log_info("Recovering segment %020" PRId64 " of %s, %zu of %zu, %" PRId64 " bytes", s->base_offset, log->path,
+                 i + 1, log->segment_count, s->size);
     int64_t good = check_segment(log, s, unsure, next);
     segment_path(path, log->path, s->base_offset, ".log");
     if (good < s->size && !unsure && i + 1 < log->segment_count) {
@@ -323,6 +340,16 @@ static bool follows(const struct plog *log, size_t i, int64_t end, int64_t clean
     return false;
 }
 
+/* They are made again together with the producers' state, from which it is known where a transaction began. */
+static void check_aborts(struct plog *log, struct segment *s, bool unsure)
+{
+    bool sound = segment_aborts_are_sound(s, log->path);
+    if (!sound && !unsure)
+        log_warn("Transaction index of segment %020" PRId64 " in %s is damaged, rebuilding it", s->base_offset,
+                 log->path);
+    s->aborts_lost |= unsure ? !s->no_aborts : !sound;
+}
+
 static bool recover_segments(struct plog *log, const struct plog_origin *origin)
 {
     int64_t point = MAX(origin->recovery_point, (int64_t)0);
@@ -331,6 +358,7 @@ static bool recover_segments(struct plog *log, const struct plog_origin *origin)
     for (size_t i = 0; i < log->segment_count; i++) {
         bool unsure = i >= first_unsure;
         struct segment *s = log->segments[i];
+        check_aborts(log, s, unsure);
         if (!unsure && indexes_usable(log, s, i + 1 == log->segment_count))
             continue;
         if (!unsure)
@@ -344,9 +372,19 @@ static bool recover_segments(struct plog *log, const struct plog_origin *origin)
     return true;
 }
 
-/* The newest sound snapshot not above the end, then the log behind it. */
+/* Where the first transaction index begins that is to be made again. */
+static int64_t first_lost_aborts(const struct plog *log)
+{
+    for (size_t i = 0; i < log->segment_count; i++)
+        if (log->segments[i]->aborts_lost)
+            return log->segments[i]->base_offset;
+    return INT64_MAX;
+}
+
+/* The newest sound snapshot not above the end, nor what is to be read again; then the log behind it. */
 static bool load_producers(struct plog *log, int64_t start, int64_t end)
 {
+    int64_t limit = first_lost_aborts(log);
     struct names names;
     char path[PATH_ROOM];
     bool loaded = false, stale = false;
@@ -358,9 +396,9 @@ static bool load_producers(struct plog *log, int64_t start, int64_t end)
             continue;
         segment_path(path, log->path, at, ".snapshot");
         stale |= at > end;
-        if (at > end || (!loaded && !(loaded = producers_load(&log->producers, path, at, start))))
+        if (at > end || (!loaded && at <= limit && !(loaded = producers_load(&log->producers, path, at, start))))
             file_remove(path);
-        else if (log->producers.map_end_offset != at && !has_name(&names, at, ".log"))
+        else if (loaded && log->producers.map_end_offset != at && !has_name(&names, at, ".log"))
             file_remove(path);
     }
     names_free(&names);
@@ -419,7 +457,7 @@ enum kafka_error plog_adopt_topic_id(struct plog *log, struct uuid id)
 }
 
 static struct plog *plog_alloc(struct log_manager *m, const char *root, const char *topic, int32_t partition,
-                               const struct topic_config *config)
+                               const struct topic_config *config, const char *name)
 {
     struct plog *log = xcalloc(1, sizeof(*log));
     atomic_init(&log->refs, 1);
@@ -428,7 +466,10 @@ static struct plog *plog_alloc(struct log_manager *m, const char *root, const ch
     log->topic = xstrdup(topic);
     log->partition = partition;
     log->root = xstrdup(root);
-    log->path = xasprintf("%s/%s-%" PRId32, root, topic, partition);
+    log->home = m != NULL ? manager_dir(m, root) : NULL;
+    log->path = name != NULL ? xasprintf("%s/%s", root, name) : xasprintf("%s/%s-%" PRId32, root, topic, partition);
+    log->cut_to = INT64_MAX;
+    atomic_init(&log->future, name != NULL);
     log->config = *config;
     log->clean_end = -1;
     atomic_init(&log->first_unstable, INT64_MAX);
@@ -466,6 +507,7 @@ static bool settle_offsets(struct plog *log, const struct plog_origin *origin)
     epochs_truncate_from_start(&log->epochs, start);
     if (!load_producers(log, start, end))
         return false;
+    producers_commit(&log->producers, atomic_load(&log->high_watermark));
     plog_update_unstable(log);
     return !log->epochs.learned || plog_write_epochs(log);
 }
@@ -473,7 +515,7 @@ static bool settle_offsets(struct plog *log, const struct plog_origin *origin)
 struct plog *plog_load(struct log_manager *m, const char *root, const char *topic, int32_t partition,
                        const struct topic_config *config, const struct plog_origin *origin)
 {
-    struct plog *log = plog_alloc(m, root, topic, partition, config);
+    struct plog *log = plog_alloc(m, root, topic, partition, config, origin->name);
     bool ok = dir_make(log->path) && load_segments(log, origin) && settle_offsets(log, origin);
     if (ok && !origin->clean && atomic_load(&log->end) > 0)
         ok = plog_snapshot(log, atomic_load(&log->end));

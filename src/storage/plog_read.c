@@ -102,7 +102,9 @@ static enum kafka_error try_read(struct plog *log, int64_t offset, int32_t max_b
     enum kafka_error error = ERR_NONE;
     *out = (struct plog_slice){0};
     pthread_mutex_lock(&log->lock);
-    if (offset < (int64_t)atomic_load(&log->start) || offset > (int64_t)atomic_load(&log->end))
+    if (!plog_is_readable(log))
+        error = ERR_KAFKA_STORAGE_ERROR;
+    else if (offset < (int64_t)atomic_load(&log->start) || offset > (int64_t)atomic_load(&log->end))
         error = ERR_OFFSET_OUT_OF_RANGE;
     else if (offset < MIN(upper, (int64_t)atomic_load(&log->end)))
         result = read_locked(log, offset, max_bytes, at_least_one, upper, out, cold);
@@ -112,7 +114,7 @@ static enum kafka_error try_read(struct plog *log, int64_t offset, int32_t max_b
         return ERR_KAFKA_STORAGE_ERROR;
     }
     out->cold = result == FIND_COLD;
-    return error;
+    return result == FIND_CORRUPT ? ERR_CORRUPT_MESSAGE : error;
 }
 
 enum kafka_error plog_read(struct plog *log, int64_t offset, int32_t max_bytes, bool at_least_one, int64_t upper,
@@ -137,9 +139,11 @@ enum kafka_error plog_read_bytes(struct plog *log, int64_t offset, int32_t max_b
         return error;
     size_t before = out->len;
     char *at = strbuf_extend(out, (size_t)slice.region.len);
-    ssize_t n = file_read_at(slice.region.file->fd, at, (size_t)slice.region.len, slice.region.pos, log->path);
+    ssize_t n = file_read_at(slice.region.file->fd, at, (size_t)slice.region.len, slice.region.pos, log->root);
     file_ref_put(slice.region.file);
     out->len = before + (size_t)MAX(n, (ssize_t)0);
+    if (n < 0)
+        plog_failed(log, "read failed");
     return n == slice.region.len ? ERR_NONE : ERR_KAFKA_STORAGE_ERROR;
 }
 
@@ -270,11 +274,12 @@ enum kafka_error plog_offset_for_time(struct plog *log, int64_t timestamp, struc
     struct time_search t = {timestamp, false};
     *out = (struct timestamp_offset){NO_TIMESTAMP, -1, NO_LEADER_EPOCH};
     pthread_mutex_lock(&log->lock);
-    for (size_t i = 0; i < log->segment_count; i++)
+    bool readable = plog_is_readable(log);
+    for (size_t i = 0; readable && i < log->segment_count; i++)
         if (max_timestamp_of(log, log->segments[i]) >= timestamp && search_segment(log, log->segments[i], &t, out))
             break;
     pthread_mutex_unlock(&log->lock);
-    return ERR_NONE;
+    return readable ? ERR_NONE : ERR_KAFKA_STORAGE_ERROR;
 }
 
 enum kafka_error plog_offset_of_max_time(struct plog *log, struct timestamp_offset *out)
@@ -282,17 +287,17 @@ enum kafka_error plog_offset_of_max_time(struct plog *log, struct timestamp_offs
     struct segment *latest = NULL;
     *out = (struct timestamp_offset){NO_TIMESTAMP, -1, NO_LEADER_EPOCH};
     pthread_mutex_lock(&log->lock);
-    for (size_t i = 0; i < log->segment_count; i++) {
+    bool readable = plog_is_readable(log);
+    for (size_t i = 0; readable && i < log->segment_count; i++) {
         struct segment *s = log->segments[i];
         if (latest == NULL || max_timestamp_of(log, s) > latest->max_timestamp)
             latest = s;
     }
-    ensure(latest != NULL);
-    struct time_search t = {max_timestamp_of(log, latest), true};
+    struct time_search t = {latest != NULL ? max_timestamp_of(log, latest) : NO_TIMESTAMP, true};
     if (t.timestamp != NO_TIMESTAMP)
         search_segment(log, latest, &t, out);
     pthread_mutex_unlock(&log->lock);
-    return ERR_NONE;
+    return readable ? ERR_NONE : ERR_KAFKA_STORAGE_ERROR;
 }
 
 /* ---- By segment (ListOffsets version 0) ---- */
@@ -315,9 +320,9 @@ int32_t plog_segment_offsets(struct plog *log, int64_t timestamp, int32_t most, 
     for (size_t i = 0; i < count; i++)
         starts[i] = MAX(log->segments[i]->base_offset, start);
     size_t known = count;
-    if (plog_active(log)->size > 0)
+    if (count > 0 && plog_active(log)->size > 0)
         starts[known++] = atomic_load(&log->end);
-    size_t above = timestamp == EARLIEST ? 1 : known; /* those below this one count */
+    size_t above = timestamp == EARLIEST ? MIN(known, (size_t)1) : known; /* those below this one count */
     while (timestamp >= 0 && above > 0) {
         int64_t written = above > count ? clock_wall_ms() : last_written_ms(log, log->segments[above - 1]);
         if (written <= timestamp)

@@ -1,8 +1,9 @@
 #include "storage/producers_internal.h"
 
-#include <isa-l/crc.h>
 #include <uthash.h>
+#include <utlist.h>
 
+#include "base/crc32c.h"
 #include "base/logger.h"
 #include "storage/file_internal.h"
 
@@ -16,6 +17,7 @@ struct producer {
     struct producer_batch batches[PRODUCER_BATCHES]; /* oldest first */
     int32_t coordinator_epoch;
     int64_t txn_first_offset; /* -1: no open transaction */
+    struct producer *open_prev, *open_next;
     int64_t last_timestamp;
     UT_hash_handle hh;
 };
@@ -40,6 +42,10 @@ static void forget_all(struct producers *p)
         HASH_DEL(p->by_id, x);
         free(x);
     }
+    p->open = NULL;
+    free(p->decided);
+    p->decided = NULL;
+    p->decided_count = p->decided_cap = 0;
 }
 
 static void forget_verification(struct producers *p, struct verification *v)
@@ -180,14 +186,6 @@ enum kafka_error producers_check(const struct producers *p, const struct prepare
     return error == ERR_NONE && has_open_txn(x) && !batch_is_transactional(b) ? ERR_INVALID_TXN_STATE : error;
 }
 
-enum kafka_error producers_check_marker(const struct producers *p, const struct batch *b, int32_t coordinator_epoch)
-{
-    const struct producer *x = find(p, b->producer_id);
-    if (x != NULL && b->producer_epoch < x->epoch)
-        return ERR_INVALID_PRODUCER_EPOCH;
-    return x != NULL && coordinator_epoch < x->coordinator_epoch ? ERR_TRANSACTION_COORDINATOR_FENCED : ERR_NONE;
-}
-
 int32_t producers_last_sequence(const struct producers *p, int64_t id)
 {
     const struct producer *x = find(p, id);
@@ -254,32 +252,92 @@ static void set_epoch(struct producer *x, int16_t epoch)
     x->due = 0;
 }
 
-static void note_control(struct producer *x, const struct batch *b, int32_t coordinator_epoch)
+/* ---- The end of transactions ---- */
+
+enum kafka_error producers_check_marker(const struct producers *p, const struct batch *b, int32_t coordinator_epoch)
 {
-    x->coordinator_epoch = coordinator_epoch;
-    x->txn_first_offset = -1;
-    x->last_timestamp = b->max_timestamp;
+    const struct producer *x = find(p, b->producer_id);
+    if (x == NULL)
+        return ERR_NONE;
+    if (b->producer_epoch < x->epoch)
+        return ERR_INVALID_PRODUCER_EPOCH;
+    return coordinator_epoch < x->coordinator_epoch ? ERR_TRANSACTION_COORDINATOR_FENCED : ERR_NONE;
 }
 
-void producers_note(struct producers *p, const struct batch *b, int32_t coordinator_epoch)
+static int by_beginning(const struct producer *a, const struct producer *b)
+{
+    return (a->txn_first_offset > b->txn_first_offset) - (a->txn_first_offset < b->txn_first_offset);
+}
+
+static void begin_txn(struct producers *p, struct producer *x, int64_t first_offset)
+{
+    x->txn_first_offset = first_offset;
+    if (p->open == NULL || first_offset >= p->open->open_prev->txn_first_offset) /* as always but in a snapshot */
+        DL_APPEND2(p->open, x, open_prev, open_next);
+    else
+        DL_INSERT_INORDER2(p->open, x, by_beginning, open_prev, open_next);
+}
+
+static int64_t first_open_txn(const struct producers *p)
+{
+    return p->open != NULL ? p->open->txn_first_offset : INT64_MAX;
+}
+
+/* The transaction ends here, but is settled when this is committed. Where no data was met there was none. */
+static bool end_txn(struct producers *p, struct producer *x, const struct batch *b, bool commit,
+                    struct txn_entry *aborted)
+{
+    int64_t first = x->txn_first_offset;
+    if (first < 0)
+        return false;
+    DL_DELETE2(p->open, x, open_prev, open_next);
+    x->txn_first_offset = -1;
+    p->decided = xgrow(p->decided, p->decided_count + 1, &p->decided_cap, sizeof(*p->decided));
+    p->decided[p->decided_count++] = (struct txn_span){first, b->last_offset};
+    *aborted = (struct txn_entry){x->id, first, b->last_offset, MIN(first_open_txn(p), b->last_offset + 1)};
+    return !commit;
+}
+
+static bool note_control(struct producers *p, struct producer *x, const struct batch *b, struct txn_entry *aborted)
+{
+    struct txn_marker marker;
+    x->last_timestamp = b->max_timestamp;
+    if (!txn_marker_read(b, &marker))
+        return false;
+    x->coordinator_epoch = marker.coordinator_epoch;
+    return end_txn(p, x, b, marker.commit, aborted);
+}
+
+bool producers_note(struct producers *p, const struct batch *b, struct txn_entry *aborted)
 {
     p->map_end_offset = b->last_offset + 1;
     if (b->producer_id == NO_PRODUCER_ID)
-        return;
+        return false;
     struct producer *x = find_or_add(p, b->producer_id);
     set_epoch(x, b->producer_epoch);
     x->refused_only = false;
     struct verification *v = batch_is_transactional(b) ? find_verification(p, b->producer_id) : NULL;
     if (v != NULL)
         forget_verification(p, v);
-    if (batch_is_control(b)) {
-        note_control(x, b, coordinator_epoch);
-        return;
-    }
+    if (batch_is_control(b))
+        return note_control(p, x, b, aborted);
     x->last_timestamp = b->max_timestamp;
     remember(x, batch_of(b));
     if (batch_is_transactional(b) && x->txn_first_offset < 0)
-        x->txn_first_offset = b->base_offset;
+        begin_txn(p, x, b->base_offset);
+    return false;
+}
+
+bool producers_commit(struct producers *p, int64_t high_watermark)
+{
+    size_t n = 0;
+    while (n < p->decided_count && p->decided[n].last < high_watermark)
+        n++;
+    if (n == 0)
+        return false;
+    memmove(p->decided, p->decided + n, (p->decided_count - n) * sizeof(*p->decided));
+    p->decided_count -= n;
+    return true;
 }
 
 static int by_id(const void *a, const void *b)
@@ -320,12 +378,11 @@ int32_t producers_describe(const struct producers *p, struct arena *a, struct pr
     return count;
 }
 
-int64_t producers_first_open_txn(const struct producers *p)
+int64_t producers_first_unstable(const struct producers *p)
 {
-    int64_t first = INT64_MAX;
-    for (const struct producer *x = p->by_id; x != NULL; x = x->hh.next)
-        if (x->txn_first_offset >= 0)
-            first = MIN(first, x->txn_first_offset);
+    int64_t first = first_open_txn(p);
+    for (size_t i = 0; i < p->decided_count; i++)
+        first = MIN(first, p->decided[i].first);
     return first;
 }
 
@@ -370,7 +427,7 @@ bool producers_save(const struct producers *p, const char *path)
     }
     size_t size = (size_t)(e - data);
     be32_put(data + 6, (uint32_t)((size - SNAPSHOT_HEADER) / SNAPSHOT_ENTRY));
-    be32_put(data + SNAPSHOT_CRC_AT, ~crc32_iscsi(data + SNAPSHOT_CRC_FROM, (int)(size - SNAPSHOT_CRC_FROM), ~0U));
+    be32_put(data + SNAPSHOT_CRC_AT, crc32c(data + SNAPSHOT_CRC_FROM, size - SNAPSHOT_CRC_FROM));
     int fd = file_open(path, true);
     bool ok = fd >= 0 && file_write_at(fd, data, size, 0, path) && file_truncate(fd, (int64_t)size, path);
     if (fd >= 0)
@@ -385,7 +442,8 @@ static void take_entry(struct producers *p, const uint8_t *e)
     x->epoch = (int16_t)be16_get(e + 8);
     x->last_timestamp = (int64_t)be64_get(e + 26);
     x->coordinator_epoch = (int32_t)be32_get(e + 34);
-    x->txn_first_offset = (int64_t)be64_get(e + 38);
+    if (x->txn_first_offset < 0 && (int64_t)be64_get(e + 38) >= 0)
+        begin_txn(p, x, (int64_t)be64_get(e + 38));
     struct producer_batch last = {(int32_t)be32_get(e + 10), (int32_t)be32_get(e + 22), (int64_t)be64_get(e + 14),
                                   x->last_timestamp};
     x->batch_count = 0;
@@ -401,8 +459,7 @@ static bool snapshot_is_sound(const struct strbuf *text)
         return false;
     uint64_t count = be32_get(p + 6);
     return text->len == SNAPSHOT_HEADER + count * SNAPSHOT_ENTRY &&
-           be32_get(p + SNAPSHOT_CRC_AT) == ~crc32_iscsi((unsigned char *)(uintptr_t)p + SNAPSHOT_CRC_FROM,
-                                                         (int)(text->len - SNAPSHOT_CRC_FROM), ~0U);
+           be32_get(p + SNAPSHOT_CRC_AT) == crc32c(p + SNAPSHOT_CRC_FROM, text->len - SNAPSHOT_CRC_FROM);
 }
 
 bool producers_load(struct producers *p, const char *path, int64_t offset, int64_t log_start)

@@ -7,6 +7,7 @@
 #define BARNABAS_PRODUCERS_INTERNAL_H
 
 #include "storage/storage.h"
+#include "storage/txn_index_internal.h"
 
 enum { PRODUCER_BATCHES = 5 };
 
@@ -17,11 +18,19 @@ struct producer_batch {
     int64_t timestamp;
 };
 
+struct txn_span {
+    int64_t first, last; /* offsets: of its first batch, and of its marker */
+};
+
 struct producers {
     struct producer *by_id;             /* uthash */
-    struct verification *verifications; /* the same; in memory only */
+    struct producer *open;              /* those inside a transaction, by where it begins */
+    struct verification *verifications; /* uthash; in memory only */
     int64_t last_guard;
     int64_t map_end_offset; /* of the log up to which this state is true */
+    /* Transactions whose marker is not committed yet, by marker: until it is, they count as open. */
+    struct txn_span *decided;
+    size_t decided_count, decided_cap;
 };
 
 void producers_deinit(struct producers *p);
@@ -33,8 +42,6 @@ void producers_clear(struct producers *p, int64_t map_end_offset);
  */
 enum kafka_error producers_check(const struct producers *p, const struct prepared *prepared, const struct batch *b,
                                  struct producer_batch *dup, bool *is_dup);
-/* The same of a marker: whether its producer and its coordinator are still the ones that count. */
-enum kafka_error producers_check_marker(const struct producers *p, const struct batch *b, int32_t coordinator_epoch);
 /* See plog_begin_verification(). */
 int64_t producers_begin_verification(struct producers *p, int64_t id, int16_t epoch, int32_t sequence, int64_t now);
 /*
@@ -52,8 +59,16 @@ int32_t producers_last_sequence(const struct producers *p, int64_t id);
 bool producers_may_recall(struct producers *p, int64_t id, int64_t *first_known);
 /* Batches of that producer from before those that are known, oldest first. The last ones of its epoch are taken. */
 void producers_recall(struct producers *p, int64_t id, const struct batch *batches, int count);
-/* Notes a batch that is in the log, its offsets final. Control batches end transactions. */
-void producers_note(struct producers *p, const struct batch *b, int32_t coordinator_epoch);
+/* What a leader asks before it appends a marker: ERR_NONE, or why its coordinator is behind the times. */
+enum kafka_error producers_check_marker(const struct producers *p, const struct batch *b, int32_t coordinator_epoch);
+
+/*
+ * Notes a batch that is in the log, its offsets final. Returns whether it is an abort of a transaction with data in the
+ * log, which `aborted` is then about.
+ */
+bool producers_note(struct producers *p, const struct batch *b, struct txn_entry *aborted);
+/* What is below the high watermark is committed. Returns whether a transaction has been settled by that. */
+bool producers_commit(struct producers *p, int64_t high_watermark);
 struct producer_last {
     int64_t id;
     int64_t last_offset; /* of its last batch with data; -1: none is known */
@@ -64,8 +79,8 @@ struct producer_last {
 size_t producers_last_batches(const struct producers *p, struct producer_last **out);
 /* See plog_producers(). */
 int32_t producers_describe(const struct producers *p, struct arena *a, struct producer_state **out);
-/* First offset of the oldest open transaction, or INT64_MAX. */
-int64_t producers_first_open_txn(const struct producers *p);
+/* First offset of the oldest transaction that is open, or whose end is not committed; INT64_MAX if there is none. */
+int64_t producers_first_unstable(const struct producers *p);
 /* Forgets producers idle since before `since`, except those inside a transaction; and verifications from before. */
 void producers_expire(struct producers *p, int64_t since);
 

@@ -132,6 +132,63 @@ bool segment_replace_indexes(struct segment *s, const char *dir)
            index_replace(&s->times, segment_path(path, dir, s->base_offset, ".timeindex"));
 }
 
+bool segment_note_abort(struct segment *s, const char *dir, const struct txn_entry *e)
+{
+    char path[PATH_ROOM];
+    struct strbuf entry = {0};
+    int fd = file_open(segment_path(path, dir, s->base_offset, ".txnindex"), true);
+    txn_entry_put(&entry, e);
+    bool ok = fd >= 0 && file_write_at(fd, entry.p, entry.len, file_size(fd), path);
+    file_close(fd);
+    strbuf_deinit(&entry);
+    s->no_aborts = false;
+    return ok;
+}
+
+bool segment_replace_aborts(struct segment *s, const char *dir, const struct strbuf *entries)
+{
+    char path[PATH_ROOM];
+    segment_path(path, dir, s->base_offset, ".txnindex");
+    s->aborts_lost = false;
+    s->no_aborts = entries->len == 0;
+    return s->no_aborts ? file_remove(path) : file_replace(path, entries->p, entries->len);
+}
+
+bool segment_aborts_are_sound(struct segment *s, const char *dir)
+{
+    char path[PATH_ROOM];
+    struct strbuf entries = {0};
+    int64_t before = s->base_offset - 1;
+    segment_path(path, dir, s->base_offset, ".txnindex");
+    s->no_aborts = !file_exists(path);
+    if (s->no_aborts)
+        return true;
+    bool sound = file_load(path, &entries) && entries.len % TXN_ENTRY == 0;
+    for (size_t at = 0; sound && at < entries.len; at += TXN_ENTRY) {
+        struct txn_entry e = txn_entry_get((uint8_t *)entries.p + at);
+        sound = e.last_offset > before && e.first_offset < e.last_offset;
+        before = e.last_offset;
+    }
+    strbuf_deinit(&entries);
+    return sound;
+}
+
+static bool truncate_aborts(struct segment *s, const char *dir, int64_t offset)
+{
+    char path[PATH_ROOM];
+    struct strbuf entries = {0};
+    size_t kept = 0;
+    if (!file_load(segment_path(path, dir, s->base_offset, ".txnindex"), &entries))
+        return true;
+    while (kept + TXN_ENTRY <= entries.len && txn_entry_get((uint8_t *)entries.p + kept).last_offset < offset)
+        kept += TXN_ENTRY;
+    int fd = kept < entries.len ? file_open(path, false) : -1;
+    bool ok = kept == entries.len || (fd >= 0 && file_truncate(fd, (int64_t)kept, path));
+    file_close(fd);
+    strbuf_deinit(&entries);
+    return ok;
+}
+
 bool segment_save_indexes(struct segment *s, const char *dir, bool final)
 {
     char path[PATH_ROOM];
@@ -161,7 +218,8 @@ bool segment_sync_indexes(int64_t base, const char *dir)
 {
     char path[PATH_ROOM];
     return sync_by_name(segment_path(path, dir, base, ".index")) &&
-           sync_by_name(segment_path(path, dir, base, ".timeindex"));
+           sync_by_name(segment_path(path, dir, base, ".timeindex")) &&
+           sync_by_name(segment_path(path, dir, base, ".txnindex"));
 }
 
 enum find_result segment_peek(struct segment *s, const char *dir, int64_t pos, bool cached_only, struct batch *out)
@@ -178,10 +236,12 @@ enum find_result segment_peek(struct segment *s, const char *dir, int64_t pos, b
                             : file_read_at(s->file->fd, head, want, pos, path);
     if (n == -2)
         return FIND_COLD;
+    if (n < 0)
+        return FIND_ERROR;
     if (n != (ssize_t)want || batch_peek((struct bytes){head, (int32_t)n}, out) != BATCH_OK ||
         out->size > s->size - pos) {
         log_error("No sound batch in %s at position %" PRId64, path, pos);
-        return FIND_ERROR;
+        return FIND_CORRUPT;
     }
     out->p = NULL; /* the header was on this stack */
     return FIND_OK;
@@ -247,7 +307,7 @@ bool segment_truncate(struct segment *s, const char *dir, int64_t offset)
     s->max_timestamp = last.timestamp;
     s->max_timestamp_offset = s->base_offset + last.delta;
     int64_t end;
-    return segment_survey_tail(s, dir, &end) && segment_save_indexes(s, dir, false);
+    return segment_survey_tail(s, dir, &end) && segment_save_indexes(s, dir, false) && truncate_aborts(s, dir, offset);
 }
 
 static const char *const file_suffixes[] = {".log", ".index", ".timeindex", ".txnindex", ".snapshot"};

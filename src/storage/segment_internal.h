@@ -5,6 +5,7 @@
 #include "base/region.h"
 #include "record/record.h"
 #include "storage/index_internal.h"
+#include "storage/txn_index_internal.h"
 
 enum { PATH_ROOM = 4096 };
 
@@ -18,7 +19,8 @@ struct segment {
     int64_t first_timestamp; /* of its first batch; NO_TIMESTAMP until known */
     int64_t created_ms;      /* wall clock */
     int64_t bytes_since_index;
-    bool no_aborts; /* looked for its .txnindex: there is none */
+    bool no_aborts;   /* looked for its .txnindex: there is none */
+    bool aborts_lost; /* its .txnindex is to be made again from its batches */
 };
 
 /* Name of one of the files of the segment at `base`; `suffix` as ".log". Returns `buf`. */
@@ -35,6 +37,12 @@ bool segment_load_indexes(struct segment *s, const char *dir, bool for_append) N
 
 /* Writes batches at the end, of which `b` is the last, and keeps the indexes. */
 bool segment_append(struct segment *s, const char *dir, struct bytes bytes, int32_t index_interval);
+/* Appends to its .txnindex, which is made with the first. */
+bool segment_note_abort(struct segment *s, const char *dir, const struct txn_entry *e) NODISCARD;
+/* The whole of it anew, and on the disk. */
+bool segment_replace_aborts(struct segment *s, const char *dir, const struct strbuf *entries) NODISCARD;
+/* Whether it is missing, by right as far as can be told, or its entries are possible. Notes whether it is missing. */
+bool segment_aborts_are_sound(struct segment *s, const char *dir);
 /* Notes a batch at `position` that is in the file: what append and recovery share. */
 void segment_note_batch(struct segment *s, const struct batch *b, int32_t position, int32_t index_interval);
 /* Last index entries, and both indexes into their files. `final`: no more appends. */
@@ -72,7 +80,13 @@ struct position {
     int64_t last_offset;
 };
 
-enum find_result { FIND_OK, FIND_END, FIND_COLD, FIND_ERROR };
+/* FIND_ERROR: the disk fails; FIND_CORRUPT: it does not, but there is no sound batch where one must be. */
+enum find_result { FIND_OK, FIND_END, FIND_COLD, FIND_ERROR, FIND_CORRUPT };
+
+static inline bool find_failed(enum find_result result)
+{
+    return result == FIND_ERROR || result == FIND_CORRUPT;
+}
 
 /*
  * Where the first batch starts whose last offset is at least `offset`. FIND_END: there is none in

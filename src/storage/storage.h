@@ -8,7 +8,8 @@
  * deleted or the log was closed.
  *
  * Errors of the disk are logged where they happen, with path and cause, and come back as
- * ERR_KAFKA_STORAGE_ERROR; the log directory is then reported to its owner as failed.
+ * ERR_KAFKA_STORAGE_ERROR; the log directory is then offline, and reported to its owner as failed. What can be read but
+ * is damaged is ERR_CORRUPT_MESSAGE, and no failure of the directory.
  */
 #ifndef BARNABAS_STORAGE_H
 #define BARNABAS_STORAGE_H
@@ -25,47 +26,106 @@ struct log_manager;
 
 /* ---- The manager: all logs of this broker ---- */
 
+/* Whose data it is, as each log directory has it in its meta.properties. */
+struct meta_properties {
+    int32_t broker_id; /* -1: not known */
+    char cluster_id[64];
+};
+
 struct log_manager_options {
     const struct broker_config *config;
     struct workers *workers; /* for recovery at start, deletions, flushes */
     struct loop *loop;       /* of the timers for retention and checkpoints; NULL: none (tools, tests) */
     /* Overrides of a topic, for logs that are found at start. Adds to `config`. */
     void (*topic_overrides)(void *ctx, const char *topic, struct topic_config *config);
-    /* A directory failed (any thread). NULL: ignored. */
+    /*
+     * A directory is offline from now on, and what is in it answers ERR_KAFKA_STORAGE_ERROR. Told once, on any thread,
+     * with locks of logs and partitions held. NULL: ignored.
+     */
     void (*dir_failed)(void *ctx, const char *dir, const char *why);
     void *ctx;
 };
 
-/* Locks the directories, makes missing ones. Errors: no usable directory, or one locked by another process. */
+/*
+ * Locks the directories, makes missing ones. Those that cannot be used are offline. Errors: none is left, or one is
+ * locked by another process.
+ */
 struct log_manager *log_manager_new(const struct log_manager_options *options, struct fail *fail);
-/* Loads every log, recovering those that a crash left behind. Blocks; logs its progress. */
+/*
+ * Whose the directories are. Errors: not those of the cluster and broker `expected`, not all of the same, or of a
+ * broker of KRaft. A file that cannot be read takes its directory offline.
+ */
+bool log_manager_identity(struct log_manager *m, const struct meta_properties *expected, struct meta_properties *out,
+                          struct fail *fail) NODISCARD;
+/* Writes it where it is not said yet. */
+bool log_manager_identify(struct log_manager *m, const struct meta_properties *meta, struct fail *fail) NODISCARD;
+/*
+ * Loads every log, recovering those that a crash left behind. Blocks; logs its progress. Where the disk fails, the
+ * directory is offline. Errors: none is left, or one log is in two directories.
+ */
 bool log_manager_load(struct log_manager *m, struct fail *fail) NODISCARD;
+/* Settings that were read meanwhile, before loading; kept until the end. */
+void log_manager_settle(struct log_manager *m, const struct broker_config *config);
 /* Starts the timers of retention and checkpoints, and the cleaner. On the loop's thread, or before it runs. */
 void log_manager_start(struct log_manager *m);
 void log_manager_stop(struct log_manager *m); /* the timers and the cleaner, on the loop's thread */
-/* Settings of the cleaner that have changed. On the loop's thread. */
-void log_manager_configure_cleaner(struct log_manager *m, const struct broker_config *now);
+/* Settings that have changed: of the cleaner, and when producers expire. On the loop's thread. */
+void log_manager_take_settings(struct log_manager *m, const struct broker_config *now);
 /* Flushes all logs, writes checkpoints, snapshots and the clean-shutdown mark, gives back the locks. */
 void log_manager_close(struct log_manager *m);
 void log_manager_free(struct log_manager *m);
 
 const char *log_manager_dir(const struct log_manager *m, int i); /* NULL past the last */
+/* False, with the message, when none is left. */
+bool log_manager_need_live_dir(const struct log_manager *m, struct fail *fail) NODISCARD;
+/* The file system's bytes. ERR_KAFKA_STORAGE_ERROR: it is offline; ERR_UNKNOWN_SERVER_ERROR: they cannot be found out.
+ */
+enum kafka_error log_manager_space(struct log_manager *m, const char *dir, int64_t *total, int64_t *usable);
+/* Lets go of all files in a directory that is offline, so that its disk can be unmounted. Waits for who uses them. */
+void log_manager_abandon_dir(struct log_manager *m, const char *dir);
 
 /* NULL when there is none. The log lives until log_manager_delete() and the last plog_unref(). */
 struct plog *log_manager_get(struct log_manager *m, const char *topic, int32_t partition) NODISCARD;
 /*
- * Opens or creates. `topic_id` is written to partition.metadata when the log has none yet; a log that
- * carries another id gives ERR_INCONSISTENT_TOPIC_ID. Blocks (a worker's work when it creates).
+ * Opens or creates, in the directory with the fewest logs. `topic_id` is written to partition.metadata when the log has
+ * none yet; a log that carries another id gives ERR_INCONSISTENT_TOPIC_ID. One that is not new is not created while a
+ * directory is offline, as it may be there: ERR_KAFKA_STORAGE_ERROR. Blocks (a worker's work when it creates).
  */
 enum kafka_error log_manager_open(struct log_manager *m, const char *topic, int32_t partition, struct uuid topic_id,
-                                  const struct topic_config *config, struct plog **out) NODISCARD;
-/* Renames the directory at once; the files go after file.delete.delay.ms. The caller's reference stays. */
+                                  bool is_new, const struct topic_config *config, struct plog **out) NODISCARD;
+/* Renames the directory at once; the files go after file.delete.delay.ms, and are let go of then. The caller's
+ * reference stays. */
 enum kafka_error log_manager_delete(struct log_manager *m, struct plog *log);
 /* New settings for every log of the topic. */
 void log_manager_configure(struct log_manager *m, const char *topic, const struct topic_config *config);
 /* What topic_overrides() gives may be different now, for every topic. */
 void log_manager_configure_all(struct log_manager *m);
 void log_manager_each(struct log_manager *m, void (*visit)(void *ctx, struct plog *log), void *ctx);
+
+/*
+ * ---- Moving a log to another directory (KIP-113) ----
+ *
+ * A future log is filled beside the current one, and then takes its place. It is a log as any other, but not compacted,
+ * and while it is there, neither is the current one.
+ */
+
+/* ERR_LOG_DIR_NOT_FOUND, ERR_KAFKA_STORAGE_ERROR: it is offline. */
+enum kafka_error log_manager_check_dir(struct log_manager *m, const char *dir);
+/* Where the log will be created, if it is. The directory is one of the manager's. */
+void log_manager_prefer_dir(struct log_manager *m, const char *topic, int32_t partition, const char *dir);
+/* Whether its name is not too long. */
+bool log_manager_can_move(const char *topic, int32_t partition);
+/* As log_manager_get(). */
+struct plog *log_manager_get_future(struct log_manager *m, const char *topic, int32_t partition) NODISCARD;
+/* Creates it, in another directory than the current one's; no directory may be offline. ERR_KAFKA_STORAGE_ERROR. */
+enum kafka_error log_manager_create_future(struct log_manager *m, struct plog *current, const char *dir,
+                                           struct plog **out) NODISCARD;
+/*
+ * The future log is the current one from now on, which is appended to no more. Nobody appends meanwhile. Then, when
+ * there is time for it, the old one's directory is to be deleted by log_manager_retire().
+ */
+enum kafka_error log_manager_promote(struct log_manager *m, struct plog *current, struct plog *future) NODISCARD;
+void log_manager_retire(struct log_manager *m, struct plog *old, struct plog *successor);
 
 /* One round of the timers' work, on the calling thread: what the timers do, for tests and tools. */
 void log_manager_run_retention(struct log_manager *m);
@@ -81,6 +141,8 @@ const char *plog_topic(const struct plog *log);
 int32_t plog_partition(const struct plog *log);
 const char *plog_dir(const struct plog *log); /* the log directory (of log.dirs) that holds it */
 struct uuid plog_topic_id(const struct plog *log);
+bool plog_is_offline(const struct plog *log); /* that directory has failed */
+bool plog_is_future(const struct plog *log);
 
 int64_t plog_start_offset(const struct plog *log);
 int64_t plog_end_offset(const struct plog *log); /* of the next record to come */
@@ -188,19 +250,11 @@ enum kafka_error plog_truncate_fully(struct plog *log, int64_t new_start);
 /* DeleteRecords: no reader below `offset` any more; files go with retention. */
 enum kafka_error plog_advance_start(struct plog *log, int64_t offset);
 enum kafka_error plog_flush(struct plog *log);
+/* The lowest offset that it was cut to since this was called last; INT64_MAX if it was not. */
+int64_t plog_take_cut(struct plog *log);
+/* Until it is called with false; a pass that is under way is given up. */
+void plog_pause_compaction(struct plog *log, bool pause);
 /* Deletes segments that retention lets go; returns how many. */
 int plog_apply_retention(struct plog *log, int64_t now);
-
-/* ---- meta.properties ---- */
-
-struct meta_properties {
-    int32_t broker_id; /* -1: none yet */
-    char cluster_id[64];
-};
-
-/* false with a message when a file is broken or the directories disagree. */
-bool meta_properties_read(const struct broker_config *config, struct meta_properties *out, struct fail *fail) NODISCARD;
-bool meta_properties_write(const struct broker_config *config, const struct meta_properties *meta,
-                           struct fail *fail) NODISCARD;
 
 #endif

@@ -50,7 +50,8 @@ bool ask_metadata(struct asker *a, const struct str *topics, int32_t count, stru
 
 /* The broker's own words, or ours for its code. */
 struct str ask_error_text(int16_t code, struct str message);
-/* The same after the name that Java clients have for the code: some of Kafka's tools print it, and scripts read it. */
+/* The name that Java clients have for the code, and that before the words: some of Kafka's tools print it. */
+struct str ask_exception_name(struct arena *a, int16_t code);
 struct str ask_exception_text(struct arena *a, int16_t code, struct str message);
 
 #endif

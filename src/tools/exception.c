@@ -36,12 +36,17 @@ static void add_name(struct strbuf *b, int16_t code)
         strbuf_puts(b, "Exception");
 }
 
-struct str ask_exception_text(struct arena *a, int16_t code, struct str message)
+struct str ask_exception_name(struct arena *a, int16_t code)
 {
     struct strbuf name = {0};
-    struct str text = ask_error_text(code, message);
     add_name(&name, code);
-    struct str all = arena_printf(a, "org.apache.kafka.common.errors.%s: %.*s", name.p, STR_ARGS(text));
+    struct str whole = arena_printf(a, "org.apache.kafka.common.errors.%s", name.p);
     strbuf_deinit(&name);
-    return all;
+    return whole;
+}
+
+struct str ask_exception_text(struct arena *a, int16_t code, struct str message)
+{
+    struct str name = ask_exception_name(a, code), text = ask_error_text(code, message);
+    return arena_printf(a, "%.*s: %.*s", STR_ARGS(name), STR_ARGS(text));
 }

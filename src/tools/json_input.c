@@ -61,6 +61,14 @@ bool json_input_int(const json_t *value, int32_t *out, struct fail *fail)
     return true;
 }
 
+bool json_input_long(const json_t *value, int64_t *out, struct fail *fail)
+{
+    if (!json_is_integer(value))
+        return complain(fail, "Long", value);
+    *out = json_integer_value(value);
+    return true;
+}
+
 bool json_input_string(const json_t *value, struct arena *a, struct str *out, struct fail *fail)
 {
     if (!json_is_string(value))

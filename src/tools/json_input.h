@@ -18,6 +18,7 @@ bool json_input_field(const json_t *value, const char *name, const json_t **out,
 bool json_input_topic(const json_t *value, struct arena *a, struct str *topic, struct fail *fail) NODISCARD;
 bool json_input_partition(const json_t *value, int32_t *partition, struct fail *fail) NODISCARD;
 bool json_input_int(const json_t *value, int32_t *out, struct fail *fail) NODISCARD;
+bool json_input_long(const json_t *value, int64_t *out, struct fail *fail) NODISCARD;
 bool json_input_string(const json_t *value, struct arena *a, struct str *out, struct fail *fail) NODISCARD;
 
 #endif

@@ -12,11 +12,14 @@ struct tool {
 
 static const struct tool tools[] = {
     {"kafka-topics", "creates, deletes, describes, changes and lists topics", tool_topics},
+    {"kafka-configs", "describes and changes settings", tool_configs},
     {"kafka-console-producer", "sends lines from standard input", tool_console_producer},
     {"kafka-console-consumer", "prints records", tool_console_consumer},
     {"kafka-reassign-partitions", "moves partitions to other brokers", tool_reassign_partitions},
     {"kafka-leader-election", "makes other replicas leaders", tool_leader_election},
     {"kafka-replica-verification", "compares the replicas of partitions", tool_replica_verification},
+    {"kafka-delete-records", "deletes records before an offset", tool_delete_records},
+    {"kafka-log-dirs", "prints what brokers have in their log directories", tool_log_dirs},
     {"kafka-transactions", "shows transactions, finds and aborts those that hang", tool_transactions},
     {"kafka-get-offsets", "prints offsets of partitions", tool_get_offsets},
     {"kafka-broker-api-versions", "prints what versions of the protocol brokers speak", tool_broker_api_versions},
@@ -49,7 +52,7 @@ static int print_tools(FILE *to, int code)
 int main(int argc, char **argv)
 {
     const struct tool *tool = argc > 0 ? find_tool(argv[0]) : NULL;
-    logger_set_level(LEVEL_ERROR);
+    logger_set(LOGGER_ROOT, LEVEL_ERROR);
     signal(SIGPIPE, SIG_IGN); /* a closed connection or pipe is an error of the write */
     if (tool != NULL)
         return tool->run(argc, argv);

@@ -89,6 +89,7 @@ static void add_value(struct options *o, int spec, const char *value)
 {
     struct option_value *v = &o->values[spec];
     v->count++;
+    o->given[o->given_count++] = spec;
     if (value == NULL)
         return;
     const char **grown = ARENA_ARRAY(&o->arena, const char *, v->count);
@@ -137,6 +138,7 @@ int options_parse(struct options *o, const struct option_spec *specs, int spec_c
 {
     *o = (struct options){.specs = specs, .spec_count = spec_count, .purpose = purpose};
     o->values = ARENA_ARRAY(&o->arena, struct option_value, spec_count);
+    o->given = ARENA_ARRAY(&o->arena, int, argc + 1);
     if (argc < 2)
         return options_complain(o, "%s", purpose);
     for (int i = 1, taken; i < argc; i += taken) {

@@ -14,6 +14,8 @@
 int tool_topics(int argc, char **argv);
 int tool_console_producer(int argc, char **argv);
 int tool_console_consumer(int argc, char **argv);
+int tool_configs(int argc, char **argv);
+int tool_delete_records(int argc, char **argv);
 int tool_get_offsets(int argc, char **argv);
 int tool_broker_api_versions(int argc, char **argv);
 int tool_dump_log(int argc, char **argv);
@@ -22,6 +24,7 @@ int tool_consumer_perf(int argc, char **argv);
 int tool_reassign_partitions(int argc, char **argv);
 int tool_leader_election(int argc, char **argv);
 int tool_replica_verification(int argc, char **argv);
+int tool_log_dirs(int argc, char **argv);
 int tool_transactions(int argc, char **argv);
 int tool_zookeeper_shell(int argc, char **argv);
 
@@ -52,6 +55,8 @@ struct options {
     int spec_count;
     const char *purpose;
     struct option_value *values; /* by spec */
+    int *given;                  /* specs in the order of the command line */
+    int given_count;
     struct arena arena;
 };
 

@@ -71,24 +71,9 @@ static void on_unloaded(void *ctx, struct state_partition *p)
             txn_forget(t);
 }
 
-void txn_partition_elected(struct txn_coordinator *tc, int32_t partition, int32_t leader_epoch)
+struct state_topic *txn_topic(struct txn_coordinator *tc)
 {
-    state_topic_elected(tc->topic, partition, leader_epoch);
-}
-
-void txn_partition_resigned(struct txn_coordinator *tc, int32_t partition)
-{
-    state_topic_resigned(tc->topic, partition);
-}
-
-void txn_resign_all(struct txn_coordinator *tc)
-{
-    state_topic_resign_all(tc->topic);
-}
-
-void txn_set_partition_count(struct txn_coordinator *tc, int32_t count)
-{
-    state_topic_set_count(tc->topic, count);
+    return tc->topic;
 }
 
 /* ---- Changes on their way into the log ---- */
@@ -115,30 +100,17 @@ struct txn *txn_store_target(const struct txn_store *s)
     return same ? txn_find(s->coordinator, str_of(s->id)) : NULL;
 }
 
-enum kafka_error txn_append_error(enum kafka_error error)
+static enum kafka_error store_error(enum kafka_error error)
 {
-    switch (error) {
-    case ERR_UNKNOWN_TOPIC_OR_PARTITION:
-    case ERR_NOT_ENOUGH_REPLICAS:
-    case ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND:
-    case ERR_REQUEST_TIMED_OUT:
-        return ERR_COORDINATOR_NOT_AVAILABLE;
-    case ERR_NOT_LEADER_OR_FOLLOWER:
-    case ERR_KAFKA_STORAGE_ERROR:
-        return ERR_NOT_COORDINATOR;
-    case ERR_MESSAGE_TOO_LARGE:
-    case ERR_RECORD_LIST_TOO_LARGE:
-        return ERR_UNKNOWN_SERVER_ERROR;
-    default:
-        return error;
-    }
+    bool too_large = error == ERR_MESSAGE_TOO_LARGE || error == ERR_RECORD_LIST_TOO_LARGE;
+    return too_large ? ERR_UNKNOWN_SERVER_ERROR : state_append_error(error);
 }
 
 static void on_stored(struct state_append *append, enum kafka_error error)
 {
     struct txn_store *s = CONTAINER_OF(append, struct txn_store, append);
     struct txn *t = txn_store_target(s);
-    error = txn_append_error(error);
+    error = store_error(error);
     if (t == NULL) {
         enum kafka_error gone = state_partition_check(s->home);
         error = error == ERR_NONE ? (gone != ERR_NONE ? gone : ERR_NOT_COORDINATOR) : error;

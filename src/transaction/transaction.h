@@ -34,11 +34,8 @@ struct txn_options {
 struct txn_coordinator *txn_coordinator_new(const struct txn_options *options);
 void txn_coordinator_free(struct txn_coordinator *tc); /* after what it sends by was closed */
 
-/* See coordinator/state_topic.h: leadership of a partition of __transaction_state. */
-void txn_partition_elected(struct txn_coordinator *tc, int32_t partition, int32_t leader_epoch);
-void txn_partition_resigned(struct txn_coordinator *tc, int32_t partition);
-void txn_resign_all(struct txn_coordinator *tc);
-void txn_set_partition_count(struct txn_coordinator *tc, int32_t count);
+/* __transaction_state, to be told who leads its partitions, and how many there are. */
+struct state_topic *txn_topic(struct txn_coordinator *tc);
 
 /* ---- Requests ---- */
 

@@ -112,8 +112,6 @@ int64_t txn_now(const struct txn_coordinator *tc);
 struct txn *txn_find(const struct txn_coordinator *tc, struct str id);
 struct txn *txn_make(struct txn_coordinator *tc, struct state_partition *home, struct str id);
 void txn_forget(struct txn *t);
-/* What the log's error means to those who ask a coordinator. */
-enum kafka_error txn_append_error(enum kafka_error error);
 
 /* A change on its way into the log. */
 struct txn_store {

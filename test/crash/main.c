@@ -84,7 +84,7 @@ static bool open_logs(struct world *w)
     topic_config_defaults(&w->config, &config);
     for (int i = 0; i < LOGS; i++) {
         struct uuid id = {{(uint8_t)(i + 1)}};
-        if (log_manager_open(w->manager, topics[i], 0, id, &config, &w->logs[i]) != ERR_NONE)
+        if (log_manager_open(w->manager, topics[i], 0, id, true, &config, &w->logs[i]) != ERR_NONE)
             return false;
     }
     return true;
@@ -172,7 +172,7 @@ static void cut(struct world *w, int i)
 {
     int64_t start = plog_start_offset(w->logs[i]), end = plog_end_offset(w->logs[i]);
     if (w->compacted)
-        start = w->committed[i];
+        start = MAX(start, w->committed[i]);
     if (start > end)
         return;
     int64_t offset = crash_chance(2) ? end - crash_random((uint32_t)MIN(end - start, (int64_t)20) + 1)
@@ -183,6 +183,17 @@ static void cut(struct world *w, int i)
     say("cut to", offset);
     model_cut(w->models[i], offset);
     (void)plog_truncate(w->logs[i], offset);
+    begin_epoch(w, i);
+}
+
+/* A follower is so far behind that its leader has deleted what it would need. */
+static void begin_anew(struct world *w, int i)
+{
+    int64_t offset = plog_end_offset(w->logs[i]) + crash_random(30);
+    say("begin anew at", offset);
+    model_cut(w->models[i], 0);
+    (void)plog_truncate_fully(w->logs[i], offset);
+    w->committed[i] = 0;
     begin_epoch(w, i);
 }
 
@@ -216,17 +227,18 @@ static const struct {
     operation run;
     uint32_t weight;
 } operations[] = {
-    {"write a batch to", write_batch, 60},
-    {"write a marker to", write_marker, 8},
-    {"flush", flush, 3},
-    {"jobs", run_jobs, 6},
-    {"checkpoints", write_checkpoints, 4},
-    {"cut", cut, 3},
-    {"begin an epoch of", begin_epoch, 4},
-    {"commit", commit, 12},
-    {"retention", retain, 3},
-    {"delete records of", delete_records, 1},
-    {"compact", compact, 3},
+    {"write a batch to", write_batch, 120},
+    {"write a marker to", write_marker, 16},
+    {"flush", flush, 6},
+    {"jobs", run_jobs, 12},
+    {"checkpoints", write_checkpoints, 8},
+    {"cut", cut, 6},
+    {"begin anew", begin_anew, 1},
+    {"begin an epoch of", begin_epoch, 8},
+    {"commit", commit, 24},
+    {"retention", retain, 6},
+    {"delete records of", delete_records, 2},
+    {"compact", compact, 6},
 };
 
 static size_t choose_operation(void)
@@ -272,6 +284,7 @@ static bool can_be_made_again(const char *name)
 {
     static const char *const suffixes[] = {".index",
                                            ".timeindex",
+                                           ".txnindex",
                                            ".snapshot",
                                            "recovery-point-offset-checkpoint",
                                            "log-start-offset-checkpoint",
@@ -297,7 +310,7 @@ static void choose_file(const char *dir, char chosen[256], uint32_t *seen)
 /* Half an entry of an index, or entries that are zeros: others that are missing nobody could notice. */
 static void damage(const char *path)
 {
-    enum { ENTRIES = 24 };
+    enum { ENTRIES = 24 * 17 }; /* of any size */
     int fd = file_open(path, false);
     uint32_t size = (uint32_t)file_size(fd), at = crash_random(size + 1);
     bool ok = crash_chance(2) ? file_truncate(fd, at | 1, path)
@@ -320,7 +333,7 @@ static void lose_a_file(void)
         return;
     if (trace)
         printf("== damage %s\n", chosen);
-    if (crash_chance(2) || strstr(chosen, "checkpoint") != NULL)
+    if (strstr(chosen, "checkpoint") != NULL || (crash_chance(2) && !ends_with(chosen, ".txnindex")))
         file_remove(chosen);
     else
         damage(chosen);
@@ -425,7 +438,7 @@ int main(int argc, char **argv)
             count = 1;
     }
     setvbuf(stdout, NULL, _IOLBF, 0);
-    logger_set_level(trace ? LEVEL_INFO : LEVEL_FATAL);
+    logger_set(LOGGER_ROOT, trace ? LEVEL_INFO : LEVEL_FATAL);
     for (uint64_t seed = from; seed < from + count; seed++)
         run_seed(seed);
     printf("%" PRIu64 " seeds, 0 failed\n", count);

@@ -15,7 +15,7 @@ struct made { /* a batch */
     int32_t first_record; /* those that follow are the others' */
     int16_t epoch;
     enum model_kind kind;
-    bool is_marker;
+    bool is_marker, aborts;
 };
 
 struct record_made {
@@ -149,7 +149,8 @@ static struct strbuf make_batch(struct model *m, const struct writer *w, enum mo
     char key[16], value[64];
     struct batch_builder b;
     struct made made = {
-        offset, offset + count - 1, w->id, w->next_sequence, epoch, (int32_t)m->record_count, w->epoch, kind, false};
+        offset, offset + count - 1, w->id, w->next_sequence, epoch, (int32_t)m->record_count, w->epoch, kind, false,
+        false};
     begin(&b, (int16_t)(codecs[crash_random(4)] | (kind == TRANSACTIONAL ? ATTR_TRANSACTIONAL : 0)), &made);
     for (int32_t i = 0; i < count; i++) {
         struct record r = make_record(m, i, key, value);
@@ -181,8 +182,11 @@ struct strbuf model_make_marker(struct model *m, int32_t epoch, int64_t offset)
         return (struct strbuf){0};
     if (!m->compacted) /* no transaction index is written yet, by which the cleaner would know aborted ones */
         key[3] = (uint8_t)crash_random(2);
-    struct made made = {offset,   offset,        w->id, NO_SEQUENCE, epoch, (int32_t)m->record_count,
-                        w->epoch, TRANSACTIONAL, true};
+    struct made made = {offset,   offset,
+                        w->id,    NO_SEQUENCE,
+                        epoch,    (int32_t)m->record_count,
+                        w->epoch, TRANSACTIONAL,
+                        true,     key[3] != MARKER_COMMIT};
     begin(&b, ATTR_CONTROL | ATTR_TRANSACTIONAL, &made);
     m->records = xgrow(m->records, m->record_count + 1, &m->record_cap, sizeof(*m->records));
     m->records[m->record_count++] = (struct record_made){(int32_t)m->made_count, -1, false};
@@ -446,30 +450,79 @@ static void check_lookups(const struct model *m, const struct found *f, struct p
     }
 }
 
-/* Where the transaction begins that the batch is of, if it is open at the end of the log; -1: it is not. */
-static int64_t open_since(const struct model *m, const struct made *of)
+struct txn {
+    int64_t producer, first, last; /* its data's first offset, its marker's; -1: it is open */
+    bool aborted;
+};
+
+static struct txn *find_open(struct txn *txns, size_t count, int64_t producer)
 {
-    int64_t since = -1;
-    for (size_t i = 0; i < m->held.n; i++) {
-        const struct made *b = &m->made[m->held.v[i]];
-        if (b->producer == of->producer)
-            since = b->is_marker ? -1 : since < 0 ? b->base : since;
-    }
-    return since;
+    for (size_t i = count; i-- > 0;)
+        if (txns[i].producer == producer)
+            return txns[i].last < 0 ? &txns[i] : NULL;
+    return NULL;
 }
 
-/* Compaction may have dropped data of a transaction whose marker was lost. */
-static void check_open_transactions(const struct model *m, const struct plog *log)
+/* All that are held, by their beginnings; on the heap. */
+static size_t list_txns(const struct model *m, struct txn **out)
 {
-    int64_t first = INT64_MAX, known = atomic_load(&log->first_unstable);
+    size_t count = 0, cap = 0;
+    *out = NULL;
     for (size_t i = 0; i < m->held.n; i++) {
         const struct made *b = &m->made[m->held.v[i]];
-        int64_t since = b->kind == TRANSACTIONAL ? open_since(m, b) : -1;
-        if (since >= 0)
-            first = MIN(first, since);
+        struct txn *open = b->kind == TRANSACTIONAL ? find_open(*out, count, b->producer) : NULL;
+        if (b->kind == TRANSACTIONAL && !b->is_marker && open == NULL) {
+            *out = xgrow(*out, count + 1, &cap, sizeof(**out));
+            (*out)[count++] = (struct txn){b->producer, b->base, -1, false};
+        } else if (b->is_marker && open != NULL) {
+            open->last = b->base;
+            open->aborted = b->aborts;
+        }
     }
-    if (!m->compacted && first != known && first >= m->start && known >= m->start)
-        violation("the first open transaction is said to begin at %" PRId64 ", not at %" PRId64, known, first);
+    return count;
+}
+
+/* It may have begun before what is held of the log. */
+static bool is_known_aborted(const struct model *m, const struct aborted_txn *aborted, int32_t count,
+                             const struct txn *t)
+{
+    for (int32_t i = 0; i < count; i++)
+        if (aborted[i].producer_id == t->producer &&
+            (aborted[i].first_offset == t->first || aborted[i].first_offset < m->start))
+            return true;
+    return false;
+}
+
+static void check_transactions(const struct model *m, struct plog *log)
+{
+    struct arena a;
+    struct aborted_txn *aborted;
+    struct txn *txns;
+    int64_t open = INT64_MAX, unstable = INT64_MAX, hw = plog_high_watermark(log);
+    int64_t known = atomic_load(&log->first_unstable);
+    if (m->compacted)
+        return;
+    arena_init(&a, 1 << 20);
+    int32_t count = plog_aborted(log, plog_start_offset(log), plog_end_offset(log), &a, &aborted), expected = 0;
+    size_t txn_count = list_txns(m, &txns);
+    for (size_t i = 0; i < txn_count; i++) {
+        const struct txn *t = &txns[i];
+        if (t->last < 0)
+            open = MIN(open, t->first);
+        if (t->last < 0 || t->last >= hw)
+            unstable = MIN(unstable, t->first);
+        if (t->aborted && t->first >= m->start && !is_known_aborted(m, aborted, count, t))
+            violation("the transaction from %" PRId64 " to %" PRId64 " is not known to be aborted", t->first, t->last);
+        expected += t->aborted;
+    }
+    if (count > expected && m->start == 0)
+        violation("%" PRId32 " transactions are said to be aborted, not %" PRId32, count, expected);
+    /* Those that ended before the last snapshot count as settled, wherever the high watermark is. */
+    if (unstable >= m->start && known >= m->start && (known > open || known < unstable))
+        violation("the first unstable offset is said to be %" PRId64 ", not %" PRId64 " to %" PRId64, known, unstable,
+                  open);
+    free(txns);
+    arena_deinit(&a);
 }
 
 /*
@@ -550,7 +603,7 @@ void model_check(struct model *m, struct plog *log, bool restarted)
     check_lookups(m, &f, log);
     if (restarted)
         hold_found(m, &f, end);
-    check_open_transactions(m, log);
+    check_transactions(m, log);
     if (restarted) {
         check_duplicates(m, &f, log, m->idempotent);
         check_duplicates(m, &f, log, m->transactional);

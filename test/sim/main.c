@@ -793,7 +793,7 @@ int main(int argc, char **argv)
             return 2;
         }
     }
-    logger_set_level(trace ? LEVEL_INFO : LEVEL_FATAL);
+    logger_set(LOGGER_ROOT, trace ? LEVEL_INFO : LEVEL_FATAL);
     if (!one)
         return run_many(from, count, jobs, until_first);
     run(seed);

@@ -331,6 +331,10 @@ struct net_server {
 
 static struct net_server *servers[MAX_PROCESSES]; /* by process */
 
+void net_server_configure(struct net_server *s UNUSED, const struct broker_config *config UNUSED)
+{
+}
+
 struct net_server *net_server_new(const struct broker_config *config, struct workers *workers UNUSED,
                                   const struct net_handler *handler, struct fail *fail UNUSED)
 {

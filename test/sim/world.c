@@ -573,6 +573,10 @@ struct workers *workers_new(int threads UNUSED)
     return w;
 }
 
+void workers_resize(struct workers *w UNUSED, int threads UNUSED)
+{
+}
+
 void workers_stop(struct workers *w)
 {
     while (w->first != NULL)

@@ -118,6 +118,7 @@ class Broker(Process):
     def __init__(self, zookeeper, data, log, properties):
         super().__init__(log)
         self.zookeeper, self.data, self.port = zookeeper, Path(data), free_port()
+        self.env = {}
         self.properties = {
             "broker.id": "0",
             "listeners": f"PLAINTEXT://127.0.0.1:{self.port}",
@@ -160,7 +161,7 @@ class Broker(Process):
 
 class Barnabas(Broker):
     def launch(self):
-        self.spawn([BUILD / "barnabas", self.write_config()], {"ASAN_OPTIONS": "abort_on_error=0", "UBSAN_OPTIONS": "print_stacktrace=1", "TSAN_OPTIONS": "halt_on_error=0"})
+        self.spawn([BUILD / "barnabas", self.write_config()], {"ASAN_OPTIONS": "abort_on_error=0:verify_asan_link_order=0", "UBSAN_OPTIONS": "print_stacktrace=1", "TSAN_OPTIONS": "halt_on_error=0", **self.env})
 
     def check_log(self):
         text = self.text()
@@ -171,7 +172,7 @@ class Barnabas(Broker):
 class Apache(Broker):
     def launch(self):
         self.spawn(["java", "-Xmx512m", "-XX:TieredStopAtLevel=1", f"-Dlog4j.configuration=file:{TOP}/test/system/log4j.properties",
-                    f"-Dlevel={os.environ.get('APACHE_LOG_LEVEL', 'WARN')}", "-cp", f"{JARS}/*", "kafka.Kafka", self.write_config()])
+                    f"-Dlevel={os.environ.get('APACHE_LOG_LEVEL', 'WARN')}", "-cp", f"{JARS}/*", "kafka.Kafka", self.write_config()], self.env)
 
     def check_log(self):
         pass

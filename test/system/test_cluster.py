@@ -248,3 +248,32 @@ def test_two_thousand_partitions(make_cluster):
     wait_until(lambda: in_sync(brokers, "many", 3), "all in sync", 120)
     found = read_all(brokers, "many", MANY)
     assert {k: found.get(k) for k in sent.records} == sent.records
+
+
+def test_a_follower_knows_of_aborted_transactions_what_its_leader_knows(make_cluster):
+    brokers = apache, ours = make_cluster(Apache, Barnabas, **{
+        "transaction.state.log.num.partitions": 1, "transaction.state.log.replication.factor": 1, "transaction.state.log.min.isr": 1,
+        "min.insync.replicas": 1, "log.segment.bytes": 3000})
+    topics(brokers, "--create", "--topic", "__transaction_state", "--replica-assignment", "1", "--config", "cleanup.policy=compact")
+    topics(brokers, "--create", "--topic", "t", "--replica-assignment", "1:2")
+    wait_until(lambda: in_sync(brokers, "t", 2), "both in sync")
+    ours.stop() # as it does not coordinate transactions, no client is to ask it
+    producers = []
+    for name in "abc":
+        producers.append(confluent_kafka.Producer({"bootstrap.servers": apache.bootstrap, "transactional.id": name}))
+        producers[-1].init_transactions(60)
+    for i in range(12):
+        for p in producers:
+            p.begin_transaction()
+        for p in producers:
+            p.produce("t", "x" * 100, partition=0)
+            p.flush(60)
+        for k, p in enumerate(producers):
+            p.abort_transaction(60) if (i + k) % 3 else p.commit_transaction(60)
+    ours.restart()
+    wait_until(lambda: in_sync(brokers, "t", 2), "both in sync again")
+    ours.stop()
+    apache.stop()
+    theirs, copied = ({f.name: f.read_bytes() for f in sorted((b.data / "t-0").glob("*.txnindex")) if f.stat().st_size > 0} for b in brokers)
+    assert len(theirs) > 1
+    assert copied == theirs

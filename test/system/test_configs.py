@@ -5,6 +5,7 @@ import json
 import pytest
 from confluent_kafka.admin import AdminClient, ConfigResource
 from harness import Apache, Barnabas, java, wait_until
+from test_kafka_configs import ours, theirs
 
 # What must differ: addresses and paths of the two, and what only one of them has.
 OWN = {"listeners", "advertised.listeners", "log.dirs", "log.dir", "zookeeper.connect", "broker.id", "metrics.recording.level"}
@@ -54,6 +55,19 @@ ALTERATIONS = [
     ("brokers", None, ["--add-config", "log.retention.ms=3600000,log.segment.bytes=2097152"]),
     ("brokers", "0", ["--delete-config", "log.retention.ms"]),
     ("brokers", "0", ["--add-config", "log.retention.ms=never"]),
+    ("brokers", "0", ["--add-config", "broker.id=5"]),
+    ("brokers", "0", ["--add-config", "ssl.keystore.location=/none"]),
+    ("brokers", None, ["--add-config", "advertised.listeners=PLAINTEXT://h:1"]),
+    ("brokers", "0", ["--add-config", "listener.name.plaintext.ssl.key.password=secret"]),
+    ("brokers", "0", ["--add-config", "num.io.threads=1000"]),
+    ("brokers", "0", ["--add-config", "num.io.threads=3"]),
+    ("brokers", "0", ["--add-config", "num.io.threads=4"]),
+    ("brokers", "0", ["--delete-config", "num.io.threads"]),
+    ("brokers", None, ["--add-config", "num.network.threads=7"]),
+    ("brokers", None, ["--add-config", "num.replica.fetchers=0"]),
+    ("brokers", None, ["--add-config", "background.threads=21"]),
+    ("brokers", None, ["--add-config", "log.cleaner.threads=3"]),
+    ("brokers", "0", ["--add-config", "my.own.key=5"]),
 ]
 
 
@@ -62,9 +76,9 @@ def answers_to_alterations(broker, zookeeper):
     found = []
     for kind, name, args in ALTERATIONS:
         entity = ["--entity-name", name] if name else ["--entity-default"]
-        out = java("kafka.admin.ConfigCommand", "--bootstrap-server", broker.bootstrap, "--alter", "--entity-type", kind, *entity, *args, check=False)
+        out = ours("--bootstrap-server", broker.bootstrap, "--alter", "--entity-type", kind, *entity, *args)
         said = [line for line in out.splitlines() if line and not line.startswith(("Error while executing", "\tat ", "\tSuppressed", "\t..."))]
-        shown = java("kafka.admin.ConfigCommand", "--bootstrap-server", broker.bootstrap, "--describe", "--entity-type", kind, *entity, check=False)
+        shown = ours("--bootstrap-server", broker.bootstrap, "--describe", "--entity-type", kind, *entity)
         found.append((args, said, sorted(shown.splitlines()) if name in ("t", "0", None) else None))
     nodes = {f"{k}/{n}": json.loads(zookeeper.get(f"/config/{k}/{n}")) for k in ("topics", "brokers") for n in zookeeper.children(f"/config/{k}")}
     changes = sorted(json.loads(zookeeper.get(f"/config/changes/{c}"))["entity_path"] for c in zookeeper.children("/config/changes"))
@@ -78,8 +92,8 @@ def test_settings_are_altered_as_by_apache(make_broker, ensemble):
         broker = make_broker(kind=kind, data=kind.__name__, **{"zookeeper.connect": zookeeper.connect})
         answers.append(answers_to_alterations(broker, zookeeper))
         broker.stop()
-    (theirs, their_nodes, their_changes), (ours, our_nodes, our_changes) = answers
-    for their, our in zip(theirs, ours):
+    (of_theirs, their_nodes, their_changes), (of_ours, our_nodes, our_changes) = answers
+    for their, our in zip(of_theirs, of_ours):
         assert our == their
     assert our_nodes == their_nodes
     assert our_changes == their_changes
@@ -104,7 +118,69 @@ def test_what_topics_have_by_default_follows_the_brokers_settings(broker):
     assert retention(broker) == ("7200000", 2)
 
 
-def test_a_setting_that_the_broker_does_not_follow_is_warned_of(broker):
-    java("kafka.admin.ConfigCommand", "--bootstrap-server", broker.bootstrap, "--alter", "--entity-type", "brokers", "--entity-default", "--add-config",
-         "num.io.threads=9")
-    wait_until(lambda: "num.io.threads was set at run time, which has no effect" in broker.text(), "the warning")
+# ---- Loggers: a name that only one of the brokers has stands as LOGGER, and one below it as CHILD ----
+
+
+LOGGERS = [
+    ["--alter", "--add-config", "LOGGER=DEBUG"],
+    ["--alter", "--add-config", "LOGGER=OFF"],
+    ["--alter", "--add-config", "LOGGER=debug"],
+    ["--alter", "--add-config", "CHILD=ERROR,LOGGER=WARN"],
+    ["--alter", "--add-config", "root=ERROR"],
+    ["--alter", "--add-config", "root=INFO"],
+    ["--alter", "--delete-config", "LOGGER,CHILD"],
+    ["--alter", "--delete-config", "root"],
+    ["--alter", "--add-config", "no.such.logger=INFO"],
+    ["--alter", "--add-config", "root=INFO", "--delete-config", "root"],
+]
+
+
+def answers_about_loggers(broker, tool, names):
+    found = []
+    tool("--bootstrap-server", broker.bootstrap, "--broker-logger", "0", "--alter", "--add-config", "root=INFO")
+    for args in LOGGERS:
+        for of, name in names.items():
+            args = [x.replace(of, name) for x in args]
+        said = tool("--bootstrap-server", broker.bootstrap, "--broker-logger", "0", *args)
+        lines = [x for x in said.splitlines() if x and not x.startswith(("Error while", "\tat ", "\tSuppressed", "\t...", "Caused by"))]
+        shown = tool("--bootstrap-server", broker.bootstrap, "--broker-logger", "0", "--describe")
+        lines += [x for x in shown.splitlines() for name in ("root", *names.values()) if x.startswith(f"  {name}=")]
+        for of, name in names.items():
+            lines = [x.replace(name, of) for x in lines]
+        found.append(sorted(lines))
+    return found
+
+
+def test_levels_of_loggers_are_altered_as_by_apache(make_broker, ensemble):
+    names = {Apache: {"CHILD": "org.apache.zookeeper.ClientCnxn", "LOGGER": "kafka.controller.KafkaController"}, Barnabas: {"CHILD": "storage.plog", "LOGGER": "controller"}}
+    answers = []
+    for kind, tool in ((Apache, theirs), (Barnabas, theirs), (Barnabas, ours), (Apache, ours)):
+        broker = make_broker(kind=kind, data=f"{kind.__name__}-{tool.__name__}", **{"zookeeper.connect": ensemble.chroot().connect})
+        answers.append(answers_about_loggers(broker, tool, names[kind]))
+        broker.stop()
+    for args, *of_all in zip(LOGGERS, *answers):
+        assert of_all[1:] == of_all[:1] * 3, args
+
+
+def test_a_level_takes_effect_at_once_and_until_the_end(broker):
+    at = ["--bootstrap-server", broker.bootstrap, "--broker-logger", "0"]
+    event = "DEBUG Controller event"
+
+    def create(topic):
+        java("org.apache.kafka.tools.TopicCommand", "--bootstrap-server", broker.bootstrap, "--create", "--topic", topic)
+
+    create("a")
+    assert event not in broker.text()
+    ours(*at, "--alter", "--add-config", "controller=DEBUG")
+    create("b")
+    assert event in broker.text()
+    ours(*at, "--alter", "--delete-config", "controller")
+    seen = broker.text().count(event)
+    create("c")
+    assert broker.text().count(event) == seen
+    ours(*at, "--alter", "--add-config", "controller.controller=DEBUG")
+    create("d")
+    assert broker.text().count(event) > seen
+    broker.stop()
+    broker.restart()
+    assert "  controller.controller=INFO " in ours(*at, "--describe")

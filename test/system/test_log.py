@@ -92,6 +92,7 @@ def test_apaches_broker_takes_over_and_gives_back(make_broker):
     before = {codec: consume(ours, codec, fmt=FMT) for codec in CODECS}
     assert ours.stop() == 0
     apache = make_broker(kind=Apache)
+    wait_until(lambda: all(f'topic "{codec}"' in kcat(apache, "-L") for codec in CODECS), "it knows the topics")
     assert {codec: consume(apache, codec, fmt=FMT) for codec in CODECS} == before
     for codec in CODECS:
         produce(apache, codec, [f"k{i}:v{i}" for i in range(100, 150)], "-K:", "-z", codec, "-H", "h=x")

@@ -331,8 +331,9 @@ def test_replicas_of_barnabas_are_the_same(two):
 # ---- What only Apache's broker serves ----
 
 
-def test_throttles_log_dirs_and_damaged_replicas(make_cluster, tmp_path):
-    brokers = make_cluster(Apache, Apache, each=lambda broker: {"log.dirs": f"{broker.data},{broker.data}-more"}, **SETTINGS)
+@pytest.mark.parametrize("kind", [Apache, Barnabas])
+def test_throttles_log_dirs_and_damaged_replicas(make_cluster, tmp_path, kind):
+    brokers = make_cluster(kind, kind, each=lambda broker: {"log.dirs": f"{broker.data},{broker.data}-more"}, **SETTINGS)
     zk = brokers[0].zookeeper
     create(brokers, "t", "1:2")
     create(brokers, "u", "1,2")

@@ -84,7 +84,7 @@ def test_refuses_the_directory_of_another_cluster(make_broker, broker):
     broker.stop()
     meta = broker.data / "meta.properties"
     meta.write_text(re.sub("cluster.id=.*", "cluster.id=AAAAAAAAAAAAAAAAAAAAAA", meta.read_text()))
-    assert "doesn't match stored clusterId" in refuses(make_broker, broker)
+    assert "Invalid cluster.id in" in refuses(make_broker, broker)
 
 
 def test_refuses_a_directory_that_is_in_use(make_broker, broker, zookeeper, tmp_path):

@@ -2,6 +2,7 @@
 #include "test.h"
 
 #include "base/arena.h"
+#include "base/logger.h"
 #include "base/strbuf.h"
 #include "base/uuid.h"
 #include "base/workers.h"
@@ -121,13 +122,106 @@ static void jobs_come_home(void **state)
     loop_free(loop);
 }
 
+static void workers_are_resized_while_they_work(void **state)
+{
+    (void)state;
+    static const int sizes[] = {8, 1, 3, 2};
+    static struct errand errands[1000];
+    struct loop *loop = loop_new("test");
+    struct workers *w = workers_new(2);
+    int done = 0;
+    for (size_t i = 0; i < ARRAY_LEN(errands); i++) {
+        errands[i] = (struct errand){.job = {.run = errand_run, .home = loop, .done = {.deliver = errand_done}},
+                                     .loop = loop,
+                                     .done = &done,
+                                     .wanted = ARRAY_LEN(errands)};
+        workers_submit(w, &errands[i].job);
+        if (i % 100 == 0)
+            workers_resize(w, sizes[i / 100 % ARRAY_LEN(sizes)]);
+    }
+    loop_run(loop);
+    assert_int_equal(done, ARRAY_LEN(errands));
+    workers_free(w);
+    loop_free(loop);
+}
+
+struct found {
+    const char *name;
+    int level;     /* -1: there is no such logger */
+    bool in_order; /* by name, each once */
+    char last[LOGGER_NAME_ROOM];
+};
+
+static void look_for(void *ctx, const char *name, enum log_level level)
+{
+    struct found *f = ctx;
+    f->in_order &= strcmp(f->last, name) < 0;
+    snprintf(f->last, sizeof(f->last), "%s", name);
+    if (strcmp(name, f->name) == 0)
+        f->level = (int)level;
+}
+
+static int level_of(const char *name)
+{
+    struct found f = {.name = name, .level = -1, .in_order = true};
+    logger_each(look_for, &f);
+    assert_true(f.in_order);
+    assert_int_equal(f.level >= 0, logger_exists(name));
+    return f.level;
+}
+
+static void loggers_follow_the_one_above(void **state)
+{
+    (void)state;
+    static struct log_place places[] = {{.file = "/somewhere/src/storage/plog.c"},
+                                        {.file = "src/storage/manager.c"},
+                                        {.file = "../src/net/connection.c"}};
+    for (size_t i = 0; i < ARRAY_LEN(places); i++)
+        logger_register(&places[i]);
+    assert_int_equal(level_of("storage.plog"), LEVEL_INFO);
+    assert_int_equal(level_of("no.such.logger"), -1);
+    logger_set("storage", LEVEL_DEBUG);
+    assert_int_equal(level_of("storage"), LEVEL_DEBUG);
+    assert_int_equal(level_of("storage.plog"), LEVEL_DEBUG);
+    assert_int_equal(level_of("net.connection"), LEVEL_INFO);
+    logger_set("storage.plog", LEVEL_ERROR);
+    logger_set(LOGGER_ROOT, LEVEL_WARN);
+    assert_int_equal(level_of("storage.plog"), LEVEL_ERROR);
+    assert_int_equal(level_of("storage.manager"), LEVEL_DEBUG);
+    assert_int_equal(level_of("net.connection"), LEVEL_WARN);
+    logger_unset("storage");
+    assert_int_equal(level_of("storage.manager"), LEVEL_WARN);
+    assert_int_equal(level_of("storage.plog"), LEVEL_ERROR);
+    logger_unset("storage.plog");
+    logger_set(LOGGER_ROOT, LEVEL_INFO);
+    assert_int_equal(level_of("storage.plog"), LEVEL_INFO);
+}
+
+static void lines_below_the_level_are_not_made(void **state)
+{
+    (void)state;
+    int made = 0;
+    logger_set(LOGGER_ROOT, LEVEL_FATAL);
+    log_error("nobody sees line %d", ++made);
+    assert_int_equal(made, 0);
+    logger_set(LOGGER_ROOT, LEVEL_INFO);
+    log_info("a line of the test's, number %d", ++made);
+    assert_int_equal(made, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(varints_come_back),     cmocka_unit_test(overlong_varints_are_refused),
-        cmocka_unit_test(zigzag_keeps_the_sign), cmocka_unit_test(uuids_read_as_they_are_written),
-        cmocka_unit_test(arenas_have_limits),    cmocka_unit_test(null_and_empty_differ),
+        cmocka_unit_test(varints_come_back),
+        cmocka_unit_test(overlong_varints_are_refused),
+        cmocka_unit_test(zigzag_keeps_the_sign),
+        cmocka_unit_test(uuids_read_as_they_are_written),
+        cmocka_unit_test(arenas_have_limits),
+        cmocka_unit_test(null_and_empty_differ),
         cmocka_unit_test(jobs_come_home),
+        cmocka_unit_test(workers_are_resized_while_they_work),
+        cmocka_unit_test(loggers_follow_the_one_above),
+        cmocka_unit_test(lines_below_the_level_are_not_made),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

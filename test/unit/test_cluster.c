@@ -1,6 +1,7 @@
 /* Znodes as Apache writes them, the view of the cluster, and the placement of replicas. */
 #include "test.h"
 
+#include "cluster/broker_settings.h"
 #include "cluster/view.h"
 #include "controller/admin.h"
 
@@ -236,10 +237,98 @@ static void topic_names_are_checked(void **state)
     assert_non_null(topic_name_problem(&arena, str_of(longest)).p);
 }
 
+/* ---- Settings of a broker ---- */
+
+#define KEY_PASSWORD "listener.name.a.ssl.key.password"
+
+struct broker { /* with its file, or rather its command line */
+    struct broker_config config;
+    struct broker_settings *settings;
+};
+
+static void broker_start(struct broker *b, const char *secret, const char *old_secret)
+{
+    const char *overrides[] = {"zookeeper.connect=z:1", secret, old_secret};
+    struct config_options options = {.overrides = overrides,
+                                     .override_count = old_secret != NULL ? 3
+                                                       : secret != NULL   ? 2
+                                                                          : 1};
+    struct fail fail;
+    assert_true(config_load(&b->config, &options, &fail));
+    b->settings = broker_settings_new(&b->config);
+}
+
+static void broker_end(struct broker *b)
+{
+    broker_settings_free(b->settings);
+    config_deinit(&b->config);
+}
+
+/* What the broker has for the key after it has read those pairs for itself, in the arena; NULL: nothing. */
+static const char *taken(struct broker *b, const struct config_znode *pairs, const char *key)
+{
+    broker_settings_take(b->settings, SETTINGS_OF_THIS, pairs);
+    const struct broker_config *now = broker_settings_hold(b->settings);
+    const char *value = config_raw(now, key) != NULL ? arena_cstr(&arena, str_of(config_raw(now, key))) : NULL;
+    broker_settings_release(now);
+    return value;
+}
+
+static void passwords_are_plain_only_inside(void **state)
+{
+    (void)state;
+    struct broker with, without, other, changed;
+    struct config_pair pairs[] = {{"log.retention.ms", "77"}, {KEY_PASSWORD, "secret words"}};
+    struct config_znode open = {pairs, ARRAY_LEN(pairs)}, sealed, again;
+    struct fail fail;
+    broker_start(&with, "password.encoder.secret=s", NULL);
+    broker_start(&without, NULL, NULL);
+    broker_start(&other, "password.encoder.secret=t", NULL);
+    broker_start(&changed, "password.encoder.secret=t", "password.encoder.old.secret=s");
+
+    assert_false(broker_settings_seal(without.settings, &open, &arena, &sealed, &fail));
+    assert_string_equal(fail.text, "Password encoder secret not configured");
+    assert_true(broker_settings_seal(with.settings, &open, &arena, &sealed, &fail));
+    assert_string_equal(sealed.entries[0].value, "77");
+    assert_null(strstr(sealed.entries[1].value, "secret"));
+
+    assert_string_equal(taken(&with, &sealed, KEY_PASSWORD), "secret words");
+    assert_string_equal(taken(&with, &sealed, "log.retention.ms"), "77");
+    assert_null(taken(&without, &sealed, KEY_PASSWORD));
+    assert_null(taken(&other, &sealed, KEY_PASSWORD));
+    assert_string_equal(taken(&other, &sealed, "log.retention.ms"), "77");
+
+    assert_false(broker_settings_reseal(with.settings, &sealed, &arena, &again));
+    assert_true(broker_settings_reseal(changed.settings, &sealed, &arena, &again));
+    assert_string_equal(taken(&changed, &again, KEY_PASSWORD), "secret words");
+    assert_false(broker_settings_reseal(changed.settings, &again, &arena, &sealed));
+    broker_end(&with);
+    broker_end(&without);
+    broker_end(&other);
+    broker_end(&changed);
+}
+
+/* Each encryption has a salt of its own: another text is not another setting. */
+static void the_same_password_is_no_change(void **state)
+{
+    (void)state;
+    struct broker b;
+    struct config_pair pair = {KEY_PASSWORD, "secret words"};
+    struct config_znode open = {&pair, 1}, first, second;
+    broker_start(&b, "password.encoder.secret=s", NULL);
+    assert_true(broker_settings_seal(b.settings, &open, &arena, &first, NULL));
+    assert_true(broker_settings_seal(b.settings, &open, &arena, &second, NULL));
+    assert_true(broker_settings_take(b.settings, SETTINGS_OF_THIS, &first));
+    assert_false(broker_settings_take(b.settings, SETTINGS_OF_THIS, &second));
+    broker_end(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+        CASE(passwords_are_plain_only_inside),
+        CASE(the_same_password_is_no_change),
         CASE(a_registration_of_apache_is_read),
         CASE(a_registration_of_the_first_version_is_read),
         CASE(a_topic_of_apache_is_read),

@@ -605,15 +605,61 @@ static void test_check_dynamic(void **state)
     dynamic_fails("log.retention.ms", "x", true,
                   "Invalid value x for configuration log.retention.ms: Not a number of type LONG");
     dynamic_fails("log.retention.ms", NULL, true, "Null value not supported for broker configs: log.retention.ms");
-    dynamic_fails("log.retention.hours", "5", true, "Cannot update these configs dynamically: log.retention.hours");
+    dynamic_fails("log.retention.hours", "5", true,
+                  "Cannot update these configs dynamically: Set(log.retention.hours)");
     dynamic_fails("listeners", "PLAINTEXT://:1", false,
-                  "listeners can be changed at run time only for one broker, not for all");
+                  "Cannot update these configs at default cluster level, broker id must be specified: Set(listeners)");
     dynamic_fails("listener.name.a.ssl.keystore.location", "/k", false,
-                  "listener.name.a.ssl.keystore.location can be changed at run time only for one broker, "
-                  "not for all");
+                  "Cannot update these configs at default cluster level, broker id must be specified: "
+                  "Set(listener.name.a.ssl.keystore.location)");
     dynamic_fails("ssl.keystore.location", "/k", true,
-                  "ssl.keystore.location can be changed at run time only for one listener, "
-                  "listener.name.NAME.ssl.keystore.location");
+                  "These security configs can be dynamically updated only per-listener using the listener prefix: "
+                  "HashSet(ssl.keystore.location)");
+}
+
+static bool may_change(struct world *w, const char *name, const char *value)
+{
+    struct broker_config next;
+    struct config_pair pair = {name, value};
+    assert_true(config_derive(&next, &w->config, NULL, 0, &pair, 1, remember, w, &w->fail));
+    bool ok = config_check_change(&w->config, &next, &w->fail);
+    config_deinit(&next);
+    return ok;
+}
+
+static void test_counts_of_threads_change_in_small_steps(void **state)
+{
+    struct world *w = *state;
+    load_ok(w, MINIMAL "num.io.threads=5\n");
+    assert_true(may_change(w, "num.io.threads", "10"));
+    assert_true(may_change(w, "num.io.threads", "2"));
+    assert_false(may_change(w, "num.io.threads", "1"));
+    assert_false(may_change(w, "num.io.threads", "11"));
+    assert_string_equal(w->fail.text,
+                        "Invalid value org.apache.kafka.common.config.ConfigException: Dynamic thread count update "
+                        "validation failed for num.io.threads=11, value should not be greater than double the current "
+                        "value 5 for configuration Invalid dynamic configuration");
+    assert_true(may_change(w, "background.threads", "20"));
+    assert_false(may_change(w, "background.threads", "21"));
+    assert_true(may_change(w, "num.replica.fetchers", "2"));
+    assert_false(may_change(w, "num.replica.fetchers", "0"));
+    assert_true(may_change(w, "log.retention.ms", "1"));
+}
+
+static void test_live_keys(void **state)
+{
+    (void)state;
+    static const char *const live[] = {"num.io.threads",   "max.connections",     "listener.name.a.max.connections",
+                                       "log.retention.ms", "log.cleaner.threads", "min.insync.replicas"},
+                             *const others[] = {"num.network.threads", "listeners", "ssl.keystore.location",
+                                                "my.own.key"};
+    for (size_t i = 0; i < ARRAY_LEN(live); i++)
+        assert_true(config_is_live(live[i]));
+    for (size_t i = 0; i < ARRAY_LEN(others); i++)
+        assert_false(config_is_live(others[i]));
+    assert_true(config_is_password("listener.name.a.ssl.key.password"));
+    assert_false(config_is_password("listener.name.a.ssl.keystore.location"));
+    assert_false(config_is_password("my.own.password"));
 }
 
 static void test_derive(void **state)
@@ -638,7 +684,7 @@ static void test_derive(void **state)
                         "set at run time for this broker: log.preallocate is ignored: Invalid value x for "
                         "configuration log.preallocate: Expected value to be either true or false\n"
                         "set at run time for all brokers: broker.id is ignored: Cannot update these configs "
-                        "dynamically: broker.id\n");
+                        "dynamically: Set(broker.id)\n");
     assert_true(config_derive(&again, &derived, NULL, 0, NULL, 0, NULL, NULL, &w->fail));
     assert_int_equal(again.message_max_bytes, 100);
     assert_int_equal(again.log_retention_ms, 3600000);
@@ -874,19 +920,36 @@ static void test_fail(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_properties_lines),  TEST(test_properties_many),
-        TEST(test_properties_errors), TEST(test_every_row),
-        TEST(test_normal_form),       TEST(test_bad_values),
-        TEST(test_defaults),          TEST(test_fallbacks),
-        TEST(test_cross_checks),      TEST(test_more_cross_checks),
-        TEST(test_listeners),         TEST(test_bad_listeners),
-        TEST(test_warnings),          TEST(test_overrides),
-        TEST(test_lookups),           TEST(test_versions),
-        TEST(test_check_dynamic),     TEST(test_derive),
-        TEST(test_topic_defaults),    TEST(test_topic_values),
-        TEST(test_topic_load),        TEST(test_throttled),
-        TEST(test_describe_broker),   TEST(test_describe_derived),
-        TEST(test_describe_topic),    TEST(test_fail),
+        TEST(test_properties_lines),
+        TEST(test_properties_many),
+        TEST(test_properties_errors),
+        TEST(test_every_row),
+        TEST(test_normal_form),
+        TEST(test_bad_values),
+        TEST(test_defaults),
+        TEST(test_fallbacks),
+        TEST(test_cross_checks),
+        TEST(test_more_cross_checks),
+        TEST(test_listeners),
+        TEST(test_bad_listeners),
+        TEST(test_warnings),
+        TEST(test_overrides),
+        TEST(test_lookups),
+        TEST(test_versions),
+        TEST(test_check_dynamic),
+        TEST(test_derive),
+        TEST(test_counts_of_threads_change_in_small_steps),
+        TEST(test_derive),
+        TEST(test_live_keys),
+        TEST(test_derive),
+        TEST(test_topic_defaults),
+        TEST(test_topic_values),
+        TEST(test_topic_load),
+        TEST(test_throttled),
+        TEST(test_describe_broker),
+        TEST(test_describe_derived),
+        TEST(test_describe_topic),
+        TEST(test_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

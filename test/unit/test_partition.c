@@ -125,7 +125,7 @@ static void fetch(struct fixture *f, int32_t replica, int64_t offset, int64_t no
 {
     struct partition_read read = {
         .offset = offset, .replica_id = replica, .current_leader_epoch = 0, .last_fetched_epoch = -1};
-    partition_note_fetch(f->partition, &read, 0, now);
+    partition_note_fetch(f->partition, &read, 0, NULL, now);
 }
 
 static int64_t high_watermark(struct fixture *f)

@@ -1,11 +1,10 @@
 /* A partition's log on a real file system: append, read, roll, recover, retain, truncate. */
-#include "test.h"
+#include "log_test.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
 
 #include "base/clock.h"
-#include "storage/plog_internal.h"
 
 struct fixture {
     char dir[64];
@@ -14,23 +13,6 @@ struct fixture {
 };
 
 static const struct plog_origin fresh = {.recovery_point = -1, .start_offset = -1, .high_watermark = -1, .clean = true};
-
-static void set_up_config(struct topic_config *c)
-{
-    *c = (struct topic_config){.segment_bytes = 1 << 20,
-                               .segment_ms = INT64_MAX / 4,
-                               .segment_index_bytes = 1 << 20,
-                               .index_interval_bytes = 128,
-                               .retention_ms = -1,
-                               .retention_bytes = -1,
-                               .file_delete_delay_ms = 0,
-                               .flush_messages = INT64_MAX,
-                               .flush_ms = INT64_MAX,
-                               .cleanup_policy = CLEANUP_POLICY_DELETE,
-                               .max_compaction_lag_ms = INT64_MAX,
-                               .max_message_bytes = 1 << 20,
-                               .min_insync_replicas = 1};
-}
 
 static int set_up(void **state)
 {
@@ -50,36 +32,6 @@ static int tear_down(void **state)
     temp_dir_remove(f->dir);
     free(f);
     return 0;
-}
-
-/* A batch of `count` records, each with `size` bytes of value, as a producer would send it. */
-static struct strbuf make_batch(int count, int size, int64_t timestamp, int64_t producer, int32_t sequence)
-{
-    struct batch_builder b;
-    struct strbuf out = {0};
-    char *value = calloc(1, (size_t)size + 1);
-    batch_builder_init(&b, CODEC_NONE);
-    b.head.producer_id = producer;
-    b.head.producer_epoch = producer >= 0 ? 0 : -1;
-    b.head.base_sequence = sequence;
-    for (int i = 0; i < count; i++) {
-        struct record r = {.offset = i, .timestamp = timestamp, .value = {(uint8_t *)value, size}};
-        memset(value, 'a' + i % 26, (size_t)size);
-        batch_builder_add(&b, &r);
-    }
-    assert_true(batch_builder_finish(&b, CODEC_LEVEL_DEFAULT, &out));
-    batch_builder_deinit(&b);
-    free(value);
-    return out;
-}
-
-static enum kafka_error append_batch(struct plog *log, struct strbuf batch, int count, int32_t epoch,
-                                     struct append_result *result)
-{
-    struct prepared p = {.bytes = {(uint8_t *)batch.p, (int32_t)batch.len}, .offsets = count};
-    enum kafka_error error = plog_append_leader(log, &p, epoch, result);
-    strbuf_deinit(&batch);
-    return error;
 }
 
 static enum kafka_error append_as(struct plog *log, int count, int size, int64_t timestamp, int64_t producer,

@@ -197,7 +197,7 @@ static int set_up(void **state)
                                                       .leader_of = leader_of,
                                                       .send = note_sent,
                                                       .ctx = f});
-    txn_partition_elected(f->tc, HOME, 5);
+    state_topic_elected(txn_topic(f->tc), HOME, 5);
     *state = f;
     return 0;
 }
@@ -205,7 +205,7 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     struct fixture *f = *state;
-    txn_resign_all(f->tc);
+    state_topic_resign_all(txn_topic(f->tc));
     f->append_error = ERR_NOT_LEADER_OR_FOLLOWER;
     settle(f);
     txn_coordinator_free(f->tc);
@@ -321,7 +321,7 @@ static void what_cannot_be_is_refused(void **state)
     assert_int_equal(q.error, ERR_INVALID_TRANSACTION_TIMEOUT);
     f->no_ids = true;
     assert_int_equal(init(f), ERR_COORDINATOR_LOAD_IN_PROGRESS);
-    txn_partition_resigned(f->tc, HOME);
+    state_topic_resigned(txn_topic(f->tc), HOME);
     assert_int_equal(init(f), ERR_NOT_COORDINATOR);
 }
 
@@ -403,7 +403,7 @@ static void load(struct fixture *f, enum txn_status status, int16_t epoch)
     batch_builder_deinit(&b);
     write_batch(f, &batch);
     strbuf_deinit(&batch);
-    txn_partition_elected(f->tc, HOME, 6);
+    state_topic_elected(txn_topic(f->tc), HOME, 6);
 }
 
 static void the_last_epoch_leads_to_a_new_producer_id(void **state)
@@ -442,7 +442,7 @@ static void what_was_decided_is_completed_by_the_next(void **state)
     static const enum txn_status complete[] = {TXN_COMPLETE_COMMIT, TXN_COMPLETE_ABORT};
     struct fixture *f = *state;
     for (int i = 0; i < 2; i++) {
-        txn_partition_resigned(f->tc, HOME);
+        state_topic_resigned(txn_topic(f->tc), HOME);
         load(f, prepared[i], 4);
         const struct write_txn_markers_writable_txn_marker *m = &markers(f)->markers.items[0];
         assert_int_equal(m->producer_id, 50);
@@ -461,9 +461,9 @@ static void what_was_not_decided_goes_on(void **state)
 {
     struct fixture *f = *state;
     begin(f);
-    txn_partition_resigned(f->tc, HOME);
+    state_topic_resigned(txn_topic(f->tc), HOME);
     assert_int_equal(add(f, 100, 0, 1), ERR_NOT_COORDINATOR);
-    txn_partition_elected(f->tc, HOME, 6);
+    state_topic_elected(txn_topic(f->tc), HOME, 6);
     assert_int_equal(status(f), TXN_ONGOING);
     assert_int_equal(end(f, 100, 0, true), ERR_NONE);
     assert_int_equal(markers(f)->markers.items[0].topics.items[0].partition_indexes.len, 2);
@@ -476,8 +476,8 @@ static void an_answer_from_before_changes_nothing(void **state)
     struct txn_producer who = producer(100, 0);
     begin(f);
     txn_end(f->tc, &who, true, &ask(&q)->call);
-    txn_partition_resigned(f->tc, HOME);
-    txn_partition_elected(f->tc, HOME, 6); /* what is on its way is not there yet */
+    state_topic_resigned(txn_topic(f->tc), HOME);
+    state_topic_elected(txn_topic(f->tc), HOME, 6); /* what is on its way is not there yet */
     settle(f);
     assert_int_equal(q.error, ERR_NOT_COORDINATOR);
     assert_int_equal(status(f), TXN_ONGOING);
@@ -684,7 +684,7 @@ static void an_id_that_nobody_uses_is_forgotten(void **state)
     assert_int_equal(add(f, 100, 0, 1), ERR_CONCURRENT_TRANSACTIONS);
     settle(f);
     assert_null(txn_find(f->tc, str_of("x")));
-    txn_partition_elected(f->tc, HOME, 6);
+    state_topic_elected(txn_topic(f->tc), HOME, 6);
     assert_null(txn_find(f->tc, str_of("x")));
 }
 

@@ -1,0 +1,272 @@
+/*
+ * Moving the log of a partition to another directory of this broker (KIP-113). A future log is filled from the current
+ * one, step by step, while that is appended to, cut and read; when it has all, it takes its place, with the partition
+ * locked. What the current log is cut back to is noted in it and followed before anything is copied behind it; after a
+ * restart, leader epochs say how far the two are one.
+ */
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/logger.h"
+#include "replica/replica_internal.h"
+
+enum { CHUNK = 1 << 20 };
+
+/* ---- Which is to be where ---- */
+
+/* Takes the future log from the partition, which is locked; the caller gets the reference, or NULL. */
+static struct plog *detach(struct partition *p)
+{
+    struct plog *future = p->future;
+    p->future = NULL;
+    if (future != NULL)
+        plog_pause_compaction(p->log, false);
+    return future;
+}
+
+/* Gives it the future log, with the reference. */
+static void attach(struct partition *p, struct plog *future)
+{
+    struct replica_manager *rm = p->manager;
+    pthread_mutex_lock(&p->lock);
+    ensure(p->future == NULL);
+    p->future = future;
+    p->future_aligned = false;
+    plog_pause_compaction(p->log, true);
+    plog_take_cut(p->log); /* alignment is about what was cut before */
+    pthread_mutex_unlock(&p->lock);
+    log_info("Moving the log of %s-%" PRId32 " from %s to %s", p->key.topic, p->key.index, plog_dir(p->log),
+             plog_dir(future));
+    rm->options.move_wanted(rm->options.ctx, p);
+}
+
+void dir_move_drop(struct partition *p, const char *only_in, bool delete_it)
+{
+    pthread_mutex_lock(&p->lock);
+    bool other = p->future == NULL || (only_in != NULL && strcmp(plog_dir(p->future), only_in) != 0);
+    struct plog *future = other ? NULL : detach(p);
+    pthread_mutex_unlock(&p->lock);
+    if (future == NULL)
+        return;
+    log_info("The log of %s-%" PRId32 " is not moved to %s any more", p->key.topic, p->key.index, plog_dir(future));
+    if (delete_it && log_manager_delete(p->manager->options.logs, future) != ERR_NONE)
+        log_warn("What was copied of %s-%" PRId32 " stays in %s", p->key.topic, p->key.index, plog_dir(future));
+    plog_unref(future);
+}
+
+static bool moves_to(struct partition *p, const char *dir, bool *elsewhere)
+{
+    pthread_mutex_lock(&p->lock);
+    bool there = p->future != NULL && strcmp(plog_dir(p->future), dir) == 0;
+    *elsewhere = p->future != NULL && !there;
+    pthread_mutex_unlock(&p->lock);
+    return there;
+}
+
+/* With the orders locked. */
+static enum kafka_error alter_dir(struct partition *p, const char *dir)
+{
+    struct plog *future;
+    bool elsewhere, there = moves_to(p, dir, &elsewhere);
+    if (elsewhere)
+        dir_move_drop(p, NULL, true);
+    if (there || strcmp(plog_dir(p->log), dir) == 0)
+        return ERR_NONE;
+    enum kafka_error error = log_manager_create_future(p->manager->options.logs, p->log, dir, &future);
+    if (error == ERR_NONE)
+        attach(p, future);
+    return error;
+}
+
+enum kafka_error replica_alter_dir(struct replica_manager *rm, struct str topic, int32_t index, const char *dir)
+{
+    struct partition_key key;
+    if (!partition_key_make(topic, index, &key) || !log_manager_can_move(key.topic, index))
+        return ERR_INVALID_TOPIC_EXCEPTION;
+    enum kafka_error error = log_manager_check_dir(rm->options.logs, dir);
+    if (error == ERR_NONE && replica_is_offline(rm, topic, index))
+        error = ERR_KAFKA_STORAGE_ERROR;
+    if (error != ERR_NONE)
+        return error;
+    struct partition *p = replica_partition(rm, topic, index);
+    if (p == NULL) {
+        log_manager_prefer_dir(rm->options.logs, key.topic, index, dir);
+        return ERR_REPLICA_NOT_AVAILABLE;
+    }
+    pthread_mutex_lock(&rm->move_orders);
+    error = alter_dir(p, dir);
+    pthread_mutex_unlock(&rm->move_orders);
+    partition_unref(p);
+    return error;
+}
+
+void dir_move_resume(struct partition *p)
+{
+    struct replica_manager *rm = p->manager;
+    struct plog *future = log_manager_get_future(rm->options.logs, p->key.topic, p->key.index);
+    if (future == NULL)
+        return;
+    pthread_mutex_lock(&rm->move_orders);
+    pthread_mutex_lock(&p->lock);
+    bool known = p->future != NULL || p->offline;
+    pthread_mutex_unlock(&p->lock);
+    if (!known && plog_is_future(future))
+        attach(p, future);
+    else
+        plog_unref(future);
+    pthread_mutex_unlock(&rm->move_orders);
+}
+
+/* ---- Copying ---- */
+
+/* Cuts the future log to where the two are one, as far as leader epochs tell. */
+static bool align(struct plog *current, struct plog *future)
+{
+    for (;;) {
+        int32_t epoch = plog_latest_epoch(future), found, own;
+        int64_t end, own_end, at = plog_end_offset(future);
+        if (epoch < 0) /* without epochs, what was committed is sure */
+            return plog_truncate(future, MIN(plog_high_watermark(future), plog_end_offset(current))) == ERR_NONE;
+        plog_epoch_end(current, epoch, &found, &end);
+        if (found == epoch && end >= at)
+            return true;
+        if (found < 0)
+            return plog_truncate_fully(future, plog_start_offset(current)) == ERR_NONE;
+        plog_epoch_end(future, found, &own, &own_end);
+        if (plog_truncate(future, own < 0 ? end : MIN(end, own_end)) != ERR_NONE)
+            return false;
+        if (plog_end_offset(future) == at && plog_latest_epoch(future) == epoch)
+            return plog_truncate_fully(future, plog_start_offset(current)) == ERR_NONE;
+    }
+}
+
+/* What the current log has lost at its end or its beginning, the future one loses, too. */
+static bool follow_cuts(struct plog *current, struct plog *future)
+{
+    int64_t cut = plog_take_cut(current), start = plog_start_offset(current);
+    if (cut < plog_end_offset(future) && plog_truncate(future, cut) != ERR_NONE)
+        return false;
+    return start <= plog_end_offset(future) || plog_truncate_fully(future, start) == ERR_NONE;
+}
+
+static void follow_marks(struct plog *current, struct plog *future)
+{
+    int64_t start = plog_start_offset(current);
+    plog_set_high_watermark(future, plog_high_watermark(current));
+    if (start > plog_start_offset(future) && start <= plog_high_watermark(future) &&
+        plog_advance_start(future, start) != ERR_NONE)
+        log_warn("The start of a future log in %s cannot be moved", plog_dir(future));
+}
+
+/* One chunk. What is cut from the current log meanwhile is noted there, and followed before the next one. */
+static bool copy_chunk(struct plog *current, struct plog *future, int64_t *bytes)
+{
+    struct strbuf chunk = {0};
+    struct append_result appended;
+    enum kafka_error error = plog_read_bytes(current, plog_end_offset(future), CHUNK, plog_end_offset(current), &chunk);
+    if (error == ERR_NONE && chunk.len > 0)
+        error = plog_append_follower(future, (struct bytes){(const uint8_t *)chunk.p, (int32_t)chunk.len}, INT32_MAX,
+                                     &appended);
+    *bytes += (int64_t)chunk.len;
+    strbuf_deinit(&chunk);
+    if (error == ERR_OFFSET_OUT_OF_RANGE) /* it was just cut */
+        return true;
+    if (error != ERR_NONE)
+        log_error("%s-%" PRId32 " cannot be copied to %s: %s", plog_topic(current), plog_partition(current),
+                  plog_dir(future), error_name((int16_t)error));
+    return error == ERR_NONE;
+}
+
+static bool copy_some(struct plog *current, struct plog *future, int64_t *bytes)
+{
+    bool ok = follow_cuts(current, future);
+    if (ok && plog_end_offset(future) < plog_end_offset(current))
+        ok = copy_chunk(current, future, bytes);
+    if (ok)
+        follow_marks(current, future);
+    return ok;
+}
+
+/* ---- Taking its place ---- */
+
+/* With the partition locked: nothing is appended, and the rest is little. */
+static bool complete(struct partition *p, struct plog *current, struct plog *future, int64_t *bytes)
+{
+    return copy_some(current, future, bytes) && plog_end_offset(future) == plog_end_offset(current) &&
+           plog_take_cut(current) == INT64_MAX && !p->offline;
+}
+
+/* Readers may still have the old log in hand: it stays with the partition, but is let go of with its files. */
+static void put_in_place(struct partition *p, struct plog *current, struct plog *future)
+{
+    p->retired = xrealloc(p->retired, sizeof(struct plog *) * (size_t)(p->retired_count + 1));
+    p->retired[p->retired_count++] = current;
+    if (p->leads && plog_latest_epoch(future) < p->leader_epoch)
+        plog_assign_epoch(future, p->leader_epoch, p->epoch_start); /* nothing was appended in it yet */
+    p->log = future;
+    p->future = NULL;
+}
+
+static enum move_result take_its_place(struct partition *p, struct plog *current, struct plog *future, int64_t *bytes)
+{
+    struct log_manager *logs = p->manager->options.logs;
+    enum move_result result = MOVE_GOES_ON;
+    if (plog_flush(future) != ERR_NONE) /* what was on the disk there is to be here, too */
+        return MOVE_FAILED;
+    pthread_mutex_lock(&p->lock);
+    if (p->future == future && complete(p, current, future, bytes)) {
+        result = log_manager_promote(logs, current, future) == ERR_NONE ? MOVE_OVER : MOVE_FAILED;
+        if (result == MOVE_OVER)
+            put_in_place(p, current, future);
+    }
+    pthread_mutex_unlock(&p->lock);
+    if (result != MOVE_OVER)
+        return result;
+    log_info("The log of %s-%" PRId32 " is in %s now", p->key.topic, p->key.index, plog_dir(future));
+    log_manager_retire(logs, current, future);
+    return MOVE_OVER;
+}
+
+/* Once for each future log that the partition gets. */
+static bool align_once(struct partition *p, struct plog *current, struct plog *future)
+{
+    pthread_mutex_lock(&p->lock);
+    bool aligned = p->future != future || p->future_aligned;
+    pthread_mutex_unlock(&p->lock);
+    if (!aligned && !align(current, future))
+        return false;
+    pthread_mutex_lock(&p->lock);
+    p->future_aligned |= p->future == future;
+    pthread_mutex_unlock(&p->lock);
+    return true;
+}
+
+static enum move_result move_some(struct partition *p, struct plog *current, struct plog *future, int64_t *bytes)
+{
+    if (!align_once(p, current, future) || !copy_some(current, future, bytes))
+        return MOVE_FAILED;
+    bool caught_up = plog_end_offset(future) >= plog_end_offset(current);
+    return caught_up ? take_its_place(p, current, future, bytes) : MOVE_GOES_ON;
+}
+
+enum move_result partition_move_some(struct partition *p)
+{
+    int64_t bytes = 0;
+    pthread_mutex_lock(&p->lock);
+    struct plog *current = p->log, *future = p->offline ? NULL : p->future;
+    if (future != NULL)
+        plog_ref(future);
+    pthread_mutex_unlock(&p->lock);
+    if (future == NULL)
+        return MOVE_OVER;
+    enum move_result result = move_some(p, current, future, &bytes);
+    throttle_note(&p->manager->move_throttle, bytes, clock_mono_ms());
+    plog_unref(future);
+    return result;
+}
+
+bool partition_moves_rest(const struct partition *p)
+{
+    return throttle_is_spent(&p->manager->move_throttle, clock_mono_ms());
+}

@@ -1,0 +1,137 @@
+#include "replica/mover.h"
+
+#include <utlist.h>
+
+enum { REST_MS = 100 };
+
+struct move {
+    struct message wanted;
+    struct job job;
+    struct mover *mover;
+    struct partition *partition; /* with a reference */
+    enum move_result result;
+    bool running, again; /* `again`: asked for while a step runs, which may not have seen why */
+    struct move *prev, *next;
+};
+
+struct mover {
+    struct loop *loop;
+    struct workers *workers;
+    struct move *moves; /* by turns */
+    int32_t running, most_at_once;
+    struct timer rest;
+    bool closed;
+};
+
+static void go_on(struct mover *m);
+
+static void move_free(struct move *v)
+{
+    partition_unref(v->partition);
+    free(v);
+}
+
+static void run_step(struct job *job)
+{
+    struct move *v = CONTAINER_OF(job, struct move, job);
+    v->result = partition_move_some(v->partition);
+}
+
+/* Behind the others. */
+static void step_done(struct message *msg)
+{
+    struct move *v = CONTAINER_OF(msg, struct move, job.done);
+    struct mover *m = v->mover;
+    m->running--;
+    v->running = false;
+    DL_DELETE(m->moves, v);
+    if (v->result == MOVE_GOES_ON || v->again)
+        DL_APPEND(m->moves, v);
+    else
+        move_free(v);
+    if (!m->closed)
+        go_on(m);
+}
+
+static void start_step(struct mover *m, struct move *v)
+{
+    v->running = true;
+    v->again = false;
+    m->running++;
+    v->job = (struct job){.run = run_step, .home = m->loop, .done = {.deliver = step_done}};
+    workers_submit(m->workers, &v->job);
+}
+
+static void on_rested(struct timer *t)
+{
+    go_on(CONTAINER_OF(t, struct mover, rest));
+}
+
+static void go_on(struct mover *m)
+{
+    struct move *v;
+    DL_FOREACH (m->moves, v) {
+        if (v->running)
+            continue;
+        if (m->running >= m->most_at_once || timer_is_running(&m->rest))
+            return;
+        if (partition_moves_rest(v->partition)) {
+            timer_start(&m->rest, REST_MS);
+            return;
+        }
+        start_step(m, v);
+    }
+}
+
+static struct move *find(struct mover *m, const struct partition *p)
+{
+    struct move *v;
+    DL_FOREACH (m->moves, v)
+        if (v->partition == p)
+            return v;
+    return NULL;
+}
+
+static void on_wanted(struct message *msg)
+{
+    struct move *v = CONTAINER_OF(msg, struct move, wanted), *known = find(v->mover, v->partition);
+    struct mover *m = v->mover;
+    if (known != NULL)
+        known->again = true;
+    if (known != NULL || m->closed) {
+        move_free(v);
+        return;
+    }
+    DL_APPEND(m->moves, v);
+    go_on(m);
+}
+
+void mover_add(struct mover *m, struct partition *p)
+{
+    struct move *v = xcalloc(1, sizeof(*v));
+    partition_ref(p);
+    *v = (struct move){.wanted = {.deliver = on_wanted}, .mover = m, .partition = p};
+    loop_post(m->loop, &v->wanted);
+}
+
+struct mover *mover_new(struct loop *loop, struct workers *workers, int32_t most_at_once)
+{
+    struct mover *m = xcalloc(1, sizeof(*m));
+    *m = (struct mover){.loop = loop, .workers = workers, .most_at_once = MAX(most_at_once, 1)};
+    timer_init(&m->rest, loop, on_rested);
+    return m;
+}
+
+void mover_close(struct mover *m)
+{
+    m->closed = true;
+    timer_stop(&m->rest);
+}
+
+void mover_free(struct mover *m)
+{
+    struct move *v, *next;
+    DL_FOREACH_SAFE (m->moves, v, next)
+        move_free(v);
+    free(m);
+}

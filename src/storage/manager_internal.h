@@ -1,0 +1,92 @@
+/* The inside of the log manager, shared by its files. */
+#ifndef BARNABAS_MANAGER_INTERNAL_H
+#define BARNABAS_MANAGER_INTERNAL_H
+
+#include <uthash.h>
+#include <utlist.h>
+
+#include "storage/log_dir_internal.h"
+#include "storage/plog_internal.h"
+
+enum { FUTURE_SUFFIX = 1 + 32 + 7 }; /* ".", 32 hex digits, "-future" */
+
+struct log_key {
+    int32_t partition;
+    int32_t future;  /* bool; without padding */
+    char topic[252]; /* zero-filled: the whole key is hashed */
+};
+
+struct log_entry {
+    struct log_key key;
+    struct plog *log;
+    UT_hash_handle hh;
+};
+
+struct preference { /* where a log is to be created */
+    struct log_key key;
+    struct log_dir *dir;
+    UT_hash_handle hh;
+};
+
+/* A file or directory that goes when its time has come. */
+struct removal {
+    char *dir;
+    struct plog *log; /* a reference to the one in it, if it is a whole log that was deleted while it was in use */
+    int64_t base;     /* of a segment's ".deleted" files; -1: the whole directory */
+    int64_t due;      /* monotonic */
+    struct removal *next;
+};
+
+/* A timer whose work is done by a worker, one run at a time. */
+struct chore {
+    struct timer timer;
+    struct job job;
+    struct log_manager *manager;
+    int64_t period_ms;
+    void (*work)(struct log_manager *m);
+};
+
+enum {
+    CHORE_RETENTION,
+    CHORE_RECOVERY_POINTS,
+    CHORE_STARTS,
+    CHORE_HW,
+    CHORE_FLUSH,
+    CHORE_PRODUCERS,
+    CHORE_REMOVAL,
+    CHORES
+};
+
+struct log_manager {
+    struct log_manager_options options;
+    const struct broker_config *config;
+    struct log_dir *dirs;
+    int dir_count;
+    pthread_mutex_t lock; /* guards the tables; taken before that of a log */
+    struct log_entry *logs;
+    struct preference *preferences;
+    pthread_mutex_t removal_lock; /* taken with any other lock held */
+    struct removal *removals;
+    struct chore chores[CHORES];
+    struct cleaner *cleaner; /* NULL: log.cleaner.enable is off */
+    bool started;
+    atomic_bool clean_end_gone;        /* of a log that was deleted */
+    atomic_int producer_expiration_ms; /* producer.id.expiration.ms, as it is now */
+    pthread_mutex_t checkpoint_lock;   /* one reads the offsets and writes them at a time */
+};
+
+/* ---- manager.c ---- */
+
+/* With the manager's lock held: */
+struct log_entry *manager_find(struct log_manager *m, const char *topic, int32_t partition, bool future);
+void manager_add(struct log_manager *m, struct plog *log);
+/* All logs, each with a reference, so that the table need not stay locked while they are worked on. On the heap. */
+struct plog **manager_logs(struct log_manager *m, size_t *count);
+
+/* ---- manager_chores.c ---- */
+
+/* A whole log's directory; `log` is in it, and let go of then. NULL: it was not loaded. */
+void manager_remove_dir_later(struct log_manager *m, const char *path, struct plog *log);
+void manager_forget_removals(struct log_manager *m);
+
+#endif

@@ -1,0 +1,282 @@
+/* Starting: whose the log directories are, and loading what is in them. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "base/logger.h"
+#include "storage/file_internal.h"
+#include "storage/manager_internal.h"
+
+/* ---- Whose they are ---- */
+
+static bool check_identity(const struct meta_properties *one, const char *path, struct meta_properties *known,
+                           struct fail *fail)
+{
+    if (one->cluster_id[0] && known->cluster_id[0] && strcmp(one->cluster_id, known->cluster_id) != 0)
+        return fail_set(fail,
+                        "Invalid cluster.id in: %s. Expected %s, but read %s: the directory is of another cluster, or "
+                        "zookeeper.connect names another one.",
+                        path, known->cluster_id, one->cluster_id);
+    if (one->broker_id >= 0 && known->broker_id >= 0 && one->broker_id != known->broker_id)
+        return fail_set(fail,
+                        "Stored node id %" PRId32 " doesn't match previous node id %" PRId32
+                        " in %s: broker.id must be that of the data, and the same in all log directories.",
+                        one->broker_id, known->broker_id, path);
+    if (one->cluster_id[0])
+        snprintf(known->cluster_id, sizeof(known->cluster_id), "%s", one->cluster_id);
+    if (one->broker_id >= 0)
+        known->broker_id = one->broker_id;
+    return true;
+}
+
+static bool read_identity(struct log_manager *m, struct log_dir *d, struct meta_properties *known, struct fail *fail)
+{
+    char *path = xasprintf("%s/meta.properties", d->path);
+    bool ok = true;
+    switch (meta_properties_read(path, &d->meta)) {
+    case META_READ:
+        d->identified = true;
+        ok = check_identity(&d->meta, path, known, fail);
+        break;
+    case META_MISSING:
+        break;
+    case META_UNREADABLE:
+        manager_dir_failed(m, d->path, "its meta.properties cannot be read");
+        break;
+    case META_WRONG_VERSION:
+        ok = fail_set(fail, "Found unexpected version in %s. Brokers with ZooKeeper have version 0.", path);
+        break;
+    }
+    free(path);
+    return ok;
+}
+
+bool log_manager_identity(struct log_manager *m, const struct meta_properties *expected, struct meta_properties *out,
+                          struct fail *fail)
+{
+    *out = *expected;
+    for (int i = 0; i < m->dir_count; i++)
+        if (log_dir_is_live(&m->dirs[i]) && !read_identity(m, &m->dirs[i], out, fail))
+            return false;
+    return log_manager_need_live_dir(m, fail);
+}
+
+static bool says(const struct log_dir *d, const struct meta_properties *meta)
+{
+    return d->identified && d->meta.broker_id == meta->broker_id && strcmp(d->meta.cluster_id, meta->cluster_id) == 0;
+}
+
+bool log_manager_identify(struct log_manager *m, const struct meta_properties *meta, struct fail *fail)
+{
+    for (int i = 0; i < m->dir_count; i++) {
+        struct log_dir *d = &m->dirs[i];
+        if (!log_dir_is_live(d) || says(d, meta))
+            continue;
+        char *path = xasprintf("%s/meta.properties", d->path);
+        if (!meta_properties_write(path, meta))
+            manager_dir_failed(m, d->path, "its meta.properties cannot be written");
+        free(path);
+    }
+    return log_manager_need_live_dir(m, fail);
+}
+
+/* ---- Loading ---- */
+
+enum { PROGRESS_MS = 5000 };
+
+struct dir_load { /* of one directory */
+    const char *path;
+    struct workers *pool;
+    size_t total;
+    atomic_size_t done;
+    _Atomic int64_t said_ms; /* when a line was written last */
+};
+
+struct load_job {
+    struct job job;
+    struct log_manager *manager;
+    struct log_dir *dir;
+    char *topic, *name; /* `name` of a future log's directory, else NULL */
+    int32_t partition;
+    atomic_bool *twice; /* some log was found in two directories */
+    struct dir_load *of;
+};
+
+/* Splits "topic-3" at its last dash; of `len` bytes. */
+static bool parse_dir_name(const char *name, size_t len, char **topic, int32_t *partition)
+{
+    const char *dash = memrchr(name, '-', len);
+    char *end;
+    if (dash == NULL || dash == name || dash[1] < '0' || dash[1] > '9')
+        return false;
+    errno = 0;
+    long n = strtol(dash + 1, &end, 10);
+    if (end != name + len || errno != 0 || n > INT32_MAX || dash - name > 249)
+        return false;
+    *topic = xstrndup(name, (size_t)(dash - name));
+    *partition = (int32_t)n;
+    return true;
+}
+
+static struct topic_config config_for(struct log_manager *m, const char *topic)
+{
+    struct topic_config config;
+    topic_config_defaults(m->config, &config);
+    if (m->options.topic_overrides != NULL)
+        m->options.topic_overrides(m->options.ctx, topic, &config);
+    return config;
+}
+
+static void take_loaded(struct load_job *l, struct plog *log)
+{
+    log_debug("Loaded log %s with start %" PRId64 ", end %" PRId64, log->path, plog_start_offset(log),
+              plog_end_offset(log));
+    pthread_mutex_lock(&l->manager->lock);
+    struct log_entry *other = manager_find(l->manager, log->topic, log->partition, plog_is_future(log));
+    if (other == NULL)
+        manager_add(l->manager, log);
+    pthread_mutex_unlock(&l->manager->lock);
+    if (other == NULL)
+        return;
+    log_error("Duplicate log directories for %s-%" PRId32 " are found in both %s and %s", log->topic, log->partition,
+              other->log->path, log->path);
+    atomic_store(l->twice, true);
+    plog_unref(log);
+}
+
+/* A line now and then: after a crash, with much to be read, there would be none for a long time. */
+static void say_progress(struct dir_load *of)
+{
+    size_t done = atomic_fetch_add(&of->done, 1) + 1;
+    int64_t now = clock_mono_ms(), said = atomic_load(&of->said_ms);
+    if (now - said >= PROGRESS_MS && atomic_compare_exchange_strong(&of->said_ms, &said, now))
+        log_info("Loaded %zu of %zu logs in %s", done, of->total, of->path);
+}
+
+static void run_load(struct job *job)
+{
+    struct load_job *l = CONTAINER_OF(job, struct load_job, job);
+    struct log_dir *d = l->dir;
+    struct plog_origin origin = {.recovery_point = offsets_file_find(&d->recovery, l->topic, l->partition),
+                                 .start_offset = offsets_file_find(&d->start, l->topic, l->partition),
+                                 .high_watermark = offsets_file_find(&d->hw, l->topic, l->partition),
+                                 .clean_end = offsets_file_find(&d->cleaner, l->topic, l->partition),
+                                 .clean = d->was_clean,
+                                 .name = l->name};
+    struct topic_config config = config_for(l->manager, l->topic);
+    struct plog *log =
+        log_dir_is_live(d) ? plog_load(l->manager, d->path, l->topic, l->partition, &config, &origin) : NULL;
+    if (log != NULL)
+        take_loaded(l, log);
+    else
+        manager_dir_failed(l->manager, d->path, "a log cannot be loaded");
+    say_progress(l->of);
+    free(l->topic);
+    free(l->name);
+    free(l);
+}
+
+static bool has_suffix(const char *s, const char *suffix)
+{
+    size_t n = strlen(s), m = strlen(suffix);
+    return n > m && strcmp(s + n - m, suffix) == 0;
+}
+
+/* "topic-3.0123...-future"; its time has come when its partition is led or followed again. */
+static bool parse_future_name(const char *name, struct load_job *l)
+{
+    size_t n = strlen(name), tail = FUTURE_SUFFIX;
+    if (!has_suffix(name, "-future") || n <= tail || name[n - tail] != '.' ||
+        !parse_dir_name(name, n - tail, &l->topic, &l->partition))
+        return false;
+    l->name = xstrdup(name);
+    return true;
+}
+
+/* NULL: there is nothing to be loaded by that name. */
+static struct load_job *make_job(struct log_manager *m, struct log_dir *d, const char *name)
+{
+    char *path = xasprintf("%s/%s", d->path, name);
+    struct load_job *l = xcalloc(1, sizeof(*l)), *job = NULL;
+    *l = (struct load_job){.job = {.run = run_load}, .manager = m, .dir = d};
+    if (has_suffix(name, "-delete") && strchr(name, '.') != NULL) {
+        manager_remove_dir_later(m, path, NULL);
+    } else if (has_suffix(name, "-stray")) {
+        log_warn("Leaving %s alone", path);
+    } else if (name[0] != '.' &&
+               (parse_future_name(name, l) || parse_dir_name(name, strlen(name), &l->topic, &l->partition))) {
+        job = l;
+        l = NULL;
+    }
+    free(l);
+    free(path);
+    return job;
+}
+
+static void submit_all(struct log_manager *m, struct log_dir *d, const struct names *names, struct dir_load *of,
+                       atomic_bool *twice)
+{
+    struct load_job **jobs = xcalloc(names->n + 1, sizeof(struct load_job *));
+    for (size_t i = 0; i < names->n; i++) {
+        jobs[of->total] = make_job(m, d, names->v[i]);
+        of->total += jobs[of->total] != NULL;
+    }
+    for (size_t i = 0; i < of->total; i++) {
+        jobs[i]->twice = twice;
+        jobs[i]->of = of;
+        workers_submit(of->pool, &jobs[i]->job);
+    }
+    free(jobs);
+}
+
+static void begin_load(struct log_manager *m, struct log_dir *d, struct dir_load *of, atomic_bool *twice)
+{
+    struct names names;
+    if (!dir_list(d->path, &names)) {
+        manager_dir_failed(m, d->path, "it cannot be read");
+        return;
+    }
+    of->path = d->path;
+    of->said_ms = clock_mono_ms();
+    of->pool = workers_new(MAX(m->config->num_recovery_threads_per_data_dir, 1));
+    if (log_dir_begin_load(d))
+        submit_all(m, d, &names, of, twice);
+    else
+        manager_dir_failed(m, d->path, "its mark of a clean shutdown cannot be taken away");
+    names_free(&names);
+}
+
+/* All directories at once: they are disks of their own. */
+static void load_dirs(struct log_manager *m, atomic_bool *twice)
+{
+    struct dir_load *loads = xcalloc((size_t)m->dir_count, sizeof(*loads));
+    for (int i = 0; i < m->dir_count; i++)
+        if (log_dir_is_live(&m->dirs[i]))
+            begin_load(m, &m->dirs[i], &loads[i], twice);
+    for (int i = 0; i < m->dir_count; i++)
+        if (loads[i].pool != NULL)
+            workers_free(loads[i].pool);
+    free(loads);
+}
+
+bool log_manager_load(struct log_manager *m, struct fail *fail)
+{
+    int64_t start = clock_mono_ms();
+    atomic_bool twice = false;
+    bool clean = true;
+    load_dirs(m, &twice);
+    for (int i = 0; i < m->dir_count; i++) {
+        if (!log_dir_is_live(&m->dirs[i]))
+            log_manager_abandon_dir(m, m->dirs[i].path);
+        clean &= m->dirs[i].was_clean;
+    }
+    if (!clean)
+        manager_save_recovery_points(m); /* before anything is written where one lies above its log's end */
+    if (atomic_load(&twice))
+        return fail_set(fail,
+                        "A log is in two directories: one of them must be taken away by hand. Perhaps a directory "
+                        "failed while a replica was moved from one to the other.");
+    log_info("Loaded %u logs in %" PRId64 " ms", HASH_COUNT(m->logs), clock_mono_ms() - start);
+    return log_manager_need_live_dir(m, fail);
+}

@@ -1,0 +1,737 @@
+/* Several log directories: which one a log goes to, what happens when one fails, and moving logs between them. */
+#include "log_test.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include "replica/replica.h"
+#include "storage/file_internal.h"
+
+enum { DIRS = 3, BROKER = 1, OTHER = 2 };
+
+struct fixture {
+    char root[64];
+    char paths[DIRS][80];
+    const char *dirs[DIRS];
+    struct broker_config config;
+    struct log_manager *logs;
+    struct replica_manager *replicas;
+    int failures;
+    char failed[80];
+};
+
+static void topic_overrides(void *ctx UNUSED, const char *topic UNUSED, struct topic_config *config)
+{
+    set_up_config(config);
+}
+
+static void dir_failed(void *ctx, const char *dir, const char *why UNUSED)
+{
+    struct fixture *f = ctx;
+    f->failures++;
+    snprintf(f->failed, sizeof(f->failed), "%s", dir);
+}
+
+static bool try_open(struct fixture *f, struct fail *fail)
+{
+    struct log_manager_options options = {
+        .config = &f->config, .topic_overrides = topic_overrides, .dir_failed = dir_failed, .ctx = f};
+    f->logs = log_manager_new(&options, fail);
+    return f->logs != NULL && log_manager_load(f->logs, fail);
+}
+
+static void open_all(struct fixture *f)
+{
+    struct fail fail;
+    assert_true(try_open(f, &fail));
+}
+
+static void close_all(struct fixture *f, bool cleanly)
+{
+    if (f->logs != NULL && cleanly)
+        log_manager_close(f->logs);
+    log_manager_free(f->logs);
+    f->logs = NULL;
+}
+
+static int set_up(void **state)
+{
+    struct fixture *f = calloc(1, sizeof(*f));
+    temp_dir_make(f->root);
+    for (int i = 0; i < DIRS; i++) {
+        strcat(strcat(f->paths[i], f->root), i == 0 ? "/a" : i == 1 ? "/b" : "/c");
+        f->dirs[i] = f->paths[i];
+    }
+    f->config = (struct broker_config){.log_dirs = {.items = f->dirs, .count = DIRS},
+                                       .num_recovery_threads_per_data_dir = 1,
+                                       .log_segment_delete_delay_ms = 60000,
+                                       .replication_quota_window_num = 11,
+                                       .replication_quota_window_size_seconds = 1,
+                                       .alter_log_dirs_replication_quota_window_num = 11,
+                                       .alter_log_dirs_replication_quota_window_size_seconds = 1};
+    *state = f;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *f = *state;
+    replica_manager_free(f->replicas);
+    close_all(f, false);
+    temp_dir_remove(f->root);
+    free(f);
+    return 0;
+}
+
+static enum kafka_error open_log(struct fixture *f, const char *topic, bool is_new, struct plog **out)
+{
+    struct topic_config config;
+    set_up_config(&config);
+    return log_manager_open(f->logs, topic, 0, (struct uuid){0}, is_new, &config, out);
+}
+
+static struct plog *make_log(struct fixture *f, const char *topic)
+{
+    struct plog *log;
+    assert_int_equal(open_log(f, topic, true, &log), ERR_NONE);
+    return log;
+}
+
+/* In which directory: 0, 1, ... */
+static int place_of(struct fixture *f, const struct plog *log)
+{
+    for (int i = 0; i < DIRS; i++)
+        if (strcmp(plog_dir(log), f->paths[i]) == 0)
+            return i;
+    return -1;
+}
+
+static enum kafka_error append(struct plog *log, int count, int32_t epoch)
+{
+    struct append_result r;
+    return append_batch(log, make_batch(count, 100, 1000, -1, -1), count, epoch, &r);
+}
+
+static void write_file(const char *dir, const char *name, const char *text)
+{
+    char path[160];
+    mkdir(dir, 0755);
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    FILE *out = fopen(path, "w");
+    assert_non_null(out);
+    fputs(text, out);
+    fclose(out);
+}
+
+static bool exists(const char *dir, const char *name)
+{
+    char path[160];
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    return access(path, F_OK) == 0;
+}
+
+static void assert_same(struct strbuf a, struct strbuf b)
+{
+    assert_int_equal(a.len, b.len);
+    assert_memory_equal(a.p, b.p, a.len);
+    strbuf_deinit(&a);
+    strbuf_deinit(&b);
+}
+
+/* ---- Which directory ---- */
+
+static void a_log_goes_where_there_are_fewest(void **state)
+{
+    struct fixture *f = *state;
+    int counts[DIRS] = {0};
+    open_all(f);
+    for (int i = 0; i < 2 * DIRS; i++) {
+        char topic[8];
+        snprintf(topic, sizeof(topic), "t%d", i);
+        struct plog *log = make_log(f, topic);
+        counts[place_of(f, log)]++;
+        if (i == DIRS - 1) /* the next one goes where one is missing */
+            assert_int_equal(log_manager_delete(f->logs, log), ERR_NONE);
+        plog_unref(log);
+    }
+    assert_int_equal(counts[0], 2);
+    assert_int_equal(counts[1], 2);
+    assert_int_equal(counts[2], 2);
+}
+
+static void a_log_goes_where_it_is_wanted(void **state)
+{
+    struct fixture *f = *state;
+    open_all(f);
+    log_manager_prefer_dir(f->logs, "t", 0, f->paths[1]);
+    log_manager_prefer_dir(f->logs, "t", 0, f->paths[2]);
+    struct plog *log = make_log(f, "t");
+    assert_int_equal(place_of(f, log), 2);
+    plog_unref(log);
+}
+
+/* ---- Directories that cannot be used ---- */
+
+static void one_that_cannot_be_used_at_start_is_offline(void **state)
+{
+    struct fixture *f = *state;
+    struct plog *log;
+    write_file(f->root, "a", "not a directory");
+    open_all(f);
+    assert_int_equal(log_manager_check_dir(f->logs, f->paths[0]), ERR_KAFKA_STORAGE_ERROR);
+    assert_int_equal(log_manager_check_dir(f->logs, f->paths[1]), ERR_NONE);
+    assert_int_equal(log_manager_check_dir(f->logs, "/nowhere"), ERR_LOG_DIR_NOT_FOUND);
+    assert_int_equal(open_log(f, "perhaps-there", false, &log), ERR_KAFKA_STORAGE_ERROR);
+    log = make_log(f, "new");
+    assert_int_not_equal(place_of(f, log), 0);
+    plog_unref(log);
+}
+
+static void without_any_that_can_be_used_there_is_no_start(void **state)
+{
+    struct fixture *f = *state;
+    struct fail fail = {.text = ""};
+    write_file(f->root, "a", "");
+    write_file(f->root, "b", "");
+    write_file(f->root, "c", "");
+    assert_false(try_open(f, &fail));
+    assert_non_null(strstr(fail.text, "have failed"));
+    assert_non_null(strstr(fail.text, f->paths[2]));
+}
+
+static void a_directory_is_listed_once(void **state)
+{
+    struct fixture *f = *state;
+    struct fail fail = {.text = ""};
+    strcpy(f->paths[2] + strlen(f->root), "//a/");
+    assert_false(try_open(f, &fail));
+    assert_non_null(strstr(fail.text, "Duplicate"));
+}
+
+/* A file may not grow beyond so many bytes: what a full disk does to a write in its middle. */
+static void limit_files(rlim_t bytes)
+{
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = bytes;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+static int64_t file_bytes(const struct plog *log)
+{
+    char path[160];
+    struct stat st;
+    snprintf(path, sizeof(path), "%s/%s-0/00000000000000000000.log", plog_dir(log), plog_topic(log));
+    assert_int_equal(stat(path, &st), 0);
+    return st.st_size;
+}
+
+static void one_that_is_full_goes_offline_alone(void **state)
+{
+    struct fixture *f = *state;
+    struct plog *full, *beside, *elsewhere;
+    struct strbuf out = {0};
+    open_all(f);
+    full = make_log(f, "full");
+    elsewhere = make_log(f, "elsewhere");
+    log_manager_prefer_dir(f->logs, "beside", 0, plog_dir(full));
+    beside = make_log(f, "beside");
+    assert_int_equal(append(full, 10, 0), ERR_NONE);
+    assert_int_equal(append(beside, 10, 0), ERR_NONE);
+    signal(SIGXFSZ, SIG_IGN);
+    limit_files((rlim_t)plog_size(full) + 500);
+    assert_int_equal(append(full, 10, 0), ERR_KAFKA_STORAGE_ERROR);
+    limit_files(RLIM_INFINITY);
+    assert_int_equal(file_bytes(full), plog_size(full)); /* nothing is left of the batch */
+    assert_int_equal(f->failures, 1);
+    assert_string_equal(f->failed, plog_dir(full));
+    assert_int_equal(append(full, 10, 0), ERR_KAFKA_STORAGE_ERROR);
+    assert_int_equal(append(beside, 10, 0), ERR_KAFKA_STORAGE_ERROR);
+    assert_int_equal(plog_read_bytes(beside, 0, 1000, 10, &out), ERR_KAFKA_STORAGE_ERROR);
+    assert_int_equal(append(elsewhere, 10, 0), ERR_NONE);
+    assert_int_equal(f->failures, 1);
+
+    log_manager_abandon_dir(f->logs, f->failed);
+    assert_null(log_manager_get(f->logs, "full", 0));
+    assert_int_equal(plog_end_offset(full), 10);
+    assert_int_equal(append(full, 10, 0), ERR_KAFKA_STORAGE_ERROR);
+    plog_unref(full);
+    plog_unref(beside);
+    plog_unref(elsewhere);
+    strbuf_deinit(&out);
+}
+
+/* What was acknowledged is there, and nothing of what was not. */
+static void after_it_was_full_the_log_is_whole(void **state)
+{
+    struct fixture *f = *state;
+    open_all(f);
+    struct plog *log = make_log(f, "t");
+    int place = place_of(f, log);
+    assert_int_equal(append(log, 10, 0), ERR_NONE);
+    int64_t size = plog_size(log);
+    signal(SIGXFSZ, SIG_IGN);
+    limit_files((rlim_t)size + 500);
+    assert_int_equal(append(log, 10, 0), ERR_KAFKA_STORAGE_ERROR);
+    limit_files(RLIM_INFINITY);
+    plog_unref(log);
+    close_all(f, true);
+    assert_false(exists(f->paths[place], ".kafka_cleanshutdown"));
+    assert_true(exists(f->paths[(place + 1) % DIRS], ".kafka_cleanshutdown"));
+    open_all(f);
+    log = log_manager_get(f->logs, "t", 0);
+    assert_non_null(log);
+    assert_int_equal(plog_end_offset(log), 10);
+    assert_int_equal(plog_size(log), size);
+    assert_int_equal(append(log, 10, 0), ERR_NONE);
+    plog_unref(log);
+}
+
+/* A batch that was damaged is its readers' misfortune, not its directory's. */
+static void a_damaged_batch_is_no_failure_of_the_disk(void **state)
+{
+    struct fixture *f = *state;
+    struct strbuf out = {0};
+    char path[160];
+    open_all(f);
+    struct plog *log = make_log(f, "t");
+    assert_int_equal(append(log, 10, 0), ERR_NONE);
+    int64_t first = plog_size(log);
+    assert_int_equal(append(log, 10, 0), ERR_NONE);
+    snprintf(path, sizeof(path), "%s/t-0/00000000000000000000.log", plog_dir(log));
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    assert_int_equal(pwrite(fd, "\x7f", 1, first + 8), 1); /* its length */
+    close(fd);
+    assert_int_equal(plog_read_bytes(log, 10, 1000, 20, &out), ERR_CORRUPT_MESSAGE);
+    assert_int_equal(plog_read_bytes(log, 0, (int32_t)first, 20, &out), ERR_NONE);
+    assert_int_equal(append(log, 10, 0), ERR_NONE);
+    assert_int_equal(f->failures, 0);
+    strbuf_deinit(&out);
+    plog_unref(log);
+}
+
+/* An index that is mapped and cannot be read any more: the log is read from the segment's beginning. */
+static void an_index_that_fails_ends_nobody(void **state)
+{
+    struct fixture *f = *state;
+    struct topic_config config;
+    struct strbuf out = {0};
+    struct plog *log;
+    char path[160];
+    open_all(f);
+    set_up_config(&config);
+    config.segment_bytes = 20000;
+    assert_int_equal(log_manager_open(f->logs, "t", 0, (struct uuid){0}, true, &config, &log), ERR_NONE);
+    for (int i = 0; i < 30; i++)
+        assert_int_equal(append(log, 10, 0), ERR_NONE);
+    assert_int_equal(plog_read_bytes(log, 50, 1000, 300, &out), ERR_NONE);
+    snprintf(path, sizeof(path), "%s/t-0/00000000000000000000.index", plog_dir(log));
+    assert_int_equal(truncate(path, 0), 0);
+    struct strbuf again = {0};
+    assert_int_equal(plog_read_bytes(log, 50, 1000, 300, &again), ERR_NONE);
+    assert_same(out, again);
+    plog_unref(log);
+}
+
+/* ---- meta.properties ---- */
+
+static const char mine[] = "broker.id=1\nversion=0\ncluster.id=here\nother.key=kept\n";
+
+static bool check_identity(struct fixture *f, struct meta_properties *found, struct fail *fail)
+{
+    struct meta_properties expected = {.broker_id = -1, .cluster_id = "here"};
+    open_all(f);
+    return log_manager_identity(f->logs, &expected, found, fail) && log_manager_identify(f->logs, found, fail);
+}
+
+static void identity_is_written_where_it_is_missing(void **state)
+{
+    struct fixture *f = *state;
+    struct fail fail;
+    struct meta_properties found;
+    struct strbuf text = {0};
+    char path[160];
+    write_file(f->paths[0], "meta.properties", mine);
+    assert_true(check_identity(f, &found, &fail));
+    assert_int_equal(found.broker_id, 1);
+    snprintf(path, sizeof(path), "%s/meta.properties", f->paths[0]);
+    assert_true(file_load(path, &text));
+    strbuf_add(&text, "", 1);
+    assert_string_equal(text.p, mine);
+    strbuf_deinit(&text);
+    for (int i = 0; i < DIRS; i++) {
+        snprintf(path, sizeof(path), "%s/meta.properties", f->paths[i]);
+        assert_int_equal(meta_properties_read(path, &found), META_READ);
+        assert_int_equal(found.broker_id, 1);
+        assert_string_equal(found.cluster_id, "here");
+    }
+}
+
+static void an_identity_that_is_not_understood_takes_its_directory_offline(void **state)
+{
+    struct fixture *f = *state;
+    struct fail fail;
+    struct meta_properties found;
+    write_file(f->paths[0], "meta.properties", mine);
+    write_file(f->paths[1], "meta.properties", "broker.id=one\n");
+    assert_true(check_identity(f, &found, &fail));
+    assert_int_equal(log_manager_check_dir(f->logs, f->paths[0]), ERR_NONE);
+    assert_int_equal(log_manager_check_dir(f->logs, f->paths[1]), ERR_KAFKA_STORAGE_ERROR);
+    assert_int_equal(log_manager_check_dir(f->logs, f->paths[2]), ERR_NONE);
+}
+
+static void directories_of_others_are_refused(void **state)
+{
+    static const struct {
+        const char *text, *why;
+    } bad[] = {{"broker.id=2\ncluster.id=here\n", "Stored node id 2 doesn't match"},
+               {"broker.id=1\ncluster.id=there\n", "Invalid cluster.id"},
+               {"node.id=1\nversion=1\ncluster.id=here\n", "unexpected version"}};
+    struct fixture *f = *state;
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        struct fail fail = {.text = ""};
+        struct meta_properties found;
+        write_file(f->paths[0], "meta.properties", mine);
+        write_file(f->paths[1], "meta.properties", bad[i].text);
+        assert_false(check_identity(f, &found, &fail));
+        assert_non_null(strstr(fail.text, bad[i].why));
+        close_all(f, false);
+    }
+}
+
+/* ---- Future logs ---- */
+
+static struct plog *make_future(struct fixture *f, struct plog *log, int place)
+{
+    struct plog *future;
+    assert_int_equal(log_manager_create_future(f->logs, log, f->paths[place], &future), ERR_NONE);
+    assert_true(plog_is_future(future));
+    return future;
+}
+
+static void a_future_log_takes_the_place_of_the_current_one(void **state)
+{
+    struct fixture *f = *state;
+    open_all(f);
+    struct plog *log = make_log(f, "t"), *second;
+    struct plog *future = make_future(f, log, 1);
+    assert_int_equal(place_of(f, log), 0);
+    assert_int_equal(log_manager_create_future(f->logs, log, f->paths[2], &second), ERR_KAFKA_STORAGE_ERROR);
+    assert_int_equal(append(log, 10, 0), ERR_NONE);
+    assert_int_equal(append(future, 10, 0), ERR_NONE);
+    assert_int_equal(log_manager_promote(f->logs, log, future), ERR_NONE);
+    log_manager_retire(f->logs, log, future);
+    assert_false(exists(f->paths[0], "t-0"));
+    assert_true(exists(f->paths[1], "t-0"));
+    assert_false(plog_is_future(future));
+    struct plog *now = log_manager_get(f->logs, "t", 0);
+    assert_ptr_equal(now, future);
+    assert_null(log_manager_get_future(f->logs, "t", 0));
+    assert_int_equal(append(log, 10, 0), ERR_KAFKA_STORAGE_ERROR); /* no blame on its directory */
+    assert_int_equal(append(now, 10, 0), ERR_NONE);
+    assert_int_equal(f->failures, 0);
+    plog_unref(now);
+    plog_unref(future);
+    plog_unref(log);
+    close_all(f, true);
+    open_all(f);
+    now = log_manager_get(f->logs, "t", 0);
+    assert_non_null(now);
+    assert_int_equal(plog_end_offset(now), 20);
+    plog_unref(now);
+}
+
+static void a_future_log_is_found_again(void **state)
+{
+    struct fixture *f = *state;
+    open_all(f);
+    struct plog *log = make_log(f, "t"), *future = make_future(f, log, 2);
+    assert_int_equal(append(future, 10, 0), ERR_NONE);
+    plog_unref(future);
+    plog_unref(log);
+    close_all(f, true);
+    open_all(f);
+    log = log_manager_get(f->logs, "t", 0);
+    future = log_manager_get_future(f->logs, "t", 0);
+    assert_int_equal(place_of(f, log), 0);
+    assert_int_equal(place_of(f, future), 2);
+    assert_int_equal(plog_end_offset(log), 0);
+    assert_int_equal(plog_end_offset(future), 10);
+    assert_int_equal(log_manager_delete(f->logs, future), ERR_NONE);
+    assert_null(log_manager_get_future(f->logs, "t", 0));
+    plog_unref(future);
+    plog_unref(log);
+}
+
+static void none_is_made_while_a_directory_is_offline(void **state)
+{
+    struct fixture *f = *state;
+    struct plog *future;
+    write_file(f->root, "c", "not a directory");
+    open_all(f);
+    struct plog *log = make_log(f, "t");
+    assert_int_equal(log_manager_create_future(f->logs, log, f->paths[1], &future), ERR_KAFKA_STORAGE_ERROR);
+    plog_unref(log);
+}
+
+static void names_too_long_cannot_be_moved(void **state UNUSED)
+{
+    char topic[250];
+    memset(topic, 't', sizeof(topic));
+    topic[213] = '\0'; /* with "-0.", 32 digits and "-future" 255 */
+    assert_true(log_manager_can_move(topic, 0));
+    assert_false(log_manager_can_move(topic, 10));
+}
+
+static void one_log_in_two_directories_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct fail fail = {.text = ""};
+    char path[160];
+    open_all(f);
+    struct plog *log = make_log(f, "t");
+    plog_unref(log);
+    close_all(f, true);
+    snprintf(path, sizeof(path), "%s/t-0", f->paths[1]);
+    mkdir(path, 0755);
+    assert_false(try_open(f, &fail));
+    assert_non_null(strstr(fail.text, "in two directories"));
+}
+
+/* ---- Moving a partition's log ---- */
+
+static bool alive(void *ctx UNUSED, int32_t broker UNUSED)
+{
+    return true;
+}
+
+static bool unthrottled(void *ctx UNUSED, const char *topic UNUSED, int32_t partition UNUSED, bool as_leader UNUSED)
+{
+    return false;
+}
+
+static void ignore(void *ctx UNUSED, struct partition *p UNUSED)
+{
+}
+
+static void open_replicas(struct fixture *f)
+{
+    open_all(f);
+    f->replicas = replica_manager_new(&(struct replica_options){.config = &f->config,
+                                                                .logs = f->logs,
+                                                                .broker_id = BROKER,
+                                                                .topic_config = topic_overrides,
+                                                                .role_changed = ignore,
+                                                                .may_join_isr = alive,
+                                                                .throttled = unthrottled,
+                                                                .isr_wanted = ignore,
+                                                                .move_wanted = ignore,
+                                                                .ctx = f});
+    replica_set_throttles(f->replicas, INT64_MAX, INT64_MAX, INT64_MAX);
+}
+
+static enum kafka_error order(struct fixture *f, int32_t leader, int32_t epoch)
+{
+    static int32_t both[] = {BROKER, OTHER};
+    struct leader_order o = {.topic = STR_LIT("t"),
+                             .leader = leader,
+                             .leader_epoch = epoch,
+                             .isr = {both, 2},
+                             .replicas = {both, 2},
+                             .is_new = epoch == 0};
+    return replica_apply_leader(f->replicas, &o);
+}
+
+static struct partition *the_partition(struct fixture *f)
+{
+    struct partition *p = replica_partition(f->replicas, STR_LIT("t"), 0);
+    assert_non_null(p);
+    return p;
+}
+
+/* Batches from a leader of that epoch, from the partition's end on. */
+static void follow(struct partition *p, int batches, int count, int32_t epoch)
+{
+    struct append_result r;
+    for (int i = 0; i < batches; i++) {
+        struct strbuf batch = make_batch(count, 100, 1000, -1, -1);
+        batch_set_offset((uint8_t *)batch.p, plog_end_offset(partition_log(p)));
+        batch_set_leader_epoch((uint8_t *)batch.p, epoch);
+        struct bytes bytes = {(uint8_t *)batch.p, (int32_t)batch.len};
+        assert_int_equal(partition_append_follower(p, epoch, bytes, &r), ERR_NONE);
+        strbuf_deinit(&batch);
+    }
+}
+
+static struct strbuf contents(struct plog *log)
+{
+    struct strbuf all = {0};
+    int64_t next = plog_start_offset(log);
+    while (next < plog_end_offset(log)) {
+        size_t before = all.len;
+        struct batch b = {0};
+        assert_int_equal(plog_read_bytes(log, next, 1 << 20, INT64_MAX, &all), ERR_NONE);
+        struct bytes rest = {(const uint8_t *)all.p + before, (int32_t)(all.len - before)};
+        while (batch_next(&rest, &b) == BATCH_OK)
+            next = b.last_offset + 1;
+        all.len -= (size_t)rest.len;
+    }
+    return all;
+}
+
+static void finish_move(struct fixture *f, struct partition *p, int place)
+{
+    enum move_result result;
+    struct strbuf before = contents(partition_log(p));
+    while ((result = partition_move_some(p)) == MOVE_GOES_ON)
+        ;
+    assert_int_equal(result, MOVE_OVER);
+    assert_int_equal(place_of(f, partition_log(p)), place);
+    assert_same(before, contents(partition_log(p)));
+}
+
+static void a_move_follows_what_is_appended(void **state)
+{
+    struct fixture *f = *state;
+    struct append_result r;
+    open_replicas(f);
+    assert_int_equal(order(f, BROKER, 0), ERR_NONE);
+    struct partition *p = the_partition(f);
+    struct strbuf batch = make_batch(10, 100000, 1000, -1, -1);
+    struct prepared records = {.bytes = {(uint8_t *)batch.p, (int32_t)batch.len}, .offsets = 10};
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(partition_append(p, &records, 1, &r), ERR_NONE);
+    struct plog *old = partition_log(p);
+    assert_int_equal(replica_alter_dir(f->replicas, STR_LIT("t"), 0, f->paths[1]), ERR_NONE);
+    assert_int_equal(partition_move_some(p), MOVE_GOES_ON);
+    assert_int_equal(partition_append(p, &records, 1, &r), ERR_NONE);
+    finish_move(f, p, 1);
+    assert_int_equal(partition_append(p, &records, 1, &r), ERR_NONE);
+    assert_int_equal(plog_end_offset(partition_log(p)), 70);
+    assert_int_equal(plog_end_offset(old), 60); /* who has it in hand can still read it */
+    struct strbuf left = contents(old);
+    assert_int_equal(plog_size(old), left.len);
+    strbuf_deinit(&left);
+    strbuf_deinit(&batch);
+    partition_unref(p);
+}
+
+static void a_move_follows_what_is_cut(void **state)
+{
+    struct fixture *f = *state;
+    open_replicas(f);
+    assert_int_equal(order(f, OTHER, 0), ERR_NONE);
+    struct partition *p = the_partition(f);
+    follow(p, 30, 1000, 0); /* more than a chunk */
+    assert_int_equal(replica_alter_dir(f->replicas, STR_LIT("t"), 0, f->paths[2]), ERR_NONE);
+    assert_int_equal(partition_move_some(p), MOVE_GOES_ON);
+    assert_int_equal(order(f, OTHER, 1), ERR_NONE);
+    assert_int_equal(partition_truncate(p, 1, 2000), ERR_NONE);
+    follow(p, 30, 500, 1);
+    assert_int_equal(partition_move_some(p), MOVE_GOES_ON);
+    assert_int_equal(partition_restart_log(p, 1, 5000), ERR_NONE);
+    follow(p, 30, 300, 1);
+    finish_move(f, p, 2);
+    assert_int_equal(plog_start_offset(partition_log(p)), 5000);
+    partition_unref(p);
+}
+
+/* The future log has what the current one was cut back from while nobody looked. */
+static void after_a_restart_a_move_goes_by_epochs(void **state)
+{
+    struct fixture *f = *state;
+    open_replicas(f);
+    assert_int_equal(order(f, OTHER, 0), ERR_NONE);
+    struct partition *p = the_partition(f);
+    follow(p, 30, 1000, 0);
+    assert_int_equal(replica_alter_dir(f->replicas, STR_LIT("t"), 0, f->paths[2]), ERR_NONE);
+    assert_int_equal(partition_move_some(p), MOVE_GOES_ON);
+    assert_int_equal(order(f, OTHER, 3), ERR_NONE);
+    assert_int_equal(partition_truncate(p, 3, 1000), ERR_NONE);
+    follow(p, 30, 500, 3);
+    partition_unref(p);
+    replica_manager_free(f->replicas);
+    f->replicas = NULL;
+    close_all(f, true);
+    open_replicas(f);
+    assert_int_equal(order(f, OTHER, 4), ERR_NONE);
+    p = the_partition(f);
+    finish_move(f, p, 2);
+    assert_int_equal(plog_latest_epoch(partition_log(p)), 3);
+    partition_unref(p);
+}
+
+static void a_move_is_called_off(void **state)
+{
+    struct fixture *f = *state;
+    open_replicas(f);
+    assert_int_equal(order(f, OTHER, 0), ERR_NONE);
+    struct partition *p = the_partition(f);
+    follow(p, 30, 1000, 0);
+    int home = place_of(f, partition_log(p));
+    assert_int_equal(replica_alter_dir(f->replicas, STR_LIT("t"), 0, f->paths[(home + 1) % DIRS]), ERR_NONE);
+    assert_int_equal(partition_move_some(p), MOVE_GOES_ON);
+    assert_int_equal(replica_alter_dir(f->replicas, STR_LIT("t"), 0, f->paths[home]), ERR_NONE);
+    assert_int_equal(partition_move_some(p), MOVE_OVER);
+    assert_int_equal(place_of(f, partition_log(p)), home);
+    assert_null(log_manager_get_future(f->logs, "t", 0));
+    partition_unref(p);
+}
+
+static void a_partition_is_offline_with_its_directory(void **state)
+{
+    struct fixture *f = *state;
+    struct append_result r;
+    open_replicas(f);
+    assert_int_equal(order(f, BROKER, 0), ERR_NONE);
+    struct partition *p = the_partition(f);
+    const char *dir = plog_dir(partition_log(p));
+    struct strbuf batch = make_batch(10, 100, 1000, -1, -1);
+    struct prepared records = {.bytes = {(uint8_t *)batch.p, (int32_t)batch.len}, .offsets = 10};
+    assert_int_equal(partition_append(p, &records, -1, &r), ERR_NONE);
+    manager_dir_failed(f->logs, dir, "a test");
+    assert_int_equal(order(f, BROKER, 1), ERR_KAFKA_STORAGE_ERROR); /* noticed before anybody was told */
+    replica_dir_failed(f->replicas, dir);
+    log_manager_abandon_dir(f->logs, dir);
+    assert_null(replica_partition(f->replicas, STR_LIT("t"), 0));
+    assert_true(replica_is_offline(f->replicas, STR_LIT("t"), 0));
+    assert_int_equal(partition_append(p, &records, 1, &r), ERR_KAFKA_STORAGE_ERROR);
+    assert_int_equal(partition_check_committed(p, 0, 9), ERR_KAFKA_STORAGE_ERROR);
+    assert_int_equal(partition_check_leader(p, -1), ERR_KAFKA_STORAGE_ERROR);
+    assert_int_equal(order(f, OTHER, 2), ERR_KAFKA_STORAGE_ERROR);
+    assert_int_equal(replica_stop(f->replicas, STR_LIT("t"), 0, -2, true), ERR_KAFKA_STORAGE_ERROR);
+    strbuf_deinit(&batch);
+    partition_unref(p);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+#define CASE(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+        CASE(a_log_goes_where_there_are_fewest),
+        CASE(a_log_goes_where_it_is_wanted),
+        CASE(one_that_cannot_be_used_at_start_is_offline),
+        CASE(without_any_that_can_be_used_there_is_no_start),
+        CASE(a_directory_is_listed_once),
+        CASE(one_that_is_full_goes_offline_alone),
+        CASE(after_it_was_full_the_log_is_whole),
+        CASE(a_damaged_batch_is_no_failure_of_the_disk),
+        CASE(an_index_that_fails_ends_nobody),
+        CASE(identity_is_written_where_it_is_missing),
+        CASE(an_identity_that_is_not_understood_takes_its_directory_offline),
+        CASE(directories_of_others_are_refused),
+        CASE(a_future_log_takes_the_place_of_the_current_one),
+        CASE(a_future_log_is_found_again),
+        CASE(none_is_made_while_a_directory_is_offline),
+        CASE(names_too_long_cannot_be_moved),
+        CASE(one_log_in_two_directories_is_refused),
+        CASE(a_move_follows_what_is_appended),
+        CASE(a_move_follows_what_is_cut),
+        CASE(after_a_restart_a_move_goes_by_epochs),
+        CASE(a_move_is_called_off),
+        CASE(a_partition_is_offline_with_its_directory),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
