@@ -1,4 +1,5 @@
 // Produces records with franz-go and consumes them in a group: franz BOOTSTRAP TOPIC GROUP COUNT
+// The same in transactions: franz transactions BOOTSTRAP TOPIC COPY GROUP COUNT
 package main
 
 import (
@@ -18,7 +19,50 @@ func check(err error) {
 	}
 }
 
+// Writes count records to the first topic in transactions, every third of them aborted, and copies them to the second in
+// transactions that take the group's offsets along.
+func transactions(bootstrap, in, out, group string, count int) {
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Second)
+	defer cancel()
+	writer, err := kgo.NewClient(kgo.SeedBrokers(bootstrap), kgo.TransactionalID("write"), kgo.AllowAutoTopicCreation())
+	check(err)
+	for i := 0; i < count; i++ {
+		for _, commit := range []kgo.TransactionEndTry{kgo.TransactionEndTry(i%3 != 0), kgo.TryCommit} {
+			check(writer.BeginTransaction())
+			check(writer.ProduceSync(ctx, &kgo.Record{Topic: in, Value: []byte(fmt.Sprintf("%d%t", i, bool(commit)))}).FirstErr())
+			check(writer.EndTransaction(ctx, commit))
+		}
+	}
+	writer.Close()
+	session, err := kgo.NewGroupTransactSession(kgo.SeedBrokers(bootstrap), kgo.TransactionalID("copy"), kgo.ConsumerGroup(group),
+		kgo.ConsumeTopics(in), kgo.DefaultProduceTopic(out), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.AllowAutoTopicCreation())
+	check(err)
+	defer session.Close()
+	for copied, want := 0, 2*count-(count+2)/3; copied < want; {
+		fetches := session.PollFetches(ctx)
+		check(ctx.Err())
+		fetches.EachError(func(_ string, _ int32, err error) { check(err) })
+		check(session.Begin())
+		fetches.EachRecord(func(r *kgo.Record) {
+			session.Produce(ctx, kgo.SliceRecord(r.Value), func(_ *kgo.Record, err error) { check(err) })
+		})
+		committed, err := session.End(ctx, kgo.TryCommit)
+		check(err)
+		if committed {
+			copied += fetches.NumRecords()
+		}
+	}
+	fmt.Println("copied")
+}
+
 func main() {
+	if os.Args[1] == "transactions" {
+		count, err := strconv.Atoi(os.Args[6])
+		check(err)
+		transactions(os.Args[2], os.Args[3], os.Args[4], os.Args[5], count)
+		return
+	}
 	bootstrap, topic, group := os.Args[1], os.Args[2], os.Args[3]
 	count, err := strconv.Atoi(os.Args[4])
 	check(err)

@@ -7,7 +7,7 @@ import confluent_kafka
 import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
-from harness import BUILD, JARS, JARS_4, PATIENCE, TOP, Apache, Barnabas, Process, connect, frame, java, kcat, other, read_frame, wait_until
+from harness import BUILD, FRANZ, JARS, JARS_4, PATIENCE, TOP, Apache, Barnabas, Process, connect, frame, java, kcat, other, read_frame, run, wait_until
 
 
 def transactional(broker, name="x", **settings):
@@ -395,3 +395,22 @@ def test_our_tool_prints_what_apaches_does(make_broker, kind):
     assert [(r["Partition"], r["ProducerId"], r["StartOffset"]) for r in hanging] == [("0", "77", "0")]
     ours(*base, "abort", "--topic", "t", "--partition", 0, "--start-offset", 0)
     assert table(ours(*base, "find-hanging", "--topic", "t", "--max-transaction-timeout", 0)) == []
+
+
+def test_franz_go(broker):
+    create(broker, "in", "out", partitions=3)
+    assert run([FRANZ, "transactions", broker.bootstrap, "in", "out", "g", 40]) == "copied\n"
+    expected = [f"{i}true" for i in range(40)] + [f"{i}true" for i in range(40) if i % 3 != 0]
+    assert sorted(read(broker, "in")) == sorted(expected)
+    assert sorted(read(broker, "out")) == sorted(expected)
+
+
+def test_an_id_that_nobody_uses_is_forgotten(make_broker):
+    broker = make_broker(transactional_id_expiration_ms=1000, transaction_remove_expired_transaction_cleanup_interval_ms=200)
+    base = ["--bootstrap-server", broker.bootstrap]
+    transactional(broker)
+    wait_until(lambda: table(ours(*base, "list")) == [], "its expiry")
+    assert ours(*base, "describe", "--transactional-id", "x", code=1) == ""
+    broker.kill()
+    broker.restart()
+    assert table(ours(*base, "list")) == []
