@@ -86,6 +86,9 @@ static void deliver_role(struct message *m)
     struct services *s = &n->broker->services;
     struct partition_role role = partition_role(n->partition);
     struct state_topic *topic = is_state_of_groups(n->partition) ? group_topic(s->groups) : txn_topic(s->transactions);
+    const struct view_topic *known = view_topic(view_current(), str_of(partition_topic(n->partition)));
+    if (known != NULL)
+        state_topic_set_count(topic, known->partition_count);
     if (role.leads)
         state_topic_elected(topic, partition_index(n->partition), role.leader_epoch);
     else

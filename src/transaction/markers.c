@@ -347,8 +347,8 @@ static void take_results(struct marker_peer *p, struct marker_order *o)
         } else if (is_settled(error)) {
             txn_drop_partition(t, &id);
         } else {
-            log_info("The marker of %s for %s-%" PRId32 " is sent again: %s", o->id, id.topic, id.index,
-                     error_name((int16_t)error));
+            log_debug("The marker of %s for %s-%" PRId32 " is sent again: %s", o->id, id.topic, id.index,
+                      error_name((int16_t)error));
             o->partitions[left++] = id;
         }
     }

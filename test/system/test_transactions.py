@@ -414,3 +414,14 @@ def test_an_id_that_nobody_uses_is_forgotten(make_broker):
     broker.kill()
     broker.restart()
     assert table(ours(*base, "list")) == []
+
+
+def test_the_topic_is_made_as_it_was_configured(make_broker):
+    broker = make_broker(transaction_state_log_num_partitions=3, transaction_state_log_segment_bytes=123456)
+    transactional(broker)
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap})
+    assert len(admin.list_topics("__transaction_state", 10).topics["__transaction_state"].partitions) == 3
+    resource = confluent_kafka.admin.ConfigResource(confluent_kafka.admin.RESOURCE_TOPIC, "__transaction_state")
+    own = {k: v.value for k, v in admin.describe_configs([resource])[resource].result(PATIENCE).items() if not v.is_default}
+    assert own == {"cleanup.policy": "compact", "compression.type": "uncompressed", "min.insync.replicas": "1",
+                   "segment.bytes": "123456", "unclean.leader.election.enable": "false"}

@@ -1,0 +1,99 @@
+/* FindCoordinator (KIP-699: several at a time): who leads the partition that a group or transactional id lives in. */
+#include "protocol/msg/find_coordinator.h"
+#include "server/server_internal.h"
+
+enum { KEY_GROUP = 0, KEY_TRANSACTION = 1, SEVERAL_SINCE = 4 };
+
+struct finding {
+    struct find_coordinator_request request;
+    struct topic_creation creation;
+};
+
+struct found {
+    enum kafka_error error;
+    struct str message;
+    int32_t node_id, port;
+    struct str host;
+};
+
+static struct found nobody(enum kafka_error error, struct str message)
+{
+    return (struct found){error, message, -1, -1, STR_LIT("")};
+}
+
+static struct str topic_of(int8_t type)
+{
+    return type == KEY_TRANSACTION ? STR_LIT("__transaction_state") : STR_LIT("__consumer_offsets");
+}
+
+static struct found find(struct request *r, int8_t type, struct str key)
+{
+    const struct view *v = view_current();
+    const struct view_topic *topic = view_topic(v, topic_of(type));
+    if (type != KEY_GROUP && type != KEY_TRANSACTION)
+        return nobody(ERR_INVALID_REQUEST, STR_LIT("Unknown type of coordinator."));
+    if (topic == NULL)
+        return nobody(ERR_COORDINATOR_NOT_AVAILABLE, STR_LIT("The coordinator is not available."));
+    const struct view_partition *p = &topic->partitions[state_partition_of(key, topic->partition_count)];
+    const struct registration *b = view_broker(v, p->leader);
+    const struct endpoint *e = b ? registration_endpoint(b, request_listener(r)) : NULL;
+    if (e == NULL)
+        return nobody(ERR_COORDINATOR_NOT_AVAILABLE, STR_LIT("The coordinator is not available."));
+    return (struct found){ERR_NONE, STR_NULL, b->id, e->port, arena_str(r->arena, str_of(e->host))};
+}
+
+static void answer_one(struct request *r, const struct finding *f, struct find_coordinator_response *out)
+{
+    struct found x = find(r, r->version >= 1 ? f->request.key_type : KEY_GROUP, f->request.key);
+    out->error_code = x.error;
+    out->error_message = x.error == ERR_NONE ? STR_LIT("NONE") : x.message;
+    out->node_id = x.node_id;
+    out->host = x.host;
+    out->port = x.port;
+}
+
+static void answer_several(struct request *r, const struct finding *f, struct find_coordinator_response *out)
+{
+    ARRAY_MAKE(r->arena, out->coordinators, MAX(f->request.coordinator_keys.len, 0));
+    for (int32_t i = 0; i < f->request.coordinator_keys.len; i++) {
+        struct find_coordinator_coordinator *o = &out->coordinators.items[i];
+        struct found x = find(r, f->request.key_type, f->request.coordinator_keys.items[i]);
+        find_coordinator_coordinator_init(o);
+        o->key = f->request.coordinator_keys.items[i];
+        o->error_code = x.error;
+        o->error_message = x.error == ERR_NONE ? STR_LIT("") : x.message;
+        o->node_id = x.node_id;
+        o->host = x.host;
+        o->port = x.port;
+    }
+}
+
+static void answer_find(struct request *r)
+{
+    struct finding *f = r->state;
+    struct find_coordinator_response response;
+    find_coordinator_response_init(&response);
+    if (r->version >= SEVERAL_SINCE)
+        answer_several(r, f, &response);
+    else
+        answer_one(r, f, &response);
+    ANSWER(r, find_coordinator_response, &response);
+}
+
+static void handle_find(struct request *r)
+{
+    struct finding *f = ARENA_NEW(r->arena, struct finding);
+    if (!DECODE(r, find_coordinator_request, &f->request))
+        return;
+    r->state = f;
+    int8_t type = r->version >= 1 ? f->request.key_type : KEY_GROUP;
+    bool known = type == KEY_GROUP || type == KEY_TRANSACTION;
+    if (!known || view_topic(view_current(), topic_of(type)) != NULL) {
+        answer_find(r);
+        return;
+    }
+    f->creation.name = topic_of(type);
+    create_topics_then(r, &f->creation, 1, answer_find);
+}
+
+const struct api_entry api_find_coordinator = {.key = API_FIND_COORDINATOR, .min = 0, .max = 6, .handle = handle_find};
