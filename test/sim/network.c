@@ -411,17 +411,21 @@ static void free_if_done(struct connection *c)
 
 static void connection_close(struct connection *c)
 {
-    struct exchange *x, *next;
     if (c->link == NULL)
         return;
     c->link->connection = NULL;
     c->link = NULL;
     c->pumping = true; /* holds it while the waiting ones are told */
     struct loop *outer = sim_enter(c->loop);
-    for (x = c->first; x != NULL; x = next) {
-        next = x->next;
-        if (!x->answered && x->abandoned != NULL)
-            x->abandoned(x);
+    for (struct exchange *x = c->first; x != NULL;) {
+        void (*abandoned)(struct exchange *) = x->abandoned;
+        x->abandoned = NULL;
+        if (x->answered || abandoned == NULL) {
+            x = x->next;
+            continue;
+        }
+        abandoned(x);
+        x = c->first; /* the list may have changed */
     }
     sim_enter(outer);
     c->pumping = false;

@@ -123,7 +123,6 @@ def test_producers_expire_as_soon_as_they_are_told_to(make_broker):
     producer = Producer({"bootstrap.servers": broker.bootstrap, "enable.idempotence": True})
     producer.produce("t", b"x")
     producer.flush(30)
-    alter(broker, "--broker-defaults", "--add-config", "producer.id.expiration.ms=1")
 
     def newest_snapshot():
         broker.stop()
@@ -133,6 +132,7 @@ def test_producers_expire_as_soon_as_they_are_told_to(make_broker):
         return out
 
     first = newest_snapshot().splitlines()[1].split()[1]
+    alter(broker, "--broker-defaults", "--add-config", "producer.id.expiration.ms=1")
     wait_until(lambda: f"producerId: {first} " not in newest_snapshot(), "the producer is forgotten")
 
 
@@ -318,6 +318,8 @@ def test_passwords_from_the_tool_are_read_by_both(make_broker, zookeeper):
 def test_each_kind_follows_what_the_other_has_written(make_broker):
     brokers = {kind.__name__: make_broker(kind=kind, data=kind.__name__, **{"broker.id": i}) for i, kind in enumerate((Barnabas, Apache))}
     topics(brokers["Barnabas"], "--create", "--topic", "t", "--partitions", 2)
+    for broker in brokers.values():
+        wait_until(lambda: 'topic "t" with 2' in kcat(broker, "-L"), "it knows the topic")
 
     def has(broker, entity, setting):
         return f"  {setting} " in ours("--bootstrap-server", broker.bootstrap, "--describe", *entity)
