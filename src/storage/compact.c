@@ -1,7 +1,6 @@
 /* A pass of compaction: what there is to do, the map of keys, and the writing of segments. */
 #include "storage/compact_internal.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -212,6 +211,18 @@ static bool open_source_locked(struct compaction *c, int64_t offset)
     return true;
 }
 
+/* Unless one is open. COMPACT_MORE: go on. */
+static enum compact_result open_next(struct compaction *c, bool (*open_locked)(struct compaction *c))
+{
+    if (c->file != NULL)
+        return COMPACT_MORE;
+    if (!lock_if_valid(c))
+        return aborted(c);
+    bool ok = open_locked(c);
+    pthread_mutex_unlock(&c->log->lock);
+    return ok ? COMPACT_MORE : disk_failed(c);
+}
+
 static void learn_aborted(struct compaction *c, int64_t from, int64_t to)
 {
     struct txn_entry *entries;
@@ -284,16 +295,16 @@ static enum compact_result end_mapped_source(struct compaction *c)
     return COMPACT_MORE;
 }
 
+static bool open_for_mapping(struct compaction *c)
+{
+    return open_source_locked(c, c->range.first_dirty);
+}
+
 static enum compact_result map_some(struct compaction *c)
 {
-    if (c->file == NULL) {
-        if (!lock_if_valid(c))
-            return aborted(c);
-        bool ok = open_source_locked(c, c->range.first_dirty);
-        pthread_mutex_unlock(&c->log->lock);
-        if (!ok)
-            return disk_failed(c);
-    }
+    enum compact_result opened = open_next(c, open_for_mapping);
+    if (opened != COMPACT_MORE)
+        return opened;
     struct batch b;
     while (c->bytes < (int64_t)c->limits.chunk) {
         if (scan_next(&c->scan, &b) != BATCH_OK)
@@ -444,23 +455,11 @@ static bool save_indexes(struct compaction *c)
     return ok;
 }
 
-static bool sync_by_name(const char *path)
-{
-    int fd = file_open(path, false);
-    bool ok = fd >= 0 ? file_sync(fd, path) : errno == ENOENT;
-    file_close(fd);
-    return ok;
-}
-
 /* What takes the place of what is on the disk must be there as well. `dir` as it was called when they were written. */
 static bool sync_out(struct compaction *c, const char *dir)
 {
-    static const char *const indexes[] = {".index.cleaned", ".timeindex.cleaned", ".txnindex.cleaned"};
-    char path[PATH_ROOM];
-    bool ok = file_set_mtime_ms(c->out->file->fd, c->mtime_ms, dir) && file_sync(c->out->file->fd, dir);
-    for (size_t i = 0; i < ARRAY_LEN(indexes) && ok; i++)
-        ok = sync_by_name(segment_path(path, dir, c->out->base_offset, indexes[i]));
-    return ok;
+    return file_set_mtime_ms(c->out->file->fd, c->mtime_ms, dir) && file_sync(c->out->file->fd, dir) &&
+           segment_sync_indexes(c->out->base_offset, dir, ".cleaned");
 }
 
 static enum compact_result swap(struct compaction *c)
@@ -522,14 +521,9 @@ static bool clean_batch(struct compaction *c, const struct batch *b)
 
 static enum compact_result clean_some(struct compaction *c)
 {
-    if (c->file == NULL) {
-        if (!lock_if_valid(c))
-            return aborted(c);
-        bool ok = open_for_cleaning(c);
-        pthread_mutex_unlock(&c->log->lock);
-        if (!ok)
-            return disk_failed(c);
-    }
+    enum compact_result opened = open_next(c, open_for_cleaning);
+    if (opened != COMPACT_MORE)
+        return opened;
     struct batch b;
     while (c->bytes < (int64_t)c->limits.chunk) {
         if (scan_next(&c->scan, &b) != BATCH_OK)

@@ -7,8 +7,6 @@
 
 #include "storage/compact_internal.h"
 
-enum marker { MARKER_ABORT = 0, MARKER_COMMIT = 1, MARKER_OTHER, MARKER_NONE };
-
 struct open_txn {
     int64_t producer_id;
     bool aborted, committed; /* as what data of it is met until its marker comes */
@@ -51,12 +49,6 @@ void compact_txns_deinit(struct compact_txns *t)
     *t = (struct compact_txns){0};
 }
 
-static int by_first_offset(const void *a, const void *b)
-{
-    const struct txn_entry *x = a, *y = b;
-    return (x->first_offset > y->first_offset) - (x->first_offset < y->first_offset);
-}
-
 void compact_txns_add(struct compact_txns *t, const struct txn_entry *entries, size_t count)
 {
     if (count == 0)
@@ -68,7 +60,7 @@ void compact_txns_add(struct compact_txns *t, const struct txn_entry *entries, s
     memcpy(t->aborted + left, entries, count * sizeof(*entries));
     t->count = left + count;
     t->next = 0;
-    qsort(t->aborted, t->count, sizeof(*entries), by_first_offset);
+    qsort(t->aborted, t->count, sizeof(*entries), txn_entry_order);
 }
 
 /* Aborted transactions that begin up to `offset` are open now. */
@@ -97,21 +89,6 @@ bool compact_txns_data(struct compact_txns *t, const struct batch *b)
     return x->aborted;
 }
 
-static enum marker marker_of(const struct batch *b)
-{
-    struct arena a = {0};
-    struct record r;
-    enum marker marker = MARKER_NONE;
-    struct record_iter *it = record_iter_new(b, &a);
-    if (record_iter_next(it, &r) > 0) {
-        int type = r.key.len >= 4 ? be16_get(r.key.p + 2) : MARKER_OTHER;
-        marker = type <= MARKER_COMMIT ? (enum marker)type : MARKER_OTHER;
-    }
-    record_iter_free(it);
-    arena_deinit(&a);
-    return marker;
-}
-
 /* The end of an aborted transaction. Whether data of it was met. */
 static bool end_aborted(struct compact_txns *t, struct open_txn *x)
 {
@@ -132,13 +109,14 @@ static bool end_committed(struct open_txn *x)
 bool compact_txns_marker(struct compact_txns *t, const struct batch *b)
 {
     open_up_to(t, b->last_offset);
-    enum marker marker = marker_of(b);
-    if (marker == MARKER_OTHER)
+    struct txn_marker marker;
+    bool is_marker = txn_marker_read(b, &marker);
+    if (!is_marker && b->count > 0)
         return false;
     struct open_txn *x = find(t, b->producer_id);
-    if (marker == MARKER_NONE || x == NULL)
+    if (!is_marker || x == NULL)
         return true;
-    bool had_data = marker == MARKER_ABORT ? end_aborted(t, x) : end_committed(x);
+    bool had_data = marker.commit ? end_committed(x) : end_aborted(t, x);
     if (!x->aborted && !x->committed)
         drop(t, x);
     return !had_data;

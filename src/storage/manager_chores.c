@@ -131,7 +131,7 @@ static bool sync_listed(const struct flush_list *list)
 {
     bool ok = true;
     for (size_t i = 0; i < list->n; i++) {
-        ok = file_sync(list->files[i]->fd, list->dir) && segment_sync_indexes(list->bases[i], list->dir) && ok;
+        ok = file_sync(list->files[i]->fd, list->dir) && segment_sync_indexes(list->bases[i], list->dir, "") && ok;
         file_ref_put(list->files[i]);
     }
     return ok && (!list->new_names || dir_sync(list->dir));

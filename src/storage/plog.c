@@ -256,7 +256,7 @@ static int64_t random_jitter(int64_t limit)
 /* No flush will look at it again. */
 static bool sync_sealed(struct plog *log, struct segment *s)
 {
-    return segment_sync(s, log->path) && segment_sync_indexes(s->base_offset, log->path) &&
+    return segment_sync(s, log->path) && segment_sync_indexes(s->base_offset, log->path, "") &&
            (s->no_aborts || dir_sync(log->path));
 }
 
@@ -300,7 +300,8 @@ bool plog_flush_locked(struct plog *log, int64_t up_to)
         if (s->base_offset >= up_to)
             break;
         new_names |= s->base_offset >= log->recovery_point || !s->no_aborts;
-        if (!segment_sync(s, log->path) || (s != plog_active(log) && !segment_sync_indexes(s->base_offset, log->path)))
+        if (!segment_sync(s, log->path) ||
+            (s != plog_active(log) && !segment_sync_indexes(s->base_offset, log->path, "")))
             return false;
     }
     if ((new_names && !dir_sync(log->path)) || !plog_save_epochs(log))
@@ -694,7 +695,7 @@ bool plog_close(struct plog *log)
         ok = plog_flush_locked(log, atomic_load(&log->end)) && plog_save_epochs(log) &&
              segment_save_indexes(s, log->path, true) &&
              /* Also where nothing is new: what a crash has kept from being cut for good will not be looked at again. */
-             (!log->touched || (segment_sync(s, log->path) && segment_sync_indexes(s->base_offset, log->path))) &&
+             (!log->touched || (segment_sync(s, log->path) && segment_sync_indexes(s->base_offset, log->path, ""))) &&
              plog_snapshot(log, atomic_load(&log->end));
         log->closed = true;
     }

@@ -168,12 +168,6 @@ static void search_aborts(struct aborted_search *s, const struct strbuf *file)
     }
 }
 
-static int by_first_offset(const void *a, const void *b)
-{
-    const struct txn_entry *x = a, *y = b;
-    return (x->first_offset > y->first_offset) - (x->first_offset < y->first_offset);
-}
-
 size_t plog_txn_entries(struct plog *log, int64_t segment, int64_t from, int64_t to, struct txn_entry **out)
 {
     struct aborted_search search = {.from = from, .to = to};
@@ -187,7 +181,7 @@ size_t plog_txn_entries(struct plog *log, int64_t segment, int64_t from, int64_t
         strbuf_deinit(&file);
     }
     if (search.count > 0)
-        qsort(search.found, search.count, sizeof(*search.found), by_first_offset);
+        qsort(search.found, search.count, sizeof(*search.found), txn_entry_order);
     *out = search.found;
     return search.count;
 }

@@ -214,12 +214,16 @@ static bool sync_by_name(const char *path)
     return ok;
 }
 
-bool segment_sync_indexes(int64_t base, const char *dir)
+bool segment_sync_indexes(int64_t base, const char *dir, const char *extra_suffix)
 {
-    char path[PATH_ROOM];
-    return sync_by_name(segment_path(path, dir, base, ".index")) &&
-           sync_by_name(segment_path(path, dir, base, ".timeindex")) &&
-           sync_by_name(segment_path(path, dir, base, ".txnindex"));
+    static const char *const suffixes[] = {".index", ".timeindex", ".txnindex"};
+    char path[PATH_ROOM], name[PATH_ROOM + 16];
+    bool ok = true;
+    for (size_t i = 0; i < ARRAY_LEN(suffixes) && ok; i++) {
+        snprintf(name, sizeof(name), "%s%s", segment_path(path, dir, base, suffixes[i]), extra_suffix);
+        ok = sync_by_name(name);
+    }
+    return ok;
 }
 
 enum find_result segment_peek(struct segment *s, const char *dir, int64_t pos, bool cached_only, struct batch *out)

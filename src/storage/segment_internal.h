@@ -52,9 +52,10 @@ bool segment_replace_indexes(struct segment *s, const char *dir) NODISCARD;
 bool segment_sync(struct segment *s, const char *dir) NODISCARD;
 /*
  * Of a segment that is not appended to. Before the recovery point passes it: from then on its indexes are believed, and
- * a power failure may leave zeros in what was not synced. Files that are gone meanwhile are fine.
+ * a power failure may leave zeros in what was not synced. Files that are gone meanwhile are fine. `extra_suffix` as of
+ * segment_delete_files().
  */
-bool segment_sync_indexes(int64_t base, const char *dir) NODISCARD;
+bool segment_sync_indexes(int64_t base, const char *dir, const char *extra_suffix) NODISCARD;
 /*
  * Drops batches at or above `offset`. Waits for the disk: what is written in their place would otherwise be mixed with
  * them after a power failure, each batch sound by itself.

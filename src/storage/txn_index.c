@@ -19,3 +19,9 @@ void txn_entry_put(struct strbuf *out, const struct txn_entry *e)
     be64_put(p + LAST_AT, (uint64_t)e->last_offset);
     be64_put(p + STABLE_AT, (uint64_t)e->last_stable_offset);
 }
+
+int txn_entry_order(const void *a, const void *b)
+{
+    const struct txn_entry *x = a, *y = b;
+    return (x->first_offset > y->first_offset) - (x->first_offset < y->first_offset);
+}

@@ -15,5 +15,6 @@ struct txn_entry {
 
 struct txn_entry txn_entry_get(const uint8_t *p);
 void txn_entry_put(struct strbuf *out, const struct txn_entry *e);
+int txn_entry_order(const void *a, const void *b); /* by first offset, for qsort() */
 
 #endif

@@ -347,7 +347,7 @@ static bool describe(struct config_command *c, struct zk_session *s, struct enti
 
 bool configs_by_znodes(struct config_command *c, const char *connect, struct fail *fail)
 {
-    struct entity e;
+    struct entity e = {0};
     if (!parse_entity(c, &e, fail))
         return false;
     struct zk_session *s = zk_session_open(connect, fail);

@@ -140,7 +140,7 @@ static bool is_default(const struct config_command *c)
 
 static bool describe(struct config_command *c, struct fail *fail)
 {
-    struct describe_client_quotas_response quotas;
+    struct describe_client_quotas_response quotas = {0};
     if (!describe_quotas(c, &quotas, fail))
         return false;
     for (int32_t i = 0; i < quotas.entries.len; i++)
@@ -164,7 +164,7 @@ static bool has_quota(const struct describe_client_quotas_response *old, const c
 
 static bool check_old_quotas(struct config_command *c, struct fail *fail)
 {
-    struct describe_client_quotas_response old;
+    struct describe_client_quotas_response old = {0};
     struct str unknown = STR_NULL;
     if (!describe_quotas(c, &old, fail))
         return false;
@@ -237,7 +237,7 @@ bool config_parse_scram(const struct config_pair *pair, int32_t *iterations, str
 static bool fill_upsertion(struct config_command *c, const struct config_pair *pair,
                            struct alter_user_scram_credentials_scram_credential_upsertion *out, struct fail *fail)
 {
-    struct str password;
+    struct str password = STR_NULL;
     alter_user_scram_credentials_scram_credential_upsertion_init(out);
     if (!config_parse_scram(pair, &out->iterations, &password, fail))
         return false;

@@ -67,7 +67,7 @@ static bool find_indexed(const struct dump *d, const struct content *log, int32_
 static bool dump_offset_entries(struct dump *d, const struct content *c, const struct content *log, struct fail *fail)
 {
     for (int64_t i = 0; i < c->len / OFFSET_ENTRY; i++) {
-        struct batch b;
+        struct batch b = {0};
         int64_t offset = index_offset(c, i);
         if (offset == c->base_offset && i > 0)
             return true; /* zeroes that a crash left behind */
