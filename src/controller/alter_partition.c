@@ -18,15 +18,26 @@ static struct alter_partition_call *call_of(struct controller *c)
     return CONTAINER_OF(c->running->call, struct alter_partition_call, call);
 }
 
-static struct int_list asked_isr(struct arena *a, int16_t version, const asked *in)
+enum { ANY_EPOCH = -1 }; /* of a broker: its leader does not know it */
+
+/* The ISR that is asked for, and the epochs in which its brokers were heard of last. */
+static struct int_list asked_isr(struct arena *a, int16_t version, const asked *in, int64_t **epochs)
 {
-    struct int_list isr = {in->new_isr.items, MAX(in->new_isr.len, 0)};
-    if (version < WITH_EPOCHS_SINCE)
-        return isr;
-    isr = (struct int_list){ARENA_ARRAY(a, int32_t, MAX(in->new_isr_with_epochs.len, 1)), 0};
-    for (int32_t i = 0; i < in->new_isr_with_epochs.len; i++)
-        isr.v[isr.n++] = in->new_isr_with_epochs.items[i].broker_id;
+    int32_t n = version < WITH_EPOCHS_SINCE ? in->new_isr.len : in->new_isr_with_epochs.len;
+    struct int_list isr = {ARENA_ARRAY(a, int32_t, MAX(n, 1)), 0};
+    *epochs = ARENA_ARRAY(a, int64_t, MAX(n, 1));
+    for (; isr.n < n; isr.n++) {
+        const struct alter_partition_broker_state *b = &in->new_isr_with_epochs.items[isr.n];
+        isr.v[isr.n] = version < WITH_EPOCHS_SINCE ? in->new_isr.items[isr.n] : b->broker_id;
+        (*epochs)[isr.n] = version < WITH_EPOCHS_SINCE ? ANY_EPOCH : b->broker_epoch;
+    }
     return isr;
+}
+
+/* What a broker had before it registered anew is no word of what it has now (KIP-903). */
+static bool may_be_in_isr(const struct controller *c, const struct ctl_partition *p, int32_t id, int64_t epoch)
+{
+    return replica_is_online(c, p, id) && (epoch == ANY_EPOCH || epoch == context_broker(c, id)->registration.epoch);
 }
 
 /* Copied, as the answer is encoded on another thread. */
@@ -43,7 +54,7 @@ static void tell_state(struct controller *c, const struct ctl_partition *p, told
 
 /* Why not; ERR_NONE with `*settled` when it is so already. */
 static enum kafka_error judge(struct controller *c, const struct ctl_partition *p, int16_t version, const asked *in,
-                              struct int_list isr, bool *settled)
+                              struct int_list isr, const int64_t *epochs, bool *settled)
 {
     const struct partition_znode *now = &p->leadership;
     *settled = false;
@@ -64,7 +75,7 @@ static enum kafka_error judge(struct controller *c, const struct ctl_partition *
     if (isr.n == 0)
         return ERR_INVALID_REQUEST;
     for (int32_t i = 0; i < isr.n; i++)
-        if (!broker_is_live(c, isr.v[i]))
+        if (!may_be_in_isr(c, p, isr.v[i], epochs[i]))
             return version < INELIGIBLE_SINCE ? ERR_OPERATION_NOT_ATTEMPTED : ERR_INELIGIBLE_REPLICA;
     return ERR_NONE;
 }
@@ -170,9 +181,10 @@ static void alter_topic(struct controller *c, struct zk_batch *b, struct writing
             continue;
         }
         struct ctl_partition *p = t->partitions[q->partition_index];
-        struct int_list isr = asked_isr(call->arena, call->version, q);
+        int64_t *epochs;
+        struct int_list isr = asked_isr(call->arena, call->version, q, &epochs);
         bool settled;
-        o->error_code = (int16_t)judge(c, p, call->version, q, isr, &settled);
+        o->error_code = (int16_t)judge(c, p, call->version, q, isr, epochs, &settled);
         if (settled)
             tell_state(c, p, o);
         else if (o->error_code == ERR_NONE)

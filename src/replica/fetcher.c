@@ -78,9 +78,7 @@ struct fetcher {
 };
 
 struct fetchers {
-    struct loop *loop;
-    const struct broker_config *config;
-    int32_t broker_id;
+    struct fetchers_options options;
     struct fetcher *by_leader;
     struct followed *by_partition, *by_id, *by_name; /* the same ones */
     bool closed;
@@ -194,7 +192,7 @@ static void retry_by(struct fetcher *f, int64_t when)
 static void rest_for(struct followed *x, int32_t pause_ms)
 {
     forget(x);
-    x->pause_ms = MIN(pause_ms, x->fetcher->all->config->replica_fetch_backoff_ms);
+    x->pause_ms = MIN(pause_ms, x->fetcher->all->options.config->replica_fetch_backoff_ms);
     x->rest_until = clock_mono_ms() + x->pause_ms;
     mark_changed(x);
     retry_by(x->fetcher, x->rest_until);
@@ -202,7 +200,7 @@ static void rest_for(struct followed *x, int32_t pause_ms)
 
 static void rest(struct followed *x)
 {
-    rest_for(x, x->fetcher->all->config->replica_fetch_backoff_ms);
+    rest_for(x, x->fetcher->all->options.config->replica_fetch_backoff_ms);
 }
 
 /* Short at first: a leader that has not heard of its office will in a moment. */
@@ -232,8 +230,8 @@ static struct fetcher *fetcher_for(struct fetchers *all, int32_t leader)
     f = xcalloc(1, sizeof(*f));
     f->all = all;
     f->leader = leader;
-    timer_init(&f->retry, all->loop, on_retry);
-    timer_init(&f->begin, all->loop, on_begin);
+    timer_init(&f->retry, all->options.loop, on_retry);
+    timer_init(&f->begin, all->options.loop, on_begin);
     HASH_ADD_INT(all->by_leader, leader, f);
     return f;
 }
@@ -257,7 +255,8 @@ static void begin_anew(struct fetcher *f)
 static bool find_leader(struct fetcher *f)
 {
     const struct registration *b = view_broker(view_current(), f->leader);
-    const struct endpoint *e = b != NULL ? registration_endpoint(b, f->all->config->inter_broker_listener_name) : NULL;
+    const struct endpoint *e =
+        b != NULL ? registration_endpoint(b, f->all->options.config->inter_broker_listener_name) : NULL;
     if (e == NULL)
         return false;
     if (f->client != NULL && client_goes_to(f->client, e->host, e->port))
@@ -265,14 +264,14 @@ static bool find_leader(struct fetcher *f)
     struct client *old = f->client;
     f->client = NULL;
     client_free(old);
-    f->client = client_new(f->all->loop, e->host, e->port);
+    f->client = client_new(f->all->options.loop, e->host, e->port);
     begin_anew(f);
     return true;
 }
 
 static void pause(struct fetcher *f)
 {
-    retry_by(f, clock_mono_ms() + f->all->config->replica_fetch_backoff_ms);
+    retry_by(f, clock_mono_ms() + f->all->options.config->replica_fetch_backoff_ms);
 }
 
 /* ---- Requests ---- */
@@ -283,11 +282,11 @@ static void post(struct fetcher *f, enum asking asking, int16_t key, int16_t ver
 {
     struct strbuf frame;
     char client_id[64];
-    snprintf(client_id, sizeof(client_id), "broker-%" PRId32 "-fetcher-0", f->all->broker_id);
+    snprintf(client_id, sizeof(client_id), "broker-%" PRId32 "-fetcher-0", f->all->options.broker_id);
     request_frame(&frame, key, version, str_of(client_id), request);
     f->asking = asking;
     f->version = version;
-    f->call = (struct client_call){.done = on_answer, .timeout_ms = f->all->config->replica_socket_timeout_ms};
+    f->call = (struct client_call){.done = on_answer, .timeout_ms = f->all->options.config->replica_socket_timeout_ms};
     client_send(f->client, &frame, &f->call);
 }
 
@@ -334,7 +333,7 @@ static void fill_partition(struct fetcher *f, struct followed *x, struct fetch_p
     out->fetch_offset = x->offset;
     out->last_fetched_epoch = plog_latest_epoch(log);
     out->log_start_offset = plog_start_offset(log);
-    out->partition_max_bytes = f->all->config->replica_fetch_max_bytes;
+    out->partition_max_bytes = f->all->options.config->replica_fetch_max_bytes;
     x->sent_offset = x->offset;
     x->in_session = true;
 }
@@ -398,13 +397,13 @@ static void send_fetch(struct fetcher *f)
 {
     struct fetch_request q;
     struct followed **changes;
-    const struct broker_config *c = f->all->config;
+    const struct broker_config *c = f->all->options.config;
     int16_t version = fetch_version(c->inter_broker_protocol_version);
     int32_t count = take_changes(f, &changes);
     fetch_request_init(&q);
-    q.replica_id = version < STATE_SINCE ? f->all->broker_id : -1;
-    q.replica_state.replica_id = f->all->broker_id;
-    q.replica_state.replica_epoch = -1;
+    q.replica_id = version < STATE_SINCE ? f->all->options.broker_id : -1;
+    q.replica_state.replica_id = f->all->options.broker_id;
+    q.replica_state.replica_epoch = f->all->options.broker_epoch(f->all->options.ctx);
     q.max_wait_ms = clock_mono_ms() < f->quick_until ? MIN(QUICK_WAIT_MS, c->replica_fetch_wait_max_ms)
                                                      : c->replica_fetch_wait_max_ms;
     q.min_bytes = c->replica_fetch_min_bytes;
@@ -422,7 +421,7 @@ static void send_list_offsets(struct fetcher *f, int64_t which)
     struct list_offsets_request q;
     struct followed *x, *tmp;
     list_offsets_request_init(&q);
-    q.replica_id = f->all->broker_id;
+    q.replica_id = f->all->options.broker_id;
     ARRAY_MAKE(&f->arena, q.topics, f->lost_count);
     q.topics.len = 0;
     HASH_ITER (hh, f->all->by_partition, x, tmp) {
@@ -438,7 +437,7 @@ static void send_list_offsets(struct fetcher *f, int64_t which)
         t->partitions.items[0].timestamp = which;
     }
     post(f, which == LATEST ? ASK_LATEST : ASK_EARLIEST, API_LIST_OFFSETS,
-         list_offsets_version(f->all->config->inter_broker_protocol_version), &q);
+         list_offsets_version(f->all->options.config->inter_broker_protocol_version), &q);
 }
 
 static void rest_what_is_throttled(struct fetcher *f)
@@ -758,15 +757,15 @@ void fetchers_look(struct fetchers *all, struct partition *p)
     struct order *o = xcalloc(1, sizeof(*o));
     partition_ref(p);
     *o = (struct order){.message = {.deliver = look}, .all = all, .partition = p};
-    loop_post(all->loop, &o->message);
+    loop_post(all->options.loop, &o->message);
 }
 
 /* ---- Life ---- */
 
-struct fetchers *fetchers_new(struct loop *loop, const struct broker_config *config, int32_t broker_id)
+struct fetchers *fetchers_new(const struct fetchers_options *options)
 {
     struct fetchers *all = xcalloc(1, sizeof(*all));
-    *all = (struct fetchers){.loop = loop, .config = config, .broker_id = broker_id};
+    all->options = *options;
     return all;
 }
 

@@ -11,8 +11,15 @@
 
 struct fetchers;
 
-/* `loop` must be one of those that get views. */
-struct fetchers *fetchers_new(struct loop *loop, const struct broker_config *config, int32_t broker_id);
+struct fetchers_options {
+    struct loop *loop; /* one of those that get views */
+    const struct broker_config *config;
+    int32_t broker_id;
+    int64_t (*broker_epoch)(void *ctx); /* of this broker's registration; any thread */
+    void *ctx;
+};
+
+struct fetchers *fetchers_new(const struct fetchers_options *options);
 /* After its loop has ended; orders that are still in its mailbox are dropped when the loop is freed. */
 void fetchers_close(struct fetchers *f);
 void fetchers_free(struct fetchers *f); /* after the loop is freed */

@@ -27,13 +27,14 @@ static bool is_caught_up(const struct partition *p, const struct follower *f, in
 
 struct pulse {
     atomic_int refs;
-    _Atomic int64_t ms;
+    _Atomic int64_t ms, broker_epoch;
 };
 
 struct pulse *pulse_new(void)
 {
     struct pulse *pulse = xcalloc(1, sizeof(*pulse));
     atomic_init(&pulse->refs, 1);
+    atomic_init(&pulse->broker_epoch, -1);
     return pulse;
 }
 
@@ -43,15 +44,22 @@ void pulse_unref(struct pulse *pulse)
         free(pulse);
 }
 
-void pulse_beat(struct pulse *pulse, int64_t now)
+void pulse_beat(struct pulse *pulse, int64_t broker_epoch, int64_t now)
 {
+    atomic_store(&pulse->broker_epoch, broker_epoch);
     atomic_store(&pulse->ms, now);
+}
+
+static int64_t broker_epoch(const struct follower *f)
+{
+    return f->pulse != NULL ? (int64_t)atomic_load(&f->pulse->broker_epoch) : f->broker_epoch;
 }
 
 static void set_pulse(struct follower *f, struct pulse *pulse)
 {
     if (f->pulse == pulse)
         return;
+    f->broker_epoch = broker_epoch(f);
     if (pulse != NULL)
         atomic_fetch_add(&pulse->refs, 1);
     pulse_unref(f->pulse);
@@ -91,7 +99,7 @@ void followers_note_growth(struct partition *p, int64_t old_end)
 
 static struct follower begin_follower(const struct partition *p, const struct follower *old, int32_t id, int64_t now)
 {
-    struct follower f = {.id = id, .end_offset = -1, .start_offset = -1};
+    struct follower f = {.id = id, .end_offset = -1, .start_offset = -1, .broker_epoch = -1};
     if (old != NULL)
         f = *old;
     f.pulse = NULL;
@@ -294,7 +302,17 @@ void partition_shrink_isr(struct partition *p, int64_t now)
     pthread_mutex_unlock(&p->lock);
 }
 
-/* ---- What the controller answers ---- */
+/* ---- What the controller is asked, and what it answers ---- */
+
+static int64_t *epochs_of_brokers(const struct partition *p, struct arena *a, struct int_list brokers)
+{
+    int64_t *epochs = ARENA_ARRAY(a, int64_t, MAX(brokers.n, 1));
+    for (int32_t i = 0; i < brokers.n; i++) {
+        const struct follower *f = find(p, brokers.v[i]);
+        epochs[i] = f != NULL ? broker_epoch(f) : -1;
+    }
+    return epochs;
+}
 
 bool partition_isr_proposal(struct partition *p, struct arena *a, struct isr_proposal *out)
 {
@@ -303,7 +321,8 @@ bool partition_isr_proposal(struct partition *p, struct arena *a, struct isr_pro
     if (wanted)
         *out = (struct isr_proposal){.leader_epoch = p->leader_epoch,
                                      .partition_epoch = p->partition_epoch,
-                                     .isr = int_list_copy(a, p->wanted_isr)};
+                                     .isr = int_list_copy(a, p->wanted_isr),
+                                     .broker_epochs = epochs_of_brokers(p, a, p->wanted_isr)};
     pthread_mutex_unlock(&p->lock);
     return wanted;
 }

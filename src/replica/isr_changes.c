@@ -110,7 +110,7 @@ static void fill_partition(struct isr_changes *c, const struct asked *x, struct 
     for (int32_t i = 0; i < x->proposal.isr.n; i++) {
         alter_partition_broker_state_init(&out->new_isr_with_epochs.items[i]);
         out->new_isr_with_epochs.items[i].broker_id = x->proposal.isr.v[i];
-        out->new_isr_with_epochs.items[i].broker_epoch = -1; /* brokers in ZooKeeper mode do not know each other's */
+        out->new_isr_with_epochs.items[i].broker_epoch = x->proposal.broker_epochs[i];
     }
 }
 

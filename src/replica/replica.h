@@ -127,13 +127,14 @@ enum kafka_error partition_low_watermark(struct partition *p, int64_t *out);
 /* ---- Followers, as their leader sees them ---- */
 
 /*
- * When a fetch session was used last. Where a follower has all, its fetches do not name the partition (KIP-227): it has
- * had all until then nevertheless, as long as its session has the partition. Counted; any thread.
+ * When a fetch session was used last, and in which epoch of the follower's broker (-1: it did not say). Where a
+ * follower has all, its fetches do not name the partition (KIP-227): it has had all until then nevertheless, as long as
+ * its session has the partition. Counted; any thread.
  */
 struct pulse;
 struct pulse *pulse_new(void);
 void pulse_unref(struct pulse *pulse); /* NULL allowed */
-void pulse_beat(struct pulse *pulse, int64_t now);
+void pulse_beat(struct pulse *pulse, int64_t broker_epoch, int64_t now);
 /* The session does not ask for the partition any more. */
 void partition_pulse_gone(struct partition *p, const struct pulse *pulse);
 /* Whoever has not caught up for replica.lag.time.max.ms is to leave the ISR. */
@@ -164,6 +165,7 @@ void partition_note_received(struct partition *p, int64_t bytes, int64_t now);
 struct isr_proposal {
     int32_t leader_epoch, partition_epoch;
     struct int_list isr;
+    const int64_t *broker_epochs; /* of each in `isr`, as its fetches said it (KIP-903); -1: not known */
 };
 
 /* What is wanted now; false: nothing any more. */

@@ -25,7 +25,8 @@ struct follower {
      */
     int64_t caught_up_ms;
     int64_t fetched_ms, leader_end_then; /* of its last fetch that named this partition */
-    struct pulse *pulse; /* of the session that asks for this partition; NULL: none. With a reference. */
+    struct pulse *pulse;  /* of the session that asks for this partition; NULL: none. With a reference. */
+    int64_t broker_epoch; /* of its last session, while it has none; -1: unknown */
 };
 
 /* A change of the ISR that the controller was asked for, or is to be asked for. */

@@ -15,9 +15,9 @@ struct replication_options {
     const struct broker_config *config;
     int32_t broker_id;
     struct loop *control;
-    struct workers *workers;      /* for moving logs between directories */
-    struct controller_link *link; /* on the control loop */
-    int64_t (*broker_epoch)(void *ctx);
+    struct workers *workers;            /* for moving logs between directories */
+    struct controller_link *link;       /* on the control loop */
+    int64_t (*broker_epoch)(void *ctx); /* any thread */
     void *ctx;
 };
 

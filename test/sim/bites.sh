@@ -46,7 +46,7 @@ break_rule() { # PATCH
 
 mkdir "$work/source" "$work/build"
 cp -a "$top"/{Makefile.am,configure.ac,autogen.sh,bin,conf,contrib,man,src} "$work/source" &&
-    (cd "$top" && tar -cf - test/*.am test/sim) | tar -C "$work/source" -xf - || fail copy
+    (cd "$top" && tar -cf - test/*.am test/disk test/sim) | tar -C "$work/source" -xf - || fail copy
 (cd "$work/source" && ./autogen.sh) >"$work/autogen.log" 2>&1 || fail autogen "$work/autogen.log"
 # Warnings are no errors here: what is broken on purpose may leave something unused.
 (cd "$work/build" && "$work/source/configure" CFLAGS='-O1 -g') >"$work/configure.log" 2>&1 ||

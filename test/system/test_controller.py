@@ -1,10 +1,13 @@
 """The controller of a cluster: elections, reassignment, deletion, and what a broker that slept may still do."""
 
+import base64
 import json
 import signal
+import struct
+import uuid
 
 import pytest
-from harness import Barnabas, free_port, wait_until
+from harness import Barnabas, connect, frame, free_port, read_frame, wait_until
 from test_cluster import Acknowledged, create, describe, in_sync, make_cluster, read_all, topics  # noqa: F401 (a fixture)
 
 
@@ -26,6 +29,30 @@ def reassign(chroot, moves):
     """moves: {(topic, partition): replicas}, by the znode."""
     partitions = [{"topic": t, "partition": p, "replicas": r} for (t, p), r in moves.items()]
     chroot.client.create("/admin/reassign_partitions", json.dumps({"version": 1, "partitions": partitions}).encode())
+
+
+def broker_epoch(chroot, number):
+    return chroot.client.get(f"/brokers/ids/{number}")[1].czxid
+
+
+def ask_for_isr(brokers, chroot, topic, isr, partition=0):
+    """AlterPartition 3, as the partition's leader sends it; `isr`: {broker: epoch}. Returns the error."""
+    now, node = chroot.client.get(f"/brokers/topics/{topic}/partitions/{partition}/state")
+    leader, leader_epoch = (json.loads(now)[k] for k in ("leader", "leader_epoch"))
+    topic_id = json.loads(chroot.get(f"/brokers/topics/{topic}"))["topic_id"]
+    topic_id = uuid.UUID(bytes=base64.urlsafe_b64decode(topic_id + "==")).bytes
+    members = bytes([len(isr) + 1]) + b"".join(struct.pack(">iqB", *member, 0) for member in isr.items())
+    body = struct.pack(">BiqB", 0, leader, broker_epoch(chroot, leader), 2) + topic_id + struct.pack(">Bii", 2, partition, leader_epoch)
+    body += members + struct.pack(">biBBB", 0, node.version, 0, 0, 0)
+    with connect(controller(brokers, chroot)) as s:
+        s.sendall(frame(56, 3, body))
+        answer = read_frame(s)
+    of_all, of_partition = struct.unpack_from(">h", answer, 9)[0], struct.unpack_from(">h", answer, 33)[0]
+    assert of_all == 0
+    return of_partition
+
+
+INELIGIBLE_REPLICA = 107
 
 
 @pytest.fixture
@@ -64,6 +91,18 @@ def test_leadership_goes_back_by_znode_and_by_itself(make_cluster):  # noqa: F81
     wait_until(lambda: {p: leader for p, (leader, _, _) in describe(brokers, "t").items()} == first, "the balance")
     chroot.client.create("/admin/preferred_replica_election", json.dumps({"version": 1, "partitions": [{"topic": "t", "partition": 0}]}).encode())
     wait_until(lambda: not chroot.client.exists("/admin/preferred_replica_election"), "the request to be taken out")
+
+
+def test_who_was_restarted_since_is_not_taken_for_in_sync(three):
+    """What its leader had heard of was said before it stopped, and it may be back without its disk."""
+    chroot = three[0].zookeeper
+    topics(three, "--create", "--topic", "t", "--replica-assignment", "1:2:3")
+    wait_until(lambda: in_sync(three, "t", 3), "all in sync")
+    epochs = {n: broker_epoch(chroot, n) for n in (1, 2)}
+    assert ask_for_isr(three, chroot, "t", {1: epochs[1], 2: epochs[2] - 1}) == INELIGIBLE_REPLICA
+    assert state(chroot, "t")["isr"] == [1, 2, 3]
+    assert ask_for_isr(three, chroot, "t", {1: -1, 2: epochs[2]}) == 0
+    assert state(chroot, "t")["isr"] == [1, 2]
 
 
 def test_a_new_controller_goes_on(three):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from harness import Apache, Barnabas, connect, frame, java, kcat, produce, read_frame, wait_until
 from test_cluster import Acknowledged, describe, make_cluster, read_all, topics  # noqa: F401 (a fixture)
+from test_controller import INELIGIBLE_REPLICA, ask_for_isr
 from test_tools import script
 
 HERE = Path(__file__).parent
@@ -315,6 +316,8 @@ def test_a_directory_that_cannot_be_used_at_start(make_cluster, with_disks, kind
     wait_until(lambda: offline_replicas(brokers[1], "t") == {p: [1] if p in bad else [] for p in range(4)}, "offline replicas")
     wait_until(lambda: all(p[2] == ([2] if n in bad else [1, 2]) for n, p in describe(brokers, "t").items()), "the others to be in sync")
     assert disks.partitions(0, "t") == [p for p in range(4) if p not in bad]
+    # Its leader may have heard of what it had before it was restarted.
+    assert ask_for_isr(brokers, brokers[0].zookeeper, "t", {1: -1, 2: -1}, bad[0]) == INELIGIBLE_REPLICA
     sent.send(400, 4)
     sent.flush()
     brokers[0].stop()

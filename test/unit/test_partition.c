@@ -213,6 +213,30 @@ static void one_that_lags_is_to_leave(void **state)
     assert_int_equal(high_watermark(f), 1);
 }
 
+/* So that the controller can tell a broker that was restarted since from the one that had all. */
+static void who_is_to_join_is_named_with_the_epoch_of_its_session(void **state)
+{
+    struct fixture *f = *state;
+    struct pulse *pulse = pulse_new();
+    struct partition_read read = {.replica_id = 2, .last_fetched_epoch = -1};
+    struct isr_proposal proposal;
+    struct arena a;
+    arena_init(&a, 1 << 20);
+    pulse_beat(pulse, 77, clock_mono_ms());
+    partition_note_fetch(f->partition, &read, 0, pulse, clock_mono_ms());
+    assert_true(partition_isr_proposal(f->partition, &a, &proposal));
+    assert_int_equal(proposal.isr.n, 3);
+    assert_int_equal(proposal.isr.v[2], 2);
+    assert_int_equal(proposal.broker_epochs[0], -1); /* this broker itself */
+    assert_int_equal(proposal.broker_epochs[1], -1); /* has not fetched */
+    assert_int_equal(proposal.broker_epochs[2], 77);
+    partition_pulse_gone(f->partition, pulse);
+    pulse_unref(pulse);
+    assert_true(partition_isr_proposal(f->partition, &a, &proposal));
+    assert_int_equal(proposal.broker_epochs[2], 77);
+    arena_deinit(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -221,6 +245,7 @@ int main(void)
         CASE(a_refused_follower_is_not_waited_for),
         CASE(who_could_join_is_waited_for_as_long_as_it_may_lag),
         CASE(one_that_lags_is_to_leave),
+        CASE(who_is_to_join_is_named_with_the_epoch_of_its_session),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
