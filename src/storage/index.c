@@ -1,5 +1,6 @@
 #include "storage/index_internal.h"
 
+#include "base/logger.h"
 #include "record/record.h"
 #include "storage/file_internal.h"
 
@@ -102,6 +103,7 @@ bool index_load(struct index *x, const char *path, bool for_append)
               (for_append ? read_to_heap(x, fd, (size_t)size, path) : map(x, fd, (size_t)size)) && looks_sane(x);
     file_close(fd);
     if (!ok) {
+        log_error("Index %s is damaged, or cannot be read", path);
         index_deinit(x);
         x->entry_size = entry_size;
     }
@@ -168,7 +170,7 @@ void offset_index_add(struct index *x, int32_t delta, int32_t position)
 
 void time_index_add(struct index *x, int64_t timestamp, int32_t delta)
 {
-    if (x->count > 0 && timestamp <= timestamp_at(x, x->count - 1))
+    if (timestamp <= (x->count > 0 ? timestamp_at(x, x->count - 1) : NO_TIMESTAMP))
         return;
     uint8_t *p = add(x);
     be64_put(p, (uint64_t)timestamp);

@@ -31,9 +31,10 @@ def make_broker(zookeeper, tmp_path):
         return broker
 
     yield make
-    for broker in made:
+    everyone = [b for broker in made for b in broker.others]
+    for broker in everyone:
         broker.stop()
-    for broker in made:
+    for broker in everyone:
         broker.check_log()
 
 

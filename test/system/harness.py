@@ -119,6 +119,7 @@ class Broker(Process):
         super().__init__(log)
         self.zookeeper, self.data, self.port = zookeeper, Path(data), free_port()
         self.env = {}
+        self.others = [self]  # all that have been this broker, each in its turn: other()
         self.properties = {
             "broker.id": "0",
             "listeners": f"PLAINTEXT://127.0.0.1:{self.port}",
@@ -181,7 +182,8 @@ class Apache(Broker):
 def other(broker, kind):
     """The same broker, of the other kind: its id, data, address and settings."""
     new = kind(broker.zookeeper, broker.data, broker.log.with_name(f"{kind.__name__}-{broker.log.name}"), {})
-    new.port, new.properties = broker.port, broker.properties
+    new.port, new.properties, new.others = broker.port, broker.properties, broker.others
+    new.others.append(new)
     return new
 
 

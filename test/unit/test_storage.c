@@ -286,6 +286,31 @@ static void times_are_found(void **state)
     assert_int_equal(t.timestamp, 1390);
 }
 
+/* Messages of the oldest format have none: no entry tells of them. */
+static void records_without_times_are_not_in_the_time_index(void **state)
+{
+    struct fixture *f = *state;
+    struct append_result r;
+    struct timestamp_offset t;
+    struct stat st;
+    char path[256];
+    f->log->config.segment_bytes = 4000;
+    for (int i = 0; i < 80; i++)
+        assert_int_equal(append_as(f->log, 1, 100, i < 10 || i >= 40 ? -1 : 1000 + i, -1, -1, &r), ERR_NONE);
+    plog_offset_for_time(f->log, 1015, &t);
+    assert_int_equal(t.offset, 15);
+    plog_offset_of_max_time(f->log, &t);
+    assert_int_equal(t.offset, 39);
+    int64_t end = plog_end_offset(f->log);
+    assert_true(plog_close(f->log));
+    assert_int_equal(stat(file_in(f, "00000000000000000000.timeindex", path), &st), 0);
+    assert_int_not_equal(st.st_size, 0);
+    assert_true(index_is_sound(path, TIME_ENTRY));
+    struct plog *log = reload(f, true, end);
+    plog_offset_for_time(log, 1039, &t);
+    assert_int_equal(t.offset, 39);
+}
+
 static void retention_by_size_and_time(void **state)
 {
     struct fixture *f = *state;
@@ -533,6 +558,7 @@ int main(void)
         CASE(rebuilding_an_index_keeps_the_epochs),
         CASE(a_clean_stop_needs_no_recovery),
         CASE(times_are_found),
+        CASE(records_without_times_are_not_in_the_time_index),
         CASE(retention_by_size_and_time),
         CASE(nothing_above_the_high_watermark_is_deleted),
         CASE(truncation_goes_back),
