@@ -5,13 +5,16 @@
 #include <signal.h>
 #include <stdio.h>
 
+#include "base/lock.h"
+
 struct loop {
     struct ev_loop *ev;
     struct ev_async wake;
     char name[16];
-    pthread_mutex_t lock; /* guards the mailbox */
+    struct lock lock; /* guards the mailbox */
     struct message *first, **last;
     bool stopping;
+    atomic_bool running;
     void *local;
 };
 
@@ -22,11 +25,11 @@ _Static_assert(sizeof(struct ev_timer) <= sizeof(struct loop_opaque), "watcher s
 
 static struct message *mailbox_take(struct loop *loop)
 {
-    pthread_mutex_lock(&loop->lock);
+    lock_take(&loop->lock);
     struct message *first = loop->first;
     loop->first = NULL;
     loop->last = &loop->first;
-    pthread_mutex_unlock(&loop->lock);
+    lock_release(&loop->lock);
     return first;
 }
 
@@ -46,9 +49,9 @@ static void mailbox_drain(struct ev_loop *ev, struct ev_async *w, int events UNU
 {
     struct loop *loop = CONTAINER_OF(w, struct loop, wake);
     deliver_all(loop);
-    pthread_mutex_lock(&loop->lock);
+    lock_take(&loop->lock);
     bool stopping = loop->stopping;
-    pthread_mutex_unlock(&loop->lock);
+    lock_release(&loop->lock);
     if (stopping)
         ev_break(ev, EVBREAK_ALL);
 }
@@ -59,7 +62,7 @@ struct loop *loop_new(const char *name)
     loop->ev = ev_loop_new(EVFLAG_AUTO);
     ensure(loop->ev != NULL);
     snprintf(loop->name, sizeof(loop->name), "%s", name);
-    pthread_mutex_init(&loop->lock, NULL);
+    lock_init(&loop->lock);
     loop->last = &loop->first;
     ev_async_init(&loop->wake, mailbox_drain);
     ev_async_start(loop->ev, &loop->wake);
@@ -69,6 +72,7 @@ struct loop *loop_new(const char *name)
 bool loop_drain(struct loop *loop)
 {
     struct loop *outer = current;
+    ensure(loop_is_mine(loop));
     current = loop;
     bool any = deliver_all(loop);
     current = outer;
@@ -81,7 +85,7 @@ void loop_free(struct loop *loop)
         return;
     loop_drain(loop);
     ev_loop_destroy(loop->ev);
-    pthread_mutex_destroy(&loop->lock);
+    lock_deinit(&loop->lock);
     free(loop);
 }
 
@@ -105,21 +109,27 @@ struct loop *loop_current(void)
     return current;
 }
 
+bool loop_is_mine(const struct loop *loop)
+{
+    return current == loop || !atomic_load_explicit(&loop->running, memory_order_relaxed);
+}
+
 void loop_run(struct loop *loop)
 {
-    ensure(current == NULL);
+    ensure(current == NULL && !atomic_exchange(&loop->running, true));
     current = loop;
     pthread_setname_np(pthread_self(), loop->name);
     ev_run(loop->ev, 0);
     current = NULL;
-    pthread_mutex_lock(&loop->lock);
+    atomic_store(&loop->running, false);
+    lock_take(&loop->lock);
     loop->stopping = false; /* it may be run again */
-    pthread_mutex_unlock(&loop->lock);
+    lock_release(&loop->lock);
 }
 
 static void add_message(struct loop *loop, struct message *m, bool stop)
 {
-    pthread_mutex_lock(&loop->lock);
+    lock_take(&loop->lock);
     bool was_empty = loop->first == NULL;
     if (m != NULL) {
         m->next = NULL;
@@ -127,7 +137,7 @@ static void add_message(struct loop *loop, struct message *m, bool stop)
         loop->last = &m->next;
     }
     loop->stopping |= stop;
-    pthread_mutex_unlock(&loop->lock);
+    lock_release(&loop->lock);
     if (was_empty || stop)
         ev_async_send(loop->ev, &loop->wake);
 }
@@ -162,7 +172,7 @@ void timer_init(struct timer *t, struct loop *loop, void (*fire)(struct timer *s
 
 void timer_start(struct timer *t, int64_t ms)
 {
-    ensure(current == NULL || current == t->loop);
+    ensure(loop_is_mine(t->loop));
     struct ev_timer *w = timer_ev(t);
     ev_timer_stop(t->loop->ev, w);
     ev_now_update(t->loop->ev);
@@ -172,8 +182,10 @@ void timer_start(struct timer *t, int64_t ms)
 
 void timer_stop(struct timer *t)
 {
-    if (t->loop != NULL)
-        ev_timer_stop(t->loop->ev, timer_ev(t));
+    if (t->loop == NULL)
+        return;
+    ensure(loop_is_mine(t->loop));
+    ev_timer_stop(t->loop->ev, timer_ev(t));
 }
 
 bool timer_is_running(const struct timer *t)
@@ -202,7 +214,7 @@ void watch_set(struct watch *w, int events)
 {
     if (events == w->events)
         return; /* also one that was never initialised */
-    ensure(current == NULL || current == w->loop);
+    ensure(loop_is_mine(w->loop));
     struct ev_io *io = watch_ev(w);
     ev_io_stop(w->loop->ev, io);
     w->events = events;

@@ -22,6 +22,8 @@ void loop_run(struct loop *loop);
 void loop_stop(struct loop *loop); /* any thread */
 /* The loop whose thread this is, or NULL. */
 struct loop *loop_current(void);
+/* Whether the caller may use what belongs to the loop: this is its thread, or it has none now. To be ensured. */
+bool loop_is_mine(const struct loop *loop);
 /* One pointer that a part above keeps with the loop. Set before the loop runs, or on its thread. */
 void loop_set_local(struct loop *loop, void *local);
 void *loop_local(const struct loop *loop);

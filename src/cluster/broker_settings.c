@@ -1,8 +1,8 @@
 #include "cluster/broker_settings.h"
 
-#include <pthread.h>
 #include <stdatomic.h>
 
+#include "base/lock.h"
 #include "base/logger.h"
 #include "security/password_encoder.h"
 
@@ -13,7 +13,7 @@ struct held {
 
 struct broker_settings {
     const struct broker_config *base;
-    pthread_mutex_t lock; /* guards all below */
+    struct lock lock; /* guards all below */
     struct held *current;
     struct scope {
         struct config_znode pairs;
@@ -51,7 +51,7 @@ struct broker_settings *broker_settings_new(const struct broker_config *base)
     struct broker_settings *s = xcalloc(1, sizeof(*s));
     struct fail fail;
     s->base = base;
-    pthread_mutex_init(&s->lock, NULL);
+    lock_init(&s->lock);
     s->current = derive(s, &fail);
     ensure(s->current != NULL); /* the same as `base`, which is valid */
     return s;
@@ -64,7 +64,7 @@ void broker_settings_free(struct broker_settings *s)
     put(s->current);
     for (size_t i = 0; i < ARRAY_LEN(s->scopes); i++)
         arena_deinit(&s->scopes[i].memory);
-    pthread_mutex_destroy(&s->lock);
+    lock_deinit(&s->lock);
     free(s);
 }
 
@@ -174,26 +174,26 @@ static bool take(struct broker_settings *s, enum settings_scope scope, const str
 
 bool broker_settings_take(struct broker_settings *s, enum settings_scope scope, const struct config_znode *pairs)
 {
-    pthread_mutex_lock(&s->lock);
+    lock_take(&s->lock);
     bool changed = take(s, scope, pairs);
-    pthread_mutex_unlock(&s->lock);
+    lock_release(&s->lock);
     return changed;
 }
 
 struct config_znode broker_settings_own(struct broker_settings *s, enum settings_scope scope, struct arena *a)
 {
-    pthread_mutex_lock(&s->lock);
+    lock_take(&s->lock);
     struct config_znode pairs = config_copy(a, &s->scopes[scope].pairs);
-    pthread_mutex_unlock(&s->lock);
+    lock_release(&s->lock);
     return pairs;
 }
 
 const struct broker_config *broker_settings_hold(struct broker_settings *s)
 {
-    pthread_mutex_lock(&s->lock);
+    lock_take(&s->lock);
     struct held *h = s->current;
     atomic_fetch_add(&h->refs, 1);
-    pthread_mutex_unlock(&s->lock);
+    lock_release(&s->lock);
     return &h->config;
 }
 

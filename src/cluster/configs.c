@@ -1,9 +1,9 @@
 /* What is set at run time, for topics and for this broker: read at start, then as /config/changes says. */
 #include <inttypes.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <uthash.h>
 
+#include "base/lock.h"
 #include "base/logger.h"
 #include "cluster/member.h"
 
@@ -16,7 +16,7 @@ struct topic_entry {
 
 struct topic_configs {
     struct broker_settings *settings;
-    pthread_mutex_t lock;
+    struct lock lock;
     struct topic_entry *table;
 };
 
@@ -24,7 +24,7 @@ struct topic_configs *topic_configs_new(struct broker_settings *settings)
 {
     struct topic_configs *t = xcalloc(1, sizeof(*t));
     t->settings = settings;
-    pthread_mutex_init(&t->lock, NULL);
+    lock_init(&t->lock);
     return t;
 }
 
@@ -44,7 +44,7 @@ void topic_configs_free(struct topic_configs *t)
         HASH_DEL(t->table, e);
         entry_free(e);
     }
-    pthread_mutex_destroy(&t->lock);
+    lock_deinit(&t->lock);
     free(t);
 }
 
@@ -52,7 +52,7 @@ void topic_configs_free(struct topic_configs *t)
 static void set_own(struct topic_configs *t, const char *topic, const struct config_znode *own)
 {
     struct topic_entry *e;
-    pthread_mutex_lock(&t->lock);
+    lock_take(&t->lock);
     HASH_FIND_STR(t->table, topic, e);
     if (e != NULL) {
         HASH_DEL(t->table, e);
@@ -64,18 +64,18 @@ static void set_own(struct topic_configs *t, const char *topic, const struct con
         e->own = config_copy(&e->memory, own);
         HASH_ADD_KEYPTR(hh, t->table, e->topic, strlen(e->topic), e);
     }
-    pthread_mutex_unlock(&t->lock);
+    lock_release(&t->lock);
 }
 
 struct config_znode topic_configs_own(struct topic_configs *t, struct arena *a, struct str topic)
 {
     struct config_znode own = {0};
     struct topic_entry *e;
-    pthread_mutex_lock(&t->lock);
+    lock_take(&t->lock);
     HASH_FIND(hh, t->table, topic.p, (size_t)topic.len, e);
     if (e != NULL)
         own = config_copy(a, &e->own);
-    pthread_mutex_unlock(&t->lock);
+    lock_release(&t->lock);
     return own;
 }
 
@@ -96,12 +96,12 @@ bool topic_configs_throttle(struct topic_configs *t, const char *topic, const ch
 {
     bool found = false;
     struct topic_entry *e;
-    pthread_mutex_lock(&t->lock);
+    lock_take(&t->lock);
     HASH_FIND_STR(t->table, topic, e);
     for (int32_t i = 0; e != NULL && i < e->own.count; i++)
         if (strcmp(e->own.entries[i].key, key) == 0)
             found = throttled_replicas_include(e->own.entries[i].value, partition, broker);
-    pthread_mutex_unlock(&t->lock);
+    lock_release(&t->lock);
     return found;
 }
 

@@ -1,7 +1,8 @@
 #include "cluster/view.h"
 
-#include <pthread.h>
 #include <utlist.h>
+
+#include "base/lock.h"
 
 /* ---- Counting ---- */
 
@@ -299,7 +300,7 @@ struct view_slot { /* of one loop, which keeps it as its local */
 };
 
 struct view_board {
-    pthread_mutex_t lock;
+    struct lock lock;
     struct view *latest;
     atomic_bool closed;
     int loop_count;
@@ -376,7 +377,7 @@ struct view_board *view_board_new(struct loop *const *loops, int count)
 {
     struct view_board *b = xcalloc(1, sizeof(*b) + (size_t)count * sizeof(b->slots[0]));
     ensure(count > 0);
-    pthread_mutex_init(&b->lock, NULL);
+    lock_init(&b->lock);
     b->latest = view_new();
     b->loop_count = count;
     for (int i = 0; i < count; i++) {
@@ -400,26 +401,26 @@ void view_board_free(struct view_board *b)
     for (int i = 0; i < b->loop_count; i++)
         view_unref(b->slots[i].view);
     view_unref(b->latest);
-    pthread_mutex_destroy(&b->lock);
+    lock_deinit(&b->lock);
     free(b);
 }
 
 void view_board_apply(struct view_board *b, const struct view_change *change, struct loop *home, struct message *seen)
 {
-    pthread_mutex_lock(&b->lock);
+    lock_take(&b->lock);
     struct view *next = view_apply(b->latest, change);
     view_unref(b->latest);
     b->latest = next;
     publish(b, home, seen);
-    pthread_mutex_unlock(&b->lock);
+    lock_release(&b->lock);
 }
 
 struct view *view_board_latest(struct view_board *b)
 {
-    pthread_mutex_lock(&b->lock);
+    lock_take(&b->lock);
     struct view *v = b->latest;
     view_ref(v);
-    pthread_mutex_unlock(&b->lock);
+    lock_release(&b->lock);
     return v;
 }
 

@@ -349,6 +349,7 @@ static void send_waiting(struct zk *zk)
 
 void zk_submit(struct zk *zk, struct zk_batch *b)
 {
+    ensure(loop_is_mine(zk->options.loop));
     ensure(b->count > 0 && b->done != NULL);
     for (size_t i = 0; i < b->count;) {
         struct request *r = xcalloc(1, sizeof(*r));
@@ -607,6 +608,7 @@ struct zk *zk_new(const struct zk_options *options)
 
 void zk_close(struct zk *zk)
 {
+    ensure(loop_is_mine(zk->options.loop));
     if (zk->closed)
         return;
     zk->closed = true;

@@ -24,6 +24,7 @@ static void event_free(struct event *e)
 
 void event_add(struct controller *c, struct event *e)
 {
+    ensure(loop_is_mine(c->options.loop));
     ensure(c->queue_end != NULL);
     *c->queue_end = e;
     c->queue_end = &e->next;
@@ -59,6 +60,7 @@ static void run_next(struct timer *t)
 
 void event_done(struct controller *c)
 {
+    ensure(loop_is_mine(c->options.loop));
     ensure(c->running != NULL);
     struct event *e = c->running;
     partition_set_clear(&c->work);
@@ -135,6 +137,7 @@ static void on_batch(struct zk_batch *b)
 
 void ctl_submit(struct controller *c, struct zk_batch *b, batch_fn fn)
 {
+    ensure(loop_is_mine(c->options.loop));
     struct step *s = xcalloc(1, sizeof(*s));
     *s = (struct step){c, fn, c->generation};
     if (b->count == 0) /* a step without work is still a step */
@@ -167,6 +170,7 @@ static void stop_being_active(struct controller *c)
 
 void ctl_resign(struct controller *c, const char *why)
 {
+    ensure(loop_is_mine(c->options.loop));
     log_info("Resigning as controller of epoch %" PRId32 ": %s", c->epoch, why);
     stop_being_active(c);
     c->active_id = -1;
@@ -336,12 +340,14 @@ void controller_free(struct controller *c)
 
 void controller_start(struct controller *c)
 {
+    ensure(loop_is_mine(c->options.loop));
     c->started = true;
     event_post(c, "Startup", elect);
 }
 
 void controller_expire(struct controller *c)
 {
+    ensure(loop_is_mine(c->options.loop));
     if (c->active)
         log_info("Resigning as controller of epoch %" PRId32 ": the ZooKeeper session has expired", c->epoch);
     c->started = false;
@@ -384,6 +390,7 @@ static void post_modified(struct controller *c, const char *path)
 
 void controller_changed(struct controller *c, const char *path)
 {
+    ensure(loop_is_mine(c->options.loop));
     static const struct {
         const char *path, *event;
         void (*run)(struct controller *, struct event *);
@@ -424,6 +431,7 @@ static struct producer_ids_call *ids_call(struct controller *c)
 
 void call_answer(struct controller *c, enum kafka_error error)
 {
+    ensure(loop_is_mine(c->options.loop));
     struct controller_call *call = c->running->call;
     c->running->call = NULL;
     event_done(c); /* before the caller is told, who may end this controller's term */

@@ -36,6 +36,7 @@ int32_t state_partition_of(struct str key, int32_t partition_count)
 
 struct state_partition *state_topic_find(struct state_topic *t, struct str key)
 {
+    ensure(loop_is_mine(t->options.loop));
     return t->partitions[state_partition_of(key, t->count)];
 }
 
@@ -123,6 +124,7 @@ static void unload(struct state_partition *p)
 
 void state_topic_elected(struct state_topic *t, int32_t partition, int32_t leader_epoch)
 {
+    ensure(loop_is_mine(t->options.loop));
     if (partition >= t->room)
         state_topic_set_count(t, partition + 1);
     struct state_partition *p = t->partitions[partition];
@@ -137,6 +139,7 @@ void state_topic_elected(struct state_topic *t, int32_t partition, int32_t leade
 
 void state_topic_resigned(struct state_topic *t, int32_t partition)
 {
+    ensure(loop_is_mine(t->options.loop));
     if (partition < t->room)
         unload(t->partitions[partition]);
 }
@@ -217,6 +220,7 @@ bool state_record_open(struct bytes data, struct arena *a, struct reader *r, int
 
 void state_topic_set_count(struct state_topic *t, int32_t count)
 {
+    ensure(loop_is_mine(t->options.loop));
     ensure(count > 0);
     if (count > t->room)
         t->partitions = xrealloc(t->partitions, (size_t)count * sizeof(t->partitions[0]));

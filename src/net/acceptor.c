@@ -3,12 +3,12 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <netdb.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <unistd.h>
 #include <uthash.h>
 
 #include "base/clock.h"
+#include "base/lock.h"
 #include "base/logger.h"
 #include "net/net_internal.h"
 
@@ -49,7 +49,7 @@ struct ip_limits {
 };
 
 struct ip_counts {
-    pthread_mutex_t lock; /* guards all */
+    struct lock lock; /* guards all */
     struct ip_entry *table;
     struct ip_limits limits;
 };
@@ -116,10 +116,10 @@ static int listener_limit(const struct broker_config *config, const struct liste
 void net_server_configure(struct net_server *s, const struct broker_config *config)
 {
     struct ip_limits limits = ip_limits_read(config);
-    pthread_mutex_lock(&s->ips->lock);
+    lock_take(&s->ips->lock);
     free(s->ips->limits.v);
     s->ips->limits = limits;
-    pthread_mutex_unlock(&s->ips->lock);
+    lock_release(&s->ips->lock);
     atomic_store(&s->max_connections, config->max_connections);
     atomic_store(&s->rate.per_second, config->max_connection_creation_rate);
     for (int i = 0; i < s->acceptor_count; i++) {
@@ -152,7 +152,7 @@ static bool ip_enter(struct net_server *s, const struct sockaddr_storage *addr)
 {
     struct ip_key key = ip_key(addr);
     struct ip_entry *e;
-    pthread_mutex_lock(&s->ips->lock);
+    lock_take(&s->ips->lock);
     HASH_FIND(hh, s->ips->table, &key, sizeof(key), e);
     if (e == NULL) {
         e = xcalloc(1, sizeof(*e));
@@ -166,7 +166,7 @@ static bool ip_enter(struct net_server *s, const struct sockaddr_storage *addr)
         HASH_DEL(s->ips->table, e);
         free(e);
     }
-    pthread_mutex_unlock(&s->ips->lock);
+    lock_release(&s->ips->lock);
     return ok;
 }
 
@@ -174,14 +174,14 @@ static void ip_leave(struct net_server *s, const struct sockaddr_storage *addr)
 {
     struct ip_key key = ip_key(addr);
     struct ip_entry *e;
-    pthread_mutex_lock(&s->ips->lock);
+    lock_take(&s->ips->lock);
     HASH_FIND(hh, s->ips->table, &key, sizeof(key), e);
     ensure(e != NULL && e->count > 0);
     if (--e->count == 0) {
         HASH_DEL(s->ips->table, e);
         free(e);
     }
-    pthread_mutex_unlock(&s->ips->lock);
+    lock_release(&s->ips->lock);
 }
 
 void acceptors_release(struct net_server *s, const struct listener *listener, const struct sockaddr_storage *addr)
@@ -352,7 +352,7 @@ static int bound_port(int fd)
 bool acceptors_bind(struct net_server *s, struct fail *fail)
 {
     s->ips = xcalloc(1, sizeof(*s->ips));
-    pthread_mutex_init(&s->ips->lock, NULL);
+    lock_init(&s->ips->lock);
     s->acceptors = xcalloc((size_t)s->config->listeners.count, sizeof(*s->acceptors));
     for (int i = 0; i < s->config->listeners.count; i++) {
         const struct listener *l = &s->config->listeners.items[i];
@@ -398,7 +398,7 @@ void acceptors_free(struct net_server *s)
     free(s->acceptors);
     if (s->ips != NULL) {
         ensure(s->ips->table == NULL);
-        pthread_mutex_destroy(&s->ips->lock);
+        lock_deinit(&s->ips->lock);
         free(s->ips->limits.v);
         free(s->ips);
     }

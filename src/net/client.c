@@ -97,6 +97,7 @@ static bool fail_calls(struct client *c)
 
 void client_disconnect(struct client *c)
 {
+    ensure(loop_is_mine(c->loop));
     close_socket(c);
     timer_stop(&c->deadline);
     fail_calls(c);
@@ -192,6 +193,7 @@ static void soon(struct client *c)
 
 void client_send(struct client *c, struct strbuf *frame, struct client_call *call)
 {
+    ensure(loop_is_mine(c->loop));
     ensure(frame->len >= CORRELATION_AT + 4 && call->done != NULL && !c->doomed);
     call->correlation_id = c->next_id++;
     call->deadline = clock_mono_ms() + call->timeout_ms;

@@ -280,6 +280,7 @@ void exchange_answer(struct exchange *x, struct outgoing *out)
 
 void exchange_finish(struct exchange *x)
 {
+    ensure(loop_is_mine(x->conn->owner->loop));
     struct outgoing nothing = {0};
     x->silent = true;
     exchange_answer(x, &nothing);
@@ -287,12 +288,14 @@ void exchange_finish(struct exchange *x)
 
 void exchange_abort(struct exchange *x, const char *why)
 {
+    ensure(loop_is_mine(x->conn->owner->loop));
     close_with_reason(x->conn, why);
     exchange_finish(x);
 }
 
 void exchange_park(struct exchange *x)
 {
+    ensure(loop_is_mine(x->conn->owner->loop));
     if (x->parked)
         return;
     x->parked = true;

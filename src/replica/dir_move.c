@@ -29,13 +29,13 @@ static struct plog *detach(struct partition *p)
 static void attach(struct partition *p, struct plog *future)
 {
     struct replica_manager *rm = p->manager;
-    pthread_mutex_lock(&p->lock);
+    lock_take(&p->lock);
     ensure(p->future == NULL);
     p->future = future;
     p->future_aligned = false;
     plog_pause_compaction(p->log, true);
     plog_take_cut(p->log); /* alignment is about what was cut before */
-    pthread_mutex_unlock(&p->lock);
+    lock_release(&p->lock);
     log_info("Moving the log of %s-%" PRId32 " from %s to %s", p->key.topic, p->key.index, plog_dir(p->log),
              plog_dir(future));
     rm->options.move_wanted(rm->options.ctx, p);
@@ -43,10 +43,10 @@ static void attach(struct partition *p, struct plog *future)
 
 void dir_move_drop(struct partition *p, const char *only_in, bool delete_it)
 {
-    pthread_mutex_lock(&p->lock);
+    lock_take(&p->lock);
     bool other = p->future == NULL || (only_in != NULL && strcmp(plog_dir(p->future), only_in) != 0);
     struct plog *future = other ? NULL : detach(p);
-    pthread_mutex_unlock(&p->lock);
+    lock_release(&p->lock);
     if (future == NULL)
         return;
     log_info("The log of %s-%" PRId32 " is not moved to %s any more", p->key.topic, p->key.index, plog_dir(future));
@@ -57,10 +57,10 @@ void dir_move_drop(struct partition *p, const char *only_in, bool delete_it)
 
 static bool moves_to(struct partition *p, const char *dir, bool *elsewhere)
 {
-    pthread_mutex_lock(&p->lock);
+    lock_take(&p->lock);
     bool there = p->future != NULL && strcmp(plog_dir(p->future), dir) == 0;
     *elsewhere = p->future != NULL && !there;
-    pthread_mutex_unlock(&p->lock);
+    lock_release(&p->lock);
     return there;
 }
 
@@ -94,9 +94,9 @@ enum kafka_error replica_alter_dir(struct replica_manager *rm, struct str topic,
         log_manager_prefer_dir(rm->options.logs, key.topic, index, dir);
         return ERR_REPLICA_NOT_AVAILABLE;
     }
-    pthread_mutex_lock(&rm->move_orders);
+    lock_take(&rm->move_orders);
     error = alter_dir(p, dir);
-    pthread_mutex_unlock(&rm->move_orders);
+    lock_release(&rm->move_orders);
     partition_unref(p);
     return error;
 }
@@ -107,15 +107,15 @@ void dir_move_resume(struct partition *p)
     struct plog *future = log_manager_get_future(rm->options.logs, p->key.topic, p->key.index);
     if (future == NULL)
         return;
-    pthread_mutex_lock(&rm->move_orders);
-    pthread_mutex_lock(&p->lock);
+    lock_take(&rm->move_orders);
+    lock_take(&p->lock);
     bool known = p->future != NULL || p->offline;
-    pthread_mutex_unlock(&p->lock);
+    lock_release(&p->lock);
     if (!known && plog_is_future(future))
         attach(p, future);
     else
         plog_unref(future);
-    pthread_mutex_unlock(&rm->move_orders);
+    lock_release(&rm->move_orders);
 }
 
 /* ---- Copying ---- */
@@ -214,13 +214,13 @@ static enum move_result take_its_place(struct partition *p, struct plog *current
     enum move_result result = MOVE_GOES_ON;
     if (plog_flush(future) != ERR_NONE) /* what was on the disk there is to be here, too */
         return MOVE_FAILED;
-    pthread_mutex_lock(&p->lock);
+    lock_take(&p->lock);
     if (p->future == future && complete(p, current, future, bytes)) {
         result = log_manager_promote(logs, current, future) == ERR_NONE ? MOVE_OVER : MOVE_FAILED;
         if (result == MOVE_OVER)
             put_in_place(p, current, future);
     }
-    pthread_mutex_unlock(&p->lock);
+    lock_release(&p->lock);
     if (result != MOVE_OVER)
         return result;
     log_info("The log of %s-%" PRId32 " is in %s now", p->key.topic, p->key.index, plog_dir(future));
@@ -231,14 +231,14 @@ static enum move_result take_its_place(struct partition *p, struct plog *current
 /* Once for each future log that the partition gets. */
 static bool align_once(struct partition *p, struct plog *current, struct plog *future)
 {
-    pthread_mutex_lock(&p->lock);
+    lock_take(&p->lock);
     bool aligned = p->future != future || p->future_aligned;
-    pthread_mutex_unlock(&p->lock);
+    lock_release(&p->lock);
     if (!aligned && !align(current, future))
         return false;
-    pthread_mutex_lock(&p->lock);
+    lock_take(&p->lock);
     p->future_aligned |= p->future == future;
-    pthread_mutex_unlock(&p->lock);
+    lock_release(&p->lock);
     return true;
 }
 
@@ -253,11 +253,11 @@ static enum move_result move_some(struct partition *p, struct plog *current, str
 enum move_result partition_move_some(struct partition *p)
 {
     int64_t bytes = 0;
-    pthread_mutex_lock(&p->lock);
+    lock_take(&p->lock);
     struct plog *current = p->log, *future = p->offline ? NULL : p->future;
     if (future != NULL)
         plog_ref(future);
-    pthread_mutex_unlock(&p->lock);
+    lock_release(&p->lock);
     if (future == NULL)
         return MOVE_OVER;
     enum move_result result = move_some(p, current, future, &bytes);

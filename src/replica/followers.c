@@ -74,7 +74,7 @@ static int64_t last_pulse(const struct follower *f)
 /* What was asked for last is no word of what it has now. */
 void partition_pulse_gone(struct partition *p, const struct pulse *pulse)
 {
-    pthread_mutex_lock(&p->lock);
+    lock_take(&p->lock);
     for (int32_t i = 0; i < p->follower_count; i++) {
         struct follower *f = &p->followers[i];
         if (f->pulse != pulse)
@@ -83,11 +83,12 @@ void partition_pulse_gone(struct partition *p, const struct pulse *pulse)
             f->caught_up_ms = MAX(f->caught_up_ms, last_pulse(f));
         set_pulse(f, NULL);
     }
-    pthread_mutex_unlock(&p->lock);
+    lock_release(&p->lock);
 }
 
 void followers_note_growth(struct partition *p, int64_t old_end)
 {
+    ensure(lock_is_held(&p->lock));
     for (int32_t i = 0; i < p->follower_count; i++) {
         struct follower *f = &p->followers[i];
         if (f->end_offset == old_end)
@@ -113,6 +114,7 @@ static struct follower begin_follower(const struct partition *p, const struct fo
 
 void followers_begin(struct partition *p, bool was_leader, int64_t now)
 {
+    ensure(lock_is_held(&p->lock));
     struct follower *list = xcalloc((size_t)p->replicas.n + 1, sizeof(*list));
     int32_t count = 0, self = p->manager->options.broker_id;
     ensure(p->leads);
@@ -126,6 +128,7 @@ void followers_begin(struct partition *p, bool was_leader, int64_t now)
 
 static void settle_isr(struct partition *p)
 {
+    ensure(lock_is_held(&p->lock));
     free(p->wanted_isr.v);
     p->wanted_isr = (struct int_list){0};
     p->isr_change = ISR_SETTLED;
@@ -133,6 +136,7 @@ static void settle_isr(struct partition *p)
 
 void followers_take_isr(struct partition *p, struct int_list isr)
 {
+    ensure(lock_is_held(&p->lock));
     settle_isr(p);
     free(p->isr.v);
     p->isr = int_list_dup(isr);
@@ -149,6 +153,7 @@ void followers_free(struct partition *p)
 
 void followers_end(struct partition *p)
 {
+    ensure(lock_is_held(&p->lock));
     followers_free(p);
     settle_isr(p);
 }
@@ -158,16 +163,19 @@ void followers_end(struct partition *p)
 /* While it grows, the new member counts already; while it shrinks, the old one still does. */
 bool followers_in_maximal_isr(const struct partition *p, int32_t id)
 {
+    ensure(lock_is_held(&p->lock));
     return int_list_has(p->isr_change == ISR_GROWING ? p->wanted_isr : p->isr, id);
 }
 
 int32_t followers_maximal_isr_size(const struct partition *p)
 {
+    ensure(lock_is_held(&p->lock));
     return p->isr_change == ISR_GROWING ? p->wanted_isr.n : p->isr.n;
 }
 
 int32_t followers_min_isr(const struct partition *p)
 {
+    ensure(lock_is_held(&p->lock));
     struct topic_config config = plog_config(p->log);
     return MIN(config.min_insync_replicas, p->replicas.n);
 }
@@ -178,6 +186,7 @@ int32_t followers_min_isr(const struct partition *p)
  */
 bool followers_move_high_watermark(struct partition *p, int64_t now)
 {
+    ensure(lock_is_held(&p->lock));
     int64_t least = plog_end_offset(p->log);
     if (!p->leads || p->isr.n < followers_min_isr(p))
         return false;
@@ -194,12 +203,14 @@ bool followers_move_high_watermark(struct partition *p, int64_t now)
 /* Where nothing is heard of the followers that would move it: one that was waited for is so no longer. */
 static void commit_what_may_be(struct partition *p, int64_t now)
 {
+    ensure(lock_is_held(&p->lock));
     if (followers_move_high_watermark(p, now))
         partition_wake_all(p);
 }
 
 int64_t followers_low_watermark(const struct partition *p)
 {
+    ensure(lock_is_held(&p->lock));
     int64_t low = plog_start_offset(p->log);
     for (int32_t i = 0; i < p->follower_count; i++)
         if (p->manager->options.may_join_isr(p->manager->options.ctx, p->followers[i].id))
@@ -212,6 +223,7 @@ int64_t followers_low_watermark(const struct partition *p)
 /* With the lock held; the manager asks the controller on another thread. */
 static void want_isr(struct partition *p, struct int_list isr, enum isr_change change)
 {
+    ensure(lock_is_held(&p->lock));
     ensure(p->leads && p->isr_change == ISR_SETTLED && change != ISR_SETTLED);
     p->wanted_isr = isr;
     p->isr_change = change;
@@ -225,6 +237,7 @@ static void want_isr(struct partition *p, struct int_list isr, enum isr_change c
  */
 static void maybe_grow(struct partition *p, const struct follower *f)
 {
+    ensure(lock_is_held(&p->lock));
     struct replica_manager *rm = p->manager;
     if (int_list_has(p->isr, f->id) || f->end_offset < plog_high_watermark(p->log) || f->end_offset < p->epoch_start)
         return;
@@ -241,17 +254,18 @@ static void maybe_grow(struct partition *p, const struct follower *f)
 
 void partition_grow_isr(struct partition *p, const struct pulse *pulse)
 {
-    pthread_mutex_lock(&p->lock);
+    lock_take(&p->lock);
     for (int32_t i = 0; p->leads && i < p->follower_count; i++)
         if (p->followers[i].pulse == pulse)
             maybe_grow(p, &p->followers[i]);
     commit_what_may_be(p, clock_mono_ms());
-    pthread_mutex_unlock(&p->lock);
+    lock_release(&p->lock);
 }
 
 static void note_fetch(struct partition *p, struct follower *f, int64_t offset, int64_t start_offset,
                        struct pulse *pulse, int64_t now)
 {
+    ensure(lock_is_held(&p->lock));
     set_pulse(f, pulse);
     int64_t end = plog_end_offset(p->log);
     if (offset >= end)
@@ -271,16 +285,16 @@ static void note_fetch(struct partition *p, struct follower *f, int64_t offset, 
 void partition_note_fetch(struct partition *p, const struct partition_read *read, int64_t start_offset,
                           struct pulse *pulse, int64_t now)
 {
-    pthread_mutex_lock(&p->lock);
+    lock_take(&p->lock);
     struct follower *f = p->leads ? find(p, read->replica_id) : NULL;
     if (f != NULL && partition_shares_log(p, read))
         note_fetch(p, f, read->offset, start_offset, pulse, now);
-    pthread_mutex_unlock(&p->lock);
+    lock_release(&p->lock);
 }
 
 void partition_shrink_isr(struct partition *p, int64_t now)
 {
-    pthread_mutex_lock(&p->lock);
+    lock_take(&p->lock);
     struct int_list isr = int_list_dup(p->isr);
     if (p->leads && p->isr_change == ISR_SETTLED) {
         for (int32_t i = 0; i < p->follower_count; i++) {
@@ -299,7 +313,7 @@ void partition_shrink_isr(struct partition *p, int64_t now)
     }
     free(isr.v);
     commit_what_may_be(p, now);
-    pthread_mutex_unlock(&p->lock);
+    lock_release(&p->lock);
 }
 
 /* ---- What the controller is asked, and what it answers ---- */
@@ -316,20 +330,20 @@ static int64_t *epochs_of_brokers(const struct partition *p, struct arena *a, st
 
 bool partition_isr_proposal(struct partition *p, struct arena *a, struct isr_proposal *out)
 {
-    pthread_mutex_lock(&p->lock);
+    lock_take(&p->lock);
     bool wanted = p->leads && p->isr_change != ISR_SETTLED;
     if (wanted)
         *out = (struct isr_proposal){.leader_epoch = p->leader_epoch,
                                      .partition_epoch = p->partition_epoch,
                                      .isr = int_list_copy(a, p->wanted_isr),
                                      .broker_epochs = epochs_of_brokers(p, a, p->wanted_isr)};
-    pthread_mutex_unlock(&p->lock);
+    lock_release(&p->lock);
     return wanted;
 }
 
 void partition_isr_decided(struct partition *p, int32_t leader_epoch, int32_t partition_epoch, struct int_list isr)
 {
-    pthread_mutex_lock(&p->lock);
+    lock_take(&p->lock);
     if (p->leads && p->leader_epoch == leader_epoch && partition_epoch >= p->partition_epoch) {
         p->partition_epoch = partition_epoch;
         followers_take_isr(p, isr);
@@ -338,17 +352,17 @@ void partition_isr_decided(struct partition *p, int32_t leader_epoch, int32_t pa
             atomic_fetch_add(&p->manager->growth_round, 1);
         partition_wake_all(p); /* who waits for enough in sync */
     }
-    pthread_mutex_unlock(&p->lock);
+    lock_release(&p->lock);
 }
 
 void partition_isr_refused(struct partition *p, int32_t leader_epoch)
 {
-    pthread_mutex_lock(&p->lock);
+    lock_take(&p->lock);
     if (p->leads && p->leader_epoch == leader_epoch) {
         settle_isr(p);
         commit_what_may_be(p, clock_mono_ms());
     }
-    pthread_mutex_unlock(&p->lock);
+    lock_release(&p->lock);
     atomic_store(&p->manager->growth_wanted, true);
 }
 
@@ -367,7 +381,7 @@ int32_t partition_preferred_replica(struct partition *p, int64_t offset, bool (*
                                     void *ctx)
 {
     const struct follower *best = NULL;
-    pthread_mutex_lock(&p->lock);
+    lock_take(&p->lock);
     for (int32_t i = 0; p->leads && i < p->follower_count; i++) {
         const struct follower *f = &p->followers[i];
         if (int_list_has(p->isr, f->id) && f->end_offset >= offset && f->start_offset <= offset && fits(ctx, f->id) &&
@@ -375,6 +389,6 @@ int32_t partition_preferred_replica(struct partition *p, int64_t offset, bool (*
             best = f;
     }
     int32_t id = best != NULL ? best->id : -1;
-    pthread_mutex_unlock(&p->lock);
+    lock_release(&p->lock);
     return id;
 }

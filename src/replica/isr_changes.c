@@ -5,9 +5,9 @@
 #include "replica/isr_changes.h"
 
 #include <inttypes.h>
-#include <pthread.h>
 #include <utlist.h>
 
+#include "base/lock.h"
 #include "base/logger.h"
 #include "protocol/msg/alter_partition.h"
 #include "protocol/msg/api.h"
@@ -21,7 +21,7 @@ struct asked {                   /* one partition of the request under way */
 
 struct isr_changes {
     struct isr_changes_options options;
-    pthread_mutex_t lock;      /* guards `wanted` and `posted` */
+    struct lock lock;          /* guards `wanted` and `posted` */
     struct partition **wanted; /* with a reference each */
     size_t wanted_count, wanted_cap;
     bool posted;
@@ -42,9 +42,9 @@ static void send_wanted(struct isr_changes *c);
 static void on_wanted(struct message *m)
 {
     struct isr_changes *c = CONTAINER_OF(m, struct isr_changes, message);
-    pthread_mutex_lock(&c->lock);
+    lock_take(&c->lock);
     c->posted = false;
-    pthread_mutex_unlock(&c->lock);
+    lock_release(&c->lock);
     send_wanted(c);
 }
 
@@ -56,12 +56,12 @@ static void on_retry(struct timer *t)
 void isr_changes_want(struct isr_changes *c, struct partition *p)
 {
     partition_ref(p);
-    pthread_mutex_lock(&c->lock);
+    lock_take(&c->lock);
     c->wanted = xgrow(c->wanted, c->wanted_count + 1, &c->wanted_cap, sizeof(struct partition *));
     c->wanted[c->wanted_count++] = p;
     bool post = !c->posted;
     c->posted = true;
-    pthread_mutex_unlock(&c->lock);
+    lock_release(&c->lock);
     if (post)
         loop_post(c->options.loop, &c->message);
 }
@@ -78,12 +78,12 @@ static int by_topic(const void *a, const void *b)
 /* Takes what is wanted, as it is now: leadership may have gone since. */
 static void take_wanted(struct isr_changes *c)
 {
-    pthread_mutex_lock(&c->lock);
+    lock_take(&c->lock);
     struct partition **list = c->wanted;
     size_t n = c->wanted_count;
     c->wanted = NULL;
     c->wanted_count = c->wanted_cap = 0;
-    pthread_mutex_unlock(&c->lock);
+    lock_release(&c->lock);
     c->asked = ARENA_ARRAY(&c->arena, struct asked, MAX(n, (size_t)1));
     c->asked_count = 0;
     for (size_t i = 0; i < n; i++) {
@@ -248,7 +248,7 @@ struct isr_changes *isr_changes_new(const struct isr_changes_options *options)
     struct isr_changes *c = xcalloc(1, sizeof(*c));
     c->options = *options;
     c->message.deliver = on_wanted;
-    pthread_mutex_init(&c->lock, NULL);
+    lock_init(&c->lock);
     timer_init(&c->retry, options->loop, on_retry);
     return c;
 }
@@ -267,6 +267,6 @@ void isr_changes_free(struct isr_changes *c)
     for (size_t i = 0; i < c->wanted_count; i++)
         partition_unref(c->wanted[i]);
     free(c->wanted);
-    pthread_mutex_destroy(&c->lock);
+    lock_deinit(&c->lock);
     free(c);
 }

@@ -19,7 +19,7 @@ struct replica_manager *replica_manager_new(const struct replica_options *option
     throttle_init(&rm->follower_throttle, c->replication_quota_window_num, c->replication_quota_window_size_seconds);
     throttle_init(&rm->move_throttle, c->alter_log_dirs_replication_quota_window_num,
                   c->alter_log_dirs_replication_quota_window_size_seconds);
-    pthread_mutex_init(&rm->move_orders, NULL);
+    lock_init(&rm->move_orders);
     return rm;
 }
 
@@ -39,7 +39,7 @@ void partition_unref(struct partition *p)
     for (int32_t i = 0; i < p->retired_count; i++)
         plog_unref(p->retired[i]);
     free(p->retired);
-    pthread_mutex_destroy(&p->lock);
+    lock_deinit(&p->lock);
     free(p->isr.v);
     free(p->replicas.v);
     free(p->wanted_isr.v);
@@ -89,7 +89,7 @@ void replica_manager_free(struct replica_manager *rm)
     throttle_deinit(&rm->leader_throttle);
     throttle_deinit(&rm->follower_throttle);
     throttle_deinit(&rm->move_throttle);
-    pthread_mutex_destroy(&rm->move_orders);
+    lock_deinit(&rm->move_orders);
     pthread_rwlock_destroy(&rm->table_lock);
     free(rm);
 }
@@ -159,9 +159,9 @@ bool partition_holds_back(struct partition *p, int32_t replica, int64_t now)
 {
     if (!atomic_load(&p->leader_throttled))
         return false;
-    pthread_mutex_lock(&p->lock);
+    lock_take(&p->lock);
     bool in_sync = int_list_has(p->isr, replica);
-    pthread_mutex_unlock(&p->lock);
+    lock_release(&p->lock);
     return !in_sync && throttle_is_spent(&p->manager->leader_throttle, now);
 }
 
@@ -192,7 +192,7 @@ static struct partition *add_partition(struct replica_manager *rm, const struct 
     p->log = log;
     p->leader = p->leader_epoch = p->partition_epoch = -1;
     atomic_init(&p->refs, 2); /* the table's and the caller's */
-    pthread_mutex_init(&p->lock, NULL);
+    lock_init(&p->lock);
     pthread_rwlock_wrlock(&rm->table_lock);
     HASH_ADD(hh, rm->table, key, sizeof(p->key), p);
     pthread_rwlock_unlock(&rm->table_lock);
@@ -244,9 +244,9 @@ struct uuid partition_topic_id(struct partition *p)
 
 struct partition_role partition_role(struct partition *p)
 {
-    pthread_mutex_lock(&p->lock);
+    lock_take(&p->lock);
     struct partition_role role = {p->leads, p->stopped ? -1 : p->leader, p->leader_epoch};
-    pthread_mutex_unlock(&p->lock);
+    lock_release(&p->lock);
     return role;
 }
 
@@ -316,13 +316,13 @@ static enum kafka_error find_or_open(struct replica_manager *rm, const struct le
 
 static void stop_partition(struct partition *p)
 {
-    pthread_mutex_lock(&p->lock);
+    lock_take(&p->lock);
     p->leads = false;
     p->stopped = true;
     p->leader = -1;
     followers_end(p);
     partition_wake_all(p);
-    pthread_mutex_unlock(&p->lock);
+    lock_release(&p->lock);
     p->manager->options.role_changed(p->manager->options.ctx, p);
 }
 
@@ -346,9 +346,9 @@ static void take_offline(struct partition *p)
     if (!take_out(p))
         return;
     dir_move_drop(p, NULL, false); /* it goes on when both directories are back */
-    pthread_mutex_lock(&p->lock);
+    lock_take(&p->lock);
     p->offline = true;
-    pthread_mutex_unlock(&p->lock);
+    lock_release(&p->lock);
     stop_partition(p);
     partition_unref(p); /* the table's */
 }
@@ -397,14 +397,14 @@ enum kafka_error replica_apply_leader(struct replica_manager *rm, const struct l
         partition_unref(p);
         return ERR_KAFKA_STORAGE_ERROR;
     }
-    pthread_mutex_lock(&p->lock);
+    lock_take(&p->lock);
     error = check_order(p, o);
     if (error == ERR_NONE)
         take_order(p, o);
     else if (o->leader_epoch == p->leader_epoch && error == ERR_STALE_CONTROLLER_EPOCH &&
              uuid_is_zero(plog_topic_id(p->log)) && !uuid_is_zero(o->topic_id))
         error = ERR_NONE; /* it only brings the topic's id, which opening has taken */
-    pthread_mutex_unlock(&p->lock);
+    lock_release(&p->lock);
     if (error == ERR_NONE) {
         dir_move_resume(p);
         rm->options.role_changed(rm->options.ctx, p);
@@ -439,9 +439,9 @@ enum kafka_error replica_stop(struct replica_manager *rm, struct str topic, int3
     struct partition *p = replica_partition(rm, topic, index);
     if (p == NULL)
         return delete_it ? delete_orphan(rm, topic, index) : ERR_NONE;
-    pthread_mutex_lock(&p->lock);
+    lock_take(&p->lock);
     bool fenced = leader_epoch >= 0 && leader_epoch < p->leader_epoch;
-    pthread_mutex_unlock(&p->lock);
+    lock_release(&p->lock);
     enum kafka_error error = fenced ? ERR_FENCED_LEADER_EPOCH : ERR_NONE;
     if (!fenced)
         stop_partition(p);
@@ -485,7 +485,7 @@ enum kafka_error partition_append_in(struct partition *p, int32_t leader_epoch, 
 {
     enum kafka_error error = ERR_NONE;
     *out = (struct append_result){.first_offset = -1, .last_offset = -1, .log_start_offset = -1};
-    pthread_mutex_lock(&p->lock);
+    lock_take(&p->lock);
     int64_t old_end = plog_end_offset(p->log);
     if (!p->leads)
         error = why_not_leading(p);
@@ -504,19 +504,19 @@ enum kafka_error partition_append_in(struct partition *p, int32_t leader_epoch, 
         if (moved || !out->duplicate)
             partition_wake_all(p);
     }
-    pthread_mutex_unlock(&p->lock);
+    lock_release(&p->lock);
     return error;
 }
 
 enum kafka_error partition_check_committed(struct partition *p, int32_t leader_epoch, int64_t offset)
 {
     enum kafka_error error = ERR_REQUEST_TIMED_OUT;
-    pthread_mutex_lock(&p->lock);
+    lock_take(&p->lock);
     if (!p->leads || p->leader_epoch != leader_epoch)
         error = why_not_leading(p);
     else if (plog_high_watermark(p->log) > offset)
         error = followers_maximal_isr_size(p) >= followers_min_isr(p) ? ERR_NONE : ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND;
-    pthread_mutex_unlock(&p->lock);
+    lock_release(&p->lock);
     return error;
 }
 
@@ -538,20 +538,20 @@ static enum kafka_error delete_records(struct partition *p, int64_t *offset)
 
 enum kafka_error partition_delete_records(struct partition *p, int64_t *offset)
 {
-    pthread_mutex_lock(&p->lock);
+    lock_take(&p->lock);
     enum kafka_error error = delete_records(p, offset);
     if (error == ERR_NONE)
         partition_wake_all(p);
-    pthread_mutex_unlock(&p->lock);
+    lock_release(&p->lock);
     return error;
 }
 
 enum kafka_error partition_low_watermark(struct partition *p, int64_t *out)
 {
-    pthread_mutex_lock(&p->lock);
+    lock_take(&p->lock);
     enum kafka_error error = p->leads ? ERR_NONE : why_not_leading(p);
     *out = p->leads ? followers_low_watermark(p) : -1;
-    pthread_mutex_unlock(&p->lock);
+    lock_release(&p->lock);
     return error;
 }
 
@@ -568,44 +568,44 @@ static enum kafka_error check_follows(const struct partition *p, int32_t leader_
 enum kafka_error partition_append_follower(struct partition *p, int32_t leader_epoch, struct bytes batches,
                                            struct append_result *out)
 {
-    pthread_mutex_lock(&p->lock);
+    lock_take(&p->lock);
     enum kafka_error error = check_follows(p, leader_epoch);
     if (error == ERR_NONE)
         error = plog_append_follower(p->log, batches, leader_epoch, out);
-    pthread_mutex_unlock(&p->lock);
+    lock_release(&p->lock);
     return error;
 }
 
 bool partition_follow_marks(struct partition *p, int32_t leader_epoch, int64_t high_watermark, int64_t start_offset)
 {
     bool cut = false;
-    pthread_mutex_lock(&p->lock);
+    lock_take(&p->lock);
     if (check_follows(p, leader_epoch) == ERR_NONE) {
         if (plog_set_high_watermark(p->log, MIN(high_watermark, plog_end_offset(p->log))))
             partition_wake_all(p);
         cut = start_offset > plog_start_offset(p->log) && plog_advance_start(p->log, start_offset) == ERR_NONE;
     }
-    pthread_mutex_unlock(&p->lock);
+    lock_release(&p->lock);
     return cut;
 }
 
 enum kafka_error partition_truncate(struct partition *p, int32_t leader_epoch, int64_t offset)
 {
-    pthread_mutex_lock(&p->lock);
+    lock_take(&p->lock);
     enum kafka_error error = check_follows(p, leader_epoch);
     if (error == ERR_NONE)
         error = plog_truncate(p->log, offset);
-    pthread_mutex_unlock(&p->lock);
+    lock_release(&p->lock);
     return error;
 }
 
 enum kafka_error partition_restart_log(struct partition *p, int32_t leader_epoch, int64_t start_offset)
 {
-    pthread_mutex_lock(&p->lock);
+    lock_take(&p->lock);
     enum kafka_error error = check_follows(p, leader_epoch);
     if (error == ERR_NONE)
         error = plog_truncate_fully(p->log, start_offset);
-    pthread_mutex_unlock(&p->lock);
+    lock_release(&p->lock);
     return error;
 }
 
@@ -613,6 +613,7 @@ enum kafka_error partition_restart_log(struct partition *p, int32_t leader_epoch
 
 static enum kafka_error check_leader_locked(const struct partition *p, int32_t current_leader_epoch)
 {
+    ensure(lock_is_held(&p->lock));
     if (p->offline)
         return ERR_KAFKA_STORAGE_ERROR;
     if (current_leader_epoch >= 0 && current_leader_epoch < p->leader_epoch)
@@ -624,17 +625,17 @@ static enum kafka_error check_leader_locked(const struct partition *p, int32_t c
 
 enum kafka_error partition_check_leader(struct partition *p, int32_t current_leader_epoch)
 {
-    pthread_mutex_lock(&p->lock);
+    lock_take(&p->lock);
     enum kafka_error error = check_leader_locked(p, current_leader_epoch);
-    pthread_mutex_unlock(&p->lock);
+    lock_release(&p->lock);
     return error;
 }
 
 int32_t partition_leader_epoch(struct partition *p)
 {
-    pthread_mutex_lock(&p->lock);
+    lock_take(&p->lock);
     int32_t epoch = p->leader_epoch;
-    pthread_mutex_unlock(&p->lock);
+    lock_release(&p->lock);
     return epoch;
 }
 
@@ -663,6 +664,7 @@ static enum kafka_error find_divergence(struct partition *p, const struct partit
 
 bool partition_shares_log(struct partition *p, const struct partition_read *read)
 {
+    ensure(lock_is_held(&p->lock));
     struct partition_data data = {.diverging_epoch = -1};
     return check_leader_locked(p, read->current_leader_epoch) == ERR_NONE &&
            read->offset >= plog_start_offset(p->log) && read->offset <= plog_end_offset(p->log) &&
@@ -671,11 +673,11 @@ bool partition_shares_log(struct partition *p, const struct partition_read *read
 
 static enum kafka_error check_reader(struct partition *p, const struct partition_read *read)
 {
-    pthread_mutex_lock(&p->lock);
+    lock_take(&p->lock);
     enum kafka_error error = check_leader_locked(p, read->current_leader_epoch);
     if (error == ERR_NOT_LEADER_OR_FOLLOWER && read->from_follower && !p->stopped && p->leader >= 0)
         error = ERR_NONE;
-    pthread_mutex_unlock(&p->lock);
+    lock_release(&p->lock);
     return error;
 }
 

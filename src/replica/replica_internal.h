@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <uthash.h>
 
+#include "base/lock.h"
 #include "replica/replica.h"
 #include "replica/throttle.h"
 
@@ -38,7 +39,7 @@ struct partition {
     struct replica_manager *manager;
     struct plog *_Atomic log;
     atomic_bool leader_throttled, follower_throttled;
-    pthread_mutex_t lock; /* guards all below */
+    struct lock lock; /* guards all below */
     bool leads, stopped;
     bool offline; /* its log directory has failed: no longer in the table, but in somebody's hands */
     int32_t leader, leader_epoch, partition_epoch, controller_epoch;
@@ -68,7 +69,7 @@ struct replica_manager {
     struct offline_replica *offline;
     atomic_int controller_epoch;
     struct throttle leader_throttle, follower_throttle, move_throttle;
-    pthread_mutex_t move_orders;  /* one order to move a log is taken at a time; before a partition's lock */
+    struct lock move_orders;      /* one order to move a log is taken at a time; before a partition's lock */
     atomic_bool growth_wanted;    /* some follower is to join an ISR, and could not yet */
     _Atomic int64_t growth_round; /* sessions look for such followers when it changes */
 };

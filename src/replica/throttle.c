@@ -5,19 +5,19 @@ void throttle_init(struct throttle *t, int32_t sample_count, int32_t sample_seco
     *t = (struct throttle){.limit = INT64_MAX,
                            .sample_ms = (int64_t)MAX(sample_seconds, 1) * 1000,
                            .sample_count = MIN(MAX(sample_count, 1), THROTTLE_MOST_SAMPLES)};
-    pthread_mutex_init(&t->lock, NULL);
+    lock_init(&t->lock);
 }
 
 void throttle_deinit(struct throttle *t)
 {
-    pthread_mutex_destroy(&t->lock);
+    lock_deinit(&t->lock);
 }
 
 void throttle_set_limit(struct throttle *t, int64_t bytes_a_second)
 {
-    pthread_mutex_lock(&t->lock);
+    lock_take(&t->lock);
     t->limit = bytes_a_second;
-    pthread_mutex_unlock(&t->lock);
+    lock_release(&t->lock);
 }
 
 /* With the lock held: the samples between the last one and now are empty. */
@@ -31,10 +31,10 @@ static void move_to(struct throttle *t, int64_t now)
 
 void throttle_note(struct throttle *t, int64_t bytes, int64_t now)
 {
-    pthread_mutex_lock(&t->lock);
+    lock_take(&t->lock);
     move_to(t, now);
     t->bytes[t->newest % t->sample_count] += bytes;
-    pthread_mutex_unlock(&t->lock);
+    lock_release(&t->lock);
 }
 
 /* The time that is averaged over begins with the oldest sample that has anything, and is a whole sample at least. */
@@ -51,9 +51,9 @@ static double rate(const struct throttle *t, int64_t now)
 
 bool throttle_is_spent(struct throttle *t, int64_t now)
 {
-    pthread_mutex_lock(&t->lock);
+    lock_take(&t->lock);
     move_to(t, now);
     bool spent = t->limit != INT64_MAX && rate(t, now) > (double)t->limit;
-    pthread_mutex_unlock(&t->lock);
+    lock_release(&t->lock);
     return spent;
 }

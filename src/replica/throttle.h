@@ -5,14 +5,13 @@
 #ifndef BARNABAS_REPLICA_THROTTLE_H
 #define BARNABAS_REPLICA_THROTTLE_H
 
-#include <pthread.h>
-
 #include "base/base.h"
+#include "base/lock.h"
 
 enum { THROTTLE_MOST_SAMPLES = 128 };
 
 struct throttle {
-    pthread_mutex_t lock;
+    struct lock lock;
     int64_t limit; /* bytes a second */
     int64_t sample_ms, sample_count;
     int64_t newest; /* the number of the last sample, in units of sample_ms since the clock's start */

@@ -1,13 +1,13 @@
 /* Waiting for a partition to change, and being told. */
-#include <pthread.h>
 #include <utlist.h>
 
+#include "base/lock.h"
 #include "replica/replica_internal.h"
 
 struct wake_queue {
     struct message message;
     struct loop *loop;
-    pthread_mutex_t lock;
+    struct lock lock;
     struct sleeper *first, **last;
     bool posted;
 };
@@ -15,7 +15,7 @@ struct wake_queue {
 static void deliver_wakes(struct message *m)
 {
     struct wake_queue *q = CONTAINER_OF(m, struct wake_queue, message);
-    pthread_mutex_lock(&q->lock);
+    lock_take(&q->lock);
     q->posted = false;
     struct sleeper *s;
     /* One by one, as a woken sleeper may cancel others. Those that are queued meanwhile post again. */
@@ -27,11 +27,11 @@ static void deliver_wakes(struct message *m)
         if (q->first == NULL)
             q->last = &q->first;
         s->queued = false;
-        pthread_mutex_unlock(&q->lock);
+        lock_release(&q->lock);
         s->wake(s);
-        pthread_mutex_lock(&q->lock);
+        lock_take(&q->lock);
     }
-    pthread_mutex_unlock(&q->lock);
+    lock_release(&q->lock);
 }
 
 struct wake_queue *wake_queue_new(struct loop *loop)
@@ -40,7 +40,7 @@ struct wake_queue *wake_queue_new(struct loop *loop)
     q->message.deliver = deliver_wakes;
     q->loop = loop;
     q->last = &q->first;
-    pthread_mutex_init(&q->lock, NULL);
+    lock_init(&q->lock);
     return q;
 }
 
@@ -48,14 +48,14 @@ void wake_queue_free(struct wake_queue *q)
 {
     if (q == NULL)
         return;
-    pthread_mutex_destroy(&q->lock);
+    lock_deinit(&q->lock);
     free(q);
 }
 
 void sleeper_wake(struct sleeper *s)
 {
     struct wake_queue *q = s->queue;
-    pthread_mutex_lock(&q->lock);
+    lock_take(&q->lock);
     bool post = false;
     if (!s->queued) {
         s->queued = true;
@@ -65,7 +65,7 @@ void sleeper_wake(struct sleeper *s)
         post = !q->posted;
         q->posted = true;
     }
-    pthread_mutex_unlock(&q->lock);
+    lock_release(&q->lock);
     if (post)
         loop_post(q->loop, &q->message);
 }
@@ -75,7 +75,7 @@ void sleeper_cancel(struct sleeper *s)
     struct wake_queue *q = s->queue;
     if (q == NULL)
         return;
-    pthread_mutex_lock(&q->lock);
+    lock_take(&q->lock);
     for (struct sleeper **link = &q->first; s->queued && *link != NULL; link = &(*link)->next) {
         if (*link != s)
             continue;
@@ -85,7 +85,7 @@ void sleeper_cancel(struct sleeper *s)
         s->queued = false;
         break;
     }
-    pthread_mutex_unlock(&q->lock);
+    lock_release(&q->lock);
 }
 
 static void hang_on(struct partition *p, struct bed *bed)
@@ -93,9 +93,9 @@ static void hang_on(struct partition *p, struct bed *bed)
     ensure(bed->partition == NULL);
     bed->partition = p;
     partition_ref(p);
-    pthread_mutex_lock(&p->lock);
+    lock_take(&p->lock);
     DL_APPEND(p->beds, bed);
-    pthread_mutex_unlock(&p->lock);
+    lock_release(&p->lock);
 }
 
 void partition_lie_down(struct partition *p, struct bed *bed, struct sleeper *s)
@@ -115,15 +115,16 @@ void partition_get_up(struct bed *bed)
     struct partition *p = bed->partition;
     if (p == NULL)
         return;
-    pthread_mutex_lock(&p->lock);
+    lock_take(&p->lock);
     DL_DELETE(p->beds, bed);
-    pthread_mutex_unlock(&p->lock);
+    lock_release(&p->lock);
     bed->partition = NULL;
     partition_unref(p);
 }
 
 void partition_wake_all(struct partition *p)
 {
+    ensure(lock_is_held(&p->lock));
     struct bed *bed;
     DL_FOREACH (p->beds, bed) {
         if (bed->stirred != NULL)

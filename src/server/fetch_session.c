@@ -3,12 +3,12 @@
  * responses hold only what has changed.
  */
 #include <limits.h>
-#include <pthread.h>
 #include <uthash.h>
 #include <utlist.h>
 
 #include "base/chance.h"
 #include "base/clock.h"
+#include "base/lock.h"
 #include "protocol/msg/fetch.h"
 #include "server/server_internal.h"
 
@@ -44,7 +44,7 @@ struct fetch_session {
     struct session_partition *partitions;
     struct pulse *pulse;
     int64_t growth_round;
-    pthread_mutex_t lock; /* guards the following; taken with a partition locked, never the other way */
+    struct lock lock; /* guards the following; taken with a partition locked, never the other way */
     struct session_partition *stirred;
     struct sleeper *sleeper; /* the request that waits */
     bool news;               /* some were stirred by others since the list was taken */
@@ -52,7 +52,7 @@ struct fetch_session {
 };
 
 struct fetch_sessions {
-    pthread_mutex_t lock;
+    struct lock lock;
     struct fetch_session *table;
     int slots;
 };
@@ -60,18 +60,18 @@ struct fetch_sessions {
 struct fetch_sessions *fetch_sessions_new(int slots)
 {
     struct fetch_sessions *f = xcalloc(1, sizeof(*f));
-    pthread_mutex_init(&f->lock, NULL);
+    lock_init(&f->lock);
     f->slots = slots;
     return f;
 }
 
 static void unstir(struct session_partition *p)
 {
-    pthread_mutex_lock(&p->session->lock);
+    lock_take(&p->session->lock);
     if (p->stirred)
         DL_DELETE(p->session->stirred, p);
     p->stirred = false;
-    pthread_mutex_unlock(&p->session->lock);
+    lock_release(&p->session->lock);
 }
 
 static void remove_partition(struct session_partition *p)
@@ -90,7 +90,7 @@ static void session_free(struct fetch_session *s)
     HASH_ITER (hh, s->partitions, p, tmp)
         remove_partition(p);
     pulse_unref(s->pulse);
-    pthread_mutex_destroy(&s->lock);
+    lock_deinit(&s->lock);
     free(s);
 }
 
@@ -103,7 +103,7 @@ void fetch_sessions_free(struct fetch_sessions *f)
         HASH_DEL(f->table, s);
         session_free(s);
     }
-    pthread_mutex_destroy(&f->lock);
+    lock_deinit(&f->lock);
     free(f);
 }
 
@@ -119,11 +119,11 @@ static void remove_session(struct fetch_sessions *f, struct fetch_session *s)
 static void remove_by_id(struct fetch_sessions *f, int32_t id)
 {
     struct fetch_session *s;
-    pthread_mutex_lock(&f->lock);
+    lock_take(&f->lock);
     HASH_FIND_INT(f->table, &id, s);
     if (s != NULL)
         remove_session(f, s);
-    pthread_mutex_unlock(&f->lock);
+    lock_release(&f->lock);
 }
 
 static bool make_room(struct fetch_sessions *f)
@@ -164,21 +164,21 @@ static void stir_locked(struct session_partition *p)
 
 void fetch_session_stir(struct session_partition *p)
 {
-    pthread_mutex_lock(&p->session->lock);
+    lock_take(&p->session->lock);
     stir_locked(p);
-    pthread_mutex_unlock(&p->session->lock);
+    lock_release(&p->session->lock);
 }
 
 static void on_stirred(struct bed *bed)
 {
     struct session_partition *p = CONTAINER_OF(bed, struct session_partition, bed);
     struct fetch_session *s = p->session;
-    pthread_mutex_lock(&s->lock);
+    lock_take(&s->lock);
     stir_locked(p);
     s->news = true;
     if (s->sleeper != NULL)
         sleeper_wake(s->sleeper);
-    pthread_mutex_unlock(&s->lock);
+    lock_release(&s->lock);
 }
 
 void fetch_session_watch(struct session_partition *p, struct partition *partition)
@@ -192,18 +192,18 @@ void fetch_session_watch(struct session_partition *p, struct partition *partitio
 
 bool fetch_session_sleep(struct fetch_session *s, struct sleeper *sleeper)
 {
-    pthread_mutex_lock(&s->lock);
+    lock_take(&s->lock);
     bool asleep = !s->news;
     s->sleeper = asleep ? sleeper : NULL;
-    pthread_mutex_unlock(&s->lock);
+    lock_release(&s->lock);
     return asleep;
 }
 
 void fetch_session_awake(struct fetch_session *s)
 {
-    pthread_mutex_lock(&s->lock);
+    lock_take(&s->lock);
     s->sleeper = NULL;
-    pthread_mutex_unlock(&s->lock);
+    lock_release(&s->lock);
 }
 
 static void copy_name(char out[252], struct str name)
@@ -282,7 +282,7 @@ int32_t fetch_session_take(struct request *r, struct fetch_session *s, struct fe
 {
     struct session_partition *p, *list;
     int32_t n = 0;
-    pthread_mutex_lock(&s->lock);
+    lock_take(&s->lock);
     list = s->stirred;
     s->stirred = NULL;
     s->news = false;
@@ -293,7 +293,7 @@ int32_t fetch_session_take(struct request *r, struct fetch_session *s, struct fe
         p->stirred = false;
         taken[n++] = p;
     }
-    pthread_mutex_unlock(&s->lock);
+    lock_release(&s->lock);
     *out = ARENA_ARRAY(r->arena, struct fetch_item, MAX(n, 1));
     for (int32_t i = 0; i < n; i++)
         (*out)[i] = item_of(r, taken[i]);
@@ -332,7 +332,7 @@ static int32_t items_of_request(struct request *r, const struct fetch_request *r
 static struct fetch_session *new_session(struct fetch_sessions *f, bool by_id, const struct fetch_item *items,
                                          int32_t n)
 {
-    pthread_mutex_lock(&f->lock);
+    lock_take(&f->lock);
     struct fetch_session *s = NULL;
     if (make_room(f)) {
         s = xcalloc(1, sizeof(*s));
@@ -342,10 +342,10 @@ static struct fetch_session *new_session(struct fetch_sessions *f, bool by_id, c
         s->in_use = true;
         s->pulse = pulse_new();
         s->last_used = clock_mono_ms();
-        pthread_mutex_init(&s->lock, NULL);
+        lock_init(&s->lock);
         HASH_ADD_INT(f->table, id, s);
     }
-    pthread_mutex_unlock(&f->lock);
+    lock_release(&f->lock);
     for (int32_t i = 0; s != NULL && i < n; i++)
         set_partition(s, &items[i]);
     return s;
@@ -356,7 +356,7 @@ static enum kafka_error take_session(struct fetch_sessions *f, const struct fetc
 {
     enum kafka_error error = ERR_NONE;
     struct fetch_session *s;
-    pthread_mutex_lock(&f->lock);
+    lock_take(&f->lock);
     HASH_FIND_INT(f->table, &request->session_id, s);
     if (s == NULL)
         error = ERR_FETCH_SESSION_ID_NOT_FOUND;
@@ -371,7 +371,7 @@ static enum kafka_error take_session(struct fetch_sessions *f, const struct fetc
         s->epoch = s->epoch == INT32_MAX ? 1 : s->epoch + 1;
         *out = s;
     }
-    pthread_mutex_unlock(&f->lock);
+    lock_release(&f->lock);
     return error;
 }
 
@@ -454,11 +454,11 @@ void fetch_session_done(struct services *services, struct fetch_session *s)
     struct fetch_sessions *f = services->fetch_sessions;
     if (s == NULL)
         return;
-    pthread_mutex_lock(&f->lock);
+    lock_take(&f->lock);
     s->in_use = false;
     s->last_used = clock_mono_ms();
     bool doomed = s->doomed;
-    pthread_mutex_unlock(&f->lock);
+    lock_release(&f->lock);
     if (doomed)
         session_free(s);
 }

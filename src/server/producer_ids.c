@@ -1,6 +1,6 @@
 /* InitProducerId for idempotent producers: ids from blocks that the controller hands out (KIP-730). */
-#include <pthread.h>
 
+#include "base/lock.h"
 #include "base/logger.h"
 #include "protocol/msg/allocate_producer_ids.h"
 #include "protocol/msg/api.h"
@@ -21,7 +21,7 @@ struct id_block {
 
 struct producer_ids {
     struct services *services;
-    pthread_mutex_t lock;
+    struct lock lock;
     struct id_block block, spare;
     bool asked; /* for a spare, before it was needed */
     struct message ask;
@@ -41,7 +41,7 @@ struct producer_ids *producer_ids_new(struct services *s)
     struct producer_ids *p = xcalloc(1, sizeof(*p));
     p->services = s;
     p->ask.deliver = deliver_ask;
-    pthread_mutex_init(&p->lock, NULL);
+    lock_init(&p->lock);
     return p;
 }
 
@@ -49,7 +49,7 @@ void producer_ids_free(struct producer_ids *p)
 {
     if (p == NULL)
         return;
-    pthread_mutex_destroy(&p->lock);
+    lock_deinit(&p->lock);
     arena_deinit(&p->arena);
     free(p);
 }
@@ -57,7 +57,7 @@ void producer_ids_free(struct producer_ids *p)
 /* Asks for the next block before this one is at its end, so that nobody waits. */
 bool producer_ids_draw(struct producer_ids *p, int64_t *id)
 {
-    pthread_mutex_lock(&p->lock);
+    lock_take(&p->lock);
     if (p->block.next == p->block.end) {
         p->block = p->spare;
         p->spare = (struct id_block){0};
@@ -67,7 +67,7 @@ bool producer_ids_draw(struct producer_ids *p, int64_t *id)
         *id = p->block.next++;
     bool ask = !p->asked && p->spare.next == p->spare.end && p->block.end - p->block.next < FEW_LEFT;
     p->asked |= ask;
-    pthread_mutex_unlock(&p->lock);
+    lock_release(&p->lock);
     if (ask)
         loop_post(p->services->control_loop, &p->ask);
     return ok;
@@ -91,13 +91,13 @@ static void keep_block(struct producer_ids *p)
 {
     struct id_block block = {p->response.producer_id_start,
                              p->response.producer_id_start + p->response.producer_id_len};
-    pthread_mutex_lock(&p->lock);
+    lock_take(&p->lock);
     p->asked = false;
     if (p->block.next == p->block.end)
         p->block = block;
     else
         p->spare = block;
-    pthread_mutex_unlock(&p->lock);
+    lock_release(&p->lock);
 }
 
 static void on_block(struct link_call *call, enum kafka_error error)
@@ -112,9 +112,9 @@ static void on_block(struct link_call *call, enum kafka_error error)
         keep_block(p);
     } else {
         log_warn("The controller gave no block of producer ids: %s", error_name((int16_t)error));
-        pthread_mutex_lock(&p->lock);
+        lock_take(&p->lock);
         p->asked = false;
-        pthread_mutex_unlock(&p->lock);
+        lock_release(&p->lock);
     }
     while (waiting != NULL) {
         struct producer_id_request *st = waiting;

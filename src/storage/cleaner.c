@@ -3,6 +3,7 @@
 #include <inttypes.h>
 
 #include "base/clock.h"
+#include "base/lock.h"
 #include "base/logger.h"
 #include "storage/compact_internal.h"
 
@@ -39,7 +40,7 @@ struct cleaner {
     int hand_count;
     bool running; /* the loop's */
     atomic_bool stopping;
-    pthread_mutex_t lock; /* guards the following */
+    struct lock lock; /* guards the following */
     struct settings settings;
     int64_t paid_until_us; /* when what was read and written is within the rate, on the monotonic clock */
 };
@@ -61,9 +62,9 @@ static struct settings settings_of(const struct broker_config *config)
 
 static struct settings current_settings(struct cleaner *c)
 {
-    pthread_mutex_lock(&c->lock);
+    lock_take(&c->lock);
     struct settings s = c->settings;
-    pthread_mutex_unlock(&c->lock);
+    lock_release(&c->lock);
     return s;
 }
 
@@ -72,13 +73,13 @@ static int64_t throttle_ms(struct cleaner *c, int64_t bytes)
 {
     static const double unlimited = 1e15;
     int64_t now = clock_mono_us(), wait = 0;
-    pthread_mutex_lock(&c->lock);
+    lock_take(&c->lock);
     if (c->settings.bytes_per_second < unlimited) {
         double cost = (double)bytes * 1e6 / MAX(c->settings.bytes_per_second, 1.0);
         c->paid_until_us = MAX(c->paid_until_us, now) + (int64_t)cost;
         wait = (c->paid_until_us - now) / 1000;
     }
-    pthread_mutex_unlock(&c->lock);
+    lock_release(&c->lock);
     return wait;
 }
 
@@ -209,7 +210,7 @@ struct cleaner *cleaner_new(struct log_manager *m, const struct broker_config *c
 {
     struct cleaner *c = xcalloc(1, sizeof(*c));
     c->manager = m;
-    pthread_mutex_init(&c->lock, NULL);
+    lock_init(&c->lock);
     c->settings = settings_of(config);
     atomic_init(&c->stopping, false);
     return c;
@@ -227,9 +228,9 @@ void cleaner_start(struct cleaner *c, struct loop *loop, struct workers *workers
 
 void cleaner_configure(struct cleaner *c, const struct broker_config *config)
 {
-    pthread_mutex_lock(&c->lock);
+    lock_take(&c->lock);
     c->settings = settings_of(config);
-    pthread_mutex_unlock(&c->lock);
+    lock_release(&c->lock);
     for (int i = 0; i < c->hand_count && c->running; i++) {
         struct hand *hand = c->hands[i];
         if (!hand->resting || hand->number >= c->settings.threads)
@@ -259,6 +260,6 @@ void cleaner_free(struct cleaner *c)
         free(c->hands[i]);
     }
     free(c->hands);
-    pthread_mutex_destroy(&c->lock);
+    lock_deinit(&c->lock);
     free(c);
 }

@@ -41,6 +41,7 @@ static int64_t end_by_age(struct plog *log, size_t from, int64_t now)
 
 static bool is_compactable(const struct plog *log)
 {
+    ensure(lock_is_held(&log->lock));
     return plog_is_writable(log) && !log->compacting && !log->uncompacted && !log->uncleanable &&
            !plog_is_future(log) && (log->config.cleanup_policy & CLEANUP_POLICY_COMPACT);
 }
@@ -60,6 +61,7 @@ static int64_t first_dirty_offset(struct plog *log)
 
 static void survey(struct plog *log, int64_t now, struct cleanable *out)
 {
+    ensure(lock_is_held(&log->lock));
     *out = (struct cleanable){.first_dirty = first_dirty_offset(log)};
     size_t first = plog_segment_index(log, out->first_dirty);
     int64_t end = MIN(plog_last_stable_offset(log), end_by_age(log, first, now));
@@ -81,19 +83,19 @@ static void survey(struct plog *log, int64_t now, struct cleanable *out)
 
 bool plog_cleanable(struct plog *log, int64_t now, struct cleanable *out)
 {
-    pthread_mutex_lock(&log->lock);
+    lock_take(&log->lock);
     bool ok = is_compactable(log);
     if (ok)
         survey(log, now, out);
-    pthread_mutex_unlock(&log->lock);
+    lock_release(&log->lock);
     return ok;
 }
 
 void plog_pause_compaction(struct plog *log, bool pause)
 {
-    pthread_mutex_lock(&log->lock);
+    lock_take(&log->lock);
     log->uncompacted = pause;
-    pthread_mutex_unlock(&log->lock);
+    lock_release(&log->lock);
 }
 
 /* ---- The pass ---- */
@@ -134,16 +136,17 @@ static enum compact_result clean_some(struct compaction *c);
 /* With the log's lock held: whether the log is still what this pass began with, but for appends. */
 static bool is_valid(const struct compaction *c)
 {
+    ensure(lock_is_held(&c->log->lock));
     return plog_is_writable(c->log) && !c->log->uncompacted && c->log->cuts == c->cuts &&
            (c->log->config.cleanup_policy & CLEANUP_POLICY_COMPACT);
 }
 
 static bool lock_if_valid(struct compaction *c)
 {
-    pthread_mutex_lock(&c->log->lock);
+    lock_take(&c->log->lock);
     if (is_valid(c))
         return true;
-    pthread_mutex_unlock(&c->log->lock);
+    lock_release(&c->log->lock);
     return false;
 }
 
@@ -159,7 +162,7 @@ static enum compact_result disk_failed(struct compaction *c)
     if (!lock_if_valid(c))
         return aborted(c);
     c->log->uncleanable = true;
-    pthread_mutex_unlock(&c->log->lock);
+    lock_release(&c->log->lock);
     plog_failed(c->log, "compaction failed");
     return COMPACT_FAILED;
 }
@@ -172,7 +175,7 @@ static enum compact_result damaged(struct compaction *c, const char *what)
     log_error("%s cannot be compacted and is left as it is until a restart: %s in segment %020" PRId64 " before "
               "position %" PRId64,
               c->log->path, what, c->sources[c->at].base, c->scan.pos);
-    pthread_mutex_unlock(&c->log->lock);
+    lock_release(&c->log->lock);
     return COMPACT_FAILED;
 }
 
@@ -195,6 +198,7 @@ static void close_source(struct compaction *c)
 /* With the log's lock held, from the batch on that holds `offset`. */
 static bool open_source_locked(struct compaction *c, int64_t offset)
 {
+    ensure(lock_is_held(&c->log->lock));
     struct plog *log = c->log;
     const struct source *source = &c->sources[c->at];
     struct segment *s = log->segments[plog_segment_index(log, source->base)];
@@ -219,7 +223,7 @@ static enum compact_result open_next(struct compaction *c, bool (*open_locked)(s
     if (!lock_if_valid(c))
         return aborted(c);
     bool ok = open_locked(c);
-    pthread_mutex_unlock(&c->log->lock);
+    lock_release(&c->log->lock);
     return ok ? COMPACT_MORE : disk_failed(c);
 }
 
@@ -382,7 +386,7 @@ static enum compact_result finish(struct compaction *c)
         return aborted(c);
     log->clean_end = c->filter.last_mapped + 1;
     log->clean_end_unsaved = true;
-    pthread_mutex_unlock(&log->lock);
+    lock_release(&log->lock);
     log_info("Compacted %s-%" PRId32 ": offsets %" PRId64 " to %" PRId64 " with %zu keys (%zu%% of the memory for "
              "them); from %" PRId64 " to %" PRId64 " bytes, from %" PRId64 " to %" PRId64 " records",
              log->topic, log->partition, c->range.first_dirty, c->filter.last_mapped, offset_map_count(c->map),
@@ -402,7 +406,7 @@ static enum compact_result begin_group(struct compaction *c)
     c->filter.producer_count = producers_last_batches(&c->log->producers, &c->filter.producers);
     c->filter.delete_retention_ms = c->log->config.delete_retention_ms;
     c->index_interval = c->log->config.index_interval_bytes;
-    pthread_mutex_unlock(&c->log->lock);
+    lock_release(&c->log->lock);
     c->step = clean_some;
     return ok ? COMPACT_MORE : disk_failed(c);
 }
@@ -470,7 +474,7 @@ static enum compact_result swap(struct compaction *c)
     char *dir = xstrdup(log->path);
     bool ok = plog_swap_in(log, plog_segment_index(log, c->out->base_offset), c->group_end - c->group, c->out);
     c->out = NULL;
-    pthread_mutex_unlock(&log->lock);
+    lock_release(&log->lock);
     ok = ok && dir_sync(dir);
     free(dir);
     return ok ? COMPACT_MORE : disk_failed(c);
@@ -484,7 +488,7 @@ static enum compact_result finish_group(struct compaction *c)
         return aborted(c);
     char *dir = xstrdup(c->log->path);
     bool ok = save_indexes(c);
-    pthread_mutex_unlock(&c->log->lock);
+    lock_release(&c->log->lock);
     ok = ok && sync_out(c, dir);
     free(dir);
     c->step = begin_group;
@@ -589,9 +593,9 @@ struct compaction *compaction_new(struct plog *log, const struct compact_limits 
 {
     struct compaction *c = xcalloc(1, sizeof(*c));
     *c = (struct compaction){.log = log, .limits = *limits, .now = now, .step = map_some};
-    pthread_mutex_lock(&log->lock);
+    lock_take(&log->lock);
     bool mine = is_compactable(log) && prepare(c);
-    pthread_mutex_unlock(&log->lock);
+    lock_release(&log->lock);
     if (!mine) {
         free(c);
         return NULL;
@@ -623,10 +627,10 @@ void compaction_free(struct compaction *c)
     if (c == NULL)
         return;
     close_source(c);
-    pthread_mutex_lock(&c->log->lock);
+    lock_take(&c->log->lock);
     drop_out(c);
     c->log->compacting = false;
-    pthread_mutex_unlock(&c->log->lock);
+    lock_release(&c->log->lock);
     plog_unref(c->log);
     offset_map_free(c->map);
     compact_txns_deinit(&c->txns);

@@ -57,9 +57,9 @@ struct log_manager *log_manager_new(const struct log_manager_options *options, s
     struct log_manager *m = xcalloc(1, sizeof(*m));
     m->options = *options;
     m->config = options->config;
-    pthread_mutex_init(&m->lock, NULL);
-    pthread_mutex_init(&m->removal_lock, NULL);
-    pthread_mutex_init(&m->checkpoint_lock, NULL);
+    lock_init(&m->lock);
+    lock_init(&m->removal_lock);
+    lock_init(&m->checkpoint_lock);
     atomic_init(&m->clean_end_gone, false);
     atomic_init(&m->producer_expiration_ms, m->config->producer_id_expiration_ms);
     if (m->config->log_cleaner_enable)
@@ -115,6 +115,7 @@ static struct log_key key_of(const char *topic, int32_t partition, bool future)
 
 struct log_entry *manager_find(struct log_manager *m, const char *topic, int32_t partition, bool future)
 {
+    ensure(lock_is_held(&m->lock));
     struct log_key key = key_of(topic, partition, future);
     struct log_entry *e;
     HASH_FIND(hh, m->logs, &key, sizeof(key), e);
@@ -130,6 +131,7 @@ static struct log_entry *entry_of(struct log_manager *m, const struct plog *log)
 
 void manager_add(struct log_manager *m, struct plog *log)
 {
+    ensure(lock_is_held(&m->lock));
     struct log_entry *e = xcalloc(1, sizeof(*e));
     e->key = key_of(log->topic, log->partition, plog_is_future(log));
     e->log = log;
@@ -138,12 +140,12 @@ void manager_add(struct log_manager *m, struct plog *log)
 
 static struct plog *get_log(struct log_manager *m, const char *topic, int32_t partition, bool future)
 {
-    pthread_mutex_lock(&m->lock);
+    lock_take(&m->lock);
     struct log_entry *e = manager_find(m, topic, partition, future);
     struct plog *log = e != NULL ? e->log : NULL;
     if (log != NULL)
         plog_ref(log);
-    pthread_mutex_unlock(&m->lock);
+    lock_release(&m->lock);
     return log;
 }
 
@@ -159,14 +161,14 @@ struct plog *log_manager_get_future(struct log_manager *m, const char *topic, in
 
 struct plog **manager_logs(struct log_manager *m, size_t *count)
 {
-    pthread_mutex_lock(&m->lock);
+    lock_take(&m->lock);
     struct plog **logs = xcalloc(HASH_COUNT(m->logs) + 1, sizeof(struct plog *));
     *count = 0;
     for (struct log_entry *e = m->logs; e != NULL; e = e->hh.next) {
         plog_ref(e->log);
         logs[(*count)++] = e->log;
     }
-    pthread_mutex_unlock(&m->lock);
+    lock_release(&m->lock);
     return logs;
 }
 
@@ -186,7 +188,7 @@ void log_manager_each(struct log_manager *m, void (*visit)(void *ctx, struct plo
 static struct plog **take_logs_in(struct log_manager *m, const char *dir, size_t *count)
 {
     struct log_entry *e, *tmp;
-    pthread_mutex_lock(&m->lock);
+    lock_take(&m->lock);
     struct plog **logs = xcalloc(HASH_COUNT(m->logs) + 1, sizeof(struct plog *));
     *count = 0;
     HASH_ITER (hh, m->logs, e, tmp) {
@@ -196,7 +198,7 @@ static struct plog **take_logs_in(struct log_manager *m, const char *dir, size_t
         logs[(*count)++] = e->log;
         free(e);
     }
-    pthread_mutex_unlock(&m->lock);
+    lock_release(&m->lock);
     return logs;
 }
 
@@ -290,7 +292,7 @@ static enum kafka_error give_id(struct plog **log, struct uuid topic_id)
 enum kafka_error log_manager_open(struct log_manager *m, const char *topic, int32_t partition, struct uuid topic_id,
                                   bool is_new, const struct topic_config *config, struct plog **out)
 {
-    pthread_mutex_lock(&m->lock);
+    lock_take(&m->lock);
     struct log_entry *e = manager_find(m, topic, partition, false);
     *out = NULL;
     if (e != NULL)
@@ -299,7 +301,7 @@ enum kafka_error log_manager_open(struct log_manager *m, const char *topic, int3
         *out = create_log(m, topic, partition, config);
     if (*out != NULL)
         plog_ref(*out);
-    pthread_mutex_unlock(&m->lock);
+    lock_release(&m->lock);
     return *out != NULL ? give_id(out, topic_id) : ERR_KAFKA_STORAGE_ERROR;
 }
 
@@ -323,24 +325,24 @@ static char *delete_name(const struct plog *log)
 /* Gives its directory that name, on the disk and here. */
 static bool move_log(struct plog *log, const char *name)
 {
-    pthread_mutex_lock(&log->lock);
+    lock_take(&log->lock);
     bool ok = file_rename(log->path, name);
     if (ok) {
         free(log->path);
         log->path = xstrdup(name);
     }
-    pthread_mutex_unlock(&log->lock);
+    lock_release(&log->lock);
     return ok;
 }
 
 /* After it was taken out of the table. */
 static enum kafka_error delete_later(struct log_manager *m, struct plog *log)
 {
-    pthread_mutex_lock(&log->lock);
+    lock_take(&log->lock);
     log->closed = true;
     if (log->clean_end >= 0)
         atomic_store(&m->clean_end_gone, true);
-    pthread_mutex_unlock(&log->lock);
+    lock_release(&log->lock);
     char *name = delete_name(log);
     bool ok = move_log(log, name);
     if (ok) {
@@ -356,11 +358,11 @@ static enum kafka_error delete_later(struct log_manager *m, struct plog *log)
 
 enum kafka_error log_manager_delete(struct log_manager *m, struct plog *log)
 {
-    pthread_mutex_lock(&m->lock);
+    lock_take(&m->lock);
     struct log_entry *e = entry_of(m, log);
     if (e != NULL)
         HASH_DEL(m->logs, e);
-    pthread_mutex_unlock(&m->lock);
+    lock_release(&m->lock);
     if (e == NULL)
         return ERR_NONE;
     enum kafka_error error = delete_later(m, log);
@@ -382,12 +384,12 @@ enum kafka_error log_manager_check_dir(struct log_manager *m, const char *dir)
 void log_manager_prefer_dir(struct log_manager *m, const char *topic, int32_t partition, const char *dir)
 {
     struct preference *p = xcalloc(1, sizeof(*p));
-    pthread_mutex_lock(&m->lock);
+    lock_take(&m->lock);
     take_preference(m, topic, partition);
     p->key = key_of(topic, partition, false);
     p->dir = manager_dir(m, dir);
     HASH_ADD(hh, m->preferences, key, sizeof(p->key), p);
-    pthread_mutex_unlock(&m->lock);
+    lock_release(&m->lock);
 }
 
 static int future_name(char *out, size_t room, const char *topic, int32_t partition)
@@ -409,14 +411,14 @@ enum kafka_error log_manager_create_future(struct log_manager *m, struct plog *c
     struct topic_config config = plog_config(current);
     int len = future_name(name, sizeof(name), current->topic, current->partition);
     ensure(len <= LONGEST_FILE_NAME && strcmp(dir, current->root) != 0);
-    pthread_mutex_lock(&m->lock);
+    lock_take(&m->lock);
     struct log_entry *e = manager_find(m, current->topic, current->partition, true);
     *out = NULL;
     if (e == NULL && !has_offline_dir(m))
         *out = create_in(m, manager_dir(m, dir), current->topic, current->partition, &config, name);
     if (*out != NULL)
         plog_ref(*out);
-    pthread_mutex_unlock(&m->lock);
+    lock_release(&m->lock);
     return *out != NULL ? give_id(out, plog_topic_id(current)) : ERR_KAFKA_STORAGE_ERROR;
 }
 
@@ -424,15 +426,15 @@ enum kafka_error log_manager_create_future(struct log_manager *m, struct plog *c
 static void take_over(struct log_entry *current, struct log_entry *future)
 {
     struct plog *old = current->log, *log = future->log;
-    pthread_mutex_lock(&old->lock);
+    lock_take(&old->lock);
     int64_t clean_end = old->clean_end;
     old->closed = true;
-    pthread_mutex_unlock(&old->lock);
-    pthread_mutex_lock(&log->lock);
+    lock_release(&old->lock);
+    lock_take(&log->lock);
     log->clean_end = clean_end;
     log->clean_end_unsaved = clean_end >= 0;
     atomic_store(&log->future, false);
-    pthread_mutex_unlock(&log->lock);
+    lock_release(&log->lock);
     current->log = log;
     free(future);
 }
@@ -441,7 +443,7 @@ enum kafka_error log_manager_promote(struct log_manager *m, struct plog *current
 {
     char *name = xasprintf("%s/%s-%" PRId32, future->root, future->topic, future->partition);
     bool ok = false;
-    pthread_mutex_lock(&m->lock);
+    lock_take(&m->lock);
     struct log_entry *from = entry_of(m, current), *to = entry_of(m, future);
     if (from != NULL && to != NULL && !plog_is_offline(future)) {
         ok = move_log(future, name);
@@ -452,7 +454,7 @@ enum kafka_error log_manager_promote(struct log_manager *m, struct plog *current
             manager_dir_failed(m, future->root, "a log cannot be renamed");
         }
     }
-    pthread_mutex_unlock(&m->lock);
+    lock_release(&m->lock);
     free(name);
     return ok ? ERR_NONE : ERR_KAFKA_STORAGE_ERROR;
 }
@@ -469,29 +471,29 @@ void log_manager_retire(struct log_manager *m, struct plog *old, struct plog *su
 
 static void configure(struct plog *log, const struct topic_config *config)
 {
-    pthread_mutex_lock(&log->lock);
+    lock_take(&log->lock);
     log->config = *config;
-    pthread_mutex_unlock(&log->lock);
+    lock_release(&log->lock);
 }
 
 void log_manager_configure(struct log_manager *m, const char *topic, const struct topic_config *config)
 {
-    pthread_mutex_lock(&m->lock);
+    lock_take(&m->lock);
     for (struct log_entry *e = m->logs; e != NULL; e = e->hh.next)
         if (strcmp(e->log->topic, topic) == 0)
             configure(e->log, config);
-    pthread_mutex_unlock(&m->lock);
+    lock_release(&m->lock);
 }
 
 void log_manager_configure_all(struct log_manager *m)
 {
-    pthread_mutex_lock(&m->lock);
+    lock_take(&m->lock);
     for (struct log_entry *e = m->logs; e != NULL; e = e->hh.next) {
         struct topic_config config;
         m->options.topic_overrides(m->options.ctx, e->log->topic, &config);
         configure(e->log, &config);
     }
-    pthread_mutex_unlock(&m->lock);
+    lock_release(&m->lock);
 }
 
 struct closing {
@@ -556,8 +558,8 @@ void log_manager_free(struct log_manager *m)
     for (int i = 0; i < m->dir_count; i++)
         log_dir_deinit(&m->dirs[i]);
     free(m->dirs);
-    pthread_mutex_destroy(&m->checkpoint_lock);
-    pthread_mutex_destroy(&m->removal_lock);
-    pthread_mutex_destroy(&m->lock);
+    lock_deinit(&m->checkpoint_lock);
+    lock_deinit(&m->removal_lock);
+    lock_deinit(&m->lock);
     free(m);
 }

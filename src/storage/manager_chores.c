@@ -14,9 +14,9 @@ static void add_removal(struct log_manager *m, struct removal what, int64_t dela
     struct removal *r = xcalloc(1, sizeof(*r));
     *r = what;
     r->due = clock_mono_ms() + delay_ms;
-    pthread_mutex_lock(&m->removal_lock);
+    lock_take(&m->removal_lock);
     LL_PREPEND(m->removals, r);
-    pthread_mutex_unlock(&m->removal_lock);
+    lock_release(&m->removal_lock);
 }
 
 void manager_remove_dir_later(struct log_manager *m, const char *path, struct plog *log)
@@ -35,13 +35,13 @@ void manager_remove_later(struct log_manager *m, const char *dir, int64_t base, 
 static struct removal *take_due_removal(struct log_manager *m)
 {
     int64_t now = clock_mono_ms();
-    pthread_mutex_lock(&m->removal_lock);
+    lock_take(&m->removal_lock);
     struct removal *r = m->removals;
     while (r != NULL && r->due > now)
         r = r->next;
     if (r != NULL)
         LL_DELETE(m->removals, r);
-    pthread_mutex_unlock(&m->removal_lock);
+    lock_release(&m->removal_lock);
     return r;
 }
 
@@ -155,13 +155,13 @@ static void run_flush(struct job *job)
     struct flush_job *f = CONTAINER_OF(job, struct flush_job, job);
     struct plog *log = f->log;
     struct flush_list list;
-    pthread_mutex_lock(&log->lock);
+    lock_take(&log->lock);
     list_unsynced(log, f->up_to, &list);
-    pthread_mutex_unlock(&log->lock);
+    lock_release(&log->lock);
     bool synced = sync_listed(&list);
-    pthread_mutex_lock(&log->lock);
+    lock_take(&log->lock);
     bool ok = take_flushed(log, f, &list, synced);
-    pthread_mutex_unlock(&log->lock);
+    lock_release(&log->lock);
     if (!ok)
         plog_failed(log, "flush failed");
     free(list.dir);
@@ -183,18 +183,18 @@ void manager_flush_later(struct log_manager *m, struct plog *log, int64_t up_to)
 
 static int64_t recovery_point_of(struct plog *log)
 {
-    pthread_mutex_lock(&log->lock);
+    lock_take(&log->lock);
     int64_t point = log->recovery_point;
-    pthread_mutex_unlock(&log->lock);
+    lock_release(&log->lock);
     return point;
 }
 
 /* Only logs that do not start with a segment need a line. */
 static int64_t start_to_note(struct plog *log)
 {
-    pthread_mutex_lock(&log->lock);
+    lock_take(&log->lock);
     int64_t start = atomic_load(&log->start), base = log->segment_count > 0 ? log->segments[0]->base_offset : start;
-    pthread_mutex_unlock(&log->lock);
+    lock_release(&log->lock);
     return start > base ? start : -1;
 }
 
@@ -206,7 +206,7 @@ static int64_t hw_of(struct plog *log)
 static void write_checkpoint(struct log_manager *m, const char *name, int64_t (*value)(struct plog *log))
 {
     size_t count;
-    pthread_mutex_lock(&m->checkpoint_lock);
+    lock_take(&m->checkpoint_lock);
     struct plog **logs = manager_logs(m, &count);
     for (int d = 0; d < m->dir_count; d++) {
         struct offsets_file f = {0};
@@ -226,7 +226,7 @@ static void write_checkpoint(struct log_manager *m, const char *name, int64_t (*
     for (size_t i = 0; i < count; i++)
         plog_unref(logs[i]);
     free(logs);
-    pthread_mutex_unlock(&m->checkpoint_lock);
+    lock_release(&m->checkpoint_lock);
 }
 
 void manager_save_recovery_points(struct log_manager *m)
@@ -246,18 +246,18 @@ static void write_hws(struct log_manager *m)
 
 static int64_t take_clean_end(struct plog *log)
 {
-    pthread_mutex_lock(&log->lock);
+    lock_take(&log->lock);
     int64_t end = log->clean_end;
     log->clean_end_unsaved = false;
-    pthread_mutex_unlock(&log->lock);
+    lock_release(&log->lock);
     return end;
 }
 
 static void find_unsaved(void *ctx, struct plog *log)
 {
-    pthread_mutex_lock(&log->lock);
+    lock_take(&log->lock);
     *(bool *)ctx |= log->clean_end_unsaved;
-    pthread_mutex_unlock(&log->lock);
+    lock_release(&log->lock);
 }
 
 void manager_save_clean_ends(struct log_manager *m)
@@ -311,9 +311,9 @@ void log_manager_take_settings(struct log_manager *m, const struct broker_config
 
 static void flush_if_due(void *ctx UNUSED, struct plog *log)
 {
-    pthread_mutex_lock(&log->lock);
+    lock_take(&log->lock);
     bool due = clock_mono_ms() - log->last_flush_ms >= log->config.flush_ms;
-    pthread_mutex_unlock(&log->lock);
+    lock_release(&log->lock);
     if (due)
         plog_flush(log);
 }
@@ -325,9 +325,9 @@ static void flush_due_logs(struct log_manager *m)
 
 static void expire_one(void *ctx, struct plog *log)
 {
-    pthread_mutex_lock(&log->lock);
+    lock_take(&log->lock);
     producers_expire(&log->producers, *(int64_t *)ctx);
-    pthread_mutex_unlock(&log->lock);
+    lock_release(&log->lock);
 }
 
 static void expire_producers(struct log_manager *m)

@@ -5,6 +5,7 @@
 #include <uthash.h>
 #include <utlist.h>
 
+#include "base/lock.h"
 #include "storage/log_dir_internal.h"
 #include "storage/plog_internal.h"
 
@@ -62,17 +63,17 @@ struct log_manager {
     const struct broker_config *config;
     struct log_dir *dirs;
     int dir_count;
-    pthread_mutex_t lock; /* guards the tables; taken before that of a log */
+    struct lock lock; /* guards the tables; taken before that of a log */
     struct log_entry *logs;
     struct preference *preferences;
-    pthread_mutex_t removal_lock; /* taken with any other lock held */
+    struct lock removal_lock; /* taken with any other lock held */
     struct removal *removals;
     struct chore chores[CHORES];
     struct cleaner *cleaner; /* NULL: log.cleaner.enable is off */
     bool started;
     atomic_bool clean_end_gone;        /* of a log that was deleted */
     atomic_int producer_expiration_ms; /* producer.id.expiration.ms, as it is now */
-    pthread_mutex_t checkpoint_lock;   /* one reads the offsets and writes them at a time */
+    struct lock checkpoint_lock;       /* one reads the offsets and writes them at a time */
 };
 
 /* ---- manager.c ---- */

@@ -132,11 +132,11 @@ static void take_loaded(struct load_job *l, struct plog *log)
 {
     log_debug("Loaded log %s with start %" PRId64 ", end %" PRId64, log->path, plog_start_offset(log),
               plog_end_offset(log));
-    pthread_mutex_lock(&l->manager->lock);
+    lock_take(&l->manager->lock);
     struct log_entry *other = manager_find(l->manager, log->topic, log->partition, plog_is_future(log));
     if (other == NULL)
         manager_add(l->manager, log);
-    pthread_mutex_unlock(&l->manager->lock);
+    lock_release(&l->manager->lock);
     if (other == NULL)
         return;
     log_error("Duplicate log directories for %s-%" PRId32 " are found in both %s and %s", log->topic, log->partition,

@@ -31,7 +31,7 @@ void plog_unref(struct plog *log)
     free_segments(log);
     producers_deinit(&log->producers);
     epochs_free(&log->epochs);
-    pthread_mutex_destroy(&log->lock);
+    lock_deinit(&log->lock);
     free(log->topic);
     free(log->root);
     free(log->path);
@@ -86,9 +86,9 @@ bool plog_is_future(const struct plog *log)
 
 struct topic_config plog_config(struct plog *log)
 {
-    pthread_mutex_lock(&log->lock);
+    lock_take(&log->lock);
     struct topic_config config = log->config;
-    pthread_mutex_unlock(&log->lock);
+    lock_release(&log->lock);
     return config;
 }
 
@@ -96,10 +96,10 @@ int64_t plog_size(const struct plog *log)
 {
     struct plog *l = (struct plog *)(uintptr_t)log;
     int64_t size = 0;
-    pthread_mutex_lock(&l->lock);
+    lock_take(&l->lock);
     for (size_t i = 0; i < l->segment_count; i++)
         size += l->segments[i]->size;
-    pthread_mutex_unlock(&l->lock);
+    lock_release(&l->lock);
     return size;
 }
 
@@ -114,9 +114,9 @@ static bool set_high_watermark(struct plog *log, int64_t offset)
 
 bool plog_set_high_watermark(struct plog *log, int64_t offset)
 {
-    pthread_mutex_lock(&log->lock);
+    lock_take(&log->lock);
     bool moved = set_high_watermark(log, offset);
-    pthread_mutex_unlock(&log->lock);
+    lock_release(&log->lock);
     return moved;
 }
 
@@ -132,34 +132,38 @@ bool plog_is_offline(const struct plog *log)
 
 bool plog_is_writable(const struct plog *log)
 {
+    ensure(lock_is_held(&log->lock));
     return !log->closed && is_home_live(log);
 }
 
 bool plog_is_readable(const struct plog *log)
 {
+    ensure(lock_is_held(&log->lock));
     return log->segment_count > 0 && is_home_live(log);
 }
 
 /* Of a log that is no more, and of those in a directory that has failed already, nothing is said. */
 void plog_failed(struct plog *log, const char *what)
 {
-    pthread_mutex_lock(&log->lock);
+    lock_take(&log->lock);
     bool news = plog_is_writable(log);
     if (news)
         log_error("Log %s failed: %s", log->path, what);
-    pthread_mutex_unlock(&log->lock);
+    lock_release(&log->lock);
     if (news && log->manager != NULL)
         manager_dir_failed(log->manager, log->root, what);
 }
 
 struct segment *plog_active(const struct plog *log)
 {
+    ensure(lock_is_held(&log->lock));
     ensure(log->segment_count > 0);
     return log->segments[log->segment_count - 1];
 }
 
 size_t plog_segment_index(const struct plog *log, int64_t offset)
 {
+    ensure(lock_is_held(&log->lock));
     size_t lo = 0, hi = log->segment_count;
     while (hi - lo > 1) {
         size_t mid = (lo + hi) / 2;
@@ -173,6 +177,7 @@ size_t plog_segment_index(const struct plog *log, int64_t offset)
 
 bool plog_insert_segment(struct plog *log, struct segment *s)
 {
+    ensure(lock_is_held(&log->lock));
     ensure(log->segment_count == 0 || plog_active(log)->base_offset < s->base_offset);
     log->segments = xgrow(log->segments, log->segment_count + 1, &log->segment_cap, sizeof(*log->segments));
     log->segments[log->segment_count++] = s;
@@ -189,6 +194,7 @@ bool plog_insert_segment(struct plog *log, struct segment *s)
 
 bool plog_write_epochs(struct plog *log)
 {
+    ensure(lock_is_held(&log->lock));
     char path[PATH_ROOM];
     snprintf(path, sizeof(path), "%s/leader-epoch-checkpoint", log->path);
     log->epochs_unsaved = !epochs_write(path, &log->epochs);
@@ -197,11 +203,13 @@ bool plog_write_epochs(struct plog *log)
 
 bool plog_save_epochs(struct plog *log)
 {
+    ensure(lock_is_held(&log->lock));
     return !log->epochs_unsaved || plog_write_epochs(log);
 }
 
 bool plog_snapshot(struct plog *log, int64_t offset)
 {
+    ensure(lock_is_held(&log->lock));
     char path[PATH_ROOM];
     if (log->snapshot_end == offset)
         return true;
@@ -211,11 +219,13 @@ bool plog_snapshot(struct plog *log, int64_t offset)
 
 void plog_update_unstable(struct plog *log)
 {
+    ensure(lock_is_held(&log->lock));
     atomic_store(&log->first_unstable, producers_first_unstable(&log->producers));
 }
 
 bool plog_note_batch(struct plog *log, const struct batch *b, struct txn_entry *aborted)
 {
+    ensure(lock_is_held(&log->lock));
     bool is_abort = producers_note(&log->producers, b, aborted);
     if (batch_is_transactional(b) || batch_is_control(b))
         plog_update_unstable(log);
@@ -262,6 +272,7 @@ static bool sync_sealed(struct plog *log, struct segment *s)
 
 bool plog_roll(struct plog *log, int64_t new_base)
 {
+    ensure(lock_is_held(&log->lock));
     struct segment *old = plog_active(log);
     if (old->base_offset == new_base) { /* an empty one: start it anew */
         ensure(old->size == 0);
@@ -292,6 +303,7 @@ bool plog_roll(struct plog *log, int64_t new_base)
 
 bool plog_flush_locked(struct plog *log, int64_t up_to)
 {
+    ensure(lock_is_held(&log->lock));
     if (up_to <= log->recovery_point)
         return true;
     bool new_names = false;
@@ -313,9 +325,9 @@ bool plog_flush_locked(struct plog *log, int64_t up_to)
 
 enum kafka_error plog_flush(struct plog *log)
 {
-    pthread_mutex_lock(&log->lock);
+    lock_take(&log->lock);
     bool ok = !plog_is_writable(log) || plog_flush_locked(log, atomic_load(&log->end));
-    pthread_mutex_unlock(&log->lock);
+    lock_release(&log->lock);
     if (!ok)
         plog_failed(log, "flush failed");
     return ok ? ERR_NONE : ERR_KAFKA_STORAGE_ERROR;
@@ -365,6 +377,7 @@ static enum kafka_error check_producer(struct plog *log, const struct prepared *
 static enum kafka_error append_leader_locked(struct plog *log, const struct prepared *p, int32_t leader_epoch,
                                              struct append_result *out)
 {
+    ensure(lock_is_held(&log->lock));
     struct bytes rest = p->bytes;
     struct batch b;
     struct producer_batch dup = {0};
@@ -401,10 +414,10 @@ enum kafka_error plog_append_leader(struct plog *log, const struct prepared *p, 
                                     struct append_result *out)
 {
     *out = (struct append_result){.first_offset = -1, .last_offset = -1};
-    pthread_mutex_lock(&log->lock);
+    lock_take(&log->lock);
     enum kafka_error error = append_leader_locked(log, p, leader_epoch, out);
     out->log_start_offset = atomic_load(&log->start);
-    pthread_mutex_unlock(&log->lock);
+    lock_release(&log->lock);
     if (error == ERR_KAFKA_STORAGE_ERROR)
         plog_failed(log, "append failed");
     return error;
@@ -412,18 +425,18 @@ enum kafka_error plog_append_leader(struct plog *log, const struct prepared *p, 
 
 int64_t plog_begin_verification(struct plog *log, int64_t producer_id, int16_t producer_epoch, int32_t sequence)
 {
-    pthread_mutex_lock(&log->lock);
+    lock_take(&log->lock);
     int64_t guard =
         producers_begin_verification(&log->producers, producer_id, producer_epoch, sequence, clock_wall_ms());
-    pthread_mutex_unlock(&log->lock);
+    lock_release(&log->lock);
     return guard;
 }
 
 int32_t plog_producers(struct plog *log, struct arena *a, struct producer_state **out)
 {
-    pthread_mutex_lock(&log->lock);
+    lock_take(&log->lock);
     int32_t count = producers_describe(&log->producers, a, out);
-    pthread_mutex_unlock(&log->lock);
+    lock_release(&log->lock);
     return count;
 }
 
@@ -433,9 +446,9 @@ void plog_note_refused(struct plog *log, const struct prepared *p)
     struct batch b;
     if (batch_next(&rest, &b) != BATCH_OK || b.magic != 2)
         return;
-    pthread_mutex_lock(&log->lock);
+    lock_take(&log->lock);
     producers_note_refused(&log->producers, &b, clock_wall_ms());
-    pthread_mutex_unlock(&log->lock);
+    lock_release(&log->lock);
 }
 
 /* How much of `bytes` may be appended: whole, sound batches of known epochs in ascending order. */
@@ -464,6 +477,7 @@ static enum kafka_error survey_follower(const struct plog *log, struct bytes byt
 static enum kafka_error append_follower_locked(struct plog *log, struct bytes bytes, int32_t max_epoch,
                                                struct append_result *out)
 {
+    ensure(lock_is_held(&log->lock));
     struct batch last = {0};
     struct bytes good, first = bytes;
     enum kafka_error error = survey_follower(log, bytes, max_epoch, &good, &last);
@@ -487,11 +501,11 @@ enum kafka_error plog_append_follower(struct plog *log, struct bytes bytes, int3
                                       struct append_result *out)
 {
     *out = (struct append_result){.first_offset = -1, .last_offset = -1};
-    pthread_mutex_lock(&log->lock);
+    lock_take(&log->lock);
     enum kafka_error error =
         plog_is_writable(log) ? append_follower_locked(log, bytes, max_epoch, out) : ERR_KAFKA_STORAGE_ERROR;
     out->log_start_offset = atomic_load(&log->start);
-    pthread_mutex_unlock(&log->lock);
+    lock_release(&log->lock);
     if (error == ERR_KAFKA_STORAGE_ERROR)
         plog_failed(log, "append failed");
     return error;
@@ -501,33 +515,33 @@ enum kafka_error plog_append_follower(struct plog *log, struct bytes bytes, int3
 
 void plog_assign_epoch(struct plog *log, int32_t epoch, int64_t start_offset)
 {
-    pthread_mutex_lock(&log->lock);
+    lock_take(&log->lock);
     if (plog_is_writable(log))
         note_epoch(log, epoch, start_offset);
-    pthread_mutex_unlock(&log->lock);
+    lock_release(&log->lock);
 }
 
 int32_t plog_latest_epoch(struct plog *log)
 {
-    pthread_mutex_lock(&log->lock);
+    lock_take(&log->lock);
     int32_t epoch = log->epochs.n > 0 ? log->epochs.v[log->epochs.n - 1].epoch : NO_LEADER_EPOCH;
-    pthread_mutex_unlock(&log->lock);
+    lock_release(&log->lock);
     return epoch;
 }
 
 int32_t plog_epoch_of(struct plog *log, int64_t offset)
 {
-    pthread_mutex_lock(&log->lock);
+    lock_take(&log->lock);
     int32_t epoch = epochs_at(&log->epochs, offset);
-    pthread_mutex_unlock(&log->lock);
+    lock_release(&log->lock);
     return epoch;
 }
 
 void plog_epoch_end(struct plog *log, int32_t epoch, int32_t *found_epoch, int64_t *end_offset)
 {
-    pthread_mutex_lock(&log->lock);
+    lock_take(&log->lock);
     epochs_end(&log->epochs, epoch, atomic_load(&log->end), found_epoch, end_offset);
-    pthread_mutex_unlock(&log->lock);
+    lock_release(&log->lock);
 }
 
 /* ---- Cutting ---- */
@@ -610,15 +624,16 @@ static void note_cut(struct plog *log, int64_t offset)
 
 int64_t plog_take_cut(struct plog *log)
 {
-    pthread_mutex_lock(&log->lock);
+    lock_take(&log->lock);
     int64_t cut = log->cut_to;
     log->cut_to = INT64_MAX;
-    pthread_mutex_unlock(&log->lock);
+    lock_release(&log->lock);
     return cut;
 }
 
 static bool truncate_locked(struct plog *log, int64_t offset)
 {
+    ensure(lock_is_held(&log->lock));
     log->touched = true;
     if (offset >= (int64_t)atomic_load(&log->end))
         return truncate_epochs(log, offset);
@@ -643,6 +658,7 @@ static bool truncate_locked(struct plog *log, int64_t offset)
 
 bool plog_truncate_fully_locked(struct plog *log, int64_t new_start)
 {
+    ensure(lock_is_held(&log->lock));
     int64_t none;
     if (!drop_segments(log, 0) || !drop_snapshots(log, -1, &none) || !plog_insert_segment(log, segment_new(new_start)))
         return false;
@@ -664,11 +680,11 @@ bool plog_truncate_fully_locked(struct plog *log, int64_t new_start)
  */
 static enum kafka_error cut(struct plog *log, bool (*how)(struct plog *log, int64_t offset), int64_t offset)
 {
-    pthread_mutex_lock(&log->lock);
+    lock_take(&log->lock);
     int64_t point = log->recovery_point;
     bool ok = plog_is_writable(log) && how(log, offset);
     bool lowered = ok && offset < point;
-    pthread_mutex_unlock(&log->lock);
+    lock_release(&log->lock);
     if (lowered && log->manager != NULL)
         manager_save_recovery_points(log->manager);
     if (!ok)
@@ -688,7 +704,7 @@ enum kafka_error plog_truncate_fully(struct plog *log, int64_t new_start)
 
 bool plog_close(struct plog *log)
 {
-    pthread_mutex_lock(&log->lock);
+    lock_take(&log->lock);
     bool ok = true;
     if (plog_is_writable(log)) {
         struct segment *s = plog_active(log);
@@ -699,14 +715,14 @@ bool plog_close(struct plog *log)
              plog_snapshot(log, atomic_load(&log->end));
         log->closed = true;
     }
-    pthread_mutex_unlock(&log->lock);
+    lock_release(&log->lock);
     return ok;
 }
 
 void plog_abandon(struct plog *log)
 {
-    pthread_mutex_lock(&log->lock);
+    lock_take(&log->lock);
     log->closed = true;
     free_segments(log);
-    pthread_mutex_unlock(&log->lock);
+    lock_release(&log->lock);
 }

@@ -19,6 +19,7 @@ static bool discard(struct plog *log, struct segment *s)
 
 bool plog_drop_oldest(struct plog *log, size_t count)
 {
+    ensure(lock_is_held(&log->lock));
     ensure(count < log->segment_count);
     bool ok = true;
     for (size_t i = 0; i < count; i++) {
@@ -38,6 +39,7 @@ bool plog_drop_oldest(struct plog *log, size_t count)
  */
 bool plog_swap_in(struct plog *log, size_t first, size_t count, struct segment *cleaned)
 {
+    ensure(lock_is_held(&log->lock));
     struct segment **old = log->segments + first;
     ensure(count > 0 && first + count < log->segment_count && old[0]->base_offset == cleaned->base_offset);
     log->touched = true;
@@ -71,12 +73,12 @@ static bool advance_start(struct plog *log, int64_t offset)
 enum kafka_error plog_advance_start(struct plog *log, int64_t offset)
 {
     enum kafka_error error = ERR_NONE;
-    pthread_mutex_lock(&log->lock);
+    lock_take(&log->lock);
     if (offset > (int64_t)atomic_load(&log->high_watermark))
         error = ERR_OFFSET_OUT_OF_RANGE;
     else if (!plog_is_writable(log) || !advance_start(log, offset))
         error = ERR_KAFKA_STORAGE_ERROR;
-    pthread_mutex_unlock(&log->lock);
+    lock_release(&log->lock);
     if (error == ERR_KAFKA_STORAGE_ERROR)
         plog_failed(log, "its start cannot be moved");
     return error;
@@ -89,6 +91,7 @@ struct retention {
 
 int64_t plog_largest_timestamp(struct plog *log, struct segment *s)
 {
+    ensure(lock_is_held(&log->lock));
     if (segment_load_indexes(s, log->path, false) && s->max_timestamp != NO_TIMESTAMP)
         return s->max_timestamp;
     return segment_open_file(s, log->path, false) ? file_mtime_ms(s->file->fd) : INT64_MAX;
@@ -140,14 +143,14 @@ static size_t count_deletable(struct plog *log, int64_t now)
 
 int plog_apply_retention(struct plog *log, int64_t now)
 {
-    pthread_mutex_lock(&log->lock);
+    lock_take(&log->lock);
     size_t count = !plog_is_writable(log) || log->compacting ? 0 : count_deletable(log, now);
     bool ok = true;
     if (count > 0 && count == log->segment_count)
         ok = plog_roll(log, atomic_load(&log->end));
     if (ok && count > 0)
         ok = plog_drop_oldest(log, count) && advance_start(log, log->segments[0]->base_offset);
-    pthread_mutex_unlock(&log->lock);
+    lock_release(&log->lock);
     if (!ok)
         plog_failed(log, "retention failed");
     return (int)count;

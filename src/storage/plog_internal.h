@@ -2,9 +2,9 @@
 #ifndef BARNABAS_PLOG_INTERNAL_H
 #define BARNABAS_PLOG_INTERNAL_H
 
-#include <pthread.h>
 #include <stdatomic.h>
 
+#include "base/lock.h"
 #include "storage/checkpoint_internal.h"
 #include "storage/log_dir_internal.h"
 #include "storage/producers_internal.h"
@@ -22,7 +22,7 @@ struct plog {
     char *path;                 /* root/topic-partition; changes when the log is deleted */
     atomic_int_fast64_t start, end, high_watermark, first_unstable;
 
-    pthread_mutex_t lock; /* guards all below, and writes to the above */
+    struct lock lock; /* guards all below, and writes to the above */
     struct uuid topic_id;
     struct topic_config config;
     struct segment **segments; /* ascending; the last one is active. Never empty once loaded. */

@@ -196,6 +196,7 @@ static bool replay_segment(struct plog *log, struct segment *s, int64_t from, in
 
 bool plog_replay_producers(struct plog *log, int64_t offset)
 {
+    ensure(lock_is_held(&log->lock));
     int64_t from = MAX(log->producers.map_end_offset, log->segments[0]->base_offset);
     for (size_t i = plog_segment_index(log, from); i < log->segment_count; i++)
         if ((from < offset || log->segments[i]->aborts_lost) && !replay_segment(log, log->segments[i], from, offset))
@@ -209,6 +210,7 @@ enum { RECALLED_OFFSETS = 20000 };
 
 bool plog_recall_batches(struct plog *log, int64_t producer_id)
 {
+    ensure(lock_is_held(&log->lock));
     struct batch b, found[PRODUCER_BATCHES];
     struct position at;
     int64_t end;
@@ -438,7 +440,7 @@ enum kafka_error plog_adopt_topic_id(struct plog *log, struct uuid id)
 {
     char path[PATH_ROOM], text[UUID_TEXT_LEN + 1], content[64];
     enum kafka_error error = ERR_NONE;
-    pthread_mutex_lock(&log->lock);
+    lock_take(&log->lock);
     if (uuid_is_zero(id) || uuid_eq(id, log->topic_id)) {
         /* nothing to do */
     } else if (!uuid_is_zero(log->topic_id)) {
@@ -452,7 +454,7 @@ enum kafka_error plog_adopt_topic_id(struct plog *log, struct uuid id)
         else
             error = ERR_KAFKA_STORAGE_ERROR;
     }
-    pthread_mutex_unlock(&log->lock);
+    lock_release(&log->lock);
     return error;
 }
 
@@ -461,7 +463,7 @@ static struct plog *plog_alloc(struct log_manager *m, const char *root, const ch
 {
     struct plog *log = xcalloc(1, sizeof(*log));
     atomic_init(&log->refs, 1);
-    pthread_mutex_init(&log->lock, NULL);
+    lock_init(&log->lock);
     log->manager = m;
     log->topic = xstrdup(topic);
     log->partition = partition;
@@ -516,9 +518,11 @@ struct plog *plog_load(struct log_manager *m, const char *root, const char *topi
                        const struct topic_config *config, const struct plog_origin *origin)
 {
     struct plog *log = plog_alloc(m, root, topic, partition, config, origin->name);
+    lock_take(&log->lock);
     bool ok = dir_make(log->path) && load_segments(log, origin) && settle_offsets(log, origin);
     if (ok && !origin->clean && atomic_load(&log->end) > 0)
         ok = plog_snapshot(log, atomic_load(&log->end));
+    lock_release(&log->lock);
     if (ok)
         return log;
     log_error("Cannot load log %s", log->path);

@@ -64,6 +64,7 @@ static enum find_result upper_position(struct plog *log, struct segment *s, int6
 static enum find_result read_locked(struct plog *log, int64_t offset, int32_t max_bytes, bool at_least_one,
                                     int64_t upper, struct plog_slice *out, struct cold_spot *cold)
 {
+    ensure(lock_is_held(&log->lock));
     struct place place;
     int64_t stop;
     enum find_result result = find_place(log, offset, &place, cold);
@@ -101,14 +102,14 @@ static enum kafka_error try_read(struct plog *log, int64_t offset, int32_t max_b
     enum find_result result = FIND_OK;
     enum kafka_error error = ERR_NONE;
     *out = (struct plog_slice){0};
-    pthread_mutex_lock(&log->lock);
+    lock_take(&log->lock);
     if (!plog_is_readable(log))
         error = ERR_KAFKA_STORAGE_ERROR;
     else if (offset < (int64_t)atomic_load(&log->start) || offset > (int64_t)atomic_load(&log->end))
         error = ERR_OFFSET_OUT_OF_RANGE;
     else if (offset < MIN(upper, (int64_t)atomic_load(&log->end)))
         result = read_locked(log, offset, max_bytes, at_least_one, upper, out, cold);
-    pthread_mutex_unlock(&log->lock);
+    lock_release(&log->lock);
     if (result == FIND_ERROR) {
         plog_failed(log, "read failed");
         return ERR_KAFKA_STORAGE_ERROR;
@@ -189,9 +190,9 @@ size_t plog_txn_entries(struct plog *log, int64_t segment, int64_t from, int64_t
 int32_t plog_aborted(struct plog *log, int64_t from, int64_t to, struct arena *a, struct aborted_txn **out)
 {
     struct txn_entry *found;
-    pthread_mutex_lock(&log->lock);
+    lock_take(&log->lock);
     size_t count = plog_txn_entries(log, from, from, to, &found);
-    pthread_mutex_unlock(&log->lock);
+    lock_release(&log->lock);
     *out = ARENA_ARRAY(a, struct aborted_txn, count);
     for (size_t i = 0; i < count; i++)
         (*out)[i] = (struct aborted_txn){found[i].producer_id, found[i].first_offset};
@@ -267,12 +268,12 @@ enum kafka_error plog_offset_for_time(struct plog *log, int64_t timestamp, struc
 {
     struct time_search t = {timestamp, false};
     *out = (struct timestamp_offset){NO_TIMESTAMP, -1, NO_LEADER_EPOCH};
-    pthread_mutex_lock(&log->lock);
+    lock_take(&log->lock);
     bool readable = plog_is_readable(log);
     for (size_t i = 0; readable && i < log->segment_count; i++)
         if (max_timestamp_of(log, log->segments[i]) >= timestamp && search_segment(log, log->segments[i], &t, out))
             break;
-    pthread_mutex_unlock(&log->lock);
+    lock_release(&log->lock);
     return readable ? ERR_NONE : ERR_KAFKA_STORAGE_ERROR;
 }
 
@@ -280,7 +281,7 @@ enum kafka_error plog_offset_of_max_time(struct plog *log, struct timestamp_offs
 {
     struct segment *latest = NULL;
     *out = (struct timestamp_offset){NO_TIMESTAMP, -1, NO_LEADER_EPOCH};
-    pthread_mutex_lock(&log->lock);
+    lock_take(&log->lock);
     bool readable = plog_is_readable(log);
     for (size_t i = 0; readable && i < log->segment_count; i++) {
         struct segment *s = log->segments[i];
@@ -290,7 +291,7 @@ enum kafka_error plog_offset_of_max_time(struct plog *log, struct timestamp_offs
     struct time_search t = {latest != NULL ? max_timestamp_of(log, latest) : NO_TIMESTAMP, true};
     if (t.timestamp != NO_TIMESTAMP)
         search_segment(log, latest, &t, out);
-    pthread_mutex_unlock(&log->lock);
+    lock_release(&log->lock);
     return readable ? ERR_NONE : ERR_KAFKA_STORAGE_ERROR;
 }
 
@@ -308,7 +309,7 @@ static int64_t last_written_ms(const struct plog *log, const struct segment *s)
 int32_t plog_segment_offsets(struct plog *log, int64_t timestamp, int32_t most, struct arena *a, int64_t **out)
 {
     enum { LATEST = -1, EARLIEST = -2 };
-    pthread_mutex_lock(&log->lock);
+    lock_take(&log->lock);
     size_t count = log->segment_count;
     int64_t *starts = ARENA_ARRAY(a, int64_t, count + 1), start = atomic_load(&log->start);
     for (size_t i = 0; i < count; i++)
@@ -323,7 +324,7 @@ int32_t plog_segment_offsets(struct plog *log, int64_t timestamp, int32_t most, 
             break;
         above--;
     }
-    pthread_mutex_unlock(&log->lock);
+    lock_release(&log->lock);
     int32_t n = 0;
     *out = ARENA_ARRAY(a, int64_t, above + 1);
     while (above > 0 && n < most)

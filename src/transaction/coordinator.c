@@ -14,6 +14,7 @@ int64_t txn_now(const struct txn_coordinator *tc)
 
 struct txn *txn_find(const struct txn_coordinator *tc, struct str id)
 {
+    ensure(loop_is_mine(tc->options.loop));
     struct txn *t;
     HASH_FIND(hh, tc->txns, id.p, (size_t)id.len, t);
     return t;
@@ -21,6 +22,7 @@ struct txn *txn_find(const struct txn_coordinator *tc, struct str id)
 
 struct txn *txn_make(struct txn_coordinator *tc, struct state_partition *home, struct str id)
 {
+    ensure(loop_is_mine(tc->options.loop));
     struct txn *t = xcalloc(1, sizeof(*t));
     t->coordinator = tc;
     t->home = home;
@@ -31,6 +33,7 @@ struct txn *txn_make(struct txn_coordinator *tc, struct state_partition *home, s
 
 void txn_forget(struct txn *t)
 {
+    ensure(loop_is_mine(t->coordinator->options.loop));
     HASH_DEL(t->coordinator->txns, t);
     txn_clear_partitions(t);
     free(t->id);
@@ -263,6 +266,7 @@ static bool is_valid_timeout(const struct txn_coordinator *tc, int32_t timeout_m
 void txn_init_producer(struct txn_coordinator *tc, const struct txn_producer *who, int32_t timeout_ms,
                        struct txn_call *call)
 {
+    ensure(loop_is_mine(tc->options.loop));
     struct txn_change change;
     struct txn *t;
     enum kafka_error error = look_up(tc, who->transactional_id, &t);
@@ -301,6 +305,7 @@ static enum kafka_error check_producer(const struct txn *t, const struct txn_pro
 void txn_add_partitions(struct txn_coordinator *tc, const struct txn_producer *who,
                         const struct txn_partition_ref *partitions, int32_t count, struct txn_call *call)
 {
+    ensure(loop_is_mine(tc->options.loop));
     struct txn *t;
     struct txn_change change;
     enum kafka_error error = look_up(tc, who->transactional_id, &t);
@@ -319,6 +324,7 @@ void txn_add_partitions(struct txn_coordinator *tc, const struct txn_producer *w
 enum kafka_error txn_verify(struct txn_coordinator *tc, const struct txn_producer *who,
                             const struct txn_partition_ref *partition)
 {
+    ensure(loop_is_mine(tc->options.loop));
     struct txn *t;
     enum kafka_error error = look_up(tc, who->transactional_id, &t);
     if (error == ERR_NONE)
@@ -357,6 +363,7 @@ static void on_decided(struct txn_store *s, enum kafka_error error)
 
 void txn_end(struct txn_coordinator *tc, const struct txn_producer *who, bool commit, struct txn_call *call)
 {
+    ensure(loop_is_mine(tc->options.loop));
     struct txn *t;
     struct txn_change change;
     enum kafka_error error = look_up(tc, who->transactional_id, &t);
@@ -386,6 +393,7 @@ static void on_abort_decided(struct txn_store *s, enum kafka_error error)
 
 void txn_abort(struct txn *t, const struct txn_change *fence, struct txn_call *call)
 {
+    ensure(loop_is_mine(t->coordinator->options.loop));
     struct txn_change change;
     ensure(t->pending && t->pending_status == TXN_PREPARE_FENCE);
     t->pending = false;

@@ -191,6 +191,7 @@ static void place(struct txn_coordinator *tc, struct marker_order *list)
 
 void markers_send(struct txn *t)
 {
+    ensure(loop_is_mine(t->coordinator->options.loop));
     struct txn_coordinator *tc = t->coordinator;
     struct marker_order *list = NULL;
     struct txn_partition *p, *next;

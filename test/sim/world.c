@@ -374,6 +374,11 @@ struct loop *loop_current(void)
     return current;
 }
 
+bool loop_is_mine(const struct loop *loop)
+{
+    return current == NULL || current == loop || !loop->served;
+}
+
 /* Only mains call this: the world goes on without them until the loop is stopped. */
 void loop_run(struct loop *loop)
 {

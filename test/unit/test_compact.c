@@ -156,10 +156,10 @@ static int64_t produce(struct fixture *f, const char *text)
 
 static void roll(struct fixture *f)
 {
-    pthread_mutex_lock(&f->log->lock);
+    lock_take(&f->log->lock);
     if (plog_active(f->log)->size > 0)
         assert_true(plog_roll(f->log, plog_end_offset(f->log)));
-    pthread_mutex_unlock(&f->log->lock);
+    lock_release(&f->log->lock);
     assert_int_equal(plog_flush(f->log), ERR_NONE); /* nothing is compacted before */
 }
 
@@ -685,8 +685,10 @@ static void a_producer_with_markers_only_is_known_by_its_last(void **state)
     end_txn(f, 7, true);
     roll(f);
     for (int i = 0; i < 3; i++) {
+        lock_take(&f->log->lock);
         producers_clear(&f->log->producers, 1);
         assert_true(plog_replay_producers(f->log, plog_end_offset(f->log)));
+        lock_release(&f->log->lock);
         produce(f, "a=2");
         roll(f);
         compact(f);
