@@ -38,9 +38,7 @@ class Run:
     def __init__(self, bench, kind):
         self.bench, self.kind = bench, kind
         self.folder = Path(tempfile.mkdtemp(dir=bench.folder, prefix=kind))
-        self.broker = measure.KINDS[kind](bench.zookeeper.chroot(), self.folder / "data", self.folder / "log", {})
-        for key in ("group.initial.rebalance.delay.ms", "offsets.topic.num.partitions"):
-            self.broker.properties.pop(key)
+        self.broker = measure.make_broker(kind, bench.zookeeper.chroot(), self.folder, {})
 
     def note(self, metric, value, unit):
         self.bench.note(metric, self.kind, value, unit)
@@ -59,14 +57,7 @@ class Run:
         return time.monotonic() - begun
 
     def topic(self, name, partitions=1, **configs):
-        config = [x for k, v in configs.items() for x in ("--config", f"{k.replace('_', '.')}={v}")]
-        harness.run([TOP / "bin" / "kafka-topics.sh", "--bootstrap-server", self.broker.bootstrap, "--create", "--topic", name,
-                     "--partitions", partitions, "--replication-factor", 1, *config])
-        harness.wait_until(lambda: "Leader: none" not in self.describe(name), "leaders")
-
-    def describe(self, name):
-        out = harness.run([TOP / "bin" / "kafka-topics.sh", "--bootstrap-server", self.broker.bootstrap, "--describe", "--topic", name], check=False)
-        return out if "PartitionCount" in out else "Leader: none"
+        measure.create_topic(self.broker, name, partitions, **configs)
 
     def measured(self, *args):
         before = cpu_seconds(self.pid)
@@ -187,4 +178,6 @@ PARTS = ["starts", "throughput", "latency", "cold_reader", "connections", "scrip
 
 
 if __name__ == "__main__":
-    measure.main(measure.arguments(__doc__, PARTS), Run)
+    parser = measure.arguments(__doc__, PARTS)
+    parser.add_argument("--gigabytes", type=float, default=1, help="data of each throughput measurement")
+    measure.main(parser, Run)

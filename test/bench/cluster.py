@@ -292,6 +292,7 @@ PARTS = ["throughput", "latency", "failover", "controller"]
 
 def arguments():
     parser = measure.arguments(__doc__, PARTS)
+    parser.add_argument("--gigabytes", type=float, default=1, help="data of each throughput measurement")
     parser.add_argument("--rate", type=int, default=200, help="records per second of the latency measurement")
     parser.add_argument("--warm-up", type=int, default=20000, help="requests to each broker before load is measured")
     parser.add_argument("--leaders", type=int, default=600, help="partitions that the broker leads that is killed")
