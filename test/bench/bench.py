@@ -32,16 +32,13 @@ def evict(folder):
         os.close(fd)
 
 
-class Run:
+class Run(measure.Run):
     """One broker of one kind in one round."""
 
     def __init__(self, bench, kind):
-        self.bench, self.kind = bench, kind
+        super().__init__(bench, kind)
         self.folder = Path(tempfile.mkdtemp(dir=bench.folder, prefix=kind))
         self.broker = measure.make_broker(kind, bench.zookeeper.chroot(), self.folder, {})
-
-    def note(self, metric, value, unit):
-        self.bench.note(metric, self.kind, value, unit)
 
     @property
     def pid(self):
@@ -76,7 +73,7 @@ class Run:
 
     def throughput(self):
         address = ["127.0.0.1", self.broker.port]
-        size = int(self.bench.options.gigabytes * GIGA)
+        size = int(self.options.gigabytes * GIGA)
         self.topic("warm", 4)
         load("produce", *address, "warm", 4, size // 4, 1000, 16384, "none", 1)
         load("consume", *address, "warm", 4, size // 4, 1 << 20)
@@ -98,23 +95,23 @@ class Run:
         self.topic("latency-warm")
         load("latency", "127.0.0.1", self.broker.port, "latency-warm", 1000, 3, 1000, 1)
         self.topic("latency")
-        result = load("latency", "127.0.0.1", self.broker.port, "latency", 1000, self.bench.options.seconds, 1000, 1)
+        result = load("latency", "127.0.0.1", self.broker.port, "latency", 1000, self.options.seconds, 1000, 1)
         for what, name in (("acked_us", "produce to acknowledgement"), ("seen_us", "produce to consumer")):
             for p in ("p50", "p99", "p999"):
                 self.note(f"latency, {name}, {p}", result[what][p] / 1000, "ms")
 
     def cold_reader(self):
         address = ["127.0.0.1", self.broker.port]
-        size = int(2 * self.bench.options.gigabytes * GIGA)
+        size = int(2 * self.options.gigabytes * GIGA)
         self.topic("cold", 4)
         load("produce", *address, "cold", 4, size, 1000, 16384, "none", 1)
         os.sync()  # or the writing out of all that would slow down the first measurement
         self.topic("live-alone")
-        alone = load("latency", *address, "live-alone", 1000, self.bench.options.seconds, 1000, 1)["acked_us"]["p99"]
+        alone = load("latency", *address, "live-alone", 1000, self.options.seconds, 1000, 1)["acked_us"]["p99"]
         evict(self.broker.data)
         self.topic("live-beside")
         reader = start_load("consume", *address, "cold", 4, size, 1 << 20)
-        beside = load("latency", *address, "live-beside", 1000, self.bench.options.seconds, 1000, 1)["acked_us"]["p99"]
+        beside = load("latency", *address, "live-beside", 1000, self.options.seconds, 1000, 1)["acked_us"]["p99"]
         figures = end_load(reader)
         self.note("cold reader: producer's p99 without", alone / 1000, "ms")
         self.note("cold reader: producer's p99 with", beside / 1000, "ms")

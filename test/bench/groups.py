@@ -10,20 +10,12 @@ TOPIC = "t"
 PARTITIONS = 3  # of a transaction, and of a commit
 
 
-class Run:
-    """One kind's share of one round; each part has a broker of its own."""
+class Run(measure.Run):
+    """Each part has a broker of its own."""
 
-    def __init__(self, bench, kind):
-        self.bench, self.kind, self.options = bench, kind, bench.options
-
-    def note(self, metric, value, unit):
-        self.bench.note(metric, self.kind, value, unit)
-
-    def run(self, parts):
-        for part in parts:
-            print(f"   {self.kind}: {part}", flush=True)
-            with measure.fresh_broker(self.bench, self.kind, group_initial_rebalance_delay_ms=0) as broker:
-                getattr(self, part)(broker)
+    def measure(self, part):
+        with measure.fresh_broker(self.bench, self.kind, group_initial_rebalance_delay_ms=0) as broker:
+            part(broker)
 
     @staticmethod
     def ask(broker, what, *args):

@@ -138,7 +138,7 @@ def load(*args, program=LOAD):
 class Bench:
     """
     Rounds of both kinds in turns. Run(bench, kind) is one kind's share of one round; its run(parts) measures, notes what it found, and
-    leaves nothing behind.
+    leaves nothing running behind.
     """
 
     def __init__(self, options, Run):
@@ -178,6 +178,24 @@ class Bench:
             shown = f"1/{1 / ratio:.1f}" if ratio and ratio < 1 else f"{ratio:.2f}"
             lines.append(f"| {r['metric']} | {r['apache']:.3g} {r['unit']} | {r['barnabas']:.3g} {r['unit']} | {shown} |")
         return "\n".join(lines)
+
+
+class Run:
+    """One kind's share of one round: each part is a method of that name."""
+
+    def __init__(self, bench, kind):
+        self.bench, self.kind, self.options = bench, kind, bench.options
+
+    def note(self, metric, value, unit):
+        self.bench.note(metric, self.kind, value, unit)
+
+    def run(self, parts):
+        for part in parts:
+            print(f"   {self.kind}: {part}", flush=True)
+            self.measure(getattr(self, part))
+
+    def measure(self, part):
+        part()
 
 
 def machine():

@@ -120,21 +120,8 @@ def configure(broker, topic, *settings):
         measure.tool("kafka-configs.sh", broker, "--alter", "--entity-type", "topics", "--entity-name", topic, "--add-config", setting)
 
 
-class Run:
-    """One kind's share of one round."""
-
+class Run(measure.Run):
     fills = {}  # by name; of all rounds and both kinds
-
-    def __init__(self, bench, kind):
-        self.bench, self.kind, self.scale = bench, kind, bench.options.scale
-
-    def note(self, metric, value, unit):
-        self.bench.note(metric, self.kind, value, unit)
-
-    def run(self, parts):
-        for part in parts:
-            print(f"   {self.kind}: {part}", flush=True)
-            getattr(self, part)()
 
     def fill(self, name, write, **properties):
         if name not in self.fills:
@@ -142,7 +129,7 @@ class Run:
         return self.fills[name]
 
     def scaled(self, count):
-        return max(int(count * self.scale), 1)
+        return max(int(count * self.options.scale), 1)
 
     # ---- What is measured ----
 
@@ -236,12 +223,12 @@ class Run:
             measure.create_topic(broker, "compacted", cleanup_policy="compact", min_cleanable_dirty_ratio="1.0", segment_bytes=4 * MEGA)
             measure.create_topic(broker, "short", segment_bytes=MEGA, file_delete_delay_ms=1000)
             self.p99(broker, 5)
-            without = self.p99(broker, self.bench.options.seconds)
+            without = self.p99(broker, self.options.seconds)
             configure(broker, "compacted", LET_GO)
             configure(broker, "short", f"retention.bytes={10 * MEGA}")
             self.wait_for_chores(broker)
             cleaned, first = cleaned_up_to(broker.data, "compacted"), segments(broker.data, "short")[0]
-            beside = self.p99(broker, self.bench.options.seconds)
+            beside = self.p99(broker, self.options.seconds)
             assert cleaned_up_to(broker.data, "compacted") > cleaned and segments(broker.data, "short")[0] > first, "they did not run"
         self.note("chores: producer's p99 without cleaner and retention", without, "ms")
         self.note("chores: producer's p99 with cleaner and retention", beside, "ms")
