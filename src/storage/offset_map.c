@@ -1,5 +1,7 @@
 #include "storage/offset_map_internal.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
 #include <xxhash.h>
 
 #include "base/chance.h"
@@ -17,6 +19,15 @@ struct offset_map {
     uint64_t seed;
 };
 
+/* Keys lie all over the map: with small pages each search begins with looking for its page, which takes the longest. */
+static void prefer_large_pages(void *p, size_t size)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), end = ((uintptr_t)p + size) & ~(page - 1);
+    uintptr_t begin = ((uintptr_t)p + page - 1) & ~(page - 1);
+    if (begin < end)
+        (void)madvise((void *)begin, end - begin, MADV_HUGEPAGE);
+}
+
 struct offset_map *offset_map_new(size_t bytes, double load_factor)
 {
     struct offset_map *map = xcalloc(1, sizeof(*map));
@@ -24,6 +35,7 @@ struct offset_map *offset_map_new(size_t bytes, double load_factor)
     map->room = (size_t)((double)map->slot_count * load_factor);
     map->room = MIN(MAX(map->room, (size_t)1), map->slot_count - 1); /* a search ends at a free slot */
     map->slots = xcalloc(map->slot_count, sizeof(*map->slots));
+    prefer_large_pages(map->slots, map->slot_count * sizeof(*map->slots));
     chance_fill(&map->seed, sizeof(map->seed));
     return map;
 }

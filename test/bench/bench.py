@@ -32,18 +32,13 @@ def evict(folder):
         os.close(fd)
 
 
-class Run:
+class Run(measure.Run):
     """One broker of one kind in one round."""
 
     def __init__(self, bench, kind):
-        self.bench, self.kind = bench, kind
+        super().__init__(bench, kind)
         self.folder = Path(tempfile.mkdtemp(dir=bench.folder, prefix=kind))
-        self.broker = measure.KINDS[kind](bench.zookeeper.chroot(), self.folder / "data", self.folder / "log", {})
-        for key in ("group.initial.rebalance.delay.ms", "offsets.topic.num.partitions"):
-            self.broker.properties.pop(key)
-
-    def note(self, metric, value, unit):
-        self.bench.note(metric, self.kind, value, unit)
+        self.broker = measure.make_broker(kind, bench.zookeeper.chroot(), self.folder, {})
 
     @property
     def pid(self):
@@ -59,14 +54,7 @@ class Run:
         return time.monotonic() - begun
 
     def topic(self, name, partitions=1, **configs):
-        config = [x for k, v in configs.items() for x in ("--config", f"{k.replace('_', '.')}={v}")]
-        harness.run([TOP / "bin" / "kafka-topics.sh", "--bootstrap-server", self.broker.bootstrap, "--create", "--topic", name,
-                     "--partitions", partitions, "--replication-factor", 1, *config])
-        harness.wait_until(lambda: "Leader: none" not in self.describe(name), "leaders")
-
-    def describe(self, name):
-        out = harness.run([TOP / "bin" / "kafka-topics.sh", "--bootstrap-server", self.broker.bootstrap, "--describe", "--topic", name], check=False)
-        return out if "PartitionCount" in out else "Leader: none"
+        measure.create_topic(self.broker, name, partitions, **configs)
 
     def measured(self, *args):
         before = cpu_seconds(self.pid)
@@ -85,7 +73,7 @@ class Run:
 
     def throughput(self):
         address = ["127.0.0.1", self.broker.port]
-        size = int(self.bench.options.gigabytes * GIGA)
+        size = int(self.options.gigabytes * GIGA)
         self.topic("warm", 4)
         load("produce", *address, "warm", 4, size // 4, 1000, 16384, "none", 1)
         load("consume", *address, "warm", 4, size // 4, 1 << 20)
@@ -107,23 +95,23 @@ class Run:
         self.topic("latency-warm")
         load("latency", "127.0.0.1", self.broker.port, "latency-warm", 1000, 3, 1000, 1)
         self.topic("latency")
-        result = load("latency", "127.0.0.1", self.broker.port, "latency", 1000, self.bench.options.seconds, 1000, 1)
+        result = load("latency", "127.0.0.1", self.broker.port, "latency", 1000, self.options.seconds, 1000, 1)
         for what, name in (("acked_us", "produce to acknowledgement"), ("seen_us", "produce to consumer")):
             for p in ("p50", "p99", "p999"):
                 self.note(f"latency, {name}, {p}", result[what][p] / 1000, "ms")
 
     def cold_reader(self):
         address = ["127.0.0.1", self.broker.port]
-        size = int(2 * self.bench.options.gigabytes * GIGA)
+        size = int(2 * self.options.gigabytes * GIGA)
         self.topic("cold", 4)
         load("produce", *address, "cold", 4, size, 1000, 16384, "none", 1)
         os.sync()  # or the writing out of all that would slow down the first measurement
         self.topic("live-alone")
-        alone = load("latency", *address, "live-alone", 1000, self.bench.options.seconds, 1000, 1)["acked_us"]["p99"]
+        alone = load("latency", *address, "live-alone", 1000, self.options.seconds, 1000, 1)["acked_us"]["p99"]
         evict(self.broker.data)
         self.topic("live-beside")
         reader = start_load("consume", *address, "cold", 4, size, 1 << 20)
-        beside = load("latency", *address, "live-beside", 1000, self.bench.options.seconds, 1000, 1)["acked_us"]["p99"]
+        beside = load("latency", *address, "live-beside", 1000, self.options.seconds, 1000, 1)["acked_us"]["p99"]
         figures = end_load(reader)
         self.note("cold reader: producer's p99 without", alone / 1000, "ms")
         self.note("cold reader: producer's p99 with", beside / 1000, "ms")
@@ -187,4 +175,6 @@ PARTS = ["starts", "throughput", "latency", "cold_reader", "connections", "scrip
 
 
 if __name__ == "__main__":
-    measure.main(measure.arguments(__doc__, PARTS), Run)
+    parser = measure.arguments(__doc__, PARTS)
+    parser.add_argument("--gigabytes", type=float, default=1, help="data of each throughput measurement")
+    measure.main(parser, Run)

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "protocol/msg/api.h"
+#include "protocol/msg/metadata.h"
 #include "protocol/msg/request_header.h"
 #include "protocol/msg/response_header.h"
 
@@ -24,17 +25,30 @@ _Noreturn void die(const char *fmt, ...)
 
 /* ---- A connection ---- */
 
-int dial(const char *host, const char *port)
+int try_dial(const char *host, const char *port)
 {
     struct addrinfo *found, hints = {.ai_socktype = SOCK_STREAM};
     int one = 1;
     if (getaddrinfo(host, port, &hints, &found) != 0)
         die("no address for %s", host);
     int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0 || connect(fd, found->ai_addr, found->ai_addrlen) != 0)
-        die("connect: %m");
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    if (fd < 0)
+        die("socket: %m");
+    bool connected = connect(fd, found->ai_addr, found->ai_addrlen) == 0;
     freeaddrinfo(found);
+    if (connected) {
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+        return fd;
+    }
+    close(fd);
+    return -1;
+}
+
+int dial(const char *host, const char *port)
+{
+    int fd = try_dial(host, port);
+    if (fd < 0)
+        die("nobody listens at %s:%s", host, port);
     return fd;
 }
 
@@ -60,7 +74,7 @@ static void read_all(int fd, void *data, size_t len)
     }
 }
 
-struct bytes read_frame(int fd, struct strbuf *frame)
+static struct bytes read_frame(int fd, struct strbuf *frame)
 {
     uint8_t head[4];
     read_all(fd, head, sizeof(head));
@@ -89,12 +103,50 @@ void end_frame(struct writer *w)
     be32_put(w->buf.p, (uint32_t)(w->buf.len - 4));
 }
 
-void read_header(struct reader *r, int16_t key, int16_t version)
+static void read_header(struct reader *r, int16_t key, int16_t version)
 {
     struct response_header header;
     if (!response_header_read(r, api_response_header_version(key, version), &header))
         die("an answer without header");
 }
+
+void send_request(int fd, int16_t key, int16_t version, const void *request)
+{
+    struct writer w;
+    begin_frame(&w, key, version);
+    message_write(api_spec(key)->request, &w, version, request);
+    end_frame(&w);
+    write_all(fd, w.buf.p, w.buf.len);
+    writer_deinit(&w);
+}
+
+void take_answer(int fd, int16_t key, int16_t version, void *response, struct strbuf *frame, struct arena *a)
+{
+    struct reader r;
+    reader_init(&r, read_frame(fd, frame), a);
+    read_header(&r, key, version);
+    if (!message_read(api_spec(key)->response, &r, version, response))
+        die("an answer to %s that cannot be read", api_spec(key)->name);
+}
+
+void ask_metadata(int fd, const char *topic, struct metadata_response *out, struct strbuf *frame, struct arena *a)
+{
+    enum { VERSION = 7 };
+    struct metadata_request request;
+    struct metadata_request_topic t;
+    metadata_request_init(&request);
+    metadata_request_topic_init(&t);
+    t.name = str_of(topic);
+    request.topics.items = &t;
+    request.topics.len = 1;
+    request.allow_auto_topic_creation = false;
+    send_request(fd, API_METADATA, VERSION, &request);
+    take_answer(fd, API_METADATA, VERSION, out, frame, a);
+    if (out->topics.len != 1)
+        die("metadata without %s", topic);
+}
+
+/* ---- Batches ---- */
 
 static void fill_letters(uint8_t *p, int64_t len, uint64_t *seed)
 {
@@ -123,4 +175,12 @@ int32_t make_batch(struct strbuf *out, int64_t record_size, int64_t batch_size, 
     batch_builder_deinit(&b);
     arena_deinit(&a);
     return count;
+}
+
+int run_mode(const struct mode *modes, size_t len, int argc, char **argv, const char *source)
+{
+    for (size_t i = 0; argc > 1 && i < len; i++)
+        if (strcmp(argv[1], modes[i].name) == 0 && argc == modes[i].args + 2)
+            return modes[i].run(argv + 2);
+    die("usage: see the top of %s", source);
 }

@@ -8,16 +8,36 @@
 
 _Noreturn void die(const char *fmt, ...) PRINTF_LIKE(1, 2);
 
+int try_dial(const char *host, const char *port); /* -1: nobody listens */
 int dial(const char *host, const char *port);
 void write_all(int fd, const void *data, size_t len);
-struct bytes read_frame(int fd, struct strbuf *frame); /* the next frame, in `frame`, which grows */
 
 /* A request from its length to the end of its header; the caller writes the body and calls end_frame(). */
 void begin_frame(struct writer *w, int16_t key, int16_t version);
 void end_frame(struct writer *w);
-void read_header(struct reader *r, int16_t key, int16_t version);
+
+/*
+ * A request of any API and the answer to it, as the structs of that API's messages. The answer points into `frame`; its
+ * arrays lie in `a`.
+ */
+void send_request(int fd, int16_t key, int16_t version, const void *request);
+void take_answer(int fd, int16_t key, int16_t version, void *response, struct strbuf *frame, struct arena *a);
+
+/* What is known of a topic, as of now. */
+struct metadata_response;
+void ask_metadata(int fd, const char *topic, struct metadata_response *out, struct strbuf *frame, struct arena *a);
 
 /* One batch of records of that size, as many as fill `batch_size` and at least one. Returns how many. */
 int32_t make_batch(struct strbuf *out, int64_t record_size, int64_t batch_size, enum codec codec);
+
+/* ---- The command line ---- */
+
+struct mode {
+    const char *name;
+    int args;
+    int (*run)(char **args);
+};
+/* Runs what the first word names with the rest; ends with a hint at the source that has the usage. */
+int run_mode(const struct mode *modes, size_t len, int argc, char **argv, const char *source);
 
 #endif

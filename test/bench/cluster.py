@@ -194,20 +194,12 @@ class Vanishing:
         return self.at
 
 
-class Run:
-    """One kind's share of one round; each part has a cluster of its own."""
+class Run(measure.Run):
+    """Each part has a cluster of its own."""
 
-    def __init__(self, bench, kind):
-        self.bench, self.kind, self.options = bench, kind, bench.options
-
-    def note(self, metric, value, unit):
-        self.bench.note(metric, self.kind, value, unit)
-
-    def run(self, parts):
-        for part in parts:
-            print(f"   {self.kind}: {part}", flush=True)
-            with Cluster(self.bench, self.kind) as cluster:
-                getattr(self, part)(cluster)
+    def measure(self, part):
+        with Cluster(self.bench, self.kind) as cluster:
+            part(cluster)
 
     def produce(self, cluster, name, size, *how):
         """
@@ -292,6 +284,7 @@ PARTS = ["throughput", "latency", "failover", "controller"]
 
 def arguments():
     parser = measure.arguments(__doc__, PARTS)
+    parser.add_argument("--gigabytes", type=float, default=1, help="data of each throughput measurement")
     parser.add_argument("--rate", type=int, default=200, help="records per second of the latency measurement")
     parser.add_argument("--warm-up", type=int, default=20000, help="requests to each broker before load is measured")
     parser.add_argument("--leaders", type=int, default=600, help="partitions that the broker leads that is killed")

@@ -4,6 +4,8 @@
  * JSON.
  *
  *   load produce  HOST PORT TOPIC PARTITIONS BYTES RECORD_SIZE BATCH_SIZE CODEC ACKS
+ *   load keyed    HOST PORT TOPIC PARTITIONS BYTES KEYS RECORD_SIZE BATCH_SIZE CODEC RATE    one after the other, each
+ *                 another batch; at most RATE bytes per second if it is not 0
  *   load consume  HOST PORT TOPIC PARTITIONS BYTES FETCH_SIZE
  *   load latency  HOST PORT TOPIC RATE SECONDS RECORD_SIZE ACKS     produce to acknowledgement, and to a consumer
  *   load idle     HOST PORT COUNT                                  holds connections until its input ends
@@ -49,12 +51,8 @@ static void make_produce(struct writer *w, const char *topic, int32_t partition,
 static int64_t check_produced(int fd, struct strbuf *frame)
 {
     struct arena a = {0};
-    struct reader r;
     struct produce_response response;
-    reader_init(&r, read_frame(fd, frame), &a);
-    read_header(&r, API_PRODUCE, PRODUCE_VERSION);
-    if (!produce_response_read(&r, PRODUCE_VERSION, &response))
-        die("an answer that cannot be read");
+    take_answer(fd, API_PRODUCE, PRODUCE_VERSION, &response, frame, &a);
     struct produce_partition_produce_response answer = response.responses.items[0].partition_responses.items[0];
     if (answer.error_code != 0)
         die("produce: error %d", answer.error_code);
@@ -70,11 +68,17 @@ static enum codec codec_of(const char *name)
     return codec;
 }
 
+static void print_produced(int64_t bytes, int64_t records, int64_t requests, int64_t start_us)
+{
+    printf("{\"bytes\": %" PRId64 ", \"records\": %" PRId64 ", \"requests\": %" PRId64 ", \"seconds\": %.6f}\n", bytes,
+           records, requests, (double)(clock_mono_us() - start_us) / 1e6);
+}
+
 static int run_produce(char **args)
 {
     int64_t total = atoll(args[4]), sent = 0, records = 0, requests = 0;
     int32_t partitions = atoi(args[3]);
-    struct writer frames[MOST_PARTITIONS];
+    struct writer *frames = xcalloc((size_t)partitions, sizeof(*frames));
     struct strbuf batch = {0}, frame = {0};
     int fd = dial(args[0], args[1]), open = 0;
     int32_t count = make_batch(&batch, atoll(args[5]), atoll(args[6]), codec_of(args[7]));
@@ -94,9 +98,95 @@ static int run_produce(char **args)
             open--;
         }
     }
-    double seconds = (double)(clock_mono_us() - start) / 1e6;
-    printf("{\"bytes\": %" PRId64 ", \"records\": %" PRId64 ", \"requests\": %" PRId64 ", \"seconds\": %.6f}\n", sent,
-           records, requests, seconds);
+    print_produced(sent, records, requests, start);
+    return 0;
+}
+
+/* ---- Produce what can be compacted ---- */
+
+enum { WORDS = 256, WORD_SIZE = 8, KEY_SIZE = 16 };
+
+struct keyed {
+    struct arena a;
+    uint64_t seed;
+    int64_t keys, record_size, batch_size;
+    enum codec codec;
+    char words[WORDS][WORD_SIZE]; /* values are made of them, so that they can be compressed as what people write can */
+};
+
+static uint64_t next_random(struct keyed *k)
+{
+    k->seed = k->seed * 6364136223846793005ULL + 1442695040888963407ULL;
+    return k->seed >> 33;
+}
+
+static void fill_words(struct keyed *k)
+{
+    for (int i = 0; i < WORDS; i++)
+        for (int j = 0; j < WORD_SIZE; j++)
+            k->words[i][j] = (char)('a' + next_random(k) % 26);
+}
+
+static void add_keyed(struct keyed *k, struct batch_builder *b, struct record *r)
+{
+    char *key = arena_alloc(&k->a, KEY_SIZE + 1), *value = arena_alloc(&k->a, (size_t)k->record_size + WORD_SIZE);
+    snprintf(key, KEY_SIZE + 1, "%0*" PRIu64, KEY_SIZE, next_random(k) % (uint64_t)k->keys);
+    for (int64_t i = 0; i < k->record_size; i += WORD_SIZE)
+        memcpy(value + i, k->words[next_random(k) % WORDS], WORD_SIZE);
+    r->key = (struct bytes){(uint8_t *)key, KEY_SIZE};
+    r->value = (struct bytes){(uint8_t *)value, (int32_t)k->record_size};
+    batch_builder_add(b, r);
+    r->offset++;
+}
+
+/* The next batch, in `out`. Returns how many records are in it. */
+static int64_t make_keyed(struct keyed *k, struct strbuf *out)
+{
+    struct batch_builder b;
+    struct record r = {.timestamp = clock_wall_ms()};
+    batch_builder_init(&b, (int16_t)k->codec);
+    strbuf_clear(out);
+    do
+        add_keyed(k, &b, &r);
+    while ((int64_t)batch_builder_size(&b) < k->batch_size);
+    if (!batch_builder_finish(&b, CODEC_LEVEL_DEFAULT, out))
+        die("the batch cannot be compressed");
+    batch_builder_deinit(&b);
+    arena_deinit(&k->a);
+    k->a = (struct arena){0};
+    return r.offset;
+}
+
+/* Not before it is due, at so many bytes per second from `start` on. */
+static void wait_for_turn(int64_t start, int64_t sent, int64_t rate)
+{
+    int64_t due = rate > 0 ? start + sent * 1000000 / rate : 0, now = clock_mono_us();
+    if (now < due)
+        usleep((useconds_t)(due - now));
+}
+
+static int run_keyed(char **args)
+{
+    struct keyed k = {.seed = 1, .keys = atoll(args[5]), .record_size = atoll(args[6]), .batch_size = atoll(args[7])};
+    struct strbuf batch = {0}, frame = {0};
+    int64_t total = atoll(args[4]), rate = atoll(args[9]), sent = 0, records = 0, requests = 0;
+    int32_t partitions = atoi(args[3]);
+    int fd = dial(args[0], args[1]);
+    k.codec = codec_of(args[8]);
+    fill_words(&k);
+    int64_t start = clock_mono_us();
+    for (; sent < total; requests++) {
+        struct writer w;
+        wait_for_turn(start, sent, rate);
+        records += make_keyed(&k, &batch);
+        make_produce(&w, args[2], (int32_t)(requests % partitions),
+                     (struct bytes){(uint8_t *)batch.p, (int32_t)batch.len}, 1);
+        write_all(fd, w.buf.p, w.buf.len);
+        writer_deinit(&w);
+        check_produced(fd, &frame);
+        sent += (int64_t)batch.len;
+    }
+    print_produced(sent, records, requests, start);
     return 0;
 }
 
@@ -115,7 +205,6 @@ static void send_fetch(struct consumer *c)
     struct fetch_request request;
     struct fetch_topic t;
     struct fetch_partition p[MOST_PARTITIONS];
-    struct writer w;
     fetch_request_init(&request);
     fetch_topic_init(&t);
     request.replica_id = -1;
@@ -134,24 +223,18 @@ static void send_fetch(struct consumer *c)
         p[i].fetch_offset = c->offsets[i];
         p[i].partition_max_bytes = c->fetch_size;
     }
-    begin_frame(&w, API_FETCH, FETCH_VERSION);
-    fetch_request_write(&w, FETCH_VERSION, &request);
-    end_frame(&w);
-    write_all(c->fd, w.buf.p, w.buf.len);
-    writer_deinit(&w);
+    send_request(c->fd, API_FETCH, FETCH_VERSION, &request);
 }
 
 /* Moves on past what came; returns its bytes. `seen` is called with each batch, if there is one. */
 static int64_t take_fetched(struct consumer *c, void (*seen)(void *ctx, const struct batch *b), void *ctx)
 {
     struct arena a = {0};
-    struct reader r;
     struct fetch_response response;
     int64_t bytes = 0;
-    reader_init(&r, read_frame(c->fd, &c->frame), &a);
-    read_header(&r, API_FETCH, FETCH_VERSION);
-    if (!fetch_response_read(&r, FETCH_VERSION, &response) || response.error_code != 0)
-        die("a fetch that failed");
+    take_answer(c->fd, API_FETCH, FETCH_VERSION, &response, &c->frame, &a);
+    if (response.error_code != 0)
+        die("fetch: error %d", response.error_code);
     for (int32_t t = 0; t < response.responses.len; t++)
         for (int32_t i = 0; i < response.responses.items[t].partitions.len; i++) {
             const struct fetch_partition_data *p = &response.responses.items[t].partitions.items[i];
@@ -307,14 +390,10 @@ static int run_idle(char **args)
 
 int main(int argc, char **argv)
 {
-    static const struct {
-        const char *name;
-        int args;
-        int (*run)(char **args);
-    } modes[] = {
-        {"produce", 9, run_produce}, {"consume", 6, run_consume}, {"latency", 7, run_latency}, {"idle", 3, run_idle}};
-    for (size_t i = 0; argc > 1 && i < ARRAY_LEN(modes); i++)
-        if (strcmp(argv[1], modes[i].name) == 0 && argc == modes[i].args + 2)
-            return modes[i].run(argv + 2);
-    die("usage: see the top of load.c");
+    static const struct mode modes[] = {{"produce", 9, run_produce},
+                                        {"keyed", 10, run_keyed},
+                                        {"consume", 6, run_consume},
+                                        {"latency", 7, run_latency},
+                                        {"idle", 3, run_idle}};
+    return run_mode(modes, ARRAY_LEN(modes), argc, argv, "load.c");
 }

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parents[2]
@@ -31,6 +32,49 @@ class Apache(harness.Apache):
 
 
 KINDS = {"apache": Apache, "barnabas": harness.Barnabas}
+
+
+def make_broker(kind, zookeeper, folder, properties):
+    """One that is a cluster by itself, with defaults where the tests have what makes them quick."""
+    broker = KINDS[kind](zookeeper, folder / "data", folder / "log", properties)
+    for key in ("group.initial.rebalance.delay.ms", "offsets.topic.num.partitions"):
+        if key not in properties:
+            broker.properties.pop(key)
+    return broker
+
+
+@contextmanager
+def fresh_broker(bench, kind, **properties):
+    """It runs, and is gone with all that is its at the end of the `with`."""
+    folder = Path(tempfile.mkdtemp(dir=bench.folder, prefix=kind))
+    broker = make_broker(kind, bench.zookeeper.chroot(), folder, {k.replace("_", "."): v for k, v in properties.items()})
+    try:
+        broker.start()
+        yield broker
+    finally:
+        broker.kill()
+        broker.zookeeper.close()
+        shutil.rmtree(folder)
+
+
+def tool(name, broker, *args, check=True):
+    """One of our tools. It may take long, as some operations do for Apache's brokers."""
+    return harness.run([TOP / "bin" / name, "--bootstrap-server", broker.bootstrap, *args], check=check, timeout=300,
+                       env={"BARNABAS_BUILD": str(harness.BUILD)})
+
+
+def create_topic(broker, name, partitions=1, **configs):
+    config = [x for k, v in configs.items() for x in ("--config", f"{k.replace('_', '.')}={v}")]
+    tool("kafka-topics.sh", broker, "--create", "--topic", name, "--partitions", partitions, "--replication-factor", 1, *config)
+    wait_for_leaders(broker, name)
+
+
+def wait_for_leaders(broker, topic):
+    def are_there():
+        out = tool("kafka-topics.sh", broker, "--describe", "--topic", topic, check=False)
+        return "PartitionCount" in out and "Leader: none" not in out
+
+    harness.wait_until(are_there, f"leaders of {topic}")
 
 
 # ---- Processes and memory ----
@@ -70,8 +114,8 @@ def free_mb():
 # ---- Load ----
 
 
-def start_load(*args):
-    return subprocess.Popen([str(LOAD), *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def start_load(*args, program=LOAD):
+    return subprocess.Popen([str(program), *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def end_load(process):
@@ -84,8 +128,8 @@ def end_load(process):
     return json.loads(out)
 
 
-def load(*args):
-    return end_load(start_load(*args))
+def load(*args, program=LOAD):
+    return end_load(start_load(*args, program=program))
 
 
 # ---- Rounds ----
@@ -94,7 +138,7 @@ def load(*args):
 class Bench:
     """
     Rounds of both kinds in turns. Run(bench, kind) is one kind's share of one round; its run(parts) measures, notes what it found, and
-    leaves nothing behind.
+    leaves nothing running behind.
     """
 
     def __init__(self, options, Run):
@@ -112,7 +156,8 @@ class Bench:
             for n in range(self.options.rounds):
                 for kind in ("apache", "barnabas") if n % 2 == 0 else ("barnabas", "apache"):
                     print(f"-- round {n + 1} of {self.options.rounds}: {kind}", flush=True)
-                    fill_memory(self.folder)
+                    if not self.options.unfilled:
+                        fill_memory(self.folder)
                     self.Run(self, kind).run(self.options.parts.split(","))
         finally:
             self.zookeeper.stop(signal.SIGKILL)
@@ -135,6 +180,24 @@ class Bench:
         return "\n".join(lines)
 
 
+class Run:
+    """One kind's share of one round: each part is a method of that name."""
+
+    def __init__(self, bench, kind):
+        self.bench, self.kind, self.options = bench, kind, bench.options
+
+    def note(self, metric, value, unit):
+        self.bench.note(metric, self.kind, value, unit)
+
+    def run(self, parts):
+        for part in parts:
+            print(f"   {self.kind}: {part}", flush=True)
+            self.measure(getattr(self, part))
+
+    def measure(self, part):
+        part()
+
+
 def machine():
     model = next((x.split(":")[1].strip() for x in open("/proc/cpuinfo") if x.startswith("model name")), platform.machine())
     memory = int(next(x for x in open("/proc/meminfo") if x.startswith("MemTotal")).split()[1]) // 2**20
@@ -144,10 +207,10 @@ def machine():
 def arguments(description, parts):
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--gigabytes", type=float, default=1, help="data of each throughput measurement")
     parser.add_argument("--seconds", type=int, default=10, help="length of each latency measurement")
     parser.add_argument("--parts", default=",".join(parts), help="what to measure: %(default)s")
     parser.add_argument("--folder", default=tempfile.gettempdir(), help="where the brokers' data lies meanwhile")
+    parser.add_argument("--unfilled", action="store_true", help="leave free memory as it is; quicker, to try something out")
     parser.add_argument("--json", help="write all values to this file")
     return parser
 

@@ -20,7 +20,6 @@
 #include "protocol/msg/produce.h"
 
 enum {
-    METADATA_VERSION = 7,
     PRODUCE_VERSION = 9,
     PAUSE_US = 10000, /* between two rounds: a twentieth of what is worth measuring, and little load on the brokers */
     MOST_SECONDS = 300,
@@ -50,31 +49,6 @@ struct probe {
 
 /* ---- Metadata ---- */
 
-static struct metadata_response ask_metadata(struct probe *p, struct arena *a)
-{
-    struct metadata_request request;
-    struct metadata_request_topic topic;
-    struct metadata_response response;
-    struct writer w;
-    struct reader r;
-    metadata_request_init(&request);
-    metadata_request_topic_init(&topic);
-    topic.name = str_of(p->topic);
-    request.topics.items = &topic;
-    request.topics.len = 1;
-    request.allow_auto_topic_creation = false;
-    begin_frame(&w, API_METADATA, METADATA_VERSION);
-    metadata_request_write(&w, METADATA_VERSION, &request);
-    end_frame(&w);
-    write_all(p->fd, w.buf.p, w.buf.len);
-    writer_deinit(&w);
-    reader_init(&r, read_frame(p->fd, &p->frame), a);
-    read_header(&r, API_METADATA, METADATA_VERSION);
-    if (!metadata_response_read(&r, METADATA_VERSION, &response) || response.topics.len != 1)
-        die("metadata that cannot be read");
-    return response;
-}
-
 static void dial_peers(struct probe *p, const struct metadata_response *m)
 {
     for (int32_t i = 0; i < m->brokers.len; i++) {
@@ -94,7 +68,8 @@ static void dial_peers(struct probe *p, const struct metadata_response *m)
 static void look_around(struct probe *p)
 {
     struct arena a = {0};
-    struct metadata_response m = ask_metadata(p, &a);
+    struct metadata_response m;
+    ask_metadata(p->fd, p->topic, &m, &p->frame, &a);
     const struct metadata_response_topic *t = &m.topics.items[0];
     if (t->error_code != 0)
         die("metadata of %s: error %d", p->topic, t->error_code);
@@ -115,7 +90,8 @@ static void look_around(struct probe *p)
 static bool find_leaders(struct probe *p)
 {
     struct arena a = {0};
-    struct metadata_response m = ask_metadata(p, &a);
+    struct metadata_response m;
+    ask_metadata(p->fd, p->topic, &m, &p->frame, &a);
     const struct metadata_response_topic *t = &m.topics.items[0];
     int32_t led = 0;
     for (int32_t i = 0; i < t->partitions.len; i++) {
@@ -134,7 +110,6 @@ static bool find_leaders(struct probe *p)
 static bool send_records(struct probe *p, const struct peer *to)
 {
     struct arena a = {0};
-    struct writer w;
     struct produce_request request;
     struct produce_topic_produce_data t;
     produce_request_init(&request);
@@ -154,13 +129,8 @@ static bool send_records(struct probe *p, const struct peer *to)
         d->index = i;
         d->records.mem = (struct bytes){(uint8_t *)p->batch.p, (int32_t)p->batch.len};
     }
-    if (t.partition_data.len > 0) {
-        begin_frame(&w, API_PRODUCE, PRODUCE_VERSION);
-        produce_request_write(&w, PRODUCE_VERSION, &request);
-        end_frame(&w);
-        write_all(to->fd, w.buf.p, w.buf.len);
-        writer_deinit(&w);
-    }
+    if (t.partition_data.len > 0)
+        send_request(to->fd, API_PRODUCE, PRODUCE_VERSION, &request);
     arena_deinit(&a);
     return t.partition_data.len > 0;
 }
@@ -168,12 +138,10 @@ static bool send_records(struct probe *p, const struct peer *to)
 static void take_answers(struct probe *p, const struct peer *from)
 {
     struct arena a = {0};
-    struct reader r;
     struct produce_response response;
-    reader_init(&r, read_frame(from->fd, &p->frame), &a);
-    read_header(&r, API_PRODUCE, PRODUCE_VERSION);
-    if (!produce_response_read(&r, PRODUCE_VERSION, &response) || response.responses.len != 1)
-        die("an answer that cannot be read");
+    take_answer(from->fd, API_PRODUCE, PRODUCE_VERSION, &response, &p->frame, &a);
+    if (response.responses.len != 1)
+        die("produce: no answer for the topic");
     const struct produce_topic_produce_response *t = &response.responses.items[0];
     for (int32_t i = 0; i < t->partition_responses.len; i++) {
         const struct produce_partition_produce_response *answer = &t->partition_responses.items[i];

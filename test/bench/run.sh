@@ -1,15 +1,18 @@
 #!/bin/bash
-# Benchmarks: Apache Kafka 3.9.1 and barnabas on this machine, in turns: one broker of each, or clusters of three.
-#   test/bench/run.sh [cluster] [--help] ...
+# Benchmarks: Apache Kafka 3.9.1 and barnabas on this machine, in turns: one broker of each, clusters of three, what is on the
+# disk, or groups and transactions.
+#   test/bench/run.sh [cluster | storage | groups] [--help] ...
 set -euo pipefail
 top=$(cd "$(dirname "$0")/../.." && pwd)
 "$top/contrib/install-packages.sh" build run test >/dev/null
 build=$top/build
 script=bench
-if [ "${1:-}" = cluster ]; then
-    script=cluster
-    shift
-fi
+case ${1:-} in
+    cluster | storage | groups)
+        script=$1
+        shift
+        ;;
+esac
 mkdir -p "$build"
 (
     cd "$top"
@@ -17,7 +20,7 @@ mkdir -p "$build"
     cd "$build"
     [ -f Makefile ] || "$top/configure"
     make -j"$(nproc)"
-    make test/bench/load test/bench/probe
+    make test/bench/groups test/bench/load test/bench/probe test/bench/serving
 ) >"$build/bench-build.log" 2>&1 || {
     tail -30 "$build/bench-build.log" >&2
     exit 1

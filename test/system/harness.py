@@ -106,6 +106,7 @@ class Chroot:
         if self._client is not None:
             self._client.stop()
             self._client.close()
+            self._client = None
 
     def get(self, path):
         return self.client.get(path)[0]
