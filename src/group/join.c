@@ -230,13 +230,19 @@ static int32_t longest_rebalance_timeout(const struct group *g)
     return ms;
 }
 
+static void next_generation(struct group *g, const char *protocol)
+{
+    g->generation = g->generation == INT32_MAX ? 1 : g->generation + 1;
+    free(g->protocol);
+    g->protocol = protocol ? xstrdup(protocol) : NULL;
+    g->commits_seen = 0;
+    group_note_subscription(g);
+}
+
 static void start_generation(struct group *g)
 {
     struct member *m, *tmp;
-    g->generation = g->generation == INT32_MAX ? 1 : g->generation + 1;
-    const char *protocol = elect_protocol(g);
-    free(g->protocol);
-    g->protocol = protocol ? xstrdup(protocol) : NULL;
+    next_generation(g, elect_protocol(g));
     group_set_state(g, GROUP_COMPLETING);
     log_info("Stabilized group %s generation %" PRId32 " with %d members", g->id, g->generation, group_size(g));
     HASH_ITER (hh, g->members, m, tmp) {
@@ -250,10 +256,9 @@ static void start_generation(struct group *g)
 
 static void become_empty(struct group *g)
 {
-    g->generation = g->generation == INT32_MAX ? 1 : g->generation + 1;
-    free(g->protocol);
+    next_generation(g, NULL);
     free(g->leader_id);
-    g->protocol = g->leader_id = NULL;
+    g->leader_id = NULL;
     timer_stop(&g->rebalance);
     group_set_state(g, GROUP_EMPTY);
     log_info("Group %s with generation %" PRId32 " is now empty", g->id, g->generation);

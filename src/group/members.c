@@ -1,7 +1,9 @@
 /* A group's members and its states. */
 #include <stdio.h>
 
+#include "base/logger.h"
 #include "group/group_internal.h"
+#include "protocol/msg/consumer_protocol_subscription.h"
 
 char *str_dup(struct str s)
 {
@@ -54,6 +56,73 @@ int group_joined_count(const struct group *g)
     for (const struct member *m = g->members; m != NULL; m = m->hh.next)
         n += m->join_call != NULL;
     return n;
+}
+
+/* ---- What it subscribes to ---- */
+
+bool group_is_of_consumers(const struct group *g)
+{
+    return g->protocol_type != NULL && strcmp(g->protocol_type, "consumer") == 0;
+}
+
+void subscription_clear(struct group *g)
+{
+    struct topic_name *t, *next;
+    HASH_ITER (hh, g->topics, t, next) {
+        HASH_DEL(g->topics, t);
+        free(t);
+    }
+    g->topics_known = false;
+}
+
+static struct topic_name *find_topic(const struct group *g, struct str topic)
+{
+    struct topic_name *t = NULL;
+    HASH_FIND(hh, g->topics, topic.p, (size_t)topic.len, t);
+    return t;
+}
+
+static void add_topic(struct group *g, struct str topic)
+{
+    if (topic.len <= 0 || find_topic(g, topic) != NULL)
+        return;
+    struct topic_name *t = xcalloc(1, sizeof(*t) + (size_t)topic.len);
+    memcpy(t->name, topic.p, (size_t)topic.len);
+    HASH_ADD(hh, g->topics, name, (size_t)topic.len, t);
+}
+
+/* All versions of the metadata begin as version 0 does. False if it is none. */
+static bool add_topics_of(struct group *g, const struct member *m)
+{
+    struct consumer_protocol_subscription s;
+    struct arena a;
+    struct reader r;
+    int16_t version;
+    arena_init(&a, 0);
+    bool ok = state_record_open(member_metadata(m, g->protocol), &a, &r, &version) && version >= 0 &&
+              consumer_protocol_subscription_read(&r, 0, &s);
+    for (int32_t i = 0; ok && i < s.topics.len; i++)
+        add_topic(g, s.topics.items[i]);
+    arena_deinit(&a);
+    return ok;
+}
+
+void group_note_subscription(struct group *g)
+{
+    subscription_clear(g);
+    if (!group_is_of_consumers(g))
+        return;
+    g->topics_known = g->members == NULL || g->protocol != NULL;
+    for (const struct member *m = g->members; m != NULL && g->topics_known; m = m->hh.next)
+        g->topics_known = add_topics_of(g, m);
+    if (!g->topics_known)
+        log_warn("What member metadata of group %s says of protocol %s cannot be read, nor which topics it uses", g->id,
+                 g->protocol ? g->protocol : "?");
+}
+
+bool group_may_read(const struct group *g, struct str topic)
+{
+    return !g->topics_known || (topic.len > 0 && find_topic(g, topic) != NULL);
 }
 
 /* ---- Members ---- */

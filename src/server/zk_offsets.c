@@ -71,7 +71,7 @@ static enum kafka_error commit_problem(const struct zk_commit *c, const struct o
 {
     if (!is_path_element(c->in->group_id))
         return ERR_INVALID_GROUP_ID;
-    if (p->committed_metadata.len > c->request->s->config->offset_metadata_max_bytes)
+    if (str_utf16_length(p->committed_metadata) > c->request->s->config->offset_metadata_max_bytes)
         return ERR_OFFSET_METADATA_TOO_LARGE;
     return ERR_NONE;
 }
