@@ -142,12 +142,18 @@ struct member *member_find_static(const struct group *g, struct str instance_id)
 struct member *member_add(struct group *g, struct str id, struct str instance_id, struct str client_id,
                           struct str client_host);
 void member_remove(struct member *m); /* answers what waits with ERR_UNKNOWN_MEMBER_ID */
+bool member_leads(const struct member *m);
+void member_rename(struct member *m, struct str id); /* it goes on leading, if it does */
+void member_swap_protocols(struct member *m, struct member_protocol **protocols, int32_t *count);
+void protocols_free(struct member_protocol *protocols, int32_t count);
 void member_set_protocols(struct member *m, const struct join_group_request *request);
 bool member_has_protocols(const struct member *m, const struct join_group_request *request);
 struct bytes member_metadata(const struct member *m, const char *protocol);
 void member_set_assignment(struct member *m, struct bytes assignment);
 /* ERR_NONE if the member is one, and the instance id is its own. */
 enum kafka_error member_check(const struct group *g, struct str id, struct str instance_id);
+struct pending_member *pending_find(const struct group *g, struct str id);
+void pending_remove(struct pending_member *p);
 int group_size(const struct group *g);
 int group_joined_count(const struct group *g); /* members whose JoinGroup waits */
 void group_set_state(struct group *g, enum group_state to);
@@ -159,7 +165,7 @@ void subscription_clear(struct group *g);
 bool group_may_read(const struct group *g, struct str topic); /* it does, or does not say what it reads */
 char *str_dup(struct str s);                                  /* heap; NULL stays NULL */
 
-/* ---- join.c ---- */
+/* ---- rebalance.c ---- */
 
 void member_keep_alive(struct member *m); /* starts its session time-out over */
 void group_prepare_rebalance(struct group *g, const char *why);
@@ -167,12 +173,19 @@ void group_maybe_complete_join(struct group *g);
 /* After a member has left, in whatever state. */
 void group_lost_member(struct group *g, const char *why);
 void answer_join(struct member *m, enum kafka_error error);
+void fill_generation(const struct member *m, struct arena *a, struct join_group_response *out);
+void refuse_join(struct group_call *call, struct join_group_response *out, enum kafka_error error,
+                 struct str member_id);
 void answer_sync(struct member *m, enum kafka_error error);
 void group_fail_syncs(struct group *g, enum kafka_error error);
 void session_expired(struct timer *t);
 void pending_expired(struct timer *t);
 void rebalance_timed_out(struct timer *t);
-void pending_remove(struct pending_member *p);
+bool everybody_supports(const struct group *g, const char *protocol);
+bool group_would_keep_protocol(const struct group *g); /* if its members chose again */
+/* Appends its record; and what an error of that means to members. */
+void group_store(struct group *g, struct state_append *append);
+enum kafka_error group_store_error(enum kafka_error error);
 
 /* ---- records.c ---- */
 

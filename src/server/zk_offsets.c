@@ -135,7 +135,7 @@ void zk_offsets_fetch(struct zk_fetch *f)
             o->metadata = STR_LIT("");
             if (!is_path_element(f->in->group_id))
                 o->error_code = ERR_INVALID_GROUP_ID;
-            else if (!is_path_element(topic->name))
+            else if (view_partition(view_current(), topic->name, o->partition_index) == NULL)
                 o->error_code = ERR_UNKNOWN_TOPIC_OR_PARTITION;
             else
                 zk_get(b, offset_path(&b->arena, f->in->group_id, topic->name, o->partition_index), false);
