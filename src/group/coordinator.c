@@ -78,6 +78,7 @@ void group_forget(struct group *g)
 
 static void resume(struct group *g)
 {
+    group_note_subscription(g);
     for (struct member *m = g->members; m != NULL; m = m->hh.next)
         member_keep_alive(m);
     if (group_size(g) > g->coordinator->options.config->group_max_size)

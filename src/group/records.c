@@ -217,7 +217,6 @@ static void load_group(const struct loading *l, const struct record *record, str
         load_member(g, &v.members.items[i]);
     g->state = group_size(g) > 0 ? GROUP_STABLE : GROUP_EMPTY;
     g->state_since = v.current_state_timestamp;
-    group_note_subscription(g);
 }
 
 static void load_record(const struct loading *l, const struct record *record)

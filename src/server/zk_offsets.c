@@ -35,6 +35,15 @@ static enum kafka_error error_of(enum zk_result result)
     }
 }
 
+/* Without anything to ask for, the answer is there already. */
+static void submit(struct request *r, struct zk_batch *b)
+{
+    if (b->count > 0)
+        zk_submit(r->s->zk, b);
+    else
+        b->done(b);
+}
+
 /* ---- Commit ---- */
 
 static void on_committed(struct zk_batch *b)
@@ -91,7 +100,7 @@ void zk_offsets_commit(struct zk_commit *c)
                 add_commit(b, c->in->group_id, topic->name, p->partition_index, p->committed_offset);
         }
     }
-    zk_submit(c->request->s->zk, b);
+    submit(c->request, b);
 }
 
 /* ---- Fetch ---- */
@@ -141,5 +150,5 @@ void zk_offsets_fetch(struct zk_fetch *f)
                 zk_get(b, offset_path(&b->arena, f->in->group_id, topic->name, o->partition_index), false);
         }
     }
-    zk_submit(f->request->s->zk, b);
+    submit(f->request, b);
 }
