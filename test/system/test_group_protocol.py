@@ -3,12 +3,11 @@
 import re
 import struct
 
-import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 from group_frames import Connection
-from harness import PATIENCE, Apache, Barnabas, other, wait_until
+from harness import PATIENCE, Apache, Barnabas, connect, frame, other, read_frame, wait_until
 
-NONE, UNKNOWN_TOPIC, ILLEGAL_GENERATION, UNKNOWN_MEMBER = 0, 3, 22, 25
+NONE = 0
 
 
 def create(broker, *topics, partitions=2):
@@ -21,21 +20,16 @@ def open_coordinator(broker, *groups):
     """A connection, once the groups are served."""
     c = Connection(broker)
 
-    def ready():
-        from confluent_kafka import Consumer
-        Consumer({"bootstrap.servers": broker.bootstrap, "group.id": groups[0]}).list_topics(timeout=10)
-        return all(c.fetch(g, {})["error"] == NONE for g in groups)
     wait_for_topic(broker)
-    wait_until(ready, "the coordinator")
+    wait_until(lambda: all(c.fetch(g, {})["error"] == NONE for g in groups), "the coordinator")
     return c
 
 
 def wait_for_topic(broker):
     """FindCoordinator makes __consumer_offsets."""
-    import harness
-    s = harness.connect(broker)
-    s.sendall(harness.frame(10, 0, struct.pack(">h", 1) + b"g"))
-    harness.read_frame(s)
+    s = connect(broker)
+    s.sendall(frame(10, 0, struct.pack(">h", 1) + b"g"))
+    read_frame(s)
     s.close()
 
 
