@@ -23,10 +23,18 @@ static void cleanup_begin(struct cleanup *c, struct group *g)
     batch_builder_init(&c->tombstones, 0);
 }
 
-static void cleanup_offset(struct cleanup *c, struct offset_entry *e)
+/* Whatever is committed of the partition, or on its way to the log, where the tombstone comes after it. */
+static void cleanup_offset(struct cleanup *c, const struct offset_id *partition)
 {
-    record_offset_gone(&c->tombstones, c->group, &e->id, group_now(c->group->coordinator));
-    offset_drop(c->group, e);
+    struct group *g = c->group;
+    struct offset_id id = *partition; /* which may be the entry's own */
+    struct offset_entry *e = offset_find(g, &id);
+    if (e == NULL && pending_commit_find(g, &id) == NULL)
+        return;
+    record_offset_gone(&c->tombstones, g, &id, group_now(g->coordinator));
+    pending_commit_drop(g, &id);
+    if (e != NULL)
+        offset_drop(g, e);
 }
 
 /* Forgets the group if nothing is left of it. False if nothing has to be written, and `append` is not used. */
@@ -107,7 +115,7 @@ static int expire_group(struct group *g, int64_t now)
     HASH_ITER (hh, g->offsets, e, next) {
         if (!is_expired(g, e, now))
             continue;
-        cleanup_offset(&c, e);
+        cleanup_offset(&c, &e->id);
         count++;
     }
     cleanup_end_silently(&c);
@@ -129,13 +137,9 @@ void offsets_expire(struct timer *t)
 
 /* ---- Deleted partitions ---- */
 
-/* Whatever the group has, or is about to have, for the partition. */
 static void drop_partition(struct cleanup *c, const struct offset_id *id)
 {
-    struct offset_entry *e = offset_find(c->group, id);
-    if (e != NULL)
-        cleanup_offset(c, e);
-    pending_commit_drop(c->group, id);
+    cleanup_offset(c, id);
     txn_offsets_drop_partition(c->group, id);
 }
 
@@ -180,14 +184,16 @@ static void on_deleted(struct state_append *append, enum kafka_error error)
 static void delete_one(struct group *g, struct group_deletion *d)
 {
     struct offset_entry *e, *next_offset;
+    struct pending_commit *o, *next_commit;
     struct pending_member *p, *next_pending;
     struct cleanup c;
     cleanup_begin(&c, g);
     HASH_ITER (hh, g->offsets, e, next_offset)
-        cleanup_offset(&c, e);
+        cleanup_offset(&c, &e->id);
+    HASH_ITER (hh, g->pending_commits, o, next_commit)
+        cleanup_offset(&c, &o->id);
     HASH_ITER (hh, g->pending, p, next_pending)
         pending_remove(p);
-    pending_commits_drop_all(g);
     txn_offsets_drop_all(g);
     d->append.done = on_deleted;
     if (!cleanup_end(&c, &d->append))

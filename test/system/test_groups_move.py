@@ -269,3 +269,24 @@ def test_apaches_group_tool(broker, jars):
     out = java(*tool, "--delete", "--group", "simple", "--group", "reader", check=False, jars=jars)
     assert "simple" in out and "GroupNotEmptyException" in out, out
     assert java(*tool, "--list", jars=jars).split() == ["reader"]
+
+
+def test_what_was_seen_is_what_is_loaded(make_broker):
+    """Commits and deletions race for the same offsets: whichever was last, a restart finds it so."""
+    broker = make_broker(num_io_threads=8, offsets_topic_num_partitions=1)
+    create(broker, "t")
+    groups = [f"g{i}" for i in range(150)]
+    racers = [open_coordinator(broker, *GROUPS)] + [Connection(broker) for _ in range(5)]
+    for g in groups:
+        racers[0].commit(g, {"t": {0: 1}})
+        for i, c in enumerate(racers[:5]):
+            c.send_commit(g, {"t": {0: 10 + i}})
+        racers[5].offset_delete(g, {"t": [0]})
+        for c in racers[:5]:
+            c.receive()
+    seen = {g: offsets(racers[0], g) for g in groups}
+    broker.kill()
+    broker.restart()
+    c = open_coordinator(broker, *GROUPS)
+    found = {g: offsets(c, g) for g in groups}
+    assert found == seen, {g: (seen[g], found[g]) for g in groups if seen[g] != found[g]}
