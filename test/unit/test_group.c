@@ -1,5 +1,5 @@
 /* The group coordinator, with a log in memory. */
-#include "test.h"
+#include "memory_log.h"
 
 #include <string.h>
 
@@ -7,9 +7,13 @@
 #include "protocol/msg/consumer_protocol_subscription.h"
 #include "protocol/msg/delete_groups.h"
 #include "protocol/msg/describe_groups.h"
+#include "protocol/msg/group_metadata_key.h"
+#include "protocol/msg/group_metadata_value.h"
 #include "protocol/msg/heartbeat.h"
 #include "protocol/msg/leave_group.h"
 #include "protocol/msg/list_groups.h"
+#include "protocol/msg/offset_commit_key.h"
+#include "protocol/msg/offset_commit_value.h"
 #include "protocol/msg/offset_delete.h"
 #include "protocol/msg/offset_fetch.h"
 
@@ -20,12 +24,6 @@ enum {
     NEWEST = 99,
     HOUR_MS = 3600000,
     RETENTION_MS = 24 * HOUR_MS
-};
-
-struct held_append {
-    struct state_append *append;
-    struct strbuf batch;
-    struct held_append *next;
 };
 
 /* A request with room for whatever answer it gets. */
@@ -52,15 +50,9 @@ struct fixture {
     struct loop *loop;
     struct broker_config config;
     struct group_coordinator *gc;
-    struct strbuf log;
-    int64_t end;
-    struct held_append *held; /* until settle() */
-    enum kafka_error append_error;
-    int offsets_gone, groups_gone, leader_only; /* counted as they are written */
+    struct memory_log log;
+    int offsets_gone, groups_gone; /* counted as they are written */
     int16_t last_attributes;
-    bool hold_read;
-    void (*read_done)(void *arg, enum kafka_error error, struct bytes batches);
-    void *read_arg;
     struct ask *asks;
     struct timer check;
     bool (*until)(const struct fixture *f, const void *what);
@@ -76,22 +68,9 @@ static int64_t wall_ms(void)
 
 /* ---- The log ---- */
 
-static void hold_append(void *ctx, int32_t partition, int32_t leader_epoch UNUSED, struct strbuf *batch,
-                        struct state_append *append)
+static void count_tombstones(struct memory_log *log, const struct batch *b)
 {
-    struct fixture *f = ctx;
-    struct held_append *h = calloc(1, sizeof(*h)), **last = &f->held;
-    assert_int_equal(partition, HOME);
-    f->leader_only += append->leader_only;
-    *h = (struct held_append){append, *batch, NULL};
-    *batch = (struct strbuf){0};
-    while (*last != NULL)
-        last = &(*last)->next;
-    *last = h;
-}
-
-static void count_tombstones(struct fixture *f, const struct batch *b)
-{
+    struct fixture *f = CONTAINER_OF(log, struct fixture, log);
     struct arena a;
     struct record r;
     arena_init(&a, 0);
@@ -103,56 +82,12 @@ static void count_tombstones(struct fixture *f, const struct batch *b)
     }
     record_iter_free(it);
     arena_deinit(&a);
+    f->last_attributes = b->attributes;
 }
 
-static void write_batch(struct fixture *f, struct strbuf *batch)
-{
-    struct bytes rest = {(uint8_t *)batch->p, (int32_t)batch->len};
-    struct batch b;
-    batch_set_offset((uint8_t *)batch->p, f->end);
-    assert_int_equal(batch_next(&rest, &b), BATCH_OK);
-    f->last_attributes = b.attributes;
-    count_tombstones(f, &b);
-    strbuf_add(&f->log, batch->p, batch->len);
-    f->end = b.last_offset + 1;
-}
-
-/* Answers the appends that wait, not those that follow from that. */
 static int settle(struct fixture *f)
 {
-    struct held_append *list = f->held;
-    int n = 0;
-    f->held = NULL;
-    while (list != NULL) {
-        struct held_append *h = list;
-        list = h->next;
-        h->append->offset = f->end;
-        if (f->append_error == ERR_NONE)
-            write_batch(f, &h->batch);
-        strbuf_deinit(&h->batch);
-        h->append->done(h->append, f->append_error);
-        free(h);
-        n++;
-    }
-    return n;
-}
-
-static struct bytes log_from(const struct fixture *f, int64_t offset)
-{
-    bool any = offset < f->end;
-    return any ? (struct bytes){(uint8_t *)f->log.p, (int32_t)f->log.len} : (struct bytes){NULL, 0};
-}
-
-static void read_log(void *ctx, int32_t partition UNUSED, int64_t offset, int32_t max_bytes UNUSED,
-                     void (*done)(void *arg, enum kafka_error error, struct bytes batches), void *arg)
-{
-    struct fixture *f = ctx;
-    if (f->hold_read) {
-        f->read_done = done;
-        f->read_arg = arg;
-        return;
-    }
-    done(arg, ERR_NONE, log_from(f, offset));
+    return memory_log_settle(&f->log);
 }
 
 /* Leadership goes and comes again: everything is read from the log. */
@@ -212,9 +147,10 @@ static int set_up_with(void **state, const char *one, const char *two)
     struct config_options options = {.overrides = overrides, .override_count = ARRAY_LEN(overrides)};
     assert_true(config_load(&f->config, &options, &fail));
     wall = 1000000000;
+    f->log.wrote = count_tombstones;
     f->loop = loop_new("coordinator");
     f->gc = group_coordinator_new(&(struct group_options){
-        .loop = f->loop, .config = &f->config, .log = {hold_append, read_log, f}, .wall_ms = wall_ms});
+        .loop = f->loop, .config = &f->config, .log = memory_log_seam(&f->log), .wall_ms = wall_ms});
     state_topic_elected(group_topic(f->gc), HOME, 5);
     *state = f;
     return 0;
@@ -239,8 +175,7 @@ static int tear_down(void **state)
 {
     struct fixture *f = *state;
     state_topic_resign_all(group_topic(f->gc));
-    f->append_error = ERR_NOT_LEADER_OR_FOLLOWER;
-    settle(f);
+    memory_log_deinit(&f->log);
     group_coordinator_free(f->gc);
     while (f->asks != NULL) {
         struct ask *a = f->asks;
@@ -248,7 +183,6 @@ static int tear_down(void **state)
         arena_deinit(&a->arena);
         free(a);
     }
-    strbuf_deinit(&f->log);
     loop_free(f->loop);
     config_deinit(&f->config);
     free(f);
@@ -608,6 +542,12 @@ static bool is_without_members(const struct fixture *f, const void *what)
     return g == NULL || g->members == NULL;
 }
 
+static void expire(struct fixture *f)
+{
+    offsets_expire(&f->gc->expiry);
+    settle(f);
+}
+
 /* ---- Members ---- */
 
 static void members_share_a_generation(void **state)
@@ -844,15 +784,15 @@ static void an_assignment_that_is_not_stored_is_no_assignment(void **state)
     struct fixture *f = *state;
     struct ask *a = join_with_id(f, (struct who){0});
     wait_for(f, a);
-    f->append_error = ERR_NOT_ENOUGH_REPLICAS;
+    f->log.error = ERR_NOT_ENOUGH_REPLICAS;
     struct ask *s = sync_group(f, member_of(a));
     settle(f);
     assert_int_equal(s->out.sync.error_code, ERR_COORDINATOR_NOT_AVAILABLE);
     expect_state(f, "g", "PreparingRebalance");
-    f->append_error = ERR_NONE;
+    f->log.error = ERR_NONE;
     struct ask *again = join(f, (struct who){.id = id_of(a)});
     assert_true(again->answered);
-    f->append_error = ERR_REQUEST_TIMED_OUT;
+    f->log.error = ERR_REQUEST_TIMED_OUT;
     s = sync_group(f, member_of(again));
     settle(f);
     assert_int_equal(s->out.sync.error_code, ERR_REBALANCE_IN_PROGRESS);
@@ -941,7 +881,7 @@ static void a_static_member_that_is_not_stored_does_not_replace(void **state)
 {
     struct fixture *f = *state;
     struct who m = alone(f, (struct who){.instance = "one"});
-    f->append_error = ERR_NOT_LEADER_OR_FOLLOWER;
+    f->log.error = ERR_NOT_LEADER_OR_FOLLOWER;
     struct ask *a = join(f, (struct who){.instance = "one"});
     settle(f);
     assert_int_equal(a->out.join.error_code, ERR_NOT_COORDINATOR);
@@ -1013,7 +953,7 @@ static void while_loading(void **state)
 {
     struct fixture *f = *state;
     struct who m = alone(f, (struct who){0});
-    f->hold_read = true;
+    f->log.hold_reads = true;
     move(f);
     assert_int_equal(heartbeat(f, m), ERR_NONE); /* its group is coming */
     assert_int_equal(sync_group(f, m)->out.sync.error_code, ERR_REBALANCE_IN_PROGRESS);
@@ -1021,8 +961,7 @@ static void while_loading(void **state)
     assert_int_equal(commit(f, (struct what){m, .offset = 1}), ERR_COORDINATOR_LOAD_IN_PROGRESS);
     assert_int_equal(list_groups(f, NULL, NULL), -ERR_COORDINATOR_LOAD_IN_PROGRESS);
     assert_int_equal(delete_offset(f, "g", "t")->out.forget.error_code, ERR_COORDINATOR_LOAD_IN_PROGRESS);
-    f->hold_read = false;
-    f->read_done(f->read_arg, ERR_NONE, log_from(f, 0));
+    memory_log_answer_read(&f->log, ERR_NONE);
     assert_int_equal(heartbeat(f, m), ERR_NONE);
     assert_int_equal(list_groups(f, NULL, NULL), 1);
 }
@@ -1031,9 +970,9 @@ static void what_cannot_be_read_is_not_served(void **state)
 {
     struct fixture *f = *state;
     struct who m = alone(f, (struct who){0});
-    f->hold_read = true;
+    f->log.hold_reads = true;
     move(f);
-    f->read_done(f->read_arg, ERR_KAFKA_STORAGE_ERROR, (struct bytes){NULL, 0});
+    memory_log_answer_read(&f->log, ERR_KAFKA_STORAGE_ERROR);
     assert_int_equal(heartbeat(f, m), ERR_NOT_COORDINATOR);
     assert_null(f->gc->groups);
 }
@@ -1044,7 +983,7 @@ static void a_commit_that_is_answered_after_a_move_harms_nothing(void **state)
     assert_int_equal(commit(f, (struct what){.offset = 1, .producer = 7}), ERR_NONE);
     struct ask *a = send_commit(f, (struct what){.offset = 2, .producer = 7});
     move(f);
-    f->append_error = ERR_NOT_LEADER_OR_FOLLOWER;
+    f->log.error = ERR_NOT_LEADER_OR_FOLLOWER;
     settle(f);
     assert_int_equal(commit_result(a), ERR_NOT_COORDINATOR);
     group_transaction_ended(f->gc, HOME, 7, true);
@@ -1083,6 +1022,102 @@ static void what_is_deleted_stays_deleted(void **state)
     move(f);
     assert_int_equal(fetch(f, "t", 0), 5);
     assert_int_equal(group_find(f->gc, str_of("g"))->generation, 0);
+}
+
+/* A record as some version of Kafka wrote it; frees key and value. */
+static void write_record(struct fixture *f, struct writer *key, struct writer *value)
+{
+    struct batch_builder b;
+    struct strbuf batch = {0};
+    batch_builder_init(&b, 0);
+    state_record_add(&b, key, value, wall);
+    assert_true(batch_builder_finish(&b, CODEC_LEVEL_DEFAULT, &batch));
+    batch_builder_deinit(&b);
+    memory_log_write(&f->log, &batch);
+    strbuf_deinit(&batch);
+}
+
+static void begin_versioned(struct writer *w, int16_t version)
+{
+    writer_init(w);
+    writer_int16(w, version);
+}
+
+static void write_offset(struct fixture *f, const char *topic, int16_t key_version, int16_t version)
+{
+    struct offset_commit_key k = {.group = STR_LIT("old"), .topic = str_of(topic), .partition = 3};
+    struct offset_commit_value v;
+    struct writer key, value;
+    offset_commit_value_init(&v);
+    v.offset = 100 + version;
+    v.metadata = STR_LIT("m");
+    v.commit_timestamp = wall;
+    v.expire_timestamp = wall + HOUR_MS;
+    begin_versioned(&key, key_version);
+    offset_commit_key_write(&key, key_version, &k);
+    begin_versioned(&value, version);
+    offset_commit_value_write(&value, version, &v);
+    write_record(f, &key, &value);
+}
+
+static void offsets_of_all_versions_are_loaded(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const topics[] = {"v0", "v1", "v2", "v3", "v4"};
+    for (int16_t version = 0; version <= 4; version++)
+        write_offset(f, topics[version], version == 0 ? 0 : 1, version);
+    write_offset(f, "newer", 9, 0); /* not ours to understand */
+    move(f);
+    for (int version = 0; version <= 4; version++)
+        assert_int_equal(fetch_of(f, "old", topics[version], 3, false), 100 + version);
+    wall += HOUR_MS;
+    expire(f);
+    assert_int_equal(fetch_of(f, "old", "v1", 3, false), NOTHING); /* which alone says when it expires */
+    assert_int_equal(fetch_of(f, "old", "v2", 3, false), 102);
+}
+
+static void write_group(struct fixture *f, int16_t version)
+{
+    struct group_metadata_key k = {.group = STR_LIT("old")};
+    struct group_metadata_value v;
+    struct group_metadata_value_member_metadata member;
+    struct writer key, value;
+    group_metadata_value_init(&v);
+    group_metadata_value_member_metadata_init(&member);
+    member.member_id = STR_LIT("m");
+    member.group_instance_id = version >= 3 ? STR_LIT("i") : STR_NULL;
+    member.client_id = STR_LIT("c");
+    member.client_host = STR_LIT("/h");
+    member.session_timeout = SESSION_MS;
+    member.rebalance_timeout = version >= 1 ? REBALANCE_MS : -1;
+    member.subscription = member.assignment = (struct bytes){(const uint8_t *)"x", 1};
+    v.protocol_type = STR_LIT("consumer");
+    v.generation = 7;
+    v.protocol = STR_LIT("range");
+    v.leader = STR_LIT("m");
+    v.current_state_timestamp = version >= 2 ? wall : -1;
+    v.members.items = &member;
+    v.members.len = 1;
+    begin_versioned(&key, 2);
+    group_metadata_key_write(&key, 2, &k);
+    begin_versioned(&value, version);
+    group_metadata_value_write(&value, version, &v);
+    write_record(f, &key, &value);
+}
+
+static void groups_of_all_versions_are_loaded(void **state)
+{
+    struct fixture *f = *state;
+    for (int16_t version = 0; version <= 4; version++) {
+        write_group(f, version);
+        move(f);
+        const char *instance = version >= 3 ? "i" : NULL;
+        assert_int_equal(heartbeat(f, (struct who){"old", "m", instance, .generation = 7}), ERR_NONE);
+        const struct group *g = group_find(f->gc, str_of("old"));
+        assert_int_equal(g->members->rebalance_timeout_ms, version >= 1 ? REBALANCE_MS : SESSION_MS);
+        assert_int_equal(g->state_since, version >= 2 ? wall : -1);
+        assert_int_equal(describe(f, "old")->out.describe.groups.items[0].members.items[0].member_assignment.len, 1);
+    }
 }
 
 /* ---- Commits ---- */
@@ -1138,11 +1173,11 @@ static void an_offset_on_its_way_is_not_stable(void **state)
     assert_int_equal(commit_result(a), ERR_NONE);
     assert_int_equal(fetch_of(f, "g", "t", 0, true), 2);
     a = send_commit(f, (struct what){.offset = 3});
-    f->append_error = ERR_REQUEST_TIMED_OUT;
+    f->log.error = ERR_REQUEST_TIMED_OUT;
     settle(f);
     assert_int_equal(commit_result(a), ERR_COORDINATOR_NOT_AVAILABLE);
     assert_int_equal(fetch_of(f, "g", "t", 0, true), 2);
-    f->append_error = ERR_NONE;
+    f->log.error = ERR_NONE;
     send_commit(f, (struct what){.offset = 9, .producer = 7});
     settle(f);
     assert_int_equal(fetch_of(f, "g", "t", 0, true), UNSTABLE);
@@ -1154,7 +1189,7 @@ static void one_replica_may_do(void **state)
 {
     struct fixture *f = *state; /* offsets.commit.required.acks=1, offsets.topic.compression.codec=1 */
     assert_int_equal(commit(f, (struct what){.offset = 1}), ERR_NONE);
-    assert_int_equal(f->leader_only, 1);
+    assert_int_equal(f->log.leader_only, 1);
     assert_int_equal(f->last_attributes & ATTR_CODEC_MASK, CODEC_GZIP);
     move(f);
     assert_int_equal(fetch(f, "t", 0), 1);
@@ -1182,12 +1217,6 @@ static void all_offsets_are_told_by_topic(void **state)
 }
 
 /* ---- What goes ---- */
-
-static void expire(struct fixture *f)
-{
-    offsets_expire(&f->gc->expiry);
-    settle(f);
-}
 
 static void offsets_without_a_group_expire_by_their_commit(void **state)
 {
@@ -1406,6 +1435,8 @@ int main(void)
         CASE(a_commit_that_is_answered_after_a_move_harms_nothing),
         CASE(a_group_too_large_is_rebalanced_when_it_is_loaded),
         CASE(what_is_deleted_stays_deleted),
+        CASE(offsets_of_all_versions_are_loaded),
+        CASE(groups_of_all_versions_are_loaded),
         CASE(who_may_commit),
         CASE(texts_are_as_long_as_in_java),
         CASE(an_offset_on_its_way_is_not_stable),
