@@ -19,7 +19,7 @@ struct memory_log {
     struct held_append *held; /* until memory_log_settle() */
     enum kafka_error error;   /* of the appends to come */
     int leader_only;          /* how many of them wanted no more */
-    bool hold_reads;          /* until memory_log_answer_read() */
+    bool hold_reads;          /* each until memory_log_answer_read() */
     void (*read_done)(void *arg, enum kafka_error error, struct bytes batches);
     void *read_arg;
     void (*wrote)(struct memory_log *log, const struct batch *b); /* may be NULL */
@@ -92,7 +92,6 @@ static inline void memory_log_read(void *ctx, int32_t partition UNUSED, int64_t 
 
 static inline void memory_log_answer_read(struct memory_log *log, enum kafka_error error)
 {
-    log->hold_reads = false;
     log->read_done(log->read_arg, error, error == ERR_NONE ? memory_log_from(log, 0) : (struct bytes){NULL, 0});
 }
 
