@@ -273,7 +273,7 @@ def test_apaches_group_tool(broker, jars):
 
 def test_what_was_seen_is_what_is_loaded(make_broker):
     """Commits and deletions race for the same offsets: whichever was last, a restart finds it so."""
-    broker = make_broker(num_io_threads=8, offsets_topic_num_partitions=1)
+    broker = make_broker(num_io_threads=8, offsets_topic_num_partitions=1, offsets_load_buffer_size=100)
     create(broker, "t")
     groups = [f"g{i}" for i in range(150)]
     racers = [open_coordinator(broker, *GROUPS)] + [Connection(broker) for _ in range(5)]
