@@ -677,7 +677,7 @@ static void start_transactions(struct broker *b)
     struct services *s = &b->services;
     b->marker_links = broker_links_new(s->coordinator_loop, b->config, "txn-marker-sender");
     b->verification_links = broker_links_new(s->coordinator_loop, b->config, "txn-verifier");
-    s->transactions_log = (struct topic_log){s, "__transaction_state"};
+    s->transactions_log = (struct topic_log){s, "__transaction_state", NULL};
     s->transactions = txn_coordinator_new(&(struct txn_options){.loop = s->coordinator_loop,
                                                                 .config = b->config,
                                                                 .log = topic_log_seam(&s->transactions_log),
@@ -700,7 +700,7 @@ static void start(struct broker *b)
     b->services.topic_configs = topic_configs_new(b->services.settings);
     struct loop *coordinator = loop_new("coordinator");
     b->services.coordinator_loop = coordinator;
-    b->services.offsets_log = (struct topic_log){&b->services, "__consumer_offsets"};
+    b->services.offsets_log = (struct topic_log){&b->services, "__consumer_offsets", NULL};
     struct group_options groups = {
         .loop = coordinator, .config = c, .log = topic_log_seam(&b->services.offsets_log), .wall_ms = clock_wall_ms};
     b->services.groups = group_coordinator_new(&groups);
@@ -763,6 +763,8 @@ static void finish(struct broker *b)
     verifier_free(s->verifier);
     txn_coordinator_free(s->transactions);
     group_coordinator_free(s->groups);
+    topic_log_deinit(&s->transactions_log);
+    topic_log_deinit(&s->offsets_log);
     controller_free(s->controller);
     replication_free(b->replication);
     if (s->logs != NULL && b->serving)

@@ -20,6 +20,7 @@ struct services;
 struct topic_log { /* an internal topic, as its coordinator reaches it (topic_log.c) */
     struct services *services;
     const char *topic;
+    struct append_lane *lanes;
 };
 
 /* The parts of the broker that handlers ask. Made and owned by broker.c; const once requests are served. */
@@ -64,6 +65,7 @@ void producer_ids_free(struct producer_ids *p);
 bool producer_ids_draw(struct producer_ids *p, int64_t *id);
 
 /* The seam between a coordinator and its topic; `log` stays where it is. */
-struct state_log topic_log_seam(const struct topic_log *log);
+struct state_log topic_log_seam(struct topic_log *log);
+void topic_log_deinit(struct topic_log *log); /* when the workers have stopped */
 
 #endif

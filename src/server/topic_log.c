@@ -1,15 +1,17 @@
 /* How the coordinators reach the partitions of their topics: appends and reads, on workers. */
+#include <uthash.h>
+#include <utlist.h>
+
 #include "base/clock.h"
 #include "server/server.h"
 
 /* ---- Appending ---- */
 
 struct topic_append {
-    struct job job;
-    const struct topic_log *log;
+    struct append_lane *lane;
+    struct topic_append *prev, *next; /* in the lane */
     struct state_append *append;
     struct strbuf batch;
-    int32_t partition;
     struct partition *p;
     int32_t leader_epoch;
     struct append_result result;
@@ -18,6 +20,15 @@ struct topic_append {
     struct sleeper sleeper;
     struct bed bed;
     struct timer deadline;
+};
+
+/* The appends to one partition, which reach it in the order they were asked for: what is last there, is true. */
+struct append_lane {
+    struct topic_log *log;
+    int32_t partition;
+    struct topic_append *waiting, *running; /* those that a worker has, all at once */
+    struct job job;
+    UT_hash_handle hh;
 };
 
 static enum kafka_error append_now(struct topic_append *a, struct arena *arena)
@@ -33,17 +44,25 @@ static enum kafka_error append_now(struct topic_append *a, struct arena *arena)
     if (error != ERR_NONE)
         return error;
     prepared.guard = a->append->guard;
-    return partition_append_in(a->p, a->leader_epoch, &prepared, -1, &a->result);
+    return partition_append_in(a->p, a->leader_epoch, &prepared, a->append->leader_only ? 1 : -1, &a->result);
 }
 
-static void run_append(struct job *job)
+static void run_append(struct topic_append *a)
 {
-    struct topic_append *a = CONTAINER_OF(job, struct topic_append, job);
+    const struct append_lane *lane = a->lane;
     struct arena arena;
     arena_init(&arena, 0);
-    a->p = replica_partition(a->log->services->replicas, str_of(a->log->topic), a->partition);
+    a->p = replica_partition(lane->log->services->replicas, str_of(lane->log->topic), lane->partition);
     a->error = a->p == NULL ? ERR_NOT_LEADER_OR_FOLLOWER : append_now(a, &arena);
     arena_deinit(&arena);
+}
+
+static void run_lane(struct job *job)
+{
+    struct append_lane *lane = CONTAINER_OF(job, struct append_lane, job);
+    struct topic_append *a;
+    DL_FOREACH (lane->running, a)
+        run_append(a);
 }
 
 static void finish(struct topic_append *a, enum kafka_error error)
@@ -73,38 +92,72 @@ static void on_deadline(struct timer *t)
     finish(CONTAINER_OF(t, struct topic_append, deadline), ERR_REQUEST_TIMED_OUT);
 }
 
-static void appended(struct message *m)
+static void appended(struct topic_append *a)
 {
-    struct topic_append *a = CONTAINER_OF(m, struct topic_append, job.done);
     enum kafka_error error = a->error;
-    if (error == ERR_NONE)
+    if (error == ERR_NONE && !a->append->leader_only)
         error = partition_check_committed(a->p, a->leader_epoch, a->result.last_offset);
     if (error != ERR_REQUEST_TIMED_OUT || a->error != ERR_NONE) {
         finish(a, error);
         return;
     }
     a->asleep = true;
-    a->sleeper = (struct sleeper){.queue = a->log->services->coordinator_wakes, .wake = on_wake};
+    a->sleeper = (struct sleeper){.queue = a->lane->log->services->coordinator_wakes, .wake = on_wake};
     partition_lie_down(a->p, &a->bed, &a->sleeper);
     timer_start(&a->deadline, a->append->timeout_ms);
     on_wake(&a->sleeper);
 }
 
+static void lane_start(struct append_lane *lane);
+
+static void lane_done(struct message *m)
+{
+    struct append_lane *lane = CONTAINER_OF(m, struct append_lane, job.done);
+    struct topic_append *list = lane->running, *a, *next;
+    lane->running = NULL;
+    if (lane->waiting != NULL)
+        lane_start(lane);
+    DL_FOREACH_SAFE (list, a, next)
+        appended(a);
+}
+
+static void lane_start(struct append_lane *lane)
+{
+    lane->running = lane->waiting;
+    lane->waiting = NULL;
+    lane->job =
+        (struct job){.run = run_lane, .home = lane->log->services->coordinator_loop, .done = {.deliver = lane_done}};
+    workers_submit(lane->log->services->workers, &lane->job);
+}
+
+static struct append_lane *lane_of(struct topic_log *log, int32_t partition)
+{
+    struct append_lane *lane;
+    HASH_FIND_INT(log->lanes, &partition, lane);
+    if (lane != NULL)
+        return lane;
+    lane = xcalloc(1, sizeof(*lane));
+    lane->log = log;
+    lane->partition = partition;
+    HASH_ADD_INT(log->lanes, partition, lane);
+    return lane;
+}
+
 static void append_to(void *ctx, int32_t partition, int32_t leader_epoch, struct strbuf *batch,
                       struct state_append *append)
 {
-    const struct topic_log *log = ctx;
-    struct loop *loop = log->services->coordinator_loop;
+    struct topic_log *log = ctx;
+    struct append_lane *lane = lane_of(log, partition);
     struct topic_append *a = xcalloc(1, sizeof(*a));
-    a->log = log;
+    a->lane = lane;
     a->append = append;
-    a->partition = partition;
     a->leader_epoch = leader_epoch;
     a->batch = *batch;
     *batch = (struct strbuf){0};
-    timer_init(&a->deadline, loop, on_deadline);
-    a->job = (struct job){.run = run_append, .home = loop, .done = {.deliver = appended}};
-    workers_submit(log->services->workers, &a->job);
+    timer_init(&a->deadline, log->services->coordinator_loop, on_deadline);
+    DL_APPEND(lane->waiting, a);
+    if (lane->running == NULL)
+        lane_start(lane);
 }
 
 /* ---- Reading ---- */
@@ -154,7 +207,16 @@ static void read_from(void *ctx, int32_t partition, int64_t offset, int32_t max_
     workers_submit(log->services->workers, &r->job);
 }
 
-struct state_log topic_log_seam(const struct topic_log *log)
+struct state_log topic_log_seam(struct topic_log *log)
 {
-    return (struct state_log){append_to, read_from, (void *)(uintptr_t)log};
+    return (struct state_log){append_to, read_from, log};
+}
+
+void topic_log_deinit(struct topic_log *log)
+{
+    struct append_lane *lane, *next;
+    HASH_ITER (hh, log->lanes, lane, next) {
+        HASH_DEL(log->lanes, lane);
+        free(lane);
+    }
 }

@@ -1,5 +1,5 @@
 /* The transaction coordinator, with a log in memory and leaders that answer as the test says. */
-#include "test.h"
+#include "memory_log.h"
 
 #include "protocol/msg/add_partitions_to_txn.h"
 #include "protocol/msg/api.h"
@@ -10,21 +10,11 @@
 
 enum { TIMEOUT_MS = 60000, LEADER = 7, HOME = 0 };
 
-struct held_append {
-    struct state_append *append;
-    struct strbuf batch;
-    struct held_append *next;
-};
-
 struct fixture {
     struct loop *loop;
     struct broker_config config;
     struct txn_coordinator *tc;
-    struct strbuf log;
-    int64_t end;
-    int32_t log_epoch;
-    struct held_append *held; /* until settle() */
-    enum kafka_error append_error;
+    struct memory_log log;
     int64_t next_id;
     bool no_ids;
     int32_t leader;
@@ -41,58 +31,9 @@ static int64_t wall_ms(void)
     return wall;
 }
 
-/* ---- The log ---- */
-
-static void hold_append(void *ctx, int32_t partition, int32_t leader_epoch, struct strbuf *batch,
-                        struct state_append *append)
-{
-    struct fixture *f = ctx;
-    struct held_append *h = calloc(1, sizeof(*h)), **last = &f->held;
-    assert_int_equal(partition, HOME);
-    f->log_epoch = leader_epoch;
-    *h = (struct held_append){append, *batch, NULL};
-    *batch = (struct strbuf){0};
-    while (*last != NULL)
-        last = &(*last)->next;
-    *last = h;
-}
-
-static void write_batch(struct fixture *f, struct strbuf *batch)
-{
-    struct bytes rest = {(uint8_t *)batch->p, (int32_t)batch->len};
-    struct batch b;
-    batch_set_offset((uint8_t *)batch->p, f->end);
-    assert_int_equal(batch_next(&rest, &b), BATCH_OK);
-    strbuf_add(&f->log, batch->p, batch->len);
-    f->end = b.last_offset + 1;
-}
-
-/* Answers the appends that wait, not those that follow from that. */
 static int settle(struct fixture *f)
 {
-    struct held_append *list = f->held;
-    int n = 0;
-    f->held = NULL;
-    while (list != NULL) {
-        struct held_append *h = list;
-        list = h->next;
-        h->append->offset = f->end;
-        if (f->append_error == ERR_NONE)
-            write_batch(f, &h->batch);
-        strbuf_deinit(&h->batch);
-        h->append->done(h->append, f->append_error);
-        free(h);
-        n++;
-    }
-    return n;
-}
-
-static void read_log(void *ctx, int32_t partition UNUSED, int64_t offset, int32_t max_bytes UNUSED,
-                     void (*done)(void *arg, enum kafka_error error, struct bytes batches), void *arg)
-{
-    struct fixture *f = ctx;
-    bool any = offset < f->end;
-    done(arg, ERR_NONE, any ? (struct bytes){(uint8_t *)f->log.p, (int32_t)f->log.len} : (struct bytes){NULL, 0});
+    return memory_log_settle(&f->log);
 }
 
 /* ---- The others ---- */
@@ -191,7 +132,7 @@ static int set_up(void **state)
     f->next_id = 100;
     f->tc = txn_coordinator_new(&(struct txn_options){.loop = f->loop,
                                                       .config = &f->config,
-                                                      .log = {hold_append, read_log, f},
+                                                      .log = memory_log_seam(&f->log),
                                                       .wall_ms = wall_ms,
                                                       .draw_producer_id = draw_id,
                                                       .leader_of = leader_of,
@@ -206,10 +147,8 @@ static int tear_down(void **state)
 {
     struct fixture *f = *state;
     state_topic_resign_all(txn_topic(f->tc));
-    f->append_error = ERR_NOT_LEADER_OR_FOLLOWER;
-    settle(f);
+    memory_log_deinit(&f->log);
     txn_coordinator_free(f->tc);
-    strbuf_deinit(&f->log);
     loop_free(f->loop);
     config_deinit(&f->config);
     free(f);
@@ -372,11 +311,11 @@ static void a_fence_that_is_not_written_raises_the_epoch_once(void **state)
 {
     struct fixture *f = *state;
     begin(f);
-    f->append_error = ERR_NOT_ENOUGH_REPLICAS;
+    f->log.error = ERR_NOT_ENOUGH_REPLICAS;
     assert_int_equal(init(f), ERR_COORDINATOR_NOT_AVAILABLE);
     assert_int_equal(init(f), ERR_COORDINATOR_NOT_AVAILABLE);
     assert_int_equal(status(f), TXN_ONGOING);
-    f->append_error = ERR_NONE;
+    f->log.error = ERR_NONE;
     assert_int_equal(init(f), ERR_CONCURRENT_TRANSACTIONS);
     assert_int_equal(markers(f)->markers.items[0].producer_epoch, 1);
 }
@@ -401,7 +340,7 @@ static void load(struct fixture *f, enum txn_status status, int16_t epoch)
     txn_record(&b, &t, &change, wall);
     assert_true(batch_builder_finish(&b, CODEC_LEVEL_DEFAULT, &batch));
     batch_builder_deinit(&b);
-    write_batch(f, &batch);
+    memory_log_write(&f->log, &batch);
     strbuf_deinit(&batch);
     state_topic_elected(txn_topic(f->tc), HOME, 6);
 }
@@ -494,11 +433,11 @@ static void only_the_producer_adds_partitions(void **state)
     assert_int_equal(add(f, 101, 0, 1), ERR_INVALID_PRODUCER_ID_MAPPING);
     assert_int_equal(add(f, 100, 1, 1), ERR_PRODUCER_FENCED);
     assert_int_equal(add(f, 100, 0, 1), ERR_NONE);
-    int64_t before = f->end;
+    int64_t before = f->log.end;
     assert_int_equal(add(f, 100, 0, 1), ERR_NONE); /* it has it already */
-    assert_int_equal(f->end, before);
+    assert_int_equal(f->log.end, before);
     assert_int_equal(add(f, 100, 0, 2), ERR_NONE);
-    assert_int_equal(f->end, before + 1);
+    assert_int_equal(f->log.end, before + 1);
 }
 
 static void partitions_are_verified(void **state)
@@ -541,11 +480,11 @@ static void what_is_not_written_is_not_decided(void **state)
 {
     struct fixture *f = *state;
     begin(f);
-    f->append_error = ERR_REQUEST_TIMED_OUT;
+    f->log.error = ERR_REQUEST_TIMED_OUT;
     assert_int_equal(end(f, 100, 0, true), ERR_COORDINATOR_NOT_AVAILABLE);
     assert_int_equal(status(f), TXN_ONGOING);
     assert_null(f->sent);
-    f->append_error = ERR_NONE;
+    f->log.error = ERR_NONE;
     assert_int_equal(end(f, 100, 0, false), ERR_NONE);
     assert_int_equal(status(f), TXN_PREPARE_ABORT);
 }
@@ -643,7 +582,7 @@ static void the_markers_of_several_leave_together(void **state)
 
 static bool is_held(struct fixture *f)
 {
-    return f->held != NULL;
+    return f->log.held != NULL;
 }
 
 static void the_end_is_written_until_it_is(void **state)
@@ -652,10 +591,10 @@ static void the_end_is_written_until_it_is(void **state)
     begin(f);
     end(f, 100, 0, true);
     answer_markers(f, ERR_NONE);
-    f->append_error = ERR_NOT_ENOUGH_REPLICAS;
+    f->log.error = ERR_NOT_ENOUGH_REPLICAS;
     settle(f);
     assert_int_equal(add(f, 100, 0, 1), ERR_CONCURRENT_TRANSACTIONS);
-    f->append_error = ERR_NONE;
+    f->log.error = ERR_NONE;
     run_until(f, is_held);
     settle(f);
     assert_int_equal(status(f), TXN_COMPLETE_COMMIT);
@@ -694,10 +633,10 @@ static void an_id_in_use_is_not_forgotten(void **state)
     init(f);
     wall += f->config.transactional_id_expiration_ms;
     run_until(f, is_held);
-    f->append_error = ERR_NOT_ENOUGH_REPLICAS;
+    f->log.error = ERR_NOT_ENOUGH_REPLICAS;
     settle(f);
     assert_int_equal(status(f), TXN_EMPTY);
-    f->append_error = ERR_NONE;
+    f->log.error = ERR_NONE;
     assert_int_equal(add(f, 100, 0, 1), ERR_NONE); /* it may go on */
 }
 
