@@ -15,6 +15,7 @@ static const struct tool tools[] = {
     {"kafka-configs", "describes and changes settings", tool_configs},
     {"kafka-console-producer", "sends lines from standard input", tool_console_producer},
     {"kafka-console-consumer", "prints records", tool_console_consumer},
+    {"kafka-consumer-groups", "lists and describes consumer groups, resets and deletes offsets", tool_consumer_groups},
     {"kafka-reassign-partitions", "moves partitions to other brokers", tool_reassign_partitions},
     {"kafka-leader-election", "makes other replicas leaders", tool_leader_election},
     {"kafka-replica-verification", "compares the replicas of partitions", tool_replica_verification},

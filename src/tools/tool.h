@@ -14,6 +14,7 @@
 int tool_topics(int argc, char **argv);
 int tool_console_producer(int argc, char **argv);
 int tool_console_consumer(int argc, char **argv);
+int tool_consumer_groups(int argc, char **argv);
 int tool_configs(int argc, char **argv);
 int tool_delete_records(int argc, char **argv);
 int tool_get_offsets(int argc, char **argv);
