@@ -30,4 +30,4 @@ _barnabas_tool() {
 
 complete -F _barnabas_tool kafka-topics.sh kafka-configs.sh kafka-reassign-partitions.sh kafka-leader-election.sh kafka-replica-verification.sh kafka-log-dirs.sh \
     kafka-console-producer.sh kafka-console-consumer.sh kafka-consumer-groups.sh kafka-delete-records.sh kafka-get-offsets.sh kafka-broker-api-versions.sh kafka-dump-log.sh \
-    kafka-transactions.sh kafka-producer-perf-test.sh kafka-consumer-perf-test.sh
+    kafka-transactions.sh kafka-producer-perf-test.sh kafka-consumer-perf-test.sh kafka-verifiable-producer.sh kafka-verifiable-consumer.sh

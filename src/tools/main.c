@@ -27,6 +27,8 @@ static const struct tool tools[] = {
     {"kafka-dump-log", "prints what is in the files of a log", tool_dump_log},
     {"kafka-producer-perf-test", "measures producing", tool_producer_perf},
     {"kafka-consumer-perf-test", "measures consuming", tool_consumer_perf},
+    {"kafka-verifiable-producer", "sends numbers and tells what became of each", tool_verifiable_producer},
+    {"kafka-verifiable-consumer", "consumes in a group and tells what happens", tool_verifiable_consumer},
     {"zookeeper-shell", "reads and writes znodes", tool_zookeeper_shell},
 };
 
