@@ -11,6 +11,17 @@ int str_cmp(struct str a, struct str b)
     return (a.p != NULL) - (b.p != NULL);
 }
 
+int32_t str_utf16_length(struct str s)
+{
+    int32_t n = 0;
+    for (int32_t i = 0; i < s.len; i++) {
+        uint8_t c = (uint8_t)s.p[i];
+        n += (c & 0xc0) != 0x80; /* the first byte of a character */
+        n += c >= 0xf0;          /* which is a surrogate pair */
+    }
+    return n;
+}
+
 size_t uvarlong_get(const uint8_t *p, size_t len, uint64_t *out)
 {
     uint64_t v = 0;

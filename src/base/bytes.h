@@ -38,6 +38,8 @@ static inline bool str_is(struct str a, const char *s)
     return str_eq(a, str_of(s));
 }
 
+/* Its length in Java, where limits of texts are counted in UTF-16. */
+int32_t str_utf16_length(struct str s);
 /* Order by bytes, as Kafka sorts topic names; null sorts first. */
 int str_cmp(struct str a, struct str b);
 

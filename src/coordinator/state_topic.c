@@ -81,6 +81,14 @@ static int64_t take(struct state_partition *p, struct bytes batches)
     return next;
 }
 
+static void unload(struct state_partition *p)
+{
+    const struct state_options *o = &p->topic->options;
+    p->ownership = NOT_OWNED;
+    p->term++;
+    o->unloaded(o->ctx, p);
+}
+
 static void on_read(void *arg, enum kafka_error error, struct bytes batches)
 {
     struct load *l = arg;
@@ -92,7 +100,7 @@ static void on_read(void *arg, enum kafka_error error, struct bytes batches)
         return;
     if (error != ERR_NONE) {
         log_warn("Loading %s-%" PRId32 " stopped: %s", o->topic, p->number, error_name((int16_t)error));
-        p->ownership = NOT_OWNED;
+        unload(p);
         return;
     }
     int64_t next = take(p, batches);
@@ -111,14 +119,6 @@ static void read_more(struct state_partition *p)
     struct load *l = xcalloc(1, sizeof(*l));
     *l = (struct load){p, p->term};
     o->log.read(o->log.ctx, p->number, p->next_offset, o->load_buffer_size, on_read, l);
-}
-
-static void unload(struct state_partition *p)
-{
-    const struct state_options *o = &p->topic->options;
-    p->ownership = NOT_OWNED;
-    p->term++;
-    o->unloaded(o->ctx, p);
 }
 
 void state_topic_elected(struct state_topic *t, int32_t partition, int32_t leader_epoch)

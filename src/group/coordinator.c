@@ -18,7 +18,10 @@ struct state_partition *group_partition(const struct group *g)
 
 void group_append(struct group *g, struct batch_builder *b, struct state_append *append)
 {
-    append->timeout_ms = g->coordinator->options.config->offsets_commit_timeout_ms;
+    const struct broker_config *c = g->coordinator->options.config;
+    append->timeout_ms = c->offsets_commit_timeout_ms;
+    append->leader_only |= c->offsets_commit_required_acks == 0 || c->offsets_commit_required_acks == 1;
+    b->head.attributes |= (int16_t)c->offsets_topic_compression_codec; /* numbered as a batch numbers them */
     state_append(group_partition(g), b, append);
 }
 
@@ -61,6 +64,8 @@ void group_forget(struct group *g)
     HASH_ITER (hh, g->offsets, e, next_offset)
         offset_drop(g, e);
     txn_offsets_drop_all(g);
+    pending_commits_drop_all(g);
+    subscription_clear(g);
     HASH_DEL(g->coordinator->groups, g);
     free(g->id);
     free(g->protocol_type);
@@ -71,18 +76,29 @@ void group_forget(struct group *g)
 
 /* ---- Loading ---- */
 
+static void resume(struct group *g)
+{
+    group_note_subscription(g);
+    for (struct member *m = g->members; m != NULL; m = m->hh.next)
+        member_keep_alive(m);
+    if (group_size(g) > g->coordinator->options.config->group_max_size)
+        group_prepare_rebalance(g, "the group is larger than group.max.size after loading");
+}
+
 static void on_loaded(void *ctx, struct state_partition *p)
 {
     struct group_coordinator *gc = ctx;
+    struct group *g, *next;
     int count = 0;
-    for (struct group *g = gc->groups; g != NULL; g = g->hh.next) {
+    HASH_ITER (hh, gc->groups, g, next) {
         if (group_partition(g) != p)
             continue;
+        if (!g->is_stored && !group_has_offsets(g)) { /* later records have taken away all that was read of it */
+            group_forget(g);
+            continue;
+        }
         count++;
-        for (struct member *m = g->members; m != NULL; m = m->hh.next)
-            member_keep_alive(m);
-        if (group_size(g) > gc->options.config->group_max_size)
-            group_prepare_rebalance(g, "the group is larger than group.max.size after loading");
+        resume(g);
     }
     log_info("Finished loading %d groups from __consumer_offsets-%" PRId32, count, p->number);
 }
@@ -138,14 +154,4 @@ void group_coordinator_free(struct group_coordinator *gc)
         group_forget(g);
     state_topic_free(gc->topic);
     free(gc);
-}
-
-void group_topic_deleted(struct group_coordinator *gc, struct str topic)
-{
-    for (struct group *g = gc->groups; g != NULL; g = g->hh.next) {
-        struct offset_entry *e, *next;
-        HASH_ITER (hh, g->offsets, e, next)
-            if (str_is(topic, e->id.topic))
-                offset_drop(g, e);
-    }
 }

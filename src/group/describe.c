@@ -1,8 +1,7 @@
-/* What administrators ask and order: describe, list, delete. */
+/* What administrators ask: describe and list. */
 #include <strings.h>
 
 #include "group/group_internal.h"
-#include "protocol/msg/delete_groups.h"
 #include "protocol/msg/describe_groups.h"
 #include "protocol/msg/list_groups.h"
 
@@ -69,7 +68,8 @@ void group_list(struct group_coordinator *gc, const struct list_groups_request *
     if (state_topic_is_loading(gc->topic))
         response->error_code = ERR_COORDINATOR_LOAD_IN_PROGRESS;
     for (const struct group *g = gc->groups; g != NULL; g = g->hh.next) {
-        if (!is_named(request->states_filter.items, request->states_filter.len, group_state_name(g->state)) ||
+        if (group_check(gc, str_of(g->id), true) != ERR_NONE || /* being loaded */
+            !is_named(request->states_filter.items, request->states_filter.len, group_state_name(g->state)) ||
             !is_named(request->types_filter.items, request->types_filter.len, "classic"))
             continue;
         struct list_groups_listed_group *o = &response->groups.items[response->groups.len++];
@@ -80,65 +80,4 @@ void group_list(struct group_coordinator *gc, const struct list_groups_request *
         o->group_type = STR_LIT("classic");
     }
     call->done(call);
-}
-
-/* ---- Deletion ---- */
-
-struct deletion {
-    struct state_append append;
-    struct group_call *call;
-    int *left; /* of the whole request */
-    struct delete_groups_deletable_group_result *out;
-};
-
-static void step(struct group_call *call, int *left)
-{
-    if (--*left == 0)
-        call->done(call);
-}
-
-static void on_deleted(struct state_append *append, enum kafka_error error)
-{
-    struct deletion *d = CONTAINER_OF(append, struct deletion, append);
-    d->out->error_code = error;
-    step(d->call, d->left);
-}
-
-static void delete_one(struct group *g, struct deletion *d)
-{
-    struct batch_builder b;
-    int64_t now = group_now(g->coordinator);
-    batch_builder_init(&b, 0);
-    for (const struct offset_entry *e = g->offsets; e != NULL; e = e->hh.next)
-        record_offset_gone(&b, g, &e->id, now);
-    record_group_gone(&b, g, now);
-    d->append.done = on_deleted;
-    group_append(g, &b, &d->append);
-    group_forget(g);
-}
-
-void group_delete(struct group_coordinator *gc, const struct delete_groups_request *request,
-                  struct delete_groups_response *response, struct group_call *call)
-{
-    int *left = ARENA_NEW(call->arena, int);
-    *left = 1;
-    ARRAY_MAKE(call->arena, response->results, MAX(request->groups_names.len, 0));
-    for (int32_t i = 0; i < request->groups_names.len; i++) {
-        struct delete_groups_deletable_group_result *o = &response->results.items[i];
-        delete_groups_deletable_group_result_init(o);
-        o->group_id = request->groups_names.items[i];
-        o->error_code = group_check(gc, o->group_id, true);
-        struct group *g = o->error_code == ERR_NONE ? group_find(gc, o->group_id) : NULL;
-        if (o->error_code == ERR_NONE && g == NULL)
-            o->error_code = ERR_GROUP_ID_NOT_FOUND;
-        else if (g != NULL && g->state != GROUP_EMPTY)
-            o->error_code = ERR_NON_EMPTY_GROUP;
-        if (o->error_code != ERR_NONE)
-            continue;
-        struct deletion *d = ARENA_NEW(call->arena, struct deletion);
-        *d = (struct deletion){.call = call, .left = left, .out = o};
-        ++*left;
-        delete_one(g, d);
-    }
-    step(call, left);
 }

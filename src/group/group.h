@@ -41,8 +41,13 @@ void group_coordinator_free(struct group_coordinator *gc); /* open calls are dro
 
 /* __consumer_offsets, to be told who leads its partitions, and how many there are. */
 struct state_topic *group_topic(struct group_coordinator *gc);
-/* A topic was deleted: its offsets go. */
-void group_topic_deleted(struct group_coordinator *gc, struct str topic);
+
+struct group_partition {
+    struct str topic;
+    int32_t index;
+};
+/* Partitions were deleted: their offsets go, of all groups. */
+void group_partitions_deleted(struct group_coordinator *gc, const struct group_partition *partitions, int32_t count);
 /*
  * A marker that ends a producer's transaction is in that partition of __consumer_offsets: the offsets that it has
  * committed there count from now on, or never.
@@ -69,6 +74,8 @@ struct list_groups_request;
 struct list_groups_response;
 struct delete_groups_request;
 struct delete_groups_response;
+struct offset_delete_request;
+struct offset_delete_response;
 
 void group_join(struct group_coordinator *gc, const struct join_group_request *request,
                 struct join_group_response *response, struct group_call *call);
@@ -100,5 +107,8 @@ void group_list(struct group_coordinator *gc, const struct list_groups_request *
                 struct list_groups_response *response, struct group_call *call);
 void group_delete(struct group_coordinator *gc, const struct delete_groups_request *request,
                   struct delete_groups_response *response, struct group_call *call);
+/* The response has all partitions of the request; those with an error already are left alone. */
+void group_delete_offsets(struct group_coordinator *gc, const struct offset_delete_request *request,
+                          struct offset_delete_response *response, struct group_call *call);
 
 #endif

@@ -55,6 +55,13 @@ struct offset_value {
     struct str metadata; /* of what is in a table: on the heap */
 };
 
+/* A partition of which an offset is on its way to the log, outside of any transaction. */
+struct pending_commit {
+    struct offset_id id;
+    const void *last; /* the latest commit of it */
+    UT_hash_handle hh;
+};
+
 struct offset_entry {
     struct offset_id id;
     struct offset_value value;
@@ -77,11 +84,19 @@ struct txn_producer {
     UT_hash_handle hh;
 };
 
+enum { COMMITS_OF_MEMBERS = 1, COMMITS_IN_TRANSACTIONS = 2 };
+
+struct topic_name {
+    UT_hash_handle hh;
+    char name[];
+};
+
 struct group {
     struct group_coordinator *coordinator;
     char *id;
     enum group_state state;
-    int64_t state_since;
+    bool is_stored;      /* it was loaded from a record of its own */
+    int64_t state_since; /* -1: its record does not say */
     int32_t generation;
     char *protocol_type, *protocol, *leader_id; /* NULL: none */
     struct member *members;                     /* in the order of joining */
@@ -90,7 +105,11 @@ struct group {
     bool initial_delay;     /* the rebalance timer runs for group.initial.rebalance.delay.ms */
     bool member_came;       /* since that delay began */
     int64_t delay_left;
+    bool topics_known; /* whether `topics` are what the members of its last generation subscribe to */
+    struct topic_name *topics;
     struct offset_entry *offsets;
+    struct pending_commit *pending_commits;
+    int commits_seen; /* COMMITS_..., in this generation */
     struct txn_offset *txn_offsets;
     UT_hash_handle hh;
 };
@@ -123,19 +142,30 @@ struct member *member_find_static(const struct group *g, struct str instance_id)
 struct member *member_add(struct group *g, struct str id, struct str instance_id, struct str client_id,
                           struct str client_host);
 void member_remove(struct member *m); /* answers what waits with ERR_UNKNOWN_MEMBER_ID */
+bool member_leads(const struct member *m);
+void member_rename(struct member *m, struct str id); /* it goes on leading, if it does */
+void member_swap_protocols(struct member *m, struct member_protocol **protocols, int32_t *count);
+void protocols_free(struct member_protocol *protocols, int32_t count);
 void member_set_protocols(struct member *m, const struct join_group_request *request);
 bool member_has_protocols(const struct member *m, const struct join_group_request *request);
 struct bytes member_metadata(const struct member *m, const char *protocol);
 void member_set_assignment(struct member *m, struct bytes assignment);
 /* ERR_NONE if the member is one, and the instance id is its own. */
 enum kafka_error member_check(const struct group *g, struct str id, struct str instance_id);
+struct pending_member *pending_find(const struct group *g, struct str id);
+void pending_remove(struct pending_member *p);
 int group_size(const struct group *g);
 int group_joined_count(const struct group *g); /* members whose JoinGroup waits */
 void group_set_state(struct group *g, enum group_state to);
 const char *group_state_name(enum group_state state);
-char *str_dup(struct str s); /* heap; NULL stays NULL */
+/* Its members are consumers, so that their metadata says what they subscribe to. */
+bool group_is_of_consumers(const struct group *g);
+void group_note_subscription(struct group *g); /* when a generation begins or is loaded */
+void subscription_clear(struct group *g);
+bool group_may_read(const struct group *g, struct str topic); /* it does, or does not say what it reads */
+char *str_dup(struct str s);                                  /* heap; NULL stays NULL */
 
-/* ---- join.c ---- */
+/* ---- rebalance.c ---- */
 
 void member_keep_alive(struct member *m); /* starts its session time-out over */
 void group_prepare_rebalance(struct group *g, const char *why);
@@ -143,12 +173,19 @@ void group_maybe_complete_join(struct group *g);
 /* After a member has left, in whatever state. */
 void group_lost_member(struct group *g, const char *why);
 void answer_join(struct member *m, enum kafka_error error);
+void fill_generation(const struct member *m, struct arena *a, struct join_group_response *out);
+void refuse_join(struct group_call *call, struct join_group_response *out, enum kafka_error error,
+                 struct str member_id);
 void answer_sync(struct member *m, enum kafka_error error);
 void group_fail_syncs(struct group *g, enum kafka_error error);
 void session_expired(struct timer *t);
 void pending_expired(struct timer *t);
 void rebalance_timed_out(struct timer *t);
-void pending_remove(struct pending_member *p);
+bool everybody_supports(const struct group *g, const char *protocol);
+bool group_would_keep_protocol(const struct group *g); /* if its members chose again */
+/* Appends its record; and what an error of that means to members. */
+void group_store(struct group *g, struct state_append *append);
+enum kafka_error group_store_error(enum kafka_error error);
 
 /* ---- records.c ---- */
 
@@ -167,7 +204,18 @@ void offset_put(struct group *g, const struct offset_id *id, const struct offset
 void offset_value_assign(struct offset_value *to, const struct offset_value *from); /* with metadata of its own */
 void offset_value_free(struct offset_value *v);
 void offset_drop(struct group *g, struct offset_entry *e);
+struct offset_entry *offset_find(const struct group *g, const struct offset_id *id);
 bool offset_id_make(struct str topic, int32_t partition, struct offset_id *out);
+bool group_has_offsets(const struct group *g); /* committed, or about to be */
+
+void pending_commit_put(struct group *g, const struct offset_id *id, const void *commit);
+struct pending_commit *pending_commit_find(const struct group *g, const struct offset_id *id);
+void pending_commit_over(struct group *g, const struct offset_id *id, const void *commit); /* unless a later one is */
+void pending_commit_drop(struct group *g, const struct offset_id *id);
+void pending_commits_drop_all(struct group *g);
+
+/* ---- cleanup.c ---- */
+
 void offsets_expire(struct timer *t);
 
 /* ---- txn_offsets.c ---- */
@@ -177,6 +225,7 @@ void txn_offset_put(struct group *g, int64_t producer_id, const struct offset_id
 struct txn_offset *txn_offset_find(const struct group *g, int64_t producer_id, const struct offset_id *id);
 void txn_offset_drop(struct txn_offset *o);
 void txn_offsets_drop_all(struct group *g);
+void txn_offsets_drop_partition(struct group *g, const struct offset_id *id);
 /* Whether some open transaction has committed an offset for it. */
 bool txn_offset_is_open(const struct group *g, const struct offset_id *id);
 

@@ -1,7 +1,9 @@
 /* A group's members and its states. */
 #include <stdio.h>
 
+#include "base/logger.h"
 #include "group/group_internal.h"
+#include "protocol/msg/consumer_protocol_subscription.h"
 
 char *str_dup(struct str s)
 {
@@ -56,6 +58,73 @@ int group_joined_count(const struct group *g)
     return n;
 }
 
+/* ---- What it subscribes to ---- */
+
+bool group_is_of_consumers(const struct group *g)
+{
+    return g->protocol_type != NULL && strcmp(g->protocol_type, "consumer") == 0;
+}
+
+void subscription_clear(struct group *g)
+{
+    struct topic_name *t, *next;
+    HASH_ITER (hh, g->topics, t, next) {
+        HASH_DEL(g->topics, t);
+        free(t);
+    }
+    g->topics_known = false;
+}
+
+static struct topic_name *find_topic(const struct group *g, struct str topic)
+{
+    struct topic_name *t = NULL;
+    HASH_FIND(hh, g->topics, topic.p, (size_t)topic.len, t);
+    return t;
+}
+
+static void add_topic(struct group *g, struct str topic)
+{
+    if (topic.len <= 0 || find_topic(g, topic) != NULL)
+        return;
+    struct topic_name *t = xcalloc(1, sizeof(*t) + (size_t)topic.len);
+    memcpy(t->name, topic.p, (size_t)topic.len);
+    HASH_ADD(hh, g->topics, name, (size_t)topic.len, t);
+}
+
+/* All versions of the metadata begin as version 0 does. False if it is none. */
+static bool add_topics_of(struct group *g, const struct member *m)
+{
+    struct consumer_protocol_subscription s;
+    struct arena a;
+    struct reader r;
+    int16_t version;
+    arena_init(&a, 0);
+    bool ok = state_record_open(member_metadata(m, g->protocol), &a, &r, &version) && version >= 0 &&
+              consumer_protocol_subscription_read(&r, 0, &s);
+    for (int32_t i = 0; ok && i < s.topics.len; i++)
+        add_topic(g, s.topics.items[i]);
+    arena_deinit(&a);
+    return ok;
+}
+
+void group_note_subscription(struct group *g)
+{
+    subscription_clear(g);
+    if (!group_is_of_consumers(g))
+        return;
+    g->topics_known = g->members == NULL || g->protocol != NULL;
+    for (const struct member *m = g->members; m != NULL && g->topics_known; m = m->hh.next)
+        g->topics_known = add_topics_of(g, m);
+    if (!g->topics_known)
+        log_warn("What member metadata of group %s says of protocol %s cannot be read, nor which topics it uses", g->id,
+                 g->protocol ? g->protocol : "?");
+}
+
+bool group_may_read(const struct group *g, struct str topic)
+{
+    return !g->topics_known || (topic.len > 0 && find_topic(g, topic) != NULL);
+}
+
 /* ---- Members ---- */
 
 struct member *member_find(const struct group *g, struct str id)
@@ -99,15 +168,46 @@ struct member *member_add(struct group *g, struct str id, struct str instance_id
     return m;
 }
 
-static void free_protocols(struct member *m)
+void protocols_free(struct member_protocol *protocols, int32_t count)
 {
-    for (int32_t i = 0; i < m->protocol_count; i++) {
-        free(m->protocols[i].name);
-        bytes_free(m->protocols[i].metadata);
+    for (int32_t i = 0; i < count; i++) {
+        free(protocols[i].name);
+        bytes_free(protocols[i].metadata);
     }
-    free(m->protocols);
-    m->protocols = NULL;
-    m->protocol_count = 0;
+    free(protocols);
+}
+
+void member_swap_protocols(struct member *m, struct member_protocol **protocols, int32_t *count)
+{
+    struct member_protocol *mine = m->protocols;
+    int32_t my_count = m->protocol_count;
+    m->protocols = *protocols;
+    m->protocol_count = *count;
+    *protocols = mine;
+    *count = my_count;
+}
+
+bool member_leads(const struct member *m)
+{
+    return m->group->leader_id != NULL && strcmp(m->group->leader_id, m->id) == 0;
+}
+
+static void lead(struct group *g, const struct member *m)
+{
+    free(g->leader_id);
+    g->leader_id = m != NULL ? xstrdup(m->id) : NULL;
+}
+
+void member_rename(struct member *m, struct str id)
+{
+    struct group *g = m->group;
+    bool leads = member_leads(m);
+    HASH_DEL(g->members, m);
+    free(m->id);
+    m->id = str_dup(id);
+    HASH_ADD_KEYPTR(hh, g->members, m->id, strlen(m->id), m);
+    if (leads)
+        lead(g, m);
 }
 
 void member_remove(struct member *m)
@@ -116,12 +216,11 @@ void member_remove(struct member *m)
     answer_join(m, ERR_UNKNOWN_MEMBER_ID);
     answer_sync(m, ERR_UNKNOWN_MEMBER_ID);
     timer_stop(&m->session);
+    bool led = member_leads(m);
     HASH_DEL(g->members, m);
-    if (g->leader_id != NULL && strcmp(g->leader_id, m->id) == 0) {
-        free(g->leader_id);
-        g->leader_id = g->members ? xstrdup(g->members->id) : NULL;
-    }
-    free_protocols(m);
+    if (led)
+        lead(g, g->members);
+    protocols_free(m->protocols, m->protocol_count);
     bytes_free(m->assignment);
     free(m->id);
     free(m->instance_id);
@@ -132,8 +231,9 @@ void member_remove(struct member *m)
 
 void member_set_protocols(struct member *m, const struct join_group_request *request)
 {
-    free_protocols(m);
+    protocols_free(m->protocols, m->protocol_count);
     m->protocols = xcalloc((size_t)MAX(request->protocols.len, 1), sizeof(*m->protocols));
+    m->protocol_count = 0;
     for (int32_t i = 0; i < request->protocols.len; i++) {
         const struct join_group_request_protocol *p = &request->protocols.items[i];
         m->protocols[m->protocol_count++] = (struct member_protocol){str_dup(p->name), bytes_dup(p->metadata)};
@@ -165,6 +265,14 @@ void member_set_assignment(struct member *m, struct bytes assignment)
 {
     bytes_free(m->assignment);
     m->assignment = bytes_dup(assignment);
+}
+
+struct pending_member *pending_find(const struct group *g, struct str id)
+{
+    struct pending_member *p = NULL;
+    if (id.len > 0)
+        HASH_FIND(hh, g->pending, id.p, (size_t)id.len, p);
+    return p;
 }
 
 void pending_remove(struct pending_member *p)

@@ -177,12 +177,9 @@ static void load_member(struct group *g, const struct group_metadata_value_membe
     member_set_assignment(m, in->assignment);
 }
 
-static void load_group(const struct loading *l, const struct record *record, struct str id)
+/* Its offsets stay: they have records of their own. */
+static void forget_membership(struct group *g)
 {
-    struct group_metadata_value v;
-    struct reader r;
-    int16_t version;
-    struct group *g = find_or_make(l, id);
     struct member *m, *next;
     HASH_ITER (hh, g->members, m, next)
         member_remove(m);
@@ -190,17 +187,28 @@ static void load_group(const struct loading *l, const struct record *record, str
     free(g->protocol);
     free(g->leader_id);
     g->protocol_type = g->protocol = g->leader_id = NULL;
+    g->generation = 0;
     g->state = GROUP_EMPTY;
-    if (record->value.p == NULL) {
-        if (g->offsets == NULL && g->txn_offsets == NULL)
-            group_forget(g);
+    g->state_since = group_now(g->coordinator);
+    g->is_stored = false;
+    subscription_clear(g);
+}
+
+static void load_group(const struct loading *l, const struct record *record, struct str id)
+{
+    struct group_metadata_value v;
+    struct reader r;
+    int16_t version;
+    struct group *g = find_or_make(l, id);
+    forget_membership(g);
+    if (record->value.p == NULL)
         return;
-    }
     if (!state_record_open(record->value, l->arena, &r, &version) || version > NEWEST_VALUE ||
         !group_metadata_value_read(&r, version, &v)) {
         warn_unreadable(l, g, record, "The state");
         return;
     }
+    g->is_stored = true;
     g->generation = v.generation;
     g->protocol_type = v.protocol_type.len > 0 ? str_dup(v.protocol_type) : NULL;
     g->protocol = str_dup(v.protocol);
@@ -208,7 +216,7 @@ static void load_group(const struct loading *l, const struct record *record, str
     for (int32_t i = 0; i < v.members.len; i++)
         load_member(g, &v.members.items[i]);
     g->state = group_size(g) > 0 ? GROUP_STABLE : GROUP_EMPTY;
-    g->state_since = v.current_state_timestamp >= 0 ? v.current_state_timestamp : group_now(l->coordinator);
+    g->state_since = v.current_state_timestamp;
 }
 
 static void load_record(const struct loading *l, const struct record *record)
@@ -225,8 +233,10 @@ static void load_record(const struct loading *l, const struct record *record)
         struct group_metadata_key key;
         if (group_metadata_key_read(&r, version, &key))
             load_group(l, record, key.group);
+    } else { /* of the new group protocol, left over from a try to upgrade */
+        log_warn("A key of version %" PRId16 " in __consumer_offsets-%" PRId32 " at %" PRId64 " is not understood",
+                 version, l->partition->number, record->offset);
     }
-    /* Newer keys are of the other group protocol, which is not spoken here. */
 }
 
 void records_take(void *coordinator, struct state_partition *p, const struct batch *b)

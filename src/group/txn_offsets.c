@@ -74,6 +74,16 @@ void txn_offset_drop(struct txn_offset *o)
     }
 }
 
+void txn_offsets_drop_partition(struct group *g, const struct offset_id *id)
+{
+    struct txn_offset *o, *next;
+    for (o = g->txn_offsets; o != NULL; o = next) {
+        next = o->group_next;
+        if (same_id(&o->id, id))
+            txn_offset_drop(o);
+    }
+}
+
 void txn_offsets_drop_all(struct group *g)
 {
     while (g->txn_offsets != NULL)

@@ -2,7 +2,7 @@
 #include "protocol/msg/find_coordinator.h"
 #include "server/server_internal.h"
 
-enum { KEY_GROUP = 0, KEY_TRANSACTION = 1, SEVERAL_SINCE = 4 };
+enum { KEY_GROUP = 0, KEY_TRANSACTION = 1, KEY_SHARE = 2, SEVERAL_SINCE = 4, SHARE_SINCE = 6 };
 
 struct finding {
     struct find_coordinator_request request;
@@ -30,6 +30,8 @@ static struct found find(struct request *r, int8_t type, struct str key)
 {
     const struct view *v = view_current();
     const struct view_topic *topic = view_topic(v, topic_of(type));
+    if (type == KEY_SHARE && r->version >= SHARE_SINCE) /* a later Kafka's */
+        return nobody(ERR_COORDINATOR_NOT_AVAILABLE, STR_LIT("The coordinator is not available."));
     if (type != KEY_GROUP && type != KEY_TRANSACTION)
         return nobody(ERR_INVALID_REQUEST, STR_LIT("Unknown type of coordinator."));
     if (topic == NULL)

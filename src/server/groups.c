@@ -6,6 +6,7 @@
 #include "protocol/msg/leave_group.h"
 #include "protocol/msg/list_groups.h"
 #include "protocol/msg/offset_commit.h"
+#include "protocol/msg/offset_delete.h"
 #include "protocol/msg/offset_fetch.h"
 #include "protocol/msg/sync_group.h"
 #include "protocol/msg/txn_offset_commit.h"
@@ -28,6 +29,7 @@ struct group_request {
         struct describe_groups_request describe;
         struct list_groups_request list;
         struct delete_groups_request remove;
+        struct offset_delete_request forget;
     } in;
     union {
         struct join_group_response join;
@@ -39,6 +41,7 @@ struct group_request {
         struct describe_groups_response describe;
         struct list_groups_response list;
         struct delete_groups_response remove;
+        struct offset_delete_response forget;
     } out;
     union {
         struct zk_commit commit;
@@ -208,6 +211,51 @@ static void handle_commit(struct request *r)
 }
 
 const struct api_entry api_offset_commit = {.key = API_OFFSET_COMMIT, .min = 0, .max = 9, .handle = handle_commit};
+
+/* ---- OffsetDelete: the same ---- */
+
+static void answer_offset_delete(struct request *r)
+{
+    struct group_request *g = r->state;
+    ANSWER(r, offset_delete_response, &g->out.forget);
+}
+
+static void serve_offset_delete(struct request *r)
+{
+    struct group_request *g = r->state;
+    group_delete_offsets(coordinator_of(r), &g->in.forget, &g->out.forget, &g->call);
+}
+
+static void prepare_offset_delete(struct arena *a, const struct offset_delete_request *in,
+                                  struct offset_delete_response *out)
+{
+    ARRAY_MAKE(a, out->topics, MAX(in->topics.len, 0));
+    for (int32_t t = 0; t < in->topics.len; t++) {
+        const struct offset_delete_request_topic *topic = &in->topics.items[t];
+        struct offset_delete_response_topic *o = &out->topics.items[t];
+        o->name = topic->name;
+        ARRAY_MAKE(a, o->partitions, MAX(topic->partitions.len, 0));
+        for (int32_t i = 0; i < topic->partitions.len; i++) {
+            int32_t index = topic->partitions.items[i].partition_index;
+            bool known = view_partition(view_current(), topic->name, index) != NULL;
+            o->partitions.items[i].partition_index = index;
+            o->partitions.items[i].error_code = known ? ERR_NONE : ERR_UNKNOWN_TOPIC_OR_PARTITION;
+        }
+    }
+}
+
+static void handle_offset_delete(struct request *r)
+{
+    struct group_request *g = group_request_new(r, answer_offset_delete);
+    if (!DECODE(r, offset_delete_request, &g->in.forget))
+        return;
+    offset_delete_response_init(&g->out.forget);
+    prepare_offset_delete(r->arena, &g->in.forget, &g->out.forget);
+    carry(g, serve_offset_delete);
+}
+
+const struct api_entry api_offset_delete = {
+    .key = API_OFFSET_DELETE, .min = 0, .max = 0, .handle = handle_offset_delete};
 
 /* ---- TxnOffsetCommit: the same within a transaction, which is verified first (KIP-890) ---- */
 

@@ -280,31 +280,59 @@ static void take_brokers(struct request *r, const struct update_metadata_request
     change->broker_count = n;
 }
 
+struct metadata_update {
+    enum kafka_error error;
+    struct group_partition *deleted;
+    int32_t deleted_count;
+};
+
 static void answer_metadata_update(struct request *r)
 {
+    const struct metadata_update *u = r->state;
     struct update_metadata_response response;
     update_metadata_response_init(&response);
-    response.error_code = (int16_t)(intptr_t)r->state;
+    response.error_code = u->error;
     ANSWER(r, update_metadata_response, &response);
+}
+
+/* Offsets of what is no more go before the controller is answered: a topic of that name may come again. */
+static void forget_offsets(struct request *r)
+{
+    const struct metadata_update *u = r->state;
+    group_partitions_deleted(r->s->groups, u->deleted, u->deleted_count);
+    request_return(r, answer_metadata_update);
 }
 
 static void metadata_seen(struct message *m)
 {
-    answer_metadata_update(CONTAINER_OF(m, struct request, message));
+    struct request *r = CONTAINER_OF(m, struct request, message);
+    const struct metadata_update *u = r->state;
+    if (u->deleted_count > 0)
+        request_hop(r, r->s->coordinator_loop, forget_offsets);
+    else
+        answer_metadata_update(r);
+}
+
+static void note_deleted(struct metadata_update *u, struct arena *a, const struct view_change *change)
+{
+    u->deleted = ARENA_ARRAY(a, struct group_partition, MAX(change->partition_count, 1));
+    for (int32_t i = 0; i < change->partition_count; i++) {
+        const struct partition_change *p = &change->partitions[i];
+        if (p->state.leader == LEADER_DELETED)
+            u->deleted[u->deleted_count++] = (struct group_partition){p->topic, p->partition};
+    }
 }
 
 static void handle_update_metadata(struct request *r)
 {
     struct update_metadata_request request;
-    enum kafka_error error = ERR_NONE;
+    struct metadata_update *u = ARENA_NEW(r->arena, struct metadata_update);
     if (!DECODE(r, update_metadata_request, &request))
         return;
-    if (is_stale(r, request.broker_epoch))
-        error = ERR_STALE_BROKER_EPOCH;
-    else
-        error = replica_check_controller(r->s->replicas, request.controller_epoch);
-    r->state = (void *)(intptr_t)error;
-    if (error != ERR_NONE) {
+    r->state = u;
+    u->error = is_stale(r, request.broker_epoch) ? ERR_STALE_BROKER_EPOCH
+                                                 : replica_check_controller(r->s->replicas, request.controller_epoch);
+    if (u->error != ERR_NONE) {
         answer_metadata_update(r);
         return;
     }
@@ -313,6 +341,7 @@ static void handle_update_metadata(struct request *r)
                                  .source = connection_serial(r->x->conn)};
     take_partitions(r, &request, &change);
     take_brokers(r, &request, &change);
+    note_deleted(u, r->arena, &change);
     r->message.deliver = metadata_seen;
     view_board_apply(r->s->board, &change, exchange_loop(r->x), &r->message);
 }

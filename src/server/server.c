@@ -23,7 +23,7 @@ enum { SMALLEST_HEADER = 8, LENGTH_SIZE = 4 };
     X(incremental_alter_configs) X(delete_records) X(add_partitions_to_txn) X(add_offsets_to_txn)    \
     X(end_txn) X(write_txn_markers) X(txn_offset_commit) X(describe_transactions)                    \
     X(list_transactions) X(describe_producers) X(describe_log_dirs)                      \
-    X(alter_replica_log_dirs)
+    X(alter_replica_log_dirs) X(offset_delete) X(consumer_group_heartbeat) X(consumer_group_describe)
 /* clang-format on */
 
 #define DECLARE(name) extern const struct api_entry api_##name;

@@ -33,7 +33,7 @@ static enum kafka_error append_now(struct topic_append *a, struct arena *arena)
     if (error != ERR_NONE)
         return error;
     prepared.guard = a->append->guard;
-    return partition_append_in(a->p, a->leader_epoch, &prepared, -1, &a->result);
+    return partition_append_in(a->p, a->leader_epoch, &prepared, a->append->leader_only ? 1 : -1, &a->result);
 }
 
 static void run_append(struct job *job)
@@ -77,7 +77,7 @@ static void appended(struct message *m)
 {
     struct topic_append *a = CONTAINER_OF(m, struct topic_append, job.done);
     enum kafka_error error = a->error;
-    if (error == ERR_NONE)
+    if (error == ERR_NONE && !a->append->leader_only)
         error = partition_check_committed(a->p, a->leader_epoch, a->result.last_offset);
     if (error != ERR_REQUEST_TIMED_OUT || a->error != ERR_NONE) {
         finish(a, error);

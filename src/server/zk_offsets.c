@@ -35,6 +35,15 @@ static enum kafka_error error_of(enum zk_result result)
     }
 }
 
+/* Without anything to ask for, the answer is there already. */
+static void submit(struct request *r, struct zk_batch *b)
+{
+    if (b->count > 0)
+        zk_submit(r->s->zk, b);
+    else
+        b->done(b);
+}
+
 /* ---- Commit ---- */
 
 static void on_committed(struct zk_batch *b)
@@ -71,7 +80,7 @@ static enum kafka_error commit_problem(const struct zk_commit *c, const struct o
 {
     if (!is_path_element(c->in->group_id))
         return ERR_INVALID_GROUP_ID;
-    if (p->committed_metadata.len > c->request->s->config->offset_metadata_max_bytes)
+    if (str_utf16_length(p->committed_metadata) > c->request->s->config->offset_metadata_max_bytes)
         return ERR_OFFSET_METADATA_TOO_LARGE;
     return ERR_NONE;
 }
@@ -91,7 +100,7 @@ void zk_offsets_commit(struct zk_commit *c)
                 add_commit(b, c->in->group_id, topic->name, p->partition_index, p->committed_offset);
         }
     }
-    zk_submit(c->request->s->zk, b);
+    submit(c->request, b);
 }
 
 /* ---- Fetch ---- */
@@ -135,11 +144,11 @@ void zk_offsets_fetch(struct zk_fetch *f)
             o->metadata = STR_LIT("");
             if (!is_path_element(f->in->group_id))
                 o->error_code = ERR_INVALID_GROUP_ID;
-            else if (!is_path_element(topic->name))
+            else if (view_partition(view_current(), topic->name, o->partition_index) == NULL)
                 o->error_code = ERR_UNKNOWN_TOPIC_OR_PARTITION;
             else
                 zk_get(b, offset_path(&b->arena, f->in->group_id, topic->name, o->partition_index), false);
         }
     }
-    zk_submit(f->request->s->zk, b);
+    submit(f->request, b);
 }

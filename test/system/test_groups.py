@@ -1,11 +1,14 @@
 """Consumer groups: membership, rebalances, commits, and what a restart must keep."""
 
+import json
+import signal
 import threading
 import time
 
 import confluent_kafka
 import confluent_kafka.admin
-from harness import PATIENCE, java, kcat, produce, wait_until
+import pytest
+from harness import JARS, JARS_4, PATIENCE, Process, java, kcat, produce, wait_until
 
 GROUP_COMMAND = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"
 
@@ -167,3 +170,81 @@ def test_our_groups_are_read_by_apache_and_back(make_broker):
     c.subscribe(["t"])
     assert read(c, 1) == ["d"]
     c.close()
+
+
+# ---- Java members ----
+
+
+class Member(Process):
+    """Apache's VerifiableConsumer, which tells what happens to it in lines of JSON."""
+
+    def __init__(self, log, broker, jars, *args):
+        super().__init__(log)
+        self.spawn(["java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-cp", f"{jars}/*", "org.apache.kafka.tools.VerifiableConsumer",
+                    "--bootstrap-server", broker.bootstrap, "--topic", "t", "--group-id", "g", "--session-timeout", 30000,
+                    "--reset-policy", "earliest", *args])
+
+    def events(self, name):
+        lines = [json.loads(line) for line in self.text().splitlines() if line.startswith("{") and line.endswith("}")]
+        return [e for e in lines if e["name"] == name]
+
+    def partitions(self):
+        held = set()
+        for e in (json.loads(x) for x in self.text().splitlines() if x.startswith("{") and x.endswith("}")):
+            these = {p["partition"] for p in e.get("partitions", ()) if "partition" in p}
+            if e["name"] == "partitions_assigned":
+                held |= these
+            elif e["name"] in ("partitions_revoked", "partitions_lost"):
+                held -= these
+        return held
+
+    def read(self):
+        return sum(e["count"] for e in self.events("records_consumed"))
+
+
+@pytest.fixture
+def members(tmp_path):
+    made = []
+
+    def make(broker, jars, *args):
+        made.append(Member(tmp_path / f"member-{len(made)}.log", broker, jars, *args))
+        return made[-1]
+
+    yield make
+    for m in made:
+        m.stop(signal.SIGKILL)
+
+
+def create(broker, topic, partitions):
+    admin = confluent_kafka.admin.AdminClient({"bootstrap.servers": broker.bootstrap})
+    admin.create_topics([confluent_kafka.admin.NewTopic(topic, partitions, 1)])[topic].result(PATIENCE)
+
+
+@pytest.mark.parametrize("jars", [JARS, JARS_4], ids=["3.9", "4"])
+@pytest.mark.parametrize("assignor", ["RangeAssignor", "CooperativeStickyAssignor"])
+def test_a_java_member_that_comes_back_disturbs_nobody(broker, members, jars, assignor):
+    create(broker, "t", 4)
+    strategy = ("--assignment-strategy", f"org.apache.kafka.clients.consumer.{assignor}")
+    one, two = (members(broker, jars, "--group-instance-id", name, *strategy) for name in ("one", "two"))
+    wait_until(lambda: len(one.partitions()) == len(two.partitions()) == 2, "two partitions each")
+    before, told = two.partitions(), len(one.events("partitions_assigned")) + len(one.events("partitions_revoked"))
+    two.stop(signal.SIGKILL)
+    again = members(broker, jars, "--group-instance-id", "two", *strategy)
+    wait_until(lambda: again.partitions() == before, "the same partitions")
+    produce(broker, "t", [f"{i}:{i}" for i in range(100)], "-K", ":")
+    wait_until(lambda: one.read() + again.read() == 100, f"all records\n{one.text()[-1000:]}{again.text()[-1000:]}")
+    assert len(one.events("partitions_assigned")) + len(one.events("partitions_revoked")) == told
+
+
+@pytest.mark.parametrize("jars", [JARS, JARS_4], ids=["3.9", "4"])
+def test_java_members_come_and_go(broker, members, jars):
+    create(broker, "t", 6)
+    strategy = ("--assignment-strategy", "org.apache.kafka.clients.consumer.CooperativeStickyAssignor")
+    all_of_them = [members(broker, jars, *strategy) for _ in range(3)]
+    wait_until(lambda: [len(m.partitions()) for m in all_of_them] == [2, 2, 2], "two partitions each")
+    broker.kill()
+    broker.restart()
+    produce(broker, "t", [f"{i}:{i}" for i in range(300)], "-K", ":")
+    wait_until(lambda: sum(m.read() for m in all_of_them) == 300, "all records, once")
+    all_of_them[0].stop()  # leaves
+    wait_until(lambda: sorted(len(m.partitions()) for m in all_of_them[1:]) == [3, 3], "three partitions each")

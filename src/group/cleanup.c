@@ -1,0 +1,305 @@
+/*
+ * What goes: offsets whose time is up (KIP-211), of deleted partitions or by order (KIP-496), and groups that nothing
+ * is left of. From memory at once, from the log by tombstones.
+ *
+ * Tombstones need no replicas in sync: one that is lost leaves something behind that the next coordinator finds
+ * expired again.
+ */
+#include <inttypes.h>
+
+#include "base/logger.h"
+#include "group/group_internal.h"
+#include "protocol/msg/delete_groups.h"
+#include "protocol/msg/offset_delete.h"
+
+struct cleanup {
+    struct group *group;
+    struct batch_builder tombstones;
+};
+
+static void cleanup_begin(struct cleanup *c, struct group *g)
+{
+    c->group = g;
+    batch_builder_init(&c->tombstones, 0);
+}
+
+static void cleanup_offset(struct cleanup *c, struct offset_entry *e)
+{
+    record_offset_gone(&c->tombstones, c->group, &e->id, group_now(c->group->coordinator));
+    offset_drop(c->group, e);
+}
+
+/* Forgets the group if nothing is left of it. False if nothing has to be written, and `append` is not used. */
+static bool cleanup_end(struct cleanup *c, struct state_append *append)
+{
+    struct group *g = c->group;
+    bool gone = g->state == GROUP_EMPTY && g->pending == NULL && !group_has_offsets(g);
+    if (gone && g->generation > 0) /* else it has no record */
+        record_group_gone(&c->tombstones, g, group_now(g->coordinator));
+    bool any = c->tombstones.head.count > 0;
+    if (any) {
+        append->leader_only = true;
+        group_append(g, &c->tombstones, append);
+    } else {
+        batch_builder_deinit(&c->tombstones);
+    }
+    if (gone) {
+        log_info("Group %s is gone in generation %" PRId32, g->id, g->generation);
+        group_forget(g);
+    }
+    return any;
+}
+
+/* ---- Nobody waits for it ---- */
+
+struct silent_cleanup {
+    struct state_append append;
+    char *id;
+};
+
+static void on_cleaned(struct state_append *append, enum kafka_error error)
+{
+    struct silent_cleanup *s = CONTAINER_OF(append, struct silent_cleanup, append);
+    if (error != ERR_NONE) /* they come back when the group is loaded, and expire again */
+        log_warn("Tombstones for group %s could not be written: %s", s->id, error_name(error));
+    free(s->id);
+    free(s);
+}
+
+static void cleanup_end_silently(struct cleanup *c)
+{
+    struct silent_cleanup *s = xcalloc(1, sizeof(*s));
+    *s = (struct silent_cleanup){{.done = on_cleaned}, xstrdup(c->group->id)};
+    if (!cleanup_end(c, &s->append))
+        on_cleaned(&s->append, ERR_NONE);
+}
+
+/* ---- Expiry ---- */
+
+/*
+ * Since when the offset is not used: with members that do not subscribe to its topic, or without members ever, since
+ * it was committed; else since the last member has left. False if it is used, or may be.
+ */
+static bool unused_since(const struct group *g, const struct offset_entry *e, int64_t *since)
+{
+    *since = e->value.commit_ms;
+    if (g->state == GROUP_EMPTY && g->protocol_type != NULL && g->state_since >= 0)
+        *since = g->state_since;
+    if (g->protocol_type == NULL || g->state == GROUP_EMPTY)
+        return true;
+    return g->state == GROUP_STABLE && group_is_of_consumers(g) && !group_may_read(g, str_of(e->id.topic));
+}
+
+static bool is_expired(const struct group *g, const struct offset_entry *e, int64_t now)
+{
+    int64_t retention = (int64_t)g->coordinator->options.config->offsets_retention_minutes * 60000, since;
+    if (!unused_since(g, e, &since) || pending_commit_find(g, &e->id) != NULL || txn_offset_is_open(g, &e->id))
+        return false;
+    return e->value.expire_ms >= 0 ? now >= e->value.expire_ms : now - since >= retention;
+}
+
+static int expire_group(struct group *g, int64_t now)
+{
+    struct offset_entry *e, *next;
+    struct cleanup c;
+    int count = 0;
+    cleanup_begin(&c, g);
+    HASH_ITER (hh, g->offsets, e, next) {
+        if (!is_expired(g, e, now))
+            continue;
+        cleanup_offset(&c, e);
+        count++;
+    }
+    cleanup_end_silently(&c);
+    return count;
+}
+
+void offsets_expire(struct timer *t)
+{
+    struct group_coordinator *gc = CONTAINER_OF(t, struct group_coordinator, expiry);
+    struct group *g, *next;
+    int count = 0;
+    HASH_ITER (hh, gc->groups, g, next)
+        if (group_check(gc, str_of(g->id), true) == ERR_NONE)
+            count += expire_group(g, group_now(gc));
+    if (count > 0)
+        log_info("Removed %d expired offsets", count);
+    timer_start(t, gc->options.config->offsets_retention_check_interval_ms);
+}
+
+/* ---- Deleted partitions ---- */
+
+/* Whatever the group has, or is about to have, for the partition. */
+static void drop_partition(struct cleanup *c, const struct offset_id *id)
+{
+    struct offset_entry *e = offset_find(c->group, id);
+    if (e != NULL)
+        cleanup_offset(c, e);
+    pending_commit_drop(c->group, id);
+    txn_offsets_drop_partition(c->group, id);
+}
+
+void group_partitions_deleted(struct group_coordinator *gc, const struct group_partition *partitions, int32_t count)
+{
+    struct group *g, *next;
+    struct offset_id id;
+    HASH_ITER (hh, gc->groups, g, next) {
+        struct cleanup c;
+        if (group_check(gc, str_of(g->id), true) != ERR_NONE)
+            continue;
+        cleanup_begin(&c, g);
+        for (int32_t i = 0; i < count; i++)
+            if (offset_id_make(partitions[i].topic, partitions[i].index, &id))
+                drop_partition(&c, &id);
+        cleanup_end_silently(&c);
+    }
+}
+
+/* ---- DeleteGroups ---- */
+
+struct group_deletion {
+    struct state_append append;
+    struct group_call *call;
+    int *left; /* of the whole request */
+    struct delete_groups_deletable_group_result *out;
+};
+
+static void step(struct group_call *call, int *left)
+{
+    if (--*left == 0)
+        call->done(call);
+}
+
+static void on_deleted(struct state_append *append, enum kafka_error error)
+{
+    struct group_deletion *d = CONTAINER_OF(append, struct group_deletion, append);
+    d->out->error_code = state_append_error(error);
+    step(d->call, d->left);
+}
+
+static void delete_one(struct group *g, struct group_deletion *d)
+{
+    struct offset_entry *e, *next_offset;
+    struct pending_member *p, *next_pending;
+    struct cleanup c;
+    cleanup_begin(&c, g);
+    HASH_ITER (hh, g->offsets, e, next_offset)
+        cleanup_offset(&c, e);
+    HASH_ITER (hh, g->pending, p, next_pending)
+        pending_remove(p);
+    pending_commits_drop_all(g);
+    txn_offsets_drop_all(g);
+    d->append.done = on_deleted;
+    if (!cleanup_end(&c, &d->append))
+        on_deleted(&d->append, ERR_NONE);
+}
+
+static enum kafka_error check_deletable(struct group_coordinator *gc, struct str id, struct group **g)
+{
+    enum kafka_error error = group_check(gc, id, true);
+    if (error != ERR_NONE)
+        return error;
+    *g = group_find(gc, id);
+    if (*g == NULL)
+        return ERR_GROUP_ID_NOT_FOUND;
+    return (*g)->state == GROUP_EMPTY ? ERR_NONE : ERR_NON_EMPTY_GROUP;
+}
+
+static bool is_named_before(const struct delete_groups_request *request, int32_t i)
+{
+    for (int32_t k = 0; k < i; k++)
+        if (str_eq(request->groups_names.items[k], request->groups_names.items[i]))
+            return true;
+    return false;
+}
+
+void group_delete(struct group_coordinator *gc, const struct delete_groups_request *request,
+                  struct delete_groups_response *response, struct group_call *call)
+{
+    int *left = ARENA_NEW(call->arena, int);
+    *left = 1;
+    ARRAY_MAKE(call->arena, response->results, MAX(request->groups_names.len, 0));
+    response->results.len = 0;
+    for (int32_t i = 0; i < request->groups_names.len; i++) {
+        struct group *g;
+        if (is_named_before(request, i))
+            continue;
+        struct delete_groups_deletable_group_result *o = &response->results.items[response->results.len++];
+        delete_groups_deletable_group_result_init(o);
+        o->group_id = request->groups_names.items[i];
+        o->error_code = check_deletable(gc, o->group_id, &g);
+        if (o->error_code != ERR_NONE)
+            continue;
+        struct group_deletion *d = ARENA_NEW(call->arena, struct group_deletion);
+        *d = (struct group_deletion){.call = call, .left = left, .out = o};
+        ++*left;
+        delete_one(g, d);
+    }
+    step(call, left);
+}
+
+/* ---- OffsetDelete ---- */
+
+struct offset_deletion {
+    struct state_append append;
+    struct group_call *call;
+    struct offset_delete_response *response;
+};
+
+static void refuse_offset_deletion(struct offset_deletion *d, enum kafka_error error)
+{
+    d->response->error_code = error;
+    if (error != ERR_NONE)
+        d->response->topics.len = 0;
+    d->call->done(d->call);
+}
+
+static void on_offsets_deleted(struct state_append *append, enum kafka_error error)
+{
+    struct offset_deletion *d = CONTAINER_OF(append, struct offset_deletion, append);
+    refuse_offset_deletion(d, state_append_error(error));
+}
+
+static void delete_topic_offsets(struct cleanup *c, const struct offset_delete_request_topic *in,
+                                 struct offset_delete_response_topic *out)
+{
+    struct offset_id id;
+    bool subscribed = c->group->state != GROUP_EMPTY && group_may_read(c->group, in->name);
+    for (int32_t i = 0; i < in->partitions.len; i++) {
+        struct offset_delete_response_partition *o = &out->partitions.items[i];
+        if (o->error_code == ERR_NONE && subscribed)
+            o->error_code = ERR_GROUP_SUBSCRIBED_TO_TOPIC;
+        else if (o->error_code == ERR_NONE && offset_id_make(in->name, o->partition_index, &id))
+            drop_partition(c, &id);
+    }
+}
+
+static enum kafka_error check_offsets_deletable(struct group_coordinator *gc, struct str id, struct group **g)
+{
+    enum kafka_error error = group_check(gc, id, false);
+    if (error != ERR_NONE)
+        return error;
+    *g = group_find(gc, id);
+    if (*g == NULL)
+        return ERR_GROUP_ID_NOT_FOUND;
+    return (*g)->state == GROUP_EMPTY || group_is_of_consumers(*g) ? ERR_NONE : ERR_NON_EMPTY_GROUP;
+}
+
+void group_delete_offsets(struct group_coordinator *gc, const struct offset_delete_request *request,
+                          struct offset_delete_response *response, struct group_call *call)
+{
+    struct offset_deletion *d = ARENA_NEW(call->arena, struct offset_deletion);
+    struct cleanup c;
+    struct group *g;
+    *d = (struct offset_deletion){{.done = on_offsets_deleted}, call, response};
+    enum kafka_error error = check_offsets_deletable(gc, request->group_id, &g);
+    if (error != ERR_NONE) {
+        refuse_offset_deletion(d, error);
+        return;
+    }
+    cleanup_begin(&c, g);
+    for (int32_t t = 0; t < request->topics.len; t++)
+        delete_topic_offsets(&c, &request->topics.items[t], &response->topics.items[t]);
+    if (!cleanup_end(&c, &d->append))
+        on_offsets_deleted(&d->append, ERR_NONE);
+}

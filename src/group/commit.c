@@ -1,0 +1,277 @@
+/* OffsetCommit and TxnOffsetCommit: who may commit, the records, and what of them is kept when they are stored. */
+#include <inttypes.h>
+
+#include "base/logger.h"
+#include "group/group_internal.h"
+
+struct commit {
+    struct state_append append;
+    struct group_coordinator *coordinator;
+    struct group_transaction txn; /* producer_id NO_PRODUCER_ID: none */
+    struct group_call *call;
+    const struct offset_commit_request *request;
+    struct offset_commit_response *response;
+    int64_t now, expire_ms;
+    int64_t term; /* of the group's partition when it was sent */
+};
+
+static enum kafka_error commit_error(enum kafka_error error)
+{
+    bool too_large = error == ERR_MESSAGE_TOO_LARGE || error == ERR_RECORD_LIST_TOO_LARGE;
+    return too_large ? ERR_INVALID_COMMIT_OFFSET_SIZE : state_append_error(error);
+}
+
+/* Calls `each` for every partition that has not been refused; returns how many there were. */
+static int each_commit(struct commit *c,
+                       void (*each)(struct commit *c, struct str topic,
+                                    const struct offset_commit_request_partition *in,
+                                    struct offset_commit_response_partition *out, void *arg),
+                       void *arg)
+{
+    int n = 0;
+    for (int32_t t = 0; t < c->request->topics.len; t++) {
+        const struct offset_commit_request_topic *topic = &c->request->topics.items[t];
+        for (int32_t i = 0; i < topic->partitions.len; i++) {
+            struct offset_commit_response_partition *out = &c->response->topics.items[t].partitions.items[i];
+            if (out->error_code != ERR_NONE)
+                continue;
+            each(c, topic->name, &topic->partitions.items[i], out, arg);
+            n++;
+        }
+    }
+    return n;
+}
+
+static void set_error(struct commit *c, struct str topic, const struct offset_commit_request_partition *in,
+                      struct offset_commit_response_partition *out, void *arg)
+{
+    (void)c;
+    (void)topic;
+    (void)in;
+    out->error_code = *(const enum kafka_error *)arg;
+}
+
+/* False if the partition has a name that no topic can have. */
+static bool value_of(const struct commit *c, struct str topic, const struct offset_commit_request_partition *in,
+                     struct offset_id *id, struct offset_value *v)
+{
+    bool has_time = c->call->client.version == 1 && in->commit_timestamp >= 0;
+    *v = (struct offset_value){.offset = in->committed_offset,
+                               .leader_epoch = in->committed_leader_epoch,
+                               .commit_ms = has_time ? in->commit_timestamp : c->now,
+                               .expire_ms = c->expire_ms,
+                               .at = c->append.offset,
+                               .metadata = in->committed_metadata};
+    return offset_id_make(topic, in->partition_index, id);
+}
+
+static bool is_transactional(const struct commit *c)
+{
+    return c->txn.producer_id != NO_PRODUCER_ID;
+}
+
+static void add_record(struct commit *c, struct str topic, const struct offset_commit_request_partition *in,
+                       struct offset_commit_response_partition *out, void *arg)
+{
+    struct group *g = group_find(c->coordinator, c->request->group_id);
+    struct offset_id id;
+    struct offset_value v;
+    if (str_utf16_length(in->committed_metadata) > c->coordinator->options.config->offset_metadata_max_bytes) {
+        out->error_code = ERR_OFFSET_METADATA_TOO_LARGE;
+        return;
+    }
+    if (!value_of(c, topic, in, &id, &v)) {
+        out->error_code = ERR_UNKNOWN_TOPIC_OR_PARTITION;
+        return;
+    }
+    if (is_transactional(c))
+        txn_offset_put(g, c->txn.producer_id, &id, &v);
+    else
+        pending_commit_put(g, &id, c);
+    record_offset(arg, g, &id, &v, c->now);
+}
+
+/* Unless its partition was deleted meanwhile. */
+static void keep(struct commit *c, struct str topic, const struct offset_commit_request_partition *in,
+                 struct offset_commit_response_partition *out, void *arg)
+{
+    struct group *g = arg;
+    struct offset_id id;
+    struct offset_value v;
+    (void)out;
+    if (!value_of(c, topic, in, &id, &v))
+        return;
+    if (!is_transactional(c)) {
+        if (pending_commit_find(g, &id) != NULL)
+            offset_put(g, &id, &v);
+        return;
+    }
+    /* If the transaction has ended meanwhile, its marker may be before this in the log: it is not taken up again. */
+    struct txn_offset *o = txn_offset_find(g, c->txn.producer_id, &id);
+    if (o != NULL && o->value.offset == v.offset)
+        o->value.at = v.at;
+}
+
+static void settle(struct commit *c, struct str topic, const struct offset_commit_request_partition *in,
+                   struct offset_commit_response_partition *out, void *arg)
+{
+    struct offset_id id;
+    (void)out;
+    if (offset_id_make(topic, in->partition_index, &id))
+        pending_commit_over(arg, &id, c);
+}
+
+static void give_up(struct commit *c, struct str topic, const struct offset_commit_request_partition *in,
+                    struct offset_commit_response_partition *out, void *arg)
+{
+    struct group *g = arg;
+    struct offset_id id;
+    (void)out;
+    struct txn_offset *o =
+        offset_id_make(topic, in->partition_index, &id) ? txn_offset_find(g, c->txn.producer_id, &id) : NULL;
+    if (o != NULL)
+        txn_offset_drop(o);
+}
+
+/* The group as it was when the commit was sent; what was loaded since then has seen it, or will. */
+static struct group *group_of(const struct commit *c)
+{
+    struct group *g = group_find(c->coordinator, c->request->group_id);
+    return g != NULL && group_partition(g)->term == c->term ? g : NULL;
+}
+
+static void on_stored(struct state_append *append, enum kafka_error error)
+{
+    struct commit *c = CONTAINER_OF(append, struct commit, append);
+    struct group *g = group_of(c);
+    error = commit_error(error);
+    if (error == ERR_NONE && g == NULL)
+        error = group_check(c->coordinator, c->request->group_id, true);
+    if (error == ERR_NONE && g != NULL)
+        each_commit(c, keep, g);
+    if (error != ERR_NONE && g != NULL && is_transactional(c))
+        each_commit(c, give_up, g);
+    if (g != NULL)
+        each_commit(c, settle, g);
+    if (error != ERR_NONE)
+        each_commit(c, set_error, &error);
+    c->call->done(c->call);
+}
+
+/* Old clients say nothing of the group in a transaction: then there is nothing to check (KIP-447). */
+static enum kafka_error check_transactional_committer(const struct group *g,
+                                                      const struct offset_commit_request *request)
+{
+    int32_t generation = request->generation_id_or_member_epoch;
+    if (generation < 0 &&
+        (g->state == GROUP_EMPTY || (request->member_id.len == 0 && request->group_instance_id.p == NULL)))
+        return ERR_NONE;
+    enum kafka_error error = member_check(g, request->member_id, request->group_instance_id);
+    return error == ERR_NONE && generation != g->generation ? ERR_ILLEGAL_GENERATION : error;
+}
+
+static enum kafka_error check_committer(struct group *g, const struct offset_commit_request *request)
+{
+    int32_t generation = request->generation_id_or_member_epoch;
+    if (generation < 0 && g->state == GROUP_EMPTY)
+        return ERR_NONE; /* offsets kept for somebody who assigns partitions itself */
+    if (generation < 0 && request->member_id.len == 0 && request->group_instance_id.p == NULL)
+        return ERR_UNKNOWN_MEMBER_ID;
+    enum kafka_error error = member_check(g, request->member_id, request->group_instance_id);
+    if (error != ERR_NONE)
+        return error;
+    if (generation != g->generation)
+        return ERR_ILLEGAL_GENERATION;
+    if (g->state == GROUP_COMPLETING)
+        return ERR_REBALANCE_IN_PROGRESS;
+    member_keep_alive(member_find(g, request->member_id));
+    return ERR_NONE;
+}
+
+static enum kafka_error find_group(const struct commit *c, struct group **g)
+{
+    const struct offset_commit_request *request = c->request;
+    enum kafka_error error = group_check(c->coordinator, request->group_id, !is_transactional(c));
+    if (error != ERR_NONE)
+        return error;
+    *g = group_find(c->coordinator, request->group_id);
+    if (*g == NULL && request->generation_id_or_member_epoch >= 0 && !is_transactional(c))
+        return ERR_ILLEGAL_GENERATION;
+    if (*g == NULL)
+        *g = group_make(c->coordinator, request->group_id);
+    return is_transactional(c) ? check_transactional_committer(*g, request) : check_committer(*g, request);
+}
+
+static void warn_of_mixture(struct group *g, bool transactional)
+{
+    bool was_mixed = g->commits_seen == (COMMITS_OF_MEMBERS | COMMITS_IN_TRANSACTIONS);
+    g->commits_seen |= transactional ? COMMITS_IN_TRANSACTIONS : COMMITS_OF_MEMBERS;
+    if (!was_mixed && g->commits_seen == (COMMITS_OF_MEMBERS | COMMITS_IN_TRANSACTIONS))
+        log_warn("Group %s commits offsets in transactions and outside of them, which will surprise somebody", g->id);
+}
+
+static void begin_batch(const struct commit *c, struct batch_builder *b)
+{
+    batch_builder_init(b, is_transactional(c) ? ATTR_TRANSACTIONAL : 0);
+    b->head.base_sequence = 0; /* as Apache writes them, although nobody counts them */
+    if (!is_transactional(c))
+        return;
+    b->head.producer_id = c->txn.producer_id;
+    b->head.producer_epoch = c->txn.producer_epoch;
+}
+
+static void store(struct commit *c)
+{
+    struct batch_builder b;
+    struct group *g;
+    enum kafka_error error = find_group(c, &g);
+    if (error != ERR_NONE) {
+        each_commit(c, set_error, &error);
+        c->call->done(c->call);
+        return;
+    }
+    c->term = group_partition(g)->term;
+    warn_of_mixture(g, is_transactional(c));
+    begin_batch(c, &b);
+    each_commit(c, add_record, &b);
+    if (b.head.count > 0) {
+        group_append(g, &b, &c->append);
+        return;
+    }
+    batch_builder_deinit(&b);
+    c->call->done(c->call);
+}
+
+static struct commit *commit_new(struct group_coordinator *gc, const struct offset_commit_request *request,
+                                 struct offset_commit_response *response, struct group_call *call)
+{
+    struct commit *c = ARENA_NEW(call->arena, struct commit);
+    *c = (struct commit){.append = {.done = on_stored, .offset = -1},
+                         .coordinator = gc,
+                         .txn = {.producer_id = NO_PRODUCER_ID},
+                         .call = call,
+                         .request = request,
+                         .response = response,
+                         .now = group_now(gc),
+                         .expire_ms = -1};
+    return c;
+}
+
+void group_commit(struct group_coordinator *gc, const struct offset_commit_request *request,
+                  struct offset_commit_response *response, struct group_call *call)
+{
+    struct commit *c = commit_new(gc, request, response, call);
+    if (call->client.version >= 2 && call->client.version <= 4 && request->retention_time_ms >= 0)
+        c->expire_ms = c->now + request->retention_time_ms;
+    store(c);
+}
+
+void group_commit_in_transaction(struct group_coordinator *gc, const struct group_transaction *txn,
+                                 const struct offset_commit_request *request, struct offset_commit_response *response,
+                                 struct group_call *call)
+{
+    struct commit *c = commit_new(gc, request, response, call);
+    c->txn = *txn;
+    c->append.guard = txn->guard;
+    store(c);
+}

@@ -1,0 +1,1426 @@
+/* The group coordinator, with a log in memory. */
+#include "test.h"
+
+#include <string.h>
+
+#include "group/group_internal.h"
+#include "protocol/msg/consumer_protocol_subscription.h"
+#include "protocol/msg/delete_groups.h"
+#include "protocol/msg/describe_groups.h"
+#include "protocol/msg/heartbeat.h"
+#include "protocol/msg/leave_group.h"
+#include "protocol/msg/list_groups.h"
+#include "protocol/msg/offset_delete.h"
+#include "protocol/msg/offset_fetch.h"
+
+enum {
+    HOME = 0,
+    SESSION_MS = 30000,
+    REBALANCE_MS = 60000,
+    NEWEST = 99,
+    HOUR_MS = 3600000,
+    RETENTION_MS = 24 * HOUR_MS
+};
+
+struct held_append {
+    struct state_append *append;
+    struct strbuf batch;
+    struct held_append *next;
+};
+
+/* A request with room for whatever answer it gets. */
+struct ask {
+    struct group_call call;
+    struct arena arena;
+    bool answered;
+    struct ask *next;
+    union {
+        struct join_group_response join;
+        struct sync_group_response sync;
+        struct heartbeat_response heartbeat;
+        struct leave_group_response leave;
+        struct offset_commit_response commit;
+        struct offset_fetch_response fetch;
+        struct describe_groups_response describe;
+        struct list_groups_response list;
+        struct delete_groups_response remove;
+        struct offset_delete_response forget;
+    } out;
+};
+
+struct fixture {
+    struct loop *loop;
+    struct broker_config config;
+    struct group_coordinator *gc;
+    struct strbuf log;
+    int64_t end;
+    struct held_append *held; /* until settle() */
+    enum kafka_error append_error;
+    int offsets_gone, groups_gone, leader_only; /* counted as they are written */
+    int16_t last_attributes;
+    bool hold_read;
+    void (*read_done)(void *arg, enum kafka_error error, struct bytes batches);
+    void *read_arg;
+    struct ask *asks;
+    struct timer check;
+    bool (*until)(const struct fixture *f, const void *what);
+    const void *what;
+};
+
+static int64_t wall; /* what the coordinator's clock shows */
+
+static int64_t wall_ms(void)
+{
+    return wall;
+}
+
+/* ---- The log ---- */
+
+static void hold_append(void *ctx, int32_t partition, int32_t leader_epoch UNUSED, struct strbuf *batch,
+                        struct state_append *append)
+{
+    struct fixture *f = ctx;
+    struct held_append *h = calloc(1, sizeof(*h)), **last = &f->held;
+    assert_int_equal(partition, HOME);
+    f->leader_only += append->leader_only;
+    *h = (struct held_append){append, *batch, NULL};
+    *batch = (struct strbuf){0};
+    while (*last != NULL)
+        last = &(*last)->next;
+    *last = h;
+}
+
+static void count_tombstones(struct fixture *f, const struct batch *b)
+{
+    struct arena a;
+    struct record r;
+    arena_init(&a, 0);
+    struct record_iter *it = record_iter_new(b, &a);
+    while (record_iter_next(it, &r) > 0) {
+        int version = be16_get(r.key.p);
+        f->offsets_gone += r.value.p == NULL && version == 1;
+        f->groups_gone += r.value.p == NULL && version == 2;
+    }
+    record_iter_free(it);
+    arena_deinit(&a);
+}
+
+static void write_batch(struct fixture *f, struct strbuf *batch)
+{
+    struct bytes rest = {(uint8_t *)batch->p, (int32_t)batch->len};
+    struct batch b;
+    batch_set_offset((uint8_t *)batch->p, f->end);
+    assert_int_equal(batch_next(&rest, &b), BATCH_OK);
+    f->last_attributes = b.attributes;
+    count_tombstones(f, &b);
+    strbuf_add(&f->log, batch->p, batch->len);
+    f->end = b.last_offset + 1;
+}
+
+/* Answers the appends that wait, not those that follow from that. */
+static int settle(struct fixture *f)
+{
+    struct held_append *list = f->held;
+    int n = 0;
+    f->held = NULL;
+    while (list != NULL) {
+        struct held_append *h = list;
+        list = h->next;
+        h->append->offset = f->end;
+        if (f->append_error == ERR_NONE)
+            write_batch(f, &h->batch);
+        strbuf_deinit(&h->batch);
+        h->append->done(h->append, f->append_error);
+        free(h);
+        n++;
+    }
+    return n;
+}
+
+static struct bytes log_from(const struct fixture *f, int64_t offset)
+{
+    bool any = offset < f->end;
+    return any ? (struct bytes){(uint8_t *)f->log.p, (int32_t)f->log.len} : (struct bytes){NULL, 0};
+}
+
+static void read_log(void *ctx, int32_t partition UNUSED, int64_t offset, int32_t max_bytes UNUSED,
+                     void (*done)(void *arg, enum kafka_error error, struct bytes batches), void *arg)
+{
+    struct fixture *f = ctx;
+    if (f->hold_read) {
+        f->read_done = done;
+        f->read_arg = arg;
+        return;
+    }
+    done(arg, ERR_NONE, log_from(f, offset));
+}
+
+/* Leadership goes and comes again: everything is read from the log. */
+static void move(struct fixture *f)
+{
+    static int32_t epoch = 5;
+    state_topic_resigned(group_topic(f->gc), HOME);
+    state_topic_elected(group_topic(f->gc), HOME, ++epoch);
+}
+
+/* ---- The fixture ---- */
+
+static void check_until(struct timer *t)
+{
+    struct fixture *f = CONTAINER_OF(t, struct fixture, check);
+    settle(f);
+    if (f->until(f, f->what))
+        loop_stop(f->loop);
+    else
+        timer_start(t, 1);
+}
+
+/* Lets the timers run, and the log answer, until it is so. */
+static void run_until(struct fixture *f, bool (*until)(const struct fixture *f, const void *what), const void *what)
+{
+    f->until = until;
+    f->what = what;
+    timer_init(&f->check, f->loop, check_until);
+    timer_start(&f->check, 0);
+    loop_run(f->loop);
+    timer_stop(&f->check);
+}
+
+static bool is_answered(const struct fixture *f UNUSED, const void *what)
+{
+    return ((const struct ask *)what)->answered;
+}
+
+static void wait_for(struct fixture *f, const struct ask *a)
+{
+    run_until(f, is_answered, a);
+}
+
+static int set_up_with(void **state, const char *one, const char *two)
+{
+    struct fixture *f = calloc(1, sizeof(*f));
+    struct fail fail = {0};
+    const char *overrides[] = {"broker.id=1",
+                               "zookeeper.connect=localhost:2181",
+                               "log.dirs=/nowhere",
+                               "offsets.topic.num.partitions=1",
+                               "group.min.session.timeout.ms=1",
+                               "group.initial.rebalance.delay.ms=5",
+                               "offsets.retention.minutes=1440",
+                               one,
+                               two};
+    struct config_options options = {.overrides = overrides, .override_count = ARRAY_LEN(overrides)};
+    assert_true(config_load(&f->config, &options, &fail));
+    wall = 1000000000;
+    f->loop = loop_new("coordinator");
+    f->gc = group_coordinator_new(&(struct group_options){
+        .loop = f->loop, .config = &f->config, .log = {hold_append, read_log, f}, .wall_ms = wall_ms});
+    state_topic_elected(group_topic(f->gc), HOME, 5);
+    *state = f;
+    return 0;
+}
+
+static int set_up(void **state)
+{
+    return set_up_with(state, "group.max.size=3", "offset.metadata.max.bytes=8");
+}
+
+static int set_up_relaxed(void **state)
+{
+    return set_up_with(state, "offsets.commit.required.acks=1", "offsets.topic.compression.codec=1");
+}
+
+static int set_up_delayed(void **state)
+{
+    return set_up_with(state, "group.initial.rebalance.delay.ms=50", "group.max.size=10");
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *f = *state;
+    state_topic_resign_all(group_topic(f->gc));
+    f->append_error = ERR_NOT_LEADER_OR_FOLLOWER;
+    settle(f);
+    group_coordinator_free(f->gc);
+    while (f->asks != NULL) {
+        struct ask *a = f->asks;
+        f->asks = a->next;
+        arena_deinit(&a->arena);
+        free(a);
+    }
+    strbuf_deinit(&f->log);
+    loop_free(f->loop);
+    config_deinit(&f->config);
+    free(f);
+    return 0;
+}
+
+/* ---- Asking ---- */
+
+static void on_answer(struct group_call *call)
+{
+    struct ask *a = CONTAINER_OF(call, struct ask, call);
+    assert_false(a->answered);
+    a->answered = true;
+}
+
+static struct ask *ask(struct fixture *f, int16_t version)
+{
+    struct ask *a = calloc(1, sizeof(*a));
+    a->next = f->asks;
+    f->asks = a;
+    a->call.done = on_answer;
+    a->call.arena = &a->arena;
+    a->call.client = (struct group_client){STR_LIT("client"), STR_LIT("/127.0.0.1"), version};
+    return a;
+}
+
+/* Who asks: what differs from request to request. */
+struct who {
+    const char *group, *id, *instance;
+    const char *type, *protocols[2], *topic; /* of JoinGroup; NULL: "consumer", "range", "t" */
+    int32_t generation, session_ms, rebalance_ms;
+    int16_t version;
+};
+
+static struct bytes subscription(struct arena *a, const char *topic)
+{
+    struct consumer_protocol_subscription s;
+    struct writer w;
+    consumer_protocol_subscription_init(&s);
+    ARRAY_MAKE(a, s.topics, 1);
+    s.topics.items[0] = str_of(topic);
+    writer_init(&w);
+    writer_int16(&w, 1);
+    consumer_protocol_subscription_write(&w, 1, &s);
+    struct bytes b = {arena_copy(a, w.buf.p, w.buf.len), (int32_t)w.buf.len};
+    writer_deinit(&w);
+    return b;
+}
+
+static struct str text(const char *s)
+{
+    return s != NULL ? str_of(s) : STR_LIT("");
+}
+
+static struct ask *join(struct fixture *f, struct who who)
+{
+    struct ask *a = ask(f, who.version ? who.version : 9);
+    struct join_group_request *in = ARENA_NEW(&a->arena, struct join_group_request);
+    join_group_request_init(in);
+    in->group_id = text(who.group ? who.group : "g");
+    in->member_id = text(who.id);
+    in->group_instance_id = str_of(who.instance);
+    in->protocol_type = str_of(who.type ? who.type : "consumer");
+    in->session_timeout_ms = who.session_ms ? who.session_ms : SESSION_MS;
+    in->rebalance_timeout_ms = who.rebalance_ms ? who.rebalance_ms : REBALANCE_MS;
+    ARRAY_MAKE(&a->arena, in->protocols, 2);
+    in->protocols.len = who.protocols[1] != NULL ? 2 : 1;
+    for (int32_t i = 0; i < in->protocols.len; i++)
+        in->protocols.items[i] =
+            (struct join_group_request_protocol){str_of(who.protocols[i] ? who.protocols[i] : "range"),
+                                                 subscription(&a->arena, who.topic ? who.topic : "t")};
+    join_group_response_init(&a->out.join);
+    group_join(f->gc, in, &a->out.join, &a->call);
+    return a;
+}
+
+static struct ask *sync_assigning(struct fixture *f, struct who who, const char *const *members, int32_t count)
+{
+    struct ask *a = ask(f, who.version ? who.version : 5);
+    struct sync_group_request *in = ARENA_NEW(&a->arena, struct sync_group_request);
+    sync_group_request_init(in);
+    in->group_id = text(who.group ? who.group : "g");
+    in->member_id = text(who.id);
+    in->group_instance_id = str_of(who.instance);
+    in->generation_id = who.generation;
+    in->protocol_type = str_of(who.type ? who.type : "consumer");
+    in->protocol_name = str_of(who.protocols[0] ? who.protocols[0] : "range");
+    ARRAY_MAKE(&a->arena, in->assignments, count);
+    for (int32_t i = 0; i < count; i++)
+        in->assignments.items[i] = (struct sync_group_request_assignment){
+            str_of(members[i]), {(const uint8_t *)members[i], (int32_t)strlen(members[i])}};
+    sync_group_response_init(&a->out.sync);
+    group_sync(f->gc, in, &a->out.sync, &a->call);
+    return a;
+}
+
+static struct ask *sync_group(struct fixture *f, struct who who)
+{
+    return sync_assigning(f, who, NULL, 0);
+}
+
+static int heartbeat(struct fixture *f, struct who who)
+{
+    struct ask *a = ask(f, 4);
+    struct heartbeat_request in;
+    heartbeat_request_init(&in);
+    in.group_id = text(who.group ? who.group : "g");
+    in.member_id = text(who.id);
+    in.group_instance_id = str_of(who.instance);
+    in.generation_id = who.generation;
+    heartbeat_response_init(&a->out.heartbeat);
+    group_heartbeat(f->gc, &in, &a->out.heartbeat, &a->call);
+    assert_true(a->answered);
+    return a->out.heartbeat.error_code;
+}
+
+static struct ask *leave(struct fixture *f, const struct who *members, int32_t count)
+{
+    struct ask *a = ask(f, 5);
+    struct leave_group_request in;
+    leave_group_request_init(&in);
+    in.group_id = STR_LIT("g");
+    ARRAY_MAKE(&a->arena, in.members, count);
+    for (int32_t i = 0; i < count; i++) {
+        leave_group_member_identity_init(&in.members.items[i]);
+        in.members.items[i].member_id = text(members[i].id);
+        in.members.items[i].group_instance_id = str_of(members[i].instance);
+    }
+    leave_group_response_init(&a->out.leave);
+    group_leave(f->gc, &in, &a->out.leave, &a->call);
+    assert_true(a->answered);
+    return a;
+}
+
+struct what { /* is committed */
+    struct who who;
+    const char *topic;
+    int32_t partition;
+    int64_t offset, retention_ms, time_ms;
+    const char *metadata;
+    int64_t producer; /* in its transaction, if not 0 */
+};
+
+static struct ask *send_commit(struct fixture *f, struct what what)
+{
+    struct ask *a = ask(f, what.who.version ? what.who.version : 9);
+    struct offset_commit_request *in = ARENA_NEW(&a->arena, struct offset_commit_request);
+    struct group_transaction txn = {.producer_id = what.producer};
+    offset_commit_request_init(in);
+    in->group_id = text(what.who.group ? what.who.group : "g");
+    in->member_id = text(what.who.id);
+    in->group_instance_id = str_of(what.who.instance);
+    in->generation_id_or_member_epoch = what.who.id || what.who.generation ? what.who.generation : -1;
+    in->retention_time_ms = what.retention_ms ? what.retention_ms : -1;
+    ARRAY_MAKE(&a->arena, in->topics, 1);
+    in->topics.items[0].name = str_of(what.topic ? what.topic : "t");
+    ARRAY_MAKE(&a->arena, in->topics.items[0].partitions, 1);
+    struct offset_commit_request_partition *p = &in->topics.items[0].partitions.items[0];
+    offset_commit_request_partition_init(p);
+    p->partition_index = what.partition;
+    p->committed_offset = what.offset;
+    p->committed_metadata = str_of(what.metadata);
+    p->commit_timestamp = what.time_ms ? what.time_ms : -1;
+    offset_commit_response_init(&a->out.commit);
+    ARRAY_MAKE(&a->arena, a->out.commit.topics, 1);
+    ARRAY_MAKE(&a->arena, a->out.commit.topics.items[0].partitions, 1);
+    if (what.producer != 0)
+        group_commit_in_transaction(f->gc, &txn, in, &a->out.commit, &a->call);
+    else
+        group_commit(f->gc, in, &a->out.commit, &a->call);
+    return a;
+}
+
+static int commit_result(const struct ask *a)
+{
+    assert_true(a->answered);
+    return a->out.commit.topics.items[0].partitions.items[0].error_code;
+}
+
+static int commit(struct fixture *f, struct what what)
+{
+    struct ask *a = send_commit(f, what);
+    settle(f);
+    return commit_result(a);
+}
+
+enum { NOTHING = -1, UNSTABLE = -2, FAILED = -3 };
+
+/* The offset of one partition, or one of these. */
+static int64_t fetch_of(struct fixture *f, const char *group, const char *topic, int32_t partition, bool stable)
+{
+    struct ask *a = ask(f, 9);
+    struct offset_fetch_request in;
+    offset_fetch_request_init(&in);
+    in.require_stable = stable;
+    ARRAY_MAKE(&a->arena, in.groups, 1);
+    offset_fetch_request_group_init(&in.groups.items[0]);
+    in.groups.items[0].group_id = str_of(group);
+    ARRAY_MAKE(&a->arena, in.groups.items[0].topics, 1);
+    in.groups.items[0].topics.items[0].name = str_of(topic);
+    ARRAY_MAKE(&a->arena, in.groups.items[0].topics.items[0].partition_indexes, 1);
+    in.groups.items[0].topics.items[0].partition_indexes.items[0] = partition;
+    offset_fetch_response_init(&a->out.fetch);
+    group_fetch_offsets(f->gc, &in, &a->out.fetch, &a->call);
+    assert_true(a->answered);
+    if (a->out.fetch.groups.items[0].error_code != ERR_NONE)
+        return FAILED;
+    assert_int_equal(a->out.fetch.groups.items[0].topics.items[0].partitions.items[0].partition_index, partition);
+    int error = a->out.fetch.groups.items[0].topics.items[0].partitions.items[0].error_code;
+    int64_t offset = a->out.fetch.groups.items[0].topics.items[0].partitions.items[0].committed_offset;
+    return error == ERR_UNSTABLE_OFFSET_COMMIT ? UNSTABLE : offset;
+}
+
+static int64_t fetch(struct fixture *f, const char *topic, int32_t partition)
+{
+    return fetch_of(f, "g", topic, partition, false);
+}
+
+static struct ask *describe(struct fixture *f, const char *group)
+{
+    struct ask *a = ask(f, 5);
+    struct describe_groups_request in;
+    describe_groups_request_init(&in);
+    ARRAY_MAKE(&a->arena, in.groups, 1);
+    in.groups.items[0] = str_of(group);
+    describe_groups_response_init(&a->out.describe);
+    group_describe(f->gc, &in, &a->out.describe, &a->call);
+    assert_true(a->answered);
+    return a;
+}
+
+static void expect_state(struct fixture *f, const char *group, const char *group_state)
+{
+    const struct describe_groups_described_group *d = &describe(f, group)->out.describe.groups.items[0];
+    assert_int_equal(d->error_code, ERR_NONE);
+    assert_true(str_is(d->group_state, group_state));
+}
+
+/* How many groups are in that state and of that type; NULL: in any. */
+static int list_groups(struct fixture *f, const char *group_state, const char *type)
+{
+    struct ask *a = ask(f, 5);
+    struct list_groups_request in;
+    list_groups_request_init(&in);
+    ARRAY_MAKE(&a->arena, in.states_filter, group_state != NULL);
+    ARRAY_MAKE(&a->arena, in.types_filter, type != NULL);
+    in.states_filter.items[0] = str_of(group_state);
+    in.types_filter.items[0] = str_of(type);
+    list_groups_response_init(&a->out.list);
+    group_list(f->gc, &in, &a->out.list, &a->call);
+    return a->out.list.error_code == ERR_NONE ? a->out.list.groups.len : -a->out.list.error_code;
+}
+
+static struct ask *delete_groups(struct fixture *f, const char *one, const char *two)
+{
+    struct ask *a = ask(f, 2);
+    struct delete_groups_request *in = ARENA_NEW(&a->arena, struct delete_groups_request);
+    ARRAY_MAKE(&a->arena, in->groups_names, two != NULL ? 2 : 1);
+    in->groups_names.items[0] = str_of(one);
+    if (two != NULL)
+        in->groups_names.items[1] = str_of(two);
+    delete_groups_response_init(&a->out.remove);
+    group_delete(f->gc, in, &a->out.remove, &a->call);
+    settle(f);
+    assert_true(a->answered);
+    return a;
+}
+
+static struct ask *delete_offset(struct fixture *f, const char *group, const char *topic)
+{
+    struct ask *a = ask(f, 0);
+    struct offset_delete_request *in = ARENA_NEW(&a->arena, struct offset_delete_request);
+    in->group_id = str_of(group);
+    ARRAY_MAKE(&a->arena, in->topics, 1);
+    in->topics.items[0].name = str_of(topic);
+    ARRAY_MAKE(&a->arena, in->topics.items[0].partitions, 1);
+    offset_delete_response_init(&a->out.forget);
+    ARRAY_MAKE(&a->arena, a->out.forget.topics, 1);
+    ARRAY_MAKE(&a->arena, a->out.forget.topics.items[0].partitions, 1);
+    group_delete_offsets(f->gc, in, &a->out.forget, &a->call);
+    settle(f);
+    assert_true(a->answered);
+    return a;
+}
+
+static const char *id_of(const struct ask *a)
+{
+    return arena_cstr((struct arena *)(uintptr_t)&a->arena, a->out.join.member_id);
+}
+
+/* The id that a new dynamic member is told to come again with. */
+static const char *promise(struct fixture *f, struct who who)
+{
+    struct ask *a = join(f, who);
+    assert_true(a->answered);
+    assert_int_equal(a->out.join.error_code, ERR_MEMBER_ID_REQUIRED);
+    return id_of(a);
+}
+
+/* Joins, as dynamic members must: twice. */
+static struct ask *join_with_id(struct fixture *f, struct who who)
+{
+    if (who.id == NULL && who.instance == NULL)
+        who.id = promise(f, who);
+    return join(f, who);
+}
+
+static struct who member_of(const struct ask *joined)
+{
+    return (struct who){.id = id_of(joined), .generation = joined->out.join.generation_id};
+}
+
+/* A member that is the whole of a stable group. */
+static struct who alone(struct fixture *f, struct who who)
+{
+    struct ask *a = join_with_id(f, who);
+    wait_for(f, a);
+    assert_int_equal(a->out.join.error_code, ERR_NONE);
+    struct who m = member_of(a);
+    m.group = who.group;
+    m.instance = who.instance;
+    m.protocols[0] = who.protocols[0];
+    m.type = who.type;
+    struct ask *s = sync_assigning(f, m, &m.id, 1);
+    settle(f);
+    assert_true(s->answered);
+    assert_int_equal(s->out.sync.error_code, ERR_NONE);
+    return m;
+}
+
+/* The same of two members, of which the first leads. */
+static void two_of_them(struct fixture *f, struct who first, struct who second, struct who *a, struct who *b)
+{
+    *a = alone(f, first);
+    struct ask *two = join_with_id(f, second);
+    assert_int_equal(heartbeat(f, *a), ERR_REBALANCE_IN_PROGRESS);
+    first.id = a->id;
+    struct ask *one = join(f, first);
+    wait_for(f, two);
+    assert_true(one->answered);
+    *a = member_of(one);
+    *b = member_of(two);
+    a->instance = first.instance;
+    b->instance = second.instance;
+    const char *ids[] = {a->id, b->id};
+    struct ask *asked = sync_group(f, *b);
+    assert_false(asked->answered);
+    sync_assigning(f, *a, ids, 2);
+    settle(f);
+    assert_true(asked->answered);
+    assert_true(bytes_eq(asked->out.sync.assignment, (struct bytes){(const uint8_t *)b->id, (int32_t)strlen(b->id)}));
+}
+
+static bool is_without_members(const struct fixture *f, const void *what)
+{
+    const struct group *g = group_find(f->gc, str_of(what));
+    return g == NULL || g->members == NULL;
+}
+
+/* ---- Members ---- */
+
+static void members_share_a_generation(void **state)
+{
+    struct fixture *f = *state;
+    struct who a, b;
+    two_of_them(f, (struct who){0}, (struct who){0}, &a, &b);
+    assert_int_equal(a.generation, 2);
+    assert_int_equal(heartbeat(f, a), ERR_NONE);
+    assert_int_equal(heartbeat(f, b), ERR_NONE);
+    expect_state(f, "g", "Stable");
+    const struct describe_groups_described_group *d = &describe(f, "g")->out.describe.groups.items[0];
+    assert_int_equal(d->members.len, 2);
+    assert_true(str_is(d->protocol_data, "range"));
+    assert_true(d->members.items[0].member_metadata.len > 0 && d->members.items[0].member_assignment.len > 0);
+}
+
+static void only_the_leader_is_told_of_the_others(void **state)
+{
+    struct fixture *f = *state;
+    struct ask *a = join(f, (struct who){.version = 3}), *b = join(f, (struct who){.version = 3});
+    wait_for(f, b);
+    assert_int_equal(a->out.join.members.len, 2);
+    assert_int_equal(b->out.join.members.len, 0);
+    assert_true(str_eq(b->out.join.leader, a->out.join.member_id));
+}
+
+static void strangers_and_the_past_are_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct who m = alone(f, (struct who){0}), old = m, stranger = {.id = "x", .generation = m.generation};
+    old.generation--;
+    assert_int_equal(heartbeat(f, stranger), ERR_UNKNOWN_MEMBER_ID);
+    assert_int_equal(heartbeat(f, old), ERR_ILLEGAL_GENERATION);
+    assert_int_equal(heartbeat(f, (struct who){.group = "other", .id = "x"}), ERR_UNKNOWN_MEMBER_ID);
+    assert_int_equal(sync_group(f, stranger)->out.sync.error_code, ERR_UNKNOWN_MEMBER_ID);
+    assert_int_equal(sync_group(f, old)->out.sync.error_code, ERR_ILLEGAL_GENERATION);
+    assert_int_equal(join(f, stranger)->out.join.error_code, ERR_UNKNOWN_MEMBER_ID);
+    assert_int_equal(join(f, (struct who){.group = "other", .id = "x"})->out.join.error_code, ERR_UNKNOWN_MEMBER_ID);
+    assert_int_equal(join(f, (struct who){.session_ms = 1800001})->out.join.error_code, ERR_INVALID_SESSION_TIMEOUT);
+    struct who empty = {.group = ""};
+    assert_int_equal(join(f, empty)->out.join.error_code, ERR_INVALID_GROUP_ID);
+    assert_int_equal(heartbeat(f, empty), ERR_INVALID_GROUP_ID);
+    expect_state(f, "g", "Stable");
+}
+
+static void protocols_must_have_one_in_common(void **state)
+{
+    struct fixture *f = *state;
+    struct who m = alone(f, (struct who){.protocols = {"range", "sticky"}});
+    struct who other = {.protocols = {"roundrobin"}}, connect = {.type = "connect"};
+    assert_int_equal(join(f, other)->out.join.error_code, ERR_INCONSISTENT_GROUP_PROTOCOL);
+    assert_int_equal(join(f, connect)->out.join.error_code, ERR_INCONSISTENT_GROUP_PROTOCOL);
+    assert_int_equal(join(f, (struct who){.type = ""})->out.join.error_code, ERR_INCONSISTENT_GROUP_PROTOCOL);
+    struct who wrong = m;
+    wrong.protocols[0] = "sticky";
+    assert_int_equal(sync_group(f, wrong)->out.sync.error_code, ERR_INCONSISTENT_GROUP_PROTOCOL);
+    wrong.protocols[0] = NULL;
+    wrong.type = "connect";
+    assert_int_equal(sync_group(f, wrong)->out.sync.error_code, ERR_INCONSISTENT_GROUP_PROTOCOL);
+    struct ask *second = join_with_id(f, (struct who){.protocols = {"sticky"}});
+    m.protocols[0] = "range";
+    m.protocols[1] = "sticky";
+    join(f, m);
+    wait_for(f, second);
+    assert_true(str_is(second->out.join.protocol_name, "sticky"));
+}
+
+static void version_5_names_its_protocol(void **state)
+{
+    struct fixture *f = *state;
+    struct who m = alone(f, (struct who){0});
+    struct sync_group_request in;
+    struct ask *a = ask(f, 5);
+    sync_group_request_init(&in);
+    in.group_id = STR_LIT("g");
+    in.member_id = str_of(m.id);
+    in.generation_id = m.generation;
+    group_sync(f->gc, &in, &a->out.sync, &a->call);
+    assert_int_equal(a->out.sync.error_code, ERR_INCONSISTENT_GROUP_PROTOCOL);
+    a = ask(f, 4);
+    group_sync(f->gc, &in, &a->out.sync, &a->call);
+    assert_int_equal(a->out.sync.error_code, ERR_NONE);
+}
+
+static void an_empty_group_may_become_of_another_type(void **state)
+{
+    struct fixture *f = *state;
+    struct who m = alone(f, (struct who){0});
+    leave(f, &m, 1);
+    expect_state(f, "g", "Empty");
+    struct ask *a = join_with_id(f, (struct who){.type = "connect"}),
+               *b = join_with_id(f, (struct who){.type = "connect"});
+    wait_for(f, a);
+    assert_int_equal(a->out.join.error_code, ERR_NONE);
+    assert_int_equal(b->out.join.error_code, ERR_NONE);
+    assert_true(str_is(a->out.join.protocol_type, "connect"));
+}
+
+static void the_most_votes_choose_the_protocol(void **state)
+{
+    struct fixture *f = *state;
+    struct ask *a = join(f, (struct who){.version = 3, .protocols = {"range", "sticky"}});
+    join(f, (struct who){.version = 3, .protocols = {"sticky", "range"}});
+    join(f, (struct who){.version = 3, .protocols = {"sticky", "range"}});
+    wait_for(f, a);
+    assert_true(str_is(a->out.join.protocol_name, "sticky"));
+}
+
+static void a_full_group_takes_nobody(void **state)
+{
+    struct fixture *f = *state; /* group.max.size=3 */
+    struct ask *a[3];
+    for (int i = 0; i < 3; i++)
+        a[i] = join(f, (struct who){.version = 3});
+    assert_int_equal(join(f, (struct who){.version = 3})->out.join.error_code, ERR_GROUP_MAX_SIZE_REACHED);
+    wait_for(f, a[2]);
+    struct ask *late = join(f, (struct who){0});
+    assert_int_equal(late->out.join.error_code, ERR_GROUP_MAX_SIZE_REACHED);
+    assert_int_equal(late->out.join.member_id.len, 0);
+    assert_int_equal(heartbeat(f, member_of(a[0])), ERR_NONE);
+}
+
+static void who_was_promised_an_id_is_turned_away_when_it_is_full(void **state)
+{
+    struct fixture *f = *state;
+    struct who m = alone(f, (struct who){0});
+    const char *promised = promise(f, (struct who){0});
+    struct ask *two[2] = {join(f, (struct who){.version = 3}), join(f, (struct who){.version = 3})};
+    struct ask *one = join(f, m);
+    assert_false(one->answered); /* for the promised one */
+    assert_int_equal(join(f, (struct who){.id = promised})->out.join.error_code, ERR_GROUP_MAX_SIZE_REACHED);
+    assert_true(one->answered && two[0]->answered && two[1]->answered);
+}
+
+static void a_promised_id_is_waited_for_as_long_as_a_session(void **state)
+{
+    struct fixture *f = *state;
+    struct who m = alone(f, (struct who){0});
+    promise(f, (struct who){.session_ms = 20});
+    struct ask *second = join(f, (struct who){.version = 3}), *first = join(f, m);
+    assert_false(second->answered || first->answered);
+    wait_for(f, second);
+    assert_int_equal(second->out.join.error_code, ERR_NONE);
+}
+
+static void a_promised_id_is_no_static_members(void **state)
+{
+    struct fixture *f = *state;
+    const char *promised = promise(f, (struct who){0});
+    struct ask *a = join(f, (struct who){.id = promised, .instance = "i"});
+    assert_int_equal(a->out.join.error_code, ERR_UNKNOWN_SERVER_ERROR);
+}
+
+static void a_leader_that_joins_again_begins_a_rebalance(void **state)
+{
+    struct fixture *f = *state;
+    struct who a, b;
+    two_of_them(f, (struct who){0}, (struct who){0}, &a, &b);
+    struct ask *follower = join(f, b);
+    assert_true(follower->answered); /* nothing has changed */
+    assert_int_equal(follower->out.join.generation_id, a.generation);
+    struct ask *leader = join(f, a);
+    assert_false(leader->answered);
+    assert_int_equal(heartbeat(f, b), ERR_REBALANCE_IN_PROGRESS);
+    follower = join(f, b);
+    assert_true(leader->answered && follower->answered);
+    assert_int_equal(leader->out.join.generation_id, a.generation + 1);
+}
+
+static void new_metadata_begins_a_rebalance(void **state)
+{
+    struct fixture *f = *state;
+    struct who a, b;
+    two_of_them(f, (struct who){0}, (struct who){0}, &a, &b);
+    b.topic = "u";
+    assert_false(join(f, b)->answered);
+    assert_int_equal(heartbeat(f, a), ERR_REBALANCE_IN_PROGRESS);
+    assert_int_equal(sync_group(f, a)->out.sync.error_code, ERR_REBALANCE_IN_PROGRESS);
+}
+
+static void a_member_that_is_silent_is_removed(void **state)
+{
+    struct fixture *f = *state;
+    alone(f, (struct who){.session_ms = 10});
+    run_until(f, is_without_members, "g");
+    expect_state(f, "g", "Empty");
+}
+
+static void who_does_not_rejoin_is_left_out(void **state)
+{
+    struct fixture *f = *state;
+    struct who m = alone(f, (struct who){.rebalance_ms = 20});
+    struct ask *second = join(f, (struct who){.version = 3, .rebalance_ms = 20});
+    wait_for(f, second);
+    assert_int_equal(second->out.join.error_code, ERR_NONE);
+    assert_true(str_eq(second->out.join.leader, second->out.join.member_id));
+    assert_int_equal(heartbeat(f, m), ERR_UNKNOWN_MEMBER_ID);
+}
+
+static bool is_preparing(const struct fixture *f, const void *what)
+{
+    return group_find(f->gc, str_of(what))->state == GROUP_PREPARING;
+}
+
+static void who_does_not_ask_for_its_assignment_is_removed(void **state)
+{
+    struct fixture *f = *state;
+    struct ask *a = join(f, (struct who){.version = 3, .rebalance_ms = 20});
+    struct ask *b = join(f, (struct who){.version = 3, .rebalance_ms = 20});
+    wait_for(f, b);
+    struct who leader = member_of(a), other = member_of(b);
+    struct ask *s = sync_group(f, leader);
+    settle(f);
+    assert_true(s->answered);
+    expect_state(f, "g", "Stable"); /* and yet: */
+    run_until(f, is_preparing, "g");
+    assert_int_equal(heartbeat(f, leader), ERR_REBALANCE_IN_PROGRESS);
+    assert_int_equal(heartbeat(f, other), ERR_UNKNOWN_MEMBER_ID);
+}
+
+static void the_first_generation_waits_for_more_members(void **state)
+{
+    struct fixture *f = *state; /* group.initial.rebalance.delay.ms=50 */
+    struct ask *a = join(f, (struct who){.version = 3}), *b = join(f, (struct who){.version = 3});
+    assert_false(a->answered || b->answered);
+    wait_for(f, a);
+    assert_true(b->answered);
+    assert_int_equal(a->out.join.members.len, 2);
+}
+
+static void an_assignment_that_is_not_stored_is_no_assignment(void **state)
+{
+    struct fixture *f = *state;
+    struct ask *a = join_with_id(f, (struct who){0});
+    wait_for(f, a);
+    f->append_error = ERR_NOT_ENOUGH_REPLICAS;
+    struct ask *s = sync_group(f, member_of(a));
+    settle(f);
+    assert_int_equal(s->out.sync.error_code, ERR_COORDINATOR_NOT_AVAILABLE);
+    expect_state(f, "g", "PreparingRebalance");
+    f->append_error = ERR_NONE;
+    struct ask *again = join(f, (struct who){.id = id_of(a)});
+    assert_true(again->answered);
+    f->append_error = ERR_REQUEST_TIMED_OUT;
+    s = sync_group(f, member_of(again));
+    settle(f);
+    assert_int_equal(s->out.sync.error_code, ERR_REBALANCE_IN_PROGRESS);
+}
+
+/* ---- Leaving ---- */
+
+static void several_leave_at_once(void **state)
+{
+    struct fixture *f = *state;
+    struct who a, b;
+    two_of_them(f, (struct who){0}, (struct who){.instance = "i"}, &a, &b);
+    const char *promised = promise(f, (struct who){0});
+    const struct who all[] = {{.id = "x"}, {.id = a.id}, {.instance = "i"}, {.id = promised}, {.instance = "none"}};
+    struct ask *l = leave(f, all, 5);
+    static const int expected[] = {ERR_UNKNOWN_MEMBER_ID, ERR_NONE, ERR_NONE, ERR_NONE, ERR_UNKNOWN_MEMBER_ID};
+    assert_int_equal(l->out.leave.error_code, ERR_NONE);
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(l->out.leave.members.items[i].error_code, expected[i]);
+    expect_state(f, "g", "Empty");
+}
+
+static void who_cannot_leave_disturbs_nobody(void **state)
+{
+    struct fixture *f = *state;
+    struct who m = alone(f, (struct who){.instance = "i"}), wrong = {.id = "x", .instance = "i"},
+               stranger = {.id = "x"};
+    assert_int_equal(leave(f, &wrong, 1)->out.leave.members.items[0].error_code, ERR_FENCED_INSTANCE_ID);
+    assert_int_equal(leave(f, &stranger, 1)->out.leave.members.items[0].error_code, ERR_UNKNOWN_MEMBER_ID);
+    assert_int_equal(heartbeat(f, m), ERR_NONE);
+}
+
+/* ---- Static members ---- */
+
+static void a_static_member_comes_back_without_a_rebalance(void **state)
+{
+    struct fixture *f = *state;
+    struct who a, b;
+    two_of_them(f, (struct who){.instance = "one"}, (struct who){.instance = "two"}, &a, &b);
+    struct ask *again = join(f, (struct who){.instance = "two"});
+    assert_false(again->answered); /* it is written first */
+    settle(f);
+    assert_true(again->answered);
+    struct who now = member_of(again);
+    now.instance = "two";
+    assert_int_equal(now.generation, b.generation);
+    assert_string_not_equal(now.id, b.id);
+    assert_false(again->out.join.skip_assignment);
+    assert_int_equal(heartbeat(f, b), ERR_FENCED_INSTANCE_ID);
+    assert_int_equal(sync_group(f, b)->out.sync.error_code, ERR_FENCED_INSTANCE_ID);
+    assert_int_equal(join(f, b)->out.join.error_code, ERR_FENCED_INSTANCE_ID);
+    assert_int_equal(commit(f, (struct what){b, .offset = 1}), ERR_FENCED_INSTANCE_ID);
+    struct ask *s = sync_group(f, now);
+    assert_true(bytes_eq(s->out.sync.assignment, (struct bytes){(const uint8_t *)b.id, (int32_t)strlen(b.id)}));
+    assert_int_equal(heartbeat(f, now), ERR_NONE);
+    assert_int_equal(heartbeat(f, a), ERR_NONE);
+}
+
+static void a_static_leader_that_comes_back_does_not_assign(void **state)
+{
+    struct fixture *f = *state;
+    struct who m = alone(f, (struct who){.instance = "one"});
+    struct ask *old = join(f, (struct who){.instance = "one", .version = 8});
+    settle(f);
+    assert_int_equal(old->out.join.members.len, 0); /* it does not learn that it leads */
+    assert_true(str_is(old->out.join.leader, m.id));
+    struct ask *again = join(f, (struct who){.instance = "one"});
+    settle(f);
+    assert_true(again->out.join.skip_assignment);
+    assert_int_equal(again->out.join.members.len, 1);
+    assert_true(str_eq(again->out.join.leader, again->out.join.member_id));
+    assert_int_equal(again->out.join.generation_id, m.generation);
+}
+
+static void a_static_member_that_changes_the_protocol_begins_a_rebalance(void **state)
+{
+    struct fixture *f = *state;
+    struct who m = alone(f, (struct who){.instance = "one", .protocols = {"range", "sticky"}});
+    struct ask *a = join(f, (struct who){.instance = "one", .protocols = {"sticky", "range"}});
+    assert_true(a->answered);
+    assert_int_equal(a->out.join.generation_id, m.generation + 1);
+    assert_true(str_is(a->out.join.protocol_name, "sticky"));
+}
+
+static void a_static_member_that_is_not_stored_does_not_replace(void **state)
+{
+    struct fixture *f = *state;
+    struct who m = alone(f, (struct who){.instance = "one"});
+    f->append_error = ERR_NOT_LEADER_OR_FOLLOWER;
+    struct ask *a = join(f, (struct who){.instance = "one"});
+    settle(f);
+    assert_int_equal(a->out.join.error_code, ERR_NOT_COORDINATOR);
+    assert_int_equal(heartbeat(f, m), ERR_NONE);
+}
+
+static void a_rebalance_takes_over_who_is_being_replaced(void **state)
+{
+    struct fixture *f = *state;
+    struct who m = alone(f, (struct who){.instance = "one"});
+    struct ask *again = join(f, (struct who){.instance = "one"}), *more = join(f, (struct who){.version = 3});
+    assert_true(again->answered && more->answered);
+    assert_int_equal(again->out.join.generation_id, m.generation + 1);
+    settle(f);
+    assert_int_equal(heartbeat(f, member_of(again)), ERR_NONE);
+}
+
+static void a_static_member_in_the_middle_of_a_rebalance(void **state)
+{
+    struct fixture *f = *state;
+    struct ask *a = join(f, (struct who){.instance = "one"}), *b = join(f, (struct who){.instance = "two"});
+    wait_for(f, b);
+    struct ask *s = sync_group(f, (struct who){.id = id_of(b), .instance = "two", .generation = 1});
+    struct ask *again = join(f, (struct who){.instance = "two"});
+    assert_int_equal(s->out.sync.error_code, ERR_FENCED_INSTANCE_ID);
+    assert_false(again->answered);
+    join(f, (struct who){.id = id_of(a), .instance = "one"});
+    assert_int_equal(again->out.join.generation_id, 2);
+}
+
+/* ---- Moving between brokers ---- */
+
+static void members_and_offsets_are_loaded(void **state)
+{
+    struct fixture *f = *state;
+    struct who a, b;
+    two_of_them(f, (struct who){.instance = "one"}, (struct who){0}, &a, &b);
+    assert_int_equal(commit(f, (struct what){a, .partition = 3, .offset = 42, .metadata = "x"}), ERR_NONE);
+    move(f);
+    assert_int_equal(heartbeat(f, a), ERR_NONE);
+    assert_int_equal(heartbeat(f, b), ERR_NONE);
+    assert_int_equal(fetch(f, "t", 3), 42);
+    assert_int_equal(heartbeat(f, (struct who){.id = "x", .instance = "one", .generation = 2}), ERR_FENCED_INSTANCE_ID);
+    struct ask *s = sync_group(f, b);
+    assert_true(bytes_eq(s->out.sync.assignment, (struct bytes){(const uint8_t *)b.id, (int32_t)strlen(b.id)}));
+    struct ask *again = join(f, (struct who){.instance = "one"});
+    settle(f);
+    assert_true(again->out.join.skip_assignment); /* it still leads */
+}
+
+static void a_group_that_goes_tells_who_waits(void **state)
+{
+    struct fixture *f = *state;
+    struct who m = alone(f, (struct who){0});
+    struct ask *j = join(f, m), *other = join(f, (struct who){.version = 3});
+    wait_for(f, other);
+    struct ask *s = sync_group(f, member_of(other));
+    assert_true(j->answered);
+    assert_false(s->answered);
+    struct ask *later = join(f, (struct who){.version = 3});
+    assert_int_equal(s->out.sync.error_code, ERR_REBALANCE_IN_PROGRESS);
+    state_topic_resigned(group_topic(f->gc), HOME);
+    assert_int_equal(later->out.join.error_code, ERR_NOT_COORDINATOR);
+    assert_int_equal(heartbeat(f, m), ERR_NOT_COORDINATOR);
+    assert_int_equal(fetch(f, "t", 0), FAILED);
+}
+
+static void while_loading(void **state)
+{
+    struct fixture *f = *state;
+    struct who m = alone(f, (struct who){0});
+    f->hold_read = true;
+    move(f);
+    assert_int_equal(heartbeat(f, m), ERR_NONE); /* its group is coming */
+    assert_int_equal(sync_group(f, m)->out.sync.error_code, ERR_REBALANCE_IN_PROGRESS);
+    assert_int_equal(join(f, m)->out.join.error_code, ERR_COORDINATOR_LOAD_IN_PROGRESS);
+    assert_int_equal(commit(f, (struct what){m, .offset = 1}), ERR_COORDINATOR_LOAD_IN_PROGRESS);
+    assert_int_equal(list_groups(f, NULL, NULL), -ERR_COORDINATOR_LOAD_IN_PROGRESS);
+    assert_int_equal(delete_offset(f, "g", "t")->out.forget.error_code, ERR_COORDINATOR_LOAD_IN_PROGRESS);
+    f->hold_read = false;
+    f->read_done(f->read_arg, ERR_NONE, log_from(f, 0));
+    assert_int_equal(heartbeat(f, m), ERR_NONE);
+    assert_int_equal(list_groups(f, NULL, NULL), 1);
+}
+
+static void what_cannot_be_read_is_not_served(void **state)
+{
+    struct fixture *f = *state;
+    struct who m = alone(f, (struct who){0});
+    f->hold_read = true;
+    move(f);
+    f->read_done(f->read_arg, ERR_KAFKA_STORAGE_ERROR, (struct bytes){NULL, 0});
+    assert_int_equal(heartbeat(f, m), ERR_NOT_COORDINATOR);
+    assert_null(f->gc->groups);
+}
+
+static void a_commit_that_is_answered_after_a_move_harms_nothing(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(commit(f, (struct what){.offset = 1, .producer = 7}), ERR_NONE);
+    struct ask *a = send_commit(f, (struct what){.offset = 2, .producer = 7});
+    move(f);
+    f->append_error = ERR_NOT_LEADER_OR_FOLLOWER;
+    settle(f);
+    assert_int_equal(commit_result(a), ERR_NOT_COORDINATOR);
+    group_transaction_ended(f->gc, HOME, 7, true);
+    assert_int_equal(fetch(f, "t", 0), 1);
+}
+
+static void a_group_too_large_is_rebalanced_when_it_is_loaded(void **state)
+{
+    struct fixture *f = *state;
+    struct who a, b;
+    two_of_them(f, (struct who){0}, (struct who){0}, &a, &b);
+    f->config.group_max_size = 1;
+    move(f);
+    assert_int_equal(heartbeat(f, a), ERR_REBALANCE_IN_PROGRESS);
+    struct ask *one = join(f, a);
+    assert_int_equal(join(f, b)->out.join.error_code, ERR_GROUP_MAX_SIZE_REACHED);
+    assert_true(one->answered);
+    assert_int_equal(one->out.join.error_code, ERR_NONE);
+}
+
+static void what_is_deleted_stays_deleted(void **state)
+{
+    struct fixture *f = *state;
+    struct who m = alone(f, (struct who){0});
+    assert_int_equal(commit(f, (struct what){m, .offset = 1}), ERR_NONE);
+    assert_int_equal(commit(f, (struct what){.who = {.group = "simple"}, .offset = 1}), ERR_NONE);
+    leave(f, &m, 1);
+    settle(f);
+    struct ask *d = delete_groups(f, "g", "simple");
+    assert_int_equal(d->out.remove.results.items[0].error_code, ERR_NONE);
+    assert_int_equal(d->out.remove.results.items[1].error_code, ERR_NONE);
+    move(f);
+    assert_int_equal(list_groups(f, NULL, NULL), 0);
+    expect_state(f, "g", "Dead");
+    assert_int_equal(commit(f, (struct what){.offset = 5}), ERR_NONE); /* now by somebody without a group */
+    move(f);
+    assert_int_equal(fetch(f, "t", 0), 5);
+    assert_int_equal(group_find(f->gc, str_of("g"))->generation, 0);
+}
+
+/* ---- Commits ---- */
+
+static void who_may_commit(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(commit(f, (struct what){.who = {.generation = 3}}), ERR_ILLEGAL_GENERATION); /* no such group */
+    assert_int_equal(commit(f, (struct what){.offset = 1}), ERR_NONE);
+    struct ask *a = join_with_id(f, (struct who){0});
+    wait_for(f, a);
+    struct who m = member_of(a), old = {.id = m.id, .generation = 7}, stranger = {.id = "x", .generation = 1};
+    assert_int_equal(commit(f, (struct what){m, .offset = 2}), ERR_REBALANCE_IN_PROGRESS);
+    sync_group(f, m);
+    settle(f);
+    assert_int_equal(commit(f, (struct what){m, .offset = 2}), ERR_NONE);
+    assert_int_equal(commit(f, (struct what){old, .offset = 3}), ERR_ILLEGAL_GENERATION);
+    assert_int_equal(commit(f, (struct what){stranger, .offset = 3}), ERR_UNKNOWN_MEMBER_ID);
+    assert_int_equal(commit(f, (struct what){.offset = 3}),
+                     ERR_UNKNOWN_MEMBER_ID); /* nobody, in a group with members */
+    assert_int_equal(fetch(f, "t", 0), 2);
+    assert_int_equal(commit(f, (struct what){.offset = 4, .producer = 7}), ERR_NONE); /* an old producer says nothing */
+    assert_int_equal(commit(f, (struct what){stranger, .offset = 4, .producer = 7}), ERR_UNKNOWN_MEMBER_ID);
+    assert_int_equal(commit(f, (struct what){old, .offset = 4, .producer = 7}), ERR_ILLEGAL_GENERATION);
+    assert_int_equal(commit(f, (struct what){.who = {.group = ""}, .offset = 1}), ERR_NONE);
+    assert_int_equal(commit(f, (struct what){.who = {.group = ""}, .offset = 1, .producer = 7}), ERR_INVALID_GROUP_ID);
+}
+
+static void texts_are_as_long_as_in_java(void **state)
+{
+    struct fixture *f = *state; /* offset.metadata.max.bytes=8 */
+    assert_int_equal(commit(f, (struct what){.offset = 1, .metadata = "12345678"}), ERR_NONE);
+    assert_int_equal(commit(f, (struct what){.offset = 2, .metadata = "123456789"}), ERR_OFFSET_METADATA_TOO_LARGE);
+    assert_int_equal(commit(f, (struct what){.offset = 3,
+                                             .metadata = "\xc3\xa4\xe2\x82\xac"
+                                                         "abcdef"}),
+                     ERR_NONE);
+    assert_int_equal(commit(f, (struct what){.offset = 4,
+                                             .metadata = "\xf0\x9f\x98\x80"
+                                                         "abcdefg"}),
+                     ERR_OFFSET_METADATA_TOO_LARGE);
+    assert_int_equal(fetch(f, "t", 0), 3);
+}
+
+static void an_offset_on_its_way_is_not_stable(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(commit(f, (struct what){.offset = 1}), ERR_NONE);
+    struct ask *a = send_commit(f, (struct what){.offset = 2});
+    assert_int_equal(fetch_of(f, "g", "t", 0, true), UNSTABLE);
+    assert_int_equal(fetch(f, "t", 0), 1);
+    settle(f);
+    assert_int_equal(commit_result(a), ERR_NONE);
+    assert_int_equal(fetch_of(f, "g", "t", 0, true), 2);
+    a = send_commit(f, (struct what){.offset = 3});
+    f->append_error = ERR_REQUEST_TIMED_OUT;
+    settle(f);
+    assert_int_equal(commit_result(a), ERR_COORDINATOR_NOT_AVAILABLE);
+    assert_int_equal(fetch_of(f, "g", "t", 0, true), 2);
+    f->append_error = ERR_NONE;
+    send_commit(f, (struct what){.offset = 9, .producer = 7});
+    settle(f);
+    assert_int_equal(fetch_of(f, "g", "t", 0, true), UNSTABLE);
+    group_transaction_ended(f->gc, HOME, 7, false);
+    assert_int_equal(fetch_of(f, "g", "t", 0, true), 2);
+}
+
+static void one_replica_may_do(void **state)
+{
+    struct fixture *f = *state; /* offsets.commit.required.acks=1, offsets.topic.compression.codec=1 */
+    assert_int_equal(commit(f, (struct what){.offset = 1}), ERR_NONE);
+    assert_int_equal(f->leader_only, 1);
+    assert_int_equal(f->last_attributes & ATTR_CODEC_MASK, CODEC_GZIP);
+    move(f);
+    assert_int_equal(fetch(f, "t", 0), 1);
+}
+
+static void all_offsets_are_told_by_topic(void **state)
+{
+    struct fixture *f = *state;
+    commit(f, (struct what){.topic = "b", .partition = 1, .offset = 11});
+    commit(f, (struct what){.topic = "a", .partition = 0, .offset = 1});
+    commit(f, (struct what){.topic = "b", .partition = 0, .offset = 10});
+    struct ask *a = ask(f, 7);
+    struct offset_fetch_request in;
+    offset_fetch_request_init(&in);
+    in.group_id = STR_LIT("g");
+    in.topics.len = -1;
+    offset_fetch_response_init(&a->out.fetch);
+    group_fetch_offsets(f->gc, &in, &a->out.fetch, &a->call);
+    const struct offset_fetch_response *out = &a->out.fetch;
+    assert_int_equal(out->topics.len, 2);
+    assert_true(str_is(out->topics.items[0].name, "a") && str_is(out->topics.items[1].name, "b"));
+    assert_int_equal(out->topics.items[1].partitions.len, 2);
+    assert_int_equal(out->topics.items[1].partitions.items[0].committed_offset, 10);
+    assert_int_equal(out->topics.items[1].partitions.items[1].committed_offset, 11);
+}
+
+/* ---- What goes ---- */
+
+static void expire(struct fixture *f)
+{
+    offsets_expire(&f->gc->expiry);
+    settle(f);
+}
+
+static void offsets_without_a_group_expire_by_their_commit(void **state)
+{
+    struct fixture *f = *state;
+    commit(f, (struct what){.topic = "old", .offset = 1});
+    wall += HOUR_MS;
+    commit(f, (struct what){.topic = "new", .offset = 1});
+    commit(f, (struct what){.who = {.version = 1}, .topic = "past", .offset = 1, .time_ms = wall - RETENTION_MS});
+    wall += RETENTION_MS - HOUR_MS - 1;
+    expire(f);
+    assert_int_equal(fetch(f, "past", 0), NOTHING);
+    assert_int_equal(fetch(f, "old", 0), 1);
+    wall++;
+    expire(f);
+    assert_int_equal(fetch(f, "old", 0), NOTHING);
+    assert_int_equal(fetch(f, "new", 0), 1);
+    wall += HOUR_MS;
+    expire(f);
+    assert_null(f->gc->groups);
+    assert_int_equal(f->offsets_gone, 3);
+    assert_int_equal(f->groups_gone, 0); /* it has never had a record */
+    move(f);
+    assert_null(f->gc->groups);
+}
+
+static void a_commit_may_say_how_long_it_is_kept(void **state)
+{
+    struct fixture *f = *state;
+    commit(f, (struct what){.who = {.version = 4}, .topic = "short", .offset = 1, .retention_ms = 1000});
+    commit(f, (struct what){
+                  .who = {.version = 2}, .topic = "long", .offset = 1, .retention_ms = 3 * (int64_t)RETENTION_MS});
+    commit(f, (struct what){.who = {.version = 5}, .topic = "usual", .offset = 1, .retention_ms = 1000});
+    wall += 1000;
+    move(f);
+    expire(f);
+    assert_int_equal(fetch(f, "short", 0), NOTHING);
+    assert_int_equal(fetch(f, "usual", 0), 1);
+    wall += 2 * (int64_t)RETENTION_MS;
+    expire(f);
+    assert_int_equal(fetch(f, "usual", 0), NOTHING);
+    assert_int_equal(fetch(f, "long", 0), 1);
+}
+
+static void a_groups_offsets_expire_when_it_has_been_empty_for_long(void **state)
+{
+    struct fixture *f = *state;
+    struct who m = alone(f, (struct who){0});
+    commit(f, (struct what){m, .offset = 1});
+    wall += 2 * (int64_t)RETENTION_MS;
+    expire(f);
+    assert_int_equal(fetch(f, "t", 0), 1); /* it is read */
+    leave(f, &m, 1);
+    settle(f);
+    wall += RETENTION_MS - 1;
+    move(f);
+    expire(f);
+    assert_int_equal(fetch(f, "t", 0), 1);
+    wall++;
+    expire(f);
+    assert_null(f->gc->groups);
+    assert_int_equal(f->offsets_gone, 1);
+    assert_int_equal(f->groups_gone, 1);
+    move(f);
+    assert_null(f->gc->groups);
+}
+
+static void offsets_of_topics_that_are_not_read_any_more_expire(void **state)
+{
+    struct fixture *f = *state;
+    struct who m = alone(f, (struct who){.topic = "t"});
+    commit(f, (struct what){m, .topic = "t", .offset = 1});
+    commit(f, (struct what){m, .topic = "u", .offset = 1});
+    wall += RETENTION_MS;
+    move(f);
+    expire(f);
+    assert_int_equal(fetch(f, "t", 0), 1);
+    assert_int_equal(fetch(f, "u", 0), NOTHING);
+}
+
+static void nothing_expires_that_may_be_read(void **state)
+{
+    struct fixture *f = *state;
+    struct who m = alone(f, (struct who){.type = "connect"});
+    commit(f, (struct what){m, .topic = "u", .offset = 1});
+    wall += 2 * (int64_t)RETENTION_MS;
+    expire(f);
+    assert_int_equal(fetch(f, "u", 0), 1);
+}
+
+static void what_is_being_committed_does_not_expire(void **state)
+{
+    struct fixture *f = *state;
+    commit(f, (struct what){.offset = 1});
+    wall += RETENTION_MS;
+    struct ask *a = send_commit(f, (struct what){.offset = 2});
+    offsets_expire(&f->gc->expiry);
+    assert_int_equal(fetch(f, "t", 0), 1);
+    settle(f);
+    assert_int_equal(commit_result(a), ERR_NONE);
+    expire(f);
+    assert_int_equal(fetch(f, "t", 0), 2);
+}
+
+static void deleted_partitions_take_their_offsets_with_them(void **state)
+{
+    struct fixture *f = *state;
+    commit(f, (struct what){.topic = "t", .offset = 1});
+    commit(f, (struct what){.topic = "u", .offset = 1});
+    commit(f, (struct what){.who = {.group = "other"}, .topic = "t", .offset = 1});
+    struct ask *late = send_commit(f, (struct what){.topic = "t", .offset = 2});
+    commit(f, (struct what){.topic = "t", .offset = 3, .producer = 7});
+    assert_true(late->answered);
+    late = send_commit(f, (struct what){.topic = "t", .offset = 4});
+    const struct group_partition gone[] = {{STR_LIT("t"), 0}, {STR_LIT("t"), 1}};
+    group_partitions_deleted(f->gc, gone, 2);
+    settle(f);
+    assert_int_equal(commit_result(late), ERR_NONE);
+    group_transaction_ended(f->gc, HOME, 7, true);
+    assert_int_equal(fetch(f, "t", 0), NOTHING);
+    assert_int_equal(fetch(f, "u", 0), 1);
+    expect_state(f, "other", "Dead");
+    assert_int_equal(f->offsets_gone, 2);
+}
+
+static void who_has_members_is_not_deleted(void **state)
+{
+    struct fixture *f = *state;
+    struct who m = alone(f, (struct who){0});
+    struct ask *d = delete_groups(f, "g", "none");
+    assert_int_equal(d->out.remove.results.items[0].error_code, ERR_NON_EMPTY_GROUP);
+    assert_int_equal(d->out.remove.results.items[1].error_code, ERR_GROUP_ID_NOT_FOUND);
+    leave(f, &m, 1);
+    settle(f);
+    promise(f, (struct who){0});
+    d = delete_groups(f, "g", "g");
+    assert_int_equal(d->out.remove.results.len, 1);
+    assert_int_equal(d->out.remove.results.items[0].error_code, ERR_NONE);
+    expect_state(f, "g", "Dead");
+    assert_int_equal(f->groups_gone, 1);
+}
+
+static void offsets_are_deleted_by_order(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(delete_offset(f, "g", "t")->out.forget.error_code, ERR_GROUP_ID_NOT_FOUND);
+    struct who m = alone(f, (struct who){.topic = "t"});
+    commit(f, (struct what){m, .topic = "t", .offset = 1});
+    commit(f, (struct what){m, .topic = "u", .offset = 1});
+    struct ask *d = delete_offset(f, "g", "t");
+    assert_int_equal(d->out.forget.error_code, ERR_NONE);
+    assert_int_equal(d->out.forget.topics.items[0].partitions.items[0].error_code, ERR_GROUP_SUBSCRIBED_TO_TOPIC);
+    d = delete_offset(f, "g", "u");
+    assert_int_equal(d->out.forget.topics.items[0].partitions.items[0].error_code, ERR_NONE);
+    assert_int_equal(fetch(f, "t", 0), 1);
+    assert_int_equal(fetch(f, "u", 0), NOTHING);
+    leave(f, &m, 1);
+    settle(f);
+    delete_offset(f, "g", "t");
+    expect_state(f, "g", "Dead"); /* nothing was left of it */
+    struct who c = alone(f, (struct who){.group = "connect", .type = "connect"});
+    assert_int_equal(commit(f, (struct what){c, .offset = 1}), ERR_NONE);
+    d = delete_offset(f, "connect", "t");
+    assert_int_equal(d->out.forget.error_code, ERR_NON_EMPTY_GROUP);
+    assert_int_equal(d->out.forget.topics.len, 0);
+    assert_int_equal(delete_offset(f, "", "t")->out.forget.error_code, ERR_INVALID_GROUP_ID);
+}
+
+static void groups_are_listed_by_state_and_type(void **state)
+{
+    struct fixture *f = *state;
+    struct who m = alone(f, (struct who){0});
+    commit(f, (struct what){.who = {.group = "simple"}, .offset = 1});
+    (void)m;
+    assert_int_equal(list_groups(f, NULL, NULL), 2);
+    assert_int_equal(list_groups(f, "stable", NULL), 1);
+    assert_int_equal(list_groups(f, "Empty", "CLASSIC"), 1);
+    assert_int_equal(list_groups(f, "Dead", NULL), 0);
+    assert_int_equal(list_groups(f, NULL, "consumer"), 0);
+}
+
+#define CASE(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(members_share_a_generation),
+        CASE(only_the_leader_is_told_of_the_others),
+        CASE(strangers_and_the_past_are_refused),
+        CASE(protocols_must_have_one_in_common),
+        CASE(version_5_names_its_protocol),
+        CASE(an_empty_group_may_become_of_another_type),
+        CASE(the_most_votes_choose_the_protocol),
+        CASE(a_full_group_takes_nobody),
+        CASE(who_was_promised_an_id_is_turned_away_when_it_is_full),
+        CASE(a_promised_id_is_waited_for_as_long_as_a_session),
+        CASE(a_promised_id_is_no_static_members),
+        CASE(a_leader_that_joins_again_begins_a_rebalance),
+        CASE(new_metadata_begins_a_rebalance),
+        CASE(a_member_that_is_silent_is_removed),
+        CASE(who_does_not_rejoin_is_left_out),
+        CASE(who_does_not_ask_for_its_assignment_is_removed),
+        cmocka_unit_test_setup_teardown(the_first_generation_waits_for_more_members, set_up_delayed, tear_down),
+        CASE(an_assignment_that_is_not_stored_is_no_assignment),
+        CASE(several_leave_at_once),
+        CASE(who_cannot_leave_disturbs_nobody),
+        CASE(a_static_member_comes_back_without_a_rebalance),
+        CASE(a_static_leader_that_comes_back_does_not_assign),
+        CASE(a_static_member_that_changes_the_protocol_begins_a_rebalance),
+        CASE(a_static_member_that_is_not_stored_does_not_replace),
+        CASE(a_rebalance_takes_over_who_is_being_replaced),
+        CASE(a_static_member_in_the_middle_of_a_rebalance),
+        CASE(members_and_offsets_are_loaded),
+        CASE(a_group_that_goes_tells_who_waits),
+        CASE(while_loading),
+        CASE(what_cannot_be_read_is_not_served),
+        CASE(a_commit_that_is_answered_after_a_move_harms_nothing),
+        CASE(a_group_too_large_is_rebalanced_when_it_is_loaded),
+        CASE(what_is_deleted_stays_deleted),
+        CASE(who_may_commit),
+        CASE(texts_are_as_long_as_in_java),
+        CASE(an_offset_on_its_way_is_not_stable),
+        cmocka_unit_test_setup_teardown(one_replica_may_do, set_up_relaxed, tear_down),
+        CASE(all_offsets_are_told_by_topic),
+        CASE(offsets_without_a_group_expire_by_their_commit),
+        CASE(a_commit_may_say_how_long_it_is_kept),
+        CASE(a_groups_offsets_expire_when_it_has_been_empty_for_long),
+        CASE(offsets_of_topics_that_are_not_read_any_more_expire),
+        CASE(nothing_expires_that_may_be_read),
+        CASE(what_is_being_committed_does_not_expire),
+        CASE(deleted_partitions_take_their_offsets_with_them),
+        CASE(who_has_members_is_not_deleted),
+        CASE(offsets_are_deleted_by_order),
+        CASE(groups_are_listed_by_state_and_type),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
