@@ -93,12 +93,6 @@ static void add_rows(struct group_work *w, struct group_lag *l)
             add_row(l, &l->committed.v[i], NULL);
 }
 
-static void add_all(const struct partition_offsets *from, struct partition_offsets *to, struct arena *a)
-{
-    for (int32_t i = 0; i < from->n; i++)
-        partition_offsets_add(to, from->v[i].topic, from->v[i].partition, a);
-}
-
 static bool collect_lag(struct group_work *w, struct str id, struct group_lag *l, struct fail *fail)
 {
     enum { END = -1 };
@@ -107,9 +101,9 @@ static bool collect_lag(struct group_work *w, struct str id, struct group_lag *l
         return false;
     if (!groups_asked(group_offsets(&w->admin, id, &l->committed, fail), fail))
         return false;
-    add_all(&l->committed, &l->ends, &w->arena);
+    partition_offsets_add_all(&l->committed, &l->ends, &w->arena);
     for (int32_t i = 0; i < l->group.member_count; i++)
-        add_all(&l->group.members[i].assigned, &l->ends, &w->arena);
+        partition_offsets_add_all(&l->group.members[i].assigned, &l->ends, &w->arena);
     partition_offsets_sort(&l->ends);
     if (!groups_asked(topic_offsets(&w->admin, &l->ends, END, fail), fail))
         return false;

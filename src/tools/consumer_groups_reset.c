@@ -1,5 +1,4 @@
 /* kafka-consumer-groups --reset-offsets: what a group's offsets are to be, by one of several rules. */
-#include <errno.h>
 #include <inttypes.h>
 
 #include "base/clock.h"
@@ -20,8 +19,7 @@ struct reset {
 static struct partition_offsets copy_of(const struct reset *r, const struct partition_offsets *list)
 {
     struct partition_offsets copy = {0};
-    for (int32_t i = 0; i < list->n; i++)
-        partition_offsets_add(&copy, list->v[i].topic, list->v[i].partition, &r->w->arena);
+    partition_offsets_add_all(list, &copy, &r->w->arena);
     return copy;
 }
 
@@ -106,24 +104,15 @@ static bool shift_by(const struct reset *r, struct partition_offsets *list, stru
     return limit_offsets(r, list, fail);
 }
 
-/* The first record at that time or later; the end where there is none. */
+static void tell_of_end(const struct partition_offset *p)
+{
+    printf("\nWarn: Partition %" PRId32 " from topic %.*s is empty. Falling back to latest known offset.\n",
+           p->partition, STR_ARGS(p->topic));
+}
+
 static bool to_time(const struct reset *r, struct partition_offsets *list, int64_t time, struct fail *fail)
 {
-    struct partition_offsets without = {0};
-    if (!offsets_at(r, list, time, fail))
-        return false;
-    for (int32_t i = 0; i < list->n; i++) {
-        if (list->v[i].offset >= 0)
-            continue;
-        printf("\nWarn: Partition %" PRId32 " from topic %.*s is empty. Falling back to latest known offset.\n",
-               list->v[i].partition, STR_ARGS(list->v[i].topic));
-        partition_offsets_add(&without, list->v[i].topic, list->v[i].partition, &r->w->arena);
-    }
-    if (!offsets_at(r, &without, TIME_END, fail))
-        return false;
-    for (int32_t i = 0; i < without.n; i++)
-        partition_offsets_find(list, without.v[i].topic, without.v[i].partition)->offset = without.v[i].offset;
-    return true;
+    return groups_asked(topic_offsets_since(&r->w->admin, list, time, tell_of_end, fail), fail);
 }
 
 static bool to_datetime(const struct reset *r, struct partition_offsets *list, struct fail *fail)
@@ -155,15 +144,6 @@ static bool to_current(const struct reset *r, struct partition_offsets *list, st
 
 enum { CSV_GROUP, CSV_TOPIC, CSV_PARTITION, CSV_OFFSET, CSV_COLUMNS };
 
-static bool read_number(struct arena *a, struct str text, int64_t min, int64_t max, int64_t *out)
-{
-    char *end;
-    const char *digits = arena_cstr(a, text);
-    errno = 0;
-    *out = strtoll(digits, &end, 10);
-    return text.len > 0 && *end == '\0' && errno == 0 && *out >= min && *out <= max;
-}
-
 /* A line of a plan: with a group in front, or without (`grouped` false). */
 static bool read_line(struct arena *a, struct str line, bool grouped, struct str *group, struct partition_offset *out)
 {
@@ -171,8 +151,8 @@ static bool read_line(struct arena *a, struct str line, bool grouped, struct str
     int64_t partition, offset;
     int skipped = grouped ? 0 : 1;
     if (csv_split(line, values + skipped, CSV_COLUMNS - skipped, a) != CSV_COLUMNS - skipped ||
-        !read_number(a, values[CSV_PARTITION], INT32_MIN, INT32_MAX, &partition) ||
-        !read_number(a, values[CSV_OFFSET], INT64_MIN, INT64_MAX, &offset))
+        !csv_number(a, values[CSV_PARTITION], INT32_MIN, INT32_MAX, &partition) ||
+        !csv_number(a, values[CSV_OFFSET], INT64_MIN, INT64_MAX, &offset))
         return false;
     if (grouped)
         *group = values[CSV_GROUP];

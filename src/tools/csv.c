@@ -1,5 +1,7 @@
 #include "tools/csv.h"
 
+#include <errno.h>
+
 static bool wants_quotes(struct str value)
 {
     enum { LOOKED_THROUGH = 24 };
@@ -77,4 +79,13 @@ int csv_split(struct str line, struct str *values, int most, struct arena *a)
             return count;
         at++;
     }
+}
+
+bool csv_number(struct arena *a, struct str value, int64_t min, int64_t max, int64_t *out)
+{
+    char *end;
+    const char *digits = arena_cstr(a, value);
+    errno = 0;
+    *out = strtoll(digits, &end, 10);
+    return value.len > 0 && *end == '\0' && errno == 0 && *out >= min && *out <= max;
 }

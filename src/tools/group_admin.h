@@ -74,5 +74,8 @@ bool topic_partitions(const struct group_admin *g, struct str topic, struct part
 /* Finds the leaders of the sorted list's partitions, and asks them for the offsets at `time`. */
 bool topic_offsets(const struct group_admin *g, struct partition_offsets *list, int64_t time,
                    struct fail *fail) NODISCARD;
+/* The first records at that time or later. Partitions without one have their ends, after `tell` was called for each. */
+bool topic_offsets_since(const struct group_admin *g, struct partition_offsets *list, int64_t time,
+                         void (*tell)(const struct partition_offset *p), struct fail *fail) NODISCARD;
 
 #endif

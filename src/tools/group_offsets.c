@@ -289,3 +289,23 @@ bool topic_offsets(const struct group_admin *g, struct partition_offsets *list, 
     }
     return true;
 }
+
+bool topic_offsets_since(const struct group_admin *g, struct partition_offsets *list, int64_t time,
+                         void (*tell)(const struct partition_offset *p), struct fail *fail)
+{
+    enum { END = -1 };
+    struct partition_offsets without = {0};
+    if (!topic_offsets(g, list, time, fail))
+        return false;
+    for (int32_t i = 0; i < list->n; i++) {
+        if (list->v[i].offset >= 0)
+            continue;
+        tell(&list->v[i]);
+        partition_offsets_add(&without, list->v[i].topic, list->v[i].partition, g->arena);
+    }
+    if (!topic_offsets(g, &without, END, fail))
+        return false;
+    for (int32_t i = 0; i < without.n; i++)
+        partition_offsets_find(list, without.v[i].topic, without.v[i].partition)->offset = without.v[i].offset;
+    return true;
+}

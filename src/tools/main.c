@@ -29,6 +29,7 @@ static const struct tool tools[] = {
     {"kafka-consumer-perf-test", "measures consuming", tool_consumer_perf},
     {"kafka-verifiable-producer", "sends numbers and tells what became of each", tool_verifiable_producer},
     {"kafka-verifiable-consumer", "consumes in a group and tells what happens", tool_verifiable_consumer},
+    {"kafka-streams-application-reset", "lets a Kafka Streams application begin again", tool_streams_reset},
     {"zookeeper-shell", "reads and writes znodes", tool_zookeeper_shell},
 };
 
@@ -48,7 +49,7 @@ static int print_tools(FILE *to, int code)
 {
     fprintf(to, "Usage: barnabas-tool TOOL [OPTION]...\nTools, each with --help:\n");
     for (size_t i = 0; i < ARRAY_LEN(tools); i++)
-        fprintf(to, "  %-26s %s\n", tools[i].name, tools[i].summary);
+        fprintf(to, "  %-31s %s\n", tools[i].name, tools[i].summary);
     return code;
 }
 

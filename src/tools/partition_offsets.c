@@ -21,6 +21,12 @@ struct partition_offset *partition_offsets_add(struct partition_offsets *list, s
     return p;
 }
 
+void partition_offsets_add_all(const struct partition_offsets *from, struct partition_offsets *to, struct arena *a)
+{
+    for (int32_t i = 0; i < from->n; i++)
+        partition_offsets_add(to, from->v[i].topic, from->v[i].partition, a);
+}
+
 static int by_partition(const void *a, const void *b)
 {
     const struct partition_offset *x = a, *y = b;

@@ -21,6 +21,8 @@ struct partition_offsets {
 /* The list takes what the strings point to as it is. Returns the new one: leader and offset -1. */
 struct partition_offset *partition_offsets_add(struct partition_offsets *list, struct str topic, int32_t partition,
                                                struct arena *a);
+/* Adds the same partitions to another list, without what is known of them. */
+void partition_offsets_add_all(const struct partition_offsets *from, struct partition_offsets *to, struct arena *a);
 /* By topic and partition; of several of one partition the first stays. */
 void partition_offsets_sort(struct partition_offsets *list);
 /* In a sorted list; NULL if it is not there. */

@@ -27,6 +27,7 @@ int tool_leader_election(int argc, char **argv);
 int tool_replica_verification(int argc, char **argv);
 int tool_log_dirs(int argc, char **argv);
 int tool_transactions(int argc, char **argv);
+int tool_streams_reset(int argc, char **argv);
 int tool_verifiable_producer(int argc, char **argv);
 int tool_verifiable_consumer(int argc, char **argv);
 int tool_zookeeper_shell(int argc, char **argv);

@@ -16,11 +16,17 @@ OFFSETS = [NEW + "OffsetsMessageFormatter", "kafka.coordinator.group.GroupMetada
 TRANSACTIONS = [NEW + "TransactionLogMessageFormatter", "kafka.coordinator.transaction.TransactionLog$TransactionLogMessageFormatter"]
 
 
+def in_order(line):
+    """Sets and maps of Scala have no order."""
+    line = re.sub(r"(?<=HashSet\()[^)]*", lambda found: ", ".join(sorted(found.group().split(", "))), line)
+    head, mark, members = line.partition("members=HashMap(")
+    return head + mark + ", ".join(sorted(re.split(r"(?<=\)\)), ", members.removesuffix("))"))))
+
+
 def tidy(text):
-    """Without what is logged of the end by time, with the JSON of records on lines of their own, and sets in one order."""
+    """Without what is logged of the end by time, and with the JSON of records on lines of their own."""
     text = text.replace('}{"key"', '}\n{"key"').replace("}Processed", "}\nProcessed")
-    text = re.sub(r"(?<=HashSet\()[^)]*", lambda found: ", ".join(sorted(found.group().split(", "))), text)
-    return [line for line in text.splitlines() if line and not line.startswith("ERROR Error processing message, terminating")]
+    return [in_order(line) for line in text.splitlines() if line and not line.startswith("ERROR Error processing message, terminating")]
 
 
 def ours(broker, *args, code=0):
