@@ -147,7 +147,7 @@ enum { CSV_GROUP, CSV_TOPIC, CSV_PARTITION, CSV_OFFSET, CSV_COLUMNS };
 /* A line of a plan: with a group in front, or without (`grouped` false). */
 static bool read_line(struct arena *a, struct str line, bool grouped, struct str *group, struct partition_offset *out)
 {
-    struct str values[CSV_COLUMNS];
+    struct str values[CSV_COLUMNS] = {{NULL, 0}};
     int64_t partition, offset;
     int skipped = grouped ? 0 : 1;
     if (csv_split(line, values + skipped, CSV_COLUMNS - skipped, a) != CSV_COLUMNS - skipped ||
@@ -171,7 +171,7 @@ static bool read_plan(const struct reset *r, FILE *file, struct partition_offset
     ssize_t len;
     for (int number = 1; ok && (len = getline(&text, &room, file)) >= 0; number++) {
         struct str line = arena_str(a, (struct str){text, (int32_t)(len - (text[len - 1] == '\n'))}), group = r->group;
-        struct partition_offset p;
+        struct partition_offset p = {.offset = -1};
         if (number == 1 && !grouped)
             grouped = !read_line(a, line, false, &group, &p);
         ok = read_line(a, line, grouped, &group, &p) ||

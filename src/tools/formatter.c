@@ -71,7 +71,7 @@ static void put_decimal(const char *scientific)
     for (; *at != 'e'; at++)
         if (*at != '.')
             digits[count++] = *at;
-    if (digits[count - 1] == '0')
+    if (count > 1 && digits[count - 1] == '0')
         count--;
     int exponent = atoi(at + 1);
     bool plain = exponent >= -3 && exponent < 7;

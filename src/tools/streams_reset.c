@@ -249,7 +249,7 @@ static bool by_duration(struct streams_reset *r, struct partition_offsets *list,
 static bool read_line(struct streams_reset *r, struct str line, struct partition_offsets *list, struct fail *fail)
 {
     enum { TOPIC, PARTITION, OFFSET, COLUMNS };
-    struct str values[COLUMNS];
+    struct str values[COLUMNS] = {{NULL, 0}};
     int64_t partition, offset;
     if (csv_split(line, values, COLUMNS, &r->arena) != COLUMNS) {
         fail_set(fail,
