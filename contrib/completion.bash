@@ -18,7 +18,7 @@ _barnabas_tool() {
     case $previous in
     --topic) mapfile -t COMPREPLY < <(compgen -W "$(_barnabas_topics "${COMP_WORDS[@]}")" -- "$current") ;;
     --files | --command-config | --admin.config | --reassignment-json-file | --topics-to-move-json-file | --path-to-json-file | \
-        --producer.config | --consumer.config | --reader-config | --formatter-config | --payload-file)
+        --producer.config | --consumer.config | --reader-config | --formatter-config | --payload-file | --from-file | --config-file)
         mapfile -t COMPREPLY < <(compgen -f -- "$current")
         ;;
     --compression-codec) mapfile -t COMPREPLY < <(compgen -W "none gzip snappy lz4 zstd" -- "$current") ;;
@@ -29,5 +29,6 @@ _barnabas_tool() {
 }
 
 complete -F _barnabas_tool kafka-topics.sh kafka-configs.sh kafka-reassign-partitions.sh kafka-leader-election.sh kafka-replica-verification.sh kafka-log-dirs.sh \
-    kafka-console-producer.sh kafka-console-consumer.sh kafka-delete-records.sh kafka-get-offsets.sh kafka-broker-api-versions.sh kafka-dump-log.sh \
-    kafka-transactions.sh kafka-producer-perf-test.sh kafka-consumer-perf-test.sh
+    kafka-console-producer.sh kafka-console-consumer.sh kafka-consumer-groups.sh kafka-delete-records.sh kafka-get-offsets.sh kafka-broker-api-versions.sh kafka-dump-log.sh \
+    kafka-transactions.sh kafka-producer-perf-test.sh kafka-consumer-perf-test.sh kafka-verifiable-producer.sh kafka-verifiable-consumer.sh \
+    kafka-streams-application-reset.sh

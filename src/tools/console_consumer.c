@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "tools/formatter.h"
 #include "tools/rd_client.h"
 
 static const struct option_spec specs[] = {
@@ -19,7 +20,7 @@ static const struct option_spec specs[] = {
     {"consumer.config", OPTION_VALUE, "config file", "Consumer properties file; --consumer-property counts more.",
      NULL},
     {"formatter", OPTION_VALUE, "class",
-     "How to print records: DefaultMessageFormatter, LoggingMessageFormatter or NoOpMessageFormatter.",
+     "How to print records: org.apache.kafka.tools.consumer.DefaultMessageFormatter, LoggingMessageFormatter, NoOpMessageFormatter, or, for records of internal topics, OffsetsMessageFormatter, GroupMetadataMessageFormatter or TransactionLogMessageFormatter.",
      "org.apache.kafka.tools.consumer.DefaultMessageFormatter"},
     {"property", OPTION_VALUE, "prop",
      "key=value for the formatter:\n print.timestamp=true|false\n print.key=true|false\n print.offset=true|false\n print.partition=true|false\n print.headers=true|false\n print.value=true|false\n key.separator=<key.separator>\n line.separator=<line.separator>\n headers.separator=<line.separator>\n null.literal=<null.literal>\n key.deserializer=<key.deserializer>\n value.deserializer=<value.deserializer>\n headers.deserializer=<header.deserializer>",
@@ -41,198 +42,6 @@ static const struct option_spec specs[] = {
     {"group", OPTION_VALUE, "consumer group id", "The consumer group id of the consumer.", NULL},
 };
 
-/* ---- Printing ---- */
-
-enum deserializer { AS_BYTES, AS_SHORT, AS_INTEGER, AS_LONG, AS_FLOAT, AS_DOUBLE };
-
-struct formatter {
-    bool silent, logging;
-    bool timestamp, key, value, partition, offset, headers;
-    struct str key_separator, line_separator, headers_separator, null_literal;
-    enum deserializer key_as, value_as, headers_as;
-};
-
-static bool parse_deserializer(const char *name, enum deserializer *out, struct fail *fail)
-{
-    static const char *const names[] = {[AS_SHORT] = "ShortDeserializer",
-                                        [AS_INTEGER] = "IntegerDeserializer",
-                                        [AS_LONG] = "LongDeserializer",
-                                        [AS_FLOAT] = "FloatDeserializer",
-                                        [AS_DOUBLE] = "DoubleDeserializer"};
-    *out = AS_BYTES;
-    if (name == NULL || strstr(name, "StringDeserializer") != NULL || strstr(name, "Byte") != NULL)
-        return true;
-    for (size_t i = 1; i < ARRAY_LEN(names); i++)
-        if (strstr(name, names[i]) != NULL) {
-            *out = (enum deserializer)i;
-            return true;
-        }
-    return fail_set(fail, "There is no deserializer %s", name);
-}
-
-static bool parse_formatter(const char *class, struct formatter *f, struct fail *fail)
-{
-    const char *dot = strrchr(class, '.'), *name = dot != NULL ? dot + 1 : class;
-    f->silent = strcmp(name, "NoOpMessageFormatter") == 0;
-    f->logging = strcmp(name, "LoggingMessageFormatter") == 0;
-    return f->silent || f->logging || strcmp(name, "DefaultMessageFormatter") == 0 ||
-           fail_set(fail, "There is no formatter %s", class);
-}
-
-static bool flag_of(const struct rd_props *p, const char *name, bool fallback)
-{
-    return rd_props_get(p, name) != NULL ? rd_props_is(p, name, "true") : fallback;
-}
-
-static struct str text_of(const struct rd_props *p, const char *name, const char *fallback)
-{
-    const char *text = rd_props_get(p, name);
-    return str_of(text != NULL ? text : fallback);
-}
-
-static bool formatter_configure(struct formatter *f, const char *class, const struct rd_props *p, struct fail *fail)
-{
-    *f = (struct formatter){.timestamp = flag_of(p, "print.timestamp", false),
-                            .key = flag_of(p, "print.key", false),
-                            .value = flag_of(p, "print.value", true),
-                            .partition = flag_of(p, "print.partition", false),
-                            .offset = flag_of(p, "print.offset", false),
-                            .headers = flag_of(p, "print.headers", false),
-                            .key_separator = text_of(p, "key.separator", "\t"),
-                            .line_separator = text_of(p, "line.separator", "\n"),
-                            .headers_separator = text_of(p, "headers.separator", ","),
-                            .null_literal = text_of(p, "null.literal", "null")};
-    return parse_formatter(class, f, fail) &&
-           parse_deserializer(rd_props_get(p, "key.deserializer"), &f->key_as, fail) &&
-           parse_deserializer(rd_props_get(p, "value.deserializer"), &f->value_as, fail) &&
-           parse_deserializer(rd_props_get(p, "headers.deserializer"), &f->headers_as, fail);
-}
-
-static void put(struct str s)
-{
-    fwrite(s.p, 1, (size_t)s.len, stdout);
-}
-
-static bool put_float(uint32_t bits)
-{
-    float v;
-    memcpy(&v, &bits, sizeof(v));
-    printf("%.9g", (double)v);
-    return true;
-}
-
-static bool put_double(uint64_t bits)
-{
-    double v;
-    memcpy(&v, &bits, sizeof(v));
-    printf("%.17g", v);
-    return true;
-}
-
-/* False when the bytes are not what the deserializer wants. */
-static bool put_data(const struct formatter *f, const void *p, size_t len, enum deserializer as)
-{
-    static const size_t sizes[] = {[AS_SHORT] = 2, [AS_INTEGER] = 4, [AS_LONG] = 8, [AS_FLOAT] = 4, [AS_DOUBLE] = 8};
-    if (p == NULL) {
-        put(f->null_literal);
-        return true;
-    }
-    if (as != AS_BYTES && len != sizes[as])
-        return false;
-    switch (as) {
-    case AS_SHORT:
-        return printf("%d", (int16_t)be16_get(p)) > 0;
-    case AS_INTEGER:
-        return printf("%" PRId32, (int32_t)be32_get(p)) > 0;
-    case AS_LONG:
-        return printf("%" PRId64, (int64_t)be64_get(p)) > 0;
-    case AS_FLOAT:
-        return put_float(be32_get(p));
-    case AS_DOUBLE:
-        return put_double(be64_get(p));
-    case AS_BYTES:
-        break;
-    }
-    fwrite(p, 1, len, stdout);
-    return true;
-}
-
-static void put_timestamp(const rd_kafka_message_t *m)
-{
-    rd_kafka_timestamp_type_t type;
-    int64_t ms = rd_kafka_message_timestamp(m, &type);
-    if (type == RD_KAFKA_TIMESTAMP_NOT_AVAILABLE)
-        printf("NO_TIMESTAMP");
-    else
-        printf("%s:%" PRId64, type == RD_KAFKA_TIMESTAMP_LOG_APPEND_TIME ? "LogAppendTime" : "CreateTime", ms);
-}
-
-static bool put_headers(const struct formatter *f, const rd_kafka_message_t *m)
-{
-    rd_kafka_headers_t *headers;
-    const char *name;
-    const void *value;
-    size_t len;
-    bool ok = true;
-    if (rd_kafka_message_headers(m, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR || rd_kafka_header_cnt(headers) == 0) {
-        printf("NO_HEADERS");
-        return true;
-    }
-    for (size_t i = 0; rd_kafka_header_get_all(headers, i, &name, &value, &len) == RD_KAFKA_RESP_ERR_NO_ERROR; i++) {
-        if (i > 0)
-            put(f->headers_separator);
-        printf("%s:", name);
-        ok &= put_data(f, value, len, f->headers_as);
-    }
-    return ok;
-}
-
-static void put_separator(const struct formatter *f, bool more)
-{
-    put(more ? f->key_separator : f->line_separator);
-}
-
-static bool print_default(const struct formatter *f, const rd_kafka_message_t *m)
-{
-    bool ok = true;
-    if (f->timestamp) {
-        put_timestamp(m);
-        put_separator(f, f->partition || f->offset || f->headers || f->key || f->value);
-    }
-    if (f->partition) {
-        printf("Partition:%" PRId32, m->partition);
-        put_separator(f, f->offset || f->headers || f->key || f->value);
-    }
-    if (f->offset) {
-        printf("Offset:%" PRId64, m->offset);
-        put_separator(f, f->headers || f->key || f->value);
-    }
-    if (f->headers) {
-        ok &= put_headers(f, m);
-        put_separator(f, f->key || f->value);
-    }
-    if (f->key) {
-        ok &= put_data(f, m->key, m->key_len, f->key_as);
-        put_separator(f, f->value);
-    }
-    if (f->value) {
-        ok &= put_data(f, m->payload, m->len, f->value_as);
-        put(f->line_separator);
-    }
-    return ok;
-}
-
-static bool print_message(const struct formatter *f, const rd_kafka_message_t *m)
-{
-    if (f->silent)
-        return true;
-    if (f->logging)
-        fprintf(stderr, "INFO CreateTime:%" PRId64 ", key:%.*s, value:%.*s\n", rd_kafka_message_timestamp(m, NULL),
-                m->key ? (int)m->key_len : 4, m->key ? (const char *)m->key : "null", m->payload ? (int)m->len : 4,
-                m->payload ? (const char *)m->payload : "null");
-    return print_default(f, m);
-}
-
 /* ---- What to consume ---- */
 
 struct consumer {
@@ -243,6 +52,7 @@ struct consumer {
     int64_t offset;    /* where a consumer without a group starts */
     int64_t max_messages, timeout_ms, count;
     bool grouped, skip_on_error;
+    bool broken;          /* a record could not be printed */
     int32_t assigned;     /* without a group: partitions 0 to assigned - 1 */
     int64_t refreshed_ms; /* when the topic's partitions were last looked up */
     int64_t refresh_ms;
@@ -337,9 +147,10 @@ static bool take_message(struct consumer *c, const rd_kafka_message_t *m)
         return false;
     }
     c->count++;
-    if (!print_message(&c->formatter, m)) {
+    if (!formatter_print(&c->formatter, m)) {
         fprintf(stderr, "ERROR Error processing message%s: it cannot be deserialized\n",
                 c->skip_on_error ? ", skipping this message" : "");
+        c->broken = !c->skip_on_error;
         return c->skip_on_error;
     }
     if (ferror(stdout)) {
@@ -466,6 +277,16 @@ static bool make_props(const struct options *o, struct rd_props *p, struct consu
     return choose_group(o, p, c, fail);
 }
 
+/* Like Java, which cannot load it, the message is the name. */
+static bool choose_formatter(const struct options *o, struct formatter *f)
+{
+    const char *class_name = options_get(o, "formatter");
+    if (formatter_choose(f, class_name))
+        return true;
+    options_complain(o, "%s", class_name);
+    return false;
+}
+
 static bool make_formatter(const struct options *o, struct formatter *f, struct rd_props *p, struct fail *fail)
 {
     if (!rd_props_read(p, options_get(o, "formatter-config"), fail))
@@ -475,7 +296,7 @@ static bool make_formatter(const struct options *o, struct formatter *f, struct 
     if (options_has(o, "value-deserializer"))
         rd_props_set(p, "value.deserializer", options_get(o, "value-deserializer"));
     rd_props_add(p, options_all(o, "property"));
-    return formatter_configure(f, options_get(o, "formatter"), p, fail);
+    return formatter_configure(f, p, fail);
 }
 
 static bool run(const struct options *o, struct consumer *c, struct rd_props *props, struct rd_props *formatting,
@@ -494,30 +315,31 @@ static bool run(const struct options *o, struct consumer *c, struct rd_props *pr
     rd_kafka_destroy(c->rk);
     if (ok && options_has(o, "enable-systest-events"))
         puts("shutdown_complete");
-    return ok;
+    return ok && !c->broken;
 }
 
 int tool_console_consumer(int argc, char **argv)
 {
     struct options o;
-    struct fail fail;
+    struct fail fail = {.text = ""};
     struct rd_props props = {0}, formatting = {0};
     struct consumer c = {.max_messages = -1, .timeout_ms = -1};
     int64_t partition = -1;
     int code = OPTIONS_PARSE(&o, specs, argc, argv,
                              "This tool helps to read data from Kafka topics and outputs it to standard output.");
     tool_catch_signals();
-    if (code < 0 && !(check_arguments(&o) && parse_offset(&o, &c.offset) &&
-                      options_number(&o, "partition", 0, INT32_MAX, &partition) &&
-                      options_number(&o, "max-messages", -1, INT32_MAX, &c.max_messages) &&
-                      options_number(&o, "timeout-ms", INT64_MIN, INT64_MAX, &c.timeout_ms)))
+    if (code < 0 &&
+        !(check_arguments(&o) && parse_offset(&o, &c.offset) &&
+          options_number(&o, "partition", 0, INT32_MAX, &partition) &&
+          options_number(&o, "max-messages", -1, INT32_MAX, &c.max_messages) &&
+          options_number(&o, "timeout-ms", INT64_MIN, INT64_MAX, &c.timeout_ms) && choose_formatter(&o, &c.formatter)))
         code = 1;
     if (code < 0) {
         c.topic = options_get(&o, "topic");
         c.partition = (int32_t)partition;
         c.skip_on_error = options_has(&o, "skip-message-on-error");
         code = run(&o, &c, &props, &formatting, &fail) ? 0 : 1;
-        if (code != 0)
+        if (fail.text[0] != '\0')
             fprintf(stderr, "%s\n", fail.text);
     }
     rd_props_deinit(&props);

@@ -12,6 +12,7 @@
 #include "protocol/msg/transaction_log_key.h"
 #include "protocol/msg/transaction_log_value.h"
 #include "tools/dump_log.h"
+#include "tools/log_messages.h"
 
 static struct str copy_text(struct arena *a, struct strbuf *text)
 {
@@ -20,26 +21,9 @@ static struct str copy_text(struct arena *a, struct strbuf *text)
     return s;
 }
 
-/* A message with its version in front, as JSON. False when it is neither whole nor of a known version. */
-static bool read_message(const struct message_type *type, int16_t newest, struct bytes data, struct arena *a,
-                         int16_t *version, void *out)
-{
-    struct reader r;
-    reader_init(&r, data, a);
-    *version = reader_int16(&r);
-    return reader_ok(&r) && *version >= 0 && *version <= newest && message_read(type, &r, *version, out);
-}
-
-static struct str to_json(const struct message_type *type, int16_t version, const void *m, struct arena *a)
-{
-    struct strbuf text = {0};
-    message_print(type, &text, version, m);
-    return copy_text(a, &text);
-}
-
 /* ---- __consumer_offsets ---- */
 
-enum { KEY_OFFSET = 1, KEY_GROUP = 2, NEWEST_OFFSET = 4, NEWEST_GROUP = 4, NEWEST_CONSUMER = 3 };
+enum { NEWEST_CONSUMER = 3 };
 
 /* Puts what the field's bytes mean in their place, if they mean what they should. */
 static void open_field(json_t *member, const char *name, const struct message_type *type, void *room)
@@ -50,8 +34,8 @@ static void open_field(json_t *member, const char *name, const struct message_ty
     const char *text = json_string_value(json_object_get(member, name));
     message_init(type, room);
     if (text != NULL && base64_decode(str_of(text), &a, &data) &&
-        read_message(type, NEWEST_CONSUMER, data, &a, &version, room)) {
-        struct str json = to_json(type, version, room, &a);
+        log_message_read(type, NEWEST_CONSUMER, data, &a, &version, room)) {
+        struct str json = log_message_json(type, version, room, &a);
         json_object_set_new(member, name, json_loadb(json.p, (size_t)json.len, 0, NULL));
     }
     arena_deinit(&a);
@@ -85,14 +69,14 @@ static bool decode_key(int16_t version, struct bytes data, struct arena *a, stru
     struct group_metadata_key group;
     offset_commit_key_init(&offset);
     group_metadata_key_init(&group);
-    if (version <= KEY_OFFSET) {
-        if (!read_message(&offset_commit_key_type, KEY_OFFSET, data, a, &version, &offset))
+    if (version <= NEWEST_OFFSET_KEY) {
+        if (!log_message_read(&offset_commit_key_type, NEWEST_OFFSET_KEY, data, a, &version, &offset))
             return false;
-        *out = to_json(&offset_commit_key_type, version, &offset, a);
+        *out = log_message_json(&offset_commit_key_type, version, &offset, a);
     } else {
-        if (!read_message(&group_metadata_key_type, KEY_GROUP, data, a, &version, &group))
+        if (!log_message_read(&group_metadata_key_type, NEWEST_GROUP_KEY, data, a, &version, &group))
             return false;
-        *out = to_json(&group_metadata_key_type, version, &group, a);
+        *out = log_message_json(&group_metadata_key_type, version, &group, a);
     }
     *out = arena_printf(a, "{\"type\":\"%d\",\"data\":%.*s}", version, STR_ARGS(*out));
     return true;
@@ -105,14 +89,14 @@ static bool decode_value(int16_t key, struct bytes data, struct arena *a, struct
     int16_t version;
     offset_commit_value_init(&offset);
     group_metadata_value_init(&group);
-    if (key <= KEY_OFFSET) {
-        if (!read_message(&offset_commit_value_type, NEWEST_OFFSET, data, a, &version, &offset))
+    if (key <= NEWEST_OFFSET_KEY) {
+        if (!log_message_read(&offset_commit_value_type, NEWEST_OFFSET_VALUE, data, a, &version, &offset))
             return false;
-        *out = to_json(&offset_commit_value_type, version, &offset, a);
+        *out = log_message_json(&offset_commit_value_type, version, &offset, a);
     } else {
-        if (!read_message(&group_metadata_value_type, NEWEST_GROUP, data, a, &version, &group))
+        if (!log_message_read(&group_metadata_value_type, NEWEST_GROUP_VALUE, data, a, &version, &group))
             return false;
-        *out = open_group(to_json(&group_metadata_value_type, version, &group, a), a);
+        *out = open_group(log_message_json(&group_metadata_value_type, version, &group, a), a);
     }
     *out = arena_printf(a, "{\"version\":\"%d\",\"data\":%.*s}", version, STR_ARGS(*out));
     return true;
@@ -127,7 +111,7 @@ static bool decode_offsets(const struct record *r, struct arena *a, struct dump_
                         " using offset topic decoder (message had a missing key)",
                         r->offset);
     *out = (struct dump_texts){.value = STR_NULL};
-    if (r->key.len >= 2 && (version < 0 || version > KEY_GROUP)) {
+    if (r->key.len >= 2 && (version < 0 || version > NEWEST_GROUP_KEY)) {
         out->key = arena_printf(a, "Unknown record type %d at offset %" PRId64 ", skipping.", version, r->offset);
     } else if (!decode_key(version, r->key, a, &out->key) ||
                (r->value.p != NULL && !decode_value(version, r->value, a, &out->value))) {
@@ -141,16 +125,12 @@ static bool decode_offsets(const struct record *r, struct arena *a, struct dump_
 
 /* ---- __transaction_state ---- */
 
-enum { NEWEST_TRANSACTION = 1 };
-
 static struct str transaction_text(const struct transaction_log_value *v, struct arena *a)
 {
-    static const char *const states[] = {"Empty",          "Ongoing",       "PrepareCommit", "PrepareAbort",
-                                         "CompleteCommit", "CompleteAbort", "Dead",          "PrepareEpochFence"};
     struct strbuf text = {0};
     const char *comma = "";
     strbuf_printf(&text, "producerId:%" PRId64 ",producerEpoch:%d,state=%s,partitions=[", v->producer_id,
-                  v->producer_epoch, states[v->transaction_status]);
+                  v->producer_epoch, transaction_state_name(v->transaction_status));
     for (int32_t i = 0; v->transaction_status != 0 && i < v->transaction_partitions.len; i++)
         for (int32_t k = 0; k < v->transaction_partitions.items[i].partition_ids.len; k++) {
             strbuf_printf(&text, "%s%.*s-%" PRId32, comma, STR_ARGS(v->transaction_partitions.items[i].topic),
@@ -174,14 +154,14 @@ static bool decode_transaction(const struct record *r, struct arena *a, struct d
         out->key = arena_printf(a, "unknown::version=%d", version);
         return true;
     }
-    if (!read_message(&transaction_log_key_type, 0, r->key, a, &version, &key))
+    if (!log_message_read(&transaction_log_key_type, NEWEST_TRANSACTION_KEY, r->key, a, &version, &key))
         return fail_set(fail, "The key at offset %" PRId64 " is not that of a transaction", r->offset);
     out->key = arena_printf(a, "transaction_metadata::transactionalId=%.*s", STR_ARGS(key.transactional_id));
     out->value = STR_LIT("<DELETE>");
     if (r->value.p == NULL)
         return true;
-    if (!read_message(&transaction_log_value_type, NEWEST_TRANSACTION, r->value, a, &version, &value) ||
-        value.transaction_status < 0 || value.transaction_status > 7)
+    if (!log_message_read(&transaction_log_value_type, NEWEST_TRANSACTION_VALUE, r->value, a, &version, &value) ||
+        transaction_state_name(value.transaction_status) == NULL)
         return fail_set(fail, "The value at offset %" PRId64 " is not that of a transaction", r->offset);
     out->value = transaction_text(&value, a);
     return true;

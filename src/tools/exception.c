@@ -16,6 +16,23 @@ static const struct {
     {ERR_CLUSTER_AUTHORIZATION_FAILED, "ClusterAuthorizationException"},
     {ERR_INVALID_CONFIG, "InvalidConfigurationException"},
     {ERR_KAFKA_STORAGE_ERROR, "KafkaStorageException"},
+    {ERR_MESSAGE_TOO_LARGE, "RecordTooLargeException"},
+    {ERR_OFFSET_METADATA_TOO_LARGE, "OffsetMetadataTooLarge"},
+    {ERR_RECORD_LIST_TOO_LARGE, "RecordBatchTooLargeException"},
+    {ERR_GROUP_AUTHORIZATION_FAILED, "GroupAuthorizationException"},
+    {ERR_TOPIC_ALREADY_EXISTS, "TopicExistsException"},
+    {ERR_OUT_OF_ORDER_SEQUENCE_NUMBER, "OutOfOrderSequenceException"},
+    {ERR_DUPLICATE_SEQUENCE_NUMBER, "DuplicateSequenceException"},
+    {ERR_INVALID_PRODUCER_ID_MAPPING, "InvalidPidMappingException"},
+    {ERR_INVALID_TRANSACTION_TIMEOUT, "InvalidTxnTimeoutException"},
+    {ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED, "TransactionalIdAuthorizationException"},
+    {ERR_SASL_AUTHENTICATION_FAILED, "SaslAuthenticationException"},
+    {ERR_DELEGATION_TOKEN_AUTH_DISABLED, "DelegationTokenDisabledException"},
+    {ERR_DELEGATION_TOKEN_REQUEST_NOT_ALLOWED, "UnsupportedByAuthenticationException"},
+    {ERR_DELEGATION_TOKEN_AUTHORIZATION_FAILED, "DelegationTokenAuthorizationException"},
+    {ERR_NON_EMPTY_GROUP, "GroupNotEmptyException"},
+    {ERR_PRINCIPAL_DESERIALIZATION_FAILURE, "PrincipalDeserializationException"},
+    {ERR_FETCH_SESSION_TOPIC_ID_ERROR, "FetchSessionTopicIdException"},
 };
 
 /* NOT_CONTROLLER: NotControllerException. */

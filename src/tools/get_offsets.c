@@ -1,9 +1,7 @@
 /* kafka-get-offsets: the first, last or timed offset of partitions. */
 #include <inttypes.h>
 
-#include "protocol/error.h"
-#include "protocol/msg/list_offsets.h"
-#include "tools/ask.h"
+#include "tools/partition_offsets.h"
 #include "tools/tool.h"
 
 static const struct option_spec specs[] = {
@@ -23,6 +21,8 @@ static const struct option_spec specs[] = {
     {"command-config", OPTION_VALUE, "config file", "Property file with configs for the admin client.", NULL},
     {"exclude-internal-topics", OPTION_FLAG, NULL, "Leave out internal topics.", NULL},
 };
+
+enum { PARTITION_NAME_SIZE = 288 }; /* a topic's longest name, and a number */
 
 /* ---- Which partitions ---- */
 
@@ -161,122 +161,44 @@ static bool parse_time(const char *text, int64_t *out, struct fail *fail)
 
 /* ---- Asking ---- */
 
-struct answer {
-    struct str topic;
-    int32_t partition, leader;
-    int64_t offset;
-    char key[288]; /* topic-partition: what the output is sorted by */
-};
-
-struct answers {
-    struct answer *v;
-    int32_t n;
-};
-
-static int by_key(const void *a, const void *b)
+/* By their names: t-10 before t-2. */
+static int by_name(const void *a, const void *b)
 {
-    return strcmp(((const struct answer *)a)->key, ((const struct answer *)b)->key);
+    const struct partition_offset *x = a, *y = b;
+    char left[PARTITION_NAME_SIZE], right[PARTITION_NAME_SIZE];
+    snprintf(left, sizeof(left), "%.*s-%" PRId32, STR_ARGS(x->topic), x->partition);
+    snprintf(right, sizeof(right), "%.*s-%" PRId32, STR_ARGS(y->topic), y->partition);
+    return strcmp(left, right);
 }
 
 static void choose(const struct metadata_response *m, const struct filter *f, bool no_internal, struct arena *a,
-                   struct answers *out)
+                   struct partition_offsets *out)
 {
-    int32_t most = 0;
-    for (int32_t i = 0; i < m->topics.len; i++)
-        most += m->topics.items[i].partitions.len;
-    out->v = ARENA_ARRAY(a, struct answer, MAX(most, 1));
     for (int32_t i = 0; i < m->topics.len; i++) {
         const struct metadata_response_topic *t = &m->topics.items[i];
         for (int32_t p = 0; p < t->partitions.len; p++) {
             const struct metadata_response_partition *part = &t->partitions.items[p];
-            if ((no_internal && t->is_internal) || !filter_lets(f, t->name, part->partition_index))
-                continue;
-            struct answer *at = &out->v[out->n++];
-            *at = (struct answer){
-                .topic = t->name, .partition = part->partition_index, .leader = part->leader_id, .offset = -1};
-            snprintf(at->key, sizeof(at->key), "%.*s-%" PRId32, STR_ARGS(t->name), part->partition_index);
+            if ((!no_internal || !t->is_internal) && filter_lets(f, t->name, part->partition_index))
+                partition_offsets_add(out, t->name, part->partition_index, a)->leader = part->leader_id;
         }
     }
-    qsort(out->v, (size_t)out->n, sizeof(*out->v), by_key);
+    if (out->n > 0)
+        qsort(out->v, (size_t)out->n, sizeof(*out->v), by_name);
 }
 
-/* One request a leader, with one topic entry a partition: brokers take topics that come more than once. */
-static void make_request(const struct answers *all, int32_t leader, int64_t time, struct arena *a,
-                         struct list_offsets_request *request)
+static void print_offset(const struct partition_offset *p)
 {
-    list_offsets_request_init(request);
-    request->replica_id = -1;
-    ARRAY_MAKE(a, request->topics, all->n);
-    request->topics.len = 0;
-    for (int32_t i = 0; i < all->n; i++) {
-        if (all->v[i].leader != leader)
-            continue;
-        struct list_offsets_topic *t = &request->topics.items[request->topics.len++];
-        list_offsets_topic_init(t);
-        t->name = all->v[i].topic;
-        ARRAY_MAKE(a, t->partitions, 1);
-        list_offsets_partition_init(&t->partitions.items[0]);
-        t->partitions.items[0].partition_index = all->v[i].partition;
-        t->partitions.items[0].timestamp = time;
-        t->partitions.items[0].max_num_offsets = 1;
-    }
-}
-
-static void skip(const struct answer *at, const char *why)
-{
-    fprintf(stderr, "Skip getting offsets for topic-partition %s due to error: %s\n", at->key, why);
-}
-
-static void take_answers(struct answers *all, const struct list_offsets_response *r)
-{
-    for (int32_t i = 0; i < r->topics.len; i++)
-        for (int32_t p = 0; p < r->topics.items[i].partitions.len; p++) {
-            const struct list_offsets_partition_response *part = &r->topics.items[i].partitions.items[p];
-            for (int32_t k = 0; k < all->n; k++) {
-                struct answer *at = &all->v[k];
-                if (at->partition != part->partition_index || !str_eq(at->topic, r->topics.items[i].name))
-                    continue;
-                if (part->error_code != ERR_NONE)
-                    skip(at, error_message(part->error_code));
-                else
-                    at->offset = part->old_style_offsets.len > 0 ? part->old_style_offsets.items[0] : part->offset;
-            }
-        }
-}
-
-static int16_t oldest_version(int64_t time)
-{
-    return time == -5 ? 9 : time == -4 ? 8 : time == -3 ? 7 : 0;
-}
-
-static void ask_offsets(struct asker *asker, const struct metadata_response *m, struct answers *all, int64_t time,
-                        struct arena *a)
-{
-    for (int32_t i = 0; i < m->brokers.len; i++) {
-        struct list_offsets_request request;
-        struct list_offsets_response response;
-        struct fail why;
-        int32_t broker = m->brokers.items[i].node_id;
-        make_request(all, broker, time, a, &request);
-        if (request.topics.len == 0)
-            continue;
-        if (ask(asker, broker, API_LIST_OFFSETS, oldest_version(time), &request, &response, NULL, a, &why)) {
-            take_answers(all, &response);
-            continue;
-        }
-        for (int32_t k = 0; k < all->n; k++)
-            if (all->v[k].leader == broker)
-                skip(&all->v[k], why.text);
-    }
-    for (int32_t k = 0; k < all->n; k++)
-        if (all->v[k].leader < 0)
-            skip(&all->v[k], error_message(ERR_LEADER_NOT_AVAILABLE));
+    if (p->why.p != NULL)
+        fprintf(stderr, "Skip getting offsets for topic-partition %.*s-%" PRId32 " due to error: %.*s\n",
+                STR_ARGS(p->topic), p->partition, STR_ARGS(p->why));
+    else if (p->offset >= 0)
+        printf("%.*s:%" PRId32 ":%" PRId64 "\n", STR_ARGS(p->topic), p->partition, p->offset);
 }
 
 static bool run(const struct options *o, struct arena *a, struct filter *filter, struct fail *fail)
 {
     struct metadata_response m;
-    struct answers all = {0};
+    struct partition_offsets all = {0};
     int64_t time;
     const char *bootstrap =
         options_has(o, "bootstrap-server") ? options_get(o, "bootstrap-server") : options_get(o, "broker-list");
@@ -291,10 +213,9 @@ static bool run(const struct options *o, struct arena *a, struct filter *filter,
         ok = all.n > 0 || fail_set(fail, "Could not match any topic-partitions with the specified filters");
     }
     if (ok)
-        ask_offsets(asker, &m, &all, time, a);
+        partition_offsets_ask(asker, &all, time, a);
     for (int32_t i = 0; i < all.n; i++)
-        if (all.v[i].offset >= 0)
-            printf("%.*s:%" PRId32 ":%" PRId64 "\n", STR_ARGS(all.v[i].topic), all.v[i].partition, all.v[i].offset);
+        print_offset(&all.v[i]);
     asker_free(asker);
     return ok;
 }

@@ -15,6 +15,7 @@ static const struct tool tools[] = {
     {"kafka-configs", "describes and changes settings", tool_configs},
     {"kafka-console-producer", "sends lines from standard input", tool_console_producer},
     {"kafka-console-consumer", "prints records", tool_console_consumer},
+    {"kafka-consumer-groups", "lists and describes consumer groups, resets and deletes offsets", tool_consumer_groups},
     {"kafka-reassign-partitions", "moves partitions to other brokers", tool_reassign_partitions},
     {"kafka-leader-election", "makes other replicas leaders", tool_leader_election},
     {"kafka-replica-verification", "compares the replicas of partitions", tool_replica_verification},
@@ -26,6 +27,9 @@ static const struct tool tools[] = {
     {"kafka-dump-log", "prints what is in the files of a log", tool_dump_log},
     {"kafka-producer-perf-test", "measures producing", tool_producer_perf},
     {"kafka-consumer-perf-test", "measures consuming", tool_consumer_perf},
+    {"kafka-verifiable-producer", "sends numbers and tells what became of each", tool_verifiable_producer},
+    {"kafka-verifiable-consumer", "consumes in a group and tells what happens", tool_verifiable_consumer},
+    {"kafka-streams-application-reset", "lets a Kafka Streams application begin again", tool_streams_reset},
     {"zookeeper-shell", "reads and writes znodes", tool_zookeeper_shell},
 };
 
@@ -45,7 +49,7 @@ static int print_tools(FILE *to, int code)
 {
     fprintf(to, "Usage: barnabas-tool TOOL [OPTION]...\nTools, each with --help:\n");
     for (size_t i = 0; i < ARRAY_LEN(tools); i++)
-        fprintf(to, "  %-26s %s\n", tools[i].name, tools[i].summary);
+        fprintf(to, "  %-31s %s\n", tools[i].name, tools[i].summary);
     return code;
 }
 

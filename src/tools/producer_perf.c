@@ -196,16 +196,6 @@ static bool succeeded(rd_kafka_error_t *error, struct fail *fail)
     return false;
 }
 
-/* Sleeps until record `n` is due; serves answers meanwhile. */
-static void throttle(struct perf *p, int64_t n)
-{
-    if (p->throughput <= 0)
-        return;
-    int64_t due = p->stats.total.since + (int64_t)((double)n * 1000.0 / p->throughput);
-    for (int64_t now = clock_mono_ms(); now < due && !atomic_load(&tool_interrupted); now = clock_mono_ms())
-        rd_kafka_poll(p->rk, (int)MIN(due - now, 100));
-}
-
 static bool produce_one(struct perf *p, rd_kafka_topic_t *topic, int64_t n, struct fail *fail)
 {
     enum { SLICE_MS = 100 };
@@ -237,7 +227,7 @@ static bool produce_all(struct perf *p, struct fail *fail)
             ok = succeeded(rd_kafka_commit_transaction(p->rk, -1), fail);
             open = false;
         }
-        throttle(p, n + 1);
+        rd_client_pace(p->rk, p->stats.total.since, n + 1, p->throughput);
     }
     if (ok && open)
         ok = succeeded(rd_kafka_commit_transaction(p->rk, -1), fail);

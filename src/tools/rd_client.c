@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <signal.h>
 
+#include "base/clock.h"
 #include "config/properties.h"
 
 /* ---- Properties ---- */
@@ -235,6 +236,16 @@ rd_kafka_t *rd_client_new(rd_kafka_type_t type, const struct rd_props *p, rd_kaf
             fail_set(fail, "%s", why);
     }
     return rk;
+}
+
+void rd_client_pace(rd_kafka_t *rk, int64_t began_ms, int64_t n, double rate)
+{
+    enum { SLICE_MS = 100 };
+    if (rate <= 0)
+        return;
+    int64_t due = began_ms + (int64_t)((double)n * 1000.0 / rate);
+    for (int64_t now = clock_mono_ms(); now < due && !atomic_load(&tool_interrupted); now = clock_mono_ms())
+        rd_kafka_poll(rk, (int)MIN(due - now, SLICE_MS));
 }
 
 /* ---- Signals ---- */

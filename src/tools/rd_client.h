@@ -32,6 +32,9 @@ void rd_props_add(struct rd_props *p, const struct option_value *words);
 /* NULL with a message. Names that nobody knows are warned of on standard error. */
 rd_kafka_t *rd_client_new(rd_kafka_type_t type, const struct rd_props *p, rd_kafka_conf_t *conf, struct fail *fail);
 
+/* Serves answers until the `n`-th of `rate` things a second is due, or a signal comes. Rates from 0 down: at once. */
+void rd_client_pace(rd_kafka_t *rk, int64_t began_ms, int64_t n, double rate);
+
 /* Set by SIGINT and SIGTERM once tool_catch_signals() was called. */
 extern atomic_bool tool_interrupted;
 void tool_catch_signals(void);

@@ -14,6 +14,7 @@
 int tool_topics(int argc, char **argv);
 int tool_console_producer(int argc, char **argv);
 int tool_console_consumer(int argc, char **argv);
+int tool_consumer_groups(int argc, char **argv);
 int tool_configs(int argc, char **argv);
 int tool_delete_records(int argc, char **argv);
 int tool_get_offsets(int argc, char **argv);
@@ -26,6 +27,9 @@ int tool_leader_election(int argc, char **argv);
 int tool_replica_verification(int argc, char **argv);
 int tool_log_dirs(int argc, char **argv);
 int tool_transactions(int argc, char **argv);
+int tool_streams_reset(int argc, char **argv);
+int tool_verifiable_producer(int argc, char **argv);
+int tool_verifiable_consumer(int argc, char **argv);
 int tool_zookeeper_shell(int argc, char **argv);
 
 /* ---- Options: --name value, --name=value, or --name alone ---- */

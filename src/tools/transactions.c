@@ -1,15 +1,13 @@
 /* kafka-transactions: shows transactions and their producers, finds those that hang, and aborts them (KIP-664). */
 #include <inttypes.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "protocol/error.h"
 #include "protocol/msg/describe_producers.h"
 #include "protocol/msg/describe_transactions.h"
-#include "protocol/msg/find_coordinator.h"
 #include "protocol/msg/list_transactions.h"
 #include "protocol/msg/write_txn_markers.h"
-#include "tools/ask.h"
+#include "tools/coordinators.h"
 #include "tools/table.h"
 #include "tools/tool.h"
 
@@ -40,7 +38,7 @@ static const char purpose[] =
     "This tool shows what transactions producers have open in the cluster, finds those that nobody will end any more, "
     "and aborts them.\nCommands: list, describe, describe-producers, abort, find-hanging.";
 
-enum { RETRY_US = 100000, DEFAULT_MAX_TIMEOUT_MIN = 15, MS_PER_MINUTE = 60000, KEY_TRANSACTION = 1, AT_ONCE = 500 };
+enum { DEFAULT_MAX_TIMEOUT_MIN = 15, MS_PER_MINUTE = 60000, AT_ONCE = 500 };
 
 struct work {
     struct options o;
@@ -114,63 +112,44 @@ static bool run_list(struct work *w, struct fail *fail)
 
 /* ---- describe ---- */
 
-static bool is_temporary(int16_t error)
-{
-    return error == ERR_COORDINATOR_NOT_AVAILABLE || error == ERR_COORDINATOR_LOAD_IN_PROGRESS ||
-           error == ERR_NOT_COORDINATOR;
-}
+struct describe_call {
+    struct str id;
+    int32_t broker;
+    struct describe_transactions_transaction_state *out;
+};
 
-static bool find_coordinator(struct work *w, struct str id, int32_t *broker, int16_t *error, struct fail *fail)
+static bool describe_at(struct asker *asker, const struct coordinator *at, void *arg, int16_t *error, struct arena *a,
+                        struct fail *fail)
 {
-    struct find_coordinator_request request;
-    struct find_coordinator_response response;
-    int16_t version;
-    find_coordinator_request_init(&request);
-    request.key = id;
-    request.key_type = KEY_TRANSACTION;
-    ARRAY_MAKE(&w->arena, request.coordinator_keys, 1);
-    request.coordinator_keys.items[0] = id;
-    if (!ask(w->asker, ASK_ANY, API_FIND_COORDINATOR, 1, &request, &response, &version, &w->arena, fail))
-        return false;
-    bool several = version >= 4;
-    if (several && response.coordinators.len != 1)
-        return fail_set(fail, "The broker does not say who coordinates %.*s", STR_ARGS(id));
-    *broker = several ? response.coordinators.items[0].node_id : response.node_id;
-    *error = several ? response.coordinators.items[0].error_code : response.error_code;
-    return true;
-}
-
-static bool describe_once(struct work *w, struct str id, int32_t *broker,
-                          struct describe_transactions_transaction_state *out, struct fail *fail)
-{
+    struct describe_call *call = arg;
     struct describe_transactions_request request;
     struct describe_transactions_response response;
-    describe_transactions_transaction_state_init(out);
-    if (!find_coordinator(w, id, broker, &out->error_code, fail))
-        return false;
-    if (out->error_code != ERR_NONE)
-        return true;
     describe_transactions_request_init(&request);
-    ARRAY_MAKE(&w->arena, request.transactional_ids, 1);
-    request.transactional_ids.items[0] = id;
-    if (!ask(w->asker, *broker, API_DESCRIBE_TRANSACTIONS, 0, &request, &response, NULL, &w->arena, fail))
+    ARRAY_MAKE(a, request.transactional_ids, 1);
+    request.transactional_ids.items[0] = call->id;
+    if (!ask(asker, at->id, API_DESCRIBE_TRANSACTIONS, 0, &request, &response, NULL, a, fail))
         return false;
     if (response.transaction_states.len != 1)
-        return fail_set(fail, "Broker %" PRId32 " says nothing of %.*s", *broker, STR_ARGS(id));
-    *out = response.transaction_states.items[0];
+        return fail_set(fail, "Broker %" PRId32 " says nothing of %.*s", at->id, STR_ARGS(call->id));
+    call->broker = at->id;
+    *call->out = response.transaction_states.items[0];
+    *error = call->out->error_code;
     return true;
 }
 
-/* Until there is a coordinator that answers, as long as a request may take. `out` holds its error. */
+/* `out` holds the error, if there is one. */
 static bool describe_id(struct work *w, struct str id, int32_t *broker,
                         struct describe_transactions_transaction_state *out, struct fail *fail)
 {
-    int64_t deadline = clock_mono_ms() + ask_timeout_ms(w->asker);
-    bool ok;
-    while ((ok = describe_once(w, id, broker, out, fail)) && is_temporary(out->error_code) &&
-           clock_mono_ms() < deadline)
-        usleep(RETRY_US);
-    return ok;
+    struct describe_call describe = {id, -1, out};
+    struct coordinator_call call = {COORDINATOR_TRANSACTION, id, ask_timeout_ms(w->asker), describe_at, &describe};
+    int16_t error;
+    describe_transactions_transaction_state_init(out);
+    if (!coordinator_ask(w->asker, &call, &error, &w->arena, fail))
+        return false;
+    *broker = describe.broker;
+    out->error_code = error;
+    return true;
 }
 
 static struct str partition_names(struct work *w, const struct describe_transactions_transaction_state *t)

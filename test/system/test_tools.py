@@ -10,8 +10,8 @@ import pytest
 from harness import BUILD, TOP, Apache, Barnabas, java, wait_until
 
 TOPIC_COMMAND = "org.apache.kafka.tools.TopicCommand"
-NAMES = ["kafka-topics", "kafka-configs", "kafka-delete-records", "kafka-reassign-partitions", "kafka-leader-election", "kafka-replica-verification", "kafka-log-dirs", "kafka-console-producer", "kafka-console-consumer", "kafka-get-offsets", "kafka-broker-api-versions",
-         "kafka-dump-log", "kafka-transactions", "kafka-producer-perf-test", "kafka-consumer-perf-test", "zookeeper-shell"]
+NAMES = ["kafka-topics", "kafka-configs", "kafka-delete-records", "kafka-reassign-partitions", "kafka-leader-election", "kafka-replica-verification", "kafka-log-dirs", "kafka-console-producer", "kafka-console-consumer", "kafka-consumer-groups", "kafka-get-offsets", "kafka-broker-api-versions",
+         "kafka-dump-log", "kafka-transactions", "kafka-producer-perf-test", "kafka-consumer-perf-test", "kafka-verifiable-producer", "kafka-verifiable-consumer", "kafka-streams-application-reset", "zookeeper-shell"]
 
 
 def script(name, *args, stdin=None, code=0):

@@ -1,0 +1,142 @@
+/* What the tools read and write that needs no broker: times, values with commas in between, lists of partitions. */
+#include "test.h"
+
+#include "tools/csv.h"
+#include "tools/java_time.h"
+#include "tools/partition_offsets.h"
+
+/* ---- Times ---- */
+
+static void points_in_time(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int64_t ms;
+    } good[] = {{"1970-01-01T00:00:00.000", 0},
+                {"1970-01-01T00:00:00.000Z", 0},
+                {"1970-01-01T00:00:01.5", 1005}, /* the last part is milliseconds, not a fraction */
+                {"2024-02-29T12:34:56.789", 1709210096789},
+                {"2024-02-29T12:34:56.789+01:30", 1709204696789},
+                {"2024-02-29T12:34:56.789-08", 1709238896789},
+                {"1969-12-31T23:59:59.999", -1}};
+    for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+        int64_t ms;
+        assert_true(java_datetime(good[i].text, &ms, NULL));
+        assert_int_equal(ms, good[i].ms);
+    }
+}
+
+static void what_is_no_point_in_time(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"",
+                                      "2024-01-01",
+                                      "2024-01-01T",
+                                      "2024-01-01T00:00:00",
+                                      "2023-02-29T00:00:00.000",
+                                      "1900-02-29T00:00:00.000",
+                                      "2024-13-01T00:00:00.000",
+                                      "2024-01-01T24:00:00.000",
+                                      "2024-01-01T00:00:00.1000",
+                                      "2024-01-01T00:00:00.000+1:00",
+                                      "2024-01-01T00:00:00.000+24:00",
+                                      "99999999999999999999-01-01T00:00:00.000"};
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        int64_t ms;
+        struct fail fail;
+        assert_false(java_datetime(bad[i], &ms, &fail));
+        assert_non_null(strstr(fail.text, "java.text.ParseException: "));
+    }
+}
+
+static void durations(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int64_t ms;
+    } good[] = {{"P1D", 86400000},    {"PT0S", 0},          {"pt1h2m3s", 3723000},
+                {"P1DT1H", 90000000}, {"PT-6H", -21600000}, {"-PT-6H", 21600000},
+                {"PT1.5S", 1500},     {"PT-0.5S", -500},    {"+P-1DT2H", -79200000}};
+    for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+        int64_t ms;
+        assert_true(java_duration(good[i].text, &ms, NULL));
+        assert_int_equal(ms, good[i].ms);
+    }
+    static const char *const bad[] = {"",    "P",   "P1",     "1D",   "PT",     "P1DT",
+                                      "PT1", "P1H", "PT1S1H", "P1D ", "PT1..S", "P99999999999999999D"};
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        int64_t ms;
+        assert_false(java_duration(bad[i], &ms, NULL));
+    }
+}
+
+/* ---- CSV ---- */
+
+static void quotes_go_where_jackson_puts_them(void **state)
+{
+    (void)state;
+    static const char *const pairs[][2] = {{"plain-Name_1", "plain-Name_1"},
+                                           {"a b", "\"a b\""},
+                                           {"a,b", "\"a,b\""},
+                                           {"a\"b", "\"a\"\"b\""},
+                                           {"123456789012345678901234", "123456789012345678901234"},
+                                           {"1234567890123456789012345", "\"1234567890123456789012345\""}};
+    for (size_t i = 0; i < ARRAY_LEN(pairs); i++) {
+        struct strbuf line = {0};
+        csv_put(&line, str_of(pairs[i][0]));
+        assert_string_equal(line.p, pairs[i][1]);
+        strbuf_deinit(&line);
+    }
+}
+
+static void assert_values(const char *line, int count, const char *const *expected)
+{
+    struct arena a = {0};
+    struct str values[3];
+    assert_int_equal(csv_split(str_of(line), values, 3, &a), count);
+    for (int i = 0; i < MIN(count, 3); i++)
+        assert_true(str_is(values[i], expected[i]));
+    arena_deinit(&a);
+}
+
+static void lines_are_split(void **state)
+{
+    (void)state;
+    assert_values("a,b,c", 3, (const char *const[]){"a", "b", "c"});
+    assert_values(" a , \"b, \"\"c\"\"\" ,d\r", 3, (const char *const[]){"a", "b, \"c\"", "d"});
+    assert_values("", 1, (const char *const[]){""});
+    assert_values("a,", 2, (const char *const[]){"a", ""});
+    assert_values("\"open", 1, (const char *const[]){"open"});
+    assert_values("a,b,c,d", 4, (const char *const[]){"a", "b", "c"});
+}
+
+/* ---- Lists of partitions ---- */
+
+static void partitions_are_sorted_and_found(void **state)
+{
+    (void)state;
+    struct arena a = {0};
+    struct partition_offsets list = {0};
+    for (int32_t i = 0; i < 100; i++)
+        partition_offsets_add(&list, str_of(i % 2 == 0 ? "even" : "odd"), (i * 37) % 50, &a)->offset = i;
+    partition_offsets_sort(&list);
+    assert_int_equal(list.n, 50); /* 37 is odd: each topic has 25 partitions, each twice */
+    for (int32_t i = 1; i < list.n; i++)
+        assert_true(str_cmp(list.v[i - 1].topic, list.v[i].topic) < 0 || list.v[i - 1].partition < list.v[i].partition);
+    assert_int_equal(partition_offsets_find(&list, STR_LIT("odd"), 37)->partition, 37);
+    assert_null(partition_offsets_find(&list, STR_LIT("odd"), 36));
+    assert_null(partition_offsets_find(&(struct partition_offsets){0}, STR_LIT("odd"), 1));
+    arena_deinit(&a);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(points_in_time),  cmocka_unit_test(what_is_no_point_in_time),
+        cmocka_unit_test(durations),       cmocka_unit_test(quotes_go_where_jackson_puts_them),
+        cmocka_unit_test(lines_are_split), cmocka_unit_test(partitions_are_sorted_and_found),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
