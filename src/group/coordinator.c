@@ -18,6 +18,7 @@ struct state_partition *group_partition(const struct group *g)
 
 void group_append(struct group *g, struct batch_builder *b, struct state_append *append)
 {
+    ensure(loop_is_mine(g->coordinator->options.loop));
     const struct broker_config *c = g->coordinator->options.config;
     append->timeout_ms = c->offsets_commit_timeout_ms;
     append->leader_only |= c->offsets_commit_required_acks == 0 || c->offsets_commit_required_acks == 1;
@@ -27,6 +28,7 @@ void group_append(struct group *g, struct batch_builder *b, struct state_append 
 
 enum kafka_error group_check(struct group_coordinator *gc, struct str id, bool may_be_empty)
 {
+    ensure(loop_is_mine(gc->options.loop));
     if (id.p == NULL || (id.len == 0 && !may_be_empty))
         return ERR_INVALID_GROUP_ID;
     return state_partition_check(state_topic_find(gc->topic, id));
@@ -34,6 +36,7 @@ enum kafka_error group_check(struct group_coordinator *gc, struct str id, bool m
 
 struct group *group_find(struct group_coordinator *gc, struct str id)
 {
+    ensure(loop_is_mine(gc->options.loop));
     struct group *g;
     HASH_FIND(hh, gc->groups, id.p, (size_t)id.len, g);
     return g;
@@ -41,6 +44,7 @@ struct group *group_find(struct group_coordinator *gc, struct str id)
 
 struct group *group_make(struct group_coordinator *gc, struct str id)
 {
+    ensure(loop_is_mine(gc->options.loop));
     struct group *g = xcalloc(1, sizeof(*g));
     g->coordinator = gc;
     g->id = str_dup(id);
@@ -53,6 +57,7 @@ struct group *group_make(struct group_coordinator *gc, struct str id)
 
 void group_forget(struct group *g)
 {
+    ensure(loop_is_mine(g->coordinator->options.loop));
     struct member *m, *next_member;
     struct pending_member *p, *next_pending;
     struct offset_entry *e, *next_offset;

@@ -119,6 +119,7 @@ void pending_expired(struct timer *t)
 
 void group_lost_member(struct group *g, const char *why)
 {
+    ensure(loop_is_mine(g->coordinator->options.loop));
     if (g->state == GROUP_STABLE || g->state == GROUP_COMPLETING)
         group_prepare_rebalance(g, why);
     else if (g->state == GROUP_PREPARING)
@@ -129,6 +130,7 @@ void group_lost_member(struct group *g, const char *why)
 
 void group_store(struct group *g, struct state_append *append)
 {
+    ensure(loop_is_mine(g->coordinator->options.loop));
     struct batch_builder b;
     batch_builder_init(&b, 0);
     record_group(&b, g, group_now(g->coordinator));
@@ -300,6 +302,7 @@ static void complete_join(struct group *g)
 
 void group_maybe_complete_join(struct group *g)
 {
+    ensure(loop_is_mine(g->coordinator->options.loop));
     if (g->state == GROUP_PREPARING && !g->initial_delay && g->pending == NULL &&
         group_joined_count(g) == group_size(g))
         complete_join(g);
@@ -338,6 +341,7 @@ void rebalance_timed_out(struct timer *t)
 
 void group_prepare_rebalance(struct group *g, const char *why)
 {
+    ensure(loop_is_mine(g->coordinator->options.loop));
     if (g->state == GROUP_PREPARING) {
         group_maybe_complete_join(g);
         return;
