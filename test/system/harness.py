@@ -68,6 +68,9 @@ class Process:
                 raise AssertionError(f"{self.log} does not stop:\n{self.text()[-3000:]}") from None
         return self.process.returncode if self.process else None
 
+    def kill(self):
+        self.stop(signal.SIGKILL)
+
     def text(self):
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
@@ -151,9 +154,6 @@ class Broker(Process):
         assert self.is_running(), f"the broker has ended:\n{self.text()[-3000:]}"
         out = kcat(self, "-L", check=False)
         return "(controller)" in out
-
-    def kill(self):
-        self.stop(signal.SIGKILL)
 
     def restart(self):
         self.start()

@@ -1,0 +1,151 @@
+"""Applications that promise exactly once, on a cluster whose brokers are killed under them: each result is there once."""
+
+from collections import Counter
+
+import confluent_kafka
+import pytest
+from confluent_kafka import TopicPartition
+from harness import JARS, JARS_4, PATIENCE, TOP, Barnabas, Process, wait_until
+from test_cluster import bootstrap, create, in_sync, make_cluster  # noqa: F401 (a fixture)
+
+HERE = TOP / "test" / "system"
+LOG4J = f"-Dlog4j.configuration=file:{HERE}/log4j.properties"
+
+
+@pytest.fixture
+def cluster(make_cluster):  # noqa: F811
+    return make_cluster(Barnabas, Barnabas, Barnabas, **{"transaction.state.log.replication.factor": 3, "transaction.state.log.min.isr": 2,
+                                                         "transaction.state.log.num.partitions": 5})
+
+
+@pytest.fixture
+def run_java(tmp_path):
+    """Starts Java programs that are killed when the test is over."""
+    started = []
+
+    def start(program, *args, jars=JARS, name=None):
+        process = Process(tmp_path / f"{name or program}-{len(started)}.log")
+        process.spawn(["java", "-Xmx384m", "-XX:TieredStopAtLevel=1", LOG4J, "-Dlevel=WARN", "-cp", f"{jars}/*", program, *args])
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+
+
+class Results:
+    """What a reader of a topic gets to see in its life: (partition, key, value), in order."""
+
+    def __init__(self, brokers, topic, partitions, level="read_committed"):
+        self.seen, self.topic, self.next = [], topic, [0] * partitions
+        self.consumer = confluent_kafka.Consumer({"bootstrap.servers": bootstrap(brokers), "group.id": "results", "isolation.level": level,
+                                                  "enable.auto.commit": False, "auto.offset.reset": "error",
+                                                  "enable.partition.eof": True, "reconnect.backoff.max.ms": 500})
+        self.consumer.assign([TopicPartition(topic, p, 0) for p in range(partitions)])
+        self.at_end = set()
+
+    def poll(self):
+        for m in self.consumer.consume(1000, 0.5):
+            p = m.partition()
+            if m.error():
+                assert m.error().code() != confluent_kafka.KafkaError._AUTO_OFFSET_RESET, m.error()
+                if m.error().code() == confluent_kafka.KafkaError._PARTITION_EOF:
+                    self.at_end.add(p)
+                continue
+            assert m.offset() >= self.next[p], f"offset {m.offset()} of {self.topic}-{p} comes after {self.next[p] - 1}"
+            self.next[p] = m.offset() + 1
+            self.at_end.discard(p)
+            self.seen.append((p, m.key(), m.value()))
+
+    def await_count(self, count, what=""):
+        """Gives up only when nothing comes any more."""
+        while len(self.seen) < count:
+            before = len(self.seen)
+            wait_until(lambda: self.poll() or len(self.seen) > before, f"more than {before} of {count} in {self.topic}{what}")
+
+    def read_to_end(self):
+        wait_until(lambda: self.poll() or len(self.at_end) == len(self.next), f"the end of {self.topic}")
+        self.consumer.close()
+        return self.seen
+
+
+def all_of(brokers, topic, partitions, count):
+    """At least so many are there, though perhaps a marker is still on its way."""
+    results = Results(brokers, topic, partitions)
+    results.await_count(count)
+    return results.read_to_end()
+
+
+class Feed:
+    """Writes facts, each one once."""
+
+    def __init__(self, brokers, topic):
+        self.topic, self.failed = topic, []
+        self.producer = confluent_kafka.Producer({"bootstrap.servers": bootstrap(brokers), "enable.idempotence": True, "linger.ms": 5,
+                                                  "reconnect.backoff.max.ms": 500})
+
+    def send(self, *values):
+        for v in values:
+            self.producer.produce(self.topic, v, on_delivery=lambda error, _: error and self.failed.append(error))
+        self.producer.poll(0)
+
+    def finish(self):
+        assert self.producer.flush(PATIENCE) == 0 and not self.failed, self.failed
+
+
+def kill_each(brokers, topic, step):
+    """Each broker is killed while work is under way, which goes on before it comes back."""
+    for i, victim in enumerate(brokers):
+        step(2 * i)
+        victim.kill()
+        step(2 * i + 1)
+        victim.restart()
+        wait_until(lambda: in_sync(brokers, topic, len(brokers)), "all in sync again")
+
+
+# ---- Streams ----
+
+WORDS = [f"w{i}" for i in range(40)]
+BULK = 4000 # lines at once
+
+
+def line(i):
+    return " ".join(WORDS[(i * 7 + j * j) % len(WORDS)] for j in range(5))
+
+
+def check_counts(seen, lines, number):
+    """Of each word: 1, 2, 3, ... in the order of the log, up to how often it was there."""
+    expected, last = Counter(word for text in lines for word in text.split()), Counter()
+    for partition, key, value in seen:
+        word = key.decode()
+        assert number(value) == last[word] + 1, f"{word} has {number(value)} after {last[word]} in partition {partition}"
+        last[word] += 1
+    assert last == expected
+
+
+@pytest.mark.parametrize("jars", [JARS, JARS_4], ids=["3.9", "4"])
+def test_streams_count_exactly_once(cluster, run_java, tmp_path, jars):
+    for topic in "lines", "counts":
+        create(cluster, topic, partitions=4)
+    feed, results, lines = Feed(cluster, "lines"), Results(cluster, "counts", 4), []
+    apps = [run_java(f"{HERE}/WordCount.java", bootstrap(cluster), tmp_path / f"state-{i}", jars=jars, name="streams") for i in range(2)]
+
+    def step(number):
+        """The next thing happens when a part of what was sent is counted."""
+        new = [line(number * BULK + i) for i in range(BULK)]
+        feed.send(*new)
+        lines.extend(new)
+        results.await_count(5 * (len(lines) - BULK + BULK // 4), "\n" + apps[0].text()[-3000:])
+        if number % 2 == 1: # one of the two is gone, with what it has under way, and another comes
+            apps[0].kill()
+            apps.append(run_java(f"{HERE}/WordCount.java", bootstrap(cluster), tmp_path / f"state-{number}", jars=jars, name="streams"))
+            del apps[0]
+
+    kill_each(cluster, "lines", step)
+    feed.finish()
+    results.await_count(5 * len(lines), "\n" + apps[0].text()[-3000:])
+    for app in apps:
+        app.stop()
+    check_counts(all_of(cluster, "counts", 4, 5 * len(lines)), lines, int)
+    check_counts(all_of(cluster, "word-count-store-changelog", 4, 5 * len(lines)), lines, lambda value: int.from_bytes(value, "big"))
