@@ -1,11 +1,14 @@
 """Applications that promise exactly once, on a cluster whose brokers are killed under them: each result is there once."""
 
+import json
+import urllib.error
+import urllib.request
 from collections import Counter
 
 import confluent_kafka
 import pytest
 from confluent_kafka import TopicPartition
-from harness import JARS, JARS_4, PATIENCE, TOP, Barnabas, Process, wait_until
+from harness import JARS, JARS_4, PATIENCE, TOP, Barnabas, Process, free_port, wait_until
 from test_cluster import bootstrap, create, in_sync, make_cluster  # noqa: F401 (a fixture)
 
 HERE = TOP / "test" / "system"
@@ -149,3 +152,73 @@ def test_streams_count_exactly_once(cluster, run_java, tmp_path, jars):
         app.stop()
     check_counts(all_of(cluster, "counts", 4, 5 * len(lines)), lines, int)
     check_counts(all_of(cluster, "word-count-store-changelog", 4, 5 * len(lines)), lines, lambda value: int.from_bytes(value, "big"))
+
+
+# ---- Connect ----
+
+
+class Worker:
+    """One of Connect's, in distributed mode; its connectors are asked for by HTTP."""
+
+    def __init__(self, brokers, run_java, folder):
+        self.run_java, self.url = run_java, f"http://127.0.0.1:{free_port()}"
+        storage = {f"{what}.storage.{key}": value for what in ("config", "offset", "status")
+                   for key, value in (("topic", f"connect-{what}"), ("replication.factor", 3))}
+        properties = {"bootstrap.servers": bootstrap(brokers), "group.id": "workers", "listeners": self.url, **storage,
+                      "offset.storage.partitions": 5, "exactly.once.source.support": "enabled", "offset.flush.interval.ms": 500,
+                      "consumer.isolation.level": "read_committed", "session.timeout.ms": 6000, "heartbeat.interval.ms": 1000,
+                      "scheduled.rebalance.max.delay.ms": 0, "plugin.discovery": "service_load",
+                      **{f"{side}.converter": "org.apache.kafka.connect.storage.StringConverter" for side in ("key", "value")}}
+        self.config = folder / "worker.properties"
+        self.config.write_text("".join(f"{k}={v}\n" for k, v in properties.items()))
+        self.start()
+
+    def start(self):
+        self.process = self.run_java("org.apache.kafka.connect.cli.ConnectDistributed", self.config, name="connect")
+
+    def put(self, name, **config):
+        """As soon as it can be done."""
+        body = json.dumps({k.replace("_", "."): str(v) for k, v in config.items()}).encode()
+        request = urllib.request.Request(f"{self.url}/connectors/{name}/config", body, {"Content-Type": "application/json"}, method="PUT")
+
+        def is_done():
+            assert self.process.is_running(), self.process.text()[-3000:]
+            try:
+                return urllib.request.urlopen(request, timeout=PATIENCE).status in (200, 201)
+            except (urllib.error.URLError, TimeoutError, ConnectionError):
+                return False
+
+        wait_until(is_done, f"the connector {name}\n{self.process.text()[-3000:]}", 2 * PATIENCE)
+
+
+def test_connect_carries_a_file_over_exactly_once(cluster, run_java, tmp_path):
+    """The source writes in transactions; the sink keeps its offsets in its group, and may write what it has written before."""
+    source, sink, lines = tmp_path / "source.txt", tmp_path / "sink.txt", []
+    create(cluster, "lines")
+    worker, results = Worker(cluster, run_java, tmp_path), Results(cluster, "lines", 1)
+    worker.put("source", connector_class="FileStreamSource", tasks_max=1, file=source, topic="lines", batch_size=50)
+    worker.put("sink", connector_class="FileStreamSink", tasks_max=1, file=sink, topics="lines")
+
+    def append(*new):
+        lines.extend(new)
+        with open(source, "a") as f:
+            f.write("".join(text + "\n" for text in new))
+
+    def await_lines(count):
+        results.await_count(count, "\n" + worker.process.text()[-3000:])
+
+    def step(number):
+        append(*(f"{number} {i:0100}" for i in range(2000)))
+        await_lines(len(lines) - 1500)
+        if number == 3:
+            worker.process.kill()
+            worker.start()
+
+    kill_each(cluster, "lines", step)
+    await_lines(len(lines) - 10) # the source keeps what it has read beyond a batch until there is more to read
+    append("the end")
+    await_lines(len(lines))
+    wait_until(lambda: len(set(sink.read_text().splitlines())) == len(lines), "all lines in the sink's file")
+    worker.process.stop()
+    assert [value.decode() for _, _, value in all_of(cluster, "lines", 1, len(lines))] == lines
+    assert list(dict.fromkeys(sink.read_text().splitlines())) == lines
