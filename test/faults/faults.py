@@ -182,7 +182,7 @@ class Load:
         self.bootstrap, self.facts, self.copies = bootstrap, History(), History()
         self.transactions, self.group = Transactions(), Group("members", self.facts, PARTITIONS)
         base = self.facts, bootstrap, TOPIC, PARTITIONS
-        self.writers = [Writer(*base, name) for name in ("w1", "w2")]
+        self.writers = [Writer(*base, name, pace=0.01) for name in ("w1", "w2")]
         self.others = [Reader(*base, "r1"), Reader(self.copies, bootstrap, COPIES, PARTITIONS, "r2")]
         self.others += [Member(*base, name, group=self.group) for name in ("m1", "m2", "m3")]
         self.others += [Copier(*base, name, copies=COPIES, transactions=self.transactions) for name in ("c1", "c2")]

@@ -29,23 +29,25 @@ class Copier(Worker):
     def __init__(self, *args, copies, transactions):
         super().__init__(*args)
         self.copies, self.transactions = copies, transactions
-        self.life, self.count, self.zombie = 0, 0, None
+        self.life, self.count, self.zombie, self.astray = 0, 0, None, False
         self.random = random.Random(self.name)
 
     def work(self):
+        consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": "copiers", "enable.auto.commit": False,
+                             "isolation.level": "read_committed", "auto.offset.reset": "earliest", "session.timeout.ms": 6000,
+                             "reconnect.backoff.max.ms": 500, "log_level": 0})
+        consumer.subscribe([self.topic], on_assign=self.on_assign, on_revoke=self.on_revoke)
+        producer = None
         while not self.stopping.is_set():
-            self.life += 1
-            consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": "copiers", "enable.auto.commit": False,
-                                 "isolation.level": "read_committed", "auto.offset.reset": "earliest", "session.timeout.ms": 10000,
-                                 "reconnect.backoff.max.ms": 500, "log_level": 0})
-            consumer.subscribe([self.topic], on_assign=self.on_assign, on_revoke=self.on_revoke)
             try:
-                producer = self.open()
-                while not self.stopping.is_set():
-                    self.copy(consumer, producer)
+                producer = producer or self.open()
+                if self.astray:
+                    self.go_back(consumer)
+                self.copy(consumer, producer)
             except (Lost, KafkaException) as e:
                 self.transactions.troubles[str(e)] += 1
-            consumer.close()
+                producer, self.astray = None, True
+        consumer.close()
 
     def on_assign(self, consumer, partitions):
         """The generation of the records that will come; a later one would not be theirs."""
@@ -55,8 +57,17 @@ class Copier(Worker):
     def on_revoke(self, consumer, partitions):
         self.moved = True
 
+    def go_back(self, consumer):
+        """To what is committed, where what was read after that is not."""
+        for tp in consumer.committed(consumer.assignment(), 30):
+            if tp.error is not None:
+                raise Lost(str(tp.error))
+            consumer.seek(TopicPartition(tp.topic, tp.partition, max(tp.offset, 0)))
+        self.astray = False
+
     def open(self):
-        """A producer of a new epoch."""
+        """A producer of a new epoch: another life."""
+        self.life += 1
         producer = Producer({"bootstrap.servers": self.bootstrap, "transactional.id": self.name, "transaction.timeout.ms": 20000,
                              "linger.ms": 2, "socket.timeout.ms": 10000, "reconnect.backoff.max.ms": 500, "log_level": 0})
         self.insist(producer.init_transactions)
@@ -87,11 +98,8 @@ class Copier(Worker):
         batch = [m for m in consumer.consume(self.random.choice([30, 400, 400]), 0.2) if not m.error()]
         if not batch:
             return
-        first = {}
-        for m in batch:
-            first.setdefault(m.partition(), m.offset())
         if self.moved or self.generation < 0:
-            self.rewind(consumer, first)
+            self.astray = True
             return
         self.count += 1
         name = f"{self.name}.{self.life}.{self.count}"
@@ -105,12 +113,10 @@ class Copier(Worker):
                 raise
             self.transactions.troubles[str(e)] += 1
             self.abort(producer, name)
-        if name in self.transactions.aborted:
-            self.rewind(consumer, first)
 
     def end(self, producer, name, offsets):
         chance = self.random.random()
-        if chance < 0.5: # what waits for a while, too
+        if chance < 0.5:  # what waits for a while, too
             producer.flush(10)
         if chance < 0.08:
             self.abort(producer, name)
@@ -130,15 +136,9 @@ class Copier(Worker):
         unanswered = producer.flush(0)
         self.insist(producer.abort_transaction)
         self.transactions.aborted.add(name)
+        self.astray = True
         if unanswered:
             raise Lost("aborted with records under way")
-
-    def rewind(self, consumer, first):
-        for p, offset in first.items():
-            try:
-                consumer.seek(TopicPartition(self.topic, p, offset))
-            except KafkaException as e:
-                raise Lost("cannot go back") from e
 
 
 def check_copies(copies, facts, transactions):

@@ -97,7 +97,8 @@ class Writer(Worker):
                         pass
                     except confluent_kafka.KafkaException:
                         self.broken = True
-                producer.poll(self.pace)
+                producer.poll(0)
+                self.stopping.wait(self.pace)
             producer.flush(100)
 
 
@@ -111,10 +112,12 @@ class Reader(Worker):
         consumer.assign([TopicPartition(self.topic, p, 0) for p in range(self.partitions)])
         expected = [0] * self.partitions
         while not self.stopping.is_set():
+            sought = set()  # what comes of these in the same breath is from before
             for m in consumer.consume(500, 0.2):
                 p = m.partition()
                 if m.error():
-                    self.take_error(consumer, m, expected)
+                    sought |= self.take_error(consumer, m, expected)
+                if m.error() or p in sought:
                     continue
                 if m.offset() < expected[p]:
                     self.history.complain(f"{self.name} got offset {m.offset()} of partition {p} after {expected[p] - 1}")
@@ -123,16 +126,19 @@ class Reader(Worker):
         consumer.close()
 
     def take_error(self, consumer, m, expected):
+        """The partitions that begin anew where they stood."""
         if m.error().code() != KafkaError._AUTO_OFFSET_RESET:
-            return
+            return set()
         if "truncation" not in str(m.error()):
             self.history.complain(f"{self.name} was sent back: {m.error()}")
         # librdkafka can take the late answer to an earlier validation for that to a later one, and sees a truncation that is
         # none. Whether there was one, the records themselves tell in the end.
         try:
             consumer.seek(TopicPartition(self.topic, m.partition(), expected[m.partition()]))
+            return {m.partition()}
         except confluent_kafka.KafkaException:  # it has given the partition up
             consumer.assign([TopicPartition(self.topic, p, offset) for p, offset in enumerate(expected)])
+            return set(range(self.partitions))
 
 
 class Group:
@@ -176,7 +182,7 @@ class Member(Worker):
 
     def work(self):
         consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": self.group.name, "enable.auto.commit": False,
-                             "auto.offset.reset": "earliest", "session.timeout.ms": 10000, "reconnect.backoff.max.ms": 500,
+                             "auto.offset.reset": "earliest", "session.timeout.ms": 6000, "reconnect.backoff.max.ms": 500,
                              "log_level": 0})
         consumer.subscribe([self.topic], on_assign=self.on_assign)
         while not self.stopping.is_set():
