@@ -8,7 +8,8 @@ from collections import Counter
 import confluent_kafka
 import pytest
 from confluent_kafka import TopicPartition
-from harness import JARS, JARS_4, PATIENCE, TOP, Barnabas, Process, free_port, wait_until
+from confluent_kafka.admin import AdminClient, NewTopic
+from harness import JARS, JARS_4, PATIENCE, TOP, Apache, Barnabas, Process, free_port, wait_until
 from test_cluster import bootstrap, create, in_sync, make_cluster  # noqa: F401 (a fixture)
 
 HERE = TOP / "test" / "system"
@@ -222,3 +223,73 @@ def test_connect_carries_a_file_over_exactly_once(cluster, run_java, tmp_path):
     worker.process.stop()
     assert [value.decode() for _, _, value in all_of(cluster, "lines", 1, len(lines))] == lines
     assert list(dict.fromkeys(sink.read_text().splitlines())) == lines
+
+
+# ---- MirrorMaker ----
+
+
+@pytest.fixture
+def elsewhere(ensemble, tmp_path):
+    """Apache's broker, a cluster of its own."""
+    broker = Apache(ensemble.chroot(), tmp_path / "elsewhere", tmp_path / "elsewhere.log", {"default_replication_factor": 1})
+    broker.start()
+    yield broker
+    broker.stop()
+
+
+def has_topic(broker, topic):
+    return topic in AdminClient({"bootstrap.servers": broker.bootstrap}).list_topics(timeout=PATIENCE).topics
+
+
+def by_partition(seen):
+    found = {}
+    for partition, _, value in seen:
+        found.setdefault(partition, []).append(value)
+    return found
+
+
+def test_mirror_maker_between_ours_and_apaches(cluster, elsewhere, run_java, tmp_path):
+    """There and back in transactions: each record is mirrored once, in its partition, in order."""
+    create(cluster, "there", partitions=3)
+    admin = AdminClient({"bootstrap.servers": elsewhere.bootstrap})
+    admin.create_topics([NewTopic("back", 3, 1)])["back"].result(PATIENCE)
+    config = tmp_path / "mirror.properties"
+    config.write_text(f"""clusters=ours,theirs
+ours.bootstrap.servers={bootstrap(cluster)}
+theirs.bootstrap.servers={elsewhere.bootstrap}
+ours->theirs.enabled=true
+theirs->ours.enabled=true
+ours->theirs.topics=there
+theirs->ours.topics=back
+ours.exactly.once.source.support=enabled
+theirs.exactly.once.source.support=enabled
+dedicated.mode.enable.internal.rest=true
+listeners=http://127.0.0.1:{free_port()}
+plugin.discovery=service_load
+offset.flush.interval.ms=500
+""" + "".join(f"{what}.factor=-1\n" for what in ("replication", *(f"{topic}.replication" for topic in ( # as the cluster has it
+                  "config.storage", "offset.storage", "status.storage", "checkpoints.topic", "heartbeats.topic", "offset-syncs.topic")))))
+    mirror = run_java("org.apache.kafka.connect.mirror.MirrorMaker", config, name="mirror")
+    feeds, sent = (Feed(cluster, "there"), Feed([elsewhere], "back")), []
+    wait_until(lambda: has_topic(elsewhere, "ours.there") and has_topic(cluster[0], "theirs.back"),
+               f"the mirrored topics\n{mirror.text()[-3000:]}", 2 * PATIENCE)
+    mirrored = Results([elsewhere], "ours.there", 3), Results(cluster, "theirs.back", 3)
+
+    def step(number):
+        new = [f"{number} {i}" for i in range(2000)]
+        sent.extend(new)
+        for feed, results in zip(feeds, mirrored):
+            feed.send(*new)
+        for results in mirrored:
+            results.await_count(len(sent) - 1500, "\n" + mirror.text()[-3000:])
+
+    kill_each(cluster, "there", step)
+    for feed, results in zip(feeds, mirrored):
+        feed.finish()
+        results.await_count(len(sent), "\n" + mirror.text()[-3000:])
+    mirror.stop()
+    for here, topic, there in (cluster, "there", [elsewhere]), ([elsewhere], "back", cluster):
+        alias = "ours" if here is cluster else "theirs"
+        written = all_of(here, topic, 3, len(sent))
+        assert sorted(value.decode() for _, _, value in written) == sorted(sent)
+        assert by_partition(all_of(there, f"{alias}.{topic}", 3, len(sent))) == by_partition(written)
