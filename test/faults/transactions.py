@@ -1,10 +1,16 @@
 """Workers that read, write and commit in transactions, and what must come of it."""
 
 import random
+import time
 from collections import Counter, defaultdict
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from workload import Worker, generation_and_member
+
+
+# After so many seconds a new consumer is made: the old one can lose sight of a partition when it is told to seek while librdkafka asks
+# about the epoch of its offset.
+SILENCE = 15
 
 
 class Transactions:
@@ -32,13 +38,20 @@ class Copier(Worker):
         self.life, self.count, self.zombie, self.astray = 0, 0, None, False
         self.random = random.Random(self.name)
 
-    def work(self):
+    def subscribe(self):
+        self.heard = time.monotonic()
         consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": "copiers", "enable.auto.commit": False,
                              "isolation.level": "read_committed", "auto.offset.reset": "earliest", "session.timeout.ms": 6000,
                              "reconnect.backoff.max.ms": 500, "log_level": 0})
         consumer.subscribe([self.topic], on_assign=self.on_assign, on_revoke=self.on_revoke)
-        producer = None
+        return consumer
+
+    def work(self):
+        consumer, producer = self.subscribe(), None
         while not self.stopping.is_set():
+            if time.monotonic() - self.heard > SILENCE:
+                consumer.close()
+                consumer = self.subscribe()
             try:
                 producer = producer or self.open()
                 if self.astray:
@@ -98,6 +111,7 @@ class Copier(Worker):
         batch = [m for m in consumer.consume(self.random.choice([30, 400, 400]), 0.2) if not m.error()]
         if not batch:
             return
+        self.heard = time.monotonic()
         if self.moved or self.generation < 0:
             self.astray = True
             return

@@ -9,7 +9,7 @@ import confluent_kafka
 import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
-from harness import JARS, JARS_4, PATIENCE, TOP, Apache, Barnabas, Process, free_port, wait_until
+from harness import FRANZ, JARS, JARS_4, PATIENCE, TOP, Apache, Barnabas, Process, free_port, wait_until
 from test_cluster import bootstrap, create, in_sync, make_cluster  # noqa: F401 (a fixture)
 
 HERE = TOP / "test" / "system"
@@ -23,19 +23,26 @@ def cluster(make_cluster):  # noqa: F811
 
 
 @pytest.fixture
-def run_java(tmp_path):
-    """Starts Java programs that are killed when the test is over."""
+def launch(tmp_path):
+    """Starts programs that are killed when the test is over."""
     started = []
 
-    def start(program, *args, jars=JARS, name=None):
-        process = Process(tmp_path / f"{name or program}-{len(started)}.log")
-        process.spawn(["java", "-Xmx384m", "-XX:TieredStopAtLevel=1", LOG4J, "-Dlevel=WARN", "-cp", f"{jars}/*", program, *args])
+    def start(name, *command):
+        process = Process(tmp_path / f"{name}-{len(started)}.log")
+        process.spawn(command)
         started.append(process)
         return process
 
     yield start
     for process in started:
         process.kill()
+
+
+@pytest.fixture
+def run_java(launch):
+    def start(program, *args, jars=JARS, name):
+        return launch(name, "java", "-Xmx384m", "-XX:TieredStopAtLevel=1", LOG4J, "-Dlevel=WARN", "-cp", f"{jars}/*", program, *args)
+    return start
 
 
 class Results:
@@ -106,6 +113,57 @@ def kill_each(brokers, topic, step):
         step(2 * i + 1)
         victim.restart()
         wait_until(lambda: in_sync(brokers, topic, len(brokers)), "all in sync again")
+
+
+def by_partition(seen):
+    found = {}
+    for partition, _, value in seen:
+        found.setdefault(partition, []).append(value)
+    return found
+
+
+# ---- Consume, transform, produce: the group's offsets go with the transaction ----
+
+
+COPIES = 30000
+
+
+def java_copier(jars):
+    def command(brokers, name):
+        return ["java", "-Xmx256m", "-XX:TieredStopAtLevel=1", LOG4J, "-Dlevel=WARN", "-cp", f"{jars}/*",
+                "org.apache.kafka.tools.TransactionalMessageCopier", "--broker-list", bootstrap(brokers), "--input-topic", "in",
+                "--output-topic", "out", "--consumer-group", "g", "--group-mode", "--input-partition", 0, "--transactional-id", name,
+                "--transaction-size", 200, "--enable-random-aborts", "--use-group-metadata"]
+    return command
+
+
+def franz_copier(brokers, name):
+    return [FRANZ, "copy", bootstrap(brokers), "in", "out", "g", name]
+
+
+@pytest.mark.parametrize("command", [java_copier(JARS), java_copier(JARS_4), franz_copier], ids=["Java 3.9", "Java 4", "franz-go"])
+def test_copies_are_there_once(cluster, launch, command):
+    """Two copiers share the partitions; one of them is killed, and its next life goes on, which ends what was under way."""
+    for topic in "in", "out":
+        create(cluster, topic, partitions=4)
+    feed, results, sent = Feed(cluster, "in"), Results(cluster, "out", 4), [str(i) for i in range(COPIES)]
+    feed.send(*sent)
+    feed.finish()
+    copiers = [launch(name, *command(cluster, name)) for name in ("c1", "c2")]
+
+    def step(number):
+        results.await_count(COPIES * (number + 1) // 8, "\n" + copiers[0].text()[-3000:])
+        if number == 1:
+            copiers[0].kill()
+            copiers[0] = launch("c1", *command(cluster, "c1"))
+
+    kill_each(cluster, "in", step)
+    results.await_count(COPIES, "\n" + copiers[0].text()[-3000:])
+    for copier in copiers:
+        copier.kill()
+    written = all_of(cluster, "in", 4, COPIES)
+    assert sorted(value.decode() for _, _, value in written) == sorted(sent)
+    assert by_partition(all_of(cluster, "out", 4, COPIES)) == by_partition(written)
 
 
 # ---- Streams ----
@@ -239,13 +297,6 @@ def elsewhere(ensemble, tmp_path):
 
 def has_topic(broker, topic):
     return topic in AdminClient({"bootstrap.servers": broker.bootstrap}).list_topics(timeout=PATIENCE).topics
-
-
-def by_partition(seen):
-    found = {}
-    for partition, _, value in seen:
-        found.setdefault(partition, []).append(value)
-    return found
 
 
 def test_mirror_maker_between_ours_and_apaches(cluster, elsewhere, run_java, tmp_path):
