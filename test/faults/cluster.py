@@ -31,6 +31,9 @@ SETTINGS = {
     "controlled.shutdown.retry.backoff.ms": 1000,
     "leader.imbalance.check.interval.seconds": 3,
     "log.segment.bytes": 1 << 20,
+    "offsets.topic.segment.bytes": 1 << 17,
+    "transaction.state.log.segment.bytes": 1 << 16,
+    "log.cleaner.backoff.ms": 500,
 }
 
 

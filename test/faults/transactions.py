@@ -108,7 +108,7 @@ class Copier(Worker):
 
     def copy(self, consumer, producer):
         self.moved = False
-        batch = [m for m in consumer.consume(self.random.choice([30, 400, 400]), 0.2) if not m.error()]
+        batch = [m for m in consumer.consume(self.random.choice([5, 30, 400]), 0.2) if not m.error()]
         if not batch:
             return
         self.heard = time.monotonic()
