@@ -22,6 +22,7 @@ struct connection {
     int fd;
     int refs; /* the connection itself, each exchange, a warm-up under way */
     bool closed, overlapping;
+    bool held;    /* nothing starts before the exchange that was started last says so */
     bool paused;  /* too many requests are being served already */
     bool reading; /* answers that come now are sent together when what was read is used up */
     int64_t last_active;
@@ -302,6 +303,21 @@ void exchange_park(struct exchange *x)
     atomic_fetch_sub(&x->conn->owner->server->open_exchanges, 1);
 }
 
+void exchange_hold(struct exchange *x)
+{
+    ensure(!x->conn->held);
+    x->conn->held = true;
+}
+
+void exchange_release(struct exchange *x)
+{
+    struct connection *c = x->conn;
+    ensure(loop_current() == c->owner->loop && c->held);
+    c->held = false;
+    if (!c->closed && !c->reading)
+        progress(c);
+}
+
 bool exchange_is_orphan(const struct exchange *x)
 {
     return x->conn->closed;
@@ -318,7 +334,7 @@ static bool may_start(const struct connection *c, const uint8_t *frame, int32_t 
 {
     const struct net_server *s = c->owner->server;
     *overlap = s->handler.may_overlap(s->handler.ctx, frame, len);
-    return c->open == 0 || (c->overlapping && *overlap && c->open < MAX_OVERLAP);
+    return c->open == 0 || (c->overlapping && *overlap && !c->held && c->open < MAX_OVERLAP);
 }
 
 static void start_exchange(struct connection *c, uint8_t *frame, int32_t len, bool overlap)

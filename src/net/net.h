@@ -74,6 +74,9 @@ void exchange_finish(struct exchange *x);
 void exchange_abort(struct exchange *x, const char *why);
 /* It waits for something that may take long: it no longer counts against queued.max.requests. */
 void exchange_park(struct exchange *x);
+/* What overlaps with it and comes later on its connection is not started before it is released, which it has to be. */
+void exchange_hold(struct exchange *x);
+void exchange_release(struct exchange *x);
 /* The peer has closed the connection: an answer would go nowhere. */
 bool exchange_is_orphan(const struct exchange *x);
 struct loop *exchange_loop(const struct exchange *x);

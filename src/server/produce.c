@@ -207,6 +207,7 @@ static void verified(struct request *r)
         else
             commit_settle(&pr->wait, i, verdict);
     }
+    exchange_release(r->x);
     wait_or_finish(pr);
 }
 
@@ -222,6 +223,7 @@ static void ask_coordinator(struct request *r)
     verifier_ask(r->s->verifier, &pr->verification);
 }
 
+/* The next batches of the producer stay behind these: where they need not wait themselves they would get ahead. */
 static void verify_held(struct produce *pr)
 {
     struct request *r = pr->wait.r;
@@ -237,6 +239,7 @@ static void verify_held(struct produce *pr)
     pr->verification.knows_abortable = r->version >= KNOWS_ABORTABLE_SINCE;
     pr->verification.done = on_verified;
     exchange_park(r->x);
+    exchange_hold(r->x);
     request_hop(r, r->s->coordinator_loop, ask_coordinator);
 }
 

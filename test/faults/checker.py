@@ -5,12 +5,15 @@ from collections import defaultdict
 
 def check(history, final):
     """All that is wrong, as lines of text."""
-    wrong = list(history.wrong)
+    wrong = check_seen(history, final)
     wrong += [f"acknowledged and lost: {value} at {place}, where there is {final.get(place)}"
               for place, value in sorted(history.acknowledged.items()) if final.get(place) != value]
-    wrong += [f"read and gone: {value} at {place}, where there is {final.get(place)}"
-              for place, value in sorted(history.seen.items()) if final.get(place) != value]
     return wrong + check_order(final, {value for value, _ in history.failed}, history.acknowledged)
+
+
+def check_seen(history, final):
+    return history.wrong + [f"read and gone: {value} at {place}, where there is {final.get(place)}"
+                            for place, value in sorted(history.seen.items()) if final.get(place) != value]
 
 
 def check_order(final, failed, acknowledged):
@@ -33,6 +36,12 @@ def check_order(final, failed, acknowledged):
         expected[key] = number + 1
         places[value] = (partition, offset)
     return wrong
+
+
+def check_group(group, final):
+    """Everything that is there was given to a member, as all is committed."""
+    return [f"{group.name} were never given offset {offset} of partition {partition}"
+            for partition, offset in sorted(final) if not group.is_given(partition, offset)]
 
 
 def compare_replicas(folders):

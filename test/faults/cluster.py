@@ -19,6 +19,9 @@ SETTINGS = {
     "offsets.topic.replication.factor": 3,
     "offsets.topic.num.partitions": 3,
     "transaction.state.log.replication.factor": 3,
+    "transaction.state.log.min.isr": 2,
+    "transaction.state.log.num.partitions": 3,
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms": 2000,
     "group.initial.rebalance.delay.ms": 0,
     "replica.lag.time.max.ms": 3000,
     "replica.socket.timeout.ms": 3000,
@@ -28,6 +31,9 @@ SETTINGS = {
     "controlled.shutdown.retry.backoff.ms": 1000,
     "leader.imbalance.check.interval.seconds": 3,
     "log.segment.bytes": 1 << 20,
+    "offsets.topic.segment.bytes": 1 << 17,
+    "transaction.state.log.segment.bytes": 1 << 16,
+    "log.cleaner.backoff.ms": 500,
 }
 
 

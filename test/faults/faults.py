@@ -15,10 +15,12 @@ from pathlib import Path
 import checker
 from cluster import SESSION_MS, Cluster, faketime_library, wait_until
 from network import Network, cut, join
-from workload import History, Member, Reader, Writer, read_all
+from transactions import Copier, Transactions, check_copies
+from workload import Group, History, Member, Reader, Writer, are_done, read_all
 from confluent_kafka.admin import AdminClient, NewTopic
 
-TOPIC, PARTITIONS = "facts", 6
+TOPIC, COPIES, PARTITIONS = "facts", "copies", 6
+LED = [(TOPIC, PARTITIONS), (COPIES, PARTITIONS), ("__consumer_offsets", 3), ("__transaction_state", 3)]
 LONG = 1.7 * SESSION_MS / 1000  # seconds: a session's end
 
 
@@ -31,7 +33,8 @@ class Faults:
         kind = self.rng.choice(["any", "any", "leader", "controller"])
         found = None
         if kind == "leader":
-            found = self.cluster.leader(TOPIC, self.rng.randrange(PARTITIONS))
+            topic, partitions = self.rng.choice(LED)
+            found = self.cluster.leader(topic, self.rng.randrange(partitions))
         elif kind == "controller":
             found = self.cluster.controller()
         return found or self.rng.choice(self.cluster.brokers)
@@ -160,49 +163,90 @@ class Faults:
         time.sleep(self.rng.choice([0, 0.5, 2]))
 
 
-def create_topic(cluster):
+def create_topics(cluster):
     admin = AdminClient({"bootstrap.servers": cluster.bootstrap, "log_level": 0})
     wait_until(lambda: len(admin.list_topics(timeout=10).brokers) == len(cluster.brokers), "all brokers", 60)
-    admin.create_topics([NewTopic(TOPIC, PARTITIONS, 3)])[TOPIC].result(60)
-    wait_until(lambda: cluster.in_sync(TOPIC, PARTITIONS), "the topic", 60)
+    for done in admin.create_topics([NewTopic(t, PARTITIONS, 3) for t in (TOPIC, COPIES)]).values():
+        done.result(60)
+    await_in_sync(cluster, "the topics", 60)
+
+
+def await_in_sync(cluster, what, patience=120):
+    wait_until(lambda: all(cluster.in_sync(t, PARTITIONS) for t in (TOPIC, COPIES)), what, patience)
+
+
+class Load:
+    """Who writes, reads and copies, and what is to be said of it in the end."""
+
+    def __init__(self, bootstrap):
+        self.bootstrap, self.facts, self.copies = bootstrap, History(), History()
+        self.transactions, self.group = Transactions(), Group("members", self.facts, PARTITIONS)
+        base = self.facts, bootstrap, TOPIC, PARTITIONS
+        self.writers = [Writer(*base, name, pace=0.01) for name in ("w1", "w2")]
+        self.others = [Reader(*base, "r1"), Reader(self.copies, bootstrap, COPIES, PARTITIONS, "r2")]
+        self.others += [Member(*base, name, group=self.group) for name in ("m1", "m2", "m3")]
+        self.others += [Copier(*base, name, copies=COPIES, transactions=self.transactions) for name in ("c1", "c2")]
+
+    def start(self):
+        for w in self.writers + self.others:
+            w.start()
+
+    def is_right(self):
+        return not self.facts.wrong and not self.copies.wrong
+
+    def finish(self):
+        """Everything that is wrong, when all that was written is read and copied."""
+        for w in self.writers:
+            w.finish()
+        facts = read_all(self.bootstrap, TOPIC, PARTITIONS)
+        ends = {p: max(offset for partition, offset in facts if partition == p) + 1 for p in range(PARTITIONS)}
+        for name in "members", "copiers":
+            wait_until(lambda: not self.is_right() or are_done(self.bootstrap, TOPIC, name, ends), f"all the work of {name}", 180)
+        for w in self.others:
+            w.finish()
+        copies = read_all(self.bootstrap, COPIES, PARTITIONS)
+        return (checker.check(self.facts, facts) + checker.check_group(self.group, facts) + checker.check_seen(self.copies, copies) +
+                check_copies(copies, facts, self.transactions))
+
+    def report(self):
+        for reason, count in Counter(error for _, error in self.facts.failed).most_common():
+            print(f"{count} failed: {reason}")
+        for reason, count in self.transactions.troubles.most_common():
+            print(f"{count} times {reason}")
+        print(f"{len(self.facts.acknowledged)} records acknowledged, {len(self.facts.failed)} failed, {len(self.facts.seen)} read, "
+              f"{sum(self.group.committed.values())} committed")
+        print(f"{len(self.transactions.committed)} transactions committed, {len(self.transactions.aborted)} aborted")
+        assert self.facts.acknowledged and self.copies.seen, "nothing has happened"
 
 
 def run(options, folder, rng):
-    history, started = History(), time.monotonic()
+    started = time.monotonic()
     with Network() as network:
         cluster = Cluster(network, folder, options.program)
         try:
             cluster.start()
-            create_topic(cluster)
-            workers = [kind(history, cluster.bootstrap, TOPIC, PARTITIONS, name)
-                       for kind, name in ((Writer, "w1"), (Writer, "w2"), (Reader, "r1"), (Member, "m1"), (Member, "m2"))]
-            for w in workers:
-                w.start()
+            create_topics(cluster)
+            load = Load(cluster.bootstrap)
+            load.start()
             faults = Faults(cluster, rng)
             end = time.monotonic() + options.minutes * 60
-            while time.monotonic() < end and not history.wrong:
+            while time.monotonic() < end and load.is_right():
                 for what in faults.round(options.only):
                     if what:
                         print(f"{time.monotonic() - started:7.1f} s  {what}", flush=True)
                 if rng.random() < 0.3:
-                    wait_until(lambda: cluster.in_sync(TOPIC, PARTITIONS), "all in sync after a fault", 120)
-            wait_until(lambda: cluster.in_sync(TOPIC, PARTITIONS), "all in sync in the end", 120)
-            for w in workers:
-                w.finish()
-            wrong = checker.check(history, read_all(cluster.bootstrap, TOPIC, PARTITIONS))
+                    await_in_sync(cluster, "all in sync after a fault")
+            await_in_sync(cluster, "all in sync in the end")
+            wrong = load.finish()
             for b in cluster.brokers:
                 b.stop()
-            for p in range(PARTITIONS):
-                wrong += checker.compare_replicas([b.data / f"{TOPIC}-{p}" for b in cluster.brokers])
+            for folders in ([b.data / f"{t}-{p}" for b in cluster.brokers] for t in (TOPIC, COPIES) for p in range(PARTITIONS)):
+                wrong += checker.compare_replicas(folders)
             for b in cluster.brokers:
                 b.check_log()
         finally:
             cluster.stop()
-    for reason, count in Counter(error for _, error in history.failed).most_common():
-        print(f"{count} failed: {reason}")
-    print(f"{len(history.acknowledged)} records acknowledged, {len(history.failed)} failed, {len(history.seen)} read, "
-          f"{sum(Member.committed.values())} committed")
-    assert history.acknowledged and history.seen, "nothing has happened"
+    load.report()
     return wrong
 
 

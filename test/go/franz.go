@@ -1,5 +1,6 @@
 // Produces records with franz-go and consumes them in a group: franz BOOTSTRAP TOPIC GROUP COUNT
 // The same in transactions: franz transactions BOOTSTRAP TOPIC COPY GROUP COUNT
+// Copies without end, as a member of a group: franz copy BOOTSTRAP TOPIC COPY GROUP TRANSACTIONAL-ID
 package main
 
 import (
@@ -7,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -34,20 +36,13 @@ func transactions(bootstrap, in, out, group string, count int) {
 		}
 	}
 	writer.Close()
-	session, err := kgo.NewGroupTransactSession(kgo.SeedBrokers(bootstrap), kgo.TransactionalID("copy"), kgo.ConsumerGroup(group),
-		kgo.ConsumeTopics(in), kgo.DefaultProduceTopic(out), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.AllowAutoTopicCreation())
-	check(err)
+	session := copier(bootstrap, in, out, group, "copy")
 	defer session.Close()
 	for copied, want := 0, 2*count-(count+2)/3; copied < want; {
 		fetches := session.PollFetches(ctx)
 		check(ctx.Err())
 		fetches.EachError(func(_ string, _ int32, err error) { check(err) })
-		check(session.Begin())
-		fetches.EachRecord(func(r *kgo.Record) {
-			session.Produce(ctx, kgo.SliceRecord(r.Value), func(_ *kgo.Record, err error) { check(err) })
-		})
-		committed, err := session.End(ctx, kgo.TryCommit)
+		committed, err := copyBatch(ctx, session, fetches)
 		check(err)
 		if committed {
 			copied += fetches.NumRecords()
@@ -56,7 +51,49 @@ func transactions(bootstrap, in, out, group string, count int) {
 	fmt.Println("copied")
 }
 
+// A session that copies from one topic to the other; in is read from the beginning.
+func copier(bootstrap, in, out, group, id string) *kgo.GroupTransactSession {
+	session, err := kgo.NewGroupTransactSession(kgo.SeedBrokers(strings.Split(bootstrap, ",")...), kgo.TransactionalID(id), kgo.ConsumerGroup(group),
+		kgo.ConsumeTopics(in), kgo.DefaultProduceTopic(out), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.RequireStableFetchOffsets(),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.SessionTimeout(6*time.Second),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.AllowAutoTopicCreation())
+	check(err)
+	return session
+}
+
+// One batch in one transaction; whether it is committed.
+func copyBatch(ctx context.Context, session *kgo.GroupTransactSession, fetches kgo.Fetches) (bool, error) {
+	check(session.Begin())
+	promise := kgo.AbortingFirstErrPromise(session.Client())
+	fetches.EachRecord(func(r *kgo.Record) {
+		session.Produce(ctx, &kgo.Record{Partition: r.Partition, Value: r.Value}, promise.Promise())
+	})
+	return session.End(ctx, promise.Err() == nil)
+}
+
+// The session sees by itself to what fails: it aborts, and begins where it was. Errors of partitions go by.
+func copyForever(bootstrap, in, out, group, id string) {
+	for {
+		session := copier(bootstrap, in, out, group, id)
+		for {
+			fetches := session.PollRecords(context.Background(), 300)
+			fetches.EachError(func(topic string, p int32, err error) { fmt.Fprintln(os.Stderr, topic, p, err) })
+			if fetches.NumRecords() == 0 {
+				continue
+			}
+			if _, err := copyBatch(context.Background(), session, fetches); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				break
+			}
+		}
+		session.Close()
+	}
+}
+
 func main() {
+	if os.Args[1] == "copy" {
+		copyForever(os.Args[2], os.Args[3], os.Args[4], os.Args[5], os.Args[6])
+	}
 	if os.Args[1] == "transactions" {
 		count, err := strconv.Atoi(os.Args[6])
 		check(err)

@@ -311,6 +311,7 @@ struct connection {
     struct frame *pending;
     struct exchange *first, **last; /* in the order of the requests */
     int open, held;
+    bool stopped; /* by exchange_hold() */
     bool pumping;
     void *context;
     void (*free_context)(void *);
@@ -512,7 +513,7 @@ static void pump(struct connection *c)
         return;
     c->pumping = true;
     struct loop *outer = sim_enter(c->loop);
-    while (c->pending != NULL && c->link != NULL &&
+    while (c->pending != NULL && c->link != NULL && !c->stopped &&
            (c->open == 0 || s->handler.may_overlap(s->handler.ctx, c->pending->p, (int32_t)c->pending->len))) {
         struct frame *f = c->pending;
         DL_DELETE(c->pending, f);
@@ -577,6 +578,14 @@ static void send_answers(struct connection *c)
     }
 }
 
+static void pump_soon(struct connection *c)
+{
+    struct pump_message *m = xcalloc(1, sizeof(*m));
+    *m = (struct pump_message){{.deliver = pump_later}, c};
+    c->held++;
+    loop_post(c->loop, &m->message);
+}
+
 static void answered(struct exchange *x)
 {
     struct connection *c = x->conn;
@@ -585,10 +594,7 @@ static void answered(struct exchange *x)
     c->open--;
     send_answers(c);
     if (c->pending != NULL) {
-        struct pump_message *m = xcalloc(1, sizeof(*m));
-        *m = (struct pump_message){{.deliver = pump_later}, c};
-        c->held++;
-        loop_post(c->loop, &m->message);
+        pump_soon(c);
         return;
     }
     free_if_done(c);
@@ -624,6 +630,19 @@ void exchange_abort(struct exchange *x, const char *why)
 void exchange_park(struct exchange *x)
 {
     x->parked = true;
+}
+
+void exchange_hold(struct exchange *x)
+{
+    ensure(!x->conn->stopped);
+    x->conn->stopped = true;
+}
+
+void exchange_release(struct exchange *x)
+{
+    ensure(x->conn->stopped);
+    x->conn->stopped = false;
+    pump_soon(x->conn);
 }
 
 bool exchange_is_orphan(const struct exchange *x)

@@ -68,6 +68,9 @@ class Process:
                 raise AssertionError(f"{self.log} does not stop:\n{self.text()[-3000:]}") from None
         return self.process.returncode if self.process else None
 
+    def kill(self):
+        self.stop(signal.SIGKILL)
+
     def text(self):
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
@@ -154,9 +157,6 @@ class Broker(Process):
         out = kcat(self, "-L", check=False)
         return "(controller)" in out
 
-    def kill(self):
-        self.stop(signal.SIGKILL)
-
     def restart(self):
         self.start()
 
@@ -231,15 +231,21 @@ def connect(broker):
     return socket.create_connection(("127.0.0.1", broker.port), PATIENCE)
 
 
-def read_frame(sock):
-    """The next answer, or None when the broker has closed the connection."""
+def receive(sock, count):
+    """So many bytes, or None when the broker has closed the connection."""
     data = b""
-    while len(data) < 4 or len(data) < 4 + struct.unpack(">i", data[:4])[0]:
+    while len(data) < count:
         try:
-            more = sock.recv(65536)
+            more = sock.recv(count - len(data))
         except ConnectionResetError:
             return None
         if not more:
             return None
         data += more
-    return data[4:]
+    return data
+
+
+def read_frame(sock):
+    """The next answer, or None when the broker has closed the connection."""
+    head = receive(sock, 4)
+    return head and receive(sock, struct.unpack(">i", head)[0])

@@ -9,7 +9,7 @@ from test_cluster import bootstrap, create, in_sync, make_cluster, topics  # noq
 
 sys.path.insert(0, str(TOP / "test" / "faults"))
 import checker  # noqa: E402
-from workload import History, Member, Reader, Worker, Writer, read_all  # noqa: E402
+from workload import Group, History, Member, Reader, Worker, Writer, read_all  # noqa: E402
 
 PARTITIONS, KEYS = 6, 50
 
@@ -72,14 +72,12 @@ def test_a_cluster_is_swapped_under_load_and_back(make_cluster, request):  # noq
     topics(brokers, "--create", "--topic", "latest", "--partitions", 3, "--replication-factor", 3, "--config", "cleanup.policy=compact",
            "--config", "segment.bytes=100000", "--config", "min.cleanable.dirty.ratio=0.01")
     history = History()
-    workers = [kind(history, bootstrap(brokers), topic, partitions, name)
-               for kind, topic, partitions, name in ((Writer, "facts", PARTITIONS, "w1"), (Reader, "facts", PARTITIONS, "r1"),
-                                                     (Member, "facts", PARTITIONS, "m1"), (Member, "facts", PARTITIONS, "m2"),
-                                                     (KeyWriter, "latest", 3, "k1"))]
-    Member.committed = {}
+    group, facts = Group("members", history, PARTITIONS), (history, bootstrap(brokers), "facts", PARTITIONS)
+    workers = [Writer(*facts, "w1"), Reader(*facts, "r1"), Member(*facts, "m1", group=group), Member(*facts, "m2", group=group),
+               KeyWriter(history, bootstrap(brokers), "latest", 3, "k1")]
     for w in workers:
         w.start()
-    wait_until(lambda: len(history.seen) > 500 and Member.committed, "the load")
+    wait_until(lambda: len(history.seen) > 500 and group.committed, "the load")
 
     def finish(broker):
         request.addfinalizer(lambda: broker.stop())
@@ -96,6 +94,6 @@ def test_a_cluster_is_swapped_under_load_and_back(make_cluster, request):  # noq
     assert not wrong, "\n".join(wrong[:20])
     assert not [f for f in history.failed if f[1] != "no offset"]
     assert last_values(brokers, "latest", 3) == workers[-1].last
-    assert sum(Member.committed.values()) > 1000
+    assert sum(group.committed.values()) > 1000
     for b in kinds:
         b.check_log()

@@ -1,5 +1,6 @@
 """Transactions: what is committed is seen as a whole, what is not is never seen, whatever breaks."""
 
+import socket
 import struct
 import subprocess
 
@@ -256,14 +257,31 @@ def transactional_batch(producer_id, epoch, sequence):
     return struct.pack(">qi", 0, len(head) + len(checked)) + head + checked
 
 
+def string(text):
+    return struct.pack(">h", len(text)) + text.encode()
+
+
+def produce_frame(transactional_id, batch):
+    """Version 8."""
+    return frame(0, 8, string(transactional_id) + struct.pack(">hii", -1, 30000, 1) + string("t") + struct.pack(">iii", 1, 0, len(batch)) + batch)
+
+
+def read_error(sock):
+    return struct.unpack(">h", read_frame(sock)[4 + 4 + 3 + 4 + 4:][:2])[0]
+
+
 def produce_raw(broker, transactional_id, batch):
-    """The error code of a Produce request, version 8."""
-    name = transactional_id.encode()
-    body = struct.pack(">h", len(name)) + name + struct.pack(">hiih", -1, 30000, 1, 1) + b"t" + struct.pack(">iii", 1, 0, len(batch)) + batch
+    """The error code of a Produce request."""
     with connect(broker) as sock:
-        sock.sendall(frame(0, 8, body))
-        answer = read_frame(sock)
-    return struct.unpack(">h", answer[4 + 4 + 3 + 4 + 4:][:2])[0]
+        sock.sendall(produce_frame(transactional_id, batch))
+        return read_error(sock)
+
+
+def add_partition_raw(broker, transactional_id, producer_id, epoch):
+    """Partition 0 of the topic t is in the transaction; the error code."""
+    with connect(broker) as sock:
+        sock.sendall(frame(24, 0, string(transactional_id) + struct.pack(">qhi", producer_id, epoch, 1) + string("t") + struct.pack(">ii", 1, 0)))
+        return struct.unpack(">h", read_frame(sock)[-2:])[0]
 
 
 NONE, INVALID_TXN_STATE, INVALID_PRODUCER_ID_MAPPING = 0, 48, 49
@@ -279,6 +297,22 @@ def test_only_what_the_coordinator_knows_of_is_appended(make_broker):
     change = ["--bootstrap-server", broker.bootstrap, "--entity-type", "brokers", "--entity-default", "--alter", "--add-config"]
     java("kafka.admin.ConfigCommand", *change, "transaction.partition.verification.enable=false")
     wait_until(lambda: produce_raw(broker, "x", late) == NONE, "the new setting")
+
+
+def test_batches_stay_in_order_while_the_first_is_verified(make_pair):
+    """The coordinator is another broker: what comes when the first is appended need not be verified, and others before it still are."""
+    a, b = make_pair(Barnabas, Barnabas)
+    p = transactional(a)
+    known = table(ours("--bootstrap-server", a.bootstrap, "describe", "--transactional-id", "x"))[0]
+    producer_id, epoch = int(known["ProducerId"]), int(known["ProducerEpoch"])
+    assert add_partition_raw(a, "x", producer_id, epoch) == NONE
+    batches = [transactional_batch(producer_id, epoch, i) for i in range(400)]
+    with connect(b) as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for batch in batches: # each in a packet of its own
+            sock.sendall(produce_frame("x", batch))
+        assert [read_error(sock) for _ in batches] == [NONE] * len(batches)
+    del p
 
 
 # ---- Apache's tools ----
