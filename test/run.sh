@@ -76,7 +76,8 @@ prepare_clients() {
 run_system() {
     echo "== System tests"
     prepare_clients
-    BARNABAS_BUILD=$build "$top/test/.venv/bin/pytest" -q -rf --color=no -p no:cacheprovider --junit-xml="$logs/system.xml" \
+    # Two at a time, as they mostly wait; a file's tests share what they have prepared.
+    BARNABAS_BUILD=$build "$top/test/.venv/bin/pytest" -q -rf --color=no -p no:cacheprovider -n 2 --dist loadfile --junit-xml="$logs/system.xml" \
         "$top/test/system" "$@" >"$logs/system.log" 2>&1
     local rc=$? counts
     counts=$(python3 - "$logs/system.xml" <<'PY'
@@ -129,8 +130,8 @@ run_threads() {
     {
         cd "$top/build-tsan" && { [ -f Makefile ] || "$top/configure" --enable-tsan CFLAGS='-O1 -g'; } && make -j"$(nproc)"
     } >"$logs/tsan-build.log" 2>&1 || give_up tsan-build "$logs/tsan-build.log"
-    if BARNABAS_BUILD=$top/build-tsan "$top/test/.venv/bin/pytest" -q -rf --color=no -p no:cacheprovider "$top/test/system/test_clients.py" \
-        "$top/test/system/test_groups.py" "$top/test/system/test_topics.py" >"$logs/tsan.log" 2>&1; then
+    if BARNABAS_BUILD=$top/build-tsan "$top/test/.venv/bin/pytest" -q -rf --color=no -p no:cacheprovider -n 2 --dist loadfile "$top/test/system/test_clients.py" \
+        "$top/test/system/test_groups.py" "$top/test/system/test_topics.py" "$top/test/system/test_transactions.py" >"$logs/tsan.log" 2>&1; then
         passed=$((passed + 1))
     else
         failed=$((failed + 1))

@@ -162,10 +162,10 @@ void broker_links_free(struct broker_links *all)
         return;
     all->doomed = true;
     HASH_ITER (hh, all->by_broker, l, tmp) {
+        HASH_DEL(all->by_broker, l);
         forget_peer(l);
         while (l->queue != NULL)
             finish_first(l, ERR_NETWORK_EXCEPTION);
-        HASH_DEL(all->by_broker, l);
         free(l);
     }
     free(all);

@@ -292,7 +292,7 @@ static bool named_place(struct work *w, int64_t broker, struct place *out, struc
 static bool producers_of(struct work *w, const struct place *at, struct describe_producers_partition_response *out,
                          struct fail *fail)
 {
-    struct describe_producers_response response;
+    struct describe_producers_response response = {0};
     if (!ask_producers(w, at->leader, at, 1, &response, fail))
         return false;
     if (response.topics.len != 1 || response.topics.items[0].partitions.len != 1)
@@ -305,8 +305,8 @@ static bool run_describe_producers(struct work *w, struct fail *fail)
 {
     static const char *const head[] = {"ProducerId",   "ProducerEpoch", "LatestCoordinatorEpoch",
                                        "LastSequence", "LastTimestamp", "CurrentTransactionStartOffset"};
-    struct describe_producers_partition_response response;
-    struct place at;
+    struct describe_producers_partition_response response = {0};
+    struct place at = {0};
     struct table table;
     int64_t broker = -1;
     if (!read_number(w, "broker-id", 0, INT32_MAX, &broker) || !named_place(w, broker, &at, fail) ||
@@ -328,7 +328,7 @@ static bool run_describe_producers(struct work *w, struct fail *fail)
 
 static bool find_open(struct work *w, const struct place *at, int64_t start, producer *out, struct fail *fail)
 {
-    struct describe_producers_partition_response response;
+    struct describe_producers_partition_response response = {0};
     if (!producers_of(w, at, &response, fail))
         return false;
     for (int32_t i = 0; i < response.active_producers.len; i++) {
@@ -383,7 +383,7 @@ static bool write_abort(struct work *w, const struct place *at, const producer *
 
 static bool run_abort(struct work *w, struct fail *fail)
 {
-    struct place at;
+    struct place at = {0};
     producer p;
     int64_t start = -1;
     bool by_offset = options_has(&w->o, "start-offset");

@@ -429,10 +429,10 @@ void markers_deinit(struct txn_coordinator *tc)
     }
     free_orders(tc->homeless);
     HASH_ITER (hh, tc->peers, p, next_peer) {
+        HASH_DEL(tc->peers, p);
         free_orders(p->queue);
         free_orders(p->sent);
         arena_deinit(&p->arena);
-        HASH_DEL(tc->peers, p);
         free(p);
     }
 }
