@@ -149,6 +149,7 @@ class Bench:
     def note(self, metric, kind, value, unit):
         self.values.setdefault(metric, {"apache": [], "barnabas": []})[kind].append(value)
         self.units[metric] = unit
+        print(f"      {metric}: {value:.3g} {unit}", flush=True)
 
     def run(self):
         try:

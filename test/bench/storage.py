@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import measure
@@ -105,7 +105,11 @@ def timed_start(broker, partitions, records):
 
 def segments(data, topic):
     """Base offsets and sizes, ascending; the last is the active one."""
-    return sorted((int(x.stem), x.stat().st_size) for x in (data / f"{topic}-0").glob("*.log"))
+    found = []
+    for path in (data / f"{topic}-0").glob("*.log"):
+        with suppress(FileNotFoundError):  # it has just been deleted
+            found.append((int(path.stem), path.stat().st_size))
+    return sorted(found)
 
 
 def cleaned_up_to(data, topic):
