@@ -15,11 +15,10 @@
 
 /* An append under way; embedded by who asks for it. */
 struct state_append {
-    /* Committed on all replicas in sync (see `leader_only`), or why not. On the loop, never from within state_append().
-     */
+    /* Committed as `leader_only` asks, or why not. On the loop, never from within state_append(). */
     void (*done)(struct state_append *append, enum kafka_error error);
     int64_t timeout_ms;
-    bool leader_only; /* done when the leader has it, however many replicas are in sync */
+    bool leader_only; /* by the leader alone; else by all replicas in sync */
     int64_t guard;    /* as plog_begin_verification() gave it; 0: nothing was to be verified */
     int64_t offset;   /* that the batch got; valid in done() unless it was not appended */
 };

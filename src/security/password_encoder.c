@@ -110,15 +110,6 @@ static bool unseal(const struct sealed *s, const char *secret, struct arena *a, 
     return ok && strlen(*password) == (size_t)(n + end);
 }
 
-/* In the units of Java's strings: two for characters that UTF-8 needs four bytes for. */
-static int32_t java_length(const char *text)
-{
-    int32_t n = 0;
-    for (const unsigned char *c = (const unsigned char *)text; *c != '\0'; c++)
-        n += (*c & 0xc0) == 0x80 ? 0 : *c >= 0xf0 ? 2 : 1;
-    return n;
-}
-
 /* ---- The text ---- */
 
 static const uint8_t *random_bytes(struct arena *a, size_t size)
@@ -148,7 +139,7 @@ bool password_encode(const struct password_encoder *e, const char *password, str
     struct strbuf text = {0};
     strbuf_printf(&text, "keyFactoryAlgorithm:%s,cipherAlgorithm:%s,keyLength:%d,iterations:%d,passwordLength:%d",
                   e->key_factory != NULL ? e->key_factory : "PBKDF2WithHmacSHA512", e->cipher, (int)e->key_length,
-                  (int)e->iterations, (int)java_length(password));
+                  (int)e->iterations, (int)str_utf16_length(str_of(password)));
     if (s.gcm)
         strbuf_printf(&text, ",authenticationTagLength:%d", GCM_TAG_SIZE * 8);
     add_bytes(&text, "salt", s.salt);
@@ -217,7 +208,7 @@ bool password_decode(const struct password_encoder *e, const char *encoded, stru
         return false;
     if (!unseal(&s, e->secret, a, &password))
         return fail_set(fail, "Password could not be decoded");
-    if (java_length(password) != s.password_length)
+    if (str_utf16_length(str_of(password)) != s.password_length)
         return fail_set(fail, "Password could not be decoded, sanity check of length failed");
     *out = password;
     return true;

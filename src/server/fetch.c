@@ -11,6 +11,7 @@ enum {
     MAGIC_V1_SINCE = 2,
     MAGIC_V2_SINCE = 4,
     ZSTD_SINCE = 10,
+    STATE_SINCE = 15,
     SESSIONS_SINCE = 7,
     FOLLOWERS_SINCE = 11,
     EPOCHS_SINCE = 12,
@@ -88,7 +89,7 @@ static enum kafka_error check_codec(struct fetch *f, struct fetched *x)
 
 static int32_t replica_of(const struct fetch *f)
 {
-    return f->r->version >= 15 ? f->request.replica_state.replica_id : f->request.replica_id;
+    return f->r->version >= STATE_SINCE ? f->request.replica_state.replica_id : f->request.replica_id;
 }
 
 static struct partition_read read_of(const struct fetch *f, const struct fetched *x, int32_t room, bool at_least_one)
@@ -478,7 +479,7 @@ static void note_follower(struct fetch *f)
     int64_t now = clock_mono_ms();
     struct pulse *pulse = fetch_session_pulse(f->session);
     if (replica >= 0 && pulse != NULL)
-        pulse_beat(pulse, f->r->version >= 15 ? f->request.replica_state.replica_epoch : -1, now);
+        pulse_beat(pulse, f->r->version >= STATE_SINCE ? f->request.replica_state.replica_epoch : -1, now);
     for (int32_t i = 0; replica >= 0 && i < f->count; i++) {
         const struct fetched *x = &f->items[i];
         struct partition_read read = read_of(f, x, 0, false);

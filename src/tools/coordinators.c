@@ -8,7 +8,7 @@
 
 enum { RETRY_US = 100000, FIRST_WITH_SEVERAL_KEYS = 4 };
 
-static bool is_temporary(int16_t error)
+bool coordinator_is_away(int16_t error)
 {
     return error == ERR_COORDINATOR_NOT_AVAILABLE || error == ERR_COORDINATOR_LOAD_IN_PROGRESS ||
            error == ERR_NOT_COORDINATOR;
@@ -54,7 +54,7 @@ bool coordinator_ask(struct asker *asker, const struct coordinator_call *call, i
 {
     int64_t deadline = clock_mono_ms() + call->timeout_ms;
     bool ok;
-    while ((ok = ask_once(asker, call, error, a, fail)) && is_temporary(*error) && clock_mono_ms() < deadline)
+    while ((ok = ask_once(asker, call, error, a, fail)) && coordinator_is_away(*error) && clock_mono_ms() < deadline)
         usleep(RETRY_US);
     return ok;
 }

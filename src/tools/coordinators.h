@@ -11,6 +11,9 @@ struct coordinator {
     struct str host;
 };
 
+/* It loads, moves, or is not known yet: the error goes by itself. */
+bool coordinator_is_away(int16_t error);
+
 /* Asks the broker once. What the answer refuses is left in `error`; false: there is no answer. */
 typedef bool coordinator_step(struct asker *asker, const struct coordinator *at, void *arg, int16_t *error,
                               struct arena *a, struct fail *fail);

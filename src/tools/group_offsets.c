@@ -115,8 +115,7 @@ static bool commit_at(struct asker *asker, const struct coordinator *at, void *a
                 partition_offsets_find(call->list, response.topics.items[t].name, answer->partition_index);
             if (p != NULL)
                 p->error = answer->error_code;
-            if (answer->error_code == ERR_COORDINATOR_LOAD_IN_PROGRESS ||
-                answer->error_code == ERR_COORDINATOR_NOT_AVAILABLE || answer->error_code == ERR_NOT_COORDINATOR)
+            if (coordinator_is_away(answer->error_code))
                 *error = answer->error_code;
         }
     return true;
