@@ -104,6 +104,11 @@ struct source { /* a segment to be read */
     int64_t base, size;
 };
 
+struct keyed_offset {
+    struct offset_key key;
+    int64_t offset;
+};
+
 struct compaction {
     struct plog *log;
     struct compact_limits limits;
@@ -114,6 +119,8 @@ struct compaction {
     enum compact_result (*step)(struct compaction *c);
     int64_t bytes; /* read and written by this step */
     struct offset_map *map;
+    struct keyed_offset *keys; /* of the batch at hand */
+    size_t key_count, key_cap;
     struct compact_txns txns;
     struct compact_filter filter;
     int64_t old_horizon; /* segments of old formats written before it lose their tombstones */
@@ -239,27 +246,36 @@ static void learn_aborted(struct compaction *c, int64_t from, int64_t to)
 
 enum mapped { MAPPED, MAP_FULL, MAP_DAMAGED };
 
-static enum mapped map_records(struct compaction *c, const struct batch *b)
+/* The batch's keys that count, all before the first is looked up. */
+static enum mapped read_keys(struct compaction *c, const struct batch *b)
 {
     struct arena a;
     struct record r;
     int rc;
-    enum mapped result = MAPPED;
+    c->key_count = 0;
     arena_init(&a, (size_t)1 << 30);
     struct record_iter *it = record_iter_new(b, &a);
-    while ((rc = record_iter_next(it, &r)) > 0 && result == MAPPED) {
+    while ((rc = record_iter_next(it, &r)) > 0 && r.offset <= b->last_offset) {
         if (r.key.p == NULL || r.offset < c->range.first_dirty)
             continue;
-        if (r.offset > b->last_offset)
-            result = MAP_DAMAGED;
-        else if (!offset_map_put(c->map, r.key, r.offset))
-            result = MAP_FULL;
-        else
-            c->filter.last_mapped = r.offset;
+        c->keys = xgrow(c->keys, c->key_count + 1, &c->key_cap, sizeof(*c->keys));
+        c->keys[c->key_count++] = (struct keyed_offset){offset_map_key(c->map, r.key), r.offset};
     }
     record_iter_free(it);
     arena_deinit(&a);
-    return rc < 0 ? MAP_DAMAGED : result;
+    return rc == 0 ? MAPPED : MAP_DAMAGED;
+}
+
+static enum mapped map_records(struct compaction *c, const struct batch *b)
+{
+    enum mapped result = read_keys(c, b);
+    for (size_t i = 0; i < c->key_count && result == MAPPED; i++) {
+        if (offset_map_put(c->map, c->keys[i].key, c->keys[i].offset))
+            c->filter.last_mapped = c->keys[i].offset;
+        else
+            result = MAP_FULL;
+    }
+    return result;
 }
 
 static enum mapped map_batch(struct compaction *c, const struct batch *b)
@@ -633,6 +649,7 @@ void compaction_free(struct compaction *c)
     lock_release(&c->log->lock);
     plog_unref(c->log);
     offset_map_free(c->map);
+    free(c->keys);
     compact_txns_deinit(&c->txns);
     compact_filter_deinit(&c->filter);
     strbuf_deinit(&c->pending);

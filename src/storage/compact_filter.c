@@ -40,13 +40,35 @@ static bool keeps_tombstones(const struct compact_filter *f, const struct batch 
     return !batch_has_delete_horizon(b) || f->now < b->base_timestamp;
 }
 
-static bool keeps_record(const struct compact_filter *f, const struct batch *b, const struct record *r)
+static bool keeps_record(const struct compact_filter *f, const struct batch *b, size_t i)
 {
+    const struct record *r = &f->records[i];
     if (batch_is_control(b) || r->offset > f->last_mapped)
         return true;
-    if (r->key.p == NULL || r->offset < offset_map_get(f->map, r->key))
+    if (r->key.p == NULL || r->offset < offset_map_get(f->map, f->keys[i]))
         return false;
     return r->value.p != NULL || keeps_tombstones(f, b);
+}
+
+/* All records of the batch, with all keys before the first is looked up. What they point to may lie in the arena. */
+static bool read_records(struct compact_filter *f, const struct batch *b, struct arena *a)
+{
+    struct record_iter *it = record_iter_new(b, a);
+    struct record r;
+    int64_t before = b->magic == 2 ? b->base_offset - 1 : -1;
+    int rc;
+    size_t n = 0;
+    while ((rc = record_iter_next(it, &r)) > 0 && r.offset > before && r.offset <= b->last_offset) {
+        before = r.offset;
+        f->records = xgrow(f->records, n + 1, &f->record_cap, sizeof(*f->records));
+        f->keys = xgrow(f->keys, n + 1, &f->key_cap, sizeof(*f->keys));
+        f->keys[n] = r.key.p == NULL ? (struct offset_key){0} : offset_map_key(f->map, r.key);
+        f->records[n++] = r;
+    }
+    record_iter_free(it);
+    f->record_count = n;
+    f->records_read += (int64_t)n;
+    return rc == 0;
 }
 
 struct selection {
@@ -54,30 +76,21 @@ struct selection {
     bool tombstones; /* among what stays */
 };
 
-/* Notes the records that stay in `kept`; their keys and values may lie in the arena. */
-static bool select_records(struct compact_filter *f, const struct batch *b, bool none, struct arena *a,
-                           struct selection *out)
+static struct selection select_records(struct compact_filter *f, const struct batch *b)
 {
-    struct record_iter *it = record_iter_new(b, a);
-    struct record r;
-    int64_t before = b->magic == 2 ? b->base_offset - 1 : -1;
-    int rc;
-    *out = (struct selection){.all = true};
-    f->kept_count = 0;
-    while ((rc = record_iter_next(it, &r)) > 0 && r.offset > before && r.offset <= b->last_offset) {
-        before = r.offset;
-        f->records_read++;
-        if (none || !keeps_record(f, b, &r)) {
-            out->all = false;
+    struct selection out = {.all = true};
+    size_t kept = 0;
+    for (size_t i = 0; i < f->record_count; i++) {
+        if (!keeps_record(f, b, i)) {
+            out.all = false;
             continue;
         }
-        out->tombstones |= r.value.p == NULL;
-        f->kept = xgrow(f->kept, f->kept_count + 1, &f->kept_cap, sizeof(r));
-        f->kept[f->kept_count++] = r;
+        out.tombstones |= f->records[i].value.p == NULL;
+        f->records[kept++] = f->records[i];
     }
-    record_iter_free(it);
-    f->records_kept += (int64_t)f->kept_count;
-    return rc == 0;
+    f->record_count = kept;
+    f->records_kept += (int64_t)kept;
+    return out;
 }
 
 static bool write_kept(struct compact_filter *f, const struct batch *b, const struct selection *s, bool marker_may_go,
@@ -92,35 +105,44 @@ static bool write_kept(struct compact_filter *f, const struct batch *b, const st
     int64_t horizon = has_horizon ? b->base_timestamp : NO_TIMESTAMP;
     if (sets_horizon && __builtin_add_overflow(f->now, f->delete_retention_ms, &horizon))
         horizon = INT64_MAX;
-    return batch_rewrite(b, f->kept, (int32_t)f->kept_count, horizon, out);
+    return batch_rewrite(b, f->records, (int32_t)f->record_count, horizon, out);
+}
+
+/* What stays of a batch whose records do not all go. */
+static bool filter_records(struct compact_filter *f, const struct batch *b, bool marker_may_go, struct strbuf *out)
+{
+    struct arena a;
+    arena_init(&a, largest_batch);
+    bool ok = read_records(f, b, &a);
+    if (ok) {
+        struct selection s = select_records(f, b);
+        if (f->record_count > 0)
+            ok = write_kept(f, b, &s, marker_may_go, out);
+        else if (is_last_of_producer(f, b))
+            batch_write_empty(b, out);
+    }
+    arena_deinit(&a);
+    return ok;
 }
 
 bool compact_filter_batch(struct compact_filter *f, const struct batch *b, struct strbuf *out)
 {
-    struct arena a;
-    struct selection s;
     bool control = batch_is_control(b);
     bool may_go = control ? compact_txns_marker(f->txns, b) : compact_txns_data(f->txns, b);
     /* A marker has the time that a tombstone has: whoever reads the transaction now shall come to its end. */
     bool goes = may_go && (!control || (batch_has_delete_horizon(b) && b->base_timestamp <= f->now));
-    bool is_last = is_last_of_producer(f, b);
-    if (goes && !is_last) {
-        f->records_read += b->count;
-        return true;
-    }
-    arena_init(&a, largest_batch);
-    bool ok = select_records(f, b, goes, &a, &s);
-    if (ok && f->kept_count > 0)
-        ok = write_kept(f, b, &s, may_go && control, out);
-    else if (ok && is_last)
+    if (!goes)
+        return filter_records(f, b, may_go && control, out);
+    f->records_read += b->count;
+    if (is_last_of_producer(f, b))
         batch_write_empty(b, out);
-    arena_deinit(&a);
-    return ok;
+    return true;
 }
 
 void compact_filter_deinit(struct compact_filter *f)
 {
     free(f->producers);
-    free(f->kept);
+    free(f->records);
+    free(f->keys);
     *f = (struct compact_filter){0};
 }

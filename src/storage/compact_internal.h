@@ -78,8 +78,9 @@ struct compact_filter {
     struct producer_last *producers; /* by id */
     size_t producer_count;
     int64_t records_read, records_kept;
-    struct record *kept; /* of the batch at hand */
-    size_t kept_count, kept_cap;
+    struct record *records;  /* of the batch at hand; in the end those that stay */
+    struct offset_key *keys; /* of those that have one */
+    size_t record_count, record_cap, key_cap;
 };
 
 /* Appends what stays of the batch to `out`. False when it is damaged. */

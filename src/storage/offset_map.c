@@ -7,7 +7,7 @@
 #include "base/chance.h"
 
 struct entry {
-    XXH128_hash_t digest;
+    struct offset_key key;
     int64_t next; /* the offset and one; 0: a free slot, as fresh memory is */
 };
 
@@ -48,38 +48,51 @@ void offset_map_free(struct offset_map *map)
     free(map);
 }
 
-/* The key's slot, or the free one where it would go: the first from where its hash points to. */
-static struct entry *find(const struct offset_map *map, XXH128_hash_t digest)
+/* Where its search begins. */
+static size_t first_slot(const struct offset_map *map, struct offset_key key)
 {
-    size_t at = (size_t)(((unsigned __int128)digest.high64 * map->slot_count) >> 64);
-    while (map->slots[at].next != 0 && !XXH128_isEqual(map->slots[at].digest, digest))
+    return (size_t)(((unsigned __int128)key.high * map->slot_count) >> 64);
+}
+
+struct offset_key offset_map_key(const struct offset_map *map, struct bytes key)
+{
+    XXH128_hash_t hash = XXH3_128bits_withSeed(key.p, (size_t)key.len, map->seed);
+    struct offset_key out = {hash.high64, hash.low64};
+    __builtin_prefetch(&map->slots[first_slot(map, out)]);
+    return out;
+}
+
+static bool is_same(struct offset_key a, struct offset_key b)
+{
+    return a.high == b.high && a.low == b.low;
+}
+
+/* The key's slot, or the free one where it would go. */
+static struct entry *find(const struct offset_map *map, struct offset_key key)
+{
+    size_t at = first_slot(map, key);
+    while (map->slots[at].next != 0 && !is_same(map->slots[at].key, key))
         at = at + 1 < map->slot_count ? at + 1 : 0;
     return &map->slots[at];
 }
 
-static XXH128_hash_t digest_of(const struct offset_map *map, struct bytes key)
-{
-    return XXH3_128bits_withSeed(key.p, (size_t)key.len, map->seed);
-}
-
-bool offset_map_put(struct offset_map *map, struct bytes key, int64_t offset)
+bool offset_map_put(struct offset_map *map, struct offset_key key, int64_t offset)
 {
     ensure(offset >= 0 && offset < INT64_MAX);
     if (map->count == map->room)
         return false;
-    XXH128_hash_t digest = digest_of(map, key);
-    struct entry *e = find(map, digest);
+    struct entry *e = find(map, key);
     if (e->next == 0) {
-        e->digest = digest;
+        e->key = key;
         map->count++;
     }
     e->next = offset + 1;
     return true;
 }
 
-int64_t offset_map_get(const struct offset_map *map, struct bytes key)
+int64_t offset_map_get(const struct offset_map *map, struct offset_key key)
 {
-    return find(map, digest_of(map, key))->next - 1;
+    return find(map, key)->next - 1;
 }
 
 size_t offset_map_count(const struct offset_map *map)

@@ -15,9 +15,17 @@ struct offset_map;
 /* `load_factor`: how much of the memory is to be used; fuller holds more keys and finds them more slowly. */
 struct offset_map *offset_map_new(size_t bytes, double load_factor);
 void offset_map_free(struct offset_map *map); /* NULL allowed */
+
+struct offset_key { /* as the map knows it */
+    uint64_t high, low;
+};
+
+/* Calls for the memory where the key lies, which takes a while: whoever has several makes all of them before the first
+ * is looked up. */
+struct offset_key offset_map_key(const struct offset_map *map, struct bytes key);
 /* Notes a later offset of the key; false when the map is full, whether the key is in it or not. */
-bool offset_map_put(struct offset_map *map, struct bytes key, int64_t offset) NODISCARD;
-int64_t offset_map_get(const struct offset_map *map, struct bytes key); /* -1: not there */
+bool offset_map_put(struct offset_map *map, struct offset_key key, int64_t offset) NODISCARD;
+int64_t offset_map_get(const struct offset_map *map, struct offset_key key); /* -1: not there */
 size_t offset_map_count(const struct offset_map *map);
 size_t offset_map_room(const struct offset_map *map); /* for how many keys */
 

@@ -13,8 +13,9 @@
 #include "storage/scan_internal.h"
 
 enum {
-    READ_CHUNK = 1 << 20,
-    WORTH_A_LINE = 64 << 20, /* bytes to be read again */
+    CHECK_CHUNK = 256 * 1024, /* what was read is still in the processor's cache when it is checked */
+    HEADS_CHUNK = 8 * 1024,   /* where only the headers count */
+    WORTH_A_LINE = 64 << 20,  /* bytes to be read again */
 };
 
 /* ---- Files left from what was interrupted ---- */
@@ -184,12 +185,15 @@ static bool replay_segment(struct plog *log, struct segment *s, int64_t from, in
         return false;
     if (s->base_offset < from && find_failed(segment_find(s, log->path, from, false, &at)))
         return false;
-    scan_init(&scan, s->file->fd, log->path, at.pos, s->size, READ_CHUNK);
-    while (scan_next(&scan, &b) == BATCH_OK && b.base_offset < to)
-        if (b.last_offset >= from && plog_note_batch(log, &b, &aborted))
+    bool ok = true;
+    scan_init(&scan, s->file->fd, log->path, at.pos, s->size, HEADS_CHUNK);
+    while (ok && scan_next_head(&scan, &b) == BATCH_OK && b.base_offset < to) {
+        ok = !batch_is_control(&b) || scan_whole(&scan, &b);
+        if (ok && b.last_offset >= from && plog_note_batch(log, &b, &aborted))
             txn_entry_put(&aborts, &aborted);
+    }
     scan_deinit(&scan);
-    bool ok = !s->aborts_lost || segment_replace_aborts(s, log->path, &aborts);
+    ok = ok && (!s->aborts_lost || segment_replace_aborts(s, log->path, &aborts));
     strbuf_deinit(&aborts);
     return ok;
 }
@@ -260,7 +264,7 @@ static int64_t check_segment(struct plog *log, struct segment *s, bool unsure, i
     *next = s->base_offset;
     index_clear(&s->offsets);
     index_clear(&s->times);
-    scan_init(&scan, s->file->fd, log->path, 0, s->size, READ_CHUNK);
+    scan_init(&scan, s->file->fd, log->path, 0, s->size, CHECK_CHUNK);
     while (scan_next(&scan, &b) == BATCH_OK) {
         if (!batch_crc_ok(&b) || b.last_offset < *next || b.last_offset - s->base_offset > INT32_MAX)
             break;

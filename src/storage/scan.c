@@ -30,17 +30,34 @@ static struct bytes fill(struct scan *scan, size_t need)
     return (struct bytes){scan->buf + at, (int32_t)(scan->buf_len - MIN(at, scan->buf_len))};
 }
 
+static enum batch_result peek(struct scan *scan, struct batch *out)
+{
+    enum batch_result result = batch_peek(fill(scan, BATCH_HEADER_SIZE), out);
+    return result == BATCH_OK && out->size > scan->size - scan->pos ? BATCH_INCOMPLETE : result;
+}
+
 enum batch_result scan_next(struct scan *scan, struct batch *out)
 {
-    struct bytes head = fill(scan, BATCH_HEADER_SIZE);
-    enum batch_result result = batch_peek(head, out);
+    enum batch_result result = peek(scan, out);
     if (result != BATCH_OK)
         return result;
-    if (out->size > scan->size - scan->pos)
-        return BATCH_INCOMPLETE;
     struct bytes whole = fill(scan, (size_t)out->size);
     result = batch_next(&whole, out);
     if (result == BATCH_OK)
         scan->pos += out->size;
     return result;
+}
+
+enum batch_result scan_next_head(struct scan *scan, struct batch *out)
+{
+    enum batch_result result = peek(scan, out);
+    if (result == BATCH_OK)
+        scan->pos += out->size;
+    return result;
+}
+
+bool scan_whole(struct scan *scan, struct batch *b)
+{
+    scan->pos -= b->size;
+    return scan_next(scan, b) == BATCH_OK;
 }

@@ -22,5 +22,12 @@ void scan_deinit(struct scan *scan);
  * anything but BATCH_OK with `pos` below `size` is damage.
  */
 enum batch_result scan_next(struct scan *scan, struct batch *out);
+/*
+ * The same for those who need few of the batches whole: of `out` there is the header alone, and of large batches no
+ * more is read than a chunk.
+ */
+enum batch_result scan_next_head(struct scan *scan, struct batch *out);
+/* Then all of it, of the batch that came last. False if the file cannot be read. */
+bool scan_whole(struct scan *scan, struct batch *b) NODISCARD;
 
 #endif
