@@ -382,9 +382,10 @@ static bool create_out(struct compaction *c)
     struct plog *log = c->log;
     char path[PATH_ROOM];
     int64_t base = c->sources[c->group].base;
-    if (!segment_delete_files(base, log->path, ".cleaned"))
-        return false;
-    int fd = file_open(segment_path(path, log->path, base, ".log.cleaned"), true);
+    lock_take(&log->files);
+    bool ok = segment_delete_files(base, log->path, ".cleaned");
+    int fd = ok ? file_open(segment_path(path, log->path, base, ".log.cleaned"), true) : -1;
+    lock_release(&log->files);
     if (fd < 0)
         return false;
     c->out = segment_new(base);
@@ -417,14 +418,14 @@ static enum compact_result begin_group(struct compaction *c)
         return finish(c);
     if (!lock_if_valid(c))
         return aborted(c);
-    bool ok = choose_group(c) && create_out(c);
+    bool ok = choose_group(c);
     free(c->filter.producers);
     c->filter.producer_count = producers_last_batches(&c->log->producers, &c->filter.producers);
     c->filter.delete_retention_ms = c->log->config.delete_retention_ms;
     c->index_interval = c->log->config.index_interval_bytes;
     lock_release(&c->log->lock);
     c->step = clean_some;
-    return ok ? COMPACT_MORE : disk_failed(c);
+    return ok && create_out(c) ? COMPACT_MORE : disk_failed(c);
 }
 
 /* ---- Writing ---- */
@@ -451,28 +452,27 @@ static bool save_index(struct compaction *c, struct index *x, const char *suffix
 static bool save_aborted(struct compaction *c)
 {
     char path[PATH_ROOM];
-    c->out->no_aborts = c->txns.index.len == 0;
-    if (c->out->no_aborts)
+    struct segment *s = c->out;
+    s->aborts = c->txns.index;
+    c->txns.index = (struct strbuf){0};
+    s->no_aborts = s->aborts.len == 0;
+    if (s->no_aborts)
         return true;
-    segment_path(path, c->log->path, c->out->base_offset, ".txnindex.cleaned");
+    segment_path(path, c->log->path, s->base_offset, ".txnindex.cleaned");
     int fd = file_open(path, true);
-    bool ok = fd >= 0 && file_write_at(fd, c->txns.index.p, c->txns.index.len, 0, path);
+    bool ok = fd >= 0 && file_write_at(fd, s->aborts.p, s->aborts.len, 0, path);
     file_close(fd);
-    strbuf_clear(&c->txns.index);
     return ok;
 }
 
-/* Under the lock, as the directory may be renamed at any time. */
 static bool save_indexes(struct compaction *c)
 {
+    ensure(lock_is_held(&c->log->files));
     struct segment *s = c->out;
     if (s->max_timestamp != NO_TIMESTAMP)
         time_index_add(&s->times, s->max_timestamp, (int32_t)(s->max_timestamp_offset - s->base_offset));
-    bool ok = save_index(c, &s->offsets, ".index.cleaned") && save_index(c, &s->times, ".timeindex.cleaned") &&
-              save_aborted(c);
-    index_deinit(&s->offsets); /* mapped again if somebody reads it */
-    index_deinit(&s->times);
-    return ok;
+    return save_index(c, &s->offsets, ".index.cleaned") && save_index(c, &s->times, ".timeindex.cleaned") &&
+           save_aborted(c);
 }
 
 /* What takes the place of what is on the disk must be there as well. `dir` as it was called when they were written. */
@@ -485,12 +485,22 @@ static bool sync_out(struct compaction *c, const char *dir)
 static enum compact_result swap(struct compaction *c)
 {
     struct plog *log = c->log;
-    if (!lock_if_valid(c))
+    lock_take(&log->files);
+    if (!lock_if_valid(c)) {
+        lock_release(&log->files);
         return aborted(c);
+    }
+    struct segment *s = c->out;
     char *dir = xstrdup(log->path);
-    bool ok = plog_swap_in(log, plog_segment_index(log, c->out->base_offset), c->group_end - c->group, c->out);
+    struct retired old = plog_swap_in(log, plog_segment_index(log, s->base_offset), c->group_end - c->group, s);
     c->out = NULL;
     lock_release(&log->lock);
+    bool ok = plog_swap_files(log, s->base_offset, &old);
+    lock_take(&log->lock);
+    if (ok)
+        segment_unload(s); /* it has files to be read again from */
+    lock_release(&log->lock);
+    lock_release(&log->files);
     ok = ok && dir_sync(dir);
     free(dir);
     return ok ? COMPACT_MORE : disk_failed(c);
@@ -500,11 +510,10 @@ static enum compact_result finish_group(struct compaction *c)
 {
     if (!write_pending(c))
         return disk_failed(c);
-    if (!lock_if_valid(c))
-        return aborted(c);
+    lock_take(&c->log->files);
     char *dir = xstrdup(c->log->path);
     bool ok = save_indexes(c);
-    lock_release(&c->log->lock);
+    lock_release(&c->log->files);
     ok = ok && sync_out(c, dir);
     free(dir);
     c->step = begin_group;
@@ -643,8 +652,10 @@ void compaction_free(struct compaction *c)
     if (c == NULL)
         return;
     close_source(c);
-    lock_take(&c->log->lock);
+    lock_take(&c->log->files);
     drop_out(c);
+    lock_release(&c->log->files);
+    lock_take(&c->log->lock);
     c->log->compacting = false;
     lock_release(&c->log->lock);
     plog_unref(c->log);

@@ -136,6 +136,11 @@ bool file_rename(const char *from, const char *to)
     return rename(from, to) == 0 || failed("rename", from);
 }
 
+bool file_rename_if_any(const char *from, const char *to)
+{
+    return rename(from, to) == 0 || errno == ENOENT || failed("rename", from);
+}
+
 bool file_remove(const char *path)
 {
     return unlink(path) == 0 || errno == ENOENT || failed("remove", path);

@@ -26,8 +26,9 @@ bool file_truncate(int fd, int64_t size, const char *path) NODISCARD;
 bool file_sync(int fd, const char *path) NODISCARD;
 bool dir_sync(const char *path) NODISCARD;
 bool file_rename(const char *from, const char *to) NODISCARD;
-bool file_remove(const char *path); /* a missing file is fine */
-bool dir_make(const char *path);    /* with its parents; an existing one is fine */
+bool file_rename_if_any(const char *from, const char *to) NODISCARD; /* a missing file is fine */
+bool file_remove(const char *path);                                  /* a missing file is fine */
+bool dir_make(const char *path);                                     /* with its parents; an existing one is fine */
 bool dir_remove_tree(const char *path);
 /* Bytes of the file system that it is on: all, and those that may still be written. */
 bool dir_space(const char *path, int64_t *total, int64_t *usable) NODISCARD;

@@ -325,6 +325,7 @@ static char *delete_name(const struct plog *log)
 /* Gives its directory that name, on the disk and here. */
 static bool move_log(struct plog *log, const char *name)
 {
+    lock_take(&log->files);
     lock_take(&log->lock);
     bool ok = file_rename(log->path, name);
     if (ok) {
@@ -332,6 +333,7 @@ static bool move_log(struct plog *log, const char *name)
         log->path = xstrdup(name);
     }
     lock_release(&log->lock);
+    lock_release(&log->files);
     return ok;
 }
 

@@ -32,6 +32,7 @@ void plog_unref(struct plog *log)
     producers_deinit(&log->producers);
     epochs_free(&log->epochs);
     lock_deinit(&log->lock);
+    lock_deinit(&log->files);
     free(log->topic);
     free(log->root);
     free(log->path);
@@ -198,6 +199,7 @@ bool plog_write_epochs(struct plog *log)
     char path[PATH_ROOM];
     snprintf(path, sizeof(path), "%s/leader-epoch-checkpoint", log->path);
     log->epochs_unsaved = !epochs_write(path, &log->epochs);
+    log->epochs_trimmed &= log->epochs_unsaved;
     return !log->epochs_unsaved;
 }
 
@@ -680,11 +682,13 @@ bool plog_truncate_fully_locked(struct plog *log, int64_t new_start)
  */
 static enum kafka_error cut(struct plog *log, bool (*how)(struct plog *log, int64_t offset), int64_t offset)
 {
+    lock_take(&log->files);
     lock_take(&log->lock);
     int64_t point = log->recovery_point;
     bool ok = plog_is_writable(log) && how(log, offset);
     bool lowered = ok && offset < point;
     lock_release(&log->lock);
+    lock_release(&log->files);
     if (lowered && log->manager != NULL)
         manager_save_recovery_points(log->manager);
     if (!ok)
@@ -708,7 +712,8 @@ bool plog_close(struct plog *log)
     bool ok = true;
     if (plog_is_writable(log)) {
         struct segment *s = plog_active(log);
-        ok = plog_flush_locked(log, atomic_load(&log->end)) && plog_save_epochs(log) &&
+        ok = plog_flush_locked(log, atomic_load(&log->end)) &&
+             (log->epochs_trimmed ? plog_write_epochs(log) : plog_save_epochs(log)) &&
              segment_save_indexes(s, log->path, true) &&
              /* Also where nothing is new: what a crash has kept from being cut for good will not be looked at again. */
              (!log->touched || (segment_sync(s, log->path) && segment_sync_indexes(s->base_offset, log->path, ""))) &&
@@ -721,8 +726,10 @@ bool plog_close(struct plog *log)
 
 void plog_abandon(struct plog *log)
 {
+    lock_take(&log->files);
     lock_take(&log->lock);
     log->closed = true;
     free_segments(log);
     lock_release(&log->lock);
+    lock_release(&log->files);
 }

@@ -5,31 +5,61 @@
 #include "storage/file_internal.h"
 #include "storage/plog_internal.h"
 
-/* Lets go of a segment whose files are marked as deleted. */
-static bool discard(struct plog *log, struct segment *s)
+struct retired plog_retire(struct plog *log, size_t first, size_t count)
+{
+    ensure(lock_is_held(&log->files) && lock_is_held(&log->lock));
+    ensure(first + count < log->segment_count);
+    struct retired old = {.count = count, .delay_ms = log->config.file_delete_delay_ms};
+    old.segments = xcalloc(count, sizeof(*old.segments));
+    struct segment **from = log->segments + first;
+    memcpy(old.segments, from, count * sizeof(*from));
+    memmove(from, from + count, (log->segment_count - first - count) * sizeof(*from));
+    log->segment_count -= count;
+    log->touched = true;
+    return old;
+}
+
+struct retired plog_swap_in(struct plog *log, size_t first, size_t count, struct segment *cleaned)
+{
+    ensure(count > 0 && log->segments[first]->base_offset == cleaned->base_offset);
+    struct retired old = plog_retire(log, first + 1, count - 1);
+    old.segments = xrealloc(old.segments, count * sizeof(*old.segments));
+    memmove(old.segments + 1, old.segments, old.count++ * sizeof(*old.segments));
+    old.segments[0] = log->segments[first];
+    log->segments[first] = cleaned;
+    return old;
+}
+
+/* A snapshot is of what lies before its segment: that of the first stays true if another segment takes its place. */
+static bool mark_deleted(struct plog *log, const struct retired *old, bool replaced)
 {
     bool ok = true;
-    if (log->manager != NULL)
-        manager_remove_later(log->manager, log->path, s->base_offset, log->config.file_delete_delay_ms);
-    else
-        ok = segment_delete_files(s->base_offset, log->path, ".deleted");
-    segment_free(s);
+    for (size_t i = 0; i < old->count; i++)
+        ok = segment_mark_deleted(old->segments[i], log->path, !replaced || i > 0) && ok;
     return ok;
 }
 
-bool plog_drop_oldest(struct plog *log, size_t count)
+static bool remove_later(struct plog *log, struct retired *old)
 {
-    ensure(lock_is_held(&log->lock));
-    ensure(count < log->segment_count);
     bool ok = true;
-    for (size_t i = 0; i < count; i++) {
-        struct segment *s = log->segments[i];
-        ok = segment_mark_deleted(s, log->path, true) && ok;
-        ok = discard(log, s) && ok;
+    for (size_t i = 0; i < old->count; i++) {
+        struct segment *s = old->segments[i];
+        if (log->manager != NULL)
+            manager_remove_later(log->manager, log->path, s->base_offset, old->delay_ms);
+        else
+            ok = segment_delete_files(s->base_offset, log->path, ".deleted") && ok;
+        segment_free(s);
     }
-    memmove(log->segments, log->segments + count, (log->segment_count - count) * sizeof(*log->segments));
-    log->segment_count -= count;
+    free(old->segments);
+    *old = (struct retired){0};
     return ok;
+}
+
+bool plog_let_go(struct plog *log, struct retired *old)
+{
+    ensure(lock_is_held(&log->files));
+    bool ok = mark_deleted(log, old, false);
+    return remove_later(log, old) && ok;
 }
 
 /*
@@ -37,37 +67,22 @@ bool plog_drop_oldest(struct plog *log, size_t count)
  * ".cleaned", nothing has happened; from then on the old files are in the way and go. That their order on the disk is
  * the order of the renames is the file system's journal's part.
  */
-bool plog_swap_in(struct plog *log, size_t first, size_t count, struct segment *cleaned)
+bool plog_swap_files(struct plog *log, int64_t base, struct retired *old)
 {
-    ensure(lock_is_held(&log->lock));
-    struct segment **old = log->segments + first;
-    ensure(count > 0 && first + count < log->segment_count && old[0]->base_offset == cleaned->base_offset);
-    log->touched = true;
-    if (!segment_rename(cleaned->base_offset, log->path, ".cleaned", ".swap")) {
-        segment_free(cleaned);
-        return false;
-    }
-    bool ok = true;
-    for (size_t i = 0; i < count; i++) {
-        /* A snapshot is of what lies before its segment: that of the first stays true. */
-        ok = segment_mark_deleted(old[i], log->path, i > 0) && ok;
-        ok = discard(log, old[i]) && ok;
-    }
-    ok = ok && segment_rename(cleaned->base_offset, log->path, ".swap", "");
-    old[0] = cleaned;
-    memmove(old + 1, old + count, (log->segment_count - first - count) * sizeof(struct segment *));
-    log->segment_count -= count - 1;
-    return ok;
+    ensure(lock_is_held(&log->files));
+    bool ok = segment_rename(base, log->path, ".cleaned", ".swap") && mark_deleted(log, old, true) &&
+              segment_rename(base, log->path, ".swap", "");
+    return remove_later(log, old) && ok;
 }
 
-static bool advance_start(struct plog *log, int64_t offset)
+static void advance_start(struct plog *log, int64_t offset)
 {
     if (offset <= (int64_t)atomic_load(&log->start))
-        return true;
+        return;
     atomic_store(&log->start, offset);
     if (atomic_load(&log->high_watermark) < offset)
         atomic_store(&log->high_watermark, offset);
-    return !epochs_truncate_from_start(&log->epochs, offset) || plog_write_epochs(log);
+    log->epochs_trimmed |= epochs_truncate_from_start(&log->epochs, offset);
 }
 
 enum kafka_error plog_advance_start(struct plog *log, int64_t offset)
@@ -76,11 +91,11 @@ enum kafka_error plog_advance_start(struct plog *log, int64_t offset)
     lock_take(&log->lock);
     if (offset > (int64_t)atomic_load(&log->high_watermark))
         error = ERR_OFFSET_OUT_OF_RANGE;
-    else if (!plog_is_writable(log) || !advance_start(log, offset))
+    else if (!plog_is_writable(log))
         error = ERR_KAFKA_STORAGE_ERROR;
+    else
+        advance_start(log, offset);
     lock_release(&log->lock);
-    if (error == ERR_KAFKA_STORAGE_ERROR)
-        plog_failed(log, "its start cannot be moved");
     return error;
 }
 
@@ -143,14 +158,18 @@ static size_t count_deletable(struct plog *log, int64_t now)
 
 int plog_apply_retention(struct plog *log, int64_t now)
 {
+    struct retired old = {0};
+    lock_take(&log->files);
     lock_take(&log->lock);
     size_t count = !plog_is_writable(log) || log->compacting ? 0 : count_deletable(log, now);
-    bool ok = true;
-    if (count > 0 && count == log->segment_count)
-        ok = plog_roll(log, atomic_load(&log->end));
-    if (ok && count > 0)
-        ok = plog_drop_oldest(log, count) && advance_start(log, log->segments[0]->base_offset);
+    bool ok = count == 0 || count < log->segment_count || plog_roll(log, atomic_load(&log->end));
+    if (ok && count > 0) {
+        old = plog_retire(log, 0, count);
+        advance_start(log, log->segments[0]->base_offset);
+    }
     lock_release(&log->lock);
+    ok = plog_let_go(log, &old) && ok;
+    lock_release(&log->files);
     if (!ok)
         plog_failed(log, "retention failed");
     return (int)count;

@@ -19,9 +19,14 @@ struct plog {
     int32_t partition;
     char *root;                 /* the log directory */
     const struct log_dir *home; /* the same; NULL in tools and tests */
-    char *path;                 /* root/topic-partition; changes when the log is deleted */
+    char *path;                 /* root/topic-partition; changes with both locks held, when the log is deleted */
     atomic_int_fast64_t start, end, high_watermark, first_unstable;
 
+    /*
+     * Guards what the files of its segments are called, but for the active one, and that there are such files. Taken
+     * before `lock`, and kept while the disk renames: whoever appends or reads does not wait for that.
+     */
+    struct lock files;
     struct lock lock; /* guards all below, and writes to the above */
     struct uuid topic_id;
     struct topic_config config;
@@ -30,6 +35,7 @@ struct plog {
     int64_t recovery_point; /* everything below is on disk for sure */
     bool touched;           /* its files are not as they were when it was loaded */
     bool epochs_unsaved;    /* assigned since the checkpoint was written; what the recovery point passes is in it */
+    bool epochs_trimmed;    /* it still has epochs that lie below the start: loading leaves them out */
     int64_t snapshot_end;   /* of the newest producer snapshot; -1: none */
     int64_t cuts;           /* counts truncations: a flush from before one says nothing of what is written after it */
     int64_t last_flush_ms;
@@ -71,18 +77,11 @@ struct segment *plog_active(const struct plog *log);
 size_t plog_segment_index(const struct plog *log, int64_t offset);
 bool plog_roll(struct plog *log, int64_t new_base);
 bool plog_insert_segment(struct plog *log, struct segment *s);
-/* Takes segments [0, count) out: their files are renamed, and removed later. */
-bool plog_drop_oldest(struct plog *log, size_t count);
 bool plog_flush_locked(struct plog *log, int64_t up_to);
 bool plog_write_epochs(struct plog *log);
 bool plog_save_epochs(struct plog *log); /* if there is anything to save */
 bool plog_snapshot(struct plog *log, int64_t offset);
 void plog_update_unstable(struct plog *log);
-/*
- * Puts a finished segment, whose files have the suffix ".cleaned", in the place of `count` segments from `first` on. It
- * is the log's from then on.
- */
-bool plog_swap_in(struct plog *log, size_t first, size_t count, struct segment *cleaned);
 /* Largest timestamp of the segment's records; when they have none, when it was written last. */
 int64_t plog_largest_timestamp(struct plog *log, struct segment *s);
 /*
@@ -100,6 +99,26 @@ bool plog_replay_producers(struct plog *log, int64_t offset);
  * transaction, which its segment's .txnindex is to have.
  */
 bool plog_note_batch(struct plog *log, const struct batch *b, struct txn_entry *aborted);
+
+/* Segments that are the log's no longer, but for their files: these go without its lock. */
+struct retired {
+    struct segment **segments;
+    size_t count;
+    int64_t delay_ms; /* until the files are removed */
+};
+
+/* With both locks held: takes `count` segments from `first` on out of the log. */
+struct retired plog_retire(struct plog *log, size_t first, size_t count);
+/*
+ * Likewise, and puts a finished segment in their place, which is the log's from then on: it can do without its files,
+ * which have the suffix ".cleaned" yet.
+ */
+struct retired plog_swap_in(struct plog *log, size_t first, size_t count, struct segment *cleaned);
+/* With `files` held alone: renames what has retired, and has it removed later. */
+bool plog_let_go(struct plog *log, struct retired *old) NODISCARD;
+/* The same, and gives the files of what was swapped in at `base` their names. */
+bool plog_swap_files(struct plog *log, int64_t base, struct retired *old) NODISCARD;
+
 /* A batch that ends the log's useful life as a failure of its directory. */
 void plog_failed(struct plog *log, const char *what);
 

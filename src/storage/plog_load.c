@@ -467,6 +467,7 @@ static struct plog *plog_alloc(struct log_manager *m, const char *root, const ch
 {
     struct plog *log = xcalloc(1, sizeof(*log));
     atomic_init(&log->refs, 1);
+    lock_init(&log->files);
     lock_init(&log->lock);
     log->manager = m;
     log->topic = xstrdup(topic);

@@ -1,6 +1,5 @@
 /* Finding and reading: by offset, by time. */
 #include <limits.h>
-#include <sys/stat.h>
 
 #include "base/clock.h"
 #include "storage/file_internal.h"
@@ -176,9 +175,9 @@ size_t plog_txn_entries(struct plog *log, int64_t segment, int64_t from, int64_t
     for (size_t i = plog_segment_index(log, segment); i < log->segment_count && !search.complete; i++) {
         struct segment *s = log->segments[i];
         struct strbuf file = {0};
-        if (!s->no_aborts)
+        if (s->aborts.len == 0 && !s->no_aborts)
             s->no_aborts = !file_load(segment_path(path, log->path, s->base_offset, ".txnindex"), &file);
-        search_aborts(&search, &file);
+        search_aborts(&search, s->aborts.len > 0 ? &s->aborts : &file);
         strbuf_deinit(&file);
     }
     if (search.count > 0)
@@ -297,13 +296,9 @@ enum kafka_error plog_offset_of_max_time(struct plog *log, struct timestamp_offs
 
 /* ---- By segment (ListOffsets version 0) ---- */
 
-static int64_t last_written_ms(const struct plog *log, const struct segment *s)
+static int64_t last_written_ms(const struct plog *log, struct segment *s)
 {
-    char path[PATH_ROOM];
-    struct stat st;
-    if (stat(segment_path(path, log->path, s->base_offset, ".log"), &st) != 0)
-        return INT64_MAX;
-    return (int64_t)st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000;
+    return segment_open_file(s, log->path, false) ? file_mtime_ms(s->file->fd) : INT64_MAX;
 }
 
 int32_t plog_segment_offsets(struct plog *log, int64_t timestamp, int32_t most, struct arena *a, int64_t **out)

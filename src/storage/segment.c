@@ -38,10 +38,16 @@ struct segment *segment_new(int64_t base_offset)
     return s;
 }
 
-void segment_free(struct segment *s)
+void segment_unload(struct segment *s)
 {
     index_deinit(&s->offsets);
     index_deinit(&s->times);
+    strbuf_deinit(&s->aborts);
+}
+
+void segment_free(struct segment *s)
+{
+    segment_unload(s);
     file_ref_put(s->file);
     free(s);
 }
@@ -337,7 +343,7 @@ static bool rename_file(int64_t base, const char *dir, size_t which, const char 
     segment_path(path, dir, base, file_suffixes[which]);
     snprintf(from, sizeof(from), "%s%s", path, from_suffix);
     snprintf(to, sizeof(to), "%s%s", path, to_suffix);
-    return !file_exists(from) || file_rename(from, to);
+    return file_rename_if_any(from, to);
 }
 
 bool segment_mark_deleted(const struct segment *s, const char *dir, bool with_snapshot)

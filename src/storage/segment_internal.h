@@ -19,8 +19,9 @@ struct segment {
     int64_t first_timestamp; /* of its first batch; NO_TIMESTAMP until known */
     int64_t created_ms;      /* wall clock */
     int64_t bytes_since_index;
-    bool no_aborts;   /* looked for its .txnindex: there is none */
-    bool aborts_lost; /* its .txnindex is to be made again from its batches */
+    struct strbuf aborts; /* what its .txnindex has, as long as it is not in its place yet */
+    bool no_aborts;       /* looked for its .txnindex: there is none */
+    bool aborts_lost;     /* its .txnindex is to be made again from its batches */
 };
 
 /* Name of one of the files of the segment at `base`; `suffix` as ".log". Returns `buf`. */
@@ -34,6 +35,8 @@ void segment_free(struct segment *s);
 bool segment_open_file(struct segment *s, const char *dir, bool create) NODISCARD;
 /* Loads the indexes on first use; a segment that is appended to has them on the heap. */
 bool segment_load_indexes(struct segment *s, const char *dir, bool for_append) NODISCARD;
+/* Lets go of what is in memory and in its files as well. */
+void segment_unload(struct segment *s);
 
 /* Writes batches at the end, of which `b` is the last, and keeps the indexes. */
 bool segment_append(struct segment *s, const char *dir, struct bytes bytes, int32_t index_interval);

@@ -369,6 +369,11 @@ bool file_rename(const char *from, const char *to)
     return true;
 }
 
+bool file_rename_if_any(const char *from, const char *to)
+{
+    return find(from) == NULL || file_rename(from, to);
+}
+
 bool file_remove(const char *path)
 {
     struct name *n = find(path);

@@ -686,6 +686,30 @@ static void aborted_data_goes_at_once(void **state)
     check_log(f->log, "0:a=0 3:c=1 7:e=1 11:f=3");
 }
 
+/* It is read while its files get their names, which does not hold up anybody: here they do not get that far. */
+static void what_is_swapped_in_needs_no_files(void **state)
+{
+    struct fixture *f = *state;
+    struct timestamp_offset at;
+    char path[PATH_ROOM];
+    produce(f, "a=0");
+    int64_t first = txn(f, 7, 0, "a=1 b=1");
+    roll(f);
+    int64_t last = end_txn(f, 7, false);
+    note_aborted(f, 3, (struct txn_entry){7, first, last, 1});
+    for (int i = 0; i < 3; i++)
+        produce(f, "c=1 d=1");
+    roll(f);
+    segment_path(path, f->log->path, 0, ".log.swap");
+    assert_int_equal(mkdir(path, 0755), 0);
+    assert_int_equal(run_pass(f), COMPACT_FAILED);
+    assert_int_equal(f->log->segment_count, 2);
+    check_log(f->log, "0:a=0 8:c=1 9:d=1");
+    assert_int_equal(count_aborted(f), 1);
+    assert_int_equal(plog_offset_for_time(f->log, NOW + 1, &at), ERR_NONE);
+    assert_int_equal(at.offset, 9);
+}
+
 /* Its epoch fences what came before it. The marker goes in time, but for its batch. */
 static void a_producer_with_markers_only_is_known_by_its_last(void **state)
 {
@@ -1076,6 +1100,7 @@ int main(void)
         CASE(old_files_stay_readable),
         CASE(a_commit_stays_while_its_data_does),
         CASE(aborted_data_goes_at_once),
+        CASE(what_is_swapped_in_needs_no_files),
         CASE(a_producer_with_markers_only_is_known_by_its_last),
         CASE(old_formats_are_compacted),
         CASE(the_cleaner_compacts_what_is_dirty_enough),
