@@ -126,9 +126,8 @@ static void warn_unreadable(const struct loading *l, const struct group *g, cons
 
 static void forget_offset(struct group *g, const struct loading *l, const struct offset_id *id)
 {
-    struct offset_entry *e;
+    struct offset_entry *e = offset_find(g, id);
     struct txn_offset *o;
-    HASH_FIND(hh, g->offsets, id, sizeof(*id), e);
     if (!batch_is_transactional(l->batch) && e != NULL)
         offset_drop(g, e);
     else if (batch_is_transactional(l->batch) && (o = txn_offset_find(g, l->batch->producer_id, id)) != NULL)
