@@ -81,6 +81,40 @@ static void null_and_empty_differ(void **state)
     assert_true(str_cmp(STR_LIT("b"), STR_LIT("ab")) > 0);
 }
 
+static void utf8_is_told_from_other_bytes(void **state)
+{
+    (void)state;
+    static const char *const good[] = {"",
+                                       "a",
+                                       "\x7f",
+                                       "\u00e4",
+                                       "\u07ff",
+                                       "\u0800",
+                                       "\xed\x9f\xbf",
+                                       "\ue000",
+                                       "\U00010000",
+                                       "\U0010ffff",
+                                       "na\u00efve \U0001f600"};
+    static const char *const bad[] = {"\x80",
+                                      "caf\xe9",
+                                      "\xc3",
+                                      "\xe2\x82",
+                                      "\xf0\x9f\x98",
+                                      "\xc3(",
+                                      "\xe2\x82(",
+                                      "\xc1\xbf",
+                                      "\xe0\x9f\xbf",
+                                      "\xf0\x8f\xbf\xbf", /* longer than needed */
+                                      "\xed\xa0\x80",
+                                      "\xf4\x90\x80\x80",
+                                      "\xf8\x88\x80\x80\x80",
+                                      "\xff"};
+    for (size_t i = 0; i < ARRAY_LEN(good); i++)
+        assert_true(str_is_utf8(str_of(good[i])));
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        assert_false(str_is_utf8(str_of(bad[i])));
+}
+
 struct errand {
     struct job job;
     struct loop *loop;
@@ -218,6 +252,7 @@ int main(void)
         cmocka_unit_test(uuids_read_as_they_are_written),
         cmocka_unit_test(arenas_have_limits),
         cmocka_unit_test(null_and_empty_differ),
+        cmocka_unit_test(utf8_is_told_from_other_bytes),
         cmocka_unit_test(jobs_come_home),
         cmocka_unit_test(workers_are_resized_while_they_work),
         cmocka_unit_test(loggers_follow_the_one_above),
