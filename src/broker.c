@@ -15,6 +15,7 @@
 #include "base/logger.h"
 #include "cluster/broker_link.h"
 #include "cluster/controlled_shutdown.h"
+#include "cluster/internal_topics.h"
 #include "replica/replication.h"
 #include "server/server.h"
 
@@ -72,12 +73,12 @@ struct role_news { /* for the coordinator loop */
 
 static bool is_state_of_groups(const struct partition *p)
 {
-    return strcmp(partition_topic(p), "__consumer_offsets") == 0;
+    return strcmp(partition_topic(p), GROUP_METADATA_TOPIC) == 0;
 }
 
 static bool is_state_of_transactions(const struct partition *p)
 {
-    return strcmp(partition_topic(p), "__transaction_state") == 0;
+    return strcmp(partition_topic(p), TRANSACTION_STATE_TOPIC) == 0;
 }
 
 static void deliver_role(struct message *m)
@@ -646,13 +647,13 @@ static int32_t leader_of(void *ctx UNUSED, struct str topic, int32_t index)
     const struct view *v = view_current();
     const struct view_partition *p = view_partition(v, topic, index);
     if (p == NULL)
-        return view_topic(v, STR_LIT("__transaction_state")) != NULL ? TXN_NO_PARTITION : TXN_NO_LEADER;
+        return view_topic(v, STR_LIT(TRANSACTION_STATE_TOPIC)) != NULL ? TXN_NO_PARTITION : TXN_NO_LEADER;
     return view_broker(v, p->leader) != NULL ? p->leader : TXN_NO_LEADER;
 }
 
 static int32_t coordinator_of(void *ctx, struct str transactional_id)
 {
-    struct str name = STR_LIT("__transaction_state");
+    struct str name = STR_LIT(TRANSACTION_STATE_TOPIC);
     const struct view_topic *topic = view_topic(view_current(), name);
     int32_t leader =
         topic != NULL ? leader_of(ctx, name, state_partition_of(transactional_id, topic->partition_count)) : -1;
@@ -677,7 +678,7 @@ static void start_transactions(struct broker *b)
     struct services *s = &b->services;
     b->marker_links = broker_links_new(s->coordinator_loop, b->config, "txn-marker-sender");
     b->verification_links = broker_links_new(s->coordinator_loop, b->config, "txn-verifier");
-    s->transactions_log = (struct topic_log){s, "__transaction_state", NULL};
+    s->transactions_log = (struct topic_log){s, TRANSACTION_STATE_TOPIC, NULL};
     s->transactions = txn_coordinator_new(&(struct txn_options){.loop = s->coordinator_loop,
                                                                 .config = b->config,
                                                                 .log = topic_log_seam(&s->transactions_log),
@@ -700,7 +701,7 @@ static void start(struct broker *b)
     b->services.topic_configs = topic_configs_new(b->services.settings);
     struct loop *coordinator = loop_new("coordinator");
     b->services.coordinator_loop = coordinator;
-    b->services.offsets_log = (struct topic_log){&b->services, "__consumer_offsets", NULL};
+    b->services.offsets_log = (struct topic_log){&b->services, GROUP_METADATA_TOPIC, NULL};
     struct group_options groups = {
         .loop = coordinator, .config = c, .log = topic_log_seam(&b->services.offsets_log), .wall_ms = clock_wall_ms};
     b->services.groups = group_coordinator_new(&groups);

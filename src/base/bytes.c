@@ -22,6 +22,32 @@ int32_t str_utf16_length(struct str s)
     return n;
 }
 
+/* The length of the character that begins there; 0: none does. */
+static int32_t utf8_character(const char *text, int32_t len)
+{
+    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000}; /* of so many bytes */
+    uint8_t first = (uint8_t)text[0];
+    int32_t n = first < 0x80 ? 1 : first < 0xc0 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : first < 0xf8 ? 4 : 0;
+    uint32_t c = n > 1 ? first & (0x7fu >> n) : first;
+    if (n > len)
+        return 0;
+    for (int32_t i = 1; i < n; i++) {
+        if (((uint8_t)text[i] & 0xc0) != 0x80)
+            return 0;
+        c = c << 6 | ((uint8_t)text[i] & 0x3f);
+    }
+    bool surrogate = c >= 0xd800 && c < 0xe000;
+    return c >= least[n] && c < 0x110000 && !surrogate ? n : 0;
+}
+
+bool str_is_utf8(struct str s)
+{
+    for (int32_t i = 0, n; i < s.len; i += n)
+        if ((n = utf8_character(s.p + i, s.len - i)) == 0)
+            return false;
+    return true;
+}
+
 size_t uvarlong_get(const uint8_t *p, size_t len, uint64_t *out)
 {
     uint64_t v = 0;

@@ -40,6 +40,8 @@ static inline bool str_is(struct str a, const char *s)
 
 /* Its length in Java, where limits of texts are counted in UTF-16. */
 int32_t str_utf16_length(struct str s);
+/* Whether it is nothing but whole characters in their shortest form, without surrogates. */
+bool str_is_utf8(struct str s);
 /* Order by bytes, as Kafka sorts topic names; null sorts first. */
 int str_cmp(struct str a, struct str b);
 

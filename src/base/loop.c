@@ -65,6 +65,7 @@ struct loop *loop_new(const char *name)
     lock_init(&loop->lock);
     loop->last = &loop->first;
     ev_async_init(&loop->wake, mailbox_drain);
+    ev_set_priority(&loop->wake, EV_MAXPRI);
     ev_async_start(loop->ev, &loop->wake);
     return loop;
 }

@@ -30,7 +30,8 @@ void *loop_local(const struct loop *loop);
 
 /*
  * A message to a loop: embed it, set `deliver`, post it. It is delivered once, in the order of the posts
- * of each sender, on the receiver's thread, which then owns it.
+ * of each sender, on the receiver's thread, which then owns it. After a loop was held up, messages come before timers:
+ * what somebody's patience waits for may be among them.
  */
 struct message {
     struct message *next;

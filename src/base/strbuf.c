@@ -3,6 +3,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+enum { FIRST_ROOM = 64 }; /* hardly anything is shorter: not to be reached by doubling */
+
 void strbuf_deinit(struct strbuf *b)
 {
     free(b->p);
@@ -18,7 +20,7 @@ void strbuf_clear(struct strbuf *b)
 
 void *strbuf_extend(struct strbuf *b, size_t len)
 {
-    b->p = xgrow(b->p, b->len + len + 1, &b->cap, 1);
+    b->p = xgrow(b->p, MAX(b->len + len + 1, (size_t)FIRST_ROOM), &b->cap, 1);
     char *at = b->p + b->len;
     b->len += len;
     b->p[b->len] = '\0';

@@ -9,11 +9,6 @@ enum { LONGEST_NAME = 249 };
 
 /* ---- Names ---- */
 
-bool topic_is_internal(struct str name)
-{
-    return str_is(name, "__consumer_offsets") || str_is(name, "__transaction_state");
-}
-
 static bool legal_char(char c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||

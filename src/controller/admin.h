@@ -12,7 +12,6 @@
 
 /* Null when the name is fine, else why it is not. */
 struct str topic_name_problem(struct arena *a, struct str name);
-bool topic_is_internal(struct str name);
 
 /*
  * Kafka's placement of replicas: the leader of each partition is the next broker, its followers shifted

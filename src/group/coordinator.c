@@ -2,6 +2,7 @@
 #include <inttypes.h>
 
 #include "base/logger.h"
+#include "cluster/internal_topics.h"
 #include "group/group_internal.h"
 
 /* ---- Groups ---- */
@@ -105,7 +106,7 @@ static void on_loaded(void *ctx, struct state_partition *p)
         count++;
         resume(g);
     }
-    log_info("Finished loading %d groups from __consumer_offsets-%" PRId32, count, p->number);
+    log_info("Finished loading %d groups from " GROUP_METADATA_TOPIC "-%" PRId32, count, p->number);
 }
 
 static void on_unloaded(void *ctx, struct state_partition *p)
@@ -135,7 +136,7 @@ struct group_coordinator *group_coordinator_new(const struct group_options *opti
     struct group_coordinator *gc = xcalloc(1, sizeof(*gc));
     const struct broker_config *c = options->config;
     gc->options = *options;
-    gc->topic = state_topic_new(&(struct state_options){.topic = "__consumer_offsets",
+    gc->topic = state_topic_new(&(struct state_options){.topic = GROUP_METADATA_TOPIC,
                                                         .loop = options->loop,
                                                         .log = options->log,
                                                         .load_buffer_size = c->offsets_load_buffer_size,

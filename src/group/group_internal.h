@@ -45,7 +45,7 @@ struct pending_member {
 
 struct offset_id {
     int32_t partition;
-    char topic[252]; /* zero-filled: the whole key is hashed */
+    char topic[252]; /* the rest is zero: ids are compared as bytes */
 };
 
 struct offset_value {

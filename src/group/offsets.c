@@ -13,6 +13,12 @@ bool offset_id_make(struct str topic, int32_t partition, struct offset_id *out)
     return true;
 }
 
+/* As the key of a table: what counts of the topic's room. */
+static size_t offset_id_size(const struct offset_id *id)
+{
+    return offsetof(struct offset_id, topic) + strlen(id->topic);
+}
+
 void offset_value_free(struct offset_value *v)
 {
     free((char *)(uintptr_t)v->metadata.p);
@@ -29,7 +35,7 @@ void offset_value_assign(struct offset_value *to, const struct offset_value *fro
 struct offset_entry *offset_find(const struct group *g, const struct offset_id *id)
 {
     struct offset_entry *e;
-    HASH_FIND(hh, g->offsets, id, sizeof(*id), e);
+    HASH_FIND(hh, g->offsets, id, offset_id_size(id), e);
     return e;
 }
 
@@ -41,7 +47,7 @@ void offset_put(struct group *g, const struct offset_id *id, const struct offset
     if (e == NULL) {
         e = xcalloc(1, sizeof(*e));
         e->id = *id;
-        HASH_ADD(hh, g->offsets, id, sizeof(e->id), e);
+        HASH_ADD(hh, g->offsets, id, offset_id_size(id), e);
     }
     offset_value_assign(&e->value, v);
 }
@@ -63,7 +69,7 @@ bool group_has_offsets(const struct group *g)
 struct pending_commit *pending_commit_find(const struct group *g, const struct offset_id *id)
 {
     struct pending_commit *p;
-    HASH_FIND(hh, g->pending_commits, id, sizeof(*id), p);
+    HASH_FIND(hh, g->pending_commits, id, offset_id_size(id), p);
     return p;
 }
 
@@ -73,7 +79,7 @@ void pending_commit_put(struct group *g, const struct offset_id *id, const void 
     if (p == NULL) {
         p = xcalloc(1, sizeof(*p));
         p->id = *id;
-        HASH_ADD(hh, g->pending_commits, id, sizeof(p->id), p);
+        HASH_ADD(hh, g->pending_commits, id, offset_id_size(id), p);
     }
     p->last = commit;
 }

@@ -2,6 +2,7 @@
 #include <inttypes.h>
 
 #include "base/logger.h"
+#include "cluster/internal_topics.h"
 #include "group/group_internal.h"
 #include "protocol/msg/group_metadata_key.h"
 #include "protocol/msg/group_metadata_value.h"
@@ -120,15 +121,14 @@ static struct group *find_or_make(const struct loading *l, struct str id)
 static void warn_unreadable(const struct loading *l, const struct group *g, const struct record *record,
                             const char *what)
 {
-    log_warn("%s of group %s in __consumer_offsets-%" PRId32 " at %" PRId64 " cannot be read", what, g->id,
+    log_warn("%s of group %s in " GROUP_METADATA_TOPIC "-%" PRId32 " at %" PRId64 " cannot be read", what, g->id,
              l->partition->number, record->offset);
 }
 
 static void forget_offset(struct group *g, const struct loading *l, const struct offset_id *id)
 {
-    struct offset_entry *e;
+    struct offset_entry *e = offset_find(g, id);
     struct txn_offset *o;
-    HASH_FIND(hh, g->offsets, id, sizeof(*id), e);
     if (!batch_is_transactional(l->batch) && e != NULL)
         offset_drop(g, e);
     else if (batch_is_transactional(l->batch) && (o = txn_offset_find(g, l->batch->producer_id, id)) != NULL)
@@ -234,7 +234,8 @@ static void load_record(const struct loading *l, const struct record *record)
         if (group_metadata_key_read(&r, version, &key))
             load_group(l, record, key.group);
     } else { /* of the new group protocol, left over from a try to upgrade */
-        log_warn("A key of version %" PRId16 " in __consumer_offsets-%" PRId32 " at %" PRId64 " is not understood",
+        log_warn("A key of version %" PRId16 " in " GROUP_METADATA_TOPIC "-%" PRId32 " at %" PRId64
+                 " is not understood",
                  version, l->partition->number, record->offset);
     }
 }

@@ -129,6 +129,8 @@ bool password_encode(const struct password_encoder *e, const char *password, str
                      struct fail *fail)
 {
     struct sealed s = {.iterations = e->iterations};
+    if (!str_is_utf8(str_of(password)))
+        return fail_set(fail, "The password is not in UTF-8, and could not be decoded again");
     if (!find_algorithms(e->key_factory, e->cipher, e->key_length, &s, fail))
         return false;
     int32_t iv_size = s.gcm ? GCM_IV_SIZE : EVP_CIPHER_iv_length(s.cipher);
@@ -206,7 +208,8 @@ bool password_decode(const struct password_encoder *e, const char *encoded, stru
     char *password;
     if (!parse(encoded, a, &s, fail))
         return false;
-    if (!unseal(&s, e->secret, a, &password))
+    /* The padding that another secret leaves may fit by chance; that text follows is then most unlikely. */
+    if (!unseal(&s, e->secret, a, &password) || !str_is_utf8(str_of(password)))
         return fail_set(fail, "Password could not be decoded");
     if (str_utf16_length(str_of(password)) != s.password_length)
         return fail_set(fail, "Password could not be decoded, sanity check of length failed");

@@ -1,7 +1,7 @@
 /* DeleteRecords (KIP-107): a leader's log begins later, and the answer waits until the followers' logs do, too. */
 #include "protocol/msg/delete_records.h"
 
-#include "controller/admin.h"
+#include "cluster/internal_topics.h"
 #include "server/server_internal.h"
 
 struct deleted {

@@ -1,5 +1,7 @@
 /* FindCoordinator (KIP-699: several at a time): who leads the partition that a group or transactional id lives in. */
 #include "protocol/msg/find_coordinator.h"
+
+#include "cluster/internal_topics.h"
 #include "server/server_internal.h"
 
 enum { KEY_GROUP = 0, KEY_TRANSACTION = 1, KEY_SHARE = 2, SEVERAL_SINCE = 4, SHARE_SINCE = 6 };
@@ -23,7 +25,7 @@ static struct found nobody(enum kafka_error error, struct str message)
 
 static struct str topic_of(int8_t type)
 {
-    return type == KEY_TRANSACTION ? STR_LIT("__transaction_state") : STR_LIT("__consumer_offsets");
+    return type == KEY_TRANSACTION ? STR_LIT(TRANSACTION_STATE_TOPIC) : STR_LIT(GROUP_METADATA_TOPIC);
 }
 
 static struct found find(struct request *r, int8_t type, struct str key)

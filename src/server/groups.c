@@ -1,4 +1,5 @@
 /* The APIs of the group coordinator: carried to its loop, and the answer back. */
+#include "cluster/internal_topics.h"
 #include "protocol/msg/delete_groups.h"
 #include "protocol/msg/describe_groups.h"
 #include "protocol/msg/heartbeat.h"
@@ -12,8 +13,6 @@
 #include "protocol/msg/txn_offset_commit.h"
 #include "server/server_internal.h"
 #include "server/zk_offsets_internal.h"
-
-static const char offsets_topic[] = "__consumer_offsets";
 
 /* One of these APIs: its messages, and the function of the coordinator that serves it. */
 struct group_request {
@@ -67,7 +66,7 @@ static void on_served(struct group_call *call)
 
 static struct group_coordinator *coordinator_of(const struct request *r)
 {
-    const struct view_topic *topic = view_topic(view_current(), str_of(offsets_topic));
+    const struct view_topic *topic = view_topic(view_current(), STR_LIT(GROUP_METADATA_TOPIC));
     if (topic != NULL)
         state_topic_set_count(group_topic(r->s->groups), topic->partition_count);
     return r->s->groups;
@@ -338,13 +337,13 @@ static bool begin_verification(struct txn_commit *c)
 static void serve_txn_commit(struct request *r)
 {
     struct txn_commit *c = txn_commit_of(r);
-    const struct view_topic *topic = view_topic(view_current(), str_of(offsets_topic));
+    const struct view_topic *topic = view_topic(view_current(), STR_LIT(GROUP_METADATA_TOPIC));
     if (!atomic_load(&r->s->verify_transactions) || topic == NULL) {
         commit_in_transaction(r);
         return;
     }
-    c->partition =
-        (struct txn_partition_ref){str_of(offsets_topic), state_partition_of(c->in.group_id, topic->partition_count)};
+    c->partition = (struct txn_partition_ref){STR_LIT(GROUP_METADATA_TOPIC),
+                                              state_partition_of(c->in.group_id, topic->partition_count)};
     if (!begin_verification(c)) {
         refuse_txn_commit(c, ERR_NOT_COORDINATOR);
     } else if (c->txn.guard == GUARD_OPEN) {

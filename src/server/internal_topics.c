@@ -1,4 +1,5 @@
 /* Topics that come into being because somebody asked for them: internal ones, and auto.create.topics.enable. */
+#include "cluster/internal_topics.h"
 #include "controller/admin.h"
 #include "server/server_internal.h"
 
@@ -71,9 +72,9 @@ void create_topics_then(struct request *r, struct topic_creation *topics, int32_
     for (int32_t i = 0; i < count; i++) {
         struct topic_request *t = &a->work.topics[i];
         *t = (struct topic_request){.name = topics[i].name, .partitions = -1, .factor = -1};
-        if (str_is(t->name, "__consumer_offsets"))
+        if (str_is(t->name, GROUP_METADATA_TOPIC))
             plan_offsets_topic(r, t);
-        else if (str_is(t->name, "__transaction_state"))
+        else if (str_is(t->name, TRANSACTION_STATE_TOPIC))
             plan_transactions_topic(r, t);
     }
     r->creation = a;

@@ -1,6 +1,7 @@
 /* Metadata and DescribeCluster: what this broker's view of the cluster says. */
 #include "protocol/msg/metadata.h"
 
+#include "cluster/internal_topics.h"
 #include "controller/admin.h"
 #include "protocol/msg/describe_cluster.h"
 #include "server/server_internal.h"

@@ -3,7 +3,7 @@
 
 #include "base/clock.h"
 #include "base/logger.h"
-#include "controller/admin.h"
+#include "cluster/internal_topics.h"
 #include "server/server_internal.h"
 
 enum { ACKS_ALL = -1, MAGIC_V2_SINCE = 3, ZSTD_SINCE = 7, KNOWS_ABORTABLE_SINCE = 11 };

@@ -1,4 +1,8 @@
-/* How the coordinators reach the partitions of their topics: appends and reads, on workers. */
+/*
+ * How the coordinators reach the partitions of their topics. Reads are for workers. An append is done on the loop, as a
+ * producer's is, unless the last one to its partition waited for the disk: then a worker does it, until they are quick
+ * again.
+ */
 #include <uthash.h>
 #include <utlist.h>
 
@@ -6,6 +10,8 @@
 #include "server/server.h"
 
 /* ---- Appending ---- */
+
+enum { SLOW_US = 100 }; /* ten times what an append takes that goes to the page cache only */
 
 struct topic_append {
     struct append_lane *lane;
@@ -26,7 +32,8 @@ struct topic_append {
 struct append_lane {
     struct topic_log *log;
     int32_t partition;
-    struct topic_append *waiting, *running; /* those that a worker has, all at once */
+    struct topic_append *waiting, *running; /* those whose turn it is, all at once */
+    bool slow;                              /* the last that ran waited for the disk */
     struct job job;
     UT_hash_handle hh;
 };
@@ -61,8 +68,12 @@ static void run_lane(struct job *job)
 {
     struct append_lane *lane = CONTAINER_OF(job, struct append_lane, job);
     struct topic_append *a;
-    DL_FOREACH (lane->running, a)
+    int64_t begun = clock_mono_us(), count = 0;
+    DL_FOREACH (lane->running, a) {
         run_append(a);
+        count++;
+    }
+    lane->slow = clock_mono_us() - begun > count * SLOW_US;
 }
 
 static void finish(struct topic_append *a, enum kafka_error error)
@@ -121,13 +132,25 @@ static void lane_done(struct message *m)
         appended(a);
 }
 
+static void run_here(struct message *m)
+{
+    struct append_lane *lane = CONTAINER_OF(m, struct append_lane, job.done);
+    run_lane(&lane->job);
+    lane_done(m);
+}
+
+/* Here, too, by a message: nobody is answered before what it has asked for returns to it. */
 static void lane_start(struct append_lane *lane)
 {
+    const struct services *s = lane->log->services;
     lane->running = lane->waiting;
     lane->waiting = NULL;
-    lane->job =
-        (struct job){.run = run_lane, .home = lane->log->services->coordinator_loop, .done = {.deliver = lane_done}};
-    workers_submit(lane->log->services->workers, &lane->job);
+    lane->job = (struct job){.run = run_lane, .home = s->coordinator_loop};
+    lane->job.done.deliver = lane->slow ? lane_done : run_here;
+    if (lane->slow)
+        workers_submit(s->workers, &lane->job);
+    else
+        loop_post(s->coordinator_loop, &lane->job.done);
 }
 
 static struct append_lane *lane_of(struct topic_log *log, int32_t partition)

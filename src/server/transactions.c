@@ -1,4 +1,5 @@
 /* The APIs of the transaction coordinator: carried to its loop, and the answer back. */
+#include "cluster/internal_topics.h"
 #include "protocol/msg/add_offsets_to_txn.h"
 #include "protocol/msg/add_partitions_to_txn.h"
 #include "protocol/msg/describe_transactions.h"
@@ -12,7 +13,7 @@ enum { INIT_KNOWS_FENCED = 4, TXN_KNOWS_FENCED = 2 };
 
 static struct txn_coordinator *coordinator_of(const struct request *r)
 {
-    const struct view_topic *topic = view_topic(view_current(), STR_LIT("__transaction_state"));
+    const struct view_topic *topic = view_topic(view_current(), STR_LIT(TRANSACTION_STATE_TOPIC));
     if (topic != NULL)
         state_topic_set_count(txn_topic(r->s->transactions), topic->partition_count);
     return r->s->transactions;
@@ -103,7 +104,7 @@ static void handle_add_offsets(struct request *r)
     struct add_offsets_to_txn_request in;
     if (!DECODE(r, add_offsets_to_txn_request, &in))
         return;
-    struct str topic = STR_LIT("__consumer_offsets");
+    struct str topic = STR_LIT(GROUP_METADATA_TOPIC);
     const struct view_topic *known = view_topic(view_current(), topic);
     int32_t count = known != NULL ? known->partition_count : r->s->config->offsets_topic_num_partitions;
     struct txn_question *q =

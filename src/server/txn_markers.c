@@ -3,6 +3,7 @@
  * here. What they mean to the groups whose offsets lie in a partition is told before they are answered.
  */
 #include "base/clock.h"
+#include "cluster/internal_topics.h"
 #include "protocol/msg/write_txn_markers.h"
 #include "server/server_internal.h"
 
@@ -21,7 +22,7 @@ struct writing {
 
 static bool is_offsets(const struct written *x)
 {
-    return str_is(x->topic, "__consumer_offsets");
+    return str_is(x->topic, GROUP_METADATA_TOPIC);
 }
 
 static enum kafka_error append(struct written *x, struct commit_item *item, struct arena *a)

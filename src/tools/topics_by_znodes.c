@@ -1,6 +1,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "cluster/internal_topics.h"
 #include "controller/admin.h"
 #include "tools/topics.h"
 #include "tools/zk_nodes.h"
@@ -210,7 +211,7 @@ static bool grow_by_znodes(struct topic_backend *b, struct topic_plan *plans, in
 {
     struct topic_request *topics = ARENA_ARRAY(&b->arena, struct topic_request, MAX(count, 1));
     for (int32_t i = 0; i < count; i++) {
-        if (str_is(plans[i].name, "__consumer_offsets"))
+        if (str_is(plans[i].name, GROUP_METADATA_TOPIC))
             return fail_set(fail, "The number of partitions for the offsets topic cannot be changed.");
         topics[i] = to_request(&plans[i]);
     }

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 
 #include "base/logger.h"
+#include "cluster/internal_topics.h"
 
 /* ---- The table ---- */
 
@@ -61,8 +62,8 @@ static void on_loaded(void *ctx, struct state_partition *p)
         count++;
         finish_prepared(t);
     }
-    log_info("Finished loading %d transactional ids from __transaction_state-%" PRId32 " in epoch %" PRId32, count,
-             p->number, p->leader_epoch);
+    log_info("Finished loading %d transactional ids from " TRANSACTION_STATE_TOPIC "-%" PRId32 " in epoch %" PRId32,
+             count, p->number, p->leader_epoch);
 }
 
 static void on_unloaded(void *ctx, struct state_partition *p)
@@ -410,7 +411,7 @@ struct txn_coordinator *txn_coordinator_new(const struct txn_options *options)
     struct txn_coordinator *tc = xcalloc(1, sizeof(*tc));
     const struct broker_config *c = options->config;
     tc->options = *options;
-    tc->topic = state_topic_new(&(struct state_options){.topic = "__transaction_state",
+    tc->topic = state_topic_new(&(struct state_options){.topic = TRANSACTION_STATE_TOPIC,
                                                         .loop = options->loop,
                                                         .log = options->log,
                                                         .load_buffer_size = c->transaction_state_log_load_buffer_size,

@@ -2,6 +2,7 @@
 #include <inttypes.h>
 
 #include "base/logger.h"
+#include "cluster/internal_topics.h"
 #include "transaction/transaction_internal.h"
 
 enum { BATCH_ROOM = 16384 };
@@ -78,7 +79,7 @@ static void on_buried(struct state_append *append, enum kafka_error error)
 {
     struct burial *b = CONTAINER_OF(append, struct burial, append);
     if (error != ERR_NONE)
-        log_warn("Expired transactional ids in __transaction_state-%" PRId32 " cannot be removed yet: %s",
+        log_warn("Expired transactional ids in " TRANSACTION_STATE_TOPIC "-%" PRId32 " cannot be removed yet: %s",
                  b->home->number, error_name((int16_t)error));
     for (size_t i = 0; i < b->count; i++) {
         bury(b, b->ids[i], error);

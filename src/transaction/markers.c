@@ -7,6 +7,7 @@
 #include <utlist.h>
 
 #include "base/logger.h"
+#include "cluster/internal_topics.h"
 #include "protocol/msg/api.h"
 #include "protocol/msg/write_txn_markers.h"
 #include "transaction/transaction_internal.h"
@@ -63,7 +64,8 @@ static void on_completed(struct txn_store *s, enum kafka_error error)
         return;
     }
     if (error != ERR_NONE)
-        log_info("The end of the transaction of %s is left to who leads __transaction_state-%" PRId32 " next: %s",
+        log_info("The end of the transaction of %s is left to who leads " TRANSACTION_STATE_TOPIC "-%" PRId32
+                 " next: %s",
                  s->id, s->home->number, error_name((int16_t)error));
     txn_store_deinit(s);
     free(c);

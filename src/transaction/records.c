@@ -2,6 +2,7 @@
 #include <inttypes.h>
 
 #include "base/logger.h"
+#include "cluster/internal_topics.h"
 #include "protocol/msg/transaction_log_key.h"
 #include "protocol/msg/transaction_log_value.h"
 #include "transaction/transaction_internal.h"
@@ -113,7 +114,8 @@ static void take_record(struct txn_coordinator *tc, struct state_partition *p, c
     if (record->value.p == NULL && t != NULL) {
         txn_forget(t);
     } else if (record->value.p != NULL && !read_value(record->value, a, &v)) {
-        log_warn("The state of transactional id %.*s in __transaction_state-%" PRId32 " at %" PRId64 " cannot be read",
+        log_warn("The state of transactional id %.*s in " TRANSACTION_STATE_TOPIC "-%" PRId32 " at %" PRId64
+                 " cannot be read",
                  STR_ARGS(key.transactional_id), p->number, record->offset);
     } else if (record->value.p != NULL) {
         take_value(t != NULL ? t : txn_make(tc, p, key.transactional_id), &v);

@@ -2,6 +2,7 @@
 #include "test.h"
 
 #include "base/arena.h"
+#include "base/clock.h"
 #include "base/logger.h"
 #include "base/strbuf.h"
 #include "base/uuid.h"
@@ -81,6 +82,40 @@ static void null_and_empty_differ(void **state)
     assert_true(str_cmp(STR_LIT("b"), STR_LIT("ab")) > 0);
 }
 
+static void utf8_is_told_from_other_bytes(void **state)
+{
+    (void)state;
+    static const char *const good[] = {"",
+                                       "a",
+                                       "\x7f",
+                                       "\u00e4",
+                                       "\u07ff",
+                                       "\u0800",
+                                       "\xed\x9f\xbf",
+                                       "\ue000",
+                                       "\U00010000",
+                                       "\U0010ffff",
+                                       "na\u00efve \U0001f600"};
+    static const char *const bad[] = {"\x80",
+                                      "caf\xe9",
+                                      "\xc3",
+                                      "\xe2\x82",
+                                      "\xf0\x9f\x98",
+                                      "\xc3(",
+                                      "\xe2\x82(",
+                                      "\xc1\xbf",
+                                      "\xe0\x9f\xbf",
+                                      "\xf0\x8f\xbf\xbf", /* longer than needed */
+                                      "\xed\xa0\x80",
+                                      "\xf4\x90\x80\x80",
+                                      "\xf8\x88\x80\x80\x80",
+                                      "\xff"};
+    for (size_t i = 0; i < ARRAY_LEN(good); i++)
+        assert_true(str_is_utf8(str_of(good[i])));
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        assert_false(str_is_utf8(str_of(bad[i])));
+}
+
 struct errand {
     struct job job;
     struct loop *loop;
@@ -152,6 +187,50 @@ struct found {
     char last[LOGGER_NAME_ROOM];
 };
 
+struct patience {
+    struct loop *loop;
+    struct message wish, answer;
+    struct timer end;
+    bool answered, ended;
+};
+
+/* The answer is here, and the time is over, before the loop goes on. */
+static void on_wish(struct message *m)
+{
+    struct patience *p = CONTAINER_OF(m, struct patience, wish);
+    int64_t until = clock_mono_ms() + 5;
+    timer_start(&p->end, 1);
+    loop_post(p->loop, &p->answer);
+    while (clock_mono_ms() < until)
+        ;
+}
+
+static void on_answer(struct message *m)
+{
+    struct patience *p = CONTAINER_OF(m, struct patience, answer);
+    p->answered = true;
+    timer_stop(&p->end);
+    loop_stop(p->loop);
+}
+
+static void on_end(struct timer *t)
+{
+    struct patience *p = CONTAINER_OF(t, struct patience, end);
+    p->ended = true;
+}
+
+static void a_loop_that_was_held_up_hears_messages_before_timers(void **state)
+{
+    (void)state;
+    struct patience p = {.loop = loop_new("test"), .wish = {.deliver = on_wish}, .answer = {.deliver = on_answer}};
+    timer_init(&p.end, p.loop, on_end);
+    loop_post(p.loop, &p.wish);
+    loop_run(p.loop);
+    assert_true(p.answered);
+    assert_false(p.ended);
+    loop_free(p.loop);
+}
+
 static void look_for(void *ctx, const char *name, enum log_level level)
 {
     struct found *f = ctx;
@@ -218,8 +297,10 @@ int main(void)
         cmocka_unit_test(uuids_read_as_they_are_written),
         cmocka_unit_test(arenas_have_limits),
         cmocka_unit_test(null_and_empty_differ),
+        cmocka_unit_test(utf8_is_told_from_other_bytes),
         cmocka_unit_test(jobs_come_home),
         cmocka_unit_test(workers_are_resized_while_they_work),
+        cmocka_unit_test(a_loop_that_was_held_up_hears_messages_before_timers),
         cmocka_unit_test(loggers_follow_the_one_above),
         cmocka_unit_test(lines_below_the_level_are_not_made),
     };

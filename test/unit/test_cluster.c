@@ -246,13 +246,15 @@ struct broker { /* with its file, or rather its command line */
     struct broker_settings *settings;
 };
 
+/* The cipher is one that knows another secret for sure. */
 static void broker_start(struct broker *b, const char *secret, const char *old_secret)
 {
-    const char *overrides[] = {"zookeeper.connect=z:1", secret, old_secret};
+    const char *overrides[] = {"zookeeper.connect=z:1", "password.encoder.cipher.algorithm=AES/GCM/NoPadding", secret,
+                               old_secret};
     struct config_options options = {.overrides = overrides,
-                                     .override_count = old_secret != NULL ? 3
-                                                       : secret != NULL   ? 2
-                                                                          : 1};
+                                     .override_count = old_secret != NULL ? 4
+                                                       : secret != NULL   ? 3
+                                                                          : 2};
     struct fail fail;
     assert_true(config_load(&b->config, &options, &fail));
     b->settings = broker_settings_new(&b->config);

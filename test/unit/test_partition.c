@@ -1,90 +1,27 @@
 /* A partition as its leader sees it: who is in sync, and what is committed. */
-#include "test.h"
+#include "replica_test.h"
 
 #include "base/clock.h"
-#include "replica/replica.h"
 
-enum { SELF = 1, LAG_MS = 30000 };
+enum { LAG_MS = 30000 };
 
 struct fixture {
-    char dir[64];
-    struct broker_config config;
-    struct log_manager *logs;
-    struct replica_manager *replicas;
+    struct test_replicas replicas;
     struct partition *partition;
     struct bed bed;
-    int wanted, stirred;
+    int stirred;
 };
-
-static void own_config(void *ctx, const char *topic UNUSED, struct topic_config *out)
-{
-    struct fixture *f = ctx;
-    topic_config_defaults(&f->config, out);
-}
-
-static void ignore(void *ctx UNUSED, struct partition *p UNUSED)
-{
-}
-
-static bool always(void *ctx UNUSED, int32_t broker UNUSED)
-{
-    return true;
-}
-
-static bool never(void *ctx UNUSED, const char *topic UNUSED, int32_t partition UNUSED, bool as_leader UNUSED)
-{
-    return false;
-}
-
-static void note_wanted(void *ctx, struct partition *p UNUSED)
-{
-    struct fixture *f = ctx;
-    f->wanted++;
-}
 
 static void note_stirred(struct bed *bed)
 {
     CONTAINER_OF(bed, struct fixture, bed)->stirred++;
 }
 
-static void lead(struct fixture *f, int32_t epoch, struct int_list isr)
-{
-    int32_t replicas[] = {1, 2, 3};
-    struct leader_order order = {.topic = str_of("t"),
-                                 .controller_epoch = 1,
-                                 .leader = SELF,
-                                 .leader_epoch = epoch,
-                                 .isr = isr,
-                                 .replicas = {replicas, 3},
-                                 .is_new = true};
-    assert_int_equal(replica_apply_leader(f->replicas, &order), ERR_NONE);
-}
-
 static int set_up(void **state)
 {
     struct fixture *f = calloc(1, sizeof(*f));
-    char dirs[80];
-    int32_t isr[] = {1, 3};
-    struct fail fail = {0};
-    temp_dir_make(f->dir);
-    snprintf(dirs, sizeof(dirs), "log.dirs=%s", f->dir);
-    const char *overrides[] = {"broker.id=1", "zookeeper.connect=localhost:2181", "min.insync.replicas=2", dirs};
-    struct config_options options = {.overrides = overrides, .override_count = ARRAY_LEN(overrides)};
-    assert_true(config_load(&f->config, &options, &fail));
-    f->logs = log_manager_new(&(struct log_manager_options){.config = &f->config}, &fail);
-    assert_non_null(f->logs);
-    struct replica_options replica = {.config = &f->config,
-                                      .logs = f->logs,
-                                      .broker_id = SELF,
-                                      .topic_config = own_config,
-                                      .role_changed = ignore,
-                                      .may_join_isr = always,
-                                      .throttled = never,
-                                      .isr_wanted = note_wanted,
-                                      .ctx = f};
-    f->replicas = replica_manager_new(&replica);
-    lead(f, 0, (struct int_list){isr, 2});
-    f->partition = replica_partition(f->replicas, str_of("t"), 0);
+    test_replicas_init(&f->replicas);
+    f->partition = test_replicas_lead(&f->replicas, "t", 0);
     partition_watch(f->partition, &f->bed, note_stirred);
     *state = f;
     return 0;
@@ -95,11 +32,7 @@ static int tear_down(void **state)
     struct fixture *f = *state;
     partition_get_up(&f->bed);
     partition_unref(f->partition);
-    replica_manager_free(f->replicas);
-    log_manager_close(f->logs);
-    log_manager_free(f->logs);
-    config_deinit(&f->config);
-    temp_dir_remove(f->dir);
+    test_replicas_deinit(&f->replicas);
     free(f);
     return 0;
 }
@@ -121,13 +54,6 @@ static int64_t append(struct fixture *f)
     return result.last_offset;
 }
 
-static void fetch(struct fixture *f, int32_t replica, int64_t offset, int64_t now)
-{
-    struct partition_read read = {
-        .offset = offset, .replica_id = replica, .current_leader_epoch = 0, .last_fetched_epoch = -1};
-    partition_note_fetch(f->partition, &read, 0, NULL, now);
-}
-
 static int64_t high_watermark(struct fixture *f)
 {
     return plog_high_watermark(partition_log(f->partition));
@@ -141,21 +67,21 @@ static void a_follower_joins_when_it_has_caught_up(void **state)
     struct isr_proposal proposal;
     struct arena a = {0};
     append(f);
-    fetch(f, 3, 1, now);
+    test_replicas_fetch(f->partition, 3, 1, now);
     assert_int_equal(high_watermark(f), 1);
-    fetch(f, 2, 0, now);
-    assert_int_equal(f->wanted, 0);
-    fetch(f, 2, 1, now);
-    assert_int_equal(f->wanted, 1);
+    test_replicas_fetch(f->partition, 2, 0, now);
+    assert_int_equal(f->replicas.isr_wanted, 0);
+    test_replicas_fetch(f->partition, 2, 1, now);
+    assert_int_equal(f->replicas.isr_wanted, 1);
     arena_init(&a, 1 << 20);
     assert_true(partition_isr_proposal(f->partition, &a, &proposal));
     assert_int_equal(proposal.isr.n, 3);
     arena_deinit(&a);
     append(f);
-    fetch(f, 3, 2, now);
+    test_replicas_fetch(f->partition, 3, 2, now);
     assert_int_equal(high_watermark(f), 1);
     partition_isr_decided(f->partition, 0, 1, (struct int_list){all, 3});
-    fetch(f, 2, 2, now);
+    test_replicas_fetch(f->partition, 2, 2, now);
     assert_int_equal(high_watermark(f), 2);
 }
 
@@ -164,10 +90,10 @@ static void a_refused_follower_is_not_waited_for(void **state)
 {
     struct fixture *f = *state;
     int64_t long_ago = clock_mono_ms() - 2 * LAG_MS;
-    fetch(f, 2, 0, long_ago);
-    assert_int_equal(f->wanted, 1);
+    test_replicas_fetch(f->partition, 2, 0, long_ago);
+    assert_int_equal(f->replicas.isr_wanted, 1);
     int64_t offset = append(f);
-    fetch(f, 3, 1, clock_mono_ms());
+    test_replicas_fetch(f->partition, 3, 1, clock_mono_ms());
     assert_int_equal(high_watermark(f), 0);
     assert_int_equal(partition_check_committed(f->partition, 0, offset), ERR_REQUEST_TIMED_OUT);
     f->stirred = 0;
@@ -181,9 +107,9 @@ static void who_could_join_is_waited_for_as_long_as_it_may_lag(void **state)
 {
     struct fixture *f = *state;
     int64_t now = clock_mono_ms();
-    fetch(f, 2, 0, now);
+    test_replicas_fetch(f->partition, 2, 0, now);
     append(f);
-    fetch(f, 3, 1, now);
+    test_replicas_fetch(f->partition, 3, 1, now);
     partition_isr_refused(f->partition, 0);
     assert_int_equal(high_watermark(f), 0);
     f->stirred = 0;
@@ -199,17 +125,17 @@ static void one_that_lags_is_to_leave(void **state)
     struct fixture *f = *state;
     int64_t now = clock_mono_ms();
     int32_t all[] = {1, 2, 3}, left[] = {1, 2};
-    fetch(f, 2, 0, now); /* wants to join, and does */
+    test_replicas_fetch(f->partition, 2, 0, now); /* wants to join, and does */
     partition_isr_decided(f->partition, 0, 1, (struct int_list){all, 3});
     append(f);
-    fetch(f, 2, 1, now + LAG_MS + 1000);
-    f->wanted = 0;
+    test_replicas_fetch(f->partition, 2, 1, now + LAG_MS + 1000);
+    f->replicas.isr_wanted = 0;
     partition_shrink_isr(f->partition, now + LAG_MS + 1000);
-    assert_int_equal(f->wanted, 1);
+    assert_int_equal(f->replicas.isr_wanted, 1);
     assert_int_equal(high_watermark(f), 0);
     partition_isr_decided(f->partition, 0, 2, (struct int_list){left, 2});
     partition_shrink_isr(f->partition, now + LAG_MS + 1000);
-    assert_int_equal(f->wanted, 1);
+    assert_int_equal(f->replicas.isr_wanted, 1);
     assert_int_equal(high_watermark(f), 1);
 }
 

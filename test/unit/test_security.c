@@ -104,6 +104,24 @@ static void another_secret_does_not_do(void **state)
     arena_deinit(&a);
 }
 
+/* It was encrypted with the secret, and its length is right, but it is Latin-1: what came out is not what went in. */
+static void what_is_no_text_is_no_password(void **state)
+{
+    (void)state;
+    static const char latin[] =
+        "keyFactoryAlgorithm:PBKDF2WithHmacSHA512,cipherAlgorithm:AES/CBC/PKCS5Padding,"
+        "keyLength:128,iterations:1024,passwordLength:4,salt:AAECAwQFBgcICQoLDA0ODw==,"
+        "initializationVector:EBESExQVFhcYGRobHB0eHw==,encryptedPassword:aDgxRyQZl1bNYQbaTOmnpg==";
+    const struct password_encoder e = {secret, NULL, "AES/CBC/PKCS5Padding", 128, 4096};
+    struct arena a = {0};
+    const char *out;
+    struct fail fail;
+    assert_false(password_decode(&e, latin, &a, &out, &fail));
+    assert_string_equal(fail.text, "Password could not be decoded");
+    assert_false(password_encode(&e, "caf\xe9", &a, &out, &fail));
+    arena_deinit(&a);
+}
+
 /* Each text without one of its parts, with a part that is not what it should be, and cut off anywhere. */
 static void damaged_passwords_are_refused(void **state)
 {
@@ -171,6 +189,7 @@ int main(void)
         cmocka_unit_test(passwords_that_kafka_encoded_are_read),
         cmocka_unit_test(passwords_come_back),
         cmocka_unit_test(another_secret_does_not_do),
+        cmocka_unit_test(what_is_no_text_is_no_password),
         cmocka_unit_test(damaged_passwords_are_refused),
         cmocka_unit_test(unknown_algorithms_are_refused),
         cmocka_unit_test(credentials_are_what_the_rfc_says),
