@@ -1,12 +1,14 @@
 """Transactions: what is committed is seen as a whole, what is not is never seen, whatever breaks."""
 
 import socket
+import struct
 import subprocess
 
 import confluent_kafka
 import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
+from controller_frames import Controller, take_office
 from harness import BUILD, FRANZ, JARS, JARS_4, PATIENCE, TOP, Apache, Barnabas, Process, java, kcat, other, run, wait_until
 from transaction_frames import TRANSACTIONAL, Connection, make_batch
 
@@ -212,6 +214,57 @@ def test_what_was_decided_is_completed_after_a_kill(make_pair, kinds, commit):
     write(q, "t", "2")
     q.commit_transaction(PATIENCE)
     assert sorted(read(a, "t")) == (["0", "1", "2"] if commit else ["2"])
+
+
+def prepared_commit(transactional_id, producer_id, epoch, topic):
+    """Key and value of the record that decides it, with a partition 0 that wants its marker."""
+    def text(t):
+        return struct.pack(">h", len(t)) + t.encode()
+    return (struct.pack(">h", 0) + text(transactional_id),
+            struct.pack(">hqhib", 0, producer_id, epoch, 60000, 2) + struct.pack(">i", 1) + text(topic) + struct.pack(">iiqq", 1, 0, 1, 1))
+
+
+def test_what_the_controller_has_not_told_of_is_not_taken_for_deleted(make_broker):
+    """An Apache controller that is new in its office tells of the partitions that have somebody alive first, and later of the others."""
+    broker = make_broker(transaction_state_log_num_partitions=1)
+    create(broker, "t")
+    p = transactional(broker)
+    p.begin_transaction()
+    write(p, "t", "0")
+    known = table(ours("--bootstrap-server", broker.bootstrap, "describe", "--transactional-id", "x"))[0]
+    coordinator = confluent_kafka.Producer({"bootstrap.servers": broker.bootstrap, "client.id": "__admin_client"})
+    key, value = prepared_commit("x", int(known["ProducerId"]), int(known["ProducerEpoch"]), "t")
+    coordinator.produce("__transaction_state", value, key, partition=0)
+    assert coordinator.flush(PATIENCE) == 0
+    broker.kill()
+    zookeeper = broker.zookeeper
+    wait_until(lambda: not zookeeper.children("/brokers/ids") and not zookeeper.client.exists("/controller"), "the end of its session")
+    office = take_office(zookeeper)
+    broker.launch()
+    wait_until(lambda: zookeeper.children("/brokers/ids"), "its registration")
+    c, state = Controller(broker, office), ("__transaction_state", 0)
+    c.tell_of()
+    c.let_lead(state)
+    c.tell_of(state)
+    wait_until(lambda: "t-0" in broker.text().split("Finished loading")[-1], "somebody who asks where the partition is")
+    c.close()
+    zookeeper.client.delete("/controller")
+    wait_until(broker.is_ready, "the whole")
+    wait_until(lambda: read(broker, "t") == ["0"], "the end of the transaction")
+
+
+def test_a_deleted_topic_needs_no_marker(make_broker):
+    broker = make_broker()
+    create(broker, "t", "u")
+    p = transactional(broker)
+    p.begin_transaction()
+    write(p, "t", "kept")
+    write(p, "u", "gone")
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap})
+    admin.delete_topics(["u"])["u"].result(PATIENCE)
+    p.commit_transaction(PATIENCE)
+    wait_until(lambda: "CompleteCommit" in ours("--bootstrap-server", broker.bootstrap, "list"), "the end")
+    assert read(broker, "t") == ["kept"]
 
 
 @pytest.mark.parametrize("kinds", [(Apache, Barnabas), (Barnabas, Apache)], ids=["Apache first", "barnabas first"])
