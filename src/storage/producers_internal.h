@@ -77,6 +77,7 @@ struct producer_last {
 
 /* Those that have something in the log, by id, on the heap. Returns their count. */
 size_t producers_last_batches(const struct producers *p, struct producer_last **out);
+size_t producers_count(const struct producers *p);
 /* See plog_producers(). */
 int32_t producers_describe(const struct producers *p, struct arena *a, struct producer_state **out);
 /* First offset of the oldest transaction that is open, or whose end is not committed; INT64_MAX if there is none. */
@@ -86,7 +87,11 @@ void producers_expire(struct producers *p, int64_t since);
 
 /* Not synced: one that did not reach the disk is seen by its checksum, and the one before it is used. */
 bool producers_save(const struct producers *p, const char *path) NODISCARD;
-/* Replaces the state; false, with the state cleared, if the file is missing or broken. */
+/*
+ * Replaces the state; false, with the state cleared, if the file is missing or broken. Who has expired meanwhile comes
+ * back, unlike in Kafka, until the next producers_expire(): its time is that of its records, which may be old ones that
+ * are being copied at this moment, and repeated after the restart.
+ */
 bool producers_load(struct producers *p, const char *path, int64_t offset, int64_t log_start) NODISCARD;
 
 #endif

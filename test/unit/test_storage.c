@@ -542,6 +542,51 @@ static void producers_are_described(void **state)
     arena_deinit(&a);
 }
 
+/* ---- Short-lived producers ---- */
+
+enum { MANY = 1000000 };
+
+static void note_one_batch(struct producers *p, int64_t id, int16_t attributes)
+{
+    struct txn_entry aborted;
+    struct batch b = {
+        .attributes = attributes, .producer_id = id, .base_offset = id, .last_offset = id, .max_timestamp = id};
+    producers_note(p, &b, &aborted);
+}
+
+static off_t saved_size(const struct producers *p, const char *path)
+{
+    struct stat st;
+    assert_true(producers_save(p, path));
+    assert_int_equal(stat(path, &st), 0);
+    return st.st_size;
+}
+
+/* Each writes a batch, at the time that is its id, and is never seen again; but for the first, whose transaction is
+ * open. */
+static void a_million_producers_come_and_go(void **state)
+{
+    struct fixture *f = *state;
+    struct producers p = {0};
+    char path[256];
+    file_in(f, "a.snapshot", path);
+    note_one_batch(&p, 0, ATTR_TRANSACTIONAL);
+    for (int64_t id = 1; id < MANY; id++)
+        note_one_batch(&p, id, 0);
+    assert_int_equal(producers_count(&p), MANY);
+    assert_int_equal(saved_size(&p, path), 10 + 46 * MANY);
+    producers_expire(&p, MANY - MANY / 4);
+    assert_int_equal(producers_count(&p), MANY / 4 + 1);
+    producers_expire(&p, MANY);
+    assert_int_equal(producers_count(&p), 1);
+    assert_true(producers_load(&p, path, MANY, MANY - 10)); /* of a log that has the records of ten left */
+    assert_int_equal(producers_count(&p), 10 + 1);
+    producers_expire(&p, MANY);
+    assert_int_equal(saved_size(&p, path), 10 + 46);
+    assert_int_equal(producers_first_unstable(&p), 0);
+    producers_deinit(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -573,6 +618,7 @@ int main(void)
         CASE(a_marker_voids_the_guard),
         CASE(what_follows_the_unverified_does_not_get_ahead),
         CASE(producers_are_described),
+        CASE(a_million_producers_come_and_go),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
