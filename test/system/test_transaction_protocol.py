@@ -1,5 +1,6 @@
 """Producers and transactions by hand: the same story told to Apache's broker and to barnabas, which must answer the same."""
 
+import pytest
 from group_frames import Connection as GroupConnection
 from harness import Apache, Barnabas, other, wait_until
 from test_group_protocol import Story, create, wait_for_topic
@@ -287,3 +288,71 @@ def test_the_same_answers_as_apaches(make_broker):
     assert len(mine) == len(theirs) > 200
     different = [(a, b) for a, b in zip(theirs, mine) if a != b]
     assert not different, "\n".join(f"Apache: {a}\nours:   {b}" for a, b in different)
+
+
+# ---- What moves between brokers ----
+
+OUT_OF_ORDER, OLD_EPOCH = 45, 47
+
+
+def knows(broker, producers):
+    """What was last written by each is a repetition, and so on. `producers`: id: [epoch, sequence and offset of its last batch]"""
+    c = Connection(broker)
+    wait_until(lambda: c.describe_producers({"t": [0]})["topics"][0]["partitions"][0]["error"] == NONE, "the partition")
+    for p, (epoch, last, offset) in producers.items():
+        found = [c.produce("t", make_batch(p, *batch)) for batch in ((epoch, last), (epoch, last + 2), (epoch - 1, last + 1), (epoch, last + 1))]
+        assert [f["error"] for f in found] == [NONE, OUT_OF_ORDER, OLD_EPOCH, NONE]
+        assert found[0]["offset"] == offset
+        producers[p] = epoch, last + 1, found[3]["offset"]
+    c.close()
+
+
+@pytest.mark.parametrize("how", ["stop", "kill"])
+@pytest.mark.parametrize("kinds", [(Apache, Barnabas), (Barnabas, Apache)], ids=["Apache first", "barnabas first"])
+def test_what_is_known_of_producers_moves(make_broker, request, kinds, how):
+    """There and back, by snapshots or from the log alone; with an open transaction, which begins where it began."""
+    broker = make_broker(kind=kinds[0], log_segment_bytes=2000)
+    create(broker, "t")
+    c = Connection(broker)
+    until_done(lambda: c.find_coordinator("x"))
+    x = until_done(lambda: c.init("x"))
+    c.add_partitions("x", x["producer"], x["epoch"], {"t": [1]})
+    begin = c.produce("t", make_batch(x["producer"], x["epoch"], 0, attributes=TRANSACTIONAL), "x", partition=1)["offset"]
+    producers = {}
+    for p in range(1000, 1005):
+        written = [c.produce("t", make_batch(p, 3, i)) for i in range(10)]
+        producers[p] = 3, 9, written[-1]["offset"]
+    c.close()
+    for kind in kinds[1], kinds[0]:
+        getattr(broker, how)()
+        wait_until(lambda: not broker.zookeeper.client.exists("/brokers/ids/0"), "the end of its session")
+        broker = other(broker, kind)
+        request.addfinalizer(broker.stop)
+        broker.start()
+        knows(broker, producers)
+        c = Connection(broker)
+        found = c.describe_producers({"t": [1]})["topics"][0]["partitions"][0]["producers"]
+        assert [(f["producer"], f["begins"]) for f in found] == [(x["producer"], begin)]
+        c.close()
+
+
+@pytest.mark.parametrize("kinds", [(Apache, Barnabas), (Barnabas, Apache)], ids=["Apache's controller", "barnabas' controller"])
+def test_no_producer_id_is_given_twice(make_broker, kinds):
+    """The controller gives both brokers blocks of a thousand; what is left of one is lost with its broker."""
+    brokers = [make_broker(kind=kind, data=f"data-{i}", broker_id=i) for i, kind in enumerate(kinds)]
+    given = []
+
+    def take(broker, count):
+        c = Connection(broker)
+        given.extend(until_done(lambda: c.init(None))["producer"] for _ in range(count))
+        c.close()
+
+    for _ in range(3):
+        for broker in brokers:
+            take(broker, 700)
+    brokers[1].stop()
+    brokers[1].start()
+    take(brokers[1], 10)
+    brokers[0].stop() # the other is controller now
+    take(brokers[1], 1500)
+    assert len(set(given)) == len(given)

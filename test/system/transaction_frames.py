@@ -1,6 +1,7 @@
 """The requests of producers and transactions, by hand, and the batches that they write."""
 
 import struct
+import time
 
 from frames import Frames, Out, i16, i32, i64, read_errors
 
@@ -17,9 +18,10 @@ def crc32c(data):
 
 
 def make_batch(producer, epoch, sequence, count=1, attributes=0):
-    """Of so many records without key, with the value "v"."""
+    """Of so many records of this moment without key, with the value "v"."""
+    now = int(time.time() * 1000)
     records = b"".join(bytes([14, 0, 0, 2 * i, 1, 2]) + b"v" + bytes([0]) for i in range(count))
-    checked = struct.pack(">hiqqqhii", attributes, count - 1, 0, 0, producer, epoch, sequence, count) + records
+    checked = struct.pack(">hiqqqhii", attributes, count - 1, now, now, producer, epoch, sequence, count) + records
     head = struct.pack(">iBI", -1, 2, crc32c(checked))
     return struct.pack(">qi", 0, len(head) + len(checked)) + head + checked
 
