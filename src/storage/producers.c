@@ -32,11 +32,15 @@ struct verification {
     UT_hash_handle hh;
 };
 
+enum { EXPIRED_AT_ONCE = 10000 };
+
 /* The snapshot file: header, then one entry for each producer. */
 enum { SNAPSHOT_VERSION = 1, SNAPSHOT_HEADER = 10, SNAPSHOT_CRC_AT = 2, SNAPSHOT_CRC_FROM = 6, SNAPSHOT_ENTRY = 46 };
 
 static void forget(struct producers *p, struct producer *x)
 {
+    if (p->to_expire == x)
+        p->to_expire = x->hh.next;
     HASH_DEL(p->by_id, x);
     free(x->batches);
     free(x);
@@ -405,16 +409,24 @@ int64_t producers_first_unstable(const struct producers *p)
     return first;
 }
 
-void producers_expire(struct producers *p, int64_t since)
+void producers_expire_begin(struct producers *p, int64_t since)
 {
-    struct producer *x, *tmp;
-    HASH_ITER (hh, p->by_id, x, tmp)
-        if (x->txn_first_offset < 0 && x->last_timestamp < since)
-            forget(p, x);
     struct verification *v, *next;
     HASH_ITER (hh, p->verifications, v, next)
         if (v->began < since)
             forget_verification(p, v);
+    p->to_expire = p->by_id;
+}
+
+bool producers_expire_step(struct producers *p, int64_t since)
+{
+    for (int i = 0; i < EXPIRED_AT_ONCE && p->to_expire != NULL; i++) {
+        struct producer *x = p->to_expire;
+        p->to_expire = x->hh.next;
+        if (x->txn_first_offset < 0 && x->last_timestamp < since)
+            forget(p, x);
+    }
+    return p->to_expire != NULL;
 }
 
 static void put_entry(uint8_t *e, const struct producer *x)
