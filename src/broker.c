@@ -641,23 +641,27 @@ static bool draw_producer_id(void *ctx, int64_t *id)
     return producer_ids_draw(b->services.producer_ids, id);
 }
 
-/* A view that has not even the topic that makes this broker ask is not yet of the whole cluster: nothing is deleted. */
-static int32_t leader_of(void *ctx UNUSED, struct str topic, int32_t index)
+static int32_t known_leader(const struct view_partition *p)
 {
-    const struct view *v = view_current();
-    const struct view_partition *p = view_partition(v, topic, index);
-    if (p == NULL)
-        return view_topic(v, STR_LIT(TRANSACTION_STATE_TOPIC)) != NULL ? TXN_NO_PARTITION : TXN_NO_LEADER;
-    return view_broker(v, p->leader) != NULL ? p->leader : TXN_NO_LEADER;
+    return p != NULL && view_broker(view_current(), p->leader) != NULL ? p->leader : TXN_NO_LEADER;
 }
 
-static int32_t coordinator_of(void *ctx, struct str transactional_id)
+static int32_t leader_of(void *ctx, struct str topic, int32_t index)
+{
+    struct broker *b = ctx;
+    const struct view_partition *p = view_partition(view_current(), topic, index);
+    bool gone = p == NULL && missing_partition_is_gone(b->services.missing_partitions, topic, index);
+    return gone ? TXN_NO_PARTITION : known_leader(p);
+}
+
+static int32_t coordinator_of(void *ctx UNUSED, struct str transactional_id)
 {
     struct str name = STR_LIT(TRANSACTION_STATE_TOPIC);
     const struct view_topic *topic = view_topic(view_current(), name);
-    int32_t leader =
-        topic != NULL ? leader_of(ctx, name, state_partition_of(transactional_id, topic->partition_count)) : -1;
-    return leader >= 0 ? leader : TXN_NO_LEADER;
+    if (topic == NULL)
+        return TXN_NO_LEADER;
+    int32_t index = state_partition_of(transactional_id, topic->partition_count);
+    return known_leader(view_partition(view_current(), name, index));
 }
 
 static void send_markers(void *ctx, int32_t broker, struct broker_call *call)
@@ -678,6 +682,7 @@ static void start_transactions(struct broker *b)
     struct services *s = &b->services;
     b->marker_links = broker_links_new(s->coordinator_loop, b->config, "txn-marker-sender");
     b->verification_links = broker_links_new(s->coordinator_loop, b->config, "txn-verifier");
+    s->missing_partitions = missing_partitions_new(s);
     s->transactions_log = (struct topic_log){s, TRANSACTION_STATE_TOPIC, NULL};
     s->transactions = txn_coordinator_new(&(struct txn_options){.loop = s->coordinator_loop,
                                                                 .config = b->config,
@@ -777,6 +782,7 @@ static void finish(struct broker *b)
     config_watch_free(s->config_watch);
     topic_configs_free(s->topic_configs);
     broker_settings_free(s->settings);
+    missing_partitions_free(s->missing_partitions);
     producer_ids_free(s->producer_ids);
     fetch_sessions_free(s->fetch_sessions);
     for (int i = 0; i < loops; i++)

@@ -18,6 +18,15 @@ static void describe(struct request *r, struct partition *p, struct describe_pro
     }
 }
 
+/* Of a topic that nobody knows it is said in words. */
+static void refuse(struct request *r, struct str topic, int32_t index,
+                   struct describe_producers_partition_response *out)
+{
+    out->error_code = partition_missing(r->s, topic, index);
+    if (view_topic(view_current(), topic) == NULL)
+        out->error_message = str_of(error_message(out->error_code));
+}
+
 static void describe_partition(struct request *r, struct str topic, int32_t index,
                                struct describe_producers_partition_response *out)
 {
@@ -27,7 +36,7 @@ static void describe_partition(struct request *r, struct str topic, int32_t inde
     if (p != NULL)
         describe(r, p, out);
     else
-        out->error_code = partition_missing(r->s, topic, index);
+        refuse(r, topic, index, out);
     partition_unref(p);
 }
 

@@ -338,6 +338,10 @@ static void serve_txn_commit(struct request *r)
 {
     struct txn_commit *c = txn_commit_of(r);
     const struct view_topic *topic = view_topic(view_current(), STR_LIT(GROUP_METADATA_TOPIC));
+    if (c->in.group_id.len == 0) { /* which no coordinator need be asked about */
+        refuse_txn_commit(c, ERR_INVALID_GROUP_ID);
+        return;
+    }
     if (!atomic_load(&r->s->verify_transactions) || topic == NULL) {
         commit_in_transaction(r);
         return;

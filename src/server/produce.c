@@ -92,6 +92,12 @@ static void report_record_errors(struct request *r, const struct prepared *p,
     }
 }
 
+/* To a batch that cannot even be read, or is too large, nothing more is said. */
+static bool tells_start(enum kafka_error error)
+{
+    return error != ERR_CORRUPT_MESSAGE && error != ERR_MESSAGE_TOO_LARGE;
+}
+
 static enum kafka_error append(struct produce *pr, struct produced *x, struct commit_item *item)
 {
     struct request *r = pr->wait.r;
@@ -104,6 +110,8 @@ static enum kafka_error append(struct produce *pr, struct produced *x, struct co
         records_prepare((uint8_t *)(uintptr_t)records.p, records.len, &rules, clock_wall_ms(), r->arena, &p);
     if (error != ERR_NONE) {
         report_record_errors(r, &p, x->out);
+        if (tells_start(error))
+            x->out->log_start_offset = plog_start_offset(partition_log(item->partition));
         return error;
     }
     p.guard = x->guard;
@@ -151,18 +159,18 @@ static enum kafka_error find_partition(struct produce *pr, struct produced *x, s
 static bool transactional_batch(const struct produced *x, struct batch *b)
 {
     struct bytes rest = x->in->records.mem;
-    return rest.len > 0 && batch_next(&rest, b) == BATCH_OK && batch_is_transactional(b) &&
-           b->producer_id != NO_PRODUCER_ID;
+    return rest.len > 0 && batch_next(&rest, b) == BATCH_OK && b->magic == 2 && batch_is_transactional(b);
 }
 
 /* Whether the coordinator has to be asked before this can be appended. */
 static bool is_unverified(struct produce *pr, struct produced *x, const struct commit_item *item)
 {
     struct batch b;
-    if (!atomic_load(&pr->wait.r->s->verify_transactions) || !transactional_batch(x, &b))
+    if (!atomic_load(&pr->wait.r->s->verify_transactions) || !transactional_batch(x, &b) ||
+        b.producer_id == NO_PRODUCER_ID)
         return false;
     x->guard = GUARD_OPEN;
-    if (pr->request.transactional_id.p == NULL || partition_check_leader(item->partition, -1) != ERR_NONE)
+    if (partition_check_leader(item->partition, -1) != ERR_NONE)
         return false;
     x->guard =
         plog_begin_verification(partition_log(item->partition), b.producer_id, b.producer_epoch, b.base_sequence);
@@ -243,19 +251,21 @@ static void verify_held(struct produce *pr)
     request_hop(r, r->s->coordinator_loop, ask_coordinator);
 }
 
-/* A request is of one producer's transaction. */
-static bool is_of_one_producer(const struct produce *pr)
+/* A request is of one producer's transaction, and says whose. */
+static enum kafka_error transaction_problem(const struct produce *pr)
 {
     struct batch first = {.producer_id = NO_PRODUCER_ID}, b;
     for (int32_t i = 0; i < pr->wait.count; i++) {
         if (!transactional_batch(&pr->items[i], &b))
             continue;
+        if (pr->request.transactional_id.p == NULL)
+            return ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
         if (first.producer_id == NO_PRODUCER_ID)
             first = b;
         else if (b.producer_id != first.producer_id || b.producer_epoch != first.producer_epoch)
-            return false;
+            return ERR_INVALID_PRODUCER_ID_MAPPING;
     }
-    return true;
+    return ERR_NONE;
 }
 
 /* ---- Answering ---- */
@@ -326,11 +336,12 @@ static void lay_out(struct produce *pr)
 /* Appends what can be now; returns whether something is held. */
 static bool append_all(struct produce *pr)
 {
-    bool held = false, one_producer = is_of_one_producer(pr);
+    bool held = false;
+    enum kafka_error problem = transaction_problem(pr);
     for (int32_t i = 0; i < pr->wait.count; i++) {
         struct produced *x = &pr->items[i];
         struct commit_item *item = &pr->wait.items[i];
-        enum kafka_error error = one_producer ? find_partition(pr, x, item) : ERR_INVALID_PRODUCER_ID_MAPPING;
+        enum kafka_error error = problem == ERR_NONE ? find_partition(pr, x, item) : problem;
         if (error != ERR_NONE || x->in->records.mem.len == 0) {
             commit_settle(&pr->wait, i, error);
         } else if (is_unverified(pr, x, item)) {

@@ -45,6 +45,7 @@ struct services {
     struct view_board *board;
     struct fetch_sessions *fetch_sessions;
     struct producer_ids *producer_ids;
+    struct missing_partitions *missing_partitions;
     struct wake_queue *const *wake_queues; /* by network loop */
     struct wake_queue *coordinator_wakes;
     struct net_server *net;
@@ -63,6 +64,14 @@ struct producer_ids *producer_ids_new(struct services *s);
 void producer_ids_free(struct producer_ids *p);
 /* Any thread. False when there is none at the moment; then the controller is asked for more. */
 bool producer_ids_draw(struct producer_ids *p, int64_t *id);
+
+struct missing_partitions *missing_partitions_new(struct services *s);
+void missing_partitions_free(struct missing_partitions *m); /* when ZooKeeper answers no more */
+/*
+ * Coordinator loop. Whether a partition that the view does not have was deleted; false also while that is being asked,
+ * so who needs to know calls again.
+ */
+bool missing_partition_is_gone(struct missing_partitions *m, struct str topic, int32_t index);
 
 /* The seam between a coordinator and its topic; `log` stays where it is. */
 struct state_log topic_log_seam(struct topic_log *log);

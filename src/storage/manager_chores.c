@@ -325,8 +325,13 @@ static void flush_due_logs(struct log_manager *m)
 
 static void expire_one(void *ctx, struct plog *log)
 {
+    int64_t since = *(const int64_t *)ctx;
     lock_take(&log->lock);
-    producers_expire(&log->producers, *(int64_t *)ctx);
+    producers_expire_begin(&log->producers, since);
+    while (producers_expire_step(&log->producers, since)) {
+        lock_release(&log->lock);
+        lock_take(&log->lock);
+    }
     lock_release(&log->lock);
 }
 

@@ -10,13 +10,13 @@
 struct producer {
     int64_t id;
     int16_t epoch;
-    uint8_t batch_count;
-    bool from_snapshot;                              /* nobody has looked for the batches before its last one */
-    bool refused_only;                               /* nothing of it is in the log */
-    int32_t due;                                     /* while no batch is known: no sequence above this may come */
-    struct producer_batch batches[PRODUCER_BATCHES]; /* oldest first */
+    uint8_t batch_count, batch_room; /* room for one, as most that come and go write no more, or for all */
+    bool from_snapshot;              /* nobody has looked for the batches before its last one */
+    bool refused_only;               /* nothing of it is in the log */
+    int32_t due;                     /* while no batch is known: no sequence above this may come */
     int32_t coordinator_epoch;
-    int64_t txn_first_offset; /* -1: no open transaction */
+    struct producer_batch *batches; /* oldest first */
+    int64_t txn_first_offset;       /* -1: no open transaction */
     struct producer *open_prev, *open_next;
     int64_t last_timestamp;
     UT_hash_handle hh;
@@ -32,16 +32,25 @@ struct verification {
     UT_hash_handle hh;
 };
 
+enum { EXPIRED_AT_ONCE = 10000 };
+
 /* The snapshot file: header, then one entry for each producer. */
 enum { SNAPSHOT_VERSION = 1, SNAPSHOT_HEADER = 10, SNAPSHOT_CRC_AT = 2, SNAPSHOT_CRC_FROM = 6, SNAPSHOT_ENTRY = 46 };
+
+static void forget(struct producers *p, struct producer *x)
+{
+    if (p->to_expire == x)
+        p->to_expire = x->hh.next;
+    HASH_DEL(p->by_id, x);
+    free(x->batches);
+    free(x);
+}
 
 static void forget_all(struct producers *p)
 {
     struct producer *x, *tmp;
-    HASH_ITER (hh, p->by_id, x, tmp) {
-        HASH_DEL(p->by_id, x);
-        free(x);
-    }
+    HASH_ITER (hh, p->by_id, x, tmp)
+        forget(p, x);
     p->open = NULL;
     free(p->decided);
     p->decided = NULL;
@@ -203,12 +212,20 @@ void producers_note_refused(struct producers *p, const struct batch *b, int64_t 
     x->last_timestamp = now;
 }
 
-static void remember(struct producer *x, struct producer_batch b)
+static void make_room(struct producer *x)
 {
     if (x->batch_count == PRODUCER_BATCHES) {
-        memmove(x->batches, x->batches + 1, sizeof(b) * (PRODUCER_BATCHES - 1));
+        memmove(x->batches, x->batches + 1, sizeof(*x->batches) * (PRODUCER_BATCHES - 1));
         x->batch_count--;
+    } else if (x->batch_count == x->batch_room) {
+        x->batch_room = x->batch_room == 0 ? 1 : PRODUCER_BATCHES;
+        x->batches = xrealloc(x->batches, sizeof(*x->batches) * x->batch_room);
     }
+}
+
+static void remember(struct producer *x, struct producer_batch b)
+{
+    make_room(x);
     x->batches[x->batch_count++] = b;
 }
 
@@ -234,7 +251,8 @@ void producers_recall(struct producers *p, int64_t id, const struct batch *batch
     ensure(x != NULL);
     struct producer_batch known[PRODUCER_BATCHES];
     int known_count = x->batch_count;
-    memcpy(known, x->batches, sizeof(known));
+    if (known_count > 0)
+        memcpy(known, x->batches, sizeof(*known) * (size_t)known_count);
     x->batch_count = 0;
     for (int i = 0; i < count; i++)
         if (batches[i].producer_epoch == x->epoch)
@@ -360,6 +378,11 @@ size_t producers_last_batches(const struct producers *p, struct producer_last **
     return count;
 }
 
+size_t producers_count(const struct producers *p)
+{
+    return HASH_COUNT(p->by_id);
+}
+
 int32_t producers_describe(const struct producers *p, struct arena *a, struct producer_state **out)
 {
     int32_t count = 0;
@@ -386,19 +409,24 @@ int64_t producers_first_unstable(const struct producers *p)
     return first;
 }
 
-void producers_expire(struct producers *p, int64_t since)
+void producers_expire_begin(struct producers *p, int64_t since)
 {
-    struct producer *x, *tmp;
-    HASH_ITER (hh, p->by_id, x, tmp) {
-        if (x->txn_first_offset < 0 && x->last_timestamp < since) {
-            HASH_DEL(p->by_id, x);
-            free(x);
-        }
-    }
     struct verification *v, *next;
     HASH_ITER (hh, p->verifications, v, next)
         if (v->began < since)
             forget_verification(p, v);
+    p->to_expire = p->by_id;
+}
+
+bool producers_expire_step(struct producers *p, int64_t since)
+{
+    for (int i = 0; i < EXPIRED_AT_ONCE && p->to_expire != NULL; i++) {
+        struct producer *x = p->to_expire;
+        p->to_expire = x->hh.next;
+        if (x->txn_first_offset < 0 && x->last_timestamp < since)
+            forget(p, x);
+    }
+    return p->to_expire != NULL;
 }
 
 static void put_entry(uint8_t *e, const struct producer *x)

@@ -24,6 +24,7 @@ struct txn_span {
 
 struct producers {
     struct producer *by_id;             /* uthash */
+    struct producer *to_expire;         /* the next one that is looked at; NULL: all were */
     struct producer *open;              /* those inside a transaction, by where it begins */
     struct verification *verifications; /* uthash; in memory only */
     int64_t last_guard;
@@ -77,16 +78,25 @@ struct producer_last {
 
 /* Those that have something in the log, by id, on the heap. Returns their count. */
 size_t producers_last_batches(const struct producers *p, struct producer_last **out);
+size_t producers_count(const struct producers *p);
 /* See plog_producers(). */
 int32_t producers_describe(const struct producers *p, struct arena *a, struct producer_state **out);
 /* First offset of the oldest transaction that is open, or whose end is not committed; INT64_MAX if there is none. */
 int64_t producers_first_unstable(const struct producers *p);
-/* Forgets producers idle since before `since`, except those inside a transaction; and verifications from before. */
-void producers_expire(struct producers *p, int64_t since);
+/*
+ * Forgets producers idle since before `since`, except those inside a transaction; and verifications from before. In
+ * steps, between which the log may be used, as there may be millions of them: whether there is more to do.
+ */
+void producers_expire_begin(struct producers *p, int64_t since);
+bool producers_expire_step(struct producers *p, int64_t since);
 
 /* Not synced: one that did not reach the disk is seen by its checksum, and the one before it is used. */
 bool producers_save(const struct producers *p, const char *path) NODISCARD;
-/* Replaces the state; false, with the state cleared, if the file is missing or broken. */
+/*
+ * Replaces the state; false, with the state cleared, if the file is missing or broken. Who has expired meanwhile comes
+ * back, unlike in Kafka, until the next expiry: its time is that of its records, which may be old ones that
+ * are being copied at this moment, and repeated after the restart.
+ */
 bool producers_load(struct producers *p, const char *path, int64_t offset, int64_t log_start) NODISCARD;
 
 #endif

@@ -7,7 +7,7 @@ from collections import Counter
 
 import confluent_kafka
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from harness import FRANZ, JARS, JARS_4, PATIENCE, TOP, Apache, Barnabas, Process, free_port, wait_until
 from test_cluster import bootstrap, create, in_sync, make_cluster  # noqa: F401 (a fixture)
@@ -50,6 +50,7 @@ class Results:
 
     def __init__(self, brokers, topic, partitions, level="read_committed"):
         self.seen, self.topic, self.next = [], topic, [0] * partitions
+        self.offsets = [[] for _ in range(partitions)]
         self.consumer = confluent_kafka.Consumer({"bootstrap.servers": bootstrap(brokers), "group.id": "results", "isolation.level": level,
                                                   "enable.auto.commit": False, "auto.offset.reset": "error",
                                                   "enable.partition.eof": True, "reconnect.backoff.max.ms": 500})
@@ -68,6 +69,7 @@ class Results:
             self.next[p] = m.offset() + 1
             self.at_end.discard(p)
             self.seen.append((p, m.key(), m.value()))
+            self.offsets[p].append(m.offset())
 
     def await_count(self, count, what=""):
         """Gives up only when nothing comes any more."""
@@ -299,8 +301,53 @@ def has_topic(broker, topic):
     return topic in AdminClient({"bootstrap.servers": broker.bootstrap}).list_topics(timeout=PATIENCE).topics
 
 
+class Followed:
+    """A group that reads a topic without markers, so that an offset counts records; MirrorMaker commits for it what that is in the mirror."""
+
+    def __init__(self, brokers, topic, mirror_brokers, mirror, seen):
+        self.group, self.mirror, self.seen = f"{topic}-readers", mirror, seen
+        self.committed, self.translated = [0, 0, 0], [0, 0, 0]
+        self.admin = AdminClient({"bootstrap.servers": bootstrap(mirror_brokers)})
+        self.consumer = confluent_kafka.Consumer({"bootstrap.servers": bootstrap(brokers), "group.id": self.group, "enable.auto.commit": False,
+                                                  "auto.offset.reset": "earliest", "reconnect.backoff.max.ms": 500})
+        self.consumer.subscribe([topic])
+
+    def go_on(self, count):
+        """Until so many records are read and committed."""
+        def step():
+            self.consumer.consume(5000, 0.5)
+            try:
+                for tp in self.consumer.commit(asynchronous=False):
+                    if tp.offset >= 0: # it has read something of it since its last rebalance
+                        self.committed[tp.partition] = tp.offset
+            except confluent_kafka.KafkaException: # nothing new, or a coordinator that is on its way
+                pass
+            return sum(self.committed) >= count
+        wait_until(step, f"{count} records of {self.group}")
+
+    def translate(self):
+        """How many records there are before the offsets at which a member there would begin, by partition."""
+        asked = ConsumerGroupTopicPartitions(self.group, [TopicPartition(self.mirror, p) for p in range(3)])
+        try:
+            found = self.admin.list_consumer_group_offsets([asked])[self.group].result(PATIENCE).topic_partitions
+        except confluent_kafka.KafkaException: # no coordinator for now
+            return None
+        offsets = [max(tp.offset, 0) for tp in found]
+        assert all(now >= before for now, before in zip(offsets, self.translated)), f"{self.mirror}: {self.translated} became {offsets}"
+        self.translated = offsets
+        return [sum(offset < offsets[p] for offset in self.seen.offsets[p]) for p in range(3)]
+
+    def check(self):
+        """Who goes over to the mirror now misses nothing."""
+        skipped = wait_until(self.translate, "translated offsets")
+        assert all(there <= here for there, here in zip(skipped, self.committed)), f"{self.mirror}: {skipped} for {self.committed}"
+
+
 def test_mirror_maker_between_ours_and_apaches(cluster, elsewhere, run_java, tmp_path):
-    """There and back in transactions: each record is mirrored once, in its partition, in order."""
+    """
+    There and back in transactions: each record is mirrored once, in its partition, in order. A group that goes over to the mirror
+    goes on where it was, at the latest.
+    """
     create(cluster, "there", partitions=3)
     admin = AdminClient({"bootstrap.servers": elsewhere.bootstrap})
     admin.create_topics([NewTopic("back", 3, 1)])["back"].result(PATIENCE)
@@ -318,6 +365,11 @@ dedicated.mode.enable.internal.rest=true
 listeners=http://127.0.0.1:{free_port()}
 plugin.discovery=service_load
 offset.flush.interval.ms=500
+sync.group.offsets.enabled=true
+sync.group.offsets.interval.seconds=1
+emit.checkpoints.interval.seconds=1
+refresh.groups.interval.seconds=1
+offset.lag.max=0
 """ + "".join(f"{what}.factor=-1\n" for what in ("replication", *(f"{topic}.replication" for topic in ( # as the cluster has it
                   "config.storage", "offset.storage", "status.storage", "checkpoints.topic", "heartbeats.topic", "offset-syncs.topic")))))
     mirror = run_java("org.apache.kafka.connect.mirror.MirrorMaker", config, name="mirror")
@@ -325,19 +377,26 @@ offset.flush.interval.ms=500
     wait_until(lambda: has_topic(elsewhere, "ours.there") and has_topic(cluster[0], "theirs.back"),
                f"the mirrored topics\n{mirror.text()[-3000:]}", 2 * PATIENCE)
     mirrored = Results([elsewhere], "ours.there", 3), Results(cluster, "theirs.back", 3)
+    groups = (Followed(cluster, "there", [elsewhere], "ours.there", mirrored[0]),
+              Followed([elsewhere], "back", cluster, "theirs.back", mirrored[1]))
 
     def step(number):
         new = [f"{number} {i}" for i in range(2000)]
         sent.extend(new)
         for feed, results in zip(feeds, mirrored):
             feed.send(*new)
-        for results in mirrored:
+        for results, group in zip(mirrored, groups):
             results.await_count(len(sent) - 1500, "\n" + mirror.text()[-3000:])
+            group.go_on(len(sent) - 1500)
+            group.check()
 
     kill_each(cluster, "there", step)
-    for feed, results in zip(feeds, mirrored):
+    for feed, results, group in zip(feeds, mirrored, groups):
         feed.finish()
         results.await_count(len(sent), "\n" + mirror.text()[-3000:])
+        group.go_on(len(sent))
+        wait_until(lambda: group.translate() == group.committed, f"{group.committed} records translated, not {group.translated}")
+        group.consumer.close()
     mirror.stop()
     for here, topic, there in (cluster, "there", [elsewhere]), ([elsewhere], "back", cluster):
         alias = "ours" if here is cluster else "theirs"

@@ -5,7 +5,7 @@ import struct
 import confluent_kafka
 import kafka
 import pytest
-from harness import FRANZ, JARS_4, connect, consume, frame, java, kcat, produce, read_frame, run
+from harness import FRANZ, JARS, JARS_4, TOP, Apache, Barnabas, connect, consume, frame, java, kcat, other, produce, read_frame, run, wait_until
 
 CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]
 
@@ -33,6 +33,49 @@ def test_the_newest_java_clients(broker):
     assert sorted(x for x in out.splitlines() if x.startswith("line")) == sorted(f"line {i}" for i in range(100))
     assert "g" in java("org.apache.kafka.tools.consumer.group.ConsumerGroupCommand", *base, "--list", jars=JARS_4).splitlines()
     assert java("org.apache.kafka.tools.GetOffsetShell", *base, "--topic", "t", jars=JARS_4).count("t:") == 3
+
+
+# Of a group without members, whose assignment would name one.
+GROUP_TOOL = [["--list", "--type", "--state"], ["--list", "--type", "consumer"], ["--describe", "--group", "g"],
+              ["--describe", "--group", "g", "--members", "--verbose"], ["--describe", "--group", "none"],
+              ["--reset-offsets", "--group", "g", "--to-earliest", "--topic", "t", "--dry-run"], ["--delete", "--group", "none"]]
+
+
+def fatal_error(broker):
+    """Of librdkafka, asked for the new group protocol."""
+    c = confluent_kafka.Consumer({"bootstrap.servers": broker.bootstrap, "group.id": "new", "group.protocol": "consumer"})
+    c.subscribe(["t"])
+    message = wait_until(lambda: c.poll(0.1), "an error")
+    c.close()
+    assert message.error().code() == confluent_kafka.KafkaError._FATAL
+    return message.error().str()
+
+
+def tell_of_new_groups(broker, jars):
+    """What clients that know the new group protocol get to see, without the broker's address."""
+    base = ["--bootstrap-server", broker.bootstrap]
+    told = [java(TOP / "test" / "system" / "NewGroups.java", broker.bootstrap, "t", "g", "none", jars=jars), fatal_error(broker)]
+    told += [java("org.apache.kafka.tools.consumer.group.ConsumerGroupCommand", *base, *args, jars=jars, check=False) for args in GROUP_TOOL]
+    if jars == JARS_4:
+        told += [java(f"org.apache.kafka.tools.{tool}", *base, "--list", jars=jars)
+                 for tool in ("GroupsCommand", "consumer.group.ShareGroupCommand", "streams.StreamsGroupCommand")]
+    return [text.replace(broker.bootstrap, "BROKER") for text in told]
+
+
+@pytest.mark.parametrize("jars", [JARS, JARS_4], ids=["3.9", "4"])
+def test_the_new_group_protocol_is_refused_as_by_apache(make_broker, jars):
+    broker = make_broker(kind=Apache)
+    produce(broker, "t", ["a", "b"])
+    offsets = confluent_kafka.Consumer({"bootstrap.servers": broker.bootstrap, "group.id": "g"})
+    offsets.commit(offsets=[confluent_kafka.TopicPartition("t", 0, 1)], asynchronous=False)
+    offsets.close()
+    theirs = tell_of_new_groups(broker, jars)
+    broker.stop()
+    broker = other(broker, Barnabas)
+    broker.start()
+    mine = tell_of_new_groups(broker, jars)
+    assert "UnsupportedVersionException" in mine[0] and "state=Empty" in mine[0].replace("groupState", "state"), mine[0]
+    assert mine == theirs
 
 
 def test_franz_go(broker):

@@ -8,7 +8,9 @@ import confluent_kafka
 import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
-from harness import BUILD, FRANZ, JARS, JARS_4, PATIENCE, TOP, Apache, Barnabas, Process, connect, frame, java, kcat, other, read_frame, run, wait_until
+from controller_frames import Controller, take_office
+from harness import BUILD, FRANZ, JARS, JARS_4, PATIENCE, TOP, Apache, Barnabas, Process, java, kcat, other, run, wait_until
+from transaction_frames import TRANSACTIONAL, Connection, make_batch
 
 
 def transactional(broker, name="x", **settings):
@@ -204,14 +206,65 @@ def test_what_was_decided_is_completed_after_a_kill(make_pair, kinds, commit):
     end(p, commit)
     a.kill()
     wait_until(lambda: a.zookeeper.children("/brokers/ids") == [], "the end of their sessions") # Apache's does not wait
-    a.restart()
-    b.restart()
+    for broker in [b, a] if kinds[0] is Apache else [a, b]: # Apache's forgets markers of partitions that it is not told of at once
+        broker.restart()
     wait_until(lambda: read(a, "t", "read_uncommitted") == ["0", "1"], "the records")
     q = transactional(a) # has to wait for the end of the other's
     q.begin_transaction()
     write(q, "t", "2")
     q.commit_transaction(PATIENCE)
     assert sorted(read(a, "t")) == (["0", "1", "2"] if commit else ["2"])
+
+
+def prepared_commit(transactional_id, producer_id, epoch, topic):
+    """Key and value of the record that decides it, with a partition 0 that wants its marker."""
+    def text(t):
+        return struct.pack(">h", len(t)) + t.encode()
+    return (struct.pack(">h", 0) + text(transactional_id),
+            struct.pack(">hqhib", 0, producer_id, epoch, 60000, 2) + struct.pack(">i", 1) + text(topic) + struct.pack(">iiqq", 1, 0, 1, 1))
+
+
+def test_what_the_controller_has_not_told_of_is_not_taken_for_deleted(make_broker):
+    """An Apache controller that is new in its office tells of the partitions that have somebody alive first, and later of the others."""
+    broker = make_broker(transaction_state_log_num_partitions=1)
+    create(broker, "t")
+    p = transactional(broker)
+    p.begin_transaction()
+    write(p, "t", "0")
+    known = table(ours("--bootstrap-server", broker.bootstrap, "describe", "--transactional-id", "x"))[0]
+    coordinator = confluent_kafka.Producer({"bootstrap.servers": broker.bootstrap, "client.id": "__admin_client"})
+    key, value = prepared_commit("x", int(known["ProducerId"]), int(known["ProducerEpoch"]), "t")
+    coordinator.produce("__transaction_state", value, key, partition=0)
+    assert coordinator.flush(PATIENCE) == 0
+    broker.kill()
+    zookeeper = broker.zookeeper
+    wait_until(lambda: not zookeeper.children("/brokers/ids") and not zookeeper.client.exists("/controller"), "the end of its session")
+    office = take_office(zookeeper)
+    broker.launch()
+    wait_until(lambda: zookeeper.children("/brokers/ids"), "its registration")
+    c, state = Controller(broker, office), ("__transaction_state", 0)
+    c.tell_of()
+    c.let_lead(state)
+    c.tell_of(state)
+    wait_until(lambda: "t-0" in broker.text().split("Finished loading")[-1], "somebody who asks where the partition is")
+    c.close()
+    zookeeper.client.delete("/controller")
+    wait_until(broker.is_ready, "the whole")
+    wait_until(lambda: read(broker, "t") == ["0"], "the end of the transaction")
+
+
+def test_a_deleted_topic_needs_no_marker(make_broker):
+    broker = make_broker()
+    create(broker, "t", "u")
+    p = transactional(broker)
+    p.begin_transaction()
+    write(p, "t", "kept")
+    write(p, "u", "gone")
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap})
+    admin.delete_topics(["u"])["u"].result(PATIENCE)
+    p.commit_transaction(PATIENCE)
+    wait_until(lambda: "CompleteCommit" in ours("--bootstrap-server", broker.bootstrap, "list"), "the end")
+    assert read(broker, "t") == ["kept"]
 
 
 @pytest.mark.parametrize("kinds", [(Apache, Barnabas), (Barnabas, Apache)], ids=["Apache first", "barnabas first"])
@@ -240,48 +293,16 @@ def test_another_kind_of_broker_takes_the_coordinator_over(make_broker, kinds):
 # ---- Verification (KIP-890) ----
 
 
-def crc32c(data):
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
-    return crc ^ 0xFFFFFFFF
-
-
 def transactional_batch(producer_id, epoch, sequence):
-    """One record without key, with the value "v"."""
-    record = bytes([0, 0, 0, 1, 2]) + b"v" + bytes([0])
-    checked = struct.pack(">hiqqqhii", 0x10, 0, 0, 0, producer_id, epoch, sequence, 1) + bytes([2 * len(record)]) + record
-    head = struct.pack(">iBI", -1, 2, crc32c(checked))
-    return struct.pack(">qi", 0, len(head) + len(checked)) + head + checked
-
-
-def string(text):
-    return struct.pack(">h", len(text)) + text.encode()
-
-
-def produce_frame(transactional_id, batch):
-    """Version 8."""
-    return frame(0, 8, string(transactional_id) + struct.pack(">hii", -1, 30000, 1) + string("t") + struct.pack(">iii", 1, 0, len(batch)) + batch)
-
-
-def read_error(sock):
-    return struct.unpack(">h", read_frame(sock)[4 + 4 + 3 + 4 + 4:][:2])[0]
+    return make_batch(producer_id, epoch, sequence, attributes=TRANSACTIONAL)
 
 
 def produce_raw(broker, transactional_id, batch):
     """The error code of a Produce request."""
-    with connect(broker) as sock:
-        sock.sendall(produce_frame(transactional_id, batch))
-        return read_error(sock)
-
-
-def add_partition_raw(broker, transactional_id, producer_id, epoch):
-    """Partition 0 of the topic t is in the transaction; the error code."""
-    with connect(broker) as sock:
-        sock.sendall(frame(24, 0, string(transactional_id) + struct.pack(">qhi", producer_id, epoch, 1) + string("t") + struct.pack(">ii", 1, 0)))
-        return struct.unpack(">h", read_frame(sock)[-2:])[0]
+    c = Connection(broker)
+    error = c.produce("t", batch, transactional_id)["error"]
+    c.close()
+    return error
 
 
 NONE, INVALID_TXN_STATE, INVALID_PRODUCER_ID_MAPPING = 0, 48, 49
@@ -305,13 +326,15 @@ def test_batches_stay_in_order_while_the_first_is_verified(make_pair):
     p = transactional(a)
     known = table(ours("--bootstrap-server", a.bootstrap, "describe", "--transactional-id", "x"))[0]
     producer_id, epoch = int(known["ProducerId"]), int(known["ProducerEpoch"])
-    assert add_partition_raw(a, "x", producer_id, epoch) == NONE
+    coordinator, leader = Connection(a), Connection(b)
+    coordinator.add_partitions("x", producer_id, epoch, {"t": [0]})
     batches = [transactional_batch(producer_id, epoch, i) for i in range(400)]
-    with connect(b) as sock:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for batch in batches: # each in a packet of its own
-            sock.sendall(produce_frame("x", batch))
-        assert [read_error(sock) for _ in batches] == [NONE] * len(batches)
+    leader.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    for batch in batches: # each in a packet of its own
+        leader.send_produce("t", batch, "x")
+    assert [leader.receive()["topics"][0]["partitions"][0]["error"] for _ in batches] == [NONE] * len(batches)
+    for c in coordinator, leader:
+        c.close()
     del p
 
 

@@ -1,0 +1,146 @@
+/*
+ * Partitions that the view does not have: deleted, or only not told of yet? A controller that is new in its office
+ * may begin with a part of the cluster. ZooKeeper knows, and is asked by the control loop.
+ */
+#include <inttypes.h>
+
+#include <uthash.h>
+
+#include "base/clock.h"
+#include "base/logger.h"
+#include "server/server_internal.h"
+
+enum { GOOD_FOR_MS = 1000 }; /* an answer; then it is asked again */
+
+struct missing_id {
+    int32_t index;
+    char topic[252]; /* zero-filled: the whole key is hashed */
+};
+
+/* A question and its answer; while it is under way, the control loop's. */
+struct missing {
+    struct missing_partitions *all;
+    struct missing_id id;
+    bool under_way, gone;
+    int64_t answered_ms;
+    struct message message;
+    UT_hash_handle hh;
+};
+
+struct missing_partitions {
+    struct services *services;
+    struct missing *table; /* coordinator loop */
+};
+
+struct missing_partitions *missing_partitions_new(struct services *s)
+{
+    struct missing_partitions *m = xcalloc(1, sizeof(*m));
+    m->services = s;
+    return m;
+}
+
+static void forget(struct missing *x)
+{
+    HASH_DEL(x->all->table, x);
+    free(x);
+}
+
+void missing_partitions_free(struct missing_partitions *m)
+{
+    struct missing *x, *next;
+    if (m == NULL)
+        return;
+    HASH_ITER (hh, m->table, x, next)
+        forget(x);
+    free(m);
+}
+
+/* ---- The answer ---- */
+
+static void on_answer(struct message *message)
+{
+    struct missing *x = CONTAINER_OF(message, struct missing, message);
+    x->under_way = false;
+    x->answered_ms = clock_mono_ms();
+    if (!x->gone)
+        log_info("Partition %s-%" PRId32 " is there, but the controller has not told of it yet", x->id.topic,
+                 x->id.index);
+}
+
+/* Also while its deletion is under way, which may take long. What cannot be asked for now is taken for there. */
+static bool is_gone(struct arena *a, const struct missing_id *id, const struct zk_op *topic,
+                    const struct zk_op *deletion)
+{
+    struct topic_znode found;
+    if (topic->result == ZK_NO_NODE || deletion->result == ZK_OK)
+        return true;
+    return topic->result == ZK_OK && topic_decode(a, id->topic, topic->value, &found) &&
+           id->index >= found.partition_count;
+}
+
+static void on_nodes(struct zk_batch *b)
+{
+    struct missing *x = b->ctx;
+    x->gone = is_gone(&b->arena, &x->id, &b->ops[0], &b->ops[1]);
+    zk_batch_free(b);
+    x->message.deliver = on_answer;
+    loop_post(x->all->services->coordinator_loop, &x->message);
+}
+
+/* ---- The question ---- */
+
+static void look_up(struct message *message)
+{
+    struct missing *x = CONTAINER_OF(message, struct missing, message);
+    char path[ZNODE_PATH_ROOM];
+    struct zk_batch *b = zk_batch_new(on_nodes);
+    b->ctx = x;
+    zk_get(b, topic_path(path, x->id.topic), false);
+    zk_exists(b, delete_topic_path(path, x->id.topic), false);
+    zk_submit(x->all->services->zk, b);
+}
+
+static struct missing *find(const struct missing_partitions *m, const struct missing_id *id)
+{
+    struct missing *x;
+    HASH_FIND(hh, m->table, id, sizeof(*id), x);
+    return x;
+}
+
+static bool is_old(const struct missing *x)
+{
+    return !x->under_way && clock_mono_ms() - x->answered_ms >= GOOD_FOR_MS;
+}
+
+static void forget_old(struct missing_partitions *m)
+{
+    struct missing *x, *next;
+    HASH_ITER (hh, m->table, x, next)
+        if (is_old(x))
+            forget(x);
+}
+
+static void ask(struct missing_partitions *m, const struct missing_id *id)
+{
+    forget_old(m);
+    struct missing *x = xcalloc(1, sizeof(*x));
+    x->all = m;
+    x->id = *id;
+    x->under_way = true;
+    x->message.deliver = look_up;
+    HASH_ADD(hh, m->table, id, sizeof(x->id), x);
+    loop_post(m->services->control_loop, &x->message);
+}
+
+bool missing_partition_is_gone(struct missing_partitions *m, struct str topic, int32_t index)
+{
+    ensure(loop_is_mine(m->services->coordinator_loop));
+    struct missing_id id = {.index = index};
+    memcpy(id.topic, topic.p, MIN((size_t)topic.len, sizeof(id.topic) - 1));
+    const struct missing *x = find(m, &id);
+    if (x == NULL || is_old(x)) {
+        ask(m, &id);
+        return false;
+    }
+    return !x->under_way && x->gone;
+}
