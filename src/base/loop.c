@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "base/lock.h"
+#include "base/turns.h"
 
 struct loop {
     struct ev_loop *ev;
@@ -120,6 +121,7 @@ void loop_run(struct loop *loop)
     ensure(current == NULL && !atomic_exchange(&loop->running, true));
     current = loop;
     pthread_setname_np(pthread_self(), loop->name);
+    turns_make_short();
     ev_run(loop->ev, 0);
     current = NULL;
     atomic_store(&loop->running, false);

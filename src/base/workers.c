@@ -3,6 +3,8 @@
 #include <pthread.h>
 #include <signal.h>
 
+#include "base/turns.h"
+
 struct workers {
     pthread_mutex_t lock;
     pthread_cond_t more;
@@ -53,6 +55,7 @@ static void *worker_main(void *arg)
 {
     struct workers *w = arg;
     pthread_setname_np(pthread_self(), "worker");
+    turns_make_usual();
     for (struct job *job; (job = next_job(w)) != NULL;)
         run(job);
     return NULL;

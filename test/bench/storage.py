@@ -21,6 +21,7 @@ BATCH = 1070  # bytes of a batch with one record of that size
 HELD, LET_GO = "min.cleanable.dirty.ratio=1.0", "min.cleanable.dirty.ratio=0.01"
 OTHER_FILES = 2000  # that a broker may have open beside its segments, at the most
 CHORES = {"log.cleaner.backoff.ms": 100, "log.retention.check.interval.ms": 1000, "log.initial.task.delay.ms": 500}
+AS_MUCH = {"log.cleaner.io.max.bytes.per.second": 50.0 * MEGA}  # or the faster cleaner would do more passes, and so more work
 
 
 class Fill:
@@ -221,8 +222,11 @@ class Run(measure.Run):
             configure(broker, topic, HELD)  # for the next one who takes it over
 
     def chores(self):
-        """A producer's p99 beside others who write as much in both cases: to topics that grow, then to topics that are kept small."""
-        with measure.fresh_broker(self.bench, self.kind, **CHORES) as broker:
+        """
+        A producer's p99 beside others who write as much in both cases: to topics that grow, then to topics that are kept small, by cleaners
+        that read and write as much for either kind.
+        """
+        with measure.fresh_broker(self.bench, self.kind, **CHORES, **AS_MUCH) as broker:
             measure.create_topic(broker, "live")
             measure.create_topic(broker, "compacted", cleanup_policy="compact", min_cleanable_dirty_ratio="1.0", segment_bytes=4 * MEGA)
             measure.create_topic(broker, "short", segment_bytes=MEGA, file_delete_delay_ms=1000)
