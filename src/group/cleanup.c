@@ -252,7 +252,7 @@ struct offset_deletion {
     struct offset_delete_response *response;
 };
 
-static void refuse_offset_deletion(struct offset_deletion *d, enum kafka_error error)
+static void end_offset_deletion(struct offset_deletion *d, enum kafka_error error)
 {
     d->response->error_code = error;
     if (error != ERR_NONE)
@@ -263,7 +263,17 @@ static void refuse_offset_deletion(struct offset_deletion *d, enum kafka_error e
 static void on_offsets_deleted(struct state_append *append, enum kafka_error error)
 {
     struct offset_deletion *d = CONTAINER_OF(append, struct offset_deletion, append);
-    refuse_offset_deletion(d, state_append_error(error));
+    end_offset_deletion(d, state_append_error(error));
+}
+
+/* Whether any partition of the request is left to be looked at: without one, not even an empty group goes. */
+static bool asks_for_any(const struct offset_delete_response *response)
+{
+    for (int32_t t = 0; t < response->topics.len; t++)
+        for (int32_t i = 0; i < response->topics.items[t].partitions.len; i++)
+            if (response->topics.items[t].partitions.items[i].error_code == ERR_NONE)
+                return true;
+    return false;
 }
 
 static void delete_topic_offsets(struct cleanup *c, const struct offset_delete_request_topic *in,
@@ -299,8 +309,8 @@ void group_delete_offsets(struct group_coordinator *gc, const struct offset_dele
     struct group *g;
     *d = (struct offset_deletion){{.done = on_offsets_deleted}, call, response};
     enum kafka_error error = check_offsets_deletable(gc, request->group_id, &g);
-    if (error != ERR_NONE) {
-        refuse_offset_deletion(d, error);
+    if (error != ERR_NONE || !asks_for_any(response)) {
+        end_offset_deletion(d, error);
         return;
     }
     cleanup_begin(&c, g);

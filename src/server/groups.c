@@ -176,9 +176,11 @@ static void serve_commit(struct request *r)
     group_commit(coordinator_of(r), &g->in.commit, &g->out.commit, &g->call);
 }
 
-static void prepare_commit(struct request *r, const struct offset_commit_request *in,
+/* Whether any partition is known: else there is nothing to trouble a coordinator with. */
+static bool prepare_commit(struct request *r, const struct offset_commit_request *in,
                            struct offset_commit_response *out)
 {
+    bool any = false;
     ARRAY_MAKE(r->arena, out->topics, MAX(in->topics.len, 0));
     for (int32_t t = 0; t < in->topics.len; t++) {
         const struct offset_commit_request_topic *topic = &in->topics.items[t];
@@ -192,8 +194,11 @@ static void prepare_commit(struct request *r, const struct offset_commit_request
             o->partitions.items[i].partition_index = index;
             if (view_partition(view_current(), topic->name, index) == NULL)
                 o->partitions.items[i].error_code = ERR_UNKNOWN_TOPIC_OR_PARTITION;
+            else
+                any = true;
         }
     }
+    return any;
 }
 
 static void handle_commit(struct request *r)
@@ -202,8 +207,9 @@ static void handle_commit(struct request *r)
     if (!DECODE(r, offset_commit_request, &g->in.commit))
         return;
     offset_commit_response_init(&g->out.commit);
-    prepare_commit(r, &g->in.commit, &g->out.commit);
-    if (r->version == 0)
+    if (!prepare_commit(r, &g->in.commit, &g->out.commit))
+        answer_commit(r);
+    else if (r->version == 0)
         request_hop(r, r->s->control_loop, commit_to_zookeeper);
     else
         carry(g, serve_commit);
@@ -401,8 +407,10 @@ static void handle_txn_commit(struct request *r)
     c->txn = (struct group_transaction){.producer_id = c->in.producer_id, .producer_epoch = c->in.producer_epoch};
     fill_commit(c, r->arena);
     offset_commit_response_init(&c->g.out.commit);
-    prepare_commit(r, &c->g.in.commit, &c->g.out.commit);
-    carry(&c->g, serve_txn_commit);
+    if (prepare_commit(r, &c->g.in.commit, &c->g.out.commit))
+        carry(&c->g, serve_txn_commit);
+    else
+        answer_txn_commit(r);
 }
 
 const struct api_entry api_txn_offset_commit = {

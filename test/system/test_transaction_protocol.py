@@ -3,7 +3,7 @@
 import pytest
 from group_frames import Connection as GroupConnection
 from harness import Apache, Barnabas, other, wait_until
-from test_group_protocol import Story, create, wait_for_topic
+from test_group_protocol import Story, assert_same_story, create, wait_for_topic
 from transaction_frames import CONTROL, TRANSACTIONAL, Connection, make_batch
 
 NONE, LOADING, NOT_AVAILABLE, NOT_COORDINATOR, CONCURRENT_TRANSACTIONS = 0, 14, 15, 16, 51
@@ -275,19 +275,7 @@ def tell_all(broker, prefix):
 
 
 def test_the_same_answers_as_apaches(make_broker):
-    broker = make_broker(kind=Apache, transaction_state_log_num_partitions=1)
-    theirs = tell_all(broker, "a")
-    broker.stop()
-    ours = other(broker, Barnabas)
-    ours.start()
-    try:
-        mine = tell_all(ours, "b")
-    finally:
-        ours.stop()
-        ours.check_log()
-    assert len(mine) == len(theirs) > 200
-    different = [(a, b) for a, b in zip(theirs, mine) if a != b]
-    assert not different, "\n".join(f"Apache: {a}\nours:   {b}" for a, b in different)
+    assert_same_story(make_broker, tell_all, 200, transaction_state_log_num_partitions=1)
 
 
 # ---- What moves between brokers ----
