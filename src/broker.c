@@ -782,7 +782,6 @@ static void finish(struct broker *b)
     config_watch_free(s->config_watch);
     topic_configs_free(s->topic_configs);
     broker_settings_free(s->settings);
-    missing_partitions_free(s->missing_partitions);
     producer_ids_free(s->producer_ids);
     fetch_sessions_free(s->fetch_sessions);
     for (int i = 0; i < loops; i++)
@@ -792,6 +791,7 @@ static void finish(struct broker *b)
     free(b->endpoints);
     controlled_shutdown_deinit(&b->shutdown);
     loop_free(s->coordinator_loop);
+    missing_partitions_free(s->missing_partitions); /* now that the last answer of ZooKeeper is delivered */
     watch_set(&b->signals, WATCH_NONE);
     close(b->signal_fd);
     workers_free(s->workers);
