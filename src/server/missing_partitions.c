@@ -3,6 +3,7 @@
  * may begin with a part of the cluster. ZooKeeper knows, and is asked by the control loop.
  */
 #include <inttypes.h>
+#include <stdio.h>
 
 #include <uthash.h>
 
@@ -135,8 +136,10 @@ static void ask(struct missing_partitions *m, const struct missing_id *id)
 bool missing_partition_is_gone(struct missing_partitions *m, struct str topic, int32_t index)
 {
     ensure(loop_is_mine(m->services->coordinator_loop));
-    struct missing_id id = {.index = index};
-    memcpy(id.topic, topic.p, MIN((size_t)topic.len, sizeof(id.topic) - 1));
+    struct missing_id id;
+    memset(&id, 0, sizeof(id));
+    id.index = index;
+    snprintf(id.topic, sizeof(id.topic), "%.*s", topic.len, topic.p);
     const struct missing *x = find(m, &id);
     if (x == NULL || is_old(x)) {
         ask(m, &id);
