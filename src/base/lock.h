@@ -51,4 +51,13 @@ static inline void lock_release(struct lock *l)
     pthread_mutex_unlock(&l->mutex);
 }
 
+/* Until the condition is signalled, or for no reason at all. Others may hold the lock meanwhile. */
+static inline void lock_wait(struct lock *l, pthread_cond_t *condition)
+{
+    ensure(lock_is_held(l));
+    atomic_store_explicit(&l->holder, 0, memory_order_relaxed);
+    pthread_cond_wait(condition, &l->mutex);
+    atomic_store_explicit(&l->holder, lock_self(), memory_order_relaxed);
+}
+
 #endif

@@ -8,12 +8,24 @@
 #include "base/lock.h"
 #include "base/turns.h"
 
+/*
+ * Where a loop's thread is. While it sleeps in the kernel a visitor may take the loop over; should the thread wake up
+ * meanwhile, it waits for the visitor to leave. In each state one thread has the loop, and only that one changes the
+ * state.
+ */
+enum presence { AWAKE, ASLEEP, ATTENDED };
+
+enum { VISIT_ROUNDS = 8 }; /* what comes later is the loop's own thread's: a visitor has a loop of its own to serve */
+
 struct loop {
     struct ev_loop *ev;
     struct ev_async wake;
     char name[16];
-    struct lock lock; /* guards the mailbox */
+    struct lock lock;    /* guards the mailbox and the presence */
+    pthread_cond_t left; /* by a visitor */
     struct message *first, **last;
+    enum presence presence;
+    bool stir; /* a visitor has started what the thread does not know to wait for */
     bool stopping;
     atomic_bool running;
     void *local;
@@ -46,6 +58,24 @@ static bool deliver_all(struct loop *loop)
     return any;
 }
 
+static void fall_asleep(struct ev_loop *ev)
+{
+    struct loop *loop = ev_userdata(ev);
+    lock_take(&loop->lock);
+    loop->presence = ASLEEP;
+    lock_release(&loop->lock);
+}
+
+static void wake_up(struct ev_loop *ev)
+{
+    struct loop *loop = ev_userdata(ev);
+    lock_take(&loop->lock);
+    while (loop->presence == ATTENDED)
+        lock_wait(&loop->lock, &loop->left);
+    loop->presence = AWAKE;
+    lock_release(&loop->lock);
+}
+
 static void mailbox_drain(struct ev_loop *ev, struct ev_async *w, int events UNUSED)
 {
     struct loop *loop = CONTAINER_OF(w, struct loop, wake);
@@ -64,7 +94,10 @@ struct loop *loop_new(const char *name)
     ensure(loop->ev != NULL);
     snprintf(loop->name, sizeof(loop->name), "%s", name);
     lock_init(&loop->lock);
+    pthread_cond_init(&loop->left, NULL);
     loop->last = &loop->first;
+    ev_set_userdata(loop->ev, loop);
+    ev_set_loop_release_cb(loop->ev, fall_asleep, wake_up);
     ev_async_init(&loop->wake, mailbox_drain);
     ev_set_priority(&loop->wake, EV_MAXPRI);
     ev_async_start(loop->ev, &loop->wake);
@@ -87,6 +120,7 @@ void loop_free(struct loop *loop)
         return;
     loop_drain(loop);
     ev_loop_destroy(loop->ev);
+    pthread_cond_destroy(&loop->left);
     lock_deinit(&loop->lock);
     free(loop);
 }
@@ -130,30 +164,79 @@ void loop_run(struct loop *loop)
     lock_release(&loop->lock);
 }
 
-static void add_message(struct loop *loop, struct message *m, bool stop)
+/* With the lock held. Whether the mailbox was empty. */
+static bool mailbox_add(struct loop *loop, struct message *m)
 {
-    lock_take(&loop->lock);
+    ensure(m->deliver != NULL);
     bool was_empty = loop->first == NULL;
-    if (m != NULL) {
-        m->next = NULL;
-        *loop->last = m;
-        loop->last = &m->next;
-    }
-    loop->stopping |= stop;
-    lock_release(&loop->lock);
-    if (was_empty || stop)
-        ev_async_send(loop->ev, &loop->wake);
+    m->next = NULL;
+    *loop->last = m;
+    loop->last = &m->next;
+    return was_empty;
 }
 
 void loop_stop(struct loop *loop)
 {
-    add_message(loop, NULL, true);
+    lock_take(&loop->lock);
+    loop->stopping = true;
+    lock_release(&loop->lock);
+    ev_async_send(loop->ev, &loop->wake);
 }
 
 void loop_post(struct loop *loop, struct message *m)
 {
-    ensure(m->deliver != NULL);
-    add_message(loop, m, false);
+    lock_take(&loop->lock);
+    bool wake = mailbox_add(loop, m) && loop->presence != ATTENDED; /* or the visitor sees it */
+    lock_release(&loop->lock);
+    if (wake)
+        ev_async_send(loop->ev, &loop->wake);
+}
+
+/* Whether the visitor has gone: there is nothing more to deliver, or it has been here long enough. */
+static bool leave(struct loop *loop, int rounds)
+{
+    lock_take(&loop->lock);
+    bool more = loop->first != NULL;
+    bool stays = more && rounds < VISIT_ROUNDS;
+    bool wake = !stays && (more || loop->stir);
+    if (!stays) {
+        loop->stir = false;
+        loop->presence = ASLEEP;
+        pthread_cond_signal(&loop->left);
+    }
+    lock_release(&loop->lock);
+    if (wake)
+        ev_async_send(loop->ev, &loop->wake);
+    return !stays;
+}
+
+void loop_visit(struct loop *loop, struct message *m)
+{
+    lock_take(&loop->lock);
+    bool was_empty = mailbox_add(loop, m);
+    enum presence found = loop->presence;
+    if (found == ASLEEP)
+        loop->presence = ATTENDED;
+    lock_release(&loop->lock);
+    if (found != ASLEEP) {
+        if (was_empty && found == AWAKE)
+            ev_async_send(loop->ev, &loop->wake);
+        return;
+    }
+    struct loop *home = current;
+    current = loop;
+    int rounds = 0;
+    do
+        deliver_all(loop);
+    while (!leave(loop, ++rounds));
+    current = home;
+}
+
+/* A sleeping thread waits for the descriptors, and for as long, as it knew of when it fell asleep. */
+static void note_change(struct loop *loop)
+{
+    ensure(loop_is_mine(loop));
+    loop->stir |= loop->presence == ATTENDED;
 }
 
 static struct ev_timer *timer_ev(struct timer *t)
@@ -175,7 +258,7 @@ void timer_init(struct timer *t, struct loop *loop, void (*fire)(struct timer *s
 
 void timer_start(struct timer *t, int64_t ms)
 {
-    ensure(loop_is_mine(t->loop));
+    note_change(t->loop);
     struct ev_timer *w = timer_ev(t);
     ev_timer_stop(t->loop->ev, w);
     ev_now_update(t->loop->ev);
@@ -217,7 +300,7 @@ void watch_set(struct watch *w, int events)
 {
     if (events == w->events)
         return; /* also one that was never initialised */
-    ensure(loop_is_mine(w->loop));
+    note_change(w->loop);
     struct ev_io *io = watch_ev(w);
     ev_io_stop(w->loop->ev, io);
     w->events = events;

@@ -2,8 +2,8 @@
  * An event loop: one thread, its timers, its file descriptors and its mailbox. The only file that
  * knows libev is loop.c; simulated runs link another one with virtual time.
  *
- * Everything but loop_post() and loop_stop() is called on the loop's own thread, or before that thread
- * runs. Callbacks run on the loop's thread, one at a time.
+ * Everything but loop_post(), loop_visit() and loop_stop() is called on the loop's own thread, or before that thread
+ * runs. Callbacks run on the loop's thread, or on that of a visitor while the loop's sleeps: one at a time.
  */
 #ifndef BARNABAS_LOOP_H
 #define BARNABAS_LOOP_H
@@ -20,7 +20,7 @@ const char *loop_name(const struct loop *loop);
 /* Makes the calling thread the loop's thread and serves until loop_stop(). */
 void loop_run(struct loop *loop);
 void loop_stop(struct loop *loop); /* any thread */
-/* The loop whose thread this is, or NULL. */
+/* The loop whose thread this is, or which it visits, or NULL. */
 struct loop *loop_current(void);
 /* Whether the caller may use what belongs to the loop: this is its thread, or it has none now. To be ensured. */
 bool loop_is_mine(const struct loop *loop);
@@ -39,6 +39,11 @@ struct message {
 };
 
 void loop_post(struct loop *loop, struct message *m); /* any thread */
+/*
+ * As loop_post(). But if the loop's thread sleeps, the caller's does its work meanwhile and delivers the message itself
+ * before this returns, so that none is woken up. For messages that are worth less than that. Any thread.
+ */
+void loop_visit(struct loop *loop, struct message *m);
 
 /* Storage of libev's watchers, big enough for either kind. */
 struct loop_opaque {

@@ -79,7 +79,7 @@ static void carry(struct group_request *g, void (*serve)(struct request *r))
     g->call.arena = r->arena;
     g->call.client = (struct group_client){r->client_id, str_of(connection_peer_host(r->x->conn)), r->version};
     exchange_park(r->x);
-    request_hop(r, r->s->coordinator_loop, serve);
+    request_visit(r, r->s->coordinator_loop, serve);
 }
 
 /* The three functions of an API that differ in nothing but its name. */

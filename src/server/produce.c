@@ -248,7 +248,7 @@ static void verify_held(struct produce *pr)
     pr->verification.done = on_verified;
     exchange_park(r->x);
     exchange_hold(r->x);
-    request_hop(r, r->s->coordinator_loop, ask_coordinator);
+    request_visit(r, r->s->coordinator_loop, ask_coordinator);
 }
 
 /* A request is of one producer's transaction, and says whose. */

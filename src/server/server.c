@@ -79,11 +79,21 @@ static void land(struct message *m)
     r->landed(r);
 }
 
-void request_hop(struct request *r, struct loop *loop, void (*then)(struct request *r))
+static struct message *leave_for(struct request *r, void (*then)(struct request *r))
 {
     r->landed = then;
     r->message.deliver = land;
-    loop_post(loop, &r->message);
+    return &r->message;
+}
+
+void request_hop(struct request *r, struct loop *loop, void (*then)(struct request *r))
+{
+    loop_post(loop, leave_for(r, then));
+}
+
+void request_visit(struct request *r, struct loop *loop, void (*then)(struct request *r))
+{
+    loop_visit(loop, leave_for(r, then));
 }
 
 void request_return(struct request *r, void (*then)(struct request *r))

@@ -59,6 +59,8 @@ bool request_malformed(struct request *r); /* true */
 
 /* Goes on with `then` on that loop. The exchange must not be touched there, but its arena may. */
 void request_hop(struct request *r, struct loop *loop, void (*then)(struct request *r));
+/* The same as a visit (base/loop.h), for short work. What the caller does afterwards may come after `then`. */
+void request_visit(struct request *r, struct loop *loop, void (*then)(struct request *r));
 void request_return(struct request *r, void (*then)(struct request *r)); /* to the connection's loop */
 /* Runs `work` on a worker, then `then` on the connection's loop. */
 void request_work(struct request *r, void (*work)(struct request *r), void (*then)(struct request *r));

@@ -22,7 +22,7 @@ static struct txn_coordinator *coordinator_of(const struct request *r)
 static void carry(struct request *r, void (*serve)(struct request *r))
 {
     exchange_park(r->x);
-    request_hop(r, r->s->coordinator_loop, serve);
+    request_visit(r, r->s->coordinator_loop, serve);
 }
 
 static enum kafka_error as_known(enum kafka_error error, const struct request *r, int16_t knows_fenced)

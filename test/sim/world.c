@@ -416,6 +416,12 @@ void loop_post(struct loop *loop, struct message *m)
     schedule(loop);
 }
 
+/* Here all threads take turns: one that is asleep is not told from one that is not. */
+void loop_visit(struct loop *loop, struct message *m)
+{
+    loop_post(loop, m);
+}
+
 void loop_thread_start(struct loop_thread *t, struct loop *loop)
 {
     t->loop = loop;

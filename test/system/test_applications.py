@@ -1,6 +1,7 @@
 """Applications that promise exactly once, on a cluster whose brokers are killed under them: each result is there once."""
 
 import json
+import sys
 import urllib.error
 import urllib.request
 from collections import Counter
@@ -143,7 +144,12 @@ def franz_copier(brokers, name):
     return [FRANZ, "copy", bootstrap(brokers), "in", "out", "g", name]
 
 
-@pytest.mark.parametrize("command", [java_copier(JARS), java_copier(JARS_4), franz_copier], ids=["Java 3.9", "Java 4", "franz-go"])
+def confluent_copier(brokers, name):
+    return [sys.executable, HERE / "copier.py", bootstrap(brokers), "in", "out", "g", name]
+
+
+@pytest.mark.parametrize("command", [java_copier(JARS), java_copier(JARS_4), franz_copier, confluent_copier],
+                         ids=["Java 3.9", "Java 4", "franz-go", "confluent-kafka"])
 def test_copies_are_there_once(cluster, launch, command):
     """Two copiers share the partitions; one of them is killed, and its next life goes on, which ends what was under way."""
     for topic in "in", "out":

@@ -1,0 +1,254 @@
+/* Loops that are visited by other threads while their own sleep. */
+#include "test.h"
+
+#include <pthread.h>
+#include <semaphore.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/loop.h"
+
+enum { SENDERS = 4, MESSAGES = 20000, PATIENCE_S = 60 };
+
+struct numbered {
+    struct message message;
+    struct sender *sender;
+    int number;
+};
+
+struct sender {
+    pthread_t thread;
+    struct loop *loop;
+    struct numbered *messages;
+    int next;
+    int *left; /* of all senders' messages: the loop's own */
+};
+
+static void on_numbered(struct message *m)
+{
+    struct numbered *n = CONTAINER_OF(m, struct numbered, message);
+    struct sender *s = n->sender;
+    assert_ptr_equal(loop_current(), s->loop);
+    assert_int_equal(n->number, s->next++);
+    if (--*s->left == 0)
+        loop_stop(s->loop);
+}
+
+static void *send_all(void *arg)
+{
+    struct sender *s = arg;
+    for (int i = 0; i < MESSAGES; i++)
+        (i % 3 == 0 ? loop_post : loop_visit)(s->loop, &s->messages[i].message);
+    return NULL;
+}
+
+static void visits_keep_the_order_of_messages(void **state)
+{
+    (void)state;
+    struct sender senders[SENDERS];
+    int left = SENDERS * MESSAGES;
+    struct loop *loop = loop_new("test");
+    for (int i = 0; i < SENDERS; i++) {
+        struct sender *s = &senders[i];
+        *s = (struct sender){.loop = loop, .messages = xcalloc(MESSAGES, sizeof(struct numbered)), .left = &left};
+        for (int k = 0; k < MESSAGES; k++)
+            s->messages[k] = (struct numbered){{.deliver = on_numbered}, s, k};
+    }
+    for (int i = 0; i < SENDERS; i++)
+        assert_int_equal(pthread_create(&senders[i].thread, NULL, send_all, &senders[i]), 0);
+    loop_run(loop);
+    for (int i = 0; i < SENDERS; i++)
+        pthread_join(senders[i].thread, NULL);
+    assert_int_equal(left, 0);
+    loop_free(loop);
+    for (int i = 0; i < SENDERS; i++)
+        free(senders[i].messages);
+}
+
+/* A loop with a thread of its own, and what a visitor does there. */
+struct host {
+    struct loop_thread thread;
+    struct message call, echo;
+    struct timer timer;
+    struct watch watch;
+    int pipe[2];
+    pthread_t caller;
+    bool visited;
+    int echoes_wanted, echoes;
+    sem_t done;
+    void (*visitor_does)(struct host *h);
+};
+
+static void on_call(struct message *m)
+{
+    struct host *h = CONTAINER_OF(m, struct host, call);
+    assert_ptr_equal(loop_current(), h->thread.loop);
+    if (pthread_equal(pthread_self(), h->caller)) {
+        h->visited = true;
+        h->visitor_does(h);
+    } else {
+        sem_post(&h->done);
+    }
+}
+
+static void host_start(struct host *h, void (*visitor_does)(struct host *h))
+{
+    *h = (struct host){.call = {.deliver = on_call}, .caller = pthread_self(), .visitor_does = visitor_does};
+    assert_int_equal(sem_init(&h->done, 0, 0), 0);
+    loop_thread_start(&h->thread, loop_new("host"));
+}
+
+static void host_end(struct host *h)
+{
+    struct loop *loop = h->thread.loop;
+    loop_thread_join(&h->thread);
+    loop_free(loop);
+    sem_destroy(&h->done);
+}
+
+static void wait_until_done(struct host *h)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += PATIENCE_S;
+    assert_int_equal(sem_timedwait(&h->done, &until), 0);
+}
+
+/* Calls until the loop's thread is found asleep, which it is before long: nothing else keeps it awake. */
+static void visit(struct host *h)
+{
+    for (;;) {
+        loop_visit(h->thread.loop, &h->call);
+        assert_null(loop_current());
+        if (h->visited)
+            return;
+        wait_until_done(h);
+    }
+}
+
+static void on_echo(struct message *m)
+{
+    struct host *h = CONTAINER_OF(m, struct host, echo);
+    assert_ptr_equal(loop_current(), h->thread.loop);
+    if (++h->echoes < h->echoes_wanted)
+        loop_post(h->thread.loop, &h->echo);
+    else
+        sem_post(&h->done);
+}
+
+static void post_echo(struct host *h)
+{
+    h->echo.deliver = on_echo;
+    loop_post(h->thread.loop, &h->echo);
+}
+
+static void one_echo(struct host *h)
+{
+    h->echoes_wanted = 1;
+    post_echo(h);
+}
+
+static void a_visitor_delivers_what_comes_meanwhile(void **state)
+{
+    (void)state;
+    struct host h;
+    host_start(&h, one_echo);
+    visit(&h);
+    assert_int_equal(h.echoes, 1);
+    host_end(&h);
+}
+
+static void many_echoes(struct host *h)
+{
+    h->echoes_wanted = 1000;
+    post_echo(h);
+}
+
+static void a_visitor_leaves_the_rest_to_the_loop(void **state)
+{
+    (void)state;
+    struct host h;
+    host_start(&h, many_echoes);
+    visit(&h);
+    wait_until_done(&h);
+    assert_int_equal(h.echoes, 1000);
+    host_end(&h);
+}
+
+static void on_time(struct timer *t)
+{
+    struct host *h = CONTAINER_OF(t, struct host, timer);
+    assert_false(pthread_equal(pthread_self(), h->caller));
+    sem_post(&h->done);
+}
+
+static void start_timer(struct host *h)
+{
+    timer_init(&h->timer, h->thread.loop, on_time);
+    timer_start(&h->timer, 1);
+}
+
+static void a_timer_that_a_visitor_starts_fires(void **state)
+{
+    (void)state;
+    struct host h;
+    host_start(&h, start_timer);
+    visit(&h);
+    wait_until_done(&h);
+    host_end(&h);
+}
+
+static void on_readable(struct watch *w, int events)
+{
+    struct host *h = CONTAINER_OF(w, struct host, watch);
+    assert_int_equal(events, WATCH_READ);
+    watch_set(w, WATCH_NONE);
+    sem_post(&h->done);
+}
+
+static void start_watch(struct host *h)
+{
+    watch_init(&h->watch, h->thread.loop, h->pipe[0], on_readable);
+    watch_set(&h->watch, WATCH_READ);
+}
+
+static void a_descriptor_that_a_visitor_watches_is_watched(void **state)
+{
+    (void)state;
+    struct host h;
+    host_start(&h, start_watch);
+    assert_int_equal(pipe(h.pipe), 0);
+    assert_int_equal(write(h.pipe[1], "x", 1), 1);
+    visit(&h);
+    wait_until_done(&h);
+    host_end(&h);
+    close(h.pipe[0]);
+    close(h.pipe[1]);
+}
+
+static void what_is_left_at_a_loop_without_a_thread_is_delivered_when_it_runs(void **state)
+{
+    (void)state;
+    int left = 1;
+    struct loop *loop = loop_new("test");
+    struct sender s = {.loop = loop, .left = &left};
+    struct numbered n = {{.deliver = on_numbered}, &s, 0};
+    loop_visit(loop, &n.message);
+    assert_int_equal(left, 1);
+    loop_run(loop);
+    assert_int_equal(left, 0);
+    loop_free(loop);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(visits_keep_the_order_of_messages),
+        cmocka_unit_test(a_visitor_delivers_what_comes_meanwhile),
+        cmocka_unit_test(a_visitor_leaves_the_rest_to_the_loop),
+        cmocka_unit_test(a_timer_that_a_visitor_starts_fires),
+        cmocka_unit_test(a_descriptor_that_a_visitor_watches_is_watched),
+        cmocka_unit_test(what_is_left_at_a_loop_without_a_thread_is_delivered_when_it_runs),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
