@@ -78,7 +78,7 @@ PARTS = ["transactions", "commits", "rebalance", "many_groups", "many_producers"
 def arguments():
     parser = measure.arguments(__doc__, PARTS)
     parser.add_argument("--clients", type=int, default=8, help="producers with transactions, and groups that commit, at the same time")
-    parser.add_argument("--warm-up", type=int, default=5, help="seconds of transactions and commits before any count")
+    parser.add_argument("--warm-up", type=int, default=30, help="seconds of transactions and commits before any count: a JVM compiles for long")
     parser.add_argument("--members", type=int, default=100, help="of the group that rebalances")
     parser.add_argument("--groups", type=int, default=1000, help="how many a broker is to remember")
     parser.add_argument("--producers", type=int, default=100000, help="how many ids a broker is to remember")
