@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 
+#include "base/clock.h"
 #include "base/lock.h"
 #include "base/turns.h"
 
@@ -25,7 +26,8 @@ struct loop {
     pthread_cond_t left; /* by a visitor */
     struct message *first, **last;
     enum presence presence;
-    bool stir; /* a visitor has started what the thread does not know to wait for */
+    bool waiting; /* the thread, for the visitor */
+    bool stir;    /* a visitor has started what the thread does not know to wait for */
     bool stopping;
     atomic_bool running;
     void *local;
@@ -70,8 +72,10 @@ static void wake_up(struct ev_loop *ev)
 {
     struct loop *loop = ev_userdata(ev);
     lock_take(&loop->lock);
+    loop->waiting = true;
     while (loop->presence == ATTENDED)
         lock_wait(&loop->lock, &loop->left);
+    loop->waiting = false;
     loop->presence = AWAKE;
     lock_release(&loop->lock);
 }
@@ -192,16 +196,16 @@ void loop_post(struct loop *loop, struct message *m)
         ev_async_send(loop->ev, &loop->wake);
 }
 
-/* Whether the visitor has gone: there is nothing more to deliver, or it has been here long enough. */
+/* Whether the visitor has gone: nothing more is to be delivered, or that is the thread's by now. */
 static bool leave(struct loop *loop, int rounds)
 {
     lock_take(&loop->lock);
     bool more = loop->first != NULL;
-    bool stays = more && rounds < VISIT_ROUNDS;
-    bool wake = !stays && (more || loop->stir);
+    bool stays = more && rounds < VISIT_ROUNDS && !loop->waiting;
+    bool wake = !stays && (more || (loop->stir && !loop->waiting));
     if (!stays) {
         loop->stir = false;
-        loop->presence = ASLEEP;
+        loop->presence = more || loop->waiting ? AWAKE : ASLEEP;
         pthread_cond_signal(&loop->left);
     }
     lock_release(&loop->lock);
@@ -235,7 +239,6 @@ void loop_visit(struct loop *loop, struct message *m)
 /* A sleeping thread waits for the descriptors, and for as long, as it knew of when it fell asleep. */
 static void note_change(struct loop *loop)
 {
-    ensure(loop_is_mine(loop));
     loop->stir |= loop->presence == ATTENDED;
 }
 
@@ -244,10 +247,26 @@ static struct ev_timer *timer_ev(struct timer *t)
     return (struct ev_timer *)(void *)&t->ev;
 }
 
+static void arm(struct timer *t, int64_t us)
+{
+    note_change(t->loop);
+    struct ev_timer *w = timer_ev(t);
+    ev_timer_stop(t->loop->ev, w);
+    ev_now_update(t->loop->ev);
+    ev_timer_set(w, (double)us / 1e6, 0.);
+    ev_timer_start(t->loop->ev, w);
+}
+
 static void on_timer(struct ev_loop *ev UNUSED, struct ev_timer *w, int events UNUSED)
 {
     struct timer *t = (struct timer *)(void *)w;
-    t->fire(t);
+    int64_t left = t->due_us - clock_mono_us();
+    if (left <= 0) {
+        t->fire(t);
+        return;
+    }
+    t->armed_us = t->due_us;
+    arm(t, left);
 }
 
 void timer_init(struct timer *t, struct loop *loop, void (*fire)(struct timer *self))
@@ -258,12 +277,13 @@ void timer_init(struct timer *t, struct loop *loop, void (*fire)(struct timer *s
 
 void timer_start(struct timer *t, int64_t ms)
 {
-    note_change(t->loop);
-    struct ev_timer *w = timer_ev(t);
-    ev_timer_stop(t->loop->ev, w);
-    ev_now_update(t->loop->ev);
-    ev_timer_set(w, (double)MAX(ms, (int64_t)0) / 1000.0, 0.);
-    ev_timer_start(t->loop->ev, w);
+    ensure(loop_is_mine(t->loop));
+    int64_t us = MAX(ms, (int64_t)0) * 1000;
+    t->due_us = clock_mono_us() + us;
+    if (timer_is_running(t) && t->armed_us <= t->due_us)
+        return; /* it will find out when it gets there: most are put off for ever */
+    t->armed_us = t->due_us;
+    arm(t, us);
 }
 
 void timer_stop(struct timer *t)
@@ -300,6 +320,7 @@ void watch_set(struct watch *w, int events)
 {
     if (events == w->events)
         return; /* also one that was never initialised */
+    ensure(loop_is_mine(w->loop));
     note_change(w->loop);
     struct ev_io *io = watch_ev(w);
     ev_io_stop(w->loop->ev, io);

@@ -50,9 +50,10 @@ struct loop_opaque {
     _Alignas(8) char data[72];
 };
 
-/* A one-shot timer. Zeroed and initialised, it costs nothing until started. */
+/* A one-shot timer. Zeroed and initialised, it costs nothing until started, and little to be put off. */
 struct timer {
     struct loop_opaque ev;
+    int64_t armed_us, due_us; /* when the loop looks at it, and when it fires: not before that */
     struct loop *loop;
     void (*fire)(struct timer *self);
 };

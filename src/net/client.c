@@ -17,6 +17,7 @@ struct client {
     char *host;
     int port, fd;
     struct watch watch;
+    struct timer connecting;
     struct timer deadline; /* of the oldest call */
     bool connected, in_use, doomed;
     int32_t next_id;
@@ -30,6 +31,7 @@ struct client {
 };
 
 static void on_ready(struct watch *w, int events);
+static void connect_now(struct timer *t);
 
 static void arm_deadline(struct client *c)
 {
@@ -41,6 +43,7 @@ static void arm_deadline(struct client *c)
 
 static void close_socket(struct client *c)
 {
+    timer_stop(&c->connecting);
     if (c->fd >= 0) {
         watch_set(&c->watch, WATCH_NONE);
         close(c->fd);
@@ -122,6 +125,7 @@ struct client *client_new(struct loop *loop, const char *host, int port)
     c->port = port;
     c->fd = -1;
     c->last = &c->first;
+    timer_init(&c->connecting, loop, connect_now);
     timer_init(&c->deadline, loop, on_deadline);
     return c;
 }
@@ -168,6 +172,16 @@ static bool start_connecting(struct client *c)
     return true;
 }
 
+/* By a timer: it may take some time, which a visitor of the loop does not have. */
+static void connect_now(struct timer *t)
+{
+    struct client *c = CONTAINER_OF(t, struct client, connecting);
+    if (!start_connecting(c)) {
+        log_debug("Cannot connect to %s:%d", c->host, c->port);
+        client_disconnect(c);
+    }
+}
+
 static bool flush_out(struct client *c)
 {
     while (c->out_at < c->out.len) {
@@ -203,10 +217,9 @@ void client_send(struct client *c, struct strbuf *frame, struct client_call *cal
     strbuf_deinit(frame);
     *c->last = call;
     c->last = &call->next;
-    bool ok = c->fd >= 0 || start_connecting(c);
-    if (ok && c->connected)
-        ok = flush_out(c);
-    if (!ok) {
+    if (c->fd < 0 && !timer_is_running(&c->connecting))
+        timer_start(&c->connecting, 0);
+    if (c->connected && !flush_out(c)) {
         call->deadline = 0; /* fails from the loop, not from within this call */
         c->first->deadline = 0;
         soon(c);

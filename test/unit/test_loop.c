@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/loop.h"
 
 enum { SENDERS = 4, MESSAGES = 20000, PATIENCE_S = 60 };
@@ -42,12 +43,21 @@ static void *send_all(void *arg)
     return NULL;
 }
 
+/* Keeps the loop's own thread coming back, too. */
+static void on_tick(struct timer *t)
+{
+    timer_start(t, 0);
+}
+
 static void visits_keep_the_order_of_messages(void **state)
 {
     (void)state;
     struct sender senders[SENDERS];
     int left = SENDERS * MESSAGES;
     struct loop *loop = loop_new("test");
+    struct timer tick;
+    timer_init(&tick, loop, on_tick);
+    timer_start(&tick, 0);
     for (int i = 0; i < SENDERS; i++) {
         struct sender *s = &senders[i];
         *s = (struct sender){.loop = loop, .messages = xcalloc(MESSAGES, sizeof(struct numbered)), .left = &left};
@@ -60,6 +70,7 @@ static void visits_keep_the_order_of_messages(void **state)
     for (int i = 0; i < SENDERS; i++)
         pthread_join(senders[i].thread, NULL);
     assert_int_equal(left, 0);
+    timer_stop(&tick);
     loop_free(loop);
     for (int i = 0; i < SENDERS; i++)
         free(senders[i].messages);
@@ -198,6 +209,40 @@ static void a_timer_that_a_visitor_starts_fires(void **state)
     host_end(&h);
 }
 
+static void on_nothing(struct timer *t)
+{
+    (void)t;
+}
+
+static void start_short_timer(struct host *h)
+{
+    timer_init(&h->timer, h->thread.loop, on_nothing);
+    timer_start(&h->timer, 5);
+}
+
+/* By then the timer has woken the thread, as a rule. */
+static void echo_late(struct host *h)
+{
+    int64_t until = clock_mono_ms() + 20;
+    while (clock_mono_ms() < until)
+        ;
+    one_echo(h);
+}
+
+static void what_comes_while_the_thread_waits_for_a_visitor_is_delivered(void **state)
+{
+    (void)state;
+    struct host h;
+    host_start(&h, start_short_timer);
+    visit(&h);
+    h.visited = false;
+    h.visitor_does = echo_late;
+    visit(&h);
+    wait_until_done(&h);
+    assert_int_equal(h.echoes, 1);
+    host_end(&h);
+}
+
 static void on_readable(struct watch *w, int events)
 {
     struct host *h = CONTAINER_OF(w, struct host, watch);
@@ -240,13 +285,61 @@ static void what_is_left_at_a_loop_without_a_thread_is_delivered_when_it_runs(vo
     loop_free(loop);
 }
 
+struct alarm {
+    struct timer timer;
+    int64_t not_before;
+    int rings;
+};
+
+static void on_alarm(struct timer *t)
+{
+    struct alarm *a = CONTAINER_OF(t, struct alarm, timer);
+    assert_true(clock_mono_us() >= a->not_before);
+    a->rings++;
+    loop_stop(t->loop);
+}
+
+static void start_alarm(struct alarm *a, int64_t ms)
+{
+    a->not_before = clock_mono_us() + ms * 1000;
+    timer_start(&a->timer, ms);
+}
+
+static void a_timer_fires_when_it_was_last_told_to(void **state)
+{
+    (void)state;
+    struct loop *loop = loop_new("test");
+    struct alarm a = {0}, never = {0};
+    timer_init(&a.timer, loop, on_alarm);
+    timer_init(&never.timer, loop, on_alarm);
+    start_alarm(&a, 1);
+    start_alarm(&a, 20); /* later */
+    loop_run(loop);
+    assert_int_equal(a.rings, 1);
+    assert_false(timer_is_running(&a.timer));
+    start_alarm(&a, 1000000);
+    start_alarm(&a, 1); /* sooner */
+    loop_run(loop);
+    assert_int_equal(a.rings, 2);
+    start_alarm(&never, 1);
+    start_alarm(&never, 5);
+    timer_stop(&never.timer);
+    assert_false(timer_is_running(&never.timer));
+    start_alarm(&a, 30);
+    loop_run(loop);
+    assert_int_equal(never.rings, 0);
+    loop_free(loop);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_timer_fires_when_it_was_last_told_to),
         cmocka_unit_test(visits_keep_the_order_of_messages),
         cmocka_unit_test(a_visitor_delivers_what_comes_meanwhile),
         cmocka_unit_test(a_visitor_leaves_the_rest_to_the_loop),
         cmocka_unit_test(a_timer_that_a_visitor_starts_fires),
+        cmocka_unit_test(what_comes_while_the_thread_waits_for_a_visitor_is_delivered),
         cmocka_unit_test(a_descriptor_that_a_visitor_watches_is_watched),
         cmocka_unit_test(what_is_left_at_a_loop_without_a_thread_is_delivered_when_it_runs),
     };
