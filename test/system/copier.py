@@ -1,17 +1,20 @@
 """Copies without end, as a member of a group, in transactions: copier.py BOOTSTRAP TOPIC COPY GROUP TRANSACTIONAL-ID"""
 
 import sys
+import time
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 BATCH, PATIENCE = 300, 30
+# After so many seconds a new life begins: librdkafka does not ask again for offsets that a coordinator on its way has refused.
+SILENCE = 10
 
 
 class Life:
     """Goes on from what is committed, until something goes wrong."""
 
     def __init__(self, bootstrap, topic, copy, group, transactional_id):
-        self.copy_topic, self.moved = copy, False
+        self.copy_topic, self.moved, self.heard = copy, False, time.monotonic()
         common = {"bootstrap.servers": bootstrap, "reconnect.backoff.max.ms": 500, "log_level": 0}
         self.producer = Producer({**common, "transactional.id": transactional_id, "linger.ms": 2, "transaction.timeout.ms": 20000})
         self.producer.init_transactions(PATIENCE)
@@ -34,6 +37,7 @@ class Life:
             return self.go_back()
         if not batch:
             return
+        self.heard = time.monotonic()
         self.producer.begin_transaction()
         for m in batch:
             self.producer.produce(self.copy_topic, m.value(), partition=m.partition())
@@ -50,7 +54,7 @@ def main():
         life = None
         try:
             life = Life(*sys.argv[1:])
-            while True:
+            while time.monotonic() - life.heard < SILENCE:
                 life.copy_batch()
         except KafkaException as e:
             print(repr(e), file=sys.stderr, flush=True)
