@@ -11,8 +11,8 @@
 
 /*
  * Where a loop's thread is. While it sleeps in the kernel a visitor may take the loop over; should the thread wake up
- * meanwhile, it waits for the visitor to leave. In each state one thread has the loop, and only that one changes the
- * state.
+ * meanwhile, it waits for the visitor to leave, and no other visitor comes before it. A thread that a visitor
+ * has called counts as awake before it is.
  */
 enum presence { AWAKE, ASLEEP, ATTENDED };
 
@@ -50,6 +50,8 @@ static struct message *mailbox_take(struct loop *loop)
 
 static bool deliver_all(struct loop *loop)
 {
+    struct loop *outer = current;
+    current = loop;
     struct message *m = mailbox_take(loop);
     bool any = m != NULL;
     while (m != NULL) {
@@ -57,6 +59,7 @@ static bool deliver_all(struct loop *loop)
         m->deliver(m);
         m = next;
     }
+    current = outer;
     return any;
 }
 
@@ -110,12 +113,8 @@ struct loop *loop_new(const char *name)
 
 bool loop_drain(struct loop *loop)
 {
-    struct loop *outer = current;
     ensure(loop_is_mine(loop));
-    current = loop;
-    bool any = deliver_all(loop);
-    current = outer;
-    return any;
+    return deliver_all(loop);
 }
 
 void loop_free(struct loop *loop)
@@ -168,17 +167,6 @@ void loop_run(struct loop *loop)
     lock_release(&loop->lock);
 }
 
-/* With the lock held. Whether the mailbox was empty. */
-static bool mailbox_add(struct loop *loop, struct message *m)
-{
-    ensure(m->deliver != NULL);
-    bool was_empty = loop->first == NULL;
-    m->next = NULL;
-    *loop->last = m;
-    loop->last = &m->next;
-    return was_empty;
-}
-
 void loop_stop(struct loop *loop)
 {
     lock_take(&loop->lock);
@@ -187,13 +175,28 @@ void loop_stop(struct loop *loop)
     ev_async_send(loop->ev, &loop->wake);
 }
 
-void loop_post(struct loop *loop, struct message *m)
+/* Whether the caller, who would visit, has the loop now; otherwise the message will be seen by who has it. */
+static bool add_message(struct loop *loop, struct message *m, bool would_visit)
 {
+    ensure(m->deliver != NULL);
+    m->next = NULL;
     lock_take(&loop->lock);
-    bool wake = mailbox_add(loop, m) && loop->presence != ATTENDED; /* or the visitor sees it */
+    bool was_empty = loop->first == NULL;
+    *loop->last = m;
+    loop->last = &m->next;
+    bool visits = would_visit && loop->presence == ASLEEP;
+    bool wake = was_empty && !visits && loop->presence != ATTENDED;
+    if (visits)
+        loop->presence = ATTENDED;
     lock_release(&loop->lock);
     if (wake)
         ev_async_send(loop->ev, &loop->wake);
+    return visits;
+}
+
+void loop_post(struct loop *loop, struct message *m)
+{
+    add_message(loop, m, false);
 }
 
 /* Whether the visitor has gone: nothing more is to be delivered, or that is the thread's by now. */
@@ -216,24 +219,12 @@ static bool leave(struct loop *loop, int rounds)
 
 void loop_visit(struct loop *loop, struct message *m)
 {
-    lock_take(&loop->lock);
-    bool was_empty = mailbox_add(loop, m);
-    enum presence found = loop->presence;
-    if (found == ASLEEP)
-        loop->presence = ATTENDED;
-    lock_release(&loop->lock);
-    if (found != ASLEEP) {
-        if (was_empty && found == AWAKE)
-            ev_async_send(loop->ev, &loop->wake);
+    if (!add_message(loop, m, true))
         return;
-    }
-    struct loop *home = current;
-    current = loop;
     int rounds = 0;
     do
         deliver_all(loop);
     while (!leave(loop, ++rounds));
-    current = home;
 }
 
 /* A sleeping thread waits for the descriptors, and for as long, as it knew of when it fell asleep. */
@@ -250,6 +241,7 @@ static struct ev_timer *timer_ev(struct timer *t)
 static void arm(struct timer *t, int64_t us)
 {
     note_change(t->loop);
+    t->armed_us = t->due_us;
     struct ev_timer *w = timer_ev(t);
     ev_timer_stop(t->loop->ev, w);
     ev_now_update(t->loop->ev);
@@ -261,12 +253,10 @@ static void on_timer(struct ev_loop *ev UNUSED, struct ev_timer *w, int events U
 {
     struct timer *t = (struct timer *)(void *)w;
     int64_t left = t->due_us - clock_mono_us();
-    if (left <= 0) {
+    if (left <= 0)
         t->fire(t);
-        return;
-    }
-    t->armed_us = t->due_us;
-    arm(t, left);
+    else
+        arm(t, left);
 }
 
 void timer_init(struct timer *t, struct loop *loop, void (*fire)(struct timer *self))
@@ -280,10 +270,8 @@ void timer_start(struct timer *t, int64_t ms)
     ensure(loop_is_mine(t->loop));
     int64_t us = MAX(ms, (int64_t)0) * 1000;
     t->due_us = clock_mono_us() + us;
-    if (timer_is_running(t) && t->armed_us <= t->due_us)
-        return; /* it will find out when it gets there: most are put off for ever */
-    t->armed_us = t->due_us;
-    arm(t, us);
+    if (!timer_is_running(t) || t->armed_us > t->due_us)
+        arm(t, us); /* or it will find out when it gets there: most are put off for ever */
 }
 
 void timer_stop(struct timer *t)

@@ -1,4 +1,4 @@
-/* Loops that are visited by other threads while their own sleep. */
+/* Timers that are put off, and loops that are visited by other threads while their own sleep. */
 #include "test.h"
 
 #include <pthread.h>
@@ -153,33 +153,23 @@ static void post_echo(struct host *h)
     loop_post(h->thread.loop, &h->echo);
 }
 
-static void one_echo(struct host *h)
-{
-    h->echoes_wanted = 1;
-    post_echo(h);
-}
-
 static void a_visitor_delivers_what_comes_meanwhile(void **state)
 {
     (void)state;
     struct host h;
-    host_start(&h, one_echo);
+    host_start(&h, post_echo);
+    h.echoes_wanted = 1;
     visit(&h);
     assert_int_equal(h.echoes, 1);
     host_end(&h);
-}
-
-static void many_echoes(struct host *h)
-{
-    h->echoes_wanted = 1000;
-    post_echo(h);
 }
 
 static void a_visitor_leaves_the_rest_to_the_loop(void **state)
 {
     (void)state;
     struct host h;
-    host_start(&h, many_echoes);
+    host_start(&h, post_echo);
+    h.echoes_wanted = 1000;
     visit(&h);
     wait_until_done(&h);
     assert_int_equal(h.echoes, 1000);
@@ -226,7 +216,7 @@ static void echo_late(struct host *h)
     int64_t until = clock_mono_ms() + 20;
     while (clock_mono_ms() < until)
         ;
-    one_echo(h);
+    post_echo(h);
 }
 
 static void what_comes_while_the_thread_waits_for_a_visitor_is_delivered(void **state)
@@ -237,6 +227,7 @@ static void what_comes_while_the_thread_waits_for_a_visitor_is_delivered(void **
     visit(&h);
     h.visited = false;
     h.visitor_does = echo_late;
+    h.echoes_wanted = 1;
     visit(&h);
     wait_until_done(&h);
     assert_int_equal(h.echoes, 1);
