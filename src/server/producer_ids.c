@@ -23,10 +23,10 @@ struct producer_ids {
     struct services *services;
     struct lock lock;
     struct id_block block, spare;
-    bool asked; /* for a spare, before it was needed */
-    struct message ask;
-    /* The control loop's: a question under way, and who waits for its answer. */
-    bool asking;
+    bool posted;        /* `ask`, for a spare before it is needed */
+    bool asking;        /* the controller; changed on the control loop only */
+    struct message ask; /* to the control loop */
+    /* The control loop's: the question under way, and who waits for its answer. */
     struct link_call call;
     struct allocate_producer_ids_request request;
     struct allocate_producer_ids_response response;
@@ -54,6 +54,11 @@ void producer_ids_free(struct producer_ids *p)
     free(p);
 }
 
+static bool is_short(const struct producer_ids *p)
+{
+    return p->spare.next == p->spare.end && p->block.end - p->block.next < FEW_LEFT;
+}
+
 /* Asks for the next block before this one is at its end, so that nobody waits. */
 bool producer_ids_draw(struct producer_ids *p, int64_t *id)
 {
@@ -65,8 +70,8 @@ bool producer_ids_draw(struct producer_ids *p, int64_t *id)
     bool ok = p->block.next < p->block.end;
     if (ok)
         *id = p->block.next++;
-    bool ask = !p->asked && p->spare.next == p->spare.end && p->block.end - p->block.next < FEW_LEFT;
-    p->asked |= ask;
+    bool ask = !p->posted && !p->asking && is_short(p);
+    p->posted |= ask;
     lock_release(&p->lock);
     if (ask)
         loop_post(p->services->control_loop, &p->ask);
@@ -92,7 +97,6 @@ static void keep_block(struct producer_ids *p)
     struct id_block block = {p->response.producer_id_start,
                              p->response.producer_id_start + p->response.producer_id_len};
     lock_take(&p->lock);
-    p->asked = false;
     if (p->block.next == p->block.end)
         p->block = block;
     else
@@ -100,22 +104,25 @@ static void keep_block(struct producer_ids *p)
     lock_release(&p->lock);
 }
 
+static void set_asking(struct producer_ids *p, bool asking)
+{
+    lock_take(&p->lock);
+    p->asking = asking;
+    lock_release(&p->lock);
+}
+
 static void on_block(struct link_call *call, enum kafka_error error)
 {
     struct producer_ids *p = CONTAINER_OF(call, struct producer_ids, call);
     struct producer_id_request *waiting = p->waiting;
-    p->asking = false;
     p->waiting = NULL;
     if (error == ERR_NONE)
         error = (enum kafka_error)p->response.error_code;
-    if (error == ERR_NONE) {
+    if (error == ERR_NONE)
         keep_block(p);
-    } else {
+    else
         log_warn("The controller gave no block of producer ids: %s", error_name((int16_t)error));
-        lock_take(&p->lock);
-        p->asked = false;
-        lock_release(&p->lock);
-    }
+    set_asking(p, false);
     while (waiting != NULL) {
         struct producer_id_request *st = waiting;
         waiting = st->next;
@@ -129,7 +136,7 @@ static void ask(struct producer_ids *p)
 {
     if (p->asking)
         return;
-    p->asking = true;
+    set_asking(p, true);
     allocate_producer_ids_request_init(&p->request);
     p->request.broker_id = p->services->broker_id;
     p->request.broker_epoch = p->services->broker_epoch;
@@ -145,7 +152,13 @@ static void ask(struct producer_ids *p)
 
 static void deliver_ask(struct message *m)
 {
-    ask(CONTAINER_OF(m, struct producer_ids, ask));
+    struct producer_ids *p = CONTAINER_OF(m, struct producer_ids, ask);
+    lock_take(&p->lock);
+    p->posted = false;
+    bool needed = is_short(p); /* what somebody waited for may have brought it meanwhile */
+    lock_release(&p->lock);
+    if (needed)
+        ask(p);
 }
 
 static void wait_for_block(struct request *r)
