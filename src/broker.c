@@ -551,6 +551,8 @@ static void deliver_resignation(struct message *m)
     struct broker *b = CONTAINER_OF(m, struct broker, resignation);
     state_topic_resign_all(group_topic(b->services.groups));
     state_topic_resign_all(txn_topic(b->services.transactions));
+    broker_links_close(b->verification_links);
+    broker_links_close(b->marker_links);
 }
 
 /* Requests end as the parts that they wait for let go of them; their answers need all loops and workers. */
@@ -576,6 +578,7 @@ static void leave(struct broker *b)
     log_manager_stop(b->services.logs);
     net_server_close_connections(b->services.net);
     controller_expire(b->services.controller);
+    controller_link_close(b->services.controller_link);
     zk_close(b->services.zk);
     b->resignation.deliver = deliver_resignation;
     loop_post(b->services.coordinator_loop, &b->resignation);
@@ -760,12 +763,15 @@ static void finish(struct broker *b)
     loop_thread_join(&b->coordinator);
     replication_stop(b->replication);
     workers_stop(s->workers);
-    controller_link_free(s->controller_link);
-    broker_links_free(b->verification_links);
-    broker_links_free(b->marker_links);
+    controller_link_close(s->controller_link);
+    broker_links_close(b->verification_links);
+    broker_links_close(b->marker_links);
     zk_close(s->zk);
     deliver_leftovers(b);
     net_server_free(s->net);
+    controller_link_free(s->controller_link);
+    broker_links_free(b->verification_links);
+    broker_links_free(b->marker_links);
     verifier_free(s->verifier);
     txn_coordinator_free(s->transactions);
     group_coordinator_free(s->groups);

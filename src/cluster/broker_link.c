@@ -155,17 +155,27 @@ struct broker_links *broker_links_new(struct loop *loop, const struct broker_con
     return l;
 }
 
-void broker_links_free(struct broker_links *all)
+void broker_links_close(struct broker_links *all)
 {
     struct broker_link *l, *tmp;
     if (all == NULL)
         return;
     all->doomed = true;
     HASH_ITER (hh, all->by_broker, l, tmp) {
-        HASH_DEL(all->by_broker, l);
         forget_peer(l);
         while (l->queue != NULL)
             finish_first(l, ERR_NETWORK_EXCEPTION);
+    }
+}
+
+void broker_links_free(struct broker_links *all)
+{
+    struct broker_link *l, *tmp;
+    if (all == NULL)
+        return;
+    broker_links_close(all);
+    HASH_ITER (hh, all->by_broker, l, tmp) {
+        HASH_DEL(all->by_broker, l);
         free(l);
     }
     free(all);

@@ -23,7 +23,8 @@ struct broker_call {
     struct arena *arena;
     /*
      * ERR_NONE: `response` is filled. ERR_UNSUPPORTED_VERSION, or ERR_NETWORK_EXCEPTION: nobody knows where the broker
-     * is, the connection failed, or there was no answer within request.timeout.ms. Perhaps from within the sending.
+     * is, the connection failed, there was no answer within request.timeout.ms, or the links are closed. Perhaps from
+     * within the sending.
      */
     void (*done)(struct broker_call *call, enum kafka_error error);
     struct broker_call *prev, *next; /* the link's */
@@ -31,7 +32,9 @@ struct broker_call {
 };
 
 struct broker_links *broker_links_new(struct loop *loop, const struct broker_config *config, const char *client_id);
-void broker_links_free(struct broker_links *l); /* fails what is open */
+/* Fails what is open, and whatever comes later, with ERR_NETWORK_EXCEPTION. Once and for all. */
+void broker_links_close(struct broker_links *l);
+void broker_links_free(struct broker_links *l); /* closes first */
 void broker_links_send(struct broker_links *l, int32_t broker, struct broker_call *call);
 
 #endif

@@ -79,20 +79,32 @@ struct controller_link *controller_link_new(struct loop *loop, const struct brok
     return l;
 }
 
-void controller_link_free(struct controller_link *l)
+void controller_link_close(struct controller_link *l)
 {
     if (l == NULL)
         return;
     l->doomed = true;
     timer_stop(&l->retry);
-    broker_links_free(l->links);
+    broker_links_close(l->links);
     while (l->queue != NULL)
         finish_first(l, ERR_NETWORK_EXCEPTION);
+}
+
+void controller_link_free(struct controller_link *l)
+{
+    if (l == NULL)
+        return;
+    controller_link_close(l);
+    broker_links_free(l->links);
     free(l);
 }
 
 void controller_link_send(struct controller_link *l, struct link_call *call)
 {
+    if (l->doomed) {
+        call->done(call, ERR_NETWORK_EXCEPTION);
+        return;
+    }
     ensure(loop_current() == l->loop);
     call->deadline = call->timeout_ms > 0 ? clock_mono_ms() + call->timeout_ms : 0;
     DL_APPEND(l->queue, call);

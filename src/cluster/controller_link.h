@@ -22,7 +22,8 @@ struct link_call {
     int64_t timeout_ms; /* 0: tries for ever */
     /*
      * ERR_NONE: `response` is filled, and holds the controller's own errors, as ERR_NOT_CONTROLLER. Otherwise
-     * ERR_REQUEST_TIMED_OUT, ERR_UNSUPPORTED_VERSION, or ERR_NETWORK_EXCEPTION when the link is closed.
+     * ERR_REQUEST_TIMED_OUT, ERR_UNSUPPORTED_VERSION, or ERR_NETWORK_EXCEPTION when the link is closed, then perhaps
+     * from within the sending.
      */
     void (*done)(struct link_call *call, enum kafka_error error);
     struct link_call *prev, *next; /* the link's */
@@ -31,7 +32,9 @@ struct link_call {
 };
 
 struct controller_link *controller_link_new(struct loop *loop, const struct broker_config *config);
-void controller_link_free(struct controller_link *l); /* fails what is open */
+/* Fails what is open, and whatever comes later, with ERR_NETWORK_EXCEPTION. Once and for all. */
+void controller_link_close(struct controller_link *l);
+void controller_link_free(struct controller_link *l); /* closes first */
 void controller_link_send(struct controller_link *l, struct link_call *call);
 
 #endif

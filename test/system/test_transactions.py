@@ -9,6 +9,7 @@ import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from controller_frames import Controller, take_office
+from frames import Out
 from harness import BUILD, FRANZ, JARS, JARS_4, PATIENCE, TOP, Apache, Barnabas, Process, java, kcat, other, run, wait_until
 from transaction_frames import TRANSACTIONAL, Connection, make_batch
 
@@ -251,6 +252,26 @@ def test_what_the_controller_has_not_told_of_is_not_taken_for_deleted(make_broke
     zookeeper.client.delete("/controller")
     wait_until(broker.is_ready, "the whole")
     wait_until(lambda: read(broker, "t") == ["0"], "the end of the transaction")
+
+
+def test_a_broker_stops_while_its_producers_wait_for_the_controller(make_broker):
+    broker = make_broker(controlled_shutdown_enable="false")
+    zookeeper = broker.zookeeper
+    broker.kill()
+    wait_until(lambda: not zookeeper.children("/brokers/ids") and not zookeeper.client.exists("/controller"), "the end of its session")
+    office = take_office(zookeeper)
+    broker.launch()
+    wait_until(lambda: zookeeper.children("/brokers/ids"), "its registration")
+    c = Controller(broker, office)  # which is nowhere: nobody answers where to go on with producer ids
+    waiting = [Connection(broker) for _ in range(3)]
+    for w in waiting:
+        w.send("init", 5, Out(True).text(None).raw("iqh", 60000, -1, -1).tags())
+    c.tell_of()
+    c.close()
+    assert broker.stop() == 0
+    zookeeper.client.delete("/controller")
+    for w in waiting:
+        w.close()
 
 
 def test_a_deleted_topic_needs_no_marker(make_broker):
