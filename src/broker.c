@@ -19,13 +19,14 @@
 #include "replica/replication.h"
 #include "server/server.h"
 
-enum { QUIET_CHECK_MS = 2, QUIET_CHECKS = 2500 };
+enum { QUIET_CHECK_MS = 2, QUIET_CHECKS = 2500, NAME_THREADS = 2 };
 
 struct broker {
     struct services services;
     const struct broker_config *given;  /* by the file and the command line */
     const struct broker_config *config; /* what the parts are started with: also what ZooKeeper had then */
     struct loop *control;
+    struct workers *names; /* look up other brokers' hosts: a name service that hangs holds up nothing else */
     struct loop_thread coordinator;
     struct wake_queue **wake_queues;
     struct replication *replication;
@@ -359,11 +360,12 @@ static void open_for_business(struct broker *b)
         give_up(b, fail.text);
         return;
     }
-    b->services.controller_link = controller_link_new(b->control, b->config);
+    b->services.controller_link = controller_link_new(b->control, b->names, b->config);
     b->replication = replication_new(&(struct replication_options){.config = b->config,
                                                                    .broker_id = b->services.broker_id,
                                                                    .control = b->control,
                                                                    .workers = b->services.workers,
+                                                                   .names = b->names,
                                                                    .link = b->services.controller_link,
                                                                    .broker_epoch = broker_epoch,
                                                                    .ctx = b});
@@ -380,8 +382,8 @@ static void open_for_business(struct broker *b)
                                                                          .move_wanted = move_wanted,
                                                                          .throttled = is_throttled,
                                                                          .ctx = b});
-    struct controller_options controller = {b->control, b->services.zk, b->config, b->services.broker_id,
-                                            b->services.topic_configs};
+    struct controller_options controller = {
+        b->control, b->names, b->services.zk, b->config, b->services.broker_id, b->services.topic_configs};
     b->services.controller = controller_new(&controller);
     apply_settings(b);
     net_server_run_loops(b->services.net);
@@ -683,8 +685,8 @@ static void send_verification(void *ctx, int32_t broker, struct broker_call *cal
 static void start_transactions(struct broker *b)
 {
     struct services *s = &b->services;
-    b->marker_links = broker_links_new(s->coordinator_loop, b->config, "txn-marker-sender");
-    b->verification_links = broker_links_new(s->coordinator_loop, b->config, "txn-verifier");
+    b->marker_links = broker_links_new(s->coordinator_loop, b->names, b->config, "txn-marker-sender");
+    b->verification_links = broker_links_new(s->coordinator_loop, b->names, b->config, "txn-verifier");
     s->missing_partitions = missing_partitions_new(s);
     s->transactions_log = (struct topic_log){s, TRANSACTION_STATE_TOPIC, NULL};
     s->transactions = txn_coordinator_new(&(struct txn_options){.loop = s->coordinator_loop,
@@ -704,6 +706,7 @@ static void start(struct broker *b)
     const struct broker_config *c = b->config;
     b->services.config = c;
     b->services.workers = workers_new(c->num_io_threads);
+    b->names = workers_new(NAME_THREADS);
     b->services.control_loop = b->control;
     b->services.settings = broker_settings_new(c);
     b->services.topic_configs = topic_configs_new(b->services.settings);
@@ -805,6 +808,7 @@ static void finish(struct broker *b)
     view_board_free(s->board);
     if (b->config != b->given)
         broker_settings_release(b->config);
+    workers_free(b->names); /* last, as it may have to wait for a name service that hangs */
 }
 
 int broker_run(const struct broker_config *config)

@@ -20,7 +20,7 @@ struct broker_link {
 };
 
 struct broker_links {
-    struct loop *loop;
+    struct client_options clients;
     const struct broker_config *config;
     const char *client_id;
     struct broker_link *by_broker;
@@ -62,7 +62,7 @@ static bool find_peer(struct broker_link *l)
     if (l->client != NULL && client_goes_to(l->client, e->host, e->port))
         return true;
     forget_peer(l);
-    l->client = client_new(l->all->loop, e->host, e->port);
+    l->client = client_new(&l->all->clients, e->host, e->port);
     return true;
 }
 
@@ -134,7 +134,7 @@ void broker_links_send(struct broker_links *all, int32_t broker, struct broker_c
         call->done(call, ERR_NETWORK_EXCEPTION);
         return;
     }
-    ensure(loop_current() == all->loop);
+    ensure(loop_current() == all->clients.loop);
     HASH_FIND_INT(all->by_broker, &broker, l);
     if (l == NULL) {
         l = xcalloc(1, sizeof(*l));
@@ -148,10 +148,12 @@ void broker_links_send(struct broker_links *all, int32_t broker, struct broker_c
 
 /* ---- Life ---- */
 
-struct broker_links *broker_links_new(struct loop *loop, const struct broker_config *config, const char *client_id)
+struct broker_links *broker_links_new(struct loop *loop, struct workers *names, const struct broker_config *config,
+                                      const char *client_id)
 {
     struct broker_links *l = xcalloc(1, sizeof(*l));
-    *l = (struct broker_links){.loop = loop, .config = config, .client_id = client_id};
+    *l = (struct broker_links){
+        .clients = client_options_of(config, loop, names), .config = config, .client_id = client_id};
     return l;
 }
 

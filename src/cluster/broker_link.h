@@ -9,6 +9,7 @@
 #include "base/arena.h"
 #include "base/bytes.h"
 #include "base/loop.h"
+#include "base/workers.h"
 #include "config/config.h"
 #include "protocol/error.h"
 
@@ -31,7 +32,9 @@ struct broker_call {
     int16_t version;                 /* that was spoken */
 };
 
-struct broker_links *broker_links_new(struct loop *loop, const struct broker_config *config, const char *client_id);
+/* `names`: where hosts are looked up (net/net.h). */
+struct broker_links *broker_links_new(struct loop *loop, struct workers *names, const struct broker_config *config,
+                                      const char *client_id);
 /* Fails what is open, and whatever comes later, with ERR_NETWORK_EXCEPTION. Once and for all. */
 void broker_links_close(struct broker_links *l);
 void broker_links_free(struct broker_links *l); /* closes first */

@@ -70,11 +70,12 @@ static void send_first(struct controller_link *l)
 
 /* ---- Life ---- */
 
-struct controller_link *controller_link_new(struct loop *loop, const struct broker_config *config)
+struct controller_link *controller_link_new(struct loop *loop, struct workers *names,
+                                            const struct broker_config *config)
 {
     struct controller_link *l = xcalloc(1, sizeof(*l));
     l->loop = loop;
-    l->links = broker_links_new(loop, config, "controller-link");
+    l->links = broker_links_new(loop, names, config, "controller-link");
     timer_init(&l->retry, loop, on_retry);
     return l;
 }

@@ -8,6 +8,7 @@
 
 #include "base/arena.h"
 #include "base/loop.h"
+#include "base/workers.h"
 #include "config/config.h"
 #include "protocol/error.h"
 
@@ -31,7 +32,9 @@ struct link_call {
     int16_t version; /* that was spoken */
 };
 
-struct controller_link *controller_link_new(struct loop *loop, const struct broker_config *config);
+/* `names`: where hosts are looked up (net/net.h). */
+struct controller_link *controller_link_new(struct loop *loop, struct workers *names,
+                                            const struct broker_config *config);
 /* Fails what is open, and whatever comes later, with ERR_NETWORK_EXCEPTION. Once and for all. */
 void controller_link_close(struct controller_link *l);
 void controller_link_free(struct controller_link *l); /* closes first */

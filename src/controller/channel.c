@@ -184,8 +184,9 @@ struct channel *channel_new(struct controller *c, const struct registration *r)
     ch->controller = c;
     ch->broker = r->id;
     timer_init(&ch->retry, c->options.loop, on_retry);
+    struct client_options client = client_options_of(config, c->options.loop, c->options.names);
     if (e != NULL)
-        ch->client = client_new(c->options.loop, e->host, e->port);
+        ch->client = client_new(&client, e->host, e->port);
     else
         log_error("Broker %" PRId32 " has no listener %s: it cannot be told anything", r->id, listener);
     return ch;

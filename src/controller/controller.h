@@ -20,6 +20,7 @@ struct topic_configs; /* cluster/member.h */
 
 struct controller_options {
     struct loop *loop;
+    struct workers *names; /* where hosts are looked up */
     struct zk *zk;
     const struct broker_config *config;
     int32_t broker_id;

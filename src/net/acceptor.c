@@ -313,7 +313,8 @@ static int backlog_of(const struct broker_config *config)
     return config_raw(config, "socket.listen.backlog.size") != NULL ? config->socket_listen_backlog_size : SOMAXCONN;
 }
 
-/* An empty host means all addresses: IPv6 with IPv4 where there is IPv6, else IPv4. */
+/* An empty host means all addresses: IPv6 with IPv4 where there is IPv6, else IPv4. That of a name is IPv4 if it can.
+ */
 static int bind_listener(const struct listener *l, const struct broker_config *config, const char **why)
 {
     char port[8];
@@ -326,10 +327,10 @@ static int bind_listener(const struct listener *l, const struct broker_config *c
         *why = gai_strerror(rc);
         return -1;
     }
-    int fd = -1;
+    int fd = -1, preferred = any ? AF_INET6 : AF_INET;
     for (int pass = 0; pass < 2 && fd < 0; pass++)
         for (ai = list; ai != NULL && fd < 0; ai = ai->ai_next)
-            if ((pass == 0) == (!any || ai->ai_family == AF_INET6))
+            if ((pass == 0) == (ai->ai_family == preferred))
                 fd = bind_one(ai, backlog_of(config), config->socket_receive_buffer_bytes);
     *why = strerror(errno);
     freeaddrinfo(list);

@@ -1,23 +1,30 @@
 /* The asking side of a connection. */
 #include <errno.h>
 #include <inttypes.h>
-#include <netdb.h>
+#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/chance.h"
 #include "base/clock.h"
+#include "base/lock.h"
 #include "base/logger.h"
-#include "net/net.h"
+#include "base/workers.h"
+#include "net/net_internal.h"
 
-enum { LARGEST_ANSWER = 1 << 30, CORRELATION_AT = 8, CLOCK_TICK_MS = 50 };
+enum { LARGEST_ANSWER = 1 << 30, CORRELATION_AT = 8 };
 
 struct client {
-    struct loop *loop;
+    struct client_options options;
     char *host;
     int port, fd;
     struct watch watch;
-    struct timer connecting;
+    struct lookup *lookup; /* under way */
+    struct addresses addresses;
+    size_t next_address;   /* to be tried */
+    struct timer setup;    /* how long the address that is being tried has */
+    int failures;          /* to connect, since the last connection */
     struct timer deadline; /* of the oldest call */
     bool connected, in_use, doomed;
     int32_t next_id;
@@ -30,8 +37,20 @@ struct client {
     struct client_call *first, **last;
 };
 
+/* A question to the name service, which may take so long that it outlives who asks, and that one's loop. */
+struct lookup {
+    struct job job;
+    struct message answer;
+    struct client *client; /* NULL: gone. Changed on its loop, with `askers` held. */
+    char *host;
+    int port;
+    struct addresses found;
+};
+
+static struct lock askers = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+
 static void on_ready(struct watch *w, int events);
-static void connect_now(struct timer *t);
+static void on_setup_over(struct timer *t);
 
 static void arm_deadline(struct client *c)
 {
@@ -43,13 +62,20 @@ static void arm_deadline(struct client *c)
 
 static void close_socket(struct client *c)
 {
-    timer_stop(&c->connecting);
+    timer_stop(&c->setup);
     if (c->fd >= 0) {
         watch_set(&c->watch, WATCH_NONE);
         close(c->fd);
     }
+    if (c->connected)
+        addresses_clear(&c->addresses); /* it may have moved */
     c->fd = -1;
     c->connected = false;
+}
+
+static void drop_connection(struct client *c)
+{
+    close_socket(c);
     c->head_have = 0;
     free(c->frame);
     c->frame = NULL;
@@ -66,12 +92,23 @@ static struct client_call *take_call(struct client *c)
     return call;
 }
 
+static void abandon_lookup(struct client *c)
+{
+    if (c->lookup == NULL)
+        return;
+    lock_take(&askers);
+    c->lookup->client = NULL;
+    lock_release(&askers);
+}
+
 static void release(struct client *c)
 {
     if (!c->doomed)
         return;
-    close_socket(c);
+    drop_connection(c);
     timer_stop(&c->deadline);
+    abandon_lookup(c);
+    addresses_clear(&c->addresses);
     strbuf_deinit(&c->out);
     free(c->host);
     free(c);
@@ -100,8 +137,8 @@ static bool fail_calls(struct client *c)
 
 void client_disconnect(struct client *c)
 {
-    ensure(loop_is_mine(c->loop));
-    close_socket(c);
+    ensure(loop_is_mine(c->options.loop));
+    drop_connection(c);
     timer_stop(&c->deadline);
     fail_calls(c);
 }
@@ -117,16 +154,24 @@ static void on_deadline(struct timer *t)
     client_disconnect(c);
 }
 
-struct client *client_new(struct loop *loop, const char *host, int port)
+struct client_options client_options_of(const struct broker_config *config, struct loop *loop, struct workers *names)
+{
+    return (struct client_options){.loop = loop,
+                                   .names = names,
+                                   .setup_timeout_ms = config->socket_connection_setup_timeout_ms,
+                                   .setup_timeout_max_ms = config->socket_connection_setup_timeout_max_ms};
+}
+
+struct client *client_new(const struct client_options *options, const char *host, int port)
 {
     struct client *c = xcalloc(1, sizeof(*c));
-    c->loop = loop;
+    c->options = *options;
     c->host = xstrdup(host);
     c->port = port;
     c->fd = -1;
     c->last = &c->first;
-    timer_init(&c->connecting, loop, connect_now);
-    timer_init(&c->deadline, loop, on_deadline);
+    timer_init(&c->setup, options->loop, on_setup_over);
+    timer_init(&c->deadline, options->loop, on_deadline);
     return c;
 }
 
@@ -140,47 +185,159 @@ void client_free(struct client *c)
     if (c == NULL)
         return;
     c->doomed = true;
-    close_socket(c);
+    drop_connection(c);
     timer_stop(&c->deadline);
     if (!c->in_use)
         fail_calls(c); /* which frees, as it is doomed */
 }
 
-/* Names are looked up in place: brokers are few and their names local. */
-static bool start_connecting(struct client *c)
+/* ---- Connecting ---- */
+
+/* Doubled by each failure, give or take a fifth, so that not all try again in the same moment. */
+static int64_t setup_patience(const struct client *c)
 {
-    char port[8];
-    int on = 1;
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *list;
-    snprintf(port, sizeof(port), "%d", c->port);
-    if (getaddrinfo(c->host, port, &hints, &list) != 0)
+    int64_t ms = c->options.setup_timeout_ms, most = c->options.setup_timeout_max_ms;
+    for (int i = 0; i < c->failures && ms < most; i++)
+        ms = ms <= most / 2 ? ms * 2 : most;
+    return ms - ms / 5 + (int64_t)chance_below((uint64_t)ms / 5 * 2);
+}
+
+static void set_options(const struct client *c, int fd)
+{
+    int on = 1, room = c->options.receive_buffer_bytes;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    if (room > 0) /* before connecting, when the window is agreed on */
+        setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof(room));
+}
+
+static int connect_to(const struct client *c, const struct sockaddr_storage *address)
+{
+    socklen_t len = address->ss_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
+    int fd = socket(address->ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return -1;
+    set_options(c, fd);
+    if (connect(fd, (const struct sockaddr *)address, len) == 0 || errno == EINPROGRESS)
+        return fd;
+    log_debug("Cannot connect to %s:%d: %s", c->host, c->port, strerror(errno));
+    close(fd);
+    return -1;
+}
+
+/* False when no address is left. */
+static bool connect_next(struct client *c)
+{
+    while (c->fd < 0 && c->next_address < c->addresses.count)
+        c->fd = connect_to(c, &c->addresses.items[c->next_address++]);
+    if (c->fd < 0) {
+        addresses_clear(&c->addresses);
         return false;
-    for (struct addrinfo *ai = list; ai != NULL && c->fd < 0; ai = ai->ai_next) {
-        int fd = socket(ai->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        if (fd >= 0 && connect(fd, ai->ai_addr, ai->ai_addrlen) != 0 && errno != EINPROGRESS) {
-            close(fd);
-            fd = -1;
-        }
-        c->fd = fd;
     }
-    freeaddrinfo(list);
-    if (c->fd < 0)
-        return false;
-    setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    watch_init(&c->watch, c->loop, c->fd, on_ready);
+    watch_init(&c->watch, c->options.loop, c->fd, on_ready);
     watch_set(&c->watch, WATCH_WRITE);
+    if (c->options.setup_timeout_ms > 0)
+        timer_start(&c->setup, setup_patience(c));
     return true;
 }
 
-/* By a timer: it may take some time, which a visitor of the loop does not have. */
-static void connect_now(struct timer *t)
+static void connect_elsewhere(struct client *c)
 {
-    struct client *c = CONTAINER_OF(t, struct client, connecting);
-    if (!start_connecting(c)) {
-        log_debug("Cannot connect to %s:%d", c->host, c->port);
+    c->failures++;
+    close_socket(c);
+    if (!connect_next(c))
         client_disconnect(c);
-    }
 }
+
+static void on_setup_over(struct timer *t)
+{
+    struct client *c = CONTAINER_OF(t, struct client, setup);
+    log_debug("Cannot connect to %s:%d: it takes too long", c->host, c->port);
+    connect_elsewhere(c);
+}
+
+static void lookup_free(struct lookup *l)
+{
+    addresses_clear(&l->found);
+    free(l->host);
+    free(l);
+}
+
+/* Whether somebody waits for the answer. `post`: sends it then, after which it is not ours any more. */
+static bool is_wanted(struct lookup *l, bool post)
+{
+    lock_take(&askers);
+    bool wanted = l->client != NULL;
+    if (wanted && post)
+        loop_post(l->client->options.loop, &l->answer);
+    lock_release(&askers);
+    return wanted;
+}
+
+static void run_lookup(struct job *job)
+{
+    struct lookup *l = CONTAINER_OF(job, struct lookup, job);
+    if (is_wanted(l, false))
+        addresses_find(&l->found, l->host, l->port, false);
+    if (!is_wanted(l, true))
+        lookup_free(l);
+}
+
+static void take_addresses(struct client *c, struct addresses *found)
+{
+    addresses_clear(&c->addresses);
+    c->addresses = *found;
+    c->next_address = 0;
+    *found = (struct addresses){0};
+    if (c->addresses.count == 0)
+        log_debug("%s has no address", c->host);
+}
+
+static void on_looked_up(struct message *m)
+{
+    struct lookup *l = CONTAINER_OF(m, struct lookup, answer);
+    struct client *c = l->client;
+    if (c != NULL) {
+        c->lookup = NULL;
+        take_addresses(c, &l->found);
+        if (c->first != NULL && !connect_next(c))
+            client_disconnect(c);
+    }
+    lookup_free(l);
+}
+
+static void look_up(struct client *c)
+{
+    struct lookup *l = xcalloc(1, sizeof(*l));
+    *l = (struct lookup){.job = {.run = run_lookup},
+                         .answer = {.deliver = on_looked_up},
+                         .client = c,
+                         .host = xstrdup(c->host),
+                         .port = c->port};
+    c->lookup = l;
+    workers_submit(c->options.names, &l->job);
+}
+
+/* False when that has failed already. */
+static bool begin_connecting(struct client *c)
+{
+    struct addresses found;
+    if (c->next_address < c->addresses.count)
+        return connect_next(c);
+    if (!addresses_find(&found, c->host, c->port, c->options.names != NULL)) {
+        if (c->options.names != NULL)
+            look_up(c);
+        return c->lookup != NULL;
+    }
+    take_addresses(c, &found);
+    return connect_next(c);
+}
+
+static bool is_connecting(const struct client *c)
+{
+    return c->lookup != NULL || (c->fd >= 0 && !c->connected);
+}
+
+/* ---- Calls ---- */
 
 static bool flush_out(struct client *c)
 {
@@ -200,14 +357,9 @@ static bool flush_out(struct client *c)
     return true;
 }
 
-static void soon(struct client *c)
-{
-    timer_start(&c->deadline, 0);
-}
-
 void client_send(struct client *c, struct strbuf *frame, struct client_call *call)
 {
-    ensure(loop_is_mine(c->loop));
+    ensure(loop_is_mine(c->options.loop));
     ensure(frame->len >= CORRELATION_AT + 4 && call->done != NULL && !c->doomed);
     call->correlation_id = c->next_id++;
     call->deadline = clock_mono_ms() + call->timeout_ms;
@@ -217,15 +369,11 @@ void client_send(struct client *c, struct strbuf *frame, struct client_call *cal
     strbuf_deinit(frame);
     *c->last = call;
     c->last = &call->next;
-    if (c->fd < 0 && !timer_is_running(&c->connecting))
-        timer_start(&c->connecting, 0);
-    if (c->connected && !flush_out(c)) {
-        call->deadline = 0; /* fails from the loop, not from within this call */
-        c->first->deadline = 0;
-        soon(c);
-    } else if (c->first == call) {
+    bool ok = c->connected ? flush_out(c) : is_connecting(c) || begin_connecting(c);
+    if (!ok)
+        c->first->deadline = 0; /* fails from the loop, not from within this call */
+    if (!ok || c->first == call)
         arm_deadline(c);
-    }
 }
 
 /* 1: there may be more; 0: wait; -1: broken. */
@@ -289,20 +437,24 @@ static bool finish_connecting(struct client *c)
         log_debug("Cannot connect to %s:%d: %s", c->host, c->port, strerror(error));
         return false;
     }
+    timer_stop(&c->setup);
+    c->failures = 0;
     c->connected = true;
     return true;
+}
+
+static bool serve(struct client *c, int events)
+{
+    return (!(events & WATCH_WRITE) || flush_out(c)) && (!(events & WATCH_READ) || read_answers(c) >= 0);
 }
 
 static void on_ready(struct watch *w, int events)
 {
     struct client *c = CONTAINER_OF(w, struct client, watch);
     c->in_use = true;
-    bool ok = c->connected || finish_connecting(c);
-    if (ok && events & WATCH_WRITE)
-        ok = flush_out(c);
-    if (ok && events & WATCH_READ)
-        ok = read_answers(c) >= 0;
-    if (!ok && !c->doomed)
+    if (!c->connected && !finish_connecting(c))
+        connect_elsewhere(c);
+    else if (!serve(c, events) && !c->doomed)
         client_disconnect(c);
     c->in_use = false;
     if (c->doomed)

@@ -122,8 +122,21 @@ struct client_call {
     int32_t correlation_id;
 };
 
-/* Connects on the first call, and again after a failure. Belongs to `loop`. */
-struct client *client_new(struct loop *loop, const char *host, int port);
+struct client_options {
+    struct loop *loop;     /* whose the client is */
+    struct workers *names; /* where hosts are looked up, which may take its time; NULL: in place */
+    int64_t setup_timeout_ms, setup_timeout_max_ms; /* to connect to an address, doubled by failures up to the most
+                                                       (KIP-601); 0: only calls have a time-out */
+    int32_t receive_buffer_bytes;                   /* SO_RCVBUF; <= 0: the kernel's choice */
+};
+/* Of a client that speaks to another broker. */
+struct client_options client_options_of(const struct broker_config *config, struct loop *loop, struct workers *names);
+
+/*
+ * Connects on the first call, and again after a failure. A host's addresses are tried one after the other, and looked
+ * up again when none is left or a connection was lost; open calls fail when none is left.
+ */
+struct client *client_new(const struct client_options *options, const char *host, int port);
 bool client_goes_to(const struct client *c, const char *host, int port);
 /* Fails what is open with p == NULL, closes. May be called from within done(). */
 void client_free(struct client *c);

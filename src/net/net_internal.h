@@ -3,6 +3,7 @@
 #define BARNABAS_NET_INTERNAL_H
 
 #include <stdatomic.h>
+#include <sys/socket.h>
 
 #include "net/net.h"
 
@@ -43,6 +44,15 @@ struct net_server {
     atomic_int live_exchanges;      /* all */
     atomic_int_fast64_t live_bytes; /* of their requests */
 };
+
+/* Where a host can be reached: IPv4 before IPv6, which is the order of Kafka's Java clients and brokers. */
+struct addresses {
+    struct sockaddr_storage *items;
+    size_t count, cap;
+};
+/* False: none is known. `numeric`: it must be an address itself; otherwise this may ask the name service and wait. */
+bool addresses_find(struct addresses *a, const char *host, int port, bool numeric);
+void addresses_clear(struct addresses *a);
 
 /* connection.c: takes the socket; on the loop's thread. */
 void connection_open(struct net_loop *l, const struct listener *listener, int fd, const struct sockaddr_storage *addr,

@@ -79,6 +79,7 @@ struct fetcher {
 
 struct fetchers {
     struct fetchers_options options;
+    struct client_options clients;
     struct fetcher *by_leader;
     struct followed *by_partition, *by_id, *by_name; /* the same ones */
     bool closed;
@@ -264,7 +265,7 @@ static bool find_leader(struct fetcher *f)
     struct client *old = f->client;
     f->client = NULL;
     client_free(old);
-    f->client = client_new(f->all->options.loop, e->host, e->port);
+    f->client = client_new(&f->all->clients, e->host, e->port);
     begin_anew(f);
     return true;
 }
@@ -762,10 +763,19 @@ void fetchers_look(struct fetchers *all, struct partition *p)
 
 /* ---- Life ---- */
 
+/* Kafka's default of 64 KiB would keep the kernel from making it as large as the way to the leader is long. */
+static int32_t receive_buffer(const struct broker_config *config)
+{
+    bool given = config_raw(config, "replica.socket.receive.buffer.bytes") != NULL;
+    return given ? config->replica_socket_receive_buffer_bytes : 0;
+}
+
 struct fetchers *fetchers_new(const struct fetchers_options *options)
 {
     struct fetchers *all = xcalloc(1, sizeof(*all));
     all->options = *options;
+    all->clients = client_options_of(options->config, options->loop, options->names);
+    all->clients.receive_buffer_bytes = receive_buffer(options->config);
     return all;
 }
 

@@ -46,7 +46,7 @@ static struct node *add_node(struct asker *a, int32_t id, struct str host, int p
     n->id = id;
     n->host = xstrndup(host.p, (size_t)host.len);
     n->port = port;
-    n->client = client_new(a->loop, n->host, port);
+    n->client = client_new(&(struct client_options){.loop = a->loop}, n->host, port);
     a->nodes[a->node_count++] = n;
     return n;
 }

@@ -139,7 +139,7 @@ bool party_find_leader(struct party *p)
         return true;
     client_free(p->client);
     snprintf(host, sizeof(host), "b%d", leader);
-    p->client = client_new(loop, host, 9092);
+    p->client = client_new(&(struct client_options){.loop = loop}, host, 9092);
     p->leader = leader;
     return true;
 }

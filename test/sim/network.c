@@ -229,8 +229,15 @@ static void on_deadline(struct timer *t)
         client_disconnect(c);
 }
 
-struct client *client_new(struct loop *loop, const char *host, int port)
+struct client_options client_options_of(const struct broker_config *config UNUSED, struct loop *loop,
+                                        struct workers *names UNUSED)
 {
+    return (struct client_options){.loop = loop};
+}
+
+struct client *client_new(const struct client_options *options, const char *host, int port)
+{
+    struct loop *loop = options->loop;
     struct client *c = xcalloc(1, sizeof(*c));
     c->process = loop_process(loop);
     c->loop = loop;

@@ -1,0 +1,342 @@
+/* How the asking side finds its peer: several addresses, names that take their time, peers that do not answer. */
+#include "test.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netdb.h>
+#include <pthread.h>
+#include <semaphore.h>
+
+#include "base/workers.h"
+#include "net/net.h"
+
+/* ---- A name service of our own, in the place of libc's ---- */
+
+static struct {
+    const char *addresses[4]; /* that every name has, in this order */
+    sem_t *hold;              /* it does not answer before this is posted */
+    int asked;                /* for names */
+} names;
+
+static struct addrinfo *new_address(const char *host, const char *service)
+{
+    struct addrinfo *ai = calloc(1, sizeof(*ai));
+    struct sockaddr_in *v4 = calloc(1, sizeof(struct sockaddr_in6));
+    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)(void *)v4;
+    uint16_t port = htons((uint16_t)atoi(service));
+    *ai = (struct addrinfo){.ai_socktype = SOCK_STREAM, .ai_addr = (struct sockaddr *)v4};
+    if (inet_pton(AF_INET, host, &v4->sin_addr) == 1) {
+        v4->sin_family = AF_INET;
+        v4->sin_port = port;
+        ai->ai_addrlen = sizeof(*v4);
+    } else {
+        assert_int_equal(inet_pton(AF_INET6, host, &v6->sin6_addr), 1);
+        v6->sin6_family = AF_INET6;
+        v6->sin6_port = port;
+        ai->ai_addrlen = sizeof(*v6);
+    }
+    ai->ai_family = ai->ai_addr->sa_family;
+    return ai;
+}
+
+int getaddrinfo(const char *host, const char *service, const struct addrinfo *hints, struct addrinfo **out)
+{
+    struct in_addr numeric;
+    struct addrinfo **last = out;
+    *out = NULL;
+    if (inet_pton(AF_INET, host, &numeric) == 1) {
+        *out = new_address(host, service);
+        return 0;
+    }
+    if (hints->ai_flags & AI_NUMERICHOST)
+        return EAI_NONAME;
+    names.asked++;
+    if (names.hold != NULL)
+        sem_wait(names.hold);
+    for (size_t i = 0; i < ARRAY_LEN(names.addresses) && names.addresses[i] != NULL; i++) {
+        *last = new_address(names.addresses[i], service);
+        last = &(*last)->ai_next;
+    }
+    return *out != NULL ? 0 : EAI_NONAME;
+}
+
+void freeaddrinfo(struct addrinfo *list)
+{
+    while (list != NULL) {
+        struct addrinfo *next = list->ai_next;
+        free(list->ai_addr);
+        free(list);
+        list = next;
+    }
+}
+
+/* ---- A peer, and who asks it ---- */
+
+enum { HEADER = 16, ANSWER = 8 };
+
+/* Answers one question with its correlation id, on a thread of its own. */
+struct peer {
+    int fd, port;
+    pthread_t thread;
+};
+
+static void listen_at(struct peer *p, const char *address, int backlog)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)p->port)};
+    socklen_t len = sizeof(a);
+    int on = 1;
+    assert_int_equal(inet_pton(AF_INET, address, &a.sin_addr), 1);
+    p->fd = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(setsockopt(p->fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)), 0);
+    assert_int_equal(bind(p->fd, (struct sockaddr *)&a, sizeof(a)), 0);
+    assert_int_equal(listen(p->fd, backlog), 0);
+    assert_int_equal(getsockname(p->fd, (struct sockaddr *)&a, &len), 0);
+    p->port = ntohs(a.sin_port);
+}
+
+static void *answer_one(void *arg)
+{
+    struct peer *p = arg;
+    uint8_t frame[HEADER], answer[ANSWER] = {0, 0, 0, 4};
+    int fd = accept(p->fd, NULL, NULL);
+    assert_int_equal(recv(fd, frame, sizeof(frame), MSG_WAITALL), sizeof(frame));
+    memcpy(answer + 4, frame + 8, 4);
+    assert_int_equal(send(fd, answer, sizeof(answer), 0), sizeof(answer));
+    close(fd);
+    return NULL;
+}
+
+static void peer_start(struct peer *p, const char *address)
+{
+    listen_at(p, address, 5);
+    assert_int_equal(pthread_create(&p->thread, NULL, answer_one, p), 0);
+}
+
+static void peer_join(struct peer *p)
+{
+    pthread_join(p->thread, NULL);
+    close(p->fd);
+}
+
+struct asker {
+    struct loop *loop;
+    struct workers *workers;
+    struct client *client;
+    struct client_call call;
+    bool over, answered;
+};
+
+static void on_answer(struct client_call *call, struct bytes response)
+{
+    struct asker *a = CONTAINER_OF(call, struct asker, call);
+    a->over = true;
+    a->answered = response.p != NULL;
+    loop_stop(a->loop);
+}
+
+static void asker_init(struct asker *a, const char *host, int port, int64_t setup_timeout_ms)
+{
+    *a = (struct asker){.loop = loop_new("test"), .workers = workers_new(1)};
+    struct client_options options = {a->loop, a->workers, setup_timeout_ms, setup_timeout_ms, 0};
+    a->client = client_new(&options, host, port);
+}
+
+static void ask(struct asker *a)
+{
+    static const uint8_t question[HEADER] = {0, 0, 0, HEADER - 4};
+    struct strbuf frame = {0};
+    strbuf_add(&frame, question, sizeof(question));
+    a->over = false;
+    a->call = (struct client_call){.done = on_answer, .timeout_ms = 60000};
+    client_send(a->client, &frame, &a->call);
+}
+
+static bool ask_and_wait(struct asker *a)
+{
+    ask(a);
+    assert_false(a->over); /* never from within */
+    loop_run(a->loop);
+    assert_true(a->over);
+    return a->answered;
+}
+
+static void asker_deinit(struct asker *a)
+{
+    client_free(a->client);
+    workers_free(a->workers);
+    loop_free(a->loop);
+    memset(&names, 0, sizeof(names));
+}
+
+/* ---- Tests ---- */
+
+static void all_addresses_are_tried(void **state)
+{
+    (void)state;
+    struct asker a;
+    struct peer p = {0};
+    peer_start(&p, "127.0.0.3");
+    names.addresses[0] = "127.0.0.1";
+    names.addresses[1] = "127.0.0.2";
+    names.addresses[2] = "127.0.0.3";
+    asker_init(&a, "broker", p.port, 0);
+    assert_true(ask_and_wait(&a));
+    peer_join(&p);
+    assert_int_equal(names.asked, 1);
+    assert_false(ask_and_wait(&a)); /* nobody is there any more, at none of them */
+    asker_deinit(&a);
+}
+
+static void ipv4_goes_first(void **state)
+{
+    (void)state;
+    struct asker a;
+    struct peer p = {0};
+    int v6 = socket(AF_INET6, SOCK_STREAM, 0), on = 1;
+    peer_start(&p, "127.0.0.1");
+    struct sockaddr_in6 any = {
+        .sin6_family = AF_INET6, .sin6_port = htons((uint16_t)p.port), .sin6_addr = in6addr_loopback};
+    setsockopt(v6, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
+    if (v6 < 0 || bind(v6, (struct sockaddr *)&any, sizeof(any)) != 0 || listen(v6, 5) != 0)
+        print_message("without IPv6: its address refuses instead of being silent\n");
+    names.addresses[0] = "::1";
+    names.addresses[1] = "127.0.0.1";
+    asker_init(&a, "broker", p.port, 0);
+    assert_true(ask_and_wait(&a));
+    peer_join(&p);
+    close(v6);
+    asker_deinit(&a);
+}
+
+static void a_name_without_address_fails_the_calls(void **state)
+{
+    (void)state;
+    struct asker a;
+    asker_init(&a, "broker", 9092, 0);
+    assert_false(ask_and_wait(&a));
+    assert_false(ask_and_wait(&a));
+    assert_int_equal(names.asked, 2);
+    asker_deinit(&a);
+}
+
+static void a_moved_peer_is_found(void **state)
+{
+    (void)state;
+    struct asker a;
+    struct peer p = {0}, stale = {0};
+    peer_start(&p, "127.0.0.1");
+    stale.port = p.port;
+    listen_at(&stale, "127.0.0.3", 5); /* never answers */
+    names.addresses[0] = "127.0.0.1";
+    names.addresses[1] = "127.0.0.3";
+    asker_init(&a, "broker", p.port, 0);
+    assert_true(ask_and_wait(&a));
+    peer_join(&p);
+    peer_start(&p, "127.0.0.2");
+    names.addresses[0] = "127.0.0.2";
+    names.addresses[1] = NULL;
+    if (!ask_and_wait(&a)) /* the old connection's end may be noticed by this */
+        assert_true(ask_and_wait(&a));
+    peer_join(&p);
+    close(stale.fd);
+    assert_int_equal(names.asked, 2);
+    asker_deinit(&a);
+}
+
+struct waker {
+    struct timer timer;
+    sem_t *held;
+    int ticks;
+};
+
+static void on_tick(struct timer *t)
+{
+    struct waker *w = CONTAINER_OF(t, struct waker, timer);
+    if (++w->ticks == 3)
+        sem_post(w->held);
+    else
+        timer_start(t, 1);
+}
+
+static void a_slow_name_service_holds_up_nobody(void **state)
+{
+    (void)state;
+    struct asker a;
+    struct peer p = {0};
+    struct waker w = {0};
+    sem_t held;
+    sem_init(&held, 0, 0);
+    peer_start(&p, "127.0.0.1");
+    names.addresses[0] = "127.0.0.1";
+    names.hold = w.held = &held;
+    asker_init(&a, "broker", p.port, 0);
+    timer_init(&w.timer, a.loop, on_tick);
+    timer_start(&w.timer, 0);
+    assert_true(ask_and_wait(&a)); /* the loop's timer lets the name service answer */
+    assert_int_equal(w.ticks, 3);
+    peer_join(&p);
+    asker_deinit(&a);
+    sem_destroy(&held);
+}
+
+static void who_asked_may_go_before_the_name_service_answers(void **state)
+{
+    (void)state;
+    struct asker a;
+    sem_t held;
+    sem_init(&held, 0, 0);
+    names.addresses[0] = "127.0.0.1";
+    names.hold = &held;
+    asker_init(&a, "broker", 9092, 0);
+    ask(&a);
+    client_free(a.client);
+    loop_free(a.loop);
+    a.client = NULL;
+    a.loop = NULL;
+    assert_true(a.over && !a.answered);
+    sem_post(&held);
+    asker_deinit(&a);
+    sem_destroy(&held);
+}
+
+/* Takes no connection: those in the queue fill it. */
+static void a_silent_address_is_given_up(void **state)
+{
+    (void)state;
+    struct asker a;
+    struct peer silent = {0}, p = {0};
+    int fillers[4];
+    listen_at(&silent, "127.0.0.1", 0);
+    struct sockaddr_in to = {
+        .sin_family = AF_INET, .sin_port = htons((uint16_t)silent.port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    for (size_t i = 0; i < ARRAY_LEN(fillers); i++) {
+        fillers[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+        if (connect(fillers[i], (struct sockaddr *)&to, sizeof(to)) != 0)
+            assert_int_equal(errno, EINPROGRESS);
+    }
+    p.port = silent.port;
+    peer_start(&p, "127.0.0.2");
+    names.addresses[0] = "127.0.0.1";
+    names.addresses[1] = "127.0.0.2";
+    asker_init(&a, "broker", p.port, 50);
+    assert_true(ask_and_wait(&a));
+    peer_join(&p);
+    for (size_t i = 0; i < ARRAY_LEN(fillers); i++)
+        close(fillers[i]);
+    close(silent.fd);
+    asker_deinit(&a);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(all_addresses_are_tried),
+        cmocka_unit_test(ipv4_goes_first),
+        cmocka_unit_test(a_name_without_address_fails_the_calls),
+        cmocka_unit_test(a_moved_peer_is_found),
+        cmocka_unit_test(a_slow_name_service_holds_up_nobody),
+        cmocka_unit_test(who_asked_may_go_before_the_name_service_answers),
+        cmocka_unit_test(a_silent_address_is_given_up),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
