@@ -79,17 +79,21 @@ static enum kafka_error convert(struct fetch *f, struct fetched *x)
     return error;
 }
 
-static enum kafka_error check_codec(struct fetch *f, struct fetched *x)
+static int32_t replica_of(const struct fetch *f)
+{
+    return f->r->version >= STATE_SINCE ? f->request.replica_state.replica_id : f->request.replica_id;
+}
+
+/* Whether who asks can read what the topic holds, by its settings: its data is not looked at. */
+static enum kafka_error check_reader(struct fetch *f, struct fetched *x)
 {
     if (f->r->version >= ZSTD_SINCE)
         return ERR_NONE;
     struct topic_config config = plog_config(partition_log(x->partition));
-    return config.compression_type == COMPRESSION_TYPE_ZSTD ? ERR_UNSUPPORTED_COMPRESSION_TYPE : ERR_NONE;
-}
-
-static int32_t replica_of(const struct fetch *f)
-{
-    return f->r->version >= STATE_SINCE ? f->request.replica_state.replica_id : f->request.replica_id;
+    if (config.compression_type == COMPRESSION_TYPE_ZSTD)
+        return ERR_UNSUPPORTED_COMPRESSION_TYPE;
+    bool newer = ibp_magic(config.message_format_version) > newest_magic(f->r);
+    return newer && replica_of(f) < 0 && !config.message_downconversion_enable ? ERR_UNSUPPORTED_VERSION : ERR_NONE;
 }
 
 static struct partition_read read_of(const struct fetch *f, const struct fetched *x, int32_t room, bool at_least_one)
@@ -130,7 +134,7 @@ static void read_one(struct fetch *f, struct fetched *x, int32_t room, bool at_l
     drop_data(x);
     if (x->partition == NULL)
         return;
-    x->error = check_codec(f, x);
+    x->error = check_reader(f, x);
     if (x->error != ERR_NONE)
         return;
     bool held_back = replica_of(f) >= 0 && partition_holds_back(x->partition, replica_of(f), clock_mono_ms());

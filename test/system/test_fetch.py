@@ -3,9 +3,11 @@
 import struct
 
 import pytest
-from harness import connect, consume, frame, kcat, produce, read_frame
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic
+from harness import PATIENCE, Apache, Barnabas, connect, consume, frame, kcat, produce, read_frame, wait_until
 
 FETCH = 1
+UNSUPPORTED_VERSION = 35
 
 
 class Fetcher:
@@ -117,3 +119,27 @@ def test_a_session_tells_only_what_has_changed(filled):
     assert consume(filled, "t")[-1] == "newer"
     assert fetcher.ask({}, session, -1)[1] == 0  # closed
     assert fetcher.ask({}, session, 6)[0] == 70
+
+
+def fetch_by(broker, version):
+    """(error, whether there are records) of the first partition of "t", asked for as clients of that time did."""
+    head = struct.pack(">iii", -1, 0, 0) + (struct.pack(">i", 1 << 20) if version >= 3 else b"") + (b"\0" if version >= 4 else b"")
+    with connect(broker) as sock:
+        sock.sendall(frame(FETCH, version, head + struct.pack(">i", 1) + b"\0\1t" + struct.pack(">iiqi", 1, 0, 0, 1 << 20)))
+        answer = read_frame(sock)[4 + (4 if version >= 1 else 0) + 4 + 3 + 4:]
+    _, error, _ = struct.unpack(">ihq", answer[:14])
+    return error, len(answer) > 14 + (12 if version >= 4 else 0) + 4
+
+
+@pytest.mark.parametrize("kind", [Barnabas, Apache])
+def test_old_consumers_get_nothing_where_that_is_set(make_broker, kind):
+    broker = make_broker(kind=kind, log_message_downconversion_enable="false")
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap})
+    topic = ConfigResource(ConfigResource.Type.TOPIC, "t")
+    admin.create_topics([NewTopic("t", 1, 1)])["t"].result(PATIENCE)
+    produce(broker, "t", ["a"])
+    assert [fetch_by(broker, v) for v in (0, 1, 2, 3)] == [(UNSUPPORTED_VERSION, False)] * 4
+    assert fetch_by(broker, 4) == (0, True)
+    topic.add_incremental_config(ConfigEntry("message.downconversion.enable", "true", incremental_operation=AlterConfigOpType.SET))
+    admin.incremental_alter_configs([topic])[topic].result(PATIENCE)
+    wait_until(lambda: [fetch_by(broker, v) for v in (0, 1, 2, 3)] == [(0, True)] * 4, "the topic's own setting")
