@@ -5,7 +5,7 @@
 #include "storage/file_internal.h"
 #include "storage/manager_internal.h"
 
-enum { FIRST_RETENTION_MS = 30000, REMOVAL_CHECK_MS = 1000 };
+enum { REMOVAL_CHECK_MS = 1000 };
 
 /* ---- Removals ---- */
 
@@ -377,16 +377,16 @@ void log_manager_start(struct log_manager *m)
     const struct broker_config *c = m->config;
     ensure(m->options.loop != NULL && m->options.workers != NULL);
     m->started = true;
-    chore_start(m, CHORE_RETENTION, FIRST_RETENTION_MS, c->log_retention_check_interval_ms, log_manager_run_retention);
-    chore_start(m, CHORE_RECOVERY_POINTS, c->log_flush_offset_checkpoint_interval_ms,
-                c->log_flush_offset_checkpoint_interval_ms, manager_save_recovery_points);
-    chore_start(m, CHORE_STARTS, c->log_flush_start_offset_checkpoint_interval_ms,
-                c->log_flush_start_offset_checkpoint_interval_ms, write_starts);
+    int64_t first = c->log_initial_task_delay_ms;
+    chore_start(m, CHORE_RETENTION, first, c->log_retention_check_interval_ms, log_manager_run_retention);
+    chore_start(m, CHORE_RECOVERY_POINTS, first, c->log_flush_offset_checkpoint_interval_ms,
+                manager_save_recovery_points);
+    chore_start(m, CHORE_STARTS, first, c->log_flush_start_offset_checkpoint_interval_ms, write_starts);
     chore_start(m, CHORE_HW, c->replica_high_watermark_checkpoint_interval_ms,
                 c->replica_high_watermark_checkpoint_interval_ms, write_hws);
     if (c->log_flush_scheduler_interval_ms < INT32_MAX)
-        chore_start(m, CHORE_FLUSH, c->log_flush_scheduler_interval_ms, c->log_flush_scheduler_interval_ms,
-                    flush_due_logs);
+        chore_start(m, CHORE_FLUSH, MIN(first, c->log_flush_scheduler_interval_ms), /* a promise does not wait */
+                    c->log_flush_scheduler_interval_ms, flush_due_logs);
     chore_start(m, CHORE_PRODUCERS, c->producer_id_expiration_check_interval_ms,
                 c->producer_id_expiration_check_interval_ms, expire_producers);
     chore_start(m, CHORE_REMOVAL, REMOVAL_CHECK_MS, REMOVAL_CHECK_MS, run_removals);
