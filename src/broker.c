@@ -36,6 +36,7 @@ struct broker {
     int signal_fd;
     struct member_call member;
     struct endpoint *endpoints; /* to be registered */
+    char *own_host;             /* for a listener without host; NULL: each has one */
     struct job load;
     struct job limits; /* of connections: their change asks the name service */
     bool limits_busy, limits_again;
@@ -318,7 +319,8 @@ static void register_broker(struct broker *b)
         for (int k = 0; port == 0 && k < b->config->listeners.count; k++)
             if (strcmp(b->config->listeners.items[k].name, l->name) == 0)
                 port = net_server_port(b->services.net, k);
-        b->endpoints[i] = (struct endpoint){l->name, protocols[l->protocol], l->host, port};
+        const char *host = l->host[0] != '\0' ? l->host : b->own_host;
+        b->endpoints[i] = (struct endpoint){l->name, protocols[l->protocol], host, port};
     }
     b->member.done = on_registered;
     b->member.registration = (struct registration){.id = b->services.broker_id,
@@ -392,10 +394,19 @@ static void open_for_business(struct broker *b)
     register_broker(b);
 }
 
+static bool know_host(struct broker *b)
+{
+    const struct listener_list *advertised = &b->config->advertised_listeners;
+    bool needed = false;
+    for (int i = 0; i < advertised->count; i++)
+        needed |= advertised->items[i].host[0] == '\0';
+    return !needed || (b->own_host = own_host_name(&b->load_fail)) != NULL;
+}
+
 static void load_logs(struct job *job)
 {
     struct broker *b = CONTAINER_OF(job, struct broker, load);
-    b->load_ok = log_manager_load(b->services.logs, &b->load_fail);
+    b->load_ok = know_host(b) && log_manager_load(b->services.logs, &b->load_fail);
 }
 
 static void on_logs_loaded(struct message *m)
@@ -798,6 +809,7 @@ static void finish(struct broker *b)
     wake_queue_free(s->coordinator_wakes);
     free(b->wake_queues);
     free(b->endpoints);
+    free(b->own_host);
     controlled_shutdown_deinit(&b->shutdown);
     loop_free(s->coordinator_loop);
     missing_partitions_free(s->missing_partitions); /* now that the last answer of ZooKeeper is delivered */

@@ -1,5 +1,8 @@
+#include <limits.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "net/net_internal.h"
 
@@ -32,4 +35,48 @@ void addresses_clear(struct addresses *a)
 {
     free(a->items);
     *a = (struct addresses){0};
+}
+
+socklen_t address_len(const struct sockaddr_storage *a)
+{
+    return a->ss_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
+}
+
+static bool is_among(const struct sockaddr_storage *address, const struct addresses *a)
+{
+    for (size_t i = 0; i < a->count; i++)
+        if (memcmp(&a->items[i], address, sizeof(*address)) == 0)
+            return true;
+    return false;
+}
+
+/* The name of an address, if the name service says the same in the other direction. */
+static bool find_name(const struct sockaddr_storage *address, char *name, size_t room)
+{
+    struct addresses back;
+    bool ok = getnameinfo((const struct sockaddr *)address, address_len(address), name, (socklen_t)room, NULL, 0,
+                          NI_NAMEREQD) == 0 &&
+              addresses_find(&back, name, 0, false);
+    if (!ok)
+        return false;
+    ok = is_among(address, &back);
+    addresses_clear(&back);
+    return ok;
+}
+
+char *own_host_name(struct fail *fail)
+{
+    char own[HOST_NAME_MAX + 1] = "", name[NI_MAXHOST];
+    struct addresses a;
+    if (gethostname(own, sizeof(own) - 1) != 0 || !addresses_find(&a, own, 0, false)) {
+        fail_set(fail, "This machine's own name, %s, has no address", own);
+        return NULL;
+    }
+    bool ok = find_name(&a.items[0], name, sizeof(name)) ||
+              getnameinfo((const struct sockaddr *)&a.items[0], address_len(&a.items[0]), name, sizeof(name), NULL, 0,
+                          NI_NUMERICHOST) == 0;
+    addresses_clear(&a);
+    if (!ok)
+        fail_set(fail, "The address of this machine's own name, %s, cannot be written", own);
+    return ok ? xstrdup(name) : NULL;
 }

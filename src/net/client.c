@@ -212,12 +212,11 @@ static void set_options(const struct client *c, int fd)
 
 static int connect_to(const struct client *c, const struct sockaddr_storage *address)
 {
-    socklen_t len = address->ss_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
     int fd = socket(address->ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return -1;
     set_options(c, fd);
-    if (connect(fd, (const struct sockaddr *)address, len) == 0 || errno == EINPROGRESS)
+    if (connect(fd, (const struct sockaddr *)address, address_len(address)) == 0 || errno == EINPROGRESS)
         return fd;
     log_debug("Cannot connect to %s:%d: %s", c->host, c->port, strerror(errno));
     close(fd);

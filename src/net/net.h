@@ -106,6 +106,13 @@ bool net_server_is_quiet(const struct net_server *s);
 void net_server_stop(struct net_server *s); /* joins the loops' threads */
 void net_server_free(struct net_server *s);
 
+/*
+ * What a broker without a host in its listener is called, the same as by Java's InetAddress: the name of the first
+ * address of this machine's name, or that address. May ask the name service and wait. The caller's to free; NULL: there
+ * is no address.
+ */
+char *own_host_name(struct fail *fail);
+
 /* ---- Asking ---- */
 
 struct client;

@@ -53,6 +53,7 @@ struct addresses {
 /* False: none is known. `numeric`: it must be an address itself; otherwise this may ask the name service and wait. */
 bool addresses_find(struct addresses *a, const char *host, int port, bool numeric);
 void addresses_clear(struct addresses *a);
+socklen_t address_len(const struct sockaddr_storage *a);
 
 /* connection.c: takes the socket; on the loop's thread. */
 void connection_open(struct net_loop *l, const struct listener *listener, int fd, const struct sockaddr_storage *addr,

@@ -3,7 +3,7 @@
 import json
 import re
 
-from harness import Barnabas, consume, produce, wait_until
+from harness import TOP, Apache, Barnabas, consume, produce, wait_until
 
 
 def test_registers_in_zookeeper(broker, zookeeper):
@@ -15,6 +15,28 @@ def test_registers_in_zookeeper(broker, zookeeper):
     assert re.fullmatch(r"\d+", node["timestamp"])
     data, stat = zookeeper.client.get("/brokers/ids/0")
     assert stat.version == 1 and stat.ephemeralOwner != 0
+
+
+def test_the_file_that_comes_with_it_will_do(make_broker, zookeeper):
+    """Its listeners have no host: what is advertised is this machine's name, as by Apache's broker."""
+    lines = (TOP / "conf" / "server.properties").read_text().splitlines()
+    shipped = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+    def each(broker):
+        own = {"listeners": f"PLAINTEXT://:{broker.port}", "log.dirs": str(broker.data), "zookeeper.connect": zookeeper.connect}
+        broker.properties = {**shipped, **own}
+        return {}
+
+    hosts = []
+    for kind in (Barnabas, Apache):
+        broker = make_broker(kind=kind, data=kind.__name__, each=each)
+        hosts.append(json.loads(zookeeper.get("/brokers/ids/0"))["host"])
+        produce(broker, "t", [kind.__name__])
+        assert consume(broker, "t") == [kind.__name__]
+        broker.stop()
+        zookeeper.client.delete("/brokers/topics/t", recursive=True)
+        zookeeper.client.delete("/cluster", recursive=True)
+    assert hosts[0] and hosts[0] == hosts[1]
 
 
 def test_wins_the_race_for_controller(broker, zookeeper):
