@@ -425,6 +425,10 @@ static void on_configs_loaded(void *ctx)
         return;
     b->config = broker_settings_hold(b->services.settings);
     b->services.config = b->config;
+    if (!config_check_protection(b->config, &b->load_fail)) {
+        give_up(b, b->load_fail.text);
+        return;
+    }
     workers_resize(b->services.workers, b->config->num_io_threads);
     log_manager_settle(b->services.logs, b->config);
     warn_of_idle_settings(b);

@@ -76,6 +76,11 @@ int main(int argc, char **argv)
         log_fatal("%s", fail.text);
         return 1;
     }
+    if (!config_check_protection(&config, &fail)) {
+        log_fatal("%s", fail.text);
+        config_deinit(&config);
+        return 1;
+    }
     raise_file_limit();
     int code = broker_run(&config);
     config_deinit(&config);

@@ -4,6 +4,7 @@ import json
 import re
 import signal
 
+import pytest
 from harness import TOP, Apache, Barnabas, consume, produce, wait_until
 
 
@@ -137,6 +138,31 @@ def test_names_file_line_key_and_value_of_a_bad_setting(zookeeper, tmp_path):
     broker.launch()
     assert broker.process.wait(60) == 1
     assert re.search(r"log\.properties:\d+: .*log\.segment\.bytes.*abc|log\.properties:\d+: log\.segment\.bytes=abc", broker.text()), broker.text()
+
+
+@pytest.mark.parametrize("key, value", [
+    ("listeners", "PLAINTEXT://127.0.0.1:0,SSL://127.0.0.1:0"),
+    ("listeners", "PLAINTEXT://127.0.0.1:0,SASL_PLAINTEXT://127.0.0.1:0"),
+    ("authorizer.class.name", "kafka.security.authorizer.AclAuthorizer"),
+    ("zookeeper.set.acl", "true"),
+    ("zookeeper.ssl.client.enable", "true"),
+])
+def test_serves_nothing_without_the_protection_that_it_is_to_have(zookeeper, tmp_path, key, value):
+    broker = Barnabas(zookeeper, tmp_path / "data", tmp_path / "broker.log", {key: value})
+    broker.launch()
+    assert broker.process.wait(30) == 1
+    assert f"{key}={value}: " in broker.text() and "yet" in broker.text()
+
+
+def test_nor_if_that_was_set_at_run_time(zookeeper, tmp_path):
+    broker = Barnabas(zookeeper, tmp_path / "data", tmp_path / "broker.log", {})
+    broker.start()
+    broker.stop()
+    listeners = f"PLAINTEXT://127.0.0.1:{broker.port},SSL://127.0.0.1:0"
+    zookeeper.client.create("/config/brokers/0", json.dumps({"version": 1, "config": {"listeners": listeners}}).encode())
+    broker.launch()
+    assert broker.process.wait(30) == 1
+    assert "listeners=" in broker.text() and "yet" in broker.text()
 
 
 def test_a_lost_session_is_made_anew(make_broker, zookeeper):
