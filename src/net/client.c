@@ -291,10 +291,19 @@ static void take_addresses(struct client *c, struct addresses *found)
         log_debug("%s has no address", c->host);
 }
 
+/* Who has posted the answer is done with the loop after this. */
+static struct client *asker_of(const struct lookup *l)
+{
+    lock_take(&askers);
+    struct client *c = l->client;
+    lock_release(&askers);
+    return c;
+}
+
 static void on_looked_up(struct message *m)
 {
     struct lookup *l = CONTAINER_OF(m, struct lookup, answer);
-    struct client *c = l->client;
+    struct client *c = asker_of(l);
     if (c != NULL) {
         c->lookup = NULL;
         take_addresses(c, &l->found);
