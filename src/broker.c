@@ -19,7 +19,7 @@
 #include "replica/replication.h"
 #include "server/server.h"
 
-enum { QUIET_CHECK_MS = 2, QUIET_CHECKS = 2500, NAME_THREADS = 2 };
+enum { QUIET_CHECK_MS = 2, QUIET_CHECKS = 2500, NAME_THREADS = 8 };
 
 struct broker {
     struct services services;
@@ -576,10 +576,14 @@ static void deliver_resignation(struct message *m)
 static void on_quiet_check(struct timer *t)
 {
     struct broker *b = CONTAINER_OF(t, struct broker, patience);
-    if (net_server_is_quiet(b->services.net) || ++b->quiet_checks > QUIET_CHECKS)
-        loop_stop(b->control);
-    else
+    bool quiet = net_server_is_quiet(b->services.net);
+    if (!quiet && ++b->quiet_checks <= QUIET_CHECKS) {
         timer_start(t, QUIET_CHECK_MS);
+        return;
+    }
+    if (!quiet)
+        log_warn("Requests are still being served: they are given up");
+    loop_stop(b->control);
 }
 
 static void leave(struct broker *b)

@@ -16,6 +16,8 @@
  */
 enum presence { AWAKE, ASLEEP, ATTENDED };
 
+static const int64_t longest_ms = INT64_C(1) << 40; /* some 30 years, and still far from an overflow */
+
 enum { VISIT_ROUNDS = 8 }; /* what comes later is the loop's own thread's: a visitor has a loop of its own to serve */
 
 struct loop {
@@ -268,7 +270,7 @@ void timer_init(struct timer *t, struct loop *loop, void (*fire)(struct timer *s
 void timer_start(struct timer *t, int64_t ms)
 {
     ensure(loop_is_mine(t->loop));
-    int64_t us = MAX(ms, (int64_t)0) * 1000;
+    int64_t us = MIN(MAX(ms, (int64_t)0), longest_ms) * 1000;
     t->due_us = clock_mono_us() + us;
     if (!timer_is_running(t) || t->armed_us > t->due_us)
         arm(t, us); /* or it will find out when it gets there: most are put off for ever */

@@ -313,6 +313,12 @@ static int backlog_of(const struct broker_config *config)
     return config_raw(config, "socket.listen.backlog.size") != NULL ? config->socket_listen_backlog_size : SOMAXCONN;
 }
 
+/* So that another address may do. One that is in use is not lacking: who asks there would get somebody else. */
+static bool is_lacking(int error)
+{
+    return error == EAFNOSUPPORT || error == EADDRNOTAVAIL;
+}
+
 /* An empty host means all addresses: IPv6 with IPv4 where there is IPv6, else IPv4. That of a name is IPv4 if it can.
  */
 static int bind_listener(const struct listener *l, const struct broker_config *config, const char **why)
@@ -328,8 +334,9 @@ static int bind_listener(const struct listener *l, const struct broker_config *c
         return -1;
     }
     int fd = -1, preferred = any ? AF_INET6 : AF_INET;
-    for (int pass = 0; pass < 2 && fd < 0; pass++)
-        for (ai = list; ai != NULL && fd < 0; ai = ai->ai_next)
+    errno = EADDRNOTAVAIL;
+    for (int pass = 0; pass < 2; pass++)
+        for (ai = list; ai != NULL && fd < 0 && is_lacking(errno); ai = ai->ai_next)
             if ((pass == 0) == (ai->ai_family == preferred))
                 fd = bind_one(ai, backlog_of(config), config->socket_receive_buffer_bytes);
     *why = strerror(errno);

@@ -197,9 +197,12 @@ void client_free(struct client *c)
 static int64_t setup_patience(const struct client *c)
 {
     int64_t ms = c->options.setup_timeout_ms, most = c->options.setup_timeout_max_ms;
+    if (ms >= most)
+        return most;
     for (int i = 0; i < c->failures && ms < most; i++)
         ms = ms <= most / 2 ? ms * 2 : most;
-    return ms - ms / 5 + (int64_t)chance_below((uint64_t)ms / 5 * 2);
+    int64_t least = ms - ms / 5, spread = (int64_t)chance_below((uint64_t)ms / 5 * 2);
+    return spread < most - least ? least + spread : most;
 }
 
 static void set_options(const struct client *c, int fd)

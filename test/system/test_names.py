@@ -1,8 +1,10 @@
 """Brokers that know each other by names: with several addresses, and a name service that hangs."""
 
+import socket
 import subprocess
 from pathlib import Path
 
+import pytest
 from harness import Barnabas, free_port, wait_until
 from test_cluster import Acknowledged, create, describe, in_sync, make_cluster, read_all, topics  # noqa: F401 (a fixture)
 from test_controller import controller
@@ -10,12 +12,29 @@ from test_controller import controller
 HERE = Path(__file__).parent
 
 
-def test_a_name_service_that_hangs_holds_up_nothing_else(make_cluster, tmp_path, request):
-    library, hang = tmp_path / "names.so", tmp_path / "hang"
-    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, HERE / "names.c", "-ldl"], check=True)
+@pytest.fixture(scope="session")
+def name_library(tmp_path_factory):
+    out = tmp_path_factory.mktemp("names") / "names.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", out, HERE / "names.c", "-ldl"], check=True)
+    return out
+
+
+def test_an_address_that_is_taken_is_not_evaded(zookeeper, tmp_path, name_library):
+    """Who asks for the name would get whoever is there."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        where = f"PLAINTEXT://broker.test:{other.getsockname()[1]}"
+        broker = Barnabas(zookeeper, tmp_path / "data", tmp_path / "broker.log", {"listeners": where})
+        broker.env = {"LD_PRELOAD": str(name_library), "NAMES_HANG": str(tmp_path / "never")}
+        broker.launch()
+        assert broker.process.wait(30) == 1
+    assert "FATAL" in broker.text() and "Address already in use" in broker.text()
+
+
+def test_a_name_service_that_hangs_holds_up_nothing_else(make_cluster, tmp_path, request, name_library):
+    hang = tmp_path / "hang"
 
     def by_name(broker):
-        broker.env = {"LD_PRELOAD": str(library), "NAMES_HANG": str(hang)}
+        broker.env = {"LD_PRELOAD": str(name_library), "NAMES_HANG": str(hang)}
         port = free_port()
         return {"listeners": f"{broker.properties['listeners']},INTERNAL://127.0.0.1:{port}",
                 "advertised.listeners": f"{broker.properties['listeners']},INTERNAL://broker-{broker.properties['broker.id']}.test:{port}",

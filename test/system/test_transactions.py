@@ -269,6 +269,7 @@ def test_a_broker_stops_while_its_producers_wait_for_the_controller(make_broker)
     c.tell_of()
     c.close()
     assert broker.stop() == 0
+    assert "given up" not in broker.text()
     zookeeper.client.delete("/controller")
     for w in waiting:
         w.close()

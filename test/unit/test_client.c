@@ -183,7 +183,9 @@ static void all_addresses_are_tried(void **state)
     assert_true(ask_and_wait(&a));
     peer_join(&p);
     assert_int_equal(names.asked, 1);
-    assert_false(ask_and_wait(&a)); /* nobody is there any more, at none of them */
+    while (names.asked == 1)
+        assert_false(ask_and_wait(&a)); /* first the old connection's end may be noticed by this */
+    assert_int_equal(names.asked, 2);   /* nobody is there any more, at none of them */
     asker_deinit(&a);
 }
 
@@ -318,7 +320,7 @@ static void a_silent_address_is_given_up(void **state)
     peer_start(&p, "127.0.0.2");
     names.addresses[0] = "127.0.0.1";
     names.addresses[1] = "127.0.0.2";
-    asker_init(&a, "broker", p.port, 50);
+    asker_init(&a, "broker", p.port, 1000);
     assert_true(ask_and_wait(&a));
     peer_join(&p);
     for (size_t i = 0; i < ARRAY_LEN(fillers); i++)

@@ -316,9 +316,11 @@ static void a_timer_fires_when_it_was_last_told_to(void **state)
     start_alarm(&never, 5);
     timer_stop(&never.timer);
     assert_false(timer_is_running(&never.timer));
+    timer_start(&never.timer, INT64_MAX);
     start_alarm(&a, 30);
     loop_run(loop);
     assert_int_equal(never.rings, 0);
+    timer_stop(&never.timer);
     loop_free(loop);
 }
 
