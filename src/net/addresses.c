@@ -69,7 +69,7 @@ char *own_host_name(struct fail *fail)
     char own[HOST_NAME_MAX + 1] = "", name[NI_MAXHOST];
     struct addresses a;
     if (gethostname(own, sizeof(own) - 1) != 0 || !addresses_find(&a, own, 0, false)) {
-        fail_set(fail, "This machine's own name, %s, has no address", own);
+        fail_set(fail, "This machine's own name, %s, has no address: give advertised.listeners a host", own);
         return NULL;
     }
     bool ok = find_name(&a.items[0], name, sizeof(name)) ||
