@@ -1,9 +1,11 @@
+#include <inttypes.h>
 #include <limits.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/bytes.h"
 #include "net/net_internal.h"
 
 static void take_family(struct addresses *a, const struct addrinfo *list, bool ipv4)
@@ -42,6 +44,38 @@ socklen_t address_len(const struct sockaddr_storage *a)
     return a->ss_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
 }
 
+int address_port(const struct sockaddr_storage *a)
+{
+    return ntohs(a->ss_family == AF_INET ? ((const struct sockaddr_in *)a)->sin_port
+                                         : ((const struct sockaddr_in6 *)a)->sin6_port);
+}
+
+static void ipv4_text(const uint8_t *b, char text[ADDRESS_ROOM])
+{
+    snprintf(text, ADDRESS_ROOM, "%d.%d.%d.%d", b[0], b[1], b[2], b[3]);
+}
+
+static void ipv6_text(const struct sockaddr_in6 *a, char text[ADDRESS_ROOM])
+{
+    size_t at = 0;
+    for (int i = 0; i < 16; i += 2)
+        at += (size_t)snprintf(text + at, ADDRESS_ROOM - at, "%s%x", i > 0 ? ":" : "",
+                               be16_get(a->sin6_addr.s6_addr + i));
+    if (a->sin6_scope_id != 0)
+        snprintf(text + at, ADDRESS_ROOM - at, "%%%" PRIu32, a->sin6_scope_id);
+}
+
+void address_text(const struct sockaddr_storage *a, char text[ADDRESS_ROOM])
+{
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)a;
+    if (a->ss_family == AF_INET)
+        ipv4_text((const uint8_t *)&((const struct sockaddr_in *)a)->sin_addr, text);
+    else if (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr))
+        ipv4_text(v6->sin6_addr.s6_addr + 12, text);
+    else
+        ipv6_text(v6, text);
+}
+
 static bool is_among(const struct sockaddr_storage *address, const struct addresses *a)
 {
     for (size_t i = 0; i < a->count; i++)
@@ -72,11 +106,8 @@ char *own_host_name(struct fail *fail)
         fail_set(fail, "This machine's own name, %s, has no address: give advertised.listeners a host", own);
         return NULL;
     }
-    bool ok = find_name(&a.items[0], name, sizeof(name)) ||
-              getnameinfo((const struct sockaddr *)&a.items[0], address_len(&a.items[0]), name, sizeof(name), NULL, 0,
-                          NI_NUMERICHOST) == 0;
+    if (!find_name(&a.items[0], name, sizeof(name)))
+        address_text(&a.items[0], name);
     addresses_clear(&a);
-    if (!ok)
-        fail_set(fail, "The address of this machine's own name, %s, cannot be written", own);
-    return ok ? xstrdup(name) : NULL;
+    return xstrdup(name);
 }

@@ -2,7 +2,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <netdb.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -39,7 +38,7 @@ struct connection {
     struct warm_up *warming;
 
     struct sockaddr_storage addr;
-    char peer[PEER_ROOM], host[HOST_ROOM];
+    char peer[PEER_ROOM], host[1 + ADDRESS_ROOM];
     void *context;
     void (*context_free)(void *);
 };
@@ -568,13 +567,9 @@ void connections_resume(struct timer *t)
 
 static void name_peer(struct connection *c)
 {
-    char port[8] = "?";
-    socklen_t len = c->addr.ss_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
-    if (getnameinfo((struct sockaddr *)&c->addr, len, c->host + 1, sizeof(c->host) - 1, port, sizeof(port),
-                    NI_NUMERICHOST | NI_NUMERICSERV) != 0)
-        snprintf(c->host + 1, sizeof(c->host) - 1, "?");
     c->host[0] = '/';
-    snprintf(c->peer, sizeof(c->peer), "%s:%s", c->host + 1, port);
+    address_text(&c->addr, c->host + 1);
+    snprintf(c->peer, sizeof(c->peer), "%s:%d", c->host + 1, address_port(&c->addr));
 }
 
 static void set_options(struct connection *c)

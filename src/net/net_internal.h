@@ -7,7 +7,7 @@
 
 #include "net/net.h"
 
-enum { SCRATCH_SIZE = 64 << 10, PEER_ROOM = 64, HOST_ROOM = 48 };
+enum { SCRATCH_SIZE = 64 << 10, PEER_ROOM = 64, ADDRESS_ROOM = 52 };
 
 /* Connections that may be let in, at so many a second; what a second has saved up may come at once. */
 struct creation_rate {
@@ -54,6 +54,9 @@ struct addresses {
 bool addresses_find(struct addresses *a, const char *host, int port, bool numeric);
 void addresses_clear(struct addresses *a);
 socklen_t address_len(const struct sockaddr_storage *a);
+int address_port(const struct sockaddr_storage *a);
+/* As Java writes it, without the port: IPv4 that came by IPv6 as IPv4, IPv6 with all its groups. */
+void address_text(const struct sockaddr_storage *a, char text[ADDRESS_ROOM]);
 
 /* connection.c: takes the socket; on the loop's thread. */
 void connection_open(struct net_loop *l, const struct listener *listener, int fd, const struct sockaddr_storage *addr,

@@ -4,8 +4,10 @@ import json
 import re
 import signal
 
+import confluent_kafka
 import pytest
-from harness import TOP, Apache, Barnabas, consume, produce, wait_until
+from confluent_kafka.admin import AdminClient
+from harness import PATIENCE, TOP, Apache, Barnabas, consume, produce, wait_until
 
 
 def test_registers_in_zookeeper(broker, zookeeper):
@@ -19,8 +21,19 @@ def test_registers_in_zookeeper(broker, zookeeper):
     assert stat.version == 1 and stat.ephemeralOwner != 0
 
 
+def host_of_a_member(broker):
+    settings = {"bootstrap.servers": broker.bootstrap}
+    consumer = confluent_kafka.Consumer({**settings, "group.id": "g", "broker.address.family": "v4"})
+    consumer.subscribe(["t"])
+    wait_until(lambda: consumer.poll(0.1) is None and consumer.assignment(), "a member")
+    admin = AdminClient(settings)
+    group = admin.describe_consumer_groups(["g"])["g"].result(PATIENCE)
+    consumer.close()
+    return group.members[0].host
+
+
 def test_the_file_that_comes_with_it_will_do(make_broker, zookeeper):
-    """Its listeners have no host: what is advertised is this machine's name, as by Apache's broker."""
+    """Its listeners have no host: what is advertised is this machine's name, and clients are told by the same address, as by Apache's broker."""
     lines = (TOP / "conf" / "server.properties").read_text().splitlines()
     shipped = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
 
@@ -29,16 +42,18 @@ def test_the_file_that_comes_with_it_will_do(make_broker, zookeeper):
         broker.properties = {**shipped, **own}
         return {}
 
-    hosts = []
+    hosts, members = [], []
     for kind in (Barnabas, Apache):
         broker = make_broker(kind=kind, data=kind.__name__, each=each)
         hosts.append(json.loads(zookeeper.get("/brokers/ids/0"))["host"])
         produce(broker, "t", [kind.__name__])
         assert consume(broker, "t") == [kind.__name__]
+        members.append(host_of_a_member(broker))
         broker.stop()
         zookeeper.client.delete("/brokers/topics/t", recursive=True)
         zookeeper.client.delete("/cluster", recursive=True)
     assert hosts[0] and hosts[0] == hosts[1]
+    assert members == ["/127.0.0.1", "/127.0.0.1"]
 
 
 def test_wins_the_race_for_controller(broker, zookeeper):

@@ -8,7 +8,7 @@
 #include <semaphore.h>
 
 #include "base/workers.h"
-#include "net/net.h"
+#include "net/net_internal.h"
 
 /* ---- A name service of our own, in the place of libc's ---- */
 
@@ -169,6 +169,38 @@ static void asker_deinit(struct asker *a)
 }
 
 /* ---- Tests ---- */
+
+static void addresses_are_written_as_by_java(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *given, *written;
+    } cases[] = {
+        {"127.0.0.1", "127.0.0.1"},
+        {"::ffff:10.20.30.255", "10.20.30.255"},
+        {"::1", "0:0:0:0:0:0:0:1"},
+        {"2001:db8::ff00:42:8329", "2001:db8:0:0:0:ff00:42:8329"},
+        {"ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char text[ADDRESS_ROOM];
+        struct sockaddr_storage address = {0};
+        struct addrinfo *ai = new_address(cases[i].given, "9092");
+        memcpy(&address, ai->ai_addr, ai->ai_addrlen);
+        freeaddrinfo(ai);
+        address_text(&address, text);
+        assert_string_equal(text, cases[i].written);
+        assert_int_equal(address_port(&address), 9092);
+    }
+    struct sockaddr_in6 local = {
+        .sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT, .sin6_scope_id = UINT32_MAX};
+    struct sockaddr_storage address = {0};
+    char text[ADDRESS_ROOM];
+    memset(&local.sin6_addr, 0xfe, sizeof(local.sin6_addr));
+    memcpy(&address, &local, sizeof(local));
+    address_text(&address, text);
+    assert_string_equal(text, "fefe:fefe:fefe:fefe:fefe:fefe:fefe:fefe%4294967295");
+}
 
 static void all_addresses_are_tried(void **state)
 {
@@ -332,6 +364,7 @@ static void a_silent_address_is_given_up(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(addresses_are_written_as_by_java),
         cmocka_unit_test(all_addresses_are_tried),
         cmocka_unit_test(ipv4_goes_first),
         cmocka_unit_test(a_name_without_address_fails_the_calls),
