@@ -159,7 +159,6 @@ void loop_run(struct loop *loop)
 {
     ensure(current == NULL && !atomic_exchange(&loop->running, true));
     current = loop;
-    pthread_setname_np(pthread_self(), loop->name);
     turns_make_short();
     ev_run(loop->ev, 0);
     current = NULL;
@@ -320,9 +319,12 @@ void watch_set(struct watch *w, int events)
         ev_io_start(w->loop->ev, io);
 }
 
+/* Named here: a thread that was there before has a name, which for the first one is that of the process. */
 static void *thread_main(void *arg)
 {
-    loop_run(arg);
+    struct loop *loop = arg;
+    pthread_setname_np(pthread_self(), loop->name);
+    loop_run(loop);
     return NULL;
 }
 

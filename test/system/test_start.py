@@ -3,6 +3,7 @@
 import json
 import re
 import signal
+import subprocess
 
 import confluent_kafka
 import pytest
@@ -80,6 +81,12 @@ def test_it_may_be_stopped_while_it_starts(broker):
         wait_until(lambda: broker.text().count(line) > seen, line)
         assert broker.stop() == 0, line
     assert "FATAL" not in broker.text()
+
+
+def test_its_process_is_found_by_its_name(broker):
+    """So kafka-server-stop.sh finds it, which would stop those of all other tests, too."""
+    assert "pgrep -x barnabas" in (TOP / "bin" / "kafka-server-stop.sh").read_text()
+    assert str(broker.process.pid) in subprocess.check_output(["pgrep", "-x", "barnabas"], text=True).split()
 
 
 def test_a_clean_stop_leaves_the_mark_and_no_ephemeral_nodes(broker, zookeeper):
