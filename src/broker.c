@@ -724,8 +724,8 @@ static void start(struct broker *b)
 {
     const struct broker_config *c = b->config;
     b->services.config = c;
-    b->services.workers = workers_new(c->num_io_threads);
-    b->names = workers_new(NAME_THREADS);
+    b->services.workers = workers_new("worker", c->num_io_threads);
+    b->names = workers_new("names", NAME_THREADS);
     b->services.control_loop = b->control;
     b->services.settings = broker_settings_new(c);
     b->services.topic_configs = topic_configs_new(b->services.settings);

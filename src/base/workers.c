@@ -6,6 +6,7 @@
 #include "base/turns.h"
 
 struct workers {
+    const char *name;
     pthread_mutex_t lock;
     pthread_cond_t more;
     struct job *first, **last;
@@ -54,7 +55,7 @@ static void run(struct job *job)
 static void *worker_main(void *arg)
 {
     struct workers *w = arg;
-    pthread_setname_np(pthread_self(), "worker");
+    pthread_setname_np(pthread_self(), w->name);
     turns_make_usual();
     for (struct job *job; (job = next_job(w)) != NULL;)
         run(job);
@@ -84,9 +85,10 @@ void workers_resize(struct workers *w, int threads)
     pthread_mutex_unlock(&w->lock);
 }
 
-struct workers *workers_new(int threads)
+struct workers *workers_new(const char *name, int threads)
 {
     struct workers *w = xcalloc(1, sizeof(*w));
+    w->name = name;
     pthread_mutex_init(&w->lock, NULL);
     pthread_cond_init(&w->more, NULL);
     w->last = &w->first;

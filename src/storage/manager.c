@@ -518,7 +518,7 @@ static void close_all(struct log_manager *m)
 {
     size_t count;
     struct plog **logs = manager_logs(m, &count);
-    struct workers *w = workers_new((int)MIN(MAX(count, (size_t)1), (size_t)MOST_CLOSERS));
+    struct workers *w = workers_new("closer", (int)MIN(MAX(count, (size_t)1), (size_t)MOST_CLOSERS));
     for (size_t i = 0; i < count; i++) {
         struct closing *c = xcalloc(1, sizeof(*c));
         *c = (struct closing){{.run = close_one}, m, logs[i]};

@@ -239,7 +239,7 @@ static void begin_load(struct log_manager *m, struct log_dir *d, struct dir_load
     }
     of->path = d->path;
     of->said_ms = clock_mono_ms();
-    of->pool = workers_new(MAX(m->config->num_recovery_threads_per_data_dir, 1));
+    of->pool = workers_new("loader", MAX(m->config->num_recovery_threads_per_data_dir, 1));
     if (log_dir_begin_load(d))
         submit_all(m, d, &names, of, twice);
     else

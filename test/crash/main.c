@@ -395,7 +395,7 @@ static void run_seed(uint64_t seed)
     crash_seed(seed);
     w.compacted = crash_chance(3);
     configure(&w);
-    w.workers = workers_new(1);
+    w.workers = workers_new("worker", 1);
     for (int i = 0; i < LOGS; i++)
         w.models[i] = model_new(w.compacted);
     bool ok = begin_life(&w);

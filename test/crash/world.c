@@ -73,7 +73,7 @@ struct workers {
     struct job *first, **last;
 };
 
-struct workers *workers_new(int threads UNUSED)
+struct workers *workers_new(const char *name UNUSED, int threads UNUSED)
 {
     struct workers *w = xcalloc(1, sizeof(*w));
     w->last = &w->first;

@@ -576,7 +576,7 @@ static void work(void *arg)
     run_first(arg);
 }
 
-struct workers *workers_new(int threads UNUSED)
+struct workers *workers_new(const char *name UNUSED, int threads UNUSED)
 {
     struct workers *w = xcalloc(1, sizeof(*w));
     w->process = sim_process;

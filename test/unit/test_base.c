@@ -142,7 +142,7 @@ static void jobs_come_home(void **state)
     (void)state;
     struct errand errands[100];
     struct loop *loop = loop_new("test");
-    struct workers *w = workers_new(4);
+    struct workers *w = workers_new("worker", 4);
     int done = 0;
     for (size_t i = 0; i < ARRAY_LEN(errands); i++) {
         errands[i] = (struct errand){.job = {.run = errand_run, .home = loop, .done = {.deliver = errand_done}},
@@ -163,7 +163,7 @@ static void workers_are_resized_while_they_work(void **state)
     static const int sizes[] = {8, 1, 3, 2};
     static struct errand errands[1000];
     struct loop *loop = loop_new("test");
-    struct workers *w = workers_new(2);
+    struct workers *w = workers_new("worker", 2);
     int done = 0;
     for (size_t i = 0; i < ARRAY_LEN(errands); i++) {
         errands[i] = (struct errand){.job = {.run = errand_run, .home = loop, .done = {.deliver = errand_done}},

@@ -136,7 +136,7 @@ static void on_answer(struct client_call *call, struct bytes response)
 
 static void asker_init(struct asker *a, const char *host, int port, int64_t setup_timeout_ms)
 {
-    *a = (struct asker){.loop = loop_new("test"), .workers = workers_new(1)};
+    *a = (struct asker){.loop = loop_new("test"), .workers = workers_new("worker", 1)};
     struct client_options options = {a->loop, a->workers, setup_timeout_ms, setup_timeout_ms, 0};
     a->client = client_new(&options, host, port);
 }

@@ -938,7 +938,7 @@ static void appends_and_reads_go_on_meanwhile(void **state)
     struct loop_thread control;
     struct reader reader = {0};
     struct loop *loop = loop_new("control");
-    struct workers *workers = workers_new(2);
+    struct workers *workers = workers_new("worker", 2);
     pthread_t thread;
     assert_true(plog_close(f->log));
     house_open(&h, f);

@@ -50,7 +50,7 @@ static int set_up(void **state)
     f->partition = test_replicas_lead(&f->replicas, "__consumer_offsets", EPOCH);
     f->services.coordinator_loop = loop_new("coordinator");
     f->services.coordinator_wakes = wake_queue_new(f->services.coordinator_loop);
-    f->services.workers = workers_new(1);
+    f->services.workers = workers_new("worker", 1);
     workers_stop(f->services.workers);
     f->services.replicas = f->replicas.manager;
     f->topic = (struct topic_log){.services = &f->services, .topic = "__consumer_offsets"};
