@@ -447,11 +447,18 @@ static void load(struct broker *b)
         give_up(b, fail.text);
 }
 
+/* The end of a session is told of by on_session_expired(). */
+static void give_up_start(struct broker *b, const struct member_call *call)
+{
+    if (!call->expired)
+        give_up(b, call->fail.text);
+}
+
 static void on_generated_id(struct member_call *call, bool ok)
 {
     struct broker *b = CONTAINER_OF(call, struct broker, member);
     if (!ok) {
-        give_up(b, call->fail.text);
+        give_up_start(b, call);
         return;
     }
     b->services.broker_id = call->broker_id;
@@ -491,7 +498,7 @@ static void on_prepared(struct member_call *call, bool ok)
 {
     struct broker *b = CONTAINER_OF(call, struct broker, member);
     if (!ok) {
-        give_up(b, call->fail.text);
+        give_up_start(b, call);
         return;
     }
     snprintf(b->services.cluster_id, sizeof(b->services.cluster_id), "%s", call->cluster_id);

@@ -15,6 +15,20 @@ static void finish(struct zk_batch *b, bool ok)
     call->done(call, ok);
 }
 
+/* Then the call ends here: with the next session it has to be made again. */
+static bool has_expired(struct zk_batch *b)
+{
+    struct member_call *call = b->ctx;
+    call->expired = false;
+    for (size_t i = 0; i < b->count; i++)
+        call->expired |= b->ops[i].result == ZK_SESSION_EXPIRED;
+    if (!call->expired)
+        return false;
+    fail_set(&call->fail, "The ZooKeeper session has expired");
+    finish(b, false);
+    return true;
+}
+
 /* ---- Paths and cluster id ---- */
 
 static const char *const persistent_paths[] = {
@@ -30,6 +44,8 @@ static void on_cluster_id(struct zk_batch *b)
     struct member_call *call = b->ctx;
     struct zk_op *read = &b->ops[b->count - 1];
     const char *id;
+    if (has_expired(b))
+        return;
     bool ok = read->result == ZK_OK && cluster_id_decode(&b->arena, read->value, &id);
     if (ok)
         snprintf(call->cluster_id, sizeof(call->cluster_id), "%s", id);
@@ -41,6 +57,8 @@ static void on_cluster_id(struct zk_batch *b)
 static void on_paths(struct zk_batch *b)
 {
     struct member_call *call = b->ctx;
+    if (has_expired(b))
+        return;
     for (size_t i = 0; i < ARRAY_LEN(persistent_paths); i++) {
         if (b->ops[i].result == ZK_OK || b->ops[i].result == ZK_NODE_EXISTS)
             continue;
@@ -74,6 +92,8 @@ void member_prepare(struct member_call *call)
 static void on_sequence(struct zk_batch *b)
 {
     struct member_call *call = b->ctx;
+    if (has_expired(b))
+        return;
     bool ok = b->ops[0].result == ZK_OK;
     if (ok)
         call->broker_id += b->ops[0].stat.version;
@@ -116,20 +136,6 @@ static void wait_for_its_end(struct member_call *call)
     call->patience_ms -= RETRY_MS;
     timer_init(&call->retry, call->loop, on_retry);
     timer_start(&call->retry, RETRY_MS);
-}
-
-/* Then the call ends here: with the next session it has to be made again. */
-static bool has_expired(struct zk_batch *b)
-{
-    struct member_call *call = b->ctx;
-    call->expired = false;
-    for (size_t i = 0; i < b->count; i++)
-        call->expired |= b->ops[i].result == ZK_SESSION_EXPIRED;
-    if (!call->expired)
-        return false;
-    fail_set(&call->fail, "The ZooKeeper session expired during registration");
-    finish(b, false);
-    return true;
 }
 
 /* The id is taken: by an earlier session of ours, by this one (the answer was lost), or by somebody else. */

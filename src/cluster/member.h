@@ -25,7 +25,7 @@ struct member_call {
     int64_t patience_ms;
     struct timer retry;
     bool waiting;
-    bool expired; /* why member_register() failed: the session ended meanwhile */
+    bool expired; /* why it failed: the session ended meanwhile */
     /* Results and parameters of the calls below. */
     char cluster_id[64];
     int32_t broker_id;
