@@ -84,18 +84,16 @@ static struct ip_limits ip_limits_read(const struct broker_config *config)
     struct ip_limits limits = {.others = config->max_connections_per_ip};
     for (int i = 0; i < overrides->count; i++) {
         const struct host_limit *o = &overrides->items[i];
-        struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found;
-        if (getaddrinfo(o->host, NULL, &hints, &found) != 0) {
+        struct addresses found;
+        if (!addresses_find(&found, o->host, 0, false)) {
             log_warn("max.connections.per.ip.overrides: %s has no address", o->host);
             continue;
         }
-        for (const struct addrinfo *ai = found; ai != NULL; ai = ai->ai_next) {
-            struct sockaddr_storage addr = {0};
-            memcpy(&addr, ai->ai_addr, ai->ai_addrlen);
+        for (size_t k = 0; k < found.count; k++) {
             limits.v = xgrow(limits.v, limits.count + 1, &limits.cap, sizeof(*limits.v));
-            limits.v[limits.count++] = (struct ip_limit){ip_key(&addr), o->limit};
+            limits.v[limits.count++] = (struct ip_limit){ip_key(&found.items[k]), o->limit};
         }
-        freeaddrinfo(found);
+        addresses_clear(&found);
     }
     return limits;
 }

@@ -264,12 +264,21 @@ static void lookup_free(struct lookup *l)
     free(l);
 }
 
-/* Whether somebody waits for the answer. `post`: sends it then, after which it is not ours any more. */
-static bool is_wanted(struct lookup *l, bool post)
+/* On its loop, who has posted the answer is done with that after this. */
+static struct client *asker_of(const struct lookup *l)
+{
+    lock_take(&askers);
+    struct client *c = l->client;
+    lock_release(&askers);
+    return c;
+}
+
+/* False when nobody waits for it any more. Otherwise it is not ours any more. */
+static bool post_answer(struct lookup *l)
 {
     lock_take(&askers);
     bool wanted = l->client != NULL;
-    if (wanted && post)
+    if (wanted)
         loop_post(l->client->options.loop, &l->answer);
     lock_release(&askers);
     return wanted;
@@ -278,9 +287,9 @@ static bool is_wanted(struct lookup *l, bool post)
 static void run_lookup(struct job *job)
 {
     struct lookup *l = CONTAINER_OF(job, struct lookup, job);
-    if (is_wanted(l, false))
+    if (asker_of(l) != NULL)
         addresses_find(&l->found, l->host, l->port, false);
-    if (!is_wanted(l, true))
+    if (!post_answer(l))
         lookup_free(l);
 }
 
@@ -292,15 +301,6 @@ static void take_addresses(struct client *c, struct addresses *found)
     *found = (struct addresses){0};
     if (c->addresses.count == 0)
         log_debug("%s has no address", c->host);
-}
-
-/* Who has posted the answer is done with the loop after this. */
-static struct client *asker_of(const struct lookup *l)
-{
-    lock_take(&askers);
-    struct client *c = l->client;
-    lock_release(&askers);
-    return c;
 }
 
 static void on_looked_up(struct message *m)

@@ -180,6 +180,13 @@ class Apache(Broker):
         pass
 
 
+def preloaded(source, folder):
+    """A library of that source beside the tests, for LD_PRELOAD."""
+    out = folder / Path(source).with_suffix(".so")
+    run(["cc", "-shared", "-fPIC", "-o", out, Path(__file__).parent / source, "-ldl"])
+    return out
+
+
 def other(broker, kind):
     """The same broker, of the other kind: its id, data, address and settings."""
     new = kind(broker.zookeeper, broker.data, broker.log.with_name(f"{kind.__name__}-{broker.log.name}"), {})

@@ -8,19 +8,15 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from harness import Apache, Barnabas, connect, frame, java, kcat, produce, read_frame, wait_until
+from harness import Apache, Barnabas, connect, frame, java, kcat, preloaded, produce, read_frame, wait_until
 from test_cluster import Acknowledged, describe, make_cluster, read_all, topics  # noqa: F401 (a fixture)
 from test_controller import INELIGIBLE_REPLICA, ask_for_isr
 from test_tools import script
 
-HERE = Path(__file__).parent
-
 
 @pytest.fixture(scope="session")
 def fault_library(tmp_path_factory):
-    out = tmp_path_factory.mktemp("faults") / "disk_faults.so"
-    subprocess.run(["cc", "-shared", "-fPIC", "-o", out, HERE / "disk_faults.c", "-ldl"], check=True)
-    return out
+    return preloaded("disk_faults.c", tmp_path_factory.mktemp("faults"))
 
 
 class Disks:

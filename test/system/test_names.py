@@ -1,22 +1,16 @@
 """Brokers that know each other by names: with several addresses, and a name service that hangs."""
 
 import socket
-import subprocess
-from pathlib import Path
 
 import pytest
-from harness import Barnabas, free_port, wait_until
+from harness import Barnabas, free_port, preloaded, wait_until
 from test_cluster import Acknowledged, create, describe, in_sync, make_cluster, read_all, topics  # noqa: F401 (a fixture)
 from test_controller import controller
-
-HERE = Path(__file__).parent
 
 
 @pytest.fixture(scope="session")
 def name_library(tmp_path_factory):
-    out = tmp_path_factory.mktemp("names") / "names.so"
-    subprocess.run(["cc", "-shared", "-fPIC", "-o", out, HERE / "names.c", "-ldl"], check=True)
-    return out
+    return preloaded("names.c", tmp_path_factory.mktemp("names"))
 
 
 def test_an_address_that_is_taken_is_not_evaded(zookeeper, tmp_path, name_library):

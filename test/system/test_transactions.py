@@ -225,6 +225,17 @@ def prepared_commit(transactional_id, producer_id, epoch, topic):
             struct.pack(">hqhib", 0, producer_id, epoch, 60000, 2) + struct.pack(">i", 1) + text(topic) + struct.pack(">iiqq", 1, 0, 1, 1))
 
 
+def restart_without_office(broker):
+    """After a crash. Returns the controller in its place, which tells it what the test wants it to."""
+    zookeeper = broker.zookeeper
+    broker.kill()
+    wait_until(lambda: not zookeeper.children("/brokers/ids") and not zookeeper.client.exists("/controller"), "the end of its session")
+    office = take_office(zookeeper)
+    broker.launch()
+    wait_until(lambda: zookeeper.children("/brokers/ids"), "its registration")
+    return Controller(broker, office)
+
+
 def test_what_the_controller_has_not_told_of_is_not_taken_for_deleted(make_broker):
     """An Apache controller that is new in its office tells of the partitions that have somebody alive first, and later of the others."""
     broker = make_broker(transaction_state_log_num_partitions=1)
@@ -237,32 +248,20 @@ def test_what_the_controller_has_not_told_of_is_not_taken_for_deleted(make_broke
     key, value = prepared_commit("x", int(known["ProducerId"]), int(known["ProducerEpoch"]), "t")
     coordinator.produce("__transaction_state", value, key, partition=0)
     assert coordinator.flush(PATIENCE) == 0
-    broker.kill()
-    zookeeper = broker.zookeeper
-    wait_until(lambda: not zookeeper.children("/brokers/ids") and not zookeeper.client.exists("/controller"), "the end of its session")
-    office = take_office(zookeeper)
-    broker.launch()
-    wait_until(lambda: zookeeper.children("/brokers/ids"), "its registration")
-    c, state = Controller(broker, office), ("__transaction_state", 0)
+    c, state = restart_without_office(broker), ("__transaction_state", 0)
     c.tell_of()
     c.let_lead(state)
     c.tell_of(state)
     wait_until(lambda: "t-0" in broker.text().split("Finished loading")[-1], "somebody who asks where the partition is")
     c.close()
-    zookeeper.client.delete("/controller")
+    broker.zookeeper.client.delete("/controller")
     wait_until(broker.is_ready, "the whole")
     wait_until(lambda: read(broker, "t") == ["0"], "the end of the transaction")
 
 
 def test_a_broker_stops_while_its_producers_wait_for_the_controller(make_broker):
     broker = make_broker(controlled_shutdown_enable="false")
-    zookeeper = broker.zookeeper
-    broker.kill()
-    wait_until(lambda: not zookeeper.children("/brokers/ids") and not zookeeper.client.exists("/controller"), "the end of its session")
-    office = take_office(zookeeper)
-    broker.launch()
-    wait_until(lambda: zookeeper.children("/brokers/ids"), "its registration")
-    c = Controller(broker, office)  # which is nowhere: nobody answers where to go on with producer ids
+    c = restart_without_office(broker)  # the controller is nowhere: nobody answers where to go on with producer ids
     waiting = [Connection(broker) for _ in range(3)]
     for w in waiting:
         w.send("init", 5, Out(True).text(None).raw("iqh", 60000, -1, -1).tags())
@@ -270,7 +269,7 @@ def test_a_broker_stops_while_its_producers_wait_for_the_controller(make_broker)
     c.close()
     assert broker.stop() == 0
     assert "given up" not in broker.text()
-    zookeeper.client.delete("/controller")
+    broker.zookeeper.client.delete("/controller")
     for w in waiting:
         w.close()
 
