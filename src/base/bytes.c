@@ -11,6 +11,16 @@ int str_cmp(struct str a, struct str b)
     return (a.p != NULL) - (b.p != NULL);
 }
 
+struct str str_dup(struct str s)
+{
+    return s.p == NULL ? STR_NULL : (struct str){xstrndup(s.p, (size_t)s.len), s.len};
+}
+
+void str_free(struct str s)
+{
+    free((char *)(uintptr_t)s.p);
+}
+
 int32_t str_utf16_length(struct str s)
 {
     int32_t n = 0;
@@ -20,6 +30,14 @@ int32_t str_utf16_length(struct str s)
         n += c >= 0xf0;          /* which is a surrogate pair */
     }
     return n;
+}
+
+struct str str_head(struct str s, int32_t most)
+{
+    int32_t len = MIN(s.len, most);
+    while (len > 0 && len < s.len && ((uint8_t)s.p[len] & 0xc0) == 0x80)
+        len--;
+    return (struct str){s.p, len};
 }
 
 /* The length of the character that begins there; 0: none does. */

@@ -38,8 +38,13 @@ static inline bool str_is(struct str a, const char *s)
     return str_eq(a, str_of(s));
 }
 
+/* A copy on the heap, which str_free() takes back; null stays null. */
+struct str str_dup(struct str s);
+void str_free(struct str s);
 /* Its length in Java, where limits of texts are counted in UTF-16. */
 int32_t str_utf16_length(struct str s);
+/* At most so many bytes of its beginning, whole characters if it is UTF-8. */
+struct str str_head(struct str s, int32_t most);
 /* Whether it is nothing but whole characters in their shortest form, without surrogates. */
 bool str_is_utf8(struct str s);
 /* Order by bytes, as Kafka sorts topic names; null sorts first. */

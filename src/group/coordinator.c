@@ -14,7 +14,7 @@ int64_t group_now(const struct group_coordinator *gc)
 
 struct state_partition *group_partition(const struct group *g)
 {
-    return state_topic_find(g->coordinator->topic, str_of(g->id));
+    return state_topic_find(g->coordinator->topic, g->id);
 }
 
 void group_append(struct group *g, struct batch_builder *b, struct state_append *append)
@@ -52,7 +52,7 @@ struct group *group_make(struct group_coordinator *gc, struct str id)
     g->state = GROUP_EMPTY;
     g->state_since = group_now(gc);
     timer_init(&g->rebalance, gc->options.loop, rebalance_timed_out);
-    HASH_ADD_KEYPTR(hh, gc->groups, g->id, strlen(g->id), g);
+    HASH_ADD_KEYPTR(hh, gc->groups, g->id.p, (size_t)g->id.len, g);
     return g;
 }
 
@@ -73,10 +73,10 @@ void group_forget(struct group *g)
     pending_commits_drop_all(g);
     subscription_clear(g);
     HASH_DEL(g->coordinator->groups, g);
-    free(g->id);
-    free(g->protocol_type);
-    free(g->protocol);
-    free(g->leader_id);
+    str_free(g->id);
+    str_free(g->protocol_type);
+    str_free(g->protocol);
+    str_free(g->leader_id);
     free(g);
 }
 

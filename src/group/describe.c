@@ -9,13 +9,13 @@ static void fill_member(struct arena *a, const struct member *m, struct describe
 {
     const struct group *g = m->group;
     bool stable = g->state == GROUP_STABLE;
-    struct bytes metadata = member_metadata(m, stable ? g->protocol : NULL);
+    struct bytes metadata = member_metadata(m, stable ? g->protocol : STR_NULL);
     struct bytes assignment = stable && m->assignment.p ? m->assignment : (struct bytes){(const uint8_t *)"", 0};
     describe_groups_described_group_member_init(o);
-    o->member_id = arena_str(a, str_of(m->id));
-    o->group_instance_id = arena_str(a, str_of(m->instance_id));
-    o->client_id = arena_str(a, str_of(m->client_id));
-    o->client_host = arena_str(a, str_of(m->client_host));
+    o->member_id = arena_str(a, m->id);
+    o->group_instance_id = arena_str(a, m->instance_id);
+    o->client_id = arena_str(a, m->client_id);
+    o->client_host = arena_str(a, m->client_host);
     o->member_metadata = (struct bytes){arena_copy(a, metadata.p, (size_t)metadata.len), metadata.len};
     o->member_assignment = (struct bytes){arena_copy(a, assignment.p, (size_t)assignment.len), assignment.len};
 }
@@ -24,8 +24,8 @@ static void describe_one(struct arena *a, const struct group *g, struct describe
 {
     int32_t i = 0;
     o->group_state = str_of(group_state_name(g->state));
-    o->protocol_type = g->protocol_type ? arena_str(a, str_of(g->protocol_type)) : STR_LIT("");
-    o->protocol_data = g->protocol && g->state == GROUP_STABLE ? arena_str(a, str_of(g->protocol)) : STR_LIT("");
+    o->protocol_type = g->protocol_type.p ? arena_str(a, g->protocol_type) : STR_LIT("");
+    o->protocol_data = g->protocol.p && g->state == GROUP_STABLE ? arena_str(a, g->protocol) : STR_LIT("");
     ARRAY_MAKE(a, o->members, group_size(g));
     for (const struct member *m = g->members; m != NULL; m = m->hh.next)
         fill_member(a, m, &o->members.items[i++]);
@@ -68,14 +68,14 @@ void group_list(struct group_coordinator *gc, const struct list_groups_request *
     if (state_topic_is_loading(gc->topic))
         response->error_code = ERR_COORDINATOR_LOAD_IN_PROGRESS;
     for (const struct group *g = gc->groups; g != NULL; g = g->hh.next) {
-        if (group_check(gc, str_of(g->id), true) != ERR_NONE || /* being loaded */
+        if (group_check(gc, g->id, true) != ERR_NONE || /* being loaded */
             !is_named(request->states_filter.items, request->states_filter.len, group_state_name(g->state)) ||
             !is_named(request->types_filter.items, request->types_filter.len, "classic"))
             continue;
         struct list_groups_listed_group *o = &response->groups.items[response->groups.len++];
         list_groups_listed_group_init(o);
-        o->group_id = arena_str(call->arena, str_of(g->id));
-        o->protocol_type = g->protocol_type ? arena_str(call->arena, str_of(g->protocol_type)) : STR_LIT("");
+        o->group_id = arena_str(call->arena, g->id);
+        o->protocol_type = g->protocol_type.p ? arena_str(call->arena, g->protocol_type) : STR_LIT("");
         o->group_state = str_of(group_state_name(g->state));
         o->group_type = STR_LIT("classic");
     }

@@ -5,11 +5,6 @@
 #include "group/group_internal.h"
 #include "protocol/msg/consumer_protocol_subscription.h"
 
-char *str_dup(struct str s)
-{
-    return s.p == NULL ? NULL : xstrndup(s.p, (size_t)s.len);
-}
-
 static struct bytes bytes_dup(struct bytes b)
 {
     uint8_t *copy = xmalloc((size_t)MAX(b.len, 1));
@@ -62,7 +57,7 @@ int group_joined_count(const struct group *g)
 
 bool group_is_of_consumers(const struct group *g)
 {
-    return g->protocol_type != NULL && strcmp(g->protocol_type, "consumer") == 0;
+    return str_is(g->protocol_type, "consumer");
 }
 
 void subscription_clear(struct group *g)
@@ -112,12 +107,12 @@ void group_note_subscription(struct group *g)
     subscription_clear(g);
     if (!group_is_of_consumers(g))
         return;
-    g->topics_known = g->members == NULL || g->protocol != NULL;
+    g->topics_known = g->members == NULL || g->protocol.p != NULL;
     for (const struct member *m = g->members; m != NULL && g->topics_known; m = m->hh.next)
         g->topics_known = add_topics_of(g, m);
     if (!g->topics_known)
-        log_warn("What member metadata of group %s says of protocol %s cannot be read, nor which topics it uses", g->id,
-                 g->protocol ? g->protocol : "?");
+        log_warn("What member metadata of group %.*s says of protocol %.*s cannot be read, nor which topics it uses",
+                 STR_ARGS(g->id), STR_ARGS(g->protocol));
 }
 
 bool group_may_read(const struct group *g, struct str topic)
@@ -138,7 +133,7 @@ struct member *member_find(const struct group *g, struct str id)
 struct member *member_find_static(const struct group *g, struct str instance_id)
 {
     for (struct member *m = g->members; m != NULL && instance_id.p != NULL; m = m->hh.next)
-        if (m->instance_id != NULL && str_is(instance_id, m->instance_id))
+        if (str_eq(instance_id, m->instance_id))
             return m;
     return NULL;
 }
@@ -148,7 +143,7 @@ enum kafka_error member_check(const struct group *g, struct str id, struct str i
     const struct member *fixed = member_find_static(g, instance_id);
     if (instance_id.p != NULL && fixed == NULL)
         return ERR_UNKNOWN_MEMBER_ID;
-    if (fixed != NULL && !str_is(id, fixed->id))
+    if (fixed != NULL && !str_eq(id, fixed->id))
         return ERR_FENCED_INSTANCE_ID;
     return member_find(g, id) != NULL ? ERR_NONE : ERR_UNKNOWN_MEMBER_ID;
 }
@@ -160,18 +155,18 @@ struct member *member_add(struct group *g, struct str id, struct str instance_id
     m->group = g;
     m->id = str_dup(id);
     m->instance_id = str_dup(instance_id);
-    m->client_id = client_id.p ? str_dup(client_id) : xstrdup("");
+    m->client_id = str_dup(client_id.p ? client_id : STR_LIT(""));
     m->client_host = str_dup(client_host);
     m->is_new = true;
     timer_init(&m->session, g->coordinator->options.loop, session_expired);
-    HASH_ADD_KEYPTR(hh, g->members, m->id, strlen(m->id), m);
+    HASH_ADD_KEYPTR(hh, g->members, m->id.p, (size_t)m->id.len, m);
     return m;
 }
 
 void protocols_free(struct member_protocol *protocols, int32_t count)
 {
     for (int32_t i = 0; i < count; i++) {
-        free(protocols[i].name);
+        str_free(protocols[i].name);
         bytes_free(protocols[i].metadata);
     }
     free(protocols);
@@ -189,13 +184,13 @@ void member_swap_protocols(struct member *m, struct member_protocol **protocols,
 
 bool member_leads(const struct member *m)
 {
-    return m->group->leader_id != NULL && strcmp(m->group->leader_id, m->id) == 0;
+    return str_eq(m->group->leader_id, m->id);
 }
 
 static void lead(struct group *g, const struct member *m)
 {
-    free(g->leader_id);
-    g->leader_id = m != NULL ? xstrdup(m->id) : NULL;
+    str_free(g->leader_id);
+    g->leader_id = m != NULL ? str_dup(m->id) : STR_NULL;
 }
 
 void member_rename(struct member *m, struct str id)
@@ -203,9 +198,9 @@ void member_rename(struct member *m, struct str id)
     struct group *g = m->group;
     bool leads = member_leads(m);
     HASH_DEL(g->members, m);
-    free(m->id);
+    str_free(m->id);
     m->id = str_dup(id);
-    HASH_ADD_KEYPTR(hh, g->members, m->id, strlen(m->id), m);
+    HASH_ADD_KEYPTR(hh, g->members, m->id.p, (size_t)m->id.len, m);
     if (leads)
         lead(g, m);
 }
@@ -222,10 +217,10 @@ void member_remove(struct member *m)
         lead(g, g->members);
     protocols_free(m->protocols, m->protocol_count);
     bytes_free(m->assignment);
-    free(m->id);
-    free(m->instance_id);
-    free(m->client_id);
-    free(m->client_host);
+    str_free(m->id);
+    str_free(m->instance_id);
+    str_free(m->client_id);
+    str_free(m->client_host);
     free(m);
 }
 
@@ -246,17 +241,17 @@ bool member_has_protocols(const struct member *m, const struct join_group_reques
         return false;
     for (int32_t i = 0; i < m->protocol_count; i++) {
         const struct join_group_request_protocol *p = &request->protocols.items[i];
-        if (!str_is(p->name, m->protocols[i].name) || p->metadata.len != m->protocols[i].metadata.len ||
+        if (!str_eq(p->name, m->protocols[i].name) || p->metadata.len != m->protocols[i].metadata.len ||
             (p->metadata.len > 0 && memcmp(p->metadata.p, m->protocols[i].metadata.p, (size_t)p->metadata.len) != 0))
             return false;
     }
     return true;
 }
 
-struct bytes member_metadata(const struct member *m, const char *protocol)
+struct bytes member_metadata(const struct member *m, struct str protocol)
 {
-    for (int32_t i = 0; protocol != NULL && i < m->protocol_count; i++)
-        if (strcmp(m->protocols[i].name, protocol) == 0)
+    for (int32_t i = 0; protocol.p != NULL && i < m->protocol_count; i++)
+        if (str_eq(m->protocols[i].name, protocol))
             return m->protocols[i].metadata;
     return (struct bytes){(const uint8_t *)"", 0};
 }
@@ -279,6 +274,6 @@ void pending_remove(struct pending_member *p)
 {
     timer_stop(&p->timer);
     HASH_DEL(p->group->pending, p);
-    free(p->id);
+    str_free(p->id);
     free(p);
 }

@@ -22,12 +22,12 @@ static struct txn_producer *find_or_add_producer(struct group_coordinator *gc, i
     return p;
 }
 
-static bool same_id(const struct offset_id *a, const struct offset_id *b)
+static bool same_id(const struct topic_key *a, const struct topic_key *b)
 {
     return memcmp(a, b, sizeof(*a)) == 0;
 }
 
-struct txn_offset *txn_offset_find(const struct group *g, int64_t producer_id, const struct offset_id *id)
+struct txn_offset *txn_offset_find(const struct group *g, int64_t producer_id, const struct topic_key *id)
 {
     struct txn_offset *o;
     DL_FOREACH2 (g->txn_offsets, o, group_next)
@@ -36,7 +36,7 @@ struct txn_offset *txn_offset_find(const struct group *g, int64_t producer_id, c
     return NULL;
 }
 
-bool txn_offset_is_open(const struct group *g, const struct offset_id *id)
+bool txn_offset_is_open(const struct group *g, const struct topic_key *id)
 {
     const struct txn_offset *o;
     DL_FOREACH2 (g->txn_offsets, o, group_next)
@@ -45,7 +45,7 @@ bool txn_offset_is_open(const struct group *g, const struct offset_id *id)
     return false;
 }
 
-void txn_offset_put(struct group *g, int64_t producer_id, const struct offset_id *id, const struct offset_value *v)
+void txn_offset_put(struct group *g, int64_t producer_id, const struct topic_key *id, const struct offset_value *v)
 {
     struct txn_offset *o = txn_offset_find(g, producer_id, id);
     if (o == NULL) {
@@ -74,7 +74,7 @@ void txn_offset_drop(struct txn_offset *o)
     }
 }
 
-void txn_offsets_drop_partition(struct group *g, const struct offset_id *id)
+void txn_offsets_drop_partition(struct group *g, const struct topic_key *id)
 {
     struct txn_offset *o, *next;
     for (o = g->txn_offsets; o != NULL; o = next) {
@@ -102,8 +102,8 @@ void group_transaction_ended(struct group_coordinator *gc, int32_t partition, in
         if (committed && o->value.at >= 0)
             offset_put(o->group, &o->id, &o->value);
         else if (committed)
-            log_warn("An offset that group %s has committed in a transaction is not in the log, but its end is",
-                     o->group->id);
+            log_warn("An offset that group %.*s has committed in a transaction is not in the log, but its end is",
+                     STR_ARGS(o->group->id));
         txn_offset_drop(o); /* frees the list's owner with its last one, for which `next` is NULL */
     }
 }

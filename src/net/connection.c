@@ -289,6 +289,7 @@ void exchange_finish(struct exchange *x)
 void exchange_abort(struct exchange *x, const char *why)
 {
     ensure(loop_is_mine(x->conn->owner->loop));
+    x->abandoned = NULL;
     close_with_reason(x->conn, why);
     exchange_finish(x);
 }

@@ -81,8 +81,8 @@ static enum kafka_error alter_dir(struct partition *p, const char *dir)
 
 enum kafka_error replica_alter_dir(struct replica_manager *rm, struct str topic, int32_t index, const char *dir)
 {
-    struct partition_key key;
-    if (!partition_key_make(topic, index, &key) || !log_manager_can_move(key.topic, index))
+    struct topic_key key;
+    if (!topic_key_make(topic, index, &key) || !log_manager_can_move(key.topic, index))
         return ERR_INVALID_TOPIC_EXCEPTION;
     enum kafka_error error = log_manager_check_dir(rm->options.logs, dir);
     if (error == ERR_NONE && replica_is_offline(rm, topic, index))

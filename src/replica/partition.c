@@ -94,20 +94,11 @@ void replica_manager_free(struct replica_manager *rm)
     free(rm);
 }
 
-bool partition_key_make(struct str topic, int32_t index, struct partition_key *out)
-{
-    if (topic.len <= 0 || topic.len >= (int32_t)sizeof(out->topic))
-        return false;
-    *out = (struct partition_key){.index = index};
-    memcpy(out->topic, topic.p, (size_t)topic.len);
-    return true;
-}
-
 struct partition *replica_partition(struct replica_manager *rm, struct str topic, int32_t index)
 {
-    struct partition_key key;
+    struct topic_key key;
     struct partition *p = NULL;
-    if (!partition_key_make(topic, index, &key))
+    if (!topic_key_make(topic, index, &key))
         return NULL;
     pthread_rwlock_rdlock(&rm->table_lock);
     HASH_FIND(hh, rm->table, &key, sizeof(key), p);
@@ -119,9 +110,9 @@ struct partition *replica_partition(struct replica_manager *rm, struct str topic
 
 bool replica_is_offline(struct replica_manager *rm, struct str topic, int32_t index)
 {
-    struct partition_key key;
+    struct topic_key key;
     struct offline_replica *o = NULL;
-    if (!partition_key_make(topic, index, &key))
+    if (!topic_key_make(topic, index, &key))
         return false;
     pthread_rwlock_rdlock(&rm->table_lock);
     HASH_FIND(hh, rm->offline, &key, sizeof(key), o);
@@ -184,7 +175,7 @@ void partition_note_received(struct partition *p, int64_t bytes, int64_t now)
 
 /* ---- Finding and opening ---- */
 
-static struct partition *add_partition(struct replica_manager *rm, const struct partition_key *key, struct plog *log)
+static struct partition *add_partition(struct replica_manager *rm, const struct topic_key *key, struct plog *log)
 {
     struct partition *p = xcalloc(1, sizeof(*p));
     p->key = *key;
@@ -209,7 +200,7 @@ static void remove_partition(struct replica_manager *rm, struct partition *p)
 }
 
 /* With the tables locked. */
-static void note_offline(struct replica_manager *rm, const struct partition_key *key)
+static void note_offline(struct replica_manager *rm, const struct topic_key *key)
 {
     struct offline_replica *o;
     HASH_FIND(hh, rm->offline, key, sizeof(*key), o);
@@ -285,7 +276,7 @@ static void take_order(struct partition *p, const struct leader_order *o)
     partition_wake_all(p);
 }
 
-static void cannot_open(struct replica_manager *rm, const struct partition_key *key)
+static void cannot_open(struct replica_manager *rm, const struct topic_key *key)
 {
     pthread_rwlock_wrlock(&rm->table_lock);
     note_offline(rm, key);
@@ -294,13 +285,13 @@ static void cannot_open(struct replica_manager *rm, const struct partition_key *
 
 static enum kafka_error find_or_open(struct replica_manager *rm, const struct leader_order *o, struct partition **out)
 {
-    struct partition_key key;
+    struct topic_key key;
     struct topic_config config;
     struct plog *log;
     *out = replica_partition(rm, o->topic, o->index);
     if (*out != NULL)
         return ERR_NONE;
-    if (!partition_key_make(o->topic, o->index, &key))
+    if (!topic_key_make(o->topic, o->index, &key))
         return ERR_INVALID_TOPIC_EXCEPTION;
     if (replica_is_offline(rm, o->topic, o->index))
         return ERR_KAFKA_STORAGE_ERROR;
@@ -424,8 +415,8 @@ static enum kafka_error delete_log(struct replica_manager *rm, struct plog *log)
 /* A log without a partition: left by an earlier life of this broker. */
 static enum kafka_error delete_orphan(struct replica_manager *rm, struct str topic, int32_t index)
 {
-    struct partition_key key;
-    if (!partition_key_make(topic, index, &key))
+    struct topic_key key;
+    if (!topic_key_make(topic, index, &key))
         return ERR_NONE;
     enum kafka_error error = delete_log(rm, log_manager_get_future(rm->options.logs, key.topic, index));
     return error == ERR_NONE ? delete_log(rm, log_manager_get(rm->options.logs, key.topic, index)) : error;

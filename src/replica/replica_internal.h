@@ -7,13 +7,9 @@
 #include <uthash.h>
 
 #include "base/lock.h"
+#include "base/topic_key.h"
 #include "replica/replica.h"
 #include "replica/throttle.h"
-
-struct partition_key {
-    int32_t index;
-    char topic[252]; /* zero-filled: the whole key is hashed */
-};
 
 /* What a leader knows of one of its followers, by its fetches. */
 struct follower {
@@ -34,7 +30,7 @@ struct follower {
 enum isr_change { ISR_SETTLED, ISR_GROWING, ISR_SHRINKING };
 
 struct partition {
-    struct partition_key key;
+    struct topic_key key;
     atomic_int refs;
     struct replica_manager *manager;
     struct plog *_Atomic log;
@@ -58,7 +54,7 @@ struct partition {
 };
 
 struct offline_replica { /* one that is in a log directory that is offline, or may be; until a restart */
-    struct partition_key key;
+    struct topic_key key;
     UT_hash_handle hh;
 };
 
@@ -73,8 +69,6 @@ struct replica_manager {
     atomic_bool growth_wanted;    /* some follower is to join an ISR, and could not yet */
     _Atomic int64_t growth_round; /* sessions look for such followers when it changes */
 };
-
-bool partition_key_make(struct str topic, int32_t index, struct partition_key *out);
 
 /* ---- dir_move.c ---- */
 

@@ -49,9 +49,22 @@ void answer_begin(struct request *r, struct writer *w)
     response_header_write(w, api_response_header_version(r->api->key, r->version), &header);
 }
 
+/* A text that the protocol cannot carry: Kafka, too, closes the connection rather than to say something else. */
+static void abort_unfit(struct request *r, struct writer *w)
+{
+    char why[96];
+    snprintf(why, sizeof(why), "the answer's %s is too long for a string of the protocol", w->unfit);
+    writer_deinit(w);
+    exchange_abort(r->x, why);
+}
+
 void answer_send(struct request *r, struct writer *w)
 {
     struct outgoing out = {0};
+    if (w->unfit != NULL) {
+        abort_unfit(r, w);
+        return;
+    }
     be32_put(w->buf.p, (uint32_t)(writer_total(w) - LENGTH_SIZE));
     out.mem = w->buf;
     w->buf = (struct strbuf){0};

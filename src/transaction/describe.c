@@ -103,7 +103,7 @@ void txn_list(struct txn_coordinator *tc, const struct list_transactions_request
             continue;
         struct list_transactions_transaction_state *o =
             &response->transaction_states.items[response->transaction_states.len++];
-        o->transactional_id = arena_str(a, str_of(t->id));
+        o->transactional_id = arena_str(a, t->id);
         o->producer_id = t->now.producer_id;
         o->transaction_state = str_of(txn_status_name(t->now.status));
     }
