@@ -64,6 +64,7 @@ struct replica_manager {
     struct partition *table;
     struct offline_replica *offline;
     atomic_int controller_epoch;
+    atomic_bool obeying; /* an order of the controller is being carried out */
     struct throttle leader_throttle, follower_throttle, move_throttle;
     struct lock move_orders;      /* one order to move a log is taken at a time; before a partition's lock */
     atomic_bool growth_wanted;    /* some follower is to join an ISR, and could not yet */

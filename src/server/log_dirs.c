@@ -171,8 +171,11 @@ struct move_order {
     struct str topic;
     int32_t partition, place; /* `place` in the request */
     const char *dir;
+    bool exists; /* somewhere in the cluster */
     enum kafka_error error;
 };
+
+static struct log_limit refusals;
 
 struct alteration {
     struct alter_replica_log_dirs_request request;
@@ -221,6 +224,8 @@ static void sort_orders(struct alteration *a)
             a->orders[kept++] = a->orders[i];
     }
     a->count = kept;
+    for (int32_t i = 0; i < a->count; i++)
+        a->orders[i].exists = view_partition(view_current(), a->orders[i].topic, a->orders[i].partition) != NULL;
 }
 
 static void alter_all(struct request *r)
@@ -228,19 +233,11 @@ static void alter_all(struct request *r)
     struct alteration *a = r->state;
     for (int32_t i = 0; i < a->count; i++) {
         struct move_order *o = &a->orders[i];
-        o->error = replica_alter_dir(r->s->replicas, o->topic, o->partition, o->dir);
+        o->error = replica_alter_dir(r->s->replicas, o->topic, o->partition, o->exists, o->dir);
         if (o->error != ERR_NONE)
-            log_warn("The log of %.*s-%d is not moved to %s: %s", STR_ARGS(o->topic), o->partition, o->dir,
-                     error_name((int16_t)o->error));
+            log_warn_limited(&refusals, "The log of %.*s-%d is not moved to %s: %s", STR_ARGS(o->topic), o->partition,
+                             o->dir, error_name((int16_t)o->error));
     }
-}
-
-/* A partition that exists nowhere is not one that has only no replica here. */
-static int16_t error_of(const struct move_order *o)
-{
-    bool nowhere =
-        o->error == ERR_REPLICA_NOT_AVAILABLE && view_partition(view_current(), o->topic, o->partition) == NULL;
-    return (int16_t)(nowhere ? ERR_UNKNOWN_TOPIC_OR_PARTITION : o->error);
 }
 
 static void answer_alteration(struct request *r)
@@ -262,7 +259,7 @@ static void answer_alteration(struct request *r)
         for (int32_t k = 0; k < i - first; k++) {
             alter_replica_log_dirs_alter_replica_log_dir_partition_result_init(&t->partitions.items[k]);
             t->partitions.items[k].partition_index = a->orders[first + k].partition;
-            t->partitions.items[k].error_code = error_of(&a->orders[first + k]);
+            t->partitions.items[k].error_code = (int16_t)a->orders[first + k].error;
         }
     }
     ANSWER(r, alter_replica_log_dirs_response, &response);

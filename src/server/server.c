@@ -128,10 +128,16 @@ static void work_done(struct message *m)
 
 void request_work(struct request *r, void (*work)(struct request *r), void (*then)(struct request *r))
 {
+    request_work_on(r, r->s->workers, work, then);
+}
+
+void request_work_on(struct request *r, struct workers *workers, void (*work)(struct request *r),
+                     void (*then)(struct request *r))
+{
     r->landed = then;
     r->work = work;
     r->job = (struct job){.run = run_work, .home = exchange_loop(r->x), .done = {.deliver = work_done}};
-    workers_submit(r->s->workers, &r->job);
+    workers_submit(workers, &r->job);
 }
 
 struct wake_queue *request_wake_queue(const struct request *r)

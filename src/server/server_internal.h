@@ -64,6 +64,9 @@ void request_visit(struct request *r, struct loop *loop, void (*then)(struct req
 void request_return(struct request *r, void (*then)(struct request *r)); /* to the connection's loop */
 /* Runs `work` on a worker, then `then` on the connection's loop. */
 void request_work(struct request *r, void (*work)(struct request *r), void (*then)(struct request *r));
+/* The same on a worker of others than the usual ones. */
+void request_work_on(struct request *r, struct workers *workers, void (*work)(struct request *r),
+                     void (*then)(struct request *r));
 
 /* Waiting on the connection's loop until its view shows what the request has changed. */
 struct view_wait {
@@ -82,6 +85,18 @@ const char *request_listener(const struct request *r);
 
 /* Why a partition cannot be served here: its disk has failed, it is led elsewhere, or not known at all. */
 enum kafka_error partition_missing(const struct services *s, struct str topic, int32_t index);
+
+/* ---- Orders of the controller (order_lane.c) ---- */
+
+struct order { /* one that waits for its turn */
+    struct request *request;
+    void (*begin)(struct request *r);
+    struct order *next;
+};
+
+/* Calls `begin` on the connection's loop when all orders that came before have left; perhaps from within. */
+void order_enter(struct order *o, struct request *r, void (*begin)(struct request *r));
+void order_leave(struct order_lane *lane); /* the next may begin. Any thread. */
 
 /* ---- Waiting for the replicas in sync (commit_wait.c), on the connection's loop ---- */
 

@@ -604,7 +604,7 @@ static void a_move_follows_what_is_appended(void **state)
     for (int i = 0; i < 5; i++)
         assert_int_equal(partition_append(p, &records, 1, &r), ERR_NONE);
     struct plog *old = partition_log(p);
-    assert_int_equal(replica_alter_dir(f->replicas, STR_LIT("t"), 0, f->paths[1]), ERR_NONE);
+    assert_int_equal(replica_alter_dir(f->replicas, STR_LIT("t"), 0, true, f->paths[1]), ERR_NONE);
     assert_int_equal(partition_move_some(p), MOVE_GOES_ON);
     assert_int_equal(partition_append(p, &records, 1, &r), ERR_NONE);
     finish_move(f, p, 1);
@@ -625,7 +625,7 @@ static void a_move_follows_what_is_cut(void **state)
     assert_int_equal(order(f, OTHER, 0), ERR_NONE);
     struct partition *p = the_partition(f);
     follow(p, 30, 1000, 0); /* more than a chunk */
-    assert_int_equal(replica_alter_dir(f->replicas, STR_LIT("t"), 0, f->paths[2]), ERR_NONE);
+    assert_int_equal(replica_alter_dir(f->replicas, STR_LIT("t"), 0, true, f->paths[2]), ERR_NONE);
     assert_int_equal(partition_move_some(p), MOVE_GOES_ON);
     assert_int_equal(order(f, OTHER, 1), ERR_NONE);
     assert_int_equal(partition_truncate(p, 1, 2000), ERR_NONE);
@@ -646,7 +646,7 @@ static void after_a_restart_a_move_goes_by_epochs(void **state)
     assert_int_equal(order(f, OTHER, 0), ERR_NONE);
     struct partition *p = the_partition(f);
     follow(p, 30, 1000, 0);
-    assert_int_equal(replica_alter_dir(f->replicas, STR_LIT("t"), 0, f->paths[2]), ERR_NONE);
+    assert_int_equal(replica_alter_dir(f->replicas, STR_LIT("t"), 0, true, f->paths[2]), ERR_NONE);
     assert_int_equal(partition_move_some(p), MOVE_GOES_ON);
     assert_int_equal(order(f, OTHER, 3), ERR_NONE);
     assert_int_equal(partition_truncate(p, 3, 1000), ERR_NONE);
@@ -671,9 +671,9 @@ static void a_move_is_called_off(void **state)
     struct partition *p = the_partition(f);
     follow(p, 30, 1000, 0);
     int home = place_of(f, partition_log(p));
-    assert_int_equal(replica_alter_dir(f->replicas, STR_LIT("t"), 0, f->paths[(home + 1) % DIRS]), ERR_NONE);
+    assert_int_equal(replica_alter_dir(f->replicas, STR_LIT("t"), 0, true, f->paths[(home + 1) % DIRS]), ERR_NONE);
     assert_int_equal(partition_move_some(p), MOVE_GOES_ON);
-    assert_int_equal(replica_alter_dir(f->replicas, STR_LIT("t"), 0, f->paths[home]), ERR_NONE);
+    assert_int_equal(replica_alter_dir(f->replicas, STR_LIT("t"), 0, true, f->paths[home]), ERR_NONE);
     assert_int_equal(partition_move_some(p), MOVE_OVER);
     assert_int_equal(place_of(f, partition_log(p)), home);
     assert_null(log_manager_get_future(f->logs, "t", 0));
