@@ -32,6 +32,25 @@ int32_t str_utf16_length(struct str s)
     return n;
 }
 
+bool str_to_int32(struct str s, int32_t *out)
+{
+    bool has_sign = s.len > 0 && (s.p[0] == '-' || s.p[0] == '+');
+    int64_t value = 0;
+    int32_t at = has_sign ? 1 : 0;
+    if (at >= s.len)
+        return false;
+    for (; at < s.len; at++) {
+        if (s.p[at] < '0' || s.p[at] > '9')
+            return false;
+        value = value * 10 + (s.p[at] - '0');
+        if (value > (int64_t)INT32_MAX + 1)
+            return false;
+    }
+    value = has_sign && s.p[0] == '-' ? -value : value;
+    *out = (int32_t)value;
+    return value <= INT32_MAX;
+}
+
 struct str str_head(struct str s, int32_t most)
 {
     int32_t len = MIN(s.len, most);

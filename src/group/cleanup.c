@@ -8,6 +8,7 @@
 #include <inttypes.h>
 
 #include "base/logger.h"
+#include "base/str_set.h"
 #include "group/group_internal.h"
 #include "protocol/msg/delete_groups.h"
 #include "protocol/msg/offset_delete.h"
@@ -143,20 +144,62 @@ static void drop_partition(struct cleanup *c, const struct topic_key *id)
     txn_offsets_drop_partition(c->group, id);
 }
 
+struct deleted_set {
+    struct str_set keys; /* topic_keys */
+    struct arena arena;
+};
+
+static struct str bytes_of(const struct topic_key *id)
+{
+    return (struct str){(const char *)id, (int32_t)topic_key_size(id)};
+}
+
+static bool is_deleted(const struct deleted_set *deleted, const struct topic_key *id)
+{
+    return str_set_has(&deleted->keys, bytes_of(id));
+}
+
+static void note_deleted(struct deleted_set *deleted, const struct group_partition *p)
+{
+    struct topic_key id;
+    if (topic_key_make(p->topic, p->index, &id) && !is_deleted(deleted, &id))
+        str_set_add(&deleted->keys, &deleted->arena, arena_str(&deleted->arena, bytes_of(&id)));
+}
+
+/* What a group has is looked at, not what was deleted: of thousands of groups most have a few partitions. */
+static void drop_deleted(struct cleanup *c, const struct deleted_set *deleted)
+{
+    struct group *g = c->group;
+    struct offset_entry *e, *next_offset;
+    struct pending_commit *p, *next_commit;
+    struct txn_offset *o, *next_txn;
+    HASH_ITER (hh, g->offsets, e, next_offset)
+        if (is_deleted(deleted, &e->id))
+            cleanup_offset(c, &e->id);
+    HASH_ITER (hh, g->pending_commits, p, next_commit)
+        if (is_deleted(deleted, &p->id))
+            cleanup_offset(c, &p->id);
+    HASH_ITER (hh, g->txn_offsets, o, next_txn)
+        if (is_deleted(deleted, &o->key.id))
+            txn_offset_drop(o);
+}
+
 void group_partitions_deleted(struct group_coordinator *gc, const struct group_partition *partitions, int32_t count)
 {
     struct group *g, *next;
-    struct topic_key id;
+    struct deleted_set deleted = {0};
+    for (int32_t i = 0; i < count; i++)
+        note_deleted(&deleted, &partitions[i]);
     HASH_ITER (hh, gc->groups, g, next) {
         struct cleanup c;
         if (group_check(gc, g->id, true) != ERR_NONE)
             continue;
         cleanup_begin(&c, g);
-        for (int32_t i = 0; i < count; i++)
-            if (topic_key_make(partitions[i].topic, partitions[i].index, &id))
-                drop_partition(&c, &id);
+        drop_deleted(&c, &deleted);
         cleanup_end_silently(&c);
     }
+    str_set_deinit(&deleted.keys);
+    arena_deinit(&deleted.arena);
 }
 
 /* ---- DeleteGroups ---- */
@@ -211,24 +254,17 @@ static enum kafka_error check_deletable(struct group_coordinator *gc, struct str
     return (*g)->state == GROUP_EMPTY ? ERR_NONE : ERR_NON_EMPTY_GROUP;
 }
 
-static bool is_named_before(const struct delete_groups_request *request, int32_t i)
-{
-    for (int32_t k = 0; k < i; k++)
-        if (str_eq(request->groups_names.items[k], request->groups_names.items[i]))
-            return true;
-    return false;
-}
-
 void group_delete(struct group_coordinator *gc, const struct delete_groups_request *request,
                   struct delete_groups_response *response, struct group_call *call)
 {
     int *left = ARENA_NEW(call->arena, int);
+    struct str_set seen = {0};
     *left = 1;
     ARRAY_MAKE(call->arena, response->results, MAX(request->groups_names.len, 0));
     response->results.len = 0;
     for (int32_t i = 0; i < request->groups_names.len; i++) {
         struct group *g;
-        if (is_named_before(request, i))
+        if (!str_set_add(&seen, call->arena, request->groups_names.items[i]))
             continue;
         struct delete_groups_deletable_group_result *o = &response->results.items[response->results.len++];
         delete_groups_deletable_group_result_init(o);
@@ -241,6 +277,7 @@ void group_delete(struct group_coordinator *gc, const struct delete_groups_reque
         ++*left;
         delete_one(g, d);
     }
+    str_set_deinit(&seen);
     step(call, left);
 }
 

@@ -224,9 +224,10 @@ static void begin_batch(const struct commit *c, struct batch_builder *b)
 static void store(struct commit *c)
 {
     struct batch_builder b;
-    struct group *g;
+    struct group *g = NULL;
     enum kafka_error error = find_group(c, &g);
     if (error != ERR_NONE) {
+        group_forget_if_void(g);
         each_commit(c, set_error, &error);
         c->call->done(c->call);
         return;
@@ -240,6 +241,7 @@ static void store(struct commit *c)
         return;
     }
     batch_builder_deinit(&b);
+    group_forget_if_void(g);
     c->call->done(c->call);
 }
 

@@ -80,6 +80,13 @@ void group_forget(struct group *g)
     free(g);
 }
 
+void group_forget_if_void(struct group *g)
+{
+    if (g != NULL && g->state == GROUP_EMPTY && g->generation == 0 && !g->is_stored && g->members == NULL &&
+        g->pending == NULL && !group_has_offsets(g))
+        group_forget(g);
+}
+
 /* ---- Loading ---- */
 
 static void resume(struct group *g)

@@ -36,7 +36,7 @@ void group_describe(struct group_coordinator *gc, const struct describe_groups_r
 {
     enum { ALL_GROUP_OPERATIONS = 1 << 3 | 1 << 6 | 1 << 8 }; /* read, delete, describe */
     ARRAY_MAKE(call->arena, response->groups, MAX(request->groups.len, 0));
-    for (int32_t i = 0; i < request->groups.len; i++) {
+    for (int32_t i = 0; i < request->groups.len && !call->arena->spent; i++) {
         struct describe_groups_described_group *o = &response->groups.items[i];
         describe_groups_described_group_init(o);
         o->group_id = request->groups.items[i];
@@ -60,6 +60,16 @@ static bool is_named(const struct str *items, int32_t len, const char *name)
     return len <= 0; /* no filter */
 }
 
+/* A bit for each state that is asked for, so that the request is not read again for each group. */
+static int wanted_states(const struct list_groups_request *request)
+{
+    int bits = 0;
+    for (int s = GROUP_EMPTY; s <= GROUP_DEAD; s++)
+        if (is_named(request->states_filter.items, request->states_filter.len, group_state_name((enum group_state)s)))
+            bits |= 1 << s;
+    return is_named(request->types_filter.items, request->types_filter.len, "classic") ? bits : 0;
+}
+
 void group_list(struct group_coordinator *gc, const struct list_groups_request *request,
                 struct list_groups_response *response, struct group_call *call)
 {
@@ -67,10 +77,10 @@ void group_list(struct group_coordinator *gc, const struct list_groups_request *
     response->groups.len = 0;
     if (state_topic_is_loading(gc->topic))
         response->error_code = ERR_COORDINATOR_LOAD_IN_PROGRESS;
+    int wanted = wanted_states(request);
     for (const struct group *g = gc->groups; g != NULL; g = g->hh.next) {
-        if (group_check(gc, g->id, true) != ERR_NONE || /* being loaded */
-            !is_named(request->states_filter.items, request->states_filter.len, group_state_name(g->state)) ||
-            !is_named(request->types_filter.items, request->types_filter.len, "classic"))
+        bool loading = group_check(gc, g->id, true) != ERR_NONE;
+        if (loading || (wanted & 1 << g->state) == 0)
             continue;
         struct list_groups_listed_group *o = &response->groups.items[response->groups.len++];
         list_groups_listed_group_init(o);

@@ -33,7 +33,7 @@ struct member {
     struct join_group_response *join_response;
     struct sync_group_response *sync_response;
     struct timer session;
-    UT_hash_handle hh;
+    UT_hash_handle hh, hh_instance;
 };
 
 /* An id that was given out, and has not come back with it yet (KIP-394). */
@@ -41,7 +41,18 @@ struct pending_member {
     struct group *group;
     struct str id;
     struct timer timer;
+    struct pending_member *prev, *next; /* of all that the coordinator has promised, in their order */
     UT_hash_handle hh;
+};
+
+/* A protocol that members know. */
+struct protocol_support {
+    int members; /* how many do */
+    int votes;   /* while one is elected */
+    int64_t pass;
+    UT_hash_handle hh;
+    int32_t len;
+    char name[];
 };
 
 struct offset_value {
@@ -64,14 +75,25 @@ struct offset_entry {
     UT_hash_handle hh;
 };
 
+struct txn_offset_key {
+    int64_t producer_id;
+    struct topic_key id;
+};
+
 /* An offset that was committed within a transaction that is open. */
 struct txn_offset {
     struct group *group;
-    int64_t producer_id;
-    struct topic_key id;
+    struct txn_offset_key key;
     struct offset_value value;
-    struct txn_offset *prev, *next;             /* of the producer */
-    struct txn_offset *group_prev, *group_next; /* of the group */
+    struct txn_offset *prev, *next; /* of the producer */
+    UT_hash_handle hh;              /* of the group */
+};
+
+/* How many transactions are open that have committed an offset for the partition. */
+struct txn_open {
+    struct topic_key id;
+    int count;
+    UT_hash_handle hh;
 };
 
 struct txn_producer {
@@ -96,6 +118,9 @@ struct group {
     int32_t generation;
     struct str protocol_type, protocol, leader_id; /* null: none */
     struct member *members;                        /* in the order of joining */
+    struct member *fixed;                          /* the static ones of them, by instance id */
+    struct protocol_support *supported;
+    int64_t support_pass;
     struct pending_member *pending;
     struct timer rebalance; /* end of joining, or of waiting for SyncGroup */
     bool initial_delay;     /* the rebalance timer runs for group.initial.rebalance.delay.ms */
@@ -107,6 +132,7 @@ struct group {
     struct pending_commit *pending_commits;
     int commits_seen; /* COMMITS_..., in this generation */
     struct txn_offset *txn_offsets;
+    struct txn_open *txn_open; /* of the same, by partition */
     UT_hash_handle hh;
 };
 
@@ -115,6 +141,8 @@ struct group_coordinator {
     struct state_topic *topic; /* __consumer_offsets */
     struct group *groups;
     struct txn_producer *txn_producers; /* that have committed offsets in open transactions */
+    struct pending_member *promised;    /* of all groups, the oldest first */
+    int promised_count;
     struct timer expiry;
 };
 
@@ -125,6 +153,8 @@ enum kafka_error group_check(struct group_coordinator *gc, struct str id, bool m
 struct group *group_find(struct group_coordinator *gc, struct str id);
 struct group *group_make(struct group_coordinator *gc, struct str id);
 void group_forget(struct group *g); /* frees it; its members must be gone or without calls */
+/* The same, if it is nothing but a name: made for a request that was refused. NULL allowed. */
+void group_forget_if_void(struct group *g);
 int64_t group_now(const struct group_coordinator *gc);
 /* The partition that holds the group. */
 struct state_partition *group_partition(const struct group *g);
@@ -143,12 +173,17 @@ void member_rename(struct member *m, struct str id); /* it goes on leading, if i
 void member_swap_protocols(struct member *m, struct member_protocol **protocols, int32_t *count);
 void protocols_free(struct member_protocol *protocols, int32_t count);
 void member_set_protocols(struct member *m, const struct join_group_request *request);
+bool everybody_supports(const struct group *g, struct str protocol);
+/* The protocol that most members vote for: each for the first of its own that everybody supports. Null: there is none.
+ */
+struct str group_elect_protocol(struct group *g);
 bool member_has_protocols(const struct member *m, const struct join_group_request *request);
 struct bytes member_metadata(const struct member *m, struct str protocol);
 void member_set_assignment(struct member *m, struct bytes assignment);
 /* ERR_NONE if the member is one, and the instance id is its own. */
 enum kafka_error member_check(const struct group *g, struct str id, struct str instance_id);
 struct pending_member *pending_find(const struct group *g, struct str id);
+void pending_add(struct group *g, struct str id, int32_t timeout_ms);
 void pending_remove(struct pending_member *p);
 int group_size(const struct group *g);
 int group_joined_count(const struct group *g); /* members whose JoinGroup waits */
@@ -176,8 +211,7 @@ void group_fail_syncs(struct group *g, enum kafka_error error);
 void session_expired(struct timer *t);
 void pending_expired(struct timer *t);
 void rebalance_timed_out(struct timer *t);
-bool everybody_supports(const struct group *g, struct str protocol);
-bool group_would_keep_protocol(const struct group *g); /* if its members chose again */
+bool group_would_keep_protocol(struct group *g); /* if its members chose again */
 /* Appends its record; and what an error of that means to members. */
 void group_store(struct group *g, struct state_append *append);
 enum kafka_error group_store_error(enum kafka_error error);

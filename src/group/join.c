@@ -74,12 +74,7 @@ static struct str new_member_id(const struct joining *j)
 
 static void require_id(const struct joining *j, struct str id)
 {
-    struct pending_member *p = xcalloc(1, sizeof(*p));
-    p->group = j->g;
-    p->id = str_dup(id);
-    timer_init(&p->timer, j->g->coordinator->options.loop, pending_expired);
-    timer_start(&p->timer, j->request->session_timeout_ms);
-    HASH_ADD_KEYPTR(hh, j->g->pending, p->id.p, (size_t)p->id.len, p);
+    pending_add(j->g, id, j->request->session_timeout_ms);
     refuse_join(j->call, j->out, ERR_MEMBER_ID_REQUIRED, id);
 }
 
@@ -324,4 +319,5 @@ void group_join(struct group_coordinator *gc, const struct join_group_request *r
         join_as_new(&j);
     else
         join_as_known(&j);
+    group_forget_if_void(j.g); /* the request may be gone with its answer */
 }

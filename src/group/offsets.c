@@ -182,7 +182,7 @@ static int32_t count_of_topic(const struct offset_entry *const *list, int32_t co
         const struct offset_entry **list_ = sorted_offsets((a), (g), &count_);            \
         ARRAY_MAKE((a), (out_topics), count_);                                            \
         (out_topics).len = 0;                                                             \
-        for (int32_t at_ = 0; at_ < count_; at_ += n_) {                                  \
+        for (int32_t at_ = 0; at_ < count_ && !(a)->spent; at_ += n_) {                   \
             int32_t t_ = (out_topics).len++;                                              \
             n_ = count_of_topic(&list_[at_], count_ - at_);                               \
             struct str name_ = arena_str((a), str_of(list_[at_]->id.topic));              \
@@ -225,7 +225,7 @@ static void fetch_several(struct group_coordinator *gc, const struct offset_fetc
                           struct offset_fetch_response *response, struct group_call *call)
 {
     ARRAY_MAKE(call->arena, response->groups, MAX(request->groups.len, 0));
-    for (int32_t i = 0; i < request->groups.len; i++) {
+    for (int32_t i = 0; i < request->groups.len && !call->arena->spent; i++) {
         const struct offset_fetch_request_group *in = &request->groups.items[i];
         struct offset_fetch_response_group *o = &response->groups.items[i];
         offset_fetch_response_group_init(o);

@@ -115,6 +115,8 @@ void pending_expired(struct timer *t)
     pending_remove(p);
     if (g->state == GROUP_PREPARING)
         group_maybe_complete_join(g);
+    else
+        group_forget_if_void(g);
 }
 
 void group_lost_member(struct group *g, const char *why)
@@ -152,47 +154,9 @@ enum kafka_error group_store_error(enum kafka_error error)
 
 /* ---- Ending the joining ---- */
 
-bool everybody_supports(const struct group *g, struct str protocol)
+bool group_would_keep_protocol(struct group *g)
 {
-    for (const struct member *m = g->members; m != NULL; m = m->hh.next) {
-        bool has = false;
-        for (int32_t i = 0; i < m->protocol_count; i++)
-            has |= str_eq(m->protocols[i].name, protocol);
-        if (!has)
-            return false;
-    }
-    return true;
-}
-
-/* Which of the first member's protocols this one votes for; -1: none of them. */
-static int32_t first_candidate(const struct member *m, const struct member *first, const int *votes)
-{
-    for (int32_t p = 0; p < m->protocol_count; p++)
-        for (int32_t i = 0; i < first->protocol_count; i++)
-            if (votes[i] >= 0 && str_eq(m->protocols[p].name, first->protocols[i].name))
-                return i;
-    return -1;
-}
-
-/* Each member has one vote, for the first of its protocols that everybody supports. */
-static struct str elect_protocol(const struct group *g)
-{
-    const struct member *first = g->members; /* what it does not support, not everybody does */
-    int *votes = xcalloc((size_t)MAX(first->protocol_count, 1), sizeof(*votes)), best = -1;
-    for (int32_t i = 0; i < first->protocol_count; i++)
-        votes[i] = everybody_supports(g, first->protocols[i].name) ? 0 : -1;
-    for (const struct member *m = first; m != NULL; m = m->hh.next) {
-        int32_t i = first_candidate(m, first, votes);
-        if (i >= 0 && (++votes[i] > (best >= 0 ? votes[best] : 0)))
-            best = i;
-    }
-    free(votes);
-    return best >= 0 ? first->protocols[best].name : STR_NULL;
-}
-
-bool group_would_keep_protocol(const struct group *g)
-{
-    struct str next = elect_protocol(g);
+    struct str next = group_elect_protocol(g);
     return next.p != NULL && str_eq(next, g->protocol);
 }
 
@@ -265,7 +229,7 @@ static void next_generation(struct group *g, struct str protocol)
 static void start_generation(struct group *g)
 {
     struct member *m, *tmp;
-    next_generation(g, elect_protocol(g));
+    next_generation(g, group_elect_protocol(g));
     group_set_state(g, GROUP_COMPLETING);
     log_info("Stabilized group %.*s generation %" PRId32 " with %d members", STR_ARGS(g->id), g->generation,
              group_size(g));

@@ -12,6 +12,7 @@
 #include "net/net_internal.h"
 
 enum { LENGTH_SIZE = 4, MAX_OVERLAP = 32, RESUME_MS = 5, MOST_TOGETHER = 16, MOST_READS = 4 };
+enum { MOST_UNFOLDED_BYTES = 128 << 20 };
 
 struct connection {
     struct net_loop *owner;
@@ -346,7 +347,7 @@ static void start_exchange(struct connection *c, uint8_t *frame, int32_t len, bo
     x->frame_len = len;
     x->received_us = clock_mono_us();
     /* A request may unfold to a few times its size, not to whatever it claims. */
-    arena_init(&x->arena, (size_t)len * 16 + (1 << 20));
+    arena_init(&x->arena, MIN((size_t)len * 16 + (1 << 20), (size_t)MOST_UNFOLDED_BYTES));
     c->overlapping = overlap;
     c->refs++;
     c->open++;

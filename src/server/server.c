@@ -9,7 +9,8 @@
 #include "protocol/msg/request_header.h"
 #include "protocol/msg/response_header.h"
 
-enum { SMALLEST_HEADER = 8, LENGTH_SIZE = 4 };
+/* What the answer to one request may take, in its parts and as the frame that they are encoded into. */
+enum { SMALLEST_HEADER = 8, LENGTH_SIZE = 4, MOST_ANSWER_BYTES = 256 << 20 };
 
 /* clang-format off */
 #define ENTRIES(X)                                                                                   \
@@ -49,20 +50,24 @@ void answer_begin(struct request *r, struct writer *w)
     response_header_write(w, api_response_header_version(r->api->key, r->version), &header);
 }
 
-/* A text that the protocol cannot carry: Kafka, too, closes the connection rather than to say something else. */
-static void abort_unfit(struct request *r, struct writer *w)
+/* Rather than to say something else, or to be the end of all others. */
+static bool is_fit(struct request *r, const struct writer *w)
 {
-    char why[96];
-    snprintf(why, sizeof(why), "the answer's %s is too long for a string of the protocol", w->unfit);
-    writer_deinit(w);
-    exchange_abort(r->x, why);
+    char why[128] = "";
+    if (w->unfit != NULL)
+        snprintf(why, sizeof(why), "the answer's %s is too long for a string of the protocol", w->unfit);
+    else if (request_is_spent(r) || w->buf.len > MOST_ANSWER_BYTES)
+        snprintf(why, sizeof(why), "the answer to API key %d takes more than %d bytes", r->api->key, MOST_ANSWER_BYTES);
+    if (why[0] != '\0')
+        exchange_abort(r->x, why);
+    return why[0] == '\0';
 }
 
 void answer_send(struct request *r, struct writer *w)
 {
     struct outgoing out = {0};
-    if (w->unfit != NULL) {
-        abort_unfit(r, w);
+    if (!is_fit(r, w)) {
+        writer_deinit(w);
         return;
     }
     be32_put(w->buf.p, (uint32_t)(writer_total(w) - LENGTH_SIZE));
@@ -82,6 +87,18 @@ bool request_malformed(struct request *r)
     exchange_abort(r->x, why.p);
     strbuf_deinit(&why);
     return true;
+}
+
+bool request_decoded(struct request *r)
+{
+    r->arena->limit = r->arena->used + MOST_ANSWER_BYTES;
+    r->arena->spent = false;
+    return true;
+}
+
+bool request_is_spent(const struct request *r)
+{
+    return r->arena->spent;
 }
 
 /* ---- Hopping ---- */

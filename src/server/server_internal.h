@@ -6,6 +6,9 @@
 #include "protocol/wire.h"
 #include "server/server.h"
 
+/* Of a text that a client has sent, so much is said again in an error's message, which is to fit into a string. */
+enum { MOST_SAID = 1000 };
+
 struct request {
     struct services *s;
     struct exchange *x;
@@ -52,8 +55,14 @@ void answer_send(struct request *r, struct writer *w);
     } while (0)
 
 /* Decodes into `out`; on failure the connection is closed, and the handler returns. */
-#define DECODE(r, name, out) (name##_read(&(r)->body, (r)->version, (out)) || !request_malformed(r))
+#define DECODE(r, name, out) (name##_read(&(r)->body, (r)->version, (out)) ? request_decoded(r) : !request_malformed(r))
 bool request_malformed(struct request *r); /* true */
+bool request_decoded(struct request *r);   /* true; from now on memory is taken for the answer */
+/*
+ * The answer takes more memory than any may: it will not be sent, so whatever makes it longer by what the request
+ * repeats can stop. Any thread that works on the request.
+ */
+bool request_is_spent(const struct request *r);
 
 /* ---- Hopping ---- */
 
@@ -128,7 +137,7 @@ struct fetch_session;
 struct session_partition;
 
 struct fetch_item {               /* one partition of a fetch, from the request or the session */
-    struct session_partition *of; /* NULL: there is no session */
+    struct session_partition *of; /* NULL: there is no session, or it cannot have one of that name */
     struct str topic;             /* null if only the id is known, and nobody knows its name */
     struct uuid topic_id;
     int32_t partition, current_leader_epoch, last_fetched_epoch, max_bytes;
@@ -139,13 +148,13 @@ struct fetch_item {               /* one partition of a fetch, from the request 
 struct fetch_request;
 /*
  * Finds out what is to be looked at: the request's partitions, or of a session those that were stirred. `*session`
- * is the one in use, or NULL; give it back with fetch_session_done().
+ * is the one in use, or NULL; give it back with fetch_session_done(). The items are in the arena.
  */
-enum kafka_error fetch_session_begin(struct request *r, const struct fetch_request *request,
+enum kafka_error fetch_session_begin(struct request *r, struct arena *a, const struct fetch_request *request,
                                      struct fetch_session **session, struct fetch_item **items, int32_t *count);
 /* Takes those that were stirred meanwhile, too. What is not done with must be stirred again. */
-int32_t fetch_session_take(struct request *r, struct fetch_session *s, struct fetch_item **items);
-void fetch_session_stir(struct session_partition *p);
+int32_t fetch_session_take(struct arena *a, struct fetch_session *s, struct fetch_item **items);
+void fetch_session_stir(struct session_partition *p); /* NULL: it is none of a session's */
 /* Before it is looked at: whatever happens to the partition stirs it. NULL: there is none. */
 void fetch_session_watch(struct session_partition *p, struct partition *partition);
 /* Wakes `sleeper` when some are stirred; false when some were since they were taken. */

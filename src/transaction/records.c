@@ -26,13 +26,14 @@ static void fill_partitions(const struct txn *t, const struct txn_change *change
     int32_t count;
     const struct txn_partition_ref *refs = txn_sorted_partitions(t, change, a, &count);
     struct transaction_log_value_partitions_schema *topic = NULL;
+    int32_t *indexes = ARENA_ARRAY(a, int32_t, MAX(count, 1));
     ARRAY_MAKE(a, v->transaction_partitions, count);
     v->transaction_partitions.len = 0;
     for (int32_t i = 0; i < count; i++) {
         if (topic == NULL || !str_eq(topic->topic, refs[i].topic)) {
             topic = &v->transaction_partitions.items[v->transaction_partitions.len++];
             topic->topic = refs[i].topic;
-            ARRAY_MAKE(a, topic->partition_ids, count - i);
+            topic->partition_ids.items = &indexes[i];
             topic->partition_ids.len = 0;
         }
         topic->partition_ids.items[topic->partition_ids.len++] = refs[i].index;
