@@ -227,7 +227,7 @@ static void store(struct commit *c)
     struct group *g = NULL;
     enum kafka_error error = find_group(c, &g);
     if (error != ERR_NONE) {
-        group_forget_if_void(g);
+        group_note_void(g);
         each_commit(c, set_error, &error);
         c->call->done(c->call);
         return;
@@ -241,7 +241,7 @@ static void store(struct commit *c)
         return;
     }
     batch_builder_deinit(&b);
-    group_forget_if_void(g);
+    group_note_void(g);
     c->call->done(c->call);
 }
 

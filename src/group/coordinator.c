@@ -1,9 +1,12 @@
 /* Which groups this broker serves: tables, loading and unloading of their partitions. */
 #include <inttypes.h>
+#include <utlist.h>
 
 #include "base/logger.h"
 #include "cluster/internal_topics.h"
 #include "group/group_internal.h"
+
+enum { MOST_VOID = 10000 };
 
 /* ---- Groups ---- */
 
@@ -56,6 +59,21 @@ struct group *group_make(struct group_coordinator *gc, struct str id)
     return g;
 }
 
+static bool is_void(const struct group *g)
+{
+    return g->state == GROUP_EMPTY && g->generation == 0 && !g->is_stored && g->members == NULL && g->pending == NULL &&
+           !group_has_offsets(g);
+}
+
+static void drop_void(struct group *g)
+{
+    if (!g->noted_void)
+        return;
+    DL_DELETE2(g->coordinator->voids, g, void_prev, void_next);
+    g->coordinator->void_count--;
+    g->noted_void = false;
+}
+
 void group_forget(struct group *g)
 {
     ensure(loop_is_mine(g->coordinator->options.loop));
@@ -72,6 +90,7 @@ void group_forget(struct group *g)
     txn_offsets_drop_all(g);
     pending_commits_drop_all(g);
     subscription_clear(g);
+    drop_void(g);
     HASH_DEL(g->coordinator->groups, g);
     str_free(g->id);
     str_free(g->protocol_type);
@@ -80,11 +99,19 @@ void group_forget(struct group *g)
     free(g);
 }
 
-void group_forget_if_void(struct group *g)
+void group_note_void(struct group *g)
 {
-    if (g != NULL && g->state == GROUP_EMPTY && g->generation == 0 && !g->is_stored && g->members == NULL &&
-        g->pending == NULL && !group_has_offsets(g))
-        group_forget(g);
+    if (g == NULL || g->noted_void || !is_void(g))
+        return;
+    struct group_coordinator *gc = g->coordinator;
+    DL_APPEND2(gc->voids, g, void_prev, void_next);
+    g->noted_void = true;
+    if (++gc->void_count <= MOST_VOID)
+        return;
+    struct group *oldest = gc->voids;
+    drop_void(oldest);
+    if (is_void(oldest))
+        group_forget(oldest);
 }
 
 /* ---- Loading ---- */

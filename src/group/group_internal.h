@@ -132,7 +132,9 @@ struct group {
     struct pending_commit *pending_commits;
     int commits_seen; /* COMMITS_..., in this generation */
     struct txn_offset *txn_offsets;
-    struct txn_open *txn_open; /* of the same, by partition */
+    struct txn_open *txn_open;           /* of the same, by partition */
+    struct group *void_prev, *void_next; /* of those that were nothing but a name */
+    bool noted_void;
     UT_hash_handle hh;
 };
 
@@ -143,6 +145,8 @@ struct group_coordinator {
     struct txn_producer *txn_producers; /* that have committed offsets in open transactions */
     struct pending_member *promised;    /* of all groups, the oldest first */
     int promised_count;
+    struct group *voids; /* the oldest first; some may have come to something since */
+    int void_count;
     struct timer expiry;
 };
 
@@ -153,8 +157,11 @@ enum kafka_error group_check(struct group_coordinator *gc, struct str id, bool m
 struct group *group_find(struct group_coordinator *gc, struct str id);
 struct group *group_make(struct group_coordinator *gc, struct str id);
 void group_forget(struct group *g); /* frees it; its members must be gone or without calls */
-/* The same, if it is nothing but a name: made for a request that was refused. NULL allowed. */
-void group_forget_if_void(struct group *g);
+/*
+ * It may be nothing but a name, made for a request that was refused. Kafka keeps such groups until the next clean-up,
+ * which shows in its answers; so do we, but not without end. NULL allowed.
+ */
+void group_note_void(struct group *g);
 int64_t group_now(const struct group_coordinator *gc);
 /* The partition that holds the group. */
 struct state_partition *group_partition(const struct group *g);

@@ -319,5 +319,5 @@ void group_join(struct group_coordinator *gc, const struct join_group_request *r
         join_as_new(&j);
     else
         join_as_known(&j);
-    group_forget_if_void(j.g); /* the request may be gone with its answer */
+    group_note_void(j.g); /* the request may be gone with its answer */
 }

@@ -116,7 +116,7 @@ void pending_expired(struct timer *t)
     if (g->state == GROUP_PREPARING)
         group_maybe_complete_join(g);
     else
-        group_forget_if_void(g);
+        group_note_void(g);
 }
 
 void group_lost_member(struct group *g, const char *why)
