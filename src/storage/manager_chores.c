@@ -239,6 +239,12 @@ static void write_starts(struct log_manager *m)
     write_checkpoint(m, CHECKPOINT_START, start_to_note);
 }
 
+void manager_save_lowered(struct log_manager *m)
+{
+    manager_save_recovery_points(m);
+    write_starts(m);
+}
+
 static void write_hws(struct log_manager *m)
 {
     write_checkpoint(m, CHECKPOINT_HW, hw_of);

@@ -646,6 +646,8 @@ static bool truncate_locked(struct plog *log, int64_t offset)
         !segment_truncate(plog_active(log), log->path, offset))
         return false;
     atomic_store(&log->end, offset);
+    if (offset < (int64_t)atomic_load(&log->start)) /* a leader was elected that had less than was deleted here */
+        atomic_store(&log->start, offset);
     log->recovery_point = MIN(log->recovery_point, offset);
     note_cut(log, offset);
     lower_clean_end(log);
@@ -677,20 +679,20 @@ bool plog_truncate_fully_locked(struct plog *log, int64_t new_start)
 }
 
 /*
- * The recovery point on the disk says what need not be looked at after a crash: it may not stay above the log's end
- * while something new is written there.
+ * The recovery point on the disk says what need not be looked at after a crash, and the start what is deleted: they may
+ * not stay above the log's end while something new is written there.
  */
 static enum kafka_error cut(struct plog *log, bool (*how)(struct plog *log, int64_t offset), int64_t offset)
 {
     lock_take(&log->files);
     lock_take(&log->lock);
-    int64_t point = log->recovery_point;
+    int64_t before = MAX(log->recovery_point, (int64_t)atomic_load(&log->start));
     bool ok = plog_is_writable(log) && how(log, offset);
-    bool lowered = ok && offset < point;
+    bool lowered = ok && offset < before;
     lock_release(&log->lock);
     lock_release(&log->files);
     if (lowered && log->manager != NULL)
-        manager_save_recovery_points(log->manager);
+        manager_save_lowered(log->manager);
     if (!ok)
         plog_failed(log, "truncation failed");
     return ok ? ERR_NONE : ERR_KAFKA_STORAGE_ERROR;

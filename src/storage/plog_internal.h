@@ -127,6 +127,7 @@ void manager_remove_later(struct log_manager *m, const char *dir, int64_t base, 
 void manager_flush_later(struct log_manager *m, struct plog *log, int64_t up_to);
 /* Without a log's lock. */
 void manager_save_recovery_points(struct log_manager *m);
+void manager_save_lowered(struct log_manager *m); /* recovery points and starts, of which one has gone back */
 /* Writes the cleaner's checkpoints if one has changed. */
 void manager_save_clean_ends(struct log_manager *m);
 void manager_dir_failed(struct log_manager *m, const char *root, const char *what);

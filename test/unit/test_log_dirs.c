@@ -335,6 +335,28 @@ static void an_index_that_fails_ends_nobody(void **state)
     plog_unref(log);
 }
 
+/* What the checkpoints say from before is no longer so, and must not count after a crash. */
+static void a_crash_after_a_cut_below_the_start_loses_nothing(void **state)
+{
+    struct fixture *f = *state;
+    open_all(f);
+    struct plog *log = make_log(f, "t");
+    assert_int_equal(append(log, 100, 0), ERR_NONE);
+    plog_set_high_watermark(log, 100);
+    assert_int_equal(plog_advance_start(log, 100), ERR_NONE);
+    log_manager_write_checkpoints(f->logs);
+    assert_int_equal(plog_truncate(log, 0), ERR_NONE);
+    assert_int_equal(append(log, 10, 1), ERR_NONE);
+    plog_unref(log);
+    close_all(f, false);
+    open_all(f);
+    log = log_manager_get(f->logs, "t", 0);
+    assert_non_null(log);
+    assert_int_equal(plog_start_offset(log), 0);
+    assert_int_equal(plog_end_offset(log), 10);
+    plog_unref(log);
+}
+
 /* ---- meta.properties ---- */
 
 static const char mine[] = "broker.id=1\nversion=0\ncluster.id=here\nother.key=kept\n";
@@ -719,6 +741,7 @@ int main(void)
         CASE(after_it_was_full_the_log_is_whole),
         CASE(a_damaged_batch_is_no_failure_of_the_disk),
         CASE(an_index_that_fails_ends_nobody),
+        CASE(a_crash_after_a_cut_below_the_start_loses_nothing),
         CASE(identity_is_written_where_it_is_missing),
         CASE(an_identity_that_is_not_understood_takes_its_directory_offline),
         CASE(directories_of_others_are_refused),

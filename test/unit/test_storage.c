@@ -363,6 +363,24 @@ static void truncation_goes_back(void **state)
     check_readable(f->log, 1000);
 }
 
+/* DeleteRecords has moved the start, and then a leader is elected whose log ends before that. */
+static void truncation_below_the_start_takes_the_start_along(void **state)
+{
+    struct fixture *f = *state;
+    for (int i = 0; i < 20; i++)
+        append(f->log, 5);
+    plog_set_high_watermark(f->log, 100);
+    assert_int_equal(plog_advance_start(f->log, 90), ERR_NONE);
+    assert_int_equal(plog_truncate(f->log, 50), ERR_NONE);
+    assert_int_equal(plog_start_offset(f->log), 50);
+    assert_int_equal(plog_end_offset(f->log), 50);
+    assert_int_equal(plog_high_watermark(f->log), 50);
+    append(f->log, 5);
+    plog_set_high_watermark(f->log, 55);
+    assert_int_equal(plog_high_watermark(f->log), 55);
+    check_readable(f->log, 50);
+}
+
 /* Otherwise what was refused could no longer be written, in order, behind what was not. */
 static void what_follows_a_refused_first_batch_is_refused(void **state)
 {
@@ -637,6 +655,7 @@ int main(void)
         CASE(retention_by_size_and_time),
         CASE(nothing_above_the_high_watermark_is_deleted),
         CASE(truncation_goes_back),
+        CASE(truncation_below_the_start_takes_the_start_along),
         CASE(what_follows_a_refused_first_batch_is_refused),
         CASE(batches_before_the_snapshots_are_duplicates_too),
         CASE(what_was_refused_is_not_saved),
