@@ -166,13 +166,15 @@ static void begin_epoch(struct world *w, int i)
 
 /*
  * A follower cuts its log because another leads, whose records are of a newer epoch; never within a batch, and where
- * compaction goes, never what is committed.
+ * compaction goes, never what is committed. One that leads out of sync may have less than was deleted here.
  */
 static void cut(struct world *w, int i)
 {
     int64_t start = plog_start_offset(w->logs[i]), end = plog_end_offset(w->logs[i]);
     if (w->compacted)
         start = MAX(start, w->committed[i]);
+    else if (crash_chance(5))
+        start = 0;
     if (start > end)
         return;
     int64_t offset = crash_chance(2) ? end - crash_random((uint32_t)MIN(end - start, (int64_t)20) + 1)
@@ -183,6 +185,8 @@ static void cut(struct world *w, int i)
     say("cut to", offset);
     model_cut(w->models[i], offset);
     (void)plog_truncate(w->logs[i], offset);
+    if (!disk_has_stopped())
+        model_start_lowered(w->models[i], offset);
     begin_epoch(w, i);
 }
 
