@@ -565,6 +565,17 @@ static enum kafka_error check_follows(const struct partition *p, int32_t leader_
     return p->leads || p->stopped || p->leader_epoch != leader_epoch ? ERR_FENCED_LEADER_EPOCH : ERR_NONE;
 }
 
+enum kafka_error partition_begin_following(struct partition *p, int32_t leader_epoch, int64_t *offset)
+{
+    lock_take(&p->lock);
+    enum kafka_error error = check_follows(p, leader_epoch);
+    if (error == ERR_NONE && plog_latest_epoch(p->log) < 0)
+        error = plog_truncate(p->log, plog_high_watermark(p->log));
+    *offset = plog_end_offset(p->log);
+    lock_release(&p->lock);
+    return error;
+}
+
 enum kafka_error partition_append_follower(struct partition *p, int32_t leader_epoch, struct bytes batches,
                                            struct append_result *out)
 {

@@ -702,6 +702,37 @@ static void a_move_is_called_off(void **state)
     partition_unref(p);
 }
 
+/* Data of old formats has no epochs, by which a leader could say how much of it is its own. */
+static void without_epochs_a_follower_begins_with_what_is_committed(void **state)
+{
+    struct fixture *f = *state;
+    struct append_result r;
+    int64_t offset;
+    open_replicas(f);
+    assert_int_equal(order(f, OTHER, 0), ERR_NONE);
+    struct partition *p = the_partition(f);
+    struct strbuf batch = make_batch(100, 10, 1000, -1, -1);
+    struct bytes bytes = {(uint8_t *)batch.p, (int32_t)batch.len};
+    for (int i = 0; i < 5; i++) {
+        batch_set_offset((uint8_t *)batch.p, i * 100);
+        assert_int_equal(partition_append_follower(p, 0, bytes, &r), ERR_NONE);
+    }
+    partition_follow_marks(p, 0, 250, 0);
+    assert_int_equal(order(f, OTHER, 1), ERR_NONE);
+    assert_int_equal(partition_begin_following(p, 0, &offset), ERR_FENCED_LEADER_EPOCH);
+    assert_int_equal(partition_begin_following(p, 1, &offset), ERR_NONE);
+    assert_int_equal(offset, 250);
+    assert_int_equal(plog_end_offset(partition_log(p)), 250);
+    batch_set_offset((uint8_t *)batch.p, 200); /* a leader sends the whole of the batch that holds the offset */
+    batch_set_leader_epoch((uint8_t *)batch.p, 1);
+    assert_int_equal(partition_append_follower(p, 1, bytes, &r), ERR_NONE);
+    assert_int_equal(plog_end_offset(partition_log(p)), 300);
+    assert_int_equal(partition_begin_following(p, 1, &offset), ERR_NONE);
+    assert_int_equal(offset, 300); /* the epoch tells */
+    strbuf_deinit(&batch);
+    partition_unref(p);
+}
+
 static void a_partition_is_offline_with_its_directory(void **state)
 {
     struct fixture *f = *state;
@@ -754,6 +785,7 @@ int main(void)
         CASE(a_move_follows_what_is_cut),
         CASE(after_a_restart_a_move_goes_by_epochs),
         CASE(a_move_is_called_off),
+        CASE(without_epochs_a_follower_begins_with_what_is_committed),
         CASE(a_partition_is_offline_with_its_directory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
