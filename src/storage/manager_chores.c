@@ -100,24 +100,28 @@ struct flush_job {
     int64_t up_to, cuts;
 };
 
-/* What is to be synced, without the lock: the files cannot go away under their references. */
+/* Some of what is to be synced, without the lock: the files cannot go away under their references. */
 struct flush_list {
     struct file_ref *files[8];
     int64_t bases[8];
     size_t n;
-    char *dir; /* as it is called now */
+    int64_t end; /* offset up to which it goes */
+    char *dir;   /* as it is called now */
     bool new_names;
 };
 
 /* With the log's lock held. */
 static void list_unsynced(struct plog *log, int64_t up_to, struct flush_list *out)
 {
-    *out = (struct flush_list){.dir = xstrdup(log->path)};
-    for (size_t i = plog_segment_index(log, log->recovery_point);
-         i < log->segment_count && out->n < ARRAY_LEN(out->files); i++) {
+    *out = (struct flush_list){.dir = xstrdup(log->path), .end = up_to};
+    for (size_t i = plog_segment_index(log, log->recovery_point); i < log->segment_count; i++) {
         struct segment *s = log->segments[i];
         if (s->base_offset >= up_to)
             break;
+        if (out->n == ARRAY_LEN(out->files)) {
+            out->end = s->base_offset;
+            break;
+        }
         out->new_names |= s->base_offset >= log->recovery_point || !s->no_aborts;
         if (s->file == NULL)
             continue;
@@ -137,22 +141,25 @@ static bool sync_listed(const struct flush_list *list)
     return ok && (!list->new_names || dir_sync(list->dir));
 }
 
+enum flushed { FLUSH_GOES_ON, FLUSH_OVER, FLUSH_FAILED };
+
 /* With the log's lock held. A log that was renamed meanwhile may have been looked for in vain, and is left as it was.
  */
-static bool take_flushed(struct plog *log, const struct flush_job *f, const struct flush_list *list, bool synced)
+static enum flushed take_flushed(struct plog *log, const struct flush_job *f, const struct flush_list *list,
+                                 bool synced)
 {
     if (!plog_is_writable(log) || strcmp(list->dir, log->path) != 0)
-        return true;
+        return FLUSH_OVER;
     if (!synced || !plog_save_epochs(log))
-        return false;
-    if (list->n < ARRAY_LEN(list->files) && f->cuts == log->cuts)
-        log->recovery_point = MAX(log->recovery_point, f->up_to);
-    return true;
+        return FLUSH_FAILED;
+    if (f->cuts != log->cuts)
+        return FLUSH_OVER;
+    log->recovery_point = MAX(log->recovery_point, list->end);
+    return log->recovery_point < f->up_to ? FLUSH_GOES_ON : FLUSH_OVER;
 }
 
-static void run_flush(struct job *job)
+static enum flushed flush_some(const struct flush_job *f)
 {
-    struct flush_job *f = CONTAINER_OF(job, struct flush_job, job);
     struct plog *log = f->log;
     struct flush_list list;
     lock_take(&log->lock);
@@ -160,12 +167,21 @@ static void run_flush(struct job *job)
     lock_release(&log->lock);
     bool synced = sync_listed(&list);
     lock_take(&log->lock);
-    bool ok = take_flushed(log, f, &list, synced);
+    enum flushed result = take_flushed(log, f, &list, synced);
     lock_release(&log->lock);
-    if (!ok)
-        plog_failed(log, "flush failed");
     free(list.dir);
-    plog_unref(log);
+    return result;
+}
+
+static void run_flush(struct job *job)
+{
+    struct flush_job *f = CONTAINER_OF(job, struct flush_job, job);
+    enum flushed result;
+    while ((result = flush_some(f)) == FLUSH_GOES_ON)
+        ;
+    if (result == FLUSH_FAILED)
+        plog_failed(f->log, "flush failed");
+    plog_unref(f->log);
     free(f);
 }
 

@@ -12,6 +12,7 @@
 enum { DIRS = 3, BROKER = 1, OTHER = 2 };
 
 struct fixture {
+    struct workers *workers; /* NULL: none */
     char root[64];
     char paths[DIRS][80];
     const char *dirs[DIRS];
@@ -36,8 +37,11 @@ static void dir_failed(void *ctx, const char *dir, const char *why UNUSED)
 
 static bool try_open(struct fixture *f, struct fail *fail)
 {
-    struct log_manager_options options = {
-        .config = &f->config, .topic_overrides = topic_overrides, .dir_failed = dir_failed, .ctx = f};
+    struct log_manager_options options = {.config = &f->config,
+                                          .workers = f->workers,
+                                          .topic_overrides = topic_overrides,
+                                          .dir_failed = dir_failed,
+                                          .ctx = f};
     f->logs = log_manager_new(&options, fail);
     return f->logs != NULL && log_manager_load(f->logs, fail);
 }
@@ -80,6 +84,7 @@ static int tear_down(void **state)
     struct fixture *f = *state;
     replica_manager_free(f->replicas);
     close_all(f, false);
+    workers_free(f->workers);
     temp_dir_remove(f->root);
     free(f);
     return 0;
@@ -354,6 +359,30 @@ static void a_crash_after_a_cut_below_the_start_loses_nothing(void **state)
     assert_non_null(log);
     assert_int_equal(plog_start_offset(log), 0);
     assert_int_equal(plog_end_offset(log), 10);
+    plog_unref(log);
+}
+
+/* However many segments were rolled meanwhile, as they are small, or the disk is slow. */
+static void the_recovery_point_goes_on_after_any_number_of_segments(void **state)
+{
+    struct fixture *f = *state;
+    open_all(f);
+    struct plog *log = make_log(f, "t");
+    log->config.segment_bytes = 2000;
+    for (int i = 0; i < 30; i++) /* nobody syncs them */
+        assert_int_equal(append(log, 10, 0), ERR_NONE);
+    plog_unref(log);
+    close_all(f, false);
+    f->workers = workers_new("worker", 1);
+    open_all(f);
+    log = log_manager_get(f->logs, "t", 0);
+    assert_true(log->segment_count > 20);
+    assert_int_equal(log->recovery_point, 0);
+    log->config.segment_bytes = 2000;
+    assert_int_equal(append(log, 10, 0), ERR_NONE);
+    assert_int_equal(append(log, 10, 0), ERR_NONE);
+    workers_stop(f->workers);
+    assert_int_equal(log->recovery_point, log->segments[log->segment_count - 1]->base_offset);
     plog_unref(log);
 }
 
@@ -773,6 +802,7 @@ int main(void)
         CASE(a_damaged_batch_is_no_failure_of_the_disk),
         CASE(an_index_that_fails_ends_nobody),
         CASE(a_crash_after_a_cut_below_the_start_loses_nothing),
+        CASE(the_recovery_point_goes_on_after_any_number_of_segments),
         CASE(identity_is_written_where_it_is_missing),
         CASE(an_identity_that_is_not_understood_takes_its_directory_offline),
         CASE(directories_of_others_are_refused),
