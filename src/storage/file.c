@@ -88,7 +88,10 @@ void file_close(int fd)
 int64_t file_size(int fd)
 {
     struct stat st;
-    return fstat(fd, &st) == 0 ? st.st_size : -1;
+    if (fstat(fd, &st) == 0)
+        return st.st_size;
+    failed("find the size of", "a file");
+    return -1;
 }
 
 int64_t file_mtime_ms(int fd)
@@ -192,9 +195,14 @@ static int by_name(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-bool file_exists(const char *path)
+enum file_result file_look(const char *path)
 {
-    return access(path, F_OK) == 0;
+    if (access(path, F_OK) == 0)
+        return FILE_FOUND;
+    if (errno == ENOENT)
+        return FILE_MISSING;
+    failed("look for", path);
+    return FILE_FAILED;
 }
 
 int file_lock(const char *path)
@@ -262,16 +270,20 @@ bool dir_list(const char *path, struct names *out)
     if (dir == NULL)
         return failed("list", path);
     size_t cap = 0;
-    for (struct dirent *e; (e = readdir(dir)) != NULL;) {
+    errno = 0;
+    for (struct dirent *e; (e = readdir(dir)) != NULL; errno = 0) {
         if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
             continue;
         out->v = xgrow(out->v, out->n + 1, &cap, sizeof(*out->v));
         out->v[out->n++] = xstrdup(e->d_name);
     }
+    bool ok = errno == 0 || failed("list", path);
     closedir(dir);
+    if (!ok)
+        names_free(out);
     if (out->n > 0)
         qsort(out->v, out->n, sizeof(*out->v), by_name);
-    return true;
+    return ok;
 }
 
 void names_free(struct names *names)

@@ -9,6 +9,9 @@
 
 #include "base/strbuf.h"
 
+/* What cannot be read may be there: only FILE_MISSING says that it is not, and is not logged. */
+enum file_result { FILE_FOUND, FILE_MISSING, FILE_FAILED };
+
 /* An open file descriptor or -1. Without `create`, a missing file is -1 with errno ENOENT, not logged. */
 int file_open(const char *path, bool create);
 bool file_write_at(int fd, const void *data, size_t len, int64_t pos, const char *path) NODISCARD;
@@ -32,12 +35,12 @@ bool dir_make(const char *path);                                     /* with its
 bool dir_remove_tree(const char *path);
 /* Bytes of the file system that it is on: all, and those that may still be written. */
 bool dir_space(const char *path, int64_t *total, int64_t *usable) NODISCARD;
-/* The whole of a small file; false if missing (not logged) or unreadable. */
-bool file_load(const char *path, struct strbuf *out) NODISCARD;
+/* The whole of a small file. */
+enum file_result file_load(const char *path, struct strbuf *out) NODISCARD;
 /* Replaces a file so that a crash leaves the old or the new one: temporary, sync, rename, sync of the directory. */
 bool file_replace(const char *path, const void *data, size_t len) NODISCARD;
 
-bool file_exists(const char *path);
+enum file_result file_look(const char *path) NODISCARD; /* whether there is anything by that name */
 /*
  * Locks a file, which is made if it is missing, against other processes: a descriptor that holds the lock, or -1 with
  * errno. POSIX locks, as Java takes them: a running Apache broker is noticed too.

@@ -77,7 +77,7 @@ static void remove_now(struct log_manager *m, const struct removal *r)
     struct log_dir *d = dir_around(m, r->dir);
     if (r->log != NULL)
         plog_abandon(r->log);
-    if (!log_dir_is_live(d) || !file_exists(r->dir))
+    if (!log_dir_is_live(d) || file_look(r->dir) == FILE_MISSING)
         return;
     bool whole = r->base < 0;
     if (!(whole ? dir_remove_tree(r->dir) : segment_delete_files(r->base, r->dir, ".deleted")))

@@ -243,7 +243,8 @@ static void begin_load(struct log_manager *m, struct log_dir *d, struct dir_load
     if (log_dir_begin_load(d))
         submit_all(m, d, &names, of, twice);
     else
-        manager_dir_failed(m, d->path, "its mark of a clean shutdown cannot be taken away");
+        manager_dir_failed(m, d->path,
+                           "its checkpoints cannot be read, or its mark of a clean shutdown not be taken away");
     names_free(&names);
 }
 

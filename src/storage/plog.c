@@ -586,12 +586,15 @@ static bool rewind_producers(struct plog *log, int64_t offset)
 {
     char path[PATH_ROOM];
     int64_t newest;
+    enum file_result found = FILE_MISSING;
     if (!drop_snapshots(log, offset, &newest))
         return false;
-    if (newest < 0 || !producers_load(&log->producers, segment_path(path, log->path, newest, ".snapshot"), newest,
-                                      atomic_load(&log->start)))
+    if (newest >= 0)
+        found = producers_load(&log->producers, segment_path(path, log->path, newest, ".snapshot"), newest,
+                               atomic_load(&log->start));
+    if (found == FILE_MISSING)
         producers_clear(&log->producers, log->segments[0]->base_offset);
-    return plog_replay_producers(log, offset);
+    return found != FILE_FAILED && plog_replay_producers(log, offset);
 }
 
 /* Also where no record goes: an epoch may begin at the end, and never have been its leader's. */

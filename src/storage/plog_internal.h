@@ -86,9 +86,10 @@ void plog_update_unstable(struct plog *log);
 int64_t plog_largest_timestamp(struct plog *log, struct segment *s);
 /*
  * Entries of aborted transactions with records in [from, to), from the one that holds offset `segment` on, by first
- * offset, on the heap. Returns their count.
+ * offset, on the heap. False if they cannot be read.
  */
-size_t plog_txn_entries(struct plog *log, int64_t segment, int64_t from, int64_t to, struct txn_entry **out);
+bool plog_txn_entries(struct plog *log, int64_t segment, int64_t from, int64_t to, struct txn_entry **out,
+                      size_t *count) NODISCARD;
 bool plog_truncate_fully_locked(struct plog *log, int64_t new_start);
 /* Looks for batches of the producer before what its snapshot knows. Whether it is worth to check a batch again. */
 bool plog_recall_batches(struct plog *log, int64_t producer_id);

@@ -49,7 +49,7 @@ static int64_t lowest_cleaned(const struct names *names)
     return lowest;
 }
 
-/* First offset after a swap log's content, read from its batches. */
+/* First offset after a swap log's content, read from its batches; -1: it cannot be read. */
 static int64_t next_offset_of(const char *dir, const char *name, int64_t base)
 {
     char path[PATH_ROOM];
@@ -57,7 +57,7 @@ static int64_t next_offset_of(const char *dir, const char *name, int64_t base)
     snprintf(path, sizeof(path), "%s/%s", dir, name);
     int fd = file_open(path, false);
     int64_t next = base, pos = 0;
-    ssize_t n;
+    ssize_t n = -1;
     struct batch b;
     while (fd >= 0 && (n = file_read_at(fd, head, sizeof(head), pos, path)) > 0 &&
            batch_peek((struct bytes){head, (int32_t)n}, &b) == BATCH_OK) {
@@ -65,11 +65,11 @@ static int64_t next_offset_of(const char *dir, const char *name, int64_t base)
         pos += b.size;
     }
     file_close(fd);
-    return next;
+    return n >= 0 ? next : -1;
 }
 
 /* A finished compaction that was not put in place yet: make room for it, then give it its names. */
-static void complete_swap(const char *dir, const struct names *names)
+static bool complete_swap(const char *dir, const struct names *names)
 {
     int64_t low = INT64_MAX, high = -1;
     for (size_t i = 0; i < names->n; i++) {
@@ -77,8 +77,11 @@ static void complete_swap(const char *dir, const struct names *names)
         if (base < 0)
             continue;
         /* One that is empty takes a place, too, and what is beside the old one is not about it. */
+        int64_t next = next_offset_of(dir, names->v[i], base);
+        if (next < 0)
+            return false;
         low = MIN(low, base);
-        high = MAX(high, MAX(next_offset_of(dir, names->v[i], base), base + 1));
+        high = MAX(high, MAX(next, base + 1));
     }
     for (size_t i = 0; i < names->n; i++) {
         int64_t base = any_base(names->v[i]);
@@ -92,8 +95,9 @@ static void complete_swap(const char *dir, const struct names *names)
         snprintf(from, sizeof(from), "%s/%s", dir, names->v[i]);
         snprintf(to, sizeof(to), "%.*s", (int)(strlen(from) - strlen(".swap")), from);
         if (!file_rename(from, to))
-            log_error("Left %s where it is", from);
+            return false;
     }
+    return true;
 }
 
 static bool clean_leftovers(const char *dir)
@@ -111,9 +115,9 @@ static bool clean_leftovers(const char *dir)
     names_free(&names);
     if (!dir_list(dir, &names))
         return false;
-    complete_swap(dir, &names);
+    bool ok = complete_swap(dir, &names);
     names_free(&names);
-    return true;
+    return ok;
 }
 
 /* ---- Segments ---- */
@@ -192,6 +196,7 @@ static bool replay_segment(struct plog *log, struct segment *s, int64_t from, in
         if (ok && b.last_offset >= from && plog_note_batch(log, &b, &aborted))
             txn_entry_put(&aborts, &aborted);
     }
+    ok = ok && !scan.failed;
     scan_deinit(&scan);
     ok = ok && (!s->aborts_lost || segment_replace_aborts(s, log->path, &aborts));
     strbuf_deinit(&aborts);
@@ -254,13 +259,15 @@ static void learn_epoch(struct plog *log, const struct batch *b, bool unsure)
         known->learned |= epochs_assign(known, b->leader_epoch, b->base_offset);
 }
 
-/* Checks the whole segment and makes its indexes anew. Returns where its sound part ends, in the file and in offsets.
+/*
+ * Checks the whole segment and makes its indexes anew. Finds where its sound part ends, in the file and in offsets.
+ * False if it cannot be read: then nothing is known of it.
  */
-static int64_t check_segment(struct plog *log, struct segment *s, bool unsure, int64_t *next)
+static bool check_segment(struct plog *log, struct segment *s, bool unsure, int64_t *good, int64_t *next)
 {
     struct scan scan;
     struct batch b;
-    int64_t good = 0;
+    *good = 0;
     *next = s->base_offset;
     index_clear(&s->offsets);
     index_clear(&s->times);
@@ -268,14 +275,15 @@ static int64_t check_segment(struct plog *log, struct segment *s, bool unsure, i
     while (scan_next(&scan, &b) == BATCH_OK) {
         if (!batch_crc_ok(&b) || b.last_offset < *next || b.last_offset - s->base_offset > INT32_MAX)
             break;
-        segment_note_batch(s, &b, (int32_t)good, log->config.index_interval_bytes);
+        segment_note_batch(s, &b, (int32_t)*good, log->config.index_interval_bytes);
         learn_epoch(log, &b, unsure);
         s->aborts_lost |= unsure && batch_is_control(&b);
         *next = b.last_offset + 1;
-        good = scan.pos;
+        *good = scan.pos;
     }
+    bool ok = !scan.failed;
     scan_deinit(&scan);
-    return good;
+    return ok;
 }
 
 static bool drop_from(struct plog *log, size_t first)
@@ -308,7 +316,9 @@ static bool recover_segment(struct plog *log, size_t i, bool unsure, int64_t *ne
     if (s->size >= WORTH_A_LINE)
         log_info("Recovering segment %020" PRId64 " of %s, %zu of %zu, %" PRId64 " bytes", s->base_offset, log->path,
                  i + 1, log->segment_count, s->size);
-    int64_t good = check_segment(log, s, unsure, next);
+    int64_t good;
+    if (!check_segment(log, s, unsure, &good, next))
+        return false;
     segment_path(path, log->path, s->base_offset, ".log");
     if (good < s->size && !unsure && i + 1 < log->segment_count) {
         log_error("%s is damaged at position %" PRId64 " (offset %" PRId64 "), and stays as it is", path, good, *next);
@@ -347,13 +357,16 @@ static bool follows(const struct plog *log, size_t i, int64_t end, int64_t clean
 }
 
 /* They are made again together with the producers' state, from which it is known where a transaction began. */
-static void check_aborts(struct plog *log, struct segment *s, bool unsure)
+static bool check_aborts(struct plog *log, struct segment *s, bool unsure)
 {
-    bool sound = segment_aborts_are_sound(s, log->path);
+    bool sound;
+    if (!segment_check_aborts(s, log->path, &sound))
+        return false;
     if (!sound && !unsure)
         log_warn("Transaction index of segment %020" PRId64 " in %s is damaged, rebuilding it", s->base_offset,
                  log->path);
     s->aborts_lost |= unsure ? !s->no_aborts : !sound;
+    return true;
 }
 
 static bool recover_segments(struct plog *log, const struct plog_origin *origin)
@@ -364,7 +377,8 @@ static bool recover_segments(struct plog *log, const struct plog_origin *origin)
     for (size_t i = 0; i < log->segment_count; i++) {
         bool unsure = i >= first_unsure;
         struct segment *s = log->segments[i];
-        check_aborts(log, s, unsure);
+        if (!check_aborts(log, s, unsure))
+            return false;
         if (!unsure && indexes_usable(log, s, i + 1 == log->segment_count))
             continue;
         if (!unsure)
@@ -393,22 +407,26 @@ static bool load_producers(struct plog *log, int64_t start, int64_t end)
     int64_t limit = first_lost_aborts(log);
     struct names names;
     char path[PATH_ROOM];
-    bool loaded = false, stale = false;
+    enum file_result found = FILE_MISSING;
+    bool stale = false;
     if (!dir_list(log->path, &names))
         return false;
-    for (size_t i = names.n; i-- > 0;) {
+    for (size_t i = names.n; i-- > 0 && found != FILE_FAILED;) {
         int64_t at = segment_parse_name(names.v[i], ".snapshot");
         if (at < 0)
             continue;
+        bool above = at > end, first = !above && found == FILE_MISSING && at <= limit;
+        stale |= above;
         segment_path(path, log->path, at, ".snapshot");
-        stale |= at > end;
-        if (at > end || (!loaded && at <= limit && !(loaded = producers_load(&log->producers, path, at, start))))
-            file_remove(path);
-        else if (loaded && log->producers.map_end_offset != at && !has_name(&names, at, ".log"))
+        if (first)
+            found = producers_load(&log->producers, path, at, start);
+        if (above || (first && found == FILE_MISSING) ||
+            (!first && found == FILE_FOUND && !has_name(&names, at, ".log")))
             file_remove(path);
     }
     names_free(&names);
-    if (stale && !dir_sync(log->path)) /* or one could come back, and be taken for what was written since */
+    bool loaded = found == FILE_FOUND;
+    if (found == FILE_FAILED || (stale && !dir_sync(log->path))) /* or one could come back, and be taken for new */
         return false;
     log->snapshot_end = loaded ? log->producers.map_end_offset : -1;
     if (!loaded)
@@ -416,11 +434,30 @@ static bool load_producers(struct plog *log, int64_t start, int64_t end)
     return plog_replay_producers(log, end);
 }
 
-static bool load_epochs(struct plog *log)
+static bool load_epochs(struct plog *log, bool *complete)
 {
     char path[PATH_ROOM];
     snprintf(path, sizeof(path), "%s/leader-epoch-checkpoint", log->path);
-    return epochs_read(path, &log->epochs);
+    return epochs_read(path, &log->epochs, complete);
+}
+
+/* From the batches, which have them as well. */
+static bool learn_all_epochs(struct plog *log)
+{
+    log_warn("The leader epochs of %s are damaged, and taken from its records", log->path);
+    log->epochs.n = 0;
+    log->epochs.learned = true;
+    bool ok = true;
+    for (size_t i = 0; i < log->segment_count && ok; i++) {
+        struct scan scan;
+        struct batch b;
+        scan_init(&scan, log->segments[i]->file->fd, log->path, 0, log->segments[i]->size, HEADS_CHUNK);
+        while (scan_next_head(&scan, &b) == BATCH_OK)
+            learn_epoch(log, &b, false);
+        ok = !scan.failed;
+        scan_deinit(&scan);
+    }
+    return ok;
 }
 
 static bool read_topic_id(struct plog *log)
@@ -430,14 +467,16 @@ static bool read_topic_id(struct plog *log)
     int version = -1;
     snprintf(path, sizeof(path), "%s/partition.metadata", log->path);
     bool ok = true;
-    if (file_load(path, &content)) {
-        ok = sscanf(content.p ? content.p : "", "version: %d topic_id: %22s", &version, text) == 2 && version == 0 &&
+    enum file_result found = file_load(path, &content);
+    strbuf_add(&content, "", 1);
+    if (found == FILE_FOUND) {
+        ok = sscanf(content.p, "version: %d topic_id: %22s", &version, text) == 2 && version == 0 &&
              uuid_parse(str_of(text), &log->topic_id);
         if (!ok)
             log_error("Malformed %s", path);
     }
     strbuf_deinit(&content);
-    return ok;
+    return ok && found != FILE_FAILED;
 }
 
 enum kafka_error plog_adopt_topic_id(struct plog *log, struct uuid id)
@@ -485,11 +524,12 @@ static struct plog *plog_alloc(struct log_manager *m, const char *root, const ch
 
 static bool load_segments(struct plog *log, const struct plog_origin *origin)
 {
-    if (!clean_leftovers(log->path) || !read_topic_id(log) || !load_epochs(log) || !find_segments(log))
+    bool complete;
+    if (!clean_leftovers(log->path) || !read_topic_id(log) || !load_epochs(log, &complete) || !find_segments(log))
         return false;
     if (log->segment_count == 0)
         return plog_insert_segment(log, segment_new(MAX(origin->start_offset, (int64_t)0)));
-    return recover_segments(log, origin);
+    return recover_segments(log, origin) && (complete || learn_all_epochs(log));
 }
 
 static bool settle_offsets(struct plog *log, const struct plog_origin *origin)

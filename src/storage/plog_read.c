@@ -168,35 +168,48 @@ static void search_aborts(struct aborted_search *s, const struct strbuf *file)
     }
 }
 
-size_t plog_txn_entries(struct plog *log, int64_t segment, int64_t from, int64_t to, struct txn_entry **out)
+static bool search_segment_aborts(struct plog *log, struct segment *s, struct aborted_search *search)
+{
+    struct strbuf file = {0};
+    char path[PATH_ROOM];
+    enum file_result found = FILE_FOUND;
+    if (s->aborts.len == 0 && !s->no_aborts) {
+        found = file_load(segment_path(path, log->path, s->base_offset, ".txnindex"), &file);
+        s->no_aborts = found == FILE_MISSING;
+    }
+    search_aborts(search, s->aborts.len > 0 ? &s->aborts : &file);
+    strbuf_deinit(&file);
+    return found != FILE_FAILED;
+}
+
+bool plog_txn_entries(struct plog *log, int64_t segment, int64_t from, int64_t to, struct txn_entry **out,
+                      size_t *count)
 {
     struct aborted_search search = {.from = from, .to = to};
-    char path[PATH_ROOM];
-    for (size_t i = plog_segment_index(log, segment); i < log->segment_count && !search.complete; i++) {
-        struct segment *s = log->segments[i];
-        struct strbuf file = {0};
-        if (s->aborts.len == 0 && !s->no_aborts)
-            s->no_aborts = !file_load(segment_path(path, log->path, s->base_offset, ".txnindex"), &file);
-        search_aborts(&search, s->aborts.len > 0 ? &s->aborts : &file);
-        strbuf_deinit(&file);
-    }
+    bool ok = true;
+    for (size_t i = plog_segment_index(log, segment); i < log->segment_count && !search.complete && ok; i++)
+        ok = search_segment_aborts(log, log->segments[i], &search);
     if (search.count > 0)
         qsort(search.found, search.count, sizeof(*search.found), txn_entry_order);
     *out = search.found;
-    return search.count;
+    *count = search.count;
+    return ok;
 }
 
 int32_t plog_aborted(struct plog *log, int64_t from, int64_t to, struct arena *a, struct aborted_txn **out)
 {
-    struct txn_entry *found;
+    struct txn_entry *found = NULL;
+    size_t count = 0;
     lock_take(&log->lock);
-    size_t count = plog_txn_entries(log, from, from, to, &found);
+    bool ok = plog_is_readable(log) && plog_txn_entries(log, from, from, to, &found, &count);
     lock_release(&log->lock);
+    if (!ok)
+        plog_failed(log, "a transaction index cannot be read");
     *out = ARENA_ARRAY(a, struct aborted_txn, count);
     for (size_t i = 0; i < count; i++)
         (*out)[i] = (struct aborted_txn){found[i].producer_id, found[i].first_offset};
     free(found);
-    return (int32_t)count;
+    return ok ? (int32_t)count : -1;
 }
 
 /* ---- By time ---- */

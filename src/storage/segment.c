@@ -160,23 +160,21 @@ bool segment_replace_aborts(struct segment *s, const char *dir, const struct str
     return s->no_aborts ? file_remove(path) : file_replace(path, entries->p, entries->len);
 }
 
-bool segment_aborts_are_sound(struct segment *s, const char *dir)
+bool segment_check_aborts(struct segment *s, const char *dir, bool *sound)
 {
     char path[PATH_ROOM];
     struct strbuf entries = {0};
     int64_t before = s->base_offset - 1;
-    segment_path(path, dir, s->base_offset, ".txnindex");
-    s->no_aborts = !file_exists(path);
-    if (s->no_aborts)
-        return true;
-    bool sound = file_load(path, &entries) && entries.len % TXN_ENTRY == 0;
-    for (size_t at = 0; sound && at < entries.len; at += TXN_ENTRY) {
+    enum file_result found = file_load(segment_path(path, dir, s->base_offset, ".txnindex"), &entries);
+    s->no_aborts = found == FILE_MISSING;
+    *sound = entries.len % TXN_ENTRY == 0;
+    for (size_t at = 0; *sound && at < entries.len; at += TXN_ENTRY) {
         struct txn_entry e = txn_entry_get((uint8_t *)entries.p + at);
-        sound = e.last_offset > before && e.first_offset < e.last_offset;
+        *sound = e.last_offset > before && e.first_offset < e.last_offset;
         before = e.last_offset;
     }
     strbuf_deinit(&entries);
-    return sound;
+    return found != FILE_FAILED;
 }
 
 static bool truncate_aborts(struct segment *s, const char *dir, int64_t offset)
@@ -184,8 +182,9 @@ static bool truncate_aborts(struct segment *s, const char *dir, int64_t offset)
     char path[PATH_ROOM];
     struct strbuf entries = {0};
     size_t kept = 0;
-    if (!file_load(segment_path(path, dir, s->base_offset, ".txnindex"), &entries))
-        return true;
+    enum file_result found = file_load(segment_path(path, dir, s->base_offset, ".txnindex"), &entries);
+    if (found != FILE_FOUND)
+        return found == FILE_MISSING;
     while (kept + TXN_ENTRY <= entries.len && txn_entry_get((uint8_t *)entries.p + kept).last_offset < offset)
         kept += TXN_ENTRY;
     int fd = kept < entries.len ? file_open(path, false) : -1;

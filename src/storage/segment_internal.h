@@ -44,8 +44,11 @@ bool segment_append(struct segment *s, const char *dir, struct bytes bytes, int3
 bool segment_note_abort(struct segment *s, const char *dir, const struct txn_entry *e) NODISCARD;
 /* The whole of it anew, and on the disk. */
 bool segment_replace_aborts(struct segment *s, const char *dir, const struct strbuf *entries) NODISCARD;
-/* Whether it is missing, by right as far as can be told, or its entries are possible. Notes whether it is missing. */
-bool segment_aborts_are_sound(struct segment *s, const char *dir);
+/*
+ * Whether it is `sound`: missing, by right as far as can be told, or with entries that are possible. Notes whether it
+ * is missing. False if it cannot be read.
+ */
+bool segment_check_aborts(struct segment *s, const char *dir, bool *sound) NODISCARD;
 /* Notes a batch at `position` that is in the file: what append and recovery share. */
 void segment_note_batch(struct segment *s, const struct batch *b, int32_t position, int32_t index_interval);
 /* Last index entries, and both indexes into their files. `final`: no more appends. */

@@ -214,7 +214,7 @@ enum kafka_error plog_read(struct plog *log, int64_t offset, int32_t max_bytes, 
                            bool may_block, struct plog_slice *out);
 /*
  * Aborted transactions with records in [from, to), as read_committed consumers must leave them out; in the
- * arena, by first offset. Returns their count.
+ * arena, by first offset. Returns their count; -1: they cannot be read.
  */
 int32_t plog_aborted(struct plog *log, int64_t from, int64_t to, struct arena *a, struct aborted_txn **out);
 /* Like plog_read(), but into memory: for the coordinators' loading, conversion and tools. */

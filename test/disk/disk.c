@@ -420,9 +420,9 @@ bool file_map_look(void (*look)(void *ctx), void *ctx)
     return true;
 }
 
-bool file_exists(const char *path)
+enum file_result file_look(const char *path)
 {
-    return find(path) != NULL;
+    return find(path) != NULL ? FILE_FOUND : FILE_MISSING;
 }
 
 int file_lock(const char *path)

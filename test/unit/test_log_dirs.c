@@ -408,7 +408,7 @@ static void identity_is_written_where_it_is_missing(void **state)
     assert_true(check_identity(f, &found, &fail));
     assert_int_equal(found.broker_id, 1);
     snprintf(path, sizeof(path), "%s/meta.properties", f->paths[0]);
-    assert_true(file_load(path, &text));
+    assert_int_equal(file_load(path, &text), FILE_FOUND);
     strbuf_add(&text, "", 1);
     assert_string_equal(text.p, mine);
     strbuf_deinit(&text);
@@ -431,6 +431,28 @@ static void an_identity_that_is_not_understood_takes_its_directory_offline(void 
     assert_int_equal(log_manager_check_dir(f->logs, f->paths[0]), ERR_NONE);
     assert_int_equal(log_manager_check_dir(f->logs, f->paths[1]), ERR_KAFKA_STORAGE_ERROR);
     assert_int_equal(log_manager_check_dir(f->logs, f->paths[2]), ERR_NONE);
+}
+
+/* Taken for empty, they would bring deleted records back, and another identity would be written. */
+static void files_that_cannot_be_read_take_their_directory_offline(void **state)
+{
+    static const char *const names[] = {CHECKPOINT_RECOVERY, CHECKPOINT_START, CHECKPOINT_HW, CHECKPOINT_CLEANER,
+                                        "meta.properties"};
+    struct fixture *f = *state;
+    write_file(f->paths[0], "meta.properties", mine);
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        struct fail fail;
+        struct meta_properties found;
+        char path[160];
+        snprintf(path, sizeof(path), "%s/%s", f->paths[1], names[i]);
+        mkdir(f->paths[1], 0755);
+        make_unreadable(path);
+        assert_true(check_identity(f, &found, &fail));
+        assert_int_equal(log_manager_check_dir(f->logs, f->paths[0]), ERR_NONE);
+        assert_int_equal(log_manager_check_dir(f->logs, f->paths[1]), ERR_KAFKA_STORAGE_ERROR);
+        assert_int_equal(unlink(path), 0);
+        close_all(f, false);
+    }
 }
 
 static void directories_of_others_are_refused(void **state)
@@ -805,6 +827,7 @@ int main(void)
         CASE(the_recovery_point_goes_on_after_any_number_of_segments),
         CASE(identity_is_written_where_it_is_missing),
         CASE(an_identity_that_is_not_understood_takes_its_directory_offline),
+        CASE(files_that_cannot_be_read_take_their_directory_offline),
         CASE(directories_of_others_are_refused),
         CASE(a_future_log_takes_the_place_of_the_current_one),
         CASE(a_future_log_is_found_again),

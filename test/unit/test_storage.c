@@ -1,8 +1,10 @@
 /* A partition's log on a real file system: append, read, roll, recover, retain, truncate. */
 #include "log_test.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 #include "base/clock.h"
 
@@ -67,6 +69,14 @@ static char *file_in(struct fixture *f, const char *name, char buf[256])
 {
     snprintf(buf, 256, "%s/t-0/%s", f->dir, name);
     return buf;
+}
+
+static void write_text(const char *path, const char *text)
+{
+    FILE *out = fopen(path, "w");
+    assert_non_null(out);
+    fputs(text, out);
+    fclose(out);
 }
 
 /* Reads everything from `offset` on, batch by batch, and checks that the offsets are without a gap. */
@@ -429,6 +439,141 @@ static void what_was_refused_is_not_saved(void **state)
     assert_int_equal(append_as(f->log, 5, 100, 1000, 3, 10, &r), ERR_OUT_OF_ORDER_SEQUENCE_NUMBER);
 }
 
+/* ---- What cannot be read is not what is not there ---- */
+
+static const char *unreadable; /* end of the names of files of which nothing can be read; NULL: none */
+
+/* In the place of libc's. */
+ssize_t pread(int fd, void *data, size_t len, off_t pos)
+{
+    char link[64], path[256] = "";
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    if (unreadable != NULL && readlink(link, path, sizeof(path) - 1) > 0) {
+        size_t n = strlen(path), m = strlen(unreadable);
+        if (n >= m && strcmp(path + n - m, unreadable) == 0) {
+            errno = EIO;
+            return -1;
+        }
+    }
+    return syscall(SYS_pread64, fd, data, len, pos);
+}
+
+static void assert_cannot_be_loaded(struct fixture *f, const struct plog_origin *origin)
+{
+    assert_null(plog_load(NULL, f->dir, "t", 0, &f->config, origin));
+}
+
+/* Recovery would otherwise cut the log there, as behind a crash. */
+static void a_disk_that_fails_while_recovering_takes_no_records(void **state)
+{
+    struct fixture *f = *state;
+    for (int i = 0; i < 10; i++)
+        append(f->log, 5);
+    unreadable = ".log";
+    assert_cannot_be_loaded(f, &fresh);
+    assert_cannot_be_loaded(f, &(struct plog_origin){.recovery_point = 0, .start_offset = -1, .high_watermark = -1});
+    unreadable = NULL;
+    reload(f, false, 0);
+    assert_int_equal(plog_end_offset(f->log), 50);
+    check_readable(f->log, 0);
+}
+
+static void what_lies_beside_the_log_is_there_though_it_cannot_be_read(void **state)
+{
+    static const char *const names[] = {"leader-epoch-checkpoint", "partition.metadata",
+                                        "00000000000000000000.txnindex", "00000000000000000020.snapshot"};
+    struct fixture *f = *state;
+    char path[256];
+    for (int i = 0; i < 4; i++)
+        append(f->log, 5);
+    assert_int_equal(plog_flush(f->log), ERR_NONE);
+    assert_true(plog_close(f->log));
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        make_unreadable(file_in(f, names[i], path));
+        assert_cannot_be_loaded(f, &fresh);
+        assert_int_equal(unlink(path), 0); /* still there */
+    }
+    reload(f, true, 20);
+}
+
+/* Its consumers would take for committed what is not. */
+static void aborted_transactions_that_cannot_be_read_are_not_none(void **state)
+{
+    struct fixture *f = *state;
+    struct aborted_txn *aborted;
+    struct arena a;
+    char path[256];
+    arena_init(&a, 1 << 20);
+    append(f->log, 5);
+    f->log->segments[0]->no_aborts = false;
+    make_unreadable(file_in(f, "00000000000000000000.txnindex", path));
+    assert_int_equal(plog_aborted(f->log, 0, 5, &a, &aborted), -1);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(plog_aborted(f->log, 0, 5, &a, &aborted), 0);
+    arena_deinit(&a);
+}
+
+/* ---- Checkpoints ---- */
+
+static void a_bad_line_costs_only_itself(void **state)
+{
+    struct fixture *f = *state;
+    struct offsets_file file;
+    char path[256];
+    write_text(file_in(f, "offsets", path), "0\r\n4\r\na 0 5\r\nb c 1 6\r\nd 0 x\r\ne 1 7\r\n");
+    assert_true(offsets_file_read(path, &file));
+    assert_int_equal(offsets_file_find(&file, "a", 0), 5);
+    assert_int_equal(offsets_file_find(&file, "e", 1), 7);
+    assert_int_equal(file.n, 2);
+    offsets_file_free(&file);
+    write_text(path, "1\n1\na 0 5\n"); /* of another version */
+    assert_true(offsets_file_read(path, &file));
+    assert_int_equal(file.n, 0);
+    make_unreadable(path);
+    assert_false(offsets_file_read(path, &file));
+}
+
+/* Not even Apache's broker could read what comes of a name with a space. */
+static void no_line_is_written_that_cannot_be_read(void **state)
+{
+    struct fixture *f = *state;
+    struct offsets_file file = {0};
+    struct strbuf text = {0};
+    char path[256];
+    offsets_file_add(&file, "a", 0, 5);
+    offsets_file_add(&file, "b c", 0, 6);
+    offsets_file_add(&file, "d", 1, 7);
+    assert_true(offsets_file_write(file_in(f, "offsets", path), &file));
+    offsets_file_free(&file);
+    assert_int_equal(file_load(path, &text), FILE_FOUND);
+    strbuf_add(&text, "", 1);
+    assert_string_equal(text.p, "0\n2\na 0 5\nd 1 7\n");
+    strbuf_deinit(&text);
+}
+
+/* A wrong history would let a follower keep what its leader does not have. */
+static void damaged_epochs_are_learned_again(void **state)
+{
+    static const char *const damaged[] = {"0\n2\n0 0\n", "0\n3\n0 0\n1 x\n7 10\n", "\n\n\n", "1\n1\n0 0\n"};
+    struct fixture *f = *state;
+    struct append_result r;
+    char path[256];
+    for (int32_t epoch = 0; epoch < 3; epoch++)
+        assert_int_equal(append_batch(f->log, make_batch(5, 100, 1000, -1, -1), 5, 3 * epoch, &r), ERR_NONE);
+    assert_true(plog_close(f->log));
+    for (size_t i = 0; i < ARRAY_LEN(damaged); i++) {
+        write_text(file_in(f, "leader-epoch-checkpoint", path), damaged[i]);
+        reload(f, true, 15);
+        assert_int_equal(plog_epoch_of(f->log, 4), 0);
+        assert_int_equal(plog_epoch_of(f->log, 5), 3);
+        assert_int_equal(plog_epoch_of(f->log, 10), 6);
+        assert_int_equal(plog_latest_epoch(f->log), 6);
+    }
+    write_text(path, "0\r\n3\r\n0 0\r\n3 5\r\n6 10\r\n");
+    reload(f, true, 15);
+    assert_int_equal(plog_latest_epoch(f->log), 6);
+}
+
 static void epochs_end_where_the_next_begins(void **state)
 {
     struct fixture *f = *state;
@@ -604,7 +749,8 @@ static void a_million_producers_come_and_go(void **state)
     assert_int_equal(producers_count(&p), MANY / 4 + 1);
     expire(&p, MANY);
     assert_int_equal(producers_count(&p), 1);
-    assert_true(producers_load(&p, path, MANY, MANY - 10)); /* of a log that has the records of ten left */
+    assert_int_equal(producers_load(&p, path, MANY, MANY - 10),
+                     FILE_FOUND); /* of a log that has the records of ten left */
     assert_int_equal(producers_count(&p), 10 + 1);
     expire(&p, MANY);
     assert_int_equal(saved_size(&p, path), 10 + 46);
@@ -629,7 +775,7 @@ static void expiry_goes_on_whatever_happens_between_its_steps(void **state)
     assert_true(producers_save(&p, path));
     producers_expire_begin(&p, 50000);
     assert_true(producers_expire_step(&p, 50000));
-    assert_true(producers_load(&p, path, 60001, 0)); /* as after a truncation */
+    assert_int_equal(producers_load(&p, path, 60001, 0), FILE_FOUND); /* as after a truncation */
     assert_false(producers_expire_step(&p, 50000));
     assert_int_equal(producers_count(&p), 10001);
     producers_deinit(&p);
@@ -659,6 +805,12 @@ int main(void)
         CASE(what_follows_a_refused_first_batch_is_refused),
         CASE(batches_before_the_snapshots_are_duplicates_too),
         CASE(what_was_refused_is_not_saved),
+        CASE(a_disk_that_fails_while_recovering_takes_no_records),
+        CASE(what_lies_beside_the_log_is_there_though_it_cannot_be_read),
+        CASE(aborted_transactions_that_cannot_be_read_are_not_none),
+        CASE(a_bad_line_costs_only_itself),
+        CASE(no_line_is_written_that_cannot_be_read),
+        CASE(damaged_epochs_are_learned_again),
         CASE(epochs_end_where_the_next_begins),
         CASE(an_epoch_without_records_is_cut),
         CASE(markers_of_old_epochs_are_refused),
