@@ -14,8 +14,16 @@
 
 #include "base/logger.h"
 
+static __thread int last_error;
+
+int file_last_error(void)
+{
+    return last_error;
+}
+
 static bool failed(const char *what, const char *path)
 {
+    last_error = errno;
     log_error("Cannot %s %s: %s", what, path, strerror(errno));
     return false;
 }
@@ -23,7 +31,9 @@ static bool failed(const char *what, const char *path)
 int file_open(const char *path, bool create)
 {
     int fd = open(path, O_RDWR | O_CLOEXEC | (create ? O_CREAT : 0), 0644);
-    if (fd < 0 && !(errno == ENOENT && !create))
+    if (fd < 0 && errno == ENOENT && !create)
+        last_error = ENOENT;
+    else if (fd < 0)
         failed("open", path);
     return fd;
 }
@@ -149,31 +159,48 @@ bool file_remove(const char *path)
     return unlink(path) == 0 || errno == ENOENT || failed("remove", path);
 }
 
+static bool make_one(const char *path)
+{
+    struct stat st;
+    if (mkdir(path, 0755) == 0)
+        return true;
+    if (errno != EEXIST || stat(path, &st) != 0)
+        return false;
+    errno = ENOTDIR;
+    return S_ISDIR(st.st_mode);
+}
+
 bool dir_make(const char *path)
 {
-    if (mkdir(path, 0755) == 0 || errno == EEXIST)
+    if (make_one(path))
         return true;
     char *copy = xstrdup(path);
     bool ok = true;
     for (char *slash = strchr(copy + 1, '/'); ok && slash != NULL; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
-        ok = mkdir(copy, 0755) == 0 || errno == EEXIST;
+        ok = make_one(copy);
         *slash = '/';
     }
-    ok = ok && (mkdir(copy, 0755) == 0 || errno == EEXIST);
+    ok = ok && make_one(copy);
+    int why = errno;
     free(copy);
+    errno = why;
     return ok || failed("make directory", path);
 }
 
 bool dir_remove_tree(const char *path)
 {
     struct names names;
+    if (unlink(path) == 0 || errno == ENOENT)
+        return true;
+    if (errno != EISDIR)
+        return failed("remove", path);
     if (!dir_list(path, &names))
         return false;
     bool ok = true;
     for (size_t i = 0; i < names.n && ok; i++) {
         char *child = xasprintf("%s/%s", path, names.v[i]);
-        ok = file_remove(child);
+        ok = dir_remove_tree(child);
         free(child);
     }
     names_free(&names);
@@ -263,7 +290,19 @@ void file_unmap(void *mem, size_t size)
     munmap(mem, size);
 }
 
-bool dir_list(const char *path, struct names *out)
+/* S_IFREG, S_IFDIR ..., behind links; 0: it leads nowhere. What cannot be found out, who opens it will. */
+static mode_t type_of(DIR *dir, const struct dirent *e)
+{
+    struct stat st;
+    if (e->d_type == DT_REG || e->d_type == DT_DIR)
+        return DTTOIF(e->d_type);
+    if (fstatat(dirfd(dir), e->d_name, &st, 0) == 0)
+        return st.st_mode & S_IFMT;
+    return errno == ENOENT ? 0 : S_IFREG;
+}
+
+/* Of a type; 0: of any. */
+static bool list(const char *path, mode_t type, struct names *out)
 {
     *out = (struct names){0};
     DIR *dir = opendir(path);
@@ -272,7 +311,7 @@ bool dir_list(const char *path, struct names *out)
     size_t cap = 0;
     errno = 0;
     for (struct dirent *e; (e = readdir(dir)) != NULL; errno = 0) {
-        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 || (type != 0 && type_of(dir, e) != type))
             continue;
         out->v = xgrow(out->v, out->n + 1, &cap, sizeof(*out->v));
         out->v[out->n++] = xstrdup(e->d_name);
@@ -284,6 +323,21 @@ bool dir_list(const char *path, struct names *out)
     if (out->n > 0)
         qsort(out->v, out->n, sizeof(*out->v), by_name);
     return ok;
+}
+
+bool dir_list(const char *path, struct names *out)
+{
+    return list(path, 0, out);
+}
+
+bool dir_list_files(const char *path, struct names *out)
+{
+    return list(path, S_IFREG, out);
+}
+
+bool dir_list_folders(const char *path, struct names *out)
+{
+    return list(path, S_IFDIR, out);
 }
 
 void names_free(struct names *names)

@@ -12,6 +12,9 @@
 /* What cannot be read may be there: only FILE_MISSING says that it is not, and is not logged. */
 enum file_result { FILE_FOUND, FILE_MISSING, FILE_FAILED };
 
+/* The errno of what failed last on this thread, a missing file included. */
+int file_last_error(void);
+
 /* An open file descriptor or -1. Without `create`, a missing file is -1 with errno ENOENT, not logged. */
 int file_open(const char *path, bool create);
 bool file_write_at(int fd, const void *data, size_t len, int64_t pos, const char *path) NODISCARD;
@@ -32,7 +35,7 @@ bool file_rename(const char *from, const char *to) NODISCARD;
 bool file_rename_if_any(const char *from, const char *to) NODISCARD; /* a missing file is fine */
 bool file_remove(const char *path);                                  /* a missing file is fine */
 bool dir_make(const char *path);                                     /* with its parents; an existing one is fine */
-bool dir_remove_tree(const char *path);
+bool dir_remove_tree(const char *path); /* or whatever has that name; links are not followed */
 /* Bytes of the file system that it is on: all, and those that may still be written. */
 bool dir_space(const char *path, int64_t *total, int64_t *usable) NODISCARD;
 /* The whole of a small file. */
@@ -58,6 +61,8 @@ struct names {
     size_t n;
 };
 bool dir_list(const char *path, struct names *out) NODISCARD;
+bool dir_list_files(const char *path, struct names *out) NODISCARD; /* also by links; no folders, pipes ... */
+bool dir_list_folders(const char *path, struct names *out) NODISCARD;
 void names_free(struct names *names);
 
 #endif

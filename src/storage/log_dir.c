@@ -106,14 +106,16 @@ void log_dir_release(struct log_dir *d)
 static bool take_clean_mark(struct log_dir *d)
 {
     char *mark = xasprintf("%s/%s", d->path, clean_mark);
-    enum file_result found = file_look(mark);
+    struct strbuf text = {0};
+    enum file_result found = file_load(mark, &text); /* no folder, say */
     d->was_clean = found == FILE_FOUND;
+    strbuf_deinit(&text);
     if (d->was_clean)
         log_info("Skipping recovery of logs in %s, as it was closed cleanly", d->path);
     else
         log_info("Recovering logs in %s, as no clean shutdown mark was found", d->path);
     /* For good: if a power failure brought it back, what was written meanwhile would not be looked at. */
-    bool ok = found == FILE_MISSING || (file_remove(mark) && dir_sync(d->path));
+    bool ok = found == FILE_MISSING || (dir_remove_tree(mark) && dir_sync(d->path));
     free(mark);
     return ok;
 }

@@ -1,4 +1,6 @@
 /* What the manager does from time to time, and behind what others do: removals, flushes, checkpoints, retention. */
+#include <errno.h>
+
 #include "base/clock.h"
 #include "base/logger.h"
 #include "storage/cleaner_internal.h"
@@ -72,6 +74,17 @@ static struct log_dir *dir_around(struct log_manager *m, const char *path)
     unreachable("a log outside of the log directories");
 }
 
+/* Not who something belongs to, or what is in its way. */
+static bool is_failure_of_disk(int error)
+{
+    static const int errors[] = {EACCES,  EPERM,  EBUSY,   EEXIST,       ENOTEMPTY,
+                                 ENOTDIR, EISDIR, ETXTBSY, ENAMETOOLONG, ELOOP};
+    for (size_t i = 0; i < ARRAY_LEN(errors); i++)
+        if (error == errors[i])
+            return false;
+    return true;
+}
+
 static void remove_now(struct log_manager *m, const struct removal *r)
 {
     struct log_dir *d = dir_around(m, r->dir);
@@ -80,13 +93,16 @@ static void remove_now(struct log_manager *m, const struct removal *r)
     if (!log_dir_is_live(d) || file_look(r->dir) == FILE_MISSING)
         return;
     bool whole = r->base < 0;
-    if (!(whole ? dir_remove_tree(r->dir) : segment_delete_files(r->base, r->dir, ".deleted")))
-        manager_dir_failed(m, d->path, "files cannot be deleted");
-    else if (whole)
+    bool ok = whole ? dir_remove_tree(r->dir) : segment_delete_files(r->base, r->dir, ".deleted");
+    if (ok && whole)
         log_info("Deleted %s", r->dir);
+    else if (!ok && is_failure_of_disk(file_last_error()))
+        manager_dir_failed(m, d->path, "files cannot be deleted");
+    else if (!ok)
+        log_warn("What is left of %s stays there until the next start", r->dir);
 }
 
-static void run_removals(struct log_manager *m)
+void manager_run_removals(struct log_manager *m)
 {
     for (struct removal *r; (r = take_due_removal(m)) != NULL; removal_free(r))
         remove_now(m, r);
@@ -411,7 +427,7 @@ void log_manager_start(struct log_manager *m)
                     c->log_flush_scheduler_interval_ms, flush_due_logs);
     chore_start(m, CHORE_PRODUCERS, c->producer_id_expiration_check_interval_ms,
                 c->producer_id_expiration_check_interval_ms, expire_producers);
-    chore_start(m, CHORE_REMOVAL, REMOVAL_CHECK_MS, REMOVAL_CHECK_MS, run_removals);
+    chore_start(m, CHORE_REMOVAL, REMOVAL_CHECK_MS, REMOVAL_CHECK_MS, manager_run_removals);
     if (m->cleaner != NULL)
         cleaner_start(m->cleaner, m->options.loop, m->options.workers);
 }

@@ -88,6 +88,7 @@ struct plog **manager_logs(struct log_manager *m, size_t *count);
 
 /* A whole log's directory; `log` is in it, and let go of then. NULL: it was not loaded. */
 void manager_remove_dir_later(struct log_manager *m, const char *path, struct plog *log);
+void manager_run_removals(struct log_manager *m); /* of what is due */
 void manager_forget_removals(struct log_manager *m);
 
 #endif

@@ -568,7 +568,7 @@ static bool drop_snapshots(struct plog *log, int64_t above, int64_t *newest)
     char path[PATH_ROOM];
     bool any = false;
     log->snapshot_end = *newest = -1;
-    if (!dir_list(log->path, &names))
+    if (!dir_list_files(log->path, &names))
         return false;
     for (size_t i = 0; i < names.n; i++) {
         int64_t at = segment_parse_name(names.v[i], ".snapshot");

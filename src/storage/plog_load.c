@@ -103,7 +103,7 @@ static bool complete_swap(const char *dir, const struct names *names)
 static bool clean_leftovers(const char *dir)
 {
     struct names names;
-    if (!dir_list(dir, &names))
+    if (!dir_list_files(dir, &names))
         return false;
     int64_t incomplete = lowest_cleaned(&names);
     for (size_t i = 0; i < names.n; i++) {
@@ -113,7 +113,7 @@ static bool clean_leftovers(const char *dir)
             remove_named(dir, name);
     }
     names_free(&names);
-    if (!dir_list(dir, &names))
+    if (!dir_list_files(dir, &names))
         return false;
     bool ok = complete_swap(dir, &names);
     names_free(&names);
@@ -156,7 +156,7 @@ static bool find_segments(struct plog *log)
 {
     struct names names;
     bool ok = true;
-    if (!dir_list(log->path, &names))
+    if (!dir_list_files(log->path, &names))
         return false;
     remove_orphans(log->path, &names);
     for (size_t i = 0; i < names.n && ok; i++) {
@@ -409,7 +409,7 @@ static bool load_producers(struct plog *log, int64_t start, int64_t end)
     char path[PATH_ROOM];
     enum file_result found = FILE_MISSING;
     bool stale = false;
-    if (!dir_list(log->path, &names))
+    if (!dir_list_files(log->path, &names))
         return false;
     for (size_t i = names.n; i-- > 0 && found != FILE_FAILED;) {
         int64_t at = segment_parse_name(names.v[i], ".snapshot");
@@ -532,11 +532,28 @@ static bool load_segments(struct plog *log, const struct plog_origin *origin)
     return recover_segments(log, origin) && (complete || learn_all_epochs(log));
 }
 
+/*
+ * Where the log ends. Beside a mark of a clean shutdown nobody has looked at the last segment yet: it may be half of
+ * what it was, in a copy, or on a disk that has kept less than it said. Then it is `repaired` as after a crash.
+ */
+static bool find_end(struct plog *log, int64_t *end, bool *repaired)
+{
+    struct segment *s = plog_active(log);
+    int64_t next;
+    if (!segment_load_indexes(s, log->path, true))
+        return false;
+    enum find_result result = segment_survey_tail(s, log->path, end);
+    *repaired = result == FIND_CORRUPT;
+    if (*repaired && recover_segment(log, log->segment_count - 1, true, &next))
+        result = segment_survey_tail(s, log->path, end);
+    return result == FIND_END;
+}
+
 static bool settle_offsets(struct plog *log, const struct plog_origin *origin)
 {
     int64_t end;
-    if (!segment_load_indexes(plog_active(log), log->path, true) ||
-        !segment_survey_tail(plog_active(log), log->path, &end))
+    bool repaired;
+    if (!find_end(log, &end, &repaired))
         return false;
     if (end < origin->start_offset) {
         log_warn("Log %s ends at %" PRId64 ", before its start offset %" PRId64 ": starting it anew there", log->path,
@@ -548,6 +565,8 @@ static bool settle_offsets(struct plog *log, const struct plog_origin *origin)
     atomic_store(&log->end, end);
     atomic_store(&log->high_watermark, MIN(MAX(origin->high_watermark, start), end));
     log->recovery_point = origin->clean ? end : MIN(MAX(origin->recovery_point, (int64_t)0), end);
+    if (repaired)
+        log->recovery_point = MIN(log->recovery_point, plog_active(log)->base_offset);
     log->clean_end = origin->clean_end <= end ? origin->clean_end : -1;
     log->clean_end_unsaved = log->clean_end != origin->clean_end;
     epochs_truncate_from_end(&log->epochs, end);

@@ -276,11 +276,13 @@ enum find_result segment_find(struct segment *s, const char *dir, int64_t offset
     }
 }
 
-bool segment_survey_tail(struct segment *s, const char *dir, int64_t *end)
+enum find_result segment_survey_tail(struct segment *s, const char *dir, int64_t *end)
 {
     int64_t pos = offset_index_last(&s->offsets).position;
     struct batch b;
     enum find_result result;
+    if (pos > 0 && pos >= s->size)
+        return FIND_CORRUPT;
     *end = s->base_offset;
     s->bytes_since_index = 0;
     while ((result = segment_peek(s, dir, pos, false, &b)) == FIND_OK) {
@@ -293,7 +295,7 @@ bool segment_survey_tail(struct segment *s, const char *dir, int64_t *end)
         s->bytes_since_index += b.size;
     }
     s->first_timestamp = segment_peek(s, dir, 0, false, &b) == FIND_OK ? b.max_timestamp : NO_TIMESTAMP;
-    return result == FIND_END;
+    return result;
 }
 
 bool segment_truncate(struct segment *s, const char *dir, int64_t offset)
@@ -316,7 +318,8 @@ bool segment_truncate(struct segment *s, const char *dir, int64_t offset)
     s->max_timestamp = last.timestamp;
     s->max_timestamp_offset = s->base_offset + last.delta;
     int64_t end;
-    return segment_survey_tail(s, dir, &end) && segment_save_indexes(s, dir, false) && truncate_aborts(s, dir, offset);
+    return segment_survey_tail(s, dir, &end) == FIND_END && segment_save_indexes(s, dir, false) &&
+           truncate_aborts(s, dir, offset);
 }
 
 static const char *const file_suffixes[] = {".log", ".index", ".timeindex", ".txnindex", ".snapshot"};

@@ -24,6 +24,9 @@ struct segment {
     bool aborts_lost;     /* its .txnindex is to be made again from its batches */
 };
 
+/* FIND_ERROR: the disk fails; FIND_CORRUPT: it does not, but there is no sound batch where one must be. */
+enum find_result { FIND_OK, FIND_END, FIND_COLD, FIND_ERROR, FIND_CORRUPT };
+
 /* Name of one of the files of the segment at `base`; `suffix` as ".log". Returns `buf`. */
 char *segment_path(char buf[PATH_ROOM], const char *dir, int64_t base, const char *suffix);
 /* The base offset in a file name that ends in `suffix`; -1 if it is none. */
@@ -69,9 +72,9 @@ bool segment_sync_indexes(int64_t base, const char *dir, const char *extra_suffi
 bool segment_truncate(struct segment *s, const char *dir, int64_t offset) NODISCARD;
 /*
  * Of the active segment, with its indexes loaded: reads the batches behind the last index entry for the times that no
- * index has yet, and where the log ends.
+ * index has yet, and where the log ends. FIND_END, or what is wrong.
  */
-bool segment_survey_tail(struct segment *s, const char *dir, int64_t *end) NODISCARD;
+enum find_result segment_survey_tail(struct segment *s, const char *dir, int64_t *end) NODISCARD;
 bool segment_delete_files(int64_t base, const char *dir, const char *extra_suffix);
 /* Gives the files the suffix ".deleted". */
 bool segment_mark_deleted(const struct segment *s, const char *dir, bool with_snapshot);
@@ -86,9 +89,6 @@ struct position {
     int32_t batch_size;
     int64_t last_offset;
 };
-
-/* FIND_ERROR: the disk fails; FIND_CORRUPT: it does not, but there is no sound batch where one must be. */
-enum find_result { FIND_OK, FIND_END, FIND_COLD, FIND_ERROR, FIND_CORRUPT };
 
 static inline bool find_failed(enum find_result result)
 {

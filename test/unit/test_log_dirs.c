@@ -1,13 +1,16 @@
 /* Several log directories: which one a log goes to, what happens when one fails, and moving logs between them. */
 #include "log_test.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 #include "replica/replica.h"
 #include "storage/file_internal.h"
+#include "storage/manager_internal.h"
 
 enum { DIRS = 3, BROKER = 1, OTHER = 2 };
 
@@ -360,6 +363,160 @@ static void a_crash_after_a_cut_below_the_start_loses_nothing(void **state)
     assert_int_equal(plog_start_offset(log), 0);
     assert_int_equal(plog_end_offset(log), 10);
     plog_unref(log);
+}
+
+/* ---- What is not ours, and what is in the way ---- */
+
+static int stuck; /* errno of whoever removes a folder; 0: it can be removed */
+
+/* In the place of libc's. */
+int rmdir(const char *path)
+{
+    if (stuck == 0)
+        return (int)syscall(SYS_rmdir, path);
+    errno = stuck;
+    return -1;
+}
+
+static void make_folder(const char *dir, const char *name)
+{
+    char path[200];
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    assert_int_equal(mkdir(path, 0755), 0);
+}
+
+static char *log_folder(const struct plog *log, char path[160])
+{
+    snprintf(path, 160, "%s/%s-0", plog_dir(log), plog_topic(log));
+    return path;
+}
+
+/* Logs of a program are where its data is, things that were put there by hand, and lost+found. */
+static void what_is_not_ours_is_left_alone(void **state)
+{
+    static const char *const files[] = {"u-0", "server.log.2024-11-28-10", "notes.to-delete",
+                                        "u-1.0123456789abcdef0123456789abcdef-delete"};
+    static const char *const folders[] = {"lost+found", "foo",       "foo-",       "foo-x",
+                                          "-0",         ".snapshot", "x.y-delete", "things.to-delete"};
+    struct fixture *f = *state;
+    mkdir(f->paths[1], 0755);
+    for (size_t i = 0; i < ARRAY_LEN(files); i++)
+        write_file(f->paths[1], files[i], "");
+    for (size_t i = 0; i < ARRAY_LEN(folders); i++)
+        make_folder(f->paths[1], folders[i]);
+    f->config.log_segment_delete_delay_ms = 0;
+    open_all(f);
+    manager_run_removals(f->logs);
+    assert_int_equal(f->failures, 0);
+    assert_int_equal(log_manager_check_dir(f->logs, f->paths[1]), ERR_NONE);
+    assert_null(log_manager_get(f->logs, "server.log.2024-11-28", 10));
+    for (size_t i = 0; i < ARRAY_LEN(files); i++)
+        assert_true(exists(f->paths[1], files[i]));
+    for (size_t i = 0; i < ARRAY_LEN(folders); i++)
+        assert_true(exists(f->paths[1], folders[i]));
+}
+
+static void what_is_not_ours_in_a_log_is_left_alone(void **state)
+{
+    static const char *const folders[] = {"00000000000000009999.log", "00000000000000000000.log.swap", "sub",
+                                          "00000000000000000005.snapshot", "00000000000000000005.log.deleted"};
+    struct fixture *f = *state;
+    char path[160];
+    open_all(f);
+    struct plog *log = make_log(f, "t");
+    assert_int_equal(append(log, 10, 0), ERR_NONE);
+    log_folder(log, path);
+    plog_unref(log);
+    close_all(f, true);
+    for (size_t i = 0; i < ARRAY_LEN(folders); i++)
+        make_folder(path, folders[i]);
+    for (int clean = 0; clean < 2; clean++) {
+        open_all(f);
+        assert_int_equal(f->failures, 0);
+        log = log_manager_get(f->logs, "t", 0);
+        assert_int_equal(plog_end_offset(log), 10 + 5 * clean);
+        assert_int_equal(append(log, 5, 0), ERR_NONE);
+        plog_unref(log);
+        close_all(f, clean == 0);
+    }
+}
+
+/* What was left from a deletion is found again at the next start. */
+static void a_log_is_removed_whatever_is_in_it(void **state)
+{
+    struct fixture *f = *state;
+    char path[160];
+    f->config.log_segment_delete_delay_ms = 0;
+    open_all(f);
+    struct plog *log = make_log(f, "t");
+    log_folder(log, path);
+    make_folder(path, "sub");
+    make_folder(path, "sub/deep");
+    write_file(path, "sub/deep/file", "");
+    assert_int_equal(symlink("/nowhere", strcat(path, "/dangling")), 0);
+    assert_int_equal(log_manager_delete(f->logs, log), ERR_NONE);
+    plog_unref(log);
+    stuck = EBUSY; /* as an NFS server's hidden file makes it */
+    manager_run_removals(f->logs);
+    assert_int_equal(f->failures, 0);
+    stuck = 0;
+    close_all(f, true);
+    open_all(f);
+    manager_run_removals(f->logs);
+    for (int i = 0; i < DIRS; i++) {
+        struct names names;
+        assert_true(dir_list(f->paths[i], &names));
+        for (size_t k = 0; k < names.n; k++)
+            assert_null(strstr(names.v[k], "-delete"));
+        names_free(&names);
+    }
+    assert_int_equal(f->failures, 0);
+}
+
+static void a_disk_that_fails_while_removing_has_failed(void **state)
+{
+    struct fixture *f = *state;
+    f->config.log_segment_delete_delay_ms = 0;
+    open_all(f);
+    struct plog *log = make_log(f, "t");
+    assert_int_equal(log_manager_delete(f->logs, log), ERR_NONE);
+    plog_unref(log);
+    stuck = EIO;
+    manager_run_removals(f->logs);
+    stuck = 0;
+    assert_int_equal(f->failures, 1);
+}
+
+static void a_file_in_the_place_of_a_log_is_in_its_way_only(void **state)
+{
+    struct fixture *f = *state;
+    struct plog *log;
+    open_all(f);
+    for (int i = 0; i < DIRS; i++)
+        write_file(f->paths[i], "t-0", "");
+    assert_int_equal(open_log(f, "t", true, &log), ERR_KAFKA_STORAGE_ERROR);
+    assert_int_equal(f->failures, 0);
+    log = make_log(f, "u");
+    plog_unref(log);
+}
+
+static void a_folder_is_no_mark_of_a_clean_shutdown(void **state)
+{
+    struct fixture *f = *state;
+    open_all(f);
+    struct plog *log = make_log(f, "t");
+    char dir[80];
+    snprintf(dir, sizeof(dir), "%s", plog_dir(log));
+    assert_int_equal(append(log, 10, 0), ERR_NONE);
+    plog_unref(log);
+    close_all(f, false);
+    make_folder(dir, ".kafka_cleanshutdown");
+    make_folder(dir, ".kafka_cleanshutdown/sub");
+    open_all(f);
+    assert_int_equal(f->failures, 0);
+    assert_false(exists(dir, ".kafka_cleanshutdown"));
+    close_all(f, true);
+    assert_true(exists(dir, ".kafka_cleanshutdown"));
 }
 
 /* However many segments were rolled meanwhile, as they are small, or the disk is slow. */
@@ -824,6 +981,12 @@ int main(void)
         CASE(a_damaged_batch_is_no_failure_of_the_disk),
         CASE(an_index_that_fails_ends_nobody),
         CASE(a_crash_after_a_cut_below_the_start_loses_nothing),
+        CASE(what_is_not_ours_is_left_alone),
+        CASE(what_is_not_ours_in_a_log_is_left_alone),
+        CASE(a_log_is_removed_whatever_is_in_it),
+        CASE(a_disk_that_fails_while_removing_has_failed),
+        CASE(a_file_in_the_place_of_a_log_is_in_its_way_only),
+        CASE(a_folder_is_no_mark_of_a_clean_shutdown),
         CASE(the_recovery_point_goes_on_after_any_number_of_segments),
         CASE(identity_is_written_where_it_is_missing),
         CASE(an_identity_that_is_not_understood_takes_its_directory_offline),

@@ -276,6 +276,29 @@ static void a_clean_stop_needs_no_recovery(void **state)
     check_readable(log, 0);
 }
 
+/* A copy of a directory that was made while a broker ran, or a disk that kept less than it said. */
+static void a_half_segment_beside_a_clean_mark_is_cut_at_once(void **state)
+{
+    static const int64_t lost[] = {5, 3000, 9000, 11000}; /* at last with all that the index points to */
+    struct fixture *f = *state;
+    for (int i = 0; i < 20; i++)
+        append(f->log, 5);
+    for (size_t i = 0; i < ARRAY_LEN(lost); i++) {
+        char path[256];
+        int64_t size = plog_size(f->log), end = plog_end_offset(f->log);
+        assert_true(plog_close(f->log));
+        assert_int_equal(truncate(file_in(f, "00000000000000000000.log", path), size - lost[i]), 0);
+        reload(f, true, end);
+        assert_int_equal(plog_end_offset(f->log) % 5, 0);
+        assert_true(plog_end_offset(f->log) < end);
+        assert_true(f->log->recovery_point <= plog_end_offset(f->log));
+        check_readable(f->log, 0);
+        while (plog_end_offset(f->log) < 100)
+            append(f->log, 5);
+        check_readable(f->log, 0);
+    }
+}
+
 static void times_are_found(void **state)
 {
     struct fixture *f = *state;
@@ -796,6 +819,7 @@ int main(void)
         CASE(damaged_indexes_are_rebuilt),
         CASE(rebuilding_an_index_keeps_the_epochs),
         CASE(a_clean_stop_needs_no_recovery),
+        CASE(a_half_segment_beside_a_clean_mark_is_cut_at_once),
         CASE(times_are_found),
         CASE(records_without_times_are_not_in_the_time_index),
         CASE(retention_by_size_and_time),
