@@ -460,23 +460,22 @@ static bool learn_all_epochs(struct plog *log)
     return ok;
 }
 
+/* A log whose file does not tell it, as it is empty, say, has none until the controller names it. */
 static bool read_topic_id(struct plog *log)
 {
     char path[PATH_ROOM], text[UUID_TEXT_LEN + 1];
     struct strbuf content = {0};
     int version = -1;
     snprintf(path, sizeof(path), "%s/partition.metadata", log->path);
-    bool ok = true;
     enum file_result found = file_load(path, &content);
     strbuf_add(&content, "", 1);
-    if (found == FILE_FOUND) {
-        ok = sscanf(content.p, "version: %d topic_id: %22s", &version, text) == 2 && version == 0 &&
-             uuid_parse(str_of(text), &log->topic_id);
-        if (!ok)
-            log_error("Malformed %s", path);
+    if (found == FILE_FOUND && (sscanf(content.p, "version: %d topic_id: %22s", &version, text) != 2 || version != 0 ||
+                                !uuid_parse(str_of(text), &log->topic_id))) {
+        log_warn("%s is malformed: the log has no topic id until the controller gives it one", path);
+        log->topic_id = (struct uuid){0};
     }
     strbuf_deinit(&content);
-    return ok && found != FILE_FAILED;
+    return found != FILE_FAILED;
 }
 
 enum kafka_error plog_adopt_topic_id(struct plog *log, struct uuid id)

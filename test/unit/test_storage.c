@@ -536,6 +536,22 @@ static void aborted_transactions_that_cannot_be_read_are_not_none(void **state)
     arena_deinit(&a);
 }
 
+static void a_log_that_does_not_tell_its_topics_id_has_none(void **state)
+{
+    static const char *const texts[] = {"", "version: 0\ntopic_id: ", "version: 0\ntopic_id: ?!\n", "junk"};
+    struct fixture *f = *state;
+    struct uuid id = {{7}};
+    char path[256];
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        write_text(file_in(f, "partition.metadata", path), texts[i]);
+        reload(f, true, 0);
+        assert_true(uuid_is_zero(plog_topic_id(f->log)));
+        assert_int_equal(plog_adopt_topic_id(f->log, id), ERR_NONE);
+        reload(f, true, 0);
+        assert_true(uuid_eq(plog_topic_id(f->log), id));
+    }
+}
+
 /* ---- Checkpoints ---- */
 
 static void a_bad_line_costs_only_itself(void **state)
@@ -832,6 +848,7 @@ int main(void)
         CASE(a_disk_that_fails_while_recovering_takes_no_records),
         CASE(what_lies_beside_the_log_is_there_though_it_cannot_be_read),
         CASE(aborted_transactions_that_cannot_be_read_are_not_none),
+        CASE(a_log_that_does_not_tell_its_topics_id_has_none),
         CASE(a_bad_line_costs_only_itself),
         CASE(no_line_is_written_that_cannot_be_read),
         CASE(damaged_epochs_are_learned_again),
