@@ -7,7 +7,7 @@
 #include "storage/file_internal.h"
 #include "storage/manager_internal.h"
 
-enum { REMOVAL_CHECK_MS = 1000 };
+enum { REMOVAL_CHECK_MS = 1000, INDEXES_CHECK_MS = 300000 };
 
 /* ---- Removals ---- */
 
@@ -379,6 +379,20 @@ static void expire_producers(struct log_manager *m)
     log_manager_each(m, expire_one, &since);
 }
 
+static void unload_indexes(void *ctx UNUSED, struct plog *log)
+{
+    lock_take(&log->lock);
+    for (size_t i = 0; i + 1 < log->segment_count; i++)
+        segment_unload_unused(log->segments[i]);
+    lock_release(&log->lock);
+}
+
+/* Of older segments: whoever read all of a log once would otherwise have left two maps for each. */
+void manager_unload_indexes(struct log_manager *m)
+{
+    log_manager_each(m, unload_indexes, NULL);
+}
+
 static void chore_run(struct job *job)
 {
     struct chore *c = CONTAINER_OF(job, struct chore, job);
@@ -428,6 +442,7 @@ void log_manager_start(struct log_manager *m)
     chore_start(m, CHORE_PRODUCERS, c->producer_id_expiration_check_interval_ms,
                 c->producer_id_expiration_check_interval_ms, expire_producers);
     chore_start(m, CHORE_REMOVAL, REMOVAL_CHECK_MS, REMOVAL_CHECK_MS, manager_run_removals);
+    chore_start(m, CHORE_INDEXES, INDEXES_CHECK_MS, INDEXES_CHECK_MS, manager_unload_indexes);
     if (m->cleaner != NULL)
         cleaner_start(m->cleaner, m->options.loop, m->options.workers);
 }

@@ -55,6 +55,7 @@ enum {
     CHORE_FLUSH,
     CHORE_PRODUCERS,
     CHORE_REMOVAL,
+    CHORE_INDEXES,
     CHORES
 };
 
@@ -88,6 +89,7 @@ struct plog **manager_logs(struct log_manager *m, size_t *count);
 
 /* A whole log's directory; `log` is in it, and let go of then. NULL: it was not loaded. */
 void manager_remove_dir_later(struct log_manager *m, const char *path, struct plog *log);
+void manager_unload_indexes(struct log_manager *m);
 void manager_run_removals(struct log_manager *m); /* of what is due */
 void manager_forget_removals(struct log_manager *m);
 

@@ -107,7 +107,9 @@ struct retention {
 int64_t plog_largest_timestamp(struct plog *log, struct segment *s)
 {
     ensure(lock_is_held(&log->lock));
-    if (segment_load_indexes(s, log->path, false) && s->max_timestamp != NO_TIMESTAMP)
+    if (s->max_timestamp == NO_TIMESTAMP && !segment_load_indexes(s, log->path, false))
+        return INT64_MAX;
+    if (s->max_timestamp != NO_TIMESTAMP)
         return s->max_timestamp;
     return segment_open_file(s, log->path, false) ? file_mtime_ms(s->file->fd) : INT64_MAX;
 }

@@ -82,7 +82,7 @@ bool plog_write_epochs(struct plog *log);
 bool plog_save_epochs(struct plog *log); /* if there is anything to save */
 bool plog_snapshot(struct plog *log, int64_t offset);
 void plog_update_unstable(struct plog *log);
-/* Largest timestamp of the segment's records; when they have none, when it was written last. */
+/* Largest timestamp of the segment's records; when they have none, when it was written last. INT64_MAX: unknown. */
 int64_t plog_largest_timestamp(struct plog *log, struct segment *s);
 /*
  * Entries of aborted transactions with records in [from, to), from the one that holds offset `segment` on, by first

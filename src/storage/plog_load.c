@@ -330,7 +330,8 @@ static bool recover_segment(struct plog *log, size_t i, bool unsure, int64_t *ne
     }
     log->touched = true;
     /* Behind the recovery point indexes are made again after a power failure, and synced before it passes them. */
-    return unsure ? segment_save_indexes(s, log->path, true) : segment_replace_indexes(s, log->path);
+    s->indexes_filed = unsure ? segment_save_indexes(s, log->path, true) : segment_replace_indexes(s, log->path);
+    return s->indexes_filed;
 }
 
 /* Older segments' indexes are read when they are needed. */

@@ -45,6 +45,16 @@ void segment_unload(struct segment *s)
     strbuf_deinit(&s->aborts);
 }
 
+void segment_unload_unused(struct segment *s)
+{
+    if (s->indexes_filed && !s->indexes_used) {
+        index_deinit(&s->offsets);
+        index_deinit(&s->times);
+        s->indexes_filed = false;
+    }
+    s->indexes_used = false;
+}
+
 void segment_free(struct segment *s)
 {
     segment_unload(s);
@@ -72,6 +82,8 @@ static bool is_loaded(const struct index *x, bool for_append)
 bool segment_load_indexes(struct segment *s, const char *dir, bool for_append)
 {
     char path[PATH_ROOM];
+    s->indexes_used = true;
+    s->indexes_filed &= !for_append;
     if (is_loaded(&s->offsets, for_append) && is_loaded(&s->times, for_append))
         return true;
     index_deinit(&s->offsets);
@@ -79,6 +91,7 @@ bool segment_load_indexes(struct segment *s, const char *dir, bool for_append)
     if (!index_load(&s->offsets, segment_path(path, dir, s->base_offset, ".index"), for_append) ||
         !index_load(&s->times, segment_path(path, dir, s->base_offset, ".timeindex"), for_append))
         return false;
+    s->indexes_filed = !for_append;
     struct time_entry last = time_index_last(&s->times);
     if (last.timestamp > s->max_timestamp) {
         s->max_timestamp = last.timestamp;

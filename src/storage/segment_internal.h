@@ -14,6 +14,8 @@ struct segment {
     int64_t size;          /* bytes of whole batches in the log file */
     struct file_ref *file; /* NULL until the segment is read or written */
     struct index offsets, times;
+    bool indexes_filed;    /* they are as in their files, and may be let go of: it is not appended to */
+    bool indexes_used;     /* since segment_unload_unused() */
     int64_t max_timestamp; /* of its records; NO_TIMESTAMP until known */
     int64_t max_timestamp_offset;
     int64_t first_timestamp; /* of its first batch; NO_TIMESTAMP until known */
@@ -40,6 +42,8 @@ bool segment_open_file(struct segment *s, const char *dir, bool create) NODISCAR
 bool segment_load_indexes(struct segment *s, const char *dir, bool for_append) NODISCARD;
 /* Lets go of what is in memory and in its files as well. */
 void segment_unload(struct segment *s);
+/* Of its indexes, if nobody has looked at them since this was asked last. */
+void segment_unload_unused(struct segment *s);
 
 /* Writes batches at the end, of which `b` is the last, and keeps the indexes. */
 bool segment_append(struct segment *s, const char *dir, struct bytes bytes, int32_t index_interval);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -543,6 +544,61 @@ static void the_recovery_point_goes_on_after_any_number_of_segments(void **state
     plog_unref(log);
 }
 
+/* ---- Maps of indexes ---- */
+
+static bool maps_are_used_up;
+
+/* In the place of libc's. */
+void *mmap(void *at, size_t len, int protection, int flags, int fd, off_t offset)
+{
+    if (maps_are_used_up && fd >= 0) {
+        errno = ENOMEM;
+        return MAP_FAILED;
+    }
+    return (void *)syscall(SYS_mmap, at, len, protection, flags, fd, offset);
+}
+
+static void without_maps_indexes_are_read(void **state)
+{
+    struct fixture *f = *state;
+    struct strbuf out = {0};
+    open_all(f);
+    struct plog *log = make_log(f, "t");
+    log->config.segment_bytes = 20000;
+    for (int i = 0; i < 30; i++)
+        assert_int_equal(append(log, 10, 0), ERR_NONE);
+    maps_are_used_up = true;
+    assert_int_equal(plog_read_bytes(log, 50, 1000, 300, &out), ERR_NONE);
+    maps_are_used_up = false;
+    assert_int_equal(f->failures, 0);
+    assert_true(log->segments[0]->offsets.loaded);
+    strbuf_deinit(&out);
+    plog_unref(log);
+}
+
+static void indexes_that_nobody_asks_are_let_go_of(void **state)
+{
+    struct fixture *f = *state;
+    struct strbuf out = {0};
+    open_all(f);
+    struct plog *log = make_log(f, "t");
+    log->config.segment_bytes = 20000;
+    for (int i = 0; i < 30; i++)
+        assert_int_equal(append(log, 10, 0), ERR_NONE);
+    const struct segment *first = log->segments[0], *active = log->segments[log->segment_count - 1];
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(plog_read_bytes(log, 50, 1000, 300, &out), ERR_NONE);
+        manager_unload_indexes(f->logs);
+        assert_true(first->offsets.loaded && first->times.loaded);
+        manager_unload_indexes(f->logs);
+        assert_false(first->offsets.loaded || first->times.loaded);
+    }
+    manager_unload_indexes(f->logs);
+    assert_true(active->offsets.loaded && active->times.loaded);
+    strbuf_deinit(&out);
+    plog_unref(log);
+}
+
 /* ---- meta.properties ---- */
 
 static const char mine[] = "broker.id=1\nversion=0\ncluster.id=here\nother.key=kept\n";
@@ -988,6 +1044,8 @@ int main(void)
         CASE(a_file_in_the_place_of_a_log_is_in_its_way_only),
         CASE(a_folder_is_no_mark_of_a_clean_shutdown),
         CASE(the_recovery_point_goes_on_after_any_number_of_segments),
+        CASE(without_maps_indexes_are_read),
+        CASE(indexes_that_nobody_asks_are_let_go_of),
         CASE(identity_is_written_where_it_is_missing),
         CASE(an_identity_that_is_not_understood_takes_its_directory_offline),
         CASE(files_that_cannot_be_read_take_their_directory_offline),
