@@ -465,12 +465,17 @@ static void what_was_refused_is_not_saved(void **state)
 /* ---- What cannot be read is not what is not there ---- */
 
 static const char *unreadable; /* end of the names of files of which nothing can be read; NULL: none */
+static struct plog *unlocked;  /* is not locked while anything is read; NULL: nobody looks */
+static int reads;
 
 /* In the place of libc's. */
 ssize_t pread(int fd, void *data, size_t len, off_t pos)
 {
     char link[64], path[256] = "";
     snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    reads++;
+    if (unlocked != NULL)
+        assert_false(lock_is_held(&unlocked->lock));
     if (unreadable != NULL && readlink(link, path, sizeof(path) - 1) > 0) {
         size_t n = strlen(path), m = strlen(unreadable);
         if (n >= m && strcmp(path + n - m, unreadable) == 0) {
@@ -517,6 +522,39 @@ static void what_lies_beside_the_log_is_there_though_it_cannot_be_read(void **st
         assert_int_equal(unlink(path), 0); /* still there */
     }
     reload(f, true, 20);
+}
+
+/* However much there is to read, producers do not wait for it. */
+static void a_search_by_time_reads_without_the_lock(void **state)
+{
+    struct fixture *f = *state;
+    struct append_result r;
+    struct timestamp_offset t;
+    f->log->config.segment_bytes = 3000;
+    for (int i = 0; i < 20; i++)
+        assert_int_equal(append_as(f->log, 5, 100, 1000 + i, -1, -1, &r), ERR_NONE);
+    reads = 0;
+    unlocked = f->log;
+    assert_int_equal(plog_offset_for_time(f->log, 1005, &t), ERR_NONE);
+    assert_int_equal(t.offset, 25);
+    assert_int_equal(plog_offset_of_max_time(f->log, &t), ERR_NONE);
+    unlocked = NULL;
+    assert_int_equal(t.offset, 95);
+    assert_true(reads > 0);
+}
+
+static void a_search_by_time_that_cannot_read_has_not_found_out(void **state)
+{
+    struct fixture *f = *state;
+    struct timestamp_offset t;
+    for (int i = 0; i < 4; i++)
+        append(f->log, 5);
+    unreadable = ".log";
+    assert_int_equal(plog_offset_for_time(f->log, 1000, &t), ERR_KAFKA_STORAGE_ERROR);
+    assert_int_equal(plog_offset_of_max_time(f->log, &t), ERR_KAFKA_STORAGE_ERROR);
+    unreadable = NULL;
+    assert_int_equal(plog_offset_for_time(f->log, 1000, &t), ERR_NONE);
+    assert_int_equal(t.offset, 0);
 }
 
 /* Its consumers would take for committed what is not. */
@@ -847,6 +885,8 @@ int main(void)
         CASE(what_was_refused_is_not_saved),
         CASE(a_disk_that_fails_while_recovering_takes_no_records),
         CASE(what_lies_beside_the_log_is_there_though_it_cannot_be_read),
+        CASE(a_search_by_time_reads_without_the_lock),
+        CASE(a_search_by_time_that_cannot_read_has_not_found_out),
         CASE(aborted_transactions_that_cannot_be_read_are_not_none),
         CASE(a_log_that_does_not_tell_its_topics_id_has_none),
         CASE(a_bad_line_costs_only_itself),
