@@ -62,6 +62,7 @@ struct log_manager *log_manager_new(const struct log_manager_options *options, s
     lock_init(&m->removal_lock);
     lock_init(&m->checkpoint_lock);
     atomic_init(&m->clean_end_gone, false);
+    atomic_init(&m->settles_soon, false);
     atomic_init(&m->producer_expiration_ms, m->config->producer_id_expiration_ms);
     if (m->config->log_cleaner_enable)
         m->cleaner = cleaner_new(m, m->config);

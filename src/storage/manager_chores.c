@@ -1,4 +1,4 @@
-/* What the manager does from time to time, and behind what others do: removals, flushes, checkpoints, retention. */
+/* What the manager does from time to time, and behind what others do: removals, flushes, retention. */
 #include <errno.h>
 
 #include "base/clock.h"
@@ -211,108 +211,6 @@ void manager_flush_later(struct log_manager *m, struct plog *log, int64_t up_to)
     workers_submit(m->options.workers, &f->job);
 }
 
-/* ---- Checkpoints ---- */
-
-static int64_t recovery_point_of(struct plog *log)
-{
-    lock_take(&log->lock);
-    int64_t point = log->recovery_point;
-    lock_release(&log->lock);
-    return point;
-}
-
-/* Only logs that do not start with a segment need a line. */
-static int64_t start_to_note(struct plog *log)
-{
-    lock_take(&log->lock);
-    int64_t start = atomic_load(&log->start), base = log->segment_count > 0 ? log->segments[0]->base_offset : start;
-    lock_release(&log->lock);
-    return start > base ? start : -1;
-}
-
-static int64_t hw_of(struct plog *log)
-{
-    return plog_high_watermark(log);
-}
-
-static void write_checkpoint(struct log_manager *m, const char *name, int64_t (*value)(struct plog *log))
-{
-    size_t count;
-    lock_take(&m->checkpoint_lock);
-    struct plog **logs = manager_logs(m, &count);
-    for (int d = 0; d < m->dir_count; d++) {
-        struct offsets_file f = {0};
-        if (!log_dir_is_live(&m->dirs[d]))
-            continue;
-        for (size_t i = 0; i < count; i++) {
-            int64_t v = logs[i]->home == &m->dirs[d] ? value(logs[i]) : -1;
-            if (v >= 0)
-                offsets_file_add(&f, logs[i]->topic, logs[i]->partition, v);
-        }
-        char *path = xasprintf("%s/%s", m->dirs[d].path, name);
-        if (!offsets_file_write(path, &f))
-            manager_dir_failed(m, m->dirs[d].path, "cannot write a checkpoint");
-        free(path);
-        offsets_file_free(&f);
-    }
-    for (size_t i = 0; i < count; i++)
-        plog_unref(logs[i]);
-    free(logs);
-    lock_release(&m->checkpoint_lock);
-}
-
-void manager_save_recovery_points(struct log_manager *m)
-{
-    write_checkpoint(m, CHECKPOINT_RECOVERY, recovery_point_of);
-}
-
-static void write_starts(struct log_manager *m)
-{
-    write_checkpoint(m, CHECKPOINT_START, start_to_note);
-}
-
-void manager_save_lowered(struct log_manager *m)
-{
-    manager_save_recovery_points(m);
-    write_starts(m);
-}
-
-static void write_hws(struct log_manager *m)
-{
-    write_checkpoint(m, CHECKPOINT_HW, hw_of);
-}
-
-static int64_t take_clean_end(struct plog *log)
-{
-    lock_take(&log->lock);
-    int64_t end = log->clean_end;
-    log->clean_end_unsaved = false;
-    lock_release(&log->lock);
-    return end;
-}
-
-static void find_unsaved(void *ctx, struct plog *log)
-{
-    lock_take(&log->lock);
-    *(bool *)ctx |= log->clean_end_unsaved;
-    lock_release(&log->lock);
-}
-
-void manager_save_clean_ends(struct log_manager *m)
-{
-    bool unsaved = atomic_exchange(&m->clean_end_gone, false);
-    log_manager_each(m, find_unsaved, &unsaved);
-    if (unsaved)
-        write_checkpoint(m, CHECKPOINT_CLEANER, take_clean_end);
-}
-
-void log_manager_write_checkpoints(struct log_manager *m)
-{
-    manager_save_recovery_points(m);
-    write_starts(m);
-    write_hws(m);
-}
-
 /* ---- Chores ---- */
 
 /* A future log begins where the current one does, and lets go of what that lets go of once it is in its place. */
@@ -433,9 +331,9 @@ void log_manager_start(struct log_manager *m)
     chore_start(m, CHORE_RETENTION, first, c->log_retention_check_interval_ms, log_manager_run_retention);
     chore_start(m, CHORE_RECOVERY_POINTS, first, c->log_flush_offset_checkpoint_interval_ms,
                 manager_save_recovery_points);
-    chore_start(m, CHORE_STARTS, first, c->log_flush_start_offset_checkpoint_interval_ms, write_starts);
+    chore_start(m, CHORE_STARTS, first, c->log_flush_start_offset_checkpoint_interval_ms, manager_save_starts);
     chore_start(m, CHORE_HW, c->replica_high_watermark_checkpoint_interval_ms,
-                c->replica_high_watermark_checkpoint_interval_ms, write_hws);
+                c->replica_high_watermark_checkpoint_interval_ms, manager_save_high_watermarks);
     if (c->log_flush_scheduler_interval_ms < INT32_MAX)
         chore_start(m, CHORE_FLUSH, MIN(first, c->log_flush_scheduler_interval_ms), /* a promise does not wait */
                     c->log_flush_scheduler_interval_ms, flush_due_logs);

@@ -376,6 +376,18 @@ static enum kafka_error check_producer(struct plog *log, const struct prepared *
     return error;
 }
 
+static void settle(struct plog *log)
+{
+    if (atomic_load(&log->unsettled))
+        manager_settle_cuts(log->manager);
+}
+
+/* Also not as long as a cut is not settled: that could not be done, or it is cut this very moment. */
+static bool may_append(const struct plog *log)
+{
+    return plog_is_writable(log) && !atomic_load(&log->unsettled);
+}
+
 static enum kafka_error append_leader_locked(struct plog *log, const struct prepared *p, int32_t leader_epoch,
                                              struct append_result *out)
 {
@@ -385,7 +397,7 @@ static enum kafka_error append_leader_locked(struct plog *log, const struct prep
     struct producer_batch dup = {0};
     enum batch_result result = batch_next(&rest, &b);
     ensure(result == BATCH_OK && rest.len == 0 && b.magic == 2);
-    if (!plog_is_writable(log))
+    if (!may_append(log))
         return ERR_KAFKA_STORAGE_ERROR;
     enum kafka_error error = check_producer(log, p, &b, &dup, &out->duplicate);
     if (error != ERR_NONE) {
@@ -416,6 +428,7 @@ enum kafka_error plog_append_leader(struct plog *log, const struct prepared *p, 
                                     struct append_result *out)
 {
     *out = (struct append_result){.first_offset = -1, .last_offset = -1};
+    settle(log);
     lock_take(&log->lock);
     enum kafka_error error = append_leader_locked(log, p, leader_epoch, out);
     out->log_start_offset = atomic_load(&log->start);
@@ -503,9 +516,10 @@ enum kafka_error plog_append_follower(struct plog *log, struct bytes bytes, int3
                                       struct append_result *out)
 {
     *out = (struct append_result){.first_offset = -1, .last_offset = -1};
+    settle(log);
     lock_take(&log->lock);
     enum kafka_error error =
-        plog_is_writable(log) ? append_follower_locked(log, bytes, max_epoch, out) : ERR_KAFKA_STORAGE_ERROR;
+        may_append(log) ? append_follower_locked(log, bytes, max_epoch, out) : ERR_KAFKA_STORAGE_ERROR;
     out->log_start_offset = atomic_load(&log->start);
     lock_release(&log->lock);
     if (error == ERR_KAFKA_STORAGE_ERROR)
@@ -681,21 +695,19 @@ bool plog_truncate_fully_locked(struct plog *log, int64_t new_start)
     return plog_write_epochs(log);
 }
 
-/*
- * The recovery point on the disk says what need not be looked at after a crash, and the start what is deleted: they may
- * not stay above the log's end while something new is written there.
- */
 static enum kafka_error cut(struct plog *log, bool (*how)(struct plog *log, int64_t offset), int64_t offset)
 {
     lock_take(&log->files);
     lock_take(&log->lock);
     int64_t before = MAX(log->recovery_point, (int64_t)atomic_load(&log->start));
     bool ok = plog_is_writable(log) && how(log, offset);
-    bool lowered = ok && offset < before;
+    bool lowered = ok && offset < before && log->manager != NULL;
+    if (lowered)
+        atomic_store(&log->unsettled, true);
     lock_release(&log->lock);
     lock_release(&log->files);
-    if (lowered && log->manager != NULL)
-        manager_save_lowered(log->manager);
+    if (lowered)
+        manager_settle_cuts_soon(log->manager);
     if (!ok)
         plog_failed(log, "truncation failed");
     return ok ? ERR_NONE : ERR_KAFKA_STORAGE_ERROR;

@@ -37,7 +37,12 @@ struct plog {
     bool epochs_unsaved;    /* assigned since the checkpoint was written; what the recovery point passes is in it */
     bool epochs_trimmed;    /* it still has epochs that lie below the start: loading leaves them out */
     int64_t snapshot_end;   /* of the newest producer snapshot; -1: none */
-    int64_t cuts;           /* counts truncations: a flush from before one says nothing of what is written after it */
+    /*
+     * It was cut below what the disk has for its recovery point or its start, and nothing may be appended before these
+     * are lowered there: the one says what need not be looked at after a crash, the other what is deleted.
+     */
+    atomic_bool unsettled;
+    int64_t cuts; /* counts truncations: a flush from before one says nothing of what is written after it */
     int64_t last_flush_ms;
     int64_t roll_jitter_ms;
     struct producers producers;
@@ -128,7 +133,12 @@ void manager_remove_later(struct log_manager *m, const char *dir, int64_t base, 
 void manager_flush_later(struct log_manager *m, struct plog *log, int64_t up_to);
 /* Without a log's lock. */
 void manager_save_recovery_points(struct log_manager *m);
-void manager_save_lowered(struct log_manager *m); /* recovery points and starts, of which one has gone back */
+/*
+ * Of all logs that are unsettled: their recovery points and starts, which have gone back. Without a log's lock; blocks.
+ * Who cuts has a worker do it soon, and who appends before that does it, for all that were cut meanwhile.
+ */
+void manager_settle_cuts(struct log_manager *m);
+void manager_settle_cuts_soon(struct log_manager *m);
 /* Writes the cleaner's checkpoints if one has changed. */
 void manager_save_clean_ends(struct log_manager *m);
 void manager_dir_failed(struct log_manager *m, const char *root, const char *what);

@@ -366,6 +366,44 @@ static void a_crash_after_a_cut_below_the_start_loses_nothing(void **state)
     plog_unref(log);
 }
 
+static ino_t inode_of(const char *dir, const char *name)
+{
+    char path[160];
+    struct stat st;
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    assert_int_equal(stat(path, &st), 0);
+    return st.st_ino;
+}
+
+/* A failover cuts many logs at once, and each checkpoint has a line for every log: it is written for all of them. */
+static void cuts_reach_the_checkpoint_together_before_the_first_append(void **state)
+{
+    struct fixture *f = *state;
+    struct plog *logs[4];
+    char topic[] = "t0";
+    open_all(f);
+    for (int i = 0; i < 4; i++, topic[1]++) {
+        log_manager_prefer_dir(f->logs, topic, 0, f->paths[1]);
+        logs[i] = make_log(f, topic);
+        assert_int_equal(append(logs[i], 50, 0), ERR_NONE);
+        assert_int_equal(append(logs[i], 50, 0), ERR_NONE);
+        assert_int_equal(plog_flush(logs[i]), ERR_NONE);
+    }
+    log_manager_write_checkpoints(f->logs);
+    ino_t before = inode_of(f->paths[1], CHECKPOINT_RECOVERY);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(plog_truncate(logs[i], 50), ERR_NONE);
+    assert_int_equal(inode_of(f->paths[1], CHECKPOINT_RECOVERY), before);
+    assert_int_equal(append(logs[0], 10, 1), ERR_NONE);
+    ino_t after = inode_of(f->paths[1], CHECKPOINT_RECOVERY);
+    assert_int_not_equal(after, before);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(append(logs[i], 10, 1), ERR_NONE);
+    assert_int_equal(inode_of(f->paths[1], CHECKPOINT_RECOVERY), after);
+    for (int i = 0; i < 4; i++)
+        plog_unref(logs[i]);
+}
+
 /* ---- What is not ours, and what is in the way ---- */
 
 static int stuck; /* errno of whoever removes a folder; 0: it can be removed */
@@ -1037,6 +1075,7 @@ int main(void)
         CASE(a_damaged_batch_is_no_failure_of_the_disk),
         CASE(an_index_that_fails_ends_nobody),
         CASE(a_crash_after_a_cut_below_the_start_loses_nothing),
+        CASE(cuts_reach_the_checkpoint_together_before_the_first_append),
         CASE(what_is_not_ours_is_left_alone),
         CASE(what_is_not_ours_in_a_log_is_left_alone),
         CASE(a_log_is_removed_whatever_is_in_it),
