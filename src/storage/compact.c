@@ -163,10 +163,10 @@ static enum compact_result aborted(struct compaction *c)
     return COMPACT_ABORTED;
 }
 
-/* Nobody is to blame for what a truncation or deletion has taken away. */
+/* Nobody is to blame for what a truncation or deletion has taken away. Without a descriptor it is tried again later. */
 static enum compact_result disk_failed(struct compaction *c)
 {
-    if (!lock_if_valid(c))
+    if (file_ran_out() || !lock_if_valid(c))
         return aborted(c);
     c->log->uncleanable = true;
     lock_release(&c->log->lock);
@@ -388,7 +388,7 @@ static bool create_out(struct compaction *c)
     int64_t base = c->sources[c->group].base;
     lock_take(&log->files);
     bool ok = segment_delete_files(base, log->path, ".cleaned");
-    int fd = ok ? file_open(segment_path(path, log->path, base, ".log.cleaned"), true) : -1;
+    int fd = ok ? file_open_to_stay(segment_path(path, log->path, base, ".log.cleaned"), true) : -1;
     lock_release(&log->files);
     if (fd < 0)
         return false;
@@ -638,6 +638,7 @@ struct compaction *compaction_new(struct plog *log, const struct compact_limits 
 enum compact_result compaction_step(struct compaction *c, int64_t *bytes)
 {
     c->bytes = 0;
+    file_clear_error();
     enum compact_result result = c->step(c);
     *bytes += c->bytes;
     return result;

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -21,6 +22,16 @@ int file_last_error(void)
     return last_error;
 }
 
+void file_clear_error(void)
+{
+    last_error = 0;
+}
+
+bool file_ran_out(void)
+{
+    return last_error == EMFILE || last_error == ENFILE;
+}
+
 static bool failed(const char *what, const char *path)
 {
     last_error = errno;
@@ -28,15 +39,81 @@ static bool failed(const char *what, const char *path)
     return false;
 }
 
-int file_open(const char *path, bool create)
+/* ---- Opening ---- */
+
+/*
+ * Descriptors that are kept back for what is open for a moment only. So checkpoints, indexes and snapshots are written,
+ * and logs flushed, though the process has as many files open as it may.
+ */
+enum { SPARES = 16 };
+
+static pthread_mutex_t spares_lock = PTHREAD_MUTEX_INITIALIZER;
+static int spares[SPARES];
+static atomic_int spare_count;
+
+static void keep_spares_back(void)
 {
-    int fd = open(path, O_RDWR | O_CLOEXEC | (create ? O_CREAT : 0), 0644);
+    int fd;
+    if (atomic_load(&spare_count) == SPARES)
+        return;
+    pthread_mutex_lock(&spares_lock);
+    while (spare_count < SPARES && (fd = open("/dev/null", O_RDONLY | O_CLOEXEC)) >= 0)
+        spares[spare_count++] = fd;
+    pthread_mutex_unlock(&spares_lock);
+}
+
+/* Whether there is one, where it is the want of them that has failed. */
+static bool let_spare_go(void)
+{
+    if (errno != EMFILE && errno != ENFILE)
+        return false;
+    pthread_mutex_lock(&spares_lock);
+    bool any = spare_count > 0;
+    if (any)
+        close(spares[--spare_count]);
+    pthread_mutex_unlock(&spares_lock);
+    return any;
+}
+
+static int open_for_the_moment(const char *path, int flags)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, keep_spares_back);
+    int fd;
+    do
+        fd = open(path, flags | O_CLOEXEC, 0644);
+    while (fd < 0 && let_spare_go());
+    return fd;
+}
+
+static int opened(int fd, const char *path, bool create)
+{
     if (fd < 0 && errno == ENOENT && !create)
         last_error = ENOENT;
     else if (fd < 0)
         failed("open", path);
     return fd;
 }
+
+int file_open(const char *path, bool create)
+{
+    return opened(open_for_the_moment(path, O_RDWR | (create ? O_CREAT : 0)), path, create);
+}
+
+int file_open_to_stay(const char *path, bool create)
+{
+    return opened(open(path, O_RDWR | O_CLOEXEC | (create ? O_CREAT : 0), 0644), path, create);
+}
+
+void file_close(int fd)
+{
+    if (fd < 0)
+        return;
+    close(fd);
+    keep_spares_back();
+}
+
+/* ---- Reading and writing ---- */
 
 bool file_write_at(int fd, const void *data, size_t len, int64_t pos, const char *path)
 {
@@ -89,12 +166,6 @@ ssize_t file_read_cached(int fd, void *data, size_t len, int64_t pos, const char
     return n >= 0 ? n : file_read_at(fd, data, len, pos, path);
 }
 
-void file_close(int fd)
-{
-    if (fd >= 0)
-        close(fd);
-}
-
 int64_t file_size(int fd)
 {
     struct stat st;
@@ -136,11 +207,11 @@ bool file_sync(int fd, const char *path)
 
 bool dir_sync(const char *path)
 {
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = open_for_the_moment(path, O_RDONLY | O_DIRECTORY);
     if (fd < 0)
         return failed("open", path);
     bool ok = file_sync(fd, path);
-    close(fd);
+    file_close(fd);
     return ok;
 }
 
@@ -305,7 +376,8 @@ static mode_t type_of(DIR *dir, const struct dirent *e)
 static bool list(const char *path, mode_t type, struct names *out)
 {
     *out = (struct names){0};
-    DIR *dir = opendir(path);
+    int fd = open_for_the_moment(path, O_RDONLY | O_DIRECTORY);
+    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
     if (dir == NULL)
         return failed("list", path);
     size_t cap = 0;
@@ -318,6 +390,7 @@ static bool list(const char *path, mode_t type, struct names *out)
     }
     bool ok = errno == 0 || failed("list", path);
     closedir(dir);
+    keep_spares_back();
     if (!ok)
         names_free(out);
     if (out->n > 0)

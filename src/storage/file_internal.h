@@ -12,11 +12,17 @@
 /* What cannot be read may be there: only FILE_MISSING says that it is not, and is not logged. */
 enum file_result { FILE_FOUND, FILE_MISSING, FILE_FAILED };
 
-/* The errno of what failed last on this thread, a missing file included. */
+/* The errno of what failed last on this thread, a missing file included; 0: nothing since it was cleared. */
 int file_last_error(void);
+void file_clear_error(void);
+bool file_ran_out(void); /* it was for want of a descriptor, which is no failure of the disk */
 
-/* An open file descriptor or -1. Without `create`, a missing file is -1 with errno ENOENT, not logged. */
+/*
+ * An open file descriptor or -1. Without `create`, a missing file is -1 with errno ENOENT, not logged. For the moment:
+ * some descriptors are kept back for that.
+ */
 int file_open(const char *path, bool create);
+int file_open_to_stay(const char *path, bool create); /* with what there is of descriptors besides these */
 bool file_write_at(int fd, const void *data, size_t len, int64_t pos, const char *path) NODISCARD;
 /* Bytes read: fewer than `len` only at the end of the file; -1 on error. */
 ssize_t file_read_at(int fd, void *data, size_t len, int64_t pos, const char *path);

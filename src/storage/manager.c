@@ -244,7 +244,7 @@ static struct plog *create_in(struct log_manager *m, struct log_dir *d, const ch
         .recovery_point = -1, .start_offset = -1, .high_watermark = -1, .clean_end = -1, .clean = true, .name = name};
     struct plog *log = log_dir_is_live(d) ? plog_load(m, d->path, topic, partition, config, &fresh) : NULL;
     if (log == NULL) {
-        if (file_last_error() != ENOTDIR) /* something else has its name */
+        if (file_last_error() != ENOTDIR && !file_ran_out()) /* something else has its name, or there are too many */
             manager_dir_failed(m, d->path, "a log cannot be created");
         return NULL;
     }

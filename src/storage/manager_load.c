@@ -93,13 +93,18 @@ struct dir_load { /* of one directory */
     _Atomic int64_t said_ms; /* when a line was written last */
 };
 
+struct load_trouble {    /* because of which the broker is not to start */
+    atomic_bool twice;   /* some log is in two directories */
+    atomic_bool starved; /* there are more files than may be open */
+};
+
 struct load_job {
     struct job job;
     struct log_manager *manager;
     struct log_dir *dir;
     char *topic, *name; /* `name` of a future log's directory, else NULL */
     int32_t partition;
-    atomic_bool *twice; /* some log was found in two directories */
+    struct load_trouble *trouble;
     struct dir_load *of;
 };
 
@@ -141,7 +146,7 @@ static void take_loaded(struct load_job *l, struct plog *log)
         return;
     log_error("Duplicate log directories for %s-%" PRId32 " are found in both %s and %s", log->topic, log->partition,
               other->log->path, log->path);
-    atomic_store(l->twice, true);
+    atomic_store(&l->trouble->twice, true);
     plog_unref(log);
 }
 
@@ -169,6 +174,8 @@ static void run_load(struct job *job)
         log_dir_is_live(d) ? plog_load(l->manager, d->path, l->topic, l->partition, &config, &origin) : NULL;
     if (log != NULL)
         take_loaded(l, log);
+    else if (log_dir_is_live(d) && file_ran_out())
+        atomic_store(&l->trouble->starved, true);
     else
         manager_dir_failed(l->manager, d->path, "a log cannot be loaded");
     say_progress(l->of);
@@ -261,7 +268,7 @@ static void say_foreign(const struct log_dir *d, struct foreign *foreign)
 
 /* Of the folders there; a file is no log, whatever its name. */
 static void submit_all(struct log_manager *m, struct log_dir *d, const struct names *folders, struct dir_load *of,
-                       atomic_bool *twice)
+                       struct load_trouble *trouble)
 {
     struct load_job **jobs = xcalloc(folders->n + 1, sizeof(struct load_job *));
     struct foreign foreign = {0};
@@ -275,14 +282,14 @@ static void submit_all(struct log_manager *m, struct log_dir *d, const struct na
     }
     say_foreign(d, &foreign);
     for (size_t i = 0; i < of->total; i++) {
-        jobs[i]->twice = twice;
+        jobs[i]->trouble = trouble;
         jobs[i]->of = of;
         workers_submit(of->pool, &jobs[i]->job);
     }
     free(jobs);
 }
 
-static void begin_load(struct log_manager *m, struct log_dir *d, struct dir_load *of, atomic_bool *twice)
+static void begin_load(struct log_manager *m, struct log_dir *d, struct dir_load *of, struct load_trouble *trouble)
 {
     struct names folders;
     if (!dir_list_folders(d->path, &folders)) {
@@ -293,7 +300,7 @@ static void begin_load(struct log_manager *m, struct log_dir *d, struct dir_load
     of->said_ms = clock_mono_ms();
     of->pool = workers_new("loader", MAX(m->config->num_recovery_threads_per_data_dir, 1));
     if (log_dir_begin_load(d))
-        submit_all(m, d, &folders, of, twice);
+        submit_all(m, d, &folders, of, trouble);
     else
         manager_dir_failed(m, d->path,
                            "its checkpoints cannot be read, or its mark of a clean shutdown not be taken away");
@@ -301,12 +308,12 @@ static void begin_load(struct log_manager *m, struct log_dir *d, struct dir_load
 }
 
 /* All directories at once: they are disks of their own. */
-static void load_dirs(struct log_manager *m, atomic_bool *twice)
+static void load_dirs(struct log_manager *m, struct load_trouble *trouble)
 {
     struct dir_load *loads = xcalloc((size_t)m->dir_count, sizeof(*loads));
     for (int i = 0; i < m->dir_count; i++)
         if (log_dir_is_live(&m->dirs[i]))
-            begin_load(m, &m->dirs[i], &loads[i], twice);
+            begin_load(m, &m->dirs[i], &loads[i], trouble);
     for (int i = 0; i < m->dir_count; i++)
         if (loads[i].pool != NULL)
             workers_free(loads[i].pool);
@@ -316,13 +323,16 @@ static void load_dirs(struct log_manager *m, atomic_bool *twice)
 bool log_manager_load(struct log_manager *m, struct fail *fail)
 {
     int64_t start = clock_mono_ms();
-    atomic_bool twice = false;
-    load_dirs(m, &twice);
+    struct load_trouble trouble = {0};
+    load_dirs(m, &trouble);
     for (int i = 0; i < m->dir_count; i++)
         if (!log_dir_is_live(&m->dirs[i]))
             log_manager_abandon_dir(m, m->dirs[i].path);
+    if (atomic_load(&trouble.starved))
+        return fail_set(fail,
+                        "The logs have more files than a process may have open here: raise the limit (ulimit -n).");
     manager_save_recovery_points(m); /* before anything is written where one lies above its log's end */
-    if (atomic_load(&twice))
+    if (atomic_load(&trouble.twice))
         return fail_set(fail,
                         "A log is in two directories: one of them must be taken away by hand. Perhaps a directory "
                         "failed while a replica was moved from one to the other.");

@@ -155,6 +155,23 @@ void plog_failed(struct plog *log, const char *what)
         manager_dir_failed(log->manager, log->root, what);
 }
 
+void plog_failed_to_grow(struct plog *log, const char *what)
+{
+    static struct log_limit limit;
+    lock_take(&log->lock);
+    bool starved = log->starved;
+    log->starved = false;
+    lock_release(&log->lock);
+    if (starved)
+        log_warn_limited(
+            &limit,
+            "%s-%" PRId32
+            " cannot begin a segment and takes nothing more for now: the process has as many files open as it may (ulimit -n)",
+            log->topic, log->partition);
+    else
+        plog_failed(log, what);
+}
+
 struct segment *plog_active(const struct plog *log)
 {
     ensure(lock_is_held(&log->lock));
@@ -272,6 +289,28 @@ static bool sync_sealed(struct plog *log, struct segment *s)
            (s->no_aborts || dir_sync(log->path));
 }
 
+/* What is to be so before anything is written behind it. */
+static bool seal(struct plog *log, struct segment *s, int64_t end)
+{
+    if (!segment_save_indexes(s, log->path, true) || !plog_snapshot(log, end))
+        return false;
+    if (log->config.preallocate && !file_truncate(s->file->fd, s->size, log->path)) /* what it has not needed */
+        return false;
+    return log->recovery_point != end || sync_sealed(log, s);
+}
+
+/* Its file is to stay open: where no descriptor is left, nothing has happened yet. */
+static struct segment *begin_segment(struct plog *log, int64_t base)
+{
+    struct segment *s = segment_new(base);
+    file_clear_error();
+    if (segment_open_file(s, log->path, true))
+        return s;
+    log->starved = file_ran_out();
+    segment_free(s);
+    return NULL;
+}
+
 bool plog_roll(struct plog *log, int64_t new_base)
 {
     ensure(lock_is_held(&log->lock));
@@ -284,16 +323,17 @@ bool plog_roll(struct plog *log, int64_t new_base)
         return segment_save_indexes(old, log->path, false);
     }
     ensure(old->base_offset < new_base);
-    if (!segment_save_indexes(old, log->path, true) || !plog_snapshot(log, new_base))
+    struct segment *s = begin_segment(log, new_base);
+    if (s == NULL)
         return false;
-    if (log->config.preallocate && !file_truncate(old->file->fd, old->size, log->path)) /* what it has not needed */
+    if (!seal(log, old, new_base)) {
+        segment_free(s);
         return false;
-    if (log->recovery_point == new_base && !sync_sealed(log, old))
-        return false;
+    }
     index_deinit(&old->offsets); /* mapped again if somebody reads it */
     index_deinit(&old->times);
     log->roll_jitter_ms = random_jitter(MIN(log->config.segment_jitter_ms, log->config.segment_ms));
-    if (!plog_insert_segment(log, segment_new(new_base)))
+    if (!plog_insert_segment(log, s))
         return false;
     log_debug("Rolled new log segment at offset %" PRId64 " in %s", new_base, log->path);
     if (log->manager != NULL)
@@ -434,7 +474,7 @@ enum kafka_error plog_append_leader(struct plog *log, const struct prepared *p, 
     out->log_start_offset = atomic_load(&log->start);
     lock_release(&log->lock);
     if (error == ERR_KAFKA_STORAGE_ERROR)
-        plog_failed(log, "append failed");
+        plog_failed_to_grow(log, "append failed");
     return error;
 }
 
@@ -523,7 +563,7 @@ enum kafka_error plog_append_follower(struct plog *log, struct bytes bytes, int3
     out->log_start_offset = atomic_load(&log->start);
     lock_release(&log->lock);
     if (error == ERR_KAFKA_STORAGE_ERROR)
-        plog_failed(log, "append failed");
+        plog_failed_to_grow(log, "append failed");
     return error;
 }
 

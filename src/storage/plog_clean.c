@@ -173,6 +173,6 @@ int plog_apply_retention(struct plog *log, int64_t now)
     ok = plog_let_go(log, &old) && ok;
     lock_release(&log->files);
     if (!ok)
-        plog_failed(log, "retention failed");
+        plog_failed_to_grow(log, "retention failed");
     return (int)count;
 }

@@ -47,6 +47,7 @@ struct plog {
     int64_t roll_jitter_ms;
     struct producers producers;
     struct epochs epochs;
+    bool starved;       /* the last append could not begin a segment, for want of a descriptor */
     bool closed;        /* deleted or shut down: no more writes */
     atomic_bool future; /* being filled to take the place of another one */
     int64_t cut_to;     /* the lowest offset it was cut to since plog_take_cut(); INT64_MAX: none */
@@ -64,7 +65,7 @@ struct plog_origin { /* what the checkpoints say of a log that is loaded */
     const char *name; /* of the directory, of a future log; NULL: topic-partition */
 };
 
-/* Loads or creates the log in `root`. NULL when the disk fails; logged. */
+/* Loads or creates the log in `root`. NULL when the disk fails, or as file_last_error() says; logged. */
 struct plog *plog_load(struct log_manager *m, const char *root, const char *topic, int32_t partition,
                        const struct topic_config *config, const struct plog_origin *origin);
 /* Writes partition.metadata if the log has no id yet; false on mismatch or failure. */
@@ -127,6 +128,8 @@ bool plog_swap_files(struct plog *log, int64_t base, struct retired *old) NODISC
 
 /* A batch that ends the log's useful life as a failure of its directory. */
 void plog_failed(struct plog *log, const char *what);
+/* The same of what may need a new segment, unless only a descriptor was missing for it: then it may go better soon. */
+void plog_failed_to_grow(struct plog *log, const char *what);
 
 /* The manager's side (manager.c). */
 void manager_remove_later(struct log_manager *m, const char *dir, int64_t base, int64_t delay_ms);

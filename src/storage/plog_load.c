@@ -582,6 +582,7 @@ struct plog *plog_load(struct log_manager *m, const char *root, const char *topi
                        const struct topic_config *config, const struct plog_origin *origin)
 {
     struct plog *log = plog_alloc(m, root, topic, partition, config, origin->name);
+    file_clear_error();
     lock_take(&log->lock);
     bool ok = dir_make(log->path) && load_segments(log, origin) && settle_offsets(log, origin);
     if (ok && !origin->clean && atomic_load(&log->end) > 0)

@@ -67,7 +67,7 @@ bool segment_open_file(struct segment *s, const char *dir, bool create)
     if (s->file != NULL)
         return true;
     char path[PATH_ROOM];
-    int fd = file_open(segment_path(path, dir, s->base_offset, ".log"), create);
+    int fd = file_open_to_stay(segment_path(path, dir, s->base_offset, ".log"), create);
     if (fd < 0)
         return false;
     s->file = file_ref_new(fd);

@@ -582,6 +582,86 @@ static void the_recovery_point_goes_on_after_any_number_of_segments(void **state
     plog_unref(log);
 }
 
+/* ---- Without descriptors ---- */
+
+static int filling[4096];
+static size_t filling_count;
+
+static void limit_descriptors(rlim_t count)
+{
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_cur = MIN(count, limit.rlim_max);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+}
+
+/* But for so many. */
+static void use_up_descriptors(rlim_t left)
+{
+    int fd, top = 0;
+    while ((fd = open("/dev/null", O_RDONLY | O_CLOEXEC)) >= 0) {
+        filling[filling_count++] = fd;
+        top = MAX(top, fd);
+        limit_descriptors((rlim_t)top + 1); /* what is below is filled as well */
+    }
+    limit_descriptors((rlim_t)top + 1 + left);
+}
+
+static void give_descriptors_back(void)
+{
+    while (filling_count > 0)
+        close(filling[--filling_count]);
+    limit_descriptors(RLIM_INFINITY);
+}
+
+static void without_descriptors_a_log_does_not_grow_and_no_disk_has_failed(void **state)
+{
+    struct fixture *f = *state;
+    struct strbuf out = {0};
+    struct plog *other;
+    open_all(f);
+    struct plog *log = make_log(f, "t");
+    log->config.segment_bytes = 3000;
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(append(log, 10, 0), ERR_NONE);
+    use_up_descriptors(0);
+    for (int i = 0; i < 2; i++)
+        while (append(log, 10, 0) == ERR_NONE)
+            ;
+    int64_t end = plog_end_offset(log);
+    assert_int_equal(open_log(f, "u", true, &other), ERR_KAFKA_STORAGE_ERROR);
+    assert_int_equal(plog_flush(log), ERR_NONE);
+    log_manager_write_checkpoints(f->logs);
+    assert_int_equal(plog_read_bytes(log, 0, 1000, 30, &out), ERR_NONE);
+    assert_int_equal(plog_truncate(log, end - 10), ERR_NONE);
+    assert_int_equal(f->failures, 0);
+    give_descriptors_back();
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(append(log, 10, 0), ERR_NONE);
+    assert_int_equal(plog_end_offset(log), end + 90);
+    assert_int_equal(open_log(f, "u", true, &other), ERR_NONE);
+    strbuf_deinit(&out);
+    plog_unref(other);
+    plog_unref(log);
+}
+
+static void a_start_without_enough_descriptors_says_so(void **state)
+{
+    struct fixture *f = *state;
+    struct fail fail = {.text = ""};
+    open_all(f);
+    for (char topic[] = "a"; topic[0] <= 'z'; topic[0]++)
+        plog_unref(make_log(f, topic));
+    close_all(f, true);
+    use_up_descriptors(DIRS + 2); /* for their locks, and a few logs */
+    assert_false(try_open(f, &fail));
+    give_descriptors_back();
+    assert_non_null(strstr(fail.text, "ulimit -n"));
+    assert_int_equal(f->failures, 0);
+    close_all(f, false);
+    open_all(f);
+}
+
 /* ---- Maps of indexes ---- */
 
 static bool maps_are_used_up;
@@ -1083,6 +1163,8 @@ int main(void)
         CASE(a_file_in_the_place_of_a_log_is_in_its_way_only),
         CASE(a_folder_is_no_mark_of_a_clean_shutdown),
         CASE(the_recovery_point_goes_on_after_any_number_of_segments),
+        CASE(without_descriptors_a_log_does_not_grow_and_no_disk_has_failed),
+        CASE(a_start_without_enough_descriptors_says_so),
         CASE(without_maps_indexes_are_read),
         CASE(indexes_that_nobody_asks_are_let_go_of),
         CASE(identity_is_written_where_it_is_missing),
