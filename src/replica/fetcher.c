@@ -649,7 +649,7 @@ static void take_offset(struct fetcher *f, struct str topic, const struct list_o
         HASH_FIND(hh_name, f->all->by_name, &key, sizeof(key), x);
     if (x == NULL || x->fetcher != f || !x->lost)
         return;
-    if (in->error_code != ERR_NONE) {
+    if (in->error_code != ERR_NONE || in->offset < 0) {
         set_lost(x, false); /* the next fetch will find out again */
         rest(x);
     } else if (!latest) {

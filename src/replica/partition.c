@@ -270,9 +270,8 @@ static void take_order(struct partition *p, const struct leader_order *o)
     p->controller_epoch = o->controller_epoch;
     p->leads = o->leader == p->manager->options.broker_id;
     p->stopped = false;
+    followers_take_replicas(p, o->replicas);
     followers_take_isr(p, o->isr);
-    free(p->replicas.v);
-    p->replicas = int_list_dup(o->replicas);
     if (p->leads) {
         int64_t now = clock_mono_ms();
         p->epoch_start = plog_end_offset(p->log);

@@ -6,6 +6,7 @@
 
 #include "base/logger.h"
 #include "storage/file_internal.h"
+#include "storage/segment_internal.h"
 
 enum { LONGEST_NAME = 249, VERSION = 0 };
 
@@ -48,7 +49,8 @@ static bool offsets_line(void *ctx, const char *s)
     int32_t partition;
     int64_t offset;
     int end = 0;
-    if (sscanf(s, "%249s %" SCNd32 " %" SCNd64 "%n", topic, &partition, &offset, &end) != 3 || s[end] != '\0')
+    if (sscanf(s, "%249s %" SCNd32 " %" SCNd64 "%n", topic, &partition, &offset, &end) != 3 || s[end] != '\0' ||
+        partition < 0 || offset > LARGEST_OFFSET)
         return false;
     offsets_file_add(ctx, topic, partition, offset);
     return true;
@@ -125,7 +127,8 @@ static bool epochs_line(void *ctx, const char *s)
     int32_t epoch;
     int64_t start;
     int end = 0;
-    if (sscanf(s, "%" SCNd32 " %" SCNd64 "%n", &epoch, &start, &end) != 2 || s[end] != '\0' || epoch < 0 || start < 0)
+    if (sscanf(s, "%" SCNd32 " %" SCNd64 "%n", &epoch, &start, &end) != 2 || s[end] != '\0' || epoch < 0 || start < 0 ||
+        start > LARGEST_OFFSET)
         return false;
     epochs_assign(e, epoch, start);
     return true;

@@ -282,7 +282,7 @@ static enum mapped map_records(struct compaction *c, const struct batch *b)
 
 static enum mapped map_batch(struct compaction *c, const struct batch *b)
 {
-    if (!batch_crc_ok(b))
+    if (!batch_crc_ok(b) || b->last_offset >= next_base(c, c->at))
         return MAP_DAMAGED;
     enum mapped result = MAPPED;
     if (batch_is_control(b))

@@ -506,22 +506,29 @@ void plog_note_refused(struct plog *log, const struct prepared *p)
     lock_release(&log->lock);
 }
 
-/* How much of `bytes` may be appended: whole, sound batches of known epochs in ascending order. */
+/*
+ * How much of `bytes` may be appended: whole, sound batches of known epochs in ascending order, as far as they fit into
+ * one segment. The first may begin before the log's end, as a leader sends the whole of the batch that is asked for.
+ */
 static enum kafka_error survey_follower(const struct plog *log, struct bytes bytes, int32_t max_epoch,
                                         struct bytes *good, struct batch *last)
 {
     struct bytes rest = bytes;
     struct batch b;
-    int64_t expected = atomic_load(&log->end);
+    int64_t expected = atomic_load(&log->end), base = -1;
     enum batch_result result;
     *good = (struct bytes){bytes.p, 0};
     while ((result = batch_next(&rest, &b)) == BATCH_OK) {
         if (b.magic == 2 && b.leader_epoch > max_epoch)
             return ERR_NONE;
-        if (!batch_crc_ok(&b))
+        if (!batch_crc_ok(&b) || !batch_offsets_are_possible(&b))
             return ERR_CORRUPT_MESSAGE;
-        if (b.last_offset < expected)
+        if (b.last_offset < expected || (base >= 0 && b.base_offset < expected))
             return ERR_OFFSET_OUT_OF_RANGE;
+        if (base < 0)
+            base = MAX(b.base_offset, expected);
+        if (b.last_offset - base > INT32_MAX)
+            return ERR_NONE;
         expected = b.last_offset + 1;
         good->len += b.size;
         *last = b;
@@ -544,7 +551,7 @@ static enum kafka_error append_follower_locked(struct plog *log, struct bytes by
     /* A leader's compaction may have left a gap: the segment begins where the one before ends all the same. */
     int64_t base = atomic_load(&log->end);
     if (last.last_offset - base > INT32_MAX)
-        base = b.base_offset;
+        base = MAX(base, b.base_offset);
     if (should_roll(log, good.len, last.last_offset, last.max_timestamp) && !plog_roll(log, base))
         return ERR_KAFKA_STORAGE_ERROR;
     out->first_offset = b.base_offset;
@@ -737,6 +744,8 @@ bool plog_truncate_fully_locked(struct plog *log, int64_t new_start)
 
 static enum kafka_error cut(struct plog *log, bool (*how)(struct plog *log, int64_t offset), int64_t offset)
 {
+    if (offset < 0 || offset > LARGEST_OFFSET)
+        return ERR_OFFSET_OUT_OF_RANGE;
     lock_take(&log->files);
     lock_take(&log->lock);
     int64_t before = MAX(log->recovery_point, (int64_t)atomic_load(&log->start));

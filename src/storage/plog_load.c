@@ -273,7 +273,8 @@ static bool check_segment(struct plog *log, struct segment *s, bool unsure, int6
     index_clear(&s->times);
     scan_init(&scan, s->file->fd, log->path, 0, s->size, CHECK_CHUNK);
     while (scan_next(&scan, &b) == BATCH_OK) {
-        if (!batch_crc_ok(&b) || b.last_offset < *next || b.last_offset - s->base_offset > INT32_MAX)
+        if (!batch_crc_ok(&b) || !batch_offsets_are_possible(&b) || b.last_offset < *next ||
+            b.last_offset - s->base_offset > INT32_MAX)
             break;
         segment_note_batch(s, &b, (int32_t)*good, log->config.index_interval_bytes);
         learn_epoch(log, &b, unsure);

@@ -36,7 +36,7 @@ static enum find_result find_place(struct plog *log, int64_t offset, struct plac
         out->segment = s;
         if (result == FIND_COLD) {
             int64_t delta = MIN(MAX(offset - s->base_offset, (int64_t)0), (int64_t)INT32_MAX);
-            return note_cold(s, offset_index_find(&s->offsets, (int32_t)delta).position, cold);
+            return note_cold(s, segment_look_up(s, (int32_t)delta), cold);
         }
         if (result != FIND_END)
             return result;

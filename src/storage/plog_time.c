@@ -58,7 +58,7 @@ static bool find_piece(struct time_search *t, struct segment *s, struct piece *o
     if (!segment_load_indexes(s, log->path, false) || !segment_open_file(s, log->path, false))
         return false;
     int32_t delta = time_index_find(&s->times, MAX(t->timestamp, (int64_t)0) - 1).delta;
-    *out = (struct piece){s->file, offset_index_find(&s->offsets, delta).position, s->size};
+    *out = (struct piece){s->file, segment_look_up(s, delta), s->size};
     file_ref_get(out->file);
     return true;
 }

@@ -23,7 +23,7 @@ int64_t segment_parse_name(const char *name, const char *suffix)
             return -1;
         base = base * 10 + (name[i] - '0');
     }
-    return strcmp(name + 20, suffix) == 0 ? base : -1;
+    return strcmp(name + 20, suffix) == 0 && base <= LARGEST_OFFSET ? base : -1;
 }
 
 struct segment *segment_new(int64_t base_offset)
@@ -269,16 +269,27 @@ enum find_result segment_peek(struct segment *s, const char *dir, int64_t pos, b
     return FIND_OK;
 }
 
+int64_t segment_look_up(const struct segment *s, int32_t delta)
+{
+    int64_t pos = offset_index_find(&s->offsets, delta).position;
+    return pos > 0 && pos < s->size ? pos : 0;
+}
+
 enum find_result segment_find(struct segment *s, const char *dir, int64_t offset, bool cached_only,
                               struct position *out)
 {
     if (!segment_load_indexes(s, dir, false))
         return FIND_ERROR;
     int64_t delta = MIN(offset - s->base_offset, (int64_t)INT32_MAX);
-    int64_t pos = delta > 0 ? offset_index_find(&s->offsets, (int32_t)delta).position : 0;
+    int64_t first = delta > 0 ? segment_look_up(s, (int32_t)delta) : 0, pos = first;
     for (;;) {
         struct batch b;
         enum find_result result = segment_peek(s, dir, pos, cached_only, &b);
+        bool misled = result == FIND_CORRUPT || (result == FIND_OK && b.base_offset > offset);
+        if (misled && pos == first && pos > 0) { /* the index is damaged: that only costs time */
+            first = pos = 0;
+            continue;
+        }
         if (result != FIND_OK)
             return result;
         if (b.last_offset >= offset) {
@@ -291,14 +302,17 @@ enum find_result segment_find(struct segment *s, const char *dir, int64_t offset
 
 enum find_result segment_survey_tail(struct segment *s, const char *dir, int64_t *end)
 {
-    int64_t pos = offset_index_last(&s->offsets).position;
+    struct offset_entry indexed = offset_index_last(&s->offsets);
+    int64_t pos = indexed.position;
     struct batch b;
     enum find_result result;
-    if (pos > 0 && pos >= s->size)
+    if (pos < 0 || (pos > 0 && pos >= s->size))
         return FIND_CORRUPT;
     *end = s->base_offset;
     s->bytes_since_index = 0;
     while ((result = segment_peek(s, dir, pos, false, &b)) == FIND_OK) {
+        if (!batch_offsets_are_possible(&b) || b.last_offset < *end || b.last_offset - s->base_offset > INT32_MAX)
+            return FIND_CORRUPT;
         *end = b.last_offset + 1;
         if (b.max_timestamp > s->max_timestamp) {
             s->max_timestamp = b.max_timestamp;
@@ -308,7 +322,8 @@ enum find_result segment_survey_tail(struct segment *s, const char *dir, int64_t
         s->bytes_since_index += b.size;
     }
     s->first_timestamp = segment_peek(s, dir, 0, false, &b) == FIND_OK ? b.max_timestamp : NO_TIMESTAMP;
-    return result;
+    bool is_short = s->offsets.count > 0 && *end <= s->base_offset + indexed.delta;
+    return result == FIND_END && is_short ? FIND_CORRUPT : result;
 }
 
 bool segment_truncate(struct segment *s, const char *dir, int64_t offset)

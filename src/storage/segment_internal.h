@@ -9,6 +9,14 @@
 
 enum { PATH_ROOM = 4096 };
 
+/* What lies above, in a file's name or in a batch, is damage: sums of offsets do not overflow. */
+#define LARGEST_OFFSET (INT64_MAX / 2)
+
+static inline bool batch_offsets_are_possible(const struct batch *b)
+{
+    return b->base_offset >= 0 && b->last_offset >= b->base_offset && b->last_offset <= LARGEST_OFFSET;
+}
+
 struct segment {
     int64_t base_offset;
     int64_t size;          /* bytes of whole batches in the log file */
@@ -105,6 +113,8 @@ static inline bool find_failed(enum find_result result)
  */
 enum find_result segment_find(struct segment *s, const char *dir, int64_t offset, bool cached_only,
                               struct position *out);
+/* Where to begin to look for what is at `delta`, by the index, which must be loaded. */
+int64_t segment_look_up(const struct segment *s, int32_t delta);
 /* The header of the batch at `pos`. */
 enum find_result segment_peek(struct segment *s, const char *dir, int64_t pos, bool cached_only, struct batch *out);
 

@@ -590,6 +590,120 @@ static void a_log_that_does_not_tell_its_topics_id_has_none(void **state)
     }
 }
 
+/* ---- What no log can have ---- */
+
+static void put_offset(struct strbuf *bytes, int64_t base)
+{
+    struct strbuf batch = make_batch(5, 10, 1000, -1, -1);
+    batch_set_offset((uint8_t *)batch.p, base);
+    strbuf_add(bytes, batch.p, batch.len);
+    strbuf_deinit(&batch);
+}
+
+static enum kafka_error follow(struct plog *log, int64_t first, int64_t second)
+{
+    struct append_result r;
+    struct strbuf bytes = {0};
+    put_offset(&bytes, first);
+    put_offset(&bytes, second);
+    enum kafka_error error =
+        plog_append_follower(log, (struct bytes){(uint8_t *)bytes.p, (int32_t)bytes.len}, INT32_MAX, &r);
+    strbuf_deinit(&bytes);
+    return error;
+}
+
+static void a_follower_takes_no_impossible_offsets(void **state)
+{
+    struct fixture *f = *state;
+    append(f->log, 10);
+    assert_int_equal(follow(f->log, -10, 10), ERR_CORRUPT_MESSAGE);
+    assert_int_equal(follow(f->log, INT64_MAX - 4, 10), ERR_CORRUPT_MESSAGE);
+    assert_int_equal(follow(f->log, 10, INT64_MAX - 4), ERR_CORRUPT_MESSAGE);
+    assert_int_equal(follow(f->log, 10, 5), ERR_OFFSET_OUT_OF_RANGE);
+    assert_int_equal(follow(f->log, 10, 12), ERR_OFFSET_OUT_OF_RANGE);
+    assert_int_equal(plog_end_offset(f->log), 10);
+    assert_int_equal(follow(f->log, 8, 13 + (int64_t)INT32_MAX), ERR_NONE); /* the second is too far for the segment */
+    assert_int_equal(plog_end_offset(f->log), 13);
+    assert_int_equal(follow(f->log, 13 + (int64_t)INT32_MAX, 20 + (int64_t)INT32_MAX), ERR_NONE);
+    assert_int_equal(plog_end_offset(f->log), 25 + (int64_t)INT32_MAX);
+    assert_int_equal(f->log->segment_count, 2);
+}
+
+static void a_log_is_not_cut_to_where_none_can_be(void **state)
+{
+    struct fixture *f = *state;
+    append(f->log, 10);
+    assert_int_equal(plog_truncate(f->log, -1), ERR_OFFSET_OUT_OF_RANGE);
+    assert_int_equal(plog_truncate_fully(f->log, -1), ERR_OFFSET_OUT_OF_RANGE);
+    assert_int_equal(plog_truncate_fully(f->log, INT64_MAX), ERR_OFFSET_OUT_OF_RANGE);
+    assert_int_equal(plog_end_offset(f->log), 10);
+}
+
+static void impossible_names_and_marks_are_left_alone(void **state)
+{
+    struct fixture *f = *state;
+    struct offsets_file file;
+    char path[256];
+    append(f->log, 10);
+    assert_true(plog_close(f->log));
+    write_text(file_in(f, "09223372036854775807.log", path), "");
+    write_text(file_in(f, "09223372036854775807.snapshot", path), "");
+    reload(f, true, 10);
+    assert_int_equal(plog_end_offset(f->log), 10);
+    write_text(path, "0\n2\nt 0 9223372036854775807\nt -1 0\n");
+    assert_true(offsets_file_read(path, &file));
+    assert_int_equal(file.n, 0);
+}
+
+/* Its header says anything, and nobody has checked it, as all was closed cleanly. */
+static void an_impossible_end_of_a_log_is_cut(void **state)
+{
+    static const int64_t bases[] = {-1, 0, INT64_MAX - 3, (int64_t)1 << 40};
+    struct fixture *f = *state;
+    for (size_t i = 0; i < ARRAY_LEN(bases); i++) {
+        char path[256];
+        uint8_t base[8];
+        append(f->log, 5);
+        int64_t end = plog_end_offset(f->log), at = plog_size(f->log);
+        append(f->log, 5);
+        assert_true(plog_close(f->log));
+        int fd = open(file_in(f, "00000000000000000000.log", path), O_RDWR | O_CLOEXEC);
+        be64_put(base, (uint64_t)bases[i]);
+        assert_int_equal(pwrite(fd, base, 8, at), 8);
+        close(fd);
+        reload(f, true, end + 5);
+        assert_int_equal(plog_end_offset(f->log), end);
+        check_readable(f->log, 0);
+    }
+}
+
+static void a_damaged_index_costs_time_only(void **state)
+{
+    static const char *const junk[] = {"\0\0\0\x18\xff\xff\xff\xff", "\0\0\0\x18\0\0\xff\xff", "\0\0\0\x18\0\0\0\x11",
+                                       "\0\0\0\1\0\0\x0b\0"};
+    struct fixture *f = *state;
+    struct strbuf before = {0};
+    f->log->config.segment_bytes = 6000;
+    for (int i = 0; i < 20; i++)
+        append(f->log, 5);
+    assert_int_equal(plog_read_bytes(f->log, 26, 100, INT64_MAX, &before), ERR_NONE);
+    for (size_t i = 0; i < ARRAY_LEN(junk); i++) {
+        struct strbuf after = {0};
+        char path[256];
+        assert_true(plog_close(f->log));
+        int fd = open(file_in(f, "00000000000000000000.index", path), O_RDWR | O_CLOEXEC);
+        for (int k = 1; k < 5; k++)
+            assert_int_equal(pwrite(fd, junk[i], 8, (off_t)k * OFFSET_ENTRY), 8);
+        close(fd);
+        reload(f, true, 100);
+        assert_int_equal(plog_read_bytes(f->log, 26, 100, INT64_MAX, &after), ERR_NONE);
+        assert_int_equal(after.len, before.len);
+        assert_memory_equal(after.p, before.p, before.len);
+        strbuf_deinit(&after);
+    }
+    strbuf_deinit(&before);
+}
+
 /* ---- Checkpoints ---- */
 
 static void a_bad_line_costs_only_itself(void **state)
@@ -889,6 +1003,11 @@ int main(void)
         CASE(a_search_by_time_that_cannot_read_has_not_found_out),
         CASE(aborted_transactions_that_cannot_be_read_are_not_none),
         CASE(a_log_that_does_not_tell_its_topics_id_has_none),
+        CASE(a_follower_takes_no_impossible_offsets),
+        CASE(a_log_is_not_cut_to_where_none_can_be),
+        CASE(impossible_names_and_marks_are_left_alone),
+        CASE(an_impossible_end_of_a_log_is_cut),
+        CASE(a_damaged_index_costs_time_only),
         CASE(a_bad_line_costs_only_itself),
         CASE(no_line_is_written_that_cannot_be_read),
         CASE(damaged_epochs_are_learned_again),
