@@ -522,6 +522,7 @@ static void take_records(struct followed *x, const struct fetch_partition_data *
         if (error != ERR_NONE) {
             log_warn("%s-%" PRId32 ": cannot append what the leader sent: %s", partition_topic(x->partition),
                      partition_index(x->partition), error_name((int16_t)error));
+            x->offset = plog_end_offset(log); /* it was not, or the leader's batch would be what comes next */
             rest(x);
             return;
         }
@@ -635,7 +636,7 @@ static void take_offset(struct fetcher *f, struct str topic, const struct list_o
         HASH_FIND(hh_name, f->all->by_name, &key, sizeof(key), x);
     if (x == NULL || x->fetcher != f || !x->lost)
         return;
-    if (in->error_code != ERR_NONE) {
+    if (in->error_code != ERR_NONE || in->offset < 0) {
         set_lost(x, false); /* the next fetch will find out again */
         rest(x);
     } else if (!latest) {
@@ -706,13 +707,15 @@ static void begin_soon(struct fetcher *f)
 static void follow_now(struct fetchers *all, struct partition *p, int32_t leader, int32_t leader_epoch)
 {
     struct followed *x = xcalloc(1, sizeof(*x));
-    struct plog *log = partition_log(p);
     x->partition = p;
     partition_ref(p);
     x->fetcher = fetcher_for(all, leader);
     x->leader_epoch = leader_epoch;
-    /* Without epochs in the log only what was committed is sure to be the leader's, too. */
-    x->offset = plog_latest_epoch(log) >= 0 ? plog_end_offset(log) : plog_high_watermark(log);
+    /* Where that fails, its directory goes offline, or another order is on its way. */
+    enum kafka_error error = partition_begin_following(p, leader_epoch, &x->offset);
+    if (error != ERR_NONE)
+        log_warn("%s-%" PRId32 ": cannot be made ready to follow broker %" PRId32 ": %s", partition_topic(p),
+                 partition_index(p), leader, error_name((int16_t)error));
     make_id_key(partition_topic_id(p), partition_index(p), &x->id_key);
     bool named = topic_key_make(str_of(partition_topic(p)), partition_index(p), &x->name_key);
     ensure(named);

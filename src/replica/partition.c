@@ -264,9 +264,8 @@ static void take_order(struct partition *p, const struct leader_order *o)
     p->controller_epoch = o->controller_epoch;
     p->leads = o->leader == p->manager->options.broker_id;
     p->stopped = false;
+    followers_take_replicas(p, o->replicas);
     followers_take_isr(p, o->isr);
-    free(p->replicas.v);
-    p->replicas = int_list_dup(o->replicas);
     if (p->leads) {
         int64_t now = clock_mono_ms();
         p->epoch_start = plog_end_offset(p->log);
@@ -589,6 +588,17 @@ static enum kafka_error check_follows(const struct partition *p, int32_t leader_
     if (p->offline)
         return ERR_KAFKA_STORAGE_ERROR;
     return p->leads || p->stopped || p->leader_epoch != leader_epoch ? ERR_FENCED_LEADER_EPOCH : ERR_NONE;
+}
+
+enum kafka_error partition_begin_following(struct partition *p, int32_t leader_epoch, int64_t *offset)
+{
+    lock_take(&p->lock);
+    enum kafka_error error = check_follows(p, leader_epoch);
+    if (error == ERR_NONE && plog_latest_epoch(p->log) < 0)
+        error = plog_truncate(p->log, plog_high_watermark(p->log));
+    *offset = plog_end_offset(p->log);
+    lock_release(&p->lock);
+    return error;
 }
 
 enum kafka_error partition_append_follower(struct partition *p, int32_t leader_epoch, struct bytes batches,

@@ -178,6 +178,11 @@ void partition_isr_refused(struct partition *p, int32_t leader_epoch);
 
 /* ---- As a follower. ERR_FENCED_LEADER_EPOCH when it no longer follows in that epoch; storage errors. ---- */
 
+/*
+ * From which offset on it is fetched: the end of the log. Of a log without epochs only what was committed is sure to be
+ * the leader's, too: what is behind is cut. Blocks then.
+ */
+enum kafka_error partition_begin_following(struct partition *p, int32_t leader_epoch, int64_t *offset);
 enum kafka_error partition_append_follower(struct partition *p, int32_t leader_epoch, struct bytes batches,
                                            struct append_result *out);
 /* The leader's high watermark and start of log. Returns whether the log's start has moved. */

@@ -93,7 +93,9 @@ bool partition_shares_log(struct partition *p, const struct partition_read *read
 void followers_begin(struct partition *p, bool was_leader, int64_t now);
 void followers_end(struct partition *p); /* it no longer leads */
 void followers_free(struct partition *p);
-/* This is the ISR from now on, and no change of it under way. */
+/* These are the replicas from now on; of what somebody has written by hand, each once. Before the ISR. */
+void followers_take_replicas(struct partition *p, struct int_list replicas);
+/* This is the ISR from now on, and no change of it under way; as far as it is possible. */
 void followers_take_isr(struct partition *p, struct int_list isr);
 /* The log has grown from `old_end` on: who had all of it had so until its last fetch. */
 void followers_note_growth(struct partition *p, int64_t old_end);

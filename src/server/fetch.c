@@ -204,6 +204,12 @@ static void fill_aborted(struct fetch *f, struct fetched *x, struct fetch_partit
         return;
     int32_t n = plog_aborted(partition_log(x->partition), x->item.fetch_offset, x->data.last_stable_offset, f->r->arena,
                              &aborted);
+    if (n < 0) { /* the consumer would take what it gets for committed */
+        drop_data(x);
+        x->error = ERR_KAFKA_STORAGE_ERROR;
+        fill_partition(x, out);
+        return;
+    }
     ARRAY_MAKE(f->r->arena, out->aborted_transactions, n);
     for (int32_t i = 0; i < n; i++) {
         fetch_aborted_transaction_init(&out->aborted_transactions.items[i]);
