@@ -16,7 +16,8 @@ enum { RETRY_MS = 1000, MAX_TOGETHER = 8, RESOLVE_AGAIN_MS = 30000, PAUSE_MS = 1
 /* What goes out as one: an operation, or several in a multi. */
 struct request {
     struct zk_batch *batch;
-    size_t first, count; /* of the batch's operations */
+    struct zk_op *first; /* of the batch's operations; the others follow it */
+    size_t count;
     bool sent;
     struct zk *zk;
     zoo_op_t *multi;
@@ -110,7 +111,7 @@ static void request_free(struct request *r)
 
 static struct zk_op *op_of(struct request *r)
 {
-    return &r->batch->ops[r->first];
+    return r->first;
 }
 
 static void finish_request(struct request *r)
@@ -217,8 +218,8 @@ static void on_multi(int rc, const void *ctx)
     bool whole = rc == ZOK || r->results[0].err != 0 || rc == ZNONODE || rc == ZNODEEXISTS || rc == ZBADVERSION ||
                  rc == ZNOTEMPTY || rc == ZNOAUTH;
     int at = 0;
-    for (size_t i = 0; i < r->count; i++) {
-        struct zk_op *op = op_of(r) + i;
+    struct zk_op *op = op_of(r);
+    for (size_t i = 0; i < r->count; i++, op = op->next) {
         if (op->fence_path != NULL)
             op->fenced = r->results[at++].err == ZBADVERSION;
         if (!whole || r->zk->closing)
@@ -309,8 +310,8 @@ static int send_multi(struct request *r)
         r->results = xcalloc(2 * r->count, sizeof(*r->results));
         r->stats = xcalloc(2 * r->count, sizeof(*r->stats));
         r->created = xcalloc(2 * r->count, sizeof(*r->created));
-        for (size_t i = 0; i < r->count; i++) {
-            const struct zk_op *op = op_of(r) + i;
+        const struct zk_op *op = op_of(r);
+        for (size_t i = 0; i < r->count; i++, op = op->next) {
             if (op->fence_path != NULL)
                 zoo_check_op_init(&r->multi[at++], full_path(r, op->fence_path), op->fence_version);
             fill_op(r, op, at++);
@@ -323,7 +324,7 @@ static int send_multi(struct request *r)
 
 static bool is_multi(const struct request *r)
 {
-    const struct zk_op *op = &r->batch->ops[r->first];
+    const struct zk_op *op = r->first;
     return r->count > 1 || op->fence_path != NULL || op->kind == ZK_CHECK;
 }
 
@@ -351,13 +352,13 @@ void zk_submit(struct zk *zk, struct zk_batch *b)
 {
     ensure(loop_is_mine(zk->options.loop));
     ensure(b->count > 0 && b->done != NULL);
-    for (size_t i = 0; i < b->count;) {
+    for (struct zk_op *op = b->first; op != NULL; op = op->next) {
         struct request *r = xcalloc(1, sizeof(*r));
-        *r = (struct request){.batch = b, .first = i, .count = 1, .zk = zk};
-        while (b->ops[i + r->count - 1].with_next)
+        *r = (struct request){.batch = b, .first = op, .count = 1, .zk = zk};
+        for (; op->with_next; op = op->next) {
             r->count++;
-        ensure(r->count <= MAX_TOGETHER && i + r->count <= b->count);
-        i += r->count;
+            ensure(r->count <= MAX_TOGETHER && op->next != NULL);
+        }
         DL_APPEND(zk->requests, r);
     }
     if (!zk->pumping && (zk->handle != NULL || zk->closed))
@@ -370,8 +371,9 @@ static void fail_all(struct zk *zk)
 {
     while (zk->requests != NULL) {
         struct request *r = zk->requests;
-        for (size_t i = 0; i < r->count; i++)
-            op_of(r)[i].result = ZK_SESSION_EXPIRED;
+        struct zk_op *op = op_of(r);
+        for (size_t i = 0; i < r->count; i++, op = op->next)
+            op->result = ZK_SESSION_EXPIRED;
         finish_request(r);
     }
     zk->in_flight = 0;

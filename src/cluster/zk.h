@@ -55,8 +55,10 @@ struct zk_op {
      */
     const char *fence_path;
     int32_t fence_version;
-    /* Sent in one multi with the operation that follows it in the batch; both have each their result. */
+    /* Sent in one multi with the operation that follows it in the batch, `next`; both have each their result. */
     bool with_next;
+    void *owner; /* the sender's: whom the result belongs to; NULL: nobody */
+    struct zk_op *next;
 
     enum zk_result result;
     bool fenced;
@@ -67,11 +69,15 @@ struct zk_op {
     const char *created; /* create: the path, with its sequence number */
 };
 
-/* A batch lives until done() was called, and usually is freed by it. Strings go into its arena. */
+/*
+ * A batch lives until done() was called, and usually is freed by it; its operations, and their strings, are in its
+ * arena. What came of an operation is found by its owner, by a pointer that was kept when it was added, or by its
+ * path (zk_find()), never by counting: which operations a batch has depends on what the sender knew.
+ */
 struct zk_batch {
     struct arena arena;
-    struct zk_op *ops;
-    size_t count, cap;
+    struct zk_op *first, *last;
+    size_t count;
     void (*done)(struct zk_batch *batch);
     void *ctx; /* the sender's */
     size_t finished;
@@ -79,7 +85,7 @@ struct zk_batch {
 
 struct zk_batch *zk_batch_new(void (*done)(struct zk_batch *batch));
 void zk_batch_free(struct zk_batch *b);
-/* Adds an operation; the pointer is good until the next is added. Paths are copied. */
+/* Adds an operation, which stays where it is. Paths and data are copied. */
 struct zk_op *zk_get(struct zk_batch *b, const char *path, bool watch);
 struct zk_op *zk_children(struct zk_batch *b, const char *path, bool watch);
 struct zk_op *zk_exists(struct zk_batch *b, const char *path, bool watch);
@@ -87,6 +93,11 @@ struct zk_op *zk_create(struct zk_batch *b, const char *path, struct bytes data,
 struct zk_op *zk_set(struct zk_batch *b, const char *path, struct bytes data, int32_t version);
 struct zk_op *zk_delete(struct zk_batch *b, const char *path, int32_t version);
 struct zk_op *zk_check(struct zk_batch *b, const char *path, int32_t version);
+/* The operation of that kind on that path, which the batch has. */
+struct zk_op *zk_find(const struct zk_batch *b, enum zk_kind kind, const char *path);
+/* The operations that have an owner, in order: struct zk_op *op; ZK_OWNED_FOREACH (b, op) ... */
+struct zk_op *zk_owned_from(struct zk_op *op); /* `op`, or the first behind it; NULL: none */
+#define ZK_OWNED_FOREACH(b, op) for ((op) = zk_owned_from((b)->first); (op) != NULL; (op) = zk_owned_from((op)->next))
 
 /* Sends the batch, which is not empty, behind those that were sent before. */
 void zk_submit(struct zk *zk, struct zk_batch *b);

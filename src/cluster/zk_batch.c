@@ -13,16 +13,20 @@ void zk_batch_free(struct zk_batch *b)
     if (b == NULL)
         return;
     arena_deinit(&b->arena);
-    free(b->ops);
     free(b);
 }
 
 static struct zk_op *add_op(struct zk_batch *b, enum zk_kind kind, const char *path)
 {
-    b->ops = xgrow(b->ops, b->count + 1, &b->cap, sizeof(*b->ops));
-    struct zk_op *op = &b->ops[b->count++];
+    struct zk_op *op = ARENA_NEW(&b->arena, struct zk_op);
     *op = (struct zk_op){.kind = kind, .version = ZK_ANY_VERSION};
     op->path = arena_cstr(&b->arena, str_of(path));
+    if (b->last != NULL)
+        b->last->next = op;
+    else
+        b->first = op;
+    b->last = op;
+    b->count++;
     return op;
 }
 
@@ -82,5 +86,21 @@ struct zk_op *zk_check(struct zk_batch *b, const char *path, int32_t version)
 {
     struct zk_op *op = add_op(b, ZK_CHECK, path);
     op->version = version;
+    return op;
+}
+
+struct zk_op *zk_find(const struct zk_batch *b, enum zk_kind kind, const char *path)
+{
+    struct zk_op *op = b->first;
+    while (op != NULL && (op->kind != kind || strcmp(op->path, path) != 0))
+        op = op->next;
+    ensure(op != NULL);
+    return op;
+}
+
+struct zk_op *zk_owned_from(struct zk_op *op)
+{
+    while (op != NULL && op->owner == NULL)
+        op = op->next;
     return op;
 }

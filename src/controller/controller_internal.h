@@ -107,7 +107,6 @@ struct controller {
     step_fn then;             /* after they are */
     struct zk_batch *loading; /* failover: brokers and topics, while states are read */
     struct reassigning *reassigning;
-    void *scratch; /* what an event keeps between its steps */
     struct outbox *outbox;
 };
 
@@ -172,6 +171,10 @@ void partitions_online(struct controller *c, enum election election, step_fn the
 void collect_electable(struct controller *c);
 /* Tells the live replicas of it, except those that are leaving, who leads. */
 void partition_announce(struct controller *c, struct ctl_partition *p, bool is_new);
+/* Operations on the partition's state, which belong to the partition. */
+struct zk_op *read_state(struct zk_batch *b, struct ctl_partition *p);
+struct zk_op *write_state(struct controller *c, struct zk_batch *b, struct ctl_partition *p,
+                          const struct partition_znode *next, int32_t version);
 /* Decodes what a set of a state has written: false if it was not written. */
 bool partition_take_written(struct ctl_partition *p, struct arena *a, const struct zk_op *set);
 

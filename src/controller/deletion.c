@@ -137,7 +137,7 @@ void deletions_resume(struct controller *c, step_fn then)
 /* Requests for topics that do not exist, or when deletion is switched off, are taken out. */
 static void on_deletion_list(struct controller *c, struct zk_batch *b)
 {
-    struct zk_op *list = &b->ops[0];
+    struct zk_op *list = b->first;
     struct zk_batch *refuse = ctl_batch();
     char path[ZNODE_PATH_ROOM];
     bool enabled = c->options.config->delete_topic_enable;

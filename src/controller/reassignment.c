@@ -117,9 +117,9 @@ static struct zk_batch *topic_writes(struct controller *c, struct ctl_partition 
 
 static void log_failed_writes(const struct zk_batch *b)
 {
-    for (size_t i = 0; i < b->count; i++)
-        if (b->ops[i].kind == ZK_SET && b->ops[i].result != ZK_OK)
-            log_error("Cannot write %s, which reassigns its partitions", b->ops[i].path);
+    for (const struct zk_op *op = b->first; op != NULL; op = op->next)
+        if (op->kind == ZK_SET && op->result != ZK_OK)
+            log_error("Cannot write %s, which reassigns its partitions", op->path);
 }
 
 /* ---- /admin/reassign_partitions: entries that are done with, or that a request has overtaken, go ---- */
@@ -145,7 +145,7 @@ static void on_list_read(struct controller *c, struct zk_batch *b)
 {
     struct partition_list_znode list = {0};
     struct zk_batch *out = ctl_batch();
-    struct zk_op *read = &b->ops[0];
+    struct zk_op *read = b->first;
     int32_t kept = 0;
     if (read->result == ZK_OK && partition_list_decode(&b->arena, read->path, read->value, &list)) {
         for (int32_t i = 0; i < list.count; i++)
@@ -491,7 +491,7 @@ void controller_list_reassignments(struct controller *c, struct list_reassignmen
 static void on_requested(struct controller *c, struct zk_batch *b)
 {
     struct partition_list_znode wanted = {0};
-    struct zk_op *read = &b->ops[1];
+    struct zk_op *read = zk_find(b, ZK_GET, ZNODE_REASSIGN);
     begin_event(c, event_done_step);
     if (read->result == ZK_OK && partition_list_decode(&b->arena, read->path, read->value, &wanted)) {
         for (int32_t i = 0; i < wanted.count; i++) {

@@ -41,11 +41,10 @@ static void on_topic_ids(struct controller *c, struct zk_batch *b)
 static void on_topics_read(struct controller *c, struct zk_batch *b)
 {
     struct zk_batch *ids = ctl_batch();
-    for (size_t i = 0; i < b->count; i++) {
+    for (const struct zk_op *read = b->first; read != NULL; read = read->next) {
         struct topic_znode z;
-        const char *name = strrchr(b->ops[i].path, '/') + 1;
-        if (b->ops[i].kind != ZK_GET || b->ops[i].result != ZK_OK ||
-            !topic_decode(&ids->arena, name, b->ops[i].value, &z))
+        const char *name = strrchr(read->path, '/') + 1;
+        if (read->kind != ZK_GET || read->result != ZK_OK || !topic_decode(&ids->arena, name, read->value, &z))
             continue;
         if (context_topic(c, str_of(name)) != NULL)
             continue;
@@ -77,7 +76,7 @@ static void forget_missing(struct controller *c, const struct zk_op *list)
 
 static void on_topic_list(struct controller *c, struct zk_batch *b)
 {
-    struct zk_op *list = &b->ops[0];
+    struct zk_op *list = b->first;
     struct zk_batch *reads = ctl_batch();
     char path[ZNODE_PATH_ROOM];
     if (list->result == ZK_OK)
@@ -116,7 +115,7 @@ static void on_topic_read(struct controller *c, struct zk_batch *b)
 {
     struct topic_znode z;
     struct ctl_topic *t = context_topic(c, str_of(c->running->text));
-    struct zk_op *read = &b->ops[0];
+    struct zk_op *read = b->first;
     bool grows = t != NULL && read->result == ZK_OK && topic_decode(&b->arena, t->name, read->value, &z) &&
                  z.partition_count > t->count;
     bool allowed = grows && !t->deleting;
@@ -150,12 +149,13 @@ static void on_deleted(struct controller *c, struct zk_batch *b)
 /* Leaders of an old protocol version have written ISRs to ZooKeeper themselves: they are read, and told to all. */
 static void on_changed_states(struct controller *c, struct zk_batch *b)
 {
-    for (size_t i = 0; i < c->work.n; i++) {
-        struct ctl_partition *p = c->work.v[i];
+    const struct zk_op *read;
+    ZK_OWNED_FOREACH (b, read) {
+        struct ctl_partition *p = read->owner;
         struct partition_znode now;
-        if (b->ops[i].result != ZK_OK || !partition_decode(&b->arena, p->topic->name, p->index, b->ops[i].value, &now))
+        if (read->result != ZK_OK || !partition_decode(&b->arena, p->topic->name, p->index, read->value, &now))
             continue;
-        now.version = b->ops[i].stat.version;
+        now.version = read->stat.version;
         partition_set_leadership(p, &now);
         outbox_metadata(c, p);
         reassignment_isr_changed(c, p);
@@ -167,18 +167,16 @@ static void on_changed_states(struct controller *c, struct zk_batch *b)
 static void on_notifications_deleted(struct controller *c, struct zk_batch *b)
 {
     struct zk_batch *reads = ctl_batch();
-    char path[ZNODE_PATH_ROOM];
     zk_batch_free(b);
     for (size_t i = 0; i < c->work.n; i++)
-        zk_get(reads, state_path(path, c->work.v[i]->topic->name, c->work.v[i]->index), false);
+        read_state(reads, c->work.v[i]);
     ctl_submit(c, reads, on_changed_states);
 }
 
 static void on_notifications(struct controller *c, struct zk_batch *b)
 {
     struct zk_batch *deletes = ctl_batch();
-    for (size_t i = 0; i < b->count; i++) {
-        const struct zk_op *op = &b->ops[i];
+    for (const struct zk_op *op = b->first; op != NULL; op = op->next) {
         struct partition_list_znode list;
         if (op->kind != ZK_GET || op->result != ZK_OK)
             continue;
@@ -198,7 +196,7 @@ static void on_notifications(struct controller *c, struct zk_batch *b)
 static void read_children_then(struct controller *c, struct zk_batch *lists, batch_fn next)
 {
     struct zk_batch *reads = ctl_batch();
-    const struct zk_op *list = &lists->ops[0];
+    const struct zk_op *list = lists->first;
     for (int32_t i = 0; list->result == ZK_OK && i < list->child_count; i++)
         zk_get(reads, arena_printf(&reads->arena, "%s/%.*s", list->path, STR_ARGS(list->children[i])).p, false);
     zk_batch_free(lists);
@@ -221,8 +219,7 @@ void isr_changed(struct controller *c, struct event *e UNUSED)
 static void on_log_dir_events(struct controller *c, struct zk_batch *b)
 {
     struct zk_batch *deletes = ctl_batch();
-    for (size_t i = 0; i < b->count; i++) {
-        const struct zk_op *op = &b->ops[i];
+    for (const struct zk_op *op = b->first; op != NULL; op = op->next) {
         int32_t broker;
         if (op->kind != ZK_GET || op->result != ZK_OK)
             continue;

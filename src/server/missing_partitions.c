@@ -82,7 +82,9 @@ static bool is_gone(struct arena *a, const struct missing_id *id, const struct z
 static void on_nodes(struct zk_batch *b)
 {
     struct missing *x = b->ctx;
-    x->gone = is_gone(&b->arena, &x->id, &b->ops[0], &b->ops[1]);
+    char path[ZNODE_PATH_ROOM], deletion[ZNODE_PATH_ROOM];
+    x->gone = is_gone(&b->arena, &x->id, zk_find(b, ZK_GET, topic_path(path, x->id.topic)),
+                      zk_find(b, ZK_EXISTS, delete_topic_path(deletion, x->id.topic)));
     zk_batch_free(b);
     x->message.deliver = on_answer;
     loop_post(x->all->services->coordinator_loop, &x->message);

@@ -162,6 +162,25 @@ def test_a_deletion_waits_for_a_broker_that_is_down(three):
     wait_until(lambda: not list(gone.data.glob("t-?")), "its folders to go")
 
 
+def test_topics_of_dead_replicas_wait_for_them(make_cluster):  # noqa: F811
+    """None of their states can be made; those of topics that come with them are, and are told of."""
+    brokers = make_cluster(Barnabas)
+    chroot = brokers[0].zookeeper
+    dead = {"version": 2, "partitions": {"0": [9], "1": [9]}, "adding_replicas": {}, "removing_replicas": {}}
+    half = {**dead, "partitions": {"0": [9], "1": [1], "2": [9]}}
+    together = chroot.client.transaction()
+    for name, node in (("a-dead", dead), ("half", half), ("z-dead", dead)):
+        together.create(f"/brokers/topics/{name}", json.dumps(node).encode())
+    together.commit()
+    wait_until(lambda: chroot.client.exists("/brokers/topics/half/partitions/1/state"), "the state of the partition that is alive")
+    create(brokers, "after", 1, factor=1)
+    assert state(chroot, "after")["isr"] == [1]
+    assert chroot.children("/brokers/topics/half/partitions") == ["1"]
+    brokers[0].kill()
+    brokers[0].restart()  # and takes office with them there
+    create(brokers, "again", 1, factor=1)
+
+
 def test_unclean_election_only_when_it_is_allowed(three):
     chroot = three[0].zookeeper
     create(three, "t", 1, min_insync_replicas=1)
