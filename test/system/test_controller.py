@@ -181,6 +181,23 @@ def test_topics_of_dead_replicas_wait_for_them(make_cluster):  # noqa: F811
     create(brokers, "again", 1, factor=1)
 
 
+def test_a_topic_is_deleted_while_it_is_reassigned(three):
+    """The end of the reassignment and the beginning of the deletion are told in one."""
+    chroot = three[0].zookeeper
+    topics(three, "--create", "--topic", "t", "--replica-assignment", "1:2")
+    wait_until(lambda: in_sync(three, "t", 2), "all in sync")
+    by_id(three, 3).process.send_signal(signal.SIGSTOP)  # so that the reassignment lasts
+    try:
+        reassign(chroot, {("t", 0): [2, 3]})
+        wait_until(lambda: json.loads(chroot.get("/brokers/topics/t"))["adding_replicas"], "the reassignment")
+        chroot.client.create("/admin/delete_topics/t", b"")
+    finally:
+        by_id(three, 3).process.send_signal(signal.SIGCONT)
+    wait_until(lambda: not chroot.client.exists("/brokers/topics/t"), "the topic to go")
+    wait_until(lambda: all(not describe([b], "t") for b in three), "all brokers to forget it")
+    create(three, "t", 1)
+
+
 def test_unclean_election_only_when_it_is_allowed(three):
     chroot = three[0].zookeeper
     create(three, "t", 1, min_insync_replicas=1)
