@@ -227,7 +227,7 @@ static void on_notifications(struct zk_batch *b)
         const char *entity;
         if (op->result != ZK_OK || !config_change_decode(&b->arena, op->value, &entity))
             continue;
-        if (strncmp(entity, "topics/", 7) == 0 && strlen(entity) < 260)
+        if (strncmp(entity, "topics/", 7) == 0 && topic_name_is_legal(str_of(entity + 7)))
             zk_get(reads, config_path(path, "topics", entity + 7), false);
         else if (strcmp(entity, "brokers/" CONFIG_OF_ALL_BROKERS) == 0 || strcmp(entity, own_entity(w, own)) == 0)
             zk_get(reads, config_path(path, "brokers", entity + 8), false);
@@ -247,7 +247,7 @@ static void on_changes(struct zk_batch *b)
         if (sequence <= w->last_change)
             continue;
         newest = MAX(newest, sequence);
-        zk_get(reads, arena_printf(&reads->arena, ZNODE_CONFIG_CHANGES "/%.*s", STR_ARGS(list->children[i])).p, false);
+        zk_get(reads, zk_child_path(reads, list, i), false);
     }
     w->last_change = newest;
     zk_batch_free(b);
@@ -279,7 +279,7 @@ static void on_all_topics(struct zk_batch *b)
     for (int32_t i = 0; changes->result == ZK_OK && i < changes->child_count; i++)
         w->last_change = MAX(w->last_change, sequence_of(changes->children[i]));
     for (int32_t i = 0; list->result == ZK_OK && i < list->child_count; i++)
-        if (list->children[i].len <= 249)
+        if (topic_name_is_legal(list->children[i]))
             zk_get(reads, config_path(path, "topics", arena_cstr(&reads->arena, list->children[i])), false);
     zk_batch_free(b);
     submit_or_idle(w, reads);
@@ -310,7 +310,7 @@ void config_watch_refresh(struct config_watch *w, const struct str *topics, int3
     *r = (struct refresh){w, home, ready};
     b->ctx = r;
     for (int32_t i = 0; i < count; i++)
-        if (topics[i].len <= 249)
+        if (topic_name_is_legal(topics[i]))
             zk_get(b, config_path(path, "topics", arena_cstr(&b->arena, topics[i])), false);
     if (b->count > 0) {
         zk_submit(w->options.zk, b);

@@ -236,9 +236,11 @@ static void on_broker_list(struct zk_batch *b)
     struct zk_batch *reads = zk_batch_new(on_others);
     const struct zk_op *list = b->first;
     char path[ZNODE_PATH_ROOM];
+    int32_t id;
     reads->ctx = call;
     for (int32_t i = 0; list->result == ZK_OK && i < list->child_count; i++)
-        zk_get(reads, broker_path(path, (int32_t)strtol(list->children[i].p, NULL, 10)), false);
+        if (broker_id_parse(list->children[i], &id))
+            zk_get(reads, broker_path(path, id), false);
     zk_batch_free(b);
     if (reads->count == 0)
         on_others(reads);

@@ -95,6 +95,8 @@ struct zk_op *zk_delete(struct zk_batch *b, const char *path, int32_t version);
 struct zk_op *zk_check(struct zk_batch *b, const char *path, int32_t version);
 /* The operation of that kind on that path, which the batch has. */
 struct zk_op *zk_find(const struct zk_batch *b, enum zk_kind kind, const char *path);
+/* The path of the child that the listing has at `i`; in the batch's arena. */
+const char *zk_child_path(struct zk_batch *b, const struct zk_op *list, int32_t i);
 /* The operations that have an owner, in order: struct zk_op *op; ZK_OWNED_FOREACH (b, op) ... */
 struct zk_op *zk_owned_from(struct zk_op *op); /* `op`, or the first behind it; NULL: none */
 #define ZK_OWNED_FOREACH(b, op) for ((op) = zk_owned_from((b)->first); (op) != NULL; (op) = zk_owned_from((op)->next))

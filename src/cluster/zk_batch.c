@@ -104,3 +104,8 @@ struct zk_op *zk_owned_from(struct zk_op *op)
         op = op->next;
     return op;
 }
+
+const char *zk_child_path(struct zk_batch *b, const struct zk_op *list, int32_t i)
+{
+    return arena_printf(&b->arena, "%s/%.*s", list->path, STR_ARGS(list->children[i])).p;
+}

@@ -5,32 +5,23 @@
 #include "base/chance.h"
 #include "base/logger.h"
 
-enum { LONGEST_NAME = 249 };
-
 /* ---- Names ---- */
-
-static bool legal_char(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
-           c == '-';
-}
 
 struct str topic_name_problem(struct arena *a, struct str name)
 {
+    if (topic_name_is_legal(name))
+        return STR_NULL;
     if (name.len == 0)
         return STR_LIT("Topic name is invalid: the empty string is not allowed");
     if (str_is(name, ".") || str_is(name, ".."))
         return STR_LIT("Topic name is invalid: '.' or '..' is not allowed");
-    if (name.len > LONGEST_NAME)
+    if (name.len > LONGEST_TOPIC_NAME)
         return arena_printf(a, "Topic name is invalid: the length of '%.*s' is longer than the max allowed length %d",
-                            STR_ARGS(name), LONGEST_NAME);
-    for (int32_t i = 0; i < name.len; i++)
-        if (!legal_char(name.p[i]))
-            return arena_printf(a,
-                                "Topic name is invalid: '%.*s' contains one or more characters other than "
-                                "ASCII alphanumerics, '.', '_' and '-'",
-                                STR_ARGS(name));
-    return STR_NULL;
+                            STR_ARGS(name), LONGEST_TOPIC_NAME);
+    return arena_printf(a,
+                        "Topic name is invalid: '%.*s' contains one or more characters other than "
+                        "ASCII alphanumerics, '.', '_' and '-'",
+                        STR_ARGS(name));
 }
 
 /* Metrics take '.' and '_' for the same, so that two topics may not differ in these only. */
@@ -411,6 +402,10 @@ static bool plan_growth(struct topics_request *r, struct topic_request *t, struc
                                        old, t->partitions));
         return false;
     }
+    if (old > 0 && topic_number(z, old - 1) != old - 1) {
+        refuse(t, ERR_INVALID_PARTITIONS, STR_LIT("The topic's partitions are not numbered from 0 on without a gap."));
+        return false;
+    }
     struct int_list *all = ARENA_ARRAY(r->arena, struct int_list, t->partitions);
     memcpy(all, z->replicas, (size_t)old * sizeof(*all));
     if (t->manual != NULL) {
@@ -441,6 +436,7 @@ static bool plan_growth(struct topics_request *r, struct topic_request *t, struc
     z->replicas = all;
     z->partition_count = t->partitions;
     z->adding = z->removing = NULL;
+    z->numbers = NULL;
     return true;
 }
 

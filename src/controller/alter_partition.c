@@ -168,13 +168,12 @@ static void alter_topic(struct controller *c, struct zk_batch *b, const struct a
         told *o = &out->partitions.items[i];
         alter_partition_response_partition_data_init(o);
         o->partition_index = q->partition_index;
-        if (t == NULL || q->partition_index < 0 || q->partition_index >= t->count ||
-            !t->partitions[q->partition_index]->known) {
+        struct ctl_partition *p = t != NULL ? topic_partition(t, q->partition_index) : NULL;
+        if (p == NULL || !p->known) {
             o->error_code =
                 t == NULL && call->version >= IDS_SINCE ? ERR_UNKNOWN_TOPIC_ID : ERR_UNKNOWN_TOPIC_OR_PARTITION;
             continue;
         }
-        struct ctl_partition *p = t->partitions[q->partition_index];
         int64_t *epochs;
         struct int_list isr = asked_isr(call->arena, call->version, q, &epochs);
         bool settled;

@@ -121,8 +121,9 @@ static void on_arrivals(struct controller *c, struct zk_batch *b)
 
 static bool is_listed(const struct zk_op *list, int32_t id)
 {
+    int32_t listed;
     for (int32_t i = 0; i < list->child_count; i++)
-        if (strtol(list->children[i].p, NULL, 10) == id)
+        if (broker_id_parse(list->children[i], &listed) && listed == id)
             return true;
     return false;
 }
@@ -138,8 +139,9 @@ static void on_brokers(struct controller *c, struct zk_batch *b)
         if (list->result == ZK_OK && !is_listed(list, known->id))
             post_failure(c, known->id);
     for (int32_t i = 0; list->result == ZK_OK && i < list->child_count; i++) {
-        int32_t id = (int32_t)strtol(list->children[i].p, NULL, 10);
-        zk_get(reads, broker_path(path, id), true);
+        int32_t id;
+        if (broker_id_parse(list->children[i], &id))
+            zk_get(reads, broker_path(path, id), true);
     }
     zk_batch_free(b);
     ctl_submit(c, reads, on_arrivals);

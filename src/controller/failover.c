@@ -124,12 +124,12 @@ void topic_take_id(struct controller *c, struct zk_batch *b, const char *name, s
 static void take_topic(struct controller *c, struct zk_batch *out, const char *name, const struct zk_op *read)
 {
     struct topic_znode z;
-    if (read->result != ZK_OK || !topic_decode(&out->arena, name, read->value, &z))
+    if (!topic_understand(c, &out->arena, read, &z))
         return;
     topic_take_id(c, out, name, &z);
     struct ctl_topic *t = context_add_topic(c, name, z.id);
     for (int32_t i = 0; i < z.partition_count; i++)
-        partition_assign(topic_partition(t, i), z.replicas[i], z.adding[i], z.removing[i]);
+        partition_assign(topic_add_partition(t, z.numbers[i]), z.replicas[i], z.adding[i], z.removing[i]);
 }
 
 static void take_broker(struct controller *c, struct zk_batch *b, int32_t id, const struct zk_op *read)
@@ -166,18 +166,21 @@ static void on_entities(struct controller *c, struct zk_batch *b)
     ctl_submit(c, ids, on_ids_written);
 }
 
-static void add_reads(struct zk_batch *b, const struct zk_op *list)
+static void read_broker(struct zk_batch *b, struct str name)
 {
-    for (int32_t i = 0; list->result == ZK_OK && i < list->child_count; i++)
-        zk_get(b, arena_printf(&b->arena, "%s/%.*s", list->path, STR_ARGS(list->children[i])).p, true);
+    char path[ZNODE_PATH_ROOM];
+    int32_t id;
+    if (broker_id_parse(name, &id))
+        zk_get(b, broker_path(path, id), true);
+    else
+        log_warn("%s/%.*s is no broker of ours: it has no number", ZNODE_BROKER_IDS, STR_ARGS(name));
 }
 
 /* Notifications that are pending are covered by reading everything. */
 static void drop_notifications(struct controller *c, struct zk_batch *b, const struct zk_op *list)
 {
     for (int32_t i = 0; list->result == ZK_OK && i < list->child_count; i++)
-        ctl_fence(c, zk_delete(b, arena_printf(&b->arena, "%s/%.*s", list->path, STR_ARGS(list->children[i])).p,
-                               ZK_ANY_VERSION));
+        ctl_fence(c, zk_delete(b, zk_child_path(b, list, i), ZK_ANY_VERSION));
 }
 
 static void on_lists(struct controller *c, struct zk_batch *lists)
@@ -195,8 +198,10 @@ static void on_lists(struct controller *c, struct zk_batch *lists)
         zk_create(b, ZNODE_FEATURE, feature_encode(&b->arena), ZK_PERSISTENT);
     drop_notifications(c, b, zk_find(lists, ZK_CHILDREN, ZNODE_ISR_CHANGES));
     drop_notifications(c, b, zk_find(lists, ZK_CHILDREN, ZNODE_LOG_DIR_EVENTS));
-    add_reads(b, brokers);
-    add_reads(b, topics);
+    for (int32_t i = 0; i < brokers->child_count; i++)
+        read_broker(b, brokers->children[i]);
+    for (int32_t i = 0; i < topics->child_count; i++)
+        topic_read(c, b, topics->children[i]);
     if (zk_find(lists, ZK_EXISTS, ZNODE_PREFERRED_ELECTION)->result == ZK_OK)
         event_post(c, "ReplicaLeaderElection", preferred_election_requested);
     if (zk_find(lists, ZK_EXISTS, ZNODE_REASSIGN)->result == ZK_OK)

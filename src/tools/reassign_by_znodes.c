@@ -36,7 +36,8 @@ static bool decode_topics(struct reassign_backend *b, const struct zk_batch *bat
     *out = (struct placements){ARENA_ARRAY(&b->arena, struct placement, parts + 1), 0};
     for (int32_t i = 0; i < count; i++)
         for (int32_t p = 0; p < found[i].partition_count; p++)
-            out->v[out->n++] = (struct placement){.topic = topics[i], .partition = p, .replicas = found[i].replicas[p]};
+            out->v[out->n++] = (struct placement){
+                .topic = topics[i], .partition = topic_number(&found[i], p), .replicas = found[i].replicas[p]};
     placements_sort(out);
     return true;
 }

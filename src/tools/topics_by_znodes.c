@@ -53,7 +53,7 @@ static void read_states(struct by_znodes *s, struct topic_info *t, const struct 
     t->part_count = z->partition_count;
     t->parts = ARENA_ARRAY(a, struct topic_part, MAX(t->part_count, 1));
     for (int32_t p = 0; p < t->part_count; p++)
-        zk_get(b, state_path(path, name, p), false)->owner = &t->parts[p];
+        zk_get(b, state_path(path, name, topic_number(z, p)), false)->owner = &t->parts[p];
     if (t->part_count > 0)
         zk_session_run(s->session, b);
     const struct zk_op *read;
@@ -61,10 +61,12 @@ static void read_states(struct by_znodes *s, struct topic_info *t, const struct 
         struct partition_znode state = {.leader = -1};
         struct topic_part *part = read->owner;
         int32_t p = (int32_t)(part - t->parts);
-        if (read->result == ZK_OK && !partition_decode(a, name, p, read->value, &state))
+        if (read->result == ZK_OK && !partition_decode(a, name, topic_number(z, p), read->value, &state))
             state.leader = -1;
-        *part = (struct topic_part){
-            .index = p, .leader = state.leader, .replicas = z->replicas[p], .isr = int_list_copy(a, state.isr)};
+        *part = (struct topic_part){.index = topic_number(z, p),
+                                    .leader = state.leader,
+                                    .replicas = z->replicas[p],
+                                    .isr = int_list_copy(a, state.isr)};
         if (z->adding != NULL)
             part->adding = z->adding[p];
         if (z->removing != NULL)

@@ -7,7 +7,7 @@ import struct
 import uuid
 
 import pytest
-from harness import Barnabas, connect, frame, free_port, read_frame, wait_until
+from harness import Barnabas, connect, consume, frame, free_port, produce, read_frame, wait_until
 from test_cluster import Acknowledged, create, describe, in_sync, make_cluster, read_all, topics  # noqa: F401 (a fixture)
 
 
@@ -179,6 +179,45 @@ def test_topics_of_dead_replicas_wait_for_them(make_cluster):  # noqa: F811
     brokers[0].kill()
     brokers[0].restart()  # and takes office with them there
     create(brokers, "again", 1, factor=1)
+
+
+def make_topic(chroot, name, partitions):
+    node = {"version": 2, "partitions": partitions, "adding_replicas": {}, "removing_replicas": {}}
+    chroot.client.create(f"/brokers/topics/{name}", json.dumps(node).encode())
+
+
+def test_assignments_written_by_hand(make_cluster):  # noqa: F811
+    brokers = make_cluster(Barnabas, Barnabas, **{"min.insync.replicas": 1})
+    chroot = brokers[0].zookeeper
+    for name in ("sp ace", "x" * 250, "späce", ".hidden!", "a:b"):
+        make_topic(chroot, name, {"0": [1]})
+    for name, partitions in {"words": {"zero": [1]}, "texts": {"0": ["1", "2"]}, "below": {"-1": [1]}}.items():
+        make_topic(chroot, name, partitions)
+    for name, partitions in {"empty": {"0": []}, "none": {}, "odd": {"0": [-1, 1]}, "twice": {"0": [1, 1]}, "far": {"2000000000": [1, 2]},
+                             "gap": {"5": [2, 1], "0": [1, 2]}}.items():
+        make_topic(chroot, name, partitions)
+    chroot.client.create("/admin/delete_topics/no such ", b"")
+    chroot.client.create("/brokers/ids/none", b"")
+    wait_until(lambda: describe(brokers, "gap") == {0: (1, [1, 2], [1, 2]), 5: (2, [2, 1], [1, 2])}, "the topic with a gap")
+    produce(brokers[0], "gap", ["x"], "-p", "0")
+    assert consume(brokers[1], "gap", "-p", "0") == ["x"]  # librdkafka does not know what to do with the other
+    wait_until(lambda: describe(brokers, "twice") == {0: (1, [1], [1])}, "each replica once")
+    wait_until(lambda: describe(brokers, "odd")[0][0] == 1, "a leader beside one that cannot be")
+    wait_until(lambda: describe(brokers, "far") == {2000000000: (1, [1, 2], [1, 2])}, "a partition of a high number")
+    wait_until(lambda: not chroot.client.exists("/admin/delete_topics/no such "), "the request to go")
+    chroot.client.set("/brokers/topics/words", json.dumps({"version": 2, "partitions": {"0": [2]}}).encode())
+    wait_until(lambda: describe(brokers, "words") == {0: (2, [2], [2])}, "the topic, now that its node makes sense")
+    reassign(chroot, {("gap", 5): [1, 1]})
+    wait_until(lambda: describe(brokers, "gap")[5] == (1, [1], [1]), "one replica")
+    wait_until(lambda: not chroot.client.exists("/admin/reassign_partitions"), "the end of the reassignment")
+    assert json.loads(chroot.get("/brokers/topics/gap"))["partitions"] == {"0": [1, 2], "5": [1]}
+    for b in brokers:
+        b.kill()
+    for b in brokers:
+        b.restart()  # and one takes office with all that there
+    wait_until(lambda: describe(brokers, "gap")[0] == (1, [1, 2], [1, 2]), "the topic with a gap again")
+    topics(brokers, "--delete", "--topic", "gap")
+    wait_until(lambda: not chroot.client.exists("/brokers/topics/gap"), "the topic to go")
 
 
 def test_a_topic_is_deleted_while_it_is_reassigned(three):
