@@ -328,6 +328,22 @@ static bool is_multi(const struct request *r)
     return r->count > 1 || op->fence_path != NULL || op->kind == ZK_CHECK;
 }
 
+/* What the library says no to for good, as the path can be none. */
+static void refuse_request(struct request *r, int rc)
+{
+    struct zk_op *op = op_of(r);
+    log_error("ZooKeeper's client refuses the %s of %s: %s", kind_name(op->kind), op->path, zerror(rc));
+    for (size_t i = 0; i < r->count; i++, op = op->next)
+        op->result = ZK_FAILED;
+    finish_request(r);
+}
+
+/* What the library does not take now, it takes when its state has changed. */
+static bool is_for_good(int rc)
+{
+    return rc == ZBADARGUMENTS || rc == ZMARSHALLINGERROR || rc == ZUNIMPLEMENTED;
+}
+
 static void send_waiting(struct zk *zk)
 {
     struct request *r, *tmp;
@@ -339,6 +355,12 @@ static void send_waiting(struct zk *zk)
         if (r->sent)
             continue;
         int rc = is_multi(r) ? send_multi(r) : send_single(r);
+        if (is_for_good(rc)) {
+            refuse_request(r, rc);
+            if (zk->closed || zk->handle == NULL)
+                return; /* by somebody who was told */
+            continue;
+        }
         if (rc != ZOK) {
             log_debug("ZooKeeper took no request: %s", zerror(rc));
             return; /* the handle's state will change and bring us back */

@@ -101,6 +101,9 @@ const char *zk_child_path(struct zk_batch *b, const struct zk_op *list, int32_t 
 struct zk_op *zk_owned_from(struct zk_op *op); /* `op`, or the first behind it; NULL: none */
 #define ZK_OWNED_FOREACH(b, op) for ((op) = zk_owned_from((b)->first); (op) != NULL; (op) = zk_owned_from((op)->next))
 
+/* Whether a name from outside can be one element of a path: ZooKeeper's rule. */
+bool zk_name_is_legal(struct str name);
+
 /* Sends the batch, which is not empty, behind those that were sent before. */
 void zk_submit(struct zk *zk, struct zk_batch *b);
 

@@ -8,12 +8,6 @@
 #include "server/server_internal.h"
 #include "server/zk_offsets_internal.h"
 
-/* A name that is one element of a path. */
-static bool is_path_element(struct str s)
-{
-    return s.len > 0 && memchr(s.p, '/', (size_t)s.len) == NULL && !str_is(s, ".") && !str_is(s, "..");
-}
-
 static char *offset_path(struct arena *a, struct str group, struct str topic, int32_t partition)
 {
     struct str path =
@@ -73,8 +67,8 @@ static void add_commit(struct zk_batch *b, struct str group, struct str topic, i
 
 static enum kafka_error commit_problem(const struct zk_commit *c, const struct offset_commit_request_partition *p)
 {
-    if (!is_path_element(c->in->group_id))
-        return ERR_INVALID_GROUP_ID;
+    if (!zk_name_is_legal(c->in->group_id))
+        return ERR_UNKNOWN_SERVER_ERROR;
     if (str_utf16_length(p->committed_metadata) > c->request->s->config->offset_metadata_max_bytes)
         return ERR_OFFSET_METADATA_TOO_LARGE;
     return ERR_NONE;
@@ -133,8 +127,8 @@ void zk_offsets_fetch(struct zk_fetch *f)
             o->partition_index = topic->partition_indexes.items[i];
             o->committed_offset = -1;
             o->metadata = STR_LIT("");
-            if (!is_path_element(f->in->group_id))
-                o->error_code = ERR_INVALID_GROUP_ID;
+            if (!zk_name_is_legal(f->in->group_id))
+                o->error_code = ERR_UNKNOWN_SERVER_ERROR;
             else if (view_partition(view_current(), topic->name, o->partition_index) == NULL)
                 o->error_code = ERR_UNKNOWN_TOPIC_OR_PARTITION;
             else

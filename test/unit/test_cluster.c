@@ -3,6 +3,7 @@
 
 #include "cluster/broker_settings.h"
 #include "cluster/view.h"
+#include "cluster/zk.h"
 #include "controller/admin.h"
 
 static struct arena arena;
@@ -143,6 +144,28 @@ static void brokers_have_numbers(void **state)
     assert_false(broker_id_parse(STR_LIT("-1"), &id));
     assert_false(broker_id_parse(STR_LIT("x"), &id));
     assert_false(broker_id_parse(STR_LIT("12345678901234567890"), &id));
+}
+
+static void names_in_paths_are_checked(void **state)
+{
+    (void)state;
+    assert_true(zk_name_is_legal(STR_LIT("a b.c")));
+    assert_true(zk_name_is_legal(STR_LIT("\xc3\xa4\xe2\x82\xac\xef\xa4\x80\xf0\x9f\x90\xb0")));
+    const struct str bad[] = {STR_LIT(""),
+                              STR_LIT("."),
+                              STR_LIT(".."),
+                              STR_LIT("a/b"),
+                              STR_LIT("a\tb"),
+                              STR_LIT("a\n"),
+                              STR_LIT("a\0b"),
+                              STR_LIT("\x7f"),
+                              STR_LIT("\xc2\x85"),
+                              STR_LIT("\xee\x80\x80"),
+                              STR_LIT("\xef\xa3\xbf"),
+                              STR_LIT("\xef\xbf\xbd"),
+                              STR_LIT("\xff")};
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        assert_false(zk_name_is_legal(bad[i]));
 }
 
 static void nonsense_is_refused(void **state)
@@ -411,6 +434,7 @@ int main(void)
         CASE(assignments_written_by_hand_are_read),
         CASE(assignments_that_make_no_sense_are_refused),
         CASE(brokers_have_numbers),
+        CASE(names_in_paths_are_checked),
         CASE(nonsense_is_refused),
         CASE(views_share_what_did_not_change),
         CASE(partitions_may_have_gaps),
