@@ -8,7 +8,7 @@
 #include "controller/controller_internal.h"
 #include "protocol/msg/alter_partition.h"
 
-enum { IDS_SINCE = 2, INELIGIBLE_SINCE = 2, WITH_EPOCHS_SINCE = 3 };
+enum { RECOVERY_SINCE = 1, IDS_SINCE = 2, INELIGIBLE_SINCE = 2, WITH_EPOCHS_SINCE = 3 };
 
 typedef struct alter_partition_partition_data asked;
 typedef struct alter_partition_response_partition_data told;
@@ -52,6 +52,18 @@ static void tell_state(struct controller *c, const struct ctl_partition *p, told
     out->partition_epoch = p->leadership.version;
 }
 
+/*
+ * A broker is to be in the ISR that cannot be now. Leaders before 3.1 know no answer but success after which they ask
+ * again: with an error they go on waiting until there is another leader epoch. So they are told how it is, and stays.
+ */
+static enum kafka_error decline(int16_t version, bool *settled)
+{
+    if (version >= RECOVERY_SINCE)
+        return version < INELIGIBLE_SINCE ? ERR_OPERATION_NOT_ATTEMPTED : ERR_INELIGIBLE_REPLICA;
+    *settled = true;
+    return ERR_NONE;
+}
+
 /* Why not; ERR_NONE with `*settled` when it is so already. */
 static enum kafka_error judge(struct controller *c, const struct ctl_partition *p, int16_t version, const asked *in,
                               struct int_list isr, const int64_t *epochs, bool *settled)
@@ -76,7 +88,7 @@ static enum kafka_error judge(struct controller *c, const struct ctl_partition *
         return ERR_INVALID_REQUEST;
     for (int32_t i = 0; i < isr.n; i++)
         if (!may_be_in_isr(c, p, isr.v[i], epochs[i]))
-            return version < INELIGIBLE_SINCE ? ERR_OPERATION_NOT_ATTEMPTED : ERR_INELIGIBLE_REPLICA;
+            return decline(version, settled);
     return ERR_NONE;
 }
 

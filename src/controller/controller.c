@@ -543,9 +543,14 @@ static bool is_follower(const struct ctl_partition *p, int32_t broker)
     return has_others(p) && p->leadership.leader != broker;
 }
 
+/*
+ * It stops fetching while the ISRs are written: a leader that still saw it fetch, in the ISR without it, would ask to
+ * have it back.
+ */
 static void stop_followers(struct controller *c)
 {
     broker_replicas_leave(c, shutdown_of(c)->broker_id, is_follower);
+    outbox_flush(c);
     replicas_offline(c, answer_shutdown);
 }
 

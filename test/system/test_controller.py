@@ -52,7 +52,23 @@ def ask_for_isr(brokers, chroot, topic, isr, partition=0):
     return of_partition
 
 
-INELIGIBLE_REPLICA = 107
+def ask_for_isr_by_name(brokers, chroot, topic, isr, version):
+    """AlterPartition 0 or 1, as leaders before 3.3 send it, of partition 0. Returns its error, and the ISR of the answer."""
+    now, node = chroot.client.get(f"/brokers/topics/{topic}/partitions/0/state")
+    leader, leader_epoch = (json.loads(now)[k] for k in ("leader", "leader_epoch"))
+    body = struct.pack(">BiqBB", 0, leader, broker_epoch(chroot, leader), 2, len(topic) + 1) + topic.encode()
+    body += struct.pack(">BiiB", 2, 0, leader_epoch, len(isr) + 1) + struct.pack(f">{len(isr)}i", *isr)
+    body += (b"\0" if version == 1 else b"") + struct.pack(">iBBB", node.version, 0, 0, 0)
+    with connect(controller(brokers, chroot)) as s:
+        s.sendall(frame(56, version, body))
+        answer = read_frame(s)
+    at = 9 + 2 + 1 + 1 + len(topic) + 1 + 4
+    error, _, _, count = struct.unpack_from(">hiiB", answer, at)
+    assert struct.unpack_from(">h", answer, 9)[0] == 0
+    return error, list(struct.unpack_from(f">{count - 1}i", answer, at + 11))
+
+
+INELIGIBLE_REPLICA, OPERATION_NOT_ATTEMPTED = 107, 55
 
 
 @pytest.fixture
@@ -102,6 +118,19 @@ def test_who_was_restarted_since_is_not_taken_for_in_sync(three):
     assert ask_for_isr(three, chroot, "t", {1: epochs[1], 2: epochs[2] - 1}) == INELIGIBLE_REPLICA
     assert state(chroot, "t")["isr"] == [1, 2, 3]
     assert ask_for_isr(three, chroot, "t", {1: -1, 2: epochs[2]}) == 0
+    assert state(chroot, "t")["isr"] == [1, 2]
+
+
+def test_old_leaders_are_answered_so_that_they_ask_again(three):
+    """Those before 3.1 wait for another leader epoch after any error, which may never come."""
+    chroot = three[0].zookeeper
+    topics(three, "--create", "--topic", "t", "--replica-assignment", "1:2:3")
+    wait_until(lambda: in_sync(three, "t", 3), "all in sync")
+    assert controller(three, chroot) is by_id(three, 1)
+    by_id(three, 3).stop()
+    wait_until(lambda: state(chroot, "t")["isr"] == [1, 2], "the ISR without it")
+    assert ask_for_isr_by_name(three, chroot, "t", [1, 2, 3], version=0) == (0, [1, 2])
+    assert ask_for_isr_by_name(three, chroot, "t", [1, 2, 3], version=1)[0] == OPERATION_NOT_ATTEMPTED
     assert state(chroot, "t")["isr"] == [1, 2]
 
 
