@@ -91,6 +91,50 @@ static int by_id(const void *a, const void *b)
     return memcmp(&(*x)->id, &(*y)->id, sizeof(struct uuid));
 }
 
+struct name_range { /* of the topics by name: those whose first `at` bytes are the same */
+    int32_t from, to, at;
+};
+
+/* Of the range, those that go on with so many bytes of `text`. */
+static struct name_range narrow(const struct view *v, struct name_range r, const char *text, int32_t len)
+{
+    struct name_range out = {.at = r.at + len};
+    int32_t ends[2];
+    for (int above = 0; above < 2; above++) {
+        int32_t low = r.from, high = r.to;
+        while (low < high) {
+            int32_t middle = low + (high - low) / 2;
+            if (strncmp(v->by_name[middle]->name + r.at, text, (size_t)len) < above)
+                low = middle + 1;
+            else
+                high = middle;
+        }
+        ends[above] = low;
+    }
+    out.from = ends[0];
+    out.to = ends[1];
+    return out;
+}
+
+static const struct view_topic *find_alike(const struct view *v, struct str name, struct name_range r)
+{
+    int32_t plain = 0;
+    while (r.at + plain < name.len && name.p[r.at + plain] != '.' && name.p[r.at + plain] != '_')
+        plain++;
+    r = narrow(v, r, name.p + r.at, plain);
+    if (r.from == r.to)
+        return NULL;
+    if (r.at == name.len) /* the one that ends here comes before those that go on */
+        return v->by_name[r.from]->name[r.at] == '\0' ? v->by_name[r.from] : NULL;
+    const struct view_topic *found = find_alike(v, name, narrow(v, r, ".", 1));
+    return found != NULL ? found : find_alike(v, name, narrow(v, r, "_", 1));
+}
+
+const struct view_topic *view_topic_alike(const struct view *v, struct str name)
+{
+    return find_alike(v, name, (struct name_range){0, v->topic_count, 0});
+}
+
 const struct view_topic *view_topic_by_id(const struct view *v, struct uuid id)
 {
     struct view_topic key = {.id = id}, *key_ptr = &key;

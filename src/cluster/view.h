@@ -55,6 +55,8 @@ void view_ref(struct view *v);
 void view_unref(struct view *v);
 
 const struct view_topic *view_topic(const struct view *v, struct str name);
+/* One whose name is the same but for '.' and '_', which metrics take for the same. */
+const struct view_topic *view_topic_alike(const struct view *v, struct str name);
 const struct view_topic *view_topic_by_id(const struct view *v, struct uuid id);
 const struct view_partition *view_partition(const struct view *v, struct str topic, int32_t partition);
 const struct view_partition *view_topic_partition(const struct view_topic *t, int32_t partition);

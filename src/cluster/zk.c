@@ -328,20 +328,49 @@ static bool is_multi(const struct request *r)
     return r->count > 1 || op->fence_path != NULL || op->kind == ZK_CHECK;
 }
 
-/* What the library says no to for good, as the path can be none. */
-static void refuse_request(struct request *r, int rc)
+static void refuse_request(struct request *r, enum zk_result why, const char *text)
 {
     struct zk_op *op = op_of(r);
-    log_error("ZooKeeper's client refuses the %s of %s: %s", kind_name(op->kind), op->path, zerror(rc));
+    log_error("The %s of %s is not sent to ZooKeeper: %s", kind_name(op->kind), op->path, text);
     for (size_t i = 0; i < r->count; i++, op = op->next)
-        op->result = ZK_FAILED;
+        op->result = why;
     finish_request(r);
+}
+
+static bool is_too_large(struct request *r)
+{
+    size_t size = 0;
+    const struct zk_op *op = op_of(r);
+    for (size_t i = 0; i < r->count; i++, op = op->next)
+        size += strlen(op->path) + (size_t)op->data.len;
+    return size > ZK_LARGEST_DATA;
 }
 
 /* What the library does not take now, it takes when its state has changed. */
 static bool is_for_good(int rc)
 {
     return rc == ZBADARGUMENTS || rc == ZMARSHALLINGERROR || rc == ZUNIMPLEMENTED;
+}
+
+/* False if it has to wait. */
+static bool send_request(struct zk *zk, struct request *r)
+{
+    if (is_too_large(r)) {
+        refuse_request(r, ZK_TOO_LARGE, "it is too large");
+        return true;
+    }
+    int rc = is_multi(r) ? send_multi(r) : send_single(r);
+    if (is_for_good(rc)) {
+        refuse_request(r, ZK_FAILED, zerror(rc)); /* as the path can be none */
+        return true;
+    }
+    if (rc != ZOK) {
+        log_debug("ZooKeeper took no request: %s", zerror(rc));
+        return false;
+    }
+    r->sent = true;
+    zk->in_flight++;
+    return true;
 }
 
 static void send_waiting(struct zk *zk)
@@ -354,19 +383,10 @@ static void send_waiting(struct zk *zk)
             return;
         if (r->sent)
             continue;
-        int rc = is_multi(r) ? send_multi(r) : send_single(r);
-        if (is_for_good(rc)) {
-            refuse_request(r, rc);
-            if (zk->closed || zk->handle == NULL)
-                return; /* by somebody who was told */
-            continue;
-        }
-        if (rc != ZOK) {
-            log_debug("ZooKeeper took no request: %s", zerror(rc));
+        if (!send_request(zk, r))
             return; /* the handle's state will change and bring us back */
-        }
-        r->sent = true;
-        zk->in_flight++;
+        if (zk->closed)
+            return; /* by somebody who was told */
     }
 }
 

@@ -25,12 +25,19 @@ enum zk_result {
     ZK_NOT_EMPTY,
     ZK_SESSION_EXPIRED,
     ZK_NO_AUTH,
-    ZK_FAILED, /* anything else; logged */
+    ZK_TOO_LARGE, /* for a server; it was not sent */
+    ZK_FAILED,    /* anything else; logged */
 };
 
 enum zk_kind { ZK_GET, ZK_CHILDREN, ZK_EXISTS, ZK_CREATE, ZK_SET, ZK_DELETE, ZK_CHECK };
 
 enum { ZK_ANY_VERSION = -1 };
+
+/*
+ * What a request may have of data. A server hangs up on those of more than its jute.maxbuffer, 1048575 bytes, and would
+ * do so each time that they are sent again.
+ */
+enum { ZK_LARGEST_DATA = 1000000 };
 
 enum zk_create_mode { ZK_PERSISTENT, ZK_EPHEMERAL, ZK_SEQUENTIAL };
 

@@ -381,6 +381,23 @@ static json_t *lists_json(const struct topic_znode *t, const struct int_list *li
     return object;
 }
 
+static size_t lists_size(const struct topic_znode *t, const struct int_list *lists)
+{
+    size_t size = 0;
+    for (int32_t i = 0; lists != NULL && i < t->partition_count; i++) {
+        size += (size_t)snprintf(NULL, 0, "\"%" PRId32 "\":[],", topic_number(t, i));
+        for (int32_t k = 0; k < lists[i].n; k++)
+            size += (size_t)snprintf(NULL, 0, k > 0 ? ",%" PRId32 : "%" PRId32, lists[i].v[k]);
+    }
+    return size;
+}
+
+size_t topic_encoded_size(const struct topic_znode *t)
+{
+    enum { ALL_ELSE = 128 };
+    return ALL_ELSE + lists_size(t, t->replicas) + lists_size(t, t->adding) + lists_size(t, t->removing);
+}
+
 struct bytes topic_encode(struct arena *a, const struct topic_znode *t)
 {
     json_t *json = json_object();

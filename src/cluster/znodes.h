@@ -95,6 +95,7 @@ enum { LONGEST_TOPIC_NAME = 249 };
 bool topic_name_is_legal(struct str name);
 int32_t topic_number(const struct topic_znode *t, int32_t i);
 struct bytes topic_encode(struct arena *a, const struct topic_znode *t);
+size_t topic_encoded_size(const struct topic_znode *t); /* at most */
 /* A broker that is named twice for a partition counts once. */
 bool topic_decode(struct arena *a, const char *topic, struct bytes data, struct topic_znode *out) NODISCARD;
 

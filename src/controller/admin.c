@@ -5,6 +5,9 @@
 #include "base/chance.h"
 #include "base/logger.h"
 
+/* As it is written in JSON, "0":[1], */
+enum { LEAST_OF_A_PARTITION = 5, LEAST_OF_A_REPLICA = 2, MOST_REPLICAS = 1000000 };
+
 /* ---- Names ---- */
 
 struct str topic_name_problem(struct arena *a, struct str name)
@@ -22,19 +25,6 @@ struct str topic_name_problem(struct arena *a, struct str name)
                         "Topic name is invalid: '%.*s' contains one or more characters other than "
                         "ASCII alphanumerics, '.', '_' and '-'",
                         STR_ARGS(name));
-}
-
-/* Metrics take '.' and '_' for the same, so that two topics may not differ in these only. */
-static bool names_collide(struct str a, const char *b)
-{
-    if ((size_t)a.len != strlen(b))
-        return false;
-    for (int32_t i = 0; i < a.len; i++) {
-        char x = a.p[i] == '.' ? '_' : a.p[i], y = b[i] == '.' ? '_' : b[i];
-        if (x != y)
-            return false;
-    }
-    return true;
 }
 
 /* ---- Placement ---- */
@@ -211,19 +201,44 @@ static bool check_name(struct topics_request *r, struct topic_request *t)
         refuse(t, ERR_INVALID_TOPIC_EXCEPTION, problem);
         return false;
     }
-    for (int32_t i = 0; i < r->view->topic_count; i++) {
-        const char *other = r->view->by_name[i]->name;
-        if (str_is(t->name, other)) {
-            refuse(t, ERR_TOPIC_ALREADY_EXISTS, arena_printf(r->arena, "Topic '%s' already exists.", other));
-            return false;
-        }
-        if (names_collide(t->name, other)) {
-            refuse(t, ERR_INVALID_TOPIC_EXCEPTION,
-                   arena_printf(r->arena, "Topic '%.*s' collides with existing topics: %s", STR_ARGS(t->name), other));
-            return false;
-        }
+    const struct view_topic *other = view_topic(r->view, t->name);
+    if (other != NULL) {
+        refuse(t, ERR_TOPIC_ALREADY_EXISTS, arena_printf(r->arena, "Topic '%s' already exists.", other->name));
+        return false;
+    }
+    other = view_topic_alike(r->view, t->name);
+    if (other != NULL) {
+        refuse(
+            t, ERR_INVALID_TOPIC_EXCEPTION,
+            arena_printf(r->arena, "Topic '%.*s' collides with existing topics: %s", STR_ARGS(t->name), other->name));
+        return false;
     }
     return true;
+}
+
+static bool refuse_size(struct topics_request *r, struct topic_request *t)
+{
+    refuse(t, ERR_INVALID_PARTITIONS,
+           arena_printf(r->arena,
+                        "Number of partitions is too large: what ZooKeeper has of a topic is at most %d bytes.",
+                        ZK_LARGEST_DATA));
+    return false;
+}
+
+/*
+ * Before anything is done for them: the request's partitions and their replicas, by the least that ZooKeeper needs for
+ * each topic's, and by what one request may cost.
+ */
+static bool may_ask_for(struct topics_request *r, struct topic_request *t, int32_t partitions, int32_t factor)
+{
+    int64_t count = MAX(partitions, 0), replicas = count * MAX(factor, 1);
+    if (count * LEAST_OF_A_PARTITION + replicas * LEAST_OF_A_REPLICA > ZK_LARGEST_DATA)
+        return refuse_size(r, t);
+    r->replicas += replicas;
+    if (r->replicas <= MOST_REPLICAS)
+        return true;
+    refuse(t, ERR_POLICY_VIOLATION, STR_LIT("Excessively large number of partitions per request."));
+    return false;
 }
 
 static bool plan_topic(struct topics_request *r, struct topic_request *t, struct topic_znode *out)
@@ -247,6 +262,8 @@ static bool plan_topic(struct topics_request *r, struct topic_request *t, struct
             t->partitions = r->config->num_partitions;
         if (t->factor == -1)
             t->factor = r->config->default_replication_factor;
+        if (!may_ask_for(r, t, t->partitions, MIN(t->factor, b->n)))
+            return false;
         out->replicas = ARENA_ARRAY(r->arena, struct int_list, MAX(t->partitions, 1));
         struct str message = STR_NULL;
         enum kafka_error error =
@@ -258,7 +275,7 @@ static bool plan_topic(struct topics_request *r, struct topic_request *t, struct
     }
     out->partition_count = t->partitions;
     out->id = t->id = uuid_random();
-    return true;
+    return topic_encoded_size(out) <= ZK_LARGEST_DATA || refuse_size(r, t);
 }
 
 /* What is asked of ZooKeeper for one topic; in the request's arena. */
@@ -290,6 +307,8 @@ static void on_created(struct zk_batch *b)
         enum zk_result result = node->result, config = c->config->result;
         if (result == ZK_NODE_EXISTS || config == ZK_NODE_EXISTS || config == ZK_BAD_VERSION)
             refuse(t, ERR_TOPIC_ALREADY_EXISTS, already_exists(r, t));
+        else if (result == ZK_TOO_LARGE)
+            refuse(t, ERR_INVALID_CONFIG, STR_LIT("The topic's configuration is larger than ZooKeeper takes."));
         else if (result == ZK_SESSION_EXPIRED)
             refuse(t, ERR_NOT_CONTROLLER, STR_LIT("The ZooKeeper session has expired."));
         else if (result != ZK_OK || config != ZK_OK)
@@ -392,20 +411,24 @@ void topics_delete(struct topics_request *r)
 
 static bool plan_growth(struct topics_request *r, struct topic_request *t, struct topic_znode *z)
 {
-    int32_t old = z->partition_count, add = t->partitions - old;
-    if (add <= 0) {
+    int32_t old = z->partition_count;
+    if (t->partitions <= old) {
         refuse(t, ERR_INVALID_PARTITIONS,
-               add == 0 ? arena_printf(r->arena, "Topic already has %" PRId32 " partitions.", old)
-                        : arena_printf(r->arena,
-                                       "Topic currently has %" PRId32
-                                       " partitions, which is higher than the requested %" PRId32 ".",
-                                       old, t->partitions));
+               t->partitions == old ? arena_printf(r->arena, "Topic already has %" PRId32 " partitions.", old)
+                                    : arena_printf(r->arena,
+                                                   "Topic currently has %" PRId32
+                                                   " partitions, which is higher than the requested %" PRId32 ".",
+                                                   old, t->partitions));
         return false;
     }
-    if (old > 0 && topic_number(z, old - 1) != old - 1) {
-        refuse(t, ERR_INVALID_PARTITIONS, STR_LIT("The topic's partitions are not numbered from 0 on without a gap."));
+    int32_t add = t->partitions - old;
+    if (topic_number(z, old - 1) != old - 1 || z->replicas[0].n == 0) {
+        refuse(t, ERR_INVALID_PARTITIONS,
+               STR_LIT("The topic's partitions are not numbered from 0 on without a gap, or have no replicas."));
         return false;
     }
+    if (!may_ask_for(r, t, t->partitions, z->replicas[0].n))
+        return false;
     struct int_list *all = ARENA_ARRAY(r->arena, struct int_list, t->partitions);
     memcpy(all, z->replicas, (size_t)old * sizeof(*all));
     if (t->manual != NULL) {
@@ -437,7 +460,7 @@ static bool plan_growth(struct topics_request *r, struct topic_request *t, struc
     z->partition_count = t->partitions;
     z->adding = z->removing = NULL;
     z->numbers = NULL;
-    return true;
+    return topic_encoded_size(z) <= ZK_LARGEST_DATA || refuse_size(r, t);
 }
 
 static void on_grown(struct zk_batch *b)

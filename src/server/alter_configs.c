@@ -405,6 +405,8 @@ static void on_written(struct zk_batch *b)
         if (result == ZK_OK && op->next->result == ZK_OK) {
             settle(x, ERR_NONE, STR_NULL);
             config_watch_written(al->r->s->config_watch, x->kind, x->entity, &x->pairs);
+        } else if (result == ZK_TOO_LARGE) {
+            settle(x, ERR_INVALID_CONFIG, STR_LIT("The configuration is larger than ZooKeeper takes"));
         } else if (result != ZK_BAD_VERSION && result != ZK_NODE_EXISTS && result != ZK_NO_NODE) {
             settle(x, ERR_UNKNOWN_SERVER_ERROR, STR_LIT("ZooKeeper cannot be asked now"));
         }

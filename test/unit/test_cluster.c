@@ -168,6 +168,18 @@ static void names_in_paths_are_checked(void **state)
         assert_false(zk_name_is_legal(bad[i]));
 }
 
+static void sizes_of_topics_are_known(void **state)
+{
+    (void)state;
+    struct int_list lists[12];
+    struct topic_znode t = {
+        .id = uuid_random(), .replicas = lists, .adding = lists, .removing = lists, .partition_count = 12};
+    for (int i = 0; i < 12; i++)
+        lists[i] = (struct int_list){(int32_t[]){1, -20, 1001}, i % 4};
+    size_t exact = (size_t)topic_encode(&arena, &t).len;
+    assert_true(topic_encoded_size(&t) >= exact && topic_encoded_size(&t) < exact + 128);
+}
+
 static void nonsense_is_refused(void **state)
 {
     (void)state;
@@ -227,6 +239,23 @@ static void views_share_what_did_not_change(void **state)
     v = apply(v, third, 2);
     assert_null(view_topic(v, STR_LIT("b")));
     assert_int_equal(view_topic(v, STR_LIT("a"))->partition_count, 1);
+    view_unref(v);
+}
+
+static void names_are_alike_but_for_dots(void **state)
+{
+    (void)state;
+    struct partition_change topics[] = {change("a.b_c", 0, 1), change("a.b", 0, 1), change("a", 0, 1),
+                                        change("a_b.c.d", 0, 1), change("_x", 0, 1)};
+    struct view *v = apply(view_new(), topics, 5);
+    assert_string_equal(view_topic_alike(v, STR_LIT("a_b_c"))->name, "a.b_c");
+    assert_string_equal(view_topic_alike(v, STR_LIT("a_b"))->name, "a.b");
+    assert_string_equal(view_topic_alike(v, STR_LIT("a.b.c_d"))->name, "a_b.c.d");
+    assert_string_equal(view_topic_alike(v, STR_LIT(".x"))->name, "_x");
+    const struct str others[] = {STR_LIT("b"),   STR_LIT("a."), STR_LIT("a.b.c.d."),
+                                 STR_LIT("a.c"), STR_LIT("."),  STR_LIT("zz_")};
+    for (size_t i = 0; i < ARRAY_LEN(others); i++)
+        assert_null(view_topic_alike(v, others[i]));
     view_unref(v);
 }
 
@@ -438,6 +467,8 @@ int main(void)
         CASE(nonsense_is_refused),
         CASE(views_share_what_did_not_change),
         CASE(partitions_may_have_gaps),
+        CASE(names_are_alike_but_for_dots),
+        CASE(sizes_of_topics_are_known),
         CASE(what_an_older_connection_delivers_is_late),
         CASE(replicas_spread_as_in_kafka),
         CASE(racks_get_one_replica_each),
