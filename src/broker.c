@@ -91,7 +91,7 @@ static void deliver_role(struct message *m)
     struct state_topic *topic = is_state_of_groups(n->partition) ? group_topic(s->groups) : txn_topic(s->transactions);
     const struct view_topic *known = view_topic(view_current(), str_of(partition_topic(n->partition)));
     if (known != NULL)
-        state_topic_set_count(topic, known->partition_count);
+        state_topic_set_count(topic, view_topic_width(known));
     if (role.leads)
         state_topic_elected(topic, partition_index(n->partition), role.leader_epoch);
     else
@@ -691,7 +691,7 @@ static int32_t coordinator_of(void *ctx UNUSED, struct str transactional_id)
     const struct view_topic *topic = view_topic(view_current(), name);
     if (topic == NULL)
         return TXN_NO_LEADER;
-    int32_t index = state_partition_of(transactional_id, topic->partition_count);
+    int32_t index = state_partition_of(transactional_id, view_topic_width(topic));
     return known_leader(view_partition(view_current(), name, index));
 }
 

@@ -130,8 +130,8 @@ static void take_broker(struct config_watch *w, const char *broker, const struct
 
 static void on_resealed(struct zk_batch *b)
 {
-    for (size_t i = 0; i < b->count; i++)
-        if (b->ops[i].result != ZK_OK)
+    for (const struct zk_op *op = b->first; op != NULL; op = op->next)
+        if (op->result != ZK_OK)
             log_warn("The passwords of this broker could not be stored with the new password.encoder.secret");
     zk_batch_free(b);
 }
@@ -195,8 +195,8 @@ static void idle(struct config_watch *w)
 static void on_configs(struct zk_batch *b)
 {
     struct config_watch *w = b->ctx;
-    for (size_t i = 0; i < b->count; i++)
-        take_config(w, b, &b->ops[i]);
+    for (const struct zk_op *op = b->first; op != NULL; op = op->next)
+        take_config(w, b, op);
     zk_batch_free(b);
     idle(w);
 }
@@ -223,11 +223,11 @@ static void on_notifications(struct zk_batch *b)
     struct config_watch *w = b->ctx;
     struct zk_batch *reads = zk_batch_new(on_configs);
     char path[ZNODE_PATH_ROOM], own[32];
-    for (size_t i = 0; i < b->count; i++) {
+    for (const struct zk_op *op = b->first; op != NULL; op = op->next) {
         const char *entity;
-        if (b->ops[i].result != ZK_OK || !config_change_decode(&b->arena, b->ops[i].value, &entity))
+        if (op->result != ZK_OK || !config_change_decode(&b->arena, op->value, &entity))
             continue;
-        if (strncmp(entity, "topics/", 7) == 0 && strlen(entity) < 260)
+        if (strncmp(entity, "topics/", 7) == 0 && topic_name_is_legal(str_of(entity + 7)))
             zk_get(reads, config_path(path, "topics", entity + 7), false);
         else if (strcmp(entity, "brokers/" CONFIG_OF_ALL_BROKERS) == 0 || strcmp(entity, own_entity(w, own)) == 0)
             zk_get(reads, config_path(path, "brokers", entity + 8), false);
@@ -239,7 +239,7 @@ static void on_notifications(struct zk_batch *b)
 static void on_changes(struct zk_batch *b)
 {
     struct config_watch *w = b->ctx;
-    struct zk_op *list = &b->ops[0];
+    struct zk_op *list = b->first;
     struct zk_batch *reads = zk_batch_new(on_notifications);
     int64_t newest = w->last_change;
     for (int32_t i = 0; list->result == ZK_OK && i < list->child_count; i++) {
@@ -247,7 +247,7 @@ static void on_changes(struct zk_batch *b)
         if (sequence <= w->last_change)
             continue;
         newest = MAX(newest, sequence);
-        zk_get(reads, arena_printf(&reads->arena, ZNODE_CONFIG_CHANGES "/%.*s", STR_ARGS(list->children[i])).p, false);
+        zk_get(reads, zk_child_path(reads, list, i), false);
     }
     w->last_change = newest;
     zk_batch_free(b);
@@ -270,7 +270,8 @@ static void scan(struct config_watch *w)
 static void on_all_topics(struct zk_batch *b)
 {
     struct config_watch *w = b->ctx;
-    struct zk_op *list = &b->ops[0], *changes = &b->ops[1];
+    const struct zk_op *list = zk_find(b, ZK_CHILDREN, ZNODE_CONFIG_TOPICS);
+    const struct zk_op *changes = zk_find(b, ZK_CHILDREN, ZNODE_CONFIG_CHANGES);
     struct zk_batch *reads = zk_batch_new(on_configs);
     char path[ZNODE_PATH_ROOM], own[32];
     zk_get(reads, config_path(path, "brokers", CONFIG_OF_ALL_BROKERS), false);
@@ -278,7 +279,7 @@ static void on_all_topics(struct zk_batch *b)
     for (int32_t i = 0; changes->result == ZK_OK && i < changes->child_count; i++)
         w->last_change = MAX(w->last_change, sequence_of(changes->children[i]));
     for (int32_t i = 0; list->result == ZK_OK && i < list->child_count; i++)
-        if (list->children[i].len <= 249)
+        if (topic_name_is_legal(list->children[i]))
             zk_get(reads, config_path(path, "topics", arena_cstr(&reads->arena, list->children[i])), false);
     zk_batch_free(b);
     submit_or_idle(w, reads);
@@ -293,8 +294,8 @@ struct refresh {
 static void on_refreshed(struct zk_batch *b)
 {
     struct refresh *r = b->ctx;
-    for (size_t i = 0; i < b->count; i++)
-        take_config(r->watch, b, &b->ops[i]);
+    for (const struct zk_op *op = b->first; op != NULL; op = op->next)
+        take_config(r->watch, b, op);
     loop_post(r->home, r->ready);
     zk_batch_free(b);
     free(r);
@@ -309,7 +310,7 @@ void config_watch_refresh(struct config_watch *w, const struct str *topics, int3
     *r = (struct refresh){w, home, ready};
     b->ctx = r;
     for (int32_t i = 0; i < count; i++)
-        if (topics[i].len <= 249)
+        if (topic_name_is_legal(topics[i]))
             zk_get(b, config_path(path, "topics", arena_cstr(&b->arena, topics[i])), false);
     if (b->count > 0) {
         zk_submit(w->options.zk, b);

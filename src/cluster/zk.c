@@ -16,7 +16,8 @@ enum { RETRY_MS = 1000, MAX_TOGETHER = 8, RESOLVE_AGAIN_MS = 30000, PAUSE_MS = 1
 /* What goes out as one: an operation, or several in a multi. */
 struct request {
     struct zk_batch *batch;
-    size_t first, count; /* of the batch's operations */
+    struct zk_op *first; /* of the batch's operations; the others follow it */
+    size_t count;
     bool sent;
     struct zk *zk;
     zoo_op_t *multi;
@@ -110,7 +111,7 @@ static void request_free(struct request *r)
 
 static struct zk_op *op_of(struct request *r)
 {
-    return &r->batch->ops[r->first];
+    return r->first;
 }
 
 static void finish_request(struct request *r)
@@ -217,8 +218,8 @@ static void on_multi(int rc, const void *ctx)
     bool whole = rc == ZOK || r->results[0].err != 0 || rc == ZNONODE || rc == ZNODEEXISTS || rc == ZBADVERSION ||
                  rc == ZNOTEMPTY || rc == ZNOAUTH;
     int at = 0;
-    for (size_t i = 0; i < r->count; i++) {
-        struct zk_op *op = op_of(r) + i;
+    struct zk_op *op = op_of(r);
+    for (size_t i = 0; i < r->count; i++, op = op->next) {
         if (op->fence_path != NULL)
             op->fenced = r->results[at++].err == ZBADVERSION;
         if (!whole || r->zk->closing)
@@ -309,8 +310,8 @@ static int send_multi(struct request *r)
         r->results = xcalloc(2 * r->count, sizeof(*r->results));
         r->stats = xcalloc(2 * r->count, sizeof(*r->stats));
         r->created = xcalloc(2 * r->count, sizeof(*r->created));
-        for (size_t i = 0; i < r->count; i++) {
-            const struct zk_op *op = op_of(r) + i;
+        const struct zk_op *op = op_of(r);
+        for (size_t i = 0; i < r->count; i++, op = op->next) {
             if (op->fence_path != NULL)
                 zoo_check_op_init(&r->multi[at++], full_path(r, op->fence_path), op->fence_version);
             fill_op(r, op, at++);
@@ -323,8 +324,53 @@ static int send_multi(struct request *r)
 
 static bool is_multi(const struct request *r)
 {
-    const struct zk_op *op = &r->batch->ops[r->first];
+    const struct zk_op *op = r->first;
     return r->count > 1 || op->fence_path != NULL || op->kind == ZK_CHECK;
+}
+
+static void refuse_request(struct request *r, enum zk_result why, const char *text)
+{
+    struct zk_op *op = op_of(r);
+    log_error("The %s of %s is not sent to ZooKeeper: %s", kind_name(op->kind), op->path, text);
+    for (size_t i = 0; i < r->count; i++, op = op->next)
+        op->result = why;
+    finish_request(r);
+}
+
+static bool is_too_large(struct request *r)
+{
+    size_t size = 0;
+    const struct zk_op *op = op_of(r);
+    for (size_t i = 0; i < r->count; i++, op = op->next)
+        size += strlen(op->path) + (size_t)op->data.len;
+    return size > ZK_LARGEST_DATA;
+}
+
+/* What the library does not take now, it takes when its state has changed. */
+static bool is_for_good(int rc)
+{
+    return rc == ZBADARGUMENTS || rc == ZMARSHALLINGERROR || rc == ZUNIMPLEMENTED;
+}
+
+/* False if it has to wait. */
+static bool send_request(struct zk *zk, struct request *r)
+{
+    if (is_too_large(r)) {
+        refuse_request(r, ZK_TOO_LARGE, "it is too large");
+        return true;
+    }
+    int rc = is_multi(r) ? send_multi(r) : send_single(r);
+    if (is_for_good(rc)) {
+        refuse_request(r, ZK_FAILED, zerror(rc)); /* as the path can be none */
+        return true;
+    }
+    if (rc != ZOK) {
+        log_debug("ZooKeeper took no request: %s", zerror(rc));
+        return false;
+    }
+    r->sent = true;
+    zk->in_flight++;
+    return true;
 }
 
 static void send_waiting(struct zk *zk)
@@ -337,13 +383,10 @@ static void send_waiting(struct zk *zk)
             return;
         if (r->sent)
             continue;
-        int rc = is_multi(r) ? send_multi(r) : send_single(r);
-        if (rc != ZOK) {
-            log_debug("ZooKeeper took no request: %s", zerror(rc));
+        if (!send_request(zk, r))
             return; /* the handle's state will change and bring us back */
-        }
-        r->sent = true;
-        zk->in_flight++;
+        if (zk->closed)
+            return; /* by somebody who was told */
     }
 }
 
@@ -351,13 +394,13 @@ void zk_submit(struct zk *zk, struct zk_batch *b)
 {
     ensure(loop_is_mine(zk->options.loop));
     ensure(b->count > 0 && b->done != NULL);
-    for (size_t i = 0; i < b->count;) {
+    for (struct zk_op *op = b->first; op != NULL; op = op->next) {
         struct request *r = xcalloc(1, sizeof(*r));
-        *r = (struct request){.batch = b, .first = i, .count = 1, .zk = zk};
-        while (b->ops[i + r->count - 1].with_next)
+        *r = (struct request){.batch = b, .first = op, .count = 1, .zk = zk};
+        for (; op->with_next; op = op->next) {
             r->count++;
-        ensure(r->count <= MAX_TOGETHER && i + r->count <= b->count);
-        i += r->count;
+            ensure(r->count <= MAX_TOGETHER && op->next != NULL);
+        }
         DL_APPEND(zk->requests, r);
     }
     if (!zk->pumping && (zk->handle != NULL || zk->closed))
@@ -370,8 +413,9 @@ static void fail_all(struct zk *zk)
 {
     while (zk->requests != NULL) {
         struct request *r = zk->requests;
-        for (size_t i = 0; i < r->count; i++)
-            op_of(r)[i].result = ZK_SESSION_EXPIRED;
+        struct zk_op *op = op_of(r);
+        for (size_t i = 0; i < r->count; i++, op = op->next)
+            op->result = ZK_SESSION_EXPIRED;
         finish_request(r);
     }
     zk->in_flight = 0;

@@ -410,14 +410,6 @@ static void answer(struct request *r)
 
 static void read_all(struct request *r);
 
-/* The first that is not done from `i` on: batches have an operation, or two, for each of them. */
-static struct altered *next_open(struct altering *al, int32_t *i)
-{
-    while (*i < al->count && al->items[*i].done)
-        (*i)++;
-    return *i < al->count ? &al->items[(*i)++] : NULL;
-}
-
 /* Nothing to do in ZooKeeper: all is decided. */
 static void submit_or_answer(struct altering *al, struct zk_batch *b)
 {
@@ -433,14 +425,16 @@ static void submit_or_answer(struct altering *al, struct zk_batch *b)
 static void on_written(struct zk_batch *b)
 {
     struct altering *al = b->ctx;
-    struct altered *x;
-    int32_t i = 0;
+    const struct zk_op *op;
     bool again = false;
-    for (size_t op = 0; op < b->count && (x = next_open(al, &i)) != NULL; op += 2) {
-        enum zk_result result = b->ops[op].result;
-        if (result == ZK_OK && b->ops[op + 1].result == ZK_OK) {
+    ZK_OWNED_FOREACH (b, op) {
+        struct altered *x = op->owner;
+        enum zk_result result = op->result;
+        if (result == ZK_OK && op->next->result == ZK_OK) {
             settle(x, ERR_NONE, STR_NULL);
             config_watch_written(al->r->s->config_watch, x->kind, x->entity, &x->pairs);
+        } else if (result == ZK_TOO_LARGE) {
+            settle(x, ERR_INVALID_CONFIG, STR_LIT("The configuration is larger than ZooKeeper takes"));
         } else if (result != ZK_BAD_VERSION && result != ZK_NODE_EXISTS && result != ZK_NO_NODE) {
             settle(x, ERR_UNKNOWN_SERVER_ERROR, STR_LIT("ZooKeeper cannot be asked now"));
         }
@@ -453,15 +447,18 @@ static void on_written(struct zk_batch *b)
         request_return(al->r, answer);
 }
 
-static void add_write(struct zk_batch *b, const struct altered *x, const struct zk_op *read)
+static void add_write(struct zk_batch *b, struct altered *x, const struct zk_op *read)
 {
     char path[ZNODE_PATH_ROOM];
+    struct zk_op *write;
     struct bytes data = config_encode(&b->arena, &x->pairs);
     config_path(path, x->kind, x->entity);
     if (read->result == ZK_OK)
-        zk_set(b, path, data, read->stat.version)->with_next = true;
+        write = zk_set(b, path, data, read->stat.version);
     else
-        zk_create(b, path, data, ZK_PERSISTENT)->with_next = true;
+        write = zk_create(b, path, data, ZK_PERSISTENT);
+    write->owner = x;
+    write->with_next = true;
     struct str entity = arena_printf(&b->arena, "%s/%s", x->kind, x->entity);
     zk_create(b, ZNODE_CONFIG_CHANGES "/config_change_", config_change_encode(&b->arena, entity.p), ZK_SEQUENTIAL);
 }
@@ -470,10 +467,9 @@ static void on_read(struct zk_batch *read)
 {
     struct altering *al = read->ctx;
     struct zk_batch *b = zk_batch_new(on_written);
-    struct altered *x;
-    int32_t i = 0;
-    for (size_t op = 0; op < read->count && (x = next_open(al, &i)) != NULL; op++) {
-        const struct zk_op *o = &read->ops[op];
+    const struct zk_op *o;
+    ZK_OWNED_FOREACH (read, o) {
+        struct altered *x = o->owner;
         struct config_znode now = {0};
         bool known =
             o->result == ZK_NO_NODE || (o->result == ZK_OK && config_decode(al->r->arena, o->path, o->value, &now));
@@ -492,14 +488,15 @@ static void read_all(struct request *r)
 {
     struct altering *al = r->state;
     struct zk_batch *b = zk_batch_new(on_read);
-    struct altered *x;
     char path[ZNODE_PATH_ROOM];
     al->attempts++;
-    for (int32_t i = 0; (x = next_open(al, &i)) != NULL;)
-        if (al->attempts > MOST_ATTEMPTS)
+    for (int32_t i = 0; i < al->count; i++) {
+        struct altered *x = &al->items[i];
+        if (!x->done && al->attempts > MOST_ATTEMPTS)
             settle(x, ERR_UNKNOWN_SERVER_ERROR, STR_LIT("Others keep changing it"));
-        else
-            zk_get(b, config_path(path, x->kind, x->entity), false);
+        else if (!x->done)
+            zk_get(b, config_path(path, x->kind, x->entity), false)->owner = x;
+    }
     submit_or_answer(al, b);
 }
 

@@ -74,12 +74,12 @@ static struct ids offline_ids(struct request *r, const struct view *v, const str
     return out;
 }
 
-static void fill_partition(struct request *r, const struct view *v, const struct view_partition *p, int32_t index,
+static void fill_partition(struct request *r, const struct view *v, const struct view_partition *p,
                            struct metadata_response_partition *o)
 {
     bool old = r->version == 0; /* which leaves out what it cannot reach */
     metadata_response_partition_init(o);
-    o->partition_index = index;
+    o->partition_index = p->index;
     o->leader_id = p->leader;
     o->leader_epoch = p->leader_epoch;
     struct ids replicas = copy_ids(r, v, p->replicas, old), isr = copy_ids(r, v, p->isr, old);
@@ -111,8 +111,7 @@ static void fill_topic(struct request *r, const struct metadata *m, const struct
     ARRAY_MAKE(r->arena, o->partitions, t->partition_count);
     o->partitions.len = 0;
     for (int32_t i = 0; i < t->partition_count; i++)
-        if (t->partitions[i].replicas.n > 0)
-            fill_partition(r, v, &t->partitions[i], i, &o->partitions.items[o->partitions.len++]);
+        fill_partition(r, v, &t->partitions[i], &o->partitions.items[o->partitions.len++]);
 }
 
 static void fill_missing(struct request *r, struct str name, struct uuid id, enum kafka_error error,

@@ -63,6 +63,11 @@ static void on_answer(struct message *message)
                  x->id.index);
 }
 
+static bool has_number(const struct topic_znode *z, int32_t index)
+{
+    return int_list_has((struct int_list){z->numbers, z->partition_count}, index);
+}
+
 /* Also while its deletion is under way, which may take long. What cannot be asked for now is taken for there. */
 static bool is_gone(struct arena *a, const struct topic_key *id, const struct zk_op *topic,
                     const struct zk_op *deletion)
@@ -70,17 +75,23 @@ static bool is_gone(struct arena *a, const struct topic_key *id, const struct zk
     struct topic_znode found;
     if (topic->result == ZK_NO_NODE || deletion->result == ZK_OK)
         return true;
-    return topic->result == ZK_OK && topic_decode(a, id->topic, topic->value, &found) &&
-           id->index >= found.partition_count;
+    return topic->result == ZK_OK && topic_decode(a, id->topic, topic->value, &found) && !has_number(&found, id->index);
+}
+
+static void tell(struct missing *x)
+{
+    x->message.deliver = on_answer;
+    loop_post(x->all->services->coordinator_loop, &x->message);
 }
 
 static void on_nodes(struct zk_batch *b)
 {
     struct missing *x = b->ctx;
-    x->gone = is_gone(&b->arena, &x->id, &b->ops[0], &b->ops[1]);
+    char path[ZNODE_PATH_ROOM], deletion[ZNODE_PATH_ROOM];
+    x->gone = is_gone(&b->arena, &x->id, zk_find(b, ZK_GET, topic_path(path, x->id.topic)),
+                      zk_find(b, ZK_EXISTS, delete_topic_path(deletion, x->id.topic)));
     zk_batch_free(b);
-    x->message.deliver = on_answer;
-    loop_post(x->all->services->coordinator_loop, &x->message);
+    tell(x);
 }
 
 /* ---- The question ---- */
@@ -89,6 +100,11 @@ static void look_up(struct message *message)
 {
     struct missing *x = CONTAINER_OF(message, struct missing, message);
     char path[ZNODE_PATH_ROOM];
+    if (!topic_name_is_legal(str_of(x->id.topic))) {
+        x->gone = true;
+        tell(x);
+        return;
+    }
     struct zk_batch *b = zk_batch_new(on_nodes);
     b->ctx = x;
     zk_get(b, topic_path(path, x->id.topic), false);

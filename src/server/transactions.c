@@ -15,7 +15,7 @@ static struct txn_coordinator *coordinator_of(const struct request *r)
 {
     const struct view_topic *topic = view_topic(view_current(), STR_LIT(TRANSACTION_STATE_TOPIC));
     if (topic != NULL)
-        state_topic_set_count(txn_topic(r->s->transactions), topic->partition_count);
+        state_topic_set_count(txn_topic(r->s->transactions), view_topic_width(topic));
     return r->s->transactions;
 }
 
@@ -106,7 +106,7 @@ static void handle_add_offsets(struct request *r)
         return;
     struct str topic = STR_LIT(GROUP_METADATA_TOPIC);
     const struct view_topic *known = view_topic(view_current(), topic);
-    int32_t count = known != NULL ? known->partition_count : r->s->config->offsets_topic_num_partitions;
+    int32_t count = known != NULL ? view_topic_width(known) : r->s->config->offsets_topic_num_partitions;
     struct txn_question *q =
         question_new(r, in.transactional_id, in.producer_id, in.producer_epoch, answer_add_offsets);
     q->offsets_of = (struct txn_partition_ref){topic, state_partition_of(in.group_id, count)};

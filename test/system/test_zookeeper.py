@@ -1,12 +1,14 @@
 """The broker and its ensemble: several hosts, restarts, silence."""
 
+import json
 import socket
+import struct
 import threading
 
 import pytest
-from harness import Barnabas, ZooKeeper, consume, java, produce, wait_until
+from harness import Barnabas, ZooKeeper, connect, consume, frame, java, produce, read_frame, wait_until
 
-TOPICS = "org.apache.kafka.tools.TopicCommand"
+TOPICS, CONFIGS = "org.apache.kafka.tools.TopicCommand", "kafka.admin.ConfigCommand"
 
 
 @pytest.fixture
@@ -92,6 +94,40 @@ def test_a_host_that_is_not_ready_is_tried_again(start, late_host):
     broker = start(lambda connect: f"127.0.0.1:1,{late_host}/" + connect.split("/")[1], **{"zookeeper.connection.timeout.ms": 30000})
     produce(broker, "t", ["x"])
     assert consume(broker, "t") == ["x"]
+
+
+def text(data):
+    return struct.pack(">h", len(data)) + data
+
+
+def old_offset(broker, group, commit):
+    """OffsetCommit or OffsetFetch, version 0, of one partition. Returns the error."""
+    of_partition = struct.pack(">iq", 0, 5) + text(b"") if commit else struct.pack(">i", 0)
+    body = text(group) + struct.pack(">i", 1) + text(b"t") + struct.pack(">i", 1) + of_partition
+    with connect(broker) as s:
+        s.sendall(frame(8 if commit else 9, 0, body))
+        return struct.unpack(">h", read_frame(s)[-2:])[0]
+
+
+def test_names_that_no_path_can_have(broker):
+    """Whoever comes after them is served as if they had not been."""
+    chroot = broker.zookeeper
+    produce(broker, "t", ["x"])
+    for entity in ("topics/", "topics/a\tb", "topics/a/b", "topics/..", "topics/" + "x" * 300, "brokers/", "none", ""):
+        change = json.dumps({"version": 2, "entity_path": entity}).encode()
+        chroot.client.create("/config/changes/config_change_", change, sequence=True)
+    for junk in (b"", b"\0", b"[]", b'{"version":2}', b'{"version":2,"entity_path":3}'):
+        chroot.client.create("/config/changes/config_change_", junk, sequence=True)
+    chroot.client.create("/config/changes/none", b"")
+    for group in (b"a\tb", b"a\nb", b"a\0b", b"\x1f", b"\x7f", b"\xff\xfe", b".", b"", b"a/b"):
+        assert old_offset(broker, group, commit=True) == -1 and old_offset(broker, group, commit=False) == -1
+    assert old_offset(broker, "gr ü ppe".encode(), commit=True) == 0
+    assert chroot.get("/consumers/gr ü ppe/offsets/t/0") == b"5"
+    assert old_offset(broker, "gr ü ppe".encode(), commit=False) == 0
+    chroot.client.ensure_path("/config/topics/t")
+    chroot.client.set("/config/topics/t", json.dumps({"version": 1, "config": {"retention.ms": "77"}}).encode())
+    chroot.client.create("/config/changes/config_change_", b'{"version":2,"entity_path":"topics/t"}', sequence=True)
+    wait_until(lambda: "retention.ms=77" in java(CONFIGS, "--bootstrap-server", broker.bootstrap, "--describe", "--topic", "t"), "the setting")
 
 
 def test_it_serves_on_while_zookeeper_is_away(start, own_ensemble):
