@@ -7,6 +7,8 @@
 #include "base/logger.h"
 #include "replica/replica_internal.h"
 
+enum { ANY_EPOCH = -1 };
+
 /* ---- The table ---- */
 
 struct replica_manager *replica_manager_new(const struct replica_options *options)
@@ -491,8 +493,6 @@ enum kafka_error replica_check_controller(struct replica_manager *rm, int32_t co
 
 /* ---- Appending ---- */
 
-enum { ANY_EPOCH = -1 };
-
 /* With the lock held, of one that does not lead. */
 static enum kafka_error why_not_leading(const struct partition *p)
 {
@@ -652,7 +652,7 @@ static enum kafka_error check_leader_locked(const struct partition *p, int32_t c
     ensure(lock_is_held(&p->lock));
     if (p->offline)
         return ERR_KAFKA_STORAGE_ERROR;
-    if (current_leader_epoch >= 0 && current_leader_epoch < p->leader_epoch)
+    if (current_leader_epoch != ANY_EPOCH && current_leader_epoch < p->leader_epoch)
         return ERR_FENCED_LEADER_EPOCH;
     if (current_leader_epoch > p->leader_epoch)
         return ERR_UNKNOWN_LEADER_EPOCH;
@@ -713,6 +713,10 @@ static enum kafka_error check_reader(struct partition *p, const struct partition
     enum kafka_error error = check_leader_locked(p, read->current_leader_epoch);
     if (error == ERR_NOT_LEADER_OR_FOLLOWER && read->from_follower && !p->stopped && p->leader >= 0)
         error = ERR_NONE;
+    bool as_replica = read->replica_id >= 0;
+    if (error == ERR_NONE && as_replica &&
+        (read->replica_id == p->manager->options.broker_id || !int_list_has(p->replicas, read->replica_id)))
+        error = ERR_NOT_LEADER_OR_FOLLOWER; /* it reads above the watermark: only who is meant to have all may do so */
     lock_release(&p->lock);
     return error;
 }

@@ -128,12 +128,19 @@ static int32_t preferred_replica(struct fetch *f, const struct fetched *x)
     return partition_preferred_replica(x->partition, x->item.fetch_offset, is_in_rack, f);
 }
 
+/* Kafka answers what makes no sense with an error of its own, and reads nothing. */
+static bool makes_sense(const struct fetch *f, const struct fetched *x)
+{
+    bool isolated = f->request.isolation_level == READ_UNCOMMITTED || f->request.isolation_level == READ_COMMITTED;
+    return isolated && x->item.max_bytes >= 0 && (f->r->version < PARTIAL_BATCHES_BEFORE || f->request.max_bytes >= 0);
+}
+
 static void read_one(struct fetch *f, struct fetched *x, int32_t room, bool at_least_one)
 {
     drop_data(x);
     if (x->partition == NULL)
         return;
-    x->error = check_reader(f, x);
+    x->error = makes_sense(f, x) ? check_reader(f, x) : ERR_UNKNOWN_SERVER_ERROR;
     if (x->error != ERR_NONE)
         return;
     bool held_back = replica_of(f) >= 0 && partition_holds_back(x->partition, replica_of(f), clock_mono_ms());
@@ -178,12 +185,13 @@ static struct reading read_all(struct fetch *f)
 
 static void fill_partition(struct fetched *x, struct fetch_partition_data *out)
 {
+    bool told = x->error == ERR_NONE && x->data.diverging_epoch < 0;
     fetch_partition_data_init(out);
     out->partition_index = x->item.partition;
     out->error_code = x->error;
-    out->high_watermark = x->error == ERR_NONE || x->partition != NULL ? x->data.high_watermark : -1;
-    out->last_stable_offset = x->data.last_stable_offset;
-    out->log_start_offset = x->data.log_start_offset;
+    out->high_watermark = told ? x->data.high_watermark : -1;
+    out->last_stable_offset = told ? x->data.last_stable_offset : -1;
+    out->log_start_offset = told ? x->data.log_start_offset : -1;
     out->records.mem = (struct bytes){(const uint8_t *)"", 0};
     if (x->converted.p != NULL)
         out->records.mem = (struct bytes){(const uint8_t *)x->converted.p, (int32_t)x->converted.len};
@@ -198,9 +206,10 @@ static void fill_partition(struct fetched *x, struct fetch_partition_data *out)
 static void fill_aborted(struct fetch *f, struct fetched *x, struct fetch_partition_data *out)
 {
     struct aborted_txn *aborted;
-    if (f->request.isolation_level != READ_COMMITTED && x->error == ERR_NONE)
-        out->aborted_transactions.len = -1; /* null: it does not want to know */
-    if (f->request.isolation_level != READ_COMMITTED || x->partition == NULL || bytes_of(x) == 0)
+    bool wanted = f->request.isolation_level == READ_COMMITTED && x->error == ERR_NONE;
+    if (!wanted)
+        out->aborted_transactions.len = -1; /* null: nothing is said of them */
+    if (!wanted || bytes_of(x) == 0)
         return;
     int32_t n = plog_aborted(partition_log(x->partition), x->item.fetch_offset, x->data.last_stable_offset, f->r->arena,
                              &aborted);
@@ -302,6 +311,8 @@ static void finish(struct fetch *f)
     get_up(f);
     fetch_response_init(&response);
     response.session_id = fetch_session_id(f->session);
+    if (f->request.isolation_level != READ_UNCOMMITTED && f->request.isolation_level != READ_COMMITTED)
+        response.error_code = ERR_UNKNOWN_SERVER_ERROR;
     stir_what_has_more(f);
     fill_topics(f, &response);
     answer_begin(f->r, &w);
