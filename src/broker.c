@@ -732,6 +732,8 @@ static void start(struct broker *b)
     const struct broker_config *c = b->config;
     b->services.config = c;
     b->services.workers = workers_new("worker", c->num_io_threads);
+    b->services.order_worker = workers_new("orders", 1);
+    b->services.order_lane = order_lane_new();
     b->names = workers_new("names", NAME_THREADS);
     b->services.control_loop = b->control;
     b->services.settings = broker_settings_new(c);
@@ -792,6 +794,7 @@ static void finish(struct broker *b)
         net_server_stop(s->net);
     loop_thread_join(&b->coordinator);
     replication_stop(b->replication);
+    workers_stop(s->order_worker);
     workers_stop(s->workers);
     controller_link_close(s->controller_link);
     broker_links_close(b->verification_links);
@@ -831,6 +834,8 @@ static void finish(struct broker *b)
     missing_partitions_free(s->missing_partitions); /* now that the last answer of ZooKeeper is delivered */
     watch_set(&b->signals, WATCH_NONE);
     close(b->signal_fd);
+    order_lane_free(s->order_lane);
+    workers_free(s->order_worker);
     workers_free(s->workers);
     loop_free(b->control);
     view_board_free(s->board);

@@ -425,7 +425,9 @@ static void deliver(struct message *m)
 
 static struct view_slot *mine(void)
 {
-    struct view_slot *slot = loop_local(loop_current());
+    const struct loop *loop = loop_current();
+    ensure(loop != NULL); /* workers have no view: view_board_latest() */
+    struct view_slot *slot = loop_local(loop);
     ensure(slot != NULL);
     return slot;
 }

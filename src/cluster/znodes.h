@@ -9,6 +9,7 @@
 #define BARNABAS_CLUSTER_ZNODES_H
 
 #include "base/arena.h"
+#include "base/topic_key.h"
 #include "base/uuid.h"
 #include "config/config.h"
 
@@ -90,7 +91,6 @@ struct topic_znode {
     int32_t partition_count;
 };
 
-enum { LONGEST_TOPIC_NAME = 249 };
 /* Kafka's rule for names of topics. */
 bool topic_name_is_legal(struct str name);
 int32_t topic_number(const struct topic_znode *t, int32_t i);

@@ -37,13 +37,15 @@ struct net_server {
     int loop_count;
     struct acceptor *acceptors;
     int acceptor_count;
+    int most_descriptors; /* that may be in use when a connection is let in */
     struct ip_counts *ips;
     struct creation_rate rate; /* max.connection.creation.rate */
     atomic_int connection_count, max_connections;
-    atomic_int_fast64_t accepted;   /* connections since the start */
-    atomic_int open_exchanges;      /* that are being worked on: not the parked ones */
-    atomic_int live_exchanges;      /* all */
-    atomic_int_fast64_t live_bytes; /* of their requests */
+    atomic_int_fast64_t accepted;     /* connections since the start */
+    atomic_int open_exchanges;        /* that are being worked on: not the parked ones */
+    atomic_int live_exchanges;        /* all */
+    atomic_int_fast64_t live_bytes;   /* of their requests */
+    atomic_int_fast64_t unsent_bytes; /* of memory, in answers that peers have not taken yet */
 };
 
 /* connection.c: takes the socket; on the loop's thread. */

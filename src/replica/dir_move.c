@@ -79,10 +79,11 @@ static enum kafka_error alter_dir(struct partition *p, const char *dir)
     return error;
 }
 
-enum kafka_error replica_alter_dir(struct replica_manager *rm, struct str topic, int32_t index, const char *dir)
+enum kafka_error replica_alter_dir(struct replica_manager *rm, struct str topic, int32_t index, bool exists,
+                                   const char *dir)
 {
-    struct partition_key key;
-    if (!partition_key_make(topic, index, &key) || !log_manager_can_move(key.topic, index))
+    struct topic_key key;
+    if (!topic_key_make(topic, index, &key) || !log_manager_can_move(key.topic, index))
         return ERR_INVALID_TOPIC_EXCEPTION;
     enum kafka_error error = log_manager_check_dir(rm->options.logs, dir);
     if (error == ERR_NONE && replica_is_offline(rm, topic, index))
@@ -90,6 +91,8 @@ enum kafka_error replica_alter_dir(struct replica_manager *rm, struct str topic,
     if (error != ERR_NONE)
         return error;
     struct partition *p = replica_partition(rm, topic, index);
+    if (p == NULL && !exists)
+        return ERR_UNKNOWN_TOPIC_OR_PARTITION;
     if (p == NULL) {
         log_manager_prefer_dir(rm->options.logs, key.topic, index, dir);
         return ERR_REPLICA_NOT_AVAILABLE;

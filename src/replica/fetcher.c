@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/logger.h"
+#include "base/topic_key.h"
 #include "cluster/view.h"
 #include "net/net.h"
 #include "protocol/frame.h"
@@ -22,16 +23,11 @@ struct id_key {
     int32_t index;
 };
 
-struct name_key {
-    int32_t index;
-    char topic[252]; /* zero-filled */
-};
-
 /* One partition that is followed. */
 struct followed {
     struct partition *partition; /* with a reference */
     struct id_key id_key;
-    struct name_key name_key;
+    struct topic_key name_key;
     struct fetcher *fetcher;
     int32_t leader_epoch;
     int64_t offset; /* to fetch next */
@@ -113,15 +109,6 @@ static void make_id_key(struct uuid topic_id, int32_t index, struct id_key *out)
     memset(out, 0, sizeof(*out)); /* its padding, too, is hashed */
     out->topic_id = topic_id;
     out->index = index;
-}
-
-static bool make_name_key(struct str topic, int32_t index, struct name_key *out)
-{
-    *out = (struct name_key){.index = index};
-    if (topic.len <= 0 || topic.len >= (int32_t)sizeof(out->topic))
-        return false;
-    memcpy(out->topic, topic.p, (size_t)topic.len);
-    return true;
 }
 
 static void mark_changed(struct followed *x)
@@ -361,8 +348,8 @@ static void fill_topics(struct fetcher *f, struct followed **list, int32_t count
 static bool is_back(struct fetcher *f, const struct forgotten *g)
 {
     struct followed *x = NULL;
-    struct name_key key;
-    if (make_name_key(g->topic, g->index, &key))
+    struct topic_key key;
+    if (topic_key_make(g->topic, g->index, &key))
         HASH_FIND(hh_name, f->all->by_name, &key, sizeof(key), x);
     return x != NULL && x->fetcher == f && x->in_session && uuid_eq(partition_topic_id(x->partition), g->topic_id);
 }
@@ -492,8 +479,8 @@ static struct followed *find_answered(struct fetcher *f, const struct fetch_able
         make_id_key(t->topic_id, index, &key);
         HASH_FIND(hh_id, f->all->by_id, &key, sizeof(key), x);
     } else {
-        struct name_key key;
-        if (make_name_key(t->topic, index, &key))
+        struct topic_key key;
+        if (topic_key_make(t->topic, index, &key))
             HASH_FIND(hh_name, f->all->by_name, &key, sizeof(key), x);
     }
     return x != NULL && x->fetcher == f ? x : NULL;
@@ -535,6 +522,7 @@ static void take_records(struct followed *x, const struct fetch_partition_data *
         if (error != ERR_NONE) {
             log_warn("%s-%" PRId32 ": cannot append what the leader sent: %s", partition_topic(x->partition),
                      partition_index(x->partition), error_name((int16_t)error));
+            x->offset = plog_end_offset(log); /* it was not, or the leader's batch would be what comes next */
             rest(x);
             return;
         }
@@ -642,13 +630,13 @@ static void settle_ahead(struct followed *x, int64_t leader_end)
 static void take_offset(struct fetcher *f, struct str topic, const struct list_offsets_partition_response *in,
                         bool latest)
 {
-    struct name_key key;
+    struct topic_key key;
     struct followed *x = NULL;
-    if (make_name_key(topic, in->partition_index, &key))
+    if (topic_key_make(topic, in->partition_index, &key))
         HASH_FIND(hh_name, f->all->by_name, &key, sizeof(key), x);
     if (x == NULL || x->fetcher != f || !x->lost)
         return;
-    if (in->error_code != ERR_NONE) {
+    if (in->error_code != ERR_NONE || in->offset < 0) {
         set_lost(x, false); /* the next fetch will find out again */
         rest(x);
     } else if (!latest) {
@@ -719,15 +707,18 @@ static void begin_soon(struct fetcher *f)
 static void follow_now(struct fetchers *all, struct partition *p, int32_t leader, int32_t leader_epoch)
 {
     struct followed *x = xcalloc(1, sizeof(*x));
-    struct plog *log = partition_log(p);
     x->partition = p;
     partition_ref(p);
     x->fetcher = fetcher_for(all, leader);
     x->leader_epoch = leader_epoch;
-    /* Without epochs in the log only what was committed is sure to be the leader's, too. */
-    x->offset = plog_latest_epoch(log) >= 0 ? plog_end_offset(log) : plog_high_watermark(log);
+    /* Where that fails, its directory goes offline, or another order is on its way. */
+    enum kafka_error error = partition_begin_following(p, leader_epoch, &x->offset);
+    if (error != ERR_NONE)
+        log_warn("%s-%" PRId32 ": cannot be made ready to follow broker %" PRId32 ": %s", partition_topic(p),
+                 partition_index(p), leader, error_name((int16_t)error));
     make_id_key(partition_topic_id(p), partition_index(p), &x->id_key);
-    make_name_key(str_of(partition_topic(p)), partition_index(p), &x->name_key);
+    bool named = topic_key_make(str_of(partition_topic(p)), partition_index(p), &x->name_key);
+    ensure(named);
     HASH_ADD_PTR(all->by_partition, partition, x);
     HASH_ADD(hh_id, all->by_id, id_key, sizeof(x->id_key), x);
     HASH_ADD(hh_name, all->by_name, name_key, sizeof(x->name_key), x);

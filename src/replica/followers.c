@@ -134,12 +134,47 @@ static void settle_isr(struct partition *p)
     p->isr_change = ISR_SETTLED;
 }
 
+/* Each once. */
+static struct int_list distinct(struct int_list list)
+{
+    struct int_list out = {0};
+    for (int32_t i = 0; i < list.n; i++)
+        if (!int_list_has(out, list.v[i]))
+            int_list_append(&out, list.v[i]);
+    return out;
+}
+
+void followers_take_replicas(struct partition *p, struct int_list replicas)
+{
+    ensure(lock_is_held(&p->lock));
+    free(p->replicas.v);
+    p->replicas = distinct(replicas);
+}
+
+/* Those of the replicas, and this broker if it leads: it has what is committed, whatever is said. */
+static struct int_list possible_isr(const struct partition *p, struct int_list isr)
+{
+    int32_t self = p->manager->options.broker_id;
+    struct int_list out = distinct(isr);
+    for (int32_t i = out.n; i-- > 0;)
+        if (!int_list_has(p->replicas, out.v[i]))
+            int_list_remove(&out, out.v[i]);
+    if (p->leads && !int_list_has(out, self))
+        int_list_append(&out, self);
+    return out;
+}
+
 void followers_take_isr(struct partition *p, struct int_list isr)
 {
     ensure(lock_is_held(&p->lock));
     settle_isr(p);
     free(p->isr.v);
-    p->isr = int_list_dup(isr);
+    p->isr = possible_isr(p, isr);
+    if (!int_list_within(isr, p->isr) || !int_list_within(p->isr, isr))
+        log_warn("%s-%" PRId32
+                 ": the ISR that was written is not possible, as it is not of its replicas, or without its "
+                 "leader; what is possible of it counts",
+                 p->key.topic, p->key.index);
 }
 
 void followers_free(struct partition *p)

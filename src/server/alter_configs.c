@@ -5,15 +5,18 @@
  *
  * AlterConfigs is IncrementalAlterConfigs that sets every key it names and forgets all others.
  */
-#include <errno.h>
 #include <inttypes.h>
 
 #include "base/logger.h"
+#include "base/str_set.h"
 #include "protocol/msg/alter_configs.h"
 #include "protocol/msg/incremental_alter_configs.h"
 #include "server/server_internal.h"
 
 enum { RESOURCE_TOPIC = 2, RESOURCE_BROKER = 4, RESOURCE_LOGGER = 8, MOST_ATTEMPTS = 10 };
+
+/* More keys than any resource has: they are looked up in lists. */
+enum { MOST_KEYS = 1000 };
 
 enum alteration { ALTER_SET, ALTER_DELETE, ALTER_APPEND, ALTER_SUBTRACT };
 
@@ -48,12 +51,22 @@ static void settle(struct altered *x, enum kafka_error error, struct str message
 
 /* ---- What can be said without looking anything up ---- */
 
-static bool has_double_keys(const struct altered *x)
+static bool has_double_keys(const struct altered *x, struct arena *a)
+{
+    struct str_set seen = {0};
+    bool twice = false;
+    for (int32_t i = 0; i < x->count && !twice; i++)
+        twice = !str_set_add(&seen, a, x->entries[i].name);
+    str_set_deinit(&seen);
+    return twice;
+}
+
+/* Names and values are C strings from here on. */
+static bool has_zero_bytes(const struct altered *x)
 {
     for (int32_t i = 0; i < x->count; i++)
-        for (int32_t k = 0; k < i; k++)
-            if (str_eq(x->entries[i].name, x->entries[k].name))
-                return true;
+        if (str_has_zero(x->entries[i].name) || str_has_zero(x->entries[i].value))
+            return true;
     return false;
 }
 
@@ -72,19 +85,18 @@ static struct str null_values(const struct altered *x, struct arena *a)
 static void check_broker(struct altering *al, struct altered *x)
 {
     struct arena *a = al->r->arena;
-    char *end, *text = arena_cstr(a, x->name);
+    int32_t id;
     x->kind = "brokers";
-    x->entity = x->name.len == 0 ? CONFIG_OF_ALL_BROKERS : text;
+    x->entity = x->name.len == 0 ? CONFIG_OF_ALL_BROKERS : arena_cstr(a, x->name);
     if (x->name.len == 0)
         return;
-    errno = 0;
-    long id = strtol(text, &end, 10);
-    if (*end != '\0' || errno != 0)
-        settle(x, ERR_INVALID_REQUEST, arena_printf(a, "Node id must be an integer, but it is: %s", text));
+    if (!str_to_int32(x->name, &id))
+        settle(x, ERR_INVALID_REQUEST,
+               arena_printf(a, "Node id must be an integer, but it is: %.*s", STR_ARGS(str_head(x->name, MOST_SAID))));
     else if (id != al->r->s->broker_id)
-        settle(
-            x, ERR_INVALID_REQUEST,
-            arena_printf(a, "Unexpected broker id, expected %" PRId32 ", but received %s", al->r->s->broker_id, text));
+        settle(x, ERR_INVALID_REQUEST,
+               arena_printf(a, "Unexpected broker id, expected %" PRId32 ", but received %.*s", al->r->s->broker_id,
+                            STR_ARGS(x->name)));
 }
 
 static void check_topic(struct altering *al, struct altered *x)
@@ -95,7 +107,7 @@ static void check_topic(struct altering *al, struct altered *x)
         settle(x, ERR_INVALID_REQUEST, STR_LIT("Default topic resources are not allowed."));
     else if (view_topic(view_current(), x->name) == NULL)
         settle(x, ERR_UNKNOWN_TOPIC_OR_PARTITION,
-               arena_printf(al->r->arena, "The topic '%s' does not exist.", x->entity));
+               arena_printf(al->r->arena, "The topic '%.*s' does not exist.", STR_ARGS(str_head(x->name, MOST_SAID))));
 }
 
 /* ---- Loggers ---- */
@@ -164,9 +176,17 @@ static void alter_loggers(struct altering *al, struct altered *x)
 static void check_form(struct altering *al, struct altered *x)
 {
     struct arena *a = al->r->arena;
-    struct str nulls = null_values(x, a);
-    if (has_double_keys(x))
+    struct str nulls = STR_NULL;
+    if (x->count <= MOST_KEYS)
+        nulls = null_values(x, a);
+    else
+        settle(x, ERR_INVALID_REQUEST, arena_printf(a, "More than %d config keys for one resource", MOST_KEYS));
+    if (x->done)
+        return;
+    if (has_double_keys(x, a))
         settle(x, ERR_INVALID_REQUEST, STR_LIT("Error due to duplicate config keys"));
+    else if (has_zero_bytes(x))
+        settle(x, ERR_INVALID_CONFIG, STR_LIT("A config name or value holds a zero byte"));
     else if (nulls.p != NULL)
         settle(x, ERR_INVALID_REQUEST, arena_printf(a, "Null value not supported for : %.*s", STR_ARGS(nulls)));
     else if (x->type == RESOURCE_TOPIC)
@@ -179,14 +199,22 @@ static void check_form(struct altering *al, struct altered *x)
         settle(x, ERR_INVALID_REQUEST, arena_printf(a, "Unknown resource type %d", x->type));
 }
 
+static void refuse_repeated(struct altering *al)
+{
+    struct arena *a = al->r->arena;
+    struct str *resources = ARENA_ARRAY(a, struct str, MAX(al->count, 1));
+    for (int32_t i = 0; i < al->count; i++)
+        resources[i] = arena_printf(a, "%d %.*s", al->items[i].type, STR_ARGS(al->items[i].name));
+    struct str_set twice = str_set_of_repeated(a, resources, al->count);
+    for (int32_t i = 0; i < al->count; i++)
+        if (str_set_has(&twice, resources[i]))
+            settle(&al->items[i], ERR_INVALID_REQUEST, STR_LIT("Each resource must appear at most once."));
+    str_set_deinit(&twice);
+}
+
 static void check_forms(struct altering *al)
 {
-    for (int32_t i = 0; i < al->count; i++)
-        for (int32_t k = 0; k < i; k++)
-            if (al->items[i].type == al->items[k].type && str_eq(al->items[i].name, al->items[k].name)) {
-                settle(&al->items[i], ERR_INVALID_REQUEST, STR_LIT("Each resource must appear at most once."));
-                settle(&al->items[k], ERR_INVALID_REQUEST, STR_LIT("Each resource must appear at most once."));
-            }
+    refuse_repeated(al);
     for (int32_t i = 0; i < al->count; i++)
         if (!al->items[i].done)
             check_form(al, &al->items[i]);

@@ -1,5 +1,4 @@
 /* DescribeConfigs (KIP-133, KIP-226, KIP-569): every key with its value, where that comes from, and what it means. */
-#include <errno.h>
 
 #include "base/logger.h"
 #include "protocol/msg/describe_configs.h"
@@ -146,14 +145,14 @@ static void refuse(struct describing *d, struct str why)
 static bool is_own(struct describing *d, const char *instead)
 {
     struct arena *a = d->r->arena;
-    char *end, *text = arena_cstr(a, d->in->resource_name);
-    errno = 0;
-    long id = strtol(text, &end, 10);
-    if (*end != '\0' || errno != 0)
-        refuse(d, arena_printf(a, "Broker id must be an integer, but it is: %s", text));
+    struct str name = d->in->resource_name;
+    int32_t id;
+    if (!str_to_int32(name, &id))
+        refuse(d,
+               arena_printf(a, "Broker id must be an integer, but it is: %.*s", STR_ARGS(str_head(name, MOST_SAID))));
     else if (id != d->r->s->broker_id)
-        refuse(d, arena_printf(a, "Unexpected broker id, expected %d%s but received %s", d->r->s->broker_id, instead,
-                               text));
+        refuse(d, arena_printf(a, "Unexpected broker id, expected %d%s but received %.*s", d->r->s->broker_id, instead,
+                               STR_ARGS(name)));
     return d->out->error_code == ERR_NONE;
 }
 
@@ -190,7 +189,7 @@ static void handle(struct request *r)
     describe_configs_response_init(&response);
     const struct broker_config *config = broker_settings_hold(r->s->settings);
     ARRAY_MAKE(r->arena, response.results, MAX(request.resources.len, 0));
-    for (int32_t i = 0; i < request.resources.len; i++) {
+    for (int32_t i = 0; i < request.resources.len && !request_is_spent(r); i++) {
         struct describing d = {.r = r,
                                .request = &request,
                                .in = &request.resources.items[i],

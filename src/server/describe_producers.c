@@ -48,12 +48,12 @@ static void handle(struct request *r)
         return;
     describe_producers_response_init(&response);
     ARRAY_MAKE(r->arena, response.topics, MAX(request.topics.len, 0));
-    for (int32_t t = 0; t < request.topics.len; t++) {
+    for (int32_t t = 0; t < request.topics.len && !request_is_spent(r); t++) {
         const struct describe_producers_topic_request *in = &request.topics.items[t];
         struct describe_producers_topic_response *out = &response.topics.items[t];
         out->name = in->name;
         ARRAY_MAKE(r->arena, out->partitions, MAX(in->partition_indexes.len, 0));
-        for (int32_t i = 0; i < in->partition_indexes.len; i++)
+        for (int32_t i = 0; i < in->partition_indexes.len && !request_is_spent(r); i++)
             describe_partition(r, in->name, in->partition_indexes.items[i], &out->partitions.items[i]);
     }
     ANSWER(r, describe_producers_response, &response);

@@ -171,11 +171,12 @@ static void list_asked(struct request *r, const struct list_partition_reassignme
         count += request->topics.items[t].partition_indexes.len;
     struct topic_partition_entry *asked = ARENA_ARRAY(r->arena, struct topic_partition_entry, MAX(count, 1));
     call->asked = asked;
-    for (int32_t t = 0; t < request->topics.len; t++)
+    for (int32_t t = 0; t < request->topics.len; t++) {
+        const char *topic = arena_cstr(r->arena, request->topics.items[t].name);
         for (int32_t i = 0; i < request->topics.items[t].partition_indexes.len; i++)
-            asked[call->asked_count++] =
-                (struct topic_partition_entry){.topic = arena_cstr(r->arena, request->topics.items[t].name),
-                                               .partition = request->topics.items[t].partition_indexes.items[i]};
+            asked[call->asked_count++] = (struct topic_partition_entry){
+                .topic = topic, .partition = request->topics.items[t].partition_indexes.items[i]};
+    }
 }
 
 static void handle_list(struct request *r)

@@ -163,10 +163,10 @@ static enum compact_result aborted(struct compaction *c)
     return COMPACT_ABORTED;
 }
 
-/* Nobody is to blame for what a truncation or deletion has taken away. */
+/* Nobody is to blame for what a truncation or deletion has taken away. Without a descriptor it is tried again later. */
 static enum compact_result disk_failed(struct compaction *c)
 {
-    if (!lock_if_valid(c))
+    if (file_ran_out() || !lock_if_valid(c))
         return aborted(c);
     c->log->uncleanable = true;
     lock_release(&c->log->lock);
@@ -234,12 +234,14 @@ static enum compact_result open_next(struct compaction *c, bool (*open_locked)(s
     return ok ? COMPACT_MORE : disk_failed(c);
 }
 
-static void learn_aborted(struct compaction *c, int64_t from, int64_t to)
+static bool learn_aborted(struct compaction *c, int64_t from, int64_t to)
 {
     struct txn_entry *entries;
-    size_t count = plog_txn_entries(c->log, from, atomic_load(&c->log->start), to, &entries);
+    size_t count;
+    bool ok = plog_txn_entries(c->log, from, atomic_load(&c->log->start), to, &entries, &count);
     compact_txns_add(&c->txns, entries, count);
     free(entries);
+    return ok;
 }
 
 /* ---- The map ---- */
@@ -280,7 +282,7 @@ static enum mapped map_records(struct compaction *c, const struct batch *b)
 
 static enum mapped map_batch(struct compaction *c, const struct batch *b)
 {
-    if (!batch_crc_ok(b))
+    if (!batch_crc_ok(b) || b->last_offset >= next_base(c, c->at))
         return MAP_DAMAGED;
     enum mapped result = MAPPED;
     if (batch_is_control(b))
@@ -306,6 +308,8 @@ static enum compact_result end_map(struct compaction *c)
 
 static enum compact_result end_mapped_source(struct compaction *c)
 {
+    if (c->scan.failed)
+        return disk_failed(c);
     if (c->scan.pos < c->scan.size)
         return damaged(c, "no sound batch");
     close_source(c);
@@ -384,7 +388,7 @@ static bool create_out(struct compaction *c)
     int64_t base = c->sources[c->group].base;
     lock_take(&log->files);
     bool ok = segment_delete_files(base, log->path, ".cleaned");
-    int fd = ok ? file_open(segment_path(path, log->path, base, ".log.cleaned"), true) : -1;
+    int fd = ok ? file_open_to_stay(segment_path(path, log->path, base, ".log.cleaned"), true) : -1;
     lock_release(&log->files);
     if (fd < 0)
         return false;
@@ -522,6 +526,8 @@ static enum compact_result finish_group(struct compaction *c)
 
 static enum compact_result end_cleaned_source(struct compaction *c)
 {
+    if (c->scan.failed)
+        return disk_failed(c);
     if (c->scan.pos < c->scan.size)
         return damaged(c, "no sound batch");
     close_source(c);
@@ -531,9 +537,8 @@ static enum compact_result end_cleaned_source(struct compaction *c)
 static bool open_for_cleaning(struct compaction *c)
 {
     const struct source *s = &c->sources[c->at];
-    if (!open_source_locked(c, s->base))
+    if (!open_source_locked(c, s->base) || !learn_aborted(c, s->base, next_base(c, c->at)))
         return false;
-    learn_aborted(c, s->base, next_base(c, c->at));
     c->filter.keep_old_tombstones = c->mtime_ms > c->old_horizon;
     c->bytes_before += s->size;
     return true;
@@ -610,7 +615,8 @@ static bool prepare(struct compaction *c)
     c->old_horizon = find_old_horizon(log, c->range.first_dirty);
     c->map = offset_map_new(map_size(c), c->limits.load_factor);
     c->filter = (struct compact_filter){.map = c->map, .last_mapped = -1, .now = c->now, .txns = &c->txns};
-    learn_aborted(c, c->range.first_dirty, c->range.end);
+    if (!learn_aborted(c, c->range.first_dirty, c->range.end))
+        c->step = disk_failed;
     return true;
 }
 
@@ -632,6 +638,7 @@ struct compaction *compaction_new(struct plog *log, const struct compact_limits 
 enum compact_result compaction_step(struct compaction *c, int64_t *bytes)
 {
     c->bytes = 0;
+    file_clear_error();
     enum compact_result result = c->step(c);
     *bytes += c->bytes;
     return result;

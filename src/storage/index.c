@@ -27,12 +27,13 @@ static bool read_to_heap(struct index *x, int fd, size_t size, const char *path)
     return file_read_at(fd, x->mem, size, 0, path) == (ssize_t)size;
 }
 
-static bool map(struct index *x, int fd, size_t size)
+/* There are only so many maps in a process (vm.max_map_count): what cannot be mapped is read. */
+static bool map(struct index *x, int fd, size_t size, const char *path)
 {
     if (size == 0)
         return true;
     x->mem = file_map(fd, size);
-    return x->mem != NULL;
+    return x->mem != NULL || read_to_heap(x, fd, size, path);
 }
 
 /* Both are of the size of an entry. An offset index has none for the first batch. */
@@ -100,7 +101,7 @@ bool index_load(struct index *x, const char *path, bool for_append)
     x->saved = x->count;
     x->loaded = true;
     bool ok = size >= 0 && size % entry_size == 0 &&
-              (for_append ? read_to_heap(x, fd, (size_t)size, path) : map(x, fd, (size_t)size)) && looks_sane(x);
+              (for_append ? read_to_heap(x, fd, (size_t)size, path) : map(x, fd, (size_t)size, path)) && looks_sane(x);
     file_close(fd);
     if (!ok) {
         log_error("Index %s is damaged, or cannot be read", path);

@@ -5,7 +5,7 @@
  *
  * The index of a segment that is still appended to lives on the heap and reaches its file in steps:
  * after a crash it is rebuilt from the log in any case. That of an older segment is mapped when it is
- * first asked.
+ * first asked, and let go of when nobody has asked it for a while.
  */
 #ifndef BARNABAS_INDEX_INTERNAL_H
 #define BARNABAS_INDEX_INTERNAL_H

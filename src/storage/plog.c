@@ -155,6 +155,23 @@ void plog_failed(struct plog *log, const char *what)
         manager_dir_failed(log->manager, log->root, what);
 }
 
+void plog_failed_to_grow(struct plog *log, const char *what)
+{
+    static struct log_limit limit;
+    lock_take(&log->lock);
+    bool starved = log->starved;
+    log->starved = false;
+    lock_release(&log->lock);
+    if (starved)
+        log_warn_limited(
+            &limit,
+            "%s-%" PRId32
+            " cannot begin a segment and takes nothing more for now: the process has as many files open as it may (ulimit -n)",
+            log->topic, log->partition);
+    else
+        plog_failed(log, what);
+}
+
 struct segment *plog_active(const struct plog *log)
 {
     ensure(lock_is_held(&log->lock));
@@ -272,6 +289,28 @@ static bool sync_sealed(struct plog *log, struct segment *s)
            (s->no_aborts || dir_sync(log->path));
 }
 
+/* What is to be so before anything is written behind it. */
+static bool seal(struct plog *log, struct segment *s, int64_t end)
+{
+    if (!segment_save_indexes(s, log->path, true) || !plog_snapshot(log, end))
+        return false;
+    if (log->config.preallocate && !file_truncate(s->file->fd, s->size, log->path)) /* what it has not needed */
+        return false;
+    return log->recovery_point != end || sync_sealed(log, s);
+}
+
+/* Its file is to stay open: where no descriptor is left, nothing has happened yet. */
+static struct segment *begin_segment(struct plog *log, int64_t base)
+{
+    struct segment *s = segment_new(base);
+    file_clear_error();
+    if (segment_open_file(s, log->path, true))
+        return s;
+    log->starved = file_ran_out();
+    segment_free(s);
+    return NULL;
+}
+
 bool plog_roll(struct plog *log, int64_t new_base)
 {
     ensure(lock_is_held(&log->lock));
@@ -284,16 +323,17 @@ bool plog_roll(struct plog *log, int64_t new_base)
         return segment_save_indexes(old, log->path, false);
     }
     ensure(old->base_offset < new_base);
-    if (!segment_save_indexes(old, log->path, true) || !plog_snapshot(log, new_base))
+    struct segment *s = begin_segment(log, new_base);
+    if (s == NULL)
         return false;
-    if (log->config.preallocate && !file_truncate(old->file->fd, old->size, log->path)) /* what it has not needed */
+    if (!seal(log, old, new_base)) {
+        segment_free(s);
         return false;
-    if (log->recovery_point == new_base && !sync_sealed(log, old))
-        return false;
+    }
     index_deinit(&old->offsets); /* mapped again if somebody reads it */
     index_deinit(&old->times);
     log->roll_jitter_ms = random_jitter(MIN(log->config.segment_jitter_ms, log->config.segment_ms));
-    if (!plog_insert_segment(log, segment_new(new_base)))
+    if (!plog_insert_segment(log, s))
         return false;
     log_debug("Rolled new log segment at offset %" PRId64 " in %s", new_base, log->path);
     if (log->manager != NULL)
@@ -376,6 +416,18 @@ static enum kafka_error check_producer(struct plog *log, const struct prepared *
     return error;
 }
 
+static void settle(struct plog *log)
+{
+    if (atomic_load(&log->unsettled))
+        manager_settle_cuts(log->manager);
+}
+
+/* Also not as long as a cut is not settled: that could not be done, or it is cut this very moment. */
+static bool may_append(const struct plog *log)
+{
+    return plog_is_writable(log) && !atomic_load(&log->unsettled);
+}
+
 static enum kafka_error append_leader_locked(struct plog *log, const struct prepared *p, int32_t leader_epoch,
                                              struct append_result *out)
 {
@@ -385,7 +437,7 @@ static enum kafka_error append_leader_locked(struct plog *log, const struct prep
     struct producer_batch dup = {0};
     enum batch_result result = batch_next(&rest, &b);
     ensure(result == BATCH_OK && rest.len == 0 && b.magic == 2);
-    if (!plog_is_writable(log))
+    if (!may_append(log))
         return ERR_KAFKA_STORAGE_ERROR;
     enum kafka_error error = check_producer(log, p, &b, &dup, &out->duplicate);
     if (error != ERR_NONE) {
@@ -416,12 +468,13 @@ enum kafka_error plog_append_leader(struct plog *log, const struct prepared *p, 
                                     struct append_result *out)
 {
     *out = (struct append_result){.first_offset = -1, .last_offset = -1};
+    settle(log);
     lock_take(&log->lock);
     enum kafka_error error = append_leader_locked(log, p, leader_epoch, out);
     out->log_start_offset = atomic_load(&log->start);
     lock_release(&log->lock);
     if (error == ERR_KAFKA_STORAGE_ERROR)
-        plog_failed(log, "append failed");
+        plog_failed_to_grow(log, "append failed");
     return error;
 }
 
@@ -453,22 +506,29 @@ void plog_note_refused(struct plog *log, const struct prepared *p)
     lock_release(&log->lock);
 }
 
-/* How much of `bytes` may be appended: whole, sound batches of known epochs in ascending order. */
+/*
+ * How much of `bytes` may be appended: whole, sound batches of known epochs in ascending order, as far as they fit into
+ * one segment. The first may begin before the log's end, as a leader sends the whole of the batch that is asked for.
+ */
 static enum kafka_error survey_follower(const struct plog *log, struct bytes bytes, int32_t max_epoch,
                                         struct bytes *good, struct batch *last)
 {
     struct bytes rest = bytes;
     struct batch b;
-    int64_t expected = atomic_load(&log->end);
+    int64_t expected = atomic_load(&log->end), base = -1;
     enum batch_result result;
     *good = (struct bytes){bytes.p, 0};
     while ((result = batch_next(&rest, &b)) == BATCH_OK) {
         if (b.magic == 2 && b.leader_epoch > max_epoch)
             return ERR_NONE;
-        if (!batch_crc_ok(&b))
+        if (!batch_crc_ok(&b) || !batch_offsets_are_possible(&b))
             return ERR_CORRUPT_MESSAGE;
-        if (b.last_offset < expected)
+        if (b.last_offset < expected || (base >= 0 && b.base_offset < expected))
             return ERR_OFFSET_OUT_OF_RANGE;
+        if (base < 0)
+            base = MAX(b.base_offset, expected);
+        if (b.last_offset - base > INT32_MAX)
+            return ERR_NONE;
         expected = b.last_offset + 1;
         good->len += b.size;
         *last = b;
@@ -491,7 +551,7 @@ static enum kafka_error append_follower_locked(struct plog *log, struct bytes by
     /* A leader's compaction may have left a gap: the segment begins where the one before ends all the same. */
     int64_t base = atomic_load(&log->end);
     if (last.last_offset - base > INT32_MAX)
-        base = b.base_offset;
+        base = MAX(base, b.base_offset);
     if (should_roll(log, good.len, last.last_offset, last.max_timestamp) && !plog_roll(log, base))
         return ERR_KAFKA_STORAGE_ERROR;
     out->first_offset = b.base_offset;
@@ -503,13 +563,14 @@ enum kafka_error plog_append_follower(struct plog *log, struct bytes bytes, int3
                                       struct append_result *out)
 {
     *out = (struct append_result){.first_offset = -1, .last_offset = -1};
+    settle(log);
     lock_take(&log->lock);
     enum kafka_error error =
-        plog_is_writable(log) ? append_follower_locked(log, bytes, max_epoch, out) : ERR_KAFKA_STORAGE_ERROR;
+        may_append(log) ? append_follower_locked(log, bytes, max_epoch, out) : ERR_KAFKA_STORAGE_ERROR;
     out->log_start_offset = atomic_load(&log->start);
     lock_release(&log->lock);
     if (error == ERR_KAFKA_STORAGE_ERROR)
-        plog_failed(log, "append failed");
+        plog_failed_to_grow(log, "append failed");
     return error;
 }
 
@@ -568,7 +629,7 @@ static bool drop_snapshots(struct plog *log, int64_t above, int64_t *newest)
     char path[PATH_ROOM];
     bool any = false;
     log->snapshot_end = *newest = -1;
-    if (!dir_list(log->path, &names))
+    if (!dir_list_files(log->path, &names))
         return false;
     for (size_t i = 0; i < names.n; i++) {
         int64_t at = segment_parse_name(names.v[i], ".snapshot");
@@ -586,12 +647,15 @@ static bool rewind_producers(struct plog *log, int64_t offset)
 {
     char path[PATH_ROOM];
     int64_t newest;
+    enum file_result found = FILE_MISSING;
     if (!drop_snapshots(log, offset, &newest))
         return false;
-    if (newest < 0 || !producers_load(&log->producers, segment_path(path, log->path, newest, ".snapshot"), newest,
-                                      atomic_load(&log->start)))
+    if (newest >= 0)
+        found = producers_load(&log->producers, segment_path(path, log->path, newest, ".snapshot"), newest,
+                               atomic_load(&log->start));
+    if (found == FILE_MISSING)
         producers_clear(&log->producers, log->segments[0]->base_offset);
-    return plog_replay_producers(log, offset);
+    return found != FILE_FAILED && plog_replay_producers(log, offset);
 }
 
 /* Also where no record goes: an epoch may begin at the end, and never have been its leader's. */
@@ -646,6 +710,8 @@ static bool truncate_locked(struct plog *log, int64_t offset)
         !segment_truncate(plog_active(log), log->path, offset))
         return false;
     atomic_store(&log->end, offset);
+    if (offset < (int64_t)atomic_load(&log->start)) /* a leader was elected that had less than was deleted here */
+        atomic_store(&log->start, offset);
     log->recovery_point = MIN(log->recovery_point, offset);
     note_cut(log, offset);
     lower_clean_end(log);
@@ -676,21 +742,21 @@ bool plog_truncate_fully_locked(struct plog *log, int64_t new_start)
     return plog_write_epochs(log);
 }
 
-/*
- * The recovery point on the disk says what need not be looked at after a crash: it may not stay above the log's end
- * while something new is written there.
- */
 static enum kafka_error cut(struct plog *log, bool (*how)(struct plog *log, int64_t offset), int64_t offset)
 {
+    if (offset < 0 || offset > LARGEST_OFFSET)
+        return ERR_OFFSET_OUT_OF_RANGE;
     lock_take(&log->files);
     lock_take(&log->lock);
-    int64_t point = log->recovery_point;
+    int64_t before = MAX(log->recovery_point, (int64_t)atomic_load(&log->start));
     bool ok = plog_is_writable(log) && how(log, offset);
-    bool lowered = ok && offset < point;
+    bool lowered = ok && offset < before && log->manager != NULL;
+    if (lowered)
+        atomic_store(&log->unsettled, true);
     lock_release(&log->lock);
     lock_release(&log->files);
-    if (lowered && log->manager != NULL)
-        manager_save_recovery_points(log->manager);
+    if (lowered)
+        manager_settle_cuts_soon(log->manager);
     if (!ok)
         plog_failed(log, "truncation failed");
     return ok ? ERR_NONE : ERR_KAFKA_STORAGE_ERROR;

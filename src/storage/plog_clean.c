@@ -107,7 +107,9 @@ struct retention {
 int64_t plog_largest_timestamp(struct plog *log, struct segment *s)
 {
     ensure(lock_is_held(&log->lock));
-    if (segment_load_indexes(s, log->path, false) && s->max_timestamp != NO_TIMESTAMP)
+    if (s->max_timestamp == NO_TIMESTAMP && !segment_load_indexes(s, log->path, false))
+        return INT64_MAX;
+    if (s->max_timestamp != NO_TIMESTAMP)
         return s->max_timestamp;
     return segment_open_file(s, log->path, false) ? file_mtime_ms(s->file->fd) : INT64_MAX;
 }
@@ -171,6 +173,6 @@ int plog_apply_retention(struct plog *log, int64_t now)
     ok = plog_let_go(log, &old) && ok;
     lock_release(&log->files);
     if (!ok)
-        plog_failed(log, "retention failed");
+        plog_failed_to_grow(log, "retention failed");
     return (int)count;
 }

@@ -490,11 +490,12 @@ static bool snapshot_is_sound(const struct strbuf *text)
            be32_get(p + SNAPSHOT_CRC_AT) == crc32c(p + SNAPSHOT_CRC_FROM, text->len - SNAPSHOT_CRC_FROM);
 }
 
-bool producers_load(struct producers *p, const char *path, int64_t offset, int64_t log_start)
+enum file_result producers_load(struct producers *p, const char *path, int64_t offset, int64_t log_start)
 {
     struct strbuf text = {0};
     producers_clear(p, offset);
-    bool ok = file_load(path, &text) && snapshot_is_sound(&text);
+    enum file_result found = file_load(path, &text);
+    bool ok = found == FILE_FOUND && snapshot_is_sound(&text);
     if (!ok && text.len > 0)
         log_warn("Producer snapshot %s is damaged and not used", path);
     for (size_t at = SNAPSHOT_HEADER; ok && at < text.len; at += SNAPSHOT_ENTRY) {
@@ -504,5 +505,5 @@ bool producers_load(struct producers *p, const char *path, int64_t offset, int64
             take_entry(p, e);
     }
     strbuf_deinit(&text);
-    return ok;
+    return found == FILE_FOUND && !ok ? FILE_MISSING : found;
 }

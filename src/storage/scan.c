@@ -23,6 +23,7 @@ static struct bytes fill(struct scan *scan, size_t need)
             scan->buf = xrealloc(scan->buf, scan->buf_size = need);
         size_t want = (size_t)MIN((int64_t)scan->buf_size, scan->size - scan->pos);
         ssize_t n = file_read_at(scan->fd, scan->buf, want, scan->pos, scan->path);
+        scan->failed |= n < 0;
         scan->buf_pos = scan->pos;
         scan->buf_len = (size_t)MAX(n, (ssize_t)0);
     }

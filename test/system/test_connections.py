@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import harness
+from batches import make_batch, make_record
 from harness import BUILD, TOP, connect, consume, frame, free_port, kcat, produce, read_frame, run, wait_until
 
 API_VERSIONS, PRODUCE, FETCH = 18, 0, 1
@@ -134,27 +135,8 @@ def test_few_requests_at_a_time(make_broker):
 # ---- Poisoned records ----
 
 
-def crc32c(data):
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = (crc >> 1) ^ (0x82F63B78 if crc & 1 else 0)
-    return crc ^ 0xFFFFFFFF
-
-
-def varint(n):
-    n = (n << 1) ^ (n >> 63)
-    out = b""
-    while n > 0x7F:
-        out += bytes([n & 0x7F | 0x80])
-        n >>= 7
-    return out + bytes([n])
-
-
 def batch(records, count=1, codec=0, crc=None):
-    body = struct.pack(">hiqqqhii", codec, count - 1, 0, 0, -1, -1, -1, count) + records
-    return struct.pack(">qiibI", 0, len(body) + 9, -1, 2, crc32c(body) if crc is None else crc) + body
+    return make_batch(attributes=codec, last_delta=count - 1, count=count, first_time=0, crc=crc, body=records)
 
 
 def send_batch(sock, data):
@@ -165,32 +147,27 @@ def send_batch(sock, data):
     return None if answer is None else struct.unpack(">h", answer[4 + 4 + 3 + 4 + 4:][:2])[0]
 
 
-def one_record(value):
-    inner = b"\0" + varint(0) + varint(0) + varint(-1) + varint(len(value)) + value + varint(0)
-    return varint(len(inner)) + inner
-
-
 def test_a_wrong_crc_is_refused(broker):
     produce(broker, "t", ["before"])
     with connect(broker) as sock:
-        assert send_batch(sock, batch(one_record(b"x"), crc=1)) == 2
-        assert send_batch(sock, batch(one_record(b"good"))) == 0
+        assert send_batch(sock, batch(make_record(value=b"x"), crc=1)) == 2
+        assert send_batch(sock, batch(make_record(value=b"good"))) == 0
     assert consume(broker, "t") == ["before", "good"]
 
 
 def test_a_batch_that_lies_about_its_records_is_refused(broker):
     produce(broker, "t", ["before"])
     with connect(broker) as sock:
-        for data in (batch(one_record(b"x"), count=2), batch(one_record(b"x")[:-1]), batch(one_record(b"x") + b"more"), batch(b"", count=0),
-                     batch(b"\x01\x02\x03", codec=1), batch(b"garbage", codec=4), batch(one_record(b"x"), codec=7)):
+        for data in (batch(make_record(value=b"x"), count=2), batch(make_record(value=b"x")[:-1]), batch(make_record(value=b"x") + b"more"), batch(b"", count=0),
+                     batch(b"\x01\x02\x03", codec=1), batch(b"garbage", codec=4), batch(make_record(value=b"x"), codec=7)):
             assert send_batch(sock, data) in (2, 42, 74, 76, 87), data
-        assert send_batch(sock, batch(one_record(b"good"))) == 0
+        assert send_batch(sock, batch(make_record(value=b"good"))) == 0
     assert consume(broker, "t") == ["before", "good"]
 
 
 def test_a_decompression_bomb_does_not_go_off(broker, zookeeper):
     """A batch that unfolds to 900 MB is small on the wire and on disk: Kafka takes it. What has to unfold it refuses."""
-    bomb = batch(gzip.compress(one_record(bytes(900 * MEGA)), 9), codec=1)
+    bomb = batch(gzip.compress(make_record(value=bytes(900 * MEGA)), 9), codec=1)
     assert len(bomb) < MEGA
     produce(broker, "t", ["before"])
     before = memory(broker)
@@ -201,7 +178,7 @@ def test_a_decompression_bomb_does_not_go_off(broker, zookeeper):
             env={"BARNABAS_BUILD": str(BUILD)})
         wait_until(lambda: send_batch(sock, bomb) != 0, "the topic's own compression")
         assert memory(broker) - before < 150 * MEGA
-        assert send_batch(sock, batch(one_record(b"good"))) == 0
+        assert send_batch(sock, batch(make_record(value=b"good"))) == 0
     assert consume(broker, "t", "-o", "-1") == ["good"]
 
 

@@ -1,29 +1,17 @@
 """The requests of producers and transactions, by hand, and the batches that they write."""
 
-import struct
 import time
 
+import batches
 from frames import Frames, Out, i16, i32, i64, read_errors
 
-TRANSACTIONAL, CONTROL = 0x10, 0x20
-
-
-def crc32c(data):
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
-    return crc ^ 0xFFFFFFFF
+TRANSACTIONAL, CONTROL = batches.TRANSACTIONAL, batches.CONTROL
 
 
 def make_batch(producer, epoch, sequence, count=1, attributes=0):
     """Of so many records of this moment without key, with the value "v"."""
-    now = int(time.time() * 1000)
-    records = b"".join(bytes([14, 0, 0, 2 * i, 1, 2]) + b"v" + bytes([0]) for i in range(count))
-    checked = struct.pack(">hiqqqhii", attributes, count - 1, now, now, producer, epoch, sequence, count) + records
-    head = struct.pack(">iBI", -1, 2, crc32c(checked))
-    return struct.pack(">qi", 0, len(head) + len(checked)) + head + checked
+    return batches.make_batch([batches.make_record(i) for i in range(count)], attributes, producer=producer, epoch=epoch, sequence=sequence,
+                              first_time=int(time.time() * 1000))
 
 
 def write_topics(o, topics):

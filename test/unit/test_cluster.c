@@ -172,11 +172,12 @@ static void names_in_paths_are_checked(void **state)
 static void sizes_of_topics_are_known(void **state)
 {
     (void)state;
+    int32_t ids[] = {1, -20, 1001};
     struct int_list lists[12];
     struct topic_znode t = {
         .id = uuid_random(), .replicas = lists, .adding = lists, .removing = lists, .partition_count = 12};
     for (int i = 0; i < 12; i++)
-        lists[i] = (struct int_list){(int32_t[]){1, -20, 1001}, i % 4};
+        lists[i] = (struct int_list){ids, i % 4};
     size_t exact = (size_t)topic_encode(&arena, &t).len;
     assert_true(topic_encoded_size(&t) >= exact && topic_encoded_size(&t) < exact + 128);
 }
