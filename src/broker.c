@@ -748,6 +748,7 @@ static void start(struct broker *b)
     b->services.coordinator_wakes = wake_queue_new(coordinator);
     loop_thread_start(&b->coordinator, coordinator);
     struct zk_options zk = {.loop = b->control,
+                            .names = b->names,
                             .connect = c->zookeeper_connect,
                             .session_timeout_ms = c->zookeeper_session_timeout_ms,
                             .max_in_flight = c->zookeeper_max_in_flight_requests,

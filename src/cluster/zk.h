@@ -5,7 +5,8 @@
  * Operations are sent in batches: pipelined, at most `zookeeper.max.in.flight.requests` at a time, in order. After
  * a lost connection, what has no answer is sent again as it was, so that an operation's own success can come
  * back as ZK_NODE_EXISTS or ZK_BAD_VERSION; who cares reads again. When the session expires, every operation
- * that is open ends with ZK_SESSION_EXPIRED.
+ * that is open ends with ZK_SESSION_EXPIRED. A session that comes to nothing, as the connection breaks again and again
+ * before anything is answered, is given up as if it had expired.
  */
 #ifndef BARNABAS_CLUSTER_ZK_H
 #define BARNABAS_CLUSTER_ZK_H
@@ -15,6 +16,7 @@
 #include "base/loop.h"
 #include "base/strbuf.h"
 
+struct workers;
 struct zk;
 
 enum zk_result {
@@ -116,7 +118,8 @@ void zk_submit(struct zk *zk, struct zk_batch *b);
 
 struct zk_options {
     struct loop *loop;
-    const char *connect; /* host:port,host:port/chroot */
+    struct workers *names; /* where hosts are looked up; NULL: in place */
+    const char *connect;   /* host:port,host:port/chroot */
     int32_t session_timeout_ms;
     int32_t max_in_flight;
     /* On the loop. A watch that was set has fired: something at `path` was changed, made or deleted. */

@@ -80,11 +80,11 @@ class ZooKeeper(Process):
         super().__init__(folder / "zookeeper.log")
         self.folder, self.port = folder, free_port()
 
-    def start(self):
+    def start(self, **env):
         config = self.folder / "zoo.cfg"
         config.write_text(f"dataDir={self.folder / 'data'}\nclientPort={self.port}\nclientPortAddress=127.0.0.1\n"
                           "tickTime=500\nmaxClientCnxns=0\nadmin.enableServer=false\n")
-        self.spawn([TOP / "bin" / "zookeeper-server-start.sh", config])
+        self.spawn([TOP / "bin" / "zookeeper-server-start.sh", config], env)
         wait_until(lambda: accepts(self.port), f"ZooKeeper\n{self.text()}")
 
     def chroot(self):

@@ -4,6 +4,7 @@
 #include "cluster/broker_settings.h"
 #include "cluster/view.h"
 #include "cluster/zk.h"
+#include "cluster/zk_bridge_internal.h"
 #include "controller/admin.h"
 
 static struct arena arena;
@@ -179,6 +180,81 @@ static void sizes_of_topics_are_known(void **state)
         lists[i] = (struct int_list){ids, i % 4};
     size_t exact = (size_t)topic_encode(&arena, &t).len;
     assert_true(topic_encoded_size(&t) >= exact && topic_encoded_size(&t) < exact + 128);
+}
+
+/* ---- Watches that are set again ---- */
+
+static void add_int(struct strbuf *b, int32_t v)
+{
+    be32_put(strbuf_extend(b, 4), (uint32_t)v);
+}
+
+static struct strbuf watches_frame(int32_t xid, int32_t counts[3])
+{
+    struct strbuf b = {0};
+    add_int(&b, 0);
+    add_int(&b, xid);
+    add_int(&b, 101);
+    be64_put(strbuf_extend(&b, 8), 0x123456789aULL);
+    for (int kind = 0; kind < 3; kind++) {
+        add_int(&b, counts[kind]);
+        for (int32_t i = 0; i < counts[kind]; i++) {
+            struct str path = arena_printf(&arena, "/kind%d/%d", kind, (int)i);
+            add_int(&b, path.len);
+            strbuf_str(&b, path);
+        }
+    }
+    be32_put(b.p, (uint32_t)b.len - 4);
+    return b;
+}
+
+static struct bytes bytes_of(const struct strbuf *b)
+{
+    return (struct bytes){(const uint8_t *)b->p, (int32_t)b->len};
+}
+
+/* Reads frames, none larger than `most` and its head; counts their paths by kind, which are in order. */
+static void check_frames(const struct strbuf *b, size_t most, int32_t counts[3])
+{
+    for (size_t at = 0; at < b->len;) {
+        size_t end = at + 4 + be32_get(b->p + at);
+        assert_true(end <= b->len && end - at <= most + 32);
+        assert_int_equal((int32_t)be32_get(b->p + at + 4), -8);
+        assert_int_equal(be32_get(b->p + at + 8), 101);
+        assert_int_equal(be64_get(b->p + at + 12), 0x123456789aULL);
+        at += 20;
+        for (int kind = 0; kind < 3; kind++) {
+            int32_t n = (int32_t)be32_get(b->p + at);
+            at += 4;
+            for (int32_t i = 0; i < n; i++) {
+                struct str path = {b->p + at + 4, (int32_t)be32_get(b->p + at)};
+                assert_true(str_eq(path, arena_printf(&arena, "/kind%d/%d", kind, (int)counts[kind]++)));
+                at += 4 + (size_t)path.len;
+            }
+        }
+        assert_int_equal(at, end);
+    }
+}
+
+static void many_watches_go_in_several_frames(void **state)
+{
+    (void)state;
+    int32_t counts[3] = {700, 3, 900}, found[3] = {0};
+    struct strbuf frame = watches_frame(-8, counts), out = {0}, other = watches_frame(5, counts);
+    assert_false(zk_watches_cut(bytes_of(&frame), frame.len, &out));
+    assert_false(zk_watches_cut(bytes_of(&other), 1000, &out));
+    for (int32_t less = 1; less < 60; less++)
+        assert_false(zk_watches_cut((struct bytes){(const uint8_t *)frame.p, (int32_t)frame.len - less}, 1000, &out));
+    assert_int_equal(out.len, 0);
+    assert_true(zk_watches_cut(bytes_of(&frame), 1000, &out));
+    check_frames(&out, 1000, found);
+    for (int kind = 0; kind < 3; kind++)
+        assert_int_equal(found[kind], counts[kind]);
+    strbuf_clear(&out);
+    assert_true(zk_watches_cut(bytes_of(&frame), 1, &out)); /* one path each */
+    strbuf_deinit(&out);
+    strbuf_deinit(&frame);
+    strbuf_deinit(&other);
 }
 
 static void nonsense_is_refused(void **state)
@@ -465,6 +541,7 @@ int main(void)
         CASE(assignments_that_make_no_sense_are_refused),
         CASE(brokers_have_numbers),
         CASE(names_in_paths_are_checked),
+        CASE(many_watches_go_in_several_frames),
         CASE(nonsense_is_refused),
         CASE(views_share_what_did_not_change),
         CASE(partitions_may_have_gaps),
