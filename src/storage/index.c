@@ -93,6 +93,8 @@ bool index_is_sound(const char *path, uint8_t entry_size)
 bool index_load(struct index *x, const char *path, bool for_append)
 {
     uint8_t entry_size = x->entry_size;
+    ensure(entry_size == OFFSET_ENTRY || entry_size == TIME_ENTRY);
+    ensure(!x->loaded && x->mem == NULL);
     int fd = file_open(path, false);
     if (fd < 0)
         return false;
@@ -127,6 +129,7 @@ void index_deinit(struct index *x)
 
 bool index_save(struct index *x, const char *path)
 {
+    ensure(x->loaded && (x->cap > 0 || x->count == 0) && x->saved <= x->count);
     int fd = file_open(path, true);
     if (fd < 0)
         return false;
@@ -141,6 +144,7 @@ bool index_save(struct index *x, const char *path)
 
 bool index_replace(struct index *x, const char *path)
 {
+    ensure(x->loaded && x->saved <= x->count);
     if (!file_replace(path, x->mem, x->count * x->entry_size))
         return false;
     x->saved = x->count;
@@ -190,6 +194,7 @@ static size_t count_up_to(const struct index *x, bool by_time, int64_t key)
         else
             hi = mid;
     }
+    ensure(lo <= x->count);
     return lo;
 }
 
@@ -248,6 +253,7 @@ struct time_entry time_index_last(const struct index *x)
 
 static void truncate_to(struct index *x, int32_t delta)
 {
+    ensure(x->loaded && (x->cap > 0 || x->count == 0));
     while (x->count > 0 && delta_at(x, x->count - 1) >= delta)
         x->count--;
     x->saved = MIN(x->saved, x->count);

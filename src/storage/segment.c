@@ -28,6 +28,7 @@ int64_t segment_parse_name(const char *name, const char *suffix)
 
 struct segment *segment_new(int64_t base_offset)
 {
+    ensure(base_offset >= 0);
     struct segment *s = xcalloc(1, sizeof(*s));
     s->base_offset = base_offset;
     s->max_timestamp = s->first_timestamp = NO_TIMESTAMP;
@@ -47,6 +48,7 @@ void segment_unload(struct segment *s)
 
 void segment_unload_unused(struct segment *s)
 {
+    ensure(!s->indexes_filed || (s->offsets.loaded && s->times.loaded));
     if (s->indexes_filed && !s->indexes_used) {
         index_deinit(&s->offsets);
         index_deinit(&s->times);
@@ -102,6 +104,7 @@ bool segment_load_indexes(struct segment *s, const char *dir, bool for_append)
 
 void segment_note_batch(struct segment *s, const struct batch *b, int32_t position, int32_t index_interval)
 {
+    ensure(b->last_offset >= s->base_offset && b->last_offset - s->base_offset <= INT32_MAX);
     int32_t delta = (int32_t)(b->last_offset - s->base_offset);
     if (s->first_timestamp == NO_TIMESTAMP)
         s->first_timestamp = b->max_timestamp;
@@ -133,6 +136,7 @@ bool segment_append(struct segment *s, const char *dir, struct bytes bytes, int3
         segment_note_batch(s, &b, position, index_interval);
         position += b.size;
     }
+    ensure(bytes.len == 0); /* whole batches were given */
     s->size = position;
     return true;
 }
@@ -167,6 +171,7 @@ bool segment_note_abort(struct segment *s, const char *dir, const struct txn_ent
 bool segment_replace_aborts(struct segment *s, const char *dir, const struct strbuf *entries)
 {
     char path[PATH_ROOM];
+    ensure(entries->len % TXN_ENTRY == 0);
     segment_path(path, dir, s->base_offset, ".txnindex");
     s->aborts_lost = false;
     s->no_aborts = entries->len == 0;
@@ -212,6 +217,7 @@ bool segment_save_indexes(struct segment *s, const char *dir, bool final)
     char path[PATH_ROOM];
     if (!s->offsets.loaded)
         return true;
+    ensure(s->times.loaded && !s->indexes_filed);
     if (final)
         add_last_time(s);
     return index_save(&s->offsets, segment_path(path, dir, s->base_offset, ".index")) &&
@@ -335,6 +341,7 @@ bool segment_truncate(struct segment *s, const char *dir, int64_t offset)
         return true;
     if (result != FIND_OK || !segment_load_indexes(s, dir, true) || !segment_open_file(s, dir, false))
         return false;
+    ensure(at.pos >= 0 && at.pos < s->size);
     segment_path(path, dir, s->base_offset, ".log");
     if (!file_truncate(s->file->fd, at.pos, path) || !file_sync(s->file->fd, path))
         return false;
