@@ -263,6 +263,7 @@ static enum kafka_error check_order(const struct partition *p, const struct lead
 static void take_order(struct partition *p, const struct leader_order *o)
 {
     /* Where an epoch is missing, another may have led in it, and the followers may have cut their logs. */
+    ensure(lock_is_held(&p->lock) && o->leader_epoch > p->leader_epoch);
     bool led = p->leads && o->leader_epoch == p->leader_epoch + 1;
     p->leader = o->leader;
     p->leader_epoch = o->leader_epoch;
@@ -281,6 +282,7 @@ static void take_order(struct partition *p, const struct leader_order *o)
     } else {
         followers_end(p);
     }
+    followers_check(p);
     partition_wake_all(p);
 }
 
@@ -497,6 +499,7 @@ enum kafka_error partition_append_in(struct partition *p, int32_t leader_epoch, 
     if (error == ERR_NOT_LEADER_OR_FOLLOWER || error == ERR_NOT_ENOUGH_REPLICAS)
         plog_note_refused(p->log, records);
     if (error == ERR_NONE) {
+        ensure(out->duplicate || (out->first_offset == old_end && plog_end_offset(p->log) == out->last_offset + 1));
         if (!out->duplicate)
             followers_note_growth(p, old_end);
         bool moved = followers_move_high_watermark(p, clock_mono_ms());
@@ -524,6 +527,7 @@ enum kafka_error partition_check_committed(struct partition *p, int32_t leader_e
 static enum kafka_error delete_records(struct partition *p, int64_t *offset)
 {
     struct topic_config config = plog_config(p->log);
+    ensure(lock_is_held(&p->lock));
     if (!p->leads)
         return why_not_leading(p);
     if ((config.cleanup_policy & CLEANUP_POLICY_DELETE) == 0)
@@ -571,6 +575,7 @@ enum kafka_error partition_begin_following(struct partition *p, int32_t leader_e
     if (error == ERR_NONE && plog_latest_epoch(p->log) < 0)
         error = plog_truncate(p->log, plog_high_watermark(p->log));
     *offset = plog_end_offset(p->log);
+    ensure(error != ERR_NONE || (!p->leads && *offset >= plog_start_offset(p->log)));
     lock_release(&p->lock);
     return error;
 }
@@ -580,8 +585,11 @@ enum kafka_error partition_append_follower(struct partition *p, int32_t leader_e
 {
     lock_take(&p->lock);
     enum kafka_error error = check_follows(p, leader_epoch);
+    int64_t old_end = plog_end_offset(p->log);
     if (error == ERR_NONE)
         error = plog_append_follower(p->log, batches, leader_epoch, out);
+    if (error == ERR_NONE)
+        ensure(plog_end_offset(p->log) == MAX(old_end, out->last_offset + 1));
     lock_release(&p->lock);
     return error;
 }
@@ -603,8 +611,11 @@ enum kafka_error partition_truncate(struct partition *p, int32_t leader_epoch, i
 {
     lock_take(&p->lock);
     enum kafka_error error = check_follows(p, leader_epoch);
+    int64_t old_end = plog_end_offset(p->log);
     if (error == ERR_NONE)
         error = plog_truncate(p->log, offset);
+    if (error == ERR_NONE)
+        ensure(!p->leads && plog_end_offset(p->log) == MIN(old_end, offset));
     lock_release(&p->lock);
     return error;
 }
@@ -615,6 +626,8 @@ enum kafka_error partition_restart_log(struct partition *p, int32_t leader_epoch
     enum kafka_error error = check_follows(p, leader_epoch);
     if (error == ERR_NONE)
         error = plog_truncate_fully(p->log, start_offset);
+    if (error == ERR_NONE)
+        ensure(!p->leads && plog_start_offset(p->log) == start_offset && plog_end_offset(p->log) == start_offset);
     lock_release(&p->lock);
     return error;
 }
