@@ -263,7 +263,7 @@ static enum kafka_error check_order(const struct partition *p, const struct lead
 static void take_order(struct partition *p, const struct leader_order *o)
 {
     /* Where an epoch is missing, another may have led in it, and the followers may have cut their logs. */
-    ensure(lock_is_held(&p->lock) && o->leader_epoch > p->leader_epoch);
+    ensure(lock_is_held(&p->lock));
     bool led = p->leads && o->leader_epoch == p->leader_epoch + 1;
     p->leader = o->leader;
     p->leader_epoch = o->leader_epoch;
@@ -575,7 +575,7 @@ enum kafka_error partition_begin_following(struct partition *p, int32_t leader_e
     if (error == ERR_NONE && plog_latest_epoch(p->log) < 0)
         error = plog_truncate(p->log, plog_high_watermark(p->log));
     *offset = plog_end_offset(p->log);
-    ensure(error != ERR_NONE || (!p->leads && *offset >= plog_start_offset(p->log)));
+    ensure(error != ERR_NONE || *offset >= plog_start_offset(p->log));
     lock_release(&p->lock);
     return error;
 }
@@ -615,7 +615,7 @@ enum kafka_error partition_truncate(struct partition *p, int32_t leader_epoch, i
     if (error == ERR_NONE)
         error = plog_truncate(p->log, offset);
     if (error == ERR_NONE)
-        ensure(!p->leads && plog_end_offset(p->log) == MIN(old_end, offset));
+        ensure(plog_end_offset(p->log) == MIN(old_end, offset));
     lock_release(&p->lock);
     return error;
 }
@@ -627,7 +627,7 @@ enum kafka_error partition_restart_log(struct partition *p, int32_t leader_epoch
     if (error == ERR_NONE)
         error = plog_truncate_fully(p->log, start_offset);
     if (error == ERR_NONE)
-        ensure(!p->leads && plog_start_offset(p->log) == start_offset && plog_end_offset(p->log) == start_offset);
+        ensure(plog_start_offset(p->log) == start_offset && plog_end_offset(p->log) == start_offset);
     lock_release(&p->lock);
     return error;
 }
