@@ -334,7 +334,7 @@ static void note_fetch(struct partition *p, struct follower *f, int64_t offset, 
     ensure(lock_is_held(&p->lock));
     set_pulse(f, pulse);
     int64_t end = plog_end_offset(p->log);
-    ensure(p->leads && offset >= plog_start_offset(p->log) && offset <= end);
+    ensure(p->leads && offset >= 0 && offset <= end);
     if (offset >= end)
         f->caught_up_ms = MAX(f->caught_up_ms, now);
     else if (offset >= f->leader_end_then)

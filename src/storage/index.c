@@ -1,8 +1,9 @@
 #include "storage/index_internal.h"
 
+#include <errno.h>
+
 #include "base/logger.h"
 #include "record/record.h"
-#include "storage/file_internal.h"
 
 static const uint8_t *entry_at(const struct index *x, size_t i)
 {
@@ -90,14 +91,15 @@ bool index_is_sound(const char *path, uint8_t entry_size)
     return ok;
 }
 
-bool index_load(struct index *x, const char *path, bool for_append)
+enum file_result index_load(struct index *x, const char *path, bool for_append)
 {
     uint8_t entry_size = x->entry_size;
     ensure(entry_size == OFFSET_ENTRY || entry_size == TIME_ENTRY);
     ensure(!x->loaded && x->mem == NULL);
+    file_clear_error();
     int fd = file_open(path, false);
     if (fd < 0)
-        return false;
+        return file_last_error() == ENOENT ? FILE_MISSING : FILE_FAILED;
     int64_t size = file_size(fd);
     *x = (struct index){.entry_size = entry_size, .count = (size_t)MAX(size, 0) / entry_size};
     x->saved = x->count;
@@ -105,12 +107,10 @@ bool index_load(struct index *x, const char *path, bool for_append)
     bool ok = size >= 0 && size % entry_size == 0 &&
               (for_append ? read_to_heap(x, fd, (size_t)size, path) : map(x, fd, (size_t)size, path)) && looks_sane(x);
     file_close(fd);
-    if (!ok) {
-        log_error("Index %s is damaged, or cannot be read", path);
-        index_deinit(x);
-        x->entry_size = entry_size;
-    }
-    return ok;
+    if (ok)
+        return FILE_FOUND;
+    index_deinit(x);
+    return file_last_error() == 0 ? FILE_MISSING : FILE_FAILED;
 }
 
 void index_init(struct index *x, uint8_t entry_size)

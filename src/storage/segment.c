@@ -81,6 +81,33 @@ static bool is_loaded(const struct index *x, bool for_append)
     return x->loaded && (!for_append || x->cap > 0 || x->count == 0);
 }
 
+/* Somebody has taken one away while the broker runs, or its disk has lost a part: that is no loss. */
+static bool rebuild_indexes(struct segment *s, const char *dir, bool for_append)
+{
+    enum { INTERVAL = 4096 };
+    struct batch b;
+    int64_t pos = 0, next = s->base_offset;
+    enum find_result result;
+    log_warn("An index of segment %020" PRId64 " in %s is missing or damaged: making its indexes again", s->base_offset,
+             dir);
+    index_clear(&s->offsets);
+    index_clear(&s->times);
+    s->bytes_since_index = 0;
+    while ((result = segment_peek(s, dir, pos, false, &b)) == FIND_OK && batch_offsets_are_possible(&b) &&
+           b.last_offset >= next && b.last_offset - s->base_offset <= INT32_MAX) {
+        segment_note_batch(s, &b, (int32_t)pos, INTERVAL);
+        next = b.last_offset + 1;
+        pos += b.size;
+    }
+    if (result == FIND_ERROR) {
+        index_deinit(&s->offsets);
+        index_deinit(&s->times);
+        return false;
+    }
+    s->indexes_filed = segment_replace_indexes(s, dir) && !for_append; /* they are of use without their files, too */
+    return true;
+}
+
 bool segment_load_indexes(struct segment *s, const char *dir, bool for_append)
 {
     char path[PATH_ROOM];
@@ -90,9 +117,13 @@ bool segment_load_indexes(struct segment *s, const char *dir, bool for_append)
         return true;
     index_deinit(&s->offsets);
     index_deinit(&s->times);
-    if (!index_load(&s->offsets, segment_path(path, dir, s->base_offset, ".index"), for_append) ||
-        !index_load(&s->times, segment_path(path, dir, s->base_offset, ".timeindex"), for_append))
+    enum file_result result = index_load(&s->offsets, segment_path(path, dir, s->base_offset, ".index"), for_append);
+    if (result == FILE_FOUND)
+        result = index_load(&s->times, segment_path(path, dir, s->base_offset, ".timeindex"), for_append);
+    if (result == FILE_FAILED)
         return false;
+    if (result == FILE_MISSING)
+        return rebuild_indexes(s, dir, for_append);
     s->indexes_filed = !for_append;
     struct time_entry last = time_index_last(&s->times);
     if (last.timestamp > s->max_timestamp) {
