@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <uthash.h>
 
+#include "base/clock.h"
 #include "base/lock.h"
 #include "base/logger.h"
 #include "cluster/member.h"
@@ -112,7 +113,13 @@ struct config_watch {
     int32_t broker_id;
     int64_t last_change; /* sequence number of the newest notification that was worked on */
     bool busy, again, loaded;
+    struct arena old_memory;
+    struct str *old; /* notifications that were worked on, by age: the oldest are looked at, if they are to go */
+    int32_t old_count;
 };
+
+/* Notifications stay for a while, as others may not have seen them. Kafka's time; every broker takes them away. */
+enum { KEEP_MS = 15 * 60 * 1000, AGES_AT_ONCE = 50 };
 
 static void take_topic(struct config_watch *w, const char *topic, const struct config_znode *own)
 {
@@ -178,6 +185,78 @@ static int64_t sequence_of(struct str name)
 }
 
 static void scan(struct config_watch *w);
+static void idle(struct config_watch *w);
+
+/* ---- Old notifications go ---- */
+
+static void forget_old(struct config_watch *w)
+{
+    arena_deinit(&w->old_memory);
+    w->old = NULL;
+    w->old_count = 0;
+}
+
+static void on_purged(struct zk_batch *b)
+{
+    struct config_watch *w = b->ctx;
+    zk_batch_free(b);
+    idle(w);
+}
+
+static void on_ages(struct zk_batch *b)
+{
+    struct config_watch *w = b->ctx;
+    struct zk_batch *deletions = zk_batch_new(on_purged);
+    int64_t now = clock_wall_ms();
+    deletions->ctx = w;
+    for (const struct zk_op *op = b->first; op != NULL; op = op->next)
+        if (op->result == ZK_OK && now - op->stat.ctime_ms > KEEP_MS)
+            zk_delete(deletions, op->path, ZK_ANY_VERSION);
+    bool all = deletions->count == b->count; /* so that there may be more */
+    zk_batch_free(b);
+    if (!all)
+        forget_old(w);
+    if (deletions->count > 0) {
+        zk_submit(w->options.zk, deletions);
+        return;
+    }
+    zk_batch_free(deletions);
+    idle(w);
+}
+
+/* False if there is none to be looked at. */
+static bool look_at_ages(struct config_watch *w)
+{
+    int32_t n = MIN(w->old_count, AGES_AT_ONCE);
+    if (n == 0)
+        return false;
+    struct zk_batch *b = zk_batch_new(on_ages);
+    b->ctx = w;
+    for (int32_t i = 0; i < n; i++)
+        zk_exists(b, arena_printf(&b->arena, ZNODE_CONFIG_CHANGES "/%.*s", STR_ARGS(w->old[i])).p, false);
+    w->old += n;
+    w->old_count -= n;
+    zk_submit(w->options.zk, b);
+    return true;
+}
+
+static int by_sequence(const void *a, const void *b)
+{
+    int64_t x = sequence_of(*(const struct str *)a), y = sequence_of(*(const struct str *)b);
+    return (x > y) - (x < y);
+}
+
+static void note_old(struct config_watch *w, const struct zk_op *list)
+{
+    forget_old(w);
+    w->old = ARENA_ARRAY(&w->old_memory, struct str, MAX(list->child_count, 1));
+    for (int32_t i = 0; list->result == ZK_OK && i < list->child_count; i++)
+        if (sequence_of(list->children[i]) >= 0)
+            w->old[w->old_count++] = arena_str(&w->old_memory, list->children[i]);
+    qsort(w->old, (size_t)w->old_count, sizeof(*w->old), by_sequence);
+}
+
+/* ---- What has changed ---- */
 
 static void idle(struct config_watch *w)
 {
@@ -189,6 +268,8 @@ static void idle(struct config_watch *w)
     if (w->again) {
         w->again = false;
         scan(w);
+    } else {
+        w->busy = look_at_ages(w);
     }
 }
 
@@ -250,6 +331,7 @@ static void on_changes(struct zk_batch *b)
         zk_get(reads, zk_child_path(reads, list, i), false);
     }
     w->last_change = newest;
+    note_old(w, list);
     zk_batch_free(b);
     submit_or_idle(w, reads);
 }
@@ -278,6 +360,7 @@ static void on_all_topics(struct zk_batch *b)
     zk_get(reads, config_path(path, "brokers", own_entity(w, own) + strlen("brokers/")), false);
     for (int32_t i = 0; changes->result == ZK_OK && i < changes->child_count; i++)
         w->last_change = MAX(w->last_change, sequence_of(changes->children[i]));
+    note_old(w, changes);
     for (int32_t i = 0; list->result == ZK_OK && i < list->child_count; i++)
         if (topic_name_is_legal(list->children[i]))
             zk_get(reads, config_path(path, "topics", arena_cstr(&reads->arena, list->children[i])), false);
@@ -357,5 +440,7 @@ void config_watch_written(struct config_watch *w, const char *kind, const char *
 
 void config_watch_free(struct config_watch *w)
 {
+    if (w != NULL)
+        forget_old(w);
     free(w);
 }

@@ -6,7 +6,7 @@ import struct
 import threading
 
 import pytest
-from harness import Barnabas, ZooKeeper, connect, consume, frame, java, produce, read_frame, receive, run, wait_until
+from harness import Barnabas, ZooKeeper, connect, consume, frame, java, preloaded, produce, read_frame, receive, run, wait_until
 
 TOPICS, CONFIGS = "org.apache.kafka.tools.TopicCommand", "kafka.admin.ConfigCommand"
 
@@ -239,6 +239,25 @@ def test_names_that_no_path_can_have(broker):
     chroot.client.set("/config/topics/t", json.dumps({"version": 1, "config": {"retention.ms": "77"}}).encode())
     chroot.client.create("/config/changes/config_change_", b'{"version":2,"entity_path":"topics/t"}', sequence=True)
     wait_until(lambda: "retention.ms=77" in java(CONFIGS, "--bootstrap-server", broker.bootstrap, "--describe", "--topic", "t"), "the setting")
+
+
+def test_old_notifications_go(make_broker, tmp_path, zookeeper):
+    """A quarter of an hour after they were made, by the clock of whoever looks."""
+    broker = make_broker()
+    for _ in range(120):
+        zookeeper.client.create("/config/changes/config_change_", b'{"version":2,"entity_path":"topics/t"}', sequence=True)
+    zookeeper.client.create("/config/changes/other", b"")
+    assert len(zookeeper.children("/config/changes")) == 121
+    broker.stop()
+    broker.env = {"LD_PRELOAD": str(preloaded("later.c", tmp_path)), "LATER_SECONDS": "960"}
+    broker.restart()
+    wait_until(lambda: zookeeper.children("/config/changes") == ["other"], "the old ones to go")
+    broker.env["LATER_SECONDS"] = "840"
+    broker.stop()
+    broker.restart()
+    zookeeper.client.create("/config/changes/config_change_", b'{"version":2,"entity_path":"topics/t"}', sequence=True)
+    assert "Created topic" in create(broker, "t")
+    assert len(zookeeper.children("/config/changes")) == 2
 
 
 def test_it_serves_on_while_zookeeper_is_away(start, own_ensemble):
