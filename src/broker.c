@@ -91,7 +91,7 @@ static void deliver_role(struct message *m)
     struct state_topic *topic = is_state_of_groups(n->partition) ? group_topic(s->groups) : txn_topic(s->transactions);
     const struct view_topic *known = view_topic(view_current(), str_of(partition_topic(n->partition)));
     if (known != NULL)
-        state_topic_set_count(topic, known->partition_count);
+        state_topic_set_count(topic, view_topic_width(known));
     if (role.leads)
         state_topic_elected(topic, partition_index(n->partition), role.leader_epoch);
     else
@@ -691,7 +691,7 @@ static int32_t coordinator_of(void *ctx UNUSED, struct str transactional_id)
     const struct view_topic *topic = view_topic(view_current(), name);
     if (topic == NULL)
         return TXN_NO_LEADER;
-    int32_t index = state_partition_of(transactional_id, topic->partition_count);
+    int32_t index = state_partition_of(transactional_id, view_topic_width(topic));
     return known_leader(view_partition(view_current(), name, index));
 }
 
@@ -732,6 +732,8 @@ static void start(struct broker *b)
     const struct broker_config *c = b->config;
     b->services.config = c;
     b->services.workers = workers_new("worker", c->num_io_threads);
+    b->services.order_worker = workers_new("orders", 1);
+    b->services.order_lane = order_lane_new();
     b->names = workers_new("names", NAME_THREADS);
     b->services.control_loop = b->control;
     b->services.settings = broker_settings_new(c);
@@ -746,6 +748,7 @@ static void start(struct broker *b)
     b->services.coordinator_wakes = wake_queue_new(coordinator);
     loop_thread_start(&b->coordinator, coordinator);
     struct zk_options zk = {.loop = b->control,
+                            .names = b->names,
                             .connect = c->zookeeper_connect,
                             .session_timeout_ms = c->zookeeper_session_timeout_ms,
                             .max_in_flight = c->zookeeper_max_in_flight_requests,
@@ -791,6 +794,7 @@ static void finish(struct broker *b)
         net_server_stop(s->net);
     loop_thread_join(&b->coordinator);
     replication_stop(b->replication);
+    workers_stop(s->order_worker);
     workers_stop(s->workers);
     controller_link_close(s->controller_link);
     broker_links_close(b->verification_links);
@@ -830,6 +834,8 @@ static void finish(struct broker *b)
     missing_partitions_free(s->missing_partitions); /* now that the last answer of ZooKeeper is delivered */
     watch_set(&b->signals, WATCH_NONE);
     close(b->signal_fd);
+    order_lane_free(s->order_lane);
+    workers_free(s->order_worker);
     workers_free(s->workers);
     loop_free(b->control);
     view_board_free(s->board);

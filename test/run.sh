@@ -148,7 +148,7 @@ run_threads() {
         cd "$top/build-tsan" && { [ -f Makefile ] || "$top/configure" --enable-tsan CFLAGS='-O1 -g'; } && make -j"$(nproc)"
     } >"$logs/tsan-build.log" 2>&1 || give_up tsan-build "$logs/tsan-build.log"
     if BARNABAS_BUILD=$top/build-tsan "$top/test/.venv/bin/pytest" -q -rf --color=no -p no:cacheprovider -n 2 --dist loadfile "$top/test/system/test_clients.py" \
-        "$top/test/system/test_groups.py" "$top/test/system/test_names.py" "$top/test/system/test_topics.py" "$top/test/system/test_transactions.py" >"$logs/tsan.log" 2>&1; then
+        "$top/test/system/test_groups.py" "$top/test/system/test_names.py" "$top/test/system/test_orders.py" "$top/test/system/test_topics.py" "$top/test/system/test_transactions.py" >"$logs/tsan.log" 2>&1; then
         passed=$((passed + 1))
     else
         failed=$((failed + 1))

@@ -33,10 +33,11 @@ static size_t next_chunk_size(const struct arena *a, size_t need)
     return MAX(size, need);
 }
 
+/* A large one comes zeroed from the kernel, page by page as it is used: not all of it may ever be. */
 static void add_chunk(struct arena *a, size_t need)
 {
     size_t size = next_chunk_size(a, need);
-    struct arena_chunk *c = xmalloc(sizeof(*c) + size);
+    struct arena_chunk *c = xcalloc(1, sizeof(*c) + size);
     c->size = size;
     c->next = a->chunks;
     a->chunks = c;
@@ -52,7 +53,8 @@ void *arena_alloc(struct arena *a, size_t size)
     void *p = a->at;
     a->at += size;
     a->used += size;
-    return memset(p, 0, size);
+    a->spent |= a->limit != 0 && a->used > a->limit;
+    return p;
 }
 
 void *arena_try_alloc(struct arena *a, size_t count, size_t size)

@@ -13,7 +13,12 @@ struct arena {
     struct arena_chunk *chunks; /* newest first */
     char *at, *end;             /* free part of the newest chunk */
     size_t used;                /* bytes handed out */
-    size_t limit;               /* arena_try_alloc() refuses past this; 0 is no limit */
+    /*
+     * arena_try_alloc() refuses past this. arena_alloc() goes on, and leaves a note, for who can give up the work that
+     * takes so much. 0 is no limit.
+     */
+    size_t limit;
+    bool spent;
 };
 
 /* An arena of all zeroes is valid and empty, and owns nothing. */

@@ -41,6 +41,19 @@ static inline int64_t wrapping_sub(int64_t a, int64_t b)
     return (int64_t)((uint64_t)a - (uint64_t)b);
 }
 
+/* Times that a peer has said, or a file: beyond the largest there is the largest. */
+static inline int64_t saturating_add(int64_t a, int64_t b)
+{
+    int64_t sum;
+    return __builtin_add_overflow(a, b, &sum) ? (b > 0 ? INT64_MAX : INT64_MIN) : sum;
+}
+
+static inline int64_t saturating_sub(int64_t a, int64_t b)
+{
+    int64_t difference;
+    return __builtin_sub_overflow(a, b, &difference) ? (b < 0 ? INT64_MAX : INT64_MIN) : difference;
+}
+
 _Noreturn void ensure_failed(const char *what, const char *file, int line, const char *func);
 
 /* Allocation that cannot fail: without memory the process says so and aborts. Free with free(). */

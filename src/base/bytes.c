@@ -11,6 +11,16 @@ int str_cmp(struct str a, struct str b)
     return (a.p != NULL) - (b.p != NULL);
 }
 
+struct str str_dup(struct str s)
+{
+    return s.p == NULL ? STR_NULL : (struct str){xstrndup(s.p, (size_t)s.len), s.len};
+}
+
+void str_free(struct str s)
+{
+    free((char *)(uintptr_t)s.p);
+}
+
 int32_t str_utf16_length(struct str s)
 {
     int32_t n = 0;
@@ -20,6 +30,33 @@ int32_t str_utf16_length(struct str s)
         n += c >= 0xf0;          /* which is a surrogate pair */
     }
     return n;
+}
+
+bool str_to_int32(struct str s, int32_t *out)
+{
+    bool has_sign = s.len > 0 && (s.p[0] == '-' || s.p[0] == '+');
+    int64_t value = 0;
+    int32_t at = has_sign ? 1 : 0;
+    if (at >= s.len)
+        return false;
+    for (; at < s.len; at++) {
+        if (s.p[at] < '0' || s.p[at] > '9')
+            return false;
+        value = value * 10 + (s.p[at] - '0');
+        if (value > (int64_t)INT32_MAX + 1)
+            return false;
+    }
+    value = has_sign && s.p[0] == '-' ? -value : value;
+    *out = (int32_t)value;
+    return value <= INT32_MAX;
+}
+
+struct str str_head(struct str s, int32_t most)
+{
+    int32_t len = MIN(s.len, most);
+    while (len > 0 && len < s.len && ((uint8_t)s.p[len] & 0xc0) == 0x80)
+        len--;
+    return (struct str){s.p, len};
 }
 
 /* The length of the character that begins there; 0: none does. */

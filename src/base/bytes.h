@@ -38,8 +38,21 @@ static inline bool str_is(struct str a, const char *s)
     return str_eq(a, str_of(s));
 }
 
+/* A copy on the heap, which str_free() takes back; null stays null. */
+struct str str_dup(struct str s);
+void str_free(struct str s);
 /* Its length in Java, where limits of texts are counted in UTF-16. */
 int32_t str_utf16_length(struct str s);
+/* Whether a zero byte is in it: as a C string it would be another. */
+static inline bool str_has_zero(struct str s)
+{
+    return s.len > 0 && memchr(s.p, '\0', (size_t)s.len) != NULL;
+}
+
+/* The number that it is, in decimal digits, perhaps with a sign, and nothing else. */
+bool str_to_int32(struct str s, int32_t *out) NODISCARD;
+/* At most so many bytes of its beginning, whole characters if it is UTF-8. */
+struct str str_head(struct str s, int32_t most);
 /* Whether it is nothing but whole characters in their shortest form, without surrogates. */
 bool str_is_utf8(struct str s);
 /* Order by bytes, as Kafka sorts topic names; null sorts first. */

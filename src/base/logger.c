@@ -180,6 +180,14 @@ static size_t put_prefix(char *line, size_t size, enum log_level level)
     return n;
 }
 
+/* What clients have named may hold anything: it must not look like a line of its own, or steer a terminal. */
+static void hide_controls(char *text, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        if ((unsigned char)text[i] < ' ' || text[i] == 0x7f)
+            text[i] = '?';
+}
+
 void logger_write(enum log_level level, const char *file, const char *fmt, ...)
 {
     char line[LONGEST_LINE], place[LOGGER_NAME_ROOM];
@@ -189,7 +197,9 @@ void logger_write(enum log_level level, const char *file, const char *fmt, ...)
     va_start(args, fmt);
     int len = vsnprintf(line + n, room - n, fmt, args);
     va_end(args);
-    n += MIN((size_t)MAX(len, 0), room - n - 1);
+    size_t written = MIN((size_t)MAX(len, 0), room - n - 1);
+    hide_controls(line + n, written);
+    n += written;
     place_of(file, place);
     n += (size_t)snprintf(line + n, sizeof(line) - n, " (%s)\n", place);
     ssize_t unused UNUSED = write(STDERR_FILENO, line, n);

@@ -1,12 +1,15 @@
 #include "base/loop.h"
 
 #include <ev.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 
 #include "base/clock.h"
 #include "base/lock.h"
+#include "base/logger.h"
+#include "base/symbol.h"
 #include "base/turns.h"
 
 /*
@@ -17,6 +20,14 @@
 enum presence { AWAKE, ASLEEP, ATTENDED };
 
 static const int64_t longest_ms = INT64_C(1) << 40; /* some 30 years, and still far from an overflow */
+
+enum { SLOW_TURN_US = 1000000 };
+
+/* What a loop does between two sleeps, or a visitor in its place; who has the loop has this. */
+struct turn {
+    int64_t began_us, last_us, longest_us;
+    void (*longest)(void); /* the callback that took the longest */
+};
 
 enum { VISIT_ROUNDS = 8 }; /* what comes later is the loop's own thread's: a visitor has a loop of its own to serve */
 
@@ -32,6 +43,7 @@ struct loop {
     bool stir;    /* a visitor has started what the thread does not know to wait for */
     bool stopping;
     atomic_bool running;
+    struct turn turn;
     void *local;
 };
 
@@ -39,6 +51,36 @@ static _Thread_local struct loop *current;
 
 _Static_assert(sizeof(struct ev_io) <= sizeof(struct loop_opaque), "watcher storage too small");
 _Static_assert(sizeof(struct ev_timer) <= sizeof(struct loop_opaque), "watcher storage too small");
+
+static void turn_begin(struct loop *loop)
+{
+    loop->turn.began_us = loop->turn.last_us = clock_mono_us();
+    loop->turn.longest_us = 0;
+}
+
+static void turn_note(struct loop *loop, void (*callback)(void))
+{
+    struct turn *t = &loop->turn;
+    int64_t now = clock_mono_us();
+    if (now - t->last_us > t->longest_us) {
+        t->longest_us = now - t->last_us;
+        t->longest = callback;
+    }
+    t->last_us = now;
+}
+
+/* Nothing that a loop does may hold up all that it owns: who does is told of. */
+static void turn_end(struct loop *loop)
+{
+    const struct turn *t = &loop->turn;
+    char name[SYMBOL_ROOM];
+    if (t->last_us - t->began_us < SLOW_TURN_US)
+        return;
+    log_warn("A turn of the loop %s took %" PRId64 " ms, of which %" PRId64 " were in %s", loop->name,
+             (t->last_us - t->began_us) / 1000, t->longest_us / 1000, symbol_name(t->longest, name));
+}
+
+#define TURN_NOTE(loop, callback) turn_note(loop, (void (*)(void))(callback))
 
 static struct message *mailbox_take(struct loop *loop)
 {
@@ -58,7 +100,9 @@ static bool deliver_all(struct loop *loop)
     bool any = m != NULL;
     while (m != NULL) {
         struct message *next = m->next;
-        m->deliver(m);
+        void (*deliver)(struct message *) = m->deliver;
+        deliver(m);
+        TURN_NOTE(loop, deliver);
         m = next;
     }
     current = outer;
@@ -68,6 +112,7 @@ static bool deliver_all(struct loop *loop)
 static void fall_asleep(struct ev_loop *ev)
 {
     struct loop *loop = ev_userdata(ev);
+    turn_end(loop);
     lock_take(&loop->lock);
     loop->presence = ASLEEP;
     lock_release(&loop->lock);
@@ -83,6 +128,7 @@ static void wake_up(struct ev_loop *ev)
     loop->waiting = false;
     loop->presence = AWAKE;
     lock_release(&loop->lock);
+    turn_begin(loop);
 }
 
 static void mailbox_drain(struct ev_loop *ev, struct ev_async *w, int events UNUSED)
@@ -160,7 +206,9 @@ void loop_run(struct loop *loop)
     ensure(current == NULL && !atomic_exchange(&loop->running, true));
     current = loop;
     turns_make_short();
+    turn_begin(loop);
     ev_run(loop->ev, 0);
+    turn_end(loop);
     current = NULL;
     atomic_store(&loop->running, false);
     lock_take(&loop->lock);
@@ -223,9 +271,11 @@ void loop_visit(struct loop *loop, struct message *m)
     if (!add_message(loop, m, true))
         return;
     int rounds = 0;
-    do
+    do {
+        turn_begin(loop);
         deliver_all(loop);
-    while (!leave(loop, ++rounds));
+        turn_end(loop);
+    } while (!leave(loop, ++rounds));
 }
 
 /* A sleeping thread waits for the descriptors, and for as long, as it knew of when it fell asleep. */
@@ -253,11 +303,15 @@ static void arm(struct timer *t, int64_t us)
 static void on_timer(struct ev_loop *ev UNUSED, struct ev_timer *w, int events UNUSED)
 {
     struct timer *t = (struct timer *)(void *)w;
+    struct loop *loop = t->loop;
+    void (*fire)(struct timer *) = t->fire;
     int64_t left = t->due_us - clock_mono_us();
-    if (left <= 0)
-        t->fire(t);
-    else
+    if (left > 0) {
         arm(t, left);
+        return;
+    }
+    fire(t);
+    TURN_NOTE(loop, fire);
 }
 
 void timer_init(struct timer *t, struct loop *loop, void (*fire)(struct timer *self))
@@ -296,7 +350,10 @@ static struct ev_io *watch_ev(struct watch *w)
 static void on_io(struct ev_loop *ev UNUSED, struct ev_io *io, int events)
 {
     struct watch *w = (struct watch *)(void *)io;
-    w->ready(w, (events & EV_READ ? WATCH_READ : 0) | (events & EV_WRITE ? WATCH_WRITE : 0));
+    struct loop *loop = w->loop;
+    void (*ready)(struct watch *, int) = w->ready;
+    ready(w, (events & EV_READ ? WATCH_READ : 0) | (events & EV_WRITE ? WATCH_WRITE : 0));
+    TURN_NOTE(loop, ready);
 }
 
 void watch_init(struct watch *w, struct loop *loop, int fd, void (*ready)(struct watch *self, int events))

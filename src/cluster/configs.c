@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <uthash.h>
 
+#include "base/clock.h"
 #include "base/lock.h"
 #include "base/logger.h"
 #include "cluster/member.h"
@@ -112,7 +113,13 @@ struct config_watch {
     int32_t broker_id;
     int64_t last_change; /* sequence number of the newest notification that was worked on */
     bool busy, again, loaded;
+    struct arena old_memory;
+    struct str *old; /* notifications that were worked on, by age: the oldest are looked at, if they are to go */
+    int32_t old_count;
 };
+
+/* Notifications stay for a while, as others may not have seen them. Kafka's time; every broker takes them away. */
+enum { KEEP_MS = 15 * 60 * 1000, AGES_AT_ONCE = 50 };
 
 static void take_topic(struct config_watch *w, const char *topic, const struct config_znode *own)
 {
@@ -130,8 +137,8 @@ static void take_broker(struct config_watch *w, const char *broker, const struct
 
 static void on_resealed(struct zk_batch *b)
 {
-    for (size_t i = 0; i < b->count; i++)
-        if (b->ops[i].result != ZK_OK)
+    for (const struct zk_op *op = b->first; op != NULL; op = op->next)
+        if (op->result != ZK_OK)
             log_warn("The passwords of this broker could not be stored with the new password.encoder.secret");
     zk_batch_free(b);
 }
@@ -178,6 +185,78 @@ static int64_t sequence_of(struct str name)
 }
 
 static void scan(struct config_watch *w);
+static void idle(struct config_watch *w);
+
+/* ---- Old notifications go ---- */
+
+static void forget_old(struct config_watch *w)
+{
+    arena_deinit(&w->old_memory);
+    w->old = NULL;
+    w->old_count = 0;
+}
+
+static void on_purged(struct zk_batch *b)
+{
+    struct config_watch *w = b->ctx;
+    zk_batch_free(b);
+    idle(w);
+}
+
+static void on_ages(struct zk_batch *b)
+{
+    struct config_watch *w = b->ctx;
+    struct zk_batch *deletions = zk_batch_new(on_purged);
+    int64_t now = clock_wall_ms();
+    deletions->ctx = w;
+    for (const struct zk_op *op = b->first; op != NULL; op = op->next)
+        if (op->result == ZK_OK && now - op->stat.ctime_ms > KEEP_MS)
+            zk_delete(deletions, op->path, ZK_ANY_VERSION);
+    bool all = deletions->count == b->count; /* so that there may be more */
+    zk_batch_free(b);
+    if (!all)
+        forget_old(w);
+    if (deletions->count > 0) {
+        zk_submit(w->options.zk, deletions);
+        return;
+    }
+    zk_batch_free(deletions);
+    idle(w);
+}
+
+/* False if there is none to be looked at. */
+static bool look_at_ages(struct config_watch *w)
+{
+    int32_t n = MIN(w->old_count, AGES_AT_ONCE);
+    if (n == 0)
+        return false;
+    struct zk_batch *b = zk_batch_new(on_ages);
+    b->ctx = w;
+    for (int32_t i = 0; i < n; i++)
+        zk_exists(b, arena_printf(&b->arena, ZNODE_CONFIG_CHANGES "/%.*s", STR_ARGS(w->old[i])).p, false);
+    w->old += n;
+    w->old_count -= n;
+    zk_submit(w->options.zk, b);
+    return true;
+}
+
+static int by_sequence(const void *a, const void *b)
+{
+    int64_t x = sequence_of(*(const struct str *)a), y = sequence_of(*(const struct str *)b);
+    return (x > y) - (x < y);
+}
+
+static void note_old(struct config_watch *w, const struct zk_op *list)
+{
+    forget_old(w);
+    w->old = ARENA_ARRAY(&w->old_memory, struct str, MAX(list->child_count, 1));
+    for (int32_t i = 0; list->result == ZK_OK && i < list->child_count; i++)
+        if (sequence_of(list->children[i]) >= 0)
+            w->old[w->old_count++] = arena_str(&w->old_memory, list->children[i]);
+    qsort(w->old, (size_t)w->old_count, sizeof(*w->old), by_sequence);
+}
+
+/* ---- What has changed ---- */
 
 static void idle(struct config_watch *w)
 {
@@ -189,14 +268,16 @@ static void idle(struct config_watch *w)
     if (w->again) {
         w->again = false;
         scan(w);
+    } else {
+        w->busy = look_at_ages(w);
     }
 }
 
 static void on_configs(struct zk_batch *b)
 {
     struct config_watch *w = b->ctx;
-    for (size_t i = 0; i < b->count; i++)
-        take_config(w, b, &b->ops[i]);
+    for (const struct zk_op *op = b->first; op != NULL; op = op->next)
+        take_config(w, b, op);
     zk_batch_free(b);
     idle(w);
 }
@@ -223,11 +304,11 @@ static void on_notifications(struct zk_batch *b)
     struct config_watch *w = b->ctx;
     struct zk_batch *reads = zk_batch_new(on_configs);
     char path[ZNODE_PATH_ROOM], own[32];
-    for (size_t i = 0; i < b->count; i++) {
+    for (const struct zk_op *op = b->first; op != NULL; op = op->next) {
         const char *entity;
-        if (b->ops[i].result != ZK_OK || !config_change_decode(&b->arena, b->ops[i].value, &entity))
+        if (op->result != ZK_OK || !config_change_decode(&b->arena, op->value, &entity))
             continue;
-        if (strncmp(entity, "topics/", 7) == 0 && strlen(entity) < 260)
+        if (strncmp(entity, "topics/", 7) == 0 && topic_name_is_legal(str_of(entity + 7)))
             zk_get(reads, config_path(path, "topics", entity + 7), false);
         else if (strcmp(entity, "brokers/" CONFIG_OF_ALL_BROKERS) == 0 || strcmp(entity, own_entity(w, own)) == 0)
             zk_get(reads, config_path(path, "brokers", entity + 8), false);
@@ -239,7 +320,7 @@ static void on_notifications(struct zk_batch *b)
 static void on_changes(struct zk_batch *b)
 {
     struct config_watch *w = b->ctx;
-    struct zk_op *list = &b->ops[0];
+    struct zk_op *list = b->first;
     struct zk_batch *reads = zk_batch_new(on_notifications);
     int64_t newest = w->last_change;
     for (int32_t i = 0; list->result == ZK_OK && i < list->child_count; i++) {
@@ -247,9 +328,10 @@ static void on_changes(struct zk_batch *b)
         if (sequence <= w->last_change)
             continue;
         newest = MAX(newest, sequence);
-        zk_get(reads, arena_printf(&reads->arena, ZNODE_CONFIG_CHANGES "/%.*s", STR_ARGS(list->children[i])).p, false);
+        zk_get(reads, zk_child_path(reads, list, i), false);
     }
     w->last_change = newest;
+    note_old(w, list);
     zk_batch_free(b);
     submit_or_idle(w, reads);
 }
@@ -270,15 +352,17 @@ static void scan(struct config_watch *w)
 static void on_all_topics(struct zk_batch *b)
 {
     struct config_watch *w = b->ctx;
-    struct zk_op *list = &b->ops[0], *changes = &b->ops[1];
+    const struct zk_op *list = zk_find(b, ZK_CHILDREN, ZNODE_CONFIG_TOPICS);
+    const struct zk_op *changes = zk_find(b, ZK_CHILDREN, ZNODE_CONFIG_CHANGES);
     struct zk_batch *reads = zk_batch_new(on_configs);
     char path[ZNODE_PATH_ROOM], own[32];
     zk_get(reads, config_path(path, "brokers", CONFIG_OF_ALL_BROKERS), false);
     zk_get(reads, config_path(path, "brokers", own_entity(w, own) + strlen("brokers/")), false);
     for (int32_t i = 0; changes->result == ZK_OK && i < changes->child_count; i++)
         w->last_change = MAX(w->last_change, sequence_of(changes->children[i]));
+    note_old(w, changes);
     for (int32_t i = 0; list->result == ZK_OK && i < list->child_count; i++)
-        if (list->children[i].len <= 249)
+        if (topic_name_is_legal(list->children[i]))
             zk_get(reads, config_path(path, "topics", arena_cstr(&reads->arena, list->children[i])), false);
     zk_batch_free(b);
     submit_or_idle(w, reads);
@@ -293,8 +377,8 @@ struct refresh {
 static void on_refreshed(struct zk_batch *b)
 {
     struct refresh *r = b->ctx;
-    for (size_t i = 0; i < b->count; i++)
-        take_config(r->watch, b, &b->ops[i]);
+    for (const struct zk_op *op = b->first; op != NULL; op = op->next)
+        take_config(r->watch, b, op);
     loop_post(r->home, r->ready);
     zk_batch_free(b);
     free(r);
@@ -309,7 +393,7 @@ void config_watch_refresh(struct config_watch *w, const struct str *topics, int3
     *r = (struct refresh){w, home, ready};
     b->ctx = r;
     for (int32_t i = 0; i < count; i++)
-        if (topics[i].len <= 249)
+        if (topic_name_is_legal(topics[i]))
             zk_get(b, config_path(path, "topics", arena_cstr(&b->arena, topics[i])), false);
     if (b->count > 0) {
         zk_submit(w->options.zk, b);
@@ -356,5 +440,7 @@ void config_watch_written(struct config_watch *w, const char *kind, const char *
 
 void config_watch_free(struct config_watch *w)
 {
+    if (w != NULL)
+        forget_old(w);
     free(w);
 }

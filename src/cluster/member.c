@@ -20,8 +20,8 @@ static bool has_expired(struct zk_batch *b)
 {
     struct member_call *call = b->ctx;
     call->expired = false;
-    for (size_t i = 0; i < b->count; i++)
-        call->expired |= b->ops[i].result == ZK_SESSION_EXPIRED;
+    for (const struct zk_op *op = b->first; op != NULL; op = op->next)
+        call->expired |= op->result == ZK_SESSION_EXPIRED;
     if (!call->expired)
         return false;
     fail_set(&call->fail, "The ZooKeeper session has expired");
@@ -42,7 +42,7 @@ static const char *const persistent_paths[] = {
 static void on_cluster_id(struct zk_batch *b)
 {
     struct member_call *call = b->ctx;
-    struct zk_op *read = &b->ops[b->count - 1];
+    const struct zk_op *read = zk_find(b, ZK_GET, ZNODE_CLUSTER_ID);
     const char *id;
     if (has_expired(b))
         return;
@@ -59,14 +59,14 @@ static void on_paths(struct zk_batch *b)
     struct member_call *call = b->ctx;
     if (has_expired(b))
         return;
-    for (size_t i = 0; i < ARRAY_LEN(persistent_paths); i++) {
-        if (b->ops[i].result == ZK_OK || b->ops[i].result == ZK_NODE_EXISTS)
+    for (const struct zk_op *op = b->first; op != NULL; op = op->next) {
+        if (op->kind != ZK_CREATE || op->result == ZK_OK || op->result == ZK_NODE_EXISTS)
             continue;
-        fail_set(&call->fail, "Cannot create %s in ZooKeeper", persistent_paths[i]);
+        fail_set(&call->fail, "Cannot create %s in ZooKeeper", op->path);
         finish(b, false);
         return;
     }
-    bool have_id = b->ops[b->count - 1].result == ZK_OK;
+    bool have_id = zk_find(b, ZK_GET, ZNODE_CLUSTER_ID)->result == ZK_OK;
     zk_batch_free(b);
     b = zk_batch_new(on_cluster_id);
     b->ctx = call;
@@ -94,9 +94,9 @@ static void on_sequence(struct zk_batch *b)
     struct member_call *call = b->ctx;
     if (has_expired(b))
         return;
-    bool ok = b->ops[0].result == ZK_OK;
+    bool ok = b->first->result == ZK_OK;
     if (ok)
-        call->broker_id += b->ops[0].stat.version;
+        call->broker_id += b->first->stat.version;
     else
         fail_set(&call->fail, "Cannot generate a broker id from %s in ZooKeeper", ZNODE_BROKER_SEQID);
     finish(b, ok);
@@ -142,7 +142,7 @@ static void wait_for_its_end(struct member_call *call)
 static void on_conflict(struct zk_batch *b)
 {
     struct member_call *call = b->ctx;
-    struct zk_op *node = &b->ops[0];
+    struct zk_op *node = b->first;
     int64_t owner = node->stat.ephemeral_owner;
     char path[ZNODE_PATH_ROOM];
     if (has_expired(b))
@@ -175,8 +175,9 @@ static void on_registered(struct zk_batch *b)
 {
     struct member_call *call = b->ctx;
     char path[ZNODE_PATH_ROOM];
-    if (b->ops[0].result == ZK_OK && b->ops[1].result == ZK_OK) {
-        call->epoch = b->ops[1].stat.czxid;
+    const struct zk_op *node = b->first, *data = node->next;
+    if (node->result == ZK_OK && data->result == ZK_OK) {
+        call->epoch = data->stat.czxid;
         finish(b, true);
         return;
     }
@@ -213,12 +214,12 @@ static bool same_endpoint(const struct registration *a, const struct registratio
 static void on_others(struct zk_batch *b)
 {
     struct member_call *call = b->ctx;
-    for (size_t i = 0; i < b->count; i++) {
+    for (const struct zk_op *read = b->first; read != NULL; read = read->next) {
         struct registration other;
-        int32_t id = (int32_t)strtol(strrchr(b->ops[i].path, '/') + 1, NULL, 10);
-        if (b->ops[i].kind != ZK_GET || b->ops[i].result != ZK_OK || id == call->registration.id)
+        int32_t id = (int32_t)strtol(strrchr(read->path, '/') + 1, NULL, 10);
+        if (read->kind != ZK_GET || read->result != ZK_OK || id == call->registration.id)
             continue;
-        if (registration_decode(&b->arena, id, b->ops[i].value, &other) && same_endpoint(&other, &call->registration)) {
+        if (registration_decode(&b->arena, id, read->value, &other) && same_endpoint(&other, &call->registration)) {
             fail_set(&call->fail, "Broker %" PRId32 " is registered with one of this broker's advertised listeners",
                      id);
             finish(b, false);
@@ -233,10 +234,13 @@ static void on_broker_list(struct zk_batch *b)
 {
     struct member_call *call = b->ctx;
     struct zk_batch *reads = zk_batch_new(on_others);
+    const struct zk_op *list = b->first;
     char path[ZNODE_PATH_ROOM];
+    int32_t id;
     reads->ctx = call;
-    for (int32_t i = 0; b->ops[0].result == ZK_OK && i < b->ops[0].child_count; i++)
-        zk_get(reads, broker_path(path, (int32_t)strtol(b->ops[0].children[i].p, NULL, 10)), false);
+    for (int32_t i = 0; list->result == ZK_OK && i < list->child_count; i++)
+        if (broker_id_parse(list->children[i], &id))
+            zk_get(reads, broker_path(path, id), false);
     zk_batch_free(b);
     if (reads->count == 0)
         on_others(reads);
@@ -256,7 +260,7 @@ void member_register(struct member_call *call)
 
 static void on_reported(struct zk_batch *b)
 {
-    if (b->ops[0].result != ZK_OK && b->ops[0].result != ZK_SESSION_EXPIRED)
+    if (b->first->result != ZK_OK && b->first->result != ZK_SESSION_EXPIRED)
         log_error("The controller cannot be told of a failed log directory: %s cannot be written in ZooKeeper",
                   ZNODE_LOG_DIR_EVENTS);
     zk_batch_free(b);

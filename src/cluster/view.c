@@ -91,6 +91,50 @@ static int by_id(const void *a, const void *b)
     return memcmp(&(*x)->id, &(*y)->id, sizeof(struct uuid));
 }
 
+struct name_range { /* of the topics by name: those whose first `at` bytes are the same */
+    int32_t from, to, at;
+};
+
+/* Of the range, those that go on with so many bytes of `text`. */
+static struct name_range narrow(const struct view *v, struct name_range r, const char *text, int32_t len)
+{
+    struct name_range out = {.at = r.at + len};
+    int32_t ends[2];
+    for (int above = 0; above < 2; above++) {
+        int32_t low = r.from, high = r.to;
+        while (low < high) {
+            int32_t middle = low + (high - low) / 2;
+            if (strncmp(v->by_name[middle]->name + r.at, text, (size_t)len) < above)
+                low = middle + 1;
+            else
+                high = middle;
+        }
+        ends[above] = low;
+    }
+    out.from = ends[0];
+    out.to = ends[1];
+    return out;
+}
+
+static const struct view_topic *find_alike(const struct view *v, struct str name, struct name_range r)
+{
+    int32_t plain = 0;
+    while (r.at + plain < name.len && name.p[r.at + plain] != '.' && name.p[r.at + plain] != '_')
+        plain++;
+    r = narrow(v, r, name.p + r.at, plain);
+    if (r.from == r.to)
+        return NULL;
+    if (r.at == name.len) /* the one that ends here comes before those that go on */
+        return v->by_name[r.from]->name[r.at] == '\0' ? v->by_name[r.from] : NULL;
+    const struct view_topic *found = find_alike(v, name, narrow(v, r, ".", 1));
+    return found != NULL ? found : find_alike(v, name, narrow(v, r, "_", 1));
+}
+
+const struct view_topic *view_topic_alike(const struct view *v, struct str name)
+{
+    return find_alike(v, name, (struct name_range){0, v->topic_count, 0});
+}
+
 const struct view_topic *view_topic_by_id(const struct view *v, struct uuid id)
 {
     struct view_topic key = {.id = id}, *key_ptr = &key;
@@ -103,9 +147,25 @@ const struct view_topic *view_topic_by_id(const struct view *v, struct uuid id)
 const struct view_partition *view_partition(const struct view *v, struct str topic, int32_t partition)
 {
     const struct view_topic *t = view_topic(v, topic);
-    if (t == NULL || partition < 0 || partition >= t->partition_count || t->partitions[partition].replicas.n == 0)
-        return NULL;
-    return &t->partitions[partition];
+    return t != NULL ? view_topic_partition(t, partition) : NULL;
+}
+
+const struct view_partition *view_topic_partition(const struct view_topic *t, int32_t partition)
+{
+    int32_t low = 0, high = t->partition_count;
+    while (low < high) {
+        int32_t middle = low + (high - low) / 2;
+        if (t->partitions[middle].index < partition)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < t->partition_count && t->partitions[low].index == partition ? &t->partitions[low] : NULL;
+}
+
+int32_t view_topic_width(const struct view_topic *t)
+{
+    return t->partition_count > 0 ? t->partitions[t->partition_count - 1].index + 1 : 0;
 }
 
 const struct registration *view_broker(const struct view *v, int32_t id)
@@ -134,55 +194,76 @@ static void copy_partition(struct arena *a, const struct view_partition *from, s
     to->offline = int_list_copy(a, from->offline);
 }
 
-static struct view_topic *topic_new(struct str name, struct uuid id, int32_t partition_count)
+static struct view_topic *topic_new(struct str name, struct uuid id, int32_t room)
 {
     struct view_topic *t = xcalloc(1, sizeof(*t));
     atomic_init(&t->refs, 1);
     t->name = arena_cstr(&t->memory, name);
     t->id = id;
-    t->partition_count = partition_count;
-    t->partitions = ARENA_ARRAY(&t->memory, struct view_partition, MAX(partition_count, 1));
+    t->partitions = ARENA_ARRAY(&t->memory, struct view_partition, MAX(room, 1));
     return t;
+}
+
+static void add_partition(struct view_topic *t, const struct view_partition *from, int32_t index)
+{
+    struct view_partition *p = &t->partitions[t->partition_count++];
+    copy_partition(&t->memory, from, p);
+    p->index = index;
+}
+
+static void add_known(struct view_topic *t, const struct view_partition *p)
+{
+    add_partition(t, p, p->index);
 }
 
 static int by_topic(const void *a, const void *b)
 {
     const struct partition_change *const *x = a, *const *y = b;
     int order = str_cmp((*x)->topic, (*y)->topic);
-    return order != 0 ? order : ((*x)->partition > (*y)->partition) - ((*x)->partition < (*y)->partition);
+    if (order == 0)
+        order = ((*x)->partition > (*y)->partition) - ((*x)->partition < (*y)->partition);
+    return order != 0 ? order : (*x > *y) - (*x < *y); /* what is said twice keeps its order */
 }
 
 /*
  * What a controller sent may come twice, the second time late: when it gave up waiting, its kernel went on sending.
  * The partition epoch only grows, as long as it is the same topic.
  */
-static bool is_outdated(const struct view_topic *old, const struct partition_change *c)
+static bool is_outdated(const struct view_topic *old, const struct view_partition *known,
+                        const struct partition_change *c)
 {
-    return old != NULL && c->partition < old->partition_count && !uuid_is_zero(old->id) &&
-           uuid_eq(old->id, c->topic_id) && c->state.leader != LEADER_DELETED &&
-           c->state.partition_epoch < old->partitions[c->partition].partition_epoch;
+    return known != NULL && !uuid_is_zero(old->id) && uuid_eq(old->id, c->topic_id) &&
+           c->state.leader != LEADER_DELETED && c->state.partition_epoch < known->partition_epoch;
+}
+
+/* A partition without replicas is none. */
+static bool is_deleted(const struct partition_change *c)
+{
+    return c->state.leader == LEADER_DELETED || c->state.replicas.n == 0;
 }
 
 /* The topic with `n` changes, all of it; NULL if no partition is left. */
 static struct view_topic *change_topic(const struct view_topic *old, const struct partition_change *const *changes,
                                        int32_t n)
 {
-    int32_t count = MAX(old ? old->partition_count : 0, changes[n - 1]->partition + 1);
+    int32_t known = old != NULL ? old->partition_count : 0, at = 0;
     struct uuid id = uuid_is_zero(changes[0]->topic_id) && old ? old->id : changes[0]->topic_id;
-    struct view_topic *t = topic_new(changes[0]->topic, id, count);
-    for (int32_t p = 0; old != NULL && p < old->partition_count; p++)
-        copy_partition(&t->memory, &old->partitions[p], &t->partitions[p]);
+    struct view_topic *t = topic_new(changes[0]->topic, id, known + n);
     for (int32_t i = 0; i < n; i++) {
-        struct view_partition *p = &t->partitions[changes[i]->partition];
-        if (is_outdated(old, changes[i]))
-            continue;
-        if (changes[i]->state.leader == LEADER_DELETED)
-            *p = (struct view_partition){0};
-        else
-            copy_partition(&t->memory, &changes[i]->state, p);
+        const struct partition_change *c = changes[i];
+        while (at < known && old->partitions[at].index < c->partition)
+            add_known(t, &old->partitions[at++]);
+        const struct view_partition *now =
+            at < known && old->partitions[at].index == c->partition ? &old->partitions[at++] : NULL;
+        while (i + 1 < n && changes[i + 1]->partition == c->partition)
+            c = changes[++i]; /* said twice: the last word counts */
+        if (is_outdated(old, now, c))
+            add_partition(t, now, c->partition);
+        else if (!is_deleted(c))
+            add_partition(t, &c->state, c->partition);
     }
-    while (t->partition_count > 0 && t->partitions[t->partition_count - 1].replicas.n == 0)
-        t->partition_count--;
+    while (at < known)
+        add_known(t, &old->partitions[at++]);
     if (t->partition_count > 0)
         return t;
     topic_unref(t);
@@ -344,7 +425,9 @@ static void deliver(struct message *m)
 
 static struct view_slot *mine(void)
 {
-    struct view_slot *slot = loop_local(loop_current());
+    const struct loop *loop = loop_current();
+    ensure(loop != NULL); /* workers have no view: view_board_latest() */
+    struct view_slot *slot = loop_local(loop);
     ensure(slot != NULL);
     return slot;
 }

@@ -18,6 +18,7 @@
 enum { LEADER_NONE = -1, LEADER_DELETED = -2 };
 
 struct view_partition {
+    int32_t index;
     int32_t leader, leader_epoch, controller_epoch, partition_epoch;
     struct int_list isr, replicas, offline;
 };
@@ -26,7 +27,7 @@ struct view_topic {
     atomic_int refs;
     const char *name;
     struct uuid id;                    /* zero if the controller gave none */
-    struct view_partition *partitions; /* by number; replicas.n == 0: not known yet */
+    struct view_partition *partitions; /* those that are known, in the order of their numbers: there may be gaps */
     int32_t partition_count;
     struct arena memory;
 };
@@ -54,8 +55,13 @@ void view_ref(struct view *v);
 void view_unref(struct view *v);
 
 const struct view_topic *view_topic(const struct view *v, struct str name);
+/* One whose name is the same but for '.' and '_', which metrics take for the same. */
+const struct view_topic *view_topic_alike(const struct view *v, struct str name);
 const struct view_topic *view_topic_by_id(const struct view *v, struct uuid id);
 const struct view_partition *view_partition(const struct view *v, struct str topic, int32_t partition);
+const struct view_partition *view_topic_partition(const struct view_topic *t, int32_t partition);
+/* One more than the highest number: how many partitions an internal topic has, also while some are not known yet. */
+int32_t view_topic_width(const struct view_topic *t);
 const struct registration *view_broker(const struct view *v, int32_t id);
 /* The broker's endpoint of that listener name, or NULL. */
 const struct endpoint *registration_endpoint(const struct registration *r, const char *listener);
@@ -65,7 +71,7 @@ const struct endpoint *registration_endpoint(const struct registration *r, const
 struct partition_change {
     struct str topic;
     struct uuid topic_id;
-    int32_t partition;
+    int32_t partition;           /* not below 0 */
     struct view_partition state; /* leader LEADER_DELETED: the partition goes; a topic without any goes */
 };
 

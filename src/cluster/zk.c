@@ -1,4 +1,4 @@
-/* The real ZooKeeper session: zookeeper_st's handle, driven by our loop. */
+/* The real ZooKeeper session: zookeeper_st's handle, driven by our loop; its way to the servers is zk_bridge's. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -7,17 +7,22 @@
 #include <utlist.h>
 #include <zookeeper/zookeeper.h>
 
-#include "base/chance.h"
 #include "base/logger.h"
 #include "cluster/zk.h"
+#include "cluster/zk_bridge_internal.h"
 
-enum { RETRY_MS = 1000, MAX_TOGETHER = 8, RESOLVE_AGAIN_MS = 30000, PAUSE_MS = 100 };
+enum { RETRY_MS = 1000, MAX_TOGETHER = 8, PAUSE_MS = 100, NEVER = -1, ENDPOINT_ROOM = 32 };
+
+/* So often a request is sent, and so many connections in a row break that nothing came of, before all is given up. */
+enum { MOST_SENDS = 10, MOST_BARREN = 20 };
 
 /* What goes out as one: an operation, or several in a multi. */
 struct request {
     struct zk_batch *batch;
-    size_t first, count; /* of the batch's operations */
+    struct zk_op *first; /* of the batch's operations; the others follow it */
+    size_t count;
     bool sent;
+    int sends;
     struct zk *zk;
     zoo_op_t *multi;
     zoo_op_result_t *results;
@@ -30,14 +35,18 @@ struct request {
 struct zk {
     struct zk_options options;
     zhandle_t *handle;
-    char *hosts, *chroot;
+    struct zk_bridge *bridge;
+    char *chroot;
     struct watch watch;
     struct timer timer;
     int fd;
     struct request *requests; /* utlist, in order; those in flight have `sent` */
     int in_flight;
     int64_t session_id;
-    int host_count, failures; /* since the last pause */
+    int failures;           /* since the last pause */
+    int barren;             /* connections in a row that have ended without an answer */
+    int64_t answers_before; /* this connection */
+    struct fail given_up;   /* why the session ends, if not by the servers' word */
     bool connected, chroot_made, expired, pumping, closing, closed;
 };
 
@@ -110,7 +119,7 @@ static void request_free(struct request *r)
 
 static struct zk_op *op_of(struct request *r)
 {
-    return &r->batch->ops[r->first];
+    return r->first;
 }
 
 static void finish_request(struct request *r)
@@ -123,12 +132,27 @@ static void finish_request(struct request *r)
         b->done(b);
 }
 
+static void give_up(struct zk *zk, const char *why)
+{
+    if (!zk->expired)
+        fail_set(&zk->given_up, "%s", why);
+    zk->expired = true;
+}
+
 /* True if the operation has to be sent again; then nothing is finished. */
 static bool lost(struct request *r, int rc)
 {
+    struct zk *zk = r->zk;
     r->sent = false;
-    r->zk->in_flight--;
-    return (rc == ZCONNECTIONLOSS || rc == ZOPERATIONTIMEOUT) && !r->zk->closing;
+    zk->in_flight--;
+    bool again = (rc == ZCONNECTIONLOSS || rc == ZOPERATIONTIMEOUT) && !zk->closing;
+    if (again && r->sends >= MOST_SENDS) {
+        struct fail why;
+        fail_set(&why, "the %s of %s was sent %d times, and each time the connection broke", kind_name(op_of(r)->kind),
+                 op_of(r)->path, r->sends);
+        give_up(zk, why.text);
+    }
+    return again;
 }
 
 static void finish_single(struct request *r, int rc)
@@ -217,8 +241,8 @@ static void on_multi(int rc, const void *ctx)
     bool whole = rc == ZOK || r->results[0].err != 0 || rc == ZNONODE || rc == ZNODEEXISTS || rc == ZBADVERSION ||
                  rc == ZNOTEMPTY || rc == ZNOAUTH;
     int at = 0;
-    for (size_t i = 0; i < r->count; i++) {
-        struct zk_op *op = op_of(r) + i;
+    struct zk_op *op = op_of(r);
+    for (size_t i = 0; i < r->count; i++, op = op->next) {
         if (op->fence_path != NULL)
             op->fenced = r->results[at++].err == ZBADVERSION;
         if (!whole || r->zk->closing)
@@ -309,8 +333,8 @@ static int send_multi(struct request *r)
         r->results = xcalloc(2 * r->count, sizeof(*r->results));
         r->stats = xcalloc(2 * r->count, sizeof(*r->stats));
         r->created = xcalloc(2 * r->count, sizeof(*r->created));
-        for (size_t i = 0; i < r->count; i++) {
-            const struct zk_op *op = op_of(r) + i;
+        const struct zk_op *op = op_of(r);
+        for (size_t i = 0; i < r->count; i++, op = op->next) {
             if (op->fence_path != NULL)
                 zoo_check_op_init(&r->multi[at++], full_path(r, op->fence_path), op->fence_version);
             fill_op(r, op, at++);
@@ -323,8 +347,54 @@ static int send_multi(struct request *r)
 
 static bool is_multi(const struct request *r)
 {
-    const struct zk_op *op = &r->batch->ops[r->first];
+    const struct zk_op *op = r->first;
     return r->count > 1 || op->fence_path != NULL || op->kind == ZK_CHECK;
+}
+
+static void refuse_request(struct request *r, enum zk_result why, const char *text)
+{
+    struct zk_op *op = op_of(r);
+    log_error("The %s of %s is not sent to ZooKeeper: %s", kind_name(op->kind), op->path, text);
+    for (size_t i = 0; i < r->count; i++, op = op->next)
+        op->result = why;
+    finish_request(r);
+}
+
+static bool is_too_large(struct request *r)
+{
+    size_t size = 0;
+    const struct zk_op *op = op_of(r);
+    for (size_t i = 0; i < r->count; i++, op = op->next)
+        size += strlen(op->path) + (size_t)op->data.len;
+    return size > ZK_LARGEST_DATA;
+}
+
+/* What the library does not take now, it takes when its state has changed. */
+static bool is_for_good(int rc)
+{
+    return rc == ZBADARGUMENTS || rc == ZMARSHALLINGERROR || rc == ZUNIMPLEMENTED;
+}
+
+/* False if it has to wait. */
+static bool send_request(struct zk *zk, struct request *r)
+{
+    if (is_too_large(r)) {
+        refuse_request(r, ZK_TOO_LARGE, "it is too large");
+        return true;
+    }
+    int rc = is_multi(r) ? send_multi(r) : send_single(r);
+    if (is_for_good(rc)) {
+        refuse_request(r, ZK_FAILED, zerror(rc)); /* as the path can be none */
+        return true;
+    }
+    if (rc != ZOK) {
+        log_debug("ZooKeeper took no request: %s", zerror(rc));
+        return false;
+    }
+    r->sent = true;
+    r->sends++;
+    zk->in_flight++;
+    return true;
 }
 
 static void send_waiting(struct zk *zk)
@@ -337,13 +407,10 @@ static void send_waiting(struct zk *zk)
             return;
         if (r->sent)
             continue;
-        int rc = is_multi(r) ? send_multi(r) : send_single(r);
-        if (rc != ZOK) {
-            log_debug("ZooKeeper took no request: %s", zerror(rc));
+        if (!send_request(zk, r))
             return; /* the handle's state will change and bring us back */
-        }
-        r->sent = true;
-        zk->in_flight++;
+        if (zk->closed)
+            return; /* by somebody who was told */
     }
 }
 
@@ -351,13 +418,13 @@ void zk_submit(struct zk *zk, struct zk_batch *b)
 {
     ensure(loop_is_mine(zk->options.loop));
     ensure(b->count > 0 && b->done != NULL);
-    for (size_t i = 0; i < b->count;) {
+    for (struct zk_op *op = b->first; op != NULL; op = op->next) {
         struct request *r = xcalloc(1, sizeof(*r));
-        *r = (struct request){.batch = b, .first = i, .count = 1, .zk = zk};
-        while (b->ops[i + r->count - 1].with_next)
+        *r = (struct request){.batch = b, .first = op, .count = 1, .zk = zk};
+        for (; op->with_next; op = op->next) {
             r->count++;
-        ensure(r->count <= MAX_TOGETHER && i + r->count <= b->count);
-        i += r->count;
+            ensure(r->count <= MAX_TOGETHER && op->next != NULL);
+        }
         DL_APPEND(zk->requests, r);
     }
     if (!zk->pumping && (zk->handle != NULL || zk->closed))
@@ -370,8 +437,9 @@ static void fail_all(struct zk *zk)
 {
     while (zk->requests != NULL) {
         struct request *r = zk->requests;
-        for (size_t i = 0; i < r->count; i++)
-            op_of(r)[i].result = ZK_SESSION_EXPIRED;
+        struct zk_op *op = op_of(r);
+        for (size_t i = 0; i < r->count; i++, op = op->next)
+            op->result = ZK_SESSION_EXPIRED;
         finish_request(r);
     }
     zk->in_flight = 0;
@@ -408,6 +476,7 @@ static void on_connected(struct zk *zk)
     bool fresh = id != zk->session_id;
     zk->connected = true;
     zk->failures = 0;
+    zk->answers_before = zk_bridge_answers(zk->bridge);
     zk->session_id = id;
     if (!zk->chroot_made)
         make_chroot(zk);
@@ -435,6 +504,9 @@ static void on_event(zhandle_t *h UNUSED, int type, int state, const char *path,
     } else if (zk->connected) {
         zk->connected = false;
         log_warn("The connection to ZooKeeper is lost");
+        zk->barren = zk_bridge_answers(zk->bridge) > zk->answers_before ? 0 : zk->barren + 1;
+        if (zk->barren >= MOST_BARREN)
+            give_up(zk, "the servers have hung up again and again before they answered anything");
         if (zk->options.connection != NULL)
             zk->options.connection(zk->options.ctx, false);
     }
@@ -448,11 +520,19 @@ static void log_line(const char *line)
 
 static void open_handle(struct zk *zk)
 {
-    zk->handle = zookeeper_init2(zk->hosts, on_event, zk->options.session_timeout_ms, NULL, zk, 0, log_line);
+    struct fail fail;
+    int port;
+    char endpoint[ENDPOINT_ROOM];
+    if (!zk_bridge_open(zk->bridge, &port, &fail)) {
+        log_error("Cannot connect to ZooKeeper: %s", fail.text);
+        return;
+    }
+    snprintf(endpoint, sizeof(endpoint), "127.0.0.1:%d", port);
+    zk->handle = zookeeper_init2(endpoint, on_event, zk->options.session_timeout_ms, NULL, zk, 0, log_line);
     if (zk->handle == NULL)
-        log_error("Cannot use zookeeper.connect=%s: %s", zk->options.connect, strerror(errno));
+        log_error("Cannot use ZooKeeper's client library: %s", strerror(errno));
     else
-        zoo_set_servers_resolution_delay(zk->handle, RESOLVE_AGAIN_MS); /* by default, it asks at each call */
+        zoo_set_servers_resolution_delay(zk->handle, NEVER);
 }
 
 static void close_handle(struct zk *zk)
@@ -462,6 +542,7 @@ static void close_handle(struct zk *zk)
     zk->fd = -1;
     if (zk->handle != NULL)
         zookeeper_close(zk->handle); /* ends what is in flight with ZCLOSING */
+    zk_bridge_finish(zk->bridge);
     zk->handle = NULL;
     zk->connected = false;
     zk->closing = false;
@@ -469,8 +550,13 @@ static void close_handle(struct zk *zk)
 
 static void start_over(struct zk *zk)
 {
-    log_warn("ZooKeeper session 0x%" PRIx64 " has expired", zk->session_id);
+    if (zk->given_up.text[0] != '\0')
+        log_error("ZooKeeper session 0x%" PRIx64 " is given up: %s", zk->session_id, zk->given_up.text);
+    else
+        log_warn("ZooKeeper session 0x%" PRIx64 " has expired", zk->session_id);
+    zk->given_up.text[0] = '\0';
     zk->expired = false;
+    zk->barren = 0;
     close_handle(zk);
     fail_all(zk);
     if (zk->closed)
@@ -480,21 +566,10 @@ static void start_over(struct zk *zk)
         open_handle(zk);
 }
 
-/*
- * The library steps to the next host twice after some failures, and so may come back to the same one of two for ever:
- * a step more, now and then, gets it out of any such round.
- */
-static void note_failure(struct zk *zk)
-{
-    zk->failures++;
-    if (chance_below(2) == 0)
-        zoo_cycle_next_server(zk->handle);
-}
-
-/* After each host was tried there is a pause; the library would try for ever, as fast as it can. */
+/* After each server was tried there is a pause; the library would try for ever, as fast as it can. */
 static bool must_pause(struct zk *zk)
 {
-    if (zk->connected || zk->failures < zk->host_count)
+    if (zk->connected || zk->failures < zk_bridge_server_count(zk->bridge))
         return false;
     zk->failures = 0;
     watch_set(&zk->watch, WATCH_NONE);
@@ -511,7 +586,7 @@ static void on_socket(struct watch *w, int events)
     int rc = zookeeper_process(zk->handle, zoo_events);
     zk->pumping = false;
     if (rc != ZOK && rc != ZNOTHING && !zk->connected && !zk->expired)
-        note_failure(zk);
+        zk->failures++;
     pump(zk);
 }
 
@@ -521,6 +596,7 @@ static void watch_socket(struct zk *zk, int fd, int interest)
     if (fd != zk->fd || fd < 0 || !zk->connected) {
         watch_set(&zk->watch, WATCH_NONE);
         zk->fd = fd;
+        zk_bridge_expect(zk->bridge, fd);
         if (fd >= 0)
             watch_init(&zk->watch, zk->options.loop, fd, on_socket);
     }
@@ -594,10 +670,9 @@ struct zk *zk_new(const struct zk_options *options)
     size_t hosts = slash ? (size_t)(slash - options->connect) : strlen(options->connect);
     zk->options = *options;
     zk->fd = -1;
-    zk->hosts = xstrndup(options->connect, hosts);
-    zk->host_count = 1;
-    for (const char *comma = zk->hosts; (comma = strchr(comma, ',')) != NULL; comma++)
-        zk->host_count++;
+    char *servers = xstrndup(options->connect, hosts);
+    zk->bridge = zk_bridge_new(options->loop, options->names, servers, options->session_timeout_ms);
+    free(servers);
     zk->chroot = xstrdup(slash && slash[1] ? slash : "");
     zk->chroot_made = zk->chroot[0] == '\0';
     zoo_set_debug_level(ZOO_LOG_LEVEL_WARN);
@@ -625,7 +700,7 @@ void zk_free(struct zk *zk)
     zk->closed = true;
     finish_closing(zk);
     timer_stop(&zk->timer);
-    free(zk->hosts);
+    zk_bridge_free(zk->bridge);
     free(zk->chroot);
     free(zk);
 }

@@ -5,7 +5,8 @@
  * Operations are sent in batches: pipelined, at most `zookeeper.max.in.flight.requests` at a time, in order. After
  * a lost connection, what has no answer is sent again as it was, so that an operation's own success can come
  * back as ZK_NODE_EXISTS or ZK_BAD_VERSION; who cares reads again. When the session expires, every operation
- * that is open ends with ZK_SESSION_EXPIRED.
+ * that is open ends with ZK_SESSION_EXPIRED. A session that comes to nothing, as the connection breaks again and again
+ * before anything is answered, is given up as if it had expired.
  */
 #ifndef BARNABAS_CLUSTER_ZK_H
 #define BARNABAS_CLUSTER_ZK_H
@@ -15,6 +16,7 @@
 #include "base/loop.h"
 #include "base/strbuf.h"
 
+struct workers;
 struct zk;
 
 enum zk_result {
@@ -25,12 +27,19 @@ enum zk_result {
     ZK_NOT_EMPTY,
     ZK_SESSION_EXPIRED,
     ZK_NO_AUTH,
-    ZK_FAILED, /* anything else; logged */
+    ZK_TOO_LARGE, /* for a server; it was not sent */
+    ZK_FAILED,    /* anything else; logged */
 };
 
 enum zk_kind { ZK_GET, ZK_CHILDREN, ZK_EXISTS, ZK_CREATE, ZK_SET, ZK_DELETE, ZK_CHECK };
 
 enum { ZK_ANY_VERSION = -1 };
+
+/*
+ * What a request may have of data. A server hangs up on those of more than its jute.maxbuffer, 1048575 bytes, and would
+ * do so each time that they are sent again.
+ */
+enum { ZK_LARGEST_DATA = 1000000 };
 
 enum zk_create_mode { ZK_PERSISTENT, ZK_EPHEMERAL, ZK_SEQUENTIAL };
 
@@ -55,8 +64,10 @@ struct zk_op {
      */
     const char *fence_path;
     int32_t fence_version;
-    /* Sent in one multi with the operation that follows it in the batch; both have each their result. */
+    /* Sent in one multi with the operation that follows it in the batch, `next`; both have each their result. */
     bool with_next;
+    void *owner; /* the sender's: whom the result belongs to; NULL: nobody */
+    struct zk_op *next;
 
     enum zk_result result;
     bool fenced;
@@ -67,11 +78,15 @@ struct zk_op {
     const char *created; /* create: the path, with its sequence number */
 };
 
-/* A batch lives until done() was called, and usually is freed by it. Strings go into its arena. */
+/*
+ * A batch lives until done() was called, and usually is freed by it; its operations, and their strings, are in its
+ * arena. What came of an operation is found by its owner, by a pointer that was kept when it was added, or by its
+ * path (zk_find()), never by counting: which operations a batch has depends on what the sender knew.
+ */
 struct zk_batch {
     struct arena arena;
-    struct zk_op *ops;
-    size_t count, cap;
+    struct zk_op *first, *last;
+    size_t count;
     void (*done)(struct zk_batch *batch);
     void *ctx; /* the sender's */
     size_t finished;
@@ -79,7 +94,7 @@ struct zk_batch {
 
 struct zk_batch *zk_batch_new(void (*done)(struct zk_batch *batch));
 void zk_batch_free(struct zk_batch *b);
-/* Adds an operation; the pointer is good until the next is added. Paths are copied. */
+/* Adds an operation, which stays where it is. Paths and data are copied. */
 struct zk_op *zk_get(struct zk_batch *b, const char *path, bool watch);
 struct zk_op *zk_children(struct zk_batch *b, const char *path, bool watch);
 struct zk_op *zk_exists(struct zk_batch *b, const char *path, bool watch);
@@ -87,13 +102,24 @@ struct zk_op *zk_create(struct zk_batch *b, const char *path, struct bytes data,
 struct zk_op *zk_set(struct zk_batch *b, const char *path, struct bytes data, int32_t version);
 struct zk_op *zk_delete(struct zk_batch *b, const char *path, int32_t version);
 struct zk_op *zk_check(struct zk_batch *b, const char *path, int32_t version);
+/* The operation of that kind on that path, which the batch has. */
+struct zk_op *zk_find(const struct zk_batch *b, enum zk_kind kind, const char *path);
+/* The path of the child that the listing has at `i`; in the batch's arena. */
+const char *zk_child_path(struct zk_batch *b, const struct zk_op *list, int32_t i);
+/* The operations that have an owner, in order: struct zk_op *op; ZK_OWNED_FOREACH (b, op) ... */
+struct zk_op *zk_owned_from(struct zk_op *op); /* `op`, or the first behind it; NULL: none */
+#define ZK_OWNED_FOREACH(b, op) for ((op) = zk_owned_from((b)->first); (op) != NULL; (op) = zk_owned_from((op)->next))
+
+/* Whether a name from outside can be one element of a path: ZooKeeper's rule. */
+bool zk_name_is_legal(struct str name);
 
 /* Sends the batch, which is not empty, behind those that were sent before. */
 void zk_submit(struct zk *zk, struct zk_batch *b);
 
 struct zk_options {
     struct loop *loop;
-    const char *connect; /* host:port,host:port/chroot */
+    struct workers *names; /* where hosts are looked up; NULL: in place */
+    const char *connect;   /* host:port,host:port/chroot */
     int32_t session_timeout_ms;
     int32_t max_in_flight;
     /* On the loop. A watch that was set has fired: something at `path` was changed, made or deleted. */

@@ -1,5 +1,7 @@
-/* Batches of operations, as they are put together. */
+/* Batches of operations, as they are put together, and the names in their paths. */
 #include "cluster/zk.h"
+
+enum { FIRST_PRINTABLE = 0x20, DELETE = 0x7f };
 
 struct zk_batch *zk_batch_new(void (*done)(struct zk_batch *batch))
 {
@@ -13,16 +15,20 @@ void zk_batch_free(struct zk_batch *b)
     if (b == NULL)
         return;
     arena_deinit(&b->arena);
-    free(b->ops);
     free(b);
 }
 
 static struct zk_op *add_op(struct zk_batch *b, enum zk_kind kind, const char *path)
 {
-    b->ops = xgrow(b->ops, b->count + 1, &b->cap, sizeof(*b->ops));
-    struct zk_op *op = &b->ops[b->count++];
+    struct zk_op *op = ARENA_NEW(&b->arena, struct zk_op);
     *op = (struct zk_op){.kind = kind, .version = ZK_ANY_VERSION};
     op->path = arena_cstr(&b->arena, str_of(path));
+    if (b->last != NULL)
+        b->last->next = op;
+    else
+        b->first = op;
+    b->last = op;
+    b->count++;
     return op;
 }
 
@@ -83,4 +89,44 @@ struct zk_op *zk_check(struct zk_batch *b, const char *path, int32_t version)
     struct zk_op *op = add_op(b, ZK_CHECK, path);
     op->version = version;
     return op;
+}
+
+struct zk_op *zk_find(const struct zk_batch *b, enum zk_kind kind, const char *path)
+{
+    struct zk_op *op = b->first;
+    while (op != NULL && (op->kind != kind || strcmp(op->path, path) != 0))
+        op = op->next;
+    ensure(op != NULL);
+    return op;
+}
+
+struct zk_op *zk_owned_from(struct zk_op *op)
+{
+    while (op != NULL && op->owner == NULL)
+        op = op->next;
+    return op;
+}
+
+const char *zk_child_path(struct zk_batch *b, const struct zk_op *list, int32_t i)
+{
+    return arena_printf(&b->arena, "%s/%.*s", list->path, STR_ARGS(list->children[i])).p;
+}
+
+/* U+0080 to U+009F, U+E000 to U+F8FF and U+FFF0 to U+FFFF, as UTF-8 has them. */
+static bool is_forbidden(const uint8_t *p, int32_t left)
+{
+    if (left >= 2 && p[0] == 0xc2)
+        return p[1] <= 0x9f;
+    if (left >= 3 && p[0] == 0xef)
+        return p[1] <= 0xa3 || (p[1] == 0xbf && p[2] >= 0xb0);
+    return p[0] == 0xee;
+}
+
+bool zk_name_is_legal(struct str name)
+{
+    const uint8_t *p = (const uint8_t *)name.p;
+    for (int32_t i = 0; i < name.len; i++)
+        if (p[i] < FIRST_PRINTABLE || p[i] == DELETE || p[i] == '/' || is_forbidden(p + i, name.len - i))
+            return false;
+    return name.len > 0 && str_is_utf8(name) && !str_is(name, ".") && !str_is(name, "..");
 }

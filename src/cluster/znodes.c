@@ -57,6 +57,15 @@ void int_list_remove(struct int_list *list, int32_t x)
     list->n = kept;
 }
 
+void int_list_make_unique(struct int_list *list)
+{
+    int32_t kept = 0;
+    for (int32_t i = 0; i < list->n; i++)
+        if (!int_list_has((struct int_list){list->v, kept}, list->v[i]))
+            list->v[kept++] = list->v[i];
+    list->n = kept;
+}
+
 /* ---- JSON ---- */
 
 static struct bytes dump(struct arena *a, json_t *json)
@@ -113,7 +122,7 @@ static bool get_list(struct arena *a, const json_t *array, struct int_list *out)
     *out = (struct int_list){ARENA_ARRAY(a, int32_t, n), (int32_t)n};
     for (size_t i = 0; i < n; i++) {
         const json_t *v = json_array_get(array, i);
-        if (!json_is_integer(v))
+        if (!json_is_integer(v) || json_integer_value(v) < INT32_MIN || json_integer_value(v) > INT32_MAX)
             return false;
         out->v[i] = (int32_t)json_integer_value(v);
     }
@@ -341,45 +350,126 @@ bool int_decode(struct bytes data, int64_t *value)
 
 /* ---- Topics ---- */
 
-static json_t *lists_json(const struct int_list *lists, int32_t n, bool keep_empty)
+static bool is_legal_char(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
+           c == '-';
+}
+
+bool topic_name_is_legal(struct str name)
+{
+    for (int32_t i = 0; i < name.len; i++)
+        if (!is_legal_char(name.p[i]))
+            return false;
+    return name.len > 0 && name.len <= LONGEST_TOPIC_NAME && !str_is(name, ".") && !str_is(name, "..");
+}
+
+int32_t topic_number(const struct topic_znode *t, int32_t i)
+{
+    return t->numbers != NULL ? t->numbers[i] : i;
+}
+
+static json_t *lists_json(const struct topic_znode *t, const struct int_list *lists, bool keep_empty)
 {
     json_t *object = json_object();
-    for (int32_t i = 0; lists != NULL && i < n; i++) {
+    for (int32_t i = 0; lists != NULL && i < t->partition_count; i++) {
         char key[12];
-        snprintf(key, sizeof(key), "%" PRId32, i);
+        snprintf(key, sizeof(key), "%" PRId32, topic_number(t, i));
         if (lists[i].n > 0 || keep_empty)
             json_object_set_new(object, key, list_json(lists[i]));
     }
     return object;
 }
 
+static size_t lists_size(const struct topic_znode *t, const struct int_list *lists)
+{
+    size_t size = 0;
+    for (int32_t i = 0; lists != NULL && i < t->partition_count; i++) {
+        size += (size_t)snprintf(NULL, 0, "\"%" PRId32 "\":[],", topic_number(t, i));
+        for (int32_t k = 0; k < lists[i].n; k++)
+            size += (size_t)snprintf(NULL, 0, k > 0 ? ",%" PRId32 : "%" PRId32, lists[i].v[k]);
+    }
+    return size;
+}
+
+size_t topic_encoded_size(const struct topic_znode *t)
+{
+    enum { ALL_ELSE = 128 };
+    return ALL_ELSE + lists_size(t, t->replicas) + lists_size(t, t->adding) + lists_size(t, t->removing);
+}
+
 struct bytes topic_encode(struct arena *a, const struct topic_znode *t)
 {
     json_t *json = json_object();
-    json_object_set_new(json, "partitions", lists_json(t->replicas, t->partition_count, true));
+    json_object_set_new(json, "partitions", lists_json(t, t->replicas, true));
     if (!uuid_is_zero(t->id)) {
         char id[UUID_TEXT_LEN + 1];
         uuid_format(t->id, id);
         json_object_set_new(json, "topic_id", json_string(id));
     }
-    json_object_set_new(json, "adding_replicas", lists_json(t->adding, t->partition_count, false));
-    json_object_set_new(json, "removing_replicas", lists_json(t->removing, t->partition_count, false));
+    json_object_set_new(json, "adding_replicas", lists_json(t, t->adding, false));
+    json_object_set_new(json, "removing_replicas", lists_json(t, t->removing, false));
     json_object_set_new(json, "version", json_integer(uuid_is_zero(t->id) ? TOPIC_VERSION - 1 : TOPIC_VERSION));
     return dump(a, json);
 }
 
-/* Fills `lists`, of n, from an object that maps partition numbers to lists. */
-static bool decode_lists(struct arena *a, const json_t *object, struct int_list *lists, int32_t n)
+/* One partition of a topic's node, while they are put in order. */
+struct assigned {
+    int32_t number;
+    struct int_list replicas, adding, removing;
+};
+
+static int by_number(const void *a, const void *b)
 {
+    const struct assigned *x = a, *y = b;
+    return (x->number > y->number) - (x->number < y->number);
+}
+
+static bool get_number(const char *key, int32_t *out)
+{
+    size_t digits = strspn(key, "0123456789");
+    long long value = digits > 0 && digits <= 10 && key[digits] == '\0' ? strtoll(key, NULL, 10) : -1;
+    *out = (int32_t)value;
+    return value >= 0 && value <= INT32_MAX;
+}
+
+bool broker_id_parse(struct str name, int32_t *id)
+{
+    char text[12];
+    return (size_t)snprintf(text, sizeof(text), "%.*s", STR_ARGS(name)) < sizeof(text) && get_number(text, id);
+}
+
+static bool get_list_of(struct arena *a, const json_t *object, const char *key, struct int_list *out)
+{
+    const json_t *list = json_object_get(object, key);
+    if (list == NULL)
+        return true;
+    if (!get_list(a, list, out))
+        return false;
+    int_list_make_unique(out);
+    return true;
+}
+
+/* The partitions of the node by their numbers, of which each is there once. */
+static bool decode_partitions(struct arena *a, const json_t *json, struct assigned *list, int32_t n)
+{
+    const json_t *partitions = json_object_get(json, "partitions");
+    const json_t *adding = json_object_get(json, "adding_replicas"),
+                 *removing = json_object_get(json, "removing_replicas");
     const char *key;
     json_t *value;
-    json_object_foreach((json_t *)(uintptr_t)object, key, value)
+    struct assigned *x = list;
+    json_object_foreach((json_t *)(uintptr_t)partitions, key, value)
     {
-        char *end;
-        long p = strtol(key, &end, 10);
-        if (*end != '\0' || p < 0 || p >= n || !get_list(a, value, &lists[p]))
+        if (!get_number(key, &x->number) || !get_list_of(a, partitions, key, &x->replicas) ||
+            !get_list_of(a, adding, key, &x->adding) || !get_list_of(a, removing, key, &x->removing))
             return false;
+        x++;
     }
+    qsort(list, (size_t)n, sizeof(*list), by_number);
+    for (int32_t i = 1; i < n; i++)
+        if (list[i].number == list[i - 1].number)
+            return false;
     return true;
 }
 
@@ -391,13 +481,19 @@ bool topic_decode(struct arena *a, const char *topic, struct bytes data, struct 
         return false;
     const json_t *partitions = json_object_get(json, "partitions"), *id = json_object_get(json, "topic_id");
     int32_t n = (int32_t)json_object_size(partitions);
+    struct assigned *list = ARENA_ARRAY(a, struct assigned, MAX(n, 1));
     *out = (struct topic_znode){.partition_count = n};
+    out->numbers = ARENA_ARRAY(a, int32_t, MAX(n, 1));
     out->replicas = ARENA_ARRAY(a, struct int_list, MAX(n, 1));
     out->adding = ARENA_ARRAY(a, struct int_list, MAX(n, 1));
     out->removing = ARENA_ARRAY(a, struct int_list, MAX(n, 1));
-    bool ok = decode_lists(a, partitions, out->replicas, n) &&
-              decode_lists(a, json_object_get(json, "adding_replicas"), out->adding, n) &&
-              decode_lists(a, json_object_get(json, "removing_replicas"), out->removing, n);
+    bool ok = decode_partitions(a, json, list, n);
+    for (int32_t i = 0; ok && i < n; i++) {
+        out->numbers[i] = list[i].number;
+        out->replicas[i] = list[i].replicas;
+        out->adding[i] = list[i].adding;
+        out->removing[i] = list[i].removing;
+    }
     if (json_is_string(id))
         ok = ok && uuid_parse(str_of(json_string_value(id)), &out->id);
     if (!ok)
@@ -524,6 +620,7 @@ bool partition_list_decode(struct arena *a, const char *path, struct bytes data,
         if (!json_is_string(topic) || !get_int(entry, "partition", &e->partition) ||
             (replicas != NULL && !get_list(a, replicas, &e->replicas)))
             return complain(path, json);
+        int_list_make_unique(&e->replicas);
         e->topic = copy_text(a, topic);
     }
     json_decref(json);

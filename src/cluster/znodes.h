@@ -9,6 +9,7 @@
 #define BARNABAS_CLUSTER_ZNODES_H
 
 #include "base/arena.h"
+#include "base/topic_key.h"
 #include "base/uuid.h"
 #include "config/config.h"
 
@@ -49,6 +50,7 @@ struct int_list int_list_copy(struct arena *a, struct int_list list);
 struct int_list int_list_dup(struct int_list list);
 void int_list_append(struct int_list *list, int32_t x);
 void int_list_remove(struct int_list *list, int32_t x);
+void int_list_make_unique(struct int_list *list); /* the first of each stays */
 
 /* ---- Brokers ---- */
 
@@ -68,6 +70,7 @@ struct registration {
 };
 
 struct bytes registration_encode(struct arena *a, const struct registration *r, int64_t now);
+bool broker_id_parse(struct str name, int32_t *id) NODISCARD; /* the name of a node under /brokers/ids */
 bool registration_decode(struct arena *a, int32_t id, struct bytes data, struct registration *out) NODISCARD;
 
 struct bytes controller_encode(struct arena *a, int32_t broker_id, int64_t now);
@@ -82,13 +85,18 @@ bool int_decode(struct bytes data, int64_t *value) NODISCARD;
 /* ---- Topics ---- */
 
 struct topic_znode {
-    struct uuid id;                                /* zero if the node has none */
-    struct int_list *replicas, *adding, *removing; /* by partition number */
+    struct uuid id;   /* zero if the node has none */
+    int32_t *numbers; /* of the partitions, ascending; with gaps if somebody wrote them so by hand. NULL: 0 to n-1 */
+    struct int_list *replicas, *adding, *removing; /* of each */
     int32_t partition_count;
 };
 
+/* Kafka's rule for names of topics. */
+bool topic_name_is_legal(struct str name);
+int32_t topic_number(const struct topic_znode *t, int32_t i);
 struct bytes topic_encode(struct arena *a, const struct topic_znode *t);
-/* Partition numbers must be 0 to n-1. */
+size_t topic_encoded_size(const struct topic_znode *t); /* at most */
+/* A broker that is named twice for a partition counts once. */
 bool topic_decode(struct arena *a, const char *topic, struct bytes data, struct topic_znode *out) NODISCARD;
 
 struct partition_znode {
@@ -128,7 +136,7 @@ bool config_change_decode(struct arena *a, struct bytes data, const char **entit
 struct topic_partition_entry {
     const char *topic;
     int32_t partition;
-    struct int_list replicas; /* of a reassignment */
+    struct int_list replicas; /* of a reassignment, each once */
 };
 
 struct partition_list_znode { /* reassignment, preferred election, ISR changes */

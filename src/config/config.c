@@ -303,8 +303,12 @@ bool config_load(struct broker_config *out, const struct config_options *options
         add_all(out, &properties, options);
         ok = config_fill(out, fail);
     }
+    const struct warner w = {options->warn, options->ctx};
+    if (ok && properties.latin1_line > 0)
+        warn(&w, "%s:%d: read as Latin-1, as Java reads it; what would be UTF-8 is to be written as \\uXXXX",
+             options->file, properties.latin1_line);
     if (ok)
-        warn_of_all(out, &(struct warner){options->warn, options->ctx});
+        warn_of_all(out, &w);
     arena_deinit(&a);
     return ok;
 }

@@ -130,7 +130,7 @@ static bool unescape(const char *p, const char *end, struct strbuf *out)
     strbuf_clear(out);
     while (p < end) {
         if (*p != '\\' || p + 1 == end) {
-            strbuf_add(out, p++, 1);
+            put_utf8(out, (uint8_t)*p++);
             continue;
         }
         p++;
@@ -142,7 +142,7 @@ static bool unescape(const char *p, const char *end, struct strbuf *out)
         }
         static const char from[] = "tnrf", to[] = "\t\n\r\f";
         const char *known = memchr(from, *p, sizeof(from) - 1);
-        strbuf_add(out, known ? &to[known - from] : p, 1);
+        put_utf8(out, (uint8_t)(known ? to[known - from] : *p));
         p++;
     }
     return true;
@@ -183,6 +183,14 @@ static bool split_line(const struct strbuf *line, struct arena *a, struct proper
     return ok;
 }
 
+static bool is_ascii(const struct strbuf *line)
+{
+    for (size_t i = 0; i < line->len; i++)
+        if ((uint8_t)line->p[i] >= 0x80)
+            return false;
+    return true;
+}
+
 static int count_lines(struct str text)
 {
     int lines = 1;
@@ -201,6 +209,8 @@ bool properties_parse(struct str text, const char *name, struct arena *a, struct
     while (ok && next_logical_line(&r)) {
         struct property *p = &out->items[out->count++];
         p->line = r.started;
+        if (out->latin1_line == 0 && !is_ascii(&r.line))
+            out->latin1_line = r.started;
         ok = split_line(&r.line, a, p);
     }
     strbuf_deinit(&r.line);

@@ -1,10 +1,7 @@
 /*
- * Reads the .properties files of Java: `key=value`, `key: value` or `key value` in a line, comments
- * from
- * `#` or `!`, lines continued by a backslash, and the escapes \t \n \r \f \uXXXX.
- *
- * Unlike Java, which takes a file for Latin-1, bytes from 0x80 on are passed through, so that a
- * file in UTF-8 means what it shows; \uXXXX becomes UTF-8.
+ * Reads the .properties files of Java: `key=value`, `key: value` or `key value` in a line, comments from `#` or `!`, lines
+ * continued by a backslash, and the escapes \t \n \r \f \uXXXX. As Java does, it takes a file for Latin-1: one in UTF-8
+ * does not mean what it shows, but what Apache's broker makes of it. Keys and values are UTF-8.
  */
 #ifndef BARNABAS_PROPERTIES_H
 #define BARNABAS_PROPERTIES_H
@@ -21,6 +18,7 @@ struct property {
 struct properties {
     struct property *items; /* in the file's order, repeated keys included: the last one counts */
     int count;
+    int latin1_line; /* the first with a character above 127; 0: there is none */
 };
 
 /* The texts lie in the arena. Errors name the file and the line. */

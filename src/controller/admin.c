@@ -5,45 +5,26 @@
 #include "base/chance.h"
 #include "base/logger.h"
 
-enum { LONGEST_NAME = 249 };
+/* As it is written in JSON, "0":[1], */
+enum { LEAST_OF_A_PARTITION = 5, LEAST_OF_A_REPLICA = 2, MOST_REPLICAS = 1000000 };
 
 /* ---- Names ---- */
 
-static bool legal_char(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
-           c == '-';
-}
-
 struct str topic_name_problem(struct arena *a, struct str name)
 {
+    if (topic_name_is_legal(name))
+        return STR_NULL;
     if (name.len == 0)
         return STR_LIT("Topic name is invalid: the empty string is not allowed");
     if (str_is(name, ".") || str_is(name, ".."))
         return STR_LIT("Topic name is invalid: '.' or '..' is not allowed");
-    if (name.len > LONGEST_NAME)
+    if (name.len > LONGEST_TOPIC_NAME)
         return arena_printf(a, "Topic name is invalid: the length of '%.*s' is longer than the max allowed length %d",
-                            STR_ARGS(name), LONGEST_NAME);
-    for (int32_t i = 0; i < name.len; i++)
-        if (!legal_char(name.p[i]))
-            return arena_printf(a,
-                                "Topic name is invalid: '%.*s' contains one or more characters other than "
-                                "ASCII alphanumerics, '.', '_' and '-'",
-                                STR_ARGS(name));
-    return STR_NULL;
-}
-
-/* Metrics take '.' and '_' for the same, so that two topics may not differ in these only. */
-static bool names_collide(struct str a, const char *b)
-{
-    if ((size_t)a.len != strlen(b))
-        return false;
-    for (int32_t i = 0; i < a.len; i++) {
-        char x = a.p[i] == '.' ? '_' : a.p[i], y = b[i] == '.' ? '_' : b[i];
-        if (x != y)
-            return false;
-    }
-    return true;
+                            STR_ARGS(name), LONGEST_TOPIC_NAME);
+    return arena_printf(a,
+                        "Topic name is invalid: '%.*s' contains one or more characters other than "
+                        "ASCII alphanumerics, '.', '_' and '-'",
+                        STR_ARGS(name));
 }
 
 /* ---- Placement ---- */
@@ -220,19 +201,44 @@ static bool check_name(struct topics_request *r, struct topic_request *t)
         refuse(t, ERR_INVALID_TOPIC_EXCEPTION, problem);
         return false;
     }
-    for (int32_t i = 0; i < r->view->topic_count; i++) {
-        const char *other = r->view->by_name[i]->name;
-        if (str_is(t->name, other)) {
-            refuse(t, ERR_TOPIC_ALREADY_EXISTS, arena_printf(r->arena, "Topic '%s' already exists.", other));
-            return false;
-        }
-        if (names_collide(t->name, other)) {
-            refuse(t, ERR_INVALID_TOPIC_EXCEPTION,
-                   arena_printf(r->arena, "Topic '%.*s' collides with existing topics: %s", STR_ARGS(t->name), other));
-            return false;
-        }
+    const struct view_topic *other = view_topic(r->view, t->name);
+    if (other != NULL) {
+        refuse(t, ERR_TOPIC_ALREADY_EXISTS, arena_printf(r->arena, "Topic '%s' already exists.", other->name));
+        return false;
+    }
+    other = view_topic_alike(r->view, t->name);
+    if (other != NULL) {
+        refuse(
+            t, ERR_INVALID_TOPIC_EXCEPTION,
+            arena_printf(r->arena, "Topic '%.*s' collides with existing topics: %s", STR_ARGS(t->name), other->name));
+        return false;
     }
     return true;
+}
+
+static bool refuse_size(struct topics_request *r, struct topic_request *t)
+{
+    refuse(t, ERR_INVALID_PARTITIONS,
+           arena_printf(r->arena,
+                        "Number of partitions is too large: what ZooKeeper has of a topic is at most %d bytes.",
+                        ZK_LARGEST_DATA));
+    return false;
+}
+
+/*
+ * Before anything is done for them: the request's partitions and their replicas, by the least that ZooKeeper needs for
+ * each topic's, and by what one request may cost.
+ */
+static bool may_ask_for(struct topics_request *r, struct topic_request *t, int32_t partitions, int32_t factor)
+{
+    int64_t count = MAX(partitions, 0), replicas = count * MAX(factor, 1);
+    if (count * LEAST_OF_A_PARTITION + replicas * LEAST_OF_A_REPLICA > ZK_LARGEST_DATA)
+        return refuse_size(r, t);
+    r->replicas += replicas;
+    if (r->replicas <= MOST_REPLICAS)
+        return true;
+    refuse(t, ERR_POLICY_VIOLATION, STR_LIT("Excessively large number of partitions per request."));
+    return false;
 }
 
 static bool plan_topic(struct topics_request *r, struct topic_request *t, struct topic_znode *out)
@@ -256,6 +262,8 @@ static bool plan_topic(struct topics_request *r, struct topic_request *t, struct
             t->partitions = r->config->num_partitions;
         if (t->factor == -1)
             t->factor = r->config->default_replication_factor;
+        if (!may_ask_for(r, t, t->partitions, MIN(t->factor, b->n)))
+            return false;
         out->replicas = ARENA_ARRAY(r->arena, struct int_list, MAX(t->partitions, 1));
         struct str message = STR_NULL;
         enum kafka_error error =
@@ -267,14 +275,14 @@ static bool plan_topic(struct topics_request *r, struct topic_request *t, struct
     }
     out->partition_count = t->partitions;
     out->id = t->id = uuid_random();
-    return true;
+    return topic_encoded_size(out) <= ZK_LARGEST_DATA || refuse_size(r, t);
 }
 
-/* Which of the operations of a batch belong to which topic. */
+/* What is asked of ZooKeeper for one topic; in the request's arena. */
 struct creation {
-    struct topics_request *request;
-    size_t *node_op;             /* by topic: the operation on its node; SIZE_MAX: none */
-    struct topic_znode *planned; /* by topic, of a creation; in the request's arena */
+    struct topic_request *topic;
+    struct topic_znode planned;
+    const struct zk_op *node, *config; /* of the batch under way; NULL: none */
 };
 
 static struct str already_exists(struct topics_request *r, const struct topic_request *t)
@@ -284,22 +292,23 @@ static struct str already_exists(struct topics_request *r, const struct topic_re
 
 static void finish_batch(struct zk_batch *b)
 {
-    struct topics_request *r = ((struct creation *)b->ctx)->request;
+    struct topics_request *r = b->ctx;
     zk_batch_free(b);
     r->done(r);
 }
 
 static void on_created(struct zk_batch *b)
 {
-    struct creation *c = b->ctx;
-    struct topics_request *r = c->request;
-    for (int32_t i = 0; i < r->count; i++) {
-        struct topic_request *t = &r->topics[i];
-        if (c->node_op[i] == SIZE_MAX)
-            continue;
-        enum zk_result result = b->ops[c->node_op[i]].result, config = b->ops[c->node_op[i] - 1].result;
+    struct topics_request *r = b->ctx;
+    const struct zk_op *node;
+    ZK_OWNED_FOREACH (b, node) {
+        const struct creation *c = node->owner;
+        struct topic_request *t = c->topic;
+        enum zk_result result = node->result, config = c->config->result;
         if (result == ZK_NODE_EXISTS || config == ZK_NODE_EXISTS || config == ZK_BAD_VERSION)
             refuse(t, ERR_TOPIC_ALREADY_EXISTS, already_exists(r, t));
+        else if (result == ZK_TOO_LARGE)
+            refuse(t, ERR_INVALID_CONFIG, STR_LIT("The topic's configuration is larger than ZooKeeper takes."));
         else if (result == ZK_SESSION_EXPIRED)
             refuse(t, ERR_NOT_CONTROLLER, STR_LIT("The ZooKeeper session has expired."));
         else if (result != ZK_OK || config != ZK_OK)
@@ -310,19 +319,9 @@ static void on_created(struct zk_batch *b)
     finish_batch(b);
 }
 
-static struct creation *creation_new(struct zk_batch *b, struct topics_request *r)
-{
-    struct creation *c = ARENA_NEW(&b->arena, struct creation);
-    c->request = r;
-    c->node_op = ARENA_ARRAY(&b->arena, size_t, MAX(r->count, 1));
-    for (int32_t i = 0; i < r->count; i++)
-        c->node_op[i] = SIZE_MAX;
-    b->ctx = c;
-    return c;
-}
-
 static void submit_or_finish(struct zk_batch *b, struct topics_request *r)
 {
+    b->ctx = r;
     if (b->count > 0)
         zk_submit(r->zk, b);
     else
@@ -333,32 +332,35 @@ static void submit_or_finish(struct zk_batch *b, struct topics_request *r)
  * The topic's node and its configuration are made in one transaction: of two that create it at once, the loser must
  * not leave its configuration to the winner's topic.
  */
+static void add_creation(struct zk_batch *b, struct creation *c)
+{
+    char path[ZNODE_PATH_ROOM];
+    struct topic_request *t = c->topic;
+    char *name = arena_cstr(&b->arena, t->name);
+    struct config_znode configs = {t->configs, t->config_count};
+    struct bytes data = config_encode(&b->arena, &configs);
+    struct zk_op *config;
+    config_path(path, "topics", name);
+    if (c->config->result == ZK_OK) /* left by an earlier topic of that name */
+        config = zk_set(b, path, data, c->config->stat.version);
+    else
+        config = zk_create(b, path, data, ZK_PERSISTENT);
+    config->with_next = true;
+    c->config = config;
+    zk_create(b, topic_path(path, name), topic_encode(&b->arena, &c->planned), ZK_PERSISTENT)->owner = c;
+}
+
 static void on_places_seen(struct zk_batch *seen)
 {
-    struct creation *places = seen->ctx;
-    struct topics_request *r = places->request;
+    struct topics_request *r = seen->ctx;
     struct zk_batch *b = zk_batch_new(on_created);
-    struct creation *c = creation_new(b, r);
-    char path[ZNODE_PATH_ROOM];
-    for (int32_t i = 0; i < r->count; i++) {
-        struct topic_request *t = &r->topics[i];
-        if (places->node_op[i] == SIZE_MAX)
-            continue;
-        const struct zk_op *node = &seen->ops[places->node_op[i]], *config = node + 1;
-        if (node->result == ZK_OK) {
-            refuse(t, ERR_TOPIC_ALREADY_EXISTS, already_exists(r, t));
-            continue;
-        }
-        char *name = arena_cstr(&b->arena, t->name);
-        struct config_znode configs = {t->configs, t->config_count};
-        struct bytes data = config_encode(&b->arena, &configs);
-        config_path(path, "topics", name);
-        if (config->result == ZK_OK) /* left by an earlier topic of that name */
-            zk_set(b, path, data, config->stat.version)->with_next = true;
+    const struct zk_op *node;
+    ZK_OWNED_FOREACH (seen, node) {
+        struct creation *c = node->owner;
+        if (node->result == ZK_OK)
+            refuse(c->topic, ERR_TOPIC_ALREADY_EXISTS, already_exists(r, c->topic));
         else
-            zk_create(b, path, data, ZK_PERSISTENT)->with_next = true;
-        zk_create(b, topic_path(path, name), topic_encode(&b->arena, &places->planned[i]), ZK_PERSISTENT);
-        c->node_op[i] = b->count - 1;
+            add_creation(b, c);
     }
     zk_batch_free(seen);
     submit_or_finish(b, r);
@@ -367,17 +369,15 @@ static void on_places_seen(struct zk_batch *seen)
 void topics_create(struct topics_request *r)
 {
     struct zk_batch *b = zk_batch_new(on_places_seen);
-    struct creation *c = creation_new(b, r);
     char path[ZNODE_PATH_ROOM];
-    c->planned = ARENA_ARRAY(r->arena, struct topic_znode, MAX(r->count, 1));
     for (int32_t i = 0; i < r->count; i++) {
-        struct topic_request *t = &r->topics[i];
-        if (!plan_topic(r, t, &c->planned[i]) || r->validate_only)
+        struct creation *c = ARENA_NEW(r->arena, struct creation);
+        c->topic = &r->topics[i];
+        if (!plan_topic(r, c->topic, &c->planned) || r->validate_only)
             continue;
-        char *name = arena_cstr(&b->arena, t->name);
-        c->node_op[i] = b->count;
-        zk_exists(b, topic_path(path, name), false);
-        zk_exists(b, config_path(path, "topics", name), false);
+        char *name = arena_cstr(&b->arena, c->topic->name);
+        zk_exists(b, topic_path(path, name), false)->owner = c;
+        c->config = zk_exists(b, config_path(path, "topics", name), false);
     }
     submit_or_finish(b, r);
 }
@@ -386,28 +386,23 @@ void topics_create(struct topics_request *r)
 
 static void on_marked(struct zk_batch *b)
 {
-    struct creation *c = b->ctx;
-    for (int32_t i = 0; i < c->request->count; i++) {
-        if (c->node_op[i] == SIZE_MAX)
-            continue;
-        enum zk_result result = b->ops[c->node_op[i]].result;
-        if (result != ZK_OK && result != ZK_NODE_EXISTS) /* being deleted already is as good */
-            refuse(&c->request->topics[i], ERR_UNKNOWN_SERVER_ERROR, STR_NULL);
-    }
+    const struct zk_op *mark;
+    ZK_OWNED_FOREACH (b, mark)
+        if (mark->result != ZK_OK && mark->result != ZK_NODE_EXISTS) /* being deleted already is as good */
+            refuse(mark->owner, ERR_UNKNOWN_SERVER_ERROR, STR_NULL);
     finish_batch(b);
 }
 
 void topics_delete(struct topics_request *r)
 {
     struct zk_batch *b = zk_batch_new(on_marked);
-    struct creation *c = creation_new(b, r);
     char path[ZNODE_PATH_ROOM];
     for (int32_t i = 0; i < r->count; i++) {
         struct topic_request *t = &r->topics[i];
         if (t->error != ERR_NONE)
             continue;
-        zk_create(b, delete_topic_path(path, arena_cstr(&b->arena, t->name)), (struct bytes){NULL, 0}, ZK_PERSISTENT);
-        c->node_op[i] = b->count - 1;
+        delete_topic_path(path, arena_cstr(&b->arena, t->name));
+        zk_create(b, path, (struct bytes){NULL, 0}, ZK_PERSISTENT)->owner = t;
     }
     submit_or_finish(b, r);
 }
@@ -416,16 +411,24 @@ void topics_delete(struct topics_request *r)
 
 static bool plan_growth(struct topics_request *r, struct topic_request *t, struct topic_znode *z)
 {
-    int32_t old = z->partition_count, add = t->partitions - old;
-    if (add <= 0) {
+    int32_t old = z->partition_count;
+    if (t->partitions <= old) {
         refuse(t, ERR_INVALID_PARTITIONS,
-               add == 0 ? arena_printf(r->arena, "Topic already has %" PRId32 " partitions.", old)
-                        : arena_printf(r->arena,
-                                       "Topic currently has %" PRId32
-                                       " partitions, which is higher than the requested %" PRId32 ".",
-                                       old, t->partitions));
+               t->partitions == old ? arena_printf(r->arena, "Topic already has %" PRId32 " partitions.", old)
+                                    : arena_printf(r->arena,
+                                                   "Topic currently has %" PRId32
+                                                   " partitions, which is higher than the requested %" PRId32 ".",
+                                                   old, t->partitions));
         return false;
     }
+    int32_t add = t->partitions - old;
+    if (topic_number(z, old - 1) != old - 1 || z->replicas[0].n == 0) {
+        refuse(t, ERR_INVALID_PARTITIONS,
+               STR_LIT("The topic's partitions are not numbered from 0 on without a gap, or have no replicas."));
+        return false;
+    }
+    if (!may_ask_for(r, t, t->partitions, z->replicas[0].n))
+        return false;
     struct int_list *all = ARENA_ARRAY(r->arena, struct int_list, t->partitions);
     memcpy(all, z->replicas, (size_t)old * sizeof(*all));
     if (t->manual != NULL) {
@@ -456,39 +459,41 @@ static bool plan_growth(struct topics_request *r, struct topic_request *t, struc
     z->replicas = all;
     z->partition_count = t->partitions;
     z->adding = z->removing = NULL;
-    return true;
+    z->numbers = NULL;
+    return topic_encoded_size(z) <= ZK_LARGEST_DATA || refuse_size(r, t);
 }
 
 static void on_grown(struct zk_batch *b)
 {
-    struct creation *c = b->ctx;
-    for (int32_t i = 0; i < c->request->count; i++)
-        if (c->node_op[i] != SIZE_MAX && b->ops[c->node_op[i]].result != ZK_OK)
-            refuse(&c->request->topics[i], ERR_UNKNOWN_SERVER_ERROR, STR_NULL);
+    const struct zk_op *set;
+    ZK_OWNED_FOREACH (b, set)
+        if (set->result != ZK_OK)
+            refuse(set->owner, ERR_UNKNOWN_SERVER_ERROR, STR_NULL);
     finish_batch(b);
 }
 
+struct growth {
+    struct topic_request *topic;
+    const struct zk_op *deletion;
+};
+
 static void on_topics_read(struct zk_batch *reads)
 {
-    struct topics_request *r = ((struct creation *)reads->ctx)->request;
+    struct topics_request *r = reads->ctx;
     struct zk_batch *b = zk_batch_new(on_grown);
-    struct creation *c = creation_new(b, r);
     char path[ZNODE_PATH_ROOM];
-    for (int32_t i = 0; i < r->count; i++) {
-        struct topic_request *t = &r->topics[i];
+    const struct zk_op *read;
+    ZK_OWNED_FOREACH (reads, read) {
+        const struct growth *g = read->owner;
+        struct topic_request *t = g->topic;
         struct topic_znode z;
-        const struct zk_op *read = &reads->ops[2 * i];
         char *name = arena_cstr(r->arena, t->name);
-        if (t->error != ERR_NONE)
-            continue;
         if (read->result != ZK_OK || !topic_decode(r->arena, name, read->value, &z) || z.partition_count == 0)
             refuse(t, ERR_UNKNOWN_TOPIC_OR_PARTITION, STR_LIT("The topic does not exist."));
-        else if (reads->ops[2 * i + 1].result == ZK_OK)
+        else if (g->deletion->result == ZK_OK)
             refuse(t, ERR_INVALID_TOPIC_EXCEPTION, STR_LIT("The topic is queued for deletion."));
-        else if (plan_growth(r, t, &z) && !r->validate_only) {
-            zk_set(b, topic_path(path, name), topic_encode(&b->arena, &z), ZK_ANY_VERSION);
-            c->node_op[i] = b->count - 1;
-        }
+        else if (plan_growth(r, t, &z) && !r->validate_only)
+            zk_set(b, topic_path(path, name), topic_encode(&b->arena, &z), ZK_ANY_VERSION)->owner = t;
     }
     zk_batch_free(reads);
     submit_or_finish(b, r);
@@ -498,12 +503,16 @@ void partitions_create(struct topics_request *r)
 {
     struct zk_batch *b = zk_batch_new(on_topics_read);
     char path[ZNODE_PATH_ROOM];
-    creation_new(b, r);
     for (int32_t i = 0; i < r->count; i++) {
-        char *name = arena_cstr(&b->arena,
-                                topic_name_problem(&b->arena, r->topics[i].name).p ? STR_LIT("?") : r->topics[i].name);
-        zk_get(b, topic_path(path, name), false);
-        zk_exists(b, delete_topic_path(path, name), false);
+        struct topic_request *t = &r->topics[i];
+        if (t->error == ERR_NONE && topic_name_problem(r->arena, t->name).p != NULL)
+            refuse(t, ERR_UNKNOWN_TOPIC_OR_PARTITION, STR_LIT("The topic does not exist."));
+        if (t->error != ERR_NONE)
+            continue;
+        char *name = arena_cstr(&b->arena, t->name);
+        struct growth *g = ARENA_NEW(r->arena, struct growth);
+        zk_get(b, topic_path(path, name), false)->owner = g;
+        *g = (struct growth){t, zk_exists(b, delete_topic_path(path, name), false)};
     }
     submit_or_finish(b, r);
 }

@@ -44,6 +44,7 @@ struct topics_request {
     struct topic_request *topics;
     int32_t count;
     bool validate_only;
+    int64_t replicas; /* that were asked for so far */
     void (*done)(struct topics_request *r);
 };
 

@@ -8,7 +8,7 @@
 #include "controller/controller_internal.h"
 #include "protocol/msg/alter_partition.h"
 
-enum { IDS_SINCE = 2, INELIGIBLE_SINCE = 2, WITH_EPOCHS_SINCE = 3 };
+enum { RECOVERY_SINCE = 1, IDS_SINCE = 2, INELIGIBLE_SINCE = 2, WITH_EPOCHS_SINCE = 3 };
 
 typedef struct alter_partition_partition_data asked;
 typedef struct alter_partition_response_partition_data told;
@@ -52,6 +52,18 @@ static void tell_state(struct controller *c, const struct ctl_partition *p, told
     out->partition_epoch = p->leadership.version;
 }
 
+/*
+ * A broker is to be in the ISR that cannot be now. Leaders before 3.1 know no answer but success after which they ask
+ * again: with an error they go on waiting until there is another leader epoch. So they are told how it is, and stays.
+ */
+static enum kafka_error decline(int16_t version, bool *settled)
+{
+    if (version >= RECOVERY_SINCE)
+        return version < INELIGIBLE_SINCE ? ERR_OPERATION_NOT_ATTEMPTED : ERR_INELIGIBLE_REPLICA;
+    *settled = true;
+    return ERR_NONE;
+}
+
 /* Why not; ERR_NONE with `*settled` when it is so already. */
 static enum kafka_error judge(struct controller *c, const struct ctl_partition *p, int16_t version, const asked *in,
                               struct int_list isr, const int64_t *epochs, bool *settled)
@@ -76,16 +88,15 @@ static enum kafka_error judge(struct controller *c, const struct ctl_partition *
         return ERR_INVALID_REQUEST;
     for (int32_t i = 0; i < isr.n; i++)
         if (!may_be_in_isr(c, p, isr.v[i], epochs[i]))
-            return version < INELIGIBLE_SINCE ? ERR_OPERATION_NOT_ATTEMPTED : ERR_INELIGIBLE_REPLICA;
+            return decline(version, settled);
     return ERR_NONE;
 }
 
-/* Which answer each operation of the batch belongs to. */
+/* Whom an operation belongs to; in the call's arena. */
 struct writing {
-    struct ctl_partition **partitions;
-    struct int_list *isrs; /* that are asked for */
-    told **answers;
-    int32_t count;
+    struct ctl_partition *partition;
+    struct int_list isr; /* that is asked for */
+    told *answer;
 };
 
 static void take_isr(struct controller *c, const struct ctl_partition *p, told *answer)
@@ -99,22 +110,20 @@ static void take_isr(struct controller *c, const struct ctl_partition *p, told *
 /* What is there is another's, or our own write, whose answer was lost and which was sent again. */
 static void on_conflicts_read(struct controller *c, struct zk_batch *b)
 {
-    struct writing *w = c->scratch;
-    for (int32_t i = 0, op = 0; i < w->count; i++) {
-        struct ctl_partition *p = w->partitions[i];
+    const struct zk_op *read;
+    ZK_OWNED_FOREACH (b, read) {
+        const struct writing *w = read->owner;
+        struct ctl_partition *p = w->partition;
         struct partition_znode now;
-        if (w->answers[i]->error_code == ERR_NONE)
-            continue;
-        const struct zk_op *read = &b->ops[op++];
         if (read->result != ZK_OK || !partition_decode(&b->arena, p->topic->name, p->index, read->value, &now))
             continue;
         now.version = read->stat.version;
         bool mine = now.controller_epoch == c->epoch && now.leader_epoch == p->leadership.leader_epoch &&
-                    int_list_eq(now.isr, w->isrs[i]);
+                    int_list_eq(now.isr, w->isr);
         partition_set_leadership(p, &now);
         if (mine) {
-            w->answers[i]->error_code = ERR_NONE;
-            take_isr(c, p, w->answers[i]);
+            w->answer->error_code = ERR_NONE;
+            take_isr(c, p, w->answer);
         }
     }
     zk_batch_free(b);
@@ -123,16 +132,16 @@ static void on_conflicts_read(struct controller *c, struct zk_batch *b)
 
 static void on_written(struct controller *c, struct zk_batch *b)
 {
-    struct writing *w = c->scratch;
     struct zk_batch *reads = ctl_batch();
-    char path[ZNODE_PATH_ROOM];
-    for (int32_t i = 0; i < w->count; i++) {
-        struct ctl_partition *p = w->partitions[i];
-        if (partition_take_written(p, &b->arena, &b->ops[i])) {
-            take_isr(c, p, w->answers[i]);
+    const struct zk_op *set;
+    ZK_OWNED_FOREACH (b, set) {
+        struct writing *w = set->owner;
+        struct ctl_partition *p = w->partition;
+        if (partition_take_written(p, &b->arena, set)) {
+            take_isr(c, p, w->answer);
         } else {
-            w->answers[i]->error_code = ERR_INVALID_UPDATE_VERSION;
-            zk_get(reads, state_path(path, p->topic->name, p->index), false);
+            w->answer->error_code = ERR_INVALID_UPDATE_VERSION;
+            read_state(reads, p)->owner = w;
         }
         outbox_metadata(c, p);
     }
@@ -140,19 +149,16 @@ static void on_written(struct controller *c, struct zk_batch *b)
     ctl_submit(c, reads, on_conflicts_read);
 }
 
-static void add_write(struct controller *c, struct zk_batch *b, struct writing *w, struct ctl_partition *p,
-                      const asked *in, struct int_list isr, told *out)
+static void add_write(struct controller *c, struct zk_batch *b, struct ctl_partition *p, const asked *in,
+                      struct int_list isr, told *out)
 {
-    char path[ZNODE_PATH_ROOM];
     struct partition_znode next = p->leadership;
+    struct writing *w = ARENA_NEW(call_of(c)->arena, struct writing);
+    *w = (struct writing){p, isr, out};
     next.controller_epoch = c->epoch;
     next.isr = isr;
     next.recovery_state = in->leader_recovery_state;
-    w->partitions[w->count] = p;
-    w->isrs[w->count] = isr;
-    w->answers[w->count++] = out;
-    ctl_fence(c, zk_set(b, state_path(path, p->topic->name, p->index), partition_encode(&b->arena, &next),
-                        p->leadership.version));
+    write_state(c, b, p, &next, p->leadership.version)->owner = w;
 }
 
 static struct ctl_topic *find_topic(struct controller *c, int16_t version, const struct alter_partition_topic_data *in)
@@ -160,8 +166,8 @@ static struct ctl_topic *find_topic(struct controller *c, int16_t version, const
     return version < IDS_SINCE ? context_topic(c, in->topic_name) : context_topic_by_id(c, in->topic_id);
 }
 
-static void alter_topic(struct controller *c, struct zk_batch *b, struct writing *w,
-                        const struct alter_partition_topic_data *in, struct alter_partition_response_topic_data *out)
+static void alter_topic(struct controller *c, struct zk_batch *b, const struct alter_partition_topic_data *in,
+                        struct alter_partition_response_topic_data *out)
 {
     struct alter_partition_call *call = call_of(c);
     struct ctl_topic *t = find_topic(c, call->version, in);
@@ -174,13 +180,12 @@ static void alter_topic(struct controller *c, struct zk_batch *b, struct writing
         told *o = &out->partitions.items[i];
         alter_partition_response_partition_data_init(o);
         o->partition_index = q->partition_index;
-        if (t == NULL || q->partition_index < 0 || q->partition_index >= t->count ||
-            !t->partitions[q->partition_index]->known) {
+        struct ctl_partition *p = t != NULL ? topic_partition(t, q->partition_index) : NULL;
+        if (p == NULL || !p->known) {
             o->error_code =
                 t == NULL && call->version >= IDS_SINCE ? ERR_UNKNOWN_TOPIC_ID : ERR_UNKNOWN_TOPIC_OR_PARTITION;
             continue;
         }
-        struct ctl_partition *p = t->partitions[q->partition_index];
         int64_t *epochs;
         struct int_list isr = asked_isr(call->arena, call->version, q, &epochs);
         bool settled;
@@ -188,18 +193,10 @@ static void alter_topic(struct controller *c, struct zk_batch *b, struct writing
         if (settled)
             tell_state(c, p, o);
         else if (o->error_code == ERR_NONE)
-            add_write(c, b, w, p, q, isr, o);
+            add_write(c, b, p, q, isr, o);
         else
             outbox_metadata(c, p);
     }
-}
-
-static int32_t count_partitions(const struct alter_partition_request *q)
-{
-    int32_t n = 0;
-    for (int32_t t = 0; t < q->topics.len; t++)
-        n += MAX(q->topics.items[t].partitions.len, 0);
-    return n;
 }
 
 static void alter_partitions(struct controller *c, struct event *e UNUSED)
@@ -212,16 +209,10 @@ static void alter_partitions(struct controller *c, struct event *e UNUSED)
         return;
     }
     struct zk_batch *b = ctl_batch();
-    int32_t room = MAX(count_partitions(q), 1);
-    struct writing *w = ARENA_NEW(call->arena, struct writing);
-    w->partitions = ARENA_ARRAY(call->arena, struct ctl_partition *, room);
-    w->isrs = ARENA_ARRAY(call->arena, struct int_list, room);
-    w->answers = ARENA_ARRAY(call->arena, told *, room);
-    c->scratch = w;
     ARRAY_MAKE(call->arena, call->response->topics, MAX(q->topics.len, 0));
     for (int32_t t = 0; t < q->topics.len; t++)
-        alter_topic(c, b, w, &q->topics.items[t], &call->response->topics.items[t]);
-    if (w->count > 0) {
+        alter_topic(c, b, &q->topics.items[t], &call->response->topics.items[t]);
+    if (b->count > 0) {
         ctl_submit(c, b, on_written);
         return;
     }

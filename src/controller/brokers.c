@@ -100,14 +100,14 @@ static void broker_arrived(struct controller *c, const struct registration *r)
 
 static void on_arrivals(struct controller *c, struct zk_batch *b)
 {
-    for (size_t i = 0; i < b->count; i++) {
+    for (const struct zk_op *read = b->first; read != NULL; read = read->next) {
         struct registration r;
-        if (b->ops[i].kind != ZK_GET || b->ops[i].result != ZK_OK)
+        if (read->kind != ZK_GET || read->result != ZK_OK)
             continue;
-        int32_t id = (int32_t)strtol(strrchr(b->ops[i].path, '/') + 1, NULL, 10);
-        if (!registration_decode(&b->arena, id, b->ops[i].value, &r))
+        int32_t id = (int32_t)strtol(strrchr(read->path, '/') + 1, NULL, 10);
+        if (!registration_decode(&b->arena, id, read->value, &r))
             continue;
-        r.epoch = b->ops[i].stat.czxid;
+        r.epoch = read->stat.czxid;
         const struct ctl_broker *old = context_broker(c, id);
         if (old == NULL)
             broker_arrived(c, &r);
@@ -121,8 +121,9 @@ static void on_arrivals(struct controller *c, struct zk_batch *b)
 
 static bool is_listed(const struct zk_op *list, int32_t id)
 {
+    int32_t listed;
     for (int32_t i = 0; i < list->child_count; i++)
-        if (strtol(list->children[i].p, NULL, 10) == id)
+        if (broker_id_parse(list->children[i], &listed) && listed == id)
             return true;
     return false;
 }
@@ -130,7 +131,7 @@ static bool is_listed(const struct zk_op *list, int32_t id)
 /* The list comes with every broker's node, so that one that went and came back is noticed. */
 static void on_brokers(struct controller *c, struct zk_batch *b)
 {
-    struct zk_op *list = &b->ops[0];
+    struct zk_op *list = b->first;
     struct zk_batch *reads = ctl_batch();
     char path[ZNODE_PATH_ROOM];
     struct ctl_broker *known;
@@ -138,8 +139,9 @@ static void on_brokers(struct controller *c, struct zk_batch *b)
         if (list->result == ZK_OK && !is_listed(list, known->id))
             post_failure(c, known->id);
     for (int32_t i = 0; list->result == ZK_OK && i < list->child_count; i++) {
-        int32_t id = (int32_t)strtol(list->children[i].p, NULL, 10);
-        zk_get(reads, broker_path(path, id), true);
+        int32_t id;
+        if (broker_id_parse(list->children[i], &id))
+            zk_get(reads, broker_path(path, id), true);
     }
     zk_batch_free(b);
     ctl_submit(c, reads, on_arrivals);
@@ -157,7 +159,7 @@ void brokers_changed(struct controller *c, struct event *e UNUSED)
 static void on_modified(struct controller *c, struct zk_batch *b)
 {
     struct registration r;
-    struct zk_op *read = &b->ops[0];
+    struct zk_op *read = b->first;
     struct ctl_broker *old = context_broker(c, c->running->number);
     if (read->result == ZK_OK && registration_decode(&b->arena, c->running->number, read->value, &r)) {
         r.epoch = read->stat.czxid;

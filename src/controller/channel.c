@@ -63,16 +63,17 @@ static void note_stopped(struct channel *ch, const struct stop_replica_request *
     for (int32_t i = 0; i < response->partition_errors.len; i++) {
         const struct stop_replica_partition_error *e = &response->partition_errors.items[i];
         struct ctl_topic *t = context_topic(c, e->topic_name);
-        if (t == NULL || !t->deleting || e->partition_index < 0 || e->partition_index >= t->count)
+        struct ctl_partition *p = t != NULL && t->deleting ? topic_partition(t, e->partition_index) : NULL;
+        if (p == NULL)
             continue;
-        enum replica_state *state = replica_state_of(t->partitions[e->partition_index], ch->broker);
+        enum replica_state *state = replica_state_of(p, ch->broker);
         if (state == NULL || *state != REPLICA_DELETION_STARTED ||
             !was_deletion(request, e->topic_name, e->partition_index))
             continue;
         bool ok = response->error_code == ERR_NONE && e->error_code == ERR_NONE;
         *state = ok ? REPLICA_DELETED : REPLICA_INELIGIBLE;
         if (e->error_code == ERR_KAFKA_STORAGE_ERROR)
-            replica_reported(c, t->partitions[e->partition_index], ch->broker, ERR_KAFKA_STORAGE_ERROR);
+            replica_reported(c, p, ch->broker, ERR_KAFKA_STORAGE_ERROR);
         any = true;
     }
     if (any)
@@ -98,10 +99,11 @@ static bool take_stop_answer(struct channel *ch, const struct parcel *p, struct 
 static void note_orders(struct channel *ch, struct ctl_topic *t, const struct leader_and_isr_partition_error *list,
                         int32_t count)
 {
-    for (int32_t i = 0; t != NULL && i < count; i++)
-        if (list[i].partition_index >= 0 && list[i].partition_index < t->count)
-            replica_reported(ch->controller, t->partitions[list[i].partition_index], ch->broker,
-                             (enum kafka_error)list[i].error_code);
+    for (int32_t i = 0; t != NULL && i < count; i++) {
+        struct ctl_partition *p = topic_partition(t, list[i].partition_index);
+        if (p != NULL)
+            replica_reported(ch->controller, p, ch->broker, (enum kafka_error)list[i].error_code);
+    }
 }
 
 /* Which replicas lie in a log directory that is offline. */

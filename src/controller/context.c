@@ -46,8 +46,31 @@ void context_remove_topic(struct controller *c, struct ctl_topic *t)
     free(t);
 }
 
+struct ignored *context_ignored(const struct controller *c, struct str name)
+{
+    struct ignored *i;
+    HASH_FIND(hh, c->ignored, name.p, (size_t)name.len, i);
+    return i;
+}
+
+void context_ignore(struct controller *c, struct str name)
+{
+    struct ignored *i = xcalloc(1, sizeof(*i));
+    i->name = xstrndup(name.p, (size_t)name.len);
+    i->listed = true;
+    HASH_ADD_KEYPTR(hh, c->ignored, i->name, (size_t)name.len, i);
+}
+
+void context_stop_ignoring(struct controller *c, struct ignored *i)
+{
+    HASH_DEL(c->ignored, i);
+    free(i->name);
+    free(i);
+}
+
 void context_clear(struct controller *c)
 {
+    struct ignored *i, *next_ignored;
     struct ctl_broker *b, *next_broker;
     struct ctl_topic *t, *next_topic;
     LL_FOREACH_SAFE (c->brokers, b, next_broker)
@@ -55,6 +78,8 @@ void context_clear(struct controller *c)
     c->brokers = NULL;
     HASH_ITER (hh, c->topics, t, next_topic)
         context_remove_topic(c, t);
+    HASH_ITER (hh, c->ignored, i, next_ignored)
+        context_stop_ignoring(c, i);
     partition_set_clear(&c->work);
     zk_batch_free(c->loading);
     c->loading = NULL;
@@ -163,8 +188,8 @@ struct ctl_topic *context_topic_by_id(const struct controller *c, struct uuid id
 
 struct ctl_partition *context_partition(const struct controller *c, struct str topic, int32_t index)
 {
-    struct ctl_topic *t = context_topic(c, topic);
-    return t != NULL && index >= 0 && index < t->count ? t->partitions[index] : NULL;
+    const struct ctl_topic *t = context_topic(c, topic);
+    return t != NULL ? topic_partition(t, index) : NULL;
 }
 
 struct ctl_topic *context_add_topic(struct controller *c, const char *name, struct uuid id)
@@ -179,17 +204,38 @@ struct ctl_topic *context_add_topic(struct controller *c, const char *name, stru
     return t;
 }
 
-struct ctl_partition *topic_partition(struct ctl_topic *t, int32_t index)
+/* The place of that number, or the one where it would be. */
+static int32_t place_of(const struct ctl_topic *t, int32_t index)
 {
-    ensure(index >= 0 && index <= t->count);
-    if (index == t->count) {
-        t->partitions = xrealloc(t->partitions, (size_t)(t->count + 1) * sizeof(struct ctl_partition *));
-        struct ctl_partition *p = xcalloc(1, sizeof(*p));
-        p->topic = t;
-        p->index = index;
-        t->partitions[t->count++] = p;
+    int32_t low = 0, high = t->count;
+    while (low < high) {
+        int32_t middle = low + (high - low) / 2;
+        if (t->partitions[middle]->index < index)
+            low = middle + 1;
+        else
+            high = middle;
     }
-    return t->partitions[index];
+    return low;
+}
+
+struct ctl_partition *topic_partition(const struct ctl_topic *t, int32_t index)
+{
+    int32_t at = place_of(t, index);
+    return at < t->count && t->partitions[at]->index == index ? t->partitions[at] : NULL;
+}
+
+struct ctl_partition *topic_add_partition(struct ctl_topic *t, int32_t index)
+{
+    int32_t at = place_of(t, index);
+    ensure(index >= 0 && topic_partition(t, index) == NULL);
+    t->partitions = xgrow(t->partitions, (size_t)t->count + 1, &t->room, sizeof(struct ctl_partition *));
+    memmove(t->partitions + at + 1, t->partitions + at, (size_t)(t->count - at) * sizeof(struct ctl_partition *));
+    struct ctl_partition *p = xcalloc(1, sizeof(*p));
+    p->topic = t;
+    p->index = index;
+    t->partitions[at] = p;
+    t->count++;
+    return p;
 }
 
 void partition_assign(struct ctl_partition *p, struct int_list replicas, struct int_list adding,

@@ -64,7 +64,6 @@ void event_done(struct controller *c)
     ensure(c->running != NULL);
     struct event *e = c->running;
     partition_set_clear(&c->work);
-    c->scratch = NULL;
     c->running = NULL;
     event_free(e);
     if (c->active)
@@ -121,9 +120,9 @@ static void on_batch(struct zk_batch *b)
     struct controller *c = step.controller;
     bool fenced = false, expired = false;
     free(s);
-    for (size_t i = 0; i < b->count; i++) {
-        fenced |= b->ops[i].fenced;
-        expired |= b->ops[i].result == ZK_SESSION_EXPIRED;
+    for (const struct zk_op *op = b->first; op != NULL; op = op->next) {
+        fenced |= op->fenced;
+        expired |= op->result == ZK_SESSION_EXPIRED;
     }
     if (step.generation != c->generation || expired) {
         zk_batch_free(b);
@@ -164,7 +163,6 @@ static void stop_being_active(struct controller *c)
     timer_stop(&c->rebalance);
     context_clear(c);
     c->then = NULL;
-    c->scratch = NULL;
     drop_all_events(c);
 }
 
@@ -203,7 +201,7 @@ static void on_recheck(struct controller *c, struct zk_batch *b)
 {
     int32_t id;
     int64_t epoch;
-    struct zk_op *who = &b->ops[0], *fence = &b->ops[1];
+    struct zk_op *who = zk_find(b, ZK_GET, ZNODE_CONTROLLER), *fence = zk_find(b, ZK_GET, ZNODE_CONTROLLER_EPOCH);
     if (who->result == ZK_OK && controller_decode(who->value, &id)) {
         bool mine = id == c->options.broker_id && who->stat.ephemeral_owner == zk_session_id(c->options.zk) &&
                     int_decode(fence->value, &epoch) && epoch == c->epoch;
@@ -228,8 +226,9 @@ static void recheck(struct controller *c)
 
 static void on_race(struct controller *c, struct zk_batch *b)
 {
-    bool ok = b->ops[0].result == ZK_OK && b->ops[1].result == ZK_OK;
-    int32_t version = b->ops[1].stat.version;
+    const struct zk_op *office = b->first, *fence = office->next;
+    bool ok = office->result == ZK_OK && fence->result == ZK_OK;
+    int32_t version = fence->stat.version;
     zk_batch_free(b);
     if (ok)
         won(c, c->epoch, version);
@@ -256,7 +255,7 @@ static void on_epoch_created(struct controller *c, struct zk_batch *b)
 
 static void on_candidates(struct controller *c, struct zk_batch *b)
 {
-    struct zk_op *who = &b->ops[1], *fence = &b->ops[2];
+    struct zk_op *who = zk_find(b, ZK_GET, ZNODE_CONTROLLER), *fence = zk_find(b, ZK_GET, ZNODE_CONTROLLER_EPOCH);
     int64_t epoch = 0;
     if (who->result == ZK_OK) {
         note_other(c, who->value);
@@ -290,7 +289,7 @@ static void elect(struct controller *c, struct event *e UNUSED)
 static void on_controller_read(struct controller *c, struct zk_batch *b)
 {
     int32_t id = -1;
-    struct zk_op *who = &b->ops[1];
+    struct zk_op *who = zk_find(b, ZK_GET, ZNODE_CONTROLLER);
     bool mine = who->result == ZK_OK && controller_decode(who->value, &id) && id == c->options.broker_id &&
                 who->stat.ephemeral_owner == zk_session_id(c->options.zk);
     bool gone = who->result == ZK_NO_NODE;
@@ -442,7 +441,7 @@ static void read_producer_ids(struct controller *c);
 
 static void on_producer_ids_written(struct controller *c, struct zk_batch *b)
 {
-    enum zk_result result = b->ops[0].result;
+    enum zk_result result = b->first->result;
     zk_batch_free(b);
     if (result == ZK_BAD_VERSION || result == ZK_NODE_EXISTS)
         read_producer_ids(c);
@@ -454,7 +453,7 @@ static void on_producer_ids_read(struct controller *c, struct zk_batch *b)
 {
     struct producer_ids_call *call = ids_call(c);
     struct producer_id_block last = {-1, -1, -1};
-    struct zk_op *op = &b->ops[0];
+    struct zk_op *op = b->first;
     bool ok = op->result == ZK_OK || op->result == ZK_NO_NODE;
     if (op->result == ZK_OK && op->value.p != NULL)
         ok = producer_ids_decode(op->value, &last);
@@ -544,9 +543,14 @@ static bool is_follower(const struct ctl_partition *p, int32_t broker)
     return has_others(p) && p->leadership.leader != broker;
 }
 
+/*
+ * It stops fetching while the ISRs are written: a leader that still saw it fetch, in the ISR without it, would ask to
+ * have it back.
+ */
 static void stop_followers(struct controller *c)
 {
     broker_replicas_leave(c, shutdown_of(c)->broker_id, is_follower);
+    outbox_flush(c);
     replicas_offline(c, answer_shutdown);
 }
 
@@ -562,7 +566,7 @@ static void controlled_shutdown(struct controller *c, struct event *e UNUSED)
     struct shutdown_call *call = shutdown_of(c);
     struct ctl_broker *b = context_broker(c, call->broker_id);
     if (b == NULL) {
-        call_answer(c, ERR_UNKNOWN_SERVER_ERROR);
+        call_answer(c, ERR_BROKER_NOT_AVAILABLE);
         return;
     }
     if (call->broker_epoch >= 0 && call->broker_epoch < b->registration.epoch) {

@@ -30,6 +30,7 @@ struct ctl_partition {
     struct int_list just_failed;                /* heap: those of them that nothing was done about yet */
     bool known;                                 /* leadership was read or written */
     bool reassigning;                           /* to other replicas; as from now */
+    bool starting;                              /* a reassignment, in the event under way */
     struct partition_znode leadership;          /* isr on the heap */
     struct int_list leaving;                    /* heap: brokers that are taken out by the event under way */
     enum kafka_error outcome;                   /* of its last election */
@@ -38,11 +39,21 @@ struct ctl_partition {
 struct ctl_topic {
     char *name;
     struct uuid id;
-    struct ctl_partition **partitions; /* by number; each on the heap, so that pointers stay */
+    struct ctl_partition **partitions; /* in the order of their numbers; each on the heap, so that pointers stay */
     int32_t count;
+    size_t room;
     bool deleting;
+    bool listed;   /* by the step under way */
     bool to_write; /* its node, by the step under way */
     UT_hash_handle hh, hh_id;
+};
+
+/* A name under /brokers/topics that is no topic, as it cannot be one, or its node cannot be read. Each is told of once.
+ */
+struct ignored {
+    char *name;
+    bool listed;
+    UT_hash_handle hh;
 };
 
 struct ctl_broker {
@@ -100,6 +111,7 @@ struct controller {
     /* What is known when active. */
     struct ctl_broker *brokers;
     struct ctl_topic *topics, *topics_by_id; /* the same */
+    struct ignored *ignored;
 
     /* Of the event that is being worked on. */
     struct partition_set work; /* partitions on their way online */
@@ -107,7 +119,6 @@ struct controller {
     step_fn then;             /* after they are */
     struct zk_batch *loading; /* failover: brokers and topics, while states are read */
     struct reassigning *reassigning;
-    void *scratch; /* what an event keeps between its steps */
     struct outbox *outbox;
 };
 
@@ -145,8 +156,12 @@ struct ctl_topic *context_topic_by_id(const struct controller *c, struct uuid id
 struct ctl_partition *context_partition(const struct controller *c, struct str topic, int32_t index);
 struct ctl_topic *context_add_topic(struct controller *c, const char *name, struct uuid id);
 void context_remove_topic(struct controller *c, struct ctl_topic *t);
-/* The partition of that number, made if it is new. */
-struct ctl_partition *topic_partition(struct ctl_topic *t, int32_t index);
+struct ignored *context_ignored(const struct controller *c, struct str name);
+void context_ignore(struct controller *c, struct str name);
+void context_stop_ignoring(struct controller *c, struct ignored *i);
+/* The partition of that number, or NULL. */
+struct ctl_partition *topic_partition(const struct ctl_topic *t, int32_t index);
+struct ctl_partition *topic_add_partition(struct ctl_topic *t, int32_t index); /* which is not there yet */
 int32_t context_partition_count(const struct controller *c);
 /* All partitions, topic by topic: for (struct partition_walk w = {0}; walk_on(c, &w);) ... w.partition. None may go. */
 struct partition_walk {
@@ -172,6 +187,10 @@ void partitions_online(struct controller *c, enum election election, step_fn the
 void collect_electable(struct controller *c);
 /* Tells the live replicas of it, except those that are leaving, who leads. */
 void partition_announce(struct controller *c, struct ctl_partition *p, bool is_new);
+/* Operations on the partition's state, which belong to the partition. */
+struct zk_op *read_state(struct zk_batch *b, struct ctl_partition *p);
+struct zk_op *write_state(struct controller *c, struct zk_batch *b, struct ctl_partition *p,
+                          const struct partition_znode *next, int32_t version);
 /* Decodes what a set of a state has written: false if it was not written. */
 bool partition_take_written(struct ctl_partition *p, struct arena *a, const struct zk_op *set);
 
@@ -220,6 +239,10 @@ void isr_changed(struct controller *c, struct event *e);
 void log_dirs_changed(struct controller *c, struct event *e);
 /* Writes an id for the topic into its node, if it has none: adds to `b`. */
 void topic_take_id(struct controller *c, struct zk_batch *b, const char *name, struct topic_znode *z);
+/* Reads the node of a listed name, with a watch, unless no topic can be called so. */
+void topic_read(struct controller *c, struct zk_batch *b, struct str name);
+/* What a topic's node says: false if it is not there, or makes no sense. */
+bool topic_understand(struct controller *c, struct arena *a, const struct zk_op *read, struct topic_znode *z);
 
 /* ---- outbox.c: what brokers are to be told ---- */
 
@@ -229,6 +252,7 @@ void outbox_clear(struct outbox *o);
 /* LeaderAndIsr to those brokers, and UpdateMetadata of the partition to all. */
 void outbox_leader_and_isr(struct controller *c, struct int_list brokers, struct ctl_partition *p, bool is_new);
 void outbox_metadata(struct controller *c, struct ctl_partition *p); /* to all brokers */
+/* To all brokers, that it goes. From now on it is in PARTITION_NONE, and nobody hears of it again. */
 void outbox_metadata_deleted(struct controller *c, struct ctl_partition *p);
 void outbox_brokers_only(struct controller *c);                 /* the live brokers, to all */
 void outbox_all_to(struct controller *c, struct ctl_broker *b); /* every partition, to one */

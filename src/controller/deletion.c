@@ -42,11 +42,8 @@ static void mark_dead_replicas(struct controller *c, struct ctl_topic *t)
 /* Nobody leads them any more, and nobody is to be told that somebody does. */
 static void take_partitions_away(struct controller *c, struct ctl_topic *t)
 {
-    for (int32_t i = 0; i < t->count; i++) {
-        struct ctl_partition *p = t->partitions[i];
-        outbox_metadata_deleted(c, p);
-        p->state = PARTITION_NONE;
-    }
+    for (int32_t i = 0; i < t->count; i++)
+        outbox_metadata_deleted(c, t->partitions[i]);
 }
 
 static bool can_be_deleted(enum replica_state state)
@@ -103,14 +100,16 @@ static void delete_nodes(struct controller *c, struct ctl_topic *t)
     struct zk_batch *b = ctl_batch();
     char path[ZNODE_PATH_ROOM];
     for (int32_t i = 0; i < t->count; i++) {
-        ctl_fence(c, zk_delete(b, state_path(path, t->name, i), ZK_ANY_VERSION));
-        ctl_fence(c, zk_delete(b, partition_path(path, t->name, i), ZK_ANY_VERSION));
+        int32_t index = t->partitions[i]->index;
+        ctl_fence(c, zk_delete(b, state_path(path, t->name, index), ZK_ANY_VERSION));
+        ctl_fence(c, zk_delete(b, partition_path(path, t->name, index), ZK_ANY_VERSION));
     }
     ctl_fence(c, zk_delete(b, partitions_path(path, t->name), ZK_ANY_VERSION));
     ctl_fence(c, zk_delete(b, topic_path(path, t->name), ZK_ANY_VERSION));
     ctl_fence(c, zk_delete(b, config_path(path, "topics", t->name), ZK_ANY_VERSION));
     ctl_fence(c, zk_delete(b, delete_topic_path(path, t->name), ZK_ANY_VERSION));
     log_info("Topic %s is deleted", t->name);
+    outbox_flush(c); /* what it holds of the topic's partitions */
     context_remove_topic(c, t);
     ctl_submit(c, b, on_nodes_deleted);
 }
@@ -137,17 +136,15 @@ void deletions_resume(struct controller *c, step_fn then)
 /* Requests for topics that do not exist, or when deletion is switched off, are taken out. */
 static void on_deletion_list(struct controller *c, struct zk_batch *b)
 {
-    struct zk_op *list = &b->ops[0];
+    struct zk_op *list = b->first;
     struct zk_batch *refuse = ctl_batch();
-    char path[ZNODE_PATH_ROOM];
     bool enabled = c->options.config->delete_topic_enable;
     for (int32_t i = 0; list->result == ZK_OK && i < list->child_count; i++) {
         struct ctl_topic *t = context_topic(c, list->children[i]);
         if (t != NULL && enabled)
             t->deleting = true;
-        else if (list->children[i].len <= 249)
-            ctl_fence(c, zk_delete(refuse, delete_topic_path(path, arena_cstr(&refuse->arena, list->children[i])),
-                                   ZK_ANY_VERSION));
+        else
+            ctl_fence(c, zk_delete(refuse, zk_child_path(refuse, list, i), ZK_ANY_VERSION));
     }
     zk_batch_free(b);
     if (refuse->count > 0) {
@@ -166,7 +163,6 @@ void deletions_changed(struct controller *c, struct event *e UNUSED)
     ctl_submit(c, b, on_deletion_list);
 }
 
-/* `text` is the topic; `number` 0 if all went well, else it has to be tried again. */
 void deletion_replica_done(struct controller *c, struct event *e UNUSED)
 {
     deletions_resume(c, event_done_step);

@@ -135,6 +135,25 @@ void partition_announce(struct controller *c, struct ctl_partition *p, bool is_n
     outbox_metadata(c, p);
 }
 
+struct zk_op *read_state(struct zk_batch *b, struct ctl_partition *p)
+{
+    char path[ZNODE_PATH_ROOM];
+    struct zk_op *read = zk_get(b, state_path(path, p->topic->name, p->index), false);
+    read->owner = p;
+    return read;
+}
+
+struct zk_op *write_state(struct controller *c, struct zk_batch *b, struct ctl_partition *p,
+                          const struct partition_znode *next, int32_t version)
+{
+    char path[ZNODE_PATH_ROOM];
+    struct bytes data = partition_encode(&b->arena, next);
+    struct zk_op *set = zk_set(b, state_path(path, p->topic->name, p->index), data, version);
+    set->owner = p;
+    ctl_fence(c, set);
+    return set;
+}
+
 bool partition_take_written(struct ctl_partition *p, struct arena *a, const struct zk_op *set)
 {
     struct partition_znode l;
@@ -164,23 +183,16 @@ static bool first_leadership(struct controller *c, struct ctl_partition *p, int3
 
 static void on_states_created(struct controller *c, struct zk_batch *b)
 {
-    size_t op = 0;
-    for (size_t i = 0; i < c->work.n; i++) {
-        struct ctl_partition *p = c->work.v[i];
-        if (p->state != PARTITION_NEW || op >= b->count)
-            continue;
-        char path[ZNODE_PATH_ROOM];
-        struct zk_op *state = &b->ops[op + 2];
-        if (strcmp(state->path, state_path(path, p->topic->name, p->index)) != 0)
-            continue; /* this one was not tried */
-        op += 3;
+    const struct zk_op *state;
+    ZK_OWNED_FOREACH (b, state) {
+        struct ctl_partition *p = state->owner;
         if (partition_take_written(p, &b->arena, state)) {
             partition_change_state(p, PARTITION_ONLINE);
             partition_announce(c, p, true);
         } else if (state->result == ZK_NODE_EXISTS) { /* perhaps our own, when its answer was lost */
             partition_change_state(p, PARTITION_OFFLINE);
         } else {
-            log_error("Cannot create %s", path);
+            log_error("Cannot create %s", state->path);
         }
     }
     zk_batch_free(b);
@@ -200,8 +212,10 @@ static void create_states(struct controller *c)
         struct bytes none = {NULL, 0};
         ctl_fence(c, zk_create(b, partitions_path(path, p->topic->name), none, ZK_PERSISTENT));
         ctl_fence(c, zk_create(b, partition_path(path, p->topic->name, p->index), none, ZK_PERSISTENT));
-        ctl_fence(c, zk_create(b, state_path(path, p->topic->name, p->index), partition_encode(&b->arena, &l),
-                               ZK_PERSISTENT));
+        struct zk_op *state =
+            zk_create(b, state_path(path, p->topic->name, p->index), partition_encode(&b->arena, &l), ZK_PERSISTENT);
+        state->owner = p;
+        ctl_fence(c, state);
     }
     ctl_submit(c, b, on_states_created);
 }
@@ -219,14 +233,9 @@ static void finish(struct controller *c)
 static void on_elected(struct controller *c, struct zk_batch *b)
 {
     struct partition_set again = {0};
-    size_t op = 0;
-    for (size_t i = 0; i < c->work.n && op < b->count; i++) {
-        struct ctl_partition *p = c->work.v[i];
-        char path[ZNODE_PATH_ROOM];
-        struct zk_op *set = &b->ops[op];
-        if (set->kind != ZK_SET || strcmp(set->path, state_path(path, p->topic->name, p->index)) != 0)
-            continue;
-        op++;
+    const struct zk_op *set;
+    ZK_OWNED_FOREACH (b, set) {
+        struct ctl_partition *p = set->owner;
         if (set->result == ZK_BAD_VERSION) {
             partition_set_add(&again, p);
             continue;
@@ -264,9 +273,8 @@ static void already_leads(struct controller *c, struct ctl_partition *p, const s
     partition_announce(c, p, false);
 }
 
-static void elect_one(struct controller *c, struct ctl_partition *p, struct zk_op *read, struct zk_batch *b)
+static void elect_one(struct controller *c, struct ctl_partition *p, const struct zk_op *read, struct zk_batch *b)
 {
-    char path[ZNODE_PATH_ROOM];
     struct partition_znode now;
     if (read->result != ZK_OK || !partition_decode(&b->arena, p->topic->name, p->index, read->value, &now))
         return;
@@ -296,17 +304,15 @@ static void elect_one(struct controller *c, struct ctl_partition *p, struct zk_o
                                    .controller_epoch = c->epoch,
                                    .recovery_state = choice.unclean ? recovering(c) : now.recovery_state,
                                    .isr = choice.isr};
-    struct bytes data = partition_encode(&b->arena, &next);
-    ctl_fence(c, zk_set(b, state_path(path, p->topic->name, p->index), data, now.version));
+    write_state(c, b, p, &next, now.version);
 }
 
 static void on_states_read(struct controller *c, struct zk_batch *read)
 {
     struct zk_batch *b = ctl_batch();
-    size_t op = 0;
-    for (size_t i = 0; i < c->work.n; i++)
-        if (c->work.v[i]->state != PARTITION_NEW && op < read->count && read->ops[op].kind == ZK_GET)
-            elect_one(c, c->work.v[i], &read->ops[op++], b);
+    const struct zk_op *state;
+    ZK_OWNED_FOREACH (read, state)
+        elect_one(c, state->owner, state, b);
     zk_batch_free(read);
     ctl_submit(c, b, on_elected);
 }
@@ -315,7 +321,6 @@ static void elect_offline(struct controller *c)
 {
     struct zk_batch *b = ctl_batch();
     struct partition_set rest = {0};
-    char path[ZNODE_PATH_ROOM];
     for (size_t i = 0; i < c->work.n; i++) {
         struct ctl_partition *p = c->work.v[i];
         bool needed = p->state == PARTITION_OFFLINE || (p->state == PARTITION_ONLINE && c->election != ELECT_OFFLINE);
@@ -324,7 +329,7 @@ static void elect_offline(struct controller *c)
         p->outcome =
             c->election == ELECT_PREFERRED ? ERR_PREFERRED_LEADER_NOT_AVAILABLE : ERR_ELIGIBLE_LEADERS_NOT_AVAILABLE;
         partition_set_add(&rest, p);
-        zk_get(b, state_path(path, p->topic->name, p->index), false);
+        read_state(b, p);
     }
     partition_set_clear(&c->work);
     c->work = rest;

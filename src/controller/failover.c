@@ -4,9 +4,6 @@
 #include "base/logger.h"
 #include "controller/controller_internal.h"
 
-/* What the first batch asks, in its order. */
-enum { AT_FEATURE, AT_BROKERS, AT_TOPICS, AT_DELETIONS, AT_ISR, AT_LOG_DIRS, AT_REASSIGN, AT_PREFERRED };
-
 static void fail_failover(struct controller *c, const char *why)
 {
     log_error("Cannot take office as controller: %s", why);
@@ -83,11 +80,10 @@ static void tell_all(struct controller *c)
 
 static void on_states(struct controller *c, struct zk_batch *b)
 {
-    size_t op = 0;
-    for (struct partition_walk w = {0}; walk_on(c, &w); op++) {
-        struct ctl_partition *p = w.partition;
+    const struct zk_op *read;
+    ZK_OWNED_FOREACH (b, read) {
+        struct ctl_partition *p = read->owner;
         struct partition_znode l;
-        const struct zk_op *read = &b->ops[op];
         if (read->result != ZK_OK || !partition_decode(&b->arena, p->topic->name, p->index, read->value, &l))
             continue;
         l.version = read->stat.version;
@@ -103,9 +99,8 @@ static void on_states(struct controller *c, struct zk_batch *b)
 static void read_states(struct controller *c)
 {
     struct zk_batch *b = ctl_batch();
-    char path[ZNODE_PATH_ROOM];
     for (struct partition_walk w = {0}; walk_on(c, &w);)
-        zk_get(b, state_path(path, w.partition->topic->name, w.partition->index), false);
+        read_state(b, w.partition);
     ctl_submit(c, b, on_states);
 }
 
@@ -129,12 +124,12 @@ void topic_take_id(struct controller *c, struct zk_batch *b, const char *name, s
 static void take_topic(struct controller *c, struct zk_batch *out, const char *name, const struct zk_op *read)
 {
     struct topic_znode z;
-    if (read->result != ZK_OK || !topic_decode(&out->arena, name, read->value, &z))
+    if (!topic_understand(c, &out->arena, read, &z))
         return;
     topic_take_id(c, out, name, &z);
     struct ctl_topic *t = context_add_topic(c, name, z.id);
     for (int32_t i = 0; i < z.partition_count; i++)
-        partition_assign(topic_partition(t, i), z.replicas[i], z.adding[i], z.removing[i]);
+        partition_assign(topic_add_partition(t, z.numbers[i]), z.replicas[i], z.adding[i], z.removing[i]);
 }
 
 static void take_broker(struct controller *c, struct zk_batch *b, int32_t id, const struct zk_op *read)
@@ -150,16 +145,16 @@ static void on_entities(struct controller *c, struct zk_batch *b)
 {
     struct zk_batch *ids = ctl_batch();
     const struct zk_batch *lists = c->loading;
-    for (size_t i = 0; i < b->count; i++) {
-        const char *path = b->ops[i].path, *name = strrchr(path, '/') + 1;
-        if (b->ops[i].kind != ZK_GET)
+    for (const struct zk_op *op = b->first; op != NULL; op = op->next) {
+        const char *name = strrchr(op->path, '/') + 1;
+        if (op->kind != ZK_GET)
             continue;
-        if (strncmp(path, ZNODE_TOPICS "/", strlen(ZNODE_TOPICS) + 1) == 0)
-            take_topic(c, ids, name, &b->ops[i]);
+        if (strncmp(op->path, ZNODE_TOPICS "/", strlen(ZNODE_TOPICS) + 1) == 0)
+            take_topic(c, ids, name, op);
         else
-            take_broker(c, b, (int32_t)strtol(name, NULL, 10), &b->ops[i]);
+            take_broker(c, b, (int32_t)strtol(name, NULL, 10), op);
     }
-    const struct zk_op *deletions = &lists->ops[AT_DELETIONS];
+    const struct zk_op *deletions = zk_find(lists, ZK_CHILDREN, ZNODE_DELETE_TOPICS);
     for (int32_t i = 0; deletions->result == ZK_OK && i < deletions->child_count; i++) {
         struct ctl_topic *t = context_topic(c, deletions->children[i]);
         if (t != NULL)
@@ -171,38 +166,45 @@ static void on_entities(struct controller *c, struct zk_batch *b)
     ctl_submit(c, ids, on_ids_written);
 }
 
-static void add_reads(struct zk_batch *b, const struct zk_op *list)
+static void read_broker(struct zk_batch *b, struct str name)
 {
-    for (int32_t i = 0; list->result == ZK_OK && i < list->child_count; i++)
-        zk_get(b, arena_printf(&b->arena, "%s/%.*s", list->path, STR_ARGS(list->children[i])).p, true);
+    char path[ZNODE_PATH_ROOM];
+    int32_t id;
+    if (broker_id_parse(name, &id))
+        zk_get(b, broker_path(path, id), true);
+    else
+        log_warn("%s/%.*s is no broker of ours: it has no number", ZNODE_BROKER_IDS, STR_ARGS(name));
 }
 
 /* Notifications that are pending are covered by reading everything. */
 static void drop_notifications(struct controller *c, struct zk_batch *b, const struct zk_op *list)
 {
     for (int32_t i = 0; list->result == ZK_OK && i < list->child_count; i++)
-        ctl_fence(c, zk_delete(b, arena_printf(&b->arena, "%s/%.*s", list->path, STR_ARGS(list->children[i])).p,
-                               ZK_ANY_VERSION));
+        ctl_fence(c, zk_delete(b, zk_child_path(b, list, i), ZK_ANY_VERSION));
 }
 
 static void on_lists(struct controller *c, struct zk_batch *lists)
 {
-    if (lists->ops[AT_BROKERS].result != ZK_OK || lists->ops[AT_TOPICS].result != ZK_OK) {
+    const struct zk_op *brokers = zk_find(lists, ZK_CHILDREN, ZNODE_BROKER_IDS);
+    const struct zk_op *topics = zk_find(lists, ZK_CHILDREN, ZNODE_TOPICS);
+    if (brokers->result != ZK_OK || topics->result != ZK_OK) {
         zk_batch_free(lists);
         fail_failover(c, ZNODE_BROKER_IDS " or " ZNODE_TOPICS " cannot be read");
         return;
     }
     struct zk_batch *b = ctl_batch();
     c->loading = lists;
-    if (lists->ops[AT_FEATURE].result == ZK_NO_NODE)
+    if (zk_find(lists, ZK_GET, ZNODE_FEATURE)->result == ZK_NO_NODE)
         zk_create(b, ZNODE_FEATURE, feature_encode(&b->arena), ZK_PERSISTENT);
-    drop_notifications(c, b, &lists->ops[AT_ISR]);
-    drop_notifications(c, b, &lists->ops[AT_LOG_DIRS]);
-    add_reads(b, &lists->ops[AT_BROKERS]);
-    add_reads(b, &lists->ops[AT_TOPICS]);
-    if (lists->ops[AT_PREFERRED].result == ZK_OK)
+    drop_notifications(c, b, zk_find(lists, ZK_CHILDREN, ZNODE_ISR_CHANGES));
+    drop_notifications(c, b, zk_find(lists, ZK_CHILDREN, ZNODE_LOG_DIR_EVENTS));
+    for (int32_t i = 0; i < brokers->child_count; i++)
+        read_broker(b, brokers->children[i]);
+    for (int32_t i = 0; i < topics->child_count; i++)
+        topic_read(c, b, topics->children[i]);
+    if (zk_find(lists, ZK_EXISTS, ZNODE_PREFERRED_ELECTION)->result == ZK_OK)
         event_post(c, "ReplicaLeaderElection", preferred_election_requested);
-    if (lists->ops[AT_REASSIGN].result == ZK_OK)
+    if (zk_find(lists, ZK_EXISTS, ZNODE_REASSIGN)->result == ZK_OK)
         event_post(c, "ZkPartitionReassignment", reassignment_requested);
     ctl_submit(c, b, on_entities);
 }

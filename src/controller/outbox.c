@@ -121,6 +121,7 @@ void outbox_metadata_deleted(struct controller *c, struct ctl_partition *p)
     *f = (struct farewell){arena_str(&o->arena, str_of(p->topic->name)), p->topic->id, p->index,
                            int_list_copy(&o->arena, p->replicas), o->farewells};
     o->farewells = f;
+    p->state = PARTITION_NONE;
 }
 
 void outbox_brokers_only(struct controller *c)
@@ -188,9 +189,16 @@ static int by_topic(const void *a, const void *b)
     return order != 0 ? order : p->index - q->index;
 }
 
+/* News of a partition that goes would bring it back: its farewell is the last word, and may be in the same request. */
+static bool is_overtaken(const struct note *n)
+{
+    return n->key.kind == NOTE_METADATA && n->key.partition->state == PARTITION_NONE;
+}
+
 static bool is_for(const struct note *n, enum note_kind kind, int32_t broker)
 {
-    return n->key.kind == (int32_t)kind && (n->key.broker == broker || n->key.broker == EVERY_BROKER);
+    return !is_overtaken(n) && n->key.kind == (int32_t)kind &&
+           (n->key.broker == broker || n->key.broker == EVERY_BROKER);
 }
 
 /* The broker's notes of a kind, by topic. */

@@ -91,7 +91,7 @@ static void remove_request(struct controller *c)
 static void on_preferred(struct controller *c, struct zk_batch *b)
 {
     struct partition_list_znode list = {0};
-    struct zk_op *read = &b->ops[1];
+    struct zk_op *read = zk_find(b, ZK_GET, ZNODE_PREFERRED_ELECTION);
     if (read->result == ZK_OK && partition_list_decode(&b->arena, read->path, read->value, &list)) {
         for (int32_t i = 0; i < list.count; i++) {
             struct ctl_partition *p = context_partition(c, str_of(list.entries[i].topic), list.entries[i].partition);

@@ -117,9 +117,9 @@ static struct zk_batch *topic_writes(struct controller *c, struct ctl_partition 
 
 static void log_failed_writes(const struct zk_batch *b)
 {
-    for (size_t i = 0; i < b->count; i++)
-        if (b->ops[i].kind == ZK_SET && b->ops[i].result != ZK_OK)
-            log_error("Cannot write %s, which reassigns its partitions", b->ops[i].path);
+    for (const struct zk_op *op = b->first; op != NULL; op = op->next)
+        if (op->kind == ZK_SET && op->result != ZK_OK)
+            log_error("Cannot write %s, which reassigns its partitions", op->path);
 }
 
 /* ---- /admin/reassign_partitions: entries that are done with, or that a request has overtaken, go ---- */
@@ -145,7 +145,7 @@ static void on_list_read(struct controller *c, struct zk_batch *b)
 {
     struct partition_list_znode list = {0};
     struct zk_batch *out = ctl_batch();
-    struct zk_op *read = &b->ops[0];
+    struct zk_op *read = b->first;
     int32_t kept = 0;
     if (read->result == ZK_OK && partition_list_decode(&b->arena, read->path, read->value, &list)) {
         for (int32_t i = 0; i < list.count; i++)
@@ -314,6 +314,7 @@ static void on_started(struct controller *c, struct zk_batch *b)
 
 static void add_start(struct reassigning *r, struct ctl_partition *p, struct int_list unneeded)
 {
+    p->starting = true;
     partition_set_add(&r->all, p);
     r->unneeded = xrealloc(r->unneeded, r->all.n * sizeof(*r->unneeded));
     r->unneeded[r->all.n - 1] = unneeded;
@@ -322,6 +323,8 @@ static void add_start(struct reassigning *r, struct ctl_partition *p, struct int
 /* The target first, then those of the original replicas that it does not have. */
 static void start_one(struct controller *c, struct ctl_partition *p, struct int_list target)
 {
+    if (p->starting)
+        return; /* named twice: the last word counts, and is taken first */
     struct int_list origin = minus(p->replicas, p->adding), full = int_list_dup(target);
     for (int32_t i = 0; i < origin.n; i++)
         if (!int_list_has(full, origin.v[i]))
@@ -341,6 +344,8 @@ static void start_one(struct controller *c, struct ctl_partition *p, struct int_
 static void start_all(struct controller *c)
 {
     struct reassigning *r = c->reassigning;
+    for (size_t i = 0; i < r->all.n; i++)
+        r->all.v[i]->starting = false;
     ctl_submit(c, topic_writes(c, r->all.v, r->all.n), on_started);
 }
 
@@ -445,7 +450,7 @@ static void reassign(struct controller *c, struct event *e UNUSED)
 {
     struct reassign_call *call = reassign_of(c);
     begin_event(c, answer_reassign);
-    for (int32_t i = 0; i < call->count; i++)
+    for (int32_t i = call->count - 1; i >= 0; i--)
         start_item(c, &call->items[i], call->arena);
     start_all(c);
 }
@@ -491,10 +496,10 @@ void controller_list_reassignments(struct controller *c, struct list_reassignmen
 static void on_requested(struct controller *c, struct zk_batch *b)
 {
     struct partition_list_znode wanted = {0};
-    struct zk_op *read = &b->ops[1];
+    struct zk_op *read = zk_find(b, ZK_GET, ZNODE_REASSIGN);
     begin_event(c, event_done_step);
     if (read->result == ZK_OK && partition_list_decode(&b->arena, read->path, read->value, &wanted)) {
-        for (int32_t i = 0; i < wanted.count; i++) {
+        for (int32_t i = wanted.count - 1; i >= 0; i--) {
             struct topic_partition_entry *e = &wanted.entries[i];
             struct ctl_partition *p = context_partition(c, str_of(e->topic), e->partition);
             if (p != NULL && !p->topic->deleting && e->replicas.n > 0 && !is_under_way(c, e))

@@ -69,20 +69,15 @@ static void take_state(struct ctl_partition *p, const struct partition_znode *no
 static void on_shrunk(struct controller *c, struct zk_batch *b)
 {
     struct partition_set again = {0};
-    size_t op = 0;
-    for (size_t i = 0; i < c->work.n; i++) {
-        struct ctl_partition *p = c->work.v[i];
-        char path[ZNODE_PATH_ROOM];
-        struct zk_op *set = op < b->count ? &b->ops[op] : NULL;
-        if (set != NULL && set->kind == ZK_SET && strcmp(set->path, state_path(path, p->topic->name, p->index)) == 0) {
-            op++;
-            if (set->result == ZK_BAD_VERSION) {
-                partition_set_add(&again, p);
-                continue;
-            }
-            if (partition_take_written(p, &b->arena, set) && p->leadership.leader < 0 && p->state == PARTITION_ONLINE)
-                partition_change_state(p, PARTITION_OFFLINE);
+    const struct zk_op *set;
+    ZK_OWNED_FOREACH (b, set) {
+        struct ctl_partition *p = set->owner;
+        if (set->result == ZK_BAD_VERSION) {
+            partition_set_add(&again, p);
+            continue;
         }
+        if (partition_take_written(p, &b->arena, set) && p->leadership.leader < 0 && p->state == PARTITION_ONLINE)
+            partition_change_state(p, PARTITION_OFFLINE);
         has_left(c, p);
     }
     zk_batch_free(b);
@@ -94,25 +89,30 @@ static void on_shrunk(struct controller *c, struct zk_batch *b)
         finish(c);
 }
 
+/* True if there is something to be written, which is added to `b`. */
+static bool shrink_one(struct controller *c, struct zk_batch *b, struct ctl_partition *p, const struct zk_op *read)
+{
+    struct partition_znode now, next;
+    if (read->result != ZK_OK || !partition_decode(&b->arena, p->topic->name, p->index, read->value, &now))
+        return false;
+    now.version = read->stat.version;
+    if (now.controller_epoch > c->epoch)
+        return false;
+    if (!without_leaving(c, p, &now, &b->arena, &next)) {
+        take_state(p, &now); /* perhaps our own write, whose answer was lost: nobody has been told of it */
+        return false;
+    }
+    write_state(c, b, p, &next, now.version);
+    return true;
+}
+
 static void on_states_read(struct controller *c, struct zk_batch *read)
 {
     struct zk_batch *b = ctl_batch();
-    char path[ZNODE_PATH_ROOM];
-    for (size_t i = 0; i < c->work.n && i < read->count; i++) {
-        struct ctl_partition *p = c->work.v[i];
-        struct partition_znode now, next;
-        if (read->ops[i].result != ZK_OK ||
-            !partition_decode(&b->arena, p->topic->name, p->index, read->ops[i].value, &now))
-            continue;
-        now.version = read->ops[i].stat.version;
-        if (now.controller_epoch > c->epoch)
-            continue;
-        if (!without_leaving(c, p, &now, &b->arena, &next))
-            take_state(p, &now); /* perhaps our own write, whose answer was lost: nobody has been told of it */
-        else
-            ctl_fence(c, zk_set(b, state_path(path, p->topic->name, p->index), partition_encode(&b->arena, &next),
-                                now.version));
-    }
+    const struct zk_op *op;
+    ZK_OWNED_FOREACH (read, op)
+        if (!shrink_one(c, b, op->owner, op))
+            has_left(c, op->owner);
     zk_batch_free(read);
     ctl_submit(c, b, on_shrunk);
 }
@@ -120,9 +120,8 @@ static void on_states_read(struct controller *c, struct zk_batch *read)
 static void shrink_next(struct controller *c)
 {
     struct zk_batch *b = ctl_batch();
-    char path[ZNODE_PATH_ROOM];
     for (size_t i = 0; i < c->work.n; i++)
-        zk_get(b, state_path(path, c->work.v[i]->topic->name, c->work.v[i]->index), false);
+        read_state(b, c->work.v[i]);
     ctl_submit(c, b, on_states_read);
 }
 

@@ -8,10 +8,12 @@ void topic_write(struct controller *c, struct zk_batch *b, const struct ctl_topi
 {
     char path[ZNODE_PATH_ROOM];
     struct topic_znode z = {.id = t->id, .partition_count = t->count};
+    z.numbers = ARENA_ARRAY(&b->arena, int32_t, MAX(t->count, 1));
     z.replicas = ARENA_ARRAY(&b->arena, struct int_list, MAX(t->count, 1));
     z.adding = ARENA_ARRAY(&b->arena, struct int_list, MAX(t->count, 1));
     z.removing = ARENA_ARRAY(&b->arena, struct int_list, MAX(t->count, 1));
     for (int32_t i = 0; i < t->count; i++) {
+        z.numbers[i] = t->partitions[i]->index;
         z.replicas[i] = t->partitions[i]->replicas;
         z.adding[i] = t->partitions[i]->adding;
         z.removing[i] = t->partitions[i]->removing;
@@ -19,11 +21,21 @@ void topic_write(struct controller *c, struct zk_batch *b, const struct ctl_topi
     ctl_fence(c, zk_set(b, topic_path(path, t->name), topic_encode(&b->arena, &z), ZK_ANY_VERSION));
 }
 
-/* New partitions of `t`, from `first` on: known to us, not yet to anybody else. */
-static void add_partitions(struct controller *c, struct ctl_topic *t, const struct topic_znode *z, int32_t first)
+static bool has_new_partitions(const struct ctl_topic *t, const struct topic_znode *z)
 {
-    for (int32_t i = first; i < z->partition_count; i++) {
-        struct ctl_partition *p = topic_partition(t, i);
+    for (int32_t i = 0; i < z->partition_count; i++)
+        if (topic_partition(t, z->numbers[i]) == NULL)
+            return true;
+    return false;
+}
+
+/* Partitions that are new: known to us, not yet to anybody else. */
+static void add_partitions(struct controller *c, struct ctl_topic *t, const struct topic_znode *z)
+{
+    for (int32_t i = 0; i < z->partition_count; i++) {
+        if (topic_partition(t, z->numbers[i]) != NULL)
+            continue;
+        struct ctl_partition *p = topic_add_partition(t, z->numbers[i]);
         partition_assign(p, z->replicas[i], z->adding[i], z->removing[i]);
         for (int32_t r = 0; r < p->replicas.n; r++)
             p->replica_states[r] = REPLICA_ONLINE;
@@ -38,53 +50,92 @@ static void on_topic_ids(struct controller *c, struct zk_batch *b)
     partitions_online(c, ELECT_OFFLINE, event_done_step);
 }
 
+void topic_read(struct controller *c, struct zk_batch *b, struct str name)
+{
+    char path[ZNODE_PATH_ROOM];
+    if (topic_name_is_legal(name)) {
+        zk_get(b, topic_path(path, arena_cstr(&b->arena, name)), true);
+        return;
+    }
+    log_warn("%s/%.*s is no topic of ours: it has a name that topics cannot have", ZNODE_TOPICS, STR_ARGS(name));
+    context_ignore(c, name);
+}
+
+bool topic_understand(struct controller *c, struct arena *a, const struct zk_op *read, struct topic_znode *z)
+{
+    const char *name = strrchr(read->path, '/') + 1;
+    if (read->result != ZK_OK)
+        return false;
+    if (topic_decode(a, name, read->value, z))
+        return true;
+    context_ignore(c, str_of(name)); /* until its node changes, which is watched */
+    return false;
+}
+
 static void on_topics_read(struct controller *c, struct zk_batch *b)
 {
     struct zk_batch *ids = ctl_batch();
-    for (size_t i = 0; i < b->count; i++) {
+    for (const struct zk_op *read = b->first; read != NULL; read = read->next) {
         struct topic_znode z;
-        const char *name = strrchr(b->ops[i].path, '/') + 1;
-        if (b->ops[i].kind != ZK_GET || b->ops[i].result != ZK_OK ||
-            !topic_decode(&ids->arena, name, b->ops[i].value, &z))
-            continue;
-        if (context_topic(c, str_of(name)) != NULL)
+        const char *name = strrchr(read->path, '/') + 1;
+        if (read->kind != ZK_GET || !topic_understand(c, &ids->arena, read, &z))
             continue;
         topic_take_id(c, ids, name, &z);
         log_info("New topic %s with %" PRId32 " partitions", name, z.partition_count);
-        add_partitions(c, context_add_topic(c, name, z.id), &z, 0);
+        add_partitions(c, context_add_topic(c, name, z.id), &z);
     }
     zk_batch_free(b);
     ctl_submit(c, ids, on_topic_ids);
 }
 
 /* Somebody removed the node without asking for deletion: nothing is left to be led. */
-static void forget_missing(struct controller *c, const struct zk_op *list)
+static void forget_topic(struct controller *c, struct ctl_topic *t)
 {
-    struct ctl_topic *t, *tmp;
-    HASH_ITER (hh, c->topics, t, tmp) {
-        bool found = false;
-        for (int32_t i = 0; i < list->child_count && !found; i++)
-            found = str_is(list->children[i], t->name);
-        if (found || t->deleting)
-            continue;
-        log_warn("Topic %s has vanished from ZooKeeper", t->name);
-        for (int32_t i = 0; i < t->count; i++)
-            outbox_metadata_deleted(c, t->partitions[i]);
-        outbox_flush(c);
-        context_remove_topic(c, t);
+    log_warn("Topic %s has vanished from ZooKeeper", t->name);
+    for (int32_t i = 0; i < t->count; i++)
+        outbox_metadata_deleted(c, t->partitions[i]);
+    outbox_flush(c);
+    context_remove_topic(c, t);
+}
+
+static void forget_unlisted(struct controller *c)
+{
+    struct ctl_topic *t, *next;
+    struct ignored *i, *next_ignored;
+    HASH_ITER (hh, c->topics, t, next) {
+        if (!t->listed && !t->deleting)
+            forget_topic(c, t);
+        else
+            t->listed = false;
     }
+    HASH_ITER (hh, c->ignored, i, next_ignored) {
+        if (!i->listed)
+            context_stop_ignoring(c, i);
+        else
+            i->listed = false;
+    }
+}
+
+static void take_listed(struct controller *c, struct zk_batch *reads, struct str name)
+{
+    struct ctl_topic *t = context_topic(c, name);
+    struct ignored *i = t == NULL ? context_ignored(c, name) : NULL;
+    if (t != NULL)
+        t->listed = true;
+    else if (i != NULL)
+        i->listed = true;
+    else
+        topic_read(c, reads, name);
 }
 
 static void on_topic_list(struct controller *c, struct zk_batch *b)
 {
-    struct zk_op *list = &b->ops[0];
+    struct zk_op *list = b->first;
     struct zk_batch *reads = ctl_batch();
-    char path[ZNODE_PATH_ROOM];
-    if (list->result == ZK_OK)
-        forget_missing(c, list);
     for (int32_t i = 0; list->result == ZK_OK && i < list->child_count; i++)
-        if (context_topic(c, list->children[i]) == NULL && list->children[i].len <= 249)
-            zk_get(reads, topic_path(path, arena_cstr(&reads->arena, list->children[i])), true);
+        take_listed(c, reads, list->children[i]);
+    if (list->result == ZK_OK)
+        forget_unlisted(c);
     zk_batch_free(b);
     ctl_submit(c, reads, on_topics_read);
 }
@@ -116,13 +167,13 @@ static void on_topic_read(struct controller *c, struct zk_batch *b)
 {
     struct topic_znode z;
     struct ctl_topic *t = context_topic(c, str_of(c->running->text));
-    struct zk_op *read = &b->ops[0];
+    struct zk_op *read = b->first;
     bool grows = t != NULL && read->result == ZK_OK && topic_decode(&b->arena, t->name, read->value, &z) &&
-                 z.partition_count > t->count;
+                 has_new_partitions(t, &z);
     bool allowed = grows && !t->deleting;
     if (allowed) {
         log_info("Topic %s grows from %" PRId32 " to %" PRId32 " partitions", t->name, t->count, z.partition_count);
-        add_partitions(c, t, &z, t->count);
+        add_partitions(c, t, &z);
     }
     zk_batch_free(b);
     if (grows && !allowed)
@@ -131,9 +182,21 @@ static void on_topic_read(struct controller *c, struct zk_batch *b)
         partitions_online(c, ELECT_OFFLINE, event_done_step);
 }
 
+/* One that made no sense may make sense now. */
+static void look_again(struct controller *c, struct ignored *i)
+{
+    context_stop_ignoring(c, i);
+    topics_changed(c, c->running);
+}
+
 void topic_modified(struct controller *c, struct event *e)
 {
     char path[ZNODE_PATH_ROOM];
+    struct ignored *i = context_ignored(c, str_of(e->text));
+    if (i != NULL) {
+        look_again(c, i);
+        return;
+    }
     struct zk_batch *b = ctl_batch();
     zk_get(b, topic_path(path, e->text), true);
     ctl_submit(c, b, on_topic_read);
@@ -150,12 +213,13 @@ static void on_deleted(struct controller *c, struct zk_batch *b)
 /* Leaders of an old protocol version have written ISRs to ZooKeeper themselves: they are read, and told to all. */
 static void on_changed_states(struct controller *c, struct zk_batch *b)
 {
-    for (size_t i = 0; i < c->work.n; i++) {
-        struct ctl_partition *p = c->work.v[i];
+    const struct zk_op *read;
+    ZK_OWNED_FOREACH (b, read) {
+        struct ctl_partition *p = read->owner;
         struct partition_znode now;
-        if (b->ops[i].result != ZK_OK || !partition_decode(&b->arena, p->topic->name, p->index, b->ops[i].value, &now))
+        if (read->result != ZK_OK || !partition_decode(&b->arena, p->topic->name, p->index, read->value, &now))
             continue;
-        now.version = b->ops[i].stat.version;
+        now.version = read->stat.version;
         partition_set_leadership(p, &now);
         outbox_metadata(c, p);
         reassignment_isr_changed(c, p);
@@ -167,18 +231,16 @@ static void on_changed_states(struct controller *c, struct zk_batch *b)
 static void on_notifications_deleted(struct controller *c, struct zk_batch *b)
 {
     struct zk_batch *reads = ctl_batch();
-    char path[ZNODE_PATH_ROOM];
     zk_batch_free(b);
     for (size_t i = 0; i < c->work.n; i++)
-        zk_get(reads, state_path(path, c->work.v[i]->topic->name, c->work.v[i]->index), false);
+        read_state(reads, c->work.v[i]);
     ctl_submit(c, reads, on_changed_states);
 }
 
 static void on_notifications(struct controller *c, struct zk_batch *b)
 {
     struct zk_batch *deletes = ctl_batch();
-    for (size_t i = 0; i < b->count; i++) {
-        const struct zk_op *op = &b->ops[i];
+    for (const struct zk_op *op = b->first; op != NULL; op = op->next) {
         struct partition_list_znode list;
         if (op->kind != ZK_GET || op->result != ZK_OK)
             continue;
@@ -198,9 +260,9 @@ static void on_notifications(struct controller *c, struct zk_batch *b)
 static void read_children_then(struct controller *c, struct zk_batch *lists, batch_fn next)
 {
     struct zk_batch *reads = ctl_batch();
-    const struct zk_op *list = &lists->ops[0];
+    const struct zk_op *list = lists->first;
     for (int32_t i = 0; list->result == ZK_OK && i < list->child_count; i++)
-        zk_get(reads, arena_printf(&reads->arena, "%s/%.*s", list->path, STR_ARGS(list->children[i])).p, false);
+        zk_get(reads, zk_child_path(reads, list, i), false);
     zk_batch_free(lists);
     ctl_submit(c, reads, next);
 }
@@ -221,8 +283,7 @@ void isr_changed(struct controller *c, struct event *e UNUSED)
 static void on_log_dir_events(struct controller *c, struct zk_batch *b)
 {
     struct zk_batch *deletes = ctl_batch();
-    for (size_t i = 0; i < b->count; i++) {
-        const struct zk_op *op = &b->ops[i];
+    for (const struct zk_op *op = b->first; op != NULL; op = op->next) {
         int32_t broker;
         if (op->kind != ZK_GET || op->result != ZK_OK)
             continue;

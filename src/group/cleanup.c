@@ -8,6 +8,7 @@
 #include <inttypes.h>
 
 #include "base/logger.h"
+#include "base/str_set.h"
 #include "group/group_internal.h"
 #include "protocol/msg/delete_groups.h"
 #include "protocol/msg/offset_delete.h"
@@ -24,10 +25,10 @@ static void cleanup_begin(struct cleanup *c, struct group *g)
 }
 
 /* Whatever is committed of the partition, or on its way to the log, where the tombstone comes after it. */
-static void cleanup_offset(struct cleanup *c, const struct offset_id *partition)
+static void cleanup_offset(struct cleanup *c, const struct topic_key *partition)
 {
     struct group *g = c->group;
-    struct offset_id id = *partition; /* which may be the entry's own */
+    struct topic_key id = *partition; /* which may be the entry's own */
     struct offset_entry *e = offset_find(g, &id);
     if (e == NULL && pending_commit_find(g, &id) == NULL)
         return;
@@ -52,7 +53,7 @@ static bool cleanup_end(struct cleanup *c, struct state_append *append)
         batch_builder_deinit(&c->tombstones);
     }
     if (gone) {
-        log_info("Group %s is gone in generation %" PRId32, g->id, g->generation);
+        log_info("Group %.*s is gone in generation %" PRId32, STR_ARGS(g->id), g->generation);
         group_forget(g);
     }
     return any;
@@ -62,22 +63,22 @@ static bool cleanup_end(struct cleanup *c, struct state_append *append)
 
 struct silent_cleanup {
     struct state_append append;
-    char *id;
+    struct str id;
 };
 
 static void on_cleaned(struct state_append *append, enum kafka_error error)
 {
     struct silent_cleanup *s = CONTAINER_OF(append, struct silent_cleanup, append);
     if (error != ERR_NONE) /* they come back when the group is loaded, and expire again */
-        log_warn("Tombstones for group %s could not be written: %s", s->id, error_name(error));
-    free(s->id);
+        log_warn("Tombstones for group %.*s could not be written: %s", STR_ARGS(s->id), error_name(error));
+    str_free(s->id);
     free(s);
 }
 
 static void cleanup_end_silently(struct cleanup *c)
 {
     struct silent_cleanup *s = xcalloc(1, sizeof(*s));
-    *s = (struct silent_cleanup){{.done = on_cleaned}, xstrdup(c->group->id)};
+    *s = (struct silent_cleanup){{.done = on_cleaned}, str_dup(c->group->id)};
     if (!cleanup_end(c, &s->append))
         on_cleaned(&s->append, ERR_NONE);
 }
@@ -91,9 +92,9 @@ static void cleanup_end_silently(struct cleanup *c)
 static bool unused_since(const struct group *g, const struct offset_entry *e, int64_t *since)
 {
     *since = e->value.commit_ms;
-    if (g->state == GROUP_EMPTY && g->protocol_type != NULL && g->state_since >= 0)
+    if (g->state == GROUP_EMPTY && g->protocol_type.p != NULL && g->state_since >= 0)
         *since = g->state_since;
-    if (g->protocol_type == NULL || g->state == GROUP_EMPTY)
+    if (g->protocol_type.p == NULL || g->state == GROUP_EMPTY)
         return true;
     return g->state == GROUP_STABLE && group_is_of_consumers(g) && !group_may_read(g, str_of(e->id.topic));
 }
@@ -103,7 +104,7 @@ static bool is_expired(const struct group *g, const struct offset_entry *e, int6
     int64_t retention = (int64_t)g->coordinator->options.config->offsets_retention_minutes * 60000, since;
     if (!unused_since(g, e, &since) || pending_commit_find(g, &e->id) != NULL || txn_offset_is_open(g, &e->id))
         return false;
-    return e->value.expire_ms >= 0 ? now >= e->value.expire_ms : now - since >= retention;
+    return e->value.expire_ms >= 0 ? now >= e->value.expire_ms : saturating_sub(now, since) >= retention;
 }
 
 static int expire_group(struct group *g, int64_t now)
@@ -128,7 +129,7 @@ void offsets_expire(struct timer *t)
     struct group *g, *next;
     int count = 0;
     HASH_ITER (hh, gc->groups, g, next)
-        if (group_check(gc, str_of(g->id), true) == ERR_NONE)
+        if (group_check(gc, g->id, true) == ERR_NONE)
             count += expire_group(g, group_now(gc));
     if (count > 0)
         log_info("Removed %d expired offsets", count);
@@ -137,26 +138,68 @@ void offsets_expire(struct timer *t)
 
 /* ---- Deleted partitions ---- */
 
-static void drop_partition(struct cleanup *c, const struct offset_id *id)
+static void drop_partition(struct cleanup *c, const struct topic_key *id)
 {
     cleanup_offset(c, id);
     txn_offsets_drop_partition(c->group, id);
 }
 
+struct deleted_set {
+    struct str_set keys; /* topic_keys */
+    struct arena arena;
+};
+
+static struct str bytes_of(const struct topic_key *id)
+{
+    return (struct str){(const char *)id, (int32_t)topic_key_size(id)};
+}
+
+static bool is_deleted(const struct deleted_set *deleted, const struct topic_key *id)
+{
+    return str_set_has(&deleted->keys, bytes_of(id));
+}
+
+static void note_deleted(struct deleted_set *deleted, const struct group_partition *p)
+{
+    struct topic_key id;
+    if (topic_key_make(p->topic, p->index, &id) && !is_deleted(deleted, &id))
+        str_set_add(&deleted->keys, &deleted->arena, arena_str(&deleted->arena, bytes_of(&id)));
+}
+
+/* What a group has is looked at, not what was deleted: of thousands of groups most have a few partitions. */
+static void drop_deleted(struct cleanup *c, const struct deleted_set *deleted)
+{
+    struct group *g = c->group;
+    struct offset_entry *e, *next_offset;
+    struct pending_commit *p, *next_commit;
+    struct txn_offset *o, *next_txn;
+    HASH_ITER (hh, g->offsets, e, next_offset)
+        if (is_deleted(deleted, &e->id))
+            cleanup_offset(c, &e->id);
+    HASH_ITER (hh, g->pending_commits, p, next_commit)
+        if (is_deleted(deleted, &p->id))
+            cleanup_offset(c, &p->id);
+    HASH_ITER (hh, g->txn_offsets, o, next_txn)
+        if (is_deleted(deleted, &o->key.id))
+            txn_offset_drop(o);
+}
+
 void group_partitions_deleted(struct group_coordinator *gc, const struct group_partition *partitions, int32_t count)
 {
     struct group *g, *next;
-    struct offset_id id;
+    struct deleted_set deleted = {0};
+    for (int32_t i = 0; i < count; i++)
+        note_deleted(&deleted, &partitions[i]);
     HASH_ITER (hh, gc->groups, g, next) {
         struct cleanup c;
-        if (group_check(gc, str_of(g->id), true) != ERR_NONE)
+        if (group_check(gc, g->id, true) != ERR_NONE)
             continue;
         cleanup_begin(&c, g);
-        for (int32_t i = 0; i < count; i++)
-            if (offset_id_make(partitions[i].topic, partitions[i].index, &id))
-                drop_partition(&c, &id);
+        drop_deleted(&c, &deleted);
         cleanup_end_silently(&c);
     }
+    str_set_deinit(&deleted.keys);
+    arena_deinit(&deleted.arena);
 }
 
 /* ---- DeleteGroups ---- */
@@ -211,24 +254,17 @@ static enum kafka_error check_deletable(struct group_coordinator *gc, struct str
     return (*g)->state == GROUP_EMPTY ? ERR_NONE : ERR_NON_EMPTY_GROUP;
 }
 
-static bool is_named_before(const struct delete_groups_request *request, int32_t i)
-{
-    for (int32_t k = 0; k < i; k++)
-        if (str_eq(request->groups_names.items[k], request->groups_names.items[i]))
-            return true;
-    return false;
-}
-
 void group_delete(struct group_coordinator *gc, const struct delete_groups_request *request,
                   struct delete_groups_response *response, struct group_call *call)
 {
     int *left = ARENA_NEW(call->arena, int);
+    struct str_set seen = {0};
     *left = 1;
     ARRAY_MAKE(call->arena, response->results, MAX(request->groups_names.len, 0));
     response->results.len = 0;
     for (int32_t i = 0; i < request->groups_names.len; i++) {
         struct group *g;
-        if (is_named_before(request, i))
+        if (!str_set_add(&seen, call->arena, request->groups_names.items[i]))
             continue;
         struct delete_groups_deletable_group_result *o = &response->results.items[response->results.len++];
         delete_groups_deletable_group_result_init(o);
@@ -241,6 +277,7 @@ void group_delete(struct group_coordinator *gc, const struct delete_groups_reque
         ++*left;
         delete_one(g, d);
     }
+    str_set_deinit(&seen);
     step(call, left);
 }
 
@@ -279,13 +316,13 @@ static bool asks_for_any(const struct offset_delete_response *response)
 static void delete_topic_offsets(struct cleanup *c, const struct offset_delete_request_topic *in,
                                  struct offset_delete_response_topic *out)
 {
-    struct offset_id id;
+    struct topic_key id;
     bool subscribed = c->group->state != GROUP_EMPTY && group_may_read(c->group, in->name);
     for (int32_t i = 0; i < in->partitions.len; i++) {
         struct offset_delete_response_partition *o = &out->partitions.items[i];
         if (o->error_code == ERR_NONE && subscribed)
             o->error_code = ERR_GROUP_SUBSCRIBED_TO_TOPIC;
-        else if (o->error_code == ERR_NONE && offset_id_make(in->name, o->partition_index, &id))
+        else if (o->error_code == ERR_NONE && topic_key_make(in->name, o->partition_index, &id))
             drop_partition(c, &id);
     }
 }

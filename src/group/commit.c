@@ -53,7 +53,7 @@ static void set_error(struct commit *c, struct str topic, const struct offset_co
 
 /* False if the partition has a name that no topic can have. */
 static bool value_of(const struct commit *c, struct str topic, const struct offset_commit_request_partition *in,
-                     struct offset_id *id, struct offset_value *v)
+                     struct topic_key *id, struct offset_value *v)
 {
     bool has_time = c->call->client.version == 1 && in->commit_timestamp >= 0;
     *v = (struct offset_value){.offset = in->committed_offset,
@@ -62,7 +62,7 @@ static bool value_of(const struct commit *c, struct str topic, const struct offs
                                .expire_ms = c->expire_ms,
                                .at = c->append.offset,
                                .metadata = in->committed_metadata};
-    return offset_id_make(topic, in->partition_index, id);
+    return topic_key_make(topic, in->partition_index, id);
 }
 
 static bool is_transactional(const struct commit *c)
@@ -74,7 +74,7 @@ static void add_record(struct commit *c, struct str topic, const struct offset_c
                        struct offset_commit_response_partition *out, void *arg)
 {
     struct group *g = group_find(c->coordinator, c->request->group_id);
-    struct offset_id id;
+    struct topic_key id;
     struct offset_value v;
     if (str_utf16_length(in->committed_metadata) > c->coordinator->options.config->offset_metadata_max_bytes) {
         out->error_code = ERR_OFFSET_METADATA_TOO_LARGE;
@@ -96,7 +96,7 @@ static void keep(struct commit *c, struct str topic, const struct offset_commit_
                  struct offset_commit_response_partition *out, void *arg)
 {
     struct group *g = arg;
-    struct offset_id id;
+    struct topic_key id;
     struct offset_value v;
     (void)out;
     if (!value_of(c, topic, in, &id, &v))
@@ -115,9 +115,9 @@ static void keep(struct commit *c, struct str topic, const struct offset_commit_
 static void settle(struct commit *c, struct str topic, const struct offset_commit_request_partition *in,
                    struct offset_commit_response_partition *out, void *arg)
 {
-    struct offset_id id;
+    struct topic_key id;
     (void)out;
-    if (offset_id_make(topic, in->partition_index, &id))
+    if (topic_key_make(topic, in->partition_index, &id))
         pending_commit_over(arg, &id, c);
 }
 
@@ -125,10 +125,10 @@ static void give_up(struct commit *c, struct str topic, const struct offset_comm
                     struct offset_commit_response_partition *out, void *arg)
 {
     struct group *g = arg;
-    struct offset_id id;
+    struct topic_key id;
     (void)out;
     struct txn_offset *o =
-        offset_id_make(topic, in->partition_index, &id) ? txn_offset_find(g, c->txn.producer_id, &id) : NULL;
+        topic_key_make(topic, in->partition_index, &id) ? txn_offset_find(g, c->txn.producer_id, &id) : NULL;
     if (o != NULL)
         txn_offset_drop(o);
 }
@@ -207,7 +207,8 @@ static void warn_of_mixture(struct group *g, bool transactional)
     bool was_mixed = g->commits_seen == (COMMITS_OF_MEMBERS | COMMITS_IN_TRANSACTIONS);
     g->commits_seen |= transactional ? COMMITS_IN_TRANSACTIONS : COMMITS_OF_MEMBERS;
     if (!was_mixed && g->commits_seen == (COMMITS_OF_MEMBERS | COMMITS_IN_TRANSACTIONS))
-        log_warn("Group %s commits offsets in transactions and outside of them, which will surprise somebody", g->id);
+        log_warn("Group %.*s commits offsets in transactions and outside of them, which will surprise somebody",
+                 STR_ARGS(g->id));
 }
 
 static void begin_batch(const struct commit *c, struct batch_builder *b)
@@ -223,9 +224,10 @@ static void begin_batch(const struct commit *c, struct batch_builder *b)
 static void store(struct commit *c)
 {
     struct batch_builder b;
-    struct group *g;
+    struct group *g = NULL;
     enum kafka_error error = find_group(c, &g);
     if (error != ERR_NONE) {
+        group_note_void(g);
         each_commit(c, set_error, &error);
         c->call->done(c->call);
         return;
@@ -239,6 +241,7 @@ static void store(struct commit *c)
         return;
     }
     batch_builder_deinit(&b);
+    group_note_void(g);
     c->call->done(c->call);
 }
 
@@ -262,7 +265,7 @@ void group_commit(struct group_coordinator *gc, const struct offset_commit_reque
 {
     struct commit *c = commit_new(gc, request, response, call);
     if (call->client.version >= 2 && call->client.version <= 4 && request->retention_time_ms >= 0)
-        c->expire_ms = c->now + request->retention_time_ms;
+        c->expire_ms = saturating_add(c->now, request->retention_time_ms);
     store(c);
 }
 

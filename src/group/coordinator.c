@@ -1,9 +1,12 @@
 /* Which groups this broker serves: tables, loading and unloading of their partitions. */
 #include <inttypes.h>
+#include <utlist.h>
 
 #include "base/logger.h"
 #include "cluster/internal_topics.h"
 #include "group/group_internal.h"
+
+enum { MOST_VOID = 10000 };
 
 /* ---- Groups ---- */
 
@@ -14,7 +17,7 @@ int64_t group_now(const struct group_coordinator *gc)
 
 struct state_partition *group_partition(const struct group *g)
 {
-    return state_topic_find(g->coordinator->topic, str_of(g->id));
+    return state_topic_find(g->coordinator->topic, g->id);
 }
 
 void group_append(struct group *g, struct batch_builder *b, struct state_append *append)
@@ -52,8 +55,23 @@ struct group *group_make(struct group_coordinator *gc, struct str id)
     g->state = GROUP_EMPTY;
     g->state_since = group_now(gc);
     timer_init(&g->rebalance, gc->options.loop, rebalance_timed_out);
-    HASH_ADD_KEYPTR(hh, gc->groups, g->id, strlen(g->id), g);
+    HASH_ADD_KEYPTR(hh, gc->groups, g->id.p, (size_t)g->id.len, g);
     return g;
+}
+
+static bool is_void(const struct group *g)
+{
+    return g->state == GROUP_EMPTY && g->generation == 0 && !g->is_stored && g->members == NULL && g->pending == NULL &&
+           !group_has_offsets(g);
+}
+
+static void drop_void(struct group *g)
+{
+    if (!g->noted_void)
+        return;
+    DL_DELETE2(g->coordinator->voids, g, void_prev, void_next);
+    g->coordinator->void_count--;
+    g->noted_void = false;
 }
 
 void group_forget(struct group *g)
@@ -72,12 +90,28 @@ void group_forget(struct group *g)
     txn_offsets_drop_all(g);
     pending_commits_drop_all(g);
     subscription_clear(g);
+    drop_void(g);
     HASH_DEL(g->coordinator->groups, g);
-    free(g->id);
-    free(g->protocol_type);
-    free(g->protocol);
-    free(g->leader_id);
+    str_free(g->id);
+    str_free(g->protocol_type);
+    str_free(g->protocol);
+    str_free(g->leader_id);
     free(g);
+}
+
+void group_note_void(struct group *g)
+{
+    if (g == NULL || g->noted_void || !is_void(g))
+        return;
+    struct group_coordinator *gc = g->coordinator;
+    DL_APPEND2(gc->voids, g, void_prev, void_next);
+    g->noted_void = true;
+    if (++gc->void_count <= MOST_VOID)
+        return;
+    struct group *oldest = gc->voids;
+    drop_void(oldest);
+    if (is_void(oldest))
+        group_forget(oldest);
 }
 
 /* ---- Loading ---- */

@@ -9,13 +9,13 @@ static void fill_member(struct arena *a, const struct member *m, struct describe
 {
     const struct group *g = m->group;
     bool stable = g->state == GROUP_STABLE;
-    struct bytes metadata = member_metadata(m, stable ? g->protocol : NULL);
+    struct bytes metadata = member_metadata(m, stable ? g->protocol : STR_NULL);
     struct bytes assignment = stable && m->assignment.p ? m->assignment : (struct bytes){(const uint8_t *)"", 0};
     describe_groups_described_group_member_init(o);
-    o->member_id = arena_str(a, str_of(m->id));
-    o->group_instance_id = arena_str(a, str_of(m->instance_id));
-    o->client_id = arena_str(a, str_of(m->client_id));
-    o->client_host = arena_str(a, str_of(m->client_host));
+    o->member_id = arena_str(a, m->id);
+    o->group_instance_id = arena_str(a, m->instance_id);
+    o->client_id = arena_str(a, m->client_id);
+    o->client_host = arena_str(a, m->client_host);
     o->member_metadata = (struct bytes){arena_copy(a, metadata.p, (size_t)metadata.len), metadata.len};
     o->member_assignment = (struct bytes){arena_copy(a, assignment.p, (size_t)assignment.len), assignment.len};
 }
@@ -24,8 +24,8 @@ static void describe_one(struct arena *a, const struct group *g, struct describe
 {
     int32_t i = 0;
     o->group_state = str_of(group_state_name(g->state));
-    o->protocol_type = g->protocol_type ? arena_str(a, str_of(g->protocol_type)) : STR_LIT("");
-    o->protocol_data = g->protocol && g->state == GROUP_STABLE ? arena_str(a, str_of(g->protocol)) : STR_LIT("");
+    o->protocol_type = g->protocol_type.p ? arena_str(a, g->protocol_type) : STR_LIT("");
+    o->protocol_data = g->protocol.p && g->state == GROUP_STABLE ? arena_str(a, g->protocol) : STR_LIT("");
     ARRAY_MAKE(a, o->members, group_size(g));
     for (const struct member *m = g->members; m != NULL; m = m->hh.next)
         fill_member(a, m, &o->members.items[i++]);
@@ -36,7 +36,7 @@ void group_describe(struct group_coordinator *gc, const struct describe_groups_r
 {
     enum { ALL_GROUP_OPERATIONS = 1 << 3 | 1 << 6 | 1 << 8 }; /* read, delete, describe */
     ARRAY_MAKE(call->arena, response->groups, MAX(request->groups.len, 0));
-    for (int32_t i = 0; i < request->groups.len; i++) {
+    for (int32_t i = 0; i < request->groups.len && !call->arena->spent; i++) {
         struct describe_groups_described_group *o = &response->groups.items[i];
         describe_groups_described_group_init(o);
         o->group_id = request->groups.items[i];
@@ -60,6 +60,16 @@ static bool is_named(const struct str *items, int32_t len, const char *name)
     return len <= 0; /* no filter */
 }
 
+/* A bit for each state that is asked for, so that the request is not read again for each group. */
+static int wanted_states(const struct list_groups_request *request)
+{
+    int bits = 0;
+    for (int s = GROUP_EMPTY; s <= GROUP_DEAD; s++)
+        if (is_named(request->states_filter.items, request->states_filter.len, group_state_name((enum group_state)s)))
+            bits |= 1 << s;
+    return is_named(request->types_filter.items, request->types_filter.len, "classic") ? bits : 0;
+}
+
 void group_list(struct group_coordinator *gc, const struct list_groups_request *request,
                 struct list_groups_response *response, struct group_call *call)
 {
@@ -67,15 +77,15 @@ void group_list(struct group_coordinator *gc, const struct list_groups_request *
     response->groups.len = 0;
     if (state_topic_is_loading(gc->topic))
         response->error_code = ERR_COORDINATOR_LOAD_IN_PROGRESS;
+    int wanted = wanted_states(request);
     for (const struct group *g = gc->groups; g != NULL; g = g->hh.next) {
-        if (group_check(gc, str_of(g->id), true) != ERR_NONE || /* being loaded */
-            !is_named(request->states_filter.items, request->states_filter.len, group_state_name(g->state)) ||
-            !is_named(request->types_filter.items, request->types_filter.len, "classic"))
+        bool loading = group_check(gc, g->id, true) != ERR_NONE;
+        if (loading || (wanted & 1 << g->state) == 0)
             continue;
         struct list_groups_listed_group *o = &response->groups.items[response->groups.len++];
         list_groups_listed_group_init(o);
-        o->group_id = arena_str(call->arena, str_of(g->id));
-        o->protocol_type = g->protocol_type ? arena_str(call->arena, str_of(g->protocol_type)) : STR_LIT("");
+        o->group_id = arena_str(call->arena, g->id);
+        o->protocol_type = g->protocol_type.p ? arena_str(call->arena, g->protocol_type) : STR_LIT("");
         o->group_state = str_of(group_state_name(g->state));
         o->group_type = STR_LIT("classic");
     }

@@ -4,6 +4,7 @@
 
 #include <uthash.h>
 
+#include "base/topic_key.h"
 #include "group/group.h"
 #include "protocol/msg/join_group.h"
 #include "protocol/msg/offset_commit.h"
@@ -13,14 +14,14 @@
 enum group_state { GROUP_EMPTY, GROUP_PREPARING, GROUP_COMPLETING, GROUP_STABLE, GROUP_DEAD };
 
 struct member_protocol {
-    char *name;
+    struct str name;       /* heap, as all texts of a group that follow: what clients send may hold any byte */
     struct bytes metadata; /* heap */
 };
 
 struct member {
     struct group *group;
-    char *id, *instance_id; /* instance_id NULL: dynamic */
-    char *client_id, *client_host;
+    struct str id, instance_id; /* instance_id null: dynamic */
+    struct str client_id, client_host;
     int32_t rebalance_timeout_ms, session_timeout_ms;
     struct member_protocol *protocols;
     int32_t protocol_count;
@@ -32,20 +33,26 @@ struct member {
     struct join_group_response *join_response;
     struct sync_group_response *sync_response;
     struct timer session;
-    UT_hash_handle hh;
+    UT_hash_handle hh, hh_instance;
 };
 
 /* An id that was given out, and has not come back with it yet (KIP-394). */
 struct pending_member {
     struct group *group;
-    char *id;
+    struct str id;
     struct timer timer;
+    struct pending_member *prev, *next; /* of all that the coordinator has promised, in their order */
     UT_hash_handle hh;
 };
 
-struct offset_id {
-    int32_t partition;
-    char topic[252]; /* the rest is zero: ids are compared as bytes */
+/* A protocol that members know. */
+struct protocol_support {
+    int members; /* how many do */
+    int votes;   /* while one is elected */
+    int64_t pass;
+    UT_hash_handle hh;
+    int32_t len;
+    char name[];
 };
 
 struct offset_value {
@@ -57,25 +64,36 @@ struct offset_value {
 
 /* A partition of which an offset is on its way to the log, outside of any transaction. */
 struct pending_commit {
-    struct offset_id id;
+    struct topic_key id;
     const void *last; /* the latest commit of it */
     UT_hash_handle hh;
 };
 
 struct offset_entry {
-    struct offset_id id;
+    struct topic_key id;
     struct offset_value value;
     UT_hash_handle hh;
+};
+
+struct txn_offset_key {
+    int64_t producer_id;
+    struct topic_key id;
 };
 
 /* An offset that was committed within a transaction that is open. */
 struct txn_offset {
     struct group *group;
-    int64_t producer_id;
-    struct offset_id id;
+    struct txn_offset_key key;
     struct offset_value value;
-    struct txn_offset *prev, *next;             /* of the producer */
-    struct txn_offset *group_prev, *group_next; /* of the group */
+    struct txn_offset *prev, *next; /* of the producer */
+    UT_hash_handle hh;              /* of the group */
+};
+
+/* How many transactions are open that have committed an offset for the partition. */
+struct txn_open {
+    struct topic_key id;
+    int count;
+    UT_hash_handle hh;
 };
 
 struct txn_producer {
@@ -93,13 +111,16 @@ struct topic_name {
 
 struct group {
     struct group_coordinator *coordinator;
-    char *id;
+    struct str id;
     enum group_state state;
     bool is_stored;      /* it was loaded from a record of its own */
     int64_t state_since; /* -1: its record does not say */
     int32_t generation;
-    char *protocol_type, *protocol, *leader_id; /* NULL: none */
-    struct member *members;                     /* in the order of joining */
+    struct str protocol_type, protocol, leader_id; /* null: none */
+    struct member *members;                        /* in the order of joining */
+    struct member *fixed;                          /* the static ones of them, by instance id */
+    struct protocol_support *supported;
+    int64_t support_pass;
     struct pending_member *pending;
     struct timer rebalance; /* end of joining, or of waiting for SyncGroup */
     bool initial_delay;     /* the rebalance timer runs for group.initial.rebalance.delay.ms */
@@ -111,6 +132,9 @@ struct group {
     struct pending_commit *pending_commits;
     int commits_seen; /* COMMITS_..., in this generation */
     struct txn_offset *txn_offsets;
+    struct txn_open *txn_open;           /* of the same, by partition */
+    struct group *void_prev, *void_next; /* of those that were nothing but a name */
+    bool noted_void;
     UT_hash_handle hh;
 };
 
@@ -119,6 +143,10 @@ struct group_coordinator {
     struct state_topic *topic; /* __consumer_offsets */
     struct group *groups;
     struct txn_producer *txn_producers; /* that have committed offsets in open transactions */
+    struct pending_member *promised;    /* of all groups, the oldest first */
+    int promised_count;
+    struct group *voids; /* the oldest first; some may have come to something since */
+    int void_count;
     struct timer expiry;
 };
 
@@ -129,6 +157,11 @@ enum kafka_error group_check(struct group_coordinator *gc, struct str id, bool m
 struct group *group_find(struct group_coordinator *gc, struct str id);
 struct group *group_make(struct group_coordinator *gc, struct str id);
 void group_forget(struct group *g); /* frees it; its members must be gone or without calls */
+/*
+ * It may be nothing but a name, made for a request that was refused. Kafka keeps such groups until the next clean-up,
+ * which shows in its answers; so do we, but not without end. NULL allowed.
+ */
+void group_note_void(struct group *g);
 int64_t group_now(const struct group_coordinator *gc);
 /* The partition that holds the group. */
 struct state_partition *group_partition(const struct group *g);
@@ -147,12 +180,17 @@ void member_rename(struct member *m, struct str id); /* it goes on leading, if i
 void member_swap_protocols(struct member *m, struct member_protocol **protocols, int32_t *count);
 void protocols_free(struct member_protocol *protocols, int32_t count);
 void member_set_protocols(struct member *m, const struct join_group_request *request);
+bool everybody_supports(const struct group *g, struct str protocol);
+/* The protocol that most members vote for: each for the first of its own that everybody supports. Null: there is none.
+ */
+struct str group_elect_protocol(struct group *g);
 bool member_has_protocols(const struct member *m, const struct join_group_request *request);
-struct bytes member_metadata(const struct member *m, const char *protocol);
+struct bytes member_metadata(const struct member *m, struct str protocol);
 void member_set_assignment(struct member *m, struct bytes assignment);
 /* ERR_NONE if the member is one, and the instance id is its own. */
 enum kafka_error member_check(const struct group *g, struct str id, struct str instance_id);
 struct pending_member *pending_find(const struct group *g, struct str id);
+void pending_add(struct group *g, struct str id, int32_t timeout_ms);
 void pending_remove(struct pending_member *p);
 int group_size(const struct group *g);
 int group_joined_count(const struct group *g); /* members whose JoinGroup waits */
@@ -163,7 +201,6 @@ bool group_is_of_consumers(const struct group *g);
 void group_note_subscription(struct group *g); /* when a generation begins or is loaded */
 void subscription_clear(struct group *g);
 bool group_may_read(const struct group *g, struct str topic); /* it does, or does not say what it reads */
-char *str_dup(struct str s);                                  /* heap; NULL stays NULL */
 
 /* ---- rebalance.c ---- */
 
@@ -181,8 +218,7 @@ void group_fail_syncs(struct group *g, enum kafka_error error);
 void session_expired(struct timer *t);
 void pending_expired(struct timer *t);
 void rebalance_timed_out(struct timer *t);
-bool everybody_supports(const struct group *g, const char *protocol);
-bool group_would_keep_protocol(const struct group *g); /* if its members chose again */
+bool group_would_keep_protocol(struct group *g); /* if its members chose again */
 /* Appends its record; and what an error of that means to members. */
 void group_store(struct group *g, struct state_append *append);
 enum kafka_error group_store_error(enum kafka_error error);
@@ -191,27 +227,26 @@ enum kafka_error group_store_error(enum kafka_error error);
 
 void record_group(struct batch_builder *b, const struct group *g, int64_t now); /* its metadata and members */
 void record_group_gone(struct batch_builder *b, const struct group *g, int64_t now);
-void record_offset(struct batch_builder *b, const struct group *g, const struct offset_id *id,
+void record_offset(struct batch_builder *b, const struct group *g, const struct topic_key *id,
                    const struct offset_value *v, int64_t now);
-void record_offset_gone(struct batch_builder *b, const struct group *g, const struct offset_id *id, int64_t now);
+void record_offset_gone(struct batch_builder *b, const struct group *g, const struct topic_key *id, int64_t now);
 /* Takes a batch that was read into the tables. */
 void records_take(void *coordinator, struct state_partition *p, const struct batch *b);
 
 /* ---- offsets.c ---- */
 
 /* Unless there is one from further on in the log. */
-void offset_put(struct group *g, const struct offset_id *id, const struct offset_value *v);
+void offset_put(struct group *g, const struct topic_key *id, const struct offset_value *v);
 void offset_value_assign(struct offset_value *to, const struct offset_value *from); /* with metadata of its own */
 void offset_value_free(struct offset_value *v);
 void offset_drop(struct group *g, struct offset_entry *e);
-struct offset_entry *offset_find(const struct group *g, const struct offset_id *id);
-bool offset_id_make(struct str topic, int32_t partition, struct offset_id *out);
+struct offset_entry *offset_find(const struct group *g, const struct topic_key *id);
 bool group_has_offsets(const struct group *g); /* committed, or about to be */
 
-void pending_commit_put(struct group *g, const struct offset_id *id, const void *commit);
-struct pending_commit *pending_commit_find(const struct group *g, const struct offset_id *id);
-void pending_commit_over(struct group *g, const struct offset_id *id, const void *commit); /* unless a later one is */
-void pending_commit_drop(struct group *g, const struct offset_id *id);
+void pending_commit_put(struct group *g, const struct topic_key *id, const void *commit);
+struct pending_commit *pending_commit_find(const struct group *g, const struct topic_key *id);
+void pending_commit_over(struct group *g, const struct topic_key *id, const void *commit); /* unless a later one is */
+void pending_commit_drop(struct group *g, const struct topic_key *id);
 void pending_commits_drop_all(struct group *g);
 
 /* ---- cleanup.c ---- */
@@ -221,12 +256,12 @@ void offsets_expire(struct timer *t);
 /* ---- txn_offsets.c ---- */
 
 /* Replaces what that transaction has committed for the same partition before. */
-void txn_offset_put(struct group *g, int64_t producer_id, const struct offset_id *id, const struct offset_value *v);
-struct txn_offset *txn_offset_find(const struct group *g, int64_t producer_id, const struct offset_id *id);
+void txn_offset_put(struct group *g, int64_t producer_id, const struct topic_key *id, const struct offset_value *v);
+struct txn_offset *txn_offset_find(const struct group *g, int64_t producer_id, const struct topic_key *id);
 void txn_offset_drop(struct txn_offset *o);
 void txn_offsets_drop_all(struct group *g);
-void txn_offsets_drop_partition(struct group *g, const struct offset_id *id);
+void txn_offsets_drop_partition(struct group *g, const struct topic_key *id);
 /* Whether some open transaction has committed an offset for it. */
-bool txn_offset_is_open(const struct group *g, const struct offset_id *id);
+bool txn_offset_is_open(const struct group *g, const struct topic_key *id);
 
 #endif

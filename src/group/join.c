@@ -9,7 +9,7 @@
 #include "base/uuid.h"
 #include "group/group_internal.h"
 
-enum { MEMBER_ID_REQUIRED_SINCE = 4, SKIP_ASSIGNMENT_SINCE = 9 };
+enum { MEMBER_ID_REQUIRED_SINCE = 4, SKIP_ASSIGNMENT_SINCE = 9, LONGEST_MEMBER_PREFIX = 255 };
 
 struct joining {
     struct group *g;
@@ -40,7 +40,7 @@ static void wait_for_rebalance(const struct joining *j, struct member *m, const 
 {
     char text[256];
     struct str reason = j->request->reason.p != NULL ? j->request->reason : STR_LIT("not provided");
-    snprintf(text, sizeof(text), "%s %s; client reason: %.*s", why, m->id, STR_ARGS(reason));
+    snprintf(text, sizeof(text), "%s %.*s; client reason: %.*s", why, STR_ARGS(m->id), STR_ARGS(reason));
     take_request(j, m);
     group_prepare_rebalance(j->g, text);
 }
@@ -49,20 +49,22 @@ static void add_and_rebalance(const struct joining *j, struct str id)
 {
     struct group *g = j->g;
     if (g->members == NULL) {
-        free(g->protocol_type);
+        str_free(g->protocol_type);
         g->protocol_type = str_dup(j->request->protocol_type);
     }
     struct member *m =
         member_add(g, id, j->request->group_instance_id, j->call->client.client_id, j->call->client.client_host);
-    if (g->leader_id == NULL)
-        g->leader_id = xstrdup(m->id);
+    if (g->leader_id.p == NULL)
+        g->leader_id = str_dup(m->id);
     g->member_came |= g->state == GROUP_PREPARING && g->generation == 0;
     wait_for_rebalance(j, m, "adding member");
 }
 
+/* Ids are kept for each that asks for one: of what a client is called, they take as much as tells it from others. */
 static struct str new_member_id(const struct joining *j)
 {
-    struct str prefix = j->request->group_instance_id.p ? j->request->group_instance_id : j->call->client.client_id;
+    struct str name = j->request->group_instance_id.p ? j->request->group_instance_id : j->call->client.client_id;
+    struct str prefix = str_head(name, LONGEST_MEMBER_PREFIX);
     struct uuid u = uuid_random();
     const uint8_t *b = u.b;
     return arena_printf(j->call->arena, "%.*s-%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x",
@@ -72,12 +74,7 @@ static struct str new_member_id(const struct joining *j)
 
 static void require_id(const struct joining *j, struct str id)
 {
-    struct pending_member *p = xcalloc(1, sizeof(*p));
-    p->group = j->g;
-    p->id = str_dup(id);
-    timer_init(&p->timer, j->g->coordinator->options.loop, pending_expired);
-    timer_start(&p->timer, j->request->session_timeout_ms);
-    HASH_ADD_KEYPTR(hh, j->g->pending, p->id, strlen(p->id), p);
+    pending_add(j->g, id, j->request->session_timeout_ms);
     refuse_join(j->call, j->out, ERR_MEMBER_ID_REQUIRED, id);
 }
 
@@ -87,8 +84,8 @@ static void require_id(const struct joining *j, struct str id)
 struct replacement {
     struct state_append append;
     struct group_coordinator *coordinator;
-    char *group, *id; /* of the member now */
-    char *old_id, *old_leader;
+    struct str group, id; /* of the member now */
+    struct str old_id, old_leader;
     int32_t generation;
     struct member_protocol *old_protocols;
     int32_t old_protocol_count, old_rebalance_timeout_ms, old_session_timeout_ms;
@@ -101,12 +98,12 @@ static void answer_replaced(struct member *m, const struct replacement *x)
     bool leads = member_leads(m);
     m->join_call = NULL;
     m->join_response = NULL;
-    out->member_id = arena_str(call->arena, str_of(m->id));
+    out->member_id = arena_str(call->arena, m->id);
     fill_generation(m, call->arena, out);
     out->skip_assignment = leads && call->client.version >= SKIP_ASSIGNMENT_SINCE;
     if (leads && !out->skip_assignment) { /* it must not assign anew, so it is not told that it leads (KIP-814) */
         out->members.len = 0;
-        out->leader = arena_str(call->arena, str_of(x->old_leader));
+        out->leader = arena_str(call->arena, x->old_leader);
     }
     member_keep_alive(m);
     call->done(call);
@@ -118,7 +115,7 @@ static void undo_replacement(struct member *m, struct replacement *x, enum kafka
     struct join_group_response *out = m->join_response;
     m->join_call = NULL;
     m->join_response = NULL;
-    member_rename(m, str_of(x->old_id));
+    member_rename(m, x->old_id);
     member_swap_protocols(m, &x->old_protocols, &x->old_protocol_count);
     m->rebalance_timeout_ms = x->old_rebalance_timeout_ms;
     m->session_timeout_ms = x->old_session_timeout_ms;
@@ -129,22 +126,23 @@ static void undo_replacement(struct member *m, struct replacement *x, enum kafka
 static void replacement_free(struct replacement *x)
 {
     protocols_free(x->old_protocols, x->old_protocol_count);
-    free(x->group);
-    free(x->id);
-    free(x->old_id);
-    free(x->old_leader);
+    str_free(x->group);
+    str_free(x->id);
+    str_free(x->old_id);
+    str_free(x->old_leader);
     free(x);
 }
 
 static void on_replacement_stored(struct state_append *append, enum kafka_error error)
 {
     struct replacement *x = CONTAINER_OF(append, struct replacement, append);
-    struct group *g = group_find(x->coordinator, str_of(x->group));
-    struct member *m = g != NULL ? member_find(g, str_of(x->id)) : NULL;
+    struct group *g = group_find(x->coordinator, x->group);
+    struct member *m = g != NULL ? member_find(g, x->id) : NULL;
     /* Else a rebalance has begun, which it waits for, or it is answered already. */
     bool waits = m != NULL && m->join_call != NULL && g->state == GROUP_STABLE && g->generation == x->generation;
     if (error != ERR_NONE)
-        log_warn("Static member %s of group %s could not be stored: %s", x->id, x->group, error_name(error));
+        log_warn("Static member %.*s of group %.*s could not be stored: %s", STR_ARGS(x->id), STR_ARGS(x->group),
+                 error_name(error));
     if (waits && error == ERR_NONE)
         answer_replaced(m, x);
     else if (waits)
@@ -158,10 +156,10 @@ static struct replacement *replacement_new(struct member *m, struct str id)
     struct replacement *x = xcalloc(1, sizeof(*x));
     *x = (struct replacement){.append = {.done = on_replacement_stored},
                               .coordinator = g->coordinator,
-                              .group = xstrdup(g->id),
+                              .group = str_dup(g->id),
                               .id = str_dup(id),
-                              .old_id = xstrdup(m->id),
-                              .old_leader = g->leader_id ? xstrdup(g->leader_id) : NULL,
+                              .old_id = str_dup(m->id),
+                              .old_leader = str_dup(g->leader_id),
                               .generation = g->generation,
                               .old_rebalance_timeout_ms = m->rebalance_timeout_ms,
                               .old_session_timeout_ms = m->session_timeout_ms};
@@ -173,8 +171,8 @@ static struct replacement *replacement_new(struct member *m, struct str id)
 static void replace_static(const struct joining *j, struct member *m, struct str id)
 {
     struct group *g = j->g;
-    log_info("Static member %.*s of group %s in state %s takes the place of %s", STR_ARGS(id), g->id,
-             group_state_name(g->state), m->id);
+    log_info("Static member %.*s of group %.*s in state %s takes the place of %.*s", STR_ARGS(id), STR_ARGS(g->id),
+             group_state_name(g->state), STR_ARGS(m->id));
     answer_join(m, ERR_FENCED_INSTANCE_ID);
     answer_sync(m, ERR_FENCED_INSTANCE_ID);
     struct replacement *x = replacement_new(m, id);
@@ -208,7 +206,7 @@ static void join_as_new(const struct joining *j)
 
 static void answer_current(const struct joining *j, struct member *m)
 {
-    j->out->member_id = arena_str(j->call->arena, str_of(m->id));
+    j->out->member_id = arena_str(j->call->arena, m->id);
     fill_generation(m, j->call->arena, j->out);
     member_keep_alive(m);
     j->call->done(j->call);
@@ -230,7 +228,7 @@ static void rejoin(const struct joining *j, struct member *m)
 /* It comes with the id that it was given. */
 static void join_as_promised(const struct joining *j, struct pending_member *p)
 {
-    struct str id = arena_str(j->call->arena, str_of(p->id));
+    struct str id = arena_str(j->call->arena, p->id);
     if (j->request->group_instance_id.p != NULL) { /* static members are not asked to come again */
         refuse(j, ERR_UNKNOWN_SERVER_ERROR);
         return;
@@ -260,15 +258,11 @@ static bool supports(const struct group *g, const struct join_group_request *req
         return false;
     if (g->state == GROUP_EMPTY)
         return true;
-    if (g->protocol_type == NULL || !str_is(request->protocol_type, g->protocol_type))
+    if (!str_eq(request->protocol_type, g->protocol_type))
         return false;
-    for (int32_t i = 0; i < request->protocols.len; i++) {
-        char *name = str_dup(request->protocols.items[i].name);
-        bool all = everybody_supports(g, name);
-        free(name);
-        if (all)
+    for (int32_t i = 0; i < request->protocols.len; i++)
+        if (everybody_supports(g, request->protocols.items[i].name))
             return true;
-    }
     return false;
 }
 
@@ -325,4 +319,5 @@ void group_join(struct group_coordinator *gc, const struct join_group_request *r
         join_as_new(&j);
     else
         join_as_known(&j);
+    group_note_void(j.g); /* the request may be gone with its answer */
 }

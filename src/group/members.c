@@ -1,14 +1,12 @@
 /* A group's members and its states. */
 #include <stdio.h>
+#include <utlist.h>
 
 #include "base/logger.h"
 #include "group/group_internal.h"
 #include "protocol/msg/consumer_protocol_subscription.h"
 
-char *str_dup(struct str s)
-{
-    return s.p == NULL ? NULL : xstrndup(s.p, (size_t)s.len);
-}
+enum { MOST_PROMISED = 50000 };
 
 static struct bytes bytes_dup(struct bytes b)
 {
@@ -62,7 +60,7 @@ int group_joined_count(const struct group *g)
 
 bool group_is_of_consumers(const struct group *g)
 {
-    return g->protocol_type != NULL && strcmp(g->protocol_type, "consumer") == 0;
+    return str_is(g->protocol_type, "consumer");
 }
 
 void subscription_clear(struct group *g)
@@ -112,12 +110,12 @@ void group_note_subscription(struct group *g)
     subscription_clear(g);
     if (!group_is_of_consumers(g))
         return;
-    g->topics_known = g->members == NULL || g->protocol != NULL;
+    g->topics_known = g->members == NULL || g->protocol.p != NULL;
     for (const struct member *m = g->members; m != NULL && g->topics_known; m = m->hh.next)
         g->topics_known = add_topics_of(g, m);
     if (!g->topics_known)
-        log_warn("What member metadata of group %s says of protocol %s cannot be read, nor which topics it uses", g->id,
-                 g->protocol ? g->protocol : "?");
+        log_warn("What member metadata of group %.*s says of protocol %.*s cannot be read, nor which topics it uses",
+                 STR_ARGS(g->id), STR_ARGS(g->protocol));
 }
 
 bool group_may_read(const struct group *g, struct str topic)
@@ -137,10 +135,10 @@ struct member *member_find(const struct group *g, struct str id)
 
 struct member *member_find_static(const struct group *g, struct str instance_id)
 {
-    for (struct member *m = g->members; m != NULL && instance_id.p != NULL; m = m->hh.next)
-        if (m->instance_id != NULL && str_is(instance_id, m->instance_id))
-            return m;
-    return NULL;
+    struct member *m = NULL;
+    if (instance_id.p != NULL)
+        HASH_FIND(hh_instance, g->fixed, instance_id.p, (size_t)instance_id.len, m);
+    return m;
 }
 
 enum kafka_error member_check(const struct group *g, struct str id, struct str instance_id)
@@ -148,7 +146,7 @@ enum kafka_error member_check(const struct group *g, struct str id, struct str i
     const struct member *fixed = member_find_static(g, instance_id);
     if (instance_id.p != NULL && fixed == NULL)
         return ERR_UNKNOWN_MEMBER_ID;
-    if (fixed != NULL && !str_is(id, fixed->id))
+    if (fixed != NULL && !str_eq(id, fixed->id))
         return ERR_FENCED_INSTANCE_ID;
     return member_find(g, id) != NULL ? ERR_NONE : ERR_UNKNOWN_MEMBER_ID;
 }
@@ -160,18 +158,93 @@ struct member *member_add(struct group *g, struct str id, struct str instance_id
     m->group = g;
     m->id = str_dup(id);
     m->instance_id = str_dup(instance_id);
-    m->client_id = client_id.p ? str_dup(client_id) : xstrdup("");
+    m->client_id = str_dup(client_id.p ? client_id : STR_LIT(""));
     m->client_host = str_dup(client_host);
     m->is_new = true;
     timer_init(&m->session, g->coordinator->options.loop, session_expired);
-    HASH_ADD_KEYPTR(hh, g->members, m->id, strlen(m->id), m);
+    HASH_ADD_KEYPTR(hh, g->members, m->id.p, (size_t)m->id.len, m);
+    if (m->instance_id.p != NULL && member_find_static(g, m->instance_id) == NULL)
+        HASH_ADD_KEYPTR(hh_instance, g->fixed, m->instance_id.p, (size_t)m->instance_id.len, m);
     return m;
+}
+
+/* ---- Protocols ---- */
+
+static struct protocol_support *support_find(const struct group *g, struct str name)
+{
+    struct protocol_support *s;
+    HASH_FIND(hh, g->supported, name.p, (size_t)name.len, s);
+    return s;
+}
+
+static struct protocol_support *support_find_or_add(struct group *g, struct str name)
+{
+    struct protocol_support *s = support_find(g, name);
+    if (s != NULL)
+        return s;
+    s = xcalloc(1, sizeof(*s) + (size_t)MAX(name.len, 1));
+    s->len = name.len;
+    if (name.len > 0)
+        memcpy(s->name, name.p, (size_t)name.len);
+    HASH_ADD(hh, g->supported, name, (size_t)name.len, s);
+    return s;
+}
+
+/* Each pass over a member's protocols has a number of its own: a protocol that it names twice counts once. */
+static void support_begin(struct member *m)
+{
+    struct group *g = m->group;
+    g->support_pass++;
+    for (int32_t i = 0; i < m->protocol_count; i++) {
+        struct protocol_support *s = support_find_or_add(g, m->protocols[i].name);
+        s->members += s->pass != g->support_pass;
+        s->pass = g->support_pass;
+    }
+}
+
+static void support_end(struct member *m)
+{
+    struct group *g = m->group;
+    g->support_pass++;
+    for (int32_t i = 0; i < m->protocol_count; i++) {
+        struct protocol_support *s = support_find(g, m->protocols[i].name);
+        if (s == NULL || s->pass == g->support_pass)
+            continue;
+        s->pass = g->support_pass;
+        ensure(s->members > 0);
+        if (--s->members > 0)
+            continue;
+        HASH_DEL(g->supported, s);
+        free(s);
+    }
+}
+
+bool everybody_supports(const struct group *g, struct str protocol)
+{
+    const struct protocol_support *s = support_find(g, protocol);
+    return group_size(g) == (s != NULL ? s->members : 0);
+}
+
+struct str group_elect_protocol(struct group *g)
+{
+    struct protocol_support *best = NULL;
+    for (struct protocol_support *s = g->supported; s != NULL; s = s->hh.next)
+        s->votes = 0;
+    for (const struct member *m = g->members; m != NULL; m = m->hh.next) {
+        int32_t i = 0;
+        while (i < m->protocol_count && !everybody_supports(g, m->protocols[i].name))
+            i++;
+        struct protocol_support *s = i < m->protocol_count ? support_find(g, m->protocols[i].name) : NULL;
+        if (s != NULL && ++s->votes > (best != NULL ? best->votes : 0))
+            best = s;
+    }
+    return best != NULL ? (struct str){best->name, best->len} : STR_NULL;
 }
 
 void protocols_free(struct member_protocol *protocols, int32_t count)
 {
     for (int32_t i = 0; i < count; i++) {
-        free(protocols[i].name);
+        str_free(protocols[i].name);
         bytes_free(protocols[i].metadata);
     }
     free(protocols);
@@ -181,21 +254,23 @@ void member_swap_protocols(struct member *m, struct member_protocol **protocols,
 {
     struct member_protocol *mine = m->protocols;
     int32_t my_count = m->protocol_count;
+    support_end(m);
     m->protocols = *protocols;
     m->protocol_count = *count;
     *protocols = mine;
     *count = my_count;
+    support_begin(m);
 }
 
 bool member_leads(const struct member *m)
 {
-    return m->group->leader_id != NULL && strcmp(m->group->leader_id, m->id) == 0;
+    return str_eq(m->group->leader_id, m->id);
 }
 
 static void lead(struct group *g, const struct member *m)
 {
-    free(g->leader_id);
-    g->leader_id = m != NULL ? xstrdup(m->id) : NULL;
+    str_free(g->leader_id);
+    g->leader_id = m != NULL ? str_dup(m->id) : STR_NULL;
 }
 
 void member_rename(struct member *m, struct str id)
@@ -203,9 +278,9 @@ void member_rename(struct member *m, struct str id)
     struct group *g = m->group;
     bool leads = member_leads(m);
     HASH_DEL(g->members, m);
-    free(m->id);
+    str_free(m->id);
     m->id = str_dup(id);
-    HASH_ADD_KEYPTR(hh, g->members, m->id, strlen(m->id), m);
+    HASH_ADD_KEYPTR(hh, g->members, m->id.p, (size_t)m->id.len, m);
     if (leads)
         lead(g, m);
 }
@@ -217,20 +292,24 @@ void member_remove(struct member *m)
     answer_sync(m, ERR_UNKNOWN_MEMBER_ID);
     timer_stop(&m->session);
     bool led = member_leads(m);
+    support_end(m);
     HASH_DEL(g->members, m);
+    if (member_find_static(g, m->instance_id) == m)
+        HASH_DELETE(hh_instance, g->fixed, m);
     if (led)
         lead(g, g->members);
     protocols_free(m->protocols, m->protocol_count);
     bytes_free(m->assignment);
-    free(m->id);
-    free(m->instance_id);
-    free(m->client_id);
-    free(m->client_host);
+    str_free(m->id);
+    str_free(m->instance_id);
+    str_free(m->client_id);
+    str_free(m->client_host);
     free(m);
 }
 
 void member_set_protocols(struct member *m, const struct join_group_request *request)
 {
+    support_end(m);
     protocols_free(m->protocols, m->protocol_count);
     m->protocols = xcalloc((size_t)MAX(request->protocols.len, 1), sizeof(*m->protocols));
     m->protocol_count = 0;
@@ -238,6 +317,7 @@ void member_set_protocols(struct member *m, const struct join_group_request *req
         const struct join_group_request_protocol *p = &request->protocols.items[i];
         m->protocols[m->protocol_count++] = (struct member_protocol){str_dup(p->name), bytes_dup(p->metadata)};
     }
+    support_begin(m);
 }
 
 bool member_has_protocols(const struct member *m, const struct join_group_request *request)
@@ -246,17 +326,17 @@ bool member_has_protocols(const struct member *m, const struct join_group_reques
         return false;
     for (int32_t i = 0; i < m->protocol_count; i++) {
         const struct join_group_request_protocol *p = &request->protocols.items[i];
-        if (!str_is(p->name, m->protocols[i].name) || p->metadata.len != m->protocols[i].metadata.len ||
+        if (!str_eq(p->name, m->protocols[i].name) || p->metadata.len != m->protocols[i].metadata.len ||
             (p->metadata.len > 0 && memcmp(p->metadata.p, m->protocols[i].metadata.p, (size_t)p->metadata.len) != 0))
             return false;
     }
     return true;
 }
 
-struct bytes member_metadata(const struct member *m, const char *protocol)
+struct bytes member_metadata(const struct member *m, struct str protocol)
 {
-    for (int32_t i = 0; protocol != NULL && i < m->protocol_count; i++)
-        if (strcmp(m->protocols[i].name, protocol) == 0)
+    for (int32_t i = 0; protocol.p != NULL && i < m->protocol_count; i++)
+        if (str_eq(m->protocols[i].name, protocol))
             return m->protocols[i].metadata;
     return (struct bytes){(const uint8_t *)"", 0};
 }
@@ -275,10 +355,28 @@ struct pending_member *pending_find(const struct group *g, struct str id)
     return p;
 }
 
+/* Ids that nobody comes back with are not kept without end: who has the oldest of too many asks for another one. */
+void pending_add(struct group *g, struct str id, int32_t timeout_ms)
+{
+    struct group_coordinator *gc = g->coordinator;
+    struct pending_member *p = xcalloc(1, sizeof(*p));
+    p->group = g;
+    p->id = str_dup(id);
+    timer_init(&p->timer, gc->options.loop, pending_expired);
+    timer_start(&p->timer, timeout_ms);
+    HASH_ADD_KEYPTR(hh, g->pending, p->id.p, (size_t)p->id.len, p);
+    DL_APPEND(gc->promised, p);
+    if (++gc->promised_count > MOST_PROMISED)
+        pending_expired(&gc->promised->timer);
+}
+
 void pending_remove(struct pending_member *p)
 {
+    struct group_coordinator *gc = p->group->coordinator;
     timer_stop(&p->timer);
     HASH_DEL(p->group->pending, p);
-    free(p->id);
+    DL_DELETE(gc->promised, p);
+    gc->promised_count--;
+    str_free(p->id);
     free(p);
 }

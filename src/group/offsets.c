@@ -4,42 +4,27 @@
 
 /* ---- The table ---- */
 
-bool offset_id_make(struct str topic, int32_t partition, struct offset_id *out)
-{
-    if (topic.len <= 0 || topic.len >= (int32_t)sizeof(out->topic))
-        return false;
-    *out = (struct offset_id){.partition = partition};
-    memcpy(out->topic, topic.p, (size_t)topic.len);
-    return true;
-}
-
-/* As the key of a table: what counts of the topic's room. */
-static size_t offset_id_size(const struct offset_id *id)
-{
-    return offsetof(struct offset_id, topic) + strlen(id->topic);
-}
-
 void offset_value_free(struct offset_value *v)
 {
-    free((char *)(uintptr_t)v->metadata.p);
+    str_free(v->metadata);
 }
 
 void offset_value_assign(struct offset_value *to, const struct offset_value *from)
 {
-    char *metadata = from->metadata.p ? str_dup(from->metadata) : xstrdup("");
+    struct str metadata = str_dup(from->metadata.p ? from->metadata : STR_LIT(""));
     offset_value_free(to);
     *to = *from;
-    to->metadata = (struct str){metadata, from->metadata.len};
+    to->metadata = metadata;
 }
 
-struct offset_entry *offset_find(const struct group *g, const struct offset_id *id)
+struct offset_entry *offset_find(const struct group *g, const struct topic_key *id)
 {
     struct offset_entry *e;
-    HASH_FIND(hh, g->offsets, id, offset_id_size(id), e);
+    HASH_FIND(hh, g->offsets, id, topic_key_size(id), e);
     return e;
 }
 
-void offset_put(struct group *g, const struct offset_id *id, const struct offset_value *v)
+void offset_put(struct group *g, const struct topic_key *id, const struct offset_value *v)
 {
     struct offset_entry *e = offset_find(g, id);
     if (e != NULL && e->value.at > v->at)
@@ -47,7 +32,7 @@ void offset_put(struct group *g, const struct offset_id *id, const struct offset
     if (e == NULL) {
         e = xcalloc(1, sizeof(*e));
         e->id = *id;
-        HASH_ADD(hh, g->offsets, id, offset_id_size(id), e);
+        HASH_ADD(hh, g->offsets, id, topic_key_size(id), e);
     }
     offset_value_assign(&e->value, v);
 }
@@ -66,32 +51,32 @@ bool group_has_offsets(const struct group *g)
 
 /* ---- On their way ---- */
 
-struct pending_commit *pending_commit_find(const struct group *g, const struct offset_id *id)
+struct pending_commit *pending_commit_find(const struct group *g, const struct topic_key *id)
 {
     struct pending_commit *p;
-    HASH_FIND(hh, g->pending_commits, id, offset_id_size(id), p);
+    HASH_FIND(hh, g->pending_commits, id, topic_key_size(id), p);
     return p;
 }
 
-void pending_commit_put(struct group *g, const struct offset_id *id, const void *commit)
+void pending_commit_put(struct group *g, const struct topic_key *id, const void *commit)
 {
     struct pending_commit *p = pending_commit_find(g, id);
     if (p == NULL) {
         p = xcalloc(1, sizeof(*p));
         p->id = *id;
-        HASH_ADD(hh, g->pending_commits, id, offset_id_size(id), p);
+        HASH_ADD(hh, g->pending_commits, id, topic_key_size(id), p);
     }
     p->last = commit;
 }
 
-void pending_commit_over(struct group *g, const struct offset_id *id, const void *commit)
+void pending_commit_over(struct group *g, const struct topic_key *id, const void *commit)
 {
     const struct pending_commit *p = pending_commit_find(g, id);
     if (p != NULL && p->last == commit)
         pending_commit_drop(g, id);
 }
 
-void pending_commit_drop(struct group *g, const struct offset_id *id)
+void pending_commit_drop(struct group *g, const struct topic_key *id)
 {
     struct pending_commit *p = pending_commit_find(g, id);
     if (p == NULL)
@@ -130,8 +115,8 @@ static struct found_offset found(struct arena *a, const struct offset_entry *e)
 static struct found_offset find_offset(struct arena *a, const struct group *g, struct str topic, int32_t partition,
                                        bool stable)
 {
-    struct offset_id id;
-    if (g == NULL || !offset_id_make(topic, partition, &id))
+    struct topic_key id;
+    if (g == NULL || !topic_key_make(topic, partition, &id))
         return found(a, NULL);
     if (stable && (txn_offset_is_open(g, &id) || pending_commit_find(g, &id) != NULL))
         return (struct found_offset){ERR_UNSTABLE_OFFSET_COMMIT, -1, -1, STR_LIT("")};
@@ -167,7 +152,7 @@ static int by_topic(const void *a, const void *b)
 {
     const struct offset_entry *x = *(const struct offset_entry *const *)a, *y = *(const struct offset_entry *const *)b;
     int order = strcmp(x->id.topic, y->id.topic);
-    return order != 0 ? order : (x->id.partition > y->id.partition) - (x->id.partition < y->id.partition);
+    return order != 0 ? order : (x->id.index > y->id.index) - (x->id.index < y->id.index);
 }
 
 /* All offsets of the group, those of a topic together. */
@@ -197,14 +182,14 @@ static int32_t count_of_topic(const struct offset_entry *const *list, int32_t co
         const struct offset_entry **list_ = sorted_offsets((a), (g), &count_);            \
         ARRAY_MAKE((a), (out_topics), count_);                                            \
         (out_topics).len = 0;                                                             \
-        for (int32_t at_ = 0; at_ < count_; at_ += n_) {                                  \
+        for (int32_t at_ = 0; at_ < count_ && !(a)->spent; at_ += n_) {                   \
             int32_t t_ = (out_topics).len++;                                              \
             n_ = count_of_topic(&list_[at_], count_ - at_);                               \
             struct str name_ = arena_str((a), str_of(list_[at_]->id.topic));              \
             (out_topics).items[t_].name = name_;                                          \
             ARRAY_MAKE((a), (out_topics).items[t_].partitions, n_);                       \
             for (int32_t i_ = 0; i_ < n_; i_++) {                                         \
-                int32_t index_ = list_[at_ + i_]->id.partition;                           \
+                int32_t index_ = list_[at_ + i_]->id.index;                               \
                 struct found_offset x_ = find_offset((a), (g), name_, index_, (stable));  \
                 FILL_PARTITION(&(out_topics).items[t_].partitions.items[i_], index_, x_); \
             }                                                                             \
@@ -240,7 +225,7 @@ static void fetch_several(struct group_coordinator *gc, const struct offset_fetc
                           struct offset_fetch_response *response, struct group_call *call)
 {
     ARRAY_MAKE(call->arena, response->groups, MAX(request->groups.len, 0));
-    for (int32_t i = 0; i < request->groups.len; i++) {
+    for (int32_t i = 0; i < request->groups.len && !call->arena->spent; i++) {
         const struct offset_fetch_request_group *in = &request->groups.items[i];
         struct offset_fetch_response_group *o = &response->groups.items[i];
         offset_fetch_response_group_init(o);

@@ -20,8 +20,8 @@ static void fill_members(const struct member *leader, struct arena *a, struct jo
         struct join_group_response_member *o = &out->members.items[i++];
         struct bytes metadata = member_metadata(m, g->protocol);
         join_group_response_member_init(o);
-        o->member_id = arena_str(a, str_of(m->id));
-        o->group_instance_id = arena_str(a, str_of(m->instance_id));
+        o->member_id = arena_str(a, m->id);
+        o->group_instance_id = arena_str(a, m->instance_id);
         o->metadata = (struct bytes){arena_copy(a, metadata.p, (size_t)metadata.len), metadata.len};
     }
 }
@@ -30,9 +30,9 @@ void fill_generation(const struct member *m, struct arena *a, struct join_group_
 {
     const struct group *g = m->group;
     out->generation_id = g->generation;
-    out->protocol_type = arena_str(a, str_of(g->protocol_type));
-    out->protocol_name = arena_str(a, str_of(g->protocol));
-    out->leader = g->leader_id ? arena_str(a, str_of(g->leader_id)) : STR_LIT("");
+    out->protocol_type = arena_str(a, g->protocol_type);
+    out->protocol_name = arena_str(a, g->protocol);
+    out->leader = g->leader_id.p ? arena_str(a, g->leader_id) : STR_LIT("");
     if (member_leads(m))
         fill_members(m, a, out);
 }
@@ -54,10 +54,10 @@ void answer_join(struct member *m, enum kafka_error error)
     m->join_call = NULL;
     m->join_response = NULL;
     if (error != ERR_NONE) {
-        refuse_join(call, out, error, str_of(m->id));
+        refuse_join(call, out, error, m->id);
         return;
     }
-    out->member_id = arena_str(call->arena, str_of(m->id));
+    out->member_id = arena_str(call->arena, m->id);
     fill_generation(m, call->arena, out);
     call->done(call);
 }
@@ -72,8 +72,8 @@ void answer_sync(struct member *m, enum kafka_error error)
     m->sync_response = NULL;
     out->error_code = error;
     if (error == ERR_NONE) {
-        out->protocol_type = arena_str(call->arena, str_of(m->group->protocol_type));
-        out->protocol_name = arena_str(call->arena, str_of(m->group->protocol));
+        out->protocol_type = arena_str(call->arena, m->group->protocol_type);
+        out->protocol_name = arena_str(call->arena, m->group->protocol);
         out->assignment =
             (struct bytes){arena_copy(call->arena, m->assignment.p, (size_t)m->assignment.len), m->assignment.len};
     }
@@ -103,7 +103,7 @@ void session_expired(struct timer *t)
         member_keep_alive(m); /* it waits for us */
         return;
     }
-    log_info("Member %s in group %s has failed, removing it from the group", m->id, g->id);
+    log_info("Member %.*s in group %.*s has failed, removing it from the group", STR_ARGS(m->id), STR_ARGS(g->id));
     member_remove(m);
     group_lost_member(g, "a member's session has expired");
 }
@@ -115,6 +115,8 @@ void pending_expired(struct timer *t)
     pending_remove(p);
     if (g->state == GROUP_PREPARING)
         group_maybe_complete_join(g);
+    else
+        group_note_void(g);
 }
 
 void group_lost_member(struct group *g, const char *why)
@@ -152,68 +154,30 @@ enum kafka_error group_store_error(enum kafka_error error)
 
 /* ---- Ending the joining ---- */
 
-bool everybody_supports(const struct group *g, const char *protocol)
+bool group_would_keep_protocol(struct group *g)
 {
-    for (const struct member *m = g->members; m != NULL; m = m->hh.next) {
-        bool has = false;
-        for (int32_t i = 0; i < m->protocol_count; i++)
-            has |= strcmp(m->protocols[i].name, protocol) == 0;
-        if (!has)
-            return false;
-    }
-    return true;
-}
-
-/* Which of the first member's protocols this one votes for; -1: none of them. */
-static int32_t first_candidate(const struct member *m, const struct member *first, const int *votes)
-{
-    for (int32_t p = 0; p < m->protocol_count; p++)
-        for (int32_t i = 0; i < first->protocol_count; i++)
-            if (votes[i] >= 0 && strcmp(m->protocols[p].name, first->protocols[i].name) == 0)
-                return i;
-    return -1;
-}
-
-/* Each member has one vote, for the first of its protocols that everybody supports. */
-static const char *elect_protocol(const struct group *g)
-{
-    const struct member *first = g->members; /* what it does not support, not everybody does */
-    int *votes = xcalloc((size_t)MAX(first->protocol_count, 1), sizeof(*votes)), best = -1;
-    for (int32_t i = 0; i < first->protocol_count; i++)
-        votes[i] = everybody_supports(g, first->protocols[i].name) ? 0 : -1;
-    for (const struct member *m = first; m != NULL; m = m->hh.next) {
-        int32_t i = first_candidate(m, first, votes);
-        if (i >= 0 && (++votes[i] > (best >= 0 ? votes[best] : 0)))
-            best = i;
-    }
-    free(votes);
-    return best >= 0 ? first->protocols[best].name : NULL;
-}
-
-bool group_would_keep_protocol(const struct group *g)
-{
-    const char *next = elect_protocol(g);
-    return next != NULL && g->protocol != NULL && strcmp(next, g->protocol) == 0;
+    struct str next = group_elect_protocol(g);
+    return next.p != NULL && str_eq(next, g->protocol);
 }
 
 struct empty_store {
     struct state_append append;
-    char *id;
+    struct str id;
 };
 
 static void on_empty_stored(struct state_append *append, enum kafka_error error)
 {
     struct empty_store *s = CONTAINER_OF(append, struct empty_store, append);
     if (error != ERR_NONE)
-        log_warn("The empty generation of group %s could not be stored: %s", s->id, error_name(error));
-    free(s->id);
+        log_warn("The empty generation of group %.*s could not be stored: %s", STR_ARGS(s->id), error_name(error));
+    str_free(s->id);
     free(s);
 }
 
 static void store_empty(struct group *g)
 {
     struct empty_store *s = xcalloc(1, sizeof(*s));
-    *s = (struct empty_store){{.done = on_empty_stored}, xstrdup(g->id)};
+    *s = (struct empty_store){{.done = on_empty_stored}, str_dup(g->id)};
     group_store(g, &s->append);
 }
 
@@ -221,9 +185,9 @@ static void remove_absent(struct group *g)
 {
     struct member *m, *tmp;
     HASH_ITER (hh, g->members, m, tmp) {
-        if (m->join_call != NULL || m->instance_id != NULL)
+        if (m->join_call != NULL || m->instance_id.p != NULL)
             continue;
-        log_info("Member %s of group %s has not rejoined in time, removing it", m->id, g->id);
+        log_info("Member %.*s of group %.*s has not rejoined in time, removing it", STR_ARGS(m->id), STR_ARGS(g->id));
         member_remove(m);
     }
 }
@@ -231,14 +195,14 @@ static void remove_absent(struct group *g)
 /* A leader that has rejoined stays; else the first that has becomes it. False: nobody has. */
 static bool settle_leader(struct group *g)
 {
-    struct member *leader = g->leader_id ? member_find(g, str_of(g->leader_id)) : NULL;
+    struct member *leader = member_find(g, g->leader_id);
     if (leader != NULL && leader->join_call != NULL)
         return true;
     for (struct member *m = g->members; m != NULL; m = m->hh.next) {
         if (m->join_call == NULL)
             continue;
-        free(g->leader_id);
-        g->leader_id = xstrdup(m->id);
+        str_free(g->leader_id);
+        g->leader_id = str_dup(m->id);
         return true;
     }
     return false;
@@ -252,11 +216,12 @@ static int32_t longest_rebalance_timeout(const struct group *g)
     return ms;
 }
 
-static void next_generation(struct group *g, const char *protocol)
+static void next_generation(struct group *g, struct str protocol)
 {
     g->generation = g->generation == INT32_MAX ? 1 : g->generation + 1;
-    free(g->protocol);
-    g->protocol = protocol ? xstrdup(protocol) : NULL;
+    protocol = str_dup(protocol);
+    str_free(g->protocol);
+    g->protocol = protocol;
     g->commits_seen = 0;
     group_note_subscription(g);
 }
@@ -264,9 +229,10 @@ static void next_generation(struct group *g, const char *protocol)
 static void start_generation(struct group *g)
 {
     struct member *m, *tmp;
-    next_generation(g, elect_protocol(g));
+    next_generation(g, group_elect_protocol(g));
     group_set_state(g, GROUP_COMPLETING);
-    log_info("Stabilized group %s generation %" PRId32 " with %d members", g->id, g->generation, group_size(g));
+    log_info("Stabilized group %.*s generation %" PRId32 " with %d members", STR_ARGS(g->id), g->generation,
+             group_size(g));
     HASH_ITER (hh, g->members, m, tmp) {
         m->is_new = false;
         m->sync_expected = true;
@@ -278,12 +244,12 @@ static void start_generation(struct group *g)
 
 static void become_empty(struct group *g)
 {
-    next_generation(g, NULL);
-    free(g->leader_id);
-    g->leader_id = NULL;
+    next_generation(g, STR_NULL);
+    str_free(g->leader_id);
+    g->leader_id = STR_NULL;
     timer_stop(&g->rebalance);
     group_set_state(g, GROUP_EMPTY);
-    log_info("Group %s with generation %" PRId32 " is now empty", g->id, g->generation);
+    log_info("Group %.*s with generation %" PRId32 " is now empty", STR_ARGS(g->id), g->generation);
     store_empty(g);
 }
 
@@ -316,7 +282,8 @@ static void expire_syncs(struct group *g)
     HASH_ITER (hh, g->members, m, tmp) {
         if (!m->sync_expected)
             continue;
-        log_info("Member %s of group %s has not asked for its assignment in time, removing it", m->id, g->id);
+        log_info("Member %.*s of group %.*s has not asked for its assignment in time, removing it", STR_ARGS(m->id),
+                 STR_ARGS(g->id));
         member_remove(m);
         lost = true;
     }
@@ -352,7 +319,7 @@ void group_prepare_rebalance(struct group *g, const char *why)
     for (struct member *m = g->members; m != NULL; m = m->hh.next)
         m->sync_expected = false;
     int64_t delay = g->coordinator->options.config->group_initial_rebalance_delay_ms;
-    log_info("Preparing to rebalance group %s in state %s with old generation %" PRId32 " (%s)", g->id,
+    log_info("Preparing to rebalance group %.*s in state %s with old generation %" PRId32 " (%s)", STR_ARGS(g->id),
              group_state_name(g->state), g->generation, why);
     group_set_state(g, GROUP_PREPARING);
     g->initial_delay = first && delay > 0;

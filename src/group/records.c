@@ -22,15 +22,15 @@ enum {
 
 static void write_group_key(struct writer *w, const struct group *g)
 {
-    struct group_metadata_key key = {.group = str_of(g->id)};
+    struct group_metadata_key key = {.group = g->id};
     writer_init(w);
     writer_int16(w, GROUP_KEY);
     group_metadata_key_write(w, GROUP_KEY, &key);
 }
 
-static void write_offset_key(struct writer *w, const struct group *g, const struct offset_id *id)
+static void write_offset_key(struct writer *w, const struct group *g, const struct topic_key *id)
 {
-    struct offset_commit_key key = {.group = str_of(g->id), .topic = str_of(id->topic), .partition = id->partition};
+    struct offset_commit_key key = {.group = g->id, .topic = str_of(id->topic), .partition = id->index};
     writer_init(w);
     writer_int16(w, OFFSET_KEY);
     offset_commit_key_write(w, OFFSET_KEY, &key);
@@ -39,10 +39,10 @@ static void write_offset_key(struct writer *w, const struct group *g, const stru
 static void fill_member(const struct member *m, struct group_metadata_value_member_metadata *o)
 {
     group_metadata_value_member_metadata_init(o);
-    o->member_id = str_of(m->id);
-    o->group_instance_id = str_of(m->instance_id);
-    o->client_id = str_of(m->client_id);
-    o->client_host = str_of(m->client_host);
+    o->member_id = m->id;
+    o->group_instance_id = m->instance_id;
+    o->client_id = m->client_id;
+    o->client_host = m->client_host;
     o->rebalance_timeout = m->rebalance_timeout_ms;
     o->session_timeout = m->session_timeout_ms;
     o->subscription = member_metadata(m, m->group->protocol);
@@ -56,10 +56,10 @@ void record_group(struct batch_builder *b, const struct group *g, int64_t now)
     struct group_metadata_value v;
     int32_t i = 0;
     group_metadata_value_init(&v);
-    v.protocol_type = g->protocol_type ? str_of(g->protocol_type) : STR_LIT("");
+    v.protocol_type = g->protocol_type.p ? g->protocol_type : STR_LIT("");
     v.generation = g->generation;
-    v.protocol = str_of(g->protocol);
-    v.leader = str_of(g->leader_id);
+    v.protocol = g->protocol;
+    v.leader = g->leader_id;
     v.current_state_timestamp = g->state_since;
     ARRAY_MAKE(&a, v.members, group_size(g));
     for (const struct member *m = g->members; m != NULL; m = m->hh.next)
@@ -79,7 +79,7 @@ void record_group_gone(struct batch_builder *b, const struct group *g, int64_t n
     state_record_add(b, &key, NULL, now);
 }
 
-void record_offset(struct batch_builder *b, const struct group *g, const struct offset_id *id,
+void record_offset(struct batch_builder *b, const struct group *g, const struct topic_key *id,
                    const struct offset_value *from, int64_t now)
 {
     struct writer key, value;
@@ -96,7 +96,7 @@ void record_offset(struct batch_builder *b, const struct group *g, const struct 
     state_record_add(b, &key, &value, now);
 }
 
-void record_offset_gone(struct batch_builder *b, const struct group *g, const struct offset_id *id, int64_t now)
+void record_offset_gone(struct batch_builder *b, const struct group *g, const struct topic_key *id, int64_t now)
 {
     struct writer key;
     write_offset_key(&key, g, id);
@@ -121,11 +121,11 @@ static struct group *find_or_make(const struct loading *l, struct str id)
 static void warn_unreadable(const struct loading *l, const struct group *g, const struct record *record,
                             const char *what)
 {
-    log_warn("%s of group %s in " GROUP_METADATA_TOPIC "-%" PRId32 " at %" PRId64 " cannot be read", what, g->id,
-             l->partition->number, record->offset);
+    log_warn("%s of group %.*s in " GROUP_METADATA_TOPIC "-%" PRId32 " at %" PRId64 " cannot be read", what,
+             STR_ARGS(g->id), l->partition->number, record->offset);
 }
 
-static void forget_offset(struct group *g, const struct loading *l, const struct offset_id *id)
+static void forget_offset(struct group *g, const struct loading *l, const struct topic_key *id)
 {
     struct offset_entry *e = offset_find(g, id);
     struct txn_offset *o;
@@ -138,10 +138,10 @@ static void forget_offset(struct group *g, const struct loading *l, const struct
 static void load_offset(const struct loading *l, const struct record *record, const struct offset_commit_key *key)
 {
     struct offset_commit_value in;
-    struct offset_id id;
+    struct topic_key id;
     struct reader r;
     int16_t version;
-    if (!offset_id_make(key->topic, key->partition, &id))
+    if (!topic_key_make(key->topic, key->partition, &id))
         return;
     struct group *g = find_or_make(l, key->group);
     if (record->value.p == NULL) {
@@ -168,7 +168,7 @@ static void load_offset(const struct loading *l, const struct record *record, co
 static void load_member(struct group *g, const struct group_metadata_value_member_metadata *in)
 {
     struct member *m = member_add(g, in->member_id, in->group_instance_id, in->client_id, in->client_host);
-    struct join_group_request_protocol protocol = {str_of(g->protocol ? g->protocol : ""), in->subscription};
+    struct join_group_request_protocol protocol = {g->protocol.p ? g->protocol : STR_LIT(""), in->subscription};
     struct join_group_request request = {.protocols = {&protocol, 1}};
     m->session_timeout_ms = in->session_timeout;
     m->rebalance_timeout_ms = in->rebalance_timeout >= 0 ? in->rebalance_timeout : in->session_timeout;
@@ -183,10 +183,10 @@ static void forget_membership(struct group *g)
     struct member *m, *next;
     HASH_ITER (hh, g->members, m, next)
         member_remove(m);
-    free(g->protocol_type);
-    free(g->protocol);
-    free(g->leader_id);
-    g->protocol_type = g->protocol = g->leader_id = NULL;
+    str_free(g->protocol_type);
+    str_free(g->protocol);
+    str_free(g->leader_id);
+    g->protocol_type = g->protocol = g->leader_id = STR_NULL;
     g->generation = 0;
     g->state = GROUP_EMPTY;
     g->state_since = group_now(g->coordinator);
@@ -210,7 +210,7 @@ static void load_group(const struct loading *l, const struct record *record, str
     }
     g->is_stored = true;
     g->generation = v.generation;
-    g->protocol_type = v.protocol_type.len > 0 ? str_dup(v.protocol_type) : NULL;
+    g->protocol_type = str_dup(v.protocol_type.len > 0 ? v.protocol_type : STR_NULL);
     g->protocol = str_dup(v.protocol);
     g->leader_id = str_dup(v.leader);
     for (int32_t i = 0; i < v.members.len; i++)

@@ -13,7 +13,7 @@ enum { PROTOCOL_NAMED_SINCE = 5, SEVERAL_LEAVE_SINCE = 3 };
 struct assignment_store {
     struct state_append append;
     struct group_coordinator *coordinator;
-    char *id;
+    struct str id;
     int32_t generation;
 };
 
@@ -31,7 +31,7 @@ static void become_stable(struct group *g)
 static void on_assignment_stored(struct state_append *append, enum kafka_error error)
 {
     struct assignment_store *s = CONTAINER_OF(append, struct assignment_store, append);
-    struct group *g = group_find(s->coordinator, str_of(s->id));
+    struct group *g = group_find(s->coordinator, s->id);
     error = group_store_error(error);
     /* The world may have moved on while the record was written. */
     if (g != NULL && g->state == GROUP_COMPLETING && g->generation == s->generation) {
@@ -42,7 +42,7 @@ static void on_assignment_stored(struct state_append *append, enum kafka_error e
             group_prepare_rebalance(g, "the assignment could not be stored");
         }
     }
-    free(s->id);
+    str_free(s->id);
     free(s);
 }
 
@@ -56,7 +56,7 @@ static void take_assignment(struct group *g, const struct sync_group_request *re
             member_set_assignment(m, request->assignments.items[i].assignment);
     }
     struct assignment_store *s = xcalloc(1, sizeof(*s));
-    *s = (struct assignment_store){{.done = on_assignment_stored}, g->coordinator, xstrdup(g->id), g->generation};
+    *s = (struct assignment_store){{.done = on_assignment_stored}, g->coordinator, str_dup(g->id), g->generation};
     group_store(g, &s->append);
 }
 
@@ -67,10 +67,8 @@ static enum kafka_error check_sync(const struct group *g, const struct sync_grou
         return error;
     if (request->generation_id != g->generation)
         return ERR_ILLEGAL_GENERATION;
-    if (request->protocol_type.p != NULL &&
-        (g->protocol_type == NULL || !str_is(request->protocol_type, g->protocol_type)))
-        return ERR_INCONSISTENT_GROUP_PROTOCOL;
-    if (request->protocol_name.p != NULL && (g->protocol == NULL || !str_is(request->protocol_name, g->protocol)))
+    if ((request->protocol_type.p != NULL && !str_eq(request->protocol_type, g->protocol_type)) ||
+        (request->protocol_name.p != NULL && !str_eq(request->protocol_name, g->protocol)))
         return ERR_INCONSISTENT_GROUP_PROTOCOL;
     if (g->state == GROUP_EMPTY)
         return ERR_UNKNOWN_MEMBER_ID;
@@ -154,7 +152,8 @@ static enum kafka_error leave(struct group *g, const struct leave_group_member_i
             return error;
         m = member_find(g, id);
     }
-    log_info("Member %s has left group %s; client reason: %.*s", m->id, g->id, STR_ARGS(reason));
+    log_info("Member %.*s has left group %.*s; client reason: %.*s", STR_ARGS(m->id), STR_ARGS(g->id),
+             STR_ARGS(reason));
     member_remove(m);
     group_lost_member(g, "a member has left");
     return ERR_NONE;

@@ -22,72 +22,94 @@ static struct txn_producer *find_or_add_producer(struct group_coordinator *gc, i
     return p;
 }
 
-static bool same_id(const struct offset_id *a, const struct offset_id *b)
+static struct txn_offset_key key_of(int64_t producer_id, const struct topic_key *id)
 {
-    return memcmp(a, b, sizeof(*a)) == 0;
+    return (struct txn_offset_key){producer_id, *id};
 }
 
-struct txn_offset *txn_offset_find(const struct group *g, int64_t producer_id, const struct offset_id *id)
+_Static_assert(sizeof(struct txn_offset_key) == sizeof(int64_t) + sizeof(struct topic_key), "no padding to be hashed");
+
+struct txn_offset *txn_offset_find(const struct group *g, int64_t producer_id, const struct topic_key *id)
 {
+    struct txn_offset_key key = key_of(producer_id, id);
     struct txn_offset *o;
-    DL_FOREACH2 (g->txn_offsets, o, group_next)
-        if (o->producer_id == producer_id && same_id(&o->id, id))
-            return o;
-    return NULL;
+    HASH_FIND(hh, g->txn_offsets, &key, sizeof(key), o);
+    return o;
 }
 
-bool txn_offset_is_open(const struct group *g, const struct offset_id *id)
+static struct txn_open *find_open(const struct group *g, const struct topic_key *id)
 {
-    const struct txn_offset *o;
-    DL_FOREACH2 (g->txn_offsets, o, group_next)
-        if (same_id(&o->id, id))
-            return true;
-    return false;
+    struct txn_open *open;
+    HASH_FIND(hh, g->txn_open, id, topic_key_size(id), open);
+    return open;
 }
 
-void txn_offset_put(struct group *g, int64_t producer_id, const struct offset_id *id, const struct offset_value *v)
+bool txn_offset_is_open(const struct group *g, const struct topic_key *id)
+{
+    return find_open(g, id) != NULL;
+}
+
+static void count_open(struct group *g, const struct topic_key *id, int by)
+{
+    struct txn_open *open = find_open(g, id);
+    if (open == NULL) {
+        open = xcalloc(1, sizeof(*open));
+        open->id = *id;
+        HASH_ADD(hh, g->txn_open, id, topic_key_size(id), open);
+    }
+    open->count += by;
+    ensure(open->count >= 0);
+    if (open->count > 0)
+        return;
+    HASH_DEL(g->txn_open, open);
+    free(open);
+}
+
+void txn_offset_put(struct group *g, int64_t producer_id, const struct topic_key *id, const struct offset_value *v)
 {
     struct txn_offset *o = txn_offset_find(g, producer_id, id);
     if (o == NULL) {
         struct txn_producer *p = find_or_add_producer(g->coordinator, producer_id);
         o = xcalloc(1, sizeof(*o));
         o->group = g;
-        o->producer_id = producer_id;
-        o->id = *id;
+        o->key = key_of(producer_id, id);
         DL_APPEND(p->offsets, o);
-        DL_APPEND2(g->txn_offsets, o, group_prev, group_next);
+        HASH_ADD(hh, g->txn_offsets, key, sizeof(o->key), o);
+        count_open(g, id, 1);
     }
     offset_value_assign(&o->value, v);
 }
 
 void txn_offset_drop(struct txn_offset *o)
 {
-    struct group_coordinator *gc = o->group->coordinator;
-    struct txn_producer *p = find_producer(gc, o->producer_id);
+    struct group *g = o->group;
+    struct txn_producer *p = find_producer(g->coordinator, o->key.producer_id);
     DL_DELETE(p->offsets, o);
-    DL_DELETE2(o->group->txn_offsets, o, group_prev, group_next);
+    HASH_DEL(g->txn_offsets, o);
+    count_open(g, &o->key.id, -1);
     offset_value_free(&o->value);
     free(o);
     if (p->offsets == NULL) {
-        HASH_DEL(gc->txn_producers, p);
+        HASH_DEL(g->coordinator->txn_producers, p);
         free(p);
     }
 }
 
-void txn_offsets_drop_partition(struct group *g, const struct offset_id *id)
+void txn_offsets_drop_partition(struct group *g, const struct topic_key *id)
 {
     struct txn_offset *o, *next;
-    for (o = g->txn_offsets; o != NULL; o = next) {
-        next = o->group_next;
-        if (same_id(&o->id, id))
+    if (!txn_offset_is_open(g, id))
+        return;
+    HASH_ITER (hh, g->txn_offsets, o, next)
+        if (memcmp(&o->key.id, id, sizeof(*id)) == 0)
             txn_offset_drop(o);
-    }
 }
 
 void txn_offsets_drop_all(struct group *g)
 {
-    while (g->txn_offsets != NULL)
-        txn_offset_drop(g->txn_offsets);
+    struct txn_offset *o, *next;
+    HASH_ITER (hh, g->txn_offsets, o, next)
+        txn_offset_drop(o);
 }
 
 void group_transaction_ended(struct group_coordinator *gc, int32_t partition, int64_t producer_id, bool committed)
@@ -100,10 +122,10 @@ void group_transaction_ended(struct group_coordinator *gc, int32_t partition, in
         if (group_partition(o->group)->number != partition)
             continue;
         if (committed && o->value.at >= 0)
-            offset_put(o->group, &o->id, &o->value);
+            offset_put(o->group, &o->key.id, &o->value);
         else if (committed)
-            log_warn("An offset that group %s has committed in a transaction is not in the log, but its end is",
-                     o->group->id);
+            log_warn("An offset that group %.*s has committed in a transaction is not in the log, but its end is",
+                     STR_ARGS(o->group->id));
         txn_offset_drop(o); /* frees the list's owner with its last one, for which `next` is NULL */
     }
 }

@@ -2,8 +2,10 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <netdb.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #include <uthash.h>
 
@@ -12,7 +14,7 @@
 #include "base/logger.h"
 #include "net/net_internal.h"
 
-enum { ACCEPTS_AT_ONCE = 64, PAUSE_MS = 100 };
+enum { ACCEPTS_AT_ONCE = 64, PAUSE_MS = 100, LEAST_RESERVE = 128 };
 
 struct acceptor {
     struct net_server *server;
@@ -256,6 +258,22 @@ static bool is_too_fast(struct acceptor *a)
     return delay > 0;
 }
 
+/*
+ * The kernel gives the lowest number that is free: as many descriptors are in use at least. The last ones are left to
+ * segments and to what goes to ZooKeeper and to other brokers, without which nobody is served.
+ */
+static bool takes_reserve(const struct acceptor *a, int fd)
+{
+    int most = a->server->most_descriptors;
+    if (fd < most)
+        return false;
+    log_warn_limited(&refusals,
+                     "Refused a connection: %d file descriptors are in use, and the rest that the limit allows (ulimit "
+                     "-n) is kept for data and for other brokers",
+                     most);
+    return true;
+}
+
 static void on_incoming(struct watch *w, int events UNUSED)
 {
     struct acceptor *a = CONTAINER_OF(w, struct acceptor, watch);
@@ -269,6 +287,11 @@ static void on_incoming(struct watch *w, int events UNUSED)
         if (is_too_fast(a))
             return;
         int fd = accept4(a->fd, (struct sockaddr *)&addr, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (fd >= 0 && takes_reserve(a, fd)) {
+            close(fd);
+            rest(a, PAUSE_MS);
+            return;
+        }
         if (fd >= 0) {
             rate_take(&a->rate);
             if (!a->spared)
@@ -355,8 +378,19 @@ static int bound_port(int fd)
     return ntohs(addr.any.sa_family == AF_INET6 ? addr.v6.sin6_port : addr.v4.sin_port);
 }
 
+/* A tenth of them is kept, of few more: the broker itself has some dozens before the first client comes. */
+static int descriptors_for_connections(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur > INT_MAX)
+        return INT_MAX;
+    int all = (int)limit.rlim_cur;
+    return all - MIN(MAX(all / 10, LEAST_RESERVE), all / 2);
+}
+
 bool acceptors_bind(struct net_server *s, struct fail *fail)
 {
+    s->most_descriptors = descriptors_for_connections();
     s->ips = xcalloc(1, sizeof(*s->ips));
     lock_init(&s->ips->lock);
     s->acceptors = xcalloc((size_t)s->config->listeners.count, sizeof(*s->acceptors));

@@ -8,9 +8,7 @@
 
 #include "base/chance.h"
 #include "base/clock.h"
-#include "base/lock.h"
 #include "base/logger.h"
-#include "base/workers.h"
 #include "net/net_internal.h"
 
 enum { LARGEST_ANSWER = 1 << 30, CORRELATION_AT = 8 };
@@ -36,18 +34,6 @@ struct client {
     int32_t frame_len, frame_have;
     struct client_call *first, **last;
 };
-
-/* A question to the name service, which may take so long that it outlives who asks, and that one's loop. */
-struct lookup {
-    struct job job;
-    struct message answer;
-    struct client *client; /* NULL: gone. Changed on its loop, with `askers` held. */
-    char *host;
-    int port;
-    struct addresses found;
-};
-
-static struct lock askers = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
 static void on_ready(struct watch *w, int events);
 static void on_setup_over(struct timer *t);
@@ -92,22 +78,13 @@ static struct client_call *take_call(struct client *c)
     return call;
 }
 
-static void abandon_lookup(struct client *c)
-{
-    if (c->lookup == NULL)
-        return;
-    lock_take(&askers);
-    c->lookup->client = NULL;
-    lock_release(&askers);
-}
-
 static void release(struct client *c)
 {
     if (!c->doomed)
         return;
     drop_connection(c);
     timer_stop(&c->deadline);
-    abandon_lookup(c);
+    lookup_abandon(c->lookup);
     addresses_clear(&c->addresses);
     strbuf_deinit(&c->out);
     free(c->host);
@@ -257,42 +234,6 @@ static void on_setup_over(struct timer *t)
     connect_elsewhere(c);
 }
 
-static void lookup_free(struct lookup *l)
-{
-    addresses_clear(&l->found);
-    free(l->host);
-    free(l);
-}
-
-/* On its loop, who has posted the answer is done with that after this. */
-static struct client *asker_of(const struct lookup *l)
-{
-    lock_take(&askers);
-    struct client *c = l->client;
-    lock_release(&askers);
-    return c;
-}
-
-/* False when nobody waits for it any more. Otherwise it is not ours any more. */
-static bool post_answer(struct lookup *l)
-{
-    lock_take(&askers);
-    bool wanted = l->client != NULL;
-    if (wanted)
-        loop_post(l->client->options.loop, &l->answer);
-    lock_release(&askers);
-    return wanted;
-}
-
-static void run_lookup(struct job *job)
-{
-    struct lookup *l = CONTAINER_OF(job, struct lookup, job);
-    if (asker_of(l) != NULL)
-        addresses_find(&l->found, l->host, l->port, false);
-    if (!post_answer(l))
-        lookup_free(l);
-}
-
 static void take_addresses(struct client *c, struct addresses *found)
 {
     addresses_clear(&c->addresses);
@@ -303,29 +244,13 @@ static void take_addresses(struct client *c, struct addresses *found)
         log_debug("%s has no address", c->host);
 }
 
-static void on_looked_up(struct message *m)
+static void on_looked_up(void *ctx, struct addresses *found)
 {
-    struct lookup *l = CONTAINER_OF(m, struct lookup, answer);
-    struct client *c = asker_of(l);
-    if (c != NULL) {
-        c->lookup = NULL;
-        take_addresses(c, &l->found);
-        if (c->first != NULL && !connect_next(c))
-            client_disconnect(c);
-    }
-    lookup_free(l);
-}
-
-static void look_up(struct client *c)
-{
-    struct lookup *l = xcalloc(1, sizeof(*l));
-    *l = (struct lookup){.job = {.run = run_lookup},
-                         .answer = {.deliver = on_looked_up},
-                         .client = c,
-                         .host = xstrdup(c->host),
-                         .port = c->port};
-    c->lookup = l;
-    workers_submit(c->options.names, &l->job);
+    struct client *c = ctx;
+    c->lookup = NULL;
+    take_addresses(c, found);
+    if (c->first != NULL && !connect_next(c))
+        client_disconnect(c);
 }
 
 /* False when that has failed already. */
@@ -336,7 +261,7 @@ static bool begin_connecting(struct client *c)
         return connect_next(c);
     if (!addresses_find(&found, c->host, c->port, c->options.names != NULL)) {
         if (c->options.names != NULL)
-            look_up(c);
+            c->lookup = lookup_start(c->options.loop, c->options.names, c->host, c->port, on_looked_up, c);
         return c->lookup != NULL;
     }
     take_addresses(c, &found);

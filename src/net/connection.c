@@ -12,6 +12,7 @@
 #include "net/net_internal.h"
 
 enum { LENGTH_SIZE = 4, MAX_OVERLAP = 32, RESUME_MS = 5, MOST_TOGETHER = 16, MOST_READS = 4 };
+enum { MOST_UNFOLDED_BYTES = 128 << 20, MOST_UNSENT_BYTES = 1 << 30, LARGE_UNSENT_BYTES = 64 << 10 };
 
 struct connection {
     struct net_loop *owner;
@@ -34,6 +35,7 @@ struct connection {
 
     struct exchange *first, **last; /* in the order of requests */
     int open;
+    size_t unsent;                 /* what it has in the server's unsent_bytes */
     struct send_progress progress; /* of the first */
     struct warm_up *warming;
 
@@ -67,15 +69,24 @@ static void unref(struct connection *c)
 static void exchange_free(struct exchange *x)
 {
     struct connection *c = x->conn;
+    ensure(x->answered && x->parked);
     outgoing_deinit(&x->out);
-    arena_deinit(&x->arena);
-    if (!x->parked)
-        atomic_fetch_sub(&c->owner->server->open_exchanges, 1);
     atomic_fetch_sub(&c->owner->server->live_exchanges, 1);
-    atomic_fetch_sub(&c->owner->server->live_bytes, x->frame_len);
-    free(x->frame);
     free(x);
     unref(c);
+}
+
+/* The request is done with, though its answer may have to wait for a peer that reads slowly. */
+static void request_free(struct exchange *x)
+{
+    struct net_server *s = x->conn->owner->server;
+    exchange_park(x);
+    atomic_fetch_sub(&s->live_bytes, x->frame_len);
+    free(x->frame);
+    x->frame = NULL;
+    x->frame_len = 0;
+    x->context = NULL;
+    arena_deinit(&x->arena);
 }
 
 static void take_first(struct connection *c)
@@ -116,6 +127,8 @@ static void close_connection(struct connection *c)
     free(c->rest);
     c->frame = c->rest = NULL;
     c->rest_len = 0;
+    atomic_fetch_sub(&c->owner->server->unsent_bytes, (int64_t)c->unsent);
+    c->unsent = 0;
     /* Open exchanges are still being served; their answers are dropped as they come. */
     for (struct exchange *x = c->first, *next; x != NULL; x = next) {
         next = x->next;
@@ -238,31 +251,64 @@ static enum send_result send_first(struct connection *c)
     return result;
 }
 
+/* The peer has taken something: it is not idle, however slowly it reads. */
+static bool has_moved(const struct connection *c, const struct exchange *first, const struct send_progress *before)
+{
+    return c->first != first || c->progress.mem_at != before->mem_at || c->progress.splice != before->splice ||
+           c->progress.region_at != before->region_at;
+}
+
 /* Sends what is answered, up to the first exchange that is not. False when the connection is gone. */
 static bool send_answers(struct connection *c)
 {
     while (c->first != NULL && c->first->answered && c->warming == NULL) {
+        const struct exchange *first = c->first;
+        struct send_progress before = c->progress;
         enum send_result result = is_plain(c->first) ? send_together(c) : send_first(c);
         if (result == SEND_FAILED) {
             close_connection(c);
             return false;
         }
+        if (has_moved(c, first, &before))
+            touch(c);
         if (result == SEND_COLD)
             warm_up(c);
         if (result != SEND_DONE)
             return true;
-        touch(c);
     }
     return true;
+}
+
+static size_t unsent_memory(const struct connection *c)
+{
+    size_t n = 0;
+    for (const struct exchange *x = c->first; x != NULL && x->answered; x = x->next)
+        n += x->out.mem.len;
+    return n;
+}
+
+/* Keeps account of what lies in memory for the peer. False: that is too much in all, and the connection is gone. */
+static bool account_unsent(struct connection *c)
+{
+    struct net_server *s = c->owner->server;
+    size_t now = unsent_memory(c);
+    int64_t all = atomic_fetch_add(&s->unsent_bytes, (int64_t)now - (int64_t)c->unsent) + (int64_t)(now - c->unsent);
+    bool more = now > c->unsent;
+    c->unsent = now;
+    if (!more || all <= MOST_UNSENT_BYTES || now < LARGE_UNSENT_BYTES)
+        return true;
+    close_with_reason(c, "too much memory is taken by answers that nobody reads");
+    return false;
 }
 
 void exchange_answer(struct exchange *x, struct outgoing *out)
 {
     struct connection *c = x->conn;
-    ensure(loop_current() == c->owner->loop && !x->answered);
+    ensure(loop_current() == c->owner->loop && !x->answered && x->abandoned == NULL);
     x->answered = true;
     x->out = *out;
     *out = (struct outgoing){0};
+    request_free(x);
     if (!c->closed) {
         if (!c->reading)
             progress(c);
@@ -289,6 +335,7 @@ void exchange_finish(struct exchange *x)
 void exchange_abort(struct exchange *x, const char *why)
 {
     ensure(loop_is_mine(x->conn->owner->loop));
+    x->abandoned = NULL;
     close_with_reason(x->conn, why);
     exchange_finish(x);
 }
@@ -345,7 +392,7 @@ static void start_exchange(struct connection *c, uint8_t *frame, int32_t len, bo
     x->frame_len = len;
     x->received_us = clock_mono_us();
     /* A request may unfold to a few times its size, not to whatever it claims. */
-    arena_init(&x->arena, (size_t)len * 16 + (1 << 20));
+    arena_init(&x->arena, MIN((size_t)len * 16 + (1 << 20), (size_t)MOST_UNFOLDED_BYTES));
     c->overlapping = overlap;
     c->refs++;
     c->open++;
@@ -533,7 +580,7 @@ static void progress(struct connection *c)
     c->refs++;
     while (going && send_answers(c) && !c->closed)
         going = (is_stalled(c) || c->rest_len > 0) && eat_rest(c);
-    if (!c->closed)
+    if (!c->closed && account_unsent(c))
         update_watch(c);
     unref(c);
 }
@@ -611,7 +658,15 @@ void connections_close_all(struct net_loop *l)
         close_connection(l->connections);
 }
 
-/* A connection that waits for its answer is not idle (KAFKA-3205 fared badly with another rule). */
+/*
+ * A connection that waits for its answer is not idle (KAFKA-3205 fared badly with another rule). One whose peer does
+ * not take its answer is, unless that waits for our disk.
+ */
+static bool is_idle(const struct connection *c)
+{
+    return c->first == NULL || (c->first->answered && c->warming == NULL);
+}
+
 void connections_idle_check(struct timer *t)
 {
     struct net_loop *l = CONTAINER_OF(t, struct net_loop, idle_timer);
@@ -620,10 +675,13 @@ void connections_idle_check(struct timer *t)
     DL_FOREACH_SAFE (l->connections, c, tmp) {
         if (limit < 0 || now - c->last_active < limit)
             break;
-        if (c->open == 0) {
+        if (!is_idle(c))
+            continue;
+        if (c->first != NULL)
+            complain(c, "it has not read its answer for connections.max.idle.ms");
+        else
             log_debug("Closing connection from %s: idle for %" PRId64 " ms", c->peer, now - c->last_active);
-            close_connection(c);
-        }
+        close_connection(c);
     }
     timer_start(t, 1000);
 }

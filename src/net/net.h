@@ -46,7 +46,7 @@ struct connection;
 
 struct exchange {
     struct connection *conn; /* stays valid, even if the peer has gone */
-    struct arena arena;      /* freed with the exchange */
+    struct arena arena;      /* freed with the frame when the exchange is answered */
     uint8_t *frame;          /* the request without its length, may be patched */
     int32_t frame_len;
     int64_t received_us; /* monotonic */
@@ -66,7 +66,10 @@ struct net_handler {
     void *ctx;
 };
 
-/* Answers with a whole frame, length included; takes what `out` holds. */
+/*
+ * Answers with a whole frame, length included; takes what `out` holds. What is left of the exchange is between the
+ * connection and its peer: however long that takes to read, it keeps nobody else from being served.
+ */
 void exchange_answer(struct exchange *x, struct outgoing *out);
 /* Ends it without an answer (acks=0). */
 void exchange_finish(struct exchange *x);

@@ -5,9 +5,10 @@
 #include <stdatomic.h>
 #include <sys/socket.h>
 
+#include "net/addresses.h"
 #include "net/net.h"
 
-enum { SCRATCH_SIZE = 64 << 10, PEER_ROOM = 64, ADDRESS_ROOM = 52 };
+enum { SCRATCH_SIZE = 64 << 10, PEER_ROOM = 64 };
 
 /* Connections that may be let in, at so many a second; what a second has saved up may come at once. */
 struct creation_rate {
@@ -36,27 +37,16 @@ struct net_server {
     int loop_count;
     struct acceptor *acceptors;
     int acceptor_count;
+    int most_descriptors; /* that may be in use when a connection is let in */
     struct ip_counts *ips;
     struct creation_rate rate; /* max.connection.creation.rate */
     atomic_int connection_count, max_connections;
-    atomic_int_fast64_t accepted;   /* connections since the start */
-    atomic_int open_exchanges;      /* that are being worked on: not the parked ones */
-    atomic_int live_exchanges;      /* all */
-    atomic_int_fast64_t live_bytes; /* of their requests */
+    atomic_int_fast64_t accepted;     /* connections since the start */
+    atomic_int open_exchanges;        /* that are being worked on: not the parked ones */
+    atomic_int live_exchanges;        /* all */
+    atomic_int_fast64_t live_bytes;   /* of their requests */
+    atomic_int_fast64_t unsent_bytes; /* of memory, in answers that peers have not taken yet */
 };
-
-/* Where a host can be reached: IPv4 before IPv6, which is the order of Kafka's Java clients and brokers. */
-struct addresses {
-    struct sockaddr_storage *items;
-    size_t count, cap;
-};
-/* False: none is known. `numeric`: it must be an address itself; otherwise this may ask the name service and wait. */
-bool addresses_find(struct addresses *a, const char *host, int port, bool numeric);
-void addresses_clear(struct addresses *a);
-socklen_t address_len(const struct sockaddr_storage *a);
-int address_port(const struct sockaddr_storage *a);
-/* As Java writes it, without the port: IPv4 that came by IPv6 as IPv4, IPv6 with all its groups. */
-void address_text(const struct sockaddr_storage *a, char text[ADDRESS_ROOM]);
 
 /* connection.c: takes the socket; on the loop's thread. */
 void connection_open(struct net_loop *l, const struct listener *listener, int fd, const struct sockaddr_storage *addr,

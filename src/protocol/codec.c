@@ -11,6 +11,9 @@ enum { KEY_CONTROLLED_SHUTDOWN = 7, KEY_API_VERSIONS = 18 };
 /* Items without any bytes on the wire (none exist today) may not be claimed by the million. */
 enum { MOST_EMPTY_ITEMS = 1024 };
 
+/* In versions that write more than an int16 for its length as well, so that what came in one goes out in another. */
+enum { LONGEST_STRING = INT16_MAX };
+
 struct any_array {
     void *items;
     int32_t len;
@@ -116,6 +119,8 @@ static int64_t read_length(struct reader *r, const struct field *f, bool flexibl
 static void read_text(struct reader *r, const struct field *f, bool flexible, int16_t version, void *p)
 {
     int64_t len = read_length(r, f, flexible, version, f->type != FIELD_STRING);
+    if (f->type == FIELD_STRING && len > LONGEST_STRING)
+        reader_fail(r, "a string of more than 32767 bytes");
     const uint8_t *data = len < 0 || !reader_ok(r) ? NULL : reader_take(r, (size_t)len);
     struct bytes value = {data, data ? (int32_t)len : 0};
     if (len == 0 && reader_ok(r))
@@ -388,9 +393,13 @@ static void write_value(struct writer *w, const struct field *f, bool flexible, 
         writer_bytes(w, p, sizeof(struct uuid));
         return;
     case FIELD_STRING: {
-        const struct str *s = p;
-        write_length(w, flexible, false, length_of(f, version, s->p, s->len));
-        writer_bytes(w, s->p, (size_t)s->len);
+        struct str s = *(const struct str *)p;
+        if (s.len > LONGEST_STRING) {
+            writer_fail(w, f->name);
+            s.len = 0;
+        }
+        write_length(w, flexible, false, length_of(f, version, s.p, s.len));
+        writer_bytes(w, s.p, (size_t)s.len);
         return;
     }
     case FIELD_BYTES: {
@@ -503,6 +512,8 @@ static void write_tags(const struct message_type *t, struct writer *w, int16_t v
         struct writer value;
         writer_init(&value);
         write_field(t, &value, f, version, m);
+        if (value.unfit != NULL)
+            writer_fail(w, value.unfit);
         writer_uvarint(w, (uint32_t)f->tag);
         writer_uvarint(w, (uint32_t)value.buf.len);
         writer_bytes(w, value.buf.p, value.buf.len);

@@ -80,6 +80,12 @@ void writer_deinit(struct writer *w)
     *w = (struct writer){0};
 }
 
+void writer_fail(struct writer *w, const char *field)
+{
+    if (w->unfit == NULL)
+        w->unfit = field;
+}
+
 size_t writer_total(const struct writer *w)
 {
     return w->buf.len + w->spliced_bytes;

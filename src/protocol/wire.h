@@ -63,10 +63,12 @@ struct writer {
     struct strbuf buf;
     struct writer_splice *splices;
     size_t splice_count, splice_cap, spliced_bytes;
+    const char *unfit; /* the first field whose value was too long for the protocol, and was left empty; NULL: none */
 };
 
 void writer_init(struct writer *w);
 void writer_deinit(struct writer *w);
+void writer_fail(struct writer *w, const char *field);
 size_t writer_total(const struct writer *w); /* memory and regions */
 
 void writer_int8(struct writer *w, int8_t v);

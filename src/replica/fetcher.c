@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/logger.h"
+#include "base/topic_key.h"
 #include "cluster/view.h"
 #include "net/net.h"
 #include "protocol/frame.h"
@@ -22,16 +23,11 @@ struct id_key {
     int32_t index;
 };
 
-struct name_key {
-    int32_t index;
-    char topic[252]; /* zero-filled */
-};
-
 /* One partition that is followed. */
 struct followed {
     struct partition *partition; /* with a reference */
     struct id_key id_key;
-    struct name_key name_key;
+    struct topic_key name_key;
     struct fetcher *fetcher;
     int32_t leader_epoch;
     int64_t offset; /* to fetch next */
@@ -115,15 +111,6 @@ static void make_id_key(struct uuid topic_id, int32_t index, struct id_key *out)
     out->index = index;
 }
 
-static bool make_name_key(struct str topic, int32_t index, struct name_key *out)
-{
-    *out = (struct name_key){.index = index};
-    if (topic.len <= 0 || topic.len >= (int32_t)sizeof(out->topic))
-        return false;
-    memcpy(out->topic, topic.p, (size_t)topic.len);
-    return true;
-}
-
 static void mark_changed(struct followed *x)
 {
     if (x->changed)
@@ -154,8 +141,10 @@ static void forget(struct followed *x)
 
 static void set_lost(struct followed *x, bool lost)
 {
-    x->fetcher->lost_count += (int)lost - (int)x->lost;
+    struct fetcher *f = x->fetcher;
+    f->lost_count += (int)lost - (int)x->lost;
     x->lost = lost;
+    ensure(f->lost_count >= 0 && f->lost_count <= f->partition_count);
 }
 
 static struct followed *find(struct fetchers *all, struct partition *p)
@@ -173,6 +162,7 @@ static void leave_now(struct fetchers *all, struct partition *p)
     forget(x);
     unmark(x);
     set_lost(x, false);
+    ensure(x->fetcher->partition_count > 0 && !x->changed && !x->in_session);
     x->fetcher->partition_count--;
     HASH_DEL(all->by_partition, x);
     HASH_DELETE(hh_id, all->by_id, x);
@@ -193,6 +183,7 @@ static void retry_by(struct fetcher *f, int64_t when)
 static void rest_for(struct followed *x, int32_t pause_ms)
 {
     forget(x);
+    ensure(pause_ms >= 0 && !x->in_session);
     x->pause_ms = MIN(pause_ms, x->fetcher->all->options.config->replica_fetch_backoff_ms);
     x->rest_until = clock_mono_ms() + x->pause_ms;
     mark_changed(x);
@@ -285,6 +276,7 @@ static void post(struct fetcher *f, enum asking asking, int16_t key, int16_t ver
     char client_id[64];
     snprintf(client_id, sizeof(client_id), "broker-%" PRId32 "-fetcher-0", f->all->options.broker_id);
     request_frame(&frame, key, version, str_of(client_id), request);
+    ensure(f->asking == ASK_NOTHING && asking != ASK_NOTHING && f->client != NULL);
     f->asking = asking;
     f->version = version;
     f->call = (struct client_call){.done = on_answer, .timeout_ms = f->all->options.config->replica_socket_timeout_ms};
@@ -321,6 +313,7 @@ static int32_t take_changes(struct fetcher *f, struct followed ***out)
         unmark(x);
         (*out)[count++] = x;
     }
+    ensure(count <= room && count <= f->partition_count);
     qsort(*out, (size_t)count, sizeof(**out), by_topic);
     return count;
 }
@@ -328,6 +321,7 @@ static int32_t take_changes(struct fetcher *f, struct followed ***out)
 static void fill_partition(struct fetcher *f, struct followed *x, struct fetch_partition *out)
 {
     struct plog *log = partition_log(x->partition);
+    ensure(x->fetcher == f && !x->changed && !x->lost && x->offset >= 0);
     fetch_partition_init(out);
     out->partition = partition_index(x->partition);
     out->current_leader_epoch = x->leader_epoch;
@@ -361,8 +355,8 @@ static void fill_topics(struct fetcher *f, struct followed **list, int32_t count
 static bool is_back(struct fetcher *f, const struct forgotten *g)
 {
     struct followed *x = NULL;
-    struct name_key key;
-    if (make_name_key(g->topic, g->index, &key))
+    struct topic_key key;
+    if (topic_key_make(g->topic, g->index, &key))
         HASH_FIND(hh_name, f->all->by_name, &key, sizeof(key), x);
     return x != NULL && x->fetcher == f && x->in_session && uuid_eq(partition_topic_id(x->partition), g->topic_id);
 }
@@ -463,6 +457,7 @@ static bool has_work(const struct fetcher *f)
 
 static void send_next(struct fetcher *f)
 {
+    ensure(loop_is_mine(f->all->options.loop));
     if (f->asking != ASK_NOTHING)
         return;
     if (f->partition_count == 0) {
@@ -492,8 +487,8 @@ static struct followed *find_answered(struct fetcher *f, const struct fetch_able
         make_id_key(t->topic_id, index, &key);
         HASH_FIND(hh_id, f->all->by_id, &key, sizeof(key), x);
     } else {
-        struct name_key key;
-        if (make_name_key(t->topic, index, &key))
+        struct topic_key key;
+        if (topic_key_make(t->topic, index, &key))
             HASH_FIND(hh_name, f->all->by_name, &key, sizeof(key), x);
     }
     return x != NULL && x->fetcher == f ? x : NULL;
@@ -501,6 +496,7 @@ static struct followed *find_answered(struct fetcher *f, const struct fetch_able
 
 static void move_to(struct followed *x, int64_t offset)
 {
+    ensure(offset >= 0);
     x->offset = offset;
     mark_changed(x);
 }
@@ -535,6 +531,7 @@ static void take_records(struct followed *x, const struct fetch_partition_data *
         if (error != ERR_NONE) {
             log_warn("%s-%" PRId32 ": cannot append what the leader sent: %s", partition_topic(x->partition),
                      partition_index(x->partition), error_name((int16_t)error));
+            x->offset = plog_end_offset(log); /* it was not, or the leader's batch would be what comes next */
             rest(x);
             return;
         }
@@ -642,13 +639,13 @@ static void settle_ahead(struct followed *x, int64_t leader_end)
 static void take_offset(struct fetcher *f, struct str topic, const struct list_offsets_partition_response *in,
                         bool latest)
 {
-    struct name_key key;
+    struct topic_key key;
     struct followed *x = NULL;
-    if (make_name_key(topic, in->partition_index, &key))
+    if (topic_key_make(topic, in->partition_index, &key))
         HASH_FIND(hh_name, f->all->by_name, &key, sizeof(key), x);
     if (x == NULL || x->fetcher != f || !x->lost)
         return;
-    if (in->error_code != ERR_NONE) {
+    if (in->error_code != ERR_NONE || in->offset < 0) {
         set_lost(x, false); /* the next fetch will find out again */
         rest(x);
     } else if (!latest) {
@@ -682,6 +679,7 @@ static void on_answer(struct client_call *call, struct bytes frame)
 {
     struct fetcher *f = CONTAINER_OF(call, struct fetcher, call);
     enum asking asked = f->asking;
+    ensure(asked != ASK_NOTHING && loop_is_mine(f->all->options.loop));
     f->asking = ASK_NOTHING;
     if (f->client == NULL)
         return; /* the leader has another address now, or this is the end */
@@ -718,16 +716,20 @@ static void begin_soon(struct fetcher *f)
 
 static void follow_now(struct fetchers *all, struct partition *p, int32_t leader, int32_t leader_epoch)
 {
+    ensure(find(all, p) == NULL && leader >= 0 && leader_epoch >= 0);
     struct followed *x = xcalloc(1, sizeof(*x));
-    struct plog *log = partition_log(p);
     x->partition = p;
     partition_ref(p);
     x->fetcher = fetcher_for(all, leader);
     x->leader_epoch = leader_epoch;
-    /* Without epochs in the log only what was committed is sure to be the leader's, too. */
-    x->offset = plog_latest_epoch(log) >= 0 ? plog_end_offset(log) : plog_high_watermark(log);
+    /* Where that fails, its directory goes offline, or another order is on its way. */
+    enum kafka_error error = partition_begin_following(p, leader_epoch, &x->offset);
+    if (error != ERR_NONE)
+        log_warn("%s-%" PRId32 ": cannot be made ready to follow broker %" PRId32 ": %s", partition_topic(p),
+                 partition_index(p), leader, error_name((int16_t)error));
     make_id_key(partition_topic_id(p), partition_index(p), &x->id_key);
-    make_name_key(str_of(partition_topic(p)), partition_index(p), &x->name_key);
+    bool named = topic_key_make(str_of(partition_topic(p)), partition_index(p), &x->name_key);
+    ensure(named);
     HASH_ADD_PTR(all->by_partition, partition, x);
     HASH_ADD(hh_id, all->by_id, id_key, sizeof(x->id_key), x);
     HASH_ADD(hh_name, all->by_name, name_key, sizeof(x->name_key), x);
@@ -741,6 +743,7 @@ static void follow_now(struct fetchers *all, struct partition *p, int32_t leader
 static void look(struct message *m)
 {
     struct order *o = CONTAINER_OF(m, struct order, message);
+    ensure(loop_is_mine(o->all->options.loop));
     struct partition_role role = partition_role(o->partition);
     bool follows = !role.leads && role.leader >= 0;
     const struct followed *x = find(o->all, o->partition);

@@ -7,6 +7,8 @@
 #include "base/logger.h"
 #include "replica/replica_internal.h"
 
+enum { ANY_EPOCH = -1 };
+
 /* ---- The table ---- */
 
 struct replica_manager *replica_manager_new(const struct replica_options *options)
@@ -94,20 +96,11 @@ void replica_manager_free(struct replica_manager *rm)
     free(rm);
 }
 
-bool partition_key_make(struct str topic, int32_t index, struct partition_key *out)
-{
-    if (topic.len <= 0 || topic.len >= (int32_t)sizeof(out->topic))
-        return false;
-    *out = (struct partition_key){.index = index};
-    memcpy(out->topic, topic.p, (size_t)topic.len);
-    return true;
-}
-
 struct partition *replica_partition(struct replica_manager *rm, struct str topic, int32_t index)
 {
-    struct partition_key key;
+    struct topic_key key;
     struct partition *p = NULL;
-    if (!partition_key_make(topic, index, &key))
+    if (!topic_key_make(topic, index, &key))
         return NULL;
     pthread_rwlock_rdlock(&rm->table_lock);
     HASH_FIND(hh, rm->table, &key, sizeof(key), p);
@@ -119,9 +112,9 @@ struct partition *replica_partition(struct replica_manager *rm, struct str topic
 
 bool replica_is_offline(struct replica_manager *rm, struct str topic, int32_t index)
 {
-    struct partition_key key;
+    struct topic_key key;
     struct offline_replica *o = NULL;
-    if (!partition_key_make(topic, index, &key))
+    if (!topic_key_make(topic, index, &key))
         return false;
     pthread_rwlock_rdlock(&rm->table_lock);
     HASH_FIND(hh, rm->offline, &key, sizeof(key), o);
@@ -184,9 +177,11 @@ void partition_note_received(struct partition *p, int64_t bytes, int64_t now)
 
 /* ---- Finding and opening ---- */
 
-static struct partition *add_partition(struct replica_manager *rm, const struct partition_key *key, struct plog *log)
+/* NULL: a log directory has failed meanwhile, and what was in it was noted. Takes the log. */
+static struct partition *add_partition(struct replica_manager *rm, const struct topic_key *key, struct plog *log)
 {
-    struct partition *p = xcalloc(1, sizeof(*p));
+    struct partition *p = xcalloc(1, sizeof(*p)), *there;
+    struct offline_replica *lost;
     p->key = *key;
     p->manager = rm;
     p->log = log;
@@ -194,22 +189,23 @@ static struct partition *add_partition(struct replica_manager *rm, const struct 
     atomic_init(&p->refs, 2); /* the table's and the caller's */
     lock_init(&p->lock);
     pthread_rwlock_wrlock(&rm->table_lock);
-    HASH_ADD(hh, rm->table, key, sizeof(p->key), p);
+    HASH_FIND(hh, rm->table, key, sizeof(*key), there);
+    HASH_FIND(hh, rm->offline, key, sizeof(*key), lost);
+    ensure(there == NULL); /* orders are obeyed one at a time, and nobody else adds any */
+    if (lost == NULL)
+        HASH_ADD(hh, rm->table, key, sizeof(p->key), p);
     pthread_rwlock_unlock(&rm->table_lock);
+    if (lost != NULL) {
+        partition_unref(p);
+        partition_unref(p);
+        return NULL;
+    }
     look_at_throttles(p); /* once it can be found: a change that comes now is not missed */
     return p;
 }
 
-static void remove_partition(struct replica_manager *rm, struct partition *p)
-{
-    pthread_rwlock_wrlock(&rm->table_lock);
-    HASH_DEL(rm->table, p);
-    pthread_rwlock_unlock(&rm->table_lock);
-    partition_unref(p);
-}
-
 /* With the tables locked. */
-static void note_offline(struct replica_manager *rm, const struct partition_key *key)
+static void note_offline(struct replica_manager *rm, const struct topic_key *key)
 {
     struct offline_replica *o;
     HASH_FIND(hh, rm->offline, key, sizeof(*key), o);
@@ -263,6 +259,7 @@ static enum kafka_error check_order(const struct partition *p, const struct lead
 static void take_order(struct partition *p, const struct leader_order *o)
 {
     /* Where an epoch is missing, another may have led in it, and the followers may have cut their logs. */
+    ensure(lock_is_held(&p->lock));
     bool led = p->leads && o->leader_epoch == p->leader_epoch + 1;
     p->leader = o->leader;
     p->leader_epoch = o->leader_epoch;
@@ -270,9 +267,8 @@ static void take_order(struct partition *p, const struct leader_order *o)
     p->controller_epoch = o->controller_epoch;
     p->leads = o->leader == p->manager->options.broker_id;
     p->stopped = false;
+    followers_take_replicas(p, o->replicas);
     followers_take_isr(p, o->isr);
-    free(p->replicas.v);
-    p->replicas = int_list_dup(o->replicas);
     if (p->leads) {
         int64_t now = clock_mono_ms();
         p->epoch_start = plog_end_offset(p->log);
@@ -282,10 +278,11 @@ static void take_order(struct partition *p, const struct leader_order *o)
     } else {
         followers_end(p);
     }
+    followers_check(p);
     partition_wake_all(p);
 }
 
-static void cannot_open(struct replica_manager *rm, const struct partition_key *key)
+static void cannot_open(struct replica_manager *rm, const struct topic_key *key)
 {
     pthread_rwlock_wrlock(&rm->table_lock);
     note_offline(rm, key);
@@ -294,13 +291,13 @@ static void cannot_open(struct replica_manager *rm, const struct partition_key *
 
 static enum kafka_error find_or_open(struct replica_manager *rm, const struct leader_order *o, struct partition **out)
 {
-    struct partition_key key;
+    struct topic_key key;
     struct topic_config config;
     struct plog *log;
     *out = replica_partition(rm, o->topic, o->index);
     if (*out != NULL)
         return ERR_NONE;
-    if (!partition_key_make(o->topic, o->index, &key))
+    if (!topic_key_make(o->topic, o->index, &key))
         return ERR_INVALID_TOPIC_EXCEPTION;
     if (replica_is_offline(rm, o->topic, o->index))
         return ERR_KAFKA_STORAGE_ERROR;
@@ -308,7 +305,7 @@ static enum kafka_error find_or_open(struct replica_manager *rm, const struct le
     enum kafka_error error =
         log_manager_open(rm->options.logs, key.topic, o->index, o->topic_id, o->is_new, &config, &log);
     if (error == ERR_NONE)
-        *out = add_partition(rm, &key, log);
+        error = (*out = add_partition(rm, &key, log)) != NULL ? ERR_NONE : ERR_KAFKA_STORAGE_ERROR;
     else if (error == ERR_KAFKA_STORAGE_ERROR)
         cannot_open(rm, &key);
     return error;
@@ -326,8 +323,8 @@ static void stop_partition(struct partition *p)
     p->manager->options.role_changed(p->manager->options.ctx, p);
 }
 
-/* Out of the table, once. */
-static bool take_out(struct partition *p)
+/* Out of the table, by whoever comes first: an order, or the failure of a log directory. */
+static bool take_out(struct partition *p, bool is_offline)
 {
     struct replica_manager *rm = p->manager;
     struct partition *there;
@@ -335,22 +332,24 @@ static bool take_out(struct partition *p)
     HASH_FIND(hh, rm->table, &p->key, sizeof(p->key), there);
     if (there == p) {
         HASH_DEL(rm->table, p);
-        note_offline(rm, &p->key);
+        if (is_offline)
+            note_offline(rm, &p->key);
     }
     pthread_rwlock_unlock(&rm->table_lock);
+    if (there == p)
+        partition_unref(p); /* the table's; the caller has one, too */
     return there == p;
 }
 
 static void take_offline(struct partition *p)
 {
-    if (!take_out(p))
+    if (!take_out(p, true))
         return;
     dir_move_drop(p, NULL, false); /* it goes on when both directories are back */
     lock_take(&p->lock);
     p->offline = true;
     lock_release(&p->lock);
     stop_partition(p);
-    partition_unref(p); /* the table's */
 }
 
 static struct partition **all_partitions(struct replica_manager *rm, size_t *count)
@@ -384,11 +383,21 @@ void replica_dir_failed(struct replica_manager *rm, const char *dir)
     log_warn("%zu partitions are offline, as their log directory %s is", gone, dir);
 }
 
-enum kafka_error replica_apply_leader(struct replica_manager *rm, const struct leader_order *o)
+/* Between the two nobody else obeys an order. */
+static void begin_order(struct replica_manager *rm)
+{
+    bool other = atomic_exchange(&rm->obeying, true);
+    ensure(!other);
+}
+
+static void end_order(struct replica_manager *rm)
+{
+    atomic_store(&rm->obeying, false);
+}
+
+static enum kafka_error apply_leader(struct replica_manager *rm, const struct leader_order *o)
 {
     struct partition *p;
-    if (!int_list_has(o->replicas, rm->options.broker_id))
-        return ERR_UNKNOWN_TOPIC_OR_PARTITION;
     enum kafka_error error = find_or_open(rm, o, &p);
     if (error != ERR_NONE)
         return error;
@@ -413,6 +422,16 @@ enum kafka_error replica_apply_leader(struct replica_manager *rm, const struct l
     return error;
 }
 
+enum kafka_error replica_apply_leader(struct replica_manager *rm, const struct leader_order *o)
+{
+    if (!int_list_has(o->replicas, rm->options.broker_id))
+        return ERR_UNKNOWN_TOPIC_OR_PARTITION;
+    begin_order(rm);
+    enum kafka_error error = apply_leader(rm, o);
+    end_order(rm);
+    return error;
+}
+
 /* NULL: nothing to do. Takes the reference. */
 static enum kafka_error delete_log(struct replica_manager *rm, struct plog *log)
 {
@@ -424,15 +443,15 @@ static enum kafka_error delete_log(struct replica_manager *rm, struct plog *log)
 /* A log without a partition: left by an earlier life of this broker. */
 static enum kafka_error delete_orphan(struct replica_manager *rm, struct str topic, int32_t index)
 {
-    struct partition_key key;
-    if (!partition_key_make(topic, index, &key))
+    struct topic_key key;
+    if (!topic_key_make(topic, index, &key))
         return ERR_NONE;
     enum kafka_error error = delete_log(rm, log_manager_get_future(rm->options.logs, key.topic, index));
     return error == ERR_NONE ? delete_log(rm, log_manager_get(rm->options.logs, key.topic, index)) : error;
 }
 
-enum kafka_error replica_stop(struct replica_manager *rm, struct str topic, int32_t index, int32_t leader_epoch,
-                              bool delete_it)
+static enum kafka_error stop_replica(struct replica_manager *rm, struct str topic, int32_t index, int32_t leader_epoch,
+                                     bool delete_it)
 {
     if (replica_is_offline(rm, topic, index))
         return ERR_KAFKA_STORAGE_ERROR;
@@ -445,12 +464,22 @@ enum kafka_error replica_stop(struct replica_manager *rm, struct str topic, int3
     enum kafka_error error = fenced ? ERR_FENCED_LEADER_EPOCH : ERR_NONE;
     if (!fenced)
         stop_partition(p);
-    if (!fenced && delete_it) {
-        remove_partition(rm, p);
+    if (!fenced && delete_it && take_out(p, false)) {
         dir_move_drop(p, NULL, true);
         error = log_manager_delete(rm->options.logs, p->log);
+    } else if (!fenced && delete_it) {
+        error = ERR_KAFKA_STORAGE_ERROR; /* its directory has failed just now */
     }
     partition_unref(p);
+    return error;
+}
+
+enum kafka_error replica_stop(struct replica_manager *rm, struct str topic, int32_t index, int32_t leader_epoch,
+                              bool delete_it)
+{
+    begin_order(rm);
+    enum kafka_error error = stop_replica(rm, topic, index, leader_epoch, delete_it);
+    end_order(rm);
     return error;
 }
 
@@ -465,8 +494,6 @@ enum kafka_error replica_check_controller(struct replica_manager *rm, int32_t co
 }
 
 /* ---- Appending ---- */
-
-enum { ANY_EPOCH = -1 };
 
 /* With the lock held, of one that does not lead. */
 static enum kafka_error why_not_leading(const struct partition *p)
@@ -498,6 +525,7 @@ enum kafka_error partition_append_in(struct partition *p, int32_t leader_epoch, 
     if (error == ERR_NOT_LEADER_OR_FOLLOWER || error == ERR_NOT_ENOUGH_REPLICAS)
         plog_note_refused(p->log, records);
     if (error == ERR_NONE) {
+        ensure(out->duplicate || (out->first_offset == old_end && plog_end_offset(p->log) == out->last_offset + 1));
         if (!out->duplicate)
             followers_note_growth(p, old_end);
         bool moved = followers_move_high_watermark(p, clock_mono_ms());
@@ -525,6 +553,7 @@ enum kafka_error partition_check_committed(struct partition *p, int32_t leader_e
 static enum kafka_error delete_records(struct partition *p, int64_t *offset)
 {
     struct topic_config config = plog_config(p->log);
+    ensure(lock_is_held(&p->lock));
     if (!p->leads)
         return why_not_leading(p);
     if ((config.cleanup_policy & CLEANUP_POLICY_DELETE) == 0)
@@ -565,13 +594,28 @@ static enum kafka_error check_follows(const struct partition *p, int32_t leader_
     return p->leads || p->stopped || p->leader_epoch != leader_epoch ? ERR_FENCED_LEADER_EPOCH : ERR_NONE;
 }
 
+enum kafka_error partition_begin_following(struct partition *p, int32_t leader_epoch, int64_t *offset)
+{
+    lock_take(&p->lock);
+    enum kafka_error error = check_follows(p, leader_epoch);
+    if (error == ERR_NONE && plog_latest_epoch(p->log) < 0)
+        error = plog_truncate(p->log, plog_high_watermark(p->log));
+    *offset = plog_end_offset(p->log);
+    ensure(error != ERR_NONE || *offset >= plog_start_offset(p->log));
+    lock_release(&p->lock);
+    return error;
+}
+
 enum kafka_error partition_append_follower(struct partition *p, int32_t leader_epoch, struct bytes batches,
                                            struct append_result *out)
 {
     lock_take(&p->lock);
     enum kafka_error error = check_follows(p, leader_epoch);
+    int64_t old_end = plog_end_offset(p->log);
     if (error == ERR_NONE)
         error = plog_append_follower(p->log, batches, leader_epoch, out);
+    if (error == ERR_NONE)
+        ensure(plog_end_offset(p->log) == MAX(old_end, out->last_offset + 1));
     lock_release(&p->lock);
     return error;
 }
@@ -593,8 +637,11 @@ enum kafka_error partition_truncate(struct partition *p, int32_t leader_epoch, i
 {
     lock_take(&p->lock);
     enum kafka_error error = check_follows(p, leader_epoch);
+    int64_t old_end = plog_end_offset(p->log);
     if (error == ERR_NONE)
         error = plog_truncate(p->log, offset);
+    if (error == ERR_NONE)
+        ensure(plog_end_offset(p->log) == MIN(old_end, offset));
     lock_release(&p->lock);
     return error;
 }
@@ -605,6 +652,8 @@ enum kafka_error partition_restart_log(struct partition *p, int32_t leader_epoch
     enum kafka_error error = check_follows(p, leader_epoch);
     if (error == ERR_NONE)
         error = plog_truncate_fully(p->log, start_offset);
+    if (error == ERR_NONE)
+        ensure(plog_start_offset(p->log) == start_offset && plog_end_offset(p->log) == start_offset);
     lock_release(&p->lock);
     return error;
 }
@@ -616,7 +665,7 @@ static enum kafka_error check_leader_locked(const struct partition *p, int32_t c
     ensure(lock_is_held(&p->lock));
     if (p->offline)
         return ERR_KAFKA_STORAGE_ERROR;
-    if (current_leader_epoch >= 0 && current_leader_epoch < p->leader_epoch)
+    if (current_leader_epoch != ANY_EPOCH && current_leader_epoch < p->leader_epoch)
         return ERR_FENCED_LEADER_EPOCH;
     if (current_leader_epoch > p->leader_epoch)
         return ERR_UNKNOWN_LEADER_EPOCH;
@@ -677,6 +726,10 @@ static enum kafka_error check_reader(struct partition *p, const struct partition
     enum kafka_error error = check_leader_locked(p, read->current_leader_epoch);
     if (error == ERR_NOT_LEADER_OR_FOLLOWER && read->from_follower && !p->stopped && p->leader >= 0)
         error = ERR_NONE;
+    bool as_replica = read->replica_id >= 0;
+    if (error == ERR_NONE && as_replica &&
+        (read->replica_id == p->manager->options.broker_id || !int_list_has(p->replicas, read->replica_id)))
+        error = ERR_NOT_LEADER_OR_FOLLOWER; /* it reads above the watermark: only who is meant to have all may do so */
     lock_release(&p->lock);
     return error;
 }

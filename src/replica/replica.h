@@ -66,17 +66,18 @@ struct partition_role partition_role(struct partition *p);
 /*
  * The partition's log is to be in that directory, of those that the manager has; from now on it is moved, or is no
  * longer moved elsewhere. On a worker. ERR_LOG_DIR_NOT_FOUND; ERR_REPLICA_NOT_AVAILABLE: there is none, and when there
- * is, it will be made there; ERR_KAFKA_STORAGE_ERROR: something is offline; ERR_INVALID_TOPIC_EXCEPTION: a name too
- * long.
+ * is, it will be made there; ERR_UNKNOWN_TOPIC_OR_PARTITION: nor does the partition `exist` on any broker;
+ * ERR_KAFKA_STORAGE_ERROR: something is offline; ERR_INVALID_TOPIC_EXCEPTION: a name that no topic can have.
  */
-enum kafka_error replica_alter_dir(struct replica_manager *rm, struct str topic, int32_t index, const char *dir);
+enum kafka_error replica_alter_dir(struct replica_manager *rm, struct str topic, int32_t index, bool exists,
+                                   const char *dir);
 
 enum move_result { MOVE_GOES_ON, MOVE_OVER, MOVE_FAILED };
 /* A step of the move, on a worker; one at a time. It is over when it is done, or called off. */
 enum move_result partition_move_some(struct partition *p);
 bool partition_moves_rest(const struct partition *p); /* as what may be copied in a second is used up */
 
-/* ---- Orders of the controller. On a worker: they open and delete logs. ---- */
+/* ---- Orders of the controller. On a worker: they open and delete logs. One at a time, which is ensured. ---- */
 
 struct leader_order {
     struct str topic;
@@ -177,6 +178,11 @@ void partition_isr_refused(struct partition *p, int32_t leader_epoch);
 
 /* ---- As a follower. ERR_FENCED_LEADER_EPOCH when it no longer follows in that epoch; storage errors. ---- */
 
+/*
+ * From which offset on it is fetched: the end of the log. Of a log without epochs only what was committed is sure to be
+ * the leader's, too: what is behind is cut. Blocks then.
+ */
+enum kafka_error partition_begin_following(struct partition *p, int32_t leader_epoch, int64_t *offset);
 enum kafka_error partition_append_follower(struct partition *p, int32_t leader_epoch, struct bytes batches,
                                            struct append_result *out);
 /* The leader's high watermark and start of log. Returns whether the log's start has moved. */

@@ -7,13 +7,9 @@
 #include <uthash.h>
 
 #include "base/lock.h"
+#include "base/topic_key.h"
 #include "replica/replica.h"
 #include "replica/throttle.h"
-
-struct partition_key {
-    int32_t index;
-    char topic[252]; /* zero-filled: the whole key is hashed */
-};
 
 /* What a leader knows of one of its followers, by its fetches. */
 struct follower {
@@ -34,7 +30,7 @@ struct follower {
 enum isr_change { ISR_SETTLED, ISR_GROWING, ISR_SHRINKING };
 
 struct partition {
-    struct partition_key key;
+    struct topic_key key;
     atomic_int refs;
     struct replica_manager *manager;
     struct plog *_Atomic log;
@@ -58,7 +54,7 @@ struct partition {
 };
 
 struct offline_replica { /* one that is in a log directory that is offline, or may be; until a restart */
-    struct partition_key key;
+    struct topic_key key;
     UT_hash_handle hh;
 };
 
@@ -68,13 +64,12 @@ struct replica_manager {
     struct partition *table;
     struct offline_replica *offline;
     atomic_int controller_epoch;
+    atomic_bool obeying; /* an order of the controller is being carried out */
     struct throttle leader_throttle, follower_throttle, move_throttle;
     struct lock move_orders;      /* one order to move a log is taken at a time; before a partition's lock */
     atomic_bool growth_wanted;    /* some follower is to join an ISR, and could not yet */
     _Atomic int64_t growth_round; /* sessions look for such followers when it changes */
 };
-
-bool partition_key_make(struct str topic, int32_t index, struct partition_key *out);
 
 /* ---- dir_move.c ---- */
 
@@ -94,11 +89,15 @@ bool partition_shares_log(struct partition *p, const struct partition_read *read
 
 /* ---- followers.c, all with the partition's lock held ---- */
 
+/* When an order, or an answer about the ISR, has been taken: what holds by design, and not because of what was said. */
+void followers_check(const struct partition *p);
 /* This broker leads in a new epoch; `was_leader`: as it did in the epoch before, so that what is known stays true. */
 void followers_begin(struct partition *p, bool was_leader, int64_t now);
 void followers_end(struct partition *p); /* it no longer leads */
 void followers_free(struct partition *p);
-/* This is the ISR from now on, and no change of it under way. */
+/* These are the replicas from now on; of what somebody has written by hand, each once. Before the ISR. */
+void followers_take_replicas(struct partition *p, struct int_list replicas);
+/* This is the ISR from now on, and no change of it under way; as far as it is possible. */
 void followers_take_isr(struct partition *p, struct int_list isr);
 /* The log has grown from `old_end` on: who had all of it had so until its last fetch. */
 void followers_note_growth(struct partition *p, int64_t old_end);

@@ -5,15 +5,18 @@
  *
  * AlterConfigs is IncrementalAlterConfigs that sets every key it names and forgets all others.
  */
-#include <errno.h>
 #include <inttypes.h>
 
 #include "base/logger.h"
+#include "base/str_set.h"
 #include "protocol/msg/alter_configs.h"
 #include "protocol/msg/incremental_alter_configs.h"
 #include "server/server_internal.h"
 
 enum { RESOURCE_TOPIC = 2, RESOURCE_BROKER = 4, RESOURCE_LOGGER = 8, MOST_ATTEMPTS = 10 };
+
+/* More keys than any resource has: they are looked up in lists. */
+enum { MOST_KEYS = 1000 };
 
 enum alteration { ALTER_SET, ALTER_DELETE, ALTER_APPEND, ALTER_SUBTRACT };
 
@@ -48,13 +51,23 @@ static void settle(struct altered *x, enum kafka_error error, struct str message
 
 /* ---- What can be said without looking anything up ---- */
 
-static bool has_double_keys(const struct altered *x)
+static bool has_double_keys(const struct altered *x, struct arena *a)
 {
+    struct str_set seen = {0};
+    bool twice = false;
+    for (int32_t i = 0; i < x->count && !twice; i++)
+        twice = !str_set_add(&seen, a, x->entries[i].name);
+    str_set_deinit(&seen);
+    return twice;
+}
+
+/* Names and values are C strings from here on. */
+static bool has_zero_bytes(const struct altered *x)
+{
+    bool any = str_has_zero(x->name);
     for (int32_t i = 0; i < x->count; i++)
-        for (int32_t k = 0; k < i; k++)
-            if (str_eq(x->entries[i].name, x->entries[k].name))
-                return true;
-    return false;
+        any |= str_has_zero(x->entries[i].name) || str_has_zero(x->entries[i].value);
+    return any;
 }
 
 static struct str null_values(const struct altered *x, struct arena *a)
@@ -72,19 +85,18 @@ static struct str null_values(const struct altered *x, struct arena *a)
 static void check_broker(struct altering *al, struct altered *x)
 {
     struct arena *a = al->r->arena;
-    char *end, *text = arena_cstr(a, x->name);
+    int32_t id;
     x->kind = "brokers";
-    x->entity = x->name.len == 0 ? CONFIG_OF_ALL_BROKERS : text;
+    x->entity = x->name.len == 0 ? CONFIG_OF_ALL_BROKERS : arena_cstr(a, x->name);
     if (x->name.len == 0)
         return;
-    errno = 0;
-    long id = strtol(text, &end, 10);
-    if (*end != '\0' || errno != 0)
-        settle(x, ERR_INVALID_REQUEST, arena_printf(a, "Node id must be an integer, but it is: %s", text));
+    if (!str_to_int32(x->name, &id))
+        settle(x, ERR_INVALID_REQUEST,
+               arena_printf(a, "Node id must be an integer, but it is: %.*s", STR_ARGS(str_head(x->name, MOST_SAID))));
     else if (id != al->r->s->broker_id)
-        settle(
-            x, ERR_INVALID_REQUEST,
-            arena_printf(a, "Unexpected broker id, expected %" PRId32 ", but received %s", al->r->s->broker_id, text));
+        settle(x, ERR_INVALID_REQUEST,
+               arena_printf(a, "Unexpected broker id, expected %" PRId32 ", but received %.*s", al->r->s->broker_id,
+                            STR_ARGS(x->name)));
 }
 
 static void check_topic(struct altering *al, struct altered *x)
@@ -95,7 +107,7 @@ static void check_topic(struct altering *al, struct altered *x)
         settle(x, ERR_INVALID_REQUEST, STR_LIT("Default topic resources are not allowed."));
     else if (view_topic(view_current(), x->name) == NULL)
         settle(x, ERR_UNKNOWN_TOPIC_OR_PARTITION,
-               arena_printf(al->r->arena, "The topic '%s' does not exist.", x->entity));
+               arena_printf(al->r->arena, "The topic '%.*s' does not exist.", STR_ARGS(str_head(x->name, MOST_SAID))));
 }
 
 /* ---- Loggers ---- */
@@ -164,9 +176,18 @@ static void alter_loggers(struct altering *al, struct altered *x)
 static void check_form(struct altering *al, struct altered *x)
 {
     struct arena *a = al->r->arena;
-    struct str nulls = null_values(x, a);
-    if (has_double_keys(x))
+    struct str nulls = STR_NULL;
+    if (x->count <= MOST_KEYS)
+        nulls = null_values(x, a);
+    else
+        settle(x, ERR_INVALID_REQUEST, arena_printf(a, "More than %d config keys for one resource", MOST_KEYS));
+    if (x->done)
+        return;
+    if (has_double_keys(x, a))
         settle(x, ERR_INVALID_REQUEST, STR_LIT("Error due to duplicate config keys"));
+    else if (has_zero_bytes(x))
+        settle(x, ERR_INVALID_CONFIG,
+               STR_LIT("The name of a resource, or of a config or its value, holds a zero byte"));
     else if (nulls.p != NULL)
         settle(x, ERR_INVALID_REQUEST, arena_printf(a, "Null value not supported for : %.*s", STR_ARGS(nulls)));
     else if (x->type == RESOURCE_TOPIC)
@@ -179,14 +200,22 @@ static void check_form(struct altering *al, struct altered *x)
         settle(x, ERR_INVALID_REQUEST, arena_printf(a, "Unknown resource type %d", x->type));
 }
 
+static void refuse_repeated(struct altering *al)
+{
+    struct arena *a = al->r->arena;
+    struct str *resources = ARENA_ARRAY(a, struct str, MAX(al->count, 1));
+    for (int32_t i = 0; i < al->count; i++)
+        resources[i] = arena_printf(a, "%d %.*s", al->items[i].type, STR_ARGS(al->items[i].name));
+    struct str_set twice = str_set_of_repeated(a, resources, al->count);
+    for (int32_t i = 0; i < al->count; i++)
+        if (str_set_has(&twice, resources[i]))
+            settle(&al->items[i], ERR_INVALID_REQUEST, STR_LIT("Each resource must appear at most once."));
+    str_set_deinit(&twice);
+}
+
 static void check_forms(struct altering *al)
 {
-    for (int32_t i = 0; i < al->count; i++)
-        for (int32_t k = 0; k < i; k++)
-            if (al->items[i].type == al->items[k].type && str_eq(al->items[i].name, al->items[k].name)) {
-                settle(&al->items[i], ERR_INVALID_REQUEST, STR_LIT("Each resource must appear at most once."));
-                settle(&al->items[k], ERR_INVALID_REQUEST, STR_LIT("Each resource must appear at most once."));
-            }
+    refuse_repeated(al);
     for (int32_t i = 0; i < al->count; i++)
         if (!al->items[i].done)
             check_form(al, &al->items[i]);
@@ -382,14 +411,6 @@ static void answer(struct request *r)
 
 static void read_all(struct request *r);
 
-/* The first that is not done from `i` on: batches have an operation, or two, for each of them. */
-static struct altered *next_open(struct altering *al, int32_t *i)
-{
-    while (*i < al->count && al->items[*i].done)
-        (*i)++;
-    return *i < al->count ? &al->items[(*i)++] : NULL;
-}
-
 /* Nothing to do in ZooKeeper: all is decided. */
 static void submit_or_answer(struct altering *al, struct zk_batch *b)
 {
@@ -405,14 +426,16 @@ static void submit_or_answer(struct altering *al, struct zk_batch *b)
 static void on_written(struct zk_batch *b)
 {
     struct altering *al = b->ctx;
-    struct altered *x;
-    int32_t i = 0;
+    const struct zk_op *op;
     bool again = false;
-    for (size_t op = 0; op < b->count && (x = next_open(al, &i)) != NULL; op += 2) {
-        enum zk_result result = b->ops[op].result;
-        if (result == ZK_OK && b->ops[op + 1].result == ZK_OK) {
+    ZK_OWNED_FOREACH (b, op) {
+        struct altered *x = op->owner;
+        enum zk_result result = op->result;
+        if (result == ZK_OK && op->next->result == ZK_OK) {
             settle(x, ERR_NONE, STR_NULL);
             config_watch_written(al->r->s->config_watch, x->kind, x->entity, &x->pairs);
+        } else if (result == ZK_TOO_LARGE) {
+            settle(x, ERR_INVALID_CONFIG, STR_LIT("The configuration is larger than ZooKeeper takes"));
         } else if (result != ZK_BAD_VERSION && result != ZK_NODE_EXISTS && result != ZK_NO_NODE) {
             settle(x, ERR_UNKNOWN_SERVER_ERROR, STR_LIT("ZooKeeper cannot be asked now"));
         }
@@ -425,15 +448,18 @@ static void on_written(struct zk_batch *b)
         request_return(al->r, answer);
 }
 
-static void add_write(struct zk_batch *b, const struct altered *x, const struct zk_op *read)
+static void add_write(struct zk_batch *b, struct altered *x, const struct zk_op *read)
 {
     char path[ZNODE_PATH_ROOM];
+    struct zk_op *write;
     struct bytes data = config_encode(&b->arena, &x->pairs);
     config_path(path, x->kind, x->entity);
     if (read->result == ZK_OK)
-        zk_set(b, path, data, read->stat.version)->with_next = true;
+        write = zk_set(b, path, data, read->stat.version);
     else
-        zk_create(b, path, data, ZK_PERSISTENT)->with_next = true;
+        write = zk_create(b, path, data, ZK_PERSISTENT);
+    write->owner = x;
+    write->with_next = true;
     struct str entity = arena_printf(&b->arena, "%s/%s", x->kind, x->entity);
     zk_create(b, ZNODE_CONFIG_CHANGES "/config_change_", config_change_encode(&b->arena, entity.p), ZK_SEQUENTIAL);
 }
@@ -442,10 +468,9 @@ static void on_read(struct zk_batch *read)
 {
     struct altering *al = read->ctx;
     struct zk_batch *b = zk_batch_new(on_written);
-    struct altered *x;
-    int32_t i = 0;
-    for (size_t op = 0; op < read->count && (x = next_open(al, &i)) != NULL; op++) {
-        const struct zk_op *o = &read->ops[op];
+    const struct zk_op *o;
+    ZK_OWNED_FOREACH (read, o) {
+        struct altered *x = o->owner;
         struct config_znode now = {0};
         bool known =
             o->result == ZK_NO_NODE || (o->result == ZK_OK && config_decode(al->r->arena, o->path, o->value, &now));
@@ -464,14 +489,15 @@ static void read_all(struct request *r)
 {
     struct altering *al = r->state;
     struct zk_batch *b = zk_batch_new(on_read);
-    struct altered *x;
     char path[ZNODE_PATH_ROOM];
     al->attempts++;
-    for (int32_t i = 0; (x = next_open(al, &i)) != NULL;)
-        if (al->attempts > MOST_ATTEMPTS)
+    for (int32_t i = 0; i < al->count; i++) {
+        struct altered *x = &al->items[i];
+        if (!x->done && al->attempts > MOST_ATTEMPTS)
             settle(x, ERR_UNKNOWN_SERVER_ERROR, STR_LIT("Others keep changing it"));
-        else
-            zk_get(b, config_path(path, x->kind, x->entity), false);
+        else if (!x->done)
+            zk_get(b, config_path(path, x->kind, x->entity), false)->owner = x;
+    }
     submit_or_answer(al, b);
 }
 

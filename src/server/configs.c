@@ -1,7 +1,6 @@
 /* DescribeConfigs (KIP-133, KIP-226, KIP-569): every key with its value, where that comes from, and what it means. */
-#include <errno.h>
-
 #include "base/logger.h"
+#include "controller/admin.h"
 #include "protocol/msg/describe_configs.h"
 #include "server/server_internal.h"
 
@@ -100,7 +99,9 @@ static void describe_topic(struct describing *d)
     size_t n;
     const struct config_key *keys = config_topic_keys(&n);
     if (view_topic(view_current(), d->in->resource_name) == NULL) {
-        d->out->error_code = ERR_UNKNOWN_TOPIC_OR_PARTITION;
+        struct str problem = topic_name_problem(d->r->arena, d->in->resource_name);
+        d->out->error_code = problem.p != NULL ? ERR_INVALID_TOPIC_EXCEPTION : ERR_UNKNOWN_TOPIC_OR_PARTITION;
+        d->out->error_message = problem.p != NULL ? problem : STR_LIT("");
         return;
     }
     d->own = topic_configs_own(d->r->s->topic_configs, d->r->arena, d->in->resource_name);
@@ -146,14 +147,14 @@ static void refuse(struct describing *d, struct str why)
 static bool is_own(struct describing *d, const char *instead)
 {
     struct arena *a = d->r->arena;
-    char *end, *text = arena_cstr(a, d->in->resource_name);
-    errno = 0;
-    long id = strtol(text, &end, 10);
-    if (*end != '\0' || errno != 0)
-        refuse(d, arena_printf(a, "Broker id must be an integer, but it is: %s", text));
+    struct str name = d->in->resource_name;
+    int32_t id;
+    if (!str_to_int32(name, &id))
+        refuse(d,
+               arena_printf(a, "Broker id must be an integer, but it is: %.*s", STR_ARGS(str_head(name, MOST_SAID))));
     else if (id != d->r->s->broker_id)
-        refuse(d, arena_printf(a, "Unexpected broker id, expected %d%s but received %s", d->r->s->broker_id, instead,
-                               text));
+        refuse(d, arena_printf(a, "Unexpected broker id, expected %d%s but received %.*s", d->r->s->broker_id, instead,
+                               STR_ARGS(name)));
     return d->out->error_code == ERR_NONE;
 }
 
@@ -190,7 +191,7 @@ static void handle(struct request *r)
     describe_configs_response_init(&response);
     const struct broker_config *config = broker_settings_hold(r->s->settings);
     ARRAY_MAKE(r->arena, response.results, MAX(request.resources.len, 0));
-    for (int32_t i = 0; i < request.resources.len; i++) {
+    for (int32_t i = 0; i < request.resources.len && !request_is_spent(r); i++) {
         struct describing d = {.r = r,
                                .request = &request,
                                .in = &request.resources.items[i],

@@ -101,14 +101,14 @@ static void wait_for_followers(struct request *r)
 
 /* ---- The request ---- */
 
-static void delete_from(struct deletion *d, struct deleted *x, struct str topic, int32_t index)
+/* On the connection's loop, which has a view of the cluster. */
+static void find_partition(struct deletion *d, struct deleted *x, struct str topic, int32_t index)
 {
-    enum kafka_error error = ERR_INVALID_TOPIC_EXCEPTION;
-    if (!topic_is_internal(topic)) {
-        x->partition = replica_partition(d->r->s->replicas, topic, index);
-        error = x->partition == NULL ? partition_missing(d->r->s, topic, index)
-                                     : partition_delete_records(x->partition, &x->offset);
-    }
+    enum kafka_error error = ERR_NONE;
+    if (topic_is_internal(topic))
+        error = ERR_INVALID_TOPIC_EXCEPTION;
+    else if ((x->partition = replica_partition(d->r->s->replicas, topic, index)) == NULL)
+        error = partition_missing(d->r->s, topic, index);
     if (error != ERR_NONE)
         settle(d, x, error, -1);
 }
@@ -117,11 +117,11 @@ static void delete_from(struct deletion *d, struct deleted *x, struct str topic,
 static void delete_all(struct request *r)
 {
     struct deletion *d = r->state;
-    int32_t i = 0;
-    for (int32_t t = 0; t < d->request.topics.len; t++) {
-        const struct delete_records_topic *in = &d->request.topics.items[t];
-        for (int32_t k = 0; k < in->partitions.len; k++)
-            delete_from(d, &d->items[i++], in->name, in->partitions.items[k].partition_index);
+    for (int32_t i = 0; i < d->count; i++) {
+        struct deleted *x = &d->items[i];
+        enum kafka_error error = x->partition != NULL ? partition_delete_records(x->partition, &x->offset) : ERR_NONE;
+        if (error != ERR_NONE)
+            settle(d, x, error, -1);
     }
 }
 
@@ -151,6 +151,7 @@ static void handle(struct request *r)
             x->offset = in->partitions.items[k].offset;
             delete_records_partition_result_init(x->out);
             x->out->partition_index = in->partitions.items[k].partition_index;
+            find_partition(d, x, in->name, x->out->partition_index);
         }
     }
     request_work(r, delete_all, wait_for_followers);

@@ -1,5 +1,7 @@
 /* DescribeProducers (KIP-664): what a replica knows of the producers that have written to it. */
 #include "protocol/msg/describe_producers.h"
+
+#include "controller/admin.h"
 #include "server/server_internal.h"
 
 static void describe(struct request *r, struct partition *p, struct describe_producers_partition_response *out)
@@ -23,6 +25,8 @@ static void refuse(struct request *r, struct str topic, int32_t index,
                    struct describe_producers_partition_response *out)
 {
     out->error_code = partition_missing(r->s, topic, index);
+    if (topic_name_problem(r->arena, topic).p != NULL)
+        out->error_code = ERR_INVALID_TOPIC_EXCEPTION;
     if (view_topic(view_current(), topic) == NULL)
         out->error_message = str_of(error_message(out->error_code));
 }
@@ -48,12 +52,12 @@ static void handle(struct request *r)
         return;
     describe_producers_response_init(&response);
     ARRAY_MAKE(r->arena, response.topics, MAX(request.topics.len, 0));
-    for (int32_t t = 0; t < request.topics.len; t++) {
+    for (int32_t t = 0; t < request.topics.len && !request_is_spent(r); t++) {
         const struct describe_producers_topic_request *in = &request.topics.items[t];
         struct describe_producers_topic_response *out = &response.topics.items[t];
         out->name = in->name;
         ARRAY_MAKE(r->arena, out->partitions, MAX(in->partition_indexes.len, 0));
-        for (int32_t i = 0; i < in->partition_indexes.len; i++)
+        for (int32_t i = 0; i < in->partition_indexes.len && !request_is_spent(r); i++)
             describe_partition(r, in->name, in->partition_indexes.items[i], &out->partitions.items[i]);
     }
     ANSWER(r, describe_producers_response, &response);

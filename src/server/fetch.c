@@ -25,7 +25,7 @@ struct fetched {
     struct partition *partition; /* with a reference; NULL if there is an error already */
     enum kafka_error error;
     struct partition_data data;
-    struct bytes converted;    /* instead of the region, for old consumers */
+    struct strbuf converted;   /* instead of the region, for old consumers; p == NULL: not */
     int32_t preferred_replica; /* that the consumer is sent to; -1: none */
     struct bed bed;
 };
@@ -34,6 +34,7 @@ struct fetch {
     struct request *r;
     struct fetch_request request;
     struct fetch_session *session;
+    struct arena turn; /* of the items: a fetch that waits may be woken up without end */
     struct fetched *items;
     int32_t count;
     int64_t deadline; /* monotonic ms */
@@ -50,7 +51,7 @@ static void drop_data(struct fetched *x)
 {
     file_ref_put(x->data.slice.region.file);
     x->data.slice.region = (struct file_region){0};
-    x->converted = (struct bytes){NULL, 0};
+    strbuf_deinit(&x->converted);
 }
 
 static int8_t newest_magic(const struct request *r)
@@ -61,21 +62,19 @@ static int8_t newest_magic(const struct request *r)
 /* The bytes of a region, rewritten for a consumer of an old format; what it knows already is left alone. */
 static enum kafka_error convert(struct fetch *f, struct fetched *x)
 {
-    struct file_region *region = &x->data.slice.region;
+    struct file_region region = x->data.slice.region;
     struct strbuf out = {0};
-    uint8_t *raw = arena_alloc(f->r->arena, (size_t)region->len);
-    ssize_t n = region_read(region, raw);
-    if (n < 0)
-        return ERR_KAFKA_STORAGE_ERROR;
-    struct bytes in = {raw, (int32_t)n};
-    enum kafka_error error = records_down_convert(in, newest_magic(f->r), x->item.fetch_offset, &out);
-    if (error == ERR_NONE) {
-        x->converted.p = arena_copy(f->r->arena, out.p, out.len);
-        x->converted.len = (int32_t)out.len;
-    }
-    strbuf_deinit(&out);
-    file_ref_put(region->file);
-    *region = (struct file_region){0};
+    enum kafka_error error = ERR_KAFKA_STORAGE_ERROR;
+    uint8_t *raw = xmalloc((size_t)region.len);
+    ssize_t n = region_read(&region, raw);
+    if (n >= 0)
+        error = records_down_convert((struct bytes){raw, (int32_t)n}, newest_magic(f->r), x->item.fetch_offset, &out);
+    free(raw);
+    drop_data(x);
+    if (error == ERR_NONE)
+        x->converted = out;
+    else
+        strbuf_deinit(&out);
     return error;
 }
 
@@ -105,7 +104,7 @@ static struct partition_read read_of(const struct fetch *f, const struct fetched
                                    .replica_id = replica_of(f),
                                    .from_follower = replica_of(f) == DEBUGGING_CONSUMER ||
                                                     (replica_of(f) == CONSUMER && f->r->version >= FOLLOWERS_SINCE),
-                                   .current_leader_epoch = x->item.current_leader_epoch,
+                                   .current_leader_epoch = MAX(x->item.current_leader_epoch, -1),
                                    .last_fetched_epoch =
                                        f->r->version >= EPOCHS_SINCE ? x->item.last_fetched_epoch : -1};
 }
@@ -129,12 +128,24 @@ static int32_t preferred_replica(struct fetch *f, const struct fetched *x)
     return partition_preferred_replica(x->partition, x->item.fetch_offset, is_in_rack, f);
 }
 
+static bool isolates(const struct fetch *f)
+{
+    return f->request.isolation_level == READ_UNCOMMITTED || f->request.isolation_level == READ_COMMITTED;
+}
+
+/* Kafka answers what makes no sense with an error of its own, and reads nothing. */
+static bool makes_sense(const struct fetch *f, const struct fetched *x)
+{
+    return isolates(f) && x->item.max_bytes >= 0 &&
+           (f->r->version < PARTIAL_BATCHES_BEFORE || f->request.max_bytes >= 0);
+}
+
 static void read_one(struct fetch *f, struct fetched *x, int32_t room, bool at_least_one)
 {
     drop_data(x);
     if (x->partition == NULL)
         return;
-    x->error = check_reader(f, x);
+    x->error = makes_sense(f, x) ? check_reader(f, x) : ERR_UNKNOWN_SERVER_ERROR;
     if (x->error != ERR_NONE)
         return;
     bool held_back = replica_of(f) >= 0 && partition_holds_back(x->partition, replica_of(f), clock_mono_ms());
@@ -151,7 +162,7 @@ static void read_one(struct fetch *f, struct fetched *x, int32_t room, bool at_l
 
 static int32_t bytes_of(const struct fetched *x)
 {
-    return x->converted.p != NULL ? x->converted.len : x->data.slice.region.len;
+    return x->converted.p != NULL ? (int32_t)x->converted.len : x->data.slice.region.len;
 }
 
 struct reading {
@@ -177,15 +188,19 @@ static struct reading read_all(struct fetch *f)
 
 /* ---- Answering ---- */
 
-static void fill_partition(struct fetched *x, struct fetch_partition_data *out)
+static void fill_partition(const struct fetch *f, struct fetched *x, struct fetch_partition_data *out)
 {
+    bool told = x->error == ERR_NONE;
     fetch_partition_data_init(out);
     out->partition_index = x->item.partition;
     out->error_code = x->error;
-    out->high_watermark = x->error == ERR_NONE || x->partition != NULL ? x->data.high_watermark : -1;
-    out->last_stable_offset = x->data.last_stable_offset;
-    out->log_start_offset = x->data.log_start_offset;
-    out->records.mem = x->converted.p != NULL ? x->converted : (struct bytes){(const uint8_t *)"", 0};
+    out->high_watermark = told ? x->data.high_watermark : -1;
+    out->last_stable_offset = told ? x->data.last_stable_offset : -1;
+    out->log_start_offset = told ? x->data.log_start_offset : -1;
+    if (isolates(f))
+        out->records.mem = (struct bytes){(const uint8_t *)"", 0};
+    if (x->converted.p != NULL)
+        out->records.mem = (struct bytes){(const uint8_t *)x->converted.p, (int32_t)x->converted.len};
     out->preferred_read_replica = x->preferred_replica;
     out->diverging_epoch.epoch = x->data.diverging_epoch;
     out->diverging_epoch.end_offset = x->data.diverging_end;
@@ -197,12 +212,19 @@ static void fill_partition(struct fetched *x, struct fetch_partition_data *out)
 static void fill_aborted(struct fetch *f, struct fetched *x, struct fetch_partition_data *out)
 {
     struct aborted_txn *aborted;
-    if (f->request.isolation_level != READ_COMMITTED && x->error == ERR_NONE)
-        out->aborted_transactions.len = -1; /* null: it does not want to know */
-    if (f->request.isolation_level != READ_COMMITTED || x->partition == NULL || bytes_of(x) == 0)
+    bool wanted = f->request.isolation_level == READ_COMMITTED && x->error == ERR_NONE;
+    if (!wanted && x->partition != NULL && isolates(f))
+        out->aborted_transactions.len = -1; /* null: nothing is said of them */
+    if (!wanted || bytes_of(x) == 0)
         return;
     int32_t n = plog_aborted(partition_log(x->partition), x->item.fetch_offset, x->data.last_stable_offset, f->r->arena,
                              &aborted);
+    if (n < 0) { /* the consumer would take what it gets for committed */
+        drop_data(x);
+        x->error = ERR_KAFKA_STORAGE_ERROR;
+        fill_partition(f, x, out);
+        return;
+    }
     ARRAY_MAKE(f->r->arena, out->aborted_transactions, n);
     for (int32_t i = 0; i < n; i++) {
         fetch_aborted_transaction_init(&out->aborted_transactions.items[i]);
@@ -223,9 +245,10 @@ static bool same_topic(const struct fetch_item *a, const struct fetch_item *b)
     return str_eq(a->topic, b->topic) && uuid_eq(a->topic_id, b->topic_id);
 }
 
-/* Neighbours of one topic share an entry. */
+/* Neighbours of one topic share an entry. Each entry's partitions are a part of one array of all. */
 static void fill_topics(struct fetch *f, struct fetch_response *out)
 {
+    struct fetch_partition_data *next = ARENA_ARRAY(f->r->arena, struct fetch_partition_data, MAX(f->count, 1));
     ARRAY_MAKE(f->r->arena, out->responses, f->count);
     out->responses.len = 0;
     const struct fetch_item *last = NULL;
@@ -242,12 +265,13 @@ static void fill_topics(struct fetch *f, struct fetch_response *out)
             fetch_able_topic_response_init(topic);
             topic->topic = x->item.topic;
             topic->topic_id = x->item.topic_id;
-            ARRAY_MAKE(f->r->arena, topic->partitions, f->count - i);
+            topic->partitions.items = next;
             topic->partitions.len = 0;
         }
         last = &x->item;
-        struct fetch_partition_data *data = &topic->partitions.items[topic->partitions.len++];
-        fill_partition(x, data);
+        struct fetch_partition_data *data = next++;
+        topic->partitions.len++;
+        fill_partition(f, x, data);
         if (replica_of(f) >= 0 && x->partition != NULL)
             partition_note_sent(x->partition, bytes_of(x), clock_mono_ms());
         fill_aborted(f, x, data);
@@ -289,17 +313,23 @@ static void finish(struct fetch *f)
 {
     struct fetch_response response;
     struct writer w;
+    struct arena turn = f->turn; /* the writer's regions are in it */
     get_up(f);
     fetch_response_init(&response);
     response.session_id = fetch_session_id(f->session);
+    if (!isolates(f))
+        response.error_code = ERR_UNKNOWN_SERVER_ERROR;
     stir_what_has_more(f);
     fill_topics(f, &response);
     answer_begin(f->r, &w);
     fetch_response_write(&w, f->r->version, &response);
-    for (int32_t i = 0; i < f->count; i++)
+    for (int32_t i = 0; i < f->count; i++) {
         partition_unref(f->items[i].partition);
+        strbuf_deinit(&f->items[i].converted);
+    }
     fetch_session_done(f->r->s, f->session);
-    answer_send(f->r, &w); /* takes the regions, and with the exchange goes everything here */
+    answer_send(f->r, &w); /* takes the regions, and with the exchange goes everything else here */
+    arena_deinit(&turn);
 }
 
 static void fail(struct fetch *f, enum kafka_error error)
@@ -410,7 +440,7 @@ static void warmed_up(struct request *r)
     try_again(f);
 }
 
-static void take_items(struct fetch *f, const struct fetch_item *items, int32_t count);
+static void take_news(struct fetch *f);
 
 static bool is_late(const struct fetch *f)
 {
@@ -438,21 +468,16 @@ static bool answer_if_enough(struct fetch *f)
 static void look(struct fetch *f)
 {
     while (!answer_if_enough(f) && !go_to_sleep(f))
-        if (f->session != NULL) {
-            struct fetch_item *items;
-            int32_t count = fetch_session_take(f->r, f->session, &items);
-            take_items(f, items, count);
-        }
+        if (f->session != NULL)
+            take_news(f);
 }
 
 /* Something has happened, or the time is over. */
 static void try_again(struct fetch *f)
 {
     if (f->session != NULL && f->parked) {
-        struct fetch_item *items;
         fetch_session_awake(f->session);
-        int32_t count = fetch_session_take(f->r, f->session, &items);
-        take_items(f, items, count);
+        take_news(f);
     }
     if (f->parked && !is_late(f) && !enough_to_read(f) && (f->session == NULL || go_to_sleep(f)))
         return;
@@ -496,7 +521,7 @@ static void note_follower(struct fetch *f)
 
 static void take_items(struct fetch *f, const struct fetch_item *items, int32_t count)
 {
-    f->items = ARENA_ARRAY(f->r->arena, struct fetched, MAX(count, 1));
+    f->items = ARENA_ARRAY(&f->turn, struct fetched, MAX(count, 1));
     f->count = count;
     for (int32_t i = 0; i < count; i++) {
         struct fetched *x = &f->items[i];
@@ -513,6 +538,16 @@ static void take_items(struct fetch *f, const struct fetch_item *items, int32_t 
     }
 }
 
+/* What was stirred in the session, in the place of what was put back. */
+static void take_news(struct fetch *f)
+{
+    struct fetch_item *items;
+    ensure(f->count == 0);
+    arena_deinit(&f->turn);
+    int32_t count = fetch_session_take(&f->turn, f->session, &items);
+    take_items(f, items, count);
+}
+
 static void handle(struct request *r)
 {
     struct fetch *f = ARENA_NEW(r->arena, struct fetch);
@@ -521,8 +556,9 @@ static void handle(struct request *r)
     f->r = r;
     if (!DECODE(r, fetch_request, &f->request))
         return;
-    enum kafka_error error = fetch_session_begin(r, &f->request, &f->session, &items, &count);
+    enum kafka_error error = fetch_session_begin(r, &f->turn, &f->request, &f->session, &items, &count);
     if (error != ERR_NONE) {
+        arena_deinit(&f->turn);
         fail(f, error);
         return;
     }

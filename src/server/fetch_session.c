@@ -9,15 +9,15 @@
 #include "base/chance.h"
 #include "base/clock.h"
 #include "base/lock.h"
+#include "base/topic_key.h"
 #include "protocol/msg/fetch.h"
 #include "server/server_internal.h"
 
-enum { NO_SESSION = 0, EPOCH_FULL = 0, EPOCH_FINAL = -1, SAFE_FROM_EVICTION_MS = 120000 };
+enum { NO_SESSION = 0, EPOCH_FULL = 0, EPOCH_FINAL = -1, STATE_SINCE = 15, SAFE_FROM_EVICTION_MS = 120000 };
 
 struct session_key {
     struct uuid topic_id;
-    int32_t partition;
-    char topic[252]; /* empty when the session speaks in ids */
+    struct topic_key name; /* only its index when the session speaks in ids */
 };
 
 struct session_partition {
@@ -40,7 +40,9 @@ struct session_partition {
 struct fetch_session {
     int32_t id, epoch; /* the epoch that the next request must carry */
     bool by_id, in_use, doomed, incremental;
-    int64_t last_used;
+    bool of_follower;
+    int32_t size; /* its partitions after the last request */
+    int64_t created, last_used;
     struct session_partition *partitions;
     struct pulse *pulse;
     int64_t growth_round;
@@ -126,17 +128,37 @@ static void remove_by_id(struct fetch_sessions *f, int32_t id)
     lock_release(&f->lock);
 }
 
-static bool make_room(struct fetch_sessions *f)
+static bool is_worth_less(const struct fetch_session *a, const struct fetch_session *b)
 {
-    struct fetch_session *s, *oldest = NULL;
+    return a->of_follower != b->of_follower ? b->of_follower : a->size < b->size;
+}
+
+/* That a newcomer may take the place of it, if it is worth less. A follower does not wait for consumers to settle. */
+static bool may_be_evicted(const struct fetch_session *s, const struct fetch_session *for_whom, int64_t now)
+{
+    if (for_whom->of_follower && !s->of_follower)
+        return true;
+    return s->of_follower == for_whom->of_follower && now - s->created > SAFE_FROM_EVICTION_MS;
+}
+
+/* As Kafka does it (KIP-227): first who has not been heard of for long, then the least that is worth less. */
+static bool make_room(struct fetch_sessions *f, const struct fetch_session *for_whom, int64_t now)
+{
+    struct fetch_session *oldest = NULL, *least = NULL;
     if ((int)HASH_COUNT(f->table) < f->slots)
         return true;
-    for (s = f->table; s != NULL; s = s->hh.next)
+    for (struct fetch_session *s = f->table; s != NULL; s = s->hh.next) {
         if (!s->in_use && (oldest == NULL || s->last_used < oldest->last_used))
             oldest = s;
-    if (oldest == NULL || clock_mono_ms() - oldest->last_used < SAFE_FROM_EVICTION_MS)
+        if (may_be_evicted(s, for_whom, now) && (least == NULL || is_worth_less(s, least)))
+            least = s;
+    }
+    if (oldest != NULL && now - oldest->last_used > SAFE_FROM_EVICTION_MS)
+        remove_session(f, oldest);
+    else if (least != NULL && is_worth_less(least, for_whom))
+        remove_session(f, least);
+    else
         return false;
-    remove_session(f, oldest);
     return true;
 }
 
@@ -164,6 +186,8 @@ static void stir_locked(struct session_partition *p)
 
 void fetch_session_stir(struct session_partition *p)
 {
+    if (p == NULL)
+        return;
     lock_take(&p->session->lock);
     stir_locked(p);
     lock_release(&p->session->lock);
@@ -206,28 +230,24 @@ void fetch_session_awake(struct fetch_session *s)
     lock_release(&s->lock);
 }
 
-static void copy_name(char out[252], struct str name)
+/* False if no topic can be called that. */
+static bool key_of(bool by_id, struct str topic, struct uuid id, int32_t partition, struct session_key *out)
 {
-    int32_t n = MIN(name.len, 251);
-    memset(out, 0, 252);
-    if (n > 0)
-        memcpy(out, name.p, (size_t)n);
+    *out = (struct session_key){0};
+    if (!by_id)
+        return topic_key_make(topic, partition, &out->name);
+    out->topic_id = id;
+    out->name.index = partition;
+    return true;
 }
 
-static struct session_key key_of(bool by_id, struct str topic, struct uuid id, int32_t partition)
+/* False: it cannot be one of a session's, and is answered with an error whenever it is asked for. */
+static bool set_partition(struct fetch_session *s, const struct fetch_item *item)
 {
-    struct session_key key = {.partition = partition};
-    if (by_id)
-        key.topic_id = id;
-    else
-        copy_name(key.topic, topic);
-    return key;
-}
-
-static void set_partition(struct fetch_session *s, const struct fetch_item *item)
-{
-    struct session_key key = key_of(s->by_id, item->topic, item->topic_id, item->partition);
+    struct session_key key;
     struct session_partition *p;
+    if (!key_of(s->by_id, item->topic, item->topic_id, item->partition, &key))
+        return false;
     HASH_FIND(hh, s->partitions, &key, sizeof(key), p);
     if (p == NULL) {
         p = xcalloc(1, sizeof(*p));
@@ -242,6 +262,7 @@ static void set_partition(struct fetch_session *s, const struct fetch_item *item
     p->fetch_offset = item->fetch_offset;
     p->log_start_offset = item->log_start_offset;
     fetch_session_stir(p);
+    return true;
 }
 
 static void forget(struct fetch_session *s, const struct fetch_request *request)
@@ -249,36 +270,39 @@ static void forget(struct fetch_session *s, const struct fetch_request *request)
     for (int32_t t = 0; t < request->forgotten_topics_data.len; t++) {
         const struct fetch_forgotten_topic *topic = &request->forgotten_topics_data.items[t];
         for (int32_t i = 0; i < topic->partitions.len; i++) {
-            struct session_key key = key_of(s->by_id, topic->topic, topic->topic_id, topic->partitions.items[i]);
-            struct session_partition *p;
-            HASH_FIND(hh, s->partitions, &key, sizeof(key), p);
+            struct session_key key;
+            struct session_partition *p = NULL;
+            if (key_of(s->by_id, topic->topic, topic->topic_id, topic->partitions.items[i], &key))
+                HASH_FIND(hh, s->partitions, &key, sizeof(key), p);
             if (p != NULL)
                 remove_partition(p);
         }
     }
 }
 
-static struct str name_of(struct request *r, struct uuid id)
+static struct str name_of(struct arena *a, struct uuid id)
 {
     const struct view_topic *t = view_topic_by_id(view_current(), id);
-    return t != NULL ? arena_str(r->arena, str_of(t->name)) : STR_NULL;
+    return t != NULL ? arena_str(a, str_of(t->name)) : STR_NULL;
 }
 
-static struct fetch_item item_of(struct request *r, struct session_partition *p)
+static struct fetch_item item_of(struct arena *a, struct session_partition *p)
 {
     struct fetch_item item = {.of = p,
                               .topic_id = p->key.topic_id,
-                              .partition = p->key.partition,
+                              .partition = p->key.name.index,
                               .current_leader_epoch = p->current_leader_epoch,
                               .last_fetched_epoch = p->last_fetched_epoch,
                               .max_bytes = p->max_bytes,
                               .fetch_offset = p->fetch_offset,
                               .log_start_offset = p->log_start_offset};
-    item.topic = p->session->by_id ? name_of(r, p->key.topic_id) : arena_str(r->arena, str_of(p->key.topic));
+    item.topic = p->session->by_id ? name_of(a, p->key.topic_id) : arena_str(a, str_of(p->key.name.topic));
     return item;
 }
 
-int32_t fetch_session_take(struct request *r, struct fetch_session *s, struct fetch_item **out)
+/* And behind them `others`, which no session has. */
+static int32_t take(struct arena *a, struct fetch_session *s, const struct fetch_item *others, int32_t other_count,
+                    struct fetch_item **out)
 {
     struct session_partition *p, *list;
     int32_t n = 0;
@@ -287,30 +311,37 @@ int32_t fetch_session_take(struct request *r, struct fetch_session *s, struct fe
     s->stirred = NULL;
     s->news = false;
     DL_COUNT(list, p, n);
-    struct session_partition **taken = ARENA_ARRAY(r->arena, struct session_partition *, MAX(n, 1));
+    struct session_partition **taken = ARENA_ARRAY(a, struct session_partition *, MAX(n, 1));
     n = 0;
     DL_FOREACH (list, p) {
         p->stirred = false;
         taken[n++] = p;
     }
     lock_release(&s->lock);
-    *out = ARENA_ARRAY(r->arena, struct fetch_item, MAX(n, 1));
+    *out = ARENA_ARRAY(a, struct fetch_item, MAX(n + other_count, 1));
     for (int32_t i = 0; i < n; i++)
-        (*out)[i] = item_of(r, taken[i]);
-    return n;
+        (*out)[i] = item_of(a, taken[i]);
+    for (int32_t i = 0; i < other_count; i++)
+        (*out)[n + i] = others[i];
+    return n + other_count;
 }
 
-static int32_t items_of_request(struct request *r, const struct fetch_request *request, bool by_id,
+int32_t fetch_session_take(struct arena *a, struct fetch_session *s, struct fetch_item **out)
+{
+    return take(a, s, NULL, 0, out);
+}
+
+static int32_t items_of_request(struct arena *a, const struct fetch_request *request, bool by_id,
                                 struct fetch_item **out)
 {
     int32_t n = 0;
     for (int32_t t = 0; t < request->topics.len; t++)
         n += MAX(request->topics.items[t].partitions.len, 0);
-    *out = ARENA_ARRAY(r->arena, struct fetch_item, n + 1);
+    *out = ARENA_ARRAY(a, struct fetch_item, n + 1);
     n = 0;
     for (int32_t t = 0; t < request->topics.len; t++) {
         const struct fetch_topic *topic = &request->topics.items[t];
-        struct str name = by_id ? name_of(r, topic->topic_id) : topic->topic;
+        struct str name = by_id ? name_of(a, topic->topic_id) : topic->topic;
         for (int32_t i = 0; i < topic->partitions.len; i++) {
             const struct fetch_partition *p = &topic->partitions.items[i];
             (*out)[n++] = (struct fetch_item){NULL,
@@ -329,26 +360,39 @@ static int32_t items_of_request(struct request *r, const struct fetch_request *r
 
 /* ---- Beginning and ending ---- */
 
-static struct fetch_session *new_session(struct fetch_sessions *f, bool by_id, const struct fetch_item *items,
-                                         int32_t n)
+/* NULL: there is no room for one, and the fetch goes without. */
+static struct fetch_session *new_session(struct fetch_sessions *f, bool by_id, bool of_follower, int32_t size)
 {
-    lock_take(&f->lock);
+    int64_t now = clock_mono_ms();
+    struct fetch_session wanted = {.epoch = 1,
+                                   .by_id = by_id,
+                                   .of_follower = of_follower,
+                                   .size = size,
+                                   .in_use = true,
+                                   .created = now,
+                                   .last_used = now};
     struct fetch_session *s = NULL;
-    if (make_room(f)) {
+    lock_take(&f->lock);
+    if (make_room(f, &wanted, now)) {
         s = xcalloc(1, sizeof(*s));
+        *s = wanted;
         s->id = unused_id(f);
-        s->epoch = 1;
-        s->by_id = by_id;
-        s->in_use = true;
         s->pulse = pulse_new();
-        s->last_used = clock_mono_ms();
         lock_init(&s->lock);
         HASH_ADD_INT(f->table, id, s);
     }
     lock_release(&f->lock);
-    for (int32_t i = 0; s != NULL && i < n; i++)
-        set_partition(s, &items[i]);
     return s;
+}
+
+/* Those that a session cannot have are moved to the front; their number. */
+static int32_t set_partitions(struct fetch_session *s, struct fetch_item *items, int32_t n)
+{
+    int32_t others = 0;
+    for (int32_t i = 0; i < n; i++)
+        if (!set_partition(s, &items[i]))
+            items[others++] = items[i];
+    return others;
 }
 
 static enum kafka_error take_session(struct fetch_sessions *f, const struct fetch_request *request, bool by_id,
@@ -375,36 +419,46 @@ static enum kafka_error take_session(struct fetch_sessions *f, const struct fetc
     return error;
 }
 
-static enum kafka_error begin_incremental(struct request *r, const struct fetch_request *request, bool by_id,
-                                          struct fetch_session **session, struct fetch_item **items, int32_t *count)
+static enum kafka_error begin_incremental(struct request *r, struct arena *a, const struct fetch_request *request,
+                                          bool by_id, struct fetch_session **session, struct fetch_item **items,
+                                          int32_t *count)
 {
     enum kafka_error error = take_session(r->s->fetch_sessions, request, by_id, session);
     if (error != ERR_NONE)
         return error;
-    int32_t changed = items_of_request(r, request, by_id, items);
-    for (int32_t i = 0; i < changed; i++)
-        set_partition(*session, &(*items)[i]);
+    int32_t changed = items_of_request(a, request, by_id, items);
+    int32_t others = set_partitions(*session, *items, changed);
     forget(*session, request);
-    *count = fetch_session_take(r, *session, items);
+    *count = take(a, *session, *items, others, items);
+    if ((*session)->partitions == NULL) { /* nothing is left to be asked for: it ends, and the answer says so */
+        remove_by_id(r->s->fetch_sessions, request->session_id);
+        fetch_session_done(r->s, *session);
+        *session = NULL;
+    }
     return ERR_NONE;
 }
 
-enum kafka_error fetch_session_begin(struct request *r, const struct fetch_request *request,
+static bool is_of_follower(const struct request *r, const struct fetch_request *request)
+{
+    return (r->version >= STATE_SINCE ? request->replica_state.replica_id : request->replica_id) >= 0;
+}
+
+enum kafka_error fetch_session_begin(struct request *r, struct arena *a, const struct fetch_request *request,
                                      struct fetch_session **session, struct fetch_item **items, int32_t *count)
 {
     bool by_id = r->version >= 13, full = request->session_epoch == EPOCH_FULL || request->session_epoch == EPOCH_FINAL;
     *session = NULL;
     if (r->version >= 7 && !full)
-        return begin_incremental(r, request, by_id, session, items, count);
-    *count = items_of_request(r, request, by_id, items);
+        return begin_incremental(r, a, request, by_id, session, items, count);
+    *count = items_of_request(a, request, by_id, items);
     if (r->version < 7)
         return ERR_NONE;
     if (request->session_id != NO_SESSION)
         remove_by_id(r->s->fetch_sessions, request->session_id);
-    if (request->session_epoch == EPOCH_FULL && *count > 0)
-        *session = new_session(r->s->fetch_sessions, by_id, *items, *count);
+    if (request->session_epoch == EPOCH_FULL)
+        *session = new_session(r->s->fetch_sessions, by_id, is_of_follower(r, request), *count);
     if (*session != NULL)
-        *count = fetch_session_take(r, *session, items);
+        *count = take(a, *session, *items, set_partitions(*session, *items, *count), items);
     return ERR_NONE;
 }
 
@@ -412,7 +466,7 @@ bool fetch_session_has_news(const struct fetch_session *s, const struct fetch_it
                             int32_t record_bytes, int64_t high_watermark, int64_t log_start_offset)
 {
     const struct session_partition *p = item->of;
-    return s == NULL || !s->incremental || record_bytes > 0 || error != ERR_NONE || p->told_error ||
+    return s == NULL || p == NULL || !s->incremental || record_bytes > 0 || error != ERR_NONE || p->told_error ||
            p->told_high_watermark != high_watermark || p->told_log_start != log_start_offset;
 }
 
@@ -456,6 +510,7 @@ void fetch_session_done(struct services *services, struct fetch_session *s)
         return;
     lock_take(&f->lock);
     s->in_use = false;
+    s->size = (int32_t)HASH_COUNT(s->partitions);
     s->last_used = clock_mono_ms();
     bool doomed = s->doomed;
     lock_release(&f->lock);

@@ -38,8 +38,8 @@ static struct found find(struct request *r, int8_t type, struct str key)
         return nobody(ERR_INVALID_REQUEST, STR_LIT("Unknown type of coordinator."));
     if (topic == NULL)
         return nobody(ERR_COORDINATOR_NOT_AVAILABLE, STR_LIT("The coordinator is not available."));
-    const struct view_partition *p = &topic->partitions[state_partition_of(key, topic->partition_count)];
-    const struct registration *b = view_broker(v, p->leader);
+    const struct view_partition *p = view_topic_partition(topic, state_partition_of(key, view_topic_width(topic)));
+    const struct registration *b = p != NULL ? view_broker(v, p->leader) : NULL;
     const struct endpoint *e = b ? registration_endpoint(b, request_listener(r)) : NULL;
     if (e == NULL)
         return nobody(ERR_COORDINATOR_NOT_AVAILABLE, STR_LIT("The coordinator is not available."));

@@ -68,7 +68,7 @@ static struct group_coordinator *coordinator_of(const struct request *r)
 {
     const struct view_topic *topic = view_topic(view_current(), STR_LIT(GROUP_METADATA_TOPIC));
     if (topic != NULL)
-        state_topic_set_count(group_topic(r->s->groups), topic->partition_count);
+        state_topic_set_count(group_topic(r->s->groups), view_topic_width(topic));
     return r->s->groups;
 }
 
@@ -353,7 +353,7 @@ static void serve_txn_commit(struct request *r)
         return;
     }
     c->partition = (struct txn_partition_ref){STR_LIT(GROUP_METADATA_TOPIC),
-                                              state_partition_of(c->in.group_id, topic->partition_count)};
+                                              state_partition_of(c->in.group_id, view_topic_width(topic))};
     if (!begin_verification(c)) {
         refuse_txn_commit(c, ERR_NOT_COORDINATOR);
     } else if (c->txn.guard == GUARD_OPEN) {

@@ -8,17 +8,22 @@
 #include "protocol/msg/update_metadata.h"
 #include "server/server_internal.h"
 
-/* A broker that has registered again since is not the one that was meant. */
-static bool is_stale(const struct request *r, int64_t broker_epoch)
+/* Whether the sender is the controller, and means this broker: not the one that it was before it registered again. */
+static enum kafka_error check_sender(const struct request *r, int64_t broker_epoch, int32_t controller_epoch)
 {
-    return broker_epoch >= 0 && broker_epoch < r->s->broker_epoch;
+    if (broker_epoch >= 0 && broker_epoch < r->s->broker_epoch)
+        return ERR_STALE_BROKER_EPOCH;
+    return replica_check_controller(r->s->replicas, controller_epoch);
 }
+
+static struct log_limit refusals;
 
 #define INT_LIST(array) ((struct int_list){(array).items, MAX((array).len, 0)})
 
 /* ---- LeaderAndIsr ---- */
 
 struct leadership {
+    struct order order;
     struct leader_and_isr_request request;
     struct leader_and_isr_response response;
 };
@@ -43,8 +48,8 @@ static void apply_order(struct request *r, struct str topic, struct uuid id, con
     out->partition_index = in->partition_index;
     out->error_code = replica_apply_leader(r->s->replicas, &order);
     if (out->error_code != ERR_NONE && out->error_code != ERR_STALE_CONTROLLER_EPOCH)
-        log_warn("Cannot lead or follow %.*s-%d as told: %s", STR_ARGS(topic), in->partition_index,
-                 error_name(out->error_code));
+        log_warn_limited(&refusals, "Cannot lead or follow %.*s-%d as told: %s", STR_ARGS(topic), in->partition_index,
+                         error_name(out->error_code));
 }
 
 static void apply_orders(struct request *r)
@@ -53,6 +58,9 @@ static void apply_orders(struct request *r)
     struct leader_and_isr_request *in = &l->request;
     bool grouped = r->version >= 2, by_id = r->version >= 5;
     int32_t flat = 0;
+    l->response.error_code = check_sender(r, in->broker_epoch, in->controller_epoch); /* again: time has passed */
+    if (l->response.error_code != ERR_NONE)
+        return;
     if (!grouped) {
         ARRAY_MAKE(r->arena, l->response.partition_errors, MAX(in->ungrouped_partition_states.len, 0));
         for (int32_t i = 0; i < in->ungrouped_partition_states.len; i++)
@@ -80,12 +88,19 @@ static void apply_orders(struct request *r)
 static void answer_orders(struct request *r)
 {
     struct leadership *l = r->state;
+    struct order_lane *lane = r->s->order_lane;
+    if (l->response.error_code != ERR_NONE) {
+        ARRAY_MAKE(r->arena, l->response.partition_errors, 0);
+        ARRAY_MAKE(r->arena, l->response.topics, 0);
+    }
     ANSWER(r, leader_and_isr_response, &l->response);
+    order_leave(lane);
 }
 
 static void orders_prepared(struct message *m)
 {
-    request_work(CONTAINER_OF(m, struct request, message), apply_orders, answer_orders);
+    struct request *r = CONTAINER_OF(m, struct request, message);
+    request_work_on(r, r->s->order_worker, apply_orders, answer_orders);
 }
 
 /* A new topic's settings come without a notification: they are read before its log is made. */
@@ -106,6 +121,16 @@ static void refresh_settings(struct request *r)
     config_watch_refresh(r->s->config_watch, topics, n, exchange_loop(r->x), &r->message);
 }
 
+static void begin_leadership(struct request *r)
+{
+    struct leadership *l = r->state;
+    l->response.error_code = check_sender(r, l->request.broker_epoch, l->request.controller_epoch);
+    if (l->response.error_code == ERR_NONE)
+        request_hop(r, r->s->control_loop, refresh_settings);
+    else
+        answer_orders(r);
+}
+
 static void handle_leader_and_isr(struct request *r)
 {
     struct leadership *l = ARENA_NEW(r->arena, struct leadership);
@@ -113,18 +138,7 @@ static void handle_leader_and_isr(struct request *r)
         return;
     leader_and_isr_response_init(&l->response);
     r->state = l;
-    if (is_stale(r, l->request.broker_epoch))
-        l->response.error_code = ERR_STALE_BROKER_EPOCH;
-    else
-        l->response.error_code = replica_check_controller(r->s->replicas, l->request.controller_epoch);
-    if (l->response.error_code != ERR_NONE) {
-        ARRAY_MAKE(r->arena, l->response.partition_errors, 0);
-        ARRAY_MAKE(r->arena, l->response.topics, 0);
-        answer_orders(r);
-        return;
-    }
-    exchange_park(r->x);
-    request_hop(r, r->s->control_loop, refresh_settings);
+    order_enter(&l->order, r, begin_leadership);
 }
 
 const struct api_entry api_leader_and_isr = {
@@ -133,6 +147,7 @@ const struct api_entry api_leader_and_isr = {
 /* ---- StopReplica ---- */
 
 struct stopping {
+    struct order order;
     struct stop_replica_request request;
     struct stop_replica_response response;
 };
@@ -161,8 +176,11 @@ static void stop_all(struct request *r)
 {
     struct stopping *s = r->state;
     const struct stop_replica_request *in = &s->request;
+    s->response.error_code = check_sender(r, in->broker_epoch, in->controller_epoch);
     ARRAY_MAKE(r->arena, s->response.partition_errors, count_stops(r, in));
     s->response.partition_errors.len = 0;
+    if (s->response.error_code != ERR_NONE)
+        return;
     for (int32_t i = 0; r->version == 0 && i < in->ungrouped_partitions.len; i++)
         stop_one(r, in->ungrouped_partitions.items[i].topic_name, in->ungrouped_partitions.items[i].partition_index, -1,
                  in->delete_partitions);
@@ -181,7 +199,14 @@ static void stop_all(struct request *r)
 static void answer_stops(struct request *r)
 {
     struct stopping *s = r->state;
+    struct order_lane *lane = r->s->order_lane;
     ANSWER(r, stop_replica_response, &s->response);
+    order_leave(lane);
+}
+
+static void begin_stopping(struct request *r)
+{
+    request_work_on(r, r->s->order_worker, stop_all, answer_stops);
 }
 
 static void handle_stop_replica(struct request *r)
@@ -191,17 +216,7 @@ static void handle_stop_replica(struct request *r)
         return;
     stop_replica_response_init(&s->response);
     r->state = s;
-    if (is_stale(r, s->request.broker_epoch))
-        s->response.error_code = ERR_STALE_BROKER_EPOCH;
-    else
-        s->response.error_code = replica_check_controller(r->s->replicas, s->request.controller_epoch);
-    if (s->response.error_code != ERR_NONE) {
-        ARRAY_MAKE(r->arena, s->response.partition_errors, 0);
-        answer_stops(r);
-        return;
-    }
-    exchange_park(r->x);
-    request_work(r, stop_all, answer_stops);
+    order_enter(&s->order, r, begin_stopping);
 }
 
 const struct api_entry api_stop_replica = {.key = API_STOP_REPLICA, .min = 0, .max = 4, .handle = handle_stop_replica};
@@ -330,8 +345,7 @@ static void handle_update_metadata(struct request *r)
     if (!DECODE(r, update_metadata_request, &request))
         return;
     r->state = u;
-    u->error = is_stale(r, request.broker_epoch) ? ERR_STALE_BROKER_EPOCH
-                                                 : replica_check_controller(r->s->replicas, request.controller_epoch);
+    u->error = check_sender(r, request.broker_epoch, request.controller_epoch);
     if (u->error != ERR_NONE) {
         answer_metadata_update(r);
         return;

@@ -1,6 +1,8 @@
 /* DescribeLogDirs and AlterReplicaLogDirs (KIP-113, KIP-827): where this broker's logs are, and where they are to be.
  */
 #include "base/logger.h"
+#include "base/str_set.h"
+#include "base/topic_key.h"
 #include "protocol/msg/alter_replica_log_dirs.h"
 #include "protocol/msg/describe_log_dirs.h"
 #include "server/server_internal.h"
@@ -20,21 +22,34 @@ struct description {
     struct request *r;
     struct describe_log_dirs_request request;
     struct describe_log_dirs_response response;
+    struct str_set asked;   /* topic_keys of the partitions that the request names */
     struct described *logs; /* heap; by directory, topic and partition */
     size_t count, cap;
 };
 
-static bool is_asked(const struct description *d, const char *topic, int32_t partition)
+static struct str bytes_of(const struct topic_key *key)
 {
-    if (d->request.topics.len < 0)
-        return true;
+    return (struct str){(const char *)key, sizeof(*key)};
+}
+
+static void note_asked(struct description *d, struct arena *a)
+{
     for (int32_t t = 0; t < d->request.topics.len; t++) {
         const struct describe_log_dirs_describable_log_dir_topic *asked = &d->request.topics.items[t];
-        for (int32_t i = 0; str_is(asked->topic, topic) && i < asked->partitions.len; i++)
-            if (asked->partitions.items[i] == partition)
-                return true;
+        for (int32_t i = 0; i < asked->partitions.len && !a->spent; i++) {
+            struct topic_key key;
+            if (topic_key_make(asked->topic, asked->partitions.items[i], &key) &&
+                !str_set_has(&d->asked, bytes_of(&key)))
+                str_set_add(&d->asked, a, arena_str(a, bytes_of(&key)));
+        }
     }
-    return false;
+}
+
+static bool is_asked(const struct description *d, const char *topic, int32_t partition)
+{
+    struct topic_key key;
+    return d->request.topics.len < 0 ||
+           (topic_key_make(str_of(topic), partition, &key) && str_set_has(&d->asked, bytes_of(&key)));
 }
 
 static void take_log(void *ctx, struct plog *log)
@@ -132,7 +147,9 @@ static void describe(struct request *r)
     int32_t n = 0;
     while (log_manager_dir(r->s->logs, n) != NULL)
         n++;
+    note_asked(d, r->arena);
     log_manager_each(r->s->logs, take_log, d);
+    str_set_deinit(&d->asked);
     if (d->count > 0)
         qsort(d->logs, d->count, sizeof(*d->logs), by_name);
     ARRAY_MAKE(r->arena, d->response.results, n);
@@ -171,8 +188,11 @@ struct move_order {
     struct str topic;
     int32_t partition, place; /* `place` in the request */
     const char *dir;
+    bool exists; /* somewhere in the cluster */
     enum kafka_error error;
 };
+
+static struct log_limit refusals;
 
 struct alteration {
     struct alter_replica_log_dirs_request request;
@@ -221,6 +241,8 @@ static void sort_orders(struct alteration *a)
             a->orders[kept++] = a->orders[i];
     }
     a->count = kept;
+    for (int32_t i = 0; i < a->count; i++)
+        a->orders[i].exists = view_partition(view_current(), a->orders[i].topic, a->orders[i].partition) != NULL;
 }
 
 static void alter_all(struct request *r)
@@ -228,19 +250,11 @@ static void alter_all(struct request *r)
     struct alteration *a = r->state;
     for (int32_t i = 0; i < a->count; i++) {
         struct move_order *o = &a->orders[i];
-        o->error = replica_alter_dir(r->s->replicas, o->topic, o->partition, o->dir);
+        o->error = replica_alter_dir(r->s->replicas, o->topic, o->partition, o->exists, o->dir);
         if (o->error != ERR_NONE)
-            log_warn("The log of %.*s-%d is not moved to %s: %s", STR_ARGS(o->topic), o->partition, o->dir,
-                     error_name((int16_t)o->error));
+            log_warn_limited(&refusals, "The log of %.*s-%d is not moved to %s: %s", STR_ARGS(o->topic), o->partition,
+                             o->dir, error_name((int16_t)o->error));
     }
-}
-
-/* A partition that exists nowhere is not one that has only no replica here. */
-static int16_t error_of(const struct move_order *o)
-{
-    bool nowhere =
-        o->error == ERR_REPLICA_NOT_AVAILABLE && view_partition(view_current(), o->topic, o->partition) == NULL;
-    return (int16_t)(nowhere ? ERR_UNKNOWN_TOPIC_OR_PARTITION : o->error);
 }
 
 static void answer_alteration(struct request *r)
@@ -262,7 +276,7 @@ static void answer_alteration(struct request *r)
         for (int32_t k = 0; k < i - first; k++) {
             alter_replica_log_dirs_alter_replica_log_dir_partition_result_init(&t->partitions.items[k]);
             t->partitions.items[k].partition_index = a->orders[first + k].partition;
-            t->partitions.items[k].error_code = error_of(&a->orders[first + k]);
+            t->partitions.items[k].error_code = (int16_t)a->orders[first + k].error;
         }
     }
     ANSWER(r, alter_replica_log_dirs_response, &response);

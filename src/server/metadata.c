@@ -1,6 +1,7 @@
 /* Metadata and DescribeCluster: what this broker's view of the cluster says. */
 #include "protocol/msg/metadata.h"
 
+#include "base/str_set.h"
 #include "cluster/internal_topics.h"
 #include "controller/admin.h"
 #include "protocol/msg/describe_cluster.h"
@@ -15,8 +16,8 @@ enum {
 };
 
 struct metadata {
-    struct metadata_request request;
-    struct topic_creation *missing;
+    struct metadata_request request; /* each topic once, whatever was sent: as Kafka, which has a set of them */
+    struct topic_creation *missing;  /* in the request's order */
     int32_t missing_count;
 };
 
@@ -73,12 +74,12 @@ static struct ids offline_ids(struct request *r, const struct view *v, const str
     return out;
 }
 
-static void fill_partition(struct request *r, const struct view *v, const struct view_partition *p, int32_t index,
+static void fill_partition(struct request *r, const struct view *v, const struct view_partition *p,
                            struct metadata_response_partition *o)
 {
     bool old = r->version == 0; /* which leaves out what it cannot reach */
     metadata_response_partition_init(o);
-    o->partition_index = index;
+    o->partition_index = p->index;
     o->leader_id = p->leader;
     o->leader_epoch = p->leader_epoch;
     struct ids replicas = copy_ids(r, v, p->replicas, old), isr = copy_ids(r, v, p->isr, old);
@@ -110,8 +111,7 @@ static void fill_topic(struct request *r, const struct metadata *m, const struct
     ARRAY_MAKE(r->arena, o->partitions, t->partition_count);
     o->partitions.len = 0;
     for (int32_t i = 0; i < t->partition_count; i++)
-        if (t->partitions[i].replicas.n > 0)
-            fill_partition(r, v, &t->partitions[i], i, &o->partitions.items[o->partitions.len++]);
+        fill_partition(r, v, &t->partitions[i], &o->partitions.items[o->partitions.len++]);
 }
 
 static void fill_missing(struct request *r, struct str name, struct uuid id, enum kafka_error error,
@@ -130,12 +130,28 @@ static bool wants_all(const struct request *r, const struct metadata *m)
     return r->version < ALL_TOPICS_BY_NULL_SINCE ? m->request.topics.len == 0 : m->request.topics.len < 0;
 }
 
-static const struct topic_creation *creation_of(const struct metadata *m, struct str name)
+/* Ids, where there are any, are all that counts; without them the names are. */
+static void drop_repeated(struct request *r, struct metadata_request *in)
 {
-    for (int32_t i = 0; i < m->missing_count; i++)
-        if (str_eq(m->missing[i].name, name))
-            return &m->missing[i];
-    return NULL;
+    struct str_set seen = {0};
+    int32_t kept = 0;
+    bool by_id = false;
+    for (int32_t i = 0; i < in->topics.len; i++)
+        by_id |= !uuid_is_zero(in->topics.items[i].topic_id);
+    for (int32_t i = 0; i < in->topics.len; i++) {
+        struct metadata_request_topic *t = &in->topics.items[i];
+        struct str id = {(const char *)t->topic_id.b, sizeof(t->topic_id.b)};
+        if (by_id)
+            t->name = STR_NULL;
+        if (by_id && uuid_is_zero(t->topic_id))
+            continue;
+        /* Kept ones move down to where others have been looked at: the set must not point there. */
+        if (str_set_add(&seen, r->arena, by_id ? arena_str(r->arena, id) : t->name))
+            in->topics.items[kept++] = *t;
+    }
+    if (in->topics.len > 0)
+        in->topics.len = kept;
+    str_set_deinit(&seen);
 }
 
 /* No controller has told this broker anything yet: that a topic is not in its view does not mean that there is none. */
@@ -144,12 +160,13 @@ static bool knows_nothing(const struct view *v)
     return v->controller_id < 0;
 }
 
+/* `created`: what came of making it; NULL: nobody tried. */
 static void fill_asked(struct request *r, const struct metadata *m, const struct view *v,
-                       const struct metadata_request_topic *asked, struct metadata_response_topic *o)
+                       const struct metadata_request_topic *asked, const struct topic_creation *created,
+                       struct metadata_response_topic *o)
 {
     bool by_id = asked->name.p == NULL;
     const struct view_topic *t = by_id ? view_topic_by_id(v, asked->topic_id) : view_topic(v, asked->name);
-    const struct topic_creation *created = by_id ? NULL : creation_of(m, asked->name);
     if (t != NULL)
         fill_topic(r, m, v, t, o);
     else if (by_id)
@@ -163,6 +180,20 @@ static void fill_asked(struct request *r, const struct metadata *m, const struct
         fill_missing(r, asked->name, UUID_ZERO, ERR_LEADER_NOT_AVAILABLE, o);
     else
         fill_missing(r, asked->name, UUID_ZERO, ERR_UNKNOWN_TOPIC_OR_PARTITION, o);
+    if (t == NULL && m->request.include_topic_authorized_operations && o->error_code == ERR_UNKNOWN_TOPIC_OR_PARTITION)
+        o->topic_authorized_operations = TOPIC_OPERATIONS;
+}
+
+static void fill_all_asked(struct request *r, const struct metadata *m, const struct view *v,
+                           struct metadata_response *out)
+{
+    int32_t made = 0;
+    ARRAY_MAKE(r->arena, out->topics, MAX(m->request.topics.len, 0));
+    for (int32_t i = 0; i < m->request.topics.len && !request_is_spent(r); i++) {
+        const struct metadata_request_topic *asked = &m->request.topics.items[i];
+        bool tried = made < m->missing_count && str_eq(m->missing[made].name, asked->name);
+        fill_asked(r, m, v, asked, tried ? &m->missing[made++] : NULL, &out->topics.items[i]);
+    }
 }
 
 static void answer(struct request *r)
@@ -178,12 +209,10 @@ static void answer(struct request *r)
         response.cluster_authorized_operations = CLUSTER_OPERATIONS;
     if (wants_all(r, m)) {
         ARRAY_MAKE(r->arena, response.topics, v->topic_count);
-        for (int32_t i = 0; i < v->topic_count; i++)
+        for (int32_t i = 0; i < v->topic_count && !request_is_spent(r); i++)
             fill_topic(r, m, v, v->by_name[i], &response.topics.items[i]);
     } else {
-        ARRAY_MAKE(r->arena, response.topics, MAX(m->request.topics.len, 0));
-        for (int32_t i = 0; i < m->request.topics.len; i++)
-            fill_asked(r, m, v, &m->request.topics.items[i], &response.topics.items[i]);
+        fill_all_asked(r, m, v, &response);
     }
     ANSWER(r, metadata_response, &response);
 }
@@ -196,11 +225,35 @@ static void collect_missing(struct request *r, struct metadata *m)
     m->missing = ARENA_ARRAY(r->arena, struct topic_creation, MAX(m->request.topics.len, 1));
     for (int32_t i = 0; allowed && i < m->request.topics.len; i++) {
         struct str name = m->request.topics.items[i].name;
-        if (name.p == NULL || view_topic(view_current(), name) != NULL || creation_of(m, name) != NULL)
+        if (name.p == NULL || view_topic(view_current(), name) != NULL)
             continue;
         if (topic_name_problem(r->arena, name).p == NULL)
             m->missing[m->missing_count++] = (struct topic_creation){.name = name};
     }
+}
+
+/* Versions 10 and 11 have room for an id, or for no name, and mean neither. */
+static bool means_nothing(const struct request *r, const struct metadata_request *in)
+{
+    bool nothing = false;
+    for (int32_t i = 0; i < in->topics.len; i++)
+        nothing |= !uuid_is_zero(in->topics.items[i].topic_id) || in->topics.items[i].name.p == NULL;
+    return nothing && r->version >= 10 && r->version < 12;
+}
+
+static void refuse_whole(struct request *r, const struct metadata_request *in)
+{
+    struct metadata_response response;
+    metadata_response_init(&response);
+    ARRAY_MAKE(r->arena, response.topics, MAX(in->topics.len, 0));
+    for (int32_t i = 0; i < in->topics.len; i++) {
+        const struct metadata_request_topic *t = &in->topics.items[i];
+        fill_missing(r, t->name.p != NULL ? t->name : STR_LIT(""), t->topic_id, ERR_INVALID_REQUEST,
+                     &response.topics.items[i]);
+    }
+    response.cluster_id = STR_NULL;
+    response.controller_id = -1;
+    ANSWER(r, metadata_response, &response);
 }
 
 static void handle_metadata(struct request *r)
@@ -209,6 +262,11 @@ static void handle_metadata(struct request *r)
     if (!DECODE(r, metadata_request, &m->request))
         return;
     r->state = m;
+    if (means_nothing(r, &m->request)) {
+        refuse_whole(r, &m->request);
+        return;
+    }
+    drop_repeated(r, &m->request);
     collect_missing(r, m);
     if (m->missing_count > 0)
         create_topics_then(r, m->missing, m->missing_count, answer);
@@ -220,7 +278,7 @@ const struct api_entry api_metadata = {.key = API_METADATA, .min = 0, .max = 12,
 
 /* ---- DescribeCluster (KIP-700) ---- */
 
-enum { ENDPOINT_BROKERS = 1 };
+enum { ENDPOINT_BROKERS = 1, ENDPOINT_CONTROLLERS = 2 };
 
 static void fill_cluster(struct request *r, struct describe_cluster_response *out)
 {
@@ -252,7 +310,10 @@ static void handle_describe_cluster(struct request *r)
     describe_cluster_response_init(&response);
     ARRAY_MAKE(r->arena, response.brokers, 0);
     response.cluster_id = STR_LIT("");
-    if (r->version >= 1 && request.endpoint_type != ENDPOINT_BROKERS) {
+    if (r->version >= 1 && request.endpoint_type != ENDPOINT_BROKERS && request.endpoint_type != ENDPOINT_CONTROLLERS) {
+        response.error_code = ERR_UNSUPPORTED_ENDPOINT_TYPE;
+        response.error_message = arena_printf(r->arena, "Unsupported endpoint type %d", request.endpoint_type);
+    } else if (r->version >= 1 && request.endpoint_type != ENDPOINT_BROKERS) {
         response.error_code = ERR_MISMATCHED_ENDPOINT_TYPE;
         response.error_message = STR_LIT("The request was sent to an endpoint of type BROKER, but we wanted an "
                                          "endpoint of type CONTROLLER");

@@ -3,25 +3,20 @@
  * may begin with a part of the cluster. ZooKeeper knows, and is asked by the control loop.
  */
 #include <inttypes.h>
-#include <stdio.h>
 
 #include <uthash.h>
 
 #include "base/clock.h"
 #include "base/logger.h"
+#include "base/topic_key.h"
 #include "server/server_internal.h"
 
 enum { GOOD_FOR_MS = 1000 }; /* an answer; then it is asked again */
 
-struct missing_id {
-    int32_t index;
-    char topic[252]; /* zero-filled: the whole key is hashed */
-};
-
 /* A question and its answer; while it is under way, the control loop's. */
 struct missing {
     struct missing_partitions *all;
-    struct missing_id id;
+    struct topic_key id;
     bool under_way, gone;
     int64_t answered_ms;
     struct message message;
@@ -68,24 +63,35 @@ static void on_answer(struct message *message)
                  x->id.index);
 }
 
+static bool has_number(const struct topic_znode *z, int32_t index)
+{
+    return int_list_has((struct int_list){z->numbers, z->partition_count}, index);
+}
+
 /* Also while its deletion is under way, which may take long. What cannot be asked for now is taken for there. */
-static bool is_gone(struct arena *a, const struct missing_id *id, const struct zk_op *topic,
+static bool is_gone(struct arena *a, const struct topic_key *id, const struct zk_op *topic,
                     const struct zk_op *deletion)
 {
     struct topic_znode found;
     if (topic->result == ZK_NO_NODE || deletion->result == ZK_OK)
         return true;
-    return topic->result == ZK_OK && topic_decode(a, id->topic, topic->value, &found) &&
-           id->index >= found.partition_count;
+    return topic->result == ZK_OK && topic_decode(a, id->topic, topic->value, &found) && !has_number(&found, id->index);
+}
+
+static void tell(struct missing *x)
+{
+    x->message.deliver = on_answer;
+    loop_post(x->all->services->coordinator_loop, &x->message);
 }
 
 static void on_nodes(struct zk_batch *b)
 {
     struct missing *x = b->ctx;
-    x->gone = is_gone(&b->arena, &x->id, &b->ops[0], &b->ops[1]);
+    char path[ZNODE_PATH_ROOM], deletion[ZNODE_PATH_ROOM];
+    x->gone = is_gone(&b->arena, &x->id, zk_find(b, ZK_GET, topic_path(path, x->id.topic)),
+                      zk_find(b, ZK_EXISTS, delete_topic_path(deletion, x->id.topic)));
     zk_batch_free(b);
-    x->message.deliver = on_answer;
-    loop_post(x->all->services->coordinator_loop, &x->message);
+    tell(x);
 }
 
 /* ---- The question ---- */
@@ -94,6 +100,11 @@ static void look_up(struct message *message)
 {
     struct missing *x = CONTAINER_OF(message, struct missing, message);
     char path[ZNODE_PATH_ROOM];
+    if (!topic_name_is_legal(str_of(x->id.topic))) {
+        x->gone = true;
+        tell(x);
+        return;
+    }
     struct zk_batch *b = zk_batch_new(on_nodes);
     b->ctx = x;
     zk_get(b, topic_path(path, x->id.topic), false);
@@ -101,7 +112,7 @@ static void look_up(struct message *message)
     zk_submit(x->all->services->zk, b);
 }
 
-static struct missing *find(const struct missing_partitions *m, const struct missing_id *id)
+static struct missing *find(const struct missing_partitions *m, const struct topic_key *id)
 {
     struct missing *x;
     HASH_FIND(hh, m->table, id, sizeof(*id), x);
@@ -121,7 +132,7 @@ static void forget_old(struct missing_partitions *m)
             forget(x);
 }
 
-static void ask(struct missing_partitions *m, const struct missing_id *id)
+static void ask(struct missing_partitions *m, const struct topic_key *id)
 {
     forget_old(m);
     struct missing *x = xcalloc(1, sizeof(*x));
@@ -136,10 +147,9 @@ static void ask(struct missing_partitions *m, const struct missing_id *id)
 bool missing_partition_is_gone(struct missing_partitions *m, struct str topic, int32_t index)
 {
     ensure(loop_is_mine(m->services->coordinator_loop));
-    struct missing_id id;
-    memset(&id, 0, sizeof(id));
-    id.index = index;
-    snprintf(id.topic, sizeof(id.topic), "%.*s", topic.len, topic.p);
+    struct topic_key id;
+    if (!topic_key_make(topic, index, &id))
+        return true;
     const struct missing *x = find(m, &id);
     if (x == NULL || is_old(x)) {
         ask(m, &id);

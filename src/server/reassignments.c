@@ -44,7 +44,7 @@ static void answer_alteration(struct request *r)
     struct alter_partition_reassignments_response response;
     alter_partition_reassignments_response_init(&response);
     response.error_code = (int16_t)a->error;
-    response.error_message = controller_error_text(a->error);
+    response.error_message = a->error == ERR_NONE ? STR_LIT("") : controller_error_text(a->error);
     if (a->error == ERR_NONE)
         fill_results(r, a, &response);
     ANSWER(r, alter_partition_reassignments_response, &response);
@@ -137,7 +137,7 @@ static void answer_listing(struct request *r)
     int32_t count = l->call.found_count;
     list_partition_reassignments_response_init(&response);
     response.error_code = (int16_t)l->error;
-    response.error_message = controller_error_text(l->error);
+    response.error_message = l->error == ERR_NONE ? STR_LIT("") : controller_error_text(l->error);
     ARRAY_MAKE(r->arena, response.topics, count);
     response.topics.len = 0;
     if (count > 0)
@@ -171,11 +171,12 @@ static void list_asked(struct request *r, const struct list_partition_reassignme
         count += request->topics.items[t].partition_indexes.len;
     struct topic_partition_entry *asked = ARENA_ARRAY(r->arena, struct topic_partition_entry, MAX(count, 1));
     call->asked = asked;
-    for (int32_t t = 0; t < request->topics.len; t++)
+    for (int32_t t = 0; t < request->topics.len; t++) {
+        const char *topic = arena_cstr(r->arena, request->topics.items[t].name);
         for (int32_t i = 0; i < request->topics.items[t].partition_indexes.len; i++)
-            asked[call->asked_count++] =
-                (struct topic_partition_entry){.topic = arena_cstr(r->arena, request->topics.items[t].name),
-                                               .partition = request->topics.items[t].partition_indexes.items[i]};
+            asked[call->asked_count++] = (struct topic_partition_entry){
+                .topic = topic, .partition = request->topics.items[t].partition_indexes.items[i]};
+    }
 }
 
 static void handle_list(struct request *r)

@@ -9,7 +9,8 @@
 #include "protocol/msg/request_header.h"
 #include "protocol/msg/response_header.h"
 
-enum { SMALLEST_HEADER = 8, LENGTH_SIZE = 4 };
+/* What the answer to one request may take, in its parts and as the frame that they are encoded into. */
+enum { SMALLEST_HEADER = 8, LENGTH_SIZE = 4, MOST_ANSWER_BYTES = 256 << 20 };
 
 /* clang-format off */
 #define ENTRIES(X)                                                                                   \
@@ -49,9 +50,26 @@ void answer_begin(struct request *r, struct writer *w)
     response_header_write(w, api_response_header_version(r->api->key, r->version), &header);
 }
 
+/* Rather than to say something else, or to be the end of all others. */
+static bool is_fit(struct request *r, const struct writer *w)
+{
+    char why[128] = "";
+    if (w->unfit != NULL)
+        snprintf(why, sizeof(why), "the answer's %s is too long for a string of the protocol", w->unfit);
+    else if (request_is_spent(r) || w->buf.len > MOST_ANSWER_BYTES)
+        snprintf(why, sizeof(why), "the answer to API key %d takes more than %d bytes", r->api->key, MOST_ANSWER_BYTES);
+    if (why[0] != '\0')
+        exchange_abort(r->x, why);
+    return why[0] == '\0';
+}
+
 void answer_send(struct request *r, struct writer *w)
 {
     struct outgoing out = {0};
+    if (!is_fit(r, w)) {
+        writer_deinit(w);
+        return;
+    }
     be32_put(w->buf.p, (uint32_t)(writer_total(w) - LENGTH_SIZE));
     out.mem = w->buf;
     w->buf = (struct strbuf){0};
@@ -69,6 +87,18 @@ bool request_malformed(struct request *r)
     exchange_abort(r->x, why.p);
     strbuf_deinit(&why);
     return true;
+}
+
+bool request_decoded(struct request *r)
+{
+    r->arena->limit = r->arena->used + MOST_ANSWER_BYTES;
+    r->arena->spent = false;
+    return true;
+}
+
+bool request_is_spent(const struct request *r)
+{
+    return r->arena->spent;
 }
 
 /* ---- Hopping ---- */
@@ -115,10 +145,16 @@ static void work_done(struct message *m)
 
 void request_work(struct request *r, void (*work)(struct request *r), void (*then)(struct request *r))
 {
+    request_work_on(r, r->s->workers, work, then);
+}
+
+void request_work_on(struct request *r, struct workers *workers, void (*work)(struct request *r),
+                     void (*then)(struct request *r))
+{
     r->landed = then;
     r->work = work;
     r->job = (struct job){.run = run_work, .home = exchange_loop(r->x), .done = {.deliver = work_done}};
-    workers_submit(r->s->workers, &r->job);
+    workers_submit(workers, &r->job);
 }
 
 struct wake_queue *request_wake_queue(const struct request *r)

@@ -27,6 +27,8 @@ struct topic_log { /* an internal topic, as its coordinator reaches it (topic_lo
 struct services {
     const struct broker_config *config;
     struct workers *workers;
+    struct workers *order_worker; /* one thread, on which orders of the controller are obeyed */
+    struct order_lane *order_lane;
     struct loop *control_loop;               /* ZooKeeper, controller, administration */
     struct loop *coordinator_loop;           /* groups and transactions */
     struct zk *zk;                           /* control loop only */
@@ -64,6 +66,9 @@ struct producer_ids *producer_ids_new(struct services *s);
 void producer_ids_free(struct producer_ids *p);
 /* Any thread. False when there is none at the moment; then the controller is asked for more. */
 bool producer_ids_draw(struct producer_ids *p, int64_t *id);
+
+struct order_lane *order_lane_new(void);
+void order_lane_free(struct order_lane *lane);
 
 struct missing_partitions *missing_partitions_new(struct services *s);
 void missing_partitions_free(struct missing_partitions *m); /* when ZooKeeper answers no more */

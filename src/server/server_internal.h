@@ -6,6 +6,9 @@
 #include "protocol/wire.h"
 #include "server/server.h"
 
+/* Of a text that a client has sent, so much is said again in an error's message, which is to fit into a string. */
+enum { MOST_SAID = 1000 };
+
 struct request {
     struct services *s;
     struct exchange *x;
@@ -52,8 +55,14 @@ void answer_send(struct request *r, struct writer *w);
     } while (0)
 
 /* Decodes into `out`; on failure the connection is closed, and the handler returns. */
-#define DECODE(r, name, out) (name##_read(&(r)->body, (r)->version, (out)) || !request_malformed(r))
+#define DECODE(r, name, out) (name##_read(&(r)->body, (r)->version, (out)) ? request_decoded(r) : !request_malformed(r))
 bool request_malformed(struct request *r); /* true */
+bool request_decoded(struct request *r);   /* true; from now on memory is taken for the answer */
+/*
+ * The answer takes more memory than any may: it will not be sent, so whatever makes it longer by what the request
+ * repeats can stop. Any thread that works on the request.
+ */
+bool request_is_spent(const struct request *r);
 
 /* ---- Hopping ---- */
 
@@ -64,6 +73,9 @@ void request_visit(struct request *r, struct loop *loop, void (*then)(struct req
 void request_return(struct request *r, void (*then)(struct request *r)); /* to the connection's loop */
 /* Runs `work` on a worker, then `then` on the connection's loop. */
 void request_work(struct request *r, void (*work)(struct request *r), void (*then)(struct request *r));
+/* The same on a worker of others than the usual ones. */
+void request_work_on(struct request *r, struct workers *workers, void (*work)(struct request *r),
+                     void (*then)(struct request *r));
 
 /* Waiting on the connection's loop until its view shows what the request has changed. */
 struct view_wait {
@@ -83,6 +95,27 @@ const char *request_listener(const struct request *r);
 /* Why a partition cannot be served here: its disk has failed, it is led elsewhere, or not known at all. */
 enum kafka_error partition_missing(const struct services *s, struct str topic, int32_t index);
 
+/* ---- Orders of the controller (order_lane.c) ---- */
+
+struct order { /* one that waits for its turn */
+    struct request *request;
+    void (*begin)(struct request *r);
+    struct order *next;
+};
+
+/* Calls `begin` on the connection's loop when all orders that came before have left; perhaps from within. */
+void order_enter(struct order *o, struct request *r, void (*begin)(struct request *r));
+void order_leave(struct order_lane *lane); /* the next may begin. Any thread. */
+
+/* ---- Partitions that a request names more than once (named_again.c) ---- */
+
+struct named_partition {
+    struct str topic;
+    int32_t index;
+};
+/* For each in their order: whether it is named again further on. In the arena. */
+bool *named_again(struct arena *a, const struct named_partition *named, int32_t count);
+
 /* ---- Waiting for the replicas in sync (commit_wait.c), on the connection's loop ---- */
 
 struct commit_item {             /* one append */
@@ -90,6 +123,7 @@ struct commit_item {             /* one append */
     struct bed bed;
     int64_t last_offset;
     int32_t leader_epoch;
+    bool settled; /* once */
 };
 
 struct commit_wait {
@@ -113,7 +147,7 @@ struct fetch_session;
 struct session_partition;
 
 struct fetch_item {               /* one partition of a fetch, from the request or the session */
-    struct session_partition *of; /* NULL: there is no session */
+    struct session_partition *of; /* NULL: there is no session, or it cannot have one of that name */
     struct str topic;             /* null if only the id is known, and nobody knows its name */
     struct uuid topic_id;
     int32_t partition, current_leader_epoch, last_fetched_epoch, max_bytes;
@@ -124,13 +158,13 @@ struct fetch_item {               /* one partition of a fetch, from the request 
 struct fetch_request;
 /*
  * Finds out what is to be looked at: the request's partitions, or of a session those that were stirred. `*session`
- * is the one in use, or NULL; give it back with fetch_session_done().
+ * is the one in use, or NULL; give it back with fetch_session_done(). The items are in the arena.
  */
-enum kafka_error fetch_session_begin(struct request *r, const struct fetch_request *request,
+enum kafka_error fetch_session_begin(struct request *r, struct arena *a, const struct fetch_request *request,
                                      struct fetch_session **session, struct fetch_item **items, int32_t *count);
 /* Takes those that were stirred meanwhile, too. What is not done with must be stirred again. */
-int32_t fetch_session_take(struct request *r, struct fetch_session *s, struct fetch_item **items);
-void fetch_session_stir(struct session_partition *p);
+int32_t fetch_session_take(struct arena *a, struct fetch_session *s, struct fetch_item **items);
+void fetch_session_stir(struct session_partition *p); /* NULL: it is none of a session's */
 /* Before it is looked at: whatever happens to the partition stirs it. NULL: there is none. */
 void fetch_session_watch(struct session_partition *p, struct partition *partition);
 /* Wakes `sleeper` when some are stirred; false when some were since they were taken. */

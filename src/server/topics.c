@@ -1,4 +1,5 @@
 /* CreateTopics, CreatePartitions and DeleteTopics: only the controller's broker does them (KIP-4). */
+#include "base/str_set.h"
 #include "controller/admin.h"
 #include "protocol/msg/create_partitions.h"
 #include "protocol/msg/create_topics.h"
@@ -108,16 +109,21 @@ static void change_topics(struct change *c, int32_t count)
 
 static void refuse_duplicates(struct change *c, const char *why)
 {
+    struct arena *a = c->r->arena;
+    struct str *names = ARENA_ARRAY(a, struct str, MAX(c->work.count, 1));
+    int32_t named = 0;
+    for (int32_t i = 0; i < c->work.count; i++)
+        if (c->work.topics[i].name.p != NULL)
+            names[named++] = c->work.topics[i].name;
+    struct str_set twice = str_set_of_repeated(a, names, named);
     for (int32_t i = 0; i < c->work.count; i++) {
-        bool twice = false;
-        for (int32_t k = 0; k < c->work.count; k++)
-            twice |=
-                k != i && str_eq(c->work.topics[i].name, c->work.topics[k].name) && c->work.topics[i].name.p != NULL;
-        if (twice) {
-            c->work.topics[i].error = ERR_INVALID_REQUEST;
-            c->work.topics[i].message = str_of(why);
-        }
+        struct topic_request *t = &c->work.topics[i];
+        if (t->name.p == NULL || !str_set_has(&twice, t->name))
+            continue;
+        t->error = ERR_INVALID_REQUEST;
+        t->message = str_of(why);
     }
+    str_set_deinit(&twice);
 }
 
 /* ---- CreateTopics ---- */
@@ -210,7 +216,12 @@ static void take_configs(struct request *r, const struct create_topics_creatable
         if (in->configs.items[i].value.p == NULL) {
             t->error = ERR_INVALID_CONFIG;
             t->message = arena_printf(r->arena, "Null value not supported for topic configs: %.*s",
-                                      STR_ARGS(in->configs.items[i].name));
+                                      STR_ARGS(str_head(in->configs.items[i].name, MOST_SAID)));
+            return;
+        }
+        if (str_has_zero(in->configs.items[i].name) || str_has_zero(in->configs.items[i].value)) {
+            t->error = ERR_INVALID_CONFIG;
+            t->message = STR_LIT("A config name or value holds a zero byte");
             return;
         }
         t->configs[t->config_count++] = (struct config_pair){arena_cstr(r->arena, in->configs.items[i].name),
@@ -268,6 +279,11 @@ static void answer_delete(struct request *r)
 
 static void name_topic(struct request *r, struct topic_request *t)
 {
+    if (t->name.p != NULL && !uuid_is_zero(t->id)) {
+        t->error = ERR_INVALID_REQUEST;
+        t->message = STR_LIT("You may not specify both topic name and topic id.");
+        return;
+    }
     const struct view_topic *known =
         t->name.p != NULL ? view_topic(view_current(), t->name) : view_topic_by_id(view_current(), t->id);
     if (known == NULL) {
@@ -299,7 +315,6 @@ static void handle_delete(struct request *r)
         answer_delete(r);
         return;
     }
-    refuse_duplicates(c, "Duplicate topic name.");
     request_hop(r, r->s->control_loop, on_control_loop);
 }
 

@@ -8,13 +8,8 @@
 #include "server/server_internal.h"
 #include "server/zk_offsets_internal.h"
 
-enum { OPS_A_COMMIT = 5 };
-
-/* A name that is one element of a path. */
-static bool is_path_element(struct str s)
-{
-    return s.len > 0 && memchr(s.p, '/', (size_t)s.len) == NULL && !str_is(s, ".") && !str_is(s, "..");
-}
+/* Of one request, which may name the same partition any number of times: others wait behind these. */
+enum { MOST_OPERATIONS = 100000 };
 
 static char *offset_path(struct arena *a, struct str group, struct str topic, int32_t partition)
 {
@@ -49,21 +44,18 @@ static void submit(struct request *r, struct zk_batch *b)
 static void on_committed(struct zk_batch *b)
 {
     struct zk_commit *c = b->ctx;
-    size_t at = OPS_A_COMMIT - 1; /* the last operation of each partition */
-    for (int32_t t = 0; t < c->out->topics.len; t++)
-        for (int32_t i = 0; i < c->out->topics.items[t].partitions.len; i++) {
-            struct offset_commit_response_partition *o = &c->out->topics.items[t].partitions.items[i];
-            if (o->error_code != ERR_NONE)
-                continue;
-            o->error_code = error_of(b->ops[at].result);
-            at += OPS_A_COMMIT;
-        }
+    const struct zk_op *set;
+    ZK_OWNED_FOREACH (b, set) {
+        struct offset_commit_response_partition *o = set->owner;
+        o->error_code = (int16_t)error_of(set->result);
+    }
     zk_batch_free(b);
     c->done(c->request);
 }
 
 /* The nodes on the way, then the offset: whichever of them are there already stay as they are. */
-static void add_commit(struct zk_batch *b, struct str group, struct str topic, int32_t partition, int64_t offset)
+static void add_commit(struct zk_batch *b, struct str group, struct str topic, int32_t partition, int64_t offset,
+                       struct offset_commit_response_partition *out)
 {
     struct bytes nothing = {NULL, 0}, data = int_encode(&b->arena, offset);
     char *path = offset_path(&b->arena, group, topic, partition);
@@ -73,13 +65,13 @@ static void add_commit(struct zk_batch *b, struct str group, struct str topic, i
         *slash = '/';
     }
     zk_create(b, path, data, ZK_PERSISTENT);
-    zk_set(b, path, data, ZK_ANY_VERSION);
+    zk_set(b, path, data, ZK_ANY_VERSION)->owner = out;
 }
 
 static enum kafka_error commit_problem(const struct zk_commit *c, const struct offset_commit_request_partition *p)
 {
-    if (!is_path_element(c->in->group_id))
-        return ERR_INVALID_GROUP_ID;
+    if (!zk_name_is_legal(c->in->group_id))
+        return ERR_UNKNOWN_SERVER_ERROR;
     if (str_utf16_length(p->committed_metadata) > c->request->s->config->offset_metadata_max_bytes)
         return ERR_OFFSET_METADATA_TOO_LARGE;
     return ERR_NONE;
@@ -95,9 +87,9 @@ void zk_offsets_commit(struct zk_commit *c)
             const struct offset_commit_request_partition *p = &topic->partitions.items[i];
             struct offset_commit_response_partition *o = &c->out->topics.items[t].partitions.items[i];
             if (o->error_code == ERR_NONE)
-                o->error_code = (int16_t)commit_problem(c, p);
+                o->error_code = (int16_t)(b->count < MOST_OPERATIONS ? commit_problem(c, p) : ERR_UNKNOWN_SERVER_ERROR);
             if (o->error_code == ERR_NONE)
-                add_commit(b, c->in->group_id, topic->name, p->partition_index, p->committed_offset);
+                add_commit(b, c->in->group_id, topic->name, p->partition_index, p->committed_offset, o);
         }
     }
     submit(c->request, b);
@@ -108,18 +100,14 @@ void zk_offsets_commit(struct zk_commit *c)
 static void on_fetched(struct zk_batch *b)
 {
     struct zk_fetch *f = b->ctx;
-    size_t at = 0;
-    for (int32_t t = 0; t < f->out->topics.len; t++)
-        for (int32_t i = 0; i < f->out->topics.items[t].partitions.len; i++) {
-            struct offset_fetch_response_partition *o = &f->out->topics.items[t].partitions.items[i];
-            if (o->error_code != ERR_NONE)
-                continue;
-            const struct zk_op *op = &b->ops[at++];
-            if (op->result == ZK_NO_NODE || (op->result == ZK_OK && !int_decode(op->value, &o->committed_offset)))
-                o->error_code = ERR_UNKNOWN_TOPIC_OR_PARTITION; /* as this version says that there is none */
-            else
-                o->error_code = (int16_t)error_of(op->result);
-        }
+    const struct zk_op *op;
+    ZK_OWNED_FOREACH (b, op) {
+        struct offset_fetch_response_partition *o = op->owner;
+        if (op->result == ZK_NO_NODE || (op->result == ZK_OK && !int_decode(op->value, &o->committed_offset)))
+            o->error_code = ERR_UNKNOWN_TOPIC_OR_PARTITION; /* as this version says that there is none */
+        else
+            o->error_code = (int16_t)error_of(op->result);
+    }
     zk_batch_free(b);
     f->done(f->request);
 }
@@ -142,12 +130,12 @@ void zk_offsets_fetch(struct zk_fetch *f)
             o->partition_index = topic->partition_indexes.items[i];
             o->committed_offset = -1;
             o->metadata = STR_LIT("");
-            if (!is_path_element(f->in->group_id))
-                o->error_code = ERR_INVALID_GROUP_ID;
+            if (!zk_name_is_legal(f->in->group_id) || b->count >= MOST_OPERATIONS)
+                o->error_code = ERR_UNKNOWN_SERVER_ERROR;
             else if (view_partition(view_current(), topic->name, o->partition_index) == NULL)
                 o->error_code = ERR_UNKNOWN_TOPIC_OR_PARTITION;
             else
-                zk_get(b, offset_path(&b->arena, f->in->group_id, topic->name, o->partition_index), false);
+                zk_get(b, offset_path(&b->arena, f->in->group_id, topic->name, o->partition_index), false)->owner = o;
         }
     }
     submit(f->request, b);

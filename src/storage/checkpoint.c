@@ -1,28 +1,46 @@
 #include "storage/checkpoint_internal.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 
 #include "base/logger.h"
 #include "storage/file_internal.h"
+#include "storage/segment_internal.h"
 
 enum { LONGEST_NAME = 249, VERSION = 0 };
 
-/* Both kinds of file: version, number of lines, lines. */
-static bool read_lines(const char *path, struct strbuf *text, bool (*line)(void *ctx, const char *s), void *ctx)
+static bool parse_number(const char *s, int64_t *out)
 {
-    if (!file_load(path, text) || text->len == 0)
-        return true; /* an empty file is what Apache's cleaner leaves */
-    int version = -1, at = 0;
-    size_t count = 0, seen = 0;
-    bool ok = sscanf(text->p, "%d\n%zu\n%n", &version, &count, &at) == 2 && at > 0 && version == VERSION;
+    char *end;
+    errno = 0;
+    *out = strtoll(s, &end, 10);
+    return end != s && *end == '\0' && errno == 0;
+}
+
+/*
+ * Both kinds of file: version, number of lines, lines. A line that cannot be understood costs nothing but itself. False
+ * if the file cannot be read; `complete`: nothing is missing of it. An empty one is what Apache's cleaner leaves.
+ */
+static bool read_lines(const char *path, bool (*line)(void *ctx, const char *s), void *ctx, bool *complete)
+{
+    static const char ends[] = "\r\n";
+    struct strbuf text = {0};
     char *save = NULL;
-    char *s = ok ? strtok_r(text->p + at, "\n", &save) : NULL;
-    for (; ok && s != NULL; s = strtok_r(NULL, "\n", &save), seen++)
-        ok = line(ctx, s);
-    if (!ok || seen != count)
-        log_error("Malformed checkpoint file %s: line %zu of %zu", path, seen + 1, count);
-    return ok && seen == count;
+    int64_t version = -1, count = -1, good = 0, bad = 0;
+    enum file_result result = file_load(path, &text);
+    *complete = result != FILE_FAILED;
+    strbuf_add(&text, "", 1);
+    char *s = text.len > 1 ? strtok_r(text.p, ends, &save) : NULL;
+    if (s != NULL && parse_number(s, &version) && version == VERSION && (s = strtok_r(NULL, ends, &save)) != NULL)
+        for (*complete = parse_number(s, &count); (s = strtok_r(NULL, ends, &save)) != NULL;)
+            line(ctx, s) ? good++ : bad++;
+    if (text.len > 1 && (bad > 0 || good != count)) {
+        *complete = false;
+        log_error("Malformed checkpoint file %s: %" PRId64 " of %" PRId64 " lines can be used", path, good, count);
+    }
+    strbuf_deinit(&text);
+    return result != FILE_FAILED;
 }
 
 static bool offsets_line(void *ctx, const char *s)
@@ -31,7 +49,8 @@ static bool offsets_line(void *ctx, const char *s)
     int32_t partition;
     int64_t offset;
     int end = 0;
-    if (sscanf(s, "%249s %" SCNd32 " %" SCNd64 "%n", topic, &partition, &offset, &end) != 3 || s[end] != '\0')
+    if (sscanf(s, "%249s %" SCNd32 " %" SCNd64 "%n", topic, &partition, &offset, &end) != 3 || s[end] != '\0' ||
+        partition < 0 || offset > LARGEST_OFFSET)
         return false;
     offsets_file_add(ctx, topic, partition, offset);
     return true;
@@ -51,12 +70,9 @@ static int by_partition(const void *a, const void *b)
 
 bool offsets_file_read(const char *path, struct offsets_file *out)
 {
-    struct strbuf text = {0};
+    bool complete;
     *out = (struct offsets_file){0};
-    bool ok = read_lines(path, &text, offsets_line, out);
-    strbuf_deinit(&text);
-    if (!ok)
-        offsets_file_free(out);
+    bool ok = read_lines(path, offsets_line, out, &complete);
     if (out->n > 0)
         qsort(out->v, out->n, sizeof(*out->v), by_partition);
     return ok;
@@ -75,6 +91,8 @@ bool offsets_file_write(const char *path, const struct offsets_file *f)
 
 void offsets_file_add(struct offsets_file *f, const char *topic, int32_t partition, int64_t offset)
 {
+    if (strpbrk(topic, " \t\r\n\v\f") != NULL || strlen(topic) > LONGEST_NAME)
+        return;
     f->v = xgrow(f->v, f->n + 1, &f->cap, sizeof(*f->v));
     f->v[f->n++] = (struct offsets_entry){xstrdup(topic), partition, offset};
 }
@@ -109,19 +127,17 @@ static bool epochs_line(void *ctx, const char *s)
     int32_t epoch;
     int64_t start;
     int end = 0;
-    if (sscanf(s, "%" SCNd32 " %" SCNd64 "%n", &epoch, &start, &end) != 2 || s[end] != '\0' || epoch < 0 || start < 0)
+    if (sscanf(s, "%" SCNd32 " %" SCNd64 "%n", &epoch, &start, &end) != 2 || s[end] != '\0' || epoch < 0 || start < 0 ||
+        start > LARGEST_OFFSET)
         return false;
     epochs_assign(e, epoch, start);
     return true;
 }
 
-bool epochs_read(const char *path, struct epochs *out)
+bool epochs_read(const char *path, struct epochs *out, bool *complete)
 {
-    struct strbuf text = {0};
     *out = (struct epochs){0};
-    bool ok = read_lines(path, &text, epochs_line, out);
-    strbuf_deinit(&text);
-    return ok;
+    return read_lines(path, epochs_line, out, complete);
 }
 
 bool epochs_write(const char *path, const struct epochs *e)
@@ -150,6 +166,7 @@ bool epochs_assign(struct epochs *e, int32_t epoch, int64_t start_offset)
         e->n--;
     e->v = xgrow(e->v, e->n + 1, &e->cap, sizeof(*e->v));
     e->v[e->n++] = (struct epoch_entry){epoch, start_offset};
+    ensure(e->n == 1 || (e->v[e->n - 2].epoch < epoch && e->v[e->n - 2].start_offset < start_offset));
     return true;
 }
 
@@ -178,6 +195,7 @@ bool epochs_truncate_from_start(struct epochs *e, int64_t start_offset)
     if (drop == 0 || (drop == 1 && e->v[0].start_offset == start_offset))
         return false;
     memmove(e->v, e->v + drop - 1, (e->n - drop + 1) * sizeof(*e->v));
+    ensure(drop <= e->n);
     e->n -= drop - 1;
     e->v[0].start_offset = start_offset;
     return true;

@@ -16,9 +16,13 @@ struct offsets_file {
     size_t n, cap;
 };
 
-/* A missing file is an empty one. false when it is malformed: what was read of it is dropped. */
+/*
+ * A missing file is an empty one, and so is one that is no checkpoint; of one that is damaged there are the lines that
+ * are not. False when it cannot be read.
+ */
 bool offsets_file_read(const char *path, struct offsets_file *out) NODISCARD;
 bool offsets_file_write(const char *path, const struct offsets_file *f) NODISCARD;
+/* Not with a name that could not be read back. */
 void offsets_file_add(struct offsets_file *f, const char *topic, int32_t partition, int64_t offset);
 /* -1 when not there. The file must be sorted, as reading leaves it. */
 int64_t offsets_file_find(const struct offsets_file *f, const char *topic, int32_t partition);
@@ -35,7 +39,8 @@ struct epochs {
     bool learned; /* an entry that the file does not have; what it has too much, loading drops again */
 };
 
-bool epochs_read(const char *path, struct epochs *out) NODISCARD;
+/* Likewise; unless `complete`, they are not to be relied on: where one is missing, the one before seems to go on. */
+bool epochs_read(const char *path, struct epochs *out, bool *complete) NODISCARD;
 bool epochs_write(const char *path, const struct epochs *e) NODISCARD;
 void epochs_free(struct epochs *e);
 /* True if it changed. Entries that the new one contradicts are dropped. */

@@ -67,6 +67,7 @@ static void survey(struct plog *log, int64_t now, struct cleanable *out)
     int64_t end = MIN(plog_last_stable_offset(log), end_by_age(log, first, now));
     end = MIN(end, log->recovery_point); /* what makes others old must not be lost itself */
     size_t last = plog_segment_index(log, MAX(end, out->first_dirty)); /* the active one at most */
+    ensure(last < log->segment_count && first <= last);
     out->end = log->segments[last]->base_offset;
     for (size_t i = 0; i < last; i++) {
         const struct segment *s = log->segments[i];
@@ -163,10 +164,10 @@ static enum compact_result aborted(struct compaction *c)
     return COMPACT_ABORTED;
 }
 
-/* Nobody is to blame for what a truncation or deletion has taken away. */
+/* Nobody is to blame for what a truncation or deletion has taken away. Without a descriptor it is tried again later. */
 static enum compact_result disk_failed(struct compaction *c)
 {
-    if (!lock_if_valid(c))
+    if (file_ran_out() || !lock_if_valid(c))
         return aborted(c);
     c->log->uncleanable = true;
     lock_release(&c->log->lock);
@@ -234,12 +235,14 @@ static enum compact_result open_next(struct compaction *c, bool (*open_locked)(s
     return ok ? COMPACT_MORE : disk_failed(c);
 }
 
-static void learn_aborted(struct compaction *c, int64_t from, int64_t to)
+static bool learn_aborted(struct compaction *c, int64_t from, int64_t to)
 {
     struct txn_entry *entries;
-    size_t count = plog_txn_entries(c->log, from, atomic_load(&c->log->start), to, &entries);
+    size_t count;
+    bool ok = plog_txn_entries(c->log, from, atomic_load(&c->log->start), to, &entries, &count);
     compact_txns_add(&c->txns, entries, count);
     free(entries);
+    return ok;
 }
 
 /* ---- The map ---- */
@@ -280,7 +283,7 @@ static enum mapped map_records(struct compaction *c, const struct batch *b)
 
 static enum mapped map_batch(struct compaction *c, const struct batch *b)
 {
-    if (!batch_crc_ok(b))
+    if (!batch_crc_ok(b) || b->last_offset >= next_base(c, c->at))
         return MAP_DAMAGED;
     enum mapped result = MAPPED;
     if (batch_is_control(b))
@@ -306,6 +309,8 @@ static enum compact_result end_map(struct compaction *c)
 
 static enum compact_result end_mapped_source(struct compaction *c)
 {
+    if (c->scan.failed)
+        return disk_failed(c);
     if (c->scan.pos < c->scan.size)
         return damaged(c, "no sound batch");
     close_source(c);
@@ -361,6 +366,7 @@ static bool choose_group(struct compaction *c)
 {
     const struct topic_config *config = &c->log->config;
     struct group_size sum = {0};
+    ensure(c->at < c->count && c->out == NULL);
     c->group = c->at;
     c->group_end = c->at + 1;
     if (!add_to_group(c->log, &c->sources[c->group], &sum))
@@ -384,7 +390,7 @@ static bool create_out(struct compaction *c)
     int64_t base = c->sources[c->group].base;
     lock_take(&log->files);
     bool ok = segment_delete_files(base, log->path, ".cleaned");
-    int fd = ok ? file_open(segment_path(path, log->path, base, ".log.cleaned"), true) : -1;
+    int fd = ok ? file_open_to_stay(segment_path(path, log->path, base, ".log.cleaned"), true) : -1;
     lock_release(&log->files);
     if (fd < 0)
         return false;
@@ -401,8 +407,10 @@ static enum compact_result finish(struct compaction *c)
     struct plog *log = c->log;
     if (!lock_if_valid(c))
         return aborted(c);
+    ensure(c->filter.last_mapped < c->range.end && c->range.end <= log->recovery_point);
     log->clean_end = c->filter.last_mapped + 1;
     log->clean_end_unsaved = true;
+    plog_check(log);
     lock_release(&log->lock);
     log_info("Compacted %s-%" PRId32 ": offsets %" PRId64 " to %" PRId64 " with %zu keys (%zu%% of the memory for "
              "them); from %" PRId64 " to %" PRId64 " bytes, from %" PRId64 " to %" PRId64 " records",
@@ -491,6 +499,7 @@ static enum compact_result swap(struct compaction *c)
         return aborted(c);
     }
     struct segment *s = c->out;
+    ensure(c->group < c->group_end && c->group_end <= c->count);
     char *dir = xstrdup(log->path);
     struct retired old = plog_swap_in(log, plog_segment_index(log, s->base_offset), c->group_end - c->group, s);
     c->out = NULL;
@@ -522,6 +531,8 @@ static enum compact_result finish_group(struct compaction *c)
 
 static enum compact_result end_cleaned_source(struct compaction *c)
 {
+    if (c->scan.failed)
+        return disk_failed(c);
     if (c->scan.pos < c->scan.size)
         return damaged(c, "no sound batch");
     close_source(c);
@@ -531,9 +542,8 @@ static enum compact_result end_cleaned_source(struct compaction *c)
 static bool open_for_cleaning(struct compaction *c)
 {
     const struct source *s = &c->sources[c->at];
-    if (!open_source_locked(c, s->base))
+    if (!open_source_locked(c, s->base) || !learn_aborted(c, s->base, next_base(c, c->at)))
         return false;
-    learn_aborted(c, s->base, next_base(c, c->at));
     c->filter.keep_old_tombstones = c->mtime_ms > c->old_horizon;
     c->bytes_before += s->size;
     return true;
@@ -603,6 +613,7 @@ static bool prepare(struct compaction *c)
     survey(log, c->now, &c->range);
     if (c->range.dirty_bytes == 0)
         return false;
+    ensure(!log->compacting && c->range.end <= log->recovery_point);
     log->compacting = true;
     c->cuts = log->cuts;
     list_sources(c);
@@ -610,7 +621,8 @@ static bool prepare(struct compaction *c)
     c->old_horizon = find_old_horizon(log, c->range.first_dirty);
     c->map = offset_map_new(map_size(c), c->limits.load_factor);
     c->filter = (struct compact_filter){.map = c->map, .last_mapped = -1, .now = c->now, .txns = &c->txns};
-    learn_aborted(c, c->range.first_dirty, c->range.end);
+    if (!learn_aborted(c, c->range.first_dirty, c->range.end))
+        c->step = disk_failed;
     return true;
 }
 
@@ -632,6 +644,7 @@ struct compaction *compaction_new(struct plog *log, const struct compact_limits 
 enum compact_result compaction_step(struct compaction *c, int64_t *bytes)
 {
     c->bytes = 0;
+    file_clear_error();
     enum compact_result result = c->step(c);
     *bytes += c->bytes;
     return result;
@@ -656,6 +669,7 @@ void compaction_free(struct compaction *c)
     drop_out(c);
     lock_release(&c->log->files);
     lock_take(&c->log->lock);
+    ensure(c->log->compacting);
     c->log->compacting = false;
     lock_release(&c->log->lock);
     plog_unref(c->log);

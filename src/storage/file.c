@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -14,19 +15,106 @@
 
 #include "base/logger.h"
 
+static __thread int last_error;
+
+int file_last_error(void)
+{
+    return last_error;
+}
+
+void file_clear_error(void)
+{
+    last_error = 0;
+}
+
+bool file_ran_out(void)
+{
+    return last_error == EMFILE || last_error == ENFILE;
+}
+
 static bool failed(const char *what, const char *path)
 {
+    last_error = errno;
     log_error("Cannot %s %s: %s", what, path, strerror(errno));
     return false;
 }
 
-int file_open(const char *path, bool create)
+/* ---- Opening ---- */
+
+/*
+ * Descriptors that are kept back for what is open for a moment only. So checkpoints, indexes and snapshots are written,
+ * and logs flushed, though the process has as many files open as it may.
+ */
+enum { SPARES = 16 };
+
+static pthread_mutex_t spares_lock = PTHREAD_MUTEX_INITIALIZER;
+static int spares[SPARES];
+static atomic_int spare_count;
+
+static void keep_spares_back(void)
 {
-    int fd = open(path, O_RDWR | O_CLOEXEC | (create ? O_CREAT : 0), 0644);
-    if (fd < 0 && !(errno == ENOENT && !create))
+    int fd;
+    if (atomic_load(&spare_count) == SPARES)
+        return;
+    pthread_mutex_lock(&spares_lock);
+    while (spare_count < SPARES && (fd = open("/dev/null", O_RDONLY | O_CLOEXEC)) >= 0)
+        spares[spare_count++] = fd;
+    pthread_mutex_unlock(&spares_lock);
+}
+
+/* Whether there is one, where it is the want of them that has failed. */
+static bool let_spare_go(void)
+{
+    if (errno != EMFILE && errno != ENFILE)
+        return false;
+    pthread_mutex_lock(&spares_lock);
+    ensure(spare_count >= 0 && spare_count <= SPARES);
+    bool any = spare_count > 0;
+    if (any)
+        close(spares[--spare_count]);
+    pthread_mutex_unlock(&spares_lock);
+    return any;
+}
+
+static int open_for_the_moment(const char *path, int flags)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, keep_spares_back);
+    int fd;
+    do
+        fd = open(path, flags | O_CLOEXEC, 0644);
+    while (fd < 0 && let_spare_go());
+    return fd;
+}
+
+static int opened(int fd, const char *path, bool create)
+{
+    if (fd < 0 && errno == ENOENT && !create)
+        last_error = ENOENT;
+    else if (fd < 0)
         failed("open", path);
     return fd;
 }
+
+int file_open(const char *path, bool create)
+{
+    return opened(open_for_the_moment(path, O_RDWR | (create ? O_CREAT : 0)), path, create);
+}
+
+int file_open_to_stay(const char *path, bool create)
+{
+    return opened(open(path, O_RDWR | O_CLOEXEC | (create ? O_CREAT : 0), 0644), path, create);
+}
+
+void file_close(int fd)
+{
+    if (fd < 0)
+        return;
+    close(fd);
+    keep_spares_back();
+}
+
+/* ---- Reading and writing ---- */
 
 bool file_write_at(int fd, const void *data, size_t len, int64_t pos, const char *path)
 {
@@ -79,16 +167,13 @@ ssize_t file_read_cached(int fd, void *data, size_t len, int64_t pos, const char
     return n >= 0 ? n : file_read_at(fd, data, len, pos, path);
 }
 
-void file_close(int fd)
-{
-    if (fd >= 0)
-        close(fd);
-}
-
 int64_t file_size(int fd)
 {
     struct stat st;
-    return fstat(fd, &st) == 0 ? st.st_size : -1;
+    if (fstat(fd, &st) == 0)
+        return st.st_size;
+    failed("find the size of", "a file");
+    return -1;
 }
 
 int64_t file_mtime_ms(int fd)
@@ -123,11 +208,11 @@ bool file_sync(int fd, const char *path)
 
 bool dir_sync(const char *path)
 {
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = open_for_the_moment(path, O_RDONLY | O_DIRECTORY);
     if (fd < 0)
         return failed("open", path);
     bool ok = file_sync(fd, path);
-    close(fd);
+    file_close(fd);
     return ok;
 }
 
@@ -146,31 +231,48 @@ bool file_remove(const char *path)
     return unlink(path) == 0 || errno == ENOENT || failed("remove", path);
 }
 
+static bool make_one(const char *path)
+{
+    struct stat st;
+    if (mkdir(path, 0755) == 0)
+        return true;
+    if (errno != EEXIST || stat(path, &st) != 0)
+        return false;
+    errno = ENOTDIR;
+    return S_ISDIR(st.st_mode);
+}
+
 bool dir_make(const char *path)
 {
-    if (mkdir(path, 0755) == 0 || errno == EEXIST)
+    if (make_one(path))
         return true;
     char *copy = xstrdup(path);
     bool ok = true;
     for (char *slash = strchr(copy + 1, '/'); ok && slash != NULL; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
-        ok = mkdir(copy, 0755) == 0 || errno == EEXIST;
+        ok = make_one(copy);
         *slash = '/';
     }
-    ok = ok && (mkdir(copy, 0755) == 0 || errno == EEXIST);
+    ok = ok && make_one(copy);
+    int why = errno;
     free(copy);
+    errno = why;
     return ok || failed("make directory", path);
 }
 
 bool dir_remove_tree(const char *path)
 {
     struct names names;
+    if (unlink(path) == 0 || errno == ENOENT)
+        return true;
+    if (errno != EISDIR)
+        return failed("remove", path);
     if (!dir_list(path, &names))
         return false;
     bool ok = true;
     for (size_t i = 0; i < names.n && ok; i++) {
         char *child = xasprintf("%s/%s", path, names.v[i]);
-        ok = file_remove(child);
+        ok = dir_remove_tree(child);
         free(child);
     }
     names_free(&names);
@@ -192,9 +294,14 @@ static int by_name(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-bool file_exists(const char *path)
+enum file_result file_look(const char *path)
 {
-    return access(path, F_OK) == 0;
+    if (access(path, F_OK) == 0)
+        return FILE_FOUND;
+    if (errno == ENOENT)
+        return FILE_MISSING;
+    failed("look for", path);
+    return FILE_FAILED;
 }
 
 int file_lock(const char *path)
@@ -236,6 +343,7 @@ bool file_map_look(void (*look)(void *ctx), void *ctx)
         log_error("Cannot read a mapped file: the disk has failed, or the file was cut");
         return false;
     }
+    ensure(escape == NULL); /* what is mapped is looked at in one place at a time */
     escape = &here;
     look(ctx);
     escape = NULL;
@@ -255,23 +363,56 @@ void file_unmap(void *mem, size_t size)
     munmap(mem, size);
 }
 
-bool dir_list(const char *path, struct names *out)
+/* S_IFREG, S_IFDIR ..., behind links; 0: it leads nowhere. What cannot be found out, who opens it will. */
+static mode_t type_of(DIR *dir, const struct dirent *e)
+{
+    struct stat st;
+    if (e->d_type == DT_REG || e->d_type == DT_DIR)
+        return DTTOIF(e->d_type);
+    if (fstatat(dirfd(dir), e->d_name, &st, 0) == 0)
+        return st.st_mode & S_IFMT;
+    return errno == ENOENT ? 0 : S_IFREG;
+}
+
+/* Of a type; 0: of any. */
+static bool list(const char *path, mode_t type, struct names *out)
 {
     *out = (struct names){0};
-    DIR *dir = opendir(path);
+    int fd = open_for_the_moment(path, O_RDONLY | O_DIRECTORY);
+    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
     if (dir == NULL)
         return failed("list", path);
     size_t cap = 0;
-    for (struct dirent *e; (e = readdir(dir)) != NULL;) {
-        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
+    errno = 0;
+    for (struct dirent *e; (e = readdir(dir)) != NULL; errno = 0) {
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 || (type != 0 && type_of(dir, e) != type))
             continue;
         out->v = xgrow(out->v, out->n + 1, &cap, sizeof(*out->v));
         out->v[out->n++] = xstrdup(e->d_name);
     }
+    bool ok = errno == 0 || failed("list", path);
     closedir(dir);
+    keep_spares_back();
+    if (!ok)
+        names_free(out);
     if (out->n > 0)
         qsort(out->v, out->n, sizeof(*out->v), by_name);
-    return true;
+    return ok;
+}
+
+bool dir_list(const char *path, struct names *out)
+{
+    return list(path, 0, out);
+}
+
+bool dir_list_files(const char *path, struct names *out)
+{
+    return list(path, S_IFREG, out);
+}
+
+bool dir_list_folders(const char *path, struct names *out)
+{
+    return list(path, S_IFDIR, out);
 }
 
 void names_free(struct names *names)

@@ -9,8 +9,20 @@
 
 #include "base/strbuf.h"
 
-/* An open file descriptor or -1. Without `create`, a missing file is -1 with errno ENOENT, not logged. */
+/* What cannot be read may be there: only FILE_MISSING says that it is not, and is not logged. */
+enum file_result { FILE_FOUND, FILE_MISSING, FILE_FAILED };
+
+/* The errno of what failed last on this thread, a missing file included; 0: nothing since it was cleared. */
+int file_last_error(void);
+void file_clear_error(void);
+bool file_ran_out(void); /* it was for want of a descriptor, which is no failure of the disk */
+
+/*
+ * An open file descriptor or -1. Without `create`, a missing file is -1 with errno ENOENT, not logged. For the moment:
+ * some descriptors are kept back for that.
+ */
 int file_open(const char *path, bool create);
+int file_open_to_stay(const char *path, bool create); /* with what there is of descriptors besides these */
 bool file_write_at(int fd, const void *data, size_t len, int64_t pos, const char *path) NODISCARD;
 /* Bytes read: fewer than `len` only at the end of the file; -1 on error. */
 ssize_t file_read_at(int fd, void *data, size_t len, int64_t pos, const char *path);
@@ -29,15 +41,15 @@ bool file_rename(const char *from, const char *to) NODISCARD;
 bool file_rename_if_any(const char *from, const char *to) NODISCARD; /* a missing file is fine */
 bool file_remove(const char *path);                                  /* a missing file is fine */
 bool dir_make(const char *path);                                     /* with its parents; an existing one is fine */
-bool dir_remove_tree(const char *path);
+bool dir_remove_tree(const char *path); /* or whatever has that name; links are not followed */
 /* Bytes of the file system that it is on: all, and those that may still be written. */
 bool dir_space(const char *path, int64_t *total, int64_t *usable) NODISCARD;
-/* The whole of a small file; false if missing (not logged) or unreadable. */
-bool file_load(const char *path, struct strbuf *out) NODISCARD;
+/* The whole of a small file. */
+enum file_result file_load(const char *path, struct strbuf *out) NODISCARD;
 /* Replaces a file so that a crash leaves the old or the new one: temporary, sync, rename, sync of the directory. */
 bool file_replace(const char *path, const void *data, size_t len) NODISCARD;
 
-bool file_exists(const char *path);
+enum file_result file_look(const char *path) NODISCARD; /* whether there is anything by that name */
 /*
  * Locks a file, which is made if it is missing, against other processes: a descriptor that holds the lock, or -1 with
  * errno. POSIX locks, as Java takes them: a running Apache broker is noticed too.
@@ -55,6 +67,8 @@ struct names {
     size_t n;
 };
 bool dir_list(const char *path, struct names *out) NODISCARD;
+bool dir_list_files(const char *path, struct names *out) NODISCARD; /* also by links; no folders, pipes ... */
+bool dir_list_folders(const char *path, struct names *out) NODISCARD;
 void names_free(struct names *names);
 
 #endif

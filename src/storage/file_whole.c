@@ -1,19 +1,23 @@
 /* Small files, read and written as a whole. */
+#include <errno.h>
 #include <stdio.h>
 
 #include "storage/file_internal.h"
 
-bool file_load(const char *path, struct strbuf *out)
+enum file_result file_load(const char *path, struct strbuf *out)
 {
     int fd = file_open(path, false);
     if (fd < 0)
-        return false;
-    int64_t size = MAX(file_size(fd), 0);
-    char *at = strbuf_extend(out, (size_t)size);
-    ssize_t n = file_read_at(fd, at, (size_t)size, 0, path);
+        return errno == ENOENT ? FILE_MISSING : FILE_FAILED;
+    int64_t size = file_size(fd);
+    ssize_t n = -1;
+    if (size >= 0) {
+        char *at = strbuf_extend(out, (size_t)size);
+        n = file_read_at(fd, at, (size_t)size, 0, path);
+        out->len -= (size_t)(size - MAX(n, (ssize_t)0));
+    }
     file_close(fd);
-    out->len -= (size_t)(size - MAX(n, (ssize_t)0));
-    return n >= 0;
+    return n >= 0 ? FILE_FOUND : FILE_FAILED;
 }
 
 static bool write_and_sync(const char *path, const void *data, size_t len)

@@ -106,35 +106,36 @@ void log_dir_release(struct log_dir *d)
 static bool take_clean_mark(struct log_dir *d)
 {
     char *mark = xasprintf("%s/%s", d->path, clean_mark);
-    d->was_clean = file_exists(mark);
+    struct strbuf text = {0};
+    enum file_result found = file_load(mark, &text); /* no folder, say */
+    d->was_clean = found == FILE_FOUND;
+    strbuf_deinit(&text);
     if (d->was_clean)
         log_info("Skipping recovery of logs in %s, as it was closed cleanly", d->path);
     else
         log_info("Recovering logs in %s, as no clean shutdown mark was found", d->path);
     /* For good: if a power failure brought it back, what was written meanwhile would not be looked at. */
-    bool ok = !d->was_clean || (file_remove(mark) && dir_sync(d->path));
+    bool ok = found == FILE_MISSING || (dir_remove_tree(mark) && dir_sync(d->path));
     free(mark);
     return ok;
 }
 
-static void read_checkpoints(struct log_dir *d)
+static bool read_checkpoints(struct log_dir *d)
 {
     static const char *const names[] = {CHECKPOINT_RECOVERY, CHECKPOINT_START, CHECKPOINT_HW, CHECKPOINT_CLEANER};
     struct offsets_file *files[] = {&d->recovery, &d->start, &d->hw, &d->cleaner};
-    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+    bool ok = true;
+    for (size_t i = 0; i < ARRAY_LEN(names) && ok; i++) {
         char *path = xasprintf("%s/%s", d->path, names[i]);
-        if (!offsets_file_read(path, files[i]))
-            log_warn("Treating %s as empty", path);
+        ok = offsets_file_read(path, files[i]);
         free(path);
     }
+    return ok;
 }
 
 bool log_dir_begin_load(struct log_dir *d)
 {
-    if (!take_clean_mark(d))
-        return false;
-    read_checkpoints(d);
-    return true;
+    return read_checkpoints(d) && take_clean_mark(d);
 }
 
 bool log_dir_mark_clean(const struct log_dir *d)

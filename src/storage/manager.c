@@ -1,4 +1,5 @@
 /* The log directories and the table of logs: opening, deleting, moving to another directory. */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -61,6 +62,7 @@ struct log_manager *log_manager_new(const struct log_manager_options *options, s
     lock_init(&m->removal_lock);
     lock_init(&m->checkpoint_lock);
     atomic_init(&m->clean_end_gone, false);
+    atomic_init(&m->settles_soon, false);
     atomic_init(&m->producer_expiration_ms, m->config->producer_id_expiration_ms);
     if (m->config->log_cleaner_enable)
         m->cleaner = cleaner_new(m, m->config);
@@ -132,6 +134,8 @@ static struct log_entry *entry_of(struct log_manager *m, const struct plog *log)
 void manager_add(struct log_manager *m, struct plog *log)
 {
     ensure(lock_is_held(&m->lock));
+    ensure(manager_find(m, log->topic, log->partition, plog_is_future(log)) == NULL);
+    ensure(log->manager == m && log->home != NULL);
     struct log_entry *e = xcalloc(1, sizeof(*e));
     e->key = key_of(log->topic, log->partition, plog_is_future(log));
     e->log = log;
@@ -221,6 +225,7 @@ void log_manager_abandon_dir(struct log_manager *m, const char *dir)
 
 static struct log_dir *emptiest_dir(struct log_manager *m)
 {
+    ensure(lock_is_held(&m->lock));
     struct log_dir *best = NULL;
     int fewest = INT32_MAX;
     for (int i = 0; i < m->dir_count; i++) {
@@ -242,7 +247,8 @@ static struct plog *create_in(struct log_manager *m, struct log_dir *d, const ch
         .recovery_point = -1, .start_offset = -1, .high_watermark = -1, .clean_end = -1, .clean = true, .name = name};
     struct plog *log = log_dir_is_live(d) ? plog_load(m, d->path, topic, partition, config, &fresh) : NULL;
     if (log == NULL) {
-        manager_dir_failed(m, d->path, "a log cannot be created");
+        if (file_last_error() != ENOTDIR && !file_ran_out()) /* something else has its name, or there are too many */
+            manager_dir_failed(m, d->path, "a log cannot be created");
         return NULL;
     }
     manager_add(m, log);
@@ -252,6 +258,7 @@ static struct plog *create_in(struct log_manager *m, struct log_dir *d, const ch
 
 static struct log_dir *take_preference(struct log_manager *m, const char *topic, int32_t partition)
 {
+    ensure(lock_is_held(&m->lock));
     struct log_key key = key_of(topic, partition, false);
     struct preference *p;
     HASH_FIND(hh, m->preferences, &key, sizeof(key), p);
@@ -263,7 +270,7 @@ static struct log_dir *take_preference(struct log_manager *m, const char *topic,
     return d;
 }
 
-/* With the lock held. A directory in which it cannot be made is offline, and the next one tried. */
+/* With the lock held. Where it cannot be made as a directory has failed, the next one is tried. */
 static struct plog *create_log(struct log_manager *m, const char *topic, int32_t partition,
                                const struct topic_config *config)
 {
@@ -271,7 +278,7 @@ static struct plog *create_log(struct log_manager *m, const char *topic, int32_t
     struct log_dir *d = take_preference(m, topic, partition);
     if (d != NULL)
         return create_in(m, d, topic, partition, config, NULL);
-    while (log == NULL && (d = emptiest_dir(m)) != NULL)
+    while (log == NULL && (d == NULL || !log_dir_is_live(d)) && (d = emptiest_dir(m)) != NULL)
         log = create_in(m, d, topic, partition, config, NULL);
     return log;
 }
@@ -340,6 +347,7 @@ static bool move_log(struct plog *log, const char *name)
 /* After it was taken out of the table. */
 static enum kafka_error delete_later(struct log_manager *m, struct plog *log)
 {
+    ensure(log->manager == m && strchr(log->path, '/') != NULL);
     lock_take(&log->lock);
     log->closed = true;
     if (log->clean_end >= 0)
@@ -428,6 +436,7 @@ enum kafka_error log_manager_create_future(struct log_manager *m, struct plog *c
 static void take_over(struct log_entry *current, struct log_entry *future)
 {
     struct plog *old = current->log, *log = future->log;
+    ensure(old != log && plog_is_future(log) && !plog_is_future(old));
     lock_take(&old->lock);
     int64_t clean_end = old->clean_end;
     old->closed = true;

@@ -1,11 +1,13 @@
-/* What the manager does from time to time, and behind what others do: removals, flushes, checkpoints, retention. */
+/* What the manager does from time to time, and behind what others do: removals, flushes, retention. */
+#include <errno.h>
+
 #include "base/clock.h"
 #include "base/logger.h"
 #include "storage/cleaner_internal.h"
 #include "storage/file_internal.h"
 #include "storage/manager_internal.h"
 
-enum { REMOVAL_CHECK_MS = 1000 };
+enum { REMOVAL_CHECK_MS = 1000, INDEXES_CHECK_MS = 300000 };
 
 /* ---- Removals ---- */
 
@@ -14,6 +16,7 @@ static void add_removal(struct log_manager *m, struct removal what, int64_t dela
     struct removal *r = xcalloc(1, sizeof(*r));
     *r = what;
     r->due = clock_mono_ms() + delay_ms;
+    ensure(what.dir != NULL && (what.log == NULL || what.base < 0));
     lock_take(&m->removal_lock);
     LL_PREPEND(m->removals, r);
     lock_release(&m->removal_lock);
@@ -72,21 +75,35 @@ static struct log_dir *dir_around(struct log_manager *m, const char *path)
     unreachable("a log outside of the log directories");
 }
 
+/* Not who something belongs to, or what is in its way. */
+static bool is_failure_of_disk(int error)
+{
+    static const int errors[] = {EACCES,  EPERM,  EBUSY,   EEXIST,       ENOTEMPTY,
+                                 ENOTDIR, EISDIR, ETXTBSY, ENAMETOOLONG, ELOOP};
+    for (size_t i = 0; i < ARRAY_LEN(errors); i++)
+        if (error == errors[i])
+            return false;
+    return true;
+}
+
 static void remove_now(struct log_manager *m, const struct removal *r)
 {
     struct log_dir *d = dir_around(m, r->dir);
     if (r->log != NULL)
         plog_abandon(r->log);
-    if (!log_dir_is_live(d) || !file_exists(r->dir))
+    if (!log_dir_is_live(d) || file_look(r->dir) == FILE_MISSING)
         return;
     bool whole = r->base < 0;
-    if (!(whole ? dir_remove_tree(r->dir) : segment_delete_files(r->base, r->dir, ".deleted")))
-        manager_dir_failed(m, d->path, "files cannot be deleted");
-    else if (whole)
+    bool ok = whole ? dir_remove_tree(r->dir) : segment_delete_files(r->base, r->dir, ".deleted");
+    if (ok && whole)
         log_info("Deleted %s", r->dir);
+    else if (!ok && is_failure_of_disk(file_last_error()))
+        manager_dir_failed(m, d->path, "files cannot be deleted");
+    else if (!ok)
+        log_warn("What is left of %s stays there until the next start", r->dir);
 }
 
-static void run_removals(struct log_manager *m)
+void manager_run_removals(struct log_manager *m)
 {
     for (struct removal *r; (r = take_due_removal(m)) != NULL; removal_free(r))
         remove_now(m, r);
@@ -100,24 +117,29 @@ struct flush_job {
     int64_t up_to, cuts;
 };
 
-/* What is to be synced, without the lock: the files cannot go away under their references. */
+/* Some of what is to be synced, without the lock: the files cannot go away under their references. */
 struct flush_list {
     struct file_ref *files[8];
     int64_t bases[8];
     size_t n;
-    char *dir; /* as it is called now */
+    int64_t end; /* offset up to which it goes */
+    char *dir;   /* as it is called now */
     bool new_names;
 };
 
 /* With the log's lock held. */
 static void list_unsynced(struct plog *log, int64_t up_to, struct flush_list *out)
 {
-    *out = (struct flush_list){.dir = xstrdup(log->path)};
-    for (size_t i = plog_segment_index(log, log->recovery_point);
-         i < log->segment_count && out->n < ARRAY_LEN(out->files); i++) {
+    ensure(lock_is_held(&log->lock));
+    *out = (struct flush_list){.dir = xstrdup(log->path), .end = up_to};
+    for (size_t i = plog_segment_index(log, log->recovery_point); i < log->segment_count; i++) {
         struct segment *s = log->segments[i];
         if (s->base_offset >= up_to)
             break;
+        if (out->n == ARRAY_LEN(out->files)) {
+            out->end = s->base_offset;
+            break;
+        }
         out->new_names |= s->base_offset >= log->recovery_point || !s->no_aborts;
         if (s->file == NULL)
             continue;
@@ -137,22 +159,27 @@ static bool sync_listed(const struct flush_list *list)
     return ok && (!list->new_names || dir_sync(list->dir));
 }
 
+enum flushed { FLUSH_GOES_ON, FLUSH_OVER, FLUSH_FAILED };
+
 /* With the log's lock held. A log that was renamed meanwhile may have been looked for in vain, and is left as it was.
  */
-static bool take_flushed(struct plog *log, const struct flush_job *f, const struct flush_list *list, bool synced)
+static enum flushed take_flushed(struct plog *log, const struct flush_job *f, const struct flush_list *list,
+                                 bool synced)
 {
     if (!plog_is_writable(log) || strcmp(list->dir, log->path) != 0)
-        return true;
+        return FLUSH_OVER;
     if (!synced || !plog_save_epochs(log))
-        return false;
-    if (list->n < ARRAY_LEN(list->files) && f->cuts == log->cuts)
-        log->recovery_point = MAX(log->recovery_point, f->up_to);
-    return true;
+        return FLUSH_FAILED;
+    if (f->cuts != log->cuts)
+        return FLUSH_OVER;
+    ensure(list->end <= f->up_to && f->up_to <= (int64_t)atomic_load(&log->end));
+    log->recovery_point = MAX(log->recovery_point, list->end);
+    plog_check(log);
+    return log->recovery_point < f->up_to ? FLUSH_GOES_ON : FLUSH_OVER;
 }
 
-static void run_flush(struct job *job)
+static enum flushed flush_some(const struct flush_job *f)
 {
-    struct flush_job *f = CONTAINER_OF(job, struct flush_job, job);
     struct plog *log = f->log;
     struct flush_list list;
     lock_take(&log->lock);
@@ -160,12 +187,21 @@ static void run_flush(struct job *job)
     lock_release(&log->lock);
     bool synced = sync_listed(&list);
     lock_take(&log->lock);
-    bool ok = take_flushed(log, f, &list, synced);
+    enum flushed result = take_flushed(log, f, &list, synced);
     lock_release(&log->lock);
-    if (!ok)
-        plog_failed(log, "flush failed");
     free(list.dir);
-    plog_unref(log);
+    return result;
+}
+
+static void run_flush(struct job *job)
+{
+    struct flush_job *f = CONTAINER_OF(job, struct flush_job, job);
+    enum flushed result;
+    while ((result = flush_some(f)) == FLUSH_GOES_ON)
+        ;
+    if (result == FLUSH_FAILED)
+        plog_failed(f->log, "flush failed");
+    plog_unref(f->log);
     free(f);
 }
 
@@ -177,102 +213,6 @@ void manager_flush_later(struct log_manager *m, struct plog *log, int64_t up_to)
     *f = (struct flush_job){{.run = run_flush}, log, up_to, log->cuts};
     plog_ref(log);
     workers_submit(m->options.workers, &f->job);
-}
-
-/* ---- Checkpoints ---- */
-
-static int64_t recovery_point_of(struct plog *log)
-{
-    lock_take(&log->lock);
-    int64_t point = log->recovery_point;
-    lock_release(&log->lock);
-    return point;
-}
-
-/* Only logs that do not start with a segment need a line. */
-static int64_t start_to_note(struct plog *log)
-{
-    lock_take(&log->lock);
-    int64_t start = atomic_load(&log->start), base = log->segment_count > 0 ? log->segments[0]->base_offset : start;
-    lock_release(&log->lock);
-    return start > base ? start : -1;
-}
-
-static int64_t hw_of(struct plog *log)
-{
-    return plog_high_watermark(log);
-}
-
-static void write_checkpoint(struct log_manager *m, const char *name, int64_t (*value)(struct plog *log))
-{
-    size_t count;
-    lock_take(&m->checkpoint_lock);
-    struct plog **logs = manager_logs(m, &count);
-    for (int d = 0; d < m->dir_count; d++) {
-        struct offsets_file f = {0};
-        if (!log_dir_is_live(&m->dirs[d]))
-            continue;
-        for (size_t i = 0; i < count; i++) {
-            int64_t v = logs[i]->home == &m->dirs[d] ? value(logs[i]) : -1;
-            if (v >= 0)
-                offsets_file_add(&f, logs[i]->topic, logs[i]->partition, v);
-        }
-        char *path = xasprintf("%s/%s", m->dirs[d].path, name);
-        if (!offsets_file_write(path, &f))
-            manager_dir_failed(m, m->dirs[d].path, "cannot write a checkpoint");
-        free(path);
-        offsets_file_free(&f);
-    }
-    for (size_t i = 0; i < count; i++)
-        plog_unref(logs[i]);
-    free(logs);
-    lock_release(&m->checkpoint_lock);
-}
-
-void manager_save_recovery_points(struct log_manager *m)
-{
-    write_checkpoint(m, CHECKPOINT_RECOVERY, recovery_point_of);
-}
-
-static void write_starts(struct log_manager *m)
-{
-    write_checkpoint(m, CHECKPOINT_START, start_to_note);
-}
-
-static void write_hws(struct log_manager *m)
-{
-    write_checkpoint(m, CHECKPOINT_HW, hw_of);
-}
-
-static int64_t take_clean_end(struct plog *log)
-{
-    lock_take(&log->lock);
-    int64_t end = log->clean_end;
-    log->clean_end_unsaved = false;
-    lock_release(&log->lock);
-    return end;
-}
-
-static void find_unsaved(void *ctx, struct plog *log)
-{
-    lock_take(&log->lock);
-    *(bool *)ctx |= log->clean_end_unsaved;
-    lock_release(&log->lock);
-}
-
-void manager_save_clean_ends(struct log_manager *m)
-{
-    bool unsaved = atomic_exchange(&m->clean_end_gone, false);
-    log_manager_each(m, find_unsaved, &unsaved);
-    if (unsaved)
-        write_checkpoint(m, CHECKPOINT_CLEANER, take_clean_end);
-}
-
-void log_manager_write_checkpoints(struct log_manager *m)
-{
-    manager_save_recovery_points(m);
-    write_starts(m);
-    write_hws(m);
 }
 
 /* ---- Chores ---- */
@@ -341,6 +281,20 @@ static void expire_producers(struct log_manager *m)
     log_manager_each(m, expire_one, &since);
 }
 
+static void unload_indexes(void *ctx UNUSED, struct plog *log)
+{
+    lock_take(&log->lock);
+    for (size_t i = 0; i + 1 < log->segment_count; i++)
+        segment_unload_unused(log->segments[i]);
+    lock_release(&log->lock);
+}
+
+/* Of older segments: whoever read all of a log once would otherwise have left two maps for each. */
+void manager_unload_indexes(struct log_manager *m)
+{
+    log_manager_each(m, unload_indexes, NULL);
+}
+
 static void chore_run(struct job *job)
 {
     struct chore *c = CONTAINER_OF(job, struct chore, job);
@@ -381,15 +335,16 @@ void log_manager_start(struct log_manager *m)
     chore_start(m, CHORE_RETENTION, first, c->log_retention_check_interval_ms, log_manager_run_retention);
     chore_start(m, CHORE_RECOVERY_POINTS, first, c->log_flush_offset_checkpoint_interval_ms,
                 manager_save_recovery_points);
-    chore_start(m, CHORE_STARTS, first, c->log_flush_start_offset_checkpoint_interval_ms, write_starts);
+    chore_start(m, CHORE_STARTS, first, c->log_flush_start_offset_checkpoint_interval_ms, manager_save_starts);
     chore_start(m, CHORE_HW, c->replica_high_watermark_checkpoint_interval_ms,
-                c->replica_high_watermark_checkpoint_interval_ms, write_hws);
+                c->replica_high_watermark_checkpoint_interval_ms, manager_save_high_watermarks);
     if (c->log_flush_scheduler_interval_ms < INT32_MAX)
         chore_start(m, CHORE_FLUSH, MIN(first, c->log_flush_scheduler_interval_ms), /* a promise does not wait */
                     c->log_flush_scheduler_interval_ms, flush_due_logs);
     chore_start(m, CHORE_PRODUCERS, c->producer_id_expiration_check_interval_ms,
                 c->producer_id_expiration_check_interval_ms, expire_producers);
-    chore_start(m, CHORE_REMOVAL, REMOVAL_CHECK_MS, REMOVAL_CHECK_MS, run_removals);
+    chore_start(m, CHORE_REMOVAL, REMOVAL_CHECK_MS, REMOVAL_CHECK_MS, manager_run_removals);
+    chore_start(m, CHORE_INDEXES, INDEXES_CHECK_MS, INDEXES_CHECK_MS, manager_unload_indexes);
     if (m->cleaner != NULL)
         cleaner_start(m->cleaner, m->options.loop, m->options.workers);
 }

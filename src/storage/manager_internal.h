@@ -55,6 +55,7 @@ enum {
     CHORE_FLUSH,
     CHORE_PRODUCERS,
     CHORE_REMOVAL,
+    CHORE_INDEXES,
     CHORES
 };
 
@@ -74,6 +75,8 @@ struct log_manager {
     atomic_bool clean_end_gone;        /* of a log that was deleted */
     atomic_int producer_expiration_ms; /* producer.id.expiration.ms, as it is now */
     struct lock checkpoint_lock;       /* one reads the offsets and writes them at a time */
+    struct job settle_job;             /* of manager_settle_cuts_soon() */
+    atomic_bool settles_soon;          /* it was submitted, and has not begun */
 };
 
 /* ---- manager.c ---- */
@@ -84,10 +87,17 @@ void manager_add(struct log_manager *m, struct plog *log);
 /* All logs, each with a reference, so that the table need not stay locked while they are worked on. On the heap. */
 struct plog **manager_logs(struct log_manager *m, size_t *count);
 
+/* ---- manager_checkpoints.c ---- */
+
+void manager_save_starts(struct log_manager *m);
+void manager_save_high_watermarks(struct log_manager *m);
+
 /* ---- manager_chores.c ---- */
 
 /* A whole log's directory; `log` is in it, and let go of then. NULL: it was not loaded. */
 void manager_remove_dir_later(struct log_manager *m, const char *path, struct plog *log);
+void manager_unload_indexes(struct log_manager *m);
+void manager_run_removals(struct log_manager *m); /* of what is due */
 void manager_forget_removals(struct log_manager *m);
 
 #endif

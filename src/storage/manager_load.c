@@ -93,13 +93,18 @@ struct dir_load { /* of one directory */
     _Atomic int64_t said_ms; /* when a line was written last */
 };
 
+struct load_trouble {    /* because of which the broker is not to start */
+    atomic_bool twice;   /* some log is in two directories */
+    atomic_bool starved; /* there are more files than may be open */
+};
+
 struct load_job {
     struct job job;
     struct log_manager *manager;
     struct log_dir *dir;
     char *topic, *name; /* `name` of a future log's directory, else NULL */
     int32_t partition;
-    atomic_bool *twice; /* some log was found in two directories */
+    struct load_trouble *trouble;
     struct dir_load *of;
 };
 
@@ -141,7 +146,7 @@ static void take_loaded(struct load_job *l, struct plog *log)
         return;
     log_error("Duplicate log directories for %s-%" PRId32 " are found in both %s and %s", log->topic, log->partition,
               other->log->path, log->path);
-    atomic_store(l->twice, true);
+    atomic_store(&l->trouble->twice, true);
     plog_unref(log);
 }
 
@@ -169,6 +174,8 @@ static void run_load(struct job *job)
         log_dir_is_live(d) ? plog_load(l->manager, d->path, l->topic, l->partition, &config, &origin) : NULL;
     if (log != NULL)
         take_loaded(l, log);
+    else if (log_dir_is_live(d) && file_ran_out())
+        atomic_store(&l->trouble->starved, true);
     else
         manager_dir_failed(l->manager, d->path, "a log cannot be loaded");
     say_progress(l->of);
@@ -183,57 +190,109 @@ static bool has_suffix(const char *s, const char *suffix)
     return n > m && strcmp(s + n - m, suffix) == 0;
 }
 
-/* "topic-3.0123...-future"; its time has come when its partition is led or followed again. */
-static bool parse_future_name(const char *name, struct load_job *l)
+/* Splits "topic-3.0123...-future" or "-delete", which `mark` is. */
+static bool parse_marked_name(const char *name, const char *mark, char **topic, int32_t *partition)
 {
     size_t n = strlen(name), tail = FUTURE_SUFFIX;
-    if (!has_suffix(name, "-future") || n <= tail || name[n - tail] != '.' ||
-        !parse_dir_name(name, n - tail, &l->topic, &l->partition))
-        return false;
-    l->name = xstrdup(name);
-    return true;
+    return has_suffix(name, mark) && n > tail && name[n - tail] == '.' &&
+           strspn(name + n - tail + 1, "0123456789abcdef") == tail - 1 - strlen(mark) &&
+           parse_dir_name(name, n - tail, topic, partition);
 }
 
-/* NULL: there is nothing to be loaded by that name. */
+static bool is_deleted(const char *name)
+{
+    char *topic = NULL;
+    int32_t partition;
+    bool is = parse_marked_name(name, "-delete", &topic, &partition);
+    free(topic);
+    return is;
+}
+
+/* NULL: it is none of a log's names. The time of a future log comes when its partition is led or followed again. */
 static struct load_job *make_job(struct log_manager *m, struct log_dir *d, const char *name)
 {
-    char *path = xasprintf("%s/%s", d->path, name);
-    struct load_job *l = xcalloc(1, sizeof(*l)), *job = NULL;
+    struct load_job *l = xcalloc(1, sizeof(*l));
     *l = (struct load_job){.job = {.run = run_load}, .manager = m, .dir = d};
-    if (has_suffix(name, "-delete") && strchr(name, '.') != NULL) {
-        manager_remove_dir_later(m, path, NULL);
-    } else if (has_suffix(name, "-stray")) {
-        log_warn("Leaving %s alone", path);
-    } else if (name[0] != '.' &&
-               (parse_future_name(name, l) || parse_dir_name(name, strlen(name), &l->topic, &l->partition))) {
-        job = l;
+    if (parse_marked_name(name, "-future", &l->topic, &l->partition))
+        l->name = xstrdup(name);
+    else if (name[0] == '.' || has_suffix(name, "-stray") ||
+             !parse_dir_name(name, strlen(name), &l->topic, &l->partition)) {
+        free(l);
         l = NULL;
     }
-    free(l);
-    free(path);
-    return job;
+    return l;
 }
 
-static void submit_all(struct log_manager *m, struct log_dir *d, const struct names *names, struct dir_load *of,
-                       atomic_bool *twice)
+static void remove_later(struct log_manager *m, const struct log_dir *d, const char *name)
 {
-    struct load_job **jobs = xcalloc(names->n + 1, sizeof(struct load_job *));
-    for (size_t i = 0; i < names->n; i++) {
-        jobs[of->total] = make_job(m, d, names->v[i]);
-        of->total += jobs[of->total] != NULL;
+    char *path = xasprintf("%s/%s", d->path, name);
+    manager_remove_dir_later(m, path, NULL);
+    free(path);
+}
+
+/* Names in a log directory that are not a broker's, some of them for a line. */
+struct foreign {
+    struct strbuf names;
+    size_t count;
+};
+
+static void note_foreign(struct foreign *foreign, const char *name)
+{
+    enum { MOST_NAMED = 10 };
+    if (name[0] == '.' || strcmp(name, "lost+found") == 0)
+        return;
+    if (foreign->count++ < MOST_NAMED)
+        strbuf_printf(&foreign->names, "%s%s", foreign->count > 1 ? ", " : "", name);
+}
+
+static void note_foreign_files(const struct log_dir *d, struct foreign *foreign)
+{
+    struct names files;
+    if (!dir_list_files(d->path, &files))
+        return;
+    for (size_t i = 0; i < files.n; i++)
+        if (strncmp(files.v[i], "meta.properties", strlen("meta.properties")) != 0 &&
+            strstr(files.v[i], "-offset-checkpoint") == NULL)
+            note_foreign(foreign, files.v[i]);
+    names_free(&files);
+}
+
+static void say_foreign(const struct log_dir *d, struct foreign *foreign)
+{
+    note_foreign_files(d, foreign);
+    if (foreign->count > 0)
+        log_info("Left alone in %s, as they are not a broker's: %zu names, among them %s", d->path, foreign->count,
+                 foreign->names.p);
+    strbuf_deinit(&foreign->names);
+}
+
+/* Of the folders there; a file is no log, whatever its name. */
+static void submit_all(struct log_manager *m, struct log_dir *d, const struct names *folders, struct dir_load *of,
+                       struct load_trouble *trouble)
+{
+    struct load_job **jobs = xcalloc(folders->n + 1, sizeof(struct load_job *));
+    struct foreign foreign = {0};
+    for (size_t i = 0; i < folders->n; i++) {
+        if (is_deleted(folders->v[i]))
+            remove_later(m, d, folders->v[i]);
+        else if ((jobs[of->total] = make_job(m, d, folders->v[i])) != NULL)
+            of->total++;
+        else
+            note_foreign(&foreign, folders->v[i]);
     }
+    say_foreign(d, &foreign);
     for (size_t i = 0; i < of->total; i++) {
-        jobs[i]->twice = twice;
+        jobs[i]->trouble = trouble;
         jobs[i]->of = of;
         workers_submit(of->pool, &jobs[i]->job);
     }
     free(jobs);
 }
 
-static void begin_load(struct log_manager *m, struct log_dir *d, struct dir_load *of, atomic_bool *twice)
+static void begin_load(struct log_manager *m, struct log_dir *d, struct dir_load *of, struct load_trouble *trouble)
 {
-    struct names names;
-    if (!dir_list(d->path, &names)) {
+    struct names folders;
+    if (!dir_list_folders(d->path, &folders)) {
         manager_dir_failed(m, d->path, "it cannot be read");
         return;
     }
@@ -241,19 +300,20 @@ static void begin_load(struct log_manager *m, struct log_dir *d, struct dir_load
     of->said_ms = clock_mono_ms();
     of->pool = workers_new("loader", MAX(m->config->num_recovery_threads_per_data_dir, 1));
     if (log_dir_begin_load(d))
-        submit_all(m, d, &names, of, twice);
+        submit_all(m, d, &folders, of, trouble);
     else
-        manager_dir_failed(m, d->path, "its mark of a clean shutdown cannot be taken away");
-    names_free(&names);
+        manager_dir_failed(m, d->path,
+                           "its checkpoints cannot be read, or its mark of a clean shutdown not be taken away");
+    names_free(&folders);
 }
 
 /* All directories at once: they are disks of their own. */
-static void load_dirs(struct log_manager *m, atomic_bool *twice)
+static void load_dirs(struct log_manager *m, struct load_trouble *trouble)
 {
     struct dir_load *loads = xcalloc((size_t)m->dir_count, sizeof(*loads));
     for (int i = 0; i < m->dir_count; i++)
         if (log_dir_is_live(&m->dirs[i]))
-            begin_load(m, &m->dirs[i], &loads[i], twice);
+            begin_load(m, &m->dirs[i], &loads[i], trouble);
     for (int i = 0; i < m->dir_count; i++)
         if (loads[i].pool != NULL)
             workers_free(loads[i].pool);
@@ -263,17 +323,16 @@ static void load_dirs(struct log_manager *m, atomic_bool *twice)
 bool log_manager_load(struct log_manager *m, struct fail *fail)
 {
     int64_t start = clock_mono_ms();
-    atomic_bool twice = false;
-    bool clean = true;
-    load_dirs(m, &twice);
-    for (int i = 0; i < m->dir_count; i++) {
+    struct load_trouble trouble = {0};
+    load_dirs(m, &trouble);
+    for (int i = 0; i < m->dir_count; i++)
         if (!log_dir_is_live(&m->dirs[i]))
             log_manager_abandon_dir(m, m->dirs[i].path);
-        clean &= m->dirs[i].was_clean;
-    }
-    if (!clean)
-        manager_save_recovery_points(m); /* before anything is written where one lies above its log's end */
-    if (atomic_load(&twice))
+    if (atomic_load(&trouble.starved))
+        return fail_set(fail,
+                        "The logs have more files than a process may have open here: raise the limit (ulimit -n).");
+    manager_save_recovery_points(m); /* before anything is written where one lies above its log's end */
+    if (atomic_load(&trouble.twice))
         return fail_set(fail,
                         "A log is in two directories: one of them must be taken away by hand. Perhaps a directory "
                         "failed while a replica was moved from one to the other.");

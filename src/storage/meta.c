@@ -39,9 +39,10 @@ enum meta_result meta_properties_read(const char *path, struct meta_properties *
     struct fail fail;
     enum meta_result result = META_UNREADABLE;
     *out = (struct meta_properties){.broker_id = -1};
-    if (!file_exists(path))
+    enum file_result found = file_load(path, &text);
+    if (found == FILE_MISSING)
         return META_MISSING;
-    if (file_load(path, &text)) {
+    if (found == FILE_FOUND) {
         if (properties_parse((struct str){text.p ? text.p : "", (int32_t)text.len}, path, &a, &props, &fail))
             result = parse(&props, path, out);
         else

@@ -49,7 +49,7 @@ static int64_t lowest_cleaned(const struct names *names)
     return lowest;
 }
 
-/* First offset after a swap log's content, read from its batches. */
+/* First offset after a swap log's content, read from its batches; -1: it cannot be read. */
 static int64_t next_offset_of(const char *dir, const char *name, int64_t base)
 {
     char path[PATH_ROOM];
@@ -57,7 +57,7 @@ static int64_t next_offset_of(const char *dir, const char *name, int64_t base)
     snprintf(path, sizeof(path), "%s/%s", dir, name);
     int fd = file_open(path, false);
     int64_t next = base, pos = 0;
-    ssize_t n;
+    ssize_t n = -1;
     struct batch b;
     while (fd >= 0 && (n = file_read_at(fd, head, sizeof(head), pos, path)) > 0 &&
            batch_peek((struct bytes){head, (int32_t)n}, &b) == BATCH_OK) {
@@ -65,11 +65,11 @@ static int64_t next_offset_of(const char *dir, const char *name, int64_t base)
         pos += b.size;
     }
     file_close(fd);
-    return next;
+    return n >= 0 ? next : -1;
 }
 
 /* A finished compaction that was not put in place yet: make room for it, then give it its names. */
-static void complete_swap(const char *dir, const struct names *names)
+static bool complete_swap(const char *dir, const struct names *names)
 {
     int64_t low = INT64_MAX, high = -1;
     for (size_t i = 0; i < names->n; i++) {
@@ -77,8 +77,11 @@ static void complete_swap(const char *dir, const struct names *names)
         if (base < 0)
             continue;
         /* One that is empty takes a place, too, and what is beside the old one is not about it. */
+        int64_t next = next_offset_of(dir, names->v[i], base);
+        if (next < 0)
+            return false;
         low = MIN(low, base);
-        high = MAX(high, MAX(next_offset_of(dir, names->v[i], base), base + 1));
+        high = MAX(high, MAX(next, base + 1));
     }
     for (size_t i = 0; i < names->n; i++) {
         int64_t base = any_base(names->v[i]);
@@ -92,14 +95,15 @@ static void complete_swap(const char *dir, const struct names *names)
         snprintf(from, sizeof(from), "%s/%s", dir, names->v[i]);
         snprintf(to, sizeof(to), "%.*s", (int)(strlen(from) - strlen(".swap")), from);
         if (!file_rename(from, to))
-            log_error("Left %s where it is", from);
+            return false;
     }
+    return true;
 }
 
 static bool clean_leftovers(const char *dir)
 {
     struct names names;
-    if (!dir_list(dir, &names))
+    if (!dir_list_files(dir, &names))
         return false;
     int64_t incomplete = lowest_cleaned(&names);
     for (size_t i = 0; i < names.n; i++) {
@@ -109,11 +113,11 @@ static bool clean_leftovers(const char *dir)
             remove_named(dir, name);
     }
     names_free(&names);
-    if (!dir_list(dir, &names))
+    if (!dir_list_files(dir, &names))
         return false;
-    complete_swap(dir, &names);
+    bool ok = complete_swap(dir, &names);
     names_free(&names);
-    return true;
+    return ok;
 }
 
 /* ---- Segments ---- */
@@ -152,7 +156,7 @@ static bool find_segments(struct plog *log)
 {
     struct names names;
     bool ok = true;
-    if (!dir_list(log->path, &names))
+    if (!dir_list_files(log->path, &names))
         return false;
     remove_orphans(log->path, &names);
     for (size_t i = 0; i < names.n && ok; i++) {
@@ -160,6 +164,7 @@ static bool find_segments(struct plog *log)
         if (base < 0)
             continue;
         struct segment *s = segment_new(base);
+        ensure(log->segment_count == 0 || log->segments[log->segment_count - 1]->base_offset < base);
         ok = segment_open_file(s, log->path, false);
         s->size = ok ? file_size(s->file->fd) : 0;
         s->created_ms = ok ? file_mtime_ms(s->file->fd) : 0;
@@ -192,6 +197,7 @@ static bool replay_segment(struct plog *log, struct segment *s, int64_t from, in
         if (ok && b.last_offset >= from && plog_note_batch(log, &b, &aborted))
             txn_entry_put(&aborts, &aborted);
     }
+    ok = ok && !scan.failed;
     scan_deinit(&scan);
     ok = ok && (!s->aborts_lost || segment_replace_aborts(s, log->path, &aborts));
     strbuf_deinit(&aborts);
@@ -201,6 +207,7 @@ static bool replay_segment(struct plog *log, struct segment *s, int64_t from, in
 bool plog_replay_producers(struct plog *log, int64_t offset)
 {
     ensure(lock_is_held(&log->lock));
+    ensure(log->segment_count > 0 && log->producers.map_end_offset >= 0);
     int64_t from = MAX(log->producers.map_end_offset, log->segments[0]->base_offset);
     for (size_t i = plog_segment_index(log, from); i < log->segment_count; i++)
         if ((from < offset || log->segments[i]->aborts_lost) && !replay_segment(log, log->segments[i], from, offset))
@@ -219,6 +226,7 @@ bool plog_recall_batches(struct plog *log, int64_t producer_id)
     struct position at;
     int64_t end;
     int count = 0;
+    ensure(log->segment_count > 0);
     if (!producers_may_recall(&log->producers, producer_id, &end) || end <= log->segments[0]->base_offset)
         return false;
     struct segment *s = log->segments[plog_segment_index(log, end - 1)];
@@ -254,28 +262,32 @@ static void learn_epoch(struct plog *log, const struct batch *b, bool unsure)
         known->learned |= epochs_assign(known, b->leader_epoch, b->base_offset);
 }
 
-/* Checks the whole segment and makes its indexes anew. Returns where its sound part ends, in the file and in offsets.
+/*
+ * Checks the whole segment and makes its indexes anew. Finds where its sound part ends, in the file and in offsets.
+ * False if it cannot be read: then nothing is known of it.
  */
-static int64_t check_segment(struct plog *log, struct segment *s, bool unsure, int64_t *next)
+static bool check_segment(struct plog *log, struct segment *s, bool unsure, int64_t *good, int64_t *next)
 {
     struct scan scan;
     struct batch b;
-    int64_t good = 0;
+    *good = 0;
     *next = s->base_offset;
     index_clear(&s->offsets);
     index_clear(&s->times);
     scan_init(&scan, s->file->fd, log->path, 0, s->size, CHECK_CHUNK);
     while (scan_next(&scan, &b) == BATCH_OK) {
-        if (!batch_crc_ok(&b) || b.last_offset < *next || b.last_offset - s->base_offset > INT32_MAX)
+        if (!batch_crc_ok(&b) || !batch_offsets_are_possible(&b) || b.last_offset < *next ||
+            b.last_offset - s->base_offset > INT32_MAX)
             break;
-        segment_note_batch(s, &b, (int32_t)good, log->config.index_interval_bytes);
+        segment_note_batch(s, &b, (int32_t)*good, log->config.index_interval_bytes);
         learn_epoch(log, &b, unsure);
         s->aborts_lost |= unsure && batch_is_control(&b);
         *next = b.last_offset + 1;
-        good = scan.pos;
+        *good = scan.pos;
     }
+    bool ok = !scan.failed;
     scan_deinit(&scan);
-    return good;
+    return ok;
 }
 
 static bool drop_from(struct plog *log, size_t first)
@@ -294,6 +306,7 @@ static bool drop_from(struct plog *log, size_t first)
 static bool cut_behind(struct plog *log, size_t i, int64_t good, const char *path)
 {
     struct segment *s = log->segments[i];
+    ensure(good >= 0 && good < s->size);
     if (!drop_from(log, i + 1) || !file_truncate(s->file->fd, good, path) || !file_sync(s->file->fd, path))
         return false;
     s->size = good;
@@ -305,10 +318,13 @@ static bool recover_segment(struct plog *log, size_t i, bool unsure, int64_t *ne
 {
     struct segment *s = log->segments[i];
     char path[PATH_ROOM];
+    ensure(lock_is_held(&log->lock) && i < log->segment_count);
     if (s->size >= WORTH_A_LINE)
         log_info("Recovering segment %020" PRId64 " of %s, %zu of %zu, %" PRId64 " bytes", s->base_offset, log->path,
                  i + 1, log->segment_count, s->size);
-    int64_t good = check_segment(log, s, unsure, next);
+    int64_t good;
+    if (!check_segment(log, s, unsure, &good, next))
+        return false;
     segment_path(path, log->path, s->base_offset, ".log");
     if (good < s->size && !unsure && i + 1 < log->segment_count) {
         log_error("%s is damaged at position %" PRId64 " (offset %" PRId64 "), and stays as it is", path, good, *next);
@@ -320,7 +336,9 @@ static bool recover_segment(struct plog *log, size_t i, bool unsure, int64_t *ne
     }
     log->touched = true;
     /* Behind the recovery point indexes are made again after a power failure, and synced before it passes them. */
-    return unsure ? segment_save_indexes(s, log->path, true) : segment_replace_indexes(s, log->path);
+    bool ok = unsure ? segment_save_indexes(s, log->path, true) : segment_replace_indexes(s, log->path);
+    s->indexes_filed = ok && s != plog_active(log);
+    return ok;
 }
 
 /* Older segments' indexes are read when they are needed. */
@@ -338,6 +356,7 @@ static bool indexes_usable(struct plog *log, struct segment *s, bool active)
  */
 static bool follows(const struct plog *log, size_t i, int64_t end, int64_t clean_end)
 {
+    ensure(i > 0 && i < log->segment_count);
     int64_t base = log->segments[i]->base_offset, before = log->segments[i - 1]->base_offset;
     if (base == end || (base > end && before < clean_end))
         return true;
@@ -347,13 +366,16 @@ static bool follows(const struct plog *log, size_t i, int64_t end, int64_t clean
 }
 
 /* They are made again together with the producers' state, from which it is known where a transaction began. */
-static void check_aborts(struct plog *log, struct segment *s, bool unsure)
+static bool check_aborts(struct plog *log, struct segment *s, bool unsure)
 {
-    bool sound = segment_aborts_are_sound(s, log->path);
+    bool sound;
+    if (!segment_check_aborts(s, log->path, &sound))
+        return false;
     if (!sound && !unsure)
         log_warn("Transaction index of segment %020" PRId64 " in %s is damaged, rebuilding it", s->base_offset,
                  log->path);
     s->aborts_lost |= unsure ? !s->no_aborts : !sound;
+    return true;
 }
 
 static bool recover_segments(struct plog *log, const struct plog_origin *origin)
@@ -364,7 +386,8 @@ static bool recover_segments(struct plog *log, const struct plog_origin *origin)
     for (size_t i = 0; i < log->segment_count; i++) {
         bool unsure = i >= first_unsure;
         struct segment *s = log->segments[i];
-        check_aborts(log, s, unsure);
+        if (!check_aborts(log, s, unsure))
+            return false;
         if (!unsure && indexes_usable(log, s, i + 1 == log->segment_count))
             continue;
         if (!unsure)
@@ -393,22 +416,26 @@ static bool load_producers(struct plog *log, int64_t start, int64_t end)
     int64_t limit = first_lost_aborts(log);
     struct names names;
     char path[PATH_ROOM];
-    bool loaded = false, stale = false;
-    if (!dir_list(log->path, &names))
+    enum file_result found = FILE_MISSING;
+    bool stale = false;
+    if (!dir_list_files(log->path, &names))
         return false;
-    for (size_t i = names.n; i-- > 0;) {
+    for (size_t i = names.n; i-- > 0 && found != FILE_FAILED;) {
         int64_t at = segment_parse_name(names.v[i], ".snapshot");
         if (at < 0)
             continue;
+        bool above = at > end, first = !above && found == FILE_MISSING && at <= limit;
+        stale |= above;
         segment_path(path, log->path, at, ".snapshot");
-        stale |= at > end;
-        if (at > end || (!loaded && at <= limit && !(loaded = producers_load(&log->producers, path, at, start))))
-            file_remove(path);
-        else if (loaded && log->producers.map_end_offset != at && !has_name(&names, at, ".log"))
+        if (first)
+            found = producers_load(&log->producers, path, at, start);
+        if (above || (first && found == FILE_MISSING) ||
+            (!first && found == FILE_FOUND && !has_name(&names, at, ".log")))
             file_remove(path);
     }
     names_free(&names);
-    if (stale && !dir_sync(log->path)) /* or one could come back, and be taken for what was written since */
+    bool loaded = found == FILE_FOUND;
+    if (found == FILE_FAILED || (stale && !dir_sync(log->path))) /* or one could come back, and be taken for new */
         return false;
     log->snapshot_end = loaded ? log->producers.map_end_offset : -1;
     if (!loaded)
@@ -416,28 +443,48 @@ static bool load_producers(struct plog *log, int64_t start, int64_t end)
     return plog_replay_producers(log, end);
 }
 
-static bool load_epochs(struct plog *log)
+static bool load_epochs(struct plog *log, bool *complete)
 {
     char path[PATH_ROOM];
     snprintf(path, sizeof(path), "%s/leader-epoch-checkpoint", log->path);
-    return epochs_read(path, &log->epochs);
+    return epochs_read(path, &log->epochs, complete);
 }
 
+/* From the batches, which have them as well. */
+static bool learn_all_epochs(struct plog *log)
+{
+    log_warn("The leader epochs of %s are damaged, and taken from its records", log->path);
+    log->epochs.n = 0;
+    log->epochs.learned = true;
+    bool ok = true;
+    for (size_t i = 0; i < log->segment_count && ok; i++) {
+        struct scan scan;
+        struct batch b;
+        scan_init(&scan, log->segments[i]->file->fd, log->path, 0, log->segments[i]->size, HEADS_CHUNK);
+        while (scan_next_head(&scan, &b) == BATCH_OK)
+            learn_epoch(log, &b, false);
+        ok = !scan.failed;
+        scan_deinit(&scan);
+    }
+    return ok;
+}
+
+/* A log whose file does not tell it, as it is empty, say, has none until the controller names it. */
 static bool read_topic_id(struct plog *log)
 {
     char path[PATH_ROOM], text[UUID_TEXT_LEN + 1];
     struct strbuf content = {0};
     int version = -1;
     snprintf(path, sizeof(path), "%s/partition.metadata", log->path);
-    bool ok = true;
-    if (file_load(path, &content)) {
-        ok = sscanf(content.p ? content.p : "", "version: %d topic_id: %22s", &version, text) == 2 && version == 0 &&
-             uuid_parse(str_of(text), &log->topic_id);
-        if (!ok)
-            log_error("Malformed %s", path);
+    enum file_result found = file_load(path, &content);
+    strbuf_add(&content, "", 1);
+    if (found == FILE_FOUND && (sscanf(content.p, "version: %d topic_id: %22s", &version, text) != 2 || version != 0 ||
+                                !uuid_parse(str_of(text), &log->topic_id))) {
+        log_warn("%s is malformed: the log has no topic id until the controller gives it one", path);
+        log->topic_id = (struct uuid){0};
     }
     strbuf_deinit(&content);
-    return ok;
+    return found != FILE_FAILED;
 }
 
 enum kafka_error plog_adopt_topic_id(struct plog *log, struct uuid id)
@@ -485,18 +532,36 @@ static struct plog *plog_alloc(struct log_manager *m, const char *root, const ch
 
 static bool load_segments(struct plog *log, const struct plog_origin *origin)
 {
-    if (!clean_leftovers(log->path) || !read_topic_id(log) || !load_epochs(log) || !find_segments(log))
+    bool complete;
+    if (!clean_leftovers(log->path) || !read_topic_id(log) || !load_epochs(log, &complete) || !find_segments(log))
         return false;
     if (log->segment_count == 0)
         return plog_insert_segment(log, segment_new(MAX(origin->start_offset, (int64_t)0)));
-    return recover_segments(log, origin);
+    return recover_segments(log, origin) && (complete || learn_all_epochs(log));
+}
+
+/*
+ * Where the log ends. Beside a mark of a clean shutdown nobody has looked at the last segment yet: it may be half of
+ * what it was, in a copy, or on a disk that has kept less than it said. Then it is `repaired` as after a crash.
+ */
+static bool find_end(struct plog *log, int64_t *end, bool *repaired)
+{
+    struct segment *s = plog_active(log);
+    int64_t next;
+    if (!segment_load_indexes(s, log->path, true))
+        return false;
+    enum find_result result = segment_survey_tail(s, log->path, end);
+    *repaired = result == FIND_CORRUPT;
+    if (*repaired && recover_segment(log, log->segment_count - 1, true, &next))
+        result = segment_survey_tail(s, log->path, end);
+    return result == FIND_END;
 }
 
 static bool settle_offsets(struct plog *log, const struct plog_origin *origin)
 {
     int64_t end;
-    if (!segment_load_indexes(plog_active(log), log->path, true) ||
-        !segment_survey_tail(plog_active(log), log->path, &end))
+    bool repaired;
+    if (!find_end(log, &end, &repaired))
         return false;
     if (end < origin->start_offset) {
         log_warn("Log %s ends at %" PRId64 ", before its start offset %" PRId64 ": starting it anew there", log->path,
@@ -508,7 +573,10 @@ static bool settle_offsets(struct plog *log, const struct plog_origin *origin)
     atomic_store(&log->end, end);
     atomic_store(&log->high_watermark, MIN(MAX(origin->high_watermark, start), end));
     log->recovery_point = origin->clean ? end : MIN(MAX(origin->recovery_point, (int64_t)0), end);
+    if (repaired)
+        log->recovery_point = MIN(log->recovery_point, plog_active(log)->base_offset);
     log->clean_end = origin->clean_end <= end ? origin->clean_end : -1;
+    log->clean_end = MIN(log->clean_end, MAX(log->recovery_point, start)); /* the one may have been saved later */
     log->clean_end_unsaved = log->clean_end != origin->clean_end;
     epochs_truncate_from_end(&log->epochs, end);
     epochs_truncate_from_start(&log->epochs, start);
@@ -523,10 +591,13 @@ struct plog *plog_load(struct log_manager *m, const char *root, const char *topi
                        const struct topic_config *config, const struct plog_origin *origin)
 {
     struct plog *log = plog_alloc(m, root, topic, partition, config, origin->name);
+    file_clear_error();
     lock_take(&log->lock);
     bool ok = dir_make(log->path) && load_segments(log, origin) && settle_offsets(log, origin);
     if (ok && !origin->clean && atomic_load(&log->end) > 0)
         ok = plog_snapshot(log, atomic_load(&log->end));
+    if (ok)
+        plog_check(log);
     lock_release(&log->lock);
     if (ok)
         return log;

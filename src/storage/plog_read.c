@@ -1,4 +1,4 @@
-/* Finding and reading: by offset, by time. */
+/* Finding and reading by offset. */
 #include <limits.h>
 
 #include "base/clock.h"
@@ -30,13 +30,14 @@ static enum find_result note_cold(struct segment *s, int64_t pos, struct cold_sp
 /* The batch that holds `offset`, or the next one there is. */
 static enum find_result find_place(struct plog *log, int64_t offset, struct place *out, struct cold_spot *cold)
 {
+    ensure(lock_is_held(&log->lock) && offset >= 0);
     for (size_t i = plog_segment_index(log, offset); i < log->segment_count; i++) {
         struct segment *s = log->segments[i];
         enum find_result result = segment_find(s, log->path, offset, true, &out->at);
         out->segment = s;
         if (result == FIND_COLD) {
             int64_t delta = MIN(MAX(offset - s->base_offset, (int64_t)0), (int64_t)INT32_MAX);
-            return note_cold(s, offset_index_find(&s->offsets, (int32_t)delta).position, cold);
+            return note_cold(s, segment_look_up(s, (int32_t)delta), cold);
         }
         if (result != FIND_END)
             return result;
@@ -82,6 +83,7 @@ static enum find_result read_locked(struct plog *log, int64_t offset, int32_t ma
     int64_t len = MIN(room, want);
     if (len <= 0)
         return FIND_OK;
+    ensure(place.at.pos >= 0 && place.at.pos + len <= place.segment->size);
     file_ref_get(place.segment->file);
     out->region = (struct file_region){place.segment->file, place.at.pos, (int32_t)len};
     return FIND_OK;
@@ -168,130 +170,49 @@ static void search_aborts(struct aborted_search *s, const struct strbuf *file)
     }
 }
 
-size_t plog_txn_entries(struct plog *log, int64_t segment, int64_t from, int64_t to, struct txn_entry **out)
+static bool search_segment_aborts(struct plog *log, struct segment *s, struct aborted_search *search)
 {
-    struct aborted_search search = {.from = from, .to = to};
+    struct strbuf file = {0};
     char path[PATH_ROOM];
-    for (size_t i = plog_segment_index(log, segment); i < log->segment_count && !search.complete; i++) {
-        struct segment *s = log->segments[i];
-        struct strbuf file = {0};
-        if (s->aborts.len == 0 && !s->no_aborts)
-            s->no_aborts = !file_load(segment_path(path, log->path, s->base_offset, ".txnindex"), &file);
-        search_aborts(&search, s->aborts.len > 0 ? &s->aborts : &file);
-        strbuf_deinit(&file);
+    enum file_result found = FILE_FOUND;
+    if (s->aborts.len == 0 && !s->no_aborts) {
+        found = file_load(segment_path(path, log->path, s->base_offset, ".txnindex"), &file);
+        s->no_aborts = found == FILE_MISSING;
     }
+    search_aborts(search, s->aborts.len > 0 ? &s->aborts : &file);
+    strbuf_deinit(&file);
+    return found != FILE_FAILED;
+}
+
+bool plog_txn_entries(struct plog *log, int64_t segment, int64_t from, int64_t to, struct txn_entry **out,
+                      size_t *count)
+{
+    ensure(lock_is_held(&log->lock));
+    struct aborted_search search = {.from = from, .to = to};
+    bool ok = true;
+    for (size_t i = plog_segment_index(log, segment); i < log->segment_count && !search.complete && ok; i++)
+        ok = search_segment_aborts(log, log->segments[i], &search);
     if (search.count > 0)
         qsort(search.found, search.count, sizeof(*search.found), txn_entry_order);
     *out = search.found;
-    return search.count;
+    *count = search.count;
+    return ok;
 }
 
 int32_t plog_aborted(struct plog *log, int64_t from, int64_t to, struct arena *a, struct aborted_txn **out)
 {
-    struct txn_entry *found;
+    struct txn_entry *found = NULL;
+    size_t count = 0;
     lock_take(&log->lock);
-    size_t count = plog_txn_entries(log, from, from, to, &found);
+    bool ok = plog_is_readable(log) && plog_txn_entries(log, from, from, to, &found, &count);
     lock_release(&log->lock);
+    if (!ok)
+        plog_failed(log, "a transaction index cannot be read");
     *out = ARENA_ARRAY(a, struct aborted_txn, count);
     for (size_t i = 0; i < count; i++)
         (*out)[i] = (struct aborted_txn){found[i].producer_id, found[i].first_offset};
     free(found);
-    return (int32_t)count;
-}
-
-/* ---- By time ---- */
-
-struct time_search {
-    int64_t timestamp;
-    bool exact; /* the record of this very timestamp, instead of the first at or after it */
-};
-
-static bool batch_matches(const struct time_search *t, const struct batch *b)
-{
-    return t->exact ? b->max_timestamp == t->timestamp : b->max_timestamp >= t->timestamp;
-}
-
-static bool record_matches(const struct time_search *t, const struct record *r)
-{
-    return t->exact ? r->timestamp == t->timestamp : r->timestamp >= t->timestamp;
-}
-
-/* The whole batch at `pos`, for its records. */
-static bool search_batch(struct plog *log, struct segment *s, int64_t pos, int32_t size, int64_t from,
-                         const struct time_search *t, struct timestamp_offset *out)
-{
-    struct arena a;
-    struct batch b;
-    struct record r;
-    bool found = false;
-    arena_init(&a, (size_t)1 << 30);
-    uint8_t *data = arena_alloc(&a, (size_t)size);
-    struct bytes bytes = {data, size};
-    if (file_read_at(s->file->fd, data, (size_t)size, pos, log->path) == size && batch_next(&bytes, &b) == BATCH_OK) {
-        struct record_iter *it = record_iter_new(&b, &a);
-        while (!found && record_iter_next(it, &r) > 0)
-            found = r.offset >= from && record_matches(t, &r);
-        record_iter_free(it);
-    }
-    if (found)
-        *out = (struct timestamp_offset){r.timestamp, r.offset, b.leader_epoch};
-    arena_deinit(&a);
-    return found;
-}
-
-static bool search_segment(struct plog *log, struct segment *s, const struct time_search *t,
-                           struct timestamp_offset *out)
-{
-    int64_t start = atomic_load(&log->start);
-    if (!segment_load_indexes(s, log->path, false) || !segment_open_file(s, log->path, false))
-        return false;
-    int32_t delta = time_index_find(&s->times, t->timestamp - 1).delta;
-    int64_t pos = offset_index_find(&s->offsets, delta).position;
-    struct batch b;
-    while (segment_peek(s, log->path, pos, false, &b) == FIND_OK) {
-        if (b.last_offset >= start && batch_matches(t, &b) && search_batch(log, s, pos, b.size, start, t, out))
-            return true;
-        pos += b.size;
-    }
-    return false;
-}
-
-static int64_t max_timestamp_of(struct plog *log, struct segment *s)
-{
-    if (!segment_load_indexes(s, log->path, false))
-        return NO_TIMESTAMP;
-    return s->max_timestamp;
-}
-
-enum kafka_error plog_offset_for_time(struct plog *log, int64_t timestamp, struct timestamp_offset *out)
-{
-    struct time_search t = {timestamp, false};
-    *out = (struct timestamp_offset){NO_TIMESTAMP, -1, NO_LEADER_EPOCH};
-    lock_take(&log->lock);
-    bool readable = plog_is_readable(log);
-    for (size_t i = 0; readable && i < log->segment_count; i++)
-        if (max_timestamp_of(log, log->segments[i]) >= timestamp && search_segment(log, log->segments[i], &t, out))
-            break;
-    lock_release(&log->lock);
-    return readable ? ERR_NONE : ERR_KAFKA_STORAGE_ERROR;
-}
-
-enum kafka_error plog_offset_of_max_time(struct plog *log, struct timestamp_offset *out)
-{
-    struct segment *latest = NULL;
-    *out = (struct timestamp_offset){NO_TIMESTAMP, -1, NO_LEADER_EPOCH};
-    lock_take(&log->lock);
-    bool readable = plog_is_readable(log);
-    for (size_t i = 0; readable && i < log->segment_count; i++) {
-        struct segment *s = log->segments[i];
-        if (latest == NULL || max_timestamp_of(log, s) > latest->max_timestamp)
-            latest = s;
-    }
-    struct time_search t = {latest != NULL ? max_timestamp_of(log, latest) : NO_TIMESTAMP, true};
-    if (t.timestamp != NO_TIMESTAMP)
-        search_segment(log, latest, &t, out);
-    lock_release(&log->lock);
-    return readable ? ERR_NONE : ERR_KAFKA_STORAGE_ERROR;
+    return ok ? (int32_t)count : -1;
 }
 
 /* ---- By segment (ListOffsets version 0) ---- */

@@ -6,6 +6,7 @@
 #ifndef BARNABAS_PRODUCERS_INTERNAL_H
 #define BARNABAS_PRODUCERS_INTERNAL_H
 
+#include "storage/file_internal.h"
 #include "storage/storage.h"
 #include "storage/txn_index_internal.h"
 
@@ -93,10 +94,10 @@ bool producers_expire_step(struct producers *p, int64_t since);
 /* Not synced: one that did not reach the disk is seen by its checksum, and the one before it is used. */
 bool producers_save(const struct producers *p, const char *path) NODISCARD;
 /*
- * Replaces the state; false, with the state cleared, if the file is missing or broken. Who has expired meanwhile comes
- * back, unlike in Kafka, until the next expiry: its time is that of its records, which may be old ones that
- * are being copied at this moment, and repeated after the restart.
+ * Replaces the state; without FILE_FOUND it is cleared. A broken file is as good as FILE_MISSING. Who has expired
+ * meanwhile comes back, unlike in Kafka, until the next expiry: its time is that of its records, which may be old ones
+ * that are being copied at this moment, and repeated after the restart.
  */
-bool producers_load(struct producers *p, const char *path, int64_t offset, int64_t log_start) NODISCARD;
+enum file_result producers_load(struct producers *p, const char *path, int64_t offset, int64_t log_start) NODISCARD;
 
 #endif

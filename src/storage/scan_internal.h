@@ -12,14 +12,15 @@ struct scan {
     size_t buf_size;
     int64_t buf_pos; /* what of the file is in the buffer */
     size_t buf_len;
+    bool failed; /* the file cannot be read: that no batch came says nothing of what is there */
 };
 
 /* Reads `chunk` bytes at a time, or more where a batch is larger. */
 void scan_init(struct scan *scan, int fd, const char *path, int64_t pos, int64_t size, size_t chunk);
 void scan_deinit(struct scan *scan);
 /*
- * The batch at `pos`, which moves behind it; `out` is good until the next call. A file that cannot be read ends early:
- * anything but BATCH_OK with `pos` below `size` is damage.
+ * The batch at `pos`, which moves behind it; `out` is good until the next call. Anything but BATCH_OK with `pos` below
+ * `size` is damage, unless it has `failed`.
  */
 enum batch_result scan_next(struct scan *scan, struct batch *out);
 /*

@@ -23,11 +23,12 @@ int64_t segment_parse_name(const char *name, const char *suffix)
             return -1;
         base = base * 10 + (name[i] - '0');
     }
-    return strcmp(name + 20, suffix) == 0 ? base : -1;
+    return strcmp(name + 20, suffix) == 0 && base <= LARGEST_OFFSET ? base : -1;
 }
 
 struct segment *segment_new(int64_t base_offset)
 {
+    ensure(base_offset >= 0);
     struct segment *s = xcalloc(1, sizeof(*s));
     s->base_offset = base_offset;
     s->max_timestamp = s->first_timestamp = NO_TIMESTAMP;
@@ -45,6 +46,17 @@ void segment_unload(struct segment *s)
     strbuf_deinit(&s->aborts);
 }
 
+void segment_unload_unused(struct segment *s)
+{
+    ensure(!s->indexes_filed || (s->offsets.loaded && s->times.loaded));
+    if (s->indexes_filed && !s->indexes_used) {
+        index_deinit(&s->offsets);
+        index_deinit(&s->times);
+        s->indexes_filed = false;
+    }
+    s->indexes_used = false;
+}
+
 void segment_free(struct segment *s)
 {
     segment_unload(s);
@@ -57,7 +69,7 @@ bool segment_open_file(struct segment *s, const char *dir, bool create)
     if (s->file != NULL)
         return true;
     char path[PATH_ROOM];
-    int fd = file_open(segment_path(path, dir, s->base_offset, ".log"), create);
+    int fd = file_open_to_stay(segment_path(path, dir, s->base_offset, ".log"), create);
     if (fd < 0)
         return false;
     s->file = file_ref_new(fd);
@@ -69,16 +81,50 @@ static bool is_loaded(const struct index *x, bool for_append)
     return x->loaded && (!for_append || x->cap > 0 || x->count == 0);
 }
 
+/* Somebody has taken one away while the broker runs, or its disk has lost a part: that is no loss. */
+static bool rebuild_indexes(struct segment *s, const char *dir, bool for_append)
+{
+    enum { INTERVAL = 4096 };
+    struct batch b;
+    int64_t pos = 0, next = s->base_offset;
+    enum find_result result;
+    log_warn("An index of segment %020" PRId64 " in %s is missing or damaged: making its indexes again", s->base_offset,
+             dir);
+    index_clear(&s->offsets);
+    index_clear(&s->times);
+    s->bytes_since_index = 0;
+    while ((result = segment_peek(s, dir, pos, false, &b)) == FIND_OK && batch_offsets_are_possible(&b) &&
+           b.last_offset >= next && b.last_offset - s->base_offset <= INT32_MAX) {
+        segment_note_batch(s, &b, (int32_t)pos, INTERVAL);
+        next = b.last_offset + 1;
+        pos += b.size;
+    }
+    if (result == FIND_ERROR) {
+        index_deinit(&s->offsets);
+        index_deinit(&s->times);
+        return false;
+    }
+    s->indexes_filed = segment_replace_indexes(s, dir) && !for_append; /* they are of use without their files, too */
+    return true;
+}
+
 bool segment_load_indexes(struct segment *s, const char *dir, bool for_append)
 {
     char path[PATH_ROOM];
+    s->indexes_used = true;
+    s->indexes_filed &= !for_append;
     if (is_loaded(&s->offsets, for_append) && is_loaded(&s->times, for_append))
         return true;
     index_deinit(&s->offsets);
     index_deinit(&s->times);
-    if (!index_load(&s->offsets, segment_path(path, dir, s->base_offset, ".index"), for_append) ||
-        !index_load(&s->times, segment_path(path, dir, s->base_offset, ".timeindex"), for_append))
+    enum file_result result = index_load(&s->offsets, segment_path(path, dir, s->base_offset, ".index"), for_append);
+    if (result == FILE_FOUND)
+        result = index_load(&s->times, segment_path(path, dir, s->base_offset, ".timeindex"), for_append);
+    if (result == FILE_FAILED)
         return false;
+    if (result == FILE_MISSING)
+        return rebuild_indexes(s, dir, for_append);
+    s->indexes_filed = !for_append;
     struct time_entry last = time_index_last(&s->times);
     if (last.timestamp > s->max_timestamp) {
         s->max_timestamp = last.timestamp;
@@ -89,6 +135,7 @@ bool segment_load_indexes(struct segment *s, const char *dir, bool for_append)
 
 void segment_note_batch(struct segment *s, const struct batch *b, int32_t position, int32_t index_interval)
 {
+    ensure(b->last_offset >= s->base_offset && b->last_offset - s->base_offset <= INT32_MAX);
     int32_t delta = (int32_t)(b->last_offset - s->base_offset);
     if (s->first_timestamp == NO_TIMESTAMP)
         s->first_timestamp = b->max_timestamp;
@@ -120,6 +167,7 @@ bool segment_append(struct segment *s, const char *dir, struct bytes bytes, int3
         segment_note_batch(s, &b, position, index_interval);
         position += b.size;
     }
+    ensure(bytes.len == 0); /* whole batches were given */
     s->size = position;
     return true;
 }
@@ -154,29 +202,28 @@ bool segment_note_abort(struct segment *s, const char *dir, const struct txn_ent
 bool segment_replace_aborts(struct segment *s, const char *dir, const struct strbuf *entries)
 {
     char path[PATH_ROOM];
+    ensure(entries->len % TXN_ENTRY == 0);
     segment_path(path, dir, s->base_offset, ".txnindex");
     s->aborts_lost = false;
     s->no_aborts = entries->len == 0;
     return s->no_aborts ? file_remove(path) : file_replace(path, entries->p, entries->len);
 }
 
-bool segment_aborts_are_sound(struct segment *s, const char *dir)
+bool segment_check_aborts(struct segment *s, const char *dir, bool *sound)
 {
     char path[PATH_ROOM];
     struct strbuf entries = {0};
     int64_t before = s->base_offset - 1;
-    segment_path(path, dir, s->base_offset, ".txnindex");
-    s->no_aborts = !file_exists(path);
-    if (s->no_aborts)
-        return true;
-    bool sound = file_load(path, &entries) && entries.len % TXN_ENTRY == 0;
-    for (size_t at = 0; sound && at < entries.len; at += TXN_ENTRY) {
+    enum file_result found = file_load(segment_path(path, dir, s->base_offset, ".txnindex"), &entries);
+    s->no_aborts = found == FILE_MISSING;
+    *sound = entries.len % TXN_ENTRY == 0;
+    for (size_t at = 0; *sound && at < entries.len; at += TXN_ENTRY) {
         struct txn_entry e = txn_entry_get((uint8_t *)entries.p + at);
-        sound = e.last_offset > before && e.first_offset < e.last_offset;
+        *sound = e.last_offset > before && e.first_offset < e.last_offset;
         before = e.last_offset;
     }
     strbuf_deinit(&entries);
-    return sound;
+    return found != FILE_FAILED;
 }
 
 static bool truncate_aborts(struct segment *s, const char *dir, int64_t offset)
@@ -184,8 +231,9 @@ static bool truncate_aborts(struct segment *s, const char *dir, int64_t offset)
     char path[PATH_ROOM];
     struct strbuf entries = {0};
     size_t kept = 0;
-    if (!file_load(segment_path(path, dir, s->base_offset, ".txnindex"), &entries))
-        return true;
+    enum file_result found = file_load(segment_path(path, dir, s->base_offset, ".txnindex"), &entries);
+    if (found != FILE_FOUND)
+        return found == FILE_MISSING;
     while (kept + TXN_ENTRY <= entries.len && txn_entry_get((uint8_t *)entries.p + kept).last_offset < offset)
         kept += TXN_ENTRY;
     int fd = kept < entries.len ? file_open(path, false) : -1;
@@ -200,6 +248,7 @@ bool segment_save_indexes(struct segment *s, const char *dir, bool final)
     char path[PATH_ROOM];
     if (!s->offsets.loaded)
         return true;
+    ensure(s->times.loaded && !s->indexes_filed);
     if (final)
         add_last_time(s);
     return index_save(&s->offsets, segment_path(path, dir, s->base_offset, ".index")) &&
@@ -257,16 +306,27 @@ enum find_result segment_peek(struct segment *s, const char *dir, int64_t pos, b
     return FIND_OK;
 }
 
+int64_t segment_look_up(const struct segment *s, int32_t delta)
+{
+    int64_t pos = offset_index_find(&s->offsets, delta).position;
+    return pos > 0 && pos < s->size ? pos : 0;
+}
+
 enum find_result segment_find(struct segment *s, const char *dir, int64_t offset, bool cached_only,
                               struct position *out)
 {
     if (!segment_load_indexes(s, dir, false))
         return FIND_ERROR;
     int64_t delta = MIN(offset - s->base_offset, (int64_t)INT32_MAX);
-    int64_t pos = delta > 0 ? offset_index_find(&s->offsets, (int32_t)delta).position : 0;
+    int64_t first = delta > 0 ? segment_look_up(s, (int32_t)delta) : 0, pos = first;
     for (;;) {
         struct batch b;
         enum find_result result = segment_peek(s, dir, pos, cached_only, &b);
+        bool misled = result == FIND_CORRUPT || (result == FIND_OK && b.base_offset > offset);
+        if (misled && pos == first && pos > 0) { /* the index is damaged: that only costs time */
+            first = pos = 0;
+            continue;
+        }
         if (result != FIND_OK)
             return result;
         if (b.last_offset >= offset) {
@@ -277,14 +337,19 @@ enum find_result segment_find(struct segment *s, const char *dir, int64_t offset
     }
 }
 
-bool segment_survey_tail(struct segment *s, const char *dir, int64_t *end)
+enum find_result segment_survey_tail(struct segment *s, const char *dir, int64_t *end)
 {
-    int64_t pos = offset_index_last(&s->offsets).position;
+    struct offset_entry indexed = offset_index_last(&s->offsets);
+    int64_t pos = indexed.position;
     struct batch b;
     enum find_result result;
+    if (pos < 0 || (pos > 0 && pos >= s->size))
+        return FIND_CORRUPT;
     *end = s->base_offset;
     s->bytes_since_index = 0;
     while ((result = segment_peek(s, dir, pos, false, &b)) == FIND_OK) {
+        if (!batch_offsets_are_possible(&b) || b.last_offset < *end || b.last_offset - s->base_offset > INT32_MAX)
+            return FIND_CORRUPT;
         *end = b.last_offset + 1;
         if (b.max_timestamp > s->max_timestamp) {
             s->max_timestamp = b.max_timestamp;
@@ -294,7 +359,8 @@ bool segment_survey_tail(struct segment *s, const char *dir, int64_t *end)
         s->bytes_since_index += b.size;
     }
     s->first_timestamp = segment_peek(s, dir, 0, false, &b) == FIND_OK ? b.max_timestamp : NO_TIMESTAMP;
-    return result == FIND_END;
+    bool is_short = s->offsets.count > 0 && *end <= s->base_offset + indexed.delta;
+    return result == FIND_END && is_short ? FIND_CORRUPT : result;
 }
 
 bool segment_truncate(struct segment *s, const char *dir, int64_t offset)
@@ -306,6 +372,7 @@ bool segment_truncate(struct segment *s, const char *dir, int64_t offset)
         return true;
     if (result != FIND_OK || !segment_load_indexes(s, dir, true) || !segment_open_file(s, dir, false))
         return false;
+    ensure(at.pos >= 0 && at.pos < s->size);
     segment_path(path, dir, s->base_offset, ".log");
     if (!file_truncate(s->file->fd, at.pos, path) || !file_sync(s->file->fd, path))
         return false;
@@ -317,7 +384,8 @@ bool segment_truncate(struct segment *s, const char *dir, int64_t offset)
     s->max_timestamp = last.timestamp;
     s->max_timestamp_offset = s->base_offset + last.delta;
     int64_t end;
-    return segment_survey_tail(s, dir, &end) && segment_save_indexes(s, dir, false) && truncate_aborts(s, dir, offset);
+    return segment_survey_tail(s, dir, &end) == FIND_END && segment_save_indexes(s, dir, false) &&
+           truncate_aborts(s, dir, offset);
 }
 
 static const char *const file_suffixes[] = {".log", ".index", ".timeindex", ".txnindex", ".snapshot"};

@@ -9,11 +9,21 @@
 
 enum { PATH_ROOM = 4096 };
 
+/* What lies above, in a file's name or in a batch, is damage: sums of offsets do not overflow. */
+#define LARGEST_OFFSET (INT64_MAX / 2)
+
+static inline bool batch_offsets_are_possible(const struct batch *b)
+{
+    return b->base_offset >= 0 && b->last_offset >= b->base_offset && b->last_offset <= LARGEST_OFFSET;
+}
+
 struct segment {
     int64_t base_offset;
     int64_t size;          /* bytes of whole batches in the log file */
     struct file_ref *file; /* NULL until the segment is read or written */
     struct index offsets, times;
+    bool indexes_filed;    /* they are as in their files, and may be let go of: it is not appended to */
+    bool indexes_used;     /* since segment_unload_unused() */
     int64_t max_timestamp; /* of its records; NO_TIMESTAMP until known */
     int64_t max_timestamp_offset;
     int64_t first_timestamp; /* of its first batch; NO_TIMESTAMP until known */
@@ -24,6 +34,9 @@ struct segment {
     bool aborts_lost;     /* its .txnindex is to be made again from its batches */
 };
 
+/* FIND_ERROR: the disk fails; FIND_CORRUPT: it does not, but there is no sound batch where one must be. */
+enum find_result { FIND_OK, FIND_END, FIND_COLD, FIND_ERROR, FIND_CORRUPT };
+
 /* Name of one of the files of the segment at `base`; `suffix` as ".log". Returns `buf`. */
 char *segment_path(char buf[PATH_ROOM], const char *dir, int64_t base, const char *suffix);
 /* The base offset in a file name that ends in `suffix`; -1 if it is none. */
@@ -33,10 +46,15 @@ struct segment *segment_new(int64_t base_offset);
 void segment_free(struct segment *s);
 /* Opens the log file on first use. */
 bool segment_open_file(struct segment *s, const char *dir, bool create) NODISCARD;
-/* Loads the indexes on first use; a segment that is appended to has them on the heap. */
+/*
+ * Loads the indexes on first use; a segment that is appended to has them on the heap. Those that are missing or damaged
+ * are made again from the batches.
+ */
 bool segment_load_indexes(struct segment *s, const char *dir, bool for_append) NODISCARD;
 /* Lets go of what is in memory and in its files as well. */
 void segment_unload(struct segment *s);
+/* Of its indexes, if nobody has looked at them since this was asked last. */
+void segment_unload_unused(struct segment *s);
 
 /* Writes batches at the end, of which `b` is the last, and keeps the indexes. */
 bool segment_append(struct segment *s, const char *dir, struct bytes bytes, int32_t index_interval);
@@ -44,8 +62,11 @@ bool segment_append(struct segment *s, const char *dir, struct bytes bytes, int3
 bool segment_note_abort(struct segment *s, const char *dir, const struct txn_entry *e) NODISCARD;
 /* The whole of it anew, and on the disk. */
 bool segment_replace_aborts(struct segment *s, const char *dir, const struct strbuf *entries) NODISCARD;
-/* Whether it is missing, by right as far as can be told, or its entries are possible. Notes whether it is missing. */
-bool segment_aborts_are_sound(struct segment *s, const char *dir);
+/*
+ * Whether it is `sound`: missing, by right as far as can be told, or with entries that are possible. Notes whether it
+ * is missing. False if it cannot be read.
+ */
+bool segment_check_aborts(struct segment *s, const char *dir, bool *sound) NODISCARD;
 /* Notes a batch at `position` that is in the file: what append and recovery share. */
 void segment_note_batch(struct segment *s, const struct batch *b, int32_t position, int32_t index_interval);
 /* Last index entries, and both indexes into their files. `final`: no more appends. */
@@ -66,9 +87,9 @@ bool segment_sync_indexes(int64_t base, const char *dir, const char *extra_suffi
 bool segment_truncate(struct segment *s, const char *dir, int64_t offset) NODISCARD;
 /*
  * Of the active segment, with its indexes loaded: reads the batches behind the last index entry for the times that no
- * index has yet, and where the log ends.
+ * index has yet, and where the log ends. FIND_END, or what is wrong.
  */
-bool segment_survey_tail(struct segment *s, const char *dir, int64_t *end) NODISCARD;
+enum find_result segment_survey_tail(struct segment *s, const char *dir, int64_t *end) NODISCARD;
 bool segment_delete_files(int64_t base, const char *dir, const char *extra_suffix);
 /* Gives the files the suffix ".deleted". */
 bool segment_mark_deleted(const struct segment *s, const char *dir, bool with_snapshot);
@@ -84,9 +105,6 @@ struct position {
     int64_t last_offset;
 };
 
-/* FIND_ERROR: the disk fails; FIND_CORRUPT: it does not, but there is no sound batch where one must be. */
-enum find_result { FIND_OK, FIND_END, FIND_COLD, FIND_ERROR, FIND_CORRUPT };
-
 static inline bool find_failed(enum find_result result)
 {
     return result == FIND_ERROR || result == FIND_CORRUPT;
@@ -98,6 +116,8 @@ static inline bool find_failed(enum find_result result)
  */
 enum find_result segment_find(struct segment *s, const char *dir, int64_t offset, bool cached_only,
                               struct position *out);
+/* Where to begin to look for what is at `delta`, by the index, which must be loaded. */
+int64_t segment_look_up(const struct segment *s, int32_t delta);
 /* The header of the batch at `pos`. */
 enum find_result segment_peek(struct segment *s, const char *dir, int64_t pos, bool cached_only, struct batch *out);
 

@@ -214,7 +214,7 @@ enum kafka_error plog_read(struct plog *log, int64_t offset, int32_t max_bytes, 
                            bool may_block, struct plog_slice *out);
 /*
  * Aborted transactions with records in [from, to), as read_committed consumers must leave them out; in the
- * arena, by first offset. Returns their count.
+ * arena, by first offset. Returns their count; -1: they cannot be read.
  */
 int32_t plog_aborted(struct plog *log, int64_t from, int64_t to, struct arena *a, struct aborted_txn **out);
 /* Like plog_read(), but into memory: for the coordinators' loading, conversion and tools. */
@@ -244,7 +244,10 @@ int32_t plog_epoch_of(struct plog *log, int64_t offset);
 /* The last epoch not above `epoch` and where it ends; (-1, -1) if unknown. */
 void plog_epoch_end(struct plog *log, int32_t epoch, int32_t *found_epoch, int64_t *end_offset);
 
-/* Cuts the log back to `offset`, or leaves it empty and starting there. */
+/*
+ * Cuts the log back to `offset`, below its start, too, or leaves it empty and starting there. ERR_OFFSET_OUT_OF_RANGE:
+ * no log can be there; storage errors.
+ */
 enum kafka_error plog_truncate(struct plog *log, int64_t offset);
 enum kafka_error plog_truncate_fully(struct plog *log, int64_t new_start);
 /* DeleteRecords: no reader below `offset` any more; files go with retention. */

@@ -22,18 +22,22 @@ static bool decode_topics(struct reassign_backend *b, const struct zk_batch *bat
 {
     int32_t parts = 0;
     struct topic_znode *found = ARENA_ARRAY(&b->arena, struct topic_znode, count + 1);
-    for (int32_t i = 0; i < count; i++) {
-        const char *name = arena_cstr(&b->arena, topics[i]);
-        if (batch->ops[i].result != ZK_OK)
+    const struct zk_op *read;
+    ZK_OWNED_FOREACH (batch, read) {
+        const struct str *topic = read->owner;
+        struct topic_znode *z = &found[topic - topics];
+        const char *name = arena_cstr(&b->arena, *topic);
+        if (read->result != ZK_OK)
             continue;
-        if (!topic_decode(&b->arena, name, batch->ops[i].value, &found[i]))
+        if (!topic_decode(&b->arena, name, read->value, z))
             return fail_set(fail, "The znode of topic %s cannot be read", name);
-        parts += found[i].partition_count;
+        parts += z->partition_count;
     }
     *out = (struct placements){ARENA_ARRAY(&b->arena, struct placement, parts + 1), 0};
     for (int32_t i = 0; i < count; i++)
         for (int32_t p = 0; p < found[i].partition_count; p++)
-            out->v[out->n++] = (struct placement){.topic = topics[i], .partition = p, .replicas = found[i].replicas[p]};
+            out->v[out->n++] = (struct placement){
+                .topic = topics[i], .partition = topic_number(&found[i], p), .replicas = found[i].replicas[p]};
     placements_sort(out);
     return true;
 }
@@ -49,7 +53,7 @@ static bool describe_by_znodes(struct reassign_backend *b, const struct str *top
     }
     struct zk_batch *batch = zk_session_batch(session_of(b));
     for (int32_t i = 0; i < count; i++)
-        zk_get(batch, topic_path(path, arena_cstr(&b->arena, topics[i])), false);
+        zk_get(batch, topic_path(path, arena_cstr(&b->arena, topics[i])), false)->owner = (void *)(uintptr_t)&topics[i];
     if (count > 0)
         zk_session_run(session_of(b), batch);
     bool ok = decode_topics(b, batch, topics, count, out, fail);
@@ -71,7 +75,7 @@ static bool ongoing_by_znodes(struct reassign_backend *b, struct placements *out
     zk_get(batch, ZNODE_REASSIGN, false);
     zk_session_run(session_of(b), batch);
     bool ok =
-        batch->ops[0].result != ZK_OK || partition_list_decode(&b->arena, ZNODE_REASSIGN, batch->ops[0].value, &list);
+        batch->first->result != ZK_OK || partition_list_decode(&b->arena, ZNODE_REASSIGN, batch->first->value, &list);
     zk_batch_free(batch);
     *out = (struct placements){ARENA_ARRAY(&b->arena, struct placement, list.count + 1), list.count};
     for (int32_t i = 0; i < list.count; i++)
@@ -95,7 +99,7 @@ static bool start_by_znodes(struct reassign_backend *b, struct placements *targe
     struct zk_batch *batch = zk_session_batch(session_of(b));
     zk_create(batch, ZNODE_REASSIGN, partition_list_encode(&batch->arena, &list, true), ZK_PERSISTENT);
     zk_session_run(session_of(b), batch);
-    bool ok = batch->ops[0].result == ZK_OK;
+    bool ok = batch->first->result == ZK_OK;
     zk_batch_free(batch);
     return ok || fail_set(fail, "ZooKeeper refused to create " ZNODE_REASSIGN);
 }

@@ -53,16 +53,20 @@ static void read_states(struct by_znodes *s, struct topic_info *t, const struct 
     t->part_count = z->partition_count;
     t->parts = ARENA_ARRAY(a, struct topic_part, MAX(t->part_count, 1));
     for (int32_t p = 0; p < t->part_count; p++)
-        zk_get(b, state_path(path, name, p), false);
+        zk_get(b, state_path(path, name, topic_number(z, p)), false)->owner = &t->parts[p];
     if (t->part_count > 0)
         zk_session_run(s->session, b);
-    for (int32_t p = 0; p < t->part_count; p++) {
+    const struct zk_op *read;
+    ZK_OWNED_FOREACH (b, read) {
         struct partition_znode state = {.leader = -1};
-        struct topic_part *part = &t->parts[p];
-        if (b->ops[p].result == ZK_OK && !partition_decode(a, name, p, b->ops[p].value, &state))
+        struct topic_part *part = read->owner;
+        int32_t p = (int32_t)(part - t->parts);
+        if (read->result == ZK_OK && !partition_decode(a, name, topic_number(z, p), read->value, &state))
             state.leader = -1;
-        *part = (struct topic_part){
-            .index = p, .leader = state.leader, .replicas = z->replicas[p], .isr = int_list_copy(a, state.isr)};
+        *part = (struct topic_part){.index = topic_number(z, p),
+                                    .leader = state.leader,
+                                    .replicas = z->replicas[p],
+                                    .isr = int_list_copy(a, state.isr)};
         if (z->adding != NULL)
             part->adding = z->adding[p];
         if (z->removing != NULL)
@@ -93,13 +97,13 @@ static bool describe_one(struct by_znodes *s, const struct topic_name *name, str
     struct config_znode own = {0};
     char *text = arena_cstr(a, name->name);
     struct zk_batch *b = zk_session_batch(s->session);
-    zk_get(b, topic_path(path, text), false);
-    zk_get(b, config_path(path, "topics", text), false);
+    const struct zk_op *topic = zk_get(b, topic_path(path, text), false);
+    const struct zk_op *config = zk_get(b, config_path(path, "topics", text), false);
     zk_session_run(s->session, b);
     out->name = *name;
-    bool ok = b->ops[0].result == ZK_OK && topic_decode(a, text, b->ops[0].value, &z);
-    if (ok && b->ops[1].result == ZK_OK)
-        ok = config_decode(a, path, b->ops[1].value, &own);
+    bool ok = topic->result == ZK_OK && topic_decode(a, text, topic->value, &z);
+    if (ok && config->result == ZK_OK)
+        ok = config_decode(a, path, config->value, &own);
     zk_batch_free(b);
     if (!ok)
         return fail_set(fail, "The znodes of topic %s cannot be read", text);

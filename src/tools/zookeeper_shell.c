@@ -76,12 +76,12 @@ static struct zk_batch *children_of(struct shell *s, const char *path)
     zk_children(b, path, false);
     zk_exists(b, path, false);
     zk_session_run(s->session, b);
-    if (b->ops[0].result == ZK_OK) {
-        if (b->ops[0].child_count > 0)
-            qsort(b->ops[0].children, (size_t)b->ops[0].child_count, sizeof(struct str), by_text);
+    if (b->first->result == ZK_OK) {
+        if (b->first->child_count > 0)
+            qsort(b->first->children, (size_t)b->first->child_count, sizeof(struct str), by_text);
         return b;
     }
-    refuse(b->ops[0].result, path);
+    refuse(b->first->result, path);
     zk_batch_free(b);
     return NULL;
 }
@@ -125,8 +125,8 @@ static int list_all(struct shell *s, const char *path)
     if (b == NULL)
         return 1;
     puts(path);
-    for (int32_t i = 0; i < b->ops[0].child_count; i++) {
-        char *child = child_path(path, b->ops[0].children[i]);
+    for (int32_t i = 0; i < b->first->child_count; i++) {
+        char *child = child_path(path, b->first->children[i]);
         code |= list_all(s, child);
         free(child);
     }
@@ -143,11 +143,11 @@ static int do_ls(struct shell *s)
     if (b == NULL)
         return 1;
     putchar('[');
-    for (int32_t i = 0; i < b->ops[0].child_count; i++)
-        printf("%s%.*s", i > 0 ? ", " : "", STR_ARGS(b->ops[0].children[i]));
+    for (int32_t i = 0; i < b->first->child_count; i++)
+        printf("%s%.*s", i > 0 ? ", " : "", STR_ARGS(b->first->children[i]));
     puts("]");
     if (with_stat)
-        print_stat(&b->ops[1].stat);
+        print_stat(&zk_find(b, ZK_EXISTS, s->words[1])->stat);
     zk_batch_free(b);
     return 0;
 }
@@ -158,7 +158,7 @@ static int do_get(struct shell *s)
     struct zk_batch *b = zk_session_batch(s->session);
     zk_get(b, s->words[1], false);
     zk_session_run(s->session, b);
-    const struct zk_op *op = &b->ops[0];
+    const struct zk_op *op = b->first;
     int code = op->result == ZK_OK ? 0 : refuse(op->result, s->words[1]);
     if (code == 0 && !stat_only && op->value.p == NULL)
         puts("null");
@@ -187,7 +187,7 @@ static int do_write(struct shell *s)
     else
         zk_create(b, s->words[1], data, mode);
     zk_session_run(s->session, b);
-    const struct zk_op *op = &b->ops[0];
+    const struct zk_op *op = b->first;
     int code = op->result == ZK_OK ? 0 : refuse(op->result, s->words[1]);
     if (code == 0 && !set)
         printf("Created %s\n", op->created);
@@ -200,7 +200,7 @@ static int delete_one(struct shell *s, const char *path, int32_t version)
     struct zk_batch *b = zk_session_batch(s->session);
     zk_delete(b, path, version);
     zk_session_run(s->session, b);
-    int code = b->ops[0].result == ZK_OK ? 0 : refuse(b->ops[0].result, path);
+    int code = b->first->result == ZK_OK ? 0 : refuse(b->first->result, path);
     zk_batch_free(b);
     return code;
 }
@@ -217,8 +217,8 @@ static int delete_tree(struct shell *s, const char *path)
     struct zk_batch *b = children_of(s, path);
     if (b == NULL)
         return 1;
-    for (int32_t i = 0; i < b->ops[0].child_count; i++) {
-        char *child = child_path(path, b->ops[0].children[i]);
+    for (int32_t i = 0; i < b->first->child_count; i++) {
+        char *child = child_path(path, b->first->children[i]);
         code |= delete_tree(s, child);
         free(child);
     }
@@ -237,8 +237,8 @@ static int count_all(struct shell *s, const char *path, int *count)
     struct zk_batch *b = children_of(s, path);
     if (b == NULL)
         return 1;
-    for (int32_t i = 0; i < b->ops[0].child_count; i++) {
-        char *child = child_path(path, b->ops[0].children[i]);
+    for (int32_t i = 0; i < b->first->child_count; i++) {
+        char *child = child_path(path, b->first->children[i]);
         (*count)++;
         code |= count_all(s, child, count);
         free(child);

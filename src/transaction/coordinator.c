@@ -27,8 +27,8 @@ struct txn *txn_make(struct txn_coordinator *tc, struct state_partition *home, s
     struct txn *t = xcalloc(1, sizeof(*t));
     t->coordinator = tc;
     t->home = home;
-    t->id = xstrndup(id.p, (size_t)id.len);
-    HASH_ADD_KEYPTR(hh, tc->txns, t->id, strlen(t->id), t);
+    t->id = str_dup(id);
+    HASH_ADD_KEYPTR(hh, tc->txns, t->id.p, (size_t)t->id.len, t);
     return t;
 }
 
@@ -37,7 +37,7 @@ void txn_forget(struct txn *t)
     ensure(loop_is_mine(t->coordinator->options.loop));
     HASH_DEL(t->coordinator->txns, t);
     txn_clear_partitions(t);
-    free(t->id);
+    str_free(t->id);
     free(t);
 }
 
@@ -88,20 +88,20 @@ void txn_store_init(struct txn_store *s, const struct txn *t, const struct txn_c
     *s = (struct txn_store){.coordinator = t->coordinator,
                             .home = t->home,
                             .term = t->home->term,
-                            .id = xstrdup(t->id),
+                            .id = str_dup(t->id),
                             .change = *change,
                             .done = done};
 }
 
 void txn_store_deinit(struct txn_store *s)
 {
-    free(s->id);
+    str_free(s->id);
 }
 
 struct txn *txn_store_target(const struct txn_store *s)
 {
     bool same = s->home->term == s->term && s->home->ownership == OWNED;
-    return same ? txn_find(s->coordinator, str_of(s->id)) : NULL;
+    return same ? txn_find(s->coordinator, s->id) : NULL;
 }
 
 static enum kafka_error store_error(enum kafka_error error)
@@ -121,7 +121,7 @@ static void on_stored(struct state_append *append, enum kafka_error error)
     } else if (error == ERR_NONE) {
         txn_take_change(t, &s->change);
     } else {
-        log_info("Transactional id %s does not become %s: %s", s->id, txn_status_name(s->change.to.status),
+        log_info("Transactional id %.*s does not become %s: %s", STR_ARGS(s->id), txn_status_name(s->change.to.status),
                  error_name((int16_t)error));
         if (!s->persistent || error != ERR_COORDINATOR_NOT_AVAILABLE)
             txn_give_up_change(t);
@@ -289,9 +289,9 @@ void txn_init_producer(struct txn_coordinator *tc, const struct txn_producer *wh
 
 static bool has_all(const struct txn *t, const struct txn_partition_ref *partitions, int32_t count)
 {
-    struct txn_partition_id id;
+    struct topic_key id;
     for (int32_t i = 0; i < count; i++)
-        if (!txn_partition_id_make(partitions[i].topic, partitions[i].index, &id) || !txn_has_partition(t, &id))
+        if (!topic_key_make(partitions[i].topic, partitions[i].index, &id) || !txn_has_partition(t, &id))
             return false;
     return true;
 }
@@ -385,9 +385,10 @@ static void on_abort_decided(struct txn_store *s, enum kafka_error error)
     struct txn *t = error != ERR_NONE ? txn_store_target(s) : NULL;
     if (t != NULL) {
         t->fence_failed = true;
-        log_warn("The epoch of transactional id %s was raised to %d to fence its producer, which could not be written: "
-                 "%s",
-                 t->id, t->now.epoch, error_name((int16_t)error));
+        log_warn(
+            "The epoch of transactional id %.*s was raised to %d to fence its producer, which could not be written: "
+            "%s",
+            STR_ARGS(t->id), t->now.epoch, error_name((int16_t)error));
     }
     on_decided(s, error);
 }

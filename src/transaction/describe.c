@@ -8,13 +8,14 @@ static void fill_topics(const struct txn *t, struct arena *a, struct describe_tr
     int32_t count;
     const struct txn_partition_ref *refs = txn_sorted_partitions(t, NULL, a, &count);
     struct describe_transactions_topic_data *topic = NULL;
+    int32_t *indexes = ARENA_ARRAY(a, int32_t, MAX(count, 1));
     ARRAY_MAKE(a, o->topics, count);
     o->topics.len = 0;
     for (int32_t i = 0; i < count; i++) {
         if (topic == NULL || !str_eq(topic->topic, refs[i].topic)) {
             topic = &o->topics.items[o->topics.len++];
             topic->topic = arena_str(a, refs[i].topic);
-            ARRAY_MAKE(a, topic->partitions, count - i);
+            topic->partitions.items = &indexes[i];
             topic->partitions.len = 0;
         }
         topic->partitions.items[topic->partitions.len++] = refs[i].index;
@@ -43,7 +44,7 @@ void txn_describe(struct txn_coordinator *tc, const struct describe_transactions
                   struct describe_transactions_response *response, struct arena *a)
 {
     ARRAY_MAKE(a, response->transaction_states, MAX(request->transactional_ids.len, 0));
-    for (int32_t i = 0; i < request->transactional_ids.len; i++) {
+    for (int32_t i = 0; i < request->transactional_ids.len && !a->spent; i++) {
         struct describe_transactions_transaction_state *o = &response->transaction_states.items[i];
         describe_transactions_transaction_state_init(o);
         o->transactional_id = request->transactional_ids.items[i];
@@ -77,11 +78,18 @@ static int wanted_states(const struct list_transactions_request *request, struct
     return bits;
 }
 
+static int by_number(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* The request's ids are sorted. */
 static bool is_wanted(const struct txn *t, const struct list_transactions_request *request, int states)
 {
-    bool wanted = request->producer_id_filters.len <= 0;
-    for (int32_t i = 0; !wanted && i < request->producer_id_filters.len; i++)
-        wanted = request->producer_id_filters.items[i] == t->now.producer_id;
+    size_t count = (size_t)MAX(request->producer_id_filters.len, 0);
+    bool wanted = count == 0 || bsearch(&t->now.producer_id, request->producer_id_filters.items, count, sizeof(int64_t),
+                                        by_number) != NULL;
     if (request->state_filters.len > 0 && (states & 1 << t->now.status) == 0)
         return false;
     bool young = request->duration_filter >= 0 && txn_now(t->coordinator) - t->now.start_ms <= request->duration_filter;
@@ -96,6 +104,8 @@ void txn_list(struct txn_coordinator *tc, const struct list_transactions_request
         response->error_code = ERR_COORDINATOR_LOAD_IN_PROGRESS;
         return;
     }
+    if (request->producer_id_filters.len > 0)
+        qsort(request->producer_id_filters.items, (size_t)request->producer_id_filters.len, sizeof(int64_t), by_number);
     ARRAY_MAKE(a, response->transaction_states, (int32_t)HASH_COUNT(tc->txns));
     response->transaction_states.len = 0;
     for (const struct txn *t = tc->txns; t != NULL; t = t->hh.next) {
@@ -103,7 +113,7 @@ void txn_list(struct txn_coordinator *tc, const struct list_transactions_request
             continue;
         struct list_transactions_transaction_state *o =
             &response->transaction_states.items[response->transaction_states.len++];
-        o->transactional_id = arena_str(a, str_of(t->id));
+        o->transactional_id = arena_str(a, t->id);
         o->producer_id = t->now.producer_id;
         o->transaction_state = str_of(txn_status_name(t->now.status));
     }

@@ -11,25 +11,25 @@ enum { BATCH_ROOM = 16384 };
 
 struct timed_out {
     struct txn_call call;
-    char *id;
+    struct str id; /* heap */
 };
 
 static void on_aborted(struct txn_call *call, enum kafka_error error)
 {
     struct timed_out *x = CONTAINER_OF(call, struct timed_out, call);
     if (error == ERR_NONE)
-        log_info("The transaction of %s has run out of time and is aborted", x->id);
+        log_info("The transaction of %.*s has run out of time and is aborted", STR_ARGS(x->id));
     else
-        log_warn("The transaction of %s has run out of time and cannot be aborted yet: %s", x->id,
+        log_warn("The transaction of %.*s has run out of time and cannot be aborted yet: %s", STR_ARGS(x->id),
                  error_name((int16_t)error));
-    free(x->id);
+    str_free(x->id);
     free(x);
 }
 
 static bool is_late(const struct txn *t, int64_t now)
 {
     return !t->pending && t->now.status == TXN_ONGOING && t->now.epoch < INT16_MAX &&
-           now - t->now.start_ms > t->now.timeout_ms && state_partition_check(t->home) == ERR_NONE;
+           saturating_sub(now, t->now.start_ms) > t->now.timeout_ms && state_partition_check(t->home) == ERR_NONE;
 }
 
 static void abort_late(struct timer *timer)
@@ -41,7 +41,7 @@ static void abort_late(struct timer *timer)
         if (!is_late(t, now))
             continue;
         struct timed_out *x = xcalloc(1, sizeof(*x));
-        *x = (struct timed_out){{.done = on_aborted}, xstrdup(t->id)};
+        *x = (struct timed_out){{.done = on_aborted}, str_dup(t->id)};
         txn_prepare_fence(t, &fence);
         txn_abort(t, &fence, &x->call);
     }
@@ -55,7 +55,7 @@ struct burial {
     struct txn_coordinator *coordinator;
     struct state_partition *home;
     int64_t term;
-    char **ids;
+    struct str *ids; /* heap, each */
     size_t count, cap;
 };
 
@@ -64,9 +64,9 @@ static bool is_dying(const struct txn *t)
     return t->pending && t->pending_status == TXN_DEAD;
 }
 
-static void bury(struct burial *b, const char *id, enum kafka_error error)
+static void bury(struct burial *b, struct str id, enum kafka_error error)
 {
-    struct txn *t = b->home->term == b->term ? txn_find(b->coordinator, str_of(id)) : NULL;
+    struct txn *t = b->home->term == b->term ? txn_find(b->coordinator, id) : NULL;
     if (t == NULL || !is_dying(t))
         return;
     if (error == ERR_NONE)
@@ -83,7 +83,7 @@ static void on_buried(struct state_append *append, enum kafka_error error)
                  b->home->number, error_name((int16_t)error));
     for (size_t i = 0; i < b->count; i++) {
         bury(b, b->ids[i], error);
-        free(b->ids[i]);
+        str_free(b->ids[i]);
     }
     free(b->ids);
     free(b);
@@ -94,7 +94,7 @@ static bool is_expired(const struct txn *t, int64_t now)
     bool idle =
         t->now.status == TXN_EMPTY || t->now.status == TXN_COMPLETE_COMMIT || t->now.status == TXN_COMPLETE_ABORT;
     return idle && !t->pending && state_partition_check(t->home) == ERR_NONE &&
-           now - t->now.update_ms >= t->coordinator->options.config->transactional_id_expiration_ms;
+           saturating_sub(now, t->now.update_ms) >= t->coordinator->options.config->transactional_id_expiration_ms;
 }
 
 static int by_home(const void *a, const void *b)
@@ -119,7 +119,7 @@ static size_t bury_some(struct txn **expired, size_t count, int64_t now)
         txn_prepare_dead(t);
         txn_record_gone(&batch, t, now);
         b->ids = xgrow(b->ids, b->count + 1, &b->cap, sizeof(*b->ids));
-        b->ids[b->count++] = xstrdup(t->id);
+        b->ids[b->count++] = str_dup(t->id);
     }
     size_t taken = b->count;
     state_append(b->home, &batch, &b->append);

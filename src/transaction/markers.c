@@ -18,11 +18,11 @@ enum { RETRY_MS = 100 };
 struct marker_order {
     struct txn_coordinator *coordinator;
     struct state_partition *home;
-    int64_t term; /* of the home */
-    char *id;
+    int64_t term;  /* of the home */
+    struct str id; /* heap */
     struct txn_marker marker;
     int32_t broker; /* TXN_NO_LEADER: none was known */
-    struct txn_partition_id *partitions;
+    struct topic_key *partitions;
     size_t count, cap;
     struct marker_order *prev, *next;
 };
@@ -64,9 +64,9 @@ static void on_completed(struct txn_store *s, enum kafka_error error)
         return;
     }
     if (error != ERR_NONE)
-        log_info("The end of the transaction of %s is left to who leads " TRANSACTION_STATE_TOPIC "-%" PRId32
+        log_info("The end of the transaction of %.*s is left to who leads " TRANSACTION_STATE_TOPIC "-%" PRId32
                  " next: %s",
-                 s->id, s->home->number, error_name((int16_t)error));
+                 STR_ARGS(s->id), s->home->number, error_name((int16_t)error));
     txn_store_deinit(s);
     free(c);
 }
@@ -98,7 +98,7 @@ static void retry_completions(struct txn_coordinator *tc)
 
 static void order_free(struct marker_order *o)
 {
-    free(o->id);
+    str_free(o->id);
     free(o->partitions);
     free(o);
 }
@@ -114,7 +114,7 @@ static void free_orders(struct marker_order *list)
 static struct txn *order_target(const struct marker_order *o)
 {
     bool same = o->home->term == o->term && o->home->ownership == OWNED;
-    struct txn *t = same ? txn_find(o->coordinator, str_of(o->id)) : NULL;
+    struct txn *t = same ? txn_find(o->coordinator, o->id) : NULL;
     return t != NULL && t->finishing && t->now.producer_id == o->marker.producer_id &&
                    t->now.epoch == o->marker.producer_epoch
                ? t
@@ -127,7 +127,7 @@ static struct marker_order *order_new(struct txn *t, int32_t broker)
     *o = (struct marker_order){.coordinator = t->coordinator,
                                .home = t->home,
                                .term = t->home->term,
-                               .id = xstrdup(t->id),
+                               .id = str_dup(t->id),
                                .marker = {.producer_id = t->now.producer_id,
                                           .producer_epoch = t->now.epoch,
                                           .commit = t->now.status == TXN_PREPARE_COMMIT,
@@ -136,20 +136,21 @@ static struct marker_order *order_new(struct txn *t, int32_t broker)
     return o;
 }
 
-static void order_add(struct marker_order *o, const struct txn_partition_id *id)
+static void order_add(struct marker_order *o, const struct topic_key *id)
 {
     o->partitions = xgrow(o->partitions, o->count + 1, &o->cap, sizeof(*o->partitions));
     o->partitions[o->count++] = *id;
 }
 
 /* For the broker that leads the partition now, in a list of orders that are being made. */
-static void order_for(struct txn *t, const struct txn_partition_id *id, struct marker_order **list)
+static void order_for(struct txn *t, const struct topic_key *id, struct marker_order **list)
 {
     const struct txn_options *options = &t->coordinator->options;
     int32_t leader = options->leader_of(options->ctx, str_of(id->topic), id->index);
     struct marker_order *o;
     if (leader == TXN_NO_PARTITION) { /* it was deleted */
-        log_info("Partition %s-%" PRId32 " is no more, and needs no marker of %s", id->topic, id->index, t->id);
+        log_info("Partition %s-%" PRId32 " is no more, and needs no marker of %.*s", id->topic, id->index,
+                 STR_ARGS(t->id));
         txn_drop_partition(t, id);
         return;
     }
@@ -239,7 +240,7 @@ static void fill_topics(const struct marker_order *o, struct arena *a, struct wr
     ARRAY_MAKE(a, m->topics, (int32_t)o->count);
     m->topics.len = 0;
     for (size_t i = 0; i < o->count; i++) {
-        const struct txn_partition_id *id = &o->partitions[i];
+        const struct topic_key *id = &o->partitions[i];
         if (topic == NULL || !str_is(topic->name, id->topic)) {
             topic = &m->topics.items[m->topics.len++];
             topic->name = str_of(id->topic);
@@ -252,7 +253,7 @@ static void fill_topics(const struct marker_order *o, struct arena *a, struct wr
 
 static int by_id(const void *a, const void *b)
 {
-    const struct txn_partition_id *x = a, *y = b;
+    const struct topic_key *x = a, *y = b;
     int topics = strcmp(x->topic, y->topic);
     return topics != 0 ? topics : (x->index > y->index) - (x->index < y->index);
 }
@@ -298,7 +299,7 @@ static int32_t first_result(const struct write_txn_markers_response *r, int64_t 
     return lo;
 }
 
-static enum kafka_error result_of(const marker_result *m, const struct txn_partition_id *id)
+static enum kafka_error result_of(const marker_result *m, const struct topic_key *id)
 {
     for (int32_t t = 0; t < m->topics.len; t++) {
         const struct write_txn_markers_writable_txn_marker_topic_result *topic = &m->topics.items[t];
@@ -311,7 +312,7 @@ static enum kafka_error result_of(const marker_result *m, const struct txn_parti
 
 /* What the response says of it; a leader that says nothing is asked again. */
 static enum kafka_error find_result(const struct write_txn_markers_response *r, const struct marker_order *o,
-                                    const struct txn_partition_id *id)
+                                    const struct topic_key *id)
 {
     enum kafka_error error = ERR_NETWORK_EXCEPTION;
     for (int32_t i = first_result(r, o->marker.producer_id); error == ERR_NETWORK_EXCEPTION && i < r->markers.len;
@@ -340,17 +341,17 @@ static void take_results(struct marker_peer *p, struct marker_order *o)
     struct txn *t = order_target(o);
     size_t left = 0;
     for (size_t i = 0; t != NULL && i < o->count; i++) {
-        struct txn_partition_id id = o->partitions[i];
+        struct topic_key id = o->partitions[i];
         enum kafka_error error = find_result(&p->response, o, &id);
         if (is_fenced(error)) {
-            log_info("The marker of %s for %s-%" PRId32 " is refused for good: %s", o->id, id.topic, id.index,
-                     error_name((int16_t)error));
+            log_info("The marker of %.*s for %s-%" PRId32 " is refused for good: %s", STR_ARGS(o->id), id.topic,
+                     id.index, error_name((int16_t)error));
             t->finishing = false;
             t = NULL;
         } else if (is_settled(error)) {
             txn_drop_partition(t, &id);
         } else {
-            log_debug("The marker of %s for %s-%" PRId32 " is sent again: %s", o->id, id.topic, id.index,
+            log_debug("The marker of %.*s for %s-%" PRId32 " is sent again: %s", STR_ARGS(o->id), id.topic, id.index,
                       error_name((int16_t)error));
             o->partitions[left++] = id;
         }

@@ -13,7 +13,7 @@ enum { KEY_VERSION = 0, VALUE_VERSION = 0, NEWEST_VALUE = 1 };
 
 static void write_key(struct writer *w, const struct txn *t)
 {
-    struct transaction_log_key key = {.transactional_id = str_of(t->id)};
+    struct transaction_log_key key = {.transactional_id = t->id};
     writer_init(w);
     writer_int16(w, KEY_VERSION);
     transaction_log_key_write(w, KEY_VERSION, &key);
@@ -26,13 +26,14 @@ static void fill_partitions(const struct txn *t, const struct txn_change *change
     int32_t count;
     const struct txn_partition_ref *refs = txn_sorted_partitions(t, change, a, &count);
     struct transaction_log_value_partitions_schema *topic = NULL;
+    int32_t *indexes = ARENA_ARRAY(a, int32_t, MAX(count, 1));
     ARRAY_MAKE(a, v->transaction_partitions, count);
     v->transaction_partitions.len = 0;
     for (int32_t i = 0; i < count; i++) {
         if (topic == NULL || !str_eq(topic->topic, refs[i].topic)) {
             topic = &v->transaction_partitions.items[v->transaction_partitions.len++];
             topic->topic = refs[i].topic;
-            ARRAY_MAKE(a, topic->partition_ids, count - i);
+            topic->partition_ids.items = &indexes[i];
             topic->partition_ids.len = 0;
         }
         topic->partition_ids.items[topic->partition_ids.len++] = refs[i].index;
@@ -82,7 +83,7 @@ static bool read_value(struct bytes data, struct arena *a, struct transaction_lo
 
 static void take_value(struct txn *t, const struct transaction_log_value *v)
 {
-    struct txn_partition_id id;
+    struct topic_key id;
     t->now = (struct txn_fields){.status = (enum txn_status)v->transaction_status,
                                  .producer_id = v->producer_id,
                                  .last_producer_id = NO_PRODUCER_ID,
@@ -95,7 +96,7 @@ static void take_value(struct txn *t, const struct transaction_log_value *v)
     for (int32_t i = 0; i < v->transaction_partitions.len; i++) {
         const struct transaction_log_value_partitions_schema *topic = &v->transaction_partitions.items[i];
         for (int32_t k = 0; k < topic->partition_ids.len; k++)
-            if (txn_partition_id_make(topic->topic, topic->partition_ids.items[k], &id))
+            if (topic_key_make(topic->topic, topic->partition_ids.items[k], &id))
                 txn_put_partition(t, &id);
     }
 }

@@ -10,28 +10,19 @@ const char *txn_status_name(enum txn_status status)
 
 /* ---- Partitions ---- */
 
-bool txn_partition_id_make(struct str topic, int32_t index, struct txn_partition_id *out)
-{
-    if (topic.len <= 0 || topic.len >= (int32_t)sizeof(out->topic))
-        return false;
-    *out = (struct txn_partition_id){.index = index};
-    memcpy(out->topic, topic.p, (size_t)topic.len);
-    return true;
-}
-
-static struct txn_partition *find_partition(const struct txn *t, const struct txn_partition_id *id)
+static struct txn_partition *find_partition(const struct txn *t, const struct topic_key *id)
 {
     struct txn_partition *p;
     HASH_FIND(hh, t->partitions, id, sizeof(*id), p);
     return p;
 }
 
-bool txn_has_partition(const struct txn *t, const struct txn_partition_id *id)
+bool txn_has_partition(const struct txn *t, const struct topic_key *id)
 {
     return find_partition(t, id) != NULL;
 }
 
-void txn_put_partition(struct txn *t, const struct txn_partition_id *id)
+void txn_put_partition(struct txn *t, const struct topic_key *id)
 {
     if (txn_has_partition(t, id))
         return;
@@ -40,7 +31,7 @@ void txn_put_partition(struct txn *t, const struct txn_partition_id *id)
     HASH_ADD(hh, t->partitions, id, sizeof(p->id), p);
 }
 
-void txn_drop_partition(struct txn *t, const struct txn_partition_id *id)
+void txn_drop_partition(struct txn *t, const struct topic_key *id)
 {
     struct txn_partition *p = find_partition(t, id);
     if (p == NULL)
@@ -193,14 +184,14 @@ static bool is_complete(enum txn_status s)
 
 void txn_take_change(struct txn *t, const struct txn_change *change)
 {
-    struct txn_partition_id id;
+    struct topic_key id;
     ensure(t->pending && t->pending_status == change->to.status);
     t->now = change->to;
     t->pending = false;
     if (is_complete(change->to.status))
         txn_clear_partitions(t);
     for (int32_t i = 0; i < change->added_count; i++)
-        if (txn_partition_id_make(change->added[i].topic, change->added[i].index, &id))
+        if (topic_key_make(change->added[i].topic, change->added[i].index, &id))
             txn_put_partition(t, &id);
 }
 

@@ -4,6 +4,7 @@
 
 #include <uthash.h>
 
+#include "base/topic_key.h"
 #include "transaction/transaction.h"
 
 /* The numbers are those of the records. */
@@ -19,13 +20,8 @@ enum txn_status {
     TXN_STATUS_COUNT
 };
 
-struct txn_partition_id {
-    int32_t index;
-    char topic[252]; /* zero-filled: the whole key is hashed */
-};
-
 struct txn_partition {
-    struct txn_partition_id id;
+    struct topic_key id;
     UT_hash_handle hh;
 };
 
@@ -47,7 +43,7 @@ struct txn_change {
 struct txn {
     struct txn_coordinator *coordinator;
     struct state_partition *home;
-    char *id;
+    struct str id; /* heap; a client may put any byte into it */
     struct txn_fields now;
     struct txn_partition *partitions; /* of the transaction; while it ends, those that want their marker */
     bool pending;                     /* a change is under way */
@@ -72,10 +68,9 @@ struct txn_coordinator {
 
 /* ---- state.c: one transaction by itself ---- */
 
-bool txn_partition_id_make(struct str topic, int32_t index, struct txn_partition_id *out);
-bool txn_has_partition(const struct txn *t, const struct txn_partition_id *id);
-void txn_put_partition(struct txn *t, const struct txn_partition_id *id);
-void txn_drop_partition(struct txn *t, const struct txn_partition_id *id);
+bool txn_has_partition(const struct txn *t, const struct topic_key *id);
+void txn_put_partition(struct txn *t, const struct topic_key *id);
+void txn_drop_partition(struct txn *t, const struct topic_key *id);
 void txn_clear_partitions(struct txn *t);
 /* Those of the transaction and those that are added, by topic and index, in the arena. */
 struct txn_partition_ref *txn_sorted_partitions(const struct txn *t, const struct txn_change *with, struct arena *a,
@@ -118,8 +113,8 @@ struct txn_store {
     struct state_append append;
     struct txn_coordinator *coordinator;
     struct state_partition *home;
-    int64_t term; /* of the home */
-    char *id;
+    int64_t term;  /* of the home */
+    struct str id; /* heap */
     struct txn_change change;
     bool persistent; /* stays pending when the log is not available, to be tried again */
     /* With the transaction changed, or not; it may be gone. */

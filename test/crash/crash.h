@@ -40,6 +40,7 @@ void model_cut(struct model *m, int64_t end);
 void model_synced(struct model *m, int64_t offset);
 /* The log has begun there. */
 void model_started(struct model *m, int64_t offset);
+void model_start_lowered(struct model *m, int64_t offset); /* by a cut to there, if it was above */
 
 /* Compares the whole log with the model, after it was loaded: `restarted`. The model goes on with what is there. */
 void model_check(struct model *m, struct plog *log, bool restarted);

@@ -25,6 +25,7 @@ struct world {
     struct model *models[LOGS];
     int32_t epochs[LOGS];
     int64_t committed[LOGS]; /* the highest high watermark that there was */
+    int64_t lowered[LOGS];   /* what the last cut was to; -1: it is settled */
     bool compacted;
 };
 
@@ -166,13 +167,15 @@ static void begin_epoch(struct world *w, int i)
 
 /*
  * A follower cuts its log because another leads, whose records are of a newer epoch; never within a batch, and where
- * compaction goes, never what is committed.
+ * compaction goes, never what is committed. One that leads out of sync may have less than was deleted here.
  */
 static void cut(struct world *w, int i)
 {
     int64_t start = plog_start_offset(w->logs[i]), end = plog_end_offset(w->logs[i]);
     if (w->compacted)
         start = MAX(start, w->committed[i]);
+    else if (crash_chance(5))
+        start = 0;
     if (start > end)
         return;
     int64_t offset = crash_chance(2) ? end - crash_random((uint32_t)MIN(end - start, (int64_t)20) + 1)
@@ -181,8 +184,9 @@ static void cut(struct world *w, int i)
     if (offset < start)
         return;
     say("cut to", offset);
-    model_cut(w->models[i], offset);
+    model_cut(w->models[i], offset < plog_start_offset(w->logs[i]) ? 0 : offset); /* nothing is promised of it then */
     (void)plog_truncate(w->logs[i], offset);
+    w->lowered[i] = offset;
     begin_epoch(w, i);
 }
 
@@ -192,6 +196,7 @@ static void begin_anew(struct world *w, int i)
     int64_t offset = plog_end_offset(w->logs[i]) + crash_random(30);
     say("begin anew at", offset);
     model_cut(w->models[i], 0);
+    model_started(w->models[i], offset);
     (void)plog_truncate_fully(w->logs[i], offset);
     w->committed[i] = 0;
     begin_epoch(w, i);
@@ -265,6 +270,10 @@ static void operate(struct world *w)
                disk_has_stopped() ? ", stopped" : "");
     crash_wait(crash_random(50));
     for (int k = 0; k < LOGS; k++) {
+        if (w->lowered[k] >= 0 && !disk_has_stopped() && !atomic_load(&w->logs[k]->unsettled)) {
+            model_start_lowered(w->models[k], w->lowered[k]);
+            w->lowered[k] = -1;
+        }
         model_started(w->models[k], plog_start_offset(w->logs[k]));
         if (!disk_has_stopped())
             model_synced(w->models[k], w->logs[k]->recovery_point);
@@ -383,8 +392,10 @@ static void restart(struct world *w)
     }
     disk_go_on();
     check(w, true);
-    for (int i = 0; i < LOGS; i++)
+    for (int i = 0; i < LOGS; i++) {
+        w->lowered[i] = -1;
         begin_epoch(w, i);
+    }
 }
 
 /* ---- A run ---- */

@@ -277,6 +277,11 @@ void model_started(struct model *m, int64_t offset)
     m->start = MAX(m->start, offset);
 }
 
+void model_start_lowered(struct model *m, int64_t offset)
+{
+    m->start = MIN(m->start, offset);
+}
+
 /* ---- What is found ---- */
 
 struct found {
@@ -593,7 +598,8 @@ void model_check(struct model *m, struct plog *log, bool restarted)
     int64_t start = plog_start_offset(log), end = plog_end_offset(log);
     if (end < m->sure)
         violation("the log ends at %" PRId64 ", of %" PRId64 " that are sure", end, m->sure);
-    m->start = MAX(m->start, start);
+    if (start > m->start)
+        violation("the log starts at %" PRId64 ", and did so at %" PRId64 " at most", start, m->start);
     read_log(m, log, &f);
     if (m->compacted)
         check_newest_held(m, &f, start);

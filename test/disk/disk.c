@@ -48,6 +48,7 @@ static struct move *moves;
 static struct inode **open_files;
 static size_t open_count, open_cap;
 static int changes_left = -1; /* -1: any number */
+static int last_error;
 
 void disk_stop_after(int changes)
 {
@@ -67,8 +68,10 @@ void disk_go_on(void)
 static bool may_change(void)
 {
     errno = EIO;
-    if (changes_left == 0)
+    if (changes_left == 0) {
+        last_error = EIO;
         return false;
+    }
     changes_left -= changes_left > 0;
     return true;
 }
@@ -258,7 +261,7 @@ int file_open(const char *path, bool create)
 {
     struct name *n = find(path);
     if (n == NULL && (!create || !may_change())) {
-        errno = create ? EIO : ENOENT;
+        errno = last_error = create ? EIO : ENOENT;
         return -1;
     }
     if (n == NULL) {
@@ -271,6 +274,11 @@ int file_open(const char *path, bool create)
     n->inode->refs++;
     open_files[open_count] = n->inode;
     return (int)open_count++;
+}
+
+int file_open_to_stay(const char *path, bool create)
+{
+    return file_open(path, create);
 }
 
 void file_close(int fd)
@@ -420,9 +428,24 @@ bool file_map_look(void (*look)(void *ctx), void *ctx)
     return true;
 }
 
-bool file_exists(const char *path)
+int file_last_error(void)
 {
-    return find(path) != NULL;
+    return last_error;
+}
+
+void file_clear_error(void)
+{
+    last_error = 0;
+}
+
+bool file_ran_out(void)
+{
+    return false;
+}
+
+enum file_result file_look(const char *path)
+{
+    return find(path) != NULL ? FILE_FOUND : FILE_MISSING;
 }
 
 int file_lock(const char *path)
@@ -449,12 +472,13 @@ static int by_text(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-bool dir_list(const char *path, struct names *out)
+static bool list(const char *path, bool files, bool folders, struct names *out)
 {
     size_t cap = 0;
     *out = (struct names){0};
     for (const struct name *n = names; n != NULL; n = n->hh.next) {
-        if (!is_below(n->path, path) || strchr(n->path + strlen(path) + 1, '/') != NULL)
+        if (!is_below(n->path, path) || strchr(n->path + strlen(path) + 1, '/') != NULL ||
+            !(n->inode != NULL ? files : folders))
             continue;
         out->v = xgrow(out->v, out->n + 1, &cap, sizeof(char *));
         out->v[out->n++] = xstrdup(n->path + strlen(path) + 1);
@@ -462,6 +486,21 @@ bool dir_list(const char *path, struct names *out)
     if (out->n > 0)
         qsort(out->v, out->n, sizeof(char *), by_text);
     return true;
+}
+
+bool dir_list(const char *path, struct names *out)
+{
+    return list(path, true, true, out);
+}
+
+bool dir_list_files(const char *path, struct names *out)
+{
+    return list(path, true, false, out);
+}
+
+bool dir_list_folders(const char *path, struct names *out)
+{
+    return list(path, false, true, out);
 }
 
 void names_free(struct names *list)

@@ -20,7 +20,7 @@ bool sim_has_file(const struct process *p, const char *name)
 {
     char path[256];
     snprintf(path, sizeof(path), "/%s/%s", p->name, name);
-    return file_exists(path);
+    return file_look(path) == FILE_FOUND;
 }
 
 static bool ends_with(const char *name, const char *suffix)
@@ -69,7 +69,7 @@ uint8_t *sim_log(const struct process *p, const char *topic, int partition, size
     for (size_t i = 0; i < list.n; i++) {
         char path[400];
         snprintf(path, sizeof(path), "%s/%.250s", folder, list.v[i]);
-        ok = !ends_with(list.v[i], ".log") || file_load(path, &all);
+        ok = !ends_with(list.v[i], ".log") || file_load(path, &all) == FILE_FOUND;
         ensure(ok);
     }
     names_free(&list);

@@ -389,7 +389,8 @@ void ensemble_expire(const char *path)
 struct request {
     struct zk *zk;
     struct zk_batch *batch;
-    size_t first, count;
+    struct zk_op *first;
+    size_t count;
     bool sent;
     struct request *prev, *next;
 };
@@ -500,8 +501,9 @@ static void on_client(void *arg)
     struct loop *outer = sim_enter(zk->options.loop);
     if (p->request != NULL) {
         struct request *r = p->request;
-        for (size_t i = 0; i < r->count; i++)
-            take_outcome(r->batch, &r->batch->ops[r->first + i], &p->outcomes[i]);
+        struct zk_op *op = r->first;
+        for (size_t i = 0; i < r->count; i++, op = op->next)
+            take_outcome(r->batch, op, &p->outcomes[i]);
         finish_request(r);
     } else if (p->notice != NULL) {
         struct session *s = session_of(p);
@@ -566,9 +568,12 @@ static void to_server(struct zk *zk, struct request *r)
     *p = (struct packet){.zk = zk, .connection = zk->connection, .session = zk->session_id, .request = r};
     if (r != NULL) {
         p->count = r->count;
-        p->ops = arena_copy(&p->arena, r->batch->ops + r->first, sizeof(*p->ops) * r->count);
-        for (size_t i = 0; i < r->count; i++)
+        p->ops = ARENA_ARRAY(&p->arena, struct zk_op, r->count);
+        const struct zk_op *op = r->first;
+        for (size_t i = 0; i < r->count; i++, op = op->next) {
+            p->ops[i] = *op;
             copy_op(p, &p->ops[i]);
+        }
     }
     /* The world's: it arrives whatever happens to its sender. */
     sim_after(NULL, in_order(&zk->in_at_us), on_server, p);
@@ -616,8 +621,9 @@ static void fail_all(struct zk *zk)
 {
     while (zk->requests != NULL) {
         struct request *r = zk->requests;
-        for (size_t i = 0; i < r->count; i++)
-            r->batch->ops[r->first + i].result = ZK_SESSION_EXPIRED;
+        struct zk_op *op = r->first;
+        for (size_t i = 0; i < r->count; i++, op = op->next)
+            op->result = ZK_SESSION_EXPIRED;
         finish_request(r);
     }
 }
@@ -720,12 +726,11 @@ void zk_submit(struct zk *zk, struct zk_batch *b)
     b->finished = 0;
     if (b->count == 0)
         sim_after(zk->process, 1, finish_empty, b);
-    for (size_t i = 0; i < b->count;) {
+    for (struct zk_op *op = b->first; op != NULL; op = op->next) {
         struct request *r = xcalloc(1, sizeof(*r));
-        *r = (struct request){.zk = zk, .batch = b, .first = i, .count = 1};
-        while (b->ops[i + r->count - 1].with_next)
+        *r = (struct request){.zk = zk, .batch = b, .first = op, .count = 1};
+        for (; op->with_next; op = op->next)
             r->count++;
-        i += r->count;
         DL_APPEND(zk->requests, r);
     }
     if (zk->closed)

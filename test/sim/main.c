@@ -159,7 +159,11 @@ static void create_topic(void)
     struct int_list replicas[MAX_PARTITIONS], none[MAX_PARTITIONS] = {{NULL, 0}};
     for (int i = 0; i < partition_count; i++)
         replicas[i] = draw_replicas(&a);
-    struct topic_znode z = {uuid_random(), replicas, none, none, partition_count};
+    struct topic_znode z = {.id = uuid_random(),
+                            .replicas = replicas,
+                            .adding = none,
+                            .removing = none,
+                            .partition_count = partition_count};
     struct bytes data = topic_encode(&a, &z);
     ensemble_put("/brokers/topics/" SIM_TOPIC, arena_cstr(&a, (struct str){(const char *)data.p, data.len}));
     arena_deinit(&a);

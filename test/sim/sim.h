@@ -55,6 +55,8 @@ struct process *loop_process(const struct loop *loop);
 /* Makes it the loop whose code runs, which base/loop.h calls current. Returns the one before, to go back to. */
 struct loop *sim_enter(struct loop *loop);
 
+bool sim_is_in_job(void); /* a worker's code runs */
+
 /* ---- network.c ---- */
 
 /* What `from` sends to `to` does not arrive until it does again. */

@@ -1,9 +1,11 @@
 /* Virtual time, and everything that is a thread outside: loops, timers, workers, the main of each broker. */
 #include <inttypes.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <ucontext.h>
 #include <uthash.h>
+#include <utlist.h>
 
 #include "base/chance.h"
 #include "base/clock.h"
@@ -164,6 +166,8 @@ static int process_count;
 static struct coroutine *running;
 static struct loop *current;
 
+static void forget_jobs(struct process *p);
+
 static void free_coroutine(struct coroutine *c)
 {
     free(c->stack);
@@ -233,6 +237,7 @@ void process_kill(struct process *p)
     p->signals = NULL;
     network_forget(p);
     ensemble_forget(p);
+    forget_jobs(p);
     if (p->main != NULL)
         free_coroutine(p->main);
     p->main = NULL;
@@ -376,7 +381,7 @@ struct loop *loop_current(void)
 
 bool loop_is_mine(const struct loop *loop)
 {
-    return current == NULL || current == loop || !loop->served;
+    return !loop->served || current == loop || (current == NULL && !sim_is_in_job());
 }
 
 /* Only mains call this: the world goes on without them until the loop is stopped. */
@@ -490,7 +495,7 @@ void timer_stop(struct timer *t)
 
 void timer_start(struct timer *t, int64_t ms)
 {
-    ensure(current == NULL || current == t->loop);
+    ensure(!sim_is_in_job() && (current == NULL || current == t->loop));
     timer_stop(t);
     struct running_timer *r = xcalloc(1, sizeof(*r));
     r->id = *id_of(t) = next_timer++;
@@ -542,56 +547,222 @@ void process_terminate(struct process *p)
     sim_after(p, 0, deliver_signal, p);
 }
 
-/* ---- Workers ---- */
+/*
+ * ---- Workers ----
+ *
+ * A job has a stack of its own. Before it takes a lock, while it holds none, it may be put off, so that other jobs and
+ * the loops come in between as they would between threads; the seed decides where.
+ */
+
+enum { TASK_STACK_SIZE = 256 << 10, PUT_OFF_ONE_IN = 6 };
+
+struct task {
+    ucontext_t here, caller;
+    void *stack;
+    struct workers *workers;
+    struct job *job;
+    int locks;    /* that it holds */
+    int64_t wake; /* the number of the event that lets it go on; 0: none */
+    bool ended;
+    struct task *prev, *next; /* of all */
+};
 
 struct workers {
     struct process *process;
     struct job *first, **last;
-    bool stopped;
+    int threads, running;
+    bool stopping, stopped;
 };
 
-static void run_job(struct job *job)
+static struct task *tasks;  /* of all processes, that have begun and not ended */
+static struct task *task;   /* the one whose code runs */
+static struct task *unused; /* their stacks are used again */
+static int64_t next_wake = 1;
+
+bool sim_is_in_job(void)
 {
-    struct loop *home = job->home, *outer = current;
-    current = NULL;
+    return task != NULL;
+}
+
+static void finish_job(struct job *job)
+{
+    struct loop *home = job->home;
     job->run(job);
-    current = outer;
     if (home != NULL)
         loop_post(home, &job->done);
 }
 
-static void run_first(struct workers *w)
+static void main_of_task(void)
+{
+    finish_job(task->job);
+    task->ended = true;
+    swapcontext(&task->here, &task->caller);
+}
+
+static struct task *take_unused(void)
+{
+    struct task *t = unused;
+    if (t != NULL) {
+        DL_DELETE(unused, t);
+        return t;
+    }
+    t = xcalloc(1, sizeof(*t));
+    t->stack = xmalloc(TASK_STACK_SIZE);
+    return t;
+}
+
+static void prepare_context(struct task *t)
+{
+    getcontext(&t->here);
+    t->here.uc_stack.ss_sp = t->stack;
+    t->here.uc_stack.ss_size = TASK_STACK_SIZE;
+    makecontext(&t->here, main_of_task, 0);
+}
+
+static struct task *task_new(struct workers *w, struct job *job)
+{
+    struct task *t = take_unused();
+    prepare_context(t);
+    t->workers = w;
+    t->job = job;
+    t->locks = 0;
+    t->wake = 0;
+    t->ended = false;
+    DL_APPEND(tasks, t);
+    return t;
+}
+
+static void task_free(struct task *t)
+{
+    DL_DELETE(tasks, t);
+    DL_APPEND(unused, t);
+}
+
+static void work(void *arg);
+static void start_work(struct workers *w)
+{
+    sim_after(w->process, 1 + sim_random(sim_chance(20) ? 20000 : 300), work, w);
+}
+
+/* Until it ends, or is put off. */
+static void go_on(struct task *t)
+{
+    struct workers *w = t->workers;
+    struct loop *outer = current;
+    struct task *outer_task = task;
+    struct process *process = sim_process;
+    sim_process = w->process;
+    current = NULL;
+    t->wake = 0;
+    task = t;
+    swapcontext(&t->caller, &t->here);
+    task = outer_task;
+    current = outer;
+    sim_process = process;
+    if (!t->ended)
+        return;
+    ensure(t->locks == 0);
+    task_free(t);
+    w->running--;
+    if (w->first != NULL && !w->stopping)
+        start_work(w);
+}
+
+static void begin_first(struct workers *w)
 {
     struct job *job = w->first;
-    if (job == NULL)
+    if (job == NULL || w->running >= w->threads)
         return;
     w->first = job->next;
     if (w->first == NULL)
         w->last = &w->first;
-    run_job(job);
+    w->running++;
+    go_on(task_new(w, job));
 }
 
 static void work(void *arg)
 {
-    run_first(arg);
+    begin_first(arg);
 }
 
-struct workers *workers_new(const char *name UNUSED, int threads UNUSED)
+static void wake_up(void *arg)
+{
+    struct task *t;
+    DL_FOREACH (tasks, t)
+        if (t->wake == (int64_t)(intptr_t)arg)
+            break;
+    if (t != NULL) /* else its workers have been stopped meanwhile */
+        go_on(t);
+}
+
+static void maybe_put_off(void)
+{
+    if (task == NULL || task->locks > 0 || task->workers->stopping || !sim_chance(PUT_OFF_ONE_IN))
+        return;
+    struct task *t = task;
+    t->wake = next_wake++;
+    sim_after(t->workers->process, 1 + sim_random(sim_chance(20) ? 20000 : 300), wake_up, (void *)(intptr_t)t->wake);
+    swapcontext(&t->here, &t->caller);
+}
+
+/* Linked in the place of the real ones, which never wait here. */
+#define WRAP(type, name, by)        \
+    int __real_##name(type *lock);  \
+    int __wrap_##name(type *lock);  \
+    int __wrap_##name(type *lock)   \
+    {                               \
+        if ((by) > 0)               \
+            maybe_put_off();        \
+        if (task != NULL)           \
+            task->locks += (by);    \
+        return __real_##name(lock); \
+    }
+WRAP(pthread_mutex_t, pthread_mutex_lock, 1)
+WRAP(pthread_mutex_t, pthread_mutex_unlock, -1)
+WRAP(pthread_rwlock_t, pthread_rwlock_rdlock, 1)
+WRAP(pthread_rwlock_t, pthread_rwlock_wrlock, 1)
+WRAP(pthread_rwlock_t, pthread_rwlock_unlock, -1)
+
+/* Jobs that have died with their process: what they had is left where it is. */
+static void forget_jobs(struct process *p)
+{
+    struct task *t, *next;
+    DL_FOREACH_SAFE (tasks, t, next)
+        if (t->workers->process == p)
+            task_free(t);
+}
+
+struct workers *workers_new(const char *name UNUSED, int threads)
 {
     struct workers *w = xcalloc(1, sizeof(*w));
     w->process = sim_process;
+    w->threads = threads;
     w->last = &w->first;
     return w;
 }
 
-void workers_resize(struct workers *w UNUSED, int threads UNUSED)
+void workers_resize(struct workers *w, int threads)
 {
+    w->threads = threads;
+}
+
+static struct task *any_task_of(const struct workers *w)
+{
+    struct task *t;
+    DL_FOREACH (tasks, t)
+        if (t->workers == w)
+            return t;
+    return NULL;
 }
 
 void workers_stop(struct workers *w)
 {
+    struct task *t;
+    w->stopping = true;
+    while ((t = any_task_of(w)) != NULL)
+        go_on(t);
     while (w->first != NULL)
-        run_first(w);
+        begin_first(w);
     w->stopped = true;
 }
 
@@ -604,11 +775,14 @@ void workers_free(struct workers *w)
 void workers_submit(struct workers *w, struct job *job)
 {
     if (w->stopped) {
-        run_job(job);
+        struct loop *outer = current;
+        current = NULL;
+        finish_job(job);
+        current = outer;
         return;
     }
     job->next = NULL;
     *w->last = job;
     w->last = &job->next;
-    sim_after(w->process, 1 + sim_random(sim_chance(20) ? 20000 : 300), work, w);
+    start_work(w);
 }

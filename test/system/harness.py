@@ -80,11 +80,11 @@ class ZooKeeper(Process):
         super().__init__(folder / "zookeeper.log")
         self.folder, self.port = folder, free_port()
 
-    def start(self):
+    def start(self, **env):
         config = self.folder / "zoo.cfg"
         config.write_text(f"dataDir={self.folder / 'data'}\nclientPort={self.port}\nclientPortAddress=127.0.0.1\n"
                           "tickTime=500\nmaxClientCnxns=0\nadmin.enableServer=false\n")
-        self.spawn([TOP / "bin" / "zookeeper-server-start.sh", config])
+        self.spawn([TOP / "bin" / "zookeeper-server-start.sh", config], env)
         wait_until(lambda: accepts(self.port), f"ZooKeeper\n{self.text()}")
 
     def chroot(self):
@@ -172,12 +172,24 @@ class Barnabas(Broker):
 
 
 class Apache(Broker):
+    jars = JARS
+
     def launch(self):
         self.spawn(["java", "-Xmx512m", "-XX:TieredStopAtLevel=1", f"-Dlog4j.configuration=file:{TOP}/test/system/log4j.properties",
-                    f"-Dlevel={os.environ.get('APACHE_LOG_LEVEL', 'WARN')}", "-cp", f"{JARS}/*", "kafka.Kafka", self.write_config()], self.env)
+                    f"-Dlevel={os.environ.get('APACHE_LOG_LEVEL', 'WARN')}", "-cp", f"{self.jars}/*", "kafka.Kafka", self.write_config()], self.env)
 
     def check_log(self):
         pass
+
+
+def apache_of(version):
+    """Apache's broker of that version, which Maven brings once."""
+    folder = TOP / "test" / "java-old"
+    jars = folder / "target" / version
+    if not (jars / ".complete").exists():
+        run(["mvn", "-q", "-B", "-f", folder, "dependency:copy-dependencies", f"-Dkafka.version={version}", f"-DoutputDirectory={jars}"], timeout=600)
+        (jars / ".complete").touch()
+    return type(f"Apache{version}", (Apache,), {"jars": jars})
 
 
 def preloaded(source, folder):

@@ -6,7 +6,7 @@ import signal
 
 import confluent_kafka
 import pytest
-from harness import Apache, Barnabas, java, kcat, run, wait_until, TOP, BUILD
+from harness import Apache, Barnabas, java, kcat, produce, run, wait_until, TOP, BUILD
 
 TOPICS = TOP / "bin" / "kafka-topics.sh"
 
@@ -114,6 +114,21 @@ def test_followers_have_what_the_leader_has(make_cluster):
     for p in range(3):
         logs = [(b.data / f"t-{p}" / "00000000000000000000.log").read_bytes() for b in brokers]
         assert logs[0] == logs[1] == logs[2]
+
+
+def test_a_follower_without_epochs_comes_back(make_cluster):
+    """With data of old formats, say, and a high watermark that is behind the end of its log."""
+    brokers = make_cluster(Barnabas, Barnabas, **{"min.insync.replicas": 1})
+    topics(brokers, "--create", "--topic", "t", "--replica-assignment", "1:2")
+    wait_until(lambda: in_sync(brokers, "t", 2), "both in sync")
+    for i in range(3):
+        produce(brokers[0], "t", [f"{i}a", f"{i}b"])
+    brokers[1].stop()
+    (brokers[1].data / "t-0" / "leader-epoch-checkpoint").write_text("0\n0\n")
+    (brokers[1].data / "replication-offset-checkpoint").write_text("0\n1\nt 0 2\n")
+    wait_until(lambda: describe(brokers[:1], "t") == {0: (1, [1, 2], [1])}, "the other to be out of sync")
+    brokers[1].restart()
+    wait_until(lambda: in_sync(brokers, "t", 2), "both in sync again")
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])

@@ -7,7 +7,7 @@ import struct
 import uuid
 
 import pytest
-from harness import Barnabas, connect, frame, free_port, read_frame, wait_until
+from harness import Barnabas, connect, consume, frame, free_port, produce, read_frame, wait_until
 from test_cluster import Acknowledged, create, describe, in_sync, make_cluster, read_all, topics  # noqa: F401 (a fixture)
 
 
@@ -52,7 +52,23 @@ def ask_for_isr(brokers, chroot, topic, isr, partition=0):
     return of_partition
 
 
-INELIGIBLE_REPLICA = 107
+def ask_for_isr_by_name(brokers, chroot, topic, isr, version):
+    """AlterPartition 0 or 1, as leaders before 3.3 send it, of partition 0. Returns its error, and the ISR of the answer."""
+    now, node = chroot.client.get(f"/brokers/topics/{topic}/partitions/0/state")
+    leader, leader_epoch = (json.loads(now)[k] for k in ("leader", "leader_epoch"))
+    body = struct.pack(">BiqBB", 0, leader, broker_epoch(chroot, leader), 2, len(topic) + 1) + topic.encode()
+    body += struct.pack(">BiiB", 2, 0, leader_epoch, len(isr) + 1) + struct.pack(f">{len(isr)}i", *isr)
+    body += (b"\0" if version == 1 else b"") + struct.pack(">iBBB", node.version, 0, 0, 0)
+    with connect(controller(brokers, chroot)) as s:
+        s.sendall(frame(56, version, body))
+        answer = read_frame(s)
+    at = 9 + 2 + 1 + 1 + len(topic) + 1 + 4
+    error, _, _, count = struct.unpack_from(">hiiB", answer, at)
+    assert struct.unpack_from(">h", answer, 9)[0] == 0
+    return error, list(struct.unpack_from(f">{count - 1}i", answer, at + 11))
+
+
+INELIGIBLE_REPLICA, OPERATION_NOT_ATTEMPTED = 107, 55
 
 
 @pytest.fixture
@@ -102,6 +118,19 @@ def test_who_was_restarted_since_is_not_taken_for_in_sync(three):
     assert ask_for_isr(three, chroot, "t", {1: epochs[1], 2: epochs[2] - 1}) == INELIGIBLE_REPLICA
     assert state(chroot, "t")["isr"] == [1, 2, 3]
     assert ask_for_isr(three, chroot, "t", {1: -1, 2: epochs[2]}) == 0
+    assert state(chroot, "t")["isr"] == [1, 2]
+
+
+def test_old_leaders_are_answered_so_that_they_ask_again(three):
+    """Those before 3.1 wait for another leader epoch after any error, which may never come."""
+    chroot = three[0].zookeeper
+    topics(three, "--create", "--topic", "t", "--replica-assignment", "1:2:3")
+    wait_until(lambda: in_sync(three, "t", 3), "all in sync")
+    assert controller(three, chroot) is by_id(three, 1)
+    by_id(three, 3).stop()
+    wait_until(lambda: state(chroot, "t")["isr"] == [1, 2], "the ISR without it")
+    assert ask_for_isr_by_name(three, chroot, "t", [1, 2, 3], version=0) == (0, [1, 2])
+    assert ask_for_isr_by_name(three, chroot, "t", [1, 2, 3], version=1)[0] == OPERATION_NOT_ATTEMPTED
     assert state(chroot, "t")["isr"] == [1, 2]
 
 
@@ -160,6 +189,81 @@ def test_a_deletion_waits_for_a_broker_that_is_down(three):
     gone.restart()
     wait_until(lambda: not chroot.client.exists("/brokers/topics/t"), "the topic to go")
     wait_until(lambda: not list(gone.data.glob("t-?")), "its folders to go")
+
+
+def test_topics_of_dead_replicas_wait_for_them(make_cluster):  # noqa: F811
+    """None of their states can be made; those of topics that come with them are, and are told of."""
+    brokers = make_cluster(Barnabas)
+    chroot = brokers[0].zookeeper
+    dead = {"version": 2, "partitions": {"0": [9], "1": [9]}, "adding_replicas": {}, "removing_replicas": {}}
+    half = {**dead, "partitions": {"0": [9], "1": [1], "2": [9]}}
+    together = chroot.client.transaction()
+    for name, node in (("a-dead", dead), ("half", half), ("z-dead", dead)):
+        together.create(f"/brokers/topics/{name}", json.dumps(node).encode())
+    together.commit()
+    wait_until(lambda: chroot.client.exists("/brokers/topics/half/partitions/1/state"), "the state of the partition that is alive")
+    create(brokers, "after", 1, factor=1)
+    assert state(chroot, "after")["isr"] == [1]
+    assert chroot.children("/brokers/topics/half/partitions") == ["1"]
+    brokers[0].kill()
+    brokers[0].restart()  # and takes office with them there
+    create(brokers, "again", 1, factor=1)
+
+
+def make_topic(chroot, name, partitions):
+    node = {"version": 2, "partitions": partitions, "adding_replicas": {}, "removing_replicas": {}}
+    chroot.client.create(f"/brokers/topics/{name}", json.dumps(node).encode())
+
+
+def test_assignments_written_by_hand(make_cluster):  # noqa: F811
+    brokers = make_cluster(Barnabas, Barnabas, **{"min.insync.replicas": 1})
+    chroot = brokers[0].zookeeper
+    for name in ("sp ace", "x" * 250, "späce", ".hidden!", "a:b"):
+        make_topic(chroot, name, {"0": [1]})
+    for name, partitions in {"words": {"zero": [1]}, "texts": {"0": ["1", "2"]}, "below": {"-1": [1]}}.items():
+        make_topic(chroot, name, partitions)
+    for name, partitions in {"empty": {"0": []}, "none": {}, "odd": {"0": [-1, 1]}, "twice": {"0": [1, 1]}, "far": {"2000000000": [1, 2]},
+                             "gap": {"5": [2, 1], "0": [1, 2]}}.items():
+        make_topic(chroot, name, partitions)
+    chroot.client.create("/admin/delete_topics/no such ", b"")
+    chroot.client.create("/brokers/ids/none", b"")
+    wait_until(lambda: describe(brokers, "gap") == {0: (1, [1, 2], [1, 2]), 5: (2, [2, 1], [1, 2])}, "the topic with a gap")
+    produce(brokers[0], "gap", ["x"], "-p", "0")
+    assert consume(brokers[1], "gap", "-p", "0") == ["x"]  # librdkafka does not know what to do with the other
+    wait_until(lambda: describe(brokers, "twice") == {0: (1, [1], [1])}, "each replica once")
+    wait_until(lambda: describe(brokers, "odd")[0][0] == 1, "a leader beside one that cannot be")
+    wait_until(lambda: describe(brokers, "far") == {2000000000: (1, [1, 2], [1, 2])}, "a partition of a high number")
+    wait_until(lambda: not chroot.client.exists("/admin/delete_topics/no such "), "the request to go")
+    chroot.client.set("/brokers/topics/words", json.dumps({"version": 2, "partitions": {"0": [2]}}).encode())
+    wait_until(lambda: describe(brokers, "words") == {0: (2, [2], [2])}, "the topic, now that its node makes sense")
+    reassign(chroot, {("gap", 5): [1, 1]})
+    wait_until(lambda: describe(brokers, "gap")[5] == (1, [1], [1]), "one replica")
+    wait_until(lambda: not chroot.client.exists("/admin/reassign_partitions"), "the end of the reassignment")
+    assert json.loads(chroot.get("/brokers/topics/gap"))["partitions"] == {"0": [1, 2], "5": [1]}
+    for b in brokers:
+        b.kill()
+    for b in brokers:
+        b.restart()  # and one takes office with all that there
+    wait_until(lambda: describe(brokers, "gap")[0] == (1, [1, 2], [1, 2]), "the topic with a gap again")
+    topics(brokers, "--delete", "--topic", "gap")
+    wait_until(lambda: not chroot.client.exists("/brokers/topics/gap"), "the topic to go")
+
+
+def test_a_topic_is_deleted_while_it_is_reassigned(three):
+    """The end of the reassignment and the beginning of the deletion are told in one."""
+    chroot = three[0].zookeeper
+    topics(three, "--create", "--topic", "t", "--replica-assignment", "1:2")
+    wait_until(lambda: in_sync(three, "t", 2), "all in sync")
+    by_id(three, 3).process.send_signal(signal.SIGSTOP)  # so that the reassignment lasts
+    try:
+        reassign(chroot, {("t", 0): [2, 3]})
+        wait_until(lambda: json.loads(chroot.get("/brokers/topics/t"))["adding_replicas"], "the reassignment")
+        chroot.client.create("/admin/delete_topics/t", b"")
+    finally:
+        by_id(three, 3).process.send_signal(signal.SIGCONT)
+    wait_until(lambda: not chroot.client.exists("/brokers/topics/t"), "the topic to go")
+    wait_until(lambda: all(not describe([b], "t") for b in three), "all brokers to forget it")
+    create(three, "t", 1)
 
 
 def test_unclean_election_only_when_it_is_allowed(three):

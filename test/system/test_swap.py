@@ -1,10 +1,16 @@
-"""A running Apache cluster is swapped to barnabas one broker at a time, and back, and nobody loses anything."""
+"""A running Apache cluster is swapped to barnabas one broker at a time, and back, and nobody loses anything.
+
+With the oldest and the newest version that README promises; BARNABAS_SWAP_VERSIONS=all does it with all of them, and
+BARNABAS_SWAP_VERSIONS=3.4.1,3.6.2 with these.
+"""
 
 import json
+import os
 import sys
 
 import confluent_kafka
-from harness import Apache, Barnabas, other, wait_until, TOP
+import pytest
+from harness import Barnabas, apache_of, other, wait_until, TOP
 from test_cluster import bootstrap, create, in_sync, make_cluster, topics  # noqa: F401 (a fixture)
 
 sys.path.insert(0, str(TOP / "test" / "faults"))
@@ -12,6 +18,12 @@ import checker  # noqa: E402
 from workload import Group, History, Member, Reader, Worker, Writer, read_all  # noqa: E402
 
 PARTITIONS, KEYS = 6, 50
+PROMISED = ["2.8.2", "3.0.2", "3.2.3", "3.4.1", "3.6.2", "3.8.1", "3.9.2"]
+
+
+def versions():
+    wanted = os.environ.get("BARNABAS_SWAP_VERSIONS", f"{PROMISED[0]},{PROMISED[-1]}")
+    return PROMISED if wanted == "all" else wanted.split(",")
 
 
 class KeyWriter(Worker):
@@ -66,8 +78,11 @@ def swap(brokers, kind, finish):
     return moves
 
 
-def test_a_cluster_is_swapped_under_load_and_back(make_cluster, request):  # noqa: F811
-    brokers = make_cluster(Apache, Apache, Apache, **{"zookeeper.session.timeout.ms": 6000})
+@pytest.mark.parametrize("version", versions())
+def test_a_cluster_is_swapped_under_load_and_back(make_cluster, request, version):  # noqa: F811
+    apache = apache_of(version)
+    protocol = version.rsplit(".", 1)[0]
+    brokers = make_cluster(apache, apache, apache, **{"zookeeper.session.timeout.ms": 6000, "inter.broker.protocol.version": protocol})
     create(brokers, "facts", PARTITIONS, min_insync_replicas=2)
     topics(brokers, "--create", "--topic", "latest", "--partitions", 3, "--replication-factor", 3, "--config", "cleanup.policy=compact",
            "--config", "segment.bytes=100000", "--config", "min.cleanable.dirty.ratio=0.01")
@@ -87,7 +102,7 @@ def test_a_cluster_is_swapped_under_load_and_back(make_cluster, request):  # noq
     assert there[-1] != first
     kinds = list(brokers)
     wait_until(lambda: len(history.seen) > 2000, "more of the load")
-    swap(brokers, Apache, finish)
+    swap(brokers, apache, finish)
     for w in workers:
         w.finish()
     wrong = checker.check(history, read_all(bootstrap(brokers), "facts", PARTITIONS))

@@ -1,8 +1,9 @@
 """Topics: by request, by ZooKeeper, and what Apache's TopicCommand makes of it."""
 
 import json
+import struct
 
-from harness import consume, java, kcat, produce, wait_until
+from harness import connect, consume, frame, java, kcat, produce, read_frame, wait_until
 
 TOPIC_COMMAND = "org.apache.kafka.tools.TopicCommand"
 
@@ -35,6 +36,42 @@ def test_refusals_are_kafkas(broker):
     assert "Replication factor: 99 larger than available brokers: 1." in out
     assert "collides" in topics(broker, "--create", "--topic", "a.b", check=False) + topics(broker, "--create", "--topic", "a_b", check=False)
     assert "retention.ms" in topics(broker, "--create", "--topic", "y", "--config", "retention.ms=abc", check=False)
+
+
+def text(data):
+    return struct.pack(">h", len(data)) + data
+
+
+def ask_for(broker, requests, validate_only, create=True):
+    """CreateTopics or CreatePartitions, of {topic: partitions}. Returns {topic: error}."""
+    body = struct.pack(">i", len(requests))
+    for name, partitions in requests.items():
+        body += text(name) + (struct.pack(">ihii", partitions, 1, 0, 0) if create else struct.pack(">ii", partitions, -1))
+    with connect(broker) as s:
+        s.sendall(frame(19 if create else 37, 4 if create else 1, body + struct.pack(">iB", 5000, validate_only)))
+        answer, errors, at = read_frame(s), {}, 12
+    for _ in requests:
+        size = struct.unpack_from(">h", answer, at)[0]
+        error, message = struct.unpack_from(">hh", answer, at + 2 + size)
+        errors[answer[at + 2:at + 2 + size]] = error
+        at += 2 + size + 4 + max(message, 0)
+    return errors
+
+
+INVALID_PARTITIONS, POLICY_VIOLATION = 37, 44
+
+
+def test_what_would_fit_nowhere_is_refused_before_it_is_made(broker):
+    most = 2**31 - 1
+    for create in (True, False):
+        if not create:
+            assert ask_for(broker, {b"t": 1}, False) == {b"t": 0}
+        for partitions in (most, 200000, 2**27):
+            for validate_only in (True, False):
+                assert ask_for(broker, {b"t": partitions}, validate_only, create) == {b"t": INVALID_PARTITIONS}
+    assert ask_for(broker, {b"t": -2**31}, True, create=False) == {b"t": INVALID_PARTITIONS}
+    many = ask_for(broker, {b"m%d" % i: 80000 for i in range(50)}, True)
+    assert list(many.values()) == [0] * 12 + [POLICY_VIOLATION] * 38
 
 
 def test_a_topic_written_to_zookeeper_is_served(broker, zookeeper):

@@ -1,12 +1,14 @@
 """The broker and its ensemble: several hosts, restarts, silence."""
 
+import json
 import socket
+import struct
 import threading
 
 import pytest
-from harness import Barnabas, ZooKeeper, consume, java, produce, wait_until
+from harness import Barnabas, ZooKeeper, connect, consume, frame, java, preloaded, produce, read_frame, receive, run, wait_until
 
-TOPICS = "org.apache.kafka.tools.TopicCommand"
+TOPICS, CONFIGS = "org.apache.kafka.tools.TopicCommand", "kafka.admin.ConfigCommand"
 
 
 @pytest.fixture
@@ -64,34 +66,198 @@ def pour(source, sink):
             pass
 
 
-@pytest.fixture
-def late_host(own_ensemble):
-    """A way to the ensemble that breaks the first two connections, as a server does that is not ready."""
-    listener = socket.create_server(("127.0.0.1", 0))
+class Way:
+    """To the ensemble, with a first word on each connection: `greet` says if it is let through."""
 
-    def serve():
+    def __init__(self, ensemble, greet=lambda n, client: True, host="127.0.0.1"):
+        self.ensemble, self.greet, self.connections, self.kept = ensemble, greet, [], []
+        self.listener = socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        port = self.listener.getsockname()[1]
+        self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
         for n in range(10**6):
             try:
-                client, _ = listener.accept()
+                client, _ = self.listener.accept()
             except OSError:
                 return
-            if n < 2:
-                client.recv(10)
-                client.close()
+            if not self.greet(n, client):
                 continue
-            server = socket.create_connection(("127.0.0.1", own_ensemble.port))
+            server = socket.create_connection(("127.0.0.1", self.ensemble.port))
+            self.connections += [client, server]
             for pair in ((client, server), (server, client)):
                 threading.Thread(target=pour, args=pair, daemon=True).start()
 
-    threading.Thread(target=serve, daemon=True).start()
-    yield f"127.0.0.1:{listener.getsockname()[1]}"
-    listener.close()
+    def close(self):
+        self.listener.close()
+        for s in self.connections + self.kept:
+            s.close()
+
+    def break_all(self):
+        for s in self.connections:
+            try:
+                s.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass  # it is broken already
+
+    def hang_up_at_first(self, n, client):
+        if n < 2:
+            client.recv(10)
+            client.close()
+        return n >= 2
+
+    def say_nothing_at_first(self, n, client):
+        self.kept.append(client)
+        return n >= 2
 
 
-def test_a_host_that_is_not_ready_is_tried_again(start, late_host):
-    broker = start(lambda connect: f"127.0.0.1:1,{late_host}/" + connect.split("/")[1], **{"zookeeper.connection.timeout.ms": 30000})
+@pytest.fixture
+def way(own_ensemble):
+    ways = []
+
+    def make(*args, **kw):
+        ways.append(Way(own_ensemble, *args, **kw))
+        return ways[-1]
+
+    yield make
+    for w in ways:
+        w.close()
+
+
+def by_way(*addresses):
+    return lambda connect: ",".join(addresses) + "/" + connect.split("/")[1]
+
+
+@pytest.mark.parametrize("how", [Way.hang_up_at_first, Way.say_nothing_at_first], ids=["hangs up", "says nothing"])
+def test_a_host_that_is_not_ready_is_tried_again(start, way, how):
+    late = way()
+    late.greet = lambda n, client: how(late, n, client)
+    broker = start(by_way("127.0.0.1:1", late.address), **{"zookeeper.connection.timeout.ms": 30000})
     produce(broker, "t", ["x"])
     assert consume(broker, "t") == ["x"]
+
+
+def test_hosts_have_names_and_addresses_of_either_kind(start, way, own_ensemble):
+    broker = start(by_way(way(host="::1").address, f"localhost:{own_ensemble.port}"))
+    produce(broker, "t", ["x"])
+    assert consume(broker, "t") == ["x"]
+
+
+def owner(broker):
+    """The session that the broker is registered by."""
+    return broker.zookeeper.client.get("/brokers/ids/0")[1].ephemeralOwner
+
+
+def test_a_session_lives_on_by_another_connection(start, way):
+    it = way()
+    broker = start(by_way(it.address))
+    session = owner(broker)
+    for _ in range(3):
+        before = len(it.connections)
+        it.break_all()
+        wait_until(lambda: len(it.connections) > before, "another connection")
+        assert "Created topic" in create(broker, f"t{before}")
+    assert owner(broker) == session
+
+
+def test_strangers_are_not_let_through_to_zookeeper(broker):
+    """The socket that the client library is served by is the library's alone."""
+    listening = run(["ss", "-Hltnp"]).splitlines()
+    ports = [line.split()[3] for line in listening if f"pid={broker.process.pid}," in line and f":{broker.port} " not in line]
+    assert len(ports) == 1 and ports[0].startswith("127.0.0.1:")
+    with socket.create_connection(("127.0.0.1", int(ports[0].split(":")[1])), 10) as s:
+        s.sendall(b"ruok")
+        assert not receive(s, 1)
+    assert "Created topic" in create(broker, "t")
+
+
+def test_more_watches_than_a_server_takes_in_one(start, own_ensemble):
+    """Over a million bytes of paths. All are set again, on the same session."""
+    broker = start(**{"zookeeper.session.timeout.ms": "20000"})
+    client = broker.zookeeper.client
+    node = b'{"version":2,"partitions":{"0":[99]},"adding_replicas":{},"removing_replicas":{}}'
+    names = [f"{i:05d}" + "x" * 240 for i in range(4500)]
+    for made in [client.create_async(f"/brokers/topics/{name}", node) for name in names]:
+        made.get(60)
+    wait_until(lambda: f"New topic {names[-1]} " in broker.text(), "the last topic", 120)
+    session = owner(broker)
+    own_ensemble.stop()
+    own_ensemble.start()
+    assert "Created topic" in create(broker, "after")
+    assert owner(broker) == session
+    client.set(f"/brokers/topics/{names[0]}", node.replace(b"[99]", b'[99],"1":[0]'))
+    wait_until(lambda: f"Topic {names[0]} grows" in broker.text(), "the watch of the first topic")
+
+
+def test_a_request_that_servers_hang_up_on_is_given_up(own_ensemble, tmp_path, start):
+    """A server may take less than others. What it hangs up on is sent again so often and no more, then all goes on."""
+    own_ensemble.stop()
+    own_ensemble.start(JAVA_TOOL_OPTIONS="-Djute.maxbuffer=40000")
+    broker = start()
+    key = text(b"leader.replication.throttled.replicas")
+    value = text(b",".join(b"%d:0" % i for i in range(5000))[:32000].rsplit(b",", 1)[0])
+    configs = struct.pack(">i", 2) + key + value + key.replace(b"leader", b"follower").replace(struct.pack(">h", 37), struct.pack(">h", 39)) + value
+    with connect(broker) as s:
+        s.sendall(frame(19, 4, struct.pack(">i", 1) + text(b"big") + struct.pack(">ihi", 1, 1, 0) + configs + struct.pack(">iB", 30000, 0)))
+        answer = read_frame(s)
+    assert struct.unpack_from(">h", answer, 17)[0] != 0
+    assert "is given up: the creation of /config/topics/big was sent" in broker.text()
+    wait_until(lambda: broker.zookeeper.client.exists("/brokers/ids/0"), "the next registration")
+    assert "Created topic" in create(broker, "small")
+
+
+def text(data):
+    return struct.pack(">h", len(data)) + data
+
+
+def old_offset(broker, group, commit):
+    """OffsetCommit or OffsetFetch, version 0, of one partition. Returns the error."""
+    of_partition = struct.pack(">iq", 0, 5) + text(b"") if commit else struct.pack(">i", 0)
+    body = text(group) + struct.pack(">i", 1) + text(b"t") + struct.pack(">i", 1) + of_partition
+    with connect(broker) as s:
+        s.sendall(frame(8 if commit else 9, 0, body))
+        return struct.unpack(">h", read_frame(s)[-2:])[0]
+
+
+def test_names_that_no_path_can_have(broker):
+    """Whoever comes after them is served as if they had not been."""
+    chroot = broker.zookeeper
+    produce(broker, "t", ["x"])
+    for entity in ("topics/", "topics/a\tb", "topics/a/b", "topics/..", "topics/" + "x" * 300, "brokers/", "none", ""):
+        change = json.dumps({"version": 2, "entity_path": entity}).encode()
+        chroot.client.create("/config/changes/config_change_", change, sequence=True)
+    for junk in (b"", b"\0", b"[]", b'{"version":2}', b'{"version":2,"entity_path":3}'):
+        chroot.client.create("/config/changes/config_change_", junk, sequence=True)
+    chroot.client.create("/config/changes/none", b"")
+    for group in (b"a\tb", b"a\nb", b"a\0b", b"\x1f", b"\x7f", b"\xff\xfe", b".", b"", b"a/b"):
+        assert old_offset(broker, group, commit=True) == -1 and old_offset(broker, group, commit=False) == -1
+    assert old_offset(broker, "gr ü ppe".encode(), commit=True) == 0
+    assert chroot.get("/consumers/gr ü ppe/offsets/t/0") == b"5"
+    assert old_offset(broker, "gr ü ppe".encode(), commit=False) == 0
+    chroot.client.ensure_path("/config/topics/t")
+    chroot.client.set("/config/topics/t", json.dumps({"version": 1, "config": {"retention.ms": "77"}}).encode())
+    chroot.client.create("/config/changes/config_change_", b'{"version":2,"entity_path":"topics/t"}', sequence=True)
+    wait_until(lambda: "retention.ms=77" in java(CONFIGS, "--bootstrap-server", broker.bootstrap, "--describe", "--topic", "t"), "the setting")
+
+
+def test_old_notifications_go(make_broker, tmp_path, zookeeper):
+    """A quarter of an hour after they were made, by the clock of whoever looks."""
+    broker = make_broker()
+    for _ in range(120):
+        zookeeper.client.create("/config/changes/config_change_", b'{"version":2,"entity_path":"topics/t"}', sequence=True)
+    zookeeper.client.create("/config/changes/other", b"")
+    assert len(zookeeper.children("/config/changes")) == 121
+    broker.stop()
+    broker.env = {"LD_PRELOAD": str(preloaded("later.c", tmp_path)), "LATER_SECONDS": "960"}
+    broker.restart()
+    wait_until(lambda: zookeeper.children("/config/changes") == ["other"], "the old ones to go")
+    broker.env["LATER_SECONDS"] = "840"
+    broker.stop()
+    broker.restart()
+    zookeeper.client.create("/config/changes/config_change_", b'{"version":2,"entity_path":"topics/t"}', sequence=True)
+    assert "Created topic" in create(broker, "t")
+    assert len(zookeeper.children("/config/changes")) == 2
 
 
 def test_it_serves_on_while_zookeeper_is_away(start, own_ensemble):

@@ -44,6 +44,13 @@ static inline struct strbuf make_batch(int count, int size, int64_t timestamp, i
     return out;
 }
 
+/* Something by that name that exists, and cannot be read, whoever tries. */
+static inline void make_unreadable(const char *path)
+{
+    unlink(path);
+    assert_int_equal(symlink(path, path), 0);
+}
+
 static inline enum kafka_error append_batch(struct plog *log, struct strbuf batch, int count, int32_t epoch,
                                             struct append_result *result)
 {

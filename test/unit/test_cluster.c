@@ -3,6 +3,8 @@
 
 #include "cluster/broker_settings.h"
 #include "cluster/view.h"
+#include "cluster/zk.h"
+#include "cluster/zk_bridge_internal.h"
 #include "controller/admin.h"
 
 static struct arena arena;
@@ -90,6 +92,171 @@ static void states_come_back(void **state)
     assert_true(bytes_eq(partition_encode(&arena, &p), apache));
 }
 
+static bool reads_as(const char *node, const char *written)
+{
+    struct topic_znode t;
+    return topic_decode(&arena, "t", text(node), &t) && bytes_eq(topic_encode(&arena, &t), text(written));
+}
+
+#define NODE(partitions) \
+    "{\"partitions\":{" partitions "},\"adding_replicas\":{},\"removing_replicas\":{},\"version\":2}"
+
+static void assignments_written_by_hand_are_read(void **state)
+{
+    (void)state;
+    struct topic_znode t;
+    assert_true(topic_decode(&arena, "t", text(NODE("\"5\":[2,1],\"0\":[1,2]")), &t));
+    assert_int_equal(t.partition_count, 2);
+    assert_int_equal(t.numbers[1], 5);
+    assert_int_equal(t.replicas[1].v[0], 2);
+    assert_true(reads_as(NODE("\"2000000000\":[1]"), NODE("\"2000000000\":[1]")));
+    assert_true(reads_as(NODE("\"0\":[]"), NODE("\"0\":[]")));
+    assert_true(reads_as(NODE(""), NODE("")));
+    assert_true(reads_as(NODE("\"0\":[1,1],\"1\":[2,1,2]"), NODE("\"0\":[1],\"1\":[2,1]")));
+    assert_true(reads_as(NODE("\"0\":[-1,1]"), NODE("\"0\":[-1,1]")));
+}
+
+static void assignments_that_make_no_sense_are_refused(void **state)
+{
+    (void)state;
+    struct topic_znode t;
+    const char *const senseless[] = {NODE("\"0\":[\"1\",\"2\"]"),
+                                     NODE("\"-1\":[1]"),
+                                     NODE("\"zero\":[1]"),
+                                     NODE("\"0\":[1.0]"),
+                                     NODE("\"0\":[3000000000]"),
+                                     NODE("\"0\":1"),
+                                     NODE("\"\":[1]"),
+                                     NODE("\"0\":[1],\"00\":[2]"),
+                                     NODE("\"4000000000\":[1]"),
+                                     "[1]",
+                                     "{\"partitions\":{\"0\":null}}"};
+    for (size_t i = 0; i < ARRAY_LEN(senseless); i++)
+        assert_false(topic_decode(&arena, "t", text(senseless[i]), &t));
+}
+
+static void brokers_have_numbers(void **state)
+{
+    (void)state;
+    int32_t id;
+    assert_true(broker_id_parse(STR_LIT("1001"), &id));
+    assert_int_equal(id, 1001);
+    assert_false(broker_id_parse(STR_LIT(""), &id));
+    assert_false(broker_id_parse(STR_LIT("-1"), &id));
+    assert_false(broker_id_parse(STR_LIT("x"), &id));
+    assert_false(broker_id_parse(STR_LIT("12345678901234567890"), &id));
+}
+
+static void names_in_paths_are_checked(void **state)
+{
+    (void)state;
+    assert_true(zk_name_is_legal(STR_LIT("a b.c")));
+    assert_true(zk_name_is_legal(STR_LIT("\xc3\xa4\xe2\x82\xac\xef\xa4\x80\xf0\x9f\x90\xb0")));
+    const struct str bad[] = {STR_LIT(""),
+                              STR_LIT("."),
+                              STR_LIT(".."),
+                              STR_LIT("a/b"),
+                              STR_LIT("a\tb"),
+                              STR_LIT("a\n"),
+                              STR_LIT("a\0b"),
+                              STR_LIT("\x7f"),
+                              STR_LIT("\xc2\x85"),
+                              STR_LIT("\xee\x80\x80"),
+                              STR_LIT("\xef\xa3\xbf"),
+                              STR_LIT("\xef\xbf\xbd"),
+                              STR_LIT("\xff")};
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        assert_false(zk_name_is_legal(bad[i]));
+}
+
+static void sizes_of_topics_are_known(void **state)
+{
+    (void)state;
+    int32_t ids[] = {1, -20, 1001};
+    struct int_list lists[12];
+    struct topic_znode t = {
+        .id = uuid_random(), .replicas = lists, .adding = lists, .removing = lists, .partition_count = 12};
+    for (int i = 0; i < 12; i++)
+        lists[i] = (struct int_list){ids, i % 4};
+    size_t exact = (size_t)topic_encode(&arena, &t).len;
+    assert_true(topic_encoded_size(&t) >= exact && topic_encoded_size(&t) < exact + 128);
+}
+
+/* ---- Watches that are set again ---- */
+
+static void add_int(struct strbuf *b, int32_t v)
+{
+    be32_put(strbuf_extend(b, 4), (uint32_t)v);
+}
+
+static struct strbuf watches_frame(int32_t xid, int32_t counts[3])
+{
+    struct strbuf b = {0};
+    add_int(&b, 0);
+    add_int(&b, xid);
+    add_int(&b, 101);
+    be64_put(strbuf_extend(&b, 8), 0x123456789aULL);
+    for (int kind = 0; kind < 3; kind++) {
+        add_int(&b, counts[kind]);
+        for (int32_t i = 0; i < counts[kind]; i++) {
+            struct str path = arena_printf(&arena, "/kind%d/%d", kind, (int)i);
+            add_int(&b, path.len);
+            strbuf_str(&b, path);
+        }
+    }
+    be32_put(b.p, (uint32_t)b.len - 4);
+    return b;
+}
+
+static struct bytes bytes_of(const struct strbuf *b)
+{
+    return (struct bytes){(const uint8_t *)b->p, (int32_t)b->len};
+}
+
+/* Reads frames, none larger than `most` and its head; counts their paths by kind, which are in order. */
+static void check_frames(const struct strbuf *b, size_t most, int32_t counts[3])
+{
+    for (size_t at = 0; at < b->len;) {
+        size_t end = at + 4 + be32_get(b->p + at);
+        assert_true(end <= b->len && end - at <= most + 32);
+        assert_int_equal((int32_t)be32_get(b->p + at + 4), -8);
+        assert_int_equal(be32_get(b->p + at + 8), 101);
+        assert_int_equal(be64_get(b->p + at + 12), 0x123456789aULL);
+        at += 20;
+        for (int kind = 0; kind < 3; kind++) {
+            int32_t n = (int32_t)be32_get(b->p + at);
+            at += 4;
+            for (int32_t i = 0; i < n; i++) {
+                struct str path = {b->p + at + 4, (int32_t)be32_get(b->p + at)};
+                assert_true(str_eq(path, arena_printf(&arena, "/kind%d/%d", kind, (int)counts[kind]++)));
+                at += 4 + (size_t)path.len;
+            }
+        }
+        assert_int_equal(at, end);
+    }
+}
+
+static void many_watches_go_in_several_frames(void **state)
+{
+    (void)state;
+    int32_t counts[3] = {700, 3, 900}, found[3] = {0};
+    struct strbuf frame = watches_frame(-8, counts), out = {0}, other = watches_frame(5, counts);
+    assert_false(zk_watches_cut(bytes_of(&frame), frame.len, &out));
+    assert_false(zk_watches_cut(bytes_of(&other), 1000, &out));
+    for (int32_t less = 1; less < 60; less++)
+        assert_false(zk_watches_cut((struct bytes){(const uint8_t *)frame.p, (int32_t)frame.len - less}, 1000, &out));
+    assert_int_equal(out.len, 0);
+    assert_true(zk_watches_cut(bytes_of(&frame), 1000, &out));
+    check_frames(&out, 1000, found);
+    for (int kind = 0; kind < 3; kind++)
+        assert_int_equal(found[kind], counts[kind]);
+    strbuf_clear(&out);
+    assert_true(zk_watches_cut(bytes_of(&frame), 1, &out)); /* one path each */
+    strbuf_deinit(&out);
+    strbuf_deinit(&frame);
+    strbuf_deinit(&other);
+}
+
 static void nonsense_is_refused(void **state)
 {
     (void)state;
@@ -98,7 +265,7 @@ static void nonsense_is_refused(void **state)
     struct registration r;
     int32_t id;
     static const char *const bad[] = {
-        "", "x", "[]", "{", "{\"partitions\":{\"5\":[1]}}", "{\"partitions\":{\"0\":[\"a\"]}}"};
+        "", "x", "[]", "{", "{\"partitions\":{\"x\":[1]}}", "{\"partitions\":{\"0\":[\"a\"]}}"};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         if (i != 2) /* an object is asked for */
             assert_false(topic_decode(&arena, "t", text(bad[i]), &t));
@@ -149,6 +316,41 @@ static void views_share_what_did_not_change(void **state)
     v = apply(v, third, 2);
     assert_null(view_topic(v, STR_LIT("b")));
     assert_int_equal(view_topic(v, STR_LIT("a"))->partition_count, 1);
+    view_unref(v);
+}
+
+static void names_are_alike_but_for_dots(void **state)
+{
+    (void)state;
+    struct partition_change topics[] = {change("a.b_c", 0, 1), change("a.b", 0, 1), change("a", 0, 1),
+                                        change("a_b.c.d", 0, 1), change("_x", 0, 1)};
+    struct view *v = apply(view_new(), topics, 5);
+    assert_string_equal(view_topic_alike(v, STR_LIT("a_b_c"))->name, "a.b_c");
+    assert_string_equal(view_topic_alike(v, STR_LIT("a_b"))->name, "a.b");
+    assert_string_equal(view_topic_alike(v, STR_LIT("a.b.c_d"))->name, "a_b.c.d");
+    assert_string_equal(view_topic_alike(v, STR_LIT(".x"))->name, "_x");
+    const struct str others[] = {STR_LIT("b"),   STR_LIT("a."), STR_LIT("a.b.c.d."),
+                                 STR_LIT("a.c"), STR_LIT("."),  STR_LIT("zz_")};
+    for (size_t i = 0; i < ARRAY_LEN(others); i++)
+        assert_null(view_topic_alike(v, others[i]));
+    view_unref(v);
+}
+
+static void partitions_may_have_gaps(void **state)
+{
+    (void)state;
+    struct partition_change first[] = {change("a", 2000000000, 2), change("a", 3, 1)};
+    struct view *v = apply(view_new(), first, 2);
+    assert_int_equal(view_topic(v, STR_LIT("a"))->partition_count, 2);
+    assert_int_equal(view_partition(v, STR_LIT("a"), 2000000000)->leader, 2);
+    assert_null(view_partition(v, STR_LIT("a"), 0));
+    assert_int_equal(view_topic_width(view_topic(v, STR_LIT("a"))), 2000000001);
+    struct partition_change second[] = {change("a", 0, 1), change("a", 3, LEADER_DELETED), change("a", 3, 2),
+                                        change("a", 2000000000, LEADER_DELETED)};
+    v = apply(v, second, 4);
+    assert_int_equal(view_topic(v, STR_LIT("a"))->partition_count, 2);
+    assert_int_equal(view_partition(v, STR_LIT("a"), 3)->leader, 2); /* the last word counts */
+    assert_int_equal(view_topic_width(view_topic(v, STR_LIT("a"))), 4);
     view_unref(v);
 }
 
@@ -335,8 +537,16 @@ int main(void)
         CASE(a_registration_of_the_first_version_is_read),
         CASE(a_topic_of_apache_is_read),
         CASE(states_come_back),
+        CASE(assignments_written_by_hand_are_read),
+        CASE(assignments_that_make_no_sense_are_refused),
+        CASE(brokers_have_numbers),
+        CASE(names_in_paths_are_checked),
+        CASE(many_watches_go_in_several_frames),
         CASE(nonsense_is_refused),
         CASE(views_share_what_did_not_change),
+        CASE(partitions_may_have_gaps),
+        CASE(names_are_alike_but_for_dots),
+        CASE(sizes_of_topics_are_known),
         CASE(what_an_older_connection_delivers_is_late),
         CASE(replicas_spread_as_in_kafka),
         CASE(racks_get_one_replica_each),

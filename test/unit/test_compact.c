@@ -831,7 +831,7 @@ static void check_checkpoint(struct fixture *f, const char *expected)
     char path[128];
     struct strbuf text = {0};
     snprintf(path, sizeof(path), "%s/cleaner-offset-checkpoint", f->dir);
-    assert_true(file_load(path, &text));
+    assert_int_equal(file_load(path, &text), FILE_FOUND);
     strbuf_puts(&text, "");
     assert_string_equal(text.p, expected);
     strbuf_deinit(&text);

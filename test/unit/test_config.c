@@ -111,6 +111,17 @@ static void key_fails(struct world *w, const char *line, const char *why)
 
 /* ---- Properties ---- */
 
+static void test_latin1_is_told_of(void **state)
+{
+    struct world *w = *state;
+    load_ok(w, MINIMAL "# z\xc3\xbcrich\nbroker.rack=zuerich\n");
+    assert_int_equal(w->warnings.len, 0);
+    load_ok(w, MINIMAL "# z\xc3\xbcrich\nbroker.rack=z\xc3\xbcrich\nlog.dir=/tmp/\xfc\n");
+    assert_string_equal(w->config.broker_rack, "z\xc3\x83\xc2\xbcrich");
+    assert_non_null(strstr(w->warnings.p, ":3: read as Latin-1"));
+    assert_null(strstr(w->warnings.p, ":4:"));
+}
+
 struct property_case {
     const char *text, *key, *value;
     int line;
@@ -140,8 +151,9 @@ static void test_properties_lines(void **state)
         {"\r\n\ra=b\r", "a", "b", 3},
         {"a=\\t\\n\\r\\f\\q\\\"", "a", "\t\n\r\fq\"", 1},
         {"a=\\u0041\\u00e9\\u20ac", "a", "A\xc3\xa9\xe2\x82\xac", 1},
+        {"a=z\xfcrich", "a", "z\xc3\xbcrich", 1},                           /* Latin-1 ... */
+        {"a=z\xc3\xbcrich\\\xe9", "a", "z\xc3\x83\xc2\xbcrich\xc3\xa9", 1}, /* ... whatever it is */
         {"a=\\ud83d\\ude00", "a", "\xf0\x9f\x98\x80", 1},
-        {"a=\xc3\xa9", "a", "\xc3\xa9", 1},
         {"a=b\\", "a", "b", 1},
         {"a=!#", "a", "!#", 1},
         {"a=c:\\\\x", "a", "c:\\x", 1},
@@ -921,6 +933,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_properties_lines),
+        TEST(test_latin1_is_told_of),
         TEST(test_properties_many),
         TEST(test_properties_errors),
         TEST(test_every_row),

@@ -205,7 +205,8 @@ static struct ask *ask(struct fixture *f, int16_t version)
     f->asks = a;
     a->call.done = on_answer;
     a->call.arena = &a->arena;
-    a->call.client = (struct group_client){STR_LIT("client"), STR_LIT("/127.0.0.1"), version};
+    /* The zero byte is in the ids of all members that are not static. */
+    a->call.client = (struct group_client){STR_LIT("cli\0ent"), STR_LIT("/127.0.0.1"), version};
     return a;
 }
 
@@ -232,9 +233,14 @@ static struct bytes subscription(struct arena *a, const char *topic)
     return b;
 }
 
-static struct str text(const char *s)
+/* As a client sends it: a ~ stands for a zero byte. */
+static struct str sent(struct ask *a, const char *s)
 {
-    return s != NULL ? str_of(s) : STR_LIT("");
+    struct str copy = arena_str(&a->arena, str_of(s));
+    for (int32_t i = 0; i < copy.len; i++)
+        if (copy.p[i] == '~')
+            ((char *)(uintptr_t)copy.p)[i] = '\0';
+    return copy;
 }
 
 static struct ask *join(struct fixture *f, struct who who)
@@ -242,9 +248,9 @@ static struct ask *join(struct fixture *f, struct who who)
     struct ask *a = ask(f, who.version ? who.version : 9);
     struct join_group_request *in = ARENA_NEW(&a->arena, struct join_group_request);
     join_group_request_init(in);
-    in->group_id = text(who.group ? who.group : "g");
-    in->member_id = text(who.id);
-    in->group_instance_id = str_of(who.instance);
+    in->group_id = sent(a, who.group ? who.group : "g");
+    in->member_id = sent(a, who.id ? who.id : "");
+    in->group_instance_id = sent(a, who.instance);
     in->protocol_type = str_of(who.type ? who.type : "consumer");
     in->session_timeout_ms = who.session_ms ? who.session_ms : SESSION_MS;
     in->rebalance_timeout_ms = who.rebalance_ms ? who.rebalance_ms : REBALANCE_MS;
@@ -252,7 +258,7 @@ static struct ask *join(struct fixture *f, struct who who)
     in->protocols.len = who.protocols[1] != NULL ? 2 : 1;
     for (int32_t i = 0; i < in->protocols.len; i++)
         in->protocols.items[i] =
-            (struct join_group_request_protocol){str_of(who.protocols[i] ? who.protocols[i] : "range"),
+            (struct join_group_request_protocol){sent(a, who.protocols[i] ? who.protocols[i] : "range"),
                                                  subscription(&a->arena, who.topic ? who.topic : "t")};
     join_group_response_init(&a->out.join);
     group_join(f->gc, in, &a->out.join, &a->call);
@@ -264,16 +270,16 @@ static struct ask *sync_assigning(struct fixture *f, struct who who, const char 
     struct ask *a = ask(f, who.version ? who.version : 5);
     struct sync_group_request *in = ARENA_NEW(&a->arena, struct sync_group_request);
     sync_group_request_init(in);
-    in->group_id = text(who.group ? who.group : "g");
-    in->member_id = text(who.id);
-    in->group_instance_id = str_of(who.instance);
+    in->group_id = sent(a, who.group ? who.group : "g");
+    in->member_id = sent(a, who.id ? who.id : "");
+    in->group_instance_id = sent(a, who.instance);
     in->generation_id = who.generation;
     in->protocol_type = str_of(who.type ? who.type : "consumer");
-    in->protocol_name = str_of(who.protocols[0] ? who.protocols[0] : "range");
+    in->protocol_name = sent(a, who.protocols[0] ? who.protocols[0] : "range");
     ARRAY_MAKE(&a->arena, in->assignments, count);
     for (int32_t i = 0; i < count; i++)
         in->assignments.items[i] = (struct sync_group_request_assignment){
-            str_of(members[i]), {(const uint8_t *)members[i], (int32_t)strlen(members[i])}};
+            sent(a, members[i]), {(const uint8_t *)members[i], (int32_t)strlen(members[i])}};
     sync_group_response_init(&a->out.sync);
     group_sync(f->gc, in, &a->out.sync, &a->call);
     return a;
@@ -289,9 +295,9 @@ static int heartbeat(struct fixture *f, struct who who)
     struct ask *a = ask(f, 4);
     struct heartbeat_request in;
     heartbeat_request_init(&in);
-    in.group_id = text(who.group ? who.group : "g");
-    in.member_id = text(who.id);
-    in.group_instance_id = str_of(who.instance);
+    in.group_id = sent(a, who.group ? who.group : "g");
+    in.member_id = sent(a, who.id ? who.id : "");
+    in.group_instance_id = sent(a, who.instance);
     in.generation_id = who.generation;
     heartbeat_response_init(&a->out.heartbeat);
     group_heartbeat(f->gc, &in, &a->out.heartbeat, &a->call);
@@ -308,8 +314,8 @@ static struct ask *leave(struct fixture *f, const struct who *members, int32_t c
     ARRAY_MAKE(&a->arena, in.members, count);
     for (int32_t i = 0; i < count; i++) {
         leave_group_member_identity_init(&in.members.items[i]);
-        in.members.items[i].member_id = text(members[i].id);
-        in.members.items[i].group_instance_id = str_of(members[i].instance);
+        in.members.items[i].member_id = sent(a, members[i].id ? members[i].id : "");
+        in.members.items[i].group_instance_id = sent(a, members[i].instance);
     }
     leave_group_response_init(&a->out.leave);
     group_leave(f->gc, &in, &a->out.leave, &a->call);
@@ -332,13 +338,13 @@ static struct ask *send_commit(struct fixture *f, struct what what)
     struct offset_commit_request *in = ARENA_NEW(&a->arena, struct offset_commit_request);
     struct group_transaction txn = {.producer_id = what.producer};
     offset_commit_request_init(in);
-    in->group_id = text(what.who.group ? what.who.group : "g");
-    in->member_id = text(what.who.id);
-    in->group_instance_id = str_of(what.who.instance);
+    in->group_id = sent(a, what.who.group ? what.who.group : "g");
+    in->member_id = sent(a, what.who.id ? what.who.id : "");
+    in->group_instance_id = sent(a, what.who.instance);
     in->generation_id_or_member_epoch = what.who.id || what.who.generation ? what.who.generation : -1;
     in->retention_time_ms = what.retention_ms ? what.retention_ms : -1;
     ARRAY_MAKE(&a->arena, in->topics, 1);
-    in->topics.items[0].name = str_of(what.topic ? what.topic : "t");
+    in->topics.items[0].name = sent(a, what.topic ? what.topic : "t");
     ARRAY_MAKE(&a->arena, in->topics.items[0].partitions, 1);
     struct offset_commit_request_partition *p = &in->topics.items[0].partitions.items[0];
     offset_commit_request_partition_init(p);
@@ -380,9 +386,9 @@ static int64_t fetch_of(struct fixture *f, const char *group, const char *topic,
     in.require_stable = stable;
     ARRAY_MAKE(&a->arena, in.groups, 1);
     offset_fetch_request_group_init(&in.groups.items[0]);
-    in.groups.items[0].group_id = str_of(group);
+    in.groups.items[0].group_id = sent(a, group);
     ARRAY_MAKE(&a->arena, in.groups.items[0].topics, 1);
-    in.groups.items[0].topics.items[0].name = str_of(topic);
+    in.groups.items[0].topics.items[0].name = sent(a, topic);
     ARRAY_MAKE(&a->arena, in.groups.items[0].topics.items[0].partition_indexes, 1);
     in.groups.items[0].topics.items[0].partition_indexes.items[0] = partition;
     offset_fetch_response_init(&a->out.fetch);
@@ -407,7 +413,7 @@ static struct ask *describe(struct fixture *f, const char *group)
     struct describe_groups_request in;
     describe_groups_request_init(&in);
     ARRAY_MAKE(&a->arena, in.groups, 1);
-    in.groups.items[0] = str_of(group);
+    in.groups.items[0] = sent(a, group);
     describe_groups_response_init(&a->out.describe);
     group_describe(f->gc, &in, &a->out.describe, &a->call);
     assert_true(a->answered);
@@ -479,9 +485,14 @@ static struct ask *delete_offset(struct fixture *f, const char *group, const cha
     return a;
 }
 
-static const char *id_of(const struct ask *a)
+/* As sent() takes it back. */
+static const char *id_of(struct ask *a)
 {
-    return arena_cstr((struct arena *)(uintptr_t)&a->arena, a->out.join.member_id);
+    char *id = arena_cstr(&a->arena, a->out.join.member_id);
+    for (int32_t i = 0; i < a->out.join.member_id.len; i++)
+        if (id[i] == '\0')
+            id[i] = '~';
+    return id;
 }
 
 /* The id that a new dynamic member is told to come again with. */
@@ -501,7 +512,7 @@ static struct ask *join_with_id(struct fixture *f, struct who who)
     return join(f, who);
 }
 
-static struct who member_of(const struct ask *joined)
+static struct who member_of(struct ask *joined)
 {
     return (struct who){.id = id_of(joined), .generation = joined->out.join.generation_id};
 }
@@ -1230,6 +1241,70 @@ static void all_offsets_are_told_by_topic(void **state)
     assert_int_equal(out->topics.items[1].partitions.items[1].committed_offset, 11);
 }
 
+/* ---- Zero bytes ---- */
+
+static void a_zero_byte_does_not_end_a_name(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const groups[] = {"g", "g~", "g~1", "~", "~g"};
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(commit(f, (struct what){.who.group = groups[i], .offset = i}), ERR_NONE);
+    for (int round = 0; round < 2; round++, move(f), settle(f))
+        for (int i = 0; i < 5; i++)
+            assert_int_equal(fetch_of(f, groups[i], "t", 0, false), i);
+    assert_int_equal(fetch_of(f, "g~2", "t", 0, false), NOTHING);
+}
+
+static void a_zero_byte_makes_no_topic_another(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(commit(f, (struct what){.topic = "t~1", .offset = 5}), ERR_UNKNOWN_TOPIC_OR_PARTITION);
+    assert_int_equal(commit(f, (struct what){.topic = "t", .offset = 1}), ERR_NONE);
+    assert_int_equal(fetch(f, "t~1", 0), NOTHING);
+    assert_int_equal(fetch(f, "t", 0), 1);
+}
+
+static void members_may_hold_zero_bytes(void **state)
+{
+    struct fixture *f = *state;
+    struct who names = {.group = "g~1", .instance = "i~1", .type = "kind~", .protocols = {"p~1"}};
+    struct who m = alone(f, names);
+    assert_int_equal(heartbeat(f, m), ERR_NONE);
+    move(f);
+    settle(f);
+    assert_int_equal(heartbeat(f, m), ERR_NONE);
+    m.instance = "i~2";
+    assert_int_equal(heartbeat(f, m), ERR_UNKNOWN_MEMBER_ID);
+    expect_state(f, "g", "Dead");
+    struct who other = {.group = "g~1", .type = "kind~", .protocols = {"p~2"}};
+    struct ask *a = join(f, other);
+    assert_int_equal(a->out.join.error_code, ERR_INCONSISTENT_GROUP_PROTOCOL);
+}
+
+static void a_member_id_holds_a_part_of_a_long_client_id(void **state)
+{
+    struct fixture *f = *state;
+    static char name[30000];
+    for (size_t i = 0; i < sizeof(name); i++)
+        name[i] = i % 2 == 0 ? (char)0xc3 : (char)0xa4; /* ä */
+    struct ask *b = ask(f, 9);
+    b->call.client.client_id = (struct str){name, sizeof(name)};
+    struct join_group_request in;
+    struct join_group_request_protocol range = {STR_LIT("range"), subscription(&b->arena, "t")};
+    join_group_request_init(&in);
+    in.group_id = STR_LIT("h");
+    in.session_timeout_ms = SESSION_MS;
+    in.rebalance_timeout_ms = REBALANCE_MS;
+    in.protocol_type = STR_LIT("consumer");
+    in.protocols.items = &range;
+    in.protocols.len = 1;
+    join_group_response_init(&b->out.join);
+    group_join(f->gc, &in, &b->out.join, &b->call);
+    assert_int_equal(b->out.join.error_code, ERR_MEMBER_ID_REQUIRED);
+    assert_in_range(b->out.join.member_id.len, 200, 300);
+    assert_true(str_is_utf8(b->out.join.member_id));
+}
+
 /* ---- What goes ---- */
 
 static void offsets_without_a_group_expire_by_their_commit(void **state)
@@ -1263,6 +1338,7 @@ static void a_commit_may_say_how_long_it_is_kept(void **state)
     commit(f, (struct what){
                   .who = {.version = 2}, .topic = "long", .offset = 1, .retention_ms = 3 * (int64_t)RETENTION_MS});
     commit(f, (struct what){.who = {.version = 5}, .topic = "usual", .offset = 1, .retention_ms = 1000});
+    commit(f, (struct what){.who = {.version = 2}, .topic = "for ever", .offset = 1, .retention_ms = INT64_MAX});
     wall += 1000;
     move(f);
     expire(f);
@@ -1272,6 +1348,7 @@ static void a_commit_may_say_how_long_it_is_kept(void **state)
     expire(f);
     assert_int_equal(fetch(f, "usual", 0), NOTHING);
     assert_int_equal(fetch(f, "long", 0), 1);
+    assert_int_equal(fetch(f, "for ever", 0), 1);
 }
 
 static void a_groups_offsets_expire_when_it_has_been_empty_for_long(void **state)
@@ -1456,6 +1533,10 @@ int main(void)
         CASE(an_offset_on_its_way_is_not_stable),
         cmocka_unit_test_setup_teardown(one_replica_may_do, set_up_relaxed, tear_down),
         CASE(all_offsets_are_told_by_topic),
+        CASE(a_zero_byte_does_not_end_a_name),
+        CASE(a_zero_byte_makes_no_topic_another),
+        CASE(members_may_hold_zero_bytes),
+        CASE(a_member_id_holds_a_part_of_a_long_client_id),
         CASE(offsets_without_a_group_expire_by_their_commit),
         CASE(a_commit_may_say_how_long_it_is_kept),
         CASE(a_groups_offsets_expire_when_it_has_been_empty_for_long),

@@ -1,17 +1,22 @@
 /* Several log directories: which one a log goes to, what happens when one fails, and moving logs between them. */
 #include "log_test.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 #include "replica/replica.h"
 #include "storage/file_internal.h"
+#include "storage/manager_internal.h"
 
 enum { DIRS = 3, BROKER = 1, OTHER = 2 };
 
 struct fixture {
+    struct workers *workers; /* NULL: none */
     char root[64];
     char paths[DIRS][80];
     const char *dirs[DIRS];
@@ -36,8 +41,11 @@ static void dir_failed(void *ctx, const char *dir, const char *why UNUSED)
 
 static bool try_open(struct fixture *f, struct fail *fail)
 {
-    struct log_manager_options options = {
-        .config = &f->config, .topic_overrides = topic_overrides, .dir_failed = dir_failed, .ctx = f};
+    struct log_manager_options options = {.config = &f->config,
+                                          .workers = f->workers,
+                                          .topic_overrides = topic_overrides,
+                                          .dir_failed = dir_failed,
+                                          .ctx = f};
     f->logs = log_manager_new(&options, fail);
     return f->logs != NULL && log_manager_load(f->logs, fail);
 }
@@ -80,6 +88,7 @@ static int tear_down(void **state)
     struct fixture *f = *state;
     replica_manager_free(f->replicas);
     close_all(f, false);
+    workers_free(f->workers);
     temp_dir_remove(f->root);
     free(f);
     return 0;
@@ -335,6 +344,407 @@ static void an_index_that_fails_ends_nobody(void **state)
     plog_unref(log);
 }
 
+/* What the checkpoints say from before is no longer so, and must not count after a crash. */
+static void a_crash_after_a_cut_below_the_start_loses_nothing(void **state)
+{
+    struct fixture *f = *state;
+    open_all(f);
+    struct plog *log = make_log(f, "t");
+    assert_int_equal(append(log, 100, 0), ERR_NONE);
+    plog_set_high_watermark(log, 100);
+    assert_int_equal(plog_advance_start(log, 100), ERR_NONE);
+    log_manager_write_checkpoints(f->logs);
+    assert_int_equal(plog_truncate(log, 0), ERR_NONE);
+    assert_int_equal(append(log, 10, 1), ERR_NONE);
+    plog_unref(log);
+    close_all(f, false);
+    open_all(f);
+    log = log_manager_get(f->logs, "t", 0);
+    assert_non_null(log);
+    assert_int_equal(plog_start_offset(log), 0);
+    assert_int_equal(plog_end_offset(log), 10);
+    plog_unref(log);
+}
+
+static ino_t inode_of(const char *dir, const char *name)
+{
+    char path[160];
+    struct stat st;
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    assert_int_equal(stat(path, &st), 0);
+    return st.st_ino;
+}
+
+/* A failover cuts many logs at once, and each checkpoint has a line for every log: it is written for all of them. */
+static void cuts_reach_the_checkpoint_together_before_the_first_append(void **state)
+{
+    struct fixture *f = *state;
+    struct plog *logs[4];
+    char topic[] = "t0";
+    open_all(f);
+    for (int i = 0; i < 4; i++, topic[1]++) {
+        log_manager_prefer_dir(f->logs, topic, 0, f->paths[1]);
+        logs[i] = make_log(f, topic);
+        assert_int_equal(append(logs[i], 50, 0), ERR_NONE);
+        assert_int_equal(append(logs[i], 50, 0), ERR_NONE);
+        assert_int_equal(plog_flush(logs[i]), ERR_NONE);
+    }
+    log_manager_write_checkpoints(f->logs);
+    ino_t before = inode_of(f->paths[1], CHECKPOINT_RECOVERY);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(plog_truncate(logs[i], 50), ERR_NONE);
+    assert_int_equal(inode_of(f->paths[1], CHECKPOINT_RECOVERY), before);
+    assert_int_equal(append(logs[0], 10, 1), ERR_NONE);
+    ino_t after = inode_of(f->paths[1], CHECKPOINT_RECOVERY);
+    assert_int_not_equal(after, before);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(append(logs[i], 10, 1), ERR_NONE);
+    assert_int_equal(inode_of(f->paths[1], CHECKPOINT_RECOVERY), after);
+    for (int i = 0; i < 4; i++)
+        plog_unref(logs[i]);
+}
+
+/* ---- What is not ours, and what is in the way ---- */
+
+static int stuck; /* errno of whoever removes a folder; 0: it can be removed */
+
+/* In the place of libc's. */
+int rmdir(const char *path)
+{
+    if (stuck == 0)
+        return (int)syscall(SYS_rmdir, path);
+    errno = stuck;
+    return -1;
+}
+
+static void make_folder(const char *dir, const char *name)
+{
+    char path[200];
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    assert_int_equal(mkdir(path, 0755), 0);
+}
+
+static char *log_folder(const struct plog *log, char path[160])
+{
+    snprintf(path, 160, "%s/%s-0", plog_dir(log), plog_topic(log));
+    return path;
+}
+
+/* Logs of a program are where its data is, things that were put there by hand, and lost+found. */
+static void what_is_not_ours_is_left_alone(void **state)
+{
+    static const char *const files[] = {"u-0", "server.log.2024-11-28-10", "notes.to-delete",
+                                        "u-1.0123456789abcdef0123456789abcdef-delete"};
+    static const char *const folders[] = {"lost+found", "foo",       "foo-",       "foo-x",
+                                          "-0",         ".snapshot", "x.y-delete", "things.to-delete"};
+    struct fixture *f = *state;
+    mkdir(f->paths[1], 0755);
+    for (size_t i = 0; i < ARRAY_LEN(files); i++)
+        write_file(f->paths[1], files[i], "");
+    for (size_t i = 0; i < ARRAY_LEN(folders); i++)
+        make_folder(f->paths[1], folders[i]);
+    f->config.log_segment_delete_delay_ms = 0;
+    open_all(f);
+    manager_run_removals(f->logs);
+    assert_int_equal(f->failures, 0);
+    assert_int_equal(log_manager_check_dir(f->logs, f->paths[1]), ERR_NONE);
+    assert_null(log_manager_get(f->logs, "server.log.2024-11-28", 10));
+    for (size_t i = 0; i < ARRAY_LEN(files); i++)
+        assert_true(exists(f->paths[1], files[i]));
+    for (size_t i = 0; i < ARRAY_LEN(folders); i++)
+        assert_true(exists(f->paths[1], folders[i]));
+}
+
+static void what_is_not_ours_in_a_log_is_left_alone(void **state)
+{
+    static const char *const folders[] = {"00000000000000009999.log", "00000000000000000000.log.swap", "sub",
+                                          "00000000000000000005.snapshot", "00000000000000000005.log.deleted"};
+    struct fixture *f = *state;
+    char path[160];
+    open_all(f);
+    struct plog *log = make_log(f, "t");
+    assert_int_equal(append(log, 10, 0), ERR_NONE);
+    log_folder(log, path);
+    plog_unref(log);
+    close_all(f, true);
+    for (size_t i = 0; i < ARRAY_LEN(folders); i++)
+        make_folder(path, folders[i]);
+    for (int clean = 0; clean < 2; clean++) {
+        open_all(f);
+        assert_int_equal(f->failures, 0);
+        log = log_manager_get(f->logs, "t", 0);
+        assert_int_equal(plog_end_offset(log), 10 + 5 * clean);
+        assert_int_equal(append(log, 5, 0), ERR_NONE);
+        plog_unref(log);
+        close_all(f, clean == 0);
+    }
+}
+
+/* What was left from a deletion is found again at the next start. */
+static void a_log_is_removed_whatever_is_in_it(void **state)
+{
+    struct fixture *f = *state;
+    char path[160];
+    f->config.log_segment_delete_delay_ms = 0;
+    open_all(f);
+    struct plog *log = make_log(f, "t");
+    log_folder(log, path);
+    make_folder(path, "sub");
+    make_folder(path, "sub/deep");
+    write_file(path, "sub/deep/file", "");
+    assert_int_equal(symlink("/nowhere", strcat(path, "/dangling")), 0);
+    assert_int_equal(log_manager_delete(f->logs, log), ERR_NONE);
+    plog_unref(log);
+    stuck = EBUSY; /* as an NFS server's hidden file makes it */
+    manager_run_removals(f->logs);
+    assert_int_equal(f->failures, 0);
+    stuck = 0;
+    close_all(f, true);
+    open_all(f);
+    manager_run_removals(f->logs);
+    for (int i = 0; i < DIRS; i++) {
+        struct names names;
+        assert_true(dir_list(f->paths[i], &names));
+        for (size_t k = 0; k < names.n; k++)
+            assert_null(strstr(names.v[k], "-delete"));
+        names_free(&names);
+    }
+    assert_int_equal(f->failures, 0);
+}
+
+static void a_disk_that_fails_while_removing_has_failed(void **state)
+{
+    struct fixture *f = *state;
+    f->config.log_segment_delete_delay_ms = 0;
+    open_all(f);
+    struct plog *log = make_log(f, "t");
+    assert_int_equal(log_manager_delete(f->logs, log), ERR_NONE);
+    plog_unref(log);
+    stuck = EIO;
+    manager_run_removals(f->logs);
+    stuck = 0;
+    assert_int_equal(f->failures, 1);
+}
+
+static void a_file_in_the_place_of_a_log_is_in_its_way_only(void **state)
+{
+    struct fixture *f = *state;
+    struct plog *log;
+    open_all(f);
+    for (int i = 0; i < DIRS; i++)
+        write_file(f->paths[i], "t-0", "");
+    assert_int_equal(open_log(f, "t", true, &log), ERR_KAFKA_STORAGE_ERROR);
+    assert_int_equal(f->failures, 0);
+    log = make_log(f, "u");
+    plog_unref(log);
+}
+
+static void a_folder_is_no_mark_of_a_clean_shutdown(void **state)
+{
+    struct fixture *f = *state;
+    open_all(f);
+    struct plog *log = make_log(f, "t");
+    char dir[80];
+    snprintf(dir, sizeof(dir), "%s", plog_dir(log));
+    assert_int_equal(append(log, 10, 0), ERR_NONE);
+    plog_unref(log);
+    close_all(f, false);
+    make_folder(dir, ".kafka_cleanshutdown");
+    make_folder(dir, ".kafka_cleanshutdown/sub");
+    open_all(f);
+    assert_int_equal(f->failures, 0);
+    assert_false(exists(dir, ".kafka_cleanshutdown"));
+    close_all(f, true);
+    assert_true(exists(dir, ".kafka_cleanshutdown"));
+}
+
+/* However many segments were rolled meanwhile, as they are small, or the disk is slow. */
+static void the_recovery_point_goes_on_after_any_number_of_segments(void **state)
+{
+    struct fixture *f = *state;
+    open_all(f);
+    struct plog *log = make_log(f, "t");
+    log->config.segment_bytes = 2000;
+    for (int i = 0; i < 30; i++) /* nobody syncs them */
+        assert_int_equal(append(log, 10, 0), ERR_NONE);
+    plog_unref(log);
+    close_all(f, false);
+    f->workers = workers_new("worker", 1);
+    open_all(f);
+    log = log_manager_get(f->logs, "t", 0);
+    assert_true(log->segment_count > 20);
+    assert_int_equal(log->recovery_point, 0);
+    log->config.segment_bytes = 2000;
+    assert_int_equal(append(log, 10, 0), ERR_NONE);
+    assert_int_equal(append(log, 10, 0), ERR_NONE);
+    workers_stop(f->workers);
+    assert_int_equal(log->recovery_point, log->segments[log->segment_count - 1]->base_offset);
+    plog_unref(log);
+}
+
+/* ---- Without descriptors ---- */
+
+static int filling[4096];
+static size_t filling_count;
+
+static void limit_descriptors(rlim_t count)
+{
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_cur = MIN(count, limit.rlim_max);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+}
+
+/* But for so many. */
+static void use_up_descriptors(rlim_t left)
+{
+    int fd, top = 0;
+    while ((fd = open("/dev/null", O_RDONLY | O_CLOEXEC)) >= 0) {
+        filling[filling_count++] = fd;
+        top = MAX(top, fd);
+        limit_descriptors((rlim_t)top + 1); /* what is below is filled as well */
+    }
+    limit_descriptors((rlim_t)top + 1 + left);
+}
+
+static void give_descriptors_back(void)
+{
+    while (filling_count > 0)
+        close(filling[--filling_count]);
+    limit_descriptors(RLIM_INFINITY);
+}
+
+static void without_descriptors_a_log_does_not_grow_and_no_disk_has_failed(void **state)
+{
+    struct fixture *f = *state;
+    struct strbuf out = {0};
+    struct plog *other;
+    open_all(f);
+    struct plog *log = make_log(f, "t");
+    log->config.segment_bytes = 3000;
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(append(log, 10, 0), ERR_NONE);
+    use_up_descriptors(0);
+    for (int i = 0; i < 2; i++)
+        while (append(log, 10, 0) == ERR_NONE)
+            ;
+    int64_t end = plog_end_offset(log);
+    assert_int_equal(open_log(f, "u", true, &other), ERR_KAFKA_STORAGE_ERROR);
+    assert_int_equal(plog_flush(log), ERR_NONE);
+    log_manager_write_checkpoints(f->logs);
+    assert_int_equal(plog_read_bytes(log, 0, 1000, 30, &out), ERR_NONE);
+    assert_int_equal(plog_truncate(log, end - 10), ERR_NONE);
+    assert_int_equal(f->failures, 0);
+    give_descriptors_back();
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(append(log, 10, 0), ERR_NONE);
+    assert_int_equal(plog_end_offset(log), end + 90);
+    assert_int_equal(open_log(f, "u", true, &other), ERR_NONE);
+    strbuf_deinit(&out);
+    plog_unref(other);
+    plog_unref(log);
+}
+
+static void a_start_without_enough_descriptors_says_so(void **state)
+{
+    struct fixture *f = *state;
+    struct fail fail = {.text = ""};
+    open_all(f);
+    for (char topic[] = "a"; topic[0] <= 'z'; topic[0]++)
+        plog_unref(make_log(f, topic));
+    close_all(f, true);
+    use_up_descriptors(DIRS + 2); /* for their locks, and a few logs */
+    assert_false(try_open(f, &fail));
+    give_descriptors_back();
+    assert_non_null(strstr(fail.text, "ulimit -n"));
+    assert_int_equal(f->failures, 0);
+    close_all(f, false);
+    open_all(f);
+}
+
+/* ---- Indexes ---- */
+
+/* Somebody has cleaned up. */
+static void indexes_that_are_gone_are_made_again(void **state)
+{
+    static const char *const names[] = {"00000000000000000000.index", "00000000000000000000.timeindex"};
+    struct fixture *f = *state;
+    struct timestamp_offset found;
+    char folder[160], path[200];
+    open_all(f);
+    struct plog *log = make_log(f, "t");
+    log->config.segment_bytes = 20000;
+    for (int i = 0; i < 30; i++)
+        assert_int_equal(append(log, 10, 0), ERR_NONE);
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        struct strbuf out = {0};
+        snprintf(path, sizeof(path), "%s/%s", log_folder(log, folder), names[i]);
+        assert_int_equal(i == 0 ? unlink(path) : truncate(path, 7), 0);
+        assert_int_equal(plog_read_bytes(log, 50, 1000, 300, &out), ERR_NONE);
+        assert_int_equal(plog_offset_for_time(log, 1000, &found), ERR_NONE);
+        assert_int_equal(found.offset, 0);
+        assert_true(exists(folder, names[i]));
+        strbuf_deinit(&out);
+        manager_unload_indexes(f->logs);
+        manager_unload_indexes(f->logs);
+    }
+    assert_int_equal(f->failures, 0);
+    plog_unref(log);
+}
+
+static bool maps_are_used_up;
+
+/* In the place of libc's. */
+void *mmap(void *at, size_t len, int protection, int flags, int fd, off_t offset)
+{
+    if (maps_are_used_up && fd >= 0) {
+        errno = ENOMEM;
+        return MAP_FAILED;
+    }
+    return (void *)syscall(SYS_mmap, at, len, protection, flags, fd, offset);
+}
+
+static void without_maps_indexes_are_read(void **state)
+{
+    struct fixture *f = *state;
+    struct strbuf out = {0};
+    open_all(f);
+    struct plog *log = make_log(f, "t");
+    log->config.segment_bytes = 20000;
+    for (int i = 0; i < 30; i++)
+        assert_int_equal(append(log, 10, 0), ERR_NONE);
+    maps_are_used_up = true;
+    assert_int_equal(plog_read_bytes(log, 50, 1000, 300, &out), ERR_NONE);
+    maps_are_used_up = false;
+    assert_int_equal(f->failures, 0);
+    assert_true(log->segments[0]->offsets.loaded);
+    strbuf_deinit(&out);
+    plog_unref(log);
+}
+
+static void indexes_that_nobody_asks_are_let_go_of(void **state)
+{
+    struct fixture *f = *state;
+    struct strbuf out = {0};
+    open_all(f);
+    struct plog *log = make_log(f, "t");
+    log->config.segment_bytes = 20000;
+    for (int i = 0; i < 30; i++)
+        assert_int_equal(append(log, 10, 0), ERR_NONE);
+    const struct segment *first = log->segments[0], *active = log->segments[log->segment_count - 1];
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(plog_read_bytes(log, 50, 1000, 300, &out), ERR_NONE);
+        manager_unload_indexes(f->logs);
+        assert_true(first->offsets.loaded && first->times.loaded);
+        manager_unload_indexes(f->logs);
+        assert_false(first->offsets.loaded || first->times.loaded);
+    }
+    manager_unload_indexes(f->logs);
+    assert_true(active->offsets.loaded && active->times.loaded);
+    strbuf_deinit(&out);
+    plog_unref(log);
+}
+
 /* ---- meta.properties ---- */
 
 static const char mine[] = "broker.id=1\nversion=0\ncluster.id=here\nother.key=kept\n";
@@ -357,7 +767,7 @@ static void identity_is_written_where_it_is_missing(void **state)
     assert_true(check_identity(f, &found, &fail));
     assert_int_equal(found.broker_id, 1);
     snprintf(path, sizeof(path), "%s/meta.properties", f->paths[0]);
-    assert_true(file_load(path, &text));
+    assert_int_equal(file_load(path, &text), FILE_FOUND);
     strbuf_add(&text, "", 1);
     assert_string_equal(text.p, mine);
     strbuf_deinit(&text);
@@ -380,6 +790,28 @@ static void an_identity_that_is_not_understood_takes_its_directory_offline(void 
     assert_int_equal(log_manager_check_dir(f->logs, f->paths[0]), ERR_NONE);
     assert_int_equal(log_manager_check_dir(f->logs, f->paths[1]), ERR_KAFKA_STORAGE_ERROR);
     assert_int_equal(log_manager_check_dir(f->logs, f->paths[2]), ERR_NONE);
+}
+
+/* Taken for empty, they would bring deleted records back, and another identity would be written. */
+static void files_that_cannot_be_read_take_their_directory_offline(void **state)
+{
+    static const char *const names[] = {CHECKPOINT_RECOVERY, CHECKPOINT_START, CHECKPOINT_HW, CHECKPOINT_CLEANER,
+                                        "meta.properties"};
+    struct fixture *f = *state;
+    write_file(f->paths[0], "meta.properties", mine);
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        struct fail fail;
+        struct meta_properties found;
+        char path[160];
+        snprintf(path, sizeof(path), "%s/%s", f->paths[1], names[i]);
+        mkdir(f->paths[1], 0755);
+        make_unreadable(path);
+        assert_true(check_identity(f, &found, &fail));
+        assert_int_equal(log_manager_check_dir(f->logs, f->paths[0]), ERR_NONE);
+        assert_int_equal(log_manager_check_dir(f->logs, f->paths[1]), ERR_KAFKA_STORAGE_ERROR);
+        assert_int_equal(unlink(path), 0);
+        close_all(f, false);
+    }
 }
 
 static void directories_of_others_are_refused(void **state)
@@ -604,7 +1036,7 @@ static void a_move_follows_what_is_appended(void **state)
     for (int i = 0; i < 5; i++)
         assert_int_equal(partition_append(p, &records, 1, &r), ERR_NONE);
     struct plog *old = partition_log(p);
-    assert_int_equal(replica_alter_dir(f->replicas, STR_LIT("t"), 0, f->paths[1]), ERR_NONE);
+    assert_int_equal(replica_alter_dir(f->replicas, STR_LIT("t"), 0, true, f->paths[1]), ERR_NONE);
     assert_int_equal(partition_move_some(p), MOVE_GOES_ON);
     assert_int_equal(partition_append(p, &records, 1, &r), ERR_NONE);
     finish_move(f, p, 1);
@@ -625,7 +1057,7 @@ static void a_move_follows_what_is_cut(void **state)
     assert_int_equal(order(f, OTHER, 0), ERR_NONE);
     struct partition *p = the_partition(f);
     follow(p, 30, 1000, 0); /* more than a chunk */
-    assert_int_equal(replica_alter_dir(f->replicas, STR_LIT("t"), 0, f->paths[2]), ERR_NONE);
+    assert_int_equal(replica_alter_dir(f->replicas, STR_LIT("t"), 0, true, f->paths[2]), ERR_NONE);
     assert_int_equal(partition_move_some(p), MOVE_GOES_ON);
     assert_int_equal(order(f, OTHER, 1), ERR_NONE);
     assert_int_equal(partition_truncate(p, 1, 2000), ERR_NONE);
@@ -646,7 +1078,7 @@ static void after_a_restart_a_move_goes_by_epochs(void **state)
     assert_int_equal(order(f, OTHER, 0), ERR_NONE);
     struct partition *p = the_partition(f);
     follow(p, 30, 1000, 0);
-    assert_int_equal(replica_alter_dir(f->replicas, STR_LIT("t"), 0, f->paths[2]), ERR_NONE);
+    assert_int_equal(replica_alter_dir(f->replicas, STR_LIT("t"), 0, true, f->paths[2]), ERR_NONE);
     assert_int_equal(partition_move_some(p), MOVE_GOES_ON);
     assert_int_equal(order(f, OTHER, 3), ERR_NONE);
     assert_int_equal(partition_truncate(p, 3, 1000), ERR_NONE);
@@ -671,12 +1103,43 @@ static void a_move_is_called_off(void **state)
     struct partition *p = the_partition(f);
     follow(p, 30, 1000, 0);
     int home = place_of(f, partition_log(p));
-    assert_int_equal(replica_alter_dir(f->replicas, STR_LIT("t"), 0, f->paths[(home + 1) % DIRS]), ERR_NONE);
+    assert_int_equal(replica_alter_dir(f->replicas, STR_LIT("t"), 0, true, f->paths[(home + 1) % DIRS]), ERR_NONE);
     assert_int_equal(partition_move_some(p), MOVE_GOES_ON);
-    assert_int_equal(replica_alter_dir(f->replicas, STR_LIT("t"), 0, f->paths[home]), ERR_NONE);
+    assert_int_equal(replica_alter_dir(f->replicas, STR_LIT("t"), 0, true, f->paths[home]), ERR_NONE);
     assert_int_equal(partition_move_some(p), MOVE_OVER);
     assert_int_equal(place_of(f, partition_log(p)), home);
     assert_null(log_manager_get_future(f->logs, "t", 0));
+    partition_unref(p);
+}
+
+/* Data of old formats has no epochs, by which a leader could say how much of it is its own. */
+static void without_epochs_a_follower_begins_with_what_is_committed(void **state)
+{
+    struct fixture *f = *state;
+    struct append_result r;
+    int64_t offset;
+    open_replicas(f);
+    assert_int_equal(order(f, OTHER, 0), ERR_NONE);
+    struct partition *p = the_partition(f);
+    struct strbuf batch = make_batch(100, 10, 1000, -1, -1);
+    struct bytes bytes = {(uint8_t *)batch.p, (int32_t)batch.len};
+    for (int i = 0; i < 5; i++) {
+        batch_set_offset((uint8_t *)batch.p, i * 100);
+        assert_int_equal(partition_append_follower(p, 0, bytes, &r), ERR_NONE);
+    }
+    partition_follow_marks(p, 0, 250, 0);
+    assert_int_equal(order(f, OTHER, 1), ERR_NONE);
+    assert_int_equal(partition_begin_following(p, 0, &offset), ERR_FENCED_LEADER_EPOCH);
+    assert_int_equal(partition_begin_following(p, 1, &offset), ERR_NONE);
+    assert_int_equal(offset, 250);
+    assert_int_equal(plog_end_offset(partition_log(p)), 250);
+    batch_set_offset((uint8_t *)batch.p, 200); /* a leader sends the whole of the batch that holds the offset */
+    batch_set_leader_epoch((uint8_t *)batch.p, 1);
+    assert_int_equal(partition_append_follower(p, 1, bytes, &r), ERR_NONE);
+    assert_int_equal(plog_end_offset(partition_log(p)), 300);
+    assert_int_equal(partition_begin_following(p, 1, &offset), ERR_NONE);
+    assert_int_equal(offset, 300); /* the epoch tells */
+    strbuf_deinit(&batch);
     partition_unref(p);
 }
 
@@ -719,8 +1182,23 @@ int main(void)
         CASE(after_it_was_full_the_log_is_whole),
         CASE(a_damaged_batch_is_no_failure_of_the_disk),
         CASE(an_index_that_fails_ends_nobody),
+        CASE(a_crash_after_a_cut_below_the_start_loses_nothing),
+        CASE(cuts_reach_the_checkpoint_together_before_the_first_append),
+        CASE(what_is_not_ours_is_left_alone),
+        CASE(what_is_not_ours_in_a_log_is_left_alone),
+        CASE(a_log_is_removed_whatever_is_in_it),
+        CASE(a_disk_that_fails_while_removing_has_failed),
+        CASE(a_file_in_the_place_of_a_log_is_in_its_way_only),
+        CASE(a_folder_is_no_mark_of_a_clean_shutdown),
+        CASE(the_recovery_point_goes_on_after_any_number_of_segments),
+        CASE(without_descriptors_a_log_does_not_grow_and_no_disk_has_failed),
+        CASE(a_start_without_enough_descriptors_says_so),
+        CASE(indexes_that_are_gone_are_made_again),
+        CASE(without_maps_indexes_are_read),
+        CASE(indexes_that_nobody_asks_are_let_go_of),
         CASE(identity_is_written_where_it_is_missing),
         CASE(an_identity_that_is_not_understood_takes_its_directory_offline),
+        CASE(files_that_cannot_be_read_take_their_directory_offline),
         CASE(directories_of_others_are_refused),
         CASE(a_future_log_takes_the_place_of_the_current_one),
         CASE(a_future_log_is_found_again),
@@ -731,6 +1209,7 @@ int main(void)
         CASE(a_move_follows_what_is_cut),
         CASE(after_a_restart_a_move_goes_by_epochs),
         CASE(a_move_is_called_off),
+        CASE(without_epochs_a_follower_begins_with_what_is_committed),
         CASE(a_partition_is_offline_with_its_directory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,11 +3,38 @@
 
 #include <pthread.h>
 #include <semaphore.h>
+#include <stdatomic.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/loop.h"
+
+/* ---- Clocks of our own, which can be put on ---- */
+
+static atomic_int_fast64_t put_on_us;
+
+static int64_t read_us(clockid_t clock)
+{
+    struct timespec ts;
+    clock_gettime(clock, &ts);
+    return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
+int64_t clock_wall_ms(void)
+{
+    return read_us(CLOCK_REALTIME) / 1000;
+}
+
+int64_t clock_mono_us(void)
+{
+    return read_us(CLOCK_MONOTONIC) + atomic_load(&put_on_us);
+}
+
+int64_t clock_mono_ms(void)
+{
+    return clock_mono_us() / 1000;
+}
 
 enum { SENDERS = 4, MESSAGES = 20000, PATIENCE_S = 60 };
 
@@ -324,9 +351,78 @@ static void a_timer_fires_when_it_was_last_told_to(void **state)
     loop_free(loop);
 }
 
+/* ---- Turns that take too long ---- */
+
+struct log_file { /* in the place of stderr */
+    FILE *file;
+    int stderr_fd;
+};
+
+static void log_to_file(struct log_file *l)
+{
+    l->file = tmpfile();
+    l->stderr_fd = dup(STDERR_FILENO);
+    assert_true(l->file != NULL && dup2(fileno(l->file), STDERR_FILENO) >= 0);
+}
+
+static char *log_text(struct log_file *l)
+{
+    static char text[4096];
+    dup2(l->stderr_fd, STDERR_FILENO);
+    close(l->stderr_fd);
+    ssize_t n = pread(fileno(l->file), text, sizeof(text) - 1, 0);
+    assert_true(n >= 0);
+    text[n] = '\0';
+    fclose(l->file);
+    return text;
+}
+
+static void on_short_work(struct message *m UNUSED)
+{
+}
+
+static void on_long_work(struct message *m UNUSED)
+{
+    atomic_fetch_add(&put_on_us, 1500000);
+}
+
+static void on_last_work(struct message *m UNUSED)
+{
+    loop_stop(loop_current());
+}
+
+static void on_long_timer(struct timer *t UNUSED)
+{
+    atomic_fetch_add(&put_on_us, 2500000);
+    loop_stop(loop_current());
+}
+
+static void a_turn_that_takes_too_long_is_told_of(void **state)
+{
+    (void)state;
+    struct loop *loop = loop_new("test");
+    struct message work[] = {{.deliver = on_short_work}, {.deliver = on_long_work}, {.deliver = on_last_work}};
+    struct timer timer;
+    struct log_file log;
+    log_to_file(&log);
+    for (size_t i = 0; i < ARRAY_LEN(work); i++)
+        loop_post(loop, &work[i]);
+    loop_run(loop);
+    timer_init(&timer, loop, on_long_timer);
+    timer_start(&timer, 1);
+    loop_run(loop);
+    const char *text = log_text(&log);
+    assert_non_null(strstr(text, "A turn of the loop test took 15"));
+    assert_non_null(strstr(text, "on_long_work()"));
+    assert_non_null(strstr(text, "on_long_timer()"));
+    assert_null(strstr(text, "on_short_work"));
+    loop_free(loop);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_turn_that_takes_too_long_is_told_of),
         cmocka_unit_test(a_timer_fires_when_it_was_last_told_to),
         cmocka_unit_test(visits_keep_the_order_of_messages),
         cmocka_unit_test(a_visitor_delivers_what_comes_meanwhile),

@@ -163,6 +163,39 @@ static void who_is_to_join_is_named_with_the_epoch_of_its_session(void **state)
     arena_deinit(&a);
 }
 
+/* As somebody may write them into ZooKeeper. */
+static void odd_lists_of_replicas_are_made_possible(void **state)
+{
+    struct fixture *f = *state;
+    int32_t replicas[] = {1, 2, 2, 3}, isr[] = {9, 3, 3}, all[] = {3, 1, 2}, decided[] = {2, 3};
+    struct leader_order order = {.topic = STR_LIT("t"),
+                                 .controller_epoch = 1,
+                                 .leader = SELF,
+                                 .leader_epoch = 1,
+                                 .isr = {isr, 3},
+                                 .replicas = {replicas, 4}};
+    struct partition_read read = {.offset = 1, .replica_id = 2, .current_leader_epoch = 1, .last_fetched_epoch = -1};
+    struct isr_proposal proposal;
+    struct arena a;
+    arena_init(&a, 1 << 20);
+    assert_int_equal(replica_apply_leader(f->replicas.manager, &order), ERR_NONE);
+    append(f);
+    partition_note_fetch(f->partition, &read, 0, NULL, clock_mono_ms());
+    read.replica_id = 3;
+    partition_note_fetch(f->partition, &read, 0, NULL, clock_mono_ms());
+    assert_int_equal(high_watermark(f), 1);
+    assert_true(partition_isr_proposal(f->partition, &a, &proposal));
+    assert_true(int_list_eq(proposal.isr, (struct int_list){all, 3}));
+    partition_isr_decided(f->partition, 1, 1, (struct int_list){decided, 2}); /* without its leader */
+    append(f);
+    read.offset = 2;
+    partition_note_fetch(f->partition, &read, 0, NULL, clock_mono_ms());
+    read.replica_id = 2;
+    partition_note_fetch(f->partition, &read, 0, NULL, clock_mono_ms());
+    assert_int_equal(high_watermark(f), 2);
+    arena_deinit(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -171,6 +204,7 @@ int main(void)
         CASE(a_refused_follower_is_not_waited_for),
         CASE(who_could_join_is_waited_for_as_long_as_it_may_lag),
         CASE(one_that_lags_is_to_leave),
+        CASE(odd_lists_of_replicas_are_made_possible),
         CASE(who_is_to_join_is_named_with_the_epoch_of_its_session),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

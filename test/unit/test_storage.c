@@ -1,8 +1,10 @@
 /* A partition's log on a real file system: append, read, roll, recover, retain, truncate. */
 #include "log_test.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 #include "base/clock.h"
 
@@ -67,6 +69,14 @@ static char *file_in(struct fixture *f, const char *name, char buf[256])
 {
     snprintf(buf, 256, "%s/t-0/%s", f->dir, name);
     return buf;
+}
+
+static void write_text(const char *path, const char *text)
+{
+    FILE *out = fopen(path, "w");
+    assert_non_null(out);
+    fputs(text, out);
+    fclose(out);
 }
 
 /* Reads everything from `offset` on, batch by batch, and checks that the offsets are without a gap. */
@@ -266,6 +276,29 @@ static void a_clean_stop_needs_no_recovery(void **state)
     check_readable(log, 0);
 }
 
+/* A copy of a directory that was made while a broker ran, or a disk that kept less than it said. */
+static void a_half_segment_beside_a_clean_mark_is_cut_at_once(void **state)
+{
+    static const int64_t lost[] = {5, 3000, 9000, 11000}; /* at last with all that the index points to */
+    struct fixture *f = *state;
+    for (int i = 0; i < 20; i++)
+        append(f->log, 5);
+    for (size_t i = 0; i < ARRAY_LEN(lost); i++) {
+        char path[256];
+        int64_t size = plog_size(f->log), end = plog_end_offset(f->log);
+        assert_true(plog_close(f->log));
+        assert_int_equal(truncate(file_in(f, "00000000000000000000.log", path), size - lost[i]), 0);
+        reload(f, true, end);
+        assert_int_equal(plog_end_offset(f->log) % 5, 0);
+        assert_true(plog_end_offset(f->log) < end);
+        assert_true(f->log->recovery_point <= plog_end_offset(f->log));
+        check_readable(f->log, 0);
+        while (plog_end_offset(f->log) < 100)
+            append(f->log, 5);
+        check_readable(f->log, 0);
+    }
+}
+
 static void times_are_found(void **state)
 {
     struct fixture *f = *state;
@@ -363,6 +396,24 @@ static void truncation_goes_back(void **state)
     check_readable(f->log, 1000);
 }
 
+/* DeleteRecords has moved the start, and then a leader is elected whose log ends before that. */
+static void truncation_below_the_start_takes_the_start_along(void **state)
+{
+    struct fixture *f = *state;
+    for (int i = 0; i < 20; i++)
+        append(f->log, 5);
+    plog_set_high_watermark(f->log, 100);
+    assert_int_equal(plog_advance_start(f->log, 90), ERR_NONE);
+    assert_int_equal(plog_truncate(f->log, 50), ERR_NONE);
+    assert_int_equal(plog_start_offset(f->log), 50);
+    assert_int_equal(plog_end_offset(f->log), 50);
+    assert_int_equal(plog_high_watermark(f->log), 50);
+    append(f->log, 5);
+    plog_set_high_watermark(f->log, 55);
+    assert_int_equal(plog_high_watermark(f->log), 55);
+    check_readable(f->log, 50);
+}
+
 /* Otherwise what was refused could no longer be written, in order, behind what was not. */
 static void what_follows_a_refused_first_batch_is_refused(void **state)
 {
@@ -409,6 +460,309 @@ static void what_was_refused_is_not_saved(void **state)
     reload(f, true, 5);
     assert_int_equal(append_as(f->log, 5, 100, 1000, 4, 20, &r), ERR_NONE);
     assert_int_equal(append_as(f->log, 5, 100, 1000, 3, 10, &r), ERR_OUT_OF_ORDER_SEQUENCE_NUMBER);
+}
+
+/* ---- What cannot be read is not what is not there ---- */
+
+static const char *unreadable; /* end of the names of files of which nothing can be read; NULL: none */
+static struct plog *unlocked;  /* is not locked while anything is read; NULL: nobody looks */
+static int reads;
+
+/* In the place of libc's. */
+ssize_t pread(int fd, void *data, size_t len, off_t pos)
+{
+    char link[64], path[256] = "";
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    reads++;
+    if (unlocked != NULL)
+        assert_false(lock_is_held(&unlocked->lock));
+    if (unreadable != NULL && readlink(link, path, sizeof(path) - 1) > 0) {
+        size_t n = strlen(path), m = strlen(unreadable);
+        if (n >= m && strcmp(path + n - m, unreadable) == 0) {
+            errno = EIO;
+            return -1;
+        }
+    }
+    return syscall(SYS_pread64, fd, data, len, pos);
+}
+
+static void assert_cannot_be_loaded(struct fixture *f, const struct plog_origin *origin)
+{
+    assert_null(plog_load(NULL, f->dir, "t", 0, &f->config, origin));
+}
+
+/* Recovery would otherwise cut the log there, as behind a crash. */
+static void a_disk_that_fails_while_recovering_takes_no_records(void **state)
+{
+    struct fixture *f = *state;
+    for (int i = 0; i < 10; i++)
+        append(f->log, 5);
+    unreadable = ".log";
+    assert_cannot_be_loaded(f, &fresh);
+    assert_cannot_be_loaded(f, &(struct plog_origin){.recovery_point = 0, .start_offset = -1, .high_watermark = -1});
+    unreadable = NULL;
+    reload(f, false, 0);
+    assert_int_equal(plog_end_offset(f->log), 50);
+    check_readable(f->log, 0);
+}
+
+static void what_lies_beside_the_log_is_there_though_it_cannot_be_read(void **state)
+{
+    static const char *const names[] = {"leader-epoch-checkpoint", "partition.metadata",
+                                        "00000000000000000000.txnindex", "00000000000000000020.snapshot"};
+    struct fixture *f = *state;
+    char path[256];
+    for (int i = 0; i < 4; i++)
+        append(f->log, 5);
+    assert_int_equal(plog_flush(f->log), ERR_NONE);
+    assert_true(plog_close(f->log));
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        make_unreadable(file_in(f, names[i], path));
+        assert_cannot_be_loaded(f, &fresh);
+        assert_int_equal(unlink(path), 0); /* still there */
+    }
+    reload(f, true, 20);
+}
+
+/* However much there is to read, producers do not wait for it. */
+static void a_search_by_time_reads_without_the_lock(void **state)
+{
+    struct fixture *f = *state;
+    struct append_result r;
+    struct timestamp_offset t;
+    f->log->config.segment_bytes = 3000;
+    for (int i = 0; i < 20; i++)
+        assert_int_equal(append_as(f->log, 5, 100, 1000 + i, -1, -1, &r), ERR_NONE);
+    reads = 0;
+    unlocked = f->log;
+    assert_int_equal(plog_offset_for_time(f->log, 1005, &t), ERR_NONE);
+    assert_int_equal(t.offset, 25);
+    assert_int_equal(plog_offset_of_max_time(f->log, &t), ERR_NONE);
+    unlocked = NULL;
+    assert_int_equal(t.offset, 95);
+    assert_true(reads > 0);
+}
+
+static void a_search_by_time_that_cannot_read_has_not_found_out(void **state)
+{
+    struct fixture *f = *state;
+    struct timestamp_offset t;
+    for (int i = 0; i < 4; i++)
+        append(f->log, 5);
+    unreadable = ".log";
+    assert_int_equal(plog_offset_for_time(f->log, 1000, &t), ERR_KAFKA_STORAGE_ERROR);
+    assert_int_equal(plog_offset_of_max_time(f->log, &t), ERR_KAFKA_STORAGE_ERROR);
+    unreadable = NULL;
+    assert_int_equal(plog_offset_for_time(f->log, 1000, &t), ERR_NONE);
+    assert_int_equal(t.offset, 0);
+}
+
+/* Its consumers would take for committed what is not. */
+static void aborted_transactions_that_cannot_be_read_are_not_none(void **state)
+{
+    struct fixture *f = *state;
+    struct aborted_txn *aborted;
+    struct arena a;
+    char path[256];
+    arena_init(&a, 1 << 20);
+    append(f->log, 5);
+    f->log->segments[0]->no_aborts = false;
+    make_unreadable(file_in(f, "00000000000000000000.txnindex", path));
+    assert_int_equal(plog_aborted(f->log, 0, 5, &a, &aborted), -1);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(plog_aborted(f->log, 0, 5, &a, &aborted), 0);
+    arena_deinit(&a);
+}
+
+static void a_log_that_does_not_tell_its_topics_id_has_none(void **state)
+{
+    static const char *const texts[] = {"", "version: 0\ntopic_id: ", "version: 0\ntopic_id: ?!\n", "junk"};
+    struct fixture *f = *state;
+    struct uuid id = {{7}};
+    char path[256];
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        write_text(file_in(f, "partition.metadata", path), texts[i]);
+        reload(f, true, 0);
+        assert_true(uuid_is_zero(plog_topic_id(f->log)));
+        assert_int_equal(plog_adopt_topic_id(f->log, id), ERR_NONE);
+        reload(f, true, 0);
+        assert_true(uuid_eq(plog_topic_id(f->log), id));
+    }
+}
+
+/* ---- What no log can have ---- */
+
+static void put_offset(struct strbuf *bytes, int64_t base)
+{
+    struct strbuf batch = make_batch(5, 10, 1000, -1, -1);
+    batch_set_offset((uint8_t *)batch.p, base);
+    strbuf_add(bytes, batch.p, batch.len);
+    strbuf_deinit(&batch);
+}
+
+static enum kafka_error follow(struct plog *log, int64_t first, int64_t second)
+{
+    struct append_result r;
+    struct strbuf bytes = {0};
+    put_offset(&bytes, first);
+    put_offset(&bytes, second);
+    enum kafka_error error =
+        plog_append_follower(log, (struct bytes){(uint8_t *)bytes.p, (int32_t)bytes.len}, INT32_MAX, &r);
+    strbuf_deinit(&bytes);
+    return error;
+}
+
+static void a_follower_takes_no_impossible_offsets(void **state)
+{
+    struct fixture *f = *state;
+    append(f->log, 10);
+    assert_int_equal(follow(f->log, -10, 10), ERR_CORRUPT_MESSAGE);
+    assert_int_equal(follow(f->log, INT64_MAX - 4, 10), ERR_CORRUPT_MESSAGE);
+    assert_int_equal(follow(f->log, 10, INT64_MAX - 4), ERR_CORRUPT_MESSAGE);
+    assert_int_equal(follow(f->log, 10, 5), ERR_OFFSET_OUT_OF_RANGE);
+    assert_int_equal(follow(f->log, 10, 12), ERR_OFFSET_OUT_OF_RANGE);
+    assert_int_equal(plog_end_offset(f->log), 10);
+    assert_int_equal(follow(f->log, 8, 13 + (int64_t)INT32_MAX), ERR_NONE); /* the second is too far for the segment */
+    assert_int_equal(plog_end_offset(f->log), 13);
+    assert_int_equal(follow(f->log, 13 + (int64_t)INT32_MAX, 20 + (int64_t)INT32_MAX), ERR_NONE);
+    assert_int_equal(plog_end_offset(f->log), 25 + (int64_t)INT32_MAX);
+    assert_int_equal(f->log->segment_count, 2);
+}
+
+static void a_log_is_not_cut_to_where_none_can_be(void **state)
+{
+    struct fixture *f = *state;
+    append(f->log, 10);
+    assert_int_equal(plog_truncate(f->log, -1), ERR_OFFSET_OUT_OF_RANGE);
+    assert_int_equal(plog_truncate_fully(f->log, -1), ERR_OFFSET_OUT_OF_RANGE);
+    assert_int_equal(plog_truncate_fully(f->log, INT64_MAX), ERR_OFFSET_OUT_OF_RANGE);
+    assert_int_equal(plog_end_offset(f->log), 10);
+}
+
+static void impossible_names_and_marks_are_left_alone(void **state)
+{
+    struct fixture *f = *state;
+    struct offsets_file file;
+    char path[256];
+    append(f->log, 10);
+    assert_true(plog_close(f->log));
+    write_text(file_in(f, "09223372036854775807.log", path), "");
+    write_text(file_in(f, "09223372036854775807.snapshot", path), "");
+    reload(f, true, 10);
+    assert_int_equal(plog_end_offset(f->log), 10);
+    write_text(path, "0\n2\nt 0 9223372036854775807\nt -1 0\n");
+    assert_true(offsets_file_read(path, &file));
+    assert_int_equal(file.n, 0);
+}
+
+/* Its header says anything, and nobody has checked it, as all was closed cleanly. */
+static void an_impossible_end_of_a_log_is_cut(void **state)
+{
+    static const int64_t bases[] = {-1, 0, INT64_MAX - 3, (int64_t)1 << 40};
+    struct fixture *f = *state;
+    for (size_t i = 0; i < ARRAY_LEN(bases); i++) {
+        char path[256];
+        uint8_t base[8];
+        append(f->log, 5);
+        int64_t end = plog_end_offset(f->log), at = plog_size(f->log);
+        append(f->log, 5);
+        assert_true(plog_close(f->log));
+        int fd = open(file_in(f, "00000000000000000000.log", path), O_RDWR | O_CLOEXEC);
+        be64_put(base, (uint64_t)bases[i]);
+        assert_int_equal(pwrite(fd, base, 8, at), 8);
+        close(fd);
+        reload(f, true, end + 5);
+        assert_int_equal(plog_end_offset(f->log), end);
+        check_readable(f->log, 0);
+    }
+}
+
+static void a_damaged_index_costs_time_only(void **state)
+{
+    static const char *const junk[] = {"\0\0\0\x18\xff\xff\xff\xff", "\0\0\0\x18\0\0\xff\xff", "\0\0\0\x18\0\0\0\x11",
+                                       "\0\0\0\1\0\0\x0b\0"};
+    struct fixture *f = *state;
+    struct strbuf before = {0};
+    f->log->config.segment_bytes = 6000;
+    for (int i = 0; i < 20; i++)
+        append(f->log, 5);
+    assert_int_equal(plog_read_bytes(f->log, 26, 100, INT64_MAX, &before), ERR_NONE);
+    for (size_t i = 0; i < ARRAY_LEN(junk); i++) {
+        struct strbuf after = {0};
+        char path[256];
+        assert_true(plog_close(f->log));
+        int fd = open(file_in(f, "00000000000000000000.index", path), O_RDWR | O_CLOEXEC);
+        for (int k = 1; k < 5; k++)
+            assert_int_equal(pwrite(fd, junk[i], 8, (off_t)k * OFFSET_ENTRY), 8);
+        close(fd);
+        reload(f, true, 100);
+        assert_int_equal(plog_read_bytes(f->log, 26, 100, INT64_MAX, &after), ERR_NONE);
+        assert_int_equal(after.len, before.len);
+        assert_memory_equal(after.p, before.p, before.len);
+        strbuf_deinit(&after);
+    }
+    strbuf_deinit(&before);
+}
+
+/* ---- Checkpoints ---- */
+
+static void a_bad_line_costs_only_itself(void **state)
+{
+    struct fixture *f = *state;
+    struct offsets_file file;
+    char path[256];
+    write_text(file_in(f, "offsets", path), "0\r\n4\r\na 0 5\r\nb c 1 6\r\nd 0 x\r\ne 1 7\r\n");
+    assert_true(offsets_file_read(path, &file));
+    assert_int_equal(offsets_file_find(&file, "a", 0), 5);
+    assert_int_equal(offsets_file_find(&file, "e", 1), 7);
+    assert_int_equal(file.n, 2);
+    offsets_file_free(&file);
+    write_text(path, "1\n1\na 0 5\n"); /* of another version */
+    assert_true(offsets_file_read(path, &file));
+    assert_int_equal(file.n, 0);
+    make_unreadable(path);
+    assert_false(offsets_file_read(path, &file));
+}
+
+/* Not even Apache's broker could read what comes of a name with a space. */
+static void no_line_is_written_that_cannot_be_read(void **state)
+{
+    struct fixture *f = *state;
+    struct offsets_file file = {0};
+    struct strbuf text = {0};
+    char path[256];
+    offsets_file_add(&file, "a", 0, 5);
+    offsets_file_add(&file, "b c", 0, 6);
+    offsets_file_add(&file, "d", 1, 7);
+    assert_true(offsets_file_write(file_in(f, "offsets", path), &file));
+    offsets_file_free(&file);
+    assert_int_equal(file_load(path, &text), FILE_FOUND);
+    strbuf_add(&text, "", 1);
+    assert_string_equal(text.p, "0\n2\na 0 5\nd 1 7\n");
+    strbuf_deinit(&text);
+}
+
+/* A wrong history would let a follower keep what its leader does not have. */
+static void damaged_epochs_are_learned_again(void **state)
+{
+    static const char *const damaged[] = {"0\n2\n0 0\n", "0\n3\n0 0\n1 x\n7 10\n", "\n\n\n", "1\n1\n0 0\n"};
+    struct fixture *f = *state;
+    struct append_result r;
+    char path[256];
+    for (int32_t epoch = 0; epoch < 3; epoch++)
+        assert_int_equal(append_batch(f->log, make_batch(5, 100, 1000, -1, -1), 5, 3 * epoch, &r), ERR_NONE);
+    assert_true(plog_close(f->log));
+    for (size_t i = 0; i < ARRAY_LEN(damaged); i++) {
+        write_text(file_in(f, "leader-epoch-checkpoint", path), damaged[i]);
+        reload(f, true, 15);
+        assert_int_equal(plog_epoch_of(f->log, 4), 0);
+        assert_int_equal(plog_epoch_of(f->log, 5), 3);
+        assert_int_equal(plog_epoch_of(f->log, 10), 6);
+        assert_int_equal(plog_latest_epoch(f->log), 6);
+    }
+    write_text(path, "0\r\n3\r\n0 0\r\n3 5\r\n6 10\r\n");
+    reload(f, true, 15);
+    assert_int_equal(plog_latest_epoch(f->log), 6);
 }
 
 static void epochs_end_where_the_next_begins(void **state)
@@ -586,7 +940,8 @@ static void a_million_producers_come_and_go(void **state)
     assert_int_equal(producers_count(&p), MANY / 4 + 1);
     expire(&p, MANY);
     assert_int_equal(producers_count(&p), 1);
-    assert_true(producers_load(&p, path, MANY, MANY - 10)); /* of a log that has the records of ten left */
+    assert_int_equal(producers_load(&p, path, MANY, MANY - 10),
+                     FILE_FOUND); /* of a log that has the records of ten left */
     assert_int_equal(producers_count(&p), 10 + 1);
     expire(&p, MANY);
     assert_int_equal(saved_size(&p, path), 10 + 46);
@@ -611,7 +966,7 @@ static void expiry_goes_on_whatever_happens_between_its_steps(void **state)
     assert_true(producers_save(&p, path));
     producers_expire_begin(&p, 50000);
     assert_true(producers_expire_step(&p, 50000));
-    assert_true(producers_load(&p, path, 60001, 0)); /* as after a truncation */
+    assert_int_equal(producers_load(&p, path, 60001, 0), FILE_FOUND); /* as after a truncation */
     assert_false(producers_expire_step(&p, 50000));
     assert_int_equal(producers_count(&p), 10001);
     producers_deinit(&p);
@@ -632,14 +987,30 @@ int main(void)
         CASE(damaged_indexes_are_rebuilt),
         CASE(rebuilding_an_index_keeps_the_epochs),
         CASE(a_clean_stop_needs_no_recovery),
+        CASE(a_half_segment_beside_a_clean_mark_is_cut_at_once),
         CASE(times_are_found),
         CASE(records_without_times_are_not_in_the_time_index),
         CASE(retention_by_size_and_time),
         CASE(nothing_above_the_high_watermark_is_deleted),
         CASE(truncation_goes_back),
+        CASE(truncation_below_the_start_takes_the_start_along),
         CASE(what_follows_a_refused_first_batch_is_refused),
         CASE(batches_before_the_snapshots_are_duplicates_too),
         CASE(what_was_refused_is_not_saved),
+        CASE(a_disk_that_fails_while_recovering_takes_no_records),
+        CASE(what_lies_beside_the_log_is_there_though_it_cannot_be_read),
+        CASE(a_search_by_time_reads_without_the_lock),
+        CASE(a_search_by_time_that_cannot_read_has_not_found_out),
+        CASE(aborted_transactions_that_cannot_be_read_are_not_none),
+        CASE(a_log_that_does_not_tell_its_topics_id_has_none),
+        CASE(a_follower_takes_no_impossible_offsets),
+        CASE(a_log_is_not_cut_to_where_none_can_be),
+        CASE(impossible_names_and_marks_are_left_alone),
+        CASE(an_impossible_end_of_a_log_is_cut),
+        CASE(a_damaged_index_costs_time_only),
+        CASE(a_bad_line_costs_only_itself),
+        CASE(no_line_is_written_that_cannot_be_read),
+        CASE(damaged_epochs_are_learned_again),
         CASE(epochs_end_where_the_next_begins),
         CASE(an_epoch_without_records_is_cut),
         CASE(markers_of_old_epochs_are_refused),

@@ -325,7 +325,7 @@ static void a_fence_that_is_not_written_raises_the_epoch_once(void **state)
 /* Writes what a transaction was as another coordinator would have, and reads it in the next epoch. */
 static void load(struct fixture *f, enum txn_status status, int16_t epoch)
 {
-    struct txn t = {.id = (char *)(uintptr_t) "x"};
+    struct txn t = {.id = STR_LIT("x")};
     struct batch_builder b;
     struct strbuf batch = {0};
     struct txn_change change = {.to = {.status = status,
@@ -647,12 +647,12 @@ static void versions_of_records_are_read(void **state)
     struct fixture *f = *state;
     load(f, TXN_ONGOING, 3);
     const struct txn *t = txn_find(f->tc, str_of("x"));
-    struct txn_partition_id id;
+    struct topic_key id;
     assert_int_equal(t->now.producer_id, 50);
     assert_int_equal(t->now.epoch, 3);
     assert_int_equal(t->now.timeout_ms, TIMEOUT_MS);
     assert_int_equal(t->now.start_ms, wall);
-    assert_true(txn_partition_id_make(str_of("t"), 1, &id) && txn_has_partition(t, &id));
+    assert_true(topic_key_make(str_of("t"), 1, &id) && txn_has_partition(t, &id));
 }
 
 /* ---- The asking side of verification ---- */

@@ -1,0 +1,29 @@
+/*
+ * A partition's name as the key of a hash table. The whole struct is hashed and compared: what is behind the topic's
+ * name is zero.
+ */
+#ifndef BARNABAS_TOPIC_KEY_H
+#define BARNABAS_TOPIC_KEY_H
+
+#include "base/bytes.h"
+
+enum { LONGEST_TOPIC_NAME = 249 };
+
+struct topic_key {
+    int32_t index;
+    char topic[252];
+};
+
+/*
+ * False if no topic can have that name, which may be whatever a peer has sent: it is empty, too long, or holds a zero
+ * byte, so that as a C string it would be another topic's.
+ */
+bool topic_key_make(struct str topic, int32_t index, struct topic_key *out) NODISCARD;
+
+/* What counts of it, for tables that are asked so often that the rest would be felt. */
+static inline size_t topic_key_size(const struct topic_key *key)
+{
+    return offsetof(struct topic_key, topic) + strlen(key->topic);
+}
+
+#endif

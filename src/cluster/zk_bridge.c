@@ -1,0 +1,556 @@
+#include "cluster/zk_bridge_internal.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include "base/chance.h"
+#include "base/clock.h"
+#include "base/logger.h"
+#include "net/addresses.h"
+
+enum {
+    PIECE = 64 << 10,
+    MOST_WAITING = 4 << 20, /* for the other side to take it */
+    LARGEST_FRAME = 1 << 30,
+    WATCHES_TOGETHER = 128 << 10,
+    DEFAULT_PORT = 2181,
+    LEAST_PATIENCE_MS = 300,
+    LAST_WORDS_MS = 1000,
+    HEAD = 4, /* a frame's length */
+};
+
+/* One side's connection: the library's is near, the server's is far. */
+struct side {
+    struct zk_bridge *bridge;
+    int fd;
+    struct watch watch;
+    struct strbuf in;  /* a frame that is not there as a whole */
+    struct strbuf out; /* to be sent */
+    size_t out_at;
+    bool greeted; /* its first frame has come, the handshake: it has no header */
+};
+
+struct zk_server {
+    char *host;
+    int port;
+};
+
+struct zk_bridge {
+    struct loop *loop;
+    struct workers *names;
+    struct zk_server *servers;
+    int count, next, tried; /* next: to be tried; tried: for this connection of the library's */
+    int64_t patience_ms;    /* with one address */
+    int listen_fd, expected_port;
+    struct watch listen;
+    struct side near, far;
+    bool carrying;    /* the far side is connected */
+    bool server_gone; /* what it has said is still to be taken */
+    struct lookup *lookup;
+    struct addresses addresses;
+    size_t next_address;
+    struct timer patience;
+    int64_t answers;
+};
+
+static void connect_further(struct zk_bridge *b);
+
+/* ---- Watches ---- */
+
+enum { SET_WATCHES_XID = -8, SET_WATCHES = 101, WATCH_KINDS = 3 };
+
+struct cutter { /* the frame that is being filled */
+    struct strbuf paths[WATCH_KINDS];
+    int32_t counts[WATCH_KINDS];
+    size_t size;
+    uint64_t zxid;
+    struct strbuf *out;
+};
+
+static void add_int(struct strbuf *b, int32_t v)
+{
+    be32_put(strbuf_extend(b, 4), (uint32_t)v);
+}
+
+static void finish_frame(struct cutter *c)
+{
+    enum { HEADER = 4 + 4 + 8 + WATCH_KINDS * 4 };
+    if (c->size == 0)
+        return;
+    add_int(c->out, (int32_t)(HEADER + c->size));
+    add_int(c->out, SET_WATCHES_XID);
+    add_int(c->out, SET_WATCHES);
+    be64_put(strbuf_extend(c->out, 8), c->zxid);
+    for (int k = 0; k < WATCH_KINDS; k++) {
+        add_int(c->out, c->counts[k]);
+        strbuf_add(c->out, c->paths[k].p, c->paths[k].len);
+        strbuf_clear(&c->paths[k]);
+        c->counts[k] = 0;
+    }
+    c->size = 0;
+}
+
+static bool take_int(struct bytes *rest, int32_t *out)
+{
+    if (rest->len < 4)
+        return false;
+    *out = (int32_t)be32_get(rest->p);
+    *rest = (struct bytes){rest->p + 4, rest->len - 4};
+    return true;
+}
+
+static bool cut_paths(struct cutter *c, struct bytes *rest, int kind, size_t most)
+{
+    int32_t n, len;
+    if (!take_int(rest, &n))
+        return false;
+    for (int32_t i = 0; i < n; i++) {
+        const uint8_t *path = rest->p;
+        if (!take_int(rest, &len) || len < 0 || len > rest->len)
+            return false;
+        if (c->size + 4 + (size_t)len > most)
+            finish_frame(c);
+        strbuf_add(&c->paths[kind], path, 4 + (size_t)len);
+        c->counts[kind]++;
+        c->size += 4 + (size_t)len;
+        *rest = (struct bytes){rest->p + len, rest->len - len};
+    }
+    return true;
+}
+
+bool zk_watches_cut(struct bytes frame, size_t most, struct strbuf *out)
+{
+    enum { BODY_AT = HEAD + 4 + 4 + 8 };
+    struct strbuf cut = {0};
+    if ((size_t)frame.len <= most || frame.len < BODY_AT || (int32_t)be32_get(frame.p + HEAD) != SET_WATCHES_XID ||
+        be32_get(frame.p + HEAD + 4) != SET_WATCHES)
+        return false;
+    struct cutter c = {.zxid = be64_get(frame.p + HEAD + 8), .out = &cut};
+    struct bytes rest = {frame.p + BODY_AT, frame.len - BODY_AT};
+    bool ok = true;
+    for (int k = 0; k < WATCH_KINDS && ok; k++)
+        ok = cut_paths(&c, &rest, k, most);
+    finish_frame(&c);
+    if (ok)
+        strbuf_add(out, cut.p, cut.len);
+    strbuf_deinit(&cut);
+    for (int k = 0; k < WATCH_KINDS; k++)
+        strbuf_deinit(&c.paths[k]);
+    return ok;
+}
+
+/* ---- The two connections ---- */
+
+static void side_close(struct side *s)
+{
+    if (s->fd >= 0) {
+        watch_set(&s->watch, WATCH_NONE);
+        close(s->fd);
+    }
+    s->fd = -1;
+    s->greeted = false;
+    strbuf_deinit(&s->in);
+    strbuf_deinit(&s->out);
+    s->out_at = 0;
+}
+
+static void drop_far(struct zk_bridge *b)
+{
+    timer_stop(&b->patience);
+    lookup_abandon(b->lookup);
+    b->lookup = NULL;
+    addresses_clear(&b->addresses);
+    b->next_address = 0;
+    b->carrying = b->server_gone = false;
+    side_close(&b->far);
+}
+
+static void drop_both(struct zk_bridge *b)
+{
+    drop_far(b);
+    side_close(&b->near);
+}
+
+static size_t waiting(const struct side *s)
+{
+    return s->out.len - s->out_at;
+}
+
+static struct side *other_of(struct side *s)
+{
+    return s == &s->bridge->near ? &s->bridge->far : &s->bridge->near;
+}
+
+/* A side is read from as long as the other one takes what comes. */
+static void watch_side(struct side *s)
+{
+    bool reads = waiting(other_of(s)) < MOST_WAITING && !(s == &s->bridge->far && s->bridge->server_gone);
+    if (s->fd >= 0)
+        watch_set(&s->watch, (reads ? WATCH_READ : 0) | (waiting(s) > 0 ? WATCH_WRITE : 0));
+}
+
+static void watch_sides(struct zk_bridge *b)
+{
+    watch_side(&b->near);
+    if (b->carrying)
+        watch_side(&b->far);
+}
+
+static bool flush_side(struct side *s)
+{
+    while (waiting(s) > 0) {
+        ssize_t n = send(s->fd, s->out.p + s->out_at, waiting(s), MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+            return true;
+        if (n < 0)
+            return false;
+        s->out_at += (size_t)n;
+    }
+    strbuf_clear(&s->out);
+    s->out_at = 0;
+    return true;
+}
+
+static void carry(struct side *from, struct bytes frame)
+{
+    struct side *to = other_of(from);
+    bool is_far = from == &from->bridge->far;
+    if (is_far)
+        from->bridge->answers += from->greeted;
+    if (is_far || !from->greeted || !zk_watches_cut(frame, WATCHES_TOGETHER, &to->out))
+        strbuf_add(&to->out, frame.p, (size_t)frame.len);
+    from->greeted = true;
+}
+
+/* False if what comes are no frames. */
+static bool carry_whole(struct side *from)
+{
+    size_t at = 0;
+    while (from->in.len - at >= HEAD) {
+        int64_t len = (int32_t)be32_get(from->in.p + at);
+        if (len < 0 || len > LARGEST_FRAME)
+            return false;
+        if ((int64_t)(from->in.len - at) < HEAD + len)
+            break;
+        carry(from, (struct bytes){(const uint8_t *)from->in.p + at, (int32_t)(HEAD + len)});
+        at += (size_t)(HEAD + len);
+    }
+    if (at > 0)
+        memmove(from->in.p, from->in.p + at, from->in.len - at);
+    from->in.len -= at;
+    return true;
+}
+
+/* 1: it has given something; 0: nothing for now; -1: its end. */
+static int read_side(struct side *s)
+{
+    size_t before = s->in.len;
+    ssize_t n = recv(s->fd, strbuf_extend(&s->in, PIECE), PIECE, MSG_DONTWAIT);
+    s->in.len = before + (size_t)MAX(n, (ssize_t)0);
+    if (n < 0)
+        return errno == EAGAIN || errno == EINTR ? 0 : -1;
+    return n > 0 && carry_whole(s) ? 1 : -1;
+}
+
+/* The server's connection is over: the library is told what was said before. */
+static void server_has_gone(struct zk_bridge *b)
+{
+    b->server_gone = true;
+    watch_set(&b->far.watch, WATCH_NONE);
+    if (!flush_side(&b->near) || waiting(&b->near) == 0)
+        drop_both(b);
+    else
+        watch_side(&b->near);
+}
+
+/* ---- Connecting to a server ---- */
+
+static void set_no_delay(int fd)
+{
+    int on = 1;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+}
+
+static void on_far_ready(struct watch *w, int events)
+{
+    struct side *s = CONTAINER_OF(w, struct side, watch);
+    struct zk_bridge *b = s->bridge;
+    int error = 0;
+    socklen_t len = sizeof(error);
+    if (!b->carrying) {
+        if (getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0 || error != 0) {
+            connect_further(b);
+            return;
+        }
+        timer_stop(&b->patience);
+        b->carrying = true;
+    }
+    if (!flush_side(s) || ((events & WATCH_READ) && read_side(s) < 0)) {
+        server_has_gone(b);
+        return;
+    }
+    if (!flush_side(&b->near)) {
+        drop_both(b);
+        return;
+    }
+    watch_sides(b);
+}
+
+static const struct zk_server *server_of(const struct zk_bridge *b)
+{
+    return &b->servers[(b->next + b->count - 1) % b->count];
+}
+
+static bool connect_to(struct zk_bridge *b, const struct sockaddr_storage *address)
+{
+    int fd = socket(address->ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return false;
+    set_no_delay(fd);
+    if (connect(fd, (const struct sockaddr *)address, address_len(address)) != 0 && errno != EINPROGRESS) {
+        close(fd);
+        return false;
+    }
+    b->far.fd = fd;
+    watch_init(&b->far.watch, b->loop, fd, on_far_ready);
+    watch_set(&b->far.watch, WATCH_WRITE);
+    timer_start(&b->patience, b->patience_ms);
+    return true;
+}
+
+static bool connect_next_address(struct zk_bridge *b)
+{
+    while (b->next_address < b->addresses.count)
+        if (connect_to(b, &b->addresses.items[b->next_address++]))
+            return true;
+    return false;
+}
+
+static void on_addresses(void *ctx, struct addresses *found)
+{
+    struct zk_bridge *b = ctx;
+    b->lookup = NULL;
+    b->addresses = *found;
+    *found = (struct addresses){0};
+    connect_further(b);
+}
+
+/* Whether an address of the next server is being tried, or asked for. */
+static bool begin_next_server(struct zk_bridge *b)
+{
+    const struct zk_server *s = &b->servers[b->next];
+    b->next = (b->next + 1) % b->count;
+    b->tried++;
+    addresses_clear(&b->addresses);
+    b->next_address = 0;
+    if (addresses_find(&b->addresses, s->host, s->port, b->names != NULL) || b->names == NULL)
+        return connect_next_address(b);
+    b->lookup = lookup_start(b->loop, b->names, s->host, s->port, on_addresses, b);
+    timer_start(&b->patience, b->patience_ms);
+    return true;
+}
+
+/* To the next address, or the next server; when all were tried, the library is told by hanging up. */
+static void connect_further(struct zk_bridge *b)
+{
+    timer_stop(&b->patience);
+    if (b->far.fd >= 0) {
+        watch_set(&b->far.watch, WATCH_NONE);
+        close(b->far.fd);
+        b->far.fd = -1;
+    }
+    if (connect_next_address(b))
+        return;
+    while (b->tried < b->count)
+        if (begin_next_server(b))
+            return;
+    drop_both(b);
+}
+
+static void on_patience_over(struct timer *t)
+{
+    struct zk_bridge *b = CONTAINER_OF(t, struct zk_bridge, patience);
+    log_debug("ZooKeeper's server %s:%d cannot be reached: it takes too long", server_of(b)->host, server_of(b)->port);
+    lookup_abandon(b->lookup);
+    b->lookup = NULL;
+    connect_further(b);
+}
+
+/* ---- The library ---- */
+
+/* It has closed its connection; perhaps after its last request, by which the session ends. */
+static void library_has_gone(struct zk_bridge *b)
+{
+    int64_t end = clock_mono_ms() + LAST_WORDS_MS, left;
+    while (b->carrying && !b->server_gone && flush_side(&b->far) && waiting(&b->far) > 0 &&
+           (left = end - clock_mono_ms()) > 0)
+        poll(&(struct pollfd){.fd = b->far.fd, .events = POLLOUT}, 1, (int)left);
+    drop_both(b);
+}
+
+static void on_near_ready(struct watch *w, int events)
+{
+    struct side *s = CONTAINER_OF(w, struct side, watch);
+    struct zk_bridge *b = s->bridge;
+    if (!flush_side(s) || (b->server_gone && waiting(s) == 0)) {
+        drop_both(b);
+        return;
+    }
+    if ((events & WATCH_READ) && read_side(s) < 0) {
+        library_has_gone(b);
+        return;
+    }
+    if (b->carrying && !b->server_gone && !flush_side(&b->far)) {
+        server_has_gone(b);
+        return;
+    }
+    watch_sides(b);
+}
+
+static bool is_expected(const struct zk_bridge *b, const struct sockaddr_in *peer)
+{
+    return b->expected_port > 0 && ntohs(peer->sin_port) == b->expected_port &&
+           peer->sin_addr.s_addr == htonl(INADDR_LOOPBACK);
+}
+
+static void on_incoming(struct watch *w, int events UNUSED)
+{
+    struct zk_bridge *b = CONTAINER_OF(w, struct zk_bridge, listen);
+    struct sockaddr_in peer;
+    socklen_t len = sizeof(peer);
+    int fd = accept4(b->listen_fd, (struct sockaddr *)&peer, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd < 0)
+        return;
+    if (!is_expected(b, &peer)) {
+        log_warn("Somebody on this machine has connected to the way to ZooKeeper, and was sent away");
+        close(fd);
+        return;
+    }
+    drop_both(b);
+    set_no_delay(fd);
+    b->near.fd = fd;
+    watch_init(&b->near.watch, b->loop, fd, on_near_ready);
+    watch_set(&b->near.watch, WATCH_READ);
+    b->tried = 0;
+    connect_further(b);
+}
+
+void zk_bridge_expect(struct zk_bridge *b, int fd)
+{
+    struct sockaddr_in own = {0};
+    socklen_t len = sizeof(own);
+    bool ok = fd >= 0 && getsockname(fd, (struct sockaddr *)&own, &len) == 0 && own.sin_family == AF_INET;
+    b->expected_port = ok ? ntohs(own.sin_port) : 0;
+}
+
+void zk_bridge_finish(struct zk_bridge *b)
+{
+    int more = 1;
+    while (b->near.fd >= 0 && more > 0)
+        more = read_side(&b->near);
+    library_has_gone(b);
+}
+
+/* ---- Life ---- */
+
+static bool listen_here(struct zk_bridge *b)
+{
+    struct sockaddr_in here = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    enum { BACKLOG = 16 };
+    return bind(b->listen_fd, (const struct sockaddr *)&here, sizeof(here)) == 0 && listen(b->listen_fd, BACKLOG) == 0;
+}
+
+bool zk_bridge_open(struct zk_bridge *b, int *port, struct fail *fail)
+{
+    struct sockaddr_in here;
+    socklen_t len = sizeof(here);
+    if (b->listen_fd < 0) {
+        b->listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (b->listen_fd < 0 || !listen_here(b)) {
+            fail_set(fail, "no socket on 127.0.0.1: %s", strerror(errno));
+            if (b->listen_fd >= 0)
+                close(b->listen_fd);
+            b->listen_fd = -1;
+            return false;
+        }
+        watch_init(&b->listen, b->loop, b->listen_fd, on_incoming);
+        watch_set(&b->listen, WATCH_READ);
+    }
+    int rc = getsockname(b->listen_fd, (struct sockaddr *)&here, &len);
+    ensure(rc == 0);
+    *port = ntohs(here.sin_port);
+    return true;
+}
+
+/* host, host:port, [IPv6]:port, or an IPv6 address alone. */
+static struct zk_server parse_server(const char *text, size_t len)
+{
+    struct zk_server s = {xstrndup(text, len), DEFAULT_PORT};
+    char *colon = strrchr(s.host, ':'), *bracket = strrchr(s.host, ']');
+    bool ipv6 = bracket == NULL && colon != NULL && strchr(s.host, ':') != colon;
+    if (colon != NULL && colon > bracket && !ipv6) {
+        *colon = '\0';
+        s.port = atoi(colon + 1);
+    }
+    if (s.host[0] == '[' && bracket != NULL) {
+        *bracket = '\0';
+        memmove(s.host, s.host + 1, strlen(s.host));
+    }
+    return s;
+}
+
+static void parse_servers(struct zk_bridge *b, const char *hosts)
+{
+    while (*hosts != '\0') {
+        size_t len = strcspn(hosts, ", ");
+        if (len > 0) {
+            b->servers = xrealloc(b->servers, (size_t)(b->count + 1) * sizeof(*b->servers));
+            b->servers[b->count++] = parse_server(hosts, len);
+        }
+        hosts += len + (hosts[len] != '\0');
+    }
+}
+
+struct zk_bridge *zk_bridge_new(struct loop *loop, struct workers *names, const char *hosts, int32_t session_timeout_ms)
+{
+    struct zk_bridge *b = xcalloc(1, sizeof(*b));
+    b->loop = loop;
+    b->names = names;
+    b->listen_fd = b->near.fd = b->far.fd = -1;
+    b->near.bridge = b->far.bridge = b;
+    parse_servers(b, hosts);
+    if (b->count > 0)
+        b->next = (int)chance_below((uint64_t)b->count); /* so that not all brokers are at the same server */
+    b->patience_ms = MAX((int64_t)session_timeout_ms / 2 / MAX(b->count, 1), (int64_t)LEAST_PATIENCE_MS);
+    timer_init(&b->patience, loop, on_patience_over);
+    return b;
+}
+
+void zk_bridge_free(struct zk_bridge *b)
+{
+    if (b == NULL)
+        return;
+    drop_both(b);
+    if (b->listen_fd >= 0) {
+        watch_set(&b->listen, WATCH_NONE);
+        close(b->listen_fd);
+    }
+    for (int i = 0; i < b->count; i++)
+        free(b->servers[i].host);
+    free(b->servers);
+    free(b);
+}
+
+int zk_bridge_server_count(const struct zk_bridge *b)
+{
+    return b->count;
+}
+
+int64_t zk_bridge_answers(const struct zk_bridge *b)
+{
+    return b->answers;
+}

@@ -1,0 +1,48 @@
+/*
+ * The way between ZooKeeper's client library and the servers. The library keeps the session: its id, its requests, its
+ * watches, its time-outs. The bridge carries the frames, and is what stands between the library's habits and a large
+ * cluster:
+ *
+ *   - after a reconnect the library sends all its watches in one frame. With more than a million bytes of them a server
+ *     hangs up, each time. The bridge cuts that frame into several.
+ *   - it looks up hosts itself, and waits for that: the bridge asks on threads of their own.
+ *   - Debian's library speaks plain TCP only. What else a server may want to be spoken to in has its place here.
+ *
+ * The library connects to a socket on the loopback, which serves nobody else. There are other ways to come between
+ * them: to speak the protocol ourselves would make that code ours, with sessions and all that goes wrong with them;
+ * a library of our own build would have to be cared for; and putting other sockets behind the library's back depends on
+ * what is inside of it. Frames have looked the same since ZooKeeper's first version.
+ *
+ * On the loop. One connection of the library's at a time.
+ */
+#ifndef BARNABAS_CLUSTER_ZK_BRIDGE_INTERNAL_H
+#define BARNABAS_CLUSTER_ZK_BRIDGE_INTERNAL_H
+
+#include "base/fail.h"
+#include "base/loop.h"
+#include "base/strbuf.h"
+
+struct workers;
+struct zk_bridge;
+
+/* `hosts`: host:port,... `names`: where hosts are looked up; NULL: in place, by who may wait. */
+struct zk_bridge *zk_bridge_new(struct loop *loop, struct workers *names, const char *hosts,
+                                int32_t session_timeout_ms);
+void zk_bridge_free(struct zk_bridge *b);
+/* Where the library is to connect to. False if there is no socket to be had now. */
+bool zk_bridge_open(struct zk_bridge *b, int *port, struct fail *fail) NODISCARD;
+/* The library's socket: who comes from it is served. -1: nobody. */
+void zk_bridge_expect(struct zk_bridge *b, int fd);
+/* The library has closed its socket: what it has sent before goes out now, as the loop may not come to it again. */
+void zk_bridge_finish(struct zk_bridge *b);
+int zk_bridge_server_count(const struct zk_bridge *b);
+/* How many frames servers have sent since the start, other than the answers to handshakes. */
+int64_t zk_bridge_answers(const struct zk_bridge *b);
+
+/*
+ * Frames of watches that are set again (SetWatches): one that is larger than `most` is cut into several that are not,
+ * as far as single paths go. False if it is no such frame, or small, or malformed: then nothing is added to `out`.
+ */
+bool zk_watches_cut(struct bytes frame, size_t most, struct strbuf *out);
+
+#endif

@@ -1,0 +1,181 @@
+/* The offsets of all logs that are in files of their directories: written from time to time, and after cuts. */
+#include "storage/manager_internal.h"
+
+static int64_t recovery_point_of(struct plog *log)
+{
+    lock_take(&log->lock);
+    int64_t point = log->recovery_point;
+    lock_release(&log->lock);
+    return point;
+}
+
+/* Only logs that do not start with a segment need a line. */
+static int64_t start_to_note(struct plog *log)
+{
+    lock_take(&log->lock);
+    int64_t start = atomic_load(&log->start), base = log->segment_count > 0 ? log->segments[0]->base_offset : start;
+    lock_release(&log->lock);
+    return start > base ? start : -1;
+}
+
+static int64_t high_watermark_of(struct plog *log)
+{
+    return plog_high_watermark(log);
+}
+
+static int64_t take_clean_end(struct plog *log)
+{
+    lock_take(&log->lock);
+    int64_t end = log->clean_end;
+    log->clean_end_unsaved = false;
+    lock_release(&log->lock);
+    return end;
+}
+
+struct checkpoint {
+    const char *name;
+    int64_t (*value)(struct plog *log); /* -1: no line */
+};
+
+static const struct checkpoint recovery_points = {CHECKPOINT_RECOVERY, recovery_point_of};
+static const struct checkpoint starts = {CHECKPOINT_START, start_to_note};
+static const struct checkpoint high_watermarks = {CHECKPOINT_HW, high_watermark_of};
+static const struct checkpoint clean_ends = {CHECKPOINT_CLEANER, take_clean_end};
+
+/* With the checkpoints locked. */
+static bool write_in(struct log_manager *m, const struct log_dir *d, const struct checkpoint *c)
+{
+    size_t count;
+    struct offsets_file f = {0};
+    struct plog **logs = manager_logs(m, &count);
+    ensure(lock_is_held(&m->checkpoint_lock));
+    for (size_t i = 0; i < count; i++) {
+        int64_t v = logs[i]->home == d ? c->value(logs[i]) : -1;
+        if (v >= 0)
+            offsets_file_add(&f, logs[i]->topic, logs[i]->partition, v);
+        plog_unref(logs[i]);
+    }
+    free(logs);
+    char *path = xasprintf("%s/%s", d->path, c->name);
+    bool ok = offsets_file_write(path, &f);
+    if (!ok)
+        manager_dir_failed(m, d->path, "cannot write a checkpoint");
+    free(path);
+    offsets_file_free(&f);
+    return ok;
+}
+
+static void write_checkpoint(struct log_manager *m, const struct checkpoint *c)
+{
+    lock_take(&m->checkpoint_lock);
+    for (int d = 0; d < m->dir_count; d++)
+        if (log_dir_is_live(&m->dirs[d]))
+            (void)write_in(m, &m->dirs[d], c);
+    lock_release(&m->checkpoint_lock);
+}
+
+void manager_save_recovery_points(struct log_manager *m)
+{
+    write_checkpoint(m, &recovery_points);
+}
+
+void manager_save_starts(struct log_manager *m)
+{
+    write_checkpoint(m, &starts);
+}
+
+void manager_save_high_watermarks(struct log_manager *m)
+{
+    write_checkpoint(m, &high_watermarks);
+}
+
+static void find_unsaved(void *ctx, struct plog *log)
+{
+    lock_take(&log->lock);
+    *(bool *)ctx |= log->clean_end_unsaved;
+    lock_release(&log->lock);
+}
+
+void manager_save_clean_ends(struct log_manager *m)
+{
+    bool unsaved = atomic_exchange(&m->clean_end_gone, false);
+    log_manager_each(m, find_unsaved, &unsaved);
+    if (unsaved)
+        write_checkpoint(m, &clean_ends);
+}
+
+void log_manager_write_checkpoints(struct log_manager *m)
+{
+    manager_save_recovery_points(m);
+    manager_save_starts(m);
+    manager_save_high_watermarks(m);
+}
+
+/* ---- After cuts ---- */
+
+/* A log whose last cut the checkpoints are to have. */
+struct cut_log {
+    struct plog *log; /* with a reference */
+    int64_t cuts;
+};
+
+static size_t list_unsettled(struct log_manager *m, const struct log_dir *d, struct cut_log **out)
+{
+    size_t count, n = 0;
+    struct plog **logs = manager_logs(m, &count);
+    *out = xcalloc(count + 1, sizeof(**out));
+    for (size_t i = 0; i < count; i++) {
+        if (logs[i]->home == d && atomic_load(&logs[i]->unsettled)) {
+            lock_take(&logs[i]->lock);
+            (*out)[n++] = (struct cut_log){logs[i], logs[i]->cuts};
+            lock_release(&logs[i]->lock);
+        } else {
+            plog_unref(logs[i]);
+        }
+    }
+    free(logs);
+    return n;
+}
+
+static void note_settled(const struct cut_log *cut, bool ok)
+{
+    lock_take(&cut->log->lock);
+    if (ok && cut->log->cuts == cut->cuts)
+        atomic_store(&cut->log->unsettled, false);
+    lock_release(&cut->log->lock);
+    plog_unref(cut->log);
+}
+
+static void settle_in(struct log_manager *m, const struct log_dir *d)
+{
+    struct cut_log *list;
+    size_t n = list_unsettled(m, d, &list);
+    bool ok = n > 0 && write_in(m, d, &recovery_points) && write_in(m, d, &starts);
+    for (size_t i = 0; i < n; i++)
+        note_settled(&list[i], ok);
+    free(list);
+}
+
+void manager_settle_cuts(struct log_manager *m)
+{
+    lock_take(&m->checkpoint_lock);
+    for (int d = 0; d < m->dir_count; d++)
+        if (log_dir_is_live(&m->dirs[d]))
+            settle_in(m, &m->dirs[d]);
+    lock_release(&m->checkpoint_lock);
+}
+
+static void run_settle(struct job *job)
+{
+    struct log_manager *m = CONTAINER_OF(job, struct log_manager, settle_job);
+    atomic_store(&m->settles_soon, false); /* the job is nobody's from here on: what is cut now may submit it again */
+    manager_settle_cuts(m);
+}
+
+void manager_settle_cuts_soon(struct log_manager *m)
+{
+    if (m->options.workers == NULL || atomic_exchange(&m->settles_soon, true))
+        return;
+    m->settle_job = (struct job){.run = run_settle};
+    workers_submit(m->options.workers, &m->settle_job);
+}

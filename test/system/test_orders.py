@@ -1,0 +1,79 @@
+"""LeaderAndIsr and StopReplica of several controllers, at the same time and again and again: one after the other is obeyed."""
+
+import itertools
+import random
+import re
+import threading
+
+from controller_frames import read_leader_and_isr, take_office
+from frames import Frames, Out, i16, i32
+from harness import wait_until
+
+TOPIC, PARTITIONS, CONTROLLERS, ORDERS = "raw", 40, 6, 12
+STALE_CONTROLLER_EPOCH = 11
+
+
+def read_stop_replica(i, v):
+    return i.struct(error=i16(i), partitions=lambda: i.array(lambda: i.struct(topic=i.text, index=i32(i), error=i16(i))))
+
+
+class Orders(Frames):
+    APIS = {"leader_and_isr": (4, 4, read_leader_and_isr), "stop_replica": (5, 2, read_stop_replica)}
+
+    def __init__(self, broker, number):
+        super().__init__(broker)
+        self.number = number
+        self.broker_epoch = broker.zookeeper.client.get("/brokers/ids/0")[1].czxid
+
+    def head(self, epoch):
+        return Out(False).raw("iiq", self.number, epoch, self.broker_epoch)
+
+    def lead(self, epoch, leader_epoch, is_new=True):
+        o = self.head(epoch)
+
+        def state(partition):
+            o.raw("iiii", partition, epoch, 0, leader_epoch)
+            o.array([0], lambda b: o.raw("i", b)).raw("i", 0).array([0], lambda b: o.raw("i", b)).raw("iib", 0, 0, is_new)
+
+        o.array([TOPIC], lambda t: o.text(t).array(range(PARTITIONS), state))
+        return self.ask("leader_and_isr", 3, o.raw("i", 0))
+
+    def stop(self, epoch, delete):
+        o = self.head(epoch).raw("b", delete)
+        o.array([TOPIC], lambda t: o.text(t).array(range(PARTITIONS), lambda p: o.raw("i", p)))
+        return self.ask("stop_replica", 1, o)
+
+
+def test_orders_come_one_after_the_other(broker, zookeeper):
+    wait_until(lambda: zookeeper.client.exists("/controller"), "a controller")
+    zookeeper.client.delete("/controller")
+    office, epoch = take_office(zookeeper) if not zookeeper.client.exists("/controller") else (0, int(zookeeper.get("/controller_epoch")))
+    leader_epochs, failed = itertools.count(1), []
+
+    def order(number):
+        rng = random.Random(number)
+        try:
+            c = Orders(broker, office)
+            for _ in range(ORDERS):
+                kind = rng.randrange(3)
+                answer = c.stop(epoch, kind == 0) if kind < 2 else c.lead(epoch, next(leader_epochs))
+                assert answer["error"] in (0, STALE_CONTROLLER_EPOCH)
+            c.close()
+        except Exception as e:  # noqa: BLE001: told of by the test's own thread
+            failed.append(e)
+
+    threads = [threading.Thread(target=order, args=(i,)) for i in range(CONTROLLERS)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not failed
+    c = Orders(broker, office)
+    answer = c.lead(epoch, next(leader_epochs))
+    assert answer["error"] == 0 and sorted((p["index"], p["error"]) for p in answer["partitions"]) == [(p, 0) for p in range(PARTITIONS)]
+    there = [d.name for d in broker.data.iterdir() if re.fullmatch(f"{TOPIC}-\\d+", d.name)]
+    assert len(there) == PARTITIONS
+    # A controller that was there before is not obeyed, and changes nothing.
+    assert c.stop(epoch - 1, True)["error"] == STALE_CONTROLLER_EPOCH
+    assert c.lead(epoch - 1, next(leader_epochs))["error"] == STALE_CONTROLLER_EPOCH
+    c.close()

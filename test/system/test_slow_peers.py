@@ -1,0 +1,101 @@
+"""One client's slowness is nobody else's: peers that do not read, that read slowly, and more of them than there are descriptors."""
+
+import socket
+import struct
+import time
+
+from frames import Out
+from harness import PATIENCE, Barnabas, connect, consume, frame, kcat, produce, read_frame, receive, wait_until
+
+API_VERSIONS, FETCH = 18, 1
+BIG = 4_000_000
+
+
+def fetch_all(topic):
+    o = Out(False).raw("iiiib", -1, 500, 1, 2**31 - 1, 0)
+    o.array([topic], lambda t: o.text(t).array([0], lambda p: o.raw("iqi", p, 0, 2**31 - 1)))
+    return frame(FETCH, 4, o.data)
+
+
+def lazy(broker, topic):
+    """A peer that asks for much and has little room for it."""
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sock.settimeout(PATIENCE)
+    sock.connect(("127.0.0.1", broker.port))
+    sock.sendall(fetch_all(topic))
+    return sock
+
+
+def is_answered(broker):
+    with connect(broker) as sock:
+        sock.sendall(frame(API_VERSIONS, 0))
+        return read_frame(sock) is not None
+
+
+def fill(broker):
+    produce(broker, "big", ["x" * 500_000] * (BIG // 500_000))
+
+
+def test_answers_that_nobody_reads_hold_up_nobody(make_broker):
+    broker = make_broker(queued_max_requests=20, socket_send_buffer_bytes=16384)
+    fill(broker)
+    peers = [lazy(broker, "big") for _ in range(60)]
+    for sock in peers:
+        assert struct.unpack(">i", receive(sock, 4))[0] > BIG  # it has come to sending
+    for _ in range(5):
+        assert is_answered(broker)
+    produce(broker, "t", ["still here"])
+    assert consume(broker, "t") == ["still here"]
+    for sock in peers:
+        sock.close()
+
+
+def test_who_does_not_read_is_closed_and_who_reads_slowly_is_not(make_broker):
+    broker = make_broker(connections_max_idle_ms=2000, socket_send_buffer_bytes=16384)
+    fill(broker)
+    deaf, slow = lazy(broker, "big"), lazy(broker, "big")
+    size = struct.unpack(">i", receive(slow, 4))[0]
+    begun, got = time.monotonic(), 0
+    while time.monotonic() - begun < 5:  # longer than one may be idle
+        got += len(receive(slow, 1000))
+        time.sleep(0.1)  # that is how slow it is
+    assert f"{deaf.getsockname()[1]}" in next(line for line in broker.text().splitlines() if "has not read its answer" in line)
+    rest = receive(slow, size - got)
+    assert rest is not None and got + len(rest) == size
+    deaf.close()
+    slow.close()
+
+
+class Limited(Barnabas):
+    """With few file descriptors."""
+
+    def spawn(self, command, env=None):
+        super().spawn(["prlimit", "--nofile=400:400", *command], env)
+
+
+def test_data_and_other_brokers_go_before_clients(make_broker):
+    broker = make_broker(kind=Limited, **{"default.replication.factor": 1})
+    kcat(broker, "-L")
+    held = []
+    while True:
+        held.append(connect(broker))
+        held[-1].settimeout(PATIENCE)
+        try:
+            held[-1].sendall(frame(API_VERSIONS, 0))
+            if read_frame(held[-1]) is None:
+                break
+        except ConnectionError:
+            break
+        assert len(held) < 400
+    assert "file descriptors are in use" in broker.text()
+    o = Out(False)
+    o.array(["new"], o.text).raw("b", 1)
+    held[0].sendall(frame(3, 4, o.data))  # Metadata, which makes the topic: its log's files find their place
+    assert read_frame(held[0]) is not None
+    wait_until(lambda: (broker.data / "new-0").is_dir(), "the topic's log")
+    for sock in held:
+        sock.close()
+    produce(broker, "new", ["x"])
+    assert consume(broker, "new") == ["x"]
+    assert "Cannot accept" not in broker.text()
