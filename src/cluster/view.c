@@ -312,30 +312,77 @@ static void merge_topics(const struct view *old, const struct partition_change *
         out->by_name[out->topic_count++] = old->by_name[at];
 }
 
-static void share_unchanged(const struct view *old, struct view *out)
+/* Topics that one of two views has and the other has not, in the order of ids; those without an id are left out. */
+struct difference {
+    struct view_topic **fresh, **gone;
+    int32_t fresh_count, gone_count;
+};
+
+static void add_difference(struct view_topic **list, int32_t *count, struct view_topic *t)
 {
-    /* Topics that are in both views gain a reference; changed ones were made with theirs. */
-    for (int32_t i = 0, j = 0; i < out->topic_count && j < old->topic_count;) {
-        if (out->by_name[i] == old->by_name[j]) {
-            atomic_fetch_add(&out->by_name[i]->refs, 1);
-            i++;
-            j++;
-        } else if (strcmp(old->by_name[j]->name, out->by_name[i]->name) <= 0) {
-            i += strcmp(old->by_name[j]->name, out->by_name[i]->name) == 0;
-            j++;
-        } else {
-            i++;
-        }
-    }
+    if (!uuid_is_zero(t->id))
+        list[(*count)++] = t;
 }
 
-static void sort_by_id(struct view *v)
+/* Topics that are in both views gain a reference; changed ones were made with theirs. */
+static void share_unchanged(const struct view *old, struct view *out, struct difference *d)
 {
-    v->by_id = xcalloc((size_t)v->topic_count + 1, sizeof(*v->by_id));
-    for (int32_t i = 0; i < v->topic_count; i++)
-        if (!uuid_is_zero(v->by_name[i]->id))
-            v->by_id[v->id_count++] = v->by_name[i];
-    qsort(v->by_id, (size_t)v->id_count, sizeof(*v->by_id), by_id);
+    int32_t i = 0, j = 0;
+    while (i < out->topic_count || j < old->topic_count) {
+        struct view_topic *mine = i < out->topic_count ? out->by_name[i] : NULL;
+        struct view_topic *its = j < old->topic_count ? old->by_name[j] : NULL;
+        if (mine == its) {
+            atomic_fetch_add(&mine->refs, 1);
+            i++;
+            j++;
+        } else if (its == NULL || (mine != NULL && strcmp(mine->name, its->name) < 0)) {
+            add_difference(d->fresh, &d->fresh_count, mine);
+            i++;
+        } else {
+            add_difference(d->gone, &d->gone_count, its);
+            j++;
+        }
+    }
+    qsort(d->fresh, (size_t)d->fresh_count, sizeof(*d->fresh), by_id);
+    qsort(d->gone, (size_t)d->gone_count, sizeof(*d->gone), by_id);
+}
+
+/* Ids should differ; if two topics have the same, each is looked for behind `from`. */
+static bool is_gone(const struct difference *d, int32_t from, const struct view_topic *t)
+{
+    for (int32_t i = from; i < d->gone_count && uuid_eq(d->gone[i]->id, t->id); i++)
+        if (d->gone[i] == t)
+            return true;
+    return false;
+}
+
+/* Those of the old view that stay are in order already: a new topic costs little, however many there are. */
+static void merge_ids(const struct view *old, const struct difference *d, struct view *out)
+{
+    int32_t fresh = 0, gone = 0;
+    out->by_id = xcalloc((size_t)out->topic_count + 1, sizeof(*out->by_id));
+    for (int32_t i = 0; i < old->id_count; i++) {
+        struct view_topic *t = old->by_id[i];
+        while (gone < d->gone_count && by_id(&d->gone[gone], &t) < 0)
+            gone++;
+        if (is_gone(d, gone, t))
+            continue;
+        while (fresh < d->fresh_count && by_id(&d->fresh[fresh], &t) < 0)
+            out->by_id[out->id_count++] = d->fresh[fresh++];
+        out->by_id[out->id_count++] = t;
+    }
+    while (fresh < d->fresh_count)
+        out->by_id[out->id_count++] = d->fresh[fresh++];
+}
+
+static void merge_with(const struct view *old, int32_t changes, struct view *out)
+{
+    struct difference d = {.fresh = xcalloc((size_t)changes + 1, sizeof(*d.fresh)),
+                           .gone = xcalloc((size_t)changes + 1, sizeof(*d.gone))};
+    share_unchanged(old, out, &d);
+    merge_ids(old, &d, out);
+    free(d.fresh);
+    free(d.gone);
 }
 
 static bool is_late(const struct view *v, const struct view_change *change)
@@ -367,8 +414,7 @@ struct view *view_apply(struct view *old, const struct view_change *change)
     qsort(sorted, (size_t)change->partition_count, sizeof(*sorted), by_topic);
     merge_topics(old, sorted, change->partition_count, v);
     free(sorted);
-    share_unchanged(old, v);
-    sort_by_id(v);
+    merge_with(old, change->partition_count, v);
     return v;
 }
 

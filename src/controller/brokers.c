@@ -80,22 +80,64 @@ static void resume_reassignments(struct controller *c)
 static void broker_arrived(struct controller *c, const struct registration *r)
 {
     log_info("Broker %" PRId32 " has come, epoch %" PRId64, r->id, r->epoch);
-    struct ctl_broker *b = context_add_broker(c, r);
-    b->arriving = true;
+    context_add_broker(c, r)->arriving = true;
     outbox_brokers_only(c);
-    outbox_all_to(c, b);
-    outbox_flush(c); /* a broker follows only leaders that it has heard of */
-    for (struct partition_walk w = {0}; walk_on(c, &w);) {
-        struct ctl_partition *p = w.partition;
-        enum replica_state *state = replica_state_of(p, r->id);
-        if (state == NULL || p->topic->deleting)
-            continue;
-        if (*state != REPLICA_NEW)
-            *state = REPLICA_ONLINE;
-        struct int_list one = {&(int32_t){r->id}, 1};
-        if (p->known)
-            outbox_leader_and_isr(c, one, p, *state == REPLICA_NEW);
+}
+
+static void order_arrived(struct controller *c, struct ctl_broker *b, struct ctl_partition *p)
+{
+    enum replica_state *state = replica_state_of(p, b->id);
+    if (state == NULL || p->topic->deleting)
+        return;
+    if (*state != REPLICA_NEW)
+        *state = REPLICA_ONLINE;
+    if (p->known)
+        outbox_leader_and_isr(c, (struct int_list){&b->id, 1}, p, *state == REPLICA_NEW);
+}
+
+static void greet_arrived(struct controller *c, struct ctl_broker *b, struct ctl_partition *p)
+{
+    if (p->known && !p->topic->deleting)
+        outbox_metadata_to(c, b, p);
+}
+
+/* Of the next partitions, to each broker that has come. False behind the last. */
+static bool tell_arrived(struct controller *c,
+                         void (*tell)(struct controller *, struct ctl_broker *, struct ctl_partition *))
+{
+    for (int i = 0; i < PIECE; i++) {
+        if (!walk_on(c, &c->walk))
+            return false;
+        for (struct ctl_broker *b = c->brokers; b != NULL; b = b->next)
+            if (b->arriving)
+                tell(c, b, c->walk.partition);
     }
+    return true;
+}
+
+static void order_all_arrived(struct controller *c, struct zk_batch *b)
+{
+    zk_batch_free(b);
+    outbox_flush(c);
+    if (tell_arrived(c, order_arrived)) {
+        ctl_breathe(c, order_all_arrived);
+        return;
+    }
+    collect_electable(c);
+    partitions_online(c, ELECT_OFFLINE, resume_reassignments);
+}
+
+/* Before the orders, as a broker follows only leaders that it has heard of. */
+static void greet_all_arrived(struct controller *c, struct zk_batch *b)
+{
+    zk_batch_free(b);
+    outbox_flush(c);
+    if (tell_arrived(c, greet_arrived)) {
+        ctl_breathe(c, greet_all_arrived);
+        return;
+    }
+    c->walk = (struct partition_walk){0};
+    ctl_breathe(c, order_all_arrived);
 }
 
 static void on_arrivals(struct controller *c, struct zk_batch *b)
@@ -115,8 +157,8 @@ static void on_arrivals(struct controller *c, struct zk_batch *b)
             post_bounced(c, id);
     }
     zk_batch_free(b);
-    collect_electable(c);
-    partitions_online(c, ELECT_OFFLINE, resume_reassignments);
+    c->walk = (struct partition_walk){0};
+    greet_all_arrived(c, NULL);
 }
 
 static bool is_listed(const struct zk_op *list, int32_t id)

@@ -15,6 +15,24 @@ void partition_set_clear(struct partition_set *set)
     *set = (struct partition_set){0};
 }
 
+void work_begin(struct controller *c)
+{
+    partition_set_clear(&c->later);
+    for (size_t i = PIECE; i < c->work.n; i++)
+        partition_set_add(&c->later, c->work.v[i]);
+    c->work.n = MIN(c->work.n, (size_t)PIECE);
+}
+
+bool work_next(struct controller *c)
+{
+    partition_set_clear(&c->work);
+    size_t n = MIN(c->later.n, (size_t)PIECE);
+    for (size_t i = 0; i < n; i++)
+        partition_set_add(&c->work, c->later.v[c->later.n - 1 - i]);
+    c->later.n -= n;
+    return n > 0;
+}
+
 static void broker_free(struct ctl_broker *b)
 {
     channel_free(b->channel);
@@ -81,6 +99,7 @@ void context_clear(struct controller *c)
     HASH_ITER (hh, c->ignored, i, next_ignored)
         context_stop_ignoring(c, i);
     partition_set_clear(&c->work);
+    partition_set_clear(&c->later);
     zk_batch_free(c->loading);
     c->loading = NULL;
     reassigning_free(c);
@@ -136,14 +155,18 @@ int32_t context_partition_count(const struct controller *c)
 
 bool walk_on(const struct controller *c, struct partition_walk *w)
 {
+    if (w->over)
+        return false;
     if (w->topic == NULL)
         w->topic = c->topics;
     while (w->topic != NULL && w->next == w->topic->count) {
         w->topic = w->topic->hh.next;
         w->next = 0;
     }
-    if (w->topic == NULL)
+    if (w->topic == NULL) {
+        w->over = true;
         return false;
+    }
     w->partition = w->topic->partitions[w->next++];
     return true;
 }

@@ -64,6 +64,7 @@ void event_done(struct controller *c)
     ensure(c->running != NULL);
     struct event *e = c->running;
     partition_set_clear(&c->work);
+    partition_set_clear(&c->later);
     c->running = NULL;
     event_free(e);
     if (c->active)
@@ -144,6 +145,11 @@ void ctl_submit(struct controller *c, struct zk_batch *b, batch_fn fn)
     b->ctx = s;
     b->done = on_batch;
     zk_submit(c->options.zk, b);
+}
+
+void ctl_breathe(struct controller *c, batch_fn step)
+{
+    ctl_submit(c, ctl_batch(), step);
 }
 
 void ctl_fence(struct controller *c, struct zk_op *op)

@@ -71,6 +71,19 @@ struct partition_set {
     size_t n, cap;
 };
 
+/* All partitions, topic by topic: for (struct partition_walk w = {0}; walk_on(c, &w);) ... w.partition. None may go. */
+struct partition_walk {
+    struct ctl_topic *topic;
+    struct ctl_partition *partition;
+    int32_t next;
+    bool over;
+};
+
+/*
+ * So many partitions are read, written or told of in one step: a step is a turn of the loop, on which there are others.
+ */
+enum { PIECE = 1000 };
+
 void partition_set_add(struct partition_set *set, struct ctl_partition *p);
 void partition_set_clear(struct partition_set *set);
 
@@ -114,7 +127,10 @@ struct controller {
     struct ignored *ignored;
 
     /* Of the event that is being worked on. */
-    struct partition_set work; /* partitions on their way online */
+    struct partition_set work;  /* partitions on their way online, or whose replicas leave */
+    struct partition_set later; /* those that come after them: large work is done in pieces */
+    struct partition_walk walk; /* of all, in pieces */
+    int32_t listed;             /* failover: how many of the listed topics are read */
     enum election election;
     step_fn then;             /* after they are */
     struct zk_batch *loading; /* failover: brokers and topics, while states are read */
@@ -132,6 +148,8 @@ void event_add(struct controller *c, struct event *e);
 void event_done(struct controller *c); /* the running one: sends what it has put into the outbox */
 /* Sends a batch for the running event; `step` gets it, unless the controller was fenced meanwhile. */
 void ctl_submit(struct controller *c, struct zk_batch *b, batch_fn step);
+/* `step` gets a batch without meaning, after others had their turn on the loop. */
+void ctl_breathe(struct controller *c, batch_fn step);
 struct zk_batch *ctl_batch(void);
 /* Fences an operation with the controller epoch. */
 void ctl_fence(struct controller *c, struct zk_op *op);
@@ -163,13 +181,10 @@ void context_stop_ignoring(struct controller *c, struct ignored *i);
 struct ctl_partition *topic_partition(const struct ctl_topic *t, int32_t index);
 struct ctl_partition *topic_add_partition(struct ctl_topic *t, int32_t index); /* which is not there yet */
 int32_t context_partition_count(const struct controller *c);
-/* All partitions, topic by topic: for (struct partition_walk w = {0}; walk_on(c, &w);) ... w.partition. None may go. */
-struct partition_walk {
-    struct ctl_topic *topic;
-    struct ctl_partition *partition;
-    int32_t next;
-};
 bool walk_on(const struct controller *c, struct partition_walk *w);
+/* Leaves a piece in c->work, and puts the rest aside; then the next piece: false if there is none. */
+void work_begin(struct controller *c);
+bool work_next(struct controller *c);
 void partition_assign(struct ctl_partition *p, struct int_list replicas, struct int_list adding,
                       struct int_list removing);
 void partition_set_leadership(struct ctl_partition *p, const struct partition_znode *l);
@@ -254,8 +269,8 @@ void outbox_leader_and_isr(struct controller *c, struct int_list brokers, struct
 void outbox_metadata(struct controller *c, struct ctl_partition *p); /* to all brokers */
 /* To all brokers, that it goes. From now on it is in PARTITION_NONE, and nobody hears of it again. */
 void outbox_metadata_deleted(struct controller *c, struct ctl_partition *p);
-void outbox_brokers_only(struct controller *c);                 /* the live brokers, to all */
-void outbox_all_to(struct controller *c, struct ctl_broker *b); /* every partition, to one */
+void outbox_brokers_only(struct controller *c); /* the live brokers, to all */
+void outbox_metadata_to(struct controller *c, struct ctl_broker *b, struct ctl_partition *p); /* to one */
 void outbox_stop_replica(struct controller *c, int32_t broker, struct ctl_partition *p, bool delete_it);
 void outbox_flush(struct controller *c);
 

@@ -222,10 +222,16 @@ static void create_states(struct controller *c)
 
 /* ---- The others: their state is read, a leader chosen, the state written if nobody else did ---- */
 
+static void bring_piece_online(struct controller *c);
+
 static void finish(struct controller *c)
 {
     step_fn then = c->then;
-    partition_set_clear(&c->work);
+    if (work_next(c)) {
+        outbox_flush(c);
+        bring_piece_online(c);
+        return;
+    }
     c->then = NULL;
     then(c);
 }
@@ -341,11 +347,8 @@ static void elect_offline(struct controller *c)
     finish(c);
 }
 
-void partitions_online(struct controller *c, enum election election, step_fn then)
+static void bring_piece_online(struct controller *c)
 {
-    ensure(c->then == NULL);
-    c->election = election;
-    c->then = then;
     bool any_new = false;
     for (size_t i = 0; i < c->work.n; i++)
         any_new |= c->work.v[i]->state == PARTITION_NEW;
@@ -353,6 +356,15 @@ void partitions_online(struct controller *c, enum election election, step_fn the
         create_states(c);
     else
         elect_offline(c);
+}
+
+void partitions_online(struct controller *c, enum election election, step_fn then)
+{
+    ensure(c->then == NULL);
+    c->election = election;
+    c->then = then;
+    work_begin(c);
+    bring_piece_online(c);
 }
 
 void collect_electable(struct controller *c)

@@ -62,21 +62,48 @@ static void settle_states(struct controller *c)
     }
 }
 
-static void tell_all(struct controller *c)
+static void go_online(struct controller *c)
 {
-    outbox_brokers_only(c);
-    for (struct partition_walk w = {0}; walk_on(c, &w);)
-        if (w.partition->known && !w.partition->topic->deleting)
-            outbox_metadata(c, w.partition); /* who knows brokers only would take the topic for missing */
+    collect_electable(c);
+    partitions_online(c, ELECT_OFFLINE, take_dead_out);
+}
+
+static void tell_orders(struct controller *c, struct zk_batch *b)
+{
+    zk_batch_free(b);
     outbox_flush(c);
-    for (struct partition_walk w = {0}; walk_on(c, &w);) {
-        struct ctl_partition *p = w.partition;
+    for (int i = 0; i < PIECE; i++) {
+        if (!walk_on(c, &c->walk)) {
+            go_online(c);
+            return;
+        }
+        struct ctl_partition *p = c->walk.partition;
         if (p->known && !p->topic->deleting)
             outbox_leader_and_isr(c, p->replicas, p, false);
     }
+    ctl_breathe(c, tell_orders);
+}
+
+/* Before the orders, as a broker follows only leaders that it has heard of. */
+static void tell_metadata(struct controller *c, struct zk_batch *b)
+{
+    zk_batch_free(b);
+    outbox_flush(c);
+    for (int i = 0; i < PIECE; i++) {
+        if (!walk_on(c, &c->walk)) {
+            c->walk = (struct partition_walk){0};
+            ctl_breathe(c, tell_orders);
+            return;
+        }
+        if (c->walk.partition->known && !c->walk.partition->topic->deleting)
+            outbox_metadata(c, c->walk.partition);
+    }
+    ctl_breathe(c, tell_metadata);
 }
 
 /* ---- Partition states ---- */
+
+static void read_states(struct controller *c);
 
 static void on_states(struct controller *c, struct zk_batch *b)
 {
@@ -90,24 +117,29 @@ static void on_states(struct controller *c, struct zk_batch *b)
         partition_set_leadership(p, &l);
     }
     zk_batch_free(b);
-    settle_states(c);
-    tell_all(c);
-    collect_electable(c);
-    partitions_online(c, ELECT_OFFLINE, take_dead_out);
+    read_states(c);
 }
 
+static void on_all_states(struct controller *c)
+{
+    settle_states(c);
+    outbox_brokers_only(c);
+    c->walk = (struct partition_walk){0};
+    tell_metadata(c, NULL);
+}
+
+/* Those of the next partitions. */
 static void read_states(struct controller *c)
 {
     struct zk_batch *b = ctl_batch();
-    for (struct partition_walk w = {0}; walk_on(c, &w);)
-        read_state(b, w.partition);
-    ctl_submit(c, b, on_states);
-}
-
-static void on_ids_written(struct controller *c, struct zk_batch *b)
-{
+    while (b->count < PIECE && walk_on(c, &c->walk))
+        read_state(b, c->walk.partition);
+    if (b->count > 0) {
+        ctl_submit(c, b, on_states);
+        return;
+    }
     zk_batch_free(b);
-    read_states(c);
+    on_all_states(c);
 }
 
 /* ---- Brokers and topics ---- */
@@ -141,10 +173,11 @@ static void take_broker(struct controller *c, struct zk_batch *b, int32_t id, co
     context_add_broker(c, &r);
 }
 
+static void on_ids_written(struct controller *c, struct zk_batch *b);
+
 static void on_entities(struct controller *c, struct zk_batch *b)
 {
     struct zk_batch *ids = ctl_batch();
-    const struct zk_batch *lists = c->loading;
     for (const struct zk_op *op = b->first; op != NULL; op = op->next) {
         const char *name = strrchr(op->path, '/') + 1;
         if (op->kind != ZK_GET)
@@ -154,16 +187,42 @@ static void on_entities(struct controller *c, struct zk_batch *b)
         else
             take_broker(c, b, (int32_t)strtol(name, NULL, 10), op);
     }
-    const struct zk_op *deletions = zk_find(lists, ZK_CHILDREN, ZNODE_DELETE_TOPICS);
+    zk_batch_free(b);
+    ctl_submit(c, ids, on_ids_written);
+}
+
+static void on_all_topics(struct controller *c)
+{
+    const struct zk_op *deletions = zk_find(c->loading, ZK_CHILDREN, ZNODE_DELETE_TOPICS);
     for (int32_t i = 0; deletions->result == ZK_OK && i < deletions->child_count; i++) {
         struct ctl_topic *t = context_topic(c, deletions->children[i]);
         if (t != NULL)
             t->deleting = c->options.config->delete_topic_enable;
     }
-    zk_batch_free(b);
     zk_batch_free(c->loading);
     c->loading = NULL;
-    ctl_submit(c, ids, on_ids_written);
+    c->walk = (struct partition_walk){0};
+    read_states(c);
+}
+
+static void read_topics(struct controller *c)
+{
+    const struct zk_op *topics = zk_find(c->loading, ZK_CHILDREN, ZNODE_TOPICS);
+    struct zk_batch *b = ctl_batch();
+    while (b->count < PIECE && c->listed < topics->child_count)
+        topic_read(c, b, topics->children[c->listed++]);
+    if (b->count > 0) {
+        ctl_submit(c, b, on_entities);
+        return;
+    }
+    zk_batch_free(b);
+    on_all_topics(c);
+}
+
+static void on_ids_written(struct controller *c, struct zk_batch *b)
+{
+    zk_batch_free(b);
+    read_topics(c);
 }
 
 static void read_broker(struct zk_batch *b, struct str name)
@@ -200,8 +259,7 @@ static void on_lists(struct controller *c, struct zk_batch *lists)
     drop_notifications(c, b, zk_find(lists, ZK_CHILDREN, ZNODE_LOG_DIR_EVENTS));
     for (int32_t i = 0; i < brokers->child_count; i++)
         read_broker(b, brokers->children[i]);
-    for (int32_t i = 0; i < topics->child_count; i++)
-        topic_read(c, b, topics->children[i]);
+    c->listed = 0;
     if (zk_find(lists, ZK_EXISTS, ZNODE_PREFERRED_ELECTION)->result == ZK_OK)
         event_post(c, "ReplicaLeaderElection", preferred_election_requested);
     if (zk_find(lists, ZK_EXISTS, ZNODE_REASSIGN)->result == ZK_OK)

@@ -129,11 +129,9 @@ void outbox_brokers_only(struct controller *c)
     c->outbox->brokers_changed = true;
 }
 
-void outbox_all_to(struct controller *c, struct ctl_broker *b)
+void outbox_metadata_to(struct controller *c, struct ctl_broker *b, struct ctl_partition *p)
 {
-    for (struct partition_walk w = {0}; walk_on(c, &w);)
-        if (w.partition->known && !w.partition->topic->deleting)
-            note_for(c->outbox, NOTE_METADATA, b->id, w.partition);
+    note_for(c->outbox, NOTE_METADATA, b->id, p);
 }
 
 void outbox_stop_replica(struct controller *c, int32_t broker, struct ctl_partition *p, bool delete_it)

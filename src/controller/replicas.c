@@ -2,6 +2,7 @@
 #include "controller/controller_internal.h"
 
 static void shrink_next(struct controller *c);
+static void take_piece_offline(struct controller *c);
 
 void replica_leaves(struct controller *c, struct ctl_partition *p, int32_t broker)
 {
@@ -34,7 +35,11 @@ static void has_left(struct controller *c, struct ctl_partition *p)
 static void finish(struct controller *c)
 {
     step_fn then = c->then;
-    partition_set_clear(&c->work);
+    if (work_next(c)) {
+        outbox_flush(c);
+        take_piece_offline(c);
+        return;
+    }
     c->then = NULL;
     then(c);
 }
@@ -147,15 +152,21 @@ static void skip_those_without(struct controller *c)
     c->work = rest;
 }
 
-void replicas_offline(struct controller *c, step_fn then)
+static void take_piece_offline(struct controller *c)
 {
-    ensure(c->then == NULL);
-    c->then = then;
     skip_those_without(c);
     if (c->work.n > 0)
         shrink_next(c);
     else
         finish(c);
+}
+
+void replicas_offline(struct controller *c, step_fn then)
+{
+    ensure(c->then == NULL);
+    c->then = then;
+    work_begin(c);
+    take_piece_offline(c);
 }
 
 /* ---- Log directories that fail ---- */
