@@ -3,6 +3,7 @@
 #
 #   test/run.sh [all|unit|system|threads] [pytest arguments]
 #   test/run.sh fuzz [SECONDS]
+#   test/run.sh hostile [SECONDS] [--seed S]
 #   test/run.sh faults [MINUTES]
 #   test/run.sh sim [SEEDS]
 #   test/run.sh crash [SEEDS]
@@ -122,6 +123,22 @@ run_fuzzers() { # SECONDS
     done
 }
 
+# A running broker is sent what it should not get.
+run_hostile() { # SECONDS [ARGUMENTS]
+    echo "== Hostile clients"
+    prepare_python >"$logs/python.log" 2>&1 || give_up python "$logs/python.log"
+    local seconds=$1
+    shift
+    if BARNABAS_BUILD=$build "$top/test/hostile/run.sh" --seconds "$seconds" --folder "$logs/hostile" "$@" >"$logs/hostile.log" 2>&1; then
+        passed=$((passed + 1))
+        grep ' requests, ' "$logs/hostile.log"
+    else
+        failed=$((failed + 1))
+        echo "FAIL hostile"
+        head -80 "$logs/hostile.log"
+    fi
+}
+
 # Some system tests once more, with the broker under ThreadSanitizer.
 run_threads() {
     echo "== Threads"
@@ -208,6 +225,7 @@ case $what in
 all)
     run_units
     run_fuzzers 20
+    run_hostile 60 --seed 1
     run_sim 10000
     run_crash 50000
     run_system "$@"
@@ -216,6 +234,7 @@ all)
     ;;
 unit) run_units ;;
 fuzz) run_fuzzers "${1:-60}" ;;
+hostile) run_hostile "${@:-60}" ;;
 threads) run_threads ;;
 sim) run_sim "${1:-10000}" ;;
 crash) run_crash "${1:-50000}" ;;
@@ -223,7 +242,7 @@ sim-bites) run_bites "$@" ;;
 faults) run_faults "${@:-5}" ;;
 system) run_system "$@" ;;
 *)
-    sed -n 2,9p "$0" | cut -c3-
+    sed -n 2,10p "$0" | cut -c3-
     exit 2
     ;;
 esac

@@ -572,7 +572,7 @@ static void controlled_shutdown(struct controller *c, struct event *e UNUSED)
     struct shutdown_call *call = shutdown_of(c);
     struct ctl_broker *b = context_broker(c, call->broker_id);
     if (b == NULL) {
-        call_answer(c, ERR_UNKNOWN_SERVER_ERROR);
+        call_answer(c, ERR_BROKER_NOT_AVAILABLE);
         return;
     }
     if (call->broker_epoch >= 0 && call->broker_epoch < b->registration.epoch) {

@@ -168,6 +168,7 @@ void state_append(struct state_partition *p, struct batch_builder *b, struct sta
 {
     const struct state_options *o = &p->topic->options;
     struct strbuf batch = {0};
+    ensure(p->ownership == OWNED); /* what is not owned, or not read to its end yet, is another's to write */
     bool ok = batch_builder_finish(b, CODEC_LEVEL_DEFAULT, &batch);
     batch_builder_deinit(b);
     append->offset = -1;

@@ -126,6 +126,10 @@ static enum kafka_error check_record(struct preparation *p, const struct batch *
         blame(p, index, STR_LIT("Compacted topic cannot accept message without key"));
         return ERR_INVALID_RECORD;
     }
+    if (b->magic < 2 && r->timestamp < NO_TIMESTAMP) { /* nobody could read it again */
+        blame(p, index, arena_printf(p->arena, "Invalid message timestamp %lld", (long long)r->timestamp));
+        return ERR_INVALID_TIMESTAMP;
+    }
     if (!p->rules->log_append_time && r->timestamp != NO_TIMESTAMP) {
         if (timestamp_out_of_range(p, r->timestamp)) {
             blame(p, index,

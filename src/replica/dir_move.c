@@ -18,6 +18,7 @@ enum { CHUNK = 1 << 20 };
 /* Takes the future log from the partition, which is locked; the caller gets the reference, or NULL. */
 static struct plog *detach(struct partition *p)
 {
+    ensure(lock_is_held(&p->lock));
     struct plog *future = p->future;
     p->future = NULL;
     if (future != NULL)
@@ -30,7 +31,8 @@ static void attach(struct partition *p, struct plog *future)
 {
     struct replica_manager *rm = p->manager;
     lock_take(&p->lock);
-    ensure(p->future == NULL);
+    ensure(p->future == NULL && future != p->log && plog_partition(future) == p->key.index);
+    ensure(lock_is_held(&rm->move_orders));
     p->future = future;
     p->future_aligned = false;
     plog_pause_compaction(p->log, true);
@@ -196,6 +198,7 @@ static bool copy_some(struct plog *current, struct plog *future, int64_t *bytes)
 /* With the partition locked: nothing is appended, and the rest is little. */
 static bool complete(struct partition *p, struct plog *current, struct plog *future, int64_t *bytes)
 {
+    ensure(lock_is_held(&p->lock) && p->log == current && p->future == future);
     return copy_some(current, future, bytes) && plog_end_offset(future) == plog_end_offset(current) &&
            plog_take_cut(current) == INT64_MAX && !p->offline;
 }
@@ -203,6 +206,8 @@ static bool complete(struct partition *p, struct plog *current, struct plog *fut
 /* Readers may still have the old log in hand: it stays with the partition, but is let go of with its files. */
 static void put_in_place(struct partition *p, struct plog *current, struct plog *future)
 {
+    ensure(lock_is_held(&p->lock) && !plog_is_future(future));
+    ensure(plog_end_offset(future) == plog_end_offset(current));
     p->retired = xrealloc(p->retired, sizeof(struct plog *) * (size_t)(p->retired_count + 1));
     p->retired[p->retired_count++] = current;
     if (p->leads && plog_latest_epoch(future) < p->leader_epoch)
@@ -256,6 +261,7 @@ static enum move_result move_some(struct partition *p, struct plog *current, str
 enum move_result partition_move_some(struct partition *p)
 {
     int64_t bytes = 0;
+    ensure(!lock_is_held(&p->lock)); /* it copies for a while */
     lock_take(&p->lock);
     struct plog *current = p->log, *future = p->offline ? NULL : p->future;
     if (future != NULL)

@@ -141,8 +141,10 @@ static void forget(struct followed *x)
 
 static void set_lost(struct followed *x, bool lost)
 {
-    x->fetcher->lost_count += (int)lost - (int)x->lost;
+    struct fetcher *f = x->fetcher;
+    f->lost_count += (int)lost - (int)x->lost;
     x->lost = lost;
+    ensure(f->lost_count >= 0 && f->lost_count <= f->partition_count);
 }
 
 static struct followed *find(struct fetchers *all, struct partition *p)
@@ -160,6 +162,7 @@ static void leave_now(struct fetchers *all, struct partition *p)
     forget(x);
     unmark(x);
     set_lost(x, false);
+    ensure(x->fetcher->partition_count > 0 && !x->changed && !x->in_session);
     x->fetcher->partition_count--;
     HASH_DEL(all->by_partition, x);
     HASH_DELETE(hh_id, all->by_id, x);
@@ -180,6 +183,7 @@ static void retry_by(struct fetcher *f, int64_t when)
 static void rest_for(struct followed *x, int32_t pause_ms)
 {
     forget(x);
+    ensure(pause_ms >= 0 && !x->in_session);
     x->pause_ms = MIN(pause_ms, x->fetcher->all->options.config->replica_fetch_backoff_ms);
     x->rest_until = clock_mono_ms() + x->pause_ms;
     mark_changed(x);
@@ -272,6 +276,7 @@ static void post(struct fetcher *f, enum asking asking, int16_t key, int16_t ver
     char client_id[64];
     snprintf(client_id, sizeof(client_id), "broker-%" PRId32 "-fetcher-0", f->all->options.broker_id);
     request_frame(&frame, key, version, str_of(client_id), request);
+    ensure(f->asking == ASK_NOTHING && asking != ASK_NOTHING && f->client != NULL);
     f->asking = asking;
     f->version = version;
     f->call = (struct client_call){.done = on_answer, .timeout_ms = f->all->options.config->replica_socket_timeout_ms};
@@ -308,6 +313,7 @@ static int32_t take_changes(struct fetcher *f, struct followed ***out)
         unmark(x);
         (*out)[count++] = x;
     }
+    ensure(count <= room && count <= f->partition_count);
     qsort(*out, (size_t)count, sizeof(**out), by_topic);
     return count;
 }
@@ -315,6 +321,7 @@ static int32_t take_changes(struct fetcher *f, struct followed ***out)
 static void fill_partition(struct fetcher *f, struct followed *x, struct fetch_partition *out)
 {
     struct plog *log = partition_log(x->partition);
+    ensure(x->fetcher == f && !x->changed && !x->lost && x->offset >= 0);
     fetch_partition_init(out);
     out->partition = partition_index(x->partition);
     out->current_leader_epoch = x->leader_epoch;
@@ -450,6 +457,7 @@ static bool has_work(const struct fetcher *f)
 
 static void send_next(struct fetcher *f)
 {
+    ensure(loop_is_mine(f->all->options.loop));
     if (f->asking != ASK_NOTHING)
         return;
     if (f->partition_count == 0) {
@@ -488,6 +496,7 @@ static struct followed *find_answered(struct fetcher *f, const struct fetch_able
 
 static void move_to(struct followed *x, int64_t offset)
 {
+    ensure(offset >= 0);
     x->offset = offset;
     mark_changed(x);
 }
@@ -670,6 +679,7 @@ static void on_answer(struct client_call *call, struct bytes frame)
 {
     struct fetcher *f = CONTAINER_OF(call, struct fetcher, call);
     enum asking asked = f->asking;
+    ensure(asked != ASK_NOTHING && loop_is_mine(f->all->options.loop));
     f->asking = ASK_NOTHING;
     if (f->client == NULL)
         return; /* the leader has another address now, or this is the end */
@@ -706,6 +716,7 @@ static void begin_soon(struct fetcher *f)
 
 static void follow_now(struct fetchers *all, struct partition *p, int32_t leader, int32_t leader_epoch)
 {
+    ensure(find(all, p) == NULL && leader >= 0 && leader_epoch >= 0);
     struct followed *x = xcalloc(1, sizeof(*x));
     x->partition = p;
     partition_ref(p);
@@ -732,6 +743,7 @@ static void follow_now(struct fetchers *all, struct partition *p, int32_t leader
 static void look(struct message *m)
 {
     struct order *o = CONTAINER_OF(m, struct order, message);
+    ensure(loop_is_mine(o->all->options.loop));
     struct partition_role role = partition_role(o->partition);
     bool follows = !role.leads && role.leader >= 0;
     const struct followed *x = find(o->all, o->partition);

@@ -96,10 +96,37 @@ void followers_note_growth(struct partition *p, int64_t old_end)
     }
 }
 
+/* ---- What always holds ---- */
+
+static void check_isr(const struct partition *p)
+{
+    int32_t self = p->manager->options.broker_id;
+    ensure(int_list_within(p->isr, p->replicas));
+    ensure(!p->leads || (p->leader == self && int_list_has(p->isr, self)));
+    ensure((p->isr_change == ISR_SETTLED) == (p->wanted_isr.n == 0));
+    ensure(p->isr_change == ISR_SETTLED || p->leads);
+    ensure(int_list_within(p->wanted_isr, p->replicas));
+    ensure(p->isr_change != ISR_GROWING || int_list_within(p->isr, p->wanted_isr));
+    ensure(p->isr_change != ISR_SHRINKING || int_list_within(p->wanted_isr, p->isr));
+}
+
+void followers_check(const struct partition *p)
+{
+    ensure(lock_is_held(&p->lock));
+    check_isr(p);
+    ensure(p->leads ? p->follower_count == p->replicas.n - 1 : p->follower_count == 0);
+    for (int32_t i = 0; i < p->follower_count; i++) {
+        const struct follower *f = &p->followers[i];
+        ensure(f->id != p->leader && int_list_has(p->replicas, f->id));
+        ensure(f->end_offset <= plog_end_offset(p->log)); /* a leader cuts nothing */
+    }
+}
+
 /* ---- An epoch ---- */
 
 static struct follower begin_follower(const struct partition *p, const struct follower *old, int32_t id, int64_t now)
 {
+    ensure(id != p->manager->options.broker_id && int_list_has(p->replicas, id));
     struct follower f = {.id = id, .end_offset = -1, .start_offset = -1, .broker_epoch = -1};
     if (old != NULL)
         f = *old;
@@ -223,6 +250,7 @@ bool followers_move_high_watermark(struct partition *p, int64_t now)
 {
     ensure(lock_is_held(&p->lock));
     int64_t least = plog_end_offset(p->log);
+    int64_t before = plog_high_watermark(p->log);
     if (!p->leads || p->isr.n < followers_min_isr(p))
         return false;
     for (int32_t i = 0; i < p->follower_count; i++) {
@@ -232,7 +260,9 @@ bool followers_move_high_watermark(struct partition *p, int64_t now)
              (is_caught_up(p, f, now) && p->manager->options.may_join_isr(p->manager->options.ctx, f->id))))
             least = f->end_offset;
     }
-    return least > plog_high_watermark(p->log) && plog_set_high_watermark(p->log, least);
+    bool moved = least > before && plog_set_high_watermark(p->log, least);
+    ensure(plog_high_watermark(p->log) == MAX(before, least)); /* never back, and never behind the end */
+    return moved;
 }
 
 /* Where nothing is heard of the followers that would move it: one that was waited for is so no longer. */
@@ -262,6 +292,7 @@ static void want_isr(struct partition *p, struct int_list isr, enum isr_change c
     ensure(p->leads && p->isr_change == ISR_SETTLED && change != ISR_SETTLED);
     p->wanted_isr = isr;
     p->isr_change = change;
+    followers_check(p);
     p->manager->options.isr_wanted(p->manager->options.ctx, p);
 }
 
@@ -303,6 +334,7 @@ static void note_fetch(struct partition *p, struct follower *f, int64_t offset, 
     ensure(lock_is_held(&p->lock));
     set_pulse(f, pulse);
     int64_t end = plog_end_offset(p->log);
+    ensure(p->leads && offset >= 0 && offset <= end);
     if (offset >= end)
         f->caught_up_ms = MAX(f->caught_up_ms, now);
     else if (offset >= f->leader_end_then)
@@ -358,6 +390,7 @@ static int64_t *epochs_of_brokers(const struct partition *p, struct arena *a, st
     int64_t *epochs = ARENA_ARRAY(a, int64_t, MAX(brokers.n, 1));
     for (int32_t i = 0; i < brokers.n; i++) {
         const struct follower *f = find(p, brokers.v[i]);
+        ensure(f != NULL || brokers.v[i] == p->leader);
         epochs[i] = f != NULL ? broker_epoch(f) : -1;
     }
     return epochs;
@@ -382,6 +415,7 @@ void partition_isr_decided(struct partition *p, int32_t leader_epoch, int32_t pa
     if (p->leads && p->leader_epoch == leader_epoch && partition_epoch >= p->partition_epoch) {
         p->partition_epoch = partition_epoch;
         followers_take_isr(p, isr);
+        followers_check(p);
         followers_move_high_watermark(p, clock_mono_ms());
         if (isr.n < p->replicas.n)
             atomic_fetch_add(&p->manager->growth_round, 1);
@@ -395,6 +429,7 @@ void partition_isr_refused(struct partition *p, int32_t leader_epoch)
     lock_take(&p->lock);
     if (p->leads && p->leader_epoch == leader_epoch) {
         settle_isr(p);
+        followers_check(p);
         commit_what_may_be(p, clock_mono_ms());
     }
     lock_release(&p->lock);

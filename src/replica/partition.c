@@ -7,6 +7,8 @@
 #include "base/logger.h"
 #include "replica/replica_internal.h"
 
+enum { ANY_EPOCH = -1 };
+
 /* ---- The table ---- */
 
 struct replica_manager *replica_manager_new(const struct replica_options *options)
@@ -257,6 +259,7 @@ static enum kafka_error check_order(const struct partition *p, const struct lead
 static void take_order(struct partition *p, const struct leader_order *o)
 {
     /* Where an epoch is missing, another may have led in it, and the followers may have cut their logs. */
+    ensure(lock_is_held(&p->lock));
     bool led = p->leads && o->leader_epoch == p->leader_epoch + 1;
     p->leader = o->leader;
     p->leader_epoch = o->leader_epoch;
@@ -275,6 +278,7 @@ static void take_order(struct partition *p, const struct leader_order *o)
     } else {
         followers_end(p);
     }
+    followers_check(p);
     partition_wake_all(p);
 }
 
@@ -491,8 +495,6 @@ enum kafka_error replica_check_controller(struct replica_manager *rm, int32_t co
 
 /* ---- Appending ---- */
 
-enum { ANY_EPOCH = -1 };
-
 /* With the lock held, of one that does not lead. */
 static enum kafka_error why_not_leading(const struct partition *p)
 {
@@ -523,6 +525,7 @@ enum kafka_error partition_append_in(struct partition *p, int32_t leader_epoch, 
     if (error == ERR_NOT_LEADER_OR_FOLLOWER || error == ERR_NOT_ENOUGH_REPLICAS)
         plog_note_refused(p->log, records);
     if (error == ERR_NONE) {
+        ensure(out->duplicate || (out->first_offset == old_end && plog_end_offset(p->log) == out->last_offset + 1));
         if (!out->duplicate)
             followers_note_growth(p, old_end);
         bool moved = followers_move_high_watermark(p, clock_mono_ms());
@@ -550,6 +553,7 @@ enum kafka_error partition_check_committed(struct partition *p, int32_t leader_e
 static enum kafka_error delete_records(struct partition *p, int64_t *offset)
 {
     struct topic_config config = plog_config(p->log);
+    ensure(lock_is_held(&p->lock));
     if (!p->leads)
         return why_not_leading(p);
     if ((config.cleanup_policy & CLEANUP_POLICY_DELETE) == 0)
@@ -597,6 +601,7 @@ enum kafka_error partition_begin_following(struct partition *p, int32_t leader_e
     if (error == ERR_NONE && plog_latest_epoch(p->log) < 0)
         error = plog_truncate(p->log, plog_high_watermark(p->log));
     *offset = plog_end_offset(p->log);
+    ensure(error != ERR_NONE || *offset >= plog_start_offset(p->log));
     lock_release(&p->lock);
     return error;
 }
@@ -606,8 +611,11 @@ enum kafka_error partition_append_follower(struct partition *p, int32_t leader_e
 {
     lock_take(&p->lock);
     enum kafka_error error = check_follows(p, leader_epoch);
+    int64_t old_end = plog_end_offset(p->log);
     if (error == ERR_NONE)
         error = plog_append_follower(p->log, batches, leader_epoch, out);
+    if (error == ERR_NONE)
+        ensure(plog_end_offset(p->log) == MAX(old_end, out->last_offset + 1));
     lock_release(&p->lock);
     return error;
 }
@@ -629,8 +637,11 @@ enum kafka_error partition_truncate(struct partition *p, int32_t leader_epoch, i
 {
     lock_take(&p->lock);
     enum kafka_error error = check_follows(p, leader_epoch);
+    int64_t old_end = plog_end_offset(p->log);
     if (error == ERR_NONE)
         error = plog_truncate(p->log, offset);
+    if (error == ERR_NONE)
+        ensure(plog_end_offset(p->log) == MIN(old_end, offset));
     lock_release(&p->lock);
     return error;
 }
@@ -641,6 +652,8 @@ enum kafka_error partition_restart_log(struct partition *p, int32_t leader_epoch
     enum kafka_error error = check_follows(p, leader_epoch);
     if (error == ERR_NONE)
         error = plog_truncate_fully(p->log, start_offset);
+    if (error == ERR_NONE)
+        ensure(plog_start_offset(p->log) == start_offset && plog_end_offset(p->log) == start_offset);
     lock_release(&p->lock);
     return error;
 }
@@ -652,7 +665,7 @@ static enum kafka_error check_leader_locked(const struct partition *p, int32_t c
     ensure(lock_is_held(&p->lock));
     if (p->offline)
         return ERR_KAFKA_STORAGE_ERROR;
-    if (current_leader_epoch >= 0 && current_leader_epoch < p->leader_epoch)
+    if (current_leader_epoch != ANY_EPOCH && current_leader_epoch < p->leader_epoch)
         return ERR_FENCED_LEADER_EPOCH;
     if (current_leader_epoch > p->leader_epoch)
         return ERR_UNKNOWN_LEADER_EPOCH;
@@ -713,6 +726,10 @@ static enum kafka_error check_reader(struct partition *p, const struct partition
     enum kafka_error error = check_leader_locked(p, read->current_leader_epoch);
     if (error == ERR_NOT_LEADER_OR_FOLLOWER && read->from_follower && !p->stopped && p->leader >= 0)
         error = ERR_NONE;
+    bool as_replica = read->replica_id >= 0;
+    if (error == ERR_NONE && as_replica &&
+        (read->replica_id == p->manager->options.broker_id || !int_list_has(p->replicas, read->replica_id)))
+        error = ERR_NOT_LEADER_OR_FOLLOWER; /* it reads above the watermark: only who is meant to have all may do so */
     lock_release(&p->lock);
     return error;
 }

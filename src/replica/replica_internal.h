@@ -89,6 +89,8 @@ bool partition_shares_log(struct partition *p, const struct partition_read *read
 
 /* ---- followers.c, all with the partition's lock held ---- */
 
+/* When an order, or an answer about the ISR, has been taken: what holds by design, and not because of what was said. */
+void followers_check(const struct partition *p);
 /* This broker leads in a new epoch; `was_leader`: as it did in the epoch before, so that what is known stays true. */
 void followers_begin(struct partition *p, bool was_leader, int64_t now);
 void followers_end(struct partition *p); /* it no longer leads */

@@ -64,10 +64,10 @@ static bool has_double_keys(const struct altered *x, struct arena *a)
 /* Names and values are C strings from here on. */
 static bool has_zero_bytes(const struct altered *x)
 {
+    bool any = str_has_zero(x->name);
     for (int32_t i = 0; i < x->count; i++)
-        if (str_has_zero(x->entries[i].name) || str_has_zero(x->entries[i].value))
-            return true;
-    return false;
+        any |= str_has_zero(x->entries[i].name) || str_has_zero(x->entries[i].value);
+    return any;
 }
 
 static struct str null_values(const struct altered *x, struct arena *a)
@@ -186,7 +186,8 @@ static void check_form(struct altering *al, struct altered *x)
     if (has_double_keys(x, a))
         settle(x, ERR_INVALID_REQUEST, STR_LIT("Error due to duplicate config keys"));
     else if (has_zero_bytes(x))
-        settle(x, ERR_INVALID_CONFIG, STR_LIT("A config name or value holds a zero byte"));
+        settle(x, ERR_INVALID_CONFIG,
+               STR_LIT("The name of a resource, or of a config or its value, holds a zero byte"));
     else if (nulls.p != NULL)
         settle(x, ERR_INVALID_REQUEST, arena_printf(a, "Null value not supported for : %.*s", STR_ARGS(nulls)));
     else if (x->type == RESOURCE_TOPIC)

@@ -14,9 +14,11 @@ void commit_wait_init(struct commit_wait *w, struct request *r, int32_t count)
 void commit_settle(struct commit_wait *w, int32_t i, enum kafka_error error)
 {
     struct commit_item *item = &w->items[i];
+    ensure(!item->settled && w->unsettled > 0);
+    item->settled = true;
     partition_get_up(&item->bed);
     partition_unref(item->partition);
-    item->partition = NULL;
+    item->partition = NULL; /* nothing of this exchange hangs there any more */
     w->unsettled--;
     w->settled(w, i, error);
 }

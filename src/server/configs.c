@@ -1,6 +1,6 @@
 /* DescribeConfigs (KIP-133, KIP-226, KIP-569): every key with its value, where that comes from, and what it means. */
-
 #include "base/logger.h"
+#include "controller/admin.h"
 #include "protocol/msg/describe_configs.h"
 #include "server/server_internal.h"
 
@@ -99,7 +99,9 @@ static void describe_topic(struct describing *d)
     size_t n;
     const struct config_key *keys = config_topic_keys(&n);
     if (view_topic(view_current(), d->in->resource_name) == NULL) {
-        d->out->error_code = ERR_UNKNOWN_TOPIC_OR_PARTITION;
+        struct str problem = topic_name_problem(d->r->arena, d->in->resource_name);
+        d->out->error_code = problem.p != NULL ? ERR_INVALID_TOPIC_EXCEPTION : ERR_UNKNOWN_TOPIC_OR_PARTITION;
+        d->out->error_message = problem.p != NULL ? problem : STR_LIT("");
         return;
     }
     d->own = topic_configs_own(d->r->s->topic_configs, d->r->arena, d->in->resource_name);

@@ -1,5 +1,7 @@
 /* DescribeProducers (KIP-664): what a replica knows of the producers that have written to it. */
 #include "protocol/msg/describe_producers.h"
+
+#include "controller/admin.h"
 #include "server/server_internal.h"
 
 static void describe(struct request *r, struct partition *p, struct describe_producers_partition_response *out)
@@ -23,6 +25,8 @@ static void refuse(struct request *r, struct str topic, int32_t index,
                    struct describe_producers_partition_response *out)
 {
     out->error_code = partition_missing(r->s, topic, index);
+    if (topic_name_problem(r->arena, topic).p != NULL)
+        out->error_code = ERR_INVALID_TOPIC_EXCEPTION;
     if (view_topic(view_current(), topic) == NULL)
         out->error_message = str_of(error_message(out->error_code));
 }

@@ -153,6 +153,8 @@ static void handle(struct request *r)
         list_items(r, e);
     if (e->call.type != ELECTION_PREFERRED && e->call.type != ELECTION_UNCLEAN) {
         e->error = ERR_INVALID_REQUEST;
+        for (int32_t i = 0; i < e->call.count; i++)
+            e->call.items[i].error = ERR_INVALID_REQUEST;
         answer(r);
         return;
     }

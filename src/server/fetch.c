@@ -104,7 +104,7 @@ static struct partition_read read_of(const struct fetch *f, const struct fetched
                                    .replica_id = replica_of(f),
                                    .from_follower = replica_of(f) == DEBUGGING_CONSUMER ||
                                                     (replica_of(f) == CONSUMER && f->r->version >= FOLLOWERS_SINCE),
-                                   .current_leader_epoch = x->item.current_leader_epoch,
+                                   .current_leader_epoch = MAX(x->item.current_leader_epoch, -1),
                                    .last_fetched_epoch =
                                        f->r->version >= EPOCHS_SINCE ? x->item.last_fetched_epoch : -1};
 }
@@ -128,12 +128,24 @@ static int32_t preferred_replica(struct fetch *f, const struct fetched *x)
     return partition_preferred_replica(x->partition, x->item.fetch_offset, is_in_rack, f);
 }
 
+static bool isolates(const struct fetch *f)
+{
+    return f->request.isolation_level == READ_UNCOMMITTED || f->request.isolation_level == READ_COMMITTED;
+}
+
+/* Kafka answers what makes no sense with an error of its own, and reads nothing. */
+static bool makes_sense(const struct fetch *f, const struct fetched *x)
+{
+    return isolates(f) && x->item.max_bytes >= 0 &&
+           (f->r->version < PARTIAL_BATCHES_BEFORE || f->request.max_bytes >= 0);
+}
+
 static void read_one(struct fetch *f, struct fetched *x, int32_t room, bool at_least_one)
 {
     drop_data(x);
     if (x->partition == NULL)
         return;
-    x->error = check_reader(f, x);
+    x->error = makes_sense(f, x) ? check_reader(f, x) : ERR_UNKNOWN_SERVER_ERROR;
     if (x->error != ERR_NONE)
         return;
     bool held_back = replica_of(f) >= 0 && partition_holds_back(x->partition, replica_of(f), clock_mono_ms());
@@ -176,15 +188,17 @@ static struct reading read_all(struct fetch *f)
 
 /* ---- Answering ---- */
 
-static void fill_partition(struct fetched *x, struct fetch_partition_data *out)
+static void fill_partition(const struct fetch *f, struct fetched *x, struct fetch_partition_data *out)
 {
+    bool told = x->error == ERR_NONE;
     fetch_partition_data_init(out);
     out->partition_index = x->item.partition;
     out->error_code = x->error;
-    out->high_watermark = x->error == ERR_NONE || x->partition != NULL ? x->data.high_watermark : -1;
-    out->last_stable_offset = x->data.last_stable_offset;
-    out->log_start_offset = x->data.log_start_offset;
-    out->records.mem = (struct bytes){(const uint8_t *)"", 0};
+    out->high_watermark = told ? x->data.high_watermark : -1;
+    out->last_stable_offset = told ? x->data.last_stable_offset : -1;
+    out->log_start_offset = told ? x->data.log_start_offset : -1;
+    if (isolates(f))
+        out->records.mem = (struct bytes){(const uint8_t *)"", 0};
     if (x->converted.p != NULL)
         out->records.mem = (struct bytes){(const uint8_t *)x->converted.p, (int32_t)x->converted.len};
     out->preferred_read_replica = x->preferred_replica;
@@ -198,16 +212,17 @@ static void fill_partition(struct fetched *x, struct fetch_partition_data *out)
 static void fill_aborted(struct fetch *f, struct fetched *x, struct fetch_partition_data *out)
 {
     struct aborted_txn *aborted;
-    if (f->request.isolation_level != READ_COMMITTED && x->error == ERR_NONE)
-        out->aborted_transactions.len = -1; /* null: it does not want to know */
-    if (f->request.isolation_level != READ_COMMITTED || x->partition == NULL || bytes_of(x) == 0)
+    bool wanted = f->request.isolation_level == READ_COMMITTED && x->error == ERR_NONE;
+    if (!wanted && x->partition != NULL && isolates(f))
+        out->aborted_transactions.len = -1; /* null: nothing is said of them */
+    if (!wanted || bytes_of(x) == 0)
         return;
     int32_t n = plog_aborted(partition_log(x->partition), x->item.fetch_offset, x->data.last_stable_offset, f->r->arena,
                              &aborted);
     if (n < 0) { /* the consumer would take what it gets for committed */
         drop_data(x);
         x->error = ERR_KAFKA_STORAGE_ERROR;
-        fill_partition(x, out);
+        fill_partition(f, x, out);
         return;
     }
     ARRAY_MAKE(f->r->arena, out->aborted_transactions, n);
@@ -256,7 +271,7 @@ static void fill_topics(struct fetch *f, struct fetch_response *out)
         last = &x->item;
         struct fetch_partition_data *data = next++;
         topic->partitions.len++;
-        fill_partition(x, data);
+        fill_partition(f, x, data);
         if (replica_of(f) >= 0 && x->partition != NULL)
             partition_note_sent(x->partition, bytes_of(x), clock_mono_ms());
         fill_aborted(f, x, data);
@@ -302,6 +317,8 @@ static void finish(struct fetch *f)
     get_up(f);
     fetch_response_init(&response);
     response.session_id = fetch_session_id(f->session);
+    if (!isolates(f))
+        response.error_code = ERR_UNKNOWN_SERVER_ERROR;
     stir_what_has_more(f);
     fill_topics(f, &response);
     answer_begin(f->r, &w);

@@ -430,6 +430,11 @@ static enum kafka_error begin_incremental(struct request *r, struct arena *a, co
     int32_t others = set_partitions(*session, *items, changed);
     forget(*session, request);
     *count = take(a, *session, *items, others, items);
+    if ((*session)->partitions == NULL) { /* nothing is left to be asked for: it ends, and the answer says so */
+        remove_by_id(r->s->fetch_sessions, request->session_id);
+        fetch_session_done(r->s, *session);
+        *session = NULL;
+    }
     return ERR_NONE;
 }
 
@@ -450,7 +455,7 @@ enum kafka_error fetch_session_begin(struct request *r, struct arena *a, const s
         return ERR_NONE;
     if (request->session_id != NO_SESSION)
         remove_by_id(r->s->fetch_sessions, request->session_id);
-    if (request->session_epoch == EPOCH_FULL && *count > 0)
+    if (request->session_epoch == EPOCH_FULL)
         *session = new_session(r->s->fetch_sessions, by_id, is_of_follower(r, request), *count);
     if (*session != NULL)
         *count = take(a, *session, *items, set_partitions(*session, *items, *count), items);

@@ -1,6 +1,9 @@
 /* ListOffsets (KIP-79, KIP-207, KIP-734) and OffsetForLeaderEpoch (KIP-101, KIP-320). */
 #include "protocol/msg/list_offsets.h"
 
+#include <inttypes.h>
+
+#include "base/str_set.h"
 #include "protocol/msg/offset_for_leader_epoch.h"
 #include "server/server_internal.h"
 
@@ -64,8 +67,20 @@ static enum kafka_error find_offset(const struct request *r, const struct list_o
     case MAX_TIMESTAMP:
         return r->version < 7 ? ERR_UNSUPPORTED_VERSION : by_time(r, request, p, in->timestamp, out);
     default:
-        return by_time(r, request, p, in->timestamp, out);
+        return in->timestamp < 0 ? ERR_UNSUPPORTED_VERSION : by_time(r, request, p, in->timestamp, out);
     }
+}
+
+/* A leader's answer, if what is asked makes sense. */
+static enum kafka_error check_asked(const struct request *r, const struct list_offsets_request *request,
+                                    const asked *in)
+{
+    bool isolated = request->isolation_level == READ_UNCOMMITTED || request->isolation_level == READ_COMMITTED;
+    if (r->version == 0 && in->timestamp < EARLIEST)
+        return ERR_UNSUPPORTED_VERSION;
+    if ((r->version == 0 && in->max_num_offsets < 0) || (r->version >= 2 && !isolated))
+        return ERR_UNKNOWN_SERVER_ERROR;
+    return ERR_NONE;
 }
 
 /* Version 0 gives a list of offsets, newest first, and knows segments only. */
@@ -83,10 +98,14 @@ static void old_style(struct request *r, struct partition *p, const asked *in, t
 static void list_one(struct request *r, struct str topic, const asked *in, told *out)
 {
     struct offsets_state *st = r->state;
+    if (out->error_code == ERR_INVALID_REQUEST)
+        return; /* it is named twice */
     struct partition *p = replica_partition(r->s->replicas, topic, in->partition_index);
     if (p == NULL)
         return; /* the error is there already */
     out->error_code = partition_check_leader(p, in->current_leader_epoch);
+    if (out->error_code == ERR_NONE)
+        out->error_code = check_asked(r, &st->request, in);
     if (out->error_code == ERR_NONE && r->version == 0)
         old_style(r, p, in, out);
     else if (out->error_code == ERR_NONE)
@@ -107,6 +126,38 @@ static void answer(struct request *r)
 {
     struct offsets_state *st = r->state;
     ANSWER(r, list_offsets_response, &st->response);
+}
+
+/* "topic index" of each partition, in the request's order. */
+static struct str *names_of(struct arena *a, const struct list_offsets_request *request, int32_t *count)
+{
+    int32_t n = 0;
+    for (int32_t t = 0; t < request->topics.len; t++)
+        n += request->topics.items[t].partitions.len;
+    struct str *names = ARENA_ARRAY(a, struct str, MAX(n, 1));
+    *count = n;
+    n = 0;
+    for (int32_t t = 0; t < request->topics.len; t++)
+        for (int32_t i = 0; i < request->topics.items[t].partitions.len; i++)
+            names[n++] =
+                arena_printf(a, "%" PRId32 " %.*s", request->topics.items[t].partitions.items[i].partition_index,
+                             STR_ARGS(request->topics.items[t].name));
+    return names;
+}
+
+/* One answer is all that there can be for a partition, and it is not known which. */
+static void refuse_repeated(struct request *r, struct offsets_state *st)
+{
+    int32_t count, n = 0;
+    if (r->version == 0)
+        return; /* which answers each */
+    struct str *names = names_of(r->arena, &st->request, &count);
+    struct str_set twice = str_set_of_repeated(r->arena, names, count);
+    for (int32_t t = 0; t < st->response.topics.len; t++)
+        for (int32_t i = 0; i < st->response.topics.items[t].partitions.len; i++)
+            if (str_set_has(&twice, names[n++]))
+                st->response.topics.items[t].partitions.items[i].error_code = ERR_INVALID_REQUEST;
+    str_set_deinit(&twice);
 }
 
 /* Makes room for the answers. Returns whether any of them needs the log's content. */
@@ -130,6 +181,7 @@ static bool prepare(struct request *r, struct offsets_state *st)
             reads |= timestamp >= 0 || timestamp == MAX_TIMESTAMP;
         }
     }
+    refuse_repeated(r, st);
     return reads;
 }
 

@@ -180,6 +180,8 @@ static void fill_asked(struct request *r, const struct metadata *m, const struct
         fill_missing(r, asked->name, UUID_ZERO, ERR_LEADER_NOT_AVAILABLE, o);
     else
         fill_missing(r, asked->name, UUID_ZERO, ERR_UNKNOWN_TOPIC_OR_PARTITION, o);
+    if (t == NULL && m->request.include_topic_authorized_operations && o->error_code == ERR_UNKNOWN_TOPIC_OR_PARTITION)
+        o->topic_authorized_operations = TOPIC_OPERATIONS;
 }
 
 static void fill_all_asked(struct request *r, const struct metadata *m, const struct view *v,
@@ -230,12 +232,40 @@ static void collect_missing(struct request *r, struct metadata *m)
     }
 }
 
+/* Versions 10 and 11 have room for an id, or for no name, and mean neither. */
+static bool means_nothing(const struct request *r, const struct metadata_request *in)
+{
+    bool nothing = false;
+    for (int32_t i = 0; i < in->topics.len; i++)
+        nothing |= !uuid_is_zero(in->topics.items[i].topic_id) || in->topics.items[i].name.p == NULL;
+    return nothing && r->version >= 10 && r->version < 12;
+}
+
+static void refuse_whole(struct request *r, const struct metadata_request *in)
+{
+    struct metadata_response response;
+    metadata_response_init(&response);
+    ARRAY_MAKE(r->arena, response.topics, MAX(in->topics.len, 0));
+    for (int32_t i = 0; i < in->topics.len; i++) {
+        const struct metadata_request_topic *t = &in->topics.items[i];
+        fill_missing(r, t->name.p != NULL ? t->name : STR_LIT(""), t->topic_id, ERR_INVALID_REQUEST,
+                     &response.topics.items[i]);
+    }
+    response.cluster_id = STR_NULL;
+    response.controller_id = -1;
+    ANSWER(r, metadata_response, &response);
+}
+
 static void handle_metadata(struct request *r)
 {
     struct metadata *m = ARENA_NEW(r->arena, struct metadata);
     if (!DECODE(r, metadata_request, &m->request))
         return;
     r->state = m;
+    if (means_nothing(r, &m->request)) {
+        refuse_whole(r, &m->request);
+        return;
+    }
     drop_repeated(r, &m->request);
     collect_missing(r, m);
     if (m->missing_count > 0)
@@ -248,7 +278,7 @@ const struct api_entry api_metadata = {.key = API_METADATA, .min = 0, .max = 12,
 
 /* ---- DescribeCluster (KIP-700) ---- */
 
-enum { ENDPOINT_BROKERS = 1 };
+enum { ENDPOINT_BROKERS = 1, ENDPOINT_CONTROLLERS = 2 };
 
 static void fill_cluster(struct request *r, struct describe_cluster_response *out)
 {
@@ -280,7 +310,10 @@ static void handle_describe_cluster(struct request *r)
     describe_cluster_response_init(&response);
     ARRAY_MAKE(r->arena, response.brokers, 0);
     response.cluster_id = STR_LIT("");
-    if (r->version >= 1 && request.endpoint_type != ENDPOINT_BROKERS) {
+    if (r->version >= 1 && request.endpoint_type != ENDPOINT_BROKERS && request.endpoint_type != ENDPOINT_CONTROLLERS) {
+        response.error_code = ERR_UNSUPPORTED_ENDPOINT_TYPE;
+        response.error_message = arena_printf(r->arena, "Unsupported endpoint type %d", request.endpoint_type);
+    } else if (r->version >= 1 && request.endpoint_type != ENDPOINT_BROKERS) {
         response.error_code = ERR_MISMATCHED_ENDPOINT_TYPE;
         response.error_message = STR_LIT("The request was sent to an endpoint of type BROKER, but we wanted an "
                                          "endpoint of type CONTROLLER");

@@ -58,13 +58,13 @@ static struct str version_problem(const struct request *r, struct bytes records,
 {
     struct batch first, second;
     struct bytes rest = records;
-    *error = ERR_INVALID_RECORD;
-    if (r->version < MAGIC_V2_SINCE) {
-        if (batch_next(&rest, &first) == BATCH_OK && first.magic == 2)
-            return STR_LIT("Produce requests of this version are not allowed to contain record batches of magic 2");
+    enum batch_result result = records.p != NULL ? batch_next(&rest, &first) : BATCH_END;
+    *error = result == BATCH_CORRUPT ? ERR_CORRUPT_MESSAGE : ERR_INVALID_RECORD;
+    if (r->version < MAGIC_V2_SINCE)
         return STR_NULL;
-    }
-    if (records.p == NULL || batch_next(&rest, &first) != BATCH_OK)
+    if (result == BATCH_CORRUPT)
+        return STR_LIT("The record batch has a size or a magic that cannot be");
+    if (result != BATCH_OK)
         return STR_LIT("Produce requests of this version must have at least one record batch per partition");
     if (first.magic != 2)
         return STR_LIT(
@@ -90,6 +90,13 @@ static void report_record_errors(struct request *r, const struct prepared *p,
         e->batch_index = p->errors[i].index;
         e->batch_index_error_message = p->errors[i].message;
     }
+}
+
+/* That of the batch itself, when it is there already. */
+static int64_t max_timestamp_of(struct bytes batches)
+{
+    struct batch b;
+    return batch_next(&batches, &b) == BATCH_OK ? b.max_timestamp : NO_TIMESTAMP;
 }
 
 /* To a batch that cannot even be read, or is too large, nothing more is said. */
@@ -122,7 +129,7 @@ static enum kafka_error append(struct produce *pr, struct produced *x, struct co
         return error;
     item->last_offset = result.last_offset;
     x->out->base_offset = result.first_offset;
-    x->out->log_append_time_ms = result.duplicate ? NO_TIMESTAMP : p.append_time;
+    x->out->log_append_time_ms = result.duplicate ? max_timestamp_of(p.bytes) : p.append_time;
     return ERR_NONE;
 }
 
@@ -310,10 +317,26 @@ static int32_t count_partitions(const struct produce_request *request)
     return n;
 }
 
-static void lay_out(struct produce *pr)
+/* Of several entries for a partition the last one counts, and it alone is answered: so that no record is there twice.
+ */
+static const bool *find_repeated(const struct produce *pr, int32_t count)
 {
     struct arena *a = pr->wait.r->arena;
+    struct named_partition *named = ARENA_ARRAY(a, struct named_partition, MAX(count, 1));
     int32_t n = 0;
+    for (int32_t t = 0; t < pr->request.topic_data.len; t++) {
+        const struct produce_topic_produce_data *topic = &pr->request.topic_data.items[t];
+        for (int32_t i = 0; i < topic->partition_data.len; i++)
+            named[n++] = (struct named_partition){topic->name, topic->partition_data.items[i].index};
+    }
+    return named_again(a, named, count);
+}
+
+static void lay_out(struct produce *pr, int32_t named)
+{
+    struct arena *a = pr->wait.r->arena;
+    const bool *again = named > 1 ? find_repeated(pr, named) : NULL;
+    int32_t n = 0, at = 0;
     ARRAY_MAKE(a, pr->response.responses, MAX(pr->request.topic_data.len, 0));
     for (int32_t t = 0; t < pr->request.topic_data.len; t++) {
         const struct produce_topic_produce_data *in = &pr->request.topic_data.items[t];
@@ -321,16 +344,23 @@ static void lay_out(struct produce *pr)
         produce_topic_produce_response_init(out);
         out->name = in->name;
         ARRAY_MAKE(a, out->partition_responses, MAX(in->partition_data.len, 0));
+        out->partition_responses.len = 0;
         for (int32_t i = 0; i < in->partition_data.len; i++) {
-            pr->wait.items[n].last_offset = -1;
+            if (again != NULL && again[at++])
+                continue;
             struct produced *x = &pr->items[n++];
-            *x = (struct produced){in->name, &in->partition_data.items[i], &out->partition_responses.items[i],
-                                   GUARD_NONE, false};
+            *x = (struct produced){in->name, &in->partition_data.items[i],
+                                   &out->partition_responses.items[out->partition_responses.len++], GUARD_NONE, false};
             produce_partition_produce_response_init(x->out);
             x->out->index = x->in->index;
             x->out->base_offset = -1;
         }
     }
+    commit_wait_init(&pr->wait, pr->wait.r, n);
+    pr->wait.settled = on_settled;
+    pr->wait.over = answer;
+    for (int32_t i = 0; i < n; i++)
+        pr->wait.items[i].last_offset = -1;
 }
 
 /* Appends what can be now; returns whether something is held. */
@@ -360,11 +390,10 @@ static void handle(struct request *r)
     if (!DECODE(r, produce_request, &pr->request))
         return;
     produce_response_init(&pr->response);
-    commit_wait_init(&pr->wait, r, count_partitions(&pr->request));
-    pr->wait.settled = on_settled;
-    pr->wait.over = answer;
-    pr->items = ARENA_ARRAY(r->arena, struct produced, MAX(pr->wait.count, 1));
-    lay_out(pr);
+    int32_t named = count_partitions(&pr->request);
+    pr->items = ARENA_ARRAY(r->arena, struct produced, MAX(named, 1));
+    pr->wait.r = r;
+    lay_out(pr, named);
     if (append_all(pr))
         verify_held(pr);
     else

@@ -44,7 +44,7 @@ static void answer_alteration(struct request *r)
     struct alter_partition_reassignments_response response;
     alter_partition_reassignments_response_init(&response);
     response.error_code = (int16_t)a->error;
-    response.error_message = controller_error_text(a->error);
+    response.error_message = a->error == ERR_NONE ? STR_LIT("") : controller_error_text(a->error);
     if (a->error == ERR_NONE)
         fill_results(r, a, &response);
     ANSWER(r, alter_partition_reassignments_response, &response);
@@ -137,7 +137,7 @@ static void answer_listing(struct request *r)
     int32_t count = l->call.found_count;
     list_partition_reassignments_response_init(&response);
     response.error_code = (int16_t)l->error;
-    response.error_message = controller_error_text(l->error);
+    response.error_message = l->error == ERR_NONE ? STR_LIT("") : controller_error_text(l->error);
     ARRAY_MAKE(r->arena, response.topics, count);
     response.topics.len = 0;
     if (count > 0)

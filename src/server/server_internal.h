@@ -107,6 +107,15 @@ struct order { /* one that waits for its turn */
 void order_enter(struct order *o, struct request *r, void (*begin)(struct request *r));
 void order_leave(struct order_lane *lane); /* the next may begin. Any thread. */
 
+/* ---- Partitions that a request names more than once (named_again.c) ---- */
+
+struct named_partition {
+    struct str topic;
+    int32_t index;
+};
+/* For each in their order: whether it is named again further on. In the arena. */
+bool *named_again(struct arena *a, const struct named_partition *named, int32_t count);
+
 /* ---- Waiting for the replicas in sync (commit_wait.c), on the connection's loop ---- */
 
 struct commit_item {             /* one append */
@@ -114,6 +123,7 @@ struct commit_item {             /* one append */
     struct bed bed;
     int64_t last_offset;
     int32_t leader_epoch;
+    bool settled; /* once */
 };
 
 struct commit_wait {

@@ -279,6 +279,11 @@ static void answer_delete(struct request *r)
 
 static void name_topic(struct request *r, struct topic_request *t)
 {
+    if (t->name.p != NULL && !uuid_is_zero(t->id)) {
+        t->error = ERR_INVALID_REQUEST;
+        t->message = STR_LIT("You may not specify both topic name and topic id.");
+        return;
+    }
     const struct view_topic *known =
         t->name.p != NULL ? view_topic(view_current(), t->name) : view_topic_by_id(view_current(), t->id);
     if (known == NULL) {
@@ -310,7 +315,6 @@ static void handle_delete(struct request *r)
         answer_delete(r);
         return;
     }
-    refuse_duplicates(c, "Duplicate topic name.");
     request_hop(r, r->s->control_loop, on_control_loop);
 }
 

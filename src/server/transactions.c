@@ -168,6 +168,7 @@ struct adding_all {
     struct add_partitions_to_txn_response response;
     struct adding *items;
     int32_t count, left;
+    bool of_broker; /* who asks for clients of its own: a version that these do not speak */
 };
 
 static void answer_add(struct request *r)
@@ -211,14 +212,22 @@ static void serve_add(struct request *r)
         request_return(r, answer_add);
 }
 
-/* One partition that nobody knows refuses all of the transaction. */
-static void refuse_unknown(struct adding *x)
+/* Offsets get into a transaction by AddOffsetsToTxn: internal topics are not for a client to write to. */
+static enum kafka_error check_partition(const struct adding *x, const struct txn_partition_ref *ref)
+{
+    if (!x->all->of_broker && topic_is_internal(ref->topic))
+        return ERR_TOPIC_AUTHORIZATION_FAILED;
+    return view_partition(view_current(), ref->topic, ref->index) != NULL ? ERR_NONE : ERR_UNKNOWN_TOPIC_OR_PARTITION;
+}
+
+/* One partition that cannot be part of it refuses all of the transaction. */
+static void refuse_impossible(struct adding *x)
 {
     for (int32_t i = 0; i < x->count; i++)
-        x->refused |= view_partition(view_current(), x->refs[i].topic, x->refs[i].index) == NULL;
+        x->refused |= check_partition(x, &x->refs[i]) != ERR_NONE;
     for (int32_t i = 0; x->refused && i < x->count; i++) {
-        bool known = view_partition(view_current(), x->refs[i].topic, x->refs[i].index) != NULL;
-        x->out[i]->partition_error_code = known ? ERR_OPERATION_NOT_ATTEMPTED : ERR_UNKNOWN_TOPIC_OR_PARTITION;
+        enum kafka_error error = check_partition(x, &x->refs[i]);
+        x->out[i]->partition_error_code = error != ERR_NONE ? error : ERR_OPERATION_NOT_ATTEMPTED;
     }
 }
 
@@ -242,7 +251,7 @@ static void prepare_adding(struct adding *x, struct arena *a, topic_results *res
             x->out[x->count++] = &o->results_by_partition.items[i];
         }
     }
-    refuse_unknown(x);
+    refuse_impossible(x);
 }
 
 /* The one transaction of old versions. */
@@ -293,7 +302,8 @@ static void handle_add(struct request *r)
     if (!DECODE(r, add_partitions_to_txn_request, &all->request))
         return;
     add_partitions_to_txn_response_init(&all->response);
-    if (r->version >= SEVERAL_SINCE)
+    all->of_broker = r->version >= SEVERAL_SINCE;
+    if (all->of_broker)
         prepare_several(all);
     else
         prepare_single(all);

@@ -52,8 +52,11 @@ static void write_one(struct writing *w, int32_t i)
     struct request *r = w->wait.r;
     struct written *x = &w->items[i];
     struct commit_item *item = &w->wait.items[i];
-    item->partition = replica_partition(r->s->replicas, x->topic, x->out->partition_index);
-    enum kafka_error error = item->partition == NULL ? ERR_UNKNOWN_TOPIC_OR_PARTITION : append(x, item, r->arena);
+    enum kafka_error error = ERR_UNKNOWN_SERVER_ERROR; /* what no producer can be called */
+    if (x->marker->producer_id >= 0 && x->marker->producer_epoch >= 0) {
+        item->partition = replica_partition(r->s->replicas, x->topic, x->out->partition_index);
+        error = item->partition == NULL ? ERR_UNKNOWN_TOPIC_OR_PARTITION : append(x, item, r->arena);
+    }
     if (error != ERR_NONE)
         commit_settle(&w->wait, i, error);
 }

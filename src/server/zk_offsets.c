@@ -8,6 +8,9 @@
 #include "server/server_internal.h"
 #include "server/zk_offsets_internal.h"
 
+/* Of one request, which may name the same partition any number of times: others wait behind these. */
+enum { MOST_OPERATIONS = 100000 };
+
 static char *offset_path(struct arena *a, struct str group, struct str topic, int32_t partition)
 {
     struct str path =
@@ -84,7 +87,7 @@ void zk_offsets_commit(struct zk_commit *c)
             const struct offset_commit_request_partition *p = &topic->partitions.items[i];
             struct offset_commit_response_partition *o = &c->out->topics.items[t].partitions.items[i];
             if (o->error_code == ERR_NONE)
-                o->error_code = (int16_t)commit_problem(c, p);
+                o->error_code = (int16_t)(b->count < MOST_OPERATIONS ? commit_problem(c, p) : ERR_UNKNOWN_SERVER_ERROR);
             if (o->error_code == ERR_NONE)
                 add_commit(b, c->in->group_id, topic->name, p->partition_index, p->committed_offset, o);
         }
@@ -127,7 +130,7 @@ void zk_offsets_fetch(struct zk_fetch *f)
             o->partition_index = topic->partition_indexes.items[i];
             o->committed_offset = -1;
             o->metadata = STR_LIT("");
-            if (!zk_name_is_legal(f->in->group_id))
+            if (!zk_name_is_legal(f->in->group_id) || b->count >= MOST_OPERATIONS)
                 o->error_code = ERR_UNKNOWN_SERVER_ERROR;
             else if (view_partition(view_current(), topic->name, o->partition_index) == NULL)
                 o->error_code = ERR_UNKNOWN_TOPIC_OR_PARTITION;

@@ -166,6 +166,7 @@ bool epochs_assign(struct epochs *e, int32_t epoch, int64_t start_offset)
         e->n--;
     e->v = xgrow(e->v, e->n + 1, &e->cap, sizeof(*e->v));
     e->v[e->n++] = (struct epoch_entry){epoch, start_offset};
+    ensure(e->n == 1 || (e->v[e->n - 2].epoch < epoch && e->v[e->n - 2].start_offset < start_offset));
     return true;
 }
 
@@ -194,6 +195,7 @@ bool epochs_truncate_from_start(struct epochs *e, int64_t start_offset)
     if (drop == 0 || (drop == 1 && e->v[0].start_offset == start_offset))
         return false;
     memmove(e->v, e->v + drop - 1, (e->n - drop + 1) * sizeof(*e->v));
+    ensure(drop <= e->n);
     e->n -= drop - 1;
     e->v[0].start_offset = start_offset;
     return true;

@@ -67,6 +67,7 @@ static void survey(struct plog *log, int64_t now, struct cleanable *out)
     int64_t end = MIN(plog_last_stable_offset(log), end_by_age(log, first, now));
     end = MIN(end, log->recovery_point); /* what makes others old must not be lost itself */
     size_t last = plog_segment_index(log, MAX(end, out->first_dirty)); /* the active one at most */
+    ensure(last < log->segment_count && first <= last);
     out->end = log->segments[last]->base_offset;
     for (size_t i = 0; i < last; i++) {
         const struct segment *s = log->segments[i];
@@ -365,6 +366,7 @@ static bool choose_group(struct compaction *c)
 {
     const struct topic_config *config = &c->log->config;
     struct group_size sum = {0};
+    ensure(c->at < c->count && c->out == NULL);
     c->group = c->at;
     c->group_end = c->at + 1;
     if (!add_to_group(c->log, &c->sources[c->group], &sum))
@@ -405,8 +407,10 @@ static enum compact_result finish(struct compaction *c)
     struct plog *log = c->log;
     if (!lock_if_valid(c))
         return aborted(c);
+    ensure(c->filter.last_mapped < c->range.end && c->range.end <= log->recovery_point);
     log->clean_end = c->filter.last_mapped + 1;
     log->clean_end_unsaved = true;
+    plog_check(log);
     lock_release(&log->lock);
     log_info("Compacted %s-%" PRId32 ": offsets %" PRId64 " to %" PRId64 " with %zu keys (%zu%% of the memory for "
              "them); from %" PRId64 " to %" PRId64 " bytes, from %" PRId64 " to %" PRId64 " records",
@@ -495,6 +499,7 @@ static enum compact_result swap(struct compaction *c)
         return aborted(c);
     }
     struct segment *s = c->out;
+    ensure(c->group < c->group_end && c->group_end <= c->count);
     char *dir = xstrdup(log->path);
     struct retired old = plog_swap_in(log, plog_segment_index(log, s->base_offset), c->group_end - c->group, s);
     c->out = NULL;
@@ -608,6 +613,7 @@ static bool prepare(struct compaction *c)
     survey(log, c->now, &c->range);
     if (c->range.dirty_bytes == 0)
         return false;
+    ensure(!log->compacting && c->range.end <= log->recovery_point);
     log->compacting = true;
     c->cuts = log->cuts;
     list_sources(c);
@@ -663,6 +669,7 @@ void compaction_free(struct compaction *c)
     drop_out(c);
     lock_release(&c->log->files);
     lock_take(&c->log->lock);
+    ensure(c->log->compacting);
     c->log->compacting = false;
     lock_release(&c->log->lock);
     plog_unref(c->log);

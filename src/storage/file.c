@@ -68,6 +68,7 @@ static bool let_spare_go(void)
     if (errno != EMFILE && errno != ENFILE)
         return false;
     pthread_mutex_lock(&spares_lock);
+    ensure(spare_count >= 0 && spare_count <= SPARES);
     bool any = spare_count > 0;
     if (any)
         close(spares[--spare_count]);
@@ -342,6 +343,7 @@ bool file_map_look(void (*look)(void *ctx), void *ctx)
         log_error("Cannot read a mapped file: the disk has failed, or the file was cut");
         return false;
     }
+    ensure(escape == NULL); /* what is mapped is looked at in one place at a time */
     escape = &here;
     look(ctx);
     escape = NULL;

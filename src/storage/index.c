@@ -1,8 +1,9 @@
 #include "storage/index_internal.h"
 
+#include <errno.h>
+
 #include "base/logger.h"
 #include "record/record.h"
-#include "storage/file_internal.h"
 
 static const uint8_t *entry_at(const struct index *x, size_t i)
 {
@@ -90,12 +91,15 @@ bool index_is_sound(const char *path, uint8_t entry_size)
     return ok;
 }
 
-bool index_load(struct index *x, const char *path, bool for_append)
+enum file_result index_load(struct index *x, const char *path, bool for_append)
 {
     uint8_t entry_size = x->entry_size;
+    ensure(entry_size == OFFSET_ENTRY || entry_size == TIME_ENTRY);
+    ensure(!x->loaded && x->mem == NULL);
+    file_clear_error();
     int fd = file_open(path, false);
     if (fd < 0)
-        return false;
+        return file_last_error() == ENOENT ? FILE_MISSING : FILE_FAILED;
     int64_t size = file_size(fd);
     *x = (struct index){.entry_size = entry_size, .count = (size_t)MAX(size, 0) / entry_size};
     x->saved = x->count;
@@ -103,12 +107,10 @@ bool index_load(struct index *x, const char *path, bool for_append)
     bool ok = size >= 0 && size % entry_size == 0 &&
               (for_append ? read_to_heap(x, fd, (size_t)size, path) : map(x, fd, (size_t)size, path)) && looks_sane(x);
     file_close(fd);
-    if (!ok) {
-        log_error("Index %s is damaged, or cannot be read", path);
-        index_deinit(x);
-        x->entry_size = entry_size;
-    }
-    return ok;
+    if (ok)
+        return FILE_FOUND;
+    index_deinit(x);
+    return file_last_error() == 0 ? FILE_MISSING : FILE_FAILED;
 }
 
 void index_init(struct index *x, uint8_t entry_size)
@@ -127,6 +129,7 @@ void index_deinit(struct index *x)
 
 bool index_save(struct index *x, const char *path)
 {
+    ensure(x->loaded && (x->cap > 0 || x->count == 0) && x->saved <= x->count);
     int fd = file_open(path, true);
     if (fd < 0)
         return false;
@@ -141,6 +144,7 @@ bool index_save(struct index *x, const char *path)
 
 bool index_replace(struct index *x, const char *path)
 {
+    ensure(x->loaded && x->saved <= x->count);
     if (!file_replace(path, x->mem, x->count * x->entry_size))
         return false;
     x->saved = x->count;
@@ -190,6 +194,7 @@ static size_t count_up_to(const struct index *x, bool by_time, int64_t key)
         else
             hi = mid;
     }
+    ensure(lo <= x->count);
     return lo;
 }
 
@@ -248,6 +253,7 @@ struct time_entry time_index_last(const struct index *x)
 
 static void truncate_to(struct index *x, int32_t delta)
 {
+    ensure(x->loaded && (x->cap > 0 || x->count == 0));
     while (x->count > 0 && delta_at(x, x->count - 1) >= delta)
         x->count--;
     x->saved = MIN(x->saved, x->count);

@@ -11,6 +11,7 @@
 #define BARNABAS_INDEX_INTERNAL_H
 
 #include "base/bytes.h"
+#include "storage/file_internal.h"
 
 enum { OFFSET_ENTRY = 8, TIME_ENTRY = 12 };
 
@@ -22,8 +23,8 @@ struct index {
     bool loaded;
 };
 
-/* Reads or maps the file; false if it is missing, of odd size, or its last entry is below its first. */
-bool index_load(struct index *x, const char *path, bool for_append) NODISCARD;
+/* Reads or maps the file. FILE_MISSING also if it is of odd size, or its last entry is below its first. */
+enum file_result index_load(struct index *x, const char *path, bool for_append) NODISCARD;
 /*
  * Whether index_load() would succeed, and the last entry is not all zeros, as a power failure leaves them. (By right
  * one is, if all records are of the time 0.)

@@ -134,6 +134,8 @@ static struct log_entry *entry_of(struct log_manager *m, const struct plog *log)
 void manager_add(struct log_manager *m, struct plog *log)
 {
     ensure(lock_is_held(&m->lock));
+    ensure(manager_find(m, log->topic, log->partition, plog_is_future(log)) == NULL);
+    ensure(log->manager == m && log->home != NULL);
     struct log_entry *e = xcalloc(1, sizeof(*e));
     e->key = key_of(log->topic, log->partition, plog_is_future(log));
     e->log = log;
@@ -223,6 +225,7 @@ void log_manager_abandon_dir(struct log_manager *m, const char *dir)
 
 static struct log_dir *emptiest_dir(struct log_manager *m)
 {
+    ensure(lock_is_held(&m->lock));
     struct log_dir *best = NULL;
     int fewest = INT32_MAX;
     for (int i = 0; i < m->dir_count; i++) {
@@ -255,6 +258,7 @@ static struct plog *create_in(struct log_manager *m, struct log_dir *d, const ch
 
 static struct log_dir *take_preference(struct log_manager *m, const char *topic, int32_t partition)
 {
+    ensure(lock_is_held(&m->lock));
     struct log_key key = key_of(topic, partition, false);
     struct preference *p;
     HASH_FIND(hh, m->preferences, &key, sizeof(key), p);
@@ -343,6 +347,7 @@ static bool move_log(struct plog *log, const char *name)
 /* After it was taken out of the table. */
 static enum kafka_error delete_later(struct log_manager *m, struct plog *log)
 {
+    ensure(log->manager == m && strchr(log->path, '/') != NULL);
     lock_take(&log->lock);
     log->closed = true;
     if (log->clean_end >= 0)
@@ -431,6 +436,7 @@ enum kafka_error log_manager_create_future(struct log_manager *m, struct plog *c
 static void take_over(struct log_entry *current, struct log_entry *future)
 {
     struct plog *old = current->log, *log = future->log;
+    ensure(old != log && plog_is_future(log) && !plog_is_future(old));
     lock_take(&old->lock);
     int64_t clean_end = old->clean_end;
     old->closed = true;

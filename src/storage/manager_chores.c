@@ -16,6 +16,7 @@ static void add_removal(struct log_manager *m, struct removal what, int64_t dela
     struct removal *r = xcalloc(1, sizeof(*r));
     *r = what;
     r->due = clock_mono_ms() + delay_ms;
+    ensure(what.dir != NULL && (what.log == NULL || what.base < 0));
     lock_take(&m->removal_lock);
     LL_PREPEND(m->removals, r);
     lock_release(&m->removal_lock);
@@ -129,6 +130,7 @@ struct flush_list {
 /* With the log's lock held. */
 static void list_unsynced(struct plog *log, int64_t up_to, struct flush_list *out)
 {
+    ensure(lock_is_held(&log->lock));
     *out = (struct flush_list){.dir = xstrdup(log->path), .end = up_to};
     for (size_t i = plog_segment_index(log, log->recovery_point); i < log->segment_count; i++) {
         struct segment *s = log->segments[i];
@@ -170,7 +172,9 @@ static enum flushed take_flushed(struct plog *log, const struct flush_job *f, co
         return FLUSH_FAILED;
     if (f->cuts != log->cuts)
         return FLUSH_OVER;
+    ensure(list->end <= f->up_to && f->up_to <= (int64_t)atomic_load(&log->end));
     log->recovery_point = MAX(log->recovery_point, list->end);
+    plog_check(log);
     return log->recovery_point < f->up_to ? FLUSH_GOES_ON : FLUSH_OVER;
 }
 

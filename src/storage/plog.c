@@ -106,6 +106,8 @@ int64_t plog_size(const struct plog *log)
 
 static bool set_high_watermark(struct plog *log, int64_t offset)
 {
+    ensure(lock_is_held(&log->lock));
+    ensure((int64_t)atomic_load(&log->start) <= (int64_t)atomic_load(&log->end));
     offset = MIN(offset, (int64_t)atomic_load(&log->end));
     offset = MAX(offset, (int64_t)atomic_load(&log->start));
     if (producers_commit(&log->producers, offset))
@@ -172,6 +174,42 @@ void plog_failed_to_grow(struct plog *log, const char *what)
         plog_failed(log, what);
 }
 
+static void check_segments(const struct plog *log)
+{
+    ensure(log->segment_count > 0 && log->segment_count <= log->segment_cap);
+    for (size_t i = 0; i < log->segment_count; i++) {
+        const struct segment *s = log->segments[i];
+        ensure(s->size >= 0 && s->size <= INT32_MAX);
+        ensure(i == 0 || log->segments[i - 1]->base_offset < s->base_offset);
+    }
+    const struct segment *active = log->segments[log->segment_count - 1];
+    ensure(active->file != NULL && active->offsets.loaded && active->times.loaded && !active->indexes_filed);
+}
+
+static void check_epochs(const struct plog *log)
+{
+    const struct epochs *e = &log->epochs;
+    for (size_t i = 1; i < e->n; i++)
+        ensure(e->v[i - 1].epoch < e->v[i].epoch && e->v[i - 1].start_offset < e->v[i].start_offset);
+    ensure(e->n == 0 || e->v[0].epoch >= 0);
+    ensure(e->n == 0 || e->v[e->n - 1].start_offset <= (int64_t)atomic_load(&log->end));
+}
+
+void plog_check(const struct plog *log)
+{
+    ensure(lock_is_held(&log->lock));
+    int64_t start = atomic_load(&log->start), end = atomic_load(&log->end), hw = atomic_load(&log->high_watermark);
+    check_segments(log);
+    check_epochs(log);
+    ensure(start >= 0 && start <= hw && hw <= end);
+    ensure(log->segments[0]->base_offset <= start);
+    ensure(log->segments[log->segment_count - 1]->base_offset <= end);
+    ensure(log->recovery_point >= 0 && log->recovery_point <= end);
+    ensure(log->clean_end <= MAX(log->recovery_point, start));
+    ensure(log->snapshot_end <= end);
+    ensure(log->producers.map_end_offset == end);
+}
+
 struct segment *plog_active(const struct plog *log)
 {
     ensure(lock_is_held(&log->lock));
@@ -190,6 +228,7 @@ size_t plog_segment_index(const struct plog *log, int64_t offset)
         else
             hi = mid;
     }
+    ensure(log->segment_count == 0 || lo < log->segment_count);
     return lo;
 }
 
@@ -232,6 +271,7 @@ bool plog_snapshot(struct plog *log, int64_t offset)
     char path[PATH_ROOM];
     if (log->snapshot_end == offset)
         return true;
+    ensure(log->producers.map_end_offset <= offset); /* between the two there may be a gap, but no batch */
     log->snapshot_end = offset;
     return producers_save(&log->producers, segment_path(path, log->path, offset, ".snapshot"));
 }
@@ -289,9 +329,10 @@ static bool sync_sealed(struct plog *log, struct segment *s)
            (s->no_aborts || dir_sync(log->path));
 }
 
-/* What is to be so before anything is written behind it. */
+/* Before a file is there for what comes behind it, from which on it would be believed. May be done again. */
 static bool seal(struct plog *log, struct segment *s, int64_t end)
 {
+    ensure(s == plog_active(log) && s->file != NULL);
     if (!segment_save_indexes(s, log->path, true) || !plog_snapshot(log, end))
         return false;
     if (log->config.preallocate && !file_truncate(s->file->fd, s->size, log->path)) /* what it has not needed */
@@ -299,7 +340,7 @@ static bool seal(struct plog *log, struct segment *s, int64_t end)
     return log->recovery_point != end || sync_sealed(log, s);
 }
 
-/* Its file is to stay open: where no descriptor is left, nothing has happened yet. */
+/* Its file is to stay open: where no descriptor is left, the segment before can still go on. */
 static struct segment *begin_segment(struct plog *log, int64_t base)
 {
     struct segment *s = segment_new(base);
@@ -322,14 +363,10 @@ bool plog_roll(struct plog *log, int64_t new_base)
         index_clear(&old->times);
         return segment_save_indexes(old, log->path, false);
     }
-    ensure(old->base_offset < new_base);
-    struct segment *s = begin_segment(log, new_base);
+    ensure(old->base_offset < new_base && new_base >= (int64_t)atomic_load(&log->end));
+    struct segment *s = seal(log, old, new_base) ? begin_segment(log, new_base) : NULL;
     if (s == NULL)
         return false;
-    if (!seal(log, old, new_base)) {
-        segment_free(s);
-        return false;
-    }
     index_deinit(&old->offsets); /* mapped again if somebody reads it */
     index_deinit(&old->times);
     log->roll_jitter_ms = random_jitter(MIN(log->config.segment_jitter_ms, log->config.segment_ms));
@@ -346,6 +383,7 @@ bool plog_roll(struct plog *log, int64_t new_base)
 bool plog_flush_locked(struct plog *log, int64_t up_to)
 {
     ensure(lock_is_held(&log->lock));
+    ensure(up_to <= (int64_t)atomic_load(&log->end));
     if (up_to <= log->recovery_point)
         return true;
     bool new_names = false;
@@ -380,6 +418,8 @@ enum kafka_error plog_flush(struct plog *log)
 /* Batches have their epochs: what recovery reads again need not be in the checkpoint. */
 static void note_epoch(struct plog *log, int32_t epoch, int64_t offset)
 {
+    ensure(lock_is_held(&log->lock));
+    ensure(offset >= 0);
     if (epoch >= 0 && epochs_assign(&log->epochs, epoch, offset))
         log->epochs_unsaved = true;
 }
@@ -389,6 +429,8 @@ static bool append_batches(struct plog *log, struct bytes bytes, const struct ba
 {
     struct batch b;
     struct txn_entry aborted;
+    int64_t end = atomic_load(&log->end);
+    ensure(bytes.len > 0 && last->last_offset >= end);
     log->touched = true;
     if (!segment_append(plog_active(log), log->path, bytes, log->config.index_interval_bytes))
         return false;
@@ -397,8 +439,11 @@ static bool append_batches(struct plog *log, struct bytes bytes, const struct ba
             note_epoch(log, b.leader_epoch, b.base_offset);
         if (plog_note_batch(log, &b, &aborted) && !segment_note_abort(plog_active(log), log->path, &aborted))
             return false;
+        ensure(b.last_offset >= end);
+        end = b.last_offset + 1;
     }
-    atomic_store(&log->end, last->last_offset + 1);
+    ensure(end == last->last_offset + 1 && end == log->producers.map_end_offset);
+    atomic_store(&log->end, end);
     int64_t unflushed = last->last_offset + 1 - log->recovery_point;
     return unflushed < log->config.flush_messages || plog_flush_locked(log, last->last_offset + 1);
 }
@@ -437,6 +482,7 @@ static enum kafka_error append_leader_locked(struct plog *log, const struct prep
     struct producer_batch dup = {0};
     enum batch_result result = batch_next(&rest, &b);
     ensure(result == BATCH_OK && rest.len == 0 && b.magic == 2);
+    ensure(p->offsets > 0 && leader_epoch >= 0);
     if (!may_append(log))
         return ERR_KAFKA_STORAGE_ERROR;
     enum kafka_error error = check_producer(log, p, &b, &dup, &out->duplicate);
@@ -459,9 +505,12 @@ static enum kafka_error append_leader_locked(struct plog *log, const struct prep
     batch_set_offset((uint8_t *)(uintptr_t)b.p, out->first_offset);
     batch_set_leader_epoch((uint8_t *)(uintptr_t)b.p, leader_epoch);
     b.last_offset = out->last_offset;
-    if (should_roll(log, b.size, out->last_offset, b.max_timestamp) && !plog_roll(log, out->first_offset))
-        return ERR_KAFKA_STORAGE_ERROR;
-    return append_batches(log, p->bytes, &b) ? ERR_NONE : ERR_KAFKA_STORAGE_ERROR;
+    ensure(out->last_offset >= out->first_offset);
+    bool rolls = should_roll(log, b.size, out->last_offset, b.max_timestamp);
+    bool ok = (!rolls || plog_roll(log, out->first_offset)) && append_batches(log, p->bytes, &b);
+    if (rolls && ok)
+        plog_check(log);
+    return ok ? ERR_NONE : ERR_KAFKA_STORAGE_ERROR;
 }
 
 enum kafka_error plog_append_leader(struct plog *log, const struct prepared *p, int32_t leader_epoch,
@@ -547,16 +596,19 @@ static enum kafka_error append_follower_locked(struct plog *log, struct bytes by
         return error;
     struct batch b;
     enum batch_result result = batch_next(&first, &b);
-    ensure(result == BATCH_OK);
+    ensure(result == BATCH_OK && good.len <= bytes.len);
     /* A leader's compaction may have left a gap: the segment begins where the one before ends all the same. */
     int64_t base = atomic_load(&log->end);
     if (last.last_offset - base > INT32_MAX)
         base = MAX(base, b.base_offset);
-    if (should_roll(log, good.len, last.last_offset, last.max_timestamp) && !plog_roll(log, base))
-        return ERR_KAFKA_STORAGE_ERROR;
+    ensure(last.last_offset >= base && last.last_offset - base <= INT32_MAX);
     out->first_offset = b.base_offset;
     out->last_offset = last.last_offset;
-    return append_batches(log, good, &last) ? ERR_NONE : ERR_KAFKA_STORAGE_ERROR;
+    bool rolls = should_roll(log, good.len, last.last_offset, last.max_timestamp);
+    bool ok = (!rolls || plog_roll(log, base)) && append_batches(log, good, &last);
+    if (rolls && ok)
+        plog_check(log);
+    return ok ? ERR_NONE : ERR_KAFKA_STORAGE_ERROR;
 }
 
 enum kafka_error plog_append_follower(struct plog *log, struct bytes bytes, int32_t max_epoch,
@@ -609,12 +661,11 @@ void plog_epoch_end(struct plog *log, int32_t epoch, int32_t *found_epoch, int64
 
 /* ---- Cutting ---- */
 
-static bool drop_segment(struct plog *log, size_t i)
+static bool drop_last_segment(struct plog *log)
 {
-    struct segment *s = log->segments[i];
+    struct segment *s = plog_active(log);
     bool ok = segment_delete_files(s->base_offset, log->path, "");
     segment_free(s);
-    memmove(log->segments + i, log->segments + i + 1, (log->segment_count - i - 1) * sizeof(*log->segments));
     log->segment_count--;
     return ok;
 }
@@ -655,6 +706,7 @@ static bool rewind_producers(struct plog *log, int64_t offset)
                                atomic_load(&log->start));
     if (found == FILE_MISSING)
         producers_clear(&log->producers, log->segments[0]->base_offset);
+    ensure(log->producers.map_end_offset <= MAX(offset, log->segments[0]->base_offset));
     return found != FILE_FAILED && plog_replay_producers(log, offset);
 }
 
@@ -677,13 +729,14 @@ static bool drop_segments(struct plog *log, size_t first)
 {
     bool any = log->segment_count > first;
     while (log->segment_count > first)
-        if (!drop_segment(log, log->segment_count - 1))
+        if (!drop_last_segment(log))
             return false;
     return !any || dir_sync(log->path);
 }
 
 static void note_cut(struct plog *log, int64_t offset)
 {
+    ensure(lock_is_held(&log->lock));
     log->cuts++;
     log->cut_to = MIN(log->cut_to, offset);
 }
@@ -709,6 +762,7 @@ static bool truncate_locked(struct plog *log, int64_t offset)
     if (!drop_segments(log, last + 1) || !segment_load_indexes(plog_active(log), log->path, true) ||
         !segment_truncate(plog_active(log), log->path, offset))
         return false;
+    ensure(plog_active(log)->base_offset <= offset);
     atomic_store(&log->end, offset);
     if (offset < (int64_t)atomic_load(&log->start)) /* a leader was elected that had less than was deleted here */
         atomic_store(&log->start, offset);
@@ -721,6 +775,8 @@ static bool truncate_locked(struct plog *log, int64_t offset)
     bool ok = rewind_producers(log, offset);
     producers_commit(&log->producers, atomic_load(&log->high_watermark));
     plog_update_unstable(log);
+    if (ok)
+        plog_check(log);
     return ok;
 }
 
@@ -739,6 +795,7 @@ bool plog_truncate_fully_locked(struct plog *log, int64_t new_start)
     note_cut(log, new_start);
     lower_clean_end(log);
     log->epochs.n = 0;
+    plog_check(log);
     return plog_write_epochs(log);
 }
 

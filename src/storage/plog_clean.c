@@ -8,7 +8,7 @@
 struct retired plog_retire(struct plog *log, size_t first, size_t count)
 {
     ensure(lock_is_held(&log->files) && lock_is_held(&log->lock));
-    ensure(first + count < log->segment_count);
+    ensure(first + count < log->segment_count); /* the active one stays */
     struct retired old = {.count = count, .delay_ms = log->config.file_delete_delay_ms};
     old.segments = xcalloc(count, sizeof(*old.segments));
     struct segment **from = log->segments + first;
@@ -22,11 +22,14 @@ struct retired plog_retire(struct plog *log, size_t first, size_t count)
 struct retired plog_swap_in(struct plog *log, size_t first, size_t count, struct segment *cleaned)
 {
     ensure(count > 0 && log->segments[first]->base_offset == cleaned->base_offset);
+    ensure(!cleaned->indexes_filed && cleaned->offsets.loaded && cleaned->times.loaded);
     struct retired old = plog_retire(log, first + 1, count - 1);
     old.segments = xrealloc(old.segments, count * sizeof(*old.segments));
     memmove(old.segments + 1, old.segments, old.count++ * sizeof(*old.segments));
     old.segments[0] = log->segments[first];
     log->segments[first] = cleaned;
+    ensure(old.count == count);
+    plog_check(log);
     return old;
 }
 
@@ -34,6 +37,7 @@ struct retired plog_swap_in(struct plog *log, size_t first, size_t count, struct
 static bool mark_deleted(struct plog *log, const struct retired *old, bool replaced)
 {
     bool ok = true;
+    ensure(lock_is_held(&log->files));
     for (size_t i = 0; i < old->count; i++)
         ok = segment_mark_deleted(old->segments[i], log->path, !replaced || i > 0) && ok;
     return ok;
@@ -77,11 +81,11 @@ bool plog_swap_files(struct plog *log, int64_t base, struct retired *old)
 
 static void advance_start(struct plog *log, int64_t offset)
 {
+    ensure(lock_is_held(&log->lock));
+    ensure(offset <= (int64_t)atomic_load(&log->high_watermark)); /* only what is committed is let go of */
     if (offset <= (int64_t)atomic_load(&log->start))
         return;
     atomic_store(&log->start, offset);
-    if (atomic_load(&log->high_watermark) < offset)
-        atomic_store(&log->high_watermark, offset);
     log->epochs_trimmed |= epochs_truncate_from_start(&log->epochs, offset);
 }
 
@@ -141,6 +145,7 @@ static int64_t total_size(const struct plog *log)
 /* How many of the oldest segments may go. The active one is only counted when it holds something. */
 static size_t count_deletable(struct plog *log, int64_t now)
 {
+    ensure(lock_is_held(&log->lock) && !log->compacting);
     struct retention r = {.now = now, .excess = total_size(log) - log->config.retention_bytes};
     size_t count = 0;
     for (; count < log->segment_count; count++) {
@@ -168,6 +173,7 @@ int plog_apply_retention(struct plog *log, int64_t now)
     if (ok && count > 0) {
         old = plog_retire(log, 0, count);
         advance_start(log, log->segments[0]->base_offset);
+        plog_check(log);
     }
     lock_release(&log->lock);
     ok = plog_let_go(log, &old) && ok;

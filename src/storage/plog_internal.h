@@ -52,7 +52,7 @@ struct plog {
     atomic_bool future; /* being filled to take the place of another one */
     int64_t cut_to;     /* the lowest offset it was cut to since plog_take_cut(); INT64_MAX: none */
     /* Of compaction: */
-    int64_t clean_end;      /* what is below has been compacted; -1: nothing */
+    int64_t clean_end;      /* what is below has been compacted, or is below the start; -1: nothing */
     bool clean_end_unsaved; /* moved since the checkpoint was written */
     bool compacting;        /* by somebody: its older segments are only replaced by that pass, or cut */
     bool uncompacted;       /* not now, as it is copied */
@@ -75,6 +75,11 @@ bool plog_close(struct plog *log);
 /* Without any of that: nothing is written any more, or read, and its files are let go of. */
 void plog_abandon(struct plog *log);
 
+/*
+ * With the lock held, when the log has been loaded, rolled, cut, retained, compacted or flushed: what holds of any log,
+ * by design and not by what is on its disk.
+ */
+void plog_check(const struct plog *log);
 /* With the lock held: */
 bool plog_is_writable(const struct plog *log);
 bool plog_is_readable(const struct plog *log); /* also when it was deleted, as long as its files are there */

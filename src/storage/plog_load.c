@@ -164,6 +164,7 @@ static bool find_segments(struct plog *log)
         if (base < 0)
             continue;
         struct segment *s = segment_new(base);
+        ensure(log->segment_count == 0 || log->segments[log->segment_count - 1]->base_offset < base);
         ok = segment_open_file(s, log->path, false);
         s->size = ok ? file_size(s->file->fd) : 0;
         s->created_ms = ok ? file_mtime_ms(s->file->fd) : 0;
@@ -206,6 +207,7 @@ static bool replay_segment(struct plog *log, struct segment *s, int64_t from, in
 bool plog_replay_producers(struct plog *log, int64_t offset)
 {
     ensure(lock_is_held(&log->lock));
+    ensure(log->segment_count > 0 && log->producers.map_end_offset >= 0);
     int64_t from = MAX(log->producers.map_end_offset, log->segments[0]->base_offset);
     for (size_t i = plog_segment_index(log, from); i < log->segment_count; i++)
         if ((from < offset || log->segments[i]->aborts_lost) && !replay_segment(log, log->segments[i], from, offset))
@@ -224,6 +226,7 @@ bool plog_recall_batches(struct plog *log, int64_t producer_id)
     struct position at;
     int64_t end;
     int count = 0;
+    ensure(log->segment_count > 0);
     if (!producers_may_recall(&log->producers, producer_id, &end) || end <= log->segments[0]->base_offset)
         return false;
     struct segment *s = log->segments[plog_segment_index(log, end - 1)];
@@ -303,6 +306,7 @@ static bool drop_from(struct plog *log, size_t first)
 static bool cut_behind(struct plog *log, size_t i, int64_t good, const char *path)
 {
     struct segment *s = log->segments[i];
+    ensure(good >= 0 && good < s->size);
     if (!drop_from(log, i + 1) || !file_truncate(s->file->fd, good, path) || !file_sync(s->file->fd, path))
         return false;
     s->size = good;
@@ -314,6 +318,7 @@ static bool recover_segment(struct plog *log, size_t i, bool unsure, int64_t *ne
 {
     struct segment *s = log->segments[i];
     char path[PATH_ROOM];
+    ensure(lock_is_held(&log->lock) && i < log->segment_count);
     if (s->size >= WORTH_A_LINE)
         log_info("Recovering segment %020" PRId64 " of %s, %zu of %zu, %" PRId64 " bytes", s->base_offset, log->path,
                  i + 1, log->segment_count, s->size);
@@ -331,8 +336,9 @@ static bool recover_segment(struct plog *log, size_t i, bool unsure, int64_t *ne
     }
     log->touched = true;
     /* Behind the recovery point indexes are made again after a power failure, and synced before it passes them. */
-    s->indexes_filed = unsure ? segment_save_indexes(s, log->path, true) : segment_replace_indexes(s, log->path);
-    return s->indexes_filed;
+    bool ok = unsure ? segment_save_indexes(s, log->path, true) : segment_replace_indexes(s, log->path);
+    s->indexes_filed = ok && s != plog_active(log);
+    return ok;
 }
 
 /* Older segments' indexes are read when they are needed. */
@@ -350,6 +356,7 @@ static bool indexes_usable(struct plog *log, struct segment *s, bool active)
  */
 static bool follows(const struct plog *log, size_t i, int64_t end, int64_t clean_end)
 {
+    ensure(i > 0 && i < log->segment_count);
     int64_t base = log->segments[i]->base_offset, before = log->segments[i - 1]->base_offset;
     if (base == end || (base > end && before < clean_end))
         return true;
@@ -569,6 +576,7 @@ static bool settle_offsets(struct plog *log, const struct plog_origin *origin)
     if (repaired)
         log->recovery_point = MIN(log->recovery_point, plog_active(log)->base_offset);
     log->clean_end = origin->clean_end <= end ? origin->clean_end : -1;
+    log->clean_end = MIN(log->clean_end, MAX(log->recovery_point, start)); /* the one may have been saved later */
     log->clean_end_unsaved = log->clean_end != origin->clean_end;
     epochs_truncate_from_end(&log->epochs, end);
     epochs_truncate_from_start(&log->epochs, start);
@@ -588,6 +596,8 @@ struct plog *plog_load(struct log_manager *m, const char *root, const char *topi
     bool ok = dir_make(log->path) && load_segments(log, origin) && settle_offsets(log, origin);
     if (ok && !origin->clean && atomic_load(&log->end) > 0)
         ok = plog_snapshot(log, atomic_load(&log->end));
+    if (ok)
+        plog_check(log);
     lock_release(&log->lock);
     if (ok)
         return log;

@@ -30,6 +30,7 @@ static enum find_result note_cold(struct segment *s, int64_t pos, struct cold_sp
 /* The batch that holds `offset`, or the next one there is. */
 static enum find_result find_place(struct plog *log, int64_t offset, struct place *out, struct cold_spot *cold)
 {
+    ensure(lock_is_held(&log->lock) && offset >= 0);
     for (size_t i = plog_segment_index(log, offset); i < log->segment_count; i++) {
         struct segment *s = log->segments[i];
         enum find_result result = segment_find(s, log->path, offset, true, &out->at);
@@ -82,6 +83,7 @@ static enum find_result read_locked(struct plog *log, int64_t offset, int32_t ma
     int64_t len = MIN(room, want);
     if (len <= 0)
         return FIND_OK;
+    ensure(place.at.pos >= 0 && place.at.pos + len <= place.segment->size);
     file_ref_get(place.segment->file);
     out->region = (struct file_region){place.segment->file, place.at.pos, (int32_t)len};
     return FIND_OK;
@@ -185,6 +187,7 @@ static bool search_segment_aborts(struct plog *log, struct segment *s, struct ab
 bool plog_txn_entries(struct plog *log, int64_t segment, int64_t from, int64_t to, struct txn_entry **out,
                       size_t *count)
 {
+    ensure(lock_is_held(&log->lock));
     struct aborted_search search = {.from = from, .to = to};
     bool ok = true;
     for (size_t i = plog_segment_index(log, segment); i < log->segment_count && !search.complete && ok; i++)

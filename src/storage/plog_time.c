@@ -39,10 +39,12 @@ static struct segment *next_segment(struct time_search *t)
 {
     struct plog *log = t->log;
     size_t i = plog_segment_index(log, t->next);
+    ensure(lock_is_held(&log->lock));
     if (i < log->segment_count && log->segments[i]->base_offset < t->next)
         i++;
     if (i >= log->segment_count)
         return NULL;
+    ensure(log->segments[i]->base_offset >= t->next);
     t->next = log->segments[i]->base_offset + 1;
     return log->segments[i];
 }
@@ -107,6 +109,7 @@ static enum kafka_error search_piece(const struct time_search *t, const struct p
     struct scan scan;
     struct batch b;
     bool found = false, ok = true;
+    ensure(!lock_is_held(&t->log->lock));
     scan_init(&scan, piece->file->fd, t->log->root, piece->pos, piece->size, CHUNK);
     while (!found && ok && scan_next_head(&scan, &b) == BATCH_OK) {
         if (b.last_offset < plog_start_offset(t->log) || !batch_matches(t, &b))

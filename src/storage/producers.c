@@ -150,6 +150,7 @@ int64_t producers_begin_verification(struct producers *p, int64_t id, int16_t ep
         v->epoch = epoch;
         v->lowest_sequence = sequence;
     }
+    ensure(v->guard != GUARD_NONE && v->guard != GUARD_OPEN);
     return v->guard;
 }
 
@@ -226,6 +227,7 @@ static void make_room(struct producer *x)
 static void remember(struct producer *x, struct producer_batch b)
 {
     make_room(x);
+    ensure(x->batch_count < x->batch_room && x->batch_room <= PRODUCER_BATCHES);
     x->batches[x->batch_count++] = b;
 }
 
@@ -289,6 +291,7 @@ static int by_beginning(const struct producer *a, const struct producer *b)
 
 static void begin_txn(struct producers *p, struct producer *x, int64_t first_offset)
 {
+    ensure(x->txn_first_offset < 0 && first_offset >= 0);
     x->txn_first_offset = first_offset;
     if (p->open == NULL || first_offset >= p->open->open_prev->txn_first_offset) /* as always but in a snapshot */
         DL_APPEND2(p->open, x, open_prev, open_next);
@@ -308,6 +311,7 @@ static bool end_txn(struct producers *p, struct producer *x, const struct batch 
     int64_t first = x->txn_first_offset;
     if (first < 0)
         return false;
+    ensure(p->open != NULL && p->open->txn_first_offset <= first);
     DL_DELETE2(p->open, x, open_prev, open_next);
     x->txn_first_offset = -1;
     p->decided = xgrow(p->decided, p->decided_count + 1, &p->decided_cap, sizeof(*p->decided));
@@ -354,6 +358,7 @@ bool producers_commit(struct producers *p, int64_t high_watermark)
     if (n == 0)
         return false;
     memmove(p->decided, p->decided + n, (p->decided_count - n) * sizeof(*p->decided));
+    ensure(n <= p->decided_count);
     p->decided_count -= n;
     return true;
 }
@@ -426,6 +431,7 @@ bool producers_expire_step(struct producers *p, int64_t since)
         if (x->txn_first_offset < 0 && x->last_timestamp < since)
             forget(p, x);
     }
+    ensure(p->to_expire == NULL || HASH_COUNT(p->by_id) > 0);
     return p->to_expire != NULL;
 }
 
@@ -454,6 +460,7 @@ bool producers_save(const struct producers *p, const char *path)
         e += SNAPSHOT_ENTRY;
     }
     size_t size = (size_t)(e - data);
+    ensure((size - SNAPSHOT_HEADER) / SNAPSHOT_ENTRY <= HASH_COUNT(p->by_id));
     be32_put(data + 6, (uint32_t)((size - SNAPSHOT_HEADER) / SNAPSHOT_ENTRY));
     be32_put(data + SNAPSHOT_CRC_AT, crc32c(data + SNAPSHOT_CRC_FROM, size - SNAPSHOT_CRC_FROM));
     int fd = file_open(path, true);

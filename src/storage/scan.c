@@ -4,6 +4,7 @@
 
 void scan_init(struct scan *scan, int fd, const char *path, int64_t pos, int64_t size, size_t chunk)
 {
+    ensure(fd >= 0 && pos >= 0 && pos <= size && chunk > 0);
     *scan = (struct scan){.fd = fd, .path = path, .pos = pos, .size = size, .buf_size = chunk, .buf_pos = pos};
     scan->buf = xmalloc(scan->buf_size);
 }
@@ -59,6 +60,7 @@ enum batch_result scan_next_head(struct scan *scan, struct batch *out)
 
 bool scan_whole(struct scan *scan, struct batch *b)
 {
+    ensure(b->size <= scan->pos);
     scan->pos -= b->size;
     return scan_next(scan, b) == BATCH_OK;
 }

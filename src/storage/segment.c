@@ -28,6 +28,7 @@ int64_t segment_parse_name(const char *name, const char *suffix)
 
 struct segment *segment_new(int64_t base_offset)
 {
+    ensure(base_offset >= 0);
     struct segment *s = xcalloc(1, sizeof(*s));
     s->base_offset = base_offset;
     s->max_timestamp = s->first_timestamp = NO_TIMESTAMP;
@@ -47,6 +48,7 @@ void segment_unload(struct segment *s)
 
 void segment_unload_unused(struct segment *s)
 {
+    ensure(!s->indexes_filed || (s->offsets.loaded && s->times.loaded));
     if (s->indexes_filed && !s->indexes_used) {
         index_deinit(&s->offsets);
         index_deinit(&s->times);
@@ -79,6 +81,33 @@ static bool is_loaded(const struct index *x, bool for_append)
     return x->loaded && (!for_append || x->cap > 0 || x->count == 0);
 }
 
+/* Somebody has taken one away while the broker runs, or its disk has lost a part: that is no loss. */
+static bool rebuild_indexes(struct segment *s, const char *dir, bool for_append)
+{
+    enum { INTERVAL = 4096 };
+    struct batch b;
+    int64_t pos = 0, next = s->base_offset;
+    enum find_result result;
+    log_warn("An index of segment %020" PRId64 " in %s is missing or damaged: making its indexes again", s->base_offset,
+             dir);
+    index_clear(&s->offsets);
+    index_clear(&s->times);
+    s->bytes_since_index = 0;
+    while ((result = segment_peek(s, dir, pos, false, &b)) == FIND_OK && batch_offsets_are_possible(&b) &&
+           b.last_offset >= next && b.last_offset - s->base_offset <= INT32_MAX) {
+        segment_note_batch(s, &b, (int32_t)pos, INTERVAL);
+        next = b.last_offset + 1;
+        pos += b.size;
+    }
+    if (result == FIND_ERROR) {
+        index_deinit(&s->offsets);
+        index_deinit(&s->times);
+        return false;
+    }
+    s->indexes_filed = segment_replace_indexes(s, dir) && !for_append; /* they are of use without their files, too */
+    return true;
+}
+
 bool segment_load_indexes(struct segment *s, const char *dir, bool for_append)
 {
     char path[PATH_ROOM];
@@ -88,9 +117,13 @@ bool segment_load_indexes(struct segment *s, const char *dir, bool for_append)
         return true;
     index_deinit(&s->offsets);
     index_deinit(&s->times);
-    if (!index_load(&s->offsets, segment_path(path, dir, s->base_offset, ".index"), for_append) ||
-        !index_load(&s->times, segment_path(path, dir, s->base_offset, ".timeindex"), for_append))
+    enum file_result result = index_load(&s->offsets, segment_path(path, dir, s->base_offset, ".index"), for_append);
+    if (result == FILE_FOUND)
+        result = index_load(&s->times, segment_path(path, dir, s->base_offset, ".timeindex"), for_append);
+    if (result == FILE_FAILED)
         return false;
+    if (result == FILE_MISSING)
+        return rebuild_indexes(s, dir, for_append);
     s->indexes_filed = !for_append;
     struct time_entry last = time_index_last(&s->times);
     if (last.timestamp > s->max_timestamp) {
@@ -102,6 +135,7 @@ bool segment_load_indexes(struct segment *s, const char *dir, bool for_append)
 
 void segment_note_batch(struct segment *s, const struct batch *b, int32_t position, int32_t index_interval)
 {
+    ensure(b->last_offset >= s->base_offset && b->last_offset - s->base_offset <= INT32_MAX);
     int32_t delta = (int32_t)(b->last_offset - s->base_offset);
     if (s->first_timestamp == NO_TIMESTAMP)
         s->first_timestamp = b->max_timestamp;
@@ -133,6 +167,7 @@ bool segment_append(struct segment *s, const char *dir, struct bytes bytes, int3
         segment_note_batch(s, &b, position, index_interval);
         position += b.size;
     }
+    ensure(bytes.len == 0); /* whole batches were given */
     s->size = position;
     return true;
 }
@@ -167,6 +202,7 @@ bool segment_note_abort(struct segment *s, const char *dir, const struct txn_ent
 bool segment_replace_aborts(struct segment *s, const char *dir, const struct strbuf *entries)
 {
     char path[PATH_ROOM];
+    ensure(entries->len % TXN_ENTRY == 0);
     segment_path(path, dir, s->base_offset, ".txnindex");
     s->aborts_lost = false;
     s->no_aborts = entries->len == 0;
@@ -212,6 +248,7 @@ bool segment_save_indexes(struct segment *s, const char *dir, bool final)
     char path[PATH_ROOM];
     if (!s->offsets.loaded)
         return true;
+    ensure(s->times.loaded && !s->indexes_filed);
     if (final)
         add_last_time(s);
     return index_save(&s->offsets, segment_path(path, dir, s->base_offset, ".index")) &&
@@ -335,6 +372,7 @@ bool segment_truncate(struct segment *s, const char *dir, int64_t offset)
         return true;
     if (result != FIND_OK || !segment_load_indexes(s, dir, true) || !segment_open_file(s, dir, false))
         return false;
+    ensure(at.pos >= 0 && at.pos < s->size);
     segment_path(path, dir, s->base_offset, ".log");
     if (!file_truncate(s->file->fd, at.pos, path) || !file_sync(s->file->fd, path))
         return false;

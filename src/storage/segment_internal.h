@@ -46,7 +46,10 @@ struct segment *segment_new(int64_t base_offset);
 void segment_free(struct segment *s);
 /* Opens the log file on first use. */
 bool segment_open_file(struct segment *s, const char *dir, bool create) NODISCARD;
-/* Loads the indexes on first use; a segment that is appended to has them on the heap. */
+/*
+ * Loads the indexes on first use; a segment that is appended to has them on the heap. Those that are missing or damaged
+ * are made again from the batches.
+ */
 bool segment_load_indexes(struct segment *s, const char *dir, bool for_append) NODISCARD;
 /* Lets go of what is in memory and in its files as well. */
 void segment_unload(struct segment *s);

@@ -184,7 +184,7 @@ static void cut(struct world *w, int i)
     if (offset < start)
         return;
     say("cut to", offset);
-    model_cut(w->models[i], offset);
+    model_cut(w->models[i], offset < plog_start_offset(w->logs[i]) ? 0 : offset); /* nothing is promised of it then */
     (void)plog_truncate(w->logs[i], offset);
     w->lowered[i] = offset;
     begin_epoch(w, i);

@@ -48,6 +48,7 @@ static struct move *moves;
 static struct inode **open_files;
 static size_t open_count, open_cap;
 static int changes_left = -1; /* -1: any number */
+static int last_error;
 
 void disk_stop_after(int changes)
 {
@@ -67,8 +68,10 @@ void disk_go_on(void)
 static bool may_change(void)
 {
     errno = EIO;
-    if (changes_left == 0)
+    if (changes_left == 0) {
+        last_error = EIO;
         return false;
+    }
     changes_left -= changes_left > 0;
     return true;
 }
@@ -258,7 +261,7 @@ int file_open(const char *path, bool create)
 {
     struct name *n = find(path);
     if (n == NULL && (!create || !may_change())) {
-        errno = create ? EIO : ENOENT;
+        errno = last_error = create ? EIO : ENOENT;
         return -1;
     }
     if (n == NULL) {
@@ -427,11 +430,12 @@ bool file_map_look(void (*look)(void *ctx), void *ctx)
 
 int file_last_error(void)
 {
-    return EIO;
+    return last_error;
 }
 
 void file_clear_error(void)
 {
+    last_error = 0;
 }
 
 bool file_ran_out(void)

@@ -8,7 +8,7 @@ What may not be is said by Raw and Claim. The reader is strict: an answer is as 
 import struct
 import sys
 
-from harness import TOP
+from harness import TOP, connect, read_frame
 
 sys.path.insert(0, str(TOP / "src" / "protocol"))
 import generate  # noqa: E402
@@ -37,6 +37,20 @@ class Claim:
 
     def __repr__(self):
         return f"Claim({self.length}, {self.value!r})"
+
+
+class Many:
+    """An array of the same item, so often."""
+
+    def __init__(self, count, item):
+        self.count, self.item = count, item
+
+    def __repr__(self):
+        return f"Many({self.count}, {self.item!r})"
+
+
+def unclaimed(value):
+    return (value.length, value.value) if isinstance(value, Claim) else (None, value)
 
 
 class Malformed(Exception):
@@ -121,18 +135,18 @@ class Codec:
         flexible = self.flexible and not field.inflexible
         if isinstance(value, Raw):
             return value.data
-        claimed = None
-        if isinstance(value, Claim):
-            claimed, value = value.length, value.value
-        if field.array:
-            items = b"".join(self.write_value(field, v, flexible) for v in value or ())
-            n = -1 if value is None else len(value)
-            return self.length(n if claimed is None else claimed, flexible, "int32") + items
-        return self.write_value(field, value, flexible, claimed)
+        if not field.array:
+            return self.write_value(field, value, flexible)
+        if isinstance(value, Many):
+            return self.length(value.count, flexible, "int32") + self.write_value(field, value.item, flexible) * value.count
+        claimed, value = unclaimed(value)
+        items = b"".join(self.write_value(field, v, flexible) for v in value or ())
+        return self.length(len(value or ()) - (value is None) if claimed is None else claimed, flexible, "int32") + items
 
-    def write_value(self, field, value, flexible, claimed=None):
+    def write_value(self, field, value, flexible):
         if isinstance(value, Raw):
             return value.data
+        claimed, value = unclaimed(value)
         if field.type in NUMBERS:
             return pack_number(field.type, value)
         if field.type == "uuid":
@@ -278,3 +292,62 @@ def read_response(key, version, frame):
     if len(frame) < head or frame[4:head].strip(b"\0"):
         raise Malformed(f"an answer of {len(frame)} bytes with the head {frame[:head]!r}")
     return struct.unpack(">i", frame[:4])[0], response_codec(key, version).read(frame[head:])
+
+
+# ---- Asking ----
+
+NO_ANSWER, CLOSED = "no answer", "the connection was closed"
+
+
+class Asker:
+    """One connection at a time, on which one thing is asked after the other."""
+
+    def __init__(self, broker, patience=60):
+        self.broker, self.patience, self.sock, self.correlation = broker, patience, None, 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        if self.sock is not None:
+            self.sock.close()
+            self.sock = None
+
+    def send(self, key, version, tree, client="test"):
+        if self.sock is None:
+            self.sock = connect(self.broker)
+            self.sock.settimeout(self.patience)
+        self.correlation += 1
+        data = write_request(key, version, tree, self.correlation, client)
+        self.sock.sendall(struct.pack(">i", len(data)) + data)
+
+    def receive(self):
+        """A frame, or what comes in its place."""
+        try:
+            frame = read_frame(self.sock)
+        except TimeoutError:
+            frame = NO_ANSWER
+        if not isinstance(frame, bytes):
+            self.close()
+        return CLOSED if frame is None else frame
+
+    def get(self, api, version, tree=None, **kw):
+        """The answer's tree, or what came in its place."""
+        key = SCHEMAS[api].key
+        self.send(key, version, tree or {}, **kw)
+        frame = self.receive()
+        if not isinstance(frame, bytes):
+            return frame
+        correlation, answer = read_response(key, version, frame)
+        assert correlation == self.correlation
+        return answer
+
+
+def errors_in(x):
+    """All error codes of an answer."""
+    if isinstance(x, dict):
+        return {v for k, v in x.items() if k.endswith("ErrorCode")}.union(*[errors_in(v) for v in x.values()])
+    return set().union(*[errors_in(v) for v in x]) if isinstance(x, list) else set()

@@ -662,7 +662,35 @@ static void a_start_without_enough_descriptors_says_so(void **state)
     open_all(f);
 }
 
-/* ---- Maps of indexes ---- */
+/* ---- Indexes ---- */
+
+/* Somebody has cleaned up. */
+static void indexes_that_are_gone_are_made_again(void **state)
+{
+    static const char *const names[] = {"00000000000000000000.index", "00000000000000000000.timeindex"};
+    struct fixture *f = *state;
+    struct timestamp_offset found;
+    char folder[160], path[200];
+    open_all(f);
+    struct plog *log = make_log(f, "t");
+    log->config.segment_bytes = 20000;
+    for (int i = 0; i < 30; i++)
+        assert_int_equal(append(log, 10, 0), ERR_NONE);
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        struct strbuf out = {0};
+        snprintf(path, sizeof(path), "%s/%s", log_folder(log, folder), names[i]);
+        assert_int_equal(i == 0 ? unlink(path) : truncate(path, 7), 0);
+        assert_int_equal(plog_read_bytes(log, 50, 1000, 300, &out), ERR_NONE);
+        assert_int_equal(plog_offset_for_time(log, 1000, &found), ERR_NONE);
+        assert_int_equal(found.offset, 0);
+        assert_true(exists(folder, names[i]));
+        strbuf_deinit(&out);
+        manager_unload_indexes(f->logs);
+        manager_unload_indexes(f->logs);
+    }
+    assert_int_equal(f->failures, 0);
+    plog_unref(log);
+}
 
 static bool maps_are_used_up;
 
@@ -1165,6 +1193,7 @@ int main(void)
         CASE(the_recovery_point_goes_on_after_any_number_of_segments),
         CASE(without_descriptors_a_log_does_not_grow_and_no_disk_has_failed),
         CASE(a_start_without_enough_descriptors_says_so),
+        CASE(indexes_that_are_gone_are_made_again),
         CASE(without_maps_indexes_are_read),
         CASE(indexes_that_nobody_asks_are_let_go_of),
         CASE(identity_is_written_where_it_is_missing),

@@ -1,0 +1,77 @@
+"""How much longer an answer can be than its request, for what a request may name again and again: by API, at most so many times."""
+
+import struct
+
+import pytest
+from harness import PATIENCE, connect, kcat, produce, read_frame
+from messages import SCHEMAS, read_response, write_request
+
+REPEATS = 3000
+TOPICS = ["t", "u"]
+
+# API: (version, one item, the tree around so many, how many bytes of answer there may be for each byte asked)
+TABLE = {
+    "Metadata": (12, {"Name": "t"}, lambda items: {"Topics": items}, 0.2),  # once, however often it is named
+    "DescribeGroups": (5, "g", lambda items: {"Groups": items}, 20),
+    "DescribeConfigs": (4, {"ResourceType": 2, "ResourceName": "t", "ConfigurationKeys": ["retention.ms"]}, lambda items: {"Resources": items}, 6),
+    "FindCoordinator": (4, "g", lambda items: {"KeyType": 0, "CoordinatorKeys": items}, 20),
+    "OffsetFetch": (8, {"GroupId": "g", "Topics": None}, lambda items: {"Groups": items}, 20),
+    "ListOffsets": (7, {"Name": "t", "Partitions": [{"PartitionIndex": 0, "Timestamp": -1}]}, lambda items: {"ReplicaId": -1, "Topics": items}, 3),
+    "OffsetForLeaderEpoch": (4, {"Topic": "t", "Partitions": [{"Partition": 0, "CurrentLeaderEpoch": -1, "LeaderEpoch": 0}]}, lambda items: {"ReplicaId": -2, "Topics": items}, 3),
+    "DescribeProducers": (0, {"Name": "t", "PartitionIndexes": [0]}, lambda items: {"Topics": items}, 10),
+    "DescribeLogDirs": (4, {"Topic": "t", "Partitions": [0]}, lambda items: {"Topics": items}, 0.2),
+    "DescribeTransactions": (0, "x", lambda items: {"TransactionalIds": items}, 25),
+    "ListPartitionReassignments": (0, {"Name": "t", "PartitionIndexes": [0]}, lambda items: {"TimeoutMs": 1000, "Topics": items}, 0.2),
+    "Fetch": (12, {"Topic": "t", "Partitions": [{"Partition": 0, "PartitionMaxBytes": 1 << 20}]}, lambda items: {"ReplicaId": -1, "MaxBytes": 1 << 20, "SessionEpoch": -1, "Topics": items}, 60),
+    "DeleteRecords": (2, {"Name": "t", "Partitions": [{"PartitionIndex": 0, "Offset": 0}]}, lambda items: {"TimeoutMs": 1000, "Topics": items}, 3),
+    "ElectLeaders": (2, {"Topic": "t", "Partitions": [0]}, lambda items: {"TimeoutMs": 1000, "TopicPartitions": items}, 20),
+    "DeleteGroups": (2, "h", lambda items: {"GroupsNames": items}, 0.2),
+    "CreateTopics": (7, {"Name": "t", "NumPartitions": 1, "ReplicationFactor": 1}, lambda items: {"timeoutMs": 1000, "validateOnly": True, "Topics": items}, 6),
+    "AlterPartitionReassignments": (0, {"Name": "t", "Partitions": [{"PartitionIndex": 9, "Replicas": [0]}]}, lambda items: {"TimeoutMs": 1000, "Topics": items}, 6),
+    "IncrementalAlterConfigs": (1, {"ResourceType": 2, "ResourceName": "t", "Configs": []}, lambda items: {"ValidateOnly": True, "Resources": items}, 10),
+    "OffsetDelete": (0, {"Name": "t", "Partitions": [{"PartitionIndex": 0}]}, lambda items: {"GroupId": "g", "Topics": items}, 3),
+    "WriteTxnMarkers": (1, {"ProducerId": -1, "Topics": [{"Name": "t", "PartitionIndexes": [0]}]}, lambda items: {"Markers": items}, 3),
+}
+
+
+def size_of_answer(broker, name):
+    version, item, around, _ = TABLE[name]
+    key = SCHEMAS[name].key
+    data = write_request(key, version, around([item] * REPEATS))
+    with connect(broker) as sock:
+        sock.settimeout(PATIENCE)
+        sock.sendall(struct.pack(">i", len(data)) + data)
+        answer = read_frame(sock)
+    assert answer is not None, f"{name} closes the connection: {broker.text()[-500:]}"
+    read_response(key, version, answer)
+    return len(data), len(answer)
+
+
+@pytest.fixture
+def full(broker):
+    """With something to tell about."""
+    for topic in TOPICS:
+        produce(broker, topic, ["x" * 100] * 100)
+    kcat(broker, "-G", "g", "-c", "1", "-o", "beginning", "t")
+    return broker
+
+
+def test_answers_are_no_longer_than_this(full):
+    found = {name: size_of_answer(full, name) for name in TABLE}
+    for name, (asked, answered) in found.items():
+        print(f"{name}: {asked} bytes in, {answered} bytes out")
+    too_long = {n: f"{a} in, {o} out" for n, (a, o) in found.items() if o > TABLE[n][3] * a + 20000}
+    assert not too_long
+
+
+def test_an_answer_without_bound_ends_its_connection_only(full):
+    """As much as a request can name of what has the longest answer."""
+    key = SCHEMAS["DescribeConfigs"].key
+    resource = {"ResourceType": 4, "ResourceName": "0"}
+    data = write_request(key, 4, {"IncludeSynonyms": True, "IncludeDocumentation": True, "Resources": [resource] * 20000})
+    with connect(full) as sock:
+        sock.settimeout(PATIENCE)
+        sock.sendall(struct.pack(">i", len(data)) + data)
+        assert read_frame(sock) is None
+    assert "takes more than 268435456 bytes" in full.text()
+    produce(full, "t", ["still here"])
