@@ -319,7 +319,7 @@ class Asker:
     def send(self, key, version, tree, client="test"):
         if self.sock is None:
             self.sock = connect(self.broker)
-            self.sock.settimeout(self.patience)
+        self.sock.settimeout(self.patience)
         self.correlation += 1
         data = write_request(key, version, tree, self.correlation, client)
         self.sock.sendall(struct.pack(">i", len(data)) + data)
@@ -330,6 +330,8 @@ class Asker:
             frame = read_frame(self.sock)
         except TimeoutError:
             frame = NO_ANSWER
+        except ConnectionError:
+            frame = None
         if not isinstance(frame, bytes):
             self.close()
         return CLOSED if frame is None else frame
