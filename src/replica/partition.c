@@ -306,8 +306,8 @@ static enum kafka_error find_or_open(struct replica_manager *rm, const struct le
         log_manager_open(rm->options.logs, key.topic, o->index, o->topic_id, o->is_new, &config, &log);
     if (error == ERR_NONE)
         error = (*out = add_partition(rm, &key, log)) != NULL ? ERR_NONE : ERR_KAFKA_STORAGE_ERROR;
-    else if (error == ERR_KAFKA_STORAGE_ERROR)
-        cannot_open(rm, &key);
+    else if (error == ERR_KAFKA_STORAGE_ERROR && log_manager_has_offline_dir(rm->options.logs))
+        cannot_open(rm, &key); /* else something was in the way, and the next order may find it gone */
     return error;
 }
 

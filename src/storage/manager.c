@@ -312,6 +312,14 @@ enum kafka_error log_manager_open(struct log_manager *m, const char *topic, int3
     return *out != NULL ? give_id(out, topic_id) : ERR_KAFKA_STORAGE_ERROR;
 }
 
+bool log_manager_has_offline_dir(struct log_manager *m)
+{
+    lock_take(&m->lock);
+    bool any = has_offline_dir(m);
+    lock_release(&m->lock);
+    return any;
+}
+
 /* A random part of a name that no other has. */
 static void random_hex(char hex[33])
 {

@@ -93,6 +93,7 @@ struct plog *log_manager_get(struct log_manager *m, const char *topic, int32_t p
  */
 enum kafka_error log_manager_open(struct log_manager *m, const char *topic, int32_t partition, struct uuid topic_id,
                                   bool is_new, const struct topic_config *config, struct plog **out) NODISCARD;
+bool log_manager_has_offline_dir(struct log_manager *m); /* so that a log may be there that cannot be seen */
 /* Renames the directory at once; the files go after file.delete.delay.ms, and are let go of then. The caller's
  * reference stays. */
 enum kafka_error log_manager_delete(struct log_manager *m, struct plog *log);
