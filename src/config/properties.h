@@ -1,7 +1,7 @@
 /*
- * Reads the .properties files of Java: `key=value`, `key: value` or `key value` in a line, comments from `#` or `!`, lines
- * continued by a backslash, and the escapes \t \n \r \f \uXXXX. As Java does, it takes a file for Latin-1: one in UTF-8
- * does not mean what it shows, but what Apache's broker makes of it. Keys and values are UTF-8.
+ * Reads the .properties files of Java: `key=value`, `key: value` or `key value` in a line, comments from `#` or `!`,
+ * lines continued by a backslash, and the escapes \t \n \r \f \uXXXX. As Java does, it takes a file for Latin-1: one in
+ * UTF-8 does not mean what it shows, but what Apache's broker makes of it. Keys and values are UTF-8.
  */
 #ifndef BARNABAS_PROPERTIES_H
 #define BARNABAS_PROPERTIES_H
