@@ -8,6 +8,7 @@
 #   test/run.sh sim [SEEDS]
 #   test/run.sh crash [SEEDS]
 #   test/run.sh sim-bites [--seeds N] [NAME...]    not in `all`: rules broken on purpose, which the simulation must see
+#   test/run.sh soak [HOURS]                       not in `all`: the same at size, with all of Kafka's versions, for long
 #
 # Ends with a line "N passed, N failed". What went wrong is shown, and kept in build-asan/logs.
 set -uo pipefail
@@ -221,6 +222,37 @@ run_faults() { # MINUTES [ARGUMENTS]
     fi
 }
 
+# System tests that take a size from the environment, on a build without sanitizers.
+run_at_size() { # NAME VARIABLE=VALUE FILES...
+    local name=$1 size=$2
+    shift 2
+    if env "$size" BARNABAS_BUILD="$top/build-sim" "$top/test/.venv/bin/pytest" -q -rf --color=no -p no:cacheprovider "$@" >"$logs/$name.log" 2>&1; then
+        passed=$((passed + 1))
+        echo "$name: $(tail -1 "$logs/$name.log")"
+    else
+        failed=$((failed + 1))
+        echo "FAIL $name"
+        tail -40 "$logs/$name.log"
+    fi
+}
+
+# What is too long for every day; what has no size of its own takes a quarter of the time each.
+run_soak() { # HOURS
+    local quarter=$(($1 * 900))
+    echo "== Soak"
+    prepare_clients
+    build_plain all
+    run_at_size soak-size SIZE=10000 "$top/test/system/test_size.py"
+    run_at_size soak-rolling ROUNDS=50 "$top/test/system/test_rolling.py"
+    run_at_size soak-versions BARNABAS_SWAP_VERSIONS=all "$top/test/system/test_swap.py"
+    run_fuzzers $((quarter / 2))
+    run_hostile "$quarter"
+    run_sim $((quarter * 40))
+    run_crash 1000000
+    run_faults $((quarter / 60))
+    run_bites
+}
+
 case $what in
 all)
     run_units
@@ -240,9 +272,10 @@ sim) run_sim "${1:-10000}" ;;
 crash) run_crash "${1:-50000}" ;;
 sim-bites) run_bites "$@" ;;
 faults) run_faults "${@:-5}" ;;
+soak) run_soak "${1:-1}" ;;
 system) run_system "$@" ;;
 *)
-    sed -n 2,10p "$0" | cut -c3-
+    sed -n 2,13p "$0" | cut -c3-
     exit 2
     ;;
 esac
