@@ -168,7 +168,8 @@ static void refuse(struct topic_request *t, enum kafka_error error, struct str m
     t->message = message;
 }
 
-static bool check_manual(struct topics_request *r, struct topic_request *t, int32_t factor)
+/* New topics may have replicas on brokers that are not there yet; of partitions that are added Kafka is stricter. */
+static bool check_manual(struct topics_request *r, struct topic_request *t, int32_t factor, bool is_new)
 {
     for (int32_t p = 0; p < t->manual_count; p++) {
         struct int_list list = t->manual[p];
@@ -183,7 +184,7 @@ static bool check_manual(struct topics_request *r, struct topic_request *t, int3
                 refuse(t, ERR_INVALID_REPLICA_ASSIGNMENT, STR_LIT("Duplicate replica assignment found."));
                 return false;
             }
-            if (view_broker(r->view, list.v[i]) == NULL) {
+            if (list.v[i] < 0 || (!is_new && view_broker(r->view, list.v[i]) == NULL)) {
                 refuse(t, ERR_INVALID_REPLICA_ASSIGNMENT,
                        arena_printf(r->arena, "Replica assignment names broker %" PRId32 ", which is not there.",
                                     list.v[i]));
@@ -255,7 +256,7 @@ static bool plan_topic(struct topics_request *r, struct topic_request *t, struct
         t->partitions = t->manual_count;
         t->factor = t->manual_count > 0 ? t->manual[0].n : 0;
         out->replicas = t->manual;
-        if (!check_manual(r, t, t->factor))
+        if (!check_manual(r, t, t->factor, true))
             return false;
     } else {
         if (t->partitions == -1)
@@ -440,7 +441,7 @@ static bool plan_growth(struct topics_request *r, struct topic_request *t, struc
                                 add, t->manual_count));
             return false;
         }
-        if (!check_manual(r, t, z->replicas[0].n))
+        if (!check_manual(r, t, z->replicas[0].n, false))
             return false;
         memcpy(all + old, t->manual, (size_t)add * sizeof(*all));
     } else {

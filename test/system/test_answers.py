@@ -1063,8 +1063,7 @@ REASONS = {
         "brokers": ["markers of a producer twice"]},
     "A topic named without partitions is in the answer.": {"produce": ["no partitions"], "delete_records": ["no partitions"], "commits": ["no partitions"], "brokers": ["markers of nothing"]},
     "A contradiction in what is ordered is refused; Kafka takes the last.": {"create_topics": ["assigned: a partition twice"]},
-    "Replicas are not ordered from brokers that are not alive: nobody would ever have them.": {
-        "create_topics": ["assigned: an unknown broker", "assigned: a broker below zero"]},
+    "Replicas are not ordered from a broker that can never be.": {"create_topics": ["assigned: a broker below zero"]},
     "What is refused is not described.": {"create_topics": ["assigned: no brokers"]},
     "Kafka's controller knows the id of a deleted topic a while longer; here it is unknown, and the answer to an id has no name then.": {
         "delete_topics": ["by id twice", "by id and another"]},
