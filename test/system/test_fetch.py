@@ -44,7 +44,7 @@ class Fetcher:
             data = data[2 + struct.unpack(">h", data[:2])[0]:]
             for _ in range(take("i")):
                 index, code, watermark, _, _, aborted, length = take("ihqqqii")
-                assert aborted == -1
+                assert aborted == (0 if code == 3 else -1)  # nothing is said of any, but of what nobody has
                 found[index], data = (code, watermark, data[:max(length, 0)]), data[max(length, 0):]
         assert data == b""
         return error, session, found
