@@ -420,7 +420,7 @@ static bool is_expected(const struct zk_bridge *b, const struct sockaddr_in *pee
 static void on_incoming(struct watch *w, int events UNUSED)
 {
     struct zk_bridge *b = CONTAINER_OF(w, struct zk_bridge, listen);
-    struct sockaddr_in peer;
+    struct sockaddr_in peer = {0};
     socklen_t len = sizeof(peer);
     int fd = accept4(b->listen_fd, (struct sockaddr *)&peer, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd < 0)
@@ -466,7 +466,7 @@ static bool listen_here(struct zk_bridge *b)
 
 bool zk_bridge_open(struct zk_bridge *b, int *port, struct fail *fail)
 {
-    struct sockaddr_in here;
+    struct sockaddr_in here = {0};
     socklen_t len = sizeof(here);
     if (b->listen_fd < 0) {
         b->listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

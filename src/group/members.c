@@ -211,7 +211,7 @@ static void support_end(struct member *m)
         if (s == NULL || s->pass == g->support_pass)
             continue;
         s->pass = g->support_pass;
-        ensure(s->members > 0);
+        ensure(s->members > 0 && g->supported != NULL);
         if (--s->members > 0)
             continue;
         HASH_DEL(g->supported, s);
