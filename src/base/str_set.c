@@ -22,6 +22,11 @@ bool str_set_add(struct str_set *s, struct arena *a, struct str text)
     return true;
 }
 
+bool str_set_add_copy(struct str_set *s, struct arena *a, struct str text)
+{
+    return !str_set_has(s, text) && str_set_add(s, a, arena_str(a, text));
+}
+
 struct str_set str_set_of_repeated(struct arena *a, const struct str *texts, int32_t count)
 {
     struct str_set seen = {0}, repeated = {0};

@@ -26,4 +26,10 @@ static inline size_t topic_key_size(const struct topic_key *key)
     return offsetof(struct topic_key, topic) + strlen(key->topic);
 }
 
+/* The same as bytes, which point into the key: for sets of partitions (base/str_set.h). */
+static inline struct str topic_key_bytes(const struct topic_key *key)
+{
+    return (struct str){(const char *)key, (int32_t)topic_key_size(key)};
+}
+
 #endif

@@ -149,21 +149,16 @@ struct deleted_set {
     struct arena arena;
 };
 
-static struct str bytes_of(const struct topic_key *id)
-{
-    return (struct str){(const char *)id, (int32_t)topic_key_size(id)};
-}
-
 static bool is_deleted(const struct deleted_set *deleted, const struct topic_key *id)
 {
-    return str_set_has(&deleted->keys, bytes_of(id));
+    return str_set_has(&deleted->keys, topic_key_bytes(id));
 }
 
 static void note_deleted(struct deleted_set *deleted, const struct group_partition *p)
 {
     struct topic_key id;
-    if (topic_key_make(p->topic, p->index, &id) && !is_deleted(deleted, &id))
-        str_set_add(&deleted->keys, &deleted->arena, arena_str(&deleted->arena, bytes_of(&id)));
+    if (topic_key_make(p->topic, p->index, &id))
+        str_set_add_copy(&deleted->keys, &deleted->arena, topic_key_bytes(&id));
 }
 
 /* What a group has is looked at, not what was deleted: of thousands of groups most have a few partitions. */

@@ -27,20 +27,14 @@ struct description {
     size_t count, cap;
 };
 
-static struct str bytes_of(const struct topic_key *key)
-{
-    return (struct str){(const char *)key, sizeof(*key)};
-}
-
 static void note_asked(struct description *d, struct arena *a)
 {
     for (int32_t t = 0; t < d->request.topics.len; t++) {
         const struct describe_log_dirs_describable_log_dir_topic *asked = &d->request.topics.items[t];
         for (int32_t i = 0; i < asked->partitions.len && !a->spent; i++) {
             struct topic_key key;
-            if (topic_key_make(asked->topic, asked->partitions.items[i], &key) &&
-                !str_set_has(&d->asked, bytes_of(&key)))
-                str_set_add(&d->asked, a, arena_str(a, bytes_of(&key)));
+            if (topic_key_make(asked->topic, asked->partitions.items[i], &key))
+                str_set_add_copy(&d->asked, a, topic_key_bytes(&key));
         }
     }
 }
@@ -49,7 +43,7 @@ static bool is_asked(const struct description *d, const char *topic, int32_t par
 {
     struct topic_key key;
     return d->request.topics.len < 0 ||
-           (topic_key_make(str_of(topic), partition, &key) && str_set_has(&d->asked, bytes_of(&key)));
+           (topic_key_make(str_of(topic), partition, &key) && str_set_has(&d->asked, topic_key_bytes(&key)));
 }
 
 static void take_log(void *ctx, struct plog *log)

@@ -146,7 +146,7 @@ static void drop_repeated(struct request *r, struct metadata_request *in)
         if (by_id && uuid_is_zero(t->topic_id))
             continue;
         /* Kept ones move down to where others have been looked at: the set must not point there. */
-        if (str_set_add(&seen, r->arena, by_id ? arena_str(r->arena, id) : t->name))
+        if (by_id ? str_set_add_copy(&seen, r->arena, id) : str_set_add(&seen, r->arena, t->name))
             in->topics.items[kept++] = *t;
     }
     if (in->topics.len > 0)

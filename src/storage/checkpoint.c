@@ -5,10 +5,11 @@
 #include <stdio.h>
 
 #include "base/logger.h"
+#include "base/topic_key.h"
 #include "storage/file_internal.h"
 #include "storage/segment_internal.h"
 
-enum { LONGEST_NAME = 249, VERSION = 0 };
+enum { VERSION = 0 };
 
 static bool parse_number(const char *s, int64_t *out)
 {
@@ -45,7 +46,7 @@ static bool read_lines(const char *path, bool (*line)(void *ctx, const char *s),
 
 static bool offsets_line(void *ctx, const char *s)
 {
-    char topic[LONGEST_NAME + 1];
+    char topic[LONGEST_TOPIC_NAME + 1];
     int32_t partition;
     int64_t offset;
     int end = 0;
@@ -91,7 +92,7 @@ bool offsets_file_write(const char *path, const struct offsets_file *f)
 
 void offsets_file_add(struct offsets_file *f, const char *topic, int32_t partition, int64_t offset)
 {
-    if (strpbrk(topic, " \t\r\n\v\f") != NULL || strlen(topic) > LONGEST_NAME)
+    if (strpbrk(topic, " \t\r\n\v\f") != NULL || strlen(topic) > LONGEST_TOPIC_NAME)
         return;
     f->v = xgrow(f->v, f->n + 1, &f->cap, sizeof(*f->v));
     f->v[f->n++] = (struct offsets_entry){xstrdup(topic), partition, offset};

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/logger.h"
+#include "base/topic_key.h"
 #include "storage/file_internal.h"
 #include "storage/manager_internal.h"
 
@@ -117,7 +118,7 @@ static bool parse_dir_name(const char *name, size_t len, char **topic, int32_t *
         return false;
     errno = 0;
     long n = strtol(dash + 1, &end, 10);
-    if (end != name + len || errno != 0 || n > INT32_MAX || dash - name > 249)
+    if (end != name + len || errno != 0 || n > INT32_MAX || dash - name > LONGEST_TOPIC_NAME)
         return false;
     *topic = xstrndup(name, (size_t)(dash - name));
     *partition = (int32_t)n;
