@@ -7,7 +7,12 @@ from frames import Frames, Out, i16, i32
 
 def take_office(zookeeper, number=99):
     """The node is the test's until it deletes it. Returns the controller's id and epoch."""
-    zookeeper.client.create("/controller", json.dumps({"version": 1, "brokerid": number, "timestamp": "0"}).encode(), ephemeral=True)
+    change = zookeeper.client.transaction()
+    if zookeeper.client.exists("/controller"):  # in one step, or who had it has it again
+        change.delete("/controller")
+    change.create("/controller", json.dumps({"version": 1, "brokerid": number, "timestamp": "0"}).encode(), ephemeral=True)
+    failed = [e for e in change.commit() if isinstance(e, Exception)]
+    assert not failed, failed
     return number, int(zookeeper.get("/controller_epoch"))
 
 

@@ -46,8 +46,7 @@ class Orders(Frames):
 
 def test_orders_come_one_after_the_other(broker, zookeeper):
     wait_until(lambda: zookeeper.client.exists("/controller"), "a controller")
-    zookeeper.client.delete("/controller")
-    office, epoch = take_office(zookeeper) if not zookeeper.client.exists("/controller") else (0, int(zookeeper.get("/controller_epoch")))
+    office, epoch = take_office(zookeeper)
     leader_epochs, failed = itertools.count(1), []
 
     def order(number):
