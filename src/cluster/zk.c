@@ -540,9 +540,11 @@ static void close_handle(struct zk *zk)
     zk->closing = true;
     watch_set(&zk->watch, WATCH_NONE);
     zk->fd = -1;
-    if (zk->handle != NULL)
+    if (zk->handle != NULL) {
+        zk_bridge_say_end(zk->bridge);
         zookeeper_close(zk->handle); /* ends what is in flight with ZCLOSING */
-    zk_bridge_finish(zk->bridge);
+    }
+    zk_bridge_finish(zk->bridge, zk->handle != NULL && zk->connected);
     zk->handle = NULL;
     zk->connected = false;
     zk->closing = false;

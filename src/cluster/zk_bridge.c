@@ -382,14 +382,12 @@ static void on_patience_over(struct timer *t)
 
 /* ---- The library ---- */
 
-/* It has closed its connection; perhaps after its last request, by which the session ends. */
-static void library_has_gone(struct zk_bridge *b)
+static void send_last_words(struct zk_bridge *b)
 {
     int64_t end = clock_mono_ms() + LAST_WORDS_MS, left;
     while (b->carrying && !b->server_gone && flush_side(&b->far) && waiting(&b->far) > 0 &&
            (left = end - clock_mono_ms()) > 0)
         poll(&(struct pollfd){.fd = b->far.fd, .events = POLLOUT}, 1, (int)left);
-    drop_both(b);
 }
 
 static void on_near_ready(struct watch *w, int events)
@@ -401,7 +399,8 @@ static void on_near_ready(struct watch *w, int events)
         return;
     }
     if ((events & WATCH_READ) && read_side(s) < 0) {
-        library_has_gone(b);
+        send_last_words(b);
+        drop_both(b);
         return;
     }
     if (b->carrying && !b->server_gone && !flush_side(&b->far)) {
@@ -447,12 +446,35 @@ void zk_bridge_expect(struct zk_bridge *b, int fd)
     b->expected_port = ok ? ntohs(own.sin_port) : 0;
 }
 
-void zk_bridge_finish(struct zk_bridge *b)
+/* The session is over, and its ephemeral nodes are gone, when the server has hung up. */
+static void await_hang_up(struct zk_bridge *b)
+{
+    int64_t end = clock_mono_ms() + LAST_WORDS_MS, left;
+    char unread[4096];
+    while (b->carrying && !b->server_gone && (left = end - clock_mono_ms()) > 0) {
+        ssize_t n = recv(b->far.fd, unread, sizeof(unread), MSG_DONTWAIT);
+        if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+            return;
+        if (n < 0)
+            poll(&(struct pollfd){.fd = b->far.fd, .events = POLLIN}, 1, (int)left);
+    }
+}
+
+void zk_bridge_say_end(struct zk_bridge *b)
+{
+    if (b->near.fd >= 0)
+        shutdown(b->near.fd, SHUT_WR);
+}
+
+void zk_bridge_finish(struct zk_bridge *b, bool session_ends)
 {
     int more = 1;
     while (b->near.fd >= 0 && more > 0)
         more = read_side(&b->near);
-    library_has_gone(b);
+    send_last_words(b);
+    if (session_ends)
+        await_hang_up(b);
+    drop_both(b);
 }
 
 /* ---- Life ---- */

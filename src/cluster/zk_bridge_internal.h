@@ -33,8 +33,13 @@ void zk_bridge_free(struct zk_bridge *b);
 bool zk_bridge_open(struct zk_bridge *b, int *port, struct fail *fail) NODISCARD;
 /* The library's socket: who comes from it is served. -1: nobody. */
 void zk_bridge_expect(struct zk_bridge *b, int fd);
-/* The library has closed its socket: what it has sent before goes out now, as the loop may not come to it again. */
-void zk_bridge_finish(struct zk_bridge *b);
+/* The library is about to close a session. It waits for the server's hanging up, which the loop could not bring it. */
+void zk_bridge_say_end(struct zk_bridge *b);
+/*
+ * The library has closed its socket: what it has sent before goes out now, as the loop may not come to it again. If
+ * that ends the session, waits for the server's hanging up, a second at most.
+ */
+void zk_bridge_finish(struct zk_bridge *b, bool session_ends);
 int zk_bridge_server_count(const struct zk_bridge *b);
 /* How many frames servers have sent since the start, other than the answers to handshakes. */
 int64_t zk_bridge_answers(const struct zk_bridge *b);

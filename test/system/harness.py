@@ -154,6 +154,8 @@ class Broker(Process):
     def is_ready(self):
         """It serves metadata, itself among the brokers and with a controller."""
         assert self.is_running(), f"the broker has ended:\n{self.text()[-3000:]}"
+        if not accepts(self.port):
+            return False  # kcat would wait a second before it tries again
         out = kcat(self, "-L", check=False)
         return "(controller)" in out
 
