@@ -3,7 +3,7 @@
 #include <sys/resource.h>
 
 #include "base/logger.h"
-#include "broker.h"
+#include "broker/broker.h"
 
 static void usage(FILE *to)
 {

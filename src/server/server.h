@@ -23,7 +23,7 @@ struct topic_log { /* an internal topic, as its coordinator reaches it (topic_lo
     struct append_lane *lanes;
 };
 
-/* The parts of the broker that handlers ask. Made and owned by broker.c; const once requests are served. */
+/* The parts of the broker that handlers ask. Made and owned by broker/broker.c; const once requests are served. */
 struct services {
     const struct broker_config *config;
     struct workers *workers;

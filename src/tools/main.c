@@ -2,7 +2,7 @@
 #include <signal.h>
 
 #include "base/logger.h"
-#include "tools/tool.h"
+#include "tools/kit/tool.h"
 
 struct tool {
     const char *name;

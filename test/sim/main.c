@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "base/logger.h"
-#include "broker.h"
+#include "broker/broker.h"
 #include "client.h"
 #include "cluster/view.h"
 #include "cluster/znodes.h"

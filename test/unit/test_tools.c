@@ -1,9 +1,9 @@
 /* What the tools read and write that needs no broker: times, values with commas in between, lists of partitions. */
 #include "test.h"
 
-#include "tools/csv.h"
-#include "tools/java_time.h"
-#include "tools/partition_offsets.h"
+#include "tools/kit/csv.h"
+#include "tools/kit/java_time.h"
+#include "tools/kit/partition_offsets.h"
 
 /* ---- Times ---- */
 

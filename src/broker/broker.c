@@ -1,0 +1,861 @@
+/*
+ * The main thread is the control loop. Starting is a chain of steps, each called when the one before has
+ * answered: ZooKeeper, cluster id, broker id, settings, logs, sockets, registration, controller. Stopping goes
+ * the way back.
+ */
+#include "broker/broker.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/logger.h"
+#include "cluster/broker_link.h"
+#include "cluster/controlled_shutdown.h"
+#include "cluster/internal_topics.h"
+#include "replica/replication.h"
+#include "server/server.h"
+
+enum { QUIET_CHECK_MS = 2, QUIET_CHECKS = 2500, NAME_THREADS = 8 };
+
+struct broker {
+    struct services services;
+    const struct broker_config *given;  /* by the file and the command line */
+    const struct broker_config *config; /* what the parts are started with: also what ZooKeeper had then */
+    struct loop *control;
+    struct workers *names; /* look up other brokers' hosts: a name service that hangs holds up nothing else */
+    struct loop_thread coordinator;
+    struct wake_queue **wake_queues;
+    struct replication *replication;
+    struct broker_links *marker_links, *verification_links;
+    struct timer patience; /* with ZooKeeper at start, with requests at the end */
+    struct watch signals;
+    int signal_fd;
+    struct member_call member;
+    struct endpoint *endpoints; /* to be registered */
+    char *own_host;             /* for a listener without host; NULL: each has one */
+    struct job load;
+    struct job limits; /* of connections: their change asks the name service */
+    bool limits_busy, limits_again;
+    struct fail load_fail;
+    bool load_ok, serving, stopping, registering;
+    struct controlled_shutdown shutdown;
+    struct message resignation;
+    int exit_code, quiet_checks;
+    bool leaving;
+};
+
+static void leave(struct broker *b);
+
+static void give_up(struct broker *b, const char *why)
+{
+    if (b->leaving)
+        return; /* what fails now fails because of that */
+    log_fatal("%s", why);
+    b->exit_code = 1;
+    leave(b);
+}
+
+/* ---- Callbacks of the parts ---- */
+
+static void topic_overrides(void *ctx, const char *topic, struct topic_config *config)
+{
+    struct broker *b = ctx;
+    topic_configs_get(b->services.topic_configs, topic, config);
+}
+
+struct role_news { /* for the coordinator loop */
+    struct message message;
+    struct broker *broker;
+    struct partition *partition; /* with a reference */
+};
+
+static bool is_state_of_groups(const struct partition *p)
+{
+    return strcmp(partition_topic(p), GROUP_METADATA_TOPIC) == 0;
+}
+
+static bool is_state_of_transactions(const struct partition *p)
+{
+    return strcmp(partition_topic(p), TRANSACTION_STATE_TOPIC) == 0;
+}
+
+static void deliver_role(struct message *m)
+{
+    struct role_news *n = CONTAINER_OF(m, struct role_news, message);
+    struct services *s = &n->broker->services;
+    struct partition_role role = partition_role(n->partition);
+    struct state_topic *topic = is_state_of_groups(n->partition) ? group_topic(s->groups) : txn_topic(s->transactions);
+    const struct view_topic *known = view_topic(view_current(), str_of(partition_topic(n->partition)));
+    if (known != NULL)
+        state_topic_set_count(topic, view_topic_width(known));
+    if (role.leads)
+        state_topic_elected(topic, partition_index(n->partition), role.leader_epoch);
+    else
+        state_topic_resigned(topic, partition_index(n->partition));
+    partition_unref(n->partition);
+    free(n);
+}
+
+static void role_changed(void *ctx, struct partition *p)
+{
+    struct broker *b = ctx;
+    replication_look(b->replication, p);
+    if (!is_state_of_groups(p) && !is_state_of_transactions(p))
+        return;
+    struct role_news *n = xcalloc(1, sizeof(*n));
+    partition_ref(p);
+    *n = (struct role_news){{.deliver = deliver_role}, b, p};
+    loop_post(b->services.coordinator_loop, &n->message);
+}
+
+/* The controller leaves out of its metadata who is not there; it judges for itself who is about to leave. */
+static bool may_join_isr(void *ctx, int32_t broker)
+{
+    struct broker *b = ctx;
+    struct view *v = view_board_latest(b->services.board);
+    bool alive = view_broker(v, broker) != NULL;
+    view_unref(v);
+    return alive;
+}
+
+static void isr_wanted(void *ctx, struct partition *p)
+{
+    struct broker *b = ctx;
+    replication_isr_wanted(b->replication, p);
+}
+
+static void move_wanted(void *ctx, struct partition *p)
+{
+    struct broker *b = ctx;
+    replication_move_wanted(b->replication, p);
+}
+
+static int64_t broker_epoch(void *ctx)
+{
+    struct broker *b = ctx;
+    return b->services.broker_epoch;
+}
+
+static void topic_config_changed(void *ctx, const char *topic)
+{
+    struct broker *b = ctx;
+    struct topic_config config;
+    topic_configs_get(b->services.topic_configs, topic, &config);
+    log_manager_configure(b->services.logs, topic, &config);
+    if (b->services.replicas != NULL)
+        replica_topic_configured(b->services.replicas, topic);
+    if (b->services.controller != NULL)
+        controller_topic_configured(b->services.controller, topic);
+}
+
+static bool is_throttled(void *ctx, const char *topic, int32_t partition, bool as_leader)
+{
+    struct broker *b = ctx;
+    const char *key = as_leader ? "leader.replication.throttled.replicas" : "follower.replication.throttled.replicas";
+    return topic_configs_throttle(b->services.topic_configs, topic, key, partition, b->services.broker_id);
+}
+
+/* What was set at run time, now or before the start, and has no effect. */
+static void warn_of_idle_settings(struct broker *b)
+{
+    const struct broker_config *now = broker_settings_hold(b->services.settings);
+    for (int i = 0; i < now->entry_count; i++) {
+        const struct config_entry *e = &now->entries[i];
+        const char *at_start = config_raw(b->config, e->name);
+        if (e->source == CONFIG_STATIC || config_is_live(e->name))
+            continue;
+        if (e->key == NULL || e->key->state != CONFIG_WORKS)
+            log_warn("%s was set at run time, which has no effect on this broker", e->name);
+        else if (at_start == NULL || strcmp(at_start, e->value) != 0)
+            log_warn("%s was set at run time, which has no effect on this broker before it is started again", e->name);
+    }
+    broker_settings_release(now);
+}
+
+static void change_limits(struct job *job)
+{
+    struct broker *b = CONTAINER_OF(job, struct broker, limits);
+    const struct broker_config *now = broker_settings_hold(b->services.settings);
+    net_server_configure(b->services.net, now);
+    broker_settings_release(now);
+}
+
+static void submit_limits(struct broker *b)
+{
+    if (b->limits_busy) {
+        b->limits_again = true;
+        return;
+    }
+    b->limits_busy = true;
+    b->limits_again = false;
+    workers_submit(b->services.workers, &b->limits);
+}
+
+static void on_limits_changed(struct message *m)
+{
+    struct broker *b = CONTAINER_OF(m, struct broker, limits.done);
+    b->limits_busy = false;
+    if (b->limits_again && !b->leaving)
+        submit_limits(b);
+}
+
+/* What follows the settings as they change; all else keeps what it was started with. */
+static void apply_settings(struct broker *b)
+{
+    const struct broker_config *now = broker_settings_hold(b->services.settings);
+    replica_set_throttles(b->services.replicas, now->leader_replication_throttled_rate,
+                          now->follower_replication_throttled_rate,
+                          now->replica_alter_log_dirs_io_max_bytes_per_second);
+    log_manager_configure_all(b->services.logs);
+    log_manager_take_settings(b->services.logs, now);
+    atomic_store(&b->services.verify_transactions, now->transaction_partition_verification_enable);
+    workers_resize(b->services.workers, now->num_io_threads);
+    broker_settings_release(now);
+    controller_defaults_configured(b->services.controller);
+    submit_limits(b);
+}
+
+static void settings_changed(void *ctx)
+{
+    struct broker *b = ctx;
+    if (b->services.controller == NULL)
+        return; /* nothing has started yet */
+    log_info("The settings of this broker have changed");
+    warn_of_idle_settings(b);
+    apply_settings(b);
+}
+
+/* ---- Log directories that fail: a chain from any thread by the control loop to a worker and back ---- */
+
+struct lost_dir {
+    struct message message;
+    struct job job;
+    struct broker *broker;
+    char *dir;
+};
+
+static void lost_dir_free(struct lost_dir *l)
+{
+    free(l->dir);
+    free(l);
+}
+
+static void stop_serving_dir(struct job *job)
+{
+    struct lost_dir *l = CONTAINER_OF(job, struct lost_dir, job);
+    replica_dir_failed(l->broker->services.replicas, l->dir);
+    log_manager_abandon_dir(l->broker->services.logs, l->dir);
+}
+
+static void on_dir_stopped(struct message *m)
+{
+    struct lost_dir *l = CONTAINER_OF(m, struct lost_dir, job.done);
+    if (!l->broker->leaving)
+        member_report_log_dir(l->broker->services.zk, l->broker->services.broker_id);
+    lost_dir_free(l);
+}
+
+static void on_dir_failed(struct message *m)
+{
+    struct lost_dir *l = CONTAINER_OF(m, struct lost_dir, message);
+    struct broker *b = l->broker;
+    struct fail fail;
+    if (b->services.replicas != NULL && !b->leaving && !log_manager_need_live_dir(b->services.logs, &fail)) {
+        /* Nothing can be served or closed, and no promise be kept: the others are to notice at once. */
+        log_fatal("%s", fail.text);
+        _exit(1);
+    }
+    if (b->leaving || b->services.replicas == NULL) {
+        lost_dir_free(l); /* before anything is served, nobody has to be told */
+        return;
+    }
+    l->job = (struct job){.run = stop_serving_dir, .home = b->control, .done = {.deliver = on_dir_stopped}};
+    workers_submit(b->services.workers, &l->job);
+}
+
+static void dir_failed(void *ctx, const char *dir, const char *why UNUSED)
+{
+    struct broker *b = ctx;
+    struct lost_dir *l = xcalloc(1, sizeof(*l));
+    *l = (struct lost_dir){.message = {.deliver = on_dir_failed}, .broker = b, .dir = xstrdup(dir)};
+    loop_post(b->control, &l->message);
+}
+
+/* ---- Starting, last step first ---- */
+
+static void on_registered(struct member_call *call, bool ok)
+{
+    struct broker *b = CONTAINER_OF(call, struct broker, member);
+    b->registering = false;
+    if (b->stopping || b->leaving || (!ok && call->expired))
+        return; /* the next session registers again */
+    if (!ok) {
+        give_up(b, call->fail.text);
+        return;
+    }
+    b->services.broker_epoch = call->epoch;
+    log_info("Registered broker %" PRId32 " with epoch %" PRId64, b->services.broker_id, call->epoch);
+    controller_start(b->services.controller);
+    if (b->serving)
+        return;
+    b->serving = true;
+    net_server_start(b->services.net);
+    log_info("[KafkaServer id=%" PRId32 "] started", b->services.broker_id);
+}
+
+static void register_broker(struct broker *b)
+{
+    const struct listener_list *advertised = &b->config->advertised_listeners;
+    static const char *const protocols[] = {"PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"};
+    free(b->endpoints);
+    b->endpoints = xcalloc((size_t)advertised->count, sizeof(*b->endpoints));
+    for (int i = 0; i < advertised->count; i++) {
+        const struct listener *l = &advertised->items[i];
+        int port = l->port;
+        for (int k = 0; port == 0 && k < b->config->listeners.count; k++)
+            if (strcmp(b->config->listeners.items[k].name, l->name) == 0)
+                port = net_server_port(b->services.net, k);
+        const char *host = l->host[0] != '\0' ? l->host : b->own_host;
+        b->endpoints[i] = (struct endpoint){l->name, protocols[l->protocol], host, port};
+    }
+    b->member.done = on_registered;
+    b->member.registration = (struct registration){.id = b->services.broker_id,
+                                                   .endpoints = b->endpoints,
+                                                   .endpoint_count = advertised->count,
+                                                   .rack = b->config->broker_rack};
+    b->registering = true;
+    b->member.loop = b->control;
+    b->member.waiting = false;
+    /* The server rounds the time-out up to its ticks, and looks at its sessions once a tick. */
+    b->member.patience_ms = 2 * (int64_t)b->config->zookeeper_session_timeout_ms;
+    member_register(&b->member);
+}
+
+static void make_views(struct broker *b)
+{
+    int n = net_server_loop_count(b->services.net), lanes = replication_loop_count(b->replication);
+    struct loop **loops = xcalloc((size_t)(n + 2 + lanes), sizeof(*loops));
+    b->wake_queues = xcalloc((size_t)n + 1, sizeof(*b->wake_queues));
+    for (int i = 0; i < n; i++) {
+        loops[i] = net_server_loop(b->services.net, i);
+        b->wake_queues[i] = wake_queue_new(loops[i]);
+    }
+    loops[n] = b->control;
+    loops[n + 1] = b->services.coordinator_loop;
+    for (int i = 0; i < lanes; i++)
+        loops[n + 2 + i] = replication_loop(b->replication, i);
+    b->services.wake_queues = b->wake_queues;
+    b->services.board = view_board_new(loops, n + 2 + lanes);
+    free(loops);
+}
+
+static void open_for_business(struct broker *b)
+{
+    struct fail fail;
+    struct net_handler handler = server_handler(&b->services);
+    b->services.net = net_server_new(b->config, b->services.workers, &handler, &fail);
+    if (b->services.net == NULL) {
+        give_up(b, fail.text);
+        return;
+    }
+    b->services.controller_link = controller_link_new(b->control, b->names, b->config);
+    b->replication = replication_new(&(struct replication_options){.config = b->config,
+                                                                   .broker_id = b->services.broker_id,
+                                                                   .control = b->control,
+                                                                   .workers = b->services.workers,
+                                                                   .names = b->names,
+                                                                   .link = b->services.controller_link,
+                                                                   .broker_epoch = broker_epoch,
+                                                                   .ctx = b});
+    make_views(b);
+    b->services.fetch_sessions = fetch_sessions_new(b->config->max_incremental_fetch_session_cache_slots);
+    b->services.producer_ids = producer_ids_new(&b->services);
+    b->services.replicas = replica_manager_new(&(struct replica_options){.config = b->config,
+                                                                         .logs = b->services.logs,
+                                                                         .broker_id = b->services.broker_id,
+                                                                         .topic_config = topic_overrides,
+                                                                         .role_changed = role_changed,
+                                                                         .may_join_isr = may_join_isr,
+                                                                         .isr_wanted = isr_wanted,
+                                                                         .move_wanted = move_wanted,
+                                                                         .throttled = is_throttled,
+                                                                         .ctx = b});
+    struct controller_options controller = {
+        b->control, b->names, b->services.zk, b->config, b->services.broker_id, b->services.topic_configs};
+    b->services.controller = controller_new(&controller);
+    apply_settings(b);
+    net_server_run_loops(b->services.net);
+    log_manager_start(b->services.logs);
+    replication_start(b->replication, b->services.replicas);
+    register_broker(b);
+}
+
+static bool know_host(struct broker *b)
+{
+    const struct listener_list *advertised = &b->config->advertised_listeners;
+    bool needed = false;
+    for (int i = 0; i < advertised->count; i++)
+        needed |= advertised->items[i].host[0] == '\0';
+    return !needed || (b->own_host = own_host_name(&b->load_fail)) != NULL;
+}
+
+static void load_logs(struct job *job)
+{
+    struct broker *b = CONTAINER_OF(job, struct broker, load);
+    b->load_ok = know_host(b) && log_manager_load(b->services.logs, &b->load_fail);
+}
+
+static void on_logs_loaded(struct message *m)
+{
+    struct broker *b = CONTAINER_OF(m, struct broker, load.done);
+    if (!b->load_ok)
+        give_up(b, b->load_fail.text);
+    else if (!b->stopping)
+        open_for_business(b);
+}
+
+static void on_configs_loaded(void *ctx)
+{
+    struct broker *b = ctx;
+    if (b->stopping || b->leaving)
+        return;
+    b->config = broker_settings_hold(b->services.settings);
+    b->services.config = b->config;
+    if (!config_check_protection(b->config, &b->load_fail)) {
+        give_up(b, b->load_fail.text);
+        return;
+    }
+    workers_resize(b->services.workers, b->config->num_io_threads);
+    log_manager_settle(b->services.logs, b->config);
+    warn_of_idle_settings(b);
+    b->load = (struct job){.run = load_logs, .home = b->control, .done = {.deliver = on_logs_loaded}};
+    workers_submit(b->services.workers, &b->load);
+}
+
+static void load(struct broker *b)
+{
+    struct fail fail;
+    struct meta_properties meta = {.broker_id = b->services.broker_id};
+    snprintf(meta.cluster_id, sizeof(meta.cluster_id), "%s", b->services.cluster_id);
+    if (log_manager_identify(b->services.logs, &meta, &fail))
+        config_watch_start(b->services.config_watch, b->services.broker_id);
+    else
+        give_up(b, fail.text);
+}
+
+/* The end of a session is told of by on_session_expired(). */
+static void give_up_start(struct broker *b, const struct member_call *call)
+{
+    if (!call->expired)
+        give_up(b, call->fail.text);
+}
+
+static void on_generated_id(struct member_call *call, bool ok)
+{
+    struct broker *b = CONTAINER_OF(call, struct broker, member);
+    if (!ok) {
+        give_up_start(b, call);
+        return;
+    }
+    b->services.broker_id = call->broker_id;
+    load(b);
+}
+
+static bool open_logs(struct broker *b, struct fail *fail)
+{
+    struct log_manager_options options = {.config = b->config,
+                                          .workers = b->services.workers,
+                                          .loop = b->control,
+                                          .topic_overrides = topic_overrides,
+                                          .dir_failed = dir_failed,
+                                          .ctx = b};
+    b->services.logs = log_manager_new(&options, fail);
+    return b->services.logs != NULL;
+}
+
+/* The directories' own word on who this is, against the configuration and ZooKeeper. */
+static void settle_identity(struct broker *b)
+{
+    struct meta_properties expected = {.broker_id = b->config->broker_id}, found;
+    struct fail fail;
+    snprintf(expected.cluster_id, sizeof(expected.cluster_id), "%s", b->services.cluster_id);
+    if (!open_logs(b, &fail) || !log_manager_identity(b->services.logs, &expected, &found, &fail)) {
+        give_up(b, fail.text);
+    } else if (found.broker_id < 0) {
+        b->member.done = on_generated_id;
+        member_generate_id(&b->member, b->config->reserved_broker_max_id);
+    } else {
+        b->services.broker_id = found.broker_id;
+        load(b);
+    }
+}
+
+static void on_prepared(struct member_call *call, bool ok)
+{
+    struct broker *b = CONTAINER_OF(call, struct broker, member);
+    if (!ok) {
+        give_up_start(b, call);
+        return;
+    }
+    snprintf(b->services.cluster_id, sizeof(b->services.cluster_id), "%s", call->cluster_id);
+    log_info("Cluster ID = %s", call->cluster_id);
+    settle_identity(b);
+}
+
+/* ---- ZooKeeper's session ---- */
+
+/* The logs are loaded: from here on each new session only registers. */
+static bool is_open(const struct broker *b)
+{
+    return b->services.controller != NULL;
+}
+
+static void on_session_started(void *ctx)
+{
+    struct broker *b = ctx;
+    timer_stop(&b->patience);
+    if (b->stopping)
+        return;
+    if (is_open(b)) {
+        config_watch_start(b->services.config_watch, b->services.broker_id);
+        register_broker(b);
+        return;
+    }
+    b->member.zk = b->services.zk;
+    b->member.done = on_prepared;
+    member_prepare(&b->member);
+}
+
+/* For the node of an earlier session of this broker's. */
+static void stop_waiting(struct broker *b)
+{
+    if (b->member.waiting)
+        timer_stop(&b->member.retry);
+    b->member.waiting = false;
+}
+
+static void on_session_expired(void *ctx)
+{
+    struct broker *b = ctx;
+    if (b->services.controller != NULL)
+        controller_expire(b->services.controller);
+    stop_waiting(b);
+    if (!is_open(b) && !b->leaving)
+        give_up(b, "The ZooKeeper session expired while the broker was starting");
+}
+
+static void on_changed(void *ctx, const char *path)
+{
+    struct broker *b = ctx;
+    if (strcmp(path, ZNODE_CONFIG_CHANGES) == 0)
+        config_watch_changed(b->services.config_watch);
+    else if (b->services.controller != NULL)
+        controller_changed(b->services.controller, path);
+}
+
+static void on_no_zookeeper(struct timer *t)
+{
+    struct broker *b = CONTAINER_OF(t, struct broker, patience);
+    struct fail fail;
+    fail_set(&fail,
+             "Timed out waiting for connection to ZooKeeper server %s after %" PRId32
+             " ms (zookeeper.connection.timeout.ms)",
+             b->config->zookeeper_connect, b->config->zookeeper_connection_timeout_ms);
+    give_up(b, fail.text);
+}
+
+/* ---- Stopping ---- */
+
+static void deliver_resignation(struct message *m)
+{
+    struct broker *b = CONTAINER_OF(m, struct broker, resignation);
+    state_topic_resign_all(group_topic(b->services.groups));
+    state_topic_resign_all(txn_topic(b->services.transactions));
+    broker_links_close(b->verification_links);
+    broker_links_close(b->marker_links);
+}
+
+/* Requests end as the parts that they wait for let go of them; their answers need all loops and workers. */
+static void on_quiet_check(struct timer *t)
+{
+    struct broker *b = CONTAINER_OF(t, struct broker, patience);
+    bool quiet = net_server_is_quiet(b->services.net);
+    if (!quiet && ++b->quiet_checks <= QUIET_CHECKS) {
+        timer_start(t, QUIET_CHECK_MS);
+        return;
+    }
+    if (!quiet)
+        log_warn("Requests are still being served: they are given up");
+    loop_stop(b->control);
+}
+
+static void leave(struct broker *b)
+{
+    if (b->leaving)
+        return;
+    b->leaving = true;
+    if (b->services.net == NULL || b->services.controller == NULL) {
+        loop_stop(b->control);
+        return;
+    }
+    stop_waiting(b);
+    log_manager_stop(b->services.logs);
+    net_server_close_connections(b->services.net);
+    controller_expire(b->services.controller);
+    controller_link_close(b->services.controller_link);
+    zk_close(b->services.zk);
+    b->resignation.deliver = deliver_resignation;
+    loop_post(b->services.coordinator_loop, &b->resignation);
+    timer_init(&b->patience, b->control, on_quiet_check);
+    timer_start(&b->patience, QUIET_CHECK_MS);
+}
+
+static void on_relieved(struct controlled_shutdown *shutdown, bool clean)
+{
+    struct broker *b = CONTAINER_OF(shutdown, struct broker, shutdown);
+    if (clean)
+        log_info("Controlled shutdown succeeded");
+    leave(b);
+}
+
+static void stop(struct broker *b)
+{
+    if (b->stopping) {
+        leave(b); /* asked twice */
+        return;
+    }
+    b->stopping = true;
+    log_info("Shutting down");
+    if (!b->serving || !b->config->controlled_shutdown_enable) {
+        leave(b);
+        return;
+    }
+    b->shutdown.done = on_relieved;
+    controlled_shutdown_start(&b->shutdown, b->control, b->services.controller_link, b->config, b->services.broker_id,
+                              b->services.broker_epoch);
+}
+
+static void on_signal(struct watch *w, int events UNUSED)
+{
+    struct broker *b = CONTAINER_OF(w, struct broker, signals);
+    struct signalfd_siginfo info;
+    if (read(b->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+        log_info("Terminating process due to signal %s", strsignal((int)info.ssi_signo));
+        stop(b);
+    }
+}
+
+static void catch_signals(struct broker *b)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    b->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    ensure(b->signal_fd >= 0);
+    watch_init(&b->signals, b->control, b->signal_fd, on_signal);
+    watch_set(&b->signals, WATCH_READ);
+}
+
+/* ---- The whole ---- */
+
+static bool draw_producer_id(void *ctx, int64_t *id)
+{
+    struct broker *b = ctx;
+    return producer_ids_draw(b->services.producer_ids, id);
+}
+
+static int32_t known_leader(const struct view_partition *p)
+{
+    return p != NULL && view_broker(view_current(), p->leader) != NULL ? p->leader : TXN_NO_LEADER;
+}
+
+static int32_t leader_of(void *ctx, struct str topic, int32_t index)
+{
+    struct broker *b = ctx;
+    const struct view_partition *p = view_partition(view_current(), topic, index);
+    bool gone = p == NULL && missing_partition_is_gone(b->services.missing_partitions, topic, index);
+    return gone ? TXN_NO_PARTITION : known_leader(p);
+}
+
+static int32_t coordinator_of(void *ctx UNUSED, struct str transactional_id)
+{
+    struct str name = STR_LIT(TRANSACTION_STATE_TOPIC);
+    const struct view_topic *topic = view_topic(view_current(), name);
+    if (topic == NULL)
+        return TXN_NO_LEADER;
+    int32_t index = state_partition_of(transactional_id, view_topic_width(topic));
+    return known_leader(view_partition(view_current(), name, index));
+}
+
+static void send_markers(void *ctx, int32_t broker, struct broker_call *call)
+{
+    struct broker *b = ctx;
+    broker_links_send(b->marker_links, broker, call);
+}
+
+static void send_verification(void *ctx, int32_t broker, struct broker_call *call)
+{
+    struct broker *b = ctx;
+    broker_links_send(b->verification_links, broker, call);
+}
+
+/* Markers wait for replicas, and verifications should not wait for them: they have connections of their own. */
+static void start_transactions(struct broker *b)
+{
+    struct services *s = &b->services;
+    b->marker_links = broker_links_new(s->coordinator_loop, b->names, b->config, "txn-marker-sender");
+    b->verification_links = broker_links_new(s->coordinator_loop, b->names, b->config, "txn-verifier");
+    s->missing_partitions = missing_partitions_new(s);
+    s->transactions_log = (struct topic_log){s, TRANSACTION_STATE_TOPIC, NULL};
+    s->transactions = txn_coordinator_new(&(struct txn_options){.loop = s->coordinator_loop,
+                                                                .config = b->config,
+                                                                .log = topic_log_seam(&s->transactions_log),
+                                                                .wall_ms = clock_wall_ms,
+                                                                .draw_producer_id = draw_producer_id,
+                                                                .leader_of = leader_of,
+                                                                .send = send_markers,
+                                                                .ctx = b});
+    s->verifier =
+        verifier_new(&(struct verifier_options){.coordinator_of = coordinator_of, .send = send_verification, .ctx = b});
+}
+
+static void start(struct broker *b)
+{
+    const struct broker_config *c = b->config;
+    b->services.config = c;
+    b->services.workers = workers_new("worker", c->num_io_threads);
+    b->services.order_worker = workers_new("orders", 1);
+    b->services.order_lane = order_lane_new();
+    b->names = workers_new("names", NAME_THREADS);
+    b->services.control_loop = b->control;
+    b->services.settings = broker_settings_new(c);
+    b->services.topic_configs = topic_configs_new(b->services.settings);
+    struct loop *coordinator = loop_new("coordinator");
+    b->services.coordinator_loop = coordinator;
+    b->services.offsets_log = (struct topic_log){&b->services, GROUP_METADATA_TOPIC, NULL};
+    struct group_options groups = {
+        .loop = coordinator, .config = c, .log = topic_log_seam(&b->services.offsets_log), .wall_ms = clock_wall_ms};
+    b->services.groups = group_coordinator_new(&groups);
+    start_transactions(b);
+    b->services.coordinator_wakes = wake_queue_new(coordinator);
+    loop_thread_start(&b->coordinator, coordinator);
+    struct zk_options zk = {.loop = b->control,
+                            .names = b->names,
+                            .connect = c->zookeeper_connect,
+                            .session_timeout_ms = c->zookeeper_session_timeout_ms,
+                            .max_in_flight = c->zookeeper_max_in_flight_requests,
+                            .changed = on_changed,
+                            .session_started = on_session_started,
+                            .session_expired = on_session_expired,
+                            .ctx = b};
+    b->services.zk = zk_new(&zk);
+    struct config_watch_options configs = {.zk = b->services.zk,
+                                           .configs = b->services.topic_configs,
+                                           .settings = b->services.settings,
+                                           .changed = topic_config_changed,
+                                           .settings_changed = settings_changed,
+                                           .loaded = on_configs_loaded,
+                                           .ctx = b};
+    b->services.config_watch = config_watch_new(&configs);
+    timer_init(&b->patience, b->control, on_no_zookeeper);
+    timer_start(&b->patience, c->zookeeper_connection_timeout_ms);
+}
+
+/* With all other threads gone: what they have left in the mailboxes is delivered while everything is still there. */
+static void deliver_leftovers(struct broker *b)
+{
+    struct services *s = &b->services;
+    bool any = true;
+    while (any) {
+        any = loop_drain(b->control);
+        any |= loop_drain(s->coordinator_loop);
+        for (int i = 0; s->net != NULL && i < net_server_loop_count(s->net); i++)
+            any |= loop_drain(net_server_loop(s->net, i));
+        for (int i = 0; b->replication != NULL && i < replication_loop_count(b->replication); i++)
+            any |= loop_drain(replication_loop(b->replication, i));
+    }
+}
+
+/* No request is served any more, then nothing is written any more, then the logs are closed. */
+static void finish(struct broker *b)
+{
+    struct services *s = &b->services;
+    int loops = s->net != NULL ? net_server_loop_count(s->net) : 0;
+    view_board_close(s->board);
+    if (s->net != NULL)
+        net_server_stop(s->net);
+    loop_thread_join(&b->coordinator);
+    replication_stop(b->replication);
+    workers_stop(s->order_worker);
+    workers_stop(s->workers);
+    controller_link_close(s->controller_link);
+    broker_links_close(b->verification_links);
+    broker_links_close(b->marker_links);
+    zk_close(s->zk);
+    deliver_leftovers(b);
+    net_server_free(s->net);
+    controller_link_free(s->controller_link);
+    broker_links_free(b->verification_links);
+    broker_links_free(b->marker_links);
+    verifier_free(s->verifier);
+    txn_coordinator_free(s->transactions);
+    group_coordinator_free(s->groups);
+    topic_log_deinit(&s->transactions_log);
+    topic_log_deinit(&s->offsets_log);
+    controller_free(s->controller);
+    replication_free(b->replication);
+    if (s->logs != NULL && b->serving)
+        log_manager_close(s->logs);
+    loop_drain(b->control); /* directories that have failed in closing */
+    replica_manager_free(s->replicas);
+    log_manager_free(s->logs);
+    zk_free(s->zk); /* tells who still waits */
+    config_watch_free(s->config_watch);
+    topic_configs_free(s->topic_configs);
+    broker_settings_free(s->settings);
+    producer_ids_free(s->producer_ids);
+    fetch_sessions_free(s->fetch_sessions);
+    for (int i = 0; i < loops; i++)
+        wake_queue_free(b->wake_queues[i]);
+    wake_queue_free(s->coordinator_wakes);
+    free(b->wake_queues);
+    free(b->endpoints);
+    free(b->own_host);
+    controlled_shutdown_deinit(&b->shutdown);
+    loop_free(s->coordinator_loop);
+    missing_partitions_free(s->missing_partitions); /* now that the last answer of ZooKeeper is delivered */
+    watch_set(&b->signals, WATCH_NONE);
+    close(b->signal_fd);
+    order_lane_free(s->order_lane);
+    workers_free(s->order_worker);
+    workers_free(s->workers);
+    loop_free(b->control);
+    view_board_free(s->board);
+    if (b->config != b->given)
+        broker_settings_release(b->config);
+    workers_free(b->names); /* last, as it may have to wait for a name service that hangs */
+}
+
+int broker_run(const struct broker_config *config)
+{
+    struct broker *b = xcalloc(1, sizeof(*b));
+    b->given = b->config = config;
+    b->control = loop_new("control");
+    b->limits = (struct job){.run = change_limits, .home = b->control, .done = {.deliver = on_limits_changed}};
+    catch_signals(b);
+    start(b);
+    loop_run(b->control);
+    finish(b);
+    log_info("Shut down completed");
+    int code = b->exit_code;
+    free(b);
+    return code;
+}

@@ -1,0 +1,256 @@
+#include "tools/groups/group_admin.h"
+
+#include "protocol/error.h"
+#include "protocol/msg/consumer_group_describe.h"
+#include "protocol/msg/consumer_protocol_assignment.h"
+#include "protocol/msg/delete_groups.h"
+#include "protocol/msg/describe_groups.h"
+#include "protocol/msg/leave_group.h"
+
+static const struct str consumer_protocol = {"consumer", sizeof("consumer") - 1};
+
+bool group_refused(const struct group_admin *g, int16_t error, struct str message, struct fail *fail)
+{
+    struct str why = ask_exception_text(g->arena, error, message);
+    return fail_set(fail, "%.*s", STR_ARGS(why));
+}
+
+bool group_ask(const struct group_admin *g, struct str id, group_step *step, void *arg, struct fail *fail)
+{
+    int16_t error;
+    struct coordinator_call call = {COORDINATOR_GROUP, id, g->timeout_ms, step, arg};
+    return coordinator_ask(g->asker, &call, &error, g->arena, fail) &&
+           (error == ERR_NONE || group_refused(g, error, STR_NULL, fail));
+}
+
+/* ---- List ---- */
+
+static int by_id(const void *a, const void *b)
+{
+    const struct list_groups_listed_group *x = a, *y = b;
+    return str_cmp(x->group_id, y->group_id);
+}
+
+static void add_groups(const struct group_admin *g, const struct list_groups_response *response,
+                       struct group_listing *out)
+{
+    struct list_groups_listed_group *all =
+        ARENA_ARRAY(g->arena, struct list_groups_listed_group, out->n + response->groups.len + 1);
+    if (out->n > 0)
+        memcpy(all, out->v, sizeof(*all) * (size_t)out->n);
+    out->v = all;
+    for (int32_t i = 0; i < response->groups.len; i++) {
+        const struct list_groups_listed_group *group = &response->groups.items[i];
+        if (group->protocol_type.len == 0 || str_eq(group->protocol_type, consumer_protocol))
+            out->v[out->n++] = *group;
+    }
+}
+
+static void copy_filter(const struct group_admin *g, struct str_list from, struct str **items, int32_t *len)
+{
+    *items = ARENA_ARRAY(g->arena, struct str, from.n + 1);
+    *len = from.n;
+    if (from.n > 0)
+        memcpy(*items, from.v, sizeof(**items) * (size_t)from.n);
+}
+
+bool group_list(const struct group_admin *g, struct str_list states, struct str_list types, struct group_listing *out,
+                struct fail *fail)
+{
+    struct metadata_response cluster;
+    struct list_groups_request request;
+    struct list_groups_response response;
+    int16_t oldest = types.n > 0 ? 5 : states.n > 0 ? 4 : 0;
+    *out = (struct group_listing){0};
+    list_groups_request_init(&request);
+    copy_filter(g, states, &request.states_filter.items, &request.states_filter.len);
+    copy_filter(g, types, &request.types_filter.items, &request.types_filter.len);
+    if (!ask_metadata(g->asker, NULL, 0, &cluster, g->arena, fail))
+        return false;
+    for (int32_t i = 0; i < cluster.brokers.len; i++) {
+        if (!ask(g->asker, cluster.brokers.items[i].node_id, API_LIST_GROUPS, oldest, &request, &response, NULL,
+                 g->arena, fail))
+            return false;
+        if (response.error_code != ERR_NONE)
+            return group_refused(g, response.error_code, STR_NULL, fail);
+        add_groups(g, &response, out);
+    }
+    if (out->n > 0)
+        qsort(out->v, (size_t)out->n, sizeof(*out->v), by_id);
+    return true;
+}
+
+/* ---- Describe ---- */
+
+static struct str empty_if_null(struct str s)
+{
+    return s.p != NULL ? s : STR_LIT("");
+}
+
+/* What the leader of a classic group has given the member: it may be anything. */
+static bool read_assignment(struct bytes data, struct partition_offsets *out, struct arena *a)
+{
+    enum { NEWEST = 3 };
+    struct reader r;
+    struct consumer_protocol_assignment m;
+    if (data.len == 0)
+        return true;
+    reader_init(&r, data, a);
+    int16_t version = reader_int16(&r);
+    if (version < 0 || !consumer_protocol_assignment_read(&r, MIN(version, NEWEST), &m))
+        return false;
+    for (int32_t t = 0; t < m.assigned_partitions.len; t++)
+        for (int32_t i = 0; i < m.assigned_partitions.items[t].partitions.len; i++)
+            partition_offsets_add(out, m.assigned_partitions.items[t].topic,
+                                  m.assigned_partitions.items[t].partitions.items[i], a);
+    partition_offsets_sort(out);
+    return true;
+}
+
+static bool take_classic(const struct describe_groups_described_group *from, struct group_description *out,
+                         struct arena *a, struct fail *fail)
+{
+    if (from->protocol_type.len > 0 && !str_eq(from->protocol_type, consumer_protocol))
+        return fail_set(fail, "java.lang.IllegalArgumentException: GroupId %.*s is not a consumer group (%.*s).",
+                        STR_ARGS(out->id), STR_ARGS(from->protocol_type));
+    out->state = from->group_state;
+    out->assignor = from->protocol_data;
+    out->member_count = from->members.len;
+    out->members = ARENA_ARRAY(a, struct group_member, from->members.len + 1);
+    for (int32_t i = 0; i < from->members.len; i++) {
+        const struct describe_groups_described_group_member *m = &from->members.items[i];
+        struct group_member *member = &out->members[i];
+        *member =
+            (struct group_member){m->member_id, empty_if_null(m->group_instance_id), m->client_id, m->client_host, {0}};
+        if (!read_assignment(m->member_assignment, &member->assigned, a))
+            return fail_set(fail, "The assignment of member %.*s cannot be read", STR_ARGS(m->member_id));
+    }
+    return true;
+}
+
+static bool describe_classic(struct asker *asker, int32_t broker, struct group_description *out, int16_t *error,
+                             struct arena *a, struct fail *fail)
+{
+    struct describe_groups_request request;
+    struct describe_groups_response response;
+    describe_groups_request_init(&request);
+    ARRAY_MAKE(a, request.groups, 1);
+    request.groups.items[0] = out->id;
+    if (!ask(asker, broker, API_DESCRIBE_GROUPS, 0, &request, &response, NULL, a, fail))
+        return false;
+    if (response.groups.len != 1)
+        return fail_set(fail, "The coordinator says nothing of group %.*s", STR_ARGS(out->id));
+    *error = response.groups.items[0].error_code;
+    return *error != ERR_NONE || take_classic(&response.groups.items[0], out, a, fail);
+}
+
+static void take_consumer(const struct consumer_group_describe_described_group *from, struct group_description *out,
+                          struct arena *a)
+{
+    out->state = from->group_state;
+    out->assignor = from->assignor_name;
+    out->member_count = from->members.len;
+    out->members = ARENA_ARRAY(a, struct group_member, from->members.len + 1);
+    for (int32_t i = 0; i < from->members.len; i++) {
+        const struct consumer_group_describe_member *m = &from->members.items[i];
+        struct group_member *member = &out->members[i];
+        *member = (struct group_member){m->member_id, empty_if_null(m->instance_id), m->client_id, m->client_host, {0}};
+        for (int32_t t = 0; t < m->assignment.topic_partitions.len; t++) {
+            const struct consumer_group_describe_topic_partitions *topic = &m->assignment.topic_partitions.items[t];
+            for (int32_t p = 0; p < topic->partitions.len; p++)
+                partition_offsets_add(&member->assigned, topic->topic_name, topic->partitions.items[p], a);
+        }
+        partition_offsets_sort(&member->assigned);
+    }
+}
+
+/* Of the new protocol (KIP-848). False without a failure: the coordinator has no such group. */
+static bool describe_consumer(struct asker *asker, int32_t broker, struct group_description *out, int16_t *error,
+                              struct arena *a)
+{
+    struct consumer_group_describe_request request;
+    struct consumer_group_describe_response response;
+    if (!ask_speaks(asker, broker, API_CONSUMER_GROUP_DESCRIBE))
+        return false;
+    consumer_group_describe_request_init(&request);
+    ARRAY_MAKE(a, request.group_ids, 1);
+    request.group_ids.items[0] = out->id;
+    if (!ask(asker, broker, API_CONSUMER_GROUP_DESCRIBE, 0, &request, &response, NULL, a, NULL) ||
+        response.groups.len != 1)
+        return false;
+    *error = response.groups.items[0].error_code;
+    if (*error == ERR_NONE)
+        take_consumer(&response.groups.items[0], out, a);
+    return *error != ERR_GROUP_ID_NOT_FOUND && *error != ERR_UNSUPPORTED_VERSION;
+}
+
+static bool describe_at(struct asker *asker, const struct coordinator *at, void *arg, int16_t *error, struct arena *a,
+                        struct fail *fail)
+{
+    struct group_description *out = arg;
+    out->coordinator = *at;
+    return describe_consumer(asker, at->id, out, error, a) || describe_classic(asker, at->id, out, error, a, fail);
+}
+
+bool group_describe(const struct group_admin *g, struct str id, struct group_description *out, struct fail *fail)
+{
+    *out = (struct group_description){.id = id};
+    return group_ask(g, id, describe_at, out, fail);
+}
+
+/* ---- Delete ---- */
+
+static bool delete_at(struct asker *asker, const struct coordinator *at, void *arg, int16_t *error, struct arena *a,
+                      struct fail *fail)
+{
+    const struct str *id = arg;
+    struct delete_groups_request request;
+    struct delete_groups_response response;
+    delete_groups_request_init(&request);
+    ARRAY_MAKE(a, request.groups_names, 1);
+    request.groups_names.items[0] = *id;
+    if (!ask(asker, at->id, API_DELETE_GROUPS, 0, &request, &response, NULL, a, fail))
+        return false;
+    if (response.results.len != 1)
+        return fail_set(fail, "The coordinator says nothing of group %.*s", STR_ARGS(*id));
+    *error = response.results.items[0].error_code;
+    return true;
+}
+
+bool group_delete(const struct group_admin *g, struct str id, int16_t *error, struct fail *fail)
+{
+    struct coordinator_call call = {COORDINATOR_GROUP, id, g->timeout_ms, delete_at, &id};
+    return coordinator_ask(g->asker, &call, error, g->arena, fail);
+}
+
+static bool leave_at(struct asker *asker, const struct coordinator *at, void *arg, int16_t *error, struct arena *a,
+                     struct fail *fail)
+{
+    enum { FIRST_WITH_SEVERAL = 3 };
+    const struct group_description *group = arg;
+    struct leave_group_request request;
+    struct leave_group_response response;
+    leave_group_request_init(&request);
+    request.group_id = group->id;
+    ARRAY_MAKE(a, request.members, group->member_count);
+    for (int32_t i = 0; i < group->member_count; i++) {
+        const struct group_member *m = &group->members[i];
+        struct leave_group_member_identity *who = &request.members.items[i];
+        leave_group_member_identity_init(who);
+        who->member_id = m->instance_id.len > 0 ? STR_LIT("") : m->id;
+        who->group_instance_id = m->instance_id.len > 0 ? m->instance_id : STR_NULL;
+        who->reason = STR_LIT("member was removed by an admin");
+    }
+    if (!ask(asker, at->id, API_LEAVE_GROUP, FIRST_WITH_SEVERAL, &request, &response, NULL, a, fail))
+        return false;
+    *error = response.error_code;
+    for (int32_t i = 0; *error == ERR_NONE && i < response.members.len; i++)
+        *error = response.members.items[i].error_code;
+    return true;
+}
+
+bool group_remove_members(const struct group_admin *g, const struct group_description *group, struct fail *fail)
+{
+    struct group_description copy = *group;
+    return group_ask(g, group->id, leave_at, &copy, fail);
+}

@@ -1,0 +1,327 @@
+#include "tools/kit/ask.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "config/properties.h"
+#include "net/net.h"
+#include "protocol/error.h"
+#include "protocol/frame.h"
+
+enum { MOST_NODES = 1024, DEFAULT_TIMEOUT_MS = 30000 };
+
+struct node {
+    int32_t id; /* ASK_ANY: of the bootstrap list, not known yet */
+    char *host;
+    int port;
+    struct client *client;
+    bool versions_known;
+    struct spoken spoken;
+};
+
+struct asker {
+    struct loop *loop;
+    struct node *nodes[MOST_NODES];
+    int node_count;
+    int32_t controller_id, timeout_ms;
+    int32_t open; /* questions under way */
+};
+
+struct pending { /* a question under way */
+    struct asker *asker;
+    struct node *node;
+    int16_t key, version;
+    struct client_call call;
+    struct strbuf answer;
+    bool answered;
+};
+
+/* ---- Nodes ---- */
+
+static struct node *add_node(struct asker *a, int32_t id, struct str host, int port)
+{
+    if (a->node_count == MOST_NODES)
+        return NULL;
+    struct node *n = xcalloc(1, sizeof(*n));
+    n->id = id;
+    n->host = xstrndup(host.p, (size_t)host.len);
+    n->port = port;
+    n->client = client_new(&(struct client_options){.loop = a->loop}, n->host, port);
+    a->nodes[a->node_count++] = n;
+    return n;
+}
+
+static bool add_bootstrap(struct asker *a, const char *entry, struct fail *fail)
+{
+    const char *colon = strrchr(entry, ':');
+    char *end;
+    long port = colon ? strtol(colon + 1, &end, 10) : 0;
+    if (colon == NULL || colon == entry || *end != '\0' || port <= 0 || port > 65535)
+        return fail_set(fail, "Invalid url in bootstrap.servers: %s", entry);
+    const char *host = entry, *stop = colon;
+    if (*host == '[' && stop[-1] == ']') {
+        host++;
+        stop--;
+    }
+    add_node(a, ASK_ANY, (struct str){host, (int32_t)(stop - host)}, (int)port);
+    return true;
+}
+
+/* Of the client properties, those that mean something here. */
+static bool read_command_config(struct asker *a, const char *file, struct fail *fail)
+{
+    struct arena arena = {0};
+    struct properties p;
+    bool ok = properties_read(file, &arena, &p, fail);
+    const char *protocol = ok ? properties_get(&p, "security.protocol") : NULL;
+    const char *timeout = ok ? properties_get(&p, "request.timeout.ms") : NULL;
+    if (protocol != NULL && strcmp(protocol, "PLAINTEXT") != 0)
+        ok = fail_set(fail, "%s: security.protocol %s is not supported yet, only PLAINTEXT is", file, protocol);
+    if (timeout != NULL)
+        a->timeout_ms = atoi(timeout);
+    arena_deinit(&arena);
+    return ok;
+}
+
+static bool add_bootstrap_list(struct asker *a, const char *bootstrap, struct fail *fail)
+{
+    char *list = xstrdup(bootstrap), *save = NULL;
+    bool ok = true;
+    for (char *entry = strtok_r(list, ", ", &save); ok && entry != NULL; entry = strtok_r(NULL, ", ", &save))
+        ok = add_bootstrap(a, entry, fail);
+    free(list);
+    if (ok && a->node_count == 0)
+        return fail_set(fail, "No resolvable bootstrap urls given in bootstrap.servers");
+    return ok;
+}
+
+struct asker *asker_new(const char *bootstrap, const char *command_config, struct fail *fail)
+{
+    struct asker *a = xcalloc(1, sizeof(*a));
+    a->loop = loop_new("ask");
+    a->controller_id = ASK_ANY;
+    a->timeout_ms = DEFAULT_TIMEOUT_MS;
+    if (add_bootstrap_list(a, bootstrap, fail) &&
+        (command_config == NULL || read_command_config(a, command_config, fail)))
+        return a;
+    asker_free(a);
+    return NULL;
+}
+
+void asker_free(struct asker *a)
+{
+    if (a == NULL)
+        return;
+    for (int i = 0; i < a->node_count; i++) {
+        client_free(a->nodes[i]->client);
+        free(a->nodes[i]->host);
+        free(a->nodes[i]);
+    }
+    loop_free(a->loop);
+    free(a);
+}
+
+/* ---- One exchange, or several at once ---- */
+
+static void on_answer(struct client_call *call, struct bytes response)
+{
+    struct pending *p = CONTAINER_OF(call, struct pending, call);
+    p->answered = response.p != NULL;
+    if (p->answered)
+        strbuf_add(&p->answer, response.p, (size_t)response.len);
+    if (--p->asker->open == 0)
+        loop_stop(p->asker->loop);
+}
+
+static void send_question(struct pending *p, const void *request)
+{
+    struct strbuf frame;
+    ensure(p->node != NULL);
+    request_frame(&frame, p->key, p->version, STR_LIT("admin"), request);
+    p->call = (struct client_call){.done = on_answer, .timeout_ms = p->asker->timeout_ms};
+    client_send(p->node->client, &frame, &p->call);
+}
+
+static bool read_answer(const struct pending *p, void *response, struct arena *arena, struct fail *fail)
+{
+    if (!p->answered)
+        return fail_set(fail,
+                        "Connection to node %" PRId32 " (%s:%d) could not be established. Node may not be available.",
+                        p->node->id, p->node->host, p->node->port);
+    struct bytes frame = {(const uint8_t *)p->answer.p, (int32_t)p->answer.len};
+    if (response_frame_copy(frame, p->key, p->version, response, arena))
+        return true;
+    return fail_set(fail, "The broker's answer to %s cannot be read", api_spec(p->key)->name);
+}
+
+static bool exchange(struct asker *a, struct node *n, int16_t key, int16_t version, const void *request, void *response,
+                     struct arena *arena, struct fail *fail)
+{
+    struct pending p = {.asker = a, .node = n, .key = key, .version = version};
+    a->open = 1;
+    send_question(&p, request);
+    loop_run(a->loop);
+    bool ok = read_answer(&p, response, arena, fail);
+    strbuf_deinit(&p.answer);
+    return ok;
+}
+
+static bool learn_versions(struct asker *a, struct node *n, struct api_versions_response *response, struct arena *arena,
+                           struct fail *fail)
+{
+    struct api_versions_request request;
+    api_versions_request_init(&request);
+    if (!exchange(a, n, API_API_VERSIONS, 0, &request, response, arena, fail))
+        return false;
+    spoken_take(&n->spoken, response);
+    return n->versions_known = true;
+}
+
+static bool know_versions(struct asker *a, struct node *n, struct fail *fail)
+{
+    struct arena arena = {0};
+    struct api_versions_response response;
+    bool ok = n->versions_known || learn_versions(a, n, &response, &arena, fail);
+    arena_deinit(&arena);
+    return ok;
+}
+
+static bool choose_version(const struct node *n, int16_t key, int16_t min_version, int16_t *out, struct fail *fail)
+{
+    *out = spoken_version(&n->spoken, key, min_version);
+    if (*out < 0)
+        return fail_set(fail, "The broker does not support %s", api_spec(key)->name);
+    return true;
+}
+
+/* ---- Who to ask ---- */
+
+static void learn_brokers(struct asker *a, const struct metadata_response *m)
+{
+    a->controller_id = m->controller_id;
+    for (int32_t i = 0; i < m->brokers.len; i++) {
+        const struct metadata_response_broker *b = &m->brokers.items[i];
+        bool known = false;
+        for (int k = 0; k < a->node_count; k++)
+            known |= a->nodes[k]->id == b->node_id;
+        if (!known)
+            add_node(a, b->node_id, b->host, b->port);
+    }
+}
+
+static struct node *find_node(struct asker *a, int32_t id)
+{
+    for (int i = 0; i < a->node_count; i++)
+        if (a->nodes[i]->id == id)
+            return a->nodes[i];
+    return NULL;
+}
+
+/* The first of the bootstrap list that answers. */
+static bool pick_any(struct asker *a, struct node **out, struct fail *fail)
+{
+    for (int i = 0; i < a->node_count && a->nodes[i]->id == ASK_ANY; i++) {
+        *out = a->nodes[i];
+        if (know_versions(a, *out, fail))
+            return true;
+    }
+    return false;
+}
+
+static bool pick_node(struct asker *a, int32_t broker, struct node **out, struct fail *fail)
+{
+    struct arena arena = {0};
+    struct metadata_response m;
+    bool ok = true;
+    metadata_response_init(&m);
+    if (broker == ASK_ANY)
+        return pick_any(a, out, fail);
+    if (a->controller_id == ASK_ANY)
+        ok = ask_metadata(a, NULL, 0, &m, &arena, fail);
+    arena_deinit(&arena);
+    if (!ok)
+        return false;
+    *out = find_node(a, broker == ASK_CONTROLLER ? a->controller_id : broker);
+    if (*out == NULL && broker == ASK_CONTROLLER)
+        return fail_set(fail, "The cluster has no controller now");
+    if (*out == NULL)
+        return fail_set(fail, "Broker %" PRId32 " is not there", broker);
+    return know_versions(a, *out, fail);
+}
+
+bool ask(struct asker *a, int32_t broker, int16_t key, int16_t min_version, const void *request, void *response,
+         int16_t *version, struct arena *arena, struct fail *fail)
+{
+    struct node *n;
+    int16_t chosen = 0;
+    if (!pick_node(a, broker, &n, fail) || !choose_version(n, key, min_version, &chosen, fail))
+        return false;
+    if (version != NULL)
+        *version = chosen;
+    return exchange(a, n, key, chosen, request, response, arena, fail);
+}
+
+void ask_all(struct asker *a, int16_t key, struct question *questions, int32_t count, struct arena *arena)
+{
+    struct pending *all = ARENA_ARRAY(arena, struct pending, MAX(count, 1));
+    int32_t ready = 0;
+    for (int32_t i = 0; i < count; i++) {
+        struct question *q = &questions[i];
+        all[i] = (struct pending){.asker = a, .key = key};
+        q->ok = pick_node(a, q->broker, &all[i].node, &q->fail) &&
+                choose_version(all[i].node, key, 0, &all[i].version, &q->fail);
+        ready += q->ok;
+    }
+    if (ready == 0)
+        return;
+    a->open = ready;
+    for (int32_t i = 0; i < count; i++)
+        if (questions[i].ok)
+            send_question(&all[i], questions[i].request);
+    loop_run(a->loop);
+    for (int32_t i = 0; i < count; i++) {
+        if (questions[i].ok)
+            questions[i].ok = read_answer(&all[i], questions[i].response, arena, &questions[i].fail);
+        strbuf_deinit(&all[i].answer);
+    }
+}
+
+int32_t ask_timeout_ms(const struct asker *a)
+{
+    return a->timeout_ms;
+}
+
+bool ask_speaks(struct asker *a, int32_t broker, int16_t key)
+{
+    struct node *n;
+    return pick_node(a, broker, &n, NULL) && spoken_has(&n->spoken, key);
+}
+
+bool ask_api_versions(struct asker *a, int32_t broker, struct api_versions_response *out, struct arena *arena,
+                      struct fail *fail)
+{
+    struct node *n;
+    return pick_node(a, broker, &n, fail) && learn_versions(a, n, out, arena, fail);
+}
+
+struct str ask_error_text(int16_t code, struct str message)
+{
+    return message.len > 0 ? message : str_of(error_message(code));
+}
+
+bool ask_metadata(struct asker *a, const struct str *topics, int32_t count, struct metadata_response *out,
+                  struct arena *arena, struct fail *fail)
+{
+    struct metadata_request request;
+    metadata_request_init(&request);
+    request.allow_auto_topic_creation = false;
+    ARRAY_MAKE(arena, request.topics, count);
+    for (int32_t i = 0; i < count; i++) {
+        metadata_request_topic_init(&request.topics.items[i]);
+        request.topics.items[i].name = topics[i];
+    }
+    if (!ask(a, ASK_ANY, API_METADATA, 1, &request, out, NULL, arena, fail))
+        return false;
+    learn_brokers(a, out);
+    return true;
+}

@@ -1,0 +1,57 @@
+/*
+ * Questions to a cluster, one at a time, each waited for: what the administration tools are made of. Finds out
+ * what versions a broker speaks, and who is who.
+ */
+#ifndef BARNABAS_TOOLS_KIT_ASK_H
+#define BARNABAS_TOOLS_KIT_ASK_H
+
+#include "base/arena.h"
+#include "base/fail.h"
+#include "protocol/msg/api.h"
+#include "protocol/msg/api_versions.h"
+#include "protocol/msg/metadata.h"
+
+struct asker;
+
+enum { ASK_ANY = -1, ASK_CONTROLLER = -2 }; /* instead of a broker's id */
+
+/* `bootstrap` is host:port,... Nothing is connected yet. `command_config` is a file of client properties, or NULL. */
+struct asker *asker_new(const char *bootstrap, const char *command_config, struct fail *fail);
+void asker_free(struct asker *a);
+
+/*
+ * Sends `request` in the newest version that both sides speak, at least `min_version`, and decodes the answer into
+ * `response`, whose memory is the arena's. The version is given back, as some fields depend on it; NULL: not wanted.
+ */
+bool ask(struct asker *a, int32_t broker, int16_t key, int16_t min_version, const void *request, void *response,
+         int16_t *version, struct arena *arena, struct fail *fail) NODISCARD;
+
+struct question { /* one of several that are asked together */
+    int32_t broker;
+    const void *request;
+    void *response; /* decoded if `ok` */
+    bool ok;
+    struct fail fail;
+};
+/* Sends all of them, then waits for all answers: for requests that a broker holds back for a while. */
+void ask_all(struct asker *a, int16_t key, struct question *questions, int32_t count, struct arena *arena);
+
+/* How long an answer may take. */
+int32_t ask_timeout_ms(const struct asker *a);
+/* Whether the broker speaks that API; false also when it cannot be reached. */
+bool ask_speaks(struct asker *a, int32_t broker, int16_t key);
+/* What the broker answers to ApiVersions, whole. */
+bool ask_api_versions(struct asker *a, int32_t broker, struct api_versions_response *out, struct arena *arena,
+                      struct fail *fail) NODISCARD;
+
+/* Brokers, controller and the named topics, or all (`count` -1). */
+bool ask_metadata(struct asker *a, const struct str *topics, int32_t count, struct metadata_response *out,
+                  struct arena *arena, struct fail *fail) NODISCARD;
+
+/* The broker's own words, or ours for its code. */
+struct str ask_error_text(int16_t code, struct str message);
+/* The name that Java clients have for the code, and that before the words: some of Kafka's tools print it. */
+struct str ask_exception_name(struct arena *a, int16_t code);
+struct str ask_exception_text(struct arena *a, int16_t code, struct str message);
+
+#endif

@@ -1,0 +1,91 @@
+#include "tools/kit/csv.h"
+
+#include <errno.h>
+
+static bool wants_quotes(struct str value)
+{
+    enum { LOOKED_THROUGH = 24 };
+    if (value.len > LOOKED_THROUGH)
+        return true;
+    for (int32_t i = 0; i < value.len; i++)
+        if ((unsigned char)value.p[i] <= ',')
+            return true;
+    return false;
+}
+
+void csv_put(struct strbuf *line, struct str value)
+{
+    if (!wants_quotes(value)) {
+        strbuf_str(line, value);
+        return;
+    }
+    strbuf_puts(line, "\"");
+    for (int32_t i = 0; i < value.len; i++) {
+        if (value.p[i] == '"')
+            strbuf_puts(line, "\"");
+        strbuf_add(line, &value.p[i], 1);
+    }
+    strbuf_puts(line, "\"");
+}
+
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r';
+}
+
+static struct str trimmed(const char *from, const char *to)
+{
+    while (from < to && is_blank(*from))
+        from++;
+    while (to > from && is_blank(to[-1]))
+        to--;
+    return (struct str){from, (int32_t)(to - from)};
+}
+
+/* The opening quote is behind us; a doubled one stands for itself. Returns what follows the closing one. */
+static const char *take_quoted(const char *at, const char *end, struct str *out, struct arena *a)
+{
+    char *text = ARENA_ARRAY(a, char, end - at + 1);
+    int32_t len = 0;
+    for (; at < end; at++) {
+        if (*at == '"' && (at + 1 == end || *++at != '"'))
+            break;
+        text[len++] = *at;
+    }
+    *out = (struct str){text, len};
+    return at;
+}
+
+int csv_split(struct str line, struct str *values, int most, struct arena *a)
+{
+    const char *at = line.p, *end = line.p + line.len;
+    int count = 0;
+    for (;;) {
+        struct str value;
+        while (at < end && is_blank(*at))
+            at++;
+        const char *from = at;
+        bool quoted = at < end && *at == '"';
+        if (quoted)
+            at = take_quoted(at + 1, end, &value, a);
+        while (at < end && *at != ',')
+            at++;
+        if (!quoted)
+            value = trimmed(from, at);
+        if (count < most)
+            values[count] = value;
+        count++;
+        if (at >= end)
+            return count;
+        at++;
+    }
+}
+
+bool csv_number(struct arena *a, struct str value, int64_t min, int64_t max, int64_t *out)
+{
+    char *end;
+    const char *digits = arena_cstr(a, value);
+    errno = 0;
+    *out = strtoll(digits, &end, 10);
+    return value.len > 0 && *end == '\0' && errno == 0 && *out >= min && *out <= max;
+}

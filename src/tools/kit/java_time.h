@@ -1,0 +1,12 @@
+/* Times as Kafka's tools read them. */
+#ifndef BARNABAS_TOOLS_KIT_JAVA_TIME_H
+#define BARNABAS_TOOLS_KIT_JAVA_TIME_H
+
+#include "base/fail.h"
+
+/* YYYY-MM-DDTHH:mm:SS.sss with Z, +hh or +hh:mm behind it, or nothing, which is Z: milliseconds since the epoch. */
+bool java_datetime(const char *text, int64_t *ms, struct fail *fail) NODISCARD;
+/* PnDTnHnMn.nS, each part with a sign or left out: milliseconds. */
+bool java_duration(const char *text, int64_t *ms, struct fail *fail) NODISCARD;
+
+#endif

@@ -1,0 +1,159 @@
+#include "tools/kit/partition_offsets.h"
+
+#include "protocol/error.h"
+#include "protocol/msg/list_offsets.h"
+
+/* ---- Lists ---- */
+
+struct partition_offset *partition_offsets_add(struct partition_offsets *list, struct str topic, int32_t partition,
+                                               struct arena *a)
+{
+    enum { FIRST = 16 };
+    if ((size_t)list->n == list->cap) {
+        list->cap = MAX(list->cap * 2, FIRST);
+        struct partition_offset *grown = ARENA_ARRAY(a, struct partition_offset, list->cap);
+        if (list->n > 0)
+            memcpy(grown, list->v, sizeof(*grown) * (size_t)list->n);
+        list->v = grown;
+    }
+    struct partition_offset *p = &list->v[list->n++];
+    *p = (struct partition_offset){.topic = topic, .partition = partition, .leader = -1, .offset = -1};
+    return p;
+}
+
+void partition_offsets_add_all(const struct partition_offsets *from, struct partition_offsets *to, struct arena *a)
+{
+    for (int32_t i = 0; i < from->n; i++)
+        partition_offsets_add(to, from->v[i].topic, from->v[i].partition, a);
+}
+
+static int by_partition(const void *a, const void *b)
+{
+    const struct partition_offset *x = a, *y = b;
+    int order = str_cmp(x->topic, y->topic);
+    return order != 0 ? order : (x->partition > y->partition) - (x->partition < y->partition);
+}
+
+void partition_offsets_sort(struct partition_offsets *list)
+{
+    int32_t kept = 0;
+    if (list->n > 0)
+        qsort(list->v, (size_t)list->n, sizeof(*list->v), by_partition);
+    for (int32_t i = 0; i < list->n; i++)
+        if (kept == 0 || by_partition(&list->v[kept - 1], &list->v[i]) != 0)
+            list->v[kept++] = list->v[i];
+    list->n = kept;
+}
+
+struct partition_offset *partition_offsets_find(const struct partition_offsets *list, struct str topic,
+                                                int32_t partition)
+{
+    struct partition_offset key = {.topic = topic, .partition = partition};
+    return list->n > 0 ? bsearch(&key, list->v, (size_t)list->n, sizeof(key), by_partition) : NULL;
+}
+
+/* ---- Asking ---- */
+
+struct offset_query {
+    struct partition_offset **v; /* those that are asked for, by partition */
+    int32_t n;
+};
+
+static int by_partition_of(const void *a, const void *b)
+{
+    return by_partition(*(struct partition_offset *const *)a, *(struct partition_offset *const *)b);
+}
+
+static void fail_with(struct partition_offset *p, int16_t error, struct str why)
+{
+    p->error = error;
+    p->why = why;
+}
+
+/* One topic entry a partition: brokers take topics that come more than once. */
+static void make_request(const struct offset_query *q, int64_t time, struct arena *a,
+                         struct list_offsets_request *request)
+{
+    list_offsets_request_init(request);
+    request->replica_id = -1;
+    ARRAY_MAKE(a, request->topics, q->n);
+    for (int32_t i = 0; i < q->n; i++) {
+        struct list_offsets_topic *t = &request->topics.items[i];
+        list_offsets_topic_init(t);
+        t->name = q->v[i]->topic;
+        ARRAY_MAKE(a, t->partitions, 1);
+        list_offsets_partition_init(&t->partitions.items[0]);
+        t->partitions.items[0].partition_index = q->v[i]->partition;
+        t->partitions.items[0].timestamp = time;
+        t->partitions.items[0].max_num_offsets = 1;
+    }
+}
+
+static void take_answer(struct partition_offset *p, const struct list_offsets_partition_response *answer)
+{
+    if (answer->error_code != ERR_NONE) {
+        fail_with(p, answer->error_code, str_of(error_message(answer->error_code)));
+        return;
+    }
+    p->offset = answer->old_style_offsets.len > 0 ? answer->old_style_offsets.items[0] : answer->offset;
+    p->why = STR_NULL;
+    p->error = ERR_NONE;
+}
+
+static void take_answers(const struct offset_query *q, const struct list_offsets_response *r)
+{
+    for (int32_t i = 0; i < r->topics.len; i++)
+        for (int32_t p = 0; p < r->topics.items[i].partitions.len; p++) {
+            const struct list_offsets_partition_response *answer = &r->topics.items[i].partitions.items[p];
+            struct partition_offset key = {.topic = r->topics.items[i].name, .partition = answer->partition_index};
+            struct partition_offset *wanted = &key,
+                                    **at = bsearch(&wanted, q->v, (size_t)q->n, sizeof(wanted), by_partition_of);
+            if (at != NULL)
+                take_answer(*at, answer);
+        }
+}
+
+static int16_t oldest_version(int64_t time)
+{
+    return time == -5 ? 9 : time == -4 ? 8 : time == -3 ? 7 : 0;
+}
+
+static void ask_leader(struct asker *asker, struct offset_query *q, int64_t time, struct arena *a)
+{
+    struct list_offsets_request request;
+    struct list_offsets_response response;
+    struct fail fail;
+    int32_t leader = q->v[0]->leader;
+    for (int32_t i = 0; i < q->n; i++)
+        fail_with(q->v[i], ERR_UNKNOWN_SERVER_ERROR, STR_LIT("The broker says nothing of the partition"));
+    qsort(q->v, (size_t)q->n, sizeof(struct partition_offset *), by_partition_of);
+    make_request(q, time, a, &request);
+    if (ask(asker, leader, API_LIST_OFFSETS, oldest_version(time), &request, &response, NULL, a, &fail)) {
+        take_answers(q, &response);
+        return;
+    }
+    struct str why = arena_printf(a, "%s", fail.text);
+    for (int32_t i = 0; i < q->n; i++)
+        fail_with(q->v[i], ERR_NETWORK_EXCEPTION, why);
+}
+
+void partition_offsets_ask(struct asker *asker, struct partition_offsets *list, int64_t time, struct arena *a)
+{
+    struct offset_query q = {ARENA_ARRAY(a, struct partition_offset *, list->n + 1), 0};
+    bool *asked = ARENA_ARRAY(a, bool, list->n + 1);
+    for (int32_t i = 0; i < list->n; i++) {
+        if (asked[i])
+            continue;
+        if (list->v[i].leader < 0) {
+            fail_with(&list->v[i], ERR_LEADER_NOT_AVAILABLE, str_of(error_message(ERR_LEADER_NOT_AVAILABLE)));
+            continue;
+        }
+        q.n = 0;
+        for (int32_t k = i; k < list->n; k++)
+            if (list->v[k].leader == list->v[i].leader) {
+                q.v[q.n++] = &list->v[k];
+                asked[k] = true;
+            }
+        ask_leader(asker, &q, time, a);
+    }
+}

@@ -1,0 +1,38 @@
+/* Partitions with an offset each: where their logs begin or end, or how far a group has read. */
+#ifndef BARNABAS_TOOLS_KIT_PARTITION_OFFSETS_H
+#define BARNABAS_TOOLS_KIT_PARTITION_OFFSETS_H
+
+#include "tools/kit/ask.h"
+
+struct partition_offset {
+    struct str topic;
+    int32_t partition, leader;
+    int64_t offset; /* -1: there is none */
+    int16_t error;  /* why not, with `why` in words; null: it is known */
+    struct str why;
+};
+
+struct partition_offsets {
+    struct partition_offset *v; /* in an arena */
+    int32_t n;
+    size_t cap;
+};
+
+/* The list takes what the strings point to as it is. Returns the new one: leader and offset -1. */
+struct partition_offset *partition_offsets_add(struct partition_offsets *list, struct str topic, int32_t partition,
+                                               struct arena *a);
+/* Adds the same partitions to another list, without what is known of them. */
+void partition_offsets_add_all(const struct partition_offsets *from, struct partition_offsets *to, struct arena *a);
+/* By topic and partition; of several of one partition the first stays. */
+void partition_offsets_sort(struct partition_offsets *list);
+/* In a sorted list; NULL if it is not there. */
+struct partition_offset *partition_offsets_find(const struct partition_offsets *list, struct str topic,
+                                                int32_t partition);
+
+/*
+ * Asks each partition's leader, which the list must have, for the offset at `time`: -1 is the end, -2 the start, others
+ * as in ListOffsets. Where there is no answer, that partition has a `why`.
+ */
+void partition_offsets_ask(struct asker *asker, struct partition_offsets *list, int64_t time, struct arena *a);
+
+#endif

@@ -1,0 +1,265 @@
+#include "tools/kit/rd_client.h"
+
+#include <ctype.h>
+#include <inttypes.h>
+#include <signal.h>
+
+#include "base/clock.h"
+#include "config/properties.h"
+
+/* ---- Properties ---- */
+
+void rd_props_deinit(struct rd_props *p)
+{
+    arena_deinit(&p->arena);
+    free(p->pairs);
+}
+
+static size_t find(const struct rd_props *p, const char *name)
+{
+    for (size_t i = 0; i < p->count; i += 2)
+        if (strcmp(p->pairs[i], name) == 0)
+            return i;
+    return SIZE_MAX;
+}
+
+void rd_props_set(struct rd_props *p, const char *name, const char *value)
+{
+    size_t at = find(p, name);
+    if (at == SIZE_MAX) {
+        at = p->count;
+        p->pairs = xgrow(p->pairs, p->count + 2, &p->cap, sizeof(*p->pairs));
+        p->pairs[at] = arena_cstr(&p->arena, str_of(name));
+        p->count += 2;
+    }
+    p->pairs[at + 1] = arena_cstr(&p->arena, str_of(value));
+}
+
+void rd_props_default(struct rd_props *p, const char *name, const char *value)
+{
+    if (find(p, name) == SIZE_MAX)
+        rd_props_set(p, name, value);
+}
+
+const char *rd_props_get(const struct rd_props *p, const char *name)
+{
+    size_t at = find(p, name);
+    return at != SIZE_MAX ? p->pairs[at + 1] : NULL;
+}
+
+bool rd_props_is(const struct rd_props *p, const char *name, const char *value)
+{
+    const char *text = rd_props_get(p, name);
+    return text != NULL && strcasecmp(text, value) == 0;
+}
+
+bool rd_props_read(struct rd_props *p, const char *file, struct fail *fail)
+{
+    struct properties read;
+    if (file == NULL)
+        return true;
+    if (!properties_read(file, &p->arena, &read, fail))
+        return false;
+    for (int i = 0; i < read.count; i++)
+        rd_props_set(p, read.items[i].key, read.items[i].value);
+    return true;
+}
+
+void rd_props_add(struct rd_props *p, const struct option_value *words)
+{
+    for (int i = 0; i < words->count; i++) {
+        const char *word = words->values[i], *equals = strchr(word, '=');
+        char *name = xstrndup(word, equals != NULL ? (size_t)(equals - word) : strlen(word));
+        rd_props_set(p, name, equals != NULL ? equals + 1 : "");
+        free(name);
+    }
+}
+
+/* ---- From the Java clients' names to librdkafka's ---- */
+
+enum translation { SAME_VALUE, BYTES_TO_KBYTES, ASSIGNOR, JAAS, TRUST_STORE, KEY_STORE, NOTHING };
+
+static const struct name {
+    const char *java, *rdkafka;
+    enum translation how;
+} names[] = {
+    {"max.request.size", "message.max.bytes", SAME_VALUE},
+    {"send.buffer.bytes", "socket.send.buffer.bytes", SAME_VALUE},
+    {"receive.buffer.bytes", "socket.receive.buffer.bytes", SAME_VALUE},
+    {"buffer.memory", "queue.buffering.max.kbytes", BYTES_TO_KBYTES},
+    {"fetch.max.wait.ms", "fetch.wait.max.ms", SAME_VALUE},
+    {"partition.assignment.strategy", "partition.assignment.strategy", ASSIGNOR},
+    {"sasl.jaas.config", NULL, JAAS},
+    {"ssl.truststore.location", "ssl.ca.location", TRUST_STORE},
+    {"ssl.truststore.certificates", "ssl.ca.pem", SAME_VALUE},
+    {"ssl.keystore.location", "ssl.keystore.location", KEY_STORE},
+    {"ssl.keystore.certificate.chain", "ssl.certificate.pem", SAME_VALUE},
+    {"ssl.keystore.key", "ssl.key.pem", SAME_VALUE},
+    {"ssl.truststore.type", NULL, NOTHING},
+    {"ssl.truststore.password", NULL, NOTHING},
+    {"ssl.keystore.type", NULL, NOTHING},
+    {"key.serializer", NULL, NOTHING},
+    {"value.serializer", NULL, NOTHING},
+    {"key.deserializer", NULL, NOTHING},
+    {"value.deserializer", NULL, NOTHING},
+    {"max.block.ms", NULL, NOTHING},
+    {"max.poll.records", NULL, NOTHING},
+    {"retry.backoff.max.ms", NULL, NOTHING},
+};
+
+static bool set(rd_kafka_conf_t *conf, const char *name, const char *value, struct fail *fail)
+{
+    char why[512];
+    switch (rd_kafka_conf_set(conf, name, value, why, sizeof(why))) {
+    case RD_KAFKA_CONF_OK:
+        return true;
+    case RD_KAFKA_CONF_UNKNOWN:
+        fprintf(stderr, "WARN The configuration '%s' was supplied but isn't a known config.\n", name);
+        return true;
+    default:
+        return fail_set(fail, "%s", why);
+    }
+}
+
+/* org.apache.kafka.clients.consumer.RangeAssignor and so on, or librdkafka's own words. */
+static bool set_assignor(rd_kafka_conf_t *conf, const char *name, const char *value, struct fail *fail)
+{
+    static const char *const known[][2] = {{"RangeAssignor", "range"},
+                                           {"RoundRobinAssignor", "roundrobin"},
+                                           {"StickyAssignor", "range"}, /* librdkafka has no eager sticky one */
+                                           {"CooperativeStickyAssignor", "cooperative-sticky"}};
+    for (size_t i = 0; i < ARRAY_LEN(known); i++) {
+        size_t len = strlen(value), tail = strlen(known[i][0]);
+        if (len > tail && value[len - tail - 1] == '.' && strcmp(value + len - tail, known[i][0]) == 0)
+            return set(conf, name, known[i][1], fail);
+    }
+    return set(conf, name, value, fail);
+}
+
+/* The text between quotes after `word=`; on the heap, NULL if there is none. */
+static char *jaas_value(const char *config, const char *word)
+{
+    const char *at = strstr(config, word);
+    if (at == NULL)
+        return NULL;
+    at += strlen(word);
+    at += strspn(at, " =");
+    bool quoted = *at == '"' || *at == '\'';
+    const char stop[] = {quoted ? *at : ';', quoted ? '\0' : ' ', '\0'};
+    at += quoted;
+    return xstrndup(at, strcspn(at, stop));
+}
+
+static bool set_jaas(rd_kafka_conf_t *conf, const char *value, struct fail *fail)
+{
+    char *user = jaas_value(value, "username"), *password = jaas_value(value, "password");
+    bool ok = user != NULL && password != NULL
+                  ? set(conf, "sasl.username", user, fail) && set(conf, "sasl.password", password, fail)
+                  : fail_set(fail, "sasl.jaas.config: only a login module with username and password is supported");
+    free(user);
+    free(password);
+    return ok;
+}
+
+static bool set_store(rd_kafka_conf_t *conf, const struct rd_props *p, const struct name *n, const char *value,
+                      struct fail *fail)
+{
+    const char *type = rd_props_get(p, n->how == TRUST_STORE ? "ssl.truststore.type" : "ssl.keystore.type");
+    const char *wanted = n->how == TRUST_STORE ? "PEM" : "PKCS12";
+    if (type == NULL || strcasecmp(type, wanted) != 0)
+        return fail_set(fail, "%s: only a store of the type %s can be read, not %s", n->java, wanted,
+                        type ? type : "JKS");
+    return set(conf, n->rdkafka, value, fail);
+}
+
+static bool set_java(rd_kafka_conf_t *conf, const struct rd_props *p, const char *java, const char *value,
+                     struct fail *fail)
+{
+    char number[32];
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        const struct name *n = &names[i];
+        if (strcmp(n->java, java) != 0)
+            continue;
+        switch (n->how) {
+        case SAME_VALUE:
+            return set(conf, n->rdkafka, value, fail);
+        case BYTES_TO_KBYTES:
+            snprintf(number, sizeof(number), "%" PRId64, (int64_t)MAX(strtoll(value, NULL, 10) / 1024, 1LL));
+            return set(conf, n->rdkafka, number, fail);
+        case ASSIGNOR:
+            return set_assignor(conf, n->rdkafka, value, fail);
+        case JAAS:
+            return set_jaas(conf, value, fail);
+        case TRUST_STORE:
+        case KEY_STORE:
+            return set_store(conf, p, n, value, fail);
+        case NOTHING:
+            return true;
+        }
+    }
+    return set(conf, java, value, fail);
+}
+
+/* Where librdkafka's defaults differ from Kafka's. */
+static const char *const consumer_defaults[] = {
+    "isolation.level", "read_uncommitted", "allow.auto.create.topics", "true", "check.crcs", "true"};
+static const char *const producer_defaults[] = {"partitioner", "murmur2_random",      "enable.idempotence",
+                                                "true",        "delivery.timeout.ms", "120000"};
+
+static bool set_defaults(rd_kafka_conf_t *conf, rd_kafka_type_t type, const struct rd_props *p, struct fail *fail)
+{
+    const char *const *defaults = type == RD_KAFKA_CONSUMER ? consumer_defaults : producer_defaults;
+    size_t count = type == RD_KAFKA_CONSUMER ? ARRAY_LEN(consumer_defaults) : ARRAY_LEN(producer_defaults);
+    /* As in Kafka's producer, what cannot go with idempotence and was asked for turns it off. */
+    const char *acks = rd_props_get(p, "acks"), *in_flight = rd_props_get(p, "max.in.flight.requests.per.connection"),
+               *retries = rd_props_get(p, "retries");
+    bool idempotence = (acks == NULL || strcmp(acks, "all") == 0 || strcmp(acks, "-1") == 0) &&
+                       (in_flight == NULL || atoi(in_flight) <= 5) && (retries == NULL || atoi(retries) > 0);
+    for (size_t i = 0; i < count; i += 2) {
+        bool leave_out = strcmp(defaults[i], "enable.idempotence") == 0 && !idempotence;
+        if (!leave_out && rd_props_get(p, defaults[i]) == NULL && !set(conf, defaults[i], defaults[i + 1], fail))
+            return false;
+    }
+    return true;
+}
+
+rd_kafka_t *rd_client_new(rd_kafka_type_t type, const struct rd_props *p, rd_kafka_conf_t *conf, struct fail *fail)
+{
+    char why[512];
+    bool ok = set_defaults(conf, type, p, fail);
+    for (size_t i = 0; ok && i < p->count; i += 2)
+        ok = set_java(conf, p, p->pairs[i], p->pairs[i + 1], fail);
+    rd_kafka_t *rk = ok ? rd_kafka_new(type, conf, why, sizeof(why)) : NULL;
+    if (rk == NULL) {
+        rd_kafka_conf_destroy(conf);
+        if (ok)
+            fail_set(fail, "%s", why);
+    }
+    return rk;
+}
+
+void rd_client_pace(rd_kafka_t *rk, int64_t began_ms, int64_t n, double rate)
+{
+    enum { SLICE_MS = 100 };
+    if (rate <= 0)
+        return;
+    int64_t due = began_ms + (int64_t)((double)n * 1000.0 / rate);
+    for (int64_t now = clock_mono_ms(); now < due && !atomic_load(&tool_interrupted); now = clock_mono_ms())
+        rd_kafka_poll(rk, (int)MIN(due - now, SLICE_MS));
+}
+
+/* ---- Signals ---- */
+
+atomic_bool tool_interrupted;
+
+static void on_signal(int signo UNUSED)
+{
+    atomic_store(&tool_interrupted, true);
+}
+
+void tool_catch_signals(void)
+{
+    struct sigaction action = {.sa_handler = on_signal};
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}

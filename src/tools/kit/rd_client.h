@@ -1,0 +1,42 @@
+/*
+ * Producers and consumers of the tools, by librdkafka, configured as Kafka's own clients are: by their names of
+ * properties, with their defaults.
+ */
+#ifndef BARNABAS_TOOLS_KIT_RD_CLIENT_H
+#define BARNABAS_TOOLS_KIT_RD_CLIENT_H
+
+#include <librdkafka/rdkafka.h>
+#include <stdatomic.h>
+
+#include "base/arena.h"
+#include "base/fail.h"
+#include "tools/kit/tool.h"
+
+struct rd_props { /* of two with one name the later counts */
+    struct arena arena;
+    const char **pairs; /* name, value, ... */
+    size_t count, cap;
+};
+
+void rd_props_deinit(struct rd_props *p);
+void rd_props_set(struct rd_props *p, const char *name, const char *value);
+/* Sets it unless there is one. */
+void rd_props_default(struct rd_props *p, const char *name, const char *value);
+const char *rd_props_get(const struct rd_props *p, const char *name); /* NULL: none */
+bool rd_props_is(const struct rd_props *p, const char *name, const char *value);
+/* A properties file; NULL: nothing. */
+bool rd_props_read(struct rd_props *p, const char *file, struct fail *fail) NODISCARD;
+/* name=value of each; one without '=' has an empty value. */
+void rd_props_add(struct rd_props *p, const struct option_value *words);
+
+/* NULL with a message. Names that nobody knows are warned of on standard error. */
+rd_kafka_t *rd_client_new(rd_kafka_type_t type, const struct rd_props *p, rd_kafka_conf_t *conf, struct fail *fail);
+
+/* Serves answers until the `n`-th of `rate` things a second is due, or a signal comes. Rates from 0 down: at once. */
+void rd_client_pace(rd_kafka_t *rk, int64_t began_ms, int64_t n, double rate);
+
+/* Set by SIGINT and SIGTERM once tool_catch_signals() was called. */
+extern atomic_bool tool_interrupted;
+void tool_catch_signals(void);
+
+#endif

@@ -1,0 +1,65 @@
+#include "tools/kit/zk_nodes.h"
+
+void zk_nodes_children(struct zk_session *s, struct arena *a, const char *path, struct str **out, int32_t *count)
+{
+    struct zk_batch *b = zk_session_batch(s);
+    zk_children(b, path, false);
+    zk_session_run(s, b);
+    *count = b->first->result == ZK_OK ? b->first->child_count : 0;
+    *out = ARENA_ARRAY(a, struct str, MAX(*count, 1));
+    for (int32_t i = 0; i < *count; i++)
+        (*out)[i] = arena_str(a, b->first->children[i]);
+    zk_batch_free(b);
+}
+
+void zk_nodes_brokers(struct zk_session *s, struct arena *a, struct registration **out, int32_t *count)
+{
+    struct str *ids;
+    int32_t n, kept = 0;
+    char path[ZNODE_PATH_ROOM];
+    zk_nodes_children(s, a, ZNODE_BROKER_IDS, &ids, &n);
+    *out = ARENA_ARRAY(a, struct registration, MAX(n, 1));
+    struct zk_batch *b = zk_session_batch(s);
+    for (int32_t i = 0; i < n; i++)
+        zk_get(b, broker_path(path, atoi(arena_cstr(a, ids[i]))), false)->owner = &ids[i];
+    if (n > 0)
+        zk_session_run(s, b);
+    const struct zk_op *read;
+    ZK_OWNED_FOREACH (b, read)
+        if (read->result == ZK_OK)
+            kept += registration_decode(a, atoi(arena_cstr(a, *(struct str *)read->owner)), read->value, &(*out)[kept]);
+    zk_batch_free(b);
+    *count = kept;
+}
+
+bool zk_nodes_read_config(struct zk_session *s, struct arena *a, const char *type, const char *name,
+                          struct config_znode *out, bool *there, struct fail *fail)
+{
+    char path[ZNODE_PATH_ROOM];
+    struct zk_batch *b = zk_session_batch(s);
+    *out = (struct config_znode){0};
+    zk_get(b, config_path(path, type, name), false);
+    zk_session_run(s, b);
+    *there = b->first->result == ZK_OK;
+    bool ok = !*there || config_decode(a, path, b->first->value, out);
+    zk_batch_free(b);
+    return ok || fail_set(fail, "The znode %s cannot be read", path);
+}
+
+bool zk_nodes_write_config(struct zk_session *s, const char *type, const char *name, const struct config_znode *config,
+                           bool there, struct fail *fail)
+{
+    char path[ZNODE_PATH_ROOM];
+    struct zk_batch *b = zk_session_batch(s);
+    struct bytes data = config_encode(&b->arena, config);
+    if (there)
+        zk_set(b, config_path(path, type, name), data, ZK_ANY_VERSION);
+    else
+        zk_create(b, config_path(path, type, name), data, ZK_PERSISTENT);
+    struct str entity = arena_printf(&b->arena, "%s/%s", type, name);
+    zk_create(b, ZNODE_CONFIG_CHANGES "/config_change_", config_change_encode(&b->arena, entity.p), ZK_SEQUENTIAL);
+    zk_session_run(s, b);
+    bool ok = b->first->result == ZK_OK && b->first->next->result == ZK_OK;
+    zk_batch_free(b);
+    return ok || fail_set(fail, "ZooKeeper refused to store the configuration of %s/%s", type, name);
+}

@@ -1,0 +1,22 @@
+/* A ZooKeeper session for a tool: batches of operations, each waited for. */
+#ifndef BARNABAS_TOOLS_KIT_ZK_SESSION_H
+#define BARNABAS_TOOLS_KIT_ZK_SESSION_H
+
+#include "base/fail.h"
+#include "cluster/zk.h"
+
+struct zk_session;
+
+/* Waits until the session is there, at most 30 s. */
+struct zk_session *zk_session_open(const char *connect, struct fail *fail);
+void zk_session_close(struct zk_session *s);
+struct zk *zk_session_zk(struct zk_session *s);
+
+/* A batch to fill, and to run: it is done when this returns, and is then to be freed. */
+struct zk_batch *zk_session_batch(struct zk_session *s);
+void zk_session_run(struct zk_session *s, struct zk_batch *b);
+/* Runs the loop until zk_session_wake(): for operations that answer by a callback of their own. */
+void zk_session_wait(struct zk_session *s);
+void zk_session_wake(struct zk_session *s);
+
+#endif
