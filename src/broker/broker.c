@@ -310,7 +310,6 @@ static void on_registered(struct member_call *call, bool ok)
 static void register_broker(struct broker *b)
 {
     const struct listener_list *advertised = &b->config->advertised_listeners;
-    static const char *const protocols[] = {"PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"};
     free(b->endpoints);
     b->endpoints = xcalloc((size_t)advertised->count, sizeof(*b->endpoints));
     for (int i = 0; i < advertised->count; i++) {
@@ -320,7 +319,7 @@ static void register_broker(struct broker *b)
             if (strcmp(b->config->listeners.items[k].name, l->name) == 0)
                 port = net_server_port(b->services.net, k);
         const char *host = l->host[0] != '\0' ? l->host : b->own_host;
-        b->endpoints[i] = (struct endpoint){l->name, protocols[l->protocol], host, port};
+        b->endpoints[i] = (struct endpoint){l->name, security_protocol_name((int16_t)l->protocol), host, port};
     }
     b->member.done = on_registered;
     b->member.registration = (struct registration){.id = b->services.broker_id,

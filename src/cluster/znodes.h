@@ -9,6 +9,7 @@
 #define BARNABAS_CLUSTER_ZNODES_H
 
 #include "base/arena.h"
+#include "base/int_list.h"
 #include "base/topic_key.h"
 #include "base/uuid.h"
 #include "config/config.h"
@@ -36,21 +37,6 @@
 
 /* Longest path that we build: a topic of 249 characters and what surrounds it. */
 enum { ZNODE_PATH_ROOM = 384 };
-
-struct int_list {
-    int32_t *v;
-    int32_t n;
-};
-
-bool int_list_has(struct int_list list, int32_t x);
-bool int_list_eq(struct int_list a, struct int_list b);
-bool int_list_within(struct int_list part, struct int_list whole); /* in whatever order */
-struct int_list int_list_copy(struct arena *a, struct int_list list);
-/* On the heap: free(list.v). */
-struct int_list int_list_dup(struct int_list list);
-void int_list_append(struct int_list *list, int32_t x);
-void int_list_remove(struct int_list *list, int32_t x);
-void int_list_make_unique(struct int_list *list); /* the first of each stays */
 
 /* ---- Brokers ---- */
 

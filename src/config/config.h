@@ -130,6 +130,10 @@ struct config_list {
     int count;
 };
 
+/* By its number on the wire; NULL: there is none. */
+const char *security_protocol_name(int16_t number);
+bool security_protocol_parse(const char *name, enum security_protocol *out); /* leaves `out` alone if there is none */
+
 struct listener {
     const char *name; /* upper case */
     enum security_protocol protocol;

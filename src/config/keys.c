@@ -60,3 +60,22 @@ const struct config_key *config_topic_key(const char *name)
 {
     return find(topic_keys, ARRAY_LEN(topic_keys), name);
 }
+
+const char *security_protocol_name(int16_t number)
+{
+    for (int i = 0; i < set_security_protocol.count; i++)
+        if (set_security_protocol.values[i].number == number)
+            return set_security_protocol.values[i].text;
+    return NULL;
+}
+
+bool security_protocol_parse(const char *name, enum security_protocol *out)
+{
+    for (int i = 0; i < set_security_protocol.count; i++) {
+        if (strcmp(set_security_protocol.values[i].text, name) == 0) {
+            *out = (enum security_protocol)set_security_protocol.values[i].number;
+            return true;
+        }
+    }
+    return false;
+}

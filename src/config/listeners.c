@@ -13,24 +13,6 @@ struct protocol_map {
     int count;
 };
 
-static const char *const protocol_names[] = {
-    [SECURITY_PROTOCOL_PLAINTEXT] = "PLAINTEXT",
-    [SECURITY_PROTOCOL_SSL] = "SSL",
-    [SECURITY_PROTOCOL_SASL_PLAINTEXT] = "SASL_PLAINTEXT",
-    [SECURITY_PROTOCOL_SASL_SSL] = "SASL_SSL",
-};
-
-static bool protocol_parse(const char *name, enum security_protocol *out)
-{
-    for (size_t i = 0; i < ARRAY_LEN(protocol_names); i++) {
-        if (strcmp(name, protocol_names[i]) == 0) {
-            *out = (enum security_protocol)i;
-            return true;
-        }
-    }
-    return false;
-}
-
 static bool map_find(const struct protocol_map *map, const char *listener, enum security_protocol *out)
 {
     for (int i = map->count - 1; i >= 0; i--) { /* the later one counts */
@@ -54,7 +36,7 @@ static bool map_parse(struct broker_config *c, struct protocol_map *map, struct 
             return config_refuse(c, fail, key, "%s is not of the form NAME:PROTOCOL", part);
         struct str name = {part, (int32_t)(colon - part)};
         map->items[map->count].listener = text_upper(text_trim(arena_cstr(a, name), a), a);
-        if (!protocol_parse(text_upper(text_trim(colon + 1, a), a), &map->items[map->count].protocol))
+        if (!security_protocol_parse(text_upper(text_trim(colon + 1, a), a), &map->items[map->count].protocol))
             return config_refuse(c, fail, key,
                                  "no security protocol is called %s (allowed: PLAINTEXT, SSL, "
                                  "SASL_PLAINTEXT, SASL_SSL)",
@@ -207,7 +189,7 @@ static bool resolve_inter_broker(struct broker_config *c, const struct protocol_
     const char *key = "inter.broker.listener.name", *other = "security.inter.broker.protocol";
     if (c->inter_broker_listener_name == NULL) {
         key = other;
-        c->inter_broker_listener_name = protocol_names[c->security_inter_broker_protocol];
+        c->inter_broker_listener_name = security_protocol_name((int16_t)c->security_inter_broker_protocol);
     } else if (config_entry(c, other) != NULL) {
         return config_refuse(c, fail, key, "cannot be set together with %s", other);
     }

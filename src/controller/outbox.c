@@ -306,15 +306,6 @@ static void send_stops(struct building *b)
 
 /* ---- UpdateMetadata ---- */
 
-static int16_t protocol_id(const char *name)
-{
-    static const char *const names[] = {"PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"};
-    for (size_t i = 0; i < ARRAY_LEN(names); i++)
-        if (strcmp(names[i], name) == 0)
-            return (int16_t)i;
-    return 0;
-}
-
 static void fill_brokers(struct building *b, struct update_metadata_request *request)
 {
     const struct ctl_broker *l;
@@ -330,11 +321,13 @@ static void fill_brokers(struct building *b, struct update_metadata_request *req
         o->rack = r->rack ? str_of(r->rack) : STR_NULL;
         ARRAY_MAKE(&b->arena, o->endpoints, r->endpoint_count);
         for (int32_t i = 0; i < r->endpoint_count; i++) {
+            enum security_protocol protocol = SECURITY_PROTOCOL_PLAINTEXT;
+            security_protocol_parse(r->endpoints[i].protocol, &protocol); /* of one that we do not know: plain */
             update_metadata_endpoint_init(&o->endpoints.items[i]);
             o->endpoints.items[i].host = str_of(r->endpoints[i].host);
             o->endpoints.items[i].port = r->endpoints[i].port;
             o->endpoints.items[i].listener = str_of(r->endpoints[i].listener);
-            o->endpoints.items[i].security_protocol = protocol_id(r->endpoints[i].protocol);
+            o->endpoints.items[i].security_protocol = (int16_t)protocol;
         }
     }
 }

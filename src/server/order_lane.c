@@ -64,3 +64,10 @@ void order_leave(struct order_lane *lane)
     if (next != NULL)
         request_return(next->request, next->begin);
 }
+
+enum kafka_error controller_check(const struct request *r, int64_t broker_epoch, int32_t controller_epoch)
+{
+    if (broker_epoch >= 0 && broker_epoch < r->s->broker_epoch)
+        return ERR_STALE_BROKER_EPOCH;
+    return replica_check_controller(r->s->replicas, controller_epoch);
+}

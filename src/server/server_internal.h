@@ -106,6 +106,8 @@ struct order { /* one that waits for its turn */
 /* Calls `begin` on the connection's loop when all orders that came before have left; perhaps from within. */
 void order_enter(struct order *o, struct request *r, void (*begin)(struct request *r));
 void order_leave(struct order_lane *lane); /* the next may begin. Any thread. */
+/* Whether the sender is the controller, and means this broker: not the one that it was before it registered again. */
+enum kafka_error controller_check(const struct request *r, int64_t broker_epoch, int32_t controller_epoch);
 
 /* ---- Partitions that a request names more than once (named_again.c) ---- */
 
@@ -186,7 +188,7 @@ void fetch_session_done(struct services *s, struct fetch_session *session);
 struct init_producer_id_request;
 void init_transactional_producer(struct request *r, const struct init_producer_id_request *in);
 
-/* ---- Internal topics (internal_topics.c) ---- */
+/* ---- Internal topics (topic_creation.c) ---- */
 
 /* On the control loop: makes the topic as this broker would; calls `then` on the connection's loop. */
 struct topic_creation {

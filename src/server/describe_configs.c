@@ -1,7 +1,7 @@
 /* DescribeConfigs (KIP-133, KIP-226, KIP-569): every key with its value, where that comes from, and what it means. */
+#include "protocol/msg/describe_configs.h"
 #include "base/logger.h"
 #include "controller/admin.h"
-#include "protocol/msg/describe_configs.h"
 #include "server/server_internal.h"
 
 enum { RESOURCE_TOPIC = 2, RESOURCE_BROKER = 4, RESOURCE_BROKER_LOGGER = 8 };

@@ -1,0 +1,59 @@
+#include "base/int_list.h"
+
+bool int_list_has(struct int_list list, int32_t x)
+{
+    for (int32_t i = 0; i < list.n; i++)
+        if (list.v[i] == x)
+            return true;
+    return false;
+}
+
+bool int_list_eq(struct int_list a, struct int_list b)
+{
+    return a.n == b.n && (a.n == 0 || memcmp(a.v, b.v, (size_t)a.n * sizeof(*a.v)) == 0);
+}
+
+bool int_list_within(struct int_list part, struct int_list whole)
+{
+    for (int32_t i = 0; i < part.n; i++)
+        if (!int_list_has(whole, part.v[i]))
+            return false;
+    return true;
+}
+
+struct int_list int_list_copy(struct arena *a, struct int_list list)
+{
+    return (struct int_list){arena_copy(a, list.v, (size_t)list.n * sizeof(*list.v)), list.n};
+}
+
+struct int_list int_list_dup(struct int_list list)
+{
+    struct int_list copy = {xmalloc((size_t)MAX(list.n, 1) * sizeof(*list.v)), list.n};
+    if (list.n > 0)
+        memcpy(copy.v, list.v, (size_t)list.n * sizeof(*list.v));
+    return copy;
+}
+
+void int_list_append(struct int_list *list, int32_t x)
+{
+    list->v = xrealloc(list->v, sizeof(int32_t) * (size_t)(list->n + 1));
+    list->v[list->n++] = x;
+}
+
+void int_list_remove(struct int_list *list, int32_t x)
+{
+    int32_t kept = 0;
+    for (int32_t i = 0; i < list->n; i++)
+        if (list->v[i] != x)
+            list->v[kept++] = list->v[i];
+    list->n = kept;
+}
+
+void int_list_make_unique(struct int_list *list)
+{
+    int32_t kept = 0;
+    for (int32_t i = 0; i < list->n; i++)
+        if (!int_list_has((struct int_list){list->v, kept}, list->v[i]))
+            list->v[kept++] = list->v[i];
+    list->n = kept;
+}

@@ -1,0 +1,50 @@
+/* AlterPartition: a leader asks the controller to change an ISR (KIP-497). */
+#include "protocol/msg/alter_partition.h"
+#include "server/server_internal.h"
+
+struct altering {
+    struct request *r;
+    struct alter_partition_request request;
+    struct alter_partition_response response;
+    struct alter_partition_call call;
+};
+
+static void answer_alter(struct request *r)
+{
+    struct altering *a = r->state;
+    ANSWER(r, alter_partition_response, &a->response);
+}
+
+static void altered(struct controller_call *call, enum kafka_error error)
+{
+    struct altering *a = CONTAINER_OF(CONTAINER_OF(call, struct alter_partition_call, call), struct altering, call);
+    a->response.error_code = (int16_t)error;
+    if (error != ERR_NONE)
+        ARRAY_MAKE(a->r->arena, a->response.topics, 0);
+    request_return(a->r, answer_alter);
+}
+
+static void alter(struct request *r)
+{
+    struct altering *a = r->state;
+    controller_alter_partitions(r->s->controller, &a->call);
+}
+
+static void handle(struct request *r)
+{
+    struct altering *a = ARENA_NEW(r->arena, struct altering);
+    if (!DECODE(r, alter_partition_request, &a->request))
+        return;
+    alter_partition_response_init(&a->response);
+    a->r = r;
+    a->call = (struct alter_partition_call){.call = {.done = altered},
+                                            .version = r->version,
+                                            .request = &a->request,
+                                            .response = &a->response,
+                                            .arena = r->arena};
+    r->state = a;
+    exchange_park(r->x);
+    request_hop(r, r->s->control_loop, alter);
+}
+
+const struct api_entry api_alter_partition = {.key = API_ALTER_PARTITION, .min = 0, .max = 3, .handle = handle};
