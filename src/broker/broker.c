@@ -16,8 +16,12 @@
 #include "cluster/broker_link.h"
 #include "cluster/controlled_shutdown.h"
 #include "cluster/internal_topics.h"
+#include "cluster/missing_partitions.h"
+#include "coordinator/election.h"
+#include "coordinator/topic_log.h"
 #include "replica/replication.h"
 #include "server/server.h"
+#include "transaction/producer_ids.h"
 
 enum { QUIET_CHECK_MS = 2, QUIET_CHECKS = 2500, NAME_THREADS = 8 };
 
@@ -31,6 +35,8 @@ struct broker {
     struct wake_queue **wake_queues;
     struct replication *replication;
     struct broker_links *marker_links, *verification_links;
+    struct missing_partitions *missing_partitions;
+    struct topic_log *offsets_log, *transactions_log;
     struct timer patience; /* with ZooKeeper at start, with requests at the end */
     struct watch signals;
     int signal_fd;
@@ -67,49 +73,12 @@ static void topic_overrides(void *ctx, const char *topic, struct topic_config *c
     topic_configs_get(b->services.topic_configs, topic, config);
 }
 
-struct role_news { /* for the coordinator loop */
-    struct message message;
-    struct broker *broker;
-    struct partition *partition; /* with a reference */
-};
-
-static bool is_state_of_groups(const struct partition *p)
-{
-    return strcmp(partition_topic(p), GROUP_METADATA_TOPIC) == 0;
-}
-
-static bool is_state_of_transactions(const struct partition *p)
-{
-    return strcmp(partition_topic(p), TRANSACTION_STATE_TOPIC) == 0;
-}
-
-static void deliver_role(struct message *m)
-{
-    struct role_news *n = CONTAINER_OF(m, struct role_news, message);
-    struct services *s = &n->broker->services;
-    struct partition_role role = partition_role(n->partition);
-    struct state_topic *topic = is_state_of_groups(n->partition) ? group_topic(s->groups) : txn_topic(s->transactions);
-    const struct view_topic *known = view_topic(view_current(), str_of(partition_topic(n->partition)));
-    if (known != NULL)
-        state_topic_set_count(topic, view_topic_width(known));
-    if (role.leads)
-        state_topic_elected(topic, partition_index(n->partition), role.leader_epoch);
-    else
-        state_topic_resigned(topic, partition_index(n->partition));
-    partition_unref(n->partition);
-    free(n);
-}
-
 static void role_changed(void *ctx, struct partition *p)
 {
     struct broker *b = ctx;
     replication_look(b->replication, p);
-    if (!is_state_of_groups(p) && !is_state_of_transactions(p))
-        return;
-    struct role_news *n = xcalloc(1, sizeof(*n));
-    partition_ref(p);
-    *n = (struct role_news){{.deliver = deliver_role}, b, p};
-    loop_post(b->services.coordinator_loop, &n->message);
+    election_tell(group_topic(b->services.groups), p);
+    election_tell(txn_topic(b->services.transactions), p);
 }
 
 /* The controller leaves out of its metadata who is not there; it judges for itself who is about to leave. */
@@ -372,7 +341,13 @@ static void open_for_business(struct broker *b)
                                                                    .ctx = b});
     make_views(b);
     b->services.fetch_sessions = fetch_sessions_new(b->config->max_incremental_fetch_session_cache_slots);
-    b->services.producer_ids = producer_ids_new(&b->services);
+    b->services.producer_ids =
+        producer_ids_new(&(struct producer_ids_options){.control = b->control,
+                                                        .link = b->services.controller_link,
+                                                        .broker_id = b->services.broker_id,
+                                                        .timeout_ms = b->config->request_timeout_ms,
+                                                        .broker_epoch = broker_epoch,
+                                                        .ctx = b});
     b->services.replicas = replica_manager_new(&(struct replica_options){.config = b->config,
                                                                          .logs = b->services.logs,
                                                                          .broker_id = b->services.broker_id,
@@ -383,6 +358,8 @@ static void open_for_business(struct broker *b)
                                                                          .move_wanted = move_wanted,
                                                                          .throttled = is_throttled,
                                                                          .ctx = b});
+    topic_log_set_replicas(b->offsets_log, b->services.replicas);
+    topic_log_set_replicas(b->transactions_log, b->services.replicas);
     struct controller_options controller = {
         b->control, b->names, b->services.zk, b->config, b->services.broker_id, b->services.topic_configs};
     b->services.controller = controller_new(&controller);
@@ -680,7 +657,7 @@ static int32_t leader_of(void *ctx, struct str topic, int32_t index)
 {
     struct broker *b = ctx;
     const struct view_partition *p = view_partition(view_current(), topic, index);
-    bool gone = p == NULL && missing_partition_is_gone(b->services.missing_partitions, topic, index);
+    bool gone = p == NULL && missing_partition_is_gone(b->missing_partitions, topic, index);
     return gone ? TXN_NO_PARTITION : known_leader(p);
 }
 
@@ -706,17 +683,25 @@ static void send_verification(void *ctx, int32_t broker, struct broker_call *cal
     broker_links_send(b->verification_links, broker, call);
 }
 
+static struct topic_log *make_topic_log(const struct broker *b, const char *topic)
+{
+    return topic_log_new(&(struct topic_log_options){.topic = topic,
+                                                     .loop = b->services.coordinator_loop,
+                                                     .wakes = b->services.coordinator_wakes,
+                                                     .workers = b->services.workers});
+}
+
 /* Markers wait for replicas, and verifications should not wait for them: they have connections of their own. */
 static void start_transactions(struct broker *b)
 {
     struct services *s = &b->services;
     b->marker_links = broker_links_new(s->coordinator_loop, b->names, b->config, "txn-marker-sender");
     b->verification_links = broker_links_new(s->coordinator_loop, b->names, b->config, "txn-verifier");
-    s->missing_partitions = missing_partitions_new(s);
-    s->transactions_log = (struct topic_log){s, TRANSACTION_STATE_TOPIC, NULL};
+    b->missing_partitions = missing_partitions_new(s->coordinator_loop, b->control);
+    b->transactions_log = make_topic_log(b, TRANSACTION_STATE_TOPIC);
     s->transactions = txn_coordinator_new(&(struct txn_options){.loop = s->coordinator_loop,
                                                                 .config = b->config,
-                                                                .log = topic_log_seam(&s->transactions_log),
+                                                                .log = topic_log_seam(b->transactions_log),
                                                                 .wall_ms = clock_wall_ms,
                                                                 .draw_producer_id = draw_producer_id,
                                                                 .leader_of = leader_of,
@@ -739,12 +724,12 @@ static void start(struct broker *b)
     b->services.topic_configs = topic_configs_new(b->services.settings);
     struct loop *coordinator = loop_new("coordinator");
     b->services.coordinator_loop = coordinator;
-    b->services.offsets_log = (struct topic_log){&b->services, GROUP_METADATA_TOPIC, NULL};
+    b->services.coordinator_wakes = wake_queue_new(coordinator);
+    b->offsets_log = make_topic_log(b, GROUP_METADATA_TOPIC);
     struct group_options groups = {
-        .loop = coordinator, .config = c, .log = topic_log_seam(&b->services.offsets_log), .wall_ms = clock_wall_ms};
+        .loop = coordinator, .config = c, .log = topic_log_seam(b->offsets_log), .wall_ms = clock_wall_ms};
     b->services.groups = group_coordinator_new(&groups);
     start_transactions(b);
-    b->services.coordinator_wakes = wake_queue_new(coordinator);
     loop_thread_start(&b->coordinator, coordinator);
     struct zk_options zk = {.loop = b->control,
                             .names = b->names,
@@ -756,6 +741,7 @@ static void start(struct broker *b)
                             .session_expired = on_session_expired,
                             .ctx = b};
     b->services.zk = zk_new(&zk);
+    missing_partitions_set_zk(b->missing_partitions, b->services.zk);
     struct config_watch_options configs = {.zk = b->services.zk,
                                            .configs = b->services.topic_configs,
                                            .settings = b->services.settings,
@@ -807,8 +793,8 @@ static void finish(struct broker *b)
     verifier_free(s->verifier);
     txn_coordinator_free(s->transactions);
     group_coordinator_free(s->groups);
-    topic_log_deinit(&s->transactions_log);
-    topic_log_deinit(&s->offsets_log);
+    topic_log_free(b->transactions_log);
+    topic_log_free(b->offsets_log);
     controller_free(s->controller);
     replication_free(b->replication);
     if (s->logs != NULL && b->serving)
@@ -830,7 +816,7 @@ static void finish(struct broker *b)
     free(b->own_host);
     controlled_shutdown_deinit(&b->shutdown);
     loop_free(s->coordinator_loop);
-    missing_partitions_free(s->missing_partitions); /* now that the last answer of ZooKeeper is delivered */
+    missing_partitions_free(b->missing_partitions); /* now that the last answer of ZooKeeper is delivered */
     watch_set(&b->signals, WATCH_NONE);
     close(b->signal_fd);
     order_lane_free(s->order_lane);

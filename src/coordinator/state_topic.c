@@ -250,3 +250,13 @@ void state_topic_free(struct state_topic *t)
     free(t->partitions);
     free(t);
 }
+
+const char *state_topic_name(const struct state_topic *t)
+{
+    return t->options.topic;
+}
+
+struct loop *state_topic_loop(const struct state_topic *t)
+{
+    return t->options.loop;
+}

@@ -62,6 +62,9 @@ struct state_options {
 
 struct state_topic *state_topic_new(const struct state_options *options, int32_t partition_count);
 void state_topic_free(struct state_topic *t); /* tells nobody */
+/* Any thread: */
+const char *state_topic_name(const struct state_topic *t);
+struct loop *state_topic_loop(const struct state_topic *t);
 
 /* How many partitions the topic has, on which it depends where a key belongs. */
 void state_topic_set_count(struct state_topic *t, int32_t count);

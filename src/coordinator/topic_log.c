@@ -1,13 +1,16 @@
-/*
- * How the coordinators reach the partitions of their topics. Reads are for workers. An append is done on the loop, as a
- * producer's is, unless the last one to its partition waited for the disk: then a worker does it, until they are quick
- * again.
- */
+#include "coordinator/topic_log.h"
+
 #include <uthash.h>
 #include <utlist.h>
 
 #include "base/clock.h"
-#include "server/server.h"
+#include "replica/replica.h"
+
+struct topic_log {
+    struct topic_log_options options;
+    struct replica_manager *replicas;
+    struct append_lane *lanes;
+};
 
 /* ---- Appending ---- */
 
@@ -59,7 +62,7 @@ static void run_append(struct topic_append *a)
     const struct append_lane *lane = a->lane;
     struct arena arena;
     arena_init(&arena, 0);
-    a->p = replica_partition(lane->log->services->replicas, str_of(lane->log->topic), lane->partition);
+    a->p = replica_partition(lane->log->replicas, str_of(lane->log->options.topic), lane->partition);
     a->error = a->p == NULL ? ERR_NOT_LEADER_OR_FOLLOWER : append_now(a, &arena);
     arena_deinit(&arena);
 }
@@ -113,7 +116,7 @@ static void appended(struct topic_append *a)
         return;
     }
     a->asleep = true;
-    a->sleeper = (struct sleeper){.queue = a->lane->log->services->coordinator_wakes, .wake = on_wake};
+    a->sleeper = (struct sleeper){.queue = a->lane->log->options.wakes, .wake = on_wake};
     partition_lie_down(a->p, &a->bed, &a->sleeper);
     timer_start(&a->deadline, a->append->timeout_ms);
     on_wake(&a->sleeper);
@@ -142,15 +145,15 @@ static void run_here(struct message *m)
 /* Here, too, by a message: nobody is answered before what it has asked for returns to it. */
 static void lane_start(struct append_lane *lane)
 {
-    const struct services *s = lane->log->services;
+    const struct topic_log_options *o = &lane->log->options;
     lane->running = lane->waiting;
     lane->waiting = NULL;
-    lane->job = (struct job){.run = run_lane, .home = s->coordinator_loop};
+    lane->job = (struct job){.run = run_lane, .home = o->loop};
     lane->job.done.deliver = lane->slow ? lane_done : run_here;
     if (lane->slow)
-        workers_submit(s->workers, &lane->job);
+        workers_submit(o->workers, &lane->job);
     else
-        loop_post(s->coordinator_loop, &lane->job.done);
+        loop_post(o->loop, &lane->job.done);
 }
 
 static struct append_lane *lane_of(struct topic_log *log, int32_t partition)
@@ -177,7 +180,7 @@ static void append_to(void *ctx, int32_t partition, int32_t leader_epoch, struct
     a->leader_epoch = leader_epoch;
     a->batch = *batch;
     *batch = (struct strbuf){0};
-    timer_init(&a->deadline, log->services->coordinator_loop, on_deadline);
+    timer_init(&a->deadline, log->options.loop, on_deadline);
     DL_APPEND(lane->waiting, a);
     if (lane->running == NULL)
         lane_start(lane);
@@ -199,7 +202,7 @@ struct topic_read {
 static void run_read(struct job *job)
 {
     struct topic_read *r = CONTAINER_OF(job, struct topic_read, job);
-    struct partition *p = replica_partition(r->log->services->replicas, str_of(r->log->topic), r->partition);
+    struct partition *p = replica_partition(r->log->replicas, str_of(r->log->options.topic), r->partition);
     if (p == NULL || partition_check_leader(p, -1) != ERR_NONE) {
         r->error = ERR_NOT_LEADER_OR_FOLLOWER;
     } else {
@@ -226,8 +229,22 @@ static void read_from(void *ctx, int32_t partition, int64_t offset, int32_t max_
     struct topic_read *r = xcalloc(1, sizeof(*r));
     *r = (struct topic_read){
         .log = log, .partition = partition, .offset = offset, .max_bytes = max_bytes, .done = done, .arg = arg};
-    r->job = (struct job){.run = run_read, .home = log->services->coordinator_loop, .done = {.deliver = was_read}};
-    workers_submit(log->services->workers, &r->job);
+    r->job = (struct job){.run = run_read, .home = log->options.loop, .done = {.deliver = was_read}};
+    workers_submit(log->options.workers, &r->job);
+}
+
+/* ---- Life ---- */
+
+struct topic_log *topic_log_new(const struct topic_log_options *options)
+{
+    struct topic_log *log = xcalloc(1, sizeof(*log));
+    log->options = *options;
+    return log;
+}
+
+void topic_log_set_replicas(struct topic_log *log, struct replica_manager *replicas)
+{
+    log->replicas = replicas;
 }
 
 struct state_log topic_log_seam(struct topic_log *log)
@@ -235,11 +252,14 @@ struct state_log topic_log_seam(struct topic_log *log)
     return (struct state_log){append_to, read_from, log};
 }
 
-void topic_log_deinit(struct topic_log *log)
+void topic_log_free(struct topic_log *log)
 {
     struct append_lane *lane, *next;
+    if (log == NULL)
+        return;
     HASH_ITER (hh, log->lanes, lane, next) {
         HASH_DEL(log->lanes, lane);
         free(lane);
     }
+    free(log);
 }

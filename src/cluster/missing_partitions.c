@@ -1,7 +1,5 @@
-/*
- * Partitions that the view does not have: deleted, or only not told of yet? A controller that is new in its office
- * may begin with a part of the cluster. ZooKeeper knows, and is asked by the control loop.
- */
+#include "cluster/missing_partitions.h"
+
 #include <inttypes.h>
 
 #include <uthash.h>
@@ -9,7 +7,7 @@
 #include "base/clock.h"
 #include "base/logger.h"
 #include "base/topic_key.h"
-#include "server/server_internal.h"
+#include "cluster/znodes.h"
 
 enum { GOOD_FOR_MS = 1000 }; /* an answer; then it is asked again */
 
@@ -24,15 +22,22 @@ struct missing {
 };
 
 struct missing_partitions {
-    struct services *services;
-    struct missing *table; /* coordinator loop */
+    struct zk *zk;
+    struct loop *control, *home;
+    struct missing *table; /* home */
 };
 
-struct missing_partitions *missing_partitions_new(struct services *s)
+struct missing_partitions *missing_partitions_new(struct loop *home, struct loop *control)
 {
     struct missing_partitions *m = xcalloc(1, sizeof(*m));
-    m->services = s;
+    m->home = home;
+    m->control = control;
     return m;
+}
+
+void missing_partitions_set_zk(struct missing_partitions *m, struct zk *zk)
+{
+    m->zk = zk;
 }
 
 static void forget(struct missing *x)
@@ -81,7 +86,7 @@ static bool is_gone(struct arena *a, const struct topic_key *id, const struct zk
 static void tell(struct missing *x)
 {
     x->message.deliver = on_answer;
-    loop_post(x->all->services->coordinator_loop, &x->message);
+    loop_post(x->all->home, &x->message);
 }
 
 static void on_nodes(struct zk_batch *b)
@@ -109,7 +114,7 @@ static void look_up(struct message *message)
     b->ctx = x;
     zk_get(b, topic_path(path, x->id.topic), false);
     zk_exists(b, delete_topic_path(path, x->id.topic), false);
-    zk_submit(x->all->services->zk, b);
+    zk_submit(x->all->zk, b);
 }
 
 static struct missing *find(const struct missing_partitions *m, const struct topic_key *id)
@@ -141,12 +146,12 @@ static void ask(struct missing_partitions *m, const struct topic_key *id)
     x->under_way = true;
     x->message.deliver = look_up;
     HASH_ADD(hh, m->table, id, sizeof(x->id), x);
-    loop_post(m->services->control_loop, &x->message);
+    loop_post(m->control, &x->message);
 }
 
 bool missing_partition_is_gone(struct missing_partitions *m, struct str topic, int32_t index)
 {
-    ensure(loop_is_mine(m->services->coordinator_loop));
+    ensure(loop_is_mine(m->home));
     struct topic_key id;
     if (!topic_key_make(topic, index, &id))
         return true;

@@ -1,26 +1,18 @@
-/* InitProducerId for idempotent producers: ids from blocks that the controller hands out (KIP-730). */
+#include "transaction/producer_ids.h"
 
 #include "base/lock.h"
 #include "base/logger.h"
 #include "protocol/msg/allocate_producer_ids.h"
 #include "protocol/msg/api.h"
-#include "protocol/msg/init_producer_id.h"
-#include "server/server_internal.h"
 
 enum { FEW_LEFT = 100 };
-
-struct producer_id_request {
-    struct request *request;
-    struct producer_id_request *next;
-    struct init_producer_id_response response;
-};
 
 struct id_block {
     int64_t next, end;
 };
 
 struct producer_ids {
-    struct services *services;
+    struct producer_ids_options options;
     struct lock lock;
     struct id_block block, spare;
     bool posted;        /* `ask`, for a spare before it is needed */
@@ -31,15 +23,15 @@ struct producer_ids {
     struct allocate_producer_ids_request request;
     struct allocate_producer_ids_response response;
     struct arena arena; /* of the response */
-    struct producer_id_request *waiting;
+    struct producer_id_call *waiting;
 };
 
 static void deliver_ask(struct message *m);
 
-struct producer_ids *producer_ids_new(struct services *s)
+struct producer_ids *producer_ids_new(const struct producer_ids_options *options)
 {
     struct producer_ids *p = xcalloc(1, sizeof(*p));
-    p->services = s;
+    p->options = *options;
     p->ask.deliver = deliver_ask;
     lock_init(&p->lock);
     return p;
@@ -59,7 +51,6 @@ static bool is_short(const struct producer_ids *p)
     return p->spare.next == p->spare.end && p->block.end - p->block.next < FEW_LEFT;
 }
 
-/* Asks for the next block before this one is at its end, so that nobody waits. */
 bool producer_ids_draw(struct producer_ids *p, int64_t *id)
 {
     lock_take(&p->lock);
@@ -74,22 +65,8 @@ bool producer_ids_draw(struct producer_ids *p, int64_t *id)
     p->posted |= ask;
     lock_release(&p->lock);
     if (ask)
-        loop_post(p->services->control_loop, &p->ask);
+        loop_post(p->options.control, &p->ask);
     return ok;
-}
-
-static bool draw(struct producer_ids *p, struct init_producer_id_response *response)
-{
-    bool ok = producer_ids_draw(p, &response->producer_id);
-    if (ok)
-        response->producer_epoch = 0;
-    return ok;
-}
-
-static void answer(struct request *r)
-{
-    struct producer_id_request *st = r->state;
-    ANSWER(r, init_producer_id_response, &st->response);
 }
 
 static void keep_block(struct producer_ids *p)
@@ -114,7 +91,7 @@ static void set_asking(struct producer_ids *p, bool asking)
 static void on_block(struct link_call *call, enum kafka_error error)
 {
     struct producer_ids *p = CONTAINER_OF(call, struct producer_ids, call);
-    struct producer_id_request *waiting = p->waiting;
+    struct producer_id_call *waiting = p->waiting;
     p->waiting = NULL;
     if (error == ERR_NONE)
         error = (enum kafka_error)p->response.error_code;
@@ -124,11 +101,10 @@ static void on_block(struct link_call *call, enum kafka_error error)
         log_warn("The controller gave no block of producer ids: %s", error_name((int16_t)error));
     set_asking(p, false);
     while (waiting != NULL) {
-        struct producer_id_request *st = waiting;
-        waiting = st->next;
-        if (!draw(p, &st->response))
-            st->response.error_code = ERR_COORDINATOR_LOAD_IN_PROGRESS; /* the client asks again */
-        request_return(st->request, answer);
+        struct producer_id_call *c = waiting;
+        int64_t id;
+        waiting = c->next;
+        c->done(c, producer_ids_draw(p, &id) ? id : -1);
     }
 }
 
@@ -138,16 +114,16 @@ static void ask(struct producer_ids *p)
         return;
     set_asking(p, true);
     allocate_producer_ids_request_init(&p->request);
-    p->request.broker_id = p->services->broker_id;
-    p->request.broker_epoch = p->services->broker_epoch;
+    p->request.broker_id = p->options.broker_id;
+    p->request.broker_epoch = p->options.broker_epoch(p->options.ctx);
     arena_deinit(&p->arena);
     p->call = (struct link_call){.key = API_ALLOCATE_PRODUCER_IDS,
                                  .request = &p->request,
                                  .response = &p->response,
                                  .arena = &p->arena,
-                                 .timeout_ms = p->services->config->request_timeout_ms,
+                                 .timeout_ms = p->options.timeout_ms,
                                  .done = on_block};
-    controller_link_send(p->services->controller_link, &p->call);
+    controller_link_send(p->options.link, &p->call);
 }
 
 static void deliver_ask(struct message *m)
@@ -161,39 +137,15 @@ static void deliver_ask(struct message *m)
         ask(p);
 }
 
-static void wait_for_block(struct request *r)
+void producer_ids_wait(struct producer_ids *p, struct producer_id_call *call)
 {
-    struct producer_ids *p = r->s->producer_ids;
-    struct producer_id_request *st = r->state;
-    if (draw(p, &st->response)) { /* it came meanwhile */
-        request_return(r, answer);
+    int64_t id;
+    ensure(loop_is_mine(p->options.control));
+    if (producer_ids_draw(p, &id)) { /* it came meanwhile */
+        call->done(call, id);
         return;
     }
-    st->next = p->waiting;
-    p->waiting = st;
+    call->next = p->waiting;
+    p->waiting = call;
     ask(p);
 }
-
-static void handle(struct request *r)
-{
-    struct init_producer_id_request request;
-    struct producer_id_request *st = ARENA_NEW(r->arena, struct producer_id_request);
-    if (!DECODE(r, init_producer_id_request, &request))
-        return;
-    r->state = st;
-    st->request = r;
-    init_producer_id_response_init(&st->response);
-    st->response.producer_epoch = -1;
-    if ((request.producer_id == NO_PRODUCER_ID) != (request.producer_epoch == NO_PRODUCER_EPOCH)) {
-        st->response.error_code = ERR_INVALID_REQUEST;
-    } else if (request.transactional_id.p != NULL) {
-        init_transactional_producer(r, &request);
-        return;
-    } else if (!draw(r->s->producer_ids, &st->response)) {
-        request_hop(r, r->s->control_loop, wait_for_block);
-        return;
-    }
-    answer(r);
-}
-
-const struct api_entry api_init_producer_id = {.key = API_INIT_PRODUCER_ID, .min = 0, .max = 5, .handle = handle};

@@ -1,0 +1,66 @@
+/* InitProducerId: for idempotent producers here, for transactional ones in transactions.c. */
+#include "protocol/msg/init_producer_id.h"
+#include "server/server_internal.h"
+#include "transaction/producer_ids.h"
+
+struct producer_id_request {
+    struct request *request;
+    struct producer_id_call call;
+    struct init_producer_id_response response;
+};
+
+static void answer(struct request *r)
+{
+    struct producer_id_request *st = r->state;
+    ANSWER(r, init_producer_id_response, &st->response);
+}
+
+static void give_id(struct producer_id_request *st, int64_t id)
+{
+    st->response.producer_id = id;
+    st->response.producer_epoch = 0;
+}
+
+static void on_id(struct producer_id_call *call, int64_t id)
+{
+    struct producer_id_request *st = CONTAINER_OF(call, struct producer_id_request, call);
+    if (id >= 0)
+        give_id(st, id);
+    else
+        st->response.error_code = ERR_COORDINATOR_LOAD_IN_PROGRESS; /* the client asks again */
+    request_return(st->request, answer);
+}
+
+static void wait_for_id(struct request *r)
+{
+    struct producer_id_request *st = r->state;
+    st->call.done = on_id;
+    producer_ids_wait(r->s->producer_ids, &st->call);
+}
+
+static void handle(struct request *r)
+{
+    struct init_producer_id_request request;
+    struct producer_id_request *st = ARENA_NEW(r->arena, struct producer_id_request);
+    int64_t id;
+    if (!DECODE(r, init_producer_id_request, &request))
+        return;
+    r->state = st;
+    st->request = r;
+    init_producer_id_response_init(&st->response);
+    st->response.producer_epoch = -1;
+    if ((request.producer_id == NO_PRODUCER_ID) != (request.producer_epoch == NO_PRODUCER_EPOCH)) {
+        st->response.error_code = ERR_INVALID_REQUEST;
+    } else if (request.transactional_id.p != NULL) {
+        init_transactional_producer(r, &request);
+        return;
+    } else if (producer_ids_draw(r->s->producer_ids, &id)) {
+        give_id(st, id);
+    } else {
+        request_hop(r, r->s->control_loop, wait_for_id);
+        return;
+    }
+    answer(r);
+}
+
+const struct api_entry api_init_producer_id = {.key = API_INIT_PRODUCER_ID, .min = 0, .max = 5, .handle = handle};
