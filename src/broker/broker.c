@@ -11,48 +11,15 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/logger.h"
-#include "cluster/broker_link.h"
-#include "cluster/controlled_shutdown.h"
-#include "cluster/internal_topics.h"
+#include "broker/broker_internal.h"
 #include "cluster/missing_partitions.h"
 #include "coordinator/election.h"
-#include "coordinator/topic_log.h"
+#include "replica/lost_dirs.h"
 #include "replica/replication.h"
-#include "server/server.h"
 #include "transaction/producer_ids.h"
 
 enum { QUIET_CHECK_MS = 2, QUIET_CHECKS = 2500, NAME_THREADS = 8 };
-
-struct broker {
-    struct services services;
-    const struct broker_config *given;  /* by the file and the command line */
-    const struct broker_config *config; /* what the parts are started with: also what ZooKeeper had then */
-    struct loop *control;
-    struct workers *names; /* look up other brokers' hosts: a name service that hangs holds up nothing else */
-    struct loop_thread coordinator;
-    struct wake_queue **wake_queues;
-    struct replication *replication;
-    struct broker_links *marker_links, *verification_links;
-    struct missing_partitions *missing_partitions;
-    struct topic_log *offsets_log, *transactions_log;
-    struct timer patience; /* with ZooKeeper at start, with requests at the end */
-    struct watch signals;
-    int signal_fd;
-    struct member_call member;
-    struct endpoint *endpoints; /* to be registered */
-    char *own_host;             /* for a listener without host; NULL: each has one */
-    struct job load;
-    struct job limits; /* of connections: their change asks the name service */
-    bool limits_busy, limits_again;
-    struct fail load_fail;
-    bool load_ok, serving, stopping, registering;
-    struct controlled_shutdown shutdown;
-    struct message resignation;
-    int exit_code, quiet_checks;
-    bool leaving;
-};
 
 static void leave(struct broker *b);
 
@@ -109,18 +76,6 @@ static int64_t broker_epoch(void *ctx)
     return b->services.broker_epoch;
 }
 
-static void topic_config_changed(void *ctx, const char *topic)
-{
-    struct broker *b = ctx;
-    struct topic_config config;
-    topic_configs_get(b->services.topic_configs, topic, &config);
-    log_manager_configure(b->services.logs, topic, &config);
-    if (b->services.replicas != NULL)
-        replica_topic_configured(b->services.replicas, topic);
-    if (b->services.controller != NULL)
-        controller_topic_configured(b->services.controller, topic);
-}
-
 static bool is_throttled(void *ctx, const char *topic, int32_t partition, bool as_leader)
 {
     struct broker *b = ctx;
@@ -128,130 +83,16 @@ static bool is_throttled(void *ctx, const char *topic, int32_t partition, bool a
     return topic_configs_throttle(b->services.topic_configs, topic, key, partition, b->services.broker_id);
 }
 
-/* What was set at run time, now or before the start, and has no effect. */
-static void warn_of_idle_settings(struct broker *b)
-{
-    const struct broker_config *now = broker_settings_hold(b->services.settings);
-    for (int i = 0; i < now->entry_count; i++) {
-        const struct config_entry *e = &now->entries[i];
-        const char *at_start = config_raw(b->config, e->name);
-        if (e->source == CONFIG_STATIC || config_is_live(e->name))
-            continue;
-        if (e->key == NULL || e->key->state != CONFIG_WORKS)
-            log_warn("%s was set at run time, which has no effect on this broker", e->name);
-        else if (at_start == NULL || strcmp(at_start, e->value) != 0)
-            log_warn("%s was set at run time, which has no effect on this broker before it is started again", e->name);
-    }
-    broker_settings_release(now);
-}
-
-static void change_limits(struct job *job)
-{
-    struct broker *b = CONTAINER_OF(job, struct broker, limits);
-    const struct broker_config *now = broker_settings_hold(b->services.settings);
-    net_server_configure(b->services.net, now);
-    broker_settings_release(now);
-}
-
-static void submit_limits(struct broker *b)
-{
-    if (b->limits_busy) {
-        b->limits_again = true;
-        return;
-    }
-    b->limits_busy = true;
-    b->limits_again = false;
-    workers_submit(b->services.workers, &b->limits);
-}
-
-static void on_limits_changed(struct message *m)
-{
-    struct broker *b = CONTAINER_OF(m, struct broker, limits.done);
-    b->limits_busy = false;
-    if (b->limits_again && !b->leaving)
-        submit_limits(b);
-}
-
-/* What follows the settings as they change; all else keeps what it was started with. */
-static void apply_settings(struct broker *b)
-{
-    const struct broker_config *now = broker_settings_hold(b->services.settings);
-    replica_set_throttles(b->services.replicas, now->leader_replication_throttled_rate,
-                          now->follower_replication_throttled_rate,
-                          now->replica_alter_log_dirs_io_max_bytes_per_second);
-    log_manager_configure_all(b->services.logs);
-    log_manager_take_settings(b->services.logs, now);
-    atomic_store(&b->services.verify_transactions, now->transaction_partition_verification_enable);
-    workers_resize(b->services.workers, now->num_io_threads);
-    broker_settings_release(now);
-    controller_defaults_configured(b->services.controller);
-    submit_limits(b);
-}
-
-static void settings_changed(void *ctx)
-{
-    struct broker *b = ctx;
-    if (b->services.controller == NULL)
-        return; /* nothing has started yet */
-    log_info("The settings of this broker have changed");
-    warn_of_idle_settings(b);
-    apply_settings(b);
-}
-
-/* ---- Log directories that fail: a chain from any thread by the control loop to a worker and back ---- */
-
-struct lost_dir {
-    struct message message;
-    struct job job;
-    struct broker *broker;
-    char *dir;
-};
-
-static void lost_dir_free(struct lost_dir *l)
-{
-    free(l->dir);
-    free(l);
-}
-
-static void stop_serving_dir(struct job *job)
-{
-    struct lost_dir *l = CONTAINER_OF(job, struct lost_dir, job);
-    replica_dir_failed(l->broker->services.replicas, l->dir);
-    log_manager_abandon_dir(l->broker->services.logs, l->dir);
-}
-
-static void on_dir_stopped(struct message *m)
-{
-    struct lost_dir *l = CONTAINER_OF(m, struct lost_dir, job.done);
-    if (!l->broker->leaving)
-        member_report_log_dir(l->broker->services.zk, l->broker->services.broker_id);
-    lost_dir_free(l);
-}
-
-static void on_dir_failed(struct message *m)
-{
-    struct lost_dir *l = CONTAINER_OF(m, struct lost_dir, message);
-    struct broker *b = l->broker;
-    struct fail fail;
-    if (b->services.replicas != NULL && !b->leaving && !log_manager_need_live_dir(b->services.logs, &fail)) {
-        /* Nothing can be served or closed, and no promise be kept: the others are to notice at once. */
-        log_fatal("%s", fail.text);
-        _exit(1);
-    }
-    if (b->leaving || b->services.replicas == NULL) {
-        lost_dir_free(l); /* before anything is served, nobody has to be told */
-        return;
-    }
-    l->job = (struct job){.run = stop_serving_dir, .home = b->control, .done = {.deliver = on_dir_stopped}};
-    workers_submit(b->services.workers, &l->job);
-}
-
 static void dir_failed(void *ctx, const char *dir, const char *why UNUSED)
 {
     struct broker *b = ctx;
-    struct lost_dir *l = xcalloc(1, sizeof(*l));
-    *l = (struct lost_dir){.message = {.deliver = on_dir_failed}, .broker = b, .dir = xstrdup(dir)};
-    loop_post(b->control, &l->message);
+    lost_dirs_report(b->lost_dirs, dir);
+}
+
+static void dir_stopped(void *ctx)
+{
+    struct broker *b = ctx;
+    member_report_log_dir(b->services.zk, b->services.broker_id);
 }
 
 /* ---- Starting, last step first ---- */
@@ -358,14 +199,14 @@ static void open_for_business(struct broker *b)
                                                                          .move_wanted = move_wanted,
                                                                          .throttled = is_throttled,
                                                                          .ctx = b});
-    topic_log_set_replicas(b->offsets_log, b->services.replicas);
-    topic_log_set_replicas(b->transactions_log, b->services.replicas);
+    coordination_set_replicas(b);
     struct controller_options controller = {
         b->control, b->names, b->services.zk, b->config, b->services.broker_id, b->services.topic_configs};
     b->services.controller = controller_new(&controller);
-    apply_settings(b);
+    live_settings_apply(b);
     net_server_run_loops(b->services.net);
     log_manager_start(b->services.logs);
+    lost_dirs_start(b->lost_dirs, b->services.logs, b->services.replicas);
     replication_start(b->replication, b->services.replicas);
     register_broker(b);
 }
@@ -407,7 +248,7 @@ static void on_configs_loaded(void *ctx)
     }
     workers_resize(b->services.workers, b->config->num_io_threads);
     log_manager_settle(b->services.logs, b->config);
-    warn_of_idle_settings(b);
+    live_settings_warn(b);
     b->load = (struct job){.run = load_logs, .home = b->control, .done = {.deliver = on_logs_loaded}};
     workers_submit(b->services.workers, &b->load);
 }
@@ -546,15 +387,6 @@ static void on_no_zookeeper(struct timer *t)
 
 /* ---- Stopping ---- */
 
-static void deliver_resignation(struct message *m)
-{
-    struct broker *b = CONTAINER_OF(m, struct broker, resignation);
-    state_topic_resign_all(group_topic(b->services.groups));
-    state_topic_resign_all(txn_topic(b->services.transactions));
-    broker_links_close(b->verification_links);
-    broker_links_close(b->marker_links);
-}
-
 /* Requests end as the parts that they wait for let go of them; their answers need all loops and workers. */
 static void on_quiet_check(struct timer *t)
 {
@@ -574,6 +406,7 @@ static void leave(struct broker *b)
     if (b->leaving)
         return;
     b->leaving = true;
+    lost_dirs_stop(b->lost_dirs);
     if (b->services.net == NULL || b->services.controller == NULL) {
         loop_stop(b->control);
         return;
@@ -584,8 +417,7 @@ static void leave(struct broker *b)
     controller_expire(b->services.controller);
     controller_link_close(b->services.controller_link);
     zk_close(b->services.zk);
-    b->resignation.deliver = deliver_resignation;
-    loop_post(b->services.coordinator_loop, &b->resignation);
+    coordination_resign(b);
     timer_init(&b->patience, b->control, on_quiet_check);
     timer_start(&b->patience, QUIET_CHECK_MS);
 }
@@ -642,75 +474,6 @@ static void catch_signals(struct broker *b)
 
 /* ---- The whole ---- */
 
-static bool draw_producer_id(void *ctx, int64_t *id)
-{
-    struct broker *b = ctx;
-    return producer_ids_draw(b->services.producer_ids, id);
-}
-
-static int32_t known_leader(const struct view_partition *p)
-{
-    return p != NULL && view_broker(view_current(), p->leader) != NULL ? p->leader : TXN_NO_LEADER;
-}
-
-static int32_t leader_of(void *ctx, struct str topic, int32_t index)
-{
-    struct broker *b = ctx;
-    const struct view_partition *p = view_partition(view_current(), topic, index);
-    bool gone = p == NULL && missing_partition_is_gone(b->missing_partitions, topic, index);
-    return gone ? TXN_NO_PARTITION : known_leader(p);
-}
-
-static int32_t coordinator_of(void *ctx UNUSED, struct str transactional_id)
-{
-    struct str name = STR_LIT(TRANSACTION_STATE_TOPIC);
-    const struct view_topic *topic = view_topic(view_current(), name);
-    if (topic == NULL)
-        return TXN_NO_LEADER;
-    int32_t index = state_partition_of(transactional_id, view_topic_width(topic));
-    return known_leader(view_partition(view_current(), name, index));
-}
-
-static void send_markers(void *ctx, int32_t broker, struct broker_call *call)
-{
-    struct broker *b = ctx;
-    broker_links_send(b->marker_links, broker, call);
-}
-
-static void send_verification(void *ctx, int32_t broker, struct broker_call *call)
-{
-    struct broker *b = ctx;
-    broker_links_send(b->verification_links, broker, call);
-}
-
-static struct topic_log *make_topic_log(const struct broker *b, const char *topic)
-{
-    return topic_log_new(&(struct topic_log_options){.topic = topic,
-                                                     .loop = b->services.coordinator_loop,
-                                                     .wakes = b->services.coordinator_wakes,
-                                                     .workers = b->services.workers});
-}
-
-/* Markers wait for replicas, and verifications should not wait for them: they have connections of their own. */
-static void start_transactions(struct broker *b)
-{
-    struct services *s = &b->services;
-    b->marker_links = broker_links_new(s->coordinator_loop, b->names, b->config, "txn-marker-sender");
-    b->verification_links = broker_links_new(s->coordinator_loop, b->names, b->config, "txn-verifier");
-    b->missing_partitions = missing_partitions_new(s->coordinator_loop, b->control);
-    b->transactions_log = make_topic_log(b, TRANSACTION_STATE_TOPIC);
-    s->transactions = txn_coordinator_new(&(struct txn_options){.loop = s->coordinator_loop,
-                                                                .config = b->config,
-                                                                .log = topic_log_seam(b->transactions_log),
-                                                                .wall_ms = clock_wall_ms,
-                                                                .draw_producer_id = draw_producer_id,
-                                                                .leader_of = leader_of,
-                                                                .send = send_markers,
-                                                                .ctx = b});
-    s->verifier =
-        verifier_new(&(struct verifier_options){.coordinator_of = coordinator_of, .send = send_verification, .ctx = b});
-}
-
 static void start(struct broker *b)
 {
     const struct broker_config *c = b->config;
@@ -718,19 +481,12 @@ static void start(struct broker *b)
     b->services.workers = workers_new("worker", c->num_io_threads);
     b->services.order_worker = workers_new("orders", 1);
     b->services.order_lane = order_lane_new();
+    b->lost_dirs = lost_dirs_new(&(struct lost_dirs_options){b->control, b->services.workers, dir_stopped, b});
     b->names = workers_new("names", NAME_THREADS);
     b->services.control_loop = b->control;
     b->services.settings = broker_settings_new(c);
     b->services.topic_configs = topic_configs_new(b->services.settings);
-    struct loop *coordinator = loop_new("coordinator");
-    b->services.coordinator_loop = coordinator;
-    b->services.coordinator_wakes = wake_queue_new(coordinator);
-    b->offsets_log = make_topic_log(b, GROUP_METADATA_TOPIC);
-    struct group_options groups = {
-        .loop = coordinator, .config = c, .log = topic_log_seam(b->offsets_log), .wall_ms = clock_wall_ms};
-    b->services.groups = group_coordinator_new(&groups);
-    start_transactions(b);
-    loop_thread_start(&b->coordinator, coordinator);
+    coordination_start(b);
     struct zk_options zk = {.loop = b->control,
                             .names = b->names,
                             .connect = c->zookeeper_connect,
@@ -745,8 +501,8 @@ static void start(struct broker *b)
     struct config_watch_options configs = {.zk = b->services.zk,
                                            .configs = b->services.topic_configs,
                                            .settings = b->services.settings,
-                                           .changed = topic_config_changed,
-                                           .settings_changed = settings_changed,
+                                           .changed = live_settings_topic_changed,
+                                           .settings_changed = live_settings_changed,
                                            .loaded = on_configs_loaded,
                                            .ctx = b};
     b->services.config_watch = config_watch_new(&configs);
@@ -782,19 +538,12 @@ static void finish(struct broker *b)
     workers_stop(s->order_worker);
     workers_stop(s->workers);
     controller_link_close(s->controller_link);
-    broker_links_close(b->verification_links);
-    broker_links_close(b->marker_links);
+    coordination_close_links(b);
     zk_close(s->zk);
     deliver_leftovers(b);
     net_server_free(s->net);
     controller_link_free(s->controller_link);
-    broker_links_free(b->verification_links);
-    broker_links_free(b->marker_links);
-    verifier_free(s->verifier);
-    txn_coordinator_free(s->transactions);
-    group_coordinator_free(s->groups);
-    topic_log_free(b->transactions_log);
-    topic_log_free(b->offsets_log);
+    coordination_free(b);
     controller_free(s->controller);
     replication_free(b->replication);
     if (s->logs != NULL && b->serving)
@@ -822,6 +571,7 @@ static void finish(struct broker *b)
     order_lane_free(s->order_lane);
     workers_free(s->order_worker);
     workers_free(s->workers);
+    lost_dirs_free(b->lost_dirs);
     loop_free(b->control);
     view_board_free(s->board);
     if (b->config != b->given)
@@ -834,7 +584,7 @@ int broker_run(const struct broker_config *config)
     struct broker *b = xcalloc(1, sizeof(*b));
     b->given = b->config = config;
     b->control = loop_new("control");
-    b->limits = (struct job){.run = change_limits, .home = b->control, .done = {.deliver = on_limits_changed}};
+    live_settings_init(b);
     catch_signals(b);
     start(b);
     loop_run(b->control);

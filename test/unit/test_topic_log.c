@@ -2,7 +2,7 @@
 #include "replica_test.h"
 
 #include "base/clock.h"
-#include "server/server.h"
+#include "coordinator/topic_log.h"
 
 enum { LONG_US = 50000, EPOCH = 0, FOLLOWER = 3 };
 
@@ -26,8 +26,10 @@ int64_t clock_wall_ms(void)
 
 struct fixture {
     struct test_replicas replicas;
-    struct services services;
-    struct topic_log topic;
+    struct loop *loop;
+    struct wake_queue *wakes;
+    struct workers *workers;
+    struct topic_log *topic;
     struct state_log log;
     struct partition *partition;
     int answered;
@@ -48,13 +50,13 @@ static int set_up(void **state)
     step_us = 0;
     test_replicas_init(&f->replicas);
     f->partition = test_replicas_lead(&f->replicas, "__consumer_offsets", EPOCH);
-    f->services.coordinator_loop = loop_new("coordinator");
-    f->services.coordinator_wakes = wake_queue_new(f->services.coordinator_loop);
-    f->services.workers = workers_new("worker", 1);
-    workers_stop(f->services.workers);
-    f->services.replicas = f->replicas.manager;
-    f->topic = (struct topic_log){.services = &f->services, .topic = "__consumer_offsets"};
-    f->log = topic_log_seam(&f->topic);
+    f->loop = loop_new("coordinator");
+    f->wakes = wake_queue_new(f->loop);
+    f->workers = workers_new("worker", 1);
+    workers_stop(f->workers);
+    f->topic = topic_log_new(&(struct topic_log_options){"__consumer_offsets", f->loop, f->wakes, f->workers});
+    topic_log_set_replicas(f->topic, f->replicas.manager);
+    f->log = topic_log_seam(f->topic);
     *state = f;
     return 0;
 }
@@ -62,10 +64,10 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     struct fixture *f = *state;
-    topic_log_deinit(&f->topic);
-    workers_free(f->services.workers);
-    wake_queue_free(f->services.coordinator_wakes);
-    loop_free(f->services.coordinator_loop);
+    topic_log_free(f->topic);
+    workers_free(f->workers);
+    wake_queue_free(f->wakes);
+    loop_free(f->loop);
     partition_unref(f->partition);
     test_replicas_deinit(&f->replicas);
     free(f);
@@ -105,7 +107,7 @@ static void on_done(struct state_append *append, enum kafka_error error)
 /* All that the loop has to do now. */
 static void run_loop(struct fixture *f)
 {
-    while (loop_drain(f->services.coordinator_loop))
+    while (loop_drain(f->loop))
         ;
 }
 

@@ -1,0 +1,55 @@
+/* The inside of a broker, shared by its files: what is made when, and who owns it. All on the control loop. */
+#ifndef BARNABAS_BROKER_BROKER_INTERNAL_H
+#define BARNABAS_BROKER_BROKER_INTERNAL_H
+
+#include "cluster/controlled_shutdown.h"
+#include "server/server.h"
+
+struct broker {
+    struct services services;
+    const struct broker_config *given;  /* by the file and the command line */
+    const struct broker_config *config; /* what the parts are started with: also what ZooKeeper had then */
+    struct loop *control;
+    struct workers *names; /* look up other brokers' hosts: a name service that hangs holds up nothing else */
+    struct loop_thread coordinator;
+    struct wake_queue **wake_queues;
+    struct replication *replication;
+    struct broker_links *marker_links, *verification_links;
+    struct missing_partitions *missing_partitions;
+    struct lost_dirs *lost_dirs;
+    struct topic_log *offsets_log, *transactions_log;
+    struct timer patience; /* with ZooKeeper at start, with requests at the end */
+    struct watch signals;
+    int signal_fd;
+    struct member_call member;
+    struct endpoint *endpoints; /* to be registered */
+    char *own_host;             /* for a listener without host; NULL: each has one */
+    struct job load;
+    struct job limits; /* of connections: their change asks the name service */
+    bool limits_busy, limits_again;
+    struct fail load_fail;
+    bool load_ok, serving, stopping, registering;
+    struct controlled_shutdown shutdown;
+    struct message resignation;
+    int exit_code, quiet_checks;
+    bool leaving;
+};
+
+/* ---- live_settings.c ---- */
+
+void live_settings_init(struct broker *b);
+void live_settings_apply(struct broker *b); /* what follows the settings as they change */
+void live_settings_warn(struct broker *b); /* of what was set at run time, now or before the start, and has no effect */
+/* Callbacks of the watch on configurations; `ctx` is the broker. */
+void live_settings_changed(void *ctx);
+void live_settings_topic_changed(void *ctx, const char *topic);
+
+/* ---- coordination.c ---- */
+
+void coordination_start(struct broker *b);
+void coordination_set_replicas(struct broker *b); /* before anything is elected */
+void coordination_resign(struct broker *b);       /* who waits for coordinators is let go of */
+void coordination_close_links(struct broker *b);
+void coordination_free(struct broker *b);
+
+#endif
