@@ -15,6 +15,7 @@
 #include "broker/broker_internal.h"
 #include "cluster/missing_partitions.h"
 #include "coordinator/election.h"
+#include "replica/fetch_session.h"
 #include "replica/lost_dirs.h"
 #include "replica/replication.h"
 #include "transaction/producer_ids.h"

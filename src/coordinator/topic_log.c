@@ -27,7 +27,7 @@ struct topic_append {
     enum kafka_error error;
     bool asleep;
     struct sleeper sleeper;
-    struct bed bed;
+    struct waiter waiter;
     struct timer deadline;
 };
 
@@ -81,7 +81,7 @@ static void run_lane(struct job *job)
 
 static void finish(struct topic_append *a, enum kafka_error error)
 {
-    partition_get_up(&a->bed);
+    partition_unwait(&a->waiter);
     if (a->asleep)
         sleeper_cancel(&a->sleeper);
     timer_stop(&a->deadline);
@@ -117,7 +117,7 @@ static void appended(struct topic_append *a)
     }
     a->asleep = true;
     a->sleeper = (struct sleeper){.queue = a->lane->log->options.wakes, .wake = on_wake};
-    partition_lie_down(a->p, &a->bed, &a->sleeper);
+    partition_wait(a->p, &a->waiter, &a->sleeper);
     timer_start(&a->deadline, a->append->timeout_ms);
     on_wake(&a->sleeper);
 }

@@ -35,7 +35,7 @@ void partition_unref(struct partition *p)
 {
     if (p == NULL || atomic_fetch_sub(&p->refs, 1) != 1)
         return;
-    ensure(p->beds == NULL);
+    ensure(p->waiters == NULL);
     plog_unref(p->log);
     plog_unref(p->future);
     for (int32_t i = 0; i < p->retired_count; i++)

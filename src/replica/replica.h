@@ -257,23 +257,23 @@ struct sleeper {
 
 void sleeper_wake(struct sleeper *s); /* any thread */
 
-/* The place where it hangs on one partition. */
-struct bed {
+/* Its place on one partition. */
+struct waiter {
     struct sleeper *sleeper;
     /* Instead of a sleeper: called at each change, on the thread that makes it, with the partition locked. */
-    void (*stirred)(struct bed *self);
+    void (*changed)(struct waiter *self);
     struct partition *partition; /* with a reference; NULL: not in use */
-    struct bed *prev, *next;
+    struct waiter *prev, *next;
 };
 
 /*
- * Wakes `s` when the log of `p` grows, its high watermark moves, or its leader changes. To lose nothing: lie down
+ * Wakes `s` when the log of `p` grows, its high watermark moves, or its leader changes. To lose nothing: wait
  * first, then look.
  */
-void partition_lie_down(struct partition *p, struct bed *bed, struct sleeper *s);
-void partition_watch(struct partition *p, struct bed *bed, void (*stirred)(struct bed *self));
-void partition_get_up(struct bed *bed); /* nothing if not in use */
-/* Before a sleeper is freed, after all its beds are left. */
+void partition_wait(struct partition *p, struct waiter *waiter, struct sleeper *s);
+void partition_watch(struct partition *p, struct waiter *waiter, void (*changed)(struct waiter *self));
+void partition_unwait(struct waiter *waiter); /* nothing if not in use */
+/* Before a sleeper is freed, after all its waiters are left. */
 void sleeper_cancel(struct sleeper *s);
 
 #endif

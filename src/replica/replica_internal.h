@@ -45,7 +45,7 @@ struct partition {
     enum isr_change isr_change;
     struct follower *followers; /* of a leader; heap */
     int32_t follower_count;
-    struct bed *beds;
+    struct waiter *waiters;
     struct plog *future;   /* what its log is copied to; NULL: it is not moved. With a reference. */
     bool future_aligned;   /* the move's own: the two are known to be one, but for cuts */
     struct plog **retired; /* logs that others have taken the place of; heap, with a reference each */

@@ -88,48 +88,48 @@ void sleeper_cancel(struct sleeper *s)
     lock_release(&q->lock);
 }
 
-static void hang_on(struct partition *p, struct bed *bed)
+static void register_waiter(struct partition *p, struct waiter *waiter)
 {
-    ensure(bed->partition == NULL);
-    bed->partition = p;
+    ensure(waiter->partition == NULL);
+    waiter->partition = p;
     partition_ref(p);
     lock_take(&p->lock);
-    DL_APPEND(p->beds, bed);
+    DL_APPEND(p->waiters, waiter);
     lock_release(&p->lock);
 }
 
-void partition_lie_down(struct partition *p, struct bed *bed, struct sleeper *s)
+void partition_wait(struct partition *p, struct waiter *waiter, struct sleeper *s)
 {
-    bed->sleeper = s;
-    hang_on(p, bed);
+    waiter->sleeper = s;
+    register_waiter(p, waiter);
 }
 
-void partition_watch(struct partition *p, struct bed *bed, void (*stirred)(struct bed *self))
+void partition_watch(struct partition *p, struct waiter *waiter, void (*changed)(struct waiter *self))
 {
-    bed->stirred = stirred;
-    hang_on(p, bed);
+    waiter->changed = changed;
+    register_waiter(p, waiter);
 }
 
-void partition_get_up(struct bed *bed)
+void partition_unwait(struct waiter *waiter)
 {
-    struct partition *p = bed->partition;
+    struct partition *p = waiter->partition;
     if (p == NULL)
         return;
     lock_take(&p->lock);
-    DL_DELETE(p->beds, bed);
+    DL_DELETE(p->waiters, waiter);
     lock_release(&p->lock);
-    bed->partition = NULL;
+    waiter->partition = NULL;
     partition_unref(p);
 }
 
 void partition_wake_all(struct partition *p)
 {
     ensure(lock_is_held(&p->lock));
-    struct bed *bed;
-    DL_FOREACH (p->beds, bed) {
-        if (bed->stirred != NULL)
-            bed->stirred(bed);
+    struct waiter *waiter;
+    DL_FOREACH (p->waiters, waiter) {
+        if (waiter->changed != NULL)
+            waiter->changed(waiter);
         else
-            sleeper_wake(bed->sleeper);
+            sleeper_wake(waiter->sleeper);
     }
 }

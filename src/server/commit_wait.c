@@ -16,7 +16,7 @@ void commit_settle(struct commit_wait *w, int32_t i, enum kafka_error error)
     struct commit_item *item = &w->items[i];
     ensure(!item->settled && w->unsettled > 0);
     item->settled = true;
-    partition_get_up(&item->bed);
+    partition_unwait(&item->waiter);
     partition_unref(item->partition);
     item->partition = NULL; /* nothing of this exchange hangs there any more */
     w->unsettled--;
@@ -75,7 +75,7 @@ void commit_wait(struct commit_wait *w, int64_t timeout_ms)
     w->sleeper = (struct sleeper){.queue = request_wake_queue(r), .wake = on_wake};
     for (int32_t i = 0; i < w->count; i++)
         if (w->items[i].partition != NULL)
-            partition_lie_down(w->items[i].partition, &w->items[i].bed, &w->sleeper);
+            partition_wait(w->items[i].partition, &w->items[i].waiter, &w->sleeper);
     check_all(w);
     if (w->unsettled == 0) {
         finish(w);

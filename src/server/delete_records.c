@@ -7,7 +7,7 @@
 struct deleted {
     struct partition *partition; /* with a reference, until it is settled */
     struct delete_records_partition_result *out;
-    struct bed bed;
+    struct waiter waiter;
     int64_t offset; /* where the log is to begin */
 };
 
@@ -25,7 +25,7 @@ static void settle(struct deletion *d, struct deleted *x, enum kafka_error error
 {
     x->out->error_code = (int16_t)error;
     x->out->low_watermark = error == ERR_NONE ? low_watermark : -1;
-    partition_get_up(&x->bed);
+    partition_unwait(&x->waiter);
     partition_unref(x->partition);
     x->partition = NULL;
     d->unsettled--;
@@ -87,7 +87,7 @@ static void wait_for_followers(struct request *r)
     d->sleeper = (struct sleeper){.queue = request_wake_queue(r), .wake = on_wake};
     for (int32_t i = 0; i < d->count; i++)
         if (d->items[i].partition != NULL)
-            partition_lie_down(d->items[i].partition, &d->items[i].bed, &d->sleeper);
+            partition_wait(d->items[i].partition, &d->items[i].waiter, &d->sleeper);
     check_all(d);
     if (d->unsettled == 0) {
         finish(d);

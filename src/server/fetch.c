@@ -2,6 +2,7 @@
 #include "protocol/msg/fetch.h"
 
 #include "base/clock.h"
+#include "replica/fetch_session.h"
 #include "server/server_internal.h"
 
 /* Replica ids that are none. The second may read from any replica, in any version. */
@@ -27,7 +28,7 @@ struct fetched {
     struct partition_data data;
     struct strbuf converted;   /* instead of the region, for old consumers; p == NULL: not */
     int32_t preferred_replica; /* that the consumer is sent to; -1: none */
-    struct bed bed;
+    struct waiter waiter;
 };
 
 struct fetch {
@@ -279,11 +280,11 @@ static void fill_topics(struct fetch *f, struct fetch_response *out)
 }
 
 /* No more is waited for. */
-static void get_up(struct fetch *f)
+static void unwait(struct fetch *f)
 {
     f->r->x->abandoned = NULL;
     for (int32_t i = 0; i < f->count; i++)
-        partition_get_up(&f->items[i].bed);
+        partition_unwait(&f->items[i].waiter);
     if (f->session != NULL)
         fetch_session_awake(f->session);
     if (f->parked)
@@ -301,12 +302,12 @@ static bool has_more(const struct fetch *f, const struct fetched *x)
 }
 
 /* Those with data go last next time, so that all get their turn. */
-static void stir_what_has_more(struct fetch *f)
+static void mark_what_has_more(struct fetch *f)
 {
     for (int32_t served = 0; f->session != NULL && served <= 1; served++)
         for (int32_t i = 0; i < f->count; i++)
             if ((bytes_of(&f->items[i]) > 0) == (served == 1) && has_more(f, &f->items[i]))
-                fetch_session_stir(f->items[i].item.of);
+                fetch_session_mark_ready(f->items[i].item.of);
 }
 
 static void finish(struct fetch *f)
@@ -314,12 +315,12 @@ static void finish(struct fetch *f)
     struct fetch_response response;
     struct writer w;
     struct arena turn = f->turn; /* the writer's regions are in it */
-    get_up(f);
+    unwait(f);
     fetch_response_init(&response);
     response.session_id = fetch_session_id(f->session);
     if (!isolates(f))
         response.error_code = ERR_UNKNOWN_SERVER_ERROR;
-    stir_what_has_more(f);
+    mark_what_has_more(f);
     fill_topics(f, &response);
     answer_begin(f->r, &w);
     fetch_response_write(&w, f->r->version, &response);
@@ -327,7 +328,7 @@ static void finish(struct fetch *f)
         partition_unref(f->items[i].partition);
         strbuf_deinit(&f->items[i].converted);
     }
-    fetch_session_done(f->r->s, f->session);
+    fetch_session_done(f->r->s->fetch_sessions, f->session);
     answer_send(f->r, &w); /* takes the regions, and with the exchange goes everything else here */
     arena_deinit(&turn);
 }
@@ -392,7 +393,7 @@ static void put_back(struct fetch *f)
     for (int32_t i = 0; i < f->count; i++) {
         struct fetched *x = &f->items[i];
         if (has_news(f, x) || has_more(f, x))
-            fetch_session_stir(x->item.of);
+            fetch_session_mark_ready(x->item.of);
         drop_data(x);
         partition_unref(x->partition);
     }
@@ -411,8 +412,8 @@ static bool go_to_sleep(struct fetch *f)
     }
     for (int32_t i = 0; first && i < f->count; i++)
         if (f->items[i].partition != NULL)
-            partition_lie_down(f->items[i].partition, &f->items[i].bed, &f->sleeper);
-    return !first; /* for what came before the beds were made */
+            partition_wait(f->items[i].partition, &f->items[i].waiter, &f->sleeper);
+    return !first; /* for what came before the waiters were made */
 }
 
 /* ---- Cold logs: a worker looks first, so that the look-up finds everything in memory ---- */
@@ -452,7 +453,7 @@ static bool answer_if_enough(struct fetch *f)
 {
     struct reading sum = read_all(f);
     if (sum.cold && f->r->state == NULL) {
-        get_up(f);
+        unwait(f);
         f->r->state = f;
         request_work(f->r, warm_up, warmed_up);
         return true;
@@ -538,7 +539,7 @@ static void take_items(struct fetch *f, const struct fetch_item *items, int32_t 
     }
 }
 
-/* What was stirred in the session, in the place of what was put back. */
+/* What has become ready in the session, in the place of what was put back. */
 static void take_news(struct fetch *f)
 {
     struct fetch_item *items;
@@ -556,7 +557,8 @@ static void handle(struct request *r)
     f->r = r;
     if (!DECODE(r, fetch_request, &f->request))
         return;
-    enum kafka_error error = fetch_session_begin(r, &f->turn, &f->request, &f->session, &items, &count);
+    enum kafka_error error =
+        fetch_session_begin(r->s->fetch_sessions, r->version, &f->request, &f->turn, &f->session, &items, &count);
     if (error != ERR_NONE) {
         arena_deinit(&f->turn);
         fail(f, error);

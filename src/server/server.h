@@ -32,8 +32,8 @@ struct services {
     struct group_coordinator *groups;        /* coordinator loop only */
     struct txn_coordinator *transactions;    /* the same */
     struct verifier *verifier;               /* the same */
-    atomic_bool verify_transactions;  /* transaction.partition.verification.enable */
-    struct broker_settings *settings; /* `config` with what was set at run time over it */
+    atomic_bool verify_transactions;         /* transaction.partition.verification.enable */
+    struct broker_settings *settings;        /* `config` with what was set at run time over it */
     struct topic_configs *topic_configs;
     struct log_manager *logs;
     struct replica_manager *replicas;
@@ -52,8 +52,6 @@ struct services {
 struct net_handler server_handler(struct services *s);
 
 /* Parts with state that only the APIs need. */
-struct fetch_sessions *fetch_sessions_new(int slots);
-void fetch_sessions_free(struct fetch_sessions *f);
 struct order_lane *order_lane_new(void);
 void order_lane_free(struct order_lane *lane);
 

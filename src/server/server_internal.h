@@ -122,7 +122,7 @@ bool *named_again(struct arena *a, const struct named_partition *named, int32_t 
 
 struct commit_item {             /* one append */
     struct partition *partition; /* with a reference; NULL: settled */
-    struct bed bed;
+    struct waiter waiter;
     int64_t last_offset;
     int32_t leader_epoch;
     bool settled; /* once */
@@ -142,46 +142,6 @@ void commit_wait_init(struct commit_wait *w, struct request *r, int32_t count);
 void commit_settle(struct commit_wait *w, int32_t i, enum kafka_error error);
 /* Until all are settled. over() perhaps from within. */
 void commit_wait(struct commit_wait *w, int64_t timeout_ms);
-
-/* ---- Fetch sessions (fetch_session.c) ---- */
-
-struct fetch_session;
-struct session_partition;
-
-struct fetch_item {               /* one partition of a fetch, from the request or the session */
-    struct session_partition *of; /* NULL: there is no session, or it cannot have one of that name */
-    struct str topic;             /* null if only the id is known, and nobody knows its name */
-    struct uuid topic_id;
-    int32_t partition, current_leader_epoch, last_fetched_epoch, max_bytes;
-    int64_t fetch_offset;
-    int64_t log_start_offset; /* of a follower's log; -1: a consumer */
-};
-
-struct fetch_request;
-/*
- * Finds out what is to be looked at: the request's partitions, or of a session those that were stirred. `*session`
- * is the one in use, or NULL; give it back with fetch_session_done(). The items are in the arena.
- */
-enum kafka_error fetch_session_begin(struct request *r, struct arena *a, const struct fetch_request *request,
-                                     struct fetch_session **session, struct fetch_item **items, int32_t *count);
-/* Takes those that were stirred meanwhile, too. What is not done with must be stirred again. */
-int32_t fetch_session_take(struct arena *a, struct fetch_session *s, struct fetch_item **items);
-void fetch_session_stir(struct session_partition *p); /* NULL: it is none of a session's */
-/* Before it is looked at: whatever happens to the partition stirs it. NULL: there is none. */
-void fetch_session_watch(struct session_partition *p, struct partition *partition);
-/* Wakes `sleeper` when some are stirred; false when some were since they were taken. */
-bool fetch_session_sleep(struct fetch_session *s, struct sleeper *sleeper);
-void fetch_session_awake(struct fetch_session *s); /* before sleeper_cancel() */
-/* Whether the response must speak of the item; then what it says. */
-bool fetch_session_has_news(const struct fetch_session *s, const struct fetch_item *item, enum kafka_error error,
-                            int32_t record_bytes, int64_t high_watermark, int64_t log_start_offset);
-void fetch_session_told(const struct fetch_item *item, enum kafka_error error, int64_t high_watermark,
-                        int64_t log_start_offset);
-/* A follower's: it may join ISRs in which it could not be before. */
-void fetch_session_grow_isrs(struct fetch_session *s, struct replica_manager *rm);
-struct pulse *fetch_session_pulse(const struct fetch_session *session); /* NULL of NULL */
-int32_t fetch_session_id(const struct fetch_session *session);          /* 0 of NULL */
-void fetch_session_done(struct services *s, struct fetch_session *session);
 
 /* ---- Transactions (transactions.c) ---- */
 

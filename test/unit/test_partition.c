@@ -8,13 +8,13 @@ enum { LAG_MS = 30000 };
 struct fixture {
     struct test_replicas replicas;
     struct partition *partition;
-    struct bed bed;
-    int stirred;
+    struct waiter waiter;
+    int ready;
 };
 
-static void note_stirred(struct bed *bed)
+static void note_stirred(struct waiter *waiter)
 {
-    CONTAINER_OF(bed, struct fixture, bed)->stirred++;
+    CONTAINER_OF(waiter, struct fixture, waiter)->ready++;
 }
 
 static int set_up(void **state)
@@ -22,7 +22,7 @@ static int set_up(void **state)
     struct fixture *f = calloc(1, sizeof(*f));
     test_replicas_init(&f->replicas);
     f->partition = test_replicas_lead(&f->replicas, "t", 0);
-    partition_watch(f->partition, &f->bed, note_stirred);
+    partition_watch(f->partition, &f->waiter, note_stirred);
     *state = f;
     return 0;
 }
@@ -30,7 +30,7 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     struct fixture *f = *state;
-    partition_get_up(&f->bed);
+    partition_unwait(&f->waiter);
     partition_unref(f->partition);
     test_replicas_deinit(&f->replicas);
     free(f);
@@ -96,10 +96,10 @@ static void a_refused_follower_is_not_waited_for(void **state)
     test_replicas_fetch(f->partition, 3, 1, clock_mono_ms());
     assert_int_equal(high_watermark(f), 0);
     assert_int_equal(partition_check_committed(f->partition, 0, offset), ERR_REQUEST_TIMED_OUT);
-    f->stirred = 0;
+    f->ready = 0;
     partition_isr_refused(f->partition, 0);
     assert_int_equal(high_watermark(f), 1);
-    assert_int_equal(f->stirred, 1);
+    assert_int_equal(f->ready, 1);
     assert_int_equal(partition_check_committed(f->partition, 0, offset), ERR_NONE);
 }
 
@@ -112,12 +112,12 @@ static void who_could_join_is_waited_for_as_long_as_it_may_lag(void **state)
     test_replicas_fetch(f->partition, 3, 1, now);
     partition_isr_refused(f->partition, 0);
     assert_int_equal(high_watermark(f), 0);
-    f->stirred = 0;
+    f->ready = 0;
     partition_shrink_isr(f->partition, now + LAG_MS);
     assert_int_equal(high_watermark(f), 0);
     partition_shrink_isr(f->partition, now + LAG_MS + 1000);
     assert_int_equal(high_watermark(f), 1);
-    assert_int_equal(f->stirred, 1);
+    assert_int_equal(f->ready, 1);
 }
 
 static void one_that_lags_is_to_leave(void **state)

@@ -1,7 +1,5 @@
-/*
- * Incremental fetch sessions (KIP-227): the broker remembers what a reader asks for, so that requests and
- * responses hold only what has changed.
- */
+#include "replica/fetch_session.h"
+
 #include <limits.h>
 #include <uthash.h>
 #include <utlist.h>
@@ -10,10 +8,11 @@
 #include "base/clock.h"
 #include "base/lock.h"
 #include "base/topic_key.h"
+#include "cluster/view.h"
 #include "protocol/msg/fetch.h"
-#include "server/server_internal.h"
 
-enum { NO_SESSION = 0, EPOCH_FULL = 0, EPOCH_FINAL = -1, STATE_SINCE = 15, SAFE_FROM_EVICTION_MS = 120000 };
+enum { NO_SESSION = 0, EPOCH_FULL = 0, EPOCH_FINAL = -1, SAFE_FROM_EVICTION_MS = 120000 };
+enum { SESSIONS_SINCE = 7, IDS_SINCE = 13, STATE_SINCE = 15 }; /* versions of Fetch */
 
 struct session_key {
     struct uuid topic_id;
@@ -27,16 +26,12 @@ struct session_partition {
     int64_t told_high_watermark, told_log_start;
     bool told_error;
     struct fetch_session *session;
-    struct bed bed;
-    bool stirred; /* it is in the session's list */
+    struct waiter waiter;
+    bool ready; /* it is on the session's list */
     struct session_partition *prev, *next;
     UT_hash_handle hh;
 };
 
-/*
- * Only partitions that were stirred are looked at: those that the reader has named, those whose log or leader has
- * changed since, and those of which there is more to tell. What lies idle costs nothing.
- */
 struct fetch_session {
     int32_t id, epoch; /* the epoch that the next request must carry */
     bool by_id, in_use, doomed, incremental;
@@ -47,9 +42,9 @@ struct fetch_session {
     struct pulse *pulse;
     int64_t growth_round;
     struct lock lock; /* guards the following; taken with a partition locked, never the other way */
-    struct session_partition *stirred;
+    struct session_partition *ready;
     struct sleeper *sleeper; /* the request that waits */
-    bool news;               /* some were stirred by others since the list was taken */
+    bool news;               /* others have put something on the list since it was taken */
     UT_hash_handle hh;
 };
 
@@ -67,21 +62,21 @@ struct fetch_sessions *fetch_sessions_new(int slots)
     return f;
 }
 
-static void unstir(struct session_partition *p)
+static void unmark_ready(struct session_partition *p)
 {
     lock_take(&p->session->lock);
-    if (p->stirred)
-        DL_DELETE(p->session->stirred, p);
-    p->stirred = false;
+    if (p->ready)
+        DL_DELETE(p->session->ready, p);
+    p->ready = false;
     lock_release(&p->session->lock);
 }
 
 static void remove_partition(struct session_partition *p)
 {
-    if (p->bed.partition != NULL)
-        partition_pulse_gone(p->bed.partition, p->session->pulse);
-    partition_get_up(&p->bed); /* nobody stirs it any more */
-    unstir(p);
+    if (p->waiter.partition != NULL)
+        partition_pulse_gone(p->waiter.partition, p->session->pulse);
+    partition_unwait(&p->waiter); /* nothing makes it ready any more */
+    unmark_ready(p);
     HASH_DEL(p->session->partitions, p);
     free(p);
 }
@@ -177,28 +172,28 @@ static int32_t unused_id(struct fetch_sessions *f)
 
 /* ---- Partitions of a session ---- */
 
-static void stir_locked(struct session_partition *p)
+static void mark_ready_locked(struct session_partition *p)
 {
-    if (!p->stirred)
-        DL_APPEND(p->session->stirred, p);
-    p->stirred = true;
+    if (!p->ready)
+        DL_APPEND(p->session->ready, p);
+    p->ready = true;
 }
 
-void fetch_session_stir(struct session_partition *p)
+void fetch_session_mark_ready(struct session_partition *p)
 {
     if (p == NULL)
         return;
     lock_take(&p->session->lock);
-    stir_locked(p);
+    mark_ready_locked(p);
     lock_release(&p->session->lock);
 }
 
-static void on_stirred(struct bed *bed)
+static void on_partition_changed(struct waiter *waiter)
 {
-    struct session_partition *p = CONTAINER_OF(bed, struct session_partition, bed);
+    struct session_partition *p = CONTAINER_OF(waiter, struct session_partition, waiter);
     struct fetch_session *s = p->session;
     lock_take(&s->lock);
-    stir_locked(p);
+    mark_ready_locked(p);
     s->news = true;
     if (s->sleeper != NULL)
         sleeper_wake(s->sleeper);
@@ -207,11 +202,11 @@ static void on_stirred(struct bed *bed)
 
 void fetch_session_watch(struct session_partition *p, struct partition *partition)
 {
-    if (p->bed.partition == partition)
+    if (p->waiter.partition == partition)
         return;
-    partition_get_up(&p->bed);
+    partition_unwait(&p->waiter);
     if (partition != NULL)
-        partition_watch(partition, &p->bed, on_stirred);
+        partition_watch(partition, &p->waiter, on_partition_changed);
 }
 
 bool fetch_session_sleep(struct fetch_session *s, struct sleeper *sleeper)
@@ -261,7 +256,7 @@ static bool set_partition(struct fetch_session *s, const struct fetch_item *item
     p->max_bytes = item->max_bytes;
     p->fetch_offset = item->fetch_offset;
     p->log_start_offset = item->log_start_offset;
-    fetch_session_stir(p);
+    fetch_session_mark_ready(p);
     return true;
 }
 
@@ -307,14 +302,14 @@ static int32_t take(struct arena *a, struct fetch_session *s, const struct fetch
     struct session_partition *p, *list;
     int32_t n = 0;
     lock_take(&s->lock);
-    list = s->stirred;
-    s->stirred = NULL;
+    list = s->ready;
+    s->ready = NULL;
     s->news = false;
     DL_COUNT(list, p, n);
     struct session_partition **taken = ARENA_ARRAY(a, struct session_partition *, MAX(n, 1));
     n = 0;
     DL_FOREACH (list, p) {
-        p->stirred = false;
+        p->ready = false;
         taken[n++] = p;
     }
     lock_release(&s->lock);
@@ -419,11 +414,11 @@ static enum kafka_error take_session(struct fetch_sessions *f, const struct fetc
     return error;
 }
 
-static enum kafka_error begin_incremental(struct request *r, struct arena *a, const struct fetch_request *request,
-                                          bool by_id, struct fetch_session **session, struct fetch_item **items,
+static enum kafka_error begin_incremental(struct fetch_sessions *f, const struct fetch_request *request, bool by_id,
+                                          struct arena *a, struct fetch_session **session, struct fetch_item **items,
                                           int32_t *count)
 {
-    enum kafka_error error = take_session(r->s->fetch_sessions, request, by_id, session);
+    enum kafka_error error = take_session(f, request, by_id, session);
     if (error != ERR_NONE)
         return error;
     int32_t changed = items_of_request(a, request, by_id, items);
@@ -431,32 +426,34 @@ static enum kafka_error begin_incremental(struct request *r, struct arena *a, co
     forget(*session, request);
     *count = take(a, *session, *items, others, items);
     if ((*session)->partitions == NULL) { /* nothing is left to be asked for: it ends, and the answer says so */
-        remove_by_id(r->s->fetch_sessions, request->session_id);
-        fetch_session_done(r->s, *session);
+        remove_by_id(f, request->session_id);
+        fetch_session_done(f, *session);
         *session = NULL;
     }
     return ERR_NONE;
 }
 
-static bool is_of_follower(const struct request *r, const struct fetch_request *request)
+static bool is_of_follower(int16_t version, const struct fetch_request *request)
 {
-    return (r->version >= STATE_SINCE ? request->replica_state.replica_id : request->replica_id) >= 0;
+    return (version >= STATE_SINCE ? request->replica_state.replica_id : request->replica_id) >= 0;
 }
 
-enum kafka_error fetch_session_begin(struct request *r, struct arena *a, const struct fetch_request *request,
-                                     struct fetch_session **session, struct fetch_item **items, int32_t *count)
+enum kafka_error fetch_session_begin(struct fetch_sessions *f, int16_t version, const struct fetch_request *request,
+                                     struct arena *a, struct fetch_session **session, struct fetch_item **items,
+                                     int32_t *count)
 {
-    bool by_id = r->version >= 13, full = request->session_epoch == EPOCH_FULL || request->session_epoch == EPOCH_FINAL;
+    bool by_id = version >= IDS_SINCE,
+         full = request->session_epoch == EPOCH_FULL || request->session_epoch == EPOCH_FINAL;
     *session = NULL;
-    if (r->version >= 7 && !full)
-        return begin_incremental(r, a, request, by_id, session, items, count);
+    if (version >= SESSIONS_SINCE && !full)
+        return begin_incremental(f, request, by_id, a, session, items, count);
     *count = items_of_request(a, request, by_id, items);
-    if (r->version < 7)
+    if (version < SESSIONS_SINCE)
         return ERR_NONE;
     if (request->session_id != NO_SESSION)
-        remove_by_id(r->s->fetch_sessions, request->session_id);
+        remove_by_id(f, request->session_id);
     if (request->session_epoch == EPOCH_FULL)
-        *session = new_session(r->s->fetch_sessions, by_id, is_of_follower(r, request), *count);
+        *session = new_session(f, by_id, is_of_follower(version, request), *count);
     if (*session != NULL)
         *count = take(a, *session, *items, set_partitions(*session, *items, *count), items);
     return ERR_NONE;
@@ -489,8 +486,8 @@ void fetch_session_grow_isrs(struct fetch_session *s, struct replica_manager *rm
         return;
     s->growth_round = round;
     HASH_ITER (hh, s->partitions, p, tmp)
-        if (p->bed.partition != NULL)
-            partition_grow_isr(p->bed.partition, s->pulse);
+        if (p->waiter.partition != NULL)
+            partition_grow_isr(p->waiter.partition, s->pulse);
 }
 
 struct pulse *fetch_session_pulse(const struct fetch_session *session)
@@ -503,9 +500,8 @@ int32_t fetch_session_id(const struct fetch_session *session)
     return session != NULL ? session->id : NO_SESSION;
 }
 
-void fetch_session_done(struct services *services, struct fetch_session *s)
+void fetch_session_done(struct fetch_sessions *f, struct fetch_session *s)
 {
-    struct fetch_sessions *f = services->fetch_sessions;
     if (s == NULL)
         return;
     lock_take(&f->lock);
