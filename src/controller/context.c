@@ -98,12 +98,6 @@ void context_clear(struct controller *c)
         context_remove_topic(c, t);
     HASH_ITER (hh, c->ignored, i, next_ignored)
         context_stop_ignoring(c, i);
-    partition_set_clear(&c->work);
-    partition_set_clear(&c->later);
-    zk_batch_free(c->loading);
-    c->loading = NULL;
-    reassigning_free(c);
-    outbox_clear(c->outbox);
 }
 
 struct ctl_broker *context_broker(const struct controller *c, int32_t id)

@@ -138,8 +138,15 @@ struct controller {
     struct outbox *outbox;
 };
 
-/* ---- controller.c: events and steps ---- */
+/* ---- office.c ---- */
 
+void ctl_resign(struct controller *c, const char *why);
+void office_changed(struct controller *c, struct event *e); /* /controller was made, changed or deleted */
+
+/* ---- events.c: events and steps ---- */
+
+void events_init(struct controller *c);
+void events_drop(struct controller *c); /* all, also the running one; who waits for an answer gets it */
 void event_post(struct controller *c, const char *name, void (*run)(struct controller *, struct event *));
 /* Unless the last event of the queue is the same. */
 void event_post_once(struct controller *c, const char *name, void (*run)(struct controller *, struct event *));
@@ -153,10 +160,11 @@ void ctl_breathe(struct controller *c, batch_fn step);
 struct zk_batch *ctl_batch(void);
 /* Fences an operation with the controller epoch. */
 void ctl_fence(struct controller *c, struct zk_op *op);
-void ctl_resign(struct controller *c, const char *why);
 /* A request becomes an event; answered with `inactive` at once when this is not the controller. */
 void ctl_post_call(struct controller *c, const char *name, void (*run)(struct controller *, struct event *),
                    struct controller_call *call, enum kafka_error inactive);
+void event_done_step(struct controller *c);                     /* a last step */
+void call_answer(struct controller *c, enum kafka_error error); /* ends the running event, and answers its caller */
 
 /* ---- context.c ---- */
 
@@ -248,8 +256,6 @@ void deletions_changed(struct controller *c, struct event *e);
 void deletion_replica_done(struct controller *c, struct event *e);
 /* Goes on with every deletion that can; then `then`. */
 void deletions_resume(struct controller *c, step_fn then);
-void event_done_step(struct controller *c);                     /* a last step */
-void call_answer(struct controller *c, enum kafka_error error); /* ends the running event, and answers its caller */
 void isr_changed(struct controller *c, struct event *e);
 void log_dirs_changed(struct controller *c, struct event *e);
 /* Writes an id for the topic into its node, if it has none: adds to `b`. */

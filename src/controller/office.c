@@ -1,0 +1,227 @@
+/*
+ * The office: the race for /controller, and the way out.
+ *
+ * All brokers watch /controller. When it is not there, each reads /controller_epoch and tries, in one transaction, to
+ * create the node and to raise the epoch: one of them wins. The epoch's version in ZooKeeper is the fence of all that
+ * the winner writes from then on. If the answer was lost on the way, the nodes say who won. Out of office goes who sees
+ * another name in /controller, whose write was fenced, or whose session has ended; it forgets all it knew.
+ */
+#include <inttypes.h>
+
+#include "base/clock.h"
+#include "base/logger.h"
+#include "controller/controller_internal.h"
+
+static void elect(struct controller *c, struct event *e);
+
+static void stop_being_active(struct controller *c)
+{
+    c->active = false;
+    c->generation++;
+    timer_stop(&c->rebalance);
+    partition_set_clear(&c->work);
+    partition_set_clear(&c->later);
+    zk_batch_free(c->loading);
+    c->loading = NULL;
+    c->then = NULL;
+    reassigning_free(c);
+    outbox_clear(c->outbox);
+    context_clear(c);
+    events_drop(c);
+}
+
+void ctl_resign(struct controller *c, const char *why)
+{
+    ensure(loop_is_mine(c->options.loop));
+    log_info("Resigning as controller of epoch %" PRId32 ": %s", c->epoch, why);
+    stop_being_active(c);
+    c->active_id = -1;
+    if (c->started)
+        event_post(c, "Reelect", elect);
+}
+
+static void won(struct controller *c, int32_t epoch, int32_t version)
+{
+    c->active = true;
+    c->active_id = c->options.broker_id;
+    c->epoch = epoch;
+    c->epoch_version = version;
+    log_info("Broker %" PRId32 " was elected as the controller, epoch %" PRId32, c->options.broker_id, epoch);
+    failover_start(c);
+}
+
+static void note_other(struct controller *c, struct bytes data)
+{
+    int32_t id;
+    if (controller_decode(data, &id) && id != c->active_id) {
+        c->active_id = id;
+        log_info("Broker %" PRId32 " is the controller", id);
+    }
+    event_done(c);
+}
+
+/* The answer to the race may have been lost on the way: then the nodes say who won. */
+static void on_recheck(struct controller *c, struct zk_batch *b)
+{
+    int32_t id;
+    int64_t epoch;
+    struct zk_op *who = zk_find(b, ZK_GET, ZNODE_CONTROLLER), *fence = zk_find(b, ZK_GET, ZNODE_CONTROLLER_EPOCH);
+    if (who->result == ZK_OK && controller_decode(who->value, &id)) {
+        bool mine = id == c->options.broker_id && who->stat.ephemeral_owner == zk_session_id(c->options.zk) &&
+                    int_decode(fence->value, &epoch) && epoch == c->epoch;
+        if (mine)
+            won(c, (int32_t)epoch, fence->stat.version);
+        else
+            note_other(c, who->value);
+    } else {
+        event_post(c, "Reelect", elect);
+        event_done(c);
+    }
+    zk_batch_free(b);
+}
+
+static void recheck(struct controller *c)
+{
+    struct zk_batch *b = ctl_batch();
+    zk_get(b, ZNODE_CONTROLLER, false);
+    zk_get(b, ZNODE_CONTROLLER_EPOCH, false);
+    ctl_submit(c, b, on_recheck);
+}
+
+static void on_race(struct controller *c, struct zk_batch *b)
+{
+    const struct zk_op *office = b->first, *fence = office->next;
+    bool ok = office->result == ZK_OK && fence->result == ZK_OK;
+    int32_t version = fence->stat.version;
+    zk_batch_free(b);
+    if (ok)
+        won(c, c->epoch, version);
+    else
+        recheck(c);
+}
+
+static void race(struct controller *c, int64_t epoch, int32_t version)
+{
+    struct zk_batch *b = ctl_batch();
+    c->epoch = (int32_t)epoch + 1;
+    zk_create(b, ZNODE_CONTROLLER, controller_encode(&b->arena, c->options.broker_id, clock_wall_ms()), ZK_EPHEMERAL)
+        ->with_next = true;
+    zk_set(b, ZNODE_CONTROLLER_EPOCH, int_encode(&b->arena, c->epoch), version);
+    ctl_submit(c, b, on_race);
+}
+
+static void on_epoch_created(struct controller *c, struct zk_batch *b)
+{
+    zk_batch_free(b);
+    event_post(c, "Reelect", elect);
+    event_done(c);
+}
+
+static void on_candidates(struct controller *c, struct zk_batch *b)
+{
+    struct zk_op *who = zk_find(b, ZK_GET, ZNODE_CONTROLLER), *fence = zk_find(b, ZK_GET, ZNODE_CONTROLLER_EPOCH);
+    int64_t epoch = 0;
+    if (who->result == ZK_OK) {
+        note_other(c, who->value);
+    } else if (fence->result == ZK_NO_NODE) {
+        struct zk_batch *create = ctl_batch();
+        zk_create(create, ZNODE_CONTROLLER_EPOCH, int_encode(&create->arena, 0), ZK_PERSISTENT);
+        ctl_submit(c, create, on_epoch_created);
+    } else if (fence->result != ZK_OK || !int_decode(fence->value, &epoch)) {
+        log_error("Cannot use %s, so that this broker cannot become controller", ZNODE_CONTROLLER_EPOCH);
+        event_done(c);
+    } else {
+        race(c, epoch, fence->stat.version);
+    }
+    zk_batch_free(b);
+}
+
+static void elect(struct controller *c, struct event *e UNUSED)
+{
+    if (c->active) {
+        event_done(c);
+        return;
+    }
+    struct zk_batch *b = ctl_batch();
+    zk_exists(b, ZNODE_CONTROLLER, true);
+    zk_get(b, ZNODE_CONTROLLER, false);
+    zk_get(b, ZNODE_CONTROLLER_EPOCH, false);
+    ctl_submit(c, b, on_candidates);
+}
+
+static void on_controller_read(struct controller *c, struct zk_batch *b)
+{
+    int32_t id = -1;
+    struct zk_op *who = zk_find(b, ZK_GET, ZNODE_CONTROLLER);
+    bool mine = who->result == ZK_OK && controller_decode(who->value, &id) && id == c->options.broker_id &&
+                who->stat.ephemeral_owner == zk_session_id(c->options.zk);
+    bool gone = who->result == ZK_NO_NODE;
+    zk_batch_free(b);
+    if (c->active && !mine) {
+        ctl_resign(c, "/controller no longer names this broker");
+        return;
+    }
+    if (!mine)
+        c->active_id = id;
+    if (gone)
+        event_post(c, "Reelect", elect);
+    event_done(c);
+}
+
+void office_changed(struct controller *c, struct event *e UNUSED)
+{
+    struct zk_batch *b = ctl_batch();
+    zk_exists(b, ZNODE_CONTROLLER, true);
+    zk_get(b, ZNODE_CONTROLLER, false);
+    ctl_submit(c, b, on_controller_read);
+}
+
+/* ---- Life ---- */
+
+struct controller *controller_new(const struct controller_options *options)
+{
+    struct controller *c = xcalloc(1, sizeof(*c));
+    c->options = *options;
+    c->active_id = -1;
+    c->outbox = outbox_new();
+    events_init(c);
+    return c;
+}
+
+void controller_free(struct controller *c)
+{
+    if (c == NULL)
+        return;
+    c->started = false;
+    stop_being_active(c);
+    timer_stop(&c->next_event);
+    outbox_free(c->outbox);
+    free(c);
+}
+
+void controller_start(struct controller *c)
+{
+    ensure(loop_is_mine(c->options.loop));
+    c->started = true;
+    event_post(c, "Startup", elect);
+}
+
+void controller_expire(struct controller *c)
+{
+    ensure(loop_is_mine(c->options.loop));
+    if (c->active)
+        log_info("Resigning as controller of epoch %" PRId32 ": the ZooKeeper session has expired", c->epoch);
+    c->started = false;
+    stop_being_active(c);
+    c->active_id = -1;
+}
+
+bool controller_is_active(const struct controller *c)
+{
+    return c->active;
+}
+
+int32_t controller_epoch(const struct controller *c)
+{
+    return c->epoch;
+}
