@@ -5,7 +5,8 @@
 #include "base/clock.h"
 #include "base/lock.h"
 #include "base/logger.h"
-#include "storage/compact_internal.h"
+#include "log/compaction.h"
+#include "storage/manager_internal.h"
 
 enum {
     STEPS_AT_A_TIME = 16, /* of a pass, before the worker is let go */

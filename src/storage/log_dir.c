@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "base/logger.h"
-#include "storage/file_internal.h"
+#include "log/file.h"
 
 static const char clean_mark[] = ".kafka_cleanshutdown";
 static const char clean_mark_text[] = "{\"version\":0,\"brokerEpoch\":-1}";
@@ -58,7 +58,8 @@ static bool lock(struct log_dir *d, struct fail *fail)
 bool log_dir_open(struct log_dir *d, const char *path, struct fail *fail)
 {
     *d = (struct log_dir){.path = absolute_path(path), .lock_fd = -1};
-    atomic_init(&d->offline, false);
+    d->home.path = d->path;
+    atomic_init(&d->home.offline, false);
     if (dir_make(d->path) && is_readable(d->path))
         return lock(d, fail);
     log_dir_take_offline(d, "it cannot be made or read");
@@ -84,12 +85,12 @@ void log_dir_deinit(struct log_dir *d)
 
 bool log_dir_is_live(const struct log_dir *d)
 {
-    return !atomic_load(&d->offline);
+    return !atomic_load(&d->home.offline);
 }
 
 bool log_dir_take_offline(struct log_dir *d, const char *why)
 {
-    if (atomic_exchange(&d->offline, true))
+    if (atomic_exchange(&d->home.offline, true))
         return false;
     log_error("Log directory %s is offline from now on: %s", d->path, why);
     return true;

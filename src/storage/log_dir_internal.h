@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 
 #include "base/fail.h"
+#include "log/plog_host.h"
 #include "storage/checkpoint_internal.h"
 #include "storage/storage.h"
 
@@ -18,7 +19,7 @@
 
 struct log_dir {
     char *path; /* absolute, and as Java spells it */
-    atomic_bool offline;
+    struct plog_home home;
     int lock_fd;                /* -1: not locked */
     bool was_clean, identified; /* `meta` is what its meta.properties says */
     struct meta_properties meta;

@@ -4,8 +4,8 @@
 #include <stdio.h>
 
 #include "base/logger.h"
+#include "log/file.h"
 #include "storage/cleaner_internal.h"
-#include "storage/file_internal.h"
 #include "storage/manager_internal.h"
 
 enum {
@@ -53,11 +53,50 @@ static bool is_listed_once(struct log_manager *m, const struct log_dir *d, struc
     return find_dir(m, d->path) == d || fail_set(fail, "Duplicate log directory found: %s", d->path);
 }
 
+/* ---- What its logs tell it ---- */
+
+static void host_failed(void *ctx, const char *home, const char *what)
+{
+    manager_dir_failed(ctx, home, what);
+}
+
+static void host_remove_later(void *ctx, const char *dir, int64_t base, int64_t delay_ms)
+{
+    manager_remove_later(ctx, dir, base, delay_ms);
+}
+
+static void host_flush_later(void *ctx, struct plog *log, int64_t up_to, int64_t cuts)
+{
+    manager_flush_later(ctx, log, up_to, cuts);
+}
+
+static void host_settle_cuts(void *ctx)
+{
+    manager_settle_cuts(ctx);
+}
+
+static void host_settle_cuts_soon(void *ctx)
+{
+    manager_settle_cuts_soon(ctx);
+}
+
+/* ---- Life ---- */
+
+static bool open_dir(struct log_manager *m, const char *path, struct fail *fail)
+{
+    struct log_dir *d = &m->dirs[m->dir_count++];
+    bool ok = log_dir_open(d, path, fail);
+    d->home.host = &m->host;
+    return ok && is_listed_once(m, d, fail);
+}
+
 struct log_manager *log_manager_new(const struct log_manager_options *options, struct fail *fail)
 {
     struct log_manager *m = xcalloc(1, sizeof(*m));
     m->options = *options;
     m->config = options->config;
+    m->host = (struct plog_host){host_failed,      host_remove_later,     host_flush_later,
+                                 host_settle_cuts, host_settle_cuts_soon, m};
     lock_init(&m->lock);
     lock_init(&m->removal_lock);
     lock_init(&m->checkpoint_lock);
@@ -68,8 +107,7 @@ struct log_manager *log_manager_new(const struct log_manager_options *options, s
         m->cleaner = cleaner_new(m, m->config);
     m->dirs = xcalloc((size_t)m->config->log_dirs.count, sizeof(*m->dirs));
     for (int i = 0; i < m->config->log_dirs.count; i++) {
-        m->dir_count = i + 1;
-        if (!log_dir_open(&m->dirs[i], m->config->log_dirs.items[i], fail) || !is_listed_once(m, &m->dirs[i], fail)) {
+        if (!open_dir(m, m->config->log_dirs.items[i], fail)) {
             log_manager_free(m);
             return NULL;
         }
@@ -127,17 +165,17 @@ struct log_entry *manager_find(struct log_manager *m, const char *topic, int32_t
 /* The entry of this very log; NULL if it is not in the table. */
 static struct log_entry *entry_of(struct log_manager *m, const struct plog *log)
 {
-    struct log_entry *e = manager_find(m, log->topic, log->partition, plog_is_future(log));
+    struct log_entry *e = manager_find(m, plog_topic(log), plog_partition(log), plog_is_future(log));
     return e != NULL && e->log == log ? e : NULL;
 }
 
 void manager_add(struct log_manager *m, struct plog *log)
 {
     ensure(lock_is_held(&m->lock));
-    ensure(manager_find(m, log->topic, log->partition, plog_is_future(log)) == NULL);
-    ensure(log->manager == m && log->home != NULL);
+    ensure(manager_find(m, plog_topic(log), plog_partition(log), plog_is_future(log)) == NULL);
+    ensure(plog_home(log)->host == &m->host);
     struct log_entry *e = xcalloc(1, sizeof(*e));
-    e->key = key_of(log->topic, log->partition, plog_is_future(log));
+    e->key = key_of(plog_topic(log), plog_partition(log), plog_is_future(log));
     e->log = log;
     HASH_ADD(hh, m->logs, key, sizeof(e->key), e);
 }
@@ -196,7 +234,7 @@ static struct plog **take_logs_in(struct log_manager *m, const char *dir, size_t
     struct plog **logs = xcalloc(HASH_COUNT(m->logs) + 1, sizeof(struct plog *));
     *count = 0;
     HASH_ITER (hh, m->logs, e, tmp) {
-        if (strcmp(e->log->root, dir) != 0)
+        if (strcmp(plog_dir(e->log), dir) != 0)
             continue;
         HASH_DEL(m->logs, e);
         logs[(*count)++] = e->log;
@@ -231,7 +269,7 @@ static struct log_dir *emptiest_dir(struct log_manager *m)
     for (int i = 0; i < m->dir_count; i++) {
         int count = 0;
         for (struct log_entry *e = m->logs; e != NULL; e = e->hh.next)
-            count += e->log->home == &m->dirs[i];
+            count += plog_home(e->log) == &m->dirs[i].home;
         if (log_dir_is_live(&m->dirs[i]) && count < fewest) {
             fewest = count;
             best = &m->dirs[i];
@@ -245,14 +283,14 @@ static struct plog *create_in(struct log_manager *m, struct log_dir *d, const ch
 {
     struct plog_origin fresh = {
         .recovery_point = -1, .start_offset = -1, .high_watermark = -1, .clean_end = -1, .clean = true, .name = name};
-    struct plog *log = log_dir_is_live(d) ? plog_load(m, d->path, topic, partition, config, &fresh) : NULL;
+    struct plog *log = log_dir_is_live(d) ? plog_load(&d->home, topic, partition, config, &fresh) : NULL;
     if (log == NULL) {
         if (file_last_error() != ENOTDIR && !file_ran_out()) /* something else has its name, or there are too many */
             manager_dir_failed(m, d->path, "a log cannot be created");
         return NULL;
     }
     manager_add(m, log);
-    log_info("Created log for partition %s-%" PRId32 " in %s", topic, partition, log->path);
+    log_info("Created log for partition %s-%" PRId32 " in %s", topic, partition, plog_path(log));
     return log;
 }
 
@@ -332,43 +370,25 @@ static char *delete_name(const struct plog *log)
 {
     char hex[33], tail[24];
     random_hex(hex);
-    int tail_len = snprintf(tail, sizeof(tail), "-%" PRId32, log->partition);
+    int tail_len = snprintf(tail, sizeof(tail), "-%" PRId32, plog_partition(log));
     int room = LONGEST_FILE_NAME - DELETE_SUFFIX - tail_len;
-    return xasprintf("%s/%.*s%s.%s-delete", log->root, room, log->topic, tail, hex);
-}
-
-/* Gives its directory that name, on the disk and here. */
-static bool move_log(struct plog *log, const char *name)
-{
-    lock_take(&log->files);
-    lock_take(&log->lock);
-    bool ok = file_rename(log->path, name);
-    if (ok) {
-        free(log->path);
-        log->path = xstrdup(name);
-    }
-    lock_release(&log->lock);
-    lock_release(&log->files);
-    return ok;
+    return xasprintf("%s/%.*s%s.%s-delete", plog_dir(log), room, plog_topic(log), tail, hex);
 }
 
 /* After it was taken out of the table. */
 static enum kafka_error delete_later(struct log_manager *m, struct plog *log)
 {
-    ensure(log->manager == m && strchr(log->path, '/') != NULL);
-    lock_take(&log->lock);
-    log->closed = true;
-    if (log->clean_end >= 0)
+    ensure(plog_home(log)->host == &m->host);
+    if (plog_end_writes(log) >= 0)
         atomic_store(&m->clean_end_gone, true);
-    lock_release(&log->lock);
     char *name = delete_name(log);
-    bool ok = move_log(log, name);
+    bool ok = plog_rename(log, name);
     if (ok) {
-        log_info("Log for partition %s-%" PRId32 " is renamed to %s and is scheduled for deletion", log->topic,
-                 log->partition, name);
+        log_info("Log for partition %s-%" PRId32 " is renamed to %s and is scheduled for deletion", plog_topic(log),
+                 plog_partition(log), name);
         manager_remove_dir_later(m, name, log);
     } else {
-        manager_dir_failed(m, log->root, "a log cannot be deleted");
+        manager_dir_failed(m, plog_dir(log), "a log cannot be deleted");
     }
     free(name);
     return ok ? ERR_NONE : ERR_KAFKA_STORAGE_ERROR;
@@ -427,13 +447,13 @@ enum kafka_error log_manager_create_future(struct log_manager *m, struct plog *c
 {
     char name[LONGEST_FILE_NAME + 1];
     struct topic_config config = plog_config(current);
-    int len = future_name(name, sizeof(name), current->topic, current->partition);
-    ensure(len <= LONGEST_FILE_NAME && strcmp(dir, current->root) != 0);
+    int len = future_name(name, sizeof(name), plog_topic(current), plog_partition(current));
+    ensure(len <= LONGEST_FILE_NAME && strcmp(dir, plog_dir(current)) != 0);
     lock_take(&m->lock);
-    struct log_entry *e = manager_find(m, current->topic, current->partition, true);
+    struct log_entry *e = manager_find(m, plog_topic(current), plog_partition(current), true);
     *out = NULL;
     if (e == NULL && !has_offline_dir(m))
-        *out = create_in(m, manager_dir(m, dir), current->topic, current->partition, &config, name);
+        *out = create_in(m, manager_dir(m, dir), plog_topic(current), plog_partition(current), &config, name);
     if (*out != NULL)
         plog_ref(*out);
     lock_release(&m->lock);
@@ -445,62 +465,45 @@ static void take_over(struct log_entry *current, struct log_entry *future)
 {
     struct plog *old = current->log, *log = future->log;
     ensure(old != log && plog_is_future(log) && !plog_is_future(old));
-    lock_take(&old->lock);
-    int64_t clean_end = old->clean_end;
-    old->closed = true;
-    lock_release(&old->lock);
-    lock_take(&log->lock);
-    log->clean_end = clean_end;
-    log->clean_end_unsaved = clean_end >= 0;
-    atomic_store(&log->future, false);
-    lock_release(&log->lock);
+    plog_succeed(log, plog_end_writes(old));
     current->log = log;
     free(future);
 }
 
 enum kafka_error log_manager_promote(struct log_manager *m, struct plog *current, struct plog *future)
 {
-    char *name = xasprintf("%s/%s-%" PRId32, future->root, future->topic, future->partition);
     bool ok = false;
     lock_take(&m->lock);
     struct log_entry *from = entry_of(m, current), *to = entry_of(m, future);
     if (from != NULL && to != NULL && !plog_is_offline(future)) {
-        ok = move_log(future, name);
+        ok = plog_rename(future, NULL);
         if (ok) {
             HASH_DEL(m->logs, to);
             take_over(from, to);
         } else {
-            manager_dir_failed(m, future->root, "a log cannot be renamed");
+            manager_dir_failed(m, plog_dir(future), "a log cannot be renamed");
         }
     }
     lock_release(&m->lock);
-    free(name);
     return ok ? ERR_NONE : ERR_KAFKA_STORAGE_ERROR;
 }
 
 /* The new name is to be on the disk before the old one goes. */
 void log_manager_retire(struct log_manager *m, struct plog *old, struct plog *successor)
 {
-    if (dir_sync(successor->root))
+    if (dir_sync(plog_dir(successor)))
         delete_later(m, old);
     else
-        manager_dir_failed(m, successor->root, "it cannot be synced");
+        manager_dir_failed(m, plog_dir(successor), "it cannot be synced");
     plog_unref(old); /* the table's */
-}
-
-static void configure(struct plog *log, const struct topic_config *config)
-{
-    lock_take(&log->lock);
-    log->config = *config;
-    lock_release(&log->lock);
 }
 
 void log_manager_configure(struct log_manager *m, const char *topic, const struct topic_config *config)
 {
     lock_take(&m->lock);
     for (struct log_entry *e = m->logs; e != NULL; e = e->hh.next)
-        if (strcmp(e->log->topic, topic) == 0)
-            configure(e->log, config);
+        if (strcmp(plog_topic(e->log), topic) == 0)
+            plog_configure(e->log, config);
     lock_release(&m->lock);
 }
 
@@ -509,8 +512,8 @@ void log_manager_configure_all(struct log_manager *m)
     lock_take(&m->lock);
     for (struct log_entry *e = m->logs; e != NULL; e = e->hh.next) {
         struct topic_config config;
-        m->options.topic_overrides(m->options.ctx, e->log->topic, &config);
-        configure(e->log, &config);
+        m->options.topic_overrides(m->options.ctx, plog_topic(e->log), &config);
+        plog_configure(e->log, &config);
     }
     lock_release(&m->lock);
 }
@@ -525,7 +528,7 @@ static void close_one(struct job *job)
 {
     struct closing *c = CONTAINER_OF(job, struct closing, job);
     if (!plog_close(c->log))
-        manager_dir_failed(c->manager, c->log->root, "cannot be closed cleanly");
+        manager_dir_failed(c->manager, plog_dir(c->log), "cannot be closed cleanly");
     plog_unref(c->log);
     free(c);
 }

@@ -1,35 +1,9 @@
 /* The offsets of all logs that are in files of their directories: written from time to time, and after cuts. */
 #include "storage/manager_internal.h"
 
-static int64_t recovery_point_of(struct plog *log)
-{
-    lock_take(&log->lock);
-    int64_t point = log->recovery_point;
-    lock_release(&log->lock);
-    return point;
-}
-
-/* Only logs that do not start with a segment need a line. */
-static int64_t start_to_note(struct plog *log)
-{
-    lock_take(&log->lock);
-    int64_t start = atomic_load(&log->start), base = log->segment_count > 0 ? log->segments[0]->base_offset : start;
-    lock_release(&log->lock);
-    return start > base ? start : -1;
-}
-
 static int64_t high_watermark_of(struct plog *log)
 {
     return plog_high_watermark(log);
-}
-
-static int64_t take_clean_end(struct plog *log)
-{
-    lock_take(&log->lock);
-    int64_t end = log->clean_end;
-    log->clean_end_unsaved = false;
-    lock_release(&log->lock);
-    return end;
 }
 
 struct checkpoint {
@@ -37,10 +11,10 @@ struct checkpoint {
     int64_t (*value)(struct plog *log); /* -1: no line */
 };
 
-static const struct checkpoint recovery_points = {CHECKPOINT_RECOVERY, recovery_point_of};
-static const struct checkpoint starts = {CHECKPOINT_START, start_to_note};
+static const struct checkpoint recovery_points = {CHECKPOINT_RECOVERY, plog_recovery_point};
+static const struct checkpoint starts = {CHECKPOINT_START, plog_start_to_note};
 static const struct checkpoint high_watermarks = {CHECKPOINT_HW, high_watermark_of};
-static const struct checkpoint clean_ends = {CHECKPOINT_CLEANER, take_clean_end};
+static const struct checkpoint clean_ends = {CHECKPOINT_CLEANER, plog_take_clean_end};
 
 /* With the checkpoints locked. */
 static bool write_in(struct log_manager *m, const struct log_dir *d, const struct checkpoint *c)
@@ -50,9 +24,9 @@ static bool write_in(struct log_manager *m, const struct log_dir *d, const struc
     struct plog **logs = manager_logs(m, &count);
     ensure(lock_is_held(&m->checkpoint_lock));
     for (size_t i = 0; i < count; i++) {
-        int64_t v = logs[i]->home == d ? c->value(logs[i]) : -1;
+        int64_t v = plog_home(logs[i]) == &d->home ? c->value(logs[i]) : -1;
         if (v >= 0)
-            offsets_file_add(&f, logs[i]->topic, logs[i]->partition, v);
+            offsets_file_add(&f, plog_topic(logs[i]), plog_partition(logs[i]), v);
         plog_unref(logs[i]);
     }
     free(logs);
@@ -91,9 +65,7 @@ void manager_save_high_watermarks(struct log_manager *m)
 
 static void find_unsaved(void *ctx, struct plog *log)
 {
-    lock_take(&log->lock);
-    *(bool *)ctx |= log->clean_end_unsaved;
-    lock_release(&log->lock);
+    *(bool *)ctx |= plog_clean_end_is_unsaved(log);
 }
 
 void manager_save_clean_ends(struct log_manager *m)
@@ -125,13 +97,11 @@ static size_t list_unsettled(struct log_manager *m, const struct log_dir *d, str
     struct plog **logs = manager_logs(m, &count);
     *out = xcalloc(count + 1, sizeof(**out));
     for (size_t i = 0; i < count; i++) {
-        if (logs[i]->home == d && atomic_load(&logs[i]->unsettled)) {
-            lock_take(&logs[i]->lock);
-            (*out)[n++] = (struct cut_log){logs[i], logs[i]->cuts};
-            lock_release(&logs[i]->lock);
-        } else {
+        int64_t cuts;
+        if (plog_home(logs[i]) == &d->home && plog_is_unsettled(logs[i], &cuts))
+            (*out)[n++] = (struct cut_log){logs[i], cuts};
+        else
             plog_unref(logs[i]);
-        }
     }
     free(logs);
     return n;
@@ -139,10 +109,8 @@ static size_t list_unsettled(struct log_manager *m, const struct log_dir *d, str
 
 static void note_settled(const struct cut_log *cut, bool ok)
 {
-    lock_take(&cut->log->lock);
-    if (ok && cut->log->cuts == cut->cuts)
-        atomic_store(&cut->log->unsettled, false);
-    lock_release(&cut->log->lock);
+    if (ok)
+        plog_settled(cut->log, cut->cuts);
     plog_unref(cut->log);
 }
 

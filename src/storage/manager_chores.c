@@ -3,8 +3,8 @@
 
 #include "base/clock.h"
 #include "base/logger.h"
+#include "log/file.h"
 #include "storage/cleaner_internal.h"
-#include "storage/file_internal.h"
 #include "storage/manager_internal.h"
 
 enum { REMOVAL_CHECK_MS = 1000, INDEXES_CHECK_MS = 300000 };
@@ -94,7 +94,7 @@ static void remove_now(struct log_manager *m, const struct removal *r)
     if (!log_dir_is_live(d) || file_look(r->dir) == FILE_MISSING)
         return;
     bool whole = r->base < 0;
-    bool ok = whole ? dir_remove_tree(r->dir) : segment_delete_files(r->base, r->dir, ".deleted");
+    bool ok = whole ? dir_remove_tree(r->dir) : plog_remove_segment(r->dir, r->base);
     if (ok && whole)
         log_info("Deleted %s", r->dir);
     else if (!ok && is_failure_of_disk(file_last_error()))
@@ -117,87 +117,11 @@ struct flush_job {
     int64_t up_to, cuts;
 };
 
-/* Some of what is to be synced, without the lock: the files cannot go away under their references. */
-struct flush_list {
-    struct file_ref *files[8];
-    int64_t bases[8];
-    size_t n;
-    int64_t end; /* offset up to which it goes */
-    char *dir;   /* as it is called now */
-    bool new_names;
-};
-
-/* With the log's lock held. */
-static void list_unsynced(struct plog *log, int64_t up_to, struct flush_list *out)
-{
-    ensure(lock_is_held(&log->lock));
-    *out = (struct flush_list){.dir = xstrdup(log->path), .end = up_to};
-    for (size_t i = plog_segment_index(log, log->recovery_point); i < log->segment_count; i++) {
-        struct segment *s = log->segments[i];
-        if (s->base_offset >= up_to)
-            break;
-        if (out->n == ARRAY_LEN(out->files)) {
-            out->end = s->base_offset;
-            break;
-        }
-        out->new_names |= s->base_offset >= log->recovery_point || !s->no_aborts;
-        if (s->file == NULL)
-            continue;
-        file_ref_get(s->file);
-        out->bases[out->n] = s->base_offset;
-        out->files[out->n++] = s->file;
-    }
-}
-
-static bool sync_listed(const struct flush_list *list)
-{
-    bool ok = true;
-    for (size_t i = 0; i < list->n; i++) {
-        ok = file_sync(list->files[i]->fd, list->dir) && segment_sync_indexes(list->bases[i], list->dir, "") && ok;
-        file_ref_put(list->files[i]);
-    }
-    return ok && (!list->new_names || dir_sync(list->dir));
-}
-
-enum flushed { FLUSH_GOES_ON, FLUSH_OVER, FLUSH_FAILED };
-
-/* With the log's lock held. A log that was renamed meanwhile may have been looked for in vain, and is left as it was.
- */
-static enum flushed take_flushed(struct plog *log, const struct flush_job *f, const struct flush_list *list,
-                                 bool synced)
-{
-    if (!plog_is_writable(log) || strcmp(list->dir, log->path) != 0)
-        return FLUSH_OVER;
-    if (!synced || !plog_save_epochs(log))
-        return FLUSH_FAILED;
-    if (f->cuts != log->cuts)
-        return FLUSH_OVER;
-    ensure(list->end <= f->up_to && f->up_to <= (int64_t)atomic_load(&log->end));
-    log->recovery_point = MAX(log->recovery_point, list->end);
-    plog_check(log);
-    return log->recovery_point < f->up_to ? FLUSH_GOES_ON : FLUSH_OVER;
-}
-
-static enum flushed flush_some(const struct flush_job *f)
-{
-    struct plog *log = f->log;
-    struct flush_list list;
-    lock_take(&log->lock);
-    list_unsynced(log, f->up_to, &list);
-    lock_release(&log->lock);
-    bool synced = sync_listed(&list);
-    lock_take(&log->lock);
-    enum flushed result = take_flushed(log, f, &list, synced);
-    lock_release(&log->lock);
-    free(list.dir);
-    return result;
-}
-
 static void run_flush(struct job *job)
 {
     struct flush_job *f = CONTAINER_OF(job, struct flush_job, job);
-    enum flushed result;
-    while ((result = flush_some(f)) == FLUSH_GOES_ON)
+    enum plog_flushed result;
+    while ((result = plog_flush_some(f->log, f->up_to, f->cuts)) == FLUSH_GOES_ON)
         ;
     if (result == FLUSH_FAILED)
         plog_failed(f->log, "flush failed");
@@ -205,12 +129,12 @@ static void run_flush(struct job *job)
     free(f);
 }
 
-void manager_flush_later(struct log_manager *m, struct plog *log, int64_t up_to)
+void manager_flush_later(struct log_manager *m, struct plog *log, int64_t up_to, int64_t cuts)
 {
     if (m->options.workers == NULL)
         return;
     struct flush_job *f = xcalloc(1, sizeof(*f));
-    *f = (struct flush_job){{.run = run_flush}, log, up_to, log->cuts};
+    *f = (struct flush_job){{.run = run_flush}, log, up_to, cuts};
     plog_ref(log);
     workers_submit(m->options.workers, &f->job);
 }
@@ -249,30 +173,19 @@ void log_manager_take_settings(struct log_manager *m, const struct broker_config
         cleaner_configure(m->cleaner, now);
 }
 
-static void flush_if_due(void *ctx UNUSED, struct plog *log)
+static void flush_one(void *ctx UNUSED, struct plog *log)
 {
-    lock_take(&log->lock);
-    bool due = clock_mono_ms() - log->last_flush_ms >= log->config.flush_ms;
-    lock_release(&log->lock);
-    if (due)
-        plog_flush(log);
+    plog_flush_if_due(log);
 }
 
 static void flush_due_logs(struct log_manager *m)
 {
-    log_manager_each(m, flush_if_due, NULL);
+    log_manager_each(m, flush_one, NULL);
 }
 
 static void expire_one(void *ctx, struct plog *log)
 {
-    int64_t since = *(const int64_t *)ctx;
-    lock_take(&log->lock);
-    producers_expire_begin(&log->producers, since);
-    while (producers_expire_step(&log->producers, since)) {
-        lock_release(&log->lock);
-        lock_take(&log->lock);
-    }
-    lock_release(&log->lock);
+    plog_expire_producers(log, *(const int64_t *)ctx);
 }
 
 static void expire_producers(struct log_manager *m)
@@ -283,10 +196,7 @@ static void expire_producers(struct log_manager *m)
 
 static void unload_indexes(void *ctx UNUSED, struct plog *log)
 {
-    lock_take(&log->lock);
-    for (size_t i = 0; i + 1 < log->segment_count; i++)
-        segment_unload_unused(log->segments[i]);
-    lock_release(&log->lock);
+    plog_unload_indexes(log);
 }
 
 /* Of older segments: whoever read all of a log once would otherwise have left two maps for each. */

@@ -6,8 +6,8 @@
 #include <utlist.h>
 
 #include "base/lock.h"
+#include "log/plog_host.h"
 #include "storage/log_dir_internal.h"
-#include "storage/plog_internal.h"
 
 enum { FUTURE_SUFFIX = 1 + 32 + 7 }; /* ".", 32 hex digits, "-future" */
 
@@ -61,6 +61,7 @@ enum {
 
 struct log_manager {
     struct log_manager_options options;
+    struct plog_host host; /* what its logs tell it */
     const struct broker_config *config;
     struct log_dir *dirs;
     int dir_count;
@@ -81,6 +82,9 @@ struct log_manager {
 
 /* ---- manager.c ---- */
 
+void manager_dir_failed(struct log_manager *m, const char *path, const char *what);
+struct log_dir *manager_dir(struct log_manager *m, const char *path);
+
 /* With the manager's lock held: */
 struct log_entry *manager_find(struct log_manager *m, const char *topic, int32_t partition, bool future);
 void manager_add(struct log_manager *m, struct plog *log);
@@ -89,10 +93,20 @@ struct plog **manager_logs(struct log_manager *m, size_t *count);
 
 /* ---- manager_checkpoints.c ---- */
 
+void manager_save_recovery_points(struct log_manager *m);
 void manager_save_starts(struct log_manager *m);
+/* Writes the cleaner's checkpoints if one has changed. */
+void manager_save_clean_ends(struct log_manager *m);
+/* See struct plog_host. */
+void manager_settle_cuts(struct log_manager *m);
+void manager_settle_cuts_soon(struct log_manager *m);
 void manager_save_high_watermarks(struct log_manager *m);
 
 /* ---- manager_chores.c ---- */
+
+/* See struct plog_host. */
+void manager_remove_later(struct log_manager *m, const char *dir, int64_t base, int64_t delay_ms);
+void manager_flush_later(struct log_manager *m, struct plog *log, int64_t up_to, int64_t cuts);
 
 /* A whole log's directory; `log` is in it, and let go of then. NULL: it was not loaded. */
 void manager_remove_dir_later(struct log_manager *m, const char *path, struct plog *log);

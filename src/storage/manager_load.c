@@ -6,7 +6,7 @@
 #include "base/clock.h"
 #include "base/logger.h"
 #include "base/topic_key.h"
-#include "storage/file_internal.h"
+#include "log/file.h"
 #include "storage/manager_internal.h"
 
 /* ---- Whose they are ---- */
@@ -136,17 +136,17 @@ static struct topic_config config_for(struct log_manager *m, const char *topic)
 
 static void take_loaded(struct load_job *l, struct plog *log)
 {
-    log_debug("Loaded log %s with start %" PRId64 ", end %" PRId64, log->path, plog_start_offset(log),
+    log_debug("Loaded log %s with start %" PRId64 ", end %" PRId64, plog_path(log), plog_start_offset(log),
               plog_end_offset(log));
     lock_take(&l->manager->lock);
-    struct log_entry *other = manager_find(l->manager, log->topic, log->partition, plog_is_future(log));
+    struct log_entry *other = manager_find(l->manager, plog_topic(log), plog_partition(log), plog_is_future(log));
     if (other == NULL)
         manager_add(l->manager, log);
     lock_release(&l->manager->lock);
     if (other == NULL)
         return;
-    log_error("Duplicate log directories for %s-%" PRId32 " are found in both %s and %s", log->topic, log->partition,
-              other->log->path, log->path);
+    log_error("Duplicate log directories for %s-%" PRId32 " are found in both %s and %s", plog_topic(log),
+              plog_partition(log), plog_path(other->log), plog_path(log));
     atomic_store(&l->trouble->twice, true);
     plog_unref(log);
 }
@@ -171,8 +171,7 @@ static void run_load(struct job *job)
                                  .clean = d->was_clean,
                                  .name = l->name};
     struct topic_config config = config_for(l->manager, l->topic);
-    struct plog *log =
-        log_dir_is_live(d) ? plog_load(l->manager, d->path, l->topic, l->partition, &config, &origin) : NULL;
+    struct plog *log = log_dir_is_live(d) ? plog_load(&d->home, l->topic, l->partition, &config, &origin) : NULL;
     if (log != NULL)
         take_loaded(l, log);
     else if (log_dir_is_live(d) && file_ran_out())

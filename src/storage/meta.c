@@ -5,7 +5,7 @@
 
 #include "base/logger.h"
 #include "config/properties.h"
-#include "storage/file_internal.h"
+#include "log/file.h"
 #include "storage/log_dir_internal.h"
 
 static enum meta_result parse(const struct properties *props, const char *path, struct meta_properties *out)

@@ -11,7 +11,8 @@
 #include "base/logger.h"
 #include "crash.h"
 #include "disk/disk.h"
-#include "storage/plog_internal.h"
+#include "log/plog_internal.h"
+#include "storage/storage.h"
 
 #define FOLDER "/disk"
 

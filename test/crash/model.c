@@ -3,7 +3,8 @@
 #include <stdio.h>
 
 #include "crash.h"
-#include "storage/plog_internal.h"
+#include "log/plog_internal.h"
+#include "storage/storage.h"
 
 enum { KEYS = 12, PRODUCERS = 3, MOST_RECORDS = 6, MARKER_COMMIT = 1 };
 

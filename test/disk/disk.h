@@ -9,7 +9,7 @@
 #ifndef BARNABAS_TEST_DISK_H
 #define BARNABAS_TEST_DISK_H
 
-#include "storage/file_internal.h"
+#include "log/file.h"
 
 /* Below n, at random: what a power failure chooses by. */
 typedef uint32_t (*disk_dice)(uint32_t n);

@@ -3,7 +3,7 @@
  * happens is drawn from one seed, so that a run can be had again.
  *
  * world.c has time and the loops (base/loop.h, clock.h, workers.h), network.c the connections (net/net.h), ensemble.c
- * ZooKeeper (cluster/zk.h), ../disk the files (storage/file_internal.h), client.c producers and readers, main.c what
+ * ZooKeeper (cluster/zk.h), ../disk the files (log/file.h), client.c producers and readers, main.c what
  * goes wrong and what must hold. The brokers are linked against these instead of the real ones, from broker_run() on.
  */
 #ifndef BARNABAS_SIM_H

@@ -152,7 +152,7 @@ def answers_about_loggers(broker, tool, names):
 
 
 def test_levels_of_loggers_are_altered_as_by_apache(make_broker, ensemble):
-    names = {Apache: {"CHILD": "org.apache.zookeeper.ClientCnxn", "LOGGER": "kafka.controller.KafkaController"}, Barnabas: {"CHILD": "storage.plog", "LOGGER": "controller"}}
+    names = {Apache: {"CHILD": "org.apache.zookeeper.ClientCnxn", "LOGGER": "kafka.controller.KafkaController"}, Barnabas: {"CHILD": "log.plog", "LOGGER": "controller"}}
     answers = []
     for kind, tool in ((Apache, theirs), (Barnabas, theirs), (Barnabas, ours), (Apache, ours)):
         broker = make_broker(kind=kind, data=f"{kind.__name__}-{tool.__name__}", **{"zookeeper.connect": ensemble.chroot().connect})

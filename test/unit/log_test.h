@@ -4,7 +4,8 @@
 
 #include "test.h"
 
-#include "storage/plog_internal.h"
+#include "log/plog_internal.h"
+#include "storage/storage.h"
 
 static inline void set_up_config(struct topic_config *c)
 {

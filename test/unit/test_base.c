@@ -252,28 +252,28 @@ static int level_of(const char *name)
 static void loggers_follow_the_one_above(void **state)
 {
     (void)state;
-    static struct log_place places[] = {{.file = "/somewhere/src/storage/plog.c"},
+    static struct log_place places[] = {{.file = "/somewhere/src/storage/cleaner.c"},
                                         {.file = "src/storage/manager.c"},
                                         {.file = "../src/net/connection.c"}};
     for (size_t i = 0; i < ARRAY_LEN(places); i++)
         logger_register(&places[i]);
-    assert_int_equal(level_of("storage.plog"), LEVEL_INFO);
+    assert_int_equal(level_of("storage.cleaner"), LEVEL_INFO);
     assert_int_equal(level_of("no.such.logger"), -1);
     logger_set("storage", LEVEL_DEBUG);
     assert_int_equal(level_of("storage"), LEVEL_DEBUG);
-    assert_int_equal(level_of("storage.plog"), LEVEL_DEBUG);
+    assert_int_equal(level_of("storage.cleaner"), LEVEL_DEBUG);
     assert_int_equal(level_of("net.connection"), LEVEL_INFO);
-    logger_set("storage.plog", LEVEL_ERROR);
+    logger_set("storage.cleaner", LEVEL_ERROR);
     logger_set(LOGGER_ROOT, LEVEL_WARN);
-    assert_int_equal(level_of("storage.plog"), LEVEL_ERROR);
+    assert_int_equal(level_of("storage.cleaner"), LEVEL_ERROR);
     assert_int_equal(level_of("storage.manager"), LEVEL_DEBUG);
     assert_int_equal(level_of("net.connection"), LEVEL_WARN);
     logger_unset("storage");
     assert_int_equal(level_of("storage.manager"), LEVEL_WARN);
-    assert_int_equal(level_of("storage.plog"), LEVEL_ERROR);
-    logger_unset("storage.plog");
+    assert_int_equal(level_of("storage.cleaner"), LEVEL_ERROR);
+    logger_unset("storage.cleaner");
     logger_set(LOGGER_ROOT, LEVEL_INFO);
-    assert_int_equal(level_of("storage.plog"), LEVEL_INFO);
+    assert_int_equal(level_of("storage.cleaner"), LEVEL_INFO);
 }
 
 static void lines_below_the_level_are_not_made(void **state)

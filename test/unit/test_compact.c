@@ -7,8 +7,10 @@
 #include <stdatomic.h>
 #include <sys/stat.h>
 
-#include "storage/compact_internal.h"
-#include "storage/file_internal.h"
+#include "log/compact_internal.h"
+#include "log/file.h"
+#include "storage/cleaner_internal.h"
+#include "storage/storage.h"
 
 /* ---- The map ---- */
 
@@ -68,6 +70,7 @@ static void the_map_is_full_at_its_load_factor(void **state UNUSED)
 enum { NOW = 1700000000, RETENTION = 60000, SEGMENT = 600 };
 
 struct fixture {
+    struct plog_home home;
     char dir[64];
     struct topic_config config;
     struct plog *log;
@@ -82,6 +85,7 @@ static int set_up(void **state)
 {
     struct fixture *f = calloc(1, sizeof(*f));
     temp_dir_make(f->dir);
+    f->home.path = f->dir;
     f->config = (struct topic_config){.segment_bytes = SEGMENT,
                                       .segment_ms = INT64_MAX / 4,
                                       .segment_index_bytes = 1 << 20,
@@ -94,7 +98,7 @@ static int set_up(void **state)
                                       .max_compaction_lag_ms = INT64_MAX,
                                       .delete_retention_ms = RETENTION,
                                       .max_message_bytes = 1 << 20};
-    f->log = plog_load(NULL, f->dir, "t", 0, &f->config, &fresh);
+    f->log = plog_load(&f->home, "t", 0, &f->config, &fresh);
     assert_non_null(f->log);
     f->limits = (struct compact_limits){.map_bytes = 1 << 20, .load_factor = 0.9, .chunk = 300};
     f->now = NOW;
@@ -249,7 +253,7 @@ static void reload(struct fixture *f, bool clean)
     if (clean)
         assert_true(plog_close(f->log));
     plog_unref(f->log);
-    f->log = plog_load(NULL, f->dir, "t", 0, &f->config, &o);
+    f->log = plog_load(&f->home, "t", 0, &f->config, &o);
     assert_non_null(f->log);
 }
 
@@ -995,7 +999,8 @@ static void copy_tree(const char *from, const char *to)
 static void load_copy(struct fixture *f, const char *dir, const char *expected)
 {
     struct plog_origin o = {.recovery_point = -1, .high_watermark = INT64_MAX, .clean_end = -1, .clean = false};
-    struct plog *log = plog_load(NULL, dir, "t", 0, &f->config, &o);
+    const struct plog_home home = {.path = dir};
+    struct plog *log = plog_load(&home, "t", 0, &f->config, &o);
     struct names names;
     assert_non_null(log);
     check_log(log, expected);

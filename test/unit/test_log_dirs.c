@@ -9,8 +9,8 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
+#include "log/file.h"
 #include "replica/replica.h"
-#include "storage/file_internal.h"
 #include "storage/manager_internal.h"
 
 enum { DIRS = 3, BROKER = 1, OTHER = 2 };

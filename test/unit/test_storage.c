@@ -1,5 +1,6 @@
 /* A partition's log on a real file system: append, read, roll, recover, retain, truncate. */
 #include "log_test.h"
+#include "storage/checkpoint_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -9,6 +10,7 @@
 #include "base/clock.h"
 
 struct fixture {
+    struct plog_home home;
     char dir[64];
     struct topic_config config;
     struct plog *log;
@@ -20,8 +22,9 @@ static int set_up(void **state)
 {
     struct fixture *f = calloc(1, sizeof(*f));
     temp_dir_make(f->dir);
+    f->home.path = f->dir;
     set_up_config(&f->config);
-    f->log = plog_load(NULL, f->dir, "t", 0, &f->config, &fresh);
+    f->log = plog_load(&f->home, "t", 0, &f->config, &fresh);
     assert_non_null(f->log);
     *state = f;
     return 0;
@@ -60,7 +63,7 @@ static struct plog *reload(struct fixture *f, bool clean, int64_t recovery_point
 {
     struct plog_origin o = {.recovery_point = recovery_point, .start_offset = -1, .high_watermark = -1, .clean = clean};
     plog_unref(f->log);
-    f->log = plog_load(NULL, f->dir, "t", 0, &f->config, &o);
+    f->log = plog_load(&f->home, "t", 0, &f->config, &o);
     assert_non_null(f->log);
     return f->log;
 }
@@ -488,7 +491,7 @@ ssize_t pread(int fd, void *data, size_t len, off_t pos)
 
 static void assert_cannot_be_loaded(struct fixture *f, const struct plog_origin *origin)
 {
-    assert_null(plog_load(NULL, f->dir, "t", 0, &f->config, origin));
+    assert_null(plog_load(&f->home, "t", 0, &f->config, origin));
 }
 
 /* Recovery would otherwise cut the log there, as behind a crash. */

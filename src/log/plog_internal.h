@@ -1,25 +1,22 @@
 /* The inside of a plog, shared by the files that append, read, load and clean it. */
-#ifndef BARNABAS_PLOG_INTERNAL_H
-#define BARNABAS_PLOG_INTERNAL_H
+#ifndef BARNABAS_LOG_PLOG_INTERNAL_H
+#define BARNABAS_LOG_PLOG_INTERNAL_H
 
 #include <stdatomic.h>
 
 #include "base/lock.h"
-#include "storage/checkpoint_internal.h"
-#include "storage/log_dir_internal.h"
-#include "storage/producers_internal.h"
-#include "storage/segment_internal.h"
-#include "storage/storage.h"
-#include "storage/txn_index_internal.h"
+#include "log/epochs_internal.h"
+#include "log/plog_host.h"
+#include "log/producers_internal.h"
+#include "log/segment_internal.h"
+#include "log/txn_index_internal.h"
 
 struct plog {
     atomic_int refs;
-    struct log_manager *manager; /* NULL in tools and tests */
     char *topic;
     int32_t partition;
-    char *root;                 /* the log directory */
-    const struct log_dir *home; /* the same; NULL in tools and tests */
-    char *path;                 /* root/topic-partition; changes with both locks held, when the log is deleted */
+    const struct plog_home *home; /* the log directory that it is in */
+    char *path; /* in it, topic-partition; changes with both locks held, when the log is moved or deleted */
     atomic_int_fast64_t start, end, high_watermark, first_unstable;
 
     /*
@@ -59,22 +56,6 @@ struct plog {
     bool uncleanable;       /* cannot be compacted; tried again after a restart */
 };
 
-struct plog_origin { /* what the checkpoints say of a log that is loaded */
-    int64_t recovery_point, start_offset, high_watermark, clean_end; /* -1: not there */
-    bool clean;
-    const char *name; /* of the directory, of a future log; NULL: topic-partition */
-};
-
-/* Loads or creates the log in `root`. NULL when the disk fails, or as file_last_error() says; logged. */
-struct plog *plog_load(struct log_manager *m, const char *root, const char *topic, int32_t partition,
-                       const struct topic_config *config, const struct plog_origin *origin);
-/* Writes partition.metadata if the log has no id yet; false on mismatch or failure. */
-enum kafka_error plog_adopt_topic_id(struct plog *log, struct uuid id);
-/* Flush, snapshot, trimmed indexes: ready for a clean-shutdown mark. */
-bool plog_close(struct plog *log);
-/* Without any of that: nothing is written any more, or read, and its files are let go of. */
-void plog_abandon(struct plog *log);
-
 /*
  * With the lock held, when the log has been loaded, rolled, cut, retained, compacted or flushed: what holds of any log,
  * by design and not by what is on its disk.
@@ -89,6 +70,9 @@ size_t plog_segment_index(const struct plog *log, int64_t offset);
 bool plog_roll(struct plog *log, int64_t new_base);
 bool plog_insert_segment(struct plog *log, struct segment *s);
 bool plog_flush_locked(struct plog *log, int64_t up_to);
+bool plog_set_high_watermark_locked(struct plog *log, int64_t offset);
+/* Of a batch: batches have their epochs, so what recovery reads again need not be in the checkpoint. */
+void plog_note_epoch(struct plog *log, int32_t epoch, int64_t offset);
 bool plog_write_epochs(struct plog *log);
 bool plog_save_epochs(struct plog *log); /* if there is anything to save */
 bool plog_snapshot(struct plog *log, int64_t offset);
@@ -131,25 +115,8 @@ bool plog_let_go(struct plog *log, struct retired *old) NODISCARD;
 /* The same, and gives the files of what was swapped in at `base` their names. */
 bool plog_swap_files(struct plog *log, int64_t base, struct retired *old) NODISCARD;
 
-/* A batch that ends the log's useful life as a failure of its directory. */
-void plog_failed(struct plog *log, const char *what);
-/* The same of what may need a new segment, unless only a descriptor was missing for it: then it may go better soon. */
+/* As plog_failed(), of what may need a new segment, unless only a descriptor was missing for it: then it may go better
+ * soon. */
 void plog_failed_to_grow(struct plog *log, const char *what);
-
-/* The manager's side (manager.c). */
-void manager_remove_later(struct log_manager *m, const char *dir, int64_t base, int64_t delay_ms);
-void manager_flush_later(struct log_manager *m, struct plog *log, int64_t up_to);
-/* Without a log's lock. */
-void manager_save_recovery_points(struct log_manager *m);
-/*
- * Of all logs that are unsettled: their recovery points and starts, which have gone back. Without a log's lock; blocks.
- * Who cuts has a worker do it soon, and who appends before that does it, for all that were cut meanwhile.
- */
-void manager_settle_cuts(struct log_manager *m);
-void manager_settle_cuts_soon(struct log_manager *m);
-/* Writes the cleaner's checkpoints if one has changed. */
-void manager_save_clean_ends(struct log_manager *m);
-void manager_dir_failed(struct log_manager *m, const char *root, const char *what);
-struct log_dir *manager_dir(struct log_manager *m, const char *root);
 
 #endif

@@ -5,7 +5,7 @@
  */
 #include <uthash.h>
 
-#include "storage/compact_internal.h"
+#include "log/compact_internal.h"
 
 struct open_txn {
     int64_t producer_id;

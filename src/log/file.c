@@ -1,4 +1,4 @@
-#include "storage/file_internal.h"
+#include "log/file.h"
 
 #include <dirent.h>
 #include <errno.h>

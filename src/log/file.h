@@ -2,8 +2,8 @@
  * Every call that storage makes to the file system. Simulated runs link another implementation, that
  * forgets what was not synced. Functions that return bool log path and cause when they fail.
  */
-#ifndef BARNABAS_FILE_INTERNAL_H
-#define BARNABAS_FILE_INTERNAL_H
+#ifndef BARNABAS_LOG_FILE_H
+#define BARNABAS_LOG_FILE_H
 
 #include <sys/uio.h>
 

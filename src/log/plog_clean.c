@@ -2,8 +2,8 @@
 #include <inttypes.h>
 
 #include "base/logger.h"
-#include "storage/file_internal.h"
-#include "storage/plog_internal.h"
+#include "log/file.h"
+#include "log/plog_internal.h"
 
 struct retired plog_retire(struct plog *log, size_t first, size_t count)
 {
@@ -45,11 +45,12 @@ static bool mark_deleted(struct plog *log, const struct retired *old, bool repla
 
 static bool remove_later(struct plog *log, struct retired *old)
 {
+    const struct plog_host *host = log->home->host;
     bool ok = true;
     for (size_t i = 0; i < old->count; i++) {
         struct segment *s = old->segments[i];
-        if (log->manager != NULL)
-            manager_remove_later(log->manager, log->path, s->base_offset, old->delay_ms);
+        if (host != NULL)
+            host->remove_later(host->ctx, log->path, s->base_offset, old->delay_ms);
         else
             ok = segment_delete_files(s->base_offset, log->path, ".deleted") && ok;
         segment_free(s);
@@ -181,4 +182,9 @@ int plog_apply_retention(struct plog *log, int64_t now)
     if (!ok)
         plog_failed_to_grow(log, "retention failed");
     return (int)count;
+}
+
+bool plog_remove_segment(const char *dir, int64_t base)
+{
+    return segment_delete_files(base, dir, ".deleted");
 }

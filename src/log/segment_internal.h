@@ -1,16 +1,13 @@
 /* One segment: a log file and its indexes. Guarded by the lock of the plog that owns it. */
-#ifndef BARNABAS_SEGMENT_INTERNAL_H
-#define BARNABAS_SEGMENT_INTERNAL_H
+#ifndef BARNABAS_LOG_SEGMENT_INTERNAL_H
+#define BARNABAS_LOG_SEGMENT_INTERNAL_H
 
 #include "base/region.h"
-#include "record/record.h"
-#include "storage/index_internal.h"
-#include "storage/txn_index_internal.h"
+#include "log/index_internal.h"
+#include "log/plog.h"
+#include "log/txn_index_internal.h"
 
 enum { PATH_ROOM = 4096 };
-
-/* What lies above, in a file's name or in a batch, is damage: sums of offsets do not overflow. */
-#define LARGEST_OFFSET (INT64_MAX / 2)
 
 static inline bool batch_offsets_are_possible(const struct batch *b)
 {

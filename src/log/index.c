@@ -1,4 +1,4 @@
-#include "storage/index_internal.h"
+#include "log/index_internal.h"
 
 #include <errno.h>
 

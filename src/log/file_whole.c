@@ -2,7 +2,7 @@
 #include <errno.h>
 #include <stdio.h>
 
-#include "storage/file_internal.h"
+#include "log/file.h"
 
 enum file_result file_load(const char *path, struct strbuf *out)
 {

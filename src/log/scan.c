@@ -1,6 +1,6 @@
-#include "storage/scan_internal.h"
+#include "log/scan_internal.h"
 
-#include "storage/file_internal.h"
+#include "log/file.h"
 
 void scan_init(struct scan *scan, int fd, const char *path, int64_t pos, int64_t size, size_t chunk)
 {

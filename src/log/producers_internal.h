@@ -3,12 +3,12 @@
  * open transactions. Saved in `.snapshot` files, so that only the end of the log is replayed at start.
  * Belongs to one plog and is guarded by its lock.
  */
-#ifndef BARNABAS_PRODUCERS_INTERNAL_H
-#define BARNABAS_PRODUCERS_INTERNAL_H
+#ifndef BARNABAS_LOG_PRODUCERS_INTERNAL_H
+#define BARNABAS_LOG_PRODUCERS_INTERNAL_H
 
-#include "storage/file_internal.h"
-#include "storage/storage.h"
-#include "storage/txn_index_internal.h"
+#include "log/file.h"
+#include "log/plog.h"
+#include "log/txn_index_internal.h"
 
 enum { PRODUCER_BATCHES = 5 };
 

@@ -1,4 +1,4 @@
-#include "storage/offset_map_internal.h"
+#include "log/offset_map_internal.h"
 
 #include <sys/mman.h>
 #include <unistd.h>

@@ -1,6 +1,6 @@
 /* Reading batches of a log file one after the other, in large pieces. */
-#ifndef BARNABAS_SCAN_INTERNAL_H
-#define BARNABAS_SCAN_INTERNAL_H
+#ifndef BARNABAS_LOG_SCAN_INTERNAL_H
+#define BARNABAS_LOG_SCAN_INTERNAL_H
 
 #include "record/record.h"
 

@@ -1,12 +1,12 @@
 /* A pass of compaction: what there is to do, the map of keys, and the writing of segments. */
-#include "storage/compact_internal.h"
+#include "log/compact_internal.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 
 #include "base/logger.h"
-#include "storage/file_internal.h"
-#include "storage/scan_internal.h"
+#include "log/file.h"
+#include "log/scan_internal.h"
 
 /* ---- What there is to do ---- */
 

@@ -1,6 +1,6 @@
 /* Entries of `.txnindex`: the aborted transactions of a segment, in the order of their markers. */
-#ifndef BARNABAS_TXN_INDEX_INTERNAL_H
-#define BARNABAS_TXN_INDEX_INTERNAL_H
+#ifndef BARNABAS_LOG_TXN_INDEX_INTERNAL_H
+#define BARNABAS_LOG_TXN_INDEX_INTERNAL_H
 
 #include "base/strbuf.h"
 

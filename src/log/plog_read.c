@@ -2,8 +2,8 @@
 #include <limits.h>
 
 #include "base/clock.h"
-#include "storage/file_internal.h"
-#include "storage/plog_internal.h"
+#include "log/file.h"
+#include "log/plog_internal.h"
 
 /* What a reader brings into the page cache at a time, when the place it looks at is only on disk. */
 enum { WARM_UP = 64 * 1024 };
@@ -141,7 +141,7 @@ enum kafka_error plog_read_bytes(struct plog *log, int64_t offset, int32_t max_b
         return error;
     size_t before = out->len;
     char *at = strbuf_extend(out, (size_t)slice.region.len);
-    ssize_t n = file_read_at(slice.region.file->fd, at, (size_t)slice.region.len, slice.region.pos, log->root);
+    ssize_t n = file_read_at(slice.region.file->fd, at, (size_t)slice.region.len, slice.region.pos, log->home->path);
     file_ref_put(slice.region.file);
     out->len = before + (size_t)MAX(n, (ssize_t)0);
     if (n < 0)

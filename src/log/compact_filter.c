@@ -1,5 +1,5 @@
 /* Which records of a batch compaction keeps, and what is written of it: Kafka's rules, to the record. */
-#include "storage/compact_internal.h"
+#include "log/compact_internal.h"
 
 /* Of decompressed records; a batch that has more cannot be compacted. */
 static const size_t largest_batch = (size_t)1 << 30;

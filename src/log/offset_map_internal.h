@@ -3,8 +3,8 @@
  * newest of its key. Keys are known by a hash of 128 bits with a random seed, as Kafka's cleaner knows them by MD5: two
  * keys with the same hash would lose one of them, and nobody can choose keys so.
  */
-#ifndef BARNABAS_OFFSET_MAP_INTERNAL_H
-#define BARNABAS_OFFSET_MAP_INTERNAL_H
+#ifndef BARNABAS_LOG_OFFSET_MAP_INTERNAL_H
+#define BARNABAS_LOG_OFFSET_MAP_INTERNAL_H
 
 #include "base/bytes.h"
 

@@ -7,11 +7,11 @@
  * after a crash it is rebuilt from the log in any case. That of an older segment is mapped when it is
  * first asked, and let go of when nobody has asked it for a while.
  */
-#ifndef BARNABAS_INDEX_INTERNAL_H
-#define BARNABAS_INDEX_INTERNAL_H
+#ifndef BARNABAS_LOG_INDEX_INTERNAL_H
+#define BARNABAS_LOG_INDEX_INTERNAL_H
 
 #include "base/bytes.h"
-#include "storage/file_internal.h"
+#include "log/file.h"
 
 enum { OFFSET_ENTRY = 8, TIME_ENTRY = 12 };
 

@@ -8,9 +8,9 @@
 
 #include "base/clock.h"
 #include "base/logger.h"
-#include "storage/file_internal.h"
-#include "storage/plog_internal.h"
-#include "storage/scan_internal.h"
+#include "log/file.h"
+#include "log/plog_internal.h"
+#include "log/scan_internal.h"
 
 enum {
     CHECK_CHUNK = 256 * 1024, /* what was read is still in the processor's cache when it is checked */
@@ -509,19 +509,18 @@ enum kafka_error plog_adopt_topic_id(struct plog *log, struct uuid id)
     return error;
 }
 
-static struct plog *plog_alloc(struct log_manager *m, const char *root, const char *topic, int32_t partition,
+static struct plog *plog_alloc(const struct plog_home *home, const char *topic, int32_t partition,
                                const struct topic_config *config, const char *name)
 {
     struct plog *log = xcalloc(1, sizeof(*log));
     atomic_init(&log->refs, 1);
     lock_init(&log->files);
     lock_init(&log->lock);
-    log->manager = m;
     log->topic = xstrdup(topic);
     log->partition = partition;
-    log->root = xstrdup(root);
-    log->home = m != NULL ? manager_dir(m, root) : NULL;
-    log->path = name != NULL ? xasprintf("%s/%s", root, name) : xasprintf("%s/%s-%" PRId32, root, topic, partition);
+    log->home = home;
+    log->path =
+        name != NULL ? xasprintf("%s/%s", home->path, name) : xasprintf("%s/%s-%" PRId32, home->path, topic, partition);
     log->cut_to = INT64_MAX;
     atomic_init(&log->future, name != NULL);
     log->config = *config;
@@ -587,10 +586,10 @@ static bool settle_offsets(struct plog *log, const struct plog_origin *origin)
     return !log->epochs.learned || plog_write_epochs(log);
 }
 
-struct plog *plog_load(struct log_manager *m, const char *root, const char *topic, int32_t partition,
+struct plog *plog_load(const struct plog_home *home, const char *topic, int32_t partition,
                        const struct topic_config *config, const struct plog_origin *origin)
 {
-    struct plog *log = plog_alloc(m, root, topic, partition, config, origin->name);
+    struct plog *log = plog_alloc(home, topic, partition, config, origin->name);
     file_clear_error();
     lock_take(&log->lock);
     bool ok = dir_make(log->path) && load_segments(log, origin) && settle_offsets(log, origin);

@@ -2,8 +2,8 @@
  * Finding records by their time. The log is locked to look at one segment's indexes after the other, and not while
  * batches are read and unpacked: who appends does not wait for that.
  */
-#include "storage/plog_internal.h"
-#include "storage/scan_internal.h"
+#include "log/plog_internal.h"
+#include "log/scan_internal.h"
 
 enum { CHUNK = 64 * 1024 };
 
@@ -110,7 +110,7 @@ static enum kafka_error search_piece(const struct time_search *t, const struct p
     struct batch b;
     bool found = false, ok = true;
     ensure(!lock_is_held(&t->log->lock));
-    scan_init(&scan, piece->file->fd, t->log->root, piece->pos, piece->size, CHUNK);
+    scan_init(&scan, piece->file->fd, t->log->home->path, piece->pos, piece->size, CHUNK);
     while (!found && ok && scan_next_head(&scan, &b) == BATCH_OK) {
         if (b.last_offset < plog_start_offset(t->log) || !batch_matches(t, &b))
             continue;

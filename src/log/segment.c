@@ -1,4 +1,4 @@
-#include "storage/segment_internal.h"
+#include "log/segment_internal.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -6,7 +6,7 @@
 
 #include "base/clock.h"
 #include "base/logger.h"
-#include "storage/file_internal.h"
+#include "log/file.h"
 
 char *segment_path(char buf[PATH_ROOM], const char *dir, int64_t base, const char *suffix)
 {

@@ -1,11 +1,11 @@
-#include "storage/producers_internal.h"
+#include "log/producers_internal.h"
 
 #include <uthash.h>
 #include <utlist.h>
 
 #include "base/crc32c.h"
 #include "base/logger.h"
-#include "storage/file_internal.h"
+#include "log/file.h"
 
 struct producer {
     int64_t id;

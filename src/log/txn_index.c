@@ -1,4 +1,4 @@
-#include "storage/txn_index_internal.h"
+#include "log/txn_index_internal.h"
 
 enum { VERSION = 0, PRODUCER_AT = 2, FIRST_AT = 10, LAST_AT = 18, STABLE_AT = 26 };
 

@@ -1,0 +1,133 @@
+/*
+ * Syncing. The recovery point is where a log is on the disk for sure: recovery after a crash begins there. It moves
+ * when segments and what is derived of them (indexes, producer snapshots, leader epochs) are synced. Derived files are
+ * synced before the recovery point passes them; above it, recovery rebuilds them from the batches.
+ *
+ * Behind a roll, plog_flush_some() syncs older segments without the lock, a few at a time: their files are held by
+ * references, and what has become of the log meanwhile is looked at before its recovery point moves. A log that was
+ * cut since takes nothing from a flush of before, as what is written now is not what was synced.
+ */
+#include <inttypes.h>
+
+#include "base/clock.h"
+#include "log/file.h"
+#include "log/plog_internal.h"
+
+/* ---- Of the whole ---- */
+
+bool plog_flush_locked(struct plog *log, int64_t up_to)
+{
+    ensure(lock_is_held(&log->lock));
+    ensure(up_to <= (int64_t)atomic_load(&log->end));
+    if (up_to <= log->recovery_point)
+        return true;
+    bool new_names = false;
+    for (size_t i = plog_segment_index(log, log->recovery_point); i < log->segment_count; i++) {
+        struct segment *s = log->segments[i];
+        if (s->base_offset >= up_to)
+            break;
+        new_names |= s->base_offset >= log->recovery_point || !s->no_aborts;
+        if (!segment_sync(s, log->path) ||
+            (s != plog_active(log) && !segment_sync_indexes(s->base_offset, log->path, "")))
+            return false;
+    }
+    if ((new_names && !dir_sync(log->path)) || !plog_save_epochs(log))
+        return false;
+    log->recovery_point = up_to;
+    log->last_flush_ms = clock_mono_ms();
+    return true;
+}
+
+enum kafka_error plog_flush(struct plog *log)
+{
+    lock_take(&log->lock);
+    bool ok = !plog_is_writable(log) || plog_flush_locked(log, atomic_load(&log->end));
+    lock_release(&log->lock);
+    if (!ok)
+        plog_failed(log, "flush failed");
+    return ok ? ERR_NONE : ERR_KAFKA_STORAGE_ERROR;
+}
+
+void plog_flush_if_due(struct plog *log)
+{
+    lock_take(&log->lock);
+    bool due = clock_mono_ms() - log->last_flush_ms >= log->config.flush_ms;
+    lock_release(&log->lock);
+    if (due)
+        plog_flush(log);
+}
+
+/* ---- Behind a roll ---- */
+
+/* Some of what is to be synced, without the lock: the files cannot go away under their references. */
+struct flush_list {
+    struct file_ref *files[8];
+    int64_t bases[8];
+    size_t n;
+    int64_t end; /* offset up to which it goes */
+    char *dir;   /* as it is called now */
+    bool new_names;
+};
+
+/* With the log's lock held. */
+static void list_unsynced(struct plog *log, int64_t up_to, struct flush_list *out)
+{
+    ensure(lock_is_held(&log->lock));
+    *out = (struct flush_list){.dir = xstrdup(log->path), .end = up_to};
+    for (size_t i = plog_segment_index(log, log->recovery_point); i < log->segment_count; i++) {
+        struct segment *s = log->segments[i];
+        if (s->base_offset >= up_to)
+            break;
+        if (out->n == ARRAY_LEN(out->files)) {
+            out->end = s->base_offset;
+            break;
+        }
+        out->new_names |= s->base_offset >= log->recovery_point || !s->no_aborts;
+        if (s->file == NULL)
+            continue;
+        file_ref_get(s->file);
+        out->bases[out->n] = s->base_offset;
+        out->files[out->n++] = s->file;
+    }
+}
+
+static bool sync_listed(const struct flush_list *list)
+{
+    bool ok = true;
+    for (size_t i = 0; i < list->n; i++) {
+        ok = file_sync(list->files[i]->fd, list->dir) && segment_sync_indexes(list->bases[i], list->dir, "") && ok;
+        file_ref_put(list->files[i]);
+    }
+    return ok && (!list->new_names || dir_sync(list->dir));
+}
+
+/* With the log's lock held. A log that was renamed meanwhile may have been looked for in vain, and is left as it was.
+ */
+static enum plog_flushed take_flushed(struct plog *log, const struct flush_list *list, int64_t up_to, int64_t cuts,
+                                      bool synced)
+{
+    if (!plog_is_writable(log) || strcmp(list->dir, log->path) != 0)
+        return FLUSH_OVER;
+    if (!synced || !plog_save_epochs(log))
+        return FLUSH_FAILED;
+    if (cuts != log->cuts)
+        return FLUSH_OVER;
+    ensure(list->end <= up_to && up_to <= (int64_t)atomic_load(&log->end));
+    log->recovery_point = MAX(log->recovery_point, list->end);
+    plog_check(log);
+    return log->recovery_point < up_to ? FLUSH_GOES_ON : FLUSH_OVER;
+}
+
+enum plog_flushed plog_flush_some(struct plog *log, int64_t up_to, int64_t cuts)
+{
+    struct flush_list list;
+    lock_take(&log->lock);
+    list_unsynced(log, up_to, &list);
+    lock_release(&log->lock);
+    bool synced = sync_listed(&list);
+    lock_take(&log->lock);
+    enum plog_flushed result = take_flushed(log, &list, up_to, cuts, synced);
+    lock_release(&log->lock);
+    free(list.dir);
+    return result;
+}

@@ -1,0 +1,91 @@
+/*
+ * Between logs and who keeps them: what a log tells its host, and what only the host may do with a log.
+ *
+ * A log says that its home has failed, that files may go after a while, that what was rolled is to be synced, and that
+ * it was cut below what the host's checkpoints say of it. The host loads, configures, moves, flushes and closes.
+ */
+#ifndef BARNABAS_LOG_PLOG_HOST_H
+#define BARNABAS_LOG_PLOG_HOST_H
+
+#include <stdatomic.h>
+
+#include "log/plog.h"
+
+struct plog_host {
+    /* A home cannot be used any more. Any thread, with locks of logs held. */
+    void (*failed)(void *ctx, const char *home, const char *what);
+    /* Of a segment, the files in `dir` that have the suffix ".deleted". Any thread, with locks of logs held. */
+    void (*remove_later)(void *ctx, const char *dir, int64_t base, int64_t delay_ms);
+    /* Calls plog_flush_some() until it is over, with a reference. With the log's lock held. */
+    void (*flush_later)(void *ctx, struct plog *log, int64_t up_to, int64_t cuts);
+    /*
+     * Writes recovery points and starts of all logs that are unsettled, which have gone back. Without a log's lock;
+     * blocks. Who cuts has it done soon, and who appends before that does it, for all that were cut meanwhile.
+     */
+    void (*settle_cuts)(void *ctx);
+    void (*settle_cuts_soon)(void *ctx);
+    void *ctx;
+};
+
+/* A directory with logs. Outlives them. */
+struct plog_home {
+    const char *path;
+    const struct plog_host *host; /* NULL: of a tool or a test, which is told nothing */
+    atomic_bool offline;          /* it has failed: nothing in it is read or written any more */
+};
+
+/* ---- Life ---- */
+
+struct plog_origin { /* what the checkpoints say of a log that is loaded */
+    int64_t recovery_point, start_offset, high_watermark, clean_end; /* -1: not there */
+    bool clean;
+    const char *name; /* of the directory, of a future log; NULL: topic-partition */
+};
+
+/* Loads or creates the log. NULL when the disk fails, or as file_last_error() says; logged. */
+struct plog *plog_load(const struct plog_home *home, const char *topic, int32_t partition,
+                       const struct topic_config *config, const struct plog_origin *origin);
+/* Writes partition.metadata if the log has no id yet; false on mismatch or failure. */
+enum kafka_error plog_adopt_topic_id(struct plog *log, struct uuid id);
+/* Flush, snapshot, trimmed indexes: ready for a clean-shutdown mark. */
+bool plog_close(struct plog *log);
+/* Without any of that: nothing is written any more, or read, and its files are let go of. */
+void plog_abandon(struct plog *log);
+void plog_configure(struct plog *log, const struct topic_config *config);
+/* Gives its directory that name, on the disk and here; with NULL its own, topic-partition, which a future log has not.
+ */
+bool plog_rename(struct plog *log, const char *path) NODISCARD;
+/* Nothing is written any more. Returns how far it was compacted, -1: not at all. */
+int64_t plog_end_writes(struct plog *log);
+/* A future log is the current one from now on, compacted as far as its forerunner. */
+void plog_succeed(struct plog *log, int64_t clean_end);
+/* Ends the log's useful life as a failure of its home. */
+void plog_failed(struct plog *log, const char *what);
+
+const struct plog_home *plog_home(const struct plog *log);
+const char *plog_path(const struct plog *log); /* for messages, by who alone could rename it */
+
+/* ---- What checkpoints say of it ---- */
+
+int64_t plog_recovery_point(struct plog *log); /* everything below is on disk for sure */
+int64_t plog_start_to_note(struct plog *log);  /* -1: it begins where its first segment does, which says it */
+bool plog_clean_end_is_unsaved(struct plog *log);
+int64_t plog_take_clean_end(struct plog *log); /* -1: none. It is saved then. */
+/* Whether it was cut, and nobody has said plog_settled() with the number of that cut. */
+bool plog_is_unsettled(struct plog *log, int64_t *cuts);
+void plog_settled(struct plog *log, int64_t cuts);
+
+/* ---- From time to time ---- */
+
+/* What remove_later() was told of, when its time has come. False when something is left, which file_last_error() tells.
+ */
+bool plog_remove_segment(const char *dir, int64_t base);
+
+enum plog_flushed { FLUSH_GOES_ON, FLUSH_OVER, FLUSH_FAILED };
+/* Syncs some of what is below `up_to`, without keeping anybody from appending or reading. */
+enum plog_flushed plog_flush_some(struct plog *log, int64_t up_to, int64_t cuts);
+void plog_flush_if_due(struct plog *log);                    /* flush.ms */
+void plog_expire_producers(struct plog *log, int64_t since); /* those that wrote last before then */
+void plog_unload_indexes(struct plog *log);                  /* of older segments that nobody looked at lately */
+
+#endif
