@@ -1,6 +1,7 @@
 /*
  * Partitions that the view does not have: deleted, or only not told of yet? A controller that is new in its office
- * may begin with a part of the cluster. ZooKeeper knows, and is asked by the control loop; an answer is good for a second.
+ * may begin with a part of the cluster. ZooKeeper knows, and is asked by the control loop; an answer is good for a
+ * second.
  */
 #ifndef BARNABAS_CLUSTER_MISSING_PARTITIONS_H
 #define BARNABAS_CLUSTER_MISSING_PARTITIONS_H

@@ -3,8 +3,8 @@
 
 #include "base/clock.h"
 #include "protocol/error.h"
-#include "tools/kit/ask.h"
 #include "tools/clients/verifiable.h"
+#include "tools/kit/ask.h"
 
 static const struct option_spec specs[] = {
     {"topic", OPTION_VALUE, "TOPIC", "REQUIRED: Produce messages to this topic.", NULL},

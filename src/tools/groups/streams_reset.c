@@ -2,8 +2,8 @@
 #include <inttypes.h>
 
 #include "base/clock.h"
-#include "tools/kit/csv.h"
 #include "tools/groups/group_admin.h"
+#include "tools/kit/csv.h"
 #include "tools/kit/java_time.h"
 #include "tools/kit/rd_client.h"
 #include "tools/kit/tool.h"

@@ -2,8 +2,8 @@
 #include <inttypes.h>
 
 #include "controller/admin.h"
-#include "tools/reassign/reassign.h"
 #include "tools/kit/zk_nodes.h"
+#include "tools/reassign/reassign.h"
 
 struct by_znodes {
     struct reassign_backend base;

@@ -3,8 +3,8 @@
 
 #include "cluster/internal_topics.h"
 #include "controller/admin.h"
-#include "tools/topics/topics.h"
 #include "tools/kit/zk_nodes.h"
+#include "tools/topics/topics.h"
 
 struct by_znodes {
     struct topic_backend base;
