@@ -15,7 +15,7 @@ static void usage(FILE *to)
           to);
 }
 
-static void warn(void *ctx UNUSED, const char *line)
+static void barnabas_warn(void *ctx UNUSED, const char *line)
 {
     log_warn("%s", line);
 }
@@ -27,7 +27,7 @@ struct arguments {
 };
 
 /* 0 to go on, or the exit code plus one. */
-static int parse(int argc, char **argv, struct arguments *out)
+static int barnabas_parse(int argc, char **argv, struct arguments *out)
 {
     static const struct option options[] = {{"override", required_argument, NULL, 'o'},
                                             {"version", no_argument, NULL, 'V'},
@@ -68,10 +68,10 @@ int main(int argc, char **argv)
     struct arguments args = {0};
     struct broker_config config;
     struct fail fail;
-    int stop = parse(argc, argv, &args);
+    int stop = barnabas_parse(argc, argv, &args);
     if (stop > 0)
         return stop - 1;
-    struct config_options options = {args.file, args.overrides, args.override_count, warn, NULL};
+    struct config_options options = {args.file, args.overrides, args.override_count, barnabas_warn, NULL};
     if (!config_load(&config, &options, &fail)) {
         log_fatal("%s", fail.text);
         return 1;

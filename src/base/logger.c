@@ -15,7 +15,7 @@
 static const char *const level_names[] = {"TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"};
 
 /* "src/storage/segment.c", whatever the build directory, is "storage.segment"; a file from elsewhere has no folder. */
-static void place_of(const char *file, char out[LOGGER_NAME_ROOM])
+static void logger_place_of(const char *file, char out[LOGGER_NAME_ROOM])
 {
     const char *src = strstr(file, "src/");
     for (const char *next; src != NULL && (next = strstr(src + 1, "src/")) != NULL;)
@@ -48,19 +48,19 @@ void logger_register(struct log_place *place)
     places = place;
 }
 
-static int by_name(const void *a, const void *b)
+static int logger_by_name(const void *a, const void *b)
 {
     return strcmp(((const struct logger *)a)->name, ((const struct logger *)b)->name);
 }
 
-static struct logger *find(const char *name)
+static struct logger *logger_find(const char *name)
 {
     struct logger wanted;
     snprintf(wanted.name, sizeof(wanted.name), "%s", name);
-    return bsearch(&wanted, loggers, logger_count, sizeof(wanted), by_name);
+    return bsearch(&wanted, loggers, logger_count, sizeof(wanted), logger_by_name);
 }
 
-static void add(const char *name)
+static void logger_add(const char *name)
 {
     for (size_t i = 0; i < logger_count; i++)
         if (strcmp(loggers[i].name, name) == 0)
@@ -87,27 +87,27 @@ static void make_loggers(void)
     char name[LOGGER_NAME_ROOM], folder[LOGGER_NAME_ROOM];
     if (loggers != NULL)
         return;
-    add(LOGGER_ROOT);
+    logger_add(LOGGER_ROOT);
     for (const struct log_place *p = places; p != NULL; p = p->next) {
-        place_of(p->file, name);
-        add(name);
+        logger_place_of(p->file, name);
+        logger_add(name);
         if (folder_of(name, folder))
-            add(folder);
+            logger_add(folder);
     }
-    qsort(loggers, logger_count, sizeof(*loggers), by_name);
+    qsort(loggers, logger_count, sizeof(*loggers), logger_by_name);
 }
 
-static void resolve(void)
+static void logger_resolve(void)
 {
     char folder[LOGGER_NAME_ROOM], name[LOGGER_NAME_ROOM];
-    int root = find(LOGGER_ROOT)->own;
+    int root = logger_find(LOGGER_ROOT)->own;
     for (size_t i = 0; i < logger_count; i++) {
-        struct logger *l = &loggers[i], *above = folder_of(l->name, folder) ? find(folder) : NULL;
+        struct logger *l = &loggers[i], *above = folder_of(l->name, folder) ? logger_find(folder) : NULL;
         l->level = l->own >= 0 ? l->own : above != NULL && above->own >= 0 ? above->own : root;
     }
     for (struct log_place *p = places; p != NULL; p = p->next) {
-        place_of(p->file, name);
-        atomic_store(&p->level, find(name)->level);
+        logger_place_of(p->file, name);
+        atomic_store(&p->level, logger_find(name)->level);
     }
 }
 
@@ -115,10 +115,10 @@ static void change(const char *name, int level)
 {
     pthread_mutex_lock(&lock);
     make_loggers();
-    struct logger *l = find(name);
+    struct logger *l = logger_find(name);
     ensure(l != NULL);
     l->own = level;
-    resolve();
+    logger_resolve();
     pthread_mutex_unlock(&lock);
 }
 
@@ -137,7 +137,7 @@ bool logger_exists(const char *name)
 {
     pthread_mutex_lock(&lock);
     make_loggers();
-    bool found = find(name) != NULL;
+    bool found = logger_find(name) != NULL;
     pthread_mutex_unlock(&lock);
     return found;
 }
@@ -200,7 +200,7 @@ void logger_write(enum log_level level, const char *file, const char *fmt, ...)
     size_t written = MIN((size_t)MAX(len, 0), room - n - 1);
     hide_controls(line + n, written);
     n += written;
-    place_of(file, place);
+    logger_place_of(file, place);
     n += (size_t)snprintf(line + n, sizeof(line) - n, " (%s)\n", place);
     ssize_t unused UNUSED = write(STDERR_FILENO, line, n);
 }

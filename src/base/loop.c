@@ -249,7 +249,7 @@ void loop_post(struct loop *loop, struct message *m)
 }
 
 /* Whether the visitor has gone: nothing more is to be delivered, or that is the thread's by now. */
-static bool leave(struct loop *loop, int rounds)
+static bool loop_leave(struct loop *loop, int rounds)
 {
     lock_take(&loop->lock);
     bool more = loop->first != NULL;
@@ -275,7 +275,7 @@ void loop_visit(struct loop *loop, struct message *m)
         turn_begin(loop);
         deliver_all(loop);
         turn_end(loop);
-    } while (!leave(loop, ++rounds));
+    } while (!loop_leave(loop, ++rounds));
 }
 
 /* A sleeping thread waits for the descriptors, and for as long, as it knew of when it fell asleep. */
@@ -300,7 +300,7 @@ static void arm(struct timer *t, int64_t us)
     ev_timer_start(t->loop->ev, w);
 }
 
-static void on_timer(struct ev_loop *ev UNUSED, struct ev_timer *w, int events UNUSED)
+static void loop_on_timer(struct ev_loop *ev UNUSED, struct ev_timer *w, int events UNUSED)
 {
     struct timer *t = (struct timer *)(void *)w;
     struct loop *loop = t->loop;
@@ -317,7 +317,7 @@ static void on_timer(struct ev_loop *ev UNUSED, struct ev_timer *w, int events U
 void timer_init(struct timer *t, struct loop *loop, void (*fire)(struct timer *self))
 {
     *t = (struct timer){.loop = loop, .fire = fire};
-    ev_init(timer_ev(t), on_timer);
+    ev_init(timer_ev(t), loop_on_timer);
 }
 
 void timer_start(struct timer *t, int64_t ms)

@@ -39,7 +39,7 @@ static const char *find_in_table(const struct image *i, const ElfW(Shdr) * table
     return NULL;
 }
 
-static const char *find_name(const struct image *i, uintptr_t address)
+static const char *symbol_find_name(const struct image *i, uintptr_t address)
 {
     const ElfW(Ehdr) *head = at(i, 0, sizeof(*head));
     const ElfW(Shdr) *sections =
@@ -73,7 +73,7 @@ const char *symbol_name(void (*function)(void), char buf[SYMBOL_ROOM])
     snprintf(buf, SYMBOL_ROOM, "the function at 0x%" PRIxPTR, address);
     if (!map_program(&image))
         return buf;
-    const char *name = find_name(&image, address);
+    const char *name = symbol_find_name(&image, address);
     if (name != NULL)
         snprintf(buf, SYMBOL_ROOM, "%s()", name);
     munmap((void *)(uintptr_t)image.p, image.len);

@@ -44,7 +44,7 @@ static struct job *next_job(struct workers *w)
     return job;
 }
 
-static void run(struct job *job)
+static void workers_run(struct job *job)
 {
     struct loop *home = job->home;
     job->run(job);
@@ -58,7 +58,7 @@ static void *worker_main(void *arg)
     pthread_setname_np(pthread_self(), w->name);
     turns_make_usual();
     for (struct job *job; (job = next_job(w)) != NULL;)
-        run(job);
+        workers_run(job);
     return NULL;
 }
 
@@ -127,7 +127,7 @@ void workers_submit(struct workers *w, struct job *job)
     pthread_mutex_lock(&w->lock);
     if (w->stopped) {
         pthread_mutex_unlock(&w->lock);
-        run(job);
+        workers_run(job);
         return;
     }
     job->next = NULL;

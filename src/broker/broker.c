@@ -22,15 +22,15 @@
 
 enum { QUIET_CHECK_MS = 2, QUIET_CHECKS = 2500, NAME_THREADS = 8 };
 
-static void leave(struct broker *b);
+static void broker_leave(struct broker *b);
 
-static void give_up(struct broker *b, const char *why)
+static void broker_give_up(struct broker *b, const char *why)
 {
     if (b->leaving)
         return; /* what fails now fails because of that */
     log_fatal("%s", why);
     b->exit_code = 1;
-    leave(b);
+    broker_leave(b);
 }
 
 /* ---- Callbacks of the parts ---- */
@@ -71,7 +71,7 @@ static void move_wanted(void *ctx, struct partition *p)
     replication_move_wanted(b->replication, p);
 }
 
-static int64_t broker_epoch(void *ctx)
+static int64_t own_broker_epoch(void *ctx)
 {
     struct broker *b = ctx;
     return b->services.broker_epoch;
@@ -98,14 +98,14 @@ static void dir_stopped(void *ctx)
 
 /* ---- Starting, last step first ---- */
 
-static void on_registered(struct member_call *call, bool ok)
+static void broker_on_registered(struct member_call *call, bool ok)
 {
     struct broker *b = CONTAINER_OF(call, struct broker, member);
     b->registering = false;
     if (b->stopping || b->leaving || (!ok && call->expired))
         return; /* the next session registers again */
     if (!ok) {
-        give_up(b, call->fail.text);
+        broker_give_up(b, call->fail.text);
         return;
     }
     b->services.broker_epoch = call->epoch;
@@ -132,7 +132,7 @@ static void register_broker(struct broker *b)
         const char *host = l->host[0] != '\0' ? l->host : b->own_host;
         b->endpoints[i] = (struct endpoint){l->name, security_protocol_name((int16_t)l->protocol), host, port};
     }
-    b->member.done = on_registered;
+    b->member.done = broker_on_registered;
     b->member.registration = (struct registration){.id = b->services.broker_id,
                                                    .endpoints = b->endpoints,
                                                    .endpoint_count = advertised->count,
@@ -169,7 +169,7 @@ static void open_for_business(struct broker *b)
     struct net_handler handler = server_handler(&b->services);
     b->services.net = net_server_new(b->config, b->services.workers, &handler, &fail);
     if (b->services.net == NULL) {
-        give_up(b, fail.text);
+        broker_give_up(b, fail.text);
         return;
     }
     b->services.controller_link = controller_link_new(b->control, b->names, b->config);
@@ -179,7 +179,7 @@ static void open_for_business(struct broker *b)
                                                                    .workers = b->services.workers,
                                                                    .names = b->names,
                                                                    .link = b->services.controller_link,
-                                                                   .broker_epoch = broker_epoch,
+                                                                   .broker_epoch = own_broker_epoch,
                                                                    .ctx = b});
     make_views(b);
     b->services.fetch_sessions = fetch_sessions_new(b->config->max_incremental_fetch_session_cache_slots);
@@ -188,7 +188,7 @@ static void open_for_business(struct broker *b)
                                                         .link = b->services.controller_link,
                                                         .broker_id = b->services.broker_id,
                                                         .timeout_ms = b->config->request_timeout_ms,
-                                                        .broker_epoch = broker_epoch,
+                                                        .broker_epoch = own_broker_epoch,
                                                         .ctx = b});
     b->services.replicas = replica_manager_new(&(struct replica_options){.config = b->config,
                                                                          .logs = b->services.logs,
@@ -231,7 +231,7 @@ static void on_logs_loaded(struct message *m)
 {
     struct broker *b = CONTAINER_OF(m, struct broker, load.done);
     if (!b->load_ok)
-        give_up(b, b->load_fail.text);
+        broker_give_up(b, b->load_fail.text);
     else if (!b->stopping)
         open_for_business(b);
 }
@@ -244,7 +244,7 @@ static void on_configs_loaded(void *ctx)
     b->config = broker_settings_hold(b->services.settings);
     b->services.config = b->config;
     if (!config_check_protection(b->config, &b->load_fail)) {
-        give_up(b, b->load_fail.text);
+        broker_give_up(b, b->load_fail.text);
         return;
     }
     workers_resize(b->services.workers, b->config->num_io_threads);
@@ -262,14 +262,14 @@ static void load(struct broker *b)
     if (log_manager_identify(b->services.logs, &meta, &fail))
         config_watch_start(b->services.config_watch, b->services.broker_id);
     else
-        give_up(b, fail.text);
+        broker_give_up(b, fail.text);
 }
 
 /* The end of a session is told of by on_session_expired(). */
 static void give_up_start(struct broker *b, const struct member_call *call)
 {
     if (!call->expired)
-        give_up(b, call->fail.text);
+        broker_give_up(b, call->fail.text);
 }
 
 static void on_generated_id(struct member_call *call, bool ok)
@@ -302,7 +302,7 @@ static void settle_identity(struct broker *b)
     struct fail fail;
     snprintf(expected.cluster_id, sizeof(expected.cluster_id), "%s", b->services.cluster_id);
     if (!open_logs(b, &fail) || !log_manager_identity(b->services.logs, &expected, &found, &fail)) {
-        give_up(b, fail.text);
+        broker_give_up(b, fail.text);
     } else if (found.broker_id < 0) {
         b->member.done = on_generated_id;
         member_generate_id(&b->member, b->config->reserved_broker_max_id);
@@ -349,7 +349,7 @@ static void on_session_started(void *ctx)
 }
 
 /* For the node of an earlier session of this broker's. */
-static void stop_waiting(struct broker *b)
+static void broker_stop_waiting(struct broker *b)
 {
     if (b->member.waiting)
         timer_stop(&b->member.retry);
@@ -361,12 +361,12 @@ static void on_session_expired(void *ctx)
     struct broker *b = ctx;
     if (b->services.controller != NULL)
         controller_expire(b->services.controller);
-    stop_waiting(b);
+    broker_stop_waiting(b);
     if (!is_open(b) && !b->leaving)
-        give_up(b, "The ZooKeeper session expired while the broker was starting");
+        broker_give_up(b, "The ZooKeeper session expired while the broker was starting");
 }
 
-static void on_changed(void *ctx, const char *path)
+static void broker_on_changed(void *ctx, const char *path)
 {
     struct broker *b = ctx;
     if (strcmp(path, ZNODE_CONFIG_CHANGES) == 0)
@@ -383,7 +383,7 @@ static void on_no_zookeeper(struct timer *t)
              "Timed out waiting for connection to ZooKeeper server %s after %" PRId32
              " ms (zookeeper.connection.timeout.ms)",
              b->config->zookeeper_connect, b->config->zookeeper_connection_timeout_ms);
-    give_up(b, fail.text);
+    broker_give_up(b, fail.text);
 }
 
 /* ---- Stopping ---- */
@@ -402,7 +402,7 @@ static void on_quiet_check(struct timer *t)
     loop_stop(b->control);
 }
 
-static void leave(struct broker *b)
+static void broker_leave(struct broker *b)
 {
     if (b->leaving)
         return;
@@ -412,7 +412,7 @@ static void leave(struct broker *b)
         loop_stop(b->control);
         return;
     }
-    stop_waiting(b);
+    broker_stop_waiting(b);
     log_manager_stop(b->services.logs);
     net_server_close_connections(b->services.net);
     controller_expire(b->services.controller);
@@ -428,19 +428,19 @@ static void on_relieved(struct controlled_shutdown *shutdown, bool clean)
     struct broker *b = CONTAINER_OF(shutdown, struct broker, shutdown);
     if (clean)
         log_info("Controlled shutdown succeeded");
-    leave(b);
+    broker_leave(b);
 }
 
 static void stop(struct broker *b)
 {
     if (b->stopping) {
-        leave(b); /* asked twice */
+        broker_leave(b); /* asked twice */
         return;
     }
     b->stopping = true;
     log_info("Shutting down");
     if (!b->serving || !b->config->controlled_shutdown_enable) {
-        leave(b);
+        broker_leave(b);
         return;
     }
     b->shutdown.done = on_relieved;
@@ -448,7 +448,7 @@ static void stop(struct broker *b)
                               b->services.broker_epoch);
 }
 
-static void on_signal(struct watch *w, int events UNUSED)
+static void broker_on_signal(struct watch *w, int events UNUSED)
 {
     struct broker *b = CONTAINER_OF(w, struct broker, signals);
     struct signalfd_siginfo info;
@@ -469,13 +469,13 @@ static void catch_signals(struct broker *b)
     signal(SIGPIPE, SIG_IGN);
     b->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     ensure(b->signal_fd >= 0);
-    watch_init(&b->signals, b->control, b->signal_fd, on_signal);
+    watch_init(&b->signals, b->control, b->signal_fd, broker_on_signal);
     watch_set(&b->signals, WATCH_READ);
 }
 
 /* ---- The whole ---- */
 
-static void start(struct broker *b)
+static void broker_start(struct broker *b)
 {
     const struct broker_config *c = b->config;
     b->services.config = c;
@@ -493,7 +493,7 @@ static void start(struct broker *b)
                             .connect = c->zookeeper_connect,
                             .session_timeout_ms = c->zookeeper_session_timeout_ms,
                             .max_in_flight = c->zookeeper_max_in_flight_requests,
-                            .changed = on_changed,
+                            .changed = broker_on_changed,
                             .session_started = on_session_started,
                             .session_expired = on_session_expired,
                             .ctx = b};
@@ -527,7 +527,7 @@ static void deliver_leftovers(struct broker *b)
 }
 
 /* No request is served any more, then nothing is written any more, then the logs are closed. */
-static void finish(struct broker *b)
+static void broker_finish(struct broker *b)
 {
     struct services *s = &b->services;
     int loops = s->net != NULL ? net_server_loop_count(s->net) : 0;
@@ -587,9 +587,9 @@ int broker_run(const struct broker_config *config)
     b->control = loop_new("control");
     live_settings_init(b);
     catch_signals(b);
-    start(b);
+    broker_start(b);
     loop_run(b->control);
-    finish(b);
+    broker_finish(b);
     log_info("Shut down completed");
     int code = b->exit_code;
     free(b);

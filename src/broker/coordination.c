@@ -28,7 +28,7 @@ static int32_t leader_of(void *ctx, struct str topic, int32_t index)
     return gone ? TXN_NO_PARTITION : known_leader(p);
 }
 
-static int32_t coordinator_of(void *ctx UNUSED, struct str transactional_id)
+static int32_t coordination_coordinator_of(void *ctx UNUSED, struct str transactional_id)
 {
     struct str name = STR_LIT(TRANSACTION_STATE_TOPIC);
     const struct view_topic *topic = view_topic(view_current(), name);
@@ -74,8 +74,8 @@ static void start_transactions(struct broker *b)
                                                                 .leader_of = leader_of,
                                                                 .send = send_markers,
                                                                 .ctx = b});
-    s->verifier =
-        verifier_new(&(struct verifier_options){.coordinator_of = coordinator_of, .send = send_verification, .ctx = b});
+    s->verifier = verifier_new(
+        &(struct verifier_options){.coordinator_of = coordination_coordinator_of, .send = send_verification, .ctx = b});
 }
 
 void coordination_start(struct broker *b)

@@ -27,9 +27,9 @@ struct broker_links {
     bool doomed;
 };
 
-static void send_first(struct broker_link *l);
+static void broker_link_send_first(struct broker_link *l);
 
-static void finish_first(struct broker_link *l, enum kafka_error error)
+static void broker_link_finish_first(struct broker_link *l, enum kafka_error error)
 {
     struct broker_call *call = l->queue;
     DL_DELETE(l->queue, call);
@@ -38,8 +38,8 @@ static void finish_first(struct broker_link *l, enum kafka_error error)
 
 static void finish_first_and_go_on(struct broker_link *l, enum kafka_error error)
 {
-    finish_first(l, error);
-    send_first(l);
+    broker_link_finish_first(l, error);
+    broker_link_send_first(l);
 }
 
 /* ---- The peer ---- */
@@ -68,8 +68,8 @@ static bool find_peer(struct broker_link *l)
 
 /* ---- Requests ---- */
 
-static void post(struct broker_link *l, int16_t key, int16_t version, const void *request,
-                 void (*done)(struct client_call *call, struct bytes response))
+static void broker_link_post(struct broker_link *l, int16_t key, int16_t version, const void *request,
+                             void (*done)(struct client_call *call, struct bytes response))
 {
     struct strbuf frame;
     request_frame(&frame, key, version, str_of(l->all->client_id), request);
@@ -91,12 +91,12 @@ static void on_versions(struct client_call *call, struct bytes frame)
         spoken_take(&l->spoken, &response);
     arena_deinit(&a);
     if (l->knows_versions)
-        send_first(l);
+        broker_link_send_first(l);
     else
         finish_first_and_go_on(l, ERR_NETWORK_EXCEPTION);
 }
 
-static void on_answer(struct client_call *call, struct bytes frame)
+static void broker_link_on_answer(struct client_call *call, struct bytes frame)
 {
     struct broker_link *l = CONTAINER_OF(call, struct broker_link, call);
     struct broker_call *first = l->queue;
@@ -109,20 +109,20 @@ static void on_answer(struct client_call *call, struct bytes frame)
     finish_first_and_go_on(l, ok ? ERR_NONE : ERR_NETWORK_EXCEPTION);
 }
 
-static void send_first(struct broker_link *l)
+static void broker_link_send_first(struct broker_link *l)
 {
     while (!l->waiting && !l->all->doomed && l->queue != NULL) {
         struct api_versions_request versions;
         struct broker_call *first = l->queue;
         if (!find_peer(l)) {
-            finish_first(l, ERR_NETWORK_EXCEPTION);
+            broker_link_finish_first(l, ERR_NETWORK_EXCEPTION);
         } else if (!l->knows_versions) {
             api_versions_request_init(&versions);
-            post(l, API_API_VERSIONS, 0, &versions, on_versions);
+            broker_link_post(l, API_API_VERSIONS, 0, &versions, on_versions);
         } else if ((first->version = spoken_version(&l->spoken, first->key, first->least)) < 0) {
-            finish_first(l, ERR_UNSUPPORTED_VERSION);
+            broker_link_finish_first(l, ERR_UNSUPPORTED_VERSION);
         } else {
-            post(l, first->key, first->version, first->request, on_answer);
+            broker_link_post(l, first->key, first->version, first->request, broker_link_on_answer);
         }
     }
 }
@@ -143,7 +143,7 @@ void broker_links_send(struct broker_links *all, int32_t broker, struct broker_c
         HASH_ADD_INT(all->by_broker, broker, l);
     }
     DL_APPEND(l->queue, call);
-    send_first(l);
+    broker_link_send_first(l);
 }
 
 /* ---- Life ---- */
@@ -166,7 +166,7 @@ void broker_links_close(struct broker_links *all)
     HASH_ITER (hh, all->by_broker, l, tmp) {
         forget_peer(l);
         while (l->queue != NULL)
-            finish_first(l, ERR_NETWORK_EXCEPTION);
+            broker_link_finish_first(l, ERR_NETWORK_EXCEPTION);
     }
 }
 

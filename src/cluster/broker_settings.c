@@ -21,7 +21,7 @@ struct broker_settings {
     } scopes[2];
 };
 
-static void warn(void *ctx UNUSED, const char *line)
+static void settings_warn(void *ctx UNUSED, const char *line)
 {
     log_warn("%s", line);
 }
@@ -31,8 +31,8 @@ static struct held *derive(const struct broker_settings *s, struct fail *fail)
     const struct config_znode *all = &s->scopes[SETTINGS_OF_ALL].pairs, *own = &s->scopes[SETTINGS_OF_THIS].pairs;
     struct held *h = xcalloc(1, sizeof(*h));
     atomic_init(&h->refs, 1);
-    if (config_derive(&h->config, s->base, all->entries, (size_t)all->count, own->entries, (size_t)own->count, warn,
-                      NULL, fail))
+    if (config_derive(&h->config, s->base, all->entries, (size_t)all->count, own->entries, (size_t)own->count,
+                      settings_warn, NULL, fail))
         return h;
     free(h);
     return NULL;
@@ -148,7 +148,7 @@ bool broker_settings_reseal(const struct broker_settings *s, const struct config
 /* ---- Changes ---- */
 
 /* With the lock held. */
-static bool take(struct broker_settings *s, enum settings_scope scope, const struct config_znode *pairs)
+static bool settings_take(struct broker_settings *s, enum settings_scope scope, const struct config_znode *pairs)
 {
     struct scope old = s->scopes[scope], next = {0};
     struct fail fail;
@@ -175,7 +175,7 @@ static bool take(struct broker_settings *s, enum settings_scope scope, const str
 bool broker_settings_take(struct broker_settings *s, enum settings_scope scope, const struct config_znode *pairs)
 {
     lock_take(&s->lock);
-    bool changed = take(s, scope, pairs);
+    bool changed = settings_take(s, scope, pairs);
     lock_release(&s->lock);
     return changed;
 }

@@ -121,14 +121,14 @@ struct config_watch {
 /* Notifications stay for a while, as others may not have seen them. Kafka's time; every broker takes them away. */
 enum { KEEP_MS = 15 * 60 * 1000, AGES_AT_ONCE = 50 };
 
-static void take_topic(struct config_watch *w, const char *topic, const struct config_znode *own)
+static void config_watch_take_topic(struct config_watch *w, const char *topic, const struct config_znode *own)
 {
     set_own(w->options.configs, topic, own);
     if (w->loaded)
         w->options.changed(w->options.ctx, topic);
 }
 
-static void take_broker(struct config_watch *w, const char *broker, const struct config_znode *pairs)
+static void config_watch_take_broker(struct config_watch *w, const char *broker, const struct config_znode *pairs)
 {
     bool for_all = strcmp(broker, CONFIG_OF_ALL_BROKERS) == 0;
     if (broker_settings_take(w->options.settings, for_all ? SETTINGS_OF_ALL : SETTINGS_OF_THIS, pairs))
@@ -169,13 +169,13 @@ static void take_config(struct config_watch *w, struct zk_batch *b, const struct
         return;
     if (strncmp(op->path, ZNODE_CONFIG_BROKERS "/", strlen(ZNODE_CONFIG_BROKERS "/")) == 0) {
         reseal(w, op, name, &pairs, &b->arena);
-        take_broker(w, name, &pairs);
+        config_watch_take_broker(w, name, &pairs);
     } else {
-        take_topic(w, name, &pairs);
+        config_watch_take_topic(w, name, &pairs);
     }
 }
 
-static int64_t sequence_of(struct str name)
+static int64_t config_watch_sequence_of(struct str name)
 {
     static const char prefix[] = "config_change_";
     size_t n = sizeof(prefix) - 1;
@@ -189,7 +189,7 @@ static void idle(struct config_watch *w);
 
 /* ---- Old notifications go ---- */
 
-static void forget_old(struct config_watch *w)
+static void config_watch_forget_old(struct config_watch *w)
 {
     arena_deinit(&w->old_memory);
     w->old = NULL;
@@ -215,7 +215,7 @@ static void on_ages(struct zk_batch *b)
     bool all = deletions->count == b->count; /* so that there may be more */
     zk_batch_free(b);
     if (!all)
-        forget_old(w);
+        config_watch_forget_old(w);
     if (deletions->count > 0) {
         zk_submit(w->options.zk, deletions);
         return;
@@ -242,16 +242,16 @@ static bool look_at_ages(struct config_watch *w)
 
 static int by_sequence(const void *a, const void *b)
 {
-    int64_t x = sequence_of(*(const struct str *)a), y = sequence_of(*(const struct str *)b);
+    int64_t x = config_watch_sequence_of(*(const struct str *)a), y = config_watch_sequence_of(*(const struct str *)b);
     return (x > y) - (x < y);
 }
 
 static void note_old(struct config_watch *w, const struct zk_op *list)
 {
-    forget_old(w);
+    config_watch_forget_old(w);
     w->old = ARENA_ARRAY(&w->old_memory, struct str, MAX(list->child_count, 1));
     for (int32_t i = 0; list->result == ZK_OK && i < list->child_count; i++)
-        if (sequence_of(list->children[i]) >= 0)
+        if (config_watch_sequence_of(list->children[i]) >= 0)
             w->old[w->old_count++] = arena_str(&w->old_memory, list->children[i]);
     qsort(w->old, (size_t)w->old_count, sizeof(*w->old), by_sequence);
 }
@@ -299,7 +299,7 @@ static const char *own_entity(const struct config_watch *w, char buf[32])
     return buf;
 }
 
-static void on_notifications(struct zk_batch *b)
+static void config_watch_on_notifications(struct zk_batch *b)
 {
     struct config_watch *w = b->ctx;
     struct zk_batch *reads = zk_batch_new(on_configs);
@@ -321,10 +321,10 @@ static void on_changes(struct zk_batch *b)
 {
     struct config_watch *w = b->ctx;
     struct zk_op *list = b->first;
-    struct zk_batch *reads = zk_batch_new(on_notifications);
+    struct zk_batch *reads = zk_batch_new(config_watch_on_notifications);
     int64_t newest = w->last_change;
     for (int32_t i = 0; list->result == ZK_OK && i < list->child_count; i++) {
-        int64_t sequence = sequence_of(list->children[i]);
+        int64_t sequence = config_watch_sequence_of(list->children[i]);
         if (sequence <= w->last_change)
             continue;
         newest = MAX(newest, sequence);
@@ -349,7 +349,7 @@ static void scan(struct config_watch *w)
     zk_submit(w->options.zk, b);
 }
 
-static void on_all_topics(struct zk_batch *b)
+static void config_watch_on_all_topics(struct zk_batch *b)
 {
     struct config_watch *w = b->ctx;
     const struct zk_op *list = zk_find(b, ZK_CHILDREN, ZNODE_CONFIG_TOPICS);
@@ -359,7 +359,7 @@ static void on_all_topics(struct zk_batch *b)
     zk_get(reads, config_path(path, "brokers", CONFIG_OF_ALL_BROKERS), false);
     zk_get(reads, config_path(path, "brokers", own_entity(w, own) + strlen("brokers/")), false);
     for (int32_t i = 0; changes->result == ZK_OK && i < changes->child_count; i++)
-        w->last_change = MAX(w->last_change, sequence_of(changes->children[i]));
+        w->last_change = MAX(w->last_change, config_watch_sequence_of(changes->children[i]));
     note_old(w, changes);
     for (int32_t i = 0; list->result == ZK_OK && i < list->child_count; i++)
         if (topic_name_is_legal(list->children[i]))
@@ -416,7 +416,7 @@ struct config_watch *config_watch_new(const struct config_watch_options *options
 void config_watch_start(struct config_watch *w, int32_t broker_id)
 {
     w->broker_id = broker_id;
-    struct zk_batch *b = zk_batch_new(on_all_topics);
+    struct zk_batch *b = zk_batch_new(config_watch_on_all_topics);
     b->ctx = w;
     w->busy = true;
     zk_children(b, ZNODE_CONFIG_TOPICS, false);
@@ -433,14 +433,14 @@ void config_watch_written(struct config_watch *w, const char *kind, const char *
                           const struct config_znode *pairs)
 {
     if (strcmp(kind, "topics") == 0)
-        take_topic(w, entity, pairs);
+        config_watch_take_topic(w, entity, pairs);
     else
-        take_broker(w, entity, pairs);
+        config_watch_take_broker(w, entity, pairs);
 }
 
 void config_watch_free(struct config_watch *w)
 {
     if (w != NULL)
-        forget_old(w);
+        config_watch_forget_old(w);
     free(w);
 }

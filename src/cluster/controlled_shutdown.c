@@ -5,7 +5,7 @@
 #include "base/logger.h"
 #include "protocol/msg/api.h"
 
-static void finish(struct controlled_shutdown *s, bool clean)
+static void shutdown_finish(struct controlled_shutdown *s, bool clean)
 {
     timer_stop(&s->pause);
     s->done(s, clean);
@@ -18,14 +18,14 @@ static void on_pause_over(struct timer *t)
     try_once(CONTAINER_OF(t, struct controlled_shutdown, pause));
 }
 
-static void try_again(struct controlled_shutdown *s)
+static void shutdown_try_again(struct controlled_shutdown *s)
 {
     if (s->tries_left > 0) {
         timer_start(&s->pause, s->config->controlled_shutdown_retry_backoff_ms);
         return;
     }
     log_warn("Proceeding to do an unclean shutdown as all the controlled shutdown attempts failed");
-    finish(s, false);
+    shutdown_finish(s, false);
 }
 
 static void log_remaining(const struct controlled_shutdown_response *r)
@@ -39,7 +39,7 @@ static void log_remaining(const struct controlled_shutdown_response *r)
     strbuf_deinit(&names);
 }
 
-static void on_answer(struct link_call *call, enum kafka_error error)
+static void shutdown_on_answer(struct link_call *call, enum kafka_error error)
 {
     struct controlled_shutdown *s = CONTAINER_OF(call, struct controlled_shutdown, call);
     if (error == ERR_NETWORK_EXCEPTION)
@@ -48,14 +48,14 @@ static void on_answer(struct link_call *call, enum kafka_error error)
         error = (enum kafka_error)s->response.error_code;
     if (error == ERR_NONE && s->response.remaining_partitions.len == 0) {
         log_info("Controlled shutdown request returned successfully");
-        finish(s, true);
+        shutdown_finish(s, true);
         return;
     }
     if (error == ERR_NONE)
         log_remaining(&s->response);
     else
         log_info("Error from controller: %s", error_name(error));
-    try_again(s);
+    shutdown_try_again(s);
 }
 
 static void try_once(struct controlled_shutdown *s)
@@ -67,7 +67,7 @@ static void try_once(struct controlled_shutdown *s)
                                  .response = &s->response,
                                  .arena = &s->arena,
                                  .timeout_ms = MAX(s->config->controlled_shutdown_retry_backoff_ms, (int64_t)1),
-                                 .done = on_answer};
+                                 .done = shutdown_on_answer};
     controller_link_send(s->link, &s->call);
 }
 
@@ -86,7 +86,7 @@ void controlled_shutdown_start(struct controlled_shutdown *s, struct loop *loop,
     if (s->tries_left > 0)
         try_once(s);
     else
-        try_again(s);
+        shutdown_try_again(s);
 }
 
 void controlled_shutdown_deinit(struct controlled_shutdown *s)

@@ -17,45 +17,45 @@ struct controller_link {
     bool waiting, doomed;
 };
 
-static void send_first(struct controller_link *l);
+static void controller_link_send_first(struct controller_link *l);
 
-static void finish_first(struct controller_link *l, enum kafka_error error)
+static void controller_link_finish_first(struct controller_link *l, enum kafka_error error)
 {
     struct link_call *call = l->queue;
     DL_DELETE(l->queue, call);
     call->done(call, error);
 }
 
-static void try_later(struct controller_link *l)
+static void controller_link_try_later(struct controller_link *l)
 {
     int64_t now = clock_mono_ms();
     while (l->queue != NULL && l->queue->deadline != 0 && l->queue->deadline <= now)
-        finish_first(l, ERR_REQUEST_TIMED_OUT);
+        controller_link_finish_first(l, ERR_REQUEST_TIMED_OUT);
     if (l->queue != NULL)
         timer_start(&l->retry, RETRY_MS);
 }
 
-static void on_retry(struct timer *t)
+static void controller_link_on_retry(struct timer *t)
 {
-    send_first(CONTAINER_OF(t, struct controller_link, retry));
+    controller_link_send_first(CONTAINER_OF(t, struct controller_link, retry));
 }
 
-static void on_answer(struct broker_call *call, enum kafka_error error)
+static void controller_link_on_answer(struct broker_call *call, enum kafka_error error)
 {
     struct controller_link *l = CONTAINER_OF(call, struct controller_link, call);
     l->waiting = false;
     if (l->doomed)
         return;
     if (error == ERR_NETWORK_EXCEPTION) {
-        try_later(l);
+        controller_link_try_later(l);
         return;
     }
     l->queue->version = call->version;
-    finish_first(l, error);
-    send_first(l);
+    controller_link_finish_first(l, error);
+    controller_link_send_first(l);
 }
 
-static void send_first(struct controller_link *l)
+static void controller_link_send_first(struct controller_link *l)
 {
     if (l->waiting || l->doomed || l->queue == NULL)
         return;
@@ -64,7 +64,7 @@ static void send_first(struct controller_link *l)
                                    .request = l->queue->request,
                                    .response = l->queue->response,
                                    .arena = l->queue->arena,
-                                   .done = on_answer};
+                                   .done = controller_link_on_answer};
     broker_links_send(l->links, view_current()->controller_id, &l->call); /* -1 is nowhere */
 }
 
@@ -76,7 +76,7 @@ struct controller_link *controller_link_new(struct loop *loop, struct workers *n
     struct controller_link *l = xcalloc(1, sizeof(*l));
     l->loop = loop;
     l->links = broker_links_new(loop, names, config, "controller-link");
-    timer_init(&l->retry, loop, on_retry);
+    timer_init(&l->retry, loop, controller_link_on_retry);
     return l;
 }
 
@@ -88,7 +88,7 @@ void controller_link_close(struct controller_link *l)
     timer_stop(&l->retry);
     broker_links_close(l->links);
     while (l->queue != NULL)
-        finish_first(l, ERR_NETWORK_EXCEPTION);
+        controller_link_finish_first(l, ERR_NETWORK_EXCEPTION);
 }
 
 void controller_link_free(struct controller_link *l)
@@ -109,5 +109,5 @@ void controller_link_send(struct controller_link *l, struct link_call *call)
     ensure(loop_current() == l->loop);
     call->deadline = call->timeout_ms > 0 ? clock_mono_ms() + call->timeout_ms : 0;
     DL_APPEND(l->queue, call);
-    send_first(l);
+    controller_link_send_first(l);
 }

@@ -8,7 +8,7 @@
 
 enum { RETRY_MS = 100 };
 
-static void finish(struct zk_batch *b, bool ok)
+static void registration_finish(struct zk_batch *b, bool ok)
 {
     struct member_call *call = b->ctx;
     zk_batch_free(b);
@@ -25,7 +25,7 @@ static bool has_expired(struct zk_batch *b)
     if (!call->expired)
         return false;
     fail_set(&call->fail, "The ZooKeeper session has expired");
-    finish(b, false);
+    registration_finish(b, false);
     return true;
 }
 
@@ -51,7 +51,7 @@ static void on_cluster_id(struct zk_batch *b)
         snprintf(call->cluster_id, sizeof(call->cluster_id), "%s", id);
     else
         fail_set(&call->fail, "Cannot read %s in ZooKeeper", ZNODE_CLUSTER_ID);
-    finish(b, ok);
+    registration_finish(b, ok);
 }
 
 static void on_paths(struct zk_batch *b)
@@ -63,7 +63,7 @@ static void on_paths(struct zk_batch *b)
         if (op->kind != ZK_CREATE || op->result == ZK_OK || op->result == ZK_NODE_EXISTS)
             continue;
         fail_set(&call->fail, "Cannot create %s in ZooKeeper", op->path);
-        finish(b, false);
+        registration_finish(b, false);
         return;
     }
     bool have_id = zk_find(b, ZK_GET, ZNODE_CLUSTER_ID)->result == ZK_OK;
@@ -99,7 +99,7 @@ static void on_sequence(struct zk_batch *b)
         call->broker_id += b->first->stat.version;
     else
         fail_set(&call->fail, "Cannot generate a broker id from %s in ZooKeeper", ZNODE_BROKER_SEQID);
-    finish(b, ok);
+    registration_finish(b, ok);
 }
 
 void member_generate_id(struct member_call *call, int32_t reserved_max)
@@ -122,7 +122,7 @@ static void on_removed(struct zk_batch *b)
     register_now(call);
 }
 
-static void on_retry(struct timer *t)
+static void registration_on_retry(struct timer *t)
 {
     register_now(CONTAINER_OF(t, struct member_call, retry));
 }
@@ -134,7 +134,7 @@ static void wait_for_its_end(struct member_call *call)
                  call->registration.id);
     call->waiting = true;
     call->patience_ms -= RETRY_MS;
-    timer_init(&call->retry, call->loop, on_retry);
+    timer_init(&call->retry, call->loop, registration_on_retry);
     timer_start(&call->retry, RETRY_MS);
 }
 
@@ -152,7 +152,7 @@ static void on_conflict(struct zk_batch *b)
         register_now(call);
     } else if (node->result == ZK_OK && owner == zk_session_id(call->zk)) {
         call->epoch = node->stat.czxid;
-        finish(b, true);
+        registration_finish(b, true);
     } else if (node->result == ZK_OK && call->epoch != 0 && node->stat.czxid == call->epoch) {
         zk_batch_free(b);
         b = zk_batch_new(on_removed);
@@ -167,18 +167,18 @@ static void on_conflict(struct zk_batch *b)
                  "A broker with id %" PRId32 " is already registered in ZooKeeper (%s, session 0x%" PRIx64
                  "): is it running, or has its session not yet expired?",
                  call->registration.id, broker_path(path, call->registration.id), owner);
-        finish(b, false);
+        registration_finish(b, false);
     }
 }
 
-static void on_registered(struct zk_batch *b)
+static void registration_on_registered(struct zk_batch *b)
 {
     struct member_call *call = b->ctx;
     char path[ZNODE_PATH_ROOM];
     const struct zk_op *node = b->first, *data = node->next;
     if (node->result == ZK_OK && data->result == ZK_OK) {
         call->epoch = data->stat.czxid;
-        finish(b, true);
+        registration_finish(b, true);
         return;
     }
     if (has_expired(b))
@@ -193,7 +193,7 @@ static void on_registered(struct zk_batch *b)
 /* Creation without data, then the data: Kafka's order, so that the node's version is 1. */
 static void register_now(struct member_call *call)
 {
-    struct zk_batch *b = zk_batch_new(on_registered);
+    struct zk_batch *b = zk_batch_new(registration_on_registered);
     char path[ZNODE_PATH_ROOM];
     b->ctx = call;
     broker_path(path, call->registration.id);
@@ -222,7 +222,7 @@ static void on_others(struct zk_batch *b)
         if (registration_decode(&b->arena, id, read->value, &other) && same_endpoint(&other, &call->registration)) {
             fail_set(&call->fail, "Broker %" PRId32 " is registered with one of this broker's advertised listeners",
                      id);
-            finish(b, false);
+            registration_finish(b, false);
             return;
         }
     }

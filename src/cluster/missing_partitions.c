@@ -40,7 +40,7 @@ void missing_partitions_set_zk(struct missing_partitions *m, struct zk *zk)
     m->zk = zk;
 }
 
-static void forget(struct missing *x)
+static void missing_forget(struct missing *x)
 {
     HASH_DEL(x->all->table, x);
     free(x);
@@ -52,13 +52,13 @@ void missing_partitions_free(struct missing_partitions *m)
     if (m == NULL)
         return;
     HASH_ITER (hh, m->table, x, next)
-        forget(x);
+        missing_forget(x);
     free(m);
 }
 
 /* ---- The answer ---- */
 
-static void on_answer(struct message *message)
+static void missing_on_answer(struct message *message)
 {
     struct missing *x = CONTAINER_OF(message, struct missing, message);
     x->under_way = false;
@@ -74,8 +74,8 @@ static bool has_number(const struct topic_znode *z, int32_t index)
 }
 
 /* Also while its deletion is under way, which may take long. What cannot be asked for now is taken for there. */
-static bool is_gone(struct arena *a, const struct topic_key *id, const struct zk_op *topic,
-                    const struct zk_op *deletion)
+static bool missing_is_gone(struct arena *a, const struct topic_key *id, const struct zk_op *topic,
+                            const struct zk_op *deletion)
 {
     struct topic_znode found;
     if (topic->result == ZK_NO_NODE || deletion->result == ZK_OK)
@@ -83,9 +83,9 @@ static bool is_gone(struct arena *a, const struct topic_key *id, const struct zk
     return topic->result == ZK_OK && topic_decode(a, id->topic, topic->value, &found) && !has_number(&found, id->index);
 }
 
-static void tell(struct missing *x)
+static void missing_tell(struct missing *x)
 {
-    x->message.deliver = on_answer;
+    x->message.deliver = missing_on_answer;
     loop_post(x->all->home, &x->message);
 }
 
@@ -93,21 +93,21 @@ static void on_nodes(struct zk_batch *b)
 {
     struct missing *x = b->ctx;
     char path[ZNODE_PATH_ROOM], deletion[ZNODE_PATH_ROOM];
-    x->gone = is_gone(&b->arena, &x->id, zk_find(b, ZK_GET, topic_path(path, x->id.topic)),
-                      zk_find(b, ZK_EXISTS, delete_topic_path(deletion, x->id.topic)));
+    x->gone = missing_is_gone(&b->arena, &x->id, zk_find(b, ZK_GET, topic_path(path, x->id.topic)),
+                              zk_find(b, ZK_EXISTS, delete_topic_path(deletion, x->id.topic)));
     zk_batch_free(b);
-    tell(x);
+    missing_tell(x);
 }
 
 /* ---- The question ---- */
 
-static void look_up(struct message *message)
+static void missing_look_up(struct message *message)
 {
     struct missing *x = CONTAINER_OF(message, struct missing, message);
     char path[ZNODE_PATH_ROOM];
     if (!topic_name_is_legal(str_of(x->id.topic))) {
         x->gone = true;
-        tell(x);
+        missing_tell(x);
         return;
     }
     struct zk_batch *b = zk_batch_new(on_nodes);
@@ -117,7 +117,7 @@ static void look_up(struct message *message)
     zk_submit(x->all->zk, b);
 }
 
-static struct missing *find(const struct missing_partitions *m, const struct topic_key *id)
+static struct missing *missing_find(const struct missing_partitions *m, const struct topic_key *id)
 {
     struct missing *x;
     HASH_FIND(hh, m->table, id, sizeof(*id), x);
@@ -129,22 +129,22 @@ static bool is_old(const struct missing *x)
     return !x->under_way && clock_mono_ms() - x->answered_ms >= GOOD_FOR_MS;
 }
 
-static void forget_old(struct missing_partitions *m)
+static void missing_forget_old(struct missing_partitions *m)
 {
     struct missing *x, *next;
     HASH_ITER (hh, m->table, x, next)
         if (is_old(x))
-            forget(x);
+            missing_forget(x);
 }
 
-static void ask(struct missing_partitions *m, const struct topic_key *id)
+static void missing_ask(struct missing_partitions *m, const struct topic_key *id)
 {
-    forget_old(m);
+    missing_forget_old(m);
     struct missing *x = xcalloc(1, sizeof(*x));
     x->all = m;
     x->id = *id;
     x->under_way = true;
-    x->message.deliver = look_up;
+    x->message.deliver = missing_look_up;
     HASH_ADD(hh, m->table, id, sizeof(x->id), x);
     loop_post(m->control, &x->message);
 }
@@ -155,9 +155,9 @@ bool missing_partition_is_gone(struct missing_partitions *m, struct str topic, i
     struct topic_key id;
     if (!topic_key_make(topic, index, &id))
         return true;
-    const struct missing *x = find(m, &id);
+    const struct missing *x = missing_find(m, &id);
     if (x == NULL || is_old(x)) {
-        ask(m, &id);
+        missing_ask(m, &id);
         return false;
     }
     return !x->under_way && x->gone;

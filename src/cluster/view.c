@@ -85,7 +85,7 @@ const struct view_topic *view_topic(const struct view *v, struct str name)
     return found ? v->by_name[at] : NULL;
 }
 
-static int by_id(const void *a, const void *b)
+static int view_by_id(const void *a, const void *b)
 {
     const struct view_topic *const *x = a, *const *y = b;
     return memcmp(&(*x)->id, &(*y)->id, sizeof(struct uuid));
@@ -140,7 +140,7 @@ const struct view_topic *view_topic_by_id(const struct view *v, struct uuid id)
     struct view_topic key = {.id = id}, *key_ptr = &key;
     if (v->id_count == 0)
         return NULL;
-    struct view_topic **found = bsearch(&key_ptr, v->by_id, (size_t)v->id_count, sizeof(key_ptr), by_id);
+    struct view_topic **found = bsearch(&key_ptr, v->by_id, (size_t)v->id_count, sizeof(key_ptr), view_by_id);
     return found ? *found : NULL;
 }
 
@@ -204,7 +204,7 @@ static struct view_topic *topic_new(struct str name, struct uuid id, int32_t roo
     return t;
 }
 
-static void add_partition(struct view_topic *t, const struct view_partition *from, int32_t index)
+static void view_add_partition(struct view_topic *t, const struct view_partition *from, int32_t index)
 {
     struct view_partition *p = &t->partitions[t->partition_count++];
     copy_partition(&t->memory, from, p);
@@ -213,10 +213,10 @@ static void add_partition(struct view_topic *t, const struct view_partition *fro
 
 static void add_known(struct view_topic *t, const struct view_partition *p)
 {
-    add_partition(t, p, p->index);
+    view_add_partition(t, p, p->index);
 }
 
-static int by_topic(const void *a, const void *b)
+static int view_by_topic(const void *a, const void *b)
 {
     const struct partition_change *const *x = a, *const *y = b;
     int order = str_cmp((*x)->topic, (*y)->topic);
@@ -237,7 +237,7 @@ static bool is_outdated(const struct view_topic *old, const struct view_partitio
 }
 
 /* A partition without replicas is none. */
-static bool is_deleted(const struct partition_change *c)
+static bool view_is_deleted(const struct partition_change *c)
 {
     return c->state.leader == LEADER_DELETED || c->state.replicas.n == 0;
 }
@@ -258,9 +258,9 @@ static struct view_topic *change_topic(const struct view_topic *old, const struc
         while (i + 1 < n && changes[i + 1]->partition == c->partition)
             c = changes[++i]; /* said twice: the last word counts */
         if (is_outdated(old, now, c))
-            add_partition(t, now, c->partition);
-        else if (!is_deleted(c))
-            add_partition(t, &c->state, c->partition);
+            view_add_partition(t, now, c->partition);
+        else if (!view_is_deleted(c))
+            view_add_partition(t, &c->state, c->partition);
     }
     while (at < known)
         add_known(t, &old->partitions[at++]);
@@ -343,12 +343,12 @@ static void share_unchanged(const struct view *old, struct view *out, struct dif
             j++;
         }
     }
-    qsort(d->fresh, (size_t)d->fresh_count, sizeof(*d->fresh), by_id);
-    qsort(d->gone, (size_t)d->gone_count, sizeof(*d->gone), by_id);
+    qsort(d->fresh, (size_t)d->fresh_count, sizeof(*d->fresh), view_by_id);
+    qsort(d->gone, (size_t)d->gone_count, sizeof(*d->gone), view_by_id);
 }
 
 /* Ids should differ; if two topics have the same, each is looked for behind `from`. */
-static bool is_gone(const struct difference *d, int32_t from, const struct view_topic *t)
+static bool view_is_gone(const struct difference *d, int32_t from, const struct view_topic *t)
 {
     for (int32_t i = from; i < d->gone_count && uuid_eq(d->gone[i]->id, t->id); i++)
         if (d->gone[i] == t)
@@ -363,11 +363,11 @@ static void merge_ids(const struct view *old, const struct difference *d, struct
     out->by_id = xcalloc((size_t)out->topic_count + 1, sizeof(*out->by_id));
     for (int32_t i = 0; i < old->id_count; i++) {
         struct view_topic *t = old->by_id[i];
-        while (gone < d->gone_count && by_id(&d->gone[gone], &t) < 0)
+        while (gone < d->gone_count && view_by_id(&d->gone[gone], &t) < 0)
             gone++;
-        if (is_gone(d, gone, t))
+        if (view_is_gone(d, gone, t))
             continue;
-        while (fresh < d->fresh_count && by_id(&d->fresh[fresh], &t) < 0)
+        while (fresh < d->fresh_count && view_by_id(&d->fresh[fresh], &t) < 0)
             out->by_id[out->id_count++] = d->fresh[fresh++];
         out->by_id[out->id_count++] = t;
     }
@@ -385,7 +385,7 @@ static void merge_with(const struct view *old, int32_t changes, struct view *out
     free(d.gone);
 }
 
-static bool is_late(const struct view *v, const struct view_change *change)
+static bool view_is_late(const struct view *v, const struct view_change *change)
 {
     return change->controller_epoch < v->controller_epoch ||
            (change->controller_epoch == v->controller_epoch && change->source < v->source);
@@ -393,7 +393,7 @@ static bool is_late(const struct view *v, const struct view_change *change)
 
 struct view *view_apply(struct view *old, const struct view_change *change)
 {
-    if (is_late(old, change)) {
+    if (view_is_late(old, change)) {
         view_ref(old);
         return old;
     }
@@ -411,7 +411,7 @@ struct view *view_apply(struct view *old, const struct view_change *change)
     const struct partition_change **sorted = xcalloc((size_t)change->partition_count + 1, sizeof(*sorted));
     for (int32_t i = 0; i < change->partition_count; i++)
         sorted[i] = &change->partitions[i];
-    qsort(sorted, (size_t)change->partition_count, sizeof(*sorted), by_topic);
+    qsort(sorted, (size_t)change->partition_count, sizeof(*sorted), view_by_topic);
     merge_topics(old, sorted, change->partition_count, v);
     free(sorted);
     merge_with(old, change->partition_count, v);
@@ -457,7 +457,7 @@ static void publication_step(struct publication *p)
     free(p);
 }
 
-static void deliver(struct message *m)
+static void view_deliver(struct message *m)
 {
     struct delivery *d = CONTAINER_OF(m, struct delivery, message);
     view_unref(d->slot->view);
@@ -496,7 +496,7 @@ static void publish(struct view_board *b, struct loop *home, struct message *see
     atomic_init(&p->left, b->loop_count);
     for (int i = 0; i < b->loop_count; i++) {
         struct delivery *d = xcalloc(1, sizeof(*d));
-        *d = (struct delivery){{.deliver = deliver}, b->latest, &b->slots[i], p};
+        *d = (struct delivery){{.deliver = view_deliver}, b->latest, &b->slots[i], p};
         view_ref(b->latest);
         loop_post(b->slots[i].loop, &d->message);
     }

@@ -54,7 +54,7 @@ static void pump(struct zk *zk);
 
 /* ---- Results ---- */
 
-static enum zk_result result_of(int rc, const char *what, const char *path)
+static enum zk_result zk_result_of(int rc, const char *what, const char *path)
 {
     switch (rc) {
     case ZOK:
@@ -108,7 +108,7 @@ static const char *without_chroot(const struct zk *zk, const char *path)
     return strncmp(path, zk->chroot, n) == 0 ? (path[n] ? path + n : "/") : path;
 }
 
-static void request_free(struct request *r)
+static void zk_request_free(struct request *r)
 {
     free(r->multi);
     free(r->results);
@@ -122,17 +122,17 @@ static struct zk_op *op_of(struct request *r)
     return r->first;
 }
 
-static void finish_request(struct request *r)
+static void zk_finish_request(struct request *r)
 {
     struct zk_batch *b = r->batch;
     DL_DELETE(r->zk->requests, r);
     b->finished += r->count;
-    request_free(r);
+    zk_request_free(r);
     if (b->finished == b->count)
         b->done(b);
 }
 
-static void give_up(struct zk *zk, const char *why)
+static void zk_give_up(struct zk *zk, const char *why)
 {
     if (!zk->expired)
         fail_set(&zk->given_up, "%s", why);
@@ -150,7 +150,7 @@ static bool lost(struct request *r, int rc)
         struct fail why;
         fail_set(&why, "the %s of %s was sent %d times, and each time the connection broke", kind_name(op_of(r)->kind),
                  op_of(r)->path, r->sends);
-        give_up(zk, why.text);
+        zk_give_up(zk, why.text);
     }
     return again;
 }
@@ -158,8 +158,8 @@ static bool lost(struct request *r, int rc)
 static void finish_single(struct request *r, int rc)
 {
     struct zk_op *op = op_of(r);
-    op->result = r->zk->closing ? ZK_SESSION_EXPIRED : result_of(rc, kind_name(op->kind), op->path);
-    finish_request(r);
+    op->result = r->zk->closing ? ZK_SESSION_EXPIRED : zk_result_of(rc, kind_name(op->kind), op->path);
+    zk_finish_request(r);
 }
 
 static void on_data(int rc, const char *value, int len, const struct Stat *stat, const void *ctx)
@@ -202,7 +202,7 @@ static void on_stat(int rc, const struct Stat *stat, const void *ctx)
     finish_single(r, rc);
 }
 
-static void on_created(int rc, const char *path, const struct Stat *stat, const void *ctx)
+static void zk_on_created(int rc, const char *path, const struct Stat *stat, const void *ctx)
 {
     struct request *r = (struct request *)(uintptr_t)ctx;
     if (lost(r, rc))
@@ -226,7 +226,7 @@ static void take_multi_result(struct request *r, struct zk_op *op, const zoo_op_
 {
     /* The operations beside the one that failed report that they were not tried. */
     int err = res->err == ZRUNTIMEINCONSISTENCY ? ZOK : res->err;
-    op->result = result_of(err, kind_name(op->kind), op->path);
+    op->result = zk_result_of(err, kind_name(op->kind), op->path);
     if (op->kind == ZK_SET)
         op->stat = stat_of(stat);
     if (op->kind == ZK_CREATE && err == ZOK)
@@ -246,14 +246,14 @@ static void on_multi(int rc, const void *ctx)
         if (op->fence_path != NULL)
             op->fenced = r->results[at++].err == ZBADVERSION;
         if (!whole || r->zk->closing)
-            op->result = r->zk->closing ? ZK_SESSION_EXPIRED : result_of(rc, "transaction with", op->path);
+            op->result = r->zk->closing ? ZK_SESSION_EXPIRED : zk_result_of(rc, "transaction with", op->path);
         else
             take_multi_result(r, op, &r->results[at], &r->stats[at], r->created[at]);
         if (op->fenced)
             op->result = ZK_BAD_VERSION;
         at++;
     }
-    finish_request(r);
+    zk_finish_request(r);
 }
 
 /* ---- Sending ---- */
@@ -292,7 +292,7 @@ static int send_single(struct request *r)
         return zoo_aexists(h, path, op->watch, on_stat, r);
     case ZK_CREATE:
         return zoo_acreate2(h, path, data_of(op), data_len(op), &ZOO_OPEN_ACL_UNSAFE, create_flags(op->mode),
-                            on_created, r);
+                            zk_on_created, r);
     case ZK_SET:
         return zoo_aset(h, path, data_of(op), data_len(op), op->version, on_stat, r);
     case ZK_DELETE:
@@ -357,7 +357,7 @@ static void refuse_request(struct request *r, enum zk_result why, const char *te
     log_error("The %s of %s is not sent to ZooKeeper: %s", kind_name(op->kind), op->path, text);
     for (size_t i = 0; i < r->count; i++, op = op->next)
         op->result = why;
-    finish_request(r);
+    zk_finish_request(r);
 }
 
 static bool is_too_large(struct request *r)
@@ -440,7 +440,7 @@ static void fail_all(struct zk *zk)
         struct zk_op *op = op_of(r);
         for (size_t i = 0; i < r->count; i++, op = op->next)
             op->result = ZK_SESSION_EXPIRED;
-        finish_request(r);
+        zk_finish_request(r);
     }
     zk->in_flight = 0;
 }
@@ -506,7 +506,7 @@ static void on_event(zhandle_t *h UNUSED, int type, int state, const char *path,
         log_warn("The connection to ZooKeeper is lost");
         zk->barren = zk_bridge_answers(zk->bridge) > zk->answers_before ? 0 : zk->barren + 1;
         if (zk->barren >= MOST_BARREN)
-            give_up(zk, "the servers have hung up again and again before they answered anything");
+            zk_give_up(zk, "the servers have hung up again and again before they answered anything");
         if (zk->options.connection != NULL)
             zk->options.connection(zk->options.ctx, false);
     }
@@ -650,7 +650,7 @@ static void finish_closing(struct zk *zk)
     fail_all(zk);
 }
 
-static void on_timer(struct timer *t)
+static void zk_on_timer(struct timer *t)
 {
     struct zk *zk = CONTAINER_OF(t, struct zk, timer);
     if (zk->closed) {
@@ -678,7 +678,7 @@ struct zk *zk_new(const struct zk_options *options)
     zk->chroot = xstrdup(slash && slash[1] ? slash : "");
     zk->chroot_made = zk->chroot[0] == '\0';
     zoo_set_debug_level(ZOO_LOG_LEVEL_WARN);
-    timer_init(&zk->timer, options->loop, on_timer);
+    timer_init(&zk->timer, options->loop, zk_on_timer);
     timer_start(&zk->timer, 0);
     return zk;
 }

@@ -215,7 +215,7 @@ static bool flush_side(struct side *s)
     return true;
 }
 
-static void carry(struct side *from, struct bytes frame)
+static void bridge_carry(struct side *from, struct bytes frame)
 {
     struct side *to = other_of(from);
     bool is_far = from == &from->bridge->far;
@@ -236,7 +236,7 @@ static bool carry_whole(struct side *from)
             return false;
         if ((int64_t)(from->in.len - at) < HEAD + len)
             break;
-        carry(from, (struct bytes){(const uint8_t *)from->in.p + at, (int32_t)(HEAD + len)});
+        bridge_carry(from, (struct bytes){(const uint8_t *)from->in.p + at, (int32_t)(HEAD + len)});
         at += (size_t)(HEAD + len);
     }
     if (at > 0)
@@ -305,7 +305,7 @@ static const struct zk_server *server_of(const struct zk_bridge *b)
     return &b->servers[(b->next + b->count - 1) % b->count];
 }
 
-static bool connect_to(struct zk_bridge *b, const struct sockaddr_storage *address)
+static bool bridge_connect_to(struct zk_bridge *b, const struct sockaddr_storage *address)
 {
     int fd = socket(address->ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
@@ -325,7 +325,7 @@ static bool connect_to(struct zk_bridge *b, const struct sockaddr_storage *addre
 static bool connect_next_address(struct zk_bridge *b)
 {
     while (b->next_address < b->addresses.count)
-        if (connect_to(b, &b->addresses.items[b->next_address++]))
+        if (bridge_connect_to(b, &b->addresses.items[b->next_address++]))
             return true;
     return false;
 }
@@ -416,7 +416,7 @@ static bool is_expected(const struct zk_bridge *b, const struct sockaddr_in *pee
            peer->sin_addr.s_addr == htonl(INADDR_LOOPBACK);
 }
 
-static void on_incoming(struct watch *w, int events UNUSED)
+static void bridge_on_incoming(struct watch *w, int events UNUSED)
 {
     struct zk_bridge *b = CONTAINER_OF(w, struct zk_bridge, listen);
     struct sockaddr_in peer = {0};
@@ -499,7 +499,7 @@ bool zk_bridge_open(struct zk_bridge *b, int *port, struct fail *fail)
             b->listen_fd = -1;
             return false;
         }
-        watch_init(&b->listen, b->loop, b->listen_fd, on_incoming);
+        watch_init(&b->listen, b->loop, b->listen_fd, bridge_on_incoming);
         watch_set(&b->listen, WATCH_READ);
     }
     int rc = getsockname(b->listen_fd, (struct sockaddr *)&here, &len);

@@ -20,7 +20,7 @@ static struct bytes dump(struct arena *a, json_t *json)
     return data;
 }
 
-static json_t *parse(const char *path, struct bytes data)
+static json_t *znode_parse(const char *path, struct bytes data)
 {
     json_error_t error;
     json_t *json = data.p == NULL ? NULL : json_loadb((const char *)data.p, (size_t)data.len, 0, &error);
@@ -34,7 +34,7 @@ static json_t *parse(const char *path, struct bytes data)
     return NULL;
 }
 
-static bool complain(const char *path, json_t *json)
+static bool znode_complain(const char *path, json_t *json)
 {
     log_error("Malformed znode %s: a field is missing or of the wrong type", path);
     json_decref(json);
@@ -79,7 +79,7 @@ static json_t *list_json(struct int_list list)
     return array;
 }
 
-static const char *copy_text(struct arena *a, const json_t *text)
+static const char *znode_copy_text(struct arena *a, const json_t *text)
 {
     return arena_cstr(a, str_of(json_string_value(text)));
 }
@@ -189,7 +189,7 @@ static bool parse_endpoint(struct arena *a, const char *text, const json_t *map,
     out->host = arena_cstr(a, (struct str){host, (int32_t)(end - host)});
     out->port = (int32_t)port;
     const json_t *protocol = json_object_get(map, out->listener);
-    out->protocol = json_is_string(protocol) ? copy_text(a, protocol) : out->listener;
+    out->protocol = json_is_string(protocol) ? znode_copy_text(a, protocol) : out->listener;
     return true;
 }
 
@@ -204,7 +204,7 @@ static bool decode_endpoints(struct arena *a, const json_t *json, struct registr
         int32_t port;
         if (!json_is_string(host) || !get_int(json, "port", &port))
             return false;
-        out->endpoints[0] = (struct endpoint){"PLAINTEXT", "PLAINTEXT", copy_text(a, host), port};
+        out->endpoints[0] = (struct endpoint){"PLAINTEXT", "PLAINTEXT", znode_copy_text(a, host), port};
         out->endpoint_count = 1;
         return true;
     }
@@ -220,15 +220,15 @@ static bool decode_endpoints(struct arena *a, const json_t *json, struct registr
 bool registration_decode(struct arena *a, int32_t id, struct bytes data, struct registration *out)
 {
     char path[ZNODE_PATH_ROOM];
-    json_t *json = parse(broker_path(path, id), data);
+    json_t *json = znode_parse(broker_path(path, id), data);
     if (json == NULL)
         return false;
     *out = (struct registration){.id = id};
     const json_t *rack = json_object_get(json, "rack");
     if (int_or(json, "version", 0) < 1 || !decode_endpoints(a, json, out))
-        return complain(path, json);
+        return znode_complain(path, json);
     if (json_is_string(rack))
-        out->rack = copy_text(a, rack);
+        out->rack = znode_copy_text(a, rack);
     json_decref(json);
     return true;
 }
@@ -241,11 +241,11 @@ struct bytes controller_encode(struct arena *a, int32_t broker_id, int64_t now)
 
 bool controller_decode(struct bytes data, int32_t *broker_id)
 {
-    json_t *json = parse(ZNODE_CONTROLLER, data);
+    json_t *json = znode_parse(ZNODE_CONTROLLER, data);
     if (json == NULL)
         return false;
     if (!get_int(json, "brokerid", broker_id))
-        return complain(ZNODE_CONTROLLER, json);
+        return znode_complain(ZNODE_CONTROLLER, json);
     json_decref(json);
     return true;
 }
@@ -257,13 +257,13 @@ struct bytes cluster_id_encode(struct arena *a, const char *id)
 
 bool cluster_id_decode(struct arena *a, struct bytes data, const char **id)
 {
-    json_t *json = parse(ZNODE_CLUSTER_ID, data);
+    json_t *json = znode_parse(ZNODE_CLUSTER_ID, data);
     if (json == NULL)
         return false;
     const json_t *v = json_object_get(json, "id");
     if (!json_is_string(v))
-        return complain(ZNODE_CLUSTER_ID, json);
-    *id = copy_text(a, v);
+        return znode_complain(ZNODE_CLUSTER_ID, json);
+    *id = znode_copy_text(a, v);
     json_decref(json);
     return true;
 }
@@ -361,13 +361,13 @@ struct assigned {
     struct int_list replicas, adding, removing;
 };
 
-static int by_number(const void *a, const void *b)
+static int znode_by_number(const void *a, const void *b)
 {
     const struct assigned *x = a, *y = b;
     return (x->number > y->number) - (x->number < y->number);
 }
 
-static bool get_number(const char *key, int32_t *out)
+static bool znode_get_number(const char *key, int32_t *out)
 {
     size_t digits = strspn(key, "0123456789");
     long long value = digits > 0 && digits <= 10 && key[digits] == '\0' ? strtoll(key, NULL, 10) : -1;
@@ -378,7 +378,7 @@ static bool get_number(const char *key, int32_t *out)
 bool broker_id_parse(struct str name, int32_t *id)
 {
     char text[12];
-    return (size_t)snprintf(text, sizeof(text), "%.*s", STR_ARGS(name)) < sizeof(text) && get_number(text, id);
+    return (size_t)snprintf(text, sizeof(text), "%.*s", STR_ARGS(name)) < sizeof(text) && znode_get_number(text, id);
 }
 
 static bool get_list_of(struct arena *a, const json_t *object, const char *key, struct int_list *out)
@@ -403,12 +403,12 @@ static bool decode_partitions(struct arena *a, const json_t *json, struct assign
     struct assigned *x = list;
     json_object_foreach((json_t *)(uintptr_t)partitions, key, value)
     {
-        if (!get_number(key, &x->number) || !get_list_of(a, partitions, key, &x->replicas) ||
+        if (!znode_get_number(key, &x->number) || !get_list_of(a, partitions, key, &x->replicas) ||
             !get_list_of(a, adding, key, &x->adding) || !get_list_of(a, removing, key, &x->removing))
             return false;
         x++;
     }
-    qsort(list, (size_t)n, sizeof(*list), by_number);
+    qsort(list, (size_t)n, sizeof(*list), znode_by_number);
     for (int32_t i = 1; i < n; i++)
         if (list[i].number == list[i - 1].number)
             return false;
@@ -418,7 +418,7 @@ static bool decode_partitions(struct arena *a, const json_t *json, struct assign
 bool topic_decode(struct arena *a, const char *topic, struct bytes data, struct topic_znode *out)
 {
     char path[ZNODE_PATH_ROOM];
-    json_t *json = parse(topic_path(path, topic), data);
+    json_t *json = znode_parse(topic_path(path, topic), data);
     if (json == NULL)
         return false;
     const json_t *partitions = json_object_get(json, "partitions"), *id = json_object_get(json, "topic_id");
@@ -439,7 +439,7 @@ bool topic_decode(struct arena *a, const char *topic, struct bytes data, struct 
     if (json_is_string(id))
         ok = ok && uuid_parse(str_of(json_string_value(id)), &out->id);
     if (!ok)
-        return complain(path, json);
+        return znode_complain(path, json);
     json_decref(json);
     return true;
 }
@@ -458,14 +458,14 @@ bool partition_decode(struct arena *a, const char *topic, int32_t partition, str
                       struct partition_znode *out)
 {
     char path[ZNODE_PATH_ROOM];
-    json_t *json = parse(state_path(path, topic, partition), data);
+    json_t *json = znode_parse(state_path(path, topic, partition), data);
     if (json == NULL)
         return false;
     *out = (struct partition_znode){0};
     if (!get_int(json, "leader", &out->leader) || !get_int(json, "leader_epoch", &out->leader_epoch) ||
         !get_int(json, "controller_epoch", &out->controller_epoch) ||
         !get_list(a, json_object_get(json, "isr"), &out->isr))
-        return complain(path, json);
+        return znode_complain(path, json);
     out->recovery_state = int_or(json, "leader_recovery_state", 0);
     json_decref(json);
     return true;
@@ -495,7 +495,7 @@ bool config_decode(struct arena *a, const char *path, struct bytes data, struct 
     *out = (struct config_znode){0};
     if (data.p == NULL)
         return true;
-    json_t *json = parse(path, data);
+    json_t *json = znode_parse(path, data);
     if (json == NULL)
         return false;
     json_t *entries = json_object_get(json, "config"), *value;
@@ -504,8 +504,8 @@ bool config_decode(struct arena *a, const char *path, struct bytes data, struct 
     json_object_foreach(entries, key, value)
     {
         if (!json_is_string(value))
-            return complain(path, json);
-        out->entries[out->count++] = (struct config_pair){arena_cstr(a, str_of(key)), copy_text(a, value)};
+            return znode_complain(path, json);
+        out->entries[out->count++] = (struct config_pair){arena_cstr(a, str_of(key)), znode_copy_text(a, value)};
     }
     json_decref(json);
     return true;
@@ -518,17 +518,17 @@ struct bytes config_change_encode(struct arena *a, const char *entity_path)
 
 bool config_change_decode(struct arena *a, struct bytes data, const char **entity_path)
 {
-    json_t *json = parse(ZNODE_CONFIG_CHANGES, data);
+    json_t *json = znode_parse(ZNODE_CONFIG_CHANGES, data);
     if (json == NULL)
         return false;
     const json_t *path = json_object_get(json, "entity_path"), *type = json_object_get(json, "entity_type"),
                  *name = json_object_get(json, "entity_name");
     if (json_is_string(path))
-        *entity_path = copy_text(a, path);
+        *entity_path = znode_copy_text(a, path);
     else if (json_is_string(type) && json_is_string(name)) /* version 1 */
         *entity_path = arena_printf(a, "%s/%s", json_string_value(type), json_string_value(name)).p;
     else
-        return complain(ZNODE_CONFIG_CHANGES, json);
+        return znode_complain(ZNODE_CONFIG_CHANGES, json);
     json_decref(json);
     return true;
 }
@@ -548,7 +548,7 @@ struct bytes partition_list_encode(struct arena *a, const struct partition_list_
 
 bool partition_list_decode(struct arena *a, const char *path, struct bytes data, struct partition_list_znode *out)
 {
-    json_t *json = parse(path, data), *entry;
+    json_t *json = znode_parse(path, data), *entry;
     size_t i;
     if (json == NULL)
         return false;
@@ -561,9 +561,9 @@ bool partition_list_decode(struct arena *a, const char *path, struct bytes data,
         const json_t *topic = json_object_get(entry, "topic"), *replicas = json_object_get(entry, "replicas");
         if (!json_is_string(topic) || !get_int(entry, "partition", &e->partition) ||
             (replicas != NULL && !get_list(a, replicas, &e->replicas)))
-            return complain(path, json);
+            return znode_complain(path, json);
         int_list_make_unique(&e->replicas);
-        e->topic = copy_text(a, topic);
+        e->topic = znode_copy_text(a, topic);
     }
     json_decref(json);
     return true;
@@ -577,11 +577,11 @@ struct bytes log_dir_event_encode(struct arena *a, int32_t broker_id)
 
 bool log_dir_event_decode(struct bytes data, int32_t *broker_id)
 {
-    json_t *json = parse(ZNODE_LOG_DIR_EVENTS, data);
+    json_t *json = znode_parse(ZNODE_LOG_DIR_EVENTS, data);
     if (json == NULL)
         return false;
     if (!get_int(json, "broker", broker_id))
-        return complain(ZNODE_LOG_DIR_EVENTS, json);
+        return znode_complain(ZNODE_LOG_DIR_EVENTS, json);
     json_decref(json);
     return true;
 }
@@ -600,12 +600,12 @@ static bool get_long_text(const json_t *json, const char *key, int64_t *out)
 
 bool producer_ids_decode(struct bytes data, struct producer_id_block *out)
 {
-    json_t *json = parse(ZNODE_PRODUCER_IDS, data);
+    json_t *json = znode_parse(ZNODE_PRODUCER_IDS, data);
     if (json == NULL)
         return false;
     if (!get_int(json, "broker", &out->broker_id) || !get_long_text(json, "block_start", &out->first) ||
         !get_long_text(json, "block_end", &out->last))
-        return complain(ZNODE_PRODUCER_IDS, json);
+        return znode_complain(ZNODE_PRODUCER_IDS, json);
     json_decref(json);
     return true;
 }

@@ -122,7 +122,7 @@ static bool check_groups(const struct broker_config *c, struct fail *fail)
     return true;
 }
 
-static bool list_has(const char *text, const char *word)
+static bool config_check_list_has(const char *text, const char *word)
 {
     struct arena a = {0};
     struct config_list list = text_split(text, true, &a);
@@ -138,7 +138,7 @@ static bool check_connections(const struct broker_config *c, struct fail *fail)
     bool sasl = c->security_inter_broker_protocol >= SECURITY_PROTOCOL_SASL_PLAINTEXT;
     const char *mechanism = c->sasl_mechanism_inter_broker_protocol;
     const char *enabled = config_listener_raw(c, c->inter_broker_listener_name, NULL, "sasl.enabled.mechanisms");
-    if (sasl && !list_has(enabled, mechanism))
+    if (sasl && !config_check_list_has(enabled, mechanism))
         return config_refuse(c, fail, "sasl.mechanism.inter.broker.protocol",
                              "%s must be among sasl.enabled.mechanisms", mechanism);
     if (c->queued_max_request_bytes > 0 && c->queued_max_request_bytes < c->socket_request_max_bytes)

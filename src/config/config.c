@@ -12,8 +12,8 @@ struct warner {
     void *ctx;
 };
 
-static void warn(const struct warner *w, const char *fmt, ...) PRINTF_LIKE(2, 3);
-static void warn(const struct warner *w, const char *fmt, ...)
+static void config_warn(const struct warner *w, const char *fmt, ...) PRINTF_LIKE(2, 3);
+static void config_warn(const struct warner *w, const char *fmt, ...)
 {
     if (w->warn == NULL)
         return;
@@ -168,15 +168,15 @@ static void warn_of(const struct broker_config *config, const struct config_entr
     entry_place(config, entry, place, sizeof(place));
     const struct config_key *key = entry->key;
     if (key != NULL && key->dynamic == CONFIG_ONLY_AT_RUN_TIME)
-        warn(w, "%s: %s has no effect: it can be set at run time only", place, entry->name);
+        config_warn(w, "%s: %s has no effect: it can be set at run time only", place, entry->name);
     else if (strncmp(entry->name, "config.providers", strlen("config.providers")) == 0)
-        warn(w, "%s: %s has no effect yet", place, entry->name);
+        config_warn(w, "%s: %s has no effect yet", place, entry->name);
     else if (key == NULL)
-        warn(w, "%s: %s is not a known key and has no effect", place, entry->name);
+        config_warn(w, "%s: %s is not a known key and has no effect", place, entry->name);
     else if (key->state == CONFIG_NOT_YET)
-        warn(w, "%s: %s has no effect yet", place, entry->name);
+        config_warn(w, "%s: %s has no effect yet", place, entry->name);
     else if (key->state == CONFIG_NO_EFFECT)
-        warn(w, "%s: %s has no effect: %s", place, entry->name, key->no_effect_because);
+        config_warn(w, "%s: %s has no effect: %s", place, entry->name, key->no_effect_because);
 }
 
 static void warn_of_format(struct broker_config *config, const struct warner *w)
@@ -185,8 +185,8 @@ static void warn_of_format(struct broker_config *config, const struct warner *w)
     enum ibp version;
     if (format != NULL && config->inter_broker_protocol_version >= IBP_3_0_IV1 &&
         ibp_parse(text_trim(format, &config->memory), &version) && ibp_magic(version) < 2)
-        warn(w, "log.message.format.version=%s has no effect with inter.broker.protocol.version=%s", format,
-             ibp_name(config->inter_broker_protocol_version));
+        config_warn(w, "log.message.format.version=%s has no effect with inter.broker.protocol.version=%s", format,
+                    ibp_name(config->inter_broker_protocol_version));
 }
 
 static void warn_of_all(struct broker_config *config, const struct warner *w)
@@ -194,7 +194,7 @@ static void warn_of_all(struct broker_config *config, const struct warner *w)
     for (int i = 0; i < config->entry_count; i++)
         warn_of(config, &config->entries[i], w);
     if (config_entry(config, "offsets.commit.required.acks") != NULL)
-        warn(w, "offsets.commit.required.acks is deprecated, and gone in Apache Kafka 4.0");
+        config_warn(w, "offsets.commit.required.acks is deprecated, and gone in Apache Kafka 4.0");
     warn_of_format(config, w);
 }
 
@@ -265,7 +265,7 @@ static void resolve_times(struct broker_config *c)
 }
 
 /* What follows from other keys. */
-static void resolve(struct broker_config *c)
+static void config_resolve(struct broker_config *c)
 {
     resolve_times(c);
     if (!is_set(c, "log.dirs"))
@@ -283,7 +283,7 @@ bool config_fill(struct broker_config *config, struct fail *fail)
     fill_defaults(config);
     bool ok = fill_entries(config, fail);
     if (ok) {
-        resolve(config);
+        config_resolve(config);
         ok = listeners_resolve(config, fail) && config_check(config, fail);
     }
     if (!ok)
@@ -305,8 +305,8 @@ bool config_load(struct broker_config *out, const struct config_options *options
     }
     const struct warner w = {options->warn, options->ctx};
     if (ok && properties.latin1_line > 0)
-        warn(&w, "%s:%d: read as Latin-1, as Java reads it; what would be UTF-8 is to be written as \\uXXXX",
-             options->file, properties.latin1_line);
+        config_warn(&w, "%s:%d: read as Latin-1, as Java reads it; what would be UTF-8 is to be written as \\uXXXX",
+                    options->file, properties.latin1_line);
     if (ok)
         warn_of_all(out, &w);
     arena_deinit(&a);

@@ -2,7 +2,7 @@
  */
 #include "config/config_internal.h"
 
-static const char *const *names_of(const char *name, const struct config_key *key, const char *out[3])
+static const char *const *description_names_of(const char *name, const struct config_key *key, const char *out[3])
 {
     if (key != NULL && key->synonyms != NULL && strcmp(key->name, name) == 0)
         return key->synonyms;
@@ -11,8 +11,8 @@ static const char *const *names_of(const char *name, const struct config_key *ke
     return out;
 }
 
-static const struct config_entry *entry_of(const struct broker_config *config, const char *name,
-                                           enum config_source source)
+static const struct config_entry *description_entry_of(const struct broker_config *config, const char *name,
+                                                       enum config_source source)
 {
     for (int i = 0; i < config->entry_count; i++)
         if (config->entries[i].source == source && strcmp(config->entries[i].name, name) == 0)
@@ -20,14 +20,14 @@ static const struct config_entry *entry_of(const struct broker_config *config, c
     return NULL;
 }
 
-static const char *text_of(const struct broker_config *config, const char *name, enum config_source source)
+static const char *description_text_of(const struct broker_config *config, const char *name, enum config_source source)
 {
     if (source == CONFIG_DEFAULT) {
         const struct config_key *key = config_broker_key(name);
         bool exact = key != NULL && strcmp(key->name, name) == 0;
         return exact && key->dynamic != CONFIG_ONLY_AT_RUN_TIME ? key->default_text : NULL;
     }
-    const struct config_entry *entry = entry_of(config, name, source);
+    const struct config_entry *entry = description_entry_of(config, name, source);
     return entry ? entry->value : NULL;
 }
 
@@ -39,11 +39,11 @@ static void add_synonyms(const struct broker_config *config, const char *name, s
 {
     const struct config_key *key = config_broker_key(name);
     const char *own[3] = {NULL};
-    const char *const *names = names_of(name, key, own);
+    const char *const *names = description_names_of(name, key, own);
     bool found = false;
     for (int source = CONFIG_DYNAMIC_BROKER; source <= CONFIG_DEFAULT; source++) {
         for (const char *const *n = names; *n != NULL; n++) {
-            const char *text = text_of(config, *n, (enum config_source)source);
+            const char *text = description_text_of(config, *n, (enum config_source)source);
             found = found || (text != NULL && strcmp(*n, name) == 0);
             if (text == NULL || !found)
                 continue;
@@ -75,7 +75,7 @@ static void take_source(struct config_description *out)
 static bool is_masked(const struct broker_config *config, const struct config_entry *entry)
 {
     const char *own[3] = {NULL};
-    for (const char *const *n = names_of(entry->name, entry->key, own); *n != NULL; n++) {
+    for (const char *const *n = description_names_of(entry->name, entry->key, own); *n != NULL; n++) {
         const struct config_entry *other = config_entry(config, *n);
         if (other != NULL && other->source < entry->source && own[0] == NULL)
             return true;
@@ -104,7 +104,7 @@ bool config_describe(const struct broker_config *config, const char *name, struc
     return true;
 }
 
-static bool is_shown(const struct broker_config *config, const struct config_key *key)
+static bool description_is_shown(const struct broker_config *config, const struct config_key *key)
 {
     return !key->internal && config_entry(config, key->name) == NULL;
 }
@@ -116,7 +116,7 @@ struct config_list config_names(const struct broker_config *config, struct arena
     const char **names = ARENA_ARRAY(a, const char *, count + (size_t)config->entry_count);
     struct config_list list = {.items = names};
     for (size_t i = 0; i < count; i++)
-        if (is_shown(config, &keys[i]))
+        if (description_is_shown(config, &keys[i]))
             names[list.count++] = keys[i].name;
     for (int i = 0; i < config->entry_count; i++) /* of two sources the first counts */
         if (config_entry(config, config->entries[i].name) == &config->entries[i])

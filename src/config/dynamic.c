@@ -167,8 +167,8 @@ bool config_is_live(const char *name)
     return false;
 }
 
-static void add(struct broker_config *out, const struct config_pair *pairs, size_t count, enum config_source source,
-                config_warn_fn warn, void *ctx)
+static void dynamic_add(struct broker_config *out, const struct config_pair *pairs, size_t count,
+                        enum config_source source, config_warn_fn warn, void *ctx)
 {
     for (size_t i = 0; i < count; i++) {
         struct fail why;
@@ -189,8 +189,8 @@ bool config_derive(struct broker_config *out, const struct broker_config *base, 
                    void *ctx, struct fail *fail)
 {
     config_start(out, base->file, (size_t)base->entry_count + cluster_count + broker_count);
-    add(out, broker, broker_count, CONFIG_DYNAMIC_BROKER, warn, ctx);
-    add(out, cluster, cluster_count, CONFIG_DYNAMIC_CLUSTER, warn, ctx);
+    dynamic_add(out, broker, broker_count, CONFIG_DYNAMIC_BROKER, warn, ctx);
+    dynamic_add(out, cluster, cluster_count, CONFIG_DYNAMIC_CLUSTER, warn, ctx);
     for (int i = 0; i < base->entry_count; i++)
         if (base->entries[i].source == CONFIG_STATIC)
             config_add(out, base->entries[i]);

@@ -16,14 +16,14 @@ const struct config_key *config_topic_keys(size_t *count)
     return topic_keys;
 }
 
-static int compare(const void *name, const void *key)
+static int key_compare(const void *name, const void *key)
 {
     return strcmp(name, ((const struct config_key *)key)->name);
 }
 
-static const struct config_key *find(const struct config_key *keys, size_t count, const char *name)
+static const struct config_key *key_find(const struct config_key *keys, size_t count, const char *name)
 {
-    return bsearch(name, keys, count, sizeof(*keys), compare);
+    return bsearch(name, keys, count, sizeof(*keys), key_compare);
 }
 
 /* Keys that are set for one mechanism of a listener: listener.name.NAME.MECHANISM.KEY. */
@@ -53,12 +53,12 @@ const struct config_key *config_broker_key(const char *name)
             return NULL;
         name = without_mechanism(dot + 1);
     }
-    return find(broker_keys, ARRAY_LEN(broker_keys), name);
+    return key_find(broker_keys, ARRAY_LEN(broker_keys), name);
 }
 
 const struct config_key *config_topic_key(const char *name)
 {
-    return find(topic_keys, ARRAY_LEN(topic_keys), name);
+    return key_find(topic_keys, ARRAY_LEN(topic_keys), name);
 }
 
 const char *security_protocol_name(int16_t number)

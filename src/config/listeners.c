@@ -47,7 +47,7 @@ static bool map_parse(struct broker_config *c, struct protocol_map *map, struct 
 
 /* ---- One endpoint ---- */
 
-static struct str cut(const char *from, const char *end)
+static struct str listener_cut(const char *from, const char *end)
 {
     return (struct str){from, (int32_t)(end - from)};
 }
@@ -79,14 +79,14 @@ static bool endpoint_split(const char *text, struct arena *a, struct listener *o
     int64_t port;
     if (name_end == NULL || name_end == text || colon < name_end + 3 || colon[1] == '+')
         return false;
-    struct str host = cut(name_end + 3, colon);
+    struct str host = listener_cut(name_end + 3, colon);
     if (host.len > 0 && host.p[0] == '[')
-        host = cut(host.p + 1, colon);
+        host = listener_cut(host.p + 1, colon);
     if (host.len > 0 && host.p[host.len - 1] == ']')
         host.len--;
     if (!is_host(host) || !number_parse(colon + 1, 0, UINT16_MAX, &port))
         return false;
-    out->name = text_upper(arena_cstr(a, cut(text, name_end)), a);
+    out->name = text_upper(arena_cstr(a, listener_cut(text, name_end)), a);
     out->host = arena_cstr(a, host);
     out->port = (int)port;
     return true;

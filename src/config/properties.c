@@ -15,7 +15,7 @@ struct reader {
     struct strbuf line; /* escapes still in it */
 };
 
-static bool is_blank(char c)
+static bool properties_is_blank(char c)
 {
     return c == ' ' || c == '\t' || c == '\f';
 }
@@ -35,7 +35,7 @@ static struct str natural_line(struct reader *r)
 
 static struct str without_indent(struct str line)
 {
-    while (line.len > 0 && is_blank(line.p[0]))
+    while (line.len > 0 && properties_is_blank(line.p[0]))
         line = (struct str){line.p + 1, line.len - 1};
     return line;
 }
@@ -151,7 +151,7 @@ static bool unescape(const char *p, const char *end, struct strbuf *out)
 /* The first separator, or blank, that no backslash stands before ends the key. */
 static const char *end_of_key(const char *p, const char *end)
 {
-    for (; p < end && *p != '=' && *p != ':' && !is_blank(*p); p++)
+    for (; p < end && *p != '=' && *p != ':' && !properties_is_blank(*p); p++)
         if (*p == '\\' && p + 1 < end)
             p++;
     return p;
@@ -159,16 +159,16 @@ static const char *end_of_key(const char *p, const char *end)
 
 static const char *start_of_value(const char *p, const char *end)
 {
-    while (p < end && is_blank(*p))
+    while (p < end && properties_is_blank(*p))
         p++;
     if (p < end && (*p == '=' || *p == ':'))
         p++;
-    while (p < end && is_blank(*p))
+    while (p < end && properties_is_blank(*p))
         p++;
     return p;
 }
 
-static bool split_line(const struct strbuf *line, struct arena *a, struct property *out)
+static bool properties_split_line(const struct strbuf *line, struct arena *a, struct property *out)
 {
     const char *p = line->p, *end = line->p + line->len;
     const char *key_end = end_of_key(p, end);
@@ -211,7 +211,7 @@ bool properties_parse(struct str text, const char *name, struct arena *a, struct
         p->line = r.started;
         if (out->latin1_line == 0 && !is_ascii(&r.line))
             out->latin1_line = r.started;
-        ok = split_line(&r.line, a, p);
+        ok = properties_split_line(&r.line, a, p);
     }
     strbuf_deinit(&r.line);
     if (!ok)

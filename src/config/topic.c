@@ -41,7 +41,7 @@ bool topic_config_load(const struct broker_config *broker, const struct config_p
     return ok;
 }
 
-static bool check_names(const struct config_pair *own, size_t count, struct fail *fail)
+static bool topic_config_check_names(const struct config_pair *own, size_t count, struct fail *fail)
 {
     for (size_t i = 0; i < count; i++)
         if (config_topic_key(own[i].key) == NULL)
@@ -68,6 +68,6 @@ bool topic_config_check(const struct broker_config *broker, const struct config_
                         struct fail *fail)
 {
     struct topic_config topic;
-    return check_names(own, count, fail) && topic_config_load(broker, own, count, &topic, fail) &&
+    return topic_config_check_names(own, count, fail) && topic_config_load(broker, own, count, &topic, fail) &&
            check_together(&topic, fail);
 }

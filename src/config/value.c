@@ -263,7 +263,8 @@ static bool check_host_limits(struct config_value *value, struct arena *a, struc
 }
 
 /* May turn the value into what the field holds: a word into its number, a text into a list. */
-static bool check_form(const struct config_key *key, struct arena *a, struct config_value *value, struct fail *why)
+static bool value_check_form(const struct config_key *key, struct arena *a, struct config_value *value,
+                             struct fail *why)
 {
     switch (key->form) {
     case FORM_RANGE:
@@ -298,7 +299,7 @@ enum value_result value_parse(const struct config_key *key, const char *text, st
             fail_set(why, "Not a number of type %s", type_names[key->type]);
         return VALUE_MALFORMED;
     }
-    return check_form(key, a, out, why) ? VALUE_OK : VALUE_REFUSED;
+    return value_check_form(key, a, out, why) ? VALUE_OK : VALUE_REFUSED;
 }
 
 /* ---- Fields ---- */
@@ -485,7 +486,7 @@ void value_format(const struct config_key *key, const void *config, struct strbu
     }
 }
 
-static const char *list_text(const struct config_list *list, struct arena *a)
+static const char *value_list_text(const struct config_list *list, struct arena *a)
 {
     struct strbuf out = {0};
     for (int i = 0; i < list->count; i++)
@@ -509,7 +510,7 @@ const char *value_normalize(const struct config_key *key, const char *text, stru
     case CONFIG_LONG:
         return arena_cstr(a, arena_printf(a, "%" PRId64, value.number));
     case CONFIG_LIST:
-        return list_text(&value.list, a);
+        return value_list_text(&value.list, a);
     case CONFIG_DOUBLE: {
         struct strbuf out = {0};
         config_format_double(value.real, &out);

@@ -81,7 +81,7 @@ static int by_rack_then_id(const void *a, const void *b)
     return order != 0 ? order : (x->id > y->id) - (x->id < y->id);
 }
 
-static int by_id(const void *a, const void *b)
+static int admin_by_id(const void *a, const void *b)
 {
     const struct registration *x = a, *y = b;
     return (x->id > y->id) - (x->id < y->id);
@@ -142,7 +142,7 @@ enum kafka_error replicas_place(struct arena *a, const struct registration *brok
         *message = STR_LIT("Not all brokers have rack information for replica rack aware assignment.");
         return ERR_INVALID_REPLICATION_FACTOR;
     }
-    qsort(list, (size_t)broker_count, sizeof(*list), by_id);
+    qsort(list, (size_t)broker_count, sizeof(*list), admin_by_id);
     if (with_rack > 0)
         racks = alternate_racks(a, list, broker_count);
     int32_t from = start >= 0 ? start : (int32_t)chance_below((uint64_t)broker_count);
@@ -162,7 +162,7 @@ enum kafka_error replicas_place(struct arena *a, const struct registration *brok
 
 /* ---- Requests ---- */
 
-static void refuse(struct topic_request *t, enum kafka_error error, struct str message)
+static void admin_refuse(struct topic_request *t, enum kafka_error error, struct str message)
 {
     t->error = error;
     t->message = message;
@@ -174,20 +174,20 @@ static bool check_manual(struct topics_request *r, struct topic_request *t, int3
     for (int32_t p = 0; p < t->manual_count; p++) {
         struct int_list list = t->manual[p];
         if (list.n == 0 || list.n != factor) {
-            refuse(t, ERR_INVALID_REPLICA_ASSIGNMENT,
-                   STR_LIT("All partitions should have the same number of replicas."));
+            admin_refuse(t, ERR_INVALID_REPLICA_ASSIGNMENT,
+                         STR_LIT("All partitions should have the same number of replicas."));
             return false;
         }
         for (int32_t i = 0; i < list.n; i++) {
             struct int_list before = {list.v, i};
             if (int_list_has(before, list.v[i])) {
-                refuse(t, ERR_INVALID_REPLICA_ASSIGNMENT, STR_LIT("Duplicate replica assignment found."));
+                admin_refuse(t, ERR_INVALID_REPLICA_ASSIGNMENT, STR_LIT("Duplicate replica assignment found."));
                 return false;
             }
             if (list.v[i] < 0 || (!is_new && view_broker(r->view, list.v[i]) == NULL)) {
-                refuse(t, ERR_INVALID_REPLICA_ASSIGNMENT,
-                       arena_printf(r->arena, "Replica assignment names broker %" PRId32 ", which is not there.",
-                                    list.v[i]));
+                admin_refuse(t, ERR_INVALID_REPLICA_ASSIGNMENT,
+                             arena_printf(r->arena, "Replica assignment names broker %" PRId32 ", which is not there.",
+                                          list.v[i]));
                 return false;
             }
         }
@@ -199,17 +199,17 @@ static bool check_name(struct topics_request *r, struct topic_request *t)
 {
     struct str problem = topic_name_problem(r->arena, t->name);
     if (problem.p != NULL) {
-        refuse(t, ERR_INVALID_TOPIC_EXCEPTION, problem);
+        admin_refuse(t, ERR_INVALID_TOPIC_EXCEPTION, problem);
         return false;
     }
     const struct view_topic *other = view_topic(r->view, t->name);
     if (other != NULL) {
-        refuse(t, ERR_TOPIC_ALREADY_EXISTS, arena_printf(r->arena, "Topic '%s' already exists.", other->name));
+        admin_refuse(t, ERR_TOPIC_ALREADY_EXISTS, arena_printf(r->arena, "Topic '%s' already exists.", other->name));
         return false;
     }
     other = view_topic_alike(r->view, t->name);
     if (other != NULL) {
-        refuse(
+        admin_refuse(
             t, ERR_INVALID_TOPIC_EXCEPTION,
             arena_printf(r->arena, "Topic '%.*s' collides with existing topics: %s", STR_ARGS(t->name), other->name));
         return false;
@@ -219,10 +219,10 @@ static bool check_name(struct topics_request *r, struct topic_request *t)
 
 static bool refuse_size(struct topics_request *r, struct topic_request *t)
 {
-    refuse(t, ERR_INVALID_PARTITIONS,
-           arena_printf(r->arena,
-                        "Number of partitions is too large: what ZooKeeper has of a topic is at most %d bytes.",
-                        ZK_LARGEST_DATA));
+    admin_refuse(t, ERR_INVALID_PARTITIONS,
+                 arena_printf(r->arena,
+                              "Number of partitions is too large: what ZooKeeper has of a topic is at most %d bytes.",
+                              ZK_LARGEST_DATA));
     return false;
 }
 
@@ -238,7 +238,7 @@ static bool may_ask_for(struct topics_request *r, struct topic_request *t, int32
     r->replicas += replicas;
     if (r->replicas <= MOST_REPLICAS)
         return true;
-    refuse(t, ERR_POLICY_VIOLATION, STR_LIT("Excessively large number of partitions per request."));
+    admin_refuse(t, ERR_POLICY_VIOLATION, STR_LIT("Excessively large number of partitions per request."));
     return false;
 }
 
@@ -249,7 +249,7 @@ static bool plan_topic(struct topics_request *r, struct topic_request *t, struct
     if (t->error != ERR_NONE || !check_name(r, t))
         return false;
     if (!topic_config_check(r->config, t->configs, (size_t)t->config_count, &fail)) {
-        refuse(t, ERR_INVALID_CONFIG, arena_printf(r->arena, "%s", fail.text));
+        admin_refuse(t, ERR_INVALID_CONFIG, arena_printf(r->arena, "%s", fail.text));
         return false;
     }
     if (t->manual != NULL) {
@@ -270,7 +270,7 @@ static bool plan_topic(struct topics_request *r, struct topic_request *t, struct
         enum kafka_error error =
             replicas_place(r->arena, b->v, b->n, t->partitions, t->factor, -1, 0, out->replicas, &message);
         if (error != ERR_NONE) {
-            refuse(t, error, message);
+            admin_refuse(t, error, message);
             return false;
         }
     }
@@ -298,7 +298,7 @@ static void finish_batch(struct zk_batch *b)
     r->done(r);
 }
 
-static void on_created(struct zk_batch *b)
+static void admin_on_created(struct zk_batch *b)
 {
     struct topics_request *r = b->ctx;
     const struct zk_op *node;
@@ -307,13 +307,13 @@ static void on_created(struct zk_batch *b)
         struct topic_request *t = c->topic;
         enum zk_result result = node->result, config = c->config->result;
         if (result == ZK_NODE_EXISTS || config == ZK_NODE_EXISTS || config == ZK_BAD_VERSION)
-            refuse(t, ERR_TOPIC_ALREADY_EXISTS, already_exists(r, t));
+            admin_refuse(t, ERR_TOPIC_ALREADY_EXISTS, already_exists(r, t));
         else if (result == ZK_TOO_LARGE)
-            refuse(t, ERR_INVALID_CONFIG, STR_LIT("The topic's configuration is larger than ZooKeeper takes."));
+            admin_refuse(t, ERR_INVALID_CONFIG, STR_LIT("The topic's configuration is larger than ZooKeeper takes."));
         else if (result == ZK_SESSION_EXPIRED)
-            refuse(t, ERR_NOT_CONTROLLER, STR_LIT("The ZooKeeper session has expired."));
+            admin_refuse(t, ERR_NOT_CONTROLLER, STR_LIT("The ZooKeeper session has expired."));
         else if (result != ZK_OK || config != ZK_OK)
-            refuse(t, ERR_UNKNOWN_SERVER_ERROR, STR_LIT("ZooKeeper refused to store the topic."));
+            admin_refuse(t, ERR_UNKNOWN_SERVER_ERROR, STR_LIT("ZooKeeper refused to store the topic."));
         else
             log_info("Created topic %.*s with %" PRId32 " partitions", STR_ARGS(t->name), t->partitions);
     }
@@ -354,12 +354,12 @@ static void add_creation(struct zk_batch *b, struct creation *c)
 static void on_places_seen(struct zk_batch *seen)
 {
     struct topics_request *r = seen->ctx;
-    struct zk_batch *b = zk_batch_new(on_created);
+    struct zk_batch *b = zk_batch_new(admin_on_created);
     const struct zk_op *node;
     ZK_OWNED_FOREACH (seen, node) {
         struct creation *c = node->owner;
         if (node->result == ZK_OK)
-            refuse(c->topic, ERR_TOPIC_ALREADY_EXISTS, already_exists(r, c->topic));
+            admin_refuse(c->topic, ERR_TOPIC_ALREADY_EXISTS, already_exists(r, c->topic));
         else
             add_creation(b, c);
     }
@@ -390,7 +390,7 @@ static void on_marked(struct zk_batch *b)
     const struct zk_op *mark;
     ZK_OWNED_FOREACH (b, mark)
         if (mark->result != ZK_OK && mark->result != ZK_NODE_EXISTS) /* being deleted already is as good */
-            refuse(mark->owner, ERR_UNKNOWN_SERVER_ERROR, STR_NULL);
+            admin_refuse(mark->owner, ERR_UNKNOWN_SERVER_ERROR, STR_NULL);
     finish_batch(b);
 }
 
@@ -414,18 +414,18 @@ static bool plan_growth(struct topics_request *r, struct topic_request *t, struc
 {
     int32_t old = z->partition_count;
     if (t->partitions <= old) {
-        refuse(t, ERR_INVALID_PARTITIONS,
-               t->partitions == old ? arena_printf(r->arena, "Topic already has %" PRId32 " partitions.", old)
-                                    : arena_printf(r->arena,
-                                                   "Topic currently has %" PRId32
-                                                   " partitions, which is higher than the requested %" PRId32 ".",
-                                                   old, t->partitions));
+        admin_refuse(t, ERR_INVALID_PARTITIONS,
+                     t->partitions == old ? arena_printf(r->arena, "Topic already has %" PRId32 " partitions.", old)
+                                          : arena_printf(r->arena,
+                                                         "Topic currently has %" PRId32
+                                                         " partitions, which is higher than the requested %" PRId32 ".",
+                                                         old, t->partitions));
         return false;
     }
     int32_t add = t->partitions - old;
     if (topic_number(z, old - 1) != old - 1 || z->replicas[0].n == 0) {
-        refuse(t, ERR_INVALID_PARTITIONS,
-               STR_LIT("The topic's partitions are not numbered from 0 on without a gap, or have no replicas."));
+        admin_refuse(t, ERR_INVALID_PARTITIONS,
+                     STR_LIT("The topic's partitions are not numbered from 0 on without a gap, or have no replicas."));
         return false;
     }
     if (!may_ask_for(r, t, t->partitions, z->replicas[0].n))
@@ -434,11 +434,11 @@ static bool plan_growth(struct topics_request *r, struct topic_request *t, struc
     memcpy(all, z->replicas, (size_t)old * sizeof(*all));
     if (t->manual != NULL) {
         if (t->manual_count != add) {
-            refuse(t, ERR_INVALID_REPLICA_ASSIGNMENT,
-                   arena_printf(r->arena,
-                                "Increasing the number of partitions by %" PRId32 " but %" PRId32
-                                " assignments provided.",
-                                add, t->manual_count));
+            admin_refuse(t, ERR_INVALID_REPLICA_ASSIGNMENT,
+                         arena_printf(r->arena,
+                                      "Increasing the number of partitions by %" PRId32 " but %" PRId32
+                                      " assignments provided.",
+                                      add, t->manual_count));
             return false;
         }
         if (!check_manual(r, t, z->replicas[0].n, false))
@@ -453,7 +453,7 @@ static bool plan_growth(struct topics_request *r, struct topic_request *t, struc
         enum kafka_error error =
             replicas_place(r->arena, b->v, b->n, add, z->replicas[0].n, start, old, all + old, &message);
         if (error != ERR_NONE) {
-            refuse(t, error, message);
+            admin_refuse(t, error, message);
             return false;
         }
     }
@@ -469,7 +469,7 @@ static void on_grown(struct zk_batch *b)
     const struct zk_op *set;
     ZK_OWNED_FOREACH (b, set)
         if (set->result != ZK_OK)
-            refuse(set->owner, ERR_UNKNOWN_SERVER_ERROR, STR_NULL);
+            admin_refuse(set->owner, ERR_UNKNOWN_SERVER_ERROR, STR_NULL);
     finish_batch(b);
 }
 
@@ -478,7 +478,7 @@ struct growth {
     const struct zk_op *deletion;
 };
 
-static void on_topics_read(struct zk_batch *reads)
+static void admin_on_topics_read(struct zk_batch *reads)
 {
     struct topics_request *r = reads->ctx;
     struct zk_batch *b = zk_batch_new(on_grown);
@@ -490,9 +490,9 @@ static void on_topics_read(struct zk_batch *reads)
         struct topic_znode z;
         char *name = arena_cstr(r->arena, t->name);
         if (read->result != ZK_OK || !topic_decode(r->arena, name, read->value, &z) || z.partition_count == 0)
-            refuse(t, ERR_UNKNOWN_TOPIC_OR_PARTITION, STR_LIT("The topic does not exist."));
+            admin_refuse(t, ERR_UNKNOWN_TOPIC_OR_PARTITION, STR_LIT("The topic does not exist."));
         else if (g->deletion->result == ZK_OK)
-            refuse(t, ERR_INVALID_TOPIC_EXCEPTION, STR_LIT("The topic is queued for deletion."));
+            admin_refuse(t, ERR_INVALID_TOPIC_EXCEPTION, STR_LIT("The topic is queued for deletion."));
         else if (plan_growth(r, t, &z) && !r->validate_only)
             zk_set(b, topic_path(path, name), topic_encode(&b->arena, &z), ZK_ANY_VERSION)->owner = t;
     }
@@ -502,12 +502,12 @@ static void on_topics_read(struct zk_batch *reads)
 
 void partitions_create(struct topics_request *r)
 {
-    struct zk_batch *b = zk_batch_new(on_topics_read);
+    struct zk_batch *b = zk_batch_new(admin_on_topics_read);
     char path[ZNODE_PATH_ROOM];
     for (int32_t i = 0; i < r->count; i++) {
         struct topic_request *t = &r->topics[i];
         if (t->error == ERR_NONE && topic_name_problem(r->arena, t->name).p != NULL)
-            refuse(t, ERR_UNKNOWN_TOPIC_OR_PARTITION, STR_LIT("The topic does not exist."));
+            admin_refuse(t, ERR_UNKNOWN_TOPIC_OR_PARTITION, STR_LIT("The topic does not exist."));
         if (t->error != ERR_NONE)
             continue;
         char *name = arena_cstr(&b->arena, t->name);

@@ -41,7 +41,7 @@ static bool may_be_in_isr(const struct controller *c, const struct ctl_partition
 }
 
 /* Copied, as the answer is encoded on another thread. */
-static void tell_state(struct controller *c, const struct ctl_partition *p, told *out)
+static void isr_tell_state(struct controller *c, const struct ctl_partition *p, told *out)
 {
     struct int_list isr = int_list_copy(call_of(c)->arena, p->leadership.isr);
     out->leader_id = p->leadership.leader;
@@ -101,7 +101,7 @@ struct writing {
 
 static void take_isr(struct controller *c, const struct ctl_partition *p, told *answer)
 {
-    tell_state(c, p, answer);
+    isr_tell_state(c, p, answer);
     reassignment_isr_changed(c, p);
     log_info("Partition %s-%" PRId32 ": the ISR is now of %" PRId32 " replicas, partition epoch %" PRId32,
              p->topic->name, p->index, p->leadership.isr.n, p->leadership.version);
@@ -130,7 +130,7 @@ static void on_conflicts_read(struct controller *c, struct zk_batch *b)
     call_answer(c, ERR_NONE);
 }
 
-static void on_written(struct controller *c, struct zk_batch *b)
+static void isr_on_written(struct controller *c, struct zk_batch *b)
 {
     struct zk_batch *reads = ctl_batch();
     const struct zk_op *set;
@@ -149,8 +149,8 @@ static void on_written(struct controller *c, struct zk_batch *b)
     ctl_submit(c, reads, on_conflicts_read);
 }
 
-static void add_write(struct controller *c, struct zk_batch *b, struct ctl_partition *p, const asked *in,
-                      struct int_list isr, told *out)
+static void isr_add_write(struct controller *c, struct zk_batch *b, struct ctl_partition *p, const asked *in,
+                          struct int_list isr, told *out)
 {
     struct partition_znode next = p->leadership;
     struct writing *w = ARENA_NEW(call_of(c)->arena, struct writing);
@@ -161,7 +161,8 @@ static void add_write(struct controller *c, struct zk_batch *b, struct ctl_parti
     write_state(c, b, p, &next, p->leadership.version)->owner = w;
 }
 
-static struct ctl_topic *find_topic(struct controller *c, int16_t version, const struct alter_partition_topic_data *in)
+static struct ctl_topic *isr_find_topic(struct controller *c, int16_t version,
+                                        const struct alter_partition_topic_data *in)
 {
     return version < IDS_SINCE ? context_topic(c, in->topic_name) : context_topic_by_id(c, in->topic_id);
 }
@@ -170,7 +171,7 @@ static void alter_topic(struct controller *c, struct zk_batch *b, const struct a
                         struct alter_partition_response_topic_data *out)
 {
     struct alter_partition_call *call = call_of(c);
-    struct ctl_topic *t = find_topic(c, call->version, in);
+    struct ctl_topic *t = isr_find_topic(c, call->version, in);
     alter_partition_response_topic_data_init(out);
     out->topic_name = in->topic_name;
     out->topic_id = in->topic_id;
@@ -191,9 +192,9 @@ static void alter_topic(struct controller *c, struct zk_batch *b, const struct a
         bool settled;
         o->error_code = (int16_t)judge(c, p, call->version, q, isr, epochs, &settled);
         if (settled)
-            tell_state(c, p, o);
+            isr_tell_state(c, p, o);
         else if (o->error_code == ERR_NONE)
-            add_write(c, b, p, q, isr, o);
+            isr_add_write(c, b, p, q, isr, o);
         else
             outbox_metadata(c, p);
     }
@@ -213,7 +214,7 @@ static void alter_partitions(struct controller *c, struct event *e UNUSED)
     for (int32_t t = 0; t < q->topics.len; t++)
         alter_topic(c, b, &q->topics.items[t], &call->response->topics.items[t]);
     if (b->count > 0) {
-        ctl_submit(c, b, on_written);
+        ctl_submit(c, b, isr_on_written);
         return;
     }
     zk_batch_free(b);

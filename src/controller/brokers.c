@@ -67,7 +67,7 @@ static void resume_deletions(struct controller *c)
     deletions_resume(c, event_done_step);
 }
 
-static void resume_reassignments(struct controller *c)
+static void brokers_resume_reassignments(struct controller *c)
 {
     for (struct ctl_broker *b = c->brokers; b != NULL; b = b->next)
         if (b->arriving)
@@ -124,7 +124,7 @@ static void order_all_arrived(struct controller *c, struct zk_batch *b)
         return;
     }
     collect_electable(c);
-    partitions_online(c, ELECT_OFFLINE, resume_reassignments);
+    partitions_online(c, ELECT_OFFLINE, brokers_resume_reassignments);
 }
 
 /* Before the orders, as a broker follows only leaders that it has heard of. */

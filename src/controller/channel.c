@@ -33,7 +33,7 @@ struct channel {
     bool waiting, doomed;
 };
 
-static void send_first(struct channel *ch);
+static void channel_send_first(struct channel *ch);
 
 static void parcel_free(struct parcel *p)
 {
@@ -126,7 +126,7 @@ static bool take_order_answer(struct channel *ch, const struct parcel *p, struct
     return true;
 }
 
-static void take_answer(struct channel *ch, const struct parcel *p, struct bytes response)
+static void channel_take_answer(struct channel *ch, const struct parcel *p, struct bytes response)
 {
     struct arena a = {0};
     struct reader r;
@@ -142,12 +142,12 @@ static void take_answer(struct channel *ch, const struct parcel *p, struct bytes
     arena_deinit(&a);
 }
 
-static void on_retry(struct timer *t)
+static void channel_on_retry(struct timer *t)
 {
-    send_first(CONTAINER_OF(t, struct channel, retry));
+    channel_send_first(CONTAINER_OF(t, struct channel, retry));
 }
 
-static void on_answer(struct client_call *call, struct bytes response)
+static void channel_on_answer(struct client_call *call, struct bytes response)
 {
     struct channel *ch = CONTAINER_OF(call, struct channel, call);
     ch->waiting = false;
@@ -159,19 +159,19 @@ static void on_answer(struct client_call *call, struct bytes response)
     }
     struct parcel *p = ch->queue;
     DL_DELETE(ch->queue, p);
-    take_answer(ch, p, response);
+    channel_take_answer(ch, p, response);
     parcel_free(p);
-    send_first(ch);
+    channel_send_first(ch);
 }
 
-static void send_first(struct channel *ch)
+static void channel_send_first(struct channel *ch)
 {
     if (ch->waiting || ch->queue == NULL || ch->client == NULL)
         return;
     struct strbuf copy = {0};
     strbuf_add(&copy, ch->queue->frame.p, ch->queue->frame.len);
     ch->waiting = true;
-    ch->call = (struct client_call){.done = on_answer,
+    ch->call = (struct client_call){.done = channel_on_answer,
                                     .timeout_ms = ch->controller->options.config->controller_socket_timeout_ms};
     client_send(ch->client, &copy, &ch->call);
 }
@@ -185,7 +185,7 @@ struct channel *channel_new(struct controller *c, const struct registration *r)
     const struct endpoint *e = registration_endpoint(r, listener);
     ch->controller = c;
     ch->broker = r->id;
-    timer_init(&ch->retry, c->options.loop, on_retry);
+    timer_init(&ch->retry, c->options.loop, channel_on_retry);
     struct client_options client = client_options_of(config, c->options.loop, c->options.names);
     if (e != NULL)
         ch->client = client_new(&client, e->host, e->port);
@@ -215,5 +215,5 @@ void channel_send(struct channel *ch, int16_t api_key, int16_t version, struct s
     p->version = version;
     *frame = (struct strbuf){0};
     DL_APPEND(ch->queue, p);
-    send_first(ch);
+    channel_send_first(ch);
 }

@@ -222,7 +222,7 @@ struct ctl_topic *context_add_topic(struct controller *c, const char *name, stru
 }
 
 /* The place of that number, or the one where it would be. */
-static int32_t place_of(const struct ctl_topic *t, int32_t index)
+static int32_t context_place_of(const struct ctl_topic *t, int32_t index)
 {
     int32_t low = 0, high = t->count;
     while (low < high) {
@@ -237,13 +237,13 @@ static int32_t place_of(const struct ctl_topic *t, int32_t index)
 
 struct ctl_partition *topic_partition(const struct ctl_topic *t, int32_t index)
 {
-    int32_t at = place_of(t, index);
+    int32_t at = context_place_of(t, index);
     return at < t->count && t->partitions[at]->index == index ? t->partitions[at] : NULL;
 }
 
 struct ctl_partition *topic_add_partition(struct ctl_topic *t, int32_t index)
 {
-    int32_t at = place_of(t, index);
+    int32_t at = context_place_of(t, index);
     ensure(index >= 0 && topic_partition(t, index) == NULL);
     t->partitions = xgrow(t->partitions, (size_t)t->count + 1, &t->room, sizeof(struct ctl_partition *));
     memmove(t->partitions + at + 1, t->partitions + at, (size_t)(t->count - at) * sizeof(struct ctl_partition *));

@@ -224,7 +224,7 @@ static void create_states(struct controller *c)
 
 static void bring_piece_online(struct controller *c);
 
-static void finish(struct controller *c)
+static void election_finish(struct controller *c)
 {
     step_fn then = c->then;
     if (work_next(c)) {
@@ -259,7 +259,7 @@ static void on_elected(struct controller *c, struct zk_batch *b)
     if (c->work.n > 0)
         elect_offline(c);
     else
-        finish(c);
+        election_finish(c);
 }
 
 /* A leader that was not in sync is said to be recovering (KIP-704). */
@@ -313,7 +313,7 @@ static void elect_one(struct controller *c, struct ctl_partition *p, const struc
     write_state(c, b, p, &next, now.version);
 }
 
-static void on_states_read(struct controller *c, struct zk_batch *read)
+static void election_on_states_read(struct controller *c, struct zk_batch *read)
 {
     struct zk_batch *b = ctl_batch();
     const struct zk_op *state;
@@ -340,11 +340,11 @@ static void elect_offline(struct controller *c)
     partition_set_clear(&c->work);
     c->work = rest;
     if (rest.n > 0) {
-        ctl_submit(c, b, on_states_read);
+        ctl_submit(c, b, election_on_states_read);
         return;
     }
     zk_batch_free(b);
-    finish(c);
+    election_finish(c);
 }
 
 static void bring_piece_online(struct controller *c)

@@ -24,7 +24,7 @@ static void in_office(struct controller *c)
     event_done(c);
 }
 
-static void resume_reassignments(struct controller *c)
+static void failover_resume_reassignments(struct controller *c)
 {
     collect_reassigning(c, -1);
     reassignments_go_on(c, in_office); /* and deletions */
@@ -42,7 +42,7 @@ static void take_dead_out(struct controller *c)
             if (context_broker(c, p->leadership.isr.v[k]) == NULL)
                 replica_leaves(c, p, p->leadership.isr.v[k]);
     }
-    replicas_offline(c, resume_reassignments);
+    replicas_offline(c, failover_resume_reassignments);
 }
 
 /* Replicas on live brokers are online, partitions with a live leader too. */
@@ -103,7 +103,7 @@ static void tell_metadata(struct controller *c, struct zk_batch *b)
 
 /* ---- Partition states ---- */
 
-static void read_states(struct controller *c);
+static void failover_read_states(struct controller *c);
 
 static void on_states(struct controller *c, struct zk_batch *b)
 {
@@ -117,7 +117,7 @@ static void on_states(struct controller *c, struct zk_batch *b)
         partition_set_leadership(p, &l);
     }
     zk_batch_free(b);
-    read_states(c);
+    failover_read_states(c);
 }
 
 static void on_all_states(struct controller *c)
@@ -129,7 +129,7 @@ static void on_all_states(struct controller *c)
 }
 
 /* Those of the next partitions. */
-static void read_states(struct controller *c)
+static void failover_read_states(struct controller *c)
 {
     struct zk_batch *b = ctl_batch();
     while (b->count < PIECE && walk_on(c, &c->walk))
@@ -153,7 +153,7 @@ void topic_take_id(struct controller *c, struct zk_batch *b, const char *name, s
     ctl_fence(c, zk_set(b, topic_path(path, name), topic_encode(&b->arena, z), ZK_ANY_VERSION));
 }
 
-static void take_topic(struct controller *c, struct zk_batch *out, const char *name, const struct zk_op *read)
+static void failover_take_topic(struct controller *c, struct zk_batch *out, const char *name, const struct zk_op *read)
 {
     struct topic_znode z;
     if (!topic_understand(c, &out->arena, read, &z))
@@ -164,7 +164,7 @@ static void take_topic(struct controller *c, struct zk_batch *out, const char *n
         partition_assign(topic_add_partition(t, z.numbers[i]), z.replicas[i], z.adding[i], z.removing[i]);
 }
 
-static void take_broker(struct controller *c, struct zk_batch *b, int32_t id, const struct zk_op *read)
+static void failover_take_broker(struct controller *c, struct zk_batch *b, int32_t id, const struct zk_op *read)
 {
     struct registration r;
     if (read->result != ZK_OK || !registration_decode(&b->arena, id, read->value, &r))
@@ -183,15 +183,15 @@ static void on_entities(struct controller *c, struct zk_batch *b)
         if (op->kind != ZK_GET)
             continue;
         if (strncmp(op->path, ZNODE_TOPICS "/", strlen(ZNODE_TOPICS) + 1) == 0)
-            take_topic(c, ids, name, op);
+            failover_take_topic(c, ids, name, op);
         else
-            take_broker(c, b, (int32_t)strtol(name, NULL, 10), op);
+            failover_take_broker(c, b, (int32_t)strtol(name, NULL, 10), op);
     }
     zk_batch_free(b);
     ctl_submit(c, ids, on_ids_written);
 }
 
-static void on_all_topics(struct controller *c)
+static void failover_on_all_topics(struct controller *c)
 {
     const struct zk_op *deletions = zk_find(c->loading, ZK_CHILDREN, ZNODE_DELETE_TOPICS);
     for (int32_t i = 0; deletions->result == ZK_OK && i < deletions->child_count; i++) {
@@ -202,7 +202,7 @@ static void on_all_topics(struct controller *c)
     zk_batch_free(c->loading);
     c->loading = NULL;
     c->walk = (struct partition_walk){0};
-    read_states(c);
+    failover_read_states(c);
 }
 
 static void read_topics(struct controller *c)
@@ -216,7 +216,7 @@ static void read_topics(struct controller *c)
         return;
     }
     zk_batch_free(b);
-    on_all_topics(c);
+    failover_on_all_topics(c);
 }
 
 static void on_ids_written(struct controller *c, struct zk_batch *b)

@@ -12,7 +12,7 @@
 #include "base/logger.h"
 #include "controller/controller_internal.h"
 
-static void elect(struct controller *c, struct event *e);
+static void office_elect(struct controller *c, struct event *e);
 
 static void stop_being_active(struct controller *c)
 {
@@ -37,7 +37,7 @@ void ctl_resign(struct controller *c, const char *why)
     stop_being_active(c);
     c->active_id = -1;
     if (c->started)
-        event_post(c, "Reelect", elect);
+        event_post(c, "Reelect", office_elect);
 }
 
 static void won(struct controller *c, int32_t epoch, int32_t version)
@@ -74,7 +74,7 @@ static void on_recheck(struct controller *c, struct zk_batch *b)
         else
             note_other(c, who->value);
     } else {
-        event_post(c, "Reelect", elect);
+        event_post(c, "Reelect", office_elect);
         event_done(c);
     }
     zk_batch_free(b);
@@ -113,7 +113,7 @@ static void race(struct controller *c, int64_t epoch, int32_t version)
 static void on_epoch_created(struct controller *c, struct zk_batch *b)
 {
     zk_batch_free(b);
-    event_post(c, "Reelect", elect);
+    event_post(c, "Reelect", office_elect);
     event_done(c);
 }
 
@@ -136,7 +136,7 @@ static void on_candidates(struct controller *c, struct zk_batch *b)
     zk_batch_free(b);
 }
 
-static void elect(struct controller *c, struct event *e UNUSED)
+static void office_elect(struct controller *c, struct event *e UNUSED)
 {
     if (c->active) {
         event_done(c);
@@ -164,7 +164,7 @@ static void on_controller_read(struct controller *c, struct zk_batch *b)
     if (!mine)
         c->active_id = id;
     if (gone)
-        event_post(c, "Reelect", elect);
+        event_post(c, "Reelect", office_elect);
     event_done(c);
 }
 
@@ -203,7 +203,7 @@ void controller_start(struct controller *c)
 {
     ensure(loop_is_mine(c->options.loop));
     c->started = true;
-    event_post(c, "Startup", elect);
+    event_post(c, "Startup", office_elect);
 }
 
 void controller_expire(struct controller *c)

@@ -179,7 +179,7 @@ static void fill_order(struct leader_and_isr_partition_state *o, const struct ct
     o->leader_recovery_state = (int8_t)p->leadership.recovery_state;
 }
 
-static int by_topic(const void *a, const void *b)
+static int outbox_by_topic(const void *a, const void *b)
 {
     const struct note *const *x = a, *const *y = b;
     const struct ctl_partition *p = (*x)->key.partition, *q = (*y)->key.partition;
@@ -208,12 +208,12 @@ static size_t notes_of(struct building *b, enum note_kind kind, struct note ***o
     for (struct note *note = o->notes; note != NULL; note = note->hh.next)
         if (is_for(note, kind, b->broker->id))
             (*out)[n++] = note;
-    qsort(*out, n, sizeof(**out), by_topic);
+    qsort(*out, n, sizeof(**out), outbox_by_topic);
     return n;
 }
 
 /* How many from `i` on are of the same topic. */
-static size_t same_topic(struct note *const *notes, size_t i, size_t n)
+static size_t outbox_same_topic(struct note *const *notes, size_t i, size_t n)
 {
     size_t same = 1;
     while (i + same < n && notes[i + same]->key.partition->topic == notes[i]->key.partition->topic)
@@ -258,7 +258,7 @@ static void send_orders(struct building *b)
     request.topic_states.len = 0;
     for (size_t i = 0; i < n;) {
         struct leader_and_isr_topic_state *t = &request.topic_states.items[request.topic_states.len++];
-        size_t same = same_topic(notes, i, n);
+        size_t same = outbox_same_topic(notes, i, n);
         leader_and_isr_topic_state_init(t);
         t->topic_name = str_of(notes[i]->key.partition->topic->name);
         t->topic_id = notes[i]->key.partition->topic->id;
@@ -294,7 +294,7 @@ static void send_stops(struct building *b)
     request.topic_states.len = 0;
     for (size_t i = 0; i < n;) {
         struct stop_replica_topic_state *t = &request.topic_states.items[request.topic_states.len++];
-        size_t same = same_topic(notes, i, n);
+        size_t same = outbox_same_topic(notes, i, n);
         stop_replica_topic_state_init(t);
         t->topic_name = str_of(notes[i]->key.partition->topic->name);
         ARRAY_MAKE(&b->arena, t->partition_states, (int32_t)same);
@@ -306,7 +306,7 @@ static void send_stops(struct building *b)
 
 /* ---- UpdateMetadata ---- */
 
-static void fill_brokers(struct building *b, struct update_metadata_request *request)
+static void outbox_fill_brokers(struct building *b, struct update_metadata_request *request)
 {
     const struct ctl_broker *l;
     int count = 0;
@@ -368,7 +368,7 @@ static void fill_states(struct building *b, struct update_metadata_request *requ
 {
     for (size_t i = 0; i < n;) {
         struct update_metadata_topic_state *t = &request->topic_states.items[request->topic_states.len++];
-        size_t same = same_topic(notes, i, n);
+        size_t same = outbox_same_topic(notes, i, n);
         update_metadata_topic_state_init(t);
         t->topic_name = str_of(notes[i]->key.partition->topic->name);
         t->topic_id = notes[i]->key.partition->topic->id;
@@ -397,7 +397,7 @@ static void send_metadata(struct building *b)
     request.controller_id = b->c->options.broker_id;
     request.controller_epoch = b->c->epoch;
     request.broker_epoch = b->broker->registration.epoch;
-    fill_brokers(b, &request);
+    outbox_fill_brokers(b, &request);
     send_to(b, API_UPDATE_METADATA, update_metadata_versions, &request);
 }
 

@@ -43,7 +43,7 @@ static void answer_elect(struct controller *c)
     call_answer(c, ERR_NONE);
 }
 
-static void list_all(struct controller *c, struct elect_call *call)
+static void preference_list_all(struct controller *c, struct elect_call *call)
 {
     call->items = ARENA_ARRAY(call->arena, struct elect_item, MAX(context_partition_count(c), 1));
     call->count = 0;
@@ -52,11 +52,11 @@ static void list_all(struct controller *c, struct elect_call *call)
             .topic = arena_str(call->arena, str_of(w.partition->topic->name)), .partition = w.partition->index};
 }
 
-static void elect(struct controller *c, struct event *e UNUSED)
+static void preference_elect(struct controller *c, struct event *e UNUSED)
 {
     struct elect_call *call = elect_of(c);
     if (call->items == NULL)
-        list_all(c, call);
+        preference_list_all(c, call);
     for (int32_t i = 0; i < call->count; i++) {
         struct elect_item *item = &call->items[i];
         struct ctl_partition *p = context_partition(c, item->topic, item->partition);
@@ -69,7 +69,7 @@ static void elect(struct controller *c, struct event *e UNUSED)
 
 void controller_elect(struct controller *c, struct elect_call *call)
 {
-    ctl_post_call(c, "ReplicaLeaderElection", elect, &call->call, ERR_NOT_CONTROLLER);
+    ctl_post_call(c, "ReplicaLeaderElection", preference_elect, &call->call, ERR_NOT_CONTROLLER);
 }
 
 /* ---- By /admin/preferred_replica_election ---- */

@@ -68,7 +68,7 @@ static void end_event(struct controller *c)
 
 /* ---- Lists ---- */
 
-static struct int_list minus(struct int_list list, struct int_list less)
+static struct int_list reassignment_minus(struct int_list list, struct int_list less)
 {
     struct int_list out = {0};
     for (int32_t i = 0; i < list.n; i++)
@@ -80,7 +80,7 @@ static struct int_list minus(struct int_list list, struct int_list less)
 /* Where the partition is to be. On the heap. */
 static struct int_list target_of(const struct ctl_partition *p)
 {
-    return minus(p->replicas, p->removing);
+    return reassignment_minus(p->replicas, p->removing);
 }
 
 static bool has_arrived(const struct ctl_partition *p)
@@ -130,7 +130,7 @@ static void on_list_written(struct controller *c, struct zk_batch *b)
     end_event(c);
 }
 
-static bool is_under_way(const struct controller *c, const struct topic_partition_entry *e)
+static bool reassignment_is_under_way(const struct controller *c, const struct topic_partition_entry *e)
 {
     const struct ctl_partition *p = context_partition(c, str_of(e->topic), e->partition);
     if (p == NULL || !p->reassigning)
@@ -149,7 +149,7 @@ static void on_list_read(struct controller *c, struct zk_batch *b)
     int32_t kept = 0;
     if (read->result == ZK_OK && partition_list_decode(&b->arena, read->path, read->value, &list)) {
         for (int32_t i = 0; i < list.count; i++)
-            if (is_under_way(c, &list.entries[i]))
+            if (reassignment_is_under_way(c, &list.entries[i]))
                 list.entries[kept++] = list.entries[i];
         bool changed = kept != list.count;
         list.count = kept;
@@ -284,7 +284,7 @@ void collect_reassigning(struct controller *c, int32_t broker)
     }
 }
 
-static void progress(struct controller *c, struct event *e UNUSED)
+static void reassignment_progress(struct controller *c, struct event *e UNUSED)
 {
     for (struct partition_walk w = {0}; walk_on(c, &w);)
         if (w.partition->reassigning && has_arrived(w.partition))
@@ -295,12 +295,12 @@ static void progress(struct controller *c, struct event *e UNUSED)
 void reassignment_isr_changed(struct controller *c, const struct ctl_partition *p)
 {
     if (p->reassigning && has_arrived(p))
-        event_post_once(c, "PartitionReassignmentIsrChange", progress);
+        event_post_once(c, "PartitionReassignmentIsrChange", reassignment_progress);
 }
 
 /* ---- Start ---- */
 
-static void on_started(struct controller *c, struct zk_batch *b)
+static void reassignment_on_started(struct controller *c, struct zk_batch *b)
 {
     struct reassigning *r = c->reassigning;
     log_failed_writes(b);
@@ -325,12 +325,12 @@ static void start_one(struct controller *c, struct ctl_partition *p, struct int_
 {
     if (p->starting)
         return; /* named twice: the last word counts, and is taken first */
-    struct int_list origin = minus(p->replicas, p->adding), full = int_list_dup(target);
+    struct int_list origin = reassignment_minus(p->replicas, p->adding), full = int_list_dup(target);
     for (int32_t i = 0; i < origin.n; i++)
         if (!int_list_has(full, origin.v[i]))
             int_list_append(&full, origin.v[i]);
-    struct int_list adding = minus(full, origin), removing = minus(full, target);
-    add_start(c->reassigning, p, minus(p->replicas, full));
+    struct int_list adding = reassignment_minus(full, origin), removing = reassignment_minus(full, target);
+    add_start(c->reassigning, p, reassignment_minus(p->replicas, full));
     partition_assign(p, full, adding, removing);
     p->reassigning = true;
     log_info("Partition %s-%" PRId32 " is to be reassigned: %" PRId32 " replicas are added, %" PRId32 " removed",
@@ -346,12 +346,12 @@ static void start_all(struct controller *c)
     struct reassigning *r = c->reassigning;
     for (size_t i = 0; i < r->all.n; i++)
         r->all.v[i]->starting = false;
-    ctl_submit(c, topic_writes(c, r->all.v, r->all.n), on_started);
+    ctl_submit(c, topic_writes(c, r->all.v, r->all.n), reassignment_on_started);
 }
 
 /* ---- By request ---- */
 
-static const char *list_text(struct arena *a, const char *kind, struct int_list list)
+static const char *reassignment_list_text(struct arena *a, const char *kind, struct int_list list)
 {
     struct strbuf b = {0};
     strbuf_printf(&b, "%s(", kind);
@@ -363,7 +363,7 @@ static const char *list_text(struct arena *a, const char *kind, struct int_list 
     return text;
 }
 
-static bool refuse(struct reassign_item *item, enum kafka_error error, struct str message)
+static bool reassignment_refuse(struct reassign_item *item, enum kafka_error error, struct str message)
 {
     item->error = error;
     item->message = message;
@@ -381,8 +381,8 @@ static bool has_twice(struct int_list list)
 
 static bool all_alive(struct controller *c, const struct ctl_partition *p, struct reassign_item *item, struct arena *a)
 {
-    struct int_list origin = p != NULL ? minus(p->replicas, p->adding) : (struct int_list){0};
-    struct int_list added = minus(item->target, origin), live = {0};
+    struct int_list origin = p != NULL ? reassignment_minus(p->replicas, p->adding) : (struct int_list){0};
+    struct int_list added = reassignment_minus(item->target, origin), live = {0};
     bool ok = true;
     for (int32_t i = 0; i < added.n; i++)
         ok &= broker_is_live(c, added.v[i]);
@@ -390,30 +390,32 @@ static bool all_alive(struct controller *c, const struct ctl_partition *p, struc
         if (!b->shutting_down)
             int_list_append(&live, b->id);
     if (!ok)
-        refuse(item, ERR_INVALID_REPLICA_ASSIGNMENT,
-               arena_printf(a,
-                            "Replica assignment has brokers that are not alive. Replica list: %s, live broker list: %s",
-                            list_text(a, "List", added), list_text(a, "Set", live)));
+        reassignment_refuse(
+            item, ERR_INVALID_REPLICA_ASSIGNMENT,
+            arena_printf(a, "Replica assignment has brokers that are not alive. Replica list: %s, live broker list: %s",
+                         reassignment_list_text(a, "List", added), reassignment_list_text(a, "Set", live)));
     free(origin.v);
     free(added.v);
     free(live.v);
     return ok;
 }
 
-static bool is_valid(struct controller *c, const struct ctl_partition *p, struct reassign_item *item, struct arena *a)
+static bool reassignment_is_valid(struct controller *c, const struct ctl_partition *p, struct reassign_item *item,
+                                  struct arena *a)
 {
     struct int_list target = item->target;
     if (target.n == 0)
-        return refuse(item, ERR_INVALID_REPLICA_ASSIGNMENT,
-                      STR_LIT("Empty replica list specified in partition reassignment."));
+        return reassignment_refuse(item, ERR_INVALID_REPLICA_ASSIGNMENT,
+                                   STR_LIT("Empty replica list specified in partition reassignment."));
     if (has_twice(target))
-        return refuse(item, ERR_INVALID_REPLICA_ASSIGNMENT,
-                      arena_printf(a, "Duplicate replica ids in partition reassignment replica list: %s",
-                                   list_text(a, "List", target)));
+        return reassignment_refuse(item, ERR_INVALID_REPLICA_ASSIGNMENT,
+                                   arena_printf(a, "Duplicate replica ids in partition reassignment replica list: %s",
+                                                reassignment_list_text(a, "List", target)));
     for (int32_t i = 0; i < target.n; i++)
         if (target.v[i] < 0)
-            return refuse(item, ERR_INVALID_REPLICA_ASSIGNMENT,
-                          arena_printf(a, "Invalid broker id in replica list: %s", list_text(a, "List", target)));
+            return reassignment_refuse(
+                item, ERR_INVALID_REPLICA_ASSIGNMENT,
+                arena_printf(a, "Invalid broker id in replica list: %s", reassignment_list_text(a, "List", target)));
     return all_alive(c, p, item, a);
 }
 
@@ -422,16 +424,16 @@ static void start_item(struct controller *c, struct reassign_item *item, struct 
     struct ctl_partition *p = context_partition(c, item->topic, item->partition);
     item->error = ERR_NONE;
     if (item->cancel && (p == NULL || !p->reassigning)) {
-        refuse(item, ERR_NO_REASSIGNMENT_IN_PROGRESS, STR_NULL);
+        reassignment_refuse(item, ERR_NO_REASSIGNMENT_IN_PROGRESS, STR_NULL);
         return;
     }
-    if (!item->cancel && !is_valid(c, p, item, a))
+    if (!item->cancel && !reassignment_is_valid(c, p, item, a))
         return;
     if (p == NULL || p->topic->deleting) {
-        refuse(item, ERR_UNKNOWN_TOPIC_OR_PARTITION, STR_LIT("The partition does not exist."));
+        reassignment_refuse(item, ERR_UNKNOWN_TOPIC_OR_PARTITION, STR_LIT("The partition does not exist."));
         return;
     }
-    struct int_list origin = minus(p->replicas, p->adding);
+    struct int_list origin = reassignment_minus(p->replicas, p->adding);
     start_one(c, p, item->cancel ? origin : item->target);
     free(origin.v);
 }
@@ -460,7 +462,7 @@ void controller_reassign(struct controller *c, struct reassign_call *call)
     ctl_post_call(c, "ApiPartitionReassignment", reassign, &call->call, ERR_NOT_CONTROLLER);
 }
 
-static void list_one(struct list_reassignments_call *call, const struct ctl_partition *p)
+static void reassignment_list_one(struct list_reassignments_call *call, const struct ctl_partition *p)
 {
     if (!p->reassigning || (p->adding.n == 0 && p->removing.n == 0))
         return;
@@ -469,7 +471,7 @@ static void list_one(struct list_reassignments_call *call, const struct ctl_part
         int_list_copy(call->arena, p->adding), int_list_copy(call->arena, p->removing)};
 }
 
-static void list(struct controller *c, struct event *e UNUSED)
+static void reassignment_list(struct controller *c, struct event *e UNUSED)
 {
     struct list_reassignments_call *call = CONTAINER_OF(c->running->call, struct list_reassignments_call, call);
     ensure(call->asked != NULL || call->asked_count == 0);
@@ -482,13 +484,13 @@ static void list(struct controller *c, struct event *e UNUSED)
     }
     call->found = ARENA_ARRAY(call->arena, struct reassignment, MAX(c->work.n, (size_t)1));
     for (size_t i = 0; i < c->work.n; i++)
-        list_one(call, c->work.v[i]);
+        reassignment_list_one(call, c->work.v[i]);
     call_answer(c, ERR_NONE);
 }
 
 void controller_list_reassignments(struct controller *c, struct list_reassignments_call *call)
 {
-    ctl_post_call(c, "ListPartitionReassignments", list, &call->call, ERR_NOT_CONTROLLER);
+    ctl_post_call(c, "ListPartitionReassignments", reassignment_list, &call->call, ERR_NOT_CONTROLLER);
 }
 
 /* ---- By /admin/reassign_partitions ---- */
@@ -502,7 +504,7 @@ static void on_requested(struct controller *c, struct zk_batch *b)
         for (int32_t i = wanted.count - 1; i >= 0; i--) {
             struct topic_partition_entry *e = &wanted.entries[i];
             struct ctl_partition *p = context_partition(c, str_of(e->topic), e->partition);
-            if (p != NULL && !p->topic->deleting && e->replicas.n > 0 && !is_under_way(c, e))
+            if (p != NULL && !p->topic->deleting && e->replicas.n > 0 && !reassignment_is_under_way(c, e))
                 start_one(c, p, e->replicas);
         }
     }

@@ -32,7 +32,7 @@ static void has_left(struct controller *c, struct ctl_partition *p)
     p->leaving = (struct int_list){0};
 }
 
-static void finish(struct controller *c)
+static void replicas_finish(struct controller *c)
 {
     step_fn then = c->then;
     if (work_next(c)) {
@@ -64,7 +64,7 @@ static bool without_leaving(struct controller *c, const struct ctl_partition *p,
     return true;
 }
 
-static void take_state(struct ctl_partition *p, const struct partition_znode *now)
+static void replicas_take_state(struct ctl_partition *p, const struct partition_znode *now)
 {
     partition_set_leadership(p, now);
     if (now->leader < 0 && p->state == PARTITION_ONLINE)
@@ -91,7 +91,7 @@ static void on_shrunk(struct controller *c, struct zk_batch *b)
     if (again.n > 0)
         shrink_next(c);
     else
-        finish(c);
+        replicas_finish(c);
 }
 
 /* True if there is something to be written, which is added to `b`. */
@@ -104,14 +104,14 @@ static bool shrink_one(struct controller *c, struct zk_batch *b, struct ctl_part
     if (now.controller_epoch > c->epoch)
         return false;
     if (!without_leaving(c, p, &now, &b->arena, &next)) {
-        take_state(p, &now); /* perhaps our own write, whose answer was lost: nobody has been told of it */
+        replicas_take_state(p, &now); /* perhaps our own write, whose answer was lost: nobody has been told of it */
         return false;
     }
     write_state(c, b, p, &next, now.version);
     return true;
 }
 
-static void on_states_read(struct controller *c, struct zk_batch *read)
+static void replicas_on_states_read(struct controller *c, struct zk_batch *read)
 {
     struct zk_batch *b = ctl_batch();
     const struct zk_op *op;
@@ -127,7 +127,7 @@ static void shrink_next(struct controller *c)
     struct zk_batch *b = ctl_batch();
     for (size_t i = 0; i < c->work.n; i++)
         read_state(b, c->work.v[i]);
-    ctl_submit(c, b, on_states_read);
+    ctl_submit(c, b, replicas_on_states_read);
 }
 
 static bool is_in_sync(const struct ctl_partition *p)
@@ -158,7 +158,7 @@ static void take_piece_offline(struct controller *c)
     if (c->work.n > 0)
         shrink_next(c);
     else
-        finish(c);
+        replicas_finish(c);
 }
 
 void replicas_offline(struct controller *c, step_fn then)

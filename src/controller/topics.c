@@ -30,7 +30,7 @@ static bool has_new_partitions(const struct ctl_topic *t, const struct topic_zno
 }
 
 /* Partitions that are new: known to us, not yet to anybody else. */
-static void add_partitions(struct controller *c, struct ctl_topic *t, const struct topic_znode *z)
+static void topics_add_partitions(struct controller *c, struct ctl_topic *t, const struct topic_znode *z)
 {
     for (int32_t i = 0; i < z->partition_count; i++) {
         if (topic_partition(t, z->numbers[i]) != NULL)
@@ -72,7 +72,7 @@ bool topic_understand(struct controller *c, struct arena *a, const struct zk_op 
     return false;
 }
 
-static void on_topics_read(struct controller *c, struct zk_batch *b)
+static void topics_on_topics_read(struct controller *c, struct zk_batch *b)
 {
     struct zk_batch *ids = ctl_batch();
     for (const struct zk_op *read = b->first; read != NULL; read = read->next) {
@@ -82,7 +82,7 @@ static void on_topics_read(struct controller *c, struct zk_batch *b)
             continue;
         topic_take_id(c, ids, name, &z);
         log_info("New topic %s with %" PRId32 " partitions", name, z.partition_count);
-        add_partitions(c, context_add_topic(c, name, z.id), &z);
+        topics_add_partitions(c, context_add_topic(c, name, z.id), &z);
     }
     zk_batch_free(b);
     ctl_submit(c, ids, on_topic_ids);
@@ -137,7 +137,7 @@ static void on_topic_list(struct controller *c, struct zk_batch *b)
     if (list->result == ZK_OK)
         forget_unlisted(c);
     zk_batch_free(b);
-    ctl_submit(c, reads, on_topics_read);
+    ctl_submit(c, reads, topics_on_topics_read);
 }
 
 void topics_changed(struct controller *c, struct event *e UNUSED)
@@ -173,7 +173,7 @@ static void on_topic_read(struct controller *c, struct zk_batch *b)
     bool allowed = grows && !t->deleting;
     if (allowed) {
         log_info("Topic %s grows from %" PRId32 " to %" PRId32 " partitions", t->name, t->count, z.partition_count);
-        add_partitions(c, t, &z);
+        topics_add_partitions(c, t, &z);
     }
     zk_batch_free(b);
     if (grows && !allowed)
@@ -204,7 +204,7 @@ void topic_modified(struct controller *c, struct event *e)
 
 /* ---- Notifications ---- */
 
-static void on_deleted(struct controller *c, struct zk_batch *b)
+static void topics_on_deleted(struct controller *c, struct zk_batch *b)
 {
     zk_batch_free(b);
     event_done(c);
@@ -237,7 +237,7 @@ static void on_notifications_deleted(struct controller *c, struct zk_batch *b)
     ctl_submit(c, reads, on_changed_states);
 }
 
-static void on_notifications(struct controller *c, struct zk_batch *b)
+static void topics_on_notifications(struct controller *c, struct zk_batch *b)
 {
     struct zk_batch *deletes = ctl_batch();
     for (const struct zk_op *op = b->first; op != NULL; op = op->next) {
@@ -269,7 +269,7 @@ static void read_children_then(struct controller *c, struct zk_batch *lists, bat
 
 static void on_isr_list(struct controller *c, struct zk_batch *b)
 {
-    read_children_then(c, b, on_notifications);
+    read_children_then(c, b, topics_on_notifications);
 }
 
 void isr_changed(struct controller *c, struct event *e UNUSED)
@@ -295,7 +295,7 @@ static void on_log_dir_events(struct controller *c, struct zk_batch *b)
                 outbox_leader_and_isr(c, (struct int_list){&broker, 1}, w.partition, false);
     }
     zk_batch_free(b);
-    ctl_submit(c, deletes, on_deleted);
+    ctl_submit(c, deletes, topics_on_deleted);
 }
 
 static void on_log_dir_list(struct controller *c, struct zk_batch *b)

@@ -70,7 +70,7 @@ struct load {
 static void read_more(struct state_partition *p);
 
 /* Returns the offset after them. */
-static int64_t take(struct state_partition *p, struct bytes batches)
+static int64_t state_topic_take(struct state_partition *p, struct bytes batches)
 {
     const struct state_options *o = &p->topic->options;
     struct batch b;
@@ -90,7 +90,7 @@ static void unload(struct state_partition *p)
     o->unloaded(o->ctx, p);
 }
 
-static void on_read(void *arg, enum kafka_error error, struct bytes batches)
+static void state_topic_on_read(void *arg, enum kafka_error error, struct bytes batches)
 {
     struct load *l = arg;
     struct state_partition *p = l->partition;
@@ -104,7 +104,7 @@ static void on_read(void *arg, enum kafka_error error, struct bytes batches)
         unload(p);
         return;
     }
-    int64_t next = take(p, batches);
+    int64_t next = state_topic_take(p, batches);
     if (next > p->next_offset) {
         p->next_offset = next;
         read_more(p);
@@ -119,7 +119,7 @@ static void read_more(struct state_partition *p)
     const struct state_options *o = &p->topic->options;
     struct load *l = xcalloc(1, sizeof(*l));
     *l = (struct load){p, p->term};
-    o->log.read(o->log.ctx, p->number, p->next_offset, o->load_buffer_size, on_read, l);
+    o->log.read(o->log.ctx, p->number, p->next_offset, o->load_buffer_size, state_topic_on_read, l);
 }
 
 void state_topic_elected(struct state_topic *t, int32_t partition, int32_t leader_epoch)

@@ -79,7 +79,7 @@ static void run_lane(struct job *job)
     lane->slow = clock_mono_us() - begun > count * SLOW_US;
 }
 
-static void finish(struct topic_append *a, enum kafka_error error)
+static void topic_log_finish(struct topic_append *a, enum kafka_error error)
 {
     partition_unwait(&a->waiter);
     if (a->asleep)
@@ -93,17 +93,17 @@ static void finish(struct topic_append *a, enum kafka_error error)
     append->done(append, error);
 }
 
-static void on_wake(struct sleeper *s)
+static void topic_log_on_wake(struct sleeper *s)
 {
     struct topic_append *a = CONTAINER_OF(s, struct topic_append, sleeper);
     enum kafka_error error = partition_check_committed(a->p, a->leader_epoch, a->result.last_offset);
     if (error != ERR_REQUEST_TIMED_OUT)
-        finish(a, error);
+        topic_log_finish(a, error);
 }
 
-static void on_deadline(struct timer *t)
+static void topic_log_on_deadline(struct timer *t)
 {
-    finish(CONTAINER_OF(t, struct topic_append, deadline), ERR_REQUEST_TIMED_OUT);
+    topic_log_finish(CONTAINER_OF(t, struct topic_append, deadline), ERR_REQUEST_TIMED_OUT);
 }
 
 static void appended(struct topic_append *a)
@@ -112,14 +112,14 @@ static void appended(struct topic_append *a)
     if (error == ERR_NONE && !a->append->leader_only)
         error = partition_check_committed(a->p, a->leader_epoch, a->result.last_offset);
     if (error != ERR_REQUEST_TIMED_OUT || a->error != ERR_NONE) {
-        finish(a, error);
+        topic_log_finish(a, error);
         return;
     }
     a->asleep = true;
-    a->sleeper = (struct sleeper){.queue = a->lane->log->options.wakes, .wake = on_wake};
+    a->sleeper = (struct sleeper){.queue = a->lane->log->options.wakes, .wake = topic_log_on_wake};
     partition_wait(a->p, &a->waiter, &a->sleeper);
     timer_start(&a->deadline, a->append->timeout_ms);
-    on_wake(&a->sleeper);
+    topic_log_on_wake(&a->sleeper);
 }
 
 static void lane_start(struct append_lane *lane);
@@ -156,7 +156,7 @@ static void lane_start(struct append_lane *lane)
         loop_post(o->loop, &lane->job.done);
 }
 
-static struct append_lane *lane_of(struct topic_log *log, int32_t partition)
+static struct append_lane *topic_log_lane_of(struct topic_log *log, int32_t partition)
 {
     struct append_lane *lane;
     HASH_FIND_INT(log->lanes, &partition, lane);
@@ -173,14 +173,14 @@ static void append_to(void *ctx, int32_t partition, int32_t leader_epoch, struct
                       struct state_append *append)
 {
     struct topic_log *log = ctx;
-    struct append_lane *lane = lane_of(log, partition);
+    struct append_lane *lane = topic_log_lane_of(log, partition);
     struct topic_append *a = xcalloc(1, sizeof(*a));
     a->lane = lane;
     a->append = append;
     a->leader_epoch = leader_epoch;
     a->batch = *batch;
     *batch = (struct strbuf){0};
-    timer_init(&a->deadline, log->options.loop, on_deadline);
+    timer_init(&a->deadline, log->options.loop, topic_log_on_deadline);
     DL_APPEND(lane->waiting, a);
     if (lane->running == NULL)
         lane_start(lane);

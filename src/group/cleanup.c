@@ -99,7 +99,7 @@ static bool unused_since(const struct group *g, const struct offset_entry *e, in
     return g->state == GROUP_STABLE && group_is_of_consumers(g) && !group_may_read(g, str_of(e->id.topic));
 }
 
-static bool is_expired(const struct group *g, const struct offset_entry *e, int64_t now)
+static bool cleanup_is_expired(const struct group *g, const struct offset_entry *e, int64_t now)
 {
     int64_t retention = (int64_t)g->coordinator->options.config->offsets_retention_minutes * 60000, since;
     if (!unused_since(g, e, &since) || pending_commit_find(g, &e->id) != NULL || txn_offset_is_open(g, &e->id))
@@ -114,7 +114,7 @@ static int expire_group(struct group *g, int64_t now)
     int count = 0;
     cleanup_begin(&c, g);
     HASH_ITER (hh, g->offsets, e, next) {
-        if (!is_expired(g, e, now))
+        if (!cleanup_is_expired(g, e, now))
             continue;
         cleanup_offset(&c, &e->id);
         count++;
@@ -149,12 +149,12 @@ struct deleted_set {
     struct arena arena;
 };
 
-static bool is_deleted(const struct deleted_set *deleted, const struct topic_key *id)
+static bool cleanup_is_deleted(const struct deleted_set *deleted, const struct topic_key *id)
 {
     return str_set_has(&deleted->keys, topic_key_bytes(id));
 }
 
-static void note_deleted(struct deleted_set *deleted, const struct group_partition *p)
+static void cleanup_note_deleted(struct deleted_set *deleted, const struct group_partition *p)
 {
     struct topic_key id;
     if (topic_key_make(p->topic, p->index, &id))
@@ -169,13 +169,13 @@ static void drop_deleted(struct cleanup *c, const struct deleted_set *deleted)
     struct pending_commit *p, *next_commit;
     struct txn_offset *o, *next_txn;
     HASH_ITER (hh, g->offsets, e, next_offset)
-        if (is_deleted(deleted, &e->id))
+        if (cleanup_is_deleted(deleted, &e->id))
             cleanup_offset(c, &e->id);
     HASH_ITER (hh, g->pending_commits, p, next_commit)
-        if (is_deleted(deleted, &p->id))
+        if (cleanup_is_deleted(deleted, &p->id))
             cleanup_offset(c, &p->id);
     HASH_ITER (hh, g->txn_offsets, o, next_txn)
-        if (is_deleted(deleted, &o->key.id))
+        if (cleanup_is_deleted(deleted, &o->key.id))
             txn_offset_drop(o);
 }
 
@@ -184,7 +184,7 @@ void group_partitions_deleted(struct group_coordinator *gc, const struct group_p
     struct group *g, *next;
     struct deleted_set deleted = {0};
     for (int32_t i = 0; i < count; i++)
-        note_deleted(&deleted, &partitions[i]);
+        cleanup_note_deleted(&deleted, &partitions[i]);
     HASH_ITER (hh, gc->groups, g, next) {
         struct cleanup c;
         if (group_check(gc, g->id, true) != ERR_NONE)
@@ -212,14 +212,14 @@ static void step(struct group_call *call, int *left)
         call->done(call);
 }
 
-static void on_deleted(struct state_append *append, enum kafka_error error)
+static void cleanup_on_deleted(struct state_append *append, enum kafka_error error)
 {
     struct group_deletion *d = CONTAINER_OF(append, struct group_deletion, append);
     d->out->error_code = state_append_error(error);
     step(d->call, d->left);
 }
 
-static void delete_one(struct group *g, struct group_deletion *d)
+static void cleanup_delete_one(struct group *g, struct group_deletion *d)
 {
     struct offset_entry *e, *next_offset;
     struct pending_commit *o, *next_commit;
@@ -233,9 +233,9 @@ static void delete_one(struct group *g, struct group_deletion *d)
     HASH_ITER (hh, g->pending, p, next_pending)
         pending_remove(p);
     txn_offsets_drop_all(g);
-    d->append.done = on_deleted;
+    d->append.done = cleanup_on_deleted;
     if (!cleanup_end(&c, &d->append))
-        on_deleted(&d->append, ERR_NONE);
+        cleanup_on_deleted(&d->append, ERR_NONE);
 }
 
 static enum kafka_error check_deletable(struct group_coordinator *gc, struct str id, struct group **g)
@@ -270,7 +270,7 @@ void group_delete(struct group_coordinator *gc, const struct delete_groups_reque
         struct group_deletion *d = ARENA_NEW(call->arena, struct group_deletion);
         *d = (struct group_deletion){.call = call, .left = left, .out = o};
         ++*left;
-        delete_one(g, d);
+        cleanup_delete_one(g, d);
     }
     str_set_deinit(&seen);
     step(call, left);

@@ -52,8 +52,8 @@ static void set_error(struct commit *c, struct str topic, const struct offset_co
 }
 
 /* False if the partition has a name that no topic can have. */
-static bool value_of(const struct commit *c, struct str topic, const struct offset_commit_request_partition *in,
-                     struct topic_key *id, struct offset_value *v)
+static bool commit_value_of(const struct commit *c, struct str topic, const struct offset_commit_request_partition *in,
+                            struct topic_key *id, struct offset_value *v)
 {
     bool has_time = c->call->client.version == 1 && in->commit_timestamp >= 0;
     *v = (struct offset_value){.offset = in->committed_offset,
@@ -80,7 +80,7 @@ static void add_record(struct commit *c, struct str topic, const struct offset_c
         out->error_code = ERR_OFFSET_METADATA_TOO_LARGE;
         return;
     }
-    if (!value_of(c, topic, in, &id, &v)) {
+    if (!commit_value_of(c, topic, in, &id, &v)) {
         out->error_code = ERR_UNKNOWN_TOPIC_OR_PARTITION;
         return;
     }
@@ -92,14 +92,14 @@ static void add_record(struct commit *c, struct str topic, const struct offset_c
 }
 
 /* Unless its partition was deleted meanwhile. */
-static void keep(struct commit *c, struct str topic, const struct offset_commit_request_partition *in,
-                 struct offset_commit_response_partition *out, void *arg)
+static void commit_keep(struct commit *c, struct str topic, const struct offset_commit_request_partition *in,
+                        struct offset_commit_response_partition *out, void *arg)
 {
     struct group *g = arg;
     struct topic_key id;
     struct offset_value v;
     (void)out;
-    if (!value_of(c, topic, in, &id, &v))
+    if (!commit_value_of(c, topic, in, &id, &v))
         return;
     if (!is_transactional(c)) {
         if (pending_commit_find(g, &id) != NULL)
@@ -112,8 +112,8 @@ static void keep(struct commit *c, struct str topic, const struct offset_commit_
         o->value.at = v.at;
 }
 
-static void settle(struct commit *c, struct str topic, const struct offset_commit_request_partition *in,
-                   struct offset_commit_response_partition *out, void *arg)
+static void commit_settle_offsets(struct commit *c, struct str topic, const struct offset_commit_request_partition *in,
+                                  struct offset_commit_response_partition *out, void *arg)
 {
     struct topic_key id;
     (void)out;
@@ -121,8 +121,8 @@ static void settle(struct commit *c, struct str topic, const struct offset_commi
         pending_commit_over(arg, &id, c);
 }
 
-static void give_up(struct commit *c, struct str topic, const struct offset_commit_request_partition *in,
-                    struct offset_commit_response_partition *out, void *arg)
+static void commit_give_up(struct commit *c, struct str topic, const struct offset_commit_request_partition *in,
+                           struct offset_commit_response_partition *out, void *arg)
 {
     struct group *g = arg;
     struct topic_key id;
@@ -140,7 +140,7 @@ static struct group *group_of(const struct commit *c)
     return g != NULL && group_partition(g)->term == c->term ? g : NULL;
 }
 
-static void on_stored(struct state_append *append, enum kafka_error error)
+static void commit_on_stored(struct state_append *append, enum kafka_error error)
 {
     struct commit *c = CONTAINER_OF(append, struct commit, append);
     struct group *g = group_of(c);
@@ -148,11 +148,11 @@ static void on_stored(struct state_append *append, enum kafka_error error)
     if (error == ERR_NONE && g == NULL)
         error = group_check(c->coordinator, c->request->group_id, true);
     if (error == ERR_NONE && g != NULL)
-        each_commit(c, keep, g);
+        each_commit(c, commit_keep, g);
     if (error != ERR_NONE && g != NULL && is_transactional(c))
-        each_commit(c, give_up, g);
+        each_commit(c, commit_give_up, g);
     if (g != NULL)
-        each_commit(c, settle, g);
+        each_commit(c, commit_settle_offsets, g);
     if (error != ERR_NONE)
         each_commit(c, set_error, &error);
     c->call->done(c->call);
@@ -221,7 +221,7 @@ static void begin_batch(const struct commit *c, struct batch_builder *b)
     b->head.producer_epoch = c->txn.producer_epoch;
 }
 
-static void store(struct commit *c)
+static void commit_store(struct commit *c)
 {
     struct batch_builder b;
     struct group *g = NULL;
@@ -249,7 +249,7 @@ static struct commit *commit_new(struct group_coordinator *gc, const struct offs
                                  struct offset_commit_response *response, struct group_call *call)
 {
     struct commit *c = ARENA_NEW(call->arena, struct commit);
-    *c = (struct commit){.append = {.done = on_stored, .offset = -1},
+    *c = (struct commit){.append = {.done = commit_on_stored, .offset = -1},
                          .coordinator = gc,
                          .txn = {.producer_id = NO_PRODUCER_ID},
                          .call = call,
@@ -266,7 +266,7 @@ void group_commit(struct group_coordinator *gc, const struct offset_commit_reque
     struct commit *c = commit_new(gc, request, response, call);
     if (call->client.version >= 2 && call->client.version <= 4 && request->retention_time_ms >= 0)
         c->expire_ms = saturating_add(c->now, request->retention_time_ms);
-    store(c);
+    commit_store(c);
 }
 
 void group_commit_in_transaction(struct group_coordinator *gc, const struct group_transaction *txn,
@@ -276,5 +276,5 @@ void group_commit_in_transaction(struct group_coordinator *gc, const struct grou
     struct commit *c = commit_new(gc, request, response, call);
     c->txn = *txn;
     c->append.guard = txn->guard;
-    store(c);
+    commit_store(c);
 }

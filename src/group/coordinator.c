@@ -125,7 +125,7 @@ static void resume(struct group *g)
         group_prepare_rebalance(g, "the group is larger than group.max.size after loading");
 }
 
-static void on_loaded(void *ctx, struct state_partition *p)
+static void groups_on_loaded(void *ctx, struct state_partition *p)
 {
     struct group_coordinator *gc = ctx;
     struct group *g, *next;
@@ -143,7 +143,7 @@ static void on_loaded(void *ctx, struct state_partition *p)
     log_info("Finished loading %d groups from " GROUP_METADATA_TOPIC "-%" PRId32, count, p->number);
 }
 
-static void on_unloaded(void *ctx, struct state_partition *p)
+static void groups_on_unloaded(void *ctx, struct state_partition *p)
 {
     struct group_coordinator *gc = ctx;
     struct group *g, *next;
@@ -175,8 +175,8 @@ struct group_coordinator *group_coordinator_new(const struct group_options *opti
                                                         .log = options->log,
                                                         .load_buffer_size = c->offsets_load_buffer_size,
                                                         .take = records_take,
-                                                        .loaded = on_loaded,
-                                                        .unloaded = on_unloaded,
+                                                        .loaded = groups_on_loaded,
+                                                        .unloaded = groups_on_unloaded,
                                                         .ctx = gc},
                                 c->offsets_topic_num_partitions);
     timer_init(&gc->expiry, options->loop, offsets_expire);

@@ -5,7 +5,8 @@
 #include "protocol/msg/describe_groups.h"
 #include "protocol/msg/list_groups.h"
 
-static void fill_member(struct arena *a, const struct member *m, struct describe_groups_described_group_member *o)
+static void groups_describe_fill_member(struct arena *a, const struct member *m,
+                                        struct describe_groups_described_group_member *o)
 {
     const struct group *g = m->group;
     bool stable = g->state == GROUP_STABLE;
@@ -20,7 +21,7 @@ static void fill_member(struct arena *a, const struct member *m, struct describe
     o->member_assignment = (struct bytes){arena_copy(a, assignment.p, (size_t)assignment.len), assignment.len};
 }
 
-static void describe_one(struct arena *a, const struct group *g, struct describe_groups_described_group *o)
+static void describe_group(struct arena *a, const struct group *g, struct describe_groups_described_group *o)
 {
     int32_t i = 0;
     o->group_state = str_of(group_state_name(g->state));
@@ -28,7 +29,7 @@ static void describe_one(struct arena *a, const struct group *g, struct describe
     o->protocol_data = g->protocol.p && g->state == GROUP_STABLE ? arena_str(a, g->protocol) : STR_LIT("");
     ARRAY_MAKE(a, o->members, group_size(g));
     for (const struct member *m = g->members; m != NULL; m = m->hh.next)
-        fill_member(a, m, &o->members.items[i++]);
+        groups_describe_fill_member(a, m, &o->members.items[i++]);
 }
 
 void group_describe(struct group_coordinator *gc, const struct describe_groups_request *request,
@@ -43,7 +44,7 @@ void group_describe(struct group_coordinator *gc, const struct describe_groups_r
         o->error_code = group_check(gc, o->group_id, true);
         const struct group *g = o->error_code == ERR_NONE ? group_find(gc, o->group_id) : NULL;
         if (g != NULL)
-            describe_one(call->arena, g, o);
+            describe_group(call->arena, g, o);
         else if (o->error_code == ERR_NONE)
             o->group_state = str_of(group_state_name(GROUP_DEAD));
         if (o->error_code == ERR_NONE && request->include_authorized_operations)
@@ -61,7 +62,7 @@ static bool is_named(const struct str *items, int32_t len, const char *name)
 }
 
 /* A bit for each state that is asked for, so that the request is not read again for each group. */
-static int wanted_states(const struct list_groups_request *request)
+static int groups_describe_wanted_states(const struct list_groups_request *request)
 {
     int bits = 0;
     for (int s = GROUP_EMPTY; s <= GROUP_DEAD; s++)
@@ -77,7 +78,7 @@ void group_list(struct group_coordinator *gc, const struct list_groups_request *
     response->groups.len = 0;
     if (state_topic_is_loading(gc->topic))
         response->error_code = ERR_COORDINATOR_LOAD_IN_PROGRESS;
-    int wanted = wanted_states(request);
+    int wanted = groups_describe_wanted_states(request);
     for (const struct group *g = gc->groups; g != NULL; g = g->hh.next) {
         bool loading = group_check(gc, g->id, true) != ERR_NONE;
         if (loading || (wanted & 1 << g->state) == 0)

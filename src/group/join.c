@@ -18,7 +18,7 @@ struct joining {
     struct group_call *call;
 };
 
-static void refuse(const struct joining *j, enum kafka_error error)
+static void join_refuse(const struct joining *j, enum kafka_error error)
 {
     refuse_join(j->call, j->out, error, j->request->member_id);
 }
@@ -218,7 +218,7 @@ static void rejoin(const struct joining *j, struct member *m)
     bool leader = member_leads(m);
     bool same = member_has_protocols(m, j->request);
     if (g->state == GROUP_EMPTY || g->state == GROUP_DEAD)
-        refuse(j, ERR_UNKNOWN_MEMBER_ID);
+        join_refuse(j, ERR_UNKNOWN_MEMBER_ID);
     else if ((g->state == GROUP_COMPLETING && same) || (g->state == GROUP_STABLE && same && !leader))
         answer_current(j, m);
     else
@@ -230,7 +230,7 @@ static void join_as_promised(const struct joining *j, struct pending_member *p)
 {
     struct str id = arena_str(j->call->arena, p->id);
     if (j->request->group_instance_id.p != NULL) { /* static members are not asked to come again */
-        refuse(j, ERR_UNKNOWN_SERVER_ERROR);
+        join_refuse(j, ERR_UNKNOWN_SERVER_ERROR);
         return;
     }
     pending_remove(p);
@@ -247,7 +247,7 @@ static void join_as_known(const struct joining *j)
     }
     enum kafka_error error = member_check(j->g, id, j->request->group_instance_id);
     if (error != ERR_NONE)
-        refuse(j, error);
+        join_refuse(j, error);
     else
         rejoin(j, member_find(j->g, id));
 }
@@ -300,13 +300,13 @@ void group_join(struct group_coordinator *gc, const struct join_group_request *r
                               request->session_timeout_ms > c->group_max_session_timeout_ms))
         error = ERR_INVALID_SESSION_TIMEOUT;
     if (error != ERR_NONE) {
-        refuse(&j, error);
+        join_refuse(&j, error);
         return;
     }
     bool unknown = request->member_id.len == 0;
     j.g = group_find(gc, request->group_id);
     if (j.g == NULL && !unknown) {
-        refuse(&j, ERR_UNKNOWN_MEMBER_ID);
+        join_refuse(&j, ERR_UNKNOWN_MEMBER_ID);
         return;
     }
     if (j.g == NULL)
@@ -314,7 +314,7 @@ void group_join(struct group_coordinator *gc, const struct join_group_request *r
     if (!has_room(j.g, request))
         turn_away(&j);
     else if (!supports(j.g, request))
-        refuse(&j, ERR_INCONSISTENT_GROUP_PROTOCOL);
+        join_refuse(&j, ERR_INCONSISTENT_GROUP_PROTOCOL);
     else if (unknown)
         join_as_new(&j);
     else

@@ -73,7 +73,7 @@ void subscription_clear(struct group *g)
     g->topics_known = false;
 }
 
-static struct topic_name *find_topic(const struct group *g, struct str topic)
+static struct topic_name *members_find_topic(const struct group *g, struct str topic)
 {
     struct topic_name *t = NULL;
     HASH_FIND(hh, g->topics, topic.p, (size_t)topic.len, t);
@@ -82,7 +82,7 @@ static struct topic_name *find_topic(const struct group *g, struct str topic)
 
 static void add_topic(struct group *g, struct str topic)
 {
-    if (topic.len <= 0 || find_topic(g, topic) != NULL)
+    if (topic.len <= 0 || members_find_topic(g, topic) != NULL)
         return;
     struct topic_name *t = xcalloc(1, sizeof(*t) + (size_t)topic.len);
     memcpy(t->name, topic.p, (size_t)topic.len);
@@ -120,7 +120,7 @@ void group_note_subscription(struct group *g)
 
 bool group_may_read(const struct group *g, struct str topic)
 {
-    return !g->topics_known || (topic.len > 0 && find_topic(g, topic) != NULL);
+    return !g->topics_known || (topic.len > 0 && members_find_topic(g, topic) != NULL);
 }
 
 /* ---- Members ---- */

@@ -112,8 +112,8 @@ static struct found_offset found(struct arena *a, const struct offset_entry *e)
 }
 
 /* `stable`: not while a commit under way or an open transaction may change it (KIP-447). */
-static struct found_offset find_offset(struct arena *a, const struct group *g, struct str topic, int32_t partition,
-                                       bool stable)
+static struct found_offset offsets_find_offset(struct arena *a, const struct group *g, struct str topic,
+                                               int32_t partition, bool stable)
 {
     struct topic_key id;
     if (g == NULL || !topic_key_make(topic, partition, &id))
@@ -142,13 +142,13 @@ static struct found_offset find_offset(struct arena *a, const struct group *g, s
             ARRAY_MAKE((a), (out_topics).items[t_].partitions, MAX((in_topics).items[t_].partition_indexes.len, 0)); \
             for (int32_t i_ = 0; i_ < (in_topics).items[t_].partition_indexes.len; i_++) {                           \
                 int32_t index_ = (in_topics).items[t_].partition_indexes.items[i_];                                  \
-                struct found_offset x_ = find_offset((a), (g), name_, index_, (stable));                             \
+                struct found_offset x_ = offsets_find_offset((a), (g), name_, index_, (stable));                     \
                 FILL_PARTITION(&(out_topics).items[t_].partitions.items[i_], index_, x_);                            \
             }                                                                                                        \
         }                                                                                                            \
     } while (0)
 
-static int by_topic(const void *a, const void *b)
+static int offsets_by_topic(const void *a, const void *b)
 {
     const struct offset_entry *x = *(const struct offset_entry *const *)a, *y = *(const struct offset_entry *const *)b;
     int order = strcmp(x->id.topic, y->id.topic);
@@ -163,7 +163,7 @@ static const struct offset_entry **sorted_offsets(struct arena *a, const struct 
     const struct offset_entry **list = ARENA_ARRAY(a, const struct offset_entry *, MAX(*count, 1));
     for (const struct offset_entry *e = g != NULL ? g->offsets : NULL; e != NULL; e = e->hh.next)
         list[n++] = e;
-    qsort(list, (size_t)n, sizeof(*list), by_topic);
+    qsort(list, (size_t)n, sizeof(*list), offsets_by_topic);
     return list;
 }
 
@@ -176,24 +176,24 @@ static int32_t count_of_topic(const struct offset_entry *const *list, int32_t co
     return n;
 }
 
-#define FILL_ALL(a, g, out_topics, stable)                                                \
-    do {                                                                                  \
-        int32_t count_, n_;                                                               \
-        const struct offset_entry **list_ = sorted_offsets((a), (g), &count_);            \
-        ARRAY_MAKE((a), (out_topics), count_);                                            \
-        (out_topics).len = 0;                                                             \
-        for (int32_t at_ = 0; at_ < count_ && !(a)->spent; at_ += n_) {                   \
-            int32_t t_ = (out_topics).len++;                                              \
-            n_ = count_of_topic(&list_[at_], count_ - at_);                               \
-            struct str name_ = arena_str((a), str_of(list_[at_]->id.topic));              \
-            (out_topics).items[t_].name = name_;                                          \
-            ARRAY_MAKE((a), (out_topics).items[t_].partitions, n_);                       \
-            for (int32_t i_ = 0; i_ < n_; i_++) {                                         \
-                int32_t index_ = list_[at_ + i_]->id.index;                               \
-                struct found_offset x_ = find_offset((a), (g), name_, index_, (stable));  \
-                FILL_PARTITION(&(out_topics).items[t_].partitions.items[i_], index_, x_); \
-            }                                                                             \
-        }                                                                                 \
+#define FILL_ALL(a, g, out_topics, stable)                                                       \
+    do {                                                                                         \
+        int32_t count_, n_;                                                                      \
+        const struct offset_entry **list_ = sorted_offsets((a), (g), &count_);                   \
+        ARRAY_MAKE((a), (out_topics), count_);                                                   \
+        (out_topics).len = 0;                                                                    \
+        for (int32_t at_ = 0; at_ < count_ && !(a)->spent; at_ += n_) {                          \
+            int32_t t_ = (out_topics).len++;                                                     \
+            n_ = count_of_topic(&list_[at_], count_ - at_);                                      \
+            struct str name_ = arena_str((a), str_of(list_[at_]->id.topic));                     \
+            (out_topics).items[t_].name = name_;                                                 \
+            ARRAY_MAKE((a), (out_topics).items[t_].partitions, n_);                              \
+            for (int32_t i_ = 0; i_ < n_; i_++) {                                                \
+                int32_t index_ = list_[at_ + i_]->id.index;                                      \
+                struct found_offset x_ = offsets_find_offset((a), (g), name_, index_, (stable)); \
+                FILL_PARTITION(&(out_topics).items[t_].partitions.items[i_], index_, x_);        \
+            }                                                                                    \
+        }                                                                                        \
     } while (0)
 
 /* Old clients look for the error of the whole in each partition. */

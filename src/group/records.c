@@ -36,7 +36,7 @@ static void write_offset_key(struct writer *w, const struct group *g, const stru
     offset_commit_key_write(w, OFFSET_KEY, &key);
 }
 
-static void fill_member(const struct member *m, struct group_metadata_value_member_metadata *o)
+static void group_record_fill_member(const struct member *m, struct group_metadata_value_member_metadata *o)
 {
     group_metadata_value_member_metadata_init(o);
     o->member_id = m->id;
@@ -63,7 +63,7 @@ void record_group(struct batch_builder *b, const struct group *g, int64_t now)
     v.current_state_timestamp = g->state_since;
     ARRAY_MAKE(&a, v.members, group_size(g));
     for (const struct member *m = g->members; m != NULL; m = m->hh.next)
-        fill_member(m, &v.members.items[i++]);
+        group_record_fill_member(m, &v.members.items[i++]);
     write_group_key(&key, g);
     writer_init(&value);
     writer_int16(&value, GROUP_VALUE);

@@ -136,7 +136,7 @@ void group_heartbeat(struct group_coordinator *gc, const struct heartbeat_reques
 
 /* ---- LeaveGroup ---- */
 
-static enum kafka_error leave(struct group *g, const struct leave_group_member_identity *in)
+static enum kafka_error sync_leave(struct group *g, const struct leave_group_member_identity *in)
 {
     struct str id = in->member_id, reason = in->reason.p != NULL ? in->reason : STR_LIT("not provided");
     struct pending_member *p = pending_find(g, id);
@@ -169,7 +169,7 @@ static void leave_all(struct group *g, const struct leave_group_request *request
         leave_group_member_response_init(o);
         o->member_id = in->member_id;
         o->group_instance_id = in->group_instance_id;
-        o->error_code = g == NULL ? ERR_UNKNOWN_MEMBER_ID : leave(g, in);
+        o->error_code = g == NULL ? ERR_UNKNOWN_MEMBER_ID : sync_leave(g, in);
     }
 }
 
@@ -182,7 +182,7 @@ void group_leave(struct group_coordinator *gc, const struct leave_group_request 
         struct leave_group_member_identity one;
         leave_group_member_identity_init(&one);
         one.member_id = request->member_id;
-        error = g == NULL ? ERR_UNKNOWN_MEMBER_ID : leave(g, &one);
+        error = g == NULL ? ERR_UNKNOWN_MEMBER_ID : sync_leave(g, &one);
     } else if (error == ERR_NONE) {
         leave_all(g, request, response, call->arena);
     }

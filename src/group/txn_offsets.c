@@ -4,7 +4,7 @@
 #include "base/logger.h"
 #include "group/group_internal.h"
 
-static struct txn_producer *find_producer(const struct group_coordinator *gc, int64_t id)
+static struct txn_producer *txn_offsets_find_producer(const struct group_coordinator *gc, int64_t id)
 {
     struct txn_producer *p;
     HASH_FIND(hh, gc->txn_producers, &id, sizeof(id), p);
@@ -13,7 +13,7 @@ static struct txn_producer *find_producer(const struct group_coordinator *gc, in
 
 static struct txn_producer *find_or_add_producer(struct group_coordinator *gc, int64_t id)
 {
-    struct txn_producer *p = find_producer(gc, id);
+    struct txn_producer *p = txn_offsets_find_producer(gc, id);
     if (p != NULL)
         return p;
     p = xcalloc(1, sizeof(*p));
@@ -22,7 +22,7 @@ static struct txn_producer *find_or_add_producer(struct group_coordinator *gc, i
     return p;
 }
 
-static struct txn_offset_key key_of(int64_t producer_id, const struct topic_key *id)
+static struct txn_offset_key txn_offsets_key_of(int64_t producer_id, const struct topic_key *id)
 {
     return (struct txn_offset_key){producer_id, *id};
 }
@@ -31,13 +31,13 @@ _Static_assert(sizeof(struct txn_offset_key) == sizeof(int64_t) + sizeof(struct 
 
 struct txn_offset *txn_offset_find(const struct group *g, int64_t producer_id, const struct topic_key *id)
 {
-    struct txn_offset_key key = key_of(producer_id, id);
+    struct txn_offset_key key = txn_offsets_key_of(producer_id, id);
     struct txn_offset *o;
     HASH_FIND(hh, g->txn_offsets, &key, sizeof(key), o);
     return o;
 }
 
-static struct txn_open *find_open(const struct group *g, const struct topic_key *id)
+static struct txn_open *txn_offsets_find_open(const struct group *g, const struct topic_key *id)
 {
     struct txn_open *open;
     HASH_FIND(hh, g->txn_open, id, topic_key_size(id), open);
@@ -46,12 +46,12 @@ static struct txn_open *find_open(const struct group *g, const struct topic_key 
 
 bool txn_offset_is_open(const struct group *g, const struct topic_key *id)
 {
-    return find_open(g, id) != NULL;
+    return txn_offsets_find_open(g, id) != NULL;
 }
 
 static void count_open(struct group *g, const struct topic_key *id, int by)
 {
-    struct txn_open *open = find_open(g, id);
+    struct txn_open *open = txn_offsets_find_open(g, id);
     if (open == NULL) {
         open = xcalloc(1, sizeof(*open));
         open->id = *id;
@@ -72,7 +72,7 @@ void txn_offset_put(struct group *g, int64_t producer_id, const struct topic_key
         struct txn_producer *p = find_or_add_producer(g->coordinator, producer_id);
         o = xcalloc(1, sizeof(*o));
         o->group = g;
-        o->key = key_of(producer_id, id);
+        o->key = txn_offsets_key_of(producer_id, id);
         DL_APPEND(p->offsets, o);
         HASH_ADD(hh, g->txn_offsets, key, sizeof(o->key), o);
         count_open(g, id, 1);
@@ -83,7 +83,7 @@ void txn_offset_put(struct group *g, int64_t producer_id, const struct topic_key
 void txn_offset_drop(struct txn_offset *o)
 {
     struct group *g = o->group;
-    struct txn_producer *p = find_producer(g->coordinator, o->key.producer_id);
+    struct txn_producer *p = txn_offsets_find_producer(g->coordinator, o->key.producer_id);
     DL_DELETE(p->offsets, o);
     HASH_DEL(g->txn_offsets, o);
     count_open(g, &o->key.id, -1);
@@ -114,7 +114,7 @@ void txn_offsets_drop_all(struct group *g)
 
 void group_transaction_ended(struct group_coordinator *gc, int32_t partition, int64_t producer_id, bool committed)
 {
-    const struct txn_producer *p = find_producer(gc, producer_id);
+    const struct txn_producer *p = txn_offsets_find_producer(gc, producer_id);
     struct txn_offset *o, *next;
     if (p == NULL)
         return;

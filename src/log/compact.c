@@ -59,7 +59,7 @@ static int64_t first_dirty_offset(struct plog *log)
     return log->clean_end;
 }
 
-static void survey(struct plog *log, int64_t now, struct cleanable *out)
+static void compaction_survey(struct plog *log, int64_t now, struct cleanable *out)
 {
     ensure(lock_is_held(&log->lock));
     *out = (struct cleanable){.first_dirty = first_dirty_offset(log)};
@@ -87,7 +87,7 @@ bool plog_cleanable(struct plog *log, int64_t now, struct cleanable *out)
     lock_take(&log->lock);
     bool ok = is_compactable(log);
     if (ok)
-        survey(log, now, out);
+        compaction_survey(log, now, out);
     lock_release(&log->lock);
     return ok;
 }
@@ -142,7 +142,7 @@ static enum compact_result begin_group(struct compaction *c);
 static enum compact_result clean_some(struct compaction *c);
 
 /* With the log's lock held: whether the log is still what this pass began with, but for appends. */
-static bool is_valid(const struct compaction *c)
+static bool compaction_is_valid(const struct compaction *c)
 {
     ensure(lock_is_held(&c->log->lock));
     return plog_is_writable(c->log) && !c->log->uncompacted && c->log->cuts == c->cuts &&
@@ -152,7 +152,7 @@ static bool is_valid(const struct compaction *c)
 static bool lock_if_valid(struct compaction *c)
 {
     lock_take(&c->log->lock);
-    if (is_valid(c))
+    if (compaction_is_valid(c))
         return true;
     lock_release(&c->log->lock);
     return false;
@@ -362,7 +362,7 @@ static bool add_to_group(struct plog *log, const struct source *source, struct g
 }
 
 /* Segments that fit into one, together with their indexes and offsets. */
-static bool choose_group(struct compaction *c)
+static bool compaction_choose_group(struct compaction *c)
 {
     const struct topic_config *config = &c->log->config;
     struct group_size sum = {0};
@@ -402,7 +402,7 @@ static bool create_out(struct compaction *c)
     return true;
 }
 
-static enum compact_result finish(struct compaction *c)
+static enum compact_result compaction_finish(struct compaction *c)
 {
     struct plog *log = c->log;
     if (!lock_if_valid(c))
@@ -423,10 +423,10 @@ static enum compact_result finish(struct compaction *c)
 static enum compact_result begin_group(struct compaction *c)
 {
     if (c->at == c->count)
-        return finish(c);
+        return compaction_finish(c);
     if (!lock_if_valid(c))
         return aborted(c);
-    bool ok = choose_group(c);
+    bool ok = compaction_choose_group(c);
     free(c->filter.producers);
     c->filter.producer_count = producers_last_batches(&c->log->producers, &c->filter.producers);
     c->filter.delete_retention_ms = c->log->config.delete_retention_ms;
@@ -607,10 +607,10 @@ static size_t map_size(const struct compaction *c)
 }
 
 /* False when there is nothing to do. */
-static bool prepare(struct compaction *c)
+static bool compaction_prepare(struct compaction *c)
 {
     struct plog *log = c->log;
-    survey(log, c->now, &c->range);
+    compaction_survey(log, c->now, &c->range);
     if (c->range.dirty_bytes == 0)
         return false;
     ensure(!log->compacting && c->range.end <= log->recovery_point);
@@ -631,7 +631,7 @@ struct compaction *compaction_new(struct plog *log, const struct compact_limits 
     struct compaction *c = xcalloc(1, sizeof(*c));
     *c = (struct compaction){.log = log, .limits = *limits, .now = now, .step = map_some};
     lock_take(&log->lock);
-    bool mine = is_compactable(log) && prepare(c);
+    bool mine = is_compactable(log) && compaction_prepare(c);
     lock_release(&log->lock);
     if (!mine) {
         free(c);

@@ -4,7 +4,7 @@
 /* Of decompressed records; a batch that has more cannot be compacted. */
 static const size_t largest_batch = (size_t)1 << 30;
 
-static const struct producer_last *find_producer(const struct compact_filter *f, int64_t id)
+static const struct producer_last *filter_find_producer(const struct compact_filter *f, int64_t id)
 {
     size_t lo = 0, hi = f->producer_count;
     while (lo < hi) {
@@ -25,7 +25,8 @@ static const struct producer_last *find_producer(const struct compact_filter *f,
  */
 static bool is_last_of_producer(const struct compact_filter *f, const struct batch *b)
 {
-    const struct producer_last *last = b->producer_id == NO_PRODUCER_ID ? NULL : find_producer(f, b->producer_id);
+    const struct producer_last *last =
+        b->producer_id == NO_PRODUCER_ID ? NULL : filter_find_producer(f, b->producer_id);
     if (last == NULL)
         return false;
     if (last->last_offset >= 0)

@@ -15,16 +15,16 @@ struct open_txn {
     UT_hash_handle hh;
 };
 
-static struct open_txn *find(const struct compact_txns *t, int64_t producer_id)
+static struct open_txn *open_txns_find(const struct compact_txns *t, int64_t producer_id)
 {
     struct open_txn *x;
     HASH_FIND(hh, t->open, &producer_id, sizeof(producer_id), x);
     return x;
 }
 
-static struct open_txn *find_or_add(struct compact_txns *t, int64_t producer_id)
+static struct open_txn *open_txns_find_or_add(struct compact_txns *t, int64_t producer_id)
 {
-    struct open_txn *x = find(t, producer_id);
+    struct open_txn *x = open_txns_find(t, producer_id);
     if (x != NULL)
         return x;
     x = xcalloc(1, sizeof(*x));
@@ -67,7 +67,7 @@ void compact_txns_add(struct compact_txns *t, const struct txn_entry *entries, s
 static void open_up_to(struct compact_txns *t, int64_t offset)
 {
     for (; t->next < t->count && t->aborted[t->next].first_offset <= offset; t->next++) {
-        struct open_txn *x = find_or_add(t, t->aborted[t->next].producer_id);
+        struct open_txn *x = open_txns_find_or_add(t, t->aborted[t->next].producer_id);
         if (x->aborted)
             continue;
         x->aborted = true;
@@ -81,7 +81,7 @@ bool compact_txns_data(struct compact_txns *t, const struct batch *b)
     open_up_to(t, b->last_offset);
     if (!batch_is_transactional(b))
         return false;
-    struct open_txn *x = find_or_add(t, b->producer_id);
+    struct open_txn *x = open_txns_find_or_add(t, b->producer_id);
     if (x->aborted)
         x->has_data = true;
     else
@@ -113,7 +113,7 @@ bool compact_txns_marker(struct compact_txns *t, const struct batch *b)
     bool is_marker = txn_marker_read(b, &marker);
     if (!is_marker && b->count > 0)
         return false;
-    struct open_txn *x = find(t, b->producer_id);
+    struct open_txn *x = open_txns_find(t, b->producer_id);
     if (!is_marker || x == NULL)
         return true;
     bool had_data = marker.commit ? end_committed(x) : end_aborted(t, x);

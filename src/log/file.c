@@ -289,7 +289,7 @@ bool dir_space(const char *path, int64_t *total, int64_t *usable)
     return true;
 }
 
-static int by_name(const void *a, const void *b)
+static int file_by_name(const void *a, const void *b)
 {
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
@@ -375,7 +375,7 @@ static mode_t type_of(DIR *dir, const struct dirent *e)
 }
 
 /* Of a type; 0: of any. */
-static bool list(const char *path, mode_t type, struct names *out)
+static bool file_list(const char *path, mode_t type, struct names *out)
 {
     *out = (struct names){0};
     int fd = open_for_the_moment(path, O_RDONLY | O_DIRECTORY);
@@ -396,23 +396,23 @@ static bool list(const char *path, mode_t type, struct names *out)
     if (!ok)
         names_free(out);
     if (out->n > 0)
-        qsort(out->v, out->n, sizeof(*out->v), by_name);
+        qsort(out->v, out->n, sizeof(*out->v), file_by_name);
     return ok;
 }
 
 bool dir_list(const char *path, struct names *out)
 {
-    return list(path, 0, out);
+    return file_list(path, 0, out);
 }
 
 bool dir_list_files(const char *path, struct names *out)
 {
-    return list(path, S_IFREG, out);
+    return file_list(path, S_IFREG, out);
 }
 
 bool dir_list_folders(const char *path, struct names *out)
 {
-    return list(path, S_IFDIR, out);
+    return file_list(path, S_IFDIR, out);
 }
 
 void names_free(struct names *names)

@@ -158,7 +158,7 @@ void index_clear(struct index *x)
     index_init(x, entry_size);
 }
 
-static uint8_t *add(struct index *x)
+static uint8_t *index_add(struct index *x)
 {
     ensure(x->loaded && (x->cap > 0 || x->count == 0));
     x->mem = xgrow(x->mem, x->count + 1, &x->cap, x->entry_size);
@@ -168,7 +168,7 @@ static uint8_t *add(struct index *x)
 void offset_index_add(struct index *x, int32_t delta, int32_t position)
 {
     ensure(x->count == 0 || delta > delta_at(x, x->count - 1));
-    uint8_t *p = add(x);
+    uint8_t *p = index_add(x);
     be32_put(p, (uint32_t)delta);
     be32_put(p + 4, (uint32_t)position);
 }
@@ -177,7 +177,7 @@ void time_index_add(struct index *x, int64_t timestamp, int32_t delta)
 {
     if (timestamp <= (x->count > 0 ? timestamp_at(x, x->count - 1) : NO_TIMESTAMP))
         return;
-    uint8_t *p = add(x);
+    uint8_t *p = index_add(x);
     be64_put(p, (uint64_t)timestamp);
     be32_put(p + 8, (uint32_t)delta);
 }
@@ -221,7 +221,7 @@ static void run_search(void *ctx)
 }
 
 /* Where the disk fails, nothing is found: who then reads the log from its beginning, comes to know. */
-static struct search search(struct search s)
+static struct search index_search(struct search s)
 {
     s.time = no_time;
     if (!is_mapped(s.x))
@@ -233,22 +233,22 @@ static struct search search(struct search s)
 
 struct offset_entry offset_index_find(const struct index *x, int32_t delta)
 {
-    return search((struct search){.x = x, .key = delta}).offset;
+    return index_search((struct search){.x = x, .key = delta}).offset;
 }
 
 struct time_entry time_index_find(const struct index *x, int64_t timestamp)
 {
-    return search((struct search){.x = x, .by_time = true, .key = timestamp}).time;
+    return index_search((struct search){.x = x, .by_time = true, .key = timestamp}).time;
 }
 
 struct offset_entry offset_index_last(const struct index *x)
 {
-    return search((struct search){.x = x, .last = true}).offset;
+    return index_search((struct search){.x = x, .last = true}).offset;
 }
 
 struct time_entry time_index_last(const struct index *x)
 {
-    return search((struct search){.x = x, .last = true}).time;
+    return index_search((struct search){.x = x, .last = true}).time;
 }
 
 static void truncate_to(struct index *x, int32_t delta)

@@ -68,7 +68,7 @@ static bool is_same(struct offset_key a, struct offset_key b)
 }
 
 /* The key's slot, or the free one where it would go. */
-static struct entry *find(const struct offset_map *map, struct offset_key key)
+static struct entry *offset_map_find(const struct offset_map *map, struct offset_key key)
 {
     size_t at = first_slot(map, key);
     while (map->slots[at].next != 0 && !is_same(map->slots[at].key, key))
@@ -81,7 +81,7 @@ bool offset_map_put(struct offset_map *map, struct offset_key key, int64_t offse
     ensure(offset >= 0 && offset < INT64_MAX);
     if (map->count == map->room)
         return false;
-    struct entry *e = find(map, key);
+    struct entry *e = offset_map_find(map, key);
     if (e->next == 0) {
         e->key = key;
         map->count++;
@@ -92,7 +92,7 @@ bool offset_map_put(struct offset_map *map, struct offset_key key, int64_t offse
 
 int64_t offset_map_get(const struct offset_map *map, struct offset_key key)
 {
-    return find(map, key)->next - 1;
+    return offset_map_find(map, key)->next - 1;
 }
 
 size_t offset_map_count(const struct offset_map *map)

@@ -57,7 +57,7 @@ static bool sync_sealed(struct plog *log, struct segment *s)
 }
 
 /* Before a file is there for what comes behind it, from which on it would be believed. May be done again. */
-static bool seal(struct plog *log, struct segment *s, int64_t end)
+static bool append_seal(struct plog *log, struct segment *s, int64_t end)
 {
     ensure(s == plog_active(log) && s->file != NULL);
     if (!segment_save_indexes(s, log->path, true) || !plog_snapshot(log, end))
@@ -91,7 +91,7 @@ bool plog_roll(struct plog *log, int64_t new_base)
         return segment_save_indexes(old, log->path, false);
     }
     ensure(old->base_offset < new_base && new_base >= (int64_t)atomic_load(&log->end));
-    struct segment *s = seal(log, old, new_base) ? begin_segment(log, new_base) : NULL;
+    struct segment *s = append_seal(log, old, new_base) ? begin_segment(log, new_base) : NULL;
     if (s == NULL)
         return false;
     index_deinit(&old->offsets); /* mapped again if somebody reads it */
@@ -132,8 +132,8 @@ static bool append_batches(struct plog *log, struct bytes bytes, const struct ba
     return unflushed < log->config.flush_messages || plog_flush_locked(log, last->last_offset + 1);
 }
 
-static enum kafka_error check_producer(struct plog *log, const struct prepared *p, const struct batch *b,
-                                       struct producer_batch *dup, bool *is_dup)
+static enum kafka_error append_check_producer(struct plog *log, const struct prepared *p, const struct batch *b,
+                                              struct producer_batch *dup, bool *is_dup)
 {
     struct txn_marker marker;
     if (batch_is_control(b))
@@ -145,7 +145,7 @@ static enum kafka_error check_producer(struct plog *log, const struct prepared *
     return error;
 }
 
-static void settle(struct plog *log)
+static void append_settle(struct plog *log)
 {
     if (atomic_load(&log->unsettled))
         log->home->host->settle_cuts(log->home->host->ctx);
@@ -169,7 +169,7 @@ static enum kafka_error append_leader_locked(struct plog *log, const struct prep
     ensure(p->offsets > 0 && leader_epoch >= 0);
     if (!may_append(log))
         return ERR_KAFKA_STORAGE_ERROR;
-    enum kafka_error error = check_producer(log, p, &b, &dup, &out->duplicate);
+    enum kafka_error error = append_check_producer(log, p, &b, &dup, &out->duplicate);
     if (error != ERR_NONE) {
         log_warn("%s: refused a batch of producer %" PRId64 " with epoch %d and sequences %" PRId32 " to %" PRId32
                  ", the last one known is %" PRId32 ": %s",
@@ -201,7 +201,7 @@ enum kafka_error plog_append_leader(struct plog *log, const struct prepared *p, 
                                     struct append_result *out)
 {
     *out = (struct append_result){.first_offset = -1, .last_offset = -1};
-    settle(log);
+    append_settle(log);
     lock_take(&log->lock);
     enum kafka_error error = append_leader_locked(log, p, leader_epoch, out);
     out->log_start_offset = atomic_load(&log->start);
@@ -299,7 +299,7 @@ enum kafka_error plog_append_follower(struct plog *log, struct bytes bytes, int3
                                       struct append_result *out)
 {
     *out = (struct append_result){.first_offset = -1, .last_offset = -1};
-    settle(log);
+    append_settle(log);
     lock_take(&log->lock);
     enum kafka_error error =
         may_append(log) ? append_follower_locked(log, bytes, max_epoch, out) : ERR_KAFKA_STORAGE_ERROR;

@@ -43,7 +43,7 @@ static bool mark_deleted(struct plog *log, const struct retired *old, bool repla
     return ok;
 }
 
-static bool remove_later(struct plog *log, struct retired *old)
+static bool clean_remove_later(struct plog *log, struct retired *old)
 {
     const struct plog_host *host = log->home->host;
     bool ok = true;
@@ -64,7 +64,7 @@ bool plog_let_go(struct plog *log, struct retired *old)
 {
     ensure(lock_is_held(&log->files));
     bool ok = mark_deleted(log, old, false);
-    return remove_later(log, old) && ok;
+    return clean_remove_later(log, old) && ok;
 }
 
 /*
@@ -77,7 +77,7 @@ bool plog_swap_files(struct plog *log, int64_t base, struct retired *old)
     ensure(lock_is_held(&log->files));
     bool ok = segment_rename(base, log->path, ".cleaned", ".swap") && mark_deleted(log, old, true) &&
               segment_rename(base, log->path, ".swap", "");
-    return remove_later(log, old) && ok;
+    return clean_remove_later(log, old) && ok;
 }
 
 static void advance_start(struct plog *log, int64_t offset)

@@ -149,7 +149,7 @@ bool plog_truncate_fully_locked(struct plog *log, int64_t new_start)
     return plog_write_epochs(log);
 }
 
-static enum kafka_error cut(struct plog *log, bool (*how)(struct plog *log, int64_t offset), int64_t offset)
+static enum kafka_error cut_log(struct plog *log, bool (*how)(struct plog *log, int64_t offset), int64_t offset)
 {
     if (offset < 0 || offset > LARGEST_OFFSET)
         return ERR_OFFSET_OUT_OF_RANGE;
@@ -172,10 +172,10 @@ static enum kafka_error cut(struct plog *log, bool (*how)(struct plog *log, int6
 
 enum kafka_error plog_truncate(struct plog *log, int64_t offset)
 {
-    return cut(log, truncate_locked, offset);
+    return cut_log(log, truncate_locked, offset);
 }
 
 enum kafka_error plog_truncate_fully(struct plog *log, int64_t new_start)
 {
-    return cut(log, plog_truncate_fully_locked, new_start);
+    return cut_log(log, plog_truncate_fully_locked, new_start);
 }

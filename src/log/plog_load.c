@@ -122,7 +122,7 @@ static bool clean_leftovers(const char *dir)
 
 /* ---- Segments ---- */
 
-static bool has_name(const struct names *names, int64_t base, const char *suffix)
+static bool load_has_name(const struct names *names, int64_t base, const char *suffix)
 {
     char name[64];
     snprintf(name, sizeof(name), "%020" PRId64 "%s", base, suffix);
@@ -145,7 +145,7 @@ static void remove_orphans(const char *dir, const struct names *names)
         int64_t base = any_base(names->v[i]);
         bool index = ends_with(names->v[i], ".index") || ends_with(names->v[i], ".timeindex") ||
                      ends_with(names->v[i], ".txnindex");
-        if (base >= 0 && index && !has_name(names, base, ".log")) {
+        if (base >= 0 && index && !load_has_name(names, base, ".log")) {
             log_warn("Found an orphaned index file %s/%s, removing it", dir, names->v[i]);
             remove_named(dir, names->v[i]);
         }
@@ -354,7 +354,7 @@ static bool indexes_usable(struct plog *log, struct segment *s, bool active)
  * The disk may have had the end of a segment to write yet when the next one was already there. Only where it was
  * compacted may a segment end before the next by right.
  */
-static bool follows(const struct plog *log, size_t i, int64_t end, int64_t clean_end)
+static bool load_follows(const struct plog *log, size_t i, int64_t end, int64_t clean_end)
 {
     ensure(i > 0 && i < log->segment_count);
     int64_t base = log->segments[i]->base_offset, before = log->segments[i - 1]->base_offset;
@@ -393,7 +393,7 @@ static bool recover_segments(struct plog *log, const struct plog_origin *origin)
         if (!unsure)
             log_warn("Index of segment %020" PRId64 " in %s is missing or damaged, rebuilding it", s->base_offset,
                      log->path);
-        if (i > first_unsure && !follows(log, i, next, origin->clean_end))
+        if (i > first_unsure && !load_follows(log, i, next, origin->clean_end))
             return drop_from(log, i);
         if (!recover_segment(log, i, unsure, &next))
             return false;
@@ -430,7 +430,7 @@ static bool load_producers(struct plog *log, int64_t start, int64_t end)
         if (first)
             found = producers_load(&log->producers, path, at, start);
         if (above || (first && found == FILE_MISSING) ||
-            (!first && found == FILE_FOUND && !has_name(&names, at, ".log")))
+            (!first && found == FILE_FOUND && !load_has_name(&names, at, ".log")))
             file_remove(path);
     }
     names_free(&names);

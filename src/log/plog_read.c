@@ -89,7 +89,7 @@ static enum find_result read_locked(struct plog *log, int64_t offset, int32_t ma
     return FIND_OK;
 }
 
-static void warm_up(struct cold_spot *cold)
+static void read_warm_up(struct cold_spot *cold)
 {
     char scratch[4096];
     for (int64_t done = 0; done < WARM_UP; done += (int64_t)sizeof(scratch))
@@ -126,7 +126,7 @@ enum kafka_error plog_read(struct plog *log, int64_t offset, int32_t max_bytes, 
         struct cold_spot cold = {0};
         enum kafka_error error = try_read(log, offset, max_bytes, at_least_one, upper, out, &cold);
         if (out->cold && may_block && cold.file != NULL)
-            warm_up(&cold);
+            read_warm_up(&cold);
         file_ref_put(cold.file);
         if (!out->cold || !may_block)
             return error;

@@ -126,7 +126,7 @@ static enum kafka_error search_piece(const struct time_search *t, const struct p
     return error;
 }
 
-static enum kafka_error search(struct time_search *t, struct timestamp_offset *out)
+static enum kafka_error time_search_in(struct time_search *t, struct timestamp_offset *out)
 {
     enum kafka_error error = ERR_NONE;
     for (bool more = true; error == ERR_NONE && more && out->offset < 0;) {
@@ -157,7 +157,7 @@ static enum kafka_error search_from(struct plog *log, int64_t base, int64_t time
         struct time_search t = {.log = log, .timestamp = timestamp, .exact = exact, .next = base};
         *out = (struct timestamp_offset){NO_TIMESTAMP, -1, NO_LEADER_EPOCH};
         cuts = cuts_of(log);
-        error = search(&t, out);
+        error = time_search_in(&t, out);
     } while (error == ERR_CORRUPT_MESSAGE && cuts != cuts_of(log));
     if (error == ERR_KAFKA_STORAGE_ERROR)
         plog_failed(log, "a search by time failed");
@@ -173,7 +173,7 @@ enum kafka_error plog_offset_of_max_time(struct plog *log, struct timestamp_offs
 {
     struct time_search t = {.log = log, .timestamp = INT64_MAX, .highest = NO_TIMESTAMP};
     *out = (struct timestamp_offset){NO_TIMESTAMP, -1, NO_LEADER_EPOCH};
-    enum kafka_error error = search(&t, out);
+    enum kafka_error error = time_search_in(&t, out);
     if (error != ERR_NONE)
         plog_failed(log, "a search by time failed");
     if (error != ERR_NONE || t.highest == NO_TIMESTAMP)

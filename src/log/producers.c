@@ -37,7 +37,7 @@ enum { EXPIRED_AT_ONCE = 10000 };
 /* The snapshot file: header, then one entry for each producer. */
 enum { SNAPSHOT_VERSION = 1, SNAPSHOT_HEADER = 10, SNAPSHOT_CRC_AT = 2, SNAPSHOT_CRC_FROM = 6, SNAPSHOT_ENTRY = 46 };
 
-static void forget(struct producers *p, struct producer *x)
+static void producers_forget(struct producers *p, struct producer *x)
 {
     if (p->to_expire == x)
         p->to_expire = x->hh.next;
@@ -50,7 +50,7 @@ static void forget_all(struct producers *p)
 {
     struct producer *x, *tmp;
     HASH_ITER (hh, p->by_id, x, tmp)
-        forget(p, x);
+        producers_forget(p, x);
     p->open = NULL;
     free(p->decided);
     p->decided = NULL;
@@ -77,16 +77,16 @@ void producers_clear(struct producers *p, int64_t map_end_offset)
     p->map_end_offset = map_end_offset;
 }
 
-static struct producer *find(const struct producers *p, int64_t id)
+static struct producer *producers_find(const struct producers *p, int64_t id)
 {
     struct producer *x;
     HASH_FIND(hh, p->by_id, &id, sizeof(id), x);
     return x;
 }
 
-static struct producer *find_or_add(struct producers *p, int64_t id)
+static struct producer *producers_find_or_add(struct producers *p, int64_t id)
 {
-    struct producer *x = find(p, id);
+    struct producer *x = producers_find(p, id);
     if (x != NULL)
         return x;
     x = xcalloc(1, sizeof(*x));
@@ -104,7 +104,7 @@ static int32_t first_sequence(const struct producer_batch *b)
     return (int32_t)(first < 0 ? first + INT32_MAX + 1 : first);
 }
 
-static bool follows(int32_t last, int32_t next)
+static bool producers_follows(int32_t last, int32_t next)
 {
     return next == (int64_t)last + 1 || (next == 0 && last == INT32_MAX);
 }
@@ -138,7 +138,7 @@ static bool has_open_txn(const struct producer *x)
 int64_t producers_begin_verification(struct producers *p, int64_t id, int16_t epoch, int32_t sequence, int64_t now)
 {
     struct verification *v = find_verification(p, id);
-    if (has_open_txn(find(p, id)))
+    if (has_open_txn(producers_find(p, id)))
         return GUARD_OPEN;
     if (v == NULL) {
         v = xcalloc(1, sizeof(*v));
@@ -173,8 +173,9 @@ static enum kafka_error check_sequence(const struct producers *p, const struct p
         return ERR_NONE; /* nothing known, perhaps expired: any sequence may follow (KIP-360) */
     if (b->producer_epoch > x->epoch)
         return b->base_sequence == 0 ? ERR_NONE : ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
-    bool in_turn = x->batch_count > 0 ? follows(x->batches[x->batch_count - 1].last_sequence, b->base_sequence)
-                                      : b->base_sequence <= x->due;
+    bool in_turn = x->batch_count > 0
+                       ? producers_follows(x->batches[x->batch_count - 1].last_sequence, b->base_sequence)
+                       : b->base_sequence <= x->due;
     return in_turn ? ERR_NONE : ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
 }
 
@@ -184,7 +185,7 @@ enum kafka_error producers_check(const struct producers *p, const struct prepare
     *is_dup = false;
     if (b->producer_id == NO_PRODUCER_ID)
         return ERR_NONE;
-    const struct producer *x = find(p, b->producer_id);
+    const struct producer *x = producers_find(p, b->producer_id);
     *is_dup = !prepared->by_coordinator && x != NULL && b->producer_epoch == x->epoch && find_duplicate(x, b, dup);
     if (*is_dup)
         return ERR_NONE;
@@ -198,22 +199,22 @@ enum kafka_error producers_check(const struct producers *p, const struct prepare
 
 int32_t producers_last_sequence(const struct producers *p, int64_t id)
 {
-    const struct producer *x = find(p, id);
+    const struct producer *x = producers_find(p, id);
     return x != NULL && x->batch_count > 0 ? x->batches[x->batch_count - 1].last_sequence : NO_SEQUENCE;
 }
 
 void producers_note_refused(struct producers *p, const struct batch *b, int64_t now)
 {
-    if (b->producer_id == NO_PRODUCER_ID || find(p, b->producer_id) != NULL)
+    if (b->producer_id == NO_PRODUCER_ID || producers_find(p, b->producer_id) != NULL)
         return;
-    struct producer *x = find_or_add(p, b->producer_id);
+    struct producer *x = producers_find_or_add(p, b->producer_id);
     x->epoch = b->producer_epoch;
     x->refused_only = true;
     x->due = b->base_sequence;
     x->last_timestamp = now;
 }
 
-static void make_room(struct producer *x)
+static void producers_make_room(struct producer *x)
 {
     if (x->batch_count == PRODUCER_BATCHES) {
         memmove(x->batches, x->batches + 1, sizeof(*x->batches) * (PRODUCER_BATCHES - 1));
@@ -226,7 +227,7 @@ static void make_room(struct producer *x)
 
 static void remember(struct producer *x, struct producer_batch b)
 {
-    make_room(x);
+    producers_make_room(x);
     ensure(x->batch_count < x->batch_room && x->batch_room <= PRODUCER_BATCHES);
     x->batches[x->batch_count++] = b;
 }
@@ -239,7 +240,7 @@ static struct producer_batch batch_of(const struct batch *b)
 
 bool producers_may_recall(struct producers *p, int64_t id, int64_t *first_known)
 {
-    struct producer *x = find(p, id);
+    struct producer *x = producers_find(p, id);
     if (x == NULL || !x->from_snapshot || x->batch_count == 0)
         return false;
     x->from_snapshot = false;
@@ -249,7 +250,7 @@ bool producers_may_recall(struct producers *p, int64_t id, int64_t *first_known)
 
 void producers_recall(struct producers *p, int64_t id, const struct batch *batches, int count)
 {
-    struct producer *x = find(p, id);
+    struct producer *x = producers_find(p, id);
     ensure(x != NULL);
     struct producer_batch known[PRODUCER_BATCHES];
     int known_count = x->batch_count;
@@ -276,7 +277,7 @@ static void set_epoch(struct producer *x, int16_t epoch)
 
 enum kafka_error producers_check_marker(const struct producers *p, const struct batch *b, int32_t coordinator_epoch)
 {
-    const struct producer *x = find(p, b->producer_id);
+    const struct producer *x = producers_find(p, b->producer_id);
     if (x == NULL)
         return ERR_NONE;
     if (b->producer_epoch < x->epoch)
@@ -335,7 +336,7 @@ bool producers_note(struct producers *p, const struct batch *b, struct txn_entry
     p->map_end_offset = b->last_offset + 1;
     if (b->producer_id == NO_PRODUCER_ID)
         return false;
-    struct producer *x = find_or_add(p, b->producer_id);
+    struct producer *x = producers_find_or_add(p, b->producer_id);
     set_epoch(x, b->producer_epoch);
     x->refused_only = false;
     struct verification *v = batch_is_transactional(b) ? find_verification(p, b->producer_id) : NULL;
@@ -363,7 +364,7 @@ bool producers_commit(struct producers *p, int64_t high_watermark)
     return true;
 }
 
-static int by_id(const void *a, const void *b)
+static int producers_by_id(const void *a, const void *b)
 {
     const struct producer_last *x = a, *y = b;
     return (x->id > y->id) - (x->id < y->id);
@@ -379,7 +380,7 @@ size_t producers_last_batches(const struct producers *p, struct producer_last **
         int64_t last = x->batch_count > 0 ? x->batches[x->batch_count - 1].last_offset : -1;
         (*out)[count++] = (struct producer_last){x->id, last, x->epoch};
     }
-    qsort(*out, count, sizeof(**out), by_id);
+    qsort(*out, count, sizeof(**out), producers_by_id);
     return count;
 }
 
@@ -429,7 +430,7 @@ bool producers_expire_step(struct producers *p, int64_t since)
         struct producer *x = p->to_expire;
         p->to_expire = x->hh.next;
         if (x->txn_first_offset < 0 && x->last_timestamp < since)
-            forget(p, x);
+            producers_forget(p, x);
     }
     ensure(p->to_expire == NULL || HASH_COUNT(p->by_id) > 0);
     return p->to_expire != NULL;
@@ -473,7 +474,7 @@ bool producers_save(const struct producers *p, const char *path)
 
 static void take_entry(struct producers *p, const uint8_t *e)
 {
-    struct producer *x = find_or_add(p, (int64_t)be64_get(e));
+    struct producer *x = producers_find_or_add(p, (int64_t)be64_get(e));
     x->epoch = (int16_t)be16_get(e + 8);
     x->last_timestamp = (int64_t)be64_get(e + 26);
     x->coordinator_epoch = (int32_t)be32_get(e + 34);

@@ -193,7 +193,7 @@ void acceptors_release(struct net_server *s, const struct listener *listener, co
     atomic_fetch_sub(&s->connection_count, 1);
 }
 
-static void deliver(struct message *m)
+static void acceptor_deliver(struct message *m)
 {
     struct hand_over *h = CONTAINER_OF(m, struct hand_over, message);
     connection_open(h->to, h->listener, h->fd, &h->addr, h->serial);
@@ -203,7 +203,7 @@ static void deliver(struct message *m)
 static void hand_over(struct acceptor *a, int fd, const struct sockaddr_storage *addr)
 {
     struct hand_over *h = xcalloc(1, sizeof(*h));
-    h->message.deliver = deliver;
+    h->message.deliver = acceptor_deliver;
     h->to = &a->server->loops[a->next_loop++ % a->server->loop_count];
     h->listener = a->listener;
     h->addr = *addr;
@@ -212,13 +212,13 @@ static void hand_over(struct acceptor *a, int fd, const struct sockaddr_storage 
     loop_post(h->to->loop, &h->message);
 }
 
-static void rest(struct acceptor *a, int64_t ms)
+static void acceptor_rest(struct acceptor *a, int64_t ms)
 {
     watch_set(&a->watch, WATCH_NONE);
     timer_start(&a->pause, ms);
 }
 
-static void on_rested(struct timer *t)
+static void acceptor_on_rested(struct timer *t)
 {
     struct acceptor *a = CONTAINER_OF(t, struct acceptor, pause);
     if (a->on)
@@ -254,7 +254,7 @@ static bool is_too_fast(struct acceptor *a)
     if (!a->spared)
         delay = MAX(delay, rate_delay(&a->server->rate, now));
     if (delay > 0)
-        rest(a, delay);
+        acceptor_rest(a, delay);
     return delay > 0;
 }
 
@@ -274,14 +274,14 @@ static bool takes_reserve(const struct acceptor *a, int fd)
     return true;
 }
 
-static void on_incoming(struct watch *w, int events UNUSED)
+static void acceptor_on_incoming(struct watch *w, int events UNUSED)
 {
     struct acceptor *a = CONTAINER_OF(w, struct acceptor, watch);
     for (int i = 0; i < ACCEPTS_AT_ONCE; i++) {
         struct sockaddr_storage addr = {0};
         socklen_t len = sizeof(addr);
         if (is_full(a)) {
-            rest(a, PAUSE_MS);
+            acceptor_rest(a, PAUSE_MS);
             return;
         }
         if (is_too_fast(a))
@@ -289,7 +289,7 @@ static void on_incoming(struct watch *w, int events UNUSED)
         int fd = accept4(a->fd, (struct sockaddr *)&addr, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd >= 0 && takes_reserve(a, fd)) {
             close(fd);
-            rest(a, PAUSE_MS);
+            acceptor_rest(a, PAUSE_MS);
             return;
         }
         if (fd >= 0) {
@@ -299,7 +299,7 @@ static void on_incoming(struct watch *w, int events UNUSED)
             admit(a, fd, &addr);
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
             log_warn_limited(&refusals, "Cannot accept a connection: %s", strerror(errno));
-            rest(a, PAUSE_MS);
+            acceptor_rest(a, PAUSE_MS);
             return;
         } else if (errno != ECONNABORTED && errno != EINTR) {
             return;
@@ -406,8 +406,8 @@ bool acceptors_bind(struct net_server *s, struct fail *fail)
             return fail_set(fail, "Socket server failed to bind to %s:%d: %s.", l->host ? l->host : "", l->port, why);
         s->acceptor_count++;
         a->port = bound_port(a->fd);
-        watch_init(&a->watch, s->loops[0].loop, a->fd, on_incoming);
-        timer_init(&a->pause, s->loops[0].loop, on_rested);
+        watch_init(&a->watch, s->loops[0].loop, a->fd, acceptor_on_incoming);
+        timer_init(&a->pause, s->loops[0].loop, acceptor_on_rested);
         log_info("Awaiting socket connections on %s:%d (listener %s)", l->host && l->host[0] ? l->host : "0.0.0.0",
                  a->port, l->name);
     }

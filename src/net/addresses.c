@@ -76,7 +76,7 @@ void address_text(const struct sockaddr_storage *a, char text[ADDRESS_ROOM])
         ipv6_text(v6, text);
 }
 
-static bool is_among(const struct sockaddr_storage *address, const struct addresses *a)
+static bool addresses_is_among(const struct sockaddr_storage *address, const struct addresses *a)
 {
     for (size_t i = 0; i < a->count; i++)
         if (memcmp(&a->items[i], address, sizeof(*address)) == 0)
@@ -85,7 +85,7 @@ static bool is_among(const struct sockaddr_storage *address, const struct addres
 }
 
 /* The name of an address, if the name service says the same in the other direction. */
-static bool find_name(const struct sockaddr_storage *address, char *name, size_t room)
+static bool addresses_find_name(const struct sockaddr_storage *address, char *name, size_t room)
 {
     struct addresses back;
     bool ok = getnameinfo((const struct sockaddr *)address, address_len(address), name, (socklen_t)room, NULL, 0,
@@ -93,7 +93,7 @@ static bool find_name(const struct sockaddr_storage *address, char *name, size_t
               addresses_find(&back, name, 0, false);
     if (!ok)
         return false;
-    ok = is_among(address, &back);
+    ok = addresses_is_among(address, &back);
     addresses_clear(&back);
     return ok;
 }
@@ -106,7 +106,7 @@ char *own_host_name(struct fail *fail)
         fail_set(fail, "This machine's own name, %s, has no address: give advertised.listeners a host", own);
         return NULL;
     }
-    if (!find_name(&a.items[0], name, sizeof(name)))
+    if (!addresses_find_name(&a.items[0], name, sizeof(name)))
         address_text(&a.items[0], name);
     addresses_clear(&a);
     return xstrdup(name);

@@ -35,7 +35,7 @@ struct client {
     struct client_call *first, **last;
 };
 
-static void on_ready(struct watch *w, int events);
+static void client_on_ready(struct watch *w, int events);
 static void on_setup_over(struct timer *t);
 
 static void arm_deadline(struct client *c)
@@ -120,7 +120,7 @@ void client_disconnect(struct client *c)
     fail_calls(c);
 }
 
-static void on_deadline(struct timer *t)
+static void client_on_deadline(struct timer *t)
 {
     struct client *c = CONTAINER_OF(t, struct client, deadline);
     if (c->first != NULL && c->first->deadline > clock_mono_ms()) {
@@ -148,7 +148,7 @@ struct client *client_new(const struct client_options *options, const char *host
     c->fd = -1;
     c->last = &c->first;
     timer_init(&c->setup, options->loop, on_setup_over);
-    timer_init(&c->deadline, options->loop, on_deadline);
+    timer_init(&c->deadline, options->loop, client_on_deadline);
     return c;
 }
 
@@ -182,7 +182,7 @@ static int64_t setup_patience(const struct client *c)
     return spread < most - least ? least + spread : most;
 }
 
-static void set_options(const struct client *c, int fd)
+static void client_set_options(const struct client *c, int fd)
 {
     int on = 1, room = c->options.receive_buffer_bytes;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
@@ -190,12 +190,12 @@ static void set_options(const struct client *c, int fd)
         setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof(room));
 }
 
-static int connect_to(const struct client *c, const struct sockaddr_storage *address)
+static int client_connect_to(const struct client *c, const struct sockaddr_storage *address)
 {
     int fd = socket(address->ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return -1;
-    set_options(c, fd);
+    client_set_options(c, fd);
     if (connect(fd, (const struct sockaddr *)address, address_len(address)) == 0 || errno == EINPROGRESS)
         return fd;
     log_debug("Cannot connect to %s:%d: %s", c->host, c->port, strerror(errno));
@@ -207,12 +207,12 @@ static int connect_to(const struct client *c, const struct sockaddr_storage *add
 static bool connect_next(struct client *c)
 {
     while (c->fd < 0 && c->next_address < c->addresses.count)
-        c->fd = connect_to(c, &c->addresses.items[c->next_address++]);
+        c->fd = client_connect_to(c, &c->addresses.items[c->next_address++]);
     if (c->fd < 0) {
         addresses_clear(&c->addresses);
         return false;
     }
-    watch_init(&c->watch, c->options.loop, c->fd, on_ready);
+    watch_init(&c->watch, c->options.loop, c->fd, client_on_ready);
     watch_set(&c->watch, WATCH_WRITE);
     if (c->options.setup_timeout_ms > 0)
         timer_start(&c->setup, setup_patience(c));
@@ -244,7 +244,7 @@ static void take_addresses(struct client *c, struct addresses *found)
         log_debug("%s has no address", c->host);
 }
 
-static void on_looked_up(void *ctx, struct addresses *found)
+static void client_on_looked_up(void *ctx, struct addresses *found)
 {
     struct client *c = ctx;
     c->lookup = NULL;
@@ -261,7 +261,7 @@ static bool begin_connecting(struct client *c)
         return connect_next(c);
     if (!addresses_find(&found, c->host, c->port, c->options.names != NULL)) {
         if (c->options.names != NULL)
-            c->lookup = lookup_start(c->options.loop, c->options.names, c->host, c->port, on_looked_up, c);
+            c->lookup = lookup_start(c->options.loop, c->options.names, c->host, c->port, client_on_looked_up, c);
         return c->lookup != NULL;
     }
     take_addresses(c, &found);
@@ -339,7 +339,7 @@ static int read_frame(struct client *c)
 }
 
 /* Gives a complete answer to its call. -1 if there is none, or the client is gone. */
-static int deliver(struct client *c)
+static int client_deliver(struct client *c)
 {
     uint8_t *frame = c->frame;
     struct bytes answer = {frame, c->frame_len};
@@ -360,7 +360,7 @@ static int read_answers(struct client *c)
 {
     int rc;
     while ((rc = read_frame(c)) > 0)
-        if (c->frame != NULL && c->frame_have == c->frame_len && (rc = deliver(c)) < 0)
+        if (c->frame != NULL && c->frame_have == c->frame_len && (rc = client_deliver(c)) < 0)
             break;
     return rc;
 }
@@ -379,18 +379,18 @@ static bool finish_connecting(struct client *c)
     return true;
 }
 
-static bool serve(struct client *c, int events)
+static bool client_serve(struct client *c, int events)
 {
     return (!(events & WATCH_WRITE) || flush_out(c)) && (!(events & WATCH_READ) || read_answers(c) >= 0);
 }
 
-static void on_ready(struct watch *w, int events)
+static void client_on_ready(struct watch *w, int events)
 {
     struct client *c = CONTAINER_OF(w, struct client, watch);
     c->in_use = true;
     if (!c->connected && !finish_connecting(c))
         connect_elsewhere(c);
-    else if (!serve(c, events) && !c->doomed)
+    else if (!client_serve(c, events) && !c->doomed)
         client_disconnect(c);
     c->in_use = false;
     if (c->doomed)

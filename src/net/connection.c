@@ -53,7 +53,7 @@ struct warm_up {
 
 static struct log_limit closing_lines;
 
-static void progress(struct connection *c);
+static void connection_progress(struct connection *c);
 
 static void unref(struct connection *c)
 {
@@ -77,7 +77,7 @@ static void exchange_free(struct exchange *x)
 }
 
 /* The request is done with, though its answer may have to wait for a peer that reads slowly. */
-static void request_free(struct exchange *x)
+static void connection_request_free(struct exchange *x)
 {
     struct net_server *s = x->conn->owner->server;
     exchange_park(x);
@@ -150,7 +150,7 @@ static void close_connection(struct connection *c)
     unref(c);
 }
 
-static void complain(struct connection *c, const char *why)
+static void connection_complain(struct connection *c, const char *why)
 {
     log_warn_limited(&closing_lines, "Closing connection from %s on listener %s: %s", c->peer, c->listener->name, why);
 }
@@ -158,7 +158,7 @@ static void complain(struct connection *c, const char *why)
 static void close_with_reason(struct connection *c, const char *why)
 {
     if (!c->closed)
-        complain(c, why);
+        connection_complain(c, why);
     close_connection(c);
 }
 
@@ -193,13 +193,13 @@ static void warm_up_done(struct message *m)
     if (!c->closed) {
         /* Sent now whatever the cache says, or memory pressure could turn this into a loop. */
         c->progress.warm_to = c->progress.region_at + w->region.len;
-        progress(c);
+        connection_progress(c);
     }
     free(w);
     unref(c);
 }
 
-static void warm_up(struct connection *c)
+static void connection_warm_up(struct connection *c)
 {
     const struct file_region *r = &c->first->out.splices[c->progress.splice].region;
     struct warm_up *w = xcalloc(1, sizeof(*w));
@@ -243,7 +243,7 @@ static enum send_result send_together(struct connection *c)
     return SEND_DONE;
 }
 
-static enum send_result send_first(struct connection *c)
+static enum send_result connection_send_first(struct connection *c)
 {
     enum send_result result = outgoing_send(c->fd, &c->first->out, &c->progress);
     if (result == SEND_DONE)
@@ -264,7 +264,7 @@ static bool send_answers(struct connection *c)
     while (c->first != NULL && c->first->answered && c->warming == NULL) {
         const struct exchange *first = c->first;
         struct send_progress before = c->progress;
-        enum send_result result = is_plain(c->first) ? send_together(c) : send_first(c);
+        enum send_result result = is_plain(c->first) ? send_together(c) : connection_send_first(c);
         if (result == SEND_FAILED) {
             close_connection(c);
             return false;
@@ -272,7 +272,7 @@ static bool send_answers(struct connection *c)
         if (has_moved(c, first, &before))
             touch(c);
         if (result == SEND_COLD)
-            warm_up(c);
+            connection_warm_up(c);
         if (result != SEND_DONE)
             return true;
     }
@@ -308,10 +308,10 @@ void exchange_answer(struct exchange *x, struct outgoing *out)
     x->answered = true;
     x->out = *out;
     *out = (struct outgoing){0};
-    request_free(x);
+    connection_request_free(x);
     if (!c->closed) {
         if (!c->reading)
-            progress(c);
+            connection_progress(c);
         return;
     }
     struct exchange **link = &c->first;
@@ -361,7 +361,7 @@ void exchange_release(struct exchange *x)
     ensure(loop_current() == c->owner->loop && c->held);
     c->held = false;
     if (!c->closed && !c->reading)
-        progress(c);
+        connection_progress(c);
 }
 
 bool exchange_is_orphan(const struct exchange *x)
@@ -574,7 +574,7 @@ static bool eat_rest(struct connection *c)
 }
 
 /* After anything has changed: send, start what was waiting, wait for what comes next. */
-static void progress(struct connection *c)
+static void connection_progress(struct connection *c)
 {
     bool going = true;
     c->refs++;
@@ -585,7 +585,7 @@ static void progress(struct connection *c)
     unref(c);
 }
 
-static void on_ready(struct watch *w, int events)
+static void connection_on_ready(struct watch *w, int events)
 {
     struct connection *c = CONTAINER_OF(w, struct connection, watch);
     c->refs++;
@@ -594,7 +594,7 @@ static void on_ready(struct watch *w, int events)
     else if (events & WATCH_READ && !is_stalled(c))
         read_requests(c);
     if (!c->closed)
-        progress(c);
+        connection_progress(c);
     unref(c);
 }
 
@@ -619,7 +619,7 @@ static void name_peer(struct connection *c)
     snprintf(c->peer, sizeof(c->peer), "%s:%d", c->host + 1, address_port(&c->addr));
 }
 
-static void set_options(struct connection *c)
+static void connection_set_options(struct connection *c)
 {
     const struct broker_config *config = c->owner->server->config;
     int on = 1;
@@ -642,8 +642,8 @@ void connection_open(struct net_loop *l, const struct listener *listener, int fd
     c->addr = *addr;
     c->last_active = clock_mono_ms();
     name_peer(c);
-    set_options(c);
-    watch_init(&c->watch, l->loop, fd, on_ready);
+    connection_set_options(c);
+    watch_init(&c->watch, l->loop, fd, connection_on_ready);
     DL_APPEND(l->connections, c);
     if (l->closing)
         close_connection(c);
@@ -678,7 +678,7 @@ void connections_idle_check(struct timer *t)
         if (!is_idle(c))
             continue;
         if (c->first != NULL)
-            complain(c, "it has not read its answer for connections.max.idle.ms");
+            connection_complain(c, "it has not read its answer for connections.max.idle.ms");
         else
             log_debug("Closing connection from %s: idle for %" PRId64 " ms", c->peer, now - c->last_active);
         close_connection(c);

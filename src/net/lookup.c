@@ -23,7 +23,7 @@ static void lookup_free(struct lookup *l)
 }
 
 /* On its loop, who has posted the answer is done with that after this. */
-static bool is_wanted(const struct lookup *l)
+static bool lookup_is_wanted(const struct lookup *l)
 {
     lock_take(&askers);
     bool wanted = l->loop != NULL;
@@ -45,16 +45,16 @@ static bool post_answer(struct lookup *l)
 static void run_lookup(struct job *job)
 {
     struct lookup *l = CONTAINER_OF(job, struct lookup, job);
-    if (is_wanted(l))
+    if (lookup_is_wanted(l))
         addresses_find(&l->found, l->host, l->port, false);
     if (!post_answer(l))
         lookup_free(l);
 }
 
-static void on_looked_up(struct message *m)
+static void lookup_on_looked_up(struct message *m)
 {
     struct lookup *l = CONTAINER_OF(m, struct lookup, answer);
-    if (is_wanted(l))
+    if (lookup_is_wanted(l))
         l->done(l->ctx, &l->found);
     lookup_free(l);
 }
@@ -64,7 +64,7 @@ struct lookup *lookup_start(struct loop *loop, struct workers *names, const char
 {
     struct lookup *l = xcalloc(1, sizeof(*l));
     *l = (struct lookup){.job = {.run = run_lookup},
-                         .answer = {.deliver = on_looked_up},
+                         .answer = {.deliver = lookup_on_looked_up},
                          .loop = loop,
                          .done = done,
                          .ctx = ctx,

@@ -8,7 +8,7 @@ struct order { /* something to be done on a loop's thread */
     struct net_loop *loop;
 };
 
-static void post(struct net_loop *l, void (*what)(struct message *))
+static void net_post(struct net_loop *l, void (*what)(struct message *))
 {
     struct order *o = xcalloc(1, sizeof(*o));
     o->message.deliver = what;
@@ -16,7 +16,7 @@ static void post(struct net_loop *l, void (*what)(struct message *))
     loop_post(l->loop, &o->message);
 }
 
-static struct net_loop *take_order(struct message *m)
+static struct net_loop *net_take_order(struct message *m)
 {
     struct order *o = CONTAINER_OF(m, struct order, message);
     struct net_loop *l = o->loop;
@@ -59,30 +59,30 @@ struct loop *net_server_loop(const struct net_server *s, int i)
 
 static void start_timers(struct message *m)
 {
-    connections_idle_check(&take_order(m)->idle_timer);
+    connections_idle_check(&net_take_order(m)->idle_timer);
 }
 
 void net_server_run_loops(struct net_server *s)
 {
     for (int i = 0; i < s->loop_count; i++) {
-        post(&s->loops[i], start_timers);
+        net_post(&s->loops[i], start_timers);
         loop_thread_start(&s->loops[i].thread, s->loops[i].loop);
     }
 }
 
 static void start_accepting(struct message *m)
 {
-    acceptors_watch(take_order(m)->server, true);
+    acceptors_watch(net_take_order(m)->server, true);
 }
 
 void net_server_start(struct net_server *s)
 {
-    post(&s->loops[0], start_accepting);
+    net_post(&s->loops[0], start_accepting);
 }
 
 static void stop_serving(struct message *m)
 {
-    struct net_loop *l = take_order(m);
+    struct net_loop *l = net_take_order(m);
     if (l == &l->server->loops[0])
         acceptors_watch(l->server, false);
     timer_stop(&l->idle_timer);
@@ -93,7 +93,7 @@ static void stop_serving(struct message *m)
 void net_server_close_connections(struct net_server *s)
 {
     for (int i = 0; i < s->loop_count; i++)
-        post(&s->loops[i], stop_serving);
+        net_post(&s->loops[i], stop_serving);
 }
 
 bool net_server_is_quiet(const struct net_server *s)

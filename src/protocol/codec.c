@@ -157,7 +157,7 @@ static void read_struct(struct reader *r, const struct field *f, int16_t version
     *(void **)p = value;
 }
 
-static void read_value(struct reader *r, const struct field *f, bool flexible, int16_t version, void *p)
+static void codec_read_value(struct reader *r, const struct field *f, bool flexible, int16_t version, void *p)
 {
     const uint8_t *raw;
     switch (f->type) {
@@ -247,7 +247,7 @@ static void read_array(struct reader *r, const struct field *f, bool flexible, i
     else
         item.nullable = (struct version_range){1, 0};
     for (int64_t i = 0; i < len && reader_ok(r); i++)
-        read_value(r, &item, flexible, version, items + (size_t)i * f->size);
+        codec_read_value(r, &item, flexible, version, items + (size_t)i * f->size);
     *array = (struct any_array){items, (int32_t)len};
 }
 
@@ -260,7 +260,7 @@ static void read_field(const struct message_type *t, struct reader *r, const str
     if (f->array)
         read_array(r, f, flexible, version, p);
     else
-        read_value(r, f, flexible, version, p);
+        codec_read_value(r, f, flexible, version, p);
 }
 
 static const struct field *find_tag(const struct message_type *t, uint32_t tag, int16_t version)
@@ -435,17 +435,17 @@ static void write_field(const struct message_type *t, struct writer *w, const st
         write_value(w, &item, flexible, version, (const char *)array->items + (size_t)i * f->size);
 }
 
-static bool is_default(const struct field *f, const void *m);
+static bool codec_is_default(const struct field *f, const void *m);
 
 static bool all_default(const struct message_type *t, const void *m)
 {
     for (int i = 0; i < t->field_count; i++)
-        if (!is_default(&t->fields[i], m))
+        if (!codec_is_default(&t->fields[i], m))
             return false;
     return true;
 }
 
-static int64_t get_number(enum field_type type, const void *p)
+static int64_t codec_get_number(enum field_type type, const void *p)
 {
     switch (type) {
     case FIELD_BOOL:
@@ -465,7 +465,7 @@ static int64_t get_number(enum field_type type, const void *p)
     }
 }
 
-static bool is_default(const struct field *f, const void *m)
+static bool codec_is_default(const struct field *f, const void *m)
 {
     const void *p = (const char *)m + f->offset;
     if (f->array)
@@ -484,7 +484,7 @@ static bool is_default(const struct field *f, const void *m)
             return *(void *const *)p == NULL;
         return all_default(f->fields, p);
     default:
-        return get_number(f->type, p) == f->default_number;
+        return codec_get_number(f->type, p) == f->default_number;
     }
 }
 
@@ -494,7 +494,7 @@ static const struct field *next_tag(const struct message_type *t, int after, int
     const struct field *next = NULL;
     for (int i = 0; i < t->field_count; i++) {
         const struct field *f = &t->fields[i];
-        if (is_tagged(f, version) && in_range(f->versions, version) && f->tag > after && !is_default(f, m) &&
+        if (is_tagged(f, version) && in_range(f->versions, version) && f->tag > after && !codec_is_default(f, m) &&
             (next == NULL || f->tag < next->tag))
             next = f;
     }
@@ -599,7 +599,7 @@ static void print_value(struct strbuf *out, const struct field *f, int16_t versi
             message_print(f->fields, out, version, p);
         return;
     default:
-        strbuf_printf(out, "%" PRId64, get_number(f->type, p));
+        strbuf_printf(out, "%" PRId64, codec_get_number(f->type, p));
     }
 }
 

@@ -12,7 +12,7 @@ static const struct {
 #undef X
 };
 
-static int find(int16_t code)
+static int error_find(int16_t code)
 {
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
         if (rows[i].code == code)
@@ -22,18 +22,18 @@ static int find(int16_t code)
 
 const char *error_name(int16_t code)
 {
-    int i = find(code);
+    int i = error_find(code);
     return i < 0 ? "UNKNOWN" : rows[i].name;
 }
 
 const char *error_message(int16_t code)
 {
-    int i = find(code);
+    int i = error_find(code);
     return i < 0 ? "An error that this version does not know." : rows[i].text;
 }
 
 bool error_is_retriable(int16_t code)
 {
-    int i = find(code);
+    int i = error_find(code);
     return i >= 0 && rows[i].retriable;
 }

@@ -38,7 +38,7 @@ static uint8_t *room_for(struct strbuf *out, size_t bound)
     return strbuf_extend(out, bound);
 }
 
-static void keep(struct strbuf *out, size_t bound, size_t filled)
+static void compression_keep(struct strbuf *out, size_t bound, size_t filled)
 {
     ensure(filled <= bound && out->len >= bound);
     out->len -= bound - filled;
@@ -54,7 +54,7 @@ static bool gzip(int level, struct bytes in, struct strbuf *out)
     z.next_out = room_for(out, bound);
     z.avail_out = (uInt)bound;
     int rc = deflate(&z, Z_FINISH);
-    keep(out, bound, bound - z.avail_out);
+    compression_keep(out, bound, bound - z.avail_out);
     deflateEnd(&z);
     return rc == Z_STREAM_END;
 }
@@ -71,7 +71,7 @@ static bool snappy(struct bytes in, struct strbuf *out)
         if (snappy_compress((const char *)in.p + at, len, (char *)p + 4, &filled) != SNAPPY_OK)
             return false;
         be32_put(p, (uint32_t)filled);
-        keep(out, bound, filled + 4);
+        compression_keep(out, bound, filled + 4);
         at += (int32_t)len;
     }
     return true;
@@ -90,7 +90,7 @@ static bool lz4(int level, int8_t magic, struct bytes in, struct strbuf *out)
         return false;
     if (magic == 0) /* frame magic and descriptor: 4 + 2 bytes */
         p[6] = (uint8_t)(XXH32(p, 6, 0) >> 8);
-    keep(out, bound, filled);
+    compression_keep(out, bound, filled);
     return true;
 }
 
@@ -101,7 +101,7 @@ static bool zstd(int level, struct bytes in, struct strbuf *out)
     size_t filled = ZSTD_compress(p, bound, in.p, (size_t)in.len, level_or(level, ZSTD_DEFAULT_LEVEL));
     if (ZSTD_isError(filled))
         return false;
-    keep(out, bound, filled);
+    compression_keep(out, bound, filled);
     return true;
 }
 

@@ -79,7 +79,7 @@ static void skip(struct source *s, size_t len)
 }
 
 /* `len` bytes in one piece: in place if nothing is compressed, else copied to the arena. */
-static const uint8_t *take(struct source *s, struct arena *a, size_t len)
+static const uint8_t *iter_take(struct source *s, struct arena *a, size_t len)
 {
     const uint8_t *in_place = s->at;
     if (s->decoder == NULL) {
@@ -163,7 +163,7 @@ static int next_v2(struct record_iter *it, struct record *out)
         parse_body(it, s, len, out);
         return s->bad ? -1 : 1;
     }
-    const uint8_t *body = take(s, it->arena, (size_t)len);
+    const uint8_t *body = iter_take(s, it->arena, (size_t)len);
     if (body == NULL)
         return -1;
     struct source inner = {.at = body, .end = body + len};

@@ -21,13 +21,13 @@ struct preparation {
     bool offsets_consecutive;
 };
 
-static enum kafka_error refuse(struct preparation *p, enum kafka_error error, struct str why)
+static enum kafka_error prepare_refuse(struct preparation *p, enum kafka_error error, struct str why)
 {
     p->out->message = why;
     return error;
 }
 
-#define REFUSE(p, error, ...) refuse((p), (error), arena_printf((p)->arena, __VA_ARGS__))
+#define REFUSE(p, error, ...) prepare_refuse((p), (error), arena_printf((p)->arena, __VA_ARGS__))
 
 /* What the header of a batch must satisfy whatever its origin. */
 static enum kafka_error check_sizes(struct preparation *p, const struct batch *b)
@@ -77,7 +77,7 @@ static enum kafka_error check_batch(struct preparation *p, const struct batch *b
 }
 
 /* Looks at every header, so that nothing is converted before all of them are found good. */
-static enum kafka_error survey(struct preparation *p, int32_t len)
+static enum kafka_error prepare_survey(struct preparation *p, int32_t len)
 {
     struct bytes rest = {p->in, len};
     struct batch b;
@@ -181,7 +181,7 @@ static enum kafka_error walk_batch(struct preparation *p, const struct batch *b)
     record_iter_free(it);
     arena_deinit(&scratch);
     if (error != ERR_NONE)
-        return refuse(p, error, STR_LIT("One or more records have been rejected"));
+        return prepare_refuse(p, error, STR_LIT("One or more records have been rejected"));
     if (rc < 0) {
         /* A v2 batch passed its CRC, so that its producer made it wrong; old wrappers hold CRCs of their own. */
         return REFUSE(p, b->magic == 2 ? ERR_INVALID_RECORD : ERR_CORRUPT_MESSAGE,
@@ -256,7 +256,7 @@ enum kafka_error records_prepare(uint8_t *in, int32_t len, const struct record_r
     struct preparation p = {.rules = rules, .arena = a, .out = out, .now = now, .in = in};
     *out = (struct prepared){.append_time = rules->log_append_time ? now : NO_TIMESTAMP,
                              .by_coordinator = !rules->from_client};
-    enum kafka_error error = survey(&p, len);
+    enum kafka_error error = prepare_survey(&p, len);
     if (error != ERR_NONE)
         return error;
     p.target = rules->keep_codec ? p.source : rules->codec;

@@ -196,7 +196,7 @@ static bool copy_some(struct plog *current, struct plog *future, int64_t *bytes)
 /* ---- Taking its place ---- */
 
 /* With the partition locked: nothing is appended, and the rest is little. */
-static bool complete(struct partition *p, struct plog *current, struct plog *future, int64_t *bytes)
+static bool dir_move_complete(struct partition *p, struct plog *current, struct plog *future, int64_t *bytes)
 {
     ensure(lock_is_held(&p->lock) && p->log == current && p->future == future);
     return copy_some(current, future, bytes) && plog_end_offset(future) == plog_end_offset(current) &&
@@ -223,7 +223,7 @@ static enum move_result take_its_place(struct partition *p, struct plog *current
     if (plog_flush(future) != ERR_NONE) /* what was on the disk there is to be here, too */
         return MOVE_FAILED;
     lock_take(&p->lock);
-    if (p->future == future && complete(p, current, future, bytes)) {
+    if (p->future == future && dir_move_complete(p, current, future, bytes)) {
         result = log_manager_promote(logs, current, future) == ERR_NONE ? MOVE_OVER : MOVE_FAILED;
         if (result == MOVE_OVER)
             put_in_place(p, current, future);

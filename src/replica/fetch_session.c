@@ -137,7 +137,7 @@ static bool may_be_evicted(const struct fetch_session *s, const struct fetch_ses
 }
 
 /* As Kafka does it (KIP-227): first who has not been heard of for long, then the least that is worth less. */
-static bool make_room(struct fetch_sessions *f, const struct fetch_session *for_whom, int64_t now)
+static bool session_make_room(struct fetch_sessions *f, const struct fetch_session *for_whom, int64_t now)
 {
     struct fetch_session *oldest = NULL, *least = NULL;
     if ((int)HASH_COUNT(f->table) < f->slots)
@@ -226,7 +226,7 @@ void fetch_session_awake(struct fetch_session *s)
 }
 
 /* False if no topic can be called that. */
-static bool key_of(bool by_id, struct str topic, struct uuid id, int32_t partition, struct session_key *out)
+static bool session_key_of(bool by_id, struct str topic, struct uuid id, int32_t partition, struct session_key *out)
 {
     *out = (struct session_key){0};
     if (!by_id)
@@ -241,7 +241,7 @@ static bool set_partition(struct fetch_session *s, const struct fetch_item *item
 {
     struct session_key key;
     struct session_partition *p;
-    if (!key_of(s->by_id, item->topic, item->topic_id, item->partition, &key))
+    if (!session_key_of(s->by_id, item->topic, item->topic_id, item->partition, &key))
         return false;
     HASH_FIND(hh, s->partitions, &key, sizeof(key), p);
     if (p == NULL) {
@@ -260,14 +260,14 @@ static bool set_partition(struct fetch_session *s, const struct fetch_item *item
     return true;
 }
 
-static void forget(struct fetch_session *s, const struct fetch_request *request)
+static void session_forget(struct fetch_session *s, const struct fetch_request *request)
 {
     for (int32_t t = 0; t < request->forgotten_topics_data.len; t++) {
         const struct fetch_forgotten_topic *topic = &request->forgotten_topics_data.items[t];
         for (int32_t i = 0; i < topic->partitions.len; i++) {
             struct session_key key;
             struct session_partition *p = NULL;
-            if (key_of(s->by_id, topic->topic, topic->topic_id, topic->partitions.items[i], &key))
+            if (session_key_of(s->by_id, topic->topic, topic->topic_id, topic->partitions.items[i], &key))
                 HASH_FIND(hh, s->partitions, &key, sizeof(key), p);
             if (p != NULL)
                 remove_partition(p);
@@ -275,7 +275,7 @@ static void forget(struct fetch_session *s, const struct fetch_request *request)
     }
 }
 
-static struct str name_of(struct arena *a, struct uuid id)
+static struct str session_name_of(struct arena *a, struct uuid id)
 {
     const struct view_topic *t = view_topic_by_id(view_current(), id);
     return t != NULL ? arena_str(a, str_of(t->name)) : STR_NULL;
@@ -291,13 +291,13 @@ static struct fetch_item item_of(struct arena *a, struct session_partition *p)
                               .max_bytes = p->max_bytes,
                               .fetch_offset = p->fetch_offset,
                               .log_start_offset = p->log_start_offset};
-    item.topic = p->session->by_id ? name_of(a, p->key.topic_id) : arena_str(a, str_of(p->key.name.topic));
+    item.topic = p->session->by_id ? session_name_of(a, p->key.topic_id) : arena_str(a, str_of(p->key.name.topic));
     return item;
 }
 
 /* And behind them `others`, which no session has. */
-static int32_t take(struct arena *a, struct fetch_session *s, const struct fetch_item *others, int32_t other_count,
-                    struct fetch_item **out)
+static int32_t session_take(struct arena *a, struct fetch_session *s, const struct fetch_item *others,
+                            int32_t other_count, struct fetch_item **out)
 {
     struct session_partition *p, *list;
     int32_t n = 0;
@@ -323,7 +323,7 @@ static int32_t take(struct arena *a, struct fetch_session *s, const struct fetch
 
 int32_t fetch_session_take(struct arena *a, struct fetch_session *s, struct fetch_item **out)
 {
-    return take(a, s, NULL, 0, out);
+    return session_take(a, s, NULL, 0, out);
 }
 
 static int32_t items_of_request(struct arena *a, const struct fetch_request *request, bool by_id,
@@ -336,7 +336,7 @@ static int32_t items_of_request(struct arena *a, const struct fetch_request *req
     n = 0;
     for (int32_t t = 0; t < request->topics.len; t++) {
         const struct fetch_topic *topic = &request->topics.items[t];
-        struct str name = by_id ? name_of(a, topic->topic_id) : topic->topic;
+        struct str name = by_id ? session_name_of(a, topic->topic_id) : topic->topic;
         for (int32_t i = 0; i < topic->partitions.len; i++) {
             const struct fetch_partition *p = &topic->partitions.items[i];
             (*out)[n++] = (struct fetch_item){NULL,
@@ -368,7 +368,7 @@ static struct fetch_session *new_session(struct fetch_sessions *f, bool by_id, b
                                    .last_used = now};
     struct fetch_session *s = NULL;
     lock_take(&f->lock);
-    if (make_room(f, &wanted, now)) {
+    if (session_make_room(f, &wanted, now)) {
         s = xcalloc(1, sizeof(*s));
         *s = wanted;
         s->id = unused_id(f);
@@ -423,8 +423,8 @@ static enum kafka_error begin_incremental(struct fetch_sessions *f, const struct
         return error;
     int32_t changed = items_of_request(a, request, by_id, items);
     int32_t others = set_partitions(*session, *items, changed);
-    forget(*session, request);
-    *count = take(a, *session, *items, others, items);
+    session_forget(*session, request);
+    *count = session_take(a, *session, *items, others, items);
     if ((*session)->partitions == NULL) { /* nothing is left to be asked for: it ends, and the answer says so */
         remove_by_id(f, request->session_id);
         fetch_session_done(f, *session);
@@ -455,7 +455,7 @@ enum kafka_error fetch_session_begin(struct fetch_sessions *f, int16_t version, 
     if (request->session_epoch == EPOCH_FULL)
         *session = new_session(f, by_id, is_of_follower(version, request), *count);
     if (*session != NULL)
-        *count = take(a, *session, *items, set_partitions(*session, *items, *count), items);
+        *count = session_take(a, *session, *items, set_partitions(*session, *items, *count), items);
     return ERR_NONE;
 }
 

@@ -127,7 +127,7 @@ static void unmark(struct followed *x)
 }
 
 /* The leader's session is to forget it. */
-static void forget(struct followed *x)
+static void fetcher_forget(struct followed *x)
 {
     struct fetcher *f = x->fetcher;
     if (!x->in_session)
@@ -147,7 +147,7 @@ static void set_lost(struct followed *x, bool lost)
     ensure(f->lost_count >= 0 && f->lost_count <= f->partition_count);
 }
 
-static struct followed *find(struct fetchers *all, struct partition *p)
+static struct followed *fetcher_find(struct fetchers *all, struct partition *p)
 {
     struct followed *x;
     HASH_FIND_PTR(all->by_partition, &p, x);
@@ -156,10 +156,10 @@ static struct followed *find(struct fetchers *all, struct partition *p)
 
 static void leave_now(struct fetchers *all, struct partition *p)
 {
-    struct followed *x = find(all, p);
+    struct followed *x = fetcher_find(all, p);
     if (x == NULL)
         return;
-    forget(x);
+    fetcher_forget(x);
     unmark(x);
     set_lost(x, false);
     ensure(x->fetcher->partition_count > 0 && !x->changed && !x->in_session);
@@ -182,7 +182,7 @@ static void retry_by(struct fetcher *f, int64_t when)
 /* Not to be fetched for a while. */
 static void rest_for(struct followed *x, int32_t pause_ms)
 {
-    forget(x);
+    fetcher_forget(x);
     ensure(pause_ms >= 0 && !x->in_session);
     x->pause_ms = MIN(pause_ms, x->fetcher->all->options.config->replica_fetch_backoff_ms);
     x->rest_until = clock_mono_ms() + x->pause_ms;
@@ -190,7 +190,7 @@ static void rest_for(struct followed *x, int32_t pause_ms)
     retry_by(x->fetcher, x->rest_until);
 }
 
-static void rest(struct followed *x)
+static void fetcher_rest(struct followed *x)
 {
     rest_for(x, x->fetcher->all->options.config->replica_fetch_backoff_ms);
 }
@@ -203,7 +203,7 @@ static void rest_briefly(struct followed *x)
 
 /* ---- The leader ---- */
 
-static void on_retry(struct timer *t)
+static void fetcher_on_retry(struct timer *t)
 {
     send_next(CONTAINER_OF(t, struct fetcher, retry));
 }
@@ -222,7 +222,7 @@ static struct fetcher *fetcher_for(struct fetchers *all, int32_t leader)
     f = xcalloc(1, sizeof(*f));
     f->all = all;
     f->leader = leader;
-    timer_init(&f->retry, all->options.loop, on_retry);
+    timer_init(&f->retry, all->options.loop, fetcher_on_retry);
     timer_init(&f->begin, all->options.loop, on_begin);
     HASH_ADD_INT(all->by_leader, leader, f);
     return f;
@@ -268,9 +268,9 @@ static void pause(struct fetcher *f)
 
 /* ---- Requests ---- */
 
-static void on_answer(struct client_call *call, struct bytes frame);
+static void fetcher_on_answer(struct client_call *call, struct bytes frame);
 
-static void post(struct fetcher *f, enum asking asking, int16_t key, int16_t version, const void *request)
+static void fetcher_post(struct fetcher *f, enum asking asking, int16_t key, int16_t version, const void *request)
 {
     struct strbuf frame;
     char client_id[64];
@@ -279,11 +279,12 @@ static void post(struct fetcher *f, enum asking asking, int16_t key, int16_t ver
     ensure(f->asking == ASK_NOTHING && asking != ASK_NOTHING && f->client != NULL);
     f->asking = asking;
     f->version = version;
-    f->call = (struct client_call){.done = on_answer, .timeout_ms = f->all->options.config->replica_socket_timeout_ms};
+    f->call = (struct client_call){.done = fetcher_on_answer,
+                                   .timeout_ms = f->all->options.config->replica_socket_timeout_ms};
     client_send(f->client, &frame, &f->call);
 }
 
-static int by_topic(const void *a, const void *b)
+static int fetcher_by_topic(const void *a, const void *b)
 {
     const struct followed *const *x = a, *const *y = b;
     int order = strcmp(partition_topic((*x)->partition), partition_topic((*y)->partition));
@@ -314,11 +315,11 @@ static int32_t take_changes(struct fetcher *f, struct followed ***out)
         (*out)[count++] = x;
     }
     ensure(count <= room && count <= f->partition_count);
-    qsort(*out, (size_t)count, sizeof(**out), by_topic);
+    qsort(*out, (size_t)count, sizeof(**out), fetcher_by_topic);
     return count;
 }
 
-static void fill_partition(struct fetcher *f, struct followed *x, struct fetch_partition *out)
+static void fetcher_fill_partition(struct fetcher *f, struct followed *x, struct fetch_partition *out)
 {
     struct plog *log = partition_log(x->partition);
     ensure(x->fetcher == f && !x->changed && !x->lost && x->offset >= 0);
@@ -333,7 +334,7 @@ static void fill_partition(struct fetcher *f, struct followed *x, struct fetch_p
     x->in_session = true;
 }
 
-static void fill_topics(struct fetcher *f, struct followed **list, int32_t count, struct fetch_request *q)
+static void fetcher_fill_topics(struct fetcher *f, struct followed **list, int32_t count, struct fetch_request *q)
 {
     ARRAY_MAKE(&f->arena, q->topics, count);
     q->topics.len = 0;
@@ -347,7 +348,7 @@ static void fill_topics(struct fetcher *f, struct followed **list, int32_t count
         t->topic_id = partition_topic_id(list[i]->partition);
         ARRAY_MAKE(&f->arena, t->partitions, same - i);
         for (int32_t k = 0; i < same; i++, k++)
-            fill_partition(f, list[i], &t->partitions.items[k]);
+            fetcher_fill_partition(f, list[i], &t->partitions.items[k]);
     }
 }
 
@@ -405,9 +406,9 @@ static void send_fetch(struct fetcher *f)
     q.max_bytes = c->replica_fetch_response_max_bytes;
     q.session_id = f->session_id;
     q.session_epoch = f->session_epoch;
-    fill_topics(f, changes, count, &q);
+    fetcher_fill_topics(f, changes, count, &q);
     fill_forgotten(f, &q);
-    post(f, ASK_FETCH, API_FETCH, version, &q);
+    fetcher_post(f, ASK_FETCH, API_FETCH, version, &q);
 }
 
 /* Where the leader's logs of the lost partitions end, or begin. */
@@ -431,8 +432,8 @@ static void send_list_offsets(struct fetcher *f, int64_t which)
         t->partitions.items[0].current_leader_epoch = x->leader_epoch;
         t->partitions.items[0].timestamp = which;
     }
-    post(f, which == LATEST ? ASK_LATEST : ASK_EARLIEST, API_LIST_OFFSETS,
-         list_offsets_version(f->all->options.config->inter_broker_protocol_version), &q);
+    fetcher_post(f, which == LATEST ? ASK_LATEST : ASK_EARLIEST, API_LIST_OFFSETS,
+                 list_offsets_version(f->all->options.config->inter_broker_protocol_version), &q);
 }
 
 static void rest_what_is_throttled(struct fetcher *f)
@@ -441,7 +442,7 @@ static void rest_what_is_throttled(struct fetcher *f)
     int64_t now = clock_mono_ms();
     DL_FOREACH (f->changes, x)
         if (x->rest_until <= now && partition_rests(x->partition, x->in_sync, now))
-            rest(x);
+            fetcher_rest(x);
 }
 
 /* Whether a fetch would bring anything: a session with partitions, or some to tell of. */
@@ -494,7 +495,7 @@ static struct followed *find_answered(struct fetcher *f, const struct fetch_able
     return x != NULL && x->fetcher == f ? x : NULL;
 }
 
-static void move_to(struct followed *x, int64_t offset)
+static void fetcher_move_to(struct followed *x, int64_t offset)
 {
     ensure(offset >= 0);
     x->offset = offset;
@@ -516,9 +517,9 @@ static void cut_back(struct followed *x, int32_t epoch, int64_t leader_end)
     log_info("%s-%" PRId32 ": truncating to offset %" PRId64 ", where the leader's log differs",
              partition_topic(x->partition), partition_index(x->partition), to);
     if (partition_truncate(x->partition, x->leader_epoch, to) == ERR_NONE)
-        move_to(x, to);
+        fetcher_move_to(x, to);
     else
-        rest(x);
+        fetcher_rest(x);
 }
 
 static void take_records(struct followed *x, const struct fetch_partition_data *in)
@@ -532,19 +533,19 @@ static void take_records(struct followed *x, const struct fetch_partition_data *
             log_warn("%s-%" PRId32 ": cannot append what the leader sent: %s", partition_topic(x->partition),
                      partition_index(x->partition), error_name((int16_t)error));
             x->offset = plog_end_offset(log); /* it was not, or the leader's batch would be what comes next */
-            rest(x);
+            fetcher_rest(x);
             return;
         }
         partition_note_received(x->partition, in->records.mem.len, now);
         if (plog_end_offset(log) != x->offset)
-            move_to(x, plog_end_offset(log));
+            fetcher_move_to(x, plog_end_offset(log));
     }
     x->in_sync = plog_end_offset(log) >= in->high_watermark;
     x->pause_ms = 0;
     if (partition_rests(x->partition, x->in_sync, now))
-        rest(x);
+        fetcher_rest(x);
     if (partition_follow_marks(x->partition, x->leader_epoch, in->high_watermark, in->log_start_offset))
-        move_to(x, plog_end_offset(log)); /* the leader is told where our log starts now */
+        fetcher_move_to(x, plog_end_offset(log)); /* the leader is told where our log starts now */
 }
 
 static void take_error(struct followed *x, enum kafka_error error)
@@ -552,7 +553,7 @@ static void take_error(struct followed *x, enum kafka_error error)
     switch (error) {
     case ERR_OFFSET_OUT_OF_RANGE:
         set_lost(x, true);
-        forget(x);
+        fetcher_forget(x);
         mark_changed(x);
         return;
     case ERR_FENCED_LEADER_EPOCH: /* a newer leader is on its way to us */
@@ -567,11 +568,11 @@ static void take_error(struct followed *x, enum kafka_error error)
         log_warn("%s-%" PRId32 ": the leader, broker %" PRId32 ", answers %s", partition_topic(x->partition),
                  partition_index(x->partition), x->fetcher->leader, error_name((int16_t)error));
     }
-    rest(x);
+    fetcher_rest(x);
 }
 
-static void take_partition(struct fetcher *f, const struct fetch_able_topic_response *t,
-                           const struct fetch_partition_data *in)
+static void fetcher_take_partition(struct fetcher *f, const struct fetch_able_topic_response *t,
+                                   const struct fetch_partition_data *in)
 {
     struct followed *x = find_answered(f, t, in->partition_index);
     if (x == NULL || x->changed || x->lost || x->offset != x->sent_offset)
@@ -595,7 +596,7 @@ static bool take_fetch(struct fetcher *f)
     }
     for (int32_t t = 0; t < in->responses.len; t++)
         for (int32_t i = 0; i < in->responses.items[t].partitions.len; i++)
-            take_partition(f, &in->responses.items[t], &in->responses.items[t].partitions.items[i]);
+            fetcher_take_partition(f, &in->responses.items[t], &in->responses.items[t].partitions.items[i]);
     f->session_id = in->session_id;
     if (in->session_id == 0)
         begin_anew(f); /* the leader has no room for a session: all is told each time */
@@ -619,9 +620,9 @@ static void settle_lost(struct followed *x, int64_t leader_start)
     }
     set_lost(x, false);
     if (error == ERR_NONE)
-        move_to(x, MAX(leader_start, plog_end_offset(log)));
+        fetcher_move_to(x, MAX(leader_start, plog_end_offset(log)));
     else
-        rest(x);
+        fetcher_rest(x);
 }
 
 /* A leader whose log is shorter than ours was elected out of sync: what it does not have goes. */
@@ -631,9 +632,9 @@ static void settle_ahead(struct followed *x, int64_t leader_end)
              partition_topic(x->partition), partition_index(x->partition), leader_end);
     set_lost(x, false);
     if (partition_truncate(x->partition, x->leader_epoch, leader_end) == ERR_NONE)
-        move_to(x, leader_end);
+        fetcher_move_to(x, leader_end);
     else
-        rest(x);
+        fetcher_rest(x);
 }
 
 static void take_offset(struct fetcher *f, struct str topic, const struct list_offsets_partition_response *in,
@@ -647,7 +648,7 @@ static void take_offset(struct fetcher *f, struct str topic, const struct list_o
         return;
     if (in->error_code != ERR_NONE || in->offset < 0) {
         set_lost(x, false); /* the next fetch will find out again */
-        rest(x);
+        fetcher_rest(x);
     } else if (!latest) {
         settle_lost(x, in->offset);
     } else if (in->offset < plog_end_offset(partition_log(x->partition))) {
@@ -655,7 +656,7 @@ static void take_offset(struct fetcher *f, struct str topic, const struct list_o
     }
 }
 
-static void take_offsets(struct fetcher *f, const struct list_offsets_response *in, bool latest)
+static void fetcher_take_offsets(struct fetcher *f, const struct list_offsets_response *in, bool latest)
 {
     for (int32_t t = 0; t < in->topics.len; t++)
         for (int32_t i = 0; i < in->topics.items[t].partitions.len; i++)
@@ -664,18 +665,18 @@ static void take_offsets(struct fetcher *f, const struct list_offsets_response *
 
 /* ---- Answers ---- */
 
-static bool take_answer(struct fetcher *f, enum asking asked, struct bytes frame)
+static bool fetcher_take_answer(struct fetcher *f, enum asking asked, struct bytes frame)
 {
     struct list_offsets_response offsets;
     if (asked == ASK_FETCH)
         return response_frame_read(frame, API_FETCH, f->version, &f->fetched, &f->arena) && take_fetch(f);
     if (!response_frame_read(frame, API_LIST_OFFSETS, f->version, &offsets, &f->arena))
         return false;
-    take_offsets(f, &offsets, asked == ASK_LATEST);
+    fetcher_take_offsets(f, &offsets, asked == ASK_LATEST);
     return true;
 }
 
-static void on_answer(struct client_call *call, struct bytes frame)
+static void fetcher_on_answer(struct client_call *call, struct bytes frame)
 {
     struct fetcher *f = CONTAINER_OF(call, struct fetcher, call);
     enum asking asked = f->asking;
@@ -683,7 +684,7 @@ static void on_answer(struct client_call *call, struct bytes frame)
     f->asking = ASK_NOTHING;
     if (f->client == NULL)
         return; /* the leader has another address now, or this is the end */
-    bool ok = frame.p != NULL && take_answer(f, asked, frame);
+    bool ok = frame.p != NULL && fetcher_take_answer(f, asked, frame);
     arena_deinit(&f->arena);
     if (!ok) {
         begin_anew(f);
@@ -716,7 +717,7 @@ static void begin_soon(struct fetcher *f)
 
 static void follow_now(struct fetchers *all, struct partition *p, int32_t leader, int32_t leader_epoch)
 {
-    ensure(find(all, p) == NULL && leader >= 0 && leader_epoch >= 0);
+    ensure(fetcher_find(all, p) == NULL && leader >= 0 && leader_epoch >= 0);
     struct followed *x = xcalloc(1, sizeof(*x));
     x->partition = p;
     partition_ref(p);
@@ -740,13 +741,13 @@ static void follow_now(struct fetchers *all, struct partition *p, int32_t leader
     begin_soon(x->fetcher);
 }
 
-static void look(struct message *m)
+static void fetcher_look(struct message *m)
 {
     struct order *o = CONTAINER_OF(m, struct order, message);
     ensure(loop_is_mine(o->all->options.loop));
     struct partition_role role = partition_role(o->partition);
     bool follows = !role.leads && role.leader >= 0;
-    const struct followed *x = find(o->all, o->partition);
+    const struct followed *x = fetcher_find(o->all, o->partition);
     if (x == NULL || !follows || x->leader_epoch != role.leader_epoch) {
         leave_now(o->all, o->partition);
         if (follows && !o->all->closed)
@@ -760,7 +761,7 @@ void fetchers_look(struct fetchers *all, struct partition *p)
 {
     struct order *o = xcalloc(1, sizeof(*o));
     partition_ref(p);
-    *o = (struct order){.message = {.deliver = look}, .all = all, .partition = p};
+    *o = (struct order){.message = {.deliver = fetcher_look}, .all = all, .partition = p};
     loop_post(all->options.loop, &o->message);
 }
 

@@ -5,7 +5,7 @@
 #include "base/logger.h"
 #include "replica/replica_internal.h"
 
-static struct follower *find(const struct partition *p, int32_t id)
+static struct follower *followers_find(const struct partition *p, int32_t id)
 {
     for (int32_t i = 0; i < p->follower_count; i++)
         if (p->followers[i].id == id)
@@ -50,7 +50,7 @@ void pulse_beat(struct pulse *pulse, int64_t broker_epoch, int64_t now)
     atomic_store(&pulse->ms, now);
 }
 
-static int64_t broker_epoch(const struct follower *f)
+static int64_t follower_broker_epoch(const struct follower *f)
 {
     return f->pulse != NULL ? (int64_t)atomic_load(&f->pulse->broker_epoch) : f->broker_epoch;
 }
@@ -59,7 +59,7 @@ static void set_pulse(struct follower *f, struct pulse *pulse)
 {
     if (f->pulse == pulse)
         return;
-    f->broker_epoch = broker_epoch(f);
+    f->broker_epoch = follower_broker_epoch(f);
     if (pulse != NULL)
         atomic_fetch_add(&pulse->refs, 1);
     pulse_unref(f->pulse);
@@ -147,7 +147,8 @@ void followers_begin(struct partition *p, bool was_leader, int64_t now)
     ensure(p->leads);
     for (int32_t i = 0; i < p->replicas.n; i++)
         if (p->replicas.v[i] != self)
-            list[count++] = begin_follower(p, was_leader ? find(p, p->replicas.v[i]) : NULL, p->replicas.v[i], now);
+            list[count++] =
+                begin_follower(p, was_leader ? followers_find(p, p->replicas.v[i]) : NULL, p->replicas.v[i], now);
     followers_free(p);
     p->followers = list;
     p->follower_count = count;
@@ -353,7 +354,7 @@ void partition_note_fetch(struct partition *p, const struct partition_read *read
                           struct pulse *pulse, int64_t now)
 {
     lock_take(&p->lock);
-    struct follower *f = p->leads ? find(p, read->replica_id) : NULL;
+    struct follower *f = p->leads ? followers_find(p, read->replica_id) : NULL;
     if (f != NULL && partition_shares_log(p, read))
         note_fetch(p, f, read->offset, start_offset, pulse, now);
     lock_release(&p->lock);
@@ -389,9 +390,9 @@ static int64_t *epochs_of_brokers(const struct partition *p, struct arena *a, st
 {
     int64_t *epochs = ARENA_ARRAY(a, int64_t, MAX(brokers.n, 1));
     for (int32_t i = 0; i < brokers.n; i++) {
-        const struct follower *f = find(p, brokers.v[i]);
+        const struct follower *f = followers_find(p, brokers.v[i]);
         ensure(f != NULL || brokers.v[i] == p->leader);
-        epochs[i] = f != NULL ? broker_epoch(f) : -1;
+        epochs[i] = f != NULL ? follower_broker_epoch(f) : -1;
     }
     return epochs;
 }

@@ -39,7 +39,7 @@ struct isr_changes {
 
 static void send_wanted(struct isr_changes *c);
 
-static void on_wanted(struct message *m)
+static void isr_changes_on_wanted(struct message *m)
 {
     struct isr_changes *c = CONTAINER_OF(m, struct isr_changes, message);
     lock_take(&c->lock);
@@ -48,7 +48,7 @@ static void on_wanted(struct message *m)
     send_wanted(c);
 }
 
-static void on_retry(struct timer *t)
+static void isr_changes_on_retry(struct timer *t)
 {
     send_wanted(CONTAINER_OF(t, struct isr_changes, retry));
 }
@@ -68,7 +68,7 @@ void isr_changes_want(struct isr_changes *c, struct partition *p)
 
 /* ---- The request ---- */
 
-static int by_topic(const void *a, const void *b)
+static int isr_changes_by_topic(const void *a, const void *b)
 {
     const struct asked *x = a, *y = b;
     int order = strcmp(partition_topic(x->partition), partition_topic(y->partition));
@@ -95,10 +95,11 @@ static void take_wanted(struct isr_changes *c)
             partition_unref(list[i]);
     }
     free(list);
-    qsort(c->asked, (size_t)c->asked_count, sizeof(*c->asked), by_topic);
+    qsort(c->asked, (size_t)c->asked_count, sizeof(*c->asked), isr_changes_by_topic);
 }
 
-static void fill_partition(struct isr_changes *c, const struct asked *x, struct alter_partition_partition_data *out)
+static void isr_changes_fill_partition(struct isr_changes *c, const struct asked *x,
+                                       struct alter_partition_partition_data *out)
 {
     alter_partition_partition_data_init(out);
     out->partition_index = partition_index(x->partition);
@@ -114,7 +115,7 @@ static void fill_partition(struct isr_changes *c, const struct asked *x, struct 
     }
 }
 
-static void make_request(struct isr_changes *c)
+static void isr_changes_make_request(struct isr_changes *c)
 {
     struct alter_partition_request *q = &c->request;
     alter_partition_request_init(q);
@@ -133,14 +134,14 @@ static void make_request(struct isr_changes *c)
         t->topic_id = partition_topic_id(c->asked[i].partition);
         ARRAY_MAKE(&c->arena, t->partitions, same - i);
         for (int32_t k = 0; i < same; i++, k++)
-            fill_partition(c, &c->asked[i], &t->partitions.items[k]);
+            isr_changes_fill_partition(c, &c->asked[i], &t->partitions.items[k]);
     }
 }
 
 /* ---- The answer ---- */
 
-static struct asked *find_asked(struct isr_changes *c, const struct alter_partition_response_topic_data *t,
-                                int32_t index)
+static struct asked *isr_changes_find_asked(struct isr_changes *c, const struct alter_partition_response_topic_data *t,
+                                            int32_t index)
 {
     for (int32_t i = 0; i < c->asked_count; i++) {
         struct partition *p = c->asked[i].partition;
@@ -167,8 +168,8 @@ static bool is_final(enum kafka_error error)
     }
 }
 
-static void take_partition(struct isr_changes *c, struct asked *x,
-                           const struct alter_partition_response_partition_data *in)
+static void isr_changes_take_partition(struct isr_changes *c, struct asked *x,
+                                       const struct alter_partition_response_partition_data *in)
 {
     struct partition *p = x->partition;
     if (in->error_code == ERR_NONE) {
@@ -183,19 +184,19 @@ static void take_partition(struct isr_changes *c, struct asked *x,
                  error_name(in->error_code));
 }
 
-static void take_answer(struct isr_changes *c)
+static void isr_changes_take_answer(struct isr_changes *c)
 {
     for (int32_t t = 0; t < c->response.topics.len; t++) {
         const struct alter_partition_response_topic_data *topic = &c->response.topics.items[t];
         for (int32_t i = 0; i < topic->partitions.len; i++) {
-            struct asked *x = find_asked(c, topic, topic->partitions.items[i].partition_index);
+            struct asked *x = isr_changes_find_asked(c, topic, topic->partitions.items[i].partition_index);
             if (x != NULL)
-                take_partition(c, x, &topic->partitions.items[i]);
+                isr_changes_take_partition(c, x, &topic->partitions.items[i]);
         }
     }
 }
 
-static void finish_request(struct isr_changes *c)
+static void isr_changes_finish_request(struct isr_changes *c)
 {
     for (int32_t i = 0; i < c->asked_count; i++)
         partition_unref(c->asked[i].partition);
@@ -204,7 +205,7 @@ static void finish_request(struct isr_changes *c)
     arena_deinit(&c->arena);
 }
 
-static void on_answer(struct link_call *call, enum kafka_error error)
+static void isr_changes_on_answer(struct link_call *call, enum kafka_error error)
 {
     struct isr_changes *c = CONTAINER_OF(call, struct isr_changes, call);
     if (error == ERR_NONE)
@@ -213,11 +214,11 @@ static void on_answer(struct link_call *call, enum kafka_error error)
     for (int32_t i = 0; again && !c->closed && i < c->asked_count; i++)
         isr_changes_want(c, c->asked[i].partition);
     if (error == ERR_NONE)
-        take_answer(c);
+        isr_changes_take_answer(c);
     else
         log_info("The controller has not answered for %" PRId32 " ISRs: %s", c->asked_count,
                  error_name((int16_t)error));
-    finish_request(c);
+    isr_changes_finish_request(c);
     if (!c->closed)
         timer_start(&c->retry, error == ERR_NONE ? 0 : RETRY_MS);
 }
@@ -231,13 +232,13 @@ static void send_wanted(struct isr_changes *c)
         arena_deinit(&c->arena);
         return;
     }
-    make_request(c);
+    isr_changes_make_request(c);
     c->waiting = true;
     c->call = (struct link_call){.key = API_ALTER_PARTITION,
                                  .request = &c->request,
                                  .response = &c->response,
                                  .arena = &c->arena,
-                                 .done = on_answer};
+                                 .done = isr_changes_on_answer};
     controller_link_send(c->options.link, &c->call);
 }
 
@@ -247,9 +248,9 @@ struct isr_changes *isr_changes_new(const struct isr_changes_options *options)
 {
     struct isr_changes *c = xcalloc(1, sizeof(*c));
     c->options = *options;
-    c->message.deliver = on_wanted;
+    c->message.deliver = isr_changes_on_wanted;
     lock_init(&c->lock);
-    timer_init(&c->retry, options->loop, on_retry);
+    timer_init(&c->retry, options->loop, isr_changes_on_retry);
     return c;
 }
 

@@ -23,7 +23,7 @@ struct mover {
     bool closed;
 };
 
-static void go_on(struct mover *m);
+static void mover_go_on(struct mover *m);
 
 static void move_free(struct move *v)
 {
@@ -50,7 +50,7 @@ static void step_done(struct message *msg)
     else
         move_free(v);
     if (!m->closed)
-        go_on(m);
+        mover_go_on(m);
 }
 
 static void start_step(struct mover *m, struct move *v)
@@ -62,12 +62,12 @@ static void start_step(struct mover *m, struct move *v)
     workers_submit(m->workers, &v->job);
 }
 
-static void on_rested(struct timer *t)
+static void mover_on_rested(struct timer *t)
 {
-    go_on(CONTAINER_OF(t, struct mover, rest));
+    mover_go_on(CONTAINER_OF(t, struct mover, rest));
 }
 
-static void go_on(struct mover *m)
+static void mover_go_on(struct mover *m)
 {
     struct move *v;
     DL_FOREACH (m->moves, v) {
@@ -83,7 +83,7 @@ static void go_on(struct mover *m)
     }
 }
 
-static struct move *find(struct mover *m, const struct partition *p)
+static struct move *mover_find(struct mover *m, const struct partition *p)
 {
     struct move *v;
     DL_FOREACH (m->moves, v)
@@ -92,9 +92,9 @@ static struct move *find(struct mover *m, const struct partition *p)
     return NULL;
 }
 
-static void on_wanted(struct message *msg)
+static void mover_on_wanted(struct message *msg)
 {
-    struct move *v = CONTAINER_OF(msg, struct move, wanted), *known = find(v->mover, v->partition);
+    struct move *v = CONTAINER_OF(msg, struct move, wanted), *known = mover_find(v->mover, v->partition);
     struct mover *m = v->mover;
     if (known != NULL)
         known->again = true;
@@ -103,14 +103,14 @@ static void on_wanted(struct message *msg)
         return;
     }
     DL_APPEND(m->moves, v);
-    go_on(m);
+    mover_go_on(m);
 }
 
 void mover_add(struct mover *m, struct partition *p)
 {
     struct move *v = xcalloc(1, sizeof(*v));
     partition_ref(p);
-    *v = (struct move){.wanted = {.deliver = on_wanted}, .mover = m, .partition = p};
+    *v = (struct move){.wanted = {.deliver = mover_on_wanted}, .mover = m, .partition = p};
     loop_post(m->loop, &v->wanted);
 }
 
@@ -118,7 +118,7 @@ struct mover *mover_new(struct loop *loop, struct workers *workers, int32_t most
 {
     struct mover *m = xcalloc(1, sizeof(*m));
     *m = (struct mover){.loop = loop, .workers = workers, .most_at_once = MAX(most_at_once, 1)};
-    timer_init(&m->rest, loop, on_rested);
+    timer_init(&m->rest, loop, mover_on_rested);
     return m;
 }
 

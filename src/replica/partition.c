@@ -178,7 +178,8 @@ void partition_note_received(struct partition *p, int64_t bytes, int64_t now)
 /* ---- Finding and opening ---- */
 
 /* NULL: a log directory has failed meanwhile, and what was in it was noted. Takes the log. */
-static struct partition *add_partition(struct replica_manager *rm, const struct topic_key *key, struct plog *log)
+static struct partition *partition_add_partition(struct replica_manager *rm, const struct topic_key *key,
+                                                 struct plog *log)
 {
     struct partition *p = xcalloc(1, sizeof(*p)), *there;
     struct offline_replica *lost;
@@ -256,7 +257,7 @@ static enum kafka_error check_order(const struct partition *p, const struct lead
     return ERR_NONE;
 }
 
-static void take_order(struct partition *p, const struct leader_order *o)
+static void partition_take_order(struct partition *p, const struct leader_order *o)
 {
     /* Where an epoch is missing, another may have led in it, and the followers may have cut their logs. */
     ensure(lock_is_held(&p->lock));
@@ -305,7 +306,7 @@ static enum kafka_error find_or_open(struct replica_manager *rm, const struct le
     enum kafka_error error =
         log_manager_open(rm->options.logs, key.topic, o->index, o->topic_id, o->is_new, &config, &log);
     if (error == ERR_NONE)
-        error = (*out = add_partition(rm, &key, log)) != NULL ? ERR_NONE : ERR_KAFKA_STORAGE_ERROR;
+        error = (*out = partition_add_partition(rm, &key, log)) != NULL ? ERR_NONE : ERR_KAFKA_STORAGE_ERROR;
     else if (error == ERR_KAFKA_STORAGE_ERROR && log_manager_has_offline_dir(rm->options.logs))
         cannot_open(rm, &key); /* else something was in the way, and the next order may find it gone */
     return error;
@@ -409,7 +410,7 @@ static enum kafka_error apply_leader(struct replica_manager *rm, const struct le
     lock_take(&p->lock);
     error = check_order(p, o);
     if (error == ERR_NONE)
-        take_order(p, o);
+        partition_take_order(p, o);
     else if (o->leader_epoch == p->leader_epoch && error == ERR_STALE_CONTROLLER_EPOCH &&
              uuid_is_zero(plog_topic_id(p->log)) && !uuid_is_zero(o->topic_id))
         error = ERR_NONE; /* it only brings the topic's id, which opening has taken */
@@ -720,7 +721,7 @@ bool partition_shares_log(struct partition *p, const struct partition_read *read
            (read->last_fetched_epoch < 0 || (find_divergence(p, read, &data) == ERR_NONE && data.diverging_epoch < 0));
 }
 
-static enum kafka_error check_reader(struct partition *p, const struct partition_read *read)
+static enum kafka_error partition_check_reader(struct partition *p, const struct partition_read *read)
 {
     lock_take(&p->lock);
     enum kafka_error error = check_leader_locked(p, read->current_leader_epoch);
@@ -741,7 +742,7 @@ enum kafka_error partition_fetch(struct partition *p, const struct partition_rea
                                    .log_start_offset = -1,
                                    .diverging_epoch = -1,
                                    .diverging_end = -1};
-    enum kafka_error error = check_reader(p, read);
+    enum kafka_error error = partition_check_reader(p, read);
     if (error != ERR_NONE)
         return error;
     out->high_watermark = plog_high_watermark(p->log);

@@ -113,7 +113,7 @@ void replication_free(struct replication *r)
     free(r);
 }
 
-static struct fetchers *lane_of(struct replication *r, struct partition *p)
+static struct fetchers *replication_lane_of(struct replication *r, struct partition *p)
 {
     uint32_t h = 2166136261U; /* FNV-1a */
     for (const char *c = partition_topic(p); *c != '\0'; c++)
@@ -123,7 +123,7 @@ static struct fetchers *lane_of(struct replication *r, struct partition *p)
 
 void replication_look(struct replication *r, struct partition *p)
 {
-    fetchers_look(lane_of(r, p), p);
+    fetchers_look(replication_lane_of(r, p), p);
 }
 
 void replication_isr_wanted(struct replication *r, struct partition *p)

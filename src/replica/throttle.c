@@ -21,7 +21,7 @@ void throttle_set_limit(struct throttle *t, int64_t bytes_a_second)
 }
 
 /* With the lock held: the samples between the last one and now are empty. */
-static void move_to(struct throttle *t, int64_t now)
+static void throttle_move_to(struct throttle *t, int64_t now)
 {
     int64_t sample = now / t->sample_ms;
     for (int64_t i = MAX(t->newest + 1, sample - t->sample_count + 1); i <= sample; i++)
@@ -32,7 +32,7 @@ static void move_to(struct throttle *t, int64_t now)
 void throttle_note(struct throttle *t, int64_t bytes, int64_t now)
 {
     lock_take(&t->lock);
-    move_to(t, now);
+    throttle_move_to(t, now);
     t->bytes[t->newest % t->sample_count] += bytes;
     lock_release(&t->lock);
 }
@@ -52,7 +52,7 @@ static double rate(const struct throttle *t, int64_t now)
 bool throttle_is_spent(struct throttle *t, int64_t now)
 {
     lock_take(&t->lock);
-    move_to(t, now);
+    throttle_move_to(t, now);
     bool spent = t->limit != INT64_MAX && rate(t, now) > (double)t->limit;
     lock_release(&t->lock);
     return spent;

@@ -59,7 +59,7 @@ static bool find_algorithms(const char *key_factory, const char *cipher, int32_t
 
 /* ---- The cipher ---- */
 
-static EVP_CIPHER_CTX *begin(const struct sealed *s, const char *secret, bool encrypt)
+static EVP_CIPHER_CTX *password_begin(const struct sealed *s, const char *secret, bool encrypt)
 {
     uint8_t key[EVP_MAX_KEY_LENGTH];
     EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
@@ -77,11 +77,11 @@ static EVP_CIPHER_CTX *begin(const struct sealed *s, const char *secret, bool en
     return NULL;
 }
 
-static bool seal(struct sealed *s, const char *secret, const char *password, struct arena *a)
+static bool password_seal(struct sealed *s, const char *secret, const char *password, struct arena *a)
 {
     int length = (int)strlen(password), n = 0, end = 0;
     uint8_t *out = arena_alloc(a, (size_t)length + EVP_MAX_BLOCK_LENGTH + GCM_TAG_SIZE);
-    EVP_CIPHER_CTX *ctx = begin(s, secret, true);
+    EVP_CIPHER_CTX *ctx = password_begin(s, secret, true);
     bool ok = ctx != NULL && EVP_EncryptUpdate(ctx, out, &n, (const uint8_t *)password, length) == 1 &&
               EVP_EncryptFinal_ex(ctx, out + n, &end) == 1;
     n += end;
@@ -100,7 +100,7 @@ static bool unseal(const struct sealed *s, const char *secret, struct arena *a, 
     if (length < 0)
         return false;
     uint8_t *out = arena_alloc(a, (size_t)length + EVP_MAX_BLOCK_LENGTH + 1);
-    EVP_CIPHER_CTX *ctx = begin(s, secret, false);
+    EVP_CIPHER_CTX *ctx = password_begin(s, secret, false);
     bool ok = ctx != NULL && EVP_DecryptUpdate(ctx, out, &n, s->data.p, length) == 1 &&
               (!s->gcm || EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_GCM_SET_TAG, GCM_TAG_SIZE,
                                               (void *)(uintptr_t)(s->data.p + length)) == 1) &&
@@ -136,7 +136,7 @@ bool password_encode(const struct password_encoder *e, const char *password, str
     int32_t iv_size = s.gcm ? GCM_IV_SIZE : EVP_CIPHER_iv_length(s.cipher);
     s.salt = (struct bytes){random_bytes(a, SALT_SIZE), SALT_SIZE};
     s.iv = (struct bytes){random_bytes(a, (size_t)iv_size), iv_size};
-    if (!seal(&s, e->secret, password, a))
+    if (!password_seal(&s, e->secret, password, a))
         return fail_set(fail, "The password could not be encrypted");
     struct strbuf text = {0};
     strbuf_printf(&text, "keyFactoryAlgorithm:%s,cipherAlgorithm:%s,keyLength:%d,iterations:%d,passwordLength:%d",
@@ -181,7 +181,7 @@ static bool find_bytes(const char *text, const char *name, struct arena *a, stru
     return part != NULL && base64_decode(str_of(part), a, out);
 }
 
-static bool parse(const char *text, struct arena *a, struct sealed *out, struct fail *fail)
+static bool password_parse(const char *text, struct arena *a, struct sealed *out, struct fail *fail)
 {
     const char *key_factory = find_part(text, "keyFactoryAlgorithm", a),
                *cipher = find_part(text, "cipherAlgorithm", a);
@@ -206,7 +206,7 @@ bool password_decode(const struct password_encoder *e, const char *encoded, stru
 {
     struct sealed s = {0};
     char *password;
-    if (!parse(encoded, a, &s, fail))
+    if (!password_parse(encoded, a, &s, fail))
         return false;
     /* The padding that another secret leaves may fit by chance; that text follows is then most unlikely. */
     if (!unseal(&s, e->secret, a, &password) || !str_is_utf8(str_of(password)))

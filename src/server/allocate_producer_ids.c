@@ -34,7 +34,7 @@ static void allocate(struct request *r)
     controller_allocate_producer_ids(r->s->controller, &a->call);
 }
 
-static void handle(struct request *r)
+static void allocate_ids_handle(struct request *r)
 {
     struct allocate_producer_ids_request request;
     struct allocation *a = ARENA_NEW(r->arena, struct allocation);
@@ -48,4 +48,4 @@ static void handle(struct request *r)
 }
 
 const struct api_entry api_allocate_producer_ids = {
-    .key = API_ALLOCATE_PRODUCER_IDS, .min = 0, .max = 0, .handle = handle};
+    .key = API_ALLOCATE_PRODUCER_IDS, .min = 0, .max = 0, .handle = allocate_ids_handle};

@@ -42,7 +42,7 @@ struct altering {
     int32_t count, attempts;
 };
 
-static void settle(struct altered *x, enum kafka_error error, struct str message)
+static void alter_configs_settle(struct altered *x, enum kafka_error error, struct str message)
 {
     x->error = error;
     x->message = message;
@@ -91,23 +91,25 @@ static void check_broker(struct altering *al, struct altered *x)
     if (x->name.len == 0)
         return;
     if (!str_to_int32(x->name, &id))
-        settle(x, ERR_INVALID_REQUEST,
-               arena_printf(a, "Node id must be an integer, but it is: %.*s", STR_ARGS(str_head(x->name, MOST_SAID))));
+        alter_configs_settle(
+            x, ERR_INVALID_REQUEST,
+            arena_printf(a, "Node id must be an integer, but it is: %.*s", STR_ARGS(str_head(x->name, MOST_SAID))));
     else if (id != al->r->s->broker_id)
-        settle(x, ERR_INVALID_REQUEST,
-               arena_printf(a, "Unexpected broker id, expected %" PRId32 ", but received %.*s", al->r->s->broker_id,
-                            STR_ARGS(x->name)));
+        alter_configs_settle(x, ERR_INVALID_REQUEST,
+                             arena_printf(a, "Unexpected broker id, expected %" PRId32 ", but received %.*s",
+                                          al->r->s->broker_id, STR_ARGS(x->name)));
 }
 
-static void check_topic(struct altering *al, struct altered *x)
+static void alter_configs_check_topic(struct altering *al, struct altered *x)
 {
     x->kind = "topics";
     x->entity = arena_cstr(al->r->arena, x->name);
     if (x->name.len == 0)
-        settle(x, ERR_INVALID_REQUEST, STR_LIT("Default topic resources are not allowed."));
+        alter_configs_settle(x, ERR_INVALID_REQUEST, STR_LIT("Default topic resources are not allowed."));
     else if (view_topic(view_current(), x->name) == NULL)
-        settle(x, ERR_UNKNOWN_TOPIC_OR_PARTITION,
-               arena_printf(al->r->arena, "The topic '%.*s' does not exist.", STR_ARGS(str_head(x->name, MOST_SAID))));
+        alter_configs_settle(
+            x, ERR_UNKNOWN_TOPIC_OR_PARTITION,
+            arena_printf(al->r->arena, "The topic '%.*s' does not exist.", STR_ARGS(str_head(x->name, MOST_SAID))));
 }
 
 /* ---- Loggers ---- */
@@ -119,30 +121,31 @@ static bool check_logger(struct altered *x, struct arena *a, const alter_entry *
     switch (e->config_operation) {
     case ALTER_APPEND:
     case ALTER_SUBTRACT:
-        settle(x, ERR_INVALID_REQUEST,
-               arena_printf(a, "%s operation is not allowed for the BROKER_LOGGER resource",
-                            e->config_operation == ALTER_APPEND ? "APPEND" : "SUBTRACT"));
+        alter_configs_settle(x, ERR_INVALID_REQUEST,
+                             arena_printf(a, "%s operation is not allowed for the BROKER_LOGGER resource",
+                                          e->config_operation == ALTER_APPEND ? "APPEND" : "SUBTRACT"));
         return false;
     case ALTER_SET:
     case ALTER_DELETE:
         break;
     default:
-        settle(x, ERR_INVALID_REQUEST,
-               arena_printf(a, "Unknown operation type %d is not allowed for the BROKER_LOGGER resource",
-                            e->config_operation));
+        alter_configs_settle(x, ERR_INVALID_REQUEST,
+                             arena_printf(a, "Unknown operation type %d is not allowed for the BROKER_LOGGER resource",
+                                          e->config_operation));
         return false;
     }
     if (!logger_exists(name))
-        settle(x, ERR_INVALID_CONFIG, arena_printf(a, "Logger %s does not exist!", name));
+        alter_configs_settle(x, ERR_INVALID_CONFIG, arena_printf(a, "Logger %s does not exist!", name));
     else if (e->config_operation == ALTER_SET && !logger_parse_level(arena_cstr(a, e->value), &level))
-        settle(
+        alter_configs_settle(
             x, ERR_INVALID_CONFIG,
             arena_printf(a,
                          "Cannot set the log level of %s to %.*s as it is not a supported log level. Valid log levels "
                          "are DEBUG, ERROR, FATAL, INFO, TRACE, WARN",
                          name, STR_ARGS(e->value)));
     else if (e->config_operation == ALTER_DELETE && strcmp(name, LOGGER_ROOT) == 0)
-        settle(x, ERR_INVALID_REQUEST, STR_LIT("Removing the log level of the root logger is not allowed"));
+        alter_configs_settle(x, ERR_INVALID_REQUEST,
+                             STR_LIT("Removing the log level of the root logger is not allowed"));
     return !x->done;
 }
 
@@ -164,43 +167,45 @@ static void alter_loggers(struct altering *al, struct altered *x)
 {
     check_broker(al, x);
     if (x->name.len == 0)
-        settle(x, ERR_INVALID_REQUEST, STR_LIT("Node id must be an integer, but it is: "));
+        alter_configs_settle(x, ERR_INVALID_REQUEST, STR_LIT("Node id must be an integer, but it is: "));
     for (int32_t i = 0; i < x->count && !x->done; i++)
         check_logger(x, al->r->arena, &x->entries[i]);
     for (int32_t i = 0; i < x->count && !x->done && !al->validate_only; i++)
         alter_logger(al->r->arena, &x->entries[i]);
     if (!x->done)
-        settle(x, ERR_NONE, STR_NULL);
+        alter_configs_settle(x, ERR_NONE, STR_NULL);
 }
 
-static void check_form(struct altering *al, struct altered *x)
+static void alter_configs_check_form(struct altering *al, struct altered *x)
 {
     struct arena *a = al->r->arena;
     struct str nulls = STR_NULL;
     if (x->count <= MOST_KEYS)
         nulls = null_values(x, a);
     else
-        settle(x, ERR_INVALID_REQUEST, arena_printf(a, "More than %d config keys for one resource", MOST_KEYS));
+        alter_configs_settle(x, ERR_INVALID_REQUEST,
+                             arena_printf(a, "More than %d config keys for one resource", MOST_KEYS));
     if (x->done)
         return;
     if (has_double_keys(x, a))
-        settle(x, ERR_INVALID_REQUEST, STR_LIT("Error due to duplicate config keys"));
+        alter_configs_settle(x, ERR_INVALID_REQUEST, STR_LIT("Error due to duplicate config keys"));
     else if (has_zero_bytes(x))
-        settle(x, ERR_INVALID_CONFIG,
-               STR_LIT("The name of a resource, or of a config or its value, holds a zero byte"));
+        alter_configs_settle(x, ERR_INVALID_CONFIG,
+                             STR_LIT("The name of a resource, or of a config or its value, holds a zero byte"));
     else if (nulls.p != NULL)
-        settle(x, ERR_INVALID_REQUEST, arena_printf(a, "Null value not supported for : %.*s", STR_ARGS(nulls)));
+        alter_configs_settle(x, ERR_INVALID_REQUEST,
+                             arena_printf(a, "Null value not supported for : %.*s", STR_ARGS(nulls)));
     else if (x->type == RESOURCE_TOPIC)
-        check_topic(al, x);
+        alter_configs_check_topic(al, x);
     else if (x->type == RESOURCE_BROKER)
         check_broker(al, x);
     else if (x->type == RESOURCE_LOGGER && al->incremental)
         alter_loggers(al, x);
     else
-        settle(x, ERR_INVALID_REQUEST, arena_printf(a, "Unknown resource type %d", x->type));
+        alter_configs_settle(x, ERR_INVALID_REQUEST, arena_printf(a, "Unknown resource type %d", x->type));
 }
 
-static void refuse_repeated(struct altering *al)
+static void alter_configs_refuse_repeated(struct altering *al)
 {
     struct arena *a = al->r->arena;
     struct str *resources = ARENA_ARRAY(a, struct str, MAX(al->count, 1));
@@ -209,21 +214,22 @@ static void refuse_repeated(struct altering *al)
     struct str_set twice = str_set_of_repeated(a, resources, al->count);
     for (int32_t i = 0; i < al->count; i++)
         if (str_set_has(&twice, resources[i]))
-            settle(&al->items[i], ERR_INVALID_REQUEST, STR_LIT("Each resource must appear at most once."));
+            alter_configs_settle(&al->items[i], ERR_INVALID_REQUEST,
+                                 STR_LIT("Each resource must appear at most once."));
     str_set_deinit(&twice);
 }
 
 static void check_forms(struct altering *al)
 {
-    refuse_repeated(al);
+    alter_configs_refuse_repeated(al);
     for (int32_t i = 0; i < al->count; i++)
         if (!al->items[i].done)
-            check_form(al, &al->items[i]);
+            alter_configs_check_form(al, &al->items[i]);
 }
 
 /* ---- From what is set to what is to be set ---- */
 
-static struct config_pair *find_pair(struct config_znode *pairs, const char *key)
+static struct config_pair *alter_configs_find_pair(struct config_znode *pairs, const char *key)
 {
     for (int32_t i = 0; i < pairs->count; i++)
         if (strcmp(pairs->entries[i].key, key) == 0)
@@ -233,13 +239,13 @@ static struct config_pair *find_pair(struct config_znode *pairs, const char *key
 
 static void set_pair(struct config_znode *pairs, const char *key, const char *value)
 {
-    struct config_pair *p = find_pair(pairs, key);
+    struct config_pair *p = alter_configs_find_pair(pairs, key);
     if (p == NULL)
         p = &pairs->entries[pairs->count++];
     *p = (struct config_pair){key, value};
 }
 
-static bool list_has(const char *list, const char *item, size_t len)
+static bool alter_configs_list_has(const char *list, const char *item, size_t len)
 {
     for (const char *p = list; p != NULL; p = strchr(p, ',') ? strchr(p, ',') + 1 : NULL)
         if (strcspn(p, ",") == len && strncmp(p, item, len) == 0)
@@ -253,7 +259,7 @@ static void add_missing(struct strbuf *out, const char *from, const char *other)
     ensure(from != NULL);
     for (const char *p = from; *p != '\0';) {
         size_t len = strcspn(p, ",");
-        if (len > 0 && !list_has(other, p, len)) {
+        if (len > 0 && !alter_configs_list_has(other, p, len)) {
             if (out->len > 0)
                 strbuf_add(out, ",", 1);
             strbuf_add(out, p, len);
@@ -267,14 +273,14 @@ static bool change_list(struct altered *x, struct arena *a, const char *key, con
     const struct config_key *row = x->type == RESOURCE_TOPIC ? config_topic_key(key) : config_broker_key(key);
     struct strbuf list = {0};
     if (row == NULL)
-        settle(x, ERR_INVALID_CONFIG, arena_printf(a, "Unknown config name: %s", key));
+        alter_configs_settle(x, ERR_INVALID_CONFIG, arena_printf(a, "Unknown config name: %s", key));
     else if (row->type != CONFIG_LIST)
-        settle(
+        alter_configs_settle(
             x, ERR_INVALID_CONFIG,
             arena_printf(a, "Config value %s is not allowed for config key: %s", append ? "append" : "subtract", key));
     if (x->done)
         return false;
-    const struct config_pair *p = find_pair(&x->pairs, key);
+    const struct config_pair *p = alter_configs_find_pair(&x->pairs, key);
     const char *old = p != NULL ? p->value : row->default_text != NULL ? row->default_text : "";
     if (append) {
         strbuf_add(&list, old, strlen(old));
@@ -290,7 +296,7 @@ static bool change_list(struct altered *x, struct arena *a, const char *key, con
 static bool apply_entry(struct altered *x, struct arena *a, const alter_entry *e)
 {
     const char *key = arena_cstr(a, e->name), *value = e->value.p != NULL ? arena_cstr(a, e->value) : NULL;
-    struct config_pair *p = find_pair(&x->pairs, key);
+    struct config_pair *p = alter_configs_find_pair(&x->pairs, key);
     switch (e->config_operation) {
     case ALTER_SET:
         set_pair(&x->pairs, key, value);
@@ -304,7 +310,8 @@ static bool apply_entry(struct altered *x, struct arena *a, const alter_entry *e
         ensure(value != NULL); /* null values were refused */
         return change_list(x, a, key, value, e->config_operation == ALTER_APPEND);
     default:
-        settle(x, ERR_INVALID_REQUEST, arena_printf(a, "Unknown operations type %d", e->config_operation));
+        alter_configs_settle(x, ERR_INVALID_REQUEST,
+                             arena_printf(a, "Unknown operations type %d", e->config_operation));
         return false;
     }
 }
@@ -319,10 +326,11 @@ static void check_topic_pairs(struct altering *al, struct altered *x)
     if (ok)
         return;
     bool unknown = strncmp(fail.text, "Unknown topic config", strlen("Unknown topic config")) == 0;
-    settle(x, ERR_INVALID_CONFIG,
-           unknown ? arena_printf(a, "%s", fail.text)
-                   : arena_printf(a, "Invalid config value for resource ConfigResource(type=TOPIC, name='%s'): %s",
-                                  x->entity, fail.text));
+    alter_configs_settle(
+        x, ERR_INVALID_CONFIG,
+        unknown ? arena_printf(a, "%s", fail.text)
+                : arena_printf(a, "Invalid config value for resource ConfigResource(type=TOPIC, name='%s'): %s",
+                               x->entity, fail.text));
 }
 
 static void check_broker_pairs(struct altering *al, struct altered *x)
@@ -344,19 +352,20 @@ static void check_broker_pairs(struct altering *al, struct altered *x)
         config_deinit(&whole);
     }
     if (!ok)
-        settle(x, ERR_INVALID_REQUEST, arena_printf(a, "%s", fail.text));
+        alter_configs_settle(x, ERR_INVALID_REQUEST, arena_printf(a, "%s", fail.text));
 }
 
 /* From here on x->pairs is what ZooKeeper is to have. */
-static void seal(struct altering *al, struct altered *x)
+static void alter_configs_seal(struct altering *al, struct altered *x)
 {
     struct arena *a = al->r->arena;
     struct config_znode open = x->pairs;
     struct fail fail;
     if (!broker_settings_seal(al->r->s->settings, &open, a, &x->pairs, &fail))
-        settle(x, ERR_INVALID_CONFIG,
-               arena_printf(a, "Invalid config value for resource ConfigResource(type=BROKER, name='%.*s'): %s",
-                            STR_ARGS(x->name), fail.text));
+        alter_configs_settle(
+            x, ERR_INVALID_CONFIG,
+            arena_printf(a, "Invalid config value for resource ConfigResource(type=BROKER, name='%.*s'): %s",
+                         STR_ARGS(x->name), fail.text));
 }
 
 /* x->pairs: what is set now, and then what is to be set. */
@@ -379,14 +388,14 @@ static bool plan(struct altering *al, struct altered *x, const struct config_zno
     else
         check_broker_pairs(al, x);
     if (x->type == RESOURCE_BROKER && !x->done && !al->validate_only)
-        seal(al, x);
+        alter_configs_seal(al, x);
     return !x->done;
 }
 
 /* ---- The answer ---- */
 
 /* Both APIs answer with the same bytes; AlterConfigs only counts one version more. */
-static void answer(struct request *r)
+static void alter_configs_answer(struct request *r)
 {
     const struct altering *al = r->state;
     struct incremental_alter_configs_response response;
@@ -409,7 +418,7 @@ static void answer(struct request *r)
 
 /* ---- ZooKeeper, on the control loop ---- */
 
-static void read_all(struct request *r);
+static void alter_configs_read_all(struct request *r);
 
 /* Nothing to do in ZooKeeper: all is decided. */
 static void submit_or_answer(struct altering *al, struct zk_batch *b)
@@ -420,10 +429,10 @@ static void submit_or_answer(struct altering *al, struct zk_batch *b)
         return;
     }
     zk_batch_free(b);
-    request_return(al->r, answer);
+    request_return(al->r, alter_configs_answer);
 }
 
-static void on_written(struct zk_batch *b)
+static void alter_configs_on_written(struct zk_batch *b)
 {
     struct altering *al = b->ctx;
     const struct zk_op *op;
@@ -432,23 +441,23 @@ static void on_written(struct zk_batch *b)
         struct altered *x = op->owner;
         enum zk_result result = op->result;
         if (result == ZK_OK && op->next->result == ZK_OK) {
-            settle(x, ERR_NONE, STR_NULL);
+            alter_configs_settle(x, ERR_NONE, STR_NULL);
             config_watch_written(al->r->s->config_watch, x->kind, x->entity, &x->pairs);
         } else if (result == ZK_TOO_LARGE) {
-            settle(x, ERR_INVALID_CONFIG, STR_LIT("The configuration is larger than ZooKeeper takes"));
+            alter_configs_settle(x, ERR_INVALID_CONFIG, STR_LIT("The configuration is larger than ZooKeeper takes"));
         } else if (result != ZK_BAD_VERSION && result != ZK_NODE_EXISTS && result != ZK_NO_NODE) {
-            settle(x, ERR_UNKNOWN_SERVER_ERROR, STR_LIT("ZooKeeper cannot be asked now"));
+            alter_configs_settle(x, ERR_UNKNOWN_SERVER_ERROR, STR_LIT("ZooKeeper cannot be asked now"));
         }
         again |= !x->done;
     }
     zk_batch_free(b);
     if (again)
-        read_all(al->r); /* somebody else has changed it meanwhile */
+        alter_configs_read_all(al->r); /* somebody else has changed it meanwhile */
     else
-        request_return(al->r, answer);
+        request_return(al->r, alter_configs_answer);
 }
 
-static void add_write(struct zk_batch *b, struct altered *x, const struct zk_op *read)
+static void alter_configs_add_write(struct zk_batch *b, struct altered *x, const struct zk_op *read)
 {
     char path[ZNODE_PATH_ROOM];
     struct zk_op *write;
@@ -464,10 +473,10 @@ static void add_write(struct zk_batch *b, struct altered *x, const struct zk_op 
     zk_create(b, ZNODE_CONFIG_CHANGES "/config_change_", config_change_encode(&b->arena, entity.p), ZK_SEQUENTIAL);
 }
 
-static void on_read(struct zk_batch *read)
+static void alter_configs_on_read(struct zk_batch *read)
 {
     struct altering *al = read->ctx;
-    struct zk_batch *b = zk_batch_new(on_written);
+    struct zk_batch *b = zk_batch_new(alter_configs_on_written);
     const struct zk_op *o;
     ZK_OWNED_FOREACH (read, o) {
         struct altered *x = o->owner;
@@ -475,26 +484,27 @@ static void on_read(struct zk_batch *read)
         bool known =
             o->result == ZK_NO_NODE || (o->result == ZK_OK && config_decode(al->r->arena, o->path, o->value, &now));
         if (!known)
-            settle(x, ERR_UNKNOWN_SERVER_ERROR, arena_printf(al->r->arena, "%s cannot be read in ZooKeeper", o->path));
+            alter_configs_settle(x, ERR_UNKNOWN_SERVER_ERROR,
+                                 arena_printf(al->r->arena, "%s cannot be read in ZooKeeper", o->path));
         else if (plan(al, x, &now) && al->validate_only)
-            settle(x, ERR_NONE, STR_NULL);
+            alter_configs_settle(x, ERR_NONE, STR_NULL);
         if (!x->done)
-            add_write(b, x, o);
+            alter_configs_add_write(b, x, o);
     }
     zk_batch_free(read);
     submit_or_answer(al, b);
 }
 
-static void read_all(struct request *r)
+static void alter_configs_read_all(struct request *r)
 {
     struct altering *al = r->state;
-    struct zk_batch *b = zk_batch_new(on_read);
+    struct zk_batch *b = zk_batch_new(alter_configs_on_read);
     char path[ZNODE_PATH_ROOM];
     al->attempts++;
     for (int32_t i = 0; i < al->count; i++) {
         struct altered *x = &al->items[i];
         if (!x->done && al->attempts > MOST_ATTEMPTS)
-            settle(x, ERR_UNKNOWN_SERVER_ERROR, STR_LIT("Others keep changing it"));
+            alter_configs_settle(x, ERR_UNKNOWN_SERVER_ERROR, STR_LIT("Others keep changing it"));
         else if (!x->done)
             zk_get(b, config_path(path, x->kind, x->entity), false)->owner = x;
     }
@@ -503,10 +513,10 @@ static void read_all(struct request *r)
 
 /* ---- The requests ---- */
 
-static void begin(struct request *r)
+static void alter_configs_begin(struct request *r)
 {
     check_forms(r->state);
-    request_hop(r, r->s->control_loop, read_all);
+    request_hop(r, r->s->control_loop, alter_configs_read_all);
 }
 
 static struct altering *altering_new(struct request *r, bool incremental, bool validate_only, int32_t count)
@@ -536,7 +546,7 @@ static void handle_all(struct request *r)
         al->items[i] =
             (struct altered){.type = in->resource_type, .name = in->resource_name, .entries = entries, .count = count};
     }
-    begin(r);
+    alter_configs_begin(r);
 }
 
 static void handle_some(struct request *r)
@@ -552,7 +562,7 @@ static void handle_some(struct request *r)
                                         .entries = in->configs.items,
                                         .count = MAX(in->configs.len, 0)};
     }
-    begin(r);
+    alter_configs_begin(r);
 }
 
 const struct api_entry api_alter_configs = {.key = API_ALTER_CONFIGS, .min = 0, .max = 2, .handle = handle_all};

@@ -15,7 +15,7 @@ static void answer_alter(struct request *r)
     ANSWER(r, alter_partition_response, &a->response);
 }
 
-static void altered(struct controller_call *call, enum kafka_error error)
+static void alter_partition_done(struct controller_call *call, enum kafka_error error)
 {
     struct altering *a = CONTAINER_OF(CONTAINER_OF(call, struct alter_partition_call, call), struct altering, call);
     a->response.error_code = (int16_t)error;
@@ -24,27 +24,28 @@ static void altered(struct controller_call *call, enum kafka_error error)
     request_return(a->r, answer_alter);
 }
 
-static void alter(struct request *r)
+static void alter_partition_ask(struct request *r)
 {
     struct altering *a = r->state;
     controller_alter_partitions(r->s->controller, &a->call);
 }
 
-static void handle(struct request *r)
+static void alter_partition_handle(struct request *r)
 {
     struct altering *a = ARENA_NEW(r->arena, struct altering);
     if (!DECODE(r, alter_partition_request, &a->request))
         return;
     alter_partition_response_init(&a->response);
     a->r = r;
-    a->call = (struct alter_partition_call){.call = {.done = altered},
+    a->call = (struct alter_partition_call){.call = {.done = alter_partition_done},
                                             .version = r->version,
                                             .request = &a->request,
                                             .response = &a->response,
                                             .arena = r->arena};
     r->state = a;
     exchange_park(r->x);
-    request_hop(r, r->s->control_loop, alter);
+    request_hop(r, r->s->control_loop, alter_partition_ask);
 }
 
-const struct api_entry api_alter_partition = {.key = API_ALTER_PARTITION, .min = 0, .max = 3, .handle = handle};
+const struct api_entry api_alter_partition = {
+    .key = API_ALTER_PARTITION, .min = 0, .max = 3, .handle = alter_partition_handle};

@@ -30,7 +30,7 @@ static void list_apis(struct request *r, struct api_versions_response *out)
     }
 }
 
-static int by_key(const void *a, const void *b)
+static int api_versions_by_key(const void *a, const void *b)
 {
     const struct api_versions_api_version *x = a, *y = b;
     return x->api_key - y->api_key;
@@ -49,7 +49,7 @@ static void answer_unsupported(struct request *r)
     ANSWER(r, api_versions_response, &response);
 }
 
-static void handle(struct request *r)
+static void api_versions_handle(struct request *r)
 {
     struct api_versions_request request;
     struct api_versions_response response;
@@ -65,10 +65,11 @@ static void handle(struct request *r)
         response.error_code = ERR_INVALID_REQUEST;
     } else {
         list_apis(r, &response);
-        qsort(response.api_keys.items, (size_t)response.api_keys.len, sizeof(*response.api_keys.items), by_key);
+        qsort(response.api_keys.items, (size_t)response.api_keys.len, sizeof(*response.api_keys.items),
+              api_versions_by_key);
         response.finalized_features_epoch = 0;
     }
     ANSWER(r, api_versions_response, &response);
 }
 
-const struct api_entry api_api_versions = {.key = API_API_VERSIONS, .min = 0, .max = 4, .handle = handle};
+const struct api_entry api_api_versions = {.key = API_API_VERSIONS, .min = 0, .max = 4, .handle = api_versions_handle};

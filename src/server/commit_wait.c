@@ -1,14 +1,14 @@
 /* Requests that are answered when what they have appended is on all replicas in sync, or the time is over. */
 #include "server/server_internal.h"
 
-static void on_deadline(struct timer *t);
+static void commit_wait_on_deadline(struct timer *t);
 
 void commit_wait_init(struct commit_wait *w, struct request *r, int32_t count)
 {
     w->r = r;
     w->count = w->unsettled = count;
     w->items = ARENA_ARRAY(r->arena, struct commit_item, MAX(count, 1));
-    timer_init(&w->deadline, exchange_loop(r->x), on_deadline);
+    timer_init(&w->deadline, exchange_loop(r->x), commit_wait_on_deadline);
 }
 
 void commit_settle(struct commit_wait *w, int32_t i, enum kafka_error error)
@@ -23,7 +23,7 @@ void commit_settle(struct commit_wait *w, int32_t i, enum kafka_error error)
     w->settled(w, i, error);
 }
 
-static void finish(struct commit_wait *w)
+static void commit_wait_finish(struct commit_wait *w)
 {
     ensure(w->unsettled == 0);
     w->r->x->abandoned = NULL;
@@ -32,7 +32,7 @@ static void finish(struct commit_wait *w)
     w->over(w);
 }
 
-static void check_all(struct commit_wait *w)
+static void commit_wait_check_all(struct commit_wait *w)
 {
     for (int32_t i = 0; i < w->count; i++) {
         struct commit_item *item = &w->items[i];
@@ -44,45 +44,45 @@ static void check_all(struct commit_wait *w)
     }
 }
 
-static void on_wake(struct sleeper *s)
+static void commit_wait_on_wake(struct sleeper *s)
 {
     struct commit_wait *w = CONTAINER_OF(s, struct commit_wait, sleeper);
-    check_all(w);
+    commit_wait_check_all(w);
     if (w->unsettled == 0)
-        finish(w);
+        commit_wait_finish(w);
 }
 
-static void on_deadline(struct timer *t)
+static void commit_wait_on_deadline(struct timer *t)
 {
     struct commit_wait *w = CONTAINER_OF(t, struct commit_wait, deadline);
-    check_all(w);
+    commit_wait_check_all(w);
     for (int32_t i = 0; i < w->count; i++)
         if (w->items[i].partition != NULL)
             commit_settle(w, i, ERR_REQUEST_TIMED_OUT);
-    finish(w);
+    commit_wait_finish(w);
 }
 
-static void on_abandoned(struct exchange *x)
+static void commit_wait_on_abandoned(struct exchange *x)
 {
     struct request *r = x->context;
     struct commit_wait *w = r->waiting;
-    on_deadline(&w->deadline);
+    commit_wait_on_deadline(&w->deadline);
 }
 
 void commit_wait(struct commit_wait *w, int64_t timeout_ms)
 {
     struct request *r = w->r;
-    w->sleeper = (struct sleeper){.queue = request_wake_queue(r), .wake = on_wake};
+    w->sleeper = (struct sleeper){.queue = request_wake_queue(r), .wake = commit_wait_on_wake};
     for (int32_t i = 0; i < w->count; i++)
         if (w->items[i].partition != NULL)
             partition_wait(w->items[i].partition, &w->items[i].waiter, &w->sleeper);
-    check_all(w);
+    commit_wait_check_all(w);
     if (w->unsettled == 0) {
-        finish(w);
+        commit_wait_finish(w);
         return;
     }
     exchange_park(r->x);
     r->waiting = w;
-    r->x->abandoned = on_abandoned;
+    r->x->abandoned = commit_wait_on_abandoned;
     timer_start(&w->deadline, timeout_ms);
 }

@@ -20,7 +20,7 @@ static void handle_heartbeat(struct request *r)
 const struct api_entry api_consumer_group_heartbeat = {
     .key = API_CONSUMER_GROUP_HEARTBEAT, .min = 0, .max = 0, .handle = handle_heartbeat};
 
-static void handle_describe(struct request *r)
+static void consumer_groups_api_handle_describe(struct request *r)
 {
     struct consumer_group_describe_request request;
     struct consumer_group_describe_response response;
@@ -38,4 +38,4 @@ static void handle_describe(struct request *r)
 }
 
 const struct api_entry api_consumer_group_describe = {
-    .key = API_CONSUMER_GROUP_DESCRIBE, .min = 0, .max = 0, .handle = handle_describe};
+    .key = API_CONSUMER_GROUP_DESCRIBE, .min = 0, .max = 0, .handle = consumer_groups_api_handle_describe};

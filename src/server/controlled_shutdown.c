@@ -37,7 +37,7 @@ static void ask_for_relief(struct request *r)
     controller_controlled_shutdown(r->s->controller, &s->call);
 }
 
-static void handle(struct request *r)
+static void controlled_shutdown_handle(struct request *r)
 {
     struct controlled_shutdown_request request;
     struct relief *s = ARENA_NEW(r->arena, struct relief);
@@ -52,4 +52,5 @@ static void handle(struct request *r)
     request_hop(r, r->s->control_loop, ask_for_relief);
 }
 
-const struct api_entry api_controlled_shutdown = {.key = API_CONTROLLED_SHUTDOWN, .min = 0, .max = 3, .handle = handle};
+const struct api_entry api_controlled_shutdown = {
+    .key = API_CONTROLLED_SHUTDOWN, .min = 0, .max = 3, .handle = controlled_shutdown_handle};

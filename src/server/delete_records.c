@@ -21,7 +21,7 @@ struct deletion {
     struct timer deadline;
 };
 
-static void settle(struct deletion *d, struct deleted *x, enum kafka_error error, int64_t low_watermark)
+static void delete_records_settle(struct deletion *d, struct deleted *x, enum kafka_error error, int64_t low_watermark)
 {
     x->out->error_code = (int16_t)error;
     x->out->low_watermark = error == ERR_NONE ? low_watermark : -1;
@@ -31,7 +31,7 @@ static void settle(struct deletion *d, struct deleted *x, enum kafka_error error
     d->unsettled--;
 }
 
-static void finish(struct deletion *d)
+static void delete_records_finish(struct deletion *d)
 {
     struct request *r = d->r;
     ensure(d->unsettled == 0);
@@ -43,7 +43,7 @@ static void finish(struct deletion *d)
 
 /* ---- Waiting for the followers ---- */
 
-static void check_all(struct deletion *d)
+static void delete_records_check_all(struct deletion *d)
 {
     for (int32_t i = 0; i < d->count; i++) {
         struct deleted *x = &d->items[i];
@@ -52,57 +52,57 @@ static void check_all(struct deletion *d)
             continue;
         enum kafka_error error = partition_low_watermark(x->partition, &low);
         if (error != ERR_NONE || low >= x->offset)
-            settle(d, x, error, low);
+            delete_records_settle(d, x, error, low);
     }
 }
 
-static void on_wake(struct sleeper *s)
+static void delete_records_on_wake(struct sleeper *s)
 {
     struct deletion *d = CONTAINER_OF(s, struct deletion, sleeper);
-    check_all(d);
+    delete_records_check_all(d);
     if (d->unsettled == 0)
-        finish(d);
+        delete_records_finish(d);
 }
 
-static void on_deadline(struct timer *t)
+static void delete_records_on_deadline(struct timer *t)
 {
     struct deletion *d = CONTAINER_OF(t, struct deletion, deadline);
-    check_all(d);
+    delete_records_check_all(d);
     for (int32_t i = 0; i < d->count; i++)
         if (d->items[i].partition != NULL)
-            settle(d, &d->items[i], ERR_REQUEST_TIMED_OUT, -1);
-    finish(d);
+            delete_records_settle(d, &d->items[i], ERR_REQUEST_TIMED_OUT, -1);
+    delete_records_finish(d);
 }
 
-static void on_abandoned(struct exchange *x)
+static void delete_records_on_abandoned(struct exchange *x)
 {
     struct request *r = x->context;
     struct deletion *d = r->waiting;
-    on_deadline(&d->deadline);
+    delete_records_on_deadline(&d->deadline);
 }
 
 static void wait_for_followers(struct request *r)
 {
     struct deletion *d = r->state;
-    d->sleeper = (struct sleeper){.queue = request_wake_queue(r), .wake = on_wake};
+    d->sleeper = (struct sleeper){.queue = request_wake_queue(r), .wake = delete_records_on_wake};
     for (int32_t i = 0; i < d->count; i++)
         if (d->items[i].partition != NULL)
             partition_wait(d->items[i].partition, &d->items[i].waiter, &d->sleeper);
-    check_all(d);
+    delete_records_check_all(d);
     if (d->unsettled == 0) {
-        finish(d);
+        delete_records_finish(d);
         return;
     }
     exchange_park(r->x);
     r->waiting = d;
-    r->x->abandoned = on_abandoned;
+    r->x->abandoned = delete_records_on_abandoned;
     timer_start(&d->deadline, MAX(d->request.timeout_ms, 0));
 }
 
 /* ---- The request ---- */
 
 /* On the connection's loop, which has a view of the cluster. */
-static void find_partition(struct deletion *d, struct deleted *x, struct str topic, int32_t index)
+static void delete_records_find_partition(struct deletion *d, struct deleted *x, struct str topic, int32_t index)
 {
     enum kafka_error error = ERR_NONE;
     if (topic_is_internal(topic))
@@ -110,7 +110,7 @@ static void find_partition(struct deletion *d, struct deleted *x, struct str top
     else if ((x->partition = replica_partition(d->r->s->replicas, topic, index)) == NULL)
         error = partition_missing(d->r->s, topic, index);
     if (error != ERR_NONE)
-        settle(d, x, error, -1);
+        delete_records_settle(d, x, error, -1);
 }
 
 /* On a worker: segments are deleted. */
@@ -121,11 +121,11 @@ static void delete_all(struct request *r)
         struct deleted *x = &d->items[i];
         enum kafka_error error = x->partition != NULL ? partition_delete_records(x->partition, &x->offset) : ERR_NONE;
         if (error != ERR_NONE)
-            settle(d, x, error, -1);
+            delete_records_settle(d, x, error, -1);
     }
 }
 
-static void handle(struct request *r)
+static void delete_records_handle(struct request *r)
 {
     struct deletion *d = ARENA_NEW(r->arena, struct deletion);
     d->r = r;
@@ -133,7 +133,7 @@ static void handle(struct request *r)
     if (!DECODE(r, delete_records_request, &d->request))
         return;
     delete_records_response_init(&d->response);
-    timer_init(&d->deadline, exchange_loop(r->x), on_deadline);
+    timer_init(&d->deadline, exchange_loop(r->x), delete_records_on_deadline);
     for (int32_t t = 0; t < d->request.topics.len; t++)
         d->count += d->request.topics.items[t].partitions.len;
     d->unsettled = d->count;
@@ -151,10 +151,11 @@ static void handle(struct request *r)
             x->offset = in->partitions.items[k].offset;
             delete_records_partition_result_init(x->out);
             x->out->partition_index = in->partitions.items[k].partition_index;
-            find_partition(d, x, in->name, x->out->partition_index);
+            delete_records_find_partition(d, x, in->name, x->out->partition_index);
         }
     }
     request_work(r, delete_all, wait_for_followers);
 }
 
-const struct api_entry api_delete_records = {.key = API_DELETE_RECORDS, .min = 0, .max = 2, .handle = handle};
+const struct api_entry api_delete_records = {
+    .key = API_DELETE_RECORDS, .min = 0, .max = 2, .handle = delete_records_handle};

@@ -19,12 +19,12 @@ struct describing {
     const struct broker_config *config; /* what counts now */
 };
 
-static struct str text_or_null(const char *s)
+static struct str describe_configs_text_or_null(const char *s)
 {
     return s != NULL ? str_of(s) : STR_NULL;
 }
 
-static bool is_wanted(const resource *in, const char *name)
+static bool describe_configs_is_wanted(const resource *in, const char *name)
 {
     if (in->configuration_keys.len <= 0)
         return true;
@@ -46,12 +46,12 @@ static void fill_synonyms(struct describing *d, const struct config_description 
     }
 }
 
-static void add_row(struct describing *d, const struct config_description *c)
+static void describe_configs_add_row(struct describing *d, const struct config_description *c)
 {
     row *o = &d->out->configs.items[d->out->configs.len++];
     describe_configs_resource_result_init(o);
     o->name = str_of(c->name);
-    o->value = text_or_null(c->value);
+    o->value = describe_configs_text_or_null(c->value);
     o->read_only = c->read_only;
     o->is_default = c->source == CONFIG_DEFAULT;
     o->config_source = (int8_t)c->source;
@@ -61,7 +61,7 @@ static void add_row(struct describing *d, const struct config_description *c)
         fill_synonyms(d, c, o);
     else
         ARRAY_MAKE(d->r->arena, o->synonyms, 0);
-    o->documentation = d->request->include_documentation ? text_or_null(c->doc) : STR_NULL;
+    o->documentation = d->request->include_documentation ? describe_configs_text_or_null(c->doc) : STR_NULL;
 }
 
 static void describe_broker(struct describing *d)
@@ -71,8 +71,9 @@ static void describe_broker(struct describing *d)
     d->out->configs.len = 0;
     for (int i = 0; i < names.count; i++) {
         struct config_description c;
-        if (is_wanted(d->in, names.items[i]) && config_describe(d->config, names.items[i], d->r->arena, &c))
-            add_row(d, &c);
+        if (describe_configs_is_wanted(d->in, names.items[i]) &&
+            config_describe(d->config, names.items[i], d->r->arena, &c))
+            describe_configs_add_row(d, &c);
     }
 }
 
@@ -84,17 +85,18 @@ static void describe_all_brokers(struct describing *d)
     d->out->configs.len = 0;
     for (int32_t i = 0; i < set.count; i++) {
         struct config_description c;
-        if (!is_wanted(d->in, set.entries[i].key) || !config_describe(d->config, set.entries[i].key, d->r->arena, &c))
+        if (!describe_configs_is_wanted(d->in, set.entries[i].key) ||
+            !config_describe(d->config, set.entries[i].key, d->r->arena, &c))
             continue;
         c.value = c.sensitive ? NULL : set.entries[i].value;
         c.source = CONFIG_DYNAMIC_CLUSTER;
         c.synonyms[0] = (struct config_synonym){c.name, c.value, CONFIG_DYNAMIC_CLUSTER};
         c.synonym_count = 1;
-        add_row(d, &c);
+        describe_configs_add_row(d, &c);
     }
 }
 
-static void describe_topic(struct describing *d)
+static void describe_configs_of_topic(struct describing *d)
 {
     size_t n;
     const struct config_key *keys = config_topic_keys(&n);
@@ -109,9 +111,9 @@ static void describe_topic(struct describing *d)
     d->out->configs.len = 0;
     for (size_t i = 0; i < n; i++) {
         struct config_description c;
-        if (is_wanted(d->in, keys[i].name) &&
+        if (describe_configs_is_wanted(d->in, keys[i].name) &&
             topic_config_describe(d->config, d->own.entries, (size_t)d->own.count, keys[i].name, d->r->arena, &c))
-            add_row(d, &c);
+            describe_configs_add_row(d, &c);
     }
 }
 
@@ -119,8 +121,8 @@ static void add_logger(void *ctx, const char *name, enum log_level level)
 {
     struct describing *d = ctx;
     struct config_description c = {.name = name, .value = logger_level_name(level), .source = CONFIG_DYNAMIC_LOGGER};
-    if (is_wanted(d->in, name))
-        add_row(d, &c);
+    if (describe_configs_is_wanted(d->in, name))
+        describe_configs_add_row(d, &c);
 }
 
 static void count_logger(void *ctx, const char *name UNUSED, enum log_level level UNUSED)
@@ -137,52 +139,52 @@ static void describe_loggers(struct describing *d)
     logger_each(add_logger, d);
 }
 
-static void refuse(struct describing *d, struct str why)
+static void describe_configs_refuse(struct describing *d, struct str why)
 {
     d->out->error_code = ERR_INVALID_REQUEST;
     d->out->error_message = why;
 }
 
 /* Whether the resource is this broker; if not, that is the answer. */
-static bool is_own(struct describing *d, const char *instead)
+static bool describe_configs_is_own(struct describing *d, const char *instead)
 {
     struct arena *a = d->r->arena;
     struct str name = d->in->resource_name;
     int32_t id;
     if (!str_to_int32(name, &id))
-        refuse(d,
-               arena_printf(a, "Broker id must be an integer, but it is: %.*s", STR_ARGS(str_head(name, MOST_SAID))));
+        describe_configs_refuse(
+            d, arena_printf(a, "Broker id must be an integer, but it is: %.*s", STR_ARGS(str_head(name, MOST_SAID))));
     else if (id != d->r->s->broker_id)
-        refuse(d, arena_printf(a, "Unexpected broker id, expected %d%s but received %.*s", d->r->s->broker_id, instead,
-                               STR_ARGS(name)));
+        describe_configs_refuse(d, arena_printf(a, "Unexpected broker id, expected %d%s but received %.*s",
+                                                d->r->s->broker_id, instead, STR_ARGS(name)));
     return d->out->error_code == ERR_NONE;
 }
 
-static void describe(struct describing *d)
+static void describe_configs_of(struct describing *d)
 {
     bool all = d->in->resource_name.len == 0;
     switch (d->in->resource_type) {
     case RESOURCE_TOPIC:
-        describe_topic(d);
+        describe_configs_of_topic(d);
         return;
     case RESOURCE_BROKER:
         if (all)
             describe_all_brokers(d);
-        else if (is_own(d, " or empty string,"))
+        else if (describe_configs_is_own(d, " or empty string,"))
             describe_broker(d);
         return;
     case RESOURCE_BROKER_LOGGER:
         if (all)
-            refuse(d, STR_LIT("Broker id must not be empty"));
-        else if (is_own(d, ""))
+            describe_configs_refuse(d, STR_LIT("Broker id must not be empty"));
+        else if (describe_configs_is_own(d, ""))
             describe_loggers(d);
         return;
     default:
-        refuse(d, arena_printf(d->r->arena, "Unsupported resource type: %d", d->in->resource_type));
+        describe_configs_refuse(d, arena_printf(d->r->arena, "Unsupported resource type: %d", d->in->resource_type));
     }
 }
 
-static void handle(struct request *r)
+static void describe_configs_handle(struct request *r)
 {
     struct describe_configs_request request;
     struct describe_configs_response response;
@@ -201,10 +203,11 @@ static void handle(struct request *r)
         d.out->resource_type = d.in->resource_type;
         d.out->resource_name = d.in->resource_name;
         ARRAY_MAKE(r->arena, d.out->configs, 0);
-        describe(&d);
+        describe_configs_of(&d);
     }
     ANSWER(r, describe_configs_response, &response); /* whose texts lie in the configuration */
     broker_settings_release(config);
 }
 
-const struct api_entry api_describe_configs = {.key = API_DESCRIBE_CONFIGS, .min = 0, .max = 4, .handle = handle};
+const struct api_entry api_describe_configs = {
+    .key = API_DESCRIBE_CONFIGS, .min = 0, .max = 4, .handle = describe_configs_handle};

@@ -4,7 +4,8 @@
 #include "controller/admin.h"
 #include "server/server_internal.h"
 
-static void describe(struct request *r, struct partition *p, struct describe_producers_partition_response *out)
+static void describe_producers_of(struct request *r, struct partition *p,
+                                  struct describe_producers_partition_response *out)
 {
     struct producer_state *states;
     int32_t count = plog_producers(partition_log(p), r->arena, &states);
@@ -21,8 +22,8 @@ static void describe(struct request *r, struct partition *p, struct describe_pro
 }
 
 /* Of a topic that nobody knows it is said in words. */
-static void refuse(struct request *r, struct str topic, int32_t index,
-                   struct describe_producers_partition_response *out)
+static void describe_producers_refuse(struct request *r, struct str topic, int32_t index,
+                                      struct describe_producers_partition_response *out)
 {
     out->error_code = partition_missing(r->s, topic, index);
     if (topic_name_problem(r->arena, topic).p != NULL)
@@ -38,13 +39,13 @@ static void describe_partition(struct request *r, struct str topic, int32_t inde
     out->partition_index = index;
     struct partition *p = replica_partition(r->s->replicas, topic, index);
     if (p != NULL)
-        describe(r, p, out);
+        describe_producers_of(r, p, out);
     else
-        refuse(r, topic, index, out);
+        describe_producers_refuse(r, topic, index, out);
     partition_unref(p);
 }
 
-static void handle(struct request *r)
+static void describe_producers_handle(struct request *r)
 {
     struct describe_producers_request request;
     struct describe_producers_response response;
@@ -63,4 +64,5 @@ static void handle(struct request *r)
     ANSWER(r, describe_producers_response, &response);
 }
 
-const struct api_entry api_describe_producers = {.key = API_DESCRIBE_PRODUCERS, .min = 0, .max = 0, .handle = handle};
+const struct api_entry api_describe_producers = {
+    .key = API_DESCRIBE_PRODUCERS, .min = 0, .max = 0, .handle = describe_producers_handle};

@@ -17,7 +17,7 @@ struct electing {
 
 /* ---- The answer ---- */
 
-static struct str why(struct request *r, const struct electing *e, const struct elect_item *item)
+static struct str elect_leaders_why(struct request *r, const struct electing *e, const struct elect_item *item)
 {
     const char *strategy = e->call.type == ELECTION_PREFERRED ? "PreferredReplicaPartitionLeaderElectionStrategy"
                                                               : "OfflinePartitionLeaderElectionStrategy(true)";
@@ -47,7 +47,7 @@ static int32_t drop_not_needed(struct electing *e)
     return kept;
 }
 
-static void answer(struct request *r)
+static void elect_leaders_answer(struct request *r)
 {
     struct electing *e = r->state;
     struct elect_leaders_response response;
@@ -70,7 +70,7 @@ static void answer(struct request *r)
             elect_leaders_partition_result_init(p);
             p->partition_id = items[k].partition;
             p->error_code = (int16_t)items[k].error;
-            p->error_message = why(r, e, &items[k]);
+            p->error_message = elect_leaders_why(r, e, &items[k]);
         }
     }
     ANSWER(r, elect_leaders_response, &response);
@@ -78,34 +78,34 @@ static void answer(struct request *r)
 
 /* ---- Waiting for the metadata ---- */
 
-static bool is_visible(const struct elect_item *item)
+static bool elect_leaders_is_visible(const struct elect_item *item)
 {
     const struct view_partition *p = view_partition(view_current(), item->topic, item->partition);
     return item->error != ERR_NONE || (p != NULL && p->leader == item->leader);
 }
 
-static bool all_visible(struct request *r)
+static bool elect_leaders_all_visible(struct request *r)
 {
     const struct electing *e = r->state;
     for (int32_t i = 0; i < e->call.count; i++)
-        if (!is_visible(&e->call.items[i]))
+        if (!elect_leaders_is_visible(&e->call.items[i]))
             return false;
     return true;
 }
 
-static void waited(struct request *r)
+static void elect_leaders_waited(struct request *r)
 {
     struct electing *e = r->state;
     for (int32_t i = 0; i < e->call.count; i++)
-        if (!is_visible(&e->call.items[i]))
+        if (!elect_leaders_is_visible(&e->call.items[i]))
             e->call.items[i].error = ERR_REQUEST_TIMED_OUT;
-    answer(r);
+    elect_leaders_answer(r);
 }
 
-static void wait_until_visible(struct request *r)
+static void elect_leaders_wait_until_visible(struct request *r)
 {
     struct electing *e = r->state;
-    e->wait = (struct view_wait){.visible = all_visible, .over = waited};
+    e->wait = (struct view_wait){.visible = elect_leaders_all_visible, .over = elect_leaders_waited};
     view_wait(r, &e->wait, e->request.timeout_ms);
 }
 
@@ -117,16 +117,16 @@ static void elected(struct controller_call *call, enum kafka_error error)
     e->error = error;
     for (int32_t i = 0; error != ERR_NONE && i < e->call.count; i++)
         e->call.items[i].error = error;
-    request_return(e->r, wait_until_visible);
+    request_return(e->r, elect_leaders_wait_until_visible);
 }
 
-static void elect(struct request *r)
+static void elect_leaders_ask(struct request *r)
 {
     struct electing *e = r->state;
     controller_elect(r->s->controller, &e->call);
 }
 
-static void list_items(struct request *r, struct electing *e)
+static void elect_leaders_list_items(struct request *r, struct electing *e)
 {
     int32_t count = 0;
     for (int32_t t = 0; t < e->request.topic_partitions.len; t++)
@@ -140,7 +140,7 @@ static void list_items(struct request *r, struct electing *e)
     }
 }
 
-static void handle(struct request *r)
+static void elect_leaders_handle(struct request *r)
 {
     struct electing *e = ARENA_NEW(r->arena, struct electing);
     if (!DECODE(r, elect_leaders_request, &e->request))
@@ -150,15 +150,16 @@ static void handle(struct request *r)
     e->call.type = r->version >= 1 ? (enum election_type)e->request.election_type : ELECTION_PREFERRED;
     r->state = e;
     if (e->request.topic_partitions.len >= 0)
-        list_items(r, e);
+        elect_leaders_list_items(r, e);
     if (e->call.type != ELECTION_PREFERRED && e->call.type != ELECTION_UNCLEAN) {
         e->error = ERR_INVALID_REQUEST;
         for (int32_t i = 0; i < e->call.count; i++)
             e->call.items[i].error = ERR_INVALID_REQUEST;
-        answer(r);
+        elect_leaders_answer(r);
         return;
     }
-    request_hop(r, r->s->control_loop, elect);
+    request_hop(r, r->s->control_loop, elect_leaders_ask);
 }
 
-const struct api_entry api_elect_leaders = {.key = API_ELECT_LEADERS, .min = 0, .max = 2, .handle = handle};
+const struct api_entry api_elect_leaders = {
+    .key = API_ELECT_LEADERS, .min = 0, .max = 2, .handle = elect_leaders_handle};

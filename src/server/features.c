@@ -31,7 +31,7 @@ static struct str refusal(struct request *r, const struct update_features_featur
     return STR_LIT("Could not apply finalized feature update because the provided feature is not supported.");
 }
 
-static void answer(struct request *r)
+static void features_answer(struct request *r)
 {
     struct updating *u = r->state;
     struct update_features_response response;
@@ -55,10 +55,10 @@ static void ask_controller(struct request *r)
 {
     struct updating *u = r->state;
     u->error = controller_is_active(r->s->controller) ? ERR_NONE : ERR_NOT_CONTROLLER;
-    request_return(r, answer);
+    request_return(r, features_answer);
 }
 
-static void handle(struct request *r)
+static void features_handle(struct request *r)
 {
     struct updating *u = ARENA_NEW(r->arena, struct updating);
     if (!DECODE(r, update_features_request, &u->request))
@@ -67,4 +67,5 @@ static void handle(struct request *r)
     request_hop(r, r->s->control_loop, ask_controller);
 }
 
-const struct api_entry api_update_features = {.key = API_UPDATE_FEATURES, .min = 0, .max = 1, .handle = handle};
+const struct api_entry api_update_features = {
+    .key = API_UPDATE_FEATURES, .min = 0, .max = 1, .handle = features_handle};

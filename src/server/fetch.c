@@ -44,7 +44,7 @@ struct fetch {
     struct timer timer;
 };
 
-static void try_again(struct fetch *f);
+static void fetch_try_again(struct fetch *f);
 
 /* ---- Reading ---- */
 
@@ -85,7 +85,7 @@ static int32_t replica_of(const struct fetch *f)
 }
 
 /* Whether who asks can read what the topic holds, by its settings: its data is not looked at. */
-static enum kafka_error check_reader(struct fetch *f, struct fetched *x)
+static enum kafka_error fetch_check_reader(struct fetch *f, struct fetched *x)
 {
     if (f->r->version >= ZSTD_SINCE)
         return ERR_NONE;
@@ -141,12 +141,12 @@ static bool makes_sense(const struct fetch *f, const struct fetched *x)
            (f->r->version < PARTIAL_BATCHES_BEFORE || f->request.max_bytes >= 0);
 }
 
-static void read_one(struct fetch *f, struct fetched *x, int32_t room, bool at_least_one)
+static void fetch_read_one(struct fetch *f, struct fetched *x, int32_t room, bool at_least_one)
 {
     drop_data(x);
     if (x->partition == NULL)
         return;
-    x->error = makes_sense(f, x) ? check_reader(f, x) : ERR_UNKNOWN_SERVER_ERROR;
+    x->error = makes_sense(f, x) ? fetch_check_reader(f, x) : ERR_UNKNOWN_SERVER_ERROR;
     if (x->error != ERR_NONE)
         return;
     bool held_back = replica_of(f) >= 0 && partition_holds_back(x->partition, replica_of(f), clock_mono_ms());
@@ -171,7 +171,7 @@ struct reading {
     bool at_once, cold;
 };
 
-static struct reading read_all(struct fetch *f)
+static struct reading fetch_read_all(struct fetch *f)
 {
     struct reading sum = {0};
     int64_t room = f->r->version >= PARTIAL_BATCHES_BEFORE ? MIN(f->request.max_bytes, f->r->s->config->fetch_max_bytes)
@@ -179,7 +179,7 @@ static struct reading read_all(struct fetch *f)
     for (int32_t i = 0; i < f->count; i++) {
         struct fetched *x = &f->items[i];
         bool at_least_one = f->r->version >= PARTIAL_BATCHES_BEFORE && sum.bytes == 0;
-        read_one(f, x, (int32_t)MAX(room - sum.bytes, 0), at_least_one);
+        fetch_read_one(f, x, (int32_t)MAX(room - sum.bytes, 0), at_least_one);
         sum.bytes += bytes_of(x);
         sum.at_once |= x->error != ERR_NONE || x->data.diverging_epoch >= 0 || x->preferred_replica >= 0;
         sum.cold |= x->data.slice.cold;
@@ -189,7 +189,7 @@ static struct reading read_all(struct fetch *f)
 
 /* ---- Answering ---- */
 
-static void fill_partition(const struct fetch *f, struct fetched *x, struct fetch_partition_data *out)
+static void fetch_fill_partition(const struct fetch *f, struct fetched *x, struct fetch_partition_data *out)
 {
     bool told = x->error == ERR_NONE;
     fetch_partition_data_init(out);
@@ -223,7 +223,7 @@ static void fill_aborted(struct fetch *f, struct fetched *x, struct fetch_partit
     if (n < 0) { /* the consumer would take what it gets for committed */
         drop_data(x);
         x->error = ERR_KAFKA_STORAGE_ERROR;
-        fill_partition(f, x, out);
+        fetch_fill_partition(f, x, out);
         return;
     }
     ARRAY_MAKE(f->r->arena, out->aborted_transactions, n);
@@ -241,13 +241,13 @@ static bool has_news(const struct fetch *f, const struct fetched *x)
                                   x->data.log_start_offset);
 }
 
-static bool same_topic(const struct fetch_item *a, const struct fetch_item *b)
+static bool fetch_same_topic(const struct fetch_item *a, const struct fetch_item *b)
 {
     return str_eq(a->topic, b->topic) && uuid_eq(a->topic_id, b->topic_id);
 }
 
 /* Neighbours of one topic share an entry. Each entry's partitions are a part of one array of all. */
-static void fill_topics(struct fetch *f, struct fetch_response *out)
+static void fetch_fill_topics(struct fetch *f, struct fetch_response *out)
 {
     struct fetch_partition_data *next = ARENA_ARRAY(f->r->arena, struct fetch_partition_data, MAX(f->count, 1));
     ARRAY_MAKE(f->r->arena, out->responses, f->count);
@@ -261,7 +261,7 @@ static void fill_topics(struct fetch *f, struct fetch_response *out)
             continue;
         }
         fetch_session_told(&x->item, x->error, x->data.high_watermark, x->data.log_start_offset);
-        if (last == NULL || !same_topic(last, &x->item)) {
+        if (last == NULL || !fetch_same_topic(last, &x->item)) {
             topic = &out->responses.items[out->responses.len++];
             fetch_able_topic_response_init(topic);
             topic->topic = x->item.topic;
@@ -272,7 +272,7 @@ static void fill_topics(struct fetch *f, struct fetch_response *out)
         last = &x->item;
         struct fetch_partition_data *data = next++;
         topic->partitions.len++;
-        fill_partition(f, x, data);
+        fetch_fill_partition(f, x, data);
         if (replica_of(f) >= 0 && x->partition != NULL)
             partition_note_sent(x->partition, bytes_of(x), clock_mono_ms());
         fill_aborted(f, x, data);
@@ -310,7 +310,7 @@ static void mark_what_has_more(struct fetch *f)
                 fetch_session_mark_ready(f->items[i].item.of);
 }
 
-static void finish(struct fetch *f)
+static void fetch_finish(struct fetch *f)
 {
     struct fetch_response response;
     struct writer w;
@@ -321,7 +321,7 @@ static void finish(struct fetch *f)
     if (!isolates(f))
         response.error_code = ERR_UNKNOWN_SERVER_ERROR;
     mark_what_has_more(f);
-    fill_topics(f, &response);
+    fetch_fill_topics(f, &response);
     answer_begin(f->r, &w);
     fetch_response_write(&w, f->r->version, &response);
     for (int32_t i = 0; i < f->count; i++) {
@@ -344,14 +344,14 @@ static void fail(struct fetch *f, enum kafka_error error)
 
 /* ---- Waiting ---- */
 
-static void on_wake(struct sleeper *s)
+static void fetch_on_wake(struct sleeper *s)
 {
-    try_again(CONTAINER_OF(s, struct fetch, sleeper));
+    fetch_try_again(CONTAINER_OF(s, struct fetch, sleeper));
 }
 
-static void on_deadline(struct timer *t)
+static void fetch_on_deadline(struct timer *t)
 {
-    try_again(CONTAINER_OF(t, struct fetch, timer));
+    fetch_try_again(CONTAINER_OF(t, struct fetch, timer));
 }
 
 /* What is there to read by the watermarks, without touching the logs. */
@@ -371,19 +371,19 @@ static bool enough_to_read(struct fetch *f)
     return bytes >= 1;
 }
 
-static void on_abandoned(struct exchange *x)
+static void fetch_on_abandoned(struct exchange *x)
 {
     struct request *r = x->context;
-    try_again(r->waiting);
+    fetch_try_again(r->waiting);
 }
 
 static void begin_to_wait(struct fetch *f)
 {
     f->parked = true;
-    f->sleeper = (struct sleeper){.queue = request_wake_queue(f->r), .wake = on_wake};
+    f->sleeper = (struct sleeper){.queue = request_wake_queue(f->r), .wake = fetch_on_wake};
     exchange_park(f->r->x);
     f->r->waiting = f;
-    f->r->x->abandoned = on_abandoned;
+    f->r->x->abandoned = fetch_on_abandoned;
     timer_start(&f->timer, f->deadline - clock_mono_ms());
 }
 
@@ -418,7 +418,7 @@ static bool go_to_sleep(struct fetch *f)
 
 /* ---- Cold logs: a worker looks first, so that the look-up finds everything in memory ---- */
 
-static void warm_up(struct request *r)
+static void fetch_warm_up(struct request *r)
 {
     struct fetch *f = r->state;
     for (int32_t i = 0; i < f->count; i++) {
@@ -438,12 +438,12 @@ static void warmed_up(struct request *r)
     struct fetch *f = r->state;
     for (int32_t i = 0; i < f->count; i++)
         f->items[i].data.slice.cold = false;
-    try_again(f);
+    fetch_try_again(f);
 }
 
 static void take_news(struct fetch *f);
 
-static bool is_late(const struct fetch *f)
+static bool fetch_is_late(const struct fetch *f)
 {
     return clock_mono_ms() >= f->deadline || exchange_is_orphan(f->r->x);
 }
@@ -451,22 +451,22 @@ static bool is_late(const struct fetch *f)
 /* True when it is answered, or waits for a worker. */
 static bool answer_if_enough(struct fetch *f)
 {
-    struct reading sum = read_all(f);
+    struct reading sum = fetch_read_all(f);
     if (sum.cold && f->r->state == NULL) {
         unwait(f);
         f->r->state = f;
-        request_work(f->r, warm_up, warmed_up);
+        request_work(f->r, fetch_warm_up, warmed_up);
         return true;
     }
     f->r->state = NULL;
     bool nothing_asked = f->count == 0 && f->session == NULL;
-    if (!is_late(f) && !sum.at_once && sum.bytes < f->request.min_bytes && !nothing_asked)
+    if (!fetch_is_late(f) && !sum.at_once && sum.bytes < f->request.min_bytes && !nothing_asked)
         return false;
-    finish(f);
+    fetch_finish(f);
     return true;
 }
 
-static void look(struct fetch *f)
+static void fetch_look(struct fetch *f)
 {
     while (!answer_if_enough(f) && !go_to_sleep(f))
         if (f->session != NULL)
@@ -474,20 +474,20 @@ static void look(struct fetch *f)
 }
 
 /* Something has happened, or the time is over. */
-static void try_again(struct fetch *f)
+static void fetch_try_again(struct fetch *f)
 {
     if (f->session != NULL && f->parked) {
         fetch_session_awake(f->session);
         take_news(f);
     }
-    if (f->parked && !is_late(f) && !enough_to_read(f) && (f->session == NULL || go_to_sleep(f)))
+    if (f->parked && !fetch_is_late(f) && !enough_to_read(f) && (f->session == NULL || go_to_sleep(f)))
         return;
-    look(f);
+    fetch_look(f);
 }
 
 /* ---- The request ---- */
 
-static void find_partition(struct fetch *f, struct fetched *x)
+static void fetch_find_partition(struct fetch *f, struct fetched *x)
 {
     if (x->item.topic.p == NULL) {
         x->error = ERR_UNKNOWN_TOPIC_ID;
@@ -533,7 +533,7 @@ static void take_items(struct fetch *f, const struct fetch_item *items, int32_t 
                                           .log_start_offset = -1,
                                           .diverging_epoch = -1,
                                           .diverging_end = -1};
-        find_partition(f, x);
+        fetch_find_partition(f, x);
         if (x->item.of != NULL)
             fetch_session_watch(x->item.of, x->partition);
     }
@@ -549,7 +549,7 @@ static void take_news(struct fetch *f)
     take_items(f, items, count);
 }
 
-static void handle(struct request *r)
+static void fetch_handle(struct request *r)
 {
     struct fetch *f = ARENA_NEW(r->arena, struct fetch);
     struct fetch_item *items;
@@ -566,9 +566,9 @@ static void handle(struct request *r)
     }
     take_items(f, items, count);
     note_follower(f);
-    timer_init(&f->timer, exchange_loop(r->x), on_deadline);
+    timer_init(&f->timer, exchange_loop(r->x), fetch_on_deadline);
     f->deadline = clock_mono_ms() + MAX(f->request.max_wait_ms, 0);
-    look(f);
+    fetch_look(f);
 }
 
-const struct api_entry api_fetch = {.key = API_FETCH, .min = 0, .max = 17, .handle = handle};
+const struct api_entry api_fetch = {.key = API_FETCH, .min = 0, .max = 17, .handle = fetch_handle};

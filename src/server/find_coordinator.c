@@ -28,7 +28,7 @@ static struct str topic_of(int8_t type)
     return type == KEY_TRANSACTION ? STR_LIT(TRANSACTION_STATE_TOPIC) : STR_LIT(GROUP_METADATA_TOPIC);
 }
 
-static struct found find(struct request *r, int8_t type, struct str key)
+static struct found find_coordinator_of(struct request *r, int8_t type, struct str key)
 {
     const struct view *v = view_current();
     const struct view_topic *topic = view_topic(v, topic_of(type));
@@ -48,7 +48,7 @@ static struct found find(struct request *r, int8_t type, struct str key)
 
 static void answer_one(struct request *r, const struct finding *f, struct find_coordinator_response *out)
 {
-    struct found x = find(r, r->version >= 1 ? f->request.key_type : KEY_GROUP, f->request.key);
+    struct found x = find_coordinator_of(r, r->version >= 1 ? f->request.key_type : KEY_GROUP, f->request.key);
     out->error_code = x.error;
     out->error_message = x.error == ERR_NONE ? STR_LIT("NONE") : x.message;
     out->node_id = x.node_id;
@@ -61,7 +61,7 @@ static void answer_several(struct request *r, const struct finding *f, struct fi
     ARRAY_MAKE(r->arena, out->coordinators, MAX(f->request.coordinator_keys.len, 0));
     for (int32_t i = 0; i < f->request.coordinator_keys.len; i++) {
         struct find_coordinator_coordinator *o = &out->coordinators.items[i];
-        struct found x = find(r, f->request.key_type, f->request.coordinator_keys.items[i]);
+        struct found x = find_coordinator_of(r, f->request.key_type, f->request.coordinator_keys.items[i]);
         find_coordinator_coordinator_init(o);
         o->key = f->request.coordinator_keys.items[i];
         o->error_code = x.error;

@@ -64,7 +64,7 @@ static void on_served(struct group_call *call)
     request_return(g->r, g->answer);
 }
 
-static struct group_coordinator *coordinator_of(const struct request *r)
+static struct group_coordinator *groups_api_coordinator_of(const struct request *r)
 {
     const struct view_topic *topic = view_topic(view_current(), STR_LIT(GROUP_METADATA_TOPIC));
     if (topic != NULL)
@@ -72,7 +72,7 @@ static struct group_coordinator *coordinator_of(const struct request *r)
     return r->s->groups;
 }
 
-static void carry(struct group_request *g, void (*serve)(struct request *r))
+static void groups_api_carry(struct group_request *g, void (*serve)(struct request *r))
 {
     struct request *r = g->r;
     g->call.done = on_served;
@@ -83,25 +83,25 @@ static void carry(struct group_request *g, void (*serve)(struct request *r))
 }
 
 /* The three functions of an API that differ in nothing but its name. */
-#define GROUP_API(api, KEY, version, field, serve_fn)                       \
-    static void answer_##field(struct request *r)                           \
-    {                                                                       \
-        struct group_request *g = r->state;                                 \
-        ANSWER(r, api##_response, &g->out.field);                           \
-    }                                                                       \
-    static void serve_##field(struct request *r)                            \
-    {                                                                       \
-        struct group_request *g = r->state;                                 \
-        serve_fn(coordinator_of(r), &g->in.field, &g->out.field, &g->call); \
-    }                                                                       \
-    static void handle_##field(struct request *r)                           \
-    {                                                                       \
-        struct group_request *g = group_request_new(r, answer_##field);     \
-        if (!DECODE(r, api##_request, &g->in.field))                        \
-            return;                                                         \
-        api##_response_init(&g->out.field);                                 \
-        carry(g, serve_##field);                                            \
-    }                                                                       \
+#define GROUP_API(api, KEY, version, field, serve_fn)                                  \
+    static void answer_##field(struct request *r)                                      \
+    {                                                                                  \
+        struct group_request *g = r->state;                                            \
+        ANSWER(r, api##_response, &g->out.field);                                      \
+    }                                                                                  \
+    static void serve_##field(struct request *r)                                       \
+    {                                                                                  \
+        struct group_request *g = r->state;                                            \
+        serve_fn(groups_api_coordinator_of(r), &g->in.field, &g->out.field, &g->call); \
+    }                                                                                  \
+    static void handle_##field(struct request *r)                                      \
+    {                                                                                  \
+        struct group_request *g = group_request_new(r, answer_##field);                \
+        if (!DECODE(r, api##_request, &g->in.field))                                   \
+            return;                                                                    \
+        api##_response_init(&g->out.field);                                            \
+        groups_api_carry(g, serve_##field);                                            \
+    }                                                                                  \
     const struct api_entry api_##api = {.key = KEY, .min = 0, .max = version, .handle = handle_##field}
 
 GROUP_API(join_group, API_JOIN_GROUP, 9, join, group_join);
@@ -145,7 +145,7 @@ static void answer_fetch(struct request *r)
 static void serve_fetch(struct request *r)
 {
     struct group_request *g = r->state;
-    group_fetch_offsets(coordinator_of(r), &g->in.fetch, &g->out.fetch, &g->call);
+    group_fetch_offsets(groups_api_coordinator_of(r), &g->in.fetch, &g->out.fetch, &g->call);
 }
 
 static void handle_offset_fetch(struct request *r)
@@ -157,7 +157,7 @@ static void handle_offset_fetch(struct request *r)
     if (r->version == 0)
         request_hop(r, r->s->control_loop, fetch_from_zookeeper);
     else
-        carry(g, serve_fetch);
+        groups_api_carry(g, serve_fetch);
 }
 
 const struct api_entry api_offset_fetch = {.key = API_OFFSET_FETCH, .min = 0, .max = 9, .handle = handle_offset_fetch};
@@ -173,7 +173,7 @@ static void answer_commit(struct request *r)
 static void serve_commit(struct request *r)
 {
     struct group_request *g = r->state;
-    group_commit(coordinator_of(r), &g->in.commit, &g->out.commit, &g->call);
+    group_commit(groups_api_coordinator_of(r), &g->in.commit, &g->out.commit, &g->call);
 }
 
 /* Whether any partition is known: else there is nothing to trouble a coordinator with. */
@@ -212,7 +212,7 @@ static void handle_commit(struct request *r)
     else if (r->version == 0)
         request_hop(r, r->s->control_loop, commit_to_zookeeper);
     else
-        carry(g, serve_commit);
+        groups_api_carry(g, serve_commit);
 }
 
 const struct api_entry api_offset_commit = {.key = API_OFFSET_COMMIT, .min = 0, .max = 9, .handle = handle_commit};
@@ -228,7 +228,7 @@ static void answer_offset_delete(struct request *r)
 static void serve_offset_delete(struct request *r)
 {
     struct group_request *g = r->state;
-    group_delete_offsets(coordinator_of(r), &g->in.forget, &g->out.forget, &g->call);
+    group_delete_offsets(groups_api_coordinator_of(r), &g->in.forget, &g->out.forget, &g->call);
 }
 
 static void prepare_offset_delete(struct arena *a, const struct offset_delete_request *in,
@@ -256,7 +256,7 @@ static void handle_offset_delete(struct request *r)
         return;
     offset_delete_response_init(&g->out.forget);
     prepare_offset_delete(r->arena, &g->in.forget, &g->out.forget);
-    carry(g, serve_offset_delete);
+    groups_api_carry(g, serve_offset_delete);
 }
 
 const struct api_entry api_offset_delete = {
@@ -304,7 +304,7 @@ static void answer_txn_commit(struct request *r)
 static void commit_in_transaction(struct request *r)
 {
     struct txn_commit *c = txn_commit_of(r);
-    group_commit_in_transaction(coordinator_of(r), &c->txn, &c->g.in.commit, &c->g.out.commit, &c->g.call);
+    group_commit_in_transaction(groups_api_coordinator_of(r), &c->txn, &c->g.in.commit, &c->g.out.commit, &c->g.call);
 }
 
 static void refuse_txn_commit(struct txn_commit *c, enum kafka_error error)
@@ -371,7 +371,7 @@ static void serve_txn_commit(struct request *r)
 }
 
 /* The request in the words of OffsetCommit. */
-static void fill_commit(struct txn_commit *c, struct arena *a)
+static void groups_api_fill_commit(struct txn_commit *c, struct arena *a)
 {
     struct offset_commit_request *to = &c->g.in.commit;
     offset_commit_request_init(to);
@@ -405,10 +405,10 @@ static void handle_txn_commit(struct request *r)
     if (!DECODE(r, txn_offset_commit_request, &c->in))
         return;
     c->txn = (struct group_transaction){.producer_id = c->in.producer_id, .producer_epoch = c->in.producer_epoch};
-    fill_commit(c, r->arena);
+    groups_api_fill_commit(c, r->arena);
     offset_commit_response_init(&c->g.out.commit);
     if (prepare_commit(r, &c->g.in.commit, &c->g.out.commit))
-        carry(&c->g, serve_txn_commit);
+        groups_api_carry(&c->g, serve_txn_commit);
     else
         answer_txn_commit(r);
 }

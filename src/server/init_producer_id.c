@@ -9,13 +9,13 @@ struct producer_id_request {
     struct init_producer_id_response response;
 };
 
-static void answer(struct request *r)
+static void init_producer_id_answer(struct request *r)
 {
     struct producer_id_request *st = r->state;
     ANSWER(r, init_producer_id_response, &st->response);
 }
 
-static void give_id(struct producer_id_request *st, int64_t id)
+static void init_producer_id_give_id(struct producer_id_request *st, int64_t id)
 {
     st->response.producer_id = id;
     st->response.producer_epoch = 0;
@@ -25,10 +25,10 @@ static void on_id(struct producer_id_call *call, int64_t id)
 {
     struct producer_id_request *st = CONTAINER_OF(call, struct producer_id_request, call);
     if (id >= 0)
-        give_id(st, id);
+        init_producer_id_give_id(st, id);
     else
         st->response.error_code = ERR_COORDINATOR_LOAD_IN_PROGRESS; /* the client asks again */
-    request_return(st->request, answer);
+    request_return(st->request, init_producer_id_answer);
 }
 
 static void wait_for_id(struct request *r)
@@ -38,7 +38,7 @@ static void wait_for_id(struct request *r)
     producer_ids_wait(r->s->producer_ids, &st->call);
 }
 
-static void handle(struct request *r)
+static void init_producer_id_handle(struct request *r)
 {
     struct init_producer_id_request request;
     struct producer_id_request *st = ARENA_NEW(r->arena, struct producer_id_request);
@@ -55,12 +55,13 @@ static void handle(struct request *r)
         init_transactional_producer(r, &request);
         return;
     } else if (producer_ids_draw(r->s->producer_ids, &id)) {
-        give_id(st, id);
+        init_producer_id_give_id(st, id);
     } else {
         request_hop(r, r->s->control_loop, wait_for_id);
         return;
     }
-    answer(r);
+    init_producer_id_answer(r);
 }
 
-const struct api_entry api_init_producer_id = {.key = API_INIT_PRODUCER_ID, .min = 0, .max = 5, .handle = handle};
+const struct api_entry api_init_producer_id = {
+    .key = API_INIT_PRODUCER_ID, .min = 0, .max = 5, .handle = init_producer_id_handle};

@@ -112,7 +112,7 @@ static void begin_leadership(struct request *r)
         answer_orders(r);
 }
 
-static void handle(struct request *r)
+static void leader_and_isr_handle(struct request *r)
 {
     struct leadership *l = ARENA_NEW(r->arena, struct leadership);
     if (!DECODE(r, leader_and_isr_request, &l->request))
@@ -122,4 +122,5 @@ static void handle(struct request *r)
     order_enter(&l->order, r, begin_leadership);
 }
 
-const struct api_entry api_leader_and_isr = {.key = API_LEADER_AND_ISR, .min = 0, .max = 7, .handle = handle};
+const struct api_entry api_leader_and_isr = {
+    .key = API_LEADER_AND_ISR, .min = 0, .max = 7, .handle = leader_and_isr_handle};

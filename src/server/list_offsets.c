@@ -23,7 +23,7 @@ static int64_t latest_for(const struct request *r, const struct list_offsets_req
     return partition_readable_end(p, isolation, request->replica_id);
 }
 
-static void tell(struct partition *p, told *out, int64_t offset, int64_t timestamp)
+static void list_offsets_tell(struct partition *p, told *out, int64_t offset, int64_t timestamp)
 {
     out->offset = offset;
     out->timestamp = timestamp;
@@ -45,12 +45,12 @@ static enum kafka_error by_time(const struct request *r, const struct list_offse
     return error;
 }
 
-static enum kafka_error find_offset(const struct request *r, const struct list_offsets_request *request,
-                                    struct partition *p, const asked *in, told *out)
+static enum kafka_error list_offsets_find_offset(const struct request *r, const struct list_offsets_request *request,
+                                                 struct partition *p, const asked *in, told *out)
 {
     switch (in->timestamp) {
     case LATEST:
-        tell(p, out, latest_for(r, request, p), NO_TIMESTAMP);
+        list_offsets_tell(p, out, latest_for(r, request, p), NO_TIMESTAMP);
         return ERR_NONE;
     case EARLIEST:
         out->offset = plog_start_offset(partition_log(p));
@@ -95,7 +95,7 @@ static void old_style(struct request *r, struct partition *p, const asked *in, t
     out->offset = -1;
 }
 
-static void list_one(struct request *r, struct str topic, const asked *in, told *out)
+static void list_offsets_list_one(struct request *r, struct str topic, const asked *in, told *out)
 {
     struct offsets_state *st = r->state;
     if (out->error_code == ERR_INVALID_REQUEST)
@@ -109,27 +109,27 @@ static void list_one(struct request *r, struct str topic, const asked *in, told 
     if (out->error_code == ERR_NONE && r->version == 0)
         old_style(r, p, in, out);
     else if (out->error_code == ERR_NONE)
-        out->error_code = find_offset(r, &st->request, p, in, out);
+        out->error_code = list_offsets_find_offset(r, &st->request, p, in, out);
     partition_unref(p);
 }
 
-static void list_all(struct request *r)
+static void list_offsets_list_all(struct request *r)
 {
     struct offsets_state *st = r->state;
     for (int32_t t = 0; t < st->request.topics.len; t++)
         for (int32_t i = 0; i < st->request.topics.items[t].partitions.len; i++)
-            list_one(r, st->request.topics.items[t].name, &st->request.topics.items[t].partitions.items[i],
-                     &st->response.topics.items[t].partitions.items[i]);
+            list_offsets_list_one(r, st->request.topics.items[t].name, &st->request.topics.items[t].partitions.items[i],
+                                  &st->response.topics.items[t].partitions.items[i]);
 }
 
-static void answer(struct request *r)
+static void list_offsets_answer(struct request *r)
 {
     struct offsets_state *st = r->state;
     ANSWER(r, list_offsets_response, &st->response);
 }
 
 /* "topic index" of each partition, in the request's order. */
-static struct str *names_of(struct arena *a, const struct list_offsets_request *request, int32_t *count)
+static struct str *list_offsets_names_of(struct arena *a, const struct list_offsets_request *request, int32_t *count)
 {
     int32_t n = 0;
     for (int32_t t = 0; t < request->topics.len; t++)
@@ -146,12 +146,12 @@ static struct str *names_of(struct arena *a, const struct list_offsets_request *
 }
 
 /* One answer is all that there can be for a partition, and it is not known which. */
-static void refuse_repeated(struct request *r, struct offsets_state *st)
+static void list_offsets_refuse_repeated(struct request *r, struct offsets_state *st)
 {
     int32_t count, n = 0;
     if (r->version == 0)
         return; /* which answers each */
-    struct str *names = names_of(r->arena, &st->request, &count);
+    struct str *names = list_offsets_names_of(r->arena, &st->request, &count);
     struct str_set twice = str_set_of_repeated(r->arena, names, count);
     for (int32_t t = 0; t < st->response.topics.len; t++)
         for (int32_t i = 0; i < st->response.topics.items[t].partitions.len; i++)
@@ -161,7 +161,7 @@ static void refuse_repeated(struct request *r, struct offsets_state *st)
 }
 
 /* Makes room for the answers. Returns whether any of them needs the log's content. */
-static bool prepare(struct request *r, struct offsets_state *st)
+static bool list_offsets_prepare(struct request *r, struct offsets_state *st)
 {
     bool reads = false;
     list_offsets_response_init(&st->response);
@@ -181,7 +181,7 @@ static bool prepare(struct request *r, struct offsets_state *st)
             reads |= timestamp >= 0 || timestamp == MAX_TIMESTAMP;
         }
     }
-    refuse_repeated(r, st);
+    list_offsets_refuse_repeated(r, st);
     return reads;
 }
 
@@ -191,12 +191,12 @@ static void handle_list_offsets(struct request *r)
     if (!DECODE(r, list_offsets_request, &st->request))
         return;
     r->state = st;
-    if (prepare(r, st)) {
-        request_work(r, list_all, answer);
+    if (list_offsets_prepare(r, st)) {
+        request_work(r, list_offsets_list_all, list_offsets_answer);
         return;
     }
-    list_all(r);
-    answer(r);
+    list_offsets_list_all(r);
+    list_offsets_answer(r);
 }
 
 const struct api_entry api_list_offsets = {.key = API_LIST_OFFSETS, .min = 0, .max = 9, .handle = handle_list_offsets};

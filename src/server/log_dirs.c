@@ -57,7 +57,7 @@ static void take_log(void *ctx, struct plog *log)
         (struct described){log, {plog_dir(log), plog_topic(log), plog_partition(log), plog_is_future(log)}};
 }
 
-static int by_name(const void *a, const void *b)
+static int log_dirs_by_name(const void *a, const void *b)
 {
     const struct log_name *x = &((const struct described *)a)->name, *y = &((const struct described *)b)->name;
     int order = strcmp(x->dir, y->dir);
@@ -79,8 +79,8 @@ static int64_t lag_of(const struct description *d, const struct described *x)
     return lag;
 }
 
-static void describe_topic(const struct description *d, const struct described *from, int32_t count,
-                           struct describe_log_dirs_topic *out)
+static void log_dirs_describe_topic(const struct description *d, const struct described *from, int32_t count,
+                                    struct describe_log_dirs_topic *out)
 {
     describe_log_dirs_topic_init(out);
     out->name = str_of(from->name.topic);
@@ -120,7 +120,7 @@ static void describe_logs(const struct description *d, const char *dir, struct d
     out->topics.len = 0;
     for (int32_t n; at < end; at += (size_t)n) {
         n = run_of(d, at, true);
-        describe_topic(d, &d->logs[at], n, &out->topics.items[out->topics.len++]);
+        log_dirs_describe_topic(d, &d->logs[at], n, &out->topics.items[out->topics.len++]);
     }
 }
 
@@ -135,7 +135,7 @@ static void describe_dir(const struct description *d, const char *dir, struct de
 }
 
 /* On a worker: a file system may let one wait. */
-static void describe(struct request *r)
+static void log_dirs_describe(struct request *r)
 {
     struct description *d = r->state;
     int32_t n = 0;
@@ -145,7 +145,7 @@ static void describe(struct request *r)
     log_manager_each(r->s->logs, take_log, d);
     str_set_deinit(&d->asked);
     if (d->count > 0)
-        qsort(d->logs, d->count, sizeof(*d->logs), by_name);
+        qsort(d->logs, d->count, sizeof(*d->logs), log_dirs_by_name);
     ARRAY_MAKE(r->arena, d->response.results, n);
     for (int32_t i = 0; i < n; i++)
         describe_dir(d, log_manager_dir(r->s->logs, i), &d->response.results.items[i]);
@@ -162,7 +162,7 @@ static void answer_description(struct request *r)
     free(logs);
 }
 
-static void handle_describe(struct request *r)
+static void log_dirs_handle_describe(struct request *r)
 {
     struct description *d = ARENA_NEW(r->arena, struct description);
     if (!DECODE(r, describe_log_dirs_request, &d->request))
@@ -170,11 +170,11 @@ static void handle_describe(struct request *r)
     describe_log_dirs_response_init(&d->response);
     d->r = r;
     r->state = d;
-    request_work(r, describe, answer_description);
+    request_work(r, log_dirs_describe, answer_description);
 }
 
 const struct api_entry api_describe_log_dirs = {
-    .key = API_DESCRIBE_LOG_DIRS, .min = 0, .max = 4, .handle = handle_describe};
+    .key = API_DESCRIBE_LOG_DIRS, .min = 0, .max = 4, .handle = log_dirs_handle_describe};
 
 /* ---- AlterReplicaLogDirs ---- */
 
@@ -194,7 +194,7 @@ struct alteration {
     int32_t count;
 };
 
-static int by_partition(const void *a, const void *b)
+static int log_dirs_by_partition(const void *a, const void *b)
 {
     const struct move_order *x = a, *y = b;
     int order = str_cmp(x->topic, y->topic);
@@ -228,7 +228,7 @@ static void sort_orders(struct alteration *a)
 {
     int32_t kept = 0;
     if (a->count > 0)
-        qsort(a->orders, (size_t)a->count, sizeof(*a->orders), by_partition);
+        qsort(a->orders, (size_t)a->count, sizeof(*a->orders), log_dirs_by_partition);
     for (int32_t i = 0; i < a->count; i++) {
         const struct move_order *next = i + 1 < a->count ? &a->orders[i + 1] : NULL;
         if (next == NULL || next->partition != a->orders[i].partition || !str_eq(next->topic, a->orders[i].topic))
@@ -251,7 +251,7 @@ static void alter_all(struct request *r)
     }
 }
 
-static void answer_alteration(struct request *r)
+static void log_dirs_answer_alteration(struct request *r)
 {
     struct alteration *a = r->state;
     struct alter_replica_log_dirs_response response;
@@ -276,7 +276,7 @@ static void answer_alteration(struct request *r)
     ANSWER(r, alter_replica_log_dirs_response, &response);
 }
 
-static void handle_alter(struct request *r)
+static void log_dirs_handle_alter(struct request *r)
 {
     struct alteration *a = ARENA_NEW(r->arena, struct alteration);
     if (!DECODE(r, alter_replica_log_dirs_request, &a->request))
@@ -286,8 +286,8 @@ static void handle_alter(struct request *r)
         add_orders(a, r->arena, &a->request.dirs.items[i]);
     sort_orders(a);
     r->state = a;
-    request_work(r, alter_all, answer_alteration);
+    request_work(r, alter_all, log_dirs_answer_alteration);
 }
 
 const struct api_entry api_alter_replica_log_dirs = {
-    .key = API_ALTER_REPLICA_LOG_DIRS, .min = 0, .max = 2, .handle = handle_alter};
+    .key = API_ALTER_REPLICA_LOG_DIRS, .min = 0, .max = 2, .handle = log_dirs_handle_alter};

@@ -26,7 +26,7 @@ static struct str text(const char *s)
     return str_of(s);
 }
 
-static void fill_brokers(struct request *r, const struct view *v, struct metadata_response *out)
+static void metadata_fill_brokers(struct request *r, const struct view *v, struct metadata_response *out)
 {
     ARRAY_MAKE(r->arena, out->brokers, v->brokers->n);
     out->brokers.len = 0;
@@ -74,8 +74,8 @@ static struct ids offline_ids(struct request *r, const struct view *v, const str
     return out;
 }
 
-static void fill_partition(struct request *r, const struct view *v, const struct view_partition *p,
-                           struct metadata_response_partition *o)
+static void metadata_fill_partition(struct request *r, const struct view *v, const struct view_partition *p,
+                                    struct metadata_response_partition *o)
 {
     bool old = r->version == 0; /* which leaves out what it cannot reach */
     metadata_response_partition_init(o);
@@ -99,8 +99,8 @@ static void fill_partition(struct request *r, const struct view *v, const struct
     }
 }
 
-static void fill_topic(struct request *r, const struct metadata *m, const struct view *v, const struct view_topic *t,
-                       struct metadata_response_topic *o)
+static void metadata_fill_topic(struct request *r, const struct metadata *m, const struct view *v,
+                                const struct view_topic *t, struct metadata_response_topic *o)
 {
     metadata_response_topic_init(o);
     o->name = arena_str(r->arena, text(t->name));
@@ -111,7 +111,7 @@ static void fill_topic(struct request *r, const struct metadata *m, const struct
     ARRAY_MAKE(r->arena, o->partitions, t->partition_count);
     o->partitions.len = 0;
     for (int32_t i = 0; i < t->partition_count; i++)
-        fill_partition(r, v, &t->partitions[i], &o->partitions.items[o->partitions.len++]);
+        metadata_fill_partition(r, v, &t->partitions[i], &o->partitions.items[o->partitions.len++]);
 }
 
 static void fill_missing(struct request *r, struct str name, struct uuid id, enum kafka_error error,
@@ -131,7 +131,7 @@ static bool wants_all(const struct request *r, const struct metadata *m)
 }
 
 /* Ids, where there are any, are all that counts; without them the names are. */
-static void drop_repeated(struct request *r, struct metadata_request *in)
+static void metadata_drop_repeated(struct request *r, struct metadata_request *in)
 {
     struct str_set seen = {0};
     int32_t kept = 0;
@@ -168,7 +168,7 @@ static void fill_asked(struct request *r, const struct metadata *m, const struct
     bool by_id = asked->name.p == NULL;
     const struct view_topic *t = by_id ? view_topic_by_id(v, asked->topic_id) : view_topic(v, asked->name);
     if (t != NULL)
-        fill_topic(r, m, v, t, o);
+        metadata_fill_topic(r, m, v, t, o);
     else if (by_id)
         fill_missing(r, STR_NULL, asked->topic_id, ERR_UNKNOWN_TOPIC_ID, o);
     else if (created != NULL)
@@ -196,13 +196,13 @@ static void fill_all_asked(struct request *r, const struct metadata *m, const st
     }
 }
 
-static void answer(struct request *r)
+static void metadata_answer(struct request *r)
 {
     struct metadata *m = r->state;
     const struct view *v = view_current();
     struct metadata_response response;
     metadata_response_init(&response);
-    fill_brokers(r, v, &response);
+    metadata_fill_brokers(r, v, &response);
     response.cluster_id = text(r->s->cluster_id);
     response.controller_id = is_reachable(r, v, v->controller_id) ? v->controller_id : -1;
     if (m->request.include_cluster_authorized_operations)
@@ -210,7 +210,7 @@ static void answer(struct request *r)
     if (wants_all(r, m)) {
         ARRAY_MAKE(r->arena, response.topics, v->topic_count);
         for (int32_t i = 0; i < v->topic_count && !request_is_spent(r); i++)
-            fill_topic(r, m, v, v->by_name[i], &response.topics.items[i]);
+            metadata_fill_topic(r, m, v, v->by_name[i], &response.topics.items[i]);
     } else {
         fill_all_asked(r, m, v, &response);
     }
@@ -266,12 +266,12 @@ static void handle_metadata(struct request *r)
         refuse_whole(r, &m->request);
         return;
     }
-    drop_repeated(r, &m->request);
+    metadata_drop_repeated(r, &m->request);
     collect_missing(r, m);
     if (m->missing_count > 0)
-        create_topics_then(r, m->missing, m->missing_count, answer);
+        create_topics_then(r, m->missing, m->missing_count, metadata_answer);
     else
-        answer(r);
+        metadata_answer(r);
 }
 
 const struct api_entry api_metadata = {.key = API_METADATA, .min = 0, .max = 12, .handle = handle_metadata};

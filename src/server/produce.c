@@ -105,7 +105,7 @@ static bool tells_start(enum kafka_error error)
     return error != ERR_CORRUPT_MESSAGE && error != ERR_MESSAGE_TOO_LARGE;
 }
 
-static enum kafka_error append(struct produce *pr, struct produced *x, struct commit_item *item)
+static enum kafka_error produce_append(struct produce *pr, struct produced *x, struct commit_item *item)
 {
     struct request *r = pr->wait.r;
     struct topic_config config = plog_config(partition_log(item->partition));
@@ -136,12 +136,12 @@ static enum kafka_error append(struct produce *pr, struct produced *x, struct co
 static void append_or_settle(struct produce *pr, int32_t i)
 {
     struct commit_item *item = &pr->wait.items[i];
-    enum kafka_error error = append(pr, &pr->items[i], item);
+    enum kafka_error error = produce_append(pr, &pr->items[i], item);
     if (error != ERR_NONE || pr->request.acks != ACKS_ALL || item->last_offset < 0)
         commit_settle(&pr->wait, i, error);
 }
 
-static enum kafka_error find_partition(struct produce *pr, struct produced *x, struct commit_item *item)
+static enum kafka_error produce_find_partition(struct produce *pr, struct produced *x, struct commit_item *item)
 {
     struct request *r = pr->wait.r;
     enum kafka_error error;
@@ -277,7 +277,7 @@ static enum kafka_error transaction_problem(const struct produce *pr)
 
 /* ---- Answering ---- */
 
-static void on_settled(struct commit_wait *w, int32_t i, enum kafka_error error)
+static void produce_on_settled(struct commit_wait *w, int32_t i, enum kafka_error error)
 {
     struct produce *pr = CONTAINER_OF(w, struct produce, wait);
     struct produced *x = &pr->items[i];
@@ -288,7 +288,7 @@ static void on_settled(struct commit_wait *w, int32_t i, enum kafka_error error)
     pr->failed = true;
 }
 
-static void answer(struct commit_wait *w)
+static void produce_answer(struct commit_wait *w)
 {
     struct produce *pr = CONTAINER_OF(w, struct produce, wait);
     if (pr->request.acks != 0)
@@ -304,12 +304,12 @@ static void wait_or_finish(struct produce *pr)
     if (pr->wait.unsettled > 0)
         commit_wait(&pr->wait, pr->request.timeout_ms);
     else
-        answer(&pr->wait);
+        produce_answer(&pr->wait);
 }
 
 /* ---- The request ---- */
 
-static int32_t count_partitions(const struct produce_request *request)
+static int32_t produce_count_partitions(const struct produce_request *request)
 {
     int32_t n = 0;
     for (int32_t t = 0; t < request->topic_data.len; t++)
@@ -332,7 +332,7 @@ static const bool *find_repeated(const struct produce *pr, int32_t count)
     return named_again(a, named, count);
 }
 
-static void lay_out(struct produce *pr, int32_t named)
+static void produce_lay_out(struct produce *pr, int32_t named)
 {
     struct arena *a = pr->wait.r->arena;
     const bool *again = named > 1 ? find_repeated(pr, named) : NULL;
@@ -357,8 +357,8 @@ static void lay_out(struct produce *pr, int32_t named)
         }
     }
     commit_wait_init(&pr->wait, pr->wait.r, n);
-    pr->wait.settled = on_settled;
-    pr->wait.over = answer;
+    pr->wait.settled = produce_on_settled;
+    pr->wait.over = produce_answer;
     for (int32_t i = 0; i < n; i++)
         pr->wait.items[i].last_offset = -1;
 }
@@ -371,7 +371,7 @@ static bool append_all(struct produce *pr)
     for (int32_t i = 0; i < pr->wait.count; i++) {
         struct produced *x = &pr->items[i];
         struct commit_item *item = &pr->wait.items[i];
-        enum kafka_error error = problem == ERR_NONE ? find_partition(pr, x, item) : problem;
+        enum kafka_error error = problem == ERR_NONE ? produce_find_partition(pr, x, item) : problem;
         if (error != ERR_NONE || x->in->records.mem.len == 0) {
             commit_settle(&pr->wait, i, error);
         } else if (is_unverified(pr, x, item)) {
@@ -383,21 +383,22 @@ static bool append_all(struct produce *pr)
     return held;
 }
 
-static void handle(struct request *r)
+static void produce_handle(struct request *r)
 {
     struct produce *pr = ARENA_NEW(r->arena, struct produce);
     r->state = pr;
     if (!DECODE(r, produce_request, &pr->request))
         return;
     produce_response_init(&pr->response);
-    int32_t named = count_partitions(&pr->request);
+    int32_t named = produce_count_partitions(&pr->request);
     pr->items = ARENA_ARRAY(r->arena, struct produced, MAX(named, 1));
     pr->wait.r = r;
-    lay_out(pr, named);
+    produce_lay_out(pr, named);
     if (append_all(pr))
         verify_held(pr);
     else
         wait_or_finish(pr);
 }
 
-const struct api_entry api_produce = {.key = API_PRODUCE, .min = 0, .max = 11, .overlaps = true, .handle = handle};
+const struct api_entry api_produce = {
+    .key = API_PRODUCE, .min = 0, .max = 11, .overlaps = true, .handle = produce_handle};

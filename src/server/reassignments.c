@@ -38,7 +38,7 @@ static void fill_results(struct request *r, const struct alteration *a,
     }
 }
 
-static void answer_alteration(struct request *r)
+static void reassignments_answer_alteration(struct request *r)
 {
     const struct alteration *a = r->state;
     struct alter_partition_reassignments_response response;
@@ -50,20 +50,20 @@ static void answer_alteration(struct request *r)
     ANSWER(r, alter_partition_reassignments_response, &response);
 }
 
-static void altered(struct controller_call *call, enum kafka_error error)
+static void reassignments_altered(struct controller_call *call, enum kafka_error error)
 {
     struct alteration *a = CONTAINER_OF(CONTAINER_OF(call, struct reassign_call, call), struct alteration, call);
     a->error = error;
-    request_return(a->r, answer_alteration);
+    request_return(a->r, reassignments_answer_alteration);
 }
 
-static void alter(struct request *r)
+static void reassignments_alter(struct request *r)
 {
     struct alteration *a = r->state;
     controller_reassign(r->s->controller, &a->call);
 }
 
-static void list_items(struct request *r, struct alteration *a)
+static void reassignments_list_items(struct request *r, struct alteration *a)
 {
     int32_t count = 0;
     for (int32_t t = 0; t < a->request.topics.len; t++)
@@ -81,20 +81,20 @@ static void list_items(struct request *r, struct alteration *a)
     }
 }
 
-static void handle_alter(struct request *r)
+static void reassignments_handle_alter(struct request *r)
 {
     struct alteration *a = ARENA_NEW(r->arena, struct alteration);
     if (!DECODE(r, alter_partition_reassignments_request, &a->request))
         return;
     a->r = r;
-    a->call = (struct reassign_call){.call = {.done = altered}, .arena = r->arena};
-    list_items(r, a);
+    a->call = (struct reassign_call){.call = {.done = reassignments_altered}, .arena = r->arena};
+    reassignments_list_items(r, a);
     r->state = a;
-    request_hop(r, r->s->control_loop, alter);
+    request_hop(r, r->s->control_loop, reassignments_alter);
 }
 
 const struct api_entry api_alter_partition_reassignments = {
-    .key = API_ALTER_PARTITION_REASSIGNMENTS, .min = 0, .max = 0, .handle = handle_alter};
+    .key = API_ALTER_PARTITION_REASSIGNMENTS, .min = 0, .max = 0, .handle = reassignments_handle_alter};
 
 /* ---- List ---- */
 
@@ -104,15 +104,15 @@ struct listing {
     enum kafka_error error;
 };
 
-static int by_topic(const void *a, const void *b)
+static int reassignments_by_topic(const void *a, const void *b)
 {
     const struct reassignment *x = a, *y = b;
     int order = str_cmp(x->topic, y->topic);
     return order != 0 ? order : x->partition - y->partition;
 }
 
-static void fill_topic(struct request *r, const struct reassignment *list, int32_t count,
-                       struct list_partition_reassignments_ongoing_topic_reassignment *out)
+static void reassignments_fill_topic(struct request *r, const struct reassignment *list, int32_t count,
+                                     struct list_partition_reassignments_ongoing_topic_reassignment *out)
 {
     list_partition_reassignments_ongoing_topic_reassignment_init(out);
     out->name = list[0].topic;
@@ -141,11 +141,11 @@ static void answer_listing(struct request *r)
     ARRAY_MAKE(r->arena, response.topics, count);
     response.topics.len = 0;
     if (count > 0)
-        qsort(l->call.found, (size_t)count, sizeof(*l->call.found), by_topic);
+        qsort(l->call.found, (size_t)count, sizeof(*l->call.found), reassignments_by_topic);
     for (int32_t i = 0, same; i < count; i = same) {
         for (same = i + 1; same < count && str_eq(l->call.found[same].topic, l->call.found[i].topic);)
             same++;
-        fill_topic(r, &l->call.found[i], same - i, &response.topics.items[response.topics.len++]);
+        reassignments_fill_topic(r, &l->call.found[i], same - i, &response.topics.items[response.topics.len++]);
     }
     ANSWER(r, list_partition_reassignments_response, &response);
 }
@@ -157,7 +157,7 @@ static void listed(struct controller_call *call, enum kafka_error error)
     request_return(l->r, answer_listing);
 }
 
-static void list(struct request *r)
+static void reassignments_list(struct request *r)
 {
     struct listing *l = r->state;
     controller_list_reassignments(r->s->controller, &l->call);
@@ -190,7 +190,7 @@ static void handle_list(struct request *r)
     if (request.topics.len >= 0)
         list_asked(r, &request, &l->call);
     r->state = l;
-    request_hop(r, r->s->control_loop, list);
+    request_hop(r, r->s->control_loop, reassignments_list);
 }
 
 const struct api_entry api_list_partition_reassignments = {

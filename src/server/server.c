@@ -195,7 +195,7 @@ static bool read_header(struct request *r)
     return true;
 }
 
-static void serve(void *ctx, struct exchange *x)
+static void server_serve(void *ctx, struct exchange *x)
 {
     if (x->frame_len < SMALLEST_HEADER) {
         exchange_abort(x, "a request shorter than its header");
@@ -227,5 +227,5 @@ struct net_handler server_handler(struct services *s)
 {
     for (size_t i = 0; i < api_table_len; i++)
         by_key[api_table[i]->key] = api_table[i];
-    return (struct net_handler){serve, may_overlap, s};
+    return (struct net_handler){server_serve, may_overlap, s};
 }

@@ -65,7 +65,7 @@ static void begin_stopping(struct request *r)
     request_work_on(r, r->s->order_worker, stop_all, answer_stops);
 }
 
-static void handle(struct request *r)
+static void stop_replica_handle(struct request *r)
 {
     struct stopping *s = ARENA_NEW(r->arena, struct stopping);
     if (!DECODE(r, stop_replica_request, &s->request))
@@ -75,4 +75,4 @@ static void handle(struct request *r)
     order_enter(&s->order, r, begin_stopping);
 }
 
-const struct api_entry api_stop_replica = {.key = API_STOP_REPLICA, .min = 0, .max = 4, .handle = handle};
+const struct api_entry api_stop_replica = {.key = API_STOP_REPLICA, .min = 0, .max = 4, .handle = stop_replica_handle};

@@ -42,7 +42,7 @@ static void plan_transactions_topic(struct request *r, struct topic_request *t)
     set_config(t, "segment.bytes", arena_printf(r->arena, "%d", c->transaction_state_log_segment_bytes).p);
 }
 
-static void on_created(struct topics_request *work)
+static void topic_creation_on_created(struct topics_request *work)
 {
     struct auto_creation *a = CONTAINER_OF(work, struct auto_creation, work);
     for (int32_t i = 0; i < a->count; i++) {
@@ -53,7 +53,7 @@ static void on_created(struct topics_request *work)
     request_return(a->r, a->then);
 }
 
-static void create(struct request *r)
+static void topic_creation_create(struct request *r)
 {
     struct auto_creation *a = r->creation;
     a->work.zk = r->s->zk;
@@ -65,8 +65,8 @@ void create_topics_then(struct request *r, struct topic_creation *topics, int32_
                         void (*then)(struct request *r))
 {
     struct auto_creation *a = ARENA_NEW(r->arena, struct auto_creation);
-    *a =
-        (struct auto_creation){r, topics, count, then, {.arena = r->arena, .config = r->s->config, .done = on_created}};
+    *a = (struct auto_creation){
+        r, topics, count, then, {.arena = r->arena, .config = r->s->config, .done = topic_creation_on_created}};
     a->work.topics = ARENA_ARRAY(r->arena, struct topic_request, MAX(count, 1));
     a->work.count = count;
     for (int32_t i = 0; i < count; i++) {
@@ -78,5 +78,5 @@ void create_topics_then(struct request *r, struct topic_creation *topics, int32_
             plan_transactions_topic(r, t);
     }
     r->creation = a;
-    request_hop(r, r->s->control_loop, create);
+    request_hop(r, r->s->control_loop, topic_creation_create);
 }

@@ -37,43 +37,43 @@ static void refuse_all(struct change *c, enum kafka_error error, struct str mess
 
 /* ---- Waiting until clients can see it ---- */
 
-static bool is_visible(const struct change *c, const struct topic_request *t)
+static bool topics_api_is_visible(const struct change *c, const struct topic_request *t)
 {
     return c->work.validate_only || t->error != ERR_NONE || c->visible(view_current(), t);
 }
 
-static bool all_visible(struct request *r)
+static bool topics_api_all_visible(struct request *r)
 {
     const struct change *c = change_of(r);
     for (int32_t i = 0; i < c->work.count; i++)
-        if (!is_visible(c, &c->work.topics[i]))
+        if (!topics_api_is_visible(c, &c->work.topics[i]))
             return false;
     return true;
 }
 
-static void waited(struct request *r)
+static void topics_api_waited(struct request *r)
 {
     struct change *c = change_of(r);
     for (int32_t i = 0; i < c->work.count; i++)
-        if (!is_visible(c, &c->work.topics[i]))
+        if (!topics_api_is_visible(c, &c->work.topics[i]))
             c->work.topics[i].error = ERR_REQUEST_TIMED_OUT;
     c->answer(r);
 }
 
-static void wait_until_visible(struct request *r)
+static void topics_api_wait_until_visible(struct request *r)
 {
     struct change *c = change_of(r);
-    c->wait = (struct view_wait){.visible = all_visible, .over = waited};
+    c->wait = (struct view_wait){.visible = topics_api_all_visible, .over = topics_api_waited};
     view_wait(r, &c->wait, c->timeout_ms);
 }
 
 /* ---- On the control loop ---- */
 
-static void on_written(struct topics_request *work)
+static void topics_api_on_written(struct topics_request *work)
 {
     struct change *c = CONTAINER_OF(work, struct change, work);
     view_unref((struct view *)(uintptr_t)work->view);
-    request_return(c->r, wait_until_visible);
+    request_return(c->r, topics_api_wait_until_visible);
 }
 
 static void on_control_loop(struct request *r)
@@ -96,7 +96,7 @@ static struct change *change_new(struct request *r, void (*start)(struct topics_
     c->r = r;
     c->start = start;
     c->answer = answer;
-    c->work = (struct topics_request){.arena = r->arena, .config = r->s->config, .done = on_written};
+    c->work = (struct topics_request){.arena = r->arena, .config = r->s->config, .done = topics_api_on_written};
     r->state = c;
     return c;
 }
@@ -255,7 +255,7 @@ const struct api_entry api_create_topics = {.key = API_CREATE_TOPICS, .min = 0, 
 
 /* ---- DeleteTopics ---- */
 
-static bool is_gone(const struct view *v, const struct topic_request *t)
+static bool topics_api_is_gone(const struct view *v, const struct topic_request *t)
 {
     return view_topic(v, t->name) == NULL;
 }
@@ -303,7 +303,7 @@ static void handle_delete(struct request *r)
     bool by_state = r->version >= 6;
     change_topics(c, by_state ? request->topics.len : request->topic_names.len);
     c->timeout_ms = request->timeout_ms;
-    c->visible = is_gone;
+    c->visible = topics_api_is_gone;
     for (int32_t i = 0; i < c->work.count; i++) {
         struct topic_request *t = &c->work.topics[i];
         t->name = by_state ? request->topics.items[i].name : request->topic_names.items[i];

@@ -11,7 +11,7 @@
 /* From these versions on a fenced producer is told so; older ones know another name for it (KIP-588). */
 enum { INIT_KNOWS_FENCED = 4, TXN_KNOWS_FENCED = 2 };
 
-static struct txn_coordinator *coordinator_of(const struct request *r)
+static struct txn_coordinator *transactions_api_coordinator_of(const struct request *r)
 {
     const struct view_topic *topic = view_topic(view_current(), STR_LIT(TRANSACTION_STATE_TOPIC));
     if (topic != NULL)
@@ -19,7 +19,7 @@ static struct txn_coordinator *coordinator_of(const struct request *r)
     return r->s->transactions;
 }
 
-static void carry(struct request *r, void (*serve)(struct request *r))
+static void transactions_api_carry(struct request *r, void (*serve)(struct request *r))
 {
     exchange_park(r->x);
     request_visit(r, r->s->coordinator_loop, serve);
@@ -74,14 +74,14 @@ static void answer_init(struct request *r)
 static void serve_init(struct request *r)
 {
     struct txn_question *q = r->state;
-    txn_init_producer(coordinator_of(r), &q->who, q->timeout_ms, &q->call);
+    txn_init_producer(transactions_api_coordinator_of(r), &q->who, q->timeout_ms, &q->call);
 }
 
 void init_transactional_producer(struct request *r, const struct init_producer_id_request *in)
 {
     struct txn_question *q = question_new(r, in->transactional_id, in->producer_id, in->producer_epoch, answer_init);
     q->timeout_ms = in->transaction_timeout_ms;
-    carry(r, serve_init);
+    transactions_api_carry(r, serve_init);
 }
 
 static void answer_add_offsets(struct request *r)
@@ -96,7 +96,7 @@ static void answer_add_offsets(struct request *r)
 static void serve_add_offsets(struct request *r)
 {
     struct txn_question *q = r->state;
-    txn_add_partitions(coordinator_of(r), &q->who, &q->offsets_of, 1, &q->call);
+    txn_add_partitions(transactions_api_coordinator_of(r), &q->who, &q->offsets_of, 1, &q->call);
 }
 
 static void handle_add_offsets(struct request *r)
@@ -110,7 +110,7 @@ static void handle_add_offsets(struct request *r)
     struct txn_question *q =
         question_new(r, in.transactional_id, in.producer_id, in.producer_epoch, answer_add_offsets);
     q->offsets_of = (struct txn_partition_ref){topic, state_partition_of(in.group_id, count)};
-    carry(r, serve_add_offsets);
+    transactions_api_carry(r, serve_add_offsets);
 }
 
 const struct api_entry api_add_offsets_to_txn = {
@@ -128,7 +128,7 @@ static void answer_end(struct request *r)
 static void serve_end(struct request *r)
 {
     struct txn_question *q = r->state;
-    txn_end(coordinator_of(r), &q->who, q->commit, &q->call);
+    txn_end(transactions_api_coordinator_of(r), &q->who, q->commit, &q->call);
 }
 
 static void handle_end(struct request *r)
@@ -138,7 +138,7 @@ static void handle_end(struct request *r)
         return;
     struct txn_question *q = question_new(r, in.transactional_id, in.producer_id, in.producer_epoch, answer_end);
     q->commit = in.committed;
-    carry(r, serve_end);
+    transactions_api_carry(r, serve_end);
 }
 
 const struct api_entry api_end_txn = {.key = API_END_TXN, .min = 0, .max = 4, .handle = handle_end};
@@ -187,7 +187,7 @@ static void on_added(struct txn_call *call, enum kafka_error error)
         request_return(all->r, answer_add);
 }
 
-static void verify(struct txn_coordinator *tc, struct adding *x)
+static void transactions_api_verify(struct txn_coordinator *tc, struct adding *x)
 {
     for (int32_t i = 0; i < x->count; i++)
         x->out[i]->partition_error_code = txn_verify(tc, &x->who, &x->refs[i]);
@@ -197,14 +197,14 @@ static void verify(struct txn_coordinator *tc, struct adding *x)
 static void serve_add(struct request *r)
 {
     struct adding_all *all = r->state;
-    struct txn_coordinator *tc = coordinator_of(r);
+    struct txn_coordinator *tc = transactions_api_coordinator_of(r);
     all->left = all->count + 1;
     for (int32_t i = 0; i < all->count; i++) {
         struct adding *x = &all->items[i];
         if (x->refused)
             on_added(&x->call, ERR_NONE);
         else if (x->verify_only)
-            verify(tc, x);
+            transactions_api_verify(tc, x);
         else
             txn_add_partitions(tc, &x->who, x->refs, x->count, &x->call);
     }
@@ -307,7 +307,7 @@ static void handle_add(struct request *r)
         prepare_several(all);
     else
         prepare_single(all);
-    carry(r, serve_add);
+    transactions_api_carry(r, serve_add);
 }
 
 const struct api_entry api_add_partitions_to_txn = {
@@ -316,31 +316,31 @@ const struct api_entry api_add_partitions_to_txn = {
 /* ---- DescribeTransactions and ListTransactions ---- */
 
 /* The three functions of an API that is answered at once. */
-#define LOOK_API(api, KEY, version, serve_fn)                          \
-    struct api##_look {                                                \
-        struct api##_request in;                                       \
-        struct api##_response out;                                     \
-    };                                                                 \
-    static void answer_##api(struct request *r)                        \
-    {                                                                  \
-        struct api##_look *l = r->state;                               \
-        ANSWER(r, api##_response, &l->out);                            \
-    }                                                                  \
-    static void serve_##api(struct request *r)                         \
-    {                                                                  \
-        struct api##_look *l = r->state;                               \
-        serve_fn(coordinator_of(r), &l->in, &l->out, r->arena);        \
-        request_return(r, answer_##api);                               \
-    }                                                                  \
-    static void handle_##api(struct request *r)                        \
-    {                                                                  \
-        struct api##_look *l = ARENA_NEW(r->arena, struct api##_look); \
-        r->state = l;                                                  \
-        if (!DECODE(r, api##_request, &l->in))                         \
-            return;                                                    \
-        api##_response_init(&l->out);                                  \
-        carry(r, serve_##api);                                         \
-    }                                                                  \
+#define LOOK_API(api, KEY, version, serve_fn)                                    \
+    struct api##_look {                                                          \
+        struct api##_request in;                                                 \
+        struct api##_response out;                                               \
+    };                                                                           \
+    static void answer_##api(struct request *r)                                  \
+    {                                                                            \
+        struct api##_look *l = r->state;                                         \
+        ANSWER(r, api##_response, &l->out);                                      \
+    }                                                                            \
+    static void serve_##api(struct request *r)                                   \
+    {                                                                            \
+        struct api##_look *l = r->state;                                         \
+        serve_fn(transactions_api_coordinator_of(r), &l->in, &l->out, r->arena); \
+        request_return(r, answer_##api);                                         \
+    }                                                                            \
+    static void handle_##api(struct request *r)                                  \
+    {                                                                            \
+        struct api##_look *l = ARENA_NEW(r->arena, struct api##_look);           \
+        r->state = l;                                                            \
+        if (!DECODE(r, api##_request, &l->in))                                   \
+            return;                                                              \
+        api##_response_init(&l->out);                                            \
+        transactions_api_carry(r, serve_##api);                                  \
+    }                                                                            \
     const struct api_entry api_##api = {.key = KEY, .min = 0, .max = version, .handle = handle_##api}
 
 LOOK_API(describe_transactions, API_DESCRIBE_TRANSACTIONS, 0, txn_describe);

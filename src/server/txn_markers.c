@@ -25,7 +25,7 @@ static bool is_offsets(const struct written *x)
     return str_is(x->topic, GROUP_METADATA_TOPIC);
 }
 
-static enum kafka_error append(struct written *x, struct commit_item *item, struct arena *a)
+static enum kafka_error txn_markers_append(struct written *x, struct commit_item *item, struct arena *a)
 {
     struct txn_marker marker = {x->marker->producer_id, x->marker->producer_epoch, x->marker->transaction_result,
                                 x->marker->coordinator_epoch};
@@ -55,7 +55,7 @@ static void write_one(struct writing *w, int32_t i)
     enum kafka_error error = ERR_UNKNOWN_SERVER_ERROR; /* what no producer can be called */
     if (x->marker->producer_id >= 0 && x->marker->producer_epoch >= 0) {
         item->partition = replica_partition(r->s->replicas, x->topic, x->out->partition_index);
-        error = item->partition == NULL ? ERR_UNKNOWN_TOPIC_OR_PARTITION : append(x, item, r->arena);
+        error = item->partition == NULL ? ERR_UNKNOWN_TOPIC_OR_PARTITION : txn_markers_append(x, item, r->arena);
     }
     if (error != ERR_NONE)
         commit_settle(&w->wait, i, error);
@@ -63,7 +63,7 @@ static void write_one(struct writing *w, int32_t i)
 
 /* ---- Answering ---- */
 
-static void answer(struct request *r)
+static void txn_markers_answer(struct request *r)
 {
     struct writing *w = r->state;
     ANSWER(r, write_txn_markers_response, &w->response);
@@ -78,16 +78,16 @@ static void tell_groups(struct request *r)
             group_transaction_ended(r->s->groups, x->out->partition_index, x->marker->producer_id,
                                     x->marker->transaction_result);
     }
-    request_return(r, answer);
+    request_return(r, txn_markers_answer);
 }
 
-static void on_settled(struct commit_wait *wait, int32_t i, enum kafka_error error)
+static void txn_markers_on_settled(struct commit_wait *wait, int32_t i, enum kafka_error error)
 {
     struct writing *w = CONTAINER_OF(wait, struct writing, wait);
     w->items[i].out->error_code = error;
 }
 
-static void on_written(struct commit_wait *wait)
+static void txn_markers_on_written(struct commit_wait *wait)
 {
     struct writing *w = CONTAINER_OF(wait, struct writing, wait);
     for (int32_t i = 0; i < wait->count; i++) {
@@ -96,12 +96,12 @@ static void on_written(struct commit_wait *wait)
             return;
         }
     }
-    answer(wait->r);
+    txn_markers_answer(wait->r);
 }
 
 /* ---- The request ---- */
 
-static int32_t count_partitions(const struct write_txn_markers_request *request)
+static int32_t txn_markers_count_partitions(const struct write_txn_markers_request *request)
 {
     int32_t n = 0;
     for (int32_t m = 0; m < request->markers.len; m++)
@@ -122,7 +122,7 @@ static void lay_out_topic(struct writing *w, const struct write_txn_markers_writ
     }
 }
 
-static void lay_out(struct writing *w)
+static void txn_markers_lay_out(struct writing *w)
 {
     struct arena *a = w->wait.r->arena;
     int32_t n = 0;
@@ -137,24 +137,25 @@ static void lay_out(struct writing *w)
     }
 }
 
-static void handle(struct request *r)
+static void txn_markers_handle(struct request *r)
 {
     struct writing *w = ARENA_NEW(r->arena, struct writing);
     r->state = w;
     if (!DECODE(r, write_txn_markers_request, &w->request))
         return;
     write_txn_markers_response_init(&w->response);
-    commit_wait_init(&w->wait, r, count_partitions(&w->request));
-    w->wait.settled = on_settled;
-    w->wait.over = on_written;
+    commit_wait_init(&w->wait, r, txn_markers_count_partitions(&w->request));
+    w->wait.settled = txn_markers_on_settled;
+    w->wait.over = txn_markers_on_written;
     w->items = ARENA_ARRAY(r->arena, struct written, MAX(w->wait.count, 1));
-    lay_out(w);
+    txn_markers_lay_out(w);
     for (int32_t i = 0; i < w->wait.count; i++)
         write_one(w, i);
     if (w->wait.unsettled > 0)
         commit_wait(&w->wait, r->s->config->request_timeout_ms);
     else
-        on_written(&w->wait);
+        txn_markers_on_written(&w->wait);
 }
 
-const struct api_entry api_write_txn_markers = {.key = API_WRITE_TXN_MARKERS, .min = 0, .max = 1, .handle = handle};
+const struct api_entry api_write_txn_markers = {
+    .key = API_WRITE_TXN_MARKERS, .min = 0, .max = 1, .handle = txn_markers_handle};

@@ -2,8 +2,8 @@
 #include "protocol/msg/update_metadata.h"
 #include "server/server_internal.h"
 
-static void take_state(struct view_change *change, struct partition_change *room, struct str topic, struct uuid id,
-                       const struct update_metadata_partition_state *in)
+static void update_metadata_take_state(struct view_change *change, struct partition_change *room, struct str topic,
+                                       struct uuid id, const struct update_metadata_partition_state *in)
 {
     room[change->partition_count++] = (struct partition_change){.topic = topic,
                                                                 .topic_id = id,
@@ -25,13 +25,14 @@ static void take_partitions(struct request *r, const struct update_metadata_requ
     struct partition_change *room = ARENA_ARRAY(r->arena, struct partition_change, MAX(n, 1));
     for (int32_t i = 0; i < in->ungrouped_partition_states.len; i++)
         if (in->ungrouped_partition_states.items[i].partition_index >= 0)
-            take_state(change, room, in->ungrouped_partition_states.items[i].topic_name, UUID_ZERO,
-                       &in->ungrouped_partition_states.items[i]);
+            update_metadata_take_state(change, room, in->ungrouped_partition_states.items[i].topic_name, UUID_ZERO,
+                                       &in->ungrouped_partition_states.items[i]);
     for (int32_t t = 0; t < in->topic_states.len; t++)
         for (int32_t i = 0; i < in->topic_states.items[t].partition_states.len; i++)
             if (in->topic_states.items[t].partition_states.items[i].partition_index >= 0)
-                take_state(change, room, in->topic_states.items[t].topic_name, in->topic_states.items[t].topic_id,
-                           &in->topic_states.items[t].partition_states.items[i]);
+                update_metadata_take_state(change, room, in->topic_states.items[t].topic_name,
+                                           in->topic_states.items[t].topic_id,
+                                           &in->topic_states.items[t].partition_states.items[i]);
     change->partitions = room;
 }
 
@@ -100,7 +101,7 @@ static void metadata_seen(struct message *m)
         answer_metadata_update(r);
 }
 
-static void note_deleted(struct metadata_update *u, struct arena *a, const struct view_change *change)
+static void update_metadata_note_deleted(struct metadata_update *u, struct arena *a, const struct view_change *change)
 {
     u->deleted = ARENA_ARRAY(a, struct group_partition, MAX(change->partition_count, 1));
     for (int32_t i = 0; i < change->partition_count; i++) {
@@ -110,7 +111,7 @@ static void note_deleted(struct metadata_update *u, struct arena *a, const struc
     }
 }
 
-static void handle(struct request *r)
+static void update_metadata_handle(struct request *r)
 {
     struct update_metadata_request request;
     struct metadata_update *u = ARENA_NEW(r->arena, struct metadata_update);
@@ -127,9 +128,10 @@ static void handle(struct request *r)
                                  .source = connection_serial(r->x->conn)};
     take_partitions(r, &request, &change);
     take_brokers(r, &request, &change);
-    note_deleted(u, r->arena, &change);
+    update_metadata_note_deleted(u, r->arena, &change);
     r->message.deliver = metadata_seen;
     view_board_apply(r->s->board, &change, exchange_loop(r->x), &r->message);
 }
 
-const struct api_entry api_update_metadata = {.key = API_UPDATE_METADATA, .min = 0, .max = 8, .handle = handle};
+const struct api_entry api_update_metadata = {
+    .key = API_UPDATE_METADATA, .min = 0, .max = 8, .handle = update_metadata_handle};

@@ -1,7 +1,7 @@
 /* Requests that are answered when this broker's own metadata shows what they have changed. */
 #include "server/server_internal.h"
 
-static void stop_waiting(struct view_wait *w)
+static void view_wait_stop_waiting(struct view_wait *w)
 {
     struct request *r = w->r;
     view_unwatch(&w->watcher);
@@ -14,18 +14,18 @@ static void on_view(struct view_watcher *watcher)
 {
     struct view_wait *w = CONTAINER_OF(watcher, struct view_wait, watcher);
     if (w->visible(w->r))
-        stop_waiting(w);
+        view_wait_stop_waiting(w);
 }
 
 static void on_timeout(struct timer *t)
 {
-    stop_waiting(CONTAINER_OF(t, struct view_wait, patience));
+    view_wait_stop_waiting(CONTAINER_OF(t, struct view_wait, patience));
 }
 
-static void on_abandoned(struct exchange *x)
+static void view_wait_on_abandoned(struct exchange *x)
 {
     struct request *r = x->context;
-    stop_waiting(r->waiting);
+    view_wait_stop_waiting(r->waiting);
 }
 
 void view_wait(struct request *r, struct view_wait *w, int32_t timeout_ms)
@@ -37,7 +37,7 @@ void view_wait(struct request *r, struct view_wait *w, int32_t timeout_ms)
     }
     exchange_park(r->x);
     r->waiting = w;
-    r->x->abandoned = on_abandoned;
+    r->x->abandoned = view_wait_on_abandoned;
     w->watcher.changed = on_view;
     view_watch(&w->watcher);
     timer_init(&w->patience, exchange_loop(r->x), on_timeout);

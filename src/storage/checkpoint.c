@@ -21,16 +21,16 @@ static bool offsets_line(void *ctx, const char *s)
     return true;
 }
 
-static int compare(const char *topic, int32_t partition, const struct offsets_entry *e)
+static int checkpoint_compare(const char *topic, int32_t partition, const struct offsets_entry *e)
 {
     int order = strcmp(topic, e->topic);
     return order != 0 ? order : (partition > e->partition) - (partition < e->partition);
 }
 
-static int by_partition(const void *a, const void *b)
+static int checkpoint_by_partition(const void *a, const void *b)
 {
     const struct offsets_entry *x = a;
-    return compare(x->topic, x->partition, b);
+    return checkpoint_compare(x->topic, x->partition, b);
 }
 
 bool offsets_file_read(const char *path, struct offsets_file *out)
@@ -39,7 +39,7 @@ bool offsets_file_read(const char *path, struct offsets_file *out)
     *out = (struct offsets_file){0};
     bool ok = lines_read(path, offsets_line, out, &complete);
     if (out->n > 0)
-        qsort(out->v, out->n, sizeof(*out->v), by_partition);
+        qsort(out->v, out->n, sizeof(*out->v), checkpoint_by_partition);
     return ok;
 }
 
@@ -67,7 +67,7 @@ int64_t offsets_file_find(const struct offsets_file *f, const char *topic, int32
     size_t lo = 0, hi = f->n;
     while (lo < hi) {
         size_t mid = (lo + hi) / 2;
-        int order = compare(topic, partition, &f->v[mid]);
+        int order = checkpoint_compare(topic, partition, &f->v[mid]);
         if (order == 0)
             return f->v[mid].offset;
         if (order < 0)

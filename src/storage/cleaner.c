@@ -92,7 +92,7 @@ struct choice {
     double ratio;
 };
 
-static void compare(void *ctx, struct plog *log)
+static void cleaner_compare(void *ctx, struct plog *log)
 {
     struct choice *best = ctx;
     struct cleanable todo;
@@ -110,7 +110,7 @@ static bool take_filthiest(struct hand *hand)
     struct settings s = current_settings(c);
     for (;;) {
         struct choice best = {.now = clock_wall_ms()};
-        log_manager_each(c->manager, compare, &best);
+        log_manager_each(c->manager, cleaner_compare, &best);
         manager_save_clean_ends(c->manager);
         if (best.log == NULL)
             return false;
@@ -149,7 +149,7 @@ static int64_t do_step(struct hand *hand)
     return throttle_ms(hand->cleaner, bytes);
 }
 
-static void run(struct job *job)
+static void cleaner_run_job(struct job *job)
 {
     struct hand *hand = CONTAINER_OF(job, struct hand, job);
     struct cleaner *c = hand->cleaner;
@@ -162,7 +162,7 @@ static void run(struct job *job)
     }
 }
 
-static void go_on(struct hand *hand)
+static void cleaner_go_on(struct hand *hand)
 {
     workers_submit(hand->cleaner->workers, &hand->job);
 }
@@ -177,12 +177,12 @@ static void done(struct message *msg)
     if (hand->wait_ms > 0 && !hand->resting)
         timer_start(&hand->timer, hand->wait_ms);
     else if (!hand->resting)
-        go_on(hand);
+        cleaner_go_on(hand);
 }
 
 static void due(struct timer *t)
 {
-    go_on(CONTAINER_OF(t, struct hand, timer));
+    cleaner_go_on(CONTAINER_OF(t, struct hand, timer));
 }
 
 void cleaner_run(struct cleaner *c)
@@ -200,7 +200,7 @@ static void add_hand(struct cleaner *c)
     struct hand *hand = xcalloc(1, sizeof(*hand));
     hand->cleaner = c;
     hand->number = c->hand_count;
-    hand->job = (struct job){.done = {.deliver = done}, .home = c->loop, .run = run};
+    hand->job = (struct job){.done = {.deliver = done}, .home = c->loop, .run = cleaner_run_job};
     timer_init(&hand->timer, c->loop, due);
     timer_start(&hand->timer, c->settings.backoff_ms);
     c->hands = xrealloc(c->hands, (size_t)(c->hand_count + 1) * sizeof(*c->hands));
@@ -237,7 +237,7 @@ void cleaner_configure(struct cleaner *c, const struct broker_config *config)
         if (!hand->resting || hand->number >= c->settings.threads)
             continue;
         hand->resting = false;
-        go_on(hand);
+        cleaner_go_on(hand);
     }
     while (c->running && c->hand_count < c->settings.threads)
         add_hand(c);

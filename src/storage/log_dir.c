@@ -29,7 +29,7 @@ static char *absolute_path(const char *path)
     return joined;
 }
 
-static bool is_readable(const char *path)
+static bool log_dir_is_readable(const char *path)
 {
     struct names names;
     bool ok = dir_list(path, &names);
@@ -60,7 +60,7 @@ bool log_dir_open(struct log_dir *d, const char *path, struct fail *fail)
     *d = (struct log_dir){.path = absolute_path(path), .lock_fd = -1};
     d->home.path = d->path;
     atomic_init(&d->home.offline, false);
-    if (dir_make(d->path) && is_readable(d->path))
+    if (dir_make(d->path) && log_dir_is_readable(d->path))
         return lock(d, fail);
     log_dir_take_offline(d, "it cannot be made or read");
     return true;

@@ -146,7 +146,7 @@ enum kafka_error log_manager_space(struct log_manager *m, const char *dir, int64
 
 /* ---- The table ---- */
 
-static struct log_key key_of(const char *topic, int32_t partition, bool future)
+static struct log_key manager_key_of(const char *topic, int32_t partition, bool future)
 {
     struct log_key key = {.partition = partition, .future = future};
     snprintf(key.topic, sizeof(key.topic), "%s", topic);
@@ -156,14 +156,14 @@ static struct log_key key_of(const char *topic, int32_t partition, bool future)
 struct log_entry *manager_find(struct log_manager *m, const char *topic, int32_t partition, bool future)
 {
     ensure(lock_is_held(&m->lock));
-    struct log_key key = key_of(topic, partition, future);
+    struct log_key key = manager_key_of(topic, partition, future);
     struct log_entry *e;
     HASH_FIND(hh, m->logs, &key, sizeof(key), e);
     return e;
 }
 
 /* The entry of this very log; NULL if it is not in the table. */
-static struct log_entry *entry_of(struct log_manager *m, const struct plog *log)
+static struct log_entry *manager_entry_of(struct log_manager *m, const struct plog *log)
 {
     struct log_entry *e = manager_find(m, plog_topic(log), plog_partition(log), plog_is_future(log));
     return e != NULL && e->log == log ? e : NULL;
@@ -175,7 +175,7 @@ void manager_add(struct log_manager *m, struct plog *log)
     ensure(manager_find(m, plog_topic(log), plog_partition(log), plog_is_future(log)) == NULL);
     ensure(plog_home(log)->host == &m->host);
     struct log_entry *e = xcalloc(1, sizeof(*e));
-    e->key = key_of(plog_topic(log), plog_partition(log), plog_is_future(log));
+    e->key = manager_key_of(plog_topic(log), plog_partition(log), plog_is_future(log));
     e->log = log;
     HASH_ADD(hh, m->logs, key, sizeof(e->key), e);
 }
@@ -297,7 +297,7 @@ static struct plog *create_in(struct log_manager *m, struct log_dir *d, const ch
 static struct log_dir *take_preference(struct log_manager *m, const char *topic, int32_t partition)
 {
     ensure(lock_is_held(&m->lock));
-    struct log_key key = key_of(topic, partition, false);
+    struct log_key key = manager_key_of(topic, partition, false);
     struct preference *p;
     HASH_FIND(hh, m->preferences, &key, sizeof(key), p);
     if (p == NULL)
@@ -322,7 +322,7 @@ static struct plog *create_log(struct log_manager *m, const char *topic, int32_t
 }
 
 /* The reference is given back where that fails. */
-static enum kafka_error give_id(struct plog **log, struct uuid topic_id)
+static enum kafka_error manager_give_id(struct plog **log, struct uuid topic_id)
 {
     enum kafka_error error = plog_adopt_topic_id(*log, topic_id);
     if (error == ERR_KAFKA_STORAGE_ERROR)
@@ -347,7 +347,7 @@ enum kafka_error log_manager_open(struct log_manager *m, const char *topic, int3
     if (*out != NULL)
         plog_ref(*out);
     lock_release(&m->lock);
-    return *out != NULL ? give_id(out, topic_id) : ERR_KAFKA_STORAGE_ERROR;
+    return *out != NULL ? manager_give_id(out, topic_id) : ERR_KAFKA_STORAGE_ERROR;
 }
 
 bool log_manager_has_offline_dir(struct log_manager *m)
@@ -397,7 +397,7 @@ static enum kafka_error delete_later(struct log_manager *m, struct plog *log)
 enum kafka_error log_manager_delete(struct log_manager *m, struct plog *log)
 {
     lock_take(&m->lock);
-    struct log_entry *e = entry_of(m, log);
+    struct log_entry *e = manager_entry_of(m, log);
     if (e != NULL)
         HASH_DEL(m->logs, e);
     lock_release(&m->lock);
@@ -424,7 +424,7 @@ void log_manager_prefer_dir(struct log_manager *m, const char *topic, int32_t pa
     struct preference *p = xcalloc(1, sizeof(*p));
     lock_take(&m->lock);
     take_preference(m, topic, partition);
-    p->key = key_of(topic, partition, false);
+    p->key = manager_key_of(topic, partition, false);
     p->dir = manager_dir(m, dir);
     HASH_ADD(hh, m->preferences, key, sizeof(p->key), p);
     lock_release(&m->lock);
@@ -457,7 +457,7 @@ enum kafka_error log_manager_create_future(struct log_manager *m, struct plog *c
     if (*out != NULL)
         plog_ref(*out);
     lock_release(&m->lock);
-    return *out != NULL ? give_id(out, plog_topic_id(current)) : ERR_KAFKA_STORAGE_ERROR;
+    return *out != NULL ? manager_give_id(out, plog_topic_id(current)) : ERR_KAFKA_STORAGE_ERROR;
 }
 
 /* With the manager's lock held: it is compacted from where the old one was. */
@@ -474,7 +474,7 @@ enum kafka_error log_manager_promote(struct log_manager *m, struct plog *current
 {
     bool ok = false;
     lock_take(&m->lock);
-    struct log_entry *from = entry_of(m, current), *to = entry_of(m, future);
+    struct log_entry *from = manager_entry_of(m, current), *to = manager_entry_of(m, future);
     if (from != NULL && to != NULL && !plog_is_offline(future)) {
         ok = plog_rename(future, NULL);
         if (ok) {

@@ -199,7 +199,7 @@ static bool parse_marked_name(const char *name, const char *mark, char **topic, 
            parse_dir_name(name, n - tail, topic, partition);
 }
 
-static bool is_deleted(const char *name)
+static bool manager_load_is_deleted(const char *name)
 {
     char *topic = NULL;
     int32_t partition;
@@ -223,7 +223,7 @@ static struct load_job *make_job(struct log_manager *m, struct log_dir *d, const
     return l;
 }
 
-static void remove_later(struct log_manager *m, const struct log_dir *d, const char *name)
+static void manager_load_remove_later(struct log_manager *m, const struct log_dir *d, const char *name)
 {
     char *path = xasprintf("%s/%s", d->path, name);
     manager_remove_dir_later(m, path, NULL);
@@ -273,8 +273,8 @@ static void submit_all(struct log_manager *m, struct log_dir *d, const struct na
     struct load_job **jobs = xcalloc(folders->n + 1, sizeof(struct load_job *));
     struct foreign foreign = {0};
     for (size_t i = 0; i < folders->n; i++) {
-        if (is_deleted(folders->v[i]))
-            remove_later(m, d, folders->v[i]);
+        if (manager_load_is_deleted(folders->v[i]))
+            manager_load_remove_later(m, d, folders->v[i]);
         else if ((jobs[of->total] = make_job(m, d, folders->v[i])) != NULL)
             of->total++;
         else

@@ -8,7 +8,7 @@
 #include "log/file.h"
 #include "storage/log_dir_internal.h"
 
-static enum meta_result parse(const struct properties *props, const char *path, struct meta_properties *out)
+static enum meta_result meta_parse(const struct properties *props, const char *path, struct meta_properties *out)
 {
     const char *version = properties_get(props, "version"), *id = properties_get(props, "broker.id");
     const char *cluster = properties_get(props, "cluster.id");
@@ -44,7 +44,7 @@ enum meta_result meta_properties_read(const char *path, struct meta_properties *
         return META_MISSING;
     if (found == FILE_FOUND) {
         if (properties_parse((struct str){text.p ? text.p : "", (int32_t)text.len}, path, &a, &props, &fail))
-            result = parse(&props, path, out);
+            result = meta_parse(&props, path, out);
         else
             log_error("%s", fail.text);
     }

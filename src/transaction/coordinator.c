@@ -52,7 +52,7 @@ static void finish_prepared(struct txn *t)
     markers_send(t);
 }
 
-static void on_loaded(void *ctx, struct state_partition *p)
+static void txn_on_loaded(void *ctx, struct state_partition *p)
 {
     struct txn_coordinator *tc = ctx;
     int count = 0;
@@ -66,7 +66,7 @@ static void on_loaded(void *ctx, struct state_partition *p)
              count, p->number, p->leader_epoch);
 }
 
-static void on_unloaded(void *ctx, struct state_partition *p)
+static void txn_on_unloaded(void *ctx, struct state_partition *p)
 {
     struct txn_coordinator *tc = ctx;
     struct txn *t, *next;
@@ -110,7 +110,7 @@ static enum kafka_error store_error(enum kafka_error error)
     return too_large ? ERR_UNKNOWN_SERVER_ERROR : state_append_error(error);
 }
 
-static void on_stored(struct state_append *append, enum kafka_error error)
+static void txn_on_stored(struct state_append *append, enum kafka_error error)
 {
     struct txn_store *s = CONTAINER_OF(append, struct txn_store, append);
     struct txn *t = txn_store_target(s);
@@ -136,7 +136,7 @@ void txn_store_begin(struct txn_store *s)
     ensure(t != NULL);
     batch_builder_init(&b, 0);
     txn_record(&b, t, &s->change, txn_now(s->coordinator));
-    s->append.done = on_stored;
+    s->append.done = txn_on_stored;
     s->append.timeout_ms = s->change.to.timeout_ms;
     state_append(s->home, &b, &s->append);
 }
@@ -160,8 +160,8 @@ static void on_asked_stored(struct txn_store *s, enum kafka_error error)
     call->done(call, error);
 }
 
-static void store(struct txn *t, const struct txn_change *change,
-                  void (*done)(struct txn_store *s, enum kafka_error error), struct txn_call *call)
+static void txn_store(struct txn *t, const struct txn_change *change,
+                      void (*done)(struct txn_store *s, enum kafka_error error), struct txn_call *call)
 {
     struct asked *x = xcalloc(1, sizeof(*x));
     txn_store_init(&x->store, t, change, done);
@@ -170,7 +170,7 @@ static void store(struct txn *t, const struct txn_change *change,
 }
 
 /* Whether the id is served here, and the transaction if there is one. */
-static enum kafka_error look_up(struct txn_coordinator *tc, struct str id, struct txn **out)
+static enum kafka_error txn_look_up(struct txn_coordinator *tc, struct str id, struct txn **out)
 {
     *out = NULL;
     if (id.len <= 0)
@@ -270,7 +270,7 @@ void txn_init_producer(struct txn_coordinator *tc, const struct txn_producer *wh
     ensure(loop_is_mine(tc->options.loop));
     struct txn_change change;
     struct txn *t;
-    enum kafka_error error = look_up(tc, who->transactional_id, &t);
+    enum kafka_error error = txn_look_up(tc, who->transactional_id, &t);
     if (who->transactional_id.len > 0 && !is_valid_timeout(tc, timeout_ms))
         error = ERR_INVALID_TRANSACTION_TIMEOUT;
     if (error == ERR_NONE && t == NULL && (t = make_new(tc, who->transactional_id, timeout_ms)) == NULL)
@@ -282,7 +282,7 @@ void txn_init_producer(struct txn_coordinator *tc, const struct txn_producer *wh
     else if (change.to.status == TXN_PREPARE_FENCE)
         fence(t, &change, call);
     else
-        store(t, &change, on_asked_stored, call);
+        txn_store(t, &change, on_asked_stored, call);
 }
 
 /* ---- Partitions ---- */
@@ -296,7 +296,7 @@ static bool has_all(const struct txn *t, const struct txn_partition_ref *partiti
     return true;
 }
 
-static enum kafka_error check_producer(const struct txn *t, const struct txn_producer *who)
+static enum kafka_error txn_check_producer(const struct txn *t, const struct txn_producer *who)
 {
     if (t == NULL || t->now.producer_id != who->id)
         return ERR_INVALID_PRODUCER_ID_MAPPING;
@@ -309,9 +309,9 @@ void txn_add_partitions(struct txn_coordinator *tc, const struct txn_producer *w
     ensure(loop_is_mine(tc->options.loop));
     struct txn *t;
     struct txn_change change;
-    enum kafka_error error = look_up(tc, who->transactional_id, &t);
+    enum kafka_error error = txn_look_up(tc, who->transactional_id, &t);
     if (error == ERR_NONE)
-        error = check_producer(t, who);
+        error = txn_check_producer(t, who);
     if (error == ERR_NONE && (t->pending || is_ending(t)))
         error = ERR_CONCURRENT_TRANSACTIONS;
     if (error != ERR_NONE || (t->now.status == TXN_ONGOING && has_all(t, partitions, count))) {
@@ -319,7 +319,7 @@ void txn_add_partitions(struct txn_coordinator *tc, const struct txn_producer *w
         return;
     }
     txn_prepare_added(t, partitions, count, txn_now(tc), &change);
-    store(t, &change, on_asked_stored, call);
+    txn_store(t, &change, on_asked_stored, call);
 }
 
 enum kafka_error txn_verify(struct txn_coordinator *tc, const struct txn_producer *who,
@@ -327,9 +327,9 @@ enum kafka_error txn_verify(struct txn_coordinator *tc, const struct txn_produce
 {
     ensure(loop_is_mine(tc->options.loop));
     struct txn *t;
-    enum kafka_error error = look_up(tc, who->transactional_id, &t);
+    enum kafka_error error = txn_look_up(tc, who->transactional_id, &t);
     if (error == ERR_NONE)
-        error = check_producer(t, who);
+        error = txn_check_producer(t, who);
     if (error == ERR_NONE && is_ending(t))
         error = ERR_CONCURRENT_TRANSACTIONS;
     return error == ERR_NONE && !has_all(t, partition, 1) ? ERR_TRANSACTION_ABORTABLE : error;
@@ -367,9 +367,9 @@ void txn_end(struct txn_coordinator *tc, const struct txn_producer *who, bool co
     ensure(loop_is_mine(tc->options.loop));
     struct txn *t;
     struct txn_change change;
-    enum kafka_error error = look_up(tc, who->transactional_id, &t);
+    enum kafka_error error = txn_look_up(tc, who->transactional_id, &t);
     if (error == ERR_NONE)
-        error = check_producer(t, who);
+        error = txn_check_producer(t, who);
     if (error == ERR_NONE && t->pending)
         error = ERR_CONCURRENT_TRANSACTIONS;
     if (error != ERR_NONE || t->now.status != TXN_ONGOING) {
@@ -377,7 +377,7 @@ void txn_end(struct txn_coordinator *tc, const struct txn_producer *who, bool co
         return;
     }
     txn_prepare_end(t, commit, txn_now(tc), &change);
-    store(t, &change, on_decided, call);
+    txn_store(t, &change, on_decided, call);
 }
 
 static void on_abort_decided(struct txn_store *s, enum kafka_error error)
@@ -402,7 +402,7 @@ void txn_abort(struct txn *t, const struct txn_change *fence, struct txn_call *c
     t->now.epoch = fence->to.epoch;
     t->now.last_epoch = NO_PRODUCER_EPOCH;
     txn_prepare_end(t, false, txn_now(t->coordinator), &change);
-    store(t, &change, on_abort_decided, call);
+    txn_store(t, &change, on_abort_decided, call);
 }
 
 /* ---- Life ---- */
@@ -417,8 +417,8 @@ struct txn_coordinator *txn_coordinator_new(const struct txn_options *options)
                                                         .log = options->log,
                                                         .load_buffer_size = c->transaction_state_log_load_buffer_size,
                                                         .take = txn_records_take,
-                                                        .loaded = on_loaded,
-                                                        .unloaded = on_unloaded,
+                                                        .loaded = txn_on_loaded,
+                                                        .unloaded = txn_on_unloaded,
                                                         .ctx = tc},
                                 c->transaction_state_log_num_partitions);
     markers_init(tc);

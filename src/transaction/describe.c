@@ -3,7 +3,8 @@
 #include "protocol/msg/list_transactions.h"
 #include "transaction/transaction_internal.h"
 
-static void fill_topics(const struct txn *t, struct arena *a, struct describe_transactions_transaction_state *o)
+static void txn_describe_fill_topics(const struct txn *t, struct arena *a,
+                                     struct describe_transactions_transaction_state *o)
 {
     int32_t count;
     const struct txn_partition_ref *refs = txn_sorted_partitions(t, NULL, a, &count);
@@ -22,8 +23,8 @@ static void fill_topics(const struct txn *t, struct arena *a, struct describe_tr
     }
 }
 
-static enum kafka_error describe(struct txn_coordinator *tc, struct str id, struct arena *a,
-                                 struct describe_transactions_transaction_state *o)
+static enum kafka_error txn_describe_one(struct txn_coordinator *tc, struct str id, struct arena *a,
+                                         struct describe_transactions_transaction_state *o)
 {
     if (id.len <= 0)
         return ERR_INVALID_REQUEST;
@@ -31,7 +32,7 @@ static enum kafka_error describe(struct txn_coordinator *tc, struct str id, stru
     const struct txn *t = error == ERR_NONE ? txn_find(tc, id) : NULL;
     if (t == NULL)
         return error != ERR_NONE ? error : ERR_TRANSACTIONAL_ID_NOT_FOUND;
-    fill_topics(t, a, o);
+    txn_describe_fill_topics(t, a, o);
     o->transaction_state = str_of(txn_status_name(t->now.status));
     o->transaction_timeout_ms = t->now.timeout_ms;
     o->transaction_start_time_ms = t->now.start_ms;
@@ -48,7 +49,7 @@ void txn_describe(struct txn_coordinator *tc, const struct describe_transactions
         struct describe_transactions_transaction_state *o = &response->transaction_states.items[i];
         describe_transactions_transaction_state_init(o);
         o->transactional_id = request->transactional_ids.items[i];
-        o->error_code = describe(tc, o->transactional_id, a, o);
+        o->error_code = txn_describe_one(tc, o->transactional_id, a, o);
     }
 }
 
@@ -61,8 +62,8 @@ static int status_of(struct str name)
 }
 
 /* A bit for each state that is asked for; 0: all. */
-static int wanted_states(const struct list_transactions_request *request, struct list_transactions_response *response,
-                         struct arena *a)
+static int txn_describe_wanted_states(const struct list_transactions_request *request,
+                                      struct list_transactions_response *response, struct arena *a)
 {
     int bits = 0;
     ARRAY_MAKE(a, response->unknown_state_filters, MAX(request->state_filters.len, 0));
@@ -78,18 +79,18 @@ static int wanted_states(const struct list_transactions_request *request, struct
     return bits;
 }
 
-static int by_number(const void *a, const void *b)
+static int txn_describe_by_number(const void *a, const void *b)
 {
     int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
     return (x > y) - (x < y);
 }
 
 /* The request's ids are sorted. */
-static bool is_wanted(const struct txn *t, const struct list_transactions_request *request, int states)
+static bool txn_describe_is_wanted(const struct txn *t, const struct list_transactions_request *request, int states)
 {
     size_t count = (size_t)MAX(request->producer_id_filters.len, 0);
     bool wanted = count == 0 || bsearch(&t->now.producer_id, request->producer_id_filters.items, count, sizeof(int64_t),
-                                        by_number) != NULL;
+                                        txn_describe_by_number) != NULL;
     if (request->state_filters.len > 0 && (states & 1 << t->now.status) == 0)
         return false;
     bool young = request->duration_filter >= 0 && txn_now(t->coordinator) - t->now.start_ms <= request->duration_filter;
@@ -99,17 +100,18 @@ static bool is_wanted(const struct txn *t, const struct list_transactions_reques
 void txn_list(struct txn_coordinator *tc, const struct list_transactions_request *request,
               struct list_transactions_response *response, struct arena *a)
 {
-    int states = wanted_states(request, response, a);
+    int states = txn_describe_wanted_states(request, response, a);
     if (state_topic_is_loading(tc->topic)) {
         response->error_code = ERR_COORDINATOR_LOAD_IN_PROGRESS;
         return;
     }
     if (request->producer_id_filters.len > 0)
-        qsort(request->producer_id_filters.items, (size_t)request->producer_id_filters.len, sizeof(int64_t), by_number);
+        qsort(request->producer_id_filters.items, (size_t)request->producer_id_filters.len, sizeof(int64_t),
+              txn_describe_by_number);
     ARRAY_MAKE(a, response->transaction_states, (int32_t)HASH_COUNT(tc->txns));
     response->transaction_states.len = 0;
     for (const struct txn *t = tc->txns; t != NULL; t = t->hh.next) {
-        if (!is_wanted(t, request, states))
+        if (!txn_describe_is_wanted(t, request, states))
             continue;
         struct list_transactions_transaction_state *o =
             &response->transaction_states.items[response->transaction_states.len++];

@@ -26,7 +26,7 @@ static void on_aborted(struct txn_call *call, enum kafka_error error)
     free(x);
 }
 
-static bool is_late(const struct txn *t, int64_t now)
+static bool txn_expiry_is_late(const struct txn *t, int64_t now)
 {
     return !t->pending && t->now.status == TXN_ONGOING && t->now.epoch < INT16_MAX &&
            saturating_sub(now, t->now.start_ms) > t->now.timeout_ms && state_partition_check(t->home) == ERR_NONE;
@@ -38,7 +38,7 @@ static void abort_late(struct timer *timer)
     int64_t now = txn_now(tc);
     for (struct txn *t = tc->txns; t != NULL; t = t->hh.next) {
         struct txn_change fence;
-        if (!is_late(t, now))
+        if (!txn_expiry_is_late(t, now))
             continue;
         struct timed_out *x = xcalloc(1, sizeof(*x));
         *x = (struct timed_out){{.done = on_aborted}, str_dup(t->id)};
@@ -89,7 +89,7 @@ static void on_buried(struct state_append *append, enum kafka_error error)
     free(b);
 }
 
-static bool is_expired(const struct txn *t, int64_t now)
+static bool txn_expiry_is_expired(const struct txn *t, int64_t now)
 {
     bool idle =
         t->now.status == TXN_EMPTY || t->now.status == TXN_COMPLETE_COMMIT || t->now.status == TXN_COMPLETE_ABORT;
@@ -133,7 +133,7 @@ static void expire_ids(struct timer *timer)
     size_t count = 0;
     struct txn **expired = xcalloc(HASH_COUNT(tc->txns) + 1, sizeof(struct txn *));
     for (struct txn *t = tc->txns; t != NULL; t = t->hh.next)
-        if (is_expired(t, now))
+        if (txn_expiry_is_expired(t, now))
             expired[count++] = t;
     qsort(expired, count, sizeof(struct txn *), by_home);
     for (size_t at = 0; at < count;)

@@ -44,9 +44,9 @@ struct completion {
     struct completion *prev, *next;
 };
 
-static void send_queue(struct marker_peer *p);
+static void markers_send_queue(struct marker_peer *p);
 
-static void try_later(struct txn_coordinator *tc)
+static void markers_try_later(struct txn_coordinator *tc)
 {
     if (!timer_is_running(&tc->retry))
         timer_start(&tc->retry, RETRY_MS);
@@ -60,7 +60,7 @@ static void on_completed(struct txn_store *s, enum kafka_error error)
     struct txn_coordinator *tc = s->coordinator;
     if (error == ERR_COORDINATOR_NOT_AVAILABLE && txn_store_target(s) != NULL) {
         DL_APPEND(tc->stalled, c);
-        try_later(tc);
+        markers_try_later(tc);
         return;
     }
     if (error != ERR_NONE)
@@ -71,7 +71,7 @@ static void on_completed(struct txn_store *s, enum kafka_error error)
     free(c);
 }
 
-static void complete(struct txn *t)
+static void markers_complete(struct txn *t)
 {
     struct completion *c = xcalloc(1, sizeof(*c));
     t->finishing = false;
@@ -183,12 +183,12 @@ static void place(struct txn_coordinator *tc, struct marker_order *list)
     DL_FOREACH_SAFE (list, o, next) {
         if (o->broker == TXN_NO_LEADER) {
             DL_APPEND(tc->homeless, o);
-            try_later(tc);
+            markers_try_later(tc);
             continue;
         }
         struct marker_peer *p = find_or_add_peer(tc, o->broker);
         DL_APPEND(p->queue, o);
-        send_queue(p);
+        markers_send_queue(p);
     }
 }
 
@@ -202,7 +202,7 @@ void markers_send(struct txn *t)
     HASH_ITER (hh, t->partitions, p, next)
         order_for(t, &p->id, &list);
     if (t->partitions == NULL)
-        complete(t);
+        markers_complete(t);
     place(tc, list);
 }
 
@@ -216,11 +216,11 @@ static void retry_order(const struct marker_order *old)
     for (size_t i = 0; i < old->count; i++)
         order_for(t, &old->partitions[i], &list);
     if (t->partitions == NULL)
-        complete(t);
+        markers_complete(t);
     place(old->coordinator, list);
 }
 
-static void on_retry(struct timer *timer)
+static void markers_on_retry(struct timer *timer)
 {
     struct txn_coordinator *tc = CONTAINER_OF(timer, struct txn_coordinator, retry);
     struct marker_order *list = tc->homeless, *o, *next;
@@ -234,7 +234,8 @@ static void on_retry(struct timer *timer)
 
 /* ---- Requests ---- */
 
-static void fill_topics(const struct marker_order *o, struct arena *a, struct write_txn_markers_writable_txn_marker *m)
+static void markers_fill_topics(const struct marker_order *o, struct arena *a,
+                                struct write_txn_markers_writable_txn_marker *m)
 {
     struct write_txn_markers_writable_txn_marker_topic *topic = NULL;
     ARRAY_MAKE(a, m->topics, (int32_t)o->count);
@@ -251,14 +252,14 @@ static void fill_topics(const struct marker_order *o, struct arena *a, struct wr
     }
 }
 
-static int by_id(const void *a, const void *b)
+static int markers_by_id(const void *a, const void *b)
 {
     const struct topic_key *x = a, *y = b;
     int topics = strcmp(x->topic, y->topic);
     return topics != 0 ? topics : (x->index > y->index) - (x->index < y->index);
 }
 
-static void fill_request(struct marker_peer *p)
+static void markers_fill_request(struct marker_peer *p)
 {
     struct marker_order *o;
     int32_t n = 0;
@@ -268,12 +269,12 @@ static void fill_request(struct marker_peer *p)
     n = 0;
     DL_FOREACH (p->sent, o) {
         struct write_txn_markers_writable_txn_marker *m = &p->request.markers.items[n++];
-        qsort(o->partitions, o->count, sizeof(*o->partitions), by_id);
+        qsort(o->partitions, o->count, sizeof(*o->partitions), markers_by_id);
         m->producer_id = o->marker.producer_id;
         m->producer_epoch = o->marker.producer_epoch;
         m->transaction_result = o->marker.commit;
         m->coordinator_epoch = o->marker.coordinator_epoch;
-        fill_topics(o, &p->arena, m);
+        markers_fill_topics(o, &p->arena, m);
     }
 }
 
@@ -299,7 +300,7 @@ static int32_t first_result(const struct write_txn_markers_response *r, int64_t 
     return lo;
 }
 
-static enum kafka_error result_of(const marker_result *m, const struct topic_key *id)
+static enum kafka_error markers_result_of(const marker_result *m, const struct topic_key *id)
 {
     for (int32_t t = 0; t < m->topics.len; t++) {
         const struct write_txn_markers_writable_txn_marker_topic_result *topic = &m->topics.items[t];
@@ -311,15 +312,15 @@ static enum kafka_error result_of(const marker_result *m, const struct topic_key
 }
 
 /* What the response says of it; a leader that says nothing is asked again. */
-static enum kafka_error find_result(const struct write_txn_markers_response *r, const struct marker_order *o,
-                                    const struct topic_key *id)
+static enum kafka_error markers_find_result(const struct write_txn_markers_response *r, const struct marker_order *o,
+                                            const struct topic_key *id)
 {
     enum kafka_error error = ERR_NETWORK_EXCEPTION;
     for (int32_t i = first_result(r, o->marker.producer_id); error == ERR_NETWORK_EXCEPTION && i < r->markers.len;
          i++) {
         if (r->markers.items[i].producer_id != o->marker.producer_id)
             break;
-        error = result_of(&r->markers.items[i], id);
+        error = markers_result_of(&r->markers.items[i], id);
     }
     return error;
 }
@@ -342,7 +343,7 @@ static void take_results(struct marker_peer *p, struct marker_order *o)
     size_t left = 0;
     for (size_t i = 0; t != NULL && i < o->count; i++) {
         struct topic_key id = o->partitions[i];
-        enum kafka_error error = find_result(&p->response, o, &id);
+        enum kafka_error error = markers_find_result(&p->response, o, &id);
         if (is_fenced(error)) {
             log_info("The marker of %.*s for %s-%" PRId32 " is refused for good: %s", STR_ARGS(o->id), id.topic,
                      id.index, error_name((int16_t)error));
@@ -358,10 +359,10 @@ static void take_results(struct marker_peer *p, struct marker_order *o)
     }
     o->count = left;
     if (t != NULL && t->partitions == NULL)
-        complete(t);
+        markers_complete(t);
 }
 
-static void on_answer(struct broker_call *call, enum kafka_error error)
+static void markers_on_answer(struct broker_call *call, enum kafka_error error)
 {
     struct marker_peer *p = CONTAINER_OF(call, struct marker_peer, call);
     struct txn_coordinator *tc = p->coordinator;
@@ -374,12 +375,12 @@ static void on_answer(struct broker_call *call, enum kafka_error error)
             take_results(p, o);
         if (o->count > 0 && order_target(o) != NULL) {
             DL_APPEND(tc->homeless, o);
-            try_later(tc);
+            markers_try_later(tc);
         } else {
             order_free(o);
         }
     }
-    send_queue(p);
+    markers_send_queue(p);
 }
 
 static void drop_void_orders(struct marker_peer *p)
@@ -393,7 +394,7 @@ static void drop_void_orders(struct marker_peer *p)
     }
 }
 
-static void send_queue(struct marker_peer *p)
+static void markers_send_queue(struct marker_peer *p)
 {
     const struct txn_options *options = &p->coordinator->options;
     if (p->sent != NULL)
@@ -405,12 +406,12 @@ static void send_queue(struct marker_peer *p)
     p->queue = NULL;
     arena_deinit(&p->arena);
     arena_init(&p->arena, 0);
-    fill_request(p);
+    markers_fill_request(p);
     p->call = (struct broker_call){.key = API_WRITE_TXN_MARKERS,
                                    .request = &p->request,
                                    .response = &p->response,
                                    .arena = &p->arena,
-                                   .done = on_answer};
+                                   .done = markers_on_answer};
     options->send(options->ctx, p->broker, &p->call);
 }
 
@@ -418,7 +419,7 @@ static void send_queue(struct marker_peer *p)
 
 void markers_init(struct txn_coordinator *tc)
 {
-    timer_init(&tc->retry, tc->options.loop, on_retry);
+    timer_init(&tc->retry, tc->options.loop, markers_on_retry);
 }
 
 void markers_deinit(struct txn_coordinator *tc)

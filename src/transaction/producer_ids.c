@@ -108,7 +108,7 @@ static void on_block(struct link_call *call, enum kafka_error error)
     }
 }
 
-static void ask(struct producer_ids *p)
+static void producer_ids_ask(struct producer_ids *p)
 {
     if (p->asking)
         return;
@@ -134,7 +134,7 @@ static void deliver_ask(struct message *m)
     bool needed = is_short(p); /* what somebody waited for may have brought it meanwhile */
     lock_release(&p->lock);
     if (needed)
-        ask(p);
+        producer_ids_ask(p);
 }
 
 void producer_ids_wait(struct producer_ids *p, struct producer_id_call *call)
@@ -147,5 +147,5 @@ void producer_ids_wait(struct producer_ids *p, struct producer_id_call *call)
     }
     call->next = p->waiting;
     p->waiting = call;
-    ask(p);
+    producer_ids_ask(p);
 }

@@ -72,7 +72,7 @@ void txn_record_gone(struct batch_builder *b, const struct txn *t, int64_t now)
 
 /* ---- Reading ---- */
 
-static bool read_value(struct bytes data, struct arena *a, struct transaction_log_value *v)
+static bool txn_record_read_value(struct bytes data, struct arena *a, struct transaction_log_value *v)
 {
     struct reader r;
     int16_t version;
@@ -114,7 +114,7 @@ static void take_record(struct txn_coordinator *tc, struct state_partition *p, c
     struct txn *t = txn_find(tc, key.transactional_id);
     if (record->value.p == NULL && t != NULL) {
         txn_forget(t);
-    } else if (record->value.p != NULL && !read_value(record->value, a, &v)) {
+    } else if (record->value.p != NULL && !txn_record_read_value(record->value, a, &v)) {
         log_warn("The state of transactional id %.*s in " TRANSACTION_STATE_TOPIC "-%" PRId32 " at %" PRId64
                  " cannot be read",
                  STR_ARGS(key.transactional_id), p->number, record->offset);

@@ -10,7 +10,7 @@ const char *txn_status_name(enum txn_status status)
 
 /* ---- Partitions ---- */
 
-static struct txn_partition *find_partition(const struct txn *t, const struct topic_key *id)
+static struct txn_partition *txn_state_find_partition(const struct txn *t, const struct topic_key *id)
 {
     struct txn_partition *p;
     HASH_FIND(hh, t->partitions, id, sizeof(*id), p);
@@ -19,7 +19,7 @@ static struct txn_partition *find_partition(const struct txn *t, const struct to
 
 bool txn_has_partition(const struct txn *t, const struct topic_key *id)
 {
-    return find_partition(t, id) != NULL;
+    return txn_state_find_partition(t, id) != NULL;
 }
 
 void txn_put_partition(struct txn *t, const struct topic_key *id)
@@ -33,7 +33,7 @@ void txn_put_partition(struct txn *t, const struct topic_key *id)
 
 void txn_drop_partition(struct txn *t, const struct topic_key *id)
 {
-    struct txn_partition *p = find_partition(t, id);
+    struct txn_partition *p = txn_state_find_partition(t, id);
     if (p == NULL)
         return;
     HASH_DEL(t->partitions, p);
@@ -81,7 +81,7 @@ bool txn_epoch_is_exhausted(int16_t epoch)
     return epoch >= INT16_MAX - 1;
 }
 
-static void prepare(struct txn *t, enum txn_status to, struct txn_change *out)
+static void txn_state_prepare(struct txn *t, enum txn_status to, struct txn_change *out)
 {
     enum { NONE = 0, EMPTY = 1 << TXN_EMPTY, ONGOING = 1 << TXN_ONGOING };
     enum { COMPLETED = 1 << TXN_COMPLETE_COMMIT | 1 << TXN_COMPLETE_ABORT };
@@ -105,7 +105,7 @@ static void prepare(struct txn *t, enum txn_status to, struct txn_change *out)
 /* What a producer is told that begins anew. */
 static void prepare_empty(struct txn *t, int32_t timeout_ms, int64_t now, struct txn_change *out)
 {
-    prepare(t, TXN_EMPTY, out);
+    txn_state_prepare(t, TXN_EMPTY, out);
     out->to.last_producer_id = t->now.producer_id;
     out->to.timeout_ms = timeout_ms;
     out->to.start_ms = -1;
@@ -140,7 +140,7 @@ void txn_prepare_new_producer_id(struct txn *t, int64_t id, int32_t timeout_ms, 
 void txn_prepare_fence(struct txn *t, struct txn_change *out)
 {
     ensure(t->now.epoch < INT16_MAX);
-    prepare(t, TXN_PREPARE_FENCE, out);
+    txn_state_prepare(t, TXN_PREPARE_FENCE, out);
     out->to.epoch = t->fence_failed ? t->now.epoch : (int16_t)(t->now.epoch + 1);
     out->to.last_epoch = NO_PRODUCER_EPOCH;
 }
@@ -148,7 +148,7 @@ void txn_prepare_fence(struct txn *t, struct txn_change *out)
 void txn_prepare_added(struct txn *t, const struct txn_partition_ref *added, int32_t count, int64_t now,
                        struct txn_change *out)
 {
-    prepare(t, TXN_ONGOING, out);
+    txn_state_prepare(t, TXN_ONGOING, out);
     out->added = added;
     out->added_count = count;
     if (t->now.status != TXN_ONGOING)
@@ -158,21 +158,21 @@ void txn_prepare_added(struct txn *t, const struct txn_partition_ref *added, int
 
 void txn_prepare_end(struct txn *t, bool commit, int64_t now, struct txn_change *out)
 {
-    prepare(t, commit ? TXN_PREPARE_COMMIT : TXN_PREPARE_ABORT, out);
+    txn_state_prepare(t, commit ? TXN_PREPARE_COMMIT : TXN_PREPARE_ABORT, out);
     out->to.update_ms = now;
 }
 
 void txn_prepare_complete(struct txn *t, int64_t now, struct txn_change *out)
 {
     t->fence_failed = false; /* what had to be written was */
-    prepare(t, t->now.status == TXN_PREPARE_COMMIT ? TXN_COMPLETE_COMMIT : TXN_COMPLETE_ABORT, out);
+    txn_state_prepare(t, t->now.status == TXN_PREPARE_COMMIT ? TXN_COMPLETE_COMMIT : TXN_COMPLETE_ABORT, out);
     out->to.update_ms = now;
 }
 
 void txn_prepare_dead(struct txn *t)
 {
     struct txn_change change;
-    prepare(t, TXN_DEAD, &change);
+    txn_state_prepare(t, TXN_DEAD, &change);
 }
 
 /* ---- Afterwards ---- */

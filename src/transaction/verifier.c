@@ -27,9 +27,9 @@ struct verifier {
 
 typedef struct add_partitions_to_txn_transaction asked_txn;
 
-static void send_queue(struct verifier_peer *p);
+static void verifier_send_queue(struct verifier_peer *p);
 
-static void finish(struct verification *q, enum kafka_error error)
+static void verifier_finish(struct verification *q, enum kafka_error error)
 {
     for (int32_t i = 0; error != ERR_NONE && i < q->count; i++)
         q->errors[i] = error;
@@ -38,7 +38,8 @@ static void finish(struct verification *q, enum kafka_error error)
 
 /* ---- Answers ---- */
 
-static enum kafka_error result_of(const struct add_partitions_to_txn_result *r, const struct txn_partition_ref *ref)
+static enum kafka_error verifier_result_of(const struct add_partitions_to_txn_result *r,
+                                           const struct txn_partition_ref *ref)
 {
     for (int32_t t = 0; t < r->topic_results.len; t++) {
         const struct add_partitions_to_txn_topic_result *topic = &r->topic_results.items[t];
@@ -49,8 +50,8 @@ static enum kafka_error result_of(const struct add_partitions_to_txn_result *r, 
     return ERR_NETWORK_EXCEPTION;
 }
 
-static const struct add_partitions_to_txn_result *find_result(const struct add_partitions_to_txn_response *r,
-                                                              struct str id)
+static const struct add_partitions_to_txn_result *verifier_find_result(const struct add_partitions_to_txn_response *r,
+                                                                       struct str id)
 {
     for (int32_t i = 0; i < r->results_by_transaction.len; i++)
         if (str_eq(r->results_by_transaction.items[i].transactional_id, id))
@@ -68,9 +69,9 @@ static enum kafka_error for_producer(const struct verification *q, enum kafka_er
 
 static void take_result(struct verifier_peer *p, struct verification *q)
 {
-    const struct add_partitions_to_txn_result *r = find_result(&p->response, q->who.transactional_id);
+    const struct add_partitions_to_txn_result *r = verifier_find_result(&p->response, q->who.transactional_id);
     for (int32_t i = 0; i < q->count; i++)
-        q->errors[i] = r == NULL ? ERR_NETWORK_EXCEPTION : for_producer(q, result_of(r, &q->partitions[i]));
+        q->errors[i] = r == NULL ? ERR_NETWORK_EXCEPTION : for_producer(q, verifier_result_of(r, &q->partitions[i]));
     q->done(q);
 }
 
@@ -81,7 +82,7 @@ static enum kafka_error whole_error(const struct verifier_peer *p, enum kafka_er
     return error == ERR_CLUSTER_AUTHORIZATION_FAILED ? ERR_INVALID_TXN_STATE : error;
 }
 
-static void on_answer(struct broker_call *call, enum kafka_error error)
+static void verifier_on_answer(struct broker_call *call, enum kafka_error error)
 {
     struct verifier_peer *p = CONTAINER_OF(call, struct verifier_peer, call);
     struct verification *list = p->sent, *q, *next;
@@ -92,16 +93,16 @@ static void on_answer(struct broker_call *call, enum kafka_error error)
     error = unable ? ERR_NONE : whole_error(p, error);
     DL_FOREACH_SAFE (list, q, next) {
         if (unable || error != ERR_NONE)
-            finish(q, error);
+            verifier_finish(q, error);
         else
             take_result(p, q);
     }
-    send_queue(p);
+    verifier_send_queue(p);
 }
 
 /* ---- Questions ---- */
 
-static asked_txn *find_asked(struct verifier_peer *p, struct str id)
+static asked_txn *verifier_find_asked(struct verifier_peer *p, struct str id)
 {
     for (int32_t i = 0; i < p->request.transactions.len; i++)
         if (str_eq(p->request.transactions.items[i].transactional_id, id))
@@ -109,7 +110,7 @@ static asked_txn *find_asked(struct verifier_peer *p, struct str id)
     return NULL;
 }
 
-static void add_partitions(asked_txn *t, const struct verification *q, struct arena *a)
+static void verifier_add_partitions(asked_txn *t, const struct verification *q, struct arena *a)
 {
     struct add_partitions_to_txn_topic *old = t->topics.items;
     int32_t count = t->topics.len;
@@ -127,7 +128,7 @@ static void add_partitions(asked_txn *t, const struct verification *q, struct ar
 /* Several questions of one producer become one; a transactional id must not be there twice. False: another time. */
 static bool add_question(struct verifier_peer *p, const struct verification *q)
 {
-    asked_txn *t = find_asked(p, q->who.transactional_id);
+    asked_txn *t = verifier_find_asked(p, q->who.transactional_id);
     if (t != NULL && (t->producer_id != q->who.id || t->producer_epoch != q->who.epoch))
         return false;
     if (t == NULL) {
@@ -137,11 +138,11 @@ static bool add_question(struct verifier_peer *p, const struct verification *q)
                          .producer_epoch = q->who.epoch,
                          .verify_only = true};
     }
-    add_partitions(t, q, &p->arena);
+    verifier_add_partitions(t, q, &p->arena);
     return true;
 }
 
-static void fill_request(struct verifier_peer *p)
+static void verifier_fill_request(struct verifier_peer *p)
 {
     struct verification *q, *next;
     int32_t count = 0;
@@ -157,20 +158,20 @@ static void fill_request(struct verifier_peer *p)
     }
 }
 
-static void send_queue(struct verifier_peer *p)
+static void verifier_send_queue(struct verifier_peer *p)
 {
     const struct verifier_options *o = &p->verifier->options;
     if (p->sent != NULL || p->queue == NULL)
         return;
     arena_deinit(&p->arena);
     arena_init(&p->arena, 0);
-    fill_request(p);
+    verifier_fill_request(p);
     p->call = (struct broker_call){.key = API_ADD_PARTITIONS_TO_TXN,
                                    .least = VERIFIES_SINCE,
                                    .request = &p->request,
                                    .response = &p->response,
                                    .arena = &p->arena,
-                                   .done = on_answer};
+                                   .done = verifier_on_answer};
     o->send(o->ctx, p->broker, &p->call);
 }
 
@@ -179,7 +180,7 @@ void verifier_ask(struct verifier *v, struct verification *question)
     int32_t broker = v->options.coordinator_of(v->options.ctx, question->who.transactional_id);
     struct verifier_peer *p;
     if (broker == TXN_NO_LEADER) {
-        finish(question, ERR_COORDINATOR_NOT_AVAILABLE);
+        verifier_finish(question, ERR_COORDINATOR_NOT_AVAILABLE);
         return;
     }
     HASH_FIND_INT(v->peers, &broker, p);
@@ -190,7 +191,7 @@ void verifier_ask(struct verifier *v, struct verification *question)
         HASH_ADD_INT(v->peers, broker, p);
     }
     DL_APPEND(p->queue, question);
-    send_queue(p);
+    verifier_send_queue(p);
 }
 
 /* ---- Life ---- */

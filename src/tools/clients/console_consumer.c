@@ -99,7 +99,7 @@ static void assign_new_partitions(struct consumer *c)
     c->refreshed_ms = clock_mono_ms();
 }
 
-static bool start(struct consumer *c, const struct options *o, struct fail *fail)
+static bool console_consumer_start(struct consumer *c, const struct options *o, struct fail *fail)
 {
     const char *include = options_has(o, "include") ? options_get(o, "include") : options_get(o, "whitelist");
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
@@ -133,7 +133,7 @@ static rd_kafka_message_t *wait_message(struct consumer *c)
 }
 
 /* False when consuming ends. */
-static bool take_message(struct consumer *c, const rd_kafka_message_t *m)
+static bool console_consumer_take_message(struct consumer *c, const rd_kafka_message_t *m)
 {
     if (m->err == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC || m->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
         m->err == RD_KAFKA_RESP_ERR__TRANSPORT || m->err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN ||
@@ -160,7 +160,7 @@ static bool take_message(struct consumer *c, const rd_kafka_message_t *m)
     return true;
 }
 
-static void consume(struct consumer *c)
+static void console_consumer_consume(struct consumer *c)
 {
     int64_t last = clock_mono_ms();
     bool going = true;
@@ -169,7 +169,7 @@ static void consume(struct consumer *c)
         if (m == NULL)
             m = wait_message(c);
         if (m != NULL) {
-            going = take_message(c, m);
+            going = console_consumer_take_message(c, m);
             if (m->err == RD_KAFKA_RESP_ERR_NO_ERROR)
                 last = clock_mono_ms();
             rd_kafka_message_destroy(m);
@@ -186,7 +186,7 @@ static void consume(struct consumer *c)
 
 /* ---- Arguments ---- */
 
-static bool check_arguments(const struct options *o)
+static bool console_consumer_check_arguments(const struct options *o)
 {
     bool pattern = options_has(o, "include") || options_has(o, "whitelist");
     if (options_has(o, "topic") == pattern) {
@@ -234,7 +234,8 @@ static bool parse_offset(const struct options *o, int64_t *out)
 }
 
 /* All places that name a group must agree. */
-static bool choose_group(const struct options *o, struct rd_props *p, struct consumer *c, struct fail *fail)
+static bool console_consumer_choose_group(const struct options *o, struct rd_props *p, struct consumer *c,
+                                          struct fail *fail)
 {
     const char *given = options_get(o, "group"), *set = rd_props_get(p, "group.id");
     if (given != NULL && set != NULL && strcmp(given, set) != 0)
@@ -255,7 +256,8 @@ static bool choose_group(const struct options *o, struct rd_props *p, struct con
     return true;
 }
 
-static bool make_props(const struct options *o, struct rd_props *p, struct consumer *c, struct fail *fail)
+static bool console_consumer_make_props(const struct options *o, struct rd_props *p, struct consumer *c,
+                                        struct fail *fail)
 {
     if (!rd_props_read(p, options_get(o, "consumer.config"), fail))
         return false;
@@ -274,7 +276,7 @@ static bool make_props(const struct options *o, struct rd_props *p, struct consu
     rd_props_default(p, "client.id", "console-consumer");
     rd_props_default(p, "metadata.max.age.ms", "300000");
     c->refresh_ms = atoll(rd_props_get(p, "metadata.max.age.ms"));
-    return choose_group(o, p, c, fail);
+    return console_consumer_choose_group(o, p, c, fail);
 }
 
 /* Like Java, which cannot load it, the message is the name. */
@@ -299,18 +301,18 @@ static bool make_formatter(const struct options *o, struct formatter *f, struct 
     return formatter_configure(f, p, fail);
 }
 
-static bool run(const struct options *o, struct consumer *c, struct rd_props *props, struct rd_props *formatting,
-                struct fail *fail)
+static bool console_consumer_run(const struct options *o, struct consumer *c, struct rd_props *props,
+                                 struct rd_props *formatting, struct fail *fail)
 {
-    if (!make_props(o, props, c, fail) || !make_formatter(o, &c->formatter, formatting, fail))
+    if (!console_consumer_make_props(o, props, c, fail) || !make_formatter(o, &c->formatter, formatting, fail))
         return false;
     c->rk = rd_client_new(RD_KAFKA_CONSUMER, props, rd_kafka_conf_new(), fail);
     if (c->rk == NULL)
         return false;
     rd_kafka_poll_set_consumer(c->rk);
-    bool ok = start(c, o, fail);
+    bool ok = console_consumer_start(c, o, fail);
     if (ok)
-        consume(c);
+        console_consumer_consume(c);
     rd_kafka_consumer_close(c->rk);
     rd_kafka_destroy(c->rk);
     if (ok && options_has(o, "enable-systest-events"))
@@ -329,7 +331,7 @@ int tool_console_consumer(int argc, char **argv)
                              "This tool helps to read data from Kafka topics and outputs it to standard output.");
     tool_catch_signals();
     if (code < 0 &&
-        !(check_arguments(&o) && parse_offset(&o, &c.offset) &&
+        !(console_consumer_check_arguments(&o) && parse_offset(&o, &c.offset) &&
           options_number(&o, "partition", 0, INT32_MAX, &partition) &&
           options_number(&o, "max-messages", -1, INT32_MAX, &c.max_messages) &&
           options_number(&o, "timeout-ms", INT64_MIN, INT64_MAX, &c.timeout_ms) && choose_formatter(&o, &c.formatter)))
@@ -338,7 +340,7 @@ int tool_console_consumer(int argc, char **argv)
         c.topic = options_get(&o, "topic");
         c.partition = (int32_t)partition;
         c.skip_on_error = options_has(&o, "skip-message-on-error");
-        code = run(&o, &c, &props, &formatting, &fail) ? 0 : 1;
+        code = console_consumer_run(&o, &c, &props, &formatting, &fail) ? 0 : 1;
         if (fail.text[0] != '\0')
             fprintf(stderr, "%s\n", fail.text);
     }

@@ -154,7 +154,7 @@ struct producer {
     int64_t max_block_ms;
 };
 
-static void on_delivery(rd_kafka_t *rk UNUSED, const rd_kafka_message_t *m, void *opaque)
+static void console_producer_on_delivery(rd_kafka_t *rk UNUSED, const rd_kafka_message_t *m, void *opaque)
 {
     struct producer *p = opaque;
     if (m->err == RD_KAFKA_RESP_ERR_NO_ERROR)
@@ -236,7 +236,7 @@ static const char *const options_as_props[][2] = {
     {"max-block-ms", "max.block.ms"},
 };
 
-static bool make_props(const struct options *o, struct rd_props *p, struct fail *fail)
+static bool console_producer_make_props(const struct options *o, struct rd_props *p, struct fail *fail)
 {
     const char *codec = options_get(o, "compression-codec");
     if (!rd_props_read(p, options_get(o, "producer.config"), fail))
@@ -257,7 +257,7 @@ static bool make_props(const struct options *o, struct rd_props *p, struct fail 
     return true;
 }
 
-static bool check_arguments(const struct options *o)
+static bool console_producer_check_arguments(const struct options *o)
 {
     const char *reader = options_get(o, "line-reader");
     if (!options_need(o, "topic"))
@@ -272,18 +272,20 @@ static bool check_arguments(const struct options *o)
     return false;
 }
 
-static bool run(const struct options *o, struct rd_props *props, struct rd_props *reader_props, struct fail *fail)
+static bool console_producer_run(const struct options *o, struct rd_props *props, struct rd_props *reader_props,
+                                 struct fail *fail)
 {
     struct producer p = {.topic = options_get(o, "topic"), .sync = options_has(o, "sync")};
     struct line_reader reader;
-    if (!make_props(o, props, fail) || !rd_props_read(reader_props, options_get(o, "reader-config"), fail))
+    if (!console_producer_make_props(o, props, fail) ||
+        !rd_props_read(reader_props, options_get(o, "reader-config"), fail))
         return false;
     rd_props_add(reader_props, options_all(o, "property"));
     p.max_block_ms = atoll(rd_props_get(props, "max.block.ms"));
     if (!reader_configure(&reader, reader_props, fail))
         return false;
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
+    rd_kafka_conf_set_dr_msg_cb(conf, console_producer_on_delivery);
     rd_kafka_conf_set_opaque(conf, &p);
     p.rk = rd_client_new(RD_KAFKA_PRODUCER, props, conf, fail);
     if (p.rk == NULL)
@@ -302,9 +304,9 @@ int tool_console_producer(int argc, char **argv)
                              "This tool helps to read data from standard input and publish it to Kafka.");
     tool_catch_signals();
     if (code < 0)
-        code = check_arguments(&o) ? -1 : 1;
+        code = console_producer_check_arguments(&o) ? -1 : 1;
     if (code < 0) {
-        code = run(&o, &props, &reader_props, &fail) ? 0 : 1;
+        code = console_producer_run(&o, &props, &reader_props, &fail) ? 0 : 1;
         if (code != 0)
             fprintf(stderr, "%s\n", fail.text);
     }

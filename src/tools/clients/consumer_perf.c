@@ -97,7 +97,7 @@ static void print_interval(const struct perf *p, int64_t ms, int64_t bytes, int6
     fflush(stdout);
 }
 
-static void print_total(const struct perf *p, int64_t started_wall, int64_t ms)
+static void consumer_perf_print_total(const struct perf *p, int64_t started_wall, int64_t ms)
 {
     int64_t fetching = ms - p->join_ms;
     print_date(p->date_format, started_wall);
@@ -110,7 +110,8 @@ static void print_total(const struct perf *p, int64_t started_wall, int64_t ms)
 
 /* ---- Consuming ---- */
 
-static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_topic_partition_list_t *list, void *opaque)
+static void consumer_perf_on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_topic_partition_list_t *list,
+                                       void *opaque)
 {
     struct perf *p = opaque;
     if (err != RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
@@ -124,7 +125,7 @@ static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_topic
     rd_kafka_assign(rk, list);
 }
 
-static int on_stats(rd_kafka_t *rk UNUSED, char *json, size_t len, void *opaque)
+static int consumer_perf_on_stats(rd_kafka_t *rk UNUSED, char *json, size_t len, void *opaque)
 {
     struct perf *p = opaque;
     free(p->metrics);
@@ -132,7 +133,7 @@ static int on_stats(rd_kafka_t *rk UNUSED, char *json, size_t len, void *opaque)
     return 0;
 }
 
-static void consume(struct perf *p, rd_kafka_queue_t *queue)
+static void consumer_perf_consume(struct perf *p, rd_kafka_queue_t *queue)
 {
     enum { MOST_AT_ONCE = 1000, SLICE_MS = 100 };
     rd_kafka_message_t *batch[MOST_AT_ONCE];
@@ -174,18 +175,18 @@ static bool measure(struct perf *p, const char *topic, struct fail *fail)
     if (err != RD_KAFKA_RESP_ERR_NO_ERROR)
         return fail_set(fail, "%s", rd_kafka_err2str(err));
     rd_kafka_queue_t *queue = rd_kafka_queue_get_consumer(p->rk);
-    consume(p, queue);
+    consumer_perf_consume(p, queue);
     rd_kafka_queue_destroy(queue);
     int64_t took = clock_mono_ms() - started;
     rd_kafka_consumer_close(p->rk);
     if (!p->detailed)
-        print_total(p, started_wall, took);
+        consumer_perf_print_total(p, started_wall, took);
     return true;
 }
 
 /* ---- The tool ---- */
 
-static bool check_arguments(const struct options *o)
+static bool consumer_perf_check_arguments(const struct options *o)
 {
     if (options_has(o, "threads") || options_has(o, "num-fetch-threads"))
         puts("WARNING: option [threads] and [num-fetch-threads] have been deprecated and will be ignored by the test");
@@ -196,7 +197,7 @@ static bool check_arguments(const struct options *o)
     return options_need(o, "topic") && options_need(o, "messages");
 }
 
-static bool make_props(const struct options *o, struct rd_props *props, struct fail *fail)
+static bool consumer_perf_make_props(const struct options *o, struct rd_props *props, struct fail *fail)
 {
     char group[64];
     if (!rd_props_read(props, options_get(o, "consumer.config"), fail))
@@ -217,13 +218,13 @@ static bool make_props(const struct options *o, struct rd_props *props, struct f
     return true;
 }
 
-static bool run(const struct options *o, struct perf *p, struct rd_props *props, struct fail *fail)
+static bool consumer_perf_run(const struct options *o, struct perf *p, struct rd_props *props, struct fail *fail)
 {
-    if (!make_props(o, props, fail))
+    if (!consumer_perf_make_props(o, props, fail))
         return false;
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    rd_kafka_conf_set_rebalance_cb(conf, on_rebalance);
-    rd_kafka_conf_set_stats_cb(conf, on_stats);
+    rd_kafka_conf_set_rebalance_cb(conf, consumer_perf_on_rebalance);
+    rd_kafka_conf_set_stats_cb(conf, consumer_perf_on_stats);
     rd_kafka_conf_set_opaque(conf, p);
     p->rk = rd_client_new(RD_KAFKA_CONSUMER, props, conf, fail);
     if (p->rk == NULL)
@@ -246,14 +247,14 @@ int tool_consumer_perf(int argc, char **argv)
     struct perf p = {.messages = 0};
     int code = OPTIONS_PARSE(&o, specs, argc, argv, "This tool is used to verify the consumer performance.");
     tool_catch_signals();
-    if (code < 0 && !(check_arguments(&o) && options_number(&o, "messages", 0, INT64_MAX, &p.messages) &&
+    if (code < 0 && !(consumer_perf_check_arguments(&o) && options_number(&o, "messages", 0, INT64_MAX, &p.messages) &&
                       options_number(&o, "timeout", 0, INT64_MAX, &p.timeout_ms) &&
                       options_number(&o, "reporting-interval", 1, INT64_MAX, &p.interval_ms)))
         code = 1;
     if (code < 0) {
         p.detailed = options_has(&o, "show-detailed-stats");
         p.date_format = options_get(&o, "date-format");
-        code = run(&o, &p, &props, &fail) ? 0 : 1;
+        code = consumer_perf_run(&o, &p, &props, &fail) ? 0 : 1;
         if (code != 0)
             fprintf(stderr, "%s\n", fail.text);
     }

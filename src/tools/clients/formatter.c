@@ -27,7 +27,7 @@ static bool flag_of(const struct rd_props *p, const char *name, bool fallback)
     return rd_props_get(p, name) != NULL ? rd_props_is(p, name, "true") : fallback;
 }
 
-static struct str text_of(const struct rd_props *p, const char *name, const char *fallback)
+static struct str formatter_text_of(const struct rd_props *p, const char *name, const char *fallback)
 {
     const char *text = rd_props_get(p, name);
     return str_of(text != NULL ? text : fallback);
@@ -41,10 +41,10 @@ bool formatter_configure(struct formatter *f, const struct rd_props *p, struct f
     f->partition = flag_of(p, "print.partition", false);
     f->offset = flag_of(p, "print.offset", false);
     f->headers = flag_of(p, "print.headers", false);
-    f->key_separator = text_of(p, "key.separator", "\t");
-    f->line_separator = text_of(p, "line.separator", "\n");
-    f->headers_separator = text_of(p, "headers.separator", ",");
-    f->null_literal = text_of(p, "null.literal", "null");
+    f->key_separator = formatter_text_of(p, "key.separator", "\t");
+    f->line_separator = formatter_text_of(p, "line.separator", "\n");
+    f->headers_separator = formatter_text_of(p, "headers.separator", ",");
+    f->null_literal = formatter_text_of(p, "null.literal", "null");
     return parse_deserializer(rd_props_get(p, "key.deserializer"), &f->key_as, fail) &&
            parse_deserializer(rd_props_get(p, "value.deserializer"), &f->value_as, fail) &&
            parse_deserializer(rd_props_get(p, "headers.deserializer"), &f->headers_as, fail);

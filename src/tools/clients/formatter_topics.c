@@ -10,12 +10,12 @@
 #include "tools/clients/formatter.h"
 #include "tools/kit/log_messages.h"
 
-static struct bytes key_of(const rd_kafka_message_t *m)
+static struct bytes topic_formatter_key_of(const rd_kafka_message_t *m)
 {
     return (struct bytes){m->key, (int32_t)m->key_len};
 }
 
-static struct bytes value_of(const rd_kafka_message_t *m)
+static struct bytes topic_formatter_value_of(const rd_kafka_message_t *m)
 {
     return (struct bytes){m->payload, (int32_t)m->len};
 }
@@ -58,7 +58,8 @@ static bool put_json(const struct message *key, const struct message *value, con
 {
     struct arena a = {0};
     struct str key_text, value_text;
-    bool ok = to_json(key, key_of(m), &a, &key_text) && to_json(value, value_of(m), &a, &value_text);
+    bool ok = to_json(key, topic_formatter_key_of(m), &a, &key_text) &&
+              to_json(value, topic_formatter_value_of(m), &a, &value_text);
     if (ok)
         printf("{\"key\":%.*s,\"value\":%.*s}", STR_ARGS(key_text), STR_ARGS(value_text));
     arena_deinit(&a);
@@ -81,7 +82,7 @@ bool format_offsets(const struct formatter *f UNUSED, const rd_kafka_message_t *
     struct offset_commit_value value;
     struct message of_key = {&offset_commit_key_type, NEWEST_OFFSET_KEY, &key},
                    of_value = {&offset_commit_value_type, NEWEST_OFFSET_VALUE, &value};
-    return is_group_key(key_of(m)) || put_json(&of_key, &of_value, m);
+    return is_group_key(topic_formatter_key_of(m)) || put_json(&of_key, &of_value, m);
 }
 
 bool format_groups(const struct formatter *f UNUSED, const rd_kafka_message_t *m)
@@ -90,7 +91,7 @@ bool format_groups(const struct formatter *f UNUSED, const rd_kafka_message_t *m
     struct group_metadata_value value;
     struct message of_key = {&group_metadata_key_type, NEWEST_GROUP_KEY, &key},
                    of_value = {&group_metadata_value_type, NEWEST_GROUP_VALUE, &value};
-    return is_offset_key(key_of(m)) || put_json(&of_key, &of_value, m);
+    return is_offset_key(topic_formatter_key_of(m)) || put_json(&of_key, &of_value, m);
 }
 
 bool format_transactions(const struct formatter *f UNUSED, const rd_kafka_message_t *m)
@@ -115,10 +116,10 @@ static bool put_offset(const rd_kafka_message_t *m, struct arena *a)
 {
     struct offset_commit_key key;
     struct offset_commit_value value;
-    if (!read_into(&(struct message){&offset_commit_key_type, NEWEST_OFFSET_KEY, &key}, key_of(m), a))
+    if (!read_into(&(struct message){&offset_commit_key_type, NEWEST_OFFSET_KEY, &key}, topic_formatter_key_of(m), a))
         return false;
-    if (m->payload != NULL &&
-        !read_into(&(struct message){&offset_commit_value_type, NEWEST_OFFSET_VALUE, &value}, value_of(m), a))
+    if (m->payload != NULL && !read_into(&(struct message){&offset_commit_value_type, NEWEST_OFFSET_VALUE, &value},
+                                         topic_formatter_value_of(m), a))
         return false;
     printf("[");
     formatter_put(key.group);
@@ -166,17 +167,17 @@ static bool put_group(const rd_kafka_message_t *m, struct arena *a)
 {
     struct group_metadata_key key;
     struct group_metadata_value value;
-    if (!read_into(&(struct message){&group_metadata_key_type, NEWEST_GROUP_KEY, &key}, key_of(m), a))
+    if (!read_into(&(struct message){&group_metadata_key_type, NEWEST_GROUP_KEY, &key}, topic_formatter_key_of(m), a))
         return false;
-    if (m->payload != NULL &&
-        !read_into(&(struct message){&group_metadata_value_type, NEWEST_GROUP_VALUE, &value}, value_of(m), a))
+    if (m->payload != NULL && !read_into(&(struct message){&group_metadata_value_type, NEWEST_GROUP_VALUE, &value},
+                                         topic_formatter_value_of(m), a))
         return false;
     formatter_put(key.group);
     printf("::");
     if (m->payload == NULL)
         printf("NULL\n");
     else
-        put_group_value(key.group, &value, version_of(value_of(m)));
+        put_group_value(key.group, &value, version_of(topic_formatter_value_of(m)));
     return true;
 }
 
@@ -201,14 +202,16 @@ static bool put_transaction(const rd_kafka_message_t *m, struct arena *a)
 {
     struct transaction_log_key key;
     struct transaction_log_value value;
-    if (version_of(key_of(m)) > NEWEST_TRANSACTION_KEY) {
-        printf("unknown::version=%d\n", version_of(key_of(m)));
+    if (version_of(topic_formatter_key_of(m)) > NEWEST_TRANSACTION_KEY) {
+        printf("unknown::version=%d\n", version_of(topic_formatter_key_of(m)));
         return true;
     }
-    if (!read_into(&(struct message){&transaction_log_key_type, NEWEST_TRANSACTION_KEY, &key}, key_of(m), a))
+    if (!read_into(&(struct message){&transaction_log_key_type, NEWEST_TRANSACTION_KEY, &key},
+                   topic_formatter_key_of(m), a))
         return false;
     if (m->payload != NULL &&
-        (!read_into(&(struct message){&transaction_log_value_type, NEWEST_TRANSACTION_VALUE, &value}, value_of(m), a) ||
+        (!read_into(&(struct message){&transaction_log_value_type, NEWEST_TRANSACTION_VALUE, &value},
+                    topic_formatter_value_of(m), a) ||
          transaction_state_name(value.transaction_status) == NULL))
         return false;
     formatter_put(key.transactional_id);
@@ -231,12 +234,12 @@ static bool put_text(const rd_kafka_message_t *m, bool (*put)(const rd_kafka_mes
 /* Records of other kinds, and those without a key, are left out. */
 bool format_offsets_as_text(const struct formatter *f UNUSED, const rd_kafka_message_t *m)
 {
-    return !is_offset_key(key_of(m)) || put_text(m, put_offset);
+    return !is_offset_key(topic_formatter_key_of(m)) || put_text(m, put_offset);
 }
 
 bool format_groups_as_text(const struct formatter *f UNUSED, const rd_kafka_message_t *m)
 {
-    return !is_group_key(key_of(m)) || put_text(m, put_group);
+    return !is_group_key(topic_formatter_key_of(m)) || put_text(m, put_group);
 }
 
 bool format_transactions_as_text(const struct formatter *f UNUSED, const rd_kafka_message_t *m)

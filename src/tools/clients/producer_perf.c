@@ -48,7 +48,7 @@ static void stats_init(struct stats *s, int64_t records)
     s->samples = xcalloc((size_t)(records / s->every) + 1, sizeof(*s->samples));
 }
 
-static void add(struct window *w, int64_t bytes, int64_t latency)
+static void producer_perf_add(struct window *w, int64_t bytes, int64_t latency)
 {
     w->count++;
     w->bytes += bytes;
@@ -72,8 +72,8 @@ static void stats_record(struct stats *s, int64_t bytes, int64_t latency)
     int64_t now = clock_mono_ms();
     if (s->total.count % s->every == 0)
         s->samples[s->sample_count++] = (int32_t)latency;
-    add(&s->total, bytes, latency);
-    add(&s->window, bytes, latency);
+    producer_perf_add(&s->total, bytes, latency);
+    producer_perf_add(&s->window, bytes, latency);
     if (now - s->window.since >= REPORT_MS)
         print_window(s, now);
 }
@@ -89,7 +89,7 @@ static int32_t percentile(const struct stats *s, double p)
     return s->sample_count > 0 ? s->samples[(int64_t)(p * (double)s->sample_count)] : 0;
 }
 
-static void print_total(struct stats *s)
+static void producer_perf_print_total(struct stats *s)
 {
     const struct window *w = &s->total;
     double seconds = (double)MAX(clock_mono_ms() - w->since, 1) / 1000.0, count = (double)w->count;
@@ -121,7 +121,7 @@ static uint64_t next_random(uint64_t *seed)
     return z ^ (z >> 31);
 }
 
-static bool read_file(struct payloads *p, const char *path, const char *delimiter, struct fail *fail)
+static bool producer_perf_read_file(struct payloads *p, const char *path, const char *delimiter, struct fail *fail)
 {
     size_t len = 0, step = strlen(delimiter);
     FILE *f = fopen(path, "r");
@@ -170,7 +170,7 @@ struct perf {
     char *metrics; /* the last that librdkafka gave */
 };
 
-static void on_delivery(rd_kafka_t *rk UNUSED, const rd_kafka_message_t *m, void *opaque)
+static void producer_perf_on_delivery(rd_kafka_t *rk UNUSED, const rd_kafka_message_t *m, void *opaque)
 {
     struct perf *p = opaque;
     if (m->err == RD_KAFKA_RESP_ERR_NO_ERROR)
@@ -179,7 +179,7 @@ static void on_delivery(rd_kafka_t *rk UNUSED, const rd_kafka_message_t *m, void
         fprintf(stderr, "%s\n", rd_kafka_err2str(m->err));
 }
 
-static int on_stats(rd_kafka_t *rk UNUSED, char *json, size_t len, void *opaque)
+static int producer_perf_on_stats(rd_kafka_t *rk UNUSED, char *json, size_t len, void *opaque)
 {
     struct perf *p = opaque;
     free(p->metrics);
@@ -238,7 +238,7 @@ static bool produce_all(struct perf *p, struct fail *fail)
 
 /* ---- The tool ---- */
 
-static bool check_arguments(const struct options *o)
+static bool producer_perf_check_arguments(const struct options *o)
 {
     static const char *const needed[] = {"topic", "num-records", "throughput"};
     int payloads = options_has(o, "record-size") + options_has(o, "payload-file") + options_has(o, "payload-monotonic");
@@ -278,25 +278,25 @@ static bool configure(const struct options *o, struct perf *p, struct rd_props *
     if (options_has(o, "record-size"))
         p->payloads.random = xcalloc(1, (size_t)p->payloads.size + 8);
     if (options_has(o, "payload-file"))
-        return read_file(&p->payloads, options_get(o, "payload-file"), strcmp(delimiter, "\\n") == 0 ? "\n" : delimiter,
-                         fail);
+        return producer_perf_read_file(&p->payloads, options_get(o, "payload-file"),
+                                       strcmp(delimiter, "\\n") == 0 ? "\n" : delimiter, fail);
     return true;
 }
 
-static bool run(const struct options *o, struct perf *p, struct rd_props *props, struct fail *fail)
+static bool producer_perf_run(const struct options *o, struct perf *p, struct rd_props *props, struct fail *fail)
 {
     if (!configure(o, p, props, fail))
         return false;
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
-    rd_kafka_conf_set_stats_cb(conf, on_stats);
+    rd_kafka_conf_set_dr_msg_cb(conf, producer_perf_on_delivery);
+    rd_kafka_conf_set_stats_cb(conf, producer_perf_on_stats);
     rd_kafka_conf_set_opaque(conf, p);
     p->rk = rd_client_new(RD_KAFKA_PRODUCER, props, conf, fail);
     if (p->rk == NULL)
         return false;
     bool ok = produce_all(p, fail);
     if (ok)
-        print_total(&p->stats);
+        producer_perf_print_total(&p->stats);
     if (ok && options_has(o, "print-metrics"))
         puts(p->metrics != NULL ? p->metrics : "{}");
     rd_kafka_destroy(p->rk);
@@ -311,12 +311,13 @@ int tool_producer_perf(int argc, char **argv)
     struct perf p = {.records = 0};
     int code = OPTIONS_PARSE(&o, specs, argc, argv, "This tool is used to verify the producer performance.");
     tool_catch_signals();
-    if (code < 0 && !(check_arguments(&o) && options_number(&o, "num-records", 0, INT64_MAX, &p.records) &&
-                      options_number(&o, "record-size", 0, INT32_MAX / 2, &p.payloads.size) &&
-                      options_number(&o, "transaction-duration-ms", 0, INT32_MAX, &p.transaction_ms)))
+    if (code < 0 &&
+        !(producer_perf_check_arguments(&o) && options_number(&o, "num-records", 0, INT64_MAX, &p.records) &&
+          options_number(&o, "record-size", 0, INT32_MAX / 2, &p.payloads.size) &&
+          options_number(&o, "transaction-duration-ms", 0, INT32_MAX, &p.transaction_ms)))
         code = 1;
     if (code < 0) {
-        code = run(&o, &p, &props, &fail) ? 0 : 1;
+        code = producer_perf_run(&o, &p, &props, &fail) ? 0 : 1;
         if (code != 0)
             fprintf(stderr, "%s\n", fail.text);
     }

@@ -5,7 +5,7 @@
 
 /* ---- Events ---- */
 
-json_t *event_new(const char *name)
+json_t *verifiable_event_new(const char *name)
 {
     json_t *event = json_object();
     json_object_set_new(event, "timestamp", json_integer(clock_wall_ms()));
@@ -25,7 +25,7 @@ void event_print(json_t *event)
 
 void event_print_plain(const char *name)
 {
-    event_print(event_new(name));
+    event_print(verifiable_event_new(name));
 }
 
 json_t *event_text(const void *text, size_t len)

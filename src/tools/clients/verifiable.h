@@ -7,7 +7,7 @@
 #include "tools/kit/rd_client.h"
 
 /* With the time and its name, to be filled; event_print() prints and frees it. */
-json_t *event_new(const char *name);
+json_t *verifiable_event_new(const char *name);
 void event_print(json_t *event);
 void event_print_plain(const char *name); /* one that has nothing else */
 

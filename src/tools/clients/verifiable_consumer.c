@@ -54,7 +54,7 @@ static json_t *new_place(const char *topic, int32_t partition)
 
 static void tell_partitions(const char *name, const rd_kafka_topic_partition_list_t *list)
 {
-    json_t *event = event_new(name), *partitions = json_array();
+    json_t *event = verifiable_event_new(name), *partitions = json_array();
     for (int i = 0; i < list->cnt; i++)
         json_array_append_new(partitions, new_place(list->elems[i].topic, list->elems[i].partition));
     json_object_set_new(event, "partitions", partitions);
@@ -70,8 +70,8 @@ static void assign(rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list, bool a
         rd_kafka_error_destroy(add ? rd_kafka_incremental_assign(rk, list) : rd_kafka_incremental_unassign(rk, list));
 }
 
-static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_topic_partition_list_t *list,
-                         void *opaque UNUSED)
+static void verifiable_consumer_on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err,
+                                             rd_kafka_topic_partition_list_t *list, void *opaque UNUSED)
 {
     bool add = err == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
     if (add || list->cnt > 0)
@@ -83,7 +83,7 @@ static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_topic
 
 static void tell_record(const rd_kafka_message_t *m)
 {
-    json_t *event = event_new("record_data");
+    json_t *event = verifiable_event_new("record_data");
     json_object_set_new(event, "key", event_text(m->key, m->key_len));
     json_object_set_new(event, "value", event_text(m->payload, m->len));
     json_object_set_new(event, "topic", json_string(rd_kafka_topic_name(m->rkt)));
@@ -107,8 +107,8 @@ static bool is_done(const struct batch *b, int at)
 }
 
 /* What the batch has of the partition of the message at `from`, up to the limit. */
-static void take_partition(struct verifiable_consumer *c, int from, json_t *summaries,
-                           rd_kafka_topic_partition_list_t *offsets)
+static void verifiable_consumer_take_partition(struct verifiable_consumer *c, int from, json_t *summaries,
+                                               rd_kafka_topic_partition_list_t *offsets)
 {
     const rd_kafka_message_t *first = c->batch.messages[from], *last = first;
     int64_t count = 0;
@@ -132,10 +132,10 @@ static void take_partition(struct verifiable_consumer *c, int from, json_t *summ
         last->offset + 1;
 }
 
-static void commit(struct verifiable_consumer *c, const rd_kafka_topic_partition_list_t *offsets)
+static void verifiable_consumer_commit(struct verifiable_consumer *c, const rd_kafka_topic_partition_list_t *offsets)
 {
     rd_kafka_resp_err_t err = rd_kafka_commit(c->rk, offsets, 0);
-    json_t *event = event_new("offsets_committed"), *list = json_array();
+    json_t *event = verifiable_event_new("offsets_committed"), *list = json_array();
     for (int i = 0; i < offsets->cnt; i++) {
         json_t *place = new_place(offsets->elems[i].topic, offsets->elems[i].partition);
         json_object_set_new(place, "offset", json_integer(offsets->elems[i].offset));
@@ -154,20 +154,20 @@ static void take_batch(struct verifiable_consumer *c)
     rd_kafka_topic_partition_list_t *offsets = rd_kafka_topic_partition_list_new(1);
     for (int i = 0; i < c->batch.count; i++)
         if (!is_done(&c->batch, i))
-            take_partition(c, i, summaries, offsets);
-    json_t *event = event_new("records_consumed");
+            verifiable_consumer_take_partition(c, i, summaries, offsets);
+    json_t *event = verifiable_event_new("records_consumed");
     json_object_set_new(event, "count", json_integer(c->batch.count));
     json_object_set_new(event, "partitions", summaries);
     event_print(event);
     if (!c->auto_commit)
-        commit(c, offsets);
+        verifiable_consumer_commit(c, offsets);
     rd_kafka_topic_partition_list_destroy(offsets);
 }
 
 /* ---- Consuming ---- */
 
 /* Adds the message to the batch, or tells what is wrong. */
-static void take_message(struct verifiable_consumer *c, rd_kafka_message_t *m)
+static void verifiable_consumer_take_message(struct verifiable_consumer *c, rd_kafka_message_t *m)
 {
     if (m->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
         c->batch.messages[c->batch.count++] = m;
@@ -187,12 +187,12 @@ static void fill_batch(struct verifiable_consumer *c)
     enum { SLICE_MS = 100 };
     rd_kafka_message_t *m = rd_kafka_consumer_poll(c->rk, SLICE_MS);
     while (m != NULL) {
-        take_message(c, m);
+        verifiable_consumer_take_message(c, m);
         m = c->batch.count < MOST_AT_ONCE && !c->failed ? rd_kafka_consumer_poll(c->rk, 0) : NULL;
     }
 }
 
-static void consume(struct verifiable_consumer *c)
+static void verifiable_consumer_consume(struct verifiable_consumer *c)
 {
     while (!c->failed && !atomic_load(&tool_interrupted) && (c->max_messages < 0 || c->consumed < c->max_messages)) {
         fill_batch(c);
@@ -227,7 +227,7 @@ static bool set_reset(const struct options *o, struct rd_props *p, struct fail *
                     policy);
 }
 
-static bool make_props(const struct options *o, struct rd_props *p, struct fail *fail)
+static bool verifiable_consumer_make_props(const struct options *o, struct rd_props *p, struct fail *fail)
 {
     if (!rd_props_read(p, options_get(o, "consumer.config"), fail))
         return false;
@@ -247,12 +247,12 @@ static bool make_props(const struct options *o, struct rd_props *p, struct fail 
     return set_reset(o, p, fail);
 }
 
-static bool run(const struct options *o, struct verifiable_consumer *c, struct fail *fail)
+static bool verifiable_consumer_run(const struct options *o, struct verifiable_consumer *c, struct fail *fail)
 {
     struct rd_props props = {0};
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    bool ok = make_props(o, &props, fail);
-    rd_kafka_conf_set_rebalance_cb(conf, on_rebalance);
+    bool ok = verifiable_consumer_make_props(o, &props, fail);
+    rd_kafka_conf_set_rebalance_cb(conf, verifiable_consumer_on_rebalance);
     if (!ok)
         rd_kafka_conf_destroy(conf);
     c->rk = ok ? rd_client_new(RD_KAFKA_CONSUMER, &props, conf, fail) : NULL;
@@ -263,7 +263,7 @@ static bool run(const struct options *o, struct verifiable_consumer *c, struct f
     event_print_plain("startup_complete");
     ok = subscribe(c, options_get(o, "topic"), fail);
     if (ok)
-        consume(c);
+        verifiable_consumer_consume(c);
     rd_kafka_consumer_close(c->rk);
     rd_kafka_destroy(c->rk);
     event_print_plain("shutdown_complete");
@@ -286,7 +286,7 @@ int tool_verifiable_consumer(int argc, char **argv)
     if (code < 0) {
         c.auto_commit = options_has(&o, "enable-autocommit");
         c.verbose = options_has(&o, "verbose");
-        code = run(&o, &c, &fail) ? 0 : 1;
+        code = verifiable_consumer_run(&o, &c, &fail) ? 0 : 1;
         if (code != 0)
             fprintf(stderr, "%s\n", fail.text);
     }

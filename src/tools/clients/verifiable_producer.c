@@ -51,7 +51,7 @@ static struct str exception_of(rd_kafka_resp_err_t err, struct arena *a)
 static void tell_failure(const struct verifiable_producer *p, json_t *key, json_t *value, rd_kafka_resp_err_t err)
 {
     struct arena a = {0};
-    json_t *event = event_new("producer_send_error");
+    json_t *event = verifiable_event_new("producer_send_error");
     struct str name = exception_of(err, &a), class_name = arena_printf(&a, "class %.*s", STR_ARGS(name));
     json_object_set_new(event, "topic", event_text(p->topic, strlen(p->topic)));
     json_object_set_new(event, "key", key);
@@ -64,7 +64,7 @@ static void tell_failure(const struct verifiable_producer *p, json_t *key, json_
 
 static void tell_success(const rd_kafka_message_t *m, json_t *key, json_t *value)
 {
-    json_t *event = event_new("producer_send_success");
+    json_t *event = verifiable_event_new("producer_send_success");
     json_object_set_new(event, "key", key);
     json_object_set_new(event, "value", value);
     json_object_set_new(event, "offset", json_integer(m->offset));
@@ -73,7 +73,7 @@ static void tell_success(const rd_kafka_message_t *m, json_t *key, json_t *value
     event_print(event);
 }
 
-static void on_delivery(rd_kafka_t *rk UNUSED, const rd_kafka_message_t *m, void *opaque)
+static void verifiable_producer_on_delivery(rd_kafka_t *rk UNUSED, const rd_kafka_message_t *m, void *opaque)
 {
     struct verifiable_producer *p = opaque;
     json_t *key = event_text(m->key, m->key_len), *value = event_text(m->payload, m->len);
@@ -88,7 +88,7 @@ static void on_delivery(rd_kafka_t *rk UNUSED, const rd_kafka_message_t *m, void
 static void tell_summary(const struct verifiable_producer *p)
 {
     int64_t elapsed = clock_mono_ms() - p->began_ms;
-    json_t *event = event_new("tool_data");
+    json_t *event = verifiable_event_new("tool_data");
     json_object_set_new(event, "sent", json_integer(p->sent));
     json_object_set_new(event, "acked", json_integer(p->acked));
     json_object_set_new(event, "target_throughput", json_integer(p->throughput));
@@ -145,7 +145,7 @@ static bool check_acks(const struct options *o)
     return false;
 }
 
-static bool read_options(const struct options *o, struct verifiable_producer *p)
+static bool verifiable_producer_read_options(const struct options *o, struct verifiable_producer *p)
 {
     p->topic = options_get(o, "topic");
     return verifiable_need(o, "topic") && verifiable_bootstrap(o) != NULL && check_acks(o) &&
@@ -156,7 +156,7 @@ static bool read_options(const struct options *o, struct verifiable_producer *p)
            options_number(o, "repeating-keys", INT32_MIN, INT32_MAX, &p->keys);
 }
 
-static bool run(const struct options *o, struct verifiable_producer *p, struct fail *fail)
+static bool verifiable_producer_run(const struct options *o, struct verifiable_producer *p, struct fail *fail)
 {
     struct rd_props props = {0};
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
@@ -165,7 +165,7 @@ static bool run(const struct options *o, struct verifiable_producer *p, struct f
     rd_props_set(&props, "retries", "0");
     bool ok = rd_props_read(&props, options_get(o, "producer.config"), fail);
     rd_props_default(&props, "linger.ms", "0");
-    rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
+    rd_kafka_conf_set_dr_msg_cb(conf, verifiable_producer_on_delivery);
     rd_kafka_conf_set_opaque(conf, p);
     if (!ok)
         rd_kafka_conf_destroy(conf);
@@ -186,9 +186,9 @@ int tool_verifiable_producer(int argc, char **argv)
     int code = verifiable_parse(&o, specs, ARRAY_LEN(specs), argc, argv, purpose);
     tool_catch_signals();
     if (code < 0)
-        code = read_options(&o, &p) ? -1 : 1;
+        code = verifiable_producer_read_options(&o, &p) ? -1 : 1;
     if (code < 0) {
-        code = run(&o, &p, &fail) ? 0 : 1;
+        code = verifiable_producer_run(&o, &p, &fail) ? 0 : 1;
         if (code != 0)
             fprintf(stderr, "%s\n", fail.text);
     }

@@ -10,7 +10,7 @@ static const struct option_spec specs[] = {
      "A property file with configs for the admin client.", NULL},
 };
 
-static int by_key(const void *a, const void *b)
+static int versions_tool_by_key(const void *a, const void *b)
 {
     return ((const struct api_versions_api_version *)a)->api_key -
            ((const struct api_versions_api_version *)b)->api_key;
@@ -119,7 +119,7 @@ static void print_versions(const struct api_versions_response *r)
 {
     const char *separator = "";
     int32_t at = 0;
-    qsort(r->api_keys.items, (size_t)r->api_keys.len, sizeof(*r->api_keys.items), by_key);
+    qsort(r->api_keys.items, (size_t)r->api_keys.len, sizeof(*r->api_keys.items), versions_tool_by_key);
     printf("(\n\t");
     for (int16_t key = 0; key < (int16_t)ARRAY_LEN(names); key++) {
         while (at < r->api_keys.len && r->api_keys.items[at].api_key < key)

@@ -53,7 +53,7 @@ static bool read_type(const struct options *o, int8_t *out)
     return false;
 }
 
-static bool check_arguments(const struct options *o, struct fail *fail)
+static bool leader_election_check_arguments(const struct options *o, struct fail *fail)
 {
     bool server = options_has(o, "bootstrap-server"), type = options_has(o, "election-type"),
          topic = options_has(o, "topic"), partition = options_has(o, "partition");
@@ -73,7 +73,7 @@ static bool check_arguments(const struct options *o, struct fail *fail)
 /* ---- Which partitions ---- */
 
 /* One entry a partition: brokers take topics that come more than once. */
-static void add_partition(struct election *e, struct str topic, int32_t partition)
+static void leader_election_add_partition(struct election *e, struct str topic, int32_t partition)
 {
     struct elect_leaders_topic_partitions *t = &e->request.topic_partitions.items[e->request.topic_partitions.len++];
     elect_leaders_topic_partitions_init(t);
@@ -82,7 +82,7 @@ static void add_partition(struct election *e, struct str topic, int32_t partitio
     t->partitions.items[0] = partition;
 }
 
-static int by_partition(const void *a, const void *b)
+static int leader_election_by_partition(const void *a, const void *b)
 {
     const struct elect_leaders_topic_partitions *x = a, *y = b;
     int order = str_cmp(x->topic, y->topic);
@@ -90,19 +90,19 @@ static int by_partition(const void *a, const void *b)
     return order != 0 ? order : (i > k) - (i < k);
 }
 
-static bool check_duplicates(struct election *e, struct fail *fail)
+static bool leader_election_check_duplicates(struct election *e, struct fail *fail)
 {
     struct elect_leaders_topic_partitions *v = e->request.topic_partitions.items;
     int32_t count = e->request.topic_partitions.len;
-    qsort(v, (size_t)count, sizeof(*v), by_partition);
+    qsort(v, (size_t)count, sizeof(*v), leader_election_by_partition);
     for (int32_t i = 1; i < count; i++)
-        if (by_partition(&v[i - 1], &v[i]) == 0)
+        if (leader_election_by_partition(&v[i - 1], &v[i]) == 0)
             return fail_set(fail, "Replica election data contains duplicate partitions: [%.*s-%" PRId32 "]",
                             STR_ARGS(v[i].topic), v[i].partitions.items[0]);
     return true;
 }
 
-static bool read_file(struct election *e, const char *path, struct fail *fail)
+static bool leader_election_read_file(struct election *e, const char *path, struct fail *fail)
 {
     const json_t *partitions = NULL;
     json_t *json = json_input_read(path, fail);
@@ -117,10 +117,10 @@ static bool read_file(struct election *e, const char *path, struct fail *fail)
         int32_t partition;
         ok = json_input_topic(at, &e->arena, &topic, fail) && json_input_partition(at, &partition, fail);
         if (ok)
-            add_partition(e, topic, partition);
+            leader_election_add_partition(e, topic, partition);
     }
     json_decref(json);
-    return ok && check_duplicates(e, fail);
+    return ok && leader_election_check_duplicates(e, fail);
 }
 
 static bool choose_partitions(struct election *e, const struct options *o, struct fail *fail)
@@ -133,12 +133,12 @@ static bool choose_partitions(struct election *e, const struct options *o, struc
         return true;
     }
     if (options_has(o, "path-to-json-file"))
-        return read_file(e, options_get(o, "path-to-json-file"), fail);
+        return leader_election_read_file(e, options_get(o, "path-to-json-file"), fail);
     if (!options_number(o, "partition", INT32_MIN, INT32_MAX, &partition))
         return false;
     ARRAY_MAKE(&e->arena, e->request.topic_partitions, 1);
     e->request.topic_partitions.len = 0;
-    add_partition(e, str_of(options_get(o, "topic")), (int32_t)partition);
+    leader_election_add_partition(e, str_of(options_get(o, "topic")), (int32_t)partition);
     return true;
 }
 
@@ -156,7 +156,7 @@ struct results {
     int32_t n;
 };
 
-static int by_topic(const void *a, const void *b)
+static int leader_election_by_topic(const void *a, const void *b)
 {
     const struct result *x = a, *y = b;
     int order = str_cmp(x->topic, y->topic);
@@ -176,7 +176,7 @@ static struct results list_results(struct arena *a, const struct elect_leaders_r
             all.v[all.n++] = (struct result){t->topic, p->partition_id, p->error_code, p->error_message};
         }
     }
-    qsort(all.v, (size_t)all.n, sizeof(*all.v), by_topic);
+    qsort(all.v, (size_t)all.n, sizeof(*all.v), leader_election_by_topic);
     return all;
 }
 
@@ -195,7 +195,7 @@ static void print_those_with(const struct results *all, int16_t error, const cha
         putchar('\n');
 }
 
-static bool report(struct election *e, const struct results *all, struct fail *fail)
+static bool leader_election_report(struct election *e, const struct results *all, struct fail *fail)
 {
     int32_t failed = 0;
     const char *type = types[e->type];
@@ -214,7 +214,7 @@ static bool report(struct election *e, const struct results *all, struct fail *f
     return failed == 0 || fail_set(fail, "%" PRId32 " replica(s) could not be elected", failed);
 }
 
-static bool refused(struct election *e, int16_t error, struct fail *fail)
+static bool leader_election_refused(struct election *e, int16_t error, struct fail *fail)
 {
     const char *known = error == ERR_REQUEST_TIMED_OUT              ? "Timeout waiting for election results"
                         : error == ERR_CLUSTER_AUTHORIZATION_FAILED ? "Not authorized to perform leader election"
@@ -226,7 +226,7 @@ static bool refused(struct election *e, int16_t error, struct fail *fail)
     return fail_set(fail, "%s", known);
 }
 
-static bool elect(struct election *e, struct asker *asker, struct fail *fail)
+static bool leader_election_elect(struct election *e, struct asker *asker, struct fail *fail)
 {
     struct elect_leaders_response response;
     /* Version 0 knows preferred leaders only. */
@@ -235,17 +235,17 @@ static bool elect(struct election *e, struct asker *asker, struct fail *fail)
     if (!ask(asker, ASK_CONTROLLER, API_ELECT_LEADERS, oldest, &e->request, &response, NULL, &e->arena, fail))
         return false;
     if (response.error_code != ERR_NONE)
-        return refused(e, response.error_code, fail);
+        return leader_election_refused(e, response.error_code, fail);
     struct results all = list_results(&e->arena, &response);
-    return report(e, &all, fail);
+    return leader_election_report(e, &all, fail);
 }
 
-static bool run(const struct options *o, struct election *e, struct fail *fail)
+static bool leader_election_run(const struct options *o, struct election *e, struct fail *fail)
 {
-    if (!check_arguments(o, fail) || !read_type(o, &e->type) || !choose_partitions(e, o, fail))
+    if (!leader_election_check_arguments(o, fail) || !read_type(o, &e->type) || !choose_partitions(e, o, fail))
         return false;
     struct asker *asker = asker_new(options_get(o, "bootstrap-server"), options_get(o, "admin.config"), fail);
-    bool ok = asker != NULL && elect(e, asker, fail);
+    bool ok = asker != NULL && leader_election_elect(e, asker, fail);
     asker_free(asker);
     return ok;
 }
@@ -257,7 +257,7 @@ int tool_leader_election(int argc, char **argv)
     struct election e = {0};
     int code = OPTIONS_PARSE(&o, specs, argc, argv, purpose);
     if (code < 0) {
-        code = run(&o, &e, &fail) ? 0 : 1;
+        code = leader_election_run(&o, &e, &fail) ? 0 : 1;
         if (fail.text[0] != '\0')
             fprintf(stderr, "%s\n", fail.text);
     }

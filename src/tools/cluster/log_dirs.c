@@ -21,7 +21,7 @@ struct brokers { /* ids, ascending, each once */
     int32_t n;
 };
 
-static int by_id(const void *a, const void *b)
+static int log_dirs_tool_by_id(const void *a, const void *b)
 {
     return (*(const int32_t *)a > *(const int32_t *)b) - (*(const int32_t *)a < *(const int32_t *)b);
 }
@@ -30,14 +30,14 @@ static void sort_once(struct brokers *b)
 {
     int32_t kept = 0;
     if (b->n > 0)
-        qsort(b->v, (size_t)b->n, sizeof(*b->v), by_id);
+        qsort(b->v, (size_t)b->n, sizeof(*b->v), log_dirs_tool_by_id);
     for (int32_t i = 0; i < b->n; i++)
         if (kept == 0 || b->v[kept - 1] != b->v[i])
             b->v[kept++] = b->v[i];
     b->n = kept;
 }
 
-static bool parse_brokers(struct arena *a, const char *list, struct brokers *out, struct fail *fail)
+static bool log_dirs_tool_parse_brokers(struct arena *a, const char *list, struct brokers *out, struct fail *fail)
 {
     char *copy = arena_cstr(a, str_of(list)), *save = NULL, *end;
     *out = (struct brokers){ARENA_ARRAY(a, int32_t, strlen(list) + 1), 0};
@@ -71,11 +71,11 @@ static struct str list_ids(struct arena *a, const struct brokers *b)
 
 static bool has_broker(const struct brokers *b, int32_t id)
 {
-    return b->n > 0 && bsearch(&id, b->v, (size_t)b->n, sizeof(*b->v), by_id) != NULL;
+    return b->n > 0 && bsearch(&id, b->v, (size_t)b->n, sizeof(*b->v), log_dirs_tool_by_id) != NULL;
 }
 
 /* Those that are asked for, which must be there; all if none are named. */
-static bool choose_brokers(struct asker *asker, struct arena *a, struct brokers *asked, struct fail *fail)
+static bool log_dirs_tool_choose_brokers(struct asker *asker, struct arena *a, struct brokers *asked, struct fail *fail)
 {
     struct metadata_response m;
     if (!ask_metadata(asker, NULL, 0, &m, a, fail))
@@ -105,7 +105,7 @@ struct printing {
     int32_t topic_count;
 };
 
-static bool is_shown(const struct printing *p, struct str topic)
+static bool log_dirs_tool_is_shown(const struct printing *p, struct str topic)
 {
     for (int32_t i = 0; i < p->topic_count; i++)
         if (str_eq(p->topics[i], topic))
@@ -126,7 +126,7 @@ static json_t *dir_json(const struct printing *p, const struct describe_log_dirs
     json_t *partitions = json_array();
     for (int32_t t = 0; t < in->topics.len; t++) {
         const struct describe_log_dirs_topic *topic = &in->topics.items[t];
-        for (int32_t i = 0; is_shown(p, topic->name) && i < topic->partitions.len; i++)
+        for (int32_t i = 0; log_dirs_tool_is_shown(p, topic->name) && i < topic->partitions.len; i++)
             json_array_append_new(partitions, partition_json(topic->name, &topic->partitions.items[i], p->arena));
     }
     json_t *error = json_null();
@@ -181,12 +181,13 @@ static bool ask_brokers(struct asker *asker, const struct brokers *brokers, stru
     return true;
 }
 
-static bool run(const struct options *o, struct asker *asker, struct arena *a, struct fail *fail)
+static bool log_dirs_tool_run(const struct options *o, struct asker *asker, struct arena *a, struct fail *fail)
 {
     struct brokers brokers;
     struct printing p = {.arena = a};
     p.topics = parse_topics(a, options_get(o, "topic-list"), &p.topic_count);
-    if (!parse_brokers(a, options_get(o, "broker-list"), &brokers, fail) || !choose_brokers(asker, a, &brokers, fail))
+    if (!log_dirs_tool_parse_brokers(a, options_get(o, "broker-list"), &brokers, fail) ||
+        !log_dirs_tool_choose_brokers(asker, a, &brokers, fail))
         return false;
     struct describe_log_dirs_response *answers = ARENA_ARRAY(a, struct describe_log_dirs_response, MAX(brokers.n, 1));
     puts("Querying brokers for log directories information");
@@ -207,7 +208,7 @@ int tool_log_dirs(int argc, char **argv)
         code = 1;
     if (code < 0) {
         struct asker *asker = asker_new(options_get(&o, "bootstrap-server"), options_get(&o, "command-config"), &fail);
-        code = asker != NULL && run(&o, asker, &o.arena, &fail) ? 0 : 1;
+        code = asker != NULL && log_dirs_tool_run(&o, asker, &o.arena, &fail) ? 0 : 1;
         if (code != 0)
             fprintf(stderr, "%s\n", fail.text);
         asker_free(asker);

@@ -76,7 +76,7 @@ static void add_broker(struct verification *v, int32_t id)
     v->brokers[v->broker_count++] = id;
 }
 
-static bool is_alive(const struct metadata_response *m, int32_t broker)
+static bool replica_verification_is_alive(const struct metadata_response *m, int32_t broker)
 {
     for (int32_t i = 0; i < m->brokers.len; i++)
         if (m->brokers.items[i].node_id == broker)
@@ -84,7 +84,7 @@ static bool is_alive(const struct metadata_response *m, int32_t broker)
     return false;
 }
 
-static int by_replica(const void *a, const void *b)
+static int replica_verification_by_replica(const void *a, const void *b)
 {
     const struct copy *x = a, *y = b;
     return (x->replica > y->replica) - (x->replica < y->replica);
@@ -101,19 +101,19 @@ static bool add_part(struct verification *v, struct topic *t, const struct metad
                           .copy_count = p->replica_nodes.len};
     for (int32_t i = 0; i < p->replica_nodes.len; i++) {
         int32_t broker = p->replica_nodes.items[i];
-        if (!is_alive(m, broker))
+        if (!replica_verification_is_alive(m, broker))
             return fail_set(fail, "Broker %" PRId32 ", which has a replica of %.*s-%" PRId32 ", is not there", broker,
                             STR_ARGS(t->name), p->partition_index);
         part->copies[i].replica = broker;
         add_broker(v, broker);
     }
     if (part->copy_count > 0)
-        qsort(part->copies, (size_t)part->copy_count, sizeof(*part->copies), by_replica);
+        qsort(part->copies, (size_t)part->copy_count, sizeof(*part->copies), replica_verification_by_replica);
     v->part_count++;
     return true;
 }
 
-static bool choose(struct verification *v, const struct pattern *include, struct fail *fail)
+static bool replica_verification_choose(struct verification *v, const struct pattern *include, struct fail *fail)
 {
     struct metadata_response m;
     if (!ask_metadata(v->asker, NULL, -1, &m, &v->arena, fail))
@@ -161,7 +161,7 @@ static void fill_list_offsets(const struct verification *v, int32_t leader, int6
     }
 }
 
-static struct topic *find_topic(const struct verification *v, struct str name, struct uuid id)
+static struct topic *replica_verification_find_topic(const struct verification *v, struct str name, struct uuid id)
 {
     for (int32_t i = 0; i < v->topic_count; i++)
         if (name.len > 0 ? str_eq(v->topics[i].name, name) : uuid_eq(v->topics[i].id, id))
@@ -169,10 +169,11 @@ static struct topic *find_topic(const struct verification *v, struct str name, s
     return NULL;
 }
 
-static bool take_offsets(struct verification *v, const struct list_offsets_response *r, struct fail *fail)
+static bool replica_verification_take_offsets(struct verification *v, const struct list_offsets_response *r,
+                                              struct fail *fail)
 {
     for (int32_t i = 0; i < r->topics.len; i++) {
-        struct topic *t = find_topic(v, r->topics.items[i].name, UUID_ZERO);
+        struct topic *t = replica_verification_find_topic(v, r->topics.items[i].name, UUID_ZERO);
         for (int32_t p = 0; t != NULL && p < r->topics.items[i].partitions.len; p++) {
             const struct list_offsets_partition_response *part = &r->topics.items[i].partitions.items[p];
             if (part->error_code != ERR_NONE)
@@ -193,7 +194,7 @@ static bool ask_offsets(struct verification *v, int64_t at, struct fail *fail)
         struct list_offsets_response response;
         fill_list_offsets(v, v->brokers[i], at, &v->arena, &request);
         if (!ask(v->asker, v->brokers[i], API_LIST_OFFSETS, 1, &request, &response, NULL, &v->arena, fail) ||
-            !take_offsets(v, &response, fail))
+            !replica_verification_take_offsets(v, &response, fail))
             return false;
     }
     return true;
@@ -261,8 +262,8 @@ static struct fetch_request *make_fetch(const struct verification *v, int32_t br
     return f;
 }
 
-static void take_partition(struct verification *v, const struct topic *t, int32_t broker,
-                           const struct fetch_partition_data *p)
+static void replica_verification_take_partition(struct verification *v, const struct topic *t, int32_t broker,
+                                                const struct fetch_partition_data *p)
 {
     if (t == NULL || p->partition_index < 0 || p->partition_index >= t->part_count)
         return;
@@ -279,9 +280,9 @@ static void take_fetched(struct verification *v, int32_t broker, const struct fe
     v->in_trouble |= r->error_code != ERR_NONE;
     for (int32_t i = 0; i < r->responses.len; i++) {
         const struct fetch_able_topic_response *t = &r->responses.items[i];
-        const struct topic *known = find_topic(v, t->topic, t->topic_id);
+        const struct topic *known = replica_verification_find_topic(v, t->topic, t->topic_id);
         for (int32_t p = 0; p < t->partitions.len; p++)
-            take_partition(v, known, broker, &t->partitions.items[p]);
+            replica_verification_take_partition(v, known, broker, &t->partitions.items[p]);
     }
 }
 
@@ -317,7 +318,7 @@ static void fetch_all(struct verification *v, struct arena *a)
 
 /* ---- Comparing ---- */
 
-static void print_time(int64_t ms)
+static void replica_verification_print_time(int64_t ms)
 {
     char text[32];
     time_t seconds = (time_t)(ms / 1000);
@@ -346,18 +347,18 @@ static enum step next_batch(const struct topic *t, int32_t index, struct copy *c
     return result == BATCH_OK && out->last_offset < c->high_watermark ? STEP_SAME : STEP_END;
 }
 
-static enum step compare(const struct topic *t, int32_t index, int32_t first_replica, const struct batch *first,
-                         int32_t replica, const struct batch *b)
+static enum step replica_verification_compare(const struct topic *t, int32_t index, int32_t first_replica,
+                                              const struct batch *first, int32_t replica, const struct batch *b)
 {
     if (first->last_offset != b->last_offset) {
-        print_time(clock_wall_ms());
+        replica_verification_print_time(clock_wall_ms());
         printf("partition %.*s-%" PRId32 ": replica %" PRId32 "'s offset %" PRId64 " doesn't match replica %" PRId32
                "'s offset %" PRId64 "\n",
                STR_ARGS(t->name), index, first_replica, first->last_offset, replica, b->last_offset);
         return STEP_FAILED;
     }
     if (checksum(first) != checksum(b)) {
-        print_time(clock_wall_ms());
+        replica_verification_print_time(clock_wall_ms());
         printf("partition %.*s-%" PRId32 " has unmatched checksum at offset %" PRId64 "; replica %" PRId32
                "'s checksum %" PRIu32 "; replica %" PRId32 "'s checksum %" PRIu32 "\n",
                STR_ARGS(t->name), index, b->last_offset, first_replica, checksum(first), replica, checksum(b));
@@ -376,7 +377,7 @@ static enum step compare_next(const struct topic *t, int32_t index, int64_t *nex
         struct copy *c = &p->copies[i];
         enum step step = next_batch(t, index, c, &b, fail);
         if (step == STEP_SAME && first != NULL)
-            step = compare(t, index, first->replica, &first_batch, c->replica, &b);
+            step = replica_verification_compare(t, index, first->replica, &first_batch, c->replica, &b);
         if (step == STEP_FAILED)
             return STEP_FAILED;
         if (step == STEP_END) {
@@ -410,12 +411,12 @@ static bool compare_part(const struct topic *t, int32_t index, struct lag *most,
     return step != STEP_FAILED;
 }
 
-static void report(struct verification *v, const struct lag *most)
+static void replica_verification_report(struct verification *v, const struct lag *most)
 {
     int64_t now = clock_wall_ms();
     if (now - v->reported_ms <= v->report_interval_ms)
         return;
-    print_time(now);
+    replica_verification_print_time(now);
     printf("max lag is %" PRId64 " for partition ", most->size);
     if (most->topic != NULL)
         printf("%.*s-%" PRId32, STR_ARGS(most->topic->name), most->index);
@@ -432,19 +433,19 @@ static bool compare_all(struct verification *v, struct fail *fail)
         for (int32_t p = 0; p < v->topics[i].part_count; p++)
             if (!compare_part(&v->topics[i], p, &most, fail))
                 return false;
-    report(v, &most);
+    replica_verification_report(v, &most);
     return true;
 }
 
 /* ---- The tool ---- */
 
 /* Goes on until a signal ends it, a difference of offsets is found, or nobody reads its output any more. */
-static bool go_on(struct verification *v, struct fail *fail)
+static bool replica_verification_go_on(struct verification *v, struct fail *fail)
 {
     bool ok = true;
     setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
     v->reported_ms = clock_wall_ms();
-    print_time(v->reported_ms);
+    replica_verification_print_time(v->reported_ms);
     puts("verification process is started");
     while (ok && !ferror(stdout)) {
         struct arena round = {0};
@@ -457,13 +458,14 @@ static bool go_on(struct verification *v, struct fail *fail)
     return ok;
 }
 
-static bool run(const struct options *o, struct verification *v, struct fail *fail)
+static bool replica_verification_run(const struct options *o, struct verification *v, struct fail *fail)
 {
     const char *servers = options_get(o, options_has(o, "broker-list") ? "broker-list" : "bootstrap-server"),
                *include = options_get(o, options_has(o, "topics-include") ? "topics-include" : "topic-white-list");
     struct pattern *pattern = pattern_new(include, fail);
     v->asker = pattern != NULL ? asker_new(servers, NULL, fail) : NULL;
-    bool ok = v->asker != NULL && choose(v, pattern, fail) && find_offsets(v, fail) && go_on(v, fail);
+    bool ok = v->asker != NULL && replica_verification_choose(v, pattern, fail) && find_offsets(v, fail) &&
+              replica_verification_go_on(v, fail);
     asker_free(v->asker);
     pattern_free(pattern);
     return ok;
@@ -486,7 +488,7 @@ int tool_replica_verification(int argc, char **argv)
     struct verification v = {0};
     int code = OPTIONS_PARSE(&o, specs, argc, argv, purpose);
     if (code < 0) {
-        code = read_arguments(&o, &v) && run(&o, &v, &fail) ? 0 : 1;
+        code = read_arguments(&o, &v) && replica_verification_run(&o, &v, &fail) ? 0 : 1;
         if (fail.text[0] != '\0')
             fprintf(stderr, "%s\n", fail.text);
     }

@@ -17,7 +17,7 @@ struct shell {
 
 /* ---- Operations ---- */
 
-static const char *why(enum zk_result r)
+static const char *shell_why(enum zk_result r)
 {
     switch (r) {
     case ZK_NO_NODE:
@@ -37,13 +37,13 @@ static const char *why(enum zk_result r)
     }
 }
 
-static int refuse(enum zk_result r, const char *path)
+static int shell_refuse(enum zk_result r, const char *path)
 {
-    fprintf(stderr, "%s: %s\n", why(r), path);
+    fprintf(stderr, "%s: %s\n", shell_why(r), path);
     return 1;
 }
 
-static void print_time(const char *label, int64_t ms)
+static void shell_print_time(const char *label, int64_t ms)
 {
     char text[64];
     time_t seconds = (time_t)(ms / 1000);
@@ -55,16 +55,16 @@ static void print_time(const char *label, int64_t ms)
 static void print_stat(const struct zk_stat *s)
 {
     printf("cZxid = 0x%" PRIx64 "\n", (uint64_t)s->czxid);
-    print_time("ctime", s->ctime_ms);
+    shell_print_time("ctime", s->ctime_ms);
     printf("mZxid = 0x%" PRIx64 "\n", (uint64_t)s->mzxid);
-    print_time("mtime", s->mtime_ms);
+    shell_print_time("mtime", s->mtime_ms);
     printf("pZxid = 0x%" PRIx64 "\ncversion = %" PRId32 "\ndataVersion = %" PRId32 "\naclVersion = %" PRId32
            "\nephemeralOwner = 0x%" PRIx64 "\ndataLength = %" PRId32 "\nnumChildren = %" PRId32 "\n",
            (uint64_t)s->pzxid, s->children_version, s->version, s->acl_version, (uint64_t)s->ephemeral_owner,
            s->data_length, s->child_count);
 }
 
-static int by_text(const void *a, const void *b)
+static int shell_by_text(const void *a, const void *b)
 {
     return str_cmp(*(const struct str *)a, *(const struct str *)b);
 }
@@ -78,10 +78,10 @@ static struct zk_batch *children_of(struct shell *s, const char *path)
     zk_session_run(s->session, b);
     if (b->first->result == ZK_OK) {
         if (b->first->child_count > 0)
-            qsort(b->first->children, (size_t)b->first->child_count, sizeof(struct str), by_text);
+            qsort(b->first->children, (size_t)b->first->child_count, sizeof(struct str), shell_by_text);
         return b;
     }
-    refuse(b->first->result, path);
+    shell_refuse(b->first->result, path);
     zk_batch_free(b);
     return NULL;
 }
@@ -118,7 +118,7 @@ static int32_t take_version(struct shell *s)
     return ZK_ANY_VERSION;
 }
 
-static int list_all(struct shell *s, const char *path)
+static int shell_list_all(struct shell *s, const char *path)
 {
     int code = 0;
     struct zk_batch *b = children_of(s, path);
@@ -127,7 +127,7 @@ static int list_all(struct shell *s, const char *path)
     puts(path);
     for (int32_t i = 0; i < b->first->child_count; i++) {
         char *child = child_path(path, b->first->children[i]);
-        code |= list_all(s, child);
+        code |= shell_list_all(s, child);
         free(child);
     }
     zk_batch_free(b);
@@ -138,7 +138,7 @@ static int do_ls(struct shell *s)
 {
     bool with_stat = take_flag(s, "-s") || strcmp(s->words[0], "ls2") == 0;
     if (take_flag(s, "-R"))
-        return list_all(s, s->words[1]);
+        return shell_list_all(s, s->words[1]);
     struct zk_batch *b = children_of(s, s->words[1]);
     if (b == NULL)
         return 1;
@@ -159,7 +159,7 @@ static int do_get(struct shell *s)
     zk_get(b, s->words[1], false);
     zk_session_run(s->session, b);
     const struct zk_op *op = b->first;
-    int code = op->result == ZK_OK ? 0 : refuse(op->result, s->words[1]);
+    int code = op->result == ZK_OK ? 0 : shell_refuse(op->result, s->words[1]);
     if (code == 0 && !stat_only && op->value.p == NULL)
         puts("null");
     else if (code == 0 && !stat_only)
@@ -188,19 +188,19 @@ static int do_write(struct shell *s)
         zk_create(b, s->words[1], data, mode);
     zk_session_run(s->session, b);
     const struct zk_op *op = b->first;
-    int code = op->result == ZK_OK ? 0 : refuse(op->result, s->words[1]);
+    int code = op->result == ZK_OK ? 0 : shell_refuse(op->result, s->words[1]);
     if (code == 0 && !set)
         printf("Created %s\n", op->created);
     zk_batch_free(b);
     return code;
 }
 
-static int delete_one(struct shell *s, const char *path, int32_t version)
+static int shell_delete_one(struct shell *s, const char *path, int32_t version)
 {
     struct zk_batch *b = zk_session_batch(s->session);
     zk_delete(b, path, version);
     zk_session_run(s->session, b);
-    int code = b->first->result == ZK_OK ? 0 : refuse(b->first->result, path);
+    int code = b->first->result == ZK_OK ? 0 : shell_refuse(b->first->result, path);
     zk_batch_free(b);
     return code;
 }
@@ -208,7 +208,7 @@ static int delete_one(struct shell *s, const char *path, int32_t version)
 static int do_delete(struct shell *s)
 {
     int32_t version = take_version(s);
-    return delete_one(s, s->words[1], version);
+    return shell_delete_one(s, s->words[1], version);
 }
 
 static int delete_tree(struct shell *s, const char *path)
@@ -223,7 +223,7 @@ static int delete_tree(struct shell *s, const char *path)
         free(child);
     }
     zk_batch_free(b);
-    return code | delete_one(s, path, ZK_ANY_VERSION);
+    return code | shell_delete_one(s, path, ZK_ANY_VERSION);
 }
 
 static int do_deleteall(struct shell *s)
@@ -310,7 +310,7 @@ static int run_command(struct shell *s)
 }
 
 /* Splits a line at blanks; quotes keep blanks. Changes the line. */
-static void split_line(struct shell *s, char *line)
+static void shell_split_line(struct shell *s, char *line)
 {
     s->word_count = 0;
     while (s->word_count < MOST_WORDS) {
@@ -339,7 +339,7 @@ static int run_lines(struct shell *s, const char *connect)
         fflush(stdout);
         if (getline(&line, &cap, stdin) < 0)
             break;
-        split_line(s, line);
+        shell_split_line(s, line);
         if (s->word_count > 0)
             code = run_command(s);
     }

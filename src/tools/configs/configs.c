@@ -101,7 +101,7 @@ bool config_entity_is(const struct config_command *c, const char *type)
     return false;
 }
 
-static bool has_name(const struct config_command *c)
+static bool configs_tool_has_name(const struct config_command *c)
 {
     for (int i = 0; i < c->name_count; i++)
         if (*c->names[i] != '\0')
@@ -168,7 +168,7 @@ static bool check_address(const struct config_command *c, const char *name, stru
     return true;
 }
 
-static bool check_names(const struct config_command *c, struct fail *fail)
+static bool configs_tool_check_names(const struct config_command *c, struct fail *fail)
 {
     bool brokers = config_entity_is(c, ENTITY_BROKERS) || config_entity_is(c, ENTITY_LOGGERS);
     for (int i = 0; i < c->name_count; i++) {
@@ -180,7 +180,7 @@ static bool check_names(const struct config_command *c, struct fail *fail)
         if (config_entity_is(c, ENTITY_IPS) && !check_address(c, name, fail))
             return false;
     }
-    if (!c->alter && config_entity_is(c, ENTITY_LOGGERS) && !has_name(c))
+    if (!c->alter && config_entity_is(c, ENTITY_LOGGERS) && !configs_tool_has_name(c))
         return fail_set(fail, "an entity name must be specified with --describe of %s", c->types[0]);
     return true;
 }
@@ -213,7 +213,7 @@ static bool check_alteration(const struct options *o, const struct config_comman
     if (may_be_default && c->name_count == 0)
         return fail_set(fail, "an entity-name or default entity must be specified with --alter of users, clients, "
                               "brokers or ips");
-    if (!may_be_default && !has_name(c))
+    if (!may_be_default && !configs_tool_has_name(c))
         return fail_set(fail, "an entity name must be specified with --alter of %s", c->types[0]);
     if (add && file)
         return fail_set(fail, "Only one of --add-config or --add-config-file must be specified");
@@ -247,10 +247,10 @@ static bool check_actions(const struct options *o)
     return options_not_both(o, "describe", "add-config") && options_not_both(o, "describe", "delete-config");
 }
 
-static bool check_arguments(const struct options *o, const struct config_command *c, struct fail *fail)
+static bool configs_tool_check_arguments(const struct options *o, const struct config_command *c, struct fail *fail)
 {
-    return check_repetition(o, fail) && check_types(o, c, fail) && check_connection(o, fail) && check_names(c, fail) &&
-           (!c->alter || check_alteration(o, c, fail));
+    return check_repetition(o, fail) && check_types(o, c, fail) && check_connection(o, fail) &&
+           configs_tool_check_names(c, fail) && (!c->alter || check_alteration(o, c, fail));
 }
 
 /* ---- Keys and values ---- */
@@ -407,7 +407,7 @@ static bool by_requests(const struct options *o, struct config_command *c, struc
     return clients ? configs_of_clients(c, fail) : configs_of_resources(c, fail);
 }
 
-static bool by_znodes(const struct options *o, struct config_command *c, struct fail *fail)
+static bool configs_go_by_znodes(const struct options *o, struct config_command *c, struct fail *fail)
 {
     puts("Warning: --zookeeper is deprecated and will be removed in a future version of Kafka.\n"
          "Use --bootstrap-server instead to specify a broker to connect to.");
@@ -418,14 +418,14 @@ static bool by_znodes(const struct options *o, struct config_command *c, struct 
     return configs_by_znodes(c, options_get(o, "zookeeper"), fail);
 }
 
-static bool run(const struct options *o, struct config_command *c, struct fail *fail)
+static bool configs_tool_run(const struct options *o, struct config_command *c, struct fail *fail)
 {
     c->alter = options_has(o, "alter");
     c->all = options_has(o, "all");
     read_entities(o, c);
-    if (!check_arguments(o, c, fail))
+    if (!configs_tool_check_arguments(o, c, fail))
         return false;
-    return options_has(o, "zookeeper") ? by_znodes(o, c, fail) : by_requests(o, c, fail);
+    return options_has(o, "zookeeper") ? configs_go_by_znodes(o, c, fail) : by_requests(o, c, fail);
 }
 
 static void print_failure(const struct config_command *c, int argc, char **argv, const char *text)
@@ -448,7 +448,7 @@ int tool_configs(int argc, char **argv)
     if (code < 0 && !check_actions(&o))
         code = 1;
     if (code < 0) {
-        code = run(&o, &c, &fail) ? 0 : 1;
+        code = configs_tool_run(&o, &c, &fail) ? 0 : 1;
         if (code != 0)
             print_failure(&c, argc, argv, fail.text);
         asker_free(c.asker);

@@ -100,7 +100,7 @@ static struct str entity_text(struct config_command *c, const struct entity *e)
 
 /* ---- Brokers must not run: they would not be asked whether they can follow ---- */
 
-static bool is_alive(struct zk_session *s, struct arena *a, const char *broker)
+static bool configs_by_znodes_is_alive(struct zk_session *s, struct arena *a, const char *broker)
 {
     struct registration *live;
     int32_t n;
@@ -121,7 +121,7 @@ static bool check_not_running(struct config_command *c, struct zk_session *s, co
     if (broker == NULL || *broker == '\0')
         return fail_set(fail, "Error parsing broker . The broker's Entity Name must be a single integer value");
     if (strcmp(broker, CONFIG_OF_ALL_BROKERS) != 0)
-        return !is_alive(s, &c->arena, broker) ||
+        return !configs_by_znodes_is_alive(s, &c->arena, broker) ||
                fail_set(fail, "requirement failed: %s - broker %s is running. %s", what, broker, info);
     zk_nodes_children(s, &c->arena, ZNODE_BROKER_IDS, &ids, &n);
     return n == 0 || fail_set(fail, "requirement failed: %s - %" PRId32 " brokers are running. %s", what, n, info);
@@ -233,7 +233,8 @@ static bool check_credentials(const struct config_command *c, const char *what, 
                           what);
 }
 
-static bool prepare(struct config_command *c, struct zk_session *s, const struct entity *e, struct fail *fail)
+static bool configs_by_znodes_prepare(struct config_command *c, struct zk_session *s, const struct entity *e,
+                                      struct fail *fail)
 {
     struct str changes = list_changes(c),
                what = arena_printf(&c->arena, "--bootstrap-server option must be specified to update %s configs: %.*s",
@@ -244,7 +245,7 @@ static bool prepare(struct config_command *c, struct zk_session *s, const struct
            encode_passwords(c, strcmp(e->root_name, CONFIG_OF_ALL_BROKERS) != 0, fail);
 }
 
-static bool is_dropped(const struct config_command *c, const char *key)
+static bool configs_by_znodes_is_dropped(const struct config_command *c, const char *key)
 {
     for (int32_t i = 0; i < c->drop_count; i++)
         if (strcmp(c->drop[i], key) == 0)
@@ -266,21 +267,23 @@ static bool merge(struct config_command *c, const struct config_znode *old, stru
         return fail_set(fail, "Invalid config(s): %.*s", STR_ARGS(unknown));
     *out = (struct config_znode){ARENA_ARRAY(&c->arena, struct config_pair, old->count + c->add_count + 1), 0};
     for (int32_t i = 0; i < old->count; i++)
-        if (config_added(c, old->entries[i].key) == NULL && !is_dropped(c, old->entries[i].key))
+        if (config_added(c, old->entries[i].key) == NULL && !configs_by_znodes_is_dropped(c, old->entries[i].key))
             out->entries[out->count++] = old->entries[i];
     for (int32_t i = 0; i < c->add_count; i++)
-        if (!is_dropped(c, c->add[i].key))
+        if (!configs_by_znodes_is_dropped(c, c->add[i].key))
             out->entries[out->count++] = c->add[i];
     return true;
 }
 
-static bool alter(struct config_command *c, struct zk_session *s, const struct entity *e, struct fail *fail)
+static bool configs_by_znodes_alter(struct config_command *c, struct zk_session *s, const struct entity *e,
+                                    struct fail *fail)
 {
     struct config_znode old, new;
     bool there;
     const char *path = entity_path(c, e);
-    if (!prepare(c, s, e, fail) || !zk_nodes_read_config(s, &c->arena, e->root, path, &old, &there, fail) ||
-        !merge(c, &old, &new, fail) || !zk_nodes_write_config(s, e->root, path, &new, there, fail))
+    if (!configs_by_znodes_prepare(c, s, e, fail) ||
+        !zk_nodes_read_config(s, &c->arena, e->root, path, &old, &there, fail) || !merge(c, &old, &new, fail) ||
+        !zk_nodes_write_config(s, e->root, path, &new, there, fail))
         return false;
     printf("Completed updating config for entity: %.*s.\n", STR_ARGS(entity_text(c, e)));
     return true;
@@ -288,8 +291,8 @@ static bool alter(struct config_command *c, struct zk_session *s, const struct e
 
 /* ---- Describing ---- */
 
-static bool describe_one(struct config_command *c, struct zk_session *s, const struct entity *e, bool even_if_empty,
-                         struct fail *fail)
+static bool configs_by_znodes_describe_one(struct config_command *c, struct zk_session *s, const struct entity *e,
+                                           bool even_if_empty, struct fail *fail)
 {
     struct config_znode own;
     bool there;
@@ -312,7 +315,7 @@ static bool describe_children(struct config_command *c, struct zk_session *s, st
     zk_nodes_children(s, &c->arena, path, &names, &n);
     for (int32_t i = 0; i < n; i++) {
         e.child_name = arena_cstr(&c->arena, names[i]);
-        if (!describe_one(c, s, &e, true, fail))
+        if (!configs_by_znodes_describe_one(c, s, &e, true, fail))
             return false;
     }
     return true;
@@ -323,10 +326,11 @@ static bool describe_entity(struct config_command *c, struct zk_session *s, cons
 {
     if (e->child != NULL && e->child_name == NULL)
         return describe_children(c, s, *e, fail);
-    return describe_one(c, s, e, even_if_empty, fail);
+    return configs_by_znodes_describe_one(c, s, e, even_if_empty, fail);
 }
 
-static bool describe(struct config_command *c, struct zk_session *s, struct entity e, struct fail *fail)
+static bool configs_by_znodes_describe(struct config_command *c, struct zk_session *s, struct entity e,
+                                       struct fail *fail)
 {
     struct str *names;
     int32_t n;
@@ -352,7 +356,8 @@ bool configs_by_znodes(struct config_command *c, const char *connect, struct fai
         return false;
     struct zk_session *s = zk_session_open(connect, fail);
     c->thrown = s == NULL;
-    bool ok = s != NULL && (c->alter ? alter(c, s, &e, fail) : describe(c, s, e, fail));
+    bool ok =
+        s != NULL && (c->alter ? configs_by_znodes_alter(c, s, &e, fail) : configs_by_znodes_describe(c, s, e, fail));
     zk_session_close(s);
     return ok;
 }

@@ -64,8 +64,8 @@ static bool describe_quotas(struct config_command *c, struct describe_client_quo
     return out->error_code == ERR_NONE || config_refused(c, out->error_code, out->error_message, fail);
 }
 
-static void print_part(const struct describe_client_quotas_entry_data *e, const char *type, const char *label,
-                       const char **separator)
+static void client_configs_print_part(const struct describe_client_quotas_entry_data *e, const char *type,
+                                      const char *label, const char **separator)
 {
     for (int32_t i = 0; i < e->entity.len; i++) {
         struct str name = e->entity.items[i].entity_name;
@@ -88,9 +88,9 @@ static void print_quotas(const struct describe_client_quotas_entry_data *e)
         config_format_double(e->values.items[i].value, &values);
     }
     printf("Quota configs for ");
-    print_part(e, "user", "user-principal", &separator);
-    print_part(e, "client-id", "client-id", &separator);
-    print_part(e, "ip", "ip", &separator);
+    client_configs_print_part(e, "user", "user-principal", &separator);
+    client_configs_print_part(e, "client-id", "client-id", &separator);
+    client_configs_print_part(e, "ip", "ip", &separator);
     printf(" are %s\n", values.p != NULL ? values.p : "");
     strbuf_deinit(&values);
 }
@@ -130,7 +130,7 @@ static bool describe_credentials(struct config_command *c, struct fail *fail)
     return true;
 }
 
-static bool is_default(const struct config_command *c)
+static bool client_configs_is_default(const struct config_command *c)
 {
     for (int i = 0; i < c->name_count; i++)
         if (*c->names[i] == '\0')
@@ -138,14 +138,14 @@ static bool is_default(const struct config_command *c)
     return false;
 }
 
-static bool describe(struct config_command *c, struct fail *fail)
+static bool client_configs_describe(struct config_command *c, struct fail *fail)
 {
     struct describe_client_quotas_response quotas = {0};
     if (!describe_quotas(c, &quotas, fail))
         return false;
     for (int32_t i = 0; i < quotas.entries.len; i++)
         print_quotas(&quotas.entries.items[i]);
-    if (config_entity_is(c, ENTITY_CLIENTS) || config_entity_is(c, ENTITY_IPS) || is_default(c))
+    if (config_entity_is(c, ENTITY_CLIENTS) || config_entity_is(c, ENTITY_IPS) || client_configs_is_default(c))
         return true;
     return describe_credentials(c, fail);
 }
@@ -286,8 +286,8 @@ static void count_key(struct counts *n, const char *key)
 }
 
 /* Fails with the message and a list of those names that are not known, if there are any. */
-static bool check_names(struct config_command *c, bool (*known)(const char *name), const char *const *names,
-                        int32_t count, struct fail *fail, const char *message)
+static bool client_configs_check_names(struct config_command *c, bool (*known)(const char *name),
+                                       const char *const *names, int32_t count, struct fail *fail, const char *message)
 {
     struct str list = STR_NULL;
     for (int32_t i = 0; i < count; i++)
@@ -309,8 +309,8 @@ static bool check_keys(struct config_command *c, bool (*known)(const char *name)
                                    "Only %s configs can be deleted for '%s' using --bootstrap-server. "
                                    "Unexpected config names: ArrayBuffer",
                                    what, c->type_count == 2 ? ENTITY_CLIENTS : c->types[0]);
-    return check_names(c, known, added, c->add_count, fail, add.p) &&
-           check_names(c, known, c->drop, c->drop_count, fail, drop.p);
+    return client_configs_check_names(c, known, added, c->add_count, fail, add.p) &&
+           client_configs_check_names(c, known, c->drop, c->drop_count, fail, drop.p);
 }
 
 static bool alter_user(struct config_command *c, struct fail *fail)
@@ -322,7 +322,7 @@ static bool alter_user(struct config_command *c, struct fail *fail)
         count_key(&n, c->add[i].key);
     for (int32_t i = 0; i < c->drop_count; i++)
         count_key(&n, c->drop[i]);
-    if (n.credentials > 0 && is_default(c))
+    if (n.credentials > 0 && client_configs_is_default(c))
         return fail_set(fail, "The use of --entity-default or --user-defaults is not allowed with User SCRAM "
                               "Credentials using --bootstrap-server.");
     if (n.credentials > 0 && n.quotas > 0)
@@ -356,7 +356,7 @@ bool configs_of_clients(struct config_command *c, struct fail *fail)
 {
     const char *type = c->types[0];
     if (!c->alter)
-        return describe(c, fail);
+        return client_configs_describe(c, fail);
     bool ok = config_entity_is(c, ENTITY_CLIENTS) ? alter_client(c, fail)
               : config_entity_is(c, ENTITY_IPS)   ? alter_ip(c, fail)
                                                   : alter_user(c, fail);

@@ -33,7 +33,7 @@ static int32_t who_knows(int8_t type, const char *name)
     return (type == RESOURCE_BROKER || type == RESOURCE_LOGGER) && *name != '\0' ? atoi(name) : ASK_ANY;
 }
 
-static bool check_topic(struct config_command *c, int8_t type, const char *name, struct fail *fail)
+static bool resource_configs_check_topic(struct config_command *c, int8_t type, const char *name, struct fail *fail)
 {
     struct str problem = STR_NULL;
     if (type == RESOURCE_TOPIC && *name != '\0')
@@ -47,13 +47,13 @@ static bool check_topic(struct config_command *c, int8_t type, const char *name,
 
 /* ---- Describing ---- */
 
-static int by_name(const void *a, const void *b)
+static int resource_configs_by_name(const void *a, const void *b)
 {
     return str_cmp(((const setting *)a)->name, ((const setting *)b)->name);
 }
 
 /* Whether the entity has it itself, and not from somewhere else. */
-static bool is_own(int8_t type, const char *name, const setting *s)
+static bool resource_configs_is_own(int8_t type, const char *name, const setting *s)
 {
     static const int8_t own[] = {
         [RESOURCE_TOPIC] = CONFIG_DYNAMIC_TOPIC, [RESOURCE_BROKER] = CONFIG_DYNAMIC_BROKER, [RESOURCE_METRICS] = 7};
@@ -67,7 +67,7 @@ static bool get_settings(struct config_command *c, int8_t type, const char *name
 {
     struct describe_configs_request request;
     struct describe_configs_response response;
-    if (!check_topic(c, type, name, fail))
+    if (!resource_configs_check_topic(c, type, name, fail))
         return false;
     describe_configs_request_init(&request);
     request.include_synonyms = true;
@@ -85,10 +85,10 @@ static bool get_settings(struct config_command *c, int8_t type, const char *name
             return config_refused(c, r->error_code, r->error_message, fail);
         out->v = r->configs.len > 0 ? r->configs.items : out->v;
         for (int32_t k = 0; k < r->configs.len; k++)
-            if (all || is_own(type, name, &r->configs.items[k]))
+            if (all || resource_configs_is_own(type, name, &r->configs.items[k]))
                 out->v[out->n++] = r->configs.items[k];
     }
-    qsort(out->v, (size_t)out->n, sizeof(*out->v), by_name);
+    qsort(out->v, (size_t)out->n, sizeof(*out->v), resource_configs_by_name);
     return true;
 }
 
@@ -106,24 +106,24 @@ static const char *source_name(int8_t source)
     return source >= 0 && (size_t)source < ARRAY_LEN(names) ? names[source] : names[0];
 }
 
-static struct str text_or_null(struct str s)
+static struct str resource_configs_text_or_null(struct str s)
 {
     return s.p != NULL ? s : STR_LIT("null");
 }
 
 static void print_setting(const setting *s)
 {
-    printf("  %.*s=%.*s sensitive=%s synonyms={", STR_ARGS(s->name), STR_ARGS(text_or_null(s->value)),
+    printf("  %.*s=%.*s sensitive=%s synonyms={", STR_ARGS(s->name), STR_ARGS(resource_configs_text_or_null(s->value)),
            s->is_sensitive ? "true" : "false");
     for (int32_t i = 0; i < s->synonyms.len; i++) {
         const struct describe_configs_synonym *y = &s->synonyms.items[i];
         printf("%s%s:%.*s=%.*s", i > 0 ? ", " : "", source_name(y->source), STR_ARGS(y->name),
-               STR_ARGS(text_or_null(y->value)));
+               STR_ARGS(resource_configs_text_or_null(y->value)));
     }
     puts("}");
 }
 
-static bool describe_one(struct config_command *c, const char *name, struct fail *fail)
+static bool resource_configs_describe_one(struct config_command *c, const char *name, struct fail *fail)
 {
     const char *type = c->types[0];
     struct settings all;
@@ -138,7 +138,7 @@ static bool describe_one(struct config_command *c, const char *name, struct fail
     return true;
 }
 
-static int by_topic(const void *a, const void *b)
+static int resource_configs_by_topic(const void *a, const void *b)
 {
     return str_cmp(((const struct metadata_response_topic *)a)->name,
                    ((const struct metadata_response_topic *)b)->name);
@@ -147,9 +147,9 @@ static int by_topic(const void *a, const void *b)
 static bool describe_topics(struct config_command *c, const struct metadata_response *m, struct fail *fail)
 {
     bool ok = true;
-    qsort(m->topics.items, (size_t)m->topics.len, sizeof(*m->topics.items), by_topic);
+    qsort(m->topics.items, (size_t)m->topics.len, sizeof(*m->topics.items), resource_configs_by_topic);
     for (int32_t i = 0; ok && i < m->topics.len; i++)
-        ok = describe_one(c, arena_cstr(&c->arena, m->topics.items[i].name), fail);
+        ok = resource_configs_describe_one(c, arena_cstr(&c->arena, m->topics.items[i].name), fail);
     return ok;
 }
 
@@ -157,8 +157,8 @@ static bool describe_brokers(struct config_command *c, const struct metadata_res
 {
     bool ok = true;
     for (int32_t i = 0; ok && i < m->brokers.len; i++)
-        ok = describe_one(c, arena_printf(&c->arena, "%" PRId32, m->brokers.items[i].node_id).p, fail);
-    return ok && describe_one(c, "", fail);
+        ok = resource_configs_describe_one(c, arena_printf(&c->arena, "%" PRId32, m->brokers.items[i].node_id).p, fail);
+    return ok && resource_configs_describe_one(c, "", fail);
 }
 
 static bool describe_all(struct config_command *c, struct fail *fail)
@@ -279,7 +279,7 @@ static bool change_broker(struct config_command *c, const struct settings *old, 
     return true;
 }
 
-static bool alter(struct config_command *c, struct fail *fail)
+static bool resource_configs_alter(struct config_command *c, struct fail *fail)
 {
     const char *type_name = c->types[0], *name = c->names[0];
     int8_t type = resource_type(type_name);
@@ -298,6 +298,6 @@ static bool alter(struct config_command *c, struct fail *fail)
 bool configs_of_resources(struct config_command *c, struct fail *fail)
 {
     if (c->alter)
-        return alter(c, fail);
-    return c->name_count > 0 ? describe_one(c, c->names[0], fail) : describe_all(c, fail);
+        return resource_configs_alter(c, fail);
+    return c->name_count > 0 ? resource_configs_describe_one(c, c->names[0], fail) : describe_all(c, fail);
 }

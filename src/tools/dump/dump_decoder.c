@@ -14,7 +14,7 @@
 #include "tools/dump/dump_log.h"
 #include "tools/kit/log_messages.h"
 
-static struct str copy_text(struct arena *a, struct strbuf *text)
+static struct str dump_decoder_copy_text(struct arena *a, struct strbuf *text)
 {
     struct str s = arena_str(a, (struct str){text->p != NULL ? text->p : "", (int32_t)text->len});
     strbuf_deinit(text);
@@ -139,7 +139,7 @@ static struct str transaction_text(const struct transaction_log_value *v, struct
         }
     strbuf_printf(&text, "],txnLastUpdateTimestamp=%" PRId64 ",txnTimeoutMs=%" PRId32,
                   v->transaction_last_update_timestamp_ms, v->transaction_timeout_ms);
-    return copy_text(a, &text);
+    return dump_decoder_copy_text(a, &text);
 }
 
 static bool decode_transaction(const struct record *r, struct arena *a, struct dump_texts *out, struct fail *fail)

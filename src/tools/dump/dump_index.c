@@ -124,7 +124,7 @@ static bool check_time_index(const struct content *c, struct fail *fail)
 }
 
 /* Where the offset index says that the offset must come. */
-static int64_t look_up(const struct content *index, int64_t offset)
+static int64_t dump_index_look_up(const struct content *index, int64_t offset)
 {
     int64_t low = 0, high = index->len / OFFSET_ENTRY;
     while (low < high) {
@@ -167,8 +167,8 @@ struct time_files {
 
 static bool check_time_entry(struct dump *d, const struct time_files *f, int64_t i, int64_t previous, struct fail *fail)
 {
-    int64_t timestamp = time_at(f->times, i), offset = time_offset(f->times, i), position = look_up(f->index, offset),
-            latest;
+    int64_t timestamp = time_at(f->times, i), offset = time_offset(f->times, i),
+            position = dump_index_look_up(f->index, offset), latest;
     struct batch b;
     if (position < 0 || position > f->log->len)
         return fail_set(fail, "Slice from position %" PRId64 " exceeds end position of %s", position, f->log->path);

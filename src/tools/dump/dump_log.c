@@ -36,7 +36,7 @@ static const struct option_spec specs[] = {
 
 /* ---- Files ---- */
 
-static const char *name_of(const char *path)
+static const char *dump_log_name_of(const char *path)
 {
     const char *slash = strrchr(path, '/');
     return slash != NULL ? slash + 1 : path;
@@ -54,7 +54,7 @@ bool content_open(struct dump *d, struct content *c, const char *path, struct fa
 {
     struct stat st;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    *c = (struct content){.path = path, .base_offset = strtoll(name_of(path), NULL, 10)};
+    *c = (struct content){.path = path, .base_offset = strtoll(dump_log_name_of(path), NULL, 10)};
     c->absolute = absolute(&d->arena, path);
     bool ok = fd >= 0 && fstat(fd, &st) == 0;
     if (ok && st.st_size > 0) {
@@ -109,7 +109,7 @@ static void report_file(const struct findings *f, enum finding_kind kind, const 
 }
 
 /* What is found of one file stands together. */
-static void report(const struct findings *f, enum finding_kind kind)
+static void dump_log_report(const struct findings *f, enum finding_kind kind)
 {
     for (size_t i = 0; i < f->count; i++)
         if (i == 0 || strcmp(f->v[i - 1].file, f->v[i].file) != 0)
@@ -138,7 +138,7 @@ static bool dump_log(struct dump *d, const struct content *c, struct fail *fail)
 static bool dump_file(struct dump *d, const char *path, struct fail *fail)
 {
     struct content c;
-    const char *dot = strrchr(name_of(path), '.'), *suffix = dot != NULL ? dot : "";
+    const char *dot = strrchr(dump_log_name_of(path), '.'), *suffix = dot != NULL ? dot : "";
     bool ok = true;
     printf("Dumping %s\n", path);
     if (!content_open(d, &c, path, fail))
@@ -190,7 +190,7 @@ static bool check_decoders(const struct options *o)
     return true;
 }
 
-static bool read_options(const struct options *o, struct dump *d)
+static bool dump_log_read_options(const struct options *o, struct dump *d)
 {
     bool decoder = options_has(o, "key-decoder-class") || options_has(o, "value-decoder-class");
     *d = (struct dump){.skip_metadata = options_has(o, "skip-record-metadata"),
@@ -209,7 +209,7 @@ static bool read_options(const struct options *o, struct dump *d)
            parse_decoder(options_get(o, "value-decoder-class"), &d->value);
 }
 
-static bool run(const struct options *o, struct dump *d, struct fail *fail)
+static bool dump_log_run(const struct options *o, struct dump *d, struct fail *fail)
 {
     char *save = NULL, *files = arena_cstr(&d->arena, str_of(options_get(o, "files")));
     for (char *path = strtok_r(files, ",", &save); path != NULL; path = strtok_r(NULL, ",", &save))
@@ -226,13 +226,13 @@ int tool_dump_log(int argc, char **argv)
     int code = OPTIONS_PARSE(&o, specs, argc, argv,
                              "This tool helps to parse a log file and dump its contents to the console, useful for "
                              "debugging a seemingly corrupt log segment.");
-    if (code < 0 && !read_options(&o, &d))
+    if (code < 0 && !dump_log_read_options(&o, &d))
         code = 1;
     if (code < 0) {
-        code = run(&o, &d, &fail) ? 0 : 1;
+        code = dump_log_run(&o, &d, &fail) ? 0 : 1;
         fflush(stdout);
         for (enum finding_kind kind = 0; code == 0 && kind < FINDING_KINDS; kind++)
-            report(&d.found[kind], kind);
+            dump_log_report(&d.found[kind], kind);
         if (code != 0)
             fprintf(stderr, "%s\n", fail.text);
     }

@@ -72,7 +72,7 @@ static void print_batch(const struct batch *b, int64_t position)
 
 /* ---- Records ---- */
 
-static int32_t sequence_of(const struct batch *b, const struct record *r)
+static int32_t dump_segment_sequence_of(const struct batch *b, const struct record *r)
 {
     if (b->base_sequence == NO_SEQUENCE)
         return NO_SEQUENCE;
@@ -119,7 +119,7 @@ static bool print_metadata(const struct batch *b, const struct record *r, struct
     printf("| offset: %" PRId64 " %s: %" PRId64 " keySize: %" PRId32 " valueSize: %" PRId32, r->offset,
            timestamp_type(b), r->timestamp, r->key.p != NULL ? r->key.len : -1, r->value.p != NULL ? r->value.len : -1);
     if (b->magic >= 2) {
-        printf(" sequence: %" PRId32, sequence_of(b, r));
+        printf(" sequence: %" PRId32, dump_segment_sequence_of(b, r));
         print_header_keys(r);
     } else {
         print_legacy_check(r);
@@ -178,7 +178,7 @@ static int walk_next(struct walk *w, struct record *out)
 }
 
 /* What is compressed is shown as a whole or not at all. */
-static bool is_readable(const struct batch *b)
+static bool dump_segment_is_readable(const struct batch *b)
 {
     struct walk w;
     struct record r;
@@ -195,7 +195,7 @@ static bool print_records(struct dump *d, const struct content *c, const struct 
 {
     struct walk w;
     struct record r;
-    int rc = is_readable(b) ? 1 : -1;
+    int rc = dump_segment_is_readable(b) ? 1 : -1;
     bool ok = true;
     walk_begin(&w, b);
     while (ok && rc > 0 && (rc = walk_next(&w, &r)) > 0) {

@@ -57,7 +57,7 @@ static bool has(const struct group_work *w, const char *name)
     return options_has(&w->o, name);
 }
 
-static bool complain(const struct group_work *w, const char *text)
+static bool consumer_groups_complain(const struct group_work *w, const char *text)
 {
     options_complain(&w->o, "%s", text);
     return false;
@@ -73,23 +73,26 @@ static bool check_describe(const struct group_work *w)
     if (!has(w, "describe"))
         return true;
     if (!has_groups(w))
-        return complain(w,
-                        "Option [describe] takes one of these options: [reset-offsets], [describe], [delete], [list]");
+        return consumer_groups_complain(
+            w, "Option [describe] takes one of these options: [reset-offsets], [describe], [delete], [list]");
     if (has(w, "members") + has(w, "offsets") + has(w, "state") > 1)
-        return complain(w, "Option [describe] takes at most one of these options: [members], [offsets], [state]");
+        return consumer_groups_complain(
+            w, "Option [describe] takes at most one of these options: [members], [offsets], [state]");
     if (options_get(&w->o, "state") != NULL)
-        return complain(w, "Option [describe] does not take a value for [state]");
+        return consumer_groups_complain(w, "Option [describe] does not take a value for [state]");
     return true;
 }
 
 static bool check_deletions(const struct group_work *w)
 {
     if (has(w, "delete") && !has_groups(w))
-        return complain(w, "Option [delete] takes one of these options: [all-groups], [group]");
+        return consumer_groups_complain(w, "Option [delete] takes one of these options: [all-groups], [group]");
     if (has(w, "delete") && has(w, "topic"))
-        return complain(w, "The consumer does not support topic-specific offset deletion from a consumer group.");
+        return consumer_groups_complain(
+            w, "The consumer does not support topic-specific offset deletion from a consumer group.");
     if (has(w, "delete-offsets") && (!has(w, "group") || !has(w, "topic")))
-        return complain(w, "Option [delete-offsets] takes the following options: [all-groups], [group]");
+        return consumer_groups_complain(w,
+                                        "Option [delete-offsets] takes the following options: [all-groups], [group]");
     return true;
 }
 
@@ -100,7 +103,7 @@ static bool check_reset(const struct group_work *w)
     if (!has(w, "reset-offsets"))
         return true;
     if (has(w, "dry-run") && has(w, "execute"))
-        return complain(w, "Option [reset-offsets] only accepts one of [execute] and [dry-run]");
+        return consumer_groups_complain(w, "Option [reset-offsets] only accepts one of [execute] and [dry-run]");
     if (!has(w, "dry-run") && !has(w, "execute"))
         fprintf(stderr,
                 "WARN: No action will be performed as the --execute option is missing."
@@ -108,7 +111,7 @@ static bool check_reset(const struct group_work *w)
                 "executing the reset rather than doing a dry run. You should add the --dry-run option explicitly "
                 "if you are scripting this command and want to keep the current default behavior without prompting.\n");
     if (!has_groups(w))
-        return complain(w, "Option [reset-offsets] takes one of these options: [all-groups], [group]");
+        return consumer_groups_complain(w, "Option [reset-offsets] takes one of these options: [all-groups], [group]");
     for (size_t i = 0; i < ARRAY_LEN(scenarios); i++)
         for (size_t k = 0; k < ARRAY_LEN(scenarios); k++)
             if (i != k && !options_not_both(&w->o, scenarios[i], scenarios[k]))
@@ -124,7 +127,7 @@ static bool only_with(const struct group_work *w, const char *name, const char *
     return false;
 }
 
-static bool check_options(const struct group_work *w)
+static bool consumer_groups_check_options(const struct group_work *w)
 {
     return only_with(w, "members", "describe", NULL) && only_with(w, "verbose", "describe", NULL) &&
            only_with(w, "offsets", "describe", NULL) && only_with(w, "state", "describe", "list") &&
@@ -151,7 +154,7 @@ bool groups_asked(bool ok, struct fail *fail)
     return ok || fail_wrap(fail, "java.util.concurrent.ExecutionException");
 }
 
-static bool is_among(struct str_list list, struct str s)
+static bool consumer_groups_is_among(struct str_list list, struct str s)
 {
     for (int32_t i = 0; i < list.n; i++)
         if (str_eq(list.v[i], s))
@@ -164,14 +167,14 @@ bool groups_named(struct group_work *w, struct str_list *out, struct fail *fail)
     const struct option_value *given = options_all(&w->o, "group");
     struct group_listing all = {0};
     struct str_list any = {0};
-    if (has(w, "all-groups") && !groups_asked(group_list(&w->admin, any, any, &all, fail), fail))
+    if (has(w, "all-groups") && !groups_asked(group_admin_list(&w->admin, any, any, &all, fail), fail))
         return false;
     struct str *names = ARENA_ARRAY(&w->arena, struct str, all.n + given->count + 1);
     *out = (struct str_list){names, 0};
     for (int32_t i = 0; i < all.n; i++)
         names[out->n++] = all.v[i].group_id;
     for (int i = 0; i < given->count; i++)
-        if (!is_among(*out, str_of(given->values[i])))
+        if (!consumer_groups_is_among(*out, str_of(given->values[i])))
             names[out->n++] = str_of(given->values[i]);
     return true;
 }
@@ -281,7 +284,7 @@ static void name_types(struct group_listing *all)
                 all->v[i].group_type = str_of(types[k]);
 }
 
-static bool run_list(struct group_work *w, struct fail *fail)
+static bool consumer_groups_run_list(struct group_work *w, struct fail *fail)
 {
     struct filter_words known_states = {states, ARRAY_LEN(states), "state", "states"},
                         known_types = {types, ARRAY_LEN(types), "types", "types"};
@@ -289,7 +292,7 @@ static bool run_list(struct group_work *w, struct fail *fail)
     struct group_listing all;
     if (!read_filter(w, "type", &known_types, &wanted_types) ||
         !read_filter(w, "state", &known_states, &wanted_states) ||
-        !group_list(&w->admin, wanted_states, wanted_types, &all, fail))
+        !group_admin_list(&w->admin, wanted_states, wanted_types, &all, fail))
         return false;
     name_types(&all);
     if (has(w, "type") || has(w, "state"))
@@ -318,7 +321,7 @@ static bool run_delete(struct group_work *w, struct fail *fail)
     for (int32_t i = 0, failed = 0; i < ids.n; i++) {
         int16_t error;
         struct fail why;
-        if (group_delete(&w->admin, ids.v[i], &error, &why) &&
+        if (group_admin_delete(&w->admin, ids.v[i], &error, &why) &&
             (error == ERR_NONE || group_refused(&w->admin, error, STR_NULL, &why))) {
             deleted[done.n++] = ids.v[i];
             continue;
@@ -415,7 +418,7 @@ static bool run_delete_offsets(struct group_work *w, struct fail *fail)
     struct partition_offsets list = {0}, missing = {0};
     int16_t error;
     if (!find_partitions(w, &list, &missing, fail) ||
-        !group_delete_offsets(&w->admin, str_of(group), &list, &error, fail))
+        !group_admin_delete_offsets(&w->admin, str_of(group), &list, &error, fail))
         return false;
     for (int32_t i = 0; error != ERR_NONE && i < list.n; i++)
         list.v[i].error = error;
@@ -434,17 +437,17 @@ static bool run_delete_offsets(struct group_work *w, struct fail *fail)
 static const struct action {
     const char *name;
     bool (*run)(struct group_work *w, struct fail *fail);
-} actions[] = {{"list", run_list},
+} actions[] = {{"list", consumer_groups_run_list},
                {"describe", groups_describe},
                {"delete", run_delete},
                {"reset-offsets", groups_reset},
                {"delete-offsets", run_delete_offsets}};
 
-static bool run(struct group_work *w, struct fail *fail)
+static bool consumer_groups_run(struct group_work *w, struct fail *fail)
 {
     const struct action *action = NULL;
     int count = 0;
-    if (!check_options(w))
+    if (!consumer_groups_check_options(w))
         return false;
     for (size_t i = 0; i < ARRAY_LEN(actions); i++)
         if (has(w, actions[i].name)) {
@@ -452,8 +455,9 @@ static bool run(struct group_work *w, struct fail *fail)
             count++;
         }
     if (count != 1)
-        return complain(w, "Command must include exactly one action: --list, --describe, --delete, --reset-offsets, "
-                           "--delete-offsets");
+        return consumer_groups_complain(
+            w, "Command must include exactly one action: --list, --describe, --delete, --reset-offsets, "
+               "--delete-offsets");
     if (!options_number(&w->o, "timeout", 0, INT32_MAX, &w->admin.timeout_ms))
         return false;
     w->admin.arena = &w->arena;
@@ -470,7 +474,7 @@ int tool_consumer_groups(int argc, char **argv)
     struct fail fail = {.text = ""};
     int code = OPTIONS_PARSE(&w.o, specs, argc, argv, purpose);
     if (code < 0) {
-        code = run(&w, &fail) || fail.text[0] != '\0' ? 0 : 1;
+        code = consumer_groups_run(&w, &fail) || fail.text[0] != '\0' ? 0 : 1;
         if (fail.text[0] != '\0')
             groups_print_error("Executing consumer group command failed due to %s", fail.text);
     }

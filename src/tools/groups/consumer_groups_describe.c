@@ -7,12 +7,12 @@ enum { LEAST_WIDTH = 15, LEAST_INSTANCE_WIDTH = 17, LEAST_COORDINATOR_WIDTH = 25
 
 static const struct str missing = {"-", 1};
 
-static void widen(int *width, struct str s)
+static void group_table_widen(int *width, struct str s)
 {
     *width = MAX(*width, s.len);
 }
 
-static struct str number(struct group_work *w, int64_t v, bool known)
+static struct str group_table_number(struct group_work *w, int64_t v, bool known)
 {
     return known ? arena_printf(&w->arena, "%" PRId64, v) : missing;
 }
@@ -21,7 +21,7 @@ static struct str number(struct group_work *w, int64_t v, bool known)
  * Tells what is special about the group's state. False: there is nothing more to say of it, also because it has no
  * `rows`.
  */
-static bool tell_state(const struct group_description *group, int64_t rows)
+static bool group_table_tell_state(const struct group_description *group, int64_t rows)
 {
     struct str id = group->id, state = group->state;
     if (str_is(state, "Dead")) {
@@ -57,7 +57,7 @@ static int by_partitions(const void *a, const void *b)
     return order != 0 ? order : str_cmp(x->id, y->id);
 }
 
-static void add_row(struct group_lag *l, const struct partition_offset *p, const struct group_member *m)
+static void group_table_add_row(struct group_lag *l, const struct partition_offset *p, const struct group_member *m)
 {
     const struct partition_offset *committed = partition_offsets_find(&l->committed, p->topic, p->partition);
     l->rows[l->row_count++] = (struct row){.at = partition_offsets_find(&l->ends, p->topic, p->partition),
@@ -87,17 +87,17 @@ static void add_rows(struct group_work *w, struct group_lag *l)
         qsort(group->members, (size_t)group->member_count, sizeof(*group->members), by_partitions);
     for (int32_t i = 0; i < group->member_count; i++)
         for (int32_t k = 0; k < group->members[i].assigned.n; k++)
-            add_row(l, &group->members[i].assigned.v[k], &group->members[i]);
+            group_table_add_row(l, &group->members[i].assigned.v[k], &group->members[i]);
     for (int32_t i = 0; i < l->committed.n; i++)
         if (!is_assigned(group, &l->committed.v[i]))
-            add_row(l, &l->committed.v[i], NULL);
+            group_table_add_row(l, &l->committed.v[i], NULL);
 }
 
 static bool collect_lag(struct group_work *w, struct str id, struct group_lag *l, struct fail *fail)
 {
     enum { END = -1 };
     *l = (struct group_lag){0};
-    if (!group_describe(&w->admin, id, &l->group, fail))
+    if (!group_admin_describe(&w->admin, id, &l->group, fail))
         return false;
     if (!groups_asked(group_offsets(&w->admin, id, &l->committed, fail), fail))
         return false;
@@ -126,13 +126,13 @@ static void print_lag(struct group_work *w, const struct group_lag *l)
                                       {"LOG-END-OFFSET", 14}, {"LAG", 3},   {"CONSUMER-ID", 11}, {"HOST", 4},
                                       {"CLIENT-ID", 9}};
     int widths[] = {LEAST_WIDTH, LEAST_WIDTH, 10, 15, 15, 15, LEAST_WIDTH, LEAST_WIDTH, 0};
-    if (!tell_state(&l->group, l->row_count))
+    if (!group_table_tell_state(&l->group, l->row_count))
         return;
-    widen(&widths[0], l->group.id);
+    group_table_widen(&widths[0], l->group.id);
     for (int32_t i = 0; i < l->row_count; i++) {
-        widen(&widths[1], l->rows[i].at->topic);
-        widen(&widths[6], l->rows[i].member);
-        widen(&widths[7], l->rows[i].host);
+        group_table_widen(&widths[1], l->rows[i].at->topic);
+        group_table_widen(&widths[6], l->rows[i].member);
+        group_table_widen(&widths[7], l->rows[i].host);
     }
     print_row(widths, head);
     for (int32_t i = 0; i < l->row_count; i++) {
@@ -140,10 +140,10 @@ static void print_lag(struct group_work *w, const struct group_lag *l)
         bool known = r->committed >= 0;
         struct str cells[] = {l->group.id,
                               r->at->topic,
-                              number(w, r->at->partition, true),
-                              number(w, r->committed, known),
-                              number(w, r->at->offset, true),
-                              number(w, r->at->offset - r->committed, known),
+                              group_table_number(w, r->at->partition, true),
+                              group_table_number(w, r->committed, known),
+                              group_table_number(w, r->at->offset, true),
+                              group_table_number(w, r->at->offset - r->committed, known),
                               r->member,
                               r->host,
                               r->client};
@@ -164,7 +164,7 @@ static bool describe_offsets(struct group_work *w, struct str_list ids, struct f
 
 /* ---- Members ---- */
 
-static int by_text(const void *a, const void *b)
+static int group_table_by_text(const void *a, const void *b)
 {
     return str_cmp(*(const struct str *)a, *(const struct str *)b);
 }
@@ -172,7 +172,7 @@ static int by_text(const void *a, const void *b)
 static struct str join_sorted(struct str *texts, int32_t count, const char *between, struct arena *a)
 {
     struct strbuf b = {0};
-    qsort(texts, (size_t)count, sizeof(*texts), by_text);
+    qsort(texts, (size_t)count, sizeof(*texts), group_table_by_text);
     for (int32_t i = 0; i < count; i++)
         strbuf_printf(&b, "%s%.*s", i > 0 ? between : "", STR_ARGS(texts[i]));
     struct str joined = arena_printf(a, "%s", b.p);
@@ -187,7 +187,7 @@ static struct str assignment_text(struct group_work *w, const struct partition_o
                *numbers = ARENA_ARRAY(&w->arena, struct str, assigned->n + 1);
     int32_t topic_count = 0, count = 0;
     for (int32_t i = 0; i < assigned->n; i++) {
-        numbers[count++] = number(w, assigned->v[i].partition, true);
+        numbers[count++] = group_table_number(w, assigned->v[i].partition, true);
         if (i + 1 < assigned->n && str_eq(assigned->v[i].topic, assigned->v[i + 1].topic))
             continue;
         struct str joined = join_sorted(numbers, count, ",", &w->arena);
@@ -226,37 +226,37 @@ static void print_members(struct group_work *w, const struct group_description *
     static const struct group_member head = {
         {"CONSUMER-ID", 11}, {"GROUP-INSTANCE-ID", 17}, {"CLIENT-ID", 9}, {"HOST", 4}, {0}};
     struct member_table t = {LEAST_WIDTH, LEAST_WIDTH, 0, LEAST_WIDTH, LEAST_WIDTH, options_has(&w->o, "verbose")};
-    bool shown = tell_state(group, group->member_count);
+    bool shown = group_table_tell_state(group, group->member_count);
     if (shown && have_instances(group))
         t.instance = LEAST_INSTANCE_WIDTH;
     if (shown)
-        widen(&t.group, group->id);
+        group_table_widen(&t.group, group->id);
     for (int32_t i = 0; shown && i < group->member_count; i++) {
         const struct group_member *m = &group->members[i];
-        widen(&t.id, m->id);
-        widen(&t.host, m->host);
-        widen(&t.client, m->client_id);
+        group_table_widen(&t.id, m->id);
+        group_table_widen(&t.host, m->host);
+        group_table_widen(&t.client, m->client_id);
         if (t.instance > 0)
-            widen(&t.instance, m->instance_id);
+            group_table_widen(&t.instance, m->instance_id);
     }
     putchar('\n');
     print_member(&t, STR_LIT("GROUP"), &head, STR_LIT("#PARTITIONS"), STR_LIT("ASSIGNMENT"));
     for (int32_t i = 0; i < group->member_count; i++) {
         const struct group_member *m = &group->members[i];
-        print_member(&t, group->id, m, number(w, m->assigned.n, true), assignment_text(w, &m->assigned));
+        print_member(&t, group->id, m, group_table_number(w, m->assigned.n, true), assignment_text(w, &m->assigned));
     }
 }
 
 /* ---- State ---- */
 
-static void print_state(struct group_work *w, const struct group_description *group)
+static void group_table_print_state(struct group_work *w, const struct group_description *group)
 {
-    if (!tell_state(group, 1))
+    if (!group_table_tell_state(group, 1))
         return;
     struct str at = arena_printf(&w->arena, "%.*s:%" PRId32 "  (%" PRId32 ")", STR_ARGS(group->coordinator.host),
                                  group->coordinator.port, group->coordinator.id);
     int width = LEAST_COORDINATOR_WIDTH;
-    widen(&width, at);
+    group_table_widen(&width, at);
     printf("\n%-*s %-25s %-20s %-15s %s", width, "GROUP", "COORDINATOR (ID)", "ASSIGNMENT-STRATEGY", "STATE",
            "#MEMBERS");
     printf("\n%-*.*s %-25.*s %-20.*s %-15.*s %" PRId32 "\n", width, STR_ARGS(group->id), STR_ARGS(at),
@@ -271,20 +271,20 @@ bool groups_describe(struct group_work *w, struct fail *fail)
     if (!groups_named(w, &ids, fail))
         return false;
     struct str *sorted = arena_copy(&w->arena, ids.v, sizeof(*ids.v) * (size_t)ids.n);
-    qsort(sorted, (size_t)ids.n, sizeof(*sorted), by_text);
+    qsort(sorted, (size_t)ids.n, sizeof(*sorted), group_table_by_text);
     ids.v = sorted;
     bool members = options_has(&w->o, "members"), state = options_has(&w->o, "state");
     if (!members && !state)
         return describe_offsets(w, ids, fail);
     struct group_description *all = ARENA_ARRAY(&w->arena, struct group_description, ids.n + 1);
     for (int32_t i = 0; i < ids.n; i++)
-        if (!group_describe(&w->admin, ids.v[i], &all[i], fail))
+        if (!group_admin_describe(&w->admin, ids.v[i], &all[i], fail))
             return false;
     for (int32_t i = 0; i < ids.n; i++) {
         if (members)
             print_members(w, &all[i]);
         else
-            print_state(w, &all[i]);
+            group_table_print_state(w, &all[i]);
     }
     return true;
 }

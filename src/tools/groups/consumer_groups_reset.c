@@ -16,7 +16,7 @@ struct reset {
 
 /* ---- Offsets of logs ---- */
 
-static struct partition_offsets copy_of(const struct reset *r, const struct partition_offsets *list)
+static struct partition_offsets groups_reset_copy_of(const struct reset *r, const struct partition_offsets *list)
 {
     struct partition_offsets copy = {0};
     partition_offsets_add_all(list, &copy, &r->w->arena);
@@ -42,9 +42,9 @@ static void warn_of_limit(const struct partition_offset *p, const char *than, in
 }
 
 /* Offsets that are outside of their logs become the nearest that are not. */
-static bool limit_offsets(const struct reset *r, struct partition_offsets *list, struct fail *fail)
+static bool groups_reset_limit_offsets(const struct reset *r, struct partition_offsets *list, struct fail *fail)
 {
-    struct partition_offsets starts = copy_of(r, list), ends = copy_of(r, list);
+    struct partition_offsets starts = groups_reset_copy_of(r, list), ends = groups_reset_copy_of(r, list);
     if (!offsets_at(r, &starts, TIME_START, fail) || !offsets_at(r, &ends, TIME_END, fail))
         return false;
     for (int32_t i = 0; i < list->n; i++) {
@@ -63,14 +63,14 @@ static bool limit_offsets(const struct reset *r, struct partition_offsets *list,
 
 /* ---- The rules: each sets the offsets of the list ---- */
 
-static bool to_offset(const struct reset *r, struct partition_offsets *list, struct fail *fail)
+static bool groups_reset_to_offset(const struct reset *r, struct partition_offsets *list, struct fail *fail)
 {
     int64_t offset = 0;
     if (!options_number(&r->w->o, "to-offset", INT64_MIN, INT64_MAX, &offset))
         return false;
     for (int32_t i = 0; i < list->n; i++)
         list->v[i].offset = offset;
-    return limit_offsets(r, list, fail);
+    return groups_reset_limit_offsets(r, list, fail);
 }
 
 static bool to_earliest(const struct reset *r, struct partition_offsets *list, struct fail *fail)
@@ -83,7 +83,7 @@ static bool to_latest(const struct reset *r, struct partition_offsets *list, str
     return offsets_at(r, list, TIME_END, fail);
 }
 
-static bool shift_by(const struct reset *r, struct partition_offsets *list, struct fail *fail)
+static bool groups_reset_shift_by(const struct reset *r, struct partition_offsets *list, struct fail *fail)
 {
     struct partition_offsets committed;
     int64_t distance = 0;
@@ -101,10 +101,10 @@ static bool shift_by(const struct reset *r, struct partition_offsets *list, stru
         }
         p->offset = wrapping_add(now->offset, distance);
     }
-    return limit_offsets(r, list, fail);
+    return groups_reset_limit_offsets(r, list, fail);
 }
 
-static void tell_of_end(const struct partition_offset *p)
+static void groups_reset_tell_of_end(const struct partition_offset *p)
 {
     printf("\nWarn: Partition %" PRId32 " from topic %.*s is empty. Falling back to latest known offset.\n",
            p->partition, STR_ARGS(p->topic));
@@ -112,16 +112,16 @@ static void tell_of_end(const struct partition_offset *p)
 
 static bool to_time(const struct reset *r, struct partition_offsets *list, int64_t time, struct fail *fail)
 {
-    return groups_asked(topic_offsets_since(&r->w->admin, list, time, tell_of_end, fail), fail);
+    return groups_asked(topic_offsets_since(&r->w->admin, list, time, groups_reset_tell_of_end, fail), fail);
 }
 
-static bool to_datetime(const struct reset *r, struct partition_offsets *list, struct fail *fail)
+static bool groups_reset_to_datetime(const struct reset *r, struct partition_offsets *list, struct fail *fail)
 {
     int64_t time;
     return java_datetime(options_get(&r->w->o, "to-datetime"), &time, fail) && to_time(r, list, time, fail);
 }
 
-static bool by_duration(const struct reset *r, struct partition_offsets *list, struct fail *fail)
+static bool groups_reset_by_duration(const struct reset *r, struct partition_offsets *list, struct fail *fail)
 {
     int64_t duration;
     return java_duration(options_get(&r->w->o, "by-duration"), &duration, fail) &&
@@ -130,7 +130,7 @@ static bool by_duration(const struct reset *r, struct partition_offsets *list, s
 
 static bool to_current(const struct reset *r, struct partition_offsets *list, struct fail *fail)
 {
-    struct partition_offsets committed, ends = copy_of(r, list);
+    struct partition_offsets committed, ends = groups_reset_copy_of(r, list);
     if (!committed_offsets(r, &committed, fail) || !offsets_at(r, &ends, TIME_END, fail))
         return false;
     for (int32_t i = 0; i < list->n; i++) {
@@ -145,7 +145,8 @@ static bool to_current(const struct reset *r, struct partition_offsets *list, st
 enum { CSV_GROUP, CSV_TOPIC, CSV_PARTITION, CSV_OFFSET, CSV_COLUMNS };
 
 /* A line of a plan: with a group in front, or without (`grouped` false). */
-static bool read_line(struct arena *a, struct str line, bool grouped, struct str *group, struct partition_offset *out)
+static bool groups_reset_read_line(struct arena *a, struct str line, bool grouped, struct str *group,
+                                   struct partition_offset *out)
 {
     struct str values[CSV_COLUMNS] = {{NULL, 0}};
     int64_t partition, offset;
@@ -162,7 +163,7 @@ static bool read_line(struct arena *a, struct str line, bool grouped, struct str
 
 /* Takes what the lines say of the group. Whether they name groups is told by the first, and by how many are asked for.
  */
-static bool read_plan(const struct reset *r, FILE *file, struct partition_offsets *out, struct fail *fail)
+static bool groups_reset_read_plan(const struct reset *r, FILE *file, struct partition_offsets *out, struct fail *fail)
 {
     struct arena *a = &r->w->arena;
     bool grouped = options_all(&r->w->o, "group")->count != 1, ok = true;
@@ -173,8 +174,8 @@ static bool read_plan(const struct reset *r, FILE *file, struct partition_offset
         struct str line = arena_str(a, (struct str){text, (int32_t)(len - (text[len - 1] == '\n'))}), group = r->group;
         struct partition_offset p = {.offset = -1};
         if (number == 1 && !grouped)
-            grouped = !read_line(a, line, false, &group, &p);
-        ok = read_line(a, line, grouped, &group, &p) ||
+            grouped = !groups_reset_read_line(a, line, false, &group, &p);
+        ok = groups_reset_read_line(a, line, grouped, &group, &p) ||
              fail_set(fail, "Line %d of the file is not of the form %stopic,partition,offset: %.*s", number,
                       grouped ? "group," : "", STR_ARGS(line));
         if (ok && str_eq(group, r->group))
@@ -184,29 +185,34 @@ static bool read_plan(const struct reset *r, FILE *file, struct partition_offset
     return ok;
 }
 
-static bool from_file(const struct reset *r, struct partition_offsets *list, struct fail *fail)
+static bool groups_reset_from_file(const struct reset *r, struct partition_offsets *list, struct fail *fail)
 {
     const char *path = options_get(&r->w->o, "from-file");
     FILE *file = fopen(path, "r");
     if (file == NULL)
         return fail_set(fail, "java.io.IOException: Unable to read file %s", path);
     *list = (struct partition_offsets){0};
-    bool ok = read_plan(r, file, list, fail);
+    bool ok = groups_reset_read_plan(r, file, list, fail);
     fclose(file);
     if (!ok)
         return false;
     if (list->n == 0)
         groups_print_error("No reset plan for group %.*s found", STR_ARGS(r->group));
     partition_offsets_sort(list);
-    return limit_offsets(r, list, fail);
+    return groups_reset_limit_offsets(r, list, fail);
 }
 
 static const struct rule {
     const char *option;
     bool (*apply)(const struct reset *r, struct partition_offsets *list, struct fail *fail);
-} rules[] = {{"to-offset", to_offset}, {"to-earliest", to_earliest}, {"to-latest", to_latest},
-             {"shift-by", shift_by},   {"to-datetime", to_datetime}, {"by-duration", by_duration},
-             {"from-file", from_file}, {"to-current", to_current}};
+} rules[] = {{"to-offset", groups_reset_to_offset},
+             {"to-earliest", to_earliest},
+             {"to-latest", to_latest},
+             {"shift-by", groups_reset_shift_by},
+             {"to-datetime", groups_reset_to_datetime},
+             {"by-duration", groups_reset_by_duration},
+             {"from-file", groups_reset_from_file},
+             {"to-current", to_current}};
 
 /* ---- One group ---- */
 
@@ -255,8 +261,8 @@ static bool reset_group(const struct reset *r, const struct group_description *g
                            STR_ARGS(r->group), STR_ARGS(group->state));
         return true;
     }
-    return plan_group(r, out, fail) &&
-           (!options_has(&r->w->o, "execute") || groups_asked(group_commit(&r->w->admin, r->group, out, fail), fail));
+    return plan_group(r, out, fail) && (!options_has(&r->w->o, "execute") ||
+                                        groups_asked(group_admin_commit(&r->w->admin, r->group, out, fail), fail));
 }
 
 /* ---- Output ---- */
@@ -296,7 +302,7 @@ bool groups_reset(struct group_work *w, struct fail *fail)
     struct group_description *groups = ARENA_ARRAY(&w->arena, struct group_description, ids.n + 1);
     struct partition_offsets *plans = ARENA_ARRAY(&w->arena, struct partition_offsets, ids.n + 1);
     for (int32_t i = 0; i < ids.n; i++)
-        if (!groups_asked(group_describe(&w->admin, ids.v[i], &groups[i], fail), fail))
+        if (!groups_asked(group_admin_describe(&w->admin, ids.v[i], &groups[i], fail), fail))
             return false;
     for (int32_t i = 0; i < ids.n; i++) {
         struct reset r = {w, ids.v[i]};

@@ -25,7 +25,7 @@ bool group_ask(const struct group_admin *g, struct str id, group_step *step, voi
 
 /* ---- List ---- */
 
-static int by_id(const void *a, const void *b)
+static int group_admin_by_id(const void *a, const void *b)
 {
     const struct list_groups_listed_group *x = a, *y = b;
     return str_cmp(x->group_id, y->group_id);
@@ -54,8 +54,8 @@ static void copy_filter(const struct group_admin *g, struct str_list from, struc
         memcpy(*items, from.v, sizeof(**items) * (size_t)from.n);
 }
 
-bool group_list(const struct group_admin *g, struct str_list states, struct str_list types, struct group_listing *out,
-                struct fail *fail)
+bool group_admin_list(const struct group_admin *g, struct str_list states, struct str_list types,
+                      struct group_listing *out, struct fail *fail)
 {
     struct metadata_response cluster;
     struct list_groups_request request;
@@ -76,7 +76,7 @@ bool group_list(const struct group_admin *g, struct str_list states, struct str_
         add_groups(g, &response, out);
     }
     if (out->n > 0)
-        qsort(out->v, (size_t)out->n, sizeof(*out->v), by_id);
+        qsort(out->v, (size_t)out->n, sizeof(*out->v), group_admin_by_id);
     return true;
 }
 
@@ -184,24 +184,24 @@ static bool describe_consumer(struct asker *asker, int32_t broker, struct group_
     return *error != ERR_GROUP_ID_NOT_FOUND && *error != ERR_UNSUPPORTED_VERSION;
 }
 
-static bool describe_at(struct asker *asker, const struct coordinator *at, void *arg, int16_t *error, struct arena *a,
-                        struct fail *fail)
+static bool group_admin_describe_at(struct asker *asker, const struct coordinator *at, void *arg, int16_t *error,
+                                    struct arena *a, struct fail *fail)
 {
     struct group_description *out = arg;
     out->coordinator = *at;
     return describe_consumer(asker, at->id, out, error, a) || describe_classic(asker, at->id, out, error, a, fail);
 }
 
-bool group_describe(const struct group_admin *g, struct str id, struct group_description *out, struct fail *fail)
+bool group_admin_describe(const struct group_admin *g, struct str id, struct group_description *out, struct fail *fail)
 {
     *out = (struct group_description){.id = id};
-    return group_ask(g, id, describe_at, out, fail);
+    return group_ask(g, id, group_admin_describe_at, out, fail);
 }
 
 /* ---- Delete ---- */
 
-static bool delete_at(struct asker *asker, const struct coordinator *at, void *arg, int16_t *error, struct arena *a,
-                      struct fail *fail)
+static bool group_admin_delete_at(struct asker *asker, const struct coordinator *at, void *arg, int16_t *error,
+                                  struct arena *a, struct fail *fail)
 {
     const struct str *id = arg;
     struct delete_groups_request request;
@@ -217,9 +217,9 @@ static bool delete_at(struct asker *asker, const struct coordinator *at, void *a
     return true;
 }
 
-bool group_delete(const struct group_admin *g, struct str id, int16_t *error, struct fail *fail)
+bool group_admin_delete(const struct group_admin *g, struct str id, int16_t *error, struct fail *fail)
 {
-    struct coordinator_call call = {COORDINATOR_GROUP, id, g->timeout_ms, delete_at, &id};
+    struct coordinator_call call = {COORDINATOR_GROUP, id, g->timeout_ms, group_admin_delete_at, &id};
     return coordinator_ask(g->asker, &call, error, g->arena, fail);
 }
 

@@ -31,8 +31,8 @@ struct group_listing {
 };
 
 /* The consumer groups of all brokers; of some states or types only, where such are given. */
-bool group_list(const struct group_admin *g, struct str_list states, struct str_list types, struct group_listing *out,
-                struct fail *fail) NODISCARD;
+bool group_admin_list(const struct group_admin *g, struct str_list states, struct str_list types,
+                      struct group_listing *out, struct fail *fail) NODISCARD;
 
 struct group_member {
     struct str id, instance_id, client_id, host; /* instance_id: empty if it has none */
@@ -47,10 +47,10 @@ struct group_description {
 };
 
 /* A group that is not there is "Dead". */
-bool group_describe(const struct group_admin *g, struct str id, struct group_description *out,
-                    struct fail *fail) NODISCARD;
+bool group_admin_describe(const struct group_admin *g, struct str id, struct group_description *out,
+                          struct fail *fail) NODISCARD;
 /* `error` is the coordinator's. */
-bool group_delete(const struct group_admin *g, struct str id, int16_t *error, struct fail *fail) NODISCARD;
+bool group_admin_delete(const struct group_admin *g, struct str id, int16_t *error, struct fail *fail) NODISCARD;
 /* Makes members leave. */
 bool group_remove_members(const struct group_admin *g, const struct group_description *group,
                           struct fail *fail) NODISCARD;
@@ -60,11 +60,11 @@ bool group_remove_members(const struct group_admin *g, const struct group_descri
 /* Sorted. */
 bool group_offsets(const struct group_admin *g, struct str id, struct partition_offsets *out,
                    struct fail *fail) NODISCARD;
-bool group_commit(const struct group_admin *g, struct str id, const struct partition_offsets *offsets,
-                  struct fail *fail) NODISCARD;
+bool group_admin_commit(const struct group_admin *g, struct str id, const struct partition_offsets *offsets,
+                        struct fail *fail) NODISCARD;
 /* `error` is the whole group's; partitions have errors of their own. */
-bool group_delete_offsets(const struct group_admin *g, struct str id, struct partition_offsets *offsets, int16_t *error,
-                          struct fail *fail) NODISCARD;
+bool group_admin_delete_offsets(const struct group_admin *g, struct str id, struct partition_offsets *offsets,
+                                int16_t *error, struct fail *fail) NODISCARD;
 
 /* ---- Topics ---- */
 

@@ -81,7 +81,8 @@ bool group_offsets(const struct group_admin *g, struct str id, struct partition_
 
 /* ---- Commit ---- */
 
-static void fill_commit(const struct offsets_call *call, struct offset_commit_request *request, struct arena *a)
+static void group_offsets_fill_commit(const struct offsets_call *call, struct offset_commit_request *request,
+                                      struct arena *a)
 {
     offset_commit_request_init(request);
     request->group_id = call->group;
@@ -105,7 +106,7 @@ static bool commit_at(struct asker *asker, const struct coordinator *at, void *a
     const struct offsets_call *call = arg;
     struct offset_commit_request request;
     struct offset_commit_response response;
-    fill_commit(call, &request, a);
+    group_offsets_fill_commit(call, &request, a);
     if (!ask(asker, at->id, API_OFFSET_COMMIT, 0, &request, &response, NULL, a, fail))
         return false;
     for (int32_t t = 0; t < response.topics.len; t++)
@@ -139,8 +140,8 @@ static bool commit_refused(const struct group_admin *g, const struct partition_o
     return error == ERR_NONE || group_refused(g, error, text, fail);
 }
 
-bool group_commit(const struct group_admin *g, struct str id, const struct partition_offsets *offsets,
-                  struct fail *fail)
+bool group_admin_commit(const struct group_admin *g, struct str id, const struct partition_offsets *offsets,
+                        struct fail *fail)
 {
     if (offsets->n == 0)
         return true;
@@ -172,8 +173,8 @@ static void fill_delete(const struct offsets_call *call, struct offset_delete_re
     }
 }
 
-static bool delete_at(struct asker *asker, const struct coordinator *at, void *arg, int16_t *error, struct arena *a,
-                      struct fail *fail)
+static bool group_offsets_delete_at(struct asker *asker, const struct coordinator *at, void *arg, int16_t *error,
+                                    struct arena *a, struct fail *fail)
 {
     const struct offsets_call *call = arg;
     struct offset_delete_request request;
@@ -193,11 +194,11 @@ static bool delete_at(struct asker *asker, const struct coordinator *at, void *a
     return true;
 }
 
-bool group_delete_offsets(const struct group_admin *g, struct str id, struct partition_offsets *offsets, int16_t *error,
-                          struct fail *fail)
+bool group_admin_delete_offsets(const struct group_admin *g, struct str id, struct partition_offsets *offsets,
+                                int16_t *error, struct fail *fail)
 {
     struct offsets_call arg = {id, offsets};
-    struct coordinator_call call = {COORDINATOR_GROUP, id, g->timeout_ms, delete_at, &arg};
+    struct coordinator_call call = {COORDINATOR_GROUP, id, g->timeout_ms, group_offsets_delete_at, &arg};
     return coordinator_ask(g->asker, &call, error, g->arena, fail);
 }
 
@@ -215,7 +216,7 @@ bool topic_partitions(const struct group_admin *g, struct str topic, struct part
     return true;
 }
 
-static int32_t names_of(const struct partition_offsets *list, struct str *names)
+static int32_t group_offsets_names_of(const struct partition_offsets *list, struct str *names)
 {
     int32_t count = 0;
     for (int32_t i = 0; i < list->n; i++)
@@ -236,11 +237,11 @@ static bool topic_missing(const struct partition_offsets *list, const struct met
     return true;
 }
 
-static bool find_leaders(const struct group_admin *g, struct partition_offsets *list, struct fail *fail)
+static bool group_offsets_find_leaders(const struct group_admin *g, struct partition_offsets *list, struct fail *fail)
 {
     struct metadata_response m;
     struct str *names = ARENA_ARRAY(g->arena, struct str, list->n + 1);
-    if (!ask_metadata(g->asker, names, names_of(list, names), &m, g->arena, fail))
+    if (!ask_metadata(g->asker, names, group_offsets_names_of(list, names), &m, g->arena, fail))
         return false;
     for (int32_t i = 0; i < list->n; i++)
         list->v[i].leader = -1;
@@ -272,7 +273,7 @@ bool topic_offsets(const struct group_admin *g, struct partition_offsets *list, 
     enum { RETRY_US = 100000 };
     int64_t deadline = clock_mono_ms() + g->timeout_ms;
     while (list->n > 0) {
-        if (!find_leaders(g, list, fail))
+        if (!group_offsets_find_leaders(g, list, fail))
             return false;
         partition_offsets_ask(g->asker, list, time, g->arena);
         const struct partition_offset *p = first_unknown(list);

@@ -84,7 +84,7 @@ static struct str_list read_list(struct streams_reset *r, const char *option)
     return list;
 }
 
-static int by_name(const void *a, const void *b)
+static int streams_reset_by_name(const void *a, const void *b)
 {
     return str_cmp(*(const struct str *)a, *(const struct str *)b);
 }
@@ -100,7 +100,7 @@ static bool list_topics(struct streams_reset *r, struct fail *fail)
     for (int32_t i = 0; i < count; i++)
         if (!names[i].internal)
             all[r->all.n++] = names[i].name;
-    qsort(all, (size_t)r->all.n, sizeof(*all), by_name);
+    qsort(all, (size_t)r->all.n, sizeof(*all), streams_reset_by_name);
     return true;
 }
 
@@ -136,7 +136,7 @@ static bool still_active(const struct group_description *group, struct fail *fai
 static bool remove_members(struct streams_reset *r, struct fail *fail)
 {
     struct group_description group;
-    if (!group_describe(&r->admin, r->application, &group, fail))
+    if (!group_admin_describe(&r->admin, r->application, &group, fail))
         return fail_wrap(fail, "java.util.concurrent.ExecutionException");
     if (group.member_count == 0)
         return true;
@@ -148,7 +148,7 @@ static bool remove_members(struct streams_reset *r, struct fail *fail)
 
 /* ---- Offsets of input topics ---- */
 
-static struct partition_offsets copy_of(struct streams_reset *r, const struct partition_offsets *list)
+static struct partition_offsets streams_reset_copy_of(struct streams_reset *r, const struct partition_offsets *list)
 {
     struct partition_offsets copy = {0};
     partition_offsets_add_all(list, &copy, &r->arena);
@@ -156,9 +156,9 @@ static struct partition_offsets copy_of(struct streams_reset *r, const struct pa
 }
 
 /* Offsets that are outside of their logs, or at their limits, are told of, and become the limits. */
-static bool limit_offsets(struct streams_reset *r, struct partition_offsets *list, struct fail *fail)
+static bool streams_reset_limit_offsets(struct streams_reset *r, struct partition_offsets *list, struct fail *fail)
 {
-    struct partition_offsets starts = copy_of(r, list), ends = copy_of(r, list);
+    struct partition_offsets starts = streams_reset_copy_of(r, list), ends = streams_reset_copy_of(r, list);
     if (!topic_offsets(&r->admin, &starts, TIME_START, fail) || !topic_offsets(&r->admin, &ends, TIME_END, fail))
         return false;
     for (int32_t i = 0; i < list->n; i++) {
@@ -184,18 +184,18 @@ static bool to_end(struct streams_reset *r, struct partition_offsets *list, stru
     return topic_offsets(&r->admin, list, TIME_END, fail);
 }
 
-static bool to_offset(struct streams_reset *r, struct partition_offsets *list, struct fail *fail)
+static bool streams_reset_to_offset(struct streams_reset *r, struct partition_offsets *list, struct fail *fail)
 {
     int64_t offset = 0;
     if (!options_number(&r->o, "to-offset", INT64_MIN, INT64_MAX, &offset))
         return false;
     for (int32_t i = 0; i < list->n; i++)
         list->v[i].offset = offset;
-    return limit_offsets(r, list, fail);
+    return streams_reset_limit_offsets(r, list, fail);
 }
 
 /* From where the group is; where it has no offset, from where a consumer would begin. */
-static bool shift_by(struct streams_reset *r, struct partition_offsets *list, struct fail *fail)
+static bool streams_reset_shift_by(struct streams_reset *r, struct partition_offsets *list, struct fail *fail)
 {
     struct rd_props props = {0};
     struct partition_offsets committed;
@@ -211,10 +211,10 @@ static bool shift_by(struct streams_reset *r, struct partition_offsets *list, st
         struct partition_offset *p = &list->v[i], *now = partition_offsets_find(&committed, p->topic, p->partition);
         p->offset = wrapping_add(now != NULL ? now->offset : p->offset, distance);
     }
-    return limit_offsets(r, list, fail);
+    return streams_reset_limit_offsets(r, list, fail);
 }
 
-static void tell_of_end(const struct partition_offset *p)
+static void streams_reset_tell_of_end(const struct partition_offset *p)
 {
     printf("Partition %" PRId32 " from topic %.*s is empty, without a committed record. Falling back to latest known "
            "offset.\n",
@@ -228,25 +228,27 @@ static bool unreadable(void)
     return false;
 }
 
-static bool to_datetime(struct streams_reset *r, struct partition_offsets *list, struct fail *fail)
+static bool streams_reset_to_datetime(struct streams_reset *r, struct partition_offsets *list, struct fail *fail)
 {
     int64_t time;
     if (!java_datetime(options_get(&r->o, "to-datetime"), &time, fail))
         return unreadable();
-    return topic_offsets_since(&r->admin, list, time, tell_of_end, fail);
+    return topic_offsets_since(&r->admin, list, time, streams_reset_tell_of_end, fail);
 }
 
-static bool by_duration(struct streams_reset *r, struct partition_offsets *list, struct fail *fail)
+static bool streams_reset_by_duration(struct streams_reset *r, struct partition_offsets *list, struct fail *fail)
 {
     int64_t duration;
     if (!java_duration(options_get(&r->o, "by-duration"), &duration, fail))
         return fail_wrap(fail, "java.time.format.DateTimeParseException");
-    return topic_offsets_since(&r->admin, list, wrapping_sub(clock_wall_ms(), duration), tell_of_end, fail);
+    return topic_offsets_since(&r->admin, list, wrapping_sub(clock_wall_ms(), duration), streams_reset_tell_of_end,
+                               fail);
 }
 
 /* ---- From a file ---- */
 
-static bool read_line(struct streams_reset *r, struct str line, struct partition_offsets *list, struct fail *fail)
+static bool streams_reset_read_line(struct streams_reset *r, struct str line, struct partition_offsets *list,
+                                    struct fail *fail)
 {
     enum { TOPIC, PARTITION, OFFSET, COLUMNS };
     struct str values[COLUMNS] = {{NULL, 0}};
@@ -267,7 +269,8 @@ static bool read_line(struct streams_reset *r, struct str line, struct partition
     return true;
 }
 
-static bool read_plan(struct streams_reset *r, FILE *file, struct partition_offsets *list, struct fail *fail)
+static bool streams_reset_read_plan(struct streams_reset *r, FILE *file, struct partition_offsets *list,
+                                    struct fail *fail)
 {
     char *text = NULL;
     size_t room = 0;
@@ -276,8 +279,8 @@ static bool read_plan(struct streams_reset *r, FILE *file, struct partition_offs
     for (int32_t i = 0; i < list->n; i++)
         list->v[i].offset = INT64_MIN; /* not in the plan */
     while (ok && (len = getline(&text, &room, file)) >= 0)
-        ok = read_line(r, arena_str(&r->arena, (struct str){text, (int32_t)(len - (text[len - 1] == '\n'))}), list,
-                       fail);
+        ok = streams_reset_read_line(
+            r, arena_str(&r->arena, (struct str){text, (int32_t)(len - (text[len - 1] == '\n'))}), list, fail);
     free(text);
     for (int32_t i = 0; ok && i < list->n; i++)
         ok = list->v[i].offset != INT64_MIN || fail_set(fail, "The reset plan says nothing of %.*s-%" PRId32,
@@ -285,7 +288,7 @@ static bool read_plan(struct streams_reset *r, FILE *file, struct partition_offs
     return ok;
 }
 
-static bool from_file(struct streams_reset *r, struct partition_offsets *list, struct fail *fail)
+static bool streams_reset_from_file(struct streams_reset *r, struct partition_offsets *list, struct fail *fail)
 {
     const char *path = options_get(&r->o, "from-file");
     FILE *file = fopen(path, "r");
@@ -293,17 +296,21 @@ static bool from_file(struct streams_reset *r, struct partition_offsets *list, s
         fail_set(fail, "java.io.IOException: Unable to read file %s", path);
         return unreadable();
     }
-    bool ok = read_plan(r, file, list, fail);
+    bool ok = streams_reset_read_plan(r, file, list, fail);
     fclose(file);
-    return ok && limit_offsets(r, list, fail);
+    return ok && streams_reset_limit_offsets(r, list, fail);
 }
 
 static const struct rule {
     const char *option;
     bool (*apply)(struct streams_reset *r, struct partition_offsets *list, struct fail *fail);
-} rules[] = {{"to-offset", to_offset}, {"to-earliest", to_start},    {"to-latest", to_end},
-             {"shift-by", shift_by},   {"to-datetime", to_datetime}, {"by-duration", by_duration},
-             {"from-file", from_file}};
+} rules[] = {{"to-offset", streams_reset_to_offset},
+             {"to-earliest", to_start},
+             {"to-latest", to_end},
+             {"shift-by", streams_reset_shift_by},
+             {"to-datetime", streams_reset_to_datetime},
+             {"by-duration", streams_reset_by_duration},
+             {"from-file", streams_reset_from_file}};
 
 /* ---- Topics that are read ---- */
 
@@ -357,9 +364,9 @@ static bool skip_intermediate(struct streams_reset *r, struct partition_offsets 
     return to_end(r, list, fail);
 }
 
-static bool commit(struct streams_reset *r, const struct partition_offsets *list, struct fail *fail)
+static bool streams_reset_commit(struct streams_reset *r, const struct partition_offsets *list, struct fail *fail)
 {
-    return r->dry || group_commit(&r->admin, r->application, list, fail);
+    return r->dry || group_admin_commit(&r->admin, r->application, list, fail);
 }
 
 static bool reset_offsets(struct streams_reset *r, struct fail *fail)
@@ -378,8 +385,8 @@ static bool reset_offsets(struct streams_reset *r, struct fail *fail)
         return false;
     if (input.n + intermediate.n == 0)
         return true;
-    if (!reset_input(r, &input, fail) || !skip_intermediate(r, &intermediate, fail) || !commit(r, &input, fail) ||
-        !commit(r, &intermediate, fail))
+    if (!reset_input(r, &input, fail) || !skip_intermediate(r, &intermediate, fail) ||
+        !streams_reset_commit(r, &input, fail) || !streams_reset_commit(r, &intermediate, fail))
         return false;
     printf("Done.\n");
     return true;
@@ -451,7 +458,7 @@ static bool delete_internal(struct streams_reset *r, struct fail *fail)
 
 /* ---- The tool ---- */
 
-static bool check_options(const struct options *o)
+static bool streams_reset_check_options(const struct options *o)
 {
     if (!options_has(o, "application-id")) {
         options_complain(o, "Missing required option(s) [application-id]");
@@ -464,7 +471,7 @@ static bool check_options(const struct options *o)
     return true;
 }
 
-static bool run(struct streams_reset *r, struct fail *fail)
+static bool streams_reset_run(struct streams_reset *r, struct fail *fail)
 {
     bool old_name = !options_has(&r->o, "bootstrap-server") && options_has(&r->o, "bootstrap-servers");
     const char *bootstrap = options_get(&r->o, old_name ? "bootstrap-servers" : "bootstrap-server"),
@@ -487,10 +494,10 @@ int tool_streams_reset(int argc, char **argv)
     struct streams_reset r = {.missing = false};
     struct fail fail = {.text = ""};
     int code = OPTIONS_PARSE(&r.o, specs, argc, argv, purpose);
-    if (code < 0 && !check_options(&r.o))
+    if (code < 0 && !streams_reset_check_options(&r.o))
         code = 1;
     if (code < 0) {
-        code = run(&r, &fail) && !r.missing ? 0 : 1;
+        code = streams_reset_run(&r, &fail) && !r.missing ? 0 : 1;
         if (fail.text[0] != '\0')
             fprintf(stderr, "ERROR: %s\n", fail.text);
     }

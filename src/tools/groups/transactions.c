@@ -46,17 +46,17 @@ struct work {
     struct arena arena;
 };
 
-static struct str number(struct work *w, int64_t v)
+static struct str transactions_tool_number(struct work *w, int64_t v)
 {
     return arena_printf(&w->arena, "%" PRId64, v);
 }
 
 static struct str number_or_none(struct work *w, int64_t v)
 {
-    return v >= 0 ? number(w, v) : STR_LIT("None");
+    return v >= 0 ? transactions_tool_number(w, v) : STR_LIT("None");
 }
 
-static bool refused(struct work *w, int16_t error, struct fail *fail, struct str what)
+static bool transactions_tool_refused(struct work *w, int16_t error, struct fail *fail, struct str what)
 {
     struct str why = ask_exception_text(&w->arena, error, STR_NULL);
     return fail_set(fail, "%.*s: %.*s", STR_ARGS(what), STR_ARGS(why));
@@ -78,10 +78,10 @@ static bool list_of(struct work *w, int32_t broker, struct list_transactions_req
     if (!ask(w->asker, broker, API_LIST_TRANSACTIONS, oldest, request, response, NULL, &w->arena, fail))
         return false;
     return response->error_code == ERR_NONE ||
-           refused(w, response->error_code, fail, STR_LIT("Failed to list transactions"));
+           transactions_tool_refused(w, response->error_code, fail, STR_LIT("Failed to list transactions"));
 }
 
-static bool run_list(struct work *w, struct fail *fail)
+static bool transactions_tool_run_list(struct work *w, struct fail *fail)
 {
     static const char *const head[] = {"TransactionalId", "Coordinator", "ProducerId", "TransactionState"};
     struct metadata_response cluster;
@@ -101,8 +101,8 @@ static bool run_list(struct work *w, struct fail *fail)
             return false;
         for (int32_t k = 0; k < response.transaction_states.len; k++) {
             const struct list_transactions_transaction_state *t = &response.transaction_states.items[k];
-            struct str row[] = {t->transactional_id, number(w, broker), number(w, t->producer_id),
-                                t->transaction_state};
+            struct str row[] = {t->transactional_id, transactions_tool_number(w, broker),
+                                transactions_tool_number(w, t->producer_id), t->transaction_state};
             table_add(&table, row);
         }
     }
@@ -118,8 +118,8 @@ struct describe_call {
     struct describe_transactions_transaction_state *out;
 };
 
-static bool describe_at(struct asker *asker, const struct coordinator *at, void *arg, int16_t *error, struct arena *a,
-                        struct fail *fail)
+static bool transactions_describe_at(struct asker *asker, const struct coordinator *at, void *arg, int16_t *error,
+                                     struct arena *a, struct fail *fail)
 {
     struct describe_call *call = arg;
     struct describe_transactions_request request;
@@ -142,7 +142,8 @@ static bool describe_id(struct work *w, struct str id, int32_t *broker,
                         struct describe_transactions_transaction_state *out, struct fail *fail)
 {
     struct describe_call describe = {id, -1, out};
-    struct coordinator_call call = {COORDINATOR_TRANSACTION, id, ask_timeout_ms(w->asker), describe_at, &describe};
+    struct coordinator_call call = {COORDINATOR_TRANSACTION, id, ask_timeout_ms(w->asker), transactions_describe_at,
+                                    &describe};
     int16_t error;
     describe_transactions_transaction_state_init(out);
     if (!coordinator_ask(w->asker, &call, &error, &w->arena, fail))
@@ -184,14 +185,18 @@ static bool run_describe(struct work *w, struct fail *fail)
     if (!describe_id(w, id, &broker, &t, fail))
         return false;
     if (t.error_code != ERR_NONE)
-        return refused(
+        return transactions_tool_refused(
             w, t.error_code, fail,
             arena_printf(&w->arena, "Failed to describe transaction state of transactional-id `%.*s`", STR_ARGS(id)));
     int64_t start = t.transaction_start_time_ms;
-    struct str row[] = {number(w, broker),        id,
-                        number(w, t.producer_id), number(w, t.producer_epoch),
-                        t.transaction_state,      number(w, t.transaction_timeout_ms),
-                        number_or_none(w, start), number_or_none(w, start >= 0 ? clock_wall_ms() - start : -1),
+    struct str row[] = {transactions_tool_number(w, broker),
+                        id,
+                        transactions_tool_number(w, t.producer_id),
+                        transactions_tool_number(w, t.producer_epoch),
+                        t.transaction_state,
+                        transactions_tool_number(w, t.transaction_timeout_ms),
+                        number_or_none(w, start),
+                        number_or_none(w, start >= 0 ? clock_wall_ms() - start : -1),
                         partition_names(w, &t)};
     table_init(&table, head, ARRAY_LEN(head), &w->arena);
     table_add(&table, row);
@@ -232,7 +237,7 @@ static bool find_places(struct work *w, const struct str *topics, int32_t count,
     for (int32_t t = 0; t < m.topics.len; t++) {
         const struct metadata_response_topic *topic = &m.topics.items[t];
         if (topic->error_code != ERR_NONE)
-            return refused(w, topic->error_code, fail, STR_LIT("Failed to describe topics"));
+            return transactions_tool_refused(w, topic->error_code, fail, STR_LIT("Failed to describe topics"));
         for (int32_t i = 0; i < topic->partitions.len; i++) {
             const struct metadata_response_partition *p = &topic->partitions.items[i];
             bool there = replica < 0;
@@ -263,10 +268,11 @@ static bool ask_producers(struct work *w, int32_t broker, const struct place *pl
     for (int32_t t = 0; t < out->topics.len; t++)
         for (int32_t i = 0; i < out->topics.items[t].partitions.len; i++)
             if (out->topics.items[t].partitions.items[i].error_code != ERR_NONE)
-                return refused(w, out->topics.items[t].partitions.items[i].error_code, fail,
-                               arena_printf(&w->arena, "Failed to describe producers for partition %.*s-%" PRId32,
-                                            STR_ARGS(out->topics.items[t].name),
-                                            out->topics.items[t].partitions.items[i].partition_index));
+                return transactions_tool_refused(
+                    w, out->topics.items[t].partitions.items[i].error_code, fail,
+                    arena_printf(&w->arena, "Failed to describe producers for partition %.*s-%" PRId32,
+                                 STR_ARGS(out->topics.items[t].name),
+                                 out->topics.items[t].partitions.items[i].partition_index));
     return true;
 }
 
@@ -315,9 +321,10 @@ static bool run_describe_producers(struct work *w, struct fail *fail)
     table_init(&table, head, ARRAY_LEN(head), &w->arena);
     for (int32_t i = 0; i < response.active_producers.len; i++) {
         const producer *p = &response.active_producers.items[i];
-        struct str row[] = {number(w, p->producer_id),       number(w, p->producer_epoch),
-                            number(w, p->coordinator_epoch), number(w, p->last_sequence),
-                            number(w, p->last_timestamp),    number_or_none(w, p->current_txn_start_offset)};
+        struct str row[] = {
+            transactions_tool_number(w, p->producer_id),       transactions_tool_number(w, p->producer_epoch),
+            transactions_tool_number(w, p->coordinator_epoch), transactions_tool_number(w, p->last_sequence),
+            transactions_tool_number(w, p->last_timestamp),    number_or_none(w, p->current_txn_start_offset)};
         table_add(&table, row);
     }
     table_print(&table, stdout);
@@ -326,7 +333,8 @@ static bool run_describe_producers(struct work *w, struct fail *fail)
 
 /* ---- abort ---- */
 
-static bool find_open(struct work *w, const struct place *at, int64_t start, producer *out, struct fail *fail)
+static bool transactions_tool_find_open(struct work *w, const struct place *at, int64_t start, producer *out,
+                                        struct fail *fail)
 {
     struct describe_producers_partition_response response = {0};
     if (!producers_of(w, at, &response, fail))
@@ -378,7 +386,7 @@ static bool write_abort(struct work *w, const struct place *at, const producer *
         response.markers.items[0].topics.items[0].partitions.len != 1)
         return fail_set(fail, "Broker %" PRId32 " does not say whether it has aborted the transaction", at->leader);
     int16_t error = response.markers.items[0].topics.items[0].partitions.items[0].error_code;
-    return error == ERR_NONE || refused(w, error, fail, STR_LIT("Failed to abort transaction"));
+    return error == ERR_NONE || transactions_tool_refused(w, error, fail, STR_LIT("Failed to abort transaction"));
 }
 
 static bool run_abort(struct work *w, struct fail *fail)
@@ -393,7 +401,7 @@ static bool run_abort(struct work *w, struct fail *fail)
                               "3.0 or above) or with --producer-id, --producer-epoch, and --coordinator-epoch");
     if (!read_number(w, "start-offset", 0, INT64_MAX, &start) || !named_place(w, -1, &at, fail))
         return false;
-    return (by_offset ? find_open(w, &at, start, &p, fail) : read_producer(w, &p, fail)) &&
+    return (by_offset ? transactions_tool_find_open(w, &at, start, &p, fail) : read_producer(w, &p, fail)) &&
            write_abort(w, &at, &p, fail);
 }
 
@@ -490,7 +498,7 @@ static bool hangs(struct work *w, const struct open_txn *x, bool *out, struct fa
     if (!describe_id(w, id, &broker, &t, fail))
         return false;
     if (t.error_code != ERR_NONE && t.error_code != ERR_TRANSACTIONAL_ID_NOT_FOUND)
-        return refused(w, t.error_code, fail, STR_LIT("Failed to describe transactions"));
+        return transactions_tool_refused(w, t.error_code, fail, STR_LIT("Failed to describe transactions"));
     *out = t.error_code != ERR_NONE || !includes(&t, &x->at);
     return true;
 }
@@ -509,13 +517,13 @@ static bool print_hanging(struct search *s, struct fail *fail)
         if (!hangs(w, x, &hanging, fail))
             return false;
         struct str row[] = {x->at.topic,
-                            number(w, x->at.partition),
-                            number(w, x->p.producer_id),
-                            number(w, x->p.producer_epoch),
-                            number(w, x->p.coordinator_epoch),
-                            number(w, x->p.current_txn_start_offset),
-                            number(w, x->p.last_timestamp),
-                            number(w, (clock_wall_ms() - x->p.last_timestamp) / MS_PER_MINUTE)};
+                            transactions_tool_number(w, x->at.partition),
+                            transactions_tool_number(w, x->p.producer_id),
+                            transactions_tool_number(w, x->p.producer_epoch),
+                            transactions_tool_number(w, x->p.coordinator_epoch),
+                            transactions_tool_number(w, x->p.current_txn_start_offset),
+                            transactions_tool_number(w, x->p.last_timestamp),
+                            transactions_tool_number(w, (clock_wall_ms() - x->p.last_timestamp) / MS_PER_MINUTE)};
         if (hanging)
             table_add(&table, row);
     }
@@ -555,7 +563,7 @@ static const struct command {
     bool (*run)(struct work *w, struct fail *fail);
     const char *options[MOST_OPTIONS + 1]; /* of its own */
 } commands[] = {
-    {"list", run_list, {"duration-filter"}},
+    {"list", transactions_tool_run_list, {"duration-filter"}},
     {"describe", run_describe, {"transactional-id"}},
     {"describe-producers", run_describe_producers, {"topic", "partition", "broker-id"}},
     {"abort", run_abort, {"topic", "partition", "start-offset", "producer-id", "producer-epoch", "coordinator-epoch"}},
@@ -570,7 +578,7 @@ static bool takes(const struct command *c, const char *option)
     return strcmp(option, "bootstrap-server") == 0 || strcmp(option, "command-config") == 0;
 }
 
-static bool check_options(const struct options *o, const struct command *c)
+static bool transactions_tool_check_options(const struct options *o, const struct command *c)
 {
     for (size_t i = 0; i < ARRAY_LEN(specs); i++) {
         if (options_has(o, specs[i].name) && !takes(c, specs[i].name)) {
@@ -599,11 +607,11 @@ static const char *take_command(int *argc, char **argv)
     return NULL;
 }
 
-static bool run(struct work *w, const struct command *c, struct fail *fail)
+static bool transactions_tool_run(struct work *w, const struct command *c, struct fail *fail)
 {
     if (c == NULL)
         return fail_set(fail, "A command is required: list, describe, describe-producers, abort or find-hanging");
-    if (!options_need(&w->o, "bootstrap-server") || !check_options(&w->o, c))
+    if (!options_need(&w->o, "bootstrap-server") || !transactions_tool_check_options(&w->o, c))
         return false;
     w->asker = asker_new(options_get(&w->o, "bootstrap-server"), options_get(&w->o, "command-config"), fail);
     bool ok = w->asker != NULL && c->run(w, fail);
@@ -622,7 +630,7 @@ int tool_transactions(int argc, char **argv)
             c = &commands[i];
     int code = OPTIONS_PARSE(&w.o, specs, argc, argv, purpose);
     if (code < 0) {
-        code = run(&w, c, &fail) ? 0 : 1;
+        code = transactions_tool_run(&w, c, &fail) ? 0 : 1;
         if (fail.text[0] != '\0')
             fprintf(stderr, "%s\n", fail.text);
     }

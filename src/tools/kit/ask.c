@@ -123,7 +123,7 @@ void asker_free(struct asker *a)
 
 /* ---- One exchange, or several at once ---- */
 
-static void on_answer(struct client_call *call, struct bytes response)
+static void ask_on_answer(struct client_call *call, struct bytes response)
 {
     struct pending *p = CONTAINER_OF(call, struct pending, call);
     p->answered = response.p != NULL;
@@ -138,7 +138,7 @@ static void send_question(struct pending *p, const void *request)
     struct strbuf frame;
     ensure(p->node != NULL);
     request_frame(&frame, p->key, p->version, STR_LIT("admin"), request);
-    p->call = (struct client_call){.done = on_answer, .timeout_ms = p->asker->timeout_ms};
+    p->call = (struct client_call){.done = ask_on_answer, .timeout_ms = p->asker->timeout_ms};
     client_send(p->node->client, &frame, &p->call);
 }
 

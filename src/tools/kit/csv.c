@@ -28,16 +28,16 @@ void csv_put(struct strbuf *line, struct str value)
     strbuf_puts(line, "\"");
 }
 
-static bool is_blank(char c)
+static bool csv_is_blank(char c)
 {
     return c == ' ' || c == '\t' || c == '\r';
 }
 
-static struct str trimmed(const char *from, const char *to)
+static struct str csv_trimmed(const char *from, const char *to)
 {
-    while (from < to && is_blank(*from))
+    while (from < to && csv_is_blank(*from))
         from++;
-    while (to > from && is_blank(to[-1]))
+    while (to > from && csv_is_blank(to[-1]))
         to--;
     return (struct str){from, (int32_t)(to - from)};
 }
@@ -62,7 +62,7 @@ int csv_split(struct str line, struct str *values, int most, struct arena *a)
     int count = 0;
     for (;;) {
         struct str value;
-        while (at < end && is_blank(*at))
+        while (at < end && csv_is_blank(*at))
             at++;
         const char *from = at;
         bool quoted = at < end && *at == '"';
@@ -71,7 +71,7 @@ int csv_split(struct str line, struct str *values, int most, struct arena *a)
         while (at < end && *at != ',')
             at++;
         if (!quoted)
-            value = trimmed(from, at);
+            value = csv_trimmed(from, at);
         if (count < most)
             values[count] = value;
         count++;

@@ -22,7 +22,7 @@ json_t *json_input_read(const char *path, struct fail *fail)
     return NULL;
 }
 
-static bool complain(struct fail *fail, const char *expected, const json_t *value)
+static bool json_input_complain(struct fail *fail, const char *expected, const json_t *value)
 {
     char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
     fail_set(fail, "Expected `%s` value, received %s", expected, text != NULL ? text : "null");
@@ -42,13 +42,13 @@ bool json_input_version(const json_t *object, struct fail *fail)
 bool json_input_array(const json_t *object, const char *name, const json_t **out, struct fail *fail)
 {
     *out = json_object_get(object, name);
-    return *out == NULL || json_is_array(*out) || complain(fail, "JSON array", *out);
+    return *out == NULL || json_is_array(*out) || json_input_complain(fail, "JSON array", *out);
 }
 
 bool json_input_field(const json_t *value, const char *name, const json_t **out, struct fail *fail)
 {
     if (!json_is_object(value))
-        return complain(fail, "JSON object", value);
+        return json_input_complain(fail, "JSON object", value);
     *out = json_object_get(value, name);
     return *out != NULL || fail_set(fail, "No such field exists: `%s`", name);
 }
@@ -56,7 +56,7 @@ bool json_input_field(const json_t *value, const char *name, const json_t **out,
 bool json_input_int(const json_t *value, int32_t *out, struct fail *fail)
 {
     if (!json_is_integer(value) || json_integer_value(value) < INT32_MIN || json_integer_value(value) > INT32_MAX)
-        return complain(fail, "Integer", value);
+        return json_input_complain(fail, "Integer", value);
     *out = (int32_t)json_integer_value(value);
     return true;
 }
@@ -64,7 +64,7 @@ bool json_input_int(const json_t *value, int32_t *out, struct fail *fail)
 bool json_input_long(const json_t *value, int64_t *out, struct fail *fail)
 {
     if (!json_is_integer(value))
-        return complain(fail, "Long", value);
+        return json_input_complain(fail, "Long", value);
     *out = json_integer_value(value);
     return true;
 }
@@ -72,7 +72,7 @@ bool json_input_long(const json_t *value, int64_t *out, struct fail *fail)
 bool json_input_string(const json_t *value, struct arena *a, struct str *out, struct fail *fail)
 {
     if (!json_is_string(value))
-        return complain(fail, "String", value);
+        return json_input_complain(fail, "String", value);
     *out = str_of(arena_cstr(a, str_of(json_string_value(value))));
     return true;
 }

@@ -105,7 +105,7 @@ static bool is_option(const char *word)
 }
 
 /* Takes the option at argv[i]; returns how many arguments it took, 0 after a complaint. */
-static int take(struct options *o, int argc, char **argv, int i)
+static int options_take(struct options *o, int argc, char **argv, int i)
 {
     const char *name = argv[i] + 2, *equals = strchr(name, '=');
     size_t len = equals ? (size_t)(equals - name) : strlen(name);
@@ -153,7 +153,7 @@ int options_parse(struct options *o, const struct option_spec *specs, int spec_c
         }
         if (!is_option(argv[i]))
             return options_complain(o, "Unexpected argument: %s", argv[i]);
-        taken = take(o, argc, argv, i);
+        taken = options_take(o, argc, argv, i);
         if (taken == 0)
             return 1;
     }

@@ -27,7 +27,7 @@ void partition_offsets_add_all(const struct partition_offsets *from, struct part
         partition_offsets_add(to, from->v[i].topic, from->v[i].partition, a);
 }
 
-static int by_partition(const void *a, const void *b)
+static int partition_offsets_by_partition(const void *a, const void *b)
 {
     const struct partition_offset *x = a, *y = b;
     int order = str_cmp(x->topic, y->topic);
@@ -38,9 +38,9 @@ void partition_offsets_sort(struct partition_offsets *list)
 {
     int32_t kept = 0;
     if (list->n > 0)
-        qsort(list->v, (size_t)list->n, sizeof(*list->v), by_partition);
+        qsort(list->v, (size_t)list->n, sizeof(*list->v), partition_offsets_by_partition);
     for (int32_t i = 0; i < list->n; i++)
-        if (kept == 0 || by_partition(&list->v[kept - 1], &list->v[i]) != 0)
+        if (kept == 0 || partition_offsets_by_partition(&list->v[kept - 1], &list->v[i]) != 0)
             list->v[kept++] = list->v[i];
     list->n = kept;
 }
@@ -49,7 +49,7 @@ struct partition_offset *partition_offsets_find(const struct partition_offsets *
                                                 int32_t partition)
 {
     struct partition_offset key = {.topic = topic, .partition = partition};
-    return list->n > 0 ? bsearch(&key, list->v, (size_t)list->n, sizeof(key), by_partition) : NULL;
+    return list->n > 0 ? bsearch(&key, list->v, (size_t)list->n, sizeof(key), partition_offsets_by_partition) : NULL;
 }
 
 /* ---- Asking ---- */
@@ -61,7 +61,7 @@ struct offset_query {
 
 static int by_partition_of(const void *a, const void *b)
 {
-    return by_partition(*(struct partition_offset *const *)a, *(struct partition_offset *const *)b);
+    return partition_offsets_by_partition(*(struct partition_offset *const *)a, *(struct partition_offset *const *)b);
 }
 
 static void fail_with(struct partition_offset *p, int16_t error, struct str why)
@@ -71,8 +71,8 @@ static void fail_with(struct partition_offset *p, int16_t error, struct str why)
 }
 
 /* One topic entry a partition: brokers take topics that come more than once. */
-static void make_request(const struct offset_query *q, int64_t time, struct arena *a,
-                         struct list_offsets_request *request)
+static void partition_offsets_make_request(const struct offset_query *q, int64_t time, struct arena *a,
+                                           struct list_offsets_request *request)
 {
     list_offsets_request_init(request);
     request->replica_id = -1;
@@ -89,7 +89,8 @@ static void make_request(const struct offset_query *q, int64_t time, struct aren
     }
 }
 
-static void take_answer(struct partition_offset *p, const struct list_offsets_partition_response *answer)
+static void partition_offsets_take_answer(struct partition_offset *p,
+                                          const struct list_offsets_partition_response *answer)
 {
     if (answer->error_code != ERR_NONE) {
         fail_with(p, answer->error_code, str_of(error_message(answer->error_code)));
@@ -109,7 +110,7 @@ static void take_answers(const struct offset_query *q, const struct list_offsets
             struct partition_offset *wanted = &key,
                                     **at = bsearch(&wanted, q->v, (size_t)q->n, sizeof(wanted), by_partition_of);
             if (at != NULL)
-                take_answer(*at, answer);
+                partition_offsets_take_answer(*at, answer);
         }
 }
 
@@ -127,7 +128,7 @@ static void ask_leader(struct asker *asker, struct offset_query *q, int64_t time
     for (int32_t i = 0; i < q->n; i++)
         fail_with(q->v[i], ERR_UNKNOWN_SERVER_ERROR, STR_LIT("The broker says nothing of the partition"));
     qsort(q->v, (size_t)q->n, sizeof(struct partition_offset *), by_partition_of);
-    make_request(q, time, a, &request);
+    partition_offsets_make_request(q, time, a, &request);
     if (ask(asker, leader, API_LIST_OFFSETS, oldest_version(time), &request, &response, NULL, a, &fail)) {
         take_answers(q, &response);
         return;

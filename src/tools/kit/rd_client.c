@@ -15,7 +15,7 @@ void rd_props_deinit(struct rd_props *p)
     free(p->pairs);
 }
 
-static size_t find(const struct rd_props *p, const char *name)
+static size_t rd_client_find(const struct rd_props *p, const char *name)
 {
     for (size_t i = 0; i < p->count; i += 2)
         if (strcmp(p->pairs[i], name) == 0)
@@ -25,7 +25,7 @@ static size_t find(const struct rd_props *p, const char *name)
 
 void rd_props_set(struct rd_props *p, const char *name, const char *value)
 {
-    size_t at = find(p, name);
+    size_t at = rd_client_find(p, name);
     if (at == SIZE_MAX) {
         at = p->count;
         p->pairs = xgrow(p->pairs, p->count + 2, &p->cap, sizeof(*p->pairs));
@@ -37,13 +37,13 @@ void rd_props_set(struct rd_props *p, const char *name, const char *value)
 
 void rd_props_default(struct rd_props *p, const char *name, const char *value)
 {
-    if (find(p, name) == SIZE_MAX)
+    if (rd_client_find(p, name) == SIZE_MAX)
         rd_props_set(p, name, value);
 }
 
 const char *rd_props_get(const struct rd_props *p, const char *name)
 {
-    size_t at = find(p, name);
+    size_t at = rd_client_find(p, name);
     return at != SIZE_MAX ? p->pairs[at + 1] : NULL;
 }
 
@@ -252,14 +252,14 @@ void rd_client_pace(rd_kafka_t *rk, int64_t began_ms, int64_t n, double rate)
 
 atomic_bool tool_interrupted;
 
-static void on_signal(int signo UNUSED)
+static void rd_client_on_signal(int signo UNUSED)
 {
     atomic_store(&tool_interrupted, true);
 }
 
 void tool_catch_signals(void)
 {
-    struct sigaction action = {.sa_handler = on_signal};
+    struct sigaction action = {.sa_handler = rd_client_on_signal};
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
 }

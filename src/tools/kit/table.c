@@ -19,7 +19,7 @@ void table_add(struct table *t, const struct str *cells)
     t->last = &row->next;
 }
 
-static void widen(int *widths, int column, int width)
+static void table_widen(int *widths, int column, int width)
 {
     widths[column] = MAX(widths[column], width);
 }
@@ -28,10 +28,10 @@ void table_print(const struct table *t, FILE *to)
 {
     int *widths = ARENA_ARRAY(t->arena, int, t->columns);
     for (int i = 0; i < t->columns; i++)
-        widen(widths, i, (int)strlen(t->head[i]));
+        table_widen(widths, i, (int)strlen(t->head[i]));
     for (const struct table_row *row = t->first; row != NULL; row = row->next)
         for (int i = 0; i < t->columns; i++)
-            widen(widths, i, row->cells[i].len);
+            table_widen(widths, i, row->cells[i].len);
     for (int i = 0; i < t->columns; i++)
         fprintf(to, "%-*s\t", widths[i], t->head[i]);
     fputc('\n', to);

@@ -11,7 +11,7 @@ struct zk_session {
     bool started;
 };
 
-static void on_started(void *ctx)
+static void zk_session_on_started(void *ctx)
 {
     struct zk_session *s = ctx;
     s->started = true;
@@ -24,11 +24,11 @@ static void on_expired(void *ctx UNUSED)
 static void on_connection(void *ctx UNUSED, bool connected UNUSED)
 {
 }
-static void on_changed(void *ctx UNUSED, const char *path UNUSED)
+static void zk_session_on_changed(void *ctx UNUSED, const char *path UNUSED)
 {
 }
 
-static void on_deadline(struct timer *t)
+static void zk_session_on_deadline(struct timer *t)
 {
     loop_stop(t->loop);
 }
@@ -41,12 +41,12 @@ struct zk_session *zk_session_open(const char *connect, struct fail *fail)
                                         .connect = connect,
                                         .session_timeout_ms = SESSION_TIMEOUT_MS,
                                         .max_in_flight = MAX_IN_FLIGHT,
-                                        .changed = on_changed,
-                                        .session_started = on_started,
+                                        .changed = zk_session_on_changed,
+                                        .session_started = zk_session_on_started,
                                         .session_expired = on_expired,
                                         .connection = on_connection,
                                         .ctx = s});
-    timer_init(&s->deadline, s->loop, on_deadline);
+    timer_init(&s->deadline, s->loop, zk_session_on_deadline);
     timer_start(&s->deadline, CONNECT_TIMEOUT_MS);
     loop_run(s->loop);
     timer_stop(&s->deadline);

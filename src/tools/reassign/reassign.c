@@ -73,7 +73,7 @@ static const struct action {
     {"list", {NULL}, {"bootstrap-server", "command-config"}},
 };
 
-static bool is_among(const char *name, const char *const *list)
+static bool reassign_is_among(const char *name, const char *const *list)
 {
     for (; *list != NULL; list++)
         if (strcmp(*list, name) == 0)
@@ -103,7 +103,7 @@ static bool read_numbers(struct job *j)
            options_number(j->o, "timeout", INT64_MIN, INT64_MAX, &j->timeout_ms);
 }
 
-static bool check_arguments(const struct options *o)
+static bool reassign_check_arguments(const struct options *o)
 {
     static const char *const by_requests_only[] = {"command-config", "additional", "replica-alter-log-dirs-throttle",
                                                    "timeout"};
@@ -119,8 +119,8 @@ static bool check_arguments(const struct options *o)
             return false;
     for (size_t i = 0; i < ARRAY_LEN(specs); i++) {
         const char *name = specs[i].name;
-        if (!options_has(o, name) || strcmp(name, action->name) == 0 || is_among(name, action->needs) ||
-            is_among(name, action->takes))
+        if (!options_has(o, name) || strcmp(name, action->name) == 0 || reassign_is_among(name, action->needs) ||
+            reassign_is_among(name, action->takes))
             continue;
         options_complain(o, "Option \"[%s]\" can't be used with action \"[%s]\"", name, action->name);
         return false;
@@ -135,7 +135,7 @@ static bool check_arguments(const struct options *o)
 
 /* ---- What all actions need ---- */
 
-static bool by_znodes(const struct job *j)
+static bool reassign_goes_by_znodes(const struct job *j)
 {
     return j->b->cancel == NULL;
 }
@@ -144,7 +144,7 @@ static bool read_targets(struct job *j, struct fail *fail)
 {
     if (!reassign_read(&j->b->arena, options_get(j->o, "reassignment-json-file"), &j->targets, &j->moves, fail))
         return false;
-    if (by_znodes(j) && j->moves.n > 0)
+    if (reassign_goes_by_znodes(j) && j->moves.n > 0)
         return fail_set(fail, "bootstrap-server needs to be provided when replica reassignments are present.");
     return true;
 }
@@ -155,7 +155,7 @@ static bool are_same(const struct placement *x, const struct placement *y)
 }
 
 /* Of partitions that come more than once, the last counts, where nobody minds. */
-static void drop_repeated(struct placements *p)
+static void reassign_drop_repeated(struct placements *p)
 {
     int32_t kept = 0;
     for (int32_t i = 0; i < p->n; i++)
@@ -179,7 +179,7 @@ static void print_partitions(const struct placements *p)
     putchar('\n');
 }
 
-static void print_ids(struct int_list ids)
+static void reassign_print_ids(struct int_list ids)
 {
     for (int32_t i = 0; i < ids.n; i++)
         printf("%s%" PRId32, i > 0 ? "," : "", ids.v[i]);
@@ -209,7 +209,8 @@ static bool not_found(struct job *j, struct fail *fail, struct str message)
 }
 
 /* The topics' partitions; fails if one of the topics does not exist. */
-static bool describe(struct job *j, const struct str *topics, int32_t count, struct placements *out, struct fail *fail)
+static bool reassign_describe(struct job *j, const struct str *topics, int32_t count, struct placements *out,
+                              struct fail *fail)
 {
     if (!j->b->describe(j->b, topics, count, out, fail))
         return false;
@@ -239,8 +240,8 @@ static bool read_broker_list(struct job *j, struct int_list *out, struct fail *f
 }
 
 /* Those of the list that are alive, with their racks if these count. */
-static bool choose_brokers(struct job *j, struct int_list wanted, struct registration **out, int32_t *count,
-                           struct fail *fail)
+static bool reassign_choose_brokers(struct job *j, struct int_list wanted, struct registration **out, int32_t *count,
+                                    struct fail *fail)
 {
     int32_t all, with_rack = 0;
     bool by_rack = !options_has(j->o, "disable-rack-aware");
@@ -296,8 +297,8 @@ static bool generate(struct job *j, struct fail *fail)
             if (str_eq(topics[i], topics[k]))
                 return fail_set(fail, "List of topics to reassign contains duplicate entries: [%.*s]",
                                 STR_ARGS(topics[i]));
-    if (!describe(j, topics, topic_count, &current, fail) ||
-        !choose_brokers(j, wanted, &brokers, &broker_count, fail) ||
+    if (!reassign_describe(j, topics, topic_count, &current, fail) ||
+        !reassign_choose_brokers(j, wanted, &brokers, &broker_count, fail) ||
         !propose(j, &current, brokers, broker_count, &proposed, fail))
         return false;
     puts("Current partition replica assignment");
@@ -391,7 +392,7 @@ static bool find_current(struct job *j, struct placements *out, struct fail *fai
     struct strbuf missing = {0};
     int32_t count;
     const struct str *topics = placements_topics(&j->b->arena, &j->targets, &count);
-    if (!describe(j, topics, count, &all, fail))
+    if (!reassign_describe(j, topics, count, &all, fail))
         return false;
     *out = (struct placements){ARENA_ARRAY(&j->b->arena, struct placement, j->targets.n + 1), 0};
     for (int32_t i = 0; i < j->targets.n; i++) {
@@ -437,7 +438,7 @@ static bool execute(struct job *j, struct fail *fail)
 
 /* ---- --verify ---- */
 
-static void print_state(const struct placement *target, const struct placement *now, bool goes_on)
+static void reassign_print_state(const struct placement *target, const struct placement *now, bool goes_on)
 {
     struct int_list replicas = now != NULL ? now->replicas : (struct int_list){0};
     bool there = !goes_on && int_list_eq(replicas, target->replicas);
@@ -449,22 +450,22 @@ static void print_state(const struct placement *target, const struct placement *
         puts(" is completed.");
     } else {
         printf(", but replica set is ");
-        print_ids(replicas);
+        reassign_print_ids(replicas);
         printf(" rather than ");
-        print_ids(target->replicas);
+        reassign_print_ids(target->replicas);
         puts(".");
     }
 }
 
-static bool verify(struct job *j, struct fail *fail)
+static bool reassign_verify(struct job *j, struct fail *fail)
 {
     struct placements ongoing, current;
     int32_t count;
     bool moves_done = true;
     if (!read_targets(j, fail))
         return false;
-    drop_repeated(&j->targets);
-    if (by_znodes(j))
+    reassign_drop_repeated(&j->targets);
+    if (reassign_goes_by_znodes(j))
         puts("Warning: because you are using the deprecated --zookeeper option, the results may be incomplete.  Use "
              "--bootstrap-server instead for more accurate results.");
     const struct str *topics = placements_topics(&j->b->arena, &j->targets, &count);
@@ -473,10 +474,10 @@ static bool verify(struct job *j, struct fail *fail)
     puts("Status of partition reassignment:");
     for (int32_t i = 0; i < j->targets.n; i++) {
         const struct placement *t = &j->targets.v[i];
-        print_state(t, placements_find(&current, t->topic, t->partition),
-                    placements_find(&ongoing, t->topic, t->partition) != NULL);
+        reassign_print_state(t, placements_find(&current, t->topic, t->partition),
+                             placements_find(&ongoing, t->topic, t->partition) != NULL);
     }
-    if (!by_znodes(j) && !reassign_verify_dirs(j->b, &j->moves, &moves_done, fail))
+    if (!reassign_goes_by_znodes(j) && !reassign_verify_dirs(j->b, &j->moves, &moves_done, fail))
         return false;
     return ongoing.n > 0 || !moves_done || options_has(j->o, "preserve-throttles") ||
            reassign_unthrottle(j->b, &j->targets, fail);
@@ -515,12 +516,12 @@ static bool cancel(struct job *j, struct fail *fail)
 {
     if (!read_targets(j, fail))
         return false;
-    drop_repeated(&j->targets);
+    reassign_drop_repeated(&j->targets);
     return cancel_partitions(j, fail) && reassign_cancel_dirs(j->b, &j->moves, j->timeout_ms, &j->explained, fail) &&
            (options_has(j->o, "preserve-throttles") || reassign_unthrottle(j->b, &j->targets, fail));
 }
 
-static bool list(struct job *j, struct fail *fail)
+static bool reassign_list(struct job *j, struct fail *fail)
 {
     struct placements ongoing;
     if (!j->b->ongoing(j->b, &ongoing, fail))
@@ -530,11 +531,11 @@ static bool list(struct job *j, struct fail *fail)
         const struct placement *p = &ongoing.v[i];
         print_partition(p);
         printf(": replicas: ");
-        print_ids(p->replicas);
+        reassign_print_ids(p->replicas);
         printf(p->adding.n > 0 ? ". adding: " : "");
-        print_ids(p->adding);
+        reassign_print_ids(p->adding);
         printf(p->removing.n > 0 ? ". removing: " : "");
-        print_ids(p->removing);
+        reassign_print_ids(p->removing);
         puts(".");
     }
     return true;
@@ -542,20 +543,20 @@ static bool list(struct job *j, struct fail *fail)
 
 /* ---- The tool ---- */
 
-static bool act(struct job *j, struct fail *fail)
+static bool reassign_act(struct job *j, struct fail *fail)
 {
     if (options_has(j->o, "generate"))
         return generate(j, fail);
     if (options_has(j->o, "execute"))
         return execute(j, fail);
     if (options_has(j->o, "verify"))
-        return verify(j, fail);
+        return reassign_verify(j, fail);
     if (options_has(j->o, "cancel"))
         return cancel(j, fail);
-    return list(j, fail);
+    return reassign_list(j, fail);
 }
 
-static int run(struct job *j)
+static int reassign_run(struct job *j)
 {
     struct fail fail = {.text = ""};
     const char *bootstrap = options_get(j->o, "bootstrap-server");
@@ -563,7 +564,7 @@ static int run(struct job *j)
         puts("Warning: --zookeeper is deprecated, and will be removed in a future version of Kafka.");
     j->b = bootstrap != NULL ? reassign_by_requests(bootstrap, options_get(j->o, "command-config"), &fail)
                              : reassign_by_znodes(options_get(j->o, "zookeeper"), &fail);
-    bool ok = j->b != NULL && act(j, &fail);
+    bool ok = j->b != NULL && reassign_act(j, &fail);
     if (!ok && !j->explained)
         printf("Error: %s\n", fail.text);
     if (j->b != NULL)
@@ -577,7 +578,7 @@ int tool_reassign_partitions(int argc, char **argv)
     struct job j = {.o = &o};
     int code = OPTIONS_PARSE(&o, specs, argc, argv, purpose);
     if (code < 0)
-        code = check_arguments(&o) && read_numbers(&j) ? run(&j) : 1;
+        code = reassign_check_arguments(&o) && read_numbers(&j) ? reassign_run(&j) : 1;
     options_free(&o);
     return code;
 }

@@ -31,8 +31,8 @@ static bool thrown(struct reassign_backend *b, struct fail *fail, int16_t code, 
 
 /* ---- How it is ---- */
 
-static bool describe_by_requests(struct reassign_backend *b, const struct str *topics, int32_t count,
-                                 struct placements *out, struct fail *fail)
+static bool reassign_describe_by_requests(struct reassign_backend *b, const struct str *topics, int32_t count,
+                                          struct placements *out, struct fail *fail)
 {
     struct metadata_response m;
     int32_t parts = 0;
@@ -122,7 +122,8 @@ static void fill_alteration(struct arena *a, const struct placements *p, bool ca
     }
 }
 
-static bool alter(struct reassign_backend *b, struct placements *which, bool cancel, struct fail *fail)
+static bool reassign_by_requests_alter(struct reassign_backend *b, struct placements *which, bool cancel,
+                                       struct fail *fail)
 {
     struct alter_partition_reassignments_request request;
     struct alter_partition_reassignments_response r;
@@ -150,12 +151,12 @@ static bool alter(struct reassign_backend *b, struct placements *which, bool can
 
 static bool start_by_requests(struct reassign_backend *b, struct placements *targets, struct fail *fail)
 {
-    return alter(b, targets, false, fail);
+    return reassign_by_requests_alter(b, targets, false, fail);
 }
 
 static bool cancel_by_requests(struct reassign_backend *b, struct placements *which, struct fail *fail)
 {
-    return alter(b, which, true, fail);
+    return reassign_by_requests_alter(b, which, true, fail);
 }
 
 /* ---- Configuration ---- */
@@ -312,7 +313,7 @@ static bool move_dirs_by_requests(struct reassign_backend *b, struct dir_moves *
 
 /* ---- Life ---- */
 
-static void close_by_requests(struct reassign_backend *b)
+static void reassign_close_by_requests(struct reassign_backend *b)
 {
     asker_free(asker_of(b));
     arena_deinit(&b->arena);
@@ -326,7 +327,7 @@ struct reassign_backend *reassign_by_requests(const char *bootstrap, const char 
         return NULL;
     struct by_requests *self = xcalloc(1, sizeof(*self));
     self->asker = asker;
-    self->base = (struct reassign_backend){.describe = describe_by_requests,
+    self->base = (struct reassign_backend){.describe = reassign_describe_by_requests,
                                            .brokers = brokers_by_requests,
                                            .ongoing = ongoing_by_requests,
                                            .start = start_by_requests,
@@ -334,6 +335,6 @@ struct reassign_backend *reassign_by_requests(const char *bootstrap, const char 
                                            .cancel = cancel_by_requests,
                                            .find_dirs = find_dirs_by_requests,
                                            .move_dirs = move_dirs_by_requests,
-                                           .close = close_by_requests};
+                                           .close = reassign_close_by_requests};
     return &self->base;
 }

@@ -42,8 +42,8 @@ static bool decode_topics(struct reassign_backend *b, const struct zk_batch *bat
     return true;
 }
 
-static bool describe_by_znodes(struct reassign_backend *b, const struct str *topics, int32_t count,
-                               struct placements *out, struct fail *fail)
+static bool reassign_describe_by_znodes(struct reassign_backend *b, const struct str *topics, int32_t count,
+                                        struct placements *out, struct fail *fail)
 {
     char path[ZNODE_PATH_ROOM];
     for (int32_t i = 0; i < count; i++) {
@@ -104,7 +104,8 @@ static bool start_by_znodes(struct reassign_backend *b, struct placements *targe
     return ok || fail_set(fail, "ZooKeeper refused to create " ZNODE_REASSIGN);
 }
 
-static const struct config_pair *find_pair(const struct config_pair *pairs, int32_t count, const char *key)
+static const struct config_pair *reassign_by_znodes_find_pair(const struct config_pair *pairs, int32_t count,
+                                                              const char *key)
 {
     for (int32_t i = 0; i < count; i++)
         if (strcmp(pairs[i].key, key) == 0)
@@ -124,7 +125,7 @@ static bool change_one(struct reassign_backend *b, const struct config_change *c
         return false;
     new.entries = ARENA_ARRAY(&b->arena, struct config_pair, old.count + c->pair_count + 1);
     for (int32_t i = 0; i < old.count; i++)
-        if (find_pair(c->pairs, c->pair_count, old.entries[i].key) == NULL)
+        if (reassign_by_znodes_find_pair(c->pairs, c->pair_count, old.entries[i].key) == NULL)
             new.entries[new.count++] = old.entries[i];
         else
             changed = true;
@@ -136,8 +137,8 @@ static bool change_one(struct reassign_backend *b, const struct config_change *c
     return !changed || zk_nodes_write_config(session_of(b), type, name, &new, there, fail);
 }
 
-static bool configure_by_znodes(struct reassign_backend *b, const struct config_change *changes, int32_t count,
-                                struct fail *fail)
+static bool reassign_configure_by_znodes(struct reassign_backend *b, const struct config_change *changes, int32_t count,
+                                         struct fail *fail)
 {
     for (int32_t i = 0; i < count; i++)
         if (!change_one(b, &changes[i], fail))
@@ -147,7 +148,7 @@ static bool configure_by_znodes(struct reassign_backend *b, const struct config_
 
 /* ---- Life ---- */
 
-static void close_by_znodes(struct reassign_backend *b)
+static void reassign_close_by_znodes(struct reassign_backend *b)
 {
     zk_session_close(session_of(b));
     arena_deinit(&b->arena);
@@ -161,11 +162,11 @@ struct reassign_backend *reassign_by_znodes(const char *connect, struct fail *fa
         return NULL;
     struct by_znodes *self = xcalloc(1, sizeof(*self));
     self->session = session;
-    self->base = (struct reassign_backend){.describe = describe_by_znodes,
+    self->base = (struct reassign_backend){.describe = reassign_describe_by_znodes,
                                            .brokers = brokers_by_znodes,
                                            .ongoing = ongoing_by_znodes,
                                            .start = start_by_znodes,
-                                           .configure = configure_by_znodes,
-                                           .close = close_by_znodes};
+                                           .configure = reassign_configure_by_znodes,
+                                           .close = reassign_close_by_znodes};
     return &self->base;
 }

@@ -8,30 +8,30 @@ static const char any_log_dir[] = "any";
 
 /* ---- Lists ---- */
 
-static int compare(struct str topic, int32_t partition, const struct placement *p)
+static int reassign_file_compare(struct str topic, int32_t partition, const struct placement *p)
 {
     int order = str_cmp(topic, p->topic);
     return order != 0 ? order : (partition > p->partition) - (partition < p->partition);
 }
 
-static int by_partition(const void *a, const void *b)
+static int reassign_file_by_partition(const void *a, const void *b)
 {
     const struct placement *x = a, *y = b;
-    int order = compare(x->topic, x->partition, y);
+    int order = reassign_file_compare(x->topic, x->partition, y);
     return order != 0 ? order : x->place - y->place;
 }
 
 void placements_sort(struct placements *p)
 {
     if (p->n > 0)
-        qsort(p->v, (size_t)p->n, sizeof(*p->v), by_partition);
+        qsort(p->v, (size_t)p->n, sizeof(*p->v), reassign_file_by_partition);
 }
 
 struct placement *placements_find(const struct placements *p, struct str topic, int32_t partition)
 {
     for (int32_t from = 0, to = p->n; from < to;) {
         int32_t middle = from + (to - from) / 2;
-        int order = compare(topic, partition, &p->v[middle]);
+        int order = reassign_file_compare(topic, partition, &p->v[middle]);
         if (order == 0)
             return &p->v[middle];
         if (order > 0)
@@ -52,7 +52,7 @@ struct str *placements_topics(struct arena *a, const struct placements *p, int32
     return topics;
 }
 
-static int by_replica(const void *a, const void *b)
+static int reassign_file_by_replica(const void *a, const void *b)
 {
     const struct dir_move *x = a, *y = b;
     if (x->broker != y->broker)
@@ -66,11 +66,11 @@ static int by_replica(const void *a, const void *b)
 void dir_moves_sort(struct dir_moves *m)
 {
     if (m->n > 0)
-        qsort(m->v, (size_t)m->n, sizeof(*m->v), by_replica);
+        qsort(m->v, (size_t)m->n, sizeof(*m->v), reassign_file_by_replica);
 }
 
 /* Of a replica that is named twice, the last counts. */
-static void drop_repeated(struct dir_moves *m)
+static void reassign_file_drop_repeated(struct dir_moves *m)
 {
     int32_t kept = 0;
     dir_moves_sort(m);
@@ -164,7 +164,7 @@ bool reassign_read(struct arena *a, const char *path, struct placements *out, st
     }
     json_decref(json);
     placements_sort(out);
-    drop_repeated(moves);
+    reassign_file_drop_repeated(moves);
     return ok;
 }
 

@@ -8,13 +8,13 @@
 
 enum { PAUSE_US = 100000 };
 
-static bool is_under_way(const struct dir_move *m)
+static bool reassign_log_dirs_is_under_way(const struct dir_move *m)
 {
     return m->current.p != NULL && m->future.p != NULL;
 }
 
 /* Without a line's end, as the last one gets none. */
-static void print_state(const struct dir_move *m)
+static void reassign_log_dirs_print_state(const struct dir_move *m)
 {
     if (m->current.p == NULL)
         printf("Partition %.*s-%" PRId32 " is not found in any live log dir on broker %" PRId32
@@ -40,10 +40,10 @@ bool reassign_verify_dirs(struct reassign_backend *b, struct dir_moves *moves, b
         return false;
     *done = true;
     for (int32_t i = 0; i < moves->n; i++) {
-        print_state(&moves->v[i]);
+        reassign_log_dirs_print_state(&moves->v[i]);
         if (i + 1 < moves->n)
             putchar('\n');
-        *done &= moves->v[i].current.p != NULL && !is_under_way(&moves->v[i]);
+        *done &= moves->v[i].current.p != NULL && !reassign_log_dirs_is_under_way(&moves->v[i]);
     }
     putchar('\n');
     return true;
@@ -64,7 +64,7 @@ static int32_t drop_started(struct dir_moves *moves)
     return moves->n = kept;
 }
 
-static bool give_up(const struct dir_moves *moves, bool *explained)
+static bool reassign_log_dirs_give_up(const struct dir_moves *moves, bool *explained)
 {
     printf("Timed out before log directory move%s could be started for: ", moves->n == 1 ? "" : "s");
     for (int32_t i = 0; i < moves->n; i++)
@@ -86,7 +86,7 @@ bool reassign_move_dirs(struct reassign_backend *b, struct dir_moves *moves, int
         if (drop_started(moves) == 0)
             return true;
         if (clock_mono_ms() >= deadline)
-            return give_up(moves, explained);
+            return reassign_log_dirs_give_up(moves, explained);
         usleep(PAUSE_US);
     }
 }
@@ -99,7 +99,7 @@ bool reassign_cancel_dirs(struct reassign_backend *b, struct dir_moves *moves, i
     if (moves->n > 0 && !b->find_dirs(b, moves, fail))
         return false;
     for (int32_t i = 0; i < moves->n; i++)
-        if (is_under_way(&moves->v[i])) {
+        if (reassign_log_dirs_is_under_way(&moves->v[i])) {
             moves->v[kept] = moves->v[i];
             moves->v[kept].target = moves->v[kept].current;
             kept++;

@@ -14,7 +14,7 @@ static const char leader_rate[] = "leader.replication.throttled.rate",
                   leader_replicas[] = "leader.replication.throttled.replicas",
                   follower_replicas[] = "follower.replication.throttled.replicas";
 
-static struct int_list minus(struct arena *a, struct int_list list, struct int_list less)
+static struct int_list reassign_throttle_minus(struct arena *a, struct int_list list, struct int_list less)
 {
     struct int_list out = {ARENA_ARRAY(a, int32_t, list.n + 1), 0};
     for (int32_t i = 0; i < list.n; i++)
@@ -23,7 +23,7 @@ static struct int_list minus(struct arena *a, struct int_list list, struct int_l
     return out;
 }
 
-static int by_number(const void *a, const void *b)
+static int reassign_throttle_by_number(const void *a, const void *b)
 {
     int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
     return (x > y) - (x < y);
@@ -34,14 +34,14 @@ static void sort_unique(struct int_list *list)
     int32_t kept = 0;
     if (list->n == 0)
         return;
-    qsort(list->v, (size_t)list->n, sizeof(*list->v), by_number);
+    qsort(list->v, (size_t)list->n, sizeof(*list->v), reassign_throttle_by_number);
     for (int32_t i = 0; i < list->n; i++)
         if (i == 0 || list->v[i] != list->v[i - 1])
             list->v[kept++] = list->v[i];
     list->n = kept;
 }
 
-static void append(struct arena *a, struct int_list *to, struct int_list more)
+static void throttle_append(struct arena *a, struct int_list *to, struct int_list more)
 {
     struct int_list all = {ARENA_ARRAY(a, int32_t, to->n + more.n + 1), to->n + more.n};
     if (to->n > 0)
@@ -60,7 +60,7 @@ static struct placements list_moves(struct arena *a, const struct placements *on
     for (int32_t i = 0; i < ongoing->n; i++) {
         struct placement *m = &moves.v[moves.n++];
         *m = ongoing->v[i];
-        m->replicas = minus(a, m->replicas, m->adding);
+        m->replicas = reassign_throttle_minus(a, m->replicas, m->adding);
     }
     struct placements before = moves;
     for (int32_t i = 0; i < targets->n; i++) {
@@ -71,13 +71,13 @@ static struct placements list_moves(struct arena *a, const struct placements *on
             m = &moves.v[moves.n++];
             *m = (struct placement){.topic = t->topic, .partition = t->partition, .replicas = now->replicas};
         }
-        m->adding = minus(a, t->replicas, m->replicas);
+        m->adding = reassign_throttle_minus(a, t->replicas, m->replicas);
     }
     placements_sort(&moves);
     return moves;
 }
 
-static int by_text(const void *a, const void *b)
+static int reassign_throttle_by_text(const void *a, const void *b)
 {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
@@ -95,7 +95,7 @@ static const char *list_replicas(struct arena *a, const struct placement *from, 
         for (int32_t i = 0; i < list.n; i++)
             words[at++] = arena_printf(a, "%" PRId32 ":%" PRId32, m->partition, list.v[i]).p;
     }
-    qsort(words, count, sizeof(*words), by_text);
+    qsort(words, count, sizeof(*words), reassign_throttle_by_text);
     for (size_t i = 0; i < count; i++)
         strbuf_printf(&all, "%s%s", i > 0 ? "," : "", words[i]);
     const char *text = arena_cstr(a, (struct str){all.len > 0 ? all.p : "", (int32_t)all.len});
@@ -141,8 +141,8 @@ bool reassign_throttle(struct reassign_backend *b, const struct placements *ongo
     const char *value = rate_text(&b->arena, rate);
     struct config_pair pairs[] = {{leader_rate, value}, {follower_rate, value}};
     for (int32_t i = 0; i < moves.n; i++) {
-        append(&b->arena, &brokers, moves.v[i].replicas);
-        append(&b->arena, &brokers, moves.v[i].adding);
+        throttle_append(&b->arena, &brokers, moves.v[i].replicas);
+        throttle_append(&b->arena, &brokers, moves.v[i].adding);
         sort_unique(&brokers);
     }
     if (!throttle_topics(b, &moves, fail) || !configure_brokers(b, brokers, pairs, ARRAY_LEN(pairs), fail))
@@ -177,7 +177,7 @@ static bool unthrottle_brokers(struct reassign_backend *b, const struct placemen
     for (int32_t i = 0; i < brokers.n; i++)
         brokers.v[i] = live[i].id;
     for (int32_t i = 0; i < targets->n; i++) {
-        append(&b->arena, &brokers, targets->v[i].replicas);
+        throttle_append(&b->arena, &brokers, targets->v[i].replicas);
         sort_unique(&brokers);
     }
     sort_unique(&brokers);

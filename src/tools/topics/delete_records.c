@@ -33,20 +33,21 @@ struct deletions { /* by topic and partition */
 
 /* ---- What to delete ---- */
 
-static int by_partition(const void *a, const void *b)
+static int delete_records_tool_by_partition(const void *a, const void *b)
 {
     const struct deletion *x = a, *y = b;
     int order = str_cmp(x->topic, y->topic);
     return order != 0 ? order : (x->partition > y->partition) - (x->partition < y->partition);
 }
 
-static bool check_duplicates(struct deletions *all, struct arena *a, struct fail *fail)
+static bool delete_records_tool_check_duplicates(struct deletions *all, struct arena *a, struct fail *fail)
 {
     struct str list = STR_NULL;
-    qsort(all->v, (size_t)all->n, sizeof(*all->v), by_partition);
+    qsort(all->v, (size_t)all->n, sizeof(*all->v), delete_records_tool_by_partition);
     for (int32_t i = 1; i < all->n; i++) {
         const struct deletion *d = &all->v[i];
-        bool again = by_partition(d - 1, d) == 0, noted = i > 1 && by_partition(d - 2, d) == 0;
+        bool again = delete_records_tool_by_partition(d - 1, d) == 0,
+             noted = i > 1 && delete_records_tool_by_partition(d - 2, d) == 0;
         if (again && !noted)
             list = arena_printf(a, "%.*s%s%.*s-%" PRId32, STR_ARGS(list), list.len > 0 ? "," : "", STR_ARGS(d->topic),
                                 d->partition);
@@ -55,7 +56,7 @@ static bool check_duplicates(struct deletions *all, struct arena *a, struct fail
            fail_set(fail, "Offset json file contains duplicate topic partitions: %.*s", STR_ARGS(list));
 }
 
-static bool read_one(const json_t *at, struct arena *a, struct deletion *out, struct fail *fail)
+static bool delete_records_tool_read_one(const json_t *at, struct arena *a, struct deletion *out, struct fail *fail)
 {
     const json_t *offset;
     *out = (struct deletion){.leader = -1, .error = ERR_UNKNOWN_TOPIC_OR_PARTITION};
@@ -63,7 +64,7 @@ static bool read_one(const json_t *at, struct arena *a, struct deletion *out, st
            json_input_field(at, "offset", &offset, fail) && json_input_long(offset, &out->offset, fail);
 }
 
-static bool read_file(const char *path, struct arena *a, struct deletions *out, struct fail *fail)
+static bool delete_records_tool_read_file(const char *path, struct arena *a, struct deletions *out, struct fail *fail)
 {
     const json_t *partitions = NULL;
     json_t *json = json_input_read(path, fail);
@@ -72,21 +73,22 @@ static bool read_file(const char *path, struct arena *a, struct deletions *out, 
         ok = fail_set(fail, "Missing partitions field");
     out->v = ARENA_ARRAY(a, struct deletion, json_array_size(partitions) + 1);
     for (size_t i = 0; ok && i < json_array_size(partitions); i++)
-        ok = read_one(json_array_get(partitions, i), a, &out->v[out->n++], fail);
+        ok = delete_records_tool_read_one(json_array_get(partitions, i), a, &out->v[out->n++], fail);
     json_decref(json);
-    return ok && check_duplicates(out, a, fail);
+    return ok && delete_records_tool_check_duplicates(out, a, fail);
 }
 
 /* ---- Asking the leaders ---- */
 
-static struct deletion *find(const struct deletions *all, struct str topic, int32_t partition)
+static struct deletion *delete_records_tool_find(const struct deletions *all, struct str topic, int32_t partition)
 {
     struct deletion wanted = {.topic = topic, .partition = partition};
-    return all->n > 0 ? bsearch(&wanted, all->v, (size_t)all->n, sizeof(wanted), by_partition) : NULL;
+    return all->n > 0 ? bsearch(&wanted, all->v, (size_t)all->n, sizeof(wanted), delete_records_tool_by_partition)
+                      : NULL;
 }
 
-static bool find_leaders(struct asker *asker, struct deletions *all, struct metadata_response *m, struct arena *a,
-                         struct fail *fail)
+static bool delete_records_tool_find_leaders(struct asker *asker, struct deletions *all, struct metadata_response *m,
+                                             struct arena *a, struct fail *fail)
 {
     struct str *topics = ARENA_ARRAY(a, struct str, all->n + 1);
     int32_t n = 0;
@@ -98,7 +100,7 @@ static bool find_leaders(struct asker *asker, struct deletions *all, struct meta
     for (int32_t i = 0; i < m->topics.len; i++)
         for (int32_t p = 0; p < m->topics.items[i].partitions.len; p++) {
             const struct metadata_response_partition *part = &m->topics.items[i].partitions.items[p];
-            struct deletion *d = find(all, m->topics.items[i].name, part->partition_index);
+            struct deletion *d = delete_records_tool_find(all, m->topics.items[i].name, part->partition_index);
             if (d == NULL)
                 continue;
             d->leader = part->leader_id;
@@ -108,8 +110,8 @@ static bool find_leaders(struct asker *asker, struct deletions *all, struct meta
 }
 
 /* One entry a partition: brokers take topics that come more than once. */
-static void make_request(const struct deletions *all, int32_t leader, int32_t timeout_ms, struct arena *a,
-                         struct delete_records_request *out)
+static void delete_records_tool_make_request(const struct deletions *all, int32_t leader, int32_t timeout_ms,
+                                             struct arena *a, struct delete_records_request *out)
 {
     delete_records_request_init(out);
     out->timeout_ms = timeout_ms;
@@ -128,12 +130,12 @@ static void make_request(const struct deletions *all, int32_t leader, int32_t ti
     }
 }
 
-static void take_answer(const struct deletions *all, const struct delete_records_response *r)
+static void delete_records_tool_take_answer(const struct deletions *all, const struct delete_records_response *r)
 {
     for (int32_t i = 0; i < r->topics.len; i++)
         for (int32_t p = 0; p < r->topics.items[i].partitions.len; p++) {
             const struct delete_records_partition_result *part = &r->topics.items[i].partitions.items[p];
-            struct deletion *d = find(all, r->topics.items[i].name, part->partition_index);
+            struct deletion *d = delete_records_tool_find(all, r->topics.items[i].name, part->partition_index);
             if (d == NULL)
                 continue;
             d->error = part->error_code;
@@ -141,21 +143,21 @@ static void take_answer(const struct deletions *all, const struct delete_records
         }
 }
 
-static bool delete_at(struct asker *asker, const struct deletions *all, int32_t leader, struct arena *a,
-                      struct fail *fail)
+static bool delete_records_at(struct asker *asker, const struct deletions *all, int32_t leader, struct arena *a,
+                              struct fail *fail)
 {
     struct delete_records_request request;
     struct delete_records_response response;
-    make_request(all, leader, ask_timeout_ms(asker), a, &request);
+    delete_records_tool_make_request(all, leader, ask_timeout_ms(asker), a, &request);
     if (request.topics.len == 0)
         return true;
     if (!ask(asker, leader, API_DELETE_RECORDS, 0, &request, &response, NULL, a, fail))
         return false;
-    take_answer(all, &response);
+    delete_records_tool_take_answer(all, &response);
     return true;
 }
 
-static void report(const struct deletions *all, struct arena *a)
+static void delete_records_tool_report(const struct deletions *all, struct arena *a)
 {
     for (int32_t i = 0; i < all->n; i++) {
         const struct deletion *d = &all->v[i];
@@ -168,21 +170,21 @@ static void report(const struct deletions *all, struct arena *a)
     }
 }
 
-static bool run(const struct options *o, struct arena *a, struct asker **asker, struct fail *fail)
+static bool delete_records_tool_run(const struct options *o, struct arena *a, struct asker **asker, struct fail *fail)
 {
     struct deletions all = {0};
     struct metadata_response m;
     *asker = asker_new(options_get(o, "bootstrap-server"), options_get(o, "command-config"), fail);
-    if (*asker == NULL || !read_file(options_get(o, "offset-json-file"), a, &all, fail))
+    if (*asker == NULL || !delete_records_tool_read_file(options_get(o, "offset-json-file"), a, &all, fail))
         return false;
     puts("Executing records delete operation");
-    if (all.n > 0 && !find_leaders(*asker, &all, &m, a, fail))
+    if (all.n > 0 && !delete_records_tool_find_leaders(*asker, &all, &m, a, fail))
         return false;
     puts("Records delete operation completed:");
     for (int32_t i = 0; all.n > 0 && i < m.brokers.len; i++)
-        if (!delete_at(*asker, &all, m.brokers.items[i].node_id, a, fail))
+        if (!delete_records_at(*asker, &all, m.brokers.items[i].node_id, a, fail))
             return false;
-    report(&all, a);
+    delete_records_tool_report(&all, a);
     return true;
 }
 
@@ -195,7 +197,7 @@ int tool_delete_records(int argc, char **argv)
     if (code < 0 && (!options_need(&o, "bootstrap-server") || !options_need(&o, "offset-json-file")))
         code = 1;
     if (code < 0) {
-        code = run(&o, &o.arena, &asker, &fail) ? 0 : 1;
+        code = delete_records_tool_run(&o, &o.arena, &asker, &fail) ? 0 : 1;
         if (code != 0)
             fprintf(stderr, "%s\n", fail.text);
         asker_free(asker);

@@ -162,7 +162,7 @@ static bool parse_time(const char *text, int64_t *out, struct fail *fail)
 /* ---- Asking ---- */
 
 /* By their names: t-10 before t-2. */
-static int by_name(const void *a, const void *b)
+static int get_offsets_by_name(const void *a, const void *b)
 {
     const struct partition_offset *x = a, *y = b;
     char left[PARTITION_NAME_SIZE], right[PARTITION_NAME_SIZE];
@@ -171,8 +171,8 @@ static int by_name(const void *a, const void *b)
     return strcmp(left, right);
 }
 
-static void choose(const struct metadata_response *m, const struct filter *f, bool no_internal, struct arena *a,
-                   struct partition_offsets *out)
+static void get_offsets_choose(const struct metadata_response *m, const struct filter *f, bool no_internal,
+                               struct arena *a, struct partition_offsets *out)
 {
     for (int32_t i = 0; i < m->topics.len; i++) {
         const struct metadata_response_topic *t = &m->topics.items[i];
@@ -183,7 +183,7 @@ static void choose(const struct metadata_response *m, const struct filter *f, bo
         }
     }
     if (out->n > 0)
-        qsort(out->v, (size_t)out->n, sizeof(*out->v), by_name);
+        qsort(out->v, (size_t)out->n, sizeof(*out->v), get_offsets_by_name);
 }
 
 static void print_offset(const struct partition_offset *p)
@@ -195,7 +195,7 @@ static void print_offset(const struct partition_offset *p)
         printf("%.*s:%" PRId32 ":%" PRId64 "\n", STR_ARGS(p->topic), p->partition, p->offset);
 }
 
-static bool run(const struct options *o, struct arena *a, struct filter *filter, struct fail *fail)
+static bool get_offsets_run(const struct options *o, struct arena *a, struct filter *filter, struct fail *fail)
 {
     struct metadata_response m;
     struct partition_offsets all = {0};
@@ -209,7 +209,7 @@ static bool run(const struct options *o, struct arena *a, struct filter *filter,
     struct asker *asker = asker_new(bootstrap, options_get(o, "command-config"), fail);
     bool ok = asker != NULL && ask_metadata(asker, NULL, -1, &m, a, fail);
     if (ok) {
-        choose(&m, filter, options_has(o, "exclude-internal-topics"), a, &all);
+        get_offsets_choose(&m, filter, options_has(o, "exclude-internal-topics"), a, &all);
         ok = all.n > 0 || fail_set(fail, "Could not match any topic-partitions with the specified filters");
     }
     if (ok)
@@ -229,7 +229,7 @@ int tool_get_offsets(int argc, char **argv)
     if (code < 0 && !options_has(&o, "broker-list") && !options_need(&o, "bootstrap-server"))
         code = 1;
     if (code < 0) {
-        code = run(&o, &o.arena, &filter, &fail) ? 0 : 1;
+        code = get_offsets_run(&o, &o.arena, &filter, &fail) ? 0 : 1;
         if (code != 0)
             fprintf(stderr, "Error occurred: %s\n", fail.text);
         filter_deinit(&filter);

@@ -120,7 +120,7 @@ static bool check_required(const struct options *o)
     return true;
 }
 
-static bool check_arguments(const struct options *o)
+static bool topics_tool_check_arguments(const struct options *o)
 {
     static const char *const actions[] = {"create", "list", "alter", "describe", "delete"};
     int given = 0;
@@ -142,7 +142,7 @@ static bool check_arguments(const struct options *o)
 
 /* ---- Values ---- */
 
-static bool parse_brokers(struct arena *a, char *text, struct int_list *out, struct fail *fail)
+static bool topics_tool_parse_brokers(struct arena *a, char *text, struct int_list *out, struct fail *fail)
 {
     char *save = NULL;
     *out = (struct int_list){ARENA_ARRAY(a, int32_t, strlen(text) + 1), 0};
@@ -166,7 +166,7 @@ static bool parse_assignments(struct arena *a, const char *text, struct topic_pl
     plan->assignments = ARENA_ARRAY(a, struct int_list, strlen(text) + 1);
     for (char *word = strtok_r(copy, ",", &save); word != NULL; word = strtok_r(NULL, ",", &save)) {
         struct int_list *list = &plan->assignments[plan->assignment_count];
-        if (!parse_brokers(a, word, list, fail))
+        if (!topics_tool_parse_brokers(a, word, list, fail))
             return false;
         if (list->n != plan->assignments[0].n)
             return fail_set(fail, "Partition %" PRId32 " has different replication factor", plan->assignment_count);
@@ -175,7 +175,7 @@ static bool parse_assignments(struct arena *a, const char *text, struct topic_pl
     return true;
 }
 
-static char *trimmed(struct arena *a, const char *from, size_t len)
+static char *topics_tool_trimmed(struct arena *a, const char *from, size_t len)
 {
     while (len > 0 && *from == ' ') {
         from++;
@@ -196,12 +196,13 @@ static bool parse_configs(struct arena *a, const struct option_value *given, str
                 fail,
                 "requirement failed: Invalid topic config: all configs to be added must be in the format \"key=val\".");
         plan->configs[plan->config_count++] =
-            (struct config_pair){trimmed(a, text, (size_t)(equals - text)), trimmed(a, equals + 1, strlen(equals + 1))};
+            (struct config_pair){topics_tool_trimmed(a, text, (size_t)(equals - text)),
+                                 topics_tool_trimmed(a, equals + 1, strlen(equals + 1))};
     }
     return true;
 }
 
-static bool read_plan(const struct options *o, struct arena *a, struct topic_plan *plan, struct fail *fail)
+static bool topics_tool_read_plan(const struct options *o, struct arena *a, struct topic_plan *plan, struct fail *fail)
 {
     const char *assignment = options_get(o, "replica-assignment"), *partitions = options_get(o, "partitions"),
                *factor = options_get(o, "replication-factor");
@@ -223,7 +224,7 @@ static bool read_plan(const struct options *o, struct arena *a, struct topic_pla
 
 /* ---- Which topics ---- */
 
-static int by_name(const void *a, const void *b)
+static int topics_tool_by_name(const void *a, const void *b)
 {
     return str_cmp(((const struct topic_name *)a)->name, ((const struct topic_name *)b)->name);
 }
@@ -241,7 +242,7 @@ static bool choose_topics(const struct options *o, struct topic_backend *b, stru
         return false;
     if (!by_id && topic != NULL && (pattern = pattern_new(topic, fail)) == NULL)
         return false;
-    qsort(*out, (size_t)n, sizeof(**out), by_name);
+    qsort(*out, (size_t)n, sizeof(**out), topics_tool_by_name);
     for (int32_t i = 0; i < n; i++) {
         const struct topic_name *t = &(*out)[i];
         bool matches = by_id ? uuid_eq(t->id, wanted) : pattern == NULL || pattern_matches(pattern, t->name);
@@ -267,7 +268,7 @@ static int32_t replication_factor(const struct topic_part *p)
     return p->replicas.n - (p->reassigning ? p->adding.n : 0);
 }
 
-static bool is_alive(const struct topic_info *t, int32_t broker)
+static bool topics_tool_is_alive(const struct topic_info *t, int32_t broker)
 {
     return int_list_has((struct int_list){t->brokers, t->broker_count}, broker);
 }
@@ -278,12 +279,12 @@ static bool is_reported(const struct options *o, const struct topic_info *t, con
     for (size_t i = 0; i < ARRAY_LEN(reports); i++)
         any |= options_has(o, reports[i]);
     return !any || (options_has(o, "under-replicated-partitions") && replication_factor(p) > p->isr.n) ||
-           (options_has(o, "unavailable-partitions") && (p->leader < 0 || !is_alive(t, p->leader))) ||
+           (options_has(o, "unavailable-partitions") && (p->leader < 0 || !topics_tool_is_alive(t, p->leader))) ||
            (options_has(o, "under-min-isr-partitions") && (p->leader < 0 || p->isr.n < t->min_isr)) ||
            (options_has(o, "at-min-isr-partitions") && p->isr.n == t->min_isr);
 }
 
-static void print_ids(const char *label, struct int_list ids)
+static void topics_tool_print_ids(const char *label, struct int_list ids)
 {
     printf("\t%s: ", label);
     for (int32_t i = 0; i < ids.n; i++)
@@ -302,24 +303,24 @@ static void print_topic(const struct topic_info *t)
            t->name.being_deleted ? "\tMarkedForDeletion: true" : "");
 }
 
-static void print_part(const struct topic_info *t, const struct topic_part *p, bool with_elr)
+static void topics_tool_print_part(const struct topic_info *t, const struct topic_part *p, bool with_elr)
 {
     printf("\tTopic: %.*s\tPartition: %" PRId32, STR_ARGS(t->name.name), p->index);
     if (p->leader >= 0)
         printf("\tLeader: %" PRId32, p->leader);
     else
         printf("\tLeader: none");
-    print_ids("Replicas", p->replicas);
-    print_ids("Isr", p->isr);
+    topics_tool_print_ids("Replicas", p->replicas);
+    topics_tool_print_ids("Isr", p->isr);
     if (p->reassigning) {
-        print_ids("Adding Replicas", p->adding);
-        print_ids("Removing Replicas", p->removing);
+        topics_tool_print_ids("Adding Replicas", p->adding);
+        topics_tool_print_ids("Removing Replicas", p->removing);
     }
     printf("%s%s\n", with_elr ? "\tElr: N/A\tLastKnownElr: N/A" : "",
            t->name.being_deleted ? "\tMarkedForDeletion: true" : "");
 }
 
-static bool describe(const struct options *o, struct topic_backend *b, struct fail *fail)
+static bool topics_tool_describe(const struct options *o, struct topic_backend *b, struct fail *fail)
 {
     struct topic_name *names;
     int32_t count;
@@ -340,14 +341,14 @@ static bool describe(const struct options *o, struct topic_backend *b, struct fa
             print_topic(t);
         for (int32_t p = 0; !with_overrides && p < t->part_count; p++)
             if (is_reported(o, t, &t->parts[p]))
-                print_part(t, &t->parts[p], options_has(o, "bootstrap-server"));
+                topics_tool_print_part(t, &t->parts[p], options_has(o, "bootstrap-server"));
     }
     return true;
 }
 
 /* ---- The other actions ---- */
 
-static bool list(const struct options *o, struct topic_backend *b, struct fail *fail)
+static bool topics_tool_list(const struct options *o, struct topic_backend *b, struct fail *fail)
 {
     struct topic_name *names;
     int32_t count;
@@ -360,11 +361,11 @@ static bool list(const struct options *o, struct topic_backend *b, struct fail *
     return true;
 }
 
-static bool create(const struct options *o, struct topic_backend *b, struct fail *fail)
+static bool topics_tool_create(const struct options *o, struct topic_backend *b, struct fail *fail)
 {
     struct topic_plan plan;
     bool exists = false;
-    if (!read_plan(o, &b->arena, &plan, fail))
+    if (!topics_tool_read_plan(o, &b->arena, &plan, fail))
         return false;
     if (strpbrk(options_get(o, "topic"), "._") != NULL)
         puts(
@@ -393,12 +394,12 @@ static bool alter_configs(const struct options *o, struct topic_backend *b, cons
     return true;
 }
 
-static bool alter(const struct options *o, struct topic_backend *b, struct fail *fail)
+static bool topics_tool_alter(const struct options *o, struct topic_backend *b, struct fail *fail)
 {
     struct topic_name *names;
     struct topic_plan plan;
     int32_t count;
-    if (!read_plan(o, &b->arena, &plan, fail) || !choose_topics(o, b, &names, &count, fail))
+    if (!topics_tool_read_plan(o, &b->arena, &plan, fail) || !choose_topics(o, b, &names, &count, fail))
         return false;
     if (b->configure != NULL && !alter_configs(o, b, &plan, names, count, fail))
         return false;
@@ -434,16 +435,16 @@ static bool remove_topics(const struct options *o, struct topic_backend *b, stru
     return choose_topics(o, b, &names, &count, fail) && (count == 0 || b->remove(b, names, count, fail));
 }
 
-static bool act(const struct options *o, struct topic_backend *b, struct fail *fail)
+static bool topics_tool_act(const struct options *o, struct topic_backend *b, struct fail *fail)
 {
     if (options_has(o, "create"))
-        return create(o, b, fail);
+        return topics_tool_create(o, b, fail);
     if (options_has(o, "alter"))
-        return alter(o, b, fail);
+        return topics_tool_alter(o, b, fail);
     if (options_has(o, "list"))
-        return list(o, b, fail);
+        return topics_tool_list(o, b, fail);
     if (options_has(o, "describe"))
-        return describe(o, b, fail);
+        return topics_tool_describe(o, b, fail);
     return remove_topics(o, b, fail);
 }
 
@@ -452,14 +453,14 @@ int tool_topics(int argc, char **argv)
     struct options o;
     struct fail fail = {.text = ""};
     int code = OPTIONS_PARSE(&o, specs, argc, argv, purpose);
-    if (code < 0 && !check_arguments(&o))
+    if (code < 0 && !topics_tool_check_arguments(&o))
         code = 1;
     if (code < 0) {
         const char *bootstrap = options_get(&o, "bootstrap-server");
         struct topic_backend *b = bootstrap != NULL
                                       ? topics_by_requests(bootstrap, options_get(&o, "command-config"), &fail)
                                       : topics_by_znodes(options_get(&o, "zookeeper"), &fail);
-        code = b != NULL && act(&o, b, &fail) ? 0 : 1;
+        code = b != NULL && topics_tool_act(&o, b, &fail) ? 0 : 1;
         if (code != 0)
             printf("Error while executing topic command : %s\n", fail.text);
         if (b != NULL)

@@ -16,7 +16,7 @@ struct by_requests {
     struct asker *asker;
 };
 
-static struct by_requests *self_of(struct topic_backend *b)
+static struct by_requests *topics_by_requests_self_of(struct topic_backend *b)
 {
     return CONTAINER_OF(b, struct by_requests, base);
 }
@@ -39,7 +39,7 @@ static void to_name(const struct metadata_response_topic *t, struct topic_name *
 static bool names_by_requests(struct topic_backend *b, struct topic_name **out, int32_t *count, struct fail *fail)
 {
     struct metadata_response m;
-    if (!ask_metadata(self_of(b)->asker, NULL, -1, &m, &b->arena, fail))
+    if (!ask_metadata(topics_by_requests_self_of(b)->asker, NULL, -1, &m, &b->arena, fail))
         return false;
     *count = m.topics.len;
     *out = ARENA_ARRAY(&b->arena, struct topic_name, MAX(m.topics.len, 1));
@@ -106,7 +106,8 @@ static bool add_configs(struct topic_backend *b, struct topic_info *topics, int3
         r->resource_name = topics[i].name.name;
         r->configuration_keys.len = -1;
     }
-    if (!ask(self_of(b)->asker, ASK_ANY, API_DESCRIBE_CONFIGS, 1, &request, &response, NULL, &b->arena, fail))
+    if (!ask(topics_by_requests_self_of(b)->asker, ASK_ANY, API_DESCRIBE_CONFIGS, 1, &request, &response, NULL,
+             &b->arena, fail))
         return false;
     for (int32_t i = 0; i < response.results.len; i++) {
         const struct describe_configs_result *r = &response.results.items[i];
@@ -139,9 +140,9 @@ static void add_reassignments(struct topic_backend *b, struct topic_info *topics
     list_partition_reassignments_request_init(&request);
     request.timeout_ms = ADMIN_TIMEOUT_MS;
     request.topics.len = -1;
-    if (!ask_speaks(self_of(b)->asker, ASK_CONTROLLER, API_LIST_PARTITION_REASSIGNMENTS) ||
-        !ask(self_of(b)->asker, ASK_CONTROLLER, API_LIST_PARTITION_REASSIGNMENTS, 0, &request, &response, NULL,
-             &b->arena, NULL))
+    if (!ask_speaks(topics_by_requests_self_of(b)->asker, ASK_CONTROLLER, API_LIST_PARTITION_REASSIGNMENTS) ||
+        !ask(topics_by_requests_self_of(b)->asker, ASK_CONTROLLER, API_LIST_PARTITION_REASSIGNMENTS, 0, &request,
+             &response, NULL, &b->arena, NULL))
         return;
     for (int32_t i = 0; i < response.topics.len; i++)
         for (int32_t k = 0; k < response.topics.items[i].partitions.len; k++)
@@ -149,8 +150,8 @@ static void add_reassignments(struct topic_backend *b, struct topic_info *topics
                               &response.topics.items[i].partitions.items[k]);
 }
 
-static bool describe_by_requests(struct topic_backend *b, const struct topic_name *names, int32_t count,
-                                 struct topic_info *out, struct fail *fail)
+static bool topics_describe_by_requests(struct topic_backend *b, const struct topic_name *names, int32_t count,
+                                        struct topic_info *out, struct fail *fail)
 {
     struct metadata_response m;
     struct str *wanted = ARENA_ARRAY(&b->arena, struct str, MAX(count, 1));
@@ -158,7 +159,7 @@ static bool describe_by_requests(struct topic_backend *b, const struct topic_nam
         return true;
     for (int32_t i = 0; i < count; i++)
         wanted[i] = names[i].name;
-    if (!ask_metadata(self_of(b)->asker, wanted, count, &m, &b->arena, fail))
+    if (!ask_metadata(topics_by_requests_self_of(b)->asker, wanted, count, &m, &b->arena, fail))
         return false;
     for (int32_t i = 0; i < count; i++) {
         const struct metadata_response_topic *found = NULL;
@@ -202,7 +203,8 @@ static bool create_by_requests(struct topic_backend *b, struct topic_plan *plan,
     }
     /* Before version 4 a broker does not know "the cluster's default". */
     int16_t oldest = plan->assignments == NULL && (plan->partitions < 0 || plan->factor < 0) ? 4 : 0;
-    if (!ask(self_of(b)->asker, ASK_CONTROLLER, API_CREATE_TOPICS, oldest, &request, &response, NULL, &b->arena, fail))
+    if (!ask(topics_by_requests_self_of(b)->asker, ASK_CONTROLLER, API_CREATE_TOPICS, oldest, &request, &response, NULL,
+             &b->arena, fail))
         return false;
     for (int32_t i = 0; i < response.topics.len; i++) {
         const struct create_topics_creatable_topic_result *r = &response.topics.items[i];
@@ -234,7 +236,8 @@ static bool grow_by_requests(struct topic_backend *b, struct topic_plan *plans, 
             t->assignments.items[p].broker_ids.len = plans[i].assignments[p].n;
         }
     }
-    if (!ask(self_of(b)->asker, ASK_CONTROLLER, API_CREATE_PARTITIONS, 0, &request, &response, NULL, &b->arena, fail))
+    if (!ask(topics_by_requests_self_of(b)->asker, ASK_CONTROLLER, API_CREATE_PARTITIONS, 0, &request, &response, NULL,
+             &b->arena, fail))
         return false;
     for (int32_t i = 0; i < response.results.len; i++) {
         const struct create_partitions_topic_result *r = &response.results.items[i];
@@ -258,7 +261,8 @@ static bool remove_by_requests(struct topic_backend *b, const struct topic_name 
         request.topics.items[i].name = names[i].name;
         request.topic_names.items[i] = names[i].name;
     }
-    if (!ask(self_of(b)->asker, ASK_CONTROLLER, API_DELETE_TOPICS, 0, &request, &response, NULL, &b->arena, fail))
+    if (!ask(topics_by_requests_self_of(b)->asker, ASK_CONTROLLER, API_DELETE_TOPICS, 0, &request, &response, NULL,
+             &b->arena, fail))
         return false;
     for (int32_t i = 0; i < response.responses.len; i++) {
         const struct delete_topics_deletable_topic_result *r = &response.responses.items[i];
@@ -270,9 +274,9 @@ static bool remove_by_requests(struct topic_backend *b, const struct topic_name 
 
 /* ---- Life ---- */
 
-static void close_by_requests(struct topic_backend *b)
+static void topics_close_by_requests(struct topic_backend *b)
 {
-    struct by_requests *self = self_of(b);
+    struct by_requests *self = topics_by_requests_self_of(b);
     asker_free(self->asker);
     arena_deinit(&b->arena);
     free(self);
@@ -286,10 +290,10 @@ struct topic_backend *topics_by_requests(const char *bootstrap, const char *comm
     struct by_requests *self = xcalloc(1, sizeof(*self));
     self->asker = asker;
     self->base = (struct topic_backend){.names = names_by_requests,
-                                        .describe = describe_by_requests,
+                                        .describe = topics_describe_by_requests,
                                         .create = create_by_requests,
                                         .grow = grow_by_requests,
                                         .remove = remove_by_requests,
-                                        .close = close_by_requests};
+                                        .close = topics_close_by_requests};
     return &self->base;
 }

@@ -12,14 +12,14 @@ struct by_znodes {
     struct broker_config config; /* Kafka's defaults */
 };
 
-static struct by_znodes *self_of(struct topic_backend *b)
+static struct by_znodes *topics_by_znodes_self_of(struct topic_backend *b)
 {
     return CONTAINER_OF(b, struct by_znodes, base);
 }
 
 /* ---- Reading ---- */
 
-static bool has_name(const struct str *names, int32_t count, struct str name)
+static bool topics_by_znodes_has_name(const struct str *names, int32_t count, struct str name)
 {
     for (int32_t i = 0; i < count; i++)
         if (str_eq(names[i], name))
@@ -31,7 +31,7 @@ static bool names_by_znodes(struct topic_backend *b, struct topic_name **out, in
 {
     struct str *topics, *deleted;
     int32_t n, deleted_count;
-    struct by_znodes *s = self_of(b);
+    struct by_znodes *s = topics_by_znodes_self_of(b);
     zk_nodes_children(s->session, &s->base.arena, ZNODE_TOPICS, &topics, &n);
     zk_nodes_children(s->session, &s->base.arena, ZNODE_DELETE_TOPICS, &deleted, &deleted_count);
     *out = ARENA_ARRAY(&b->arena, struct topic_name, MAX(n, 1));
@@ -39,12 +39,12 @@ static bool names_by_znodes(struct topic_backend *b, struct topic_name **out, in
     for (int32_t i = 0; i < n; i++)
         (*out)[i] = (struct topic_name){.name = topics[i],
                                         .internal = topic_is_internal(topics[i]),
-                                        .being_deleted = has_name(deleted, deleted_count, topics[i])};
+                                        .being_deleted = topics_by_znodes_has_name(deleted, deleted_count, topics[i])};
     return true;
 }
 
 /* Parts and their states, one batch for all. */
-static void read_states(struct by_znodes *s, struct topic_info *t, const struct topic_znode *z)
+static void topics_by_znodes_read_states(struct by_znodes *s, struct topic_info *t, const struct topic_znode *z)
 {
     char path[ZNODE_PATH_ROOM];
     struct arena *a = &s->base.arena;
@@ -89,7 +89,8 @@ static void read_configs(struct by_znodes *s, struct topic_info *t, const struct
     strbuf_deinit(&text);
 }
 
-static bool describe_one(struct by_znodes *s, const struct topic_name *name, struct topic_info *out, struct fail *fail)
+static bool topics_by_znodes_describe_one(struct by_znodes *s, const struct topic_name *name, struct topic_info *out,
+                                          struct fail *fail)
 {
     char path[ZNODE_PATH_ROOM];
     struct arena *a = &s->base.arena;
@@ -109,22 +110,22 @@ static bool describe_one(struct by_znodes *s, const struct topic_name *name, str
         return fail_set(fail, "The znodes of topic %s cannot be read", text);
     out->name.id = z.id;
     read_configs(s, out, &own);
-    read_states(s, out, &z);
+    topics_by_znodes_read_states(s, out, &z);
     return true;
 }
 
-static bool describe_by_znodes(struct topic_backend *b, const struct topic_name *names, int32_t count,
-                               struct topic_info *out, struct fail *fail)
+static bool topics_describe_by_znodes(struct topic_backend *b, const struct topic_name *names, int32_t count,
+                                      struct topic_info *out, struct fail *fail)
 {
     struct registration *brokers;
     int32_t broker_count;
-    struct by_znodes *s = self_of(b);
+    struct by_znodes *s = topics_by_znodes_self_of(b);
     zk_nodes_brokers(s->session, &s->base.arena, &brokers, &broker_count);
     int32_t *ids = ARENA_ARRAY(&b->arena, int32_t, MAX(broker_count, 1));
     for (int32_t i = 0; i < broker_count; i++)
         ids[i] = brokers[i].id;
     for (int32_t i = 0; i < count; i++) {
-        if (!describe_one(s, &names[i], &out[i], fail))
+        if (!topics_by_znodes_describe_one(s, &names[i], &out[i], fail))
             return false;
         out[i].brokers = ids;
         out[i].broker_count = broker_count;
@@ -162,7 +163,7 @@ struct change {
     struct zk_session *session;
 };
 
-static void on_changed(struct topics_request *r)
+static void topics_by_znodes_on_changed(struct topics_request *r)
 {
     zk_session_wake(CONTAINER_OF(r, struct change, request)->session);
 }
@@ -179,7 +180,7 @@ static bool apply(struct by_znodes *s, void (*change)(struct topics_request *r),
                                    .view = view,
                                    .topics = topics,
                                    .count = count,
-                                   .done = on_changed}};
+                                   .done = topics_by_znodes_on_changed}};
     change(&c.request);
     zk_session_wait(s->session);
     view_unref(view);
@@ -206,7 +207,7 @@ static struct topic_request to_request(const struct topic_plan *plan)
 static bool create_by_znodes(struct topic_backend *b, struct topic_plan *plan, bool *exists, struct fail *fail)
 {
     struct topic_request t = to_request(plan);
-    bool ok = apply(self_of(b), topics_create, &t, 1, fail);
+    bool ok = apply(topics_by_znodes_self_of(b), topics_create, &t, 1, fail);
     *exists = t.error == ERR_TOPIC_ALREADY_EXISTS;
     return ok;
 }
@@ -219,7 +220,7 @@ static bool grow_by_znodes(struct topic_backend *b, struct topic_plan *plans, in
             return fail_set(fail, "The number of partitions for the offsets topic cannot be changed.");
         topics[i] = to_request(&plans[i]);
     }
-    return apply(self_of(b), partitions_create, topics, count, fail);
+    return apply(topics_by_znodes_self_of(b), partitions_create, topics, count, fail);
 }
 
 static bool remove_by_znodes(struct topic_backend *b, const struct topic_name *names, int32_t count, struct fail *fail)
@@ -233,7 +234,7 @@ static bool remove_by_znodes(struct topic_backend *b, const struct topic_name *n
             printf("Topic %.*s is already marked for deletion.\n", STR_ARGS(names[i].name));
             continue;
         }
-        if (!apply(self_of(b), topics_delete, &t, 1, fail))
+        if (!apply(topics_by_znodes_self_of(b), topics_delete, &t, 1, fail))
             return false;
         printf("Topic %.*s is marked for deletion.\n"
                "Note: This will have no impact if delete.topic.enable is not set to true.\n",
@@ -242,8 +243,8 @@ static bool remove_by_znodes(struct topic_backend *b, const struct topic_name *n
     return true;
 }
 
-static bool is_dropped(const char *key, const struct config_pair *add, int32_t add_count, const char *const *drop,
-                       int32_t drop_count)
+static bool topics_by_znodes_is_dropped(const char *key, const struct config_pair *add, int32_t add_count,
+                                        const char *const *drop, int32_t drop_count)
 {
     for (int32_t i = 0; i < add_count; i++)
         if (strcmp(add[i].key, key) == 0)
@@ -254,10 +255,11 @@ static bool is_dropped(const char *key, const struct config_pair *add, int32_t a
     return false;
 }
 
-static bool configure_by_znodes(struct topic_backend *b, struct str topic, const struct config_pair *add,
-                                int32_t add_count, const char *const *drop, int32_t drop_count, struct fail *fail)
+static bool topics_configure_by_znodes(struct topic_backend *b, struct str topic, const struct config_pair *add,
+                                       int32_t add_count, const char *const *drop, int32_t drop_count,
+                                       struct fail *fail)
 {
-    struct by_znodes *s = self_of(b);
+    struct by_znodes *s = topics_by_znodes_self_of(b);
     bool there;
     char *name = arena_cstr(&b->arena, topic);
     struct config_znode old, new = {0};
@@ -265,7 +267,7 @@ static bool configure_by_znodes(struct topic_backend *b, struct str topic, const
         return false;
     new.entries = ARENA_ARRAY(&b->arena, struct config_pair, old.count + add_count + 1);
     for (int32_t i = 0; i < old.count; i++)
-        if (!is_dropped(old.entries[i].key, add, add_count, drop, drop_count))
+        if (!topics_by_znodes_is_dropped(old.entries[i].key, add, add_count, drop, drop_count))
             new.entries[new.count++] = old.entries[i];
     for (int32_t i = 0; i < add_count; i++)
         new.entries[new.count++] = add[i];
@@ -275,9 +277,9 @@ static bool configure_by_znodes(struct topic_backend *b, struct str topic, const
 
 /* ---- Life ---- */
 
-static void close_by_znodes(struct topic_backend *b)
+static void topics_close_by_znodes(struct topic_backend *b)
 {
-    struct by_znodes *s = self_of(b);
+    struct by_znodes *s = topics_by_znodes_self_of(b);
     zk_session_close(s->session);
     config_deinit(&s->config);
     arena_deinit(&b->arena);
@@ -290,12 +292,12 @@ struct topic_backend *topics_by_znodes(const char *connect, struct fail *fail)
     struct by_znodes *s = xcalloc(1, sizeof(*s));
     struct config_options options = {.overrides = overrides, .override_count = 1};
     s->base = (struct topic_backend){.names = names_by_znodes,
-                                     .describe = describe_by_znodes,
+                                     .describe = topics_describe_by_znodes,
                                      .create = create_by_znodes,
                                      .grow = grow_by_znodes,
                                      .remove = remove_by_znodes,
-                                     .configure = configure_by_znodes,
-                                     .close = close_by_znodes};
+                                     .configure = topics_configure_by_znodes,
+                                     .close = topics_close_by_znodes};
     if (!config_load(&s->config, &options, fail)) {
         free(s);
         return NULL;
