@@ -20,7 +20,7 @@
 #include "replica/replication.h"
 #include "transaction/producer_ids.h"
 
-enum { QUIET_CHECK_MS = 2, QUIET_CHECKS = 2500, NAME_THREADS = 8 };
+enum { QUIET_CHECK_MS = 2, QUIET_CHECKS = 2500, RESOLVERS = 8 };
 
 static void broker_leave(struct broker *b);
 
@@ -93,14 +93,14 @@ static void dir_failed(void *ctx, const char *dir, const char *why UNUSED)
 static void dir_stopped(void *ctx)
 {
     struct broker *b = ctx;
-    member_report_log_dir(b->services.zk, b->services.broker_id);
+    registration_report_log_dir(b->services.zk, b->services.broker_id);
 }
 
 /* ---- Starting, last step first ---- */
 
-static void broker_on_registered(struct member_call *call, bool ok)
+static void broker_on_registered(struct registration_call *call, bool ok)
 {
-    struct broker *b = CONTAINER_OF(call, struct broker, member);
+    struct broker *b = CONTAINER_OF(call, struct broker, registration);
     b->registering = false;
     if (b->stopping || b->leaving || (!ok && call->expired))
         return; /* the next session registers again */
@@ -132,17 +132,17 @@ static void register_broker(struct broker *b)
         const char *host = l->host[0] != '\0' ? l->host : b->own_host;
         b->endpoints[i] = (struct endpoint){l->name, security_protocol_name((int16_t)l->protocol), host, port};
     }
-    b->member.done = broker_on_registered;
-    b->member.registration = (struct registration){.id = b->services.broker_id,
-                                                   .endpoints = b->endpoints,
-                                                   .endpoint_count = advertised->count,
-                                                   .rack = b->config->broker_rack};
+    b->registration.done = broker_on_registered;
+    b->registration.self = (struct registration){.id = b->services.broker_id,
+                                                 .endpoints = b->endpoints,
+                                                 .endpoint_count = advertised->count,
+                                                 .rack = b->config->broker_rack};
     b->registering = true;
-    b->member.loop = b->control;
-    b->member.waiting = false;
+    b->registration.loop = b->control;
+    b->registration.waiting = false;
     /* The server rounds the time-out up to its ticks, and looks at its sessions once a tick. */
-    b->member.patience_ms = 2 * (int64_t)b->config->zookeeper_session_timeout_ms;
-    member_register(&b->member);
+    b->registration.patience_ms = 2 * (int64_t)b->config->zookeeper_session_timeout_ms;
+    registration_make(&b->registration);
 }
 
 static void make_views(struct broker *b)
@@ -172,12 +172,12 @@ static void open_for_business(struct broker *b)
         broker_give_up(b, fail.text);
         return;
     }
-    b->services.controller_link = controller_link_new(b->control, b->names, b->config);
+    b->services.controller_link = controller_link_new(b->control, b->resolvers, b->config);
     b->replication = replication_new(&(struct replication_options){.config = b->config,
                                                                    .broker_id = b->services.broker_id,
                                                                    .control = b->control,
                                                                    .workers = b->services.workers,
-                                                                   .names = b->names,
+                                                                   .resolvers = b->resolvers,
                                                                    .link = b->services.controller_link,
                                                                    .broker_epoch = own_broker_epoch,
                                                                    .ctx = b});
@@ -201,8 +201,8 @@ static void open_for_business(struct broker *b)
                                                                          .throttled = is_throttled,
                                                                          .ctx = b});
     coordination_set_replicas(b);
-    struct controller_options controller = {
-        b->control, b->names, b->services.zk, b->config, b->services.broker_id, b->services.topic_configs};
+    struct controller_options controller = {b->control, b->resolvers,          b->services.zk,
+                                            b->config,  b->services.broker_id, b->services.topic_configs};
     b->services.controller = controller_new(&controller);
     live_settings_apply(b);
     net_server_run_loops(b->services.net);
@@ -266,15 +266,15 @@ static void load(struct broker *b)
 }
 
 /* The end of a session is told of by on_session_expired(). */
-static void give_up_start(struct broker *b, const struct member_call *call)
+static void give_up_start(struct broker *b, const struct registration_call *call)
 {
     if (!call->expired)
         broker_give_up(b, call->fail.text);
 }
 
-static void on_generated_id(struct member_call *call, bool ok)
+static void on_generated_id(struct registration_call *call, bool ok)
 {
-    struct broker *b = CONTAINER_OF(call, struct broker, member);
+    struct broker *b = CONTAINER_OF(call, struct broker, registration);
     if (!ok) {
         give_up_start(b, call);
         return;
@@ -304,17 +304,17 @@ static void settle_identity(struct broker *b)
     if (!open_logs(b, &fail) || !log_manager_identity(b->services.logs, &expected, &found, &fail)) {
         broker_give_up(b, fail.text);
     } else if (found.broker_id < 0) {
-        b->member.done = on_generated_id;
-        member_generate_id(&b->member, b->config->reserved_broker_max_id);
+        b->registration.done = on_generated_id;
+        registration_generate_id(&b->registration, b->config->reserved_broker_max_id);
     } else {
         b->services.broker_id = found.broker_id;
         load(b);
     }
 }
 
-static void on_prepared(struct member_call *call, bool ok)
+static void on_prepared(struct registration_call *call, bool ok)
 {
-    struct broker *b = CONTAINER_OF(call, struct broker, member);
+    struct broker *b = CONTAINER_OF(call, struct broker, registration);
     if (!ok) {
         give_up_start(b, call);
         return;
@@ -343,17 +343,17 @@ static void on_session_started(void *ctx)
         register_broker(b);
         return;
     }
-    b->member.zk = b->services.zk;
-    b->member.done = on_prepared;
-    member_prepare(&b->member);
+    b->registration.zk = b->services.zk;
+    b->registration.done = on_prepared;
+    registration_prepare(&b->registration);
 }
 
 /* For the node of an earlier session of this broker's. */
 static void broker_stop_waiting(struct broker *b)
 {
-    if (b->member.waiting)
-        timer_stop(&b->member.retry);
-    b->member.waiting = false;
+    if (b->registration.waiting)
+        timer_stop(&b->registration.retry);
+    b->registration.waiting = false;
 }
 
 static void on_session_expired(void *ctx)
@@ -483,13 +483,13 @@ static void broker_start(struct broker *b)
     b->services.order_worker = workers_new("orders", 1);
     b->services.order_lane = order_lane_new();
     b->lost_dirs = lost_dirs_new(&(struct lost_dirs_options){b->control, b->services.workers, dir_stopped, b});
-    b->names = workers_new("names", NAME_THREADS);
+    b->resolvers = workers_new("resolvers", RESOLVERS);
     b->services.control_loop = b->control;
     b->services.settings = broker_settings_new(c);
     b->services.topic_configs = topic_configs_new(b->services.settings);
     coordination_start(b);
     struct zk_options zk = {.loop = b->control,
-                            .names = b->names,
+                            .resolvers = b->resolvers,
                             .connect = c->zookeeper_connect,
                             .session_timeout_ms = c->zookeeper_session_timeout_ms,
                             .max_in_flight = c->zookeeper_max_in_flight_requests,
@@ -577,7 +577,7 @@ static void broker_finish(struct broker *b)
     view_board_free(s->board);
     if (b->config != b->given)
         broker_settings_release(b->config);
-    workers_free(b->names); /* last, as it may have to wait for a name service that hangs */
+    workers_free(b->resolvers); /* last, as it may have to wait for a name service that hangs */
 }
 
 int broker_run(const struct broker_config *config)

@@ -3,6 +3,7 @@
 #define BARNABAS_BROKER_BROKER_INTERNAL_H
 
 #include "cluster/controlled_shutdown.h"
+#include "cluster/registration.h"
 #include "server/server.h"
 
 struct broker {
@@ -10,7 +11,7 @@ struct broker {
     const struct broker_config *given;  /* by the file and the command line */
     const struct broker_config *config; /* what the parts are started with: also what ZooKeeper had then */
     struct loop *control;
-    struct workers *names; /* look up other brokers' hosts: a name service that hangs holds up nothing else */
+    struct workers *resolvers; /* look up other brokers' hosts: a name service that hangs holds up nothing else */
     struct loop_thread coordinator;
     struct wake_queue **wake_queues;
     struct replication *replication;
@@ -21,7 +22,7 @@ struct broker {
     struct timer patience; /* with ZooKeeper at start, with requests at the end */
     struct watch signals;
     int signal_fd;
-    struct member_call member;
+    struct registration_call registration;
     struct endpoint *endpoints; /* to be registered */
     char *own_host;             /* for a listener without host; NULL: each has one */
     struct job load;

@@ -32,8 +32,8 @@ struct broker_call {
     int16_t version;                 /* that was spoken */
 };
 
-/* `names`: where hosts are looked up (net/net.h). */
-struct broker_links *broker_links_new(struct loop *loop, struct workers *names, const struct broker_config *config,
+/* `resolvers`: where hosts are looked up (net/net.h). */
+struct broker_links *broker_links_new(struct loop *loop, struct workers *resolvers, const struct broker_config *config,
                                       const char *client_id);
 /* Fails what is open, and whatever comes later, with ERR_NETWORK_EXCEPTION. Once and for all. */
 void broker_links_close(struct broker_links *l);

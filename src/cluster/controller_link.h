@@ -32,8 +32,8 @@ struct link_call {
     int16_t version; /* that was spoken */
 };
 
-/* `names`: where hosts are looked up (net/net.h). */
-struct controller_link *controller_link_new(struct loop *loop, struct workers *names,
+/* `resolvers`: where hosts are looked up (net/net.h). */
+struct controller_link *controller_link_new(struct loop *loop, struct workers *resolvers,
                                             const struct broker_config *config);
 /* Fails what is open, and whatever comes later, with ERR_NETWORK_EXCEPTION. Once and for all. */
 void controller_link_close(struct controller_link *l);

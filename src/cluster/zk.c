@@ -673,7 +673,7 @@ struct zk *zk_new(const struct zk_options *options)
     zk->options = *options;
     zk->fd = -1;
     char *servers = xstrndup(options->connect, hosts);
-    zk->bridge = zk_bridge_new(options->loop, options->names, servers, options->session_timeout_ms);
+    zk->bridge = zk_bridge_new(options->loop, options->resolvers, servers, options->session_timeout_ms);
     free(servers);
     zk->chroot = xstrdup(slash && slash[1] ? slash : "");
     zk->chroot_made = zk->chroot[0] == '\0';

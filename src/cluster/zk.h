@@ -118,8 +118,8 @@ void zk_submit(struct zk *zk, struct zk_batch *b);
 
 struct zk_options {
     struct loop *loop;
-    struct workers *names; /* where hosts are looked up; NULL: in place */
-    const char *connect;   /* host:port,host:port/chroot */
+    struct workers *resolvers; /* where hosts are looked up; NULL: in place */
+    const char *connect;       /* host:port,host:port/chroot */
     int32_t session_timeout_ms;
     int32_t max_in_flight;
     /* On the loop. A watch that was set has fired: something at `path` was changed, made or deleted. */

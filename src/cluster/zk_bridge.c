@@ -41,7 +41,7 @@ struct zk_server {
 
 struct zk_bridge {
     struct loop *loop;
-    struct workers *names;
+    struct workers *resolvers;
     struct zk_server *servers;
     int count, next, tried; /* next: to be tried; tried: for this connection of the library's */
     int64_t patience_ms;    /* with one address */
@@ -347,9 +347,9 @@ static bool begin_next_server(struct zk_bridge *b)
     b->tried++;
     addresses_clear(&b->addresses);
     b->next_address = 0;
-    if (addresses_find(&b->addresses, s->host, s->port, b->names != NULL) || b->names == NULL)
+    if (addresses_find(&b->addresses, s->host, s->port, b->resolvers != NULL) || b->resolvers == NULL)
         return connect_next_address(b);
-    b->lookup = lookup_start(b->loop, b->names, s->host, s->port, on_addresses, b);
+    b->lookup = lookup_start(b->loop, b->resolvers, s->host, s->port, on_addresses, b);
     timer_start(&b->patience, b->patience_ms);
     return true;
 }
@@ -537,11 +537,12 @@ static void parse_servers(struct zk_bridge *b, const char *hosts)
     }
 }
 
-struct zk_bridge *zk_bridge_new(struct loop *loop, struct workers *names, const char *hosts, int32_t session_timeout_ms)
+struct zk_bridge *zk_bridge_new(struct loop *loop, struct workers *resolvers, const char *hosts,
+                                int32_t session_timeout_ms)
 {
     struct zk_bridge *b = xcalloc(1, sizeof(*b));
     b->loop = loop;
-    b->names = names;
+    b->resolvers = resolvers;
     b->listen_fd = b->near.fd = b->far.fd = -1;
     b->near.bridge = b->far.bridge = b;
     parse_servers(b, hosts);

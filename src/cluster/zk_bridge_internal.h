@@ -25,8 +25,8 @@
 struct workers;
 struct zk_bridge;
 
-/* `hosts`: host:port,... `names`: where hosts are looked up; NULL: in place, by who may wait. */
-struct zk_bridge *zk_bridge_new(struct loop *loop, struct workers *names, const char *hosts,
+/* `hosts`: host:port,... `resolvers`: where hosts are looked up; NULL: in place, by who may wait. */
+struct zk_bridge *zk_bridge_new(struct loop *loop, struct workers *resolvers, const char *hosts,
                                 int32_t session_timeout_ms);
 void zk_bridge_free(struct zk_bridge *b);
 /* Where the library is to connect to. False if there is no socket to be had now. */

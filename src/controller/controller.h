@@ -16,11 +16,11 @@
 #include "protocol/error.h"
 
 struct controller;
-struct topic_configs; /* cluster/member.h */
+struct topic_configs; /* cluster/config_watch.h */
 
 struct controller_options {
     struct loop *loop;
-    struct workers *names; /* where hosts are looked up */
+    struct workers *resolvers; /* where hosts are looked up */
     struct zk *zk;
     const struct broker_config *config;
     int32_t broker_id;

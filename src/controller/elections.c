@@ -5,7 +5,7 @@
 #include <inttypes.h>
 
 #include "base/logger.h"
-#include "cluster/member.h"
+#include "cluster/config_watch.h"
 #include "controller/controller_internal.h"
 
 static void elect_offline(struct controller *c);

@@ -5,7 +5,7 @@
 #include <inttypes.h>
 
 #include "base/logger.h"
-#include "cluster/member.h"
+#include "cluster/config_watch.h"
 #include "controller/controller_internal.h"
 
 enum { FIRST_CHECK_MS = 5000 };

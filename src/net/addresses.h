@@ -23,8 +23,9 @@ void address_text(const struct sockaddr_storage *a, char text[ADDRESS_ROOM]);
 
 /* A question to the name service, which may take so long that it outlives who asks, and that one's loop. */
 struct lookup;
-/* Asks on a thread of `names`; then `done` on the loop, with what was found, perhaps nothing, to be left or taken. */
-struct lookup *lookup_start(struct loop *loop, struct workers *names, const char *host, int port,
+/* Asks on a thread of `resolvers`; then `done` on the loop, with what was found, perhaps nothing, to be left or taken.
+ */
+struct lookup *lookup_start(struct loop *loop, struct workers *resolvers, const char *host, int port,
                             void (*done)(void *ctx, struct addresses *found), void *ctx);
 void lookup_abandon(struct lookup *l); /* `done` will not be called. NULL is none. */
 

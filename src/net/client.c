@@ -131,10 +131,11 @@ static void client_on_deadline(struct timer *t)
     client_disconnect(c);
 }
 
-struct client_options client_options_of(const struct broker_config *config, struct loop *loop, struct workers *names)
+struct client_options client_options_of(const struct broker_config *config, struct loop *loop,
+                                        struct workers *resolvers)
 {
     return (struct client_options){.loop = loop,
-                                   .names = names,
+                                   .resolvers = resolvers,
                                    .setup_timeout_ms = config->socket_connection_setup_timeout_ms,
                                    .setup_timeout_max_ms = config->socket_connection_setup_timeout_max_ms};
 }
@@ -259,9 +260,9 @@ static bool begin_connecting(struct client *c)
     struct addresses found;
     if (c->next_address < c->addresses.count)
         return connect_next(c);
-    if (!addresses_find(&found, c->host, c->port, c->options.names != NULL)) {
-        if (c->options.names != NULL)
-            c->lookup = lookup_start(c->options.loop, c->options.names, c->host, c->port, client_on_looked_up, c);
+    if (!addresses_find(&found, c->host, c->port, c->options.resolvers != NULL)) {
+        if (c->options.resolvers != NULL)
+            c->lookup = lookup_start(c->options.loop, c->options.resolvers, c->host, c->port, client_on_looked_up, c);
         return c->lookup != NULL;
     }
     take_addresses(c, &found);

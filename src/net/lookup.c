@@ -59,7 +59,7 @@ static void lookup_on_looked_up(struct message *m)
     lookup_free(l);
 }
 
-struct lookup *lookup_start(struct loop *loop, struct workers *names, const char *host, int port,
+struct lookup *lookup_start(struct loop *loop, struct workers *resolvers, const char *host, int port,
                             void (*done)(void *ctx, struct addresses *found), void *ctx)
 {
     struct lookup *l = xcalloc(1, sizeof(*l));
@@ -70,7 +70,7 @@ struct lookup *lookup_start(struct loop *loop, struct workers *names, const char
                          .ctx = ctx,
                          .host = xstrdup(host),
                          .port = port};
-    workers_submit(names, &l->job);
+    workers_submit(resolvers, &l->job);
     return l;
 }
 

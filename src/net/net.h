@@ -133,14 +133,15 @@ struct client_call {
 };
 
 struct client_options {
-    struct loop *loop;     /* whose the client is */
-    struct workers *names; /* where hosts are looked up, which may take its time; NULL: in place */
+    struct loop *loop;         /* whose the client is */
+    struct workers *resolvers; /* where hosts are looked up, which may take its time; NULL: in place */
     int64_t setup_timeout_ms, setup_timeout_max_ms; /* to connect to an address, doubled by failures up to the most
                                                        (KIP-601); 0: only calls have a time-out */
     int32_t receive_buffer_bytes;                   /* SO_RCVBUF; <= 0: the kernel's choice */
 };
 /* Of a client that speaks to another broker. */
-struct client_options client_options_of(const struct broker_config *config, struct loop *loop, struct workers *names);
+struct client_options client_options_of(const struct broker_config *config, struct loop *loop,
+                                        struct workers *resolvers);
 
 /*
  * Connects on the first call, and again after a failure. A host's addresses are tried one after the other, and looked

@@ -5,8 +5,8 @@
 #ifndef BARNABAS_SERVER_H
 #define BARNABAS_SERVER_H
 
+#include "cluster/config_watch.h"
 #include "cluster/controller_link.h"
-#include "cluster/member.h"
 #include "cluster/view.h"
 #include "controller/controller.h"
 #include "group/group.h"

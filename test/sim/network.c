@@ -230,7 +230,7 @@ static void on_deadline(struct timer *t)
 }
 
 struct client_options client_options_of(const struct broker_config *config UNUSED, struct loop *loop,
-                                        struct workers *names UNUSED)
+                                        struct workers *resolvers UNUSED)
 {
     return (struct client_options){.loop = loop};
 }

@@ -1,4 +1,4 @@
-#include "cluster/member.h"
+#include "cluster/registration.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -10,7 +10,7 @@ enum { RETRY_MS = 100 };
 
 static void registration_finish(struct zk_batch *b, bool ok)
 {
-    struct member_call *call = b->ctx;
+    struct registration_call *call = b->ctx;
     zk_batch_free(b);
     call->done(call, ok);
 }
@@ -18,7 +18,7 @@ static void registration_finish(struct zk_batch *b, bool ok)
 /* Then the call ends here: with the next session it has to be made again. */
 static bool has_expired(struct zk_batch *b)
 {
-    struct member_call *call = b->ctx;
+    struct registration_call *call = b->ctx;
     call->expired = false;
     for (const struct zk_op *op = b->first; op != NULL; op = op->next)
         call->expired |= op->result == ZK_SESSION_EXPIRED;
@@ -41,7 +41,7 @@ static const char *const persistent_paths[] = {
 
 static void on_cluster_id(struct zk_batch *b)
 {
-    struct member_call *call = b->ctx;
+    struct registration_call *call = b->ctx;
     const struct zk_op *read = zk_find(b, ZK_GET, ZNODE_CLUSTER_ID);
     const char *id;
     if (has_expired(b))
@@ -56,7 +56,7 @@ static void on_cluster_id(struct zk_batch *b)
 
 static void on_paths(struct zk_batch *b)
 {
-    struct member_call *call = b->ctx;
+    struct registration_call *call = b->ctx;
     if (has_expired(b))
         return;
     for (const struct zk_op *op = b->first; op != NULL; op = op->next) {
@@ -79,7 +79,7 @@ static void on_paths(struct zk_batch *b)
     zk_submit(call->zk, b);
 }
 
-void member_prepare(struct member_call *call)
+void registration_prepare(struct registration_call *call)
 {
     struct zk_batch *b = zk_batch_new(on_paths);
     b->ctx = call;
@@ -91,7 +91,7 @@ void member_prepare(struct member_call *call)
 
 static void on_sequence(struct zk_batch *b)
 {
-    struct member_call *call = b->ctx;
+    struct registration_call *call = b->ctx;
     if (has_expired(b))
         return;
     bool ok = b->first->result == ZK_OK;
@@ -102,7 +102,7 @@ static void on_sequence(struct zk_batch *b)
     registration_finish(b, ok);
 }
 
-void member_generate_id(struct member_call *call, int32_t reserved_max)
+void registration_generate_id(struct registration_call *call, int32_t reserved_max)
 {
     struct zk_batch *b = zk_batch_new(on_sequence);
     b->ctx = call;
@@ -113,25 +113,24 @@ void member_generate_id(struct member_call *call, int32_t reserved_max)
 
 /* ---- Registration ---- */
 
-static void register_now(struct member_call *call);
+static void register_now(struct registration_call *call);
 
 static void on_removed(struct zk_batch *b)
 {
-    struct member_call *call = b->ctx;
+    struct registration_call *call = b->ctx;
     zk_batch_free(b);
     register_now(call);
 }
 
 static void registration_on_retry(struct timer *t)
 {
-    register_now(CONTAINER_OF(t, struct member_call, retry));
+    register_now(CONTAINER_OF(t, struct registration_call, retry));
 }
 
-static void wait_for_its_end(struct member_call *call)
+static void wait_for_its_end(struct registration_call *call)
 {
     if (!call->waiting)
-        log_info("Broker id %" PRId32 " is still registered by another session: waiting for its end",
-                 call->registration.id);
+        log_info("Broker id %" PRId32 " is still registered by another session: waiting for its end", call->self.id);
     call->waiting = true;
     call->patience_ms -= RETRY_MS;
     timer_init(&call->retry, call->loop, registration_on_retry);
@@ -141,7 +140,7 @@ static void wait_for_its_end(struct member_call *call)
 /* The id is taken: by an earlier session of ours, by this one (the answer was lost), or by somebody else. */
 static void on_conflict(struct zk_batch *b)
 {
-    struct member_call *call = b->ctx;
+    struct registration_call *call = b->ctx;
     struct zk_op *node = b->first;
     int64_t owner = node->stat.ephemeral_owner;
     char path[ZNODE_PATH_ROOM];
@@ -157,7 +156,7 @@ static void on_conflict(struct zk_batch *b)
         zk_batch_free(b);
         b = zk_batch_new(on_removed);
         b->ctx = call;
-        zk_delete(b, broker_path(path, call->registration.id), ZK_ANY_VERSION);
+        zk_delete(b, broker_path(path, call->self.id), ZK_ANY_VERSION);
         zk_submit(call->zk, b);
     } else if (node->result == ZK_OK && call->patience_ms > 0) {
         zk_batch_free(b);
@@ -166,14 +165,14 @@ static void on_conflict(struct zk_batch *b)
         fail_set(&call->fail,
                  "A broker with id %" PRId32 " is already registered in ZooKeeper (%s, session 0x%" PRIx64
                  "): is it running, or has its session not yet expired?",
-                 call->registration.id, broker_path(path, call->registration.id), owner);
+                 call->self.id, broker_path(path, call->self.id), owner);
         registration_finish(b, false);
     }
 }
 
 static void registration_on_registered(struct zk_batch *b)
 {
-    struct member_call *call = b->ctx;
+    struct registration_call *call = b->ctx;
     char path[ZNODE_PATH_ROOM];
     const struct zk_op *node = b->first, *data = node->next;
     if (node->result == ZK_OK && data->result == ZK_OK) {
@@ -186,19 +185,19 @@ static void registration_on_registered(struct zk_batch *b)
     zk_batch_free(b);
     b = zk_batch_new(on_conflict);
     b->ctx = call;
-    zk_get(b, broker_path(path, call->registration.id), false);
+    zk_get(b, broker_path(path, call->self.id), false);
     zk_submit(call->zk, b);
 }
 
 /* Creation without data, then the data: Kafka's order, so that the node's version is 1. */
-static void register_now(struct member_call *call)
+static void register_now(struct registration_call *call)
 {
     struct zk_batch *b = zk_batch_new(registration_on_registered);
     char path[ZNODE_PATH_ROOM];
     b->ctx = call;
-    broker_path(path, call->registration.id);
+    broker_path(path, call->self.id);
     zk_create(b, path, (struct bytes){NULL, 0}, ZK_EPHEMERAL)->with_next = true;
-    zk_set(b, path, registration_encode(&b->arena, &call->registration, clock_wall_ms()), 0);
+    zk_set(b, path, registration_encode(&b->arena, &call->self, clock_wall_ms()), 0);
     zk_submit(call->zk, b);
 }
 
@@ -213,13 +212,13 @@ static bool same_endpoint(const struct registration *a, const struct registratio
 
 static void on_others(struct zk_batch *b)
 {
-    struct member_call *call = b->ctx;
+    struct registration_call *call = b->ctx;
     for (const struct zk_op *read = b->first; read != NULL; read = read->next) {
         struct registration other;
         int32_t id = (int32_t)strtol(strrchr(read->path, '/') + 1, NULL, 10);
-        if (read->kind != ZK_GET || read->result != ZK_OK || id == call->registration.id)
+        if (read->kind != ZK_GET || read->result != ZK_OK || id == call->self.id)
             continue;
-        if (registration_decode(&b->arena, id, read->value, &other) && same_endpoint(&other, &call->registration)) {
+        if (registration_decode(&b->arena, id, read->value, &other) && same_endpoint(&other, &call->self)) {
             fail_set(&call->fail, "Broker %" PRId32 " is registered with one of this broker's advertised listeners",
                      id);
             registration_finish(b, false);
@@ -232,7 +231,7 @@ static void on_others(struct zk_batch *b)
 
 static void on_broker_list(struct zk_batch *b)
 {
-    struct member_call *call = b->ctx;
+    struct registration_call *call = b->ctx;
     struct zk_batch *reads = zk_batch_new(on_others);
     const struct zk_op *list = b->first;
     char path[ZNODE_PATH_ROOM];
@@ -248,7 +247,7 @@ static void on_broker_list(struct zk_batch *b)
         zk_submit(call->zk, reads);
 }
 
-void member_register(struct member_call *call)
+void registration_make(struct registration_call *call)
 {
     struct zk_batch *b = zk_batch_new(on_broker_list);
     b->ctx = call;
@@ -266,7 +265,7 @@ static void on_reported(struct zk_batch *b)
     zk_batch_free(b);
 }
 
-void member_report_log_dir(struct zk *zk, int32_t broker_id)
+void registration_report_log_dir(struct zk *zk, int32_t broker_id)
 {
     struct zk_batch *b = zk_batch_new(on_reported);
     zk_create(b, ZNODE_LOG_DIR_EVENTS "/log_dir_event_", log_dir_event_encode(&b->arena, broker_id), ZK_SEQUENTIAL);

@@ -6,7 +6,7 @@
 #include "base/clock.h"
 #include "base/lock.h"
 #include "base/logger.h"
-#include "cluster/member.h"
+#include "cluster/config_watch.h"
 
 struct topic_entry {
     char *topic;

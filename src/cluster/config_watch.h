@@ -1,52 +1,14 @@
 /*
- * A broker's membership in its cluster: the lasting znodes, the cluster's id, the broker's own id, and its
- * ephemeral registration, whose czxid is the broker epoch. Also the configurations that ZooKeeper has, which every
- * broker follows. Control loop only, but for topic_configs.
+ * The configurations that ZooKeeper has, which every broker follows: of topics, and of this broker and all brokers.
+ * Control loop only, but for topic_configs.
  */
-#ifndef BARNABAS_CLUSTER_MEMBER_H
-#define BARNABAS_CLUSTER_MEMBER_H
+#ifndef BARNABAS_CLUSTER_CONFIG_WATCH_H
+#define BARNABAS_CLUSTER_CONFIG_WATCH_H
 
-#include "base/fail.h"
 #include "cluster/broker_settings.h"
 #include "cluster/zk.h"
 #include "cluster/znodes.h"
 #include "config/config.h"
-
-/* What is under way; embed it. Each call answers once; `failed` says why not. */
-struct member_call {
-    void (*done)(struct member_call *call, bool ok);
-    struct fail fail;
-    struct zk *zk;
-    struct loop *loop;
-    /*
-     * How long member_register() waits for the node of a session that is not ours: that of this broker's
-     * earlier life goes when its time is over, that of another broker stays.
-     */
-    int64_t patience_ms;
-    struct timer retry;
-    bool waiting;
-    bool expired; /* why it failed: the session ended meanwhile */
-    /* Results and parameters of the calls below. */
-    char cluster_id[64];
-    int32_t broker_id;
-    int64_t epoch;
-    struct registration registration; /* what to register; stays valid until done() */
-};
-
-/* Makes the persistent paths that are missing; reads the cluster id, or draws one. -> cluster_id */
-void member_prepare(struct member_call *call);
-/* The next of the generated ids, above reserved.broker.max.id. -> broker_id */
-void member_generate_id(struct member_call *call, int32_t reserved_max);
-/* -> epoch. Fails when another living session holds the id, or another id the same endpoint. */
-void member_register(struct member_call *call);
-
-/*
- * Tells the controller that some log directory of this broker has failed; it then asks for which partitions. When the
- * session ends before it is told, it asks when the broker registers again.
- */
-void member_report_log_dir(struct zk *zk, int32_t broker_id);
-
-/* ---- Configurations of topics, as ZooKeeper has them ---- */
 
 struct topic_configs;
 
