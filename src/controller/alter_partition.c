@@ -10,9 +10,6 @@
 
 enum { RECOVERY_SINCE = 1, IDS_SINCE = 2, INELIGIBLE_SINCE = 2, WITH_EPOCHS_SINCE = 3 };
 
-typedef struct alter_partition_partition_data asked;
-typedef struct alter_partition_response_partition_data told;
-
 static struct alter_partition_call *call_of(struct controller *c)
 {
     return CONTAINER_OF(c->running->call, struct alter_partition_call, call);
@@ -21,7 +18,8 @@ static struct alter_partition_call *call_of(struct controller *c)
 enum { ANY_EPOCH = -1 }; /* of a broker: its leader does not know it */
 
 /* The ISR that is asked for, and the epochs in which its brokers were heard of last. */
-static struct int_list asked_isr(struct arena *a, int16_t version, const asked *in, int64_t **epochs)
+static struct int_list asked_isr(struct arena *a, int16_t version, const struct alter_partition_partition_data *in,
+                                 int64_t **epochs)
 {
     int32_t n = version < WITH_EPOCHS_SINCE ? in->new_isr.len : in->new_isr_with_epochs.len;
     struct int_list isr = {ARENA_ARRAY(a, int32_t, MAX(n, 1)), 0};
@@ -41,7 +39,8 @@ static bool may_be_in_isr(const struct controller *c, const struct ctl_partition
 }
 
 /* Copied, as the answer is encoded on another thread. */
-static void isr_tell_state(struct controller *c, const struct ctl_partition *p, told *out)
+static void isr_tell_state(struct controller *c, const struct ctl_partition *p,
+                           struct alter_partition_response_partition_data *out)
 {
     struct int_list isr = int_list_copy(call_of(c)->arena, p->leadership.isr);
     out->leader_id = p->leadership.leader;
@@ -65,8 +64,9 @@ static enum kafka_error decline(int16_t version, bool *settled)
 }
 
 /* Why not; ERR_NONE with `*settled` when it is so already. */
-static enum kafka_error judge(struct controller *c, const struct ctl_partition *p, int16_t version, const asked *in,
-                              struct int_list isr, const int64_t *epochs, bool *settled)
+static enum kafka_error judge(struct controller *c, const struct ctl_partition *p, int16_t version,
+                              const struct alter_partition_partition_data *in, struct int_list isr,
+                              const int64_t *epochs, bool *settled)
 {
     const struct partition_znode *now = &p->leadership;
     *settled = false;
@@ -96,10 +96,11 @@ static enum kafka_error judge(struct controller *c, const struct ctl_partition *
 struct writing {
     struct ctl_partition *partition;
     struct int_list isr; /* that is asked for */
-    told *answer;
+    struct alter_partition_response_partition_data *answer;
 };
 
-static void take_isr(struct controller *c, const struct ctl_partition *p, told *answer)
+static void take_isr(struct controller *c, const struct ctl_partition *p,
+                     struct alter_partition_response_partition_data *answer)
 {
     isr_tell_state(c, p, answer);
     reassignment_isr_changed(c, p);
@@ -149,8 +150,9 @@ static void isr_on_written(struct controller *c, struct zk_batch *b)
     ctl_submit(c, reads, on_conflicts_read);
 }
 
-static void isr_add_write(struct controller *c, struct zk_batch *b, struct ctl_partition *p, const asked *in,
-                          struct int_list isr, told *out)
+static void isr_add_write(struct controller *c, struct zk_batch *b, struct ctl_partition *p,
+                          const struct alter_partition_partition_data *in, struct int_list isr,
+                          struct alter_partition_response_partition_data *out)
 {
     struct partition_znode next = p->leadership;
     struct writing *w = ARENA_NEW(call_of(c)->arena, struct writing);
@@ -177,8 +179,8 @@ static void alter_topic(struct controller *c, struct zk_batch *b, const struct a
     out->topic_id = in->topic_id;
     ARRAY_MAKE(call->arena, out->partitions, MAX(in->partitions.len, 0));
     for (int32_t i = 0; i < in->partitions.len; i++) {
-        const asked *q = &in->partitions.items[i];
-        told *o = &out->partitions.items[i];
+        const struct alter_partition_partition_data *q = &in->partitions.items[i];
+        struct alter_partition_response_partition_data *o = &out->partitions.items[i];
         alter_partition_response_partition_data_init(o);
         o->partition_index = q->partition_index;
         struct ctl_partition *p = t != NULL ? topic_partition(t, q->partition_index) : NULL;

@@ -20,13 +20,11 @@ enum { MOST_KEYS = 1000 };
 
 enum alteration { ALTER_SET, ALTER_DELETE, ALTER_APPEND, ALTER_SUBTRACT };
 
-typedef struct incremental_alter_configs_alterable_config alter_entry;
-
 /* One resource: what is asked for, and what became of it. */
 struct altered {
     int8_t type;
     struct str name;
-    alter_entry *entries;
+    struct incremental_alter_configs_alterable_config *entries;
     int32_t count;
     enum kafka_error error;
     struct str message;
@@ -74,7 +72,7 @@ static struct str null_values(const struct altered *x, struct arena *a)
 {
     struct str list = STR_NULL;
     for (int32_t i = 0; i < x->count; i++) {
-        const alter_entry *e = &x->entries[i];
+        const struct incremental_alter_configs_alterable_config *e = &x->entries[i];
         if (e->value.p != NULL || e->config_operation == ALTER_DELETE)
             continue;
         list = list.p == NULL ? e->name : arena_printf(a, "%.*s, %.*s", STR_ARGS(list), STR_ARGS(e->name));
@@ -114,7 +112,7 @@ static void alter_configs_check_topic(struct altering *al, struct altered *x)
 
 /* ---- Loggers ---- */
 
-static bool check_logger(struct altered *x, struct arena *a, const alter_entry *e)
+static bool check_logger(struct altered *x, struct arena *a, const struct incremental_alter_configs_alterable_config *e)
 {
     const char *name = arena_cstr(a, e->name);
     enum log_level level;
@@ -149,7 +147,7 @@ static bool check_logger(struct altered *x, struct arena *a, const alter_entry *
     return !x->done;
 }
 
-static void alter_logger(struct arena *a, const alter_entry *e)
+static void alter_logger(struct arena *a, const struct incremental_alter_configs_alterable_config *e)
 {
     enum log_level level;
     const char *name = arena_cstr(a, e->name);
@@ -293,7 +291,7 @@ static bool change_list(struct altered *x, struct arena *a, const char *key, con
     return true;
 }
 
-static bool apply_entry(struct altered *x, struct arena *a, const alter_entry *e)
+static bool apply_entry(struct altered *x, struct arena *a, const struct incremental_alter_configs_alterable_config *e)
 {
     const char *key = arena_cstr(a, e->name), *value = e->value.p != NULL ? arena_cstr(a, e->value) : NULL;
     struct config_pair *p = alter_configs_find_pair(&x->pairs, key);
@@ -540,9 +538,11 @@ static void handle_all(struct request *r)
     for (int32_t i = 0; i < al->count; i++) {
         const struct alter_configs_resource *in = &q.resources.items[i];
         int32_t count = MAX(in->configs.len, 0);
-        alter_entry *entries = ARENA_ARRAY(r->arena, alter_entry, MAX(count, 1));
+        struct incremental_alter_configs_alterable_config *entries =
+            ARENA_ARRAY(r->arena, struct incremental_alter_configs_alterable_config, MAX(count, 1));
         for (int32_t k = 0; k < count; k++)
-            entries[k] = (alter_entry){.name = in->configs.items[k].name, .value = in->configs.items[k].value};
+            entries[k] = (struct incremental_alter_configs_alterable_config){.name = in->configs.items[k].name,
+                                                                             .value = in->configs.items[k].value};
         al->items[i] =
             (struct altered){.type = in->resource_type, .name = in->resource_name, .entries = entries, .count = count};
     }

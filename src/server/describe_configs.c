@@ -6,15 +6,11 @@
 
 enum { RESOURCE_TOPIC = 2, RESOURCE_BROKER = 4, RESOURCE_BROKER_LOGGER = 8 };
 
-typedef struct describe_configs_resource resource;
-typedef struct describe_configs_result result;
-typedef struct describe_configs_resource_result row;
-
 struct describing {
     struct request *r;
     const struct describe_configs_request *request;
-    const resource *in;
-    result *out;
+    const struct describe_configs_resource *in;
+    struct describe_configs_result *out;
     struct config_znode own;            /* of a topic */
     const struct broker_config *config; /* what counts now */
 };
@@ -24,7 +20,7 @@ static struct str describe_configs_text_or_null(const char *s)
     return s != NULL ? str_of(s) : STR_NULL;
 }
 
-static bool describe_configs_is_wanted(const resource *in, const char *name)
+static bool describe_configs_is_wanted(const struct describe_configs_resource *in, const char *name)
 {
     if (in->configuration_keys.len <= 0)
         return true;
@@ -34,7 +30,8 @@ static bool describe_configs_is_wanted(const resource *in, const char *name)
     return false;
 }
 
-static void fill_synonyms(struct describing *d, const struct config_description *c, row *o)
+static void fill_synonyms(struct describing *d, const struct config_description *c,
+                          struct describe_configs_resource_result *o)
 {
     ARRAY_MAKE(d->r->arena, o->synonyms, c->synonym_count);
     for (int i = 0; i < c->synonym_count; i++) {
@@ -48,7 +45,7 @@ static void fill_synonyms(struct describing *d, const struct config_description 
 
 static void describe_configs_add_row(struct describing *d, const struct config_description *c)
 {
-    row *o = &d->out->configs.items[d->out->configs.len++];
+    struct describe_configs_resource_result *o = &d->out->configs.items[d->out->configs.len++];
     describe_configs_resource_result_init(o);
     o->name = str_of(c->name);
     o->value = describe_configs_text_or_null(c->value);

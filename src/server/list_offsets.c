@@ -14,16 +14,14 @@ struct offsets_state {
     struct list_offsets_response response;
 };
 
-typedef struct list_offsets_partition asked;
-typedef struct list_offsets_partition_response told;
-
 static int64_t latest_for(const struct request *r, const struct list_offsets_request *request, struct partition *p)
 {
     enum isolation isolation = r->version >= 2 && request->isolation_level == 1 ? READ_COMMITTED : READ_UNCOMMITTED;
     return partition_readable_end(p, isolation, request->replica_id);
 }
 
-static void list_offsets_tell(struct partition *p, told *out, int64_t offset, int64_t timestamp)
+static void list_offsets_tell(struct partition *p, struct list_offsets_partition_response *out, int64_t offset,
+                              int64_t timestamp)
 {
     out->offset = offset;
     out->timestamp = timestamp;
@@ -32,7 +30,7 @@ static void list_offsets_tell(struct partition *p, told *out, int64_t offset, in
 }
 
 static enum kafka_error by_time(const struct request *r, const struct list_offsets_request *request,
-                                struct partition *p, int64_t timestamp, told *out)
+                                struct partition *p, int64_t timestamp, struct list_offsets_partition_response *out)
 {
     struct timestamp_offset found;
     enum kafka_error error = timestamp == MAX_TIMESTAMP ? plog_offset_of_max_time(partition_log(p), &found)
@@ -46,7 +44,8 @@ static enum kafka_error by_time(const struct request *r, const struct list_offse
 }
 
 static enum kafka_error list_offsets_find_offset(const struct request *r, const struct list_offsets_request *request,
-                                                 struct partition *p, const asked *in, told *out)
+                                                 struct partition *p, const struct list_offsets_partition *in,
+                                                 struct list_offsets_partition_response *out)
 {
     switch (in->timestamp) {
     case LATEST:
@@ -73,7 +72,7 @@ static enum kafka_error list_offsets_find_offset(const struct request *r, const 
 
 /* A leader's answer, if what is asked makes sense. */
 static enum kafka_error check_asked(const struct request *r, const struct list_offsets_request *request,
-                                    const asked *in)
+                                    const struct list_offsets_partition *in)
 {
     bool isolated = request->isolation_level == READ_UNCOMMITTED || request->isolation_level == READ_COMMITTED;
     if (r->version == 0 && in->timestamp < EARLIEST)
@@ -84,7 +83,8 @@ static enum kafka_error check_asked(const struct request *r, const struct list_o
 }
 
 /* Version 0 gives a list of offsets, newest first, and knows segments only. */
-static void old_style(struct request *r, struct partition *p, const asked *in, told *out)
+static void old_style(struct request *r, struct partition *p, const struct list_offsets_partition *in,
+                      struct list_offsets_partition_response *out)
 {
     int64_t *found, high_watermark = plog_high_watermark(partition_log(p));
     int32_t n = plog_segment_offsets(partition_log(p), in->timestamp, in->max_num_offsets, r->arena, &found);
@@ -95,7 +95,8 @@ static void old_style(struct request *r, struct partition *p, const asked *in, t
     out->offset = -1;
 }
 
-static void list_offsets_list_one(struct request *r, struct str topic, const asked *in, told *out)
+static void list_offsets_list_one(struct request *r, struct str topic, const struct list_offsets_partition *in,
+                                  struct list_offsets_partition_response *out)
 {
     struct offsets_state *st = r->state;
     if (out->error_code == ERR_INVALID_REQUEST)
@@ -173,7 +174,7 @@ static bool list_offsets_prepare(struct request *r, struct offsets_state *st)
         out->name = in->name;
         ARRAY_MAKE(r->arena, out->partitions, MAX(in->partitions.len, 0));
         for (int32_t i = 0; i < in->partitions.len; i++) {
-            told *o = &out->partitions.items[i];
+            struct list_offsets_partition_response *o = &out->partitions.items[i];
             list_offsets_partition_response_init(o);
             o->partition_index = in->partitions.items[i].partition_index;
             o->error_code = partition_missing(r->s, in->name, o->partition_index);

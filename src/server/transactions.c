@@ -147,8 +147,6 @@ const struct api_entry api_end_txn = {.key = API_END_TXN, .min = 0, .max = 4, .h
 
 enum { SEVERAL_SINCE = 4 };
 
-typedef ARRAY(struct add_partitions_to_txn_topic_result) topic_results;
-
 struct adding { /* to one transaction */
     struct txn_call call;
     struct adding_all *all;
@@ -231,17 +229,19 @@ static void refuse_impossible(struct adding *x)
     }
 }
 
-static void prepare_adding(struct adding *x, struct arena *a, topic_results *results)
+/* Returns the answer's place for each topic. */
+static struct add_partitions_to_txn_topic_result *prepare_adding(struct adding *x, struct arena *a)
 {
+    struct add_partitions_to_txn_topic_result *results =
+        ARENA_ARRAY(a, struct add_partitions_to_txn_topic_result, MAX(x->topic_count, 1));
     int32_t total = 0;
     for (int32_t t = 0; t < x->topic_count; t++)
         total += MAX(x->topics[t].partitions.len, 0);
     x->call.done = on_added;
     x->refs = ARENA_ARRAY(a, struct txn_partition_ref, MAX(total, 1));
     x->out = ARENA_ARRAY(a, struct add_partitions_to_txn_partition_result *, MAX(total, 1));
-    ARRAY_MAKE(a, *results, x->topic_count);
     for (int32_t t = 0; t < x->topic_count; t++) {
-        struct add_partitions_to_txn_topic_result *o = &results->items[t];
+        struct add_partitions_to_txn_topic_result *o = &results[t];
         o->name = x->topics[t].name;
         ARRAY_MAKE(a, o->results_by_partition, MAX(x->topics[t].partitions.len, 0));
         for (int32_t i = 0; i < x->topics[t].partitions.len; i++) {
@@ -252,6 +252,7 @@ static void prepare_adding(struct adding *x, struct arena *a, topic_results *res
         }
     }
     refuse_impossible(x);
+    return results;
 }
 
 /* The one transaction of old versions. */
@@ -259,7 +260,6 @@ static void prepare_single(struct adding_all *all)
 {
     struct arena *a = all->r->arena;
     const struct add_partitions_to_txn_request *in = &all->request;
-    topic_results results;
     all->count = 1;
     all->items = ARENA_NEW(a, struct adding);
     *all->items = (struct adding){
@@ -267,9 +267,8 @@ static void prepare_single(struct adding_all *all)
         .who = {in->v3_and_below_transactional_id, in->v3_and_below_producer_id, in->v3_and_below_producer_epoch},
         .topics = in->v3_and_below_topics.items,
         .topic_count = MAX(in->v3_and_below_topics.len, 0)};
-    prepare_adding(all->items, a, &results);
-    all->response.results_by_topic_v3_and_below.items = results.items;
-    all->response.results_by_topic_v3_and_below.len = results.len;
+    all->response.results_by_topic_v3_and_below.items = prepare_adding(all->items, a);
+    all->response.results_by_topic_v3_and_below.len = all->items->topic_count;
 }
 
 static void prepare_several(struct adding_all *all)
@@ -281,16 +280,14 @@ static void prepare_several(struct adding_all *all)
     for (int32_t i = 0; i < all->count; i++) {
         const struct add_partitions_to_txn_transaction *in = &all->request.transactions.items[i];
         struct add_partitions_to_txn_result *o = &all->response.results_by_transaction.items[i];
-        topic_results results;
         all->items[i] = (struct adding){.all = all,
                                         .who = {in->transactional_id, in->producer_id, in->producer_epoch},
                                         .verify_only = in->verify_only,
                                         .topics = in->topics.items,
                                         .topic_count = MAX(in->topics.len, 0)};
-        prepare_adding(&all->items[i], a, &results);
         o->transactional_id = in->transactional_id;
-        o->topic_results.items = results.items;
-        o->topic_results.len = results.len;
+        o->topic_results.items = prepare_adding(&all->items[i], a);
+        o->topic_results.len = all->items[i].topic_count;
     }
 }
 

@@ -278,11 +278,9 @@ static void markers_fill_request(struct marker_peer *p)
     }
 }
 
-typedef struct write_txn_markers_writable_txn_marker_result marker_result;
-
 static int by_producer(const void *a, const void *b)
 {
-    const marker_result *x = a, *y = b;
+    const struct write_txn_markers_writable_txn_marker_result *x = a, *y = b;
     return (x->producer_id > y->producer_id) - (x->producer_id < y->producer_id);
 }
 
@@ -300,7 +298,8 @@ static int32_t first_result(const struct write_txn_markers_response *r, int64_t 
     return lo;
 }
 
-static enum kafka_error markers_result_of(const marker_result *m, const struct topic_key *id)
+static enum kafka_error markers_result_of(const struct write_txn_markers_writable_txn_marker_result *m,
+                                          const struct topic_key *id)
 {
     for (int32_t t = 0; t < m->topics.len; t++) {
         const struct write_txn_markers_writable_txn_marker_topic_result *topic = &m->topics.items[t];
@@ -369,7 +368,8 @@ static void markers_on_answer(struct broker_call *call, enum kafka_error error)
     struct marker_order *sent = p->sent, *o, *next;
     p->sent = NULL;
     if (error == ERR_NONE && p->response.markers.len > 1)
-        qsort(p->response.markers.items, (size_t)p->response.markers.len, sizeof(marker_result), by_producer);
+        qsort(p->response.markers.items, (size_t)p->response.markers.len,
+              sizeof(struct write_txn_markers_writable_txn_marker_result), by_producer);
     DL_FOREACH_SAFE (sent, o, next) {
         if (error == ERR_NONE)
             take_results(p, o);

@@ -25,8 +25,6 @@ struct verifier {
     struct verifier_peer *peers;
 };
 
-typedef struct add_partitions_to_txn_transaction asked_txn;
-
 static void verifier_send_queue(struct verifier_peer *p);
 
 static void verifier_finish(struct verification *q, enum kafka_error error)
@@ -102,7 +100,7 @@ static void verifier_on_answer(struct broker_call *call, enum kafka_error error)
 
 /* ---- Questions ---- */
 
-static asked_txn *verifier_find_asked(struct verifier_peer *p, struct str id)
+static struct add_partitions_to_txn_transaction *verifier_find_asked(struct verifier_peer *p, struct str id)
 {
     for (int32_t i = 0; i < p->request.transactions.len; i++)
         if (str_eq(p->request.transactions.items[i].transactional_id, id))
@@ -110,7 +108,8 @@ static asked_txn *verifier_find_asked(struct verifier_peer *p, struct str id)
     return NULL;
 }
 
-static void verifier_add_partitions(asked_txn *t, const struct verification *q, struct arena *a)
+static void verifier_add_partitions(struct add_partitions_to_txn_transaction *t, const struct verification *q,
+                                    struct arena *a)
 {
     struct add_partitions_to_txn_topic *old = t->topics.items;
     int32_t count = t->topics.len;
@@ -128,15 +127,15 @@ static void verifier_add_partitions(asked_txn *t, const struct verification *q, 
 /* Several questions of one producer become one; a transactional id must not be there twice. False: another time. */
 static bool add_question(struct verifier_peer *p, const struct verification *q)
 {
-    asked_txn *t = verifier_find_asked(p, q->who.transactional_id);
+    struct add_partitions_to_txn_transaction *t = verifier_find_asked(p, q->who.transactional_id);
     if (t != NULL && (t->producer_id != q->who.id || t->producer_epoch != q->who.epoch))
         return false;
     if (t == NULL) {
         t = &p->request.transactions.items[p->request.transactions.len++];
-        *t = (asked_txn){.transactional_id = q->who.transactional_id,
-                         .producer_id = q->who.id,
-                         .producer_epoch = q->who.epoch,
-                         .verify_only = true};
+        *t = (struct add_partitions_to_txn_transaction){.transactional_id = q->who.transactional_id,
+                                                        .producer_id = q->who.id,
+                                                        .producer_epoch = q->who.epoch,
+                                                        .verify_only = true};
     }
     verifier_add_partitions(t, q, &p->arena);
     return true;

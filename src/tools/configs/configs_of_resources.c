@@ -12,10 +12,8 @@
 enum { OP_SET, OP_DELETE };
 enum { RESOURCE_TOPIC = 2, RESOURCE_BROKER = 4, RESOURCE_LOGGER = 8, RESOURCE_METRICS = 16 };
 
-typedef struct describe_configs_resource_result setting;
-
 struct settings {
-    setting *v;
+    struct describe_configs_resource_result *v;
     int32_t n;
 };
 
@@ -49,11 +47,12 @@ static bool resource_configs_check_topic(struct config_command *c, int8_t type, 
 
 static int resource_configs_by_name(const void *a, const void *b)
 {
-    return str_cmp(((const setting *)a)->name, ((const setting *)b)->name);
+    return str_cmp(((const struct describe_configs_resource_result *)a)->name,
+                   ((const struct describe_configs_resource_result *)b)->name);
 }
 
 /* Whether the entity has it itself, and not from somewhere else. */
-static bool resource_configs_is_own(int8_t type, const char *name, const setting *s)
+static bool resource_configs_is_own(int8_t type, const char *name, const struct describe_configs_resource_result *s)
 {
     static const int8_t own[] = {
         [RESOURCE_TOPIC] = CONFIG_DYNAMIC_TOPIC, [RESOURCE_BROKER] = CONFIG_DYNAMIC_BROKER, [RESOURCE_METRICS] = 7};
@@ -78,7 +77,7 @@ static bool get_settings(struct config_command *c, int8_t type, const char *name
     request.resources.items[0].configuration_keys.len = -1;
     if (!config_ask(c, who_knows(type, name), API_DESCRIBE_CONFIGS, &request, &response, fail))
         return false;
-    *out = (struct settings){ARENA_ARRAY(&c->arena, setting, 1), 0};
+    *out = (struct settings){ARENA_ARRAY(&c->arena, struct describe_configs_resource_result, 1), 0};
     for (int32_t i = 0; i < response.results.len; i++) {
         const struct describe_configs_result *r = &response.results.items[i];
         if (r->error_code != ERR_NONE)
@@ -111,7 +110,7 @@ static struct str resource_configs_text_or_null(struct str s)
     return s.p != NULL ? s : STR_LIT("null");
 }
 
-static void print_setting(const setting *s)
+static void print_setting(const struct describe_configs_resource_result *s)
 {
     printf("  %.*s=%.*s sensitive=%s synonyms={", STR_ARGS(s->name), STR_ARGS(resource_configs_text_or_null(s->value)),
            s->is_sensitive ? "true" : "false");
@@ -177,7 +176,7 @@ static bool describe_all(struct config_command *c, struct fail *fail)
 
 /* ---- Altering ---- */
 
-static const setting *find_setting(const struct settings *all, const char *name)
+static const struct describe_configs_resource_result *find_setting(const struct settings *all, const char *name)
 {
     for (int32_t i = 0; i < all->n; i++)
         if (str_is(all->v[i].name, name))

@@ -216,11 +216,9 @@ struct places {
     int32_t n;
 };
 
-typedef struct describe_producers_producer_state producer;
-
 struct open_txn {
     struct place at;
-    producer p;
+    struct describe_producers_producer_state p;
 };
 
 /* Partitions of the named topics, or of all (`count` -1); `replica` -1: on whatever broker. */
@@ -320,7 +318,7 @@ static bool run_describe_producers(struct work *w, struct fail *fail)
         return false;
     table_init(&table, head, ARRAY_LEN(head), &w->arena);
     for (int32_t i = 0; i < response.active_producers.len; i++) {
-        const producer *p = &response.active_producers.items[i];
+        const struct describe_producers_producer_state *p = &response.active_producers.items[i];
         struct str row[] = {
             transactions_tool_number(w, p->producer_id),       transactions_tool_number(w, p->producer_epoch),
             transactions_tool_number(w, p->coordinator_epoch), transactions_tool_number(w, p->last_sequence),
@@ -333,8 +331,8 @@ static bool run_describe_producers(struct work *w, struct fail *fail)
 
 /* ---- abort ---- */
 
-static bool transactions_tool_find_open(struct work *w, const struct place *at, int64_t start, producer *out,
-                                        struct fail *fail)
+static bool transactions_tool_find_open(struct work *w, const struct place *at, int64_t start,
+                                        struct describe_producers_producer_state *out, struct fail *fail)
 {
     struct describe_producers_partition_response response = {0};
     if (!producers_of(w, at, &response, fail))
@@ -350,7 +348,7 @@ static bool transactions_tool_find_open(struct work *w, const struct place *at, 
 }
 
 /* What is to be aborted, as it was told. */
-static bool read_producer(struct work *w, producer *out, struct fail *fail)
+static bool read_producer(struct work *w, struct describe_producers_producer_state *out, struct fail *fail)
 {
     int64_t epoch = 0, coordinator = 0;
     if (!read_number(w, "producer-id", 0, INT64_MAX, &out->producer_id))
@@ -366,7 +364,8 @@ static bool read_producer(struct work *w, producer *out, struct fail *fail)
     return true;
 }
 
-static bool write_abort(struct work *w, const struct place *at, const producer *p, struct fail *fail)
+static bool write_abort(struct work *w, const struct place *at, const struct describe_producers_producer_state *p,
+                        struct fail *fail)
 {
     struct write_txn_markers_request request;
     struct write_txn_markers_response response;
@@ -392,7 +391,7 @@ static bool write_abort(struct work *w, const struct place *at, const producer *
 static bool run_abort(struct work *w, struct fail *fail)
 {
     struct place at = {0};
-    producer p;
+    struct describe_producers_producer_state p;
     int64_t start = -1;
     bool by_offset = options_has(&w->o, "start-offset");
     describe_producers_producer_state_init(&p);
@@ -420,7 +419,7 @@ static void note_open(struct search *s, const struct describe_producers_topic_re
     for (int32_t i = 0; i < t->partitions.len; i++) {
         const struct describe_producers_partition_response *p = &t->partitions.items[i];
         for (int32_t k = 0; k < p->active_producers.len; k++) {
-            const producer *x = &p->active_producers.items[k];
+            const struct describe_producers_producer_state *x = &p->active_producers.items[k];
             if (x->current_txn_start_offset < 0 || now - x->last_timestamp <= s->limit_ms)
                 continue;
             s->found = xgrow(s->found, s->count + 1, &s->cap, sizeof(*s->found));
