@@ -1,6 +1,7 @@
 /*
- * A mutex that knows its holder, so that functions which need it held can say so: ensure(lock_is_held(&x->lock)).
- * Not recursive: taking it twice, or releasing what another thread holds, ends the program.
+ * A mutex that knows its holder, so that functions which need it held can say so: ensure(lock_is_held(&x->lock)); and
+ * its rank (lock_ranks.h), so that no two threads wait for each other. Not recursive: taking it twice, out of turn, or
+ * releasing what another thread holds, ends the program.
  */
 #ifndef BARNABAS_LOCK_H
 #define BARNABAS_LOCK_H
@@ -9,11 +10,42 @@
 #include <stdatomic.h>
 
 #include "base/base.h"
+#include "base/lock_ranks.h"
 
 struct lock {
     pthread_mutex_t mutex;
     _Atomic uintptr_t holder; /* 0: nobody. Its own thread alone finds itself here: that needs no order. */
+    enum lock_rank rank;
 };
+
+#define LOCK_INITIALIZER(rank_)                             \
+    {                                                       \
+        .mutex = PTHREAD_MUTEX_INITIALIZER, .rank = (rank_) \
+    }
+
+/* Many may hold it to read, or one to write. */
+struct shared_lock {
+    pthread_rwlock_t rwlock;
+    enum lock_rank rank;
+};
+
+/* ---- Ranks ---- */
+
+extern _Thread_local uint64_t lock_ranks_held; /* by this thread, a bit each */
+
+static inline void lock_rank_take(enum lock_rank rank)
+{
+    ensure(lock_ranks_held >> rank == 0); /* none from here on down */
+    lock_ranks_held |= UINT64_C(1) << rank;
+}
+
+static inline void lock_rank_release(enum lock_rank rank)
+{
+    ensure(lock_ranks_held >> rank & 1);
+    lock_ranks_held &= ~(UINT64_C(1) << rank);
+}
+
+/* ---- One holder ---- */
 
 static inline uintptr_t lock_self(void)
 {
@@ -25,10 +57,11 @@ static inline bool lock_is_held(const struct lock *l)
     return atomic_load_explicit(&l->holder, memory_order_relaxed) == lock_self();
 }
 
-static inline void lock_init(struct lock *l)
+static inline void lock_init(struct lock *l, enum lock_rank rank)
 {
     pthread_mutex_init(&l->mutex, NULL);
     atomic_init(&l->holder, 0);
+    l->rank = rank;
 }
 
 static inline void lock_deinit(struct lock *l)
@@ -41,6 +74,7 @@ static inline void lock_take(struct lock *l)
 {
     ensure(!lock_is_held(l));
     pthread_mutex_lock(&l->mutex);
+    lock_rank_take(l->rank);
     atomic_store_explicit(&l->holder, lock_self(), memory_order_relaxed);
 }
 
@@ -48,6 +82,7 @@ static inline void lock_release(struct lock *l)
 {
     ensure(lock_is_held(l));
     atomic_store_explicit(&l->holder, 0, memory_order_relaxed);
+    lock_rank_release(l->rank);
     pthread_mutex_unlock(&l->mutex);
 }
 
@@ -58,6 +93,37 @@ static inline void lock_wait(struct lock *l, pthread_cond_t *condition)
     atomic_store_explicit(&l->holder, 0, memory_order_relaxed);
     pthread_cond_wait(condition, &l->mutex);
     atomic_store_explicit(&l->holder, lock_self(), memory_order_relaxed);
+}
+
+/* ---- Several readers ---- */
+
+static inline void shared_lock_init(struct shared_lock *l, enum lock_rank rank)
+{
+    pthread_rwlock_init(&l->rwlock, NULL);
+    l->rank = rank;
+}
+
+static inline void shared_lock_deinit(struct shared_lock *l)
+{
+    pthread_rwlock_destroy(&l->rwlock);
+}
+
+static inline void shared_lock_read(struct shared_lock *l)
+{
+    pthread_rwlock_rdlock(&l->rwlock);
+    lock_rank_take(l->rank);
+}
+
+static inline void shared_lock_write(struct shared_lock *l)
+{
+    pthread_rwlock_wrlock(&l->rwlock);
+    lock_rank_take(l->rank);
+}
+
+static inline void shared_lock_release(struct shared_lock *l)
+{
+    lock_rank_release(l->rank);
+    pthread_rwlock_unlock(&l->rwlock);
 }
 
 #endif

@@ -1,6 +1,5 @@
 #include "base/logger.h"
 
-#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/lock.h"
 
 #define LINES_PER_SECOND 10
 #define LONGEST_LINE 4096
@@ -37,7 +37,7 @@ struct logger {
     int own, level; /* what it was set to, or -1; what counts */
 };
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards all below */
+static struct lock lock = LOCK_INITIALIZER(RANK_LOGGERS); /* guards all below */
 static struct log_place *places;
 static struct logger *loggers; /* by name; made of the places when it is first asked for */
 static size_t logger_count, logger_cap;
@@ -113,13 +113,13 @@ static void logger_resolve(void)
 
 static void change(const char *name, int level)
 {
-    pthread_mutex_lock(&lock);
+    lock_take(&lock);
     make_loggers();
     struct logger *l = logger_find(name);
     ensure(l != NULL);
     l->own = level;
     logger_resolve();
-    pthread_mutex_unlock(&lock);
+    lock_release(&lock);
 }
 
 void logger_set(const char *name, enum log_level level)
@@ -135,20 +135,20 @@ void logger_unset(const char *name)
 
 bool logger_exists(const char *name)
 {
-    pthread_mutex_lock(&lock);
+    lock_take(&lock);
     make_loggers();
     bool found = logger_find(name) != NULL;
-    pthread_mutex_unlock(&lock);
+    lock_release(&lock);
     return found;
 }
 
 void logger_each(void (*visit)(void *ctx, const char *name, enum log_level level), void *ctx)
 {
-    pthread_mutex_lock(&lock);
+    lock_take(&lock);
     make_loggers();
     for (size_t i = 0; i < logger_count; i++)
         visit(ctx, loggers[i].name, (enum log_level)loggers[i].level);
-    pthread_mutex_unlock(&lock);
+    lock_release(&lock);
 }
 
 bool logger_parse_level(const char *name, enum log_level *out)

@@ -148,7 +148,7 @@ struct loop *loop_new(const char *name)
     loop->ev = ev_loop_new(EVFLAG_AUTO);
     ensure(loop->ev != NULL);
     snprintf(loop->name, sizeof(loop->name), "%s", name);
-    lock_init(&loop->lock);
+    lock_init(&loop->lock, RANK_LOOP);
     pthread_cond_init(&loop->left, NULL);
     loop->last = &loop->first;
     ev_set_userdata(loop->ev, loop);

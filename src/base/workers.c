@@ -1,13 +1,13 @@
 #include "base/workers.h"
 
-#include <pthread.h>
 #include <signal.h>
 
+#include "base/lock.h"
 #include "base/turns.h"
 
 struct workers {
     const char *name;
-    pthread_mutex_t lock;
+    struct lock lock;
     pthread_cond_t more;
     struct job *first, **last;
     bool stopping;
@@ -18,9 +18,9 @@ struct workers {
     size_t cap;
 };
 
-/* With the lock held. */
 static bool is_surplus(struct workers *w)
 {
+    ensure(lock_is_held(&w->lock));
     if (w->running <= w->wanted || w->stopping)
         return false;
     w->running--;
@@ -30,17 +30,17 @@ static bool is_surplus(struct workers *w)
 /* NULL: the thread ends. */
 static struct job *next_job(struct workers *w)
 {
-    pthread_mutex_lock(&w->lock);
+    lock_take(&w->lock);
     bool surplus;
     while (!(surplus = is_surplus(w)) && w->first == NULL && !w->stopping)
-        pthread_cond_wait(&w->more, &w->lock);
+        lock_wait(&w->lock, &w->more);
     struct job *job = surplus ? NULL : w->first;
     if (job != NULL) {
         w->first = job->next;
         if (w->first == NULL)
             w->last = &w->first;
     }
-    pthread_mutex_unlock(&w->lock);
+    lock_release(&w->lock);
     return job;
 }
 
@@ -62,10 +62,10 @@ static void *worker_main(void *arg)
     return NULL;
 }
 
-/* With the lock held. */
 static void add_threads(struct workers *w)
 {
     sigset_t all, old;
+    ensure(lock_is_held(&w->lock));
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, &old);
     for (; w->running < w->wanted; w->running++) {
@@ -78,18 +78,18 @@ static void add_threads(struct workers *w)
 
 void workers_resize(struct workers *w, int threads)
 {
-    pthread_mutex_lock(&w->lock);
+    lock_take(&w->lock);
     w->wanted = threads;
     add_threads(w);
     pthread_cond_broadcast(&w->more);
-    pthread_mutex_unlock(&w->lock);
+    lock_release(&w->lock);
 }
 
 struct workers *workers_new(const char *name, int threads)
 {
     struct workers *w = xcalloc(1, sizeof(*w));
     w->name = name;
-    pthread_mutex_init(&w->lock, NULL);
+    lock_init(&w->lock, RANK_WORKERS);
     pthread_cond_init(&w->more, NULL);
     w->last = &w->first;
     workers_resize(w, threads);
@@ -98,16 +98,16 @@ struct workers *workers_new(const char *name, int threads)
 
 void workers_stop(struct workers *w)
 {
-    pthread_mutex_lock(&w->lock);
+    lock_take(&w->lock);
     w->stopping = true;
     pthread_cond_broadcast(&w->more);
-    pthread_mutex_unlock(&w->lock);
+    lock_release(&w->lock);
     for (int i = 0; i < w->count; i++)
         pthread_join(w->threads[i], NULL);
     w->count = 0;
-    pthread_mutex_lock(&w->lock);
+    lock_take(&w->lock);
     w->stopped = true;
-    pthread_mutex_unlock(&w->lock);
+    lock_release(&w->lock);
 }
 
 void workers_free(struct workers *w)
@@ -116,7 +116,7 @@ void workers_free(struct workers *w)
         return;
     workers_stop(w);
     pthread_cond_destroy(&w->more);
-    pthread_mutex_destroy(&w->lock);
+    lock_deinit(&w->lock);
     free(w->threads);
     free(w);
 }
@@ -124,9 +124,9 @@ void workers_free(struct workers *w)
 void workers_submit(struct workers *w, struct job *job)
 {
     ensure(job->home == NULL || job->done.deliver != NULL);
-    pthread_mutex_lock(&w->lock);
+    lock_take(&w->lock);
     if (w->stopped) {
-        pthread_mutex_unlock(&w->lock);
+        lock_release(&w->lock);
         workers_run(job);
         return;
     }
@@ -134,5 +134,5 @@ void workers_submit(struct workers *w, struct job *job)
     *w->last = job;
     w->last = &job->next;
     pthread_cond_signal(&w->more);
-    pthread_mutex_unlock(&w->lock);
+    lock_release(&w->lock);
 }

@@ -51,7 +51,7 @@ struct broker_settings *broker_settings_new(const struct broker_config *base)
     struct broker_settings *s = xcalloc(1, sizeof(*s));
     struct fail fail;
     s->base = base;
-    lock_init(&s->lock);
+    lock_init(&s->lock, RANK_BROKER_SETTINGS);
     s->current = derive(s, &fail);
     ensure(s->current != NULL); /* the same as `base`, which is valid */
     return s;

@@ -25,7 +25,7 @@ struct topic_configs *topic_configs_new(struct broker_settings *settings)
 {
     struct topic_configs *t = xcalloc(1, sizeof(*t));
     t->settings = settings;
-    lock_init(&t->lock);
+    lock_init(&t->lock, RANK_TOPIC_CONFIGS);
     return t;
 }
 

@@ -506,7 +506,7 @@ struct view_board *view_board_new(struct loop *const *loops, int count)
 {
     struct view_board *b = xcalloc(1, sizeof(*b) + (size_t)count * sizeof(b->slots[0]));
     ensure(count > 0);
-    lock_init(&b->lock);
+    lock_init(&b->lock, RANK_VIEW_BOARD);
     b->latest = view_new();
     b->loop_count = count;
     for (int i = 0; i < count; i++) {

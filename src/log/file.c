@@ -13,6 +13,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "base/lock.h"
 #include "base/logger.h"
 
 static __thread int last_error;
@@ -47,7 +48,7 @@ static bool failed(const char *what, const char *path)
  */
 enum { SPARES = 16 };
 
-static pthread_mutex_t spares_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct lock spares_lock = LOCK_INITIALIZER(RANK_SPARE_FILES);
 static int spares[SPARES];
 static atomic_int spare_count;
 
@@ -56,10 +57,10 @@ static void keep_spares_back(void)
     int fd;
     if (atomic_load(&spare_count) == SPARES)
         return;
-    pthread_mutex_lock(&spares_lock);
+    lock_take(&spares_lock);
     while (spare_count < SPARES && (fd = open("/dev/null", O_RDONLY | O_CLOEXEC)) >= 0)
         spares[spare_count++] = fd;
-    pthread_mutex_unlock(&spares_lock);
+    lock_release(&spares_lock);
 }
 
 /* Whether there is one, where it is the want of them that has failed. */
@@ -67,12 +68,12 @@ static bool let_spare_go(void)
 {
     if (errno != EMFILE && errno != ENFILE)
         return false;
-    pthread_mutex_lock(&spares_lock);
+    lock_take(&spares_lock);
     ensure(spare_count >= 0 && spare_count <= SPARES);
     bool any = spare_count > 0;
     if (any)
         close(spares[--spare_count]);
-    pthread_mutex_unlock(&spares_lock);
+    lock_release(&spares_lock);
     return any;
 }
 

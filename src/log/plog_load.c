@@ -514,8 +514,8 @@ static struct plog *plog_alloc(const struct plog_home *home, const char *topic, 
 {
     struct plog *log = xcalloc(1, sizeof(*log));
     atomic_init(&log->refs, 1);
-    lock_init(&log->files);
-    lock_init(&log->lock);
+    lock_init(&log->files, RANK_LOG_FILES);
+    lock_init(&log->lock, RANK_LOG);
     log->topic = xstrdup(topic);
     log->partition = partition;
     log->home = home;

@@ -392,7 +392,7 @@ bool acceptors_bind(struct net_server *s, struct fail *fail)
 {
     s->most_descriptors = descriptors_for_connections();
     s->ips = xcalloc(1, sizeof(*s->ips));
-    lock_init(&s->ips->lock);
+    lock_init(&s->ips->lock, RANK_CONNECTION_LIMITS);
     s->acceptors = xcalloc((size_t)s->config->listeners.count, sizeof(*s->acceptors));
     for (int i = 0; i < s->config->listeners.count; i++) {
         const struct listener *l = &s->config->listeners.items[i];

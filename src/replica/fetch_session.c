@@ -57,7 +57,7 @@ struct fetch_sessions {
 struct fetch_sessions *fetch_sessions_new(int slots)
 {
     struct fetch_sessions *f = xcalloc(1, sizeof(*f));
-    lock_init(&f->lock);
+    lock_init(&f->lock, RANK_FETCH_SESSIONS);
     f->slots = slots;
     return f;
 }
@@ -373,7 +373,7 @@ static struct fetch_session *new_session(struct fetch_sessions *f, bool by_id, b
         *s = wanted;
         s->id = unused_id(f);
         s->pulse = pulse_new();
-        lock_init(&s->lock);
+        lock_init(&s->lock, RANK_FETCH_SESSION);
         HASH_ADD_INT(f->table, id, s);
     }
     lock_release(&f->lock);

@@ -249,7 +249,7 @@ struct isr_changes *isr_changes_new(const struct isr_changes_options *options)
     struct isr_changes *c = xcalloc(1, sizeof(*c));
     c->options = *options;
     c->message.deliver = isr_changes_on_wanted;
-    lock_init(&c->lock);
+    lock_init(&c->lock, RANK_ISR_CHANGES);
     timer_init(&c->retry, options->loop, isr_changes_on_retry);
     return c;
 }

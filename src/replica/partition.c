@@ -15,13 +15,13 @@ struct replica_manager *replica_manager_new(const struct replica_options *option
 {
     struct replica_manager *rm = xcalloc(1, sizeof(*rm));
     rm->options = *options;
-    pthread_rwlock_init(&rm->table_lock, NULL);
+    shared_lock_init(&rm->table_lock, RANK_REPLICA_TABLE);
     const struct broker_config *c = options->config;
     throttle_init(&rm->leader_throttle, c->replication_quota_window_num, c->replication_quota_window_size_seconds);
     throttle_init(&rm->follower_throttle, c->replication_quota_window_num, c->replication_quota_window_size_seconds);
     throttle_init(&rm->move_throttle, c->alter_log_dirs_replication_quota_window_num,
                   c->alter_log_dirs_replication_quota_window_size_seconds);
-    lock_init(&rm->move_orders);
+    lock_init(&rm->move_orders, RANK_MOVE_ORDERS);
     return rm;
 }
 
@@ -52,10 +52,10 @@ void partition_unref(struct partition *p)
 void replica_shrink_isrs(struct replica_manager *rm, int64_t now)
 {
     struct partition *p, *tmp;
-    pthread_rwlock_rdlock(&rm->table_lock);
+    shared_lock_read(&rm->table_lock);
     HASH_ITER (hh, rm->table, p, tmp)
         partition_shrink_isr(p, now);
-    pthread_rwlock_unlock(&rm->table_lock);
+    shared_lock_release(&rm->table_lock);
 }
 
 void replica_grow_isrs(struct replica_manager *rm)
@@ -92,7 +92,7 @@ void replica_manager_free(struct replica_manager *rm)
     throttle_deinit(&rm->follower_throttle);
     throttle_deinit(&rm->move_throttle);
     lock_deinit(&rm->move_orders);
-    pthread_rwlock_destroy(&rm->table_lock);
+    shared_lock_deinit(&rm->table_lock);
     free(rm);
 }
 
@@ -102,11 +102,11 @@ struct partition *replica_partition(struct replica_manager *rm, struct str topic
     struct partition *p = NULL;
     if (!topic_key_make(topic, index, &key))
         return NULL;
-    pthread_rwlock_rdlock(&rm->table_lock);
+    shared_lock_read(&rm->table_lock);
     HASH_FIND(hh, rm->table, &key, sizeof(key), p);
     if (p != NULL)
         partition_ref(p);
-    pthread_rwlock_unlock(&rm->table_lock);
+    shared_lock_release(&rm->table_lock);
     return p;
 }
 
@@ -116,9 +116,9 @@ bool replica_is_offline(struct replica_manager *rm, struct str topic, int32_t in
     struct offline_replica *o = NULL;
     if (!topic_key_make(topic, index, &key))
         return false;
-    pthread_rwlock_rdlock(&rm->table_lock);
+    shared_lock_read(&rm->table_lock);
     HASH_FIND(hh, rm->offline, &key, sizeof(key), o);
-    pthread_rwlock_unlock(&rm->table_lock);
+    shared_lock_release(&rm->table_lock);
     return o != NULL;
 }
 
@@ -134,11 +134,11 @@ static void look_at_throttles(struct partition *p)
 void replica_topic_configured(struct replica_manager *rm, const char *topic)
 {
     struct partition *p, *tmp;
-    pthread_rwlock_rdlock(&rm->table_lock);
+    shared_lock_read(&rm->table_lock);
     HASH_ITER (hh, rm->table, p, tmp)
         if (strcmp(p->key.topic, topic) == 0)
             look_at_throttles(p);
-    pthread_rwlock_unlock(&rm->table_lock);
+    shared_lock_release(&rm->table_lock);
 }
 
 void replica_set_throttles(struct replica_manager *rm, int64_t leader_rate, int64_t follower_rate, int64_t move_rate)
@@ -188,14 +188,14 @@ static struct partition *partition_add_partition(struct replica_manager *rm, con
     p->log = log;
     p->leader = p->leader_epoch = p->partition_epoch = -1;
     atomic_init(&p->refs, 2); /* the table's and the caller's */
-    lock_init(&p->lock);
-    pthread_rwlock_wrlock(&rm->table_lock);
+    lock_init(&p->lock, RANK_PARTITION);
+    shared_lock_write(&rm->table_lock);
     HASH_FIND(hh, rm->table, key, sizeof(*key), there);
     HASH_FIND(hh, rm->offline, key, sizeof(*key), lost);
     ensure(there == NULL); /* orders are obeyed one at a time, and nobody else adds any */
     if (lost == NULL)
         HASH_ADD(hh, rm->table, key, sizeof(p->key), p);
-    pthread_rwlock_unlock(&rm->table_lock);
+    shared_lock_release(&rm->table_lock);
     if (lost != NULL) {
         partition_unref(p);
         partition_unref(p);
@@ -285,9 +285,9 @@ static void partition_take_order(struct partition *p, const struct leader_order 
 
 static void cannot_open(struct replica_manager *rm, const struct topic_key *key)
 {
-    pthread_rwlock_wrlock(&rm->table_lock);
+    shared_lock_write(&rm->table_lock);
     note_offline(rm, key);
-    pthread_rwlock_unlock(&rm->table_lock);
+    shared_lock_release(&rm->table_lock);
 }
 
 static enum kafka_error find_or_open(struct replica_manager *rm, const struct leader_order *o, struct partition **out)
@@ -329,14 +329,14 @@ static bool take_out(struct partition *p, bool is_offline)
 {
     struct replica_manager *rm = p->manager;
     struct partition *there;
-    pthread_rwlock_wrlock(&rm->table_lock);
+    shared_lock_write(&rm->table_lock);
     HASH_FIND(hh, rm->table, &p->key, sizeof(p->key), there);
     if (there == p) {
         HASH_DEL(rm->table, p);
         if (is_offline)
             note_offline(rm, &p->key);
     }
-    pthread_rwlock_unlock(&rm->table_lock);
+    shared_lock_release(&rm->table_lock);
     if (there == p)
         partition_unref(p); /* the table's; the caller has one, too */
     return there == p;
@@ -356,14 +356,14 @@ static void take_offline(struct partition *p)
 static struct partition **all_partitions(struct replica_manager *rm, size_t *count)
 {
     struct partition *p, *tmp;
-    pthread_rwlock_rdlock(&rm->table_lock);
+    shared_lock_read(&rm->table_lock);
     struct partition **list = xcalloc(HASH_COUNT(rm->table) + 1, sizeof(struct partition *));
     *count = 0;
     HASH_ITER (hh, rm->table, p, tmp) {
         partition_ref(p);
         list[(*count)++] = p;
     }
-    pthread_rwlock_unlock(&rm->table_lock);
+    shared_lock_release(&rm->table_lock);
     return list;
 }
 

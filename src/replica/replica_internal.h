@@ -60,7 +60,7 @@ struct offline_replica { /* one that is in a log directory that is offline, or m
 
 struct replica_manager {
     struct replica_options options;
-    pthread_rwlock_t table_lock; /* guards the two tables */
+    struct shared_lock table_lock; /* guards the two tables */
     struct partition *table;
     struct offline_replica *offline;
     atomic_int controller_epoch;

@@ -5,7 +5,7 @@ void throttle_init(struct throttle *t, int32_t sample_count, int32_t sample_seco
     *t = (struct throttle){.limit = INT64_MAX,
                            .sample_ms = (int64_t)MAX(sample_seconds, 1) * 1000,
                            .sample_count = MIN(MAX(sample_count, 1), THROTTLE_MOST_SAMPLES)};
-    lock_init(&t->lock);
+    lock_init(&t->lock, RANK_THROTTLE);
 }
 
 void throttle_deinit(struct throttle *t)

@@ -40,7 +40,7 @@ struct wake_queue *wake_queue_new(struct loop *loop)
     q->message.deliver = deliver_wakes;
     q->loop = loop;
     q->last = &q->first;
-    lock_init(&q->lock);
+    lock_init(&q->lock, RANK_WAKE_QUEUE);
     return q;
 }
 

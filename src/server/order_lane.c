@@ -17,7 +17,7 @@ struct order_lane {
 struct order_lane *order_lane_new(void)
 {
     struct order_lane *lane = xcalloc(1, sizeof(*lane));
-    lock_init(&lane->lock);
+    lock_init(&lane->lock, RANK_ORDER_LANE);
     lane->last = &lane->first;
     return lane;
 }

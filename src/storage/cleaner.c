@@ -211,7 +211,7 @@ struct cleaner *cleaner_new(struct log_manager *m, const struct broker_config *c
 {
     struct cleaner *c = xcalloc(1, sizeof(*c));
     c->manager = m;
-    lock_init(&c->lock);
+    lock_init(&c->lock, RANK_CLEANER);
     c->settings = settings_of(config);
     atomic_init(&c->stopping, false);
     return c;

@@ -97,9 +97,9 @@ struct log_manager *log_manager_new(const struct log_manager_options *options, s
     m->config = options->config;
     m->host = (struct plog_host){host_failed,      host_remove_later,     host_flush_later,
                                  host_settle_cuts, host_settle_cuts_soon, m};
-    lock_init(&m->lock);
-    lock_init(&m->removal_lock);
-    lock_init(&m->checkpoint_lock);
+    lock_init(&m->lock, RANK_LOG_MANAGER);
+    lock_init(&m->removal_lock, RANK_REMOVALS);
+    lock_init(&m->checkpoint_lock, RANK_CHECKPOINTS);
     atomic_init(&m->clean_end_gone, false);
     atomic_init(&m->settles_soon, false);
     atomic_init(&m->producer_expiration_ms, m->config->producer_id_expiration_ms);

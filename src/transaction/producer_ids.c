@@ -33,7 +33,7 @@ struct producer_ids *producer_ids_new(const struct producer_ids_options *options
     struct producer_ids *p = xcalloc(1, sizeof(*p));
     p->options = *options;
     p->ask.deliver = deliver_ask;
-    lock_init(&p->lock);
+    lock_init(&p->lock, RANK_PRODUCER_IDS);
     return p;
 }
 
