@@ -1,3 +1,9 @@
+/*
+ * Views and their board. A change makes the next view from the newest one, under the board's lock: topics that did not
+ * change are shared. It is posted to every loop; when all have it, the request that brought it is answered, so that a
+ * client that was answered finds it wherever it asks. Requests of a controller that is older than the one known change
+ * nothing.
+ */
 #include "cluster/view.h"
 
 #include <utlist.h>

@@ -1,6 +1,15 @@
 /*
- * Deleting a topic: brokers forget its partitions, stop their replicas, delete them; when all have, the
- * topic's nodes go. A broker that is down, or whose disk has failed, holds it up until it is back.
+ * Deleting a topic: brokers forget its partitions, stop their replicas, delete them; when all have, the topic's nodes
+ * go. A broker that is down, or whose disk has failed, holds it up until it is back.
+ *
+ *   start   UpdateMetadata to all: nobody leads its partitions any more. StopReplica to each replica that is there,
+ *           first to stop it, then to delete it. One that is not there is INELIGIBLE, and waits for its broker or
+ *           directory.
+ *   done    each answer makes a replica DELETED, or INELIGIBLE.
+ *   end     all are DELETED: the topic's nodes go, its settings, and last the order to delete it.
+ *
+ * A topic that is being reassigned waits for the end of that. A controller that takes office in the middle begins
+ * again from what ZooKeeper has.
  */
 #include <inttypes.h>
 

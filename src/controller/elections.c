@@ -1,6 +1,17 @@
 /*
  * Partitions come online here: new ones by creating their state, others by election. Who leads is decided by pure
  * functions of what is known; the rest writes it to ZooKeeper and tells the brokers.
+ *
+ *   create   new partitions of c->work get a state node: the first live replica leads, all live ones are in sync.
+ *   read     the states of the others, as leaders may have changed their ISRs meanwhile.
+ *   elect    from what was read: the first replica that is in the ISR and alive; where unclean elections are allowed
+ *            and there is none, the first that is alive.
+ *   write    the new state, by the version that was read and fenced by the controller's epoch.
+ *   tell     LeaderAndIsr to the replicas, UpdateMetadata to all, of what was written.
+ *
+ * A state that was changed in between (BadVersion) goes back to read. What is found there may be our own write, whose
+ * answer was lost: then it is taken for done. What a newer controller has written is left alone. Work is done in
+ * pieces of PIECE partitions, a turn of the loop each.
  */
 #include <inttypes.h>
 

@@ -1,4 +1,14 @@
-/* Taking office: everything that counts is read from ZooKeeper, with watches, and made true again. */
+/*
+ * Taking office: everything that counts is read from ZooKeeper, with watches, and made true again.
+ *
+ *   read    lists, brokers and topics, states of partitions; old notifications are dropped, missing topic ids written.
+ *   tell    all brokers get UpdateMetadata, then LeaderAndIsr, of what was read: a broker follows only leaders that it
+ *           has heard of, and must learn the new controller's epoch.
+ *   mend    new and leaderless partitions are elected, who is not there leaves the ISRs, reassignments and deletions
+ *           go on where they stood. Then the office is taken, and the queue's events come.
+ *
+ * States are read and told of in pieces of PIECE partitions, a turn of the loop each.
+ */
 #include <inttypes.h>
 
 #include "base/logger.h"

@@ -1,4 +1,9 @@
-/* OffsetCommit and TxnOffsetCommit: who may commit, the records, and what of them is kept when they are stored. */
+/*
+ * OffsetCommit and TxnOffsetCommit: who may commit, the records, and what of them is kept when they are stored.
+ *
+ * An offset counts once its record is committed. Until then it is pending, which keeps it and its group from expiring
+ * and from being called stable. In a transaction it is kept aside until the marker is there.
+ */
 #include <inttypes.h>
 
 #include "base/logger.h"

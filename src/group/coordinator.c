@@ -1,4 +1,8 @@
-/* Which groups this broker serves: tables, loading and unloading of their partitions. */
+/*
+ * Which groups this broker serves: tables, loading and unloading of their partitions. join.c lets members in,
+ * rebalance.c brings them to a generation, sync.c is what they ask of it, commit.c takes offsets, cleanup.c takes
+ * away.
+ */
 #include <inttypes.h>
 #include <utlist.h>
 

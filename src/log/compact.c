@@ -1,4 +1,16 @@
-/* A pass of compaction: what there is to do, the map of keys, and the writing of segments. */
+/*
+ * A pass of compaction: what there is to do, the map of keys, and the writing of segments.
+ *
+ *   map     the dirty part is read, from where the last pass ended up to the active segment or the recovery point, and
+ *           each key's newest offset noted, as far as the map's memory goes.
+ *   write   all segments up to there are read again, neighbours together as long as they fit into one: a record stays
+ *           if no newer one of its key is in the map (compact_filter.c has the rules).
+ *   swap    the new segment takes the place of the old ones in memory, with the log locked; then its files go from
+ *           .cleaned by .swap to their names, with only `files` locked. At any moment of that loading finds its way.
+ *
+ * Nothing above the recovery point is compacted: what makes other records old must not be lost itself. A cut, deletion
+ * or another policy ends the pass at its next step, without a trace.
+ */
 #include "log/compact_internal.h"
 
 #include <inttypes.h>

@@ -1,4 +1,9 @@
-/* Finding and reading by offset. */
+/*
+ * Finding and reading by offset: the segment by its base, a place in it by the offset index (the last entry not
+ * above), then batch headers from there on. What is found is a region of the file with a reference to it; the lock is
+ * held to find the segment, not to look at batches. Unless the caller may block, only what is in the page cache is
+ * looked at.
+ */
 #include <limits.h>
 
 #include "base/clock.h"

@@ -1,3 +1,15 @@
+/*
+ * What a log remembers of those who write to it (KIP-98): the last five batches of each producer, its epoch, the
+ * transaction that is open, so that a batch that comes again is known, and one that comes too early is refused.
+ *
+ * By an example: the last batch of producer 9 had sequences 5 to 9. One with 10 to 12 is next. One with 5 to 9 is a
+ * duplicate, and answered with the offset it has. One with 12 to 14 is out of order, as 10 and 11 are missing. One of
+ * a higher epoch must begin at 0; one of a lower epoch is fenced. After 2147483647 comes 0.
+ *
+ * The state is in memory; a snapshot beside each segment says what it was where the segment begins, and the rest is
+ * read from the batches. What of it lies below the high watermark decides the last stable offset: the first offset of
+ * the oldest transaction that is open, or whose marker is not committed.
+ */
 #include "log/producers_internal.h"
 
 #include <uthash.h>

@@ -1,4 +1,16 @@
-/* One client's connection: frames in, answers out, in order. Lives on one network loop. */
+/*
+ * One client's connection, on one network loop: frames in, answers out, in the order of the requests.
+ *
+ *   reading   the socket is read until a frame is whole, a large one straight into its place; then it is an exchange.
+ *   serving   the server answers now or later. Unless the request may overlap with those before it, nothing more is
+ *             read until it is answered. queued.max.requests counts exchanges in this state.
+ *   sending   answers in order: memory with sendmsg, file regions with sendfile; a region that is not in the page
+ *             cache is read by a worker first. A peer that takes nothing for connections.max.idle.ms is closed.
+ *
+ * A frame that is malformed, too large or unknown closes the connection with a log line, once what came before it is
+ * answered. When the connection ends while an exchange is served, that is orphaned: its owner is told, and its answer
+ * goes nowhere.
+ */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>

@@ -1,3 +1,19 @@
+/*
+ * One loop's share of following. When all goes well there is one connection to each leader and one Fetch under way on
+ * it, in a session: what comes is appended, the watermark taken over, and the next Fetch says how far this follower
+ * is.
+ *
+ * A partition is in the leader's session and named there when something changes, or rests, out of the session, after
+ * an error or held back by a throttle. One whose offset the leader does not have is lost: ListOffsets asks where the
+ * leader's log ends or begins, and it goes on from there.
+ *
+ * Truncation, by an example: this follower has offsets 0 to 119, the last ones of epoch 4. It asks for 120, after
+ * epoch 4. The leader, of epoch 6, knows that epoch 4 ended at 100, and answers just that. The log is cut to 100, and
+ * the next Fetch asks for 100, after the epoch of 99. A log without any epochs is cut to its high watermark first.
+ *
+ * A connection that is lost, or a session that the leader has forgotten, is begun anew with all its partitions named.
+ * Orders reach this loop as messages that say only: look. Whom to follow is asked of the partition at that moment.
+ */
 #include "replica/fetcher.h"
 
 #include <inttypes.h>

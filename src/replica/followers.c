@@ -1,4 +1,16 @@
-/* What a leader knows of its followers, and what follows from it: the high watermark, and who is in sync. */
+/*
+ * What a leader knows of its followers, and what follows from it: the high watermark, and who is in sync.
+ *
+ * The high watermark, by an example: the leader (1) ends at 120, follower 2 has fetched up to 110, follower 3 up to
+ * 90. With an ISR of {1, 2, 3} it is 90. When 3 has not caught up for replica.lag.time.max.ms, the leader proposes {1,
+ * 2}; until the controller has agreed, 3 still counts. Then it rises to 110. When 3 is there again, {1, 2, 3} is
+ * proposed, and counts from that moment, as the controller may have agreed before the leader hears of it. While the
+ * ISR is smaller than min.insync.replicas, it stands still.
+ *
+ * What a follower asks for where is known by partition; when it asked at all, by its fetch session, as a partition
+ * with nothing new is not named for hours and its follower is in sync all the same. Only a fetch brings it into the
+ * ISR: what it had before may have gone with its disk.
+ */
 #include <inttypes.h>
 
 #include "base/clock.h"

@@ -1,3 +1,14 @@
+/*
+ * The table of partitions, and what the controller's orders make of one.
+ *
+ * An order is applied under the partition's lock if its leader epoch is not older than the one known (LeaderAndIsr) or
+ * than the one that ended it (StopReplica). Becoming leader begins an epoch in the log at its end, and forgets what
+ * was known of followers; becoming follower lets go of all who wait. Then role_changed() tells whoever follows roles,
+ * who asks partition_role() for the truth at that moment.
+ *
+ * What opens or creates a log blocks, so orders are carried out by the order worker, one after the other. A partition
+ * whose log directory has failed is replaced in the table by an entry that answers KAFKA_STORAGE_ERROR.
+ */
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>

@@ -1,4 +1,16 @@
-/* Fetch (KIP-227 sessions, KIP-320 epochs, KIP-516 topic ids): regions of segment files out. */
+/*
+ * Fetch: regions of segment files out (KIP-227 sessions, KIP-320 epochs, KIP-516 topic ids).
+ *
+ *   look      reads what each partition has, as file regions. Enough, an error, or the time over: answer.
+ *   warm up   some of it lies on the disk only: a worker reads it, then look again, once.
+ *   wait      too little: a waiter on each partition, or on the session's ready list; the first change, the deadline
+ *             or the loss of the connection leads back to look. To lose nothing, waiters are made first and the
+ *             partitions looked at afterwards, so the first look after going to wait is never skipped.
+ *   answer    regions go to the connection as references; nothing is copied unless an old format is asked for.
+ *
+ * In a session only partitions on its ready list are looked at. What is not done with goes back on it: with an error,
+ * or with more to read. Those that gave data go last, so that all get their turn within fetch.max.bytes.
+ */
 #include "protocol/msg/fetch.h"
 
 #include "base/clock.h"

@@ -1,4 +1,11 @@
-/* Produce (KIP-98, KIP-467): records in, offsets out. */
+/*
+ * Produce: records in, offsets out (KIP-98, KIP-467).
+ *
+ * Each partition's records are looked at outside of any lock (records_prepare: CRC, sizes, timestamps, keys;
+ * conversion if it must be), appended, and answered, or waited for with acks=all (commit_wait.c). A transactional
+ * batch that may be the first of its transaction here is verified with the coordinator before it is appended
+ * (KIP-890); until that is known nothing else of the same connection is begun, so that no batch overtakes another.
+ */
 #include "protocol/msg/produce.h"
 
 #include "base/clock.h"

@@ -1,3 +1,9 @@
+/*
+ * The dirtiest log first: of those above their min.cleanable.dirty.ratio, or whose max.compaction.lag.ms has passed,
+ * the one with the largest part that was not compacted. A hand does a pass in steps and lets its worker go after some
+ * of them; a hand without work looks again after log.cleaner.backoff.ms. The rate
+ * (log.cleaner.io.max.bytes.per.second) is of all together.
+ */
 #include "storage/cleaner_internal.h"
 
 #include <inttypes.h>

@@ -1,4 +1,12 @@
-/* Which transactional ids this broker serves, and what their producers ask. */
+/*
+ * Which transactional ids this broker serves, and what their producers ask.
+ *
+ * What is to become of an id is first written to its partition of __transaction_state, then true: txn_prepare_...()
+ * makes the change, txn_take_change() applies it when its record is committed. One change of an id at a time. With
+ * PrepareCommit or PrepareAbort in the log the end is decided: it is answered, and markers go to all partitions until
+ * each has its own (markers.c); then CompleteCommit or CompleteAbort is written. Who loads a partition goes on where a
+ * prepared transaction stands; what was begun in an earlier term ends in nothing.
+ */
 #include "transaction/transaction_internal.h"
 
 #include <inttypes.h>
