@@ -4,6 +4,7 @@
     generate.py OUTDIR     writes the headers that src/config includes as "config/gen/..."
     generate.py --list     names them
     generate.py --man      prints the manual page
+    generate.py --markdown prints doc/configuration.md
 
 broker.tbl explains the notation. The output depends on the two tables and on nothing else.
 """
@@ -255,7 +256,7 @@ def roff(text):
     return "\\&" + text if text[:1] in ".'" else text
 
 
-def man_key(tables, key):
+def facts_of(tables, key):
     facts = [key.type, f"`{key.default}`" if key.default else
              ("empty" if key.default == "" else "not set")]
     if tables.allowed_text(key):
@@ -267,6 +268,11 @@ def man_key(tables, key):
         facts.append("dynamic only")
     elif key.dynamic != "read-only":
         facts.append(f"dynamic, {key.dynamic}")
+    return facts
+
+
+def man_key(tables, key):
+    facts = facts_of(tables, key)
     state, _, reason = key.state.partition(":")
     note = {"works": "", "not-yet": " \\fINot used yet.\\fP",
             "no-effect": f" \\fINo effect:\\fP {roff(tables.reasons.get(reason, ''))}."}[state]
@@ -338,6 +344,36 @@ def man_page(tables):
     return MAN_HEAD + broker + MAN_TOPIC + topic + MAN_TAIL
 
 
+MARKDOWN_HEAD = """<!-- Made by src/config/generate.py --markdown; change broker.tbl or topic.tbl instead. -->
+# Every key of server.properties and of topics
+
+A value that is not allowed ends the start with a line that names file, line, key, value and what would be allowed. A key
+without effect is named in the log. What is dynamic can be changed while the broker runs, for one broker (per-broker) or for
+all (cluster-wide); parts that do not follow at once say so in the log. `man server.properties` has the same, and the form
+of the file.
+"""
+
+
+def markdown_keys(tables, keys):
+    out, section = [], None
+    for key in keys:
+        if key.section != section:
+            section = key.section
+            out.append(f"\n### {section}\n\n| key | | |\n|---|---|---|\n")
+        state, _, reason = key.state.partition(":")
+        note = {"works": "", "not-yet": " *Not used yet.*",
+                "no-effect": f" *No effect:* {tables.reasons.get(reason, '')}."}[state]
+        cells = [f"`{key.name}`", "; ".join(facts_of(tables, key)), key.doc + note]
+        out.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n")
+    return "".join(out)
+
+
+def markdown(tables):
+    return (MARKDOWN_HEAD + "\n## The broker\n" + markdown_keys(tables, tables.broker) +
+            "\n## Topics\n\nSet for a topic; one without such a key follows the broker's key that is named as its default.\n" +
+            markdown_keys(tables, tables.topic))
+
+
 def main(argument):
     if argument == "--list":
         print("\n".join(OUTPUTS))
@@ -345,6 +381,9 @@ def main(argument):
     tables = Tables()
     if argument == "--man":
         sys.stdout.write(man_page(tables))
+        return
+    if argument == "--markdown":
+        sys.stdout.write(markdown(tables))
         return
     texts = [sets_h(tables), fields_h(tables.broker), fields_h(tables.topic),
              topic_defaults_h(tables), keys_h(tables)]
