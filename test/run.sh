@@ -65,22 +65,39 @@ prepare_java() { # FOLDER
     (cd "$1" && mvn -q -B dependency:copy-dependencies -DoutputDirectory=target/lib) && touch "$1/target/lib/.complete"
 }
 
+# Remade with the jars whose classes are in it.
+prepare_archive() {
+    [ "$top/test/java/target/classes.jsa" -nt "$top/test/java/target/lib/.complete" ] &&
+        [ "$top/test/java4/target/classes.jsa" -nt "$top/test/java4/target/lib/.complete" ] && return 0
+    "$top/test/.venv/bin/python" "$top/test/java/archive.py"
+}
+
 prepare_go() {
     cd "$top/test/go" && mkdir -p target && go build -o target/franz .
 }
 
 prepare_clients() {
     prepare_python >"$logs/python.log" 2>&1 || give_up python "$logs/python.log"
-    (prepare_java "$top/test/java" && prepare_java "$top/test/java4") >"$logs/java.log" 2>&1 || give_up java "$logs/java.log"
+    (prepare_java "$top/test/java" && prepare_java "$top/test/java4" && prepare_archive) >"$logs/java.log" 2>&1 || give_up java "$logs/java.log"
     (prepare_go) >"$logs/go.log" 2>&1 || give_up go "$logs/go.log"
+}
+
+# A line for each file as its tests end; from "The slowest" on what is to be known of them all.
+run_pytest() { # NAME ARGUMENTS...
+    local name=$1
+    shift
+    "$top/test/.venv/bin/pytest" -q --color=no -p no:cacheprovider --no-header --basetemp="$logs/$name" "$@" 2>&1 |
+        tee "$logs/$name.log" | grep -a --line-buffered '^\(ok\|FAIL\) .* s  '
+    local rc=${PIPESTATUS[0]}
+    sed -n '/^The slowest/,/^====/{/^====/d;p}' "$logs/$name.log"
+    return "$rc"
 }
 
 run_system() {
     echo "== System tests"
     prepare_clients
     # Two at a time, as they mostly wait; a file's tests share what they have prepared.
-    BARNABAS_BUILD=$build "$top/test/.venv/bin/pytest" -q -rf --color=no -p no:cacheprovider -n 2 --dist loadfile --junit-xml="$logs/system.xml" \
-        "$top/test/system" "$@" >"$logs/system.log" 2>&1
+    BARNABAS_BUILD=$build run_pytest system -n 2 --dist loadfile --junit-xml="$logs/system.xml" "$top/test/system" "$@"
     local rc=$? counts
     counts=$(python3 - "$logs/system.xml" <<'PY'
 import sys, xml.etree.ElementTree as tree
@@ -95,7 +112,7 @@ PY
     passed=$((passed + ${counts% *}))
     failed=$((failed + ${counts#* }))
     if [ $rc -ne 0 ]; then
-        tail -60 "$logs/system.log"
+        echo "FAIL system; the whole log is $logs/system.log"
         [ "${counts#* }" -gt 0 ] || failed=$((failed + 1))
     fi
 }

@@ -1,6 +1,12 @@
 import pytest
 
 from harness import Apache, Barnabas, ZooKeeper
+from progress import Progress, pytest_runtest_makereport  # noqa: F401 (a hook)
+
+
+def pytest_configure(config):
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Progress(config))
 
 
 @pytest.fixture(scope="session")

@@ -7,14 +7,15 @@ import struct
 import subprocess
 import time
 import uuid
+import weakref
 from pathlib import Path
 
 from kazoo.client import KazooClient
 
 TOP = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("BARNABAS_BUILD", TOP / "build-asan"))
-JARS = TOP / "test" / "java" / "target" / "lib"
-JARS_4 = TOP / "test" / "java4" / "target" / "lib"
+JARS = (TOP / "test" / "java" / "target" / "lib").resolve()
+JARS_4 = (TOP / "test" / "java4" / "target" / "lib").resolve()
 FRANZ = TOP / "test" / "go" / "target" / "franz"
 PATIENCE = 60  # seconds that anything may take before a test gives up on it
 
@@ -43,13 +44,34 @@ def accepts(port):
         return False
 
 
+def jvm(*options, jars=JARS, heap=256, classes=None):
+    """Begins a command that runs a class of these jars, or of a folder beside them; test/java/archive.py has made the archive."""
+    archive = jars.parent / "classes.jsa"
+    shared = [f"-XX:SharedArchiveFile={archive}", "-Xlog:disable"] if archive.exists() else []
+    path = f"{jars}/*:{classes}" if classes else f"{jars}/*"
+    return ["java", f"-Xmx{heap}m", "-XX:TieredStopAtLevel=1", *shared, *options, "-cp", path]
+
+
+def javac(source, jars, folder):
+    """For what is started more than once."""
+    run(["javac", "-nowarn", "-cp", f"{jars}/*", "-d", folder, source])
+    return folder
+
+
+def log4j(level):
+    return f"-Dlog4j.configuration=file:{TOP}/test/system/log4j.properties", f"-Dlevel={level}"
+
+
 class Process:
     """A server that runs in the background, with its output in a file."""
+
+    spawned = weakref.WeakSet()  # all of them
 
     def __init__(self, log):
         self.log, self.process = Path(log), None
 
     def spawn(self, command, env=None):
+        Process.spawned.add(self)
         with open(self.log, "ab") as out:
             self.process = subprocess.Popen([str(c) for c in command], stdout=out, stderr=out, stdin=subprocess.DEVNULL,
                                             env={**os.environ, **(env or {})})
@@ -177,8 +199,8 @@ class Apache(Broker):
     jars = JARS
 
     def launch(self):
-        self.spawn(["java", "-Xmx512m", "-XX:TieredStopAtLevel=1", f"-Dlog4j.configuration=file:{TOP}/test/system/log4j.properties",
-                    f"-Dlevel={os.environ.get('APACHE_LOG_LEVEL', 'WARN')}", "-cp", f"{self.jars}/*", "kafka.Kafka", self.write_config()], self.env)
+        command = jvm(*log4j(os.environ.get("APACHE_LOG_LEVEL", "WARN")), jars=self.jars, heap=512)
+        self.spawn([*command, "kafka.Kafka", self.write_config()], self.env)
 
     def check_log(self):
         pass
@@ -223,8 +245,7 @@ def kcat(broker, *args, stdin=None, check=True):
 
 def java(tool, *args, stdin=None, check=True, jars=JARS):
     """One of Apache's command-line tools."""
-    done = subprocess.run(["java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-cp", f"{jars}/*", tool, *map(str, args)], input=stdin,
-                          capture_output=True, text=True, timeout=PATIENCE)
+    done = subprocess.run([*jvm(jars=jars), tool, *map(str, args)], input=stdin, capture_output=True, text=True, timeout=PATIENCE)
     noise = ("SLF4J", "log4j:")
     out = "".join(line + "\n" for line in (done.stdout + "\n" + done.stderr).splitlines() if line and not line.startswith(noise))
     if check:

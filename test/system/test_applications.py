@@ -10,11 +10,10 @@ import confluent_kafka
 import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
-from harness import FRANZ, JARS, JARS_4, PATIENCE, TOP, Apache, Barnabas, Process, free_port, wait_until
+from harness import FRANZ, JARS, JARS_4, PATIENCE, TOP, Apache, Barnabas, Process, free_port, javac, jvm, log4j, wait_until
 from test_cluster import bootstrap, create, in_sync, make_cluster  # noqa: F401 (a fixture)
 
 HERE = TOP / "test" / "system"
-LOG4J = f"-Dlog4j.configuration=file:{HERE}/log4j.properties"
 
 
 @pytest.fixture
@@ -41,8 +40,8 @@ def launch(tmp_path):
 
 @pytest.fixture
 def run_java(launch):
-    def start(program, *args, jars=JARS, name):
-        return launch(name, "java", "-Xmx384m", "-XX:TieredStopAtLevel=1", LOG4J, "-Dlevel=WARN", "-cp", f"{jars}/*", program, *args)
+    def start(program, *args, jars=JARS, classes=None, name):
+        return launch(name, *jvm(*log4j("WARN"), jars=jars, heap=384, classes=classes), program, *args)
     return start
 
 
@@ -133,10 +132,9 @@ COPIES = 30000
 
 def java_copier(jars):
     def command(brokers, name):
-        return ["java", "-Xmx256m", "-XX:TieredStopAtLevel=1", LOG4J, "-Dlevel=WARN", "-cp", f"{jars}/*",
-                "org.apache.kafka.tools.TransactionalMessageCopier", "--broker-list", bootstrap(brokers), "--input-topic", "in",
-                "--output-topic", "out", "--consumer-group", "g", "--group-mode", "--input-partition", 0, "--transactional-id", name,
-                "--transaction-size", 200, "--enable-random-aborts", "--use-group-metadata"]
+        return [*jvm(*log4j("WARN"), jars=jars), "org.apache.kafka.tools.TransactionalMessageCopier", "--broker-list", bootstrap(brokers),
+                "--input-topic", "in", "--output-topic", "out", "--consumer-group", "g", "--group-mode", "--input-partition", 0,
+                "--transactional-id", name, "--transaction-size", 200, "--enable-random-aborts", "--use-group-metadata"]
     return command
 
 
@@ -199,7 +197,12 @@ def test_streams_count_exactly_once(cluster, run_java, tmp_path, jars):
     for topic in "lines", "counts":
         create(cluster, topic, partitions=4)
     feed, results, lines = Feed(cluster, "lines"), Results(cluster, "counts", 4), []
-    apps = [run_java(f"{HERE}/WordCount.java", bootstrap(cluster), tmp_path / f"state-{i}", jars=jars, name="streams") for i in range(2)]
+    classes = javac(HERE / "WordCount.java", jars, tmp_path / "classes")
+
+    def start_app(name):
+        return run_java("WordCount", bootstrap(cluster), tmp_path / f"state-{name}", jars=jars, classes=classes, name="streams")
+
+    apps = [start_app(f"first-{i}") for i in range(2)]
 
     def step(number):
         """The next thing happens when a part of what was sent is counted."""
@@ -209,7 +212,7 @@ def test_streams_count_exactly_once(cluster, run_java, tmp_path, jars):
         results.await_count(5 * (len(lines) - BULK + BULK // 4), "\n" + apps[0].text()[-3000:])
         if number % 2 == 1: # one of the two is gone, with what it has under way, and another comes
             apps[0].kill()
-            apps.append(run_java(f"{HERE}/WordCount.java", bootstrap(cluster), tmp_path / f"state-{number}", jars=jars, name="streams"))
+            apps.append(start_app(number))
             del apps[0]
 
     kill_each(cluster, "lines", step)

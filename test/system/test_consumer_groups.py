@@ -5,7 +5,7 @@ import re
 import confluent_kafka
 import pytest
 from confluent_kafka import TopicPartition
-from harness import JARS, PATIENCE, Apache, Barnabas, java, produce, run, wait_until
+from harness import PATIENCE, Apache, Barnabas, java, jvm, produce, run, wait_until
 from test_tools import script, topics
 
 TOOL = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"
@@ -115,7 +115,7 @@ def test_the_bytes_are_apaches(groups):
     commit(b, "one", {("u", 0): 1})
 
     def exact(*args):
-        theirs = run(["java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-cp", f"{JARS}/*", TOOL, "--bootstrap-server", b.bootstrap, *args])
+        theirs = run([*jvm(), TOOL, "--bootstrap-server", b.bootstrap, *args])
         assert ours(b, *args) == theirs, args
 
     exact("--describe", "--group", "one")

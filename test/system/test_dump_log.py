@@ -7,7 +7,7 @@ import subprocess
 import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
-from harness import JARS, PATIENCE, Apache, Barnabas, ZooKeeper, java, kcat, produce, run, wait_until
+from harness import PATIENCE, Apache, Barnabas, ZooKeeper, java, jvm, kcat, produce, run, wait_until
 from test_tools import script, topics
 
 SUFFIXES = ("log", "index", "timeindex", "txnindex", "snapshot")
@@ -19,8 +19,8 @@ def complaints(text):
 
 
 def theirs(*args):
-    done = subprocess.run(["java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-Dfile.encoding=UTF-8", "-Dstdout.encoding=UTF-8", "-cp", f"{JARS}/*",
-                           "kafka.tools.DumpLogSegments", *map(str, args)], capture_output=True, text=True, timeout=PATIENCE)
+    command = [*jvm("-Dfile.encoding=UTF-8", "-Dstdout.encoding=UTF-8"), "kafka.tools.DumpLogSegments", *map(str, args)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     return done.returncode, done.stdout.splitlines(), complaints(done.stderr) if done.returncode == 0 else None
 
 

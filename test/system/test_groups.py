@@ -8,7 +8,7 @@ import time
 import confluent_kafka
 import confluent_kafka.admin
 import pytest
-from harness import JARS, JARS_4, PATIENCE, Process, java, kcat, produce, wait_until
+from harness import JARS, JARS_4, PATIENCE, Process, java, jvm, kcat, produce, wait_until
 
 GROUP_COMMAND = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"
 
@@ -180,9 +180,8 @@ class Member(Process):
 
     def __init__(self, log, broker, jars, *args):
         super().__init__(log)
-        self.spawn(["java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-cp", f"{jars}/*", "org.apache.kafka.tools.VerifiableConsumer",
-                    "--bootstrap-server", broker.bootstrap, "--topic", "t", "--group-id", "g", "--session-timeout", 30000,
-                    "--reset-policy", "earliest", *args])
+        self.spawn([*jvm(jars=jars), "org.apache.kafka.tools.VerifiableConsumer", "--bootstrap-server", broker.bootstrap, "--topic", "t",
+                    "--group-id", "g", "--session-timeout", 30000, "--reset-policy", "earliest", *args])
 
     def events(self, name):
         lines = [json.loads(line) for line in self.text().splitlines() if line.startswith("{") and line.endswith("}")]

@@ -5,7 +5,7 @@ import struct
 import subprocess
 
 import pytest
-from harness import BUILD, JARS, TOP
+from harness import BUILD, JARS, TOP, javac, jvm, run
 from messages import APIS, read_request, read_response, response_codec, write_request
 
 CAPTURE = TOP / "test" / "protocol" / "captures" / "clients.bin"
@@ -15,11 +15,11 @@ RESPONSE = 3
 @pytest.fixture(scope="module")
 def frames(tmp_path_factory):
     folder = tmp_path_factory.mktemp("frames")
-    subprocess.run(["javac", "-nowarn", "-cp", f"{JARS}/*", "-d", folder, TOP / "test" / "protocol" / "Frames.java"], check=True)
+    javac(TOP / "test" / "protocol" / "Frames.java", JARS, folder)
 
     def make(seed, variants):
         path = folder / f"frames-{seed}"
-        subprocess.run(["java", "-Xmx512m", "-cp", f"{folder}:{JARS}/*", "Frames", str(seed), str(variants), path], check=True)
+        run([*jvm(heap=512, classes=folder), "Frames", seed, variants, path])
         return path
     return make
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from harness import BUILD, JARS, Apache, Barnabas, java, kcat, produce, wait_until
+from harness import BUILD, Apache, Barnabas, java, jvm, kcat, produce, wait_until
 from test_cluster import make_cluster  # noqa: F401 (a fixture)
 from test_tools import script
 
@@ -316,7 +316,7 @@ def watch(command, done, patience):
 def compare_replicas(brokers, topic, done):
     args = ["--broker-list", servers(brokers), "--topics-include", topic, "--time", "-2", "--report-interval-ms", "500"]
     ours = watch([BUILD / "barnabas-tool", "kafka-replica-verification", *args], done, 20)
-    apache = watch(["java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-cp", f"{JARS}/*", VERIFY_REPLICAS, *args], done, 20)
+    apache = watch([*jvm(), VERIFY_REPLICAS, *args], done, 20)
     return ours, apache
 
 

@@ -46,7 +46,7 @@ class KeyWriter(Worker):
 
 
 def last_values(brokers, topic, partitions):
-    consumer = confluent_kafka.Consumer({"bootstrap.servers": bootstrap(brokers), "group.id": "last", "enable.partition.eof": True})
+    consumer = confluent_kafka.Consumer({"bootstrap.servers": bootstrap(brokers), "group.id": "last", "enable.auto.commit": False, "enable.partition.eof": True})
     consumer.assign([confluent_kafka.TopicPartition(topic, p, 0) for p in range(partitions)])
     found, ended = {}, 0
     while ended < partitions:

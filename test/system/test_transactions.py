@@ -10,7 +10,7 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from controller_frames import Controller, take_office
 from frames import Out
-from harness import BUILD, FRANZ, JARS, JARS_4, PATIENCE, TOP, Apache, Barnabas, Process, java, kcat, other, run, wait_until
+from harness import BUILD, FRANZ, JARS, JARS_4, PATIENCE, TOP, Apache, Barnabas, Process, java, jvm, kcat, other, run, wait_until
 from transaction_frames import TRANSACTIONAL, Connection, make_batch
 
 
@@ -419,7 +419,7 @@ def test_exactly_once_while_the_broker_is_killed(broker, jars, tmp_path):
     facts = [str(i) for i in range(20000)]
     kcat(broker, "-P", "-t", "in", stdin="\n".join(facts) + "\n")
     copier = Process(tmp_path / "copier.log")
-    copier.spawn(["java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-cp", f"{jars}/*", "org.apache.kafka.tools.TransactionalMessageCopier",
+    copier.spawn([*jvm(jars=jars), "org.apache.kafka.tools.TransactionalMessageCopier",
                   "--broker-list", broker.bootstrap, "--input-topic", "in", "--output-topic", "out", "--consumer-group", "g", "--group-mode", "--input-partition", 0,
                   "--transactional-id", "copy", "--transaction-size", 300, "--enable-random-aborts", "--use-group-metadata"])
     try:
