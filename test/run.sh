@@ -66,10 +66,10 @@ prepare_java() { # FOLDER
 }
 
 # Remade with the jars whose classes are in it.
-prepare_archive() {
+prepare_toolbox() {
     [ "$top/test/java/target/classes.jsa" -nt "$top/test/java/target/lib/.complete" ] &&
         [ "$top/test/java4/target/classes.jsa" -nt "$top/test/java4/target/lib/.complete" ] && return 0
-    "$top/test/.venv/bin/python" "$top/test/java/archive.py"
+    "$top/test/.venv/bin/python" "$top/test/java/prepare.py"
 }
 
 prepare_go() {
@@ -78,7 +78,7 @@ prepare_go() {
 
 prepare_clients() {
     prepare_python >"$logs/python.log" 2>&1 || give_up python "$logs/python.log"
-    (prepare_java "$top/test/java" && prepare_java "$top/test/java4" && prepare_archive) >"$logs/java.log" 2>&1 || give_up java "$logs/java.log"
+    (prepare_java "$top/test/java" && prepare_java "$top/test/java4" && prepare_toolbox) >"$logs/java.log" 2>&1 || give_up java "$logs/java.log"
     (prepare_go) >"$logs/go.log" 2>&1 || give_up go "$logs/go.log"
 }
 

@@ -1,5 +1,7 @@
 """Real servers and real clients for the tests: ZooKeeper, barnabas, Apache's broker and its tools."""
 
+import atexit
+import functools
 import os
 import signal
 import socket
@@ -12,11 +14,15 @@ from pathlib import Path
 
 from kazoo.client import KazooClient
 
+from toolbox import Toolbox
+
 TOP = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("BARNABAS_BUILD", TOP / "build-asan"))
 JARS = (TOP / "test" / "java" / "target" / "lib").resolve()
 JARS_4 = (TOP / "test" / "java4" / "target" / "lib").resolve()
 FRANZ = TOP / "test" / "go" / "target" / "franz"
+HERE = Path.cwd()
+ALONE = {f"org.apache.kafka.tools.Verifiable{what}" for what in ("Producer", "Consumer")}  # tools that count on the end of their machine
 PATIENCE = 60  # seconds that anything may take before a test gives up on it
 
 
@@ -45,7 +51,7 @@ def accepts(port):
 
 
 def jvm(*options, jars=JARS, heap=256, classes=None):
-    """Begins a command that runs a class of these jars, or of a folder beside them; test/java/archive.py has made the archive."""
+    """Begins a command that runs a class of these jars, or of a folder beside them; test/java/prepare.py has made the archive."""
     archive = jars.parent / "classes.jsa"
     shared = [f"-XX:SharedArchiveFile={archive}", "-Xlog:disable"] if archive.exists() else []
     path = f"{jars}/*:{classes}" if classes else f"{jars}/*"
@@ -243,11 +249,29 @@ def kcat(broker, *args, stdin=None, check=True):
     return run(["kcat", "-b", broker.bootstrap, "-m", "10", *args], stdin, check)
 
 
+def run_tool(tool, *args, stdin=None, jars=JARS):
+    """One of Apache's command-line tools: its exit code, and what it prints."""
+    if tool in ALONE or Path.cwd() != HERE:
+        return subprocess.run([*jvm("-Dfile.encoding=UTF-8", "-Dstdout.encoding=UTF-8", jars=jars), tool, *map(str, args)], input=stdin,
+                              capture_output=True, text=True, timeout=PATIENCE)
+    return toolbox_of(jars).run(tool, *args, stdin=stdin, timeout=PATIENCE)
+
+
+@functools.cache
+def toolbox_of(jars):
+    toolbox = Toolbox([*jvm("-Dfile.encoding=UTF-8", jars=jars, heap=512, classes=JARS.parent / "classes"), "Toolbox"])
+    atexit.register(toolbox.stop)
+    return toolbox
+
+
+def without_noise(text):
+    return "".join(line + "\n" for line in text.splitlines() if line and not line.startswith(("SLF4J", "log4j:")))
+
+
 def java(tool, *args, stdin=None, check=True, jars=JARS):
-    """One of Apache's command-line tools."""
-    done = subprocess.run([*jvm(jars=jars), tool, *map(str, args)], input=stdin, capture_output=True, text=True, timeout=PATIENCE)
-    noise = ("SLF4J", "log4j:")
-    out = "".join(line + "\n" for line in (done.stdout + "\n" + done.stderr).splitlines() if line and not line.startswith(noise))
+    """What one of Apache's command-line tools says."""
+    done = run_tool(tool, *args, stdin=stdin, jars=jars)
+    out = without_noise(done.stdout + "\n" + done.stderr)
     if check:
         assert done.returncode == 0, f"{tool} {args} gave {done.returncode}:\n{out}"
     return out

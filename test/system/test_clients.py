@@ -5,7 +5,7 @@ import struct
 import confluent_kafka
 import kafka
 import pytest
-from harness import FRANZ, JARS, JARS_4, TOP, Apache, Barnabas, connect, consume, frame, java, kcat, other, produce, read_frame, run, wait_until
+from harness import FRANZ, JARS, JARS_4, TOP, Apache, Barnabas, connect, consume, frame, java, jvm, kcat, other, produce, read_frame, run, wait_until, without_noise
 
 CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]
 
@@ -54,7 +54,7 @@ def fatal_error(broker):
 def tell_of_new_groups(broker, jars):
     """What clients that know the new group protocol get to see, without the broker's address."""
     base = ["--bootstrap-server", broker.bootstrap]
-    told = [java(TOP / "test" / "system" / "NewGroups.java", broker.bootstrap, "t", "g", "none", jars=jars), fatal_error(broker)]
+    told = [without_noise(run([*jvm(jars=jars), TOP / "test" / "system" / "NewGroups.java", broker.bootstrap, "t", "g", "none"])), fatal_error(broker)]
     told += [java("org.apache.kafka.tools.consumer.group.ConsumerGroupCommand", *base, *args, jars=jars, check=False) for args in GROUP_TOOL]
     if jars == JARS_4:
         told += [java(f"org.apache.kafka.tools.{tool}", *base, "--list", jars=jars)

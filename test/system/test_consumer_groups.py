@@ -5,7 +5,7 @@ import re
 import confluent_kafka
 import pytest
 from confluent_kafka import TopicPartition
-from harness import PATIENCE, Apache, Barnabas, java, jvm, produce, run, wait_until
+from harness import PATIENCE, Apache, Barnabas, java, produce, run_tool, wait_until
 from test_tools import script, topics
 
 TOOL = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"
@@ -115,7 +115,7 @@ def test_the_bytes_are_apaches(groups):
     commit(b, "one", {("u", 0): 1})
 
     def exact(*args):
-        theirs = run([*jvm(), TOOL, "--bootstrap-server", b.bootstrap, *args])
+        theirs = run_tool(TOOL, "--bootstrap-server", b.bootstrap, *args).stdout
         assert ours(b, *args) == theirs, args
 
     exact("--describe", "--group", "one")

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
-from harness import PATIENCE, Apache, Barnabas, ZooKeeper, java, jvm, kcat, produce, run, wait_until
+from harness import PATIENCE, Apache, Barnabas, ZooKeeper, java, kcat, produce, run, run_tool, wait_until
 from test_tools import script, topics
 
 SUFFIXES = ("log", "index", "timeindex", "txnindex", "snapshot")
@@ -19,8 +19,7 @@ def complaints(text):
 
 
 def theirs(*args):
-    command = [*jvm("-Dfile.encoding=UTF-8", "-Dstdout.encoding=UTF-8"), "kafka.tools.DumpLogSegments", *map(str, args)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+    done = run_tool("kafka.tools.DumpLogSegments", *args)
     return done.returncode, done.stdout.splitlines(), complaints(done.stderr) if done.returncode == 0 else None
 
 

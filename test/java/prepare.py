@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Makes an archive of the classes that Apache's broker and tools load, with which they are up in half the time.
+"""What the system tests need of Java beside the jars: the toolbox, and archives of the classes that Apache's broker and tools load.
 
-Which ones these are is seen while a broker and a few of the tools run.
+With such an archive they are up in half the time. Which classes these are is seen while a broker and a few of the tools run.
 """
 
 import os
@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "system"))
-from harness import JARS, JARS_4, Apache, ZooKeeper, java, run  # noqa: E402
+from harness import JARS, JARS_4, Apache, ZooKeeper, java, javac, run, toolbox_of  # noqa: E402
 
 
 def use_broker_and_tools(zookeeper, folder):
@@ -29,6 +29,7 @@ def use_broker_and_tools(zookeeper, folder):
         java(f"{tools}.VerifiableProducer", *at, "--topic", "t", "--max-messages", 1)
         java(f"{tools}.VerifiableConsumer", *at, "--topic", "t", "--group-id", "v", "--max-messages", 1)
         java("kafka.tools.DumpLogSegments", "--print-data-log", "--files", broker.data / "t-0" / f"{0:020}.log")
+        toolbox_of(JARS).end()
     finally:
         broker.stop()
 
@@ -48,6 +49,7 @@ def loaded_classes(folder):
 
 
 def main():
+    javac(Path(__file__).with_name("Toolbox.java"), JARS, JARS.parent / "classes")
     for jars in JARS, JARS_4:
         (jars.parent / "classes.jsa").unlink(missing_ok=True)
     with tempfile.TemporaryDirectory() as folder:
