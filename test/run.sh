@@ -82,11 +82,17 @@ prepare_clients() {
     (prepare_go) >"$logs/go.log" 2>&1 || give_up go "$logs/go.log"
 }
 
+# Two tests for each core at a time, as they wait about as long as they work, where there are 2 GB for each.
+workers() {
+    local cores=$((2 * $(nproc))) room=$(($(awk '/MemAvailable/ { print $2 }' /proc/meminfo) >> 21))
+    echo $((room < 1 ? 1 : room < cores ? room : cores))
+}
+
 # A line for each file as its tests end; from "The slowest" on what is to be known of them all.
 run_pytest() { # NAME ARGUMENTS...
     local name=$1
     shift
-    "$top/test/.venv/bin/pytest" -q --color=no -p no:cacheprovider --no-header --basetemp="$logs/$name" "$@" 2>&1 |
+    "$top/test/.venv/bin/pytest" -q --color=no -p no:cacheprovider --no-header --basetemp="$logs/$name" -n "$(workers)" "$@" 2>&1 |
         tee "$logs/$name.log" | grep -a --line-buffered '^\(ok\|FAIL\) .* s  '
     local rc=${PIPESTATUS[0]}
     sed -n '/^The slowest/,/^====/{/^====/d;p}' "$logs/$name.log"
@@ -96,8 +102,7 @@ run_pytest() { # NAME ARGUMENTS...
 run_system() {
     echo "== System tests"
     prepare_clients
-    # Two at a time, as they mostly wait; a file's tests share what they have prepared.
-    BARNABAS_BUILD=$build run_pytest system -n 2 --dist loadfile --junit-xml="$logs/system.xml" "$top/test/system" "$@"
+    BARNABAS_BUILD=$build run_pytest system --junit-xml="$logs/system.xml" "$top/test/system" "$@"
     local rc=$? counts
     counts=$(python3 - "$logs/system.xml" <<'PY'
 import sys, xml.etree.ElementTree as tree
@@ -157,6 +162,8 @@ run_hostile() { # SECONDS [ARGUMENTS]
     fi
 }
 
+threaded=("$top"/test/system/test_{clients,groups,names,orders,topics,transactions}.py)
+
 # Some system tests once more, with the broker under ThreadSanitizer.
 run_threads() {
     echo "== Threads"
@@ -165,14 +172,12 @@ run_threads() {
     {
         cd "$top/build-tsan" && { [ -f Makefile ] || "$top/configure" --enable-tsan CFLAGS='-O1 -g'; } && make -j"$(nproc)"
     } >"$logs/tsan-build.log" 2>&1 || give_up tsan-build "$logs/tsan-build.log"
-    if BARNABAS_BUILD=$top/build-tsan "$top/test/.venv/bin/pytest" -q -rf --color=no -p no:cacheprovider -n 2 --dist loadfile "$top/test/system/test_clients.py" \
-        "$top/test/system/test_groups.py" "$top/test/system/test_names.py" "$top/test/system/test_orders.py" "$top/test/system/test_topics.py" "$top/test/system/test_transactions.py" >"$logs/tsan.log" 2>&1; then
+    if BARNABAS_BUILD=$top/build-tsan run_pytest tsan "${threaded[@]}"; then
         passed=$((passed + 1))
     else
         failed=$((failed + 1))
         echo "FAIL threads"
         grep -A30 'WARNING: ThreadSanitizer' "$logs/tsan.log" | head -40
-        tail -20 "$logs/tsan.log"
     fi
 }
 

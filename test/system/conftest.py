@@ -1,12 +1,33 @@
 import pytest
+from confluent_kafka.admin import AdminClient
+from xdist.scheduler import LoadScopeScheduling
 
-from harness import Apache, Barnabas, ZooKeeper
+from harness import PATIENCE, Apache, Barnabas, ZooKeeper, wait_until
 from progress import Progress, pytest_runtest_makereport  # noqa: F401 (a hook)
+
+TOGETHER = {"test_answers.py", "test_dump_log.py", "test_protocol.py"}  # whose tests share what takes long to make
 
 
 def pytest_configure(config):
+    config.addinivalue_line("markers", "long: takes tens of seconds, so it begins before the others")
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Progress(config))
+
+
+def pytest_collection_modifyitems(items):
+    """What takes long comes first, so that nothing is left to one worker in the end."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None and item.path.name not in TOGETHER)
+
+
+class TestByTest(LoadScopeScheduling):
+    def _split_scope(self, nodeid):
+        file = nodeid.split("::")[0]
+        return file if file.rsplit("/", 1)[-1] in TOGETHER else nodeid
+
+
+def pytest_xdist_make_scheduler(config, log):
+    config.option.loadscopereorder = False
+    return TestByTest(config, log)
 
 
 @pytest.fixture(scope="session")
@@ -38,10 +59,58 @@ def make_broker(zookeeper, tmp_path):
 
     yield make
     everyone = [b for broker in made for b in broker.others]
-    for broker in everyone:
-        broker.stop()
+    for broker in sorted(everyone, key=lambda b: isinstance(b, Apache)):
+        broker.kill() if isinstance(broker, Apache) else broker.stop()  # theirs take seconds to go
     for broker in everyone:
         broker.check_log()
+
+
+class Lent:
+    """A broker of Apache's for one test after the other, which finds neither topics nor groups, as its start takes seconds."""
+
+    def __init__(self, ensemble, folder):
+        self.ensemble, self.folder, self.broker, self.number = ensemble, folder, None, 0
+
+    def topics(self):
+        """As the controller has them, which forgets them last. Topics of its own do not count."""
+        return [t for t in self.broker.zookeeper.children("/brokers/topics") if not t.startswith("__")]
+
+    def is_clean(self):
+        """Whether nothing is left; a member that did not leave would have to be waited for too long."""
+        admin = AdminClient({"bootstrap.servers": self.broker.bootstrap})
+        topics, groups = self.topics(), [g.group_id for g in admin.list_consumer_groups().result(PATIENCE).valid]
+        for delete, names in (admin.delete_consumer_groups, groups), (admin.delete_topics, topics):
+            if names and any(done.exception(PATIENCE) for done in delete(names).values()):
+                return False
+        wait_until(lambda: not self.topics(), "the topics to go")
+        return True
+
+    def get(self):
+        if self.broker is None or not self.is_clean():
+            self.stop()
+            self.number += 1
+            self.broker = Apache(self.ensemble.chroot(), self.folder / f"data-{self.number}", self.folder / f"broker-{self.number}.log", {})
+            self.broker.start()
+        return self.broker
+
+    def stop(self):
+        if self.broker is not None:
+            self.broker.kill()
+            self.broker.zookeeper.close()
+            self.broker = None
+
+
+@pytest.fixture(scope="session")
+def lent(ensemble, tmp_path_factory):
+    apache = Lent(ensemble, tmp_path_factory.mktemp("lent"))
+    yield apache
+    apache.stop()
+
+
+@pytest.fixture
+def borrow(make_broker, lent):
+    """A broker of that kind, of which the test makes nothing but topics and groups."""
+    return lambda kind: lent.get() if kind is Apache else make_broker(kind=kind)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from harness import FRANZ, JARS, JARS_4, PATIENCE, TOP, Apache, Barnabas, Process, free_port, javac, jvm, log4j, wait_until
 from test_cluster import bootstrap, create, in_sync, make_cluster  # noqa: F401 (a fixture)
 
+pytestmark = pytest.mark.long
 HERE = TOP / "test" / "system"
 
 

@@ -218,6 +218,7 @@ def delete_records(brokers, path, *wanted):
 
 
 @pytest.mark.parametrize("kind", [Apache, Barnabas])
+@pytest.mark.long
 def test_records_are_deleted_everywhere(make_cluster, tmp_path, kind):
     brokers = make_cluster(kind, kind, **{"min.insync.replicas": 1, "file.delete.delay.ms": 0})
     create(brokers, "t", 2, 2)
@@ -248,6 +249,7 @@ def test_records_are_deleted_everywhere(make_cluster, tmp_path, kind):
 MANY = 2000
 
 
+@pytest.mark.long
 def test_two_thousand_partitions(make_cluster):
     """Each of three brokers has a replica of all; they are written, one broker dies, comes back, and all is in sync and there."""
     brokers = make_cluster(Barnabas, Barnabas, Barnabas, **{"log.index.size.max.bytes": 4096})

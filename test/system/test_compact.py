@@ -4,8 +4,10 @@ import re
 import shutil
 
 import confluent_kafka
+import pytest
 from harness import Apache, Barnabas, consume, java, wait_until
 
+pytestmark = pytest.mark.long
 CLEANER = {"log.cleaner.backoff.ms": 200, "log.cleaner.min.cleanable.ratio": 0.01, "log.cleaner.delete.retention.ms": 3000,
            "log.segment.bytes": 20000, "log.index.interval.bytes": 500, "log.cleanup.policy": "compact", "log.initial.task.delay.ms": 300}
 CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]

@@ -151,6 +151,7 @@ def answers_about_loggers(broker, tool, names):
     return found
 
 
+@pytest.mark.long
 def test_levels_of_loggers_are_altered_as_by_apache(make_broker, ensemble):
     names = {Apache: {"CHILD": "org.apache.zookeeper.ClientCnxn", "LOGGER": "kafka.controller.KafkaController"}, Barnabas: {"CHILD": "log.plog", "LOGGER": "controller"}}
     answers = []

@@ -55,9 +55,9 @@ def committed(broker, group, wanted):
 
 
 @pytest.fixture(params=[Barnabas, Apache], ids=["barnabas", "apache"])
-def groups(request, make_broker):
+def groups(request, borrow):
     """A broker with the group g, which has no members, and the topics t, u and one with a long name."""
-    b = make_broker(kind=request.param)
+    b = borrow(request.param)
     for name, partitions in ("t", 3), ("u", 2), (LONG, 1):
         topics(b, "--create", "--topic", name, "--partitions", partitions)
     for p in 0, 1, 2:

@@ -83,6 +83,7 @@ ALTERATIONS = [
 ]
 
 
+@pytest.mark.long
 def test_alters_as_apache_alters(any_broker):
     b = ["--bootstrap-server", any_broker.bootstrap]
 
@@ -167,6 +168,7 @@ def in_any_order(lines):
     return sorted(sorted(line.replace(" are ", ", ").split(", ")) for line in lines)
 
 
+@pytest.mark.long
 def test_quotas_and_credentials_on_apache(make_broker, ensemble):
     answers = []
     for tool in (theirs, ours):

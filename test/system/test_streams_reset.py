@@ -28,9 +28,9 @@ def assert_same(broker, *args, code=0):
 
 
 @pytest.fixture(params=[Barnabas, Apache], ids=["barnabas", "apache"])
-def b(request, make_broker):
+def b(request, borrow):
     """Two input topics, an intermediate one, internal ones and others that look like them."""
-    broker = make_broker(kind=request.param)
+    broker = borrow(request.param)
     for name, partitions in ("in", 2), ("more", 1), ("through", 1), ("app-in", 1), ("other-changelog", 1), *((t, 1) for t in INTERNAL):
         topics(broker, "--create", "--topic", name, "--partitions", partitions)
     for p in 0, 1:

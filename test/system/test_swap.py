@@ -17,6 +17,7 @@ sys.path.insert(0, str(TOP / "test" / "faults"))
 import checker  # noqa: E402
 from workload import Group, History, Member, Reader, Worker, Writer, read_all  # noqa: E402
 
+pytestmark = pytest.mark.long
 PARTITIONS, KEYS = 6, 50
 PROMISED = ["2.8.2", "3.0.2", "3.2.3", "3.4.1", "3.6.2", "3.8.1", "3.9.2"]
 

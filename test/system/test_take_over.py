@@ -15,6 +15,7 @@ OLD_FORMATS = {"0.9.0": 0, "0.10.0": 1}
 OLD = {"inter.broker.protocol.version": "2.8"}
 EXACT = [*CODECS, "zstd", "appended", "transactions", "shortened", "idempotent"]
 TOPICS = [*EXACT, "compacted", "both", "open"]
+pytestmark = pytest.mark.long
 PARTITIONS = 2
 SMALL = ["-X", "batch.size=2000"]
 

@@ -12,8 +12,8 @@ PRODUCER, CONSUMER = "org.apache.kafka.tools.VerifiableProducer", "org.apache.ka
 
 
 @pytest.fixture(params=[Barnabas, Apache], ids=["barnabas", "apache"])
-def b(request, make_broker):
-    broker = make_broker(kind=request.param)
+def b(request, borrow):
+    broker = borrow(request.param)
     for name in "t", "u":
         topics(broker, "--create", "--topic", name, "--partitions", 2)
     return broker
