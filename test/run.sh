@@ -4,13 +4,15 @@
 #   test/run.sh [all|unit|system|threads] [pytest arguments]
 #   test/run.sh fuzz [SECONDS]
 #   test/run.sh hostile [SECONDS] [--seed S]
-#   test/run.sh faults [MINUTES]
+#   test/run.sh faults [MINUTES]                   not in `all`: a cluster of three is broken in all ways
 #   test/run.sh sim [SEEDS]
 #   test/run.sh crash [SEEDS]
 #   test/run.sh sim-bites [--seeds N] [NAME...]    not in `all`: rules broken on purpose, which the simulation must see
 #   test/run.sh soak [HOURS]                       not in `all`: the same at size, with all of Kafka's versions, for long
+#   test/run.sh list                               each test, with where it runs
 #
-# Ends with a line "N passed, N failed". What went wrong is shown, and kept in build-asan/logs.
+# Ends with a line "N passed, N failed". What went wrong is shown, and kept in build-asan/logs. A test that fails leaves its
+# folder, with the logs of the brokers.
 set -uo pipefail
 top=$(cd "$(dirname "$0")/.." && pwd)
 what=${1:-all}
@@ -29,11 +31,34 @@ give_up() { # WHAT LOG
 
 "$top/contrib/install-packages.sh" build run test || give_up packages /dev/null
 
-echo "== Building with sanitizers"
-{
-    cd "$top" && { [ -x configure ] || ./autogen.sh; } && cd "$build" &&
-        { [ -f Makefile ] || "$top/configure" --enable-sanitizers --enable-werror CFLAGS=-O1; } && make -j"$(nproc)"
-} >"$logs/build.log" 2>&1 || give_up build "$logs/build.log"
+build_sanitized() {
+    echo "== Building with sanitizers"
+    {
+        cd "$top" && { [ -x configure ] || ./autogen.sh; } && cd "$build" &&
+            { [ -f Makefile ] || "$top/configure" --enable-sanitizers --enable-werror CFLAGS=-O1; } && make -j"$(nproc)"
+    } >"$logs/build.log" 2>&1 || give_up build "$logs/build.log"
+}
+
+# Does something while something else is done; its lines come when it is taken back.
+start_beside() { # NAME COMMAND...
+    local name=$1
+    shift
+    rm -f "$logs/$name.count"
+    (
+        passed=0 failed=0
+        "$@"
+        echo "$passed $failed" >"$logs/$name.count"
+    ) >"$logs/$name.out" 2>&1 &
+}
+
+take_back() { # NAME PROCESS
+    local p=0 f=1
+    wait "$2"
+    cat "$logs/$1.out"
+    [ -f "$logs/$1.count" ] && read -r p f <"$logs/$1.count"
+    passed=$((passed + p))
+    failed=$((failed + f))
+}
 
 # Adds up what cmocka says of each program.
 run_units() {
@@ -122,7 +147,21 @@ PY
     fi
 }
 
-# The fuzzers, for a short while each, from the seeds in test/fuzz/corpus.
+run_fuzzer() { # NAME SECONDS
+    local name=$1
+    rm -rf "$logs/corpus-$name"
+    mkdir "$logs/corpus-$name"
+    if (cd "$logs" && "$top/build-fuzz/test/fuzz/fuzz_$name" -max_total_time="$2" -timeout=20 -rss_limit_mb=4096 "corpus-$name" \
+        "$top/test/fuzz/corpus/$name") >"$logs/fuzz-$name.log" 2>&1; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        echo "FAIL fuzz_$name"
+        grep -v '^#' "$logs/fuzz-$name.log" | tail -40
+    fi
+}
+
+# The fuzzers, for a short while, from the seeds in test/fuzz/corpus.
 run_fuzzers() { # SECONDS
     echo "== Fuzzing"
     mkdir -p "$top/build-fuzz"
@@ -131,19 +170,13 @@ run_fuzzers() { # SECONDS
             { [ -f Makefile ] || "$top/configure" CC=clang --enable-fuzzers --enable-sanitizers CFLAGS='-O1 -g'; } &&
             make -j"$(nproc)" && make fuzzers
     } >"$logs/fuzz-build.log" 2>&1 || give_up fuzz-build "$logs/fuzz-build.log"
-    local name
+    local name processes=()
     for name in request records; do
-        rm -rf "$logs/corpus-$name"
-        mkdir "$logs/corpus-$name"
-        if (cd "$logs" && "$top/build-fuzz/test/fuzz/fuzz_$name" -max_total_time="$1" -timeout=20 -rss_limit_mb=4096 "corpus-$name" \
-            "$top/test/fuzz/corpus/$name") >"$logs/fuzz-$name.log" 2>&1; then
-            passed=$((passed + 1))
-        else
-            failed=$((failed + 1))
-            echo "FAIL fuzz_$name"
-            grep -v '^#' "$logs/fuzz-$name.log" | tail -40
-        fi
+        start_beside "fuzz-$name" run_fuzzer "$name" "$1"
+        processes+=($!)
     done
+    take_back fuzz-request "${processes[0]}"
+    take_back fuzz-records "${processes[1]}"
 }
 
 # A running broker is sent what it should not get.
@@ -162,9 +195,9 @@ run_hostile() { # SECONDS [ARGUMENTS]
     fi
 }
 
+# Some system tests once more, with the broker under ThreadSanitizer.
 threaded=("$top"/test/system/test_{clients,groups,names,orders,topics,transactions}.py)
 
-# Some system tests once more, with the broker under ThreadSanitizer.
 run_threads() {
     echo "== Threads"
     prepare_clients
@@ -258,6 +291,38 @@ run_at_size() { # NAME VARIABLE=VALUE FILES...
     fi
 }
 
+# Whether the benchmarks still run; what they measure so says nothing.
+run_benchmarks() {
+    echo "== Benchmarks"
+    if "$top/test/bench/run.sh" storage --unfilled --rounds 1 --scale 0.02 >"$logs/bench.log" 2>&1; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        echo "FAIL benchmarks"
+        tail -40 "$logs/bench.log"
+    fi
+}
+
+# Each test and the part of this script that runs it; what has no tests of its own is one.
+list_tests() {
+    local file
+    for file in "$top"/test/unit/test_*.c; do
+        sed -n "s/^static void \([a-z0-9_]*\)(void \*\*.*/unit     $(basename "$file")::\1/p" "$file"
+    done
+    printf '%-8s %s\n' unit crash fuzz request fuzz records hostile hostile sim seeds crash seeds faults faults sim-bites rules soak test_size.py \
+        soak test_rolling.py soak test_swap.py soak benchmarks
+    prepare_python >"$logs/python.log" 2>&1 || give_up python "$logs/python.log"
+    list_system system "$top/test/system"
+    list_system threads "${threaded[@]}"
+}
+
+list_system() { # PART FILES...
+    local part=$1
+    shift
+    (cd "$top/test/system" && "$top/test/.venv/bin/pytest" -q --collect-only -p no:cacheprovider "$@" 2>"$logs/list.log") |
+        sed -n "s/^.*\(test_[a-z_]*\.py::\)/$(printf %-8s "$part") \1/p"
+}
+
 # What is too long for every day; what has no size of its own takes a quarter of the time each.
 run_soak() { # HOURS
     local quarter=$(($1 * 900))
@@ -273,18 +338,21 @@ run_soak() { # HOURS
     run_crash 1000000
     run_faults $((quarter / 60))
     run_bites
+    run_benchmarks
 }
 
+[ "$what" = list ] || build_sanitized
 case $what in
 all)
     run_units
+    start_beside hostile run_hostile 60 --seed 1
+    hostile=$!
     run_fuzzers 20
-    run_hostile 60 --seed 1
-    run_sim 10000
-    run_crash 50000
+    run_sim 2000
+    run_crash 10000
+    take_back hostile $hostile
     run_system "$@"
     run_threads
-    run_faults 2 --seed 8
     ;;
 unit) run_units ;;
 fuzz) run_fuzzers "${1:-60}" ;;
@@ -296,10 +364,12 @@ sim-bites) run_bites "$@" ;;
 faults) run_faults "${@:-5}" ;;
 soak) run_soak "${1:-1}" ;;
 system) run_system "$@" ;;
+list) list_tests ;;
 *)
-    sed -n 2,13p "$0" | cut -c3-
+    sed -n 2,14p "$0" | cut -c3-
     exit 2
     ;;
 esac
+[ "$what" = list ] && exit
 echo "$passed passed, $failed failed"
 [ $failed -eq 0 ]
