@@ -92,9 +92,14 @@ prepare_java() { # FOLDER
 
 # Remade with the jars whose classes are in it.
 prepare_toolbox() {
-    [ "$top/test/java/target/classes.jsa" -nt "$top/test/java/target/lib/.complete" ] &&
-        [ "$top/test/java4/target/classes.jsa" -nt "$top/test/java4/target/lib/.complete" ] && return 0
-    "$top/test/.venv/bin/python" "$top/test/java/prepare.py"
+    local new file
+    for new in "$top"/test/java{,4}/target/classes.jsa; do
+        for file in "${new%classes.jsa}lib/.complete" "$top/test/java/Toolbox.java" "$top/test/java/prepare.py"; do
+            [ "$new" -nt "$file" ] && continue
+            "$top/test/.venv/bin/python" "$top/test/java/prepare.py"
+            return
+        done
+    done
 }
 
 prepare_go() {

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "system"))
-from harness import JARS, JARS_4, Apache, ZooKeeper, java, javac, run, toolbox_of  # noqa: E402
+from harness import JARS, JARS_4, TOOLBOX, Apache, ZooKeeper, java, javac, run, toolbox_of  # noqa: E402
 
 
 def use_broker_and_tools(zookeeper, folder):
@@ -49,8 +49,8 @@ def loaded_classes(folder):
 
 
 def main():
-    javac(Path(__file__).with_name("Toolbox.java"), JARS, JARS.parent / "classes")
-    for jars in JARS, JARS_4:
+    javac(Path(__file__).with_name("Toolbox.java"), JARS, TOOLBOX.parent)
+    for jars in JARS, JARS_4:  # what there was must not be used while the new one is made
         (jars.parent / "classes.jsa").unlink(missing_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         names = Path(folder) / "names"

@@ -21,6 +21,7 @@ BUILD = Path(os.environ.get("BARNABAS_BUILD", TOP / "build-asan"))
 JARS = (TOP / "test" / "java" / "target" / "lib").resolve()
 JARS_4 = (TOP / "test" / "java4" / "target" / "lib").resolve()
 FRANZ = TOP / "test" / "go" / "target" / "franz"
+TOOLBOX = JARS.parent / "classes" / "Toolbox.class"  # made by test/java/prepare.py
 HERE = Path.cwd()
 ALONE = {f"org.apache.kafka.tools.Verifiable{what}" for what in ("Producer", "Consumer")}  # tools that count on the end of their machine
 PATIENCE = 60  # seconds that anything may take before a test gives up on it
@@ -51,7 +52,7 @@ def accepts(port):
 
 
 def jvm(*options, jars=JARS, heap=256, classes=None):
-    """Begins a command that runs a class of these jars, or of a folder beside them; test/java/prepare.py has made the archive."""
+    """Begins a command that runs a class of these jars, or of a folder beside them."""
     archive = jars.parent / "classes.jsa"
     shared = [f"-XX:SharedArchiveFile={archive}", "-Xlog:disable"] if archive.exists() else []
     path = f"{jars}/*:{classes}" if classes else f"{jars}/*"
@@ -251,7 +252,7 @@ def kcat(broker, *args, stdin=None, check=True):
 
 def run_tool(tool, *args, stdin=None, jars=JARS):
     """One of Apache's command-line tools: its exit code, and what it prints."""
-    if tool in ALONE or Path.cwd() != HERE:
+    if tool in ALONE or Path.cwd() != HERE or not TOOLBOX.exists():
         return subprocess.run([*jvm("-Dfile.encoding=UTF-8", "-Dstdout.encoding=UTF-8", jars=jars), tool, *map(str, args)], input=stdin,
                               capture_output=True, text=True, timeout=PATIENCE)
     return toolbox_of(jars).run(tool, *args, stdin=stdin, timeout=PATIENCE)
@@ -259,7 +260,7 @@ def run_tool(tool, *args, stdin=None, jars=JARS):
 
 @functools.cache
 def toolbox_of(jars):
-    toolbox = Toolbox([*jvm("-Dfile.encoding=UTF-8", jars=jars, heap=512, classes=JARS.parent / "classes"), "Toolbox"])
+    toolbox = Toolbox([*jvm("-Dfile.encoding=UTF-8", jars=jars, heap=512, classes=TOOLBOX.parent), "Toolbox"])
     atexit.register(toolbox.stop)
     return toolbox
 

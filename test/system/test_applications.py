@@ -238,6 +238,7 @@ class Worker:
         properties = {"bootstrap.servers": bootstrap(brokers), "group.id": "workers", "listeners": self.url, **storage,
                       "offset.storage.partitions": 5, "exactly.once.source.support": "enabled", "offset.flush.interval.ms": 500,
                       "consumer.isolation.level": "read_committed", "session.timeout.ms": 6000, "heartbeat.interval.ms": 1000,
+                      "consumer.session.timeout.ms": 6000, "consumer.heartbeat.interval.ms": 1000,
                       "scheduled.rebalance.max.delay.ms": 0, "plugin.discovery": "service_load",
                       **{f"{side}.converter": "org.apache.kafka.connect.storage.StringConverter" for side in ("key", "value")}}
         self.config = folder / "worker.properties"
