@@ -140,9 +140,12 @@ static enum kafka_error append_check_producer(struct plog *log, const struct pre
         return txn_marker_read(b, &marker) ? producers_check_marker(&log->producers, b, marker.coordinator_epoch)
                                            : ERR_NONE;
     enum kafka_error error = producers_check(&log->producers, p, b, dup, is_dup);
-    if (error == ERR_OUT_OF_ORDER_SEQUENCE_NUMBER && plog_recall_batches(log, b->producer_id))
-        error = producers_check(&log->producers, p, b, dup, is_dup);
-    return error;
+    bool recalled;
+    if (error != ERR_OUT_OF_ORDER_SEQUENCE_NUMBER)
+        return error;
+    if (!plog_recall_batches(log, b->producer_id, &recalled))
+        return ERR_KAFKA_STORAGE_ERROR;
+    return recalled ? producers_check(&log->producers, p, b, dup, is_dup) : error;
 }
 
 static void append_settle(struct plog *log)

@@ -219,7 +219,7 @@ bool plog_replay_producers(struct plog *log, int64_t offset)
 /* Not further back than this, and within one segment: what a producer has under way lies at the end of the log. */
 enum { RECALLED_OFFSETS = 20000 };
 
-bool plog_recall_batches(struct plog *log, int64_t producer_id)
+bool plog_recall_batches(struct plog *log, int64_t producer_id, bool *recalled)
 {
     ensure(lock_is_held(&log->lock));
     struct batch b, found[PRODUCER_BATCHES];
@@ -227,20 +227,27 @@ bool plog_recall_batches(struct plog *log, int64_t producer_id)
     int64_t end;
     int count = 0;
     ensure(log->segment_count > 0);
+    *recalled = false;
     if (!producers_may_recall(&log->producers, producer_id, &end) || end <= log->segments[0]->base_offset)
-        return false;
+        return true;
     struct segment *s = log->segments[plog_segment_index(log, end - 1)];
-    if (segment_find(s, log->path, MAX(s->base_offset, end - RECALLED_OFFSETS), false, &at) != FIND_OK)
-        return false;
-    for (int64_t pos = at.pos; segment_peek(s, log->path, pos, false, &b) == FIND_OK && b.base_offset < end;
-         pos += b.size) {
+    enum find_result result = segment_find(s, log->path, MAX(s->base_offset, end - RECALLED_OFFSETS), false, &at);
+    if (result != FIND_OK)
+        return result != FIND_ERROR;
+    for (int64_t pos = at.pos;; pos += b.size) {
+        result = segment_peek(s, log->path, pos, false, &b);
+        if (result != FIND_OK || b.base_offset >= end)
+            break;
         if (b.producer_id != producer_id || batch_is_control(&b))
             continue;
         if (count == PRODUCER_BATCHES)
             memmove(found, found + 1, sizeof(b) * --count);
         found[count++] = b;
     }
+    if (result == FIND_ERROR)
+        return false;
     producers_recall(&log->producers, producer_id, found, count);
+    *recalled = true;
     return true;
 }
 

@@ -509,6 +509,20 @@ static void a_disk_that_fails_while_recovering_takes_no_records(void **state)
     check_readable(f->log, 0);
 }
 
+/* Its producer would take it for an error of its own, and give up. */
+static void a_batch_that_may_be_a_duplicate_is_not_out_of_order_on_a_disk_that_fails(void **state)
+{
+    struct fixture *f = *state;
+    struct append_result r;
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(append_as(f->log, 5, 100, 1000, 3, i * 5, &r), ERR_NONE);
+    assert_true(plog_close(f->log));
+    reload(f, true, 15);
+    unreadable = ".log";
+    assert_int_equal(append_as(f->log, 5, 100, 1000, 3, 5, &r), ERR_KAFKA_STORAGE_ERROR);
+    unreadable = NULL;
+}
+
 static void what_lies_beside_the_log_is_there_though_it_cannot_be_read(void **state)
 {
     static const char *const names[] = {"leader-epoch-checkpoint", "partition.metadata",
@@ -1001,6 +1015,7 @@ int main(void)
         CASE(batches_before_the_snapshots_are_duplicates_too),
         CASE(what_was_refused_is_not_saved),
         CASE(a_disk_that_fails_while_recovering_takes_no_records),
+        CASE(a_batch_that_may_be_a_duplicate_is_not_out_of_order_on_a_disk_that_fails),
         CASE(what_lies_beside_the_log_is_there_though_it_cannot_be_read),
         CASE(a_search_by_time_reads_without_the_lock),
         CASE(a_search_by_time_that_cannot_read_has_not_found_out),
