@@ -25,8 +25,7 @@ static const struct producer_last *filter_find_producer(const struct compact_fil
  */
 static bool is_last_of_producer(const struct compact_filter *f, const struct batch *b)
 {
-    const struct producer_last *last =
-        b->producer_id == NO_PRODUCER_ID ? NULL : filter_find_producer(f, b->producer_id);
+    const struct producer_last *last = batch_has_producer(b) ? filter_find_producer(f, b->producer_id) : NULL;
     if (last == NULL)
         return false;
     if (last->last_offset >= 0)

@@ -195,7 +195,7 @@ enum kafka_error producers_check(const struct producers *p, const struct prepare
                                  struct producer_batch *dup, bool *is_dup)
 {
     *is_dup = false;
-    if (b->producer_id == NO_PRODUCER_ID)
+    if (!batch_has_producer(b))
         return ERR_NONE;
     const struct producer *x = producers_find(p, b->producer_id);
     *is_dup = !prepared->by_coordinator && x != NULL && b->producer_epoch == x->epoch && find_duplicate(x, b, dup);
@@ -217,7 +217,7 @@ int32_t producers_last_sequence(const struct producers *p, int64_t id)
 
 void producers_note_refused(struct producers *p, const struct batch *b, int64_t now)
 {
-    if (b->producer_id == NO_PRODUCER_ID || producers_find(p, b->producer_id) != NULL)
+    if (!batch_has_producer(b) || producers_find(p, b->producer_id) != NULL)
         return;
     struct producer *x = producers_find_or_add(p, b->producer_id);
     x->epoch = b->producer_epoch;
@@ -290,11 +290,10 @@ static void set_epoch(struct producer *x, int16_t epoch)
 enum kafka_error producers_check_marker(const struct producers *p, const struct batch *b, int32_t coordinator_epoch)
 {
     const struct producer *x = producers_find(p, b->producer_id);
-    if (x == NULL)
-        return ERR_NONE;
-    if (b->producer_epoch < x->epoch)
+    int32_t known = x != NULL ? x->coordinator_epoch : -1;
+    if (x != NULL && b->producer_epoch < x->epoch)
         return ERR_INVALID_PRODUCER_EPOCH;
-    return coordinator_epoch < x->coordinator_epoch ? ERR_TRANSACTION_COORDINATOR_FENCED : ERR_NONE;
+    return coordinator_epoch < known ? ERR_TRANSACTION_COORDINATOR_FENCED : ERR_NONE;
 }
 
 static int by_beginning(const struct producer *a, const struct producer *b)
@@ -346,7 +345,7 @@ static bool note_control(struct producers *p, struct producer *x, const struct b
 bool producers_note(struct producers *p, const struct batch *b, struct txn_entry *aborted)
 {
     p->map_end_offset = b->last_offset + 1;
-    if (b->producer_id == NO_PRODUCER_ID)
+    if (!batch_has_producer(b))
         return false;
     struct producer *x = producers_find_or_add(p, b->producer_id);
     set_epoch(x, b->producer_epoch);

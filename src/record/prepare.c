@@ -55,7 +55,7 @@ static enum kafka_error check_client_batch(struct preparation *p, const struct b
     }
     if (batch_is_control(b))
         return REFUSE(p, ERR_INVALID_RECORD, "Clients are not allowed to write control records");
-    if (b->producer_id != NO_PRODUCER_ID && b->base_sequence < 0)
+    if (batch_has_producer(b) && b->base_sequence < 0)
         return REFUSE(p, ERR_INVALID_RECORD, "Invalid sequence number %d in record batch with producer id %lld",
                       b->base_sequence, (long long)b->producer_id);
     return ERR_NONE;

@@ -73,6 +73,12 @@ static inline bool batch_is_transactional(const struct batch *b)
     return (b->attributes & ATTR_TRANSACTIONAL) != 0;
 }
 
+/* Any id below zero is that of none. */
+static inline bool batch_has_producer(const struct batch *b)
+{
+    return b->producer_id > NO_PRODUCER_ID;
+}
+
 /* From base_timestamp on compaction may drop its tombstones, or a control batch. */
 static inline bool batch_has_delete_horizon(const struct batch *b)
 {

@@ -180,8 +180,7 @@ static bool transactional_batch(const struct produced *x, struct batch *b)
 static bool is_unverified(struct produce *pr, struct produced *x, const struct commit_item *item)
 {
     struct batch b;
-    if (!atomic_load(&pr->wait.r->s->verify_transactions) || !transactional_batch(x, &b) ||
-        b.producer_id == NO_PRODUCER_ID)
+    if (!atomic_load(&pr->wait.r->s->verify_transactions) || !transactional_batch(x, &b) || !batch_has_producer(&b))
         return false;
     x->guard = GUARD_OPEN;
     if (partition_check_leader(item->partition, -1) != ERR_NONE)
@@ -274,9 +273,10 @@ static enum kafka_error transaction_problem(const struct produce *pr)
             continue;
         if (pr->request.transactional_id.p == NULL)
             return ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
-        if (first.producer_id == NO_PRODUCER_ID)
+        if (!batch_has_producer(&first))
             first = b;
-        else if (b.producer_id != first.producer_id || b.producer_epoch != first.producer_epoch)
+        else if (batch_has_producer(&b) &&
+                 (b.producer_id != first.producer_id || b.producer_epoch != first.producer_epoch))
             return ERR_INVALID_PRODUCER_ID_MAPPING;
     }
     return ERR_NONE;

@@ -1072,9 +1072,6 @@ REASONS = {
     "Of a log without records nothing is told that was in it.": {"list_offsets": ["at -1 when all is deleted", "at -3 when all is deleted"]},
     "Records without a time have no largest one.": {"list_offsets": ["without times at -3"]},
     "An epoch below zero was never led in.": {"leader_epochs": [f"in version {i}" for i in range(5)]},
-    "A producer's id below zero is that of none in Kafka, and here that of one who is odd.": {"producers": ["the state"]},
-    "An epoch of a coordinator below zero is older than none in Kafka.": {
-        "brokers": ["markers in version 0", "markers in version 1", "the end of brokers 0", "the records of brokers 0"]},
     "Only what is there is advertised.": {"the_cluster": [f"versions in version {i}" for i in range(5)] + ["versions for aaaaaaaaa 1"]},
 }
 
