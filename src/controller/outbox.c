@@ -226,14 +226,16 @@ static void fill_leaders(struct building *b, struct leader_and_isr_request *requ
 {
     const char *listener = b->c->options.config->inter_broker_listener_name;
     const struct ctl_broker *l;
-    ARRAY_MAKE(&b->arena, request->live_leaders, 64);
+    int count = 0;
+    LL_COUNT(b->c->brokers, l, count);
+    ARRAY_MAKE(&b->arena, request->live_leaders, count);
     request->live_leaders.len = 0;
     LL_FOREACH (b->c->brokers, l) {
         bool named = false;
         for (size_t i = 0; i < n && !named; i++)
             named = notes[i]->key.partition->leadership.leader == l->id;
         const struct endpoint *e = registration_endpoint(&l->registration, listener);
-        if (!named || e == NULL || request->live_leaders.len == 64)
+        if (!named || e == NULL)
             continue;
         struct leader_and_isr_live_leader *o = &request->live_leaders.items[request->live_leaders.len++];
         leader_and_isr_live_leader_init(o);

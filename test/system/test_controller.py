@@ -3,11 +3,13 @@
 import base64
 import json
 import signal
+import socket
 import struct
 import uuid
 
 import pytest
-from harness import Barnabas, connect, consume, frame, free_port, produce, read_frame, wait_until
+from harness import PATIENCE, Barnabas, connect, consume, frame, free_port, produce, read_frame, wait_until
+from messages import APIS, read_request, response_codec
 from test_cluster import Acknowledged, create, describe, in_sync, make_cluster, read_all, topics  # noqa: F401 (a fixture)
 
 
@@ -247,6 +249,46 @@ def test_assignments_written_by_hand(make_cluster):  # noqa: F811
     wait_until(lambda: describe(brokers, "gap")[0] == (1, [1, 2], [1, 2]), "the topic with a gap again")
     topics(brokers, "--delete", "--topic", "gap")
     wait_until(lambda: not chroot.client.exists("/brokers/topics/gap"), "the topic to go")
+
+
+LEADER_AND_ISR = 4
+
+
+def register(chroot, number, port):
+    node = {"version": 5, "host": "127.0.0.1", "port": port, "jmx_port": -1, "timestamp": "0", "features": {}, "listener_security_protocol_map": {"PLAINTEXT": "PLAINTEXT"},
+            "endpoints": [f"PLAINTEXT://127.0.0.1:{port}"]}
+    chroot.client.create(f"/brokers/ids/{number}", json.dumps(node).encode(), ephemeral=True)
+
+
+def orders_to(server):
+    """LeaderAndIsr requests of the controller; all that it says is found to be well."""
+    sock = server.accept()[0]
+    sock.settimeout(PATIENCE)
+    with sock:
+        while True:
+            head, request = read_request(read_frame(sock))
+            key, version = head["RequestApiKey"], head["RequestApiVersion"]
+            if key == LEADER_AND_ISR:
+                yield request
+            answer = struct.pack(">i", head["CorrelationId"]) + (b"\0" if version >= APIS[key].flexible else b"") + response_codec(key, version).write({})
+            sock.sendall(struct.pack(">i", len(answer)) + answer)
+
+
+def test_an_order_names_all_of_its_leaders(broker, zookeeper):
+    many, follower = range(100, 170), 200
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(PATIENCE)
+        for number in many:
+            register(zookeeper, number, free_port())
+        register(zookeeper, follower, server.getsockname()[1])
+        make_topic(zookeeper, "t", {str(i): [leader, follower] for i, leader in enumerate(many)})
+        ordered = set()
+        for request in orders_to(server):
+            leaders = {p["Leader"] for t in request["TopicStates"] for p in t["PartitionStates"]}
+            assert {x["BrokerId"] for x in request["LiveLeaders"]} == leaders
+            ordered |= leaders
+            if ordered == set(many):
+                break
 
 
 def test_a_topic_is_deleted_while_it_is_reassigned(three):
