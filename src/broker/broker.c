@@ -360,7 +360,7 @@ static void on_session_expired(void *ctx)
 {
     struct broker *b = ctx;
     if (b->services.controller != NULL)
-        controller_expire(b->services.controller);
+        controller_stop(b->services.controller, "the ZooKeeper session has expired");
     broker_stop_waiting(b);
     if (!is_open(b) && !b->leaving)
         broker_give_up(b, "The ZooKeeper session expired while the broker was starting");
@@ -415,7 +415,7 @@ static void broker_leave(struct broker *b)
     broker_stop_waiting(b);
     log_manager_stop(b->services.logs);
     net_server_close_connections(b->services.net);
-    controller_expire(b->services.controller);
+    controller_stop(b->services.controller, "the broker is shutting down");
     controller_link_close(b->services.controller_link);
     zk_close(b->services.zk);
     coordination_resign(b);

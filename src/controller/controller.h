@@ -32,8 +32,8 @@ void controller_free(struct controller *c);
 
 /* This broker is registered in ZooKeeper: watch /controller, and race for it. */
 void controller_start(struct controller *c);
-/* The session has expired: everything is forgotten; waiting requests fail with ERR_NOT_CONTROLLER. */
-void controller_expire(struct controller *c);
+/* Everything is forgotten; waiting requests fail with ERR_NOT_CONTROLLER. To be started again with the next session. */
+void controller_stop(struct controller *c, const char *why);
 /* A watch has fired. */
 void controller_changed(struct controller *c, const char *path);
 

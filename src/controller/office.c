@@ -206,11 +206,11 @@ void controller_start(struct controller *c)
     event_post(c, "Startup", office_elect);
 }
 
-void controller_expire(struct controller *c)
+void controller_stop(struct controller *c, const char *why)
 {
     ensure(loop_is_mine(c->options.loop));
     if (c->active)
-        log_info("Resigning as controller of epoch %" PRId32 ": the ZooKeeper session has expired", c->epoch);
+        log_info("Resigning as controller of epoch %" PRId32 ": %s", c->epoch, why);
     c->started = false;
     stop_being_active(c);
     c->active_id = -1;

@@ -95,6 +95,7 @@ def test_a_clean_stop_leaves_the_mark_and_no_ephemeral_nodes(broker, zookeeper):
     assert not (broker.data / ".lock").exists()
     assert zookeeper.children("/brokers/ids") == []
     assert not zookeeper.client.exists("/controller")
+    assert "Resigning as controller of epoch 1: the broker is shutting down" in broker.text()
 
 
 def test_the_epoch_rises_with_each_controller(broker, zookeeper):
