@@ -4,8 +4,10 @@ import socket
 import struct
 import time
 
+from batches import make_batch, make_record
 from frames import Out
 from harness import PATIENCE, Barnabas, connect, consume, frame, kcat, produce, read_frame, receive, wait_until
+from messages import Asker
 
 API_VERSIONS, FETCH = 18, 1
 BIG = 4_000_000
@@ -74,21 +76,30 @@ class Limited(Barnabas):
         super().spawn(["prlimit", "--nofile=400:400", *command], env)
 
 
+def ask_in(broker):
+    """A connection, or None if it is refused."""
+    sock = connect(broker)
+    sock.settimeout(PATIENCE)
+    try:
+        sock.sendall(frame(API_VERSIONS, 0))
+        return None if read_frame(sock) is None else sock
+    except ConnectionError:
+        return None
+
+
+def connect_until_refused(broker):
+    held = []
+    while sock := ask_in(broker):
+        held.append(sock)
+        assert len(held) < 400
+    assert "file descriptors are in use" in broker.text()
+    return held
+
+
 def test_data_and_other_brokers_go_before_clients(make_broker):
     broker = make_broker(kind=Limited, **{"default.replication.factor": 1})
     kcat(broker, "-L")
-    held = []
-    while True:
-        held.append(connect(broker))
-        held[-1].settimeout(PATIENCE)
-        try:
-            held[-1].sendall(frame(API_VERSIONS, 0))
-            if read_frame(held[-1]) is None:
-                break
-        except ConnectionError:
-            break
-        assert len(held) < 400
-    assert "file descriptors are in use" in broker.text()
+    held = connect_until_refused(broker)
     o = Out(False)
     o.array(["new"], o.text).raw("b", 1)
     held[0].sendall(frame(3, 4, o.data))  # Metadata, which makes the topic: its log's files find their place
@@ -99,3 +110,50 @@ def test_data_and_other_brokers_go_before_clients(make_broker):
     produce(broker, "new", ["x"])
     assert consume(broker, "new") == ["x"]
     assert "Cannot accept" not in broker.text()
+
+
+STORAGE_ERROR = 56
+
+
+def write(asker, partition, value):
+    """A segment takes two of these. Returns the error and the offset."""
+    batch = make_batch([make_record(value=value.ljust(400, b"."))])
+    answer = asker.get("Produce", 9, {"Acks": -1, "TimeoutMs": 30000, "TopicData": [{"Name": "t", "PartitionData": [{"Index": partition, "Records": batch}]}]})
+    found = answer["Responses"][0]["PartitionResponses"][0]
+    return found["ErrorCode"], found["BaseOffset"]
+
+
+def read_numbers(broker):
+    lines = consume(broker, "t", fmt="%p %o %s\\n")
+    return {tuple(map(int, line.rstrip(".").split())) for line in lines if "after" not in line}
+
+
+def test_logs_that_find_no_descriptor_lose_nothing(make_broker):
+    """And their directory stays: what is refused is taken again when there are some."""
+    partitions = 10
+    broker = make_broker(kind=Limited, log_segment_bytes=1000)
+    taken, refused = set(), set()
+    with Asker(broker) as asker:
+        asker.get("CreateTopics", 2, {"Topics": [{"Name": "t", "NumPartitions": partitions, "ReplicationFactor": 1}], "timeoutMs": 30000})
+        wait_until(lambda: all((broker.data / f"t-{p}").is_dir() for p in range(partitions)), "the logs")
+        held = connect_until_refused(broker)
+        for number in range(100 * partitions):
+            if len(refused) == partitions:
+                break
+            error, offset = write(asker, number % partitions, b"%d" % number)
+            assert error in (0, STORAGE_ERROR)
+            if error:
+                refused.add(number % partitions)
+            else:
+                taken.add((number % partitions, offset, number))
+        assert len(refused) == partitions
+        assert "as many files open as it may" in broker.text()
+        for sock in held:
+            sock.close()
+        for partition in range(partitions):
+            wait_until(lambda p=partition: write(asker, p, b"after")[0] == 0, "a partition that takes records again")
+    assert "offline" not in broker.text()
+    assert read_numbers(broker) == taken
+    broker.kill()
+    broker.restart()
+    assert read_numbers(broker) == taken
