@@ -339,7 +339,7 @@ void timer_stop(struct timer *t)
 
 bool timer_is_running(const struct timer *t)
 {
-    return ev_is_active((const struct ev_timer *)(const void *)&t->ev);
+    return ev_is_active((struct ev_timer *)(uintptr_t)&t->ev);
 }
 
 static struct ev_io *watch_ev(struct watch *w)

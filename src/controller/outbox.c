@@ -90,7 +90,7 @@ static struct note *note_for(struct outbox *o, enum note_kind kind, int32_t brok
     memset(&key, 0, sizeof(key)); /* its padding, too, is hashed */
     key.partition = p;
     key.broker = broker;
-    key.kind = kind;
+    key.kind = (int32_t)kind;
     HASH_FIND(hh, o->notes, &key, sizeof(key), n);
     if (n != NULL)
         return n;

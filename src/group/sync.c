@@ -169,7 +169,7 @@ static void leave_all(struct group *g, const struct leave_group_request *request
         leave_group_member_response_init(o);
         o->member_id = in->member_id;
         o->group_instance_id = in->group_instance_id;
-        o->error_code = g == NULL ? ERR_UNKNOWN_MEMBER_ID : sync_leave(g, in);
+        o->error_code = (int16_t)(g == NULL ? ERR_UNKNOWN_MEMBER_ID : sync_leave(g, in));
     }
 }
 

@@ -369,7 +369,7 @@ static mode_t type_of(DIR *dir, const struct dirent *e)
 {
     struct stat st;
     if (e->d_type == DT_REG || e->d_type == DT_DIR)
-        return DTTOIF(e->d_type);
+        return (mode_t)DTTOIF(e->d_type);
     if (fstatat(dirfd(dir), e->d_name, &st, 0) == 0)
         return st.st_mode & S_IFMT;
     return errno == ENOENT ? 0 : S_IFREG;

@@ -241,7 +241,7 @@ bool plog_recall_batches(struct plog *log, int64_t producer_id, bool *recalled)
         if (b.producer_id != producer_id || batch_is_control(&b))
             continue;
         if (count == PRODUCER_BATCHES)
-            memmove(found, found + 1, sizeof(b) * --count);
+            memmove(found, found + 1, sizeof(b) * (size_t)--count);
         found[count++] = b;
     }
     if (result == FIND_ERROR)

@@ -211,8 +211,8 @@ static void end_of_epoch(struct request *r, struct str topic,
     struct partition *p = replica_partition(r->s->replicas, topic, in->partition);
     offset_for_leader_epoch_epoch_end_offset_init(out);
     out->partition = in->partition;
-    out->error_code =
-        p == NULL ? partition_missing(r->s, topic, in->partition) : partition_check_leader(p, in->current_leader_epoch);
+    out->error_code = (int16_t)(p == NULL ? partition_missing(r->s, topic, in->partition)
+                                          : partition_check_leader(p, in->current_leader_epoch));
     if (out->error_code == ERR_NONE)
         plog_epoch_end(partition_log(p), in->leader_epoch, &out->leader_epoch, &out->end_offset);
     partition_unref(p);

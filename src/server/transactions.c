@@ -225,7 +225,7 @@ static void refuse_impossible(struct adding *x)
         x->refused |= check_partition(x, &x->refs[i]) != ERR_NONE;
     for (int32_t i = 0; x->refused && i < x->count; i++) {
         enum kafka_error error = check_partition(x, &x->refs[i]);
-        x->out[i]->partition_error_code = error != ERR_NONE ? error : ERR_OPERATION_NOT_ATTEMPTED;
+        x->out[i]->partition_error_code = (int16_t)(error != ERR_NONE ? error : ERR_OPERATION_NOT_ATTEMPTED);
     }
 }
 

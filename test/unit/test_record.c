@@ -401,7 +401,7 @@ static struct strbuf keep_some(const struct batch *b, unsigned mask, int64_t del
     int32_t count = 0;
     struct record_iter *it = record_iter_new(b, &arena);
     for (int i = 0; record_iter_next(it, &kept[count]) > 0; i++)
-        count += (mask >> i) & 1;
+        count += (int32_t)(mask >> i & 1);
     assert_true(batch_rewrite(b, kept, count, delete_horizon, &out));
     record_iter_free(it);
     return out;

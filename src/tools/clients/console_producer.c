@@ -173,7 +173,7 @@ static rd_kafka_resp_err_t enqueue(struct producer *p, const struct line_record 
     for (int64_t waited = 0; err == RD_KAFKA_RESP_ERR__QUEUE_FULL && waited <= p->max_block_ms; waited += SLICE_MS) {
         rd_kafka_headers_t *headers = r->headers != NULL ? rd_kafka_headers_copy(r->headers) : NULL;
         err = rd_kafka_producev(p->rk, RD_KAFKA_V_TOPIC(p->topic), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
-                                RD_KAFKA_V_KEY(r->key.p, (size_t)r->key.len),
+                                RD_KAFKA_V_KEY((char *)(uintptr_t)r->key.p, (size_t)r->key.len),
                                 RD_KAFKA_V_VALUE((void *)(uintptr_t)r->value.p, (size_t)r->value.len),
                                 RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_END);
         if (err != RD_KAFKA_RESP_ERR_NO_ERROR && headers != NULL)

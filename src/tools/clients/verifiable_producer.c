@@ -106,7 +106,7 @@ static void send_number(struct verifiable_producer *p, int64_t n)
     size_t value_len = (size_t)(prefixed ? snprintf(value, sizeof(value), "%" PRId64 ".%" PRId64, p->prefix, n)
                                          : snprintf(value, sizeof(value), "%" PRId64, n));
     size_t key_len = p->keys > 0 ? (size_t)snprintf(digits, sizeof(digits), "%" PRId64, n % p->keys) : 0;
-    const char *key = p->keys > 0 ? digits : NULL;
+    char *key = p->keys > 0 ? digits : NULL;
     rd_kafka_resp_err_t err;
     do {
         rd_kafka_poll(p->rk, 0);
