@@ -28,7 +28,7 @@ _barnabas_tool() {
     esac
 }
 
-complete -F _barnabas_tool kafka-topics.sh kafka-configs.sh kafka-reassign-partitions.sh kafka-leader-election.sh kafka-replica-verification.sh kafka-log-dirs.sh \
-    kafka-console-producer.sh kafka-console-consumer.sh kafka-consumer-groups.sh kafka-delete-records.sh kafka-get-offsets.sh kafka-broker-api-versions.sh kafka-dump-log.sh \
-    kafka-transactions.sh kafka-producer-perf-test.sh kafka-consumer-perf-test.sh kafka-verifiable-producer.sh kafka-verifiable-consumer.sh \
-    kafka-streams-application-reset.sh
+for _barnabas_name in $(barnabas-tool --help 2>/dev/null | sed -n 's/^  \([^ ]*\).*/\1.sh/p'); do
+    complete -F _barnabas_tool "$_barnabas_name"
+done
+unset _barnabas_name
