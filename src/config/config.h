@@ -90,6 +90,8 @@ struct config_set {
     bool any_case; /* upper and lower case are the same */
 };
 
+enum config_live { CONFIG_NOT_LIVE, CONFIG_LIVE, CONFIG_LIVE_PER_LISTENER };
+
 struct config_key {
     const char *name;
     const char *doc;               /* one sentence */
@@ -104,6 +106,7 @@ struct config_key {
     enum config_form form;
     enum config_state state;
     enum config_dynamic dynamic;
+    enum config_live live; /* a running broker follows it */
     enum config_importance importance;
     bool internal; /* DescribeConfigs leaves it out unless it is set */
     int field;     /* offset in struct broker_config or topic_config, or -1 */

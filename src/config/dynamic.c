@@ -12,25 +12,6 @@ static const char *const cluster_listener_keys[] = {
     "num.network.threads",
 };
 
-/* What running parts follow, beside the defaults of topics; logs are loaded only at start. */
-static const char *const live_keys[] = {
-    "follower.replication.throttled.rate",
-    "leader.replication.throttled.rate",
-    "log.cleaner.backoff.ms",
-    "log.cleaner.dedupe.buffer.size",
-    "log.cleaner.io.buffer.load.factor",
-    "log.cleaner.io.buffer.size",
-    "log.cleaner.io.max.bytes.per.second",
-    "log.cleaner.threads",
-    "max.connections.per.ip",
-    "max.connections.per.ip.overrides",
-    "num.io.threads",
-    "num.recovery.threads.per.data.dir",
-    "producer.id.expiration.ms",
-    "replica.alter.log.dirs.io.max.bytes.per.second",
-    "transaction.partition.verification.enable",
-};
-
 /* Counts that may not change to less than half or more than double at once. */
 static const char *const thread_keys[] = {
     "background.threads",
@@ -158,13 +139,8 @@ bool config_is_live(const char *name)
         if (keys[i].state == CONFIG_WORKS && keys[i].broker_key != NULL && is_same_or_synonym(name, keys[i].broker_key))
             return true;
     const struct config_key *key = config_broker_key(name);
-    if (key != NULL && (strcmp(key->name, "max.connections") == 0 || /* also for one listener */
-                        strcmp(key->name, "max.connection.creation.rate") == 0))
-        return true;
-    for (size_t i = 0; i < ARRAY_LEN(live_keys); i++)
-        if (strcmp(name, live_keys[i]) == 0)
-            return true;
-    return false;
+    return key != NULL &&
+           (key->live == CONFIG_LIVE_PER_LISTENER || (key->live == CONFIG_LIVE && strcmp(key->name, name) == 0));
 }
 
 static void dynamic_add(struct broker_config *out, const struct config_pair *pairs, size_t count,

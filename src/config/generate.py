@@ -57,6 +57,7 @@ class Key:
     allowed: str = ""
     importance: str = ""
     dynamic: str = "read-only"
+    live: str = "not-live"
     state: str = ""
     internal: bool = False
     synonyms: list = field(default_factory=list)
@@ -126,6 +127,8 @@ class Tables:
             key.dynamic = word
         elif word == "internal":
             key.internal = True
+        elif word in ("live", "live-per-listener"):
+            key.live = word
         elif word in ("works", "not-yet"):
             key.state = word
         elif word.startswith("no-effect:") and word[10:] in self.reasons:
@@ -225,6 +228,8 @@ def key_row(tables, key, struct):
         parts.append(f".no_effect_because = {c_string(tables.reasons[reason])}")
     if key.internal:
         parts.append(".internal = true")
+    if key.live != "not-live":
+        parts.append(f".live = CONFIG_{c_name(key.live)}")
     if key.synonyms:
         names = ", ".join(c_string(name) for name in key.synonyms)
         parts.append(f".synonyms = (const char *const[]){{{names}, NULL}}")
@@ -267,7 +272,7 @@ def facts_of(tables, key):
     if key.dynamic == "only-at-run-time":
         facts.append("dynamic only")
     elif key.dynamic != "read-only":
-        facts.append(f"dynamic, {key.dynamic}")
+        facts.append(f"dynamic, {key.dynamic}" + ("" if key.live == "not-live" else ", at once"))
     return facts
 
 
@@ -349,7 +354,8 @@ MARKDOWN_HEAD = """<!-- Made by src/config/generate.py --markdown; change broker
 
 A value that is not allowed ends the start with a line that names file, line, key, value and what would be allowed. A key
 without effect is named in the log. What is dynamic can be changed while the broker runs, for one broker (per-broker) or for
-all (cluster-wide); parts that do not follow at once say so in the log. `man server.properties` has the same, and the form
+all (cluster-wide). It follows at once what is marked so, and what topics
+have by default; the rest counts from the next start, and a line of the log says so. `man server.properties` has the same, and the form
 of the file.
 """
 
