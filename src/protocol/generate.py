@@ -165,7 +165,8 @@ class Schema:
         if message and message is not first and kafka_name in first.structs and \
                 self.shape(first, kafka_name) != self.shape(message, kafka_name):
             return message.name + "_" + snake(kafka_name)
-        rest = kafka_name[len(self.name):] if kafka_name.startswith(self.name) and kafka_name != self.name else kafka_name
+        words = re.match(self.name + "(?=[A-Z0-9])", kafka_name)  # of "FetchableTopic", "Fetch" is no word
+        rest = kafka_name[words.end():] if words else kafka_name
         return snake(self.name) + "_" + snake(rest)
 
 

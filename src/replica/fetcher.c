@@ -496,7 +496,7 @@ static void send_next(struct fetcher *f)
 
 /* ---- What a fetch brings ---- */
 
-static struct followed *find_answered(struct fetcher *f, const struct fetch_able_topic_response *t, int32_t index)
+static struct followed *find_answered(struct fetcher *f, const struct fetch_fetchable_topic_response *t, int32_t index)
 {
     struct followed *x = NULL;
     if (f->version >= IDS_SINCE) {
@@ -587,7 +587,7 @@ static void take_error(struct followed *x, enum kafka_error error)
     fetcher_rest(x);
 }
 
-static void fetcher_take_partition(struct fetcher *f, const struct fetch_able_topic_response *t,
+static void fetcher_take_partition(struct fetcher *f, const struct fetch_fetchable_topic_response *t,
                                    const struct fetch_partition_data *in)
 {
     struct followed *x = find_answered(f, t, in->partition_index);

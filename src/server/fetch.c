@@ -265,7 +265,7 @@ static void fetch_fill_topics(struct fetch *f, struct fetch_response *out)
     ARRAY_MAKE(f->r->arena, out->responses, f->count);
     out->responses.len = 0;
     const struct fetch_item *last = NULL;
-    struct fetch_able_topic_response *topic = NULL;
+    struct fetch_fetchable_topic_response *topic = NULL;
     for (int32_t i = 0; i < f->count; i++) {
         struct fetched *x = &f->items[i];
         if (!has_news(f, x)) {
@@ -275,7 +275,7 @@ static void fetch_fill_topics(struct fetch *f, struct fetch_response *out)
         fetch_session_told(&x->item, x->error, x->data.high_watermark, x->data.log_start_offset);
         if (last == NULL || !fetch_same_topic(last, &x->item)) {
             topic = &out->responses.items[out->responses.len++];
-            fetch_able_topic_response_init(topic);
+            fetch_fetchable_topic_response_init(topic);
             topic->topic = x->item.topic;
             topic->topic_id = x->item.topic_id;
             topic->partitions.items = next;

@@ -279,7 +279,7 @@ static void take_fetched(struct verification *v, int32_t broker, const struct fe
 {
     v->in_trouble |= r->error_code != ERR_NONE;
     for (int32_t i = 0; i < r->responses.len; i++) {
-        const struct fetch_able_topic_response *t = &r->responses.items[i];
+        const struct fetch_fetchable_topic_response *t = &r->responses.items[i];
         const struct topic *known = replica_verification_find_topic(v, t->topic, t->topic_id);
         for (int32_t p = 0; p < t->partitions.len; p++)
             replica_verification_take_partition(v, known, broker, &t->partitions.items[p]);
