@@ -1,15 +1,20 @@
 """Many partitions at once, with a controller that dies in the middle: in the end every broker has each of them once, and all are in sync.
+Many topics on one broker, which come, go, and are there after it and ZooKeeper were down.
 
-`SIZE` says how many; the suite takes a size that shows what goes wrong between orders, `test/run.sh soak` ten thousand.
+`SIZE` says how many; the suite takes a size that shows what goes wrong between orders, `test/run.sh soak` ten thousand partitions and
+twice as many topics.
 """
 
 import os
+import re
+import resource
 import struct
 
 from harness import BUILD, Barnabas, connect, read_frame, run, wait_until
-from messages import SCHEMAS, read_response, write_request
+from messages import SCHEMAS, Asker, read_response, write_request
 from test_cluster import make_cluster  # noqa: F401 (a fixture)
 from test_controller import controller
+from test_zookeeper import own_ensemble, owner, start  # noqa: F401 (two fixtures)
 
 SIZE = int(os.environ.get("SIZE", "600"))
 PATIENCE = 60 + SIZE // 10
@@ -50,3 +55,50 @@ def test_partitions_that_are_made_while_the_controller_dies(make_cluster, zookee
         assert sorted(p["PartitionIndex"] for p in logs) == list(range(SIZE))
         assert not any(p["IsFutureKey"] for p in logs)
         assert sum(d.name.startswith(f"{TOPIC}-") for d in broker.data.iterdir()) == SIZE
+
+
+TOPICS = min(2 * SIZE, resource.getrlimit(resource.RLIMIT_NOFILE)[1] * 8 // 10)  # each has a file open
+AT_ONCE = 500
+
+
+def change_all(asker, api, version, field, things):
+    """In requests of some each. What is in the answers."""
+    found = []
+    for i in range(0, len(things), AT_ONCE):
+        answer = asker.get(api, version, {field: things[i:i + AT_ONCE], "timeoutMs" if api == "CreateTopics" else "TimeoutMs": PATIENCE * 1000})
+        found += answer["Topics" if api == "CreateTopics" else "Responses"]
+    assert {x["ErrorCode"] for x in found} == {0}
+
+
+def led(broker):
+    """Names of topics that have their leader."""
+    topics = ask(broker, "Metadata", 9, {"Topics": None})["Topics"]
+    return {t["Name"] for t in topics if t["ErrorCode"] == 0 and [p["LeaderId"] for p in t["Partitions"]] == [0]}
+
+
+def longest_turn(broker):
+    return max([0, *map(int, re.findall(r"A turn of the loop \S+ took (\d+) ms", broker.text()))])
+
+
+def test_topics_by_the_thousand(start, own_ensemble):  # noqa: F811
+    """The paths that are watched make more than a server takes in one request, at size."""
+    broker = start(**{"zookeeper.session.timeout.ms": "20000"})
+    names = {f"topic-{i:05d}-{'x' * 100}" for i in range(TOPICS)}
+    gone = {name for i, name in enumerate(sorted(names)) if i % 10 == 0}
+    with Asker(broker, PATIENCE) as asker:
+        change_all(asker, "CreateTopics", 5, "Topics", [{"Name": name, "NumPartitions": 1, "ReplicationFactor": 1} for name in sorted(names)])
+        assert led(broker) == names
+        change_all(asker, "DeleteTopics", 5, "TopicNames", sorted(gone))
+    assert led(broker) == names - gone
+    broker.stop()
+    broker.restart()
+    wait_until(lambda: led(broker) == names - gone, "all of them after a restart", PATIENCE)
+    session = owner(broker)
+    own_ensemble.stop()
+    own_ensemble.start()
+    with Asker(broker, PATIENCE) as asker:
+        change_all(asker, "CreateTopics", 5, "Topics", [{"Name": "after", "NumPartitions": 1, "ReplicationFactor": 1}])
+        change_all(asker, "DeleteTopics", 5, "TopicNames", [max(names)])
+    assert owner(broker) == session
+    wait_until(lambda: led(broker) == names - gone - {max(names)} | {"after"}, "the topics after ZooKeeper was away", PATIENCE)
+    assert longest_turn(broker) < 1000
