@@ -7,6 +7,7 @@
 #include "protocol/msg/offset_for_leader_epoch.h"
 #include "server/server_internal.h"
 
+enum { CONSUMER = -1 }; /* in the place of a replica */
 enum { LATEST = -1, EARLIEST = -2, MAX_TIMESTAMP = -3, EARLIEST_LOCAL = -4, LATEST_TIERED = -5 };
 
 struct offsets_state {
@@ -52,34 +53,43 @@ static enum kafka_error list_offsets_find_offset(const struct request *r, const 
         list_offsets_tell(p, out, latest_for(r, request, p), NO_TIMESTAMP);
         return ERR_NONE;
     case EARLIEST:
-        out->offset = plog_start_offset(partition_log(p));
-        out->leader_epoch = plog_epoch_of(partition_log(p), out->offset);
-        return ERR_NONE;
     case EARLIEST_LOCAL:
-        if (r->version < 8)
-            return ERR_UNSUPPORTED_VERSION;
         out->offset = plog_start_offset(partition_log(p));
         out->leader_epoch = plog_epoch_of(partition_log(p), out->offset);
         return ERR_NONE;
     case LATEST_TIERED:
-        return r->version < 9 ? ERR_UNSUPPORTED_VERSION : ERR_NONE; /* nothing is tiered */
-    case MAX_TIMESTAMP:
-        return r->version < 7 ? ERR_UNSUPPORTED_VERSION : by_time(r, request, p, in->timestamp, out);
+        return ERR_NONE; /* nothing is tiered */
     default:
-        return in->timestamp < 0 ? ERR_UNSUPPORTED_VERSION : by_time(r, request, p, in->timestamp, out);
+        return by_time(r, request, p, in->timestamp, out);
     }
 }
 
-/* A leader's answer, if what is asked makes sense. */
+/* The first version that may ask for that. */
+static int16_t asked_since(int64_t timestamp)
+{
+    switch (timestamp) {
+    case LATEST:
+    case EARLIEST:
+        return 0;
+    case MAX_TIMESTAMP:
+        return 7;
+    case EARLIEST_LOCAL:
+        return 8;
+    case LATEST_TIERED:
+        return 9;
+    default:
+        return timestamp < 0 ? INT16_MAX : 0;
+    }
+}
+
+/* What cannot be asked, wherever the partition is. */
 static enum kafka_error check_asked(const struct request *r, const struct list_offsets_request *request,
                                     const struct list_offsets_partition *in)
 {
     bool isolated = request->isolation_level == READ_UNCOMMITTED || request->isolation_level == READ_COMMITTED;
-    if (r->version == 0 && in->timestamp < EARLIEST)
+    if (r->version < asked_since(in->timestamp))
         return ERR_UNSUPPORTED_VERSION;
-    if ((r->version == 0 && in->max_num_offsets < 0) || (r->version >= 2 && !isolated))
-        return ERR_UNKNOWN_SERVER_ERROR;
-    return ERR_NONE;
+    return r->version >= 2 && request->replica_id == CONSUMER && !isolated ? ERR_UNKNOWN_SERVER_ERROR : ERR_NONE;
 }
 
 /* Version 0 gives a list of offsets, newest first, and knows segments only. */
@@ -99,15 +109,20 @@ static void list_offsets_list_one(struct request *r, struct str topic, const str
                                   struct list_offsets_partition_response *out)
 {
     struct offsets_state *st = r->state;
+    enum kafka_error asked = check_asked(r, &st->request, in);
     if (out->error_code == ERR_INVALID_REQUEST)
         return; /* it is named twice */
+    if (asked != ERR_NONE) {
+        out->error_code = asked;
+        return;
+    }
     struct partition *p = replica_partition(r->s->replicas, topic, in->partition_index);
     if (p == NULL)
         return; /* the error is there already */
     out->error_code = partition_check_leader(p, in->current_leader_epoch);
-    if (out->error_code == ERR_NONE)
-        out->error_code = check_asked(r, &st->request, in);
-    if (out->error_code == ERR_NONE && r->version == 0)
+    if (out->error_code == ERR_NONE && r->version == 0 && in->max_num_offsets < 0)
+        out->error_code = ERR_UNKNOWN_SERVER_ERROR;
+    else if (out->error_code == ERR_NONE && r->version == 0)
         old_style(r, p, in, out);
     else if (out->error_code == ERR_NONE)
         out->error_code = list_offsets_find_offset(r, &st->request, p, in, out);

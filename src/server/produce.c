@@ -151,20 +151,24 @@ static void append_or_settle(struct produce *pr, int32_t i)
 static enum kafka_error produce_find_partition(struct produce *pr, struct produced *x, struct commit_item *item)
 {
     struct request *r = pr->wait.r;
-    enum kafka_error error;
+    enum kafka_error error, missing = ERR_NONE;
+    item->partition = replica_partition(r->s->replicas, x->topic, x->in->index);
+    if (item->partition == NULL)
+        missing = partition_missing(r->s, x->topic, x->in->index);
     struct str problem = version_problem(r, x->in->records.mem, &error);
-    if (pr->request.acks < -1 || pr->request.acks > 1)
-        return ERR_INVALID_REQUIRED_ACKS;
+    if (missing == ERR_UNKNOWN_TOPIC_OR_PARTITION && error != ERR_CORRUPT_MESSAGE)
+        return missing;
     if (problem.p != NULL) {
         x->out->error_message = problem;
         return error;
     }
+    if (pr->request.acks < -1 || pr->request.acks > 1)
+        return ERR_INVALID_REQUIRED_ACKS;
     if (topic_is_internal(x->topic) && !str_is(r->client_id, "__admin_client")) {
         x->out->error_message = STR_LIT("Cannot append to an internal topic");
         return ERR_INVALID_TOPIC_EXCEPTION;
     }
-    item->partition = replica_partition(r->s->replicas, x->topic, x->in->index);
-    return item->partition == NULL ? partition_missing(r->s, x->topic, x->in->index) : ERR_NONE;
+    return missing;
 }
 
 /* ---- Verification of transactions (KIP-890) ---- */

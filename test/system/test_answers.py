@@ -196,6 +196,12 @@ def tell_of_produce(s):
     tell("marked with a delete horizon", make_batch(attributes=0x40))
     tell("unknown attributes", make_batch(attributes=0x100))
     s.ask("null", "Produce", 9, produce(t, None), patience=SHORT)
+    for what, records in ("null", None), ("empty", b""), ("two batches", one + one), ("magic 1", make_message()), ("a size that cannot be", make_batch(length=10)):
+        tell(f"{what} to an unknown topic", records, topic="produce.none")
+    tell("zstd in version 6 to an unknown topic", make_batch(attributes=4), version=6, topic="produce.none")
+    for acks in 2, -2:
+        tell(f"acks {acks} to an unknown topic", topic="produce.none", acks=acks)
+        tell(f"two batches with acks {acks}", one + one, acks=acks)
     tell("empty", b"")
     tell("two batches", one + one)
     tell("a batch and more", one + b"abc")
@@ -433,6 +439,14 @@ def tell_of_list_offsets(s):
         tell(f"{most} offsets", -1, 0, most=most)
     tell("an unknown topic", topic="offsets.none")
     tell("an unknown topic in version 0", topic="offsets.none", version=0)
+    for time_, version in (-5, 8), (-6, 8), (-2**63, 8), (-3, 1), (-3, 0), (-6, 0):
+        tell(f"an unknown topic at {time_} in version {version}", time_, version, topic="offsets.none")
+    for isolation in 3, -1:
+        tell(f"an unknown topic with isolation {isolation}", topic="offsets.none", isolation=isolation)
+        tell(f"an unknown topic with isolation {isolation} for a replica", topic="offsets.none", isolation=isolation, replica=5)
+        tell(f"isolation {isolation} for a replica", isolation=isolation, replica=5)
+    tell("a later leader epoch at -6", -6, leader_epoch=5)
+    tell("a later leader epoch at -6 in version 0", -6, 0, leader_epoch=5)
     tell("an unknown partition", partition=9)
     tell("partition -1", partition=-1)
     tell("a later leader epoch", leader_epoch=5)
