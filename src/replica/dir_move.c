@@ -66,6 +66,16 @@ static bool moves_to(struct partition *p, const char *dir, bool *elsewhere)
     return there;
 }
 
+/* One that is moved nowhere, as it was found in the directory of its log, would be in the way of another. */
+static void delete_leftover(struct partition *p)
+{
+    struct log_manager *logs = p->manager->options.logs;
+    struct plog *future = log_manager_get_future(logs, p->key.topic, p->key.index);
+    if (future != NULL && log_manager_delete(logs, future) != ERR_NONE)
+        log_warn("A future log of %s-%" PRId32 " stays in %s", p->key.topic, p->key.index, plog_dir(future));
+    plog_unref(future);
+}
+
 /* With the orders locked. */
 static enum kafka_error alter_dir(struct partition *p, const char *dir)
 {
@@ -75,6 +85,7 @@ static enum kafka_error alter_dir(struct partition *p, const char *dir)
         dir_move_drop(p, NULL, true);
     if (there || strcmp(plog_dir(p->log), dir) == 0)
         return ERR_NONE;
+    delete_leftover(p);
     enum kafka_error error = log_manager_create_future(p->manager->options.logs, p->log, dir, &future);
     if (error == ERR_NONE)
         attach(p, future);
@@ -115,8 +126,12 @@ void dir_move_resume(struct partition *p)
     lock_take(&rm->move_orders);
     lock_take(&p->lock);
     bool known = p->future != NULL || p->offline;
+    bool beside = !known && strcmp(plog_dir(future), plog_dir(p->log)) == 0;
     lock_release(&p->lock);
-    if (!known && plog_is_future(future))
+    if (beside)
+        log_warn("%s-%" PRId32 " has a future log in %s, where it is itself: that is left alone", p->key.topic,
+                 p->key.index, plog_dir(future));
+    if (!known && !beside && plog_is_future(future))
         attach(p, future);
     else
         plog_unref(future);

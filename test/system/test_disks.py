@@ -8,7 +8,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from harness import Apache, Barnabas, connect, frame, java, kcat, preloaded, produce, read_frame, wait_until
+from harness import Apache, Barnabas, connect, consume, frame, java, kcat, preloaded, produce, read_frame, wait_until
+from messages import Asker, errors_in
 from test_cluster import Acknowledged, describe, make_cluster, read_all, topics  # noqa: F401 (a fixture)
 from test_controller import INELIGIBLE_REPLICA, ask_for_isr
 from test_tools import script
@@ -450,6 +451,24 @@ def with_a_slow_disk(make_cluster, with_disks):  # noqa: F811
 
 def futures(disks, which):
     return sorted(p.name for p in disks.dirs[which].glob("*-future"))
+
+
+def test_a_future_log_beside_its_own_goes_nowhere(make_broker, tmp_path):
+    """Left there by hand. It is in the way of nothing, also not of a move to another directory."""
+    dirs = tmp_path / "a", tmp_path / "b"
+    broker = make_broker(log_dirs=f"{dirs[0]},{dirs[1]}")
+    produce(broker, "t", ["x", "y"])
+    here, there = dirs if (dirs[0] / "t-0").exists() else dirs[::-1]
+    broker.stop()
+    (here / f"t-0.{'0' * 32}-future").mkdir()
+    broker.restart()
+    wait_until(lambda: "has a future log in" in broker.text(), "the future log to be found")
+    assert consume(broker, "t") == ["x", "y"]
+    with Asker(broker) as asker:
+        answer = asker.get("AlterReplicaLogDirs", 1, {"Dirs": [{"Path": str(there), "Topics": [{"Name": "t", "Partitions": [0]}]}]})
+    assert errors_in(answer) == {0}
+    wait_until(lambda: (there / "t-0").exists() and not list(here.glob("t-0.*-future")), "the move")
+    assert consume(broker, "t") == ["x", "y"]
 
 
 def test_a_move_survives_a_restart(make_cluster, with_disks, tmp_path):  # noqa: F811
