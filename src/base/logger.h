@@ -64,10 +64,12 @@ struct log_limit {
 
 bool log_limit_allows(struct log_limit *limit, const char *file);
 
-#define log_warn_limited(limit, ...)           \
+#define log_limited(limit, log, ...)           \
     do {                                       \
         if (log_limit_allows(limit, __FILE__)) \
-            log_warn(__VA_ARGS__);             \
+            log(__VA_ARGS__);                  \
     } while (0)
+#define log_warn_limited(limit, ...) log_limited(limit, log_warn, __VA_ARGS__)
+#define log_error_limited(limit, ...) log_limited(limit, log_error, __VA_ARGS__)
 
 #endif

@@ -35,8 +35,12 @@ bool file_ran_out(void)
 
 static bool failed(const char *what, const char *path)
 {
+    static struct log_limit starved;
     last_error = errno;
-    log_error("Cannot %s %s: %s", what, path, strerror(errno));
+    if (file_ran_out())
+        log_error_limited(&starved, "Cannot %s %s: %s", what, path, strerror(last_error));
+    else
+        log_error("Cannot %s %s: %s", what, path, strerror(last_error));
     return false;
 }
 
