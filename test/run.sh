@@ -33,10 +33,10 @@ give_up() { # WHAT LOG
 
 build_sanitized() {
     echo "== Building with sanitizers"
-    {
+    (
         cd "$top" && { [ -x configure ] || ./autogen.sh; } && cd "$build" &&
             { [ -f Makefile ] || "$top/configure" --enable-sanitizers --enable-werror CFLAGS=-O1; } && make -j"$(nproc)"
-    } >"$logs/build.log" 2>&1 || give_up build "$logs/build.log"
+    ) >"$logs/build.log" 2>&1 || give_up build "$logs/build.log"
 }
 
 # Does something while something else is done; its lines come when it is taken back.
@@ -170,11 +170,11 @@ run_fuzzer() { # NAME SECONDS
 run_fuzzers() { # SECONDS
     echo "== Fuzzing"
     mkdir -p "$top/build-fuzz"
-    {
+    (
         cd "$top/build-fuzz" &&
             { [ -f Makefile ] || "$top/configure" CC=clang --enable-fuzzers --enable-sanitizers CFLAGS='-O1 -g'; } &&
             make -j"$(nproc)" && make fuzzers
-    } >"$logs/fuzz-build.log" 2>&1 || give_up fuzz-build "$logs/fuzz-build.log"
+    ) >"$logs/fuzz-build.log" 2>&1 || give_up fuzz-build "$logs/fuzz-build.log"
     local name processes=()
     for name in request records; do
         start_beside "fuzz-$name" run_fuzzer "$name" "$1"
@@ -207,9 +207,9 @@ run_threads() {
     echo "== Threads"
     prepare_clients
     mkdir -p "$top/build-tsan"
-    {
+    (
         cd "$top/build-tsan" && { [ -f Makefile ] || "$top/configure" --enable-tsan CFLAGS='-O1 -g'; } && make -j"$(nproc)"
-    } >"$logs/tsan-build.log" 2>&1 || give_up tsan-build "$logs/tsan-build.log"
+    ) >"$logs/tsan-build.log" 2>&1 || give_up tsan-build "$logs/tsan-build.log"
     if BARNABAS_BUILD=$top/build-tsan run_pytest tsan "${threaded[@]}"; then
         passed=$((passed + 1))
     else
@@ -222,10 +222,10 @@ run_threads() {
 # Without sanitizers, which the simulation's stacks do not go with.
 build_plain() { # TARGET
     mkdir -p "$top/build-sim"
-    {
+    (
         cd "$top/build-sim" && { [ -f Makefile ] || "$top/configure" --enable-werror CFLAGS='-O2 -g'; } &&
             make -j"$(nproc)" "$1"
-    } >"$logs/plain-build.log" 2>&1 || give_up plain-build "$logs/plain-build.log"
+    ) >"$logs/plain-build.log" 2>&1 || give_up plain-build "$logs/plain-build.log"
 }
 
 run_seeds() { # NAME PROGRAM ARGUMENTS...
