@@ -23,7 +23,8 @@ JARS_4 = (TOP / "test" / "java4" / "target" / "lib").resolve()
 FRANZ = TOP / "test" / "go" / "target" / "franz"
 TOOLBOX = JARS.parent / "classes" / "Toolbox.class"  # made by test/java/prepare.py
 HERE = Path.cwd()
-ALONE = {f"org.apache.kafka.tools.Verifiable{what}" for what in ("Producer", "Consumer")}  # tools that count on the end of their machine
+# Tools that count on the end of their machine; and the order of what they print is that of methods, which an archive changes.
+ALONE = {f"org.apache.kafka.tools.Verifiable{what}" for what in ("Producer", "Consumer")}
 PATIENCE = 60  # seconds that anything may take before a test gives up on it
 
 
@@ -51,10 +52,10 @@ def accepts(port):
         return False
 
 
-def jvm(*options, jars=JARS, heap=256, classes=None):
+def jvm(*options, jars=JARS, heap=256, classes=None, archived=True):
     """Begins a command that runs a class of these jars, or of a folder beside them."""
     archive = jars.parent / "classes.jsa"
-    shared = [f"-XX:SharedArchiveFile={archive}", "-Xlog:disable"] if archive.exists() else []
+    shared = [f"-XX:SharedArchiveFile={archive}", "-Xlog:disable"] if archived and archive.exists() else []
     path = f"{jars}/*:{classes}" if classes else f"{jars}/*"
     return ["java", f"-Xmx{heap}m", "-XX:TieredStopAtLevel=1", *shared, *options, "-cp", path]
 
@@ -148,6 +149,8 @@ class Chroot:
 
 
 class Broker(Process):
+    session_timeout = 3000  # which is waited for before it is back after a kill
+
     def __init__(self, zookeeper, data, log, properties):
         super().__init__(log)
         self.zookeeper, self.data, self.port = zookeeper, Path(data), free_port()
@@ -163,7 +166,7 @@ class Broker(Process):
             "transaction.state.log.replication.factor": "1",
             "transaction.state.log.min.isr": "1",
             "group.initial.rebalance.delay.ms": "0",
-            "zookeeper.session.timeout.ms": "6000",
+            "zookeeper.session.timeout.ms": str(self.session_timeout),
         }
         self.properties.update({k.replace("_", "."): str(v) for k, v in properties.items()})
 
@@ -204,6 +207,7 @@ class Barnabas(Broker):
 
 class Apache(Broker):
     jars = JARS
+    session_timeout = 6000
 
     def launch(self):
         command = jvm(*log4j(os.environ.get("APACHE_LOG_LEVEL", "WARN")), jars=self.jars, heap=512)
@@ -247,14 +251,16 @@ def run(command, stdin=None, check=True, timeout=PATIENCE, env=None):
 
 
 def kcat(broker, *args, stdin=None, check=True):
+    if "-C" in args:
+        args = ["-X", "fetch.wait.max.ms=10", *args]  # so long does it wait to be sure of an end
     return run(["kcat", "-b", broker.bootstrap, "-m", "10", *args], stdin, check)
 
 
 def run_tool(tool, *args, stdin=None, jars=JARS):
     """One of Apache's command-line tools: its exit code, and what it prints."""
     if tool in ALONE or Path.cwd() != HERE or not TOOLBOX.exists():
-        return subprocess.run([*jvm("-Dfile.encoding=UTF-8", "-Dstdout.encoding=UTF-8", jars=jars), tool, *map(str, args)], input=stdin,
-                              capture_output=True, text=True, timeout=PATIENCE)
+        command = jvm("-Dfile.encoding=UTF-8", "-Dstdout.encoding=UTF-8", jars=jars, archived=tool not in ALONE)
+        return subprocess.run([*command, tool, *map(str, args)], input=stdin, capture_output=True, text=True, timeout=PATIENCE)
     return toolbox_of(jars).run(tool, *args, stdin=stdin, timeout=PATIENCE)
 
 

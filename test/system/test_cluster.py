@@ -88,7 +88,8 @@ class Acknowledged:
 
 
 def read_all(brokers, topic, partitions):
-    consumer = confluent_kafka.Consumer({"bootstrap.servers": bootstrap(brokers), "group.id": "check", "enable.auto.commit": False, "enable.partition.eof": True})
+    consumer = confluent_kafka.Consumer({"bootstrap.servers": bootstrap(brokers), "group.id": "check", "enable.auto.commit": False,
+                                         "fetch.wait.max.ms": 10, "enable.partition.eof": True})
     consumer.assign([confluent_kafka.TopicPartition(topic, p, confluent_kafka.OFFSET_BEGINNING) for p in range(partitions)])
     found, ended = {}, set()
     while len(ended) < partitions:
