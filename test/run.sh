@@ -20,6 +20,7 @@ what=${1:-all}
 build=$top/build-asan
 logs=$build/logs
 passed=0 failed=0
+[ -d /usr/lib/ccache ] && PATH=/usr/lib/ccache:$PATH # which builds only what is new, in a fresh clone, too
 mkdir -p "$logs"
 
 give_up() { # WHAT LOG
@@ -203,13 +204,17 @@ run_hostile() { # SECONDS [ARGUMENTS]
 # Some system tests once more, with the broker under ThreadSanitizer.
 threaded=("$top"/test/system/test_{clients,groups,names,orders,topics,transactions}.py)
 
-run_threads() {
-    echo "== Threads"
-    prepare_clients
+build_threads() {
     mkdir -p "$top/build-tsan"
     (
         cd "$top/build-tsan" && { [ -f Makefile ] || "$top/configure" --enable-tsan CFLAGS='-O1 -g'; } && make -j"$(nproc)"
     ) >"$logs/tsan-build.log" 2>&1 || give_up tsan-build "$logs/tsan-build.log"
+}
+
+run_threads() {
+    echo "== Threads"
+    prepare_clients
+    build_threads
     if BARNABAS_BUILD=$top/build-tsan run_pytest tsan "${threaded[@]}"; then
         passed=$((passed + 1))
     else
@@ -282,6 +287,14 @@ run_faults() { # MINUTES [ARGUMENTS]
     fi
 }
 
+# What takes the time that system tests wait, and no other.
+run_unhurried() {
+    renice -n 10 $BASHPID >/dev/null
+    build_threads
+    run_sim 1000
+    run_crash 10000
+}
+
 # System tests that take a size from the environment, on a build without sanitizers.
 run_at_size() { # NAME VARIABLE=VALUE FILES...
     local name=$1 size=$2
@@ -349,14 +362,15 @@ run_soak() { # HOURS
 [ "$what" = list ] || build_sanitized
 case $what in
 all)
-    run_units
     start_beside hostile run_hostile 60 --seed 1
     hostile=$!
+    run_units
     run_fuzzers 20
-    run_sim 2000
-    run_crash 10000
     take_back hostile $hostile
+    start_beside unhurried run_unhurried
+    unhurried=$!
     run_system "$@"
+    take_back unhurried $unhurried
     run_threads
     ;;
 unit) run_units ;;
