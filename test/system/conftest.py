@@ -1,3 +1,5 @@
+import logging
+
 import pytest
 from confluent_kafka.admin import AdminClient
 from xdist.scheduler import LoadScopeScheduling
@@ -6,6 +8,9 @@ from harness import PATIENCE, Apache, Barnabas, ZooKeeper, wait_until
 from progress import Progress, pytest_runtest_makereport  # noqa: F401 (a hook)
 
 TOGETHER = {"test_answers.py", "test_dump_log.py", "test_protocol.py"}  # whose tests share what takes long to make
+
+
+logging.getLogger("kazoo").addHandler(logging.NullHandler())  # of a server that is stopped before its clients
 
 
 def pytest_configure(config):
