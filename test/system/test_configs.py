@@ -10,7 +10,7 @@ from test_kafka_configs import ours, theirs
 # What must differ: addresses and paths of the two, and what only one of them has.
 OWN = {"listeners", "advertised.listeners", "log.dirs", "log.dir", "zookeeper.connect", "broker.id", "metrics.recording.level"}
 SETTINGS = {"num.partitions": 3, "log.retention.hours": 24, "log.segment.bytes": 1 << 20, "ssl.keystore.password": "secret", "no.such.key": "x",
-            "log.cleanup.policy": "compact,delete", "min.insync.replicas": 1}
+            "log.cleanup.policy": "compact,delete", "min.insync.replicas": 1, "zookeeper.session.timeout.ms": 6000}
 
 
 @pytest.fixture
@@ -179,9 +179,9 @@ def test_a_level_takes_effect_at_once_and_until_the_end(broker):
     seen = broker.text().count(event)
     create("c")
     assert broker.text().count(event) == seen
-    ours(*at, "--alter", "--add-config", "controller.controller=DEBUG")
+    ours(*at, "--alter", "--add-config", "controller.events=DEBUG")
     create("d")
     assert broker.text().count(event) > seen
     broker.stop()
     broker.restart()
-    assert "  controller.controller=INFO " in ours(*at, "--describe")
+    assert "  controller.events=INFO " in ours(*at, "--describe")
