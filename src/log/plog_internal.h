@@ -87,8 +87,8 @@ bool plog_txn_entries(struct plog *log, int64_t segment, int64_t from, int64_t t
                       size_t *count) NODISCARD;
 bool plog_truncate_fully_locked(struct plog *log, int64_t new_start);
 /*
- * Looks for batches of the producer before what its snapshot knows, and says whether it is worth to check a batch again.
- * False if they cannot be read.
+ * Looks for batches of the producer before what its snapshot knows, and says whether it is worth to check a batch
+ * again. False if they cannot be read.
  */
 bool plog_recall_batches(struct plog *log, int64_t producer_id, bool *recalled) NODISCARD;
 /* Brings the producers from where their state ends up to `offset`, reading the log. */
