@@ -1,0 +1,419 @@
+/*
+ * The table of partitions, and what the controller's orders make of one.
+ *
+ * An order is applied under the partition's lock if its leader epoch is not older than the one known (LeaderAndIsr) or
+ * than the one that ended it (StopReplica). Becoming leader begins an epoch in the log at its end, and forgets what
+ * was known of followers; becoming follower lets go of all who wait. Then role_changed() tells whoever follows roles,
+ * who asks partition_role() for the truth at that moment.
+ *
+ * What opens or creates a log blocks, so orders are carried out by the order worker, one after the other. A partition
+ * whose log directory has failed is replaced in the table by an entry that answers KAFKA_STORAGE_ERROR.
+ */
+#include "base/clock.h"
+#include "base/logger.h"
+#include "replica/replica_internal.h"
+
+/* ---- The table ---- */
+
+struct replica_manager *replica_manager_new(const struct replica_options *options)
+{
+    struct replica_manager *rm = xcalloc(1, sizeof(*rm));
+    rm->options = *options;
+    shared_lock_init(&rm->table_lock, RANK_REPLICA_TABLE);
+    const struct broker_config *c = options->config;
+    throttle_init(&rm->leader_throttle, c->replication_quota_window_num, c->replication_quota_window_size_seconds);
+    throttle_init(&rm->follower_throttle, c->replication_quota_window_num, c->replication_quota_window_size_seconds);
+    throttle_init(&rm->move_throttle, c->alter_log_dirs_replication_quota_window_num,
+                  c->alter_log_dirs_replication_quota_window_size_seconds);
+    lock_init(&rm->move_orders, RANK_MOVE_ORDERS);
+    return rm;
+}
+
+void replica_shrink_isrs(struct replica_manager *rm, int64_t now)
+{
+    struct partition *p, *tmp;
+    shared_lock_read(&rm->table_lock);
+    HASH_ITER (hh, rm->table, p, tmp)
+        partition_shrink_isr(p, now);
+    shared_lock_release(&rm->table_lock);
+}
+
+void replica_grow_isrs(struct replica_manager *rm)
+{
+    if (atomic_exchange(&rm->growth_wanted, false))
+        atomic_fetch_add(&rm->growth_round, 1);
+}
+
+int64_t replica_growth_round(struct replica_manager *rm)
+{
+    return atomic_load(&rm->growth_round);
+}
+
+static void forget_offline(struct replica_manager *rm)
+{
+    struct offline_replica *o, *tmp;
+    HASH_ITER (hh, rm->offline, o, tmp) {
+        HASH_DEL(rm->offline, o);
+        free(o);
+    }
+}
+
+void replica_manager_free(struct replica_manager *rm)
+{
+    struct partition *p, *tmp;
+    if (rm == NULL)
+        return;
+    HASH_ITER (hh, rm->table, p, tmp) {
+        HASH_DEL(rm->table, p);
+        partition_unref(p);
+    }
+    forget_offline(rm);
+    throttle_deinit(&rm->leader_throttle);
+    throttle_deinit(&rm->follower_throttle);
+    throttle_deinit(&rm->move_throttle);
+    lock_deinit(&rm->move_orders);
+    shared_lock_deinit(&rm->table_lock);
+    free(rm);
+}
+
+struct partition *replica_partition(struct replica_manager *rm, struct str topic, int32_t index)
+{
+    struct topic_key key;
+    struct partition *p = NULL;
+    if (!topic_key_make(topic, index, &key))
+        return NULL;
+    shared_lock_read(&rm->table_lock);
+    HASH_FIND(hh, rm->table, &key, sizeof(key), p);
+    if (p != NULL)
+        partition_ref(p);
+    shared_lock_release(&rm->table_lock);
+    return p;
+}
+
+bool replica_is_offline(struct replica_manager *rm, struct str topic, int32_t index)
+{
+    struct topic_key key;
+    struct offline_replica *o = NULL;
+    if (!topic_key_make(topic, index, &key))
+        return false;
+    shared_lock_read(&rm->table_lock);
+    HASH_FIND(hh, rm->offline, &key, sizeof(key), o);
+    shared_lock_release(&rm->table_lock);
+    return o != NULL;
+}
+
+/* ---- Throttles ---- */
+
+static void look_at_throttles(struct partition *p)
+{
+    const struct replica_options *o = &p->manager->options;
+    atomic_store(&p->leader_throttled, o->throttled(o->ctx, p->key.topic, p->key.index, true));
+    atomic_store(&p->follower_throttled, o->throttled(o->ctx, p->key.topic, p->key.index, false));
+}
+
+void replica_topic_configured(struct replica_manager *rm, const char *topic)
+{
+    struct partition *p, *tmp;
+    shared_lock_read(&rm->table_lock);
+    HASH_ITER (hh, rm->table, p, tmp)
+        if (strcmp(p->key.topic, topic) == 0)
+            look_at_throttles(p);
+    shared_lock_release(&rm->table_lock);
+}
+
+void replica_set_throttles(struct replica_manager *rm, int64_t leader_rate, int64_t follower_rate, int64_t move_rate)
+{
+    throttle_set_limit(&rm->move_throttle, move_rate);
+    throttle_set_limit(&rm->leader_throttle, leader_rate);
+    throttle_set_limit(&rm->follower_throttle, follower_rate);
+}
+
+/* ---- Finding and opening ---- */
+
+/* NULL: a log directory has failed meanwhile, and what was in it was noted. Takes the log. */
+static struct partition *orders_add_partition(struct replica_manager *rm, const struct topic_key *key, struct plog *log)
+{
+    struct partition *p = xcalloc(1, sizeof(*p)), *there;
+    struct offline_replica *lost;
+    p->key = *key;
+    p->manager = rm;
+    p->log = log;
+    p->leader = p->leader_epoch = p->partition_epoch = -1;
+    atomic_init(&p->refs, 2); /* the table's and the caller's */
+    lock_init(&p->lock, RANK_PARTITION);
+    shared_lock_write(&rm->table_lock);
+    HASH_FIND(hh, rm->table, key, sizeof(*key), there);
+    HASH_FIND(hh, rm->offline, key, sizeof(*key), lost);
+    ensure(there == NULL); /* orders are obeyed one at a time, and nobody else adds any */
+    if (lost == NULL)
+        HASH_ADD(hh, rm->table, key, sizeof(p->key), p);
+    shared_lock_release(&rm->table_lock);
+    if (lost != NULL) {
+        partition_unref(p);
+        partition_unref(p);
+        return NULL;
+    }
+    look_at_throttles(p); /* once it can be found: a change that comes now is not missed */
+    return p;
+}
+
+/* With the tables locked. */
+static void note_offline(struct replica_manager *rm, const struct topic_key *key)
+{
+    struct offline_replica *o;
+    HASH_FIND(hh, rm->offline, key, sizeof(*key), o);
+    if (o != NULL)
+        return;
+    o = xcalloc(1, sizeof(*o));
+    o->key = *key;
+    HASH_ADD(hh, rm->offline, key, sizeof(o->key), o);
+}
+
+/* ---- Orders ---- */
+
+static enum kafka_error check_order(const struct partition *p, const struct leader_order *o)
+{
+    struct uuid id = plog_topic_id(p->log);
+    if (!uuid_is_zero(o->topic_id) && !uuid_is_zero(id) && !uuid_eq(id, o->topic_id))
+        return ERR_INCONSISTENT_TOPIC_ID;
+    if (o->leader_epoch <= p->leader_epoch)
+        return ERR_STALE_CONTROLLER_EPOCH;
+    return ERR_NONE;
+}
+
+static void orders_take(struct partition *p, const struct leader_order *o)
+{
+    /* Where an epoch is missing, another may have led in it, and the followers may have cut their logs. */
+    ensure(lock_is_held(&p->lock));
+    bool led = p->leads && o->leader_epoch == p->leader_epoch + 1;
+    p->leader = o->leader;
+    p->leader_epoch = o->leader_epoch;
+    p->partition_epoch = o->partition_epoch;
+    p->controller_epoch = o->controller_epoch;
+    p->leads = o->leader == p->manager->options.broker_id;
+    p->stopped = false;
+    followers_take_replicas(p, o->replicas);
+    followers_take_isr(p, o->isr);
+    if (p->leads) {
+        int64_t now = clock_mono_ms();
+        p->epoch_start = plog_end_offset(p->log);
+        plog_assign_epoch(p->log, o->leader_epoch, p->epoch_start);
+        followers_begin(p, led, now);
+        followers_move_high_watermark(p, now);
+    } else {
+        followers_end(p);
+    }
+    followers_check(p);
+    partition_wake_all(p);
+}
+
+static void cannot_open(struct replica_manager *rm, const struct topic_key *key)
+{
+    shared_lock_write(&rm->table_lock);
+    note_offline(rm, key);
+    shared_lock_release(&rm->table_lock);
+}
+
+static enum kafka_error find_or_open(struct replica_manager *rm, const struct leader_order *o, struct partition **out)
+{
+    struct topic_key key;
+    struct topic_config config;
+    struct plog *log;
+    *out = replica_partition(rm, o->topic, o->index);
+    if (*out != NULL)
+        return ERR_NONE;
+    if (!topic_key_make(o->topic, o->index, &key))
+        return ERR_INVALID_TOPIC_EXCEPTION;
+    if (replica_is_offline(rm, o->topic, o->index))
+        return ERR_KAFKA_STORAGE_ERROR;
+    rm->options.topic_config(rm->options.ctx, key.topic, &config);
+    enum kafka_error error =
+        log_manager_open(rm->options.logs, key.topic, o->index, o->topic_id, o->is_new, &config, &log);
+    if (error == ERR_NONE)
+        error = (*out = orders_add_partition(rm, &key, log)) != NULL ? ERR_NONE : ERR_KAFKA_STORAGE_ERROR;
+    else if (error == ERR_KAFKA_STORAGE_ERROR && log_manager_has_offline_dir(rm->options.logs))
+        cannot_open(rm, &key); /* else something was in the way, and the next order may find it gone */
+    return error;
+}
+
+static void stop_partition(struct partition *p)
+{
+    lock_take(&p->lock);
+    p->leads = false;
+    p->stopped = true;
+    p->leader = -1;
+    followers_end(p);
+    partition_wake_all(p);
+    lock_release(&p->lock);
+    p->manager->options.role_changed(p->manager->options.ctx, p);
+}
+
+/* Out of the table, by whoever comes first: an order, or the failure of a log directory. */
+static bool take_out(struct partition *p, bool is_offline)
+{
+    struct replica_manager *rm = p->manager;
+    struct partition *there;
+    shared_lock_write(&rm->table_lock);
+    HASH_FIND(hh, rm->table, &p->key, sizeof(p->key), there);
+    if (there == p) {
+        HASH_DEL(rm->table, p);
+        if (is_offline)
+            note_offline(rm, &p->key);
+    }
+    shared_lock_release(&rm->table_lock);
+    if (there == p)
+        partition_unref(p); /* the table's; the caller has one, too */
+    return there == p;
+}
+
+static void take_offline(struct partition *p)
+{
+    if (!take_out(p, true))
+        return;
+    dir_move_drop(p, NULL, false); /* it goes on when both directories are back */
+    lock_take(&p->lock);
+    p->offline = true;
+    lock_release(&p->lock);
+    stop_partition(p);
+}
+
+static struct partition **all_partitions(struct replica_manager *rm, size_t *count)
+{
+    struct partition *p, *tmp;
+    shared_lock_read(&rm->table_lock);
+    struct partition **list = xcalloc(HASH_COUNT(rm->table) + 1, sizeof(struct partition *));
+    *count = 0;
+    HASH_ITER (hh, rm->table, p, tmp) {
+        partition_ref(p);
+        list[(*count)++] = p;
+    }
+    shared_lock_release(&rm->table_lock);
+    return list;
+}
+
+void replica_dir_failed(struct replica_manager *rm, const char *dir)
+{
+    size_t count, gone = 0;
+    struct partition **list = all_partitions(rm, &count);
+    for (size_t i = 0; i < count; i++) {
+        struct partition *p = list[i];
+        dir_move_drop(p, dir, false);
+        if (strcmp(plog_dir(p->log), dir) == 0) {
+            take_offline(p);
+            gone++;
+        }
+        partition_unref(p);
+    }
+    free(list);
+    log_warn("%zu partitions are offline, as their log directory %s is", gone, dir);
+}
+
+/* Between the two nobody else obeys an order. */
+static void begin_order(struct replica_manager *rm)
+{
+    bool other = atomic_exchange(&rm->obeying, true);
+    ensure(!other);
+}
+
+static void end_order(struct replica_manager *rm)
+{
+    atomic_store(&rm->obeying, false);
+}
+
+static enum kafka_error apply_leader(struct replica_manager *rm, const struct leader_order *o)
+{
+    struct partition *p;
+    enum kafka_error error = find_or_open(rm, o, &p);
+    if (error != ERR_NONE)
+        return error;
+    if (plog_is_offline(p->log)) { /* who takes the directory's partitions out may have passed before this one came */
+        take_offline(p);
+        partition_unref(p);
+        return ERR_KAFKA_STORAGE_ERROR;
+    }
+    lock_take(&p->lock);
+    error = check_order(p, o);
+    if (error == ERR_NONE)
+        orders_take(p, o);
+    else if (o->leader_epoch == p->leader_epoch && error == ERR_STALE_CONTROLLER_EPOCH &&
+             uuid_is_zero(plog_topic_id(p->log)) && !uuid_is_zero(o->topic_id))
+        error = ERR_NONE; /* it only brings the topic's id, which opening has taken */
+    lock_release(&p->lock);
+    if (error == ERR_NONE) {
+        dir_move_resume(p);
+        rm->options.role_changed(rm->options.ctx, p);
+    }
+    partition_unref(p);
+    return error;
+}
+
+enum kafka_error replica_apply_leader(struct replica_manager *rm, const struct leader_order *o)
+{
+    if (!int_list_has(o->replicas, rm->options.broker_id))
+        return ERR_UNKNOWN_TOPIC_OR_PARTITION;
+    begin_order(rm);
+    enum kafka_error error = apply_leader(rm, o);
+    end_order(rm);
+    return error;
+}
+
+/* NULL: nothing to do. Takes the reference. */
+static enum kafka_error delete_log(struct replica_manager *rm, struct plog *log)
+{
+    enum kafka_error error = log != NULL ? log_manager_delete(rm->options.logs, log) : ERR_NONE;
+    plog_unref(log);
+    return error;
+}
+
+/* A log without a partition: left by an earlier life of this broker. */
+static enum kafka_error delete_orphan(struct replica_manager *rm, struct str topic, int32_t index)
+{
+    struct topic_key key;
+    if (!topic_key_make(topic, index, &key))
+        return ERR_NONE;
+    enum kafka_error error = delete_log(rm, log_manager_get_future(rm->options.logs, key.topic, index));
+    return error == ERR_NONE ? delete_log(rm, log_manager_get(rm->options.logs, key.topic, index)) : error;
+}
+
+static enum kafka_error stop_replica(struct replica_manager *rm, struct str topic, int32_t index, int32_t leader_epoch,
+                                     bool delete_it)
+{
+    if (replica_is_offline(rm, topic, index))
+        return ERR_KAFKA_STORAGE_ERROR;
+    struct partition *p = replica_partition(rm, topic, index);
+    if (p == NULL)
+        return delete_it ? delete_orphan(rm, topic, index) : ERR_NONE;
+    lock_take(&p->lock);
+    bool fenced = leader_epoch >= 0 && leader_epoch < p->leader_epoch;
+    lock_release(&p->lock);
+    enum kafka_error error = fenced ? ERR_FENCED_LEADER_EPOCH : ERR_NONE;
+    if (!fenced)
+        stop_partition(p);
+    if (!fenced && delete_it && take_out(p, false)) {
+        dir_move_drop(p, NULL, true);
+        error = log_manager_delete(rm->options.logs, p->log);
+    } else if (!fenced && delete_it) {
+        error = ERR_KAFKA_STORAGE_ERROR; /* its directory has failed just now */
+    }
+    partition_unref(p);
+    return error;
+}
+
+enum kafka_error replica_stop(struct replica_manager *rm, struct str topic, int32_t index, int32_t leader_epoch,
+                              bool delete_it)
+{
+    begin_order(rm);
+    enum kafka_error error = stop_replica(rm, topic, index, leader_epoch, delete_it);
+    end_order(rm);
+    return error;
+}
+
+enum kafka_error replica_check_controller(struct replica_manager *rm, int32_t controller_epoch)
+{
+    int seen = atomic_load(&rm->controller_epoch);
+    do {
+        if (controller_epoch < seen)
+            return ERR_STALE_CONTROLLER_EPOCH;
+    } while (!atomic_compare_exchange_weak(&rm->controller_epoch, &seen, controller_epoch));
+    return ERR_NONE;
+}
