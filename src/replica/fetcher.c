@@ -3,100 +3,24 @@
  * it, in a session: what comes is appended, the watermark taken over, and the next Fetch says how far this follower
  * is.
  *
- * A partition is in the leader's session and named there when something changes, or rests, out of the session, after
- * an error or held back by a throttle. One whose offset the leader does not have is lost: ListOffsets asks where the
- * leader's log ends or begins, and it goes on from there.
- *
- * Truncation, by an example: this follower has offsets 0 to 119, the last ones of epoch 4. It asks for 120, after
- * epoch 4. The leader, of epoch 6, knows that epoch 4 ended at 100, and answers just that. The log is cut to 100, and
- * the next Fetch asks for 100, after the epoch of 99. A log without any epochs is cut to its high watermark first.
+ * Which partitions are told to the leader, and which rest, is in followed.c; what comes of an answer, and how a log
+ * that is not the leader's is cut back, in fetched.c.
  *
  * A connection that is lost, or a session that the leader has forgotten, is begun anew with all its partitions named.
  * Orders reach this loop as messages that say only: look. Whom to follow is asked of the partition at that moment.
  */
-#include "replica/fetcher.h"
-
 #include <inttypes.h>
 #include <stdio.h>
-#include <uthash.h>
-#include <utlist.h>
 
 #include "base/clock.h"
 #include "base/logger.h"
-#include "base/topic_key.h"
 #include "cluster/view.h"
-#include "net/net.h"
 #include "protocol/frame.h"
 #include "protocol/msg/api.h"
-#include "protocol/msg/fetch.h"
-#include "protocol/msg/list_offsets.h"
+#include "replica/fetcher_internal.h"
 
-enum { FIRST_PAUSE_MS = 20, GATHER_MS = 2, QUICK_FOR_MS = 1000, QUICK_WAIT_MS = 20 };
-enum { IDS_SINCE = 13, STATE_SINCE = 15, LATEST = -1, EARLIEST = -2 };
-
-struct id_key {
-    struct uuid topic_id;
-    int32_t index;
-};
-
-/* One partition that is followed. */
-struct followed {
-    struct partition *partition; /* with a reference */
-    struct id_key id_key;
-    struct topic_key name_key;
-    struct fetcher *fetcher;
-    int32_t leader_epoch;
-    int64_t offset; /* to fetch next */
-    int64_t sent_offset;
-    bool in_sync;                 /* it had all that is committed, with the last answer */
-    int32_t pause_ms;             /* the last rest's; 0: none since it was fetched */
-    int64_t rest_until;           /* monotonic: not fetched before, after an error; 0: may be fetched */
-    bool in_session;              /* the leader's session has it */
-    bool changed;                 /* the leader must be told of it: it is in the list of changes */
-    bool lost;                    /* its offset is not the leader's: to be asked where the leader's log is */
-    struct followed *prev, *next; /* of the changes */
-    UT_hash_handle hh, hh_id, hh_name;
-};
-
-/* A name for the partition in a request: what the leader is to forget may be gone here. */
-struct forgotten {
-    struct str topic;
-    struct uuid topic_id;
-    int32_t index;
-};
-
-enum asking { ASK_NOTHING, ASK_FETCH, ASK_LATEST, ASK_EARLIEST };
-
-/* The way to one leader. */
-struct fetcher {
-    struct fetchers *all;
-    int32_t leader;
-    struct client *client;
-    struct client_call call;
-    enum asking asking;
-    int16_t version;
-    int32_t session_id, session_epoch; /* epoch 0: to begin anew */
-    int32_t partition_count, lost_count;
-    struct followed *changes;
-    struct arena forgotten_memory;
-    struct forgotten *forgotten;
-    size_t forgotten_count, forgotten_cap;
-    struct timer retry, begin;
-    int64_t retry_at;    /* monotonic, of the timer */
-    int64_t quick_until; /* monotonic: partitions have just come, and more may */
-    struct arena arena;  /* of the request under way and its answer */
-    struct fetch_response fetched;
-    UT_hash_handle hh;
-};
-
-struct fetchers {
-    struct fetchers_options options;
-    struct client_options clients;
-    struct fetcher *by_leader;
-    struct followed *by_partition, *by_id, *by_name; /* the same ones */
-    bool closed;
-};
-
+enum { STATE_SINCE = 15, LATEST = -1, EARLIEST = -2 };
+enum { GATHER_MS = 2, QUICK_FOR_MS = 1000, QUICK_WAIT_MS = 20 };
 static void send_next(struct fetcher *f);
 
 /* ---- Versions: without negotiation, by inter.broker.protocol.version ---- */
@@ -118,106 +42,15 @@ static int16_t list_offsets_version(enum ibp ibp)
     return ibp >= IBP_3_9_IV0 ? 9 : ibp >= IBP_3_5_IV0 ? 8 : ibp >= IBP_3_0_IV1 ? 7 : 6;
 }
 
-/* ---- What is followed ---- */
+/* ---- The leader ---- */
 
-static void make_id_key(struct uuid topic_id, int32_t index, struct id_key *out)
-{
-    memset(out, 0, sizeof(*out)); /* its padding, too, is hashed */
-    out->topic_id = topic_id;
-    out->index = index;
-}
-
-static void mark_changed(struct followed *x)
-{
-    if (x->changed)
-        return;
-    x->changed = true;
-    DL_APPEND(x->fetcher->changes, x);
-}
-
-static void unmark(struct followed *x)
-{
-    if (x->changed)
-        DL_DELETE(x->fetcher->changes, x);
-    x->changed = false;
-}
-
-/* The leader's session is to forget it. */
-static void fetcher_forget(struct followed *x)
-{
-    struct fetcher *f = x->fetcher;
-    if (!x->in_session)
-        return;
-    x->in_session = false;
-    f->forgotten = xgrow(f->forgotten, f->forgotten_count + 1, &f->forgotten_cap, sizeof(*f->forgotten));
-    f->forgotten[f->forgotten_count++] =
-        (struct forgotten){arena_str(&f->forgotten_memory, str_of(partition_topic(x->partition))),
-                           partition_topic_id(x->partition), partition_index(x->partition)};
-}
-
-static void set_lost(struct followed *x, bool lost)
-{
-    struct fetcher *f = x->fetcher;
-    f->lost_count += (int)lost - (int)x->lost;
-    x->lost = lost;
-    ensure(f->lost_count >= 0 && f->lost_count <= f->partition_count);
-}
-
-static struct followed *fetcher_find(struct fetchers *all, struct partition *p)
-{
-    struct followed *x;
-    HASH_FIND_PTR(all->by_partition, &p, x);
-    return x;
-}
-
-static void leave_now(struct fetchers *all, struct partition *p)
-{
-    struct followed *x = fetcher_find(all, p);
-    if (x == NULL)
-        return;
-    fetcher_forget(x);
-    unmark(x);
-    set_lost(x, false);
-    ensure(x->fetcher->partition_count > 0 && !x->changed && !x->in_session);
-    x->fetcher->partition_count--;
-    HASH_DEL(all->by_partition, x);
-    HASH_DELETE(hh_id, all->by_id, x);
-    HASH_DELETE(hh_name, all->by_name, x);
-    partition_unref(x->partition);
-    free(x);
-}
-
-static void retry_by(struct fetcher *f, int64_t when)
+void fetcher_retry_by(struct fetcher *f, int64_t when)
 {
     if (timer_is_running(&f->retry) && f->retry_at <= when)
         return;
     f->retry_at = when;
     timer_start(&f->retry, MAX(when - clock_mono_ms(), (int64_t)0));
 }
-
-/* Not to be fetched for a while. */
-static void rest_for(struct followed *x, int32_t pause_ms)
-{
-    fetcher_forget(x);
-    ensure(pause_ms >= 0 && !x->in_session);
-    x->pause_ms = MIN(pause_ms, x->fetcher->all->options.config->replica_fetch_backoff_ms);
-    x->rest_until = clock_mono_ms() + x->pause_ms;
-    mark_changed(x);
-    retry_by(x->fetcher, x->rest_until);
-}
-
-static void fetcher_rest(struct followed *x)
-{
-    rest_for(x, x->fetcher->all->options.config->replica_fetch_backoff_ms);
-}
-
-/* Short at first: a leader that has not heard of its office will in a moment. */
-static void rest_briefly(struct followed *x)
-{
-    rest_for(x, x->pause_ms > 0 ? 2 * x->pause_ms : FIRST_PAUSE_MS);
-}
-
-/* ---- The leader ---- */
 
 static void fetcher_on_retry(struct timer *t)
 {
@@ -244,8 +77,7 @@ static struct fetcher *fetcher_for(struct fetchers *all, int32_t leader)
     return f;
 }
 
-/* All that the leader's session knew must be told again. */
-static void begin_anew(struct fetcher *f)
+void fetcher_begin_anew(struct fetcher *f)
 {
     struct followed *x, *tmp;
     f->session_id = f->session_epoch = 0;
@@ -255,7 +87,7 @@ static void begin_anew(struct fetcher *f)
         if (x->fetcher != f)
             continue;
         x->in_session = false;
-        mark_changed(x);
+        followed_mark_changed(x);
     }
 }
 
@@ -273,13 +105,13 @@ static bool find_leader(struct fetcher *f)
     f->client = NULL;
     client_free(old);
     f->client = client_new(&f->all->clients, e->host, e->port);
-    begin_anew(f);
+    fetcher_begin_anew(f);
     return true;
 }
 
 static void pause(struct fetcher *f)
 {
-    retry_by(f, clock_mono_ms() + f->all->options.config->replica_fetch_backoff_ms);
+    fetcher_retry_by(f, clock_mono_ms() + f->all->options.config->replica_fetch_backoff_ms);
 }
 
 /* ---- Requests ---- */
@@ -327,7 +159,7 @@ static int32_t take_changes(struct fetcher *f, struct followed ***out)
         if (x->rest_until > now || x->lost)
             continue;
         x->rest_until = 0;
-        unmark(x);
+        followed_unmark(x);
         (*out)[count++] = x;
     }
     ensure(count <= room && count <= f->partition_count);
@@ -371,11 +203,8 @@ static void fetcher_fill_topics(struct fetcher *f, struct followed **list, int32
 /* What was taken up again since must stay: a leader forgets last. */
 static bool is_back(struct fetcher *f, const struct forgotten *g)
 {
-    struct followed *x = NULL;
-    struct topic_key key;
-    if (topic_key_make(g->topic, g->index, &key))
-        HASH_FIND(hh_name, f->all->by_name, &key, sizeof(key), x);
-    return x != NULL && x->fetcher == f && x->in_session && uuid_eq(partition_topic_id(x->partition), g->topic_id);
+    struct followed *x = followed_by_name(f, g->topic, g->index);
+    return x != NULL && x->in_session && uuid_eq(partition_topic_id(x->partition), g->topic_id);
 }
 
 /* After fill_topics(). */
@@ -458,7 +287,7 @@ static void rest_what_is_throttled(struct fetcher *f)
     int64_t now = clock_mono_ms();
     DL_FOREACH (f->changes, x)
         if (x->rest_until <= now && partition_rests(x->partition, x->in_sync, now))
-            fetcher_rest(x);
+            followed_rest(x);
 }
 
 /* Whether a fetch would bring anything: a session with partitions, or some to tell of. */
@@ -480,7 +309,7 @@ static void send_next(struct fetcher *f)
     if (f->partition_count == 0) {
         if (f->client != NULL)
             client_disconnect(f->client);
-        begin_anew(f);
+        fetcher_begin_anew(f);
         return;
     }
     rest_what_is_throttled(f);
@@ -494,201 +323,16 @@ static void send_next(struct fetcher *f)
         send_fetch(f);
 }
 
-/* ---- What a fetch brings ---- */
-
-static struct followed *find_answered(struct fetcher *f, const struct fetch_fetchable_topic_response *t, int32_t index)
-{
-    struct followed *x = NULL;
-    if (f->version >= IDS_SINCE) {
-        struct id_key key;
-        make_id_key(t->topic_id, index, &key);
-        HASH_FIND(hh_id, f->all->by_id, &key, sizeof(key), x);
-    } else {
-        struct topic_key key;
-        if (topic_key_make(t->topic, index, &key))
-            HASH_FIND(hh_name, f->all->by_name, &key, sizeof(key), x);
-    }
-    return x != NULL && x->fetcher == f ? x : NULL;
-}
-
-static void fetcher_move_to(struct followed *x, int64_t offset)
-{
-    ensure(offset >= 0);
-    x->offset = offset;
-    mark_changed(x);
-}
-
-/*
- * The leader's log and ours part at or before the end of that epoch there: ours is cut where the epoch ends in both,
- * and the next fetch tells whether that was enough.
- */
-static void cut_back(struct followed *x, int32_t epoch, int64_t leader_end)
-{
-    struct plog *log = partition_log(x->partition);
-    int64_t local_end, to = MIN(leader_end, plog_end_offset(log));
-    int32_t local_epoch;
-    plog_epoch_end(log, epoch, &local_epoch, &local_end);
-    if (local_epoch >= 0)
-        to = local_epoch == epoch ? MIN(to, local_end) : MIN(local_end, plog_end_offset(log));
-    log_info("%s-%" PRId32 ": truncating to offset %" PRId64 ", where the leader's log differs",
-             partition_topic(x->partition), partition_index(x->partition), to);
-    if (partition_truncate(x->partition, x->leader_epoch, to) == ERR_NONE)
-        fetcher_move_to(x, to);
-    else
-        fetcher_rest(x);
-}
-
-static void take_records(struct followed *x, const struct fetch_partition_data *in)
-{
-    struct append_result appended;
-    struct plog *log = partition_log(x->partition);
-    int64_t now = clock_mono_ms();
-    if (in->records.mem.len > 0) {
-        enum kafka_error error = partition_append_follower(x->partition, x->leader_epoch, in->records.mem, &appended);
-        if (error != ERR_NONE) {
-            log_warn("%s-%" PRId32 ": cannot append what the leader sent: %s", partition_topic(x->partition),
-                     partition_index(x->partition), error_name((int16_t)error));
-            x->offset = plog_end_offset(log); /* it was not, or the leader's batch would be what comes next */
-            fetcher_rest(x);
-            return;
-        }
-        partition_note_received(x->partition, in->records.mem.len, now);
-        if (plog_end_offset(log) != x->offset)
-            fetcher_move_to(x, plog_end_offset(log));
-    }
-    x->in_sync = plog_end_offset(log) >= in->high_watermark;
-    x->pause_ms = 0;
-    if (partition_rests(x->partition, x->in_sync, now))
-        fetcher_rest(x);
-    if (partition_follow_marks(x->partition, x->leader_epoch, in->high_watermark, in->log_start_offset))
-        fetcher_move_to(x, plog_end_offset(log)); /* the leader is told where our log starts now */
-}
-
-static void take_error(struct followed *x, enum kafka_error error)
-{
-    switch (error) {
-    case ERR_OFFSET_OUT_OF_RANGE:
-        set_lost(x, true);
-        fetcher_forget(x);
-        mark_changed(x);
-        return;
-    case ERR_FENCED_LEADER_EPOCH: /* a newer leader is on its way to us */
-    case ERR_UNKNOWN_LEADER_EPOCH:
-    case ERR_NOT_LEADER_OR_FOLLOWER:
-    case ERR_UNKNOWN_TOPIC_OR_PARTITION:
-    case ERR_UNKNOWN_TOPIC_ID:
-    case ERR_INCONSISTENT_TOPIC_ID:
-        rest_briefly(x);
-        return;
-    default:
-        log_warn("%s-%" PRId32 ": the leader, broker %" PRId32 ", answers %s", partition_topic(x->partition),
-                 partition_index(x->partition), x->fetcher->leader, error_name((int16_t)error));
-    }
-    fetcher_rest(x);
-}
-
-static void fetcher_take_partition(struct fetcher *f, const struct fetch_fetchable_topic_response *t,
-                                   const struct fetch_partition_data *in)
-{
-    struct followed *x = find_answered(f, t, in->partition_index);
-    if (x == NULL || x->changed || x->lost || x->offset != x->sent_offset)
-        return; /* another life of the partition was meant */
-    if (in->error_code != ERR_NONE)
-        take_error(x, (enum kafka_error)in->error_code);
-    else if (in->diverging_epoch.epoch >= 0)
-        cut_back(x, in->diverging_epoch.epoch, in->diverging_epoch.end_offset);
-    else
-        take_records(x, in);
-}
-
-static bool take_fetch(struct fetcher *f)
-{
-    const struct fetch_response *in = &f->fetched;
-    if (in->error_code != ERR_NONE) {
-        if (in->error_code != ERR_FETCH_SESSION_ID_NOT_FOUND && in->error_code != ERR_INVALID_FETCH_SESSION_EPOCH)
-            log_warn("Broker %" PRId32 " answers a fetch with %s", f->leader, error_name(in->error_code));
-        begin_anew(f);
-        return in->error_code == ERR_FETCH_SESSION_ID_NOT_FOUND || in->error_code == ERR_INVALID_FETCH_SESSION_EPOCH;
-    }
-    for (int32_t t = 0; t < in->responses.len; t++)
-        for (int32_t i = 0; i < in->responses.items[t].partitions.len; i++)
-            fetcher_take_partition(f, &in->responses.items[t], &in->responses.items[t].partitions.items[i]);
-    f->session_id = in->session_id;
-    if (in->session_id == 0)
-        begin_anew(f); /* the leader has no room for a session: all is told each time */
-    else
-        f->session_epoch = f->session_epoch == INT32_MAX ? 1 : f->session_epoch + 1;
-    return true;
-}
-
-/* ---- Lost partitions ---- */
-
-static void settle_lost(struct followed *x, int64_t leader_start)
-{
-    struct plog *log = partition_log(x->partition);
-    enum kafka_error error = ERR_NONE;
-    int64_t end = plog_end_offset(log);
-    if (leader_start > end) {
-        log_warn("%s-%" PRId32 ": the leader's log begins at %" PRId64 ", behind the end of ours at %" PRId64
-                 ": starting it anew there",
-                 partition_topic(x->partition), partition_index(x->partition), leader_start, end);
-        error = partition_restart_log(x->partition, x->leader_epoch, leader_start);
-    }
-    set_lost(x, false);
-    if (error == ERR_NONE)
-        fetcher_move_to(x, MAX(leader_start, plog_end_offset(log)));
-    else
-        fetcher_rest(x);
-}
-
-/* A leader whose log is shorter than ours was elected out of sync: what it does not have goes. */
-static void settle_ahead(struct followed *x, int64_t leader_end)
-{
-    log_warn("%s-%" PRId32 ": the leader's log ends at %" PRId64 ", before ours: truncating to there",
-             partition_topic(x->partition), partition_index(x->partition), leader_end);
-    set_lost(x, false);
-    if (partition_truncate(x->partition, x->leader_epoch, leader_end) == ERR_NONE)
-        fetcher_move_to(x, leader_end);
-    else
-        fetcher_rest(x);
-}
-
-static void take_offset(struct fetcher *f, struct str topic, const struct list_offsets_partition_response *in,
-                        bool latest)
-{
-    struct topic_key key;
-    struct followed *x = NULL;
-    if (topic_key_make(topic, in->partition_index, &key))
-        HASH_FIND(hh_name, f->all->by_name, &key, sizeof(key), x);
-    if (x == NULL || x->fetcher != f || !x->lost)
-        return;
-    if (in->error_code != ERR_NONE || in->offset < 0) {
-        set_lost(x, false); /* the next fetch will find out again */
-        fetcher_rest(x);
-    } else if (!latest) {
-        settle_lost(x, in->offset);
-    } else if (in->offset < plog_end_offset(partition_log(x->partition))) {
-        settle_ahead(x, in->offset);
-    }
-}
-
-static void fetcher_take_offsets(struct fetcher *f, const struct list_offsets_response *in, bool latest)
-{
-    for (int32_t t = 0; t < in->topics.len; t++)
-        for (int32_t i = 0; i < in->topics.items[t].partitions.len; i++)
-            take_offset(f, in->topics.items[t].name, &in->topics.items[t].partitions.items[i], latest);
-}
-
 /* ---- Answers ---- */
 
 static bool fetcher_take_answer(struct fetcher *f, enum asking asked, struct bytes frame)
 {
     struct list_offsets_response offsets;
     if (asked == ASK_FETCH)
-        return response_frame_read(frame, API_FETCH, f->version, &f->fetched, &f->arena) && take_fetch(f);
+        return response_frame_read(frame, API_FETCH, f->version, &f->fetched, &f->arena) && fetched_take(f);
     if (!response_frame_read(frame, API_LIST_OFFSETS, f->version, &offsets, &f->arena))
         return false;
-    fetcher_take_offsets(f, &offsets, asked == ASK_LATEST);
+    fetched_take_offsets(f, &offsets, asked == ASK_LATEST);
     return true;
 }
 
@@ -703,7 +347,7 @@ static void fetcher_on_answer(struct client_call *call, struct bytes frame)
     bool ok = frame.p != NULL && fetcher_take_answer(f, asked, frame);
     arena_deinit(&f->arena);
     if (!ok) {
-        begin_anew(f);
+        fetcher_begin_anew(f);
         pause(f);
     } else if (asked == ASK_LATEST && f->lost_count > 0) {
         send_list_offsets(f, EARLIEST);
@@ -733,27 +377,14 @@ static void begin_soon(struct fetcher *f)
 
 static void follow_now(struct fetchers *all, struct partition *p, int32_t leader, int32_t leader_epoch)
 {
-    ensure(fetcher_find(all, p) == NULL && leader >= 0 && leader_epoch >= 0);
-    struct followed *x = xcalloc(1, sizeof(*x));
-    x->partition = p;
-    partition_ref(p);
-    x->fetcher = fetcher_for(all, leader);
-    x->leader_epoch = leader_epoch;
+    struct followed *x = followed_add(fetcher_for(all, leader), p, leader_epoch);
     /* Where that fails, its directory goes offline, or another order is on its way. */
     enum kafka_error error = partition_begin_following(p, leader_epoch, &x->offset);
     if (error != ERR_NONE)
         log_warn("%s-%" PRId32 ": cannot be made ready to follow broker %" PRId32 ": %s", partition_topic(p),
                  partition_index(p), leader, error_name((int16_t)error));
-    make_id_key(partition_topic_id(p), partition_index(p), &x->id_key);
-    bool named = topic_key_make(str_of(partition_topic(p)), partition_index(p), &x->name_key);
-    ensure(named);
-    HASH_ADD_PTR(all->by_partition, partition, x);
-    HASH_ADD(hh_id, all->by_id, id_key, sizeof(x->id_key), x);
-    HASH_ADD(hh_name, all->by_name, name_key, sizeof(x->name_key), x);
-    x->fetcher->partition_count++;
     log_info("%s-%" PRId32 ": following broker %" PRId32 " from offset %" PRId64 " on, leader epoch %" PRId32,
              partition_topic(p), partition_index(p), leader, x->offset, leader_epoch);
-    mark_changed(x);
     begin_soon(x->fetcher);
 }
 
@@ -763,9 +394,9 @@ static void fetcher_look(struct message *m)
     ensure(loop_is_mine(o->all->options.loop));
     struct partition_role role = partition_role(o->partition);
     bool follows = !role.leads && role.leader >= 0;
-    const struct followed *x = fetcher_find(o->all, o->partition);
+    const struct followed *x = followed_find(o->all, o->partition);
     if (x == NULL || !follows || x->leader_epoch != role.leader_epoch) {
-        leave_now(o->all, o->partition);
+        followed_leave(o->all, o->partition);
         if (follows && !o->all->closed)
             follow_now(o->all, o->partition, role.leader, role.leader_epoch);
     }
@@ -818,7 +449,7 @@ void fetchers_close(struct fetchers *all)
     struct fetcher *f, *next_f;
     all->closed = true;
     HASH_ITER (hh, all->by_partition, x, next_x)
-        leave_now(all, x->partition);
+        followed_leave(all, x->partition);
     HASH_ITER (hh, all->by_leader, f, next_f) {
         HASH_DEL(all->by_leader, f);
         fetcher_free(f);
