@@ -1,11 +1,10 @@
 /*
- * One client's connection, on one network loop: frames in, answers out, in the order of the requests.
+ * One client's connection, on one network loop: frames in, one exchange for each.
  *
  *   reading   the socket is read until a frame is whole, a large one straight into its place; then it is an exchange.
  *   serving   the server answers now or later. Unless the request may overlap with those before it, nothing more is
  *             read until it is answered. queued.max.requests counts exchanges in this state.
- *   sending   answers in order: memory with sendmsg, file regions with sendfile; a region that is not in the page
- *             cache is read by a worker first. A peer that takes nothing for connections.max.idle.ms is closed.
+ *   sending   answers leave in order (answers.c). A peer that takes nothing for connections.max.idle.ms is closed.
  *
  * A frame that is malformed, too large or unknown closes the connection with a log line, once what came before it is
  * answered. When the connection ends while an exchange is served, that is orphaned: its owner is told, and its answer
@@ -21,53 +20,13 @@
 
 #include "base/clock.h"
 #include "base/logger.h"
-#include "net/net_internal.h"
+#include "net/connection_internal.h"
 
-enum { LENGTH_SIZE = 4, MAX_OVERLAP = 32, RESUME_MS = 5, MOST_TOGETHER = 16, MOST_READS = 4 };
-enum { MOST_UNFOLDED_BYTES = 128 << 20, MOST_UNSENT_BYTES = 1 << 30, LARGE_UNSENT_BYTES = 64 << 10 };
-
-struct connection {
-    struct net_loop *owner;
-    const struct listener *listener;
-    int64_t serial;
-    struct watch watch;
-    int fd;
-    int refs; /* the connection itself, each exchange, a warm-up under way */
-    bool closed, overlapping;
-    bool held;    /* nothing starts before the exchange that was started last says so */
-    bool paused;  /* too many requests are being served already */
-    bool reading; /* answers that come now are sent together when what was read is used up */
-    int64_t last_active;
-    struct connection *prev, *next; /* of the loop's list */
-
-    uint8_t *frame; /* being read */
-    int32_t frame_len, frame_have;
-    uint8_t *rest; /* bytes read behind the last frame that was taken */
-    int32_t rest_len;
-
-    struct exchange *first, **last; /* in the order of requests */
-    int open;
-    size_t unsent;                 /* what it has in the server's unsent_bytes */
-    struct send_progress progress; /* of the first */
-    struct warm_up *warming;
-
-    struct sockaddr_storage addr;
-    char peer[PEER_ROOM], host[1 + ADDRESS_ROOM];
-    void *context;
-    void (*context_free)(void *);
-};
-
-struct warm_up {
-    struct job job;
-    struct connection *conn;
-    struct file_region region;
-};
+enum { LENGTH_SIZE = 4, MAX_OVERLAP = 32, RESUME_MS = 5, MOST_READS = 4, MOST_UNFOLDED_BYTES = 128 << 20 };
 
 static struct log_limit closing_lines;
 
-static void connection_progress(struct connection *c);
-
-static void unref(struct connection *c)
+void connection_unref(struct connection *c)
 {
     ensure(c->refs > 0);
     if (--c->refs > 0)
@@ -76,40 +35,6 @@ static void unref(struct connection *c)
     if (c->context_free != NULL)
         c->context_free(c->context);
     free(c);
-}
-
-static void exchange_free(struct exchange *x)
-{
-    struct connection *c = x->conn;
-    ensure(x->answered && x->parked);
-    outgoing_deinit(&x->out);
-    atomic_fetch_sub(&c->owner->server->live_exchanges, 1);
-    free(x);
-    unref(c);
-}
-
-/* The request is done with, though its answer may have to wait for a peer that reads slowly. */
-static void connection_request_free(struct exchange *x)
-{
-    struct net_server *s = x->conn->owner->server;
-    exchange_park(x);
-    atomic_fetch_sub(&s->live_bytes, x->frame_len);
-    free(x->frame);
-    x->frame = NULL;
-    x->frame_len = 0;
-    x->context = NULL;
-    arena_deinit(&x->arena);
-}
-
-static void take_first(struct connection *c)
-{
-    struct exchange *x = c->first;
-    c->first = x->next;
-    if (c->first == NULL)
-        c->last = &c->first;
-    c->open--;
-    c->progress = (struct send_progress){0};
-    exchange_free(x);
 }
 
 static void tell_abandoned(struct connection *c)
@@ -126,7 +51,7 @@ static void tell_abandoned(struct connection *c)
     }
 }
 
-static void close_connection(struct connection *c)
+void connection_close(struct connection *c)
 {
     if (c->closed)
         return;
@@ -144,22 +69,13 @@ static void close_connection(struct connection *c)
     /* Open exchanges are still being served; their answers are dropped as they come. */
     for (struct exchange *x = c->first, *next; x != NULL; x = next) {
         next = x->next;
-        if (!x->answered)
-            continue;
-        struct exchange **link = &c->first;
-        while (*link != x)
-            link = &(*link)->next;
-        *link = next;
-        c->open--;
-        exchange_free(x);
+        if (x->answered)
+            exchange_drop(x);
     }
-    c->last = &c->first;
-    while (*c->last != NULL)
-        c->last = &(*c->last)->next;
     acceptors_release(c->owner->server, c->listener, &c->addr);
     tell_abandoned(c);
-    unref(c); /* the list's */
-    unref(c);
+    connection_unref(c); /* the list's */
+    connection_unref(c);
 }
 
 static void connection_complain(struct connection *c, const char *why)
@@ -167,14 +83,14 @@ static void connection_complain(struct connection *c, const char *why)
     log_warn_limited(&closing_lines, "Closing connection from %s on listener %s: %s", c->peer, c->listener->name, why);
 }
 
-static void close_with_reason(struct connection *c, const char *why)
+void connection_close_for(struct connection *c, const char *why)
 {
     if (!c->closed)
         connection_complain(c, why);
-    close_connection(c);
+    connection_close(c);
 }
 
-static void touch(struct connection *c)
+void connection_touch(struct connection *c)
 {
     if (c->closed)
         return;
@@ -186,204 +102,6 @@ static void touch(struct connection *c)
     c->last_active = now;
     DL_DELETE(c->owner->connections, c);
     DL_APPEND(c->owner->connections, c);
-}
-
-/* ---- Answers ---- */
-
-static void warm_up_run(struct job *job)
-{
-    struct warm_up *w = CONTAINER_OF(job, struct warm_up, job);
-    region_warm_up(&w->region);
-}
-
-static void warm_up_done(struct message *m)
-{
-    struct warm_up *w = CONTAINER_OF(m, struct warm_up, job.done);
-    struct connection *c = w->conn;
-    c->warming = NULL;
-    file_ref_put(w->region.file);
-    if (!c->closed) {
-        /* Sent now whatever the cache says, or memory pressure could turn this into a loop. */
-        c->progress.warm_to = c->progress.region_at + w->region.len;
-        connection_progress(c);
-    }
-    free(w);
-    unref(c);
-}
-
-static void connection_warm_up(struct connection *c)
-{
-    const struct file_region *r = &c->first->out.splices[c->progress.splice].region;
-    struct warm_up *w = xcalloc(1, sizeof(*w));
-    w->conn = c;
-    w->region =
-        (struct file_region){r->file, r->pos + c->progress.region_at, MIN(r->len - c->progress.region_at, 1 << 20)};
-    w->job = (struct job){.run = warm_up_run, .home = c->owner->loop, .done = {.deliver = warm_up_done}};
-    file_ref_get(r->file);
-    c->warming = w;
-    c->refs++;
-    workers_submit(c->owner->server->workers, &w->job);
-}
-
-static bool is_plain(const struct exchange *x)
-{
-    return x->answered && x->out.splice_count == 0;
-}
-
-/* Answers that lie in memory whole go out with one call. */
-static enum send_result send_together(struct connection *c)
-{
-    struct iovec io[MOST_TOGETHER];
-    size_t count = 0, room = 0;
-    for (struct exchange *x = c->first; x != NULL && is_plain(x) && count < MOST_TOGETHER; x = x->next) {
-        size_t from = count == 0 ? c->progress.mem_at : 0;
-        io[count] = (struct iovec){x->out.mem.p + from, x->silent ? 0 : x->out.mem.len - from};
-        room += io[count++].iov_len;
-    }
-    struct msghdr message = {.msg_iov = io, .msg_iovlen = count};
-    ssize_t sent = room > 0 ? sendmsg(c->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) : 0;
-    if (sent < 0)
-        return send_trouble();
-    for (size_t i = 0; i < count; i++) {
-        if ((size_t)sent < io[i].iov_len) {
-            c->progress.mem_at += (size_t)sent;
-            return SEND_BLOCKED;
-        }
-        sent -= (ssize_t)io[i].iov_len;
-        take_first(c);
-    }
-    return SEND_DONE;
-}
-
-static enum send_result connection_send_first(struct connection *c)
-{
-    enum send_result result = outgoing_send(c->fd, &c->first->out, &c->progress);
-    if (result == SEND_DONE)
-        take_first(c);
-    return result;
-}
-
-/* The peer has taken something: it is not idle, however slowly it reads. */
-static bool has_moved(const struct connection *c, const struct exchange *first, const struct send_progress *before)
-{
-    return c->first != first || c->progress.mem_at != before->mem_at || c->progress.splice != before->splice ||
-           c->progress.region_at != before->region_at;
-}
-
-/* Sends what is answered, up to the first exchange that is not. False when the connection is gone. */
-static bool send_answers(struct connection *c)
-{
-    while (c->first != NULL && c->first->answered && c->warming == NULL) {
-        const struct exchange *first = c->first;
-        struct send_progress before = c->progress;
-        enum send_result result = is_plain(c->first) ? send_together(c) : connection_send_first(c);
-        if (result == SEND_FAILED) {
-            close_connection(c);
-            return false;
-        }
-        if (has_moved(c, first, &before))
-            touch(c);
-        if (result == SEND_COLD)
-            connection_warm_up(c);
-        if (result != SEND_DONE)
-            return true;
-    }
-    return true;
-}
-
-static size_t unsent_memory(const struct connection *c)
-{
-    size_t n = 0;
-    for (const struct exchange *x = c->first; x != NULL && x->answered; x = x->next)
-        n += x->out.mem.len;
-    return n;
-}
-
-/* Keeps account of what lies in memory for the peer. False: that is too much in all, and the connection is gone. */
-static bool account_unsent(struct connection *c)
-{
-    struct net_server *s = c->owner->server;
-    size_t now = unsent_memory(c);
-    int64_t all = atomic_fetch_add(&s->unsent_bytes, (int64_t)now - (int64_t)c->unsent) + (int64_t)(now - c->unsent);
-    bool more = now > c->unsent;
-    c->unsent = now;
-    if (!more || all <= MOST_UNSENT_BYTES || now < LARGE_UNSENT_BYTES)
-        return true;
-    close_with_reason(c, "too much memory is taken by answers that nobody reads");
-    return false;
-}
-
-void exchange_answer(struct exchange *x, struct outgoing *out)
-{
-    struct connection *c = x->conn;
-    ensure(loop_current() == c->owner->loop && !x->answered && x->abandoned == NULL);
-    x->answered = true;
-    x->out = *out;
-    *out = (struct outgoing){0};
-    connection_request_free(x);
-    if (!c->closed) {
-        if (!c->reading)
-            connection_progress(c);
-        return;
-    }
-    struct exchange **link = &c->first;
-    while (*link != x)
-        link = &(*link)->next;
-    *link = x->next;
-    if (x->next == NULL)
-        c->last = link;
-    c->open--;
-    exchange_free(x);
-}
-
-void exchange_finish(struct exchange *x)
-{
-    ensure(loop_is_mine(x->conn->owner->loop));
-    struct outgoing nothing = {0};
-    x->silent = true;
-    exchange_answer(x, &nothing);
-}
-
-void exchange_abort(struct exchange *x, const char *why)
-{
-    ensure(loop_is_mine(x->conn->owner->loop));
-    x->abandoned = NULL;
-    close_with_reason(x->conn, why);
-    exchange_finish(x);
-}
-
-void exchange_park(struct exchange *x)
-{
-    ensure(loop_is_mine(x->conn->owner->loop));
-    if (x->parked)
-        return;
-    x->parked = true;
-    atomic_fetch_sub(&x->conn->owner->server->open_exchanges, 1);
-}
-
-void exchange_hold(struct exchange *x)
-{
-    ensure(!x->conn->held);
-    x->conn->held = true;
-}
-
-void exchange_release(struct exchange *x)
-{
-    struct connection *c = x->conn;
-    ensure(loop_current() == c->owner->loop && c->held);
-    c->held = false;
-    if (!c->closed && !c->reading)
-        connection_progress(c);
-}
-
-bool exchange_is_orphan(const struct exchange *x)
-{
-    return x->conn->closed;
-}
-
-struct loop *exchange_loop(const struct exchange *x)
-{
-    return x->conn->owner->loop;
 }
 
 /* ---- Requests ---- */
@@ -434,7 +152,7 @@ static bool begin_frame(struct connection *c, const uint8_t *length)
     if (len < 0 || len > limit) {
         char why[96];
         snprintf(why, sizeof(why), "invalid receive (size = %" PRId32 " larger than %" PRId32 ")", len, limit);
-        close_with_reason(c, len < 0 ? "invalid receive (negative size)" : why);
+        connection_close_for(c, len < 0 ? "invalid receive (negative size)" : why);
         return false;
     }
     c->frame = xmalloc((size_t)MAX(len, 1));
@@ -552,9 +270,9 @@ static void read_requests(struct connection *c)
         filled = false;
         ssize_t n = in_body ? read_body(c, &filled) : read_frames(c, &filled);
         if (n > 0)
-            touch(c);
+            connection_touch(c);
         else if (n == 0 || (errno != EAGAIN && errno != EINTR))
-            close_connection(c);
+            connection_close(c);
     }
     c->reading = false;
 }
@@ -585,16 +303,15 @@ static bool eat_rest(struct connection *c)
     return eaten > 0 || (was_stalled && !is_stalled(c));
 }
 
-/* After anything has changed: send, start what was waiting, wait for what comes next. */
-static void connection_progress(struct connection *c)
+void connection_progress(struct connection *c)
 {
     bool going = true;
     c->refs++;
-    while (going && send_answers(c) && !c->closed)
+    while (going && connection_send_answers(c) && !c->closed)
         going = (is_stalled(c) || c->rest_len > 0) && eat_rest(c);
-    if (!c->closed && account_unsent(c))
+    if (!c->closed && connection_account_unsent(c))
         update_watch(c);
-    unref(c);
+    connection_unref(c);
 }
 
 static void connection_on_ready(struct watch *w, int events)
@@ -607,7 +324,7 @@ static void connection_on_ready(struct watch *w, int events)
         read_requests(c);
     if (!c->closed)
         connection_progress(c);
-    unref(c);
+    connection_unref(c);
 }
 
 void connections_resume(struct timer *t)
@@ -658,7 +375,7 @@ void connection_open(struct net_loop *l, const struct listener *listener, int fd
     watch_init(&c->watch, l->loop, fd, connection_on_ready);
     DL_APPEND(l->connections, c);
     if (l->closing)
-        close_connection(c);
+        connection_close(c);
     else
         update_watch(c);
 }
@@ -667,7 +384,7 @@ void connections_close_all(struct net_loop *l)
 {
     l->closing = true;
     while (l->connections != NULL)
-        close_connection(l->connections);
+        connection_close(l->connections);
 }
 
 /*
@@ -693,7 +410,7 @@ void connections_idle_check(struct timer *t)
             connection_complain(c, "it has not read its answer for connections.max.idle.ms");
         else
             log_debug("Closing connection from %s: idle for %" PRId64 " ms", c->peer, now - c->last_active);
-        close_connection(c);
+        connection_close(c);
     }
     timer_start(t, 1000);
 }
