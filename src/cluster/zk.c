@@ -1,448 +1,38 @@
-/* The real ZooKeeper session: zookeeper_st's handle, driven by our loop; its way to the servers is zk_bridge's. */
+/*
+ * The real ZooKeeper session: zookeeper_st's handle, driven by our loop; its way to the servers is zk_bridge's.
+ *
+ * When all goes well the loop watches the library's socket and gives it a turn whenever there is something to read or
+ * to send, or its time has come. A connection that breaks is the library's to make again, with the session's watches;
+ * after each server was tried in vain there is a pause. An expired session ends all that is open, and a new one is
+ * begun with a new handle. A session that comes to nothing is ended by us: when a request has broken the connection
+ * time after time, or the servers hang up again and again before they answer.
+ */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/time.h>
-#include <utlist.h>
-#include <zookeeper/zookeeper.h>
 
 #include "base/logger.h"
-#include "cluster/zk.h"
-#include "cluster/zk_bridge_internal.h"
+#include "cluster/zk_internal.h"
 
-enum { RETRY_MS = 1000, MAX_TOGETHER = 8, PAUSE_MS = 100, NEVER = -1, ENDPOINT_ROOM = 32 };
-
-/* So often a request is sent, and so many connections in a row break that nothing came of, before all is given up. */
-enum { MOST_SENDS = 10, MOST_BARREN = 20 };
-
-/* What goes out as one: an operation, or several in a multi. */
-struct request {
-    struct zk_batch *batch;
-    struct zk_op *first; /* of the batch's operations; the others follow it */
-    size_t count;
-    bool sent;
-    int sends;
-    struct zk *zk;
-    zoo_op_t *multi;
-    zoo_op_result_t *results;
-    struct Stat *stats;
-    char (*created)[1024];
-    int multi_count;
-    struct request *prev, *next;
-};
-
-struct zk {
-    struct zk_options options;
-    zhandle_t *handle;
-    struct zk_bridge *bridge;
-    char *chroot;
-    struct watch watch;
-    struct timer timer;
-    int fd;
-    struct request *requests; /* utlist, in order; those in flight have `sent` */
-    int in_flight;
-    int64_t session_id;
-    int failures;           /* since the last pause */
-    int barren;             /* connections in a row that have ended without an answer */
-    int64_t answers_before; /* this connection */
-    struct fail given_up;   /* why the session ends, if not by the servers' word */
-    bool connected, chroot_made, expired, pumping, closing, closed;
-};
+enum { RETRY_MS = 1000, PAUSE_MS = 100, NEVER = -1, ENDPOINT_ROOM = 32 };
+/* So many connections in a row break that nothing came of, before the session is given up. */
+enum { MOST_BARREN = 20 };
 
 static void pump(struct zk *zk);
 
-/* ---- Results ---- */
-
-static enum zk_result zk_result_of(int rc, const char *what, const char *path)
-{
-    switch (rc) {
-    case ZOK:
-        return ZK_OK;
-    case ZNONODE:
-        return ZK_NO_NODE;
-    case ZNODEEXISTS:
-        return ZK_NODE_EXISTS;
-    case ZBADVERSION:
-        return ZK_BAD_VERSION;
-    case ZNOTEMPTY:
-        return ZK_NOT_EMPTY;
-    case ZSESSIONEXPIRED:
-    case ZCLOSING:
-    case ZINVALIDSTATE:
-        return ZK_SESSION_EXPIRED;
-    case ZNOAUTH:
-        return ZK_NO_AUTH;
-    default:
-        log_error("ZooKeeper %s of %s failed: %s", what, path, zerror(rc));
-        return ZK_FAILED;
-    }
-}
-
-static const char *kind_name(enum zk_kind kind)
-{
-    static const char *const names[] = {"read", "listing", "look-up", "creation", "write", "deletion", "check"};
-    return names[kind];
-}
-
-static struct zk_stat stat_of(const struct Stat *s)
-{
-    if (s == NULL)
-        return (struct zk_stat){0};
-    return (struct zk_stat){.version = s->version,
-                            .czxid = s->czxid,
-                            .mzxid = s->mzxid,
-                            .ctime_ms = s->ctime,
-                            .ephemeral_owner = s->ephemeralOwner,
-                            .pzxid = s->pzxid,
-                            .mtime_ms = s->mtime,
-                            .children_version = s->cversion,
-                            .acl_version = s->aversion,
-                            .data_length = s->dataLength,
-                            .child_count = s->numChildren};
-}
-
-static const char *without_chroot(const struct zk *zk, const char *path)
+const char *zk_without_chroot(const struct zk *zk, const char *path)
 {
     size_t n = strlen(zk->chroot);
     return strncmp(path, zk->chroot, n) == 0 ? (path[n] ? path + n : "/") : path;
 }
 
-static void zk_request_free(struct request *r)
-{
-    free(r->multi);
-    free(r->results);
-    free(r->stats);
-    free(r->created);
-    free(r);
-}
-
-static struct zk_op *op_of(struct request *r)
-{
-    return r->first;
-}
-
-static void zk_finish_request(struct request *r)
-{
-    struct zk_batch *b = r->batch;
-    DL_DELETE(r->zk->requests, r);
-    b->finished += r->count;
-    zk_request_free(r);
-    if (b->finished == b->count)
-        b->done(b);
-}
-
-static void zk_give_up(struct zk *zk, const char *why)
+void zk_give_up(struct zk *zk, const char *why)
 {
     if (!zk->expired)
         fail_set(&zk->given_up, "%s", why);
     zk->expired = true;
-}
-
-/* True if the operation has to be sent again; then nothing is finished. */
-static bool lost(struct request *r, int rc)
-{
-    struct zk *zk = r->zk;
-    r->sent = false;
-    zk->in_flight--;
-    bool again = (rc == ZCONNECTIONLOSS || rc == ZOPERATIONTIMEOUT) && !zk->closing;
-    if (again && r->sends >= MOST_SENDS) {
-        struct fail why;
-        fail_set(&why, "the %s of %s was sent %d times, and each time the connection broke", kind_name(op_of(r)->kind),
-                 op_of(r)->path, r->sends);
-        zk_give_up(zk, why.text);
-    }
-    return again;
-}
-
-static void finish_single(struct request *r, int rc)
-{
-    struct zk_op *op = op_of(r);
-    op->result = r->zk->closing ? ZK_SESSION_EXPIRED : zk_result_of(rc, kind_name(op->kind), op->path);
-    zk_finish_request(r);
-}
-
-static void on_data(int rc, const char *value, int len, const struct Stat *stat, const void *ctx)
-{
-    struct request *r = (struct request *)(uintptr_t)ctx;
-    if (lost(r, rc))
-        return;
-    struct zk_op *op = op_of(r);
-    if (rc == ZOK) {
-        op->stat = stat_of(stat);
-        op->value =
-            (struct bytes){len < 0 ? NULL : arena_copy(&r->batch->arena, value, (size_t)MAX(len, 0)), MAX(len, 0)};
-    }
-    finish_single(r, rc);
-}
-
-static void on_strings(int rc, const struct String_vector *names, const struct Stat *stat, const void *ctx)
-{
-    struct request *r = (struct request *)(uintptr_t)ctx;
-    if (lost(r, rc))
-        return;
-    struct zk_op *op = op_of(r);
-    op->stat = stat_of(stat);
-    if (rc == ZOK) {
-        op->child_count = names->count;
-        op->children = ARENA_ARRAY(&r->batch->arena, struct str, names->count);
-        for (int i = 0; i < names->count; i++)
-            op->children[i] = arena_str(&r->batch->arena, str_of(names->data[i]));
-    }
-    finish_single(r, rc);
-}
-
-static void on_stat(int rc, const struct Stat *stat, const void *ctx)
-{
-    struct request *r = (struct request *)(uintptr_t)ctx;
-    if (lost(r, rc))
-        return;
-    if (rc == ZOK)
-        op_of(r)->stat = stat_of(stat);
-    finish_single(r, rc);
-}
-
-static void zk_on_created(int rc, const char *path, const struct Stat *stat, const void *ctx)
-{
-    struct request *r = (struct request *)(uintptr_t)ctx;
-    if (lost(r, rc))
-        return;
-    if (rc == ZOK) {
-        op_of(r)->stat = stat_of(stat);
-        op_of(r)->created = arena_cstr(&r->batch->arena, str_of(without_chroot(r->zk, path)));
-    }
-    finish_single(r, rc);
-}
-
-static void on_void(int rc, const void *ctx)
-{
-    struct request *r = (struct request *)(uintptr_t)ctx;
-    if (!lost(r, rc))
-        finish_single(r, rc);
-}
-
-static void take_multi_result(struct request *r, struct zk_op *op, const zoo_op_result_t *res, struct Stat *stat,
-                              const char *created)
-{
-    /* The operations beside the one that failed report that they were not tried. */
-    int err = res->err == ZRUNTIMEINCONSISTENCY ? ZOK : res->err;
-    op->result = zk_result_of(err, kind_name(op->kind), op->path);
-    if (op->kind == ZK_SET)
-        op->stat = stat_of(stat);
-    if (op->kind == ZK_CREATE && err == ZOK)
-        op->created = arena_cstr(&r->batch->arena, str_of(without_chroot(r->zk, created)));
-}
-
-static void on_multi(int rc, const void *ctx)
-{
-    struct request *r = (struct request *)(uintptr_t)ctx;
-    if (lost(r, rc))
-        return;
-    bool whole = rc == ZOK || r->results[0].err != 0 || rc == ZNONODE || rc == ZNODEEXISTS || rc == ZBADVERSION ||
-                 rc == ZNOTEMPTY || rc == ZNOAUTH;
-    int at = 0;
-    struct zk_op *op = op_of(r);
-    for (size_t i = 0; i < r->count; i++, op = op->next) {
-        if (op->fence_path != NULL)
-            op->fenced = r->results[at++].err == ZBADVERSION;
-        if (!whole || r->zk->closing)
-            op->result = r->zk->closing ? ZK_SESSION_EXPIRED : zk_result_of(rc, "transaction with", op->path);
-        else
-            take_multi_result(r, op, &r->results[at], &r->stats[at], r->created[at]);
-        if (op->fenced)
-            op->result = ZK_BAD_VERSION;
-        at++;
-    }
-    zk_finish_request(r);
-}
-
-/* ---- Sending ---- */
-
-static int create_flags(enum zk_create_mode mode)
-{
-    return mode == ZK_EPHEMERAL ? ZOO_EPHEMERAL : mode == ZK_SEQUENTIAL ? ZOO_SEQUENCE : 0;
-}
-
-static const char *data_of(const struct zk_op *op)
-{
-    return (const char *)op->data.p;
-}
-
-static int data_len(const struct zk_op *op)
-{
-    return op->data.p == NULL ? -1 : op->data.len;
-}
-
-static char *full_path(struct request *r, const char *path)
-{
-    return arena_cstr(&r->batch->arena, arena_printf(&r->batch->arena, "%s%s", r->zk->chroot, path));
-}
-
-static int send_single(struct request *r)
-{
-    struct zk_op *op = op_of(r);
-    zhandle_t *h = r->zk->handle;
-    const char *path = full_path(r, op->path);
-    switch (op->kind) {
-    case ZK_GET:
-        return zoo_aget(h, path, op->watch, on_data, r);
-    case ZK_CHILDREN:
-        return zoo_aget_children2(h, path, op->watch, on_strings, r);
-    case ZK_EXISTS:
-        return zoo_aexists(h, path, op->watch, on_stat, r);
-    case ZK_CREATE:
-        return zoo_acreate2(h, path, data_of(op), data_len(op), &ZOO_OPEN_ACL_UNSAFE, create_flags(op->mode),
-                            zk_on_created, r);
-    case ZK_SET:
-        return zoo_aset(h, path, data_of(op), data_len(op), op->version, on_stat, r);
-    case ZK_DELETE:
-        return zoo_adelete(h, path, op->version, on_void, r);
-    default:
-        unreachable("a check outside of a multi");
-    }
-}
-
-static void fill_op(struct request *r, const struct zk_op *op, int at)
-{
-    const char *path = full_path(r, op->path);
-    zoo_op_t *o = &r->multi[at];
-    switch (op->kind) {
-    case ZK_CREATE:
-        zoo_create_op_init(o, path, data_of(op), data_len(op), &ZOO_OPEN_ACL_UNSAFE, create_flags(op->mode),
-                           r->created[at], (int)sizeof(r->created[at]));
-        return;
-    case ZK_SET:
-        zoo_set_op_init(o, path, data_of(op), data_len(op), op->version, &r->stats[at]);
-        return;
-    case ZK_DELETE:
-        zoo_delete_op_init(o, path, op->version);
-        return;
-    case ZK_CHECK:
-        zoo_check_op_init(o, path, op->version);
-        return;
-    default:
-        unreachable("reads are not sent in a multi");
-    }
-}
-
-static int send_multi(struct request *r)
-{
-    int at = 0;
-    if (r->multi == NULL) {
-        r->multi = xcalloc(2 * r->count, sizeof(*r->multi));
-        r->results = xcalloc(2 * r->count, sizeof(*r->results));
-        r->stats = xcalloc(2 * r->count, sizeof(*r->stats));
-        r->created = xcalloc(2 * r->count, sizeof(*r->created));
-        const struct zk_op *op = op_of(r);
-        for (size_t i = 0; i < r->count; i++, op = op->next) {
-            if (op->fence_path != NULL)
-                zoo_check_op_init(&r->multi[at++], full_path(r, op->fence_path), op->fence_version);
-            fill_op(r, op, at++);
-        }
-        r->multi_count = at;
-    }
-    memset(r->results, 0, sizeof(*r->results) * 2 * r->count);
-    return zoo_amulti(r->zk->handle, r->multi_count, r->multi, r->results, on_multi, r);
-}
-
-static bool is_multi(const struct request *r)
-{
-    const struct zk_op *op = r->first;
-    return r->count > 1 || op->fence_path != NULL || op->kind == ZK_CHECK;
-}
-
-static void refuse_request(struct request *r, enum zk_result why, const char *text)
-{
-    struct zk_op *op = op_of(r);
-    log_error("The %s of %s is not sent to ZooKeeper: %s", kind_name(op->kind), op->path, text);
-    for (size_t i = 0; i < r->count; i++, op = op->next)
-        op->result = why;
-    zk_finish_request(r);
-}
-
-static bool is_too_large(struct request *r)
-{
-    size_t size = 0;
-    const struct zk_op *op = op_of(r);
-    for (size_t i = 0; i < r->count; i++, op = op->next)
-        size += strlen(op->path) + (size_t)op->data.len;
-    return size > ZK_LARGEST_DATA;
-}
-
-/* What the library does not take now, it takes when its state has changed. */
-static bool is_for_good(int rc)
-{
-    return rc == ZBADARGUMENTS || rc == ZMARSHALLINGERROR || rc == ZUNIMPLEMENTED;
-}
-
-/* False if it has to wait. */
-static bool send_request(struct zk *zk, struct request *r)
-{
-    if (is_too_large(r)) {
-        refuse_request(r, ZK_TOO_LARGE, "it is too large");
-        return true;
-    }
-    int rc = is_multi(r) ? send_multi(r) : send_single(r);
-    if (is_for_good(rc)) {
-        refuse_request(r, ZK_FAILED, zerror(rc)); /* as the path can be none */
-        return true;
-    }
-    if (rc != ZOK) {
-        log_debug("ZooKeeper took no request: %s", zerror(rc));
-        return false;
-    }
-    r->sent = true;
-    r->sends++;
-    zk->in_flight++;
-    return true;
-}
-
-static void send_waiting(struct zk *zk)
-{
-    struct request *r, *tmp;
-    if (!zk->connected || !zk->chroot_made || zk->expired || zk->closing)
-        return;
-    DL_FOREACH_SAFE (zk->requests, r, tmp) {
-        if (zk->in_flight >= zk->options.max_in_flight)
-            return;
-        if (r->sent)
-            continue;
-        if (!send_request(zk, r))
-            return; /* the handle's state will change and bring us back */
-        if (zk->closed)
-            return; /* by somebody who was told */
-    }
-}
-
-void zk_submit(struct zk *zk, struct zk_batch *b)
-{
-    ensure(loop_is_mine(zk->options.loop));
-    ensure(b->count > 0 && b->done != NULL);
-    for (struct zk_op *op = b->first; op != NULL; op = op->next) {
-        struct request *r = xcalloc(1, sizeof(*r));
-        *r = (struct request){.batch = b, .first = op, .count = 1, .zk = zk};
-        for (; op->with_next; op = op->next) {
-            r->count++;
-            ensure(r->count <= MAX_TOGETHER && op->next != NULL);
-        }
-        DL_APPEND(zk->requests, r);
-    }
-    if (!zk->pumping && (zk->handle != NULL || zk->closed))
-        timer_start(&zk->timer, 0);
-}
-
-/* ---- The session ---- */
-
-static void fail_all(struct zk *zk)
-{
-    while (zk->requests != NULL) {
-        struct request *r = zk->requests;
-        struct zk_op *op = op_of(r);
-        for (size_t i = 0; i < r->count; i++, op = op->next)
-            op->result = ZK_SESSION_EXPIRED;
-        zk_finish_request(r);
-    }
-    zk->in_flight = 0;
 }
 
 static void on_chroot(int rc, const char *path UNUSED, const void *ctx)
@@ -494,7 +84,7 @@ static void on_event(zhandle_t *h UNUSED, int type, int state, const char *path,
         return;
     if (type != ZOO_SESSION_EVENT) {
         if (type != ZOO_NOTWATCHING_EVENT)
-            zk->options.changed(zk->options.ctx, without_chroot(zk, path));
+            zk->options.changed(zk->options.ctx, zk_without_chroot(zk, path));
         return;
     }
     if (state == ZOO_CONNECTED_STATE) {
@@ -560,7 +150,7 @@ static void start_over(struct zk *zk)
     zk->expired = false;
     zk->barren = 0;
     close_handle(zk);
-    fail_all(zk);
+    zk_fail_all(zk);
     if (zk->closed)
         return; /* by somebody who was told */
     zk->options.session_expired(zk->options.ctx);
@@ -626,7 +216,7 @@ static void pump(struct zk *zk)
     if (must_pause(zk))
         return;
     zk->pumping = true;
-    send_waiting(zk);
+    zk_send_waiting(zk);
     int fd = -1, interest = 0;
     struct timeval tv = {RETRY_MS / 1000, 0};
     int rc = zookeeper_interest(zk->handle, &fd, &interest, &tv);
@@ -647,7 +237,7 @@ static void pump(struct zk *zk)
 static void finish_closing(struct zk *zk)
 {
     close_handle(zk);
-    fail_all(zk);
+    zk_fail_all(zk);
 }
 
 static void zk_on_timer(struct timer *t)
