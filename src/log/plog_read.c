@@ -23,8 +23,12 @@ struct cold_spot { /* what has to come from disk before the look-up can go on */
     int64_t pos;
 };
 
-static enum find_result note_cold(struct segment *s, int64_t pos, struct cold_spot *cold)
+/* Where the look-up of `offset` began, as the index says. */
+static enum find_result note_cold(struct segment *s, int64_t offset, struct cold_spot *cold)
 {
+    int64_t delta = MIN(MAX(offset - s->base_offset, (int64_t)0), (int64_t)INT32_MAX);
+    int64_t pos = segment_look_up(s, (int32_t)delta);
+    ensure(pos >= 0 && pos <= s->size);
     if (cold->file == NULL && s->file != NULL) {
         file_ref_get(s->file);
         *cold = (struct cold_spot){s->file, pos};
@@ -40,10 +44,8 @@ static enum find_result find_place(struct plog *log, int64_t offset, struct plac
         struct segment *s = log->segments[i];
         enum find_result result = segment_find(s, log->path, offset, true, &out->at);
         out->segment = s;
-        if (result == FIND_COLD) {
-            int64_t delta = MIN(MAX(offset - s->base_offset, (int64_t)0), (int64_t)INT32_MAX);
-            return note_cold(s, segment_look_up(s, (int32_t)delta), cold);
-        }
+        if (result == FIND_COLD)
+            return note_cold(s, offset, cold);
         if (result != FIND_END)
             return result;
     }
@@ -62,7 +64,7 @@ static enum find_result upper_position(struct plog *log, struct segment *s, int6
     if (result == FIND_OK)
         *out = at.pos;
     if (result == FIND_COLD)
-        return note_cold(s, at.pos, cold);
+        return note_cold(s, upper, cold);
     return result == FIND_END ? FIND_OK : result;
 }
 
