@@ -395,5 +395,5 @@ static void client_on_ready(struct watch *w, int events)
         client_disconnect(c);
     c->in_use = false;
     if (c->doomed)
-        release(c);
+        fail_calls(c); /* and frees it */
 }

@@ -333,6 +333,45 @@ static void who_asked_may_go_before_the_name_service_answers(void **state)
     sem_destroy(&held);
 }
 
+/* Who asks twice, and goes with the first answer. */
+struct leaver {
+    struct asker asker;
+    struct client_call second;
+    bool second_failed;
+};
+
+static void leave(struct client_call *call, struct bytes response)
+{
+    struct leaver *l = CONTAINER_OF(call, struct leaver, asker.call);
+    on_answer(call, response);
+    client_free(l->asker.client);
+    l->asker.client = NULL;
+}
+
+static void on_second(struct client_call *call, struct bytes response)
+{
+    CONTAINER_OF(call, struct leaver, second)->second_failed = response.p == NULL;
+}
+
+static void what_is_open_fails_when_an_answer_ends_the_client(void **state)
+{
+    (void)state;
+    static const uint8_t question[HEADER] = {0, 0, 0, HEADER - 4};
+    struct peer p = {0};
+    struct leaver l = {.second = {.done = on_second, .timeout_ms = 60000}};
+    struct strbuf frame = {0};
+    peer_start(&p, "127.0.0.1");
+    asker_init(&l.asker, "127.0.0.1", p.port, 0);
+    ask(&l.asker);
+    l.asker.call.done = leave;
+    strbuf_add(&frame, question, sizeof(question));
+    client_send(l.asker.client, &frame, &l.second);
+    loop_run(l.asker.loop);
+    assert_true(l.asker.answered && l.second_failed);
+    peer_join(&p);
+    asker_deinit(&l.asker);
+}
+
 /* Takes no connection: those in the queue fill it. */
 static void a_silent_address_is_given_up(void **state)
 {
@@ -371,6 +410,7 @@ int main(void)
         cmocka_unit_test(a_moved_peer_is_found),
         cmocka_unit_test(a_slow_name_service_holds_up_nobody),
         cmocka_unit_test(who_asked_may_go_before_the_name_service_answers),
+        cmocka_unit_test(what_is_open_fails_when_an_answer_ends_the_client),
         cmocka_unit_test(a_silent_address_is_given_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
