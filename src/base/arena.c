@@ -37,6 +37,7 @@ static size_t next_chunk_size(const struct arena *a, size_t need)
 static void add_chunk(struct arena *a, size_t need)
 {
     size_t size = next_chunk_size(a, need);
+    ensure(size >= need);
     struct arena_chunk *c = xcalloc(1, sizeof(*c) + size);
     c->size = size;
     c->next = a->chunks;
@@ -52,6 +53,7 @@ void *arena_alloc(struct arena *a, size_t size)
         add_chunk(a, size);
     void *p = a->at;
     a->at += size;
+    ensure(a->at <= a->end);
     a->used += size;
     a->spent |= a->limit != 0 && a->used > a->limit;
     return p;
@@ -82,6 +84,7 @@ struct str arena_str(struct arena *a, struct str s)
 
 char *arena_cstr(struct arena *a, struct str s)
 {
+    ensure(s.len >= 0);
     char *copy = arena_alloc(a, (size_t)s.len + 1);
     if (s.len > 0)
         memcpy(copy, s.p, (size_t)s.len);

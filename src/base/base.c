@@ -36,6 +36,7 @@ void *xrealloc(void *old, size_t size)
 
 void *xgrow(void *old, size_t need, size_t *cap, size_t elem_size)
 {
+    ensure(*cap == 0 || old != NULL);
     if (need <= *cap)
         return old;
     size_t want = MAX(need, *cap * 2);

@@ -53,6 +53,7 @@ bool str_to_int32(struct str s, int32_t *out)
 
 struct str str_head(struct str s, int32_t most)
 {
+    ensure(most >= 0);
     int32_t len = MIN(s.len, most);
     while (len > 0 && len < s.len && ((uint8_t)s.p[len] & 0xc0) == 0x80)
         len--;

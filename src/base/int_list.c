@@ -36,6 +36,7 @@ struct int_list int_list_dup(struct int_list list)
 
 void int_list_append(struct int_list *list, int32_t x)
 {
+    ensure(list->n >= 0 && list->n < INT32_MAX);
     list->v = xrealloc(list->v, sizeof(int32_t) * (size_t)(list->n + 1));
     list->v[list->n++] = x;
 }

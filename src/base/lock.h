@@ -120,6 +120,12 @@ static inline void shared_lock_write(struct shared_lock *l)
     lock_rank_take(l->rank);
 }
 
+/* By this thread, to read or to write. */
+static inline bool shared_lock_is_held(const struct shared_lock *l)
+{
+    return lock_ranks_held >> l->rank & 1;
+}
+
 static inline void shared_lock_release(struct shared_lock *l)
 {
     lock_rank_release(l->rank);

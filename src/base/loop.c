@@ -114,6 +114,7 @@ static void fall_asleep(struct ev_loop *ev)
     struct loop *loop = ev_userdata(ev);
     turn_end(loop);
     lock_take(&loop->lock);
+    ensure(loop->presence == AWAKE && current == loop);
     loop->presence = ASLEEP;
     lock_release(&loop->lock);
 }
@@ -122,6 +123,7 @@ static void wake_up(struct ev_loop *ev)
 {
     struct loop *loop = ev_userdata(ev);
     lock_take(&loop->lock);
+    ensure(current == loop && !loop->waiting);
     loop->waiting = true;
     while (loop->presence == ATTENDED)
         lock_wait(&loop->lock, &loop->left);
@@ -169,6 +171,7 @@ void loop_free(struct loop *loop)
 {
     if (loop == NULL)
         return;
+    ensure(current != loop);
     loop_drain(loop);
     ev_loop_destroy(loop->ev);
     pthread_cond_destroy(&loop->left);
@@ -231,6 +234,7 @@ static bool add_message(struct loop *loop, struct message *m, bool would_visit)
     m->next = NULL;
     lock_take(&loop->lock);
     bool was_empty = loop->first == NULL;
+    ensure(!was_empty || loop->last == &loop->first);
     *loop->last = m;
     loop->last = &m->next;
     bool visits = would_visit && loop->presence == ASLEEP;
@@ -252,6 +256,7 @@ void loop_post(struct loop *loop, struct message *m)
 static bool loop_leave(struct loop *loop, int rounds)
 {
     lock_take(&loop->lock);
+    ensure(loop->presence == ATTENDED); /* nobody else has it before the visitor has left */
     bool more = loop->first != NULL;
     bool stays = more && rounds < VISIT_ROUNDS && !loop->waiting;
     bool wake = !stays && (more || (loop->stir && !loop->waiting));
@@ -316,6 +321,7 @@ static void loop_on_timer(struct ev_loop *ev UNUSED, struct ev_timer *w, int eve
 
 void timer_init(struct timer *t, struct loop *loop, void (*fire)(struct timer *self))
 {
+    ensure(loop != NULL && fire != NULL);
     *t = (struct timer){.loop = loop, .fire = fire};
     ev_init(timer_ev(t), loop_on_timer);
 }
@@ -358,6 +364,7 @@ static void on_io(struct ev_loop *ev UNUSED, struct ev_io *io, int events)
 
 void watch_init(struct watch *w, struct loop *loop, int fd, void (*ready)(struct watch *self, int events))
 {
+    ensure(loop != NULL && fd >= 0 && ready != NULL);
     *w = (struct watch){.loop = loop, .ready = ready};
     ev_io_init(watch_ev(w), on_io, fd, EV_NONE);
 }
@@ -366,6 +373,7 @@ void watch_set(struct watch *w, int events)
 {
     if (events == w->events)
         return; /* also one that was never initialised */
+    ensure(w->loop != NULL && (events & ~(WATCH_READ | WATCH_WRITE)) == 0);
     ensure(loop_is_mine(w->loop));
     note_change(w->loop);
     struct ev_io *io = watch_ev(w);
@@ -388,6 +396,7 @@ static void *thread_main(void *arg)
 void loop_thread_start(struct loop_thread *t, struct loop *loop)
 {
     sigset_t all, old;
+    ensure(!atomic_load(&loop->running));
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, &old); /* signals belong to the main thread */
     t->loop = loop;
@@ -400,6 +409,7 @@ void loop_thread_join(struct loop_thread *t)
 {
     if (t->loop == NULL)
         return;
+    ensure(current != t->loop); /* it would wait for itself */
     loop_stop(t->loop);
     pthread_join(t->thread, NULL);
     t->loop = NULL;

@@ -4,6 +4,7 @@
 
 struct file_ref *file_ref_new(int fd)
 {
+    ensure(fd >= 0);
     struct file_ref *f = xmalloc(sizeof(*f));
     f->fd = fd;
     atomic_init(&f->refs, 1);
@@ -30,5 +31,6 @@ void file_ref_put(struct file_ref *f)
 
 ssize_t region_read(const struct file_region *region, void *out)
 {
+    ensure(region->len >= 0 && region->pos >= 0);
     return pread(region->file->fd, out, (size_t)region->len, region->pos);
 }

@@ -13,6 +13,7 @@ void strbuf_deinit(struct strbuf *b)
 
 void strbuf_clear(struct strbuf *b)
 {
+    ensure(b->len == 0 || b->len < b->cap);
     b->len = 0;
     if (b->p != NULL)
         b->p[0] = '\0';
@@ -23,6 +24,7 @@ void *strbuf_extend(struct strbuf *b, size_t len)
     b->p = xgrow(b->p, MAX(b->len + len + 1, (size_t)FIRST_ROOM), &b->cap, 1);
     char *at = b->p + b->len;
     b->len += len;
+    ensure(b->len < b->cap); /* with room for the NUL */
     b->p[b->len] = '\0';
     return at;
 }
@@ -41,6 +43,7 @@ void strbuf_puts(struct strbuf *b, const char *s)
 
 void strbuf_str(struct strbuf *b, struct str s)
 {
+    ensure(s.len >= 0);
     strbuf_add(b, s.p, (size_t)s.len);
 }
 

@@ -21,6 +21,7 @@ struct workers {
 static bool is_surplus(struct workers *w)
 {
     ensure(lock_is_held(&w->lock));
+    ensure(w->running > 0); /* the caller is one of them */
     if (w->running <= w->wanted || w->stopping)
         return false;
     w->running--;
@@ -78,6 +79,7 @@ static void add_threads(struct workers *w)
 
 void workers_resize(struct workers *w, int threads)
 {
+    ensure(threads > 0);
     lock_take(&w->lock);
     w->wanted = threads;
     add_threads(w);
@@ -123,6 +125,7 @@ void workers_free(struct workers *w)
 
 void workers_submit(struct workers *w, struct job *job)
 {
+    ensure(job->run != NULL);
     ensure(job->home == NULL || job->done.deliver != NULL);
     lock_take(&w->lock);
     if (w->stopped) {
