@@ -66,6 +66,7 @@ static bool read_records(struct compact_filter *f, const struct batch *b, struct
         f->records[n++] = r;
     }
     record_iter_free(it);
+    ensure(n <= f->record_cap && n <= f->key_cap);
     f->record_count = n;
     f->records_read += (int64_t)n;
     return rc == 0;
@@ -90,6 +91,7 @@ static struct selection select_records(struct compact_filter *f, const struct ba
     }
     f->record_count = kept;
     f->records_kept += (int64_t)kept;
+    ensure(f->records_kept <= f->records_read);
     return out;
 }
 

@@ -51,6 +51,7 @@ void compact_txns_deinit(struct compact_txns *t)
 
 void compact_txns_add(struct compact_txns *t, const struct txn_entry *entries, size_t count)
 {
+    ensure(t->next <= t->count && t->count <= t->cap);
     if (count == 0)
         return;
     size_t left = t->count - t->next;

@@ -45,6 +45,7 @@ void epochs_free(struct epochs *e)
 
 bool epochs_assign(struct epochs *e, int32_t epoch, int64_t start_offset)
 {
+    ensure(epoch >= 0 && start_offset >= 0);
     const struct epoch_entry *last = e->n > 0 ? &e->v[e->n - 1] : NULL;
     if (last != NULL && last->epoch == epoch && start_offset >= last->start_offset)
         return false;
@@ -84,6 +85,7 @@ bool epochs_truncate_from_start(struct epochs *e, int64_t start_offset)
     ensure(drop <= e->n);
     e->n -= drop - 1;
     e->v[0].start_offset = start_offset;
+    ensure(e->n > 0 && (e->n == 1 || e->v[1].start_offset > start_offset));
     return true;
 }
 
@@ -98,6 +100,7 @@ void epochs_end(const struct epochs *e, int32_t epoch, int64_t log_end, int32_t 
         above++;
     *found = above > 0 ? e->v[above - 1].epoch : epoch;
     *end = above < e->n ? e->v[above].start_offset : log_end;
+    ensure(*found <= epoch && *end >= 0);
 }
 
 int32_t epochs_at(const struct epochs *e, int64_t offset)

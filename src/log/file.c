@@ -64,6 +64,7 @@ static void keep_spares_back(void)
     lock_take(&spares_lock);
     while (spare_count < SPARES && (fd = open("/dev/null", O_RDONLY | O_CLOEXEC)) >= 0)
         spares[spare_count++] = fd;
+    ensure(spare_count <= SPARES);
     lock_release(&spares_lock);
 }
 
@@ -123,6 +124,7 @@ void file_close(int fd)
 
 bool file_write_at(int fd, const void *data, size_t len, int64_t pos, const char *path)
 {
+    ensure(fd >= 0);
     const char *p = data;
     while (len > 0) {
         ssize_t n = pwrite(fd, p, len, pos);
@@ -140,6 +142,7 @@ bool file_write_at(int fd, const void *data, size_t len, int64_t pos, const char
 ssize_t file_read_at(int fd, void *data, size_t len, int64_t pos, const char *path)
 {
     size_t have = 0;
+    ensure(fd >= 0);
     while (have < len) {
         ssize_t n = pread(fd, (char *)data + have, len - have, pos + (int64_t)have);
         if (n < 0 && errno == EINTR)
@@ -203,11 +206,13 @@ void file_reserve(int fd, int64_t size)
 
 bool file_truncate(int fd, int64_t size, const char *path)
 {
+    ensure(fd >= 0);
     return ftruncate(fd, size) == 0 || failed("truncate", path);
 }
 
 bool file_sync(int fd, const char *path)
 {
+    ensure(fd >= 0);
     return fsync(fd) == 0 || failed("sync", path);
 }
 
@@ -359,12 +364,14 @@ void *file_map(int fd, size_t size)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, catch_bus_errors);
+    ensure(fd >= 0 && size > 0);
     void *mem = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
     return mem != MAP_FAILED ? mem : NULL;
 }
 
 void file_unmap(void *mem, size_t size)
 {
+    ensure(mem != NULL && size > 0);
     munmap(mem, size);
 }
 

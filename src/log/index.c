@@ -5,6 +5,8 @@
 #include "base/logger.h"
 #include "record/record.h"
 
+_Static_assert(OFFSET_ENTRY == 4 + 4 && TIME_ENTRY == 8 + 4, "entries are as on disk");
+
 static const uint8_t *entry_at(const struct index *x, size_t i)
 {
     ensure(i < x->count);
@@ -24,6 +26,7 @@ static int64_t timestamp_at(const struct index *x, size_t i)
 static bool read_to_heap(struct index *x, int fd, size_t size, const char *path)
 {
     x->cap = MAX(x->count, (size_t)8);
+    ensure(size == x->count * x->entry_size);
     x->mem = xmalloc(x->cap * x->entry_size);
     return file_read_at(fd, x->mem, size, 0, path) == (ssize_t)size;
 }
@@ -115,11 +118,13 @@ enum file_result index_load(struct index *x, const char *path, bool for_append)
 
 void index_init(struct index *x, uint8_t entry_size)
 {
+    ensure(entry_size == OFFSET_ENTRY || entry_size == TIME_ENTRY);
     *x = (struct index){.entry_size = entry_size, .loaded = true};
 }
 
 void index_deinit(struct index *x)
 {
+    ensure(x->cap == 0 || x->count <= x->cap);
     if (x->cap > 0)
         free(x->mem);
     else if (x->mem != NULL)
@@ -167,6 +172,7 @@ static uint8_t *index_add(struct index *x)
 
 void offset_index_add(struct index *x, int32_t delta, int32_t position)
 {
+    ensure(x->entry_size == OFFSET_ENTRY && delta >= 0);
     ensure(x->count == 0 || delta > delta_at(x, x->count - 1));
     uint8_t *p = index_add(x);
     be32_put(p, (uint32_t)delta);
@@ -175,6 +181,7 @@ void offset_index_add(struct index *x, int32_t delta, int32_t position)
 
 void time_index_add(struct index *x, int64_t timestamp, int32_t delta)
 {
+    ensure(x->entry_size == TIME_ENTRY);
     if (timestamp <= (x->count > 0 ? timestamp_at(x, x->count - 1) : NO_TIMESTAMP))
         return;
     uint8_t *p = index_add(x);
@@ -233,21 +240,25 @@ static struct search index_search(struct search s)
 
 struct offset_entry offset_index_find(const struct index *x, int32_t delta)
 {
+    ensure(x->entry_size == OFFSET_ENTRY);
     return index_search((struct search){.x = x, .key = delta}).offset;
 }
 
 struct time_entry time_index_find(const struct index *x, int64_t timestamp)
 {
+    ensure(x->entry_size == TIME_ENTRY);
     return index_search((struct search){.x = x, .by_time = true, .key = timestamp}).time;
 }
 
 struct offset_entry offset_index_last(const struct index *x)
 {
+    ensure(x->entry_size == OFFSET_ENTRY);
     return index_search((struct search){.x = x, .last = true}).offset;
 }
 
 struct time_entry time_index_last(const struct index *x)
 {
+    ensure(x->entry_size == TIME_ENTRY);
     return index_search((struct search){.x = x, .last = true}).time;
 }
 
@@ -261,10 +272,12 @@ static void truncate_to(struct index *x, int32_t delta)
 
 void offset_index_truncate(struct index *x, int32_t delta)
 {
+    ensure(x->entry_size == OFFSET_ENTRY);
     truncate_to(x, delta);
 }
 
 void time_index_truncate(struct index *x, int32_t delta)
 {
+    ensure(x->entry_size == TIME_ENTRY);
     truncate_to(x, delta);
 }

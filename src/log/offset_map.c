@@ -34,6 +34,7 @@ struct offset_map *offset_map_new(size_t bytes, double load_factor)
     map->slot_count = MAX(bytes / OFFSET_MAP_ENTRY, (size_t)2);
     map->room = (size_t)((double)map->slot_count * load_factor);
     map->room = MIN(MAX(map->room, (size_t)1), map->slot_count - 1); /* a search ends at a free slot */
+    ensure(map->room > 0 && map->room < map->slot_count);
     map->slots = xcalloc(map->slot_count, sizeof(*map->slots));
     prefer_large_pages(map->slots, map->slot_count * sizeof(*map->slots));
     chance_fill(&map->seed, sizeof(map->seed));
@@ -79,6 +80,7 @@ static struct entry *offset_map_find(const struct offset_map *map, struct offset
 bool offset_map_put(struct offset_map *map, struct offset_key key, int64_t offset)
 {
     ensure(offset >= 0 && offset < INT64_MAX);
+    ensure(map->count <= map->room);
     if (map->count == map->room)
         return false;
     struct entry *e = offset_map_find(map, key);

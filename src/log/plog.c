@@ -27,7 +27,11 @@ static void free_segments(struct plog *log)
 
 void plog_unref(struct plog *log)
 {
-    if (log == NULL || atomic_fetch_sub(&log->refs, 1) != 1)
+    if (log == NULL)
+        return;
+    int before = atomic_fetch_sub(&log->refs, 1);
+    ensure(before > 0);
+    if (before > 1)
         return;
     free_segments(log);
     producers_deinit(&log->producers);

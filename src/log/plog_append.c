@@ -52,6 +52,7 @@ static int64_t random_jitter(int64_t limit)
 /* No flush will look at it again. */
 static bool sync_sealed(struct plog *log, struct segment *s)
 {
+    ensure(lock_is_held(&log->lock));
     return segment_sync(s, log->path) && segment_sync_indexes(s->base_offset, log->path, "") &&
            (s->no_aborts || dir_sync(log->path));
 }
@@ -136,6 +137,7 @@ static enum kafka_error append_check_producer(struct plog *log, const struct pre
                                               struct producer_batch *dup, bool *is_dup)
 {
     struct txn_marker marker;
+    ensure(lock_is_held(&log->lock));
     if (batch_is_control(b))
         return txn_marker_read(b, &marker) ? producers_check_marker(&log->producers, b, marker.coordinator_epoch)
                                            : ERR_NONE;
@@ -150,6 +152,7 @@ static enum kafka_error append_check_producer(struct plog *log, const struct pre
 
 static void append_settle(struct plog *log)
 {
+    ensure(!lock_is_held(&log->lock)); /* it may wait for the disk */
     if (atomic_load(&log->unsettled))
         log->home->host->settle_cuts(log->home->host->ctx);
 }

@@ -47,6 +47,7 @@ static bool clean_remove_later(struct plog *log, struct retired *old)
 {
     const struct plog_host *host = log->home->host;
     bool ok = true;
+    ensure(lock_is_held(&log->files));
     for (size_t i = 0; i < old->count; i++) {
         struct segment *s = old->segments[i];
         if (host != NULL)
@@ -63,6 +64,7 @@ static bool clean_remove_later(struct plog *log, struct retired *old)
 bool plog_let_go(struct plog *log, struct retired *old)
 {
     ensure(lock_is_held(&log->files));
+    ensure(!lock_is_held(&log->lock)); /* who appends does not wait for renames */
     bool ok = mark_deleted(log, old, false);
     return clean_remove_later(log, old) && ok;
 }
@@ -75,6 +77,7 @@ bool plog_let_go(struct plog *log, struct retired *old)
 bool plog_swap_files(struct plog *log, int64_t base, struct retired *old)
 {
     ensure(lock_is_held(&log->files));
+    ensure(!lock_is_held(&log->lock));
     bool ok = segment_rename(base, log->path, ".cleaned", ".swap") && mark_deleted(log, old, true) &&
               segment_rename(base, log->path, ".swap", "");
     return clean_remove_later(log, old) && ok;
@@ -122,6 +125,7 @@ int64_t plog_largest_timestamp(struct plog *log, struct segment *s)
 /* Why the segment may go, or NULL. */
 static const char *reason_to_delete(struct plog *log, struct segment *s, int64_t end, struct retention *r)
 {
+    ensure(lock_is_held(&log->lock));
     if (end <= (int64_t)atomic_load(&log->start))
         return "below the log start offset";
     if (!(log->config.cleanup_policy & CLEANUP_POLICY_DELETE))
@@ -138,6 +142,7 @@ static const char *reason_to_delete(struct plog *log, struct segment *s, int64_t
 static int64_t total_size(const struct plog *log)
 {
     int64_t size = 0;
+    ensure(lock_is_held(&log->lock));
     for (size_t i = 0; i < log->segment_count; i++)
         size += log->segments[i]->size;
     return size;

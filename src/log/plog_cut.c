@@ -29,6 +29,7 @@ static bool drop_snapshots(struct plog *log, int64_t above, int64_t *newest)
     struct names names;
     char path[PATH_ROOM];
     bool any = false;
+    ensure(lock_is_held(&log->lock));
     log->snapshot_end = *newest = -1;
     if (!dir_list_files(log->path, &names))
         return false;
@@ -49,6 +50,7 @@ static bool rewind_producers(struct plog *log, int64_t offset)
     char path[PATH_ROOM];
     int64_t newest;
     enum file_result found = FILE_MISSING;
+    ensure(lock_is_held(&log->lock) && offset >= 0);
     if (!drop_snapshots(log, offset, &newest))
         return false;
     if (newest >= 0)
@@ -63,12 +65,14 @@ static bool rewind_producers(struct plog *log, int64_t offset)
 /* Also where no record goes: an epoch may begin at the end, and never have been its leader's. */
 static bool truncate_epochs(struct plog *log, int64_t offset)
 {
+    ensure(lock_is_held(&log->lock));
     return !epochs_truncate_from_end(&log->epochs, offset) || plog_write_epochs(log);
 }
 
 /* What comes to stand where something was compacted has not been. */
 static void lower_clean_end(struct plog *log)
 {
+    ensure(lock_is_held(&log->lock));
     int64_t base = plog_active(log)->base_offset;
     log->clean_end_unsaved |= log->clean_end > base;
     log->clean_end = MIN(log->clean_end, base);
@@ -77,6 +81,7 @@ static void lower_clean_end(struct plog *log)
 /* The last ones go first, and on the disk before anything takes their place. */
 static bool drop_segments(struct plog *log, size_t first)
 {
+    ensure(lock_is_held(&log->lock));
     bool any = log->segment_count > first;
     while (log->segment_count > first)
         if (!drop_last_segment(log))
@@ -87,6 +92,7 @@ static bool drop_segments(struct plog *log, size_t first)
 static void note_cut(struct plog *log, int64_t offset)
 {
     ensure(lock_is_held(&log->lock));
+    ensure(offset >= 0);
     log->cuts++;
     log->cut_to = MIN(log->cut_to, offset);
 }

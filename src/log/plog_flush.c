@@ -89,6 +89,7 @@ static void list_unsynced(struct plog *log, int64_t up_to, struct flush_list *ou
         out->bases[out->n] = s->base_offset;
         out->files[out->n++] = s->file;
     }
+    ensure(out->n <= ARRAY_LEN(out->files) && out->end <= up_to);
 }
 
 static bool sync_listed(const struct flush_list *list)
@@ -106,6 +107,7 @@ static bool sync_listed(const struct flush_list *list)
 static enum plog_flushed take_flushed(struct plog *log, const struct flush_list *list, int64_t up_to, int64_t cuts,
                                       bool synced)
 {
+    ensure(lock_is_held(&log->lock));
     if (!plog_is_writable(log) || strcmp(list->dir, log->path) != 0)
         return FLUSH_OVER;
     if (!synced || !plog_save_epochs(log))

@@ -57,6 +57,7 @@ static enum find_result upper_position(struct plog *log, struct segment *s, int6
                                        struct cold_spot *cold)
 {
     struct position at;
+    ensure(lock_is_held(&log->lock));
     *out = s->size;
     if (upper >= (int64_t)atomic_load(&log->end))
         return FIND_OK;
@@ -79,6 +80,7 @@ static enum find_result read_locked(struct plog *log, int64_t offset, int32_t ma
         result = upper_position(log, place.segment, upper, &stop, cold);
     if (result != FIND_OK)
         return result == FIND_END ? FIND_OK : result;
+    ensure(stop >= 0 && stop <= place.segment->size);
     int64_t room = stop - place.at.pos, want = max_bytes;
     if (room <= 0)
         return FIND_OK;
@@ -122,6 +124,7 @@ static enum kafka_error try_read(struct plog *log, int64_t offset, int32_t max_b
         plog_failed(log, "read failed");
         return ERR_KAFKA_STORAGE_ERROR;
     }
+    ensure(result == FIND_OK || out->region.file == NULL); /* or nobody would let go of it */
     out->cold = result == FIND_COLD;
     return result == FIND_CORRUPT ? ERR_CORRUPT_MESSAGE : error;
 }
@@ -181,6 +184,7 @@ static bool search_segment_aborts(struct plog *log, struct segment *s, struct ab
 {
     struct strbuf file = {0};
     char path[PATH_ROOM];
+    ensure(lock_is_held(&log->lock));
     enum file_result found = FILE_FOUND;
     if (s->aborts.len == 0 && !s->no_aborts) {
         found = file_load(segment_path(path, log->path, s->base_offset, ".txnindex"), &file);

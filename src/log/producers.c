@@ -49,6 +49,9 @@ enum { EXPIRED_AT_ONCE = 10000 };
 /* The snapshot file: header, then one entry for each producer. */
 enum { SNAPSHOT_VERSION = 1, SNAPSHOT_HEADER = 10, SNAPSHOT_CRC_AT = 2, SNAPSHOT_CRC_FROM = 6, SNAPSHOT_ENTRY = 46 };
 
+_Static_assert(SNAPSHOT_CRC_AT + 4 == SNAPSHOT_CRC_FROM && SNAPSHOT_CRC_FROM + 4 == SNAPSHOT_HEADER, "CRC, then count");
+_Static_assert(SNAPSHOT_ENTRY == 8 + 2 + 4 + 8 + 4 + 8 + 4 + 8, "put_entry() fills it");
+
 static void producers_forget(struct producers *p, struct producer *x)
 {
     if (p->to_expire == x)
@@ -85,8 +88,10 @@ void producers_deinit(struct producers *p)
 
 void producers_clear(struct producers *p, int64_t map_end_offset)
 {
+    ensure(map_end_offset >= 0);
     forget_all(p);
     p->map_end_offset = map_end_offset;
+    ensure(p->by_id == NULL && p->open == NULL);
 }
 
 static struct producer *producers_find(const struct producers *p, int64_t id)
@@ -228,6 +233,7 @@ void producers_note_refused(struct producers *p, const struct batch *b, int64_t 
 
 static void producers_make_room(struct producer *x)
 {
+    ensure(x->batch_count <= x->batch_room);
     if (x->batch_count == PRODUCER_BATCHES) {
         memmove(x->batches, x->batches + 1, sizeof(*x->batches) * (PRODUCER_BATCHES - 1));
         x->batch_count--;
@@ -264,6 +270,7 @@ void producers_recall(struct producers *p, int64_t id, const struct batch *batch
 {
     struct producer *x = producers_find(p, id);
     ensure(x != NULL);
+    ensure(count >= 0 && count <= PRODUCER_BATCHES);
     struct producer_batch known[PRODUCER_BATCHES];
     int known_count = x->batch_count;
     if (known_count > 0)

@@ -285,6 +285,7 @@ enum find_result segment_peek(struct segment *s, const char *dir, int64_t pos, b
 {
     uint8_t head[BATCH_HEADER_SIZE];
     char path[PATH_ROOM];
+    ensure(pos >= 0);
     if (pos >= s->size)
         return FIND_END;
     if (!segment_open_file(s, dir, false))
@@ -330,6 +331,7 @@ enum find_result segment_find(struct segment *s, const char *dir, int64_t offset
         if (result != FIND_OK)
             return result;
         if (b.last_offset >= offset) {
+            ensure(pos >= first && pos + b.size <= s->size);
             *out = (struct position){pos, b.size, b.last_offset};
             return FIND_OK;
         }
@@ -408,6 +410,7 @@ bool segment_delete_files(int64_t base, const char *dir, const char *extra_suffi
 static bool rename_file(int64_t base, const char *dir, size_t which, const char *from_suffix, const char *to_suffix)
 {
     char path[PATH_ROOM], from[PATH_ROOM + 16], to[PATH_ROOM + 16];
+    ensure(which < ARRAY_LEN(file_suffixes));
     segment_path(path, dir, base, file_suffixes[which]);
     snprintf(from, sizeof(from), "%s%s", path, from_suffix);
     snprintf(to, sizeof(to), "%s%s", path, to_suffix);

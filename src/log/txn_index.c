@@ -2,6 +2,8 @@
 
 enum { VERSION = 0, PRODUCER_AT = 2, FIRST_AT = 10, LAST_AT = 18, STABLE_AT = 26 };
 
+_Static_assert(STABLE_AT + 8 == TXN_ENTRY, "the last stable offset comes last");
+
 struct txn_entry txn_entry_get(const uint8_t *p)
 {
     return (struct txn_entry){.producer_id = (int64_t)be64_get(p + PRODUCER_AT),

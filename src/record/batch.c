@@ -23,6 +23,13 @@ enum {
 /* And those of a v0 or v1 message, behind the same offset and length. */
 enum { AT_V0_CRC = 12, AT_V0_ATTRIBUTES = 17, AT_V1_TIMESTAMP = 18 };
 
+_Static_assert(AT_LENGTH + 4 == LOG_OVERHEAD, "the length counts from behind itself");
+_Static_assert(AT_LEADER_EPOCH + 4 == BATCH_MAGIC_AT && AT_V0_CRC + 4 == BATCH_MAGIC_AT, "the magic is in one place");
+_Static_assert(AT_CRC + 4 == AT_ATTRIBUTES, "the CRC is of what follows it");
+_Static_assert(AT_COUNT + 4 == BATCH_HEADER_SIZE, "the records follow their count");
+_Static_assert(AT_V1_TIMESTAMP + 8 + 4 + 4 == MESSAGE_V1_OVERHEAD, "lengths of key and value come last");
+_Static_assert(MESSAGE_V0_OVERHEAD + 8 == MESSAGE_V1_OVERHEAD, "v1 has a timestamp more");
+
 int32_t batch_last_sequence(const struct batch *b)
 {
     if (b->base_sequence == NO_SEQUENCE)
@@ -60,6 +67,7 @@ static void parse_legacy(const uint8_t *p, struct batch *out)
 
 static int32_t smallest_size(int8_t magic)
 {
+    ensure(magic >= 0 && magic <= 2);
     static const int32_t sizes[] = {MESSAGE_V0_OVERHEAD, MESSAGE_V1_OVERHEAD, BATCH_HEADER_SIZE};
     return sizes[magic];
 }
@@ -95,6 +103,7 @@ enum batch_result batch_next(struct bytes *rest, struct batch *out)
         return result;
     if (out->size > rest->len)
         return BATCH_INCOMPLETE;
+    ensure(out->size >= MESSAGE_V0_OVERHEAD); /* a walk comes to its end */
     rest->p += out->size;
     rest->len -= out->size;
     return BATCH_OK;
@@ -121,11 +130,13 @@ void batch_set_leader_epoch(uint8_t *batch, int32_t leader_epoch)
 static void update_crc(uint8_t *batch)
 {
     size_t size = (size_t)be32_get(batch + AT_LENGTH) + LOG_OVERHEAD;
+    ensure(size >= BATCH_HEADER_SIZE);
     be32_put(batch + AT_CRC, crc32c(batch + AT_ATTRIBUTES, size - AT_ATTRIBUTES));
 }
 
 void batch_set_max_timestamp(uint8_t *batch, bool log_append_time, int64_t max_timestamp)
 {
+    ensure((int8_t)batch[BATCH_MAGIC_AT] == 2);
     uint16_t old = be16_get(batch + AT_ATTRIBUTES);
     uint16_t attributes = (uint16_t)(old & ~ATTR_LOG_APPEND_TIME);
     if (log_append_time)
@@ -139,6 +150,7 @@ void batch_set_max_timestamp(uint8_t *batch, bool log_append_time, int64_t max_t
 
 void batch_write_header(uint8_t *p, const struct batch *b)
 {
+    ensure(b->magic == 2 && b->size >= BATCH_HEADER_SIZE);
     be64_put(p + AT_OFFSET, (uint64_t)b->base_offset);
     be32_put(p + AT_LENGTH, (uint32_t)(b->size - LOG_OVERHEAD));
     be32_put(p + AT_LEADER_EPOCH, (uint32_t)b->leader_epoch);

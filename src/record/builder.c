@@ -24,6 +24,7 @@ static size_t varint_size(int64_t v)
 
 static size_t field_size(struct bytes f)
 {
+    ensure(f.len >= 0);
     return varint_size(f.p ? f.len : -1) + (size_t)f.len;
 }
 
@@ -79,6 +80,7 @@ bool batch_builder_finish(struct batch_builder *b, int level, struct strbuf *out
     strbuf_extend(out, BATCH_HEADER_SIZE);
     if (!codec_compress(batch_codec(&b->head), level, 2, payload, out))
         return false;
+    ensure(b->head.count == 0 || b->last_delta >= 0);
     b->head.last_offset = MAX(b->head.last_offset, b->head.base_offset + MAX(b->last_delta, 0));
     b->head.size = (int32_t)(out->len - start);
     batch_write_header((uint8_t *)out->p + start, &b->head);

@@ -74,6 +74,7 @@ static bool lz4_patch_v0_header(struct decoder *d)
         return false;
     size_t descriptor = (d->in.p[4] & 0x08) ? 10 : 2;
     size_t head = 4 + descriptor + 1;
+    ensure(head <= sizeof(d->lz4_patched));
     if ((size_t)d->in.len < head)
         return false;
     memcpy(d->lz4_patched, d->in.p, head);
@@ -269,6 +270,7 @@ static ssize_t snappy_read(struct decoder *d, uint8_t *out, size_t size)
         if (!snappy_fill(d))
             return -1;
     }
+    ensure(d->block_at < d->block_len);
     size_t n = MIN(size, d->block_len - d->block_at);
     memcpy(out, d->block + d->block_at, n);
     d->block_at += n;

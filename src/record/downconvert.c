@@ -22,6 +22,7 @@ static uint8_t *put_sized(uint8_t *p, struct bytes f)
 void message_put(struct strbuf *out, int8_t magic, uint8_t attributes, const struct record *r)
 {
     size_t overhead = magic == 0 ? MESSAGE_V0_OVERHEAD : MESSAGE_V1_OVERHEAD;
+    ensure(magic == 0 || magic == 1);
     size_t size = overhead + (size_t)r->key.len + (size_t)r->value.len;
     uint8_t *start = strbuf_extend(out, size), *p = start + BATCH_MAGIC_AT;
     be64_put(start, (uint64_t)r->offset);

@@ -26,6 +26,7 @@ static bool refill(struct source *s)
     if (s->bad || s->decoder == NULL)
         return false;
     ssize_t n = decoder_read(s->decoder, s->window, WINDOW);
+    ensure(n <= WINDOW);
     if (n <= 0) {
         s->bad |= n < 0;
         return false;
@@ -306,6 +307,7 @@ int record_iter_next(struct record_iter *it, struct record *out)
     if (it->source.bad)
         return -1;
     int rc = it->batch.magic == 2 ? next_v2(it, out) : next_message(it, out);
+    ensure(it->source.at <= it->source.end);
     it->source.bad |= rc < 0;
     return rc;
 }

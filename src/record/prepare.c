@@ -211,6 +211,7 @@ static void finish_in_place(struct preparation *p)
 {
     bool stamp = p->rules->log_append_time;
     struct prepared *out = p->out;
+    ensure(p->first.magic == 2 && p->batches == 1 && p->builder == NULL);
     if (!batch_is_control(&p->first))
         batch_set_max_timestamp(p->in, stamp, stamp ? p->now : p->max_timestamp);
     out->bytes = (struct bytes){p->in, p->len};
@@ -223,12 +224,14 @@ static enum kafka_error rebuild(struct preparation *p)
     attributes = (int16_t)(attributes | (int)p->target | (p->rules->log_append_time ? ATTR_LOG_APPEND_TIME : 0));
     struct batch_builder builder;
     struct strbuf built = {0};
+    ensure(p->builder == NULL);
     batch_builder_init(&builder, attributes);
     builder.head.producer_id = p->first.producer_id;
     builder.head.producer_epoch = p->first.producer_epoch;
     builder.head.base_sequence = p->first.base_sequence;
     p->builder = &builder;
     enum kafka_error error = walk(p);
+    ensure(error != ERR_NONE || builder.head.count == p->count);
     if (error == ERR_NONE && !batch_builder_finish(&builder, p->rules->level, &built))
         error = REFUSE(p, ERR_UNKNOWN_SERVER_ERROR, "The records could not be compressed");
     if (error == ERR_NONE) {
@@ -269,6 +272,7 @@ enum kafka_error records_prepare(uint8_t *in, int32_t len, const struct record_r
         else if (error == ERR_NONE)
             error = rebuild(&p);
     }
+    ensure(error != ERR_NONE || (out->bytes.len > 0 && out->offsets > 0));
     if (error == ERR_NONE && out->converted && out->bytes.len > rules->max_batch_size)
         return REFUSE(&p, ERR_MESSAGE_TOO_LARGE,
                       "Message batch size is %d bytes in append to partition which exceeds the maximum "
