@@ -267,6 +267,7 @@ static bool align_once(struct partition *p, struct plog *current, struct plog *f
 
 static enum move_result move_some(struct partition *p, struct plog *current, struct plog *future, int64_t *bytes)
 {
+    ensure(current != future);
     if (!align_once(p, current, future) || !copy_some(current, future, bytes))
         return MOVE_FAILED;
     bool caught_up = plog_end_offset(future) >= plog_end_offset(current);

@@ -107,6 +107,7 @@ void fetch_sessions_free(struct fetch_sessions *f)
 /* Out of the table now; freed when the request that uses it is done. */
 static void remove_session(struct fetch_sessions *f, struct fetch_session *s)
 {
+    ensure(lock_is_held(&f->lock) && !s->doomed);
     HASH_DEL(f->table, s);
     s->doomed = true;
     if (!s->in_use)
@@ -140,6 +141,7 @@ static bool may_be_evicted(const struct fetch_session *s, const struct fetch_ses
 static bool session_make_room(struct fetch_sessions *f, const struct fetch_session *for_whom, int64_t now)
 {
     struct fetch_session *oldest = NULL, *least = NULL;
+    ensure(lock_is_held(&f->lock));
     if ((int)HASH_COUNT(f->table) < f->slots)
         return true;
     for (struct fetch_session *s = f->table; s != NULL; s = s->hh.next) {
@@ -159,6 +161,7 @@ static bool session_make_room(struct fetch_sessions *f, const struct fetch_sessi
 
 static int32_t unused_id(struct fetch_sessions *f)
 {
+    ensure(lock_is_held(&f->lock));
     for (;;) {
         struct fetch_session *s;
         uint32_t id;
@@ -174,6 +177,7 @@ static int32_t unused_id(struct fetch_sessions *f)
 
 static void mark_ready_locked(struct session_partition *p)
 {
+    ensure(lock_is_held(&p->session->lock));
     if (!p->ready)
         DL_APPEND(p->session->ready, p);
     p->ready = true;
@@ -301,6 +305,7 @@ static int32_t session_take(struct arena *a, struct fetch_session *s, const stru
 {
     struct session_partition *p, *list;
     int32_t n = 0;
+    ensure(s->in_use);
     lock_take(&s->lock);
     list = s->ready;
     s->ready = NULL;
@@ -505,6 +510,7 @@ void fetch_session_done(struct fetch_sessions *f, struct fetch_session *s)
     if (s == NULL)
         return;
     lock_take(&f->lock);
+    ensure(s->in_use);
     s->in_use = false;
     s->size = (int32_t)HASH_COUNT(s->partitions);
     s->last_used = clock_mono_ms();

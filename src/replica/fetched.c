@@ -91,6 +91,7 @@ static void fetched_take_partition(struct fetcher *f, const struct fetch_able_to
                                                  : followed_by_name(f, t->topic, in->partition_index);
     if (x == NULL || x->changed || x->lost || x->offset != x->sent_offset)
         return; /* another life of the partition was meant */
+    ensure(x->in_session);
     if (in->error_code != ERR_NONE)
         take_error(x, (enum kafka_error)in->error_code);
     else if (in->diverging_epoch.epoch >= 0)
@@ -124,6 +125,7 @@ bool fetched_take(struct fetcher *f)
 static void settle_lost(struct followed *x, int64_t leader_start)
 {
     struct plog *log = partition_log(x->partition);
+    ensure(x->lost && leader_start >= 0);
     enum kafka_error error = ERR_NONE;
     int64_t end = plog_end_offset(log);
     if (leader_start > end) {
@@ -142,6 +144,7 @@ static void settle_lost(struct followed *x, int64_t leader_start)
 /* A leader whose log is shorter than ours was elected out of sync: what it does not have goes. */
 static void settle_ahead(struct followed *x, int64_t leader_end)
 {
+    ensure(x->lost);
     log_warn("%s-%" PRId32 ": the leader's log ends at %" PRId64 ", before ours: truncating to there",
              partition_topic(x->partition), partition_index(x->partition), leader_end);
     followed_set_lost(x, false);

@@ -80,6 +80,7 @@ static struct fetcher *fetcher_for(struct fetchers *all, int32_t leader)
 void fetcher_begin_anew(struct fetcher *f)
 {
     struct followed *x, *tmp;
+    ensure(loop_is_mine(f->all->options.loop) && f->asking == ASK_NOTHING);
     f->session_id = f->session_epoch = 0;
     f->forgotten_count = 0;
     arena_deinit(&f->forgotten_memory);
@@ -277,6 +278,7 @@ static void send_list_offsets(struct fetcher *f, int64_t which)
         t->partitions.items[0].current_leader_epoch = x->leader_epoch;
         t->partitions.items[0].timestamp = which;
     }
+    ensure(q.topics.len == f->lost_count);
     fetcher_post(f, which == LATEST ? ASK_LATEST : ASK_EARLIEST, API_LIST_OFFSETS,
                  list_offsets_version(f->all->options.config->inter_broker_protocol_version), &q);
 }
@@ -298,6 +300,7 @@ static bool has_work(const struct fetcher *f)
     int32_t resting = 0;
     DL_FOREACH (f->changes, x)
         resting += x->rest_until > now;
+    ensure(resting <= f->partition_count);
     return f->partition_count > resting || f->forgotten_count > 0;
 }
 
@@ -433,6 +436,7 @@ struct fetchers *fetchers_new(const struct fetchers_options *options)
 static void fetcher_free(struct fetcher *f)
 {
     struct client *client = f->client;
+    ensure(f->partition_count == 0 && f->lost_count == 0 && f->changes == NULL);
     timer_stop(&f->retry);
     timer_stop(&f->begin);
     f->client = NULL;
@@ -447,6 +451,7 @@ void fetchers_close(struct fetchers *all)
 {
     struct followed *x, *next_x;
     struct fetcher *f, *next_f;
+    ensure(loop_is_mine(all->options.loop));
     all->closed = true;
     HASH_ITER (hh, all->by_partition, x, next_x)
         followed_leave(all, x->partition);

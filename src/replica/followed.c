@@ -49,6 +49,7 @@ struct followed *followed_by_id(struct fetcher *f, struct uuid topic_id, int32_t
 
 void followed_mark_changed(struct followed *x)
 {
+    ensure(loop_is_mine(x->fetcher->all->options.loop));
     if (x->changed)
         return;
     x->changed = true;
@@ -117,6 +118,7 @@ void followed_rest_briefly(struct followed *x)
 struct followed *followed_add(struct fetcher *f, struct partition *p, int32_t leader_epoch)
 {
     struct fetchers *all = f->all;
+    ensure(loop_is_mine(all->options.loop));
     ensure(followed_find(all, p) == NULL && !all->closed && leader_epoch >= 0);
     struct followed *x = xcalloc(1, sizeof(*x));
     x->partition = p;

@@ -52,7 +52,11 @@ struct pulse *pulse_new(void)
 
 void pulse_unref(struct pulse *pulse)
 {
-    if (pulse != NULL && atomic_fetch_sub(&pulse->refs, 1) == 1)
+    if (pulse == NULL)
+        return;
+    int before = atomic_fetch_sub(&pulse->refs, 1);
+    ensure(before > 0);
+    if (before == 1)
         free(pulse);
 }
 
@@ -194,6 +198,7 @@ void followers_take_replicas(struct partition *p, struct int_list replicas)
 /* Those of the replicas, and this broker if it leads: it has what is committed, whatever is said. */
 static struct int_list possible_isr(const struct partition *p, struct int_list isr)
 {
+    ensure(lock_is_held(&p->lock));
     int32_t self = p->manager->options.broker_id;
     struct int_list out = distinct(isr);
     for (int32_t i = out.n; i-- > 0;)
@@ -400,6 +405,7 @@ void partition_shrink_isr(struct partition *p, int64_t now)
 
 static int64_t *epochs_of_brokers(const struct partition *p, struct arena *a, struct int_list brokers)
 {
+    ensure(lock_is_held(&p->lock));
     int64_t *epochs = ARENA_ARRAY(a, int64_t, MAX(brokers.n, 1));
     for (int32_t i = 0; i < brokers.n; i++) {
         const struct follower *f = followers_find(p, brokers.v[i]);

@@ -42,6 +42,7 @@ static void send_wanted(struct isr_changes *c);
 static void isr_changes_on_wanted(struct message *m)
 {
     struct isr_changes *c = CONTAINER_OF(m, struct isr_changes, message);
+    ensure(loop_is_mine(c->options.loop));
     lock_take(&c->lock);
     c->posted = false;
     lock_release(&c->lock);
@@ -78,6 +79,7 @@ static int isr_changes_by_topic(const void *a, const void *b)
 /* Takes what is wanted, as it is now: leadership may have gone since. */
 static void take_wanted(struct isr_changes *c)
 {
+    ensure(!c->waiting && c->asked_count == 0);
     lock_take(&c->lock);
     struct partition **list = c->wanted;
     size_t n = c->wanted_count;
@@ -107,6 +109,7 @@ static void isr_changes_fill_partition(struct isr_changes *c, const struct asked
     out->partition_epoch = x->proposal.partition_epoch;
     out->new_isr.items = x->proposal.isr.v;
     out->new_isr.len = x->proposal.isr.n;
+    ensure(out->new_isr.len > 0); /* a leader is in its own ISR */
     ARRAY_MAKE(&c->arena, out->new_isr_with_epochs, x->proposal.isr.n);
     for (int32_t i = 0; i < x->proposal.isr.n; i++) {
         alter_partition_broker_state_init(&out->new_isr_with_epochs.items[i]);
@@ -208,6 +211,7 @@ static void isr_changes_finish_request(struct isr_changes *c)
 static void isr_changes_on_answer(struct link_call *call, enum kafka_error error)
 {
     struct isr_changes *c = CONTAINER_OF(call, struct isr_changes, call);
+    ensure(c->waiting && loop_is_mine(c->options.loop));
     if (error == ERR_NONE)
         error = (enum kafka_error)c->response.error_code;
     bool again = error == ERR_NOT_CONTROLLER || error == ERR_STALE_BROKER_EPOCH || error == ERR_REQUEST_TIMED_OUT;
@@ -225,6 +229,7 @@ static void isr_changes_on_answer(struct link_call *call, enum kafka_error error
 
 static void send_wanted(struct isr_changes *c)
 {
+    ensure(loop_is_mine(c->options.loop));
     if (c->waiting || c->closed || timer_is_running(&c->retry))
         return;
     take_wanted(c);
@@ -256,6 +261,7 @@ struct isr_changes *isr_changes_new(const struct isr_changes_options *options)
 
 void isr_changes_close(struct isr_changes *c)
 {
+    ensure(loop_is_mine(c->options.loop));
     c->closed = true;
     timer_stop(&c->retry);
 }

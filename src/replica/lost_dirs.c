@@ -61,6 +61,7 @@ static void lost_dir_abandon(struct job *job)
 static void lost_dir_abandoned(struct message *m)
 {
     struct lost_dir *d = CONTAINER_OF(m, struct lost_dir, job.done);
+    ensure(loop_is_mine(d->all->options.control));
     if (d->all->logs != NULL)
         d->all->options.stopped(d->all->options.ctx);
     lost_dir_free(d);
@@ -71,6 +72,7 @@ static void lost_dir_noticed(struct message *m)
     struct lost_dir *d = CONTAINER_OF(m, struct lost_dir, message);
     struct lost_dirs *all = d->all;
     struct fail fail;
+    ensure(loop_is_mine(all->options.control));
     if (all->logs == NULL) {
         lost_dir_free(d);
         return;

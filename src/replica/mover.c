@@ -42,6 +42,7 @@ static void step_done(struct message *msg)
 {
     struct move *v = CONTAINER_OF(msg, struct move, job.done);
     struct mover *m = v->mover;
+    ensure(loop_is_mine(m->loop) && v->running && m->running > 0);
     m->running--;
     v->running = false;
     DL_DELETE(m->moves, v);
@@ -55,6 +56,7 @@ static void step_done(struct message *msg)
 
 static void start_step(struct mover *m, struct move *v)
 {
+    ensure(!v->running && m->running < m->most_at_once);
     v->running = true;
     v->again = false;
     m->running++;
@@ -96,6 +98,7 @@ static void mover_on_wanted(struct message *msg)
 {
     struct move *v = CONTAINER_OF(msg, struct move, wanted), *known = mover_find(v->mover, v->partition);
     struct mover *m = v->mover;
+    ensure(loop_is_mine(m->loop));
     if (known != NULL)
         known->again = true;
     if (known != NULL || m->closed) {
@@ -124,6 +127,7 @@ struct mover *mover_new(struct loop *loop, struct workers *workers, int32_t most
 
 void mover_close(struct mover *m)
 {
+    ensure(loop_is_mine(m->loop));
     m->closed = true;
     timer_stop(&m->rest);
 }

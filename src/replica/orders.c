@@ -63,6 +63,7 @@ void replica_manager_free(struct replica_manager *rm)
     struct partition *p, *tmp;
     if (rm == NULL)
         return;
+    ensure(!atomic_load(&rm->obeying));
     HASH_ITER (hh, rm->table, p, tmp) {
         HASH_DEL(rm->table, p);
         partition_unref(p);
@@ -135,6 +136,7 @@ static struct partition *orders_add_partition(struct replica_manager *rm, const 
 {
     struct partition *p = xcalloc(1, sizeof(*p)), *there;
     struct offline_replica *lost;
+    ensure(atomic_load(&rm->obeying));
     p->key = *key;
     p->manager = rm;
     p->log = log;
@@ -161,6 +163,7 @@ static struct partition *orders_add_partition(struct replica_manager *rm, const 
 static void note_offline(struct replica_manager *rm, const struct topic_key *key)
 {
     struct offline_replica *o;
+    ensure(shared_lock_is_held(&rm->table_lock));
     HASH_FIND(hh, rm->offline, key, sizeof(*key), o);
     if (o != NULL)
         return;
@@ -185,6 +188,7 @@ static void orders_take(struct partition *p, const struct leader_order *o)
 {
     /* Where an epoch is missing, another may have led in it, and the followers may have cut their logs. */
     ensure(lock_is_held(&p->lock));
+    ensure(o->leader_epoch > p->leader_epoch);
     bool led = p->leads && o->leader_epoch == p->leader_epoch + 1;
     p->leader = o->leader;
     p->leader_epoch = o->leader_epoch;
@@ -317,12 +321,14 @@ static void begin_order(struct replica_manager *rm)
 
 static void end_order(struct replica_manager *rm)
 {
-    atomic_store(&rm->obeying, false);
+    bool obeyed = atomic_exchange(&rm->obeying, false);
+    ensure(obeyed);
 }
 
 static enum kafka_error apply_leader(struct replica_manager *rm, const struct leader_order *o)
 {
     struct partition *p;
+    ensure(atomic_load(&rm->obeying));
     enum kafka_error error = find_or_open(rm, o, &p);
     if (error != ERR_NONE)
         return error;
@@ -378,6 +384,7 @@ static enum kafka_error delete_orphan(struct replica_manager *rm, struct str top
 static enum kafka_error stop_replica(struct replica_manager *rm, struct str topic, int32_t index, int32_t leader_epoch,
                                      bool delete_it)
 {
+    ensure(atomic_load(&rm->obeying));
     if (replica_is_offline(rm, topic, index))
         return ERR_KAFKA_STORAGE_ERROR;
     struct partition *p = replica_partition(rm, topic, index);

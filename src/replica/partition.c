@@ -24,7 +24,11 @@ void partition_ref(struct partition *p)
 
 void partition_unref(struct partition *p)
 {
-    if (p == NULL || atomic_fetch_sub(&p->refs, 1) != 1)
+    if (p == NULL)
+        return;
+    int before = atomic_fetch_sub(&p->refs, 1);
+    ensure(before > 0);
+    if (before > 1)
         return;
     ensure(p->waiters == NULL);
     plog_unref(p->log);
@@ -102,6 +106,7 @@ void partition_note_received(struct partition *p, int64_t bytes, int64_t now)
 /* With the lock held, of one that does not lead. */
 static enum kafka_error why_not_leading(const struct partition *p)
 {
+    ensure(lock_is_held(&p->lock));
     return p->offline ? ERR_KAFKA_STORAGE_ERROR : ERR_NOT_LEADER_OR_FOLLOWER;
 }
 
@@ -193,6 +198,7 @@ enum kafka_error partition_low_watermark(struct partition *p, int64_t *out)
 /* With the lock held: whether orders of that epoch's leader still count. */
 static enum kafka_error check_follows(const struct partition *p, int32_t leader_epoch)
 {
+    ensure(lock_is_held(&p->lock));
     if (p->offline)
         return ERR_KAFKA_STORAGE_ERROR;
     return p->leads || p->stopped || p->leader_epoch != leader_epoch ? ERR_FENCED_LEADER_EPOCH : ERR_NONE;

@@ -77,6 +77,7 @@ struct loop *replication_loop(const struct replication *r, int i)
 void replication_start(struct replication *r, struct replica_manager *replicas)
 {
     ensure(!r->running);
+    ensure(loop_is_mine(r->options.control));
     r->replicas = replicas;
     r->running = true;
     for (int i = 0; i < r->lane_count; i++)
@@ -89,6 +90,7 @@ void replication_stop(struct replication *r)
 {
     if (r == NULL)
         return;
+    ensure(loop_is_mine(r->options.control));
     timer_stop(&r->shrink);
     timer_stop(&r->grow);
     isr_changes_close(r->isr_changes);
@@ -102,6 +104,7 @@ void replication_free(struct replication *r)
 {
     if (r == NULL)
         return;
+    ensure(!r->running);
     for (int i = 0; i < r->lane_count; i++) {
         fetchers_close(r->lanes[i].fetchers);
         loop_free(r->lanes[i].loop);

@@ -23,6 +23,7 @@ void throttle_set_limit(struct throttle *t, int64_t bytes_a_second)
 /* With the lock held: the samples between the last one and now are empty. */
 static void throttle_move_to(struct throttle *t, int64_t now)
 {
+    ensure(lock_is_held(&t->lock));
     int64_t sample = now / t->sample_ms;
     for (int64_t i = MAX(t->newest + 1, sample - t->sample_count + 1); i <= sample; i++)
         t->bytes[i % t->sample_count] = 0;
@@ -31,6 +32,7 @@ static void throttle_move_to(struct throttle *t, int64_t now)
 
 void throttle_note(struct throttle *t, int64_t bytes, int64_t now)
 {
+    ensure(bytes >= 0);
     lock_take(&t->lock);
     throttle_move_to(t, now);
     t->bytes[t->newest % t->sample_count] += bytes;
@@ -46,6 +48,7 @@ static double rate(const struct throttle *t, int64_t now)
         if (t->bytes[i % t->sample_count] > 0)
             oldest = i;
     }
+    ensure(lock_is_held(&t->lock) && sum >= 0);
     return (double)sum * 1000 / (double)MAX(now - oldest * t->sample_ms, t->sample_ms);
 }
 

@@ -15,6 +15,7 @@ struct wake_queue {
 static void deliver_wakes(struct message *m)
 {
     struct wake_queue *q = CONTAINER_OF(m, struct wake_queue, message);
+    ensure(loop_is_mine(q->loop));
     lock_take(&q->lock);
     q->posted = false;
     struct sleeper *s;
@@ -23,6 +24,7 @@ static void deliver_wakes(struct message *m)
     for (s = q->first; s != NULL; s = s->next)
         budget++;
     while (budget-- > 0 && (s = q->first) != NULL) {
+        ensure(s->queued);
         q->first = s->next;
         if (q->first == NULL)
             q->last = &q->first;
@@ -55,6 +57,7 @@ void wake_queue_free(struct wake_queue *q)
 void sleeper_wake(struct sleeper *s)
 {
     struct wake_queue *q = s->queue;
+    ensure(q != NULL && s->wake != NULL);
     lock_take(&q->lock);
     bool post = false;
     if (!s->queued) {
@@ -91,6 +94,7 @@ void sleeper_cancel(struct sleeper *s)
 static void register_waiter(struct partition *p, struct waiter *waiter)
 {
     ensure(waiter->partition == NULL);
+    ensure((waiter->sleeper != NULL) != (waiter->changed != NULL));
     waiter->partition = p;
     partition_ref(p);
     lock_take(&p->lock);
