@@ -47,6 +47,7 @@ static void on_chroot(int rc, const char *path UNUSED, const void *ctx)
 /* Every part of the chroot; the requests behind it are answered after it. */
 static void make_chroot(struct zk *zk)
 {
+    ensure(!zk->chroot_made && zk->handle != NULL);
     char *path = xstrdup(zk->chroot);
     for (char *slash = path; slash != NULL && *slash;) {
         slash = strchr(slash + 1, '/');
@@ -63,6 +64,7 @@ static void make_chroot(struct zk *zk)
 static void on_connected(struct zk *zk)
 {
     int64_t id = zoo_client_id(zk->handle)->client_id;
+    ensure(!zk->closing);
     bool fresh = id != zk->session_id;
     zk->connected = true;
     zk->failures = 0;
@@ -113,6 +115,7 @@ static void open_handle(struct zk *zk)
     struct fail fail;
     int port;
     char endpoint[ENDPOINT_ROOM];
+    ensure(zk->handle == NULL && !zk->connected);
     if (!zk_bridge_open(zk->bridge, &port, &fail)) {
         log_error("Cannot connect to ZooKeeper: %s", fail.text);
         return;
@@ -173,6 +176,7 @@ static bool must_pause(struct zk *zk)
 static void on_socket(struct watch *w, int events)
 {
     struct zk *zk = CONTAINER_OF(w, struct zk, watch);
+    ensure(zk->handle != NULL && !zk->pumping);
     int zoo_events = (events & WATCH_READ ? ZOOKEEPER_READ : 0) | (events & WATCH_WRITE ? ZOOKEEPER_WRITE : 0);
     zk->pumping = true;
     int rc = zookeeper_process(zk->handle, zoo_events);
@@ -184,6 +188,7 @@ static void on_socket(struct watch *w, int events)
 
 static void watch_socket(struct zk *zk, int fd, int interest)
 {
+    ensure(!zk->pumping && zk->handle != NULL);
     /* While the library goes from host to host, a new socket may have the number of the last one. */
     if (fd != zk->fd || fd < 0 || !zk->connected) {
         watch_set(&zk->watch, WATCH_NONE);
@@ -200,6 +205,7 @@ static void watch_socket(struct zk *zk, int fd, int interest)
 /* Sends what waits, then asks the library what it waits for. */
 static void pump(struct zk *zk)
 {
+    ensure(loop_is_mine(zk->options.loop) && !zk->pumping);
     if (zk->closed)
         return;
     if (zk->expired)

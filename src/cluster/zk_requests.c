@@ -47,6 +47,7 @@ static enum zk_result zk_result_of(int rc, const char *what, const char *path)
 static const char *kind_name(enum zk_kind kind)
 {
     static const char *const names[] = {"read", "listing", "look-up", "creation", "write", "deletion", "check"};
+    ensure((size_t)kind < ARRAY_LEN(names));
     return names[kind];
 }
 
@@ -84,6 +85,7 @@ static struct zk_op *op_of(struct request *r)
 static void zk_finish_request(struct request *r)
 {
     struct zk_batch *b = r->batch;
+    ensure(!r->sent && b->finished + r->count <= b->count);
     DL_DELETE(r->zk->requests, r);
     b->finished += r->count;
     zk_request_free(r);
@@ -95,6 +97,7 @@ static void zk_finish_request(struct request *r)
 static bool lost(struct request *r, int rc)
 {
     struct zk *zk = r->zk;
+    ensure(loop_is_mine(zk->options.loop) && r->sent && zk->in_flight > 0);
     r->sent = false;
     zk->in_flight--;
     bool again = (rc == ZCONNECTIONLOSS || rc == ZOPERATIONTIMEOUT) && !zk->closing;
@@ -205,6 +208,7 @@ static void on_multi(int rc, const void *ctx)
             op->result = ZK_BAD_VERSION;
         at++;
     }
+    ensure(at == r->multi_count);
     zk_finish_request(r);
 }
 
@@ -292,6 +296,7 @@ static int send_multi(struct request *r)
             fill_op(r, op, at++);
         }
         r->multi_count = at;
+        ensure(r->count <= (size_t)at && (size_t)at <= 2 * r->count);
     }
     memset(r->results, 0, sizeof(*r->results) * 2 * r->count);
     return zoo_amulti(r->zk->handle, r->multi_count, r->multi, r->results, on_multi, r);
@@ -330,6 +335,7 @@ static bool is_for_good(int rc)
 /* False if it has to wait. */
 static bool send_request(struct zk *zk, struct request *r)
 {
+    ensure(!r->sent);
     if (is_too_large(r)) {
         refuse_request(r, ZK_TOO_LARGE, "it is too large");
         return true;
@@ -352,6 +358,7 @@ static bool send_request(struct zk *zk, struct request *r)
 void zk_send_waiting(struct zk *zk)
 {
     struct request *r, *tmp;
+    ensure(loop_is_mine(zk->options.loop));
     if (!zk->connected || !zk->chroot_made || zk->expired || zk->closing)
         return;
     DL_FOREACH_SAFE (zk->requests, r, tmp) {
@@ -385,9 +392,11 @@ void zk_submit(struct zk *zk, struct zk_batch *b)
 
 void zk_fail_all(struct zk *zk)
 {
+    ensure(loop_is_mine(zk->options.loop) && zk->handle == NULL);
     while (zk->requests != NULL) {
         struct request *r = zk->requests;
         struct zk_op *op = op_of(r);
+        r->sent = false;
         for (size_t i = 0; i < r->count; i++, op = op->next)
             op->result = ZK_SESSION_EXPIRED;
         zk_finish_request(r);

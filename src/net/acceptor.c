@@ -196,6 +196,7 @@ void acceptors_release(struct net_server *s, const struct listener *listener, co
 static void acceptor_deliver(struct message *m)
 {
     struct hand_over *h = CONTAINER_OF(m, struct hand_over, message);
+    ensure(loop_is_mine(h->to->loop));
     connection_open(h->to, h->listener, h->fd, &h->addr, h->serial);
     free(h);
 }

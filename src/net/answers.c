@@ -21,6 +21,7 @@ static void exchange_free(struct exchange *x)
 {
     struct connection *c = x->conn;
     ensure(x->answered && x->parked);
+    ensure(x->frame == NULL);
     outgoing_deinit(&x->out);
     atomic_fetch_sub(&c->owner->server->live_exchanges, 1);
     free(x);
@@ -30,6 +31,7 @@ static void exchange_free(struct exchange *x)
 void exchange_drop(struct exchange *x)
 {
     struct connection *c = x->conn;
+    ensure(c->closed && x->answered && c->open > 0);
     struct exchange **link = &c->first;
     while (*link != x)
         link = &(*link)->next;
@@ -56,6 +58,7 @@ static void exchange_request_free(struct exchange *x)
 static void take_first(struct connection *c)
 {
     struct exchange *x = c->first;
+    ensure(x != NULL && x->answered && c->open > 0);
     c->first = x->next;
     if (c->first == NULL)
         c->last = &c->first;
@@ -82,6 +85,7 @@ static void warm_up_done(struct message *m)
 {
     struct warm_up *w = CONTAINER_OF(m, struct warm_up, job.done);
     struct connection *c = w->conn;
+    ensure(c->warming == w && loop_is_mine(c->owner->loop));
     c->warming = NULL;
     file_ref_put(w->region.file);
     if (!c->closed) {
@@ -95,7 +99,9 @@ static void warm_up_done(struct message *m)
 
 static void warm_up_start(struct connection *c)
 {
+    ensure(c->warming == NULL && c->progress.splice < c->first->out.splice_count);
     const struct file_region *r = &c->first->out.splices[c->progress.splice].region;
+    ensure(c->progress.region_at >= 0 && c->progress.region_at < r->len);
     struct warm_up *w = xcalloc(1, sizeof(*w));
     w->conn = c;
     w->region =
@@ -136,6 +142,7 @@ static enum send_result send_together(struct connection *c)
         sent -= (ssize_t)io[i].iov_len;
         take_first(c);
     }
+    ensure(sent == 0);
     return SEND_DONE;
 }
 
@@ -187,6 +194,7 @@ bool connection_account_unsent(struct connection *c)
     struct net_server *s = c->owner->server;
     size_t now = unsent_memory(c);
     int64_t all = atomic_fetch_add(&s->unsent_bytes, (int64_t)now - (int64_t)c->unsent) + (int64_t)(now - c->unsent);
+    ensure(all >= 0 && !c->closed);
     bool more = now > c->unsent;
     c->unsent = now;
     if (!more || all <= MOST_UNSENT_BYTES || now < LARGE_UNSENT_BYTES)
@@ -238,6 +246,7 @@ void exchange_park(struct exchange *x)
 
 void exchange_hold(struct exchange *x)
 {
+    ensure(loop_is_mine(x->conn->owner->loop));
     ensure(!x->conn->held);
     x->conn->held = true;
 }

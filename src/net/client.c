@@ -72,6 +72,7 @@ static void drop_connection(struct client *c)
 static struct client_call *take_call(struct client *c)
 {
     struct client_call *call = c->first;
+    ensure(call != NULL);
     c->first = call->next;
     if (c->first == NULL)
         c->last = &c->first;
@@ -82,6 +83,7 @@ static void release(struct client *c)
 {
     if (!c->doomed)
         return;
+    ensure(!c->in_use && c->first == NULL);
     drop_connection(c);
     timer_stop(&c->deadline);
     lookup_abandon(c->lookup);
@@ -162,6 +164,7 @@ void client_free(struct client *c)
 {
     if (c == NULL)
         return;
+    ensure(loop_is_mine(c->options.loop) && !c->doomed);
     c->doomed = true;
     drop_connection(c);
     timer_stop(&c->deadline);
@@ -207,6 +210,7 @@ static int client_connect_to(const struct client *c, const struct sockaddr_stora
 /* False when no address is left. */
 static bool connect_next(struct client *c)
 {
+    ensure(!c->connected);
     while (c->fd < 0 && c->next_address < c->addresses.count)
         c->fd = client_connect_to(c, &c->addresses.items[c->next_address++]);
     if (c->fd < 0) {
@@ -257,6 +261,7 @@ static void client_on_looked_up(void *ctx, struct addresses *found)
 /* False when that has failed already. */
 static bool begin_connecting(struct client *c)
 {
+    ensure(c->lookup == NULL && c->fd < 0);
     struct addresses found;
     if (c->next_address < c->addresses.count)
         return connect_next(c);
@@ -278,6 +283,7 @@ static bool is_connecting(const struct client *c)
 
 static bool flush_out(struct client *c)
 {
+    ensure(c->connected && c->fd >= 0 && c->out_at <= c->out.len);
     while (c->out_at < c->out.len) {
         ssize_t n = send(c->fd, c->out.p + c->out_at, c->out.len - c->out_at, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -343,6 +349,7 @@ static int read_frame(struct client *c)
 static int client_deliver(struct client *c)
 {
     uint8_t *frame = c->frame;
+    ensure(frame != NULL && c->frame_have == c->frame_len && c->frame_len >= 4);
     struct bytes answer = {frame, c->frame_len};
     c->frame = NULL;
     if (c->first == NULL || c->first->correlation_id != (int32_t)be32_get(frame)) {
@@ -368,6 +375,7 @@ static int read_answers(struct client *c)
 
 static bool finish_connecting(struct client *c)
 {
+    ensure(c->fd >= 0);
     int error = 0;
     socklen_t len = sizeof(error);
     if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0 || error != 0) {

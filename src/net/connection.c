@@ -29,6 +29,7 @@ static struct log_limit closing_lines;
 void connection_unref(struct connection *c)
 {
     ensure(c->refs > 0);
+    ensure(loop_is_mine(c->owner->loop));
     if (--c->refs > 0)
         return;
     ensure(c->closed && c->first == NULL);
@@ -55,6 +56,7 @@ void connection_close(struct connection *c)
 {
     if (c->closed)
         return;
+    ensure(loop_is_mine(c->owner->loop) && c->refs > 0);
     c->closed = true;
     c->refs++;
     watch_set(&c->watch, WATCH_NONE);
@@ -116,6 +118,7 @@ static bool may_start(const struct connection *c, const uint8_t *frame, int32_t 
 static void start_exchange(struct connection *c, uint8_t *frame, int32_t len, bool overlap)
 {
     struct net_server *s = c->owner->server;
+    ensure(!c->closed && (c->open == 0 || (overlap && c->overlapping)));
     struct exchange *x = xcalloc(1, sizeof(*x));
     x->conn = c;
     x->frame = frame;
@@ -126,6 +129,7 @@ static void start_exchange(struct connection *c, uint8_t *frame, int32_t len, bo
     c->overlapping = overlap;
     c->refs++;
     c->open++;
+    ensure(c->open <= MAX_OVERLAP);
     *c->last = x;
     c->last = &x->next;
     atomic_fetch_add(&s->open_exchanges, 1);
@@ -138,6 +142,7 @@ static void start_exchange(struct connection *c, uint8_t *frame, int32_t len, bo
 static bool take_frame(struct connection *c)
 {
     bool overlap;
+    ensure(c->frame != NULL && c->frame_have == c->frame_len);
     if (!may_start(c, c->frame, c->frame_len, &overlap))
         return false;
     uint8_t *frame = c->frame;
@@ -148,6 +153,7 @@ static bool take_frame(struct connection *c)
 
 static bool begin_frame(struct connection *c, const uint8_t *length)
 {
+    ensure(c->frame == NULL);
     int32_t len = (int32_t)be32_get(length), limit = c->owner->server->config->socket_request_max_bytes;
     if (len < 0 || len > limit) {
         char why[96];
@@ -191,6 +197,7 @@ static int32_t eat(struct connection *c, const uint8_t *p, int32_t len)
 static void keep_rest(struct connection *c, const uint8_t *p, int32_t len)
 {
     uint8_t *old = c->rest;
+    ensure(len >= 0 && len <= SCRATCH_SIZE);
     c->rest = NULL;
     c->rest_len = 0;
     if (len > 0 && !c->closed) {
@@ -216,6 +223,7 @@ static bool is_overloaded(const struct net_server *s)
 
 static void pause_reading(struct connection *c)
 {
+    ensure(loop_is_mine(c->owner->loop) && !c->closed);
     c->paused = true;
     watch_set(&c->watch, c->watch.events & ~WATCH_READ);
     if (!timer_is_running(&c->owner->resume_timer))
@@ -232,6 +240,7 @@ static ssize_t read_frames(struct connection *c, bool *filled)
 {
     uint8_t *scratch = c->owner->scratch;
     int32_t have = c->rest_len;
+    ensure(have < SCRATCH_SIZE);
     if (have > 0)
         memcpy(scratch, c->rest, (size_t)have);
     ssize_t n = recv(c->fd, scratch + have, (size_t)(SCRATCH_SIZE - have), MSG_DONTWAIT);
@@ -249,6 +258,7 @@ static ssize_t read_body(struct connection *c, bool *filled)
 {
     uint8_t *scratch = c->owner->scratch;
     int32_t wanted = c->frame_len - c->frame_have;
+    ensure(wanted > 0 && c->rest_len == 0);
     struct iovec io[] = {{c->frame + c->frame_have, (size_t)wanted}, {scratch, SCRATCH_SIZE}};
     struct msghdr message = {.msg_iov = io, .msg_iovlen = ARRAY_LEN(io)};
     ssize_t n = recvmsg(c->fd, &message, MSG_DONTWAIT);
@@ -279,6 +289,7 @@ static void read_requests(struct connection *c)
 
 static void update_watch(struct connection *c)
 {
+    ensure(!c->closed);
     int events = 0;
     if (wants_more(c))
         events |= WATCH_READ;
@@ -291,6 +302,7 @@ static void update_watch(struct connection *c)
 static bool eat_rest(struct connection *c)
 {
     bool was_stalled = is_stalled(c);
+    ensure(!c->reading);
     uint8_t *rest = c->rest;
     int32_t len = c->rest_len;
     c->rest = NULL;
@@ -306,6 +318,7 @@ static bool eat_rest(struct connection *c)
 void connection_progress(struct connection *c)
 {
     bool going = true;
+    ensure(loop_is_mine(c->owner->loop) && !c->reading);
     c->refs++;
     while (going && connection_send_answers(c) && !c->closed)
         going = (is_stalled(c) || c->rest_len > 0) && eat_rest(c);
@@ -361,6 +374,7 @@ static void connection_set_options(struct connection *c)
 void connection_open(struct net_loop *l, const struct listener *listener, int fd, const struct sockaddr_storage *addr,
                      int64_t serial)
 {
+    ensure(loop_is_mine(l->loop));
     struct connection *c = xcalloc(1, sizeof(*c));
     c->serial = serial;
     c->owner = l;
@@ -382,6 +396,7 @@ void connection_open(struct net_loop *l, const struct listener *listener, int fd
 
 void connections_close_all(struct net_loop *l)
 {
+    ensure(loop_is_mine(l->loop));
     l->closing = true;
     while (l->connections != NULL)
         connection_close(l->connections);

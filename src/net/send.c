@@ -88,6 +88,7 @@ static bool is_cached(int fd, int64_t pos, int64_t len)
 
 void region_warm_up(const struct file_region *region)
 {
+    ensure(region->len > 0 && region->pos >= 0);
     static int devnull = -1;
     if (devnull < 0)
         devnull = open("/dev/null", O_WRONLY | O_CLOEXEC);
@@ -110,6 +111,7 @@ enum send_result send_trouble(void)
 
 static enum send_result send_memory(int fd, const struct outgoing *o, struct send_progress *p, size_t end)
 {
+    ensure(p->mem_at <= end && end <= o->mem.len);
     bool more = p->splice < o->splice_count;
     while (p->mem_at < end) {
         ssize_t n =
@@ -123,6 +125,7 @@ static enum send_result send_memory(int fd, const struct outgoing *o, struct sen
 
 static enum send_result send_region(int fd, const struct file_region *r, struct send_progress *p)
 {
+    ensure(p->region_at >= 0 && p->region_at <= r->len && p->warm_to <= r->len);
     while (p->region_at < r->len) {
         int32_t step = MIN(r->len - p->region_at, (int32_t)WARM_STEP);
         off_t pos = r->pos + p->region_at;
@@ -143,6 +146,7 @@ static enum send_result send_region(int fd, const struct file_region *r, struct 
 
 enum send_result outgoing_send(int fd, const struct outgoing *o, struct send_progress *p)
 {
+    ensure(p->splice <= o->splice_count);
     for (;;) {
         bool region = p->splice < o->splice_count;
         enum send_result result = send_memory(fd, o, p, region ? o->splices[p->splice].at : o->mem.len);
