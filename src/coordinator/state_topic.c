@@ -17,6 +17,7 @@ struct state_topic {
 /* As Java's String.hashCode(), made positive as Kafka does. */
 int32_t state_partition_of(struct str key, int32_t partition_count)
 {
+    ensure(partition_count > 0);
     uint32_t hash = 0;
     for (int32_t i = 0; i < key.len;) {
         uint32_t c = (uint8_t)key.p[i++];
@@ -85,6 +86,7 @@ static int64_t state_topic_take(struct state_partition *p, struct bytes batches)
 static void unload(struct state_partition *p)
 {
     const struct state_options *o = &p->topic->options;
+    ensure(loop_is_mine(o->loop));
     p->ownership = NOT_OWNED;
     p->term++;
     o->unloaded(o->ctx, p);
@@ -95,6 +97,7 @@ static void state_topic_on_read(void *arg, enum kafka_error error, struct bytes 
     struct load *l = arg;
     struct state_partition *p = l->partition;
     const struct state_options *o = &p->topic->options;
+    ensure(loop_is_mine(o->loop));
     bool stale = l->term != p->term || p->ownership != LOADING;
     free(l);
     if (stale)
@@ -117,6 +120,7 @@ static void state_topic_on_read(void *arg, enum kafka_error error, struct bytes 
 static void read_more(struct state_partition *p)
 {
     const struct state_options *o = &p->topic->options;
+    ensure(p->ownership == LOADING);
     struct load *l = xcalloc(1, sizeof(*l));
     *l = (struct load){p, p->term};
     o->log.read(o->log.ctx, p->number, p->next_offset, o->load_buffer_size, state_topic_on_read, l);
@@ -127,6 +131,7 @@ void state_topic_elected(struct state_topic *t, int32_t partition, int32_t leade
     ensure(loop_is_mine(t->options.loop));
     if (partition >= t->room)
         state_topic_set_count(t, partition + 1);
+    ensure(partition >= 0 && partition < t->room);
     struct state_partition *p = t->partitions[partition];
     if (p->ownership != NOT_OWNED && leader_epoch <= p->leader_epoch)
         return;
@@ -168,6 +173,7 @@ void state_append(struct state_partition *p, struct batch_builder *b, struct sta
 {
     const struct state_options *o = &p->topic->options;
     struct strbuf batch = {0};
+    ensure(loop_is_mine(o->loop) && append->done != NULL);
     ensure(p->ownership == OWNED); /* what is not owned, or not read to its end yet, is another's to write */
     bool ok = batch_builder_finish(b, CODEC_LEVEL_DEFAULT, &batch);
     batch_builder_deinit(b);
@@ -231,6 +237,7 @@ void state_topic_set_count(struct state_topic *t, int32_t count)
         t->partitions[t->room] = p;
     }
     t->count = count;
+    ensure(t->count <= t->room);
 }
 
 struct state_topic *state_topic_new(const struct state_options *options, int32_t partition_count)

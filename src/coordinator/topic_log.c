@@ -128,6 +128,7 @@ static void lane_done(struct message *m)
 {
     struct append_lane *lane = CONTAINER_OF(m, struct append_lane, job.done);
     struct topic_append *list = lane->running, *a, *next;
+    ensure(list != NULL && loop_is_mine(lane->log->options.loop));
     lane->running = NULL;
     if (lane->waiting != NULL)
         lane_start(lane);
@@ -146,6 +147,7 @@ static void run_here(struct message *m)
 static void lane_start(struct append_lane *lane)
 {
     const struct topic_log_options *o = &lane->log->options;
+    ensure(lane->running == NULL && lane->waiting != NULL);
     lane->running = lane->waiting;
     lane->waiting = NULL;
     lane->job = (struct job){.run = run_lane, .home = o->loop};
@@ -173,6 +175,7 @@ static void append_to(void *ctx, int32_t partition, int32_t leader_epoch, struct
                       struct state_append *append)
 {
     struct topic_log *log = ctx;
+    ensure(loop_is_mine(log->options.loop) && leader_epoch >= 0);
     struct append_lane *lane = topic_log_lane_of(log, partition);
     struct topic_append *a = xcalloc(1, sizeof(*a));
     a->lane = lane;
@@ -217,6 +220,7 @@ static void run_read(struct job *job)
 static void was_read(struct message *m)
 {
     struct topic_read *r = CONTAINER_OF(m, struct topic_read, job.done);
+    ensure(loop_is_mine(r->log->options.loop));
     r->done(r->arg, r->error, (struct bytes){(const uint8_t *)r->data.p, (int32_t)r->data.len});
     strbuf_deinit(&r->data);
     free(r);

@@ -128,6 +128,7 @@ void offsets_expire(struct timer *t)
     struct group_coordinator *gc = CONTAINER_OF(t, struct group_coordinator, expiry);
     struct group *g, *next;
     int count = 0;
+    ensure(loop_is_mine(gc->options.loop));
     HASH_ITER (hh, gc->groups, g, next)
         if (group_check(gc, g->id, true) == ERR_NONE)
             count += expire_group(g, group_now(gc));
@@ -183,6 +184,7 @@ void group_partitions_deleted(struct group_coordinator *gc, const struct group_p
 {
     struct group *g, *next;
     struct deleted_set deleted = {0};
+    ensure(loop_is_mine(gc->options.loop));
     for (int32_t i = 0; i < count; i++)
         cleanup_note_deleted(&deleted, &partitions[i]);
     HASH_ITER (hh, gc->groups, g, next) {
@@ -208,6 +210,7 @@ struct group_deletion {
 
 static void step(struct group_call *call, int *left)
 {
+    ensure(*left > 0);
     if (--*left == 0)
         call->done(call);
 }
@@ -225,6 +228,7 @@ static void cleanup_delete_one(struct group *g, struct group_deletion *d)
     struct pending_commit *o, *next_commit;
     struct pending_member *p, *next_pending;
     struct cleanup c;
+    ensure(g->state == GROUP_EMPTY);
     cleanup_begin(&c, g);
     HASH_ITER (hh, g->offsets, e, next_offset)
         cleanup_offset(&c, &e->id);

@@ -53,6 +53,7 @@ struct group *group_find(struct group_coordinator *gc, struct str id)
 struct group *group_make(struct group_coordinator *gc, struct str id)
 {
     ensure(loop_is_mine(gc->options.loop));
+    ensure(group_find(gc, id) == NULL);
     struct group *g = xcalloc(1, sizeof(*g));
     g->coordinator = gc;
     g->id = str_dup(id);
@@ -73,6 +74,7 @@ static void drop_void(struct group *g)
 {
     if (!g->noted_void)
         return;
+    ensure(g->coordinator->void_count > 0);
     DL_DELETE2(g->coordinator->voids, g, void_prev, void_next);
     g->coordinator->void_count--;
     g->noted_void = false;
@@ -95,6 +97,7 @@ void group_forget(struct group *g)
     pending_commits_drop_all(g);
     subscription_clear(g);
     drop_void(g);
+    ensure(g->members == NULL && g->pending == NULL && g->offsets == NULL && g->txn_offsets == NULL);
     HASH_DEL(g->coordinator->groups, g);
     str_free(g->id);
     str_free(g->protocol_type);
@@ -134,6 +137,7 @@ static void groups_on_loaded(void *ctx, struct state_partition *p)
     struct group_coordinator *gc = ctx;
     struct group *g, *next;
     int count = 0;
+    ensure(loop_is_mine(gc->options.loop) && p->ownership == OWNED);
     HASH_ITER (hh, gc->groups, g, next) {
         if (group_partition(g) != p)
             continue;
@@ -151,6 +155,7 @@ static void groups_on_unloaded(void *ctx, struct state_partition *p)
 {
     struct group_coordinator *gc = ctx;
     struct group *g, *next;
+    ensure(loop_is_mine(gc->options.loop) && p->ownership == NOT_OWNED);
     HASH_ITER (hh, gc->groups, g, next) {
         if (group_partition(g) != p)
             continue;

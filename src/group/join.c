@@ -26,6 +26,7 @@ static void join_refuse(const struct joining *j, enum kafka_error error)
 /* What the member says of itself, and its request, which waits for the next generation. */
 static void take_request(const struct joining *j, struct member *m)
 {
+    ensure(m->group == j->g);
     answer_join(m, ERR_REBALANCE_IN_PROGRESS); /* an earlier request of the same member is given up */
     m->rebalance_timeout_ms =
         j->call->client.version >= 1 ? j->request->rebalance_timeout_ms : j->request->session_timeout_ms;
@@ -95,6 +96,7 @@ static void answer_replaced(struct member *m, const struct replacement *x)
 {
     struct group_call *call = m->join_call;
     struct join_group_response *out = m->join_response;
+    ensure(call != NULL && out != NULL && m->group->state == GROUP_STABLE);
     bool leads = member_leads(m);
     m->join_call = NULL;
     m->join_response = NULL;
@@ -113,6 +115,7 @@ static void undo_replacement(struct member *m, struct replacement *x, enum kafka
 {
     struct group_call *call = m->join_call;
     struct join_group_response *out = m->join_response;
+    ensure(call != NULL && out != NULL);
     m->join_call = NULL;
     m->join_response = NULL;
     member_rename(m, x->old_id);
@@ -175,6 +178,7 @@ static void replace_static(const struct joining *j, struct member *m, struct str
              group_state_name(g->state), STR_ARGS(m->id));
     answer_join(m, ERR_FENCED_INSTANCE_ID);
     answer_sync(m, ERR_FENCED_INSTANCE_ID);
+    ensure(m->join_call == NULL && m->sync_call == NULL);
     struct replacement *x = replacement_new(m, id);
     member_rename(m, id);
     if (g->state == GROUP_STABLE) {

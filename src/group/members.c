@@ -26,6 +26,7 @@ static void bytes_free(struct bytes b)
 const char *group_state_name(enum group_state state)
 {
     static const char *const names[] = {"Empty", "PreparingRebalance", "CompletingRebalance", "Stable", "Dead"};
+    ensure((size_t)state < ARRAY_LEN(names));
     return names[state];
 }
 
@@ -39,6 +40,7 @@ void group_set_state(struct group *g, enum group_state to)
         [GROUP_DEAD] = {[GROUP_DEAD] = true},
     };
     ensure(legal[g->state][to]);
+    ensure(loop_is_mine(g->coordinator->options.loop) && (to != GROUP_EMPTY || g->members == NULL));
     g->state = to;
     g->state_since = group_now(g->coordinator);
 }
@@ -154,6 +156,7 @@ enum kafka_error member_check(const struct group *g, struct str id, struct str i
 struct member *member_add(struct group *g, struct str id, struct str instance_id, struct str client_id,
                           struct str client_host)
 {
+    ensure(loop_is_mine(g->coordinator->options.loop));
     struct member *m = xcalloc(1, sizeof(*m));
     m->group = g;
     m->id = str_dup(id);
@@ -198,6 +201,7 @@ static void support_begin(struct member *m)
     for (int32_t i = 0; i < m->protocol_count; i++) {
         struct protocol_support *s = support_find_or_add(g, m->protocols[i].name);
         s->members += s->pass != g->support_pass;
+        ensure(s->members > 0);
         s->pass = g->support_pass;
     }
 }
@@ -288,6 +292,7 @@ void member_rename(struct member *m, struct str id)
 void member_remove(struct member *m)
 {
     struct group *g = m->group;
+    ensure(loop_is_mine(g->coordinator->options.loop));
     answer_join(m, ERR_UNKNOWN_MEMBER_ID);
     answer_sync(m, ERR_UNKNOWN_MEMBER_ID);
     timer_stop(&m->session);
@@ -359,6 +364,7 @@ struct pending_member *pending_find(const struct group *g, struct str id)
 void pending_add(struct group *g, struct str id, int32_t timeout_ms)
 {
     struct group_coordinator *gc = g->coordinator;
+    ensure(loop_is_mine(gc->options.loop) && pending_find(g, id) == NULL);
     struct pending_member *p = xcalloc(1, sizeof(*p));
     p->group = g;
     p->id = str_dup(id);
@@ -373,6 +379,7 @@ void pending_add(struct group *g, struct str id, int32_t timeout_ms)
 void pending_remove(struct pending_member *p)
 {
     struct group_coordinator *gc = p->group->coordinator;
+    ensure(gc->promised_count > 0 && gc->promised != NULL);
     timer_stop(&p->timer);
     HASH_DEL(p->group->pending, p);
     DL_DELETE(gc->promised, p);

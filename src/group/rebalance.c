@@ -47,6 +47,7 @@ void refuse_join(struct group_call *call, struct join_group_response *out, enum 
 
 void answer_join(struct member *m, enum kafka_error error)
 {
+    ensure((m->join_call == NULL) == (m->join_response == NULL));
     struct group_call *call = m->join_call;
     struct join_group_response *out = m->join_response;
     if (call == NULL)
@@ -64,6 +65,7 @@ void answer_join(struct member *m, enum kafka_error error)
 
 void answer_sync(struct member *m, enum kafka_error error)
 {
+    ensure((m->sync_call == NULL) == (m->sync_response == NULL));
     struct group_call *call = m->sync_call;
     struct sync_group_response *out = m->sync_response;
     if (call == NULL)
@@ -99,6 +101,7 @@ void session_expired(struct timer *t)
 {
     struct member *m = CONTAINER_OF(t, struct member, session);
     struct group *g = m->group;
+    ensure(loop_is_mine(g->coordinator->options.loop));
     if (!m->is_new && (m->join_call != NULL || m->sync_call != NULL)) {
         member_keep_alive(m); /* it waits for us */
         return;

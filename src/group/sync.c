@@ -20,6 +20,7 @@ struct assignment_store {
 static void become_stable(struct group *g)
 {
     group_set_state(g, GROUP_STABLE); /* its timer runs on, for those that have not asked yet */
+    ensure(g->members != NULL);
     for (struct member *m = g->members; m != NULL; m = m->hh.next) {
         if (m->sync_call == NULL)
             continue;
@@ -48,6 +49,7 @@ static void on_assignment_stored(struct state_append *append, enum kafka_error e
 
 static void take_assignment(struct group *g, const struct sync_group_request *request)
 {
+    ensure(g->state == GROUP_COMPLETING && g->members != NULL);
     for (struct member *m = g->members; m != NULL; m = m->hh.next)
         member_set_assignment(m, (struct bytes){NULL, 0});
     for (int32_t i = 0; i < request->assignments.len; i++) {

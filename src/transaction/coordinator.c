@@ -32,6 +32,7 @@ struct txn *txn_find(const struct txn_coordinator *tc, struct str id)
 struct txn *txn_make(struct txn_coordinator *tc, struct state_partition *home, struct str id)
 {
     ensure(loop_is_mine(tc->options.loop));
+    ensure(txn_find(tc, id) == NULL && home->ownership != NOT_OWNED);
     struct txn *t = xcalloc(1, sizeof(*t));
     t->coordinator = tc;
     t->home = home;
@@ -64,6 +65,7 @@ static void txn_on_loaded(void *ctx, struct state_partition *p)
 {
     struct txn_coordinator *tc = ctx;
     int count = 0;
+    ensure(loop_is_mine(tc->options.loop) && p->ownership == OWNED);
     for (struct txn *t = tc->txns; t != NULL; t = t->hh.next) {
         if (t->home != p)
             continue;
@@ -78,6 +80,7 @@ static void txn_on_unloaded(void *ctx, struct state_partition *p)
 {
     struct txn_coordinator *tc = ctx;
     struct txn *t, *next;
+    ensure(loop_is_mine(tc->options.loop) && p->ownership == NOT_OWNED);
     HASH_ITER (hh, tc->txns, t, next)
         if (t->home == p)
             txn_forget(t);
@@ -93,6 +96,7 @@ struct state_topic *txn_topic(struct txn_coordinator *tc)
 void txn_store_init(struct txn_store *s, const struct txn *t, const struct txn_change *change,
                     void (*done)(struct txn_store *s, enum kafka_error error))
 {
+    ensure(t->pending && t->pending_status == change->to.status);
     *s = (struct txn_store){.coordinator = t->coordinator,
                             .home = t->home,
                             .term = t->home->term,
@@ -142,6 +146,7 @@ void txn_store_begin(struct txn_store *s)
     struct batch_builder b;
     struct txn *t = txn_store_target(s);
     ensure(t != NULL);
+    ensure(t->pending && s->home == t->home);
     batch_builder_init(&b, 0);
     txn_record(&b, t, &s->change, txn_now(s->coordinator));
     s->append.done = txn_on_stored;
@@ -263,6 +268,7 @@ static void on_fenced(struct txn_call *abort, enum kafka_error error)
 static void fence(struct txn *t, const struct txn_change *change, struct txn_call *call)
 {
     struct fencing *f = xcalloc(1, sizeof(*f));
+    ensure(change->to.status == TXN_PREPARE_FENCE);
     *f = (struct fencing){{.done = on_fenced}, call};
     txn_abort(t, change, &f->abort);
 }

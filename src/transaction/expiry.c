@@ -36,6 +36,7 @@ static void abort_late(struct timer *timer)
 {
     struct txn_coordinator *tc = CONTAINER_OF(timer, struct txn_coordinator, abort_timer);
     int64_t now = txn_now(tc);
+    ensure(loop_is_mine(tc->options.loop));
     for (struct txn *t = tc->txns; t != NULL; t = t->hh.next) {
         struct txn_change fence;
         if (!txn_expiry_is_late(t, now))
@@ -107,6 +108,7 @@ static int by_home(const void *a, const void *b)
 static size_t bury_some(struct txn **expired, size_t count, int64_t now)
 {
     struct batch_builder batch;
+    ensure(count > 0);
     struct txn_coordinator *tc = expired[0]->coordinator;
     struct burial *b = xcalloc(1, sizeof(*b));
     *b = (struct burial){.append = {.done = on_buried, .timeout_ms = tc->options.config->request_timeout_ms},
@@ -121,6 +123,7 @@ static size_t bury_some(struct txn **expired, size_t count, int64_t now)
         b->ids = xgrow(b->ids, b->count + 1, &b->cap, sizeof(*b->ids));
         b->ids[b->count++] = str_dup(t->id);
     }
+    ensure(b->count > 0); /* or this would never end */
     size_t taken = b->count;
     state_append(b->home, &batch, &b->append);
     return taken;
@@ -131,6 +134,7 @@ static void expire_ids(struct timer *timer)
     struct txn_coordinator *tc = CONTAINER_OF(timer, struct txn_coordinator, expiry_timer);
     int64_t now = txn_now(tc);
     size_t count = 0;
+    ensure(loop_is_mine(tc->options.loop));
     struct txn **expired = xcalloc(HASH_COUNT(tc->txns) + 1, sizeof(struct txn *));
     for (struct txn *t = tc->txns; t != NULL; t = t->hh.next)
         if (txn_expiry_is_expired(t, now))

@@ -73,6 +73,7 @@ static void on_completed(struct txn_store *s, enum kafka_error error)
 
 static void markers_complete(struct txn *t)
 {
+    ensure(t->finishing && t->pending && t->partitions == NULL);
     struct completion *c = xcalloc(1, sizeof(*c));
     t->finishing = false;
     txn_store_init(&c->store, t, &t->completion, on_completed);
@@ -123,6 +124,7 @@ static struct txn *order_target(const struct marker_order *o)
 
 static struct marker_order *order_new(struct txn *t, int32_t broker)
 {
+    ensure(t->now.status == TXN_PREPARE_COMMIT || t->now.status == TXN_PREPARE_ABORT);
     struct marker_order *o = xcalloc(1, sizeof(*o));
     *o = (struct marker_order){.coordinator = t->coordinator,
                                .home = t->home,
@@ -195,6 +197,7 @@ static void place(struct txn_coordinator *tc, struct marker_order *list)
 void markers_send(struct txn *t)
 {
     ensure(loop_is_mine(t->coordinator->options.loop));
+    ensure(t->pending && !t->finishing);
     struct txn_coordinator *tc = t->coordinator;
     struct marker_order *list = NULL;
     struct txn_partition *p, *next;
@@ -265,6 +268,7 @@ static void markers_fill_request(struct marker_peer *p)
     int32_t n = 0;
     write_txn_markers_request_init(&p->request);
     DL_COUNT(p->sent, o, n);
+    ensure(n > 0);
     ARRAY_MAKE(&p->arena, p->request.markers, n);
     n = 0;
     DL_FOREACH (p->sent, o) {
@@ -356,6 +360,7 @@ static void take_results(struct marker_peer *p, struct marker_order *o)
             o->partitions[left++] = id;
         }
     }
+    ensure(left <= o->count);
     o->count = left;
     if (t != NULL && t->partitions == NULL)
         markers_complete(t);
@@ -366,6 +371,7 @@ static void markers_on_answer(struct broker_call *call, enum kafka_error error)
     struct marker_peer *p = CONTAINER_OF(call, struct marker_peer, call);
     struct txn_coordinator *tc = p->coordinator;
     struct marker_order *sent = p->sent, *o, *next;
+    ensure(loop_is_mine(tc->options.loop) && sent != NULL);
     p->sent = NULL;
     if (error == ERR_NONE && p->response.markers.len > 1)
         qsort(p->response.markers.items, (size_t)p->response.markers.len,

@@ -48,6 +48,7 @@ void producer_ids_free(struct producer_ids *p)
 
 static bool is_short(const struct producer_ids *p)
 {
+    ensure(lock_is_held(&p->lock));
     return p->spare.next == p->spare.end && p->block.end - p->block.next < FEW_LEFT;
 }
 
@@ -93,6 +94,7 @@ static void on_block(struct link_call *call, enum kafka_error error)
     struct producer_ids *p = CONTAINER_OF(call, struct producer_ids, call);
     struct producer_id_call *waiting = p->waiting;
     p->waiting = NULL;
+    ensure(p->asking && loop_is_mine(p->options.control));
     if (error == ERR_NONE)
         error = (enum kafka_error)p->response.error_code;
     if (error == ERR_NONE)
@@ -110,6 +112,7 @@ static void on_block(struct link_call *call, enum kafka_error error)
 
 static void producer_ids_ask(struct producer_ids *p)
 {
+    ensure(loop_is_mine(p->options.control));
     if (p->asking)
         return;
     set_asking(p, true);

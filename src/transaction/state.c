@@ -5,6 +5,8 @@ const char *txn_status_name(enum txn_status status)
 {
     static const char *const names[] = {"Empty",          "Ongoing",       "PrepareCommit", "PrepareAbort",
                                         "CompleteCommit", "CompleteAbort", "Dead",          "PrepareEpochFence"};
+    _Static_assert(ARRAY_LEN(names) == TXN_STATUS_COUNT, "each has its name");
+    ensure((size_t)status < ARRAY_LEN(names));
     return names[status];
 }
 
@@ -70,6 +72,7 @@ struct txn_partition_ref *txn_sorted_partitions(const struct txn *t, const struc
     for (int32_t i = 0; i < n; i++)
         if (unique == 0 || by_topic_and_index(&refs[unique - 1], &refs[i]) != 0)
             refs[unique++] = refs[i];
+    ensure(unique <= n && (size_t)n == HASH_COUNT(t->partitions) + (size_t)added);
     *count = unique;
     return refs;
 }
@@ -95,6 +98,7 @@ static void txn_state_prepare(struct txn *t, enum txn_status to, struct txn_chan
         [TXN_DEAD] = EMPTY | COMPLETED,
         [TXN_PREPARE_FENCE] = ONGOING,
     };
+    ensure(loop_is_mine(t->coordinator->options.loop));
     ensure(!t->pending && (from[to] & 1 << t->now.status) != 0);
     t->pending = true;
     t->pending_status = to;
@@ -164,6 +168,7 @@ void txn_prepare_end(struct txn *t, bool commit, int64_t now, struct txn_change 
 
 void txn_prepare_complete(struct txn *t, int64_t now, struct txn_change *out)
 {
+    ensure(t->now.status == TXN_PREPARE_COMMIT || t->now.status == TXN_PREPARE_ABORT);
     t->fence_failed = false; /* what had to be written was */
     txn_state_prepare(t, t->now.status == TXN_PREPARE_COMMIT ? TXN_COMPLETE_COMMIT : TXN_COMPLETE_ABORT, out);
     out->to.update_ms = now;
@@ -186,6 +191,7 @@ void txn_take_change(struct txn *t, const struct txn_change *change)
 {
     struct topic_key id;
     ensure(t->pending && t->pending_status == change->to.status);
+    ensure(change->added_count == 0 || change->to.status == TXN_ONGOING);
     t->now = change->to;
     t->pending = false;
     if (is_complete(change->to.status))
@@ -197,5 +203,6 @@ void txn_take_change(struct txn *t, const struct txn_change *change)
 
 void txn_give_up_change(struct txn *t)
 {
+    ensure(t->pending);
     t->pending = false;
 }

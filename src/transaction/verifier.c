@@ -84,6 +84,7 @@ static void verifier_on_answer(struct broker_call *call, enum kafka_error error)
 {
     struct verifier_peer *p = CONTAINER_OF(call, struct verifier_peer, call);
     struct verification *list = p->sent, *q, *next;
+    ensure(list != NULL);
     p->sent = NULL;
     if (error != ERR_NONE)
         log_warn("Broker %d was asked to verify transactions in vain: %s", p->broker, error_name((int16_t)error));
