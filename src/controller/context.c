@@ -21,6 +21,7 @@ void work_begin(struct controller *c)
     for (size_t i = PIECE; i < c->work.n; i++)
         partition_set_add(&c->later, c->work.v[i]);
     c->work.n = MIN(c->work.n, (size_t)PIECE);
+    ensure(c->work.n <= PIECE);
 }
 
 bool work_next(struct controller *c)
@@ -55,6 +56,7 @@ static void partition_free(struct ctl_partition *p)
 
 void context_remove_topic(struct controller *c, struct ctl_topic *t)
 {
+    ensure(context_topic(c, str_of(t->name)) == t);
     HASH_DEL(c->topics, t);
     HASH_DELETE(hh_id, c->topics_by_id, t);
     for (int32_t i = 0; i < t->count; i++)
@@ -98,6 +100,7 @@ void context_clear(struct controller *c)
         context_remove_topic(c, t);
     HASH_ITER (hh, c->ignored, i, next_ignored)
         context_stop_ignoring(c, i);
+    ensure(c->topics_by_id == NULL);
 }
 
 struct ctl_broker *context_broker(const struct controller *c, int32_t id)
@@ -245,6 +248,7 @@ struct ctl_partition *topic_add_partition(struct ctl_topic *t, int32_t index)
 {
     int32_t at = context_place_of(t, index);
     ensure(index >= 0 && topic_partition(t, index) == NULL);
+    ensure(at >= 0 && at <= t->count);
     t->partitions = xgrow(t->partitions, (size_t)t->count + 1, &t->room, sizeof(struct ctl_partition *));
     memmove(t->partitions + at + 1, t->partitions + at, (size_t)(t->count - at) * sizeof(struct ctl_partition *));
     struct ctl_partition *p = xcalloc(1, sizeof(*p));
@@ -252,6 +256,7 @@ struct ctl_partition *topic_add_partition(struct ctl_topic *t, int32_t index)
     p->index = index;
     t->partitions[at] = p;
     t->count++;
+    ensure(at == 0 || t->partitions[at - 1]->index < index);
     return p;
 }
 

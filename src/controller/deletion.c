@@ -85,6 +85,7 @@ static void stop_replicas(struct controller *c, struct ctl_topic *t)
 
 static void start_deletion(struct controller *c, struct ctl_topic *t)
 {
+    ensure(t->deleting);
     mark_dead_replicas(c, t);
     take_partitions_away(c, t);
     if (any_replica_is(t, REPLICA_INELIGIBLE))
@@ -107,6 +108,7 @@ static void on_nodes_deleted(struct controller *c, struct zk_batch *b)
 static void delete_nodes(struct controller *c, struct ctl_topic *t)
 {
     struct zk_batch *b = ctl_batch();
+    ensure(t->deleting && c->then != NULL);
     char path[ZNODE_PATH_ROOM];
     for (int32_t i = 0; i < t->count; i++) {
         int32_t index = t->partitions[i]->index;

@@ -158,6 +158,7 @@ struct zk_op *write_state(struct controller *c, struct zk_batch *b, struct ctl_p
                           const struct partition_znode *next, int32_t version)
 {
     char path[ZNODE_PATH_ROOM];
+    ensure(next->controller_epoch == c->epoch);
     struct bytes data = partition_encode(&b->arena, next);
     struct zk_op *set = zk_set(b, state_path(path, p->topic->name, p->index), data, version);
     set->owner = p;
@@ -244,6 +245,7 @@ static void election_finish(struct controller *c)
         return;
     }
     c->then = NULL;
+    ensure(then != NULL);
     then(c);
 }
 
@@ -372,6 +374,7 @@ static void bring_piece_online(struct controller *c)
 void partitions_online(struct controller *c, enum election election, step_fn then)
 {
     ensure(c->then == NULL);
+    ensure(c->running != NULL && then != NULL);
     c->election = election;
     c->then = then;
     work_begin(c);

@@ -56,6 +56,7 @@ static void run_next(struct timer *t)
     struct controller *c = CONTAINER_OF(t, struct controller, next_event);
     if (c->running != NULL || c->queue == NULL)
         return;
+    ensure(loop_is_mine(c->options.loop));
     struct event *e = c->queue;
     c->queue = e->next;
     if (c->queue == NULL)
@@ -69,6 +70,7 @@ void event_done(struct controller *c)
 {
     ensure(loop_is_mine(c->options.loop));
     ensure(c->running != NULL);
+    ensure(c->then == NULL);
     struct event *e = c->running;
     partition_set_clear(&c->work);
     partition_set_clear(&c->later);
@@ -96,6 +98,7 @@ static void drop_event(struct controller *c, struct event *e)
 
 void events_drop(struct controller *c)
 {
+    ensure(loop_is_mine(c->options.loop));
     struct event *list = c->queue, *running = c->running;
     c->queue = c->running = NULL;
     c->queue_end = &c->queue;
@@ -132,6 +135,7 @@ void call_answer(struct controller *c, enum kafka_error error)
 {
     ensure(loop_is_mine(c->options.loop));
     struct controller_call *call = c->running->call;
+    ensure(call != NULL);
     c->running->call = NULL;
     event_done(c); /* before the caller is told, who may end this controller's term */
     call->done(call, error);
@@ -174,6 +178,7 @@ static void on_batch(struct zk_batch *b)
 void ctl_submit(struct controller *c, struct zk_batch *b, batch_fn fn)
 {
     ensure(loop_is_mine(c->options.loop));
+    ensure(c->running != NULL && fn != NULL);
     struct step *s = xcalloc(1, sizeof(*s));
     *s = (struct step){c, fn, c->generation};
     if (b->count == 0) /* a step without work is still a step */
@@ -190,6 +195,7 @@ void ctl_breathe(struct controller *c, batch_fn step)
 
 void ctl_fence(struct controller *c, struct zk_op *op)
 {
+    ensure(c->active && op->fence_path == NULL);
     op->fence_path = ZNODE_CONTROLLER_EPOCH;
     op->fence_version = c->epoch_version;
 }

@@ -28,6 +28,7 @@ static void fail_failover(struct controller *c, const char *why)
 
 static void in_office(struct controller *c)
 {
+    ensure(c->active && c->loading == NULL);
     uint32_t topics = HASH_COUNT(c->topics);
     log_info("Controller of epoch %" PRId32 " is ready: %u topics", c->epoch, topics);
     rebalance_start(c);
@@ -219,6 +220,7 @@ static void read_topics(struct controller *c)
 {
     const struct zk_op *topics = zk_find(c->loading, ZK_CHILDREN, ZNODE_TOPICS);
     struct zk_batch *b = ctl_batch();
+    ensure(c->listed >= 0 && c->listed <= topics->child_count);
     while (b->count < PIECE && c->listed < topics->child_count)
         topic_read(c, b, topics->children[c->listed++]);
     if (b->count > 0) {
@@ -280,6 +282,7 @@ static void on_lists(struct controller *c, struct zk_batch *lists)
 void failover_start(struct controller *c)
 {
     struct zk_batch *b = ctl_batch();
+    ensure(c->active && c->loading == NULL && c->running != NULL);
     context_clear(c);
     zk_get(b, ZNODE_FEATURE, false);
     zk_children(b, ZNODE_BROKER_IDS, true);

@@ -28,6 +28,7 @@ static void stop_being_active(struct controller *c)
     outbox_clear(c->outbox);
     context_clear(c);
     events_drop(c);
+    ensure(c->topics == NULL && c->brokers == NULL && c->running == NULL);
 }
 
 void ctl_resign(struct controller *c, const char *why)
@@ -42,6 +43,7 @@ void ctl_resign(struct controller *c, const char *why)
 
 static void won(struct controller *c, int32_t epoch, int32_t version)
 {
+    ensure(!c->active && c->running != NULL);
     c->active = true;
     c->active_id = c->options.broker_id;
     c->epoch = epoch;

@@ -165,6 +165,7 @@ static void send_to(struct building *b, int16_t key, const struct version_step *
 static void fill_order(struct leader_and_isr_partition_state *o, const struct ctl_partition *p, bool is_new)
 {
     leader_and_isr_partition_state_init(o);
+    ensure(p->known);
     o->topic_name = str_of(p->topic->name);
     o->partition_index = p->index;
     o->controller_epoch = p->leadership.controller_epoch;
@@ -209,6 +210,7 @@ static size_t notes_of(struct building *b, enum note_kind kind, struct note ***o
         if (is_for(note, kind, b->broker->id))
             (*out)[n++] = note;
     qsort(*out, n, sizeof(**out), outbox_by_topic);
+    ensure(n <= HASH_COUNT(o->notes));
     return n;
 }
 
@@ -351,6 +353,7 @@ static void fill_farewell(struct building *b, struct update_metadata_topic_state
 
 static void fill_state(struct building *b, struct update_metadata_partition_state *o, const struct ctl_partition *p)
 {
+    ensure(p->state != PARTITION_NONE);
     update_metadata_partition_state_init(o);
     o->partition_index = p->index;
     o->controller_epoch = p->leadership.controller_epoch;
@@ -407,6 +410,7 @@ void outbox_flush(struct controller *c)
 {
     struct outbox *o = c->outbox;
     struct ctl_broker *l;
+    ensure(loop_is_mine(c->options.loop) && c->active);
     if (o->notes == NULL && o->farewells == NULL && !o->brokers_changed)
         return;
     LL_FOREACH (c->brokers, l) {

@@ -26,6 +26,7 @@ void broker_replicas_leave(struct controller *c, int32_t broker, bool (*which)(c
 
 static void has_left(struct controller *c, struct ctl_partition *p)
 {
+    ensure(p->leaving.n > 0);
     if (p->known && !p->topic->deleting)
         partition_announce(c, p, false);
     free(p->leaving.v);
@@ -41,6 +42,7 @@ static void replicas_finish(struct controller *c)
         return;
     }
     c->then = NULL;
+    ensure(then != NULL);
     then(c);
 }
 
@@ -56,6 +58,7 @@ static bool without_leaving(struct controller *c, const struct ctl_partition *p,
         return false;
     if (isr.n == 0)
         isr.v[isr.n++] = int_list_has(now->isr, now->leader) ? now->leader : now->isr.v[0];
+    ensure(isr.n > 0);
     *out = *now;
     out->leader = int_list_has(p->leaving, now->leader) ? -1 : now->leader;
     out->leader_epoch = now->leader_epoch + 1;
@@ -164,6 +167,7 @@ static void take_piece_offline(struct controller *c)
 void replicas_offline(struct controller *c, step_fn then)
 {
     ensure(c->then == NULL);
+    ensure(c->running != NULL && then != NULL);
     c->then = then;
     work_begin(c);
     take_piece_offline(c);
