@@ -196,6 +196,21 @@ static void odd_lists_of_replicas_are_made_possible(void **state)
     arena_deinit(&a);
 }
 
+static void a_partition_with_a_negative_number_is_none(void **state)
+{
+    struct fixture *f = *state;
+    int32_t self = SELF;
+    struct leader_order order = {.topic = STR_LIT("t"),
+                                 .index = -1,
+                                 .controller_epoch = 1,
+                                 .leader = SELF,
+                                 .leader_epoch = 1,
+                                 .isr = {&self, 1},
+                                 .replicas = {&self, 1},
+                                 .is_new = true};
+    assert_int_equal(replica_apply_leader(f->replicas.manager, &order), ERR_UNKNOWN_TOPIC_OR_PARTITION);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -205,6 +220,7 @@ int main(void)
         CASE(who_could_join_is_waited_for_as_long_as_it_may_lag),
         CASE(one_that_lags_is_to_leave),
         CASE(odd_lists_of_replicas_are_made_possible),
+        CASE(a_partition_with_a_negative_number_is_none),
         CASE(who_is_to_join_is_named_with_the_epoch_of_its_session),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
