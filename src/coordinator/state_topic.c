@@ -17,7 +17,6 @@ struct state_topic {
 /* As Java's String.hashCode(), made positive as Kafka does. */
 int32_t state_partition_of(struct str key, int32_t partition_count)
 {
-    ensure(partition_count > 0);
     uint32_t hash = 0;
     for (int32_t i = 0; i < key.len;) {
         uint32_t c = (uint8_t)key.p[i++];
