@@ -124,7 +124,6 @@ static struct txn *order_target(const struct marker_order *o)
 
 static struct marker_order *order_new(struct txn *t, int32_t broker)
 {
-    ensure(t->now.status == TXN_PREPARE_COMMIT || t->now.status == TXN_PREPARE_ABORT);
     struct marker_order *o = xcalloc(1, sizeof(*o));
     *o = (struct marker_order){.coordinator = t->coordinator,
                                .home = t->home,
