@@ -46,6 +46,7 @@ void epochs_free(struct epochs *e)
 bool epochs_assign(struct epochs *e, int32_t epoch, int64_t start_offset)
 {
     ensure(epoch >= 0 && start_offset >= 0);
+    ensure(e->n == 0 || e->v != NULL);
     const struct epoch_entry *last = e->n > 0 ? &e->v[e->n - 1] : NULL;
     if (last != NULL && last->epoch == epoch && start_offset >= last->start_offset)
         return false;

@@ -84,7 +84,7 @@ static void take_error(struct followed *x, enum kafka_error error)
     followed_rest(x);
 }
 
-static void fetched_take_partition(struct fetcher *f, const struct fetch_able_topic_response *t,
+static void fetched_take_partition(struct fetcher *f, const struct fetch_fetchable_topic_response *t,
                                    const struct fetch_partition_data *in)
 {
     struct followed *x = f->version >= IDS_SINCE ? followed_by_id(f, t->topic_id, in->partition_index)
