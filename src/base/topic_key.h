@@ -9,6 +9,14 @@
 
 enum { LONGEST_TOPIC_NAME = 249 };
 
+/* A topic's znode, of a million bytes, has room for a tenth of so many. Whoever names a higher one means none. */
+enum { LARGEST_PARTITION = 999999 };
+
+static inline bool partition_number_is_possible(int32_t number)
+{
+    return number >= 0 && number <= LARGEST_PARTITION;
+}
+
 struct topic_key {
     int32_t index;
     char topic[252];

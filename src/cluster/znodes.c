@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "base/logger.h"
+#include "base/topic_key.h"
 
 enum { TOPIC_VERSION = 3, REGISTRATION_VERSION = 5, CONTROLLER_VERSION = 2, FEATURE_VERSION = 2, FEATURE_ENABLED = 1 };
 
@@ -403,8 +404,9 @@ static bool decode_partitions(struct arena *a, const json_t *json, struct assign
     struct assigned *x = list;
     json_object_foreach((json_t *)(uintptr_t)partitions, key, value)
     {
-        if (!znode_get_number(key, &x->number) || !get_list_of(a, partitions, key, &x->replicas) ||
-            !get_list_of(a, adding, key, &x->adding) || !get_list_of(a, removing, key, &x->removing))
+        if (!znode_get_number(key, &x->number) || !partition_number_is_possible(x->number) ||
+            !get_list_of(a, partitions, key, &x->replicas) || !get_list_of(a, adding, key, &x->adding) ||
+            !get_list_of(a, removing, key, &x->removing))
             return false;
         x++;
     }

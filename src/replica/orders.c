@@ -11,6 +11,7 @@
  */
 #include "base/clock.h"
 #include "base/logger.h"
+#include "base/topic_key.h"
 #include "replica/replica_internal.h"
 
 /* ---- The table ---- */
@@ -354,7 +355,7 @@ static enum kafka_error apply_leader(struct replica_manager *rm, const struct le
 
 enum kafka_error replica_apply_leader(struct replica_manager *rm, const struct leader_order *o)
 {
-    if (o->index < 0 || !int_list_has(o->replicas, rm->options.broker_id))
+    if (!partition_number_is_possible(o->index) || !int_list_has(o->replicas, rm->options.broker_id))
         return ERR_UNKNOWN_TOPIC_OR_PARTITION;
     begin_order(rm);
     enum kafka_error error = apply_leader(rm, o);

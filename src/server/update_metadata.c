@@ -1,5 +1,6 @@
 /* UpdateMetadata: the controller tells of brokers and partitions; this broker's view of the cluster follows. */
 #include "protocol/msg/update_metadata.h"
+#include "base/topic_key.h"
 #include "server/server_internal.h"
 
 static void update_metadata_take_state(struct view_change *change, struct partition_change *room, struct str topic,
@@ -24,12 +25,12 @@ static void take_partitions(struct request *r, const struct update_metadata_requ
         n += MAX(in->topic_states.items[t].partition_states.len, 0);
     struct partition_change *room = ARENA_ARRAY(r->arena, struct partition_change, MAX(n, 1));
     for (int32_t i = 0; i < in->ungrouped_partition_states.len; i++)
-        if (in->ungrouped_partition_states.items[i].partition_index >= 0)
+        if (partition_number_is_possible(in->ungrouped_partition_states.items[i].partition_index))
             update_metadata_take_state(change, room, in->ungrouped_partition_states.items[i].topic_name, UUID_ZERO,
                                        &in->ungrouped_partition_states.items[i]);
     for (int32_t t = 0; t < in->topic_states.len; t++)
         for (int32_t i = 0; i < in->topic_states.items[t].partition_states.len; i++)
-            if (in->topic_states.items[t].partition_states.items[i].partition_index >= 0)
+            if (partition_number_is_possible(in->topic_states.items[t].partition_states.items[i].partition_index))
                 update_metadata_take_state(change, room, in->topic_states.items[t].topic_name,
                                            in->topic_states.items[t].topic_id,
                                            &in->topic_states.items[t].partition_states.items[i]);

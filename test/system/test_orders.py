@@ -5,7 +5,9 @@ import random
 import re
 import threading
 
-from controller_frames import read_leader_and_isr, take_office
+import pytest
+
+from controller_frames import read_leader_and_isr, read_metadata, take_office
 from frames import Frames, Out, i16, i32
 from harness import wait_until
 
@@ -18,7 +20,7 @@ def read_stop_replica(i, v):
 
 
 class Orders(Frames):
-    APIS = {"leader_and_isr": (4, 4, read_leader_and_isr), "stop_replica": (5, 2, read_stop_replica)}
+    APIS = {"leader_and_isr": (4, 4, read_leader_and_isr), "stop_replica": (5, 2, read_stop_replica), "update_metadata": (6, 6, read_metadata)}
 
     def __init__(self, broker, number):
         super().__init__(broker)
@@ -28,15 +30,20 @@ class Orders(Frames):
     def head(self, epoch):
         return Out(False).raw("iiq", self.number, epoch, self.broker_epoch)
 
-    def lead(self, epoch, leader_epoch, is_new=True):
+    def state(self, o, partition, epoch, leader_epoch):
+        o.raw("iiii", partition, epoch, 0, leader_epoch)
+        return o.array([0], lambda b: o.raw("i", b)).raw("i", 0).array([0], lambda b: o.raw("i", b))
+
+    def lead(self, epoch, leader_epoch, is_new=True, topic=TOPIC, partitions=range(PARTITIONS)):
         o = self.head(epoch)
-
-        def state(partition):
-            o.raw("iiii", partition, epoch, 0, leader_epoch)
-            o.array([0], lambda b: o.raw("i", b)).raw("i", 0).array([0], lambda b: o.raw("i", b)).raw("iib", 0, 0, is_new)
-
-        o.array([TOPIC], lambda t: o.text(t).array(range(PARTITIONS), state))
+        o.array([topic], lambda t: o.text(t).array(partitions, lambda p: self.state(o, p, epoch, leader_epoch).raw("iib", 0, 0, is_new)))
         return self.ask("leader_and_isr", 3, o.raw("i", 0))
+
+    def tell_of(self, epoch, topic, partitions):
+        o = self.head(epoch)
+        o.array([topic], lambda t: o.text(t).array(partitions, lambda p: self.state(o, p, epoch, 0).raw("i", 0)))
+        o.array([0], lambda b: o.raw("ii", b, 1).raw("i", self.broker.port).text("127.0.0.1").text("PLAINTEXT").raw("h", 0).text(None))
+        return self.ask("update_metadata", 5, o)
 
     def stop(self, epoch, delete):
         o = self.head(epoch).raw("b", delete)
@@ -76,3 +83,17 @@ def test_orders_come_one_after_the_other(broker, zookeeper):
     assert c.stop(epoch - 1, True)["error"] == STALE_CONTROLLER_EPOCH
     assert c.lead(epoch - 1, next(leader_epochs))["error"] == STALE_CONTROLLER_EPOCH
     c.close()
+
+
+@pytest.mark.parametrize("topic", ["t", "__consumer_offsets", "__transaction_state"])
+def test_numbers_that_no_partition_has(broker, zookeeper, topic):
+    wait_until(lambda: zookeeper.client.exists("/controller"), "a controller")
+    office, epoch = take_office(zookeeper)
+    c = Orders(broker, office)
+    numbers = [-1, 5_000_000, 2**31 - 1]
+    assert c.tell_of(epoch, topic, [0, *numbers])["error"] == 0
+    answer = c.lead(epoch, 0, topic=topic, partitions=[0, *numbers])
+    assert [p["error"] for p in answer["partitions"]] == [0, 3, 3, 3]
+    c.close()
+    zookeeper.client.delete("/controller")
+    wait_until(broker.is_ready, "the broker, which has seen nothing special")
