@@ -79,6 +79,7 @@ echo "== Packages"
 
 echo "== Building"
 build=$top/build
+[ ! -f "$top/config.status" ] || build=$top # a source folder that is configured itself can have no other build
 export BARNABAS_BUILD=$build
 mkdir -p "$build"
 {
