@@ -9,8 +9,8 @@
 
 enum { LONGEST_TOPIC_NAME = 249 };
 
-/* A topic's znode, of a million bytes, has room for a tenth of so many. Whoever names a higher one means none. */
-enum { LARGEST_PARTITION = 999999 };
+/* So that how many there would be is a number, too. Znodes written by hand have partitions with any number below. */
+enum { LARGEST_PARTITION = INT32_MAX - 1 };
 
 static inline bool partition_number_is_possible(int32_t number)
 {

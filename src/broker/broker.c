@@ -583,6 +583,7 @@ static void broker_finish(struct broker *b)
 int broker_run(const struct broker_config *config)
 {
     struct broker *b = xcalloc(1, sizeof(*b));
+    log_info("Starting barnabas " BARNABAS_VERSION " with %s", config->file);
     b->given = b->config = config;
     b->control = loop_new("control");
     live_settings_init(b);

@@ -425,7 +425,8 @@ static void bridge_on_incoming(struct watch *w, int events UNUSED)
     if (fd < 0)
         return;
     if (!is_expected(b, &peer)) {
-        log_warn("Somebody on this machine has connected to the way to ZooKeeper, and was sent away");
+        log_warn(
+            "A connection to the internal ZooKeeper port on 127.0.0.1 did not come from this broker, and was closed");
         close(fd);
         return;
     }

@@ -37,7 +37,7 @@ static void broker_failed(struct controller *c, struct event *e)
         event_done(c);
         return;
     }
-    log_info("Broker %" PRId32 " has gone", e->number);
+    log_info("Broker %" PRId32 " is no longer registered", e->number);
     context_remove_broker(c, e->number);
     outbox_brokers_only(c);
     for (struct partition_walk w = {0}; walk_on(c, &w);)
@@ -79,7 +79,7 @@ static void brokers_resume_reassignments(struct controller *c)
 
 static void broker_arrived(struct controller *c, const struct registration *r)
 {
-    log_info("Broker %" PRId32 " has come, epoch %" PRId64, r->id, r->epoch);
+    log_info("Broker %" PRId32 " has registered, epoch %" PRId64, r->id, r->epoch);
     context_add_broker(c, r)->arriving = true;
     outbox_brokers_only(c);
 }

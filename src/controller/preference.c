@@ -165,7 +165,7 @@ static void rebalance(struct controller *c, struct event *e UNUSED)
     collect_unbalanced(c, &a);
     arena_deinit(&a);
     if (c->work.n > 0)
-        log_info("Leaders are out of balance: %zu partitions go back to their first replica", c->work.n);
+        log_info("Leaders are out of balance: %zu partitions go back to their preferred replica", c->work.n);
     timer_start(&c->rebalance, c->options.config->leader_imbalance_check_interval_seconds * 1000);
     partitions_online(c, ELECT_PREFERRED, event_done_step);
 }

@@ -1,7 +1,11 @@
 #include "coordinator/election.h"
 
+#include "base/logger.h"
 #include "cluster/view.h"
 #include "replica/replica.h"
+
+/* A topic's znode has room for fewer. The table of an internal topic has a place for each number up to the highest. */
+enum { MOST_STATE_PARTITIONS = 100000 };
 
 struct role_news { /* on its way to the coordinators' loop */
     struct message message;
@@ -9,18 +13,30 @@ struct role_news { /* on its way to the coordinators' loop */
     struct partition *partition; /* with a reference */
 };
 
+static void take_role(struct state_topic *t, struct partition *p, const struct view_topic *known)
+{
+    struct partition_role role = partition_role(p);
+    if (known != NULL)
+        state_topic_set_count(t, view_topic_width(known));
+    if (role.leads)
+        state_topic_elected(t, partition_index(p), role.leader_epoch);
+    else
+        state_topic_resigned(t, partition_index(p));
+}
+
 static void deliver_role(struct message *m)
 {
+    static struct log_limit refusals;
     struct role_news *n = CONTAINER_OF(m, struct role_news, message);
-    struct partition_role role = partition_role(n->partition);
-    const struct view_topic *known = view_topic(view_current(), str_of(partition_topic(n->partition)));
-    if (known != NULL)
-        state_topic_set_count(n->topic, view_topic_width(known));
-    if (role.leads)
-        state_topic_elected(n->topic, partition_index(n->partition), role.leader_epoch);
+    struct partition *p = n->partition;
+    const struct view_topic *known = view_topic(view_current(), str_of(partition_topic(p)));
+    int32_t width = MAX(known != NULL ? view_topic_width(known) : 0, partition_index(p) + 1);
+    if (width <= MOST_STATE_PARTITIONS)
+        take_role(n->topic, p, known);
     else
-        state_topic_resigned(n->topic, partition_index(n->partition));
-    partition_unref(n->partition);
+        log_warn_limited(&refusals, "%s-%d is not served: the topic cannot have so many partitions", partition_topic(p),
+                         partition_index(p));
+    partition_unref(p);
     free(n);
 }
 

@@ -212,8 +212,9 @@ static void warn_of_mixture(struct group *g, bool transactional)
     bool was_mixed = g->commits_seen == (COMMITS_OF_MEMBERS | COMMITS_IN_TRANSACTIONS);
     g->commits_seen |= transactional ? COMMITS_IN_TRANSACTIONS : COMMITS_OF_MEMBERS;
     if (!was_mixed && g->commits_seen == (COMMITS_OF_MEMBERS | COMMITS_IN_TRANSACTIONS))
-        log_warn("Group %.*s commits offsets in transactions and outside of them, which will surprise somebody",
-                 STR_ARGS(g->id));
+        log_warn(
+            "Group %.*s commits offsets both in transactions and outside of them: the later one counts, whichever it is",
+            STR_ARGS(g->id));
 }
 
 static void begin_batch(const struct commit *c, struct batch_builder *b)

@@ -116,8 +116,9 @@ void group_note_subscription(struct group *g)
     for (const struct member *m = g->members; m != NULL && g->topics_known; m = m->hh.next)
         g->topics_known = add_topics_of(g, m);
     if (!g->topics_known)
-        log_warn("What member metadata of group %.*s says of protocol %.*s cannot be read, nor which topics it uses",
-                 STR_ARGS(g->id), STR_ARGS(g->protocol));
+        log_warn(
+            "Group %.*s: member metadata of protocol %.*s cannot be read, so the topics of the group are not known",
+            STR_ARGS(g->id), STR_ARGS(g->protocol));
 }
 
 bool group_may_read(const struct group *g, struct str topic)

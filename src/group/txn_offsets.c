@@ -124,7 +124,7 @@ void group_transaction_ended(struct group_coordinator *gc, int32_t partition, in
         if (committed && o->value.at >= 0)
             offset_put(o->group, &o->key.id, &o->value);
         else if (committed)
-            log_warn("An offset that group %.*s has committed in a transaction is not in the log, but its end is",
+            log_warn("Group %.*s: the log has the end of a transaction, but not the offset that was committed in it",
                      STR_ARGS(o->group->id));
         txn_offset_drop(o); /* frees the list's owner with its last one, for which `next` is NULL */
     }

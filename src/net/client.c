@@ -353,7 +353,7 @@ static int client_deliver(struct client *c)
     struct bytes answer = {frame, c->frame_len};
     c->frame = NULL;
     if (c->first == NULL || c->first->correlation_id != (int32_t)be32_get(frame)) {
-        log_warn("Answer from %s:%d to a question that was not asked", c->host, c->port);
+        log_warn("%s:%d sent a response that belongs to no request", c->host, c->port);
         free(frame);
         return -1;
     }

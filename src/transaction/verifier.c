@@ -87,7 +87,7 @@ static void verifier_on_answer(struct broker_call *call, enum kafka_error error)
     ensure(list != NULL);
     p->sent = NULL;
     if (error != ERR_NONE)
-        log_warn("Broker %d was asked to verify transactions in vain: %s", p->broker, error_name((int16_t)error));
+        log_warn("Broker %d did not verify transactions: %s", p->broker, error_name((int16_t)error));
     bool unable = error == ERR_UNSUPPORTED_VERSION; /* an older broker: it is done without, as before */
     error = unable ? ERR_NONE : whole_error(p, error);
     DL_FOREACH_SAFE (list, q, next) {

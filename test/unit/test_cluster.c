@@ -109,7 +109,7 @@ static void assignments_written_by_hand_are_read(void **state)
     assert_int_equal(t.partition_count, 2);
     assert_int_equal(t.numbers[1], 5);
     assert_int_equal(t.replicas[1].v[0], 2);
-    assert_true(reads_as(NODE("\"2000000000\":[1]"), NODE("\"2000000000\":[1]")));
+    assert_true(reads_as(NODE("\"2147483646\":[1]"), NODE("\"2147483646\":[1]")));
     assert_true(reads_as(NODE("\"0\":[]"), NODE("\"0\":[]")));
     assert_true(reads_as(NODE(""), NODE("")));
     assert_true(reads_as(NODE("\"0\":[1,1],\"1\":[2,1,2]"), NODE("\"0\":[1],\"1\":[2,1]")));
@@ -128,6 +128,7 @@ static void assignments_that_make_no_sense_are_refused(void **state)
                                      NODE("\"0\":1"),
                                      NODE("\"\":[1]"),
                                      NODE("\"0\":[1],\"00\":[2]"),
+                                     NODE("\"2147483647\":[1]"),
                                      NODE("\"4000000000\":[1]"),
                                      "[1]",
                                      "{\"partitions\":{\"0\":null}}"};
