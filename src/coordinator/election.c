@@ -13,11 +13,12 @@ struct role_news { /* on its way to the coordinators' loop */
     struct partition *partition; /* with a reference */
 };
 
-static void take_role(struct state_topic *t, struct partition *p, const struct view_topic *known)
+/* `count`: of the topic's partitions; 0: not known. */
+static void take_role(struct state_topic *t, struct partition *p, int32_t count)
 {
     struct partition_role role = partition_role(p);
-    if (known != NULL)
-        state_topic_set_count(t, view_topic_width(known));
+    if (count > 0)
+        state_topic_set_count(t, count);
     if (role.leads)
         state_topic_elected(t, partition_index(p), role.leader_epoch);
     else
@@ -30,9 +31,9 @@ static void deliver_role(struct message *m)
     struct role_news *n = CONTAINER_OF(m, struct role_news, message);
     struct partition *p = n->partition;
     const struct view_topic *known = view_topic(view_current(), str_of(partition_topic(p)));
-    int32_t width = MAX(known != NULL ? view_topic_width(known) : 0, partition_index(p) + 1);
-    if (width <= MOST_STATE_PARTITIONS)
-        take_role(n->topic, p, known);
+    int32_t count = known != NULL ? view_topic_width(known) : 0;
+    if (MAX(count, partition_index(p) + 1) <= MOST_STATE_PARTITIONS)
+        take_role(n->topic, p, count);
     else
         log_warn_limited(&refusals, "%s-%d is not served: the topic cannot have so many partitions", partition_topic(p),
                          partition_index(p));
