@@ -60,26 +60,6 @@ static void host_failed(void *ctx, const char *home, const char *what)
     manager_dir_failed(ctx, home, what);
 }
 
-static void host_remove_later(void *ctx, const char *dir, int64_t base, int64_t delay_ms)
-{
-    manager_remove_later(ctx, dir, base, delay_ms);
-}
-
-static void host_flush_later(void *ctx, struct plog *log, int64_t up_to, int64_t cuts)
-{
-    manager_flush_later(ctx, log, up_to, cuts);
-}
-
-static void host_settle_cuts(void *ctx)
-{
-    manager_settle_cuts(ctx);
-}
-
-static void host_settle_cuts_soon(void *ctx)
-{
-    manager_settle_cuts_soon(ctx);
-}
-
 /* ---- Life ---- */
 
 static bool open_dir(struct log_manager *m, const char *path, struct fail *fail)
@@ -95,8 +75,8 @@ struct log_manager *log_manager_new(const struct log_manager_options *options, s
     struct log_manager *m = xcalloc(1, sizeof(*m));
     m->options = *options;
     m->config = options->config;
-    m->host = (struct plog_host){host_failed,      host_remove_later,     host_flush_later,
-                                 host_settle_cuts, host_settle_cuts_soon, m};
+    m->host = (struct plog_host){host_failed,         manager_remove_later,     manager_flush_later,
+                                 manager_settle_cuts, manager_settle_cuts_soon, m};
     lock_init(&m->lock, RANK_LOG_MANAGER);
     lock_init(&m->removal_lock, RANK_REMOVALS);
     lock_init(&m->checkpoint_lock, RANK_CHECKPOINTS);

@@ -124,8 +124,9 @@ static void settle_in(struct log_manager *m, const struct log_dir *d)
     free(list);
 }
 
-void manager_settle_cuts(struct log_manager *m)
+void manager_settle_cuts(void *ctx)
 {
+    struct log_manager *m = ctx;
     lock_take(&m->checkpoint_lock);
     for (int d = 0; d < m->dir_count; d++)
         if (log_dir_is_live(&m->dirs[d]))
@@ -140,8 +141,9 @@ static void run_settle(struct job *job)
     manager_settle_cuts(m);
 }
 
-void manager_settle_cuts_soon(struct log_manager *m)
+void manager_settle_cuts_soon(void *ctx)
 {
+    struct log_manager *m = ctx;
     if (m->options.workers == NULL || atomic_exchange(&m->settles_soon, true))
         return;
     m->settle_job = (struct job){.run = run_settle};

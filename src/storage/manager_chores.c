@@ -30,9 +30,9 @@ void manager_remove_dir_later(struct log_manager *m, const char *path, struct pl
                 m->config->log_segment_delete_delay_ms);
 }
 
-void manager_remove_later(struct log_manager *m, const char *dir, int64_t base, int64_t delay_ms)
+void manager_remove_later(void *ctx, const char *dir, int64_t base, int64_t delay_ms)
 {
-    add_removal(m, (struct removal){.dir = xstrdup(dir), .base = base}, delay_ms);
+    add_removal(ctx, (struct removal){.dir = xstrdup(dir), .base = base}, delay_ms);
 }
 
 static struct removal *take_due_removal(struct log_manager *m)
@@ -129,8 +129,9 @@ static void run_flush(struct job *job)
     free(f);
 }
 
-void manager_flush_later(struct log_manager *m, struct plog *log, int64_t up_to, int64_t cuts)
+void manager_flush_later(void *ctx, struct plog *log, int64_t up_to, int64_t cuts)
 {
+    const struct log_manager *m = ctx;
     if (m->options.workers == NULL)
         return;
     struct flush_job *f = xcalloc(1, sizeof(*f));

@@ -97,16 +97,16 @@ void manager_save_recovery_points(struct log_manager *m);
 void manager_save_starts(struct log_manager *m);
 /* Writes the cleaner's checkpoints if one has changed. */
 void manager_save_clean_ends(struct log_manager *m);
-/* See struct plog_host. */
-void manager_settle_cuts(struct log_manager *m);
-void manager_settle_cuts_soon(struct log_manager *m);
+/* As struct plog_host has them; `ctx` is the manager. */
+void manager_settle_cuts(void *ctx);
+void manager_settle_cuts_soon(void *ctx);
 void manager_save_high_watermarks(struct log_manager *m);
 
 /* ---- manager_chores.c ---- */
 
-/* See struct plog_host. */
-void manager_remove_later(struct log_manager *m, const char *dir, int64_t base, int64_t delay_ms);
-void manager_flush_later(struct log_manager *m, struct plog *log, int64_t up_to, int64_t cuts);
+/* As struct plog_host has them; `ctx` is the manager. */
+void manager_remove_later(void *ctx, const char *dir, int64_t base, int64_t delay_ms);
+void manager_flush_later(void *ctx, struct plog *log, int64_t up_to, int64_t cuts);
 
 /* A whole log's directory; `log` is in it, and let go of then. NULL: it was not loaded. */
 void manager_remove_dir_later(struct log_manager *m, const char *path, struct plog *log);
