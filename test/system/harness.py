@@ -3,6 +3,7 @@
 import atexit
 import functools
 import os
+import random
 import signal
 import socket
 import struct
@@ -38,10 +39,24 @@ def wait_until(condition, what, patience=PATIENCE):
     raise AssertionError(f"waited {patience} s in vain: {what}")
 
 
+PORTS = range(10000, int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])) or range(10000, 60000)
+taken = []  # sockets whose names keep other test processes off the ports that this one gave out
+
+
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A port that nobody gets but who asked: below those that the kernel hands to clients, and given out once on this machine."""
+    while True:
+        port, mark = random.choice(PORTS), socket.socket(socket.AF_UNIX)
+        with socket.socket() as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do, which only a listener hinders
+            try:
+                mark.bind(f"\0barnabas-test-port-{port}")
+                s.bind(("", port))
+            except OSError:
+                mark.close()
+                continue
+        taken.append(mark)
+        return port
 
 
 def accepts(port):

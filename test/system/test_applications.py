@@ -50,7 +50,8 @@ class Results:
     """What a reader of a topic gets to see in its life: (partition, key, value), in order."""
 
     def __init__(self, brokers, topic, partitions, level="read_committed"):
-        self.seen, self.topic, self.next = [], topic, [0] * partitions
+        self.brokers, self.topic, self.level = brokers, topic, level
+        self.seen, self.next = [], [0] * partitions
         self.offsets = [[] for _ in range(partitions)]
         self.consumer = confluent_kafka.Consumer({"bootstrap.servers": bootstrap(brokers), "group.id": "results", "isolation.level": level,
                                                   "enable.auto.commit": False, "auto.offset.reset": "error",
@@ -76,7 +77,16 @@ class Results:
         """Gives up only when nothing comes any more."""
         while len(self.seen) < count:
             before = len(self.seen)
-            wait_until(lambda: self.poll() or len(self.seen) > before, f"more than {before} of {count} in {self.topic}{what}")
+            try:
+                wait_until(lambda: self.poll() or len(self.seen) > before, f"more than {before} of {count} in {self.topic}{what}")
+            except AssertionError as e:
+                raise AssertionError(f"{e}\nread up to {self.next}, and a new reader up to {self.seen_by_another()}") from e
+
+    def seen_by_another(self):
+        """Tells whether what is not seen is not there."""
+        other = Results(self.brokers, self.topic, len(self.next), self.level)
+        other.read_to_end()
+        return other.next
 
     def read_to_end(self):
         wait_until(lambda: self.poll() or len(self.at_end) == len(self.next), f"the end of {self.topic}")
