@@ -1,0 +1,129 @@
+/*
+ * Versions and cipher suites by the names that Java has for them.
+ *
+ * OpenSSL has two lists of suites, for TLS 1.3 and for what was before; a version without a suite is not offered. So a
+ * list of TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 alone leaves TLS 1.2.
+ */
+#include "security/tls_internal.h"
+
+enum { OFFER_1_2 = 1, OFFER_1_3 = 2 };
+
+/* ---- Names ---- */
+
+static bool protocol_find(struct str name, int *offer)
+{
+    static const struct {
+        const char *name;
+        int offer;
+    } protocols[] = {/* Java knows the old ones, and does not offer them either */
+                     {"SSLv2Hello", 0}, {"SSLv3", 0},           {"TLSv1", 0},
+                     {"TLSv1.1", 0},    {"TLSv1.2", OFFER_1_2}, {"TLSv1.3", OFFER_1_3}};
+    for (size_t i = 0; i < ARRAY_LEN(protocols); i++) {
+        if (str_is(name, protocols[i].name)) {
+            *offer |= protocols[i].offer;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Java's names begin with SSL_ for suites that were there before TLS; the registry has TLS_ for all. */
+static const char *suite_find(struct str name, bool *of_1_3)
+{
+    char standard[128];
+    snprintf(standard, sizeof(standard), "%.*s", STR_ARGS(name));
+    if (strncmp(standard, "SSL_", 4) == 0)
+        memcpy(standard, "TLS_", 4);
+    const char *found = OPENSSL_cipher_name(standard);
+    *of_1_3 = strcmp(found, standard) == 0; /* they have no other name */
+    return strncmp(standard, "TLS_", 4) == 0 && strcmp(found, "(NONE)") != 0 ? found : NULL;
+}
+
+/* The next name of a list with commas, without the blanks around it. */
+static bool list_next(const char **at, struct str *out)
+{
+    *at += strspn(*at, ", \t");
+    size_t len = strcspn(*at, ",");
+    out->p = *at;
+    *at += len;
+    while (len > 0 && (out->p[len - 1] == ' ' || out->p[len - 1] == '\t'))
+        len--;
+    out->len = (int32_t)len;
+    return len > 0;
+}
+
+static bool protocols_parse(const char *text, int *offer, struct fail *fail)
+{
+    struct str name;
+    *offer = 0;
+    if (text == NULL || *text == '\0')
+        *offer = OFFER_1_2 | OFFER_1_3;
+    for (const char *at = text ? text : ""; list_next(&at, &name);)
+        if (!protocol_find(name, offer))
+            return fail_set(fail, "ssl.enabled.protocols: there is no protocol %.*s", STR_ARGS(name));
+    return *offer != 0 ||
+           fail_set(fail,
+                    "ssl.enabled.protocols=%s: neither TLSv1.2 nor TLSv1.3 is among them, and others are not safe",
+                    text);
+}
+
+static bool suites_parse(const char *text, struct strbuf *old, struct strbuf *new, struct fail *fail)
+{
+    struct str name;
+    bool of_1_3;
+    while (list_next(&text, &name)) {
+        if (str_is(name, "TLS_EMPTY_RENEGOTIATION_INFO_SCSV")) /* no suite, but Java lists it with them */
+            continue;
+        const char *found = suite_find(name, &of_1_3);
+        if (found == NULL)
+            return fail_set(fail, "ssl.cipher.suites: there is no cipher suite %.*s", STR_ARGS(name));
+        strbuf_printf(of_1_3 ? new : old, "%s:", found);
+    }
+    return true;
+}
+
+/* ---- Setting them ---- */
+
+static bool has_suites(SSL_CTX *ctx)
+{
+    SSL *ssl = SSL_new(ctx);
+    STACK_OF(SSL_CIPHER) *usable = ssl ? SSL_get1_supported_ciphers(ssl) : NULL;
+    bool any = sk_SSL_CIPHER_num(usable) > 0;
+    sk_SSL_CIPHER_free(usable);
+    SSL_free(ssl);
+    return any;
+}
+
+/* Of the versions those that have suites. */
+static bool set_lists(SSL_CTX *ctx, const struct strbuf *old, const struct strbuf *new, int *offer)
+{
+    if (old->len == 0 || SSL_CTX_set_cipher_list(ctx, old->p) != 1)
+        *offer &= ~OFFER_1_2;
+    if (new->len == 0)
+        *offer &= ~OFFER_1_3;
+    return SSL_CTX_set_ciphersuites(ctx, new->len > 0 ? new->p : "") == 1;
+}
+
+bool suites_set(SSL_CTX *ctx, const char *protocols, const char *suites, struct fail *fail)
+{
+    int offer;
+    bool ok = true, listed = suites != NULL && *suites != '\0';
+    if (!protocols_parse(protocols, &offer, fail))
+        return false;
+    if (listed) {
+        struct strbuf old = {0}, new = {0};
+        ok = suites_parse(suites, &old, &new, fail) &&
+             (set_lists(ctx, &old, &new, &offer) || keystore_fail(fail, "ssl.cipher.suites=%s", suites));
+        strbuf_deinit(&old);
+        strbuf_deinit(&new);
+    } else {
+        SSL_CTX_set_cipher_list(ctx, "DEFAULT:!PSK:!SRP");
+    }
+    if (!ok)
+        return false;
+    SSL_CTX_set_min_proto_version(ctx, offer & OFFER_1_2 ? TLS1_2_VERSION : TLS1_3_VERSION);
+    SSL_CTX_set_max_proto_version(ctx, offer & OFFER_1_3 ? TLS1_3_VERSION : TLS1_2_VERSION);
+    return (offer != 0 && has_suites(ctx)) ||
+           keystore_fail(fail, "ssl.cipher.suites=%s leaves nothing that ssl.enabled.protocols=%s could use", suites,
+                         protocols ? protocols : "TLSv1.2,TLSv1.3");
+}
