@@ -92,32 +92,60 @@ static bool keystore_read_file(const char *path, struct keystore *store, struct 
     return n == 0 || fail_set(fail, "it is not a file that can be read as a whole, of at most %d bytes", LARGEST_FILE);
 }
 
-static bool is_pem(const struct strbuf *content)
+enum file_form { FILE_UNKNOWN, FILE_JKS, FILE_JCEKS, FILE_PKCS12, FILE_PEM };
+
+static enum file_form form_of(struct bytes content)
 {
-    return content->len > 0 && memmem(content->p, content->len, "-----BEGIN", 10) != NULL;
+    uint32_t magic = content.len >= 4 ? be32_get(content.p) : 0;
+    return magic == 0xfeedfeed                                        ? FILE_JKS
+           : magic == 0xcececece                                      ? FILE_JCEKS
+           : magic >> 24 == 0x30                                      ? FILE_PKCS12
+           : memmem(content.p, (size_t)content.len, "-----BEGIN", 10) ? FILE_PEM
+                                                                      : FILE_UNKNOWN;
 }
 
-static bool keystore_parse_file(const struct keystore_source *source, enum keystore_use use,
-                                const struct strbuf *content, struct keystore *out, struct fail *fail)
+static bool keystore_parse_pem(const struct keystore_source *source, enum keystore_use use, const char *text,
+                               struct keystore *out, struct fail *fail)
 {
-    if (content->len == 0)
-        return fail_set(fail, "it is empty");
-    if (!is_pem(content))
-        return fail_set(fail, "it is neither JKS nor PKCS12 nor PEM");
     if (source->type != NULL && strcmp(source->type, "PEM") != 0)
         return fail_set(fail, "it is in PEM, which %s.type has to say", use_name(use));
-    if (strlen(content->p) != content->len)
-        return fail_set(fail, "there are zero bytes in it, which is not PEM");
-    return use == KEYSTORE_TRUST ? keystore_read_pem_trust(content->p, out, fail)
-                                 : keystore_read_pem_keys(content->p, content->p, source->key_password, out, fail);
+    return use == KEYSTORE_TRUST ? keystore_read_pem_trust(text, out, fail)
+                                 : keystore_read_pem_keys(text, text, source->key_password, out, fail);
+}
+
+static bool keystore_parse_file(const struct keystore_source *source, enum keystore_use use, struct bytes content,
+                                struct keystore *out, struct fail *fail)
+{
+    enum file_form form = form_of(content);
+    const char *key_password = use == KEYSTORE_TRUST  ? NULL
+                               : source->key_password ? source->key_password
+                                                      : source->password;
+    bool pem = source->type != NULL && strcmp(source->type, "PEM") == 0;
+    if (content.len == 0)
+        return fail_set(fail, "it is empty");
+    if (pem && form != FILE_PEM)
+        return fail_set(fail, "it is not in PEM");
+    switch (form) {
+    case FILE_JKS:
+        return keystore_read_jks(content, source->password, key_password, out, fail);
+    case FILE_PKCS12:
+        return keystore_read_pkcs12(content, source->password, key_password, out, fail);
+    case FILE_PEM:
+        return keystore_parse_pem(source, use, (const char *)content.p, out, fail);
+    case FILE_JCEKS:
+        return fail_set(fail, "it is JCEKS; `keytool -importkeystore` makes PKCS12 of it");
+    default:
+        return fail_set(fail, "it is neither JKS nor PKCS12 nor PEM");
+    }
 }
 
 static bool keystore_load_file(const struct keystore_source *source, enum keystore_use use, struct keystore *out,
                                struct fail *fail)
 {
     struct strbuf content = {0};
-    bool ok = keystore_read_file(source->location, out, &content, fail) &&
-              keystore_parse_file(source, use, &content, out, fail);
+    bool ok =
+        keystore_read_file(source->location, out, &content, fail) &&
+        keystore_parse_file(source, use, (struct bytes){(const uint8_t *)content.p, (int32_t)content.len}, out, fail);
     if (content.p != NULL)
         explicit_bzero(content.p, content.cap);
     strbuf_deinit(&content);
@@ -150,7 +178,7 @@ static bool source_check(const struct keystore_source *s, enum keystore_use use,
         return fail_set(fail, "%s.password is set, but PEM has no password but that of a key, ssl.key.password", name);
     if (!texts && !s->location)
         return fail_set(fail, "%s.location is not set", name);
-    return pem || s->password || use == KEYSTORE_TRUST || fail_set(fail, "%s.password is not set", name);
+    return texts || pem || s->password || use == KEYSTORE_TRUST || fail_set(fail, "%s.password is not set", name);
 }
 
 static bool keystore_is_usable(const struct keystore *store, enum keystore_use use, struct fail *fail)

@@ -4,7 +4,6 @@
  */
 #include <openssl/evp.h>
 #include <openssl/pem.h>
-#include <openssl/pkcs12.h>
 
 #include "base/base64.h"
 #include "security/keystore_internal.h"
@@ -62,7 +61,7 @@ static bool pem_decode(struct str text, struct arena *a, struct bytes *out)
 /* ---- Certificates ---- */
 
 /* NULL: not all are certificates, or there is none. */
-static STACK_OF(X509) * read_certificates(const char *text, struct arena *a, struct fail *fail)
+static STACK_OF(X509) * pem_read_certificates(const char *text, struct arena *a, struct fail *fail)
 {
     STACK_OF(X509) *found = sk_X509_new_null();
     struct pem_block block;
@@ -88,7 +87,7 @@ static STACK_OF(X509) * read_certificates(const char *text, struct arena *a, str
 bool keystore_read_pem_trust(const char *text, struct keystore *out, struct fail *fail)
 {
     struct arena a = {0};
-    STACK_OF(X509) *found = read_certificates(text, &a, fail);
+    STACK_OF(X509) *found = pem_read_certificates(text, &a, fail);
     arena_deinit(&a);
     for (int i = 0; found != NULL && i < sk_X509_num(found); i++) {
         char alias[32];
@@ -107,14 +106,12 @@ static EVP_PKEY *decrypt_key(struct bytes der, const char *password)
 {
     const uint8_t *at = der.p;
     X509_SIG *sealed = d2i_X509_SIG(NULL, &at, der.len);
-    PKCS8_PRIV_KEY_INFO *info = sealed ? PKCS8_decrypt(sealed, password, (int)strlen(password)) : NULL;
-    EVP_PKEY *key = info ? EVP_PKCS82PKEY(info) : NULL;
-    PKCS8_PRIV_KEY_INFO_free(info);
+    EVP_PKEY *key = sealed ? private_key_decrypt(sealed, password) : NULL;
     X509_SIG_free(sealed);
     return key;
 }
 
-static EVP_PKEY *parse_key(const struct pem_block *block, const char *password, struct arena *a, struct fail *fail)
+static EVP_PKEY *pem_parse_key(const struct pem_block *block, const char *password, struct arena *a, struct fail *fail)
 {
     struct bytes der;
     bool sealed = str_is(block->label, PEM_STRING_PKCS8);
@@ -135,7 +132,7 @@ static EVP_PKEY *parse_key(const struct pem_block *block, const char *password, 
     return NULL;
 }
 
-static EVP_PKEY *read_key(const char *text, const char *password, struct arena *a, struct fail *fail)
+static EVP_PKEY *pem_read_key(const char *text, const char *password, struct arena *a, struct fail *fail)
 {
     struct pem_block block, found = {0};
     bool old = false;
@@ -149,7 +146,7 @@ static EVP_PKEY *read_key(const char *text, const char *password, struct arena *
         }
     }
     if (count == 1)
-        return parse_key(&found, password, a, fail);
+        return pem_parse_key(&found, password, a, fail);
     if (count > 1)
         fail_set(fail, "Expected one private key, but found %d", count);
     else
@@ -163,8 +160,8 @@ bool keystore_read_pem_keys(const char *key_text, const char *certificates, cons
                             struct keystore *out, struct fail *fail)
 {
     struct arena a = {0};
-    EVP_PKEY *key = read_key(key_text, key_password, &a, fail);
-    STACK_OF(X509) *chain = key ? read_certificates(certificates, &a, fail) : NULL;
+    EVP_PKEY *key = pem_read_key(key_text, key_password, &a, fail);
+    STACK_OF(X509) *chain = key ? pem_read_certificates(certificates, &a, fail) : NULL;
     arena_deinit(&a);
     if (chain != NULL)
         keystore_add(out, "kafka", key, chain);

@@ -47,7 +47,6 @@ static bool is_text(const ASN1_STRING *value)
     case V_ASN1_PRINTABLESTRING:
     case V_ASN1_T61STRING:
     case V_ASN1_IA5STRING:
-    case V_ASN1_GENERALSTRING:
     case V_ASN1_BMPSTRING:
         return true;
     default:
@@ -74,15 +73,29 @@ static void subject_add_der(struct strbuf *out, const ASN1_STRING *value)
     OPENSSL_free(der);
 }
 
-/* Bytes that are no UTF-8 come out as the character that stands for such. */
+/* How many bytes at the beginning Java takes together for one character that is malformed. */
+static int32_t malformed_length(const uint8_t *p, int32_t left)
+{
+    int32_t whole = p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
+    bool hopeless = p[0] < 0xe0 || p[0] > 0xf4 || left == 1 || (p[1] & 0xc0) != 0x80 || (p[0] == 0xe0 && p[1] < 0xa0) ||
+                    (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f);
+    int32_t n = hopeless ? 1 : 2;
+    while (!hopeless && n < MIN(whole, left) && (p[n] & 0xc0) == 0x80)
+        n++;
+    return n;
+}
+
+/* What is malformed comes out as the character that stands for such. */
 static void subject_add_utf8(struct strbuf *out, struct str s)
 {
     for (int32_t i = 0, n; i < s.len; i += n) {
-        for (n = 1; n <= MIN(4, s.len - i); n++)
+        int32_t left = s.len - i;
+        for (n = 1; n <= MIN(4, left); n++)
             if (str_is_utf8((struct str){s.p + i, n}))
                 break;
-        bool whole = n <= MIN(4, s.len - i);
-        n = whole ? n : 1;
+        bool whole = n <= MIN(4, left);
+        if (!whole)
+            n = malformed_length((const uint8_t *)s.p + i, left);
         strbuf_str(out, whole ? (struct str){s.p + i, n} : STR_LIT("\xef\xbf\xbd"));
     }
 }
