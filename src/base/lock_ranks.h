@@ -6,30 +6,31 @@
 #define BARNABAS_LOCK_RANKS_H
 
 /* X(rank, what the lock guards) */
-#define LOCK_RANKS(X)                                                                       \
-    X(ORDER_LANE, "the queue of the controller's orders")                                   \
-    X(MOVE_ORDERS, "orders to move logs between directories: one is carried out at a time") \
-    X(REPLICA_TABLE, "the table of partitions; shared, alone to add or remove one")         \
-    X(FETCH_SESSIONS, "the table of fetch sessions")                                        \
-    X(PARTITION, "a partition: its leadership, its ISR, who waits for it")                  \
-    X(CHECKPOINTS, "the checkpoint files of log directories: one writes them at a time")    \
-    X(CLEANER, "which logs are compacted by whom, and the budget of bytes")                 \
-    X(LOG_MANAGER, "the table of logs")                                                     \
-    X(LOG_FILES, "what the files of a log's older segments are called")                     \
-    X(LOG, "a log: segments, indexes, producers, leader epochs")                            \
-    X(REMOVALS, "files that go when their time has come")                                   \
-    X(TOPIC_CONFIGS, "the settings of topics")                                              \
-    X(BROKER_SETTINGS, "which settings of this broker count now")                           \
-    X(ISR_CHANGES, "partitions whose ISR is to be changed")                                 \
-    X(FETCH_SESSION, "a fetch session's list of what is ready")                             \
-    X(VIEW_BOARD, "the newest view of the cluster, and who has not seen it")                \
-    X(PRODUCER_IDS, "blocks of producer ids")                                               \
-    X(THROTTLE, "how much a throttled replication has used")                                \
-    X(CONNECTION_LIMITS, "how many connections each address has")                           \
-    X(WAKE_QUEUE, "requests that a loop is to wake")                                        \
-    X(WORKERS, "a queue of jobs")                                                           \
-    X(LOOP, "a loop's mailbox, and who visits it")                                          \
-    X(SPARE_FILES, "descriptors that are kept back")                                        \
+#define LOCK_RANKS(X)                                                                               \
+    X(ORDER_LANE, "the queue of the controller's orders")                                           \
+    X(MOVE_ORDERS, "orders to move logs between directories: one is carried out at a time")         \
+    X(REPLICA_TABLE, "the table of partitions; shared, alone to add or remove one")                 \
+    X(FETCH_SESSIONS, "the table of fetch sessions")                                                \
+    X(PARTITION, "a partition: its leadership, its ISR, who waits for it")                          \
+    X(CHECKPOINTS, "the checkpoint files of log directories: one writes them at a time")            \
+    X(CLEANER, "which logs are compacted by whom, and the budget of bytes")                         \
+    X(LOG_MANAGER, "the table of logs")                                                             \
+    X(LOG_FILES, "what the files of a log's older segments are called")                             \
+    X(LOG, "a log: segments, indexes, producers, leader epochs")                                    \
+    X(REMOVALS, "files that go when their time has come")                                           \
+    X(TOPIC_CONFIGS, "the settings of topics")                                                      \
+    X(BROKER_SETTINGS, "which settings of this broker count now")                                   \
+    X(ISR_CHANGES, "partitions whose ISR is to be changed")                                         \
+    X(FETCH_SESSION, "a fetch session's list of what is ready")                                     \
+    X(VIEW_BOARD, "the newest view of the cluster, and who has not seen it")                        \
+    X(PRODUCER_IDS, "blocks of producer ids")                                                       \
+    X(THROTTLE, "how much a throttled replication has used")                                        \
+    X(CONNECTION_LIMITS, "how many connections each address has, and what they are encrypted with") \
+    X(CLIENT_ROUTE, "what connections to others are encrypted with")                                \
+    X(WAKE_QUEUE, "requests that a loop is to wake")                                                \
+    X(WORKERS, "a queue of jobs")                                                                   \
+    X(LOOP, "a loop's mailbox, and who visits it")                                                  \
+    X(SPARE_FILES, "descriptors that are kept back")                                                \
     X(LOGGERS, "what is logged")
 
 #define LOCK_RANK_OF(rank, guards) RANK_##rank,

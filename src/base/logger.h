@@ -69,6 +69,7 @@ bool log_limit_allows(struct log_limit *limit, const char *file);
         if (log_limit_allows(limit, __FILE__)) \
             log(__VA_ARGS__);                  \
     } while (0)
+#define log_info_limited(limit, ...) log_limited(limit, log_info, __VA_ARGS__)
 #define log_warn_limited(limit, ...) log_limited(limit, log_warn, __VA_ARGS__)
 #define log_error_limited(limit, ...) log_limited(limit, log_error, __VA_ARGS__)
 

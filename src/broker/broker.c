@@ -172,12 +172,13 @@ static void open_for_business(struct broker *b)
         broker_give_up(b, fail.text);
         return;
     }
-    b->services.controller_link = controller_link_new(b->control, b->resolvers, b->config);
+    protection_apply(b);
+    b->services.controller_link = controller_link_new(b->control, &b->route, b->config);
     b->replication = replication_new(&(struct replication_options){.config = b->config,
                                                                    .broker_id = b->services.broker_id,
                                                                    .control = b->control,
                                                                    .workers = b->services.workers,
-                                                                   .resolvers = b->resolvers,
+                                                                   .route = &b->route,
                                                                    .link = b->services.controller_link,
                                                                    .broker_epoch = own_broker_epoch,
                                                                    .ctx = b});
@@ -201,8 +202,8 @@ static void open_for_business(struct broker *b)
                                                                          .throttled = is_throttled,
                                                                          .ctx = b});
     coordination_set_replicas(b);
-    struct controller_options controller = {b->control, b->resolvers,          b->services.zk,
-                                            b->config,  b->services.broker_id, b->services.topic_configs};
+    struct controller_options controller = {
+        b->control, &b->route, b->services.zk, b->config, b->services.broker_id, b->services.topic_configs};
     b->services.controller = controller_new(&controller);
     live_settings_apply(b);
     net_server_run_loops(b->services.net);
@@ -243,7 +244,7 @@ static void on_configs_loaded(void *ctx)
         return;
     b->config = broker_settings_hold(b->services.settings);
     b->services.config = b->config;
-    if (!config_check_protection(b->config, &b->load_fail)) {
+    if (!config_check_protection(b->config, &b->load_fail) || !protection_make(b, &b->load_fail)) {
         broker_give_up(b, b->load_fail.text);
         return;
     }
@@ -484,6 +485,7 @@ static void broker_start(struct broker *b)
     b->services.order_lane = order_lane_new();
     b->lost_dirs = lost_dirs_new(&(struct lost_dirs_options){b->control, b->services.workers, dir_stopped, b});
     b->resolvers = workers_new("resolvers", RESOLVERS);
+    client_route_init(&b->route, b->resolvers, NULL);
     b->services.control_loop = b->control;
     b->services.settings = broker_settings_new(c);
     b->services.topic_configs = topic_configs_new(b->services.settings);
@@ -575,6 +577,7 @@ static void broker_finish(struct broker *b)
     lost_dirs_free(b->lost_dirs);
     loop_free(b->control);
     view_board_free(s->board);
+    protection_free(b);
     if (b->config != b->given)
         broker_settings_release(b->config);
     workers_free(b->resolvers); /* last, as it may have to wait for a name service that hangs */

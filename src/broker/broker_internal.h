@@ -4,6 +4,7 @@
 
 #include "cluster/controlled_shutdown.h"
 #include "cluster/registration.h"
+#include "security/sasl_settings.h"
 #include "server/server.h"
 
 struct broker {
@@ -11,7 +12,13 @@ struct broker {
     const struct broker_config *given;  /* by the file and the command line */
     const struct broker_config *config; /* what the parts are started with: also what ZooKeeper had then */
     struct loop *control;
-    struct workers *resolvers; /* look up other brokers' hosts: a name service that hangs holds up nothing else */
+    struct tls_context **contexts; /* by listener; NULL: it is not encrypted */
+    struct client_route route;     /* to the other brokers */
+    struct sasl_login login;       /* of the route */
+    struct sasl_accounts accounts; /* who may log in */
+    struct arena protection;       /* of the login */
+    struct workers *shakers;       /* make handshakes and logins; NULL: there are none */
+    struct workers *resolvers;     /* look up other brokers' hosts: a name service that hangs holds up nothing else */
     struct loop_thread coordinator;
     struct wake_queue **wake_queues;
     struct replication *replication;
@@ -44,6 +51,13 @@ void live_settings_warn(struct broker *b); /* of what was set at run time, now o
 /* Callbacks of the watch on configurations; `ctx` is the broker. */
 void live_settings_changed(void *ctx);
 void live_settings_topic_changed(void *ctx, const char *topic);
+
+/* ---- protection.c ---- */
+
+/* All that is needed to protect what the configuration says is protected. Before anything is opened. */
+bool protection_make(struct broker *b, struct fail *fail) NODISCARD;
+void protection_apply(struct broker *b); /* to the listeners, before they accept */
+void protection_free(struct broker *b);
 
 /* ---- coordination.c ---- */
 

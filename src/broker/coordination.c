@@ -62,8 +62,8 @@ static struct topic_log *make_topic_log(const struct broker *b, const char *topi
 static void start_transactions(struct broker *b)
 {
     struct services *s = &b->services;
-    b->marker_links = broker_links_new(s->coordinator_loop, b->resolvers, b->config, "txn-marker-sender");
-    b->verification_links = broker_links_new(s->coordinator_loop, b->resolvers, b->config, "txn-verifier");
+    b->marker_links = broker_links_new(s->coordinator_loop, &b->route, b->config, "txn-marker-sender");
+    b->verification_links = broker_links_new(s->coordinator_loop, &b->route, b->config, "txn-verifier");
     b->missing_partitions = missing_partitions_new(s->coordinator_loop, b->control);
     b->transactions_log = make_topic_log(b, TRANSACTION_STATE_TOPIC);
     s->transactions = txn_coordinator_new(&(struct txn_options){.loop = s->coordinator_loop,

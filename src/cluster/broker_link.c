@@ -148,12 +148,12 @@ void broker_links_send(struct broker_links *all, int32_t broker, struct broker_c
 
 /* ---- Life ---- */
 
-struct broker_links *broker_links_new(struct loop *loop, struct workers *resolvers, const struct broker_config *config,
+struct broker_links *broker_links_new(struct loop *loop, struct client_route *route, const struct broker_config *config,
                                       const char *client_id)
 {
     struct broker_links *l = xcalloc(1, sizeof(*l));
     *l = (struct broker_links){
-        .clients = client_options_of(config, loop, resolvers), .config = config, .client_id = client_id};
+        .clients = client_options_of(config, loop, route), .config = config, .client_id = client_id};
     return l;
 }
 

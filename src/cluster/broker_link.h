@@ -13,6 +13,7 @@
 #include "config/config.h"
 #include "protocol/error.h"
 
+struct client_route;
 struct broker_links;
 
 /* Embedded by who asks; it and the messages stay there until done() was called. */
@@ -32,8 +33,7 @@ struct broker_call {
     int16_t version;                 /* that was spoken */
 };
 
-/* `resolvers`: where hosts are looked up (net/net.h). */
-struct broker_links *broker_links_new(struct loop *loop, struct workers *resolvers, const struct broker_config *config,
+struct broker_links *broker_links_new(struct loop *loop, struct client_route *route, const struct broker_config *config,
                                       const char *client_id);
 /* Fails what is open, and whatever comes later, with ERR_NETWORK_EXCEPTION. Once and for all. */
 void broker_links_close(struct broker_links *l);

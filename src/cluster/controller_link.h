@@ -12,6 +12,7 @@
 #include "config/config.h"
 #include "protocol/error.h"
 
+struct client_route;
 struct controller_link;
 
 /* Embedded by who asks; it and the messages stay there until done() was called. */
@@ -32,8 +33,7 @@ struct link_call {
     int16_t version; /* that was spoken */
 };
 
-/* `resolvers`: where hosts are looked up (net/net.h). */
-struct controller_link *controller_link_new(struct loop *loop, struct workers *resolvers,
+struct controller_link *controller_link_new(struct loop *loop, struct client_route *route,
                                             const struct broker_config *config);
 /* Fails what is open, and whatever comes later, with ERR_NETWORK_EXCEPTION. Once and for all. */
 void controller_link_close(struct controller_link *l);

@@ -160,17 +160,6 @@ bool config_check(const struct broker_config *c, struct fail *fail)
 
 /* ---- Protection ---- */
 
-static bool check_listeners_are_plain(const struct broker_config *c, struct fail *fail)
-{
-    for (int i = 0; i < c->listeners.count; i++)
-        if (c->listeners.items[i].protocol != SECURITY_PROTOCOL_PLAINTEXT)
-            return config_refuse(c, fail, "listeners",
-                                 "%s is to be encrypted or authenticated, which this broker cannot do yet; it serves "
-                                 "PLAINTEXT listeners only",
-                                 c->listeners.items[i].name);
-    return true;
-}
-
 bool config_check_protection(const struct broker_config *c, struct fail *fail)
 {
     if (has_text(c, "authorizer.class.name"))
@@ -180,5 +169,5 @@ bool config_check_protection(const struct broker_config *c, struct fail *fail)
         return config_refuse(c, fail, "zookeeper.set.acl", "this broker cannot protect its znodes yet");
     if (c->zookeeper_ssl_client_enable)
         return config_refuse(c, fail, "zookeeper.ssl.client.enable", "this broker cannot encrypt its sessions yet");
-    return check_listeners_are_plain(c, fail);
+    return true;
 }

@@ -186,7 +186,7 @@ struct channel *channel_new(struct controller *c, const struct registration *r)
     ch->controller = c;
     ch->broker = r->id;
     timer_init(&ch->retry, c->options.loop, channel_on_retry);
-    struct client_options client = client_options_of(config, c->options.loop, c->options.resolvers);
+    struct client_options client = client_options_of(config, c->options.loop, c->options.route);
     if (e != NULL)
         ch->client = client_new(&client, e->host, e->port);
     else

@@ -20,7 +20,7 @@ struct topic_configs; /* cluster/config_watch.h */
 
 struct controller_options {
     struct loop *loop;
-    struct workers *resolvers; /* where hosts are looked up */
+    struct client_route *route; /* to the brokers */
     struct zk *zk;
     const struct broker_config *config;
     int32_t broker_id;

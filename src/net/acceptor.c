@@ -14,13 +14,14 @@
 #include "base/logger.h"
 #include "net/net_internal.h"
 
-enum { ACCEPTS_AT_ONCE = 64, PAUSE_MS = 100, LEAST_RESERVE = 128 };
+enum { ACCEPTS_AT_ONCE = 64, PAUSE_MS = 100, LEAST_RESERVE = 128, MOST_HANDSHAKES = 64, HANDSHAKE_PAUSE_MS = 5 };
 
 struct acceptor {
     struct net_server *server;
     const struct listener *listener;
     struct watch watch;
-    struct timer pause; /* out of descriptors, or max.connections reached */
+    struct timer pause;      /* out of descriptors, or max.connections reached */
+    struct tls_context *tls; /* for new connections; guarded by the limits' lock */
     int fd, port;
     int next_loop;
     bool on;
@@ -63,6 +64,7 @@ struct hand_over { /* a fresh socket on its way to its loop */
     struct sockaddr_storage addr;
     int64_t serial;
     int fd;
+    struct ssl_st *tls;
 };
 
 static struct log_limit refusals;
@@ -197,11 +199,11 @@ static void acceptor_deliver(struct message *m)
 {
     struct hand_over *h = CONTAINER_OF(m, struct hand_over, message);
     ensure(loop_is_mine(h->to->loop));
-    connection_open(h->to, h->listener, h->fd, &h->addr, h->serial);
+    connection_open(h->to, h->listener, h->fd, h->tls, &h->addr, h->serial);
     free(h);
 }
 
-static void hand_over(struct acceptor *a, int fd, const struct sockaddr_storage *addr)
+static void hand_over(struct acceptor *a, int fd, struct ssl_st *tls, const struct sockaddr_storage *addr)
 {
     struct hand_over *h = xcalloc(1, sizeof(*h));
     h->message.deliver = acceptor_deliver;
@@ -210,6 +212,7 @@ static void hand_over(struct acceptor *a, int fd, const struct sockaddr_storage 
     h->addr = *addr;
     h->serial = atomic_fetch_add(&a->server->accepted, 1);
     h->fd = fd;
+    h->tls = tls;
     loop_post(h->to->loop, &h->message);
 }
 
@@ -226,17 +229,34 @@ static void acceptor_on_rested(struct timer *t)
         watch_set(&a->watch, WATCH_READ);
 }
 
+/* False: there is no memory for it. */
+static bool begin_tls(struct acceptor *a, struct ssl_st **tls)
+{
+    lock_take(&a->server->ips->lock);
+    struct tls_context *context = a->tls != NULL ? tls_context_ref(a->tls) : NULL;
+    lock_release(&a->server->ips->lock);
+    *tls = context != NULL ? tls_open(context, NULL) : NULL;
+    tls_context_unref(context);
+    return context == NULL || *tls != NULL;
+}
+
 static void admit(struct acceptor *a, int fd, const struct sockaddr_storage *addr)
 {
+    struct ssl_st *tls;
     if (!ip_enter(a->server, addr)) {
         log_warn_limited(&refusals,
                          "Rejected a connection: its address has as many as it may (max.connections.per.ip)");
         close(fd);
         return;
     }
+    if (!begin_tls(a, &tls)) {
+        ip_leave(a->server, addr);
+        close(fd);
+        return;
+    }
     atomic_fetch_add(&a->server->connection_count, 1);
     atomic_fetch_add(&a->count, 1);
-    hand_over(a, fd, addr);
+    hand_over(a, fd, tls, addr);
 }
 
 static bool is_full(struct acceptor *a)
@@ -245,6 +265,15 @@ static bool is_full(struct acceptor *a)
     if (atomic_load(&a->server->connection_count) < most && atomic_load(&a->count) < own)
         return false;
     log_warn_limited(&refusals, "max.connections=%d reached: new ones have to wait", MIN(most, own));
+    return true;
+}
+
+/* So that who comes waits in the kernel's queue, rather than in ours, where all wait for all. */
+static bool is_busy(struct acceptor *a)
+{
+    if (a->tls == NULL || atomic_load(&a->server->handshakes) < MOST_HANDSHAKES)
+        return false;
+    acceptor_rest(a, HANDSHAKE_PAUSE_MS);
     return true;
 }
 
@@ -285,7 +314,7 @@ static void acceptor_on_incoming(struct watch *w, int events UNUSED)
             acceptor_rest(a, PAUSE_MS);
             return;
         }
-        if (is_too_fast(a))
+        if (is_busy(a) || is_too_fast(a))
             return;
         int fd = accept4(a->fd, (struct sockaddr *)&addr, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd >= 0 && takes_reserve(a, fd)) {
@@ -426,6 +455,24 @@ void acceptors_watch(struct net_server *s, bool on)
     }
 }
 
+void net_server_set_shakers(struct net_server *s, struct workers *shakers)
+{
+    s->shakers = shakers;
+}
+
+void net_server_set_tls(struct net_server *s, int i, struct tls_context *context)
+{
+    struct acceptor *a = &s->acceptors[i];
+    ensure(i < s->acceptor_count && s->shakers != NULL);
+    if (context != NULL)
+        tls_context_ref(context);
+    lock_take(&s->ips->lock);
+    struct tls_context *old = a->tls;
+    a->tls = context;
+    lock_release(&s->ips->lock);
+    tls_context_unref(old);
+}
+
 int net_server_port(const struct net_server *s, int i)
 {
     ensure(i < s->acceptor_count);
@@ -434,8 +481,10 @@ int net_server_port(const struct net_server *s, int i)
 
 void acceptors_free(struct net_server *s)
 {
-    for (int i = 0; i < s->acceptor_count; i++)
+    for (int i = 0; i < s->acceptor_count; i++) {
         close(s->acceptors[i].fd);
+        tls_context_unref(s->acceptors[i].tls);
+    }
     free(s->acceptors);
     if (s->ips != NULL) {
         ensure(s->ips->table == NULL);

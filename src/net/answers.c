@@ -7,8 +7,6 @@
  * is closed here while all of them together take too much. An answer to a connection that is gone is dropped: whoever
  * served its request need not know.
  */
-#include <sys/socket.h>
-
 #include "base/clock.h"
 #include "base/logger.h"
 #include "net/connection_internal.h"
@@ -130,8 +128,7 @@ static enum send_result send_together(struct connection *c)
         io[count] = (struct iovec){x->out.mem.p + from, x->silent ? 0 : x->out.mem.len - from};
         room += io[count++].iov_len;
     }
-    struct msghdr message = {.msg_iov = io, .msg_iovlen = count};
-    ssize_t sent = room > 0 ? sendmsg(c->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) : 0;
+    ssize_t sent = room > 0 ? transport_write(&c->transport, io, (int)count, false) : 0;
     if (sent < 0)
         return send_trouble();
     for (size_t i = 0; i < count; i++) {
@@ -148,7 +145,7 @@ static enum send_result send_together(struct connection *c)
 
 static enum send_result send_first(struct connection *c)
 {
-    enum send_result result = outgoing_send(c->fd, &c->first->out, &c->progress);
+    enum send_result result = outgoing_send(&c->transport, &c->first->out, &c->progress);
     if (result == SEND_DONE)
         take_first(c);
     return result;
@@ -217,6 +214,13 @@ void exchange_answer(struct exchange *x, struct outgoing *out)
         exchange_drop(x);
     else if (!c->reading)
         connection_progress(c);
+}
+
+void exchange_answer_last(struct exchange *x, struct outgoing *out)
+{
+    ensure(loop_is_mine(x->conn->owner->loop));
+    x->conn->ending = true;
+    exchange_answer(x, out);
 }
 
 void exchange_finish(struct exchange *x)

@@ -9,14 +9,27 @@
 #include "base/chance.h"
 #include "base/clock.h"
 #include "base/logger.h"
+#include "net/client_login.h"
 #include "net/net_internal.h"
 
-enum { LARGEST_ANSWER = 1 << 30, CORRELATION_AT = 8 };
+enum { LARGEST_ANSWER = 1 << 30, LARGEST_GREETING = 1 << 20, CORRELATION_AT = 8 };
+
+/* Of a login's lifetime, in hundredths: when it is to be renewed. */
+enum { RENEW_FROM = 85, RENEW_SPREAD = 10 };
+
+static struct log_limit refusals;
 
 struct client {
     struct client_options options;
     char *host;
-    int port, fd;
+    int port;
+    struct transport transport;
+    struct handshake *handshake; /* under way on a worker */
+    struct client_login *login;  /* goes on; NULL: there is none, or it is over */
+    struct strbuf greeting;      /* what it has to say */
+    size_t greeting_at;
+    bool refused;     /* it has failed, which the caller of what asked it is to find out */
+    int64_t renew_ms; /* when the connection is too old to be used, monotonic; 0: never */
     struct watch watch;
     struct lookup *lookup; /* under way */
     struct addresses addresses;
@@ -49,13 +62,18 @@ static void arm_deadline(struct client *c)
 static void close_socket(struct client *c)
 {
     timer_stop(&c->setup);
-    if (c->fd >= 0) {
+    if (c->transport.fd >= 0)
         watch_set(&c->watch, WATCH_NONE);
-        close(c->fd);
-    }
+    handshake_abandon(c->handshake);
+    client_login_abandon(c->login);
+    c->handshake = NULL;
+    c->login = NULL;
+    c->refused = false;
+    c->renew_ms = 0;
+    strbuf_clear(&c->greeting);
+    transport_close(&c->transport);
     if (c->connected)
         addresses_clear(&c->addresses); /* it may have moved */
-    c->fd = -1;
     c->connected = false;
 }
 
@@ -89,6 +107,7 @@ static void release(struct client *c)
     lookup_abandon(c->lookup);
     addresses_clear(&c->addresses);
     strbuf_deinit(&c->out);
+    strbuf_deinit(&c->greeting);
     free(c->host);
     free(c);
 }
@@ -133,11 +152,45 @@ static void client_on_deadline(struct timer *t)
     client_disconnect(c);
 }
 
+/* ---- The way to others ---- */
+
+void client_route_init(struct client_route *r, struct workers *resolvers, struct workers *shakers)
+{
+    *r = (struct client_route){.resolvers = resolvers, .shakers = shakers};
+    lock_init(&r->lock, RANK_CLIENT_ROUTE);
+}
+
+void client_route_deinit(struct client_route *r)
+{
+    tls_context_unref(r->tls);
+    lock_deinit(&r->lock);
+}
+
+void client_route_set_tls(struct client_route *r, struct tls_context *context)
+{
+    lock_take(&r->lock);
+    struct tls_context *old = r->tls;
+    r->tls = context;
+    lock_release(&r->lock);
+    tls_context_unref(old);
+}
+
+/* With a reference; NULL: there is none. */
+static struct tls_context *client_route_tls(struct client_route *r)
+{
+    lock_take(&r->lock);
+    struct tls_context *context = r->tls != NULL ? tls_context_ref(r->tls) : NULL;
+    lock_release(&r->lock);
+    return context;
+}
+
+/* ---- A client ---- */
+
 struct client_options client_options_of(const struct broker_config *config, struct loop *loop,
-                                        struct workers *resolvers)
+                                        struct client_route *route)
 {
     return (struct client_options){.loop = loop,
-                                   .resolvers = resolvers,
+                                   .route = route,
                                    .setup_timeout_ms = config->socket_connection_setup_timeout_ms,
                                    .setup_timeout_max_ms = config->socket_connection_setup_timeout_max_ms};
 }
@@ -148,7 +201,7 @@ struct client *client_new(const struct client_options *options, const char *host
     c->options = *options;
     c->host = xstrdup(host);
     c->port = port;
-    c->fd = -1;
+    c->transport.fd = -1;
     c->last = &c->first;
     timer_init(&c->setup, options->loop, on_setup_over);
     timer_init(&c->deadline, options->loop, client_on_deadline);
@@ -207,17 +260,24 @@ static int client_connect_to(const struct client *c, const struct sockaddr_stora
     return -1;
 }
 
+static bool is_connecting(const struct client *c)
+{
+    return c->lookup != NULL || c->handshake != NULL || (c->transport.fd >= 0 && !c->connected);
+}
+
 /* False when no address is left. */
 static bool connect_next(struct client *c)
 {
-    ensure(!c->connected);
-    while (c->fd < 0 && c->next_address < c->addresses.count)
-        c->fd = client_connect_to(c, &c->addresses.items[c->next_address++]);
-    if (c->fd < 0) {
+    int fd = -1;
+    ensure(!is_connecting(c) && !c->connected);
+    while (fd < 0 && c->next_address < c->addresses.count)
+        fd = client_connect_to(c, &c->addresses.items[c->next_address++]);
+    if (fd < 0) {
         addresses_clear(&c->addresses);
         return false;
     }
-    watch_init(&c->watch, c->options.loop, c->fd, client_on_ready);
+    transport_open(&c->transport, fd, NULL);
+    watch_init(&c->watch, c->options.loop, fd, client_on_ready);
     watch_set(&c->watch, WATCH_WRITE);
     if (c->options.setup_timeout_ms > 0)
         timer_start(&c->setup, setup_patience(c));
@@ -261,49 +321,63 @@ static void client_on_looked_up(void *ctx, struct addresses *found)
 /* False when that has failed already. */
 static bool begin_connecting(struct client *c)
 {
-    ensure(c->lookup == NULL && c->fd < 0);
+    ensure(!is_connecting(c));
     struct addresses found;
     if (c->next_address < c->addresses.count)
         return connect_next(c);
-    if (!addresses_find(&found, c->host, c->port, c->options.resolvers != NULL)) {
-        if (c->options.resolvers != NULL)
-            c->lookup = lookup_start(c->options.loop, c->options.resolvers, c->host, c->port, client_on_looked_up, c);
+    struct workers *resolvers = c->options.route != NULL ? c->options.route->resolvers : NULL;
+    if (!addresses_find(&found, c->host, c->port, resolvers != NULL)) {
+        if (resolvers != NULL)
+            c->lookup = lookup_start(c->options.loop, resolvers, c->host, c->port, client_on_looked_up, c);
         return c->lookup != NULL;
     }
     take_addresses(c, &found);
     return connect_next(c);
 }
 
-static bool is_connecting(const struct client *c)
-{
-    return c->lookup != NULL || (c->fd >= 0 && !c->connected);
-}
-
 /* ---- Calls ---- */
 
-static bool flush_out(struct client *c)
+static bool flush(struct client *c, struct strbuf *out, size_t *at)
 {
-    ensure(c->connected && c->fd >= 0 && c->out_at <= c->out.len);
-    while (c->out_at < c->out.len) {
-        ssize_t n = send(c->fd, c->out.p + c->out_at, c->out.len - c->out_at, MSG_NOSIGNAL | MSG_DONTWAIT);
+    ensure(*at <= out->len);
+    while (*at < out->len) {
+        struct iovec io = {out->p + *at, out->len - *at};
+        ssize_t n = transport_write(&c->transport, &io, 1, false);
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
             break;
         if (n < 0)
             return false;
-        c->out_at += (size_t)n;
+        *at += (size_t)n;
     }
-    if (c->out_at == c->out.len) {
-        strbuf_clear(&c->out);
-        c->out_at = 0;
+    if (*at == out->len) {
+        strbuf_clear(out);
+        *at = 0;
     }
-    watch_set(&c->watch, WATCH_READ | (c->out.len > 0 ? WATCH_WRITE : 0));
+    watch_set(&c->watch, WATCH_READ | (out->len > 0 || c->transport.write_first ? WATCH_WRITE : 0));
     return true;
+}
+
+static bool flush_out(struct client *c)
+{
+    ensure(c->connected);
+    return flush(c, &c->out, &c->out_at);
+}
+
+/*
+ * The broker closes a connection whose login has run out (KIP-368). So long before that, one that waits for nothing is
+ * given up, and the next call makes another.
+ */
+static bool is_worn_out(const struct client *c)
+{
+    return c->connected && c->renew_ms > 0 && c->first == NULL && clock_mono_ms() >= c->renew_ms;
 }
 
 void client_send(struct client *c, struct strbuf *frame, struct client_call *call)
 {
     ensure(loop_is_mine(c->options.loop));
     ensure(frame->len >= CORRELATION_AT + 4 && call->done != NULL && !c->doomed);
+    if (is_worn_out(c))
+        drop_connection(c);
     call->correlation_id = c->next_id++;
     call->deadline = clock_mono_ms() + call->timeout_ms;
     call->next = NULL;
@@ -324,7 +398,8 @@ static int read_frame(struct client *c)
 {
     void *to = c->frame != NULL ? c->frame + c->frame_have : c->head + c->head_have;
     size_t want = c->frame != NULL ? (size_t)(c->frame_len - c->frame_have) : sizeof(c->head) - (size_t)c->head_have;
-    ssize_t n = want == 0 ? 0 : recv(c->fd, to, want, MSG_DONTWAIT);
+    struct iovec io = {to, want};
+    ssize_t n = want == 0 ? 0 : transport_read(&c->transport, &io, 1);
     if (n < 0)
         return errno == EAGAIN || errno == EINTR ? 0 : -1;
     if (n == 0 && want > 0)
@@ -339,7 +414,7 @@ static int read_frame(struct client *c)
     c->frame_len = (int32_t)be32_get(c->head);
     c->frame_have = 0;
     c->head_have = 0;
-    if (c->frame_len < 4 || c->frame_len > LARGEST_ANSWER)
+    if (c->frame_len < 4 || c->frame_len > (c->connected ? LARGEST_ANSWER : LARGEST_GREETING))
         return -1;
     c->frame = xmalloc((size_t)c->frame_len);
     return 1;
@@ -361,7 +436,7 @@ static int client_deliver(struct client *c)
     arm_deadline(c);
     call->done(call, answer);
     free(frame);
-    return c->doomed || c->fd < 0 ? -1 : 1;
+    return c->doomed || c->transport.fd < 0 ? -1 : 1;
 }
 
 static int read_answers(struct client *c)
@@ -373,35 +448,168 @@ static int read_answers(struct client *c)
     return rc;
 }
 
-static bool finish_connecting(struct client *c)
+/* ---- From a socket to a connection that takes calls ---- */
+
+static bool become_connected(struct client *c)
 {
-    ensure(c->fd >= 0);
+    c->connected = true;
+    return flush_out(c);
+}
+
+static bool client_refuse(struct client *c, const char *what, const char *why)
+{
+    log_error_limited(&refusals, "Connection to %s:%d failed authentication due to: %s%s", c->host, c->port, what, why);
+    return false;
+}
+
+/* Serves what came, with `in_use` set; the client may be gone after it. */
+static void client_turn(struct client *c, bool ok)
+{
+    if (!ok && !c->doomed)
+        client_disconnect(c);
+    c->in_use = false;
+    if (c->doomed)
+        fail_calls(c); /* and frees it */
+}
+
+/* ---- Logging in ---- */
+
+static void set_lifetime(struct client *c, int64_t lifetime_ms)
+{
+    int64_t hundredths = RENEW_FROM + (int64_t)chance_below(RENEW_SPREAD);
+    if (lifetime_ms > 0)
+        c->renew_ms = clock_mono_ms() + lifetime_ms / 100 * hundredths;
+}
+
+static bool take_login_turn(struct client *c, struct login_turn *turn)
+{
+    switch (turn->state) {
+    case LOGIN_GOES_ON:
+        strbuf_add(&c->greeting, turn->frame.p, turn->frame.len);
+        return flush(c, &c->greeting, &c->greeting_at);
+    case LOGIN_DONE:
+        set_lifetime(c, turn->lifetime_ms);
+        client_login_abandon(c->login);
+        c->login = NULL;
+        return become_connected(c);
+    case LOGIN_FAILED:
+        break;
+    }
+    return client_refuse(c, "", turn->why.text);
+}
+
+/* From within a turn of the client's, or from the loop. */
+static void client_on_login(void *ctx, struct login_turn *turn)
+{
+    struct client *c = ctx;
+    bool outer = c->in_use;
+    c->in_use = true;
+    bool ok = take_login_turn(c, turn);
+    if (outer)
+        c->refused |= !ok;
+    else
+        client_turn(c, ok);
+}
+
+static bool begin_login(struct client *c)
+{
+    const struct client_route *route = c->options.route;
+    if (route == NULL || route->login == NULL)
+        return become_connected(c);
+    c->greeting_at = 0;
+    c->login = client_login_new(route->login, c->host, c->options.loop, route->shakers, client_on_login, c);
+    client_login_start(c->login);
+    return !c->refused;
+}
+
+/* What comes while the login goes on is an answer to its last frame, and nothing else. */
+static bool serve_login(struct client *c, int events)
+{
+    int rc = 1;
+    if (events & WATCH_WRITE && !flush(c, &c->greeting, &c->greeting_at))
+        return false;
+    while (rc > 0 && (c->frame == NULL || c->frame_have < c->frame_len))
+        rc = read_frame(c);
+    if (rc <= 0)
+        return rc == 0;
+    uint8_t *frame = c->frame;
+    c->frame = NULL;
+    watch_set(&c->watch, WATCH_NONE); /* until there is something to be said */
+    client_login_answer(c->login, (struct bytes){frame, c->frame_len});
+    free(frame);
+    return !c->refused;
+}
+
+/* ---- Encryption ---- */
+
+/* False: this is no connection, nor will it be one at another address. */
+static bool shake_hands_on(struct client *c, const struct handshake_result *result)
+{
+    if (result->state == HANDSHAKE_DONE)
+        return begin_login(c);
+    if (result->state == HANDSHAKE_FAILED)
+        return client_refuse(c, "SSL handshake failed: ", result->why.text);
+    watch_set(&c->watch, result->state == HANDSHAKE_READ ? WATCH_READ : WATCH_WRITE);
+    return true;
+}
+
+static void client_on_shaken(void *ctx, const struct handshake_result *result)
+{
+    struct client *c = ctx;
+    c->handshake = NULL;
+    c->in_use = true;
+    client_turn(c, shake_hands_on(c, result));
+}
+
+static bool client_shake_hands(struct client *c)
+{
+    watch_set(&c->watch, WATCH_NONE);
+    c->handshake =
+        handshake_start(&c->transport, c->options.route->shakers, c->options.loop, NULL, client_on_shaken, c);
+    return true;
+}
+
+static bool is_reached(const struct client *c)
+{
     int error = 0;
     socklen_t len = sizeof(error);
-    if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0 || error != 0) {
-        log_debug("Cannot connect to %s:%d: %s", c->host, c->port, strerror(error));
-        return false;
+    if (getsockopt(c->transport.fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 && error == 0)
+        return true;
+    log_debug("Cannot connect to %s:%d: %s", c->host, c->port, strerror(error));
+    return false;
+}
+
+/* The socket says that it is connected, or will not be. */
+static bool finish_connecting(struct client *c)
+{
+    if (!is_reached(c)) {
+        connect_elsewhere(c);
+        return true;
     }
     timer_stop(&c->setup);
     c->failures = 0;
-    c->connected = true;
-    return true;
+    struct tls_context *tls = c->options.route != NULL ? client_route_tls(c->options.route) : NULL;
+    if (tls == NULL)
+        return begin_login(c);
+    transport_open(&c->transport, c->transport.fd, tls_open(tls, c->host));
+    tls_context_unref(tls);
+    return c->transport.tls != NULL && client_shake_hands(c);
 }
 
 static bool client_serve(struct client *c, int events)
 {
-    return (!(events & WATCH_WRITE) || flush_out(c)) && (!(events & WATCH_READ) || read_answers(c) >= 0);
+    bool readable = events & WATCH_READ || c->transport.write_first;
+    return (!(events & WATCH_WRITE) || flush_out(c)) && (!readable || read_answers(c) >= 0);
 }
 
 static void client_on_ready(struct watch *w, int events)
 {
     struct client *c = CONTAINER_OF(w, struct client, watch);
     c->in_use = true;
-    if (!c->connected && !finish_connecting(c))
-        connect_elsewhere(c);
-    else if (!client_serve(c, events) && !c->doomed)
-        client_disconnect(c);
-    c->in_use = false;
-    if (c->doomed)
-        fail_calls(c); /* and frees it */
+    if (c->connected)
+        client_turn(c, client_serve(c, events));
+    else if (c->login != NULL)
+        client_turn(c, serve_login(c, events));
+    else
+        client_turn(c, c->transport.tls != NULL ? client_shake_hands(c) : finish_connecting(c));
 }

@@ -24,7 +24,7 @@
 
 enum { LENGTH_SIZE = 4, MAX_OVERLAP = 32, RESUME_MS = 5, MOST_READS = 4, MOST_UNFOLDED_BYTES = 128 << 20 };
 
-static struct log_limit closing_lines;
+static struct log_limit closing_lines, failed_handshakes;
 
 void connection_unref(struct connection *c)
 {
@@ -60,7 +60,9 @@ void connection_close(struct connection *c)
     c->closed = true;
     c->refs++;
     watch_set(&c->watch, WATCH_NONE);
-    close(c->fd);
+    timer_stop(&c->again);
+    handshake_abandon(c->handshake);
+    transport_close(&c->transport);
     DL_DELETE(c->owner->connections, c);
     free(c->frame);
     free(c->rest);
@@ -108,10 +110,10 @@ void connection_touch(struct connection *c)
 
 /* ---- Requests ---- */
 
-static bool may_start(const struct connection *c, const uint8_t *frame, int32_t len, bool *overlap)
+static bool may_start(struct connection *c, const uint8_t *frame, int32_t len, bool *overlap)
 {
     const struct net_server *s = c->owner->server;
-    *overlap = s->handler.may_overlap(s->handler.ctx, frame, len);
+    *overlap = s->handler.may_overlap(s->handler.ctx, c, frame, len);
     return c->open == 0 || (c->overlapping && *overlap && !c->held && c->open < MAX_OVERLAP);
 }
 
@@ -154,7 +156,7 @@ static bool take_frame(struct connection *c)
 static bool begin_frame(struct connection *c, const uint8_t *length)
 {
     ensure(c->frame == NULL);
-    int32_t len = (int32_t)be32_get(length), limit = c->owner->server->config->socket_request_max_bytes;
+    int32_t len = (int32_t)be32_get(length), limit = c->largest_frame;
     if (len < 0 || len > limit) {
         char why[96];
         snprintf(why, sizeof(why), "invalid receive (size = %" PRId32 " larger than %" PRId32 ")", len, limit);
@@ -171,7 +173,7 @@ static bool begin_frame(struct connection *c, const uint8_t *length)
 static int32_t eat(struct connection *c, const uint8_t *p, int32_t len)
 {
     int32_t at = 0;
-    while (!c->closed) {
+    while (!c->closed && !c->ending) {
         if (c->frame != NULL && c->frame_have == c->frame_len) {
             if (!take_frame(c))
                 return at;
@@ -230,9 +232,15 @@ static void pause_reading(struct connection *c)
         timer_start(&c->owner->resume_timer, RESUME_MS);
 }
 
+/* Bytes are those of frames: hands were shaken, where that is asked for. */
+static bool is_talking_frames(const struct connection *c)
+{
+    return c->transport.tls == NULL ? c->handshake == NULL : c->transport.shaken;
+}
+
 static bool wants_more(const struct connection *c)
 {
-    return !c->closed && !c->paused && !is_stalled(c) && c->rest_len < SCRATCH_SIZE / 2;
+    return !c->closed && !c->paused && !c->ending && !is_stalled(c) && c->rest_len < SCRATCH_SIZE / 2;
 }
 
 /* What was read and not used yet, then what comes now: from the start of the scratch on. */
@@ -243,7 +251,8 @@ static ssize_t read_frames(struct connection *c, bool *filled)
     ensure(have < SCRATCH_SIZE);
     if (have > 0)
         memcpy(scratch, c->rest, (size_t)have);
-    ssize_t n = recv(c->fd, scratch + have, (size_t)(SCRATCH_SIZE - have), MSG_DONTWAIT);
+    struct iovec io = {scratch + have, (size_t)(SCRATCH_SIZE - have)};
+    ssize_t n = transport_read(&c->transport, &io, 1);
     if (n <= 0)
         return n;
     *filled = n == SCRATCH_SIZE - have;
@@ -260,8 +269,7 @@ static ssize_t read_body(struct connection *c, bool *filled)
     int32_t wanted = c->frame_len - c->frame_have;
     ensure(wanted > 0 && c->rest_len == 0);
     struct iovec io[] = {{c->frame + c->frame_have, (size_t)wanted}, {scratch, SCRATCH_SIZE}};
-    struct msghdr message = {.msg_iov = io, .msg_iovlen = ARRAY_LEN(io)};
-    ssize_t n = recvmsg(c->fd, &message, MSG_DONTWAIT);
+    ssize_t n = transport_read(&c->transport, io, ARRAY_LEN(io));
     if (n <= 0)
         return n;
     *filled = n == wanted + SCRATCH_SIZE;
@@ -289,10 +297,14 @@ static void read_requests(struct connection *c)
 
 static void update_watch(struct connection *c)
 {
-    ensure(!c->closed);
+    ensure(!c->closed && is_talking_frames(c));
     int events = 0;
     if (wants_more(c))
         events |= WATCH_READ;
+    if (wants_more(c) && c->transport.write_first)
+        events |= WATCH_WRITE;
+    if (wants_more(c) && c->transport.has_more)
+        timer_start(&c->again, 0);
     if (c->first != NULL && c->first->answered && c->warming == NULL)
         events |= WATCH_WRITE;
     watch_set(&c->watch, events);
@@ -322,22 +334,70 @@ void connection_progress(struct connection *c)
     c->refs++;
     while (going && connection_send_answers(c) && !c->closed)
         going = (is_stalled(c) || c->rest_len > 0) && eat_rest(c);
+    if (!c->closed && c->ending && c->first == NULL)
+        connection_close(c);
     if (!c->closed && connection_account_unsent(c))
         update_watch(c);
+    connection_unref(c);
+}
+
+/* ---- Shaking hands ---- */
+
+static void connection_on_shaken(void *ctx, const struct handshake_result *result)
+{
+    struct connection *c = ctx;
+    c->handshake = NULL;
+    ensure(!c->closed);
+    switch (result->state) {
+    case HANDSHAKE_DONE:
+        connection_touch(c);
+        update_watch(c);
+        break;
+    case HANDSHAKE_READ:
+    case HANDSHAKE_WRITE:
+        watch_set(&c->watch, result->state == HANDSHAKE_READ ? WATCH_READ : WATCH_WRITE);
+        break;
+    case HANDSHAKE_FAILED:
+        log_info_limited(&failed_handshakes, "Failed authentication with %s on listener %s: SSL handshake failed: %s",
+                         c->peer, c->listener->name, result->why.text);
+        connection_close(c);
+    }
+}
+
+static void connection_shake_hands(struct connection *c)
+{
+    struct net_server *s = c->owner->server;
+    watch_set(&c->watch, WATCH_NONE);
+    c->handshake = handshake_start(&c->transport, s->shakers, c->owner->loop, &s->handshakes, connection_on_shaken, c);
+}
+
+/* ---- Events ---- */
+
+static void serve_peer(struct connection *c, bool may_read)
+{
+    c->refs++;
+    if (may_read && is_overloaded(c->owner->server))
+        pause_reading(c);
+    else if (may_read && !is_stalled(c))
+        read_requests(c);
+    if (!c->closed)
+        connection_progress(c);
     connection_unref(c);
 }
 
 static void connection_on_ready(struct watch *w, int events)
 {
     struct connection *c = CONTAINER_OF(w, struct connection, watch);
-    c->refs++;
-    if (events & WATCH_READ && is_overloaded(c->owner->server))
-        pause_reading(c);
-    else if (events & WATCH_READ && !is_stalled(c))
-        read_requests(c);
-    if (!c->closed)
-        connection_progress(c);
-    connection_unref(c);
+    if (is_talking_frames(c))
+        serve_peer(c, events & WATCH_READ || (c->transport.write_first && wants_more(c)));
+    else
+        connection_shake_hands(c);
+}
+
+static void connection_on_again(struct timer *t)
+{
+    struct connection *c = CONTAINER_OF(t, struct connection, again);
+    serve_peer(c, wants_more(c));
 }
 
 void connections_resume(struct timer *t)
@@ -348,7 +408,7 @@ void connections_resume(struct timer *t)
         if (!c->paused)
             continue;
         c->paused = false;
-        update_watch(c);
+        update_watch(c); /* only who was read from is paused */
     }
 }
 
@@ -364,34 +424,38 @@ static void name_peer(struct connection *c)
 static void connection_set_options(struct connection *c)
 {
     const struct broker_config *config = c->owner->server->config;
-    int on = 1;
-    setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    setsockopt(c->fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+    int on = 1, fd = c->transport.fd;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
     if (config->socket_send_buffer_bytes >= 0)
-        setsockopt(c->fd, SOL_SOCKET, SO_SNDBUF, &config->socket_send_buffer_bytes, sizeof(int));
+        setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &config->socket_send_buffer_bytes, sizeof(int));
 }
 
-void connection_open(struct net_loop *l, const struct listener *listener, int fd, const struct sockaddr_storage *addr,
-                     int64_t serial)
+void connection_open(struct net_loop *l, const struct listener *listener, int fd, struct ssl_st *tls,
+                     const struct sockaddr_storage *addr, int64_t serial)
 {
     ensure(loop_is_mine(l->loop));
     struct connection *c = xcalloc(1, sizeof(*c));
     c->serial = serial;
     c->owner = l;
     c->listener = listener;
-    c->fd = fd;
     c->refs = 1;
+    c->largest_frame = l->server->config->socket_request_max_bytes;
     c->last = &c->first;
     c->addr = *addr;
     c->last_active = clock_mono_ms();
+    transport_open(&c->transport, fd, tls);
     name_peer(c);
     connection_set_options(c);
     watch_init(&c->watch, l->loop, fd, connection_on_ready);
+    timer_init(&c->again, l->loop, connection_on_again);
     DL_APPEND(l->connections, c);
     if (l->closing)
         connection_close(c);
-    else
+    else if (is_talking_frames(c))
         update_watch(c);
+    else
+        watch_set(&c->watch, WATCH_READ);
 }
 
 void connections_close_all(struct net_loop *l)
@@ -428,6 +492,18 @@ void connections_idle_check(struct timer *t)
         connection_close(c);
     }
     timer_start(t, 1000);
+}
+
+struct ssl_st *connection_tls(const struct connection *c)
+{
+    ensure(loop_is_mine(c->owner->loop));
+    return c->transport.tls;
+}
+
+void connection_limit_frames(struct connection *c, int32_t most)
+{
+    ensure(loop_is_mine(c->owner->loop));
+    c->largest_frame = most;
 }
 
 const struct listener *connection_listener(const struct connection *c)

@@ -10,16 +10,20 @@ struct connection {
     struct net_loop *owner;
     const struct listener *listener;
     int64_t serial;
+    struct transport transport;
+    struct handshake *handshake; /* under way on a worker */
     struct watch watch;
-    int fd;
-    int refs; /* the connection itself, each exchange, a warm-up under way */
+    struct timer again; /* there is more to read, of which the socket will not tell */
+    int refs;           /* the connection itself, each exchange, a warm-up under way */
     bool closed, overlapping;
     bool held;    /* nothing starts before the exchange that was started last says so */
     bool paused;  /* too many requests are being served already */
+    bool ending;  /* closed when its answers are sent; nothing more is read */
     bool reading; /* answers that come now are sent together when what was read is used up */
     int64_t last_active;
     struct connection *prev, *next; /* of the loop's list */
 
+    int32_t largest_frame;
     uint8_t *frame; /* being read */
     int32_t frame_len, frame_have;
     uint8_t *rest; /* bytes read behind the last frame that was taken */

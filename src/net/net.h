@@ -17,10 +17,13 @@
 
 #include "base/arena.h"
 #include "base/fail.h"
+#include "base/lock.h"
 #include "base/region.h"
 #include "base/strbuf.h"
 #include "base/workers.h"
 #include "config/config.h"
+#include "security/sasl.h"
+#include "security/tls.h"
 
 /* ---- What is sent: memory, with regions of files in between ---- */
 
@@ -62,7 +65,7 @@ struct exchange {
 struct net_handler {
     void (*serve)(void *ctx, struct exchange *x);
     /* Whether this request may be served while earlier ones that were allowed to overlap are open. */
-    bool (*may_overlap)(void *ctx, const uint8_t *frame, int32_t len);
+    bool (*may_overlap)(void *ctx, struct connection *conn, const uint8_t *frame, int32_t len);
     void *ctx;
 };
 
@@ -75,6 +78,8 @@ void exchange_answer(struct exchange *x, struct outgoing *out);
 void exchange_finish(struct exchange *x);
 /* Closes the connection, with a line in the log that says why (rate-limited). */
 void exchange_abort(struct exchange *x, const char *why);
+/* As exchange_answer(); when the peer has it, the connection is closed. Nothing more is read. */
+void exchange_answer_last(struct exchange *x, struct outgoing *out);
 /* It waits for something that may take long: it no longer counts against queued.max.requests. */
 void exchange_park(struct exchange *x);
 /* What overlaps with it and comes later on its connection is not started before it is released, which it has to be. */
@@ -88,6 +93,10 @@ int64_t connection_serial(const struct connection *c); /* later ones have higher
 const struct listener *connection_listener(const struct connection *c);
 const char *connection_peer(const struct connection *c);      /* "host:port", for the log */
 const char *connection_peer_host(const struct connection *c); /* "/host" as Kafka shows it */
+/* NULL: it is not encrypted. For questions, on its loop. */
+struct ssl_st *connection_tls(const struct connection *c);
+/* From the next frame on; socket.request.max.bytes is the limit of who says nothing. */
+void connection_limit_frames(struct connection *c, int32_t most);
 /* A place for the server to keep what belongs to the connection; freed with it. */
 void **connection_context(struct connection *c, void (*free_fn)(void *));
 
@@ -102,6 +111,13 @@ void net_server_run_loops(struct net_server *s); /* threads run, mailboxes work,
 void net_server_start(struct net_server *s);     /* accepts on all listeners */
 /* Takes over the limits on connections (max.connections*). Any thread, one at a time; may ask the name service. */
 void net_server_configure(struct net_server *s, const struct broker_config *config);
+/* On which threads TLS handshakes are made. Before it is started. */
+void net_server_set_shakers(struct net_server *s, struct workers *shakers);
+/*
+ * What new connections of listener `i` are encrypted with from now on; NULL: they are not. Each connection refers to
+ * it. Any thread.
+ */
+void net_server_set_tls(struct net_server *s, int i, struct tls_context *context);
 /* Stops accepting and closes all connections; the loops still deliver messages. */
 void net_server_close_connections(struct net_server *s);
 /* No request is being served any more. */
@@ -132,16 +148,29 @@ struct client_call {
     int32_t correlation_id;
 };
 
+/* How somebody goes to others, the same for all its clients, which it outlives. */
+struct client_route {
+    struct workers *resolvers;      /* where hosts are looked up, which may take its time; NULL: in place */
+    struct workers *shakers;        /* where hands are shaken and passwords hashed; NULL: in place */
+    const struct sasl_login *login; /* by which it logs in; NULL: it need not */
+    struct lock lock;               /* guards what follows */
+    struct tls_context *tls;        /* NULL: nothing is encrypted */
+};
+void client_route_init(struct client_route *r, struct workers *resolvers, struct workers *shakers);
+void client_route_deinit(struct client_route *r);
+/* Takes the reference. For connections that are made from now on. Any thread. */
+void client_route_set_tls(struct client_route *r, struct tls_context *context);
+
 struct client_options {
-    struct loop *loop;         /* whose the client is */
-    struct workers *resolvers; /* where hosts are looked up, which may take its time; NULL: in place */
+    struct loop *loop;                              /* whose the client is */
+    struct client_route *route;                     /* NULL: in place, as it is, without a login */
     int64_t setup_timeout_ms, setup_timeout_max_ms; /* to connect to an address, doubled by failures up to the most
                                                        (KIP-601); 0: only calls have a time-out */
     int32_t receive_buffer_bytes;                   /* SO_RCVBUF; <= 0: the kernel's choice */
 };
 /* Of a client that speaks to another broker. */
 struct client_options client_options_of(const struct broker_config *config, struct loop *loop,
-                                        struct workers *resolvers);
+                                        struct client_route *route);
 
 /*
  * Connects on the first call, and again after a failure. A host's addresses are tried one after the other, and looked

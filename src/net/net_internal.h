@@ -7,6 +7,7 @@
 
 #include "net/addresses.h"
 #include "net/net.h"
+#include "net/transport.h"
 
 enum { SCRATCH_SIZE = 64 << 10, PEER_ROOM = 64 };
 
@@ -32,6 +33,8 @@ struct net_loop {
 struct net_server {
     const struct broker_config *config;
     struct workers *workers;
+    struct workers *shakers; /* for TLS handshakes; set before anything is accepted, if a listener has any */
+    atomic_int handshakes;   /* under way on them */
     struct net_handler handler;
     struct net_loop *loops;
     int loop_count;
@@ -48,9 +51,9 @@ struct net_server {
     atomic_int_fast64_t unsent_bytes; /* of memory, in answers that peers have not taken yet */
 };
 
-/* connection.c: takes the socket; on the loop's thread. */
-void connection_open(struct net_loop *l, const struct listener *listener, int fd, const struct sockaddr_storage *addr,
-                     int64_t serial);
+/* connection.c: takes the socket and `tls`, which may be NULL; on the loop's thread. */
+void connection_open(struct net_loop *l, const struct listener *listener, int fd, struct ssl_st *tls,
+                     const struct sockaddr_storage *addr, int64_t serial);
 void connections_close_all(struct net_loop *l);
 void connections_idle_check(struct timer *t);
 void connections_resume(struct timer *t);
@@ -72,7 +75,7 @@ struct send_progress {
 };
 
 /* Sends what the socket takes. SEND_COLD: the next bytes of the current region are not in memory. */
-enum send_result outgoing_send(int fd, const struct outgoing *o, struct send_progress *p);
+enum send_result outgoing_send(struct transport *t, const struct outgoing *o, struct send_progress *p);
 /* What errno says of a call that sent nothing: SEND_BLOCKED or SEND_FAILED. */
 enum send_result send_trouble(void);
 /* Reads a piece of a file into the page cache, without looking at it. May block. */

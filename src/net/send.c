@@ -109,13 +109,13 @@ enum send_result send_trouble(void)
     return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ? SEND_BLOCKED : SEND_FAILED;
 }
 
-static enum send_result send_memory(int fd, const struct outgoing *o, struct send_progress *p, size_t end)
+static enum send_result send_memory(struct transport *t, const struct outgoing *o, struct send_progress *p, size_t end)
 {
     ensure(p->mem_at <= end && end <= o->mem.len);
     bool more = p->splice < o->splice_count;
     while (p->mem_at < end) {
-        ssize_t n =
-            send(fd, o->mem.p + p->mem_at, end - p->mem_at, MSG_NOSIGNAL | MSG_DONTWAIT | (more ? MSG_MORE : 0));
+        struct iovec io = {o->mem.p + p->mem_at, end - p->mem_at};
+        ssize_t n = transport_write(t, &io, 1, more);
         if (n < 0)
             return send_trouble();
         p->mem_at += (size_t)n;
@@ -123,7 +123,7 @@ static enum send_result send_memory(int fd, const struct outgoing *o, struct sen
     return SEND_DONE;
 }
 
-static enum send_result send_region(int fd, const struct file_region *r, struct send_progress *p)
+static enum send_result send_region(struct transport *t, const struct file_region *r, struct send_progress *p)
 {
     ensure(p->region_at >= 0 && p->region_at <= r->len && p->warm_to <= r->len);
     while (p->region_at < r->len) {
@@ -134,7 +134,7 @@ static enum send_result send_region(int fd, const struct file_region *r, struct 
                 return SEND_COLD;
             p->warm_to = p->region_at + step;
         }
-        ssize_t n = sendfile(fd, r->file->fd, &pos, (size_t)(p->warm_to - p->region_at));
+        ssize_t n = transport_send_file(t, r->file->fd, pos, (size_t)(p->warm_to - p->region_at));
         if (n < 0)
             return send_trouble();
         if (n == 0)
@@ -144,15 +144,15 @@ static enum send_result send_region(int fd, const struct file_region *r, struct 
     return SEND_DONE;
 }
 
-enum send_result outgoing_send(int fd, const struct outgoing *o, struct send_progress *p)
+enum send_result outgoing_send(struct transport *t, const struct outgoing *o, struct send_progress *p)
 {
     ensure(p->splice <= o->splice_count);
     for (;;) {
         bool region = p->splice < o->splice_count;
-        enum send_result result = send_memory(fd, o, p, region ? o->splices[p->splice].at : o->mem.len);
+        enum send_result result = send_memory(t, o, p, region ? o->splices[p->splice].at : o->mem.len);
         if (result != SEND_DONE || !region)
             return result;
-        result = send_region(fd, &o->splices[p->splice].region, p);
+        result = send_region(t, &o->splices[p->splice].region, p);
         if (result != SEND_DONE)
             return result;
         p->splice++;

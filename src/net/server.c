@@ -98,7 +98,8 @@ void net_server_close_connections(struct net_server *s)
 
 bool net_server_is_quiet(const struct net_server *s)
 {
-    return atomic_load(&s->live_exchanges) == 0 && atomic_load(&s->connection_count) == 0;
+    return atomic_load(&s->live_exchanges) == 0 && atomic_load(&s->connection_count) == 0 &&
+           atomic_load(&s->handshakes) == 0;
 }
 
 void net_server_stop(struct net_server *s)

@@ -428,7 +428,7 @@ struct fetchers *fetchers_new(const struct fetchers_options *options)
 {
     struct fetchers *all = xcalloc(1, sizeof(*all));
     all->options = *options;
-    all->clients = client_options_of(options->config, options->loop, options->resolvers);
+    all->clients = client_options_of(options->config, options->loop, options->route);
     all->clients.receive_buffer_bytes = receive_buffer(options->config);
     return all;
 }

@@ -12,8 +12,8 @@
 struct fetchers;
 
 struct fetchers_options {
-    struct loop *loop;         /* one of those that get views */
-    struct workers *resolvers; /* where hosts are looked up */
+    struct loop *loop;          /* one of those that get views */
+    struct client_route *route; /* to the leaders */
     const struct broker_config *config;
     int32_t broker_id;
     int64_t (*broker_epoch)(void *ctx); /* of this broker's registration; any thread */

@@ -50,7 +50,7 @@ struct replication *replication_new(const struct replication_options *options)
         char name[24];
         snprintf(name, sizeof(name), "replication-%d", i);
         r->lanes[i].loop = loop_new(name);
-        struct fetchers_options fetchers = {r->lanes[i].loop,   options->resolvers,    options->config,
+        struct fetchers_options fetchers = {r->lanes[i].loop,   options->route,        options->config,
                                             options->broker_id, options->broker_epoch, options->ctx};
         r->lanes[i].fetchers = fetchers_new(&fetchers);
     }

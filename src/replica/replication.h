@@ -16,7 +16,7 @@ struct replication_options {
     int32_t broker_id;
     struct loop *control;
     struct workers *workers;            /* for moving logs between directories */
-    struct workers *resolvers;          /* where hosts are looked up */
+    struct client_route *route;         /* to the leaders */
     struct controller_link *link;       /* on the control loop */
     int64_t (*broker_epoch)(void *ctx); /* any thread */
     void *ctx;

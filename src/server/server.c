@@ -8,6 +8,7 @@
 #include "protocol/msg/api_versions.h"
 #include "protocol/msg/request_header.h"
 #include "protocol/msg/response_header.h"
+#include "server/sasl.h"
 
 /* What the answer to one request may take, in its parts and as the frame that they are encoded into. */
 enum { SMALLEST_HEADER = 8, LENGTH_SIZE = 4, MOST_ANSWER_BYTES = 256 << 20 };
@@ -23,7 +24,7 @@ enum { SMALLEST_HEADER = 8, LENGTH_SIZE = 4, MOST_ANSWER_BYTES = 256 << 20 };
     X(list_partition_reassignments) X(elect_leaders) X(update_features) X(alter_configs)             \
     X(incremental_alter_configs) X(delete_records) X(add_partitions_to_txn) X(add_offsets_to_txn)    \
     X(end_txn) X(write_txn_markers) X(txn_offset_commit) X(describe_transactions)                    \
-    X(list_transactions) X(describe_producers) X(describe_log_dirs)                      \
+    X(sasl_handshake) X(sasl_authenticate) X(list_transactions) X(describe_producers) X(describe_log_dirs)                      \
     X(alter_replica_log_dirs) X(offset_delete) X(consumer_group_heartbeat) X(consumer_group_describe)
 /* clang-format on */
 
@@ -63,19 +64,26 @@ static bool is_fit(struct request *r, const struct writer *w)
     return why[0] == '\0';
 }
 
+void answer_take(struct request *r UNUSED, struct writer *w, struct outgoing *out)
+{
+    ensure(w->unfit == NULL);
+    *out = (struct outgoing){0};
+    be32_put(w->buf.p, (uint32_t)(writer_total(w) - LENGTH_SIZE));
+    out->mem = w->buf;
+    w->buf = (struct strbuf){0};
+    for (size_t i = 0; i < w->splice_count; i++)
+        outgoing_splice(out, w->splices[i].position, *w->splices[i].region);
+    writer_deinit(w);
+}
+
 void answer_send(struct request *r, struct writer *w)
 {
-    struct outgoing out = {0};
+    struct outgoing out;
     if (!is_fit(r, w)) {
         writer_deinit(w);
         return;
     }
-    be32_put(w->buf.p, (uint32_t)(writer_total(w) - LENGTH_SIZE));
-    out.mem = w->buf;
-    w->buf = (struct strbuf){0};
-    for (size_t i = 0; i < w->splice_count; i++)
-        outgoing_splice(&out, w->splices[i].position, *w->splices[i].region);
-    writer_deinit(w);
+    answer_take(r, w, &out);
     exchange_answer(r->x, &out);
 }
 
@@ -197,6 +205,11 @@ static bool read_header(struct request *r)
 
 static void server_serve(void *ctx, struct exchange *x)
 {
+    struct session *session = connection_session(ctx, x->conn);
+    if (session_expects_token(session)) {
+        sasl_take_token(session, x);
+        return;
+    }
     if (x->frame_len < SMALLEST_HEADER) {
         exchange_abort(x, "a request shorter than its header");
         return;
@@ -209,16 +222,18 @@ static void server_serve(void *ctx, struct exchange *x)
     x->context = r;
     reader_init(&r->body, (struct bytes){x->frame, x->frame_len}, r->arena);
     bool known = api != NULL && version >= api->min && version <= api->max;
-    if (api != NULL && key == API_API_VERSIONS && !known)
-        api->handle(r); /* it answers in a version that everybody knows (KIP-35) */
-    else if (!known)
+    bool asks_versions =
+        api != NULL && key == API_API_VERSIONS; /* it answers in a version that everybody knows (KIP-35) */
+    if (!known && !asks_versions)
         abort_unsupported(x, key, version);
-    else if (read_header(r))
+    else if (session_admits(session, r) && (!known || read_header(r)))
         api->handle(r);
 }
 
-static bool may_overlap(void *ctx UNUSED, const uint8_t *frame, int32_t len)
+static bool may_overlap(void *ctx, struct connection *conn, const uint8_t *frame, int32_t len)
 {
+    if (connection_session(ctx, conn)->stage != SESSION_OPEN)
+        return false;
     const struct api_entry *api = len >= 2 ? find_entry((int16_t)be16_get(frame)) : NULL;
     return api != NULL && api->overlaps;
 }

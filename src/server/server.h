@@ -12,6 +12,7 @@
 #include "group/group.h"
 #include "net/net.h"
 #include "replica/replica.h"
+#include "server/logins.h"
 #include "transaction/transaction.h"
 #include "transaction/verifier.h"
 
@@ -43,6 +44,8 @@ struct services {
     struct wake_queue *const *wake_queues; /* by network loop */
     struct wake_queue *coordinator_wakes;
     struct net_server *net;
+    struct logins *logins;   /* who may come on which listener */
+    struct workers *shakers; /* where logins are made; NULL where none are */
     char cluster_id[64];
     int32_t broker_id;
     _Atomic int64_t broker_epoch; /* changes when the broker registers again */

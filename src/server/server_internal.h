@@ -54,6 +54,16 @@ void answer_send(struct request *r, struct writer *w);
         answer_send((r), &answer_writer);                       \
     } while (0)
 
+/* The frame alone, to be sent later. Only for answers that are small by nature. */
+void answer_take(struct request *r, struct writer *w, struct outgoing *out);
+#define ANSWER_INTO(r, name, response, out)                     \
+    do {                                                        \
+        struct writer answer_writer;                            \
+        answer_begin((r), &answer_writer);                      \
+        name##_write(&answer_writer, (r)->version, (response)); \
+        answer_take((r), &answer_writer, (out));                \
+    } while (0)
+
 /* Decodes into `out`; on failure the connection is closed, and the handler returns. */
 #define DECODE(r, name, out) (name##_read(&(r)->body, (r)->version, (out)) ? request_decoded(r) : !request_malformed(r))
 bool request_malformed(struct request *r); /* true */

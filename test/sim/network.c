@@ -230,7 +230,7 @@ static void on_deadline(struct timer *t)
 }
 
 struct client_options client_options_of(const struct broker_config *config UNUSED, struct loop *loop,
-                                        struct workers *resolvers UNUSED)
+                                        struct client_route *route UNUSED)
 {
     return (struct client_options){.loop = loop};
 }
@@ -521,7 +521,7 @@ static void pump(struct connection *c)
     c->pumping = true;
     struct loop *outer = sim_enter(c->loop);
     while (c->pending != NULL && c->link != NULL && !c->stopped &&
-           (c->open == 0 || s->handler.may_overlap(s->handler.ctx, c->pending->p, (int32_t)c->pending->len))) {
+           (c->open == 0 || s->handler.may_overlap(s->handler.ctx, c, c->pending->p, (int32_t)c->pending->len))) {
         struct frame *f = c->pending;
         DL_DELETE(c->pending, f);
         struct exchange *x = xcalloc(1, sizeof(*x));
@@ -680,6 +680,43 @@ int64_t connection_serial(const struct connection *c)
 const char *connection_peer_host(const struct connection *c)
 {
     return connection_peer(c);
+}
+
+/* ---- What nobody asks for here: encryption, logins ---- */
+
+struct ssl_st *connection_tls(const struct connection *c UNUSED)
+{
+    return NULL;
+}
+
+void connection_limit_frames(struct connection *c UNUSED, int32_t most UNUSED)
+{
+}
+
+void exchange_answer_last(struct exchange *x, struct outgoing *out)
+{
+    exchange_answer(x, out);
+}
+
+void net_server_set_shakers(struct net_server *s UNUSED, struct workers *shakers UNUSED)
+{
+}
+
+void net_server_set_tls(struct net_server *s UNUSED, int i UNUSED, struct tls_context *context UNUSED)
+{
+}
+
+void client_route_init(struct client_route *r, struct workers *resolvers UNUSED, struct workers *shakers UNUSED)
+{
+    *r = (struct client_route){0};
+}
+
+void client_route_deinit(struct client_route *r UNUSED)
+{
+}
+
+void client_route_set_tls(struct client_route *r UNUSED, struct tls_context *context UNUSED)
+{
 }
 
 void **connection_context(struct connection *c, void (*free_fn)(void *))

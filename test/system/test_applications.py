@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections import Counter
@@ -46,6 +47,9 @@ def run_java(launch):
     return start
 
 
+SILENCE = 15 # seconds after which a reader may be stuck
+
+
 class Results:
     """What a reader of a topic gets to see in its life: (partition, key, value), in order."""
 
@@ -53,17 +57,29 @@ class Results:
         self.brokers, self.topic, self.level = brokers, topic, level
         self.seen, self.next = [], [0] * partitions
         self.offsets = [[] for _ in range(partitions)]
-        self.consumer = confluent_kafka.Consumer({"bootstrap.servers": bootstrap(brokers), "group.id": "results", "isolation.level": level,
+        self.at_end = set()
+        self.open()
+
+    def open(self):
+        self.consumer = confluent_kafka.Consumer({"bootstrap.servers": bootstrap(self.brokers), "group.id": "results", "isolation.level": self.level,
                                                   "enable.auto.commit": False, "auto.offset.reset": "error",
                                                   "enable.partition.eof": True, "reconnect.backoff.max.ms": 500})
-        self.consumer.assign([TopicPartition(topic, p, 0) for p in range(partitions)])
-        self.at_end = set()
+        self.consumer.assign([TopicPartition(self.topic, p, offset) for p, offset in enumerate(self.next)])
+        self.heard = time.monotonic()
+
+    def reopen(self, why):
+        """librdkafka asks again and again for the end of an old leader's epoch when leaders move twice; then it compares the
+        answer with where it has come to since, and takes the log for truncated, or waits for ever."""
+        print(f"the reader of {self.topic} is opened anew at {self.next}: {why}", flush=True)
+        self.consumer.close()
+        self.open()
 
     def poll(self):
         for m in self.consumer.consume(1000, 0.5):
-            p = m.partition()
+            p, self.heard = m.partition(), time.monotonic()
             if m.error():
-                assert m.error().code() != confluent_kafka.KafkaError._AUTO_OFFSET_RESET, m.error()
+                if m.error().code() == confluent_kafka.KafkaError._AUTO_OFFSET_RESET:
+                    return self.reopen(m.error())
                 if m.error().code() == confluent_kafka.KafkaError._PARTITION_EOF:
                     self.at_end.add(p)
                 continue
@@ -72,6 +88,8 @@ class Results:
             self.at_end.discard(p)
             self.seen.append((p, m.key(), m.value()))
             self.offsets[p].append(m.offset())
+        if time.monotonic() - self.heard > SILENCE:
+            self.reopen(f"silent for {SILENCE} s")
 
     def await_count(self, count, what="", meanwhile=lambda: None):
         """Gives up only when nothing comes any more."""

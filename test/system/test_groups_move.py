@@ -215,7 +215,7 @@ def find_coordinator(brokers, group):
 def test_a_coordinator_moves_within_a_mixed_cluster(make_broker):
     """The one that coordinates stops, again and again; members stay members, and find their offsets."""
     settings = {"offsets_topic_replication_factor": 2, "offsets_topic_num_partitions": 1, "default_replication_factor": 2,
-                "controlled_shutdown_retry_backoff_ms": 500}
+                "controlled_shutdown_retry_backoff_ms": 500, "auto_leader_rebalance_enable": "false"}
     brokers = [make_broker(kind=kind, data=f"data-{i}", broker_id=i, **settings) for i, kind in enumerate((Apache, Barnabas))]
     wait_until(lambda: all(kcat(b, "-L").count("  broker ") == 2 for b in brokers), "both brokers")
     kcat(brokers[0], "-P", "-t", "t", stdin="x\n")

@@ -121,6 +121,7 @@ static void peer_join(struct peer *p)
 struct asker {
     struct loop *loop;
     struct workers *workers;
+    struct client_route route;
     struct client *client;
     struct client_call call;
     bool over, answered;
@@ -137,7 +138,8 @@ static void on_answer(struct client_call *call, struct bytes response)
 static void asker_init(struct asker *a, const char *host, int port, int64_t setup_timeout_ms)
 {
     *a = (struct asker){.loop = loop_new("test"), .workers = workers_new("worker", 1)};
-    struct client_options options = {a->loop, a->workers, setup_timeout_ms, setup_timeout_ms, 0};
+    client_route_init(&a->route, a->workers, NULL);
+    struct client_options options = {a->loop, &a->route, setup_timeout_ms, setup_timeout_ms, 0};
     a->client = client_new(&options, host, port);
 }
 
@@ -163,6 +165,7 @@ static bool ask_and_wait(struct asker *a)
 static void asker_deinit(struct asker *a)
 {
     client_free(a->client);
+    client_route_deinit(&a->route);
     workers_free(a->workers);
     loop_free(a->loop);
     memset(&names, 0, sizeof(names));

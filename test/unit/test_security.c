@@ -172,7 +172,9 @@ static void credentials_are_what_the_rfc_says(void **state)
     struct arena a = {0};
     struct bytes salt;
     assert_true(base64_decode(STR_LIT("W22ZaJ0SNY7soEsUEjb6gQ=="), &a, &salt));
-    assert_string_equal(scram_credential_text(SCRAM_SHA_256, bytes_of("pencil"), salt, 4096, &a),
+    struct bytes salted = scram_salted_password(SCRAM_SHA_256, bytes_of("pencil"), salt, 4096, &a);
+    struct scram_credential made = scram_credential_of(SCRAM_SHA_256, salted, salt, 4096, &a);
+    assert_string_equal(scram_credential_text(&made, &a),
                         "salt=W22ZaJ0SNY7soEsUEjb6gQ==,stored_key=WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=,"
                         "server_key=wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=,iterations=4096");
     assert_int_equal(scram_mechanism_of("SCRAM-SHA-512"), SCRAM_SHA_512);

@@ -136,9 +136,9 @@ static bool make_credentials(struct config_command *c, struct fail *fail)
         struct str password;
         if (!config_parse_scram(&c->add[i], &iterations, &password, fail))
             return false;
-        c->add[i].value = scram_credential_text(scram_mechanism_of(c->add[i].key),
-                                                (struct bytes){(const uint8_t *)password.p, password.len},
-                                                scram_random_salt(&c->arena), iterations, &c->arena);
+        struct scram_credential made =
+            scram_credential_make(scram_mechanism_of(c->add[i].key), password, iterations, &c->arena);
+        c->add[i].value = scram_credential_text(&made, &c->arena);
     }
     return true;
 }

@@ -1,0 +1,160 @@
+#include "net/transport.h"
+
+#include <errno.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { LARGEST_RECORD = 16 << 10 };
+
+/* What several small pieces become for one record, or what was read of a file. */
+static _Thread_local uint8_t record_room[LARGEST_RECORD];
+
+void transport_open(struct transport *t, int fd, struct ssl_st *tls)
+{
+    ensure(fd >= 0);
+    *t = (struct transport){.fd = fd, .tls = tls};
+    if (tls != NULL)
+        SSL_set_fd(tls, fd);
+}
+
+void transport_close(struct transport *t)
+{
+    if (t->fd < 0)
+        return;
+    if (t->tls != NULL) {
+        if (t->shaken && !t->broken)
+            SSL_shutdown(t->tls);
+        SSL_free(t->tls);
+        ERR_clear_error();
+    }
+    close(t->fd);
+    *t = (struct transport){.fd = -1};
+}
+
+/* ---- TLS ---- */
+
+/* -1 and errno; 0 when the peer has ended it. */
+static ssize_t tls_trouble(struct transport *t, int rc)
+{
+    int saved = errno, error = SSL_get_error(t->tls, rc);
+    if (error == SSL_ERROR_ZERO_RETURN)
+        return 0;
+    if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE) {
+        errno = EAGAIN;
+        return -1;
+    }
+    t->broken = true;
+    errno = error == SSL_ERROR_SYSCALL && saved != 0 ? saved : EPROTO;
+    ERR_clear_error();
+    return -1;
+}
+
+static ssize_t tls_read(struct transport *t, const struct iovec *io, int count)
+{
+    size_t total = 0;
+    ensure(t->shaken);
+    t->has_more = true;
+    for (int i = 0; i < count; i++) {
+        for (size_t at = 0, n; at < io[i].iov_len; at += n, total += n) {
+            int rc = SSL_read_ex(t->tls, (uint8_t *)io[i].iov_base + at, io[i].iov_len - at, &n);
+            if (rc == 1)
+                continue;
+            int error = SSL_get_error(t->tls, rc);
+            t->write_first = error == SSL_ERROR_WANT_WRITE;
+            t->has_more = error != SSL_ERROR_WANT_READ && error != SSL_ERROR_WANT_WRITE;
+            return total > 0 ? (ssize_t)total : tls_trouble(t, rc); /* which comes again the next time */
+        }
+    }
+    return (ssize_t)total;
+}
+
+/* Where the next record is taken from. */
+struct piece {
+    const uint8_t *p;
+    size_t len;
+};
+
+/* A whole record as it lies there, or several small pieces together. */
+static struct piece next_piece(const struct iovec *io, int count, size_t skip)
+{
+    size_t have = 0;
+    for (int i = 0; i < count && have < sizeof(record_room); i++) {
+        const uint8_t *p = io[i].iov_base;
+        size_t len = io[i].iov_len;
+        if (skip >= len) {
+            skip -= len;
+            continue;
+        }
+        p += skip;
+        len -= skip;
+        skip = 0;
+        if (have == 0 && (len >= sizeof(record_room) || i == count - 1))
+            return (struct piece){p, MIN(len, sizeof(record_room))};
+        size_t n = MIN(len, sizeof(record_room) - have);
+        memcpy(record_room + have, p, n);
+        have += n;
+    }
+    return (struct piece){record_room, have};
+}
+
+static ssize_t tls_write(struct transport *t, const struct iovec *io, int count)
+{
+    size_t total = 0, n;
+    ensure(t->shaken);
+    for (;;) {
+        struct piece piece = next_piece(io, count, total);
+        if (piece.len == 0)
+            return (ssize_t)total;
+        int rc = SSL_write_ex(t->tls, piece.p, piece.len, &n);
+        if (rc != 1)
+            return total > 0 ? (ssize_t)total : tls_trouble(t, rc);
+        total += n;
+    }
+}
+
+static ssize_t tls_send_file(struct transport *t, int file, off_t pos, size_t len)
+{
+    if (t->by_kernel) {
+        ssize_t n = SSL_sendfile(t->tls, file, pos, len, 0);
+        return n >= 0 ? n : tls_trouble(t, (int)n);
+    }
+    for (size_t total = 0;;) {
+        size_t wanted = MIN(len - total, sizeof(record_room)), n;
+        ssize_t have = wanted > 0 ? pread(file, record_room, wanted, pos + (off_t)total) : 0;
+        if (have <= 0)
+            return total > 0 ? (ssize_t)total : have;
+        int rc = SSL_write_ex(t->tls, record_room, (size_t)have, &n);
+        if (rc != 1)
+            return total > 0 ? (ssize_t)total : tls_trouble(t, rc);
+        total += n;
+    }
+}
+
+/* ---- Either ---- */
+
+ssize_t transport_read(struct transport *t, const struct iovec *io, int count)
+{
+    ensure(t->fd >= 0);
+    if (t->tls != NULL)
+        return tls_read(t, io, count);
+    struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)io, .msg_iovlen = (size_t)count};
+    return recvmsg(t->fd, &message, MSG_DONTWAIT);
+}
+
+ssize_t transport_write(struct transport *t, const struct iovec *io, int count, bool more_follows)
+{
+    ensure(t->fd >= 0);
+    if (t->tls != NULL)
+        return tls_write(t, io, count);
+    struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)io, .msg_iovlen = (size_t)count};
+    return sendmsg(t->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT | (more_follows ? MSG_MORE : 0));
+}
+
+ssize_t transport_send_file(struct transport *t, int file, off_t pos, size_t len)
+{
+    ensure(t->fd >= 0 && len > 0);
+    return t->tls != NULL ? tls_send_file(t, file, pos, len) : sendfile(t->fd, file, &pos, len);
+}

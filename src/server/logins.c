@@ -1,0 +1,102 @@
+#include "server/logins.h"
+
+#include <inttypes.h>
+
+#include "security/sasl_settings.h"
+
+struct logins {
+    const struct broker_config *config;
+    struct listener_logins *listeners;
+    struct arena memory;
+};
+
+static bool is_sasl(const struct listener *l)
+{
+    return l->protocol == SECURITY_PROTOCOL_SASL_PLAINTEXT || l->protocol == SECURITY_PROTOCOL_SASL_SSL;
+}
+
+static int64_t max_reauth_ms(const struct broker_config *config, const struct listener *listener, const char *mechanism)
+{
+    return strtoll(config_listener_raw(config, listener->name, mechanism, "connections.max.reauth.ms"), NULL, 10);
+}
+
+static bool make_mechanism(struct logins *l, const struct listener *listener, struct str name,
+                           const struct sasl_accounts *accounts, struct mechanism_login *out, struct fail *fail)
+{
+    enum sasl_mechanism mechanism;
+    if (!sasl_mechanism_parse(name, &mechanism))
+        return fail_set(fail, "sasl.enabled.mechanisms of listener %s: this broker does not know %.*s", listener->name,
+                        STR_ARGS(name));
+    if (!sasl_login_of(l->config, listener, mechanism, &l->memory, &out->login, fail))
+        return false;
+    out->login.accounts = accounts;
+    out->max_reauth_ms = max_reauth_ms(l->config, listener, sasl_mechanism_name(mechanism));
+    return true;
+}
+
+/* The next of a list with commas, without blanks around it; empty ones are passed over. */
+static bool next_item(const char **text, struct str *out)
+{
+    static const char blanks[] = " \t\r\n\f";
+    while (**text != '\0') {
+        const char *start = *text + strspn(*text, blanks), *end = start + strcspn(start, ",");
+        *text = *end == ',' ? end + 1 : end;
+        while (end > start && strchr(blanks, end[-1]) != NULL)
+            end--;
+        *out = (struct str){start, (int32_t)(end - start)};
+        if (end > start)
+            return true;
+    }
+    return false;
+}
+
+static bool make_listener(struct logins *l, const struct listener *listener, const struct sasl_accounts *accounts,
+                          struct listener_logins *out, struct fail *fail)
+{
+    const char *text = config_listener_raw(l->config, listener->name, NULL, "sasl.enabled.mechanisms");
+    struct mechanism_login *mechanisms = ARENA_ARRAY(&l->memory, struct mechanism_login, SASL_MECHANISM_COUNT);
+    const char **names = ARENA_ARRAY(&l->memory, const char *, SASL_MECHANISM_COUNT);
+    *out = (struct listener_logins){.sasl = is_sasl(listener), .mechanisms = mechanisms, .names = names};
+    if (!out->sasl)
+        return true;
+    for (struct str name; next_item(&text, &name);) {
+        for (int i = 0; i < out->count; i++)
+            if (str_is(name, names[i]))
+                return fail_set(fail, "sasl.enabled.mechanisms of listener %s names %s twice", listener->name, names[i]);
+        if (!make_mechanism(l, listener, name, accounts, &mechanisms[out->count], fail))
+            return false;
+        names[out->count] = sasl_mechanism_name(mechanisms[out->count].login.mechanism);
+        out->count++;
+    }
+    return out->count > 0 || fail_set(fail, "sasl.enabled.mechanisms of listener %s names none", listener->name);
+}
+
+struct logins *logins_new(const struct broker_config *config, const struct sasl_accounts *accounts, struct fail *fail)
+{
+    struct logins *l = xcalloc(1, sizeof(*l));
+    l->config = config;
+    l->listeners = xcalloc((size_t)config->listeners.count, sizeof(*l->listeners));
+    for (int i = 0; i < config->listeners.count; i++) {
+        if (!make_listener(l, &config->listeners.items[i], accounts, &l->listeners[i], fail)) {
+            logins_free(l);
+            return NULL;
+        }
+    }
+    return l;
+}
+
+void logins_free(struct logins *l)
+{
+    if (l == NULL)
+        return;
+    arena_deinit(&l->memory);
+    free(l->listeners);
+    free(l);
+}
+
+const struct listener_logins *logins_of(const struct logins *l, const struct listener *listener)
+{
+    ptrdiff_t i = listener - l->config->listeners.items;
+    ensure(i >= 0 && i < l->config->listeners.count);
+    return &l->listeners[i];
+}

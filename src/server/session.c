@@ -1,0 +1,171 @@
+#include "server/session.h"
+
+#include <ctype.h>
+
+#include "base/clock.h"
+#include "base/logger.h"
+#include "security/tls.h"
+
+static struct log_limit refusals;
+
+static void connection_session_free(void *context)
+{
+    struct session *session = context;
+    ensure(session->delayed == NULL);
+    sasl_server_free(session->talk);
+    str_free(session->user);
+    free(session);
+}
+
+/* ---- The last answer ---- */
+
+static void say_last_words(struct session *session)
+{
+    struct exchange *x = session->delayed;
+    session->delayed = NULL;
+    x->abandoned = NULL;
+    exchange_answer_last(x, &session->last_words);
+}
+
+static void on_delayed(struct timer *t)
+{
+    say_last_words(CONTAINER_OF(t, struct session, delay));
+}
+
+static void on_abandoned(struct exchange *x)
+{
+    struct session *session = *connection_context(x->conn, connection_session_free);
+    timer_stop(&session->delay);
+    say_last_words(session);
+}
+
+void session_refuse(struct session *session, struct exchange *x, struct outgoing *out, const char *why)
+{
+    int64_t delay_ms = session->s->config->connection_failed_authentication_delay_ms;
+    ensure(session->delayed == NULL && session->stage != SESSION_OVER);
+    log_info_limited(&refusals, "Failed authentication with %s on listener %s (%s)", connection_peer(x->conn),
+                     connection_listener(x->conn)->name, why);
+    session->stage = SESSION_OVER;
+    session->delayed = x;
+    session->last_words = *out;
+    *out = (struct outgoing){0};
+    if (delay_ms <= 0 || exchange_is_orphan(x)) {
+        say_last_words(session);
+        return;
+    }
+    x->abandoned = on_abandoned;
+    exchange_park(x);
+    timer_start(&session->delay, delay_ms);
+}
+
+/* ---- Life ---- */
+
+void session_open(struct session *session, struct str user, bool by_token)
+{
+    str_free(session->user);
+    session->user = str_dup(user);
+    session->by_token = by_token;
+    session->stage = SESSION_OPEN;
+    connection_limit_frames(session->conn, session->s->config->socket_request_max_bytes);
+}
+
+/* By the certificate that the peer has shown, if it has. */
+static void open_at_once(struct session *session)
+{
+    struct arena a = {0};
+    struct ssl_st *tls = connection_tls(session->conn);
+    const char *subject = tls != NULL ? tls_peer_subject(tls, &a) : NULL;
+    session_open(session, subject != NULL ? str_of(subject) : STR_LIT("ANONYMOUS"), false);
+    arena_deinit(&a);
+}
+
+struct session *connection_session(struct services *s, struct connection *conn)
+{
+    void **place = connection_context(conn, connection_session_free);
+    if (*place != NULL)
+        return *place;
+    struct session *session = *place = xcalloc(1, sizeof(*session));
+    session->s = s;
+    session->conn = conn;
+    session->logins = logins_of(s->logins, connection_listener(conn));
+    timer_init(&session->delay, loop_current(), on_delayed);
+    if (session->logins->sasl)
+        connection_limit_frames(conn, s->config->sasl_server_max_receive_size);
+    else
+        open_at_once(session);
+    return session;
+}
+
+/* ---- Admission ---- */
+
+bool session_expects_token(const struct session *session)
+{
+    return session->stage == SESSION_TALKING && session->raw;
+}
+
+/* As Apache's logs call it: DESCRIBE_CONFIGS. */
+static const char *upper_name(enum api_key key, struct arena *a)
+{
+    const char *name = api_spec((int16_t)key)->name;
+    char *out = arena_alloc(a, 2 * strlen(name) + 1), *p = out;
+    for (; *name != '\0'; name++) {
+        if (isupper((unsigned char)*name) && p != out)
+            *p++ = '_';
+        *p++ = (char)toupper((unsigned char)*name);
+    }
+    return out;
+}
+
+static void refuse_early_request(struct session *session, struct request *r)
+{
+    struct outgoing nothing = {0};
+    const char *during = session->stage == SESSION_TALKING ? "authentication" : "handshake";
+    struct str why = arena_printf(r->arena, "Unexpected Kafka request of type %s during SASL %s.",
+                                  upper_name(r->api->key, r->arena), during);
+    session_refuse(session, r->x, &nothing, why.p);
+}
+
+static bool admit_greeting(struct session *session, struct request *r)
+{
+    bool versions = r->api->key == API_API_VERSIONS;
+    if (r->api->key == API_SASL_HANDSHAKE || (versions && !session->asked_versions)) {
+        session->asked_versions |= versions;
+        return true;
+    }
+    if (versions)
+        exchange_abort(r->x, "unexpected ApiVersions request during SASL authentication");
+    else
+        refuse_early_request(session, r);
+    return false;
+}
+
+/* A login that ran out is not told so: the connection just ends, and the client comes again. */
+static bool admit_open(struct session *session, struct request *r)
+{
+    bool late = session->expires_ms > 0 && clock_mono_ms() >= session->expires_ms;
+    if (!late || r->api->key == API_SASL_HANDSHAKE)
+        return true;
+    struct outgoing nothing = {0};
+    session->stage = SESSION_OVER;
+    exchange_answer_last(r->x, &nothing);
+    return false;
+}
+
+bool session_admits(struct session *session, struct request *r)
+{
+    switch (session->stage) {
+    case SESSION_OPEN:
+        return admit_open(session, r);
+    case SESSION_GREETING:
+        return admit_greeting(session, r);
+    case SESSION_TALKING:
+        if (r->api->key == API_SASL_AUTHENTICATE)
+            return true;
+        refuse_early_request(session, r);
+        return false;
+    case SESSION_OVER:
+        exchange_abort(r->x, "a request after the session's end");
+        return false;
+    }
+    unreachable("a session without a stage");
+}

@@ -1,0 +1,121 @@
+"""Encrypted and authenticated listeners: real clients, and brokers among themselves."""
+
+import subprocess
+
+import pytest
+
+from certificates import Authority
+from harness import PATIENCE, Apache, Barnabas, consume, free_port, kcat, produce, wait_until
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory):
+    return Authority(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="session")
+def server_keys(authority):
+    return authority.issue("server")
+
+
+@pytest.fixture(scope="session")
+def client_keys(authority):
+    return authority.issue("alice", "/C=DE/L=Köln/O=Ex, Inc/CN=alice", hosts=())
+
+
+def stores(keys, authority):
+    return {"ssl.keystore.type": "PEM", "ssl.keystore.location": keys, "ssl.truststore.type": "PEM", "ssl.truststore.location": authority.certificate}
+
+
+class Listener:
+    """A second listener of a broker, besides the plain one that the harness uses."""
+
+    def __init__(self, protocol, **keys):
+        self.protocol, self.port, self.keys = protocol, free_port(), keys
+        self.bootstrap = f"localhost:{self.port}"
+
+    def settings(self, broker):
+        return {"listeners": f"PLAINTEXT://127.0.0.1:{broker.port},{self.protocol}://127.0.0.1:{self.port}",
+                "advertised.listeners": f"PLAINTEXT://127.0.0.1:{broker.port},{self.protocol}://localhost:{self.port}", **self.keys}
+
+
+def protected(make_broker, protocol, kind=Barnabas, **keys):
+    """A broker with such a listener, and the arguments with which kcat goes there."""
+    listener = Listener(protocol)
+    broker = make_broker(kind=kind, each=lambda b: {**listener.settings(b), **keys.pop("keys", {})}, **keys)
+    broker.listener = listener
+    return broker
+
+
+def through(broker, authority, **options):
+    """For kcat: over the protected listener."""
+    options = {"security.protocol": broker.listener.protocol.lower(), "ssl.ca.location": authority.certificate, **options}
+    return ["-b", broker.listener.bootstrap, *(a for k, v in options.items() for a in ("-X", f"{k}={v}"))]
+
+
+# ---- TLS ----
+
+
+def test_tls_carries_everything(make_broker, authority, server_keys):
+    """Small and large records, in and out, whole."""
+    broker = protected(make_broker, "SSL", keys=stores(server_keys, authority))
+    lines = [f"{i} {'x' * (i * 37 % 9000)}" for i in range(3000)]
+    produce(broker, "t", lines, *through(broker, authority))
+    assert consume(broker, "t") == lines
+    assert consume(broker, "t", *through(broker, authority)) == lines
+
+
+def test_tls_with_certificates_of_clients(make_broker, authority, server_keys, client_keys):
+    broker = protected(make_broker, "SSL", keys={**stores(server_keys, authority), "ssl.client.auth": "required"})
+    mine = through(broker, authority, **{"ssl.certificate.location": client_keys, "ssl.key.location": client_keys})
+    produce(broker, "t", ["x"], *mine)
+    assert consume(broker, "t", *mine) == ["x"]
+    refused = subprocess.run(["kcat", *through(broker, authority), "-L", "-m", "3"], capture_output=True, text=True)
+    assert refused.returncode != 0
+    wait_until(lambda: "SSL handshake failed" in broker.text(), "it to be told")
+
+
+@pytest.mark.parametrize("kinds", [(Barnabas, Barnabas), (Barnabas, Apache), (Apache, Barnabas)], ids=lambda k: "+".join(c.__name__ for c in k))
+def test_tls_between_brokers(make_broker, authority, server_keys, kinds):
+    keys = {**stores(server_keys, authority), "security.inter.broker.protocol": "SSL"}
+    brokers = [protected(make_broker, "SSL", kind, keys=dict(keys), data=f"data-{i}", broker_id=i, default_replication_factor=2, min_insync_replicas=2)
+               for i, kind in enumerate(kinds)]
+    wait_until(lambda: all(kcat(b, "-L").count("  broker ") == 2 for b in brokers), "both brokers")
+    produce(brokers[0], "t", [str(i) for i in range(1000)], "-X", "acks=all")
+    for b in brokers:
+        assert consume(b, "t") == [str(i) for i in range(1000)]
+
+
+# ---- SASL ----
+
+PLAIN = 'org.apache.kafka.common.security.plain.PlainLoginModule required username="admin" password="of brokers" user_admin="of brokers" user_alice="a,b=c";'
+
+
+def sasl_keys(protocol, mechanism="PLAIN", jaas=PLAIN, between=True, **keys):
+    listener = f"listener.name.{protocol.lower()}"
+    among = {"security.inter.broker.protocol": protocol, "sasl.mechanism.inter.broker.protocol": mechanism} if between else {}
+    return {"sasl.enabled.mechanisms": mechanism, f"{listener}.{mechanism.lower()}.sasl.jaas.config": jaas, **among, **keys}
+
+
+def as_user(broker, authority, user, password, mechanism="PLAIN"):
+    return through(broker, authority, **{"sasl.mechanism": mechanism, "sasl.username": user, "sasl.password": password})
+
+
+def test_plain_passwords(make_broker, authority):
+    broker = protected(make_broker, "SASL_PLAINTEXT", keys=sasl_keys("SASL_PLAINTEXT", between=False))
+    produce(broker, "t", ["x"], *as_user(broker, authority, "alice", "a,b=c"))
+    assert consume(broker, "t") == ["x"]
+    refused = subprocess.run(["kcat", *as_user(broker, authority, "alice", "wrong one"), "-L", "-m", "3"], capture_output=True, text=True)
+    assert refused.returncode != 0 and "Authentication failed: Invalid username or password" in refused.stderr
+    assert "wrong one" not in broker.text() and "a,b=c" not in broker.text()
+
+
+@pytest.mark.parametrize("kinds", [(Barnabas, Barnabas), (Barnabas, Apache), (Apache, Barnabas)], ids=lambda k: "+".join(c.__name__ for c in k))
+def test_sasl_ssl_between_brokers(make_broker, authority, server_keys, kinds):
+    keys = {**stores(server_keys, authority), **sasl_keys("SASL_SSL")}
+    brokers = [protected(make_broker, "SASL_SSL", kind, keys=dict(keys), data=f"data-{i}", broker_id=i, default_replication_factor=2, min_insync_replicas=2)
+               for i, kind in enumerate(kinds)]
+    wait_until(lambda: all(kcat(b, "-L").count("  broker ") == 2 for b in brokers), "both brokers")
+    produce(brokers[0], "t", [str(i) for i in range(1000)], "-X", "acks=all", *as_user(brokers[0], authority, "alice", "a,b=c"))
+    for b in brokers:
+        assert consume(b, "t") == [str(i) for i in range(1000)]
