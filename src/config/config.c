@@ -66,18 +66,11 @@ const char *config_listener_raw(const struct broker_config *config, const char *
     return text ? text : key->default_text;
 }
 
-bool config_listener_value(const struct broker_config *config, const char *listener, const char *name, struct arena *a,
-                           const char **out, struct fail *fail)
+const char *config_listener_text(const struct broker_config *config, const char *listener, const char *name,
+                                 struct arena *a)
 {
-    const struct config_key *key = config_broker_key(name);
     const char *text = config_listener_raw(config, listener, NULL, name);
-    struct config_value value;
-    struct fail why;
-    *out = text ? value_normalize(key, text, a) : NULL;
-    if (text == NULL || value_parse(key, text, a, &value, &why) == VALUE_OK)
-        return true;
-    return fail_set(fail, "%s=%s of listener %s: %s", name, key->type == CONFIG_PASSWORD ? "[hidden]" : text, listener,
-                    why.text);
+    return text ? value_normalize(config_broker_key(name), text, a) : NULL;
 }
 
 bool config_listener_has(const struct broker_config *config, const char *listener, const char *name)

@@ -222,12 +222,10 @@ const char *config_raw(const struct broker_config *config, const char *name);
  */
 const char *config_listener_raw(const struct broker_config *config, const char *listener, const char *mechanism,
                                 const char *name);
-/*
- * The same without a mechanism, as Java reads it: without blanks around it, and lists without blanks between. Refused when
- * it is no value of the key. The text is in the arena, or NULL.
+/* The same without a mechanism, as Java reads it: without blanks around it, and without blanks in lists. In the arena.
  */
-bool config_listener_value(const struct broker_config *config, const char *listener, const char *name, struct arena *a,
-                           const char **out, struct fail *fail) NODISCARD;
+const char *config_listener_text(const struct broker_config *config, const char *listener, const char *name,
+                                 struct arena *a);
 /* Whether it was set for this listener, and not only for all. */
 bool config_listener_has(const struct broker_config *config, const char *listener, const char *name);
 /* NULL when there is none of that name. */

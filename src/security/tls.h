@@ -18,6 +18,7 @@ struct tls_settings {
     struct keystore_source keys, trust; /* without one to trust, the system's authorities are trusted */
     const char *enabled_protocols;      /* Java's names with commas between; NULL or "": all that there are */
     const char *cipher_suites;          /* the same; NULL or "": OpenSSL's own choice */
+    const char *principal_rules;        /* of a server: for principal_rules_parse() */
     enum client_auth client_auth;       /* of a server */
     bool check_host;                    /* of a client: the certificate has to name the host that it went to */
     bool ktls;                          /* the kernel encrypts, where it can */

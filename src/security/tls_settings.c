@@ -1,6 +1,9 @@
 /* The keys ssl.* of one listener: their values become a struct tls_settings. */
 #include "security/tls.h"
 
+#include <stdio.h>
+#include <strings.h>
+
 struct settings_reader {
     const struct broker_config *config;
     const struct listener *listener;
@@ -11,10 +14,7 @@ struct settings_reader {
 
 static const char *settings_text(struct settings_reader *r, const char *key)
 {
-    const char *text = NULL;
-    if (!r->failed && !config_listener_value(r->config, r->listener->name, key, r->a, &text, r->fail))
-        r->failed = true;
-    return text;
+    return config_listener_text(r->config, r->listener->name, key, r->a);
 }
 
 /* With SASL the client has said who it is, so that its certificate has to be asked for by the listener itself
@@ -26,10 +26,10 @@ static enum client_auth settings_client_auth(struct settings_reader *r)
     const char *text = settings_text(r, key);
     if (r->listener->protocol == SECURITY_PROTOCOL_SASL_SSL && !config_listener_has(r->config, r->listener->name, key))
         return CLIENT_AUTH_NONE;
-    for (int i = 0; text != NULL && i < set->count; i++)
+    for (int i = 0; i < set->count; i++)
         if (strcmp(set->values[i].text, text) == 0)
             return (enum client_auth)set->values[i].number;
-    return CLIENT_AUTH_REQUIRED; /* of what was refused */
+    unreachable("a value that is not in the set of its key");
 }
 
 static bool settings_check_host(struct settings_reader *r)
@@ -43,6 +43,53 @@ static bool settings_check_host(struct settings_reader *r)
                               key, text, r->listener->name);
     return true;
 }
+
+/* ---- What only Java can follow ---- */
+
+/* A value that is the default, or that does not change what comes of it, is fine; any other asks for what is not there.
+ */
+static const struct java_setting {
+    const char *key;
+    const char *const *values; /* NULL-terminated */
+} java_settings[] = {
+    {"ssl.engine.factory.class",
+     (const char *const[]){"org.apache.kafka.common.security.ssl.DefaultSslEngineFactory", NULL}},
+    {"ssl.protocol",
+     (const char *const[]){"TLS", "TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3", "SSL", "SSLv2", "SSLv3", NULL}},
+    {"ssl.provider", (const char *const[]){"SunJSSE", NULL}},
+    {"ssl.keymanager.algorithm", (const char *const[]){"SunX509", "NewSunX509", "PKIX", NULL}},
+    {"ssl.trustmanager.algorithm", (const char *const[]){"PKIX", "SunPKIX", "SunX509", "X509", "X.509", NULL}},
+    {"ssl.secure.random.implementation",
+     (const char *const[]){"SHA1PRNG", "NativePRNG", "NativePRNGBlocking", "NativePRNGNonBlocking", "DRBG", NULL}},
+    {"security.providers", (const char *const[]){NULL}},
+    {"principal.builder.class",
+     (const char *const[]){"org.apache.kafka.common.security.authenticator.DefaultKafkaPrincipalBuilder", NULL}},
+};
+
+static void settings_check_java(struct settings_reader *r, const struct java_setting *setting)
+{
+    const char *text = settings_text(r, setting->key);
+    bool fine = text == NULL || *text == '\0';
+    for (const char *const *value = setting->values; !fine && *value != NULL; value++)
+        fine = strcasecmp(*value, text) == 0;
+    if (!fine && !r->failed)
+        r->failed = !fail_set(r->fail, "%s=%s of listener %s: it names a part of Java that this broker does not have",
+                              setting->key, text, r->listener->name);
+}
+
+/* A misspelt key would leave the listener with what all others have. */
+static void settings_check_names(struct settings_reader *r)
+{
+    char prefix[256];
+    int len = snprintf(prefix, sizeof(prefix), "listener.name.%s.ssl.", r->listener->name);
+    for (int i = 0; i < r->config->entry_count && !r->failed; i++) {
+        const struct config_entry *entry = &r->config->entries[i];
+        if (entry->key == NULL && strncasecmp(entry->name, prefix, (size_t)len) == 0)
+            r->failed = !fail_set(r->fail, "%s: there is no such key", entry->name);
+    }
+}
+
+/* ---- All together ---- */
 
 bool tls_settings_of(const struct broker_config *config, const struct listener *listener, struct arena *a,
                      struct tls_settings *out, struct fail *fail)
@@ -61,8 +108,12 @@ bool tls_settings_of(const struct broker_config *config, const struct listener *
                   .certificates = settings_text(&r, "ssl.truststore.certificates")},
         .enabled_protocols = settings_text(&r, "ssl.enabled.protocols"),
         .cipher_suites = settings_text(&r, "ssl.cipher.suites"),
+        .principal_rules = settings_text(&r, "ssl.principal.mapping.rules"),
         .client_auth = settings_client_auth(&r),
         .check_host = settings_check_host(&r),
     };
+    for (size_t i = 0; i < ARRAY_LEN(java_settings); i++)
+        settings_check_java(&r, &java_settings[i]);
+    settings_check_names(&r);
     return !r.failed;
 }

@@ -293,6 +293,7 @@ static void test_bad_values(void **state)
     key_fails(w, "max.connections.per.ip.overrides=host", "not of the form host:number,...");
     key_fails(w, "max.connections.per.ip.overrides=ho/st:1", "ho/st is neither an address nor the name of a host");
     key_fails(w, "min.insync.replicas=0", "Value must be at least 1");
+    key_fails(w, "listener.name.internal.ssl.client.auth=Required", "String must be one of: required, requested, none");
     key_fails(w, "listener.name.internal.max.connections=-1", "Value must be at least 0");
     load_fails(w, MINIMAL "ssl.keystore.type=x\nssl.keystore.password=geheim\nsocket.request.max.bytes=0\n",
                "@:4: socket.request.max.bytes=0: Value must be at least 1");
@@ -507,15 +508,15 @@ static void test_warnings(void **state)
 {
     struct world *w = *state;
     char want[1024];
-    load_ok(w, MINIMAL "log.retnetion.hours=1\nmetadata.log.dir=/x\n\nssl.keystore.location=/k\n"
-                       "listener.name.internal.ssl.keystore.location=/k\nlistener.name.x=1\n"
+    load_ok(w, MINIMAL "log.retnetion.hours=1\nmetadata.log.dir=/x\n\nzookeeper.ssl.ocsp.enable=true\n"
+                       "listener.name.internal.zookeeper.ssl.ocsp.enable=true\nlistener.name.x=1\n"
                        "leader.replication.throttled.rate=5\nconfig.providers=file\n");
     snprintf(want, sizeof(want),
              "%1$s:2: log.retnetion.hours is not a known key and has no effect\n"
              "%1$s:3: metadata.log.dir has no effect: it belongs to KRaft mode, and this broker uses "
              "ZooKeeper\n"
-             "%1$s:5: ssl.keystore.location has no effect yet\n"
-             "%1$s:6: listener.name.internal.ssl.keystore.location has no effect yet\n"
+             "%1$s:5: zookeeper.ssl.ocsp.enable has no effect yet\n"
+             "%1$s:6: listener.name.internal.zookeeper.ssl.ocsp.enable has no effect yet\n"
              "%1$s:7: listener.name.x is not a known key and has no effect\n"
              "%1$s:8: leader.replication.throttled.rate has no effect: it can be set at run time only\n"
              "%1$s:9: config.providers has no effect yet\n",

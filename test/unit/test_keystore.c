@@ -16,7 +16,7 @@
 static const char *store_path(const char *name)
 {
     static char path[512];
-    snprintf(path, sizeof(path), "%s/test/unit/stores/%s", TEST_SOURCE_DIR, name);
+    snprintf(path, sizeof(path), "%s/%s", TEST_STORES, name);
     return path;
 }
 

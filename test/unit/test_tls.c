@@ -85,10 +85,389 @@ static void a_client_checks_whom_it_reached(void **state)
     tls_context_unref(client);
 }
 
+static void shake(struct tls_context *server, struct tls_context *client, struct ends *out, bool expected)
+{
+    ends_open(out, server, client, "localhost");
+    bool ok = ends_shake(out);
+    if (ok != expected)
+        fail_msg("client: %s; server: %s", out->why_client.text, out->why_server.text);
+    assert_int_equal(ERR_peek_error(), 0);
+}
+
+static void assert_has(const char *text, const char *part)
+{
+    if (strstr(text, part) == NULL)
+        fail_msg("not \"%s\", but: %s", part, text);
+}
+
+static void clients_show_certificates_as_the_listener_wants(void **state)
+{
+    (void)state;
+    enum shown { NOTHING, GOOD, STRANGE, EXPIRED, FOR_SERVERS, SHOWN_COUNT };
+    struct identity expired =
+        identity_make((struct identity_spec){.name = "late", .issuer = &authority, .expired = true});
+    struct identity server_only =
+        identity_make((struct identity_spec){.name = "server", .issuer = &authority, .usage = "serverAuth"});
+    const struct identity *shown[] = {NULL, &alice, &stranger, &expired, &server_only};
+    const char *const why[] = {NULL, NULL, "self-signed certificate", "certificate has expired",
+                               "unsuitable certificate purpose"};
+    for (int n = 0; n < SHOWN_COUNT * 6; n++) {
+        enum shown what = (enum shown)(n % SHOWN_COUNT);
+        enum client_auth auth = (enum client_auth)(n / SHOWN_COUNT % 3);
+        struct tls_settings s = settings_of(broker_key, broker_pem, authority_pem),
+                            c = settings_of(NULL, NULL, authority_pem);
+        char *key = NULL, *certificate = NULL;
+        s.client_auth = auth;
+        c.enabled_protocols = n / SHOWN_COUNT < 3 ? "TLSv1.2" : "TLSv1.3";
+        if (what != NOTHING) {
+            key = pem_of_key(shown[what], NULL);
+            certificate = pem_of_certificate(shown[what]);
+            c.keys = (struct keystore_source){.type = "PEM", .key = key, .certificates = certificate};
+        }
+        struct tls_context *server = context_of(s, TLS_SERVER), *client = context_of(c, TLS_CLIENT);
+        struct arena a = {0};
+        struct ends e;
+        bool expected = auth == CLIENT_AUTH_NONE || what == GOOD || (what == NOTHING && auth == CLIENT_AUTH_REQUESTED);
+        shake(server, client, &e, expected);
+        const char *subject = expected ? tls_peer_subject(e.server, &a) : NULL;
+        if (expected && what == GOOD && auth != CLIENT_AUTH_NONE)
+            assert_string_equal(subject, "CN=alice");
+        else
+            assert_null(subject);
+        if (!expected && what == NOTHING) {
+            assert_has(e.why_server.text, "peer did not return a certificate");
+        } else if (!expected) {
+            assert_has(e.why_server.text, why[what]);
+            assert_has(e.why_client.text, "alert certificate unknown");
+        }
+        ends_close(&e);
+        arena_deinit(&a);
+        tls_context_unref(server);
+        tls_context_unref(client);
+        free(key);
+        free(certificate);
+    }
+    identity_free(&expired);
+    identity_free(&server_only);
+}
+
+static void each_certificate_of_a_trust_store_is_an_anchor(void **state)
+{
+    (void)state;
+    struct tls_context *client = context_of(settings_of(NULL, NULL, broker_pem), TLS_CLIENT); /* and not its issuer */
+    struct tls_context *server = context_of(settings_of(broker_key, broker_pem, NULL), TLS_SERVER);
+    struct ends e;
+    shake(server, client, &e, true);
+    ends_close(&e);
+    tls_context_unref(client);
+    client = context_of(settings_of(NULL, NULL, alice_pem), TLS_CLIENT);
+    shake(server, client, &e, false);
+    assert_has(e.why_client.text, "certificate refused: unable to get local issuer certificate");
+    ends_close(&e);
+    tls_context_unref(server);
+    tls_context_unref(client);
+}
+
+static void clients_are_told_whose_certificates_are_taken(void **state)
+{
+    (void)state;
+    char *stranger_pem = pem_of_certificate(&stranger),
+         *trusted = xasprintf("%s%s%s", authority_pem, stranger_pem, authority_pem);
+    struct tls_settings s = settings_of(broker_key, broker_pem, trusted);
+    s.client_auth = CLIENT_AUTH_REQUESTED;
+    struct tls_context *server = context_of(s, TLS_SERVER),
+                       *client = context_of(settings_of(NULL, NULL, authority_pem), TLS_CLIENT);
+    struct ends e;
+    shake(server, client, &e, true);
+    const STACK_OF(X509_NAME) *names = SSL_get0_peer_CA_list(e.client);
+    assert_int_equal(sk_X509_NAME_num(names), 2);
+    assert_int_equal(X509_NAME_cmp(sk_X509_NAME_value(names, 0), X509_get_subject_name(authority.certificate)), 0);
+    ends_close(&e);
+    tls_context_unref(server);
+    tls_context_unref(client);
+    free(stranger_pem);
+    free(trusted);
+}
+
+/* ---- Versions and suites ---- */
+
+static void versions_and_suites_are_javas(void **state)
+{
+    (void)state;
+    static const char c256[] = "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
+                      c128[] = "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256";
+    static const char both[] = "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384";
+    static const struct {
+        const char *server_protocols, *server_suites, *client_protocols, *client_suites;
+        const char *version, *suite; /* NULL: they do not get on */
+    } cases[] = {
+        {NULL, NULL, NULL, NULL, "TLSv1.3", "TLS_AES_256_GCM_SHA384"},
+        {"TLSv1.2,TLSv1.3", "", "TLSv1.2", NULL, "TLSv1.2", c256},
+        {"TLSv1.2", NULL, NULL, NULL, "TLSv1.2", c256},
+        {"TLSv1.3", NULL, NULL, NULL, "TLSv1.3", "TLS_AES_256_GCM_SHA384"},
+        {"SSLv2Hello,TLSv1,TLSv1.1,TLSv1.2", NULL, NULL, NULL, "TLSv1.2", c256},
+        {"TLSv1.2", NULL, "TLSv1.3", NULL, NULL, NULL},
+        {NULL, c128, NULL, NULL, "TLSv1.2", c128}, /* a list without suites of 1.3 switches that off */
+        {NULL, "TLS_AES_128_GCM_SHA256", NULL, NULL, "TLSv1.3", "TLS_AES_128_GCM_SHA256"},
+        {NULL, "TLS_AES_128_GCM_SHA256", "TLSv1.2", NULL, NULL, NULL},
+        {NULL, both, NULL, c256, "TLSv1.2", c256},
+        {"TLSv1.2", both, NULL, "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+         "TLSv1.2", c128},
+        {NULL, c128, NULL, c256, NULL, NULL},
+        {NULL, "TLS_EMPTY_RENEGOTIATION_INFO_SCSV,SSL_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", NULL, NULL, "TLSv1.2",
+         c128},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct tls_settings s = settings_of(broker_key, broker_pem, NULL), c = settings_of(NULL, NULL, authority_pem);
+        s.enabled_protocols = cases[i].server_protocols;
+        s.cipher_suites = cases[i].server_suites;
+        c.enabled_protocols = cases[i].client_protocols;
+        c.cipher_suites = cases[i].client_suites;
+        struct tls_context *server = context_of(s, TLS_SERVER), *client = context_of(c, TLS_CLIENT);
+        struct ends e;
+        shake(server, client, &e, cases[i].version != NULL);
+        if (cases[i].version != NULL) {
+            assert_string_equal(SSL_get_version(e.server), cases[i].version);
+            assert_string_equal(SSL_CIPHER_standard_name(SSL_get_current_cipher(e.server)), cases[i].suite);
+        }
+        ends_close(&e);
+        tls_context_unref(server);
+        tls_context_unref(client);
+    }
+}
+
+static void refuse(struct tls_settings settings, enum tls_side side, const char *why)
+{
+    struct fail fail = {""};
+    assert_null(tls_context_new(&settings, side, &fail));
+    assert_has(fail.text, why);
+    assert_int_equal(ERR_peek_error(), 0);
+}
+
+static void contexts_that_could_not_serve_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *protocols, *suites, *why;
+    } cases[] = {
+        {"TLSv1.4", NULL, "there is no protocol TLSv1.4"},
+        {"tlsv1.2", NULL, "there is no protocol tlsv1.2"},
+        {"TLSv1.1", NULL, "neither TLSv1.2 nor TLSv1.3"},
+        {NULL, "TLS_AES_128_GCM_SHA256,NO_SUCH", "there is no cipher suite NO_SUCH"},
+        {NULL, "ECDHE-ECDSA-AES128-GCM-SHA256", "there is no cipher suite ECDHE-ECDSA"},
+        {NULL, "S", "there is no cipher suite S"},
+        {"TLSv1.3", "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", "leaves nothing"},
+        {"TLSv1.2", "TLS_AES_128_GCM_SHA256", "leaves nothing"},
+        {NULL, "TLS_EMPTY_RENEGOTIATION_INFO_SCSV", "leaves nothing"},
+        {NULL, "TLS_DH_anon_WITH_AES_128_GCM_SHA256", "leaves nothing"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct tls_settings s = settings_of(broker_key, broker_pem, NULL);
+        s.enabled_protocols = cases[i].protocols;
+        s.cipher_suites = cases[i].suites;
+        refuse(s, TLS_SERVER, cases[i].why);
+    }
+    refuse(settings_of(NULL, NULL, authority_pem), TLS_SERVER, "ssl.keystore.location is not set");
+    refuse(settings_of(alice_key, broker_pem, NULL), TLS_SERVER, "does not fit its certificate");
+    refuse(settings_of(broker_key, broker_pem, "nothing"), TLS_CLIENT, "No matching CERTIFICATE");
+}
+
+static void the_key_that_the_peer_can_verify_is_shown(void **state)
+{
+    (void)state;
+    struct tls_settings s = {.client_auth = CLIENT_AUTH_NONE}, c = {.check_host = false};
+    s.keys = (struct keystore_source){.type = "JKS", .location = TEST_STORES "/two.jks", .password = "changeit"};
+    c.trust = (struct keystore_source){.type = "JKS", .location = TEST_STORES "/two.p12", .password = "changeit"};
+    struct tls_context *server = context_of(s, TLS_SERVER);
+    static const char *const cases[][2] = {{"TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "CN=rsa"},
+                                           {"TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", "CN=alpha"}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct arena a = {0};
+        struct ends e;
+        c.cipher_suites = cases[i][0];
+        struct tls_context *client = context_of(c, TLS_CLIENT);
+        shake(server, client, &e, true);
+        assert_string_equal(tls_peer_subject(e.client, &a), cases[i][1]);
+        ends_close(&e);
+        arena_deinit(&a);
+        tls_context_unref(client);
+    }
+    tls_context_unref(server);
+}
+
+/* ---- Sessions ---- */
+
+static void sessions_resume_with_their_certificate(void **state)
+{
+    (void)state;
+    static const char *const versions[] = {"TLSv1.2", "TLSv1.3"};
+    for (size_t i = 0; i < ARRAY_LEN(versions); i++) {
+        struct tls_settings s = settings_of(broker_key, broker_pem, authority_pem),
+                            c = settings_of(alice_key, alice_pem, authority_pem);
+        s.client_auth = CLIENT_AUTH_REQUIRED;
+        c.enabled_protocols = versions[i];
+        struct tls_context *server = context_of(s, TLS_SERVER), *client = context_of(c, TLS_CLIENT);
+        struct arena a = {0};
+        struct ends first, second;
+        shake(server, client, &first, true);
+        SSL_SESSION *session = SSL_get1_session(first.client);
+        assert_int_equal(SSL_SESSION_get_ticket_lifetime_hint(session), 86400);
+        ends_open(&second, server, client, "localhost");
+        SSL_set_session(second.client, session);
+        assert_true(ends_shake(&second));
+        assert_true(SSL_session_reused(second.server));
+        assert_string_equal(tls_peer_subject(second.server, &a), "CN=alice");
+        SSL_SESSION_free(session);
+        ends_close(&first);
+        ends_close(&second);
+        arena_deinit(&a);
+        tls_context_unref(server);
+        tls_context_unref(client);
+    }
+}
+
+static void nobody_negotiates_again(void **state)
+{
+    (void)state;
+    struct tls_settings s = settings_of(broker_key, broker_pem, NULL), c = settings_of(NULL, NULL, authority_pem);
+    s.enabled_protocols = "TLSv1.2";
+    struct tls_context *server = context_of(s, TLS_SERVER), *client = context_of(c, TLS_CLIENT);
+    struct ends e;
+    char byte;
+    shake(server, client, &e, true);
+    SSL_clear_options(e.client, SSL_OP_NO_RENEGOTIATION);
+    assert_int_equal(SSL_renegotiate(e.client), 1);
+    assert_int_equal(SSL_do_handshake(e.client), -1);
+    assert_int_equal(SSL_read(e.server, &byte, 1), -1);
+    assert_int_equal(SSL_get_error(e.server, -1), SSL_ERROR_WANT_READ);
+    assert_int_equal(SSL_do_handshake(e.client), -1);
+    tls_explain(e.client, &e.why_client);
+    assert_has(e.why_client.text, "renegotiation");
+    ends_close(&e);
+    tls_context_unref(server);
+    tls_context_unref(client);
+}
+
+/* A connection goes on with what it began with, when its listener has another context. */
+static void connections_outlive_their_context(void **state)
+{
+    (void)state;
+    struct tls_context *server = context_of(settings_of(broker_key, broker_pem, NULL), TLS_SERVER);
+    struct tls_context *client = context_of(settings_of(NULL, NULL, authority_pem), TLS_CLIENT);
+    struct ends e;
+    ends_open(&e, tls_context_ref(server), client, "localhost");
+    tls_context_unref(server);
+    tls_context_unref(server);
+    tls_context_unref(client);
+    assert_true(ends_shake(&e));
+    ends_close(&e);
+}
+
+/* ---- Settings ---- */
+
+static void settings_are_those_of_the_listener(void **state)
+{
+    (void)state;
+    static const char *const lines[] = {
+        "broker.id=1",
+        "zookeeper.connect=localhost",
+        "listeners=SSL://localhost:1,INSIDE://localhost:2,SASL_SSL://localhost:3",
+        "listener.security.protocol.map=SSL:SSL,INSIDE:SSL,SASL_SSL:SASL_SSL",
+        "security.inter.broker.protocol=SSL",
+        "ssl.keystore.location= /all ",
+        "ssl.keystore.password= secret ",
+        "ssl.client.auth=required",
+        "ssl.endpoint.identification.algorithm=",
+        "ssl.cipher.suites=A , B",
+        "listener.name.inside.ssl.keystore.location=/inside",
+        "listener.name.inside.ssl.client.auth=requested",
+        "listener.name.inside.ssl.endpoint.identification.algorithm=HTTPS",
+        "listener.name.inside.ssl.truststore.type=PEM",
+    };
+    struct broker_config config;
+    struct config_options options = {.overrides = lines, .override_count = ARRAY_LEN(lines)};
+    struct arena a = {0};
+    struct tls_settings s;
+    struct fail fail = {""};
+    if (!config_load(&config, &options, &fail))
+        fail_msg("%s", fail.text);
+    assert_true(tls_settings_of(&config, config_listener(&config.listeners, "SSL"), &a, &s, &fail));
+    assert_string_equal(s.keys.location, "/all");
+    assert_string_equal(s.keys.password, "secret");
+    assert_null(s.keys.key_password);
+    assert_string_equal(s.keys.type, "JKS");
+    assert_null(s.trust.location);
+    assert_string_equal(s.enabled_protocols, "TLSv1.2,TLSv1.3");
+    assert_string_equal(s.cipher_suites, "A,B");
+    assert_string_equal(s.principal_rules, "DEFAULT");
+    assert_int_equal(s.client_auth, CLIENT_AUTH_REQUIRED);
+    assert_false(s.check_host);
+    assert_true(tls_settings_of(&config, config_listener(&config.listeners, "INSIDE"), &a, &s, &fail));
+    assert_string_equal(s.keys.location, "/inside");
+    assert_string_equal(s.trust.type, "PEM");
+    assert_int_equal(s.client_auth, CLIENT_AUTH_REQUESTED);
+    assert_true(s.check_host);
+    assert_true(tls_settings_of(&config, config_listener(&config.listeners, "SASL_SSL"), &a, &s, &fail));
+    assert_int_equal(s.client_auth, CLIENT_AUTH_NONE); /* as it is not the listener's own */
+    arena_deinit(&a);
+    config_deinit(&config);
+}
+
+static void settings_that_mean_nothing_here_are_refused(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {
+        {"ssl.engine.factory.class=com.example.Factory", "does not have"},
+        {"ssl.provider=BCJSSE", "does not have"},
+        {"ssl.provider=SunJSSE", NULL},
+        {"ssl.protocol=TLSv1.2", NULL},
+        {"ssl.protocol=DTLS", "does not have"},
+        {"ssl.keymanager.algorithm=IbmX509", "does not have"},
+        {"ssl.keymanager.algorithm=PKIX", NULL},
+        {"ssl.trustmanager.algorithm=pkix", NULL},
+        {"ssl.trustmanager.algorithm=Mine", "does not have"},
+        {"ssl.secure.random.implementation=SHA1PRNG", NULL},
+        {"security.providers=com.example.Provider", "does not have"},
+        {"principal.builder.class=com.example.Builder", "does not have"},
+        {"listener.name.ssl.ssl.keystore.loction=/x", "listener.name.ssl.ssl.keystore.loction: there is no such key"},
+        {"listener.name.ssl.ssl.endpoint.identification.algorithm=LDAPS", "it is https, or empty"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        const char *lines[] = {"broker.id=1", "zookeeper.connect=localhost", "listeners=SSL://localhost:1",
+                               "security.inter.broker.protocol=SSL", cases[i][0]};
+        struct broker_config config;
+        struct config_options options = {.overrides = lines, .override_count = ARRAY_LEN(lines)};
+        struct arena a = {0};
+        struct tls_settings s;
+        struct fail fail = {""};
+        bool ok = config_load(&config, &options, &fail);
+        if (!ok)
+            fail_msg("%s", fail.text);
+        ok = tls_settings_of(&config, &config.listeners.items[0], &a, &s, &fail);
+        if (ok != (cases[i][1] == NULL))
+            fail_msg("%s: %s", cases[i][0], fail.text);
+        if (!ok)
+            assert_has(fail.text, cases[i][1]);
+        arena_deinit(&a);
+        config_deinit(&config);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_client_checks_whom_it_reached),
+        cmocka_unit_test(clients_show_certificates_as_the_listener_wants),
+        cmocka_unit_test(each_certificate_of_a_trust_store_is_an_anchor),
+        cmocka_unit_test(clients_are_told_whose_certificates_are_taken),
+        cmocka_unit_test(versions_and_suites_are_javas),
+        cmocka_unit_test(contexts_that_could_not_serve_are_refused),
+        cmocka_unit_test(the_key_that_the_peer_can_verify_is_shown),
+        cmocka_unit_test(sessions_resume_with_their_certificate),
+        cmocka_unit_test(nobody_negotiates_again),
+        cmocka_unit_test(connections_outlive_their_context),
+        cmocka_unit_test(settings_are_those_of_the_listener),
+        cmocka_unit_test(settings_that_mean_nothing_here_are_refused),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
