@@ -1,5 +1,5 @@
 #!/bin/bash
-# Makes the stores of this folder anew with Java's keytool, for test_keystore. The keys in them protect nothing.
+# Makes the files of this folder anew with Java: its keytool, and KAFKA_CLIENTS, the path of kafka-clients.jar. The keys protect nothing.
 set -e
 cd "$(dirname "$0")"
 rm -f ./*.jks ./*.p12 ./*.jceks
@@ -58,3 +58,4 @@ key password.jks JKS $'g\u00e4n\u20ac\U0001f600' server "CN=broker" "${ec[@]}" -
 openssl pkcs12 -export -nokeys -in "$work/ca.pem" -passout pass:changeit -out trust-openssl.p12
 chmod 644 ./*.p12
 java Names.java >subjects.txt
+java -cp "${KAFKA_CLIENTS:?is the path of kafka-clients.jar}" Rules.java >rules.txt
