@@ -3,10 +3,10 @@
 #include <stdio.h>
 #include <uthash.h>
 
-#include "base/clock.h"
 #include "base/lock.h"
 #include "base/logger.h"
 #include "cluster/config_watch.h"
+#include "cluster/notices.h"
 
 struct topic_entry {
     char *topic;
@@ -111,15 +111,9 @@ bool topic_configs_throttle(struct topic_configs *t, const char *topic, const ch
 struct config_watch {
     struct config_watch_options options;
     int32_t broker_id;
-    int64_t last_change; /* sequence number of the newest notification that was worked on */
-    bool busy, again, loaded;
-    struct arena old_memory;
-    struct str *old; /* notifications that were worked on, by age: the oldest are looked at, if they are to go */
-    int32_t old_count;
+    struct notices *notices;
+    bool loaded;
 };
-
-/* Notifications stay for a while, as others may not have seen them. Kafka's time; every broker takes them away. */
-enum { KEEP_MS = 15 * 60 * 1000, AGES_AT_ONCE = 50 };
 
 static void config_watch_take_topic(struct config_watch *w, const char *topic, const struct config_znode *own)
 {
@@ -175,102 +169,15 @@ static void take_config(struct config_watch *w, struct zk_batch *b, const struct
     }
 }
 
-static int64_t config_watch_sequence_of(struct str name)
-{
-    static const char prefix[] = "config_change_";
-    size_t n = sizeof(prefix) - 1;
-    if ((size_t)name.len <= n || memcmp(name.p, prefix, n) != 0)
-        return -1;
-    return strtoll(name.p + n, NULL, 10);
-}
-
-static void scan(struct config_watch *w);
-static void idle(struct config_watch *w);
-
-/* ---- Old notifications go ---- */
-
-static void config_watch_forget_old(struct config_watch *w)
-{
-    arena_deinit(&w->old_memory);
-    w->old = NULL;
-    w->old_count = 0;
-}
-
-static void on_purged(struct zk_batch *b)
-{
-    struct config_watch *w = b->ctx;
-    zk_batch_free(b);
-    idle(w);
-}
-
-static void on_ages(struct zk_batch *b)
-{
-    struct config_watch *w = b->ctx;
-    struct zk_batch *deletions = zk_batch_new(on_purged);
-    int64_t now = clock_wall_ms();
-    deletions->ctx = w;
-    for (const struct zk_op *op = b->first; op != NULL; op = op->next)
-        if (op->result == ZK_OK && now - op->stat.ctime_ms > KEEP_MS)
-            zk_delete(deletions, op->path, ZK_ANY_VERSION);
-    bool all = deletions->count == b->count; /* so that there may be more */
-    zk_batch_free(b);
-    if (!all)
-        config_watch_forget_old(w);
-    if (deletions->count > 0) {
-        zk_submit(w->options.zk, deletions);
-        return;
-    }
-    zk_batch_free(deletions);
-    idle(w);
-}
-
-/* False if there is none to be looked at. */
-static bool look_at_ages(struct config_watch *w)
-{
-    int32_t n = MIN(w->old_count, AGES_AT_ONCE);
-    if (n == 0)
-        return false;
-    struct zk_batch *b = zk_batch_new(on_ages);
-    b->ctx = w;
-    for (int32_t i = 0; i < n; i++)
-        zk_exists(b, arena_printf(&b->arena, ZNODE_CONFIG_CHANGES "/%.*s", STR_ARGS(w->old[i])).p, false);
-    w->old += n;
-    w->old_count -= n;
-    zk_submit(w->options.zk, b);
-    return true;
-}
-
-static int by_sequence(const void *a, const void *b)
-{
-    int64_t x = config_watch_sequence_of(*(const struct str *)a), y = config_watch_sequence_of(*(const struct str *)b);
-    return (x > y) - (x < y);
-}
-
-static void note_old(struct config_watch *w, const struct zk_op *list)
-{
-    config_watch_forget_old(w);
-    w->old = ARENA_ARRAY(&w->old_memory, struct str, MAX(list->child_count, 1));
-    for (int32_t i = 0; list->result == ZK_OK && i < list->child_count; i++)
-        if (config_watch_sequence_of(list->children[i]) >= 0)
-            w->old[w->old_count++] = arena_str(&w->old_memory, list->children[i]);
-    qsort(w->old, (size_t)w->old_count, sizeof(*w->old), by_sequence);
-}
-
 /* ---- What has changed ---- */
 
-static void idle(struct config_watch *w)
+static void config_watch_done(struct config_watch *w)
 {
-    w->busy = false;
     if (!w->loaded) {
         w->loaded = true;
         w->options.loaded(w->options.ctx);
     }
-    if (w->again) {
-        w->again = false;
-        scan(w);
-    } else {
-        w->busy = look_at_ages(w);
-    }
+    notices_done(w->notices);
 }
 
 static void on_configs(struct zk_batch *b)
@@ -279,10 +186,10 @@ static void on_configs(struct zk_batch *b)
     for (const struct zk_op *op = b->first; op != NULL; op = op->next)
         take_config(w, b, op);
     zk_batch_free(b);
-    idle(w);
+    config_watch_done(w);
 }
 
-static void submit_or_idle(struct config_watch *w, struct zk_batch *b)
+static void submit_or_done(struct config_watch *w, struct zk_batch *b)
 {
     b->ctx = w;
     if (b->count > 0) {
@@ -290,7 +197,7 @@ static void submit_or_idle(struct config_watch *w, struct zk_batch *b)
         return;
     }
     zk_batch_free(b);
-    idle(w);
+    config_watch_done(w);
 }
 
 static const char *own_entity(const struct config_watch *w, char buf[32])
@@ -299,9 +206,9 @@ static const char *own_entity(const struct config_watch *w, char buf[32])
     return buf;
 }
 
-static void config_watch_on_notifications(struct zk_batch *b)
+static void config_watch_on_notices(void *ctx, struct zk_batch *b)
 {
-    struct config_watch *w = b->ctx;
+    struct config_watch *w = ctx;
     struct zk_batch *reads = zk_batch_new(on_configs);
     char path[ZNODE_PATH_ROOM], own[32];
     for (const struct zk_op *op = b->first; op != NULL; op = op->next) {
@@ -314,58 +221,23 @@ static void config_watch_on_notifications(struct zk_batch *b)
             zk_get(reads, config_path(path, "brokers", entity + 8), false);
     }
     zk_batch_free(b);
-    submit_or_idle(w, reads);
-}
-
-static void on_changes(struct zk_batch *b)
-{
-    struct config_watch *w = b->ctx;
-    struct zk_op *list = b->first;
-    struct zk_batch *reads = zk_batch_new(config_watch_on_notifications);
-    int64_t newest = w->last_change;
-    for (int32_t i = 0; list->result == ZK_OK && i < list->child_count; i++) {
-        int64_t sequence = config_watch_sequence_of(list->children[i]);
-        if (sequence <= w->last_change)
-            continue;
-        newest = MAX(newest, sequence);
-        zk_get(reads, zk_child_path(reads, list, i), false);
-    }
-    w->last_change = newest;
-    note_old(w, list);
-    zk_batch_free(b);
-    submit_or_idle(w, reads);
-}
-
-static void scan(struct config_watch *w)
-{
-    if (w->busy) {
-        w->again = true;
-        return;
-    }
-    w->busy = true;
-    struct zk_batch *b = zk_batch_new(on_changes);
-    b->ctx = w;
-    zk_children(b, ZNODE_CONFIG_CHANGES, true);
-    zk_submit(w->options.zk, b);
+    submit_or_done(w, reads);
 }
 
 static void config_watch_on_all_topics(struct zk_batch *b)
 {
     struct config_watch *w = b->ctx;
     const struct zk_op *list = zk_find(b, ZK_CHILDREN, ZNODE_CONFIG_TOPICS);
-    const struct zk_op *changes = zk_find(b, ZK_CHILDREN, ZNODE_CONFIG_CHANGES);
     struct zk_batch *reads = zk_batch_new(on_configs);
     char path[ZNODE_PATH_ROOM], own[32];
     zk_get(reads, config_path(path, "brokers", CONFIG_OF_ALL_BROKERS), false);
     zk_get(reads, config_path(path, "brokers", own_entity(w, own) + strlen("brokers/")), false);
-    for (int32_t i = 0; changes->result == ZK_OK && i < changes->child_count; i++)
-        w->last_change = MAX(w->last_change, config_watch_sequence_of(changes->children[i]));
-    note_old(w, changes);
+    notices_begin(w->notices, b);
     for (int32_t i = 0; list->result == ZK_OK && i < list->child_count; i++)
         if (topic_name_is_legal(list->children[i]))
             zk_get(reads, config_path(path, "topics", arena_cstr(&reads->arena, list->children[i])), false);
     zk_batch_free(b);
-    submit_or_idle(w, reads);
+    submit_or_done(w, reads);
 }
 
 struct refresh {
@@ -408,7 +280,11 @@ struct config_watch *config_watch_new(const struct config_watch_options *options
 {
     struct config_watch *w = xcalloc(1, sizeof(*w));
     w->options = *options;
-    w->last_change = -1;
+    w->notices = notices_new(&(struct notices_options){.zk = options->zk,
+                                                       .folder = ZNODE_CONFIG_CHANGES,
+                                                       .prefix = "config_change_",
+                                                       .arrived = config_watch_on_notices,
+                                                       .ctx = w});
     return w;
 }
 
@@ -418,15 +294,14 @@ void config_watch_start(struct config_watch *w, int32_t broker_id)
     w->broker_id = broker_id;
     struct zk_batch *b = zk_batch_new(config_watch_on_all_topics);
     b->ctx = w;
-    w->busy = true;
     zk_children(b, ZNODE_CONFIG_TOPICS, false);
-    zk_children(b, ZNODE_CONFIG_CHANGES, true);
+    notices_list(w->notices, b);
     zk_submit(w->options.zk, b);
 }
 
 void config_watch_changed(struct config_watch *w)
 {
-    scan(w);
+    notices_changed(w->notices);
 }
 
 void config_watch_written(struct config_watch *w, const char *kind, const char *entity,
@@ -441,6 +316,6 @@ void config_watch_written(struct config_watch *w, const char *kind, const char *
 void config_watch_free(struct config_watch *w)
 {
     if (w != NULL)
-        config_watch_forget_old(w);
+        notices_free(w->notices);
     free(w);
 }
