@@ -1,7 +1,8 @@
 /* Permissions: random lists against a model that reads like the rules; names, filters, settings. */
 #include "test.h"
 
-#include "security/acl.h"
+#include "cluster/acl_znodes.h"
+#include "security/acl_board.h"
 
 /* ---- The model: every entry with its resource, looked through from the beginning ---- */
 
@@ -321,9 +322,115 @@ static void names_are_read_in_any_case(void **state)
         assert_true(acl_operation_parse(str_of(acl_operation_name((enum acl_operation)i)), &o) && (int)o == i);
 }
 
+/* ---- In ZooKeeper ---- */
+
+static bool decodes(const char *text, int32_t *count)
+{
+    struct arena a = {0};
+    struct acl_entry *entries;
+    struct fail fail;
+    bool ok = acl_decode(&a, (struct bytes){(const uint8_t *)text, (int32_t)strlen(text)}, &entries, count, &fail);
+    arena_deinit(&a);
+    return ok;
+}
+
+#define ENTRY(principal, permission, operation)                                            \
+    "{\"version\":1,\"acls\":[{\"principal\":" principal ",\"permissionType\":" permission \
+    ",\"host\":\"*\",\"operation\":" operation "}]}"
+
+static void znodes_are_understood_whole_or_not_at_all(void **state)
+{
+    (void)state;
+    int32_t n;
+    assert_true(decodes("", &n) && n == 0);
+    assert_true(decodes("{\"version\":1,\"acls\":[]}", &n) && n == 0);
+    assert_true(decodes(ENTRY("\"User:a:b\"", "\"Allow\"", "\"DescribeConfigs\""), &n) && n == 1);
+    assert_true(decodes(ENTRY("\"User:a\\u0000b\"", "\"DENY\"", "\"READ\""), &n) && n == 1);
+    assert_false(decodes(ENTRY("\"alice\"", "\"Allow\"", "\"Read\""), &n));
+    assert_false(decodes(ENTRY("\"User:a\"", "\"Perhaps\"", "\"Read\""), &n));
+    assert_false(decodes(ENTRY("\"User:a\"", "\"Allow\"", "\"Fly\""), &n));
+    assert_false(decodes(ENTRY("7", "\"Allow\"", "\"Read\""), &n));
+    assert_false(decodes(ENTRY("\"User:\xff\"", "\"Allow\"", "\"Read\""), &n));
+    assert_false(decodes("{\"version\":2,\"acls\":[]}", &n));
+    assert_false(decodes("{\"acls\":[]}", &n));
+    assert_false(decodes("{\"version\":1}", &n));
+    assert_false(decodes("[]", &n));
+    assert_false(decodes("{", &n));
+}
+
+static void what_is_written_is_read_again(void **state)
+{
+    (void)state;
+    struct arena a = {0};
+    struct acl_entry entries[] = {{STR_LIT("User:a\"\0b"), STR_LIT("1.1.1.1"), ACL_ALTER_CONFIGS, ACL_DENY},
+                                  {STR_LIT("User:\xc3\xa4"), STR_LIT("*"), ACL_ALL, ACL_ALLOW}},
+                     *back;
+    struct fail fail;
+    int32_t n;
+    assert_true(acl_decode(&a, acl_encode(&a, entries, 2), &back, &n, &fail));
+    assert_int_equal(n, 2);
+    for (int32_t i = 0; i < n; i++) {
+        assert_true(str_eq(entries[i].principal, back[i].principal) && str_eq(entries[i].host, back[i].host));
+        assert_true(entries[i].operation == back[i].operation && entries[i].permission == back[i].permission);
+    }
+    arena_deinit(&a);
+}
+
+static void check_notice(const struct acl_resource *r, const char *text)
+{
+    struct arena a = {0};
+    struct acl_resource back;
+    struct bytes data = acl_notice_encode(&a, r);
+    assert_true(str_is((struct str){(const char *)data.p, data.len}, text));
+    assert_true(acl_notice_decode(&a, r->pattern, data, &back));
+    assert_true(same_resource(r, &back));
+    arena_deinit(&a);
+}
+
+static void notices_name_the_resource(void **state)
+{
+    (void)state;
+    struct arena a = {0};
+    struct acl_resource r;
+    check_notice(&(struct acl_resource){ACL_TOPIC, ACL_LITERAL, STR_LIT("a:b")}, "TOPIC:a:b");
+    check_notice(&(struct acl_resource){ACL_TRANSACTIONAL_ID, ACL_PREFIXED, STR_LIT("t")},
+                 "{\"version\":1,\"resourceType\":\"TRANSACTIONAL_ID\",\"name\":\"t\",\"patternType\":\"PREFIXED\"}");
+    static const char *const bad[] = {"", "TOPIC", "PLACE:x", ":"};
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        assert_false(
+            acl_notice_decode(&a, ACL_LITERAL, (struct bytes){(const uint8_t *)bad[i], (int32_t)strlen(bad[i])}, &r));
+    assert_false(acl_notice_decode(&a, ACL_PREFIXED, (struct bytes){(const uint8_t *)"{", 1}, &r));
+    assert_false(acl_notice_decode(&a, ACL_PREFIXED, (struct bytes){NULL, 0}, &r));
+    arena_deinit(&a);
+}
+
+static void a_set_stays_until_each_loop_has_come_back(void **state)
+{
+    (void)state;
+    struct loop *loops[] = {loop_new("one"), loop_new("two")};
+    struct acl_board *b = acl_board_new();
+    struct acl_set *first = acl_set_new();
+    assert_null(acl_board_current(b));
+    acl_board_set_loops(b, loops, 2);
+    acl_board_publish(b, first);
+    assert_ptr_equal(acl_board_current(b), first);
+    acl_board_publish(b, acl_set_new());
+    assert_ptr_not_equal(acl_board_current(b), first);
+    assert_true(loop_drain(loops[0]));
+    assert_int_equal(acl_set_count(first), 0);
+    assert_true(loop_drain(loops[1])); /* where it goes: the sanitizer looks after the rest */
+    acl_board_free(b);
+    loop_free(loops[0]);
+    loop_free(loops[1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(znodes_are_understood_whole_or_not_at_all),
+        cmocka_unit_test(what_is_written_is_read_again),
+        cmocka_unit_test(notices_name_the_resource),
+        cmocka_unit_test(a_set_stays_until_each_loop_has_come_back),
         cmocka_unit_test(random_lists_answer_as_the_rules_say),
         cmocka_unit_test(an_unreadable_list_denies_everybody),
         cmocka_unit_test(entries_come_back_once_each),
