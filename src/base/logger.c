@@ -14,7 +14,10 @@
 
 static const char *const level_names[] = {"TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"};
 
-/* "src/storage/segment.c", whatever the build directory, is "storage.segment"; a file from elsewhere has no folder. */
+/*
+ * "src/storage/segment.c", whatever the build directory, is "storage.segment"; a file from elsewhere has no folder. What
+ * is not a file's name is the place itself.
+ */
 static void logger_place_of(const char *file, char out[LOGGER_NAME_ROOM])
 {
     const char *src = strstr(file, "src/");
@@ -23,7 +26,7 @@ static void logger_place_of(const char *file, char out[LOGGER_NAME_ROOM])
     const char *slash = strrchr(file, '/');
     snprintf(out, LOGGER_NAME_ROOM, "%s", src != NULL ? src + 4 : slash != NULL ? slash + 1 : file);
     char *dot = strrchr(out, '.');
-    if (dot != NULL)
+    if (dot != NULL && (strcmp(dot, ".c") == 0 || strcmp(dot, ".h") == 0))
         *dot = '\0';
     for (char *c = out; *c; c++)
         if (*c == '/')
@@ -215,7 +218,7 @@ bool log_limit_allows(struct log_limit *limit, const char *file)
         if (skipped > 0)
             logger_write(LEVEL_WARN, file, "%d more such lines were left out", skipped);
     }
-    if (atomic_fetch_add(&limit->written, 1) < LINES_PER_SECOND)
+    if (atomic_fetch_add(&limit->written, 1) < (limit->per_second > 0 ? limit->per_second : LINES_PER_SECOND))
         return true;
     atomic_fetch_add(&limit->skipped, 1);
     return false;

@@ -14,7 +14,10 @@
 
 enum log_level { LEVEL_TRACE, LEVEL_DEBUG, LEVEL_INFO, LEVEL_WARN, LEVEL_ERROR, LEVEL_FATAL };
 
-/* Every file that includes this is a place; it makes itself known before main() begins. */
+/*
+ * Every file that includes this is a place; it makes itself known before main() begins. A place that is none of a
+ * file's has its logger's name instead, which does not end in .c or .h.
+ */
 struct log_place {
     const char *file;
     atomic_int level; /* that counts here */
@@ -54,10 +57,11 @@ void logger_unset(const char *name); /* not the root */
 #define log_fatal(...) log_at(LEVEL_FATAL, __VA_ARGS__)
 
 /*
- * For lines that a peer can provoke at will: at most ten a second from one place, then a count of
+ * For lines that a peer can provoke at will: at most so many a second from one place, then a count of
  * what was left out.
  */
 struct log_limit {
+    int per_second; /* 0: ten */
     _Atomic int64_t second;
     atomic_int written, skipped;
 };
