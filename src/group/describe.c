@@ -35,7 +35,6 @@ static void describe_group(struct arena *a, const struct group *g, struct descri
 void group_describe(struct group_coordinator *gc, const struct describe_groups_request *request,
                     struct describe_groups_response *response, struct group_call *call)
 {
-    enum { ALL_GROUP_OPERATIONS = 1 << 3 | 1 << 6 | 1 << 8 }; /* read, delete, describe */
     ARRAY_MAKE(call->arena, response->groups, MAX(request->groups.len, 0));
     for (int32_t i = 0; i < request->groups.len && !call->arena->spent; i++) {
         struct describe_groups_described_group *o = &response->groups.items[i];
@@ -47,8 +46,6 @@ void group_describe(struct group_coordinator *gc, const struct describe_groups_r
             describe_group(call->arena, g, o);
         else if (o->error_code == ERR_NONE)
             o->group_state = str_of(group_state_name(GROUP_DEAD));
-        if (o->error_code == ERR_NONE && request->include_authorized_operations)
-            o->authorized_operations = ALL_GROUP_OPERATIONS;
     }
     call->done(call);
 }

@@ -1,6 +1,6 @@
 /* AllocateProducerIds: a broker asks the controller for a block of producer ids (KIP-730). */
 #include "protocol/msg/allocate_producer_ids.h"
-#include "server/server_internal.h"
+#include "server/authorize.h"
 
 struct allocation {
     struct request *r;
@@ -44,7 +44,12 @@ static void allocate_ids_handle(struct request *r)
     a->call = (struct producer_ids_call){
         .call = {.done = allocated}, .broker_id = request.broker_id, .broker_epoch = request.broker_epoch};
     r->state = a;
-    request_hop(r, r->s->control_loop, allocate);
+    if (allowed_cluster(r, ACL_CLUSTER_ACTION)) {
+        request_hop(r, r->s->control_loop, allocate);
+        return;
+    }
+    a->error = ERR_CLUSTER_AUTHORIZATION_FAILED;
+    answer_allocation(r);
 }
 
 const struct api_entry api_allocate_producer_ids = {

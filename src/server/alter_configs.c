@@ -11,7 +11,7 @@
 #include "base/str_set.h"
 #include "protocol/msg/alter_configs.h"
 #include "protocol/msg/incremental_alter_configs.h"
-#include "server/server_internal.h"
+#include "server/authorize.h"
 
 enum { RESOURCE_TOPIC = 2, RESOURCE_BROKER = 4, RESOURCE_LOGGER = 8, MOST_ATTEMPTS = 10 };
 
@@ -28,6 +28,7 @@ struct altered {
     int32_t count;
     enum kafka_error error;
     struct str message;
+    bool denied; /* a broker's: they are looked at before that is said */
     bool done;
     const char *kind, *entity; /* below /config */
     struct config_znode pairs;
@@ -104,6 +105,8 @@ static void alter_configs_check_topic(struct altering *al, struct altered *x)
     x->entity = arena_cstr(al->r->arena, x->name);
     if (x->name.len == 0)
         alter_configs_settle(x, ERR_INVALID_REQUEST, STR_LIT("Default topic resources are not allowed."));
+    else if (!allowed(al->r, ACL_ALTER_CONFIGS, ACL_TOPIC, x->name))
+        alter_configs_settle(x, ERR_TOPIC_AUTHORIZATION_FAILED, STR_NULL);
     else if (view_topic(view_current(), x->name) == NULL)
         alter_configs_settle(
             x, ERR_UNKNOWN_TOPIC_OR_PARTITION,
@@ -163,6 +166,10 @@ static void alter_logger(struct arena *a, const struct incremental_alter_configs
 /* All or none, at once. */
 static void alter_loggers(struct altering *al, struct altered *x)
 {
+    if (!allowed_cluster(al->r, ACL_ALTER_CONFIGS)) {
+        alter_configs_settle(x, ERR_CLUSTER_AUTHORIZATION_FAILED, STR_NULL);
+        return;
+    }
     check_broker(al, x);
     if (x->name.len == 0)
         alter_configs_settle(x, ERR_INVALID_REQUEST, STR_LIT("Node id must be an integer, but it is: "));
@@ -172,6 +179,12 @@ static void alter_loggers(struct altering *al, struct altered *x)
         alter_logger(al->r->arena, &x->entries[i]);
     if (!x->done)
         alter_configs_settle(x, ERR_NONE, STR_NULL);
+}
+
+static void check_broker_form(struct altering *al, struct altered *x)
+{
+    check_broker(al, x);
+    x->denied = !x->done && !allowed_cluster(al->r, ACL_ALTER_CONFIGS);
 }
 
 static void alter_configs_check_form(struct altering *al, struct altered *x)
@@ -196,7 +209,7 @@ static void alter_configs_check_form(struct altering *al, struct altered *x)
     else if (x->type == RESOURCE_TOPIC)
         alter_configs_check_topic(al, x);
     else if (x->type == RESOURCE_BROKER)
-        check_broker(al, x);
+        check_broker_form(al, x);
     else if (x->type == RESOURCE_LOGGER && al->incremental)
         alter_loggers(al, x);
     else
@@ -484,8 +497,8 @@ static void alter_configs_on_read(struct zk_batch *read)
         if (!known)
             alter_configs_settle(x, ERR_UNKNOWN_SERVER_ERROR,
                                  arena_printf(al->r->arena, "%s cannot be read in ZooKeeper", o->path));
-        else if (plan(al, x, &now) && al->validate_only)
-            alter_configs_settle(x, ERR_NONE, STR_NULL);
+        else if (plan(al, x, &now) && (x->denied || al->validate_only))
+            alter_configs_settle(x, x->denied ? ERR_CLUSTER_AUTHORIZATION_FAILED : ERR_NONE, STR_NULL);
         if (!x->done)
             alter_configs_add_write(b, x, o);
     }

@@ -1,6 +1,6 @@
 /* AlterPartition: a leader asks the controller to change an ISR (KIP-497). */
 #include "protocol/msg/alter_partition.h"
-#include "server/server_internal.h"
+#include "server/authorize.h"
 
 struct altering {
     struct request *r;
@@ -43,6 +43,12 @@ static void alter_partition_handle(struct request *r)
                                             .response = &a->response,
                                             .arena = r->arena};
     r->state = a;
+    if (!allowed_cluster(r, ACL_CLUSTER_ACTION)) {
+        a->response.error_code = ERR_CLUSTER_AUTHORIZATION_FAILED;
+        ARRAY_MAKE(r->arena, a->response.topics, 0);
+        answer_alter(r);
+        return;
+    }
     exchange_park(r->x);
     request_hop(r, r->s->control_loop, alter_partition_ask);
 }

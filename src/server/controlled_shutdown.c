@@ -1,6 +1,6 @@
 /* ControlledShutdown: a broker asks the controller to lead nothing any more (KIP-49). */
 #include "protocol/msg/controlled_shutdown.h"
-#include "server/server_internal.h"
+#include "server/authorize.h"
 
 struct relief {
     struct request *r;
@@ -49,7 +49,12 @@ static void controlled_shutdown_handle(struct request *r)
                                      .broker_epoch = request.broker_epoch,
                                      .arena = r->arena};
     r->state = s;
-    request_hop(r, r->s->control_loop, ask_for_relief);
+    if (allowed_cluster(r, ACL_CLUSTER_ACTION)) {
+        request_hop(r, r->s->control_loop, ask_for_relief);
+        return;
+    }
+    s->error = ERR_CLUSTER_AUTHORIZATION_FAILED;
+    answer_relief(r);
 }
 
 const struct api_entry api_controlled_shutdown = {

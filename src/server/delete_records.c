@@ -2,7 +2,7 @@
 #include "protocol/msg/delete_records.h"
 
 #include "cluster/internal_topics.h"
-#include "server/server_internal.h"
+#include "server/authorize.h"
 
 struct deleted {
     struct partition *partition; /* with a reference, until it is settled */
@@ -102,10 +102,13 @@ static void wait_for_followers(struct request *r)
 /* ---- The request ---- */
 
 /* On the connection's loop, which has a view of the cluster. */
-static void delete_records_find_partition(struct deletion *d, struct deleted *x, struct str topic, int32_t index)
+static void delete_records_find_partition(struct deletion *d, struct deleted *x, struct str topic, int32_t index,
+                                          bool denied)
 {
     enum kafka_error error = ERR_NONE;
-    if (topic_is_internal(topic))
+    if (denied)
+        error = ERR_TOPIC_AUTHORIZATION_FAILED;
+    else if (topic_is_internal(topic))
         error = ERR_INVALID_TOPIC_EXCEPTION;
     else if ((x->partition = replica_partition(d->r->s->replicas, topic, index)) == NULL)
         error = partition_missing(d->r->s, topic, index);
@@ -145,13 +148,14 @@ static void delete_records_handle(struct request *r)
         delete_records_topic_result_init(out);
         out->name = in->name;
         ARRAY_MAKE(r->arena, out->partitions, in->partitions.len);
+        bool denied = !allowed_topic(r, ACL_DELETE, in->name, in->partitions.len);
         for (int32_t k = 0; k < in->partitions.len; k++) {
             struct deleted *x = &d->items[i++];
             x->out = &out->partitions.items[k];
             x->offset = in->partitions.items[k].offset;
             delete_records_partition_result_init(x->out);
             x->out->partition_index = in->partitions.items[k].partition_index;
-            delete_records_find_partition(d, x, in->name, x->out->partition_index);
+            delete_records_find_partition(d, x, in->name, x->out->partition_index, denied);
         }
     }
     request_work(r, delete_all, wait_for_followers);

@@ -2,7 +2,7 @@
 #include "protocol/msg/describe_configs.h"
 #include "base/logger.h"
 #include "controller/admin.h"
-#include "server/server_internal.h"
+#include "server/authorize.h"
 
 enum { RESOURCE_TOPIC = 2, RESOURCE_BROKER = 4, RESOURCE_BROKER_LOGGER = 8 };
 
@@ -181,6 +181,55 @@ static void describe_configs_of(struct describing *d)
     }
 }
 
+static bool may_be_described(const struct request *r, const struct describe_configs_resource *in)
+{
+    switch (in->resource_type) {
+    case RESOURCE_TOPIC:
+        return allowed(r, ACL_DESCRIBE_CONFIGS, ACL_TOPIC, in->resource_name);
+    case RESOURCE_BROKER:
+    case RESOURCE_BROKER_LOGGER:
+        return allowed_cluster(r, ACL_DESCRIBE_CONFIGS);
+    default:
+        return true; /* it is none, and answered so */
+    }
+}
+
+static void describe_configs_deny(struct describing *d)
+{
+    bool of_topic = d->in->resource_type == RESOURCE_TOPIC;
+    d->out->error_code = of_topic ? ERR_TOPIC_AUTHORIZATION_FAILED : ERR_CLUSTER_AUTHORIZATION_FAILED;
+    d->out->error_message = str_of(error_message(d->out->error_code));
+}
+
+/* The denied ones are answered behind the others. */
+static void describe_configs_all(struct request *r, const struct describe_configs_request *request,
+                                 const struct broker_config *config, struct describe_configs_response *response)
+{
+    int32_t n = MAX(request->resources.len, 0), at = 0;
+    bool *denied = ARENA_ARRAY(r->arena, bool, MAX(n, 1));
+    ARRAY_MAKE(r->arena, response->results, n);
+    for (int32_t i = 0; has_authorizer(r) && i < n; i++)
+        denied[i] = !may_be_described(r, &request->resources.items[i]);
+    for (int pass = 0; pass <= 1; pass++)
+        for (int32_t i = 0; i < n && !request_is_spent(r); i++) {
+            if (denied[i] != (pass == 1))
+                continue;
+            struct describing d = {.r = r,
+                                   .request = request,
+                                   .in = &request->resources.items[i],
+                                   .out = &response->results.items[at++],
+                                   .config = config};
+            describe_configs_result_init(d.out);
+            d.out->resource_type = d.in->resource_type;
+            d.out->resource_name = d.in->resource_name;
+            ARRAY_MAKE(r->arena, d.out->configs, 0);
+            if (denied[i])
+                describe_configs_deny(&d);
+            else
+                describe_configs_of(&d);
+        }
+}
+
 static void describe_configs_handle(struct request *r)
 {
     struct describe_configs_request request;
@@ -189,19 +238,7 @@ static void describe_configs_handle(struct request *r)
         return;
     describe_configs_response_init(&response);
     const struct broker_config *config = broker_settings_hold(r->s->settings);
-    ARRAY_MAKE(r->arena, response.results, MAX(request.resources.len, 0));
-    for (int32_t i = 0; i < request.resources.len && !request_is_spent(r); i++) {
-        struct describing d = {.r = r,
-                               .request = &request,
-                               .in = &request.resources.items[i],
-                               .out = &response.results.items[i],
-                               .config = config};
-        describe_configs_result_init(d.out);
-        d.out->resource_type = d.in->resource_type;
-        d.out->resource_name = d.in->resource_name;
-        ARRAY_MAKE(r->arena, d.out->configs, 0);
-        describe_configs_of(&d);
-    }
+    describe_configs_all(r, &request, config, &response);
     ANSWER(r, describe_configs_response, &response); /* whose texts lie in the configuration */
     broker_settings_release(config);
 }

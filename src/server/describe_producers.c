@@ -2,7 +2,7 @@
 #include "protocol/msg/describe_producers.h"
 
 #include "controller/admin.h"
-#include "server/server_internal.h"
+#include "server/authorize.h"
 
 static void describe_producers_of(struct request *r, struct partition *p,
                                   struct describe_producers_partition_response *out)
@@ -32,11 +32,16 @@ static void describe_producers_refuse(struct request *r, struct str topic, int32
         out->error_message = str_of(error_message(out->error_code));
 }
 
-static void describe_partition(struct request *r, struct str topic, int32_t index,
+static void describe_partition(struct request *r, struct str topic, int32_t index, bool denied,
                                struct describe_producers_partition_response *out)
 {
     describe_producers_partition_response_init(out);
     out->partition_index = index;
+    if (denied) {
+        out->error_code = ERR_TOPIC_AUTHORIZATION_FAILED;
+        out->error_message = str_of(error_message(ERR_TOPIC_AUTHORIZATION_FAILED));
+        return;
+    }
     struct partition *p = replica_partition(r->s->replicas, topic, index);
     if (p != NULL)
         describe_producers_of(r, p, out);
@@ -58,8 +63,9 @@ static void describe_producers_handle(struct request *r)
         struct describe_producers_topic_response *out = &response.topics.items[t];
         out->name = in->name;
         ARRAY_MAKE(r->arena, out->partitions, MAX(in->partition_indexes.len, 0));
+        bool denied = !allowed_topic(r, ACL_READ, in->name, in->partition_indexes.len);
         for (int32_t i = 0; i < in->partition_indexes.len && !request_is_spent(r); i++)
-            describe_partition(r, in->name, in->partition_indexes.items[i], &out->partitions.items[i]);
+            describe_partition(r, in->name, in->partition_indexes.items[i], denied, &out->partitions.items[i]);
     }
     ANSWER(r, describe_producers_response, &response);
 }

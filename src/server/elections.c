@@ -5,7 +5,7 @@
 #include <inttypes.h>
 
 #include "protocol/msg/elect_leaders.h"
-#include "server/server_internal.h"
+#include "server/authorize.h"
 
 struct electing {
     struct request *r;
@@ -23,6 +23,7 @@ static struct str elect_leaders_why(struct request *r, const struct electing *e,
                                                               : "OfflinePartitionLeaderElectionStrategy(true)";
     switch (item->error) {
     case ERR_NONE:
+    case ERR_CLUSTER_AUTHORIZATION_FAILED:
         return STR_NULL;
     case ERR_PREFERRED_LEADER_NOT_AVAILABLE:
     case ERR_ELIGIBLE_LEADERS_NOT_AVAILABLE:
@@ -140,6 +141,14 @@ static void elect_leaders_list_items(struct request *r, struct electing *e)
     }
 }
 
+static void elect_leaders_refuse(struct electing *e, enum kafka_error error)
+{
+    e->error = error;
+    for (int32_t i = 0; i < e->call.count; i++)
+        e->call.items[i].error = error;
+    elect_leaders_answer(e->r);
+}
+
 static void elect_leaders_handle(struct request *r)
 {
     struct electing *e = ARENA_NEW(r->arena, struct electing);
@@ -151,14 +160,12 @@ static void elect_leaders_handle(struct request *r)
     r->state = e;
     if (e->request.topic_partitions.len >= 0)
         elect_leaders_list_items(r, e);
-    if (e->call.type != ELECTION_PREFERRED && e->call.type != ELECTION_UNCLEAN) {
-        e->error = ERR_INVALID_REQUEST;
-        for (int32_t i = 0; i < e->call.count; i++)
-            e->call.items[i].error = ERR_INVALID_REQUEST;
-        elect_leaders_answer(r);
-        return;
-    }
-    request_hop(r, r->s->control_loop, elect_leaders_ask);
+    if (e->call.type != ELECTION_PREFERRED && e->call.type != ELECTION_UNCLEAN)
+        elect_leaders_refuse(e, ERR_INVALID_REQUEST);
+    else if (!allowed_cluster(r, ACL_ALTER))
+        elect_leaders_refuse(e, ERR_CLUSTER_AUTHORIZATION_FAILED);
+    else
+        request_hop(r, r->s->control_loop, elect_leaders_ask);
 }
 
 const struct api_entry api_elect_leaders = {

@@ -5,7 +5,7 @@
 #include <inttypes.h>
 
 #include "protocol/msg/update_features.h"
-#include "server/server_internal.h"
+#include "server/authorize.h"
 
 enum { UPGRADE = 1, SAFE_DOWNGRADE = 2, UNSAFE_DOWNGRADE = 3 };
 
@@ -64,7 +64,12 @@ static void features_handle(struct request *r)
     if (!DECODE(r, update_features_request, &u->request))
         return;
     r->state = u;
-    request_hop(r, r->s->control_loop, ask_controller);
+    if (allowed_cluster(r, ACL_ALTER)) {
+        request_hop(r, r->s->control_loop, ask_controller);
+        return;
+    }
+    u->error = ERR_CLUSTER_AUTHORIZATION_FAILED;
+    features_answer(r);
 }
 
 const struct api_entry api_update_features = {

@@ -15,7 +15,7 @@
 
 #include "base/clock.h"
 #include "replica/fetch_session.h"
-#include "server/server_internal.h"
+#include "server/authorize.h"
 
 /* Replica ids that are none. The second may read from any replica, in any version. */
 enum { CONSUMER = -1, DEBUGGING_CONSUMER = -2 };
@@ -499,10 +499,10 @@ static void fetch_try_again(struct fetch *f)
 
 /* ---- The request ---- */
 
-static void fetch_find_partition(struct fetch *f, struct fetched *x)
+static void fetch_find_partition(struct fetch *f, struct fetched *x, bool denied)
 {
-    if (x->item.topic.p == NULL) {
-        x->error = ERR_UNKNOWN_TOPIC_ID;
+    if (x->item.topic.p == NULL || denied) {
+        x->error = denied ? ERR_TOPIC_AUTHORIZATION_FAILED : ERR_UNKNOWN_TOPIC_ID;
         return;
     }
     x->partition = replica_partition(f->r->s->replicas, x->item.topic, x->item.partition);
@@ -532,9 +532,23 @@ static void note_follower(struct fetch *f)
         fetch_session_grow_isrs(f->session, f->r->s->replicas);
 }
 
+/* From `i` on, all of that topic. Followers may fetch whatever there is, or nothing. */
+static bool fetch_is_denied(const struct fetch *f, const struct fetch_item *items, int32_t i, int32_t count)
+{
+    int32_t same = i;
+    if (!has_authorizer(f->r) || (items[i].topic.p == NULL && replica_of(f) < 0))
+        return false;
+    if (replica_of(f) >= 0)
+        return !allowed_cluster(f->r, ACL_CLUSTER_ACTION);
+    while (same < count && str_eq(items[same].topic, items[i].topic))
+        same++;
+    return !allowed_topic(f->r, ACL_READ, items[i].topic, same - i);
+}
+
 static void take_items(struct fetch *f, const struct fetch_item *items, int32_t count)
 {
     f->items = ARENA_ARRAY(&f->turn, struct fetched, MAX(count, 1));
+    bool denied = false;
     f->count = count;
     for (int32_t i = 0; i < count; i++) {
         struct fetched *x = &f->items[i];
@@ -545,7 +559,9 @@ static void take_items(struct fetch *f, const struct fetch_item *items, int32_t 
                                           .log_start_offset = -1,
                                           .diverging_epoch = -1,
                                           .diverging_end = -1};
-        fetch_find_partition(f, x);
+        if (i == 0 || (replica_of(f) < 0 && !str_eq(items[i - 1].topic, items[i].topic)))
+            denied = fetch_is_denied(f, items, i, count);
+        fetch_find_partition(f, x, denied);
         if (x->item.of != NULL)
             fetch_session_watch(x->item.of, x->partition);
     }

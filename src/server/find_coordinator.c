@@ -2,12 +2,13 @@
 #include "protocol/msg/find_coordinator.h"
 
 #include "cluster/internal_topics.h"
-#include "server/server_internal.h"
+#include "server/authorize.h"
 
 enum { KEY_GROUP = 0, KEY_TRANSACTION = 1, KEY_SHARE = 2, SEVERAL_SINCE = 4, SHARE_SINCE = 6 };
 
 struct finding {
     struct find_coordinator_request request;
+    enum kafka_error *denials; /* of each key */
     struct topic_creation creation;
 };
 
@@ -28,8 +29,35 @@ static struct str topic_of(int8_t type)
     return type == KEY_TRANSACTION ? STR_LIT(TRANSACTION_STATE_TOPIC) : STR_LIT(GROUP_METADATA_TOPIC);
 }
 
-static struct found find_coordinator_of(struct request *r, int8_t type, struct str key)
+static enum kafka_error find_coordinator_check(const struct request *r, int8_t type, struct str key)
 {
+    if (type == KEY_TRANSACTION && !allowed(r, ACL_DESCRIBE, ACL_TRANSACTIONAL_ID, key))
+        return ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
+    if (type == KEY_GROUP && !allowed(r, ACL_DESCRIBE, ACL_GROUP, key))
+        return ERR_GROUP_AUTHORIZATION_FAILED;
+    if (type == KEY_SHARE && r->version >= SHARE_SINCE && !allowed_cluster(r, ACL_CLUSTER_ACTION))
+        return ERR_CLUSTER_AUTHORIZATION_FAILED;
+    return ERR_NONE;
+}
+
+/* Whether any key may be looked for. */
+static bool find_coordinator_check_keys(struct request *r, struct finding *f, int8_t type)
+{
+    int32_t count = r->version >= SEVERAL_SINCE ? MAX(f->request.coordinator_keys.len, 0) : 1;
+    bool any = false;
+    f->denials = ARENA_ARRAY(r->arena, enum kafka_error, MAX(count, 1));
+    for (int32_t i = 0; i < count; i++) {
+        struct str key = r->version >= SEVERAL_SINCE ? f->request.coordinator_keys.items[i] : f->request.key;
+        f->denials[i] = find_coordinator_check(r, type, key);
+        any |= f->denials[i] == ERR_NONE;
+    }
+    return any;
+}
+
+static struct found find_coordinator_of(struct request *r, int8_t type, struct str key, enum kafka_error denied)
+{
+    if (denied != ERR_NONE)
+        return nobody(denied, r->version < SEVERAL_SINCE ? str_of(error_message((int16_t)denied)) : STR_LIT(""));
     const struct view *v = view_current();
     const struct view_topic *topic = view_topic(v, topic_of(type));
     if (type == KEY_SHARE && r->version >= SHARE_SINCE) /* a later Kafka's */
@@ -48,7 +76,8 @@ static struct found find_coordinator_of(struct request *r, int8_t type, struct s
 
 static void answer_one(struct request *r, const struct finding *f, struct find_coordinator_response *out)
 {
-    struct found x = find_coordinator_of(r, r->version >= 1 ? f->request.key_type : KEY_GROUP, f->request.key);
+    struct found x =
+        find_coordinator_of(r, r->version >= 1 ? f->request.key_type : KEY_GROUP, f->request.key, f->denials[0]);
     out->error_code = x.error;
     out->error_message = x.error == ERR_NONE ? STR_LIT("NONE") : x.message;
     out->node_id = x.node_id;
@@ -61,7 +90,8 @@ static void answer_several(struct request *r, const struct finding *f, struct fi
     ARRAY_MAKE(r->arena, out->coordinators, MAX(f->request.coordinator_keys.len, 0));
     for (int32_t i = 0; i < f->request.coordinator_keys.len; i++) {
         struct find_coordinator_coordinator *o = &out->coordinators.items[i];
-        struct found x = find_coordinator_of(r, f->request.key_type, f->request.coordinator_keys.items[i]);
+        struct found x =
+            find_coordinator_of(r, f->request.key_type, f->request.coordinator_keys.items[i], f->denials[i]);
         find_coordinator_coordinator_init(o);
         o->key = f->request.coordinator_keys.items[i];
         o->error_code = x.error;
@@ -92,7 +122,7 @@ static void handle_find(struct request *r)
     r->state = f;
     int8_t type = r->version >= 1 ? f->request.key_type : KEY_GROUP;
     bool known = type == KEY_GROUP || type == KEY_TRANSACTION;
-    if (!known || view_topic(view_current(), topic_of(type)) != NULL) {
+    if (!find_coordinator_check_keys(r, f, type) || !known || view_topic(view_current(), topic_of(type)) != NULL) {
         answer_find(r);
         return;
     }

@@ -1,4 +1,5 @@
 /* The APIs of the group coordinator: carried to its loop, and the answer back. */
+#include "base/str_set.h"
 #include "cluster/internal_topics.h"
 #include "protocol/msg/delete_groups.h"
 #include "protocol/msg/describe_groups.h"
@@ -11,7 +12,7 @@
 #include "protocol/msg/offset_fetch.h"
 #include "protocol/msg/sync_group.h"
 #include "protocol/msg/txn_offset_commit.h"
-#include "server/server_internal.h"
+#include "server/authorize.h"
 #include "server/zk_offsets_internal.h"
 
 /* One of these APIs: its messages, and the function of the coordinator that serves it. */
@@ -47,6 +48,8 @@ struct group_request {
         struct zk_fetch fetch;
     } old; /* version 0 of both */
     void (*answer)(struct request *r);
+    struct str *denied; /* groups that the coordinator is not asked about */
+    int32_t denied_count;
 };
 
 static struct group_request *group_request_new(struct request *r, void (*answer)(struct request *r))
@@ -82,11 +85,148 @@ static void groups_api_carry(struct group_request *g, void (*serve)(struct reque
     request_visit(r, r->s->coordinator_loop, serve);
 }
 
-/* The three functions of an API that differ in nothing but its name. */
-#define GROUP_API(api, KEY, version, field, serve_fn)                                  \
+/* ---- Permissions ---- */
+
+static bool may_join(struct group_request *g)
+{
+    if (allowed(g->r, ACL_READ, ACL_GROUP, g->in.join.group_id))
+        return true;
+    g->out.join.error_code = ERR_GROUP_AUTHORIZATION_FAILED;
+    g->out.join.protocol_name = g->r->version >= 7 ? STR_NULL : STR_LIT("");
+    return false;
+}
+
+static bool may_sync(struct group_request *g)
+{
+    if (allowed(g->r, ACL_READ, ACL_GROUP, g->in.sync.group_id))
+        return true;
+    g->out.sync.error_code = ERR_GROUP_AUTHORIZATION_FAILED;
+    return false;
+}
+
+static bool may_beat(struct group_request *g)
+{
+    if (allowed(g->r, ACL_READ, ACL_GROUP, g->in.heartbeat.group_id))
+        return true;
+    g->out.heartbeat.error_code = ERR_GROUP_AUTHORIZATION_FAILED;
+    return false;
+}
+
+static bool may_leave(struct group_request *g)
+{
+    if (allowed(g->r, ACL_READ, ACL_GROUP, g->in.leave.group_id))
+        return true;
+    g->out.leave.error_code = ERR_GROUP_AUTHORIZATION_FAILED;
+    return false;
+}
+
+/* Takes those that are denied out of the list, each once. */
+static void set_denied_aside(struct group_request *g, enum acl_operation o, struct str *groups, int32_t *count)
+{
+    struct arena *a = g->r->arena;
+    struct str_set seen = {0};
+    int32_t kept = 0;
+    if (!has_authorizer(g->r))
+        return;
+    g->denied = ARENA_ARRAY(a, struct str, MAX(*count, 1));
+    for (int32_t i = 0; i < *count; i++) {
+        struct str group = groups[i];
+        if (str_set_has(&seen, group))
+            continue;
+        if (allowed(g->r, o, ACL_GROUP, group)) {
+            groups[kept++] = group;
+        } else {
+            str_set_add_copy(&seen, a, group);
+            g->denied[g->denied_count++] = group;
+        }
+    }
+    *count = MIN(*count, kept);
+    str_set_deinit(&seen);
+}
+
+static bool may_describe(struct group_request *g)
+{
+    set_denied_aside(g, ACL_DESCRIBE, g->in.describe.groups.items, &g->in.describe.groups.len);
+    return true;
+}
+
+static bool may_delete(struct group_request *g)
+{
+    set_denied_aside(g, ACL_DELETE, g->in.remove.groups_names.items, &g->in.remove.groups_names.len);
+    return true;
+}
+
+static bool may_ask(struct group_request *g UNUSED)
+{
+    return true;
+}
+
+static void add_nothing(struct group_request *g UNUSED)
+{
+}
+
+/* Denied ones come first. */
+static void complete_description(struct group_request *g)
+{
+    struct arena *a = g->r->arena;
+    struct describe_groups_response described = g->out.describe;
+    int32_t known = described.groups.len, n = g->denied_count;
+    for (int32_t i = 0; g->in.describe.include_authorized_operations && i < known; i++) {
+        struct describe_groups_described_group *o = &described.groups.items[i];
+        if (o->error_code == ERR_NONE && o->group_id.p != NULL)
+            o->authorized_operations = authorized_operations(g->r, ACL_GROUP, o->group_id);
+    }
+    if (n == 0)
+        return;
+    ARRAY_MAKE(a, g->out.describe.groups, n + known);
+    for (int32_t i = 0; i < n; i++) {
+        struct describe_groups_described_group *o = &g->out.describe.groups.items[i];
+        describe_groups_described_group_init(o);
+        o->group_id = g->denied[i];
+        o->error_code = ERR_GROUP_AUTHORIZATION_FAILED;
+    }
+    for (int32_t i = 0; i < known; i++)
+        g->out.describe.groups.items[n + i] = described.groups.items[i];
+}
+
+static void complete_deletion(struct group_request *g)
+{
+    struct delete_groups_response deleted = g->out.remove;
+    int32_t known = deleted.results.len;
+    if (g->denied_count == 0)
+        return;
+    ARRAY_MAKE(g->r->arena, g->out.remove.results, known + g->denied_count);
+    for (int32_t i = 0; i < known; i++)
+        g->out.remove.results.items[i] = deleted.results.items[i];
+    for (int32_t i = 0; i < g->denied_count; i++) {
+        struct delete_groups_deletable_group_result *o = &g->out.remove.results.items[known + i];
+        delete_groups_deletable_group_result_init(o);
+        o->group_id = g->denied[i];
+        o->error_code = ERR_GROUP_AUTHORIZATION_FAILED;
+    }
+}
+
+/* Who may describe the cluster may see all groups. */
+static void leave_out_groups(struct group_request *g)
+{
+    int32_t kept = 0;
+    if (!has_authorizer(g->r) || allowed_cluster_quietly(g->r, ACL_DESCRIBE))
+        return;
+    for (int32_t i = 0; i < g->out.list.groups.len; i++)
+        if (allowed_to_see(g->r, ACL_DESCRIBE, ACL_GROUP, g->out.list.groups.items[i].group_id))
+            g->out.list.groups.items[kept++] = g->out.list.groups.items[i];
+    g->out.list.groups.len = kept;
+}
+
+/*
+ * The three functions of an API that differ in nothing but its name. may_fn() says whether the coordinator is to be
+ * asked, or has said in the response why not; complete_fn() puts in, or leaves out, what permissions are about.
+ */
+#define GROUP_API(api, KEY, version, field, may_fn, serve_fn, complete_fn)             \
     static void answer_##field(struct request *r)                                      \
     {                                                                                  \
         struct group_request *g = r->state;                                            \
+        complete_fn(g);                                                                \
         ANSWER(r, api##_response, &g->out.field);                                      \
     }                                                                                  \
     static void serve_##field(struct request *r)                                       \
@@ -100,17 +240,20 @@ static void groups_api_carry(struct group_request *g, void (*serve)(struct reque
         if (!DECODE(r, api##_request, &g->in.field))                                   \
             return;                                                                    \
         api##_response_init(&g->out.field);                                            \
-        groups_api_carry(g, serve_##field);                                            \
+        if (may_fn(g))                                                                 \
+            groups_api_carry(g, serve_##field);                                        \
+        else                                                                           \
+            answer_##field(r);                                                         \
     }                                                                                  \
     const struct api_entry api_##api = {.key = KEY, .min = 0, .max = version, .handle = handle_##field}
 
-GROUP_API(join_group, API_JOIN_GROUP, 9, join, group_join);
-GROUP_API(sync_group, API_SYNC_GROUP, 5, sync, group_sync);
-GROUP_API(heartbeat, API_HEARTBEAT, 4, heartbeat, group_heartbeat);
-GROUP_API(leave_group, API_LEAVE_GROUP, 5, leave, group_leave);
-GROUP_API(describe_groups, API_DESCRIBE_GROUPS, 5, describe, group_describe);
-GROUP_API(list_groups, API_LIST_GROUPS, 5, list, group_list);
-GROUP_API(delete_groups, API_DELETE_GROUPS, 2, remove, group_delete);
+GROUP_API(join_group, API_JOIN_GROUP, 9, join, may_join, group_join, add_nothing);
+GROUP_API(sync_group, API_SYNC_GROUP, 5, sync, may_sync, group_sync, add_nothing);
+GROUP_API(heartbeat, API_HEARTBEAT, 4, heartbeat, may_beat, group_heartbeat, add_nothing);
+GROUP_API(leave_group, API_LEAVE_GROUP, 5, leave, may_leave, group_leave, add_nothing);
+GROUP_API(describe_groups, API_DESCRIBE_GROUPS, 5, describe, may_describe, group_describe, complete_description);
+GROUP_API(list_groups, API_LIST_GROUPS, 5, list, may_ask, group_list, leave_out_groups);
+GROUP_API(delete_groups, API_DELETE_GROUPS, 2, remove, may_delete, group_delete, complete_deletion);
 
 /* ---- Version 0 of OffsetCommit and OffsetFetch: from the control loop, which asks ZooKeeper ---- */
 
@@ -136,9 +279,65 @@ static void commit_to_zookeeper(struct request *r)
 
 /* ---- OffsetFetch ---- */
 
+/* A partition of which nothing is said but the error. */
+#define DENY_OFFSET(o, error)             \
+    do {                                  \
+        (o)->error_code = (error);        \
+        (o)->committed_offset = -1;       \
+        (o)->committed_leader_epoch = -1; \
+        (o)->metadata = STR_LIT("");      \
+    } while (0)
+
+/* What was asked for by name is denied by name; of all offsets those are left out that may not be seen. */
+#define DENY_TOPICS(r, named, out_topics)                                                                  \
+    do {                                                                                                   \
+        int32_t kept_ = 0;                                                                                 \
+        for (int32_t t_ = 0; t_ < (out_topics).len; t_++) {                                                \
+            struct str name_ = (out_topics).items[t_].name;                                                \
+            int32_t n_ = (out_topics).items[t_].partitions.len;                                            \
+            bool yes_ = (named) ? allowed_topic((r), ACL_DESCRIBE, name_, n_)                              \
+                                : allowed_to_see((r), ACL_DESCRIBE, ACL_TOPIC, name_);                     \
+            for (int32_t i_ = 0; !yes_ && i_ < n_; i_++)                                                   \
+                DENY_OFFSET(&(out_topics).items[t_].partitions.items[i_], ERR_TOPIC_AUTHORIZATION_FAILED); \
+            if (yes_ || (named))                                                                           \
+                (out_topics).items[kept_++] = (out_topics).items[t_];                                      \
+        }                                                                                                  \
+        (out_topics).len = kept_;                                                                          \
+    } while (0)
+
+/* Version 1 has no room for an error of the whole, and Kafka says nothing then. */
+static void deny_group_offsets(const struct request *r, struct offset_fetch_response *out)
+{
+    out->error_code = ERR_GROUP_AUTHORIZATION_FAILED;
+    if (r->version >= 1)
+        out->topics.len = 0;
+    for (int32_t t = 0; t < out->topics.len; t++)
+        for (int32_t i = 0; i < out->topics.items[t].partitions.len; i++)
+            DENY_OFFSET(&out->topics.items[t].partitions.items[i], ERR_GROUP_AUTHORIZATION_FAILED);
+}
+
+static void deny_offsets(struct request *r, const struct offset_fetch_request *in, struct offset_fetch_response *out)
+{
+    if (r->version < 8 && !allowed(r, ACL_DESCRIBE, ACL_GROUP, in->group_id))
+        deny_group_offsets(r, out);
+    else if (r->version < 8)
+        DENY_TOPICS(r, in->topics.len >= 0, out->topics);
+    for (int32_t i = 0; i < out->groups.len; i++) {
+        struct offset_fetch_response_group *o = &out->groups.items[i];
+        if (allowed(r, ACL_DESCRIBE, ACL_GROUP, o->group_id)) {
+            DENY_TOPICS(r, in->groups.items[i].topics.len >= 0, o->topics);
+        } else {
+            o->error_code = ERR_GROUP_AUTHORIZATION_FAILED;
+            o->topics.len = 0;
+        }
+    }
+}
+
 static void answer_fetch(struct request *r)
 {
     struct group_request *g = r->state;
+    if (has_authorizer(r))
+        deny_offsets(r, &g->in.fetch, &g->out.fetch);
     ANSWER(r, offset_fetch_response, &g->out.fetch);
 }
 
@@ -176,8 +375,11 @@ static void serve_commit(struct request *r)
     group_commit(groups_api_coordinator_of(r), &g->in.commit, &g->out.commit, &g->call);
 }
 
-/* Whether any partition is known: else there is nothing to trouble a coordinator with. */
-static bool prepare_commit(struct request *r, const struct offset_commit_request *in,
+/*
+ * Whether any partition is known and allowed: else there is nothing to trouble a coordinator with. `denied`: the error
+ * of the whole.
+ */
+static bool prepare_commit(struct request *r, const struct offset_commit_request *in, enum kafka_error denied,
                            struct offset_commit_response *out)
 {
     bool any = false;
@@ -188,11 +390,16 @@ static bool prepare_commit(struct request *r, const struct offset_commit_request
         offset_commit_response_topic_init(o);
         o->name = topic->name;
         ARRAY_MAKE(r->arena, o->partitions, MAX(topic->partitions.len, 0));
+        enum kafka_error problem = denied;
+        if (denied == ERR_NONE && !allowed_topic(r, ACL_READ, topic->name, o->partitions.len))
+            problem = ERR_TOPIC_AUTHORIZATION_FAILED;
         for (int32_t i = 0; i < topic->partitions.len; i++) {
             int32_t index = topic->partitions.items[i].partition_index;
             offset_commit_response_partition_init(&o->partitions.items[i]);
             o->partitions.items[i].partition_index = index;
-            if (view_partition(view_current(), topic->name, index) == NULL)
+            if (problem != ERR_NONE)
+                o->partitions.items[i].error_code = (int16_t)problem;
+            else if (view_partition(view_current(), topic->name, index) == NULL)
                 o->partitions.items[i].error_code = ERR_UNKNOWN_TOPIC_OR_PARTITION;
             else
                 any = true;
@@ -201,13 +408,18 @@ static bool prepare_commit(struct request *r, const struct offset_commit_request
     return any;
 }
 
+static enum kafka_error may_commit(const struct request *r, struct str group)
+{
+    return allowed(r, ACL_READ, ACL_GROUP, group) ? ERR_NONE : ERR_GROUP_AUTHORIZATION_FAILED;
+}
+
 static void handle_commit(struct request *r)
 {
     struct group_request *g = group_request_new(r, answer_commit);
     if (!DECODE(r, offset_commit_request, &g->in.commit))
         return;
     offset_commit_response_init(&g->out.commit);
-    if (!prepare_commit(r, &g->in.commit, &g->out.commit))
+    if (!prepare_commit(r, &g->in.commit, may_commit(r, g->in.commit.group_id), &g->out.commit))
         answer_commit(r);
     else if (r->version == 0)
         request_hop(r, r->s->control_loop, commit_to_zookeeper);
@@ -231,20 +443,24 @@ static void serve_offset_delete(struct request *r)
     group_delete_offsets(groups_api_coordinator_of(r), &g->in.forget, &g->out.forget, &g->call);
 }
 
-static void prepare_offset_delete(struct arena *a, const struct offset_delete_request *in,
+static void prepare_offset_delete(struct request *r, const struct offset_delete_request *in,
                                   struct offset_delete_response *out)
 {
+    struct arena *a = r->arena;
     ARRAY_MAKE(a, out->topics, MAX(in->topics.len, 0));
     for (int32_t t = 0; t < in->topics.len; t++) {
         const struct offset_delete_request_topic *topic = &in->topics.items[t];
         struct offset_delete_response_topic *o = &out->topics.items[t];
         o->name = topic->name;
         ARRAY_MAKE(a, o->partitions, MAX(topic->partitions.len, 0));
+        bool denied = !allowed_topic(r, ACL_READ, topic->name, o->partitions.len);
         for (int32_t i = 0; i < topic->partitions.len; i++) {
             int32_t index = topic->partitions.items[i].partition_index;
             bool known = view_partition(view_current(), topic->name, index) != NULL;
             o->partitions.items[i].partition_index = index;
-            o->partitions.items[i].error_code = known ? ERR_NONE : ERR_UNKNOWN_TOPIC_OR_PARTITION;
+            o->partitions.items[i].error_code = denied  ? ERR_TOPIC_AUTHORIZATION_FAILED
+                                                : known ? ERR_NONE
+                                                        : ERR_UNKNOWN_TOPIC_OR_PARTITION;
         }
     }
 }
@@ -255,7 +471,12 @@ static void handle_offset_delete(struct request *r)
     if (!DECODE(r, offset_delete_request, &g->in.forget))
         return;
     offset_delete_response_init(&g->out.forget);
-    prepare_offset_delete(r->arena, &g->in.forget, &g->out.forget);
+    if (!allowed(r, ACL_DELETE, ACL_GROUP, g->in.forget.group_id)) {
+        g->out.forget.error_code = ERR_GROUP_AUTHORIZATION_FAILED;
+        answer_offset_delete(r);
+        return;
+    }
+    prepare_offset_delete(r, &g->in.forget, &g->out.forget);
     groups_api_carry(g, serve_offset_delete);
 }
 
@@ -407,7 +628,10 @@ static void handle_txn_commit(struct request *r)
     c->txn = (struct group_transaction){.producer_id = c->in.producer_id, .producer_epoch = c->in.producer_epoch};
     groups_api_fill_commit(c, r->arena);
     offset_commit_response_init(&c->g.out.commit);
-    if (prepare_commit(r, &c->g.in.commit, &c->g.out.commit))
+    enum kafka_error denied = allowed(r, ACL_WRITE, ACL_TRANSACTIONAL_ID, c->in.transactional_id)
+                                  ? may_commit(r, c->in.group_id)
+                                  : ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
+    if (prepare_commit(r, &c->g.in.commit, denied, &c->g.out.commit))
         groups_api_carry(&c->g, serve_txn_commit);
     else
         answer_txn_commit(r);

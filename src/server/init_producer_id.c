@@ -1,6 +1,6 @@
 /* InitProducerId: for idempotent producers here, for transactional ones in transactions.c. */
 #include "protocol/msg/init_producer_id.h"
-#include "server/server_internal.h"
+#include "server/authorize.h"
 #include "transaction/producer_ids.h"
 
 struct producer_id_request {
@@ -38,6 +38,18 @@ static void wait_for_id(struct request *r)
     producer_ids_wait(r->s->producer_ids, &st->call);
 }
 
+/* An idempotent producer needs no permission of its own if it may write to any topic (KIP-679). */
+static enum kafka_error may_produce(struct request *r, struct str transactional_id)
+{
+    if (transactional_id.p != NULL)
+        return allowed(r, ACL_WRITE, ACL_TRANSACTIONAL_ID, transactional_id)
+                   ? ERR_NONE
+                   : ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
+    return allowed_cluster(r, ACL_IDEMPOTENT_WRITE) || allowed_somewhere(r, ACL_WRITE, ACL_TOPIC)
+               ? ERR_NONE
+               : ERR_CLUSTER_AUTHORIZATION_FAILED;
+}
+
 static void init_producer_id_handle(struct request *r)
 {
     struct init_producer_id_request request;
@@ -49,6 +61,11 @@ static void init_producer_id_handle(struct request *r)
     st->request = r;
     init_producer_id_response_init(&st->response);
     st->response.producer_epoch = -1;
+    st->response.error_code = (int16_t)may_produce(r, request.transactional_id);
+    if (st->response.error_code != ERR_NONE) {
+        init_producer_id_answer(r);
+        return;
+    }
     if ((request.producer_id == NO_PRODUCER_ID) != (request.producer_epoch == NO_PRODUCER_EPOCH)) {
         st->response.error_code = ERR_INVALID_REQUEST;
     } else if (request.transactional_id.p != NULL) {

@@ -1,7 +1,7 @@
 /* LeaderAndIsr: the controller tells which partitions to lead, and which to follow from whom. */
 #include "protocol/msg/leader_and_isr.h"
 #include "base/logger.h"
-#include "server/server_internal.h"
+#include "server/authorize.h"
 
 static struct log_limit refusals;
 
@@ -66,15 +66,20 @@ static void apply_orders(struct request *r)
     }
 }
 
-static void answer_orders(struct request *r)
+static void leader_and_isr_answer(struct request *r)
 {
     struct leadership *l = r->state;
-    struct order_lane *lane = r->s->order_lane;
     if (l->response.error_code != ERR_NONE) {
         ARRAY_MAKE(r->arena, l->response.partition_errors, 0);
         ARRAY_MAKE(r->arena, l->response.topics, 0);
     }
     ANSWER(r, leader_and_isr_response, &l->response);
+}
+
+static void answer_orders(struct request *r)
+{
+    struct order_lane *lane = r->s->order_lane;
+    leader_and_isr_answer(r);
     order_leave(lane);
 }
 
@@ -119,7 +124,12 @@ static void leader_and_isr_handle(struct request *r)
         return;
     leader_and_isr_response_init(&l->response);
     r->state = l;
-    order_enter(&l->order, r, begin_leadership);
+    if (allowed_cluster(r, ACL_CLUSTER_ACTION)) {
+        order_enter(&l->order, r, begin_leadership);
+        return;
+    }
+    l->response.error_code = ERR_CLUSTER_AUTHORIZATION_FAILED;
+    leader_and_isr_answer(r);
 }
 
 const struct api_entry api_leader_and_isr = {

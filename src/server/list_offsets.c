@@ -5,7 +5,7 @@
 
 #include "base/str_set.h"
 #include "protocol/msg/offset_for_leader_epoch.h"
-#include "server/server_internal.h"
+#include "server/authorize.h"
 
 enum { CONSUMER = -1 }; /* in the place of a replica */
 enum { LATEST = -1, EARLIEST = -2, MAX_TIMESTAMP = -3, EARLIEST_LOCAL = -4, LATEST_TIERED = -5 };
@@ -110,8 +110,8 @@ static void list_offsets_list_one(struct request *r, struct str topic, const str
 {
     struct offsets_state *st = r->state;
     enum kafka_error asked = check_asked(r, &st->request, in);
-    if (out->error_code == ERR_INVALID_REQUEST)
-        return; /* it is named twice */
+    if (out->error_code == ERR_INVALID_REQUEST || out->error_code == ERR_TOPIC_AUTHORIZATION_FAILED)
+        return; /* it is named twice, or denied */
     if (asked != ERR_NONE) {
         out->error_code = asked;
         return;
@@ -176,6 +176,16 @@ static void list_offsets_refuse_repeated(struct request *r, struct offsets_state
     str_set_deinit(&twice);
 }
 
+static void list_offsets_refuse_denied(struct request *r, struct offsets_state *st)
+{
+    for (int32_t t = 0; t < st->response.topics.len; t++) {
+        struct list_offsets_topic_response *out = &st->response.topics.items[t];
+        bool denied = !allowed_topic(r, ACL_DESCRIBE, out->name, out->partitions.len);
+        for (int32_t i = 0; denied && i < out->partitions.len; i++)
+            out->partitions.items[i].error_code = ERR_TOPIC_AUTHORIZATION_FAILED;
+    }
+}
+
 /* Makes room for the answers. Returns whether any of them needs the log's content. */
 static bool list_offsets_prepare(struct request *r, struct offsets_state *st)
 {
@@ -198,6 +208,7 @@ static bool list_offsets_prepare(struct request *r, struct offsets_state *st)
         }
     }
     list_offsets_refuse_repeated(r, st);
+    list_offsets_refuse_denied(r, st);
     return reads;
 }
 
@@ -219,13 +230,17 @@ const struct api_entry api_list_offsets = {.key = API_LIST_OFFSETS, .min = 0, .m
 
 /* ---- OffsetForLeaderEpoch ---- */
 
-static void end_of_epoch(struct request *r, struct str topic,
+static void end_of_epoch(struct request *r, struct str topic, bool denied,
                          const struct offset_for_leader_epoch_offset_for_leader_partition *in,
                          struct offset_for_leader_epoch_epoch_end_offset *out)
 {
-    struct partition *p = replica_partition(r->s->replicas, topic, in->partition);
     offset_for_leader_epoch_epoch_end_offset_init(out);
     out->partition = in->partition;
+    if (denied) {
+        out->error_code = ERR_TOPIC_AUTHORIZATION_FAILED;
+        return;
+    }
+    struct partition *p = replica_partition(r->s->replicas, topic, in->partition);
     out->error_code = (int16_t)(p == NULL ? partition_missing(r->s, topic, in->partition)
                                           : partition_check_leader(p, in->current_leader_epoch));
     if (out->error_code == ERR_NONE)
@@ -240,6 +255,7 @@ static void handle_leader_epoch(struct request *r)
     if (!DECODE(r, offset_for_leader_epoch_request, &request))
         return;
     offset_for_leader_epoch_response_init(&response);
+    bool broker = allowed_cluster_quietly(r, ACL_CLUSTER_ACTION);
     ARRAY_MAKE(r->arena, response.topics, MAX(request.topics.len, 0));
     for (int32_t t = 0; t < request.topics.len; t++) {
         const struct offset_for_leader_epoch_offset_for_leader_topic *in = &request.topics.items[t];
@@ -247,8 +263,9 @@ static void handle_leader_epoch(struct request *r)
         offset_for_leader_epoch_offset_for_leader_topic_result_init(out);
         out->topic = in->topic;
         ARRAY_MAKE(r->arena, out->partitions, MAX(in->partitions.len, 0));
+        bool denied = !broker && !allowed_topic(r, ACL_DESCRIBE, in->topic, in->partitions.len);
         for (int32_t i = 0; i < in->partitions.len; i++)
-            end_of_epoch(r, in->topic, &in->partitions.items[i], &out->partitions.items[i]);
+            end_of_epoch(r, in->topic, denied, &in->partitions.items[i], &out->partitions.items[i]);
     }
     ANSWER(r, offset_for_leader_epoch_response, &response);
 }

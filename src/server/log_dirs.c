@@ -5,7 +5,7 @@
 #include "base/topic_key.h"
 #include "protocol/msg/alter_replica_log_dirs.h"
 #include "protocol/msg/describe_log_dirs.h"
-#include "server/server_internal.h"
+#include "server/authorize.h"
 
 /* ---- DescribeLogDirs ---- */
 
@@ -170,7 +170,13 @@ static void log_dirs_handle_describe(struct request *r)
     describe_log_dirs_response_init(&d->response);
     d->r = r;
     r->state = d;
-    request_work(r, log_dirs_describe, answer_description);
+    if (allowed_cluster(r, ACL_DESCRIBE)) {
+        request_work(r, log_dirs_describe, answer_description);
+        return;
+    }
+    d->response.error_code = ERR_CLUSTER_AUTHORIZATION_FAILED;
+    ARRAY_MAKE(r->arena, d->response.results, 0);
+    answer_description(r);
 }
 
 const struct api_entry api_describe_log_dirs = {
@@ -286,7 +292,13 @@ static void log_dirs_handle_alter(struct request *r)
         add_orders(a, r->arena, &a->request.dirs.items[i]);
     sort_orders(a);
     r->state = a;
-    request_work(r, alter_all, log_dirs_answer_alteration);
+    if (allowed_cluster(r, ACL_ALTER)) {
+        request_work(r, alter_all, log_dirs_answer_alteration);
+        return;
+    }
+    for (int32_t i = 0; i < a->count; i++)
+        a->orders[i].error = ERR_CLUSTER_AUTHORIZATION_FAILED;
+    log_dirs_answer_alteration(r);
 }
 
 const struct api_entry api_alter_replica_log_dirs = {

@@ -5,18 +5,17 @@
 #include "cluster/internal_topics.h"
 #include "controller/admin.h"
 #include "protocol/msg/describe_cluster.h"
-#include "server/server_internal.h"
+#include "server/authorize.h"
 
 enum {
     ALL_TOPICS_BY_NULL_SINCE = 1,
-    NO_AUTHORIZED_OPERATIONS = INT32_MIN,
-    /* Bits of the operations that exist on a resource: without an authorizer everybody may do them all. */
-    TOPIC_OPERATIONS = 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 10 | 1 << 11,
-    CLUSTER_OPERATIONS = 1 << 5 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 12,
 };
+
+enum metadata_denial { MAY_BE_SEEN, MAY_NOT_BE_SEEN, MAY_NOT_BE_MADE };
 
 struct metadata {
     struct metadata_request request; /* each topic once, whatever was sent: as Kafka, which has a set of them */
+    enum metadata_denial *denied;    /* of each topic that is asked for */
     struct topic_creation *missing;  /* in the request's order */
     int32_t missing_count;
 };
@@ -107,7 +106,7 @@ static void metadata_fill_topic(struct request *r, const struct metadata *m, con
     o->topic_id = t->id;
     o->is_internal = topic_is_internal(o->name);
     if (m->request.include_topic_authorized_operations)
-        o->topic_authorized_operations = TOPIC_OPERATIONS;
+        o->topic_authorized_operations = authorized_operations(r, ACL_TOPIC, o->name);
     ARRAY_MAKE(r->arena, o->partitions, t->partition_count);
     o->partitions.len = 0;
     for (int32_t i = 0; i < t->partition_count; i++)
@@ -181,7 +180,17 @@ static void fill_asked(struct request *r, const struct metadata *m, const struct
     else
         fill_missing(r, asked->name, UUID_ZERO, ERR_UNKNOWN_TOPIC_OR_PARTITION, o);
     if (t == NULL && m->request.include_topic_authorized_operations && o->error_code == ERR_UNKNOWN_TOPIC_OR_PARTITION)
-        o->topic_authorized_operations = TOPIC_OPERATIONS;
+        o->topic_authorized_operations = authorized_operations(r, ACL_TOPIC, o->name);
+}
+
+/* Nothing but what was asked is said of it, whether it exists or not. */
+static void fill_denied(struct request *r, const struct metadata_request_topic *asked, enum metadata_denial denied,
+                        struct metadata_response_topic *o)
+{
+    bool by_id = asked->name.p == NULL;
+    fill_missing(r, asked->name, by_id ? asked->topic_id : UUID_ZERO, ERR_TOPIC_AUTHORIZATION_FAILED, o);
+    if (denied == MAY_NOT_BE_SEEN)
+        o->is_internal = false;
 }
 
 static void fill_all_asked(struct request *r, const struct metadata *m, const struct view *v,
@@ -192,8 +201,25 @@ static void fill_all_asked(struct request *r, const struct metadata *m, const st
     for (int32_t i = 0; i < m->request.topics.len && !request_is_spent(r); i++) {
         const struct metadata_request_topic *asked = &m->request.topics.items[i];
         bool tried = made < m->missing_count && str_eq(m->missing[made].name, asked->name);
-        fill_asked(r, m, v, asked, tried ? &m->missing[made++] : NULL, &out->topics.items[i]);
+        if (m->denied[i] != MAY_BE_SEEN)
+            fill_denied(r, asked, m->denied[i], &out->topics.items[i]);
+        else
+            fill_asked(r, m, v, asked, tried ? &m->missing[made++] : NULL, &out->topics.items[i]);
     }
+}
+
+static int32_t cluster_operations(const struct request *r)
+{
+    return allowed_cluster(r, ACL_DESCRIBE) ? authorized_operations(r, ACL_CLUSTER, STR_LIT(ACL_CLUSTER_NAME)) : 0;
+}
+
+static void fill_all(struct request *r, const struct metadata *m, const struct view *v, struct metadata_response *out)
+{
+    ARRAY_MAKE(r->arena, out->topics, v->topic_count);
+    out->topics.len = 0;
+    for (int32_t i = 0; i < v->topic_count && !request_is_spent(r); i++)
+        if (allowed_to_see(r, ACL_DESCRIBE, ACL_TOPIC, str_of(v->by_name[i]->name)))
+            metadata_fill_topic(r, m, v, v->by_name[i], &out->topics.items[out->topics.len++]);
 }
 
 static void metadata_answer(struct request *r)
@@ -206,15 +232,30 @@ static void metadata_answer(struct request *r)
     response.cluster_id = text(r->s->cluster_id);
     response.controller_id = is_reachable(r, v, v->controller_id) ? v->controller_id : -1;
     if (m->request.include_cluster_authorized_operations)
-        response.cluster_authorized_operations = CLUSTER_OPERATIONS;
-    if (wants_all(r, m)) {
-        ARRAY_MAKE(r->arena, response.topics, v->topic_count);
-        for (int32_t i = 0; i < v->topic_count && !request_is_spent(r); i++)
-            metadata_fill_topic(r, m, v, v->by_name[i], &response.topics.items[i]);
-    } else {
+        response.cluster_authorized_operations = cluster_operations(r);
+    if (wants_all(r, m))
+        fill_all(r, m, v, &response);
+    else
         fill_all_asked(r, m, v, &response);
-    }
     ANSWER(r, metadata_response, &response);
+}
+
+static void find_denied(struct request *r, struct metadata *m)
+{
+    m->denied = ARENA_ARRAY(r->arena, enum metadata_denial, MAX(m->request.topics.len, 1));
+    for (int32_t i = 0; has_authorizer(r) && i < m->request.topics.len; i++) {
+        const struct metadata_request_topic *asked = &m->request.topics.items[i];
+        const struct view_topic *t = asked->name.p == NULL ? view_topic_by_id(view_current(), asked->topic_id) : NULL;
+        struct str name = t != NULL ? str_of(t->name) : asked->name;
+        if (name.p != NULL && !allowed(r, ACL_DESCRIBE, ACL_TOPIC, name))
+            m->denied[i] = MAY_NOT_BE_SEEN;
+    }
+}
+
+/* Who may create in the cluster may create any topic. */
+static bool may_create(const struct request *r, struct str name)
+{
+    return allowed_cluster_quietly(r, ACL_CREATE) || allowed(r, ACL_CREATE, ACL_TOPIC, name);
 }
 
 /* The topics that are to be made because somebody asked for them. */
@@ -225,9 +266,11 @@ static void collect_missing(struct request *r, struct metadata *m)
     m->missing = ARENA_ARRAY(r->arena, struct topic_creation, MAX(m->request.topics.len, 1));
     for (int32_t i = 0; allowed && i < m->request.topics.len; i++) {
         struct str name = m->request.topics.items[i].name;
-        if (name.p == NULL || view_topic(view_current(), name) != NULL)
+        if (name.p == NULL || m->denied[i] != MAY_BE_SEEN || view_topic(view_current(), name) != NULL)
             continue;
-        if (topic_name_problem(r->arena, name).p == NULL)
+        if (!may_create(r, name))
+            m->denied[i] = MAY_NOT_BE_MADE;
+        else if (topic_name_problem(r->arena, name).p == NULL)
             m->missing[m->missing_count++] = (struct topic_creation){.name = name};
     }
 }
@@ -267,6 +310,7 @@ static void handle_metadata(struct request *r)
         return;
     }
     metadata_drop_repeated(r, &m->request);
+    find_denied(r, m);
     collect_missing(r, m);
     if (m->missing_count > 0)
         create_topics_then(r, m->missing, m->missing_count, metadata_answer);
@@ -320,7 +364,7 @@ static void handle_describe_cluster(struct request *r)
     } else {
         fill_cluster(r, &response);
         if (request.include_cluster_authorized_operations)
-            response.cluster_authorized_operations = CLUSTER_OPERATIONS;
+            response.cluster_authorized_operations = cluster_operations(r);
     }
     ANSWER(r, describe_cluster_response, &response);
 }

@@ -11,7 +11,7 @@
 #include "base/clock.h"
 #include "base/logger.h"
 #include "cluster/internal_topics.h"
-#include "server/server_internal.h"
+#include "server/authorize.h"
 
 enum { ACKS_ALL = -1, MAGIC_V2_SINCE = 3, ZSTD_SINCE = 7, KNOWS_ABORTABLE_SINCE = 11 };
 
@@ -22,6 +22,7 @@ struct produced {
     struct produce_partition_produce_response *out;
     int64_t guard;
     bool held; /* until its transaction is verified */
+    bool denied;
 };
 
 struct produce {
@@ -152,6 +153,8 @@ static enum kafka_error produce_find_partition(struct produce *pr, struct produc
 {
     struct request *r = pr->wait.r;
     enum kafka_error error, missing = ERR_NONE;
+    if (x->denied)
+        return ERR_TOPIC_AUTHORIZATION_FAILED;
     item->partition = replica_partition(r->s->replicas, x->topic, x->in->index);
     if (item->partition == NULL)
         missing = partition_missing(r->s, x->topic, x->in->index);
@@ -272,10 +275,14 @@ static void verify_held(struct produce *pr)
 static enum kafka_error transaction_problem(const struct produce *pr)
 {
     struct batch first = {.producer_id = NO_PRODUCER_ID}, b;
+    bool found = false;
     for (int32_t i = 0; i < pr->wait.count; i++) {
         if (!transactional_batch(&pr->items[i], &b))
             continue;
-        if (pr->request.transactional_id.p == NULL)
+        bool is_first = !found;
+        found = true;
+        if (pr->request.transactional_id.p == NULL ||
+            (is_first && !allowed(pr->wait.r, ACL_WRITE, ACL_TRANSACTIONAL_ID, pr->request.transactional_id)))
             return ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
         if (!batch_has_producer(&first))
             first = b;
@@ -360,8 +367,9 @@ static void produce_lay_out(struct produce *pr, int32_t named)
             if (again != NULL && again[at++])
                 continue;
             struct produced *x = &pr->items[n++];
-            *x = (struct produced){in->name, &in->partition_data.items[i],
-                                   &out->partition_responses.items[out->partition_responses.len++], GUARD_NONE, false};
+            *x =
+                (struct produced){in->name, &in->partition_data.items[i],
+                                  &out->partition_responses.items[out->partition_responses.len++], .guard = GUARD_NONE};
             produce_partition_produce_response_init(x->out);
             x->out->index = x->in->index;
             x->out->base_offset = -1;
@@ -374,11 +382,26 @@ static void produce_lay_out(struct produce *pr, int32_t named)
         pr->wait.items[i].last_offset = -1;
 }
 
+/* Neighbours of one topic are asked about once. */
+static void deny_topics(struct produce *pr)
+{
+    for (int32_t i = 0, same; i < pr->wait.count; i = same) {
+        struct str topic = pr->items[i].topic;
+        for (same = i + 1; same < pr->wait.count && str_eq(pr->items[same].topic, topic);)
+            same++;
+        bool denied = !allowed_topic(pr->wait.r, ACL_WRITE, topic, same - i);
+        for (int32_t k = i; k < same; k++)
+            pr->items[k].denied = denied;
+    }
+}
+
 /* Appends what can be now; returns whether something is held. */
 static bool append_all(struct produce *pr)
 {
     bool held = false;
     enum kafka_error problem = transaction_problem(pr);
+    if (problem == ERR_NONE && has_authorizer(pr->wait.r))
+        deny_topics(pr);
     for (int32_t i = 0; i < pr->wait.count; i++) {
         struct produced *x = &pr->items[i];
         struct commit_item *item = &pr->wait.items[i];

@@ -1,7 +1,7 @@
 /* AlterPartitionReassignments and ListPartitionReassignments (KIP-455): questions to the controller. */
 #include "protocol/msg/alter_partition_reassignments.h"
 #include "protocol/msg/list_partition_reassignments.h"
-#include "server/server_internal.h"
+#include "server/authorize.h"
 
 static struct str controller_error_text(enum kafka_error error)
 {
@@ -45,7 +45,7 @@ static void reassignments_answer_alteration(struct request *r)
     alter_partition_reassignments_response_init(&response);
     response.error_code = (int16_t)a->error;
     response.error_message = a->error == ERR_NONE ? STR_LIT("") : controller_error_text(a->error);
-    if (a->error == ERR_NONE)
+    if (a->error == ERR_NONE || a->error == ERR_CLUSTER_AUTHORIZATION_FAILED)
         fill_results(r, a, &response);
     ANSWER(r, alter_partition_reassignments_response, &response);
 }
@@ -90,7 +90,14 @@ static void reassignments_handle_alter(struct request *r)
     a->call = (struct reassign_call){.call = {.done = reassignments_altered}, .arena = r->arena};
     reassignments_list_items(r, a);
     r->state = a;
-    request_hop(r, r->s->control_loop, reassignments_alter);
+    if (allowed_cluster(r, ACL_ALTER)) {
+        request_hop(r, r->s->control_loop, reassignments_alter);
+        return;
+    }
+    a->error = ERR_CLUSTER_AUTHORIZATION_FAILED;
+    for (int32_t i = 0; i < a->call.count; i++)
+        a->call.items[i].error = a->error;
+    reassignments_answer_alteration(r);
 }
 
 const struct api_entry api_alter_partition_reassignments = {
@@ -190,7 +197,12 @@ static void handle_list(struct request *r)
     if (request.topics.len >= 0)
         list_asked(r, &request, &l->call);
     r->state = l;
-    request_hop(r, r->s->control_loop, reassignments_list);
+    if (allowed_cluster(r, ACL_DESCRIBE)) {
+        request_hop(r, r->s->control_loop, reassignments_list);
+        return;
+    }
+    l->error = ERR_CLUSTER_AUTHORIZATION_FAILED;
+    answer_listing(r);
 }
 
 const struct api_entry api_list_partition_reassignments = {

@@ -5,6 +5,7 @@
 #ifndef BARNABAS_SERVER_H
 #define BARNABAS_SERVER_H
 
+#include "cluster/acl_watch.h"
 #include "cluster/config_watch.h"
 #include "cluster/controller_link.h"
 #include "cluster/view.h"
@@ -35,6 +36,9 @@ struct services {
     struct verifier *verifier;               /* the same */
     atomic_bool verify_transactions;         /* transaction.partition.verification.enable */
     struct broker_settings *settings;        /* `config` with what was set at run time over it */
+    struct acl_board *acls; /* NULL: there is no authorizer, and everybody may do everything */
+    struct acl_policy acl_policy;
+    struct acl_watch *acl_watch; /* control loop only */
     struct topic_configs *topic_configs;
     struct log_manager *logs;
     struct replica_manager *replicas;

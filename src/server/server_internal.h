@@ -99,6 +99,8 @@ void view_wait(struct request *r, struct view_wait *w, int32_t timeout_ms);
 
 /* The wake queue of the loop that this is called on. */
 struct wake_queue *request_wake_queue(const struct request *r);
+/* Who has sent it, for as long as its connection is. */
+struct principal request_principal(const struct request *r);
 /* Name of the listener that the request came in by. */
 const char *request_listener(const struct request *r);
 

@@ -1,6 +1,6 @@
 /* StopReplica: the controller takes replicas away from this broker, with or without their logs. */
 #include "protocol/msg/stop_replica.h"
-#include "server/server_internal.h"
+#include "server/authorize.h"
 
 struct stopping {
     struct order order;
@@ -72,7 +72,13 @@ static void stop_replica_handle(struct request *r)
         return;
     stop_replica_response_init(&s->response);
     r->state = s;
-    order_enter(&s->order, r, begin_stopping);
+    if (allowed_cluster(r, ACL_CLUSTER_ACTION)) {
+        order_enter(&s->order, r, begin_stopping);
+        return;
+    }
+    s->response.error_code = ERR_CLUSTER_AUTHORIZATION_FAILED;
+    ARRAY_MAKE(r->arena, s->response.partition_errors, 0);
+    ANSWER(r, stop_replica_response, &s->response);
 }
 
 const struct api_entry api_stop_replica = {.key = API_STOP_REPLICA, .min = 0, .max = 4, .handle = stop_replica_handle};

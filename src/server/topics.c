@@ -4,7 +4,7 @@
 #include "protocol/msg/create_partitions.h"
 #include "protocol/msg/create_topics.h"
 #include "protocol/msg/delete_topics.h"
-#include "server/server_internal.h"
+#include "server/authorize.h"
 
 /* A request that changes topics, through its three stations: control loop, ZooKeeper, and the view that shows it. */
 struct change {
@@ -14,6 +14,8 @@ struct change {
     void (*answer)(struct request *r);
     bool (*visible)(const struct view *v, const struct topic_request *t);
     int32_t timeout_ms;
+    bool *hides_configs; /* CreateTopics: of each topic, that its settings may not be seen */
+    bool *repeated;      /* of each: it is named again */
     struct view_wait wait;
     union {
         struct create_topics_request create;
@@ -112,6 +114,7 @@ static void refuse_duplicates(struct change *c, const char *why)
     struct arena *a = c->r->arena;
     struct str *names = ARENA_ARRAY(a, struct str, MAX(c->work.count, 1));
     int32_t named = 0;
+    c->repeated = ARENA_ARRAY(a, bool, MAX(c->work.count, 1));
     for (int32_t i = 0; i < c->work.count; i++)
         if (c->work.topics[i].name.p != NULL)
             names[named++] = c->work.topics[i].name;
@@ -122,6 +125,7 @@ static void refuse_duplicates(struct change *c, const char *why)
             continue;
         t->error = ERR_INVALID_REQUEST;
         t->message = str_of(why);
+        c->repeated[i] = true;
     }
     str_set_deinit(&twice);
 }
@@ -174,6 +178,12 @@ static void answer_create(struct request *r)
         out->topic_id = c->work.validate_only ? UUID_ZERO : t->id;
         out->error_code = t->error;
         out->error_message = t->message;
+        bool untried = t->error == ERR_TOPIC_AUTHORIZATION_FAILED || c->repeated[i];
+        if (c->hides_configs[i] && (t->error == ERR_NONE || untried)) {
+            out->topic_config_error_code = ERR_TOPIC_AUTHORIZATION_FAILED;
+            out->topic_id = UUID_ZERO;
+            continue;
+        }
         if (t->error != ERR_NONE)
             continue;
         out->num_partitions = t->partitions;
@@ -229,6 +239,29 @@ static void take_configs(struct request *r, const struct create_topics_creatable
     }
 }
 
+static void refuse(struct topic_request *t, const char *why)
+{
+    t->error = ERR_TOPIC_AUTHORIZATION_FAILED;
+    t->message = str_of(why);
+}
+
+/* Who may create in the cluster may create any topic. */
+static void check_creation(struct change *c)
+{
+    struct request *r = c->r;
+    c->hides_configs = ARENA_ARRAY(r->arena, bool, MAX(c->work.count, 1));
+    if (!has_authorizer(r))
+        return;
+    bool any = allowed_cluster_quietly(r, ACL_CREATE);
+    for (int32_t i = 0; i < c->work.count; i++) {
+        struct topic_request *t = &c->work.topics[i];
+        bool may = any || allowed(r, ACL_CREATE, ACL_TOPIC, t->name);
+        c->hides_configs[i] = !allowed_to_see(r, ACL_DESCRIBE_CONFIGS, ACL_TOPIC, t->name);
+        if (!may)
+            refuse(t, "Authorization failed.");
+    }
+}
+
 static void handle_create(struct request *r)
 {
     struct change *c = change_new(r, topics_create, answer_create);
@@ -247,6 +280,7 @@ static void handle_create(struct request *r)
         take_assignments(r, &request->topics.items[i], t);
         take_configs(r, &request->topics.items[i], t);
     }
+    check_creation(c);
     refuse_duplicates(c, "Duplicate topic name.");
     request_hop(r, r->s->control_loop, on_control_loop);
 }
@@ -294,6 +328,21 @@ static void name_topic(struct request *r, struct topic_request *t)
     }
 }
 
+/* Who knows the id of a topic is not told its name for that. An id that is not known is nothing to be denied. */
+static void check_deletion(struct request *r, struct topic_request *t, struct str name, struct uuid id)
+{
+    bool by_id = name.p == NULL;
+    if (!has_authorizer(r) || t->name.p == NULL || t->error == ERR_INVALID_REQUEST)
+        return;
+    bool sees = allowed(r, ACL_DESCRIBE, ACL_TOPIC, t->name), deletes = allowed(r, ACL_DELETE, ACL_TOPIC, t->name);
+    if (deletes && (sees || !by_id))
+        return;
+    t->error = ERR_TOPIC_AUTHORIZATION_FAILED;
+    t->id = id;
+    if (by_id && !sees)
+        t->name = STR_NULL;
+}
+
 static void handle_delete(struct request *r)
 {
     struct change *c = change_new(r, topics_delete, answer_delete);
@@ -309,6 +358,9 @@ static void handle_delete(struct request *r)
         t->name = by_state ? request->topics.items[i].name : request->topic_names.items[i];
         t->id = by_state ? request->topics.items[i].topic_id : UUID_ZERO;
         name_topic(r, t);
+        if (r->s->config->delete_topic_enable)
+            check_deletion(r, t, by_state ? request->topics.items[i].name : request->topic_names.items[i],
+                           by_state ? request->topics.items[i].topic_id : UUID_ZERO);
     }
     if (!r->s->config->delete_topic_enable) {
         refuse_all(c, r->version < 3 ? ERR_INVALID_REQUEST : ERR_TOPIC_DELETION_DISABLED, STR_NULL);
@@ -353,6 +405,8 @@ static void handle_grow(struct request *r)
         struct topic_request *t = &c->work.topics[i];
         t->name = in->name;
         t->partitions = in->count;
+        if (!allowed(r, ACL_ALTER, ACL_TOPIC, t->name))
+            refuse(t, "The topic authorization is failed.");
         if (in->assignments.len < 0)
             continue;
         t->manual = ARENA_ARRAY(r->arena, struct int_list, MAX(in->assignments.len, 1));

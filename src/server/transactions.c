@@ -6,7 +6,7 @@
 #include "protocol/msg/end_txn.h"
 #include "protocol/msg/init_producer_id.h"
 #include "protocol/msg/list_transactions.h"
-#include "server/server_internal.h"
+#include "server/authorize.h"
 
 /* From these versions on a fenced producer is told so; older ones know another name for it (KIP-588). */
 enum { INIT_KNOWS_FENCED = 4, TXN_KNOWS_FENCED = 2 };
@@ -109,6 +109,14 @@ static void handle_add_offsets(struct request *r)
     int32_t count = known != NULL ? view_topic_width(known) : r->s->config->offsets_topic_num_partitions;
     struct txn_question *q =
         question_new(r, in.transactional_id, in.producer_id, in.producer_epoch, answer_add_offsets);
+    if (!allowed(r, ACL_WRITE, ACL_TRANSACTIONAL_ID, in.transactional_id))
+        q->error = ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
+    else if (!allowed(r, ACL_READ, ACL_GROUP, in.group_id))
+        q->error = ERR_GROUP_AUTHORIZATION_FAILED;
+    if (q->error != ERR_NONE) {
+        answer_add_offsets(r);
+        return;
+    }
     q->offsets_of = (struct txn_partition_ref){topic, state_partition_of(in.group_id, count)};
     transactions_api_carry(r, serve_add_offsets);
 }
@@ -138,7 +146,12 @@ static void handle_end(struct request *r)
         return;
     struct txn_question *q = question_new(r, in.transactional_id, in.producer_id, in.producer_epoch, answer_end);
     q->commit = in.committed;
-    transactions_api_carry(r, serve_end);
+    if (allowed(r, ACL_WRITE, ACL_TRANSACTIONAL_ID, in.transactional_id)) {
+        transactions_api_carry(r, serve_end);
+        return;
+    }
+    q->error = ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
+    answer_end(r);
 }
 
 const struct api_entry api_end_txn = {.key = API_END_TXN, .min = 0, .max = 4, .handle = handle_end};
@@ -152,7 +165,8 @@ struct adding { /* to one transaction */
     struct adding_all *all;
     struct txn_producer who;
     bool verify_only;
-    bool refused; /* its partitions have their errors already */
+    bool refused;            /* its partitions have their errors already */
+    enum kafka_error denied; /* all of it */
     struct add_partitions_to_txn_topic *topics;
     int32_t topic_count;
     struct txn_partition_ref *refs;
@@ -211,9 +225,11 @@ static void serve_add(struct request *r)
 }
 
 /* Offsets get into a transaction by AddOffsetsToTxn: internal topics are not for a client to write to. */
-static enum kafka_error check_partition(const struct adding *x, const struct txn_partition_ref *ref)
+static enum kafka_error check_partition(const struct adding *x, const struct txn_partition_ref *ref, bool denied)
 {
-    if (!x->all->of_broker && topic_is_internal(ref->topic))
+    if (x->denied != ERR_NONE)
+        return x->denied;
+    if (denied || (!x->all->of_broker && topic_is_internal(ref->topic)))
         return ERR_TOPIC_AUTHORIZATION_FAILED;
     return view_partition(view_current(), ref->topic, ref->index) != NULL ? ERR_NONE : ERR_UNKNOWN_TOPIC_OR_PARTITION;
 }
@@ -221,12 +237,19 @@ static enum kafka_error check_partition(const struct adding *x, const struct txn
 /* One partition that cannot be part of it refuses all of the transaction. */
 static void refuse_impossible(struct adding *x)
 {
-    for (int32_t i = 0; i < x->count; i++)
-        x->refused |= check_partition(x, &x->refs[i]) != ERR_NONE;
-    for (int32_t i = 0; x->refused && i < x->count; i++) {
-        enum kafka_error error = check_partition(x, &x->refs[i]);
-        x->out[i]->partition_error_code = (int16_t)(error != ERR_NONE ? error : ERR_OPERATION_NOT_ATTEMPTED);
+    int32_t i = 0;
+    for (int32_t t = 0; t < x->topic_count; t++) {
+        int32_t n = MAX(x->topics[t].partitions.len, 0);
+        bool denied =
+            !x->all->of_broker && x->denied == ERR_NONE && !allowed_topic(x->all->r, ACL_WRITE, x->topics[t].name, n);
+        for (int32_t end = i + n; i < end; i++) {
+            x->out[i]->partition_error_code = (int16_t)check_partition(x, &x->refs[i], denied);
+            x->refused |= x->out[i]->partition_error_code != ERR_NONE;
+        }
     }
+    for (i = 0; x->refused && i < x->count; i++)
+        if (x->out[i]->partition_error_code == ERR_NONE)
+            x->out[i]->partition_error_code = ERR_OPERATION_NOT_ATTEMPTED;
 }
 
 /* Returns the answer's place for each topic. */
@@ -267,6 +290,8 @@ static void prepare_single(struct adding_all *all)
         .who = {in->v3_and_below_transactional_id, in->v3_and_below_producer_id, in->v3_and_below_producer_epoch},
         .topics = in->v3_and_below_topics.items,
         .topic_count = MAX(in->v3_and_below_topics.len, 0)};
+    if (!allowed(all->r, ACL_WRITE, ACL_TRANSACTIONAL_ID, in->v3_and_below_transactional_id))
+        all->items->denied = ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
     all->response.results_by_topic_v3_and_below.items = prepare_adding(all->items, a);
     all->response.results_by_topic_v3_and_below.len = all->items->topic_count;
 }
@@ -300,6 +325,12 @@ static void handle_add(struct request *r)
         return;
     add_partitions_to_txn_response_init(&all->response);
     all->of_broker = r->version >= SEVERAL_SINCE;
+    if (all->of_broker && !allowed_cluster(r, ACL_CLUSTER_ACTION)) {
+        all->response.error_code = ERR_CLUSTER_AUTHORIZATION_FAILED;
+        ARRAY_MAKE(r->arena, all->response.results_by_transaction, 0);
+        answer_add(r);
+        return;
+    }
     if (all->of_broker)
         prepare_several(all);
     else
@@ -312,8 +343,38 @@ const struct api_entry api_add_partitions_to_txn = {
 
 /* ---- DescribeTransactions and ListTransactions ---- */
 
-/* The three functions of an API that is answered at once. */
-#define LOOK_API(api, KEY, version, serve_fn)                                    \
+/* What may not be seen is answered as denied, its topics left out. */
+static void deny_descriptions(struct request *r, struct describe_transactions_response *out)
+{
+    for (int32_t i = 0; i < out->transaction_states.len; i++) {
+        struct describe_transactions_transaction_state *o = &out->transaction_states.items[i];
+        int32_t kept = 0;
+        if (!allowed(r, ACL_DESCRIBE, ACL_TRANSACTIONAL_ID, o->transactional_id)) {
+            struct str id = o->transactional_id;
+            describe_transactions_transaction_state_init(o);
+            o->transactional_id = id;
+            o->error_code = ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
+            ARRAY_MAKE(r->arena, o->topics, 0);
+            continue;
+        }
+        for (int32_t t = 0; t < o->topics.len; t++)
+            if (allowed_to_see(r, ACL_DESCRIBE, ACL_TOPIC, o->topics.items[t].topic))
+                o->topics.items[kept++] = o->topics.items[t];
+        o->topics.len = kept;
+    }
+}
+
+static void leave_out_transactions(struct request *r, struct list_transactions_response *out)
+{
+    int32_t kept = 0;
+    for (int32_t i = 0; i < out->transaction_states.len; i++)
+        if (allowed_to_see(r, ACL_DESCRIBE, ACL_TRANSACTIONAL_ID, out->transaction_states.items[i].transactional_id))
+            out->transaction_states.items[kept++] = out->transaction_states.items[i];
+    out->transaction_states.len = kept;
+}
+
+/* The three functions of an API that is answered at once, if need be without what may not be seen. */
+#define LOOK_API(api, KEY, version, serve_fn, hide_fn)                           \
     struct api##_look {                                                          \
         struct api##_request in;                                                 \
         struct api##_response out;                                               \
@@ -321,6 +382,8 @@ const struct api_entry api_add_partitions_to_txn = {
     static void answer_##api(struct request *r)                                  \
     {                                                                            \
         struct api##_look *l = r->state;                                         \
+        if (has_authorizer(r))                                                   \
+            hide_fn(r, &l->out);                                                 \
         ANSWER(r, api##_response, &l->out);                                      \
     }                                                                            \
     static void serve_##api(struct request *r)                                   \
@@ -340,5 +403,5 @@ const struct api_entry api_add_partitions_to_txn = {
     }                                                                            \
     const struct api_entry api_##api = {.key = KEY, .min = 0, .max = version, .handle = handle_##api}
 
-LOOK_API(describe_transactions, API_DESCRIBE_TRANSACTIONS, 0, txn_describe);
-LOOK_API(list_transactions, API_LIST_TRANSACTIONS, 1, txn_list);
+LOOK_API(describe_transactions, API_DESCRIBE_TRANSACTIONS, 0, txn_describe, deny_descriptions);
+LOOK_API(list_transactions, API_LIST_TRANSACTIONS, 1, txn_list, leave_out_transactions);

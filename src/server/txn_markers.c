@@ -5,7 +5,7 @@
 #include "base/clock.h"
 #include "cluster/internal_topics.h"
 #include "protocol/msg/write_txn_markers.h"
-#include "server/server_internal.h"
+#include "server/authorize.h"
 
 struct written { /* one marker in one partition */
     struct str topic;
@@ -149,8 +149,13 @@ static void txn_markers_handle(struct request *r)
     w->wait.over = txn_markers_on_written;
     w->items = ARENA_ARRAY(r->arena, struct written, MAX(w->wait.count, 1));
     txn_markers_lay_out(w);
-    for (int32_t i = 0; i < w->wait.count; i++)
-        write_one(w, i);
+    bool denied = !allowed_cluster_quietly(r, ACL_ALTER) && !allowed_cluster(r, ACL_CLUSTER_ACTION);
+    for (int32_t i = 0; i < w->wait.count; i++) {
+        if (denied)
+            commit_settle(&w->wait, i, ERR_CLUSTER_AUTHORIZATION_FAILED);
+        else
+            write_one(w, i);
+    }
     if (w->wait.unsettled > 0)
         commit_wait(&w->wait, r->s->config->request_timeout_ms);
     else

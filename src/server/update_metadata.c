@@ -1,7 +1,7 @@
 /* UpdateMetadata: the controller tells of brokers and partitions; this broker's view of the cluster follows. */
 #include "protocol/msg/update_metadata.h"
 #include "base/topic_key.h"
-#include "server/server_internal.h"
+#include "server/authorize.h"
 
 static void update_metadata_take_state(struct view_change *change, struct partition_change *room, struct str topic,
                                        struct uuid id, const struct update_metadata_partition_state *in)
@@ -119,7 +119,9 @@ static void update_metadata_handle(struct request *r)
     if (!DECODE(r, update_metadata_request, &request))
         return;
     r->state = u;
-    u->error = controller_check(r, request.broker_epoch, request.controller_epoch);
+    u->error = allowed_cluster(r, ACL_CLUSTER_ACTION)
+                   ? controller_check(r, request.broker_epoch, request.controller_epoch)
+                   : ERR_CLUSTER_AUTHORIZATION_FAILED;
     if (u->error != ERR_NONE) {
         answer_metadata_update(r);
         return;
