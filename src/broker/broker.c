@@ -160,6 +160,8 @@ static void make_views(struct broker *b)
         loops[n + 2 + i] = replication_loop(b->replication, i);
     b->services.wake_queues = b->wake_queues;
     b->services.board = view_board_new(loops, n + 2 + lanes);
+    if (b->services.acls != NULL)
+        acl_board_set_loops(b->services.acls, loops, n + 2 + lanes);
     free(loops);
 }
 
@@ -237,6 +239,18 @@ static void on_logs_loaded(struct message *m)
         open_for_business(b);
 }
 
+static void on_authorization(struct broker *b, const struct fail *fail)
+{
+    if (b->stopping || b->leaving)
+        return;
+    if (fail != NULL) {
+        broker_give_up(b, fail->text);
+        return;
+    }
+    b->load = (struct job){.run = load_logs, .home = b->control, .done = {.deliver = on_logs_loaded}};
+    workers_submit(b->services.workers, &b->load);
+}
+
 static void on_configs_loaded(void *ctx)
 {
     struct broker *b = ctx;
@@ -251,8 +265,7 @@ static void on_configs_loaded(void *ctx)
     workers_resize(b->services.workers, b->config->num_io_threads);
     log_manager_settle(b->services.logs, b->config);
     live_settings_warn(b);
-    b->load = (struct job){.run = load_logs, .home = b->control, .done = {.deliver = on_logs_loaded}};
-    workers_submit(b->services.workers, &b->load);
+    authorization_start(b, on_authorization);
 }
 
 static void load(struct broker *b)
@@ -543,6 +556,7 @@ static void broker_finish(struct broker *b)
     controller_link_close(s->controller_link);
     coordination_close_links(b);
     zk_close(s->zk);
+    authorization_close(b);
     deliver_leftovers(b);
     net_server_free(s->net);
     controller_link_free(s->controller_link);
@@ -555,6 +569,7 @@ static void broker_finish(struct broker *b)
     replica_manager_free(s->replicas);
     log_manager_free(s->logs);
     zk_free(s->zk); /* tells who still waits */
+    authorization_free(b);
     config_watch_free(s->config_watch);
     topic_configs_free(s->topic_configs);
     broker_settings_free(s->settings);

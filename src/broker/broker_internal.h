@@ -41,6 +41,7 @@ struct broker {
     struct message resignation;
     int exit_code, quiet_checks;
     bool leaving;
+    struct authorization *authorization; /* NULL: without */
 };
 
 /* ---- live_settings.c ---- */
@@ -58,6 +59,13 @@ void live_settings_topic_changed(void *ctx, const char *topic);
 bool protection_make(struct broker *b, struct fail *fail) NODISCARD;
 void protection_apply(struct broker *b); /* to the listeners, before they accept */
 void protection_free(struct broker *b);
+
+/* ---- authorization.c ---- */
+
+/* Calls `ready` when it is known who may do what, or why not; from within, if everybody may do everything. */
+void authorization_start(struct broker *b, void (*ready)(struct broker *b, const struct fail *fail));
+void authorization_close(struct broker *b); /* its session */
+void authorization_free(struct broker *b);
 
 /* ---- coordination.c ---- */
 

@@ -162,9 +162,12 @@ bool config_check(const struct broker_config *c, struct fail *fail)
 
 bool config_check_protection(const struct broker_config *c, struct fail *fail)
 {
-    if (has_text(c, "authorizer.class.name"))
+    if (has_text(c, "authorizer.class.name") && strcmp(c->authorizer_class_name, CONFIG_ACL_AUTHORIZER) != 0)
         return config_refuse(c, fail, "authorizer.class.name",
-                             "this broker cannot check permissions yet; leave it empty to serve whoever comes");
+                             "this broker has " CONFIG_ACL_AUTHORIZER " only; leave it empty to serve whoever comes");
+    if (c->authorizer_zookeeper_ssl_client_enable)
+        return config_refuse(c, fail, "authorizer.zookeeper.ssl.client.enable",
+                             "this broker cannot encrypt its sessions yet");
     if (c->zookeeper_set_acl)
         return config_refuse(c, fail, "zookeeper.set.acl", "this broker cannot protect its znodes yet");
     if (c->zookeeper_ssl_client_enable)

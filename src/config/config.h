@@ -210,6 +210,8 @@ bool config_is_password(const char *name);
 /* Whether a running broker follows a change of the key; all others count when it is started again. */
 bool config_is_live(const char *name);
 
+#define CONFIG_ACL_AUTHORIZER "kafka.security.authorizer.AclAuthorizer"
+
 /* False if protection is asked for that this broker cannot give yet: it is not to serve without. */
 bool config_check_protection(const struct broker_config *config, struct fail *fail) NODISCARD;
 

@@ -166,7 +166,7 @@ def test_names_file_line_key_and_value_of_a_bad_setting(zookeeper, tmp_path):
 @pytest.mark.parametrize("key, value", [
     ("listeners", "PLAINTEXT://127.0.0.1:0,SSL://127.0.0.1:0"),
     ("listeners", "PLAINTEXT://127.0.0.1:0,SASL_PLAINTEXT://127.0.0.1:0"),
-    ("authorizer.class.name", "kafka.security.authorizer.AclAuthorizer"),
+    ("authorizer.zookeeper.ssl.client.enable", "true"),
     ("zookeeper.set.acl", "true"),
     ("zookeeper.ssl.client.enable", "true"),
 ])

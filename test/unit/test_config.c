@@ -226,7 +226,7 @@ static void test_every_row(void **state)
     struct world *w = *state;
     size_t count;
     const struct config_key *keys = config_broker_keys(&count);
-    assert_int_equal(count, 331);
+    assert_int_equal(count, 338);
     check_rows(keys, count, &w->arena);
     keys = config_topic_keys(&count);
     assert_int_equal(count, 36);

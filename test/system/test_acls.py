@@ -1,0 +1,320 @@
+"""Who may do what: access control lists (KIP-11), beside Apache's AclAuthorizer."""
+
+import json
+import signal
+import socket
+import threading
+
+import pytest
+from batches import TRANSACTIONAL, make_batch
+from harness import PATIENCE, Apache, Barnabas, wait_until
+from messages import SCHEMAS
+from test_answers import Teller, differences, fetch, join, produce
+
+AUTHORIZER = {"authorizer.class.name": "kafka.security.authorizer.AclAuthorizer"}
+TYPES = ["Cluster", "DelegationToken", "Group", "Topic", "TransactionalId", "User"]
+
+
+def acls(*entries):
+    """A node's data: entries are (principal, "Allow" or "Deny", operation[, host])."""
+    named = [dict(zip(("principal", "permissionType", "operation", "host"), (*e, "*")[:4])) for e in entries]
+    return json.dumps({"version": 1, "acls": named}).encode()
+
+
+def test_nodes_are_there_from_the_start(make_broker, zookeeper):
+    make_broker(**AUTHORIZER, **{"super.users": "User:ANONYMOUS"})
+    for root in "/kafka-acl", "/kafka-acl-extended/prefixed":
+        assert zookeeper.children(root) == TYPES
+        assert all(zookeeper.get(f"{root}/{t}") is None for t in TYPES)
+    assert zookeeper.children("/kafka-acl-changes") == zookeeper.children("/kafka-acl-extended-changes") == []
+
+
+@pytest.mark.parametrize("key, value, said", [
+    ("authorizer.class.name", "org.apache.kafka.metadata.authorizer.StandardAuthorizer", "AclAuthorizer only"),
+    ("super.users", "admin", '"admin" is not of the form'),
+])
+def test_does_not_start_with_what_it_does_not_understand(zookeeper, tmp_path, key, value, said):
+    broker = Barnabas(zookeeper, tmp_path / "data", tmp_path / "broker.log", {**AUTHORIZER, key: value})
+    broker.launch()
+    assert broker.process.wait(60) == 1
+    assert f"{key}={value}: " in broker.text() and said in broker.text(), broker.text()
+
+
+@pytest.mark.parametrize("data", [b'{"version":2,"acls":[]}', b"{", acls(("User:a", "Allow", "Fly")), acls(("a", "Allow", "Read"))])
+def test_does_not_start_with_lists_that_it_cannot_read(zookeeper, tmp_path, data):
+    zookeeper.client.create("/kafka-acl/Topic/t", data, makepath=True)
+    broker = Barnabas(zookeeper, tmp_path / "data", tmp_path / "broker.log", AUTHORIZER)
+    broker.launch()
+    assert broker.process.wait(60) == 1
+    assert "The ACLs at /kafka-acl/Topic/t cannot be read" in broker.text(), broker.text()
+
+
+# ---- Lists that change while the broker runs ----
+
+STRANGER = "127.0.0.2"
+
+
+def visible(broker, address=STRANGER):
+    """The topics that somebody sees from there."""
+    with Visitor(broker, address) as visitor:
+        return {t["Name"] for t in visitor.get("Metadata", 9, {"Topics": None})["Topics"]}
+
+
+@pytest.fixture
+def guarded(make_broker, zookeeper):
+    """A broker whose tests may do everything, with two topics that a stranger may not see."""
+    write_rights(zookeeper, {})
+    broker = make_broker(**AUTHORIZER, **{"zookeeper.session.timeout.ms": 2000, "auto.create.topics.enable": "false"})
+    with Visitor(broker, ADMIN) as admin:
+        admin.make_topics("secret", "public")
+    assert visible(broker) == set()
+    return broker
+
+
+def notify(zookeeper, kind, name):
+    zookeeper.client.create("/kafka-acl-changes/acl_changes_", f"{kind}:{name}".encode(), sequence=True)
+
+
+def allow(zookeeper, name, *entries):
+    zookeeper.client.create(f"/kafka-acl/Topic/{name}", acls(*entries))
+    notify(zookeeper, "TOPIC", name)
+
+
+def test_a_list_that_is_changed_in_zookeeper_is_followed(guarded, zookeeper):
+    allow(zookeeper, "secret", ("User:ANONYMOUS", "Allow", "Read", STRANGER))
+    wait_until(lambda: visible(guarded) == {"secret"}, "the permission")
+    zookeeper.client.create("/kafka-acl-extended/prefixed/Topic/pub", acls(("User:*", "Allow", "Describe", STRANGER)))
+    zookeeper.client.create("/kafka-acl-extended-changes/acl_changes_", b'{"version":1,"resourceType":"TOPIC","name":"pub","patternType":"PREFIXED"}', sequence=True)
+    wait_until(lambda: visible(guarded) == {"secret", "public"}, "the permission for a prefix")
+    zookeeper.client.delete("/kafka-acl/Topic/secret")
+    notify(zookeeper, "TOPIC", "secret")
+    wait_until(lambda: visible(guarded) == {"public"}, "the end of the permission")
+
+
+def test_a_notification_that_is_not_understood_is_passed_over(guarded, zookeeper):
+    for odd in b"", b"TOPIC", b"PLACE:x", b"TOPIC:a/b", b"TOPIC:\xff", b"\0":
+        zookeeper.client.create("/kafka-acl-changes/acl_changes_", odd, sequence=True)
+    zookeeper.client.create("/kafka-acl-extended-changes/acl_changes_", b"{", sequence=True)
+    allow(zookeeper, "secret", ("User:ANONYMOUS", "Allow", "Read", STRANGER))
+    wait_until(lambda: visible(guarded) == {"secret"}, "the permission")
+    assert guarded.text().count("is not understood: it is passed over") == 7
+
+
+def test_a_list_that_cannot_be_read_takes_no_protection_away(guarded, zookeeper):
+    allow(zookeeper, "secret", ("User:ANONYMOUS", "Allow", "Read", STRANGER))
+    allow(zookeeper, "public", ("User:ANONYMOUS", "Allow", "Read", STRANGER))
+    wait_until(lambda: visible(guarded) == {"secret", "public"}, "the permissions")
+    zookeeper.client.set("/kafka-acl/Topic/secret", b"{")
+    notify(zookeeper, "TOPIC", "secret")
+    zookeeper.client.create("/kafka-acl-extended/prefixed/Topic/pub", b'{"version":7}')
+    zookeeper.client.create("/kafka-acl-extended-changes/acl_changes_", b'{"version":1,"resourceType":"TOPIC","name":"pub","patternType":"PREFIXED"}', sequence=True)
+    wait_until(lambda: visible(guarded) == {"secret"}, "the list that was never understood to deny everybody")
+    assert "The ACLs at /kafka-acl/Topic/secret cannot be read" in guarded.text()
+    with Visitor(guarded, ADMIN) as admin:
+        assert admin.get("Metadata", 1, {"Topics": [{"Name": "public"}]})["Topics"][0]["ErrorCode"] == 29
+
+
+def test_lists_are_read_again_after_a_lost_session(guarded, zookeeper):
+    """What changed meanwhile, without a notification that is still there."""
+    guarded.process.send_signal(signal.SIGSTOP)
+    try:
+        wait_until(lambda: not zookeeper.client.exists("/brokers/ids/0"), "the session to expire")
+        zookeeper.client.create("/kafka-acl/Topic/secret", acls(("User:ANONYMOUS", "Allow", "Read", STRANGER)))
+    finally:
+        guarded.process.send_signal(signal.SIGCONT)
+    wait_until(lambda: visible(guarded) == {"secret"}, "the permission")
+
+
+def test_a_denial_is_a_line_for_the_audit(guarded):
+    with Visitor(guarded, STRANGER) as visitor:
+        visitor.get("Metadata", 9, {"Topics": [{"Name": "secret"}]})
+        visitor.get("Fetch", 11, {**fetch("secret", wait=0), "Topics": [{"Topic": "secret", "Partitions": [{"Partition": p, "FetchOffset": 0, "PartitionMaxBytes": 1} for p in range(3)]}]})
+        visitor.get("Metadata", 9, {"Topics": None})
+    lines = [line for line in guarded.text().splitlines() if "(kafka.authorizer.logger)" in line]
+    start = "INFO Principal = User:ANONYMOUS is Denied Operation = "
+    assert [line[line.index("INFO"):] for line in lines] == [
+        f"{start}Describe from host = {STRANGER} on resource = Topic:LITERAL:secret for request = Metadata with resourceRefCount = 1 (kafka.authorizer.logger)",
+        f"{start}Read from host = {STRANGER} on resource = Topic:LITERAL:secret for request = Fetch with resourceRefCount = 3 (kafka.authorizer.logger)"]
+
+
+def test_the_level_of_the_audit_is_a_loggers_own(guarded):
+    with Visitor(guarded, ADMIN) as admin:
+        for level, said in ("DEBUG", True), ("WARN", False):
+            answer = admin.get("IncrementalAlterConfigs", 1, {"Resources": [{"ResourceType": 8, "ResourceName": "0", "Configs": [{"Name": "kafka.authorizer.logger", "Value": level}]}]})
+            assert answer["Responses"][0]["ErrorCode"] == 0
+            admin.get("Metadata", 9, {"Topics": [{"Name": level}]})
+            assert (f"is Allowed Operation = Describe from host = {ADMIN} on resource = Topic:LITERAL:{level} for" in guarded.text()) == said
+
+
+# ---- What each API answers to whom: a principal is an address here, as no one logs in ----
+
+ADMIN = "127.0.0.1"  # of the tests, the brokers and their tools
+TOPIC, GROUP, CLUSTER, TRANSACTIONAL_ID = "Topic", "Group", "Cluster", "TransactionalId"
+EVERYTHING = {(TOPIC, "*"): ["All"], (GROUP, "*"): ["All"], (CLUSTER, "kafka-cluster"): ["All"], (TRANSACTIONAL_ID, "*"): ["All"]}
+
+
+def may(topics=(), group=(), cluster=(), txn=(), deny=()):
+    """What somebody may do with the topic "secret", the group "g1", the cluster and the id "tx1"."""
+    rights = {(TOPIC, "secret"): topics, (GROUP, "g1"): group, (CLUSTER, "kafka-cluster"): cluster, (TRANSACTIONAL_ID, "tx1"): txn}
+    return {k: [("Allow", o) for o in v] + ([("Deny", o) for o in deny] if k[0] == TOPIC else []) for k, v in rights.items()}
+
+
+VISITORS = {
+    "127.0.0.2": may(),
+    "127.0.0.3": may(["Read"], ["Read"]),
+    "127.0.0.4": may(["Write"], [], [], ["Write"]),
+    "127.0.0.5": may(["Describe"], ["Describe"], ["Describe"], ["Describe"]),
+    "127.0.0.6": may(["Alter", "AlterConfigs", "Delete"], ["Delete"], ["Alter", "AlterConfigs"]),
+    "127.0.0.7": may([], [], ["ClusterAction", "IdempotentWrite", "Create"]),
+    "127.0.0.8": may(["All"], ["All"], ["All"], ["All"], deny=["Describe"]),
+    "127.0.0.9": may(["All"], ["All"], ["DescribeConfigs"], ["All"], deny=["All"]),
+}
+
+
+class Visitor(Teller):
+    def __init__(self, broker, address):
+        super().__init__(broker)
+        self.address = address
+
+    def send(self, *args, **kw):
+        if self.sock is None:
+            self.sock = socket.create_connection(("127.0.0.1", self.broker.port), PATIENCE, source_address=(self.address, 0))
+        super().send(*args, **kw)
+
+
+def write_rights(zookeeper, visitors):
+    """Before the broker starts, as it reads them then."""
+    zookeeper.client.ensure_path("/")
+    lists = {k: [("User:ANONYMOUS", "Allow", o, ADMIN) for o in v] for k, v in EVERYTHING.items()}
+    for address, rights in visitors.items():
+        for key, given in rights.items():
+            lists.setdefault(key, []).extend(("User:ANONYMOUS", permission, o, address) for permission, o in given)
+    for (kind, name), entries in lists.items():
+        zookeeper.client.create(f"/kafka-acl/{kind}/{name}", acls(*entries), makepath=True)
+
+
+WHO = {"ProducerId": 5, "ProducerEpoch": 0}
+IN_TRANSACTION = make_batch(attributes=TRANSACTIONAL, producer=5, epoch=0, sequence=0)
+BOTH = "secret", "nosuch"
+
+
+def questions(secret):
+    """Everything that needs a permission; `secret`: the topic's id. What changes nothing but for who may, and not for who comes next."""
+    yield "Metadata", {"Topics": None, "IncludeTopicAuthorizedOperations": 1, "IncludeClusterAuthorizedOperations": 1}
+    yield "Metadata", {"Topics": [{"Name": t} for t in BOTH], "AllowAutoTopicCreation": 0, "IncludeTopicAuthorizedOperations": 1}
+    yield "Metadata", {"Topics": [{"Name": None, "TopicId": t} for t in (secret, b"n" * 16)], "IncludeTopicAuthorizedOperations": 1}
+    yield "DescribeCluster", {"IncludeClusterAuthorizedOperations": 1}
+    for t in BOTH:
+        yield "Produce", produce(t, make_batch())
+        yield "Fetch", fetch(t, wait=0)
+        yield "Fetch", fetch(t, wait=0, replica=7)
+        yield "ListOffsets", {"ReplicaId": -1, "Topics": [{"Name": t, "Partitions": [{"PartitionIndex": 0, "Timestamp": -2, "MaxNumOffsets": 1}]}]}
+        yield "OffsetForLeaderEpoch", {"ReplicaId": -2, "Topics": [{"Topic": t, "Partitions": [{"Partition": 0, "LeaderEpoch": 0}]}]}
+        yield "DescribeProducers", {"Topics": [{"Name": t, "PartitionIndexes": [0]}]}
+        yield "DeleteRecords", {"TimeoutMs": 5000, "Topics": [{"Name": t, "Partitions": [{"PartitionIndex": 0, "Offset": 0}]}]}
+        yield "CreatePartitions", {"TimeoutMs": 5000, "Topics": [{"Name": t, "Count": 5}], "ValidateOnly": 1}
+        yield "DescribeConfigs", {"Resources": [{"ResourceType": 4, "ResourceName": "0", "ConfigurationKeys": ["num.io.threads"]},
+                                                {"ResourceType": 2, "ResourceName": t, "ConfigurationKeys": ["retention.ms"]}]}
+        for operation in "AlterConfigs", "IncrementalAlterConfigs":
+            for value in "2", "bad":
+                yield operation, {"ValidateOnly": 1, "Resources": [{"ResourceType": 2, "ResourceName": t, "Configs": [{"Name": "retention.ms", "Value": value}]},
+                                                                   {"ResourceType": 4, "ResourceName": "0", "Configs": [{"Name": "log.cleaner.threads", "Value": value}]}]}
+    for secret_id in secret, b"n" * 16:
+        yield "Fetch", fetch(secret_id, wait=0)
+    yield "Produce", produce("secret", IN_TRANSACTION, transactional_id="tx1")
+    yield "Produce", produce("secret", IN_TRANSACTION, transactional_id=None)
+    for kind, key in (0, "g1"), (1, "tx1"), (2, "s1"):
+        yield "FindCoordinator", {"KeyType": kind, "Key": key, "CoordinatorKeys": [key]}
+    yield "JoinGroup", join("g1", member="nobody")
+    yield "SyncGroup", {"GroupId": "g1", "MemberId": "m", "GenerationId": 1, "ProtocolType": "consumer", "ProtocolName": "range"}
+    yield "Heartbeat", {"GroupId": "g1", "MemberId": "m", "GenerationId": 1}
+    yield "LeaveGroup", {"GroupId": "g1", "MemberId": "m", "Members": [{"MemberId": "m"}]}
+    for name in "g1", "g2":
+        yield "OffsetCommit", {"GroupId": name, "Topics": [{"Name": t, "Partitions": [{"PartitionIndex": 0, "CommittedOffset": 1}]} for t in BOTH]}
+        topics = [{"Name": t, "PartitionIndexes": [0]} for t in BOTH]
+        for asked in topics, None:
+            yield "OffsetFetch", {"GroupId": name, "Topics": asked, "Groups": [{"GroupId": name, "Topics": asked}]}
+    yield "OffsetDelete", {"GroupId": "g1", "Topics": [{"Name": t, "Partitions": [{"PartitionIndex": 3}]} for t in BOTH]}
+    yield "DescribeGroups", {"Groups": ["g1", "g2"], "IncludeAuthorizedOperations": 1}
+    yield "ListGroups", {}
+    yield "DeleteGroups", {"GroupsNames": ["g9", "g9"]}
+    yield "InitProducerId", {"TransactionalId": "tx1", "TransactionTimeoutMs": -1, "ProducerId": -1, "ProducerEpoch": -1}
+    yield "InitProducerId", {"TransactionalId": None, "TransactionTimeoutMs": 1000, "ProducerId": 5, "ProducerEpoch": -1}
+    yield "AddPartitionsToTxn", {"V3AndBelowTransactionalId": "tx1", "V3AndBelowProducerId": 5, "V3AndBelowTopics": [{"Name": t, "Partitions": [0]} for t in BOTH], "Transactions": [
+        {"TransactionalId": "tx1", **WHO, "VerifyOnly": 1, "Topics": [{"Name": t, "Partitions": [0]} for t in BOTH]}]}
+    yield "AddOffsetsToTxn", {"TransactionalId": "tx1", "GroupId": "g1", **WHO}
+    yield "EndTxn", {"TransactionalId": "tx1", **WHO}
+    yield "TxnOffsetCommit", {"TransactionalId": "tx1", "GroupId": "g1", **WHO, "Topics": [{"Name": t, "Partitions": [{"PartitionIndex": 0, "CommittedOffset": 1}]} for t in BOTH]}
+    yield "WriteTxnMarkers", {"Markers": [{"ProducerId": 4000, "TransactionResult": 1, "Topics": [{"Name": "nosuch", "PartitionIndexes": [0]}]}]}
+    yield "DescribeTransactions", {"TransactionalIds": ["tx1", "tx2"]}
+    yield "ListTransactions", {}
+    yield "CreateTopics", {"timeoutMs": 5000, "validateOnly": 1, "Topics": [{"Name": "new", "NumPartitions": 1, "ReplicationFactor": 1}]}
+    yield "CreateTopics", {"timeoutMs": 5000, "validateOnly": 1, "Topics": [{"Name": "new", "NumPartitions": 1, "ReplicationFactor": 1}, {"Name": "new", "NumPartitions": 1, "ReplicationFactor": 1}]}
+    yield "DeleteTopics", {"TimeoutMs": 5000, "TopicNames": ["nosuch"], "Topics": [{"Name": "nosuch"}, {"Name": None, "TopicId": b"n" * 16}]}
+    yield "DescribeLogDirs", {"Topics": None}
+    yield "AlterReplicaLogDirs", {"Dirs": [{"Path": "/nowhere", "Topics": [{"Name": "secret", "Partitions": [0]}]}]}
+    yield "ElectLeaders", {"TopicPartitions": [{"Topic": "secret", "Partitions": [0]}], "TimeoutMs": 5000}
+    yield "AlterPartitionReassignments", {"TimeoutMs": 5000, "Topics": [{"Name": "nosuch", "Partitions": [{"PartitionIndex": 0, "Replicas": [0]}]}]}
+    yield "ListPartitionReassignments", {"TimeoutMs": 5000, "Topics": None}
+    yield "UpdateFeatures", {"timeoutMs": 1000, "FeatureUpdates": [{"Feature": "x", "MaxVersionLevel": 1, "UpgradeType": 1}]}
+    yield "ControlledShutdown", {"BrokerId": 77, "BrokerEpoch": -1}
+    yield "AllocateProducerIds", {"BrokerId": 9, "BrokerEpoch": 5}
+    yield "AlterPartition", {"BrokerId": 9, "BrokerEpoch": 5}
+    yield "LeaderAndIsr", {"ControllerId": 0, "ControllerEpoch": 0, "BrokerEpoch": -1}
+    yield "UpdateMetadata", {"ControllerId": 0, "ControllerEpoch": 0, "BrokerEpoch": -1}
+    yield "StopReplica", {"ControllerId": 0, "ControllerEpoch": 0, "BrokerEpoch": -1}
+    yield "ConsumerGroupHeartbeat", {"GroupId": "g1"}
+
+
+@pytest.fixture(scope="module")
+def pair(ensemble, tmp_path_factory):
+    """Apache's broker and barnabas, which have nothing of each other but the same permissions."""
+    made = []
+    for kind in Apache, Barnabas:
+        folder, chroot = tmp_path_factory.mktemp(kind.__name__), ensemble.chroot()
+        write_rights(chroot, VISITORS)
+        broker = kind(chroot, folder / "data", folder / "broker.log", {
+            **AUTHORIZER, "auto.create.topics.enable": "false", "offsets.topic.num.partitions": 1, "transaction.state.log.num.partitions": 1, "log.cleaner.enable": "false"})
+        broker.start()
+        made.append(broker)
+        admin = Visitor(broker, ADMIN)
+        admin.make_topics("secret", partitions=1)
+        for group in 0, 1:
+            wait_until(lambda: admin.get("FindCoordinator", 2, {"Key": "x", "KeyType": group})["ErrorCode"] == 0, "a coordinator")
+        admin.until_served("OffsetFetch", 7, {"GroupId": "x", "Topics": None})
+        admin.until_served("InitProducerId", 4, {"TransactionalId": "other", "TransactionTimeoutMs": 1000})
+        for group in "g1", "g2":
+            admin.until_served("OffsetCommit", 7, {"GroupId": group, "Topics": [{"Name": "secret", "Partitions": [{"PartitionIndex": 0, "CommittedOffset": 1}]}]})
+        broker.secret = admin.topic_id("secret")
+        broker.cluster = admin.get("DescribeCluster", 0)["ClusterId"]
+        admin.close()
+    yield made
+    for broker in made:
+        broker.stop()
+        broker.check_log()
+
+
+FROM = {"Fetch": 4, "DescribeConfigs": 1}  # below, other things differ: records that are converted, and what is called a default
+
+
+def answers_to(broker, address):
+    told = Visitor(broker, address)
+    for api, tree in questions(broker.secret):
+        low, high = SCHEMAS[api].span
+        for version in range(FROM.get(api, low), high + 1):
+            told.ask(f"{tree}", api, version, tree)
+    told.close()
+    return told.told
+
+
+@pytest.mark.parametrize("address", VISITORS)
+def test_each_api_answers_what_apache_answers(pair, address):
+    answers, threads = {}, []
+    for broker in pair:
+        threads.append(threading.Thread(target=lambda b=broker: answers.update({b: answers_to(b, address)})))
+        threads[-1].start()
+    for t in threads:
+        t.join()
+    theirs, ours = (answers[b] for b in pair)
+    lines = [f"{api} {what}{where}: Apache {x!r}, ours {y!r}" for (what, api, a), (_, _, b) in zip(theirs, ours) for where, x, y in differences(a, b)]
+    assert len(theirs) == len(ours) and not lines, "\n" + "\n".join(lines)
