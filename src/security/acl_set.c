@@ -356,7 +356,7 @@ static void add_rows_of(const struct acl_list *l, const struct acl_asker *who, s
 
 static struct acl_asker anybody(void)
 {
-    return acl_asker((struct principal){STR_LIT(PRINCIPAL_USER), STR_LIT(ACL_WILDCARD), false}, STR_NULL);
+    return acl_asker((struct principal){principal_anonymous.type, STR_LIT(ACL_WILDCARD), false}, STR_NULL);
 }
 
 static void add_list(const struct acl_list *l, const struct acl_asker *who, const struct acl_asker *everyone,

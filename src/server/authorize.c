@@ -14,11 +14,6 @@ __attribute__((constructor)) static void register_audit(void)
     logger_register(&audit);
 }
 
-struct principal request_principal(const struct request *r UNUSED)
-{
-    return (struct principal){STR_LIT(PRINCIPAL_USER), STR_LIT(PRINCIPAL_ANONYMOUS), false};
-}
-
 static struct acl_asker authorize_asker(const struct request *r)
 {
     return acl_asker(request_principal(r), str_of(connection_peer_host(r->x->conn) + 1));

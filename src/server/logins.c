@@ -56,13 +56,18 @@ static bool make_listener(struct logins *l, const struct listener *listener, con
     const char *text = config_listener_raw(l->config, listener->name, NULL, "sasl.enabled.mechanisms");
     struct mechanism_login *mechanisms = ARENA_ARRAY(&l->memory, struct mechanism_login, SASL_MECHANISM_COUNT);
     const char **names = ARENA_ARRAY(&l->memory, const char *, SASL_MECHANISM_COUNT);
+    const char *rules = config_listener_raw(l->config, listener->name, NULL, "ssl.principal.mapping.rules");
     *out = (struct listener_logins){.sasl = is_sasl(listener), .mechanisms = mechanisms, .names = names};
+    out->subject_rules = principal_rules_parse(rules, fail);
+    if (out->subject_rules == NULL)
+        return fail_wrap(fail, "ssl.principal.mapping.rules of listener %s", listener->name);
     if (!out->sasl)
         return true;
     for (struct str name; next_item(&text, &name);) {
         for (int i = 0; i < out->count; i++)
             if (str_is(name, names[i]))
-                return fail_set(fail, "sasl.enabled.mechanisms of listener %s names %s twice", listener->name, names[i]);
+                return fail_set(fail, "sasl.enabled.mechanisms of listener %s names %s twice", listener->name,
+                                names[i]);
         if (!make_mechanism(l, listener, name, accounts, &mechanisms[out->count], fail))
             return false;
         names[out->count] = sasl_mechanism_name(mechanisms[out->count].login.mechanism);
@@ -90,6 +95,8 @@ void logins_free(struct logins *l)
     if (l == NULL)
         return;
     arena_deinit(&l->memory);
+    for (int i = 0; i < l->config->listeners.count; i++)
+        principal_rules_free(l->listeners[i].subject_rules);
     free(l->listeners);
     free(l);
 }

@@ -3,6 +3,7 @@
 #define BARNABAS_LOGINS_H
 
 #include "config/config.h"
+#include "security/principal.h"
 #include "security/sasl.h"
 
 struct mechanism_login {
@@ -11,7 +12,8 @@ struct mechanism_login {
 };
 
 struct listener_logins {
-    bool sasl; /* nobody is served before such a login */
+    struct principal_rules *subject_rules; /* whom a certificate names */
+    bool sasl;                             /* nobody is served before such a login */
     const struct mechanism_login *mechanisms;
     int count;
     const char *const *names; /* of the mechanisms, in the order of sasl.enabled.mechanisms */

@@ -105,10 +105,11 @@ static int64_t remaining_ms(const struct sasl_identity *who, int64_t max_reauth_
 /* NULL: it is whom it was before. */
 static const char *another_one(struct session *session, const struct sasl_identity *who, struct arena *a)
 {
-    if (!session->again || str_eq(session->user, who->name))
+    if (!session->again || str_eq(session->principal.name, who->name))
         return NULL;
     return arena_printf(a, "Cannot change principals during re-authentication from User.%.*s: User.%.*s",
-                        STR_ARGS(str_head(session->user, MOST_SAID)), STR_ARGS(str_head(who->name, MOST_SAID)))
+                        STR_ARGS(str_head(session->principal.name, MOST_SAID)),
+                        STR_ARGS(str_head(who->name, MOST_SAID)))
         .p;
 }
 

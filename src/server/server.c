@@ -173,6 +173,13 @@ struct wake_queue *request_wake_queue(const struct request *r)
     unreachable("a request on a loop that is not the network's");
 }
 
+struct principal request_principal(const struct request *r)
+{
+    const struct session *session = connection_session(r->s, r->x->conn);
+    ensure(session->principal.name.p != NULL);
+    return session->principal;
+}
+
 const char *request_listener(const struct request *r)
 {
     return connection_listener(r->x->conn)->name;

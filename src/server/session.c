@@ -13,7 +13,7 @@ static void connection_session_free(void *context)
     struct session *session = context;
     ensure(session->delayed == NULL);
     sasl_server_free(session->talk);
-    str_free(session->user);
+    str_free(session->principal.name);
     free(session);
 }
 
@@ -62,20 +62,27 @@ void session_refuse(struct session *session, struct exchange *x, struct outgoing
 
 void session_open(struct session *session, struct str user, bool by_token)
 {
-    str_free(session->user);
-    session->user = str_dup(user);
-    session->by_token = by_token;
+    struct str old = session->principal.name;
+    session->principal = (struct principal){principal_anonymous.type, str_dup(user), by_token};
+    str_free(old);
     session->stage = SESSION_OPEN;
     connection_limit_frames(session->conn, session->s->config->socket_request_max_bytes);
 }
 
-/* By the certificate that the peer has shown, if it has. */
+/* By the certificate that the peer has shown, if it has: its name may be none that is let in. */
 static void open_at_once(struct session *session)
 {
     struct arena a = {0};
+    struct fail why;
+    struct str name = principal_anonymous.name;
     struct ssl_st *tls = connection_tls(session->conn);
     const char *subject = tls != NULL ? tls_peer_subject(tls, &a) : NULL;
-    session_open(session, subject != NULL ? str_of(subject) : STR_LIT("ANONYMOUS"), false);
+    if (subject == NULL || principal_rules_apply(session->logins->subject_rules, subject, &a, &name, &why)) {
+        session_open(session, name, false);
+    } else {
+        log_warn_limited(&refusals, "Closing connection from %s: %s", connection_peer(session->conn), why.text);
+        session->stage = SESSION_OVER;
+    }
     arena_deinit(&a);
 }
 

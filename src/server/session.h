@@ -10,6 +10,7 @@
 #ifndef BARNABAS_SESSION_H
 #define BARNABAS_SESSION_H
 
+#include "security/principal.h"
 #include "server/logins.h"
 #include "server/server_internal.h"
 
@@ -20,8 +21,7 @@ struct session {
     struct connection *conn;
     const struct listener_logins *logins;
     enum session_stage stage;
-    struct str user; /* the principal's name, whose type is User; null before the session is open */
-    bool by_token;   /* logged in with a delegation token (KIP-48) */
+    struct principal principal; /* whose name it owns; null before it is open */
 
     bool asked_versions;
     bool raw;   /* tokens come in frames of their own, without a header (SaslHandshake 0) */
@@ -45,7 +45,7 @@ bool session_expects_token(const struct session *session);
 
 /* Logs why, and closes the connection after what `out` has, when the time for those who fail is over. */
 void session_refuse(struct session *session, struct exchange *x, struct outgoing *out, const char *why);
-/* The login counts, as if it had just been made. */
+/* Requests are served for this user from now on. */
 void session_open(struct session *session, struct str user, bool by_token);
 
 #endif
