@@ -14,18 +14,20 @@
 enum { SMALLEST_HEADER = 8, LENGTH_SIZE = 4, MOST_ANSWER_BYTES = 256 << 20 };
 
 /* clang-format off */
-#define ENTRIES(X)                                                                                   \
-    X(produce) X(fetch) X(list_offsets) X(metadata) X(leader_and_isr) X(stop_replica)                \
-    X(update_metadata) X(controlled_shutdown) X(offset_commit) X(offset_fetch) X(find_coordinator)   \
-    X(join_group) X(heartbeat) X(leave_group) X(sync_group) X(describe_groups) X(list_groups)        \
-    X(api_versions) X(create_topics) X(delete_topics) X(init_producer_id) X(offset_for_leader_epoch) \
-    X(describe_configs) X(create_partitions) X(delete_groups) X(describe_cluster)                    \
-    X(allocate_producer_ids) X(alter_partition) X(alter_partition_reassignments)                     \
-    X(list_partition_reassignments) X(elect_leaders) X(update_features) X(alter_configs)             \
-    X(incremental_alter_configs) X(delete_records) X(add_partitions_to_txn) X(add_offsets_to_txn)    \
-    X(end_txn) X(write_txn_markers) X(txn_offset_commit) X(describe_transactions)                    \
-    X(sasl_handshake) X(sasl_authenticate) X(list_transactions) X(describe_producers) X(describe_log_dirs)                      \
-    X(alter_replica_log_dirs) X(offset_delete) X(consumer_group_heartbeat) X(consumer_group_describe)
+#define ENTRIES(X)                                                                                  \
+    X(produce) X(fetch) X(list_offsets) X(metadata) X(leader_and_isr) X(stop_replica)               \
+    X(update_metadata) X(controlled_shutdown) X(offset_commit) X(offset_fetch) X(find_coordinator)  \
+    X(join_group) X(heartbeat) X(leave_group) X(sync_group) X(describe_groups) X(list_groups)       \
+    X(api_versions) X(create_topics) X(delete_topics) X(init_producer_id)                           \
+    X(offset_for_leader_epoch) X(describe_configs) X(create_partitions) X(delete_groups)            \
+    X(describe_cluster) X(allocate_producer_ids) X(alter_partition)                                 \
+    X(alter_partition_reassignments) X(list_partition_reassignments) X(elect_leaders)               \
+    X(update_features) X(alter_configs) X(incremental_alter_configs) X(delete_records)              \
+    X(add_partitions_to_txn) X(add_offsets_to_txn) X(end_txn) X(write_txn_markers)                  \
+    X(txn_offset_commit) X(describe_transactions) X(sasl_handshake) X(sasl_authenticate)            \
+    X(list_transactions) X(describe_producers) X(describe_log_dirs) X(alter_replica_log_dirs)       \
+    X(offset_delete) X(consumer_group_heartbeat) X(consumer_group_describe) X(describe_acls)        \
+    X(create_acls) X(delete_acls)
 /* clang-format on */
 
 #define DECLARE(name) extern const struct api_entry api_##name;

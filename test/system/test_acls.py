@@ -176,6 +176,10 @@ class Visitor(Teller):
         super().__init__(broker)
         self.address = address
 
+    def plain(self, x, name=""):
+        x = super().plain(x, name)
+        return sorted(x, key=repr) if name in ("Acls", "MatchingAcls", "Resources") else x
+
     def send(self, *args, **kw):
         if self.sock is None:
             self.sock = socket.create_connection(("127.0.0.1", self.broker.port), PATIENCE, source_address=(self.address, 0))
@@ -318,3 +322,150 @@ def test_each_api_answers_what_apache_answers(pair, address):
     theirs, ours = (answers[b] for b in pair)
     lines = [f"{api} {what}{where}: Apache {x!r}, ours {y!r}" for (what, api, a), (_, _, b) in zip(theirs, ours) for where, x, y in differences(a, b)]
     assert len(theirs) == len(ours) and not lines, "\n" + "\n".join(lines)
+
+
+# ---- CreateAcls, DescribeAcls, DeleteAcls ----
+
+ANY, MATCH, LITERAL, PREFIXED = 1, 2, 3, 4
+DENY, ALLOW = 2, 3
+READ, WRITE, DESCRIBE = 3, 4, 8
+
+
+def entry(name="t", kind=2, pattern=LITERAL, principal="User:x", host="*", operation=READ, permission=ALLOW):
+    return {"ResourceType": kind, "ResourceName": name, "ResourcePatternType": pattern, "Principal": principal, "Host": host, "Operation": operation, "PermissionType": permission}
+
+
+def matching(name=None, kind=ANY, pattern=ANY, principal=None, host=None, operation=ANY, permission=ANY):
+    return {"ResourceTypeFilter": kind, "ResourceNameFilter": name, "PatternTypeFilter": pattern, "PrincipalFilter": principal, "HostFilter": host, "Operation": operation,
+            "PermissionType": permission}
+
+
+def tell_of_acls(s):
+    """A chapter as those of test_answers."""
+    def create(what, *entries, version=3):
+        s.ask(what, "CreateAcls", version, {"Creations": list(entries)})
+
+    def describe(what, version=3, **filters):
+        s.ask(what, "DescribeAcls", version, matching(**filters))
+
+    def delete(what, *filters, version=3):
+        s.ask(what, "DeleteAcls", version, {"Filters": list(filters)})
+    for version in range(4):
+        create(f"in version {version}", entry(f"v{version}"), version=version)
+        create(f"again in version {version}", entry(f"v{version}"), version=version)
+        describe(f"in version {version}", name=f"v{version}", kind=2, pattern=LITERAL, version=version)
+        describe(f"any in version {version}", name=f"v{version}", kind=2, version=version)
+        delete(f"in version {version}", matching(f"v{version}", 2, LITERAL), version=version)
+        delete(f"again in version {version}", matching(f"v{version}", 2, LITERAL), version=version)
+    create("nothing")
+    delete("nothing")
+    create("several", *(entry("a", operation=o, permission=p) for o in range(2, 13) for p in (DENY, ALLOW)), entry("a", pattern=PREFIXED), entry("*"), entry("ab", pattern=PREFIXED, principal="User:y"))
+    create("of all types", *(entry("kafka-cluster", kind) for kind in range(2, 8)))
+    create("one twice, and one that cannot be", entry("b"), entry(""), entry("b"))
+    create("of other clusters", entry("mine", 4))
+    create("odd names", entry("a/b"), entry("."), entry(".."), entry("x" * 300), entry("with:colon"), entry("\u00e4\u20ac"), entry("a b"))
+    create("odd principals", entry("p", principal="x"), entry("p", principal=""), entry("p", principal=":"), entry("p", principal="User:"), entry("p", principal=":x"), entry("p", principal="Group:x"),
+           entry("p", principal="User:a:b"), entry("p", principal="User:\u20ac"))
+    create("odd hosts", entry("h", host=""), entry("h", host="no address"))
+    create("unsuitable operations", entry("o", 3, operation=WRITE), entry("o", 7))
+    for field in "ResourceType", "ResourcePatternType", "Operation", "PermissionType":
+        for value in 1, 2, 99, -1:
+            if (field, value) in (("ResourceType", 2), ("Operation", 2), ("PermissionType", 2)):
+                continue
+            create(f"{field} {value}", entry("ok"), {**entry("odd"), field: value})
+    describe("all")
+    describe("by name", name="a")
+    describe("by match", name="abc", pattern=MATCH)
+    describe("by match and type", name="a", kind=2, pattern=MATCH)
+    describe("a prefix", name="ab", pattern=PREFIXED)
+    describe("by principal", principal="User:y")
+    describe("by host", host="no address")
+    describe("by operation", operation=WRITE)
+    describe("denied", permission=DENY)
+    describe("none", name="nosuch")
+    describe("an empty name", name="")
+    for field in "ResourceTypeFilter", "PatternTypeFilter", "Operation", "PermissionType":
+        for value in 99, -1:
+            s.ask(f"{field} {value}", "DescribeAcls", 3, {**matching(), field: value})
+            s.ask(f"without {field} {value}", "DeleteAcls", 3, {"Filters": [{**matching("ok"), field: value}]})
+    delete("one twice", matching("a", 2, LITERAL, operation=READ), matching("a", 2, LITERAL, permission=ALLOW))
+    delete("by match", matching("abc", 2, MATCH, principal="User:y"))
+    delete("of a principal", matching(principal="User:x"))
+    delete("what is not there", matching("nosuch", 2, LITERAL))
+    describe("what is left")
+
+
+def test_acls_are_changed_as_by_apache(pair):
+    told = {}
+
+    def tell(broker):
+        visitor = Visitor(broker, ADMIN)
+        tell_of_acls(visitor)
+        visitor.close()
+        told[broker] = visitor.told
+    threads = [threading.Thread(target=tell, args=(b,)) for b in pair]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    theirs, ours = (told[b] for b in pair)
+    lines = [f"{what} ({api}){where}: Apache {x!r}, ours {y!r}" for (what, api, a), (_, _, b) in zip(theirs, ours) for where, x, y in differences(a, b)]
+    assert len(theirs) == len(ours) and not lines, "\n" + "\n".join(lines)
+    assert nodes_of(pair[0].zookeeper) == nodes_of(pair[1].zookeeper)
+
+
+def nodes_of(zookeeper):
+    """What ZooKeeper has of ACLs, in a form without order."""
+    found = {}
+    for root in "/kafka-acl", "/kafka-acl-extended/prefixed":
+        for kind in zookeeper.children(root):
+            for name in zookeeper.children(f"{root}/{kind}"):
+                data = json.loads(zookeeper.get(f"{root}/{kind}/{name}"))
+                found[root, kind, name] = data["version"], sorted(sorted(e.items()) for e in data["acls"])
+    notices = [zookeeper.get(f"{folder}/{n}") for folder in ("/kafka-acl-changes", "/kafka-acl-extended-changes") for n in zookeeper.children(folder)]
+    return found, sorted(notices)
+
+
+@pytest.fixture
+def mixed(make_broker, zookeeper):
+    """Apache's broker and barnabas in one cluster."""
+    write_rights(zookeeper, {})
+    return make_broker(Apache, "theirs", **AUTHORIZER, **{"broker.id": 1}), make_broker(**AUTHORIZER, **{"broker.id": 2})
+
+
+def listed(broker, name):
+    with Visitor(broker, ADMIN) as visitor:
+        found = visitor.get("DescribeAcls", 3, matching(name, 2, ANY))["Resources"]
+    return {(r["PatternType"], e["Principal"]) for r in found for e in r["Acls"]}
+
+
+def test_brokers_of_both_kinds_follow_each_other(mixed):
+    for writer, reader in mixed, mixed[::-1]:
+        with Visitor(writer, ADMIN) as visitor:
+            for pattern in LITERAL, PREFIXED:
+                assert visitor.get("CreateAcls", 3, {"Creations": [entry("shared", pattern=pattern, principal="User:a")]})["Results"][0]["ErrorCode"] == 0
+            assert listed(writer, "shared") == {(LITERAL, "User:a"), (PREFIXED, "User:a")}
+            wait_until(lambda: listed(reader, "shared") == listed(writer, "shared"), "what the other one has made")
+            assert visitor.get("DeleteAcls", 3, {"Filters": [matching("shared", 2)]})["FilterResults"][0]["ErrorCode"] == 0
+            assert listed(writer, "shared") == set()
+            wait_until(lambda: listed(reader, "shared") == set(), "what the other one has taken away")
+
+
+def test_no_acl_is_lost_when_several_are_added_at_once(mixed):
+    """To one list, by both brokers: who is told that it is there finds it."""
+    made, threads = [], []
+
+    def add(broker, names):
+        with Visitor(broker, ADMIN) as visitor:
+            for name in names:
+                answer = visitor.get("CreateAcls", 3, {"Creations": [entry("busy", principal=name)]})
+                if answer["Results"][0]["ErrorCode"] == 0:
+                    made.append((LITERAL, name))
+    for i in range(4):
+        threads.append(threading.Thread(target=add, args=(mixed[i % 2], [f"User:{i}.{k}" for k in range(10)])))
+        threads[-1].start()
+    for t in threads:
+        t.join()
+    assert len(made) >= 20
+    for broker in mixed:
+        wait_until(lambda b=broker: set(made) <= listed(b, "busy"), "all that was made")

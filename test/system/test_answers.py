@@ -1010,6 +1010,11 @@ def tell_of_the_cluster(s):
     for kind in 0, 4, -1:
         s.ask(f"features of type {kind}", "UpdateFeatures", 1, {"timeoutMs": 1000, "FeatureUpdates": [{"Feature": "x", "MaxVersionLevel": 0, "UpgradeType": kind}], "ValidateOnly": 1})
     s.ask("a feature without a name", "UpdateFeatures", 1, {"timeoutMs": 1000, "FeatureUpdates": [{"Feature": "", "MaxVersionLevel": 1}]})
+    for version in range(4):
+        s.ask(f"permissions without an authorizer in version {version}", "DescribeAcls", version, {"ResourceTypeFilter": 1, "PatternTypeFilter": 3, "Operation": 1, "PermissionType": 1})
+        s.ask(f"a permission without an authorizer in version {version}", "CreateAcls", version, {"Creations": [
+            {"ResourceType": 2, "ResourceName": t, "ResourcePatternType": 3, "Principal": "User:x", "Host": "*", "Operation": 3, "PermissionType": 3}]})
+        s.ask(f"no permission without an authorizer in version {version}", "DeleteAcls", version, {"Filters": [{"ResourceTypeFilter": 1, "PatternTypeFilter": 3, "Operation": 1, "PermissionType": 1}]})
     s.ask("a feature below zero", "UpdateFeatures", 1, {"timeoutMs": 1000, "FeatureUpdates": [{"Feature": "x", "MaxVersionLevel": -1}]})
 
 
