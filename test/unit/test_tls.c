@@ -2,6 +2,7 @@
 #include "tls_test.h"
 
 #include "base/arena.h"
+#include "security/tls_check.h"
 
 static struct identity authority, stranger, broker, alice;
 static char *authority_pem, *broker_pem, *broker_key, *alice_pem, *alice_key;
@@ -453,6 +454,169 @@ static void settings_that_mean_nothing_here_are_refused(void **state)
     }
 }
 
+/* ---- Checks ---- */
+
+static void write_store(const char *dir, const char *name, const char *text, char path[128])
+{
+    snprintf(path, 128, "%s/%s", dir, name);
+    file_write(path, text, strlen(text));
+}
+
+/* Whether a broker starts with these lines, of which the last is about a listener called SSL; "": it does. */
+static void check_start(const char *const *lines, size_t count, const char *why)
+{
+    const char *all[24] = {"broker.id=1", "zookeeper.connect=localhost",
+                           "listeners=SSL://localhost:1,PLAINTEXT://localhost:2"};
+    struct broker_config config;
+    struct fail fail = {""};
+    memcpy(all + 3, lines, sizeof(*lines) * count);
+    struct config_options options = {.overrides = all, .override_count = count + 3};
+    if (!config_load(&config, &options, &fail))
+        fail_msg("%s", fail.text);
+    if (tls_check_listener(&config, &config.listeners.items[0], &fail) != (*why == '\0'))
+        fail_msg("%s and not %s", fail.text, why);
+    assert_has(fail.text, why);
+    assert_int_equal(ERR_peek_error(), 0);
+    config_deinit(&config);
+}
+
+static void a_listener_is_checked_before_the_broker_starts(void **state)
+{
+    (void)state;
+    char dir[64], keys[128], trust[128], strange[128], own[128], line[4][192];
+    char *both = xasprintf("%s%s", broker_key, broker_pem), *stranger_pem = pem_of_certificate(&stranger);
+    temp_dir_make(dir);
+    write_store(dir, "keys", both, keys);
+    write_store(dir, "trust", authority_pem, trust);
+    write_store(dir, "strange", stranger_pem, strange);
+    write_store(dir, "own", broker_pem, own);
+    snprintf(line[0], sizeof(line[0]), "ssl.keystore.location=%s", keys);
+    snprintf(line[1], sizeof(line[1]), "ssl.truststore.location=%s", trust);
+    snprintf(line[2], sizeof(line[2]), "listener.name.ssl.ssl.truststore.location=%s", strange);
+    snprintf(line[3], sizeof(line[3]), "listener.name.ssl.ssl.truststore.location=%s", own);
+    const char *lines[] = {line[0], line[1], "ssl.keystore.type=PEM", "ssl.truststore.type=PEM", "", "", ""};
+    const char *const among = "security.inter.broker.protocol=SSL";
+    static const struct {
+        const char *extra[3];
+        const char *why;
+    } cases[] = {
+        {{"num.partitions=1"}, ""},
+        {{"ssl.keystore.type=JKS"}, "listener SSL: ssl.keystore.password is not set"},
+        {{"listener.name.ssl.ssl.keystore.location=/nowhere"}, "/nowhere of type PEM: No such file"},
+        {{"ssl.principal.mapping.rules=RULE:a"}, "listener SSL: ssl.principal.mapping.rules: Invalid rule: `RULE:a`"},
+        {{"ssl.cipher.suites=NO_SUCH"}, "listener SSL: ssl.cipher.suites: there is no cipher suite NO_SUCH"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        lines[4] = cases[i].extra[0];
+        check_start(lines, 5, cases[i].why);
+    }
+    lines[4] = among;
+    lines[5] = "ssl.client.auth=required";
+    check_start(lines, 6, ""); /* the host of this one's name is not in the certificate, which does not matter */
+    lines[6] = line[3];
+    check_start(lines, 7, "");
+    lines[6] = line[2];
+    check_start(lines, 7, "listener SSL: a client with these settings cannot connect");
+    lines[4] = "num.partitions=1";
+    check_start(lines, 7, ""); /* only clients come there */
+    check_start((const char *const[]){"num.partitions=1"}, 1, "listener SSL: ssl.keystore.location is not set");
+    free(both);
+    free(stranger_pem);
+    temp_dir_remove(dir);
+}
+
+static struct tls_context *context_for(struct identity_spec spec)
+{
+    struct identity identity = identity_make(spec);
+    char *key = pem_of_key(&identity, NULL), *certificate = pem_of_certificate(&identity);
+    struct tls_context *context = context_of(settings_of(key, certificate, NULL), TLS_SERVER);
+    free(key);
+    free(certificate);
+    identity_free(&identity);
+    return context;
+}
+
+static void certificates_change_into_those_that_say_the_same(void **state)
+{
+    (void)state;
+    static const struct {
+        struct identity_spec old, next;
+        bool allow_names, allow_alternatives;
+        const char *why; /* NULL: it may */
+    } cases[] = {
+        {{.name = "a"}, {.name = "a"}, false, false, NULL},
+        {{.name = "a b"}, {.name = " A  b"}, false, false, NULL},
+        {{.name = "a"},
+         {.name = "b"},
+         false,
+         false,
+         "Keystore DistinguishedName does not match:  existing={alias=kafka, DN=CN=a}, new={alias=kafka, DN=CN=b}"},
+        {{.name = "a"}, {.name = "b"}, true, false, NULL},
+        {{.name = "a", .alternative = "DNS:x,IP:127.0.0.1"},
+         {.name = "a", .alternative = "IP:127.0.0.1,DNS:y,DNS:x"},
+         false,
+         false,
+         NULL},
+        {{.name = "a", .alternative = "DNS:x,IP:127.0.0.1"},
+         {.name = "a", .alternative = "DNS:x,IP:::1"},
+         false,
+         false,
+         "Keystore SubjectAltNames do not match:  existing={alias=kafka, SAN=[[2, x], [7, 127.0.0.1]]}, "
+         "new={alias=kafka, SAN=[[2, x], [7, ::1]]}"},
+        {{.name = "a", .alternative = "DNS:x"}, {.name = "a"}, false, false, "SAN=[]}"},
+        {{.name = "a", .alternative = "DNS:x"}, {.name = "a"}, false, true, NULL},
+        {{.name = "a", .alternative = "DNS:x"}, {.name = "b"}, true, true, NULL},
+        {{.name = "a"}, {.name = "a", .alternative = "DNS:x"}, false, false, NULL},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct tls_context *old = context_for(cases[i].old), *next = context_for(cases[i].next);
+        struct fail fail = {""};
+        if (tls_check_change(old, next, cases[i].allow_names, cases[i].allow_alternatives, &fail) !=
+            (cases[i].why == NULL))
+            fail_msg("case %zu: %s", i, fail.text);
+        if (cases[i].why != NULL)
+            assert_has(fail.text, cases[i].why);
+        assert_int_equal(ERR_peek_error(), 0);
+        tls_context_unref(old);
+        tls_context_unref(next);
+    }
+}
+
+static void stores_neither_come_nor_go(void **state)
+{
+    (void)state;
+    struct tls_settings several = {
+        .client_auth = CLIENT_AUTH_NONE,
+        .keys = {.type = "JKS", .location = TEST_STORES "/two.jks", .password = "changeit"},
+    };
+    struct tls_settings with = settings_of(broker_key, broker_pem, authority_pem),
+                        without = settings_of(NULL, NULL, authority_pem),
+                        open = settings_of(broker_key, broker_pem, NULL);
+    struct tls_context *keys = context_of(with, TLS_CLIENT), *none = context_of(without, TLS_CLIENT),
+                       *trusting = context_of(open, TLS_CLIENT), *many = context_of(several, TLS_SERVER);
+    struct fail fail;
+    assert_false(tls_check_change(none, keys, true, true, &fail));
+    assert_string_equal(fail.text,
+                        "Cannot add SSL keystore to an existing listener for which no keystore was configured.");
+    assert_false(tls_check_change(keys, none, true, true, &fail));
+    assert_string_equal(
+        fail.text, "Cannot remove the SSL keystore from an existing listener for which a keystore was configured.");
+    assert_false(tls_check_change(trusting, keys, true, true, &fail));
+    assert_has(fail.text, "Cannot add SSL truststore");
+    assert_true(tls_check_change(keys, trusting, false, false, &fail));
+    assert_false(tls_check_change(keys, many, false, true, &fail));
+    assert_string_equal(
+        fail.text, "Keystore entries do not match, existing store contains 1 entries, new store contains 4 entries");
+    assert_true(tls_stores_eq(&with, &with));
+    assert_false(tls_stores_eq(&with, &without));
+    assert_false(tls_stores_eq(&with, &open));
+    assert_false(tls_is_rewritten(keys));
+    assert_false(tls_is_rewritten(many));
+    struct tls_context *all[] = {keys, none, trusting, many};
+    for (size_t i = 0; i < ARRAY_LEN(all); i++)
+        tls_context_unref(all[i]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -468,6 +632,9 @@ int main(void)
         cmocka_unit_test(connections_outlive_their_context),
         cmocka_unit_test(settings_are_those_of_the_listener),
         cmocka_unit_test(settings_that_mean_nothing_here_are_refused),
+        cmocka_unit_test(a_listener_is_checked_before_the_broker_starts),
+        cmocka_unit_test(certificates_change_into_those_that_say_the_same),
+        cmocka_unit_test(stores_neither_come_nor_go),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
