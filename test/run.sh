@@ -176,13 +176,14 @@ run_fuzzers() { # SECONDS
             { [ -f Makefile ] || "$top/configure" CC=clang --enable-fuzzers --enable-sanitizers CFLAGS='-O1 -g'; } &&
             make -j"$(nproc)" && make fuzzers
     ) >"$logs/fuzz-build.log" 2>&1 || give_up fuzz-build "$logs/fuzz-build.log"
-    local name processes=()
-    for name in request records; do
+    local name i processes=() fuzzers=(request records keystore rules)
+    for name in "${fuzzers[@]}"; do
         start_beside "fuzz-$name" run_fuzzer "$name" "$1"
         processes+=($!)
     done
-    take_back fuzz-request "${processes[0]}"
-    take_back fuzz-records "${processes[1]}"
+    for i in "${!fuzzers[@]}"; do
+        take_back "fuzz-${fuzzers[$i]}" "${processes[$i]}"
+    done
 }
 
 # A running broker is sent what it should not get.
@@ -327,7 +328,7 @@ list_tests() {
     for file in "$top"/test/unit/test_*.c; do
         sed -n "s/^static void \([a-z0-9_]*\)(void \*\*.*/unit     $(basename "$file")::\1/p" "$file"
     done
-    printf '%-8s %s\n' unit crash fuzz request fuzz records hostile hostile sim seeds crash seeds faults faults sim-bites rules soak test_size.py \
+    printf '%-8s %s\n' unit crash fuzz request fuzz records fuzz keystore fuzz rules hostile hostile sim seeds crash seeds faults faults sim-bites rules soak test_size.py \
         soak test_rolling.py soak test_swap.py soak benchmarks
     prepare_python >"$logs/python.log" 2>&1 || give_up python "$logs/python.log"
     list_system system "$top/test/system"

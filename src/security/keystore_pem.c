@@ -38,7 +38,7 @@ static const char *next_block(const char *at, struct pem_block *out)
         return NULL;
     at += sizeof(begin) - 1;
     const char *label_end = strstr(at, "-----"), *text_end = strstr(at, end);
-    if (label_end == NULL || text_end == NULL || label_end >= text_end)
+    if (label_end == NULL || text_end == NULL || label_end + 5 > text_end)
         return NULL;
     const char *text = skip_headers(label_end + 5, text_end);
     out->label = (struct str){at, (int32_t)(label_end - at)};

@@ -193,7 +193,7 @@ static void set_host(SSL *ssl, const char *host, bool check)
     X509_VERIFY_PARAM *param = SSL_get0_param(ssl);
     bool address = is_address(host);
     if (!address)
-        SSL_set_tlsext_host_name(ssl, host);
+        SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, (void *)(uintptr_t)host); /* copies it */
     if (check)
         ensure(address ? X509_VERIFY_PARAM_set1_ip_asc(param, host) : X509_VERIFY_PARAM_set1_host(param, host, 0));
 }

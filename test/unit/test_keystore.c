@@ -281,6 +281,11 @@ static void pem_is_read_as_java_does(void **state)
     keystore_deinit(&store);
     refuse((struct keystore_source){.type = "PEM", .certificates = ""}, KEYSTORE_TRUST,
            "No matching CERTIFICATE entries");
+    static const char *const cut_short[] = {
+        "-----BEGIN CERTIFICATE------END CERTIFICATE-----", "-----BEGIN CERTIFICATE-----",
+        "-----BEGIN CERTIFICATE-----END CERTIFICATE-----", "-----BEGIN CERTIFICATE"};
+    for (size_t i = 0; i < ARRAY_LEN(cut_short); i++)
+        refuse((struct keystore_source){.type = "PEM", .certificates = cut_short[i]}, KEYSTORE_TRUST, "CERTIFICATE");
     char *texts[] = {key, sealed, certificate, issuer, chain, headers, twice, old, blanks, bad, cut};
     for (size_t i = 0; i < ARRAY_LEN(texts); i++)
         free(texts[i]);
