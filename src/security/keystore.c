@@ -178,7 +178,8 @@ static bool source_check(const struct keystore_source *s, enum keystore_use use,
         return fail_set(fail, "%s.password is set, but PEM has no password but that of a key, ssl.key.password", name);
     if (!texts && !s->location)
         return fail_set(fail, "%s.location is not set", name);
-    return texts || pem || s->password || use == KEYSTORE_TRUST || fail_set(fail, "%s.password is not set", name);
+    return texts || pem || s->type == NULL || s->password || use == KEYSTORE_TRUST ||
+           fail_set(fail, "%s.password is not set", name);
 }
 
 static bool keystore_is_usable(const struct keystore *store, enum keystore_use use, struct fail *fail)

@@ -271,6 +271,14 @@ static STACK_OF(X509) * chain_of(const struct p12_reader *r, X509 *own)
     return chain;
 }
 
+static STACK_OF(X509) * chain_of_one(X509 *own)
+{
+    STACK_OF(X509) *chain = sk_X509_new_null();
+    X509_up_ref(own);
+    sk_X509_push(chain, own);
+    return chain;
+}
+
 static void add_entry(const struct p12_reader *r, struct p12_bag *item, struct keystore *out)
 {
     X509 *own = item->trusted ? item->certificate : NULL;
@@ -282,7 +290,7 @@ static void add_entry(const struct p12_reader *r, struct p12_bag *item, struct k
     char *alias = alias_of(item->bag);
     if (item->key != NULL)
         EVP_PKEY_up_ref(item->key);
-    keystore_add(out, alias, item->key, chain_of(r, own));
+    keystore_add(out, alias, item->key, item->is_key ? chain_of(r, own) : chain_of_one(own));
     free(alias);
 }
 
@@ -295,12 +303,15 @@ static void add_entries(const struct p12_reader *r, struct keystore *out)
 
 static bool explain_empty(const struct p12_reader *r)
 {
-    for (int i = 0; i < r->count; i++)
-        if (r->items[i].certificate != NULL)
-            return fail_set(r->fail, "none of its certificates has the mark by which Java knows what is trusted, which "
-                                     "`keytool -importcert` sets");
-    return fail_set(r->fail, "there is nothing in it%s",
-                    r->passed_over ? " that can be read without its password" : "");
+    const char *why =
+        r->passed_over ? "there is nothing in it that can be read without its password" : "there is nothing in it";
+    for (int i = 0; i < r->count; i++) {
+        if (r->items[i].is_key)
+            return fail_set(r->fail, "the private key in it has no certificate");
+        why =
+            "none of its certificates has the mark by which Java knows what is trusted, which `keytool -importcert` sets";
+    }
+    return fail_set(r->fail, "%s", r->key_password && r->count > 0 ? "there is no private key in it" : why);
 }
 
 bool keystore_read_pkcs12(struct bytes content, const char *password, const char *key_password, struct keystore *out,

@@ -124,7 +124,8 @@ static bool load_trust(struct tls_context *context, const struct tls_settings *s
 {
     X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(context->ctx), X509_V_FLAG_PARTIAL_CHAIN);
     if (!keystore_is_set(&settings->trust))
-        return SSL_CTX_set_default_verify_paths(context->ctx) == 1 ||
+        return (context->side == TLS_SERVER && settings->client_auth == CLIENT_AUTH_NONE) ||
+               SSL_CTX_set_default_verify_paths(context->ctx) == 1 ||
                keystore_fail(fail, "ssl.truststore.location is not set, and the system's authorities cannot be read");
     if (!keystore_load(&settings->trust, KEYSTORE_TRUST, &context->trust, fail))
         return false;
@@ -182,20 +183,32 @@ void tls_context_unref(struct tls_context *context)
 
 /* ---- A connection ---- */
 
-static bool is_address(const char *host)
+/* The bytes of an address, or 0. */
+static size_t address_parse(const char *host, unsigned char bytes[sizeof(struct in6_addr)])
 {
-    struct in6_addr address;
-    return inet_pton(AF_INET, host, &address) == 1 || inet_pton(AF_INET6, host, &address) == 1;
+    return inet_pton(AF_INET, host, bytes) == 1    ? sizeof(struct in_addr)
+           : inet_pton(AF_INET6, host, bytes) == 1 ? sizeof(struct in6_addr)
+                                                   : 0;
+}
+
+/* For OpenSSL the empty name is any name, and one that begins with a dot all that end with it. A host is neither. */
+static const char *name_to_check(const char *host)
+{
+    return *host == '\0' || *host == '.' ? "no-host.invalid" : host;
 }
 
 static void set_host(SSL *ssl, const char *host, bool check)
 {
     X509_VERIFY_PARAM *param = SSL_get0_param(ssl);
-    bool address = is_address(host);
-    if (!address)
-        SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, (void *)(uintptr_t)host); /* copies it */
-    if (check)
-        ensure(address ? X509_VERIFY_PARAM_set1_ip_asc(param, host) : X509_VERIFY_PARAM_set1_host(param, host, 0));
+    unsigned char address[sizeof(struct in6_addr)];
+    size_t size = address_parse(host, address);
+    if (size == 0) /* which copies it, and leaves out what is too long for a name */
+        SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, (void *)(uintptr_t)host);
+    if (!check)
+        return;
+    int done = size > 0 ? X509_VERIFY_PARAM_set1_ip(param, address, size)
+                        : X509_VERIFY_PARAM_set1_host(param, name_to_check(host), 0);
+    ensure(done == 1);
 }
 
 SSL *tls_open(struct tls_context *context, const char *host)

@@ -144,6 +144,7 @@ static void what_is_wrong_is_said(void **state)
         {"trust.jks", "JKS", "changeit", KEYSTORE_KEYS, "there is no private key"},
         {"trust.p12", "JKS", "changeit", KEYSTORE_KEYS, "there is no private key"},
         {"trust-openssl.p12", "JKS", "changeit", KEYSTORE_TRUST, "keytool -importcert"},
+        {"trust-openssl.p12", "JKS", "changeit", KEYSTORE_KEYS, "there is no private key"},
         {"other.jceks", "JCEKS", "changeit", KEYSTORE_KEYS, "it is JCEKS"},
         {"make.sh", "JKS", "changeit", KEYSTORE_KEYS, "neither JKS nor PKCS12 nor PEM"},
         {"missing.jks", "JKS", "changeit", KEYSTORE_KEYS, "missing.jks of type JKS: No such file"},

@@ -13,7 +13,7 @@ static int setup(void **state)
     authority = identity_make((struct identity_spec){.name = "Test CA"});
     stranger = identity_make((struct identity_spec){.name = "Another CA"});
     broker = identity_make((struct identity_spec){
-        .name = "broker", .alternative = "DNS:localhost,IP:127.0.0.1,IP:::1", .issuer = &authority});
+        .name = "broker", .alternative = "DNS:localhost,DNS:a.example,IP:127.0.0.1,IP:::1", .issuer = &authority});
     alice = identity_make((struct identity_spec){.name = "alice", .issuer = &authority});
     authority_pem = pem_of_certificate(&authority);
     broker_pem = pem_of_certificate(&broker);
@@ -68,7 +68,10 @@ static void a_client_checks_whom_it_reached(void **state)
                  {NULL, NULL},
                  {"127.0.0.2", "IP"},
                  {"elsewhere", "hostname mismatch"},
-                 {"broker", "hostname mismatch"}};
+                 {"broker", "hostname mismatch"},
+                 {"", "hostname mismatch"},
+                 {".", "hostname mismatch"},
+                 {".example", "hostname mismatch"}};
     struct tls_context *server = context_of(settings_of(broker_key, broker_pem, NULL), TLS_SERVER);
     struct tls_context *client = context_of(settings_of(NULL, NULL, authority_pem), TLS_CLIENT);
     for (size_t i = 0; i < ARRAY_LEN(hosts); i++) {
