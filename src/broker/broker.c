@@ -489,6 +489,12 @@ static void catch_signals(struct broker *b)
 
 /* ---- The whole ---- */
 
+static void on_entity_changed(void *ctx, const char *entity, const struct config_znode *pairs)
+{
+    struct broker *b = ctx;
+    scram_users_take(b->services.scram_users, entity, pairs);
+}
+
 static void broker_start(struct broker *b)
 {
     const struct broker_config *c = b->config;
@@ -501,6 +507,7 @@ static void broker_start(struct broker *b)
     client_route_init(&b->route, b->resolvers, NULL);
     b->services.control_loop = b->control;
     b->services.settings = broker_settings_new(c);
+    b->services.scram_users = scram_users_new();
     b->services.topic_configs = topic_configs_new(b->services.settings);
     coordination_start(b);
     struct zk_options zk = {.loop = b->control,
@@ -519,6 +526,7 @@ static void broker_start(struct broker *b)
                                            .settings = b->services.settings,
                                            .changed = live_settings_topic_changed,
                                            .settings_changed = live_settings_changed,
+                                           .entity_changed = on_entity_changed,
                                            .loaded = on_configs_loaded,
                                            .ctx = b};
     b->services.config_watch = config_watch_new(&configs);
@@ -573,6 +581,7 @@ static void broker_finish(struct broker *b)
     config_watch_free(s->config_watch);
     topic_configs_free(s->topic_configs);
     broker_settings_free(s->settings);
+    scram_users_free(s->scram_users);
     producer_ids_free(s->producer_ids);
     fetch_sessions_free(s->fetch_sessions);
     for (int i = 0; i < loops; i++)

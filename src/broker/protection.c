@@ -62,6 +62,13 @@ static bool protect_route(struct broker *b, struct fail *fail)
     return sasl_login_of(b->config, l, mechanism, &b->protection, &b->login, fail);
 }
 
+static bool find_scram_user(void *ctx, enum scram_mechanism mechanism, struct str user, struct arena *a,
+                            struct scram_credential *out)
+{
+    struct broker *b = ctx;
+    return scram_users_find(b->services.scram_users, mechanism, user, a, out);
+}
+
 bool protection_make(struct broker *b, struct fail *fail)
 {
     const struct listener_list *listeners = &b->config->listeners;
@@ -75,6 +82,7 @@ bool protection_make(struct broker *b, struct fail *fail)
     for (int i = 0; i < listeners->count; i++)
         if (!protect_listener(b, i, fail))
             return false;
+    b->accounts = (struct sasl_accounts){.scram = find_scram_user, .ctx = b};
     b->services.logins = logins_new(b->config, &b->accounts, fail);
     return b->services.logins != NULL && protect_route(b, fail);
 }

@@ -1,4 +1,5 @@
 /* What is set at run time, for topics and for this broker: read at start, then as /config/changes says. */
+#include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <uthash.h>
@@ -153,19 +154,72 @@ static void reseal(struct config_watch *w, const struct zk_op *op, const char *b
     *pairs = sealed;
 }
 
+static bool begins(const char *text, const char *start)
+{
+    return strncmp(text, start, strlen(start)) == 0;
+}
+
 static void take_config(struct config_watch *w, struct zk_batch *b, const struct zk_op *op)
 {
     const char *name = strrchr(op->path, '/') + 1;
     struct config_znode pairs = {0};
+    bool broker = begins(op->path, ZNODE_CONFIG_BROKERS "/"), topic = begins(op->path, ZNODE_CONFIG_TOPICS "/");
+    bool bare = !broker && !topic && op->value.len == 0; /* it is there for its clients */
     if (op->result != ZK_OK && op->result != ZK_NO_NODE)
         return;
-    if (op->result == ZK_OK && !config_decode(&b->arena, op->path, op->value, &pairs))
+    if (op->result == ZK_OK && !bare && !config_decode(&b->arena, op->path, op->value, &pairs))
         return;
-    if (strncmp(op->path, ZNODE_CONFIG_BROKERS "/", strlen(ZNODE_CONFIG_BROKERS "/")) == 0) {
+    if (broker) {
         reseal(w, op, name, &pairs, &b->arena);
         config_watch_take_broker(w, name, &pairs);
-    } else {
+    } else if (topic) {
         config_watch_take_topic(w, name, &pairs);
+    } else {
+        w->options.entity_changed(w->options.ctx, op->path + strlen(ZNODE_CONFIG "/"), &pairs);
+    }
+}
+
+/* ---- Users, clients, addresses ---- */
+
+/* Names are written so that they can be part of a path: what is not is none of ours. */
+static bool is_name(struct str name)
+{
+    for (int32_t i = 0; i < name.len; i++)
+        if (!isalnum((unsigned char)name.p[i]) && memchr("._-%<>:", name.p[i], 7) == NULL)
+            return false;
+    return name.len > 0 && !str_is(name, ".") && !str_is(name, "..");
+}
+
+static struct str part_of(const char **rest)
+{
+    const char *start = *rest, *slash = strchr(start, '/');
+    *rest = slash != NULL ? slash + 1 : NULL;
+    return slash != NULL ? (struct str){start, (int32_t)(slash - start)} : str_of(start);
+}
+
+/* users/NAME, users/NAME/clients/NAME, clients/NAME, ips/NAME. */
+static bool is_entity(const char *entity)
+{
+    const char *rest = entity;
+    struct str kind = part_of(&rest);
+    bool user = str_is(kind, "users");
+    if ((!user && !str_is(kind, "clients") && !str_is(kind, "ips")) || rest == NULL || !is_name(part_of(&rest)))
+        return false;
+    return rest == NULL || (user && str_is(part_of(&rest), "clients") && rest != NULL && is_name(part_of(&rest)) &&
+                            rest == NULL);
+}
+
+/* Whatever a listing has is read next, and of users their clients are listed. */
+static void read_listed(struct zk_batch *reads, const struct zk_op *list)
+{
+    bool users = strcmp(list->path, ZNODE_CONFIG_USERS) == 0;
+    for (int32_t i = 0; list->result == ZK_OK && i < list->child_count; i++) {
+        if (!is_name(list->children[i]))
+            continue;
+        const char *path = zk_child_path(reads, list, i);
+        zk_get(reads, path, false);
+        if (users)
+            zk_children(reads, arena_printf(&reads->arena, "%s/clients", path).p, false);
     }
 }
 
@@ -180,13 +234,20 @@ static void config_watch_done(struct config_watch *w)
     notices_done(w->notices);
 }
 
+static void submit_or_done(struct config_watch *w, struct zk_batch *b);
+
 static void on_configs(struct zk_batch *b)
 {
     struct config_watch *w = b->ctx;
-    for (const struct zk_op *op = b->first; op != NULL; op = op->next)
-        take_config(w, b, op);
+    struct zk_batch *more = zk_batch_new(on_configs);
+    for (const struct zk_op *op = b->first; op != NULL; op = op->next) {
+        if (op->kind == ZK_CHILDREN)
+            read_listed(more, op);
+        else
+            take_config(w, b, op);
+    }
     zk_batch_free(b);
-    config_watch_done(w);
+    submit_or_done(w, more);
 }
 
 static void submit_or_done(struct config_watch *w, struct zk_batch *b)
@@ -219,6 +280,8 @@ static void config_watch_on_notices(void *ctx, struct zk_batch *b)
             zk_get(reads, config_path(path, "topics", entity + 7), false);
         else if (strcmp(entity, "brokers/" CONFIG_OF_ALL_BROKERS) == 0 || strcmp(entity, own_entity(w, own)) == 0)
             zk_get(reads, config_path(path, "brokers", entity + 8), false);
+        else if (is_entity(entity))
+            zk_get(reads, arena_printf(&reads->arena, ZNODE_CONFIG "/%s", entity).p, false);
     }
     zk_batch_free(b);
     submit_or_done(w, reads);
@@ -232,6 +295,9 @@ static void config_watch_on_all_topics(struct zk_batch *b)
     char path[ZNODE_PATH_ROOM], own[32];
     zk_get(reads, config_path(path, "brokers", CONFIG_OF_ALL_BROKERS), false);
     zk_get(reads, config_path(path, "brokers", own_entity(w, own) + strlen("brokers/")), false);
+    zk_children(reads, ZNODE_CONFIG_USERS, false);
+    zk_children(reads, ZNODE_CONFIG_CLIENTS, false);
+    zk_children(reads, ZNODE_CONFIG_IPS, false);
     notices_begin(w->notices, b);
     for (int32_t i = 0; list->result == ZK_OK && i < list->child_count; i++)
         if (topic_name_is_legal(list->children[i]))
@@ -309,8 +375,10 @@ void config_watch_written(struct config_watch *w, const char *kind, const char *
 {
     if (strcmp(kind, "topics") == 0)
         config_watch_take_topic(w, entity, pairs);
-    else
+    else if (strcmp(kind, "brokers") == 0)
         config_watch_take_broker(w, entity, pairs);
+    else
+        w->options.entity_changed(w->options.ctx, entity, pairs);
 }
 
 void config_watch_free(struct config_watch *w)

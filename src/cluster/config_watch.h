@@ -1,6 +1,6 @@
 /*
- * The configurations that ZooKeeper has, which every broker follows: of topics, and of this broker and all brokers.
- * Control loop only, but for topic_configs.
+ * The configurations that ZooKeeper has, which every broker follows: of topics, of this broker and all brokers, of users,
+ * clients and addresses. Control loop only, but for topic_configs.
  */
 #ifndef BARNABAS_CLUSTER_CONFIG_WATCH_H
 #define BARNABAS_CLUSTER_CONFIG_WATCH_H
@@ -31,12 +31,17 @@ struct config_watch_options {
     void (*changed)(void *ctx, const char *topic);
     /* This broker has, perhaps before loaded(). */
     void (*settings_changed)(void *ctx);
+    /*
+     * A user, a client or an address has these settings now, by its path below /config: "users/al%20ice",
+     * "users/bob/clients/x", "clients/<default>", "ips/127.0.0.1". Without any: it has none, or is gone.
+     */
+    void (*entity_changed)(void *ctx, const char *entity, const struct config_znode *pairs);
     void (*loaded)(void *ctx); /* after config_watch_start(), when all were read */
     void *ctx;
 };
 
 struct config_watch;
-/* Reads all topics' configurations and this broker's, then follows /config/changes. */
+/* Reads all configurations but those of other brokers, then follows /config/changes. */
 struct config_watch *config_watch_new(const struct config_watch_options *options);
 void config_watch_start(struct config_watch *w, int32_t broker_id); /* again after each session expiry */
 void config_watch_changed(struct config_watch *w);                  /* /config/changes has new children */

@@ -35,8 +35,8 @@ static const char *const persistent_paths[] = {
     "/consumers",        "/brokers",           ZNODE_BROKER_IDS,   ZNODE_TOPICS,
     ZNODE_CONFIG,        ZNODE_CONFIG_CHANGES, "/admin",           ZNODE_DELETE_TOPICS,
     ZNODE_BROKER_SEQID,  ZNODE_ISR_CHANGES,    ZNODE_PRODUCER_IDS, ZNODE_LOG_DIR_EVENTS,
-    ZNODE_CONFIG_TOPICS, "/config/clients",    "/config/users",    ZNODE_CONFIG_BROKERS,
-    "/config/ips",       ZNODE_CLUSTER,
+    ZNODE_CONFIG_TOPICS, ZNODE_CONFIG_CLIENTS, ZNODE_CONFIG_USERS,    ZNODE_CONFIG_BROKERS,
+    ZNODE_CONFIG_IPS,     ZNODE_CLUSTER,
 };
 
 static void on_cluster_id(struct zk_batch *b)

@@ -1,5 +1,6 @@
 #include "cluster/znodes.h"
 
+#include <ctype.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -482,6 +483,38 @@ struct config_znode config_copy(struct arena *a, const struct config_znode *from
         to.entries[i] = (struct config_pair){arena_cstr(a, str_of(from->entries[i].key)),
                                              arena_cstr(a, str_of(from->entries[i].value))};
     return to;
+}
+
+const char *entity_name_encode(struct arena *a, struct str name)
+{
+    if (str_is(name, CONFIG_OF_ALL_BROKERS))
+        return CONFIG_OF_ALL_BROKERS;
+    char *out = arena_alloc(a, 3 * (size_t)name.len + 1), *to = out;
+    for (int32_t i = 0; i < name.len; i++) {
+        unsigned char c = (unsigned char)name.p[i];
+        if (isalnum(c) || (c != '\0' && strchr(".-_", c) != NULL))
+            *to++ = (char)c;
+        else
+            to += snprintf(to, 4, "%%%02X", c);
+    }
+    return out;
+}
+
+static int hex_digit(char c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : isxdigit((unsigned char)c) ? tolower((unsigned char)c) - 'a' + 10 : -1;
+}
+
+struct str entity_name_decode(struct arena *a, struct str coded)
+{
+    char *out = arena_alloc(a, (size_t)coded.len + 1), *to = out;
+    for (int32_t i = 0; i < coded.len; i++) {
+        bool escape = coded.p[i] == '%' && coded.len - i > 2;
+        int high = escape ? hex_digit(coded.p[i + 1]) : -1, low = escape ? hex_digit(coded.p[i + 2]) : -1;
+        *to++ = high >= 0 && low >= 0 ? (char)(high * 16 + low) : coded.p[i];
+        i += high >= 0 && low >= 0 ? 2 : 0;
+    }
+    return (struct str){out, (int32_t)(to - out)};
 }
 
 struct bytes config_encode(struct arena *a, const struct config_znode *c)

@@ -25,6 +25,9 @@
 #define ZNODE_PRODUCER_IDS "/latest_producer_id_block"
 #define ZNODE_CONFIG "/config"
 #define ZNODE_CONFIG_TOPICS "/config/topics"
+#define ZNODE_CONFIG_USERS "/config/users"
+#define ZNODE_CONFIG_CLIENTS "/config/clients"
+#define ZNODE_CONFIG_IPS "/config/ips"
 #define ZNODE_CONFIG_BROKERS "/config/brokers"
 #define ZNODE_CONFIG_CHANGES "/config/changes"
 #define CONFIG_OF_ALL_BROKERS "<default>" /* the name under /config/brokers */
@@ -113,6 +116,9 @@ struct config_znode {
     int32_t count;
 };
 
+/* A user's or client's name as part of a path, and the same way back; all bytes survive. "<default>" stays what it is. */
+const char *entity_name_encode(struct arena *a, struct str name);
+struct str entity_name_decode(struct arena *a, struct str coded);
 struct bytes config_encode(struct arena *a, const struct config_znode *c);
 struct config_znode config_copy(struct arena *a, const struct config_znode *from);
 bool config_decode(struct arena *a, const char *path, struct bytes data, struct config_znode *out) NODISCARD;

@@ -77,7 +77,8 @@ static bool add_property(struct jaas_reader *r, struct strbuf *text)
     const char *end = strchr(r->at, '}');
     if (r->property == NULL || strncmp(r->at, "${", 2) != 0 || end == NULL)
         return false;
-    const char *value = r->property(arena_cstr(r->arena, (struct str){r->at + 2, (int32_t)(end - r->at - 2)}), r->arena);
+    const char *value =
+        r->property(arena_cstr(r->arena, (struct str){r->at + 2, (int32_t)(end - r->at - 2)}), r->arena);
     if (value == NULL)
         return false;
     strbuf_puts(text, value);
@@ -186,8 +187,7 @@ bool jaas_parse(const char *text, struct arena *a, struct jaas_module *out, stru
             return false;
     if (r.token != TOKEN_END)
         return fail_set(fail, "JAAS config has a '%c' where a login module should be", r.sign);
-    return count == 1 ||
-           fail_set(fail, "JAAS config property contains %d login modules, should be 1 module", count);
+    return count == 1 || fail_set(fail, "JAAS config property contains %d login modules, should be 1 module", count);
 }
 
 /* ---- A file ---- */

@@ -191,6 +191,13 @@ static void serve_first(struct sasl_server *s, enum scram_mechanism m, struct by
     sasl_say(out, SASL_GOES_ON, answer);
 }
 
+/* Older versions of librdkafka put their own nonce before it once more; Kafka's broker takes that, too. */
+static bool is_nonce(const struct scram *x, struct str given)
+{
+    int32_t more = given.len - x->nonce.len;
+    return more >= 0 && memcmp(given.p + more, x->nonce.p, (size_t)x->nonce.len) == 0;
+}
+
 /* c=...,r=...[,extensions],p=PROOF: what stands before the proof is signed. */
 static bool read_final(const struct scram *x, struct str message, struct arena *a, struct str *unproven,
                        struct bytes *proof)
@@ -202,7 +209,7 @@ static bool read_final(const struct scram *x, struct str message, struct arena *
         return false;
     *unproven = (struct str){message.p, (int32_t)(at - message.p)};
     coded = (struct str){at + 3, (int32_t)(message.p + message.len - at - 3)};
-    return base64_decode(binding, a, &bound) && str_eq(nonce, x->nonce) && base64_decode(coded, a, proof);
+    return base64_decode(binding, a, &bound) && is_nonce(x, nonce) && base64_decode(coded, a, proof);
 }
 
 static bool is_proven(const struct scram *x, struct str signed_text, struct bytes proof, struct arena *a)

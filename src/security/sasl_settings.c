@@ -71,9 +71,9 @@ static bool find_in_file(const char *listener, enum sasl_mechanism mechanism, st
     const struct jaas_section *section = jaas_section(&file, own);
     section = section != NULL ? section : jaas_section(&file, "KafkaServer");
     if (section == NULL)
-        return fail_set(fail,
-                        "Could not find a 'KafkaServer' or '%s' entry in the JAAS configuration. System property '%s' is %s",
-                        own, file_property, path != NULL ? path : "not set");
+        return fail_set(
+            fail, "Could not find a 'KafkaServer' or '%s' entry in the JAAS configuration. System property '%s' is %s",
+            own, file_property, path != NULL ? path : "not set");
     const struct jaas_module *module = module_for(section, mechanism);
     if (module == NULL)
         return fail_set(fail, "%s: the section %s has no %s", path, section->name, module_class(mechanism));

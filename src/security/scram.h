@@ -5,7 +5,7 @@
 #include "base/arena.h"
 
 /* The numbers of the protocol. */
-enum scram_mechanism { SCRAM_UNKNOWN, SCRAM_SHA_256, SCRAM_SHA_512 };
+enum scram_mechanism { SCRAM_UNKNOWN, SCRAM_SHA_256, SCRAM_SHA_512, SCRAM_MECHANISMS };
 
 enum { SCRAM_MIN_ITERATIONS = 4096, SCRAM_DEFAULT_ITERATIONS = 4096, SCRAM_MAX_ITERATIONS = 16384 };
 

@@ -8,6 +8,7 @@
 #include "cluster/acl_watch.h"
 #include "cluster/config_watch.h"
 #include "cluster/controller_link.h"
+#include "cluster/scram_users.h"
 #include "cluster/view.h"
 #include "controller/controller.h"
 #include "group/group.h"
@@ -48,6 +49,7 @@ struct services {
     struct wake_queue *const *wake_queues; /* by network loop */
     struct wake_queue *coordinator_wakes;
     struct net_server *net;
+    struct scram_users *scram_users;
     struct logins *logins;   /* who may come on which listener */
     struct workers *shakers; /* where logins are made; NULL where none are */
     char cluster_id[64];

@@ -5,7 +5,7 @@ import subprocess
 import pytest
 
 from certificates import Authority
-from harness import PATIENCE, Apache, Barnabas, consume, free_port, kcat, produce, wait_until
+from harness import BUILD, PATIENCE, Apache, Barnabas, consume, free_port, kcat, produce, wait_until
 
 
 @pytest.fixture(scope="session")
@@ -119,3 +119,33 @@ def test_sasl_ssl_between_brokers(make_broker, authority, server_keys, kinds):
     produce(brokers[0], "t", [str(i) for i in range(1000)], "-X", "acks=all", *as_user(brokers[0], authority, "alice", "a,b=c"))
     for b in brokers:
         assert consume(b, "t") == [str(i) for i in range(1000)]
+
+
+def test_scram_credentials_of_zookeeper(make_broker, authority, zookeeper):
+    """Made before the first broker starts, by which brokers log in; and while it runs, by which users do."""
+    jaas = 'org.apache.kafka.common.security.scram.ScramLoginModule required username="admin" password="of brokers";'
+
+    def credentials(action, user, what):
+        tool = [BUILD / "barnabas-tool", "kafka-configs", "--zookeeper", zookeeper.connect, "--alter", action, what, "--entity-type", "users", "--entity-name", user]
+        done = subprocess.run([str(a) for a in tool], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    zookeeper.client.ensure_path("/")
+    credentials("--add-config", "admin", "SCRAM-SHA-512=[password=of brokers]")
+    keys = sasl_keys("SASL_PLAINTEXT", "SCRAM-SHA-512", jaas)
+    brokers = [protected(make_broker, "SASL_PLAINTEXT", keys=dict(keys), data=f"data-{i}", broker_id=i, default_replication_factor=2, min_insync_replicas=2)
+               for i in range(2)]
+    wait_until(lambda: all(kcat(b, "-L").count("  broker ") == 2 for b in brokers), "both brokers")
+    credentials("--add-config", "al=ice", "SCRAM-SHA-512=[iterations=8192,password=sesame]")
+    alice = [as_user(b, authority, "al=ice", "sesame", "SCRAM-SHA-512") for b in brokers]
+
+    def may_come(arguments):
+        return subprocess.run(["kcat", *arguments, "-L", "-m", "2"], capture_output=True).returncode == 0
+
+    for arguments in alice:
+        wait_until(lambda: may_come(arguments), "alice may log in")
+    produce(brokers[0], "t", ["x"], "-X", "acks=all", *alice[0])
+    assert consume(brokers[1], "t") == ["x"]
+    credentials("--delete-config", "al=ice", "SCRAM-SHA-512")
+    for arguments in alice:
+        wait_until(lambda: not may_come(arguments), "alice may not any more")

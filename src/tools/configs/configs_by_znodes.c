@@ -17,43 +17,13 @@ struct entity {                                        /* one, or a user's clien
 
 /* ---- Names ---- */
 
-/* As Kafka makes names of nodes: URL encoding. */
-static const char *sanitize(struct arena *a, const char *name)
-{
-    struct strbuf out = {0};
-    for (const unsigned char *c = (const unsigned char *)name; *c != '\0'; c++)
-        if (isalnum(*c) || strchr(".-_", *c) != NULL)
-            strbuf_add(&out, c, 1);
-        else
-            strbuf_printf(&out, "%%%02X", *c);
-    const char *copy = arena_cstr(a, (struct str){out.p != NULL ? out.p : "", (int32_t)out.len});
-    strbuf_deinit(&out);
-    return copy;
-}
-
-static const char *desanitize(struct arena *a, const char *name)
-{
-    char *out = arena_cstr(a, str_of(name)), *to = out;
-    for (const char *c = name; *c != '\0'; c++) {
-        unsigned int code;
-        if (*c == '%' && sscanf(c + 1, "%2x", &code) == 1) {
-            *to++ = (char)code;
-            c += 2;
-        } else {
-            *to++ = *c;
-        }
-    }
-    *to = '\0';
-    return out;
-}
-
 static const char *node_name(struct config_command *c, const char *type, const char *name)
 {
     if (name == NULL)
         return NULL;
     if (*name == '\0')
         return CONFIG_OF_ALL_BROKERS;
-    return strcmp(type, ENTITY_BROKERS) == 0 ? name : sanitize(&c->arena, name);
+    return strcmp(type, ENTITY_BROKERS) == 0 ? name : entity_name_encode(&c->arena, str_of(name));
 }
 
 /* The user comes first, whatever the order of the arguments. */
@@ -86,7 +56,7 @@ static struct str entity_part(struct config_command *c, const char *type, const 
         return str_of(type);
     if (strcmp(name, CONFIG_OF_ALL_BROKERS) == 0)
         return arena_printf(&c->arena, "default %s", label);
-    return arena_printf(&c->arena, "%s '%s'", label, user || client ? desanitize(&c->arena, name) : name);
+    return arena_printf(&c->arena, "%s '%s'", label, user || client ? entity_name_decode(&c->arena, str_of(name)).p : name);
 }
 
 static struct str entity_text(struct config_command *c, const struct entity *e)

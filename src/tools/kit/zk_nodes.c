@@ -46,16 +46,32 @@ bool zk_nodes_read_config(struct zk_session *s, struct arena *a, const char *typ
     return ok || fail_set(fail, "The znode %s cannot be read", path);
 }
 
+/* The folders on the way, which no broker has made before the first one starts. */
+static void make_way(struct zk_session *s, const char *path)
+{
+    struct zk_batch *b = zk_session_batch(s);
+    for (const char *slash = strchr(path + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+        const char *folder = arena_cstr(&b->arena, (struct str){path, (int32_t)(slash - path)});
+        zk_create(b, folder, (struct bytes){NULL, 0}, ZK_PERSISTENT);
+    }
+    zk_create(b, ZNODE_CONFIG_CHANGES, (struct bytes){NULL, 0}, ZK_PERSISTENT);
+    zk_session_run(s, b);
+    zk_batch_free(b);
+}
+
 bool zk_nodes_write_config(struct zk_session *s, const char *type, const char *name, const struct config_znode *config,
                            bool there, struct fail *fail)
 {
     char path[ZNODE_PATH_ROOM];
+    config_path(path, type, name);
+    if (!there)
+        make_way(s, path);
     struct zk_batch *b = zk_session_batch(s);
     struct bytes data = config_encode(&b->arena, config);
     if (there)
-        zk_set(b, config_path(path, type, name), data, ZK_ANY_VERSION);
+        zk_set(b, path, data, ZK_ANY_VERSION);
     else
-        zk_create(b, config_path(path, type, name), data, ZK_PERSISTENT);
+        zk_create(b, path, data, ZK_PERSISTENT);
     struct str entity = arena_printf(&b->arena, "%s/%s", type, name);
     zk_create(b, ZNODE_CONFIG_CHANGES "/config_change_", config_change_encode(&b->arena, entity.p), ZK_SEQUENTIAL);
     zk_session_run(s, b);
