@@ -84,10 +84,10 @@ static bool name_is(struct str text, const char *name)
     return *name == '\0';
 }
 
-static bool name_parse(const struct acl_name *names, int count, struct str text, int *out)
+static bool name_parse(const struct acl_name *names, int count, struct str text, bool constant, int *out)
 {
     for (int i = 0; i < count; i++)
-        if (names[i].name != NULL && (name_is(text, names[i].name) || name_is(text, names[i].constant))) {
+        if (names[i].name != NULL && name_is(text, constant ? names[i].constant : names[i].name)) {
             *out = i;
             return true;
         }
@@ -97,7 +97,7 @@ static bool name_parse(const struct acl_name *names, int count, struct str text,
 bool acl_type_parse(struct str name, enum acl_type *out)
 {
     int i;
-    bool known = name_parse(types, ACL_TYPES, name, &i);
+    bool known = name_parse(types, ACL_TYPES, name, true, &i);
     if (known)
         *out = (enum acl_type)i;
     return known;
@@ -106,7 +106,7 @@ bool acl_type_parse(struct str name, enum acl_type *out)
 bool acl_pattern_parse(struct str name, enum acl_pattern *out)
 {
     int i;
-    bool known = name_parse(patterns, ACL_PATTERNS, name, &i);
+    bool known = name_parse(patterns, ACL_PATTERNS, name, true, &i);
     if (known)
         *out = (enum acl_pattern)i;
     return known;
@@ -115,7 +115,7 @@ bool acl_pattern_parse(struct str name, enum acl_pattern *out)
 bool acl_operation_parse(struct str name, enum acl_operation *out)
 {
     int i;
-    bool known = name_parse(operations, ACL_OPERATIONS, name, &i);
+    bool known = name_parse(operations, ACL_OPERATIONS, name, false, &i);
     if (known)
         *out = (enum acl_operation)i;
     return known;
@@ -124,7 +124,7 @@ bool acl_operation_parse(struct str name, enum acl_operation *out)
 bool acl_permission_parse(struct str name, enum acl_permission *out)
 {
     int i;
-    bool known = name_parse(permissions, ACL_PERMISSIONS, name, &i);
+    bool known = name_parse(permissions, ACL_PERMISSIONS, name, false, &i);
     if (known)
         *out = (enum acl_permission)i;
     return known;

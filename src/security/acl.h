@@ -86,7 +86,7 @@ const char *acl_type_constant(enum acl_type t);
 const char *acl_pattern_constant(enum acl_pattern p);
 const char *acl_operation_constant(enum acl_operation o);
 const char *acl_permission_constant(enum acl_permission p);
-/* In upper or lower case, with underscores or without. False: it is none of them. */
+/* In upper or lower case: a type and a pattern by their constants, the others as in znodes. False: it is none. */
 bool acl_type_parse(struct str name, enum acl_type *out) NODISCARD;
 bool acl_pattern_parse(struct str name, enum acl_pattern *out) NODISCARD;
 bool acl_operation_parse(struct str name, enum acl_operation *out) NODISCARD;
@@ -106,6 +106,25 @@ struct acl_filter {
 
 bool acl_filter_takes_resource(const struct acl_filter *f, const struct acl_resource *r);
 bool acl_filter_takes_entry(const struct acl_filter *f, const struct acl_entry *e);
+
+/* The first that takes the entry, or -1. */
+int32_t acl_filters_find(const struct acl_filter *filters, int32_t count, const struct acl_resource *r,
+                         const struct acl_entry *e);
+
+/* ---- What a list is to become; texts stay where they are ---- */
+
+/* The entries and those that are added, each once, in the arena. Whether any of these is new. */
+bool acl_entries_add(struct arena *a, const struct acl_entry *now, int32_t count, const struct acl_entry *more,
+                     int32_t more_count, struct acl_entry **then, int32_t *then_count);
+
+struct acl_parting {
+    struct acl_entry *left, *gone;
+    int32_t *gone_by; /* the first filter that takes it */
+    int32_t left_count, gone_count;
+};
+/* The entries, each once, by whether some filter takes them. */
+struct acl_parting acl_entries_part(struct arena *a, const struct acl_resource *r, const struct acl_entry *now,
+                                    int32_t count, const struct acl_filter *filters, int32_t filter_count);
 
 /* ---- The list of one resource ---- */
 

@@ -158,8 +158,8 @@ bool acl_list_is_unreadable(const struct acl_list *l)
     return l->is_unreadable;
 }
 
-static void add_entries(const struct acl_row *row, uint32_t bits, enum acl_permission permission,
-                        struct acl_entry *entries, int32_t *count)
+static void acl_row_entries(const struct acl_row *row, uint32_t bits, enum acl_permission permission,
+                            struct acl_entry *entries, int32_t *count)
 {
     for (int o = ACL_ALL; o < ACL_OPERATIONS; o++)
         if (bits >> o & 1)
@@ -174,8 +174,8 @@ struct acl_entry *acl_list_entries(const struct acl_list *l, struct arena *a, in
     struct acl_entry *entries = ARENA_ARRAY(a, struct acl_entry, MAX(most, 1));
     *count = 0;
     for (int32_t i = 0; i < l->row_count; i++) {
-        add_entries(&l->rows[i], l->rows[i].allowed, ACL_ALLOW, entries, count);
-        add_entries(&l->rows[i], l->rows[i].denied, ACL_DENY, entries, count);
+        acl_row_entries(&l->rows[i], l->rows[i].allowed, ACL_ALLOW, entries, count);
+        acl_row_entries(&l->rows[i], l->rows[i].denied, ACL_DENY, entries, count);
     }
     return entries;
 }

@@ -127,8 +127,9 @@ struct acl_change_request {
 struct acl_resource_change {
     struct acl_update update;
     struct acl_change_request *all;
-    struct acl_item *items; /* of a creation: what is added */
-    int32_t item_count;
+    struct acl_entry *added; /* of a creation */
+    int32_t *places;         /* of each in the request */
+    int32_t added_count;
     struct acl_entry *gone; /* of a deletion: what was removed, in the request's arena; */
     int32_t *gone_by;       /* each by which filter, the first that takes it */
     int32_t gone_count;
@@ -173,25 +174,6 @@ static int acl_by_resource(const struct acl_resource *x, const struct acl_resour
     return str_cmp(x->name, y->name);
 }
 
-static int acl_by_entry(const void *a, const void *b)
-{
-    const struct acl_entry *x = a, *y = b;
-    int order = str_cmp(x->principal, y->principal);
-    order = order != 0 ? order : str_cmp(x->host, y->host);
-    order = order != 0 ? order : (int)x->operation - (int)y->operation;
-    return order != 0 ? order : (int)x->permission - (int)y->permission;
-}
-
-static int32_t drop_double_entries(struct acl_entry *entries, int32_t count)
-{
-    int32_t n = 0;
-    qsort(entries, (size_t)count, sizeof(*entries), acl_by_entry);
-    for (int32_t i = 0; i < count; i++)
-        if (n == 0 || acl_by_entry(&entries[n - 1], &entries[i]) != 0)
-            entries[n++] = entries[i];
-    return n;
-}
-
 /* ---- CreateAcls ---- */
 
 struct acl_item {
@@ -205,15 +187,7 @@ static bool add_entries_to(struct acl_update *u, struct arena *a, const struct a
                            struct acl_entry **then, int32_t *then_count)
 {
     const struct acl_resource_change *c = u->ctx;
-    struct acl_entry *all = ARENA_ARRAY(a, struct acl_entry, count + c->item_count);
-    if (count > 0)
-        memcpy(all, now, sizeof(*all) * (size_t)count);
-    count = drop_double_entries(all, count);
-    for (int32_t i = 0; i < c->item_count; i++)
-        all[count + i] = c->items[i].entry;
-    *then = all;
-    *then_count = drop_double_entries(all, count + c->item_count);
-    return *then_count > count;
+    return acl_entries_add(a, now, count, c->added, c->added_count, then, then_count);
 }
 
 static void answer_create_acls(struct request *r)
@@ -221,8 +195,8 @@ static void answer_create_acls(struct request *r)
     struct acl_change_request *all = r->state;
     for (int32_t i = 0; i < all->count; i++) {
         const struct acl_resource_change *c = &all->changes[i];
-        for (int32_t k = 0; c->error != NULL && k < c->item_count; k++) {
-            struct create_acls_acl_creation_result *o = &all->created.results.items[c->items[k].place];
+        for (int32_t k = 0; c->error != NULL && k < c->added_count; k++) {
+            struct create_acls_acl_creation_result *o = &all->created.results.items[c->places[k]];
             o->error_code = ERR_UNKNOWN_SERVER_ERROR;
             o->error_message = str_of(c->error);
         }
@@ -252,26 +226,43 @@ static int acl_by_item(const void *a, const void *b)
     return acl_by_resource(&((const struct acl_item *)a)->resource, &((const struct acl_item *)b)->resource);
 }
 
+static void fail_items(struct acl_change_request *all, const struct acl_item *items, int32_t count)
+{
+    for (int32_t i = 0; i < count; i++) {
+        all->created.results.items[items[i].place].error_code = ERR_UNKNOWN_SERVER_ERROR;
+        all->created.results.items[items[i].place].error_message = STR_NULL;
+    }
+}
+
+/* Of one resource. */
+static void acls_api_add_creation(struct acl_change_request *all, const struct acl_item *items, int32_t count)
+{
+    struct arena *a = all->r->arena;
+    struct acl_resource_change *c = &all->changes[all->count++];
+    *c = (struct acl_resource_change){.all = all, .added_count = count};
+    c->added = ARENA_ARRAY(a, struct acl_entry, count);
+    c->places = ARENA_ARRAY(a, int32_t, count);
+    for (int32_t i = 0; i < count; i++) {
+        c->added[i] = items[i].entry;
+        c->places[i] = items[i].place;
+    }
+    c->update =
+        (struct acl_update){.resource = items[0].resource, .change = add_entries_to, .done = change_over, .ctx = c};
+}
+
 static void group_items(struct acl_change_request *all, struct acl_item *items, int32_t count)
 {
     all->changes = ARENA_ARRAY(all->r->arena, struct acl_resource_change, MAX(count, 1));
     if (count > 0)
         qsort(items, (size_t)count, sizeof(*items), acl_by_item);
     for (int32_t i = 0, same; i < count; i = same) {
-        struct acl_resource_change *c = &all->changes[all->count];
         bool broken = items[i].is_broken;
         for (same = i + 1; same < count && acl_by_item(&items[i], &items[same]) == 0; same++)
             broken |= items[same].is_broken;
-        for (int32_t k = i; broken && k < same; k++) {
-            all->created.results.items[items[k].place].error_code = ERR_UNKNOWN_SERVER_ERROR;
-            all->created.results.items[items[k].place].error_message = STR_NULL;
-        }
         if (broken)
-            continue;
-        all->count++;
-        *c = (struct acl_resource_change){.all = all, .items = &items[i], .item_count = same - i};
-        c->update =
-            (struct acl_update){.resource = items[i].resource, .change = add_entries_to, .done = change_over, .ctx = c};
+            fail_items(all, &items[i], same - i);
+        else
+            acls_api_add_creation(all, &items[i], same - i);
     }
 }
 
@@ -354,41 +345,22 @@ const struct api_entry api_create_acls = {.key = API_CREATE_ACLS, .min = 0, .max
 
 /* ---- DeleteAcls ---- */
 
-/* The first filter that takes the entry, or -1. */
-static int32_t taken_by(const struct acl_change_request *all, const struct acl_resource *r, const struct acl_entry *e)
-{
-    for (int32_t i = 0; i < all->remove.filters.len; i++)
-        if (acl_filter_takes_resource(&all->filters[i], r) && acl_filter_takes_entry(&all->filters[i], e))
-            return i;
-    return -1;
-}
-
 static bool remove_entries(struct acl_update *u, struct arena *a, const struct acl_entry *now, int32_t count,
                            struct acl_entry **then, int32_t *then_count)
 {
     struct acl_resource_change *c = u->ctx;
     struct arena *mine = c->all->r->arena;
-    struct acl_entry *left = ARENA_ARRAY(a, struct acl_entry, MAX(count, 1));
-    c->gone = ARENA_ARRAY(mine, struct acl_entry, MAX(count, 1));
-    c->gone_by = ARENA_ARRAY(mine, int32_t, MAX(count, 1));
-    c->gone_count = 0;
-    *then = left;
-    *then_count = 0;
-    if (count > 0)
-        memcpy(left, now, sizeof(*left) * (size_t)count);
-    count = drop_double_entries(left, count);
-    for (int32_t i = 0; i < count; i++) {
-        int32_t filter = taken_by(c->all, &u->resource, &left[i]);
-        if (filter < 0) {
-            left[(*then_count)++] = left[i];
-            continue;
-        }
-        c->gone[c->gone_count] = left[i];
-        c->gone[c->gone_count].principal = arena_str(mine, left[i].principal);
-        c->gone[c->gone_count].host = arena_str(mine, left[i].host);
-        c->gone_by[c->gone_count++] = filter;
+    struct acl_parting p = acl_entries_part(a, &u->resource, now, count, c->all->filters, c->all->remove.filters.len);
+    *then = p.left;
+    *then_count = p.left_count;
+    c->gone = arena_copy(mine, p.gone, sizeof(*p.gone) * (size_t)MAX(p.gone_count, 1));
+    c->gone_by = arena_copy(mine, p.gone_by, sizeof(*p.gone_by) * (size_t)MAX(p.gone_count, 1));
+    c->gone_count = p.gone_count;
+    for (int32_t i = 0; i < p.gone_count; i++) {
+        c->gone[i].principal = arena_str(mine, p.gone[i].principal);
+        c->gone[i].host = arena_str(mine, p.gone[i].host);
     }
-    return c->gone_count > 0;
+    return p.gone_count > 0;
 }
 
 static void fill_gone(const struct acl_resource_change *c, int32_t i, struct delete_acls_matching_acl *o)
@@ -456,7 +428,7 @@ static void delete_from_list(void *ctx, struct acl_list *l)
     struct acl_entry *entries = acl_list_entries(l, &a, &count);
     bool any = false;
     for (int32_t i = 0; i < count && !any; i++)
-        any = taken_by(all, acl_list_resource(l), &entries[i]) >= 0;
+        any = acl_filters_find(all->filters, all->remove.filters.len, acl_list_resource(l), &entries[i]) >= 0;
     if (any)
         add_deletion(all, acl_list_resource(l));
     arena_deinit(&a);

