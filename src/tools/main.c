@@ -13,6 +13,7 @@ struct tool {
 static const struct tool tools[] = {
     {"kafka-topics", "creates, deletes, describes, changes and lists topics", tool_topics},
     {"kafka-configs", "describes and changes settings", tool_configs},
+    {"kafka-acls", "says who may do what", tool_acls},
     {"kafka-console-producer", "sends lines from standard input", tool_console_producer},
     {"kafka-console-consumer", "prints records", tool_console_consumer},
     {"kafka-consumer-groups", "lists and describes consumer groups, resets and deletes offsets", tool_consumer_groups},

@@ -3,11 +3,12 @@
 import json
 import signal
 import socket
+import subprocess
 import threading
 
 import pytest
 from batches import TRANSACTIONAL, make_batch
-from harness import PATIENCE, Apache, Barnabas, wait_until
+from harness import BUILD, PATIENCE, TOP, Apache, Barnabas, run_tool, wait_until, without_noise
 from messages import SCHEMAS
 from test_answers import Teller, differences, fetch, join, produce
 
@@ -469,3 +470,82 @@ def test_no_acl_is_lost_when_several_are_added_at_once(mixed):
     assert len(made) >= 20
     for broker in mixed:
         wait_until(lambda b=broker: set(made) <= listed(b, "busy"), "all that was made")
+
+
+# ---- kafka-acls ----
+
+COMMANDS = [
+    ["--list"],
+    ["--add", "--allow-principal", "User:alice", "--topic", "one"],
+    ["--add", "--allow-principal", "User:alice", "--allow-principal", " User:bob ", "--allow-host", "1.1.1.1", "--allow-host", "2.2.2.2", "--operation", "Read", "--operation", "write",
+     "--topic", "two", "--topic", "three"],
+    ["--add", "--deny-principal", "User:eve", "--operation", "DescribeConfigs", "--operation", "alterconfigs", "--topic", "*"],
+    ["--add", "--deny-principal", "User:eve", "--deny-host", "1.1.1.1", "--allow-principal", "User:*", "--group", "g", "--operation", "Delete"],
+    ["--add", "--allow-principal", "User:p", "--producer", "--topic", "of.producers", "--transactional-id", "tx"],
+    ["--add", "--allow-principal", "User:p", "--producer", "--topic", "of.producers", "--idempotent"],
+    ["--add", "--allow-principal", "User:c", "--consumer", "--topic", "of.consumers", "--group", "cg", "--resource-pattern-type", "prefixed"],
+    ["--add", "--allow-principal", "User:c", "--consumer", "--producer", "--topic", "of.both", "--group", "cg"],
+    ["--add", "--allow-principal", "User:a", "--cluster", "--operation", "ClusterAction"],
+    ["--add", "--allow-principal", "User:a", "--user-principal", "User:b", "--operation", "CreateTokens"],
+    ["--add", "--allow-principal", "User:a", "--delegation-token", "*", "--operation", "Describe"],
+    ["--add", "--allow-principal", "User:a", "--topic", "odd", "--operation", "ALTER_CONFIGS"],
+    ["--add", "--allow-principal", "nobody", "--topic", "odd"],
+    ["--add", "--topic", "odd"],
+    ["--add", "--allow-principal", "User:a"],
+    ["--add", "--allow-principal", "User:a", "--topic", "odd", "--resource-pattern-type", "match"],
+    ["--add", "--allow-principal", "User:a", "--topic", "odd", "--resource-pattern-type", "bogus"],
+    ["--add", "--allow-principal", "User:a", "--topic", "odd", "--operation", "IdempotentWrite"],
+    ["--add", "--allow-principal", "User:a", "--topic", "odd", "--operation", "Bogus"],
+    ["--add", "--allow-principal", "User:a", "--topic", "a/b"],
+    ["--add", "--list", "--topic", "odd"],
+    ["--topic", "odd"],
+    ["--list", "--producer", "--topic", "odd"],
+    ["--add", "--producer", "--allow-principal", "User:a"],
+    ["--add", "--producer", "--allow-principal", "User:a", "--topic", "odd", "--operation", "Read"],
+    ["--add", "--consumer", "--allow-principal", "User:a", "--topic", "odd"],
+    ["--add", "--idempotent", "--allow-principal", "User:a", "--topic", "odd"],
+    ["--add", "--principal", "User:a", "--allow-principal", "User:a", "--topic", "odd"],
+    ["--list", "--topic", "one"],
+    ["--list", "--topic", "of.consumers.1", "--resource-pattern-type", "match"],
+    ["--list", "--topic", "of.consumers", "--resource-pattern-type", "any"],
+    ["--list", "--group", "cg", "--topic", "two"],
+    ["--list", "--principal", "User:c"],
+    ["--list", "--principal", "User:alice", "--principal", "User:nobody"],
+    ["--list", "--cluster"],
+    ["--list", "--topic", "nosuch"],
+    ["--remove", "--topic", "one"],
+    ["--remove", "--allow-principal", "User:alice", "--allow-host", "1.1.1.1", "--operation", "Read", "--topic", "two"],
+    ["--remove", "--force", "--allow-principal", "User:p", "--producer", "--topic", "of.producers", "--transactional-id", "tx"],
+    ["--remove", "--force", "--topic", "two", "--resource-pattern-type", "match", "--allow-principal", "User:bob", "--allow-host", "2.2.2.2", "--operation", "Write"],
+    ["--remove", "--force", "--topic", "nosuch"],
+    ["--list"],
+]
+
+
+def shape(done):
+    """Sets have no order in Java: the lines, without what is first or last in them. The words of a usage are our own."""
+    code, out, err = done
+    lines = sorted(line.strip() for line in out.splitlines() if line.strip() and not line.startswith(("\tat ", "\t... ")) and "Exception: " not in line)
+    return code, [line for line in lines if "IdempotentWrite, " not in line], [line for line in err.splitlines()[:1] if not line.startswith("ResourceType")]
+
+
+def theirs(*args, stdin):
+    done = run_tool("kafka.admin.AclCommand", *args, stdin=stdin)
+    return done.returncode, done.stdout, without_noise(done.stderr)
+
+
+def ours(*args, stdin):
+    done = subprocess.run([TOP / "bin" / "kafka-acls.sh", *args], input=stdin, capture_output=True, text=True, timeout=PATIENCE,
+                          env={"BARNABAS_BUILD": str(BUILD), "PATH": "/usr/bin:/bin"})
+    assert "Sanitizer" not in done.stderr and "runtime error" not in done.stderr, done.stderr
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("way", ["broker", "zookeeper"])
+def test_the_tool_does_what_apaches_tool_does(pair, way):
+    def tell(tool, broker):
+        where = ["--bootstrap-server", broker.bootstrap] if way == "broker" else ["--authorizer-properties", f"zookeeper.connect={broker.zookeeper.connect}"]
+        return [(args, answer, shape(tool(*where, *args, stdin=answer))) for args in COMMANDS for answer in (("n\n", "y\n") if "--remove" in args else ("",))]
+    for (args, answer, a), (_, _, b) in zip(tell(theirs, pair[0]), tell(ours, pair[1])):
+        assert a == b, (args, answer)
+    assert nodes_of(pair[0].zookeeper)[0] == nodes_of(pair[1].zookeeper)[0]

@@ -30,6 +30,7 @@ int tool_transactions(int argc, char **argv);
 int tool_streams_reset(int argc, char **argv);
 int tool_verifiable_producer(int argc, char **argv);
 int tool_verifiable_consumer(int argc, char **argv);
+int tool_acls(int argc, char **argv);
 int tool_zookeeper_shell(int argc, char **argv);
 
 /* ---- Options: --name value, --name=value, or --name alone ---- */

@@ -57,12 +57,20 @@ struct zk_session *zk_session_open(const char *connect, struct fail *fail)
     return NULL;
 }
 
+void zk_session_end(struct zk_session *s)
+{
+    if (s->zk == NULL)
+        return;
+    zk_close(s->zk);
+    zk_free(s->zk);
+    s->zk = NULL;
+}
+
 void zk_session_close(struct zk_session *s)
 {
     if (s == NULL)
         return;
-    zk_close(s->zk);
-    zk_free(s->zk);
+    zk_session_end(s);
     loop_free(s->loop);
     free(s);
 }
@@ -70,6 +78,11 @@ void zk_session_close(struct zk_session *s)
 struct zk *zk_session_zk(struct zk_session *s)
 {
     return s->zk;
+}
+
+struct loop *zk_session_loop(struct zk_session *s)
+{
+    return s->loop;
 }
 
 static void on_done(struct zk_batch *b)

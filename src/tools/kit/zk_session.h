@@ -9,8 +9,11 @@ struct zk_session;
 
 /* Waits until the session is there, at most 30 s. */
 struct zk_session *zk_session_open(const char *connect, struct fail *fail);
+/* Ends the session, and with it what is open; the loop is there until zk_session_close(), which may come alone. */
+void zk_session_end(struct zk_session *s);
 void zk_session_close(struct zk_session *s);
 struct zk *zk_session_zk(struct zk_session *s);
+struct loop *zk_session_loop(struct zk_session *s);
 
 /* A batch to fill, and to run: it is done when this returns, and is then to be freed. */
 struct zk_batch *zk_session_batch(struct zk_session *s);
