@@ -49,7 +49,7 @@ const struct principal principal_anonymous = {{"User", 4}, {"ANONYMOUS", 9}, fal
 
 bool principal_eq(struct principal a, struct principal b)
 {
-    return str_eq(a.type, b.type) && str_eq(a.name, b.name);
+    return str_cmp(a.type, b.type) == 0 && str_cmp(a.name, b.name) == 0;
 }
 
 bool principal_parse(struct str text, struct principal *out)
