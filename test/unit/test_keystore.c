@@ -221,77 +221,92 @@ static char *replaced(const char *text, const char *from, const char *to)
     return xasprintf("%.*s%s%s", (int)(at - text), text, to, at + strlen(from));
 }
 
+static struct identity pem_ca, pem_own;
+static char *key, *sealed, *certificate, *chain, *headers, *twice, *old, *blanks, *bad, *cut;
+
+static int pem_make(void **state)
+{
+    (void)state;
+    pem_ca = identity_make((struct identity_spec){.name = "ca"});
+    pem_own = identity_make((struct identity_spec){.name = "own", .issuer = &pem_ca});
+    char *issuer = pem_of_certificate(&pem_ca);
+    key = pem_of_key(&pem_own, NULL);
+    sealed = pem_of_key(&pem_own, "secret");
+    certificate = pem_of_certificate(&pem_own);
+    chain = xasprintf("own:\n%s\nand its issuer\n%s", certificate, issuer);
+    headers = replaced(key, "KEY-----\n", "KEY-----\nComment: a: b\nOther: c\n");
+    twice = xasprintf("%s%s", key, key);
+    old = replaced(key, "BEGIN PRIVATE", "BEGIN RSA PRIVATE");
+    bad = replaced(certificate, "MI", "M*");
+    cut = replaced(certificate, "MI", "");
+    blanks = xstrdup(certificate);
+    for (char *c = blanks; (c = strchr(c, '\n')) != NULL;)
+        *c = ' ';
+    free(issuer);
+    return 0;
+}
+
+static int pem_unmake(void **state)
+{
+    (void)state;
+    char *texts[] = {key, sealed, certificate, chain, headers, twice, old, blanks, bad, cut};
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+        free(texts[i]);
+    identity_free(&pem_ca);
+    identity_free(&pem_own);
+    return 0;
+}
+
 static void pem_is_read_as_java_does(void **state)
 {
     (void)state;
-    struct identity ca = identity_make((struct identity_spec){.name = "ca"});
-    struct identity own = identity_make((struct identity_spec){.name = "own", .issuer = &ca});
-    char *key = pem_of_key(&own, NULL), *sealed = pem_of_key(&own, "secret"), *certificate = pem_of_certificate(&own),
-         *issuer = pem_of_certificate(&ca), *chain = xasprintf("own:\n%s\nand its issuer\n%s", certificate, issuer),
-         *headers = replaced(key, "KEY-----\n", "KEY-----\nComment: a: b\nOther: c\n"),
-         *twice = xasprintf("%s%s", key, key), *old = replaced(key, "BEGIN PRIVATE", "BEGIN RSA PRIVATE"),
-         *blanks = xstrdup(certificate), *bad = replaced(certificate, "MI", "M*"),
-         *cut = replaced(certificate, "MI", "");
-    for (char *c = blanks; (c = strchr(c, '\n')) != NULL;)
-        *c = ' ';
-    struct keystore_source s = {.type = "PEM", .key = key, .certificates = chain};
-    struct keystore store = load(s, KEYSTORE_KEYS);
-    assert_string_equal(store.entries[0].alias, "kafka");
-    assert_int_equal(sk_X509_num(store.entries[0].chain), 2);
-    assert_subject(sk_X509_value(store.entries[0].chain, 0), "CN=own");
-    keystore_deinit(&store);
-    s.key = headers;
-    s.certificates = blanks;
-    store = load(s, KEYSTORE_KEYS);
-    keystore_deinit(&store);
-    s.key = sealed;
-    refuse(s, KEYSTORE_KEYS, "ssl.key.password is not set");
-    s.key_password = "wrong";
-    refuse(s, KEYSTORE_KEYS, "is ssl.key.password wrong");
-    s.key_password = "secret";
-    store = load(s, KEYSTORE_KEYS);
-    keystore_deinit(&store);
-    s.key = key;
-    refuse(s, KEYSTORE_KEYS, "the private key is not encrypted");
-    s.key_password = NULL;
-    s.key = twice;
-    refuse(s, KEYSTORE_KEYS, "Expected one private key, but found 2");
-    s.key = old;
-    refuse(s, KEYSTORE_KEYS, "openssl pkcs8 -topk8");
-    s.key = key;
-    s.certificates = bad;
-    refuse(s, KEYSTORE_KEYS, "certificate 1 in PEM cannot be read");
-    s.certificates = cut;
-    refuse(s, KEYSTORE_KEYS, "certificate 1 in PEM cannot be read");
-    s.certificates = key;
-    refuse(s, KEYSTORE_KEYS, "No matching CERTIFICATE entries");
-    s.certificates = NULL;
-    refuse(s, KEYSTORE_KEYS, "can only be set together");
-    s.certificates = chain;
-    s.password = "x";
-    refuse(s, KEYSTORE_KEYS, "ssl.keystore.password is set");
-    s.password = NULL;
-    s.location = "/dev/null";
-    refuse(s, KEYSTORE_KEYS, "both ssl.keystore.location and");
-    s.location = NULL;
-    s.type = "JKS";
-    refuse(s, KEYSTORE_KEYS, "only with PEM");
-    store = load((struct keystore_source){.type = "PEM", .certificates = chain}, KEYSTORE_TRUST);
+    const struct keystore_source sources[] = {
+        {.type = "PEM", .key = key, .certificates = chain},
+        {.type = "PEM", .key = headers, .certificates = blanks},
+        {.type = "PEM", .key = sealed, .certificates = certificate, .key_password = "secret"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(sources); i++) {
+        struct keystore store = load(sources[i], KEYSTORE_KEYS);
+        assert_string_equal(store.entries[0].alias, "kafka");
+        assert_int_equal(sk_X509_num(store.entries[0].chain), i == 0 ? 2 : 1);
+        assert_subject(sk_X509_value(store.entries[0].chain, 0), "CN=own");
+        keystore_deinit(&store);
+    }
+    struct keystore store = load((struct keystore_source){.type = "PEM", .certificates = chain}, KEYSTORE_TRUST);
     assert_int_equal(store.count, 2);
     assert_string_equal(store.entries[1].alias, "kafka1");
     keystore_deinit(&store);
-    refuse((struct keystore_source){.type = "PEM", .certificates = ""}, KEYSTORE_TRUST,
-           "No matching CERTIFICATE entries");
-    static const char *const cut_short[] = {
-        "-----BEGIN CERTIFICATE------END CERTIFICATE-----", "-----BEGIN CERTIFICATE-----",
-        "-----BEGIN CERTIFICATE-----END CERTIFICATE-----", "-----BEGIN CERTIFICATE"};
-    for (size_t i = 0; i < ARRAY_LEN(cut_short); i++)
-        refuse((struct keystore_source){.type = "PEM", .certificates = cut_short[i]}, KEYSTORE_TRUST, "CERTIFICATE");
-    char *texts[] = {key, sealed, certificate, issuer, chain, headers, twice, old, blanks, bad, cut};
-    for (size_t i = 0; i < ARRAY_LEN(texts); i++)
-        free(texts[i]);
-    identity_free(&ca);
-    identity_free(&own);
+}
+
+static void pem_that_java_refuses_is_refused(void **state)
+{
+    (void)state;
+    const struct {
+        struct keystore_source source;
+        const char *why;
+    } cases[] = {
+        {{.type = "PEM", .key = sealed, .certificates = chain}, "ssl.key.password is not set"},
+        {{.type = "PEM", .key = sealed, .certificates = chain, .key_password = "wrong"}, "is ssl.key.password wrong"},
+        {{.type = "PEM", .key = key, .certificates = chain, .key_password = "secret"},
+         "the private key is not encrypted"},
+        {{.type = "PEM", .key = twice, .certificates = chain}, "Expected one private key, but found 2"},
+        {{.type = "PEM", .key = old, .certificates = chain}, "openssl pkcs8 -topk8"},
+        {{.type = "PEM", .key = key, .certificates = bad}, "certificate 1 in PEM cannot be read"},
+        {{.type = "PEM", .key = key, .certificates = cut}, "certificate 1 in PEM cannot be read"},
+        {{.type = "PEM", .key = key, .certificates = key}, "No matching CERTIFICATE entries"},
+        {{.type = "PEM", .key = key}, "can only be set together"},
+        {{.type = "PEM", .key = key, .certificates = chain, .password = "x"}, "ssl.keystore.password is set"},
+        {{.type = "PEM", .key = key, .certificates = chain, .location = "/"}, "both ssl.keystore.location and"},
+        {{.type = "JKS", .key = key, .certificates = chain}, "only with PEM"},
+    };
+    static const char *const nothing[] = {"", "-----BEGIN CERTIFICATE", "-----BEGIN CERTIFICATE-----",
+                                          "-----BEGIN CERTIFICATE------END CERTIFICATE-----",
+                                          "-----BEGIN CERTIFICATE-----END CERTIFICATE-----"};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        refuse(cases[i].source, KEYSTORE_KEYS, cases[i].why);
+    for (size_t i = 0; i < ARRAY_LEN(nothing); i++)
+        refuse((struct keystore_source){.type = "PEM", .certificates = nothing[i]}, KEYSTORE_TRUST,
+               "No matching CERTIFICATE entries");
 }
 
 /* ---- Subjects ---- */
@@ -351,7 +366,8 @@ int main(void)
         cmocka_unit_test(damaged_stores_are_refused),
         cmocka_unit_test(a_file_that_was_rewritten_is_noticed),
         cmocka_unit_test(pem_is_read_as_java_does),
+        cmocka_unit_test(pem_that_java_refuses_is_refused),
         cmocka_unit_test(subjects_are_written_as_java_does),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, pem_make, pem_unmake);
 }

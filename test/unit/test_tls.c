@@ -172,6 +172,24 @@ static void each_certificate_of_a_trust_store_is_an_anchor(void **state)
     tls_context_unref(client);
 }
 
+static void the_chain_of_the_store_is_sent_and_no_more(void **state)
+{
+    (void)state;
+    char *chain = xasprintf("%s%s", broker_pem, authority_pem);
+    const char *const certificates[] = {broker_pem, chain};
+    struct tls_context *client = context_of(settings_of(NULL, NULL, authority_pem), TLS_CLIENT);
+    for (int i = 0; i < 2; i++) {
+        struct tls_context *server = context_of(settings_of(broker_key, certificates[i], authority_pem), TLS_SERVER);
+        struct ends e;
+        shake(server, client, &e, true);
+        assert_int_equal(sk_X509_num(SSL_get_peer_cert_chain(e.client)), i + 1);
+        ends_close(&e);
+        tls_context_unref(server);
+    }
+    tls_context_unref(client);
+    free(chain);
+}
+
 static void clients_are_told_whose_certificates_are_taken(void **state)
 {
     (void)state;
@@ -626,6 +644,7 @@ int main(void)
         cmocka_unit_test(a_client_checks_whom_it_reached),
         cmocka_unit_test(clients_show_certificates_as_the_listener_wants),
         cmocka_unit_test(each_certificate_of_a_trust_store_is_an_anchor),
+        cmocka_unit_test(the_chain_of_the_store_is_sent_and_no_more),
         cmocka_unit_test(clients_are_told_whose_certificates_are_taken),
         cmocka_unit_test(versions_and_suites_are_javas),
         cmocka_unit_test(contexts_that_could_not_serve_are_refused),

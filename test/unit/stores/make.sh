@@ -1,6 +1,7 @@
 #!/bin/bash
 # Makes the files of this folder anew with Java: its keytool, and KAFKA_CLIENTS, the path of kafka-clients.jar. The keys protect nothing.
 set -e
+export LC_ALL=C.UTF-8 # for the passwords
 cd "$(dirname "$0")"
 rm -f ./*.jks ./*.p12 ./*.jceks
 work=$(mktemp -d)
