@@ -247,3 +247,11 @@ const char *tls_peer_subject(SSL *ssl, struct arena *a)
     X509 *certificate = SSL_get0_peer_certificate(ssl);
     return certificate ? subject_text(X509_get_subject_name(certificate), a) : NULL;
 }
+
+bool tls_peer_principal(SSL *ssl, const struct principal_rules *rules, struct arena *a, struct principal *out,
+                        struct fail *fail)
+{
+    const char *subject = tls_peer_subject(ssl, a);
+    *out = principal_anonymous;
+    return subject == NULL || principal_rules_apply(rules, subject, a, &out->name, fail);
+}

@@ -13,6 +13,7 @@
 
 #include "config/config.h"
 #include "security/keystore.h"
+#include "security/principal.h"
 
 struct tls_settings {
     struct keystore_source keys, trust; /* without one to trust, the system's authorities are trusted */
@@ -49,5 +50,8 @@ SSL *tls_open(struct tls_context *context, const char *host);
 void tls_explain(SSL *ssl, struct fail *fail);
 /* The peer's subject as subject_text() writes it; NULL: it has shown no certificate. */
 const char *tls_peer_subject(SSL *ssl, struct arena *a);
+/* Who a server's client is: the name that the rules give its subject, or ANONYMOUS without one. False: no rule fits. */
+bool tls_peer_principal(SSL *ssl, const struct principal_rules *rules, struct arena *a, struct principal *out,
+                        struct fail *fail) NODISCARD;
 
 #endif

@@ -155,6 +155,35 @@ static void clients_show_certificates_as_the_listener_wants(void **state)
     identity_free(&server_only);
 }
 
+static void clients_have_the_names_that_rules_give_them(void **state)
+{
+    (void)state;
+    struct tls_settings s = settings_of(broker_key, broker_pem, authority_pem),
+                        c[] = {settings_of(alice_key, alice_pem, authority_pem),
+                               settings_of(NULL, NULL, authority_pem)};
+    static const char *const rules[] = {"DEFAULT", "RULE:^CN=(.*)$/$1/U", "RULE:^OU=(.*)$/$1/"};
+    static const char *const names[][2] = {
+        {"User:CN=alice", "User:ANONYMOUS"}, {"User:ALICE", "User:ANONYMOUS"}, {NULL, "User:ANONYMOUS"}};
+    s.client_auth = CLIENT_AUTH_REQUESTED;
+    struct tls_context *server = context_of(s, TLS_SERVER);
+    for (size_t i = 0; i < 2 * ARRAY_LEN(rules); i++) {
+        struct tls_context *client = context_of(c[i % 2], TLS_CLIENT);
+        struct principal_rules *parsed = principal_rules_parse(rules[i / 2], NULL);
+        struct principal principal;
+        struct arena a = {0};
+        struct ends e;
+        shake(server, client, &e, true);
+        assert_int_equal(tls_peer_principal(e.server, parsed, &a, &principal, NULL), names[i / 2][i % 2] != NULL);
+        if (names[i / 2][i % 2] != NULL)
+            assert_string_equal(principal_text(principal, &a), names[i / 2][i % 2]);
+        ends_close(&e);
+        arena_deinit(&a);
+        principal_rules_free(parsed);
+        tls_context_unref(client);
+    }
+    tls_context_unref(server);
+}
+
 static void each_certificate_of_a_trust_store_is_an_anchor(void **state)
 {
     (void)state;
@@ -643,6 +672,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_client_checks_whom_it_reached),
         cmocka_unit_test(clients_show_certificates_as_the_listener_wants),
+        cmocka_unit_test(clients_have_the_names_that_rules_give_them),
         cmocka_unit_test(each_certificate_of_a_trust_store_is_an_anchor),
         cmocka_unit_test(the_chain_of_the_store_is_sent_and_no_more),
         cmocka_unit_test(clients_are_told_whose_certificates_are_taken),
