@@ -1,12 +1,12 @@
 /*
- * What protects a broker: the TLS contexts of its listeners, who may log in where, and as whom it goes to others. All of it
- * is made before a listener is opened, and what cannot protect does not start.
+ * What protects a broker: the TLS contexts of its listeners, who may log in where, and as whom it goes to others. All
+ * of it is made before a listener is opened, and what cannot protect does not start.
  */
 #include "broker/broker_internal.h"
 
 #include <unistd.h>
 
-#include "base/logger.h"
+#include "security/tls_check.h"
 
 enum { MOST_SHAKERS = 4 };
 
@@ -39,6 +39,8 @@ static bool protect_listener(struct broker *b, int i, struct fail *fail)
     const struct listener *l = &b->config->listeners.items[i];
     if (!has_tls(l))
         return true;
+    if (!tls_check_listener(b->config, l, fail))
+        return fail_wrap(fail, "Listener %s cannot be encrypted", l->name);
     b->contexts[i] = make_context(b->config, l, TLS_SERVER, fail);
     return b->contexts[i] != NULL;
 }

@@ -28,6 +28,7 @@ struct client {
     struct client_login *login;  /* goes on; NULL: there is none, or it is over */
     struct strbuf greeting;      /* what it has to say */
     size_t greeting_at;
+    char *refusal;    /* why nobody was let in */
     bool refused;     /* it has failed, which the caller of what asked it is to find out */
     int64_t renew_ms; /* when the connection is too old to be used, monotonic; 0: never */
     struct watch watch;
@@ -108,6 +109,7 @@ static void release(struct client *c)
     addresses_clear(&c->addresses);
     strbuf_deinit(&c->out);
     strbuf_deinit(&c->greeting);
+    free(c->refusal);
     free(c->host);
     free(c);
 }
@@ -450,15 +452,27 @@ static int read_answers(struct client *c)
 
 /* ---- From a socket to a connection that takes calls ---- */
 
+const char *client_refusal(const struct client *c)
+{
+    return c->refusal;
+}
+
 static bool become_connected(struct client *c)
 {
+    free(c->refusal);
+    c->refusal = NULL;
     c->connected = true;
     return flush_out(c);
 }
 
 static bool client_refuse(struct client *c, const char *what, const char *why)
 {
-    log_error_limited(&refusals, "Connection to %s:%d failed authentication due to: %s%s", c->host, c->port, what, why);
+    struct fail refusal;
+    fail_set(&refusal, "%s%s", what, why);
+    log_error_limited(&refusals, "Connection to %s:%d failed authentication due to: %s", c->host, c->port,
+                      refusal.text);
+    free(c->refusal);
+    c->refusal = xstrdup(refusal.text);
     return false;
 }
 

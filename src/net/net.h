@@ -178,6 +178,8 @@ struct client_options client_options_of(const struct broker_config *config, stru
  */
 struct client *client_new(const struct client_options *options, const char *host, int port);
 bool client_goes_to(const struct client *c, const char *host, int port);
+/* Why the connection that was tried last was not let in, by either side; NULL: that was not it. */
+const char *client_refusal(const struct client *c);
 /* Fails what is open with p == NULL, closes. May be called from within done(). */
 void client_free(struct client *c);
 /*

@@ -60,25 +60,39 @@ static const struct jaas_module *module_for(const struct jaas_section *section, 
     return NULL;
 }
 
-static bool find_in_file(const char *listener, enum sasl_mechanism mechanism, struct arena *a, struct jaas_module *out,
-                         struct fail *fail)
+/* `own` is looked for first; NULL: there is only the one that all share. */
+static bool find_in_file(const char *own, const char *shared, enum sasl_mechanism mechanism, struct arena *a,
+                         struct jaas_module *out, struct fail *fail)
 {
     const char *path = java_property(file_property, a);
-    const char *own = arena_printf(a, "%s.KafkaServer", listener).p;
     struct jaas_file file = {0};
     if (path != NULL && !read_file(path, a, &file, fail))
         return false;
-    const struct jaas_section *section = jaas_section(&file, own);
-    section = section != NULL ? section : jaas_section(&file, "KafkaServer");
+    const struct jaas_section *section = own != NULL ? jaas_section(&file, own) : NULL;
+    section = section != NULL ? section : jaas_section(&file, shared);
     if (section == NULL)
-        return fail_set(
-            fail, "Could not find a 'KafkaServer' or '%s' entry in the JAAS configuration. System property '%s' is %s",
-            own, file_property, path != NULL ? path : "not set");
+        return fail_set(fail, "Could not find a '%s'%s%s%s entry in the JAAS configuration. System property '%s' is %s",
+                        shared, own ? " or '" : "", own ? own : "", own ? "'" : "", file_property,
+                        path ? path : "not set");
     const struct jaas_module *module = module_for(section, mechanism);
     if (module == NULL)
         return fail_set(fail, "%s: the section %s has no %s", path, section->name, module_class(mechanism));
     *out = *module;
     return true;
+}
+
+static bool parse_login(const char *key, const char *text, struct arena *a, struct sasl_login *out, struct fail *fail)
+{
+    return (jaas_parse(text, a, &out->module, fail) && check_module(out->mechanism, &out->module, fail)) ||
+           fail_wrap(fail, "Invalid value [hidden] for configuration %s", key);
+}
+
+bool sasl_client_login_of(const char *jaas, enum sasl_mechanism mechanism, struct arena *a, struct sasl_login *out,
+                          struct fail *fail)
+{
+    *out = (struct sasl_login){.mechanism = mechanism};
+    return jaas != NULL ? parse_login("sasl.jaas.config", jaas, a, out, fail)
+                        : find_in_file(NULL, "KafkaClient", mechanism, a, &out->module, fail);
 }
 
 bool sasl_login_of(const struct broker_config *config, const struct listener *listener, enum sasl_mechanism mechanism,
@@ -88,8 +102,7 @@ bool sasl_login_of(const struct broker_config *config, const struct listener *li
     const char *key = arena_printf(a, "listener.name.%s.%s.sasl.jaas.config", name, own).p;
     const char *text = config_raw(config, key);
     *out = (struct sasl_login){.mechanism = mechanism};
-    if (text == NULL)
-        return find_in_file(name, mechanism, a, &out->module, fail);
-    return (jaas_parse(text, a, &out->module, fail) && check_module(mechanism, &out->module, fail)) ||
-           fail_wrap(fail, "Invalid value [hidden] for configuration %s", key);
+    if (text != NULL)
+        return parse_login(key, text, a, out, fail);
+    return find_in_file(arena_printf(a, "%s.KafkaServer", name).p, "KafkaServer", mechanism, a, &out->module, fail);
 }

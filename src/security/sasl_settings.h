@@ -12,5 +12,8 @@
  */
 bool sasl_login_of(const struct broker_config *config, const struct listener *listener, enum sasl_mechanism mechanism,
                    struct arena *a, struct sasl_login *out, struct fail *fail) NODISCARD;
+/* The same of a client: the value of sasl.jaas.config, or NULL for the section KafkaClient of that file. */
+bool sasl_client_login_of(const char *jaas, enum sasl_mechanism mechanism, struct arena *a, struct sasl_login *out,
+                          struct fail *fail) NODISCARD;
 
 #endif

@@ -74,11 +74,10 @@ static void open_at_once(struct session *session)
 {
     struct arena a = {0};
     struct fail why;
-    struct str name = principal_anonymous.name;
+    struct principal who = principal_anonymous;
     struct ssl_st *tls = connection_tls(session->conn);
-    const char *subject = tls != NULL ? tls_peer_subject(tls, &a) : NULL;
-    if (subject == NULL || principal_rules_apply(session->logins->subject_rules, subject, &a, &name, &why)) {
-        session_open(session, name, false);
+    if (tls == NULL || tls_peer_principal(tls, session->logins->subject_rules, &a, &who, &why)) {
+        session_open(session, who.name, false);
     } else {
         log_warn_limited(&refusals, "Closing connection from %s: %s", connection_peer(session->conn), why.text);
         session->stage = SESSION_OVER;

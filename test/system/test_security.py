@@ -149,3 +149,39 @@ def test_scram_credentials_of_zookeeper(make_broker, authority, zookeeper):
     credentials("--delete-config", "al=ice", "SCRAM-SHA-512")
     for arguments in alice:
         wait_until(lambda: not may_come(arguments), "alice may not any more")
+
+
+# ---- Tools ----
+
+
+def client_properties(path, authority, user, password):
+    """As an operator has them for Java's tools: a trust store of keytool's, a login module."""
+    trust = authority.folder / "trust.jks"
+    if not trust.exists():
+        subprocess.run(["keytool", "-importcert", "-noprompt", "-alias", "ca", "-file", authority.certificate, "-keystore", trust, "-storepass", "sesame"],
+                       check=True, capture_output=True)
+    path.write_text(f"security.protocol=SASL_SSL\nsasl.mechanism=PLAIN\nssl.truststore.location={trust}\nssl.truststore.password=sesame\n"
+                    "sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \\\n"
+                    f'  username="{user}" \\\n  password="{password}";\n')
+    return path
+
+
+def tool(name, *args, stdin=None):
+    return subprocess.run([BUILD / "barnabas-tool", name, *map(str, args)], input=stdin, capture_output=True, text=True, timeout=PATIENCE)
+
+
+def test_tools_take_javas_client_properties(make_broker, authority, server_keys, tmp_path):
+    keys = {**stores(server_keys, authority), **sasl_keys("SASL_SSL", between=False)}
+    broker = protected(make_broker, "SASL_SSL", keys=keys)
+    mine = client_properties(tmp_path / "alice.properties", authority, "alice", "a,b=c")
+    there = "--bootstrap-server", broker.listener.bootstrap
+    made = tool("kafka-topics", *there, "--command-config", mine, "--create", "--topic", "t", "--partitions", "1")
+    assert made.stdout == "Created topic t.\n", made
+    sent = tool("kafka-console-producer", *there, "--producer.config", mine, "--topic", "t", stdin="one\ntwo\n")
+    assert sent.returncode == 0, sent
+    read = tool("kafka-console-consumer", *there, "--consumer.config", mine, "--topic", "t", "--from-beginning", "--max-messages", "2")
+    assert read.stdout == "one\ntwo\n", read
+    wrong = client_properties(tmp_path / "wrong.properties", authority, "alice", "another one")
+    refused = tool("kafka-topics", *there, "--command-config", wrong, "--list")
+    assert refused.returncode == 1 and "Authentication failed: Invalid username or password" in refused.stdout + refused.stderr, refused
+    assert "another one" not in refused.stdout + refused.stderr

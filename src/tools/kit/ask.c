@@ -7,6 +7,7 @@
 #include "net/net.h"
 #include "protocol/error.h"
 #include "protocol/frame.h"
+#include "tools/kit/client_security.h"
 
 enum { MOST_NODES = 1024, DEFAULT_TIMEOUT_MS = 30000 };
 
@@ -21,6 +22,9 @@ struct node {
 
 struct asker {
     struct loop *loop;
+    struct client_route route;
+    struct client_security security;
+    struct arena memory; /* of what it goes by */
     struct node *nodes[MOST_NODES];
     int node_count;
     int32_t controller_id, timeout_ms;
@@ -46,7 +50,7 @@ static struct node *add_node(struct asker *a, int32_t id, struct str host, int p
     n->id = id;
     n->host = xstrndup(host.p, (size_t)host.len);
     n->port = port;
-    n->client = client_new(&(struct client_options){.loop = a->loop}, n->host, port);
+    n->client = client_new(&(struct client_options){.loop = a->loop, .route = &a->route}, n->host, port);
     a->nodes[a->node_count++] = n;
     return n;
 }
@@ -67,20 +71,34 @@ static bool add_bootstrap(struct asker *a, const char *entry, struct fail *fail)
     return true;
 }
 
+static const char *command_property(const void *properties, const char *name)
+{
+    return properties_get(properties, name);
+}
+
+static bool protect(struct asker *a, const struct properties *p, struct fail *fail)
+{
+    if (!client_security_read(command_property, p, &a->memory, &a->security, fail))
+        return false;
+    if (a->security.logs_in)
+        a->route.login = &a->security.login;
+    if (!a->security.encrypts)
+        return true;
+    struct tls_context *context = tls_context_new(&a->security.tls, TLS_CLIENT, fail);
+    client_route_set_tls(&a->route, context);
+    return context != NULL;
+}
+
 /* Of the client properties, those that mean something here. */
 static bool read_command_config(struct asker *a, const char *file, struct fail *fail)
 {
-    struct arena arena = {0};
     struct properties p;
-    bool ok = properties_read(file, &arena, &p, fail);
-    const char *protocol = ok ? properties_get(&p, "security.protocol") : NULL;
-    const char *timeout = ok ? properties_get(&p, "request.timeout.ms") : NULL;
-    if (protocol != NULL && strcmp(protocol, "PLAINTEXT") != 0)
-        ok = fail_set(fail, "%s: security.protocol %s is not supported yet, only PLAINTEXT is", file, protocol);
+    if (!properties_read(file, &a->memory, &p, fail))
+        return false;
+    const char *timeout = properties_get(&p, "request.timeout.ms");
     if (timeout != NULL)
         a->timeout_ms = atoi(timeout);
-    arena_deinit(&arena);
-    return ok;
+    return protect(a, &p, fail) || fail_wrap(fail, "%s", file);
 }
 
 static bool add_bootstrap_list(struct asker *a, const char *bootstrap, struct fail *fail)
@@ -99,6 +117,7 @@ struct asker *asker_new(const char *bootstrap, const char *command_config, struc
 {
     struct asker *a = xcalloc(1, sizeof(*a));
     a->loop = loop_new("ask");
+    client_route_init(&a->route, NULL, NULL);
     a->controller_id = ASK_ANY;
     a->timeout_ms = DEFAULT_TIMEOUT_MS;
     if (add_bootstrap_list(a, bootstrap, fail) &&
@@ -117,6 +136,10 @@ void asker_free(struct asker *a)
         free(a->nodes[i]->host);
         free(a->nodes[i]);
     }
+    while (loop_drain(a->loop))
+        ; /* what a handshake has left */
+    client_route_deinit(&a->route);
+    arena_deinit(&a->memory);
     loop_free(a->loop);
     free(a);
 }
@@ -144,6 +167,9 @@ static void send_question(struct pending *p, const void *request)
 
 static bool read_answer(const struct pending *p, void *response, struct arena *arena, struct fail *fail)
 {
+    const char *refusal = client_refusal(p->node->client);
+    if (!p->answered && refusal != NULL)
+        return fail_set(fail, "%s", refusal);
     if (!p->answered)
         return fail_set(fail,
                         "Connection to node %" PRId32 " (%s:%d) could not be established. Node may not be available.",

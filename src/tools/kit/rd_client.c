@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "config/properties.h"
+#include "tools/kit/client_security.h"
 
 /* ---- Properties ---- */
 
@@ -77,7 +78,7 @@ void rd_props_add(struct rd_props *p, const struct option_value *words)
 
 /* ---- From the Java clients' names to librdkafka's ---- */
 
-enum translation { SAME_VALUE, BYTES_TO_KBYTES, ASSIGNOR, JAAS, TRUST_STORE, KEY_STORE, NOTHING };
+enum translation { SAME_VALUE, BYTES_TO_KBYTES, ASSIGNOR, NOTHING };
 
 static const struct name {
     const char *java, *rdkafka;
@@ -89,15 +90,19 @@ static const struct name {
     {"buffer.memory", "queue.buffering.max.kbytes", BYTES_TO_KBYTES},
     {"fetch.max.wait.ms", "fetch.wait.max.ms", SAME_VALUE},
     {"partition.assignment.strategy", "partition.assignment.strategy", ASSIGNOR},
-    {"sasl.jaas.config", NULL, JAAS},
-    {"ssl.truststore.location", "ssl.ca.location", TRUST_STORE},
-    {"ssl.truststore.certificates", "ssl.ca.pem", SAME_VALUE},
-    {"ssl.keystore.location", "ssl.keystore.location", KEY_STORE},
-    {"ssl.keystore.certificate.chain", "ssl.certificate.pem", SAME_VALUE},
-    {"ssl.keystore.key", "ssl.key.pem", SAME_VALUE},
+    {"sasl.jaas.config", NULL, NOTHING}, /* these are of set_security() */
+    {"sasl.mechanism", NULL, NOTHING},
+    {"ssl.truststore.location", NULL, NOTHING},
+    {"ssl.truststore.certificates", NULL, NOTHING},
     {"ssl.truststore.type", NULL, NOTHING},
     {"ssl.truststore.password", NULL, NOTHING},
+    {"ssl.keystore.location", NULL, NOTHING},
+    {"ssl.keystore.certificate.chain", NULL, NOTHING},
+    {"ssl.keystore.key", NULL, NOTHING},
     {"ssl.keystore.type", NULL, NOTHING},
+    {"ssl.keystore.password", NULL, NOTHING},
+    {"ssl.key.password", NULL, NOTHING},
+    {"ssl.endpoint.identification.algorithm", NULL, NOTHING},
     {"key.serializer", NULL, NOTHING},
     {"value.serializer", NULL, NOTHING},
     {"key.deserializer", NULL, NOTHING},
@@ -136,44 +141,48 @@ static bool set_assignor(rd_kafka_conf_t *conf, const char *name, const char *va
     return set(conf, name, value, fail);
 }
 
-/* The text between quotes after `word=`; on the heap, NULL if there is none. */
-static char *jaas_value(const char *config, const char *word)
+static const char *rd_property(const void *properties, const char *name)
 {
-    const char *at = strstr(config, word);
-    if (at == NULL)
-        return NULL;
-    at += strlen(word);
-    at += strspn(at, " =");
-    bool quoted = *at == '"' || *at == '\'';
-    const char stop[] = {quoted ? *at : ';', quoted ? '\0' : ' ', '\0'};
-    at += quoted;
-    return xstrndup(at, strcspn(at, stop));
+    return rd_props_get(properties, name);
 }
 
-static bool set_jaas(rd_kafka_conf_t *conf, const char *value, struct fail *fail)
+static bool set_pem(rd_kafka_conf_t *conf, const char *name, const char *pem, struct fail *fail)
 {
-    char *user = jaas_value(value, "username"), *password = jaas_value(value, "password");
-    bool ok = user != NULL && password != NULL
-                  ? set(conf, "sasl.username", user, fail) && set(conf, "sasl.password", password, fail)
-                  : fail_set(fail, "sasl.jaas.config: only a login module with username and password is supported");
-    free(user);
-    free(password);
+    return pem == NULL || set(conf, name, pem, fail);
+}
+
+/* Whatever the stores are, librdkafka gets them as PEM. */
+static bool set_stores(rd_kafka_conf_t *conf, const struct tls_settings *tls, struct arena *a, struct fail *fail)
+{
+    const char *key, *chain, *none, *anchors;
+    return client_security_pem(&tls->keys, KEYSTORE_KEYS, a, &key, &chain, fail) &&
+           client_security_pem(&tls->trust, KEYSTORE_TRUST, a, &none, &anchors, fail) &&
+           set_pem(conf, "ssl.key.pem", key, fail) && set_pem(conf, "ssl.certificate.pem", chain, fail) &&
+           set_pem(conf, "ssl.ca.pem", anchors, fail) &&
+           set(conf, "ssl.endpoint.identification.algorithm", tls->check_host ? "https" : "none", fail);
+}
+
+static bool set_login(rd_kafka_conf_t *conf, const struct sasl_login *login, struct fail *fail)
+{
+    const char *user = jaas_option(&login->module, "username"), *password = jaas_option(&login->module, "password");
+    if (user == NULL || password == NULL)
+        return fail_set(fail, "sasl.jaas.config: the login module has no username or no password");
+    return set(conf, "sasl.mechanism", sasl_mechanism_name(login->mechanism), fail) &&
+           set(conf, "sasl.username", user, fail) && set(conf, "sasl.password", password, fail);
+}
+
+static bool set_security(rd_kafka_conf_t *conf, const struct rd_props *p, struct fail *fail)
+{
+    struct arena a = {0};
+    struct client_security security;
+    bool ok = client_security_read(rd_property, p, &a, &security, fail) &&
+              (!security.encrypts || set_stores(conf, &security.tls, &a, fail)) &&
+              (!security.logs_in || set_login(conf, &security.login, fail));
+    arena_deinit(&a);
     return ok;
 }
 
-static bool set_store(rd_kafka_conf_t *conf, const struct rd_props *p, const struct name *n, const char *value,
-                      struct fail *fail)
-{
-    const char *type = rd_props_get(p, n->how == TRUST_STORE ? "ssl.truststore.type" : "ssl.keystore.type");
-    const char *wanted = n->how == TRUST_STORE ? "PEM" : "PKCS12";
-    if (type == NULL || strcasecmp(type, wanted) != 0)
-        return fail_set(fail, "%s: only a store of the type %s can be read, not %s", n->java, wanted,
-                        type ? type : "JKS");
-    return set(conf, n->rdkafka, value, fail);
-}
-
-static bool set_java(rd_kafka_conf_t *conf, const struct rd_props *p, const char *java, const char *value,
-                     struct fail *fail)
+static bool set_java(rd_kafka_conf_t *conf, const char *java, const char *value, struct fail *fail)
 {
     char number[32];
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
@@ -188,11 +197,6 @@ static bool set_java(rd_kafka_conf_t *conf, const struct rd_props *p, const char
             return set(conf, n->rdkafka, number, fail);
         case ASSIGNOR:
             return set_assignor(conf, n->rdkafka, value, fail);
-        case JAAS:
-            return set_jaas(conf, value, fail);
-        case TRUST_STORE:
-        case KEY_STORE:
-            return set_store(conf, p, n, value, fail);
         case NOTHING:
             return true;
         }
@@ -226,9 +230,9 @@ static bool set_defaults(rd_kafka_conf_t *conf, rd_kafka_type_t type, const stru
 rd_kafka_t *rd_client_new(rd_kafka_type_t type, const struct rd_props *p, rd_kafka_conf_t *conf, struct fail *fail)
 {
     char why[512];
-    bool ok = set_defaults(conf, type, p, fail);
+    bool ok = set_defaults(conf, type, p, fail) && set_security(conf, p, fail);
     for (size_t i = 0; ok && i < p->count; i += 2)
-        ok = set_java(conf, p, p->pairs[i], p->pairs[i + 1], fail);
+        ok = set_java(conf, p->pairs[i], p->pairs[i + 1], fail);
     rd_kafka_t *rk = ok ? rd_kafka_new(type, conf, why, sizeof(why)) : NULL;
     if (rk == NULL) {
         rd_kafka_conf_destroy(conf);

@@ -1,0 +1,101 @@
+#include "tools/kit/client_security.h"
+
+#include <ctype.h>
+#include <openssl/pem.h>
+
+struct getter {
+    const char *(*get)(const void *properties, const char *name);
+    const void *properties;
+};
+
+static const char *property(const struct getter *g, const char *name)
+{
+    return g->get(g->properties, name);
+}
+
+static const char *upper_case(const char *text, struct arena *a)
+{
+    char *copy = arena_cstr(a, str_of(text));
+    for (char *p = copy; *p != '\0'; p++)
+        *p = (char)toupper((unsigned char)*p);
+    return copy;
+}
+
+static void read_tls(const struct getter *g, struct tls_settings *out)
+{
+    const char *algorithm = property(g, "ssl.endpoint.identification.algorithm");
+    *out = (struct tls_settings){.keys = {.type = property(g, "ssl.keystore.type"),
+                                          .location = property(g, "ssl.keystore.location"),
+                                          .password = property(g, "ssl.keystore.password"),
+                                          .key_password = property(g, "ssl.key.password"),
+                                          .key = property(g, "ssl.keystore.key"),
+                                          .certificates = property(g, "ssl.keystore.certificate.chain")},
+                                 .trust = {.type = property(g, "ssl.truststore.type"),
+                                           .location = property(g, "ssl.truststore.location"),
+                                           .password = property(g, "ssl.truststore.password"),
+                                           .certificates = property(g, "ssl.truststore.certificates")},
+                                 .enabled_protocols = property(g, "ssl.enabled.protocols"),
+                                 .cipher_suites = property(g, "ssl.cipher.suites"),
+                                 .check_host = algorithm == NULL || *algorithm != '\0'};
+}
+
+static bool read_login(const struct getter *g, struct arena *a, struct sasl_login *out, struct fail *fail)
+{
+    enum sasl_mechanism mechanism;
+    const char *name = property(g, "sasl.mechanism");
+    if (!sasl_mechanism_parse(str_of(name != NULL ? name : "GSSAPI"), &mechanism))
+        return fail_set(fail, "sasl.mechanism %s is not known here", name != NULL ? name : "GSSAPI");
+    return sasl_client_login_of(property(g, "sasl.jaas.config"), mechanism, a, out, fail);
+}
+
+bool client_security_read(const char *(*get)(const void *properties, const char *name), const void *properties,
+                          struct arena *a, struct client_security *out, struct fail *fail)
+{
+    struct getter g = {get, properties};
+    enum security_protocol protocol = SECURITY_PROTOCOL_PLAINTEXT;
+    const char *name = property(&g, "security.protocol");
+    *out = (struct client_security){0};
+    if (name != NULL && !security_protocol_parse(upper_case(name, a), &protocol))
+        return fail_set(fail, "Invalid value %s for configuration security.protocol", name);
+    out->encrypts = protocol == SECURITY_PROTOCOL_SSL || protocol == SECURITY_PROTOCOL_SASL_SSL;
+    out->logs_in = protocol == SECURITY_PROTOCOL_SASL_PLAINTEXT || protocol == SECURITY_PROTOCOL_SASL_SSL;
+    if (out->encrypts)
+        read_tls(&g, &out->tls);
+    return !out->logs_in || read_login(&g, a, &out->login, fail);
+}
+
+/* ---- As PEM ---- */
+
+static const char *take_memory(BIO *bio, struct arena *a)
+{
+    char *p;
+    long len = BIO_get_mem_data(bio, &p);
+    const char *text = len > 0 ? arena_cstr(a, (struct str){p, (int32_t)len}) : NULL;
+    BIO_free(bio);
+    return text;
+}
+
+bool client_security_pem(const struct keystore_source *source, enum keystore_use use, struct arena *a,
+                         const char **keys, const char **certificates, struct fail *fail)
+{
+    struct keystore store;
+    *keys = *certificates = NULL;
+    if (!keystore_is_set(source))
+        return true;
+    if (!keystore_load(source, use, &store, fail))
+        return false;
+    BIO *key = BIO_new(BIO_s_mem()), *chain = BIO_new(BIO_s_mem());
+    for (int i = 0; i < store.count; i++) {
+        const struct keystore_entry *e = &store.entries[i];
+        if (e->key != NULL)
+            PEM_write_bio_PrivateKey(key, e->key, NULL, NULL, 0, NULL, NULL);
+        for (int k = 0; k < sk_X509_num(e->chain); k++)
+            PEM_write_bio_X509(chain, sk_X509_value(e->chain, k));
+        if (use == KEYSTORE_KEYS)
+            break; /* librdkafka takes one */
+    }
+    keystore_deinit(&store);
+    *keys = take_memory(key, a);
+    *certificates = take_memory(chain, a);
+    return true;
+}
