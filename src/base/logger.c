@@ -94,7 +94,7 @@ static void make_loggers(void)
     for (const struct log_place *p = places; p != NULL; p = p->next) {
         logger_place_of(p->file, name);
         logger_add(name);
-        if (folder_of(name, folder))
+        if (strchr(p->file, '/') != NULL && folder_of(name, folder)) /* it is a file's */
             logger_add(folder);
     }
     qsort(loggers, logger_count, sizeof(*loggers), logger_by_name);

@@ -105,8 +105,8 @@ bool scram_users_find(struct scram_users *u, enum scram_mechanism mechanism, str
         return false;
     if (scram_credential_parse(mechanism, text, a, out))
         return true;
-    log_warn("User %.*s: the %s credentials in ZooKeeper cannot be read, so that nobody logs in by them", STR_ARGS(user),
-             scram_mechanism_name((int8_t)mechanism));
+    log_warn("User %.*s: the %s credentials in ZooKeeper cannot be read, so that nobody logs in by them",
+             STR_ARGS(user), scram_mechanism_name((int8_t)mechanism));
     return false;
 }
 
@@ -115,7 +115,7 @@ static int by_scram_name(const void *a, const void *b)
     return str_cmp(((const struct scram_user *)a)->name, ((const struct scram_user *)b)->name);
 }
 
-static int32_t iterations_of(enum scram_mechanism m, const char *text)
+static int32_t scram_iterations_of(enum scram_mechanism m, const char *text)
 {
     struct arena a = {0};
     struct scram_credential c;
@@ -132,7 +132,7 @@ int32_t scram_users_list(struct scram_users *u, struct arena *a, struct scram_us
     for (const struct scram_entry *e = u->table; e != NULL; e = e->hh.next, count++) {
         users[count].name = arena_str(a, e->user);
         for (int m = SCRAM_UNKNOWN + 1; m < SCRAM_MECHANISMS; m++)
-            users[count].iterations[m] = iterations_of((enum scram_mechanism)m, e->credentials[m]);
+            users[count].iterations[m] = scram_iterations_of((enum scram_mechanism)m, e->credentials[m]);
     }
     lock_release(&u->lock);
     qsort(users, (size_t)count, sizeof(*users), by_scram_name);

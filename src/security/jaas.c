@@ -38,7 +38,7 @@ static void skip_block(struct jaas_reader *r)
     r->at += *r->at != '\0' ? 2 : 0;
 }
 
-static void skip_blanks(struct jaas_reader *r)
+static void skip_jaas_blanks(struct jaas_reader *r)
 {
     for (;;) {
         if (*r->at > 0 && *r->at <= ' ')
@@ -105,7 +105,7 @@ static void read_quoted(struct jaas_reader *r)
 
 static enum token next(struct jaas_reader *r)
 {
-    skip_blanks(r);
+    skip_jaas_blanks(r);
     const char *start = r->at;
     r->quoted = *start == '"' || *start == '\'';
     if (*start == '\0')

@@ -27,7 +27,7 @@ struct scram {
     struct bytes server_signature;
 };
 
-static struct str text_of(struct bytes token)
+static struct str token_text(struct bytes token)
 {
     return (struct str){(const char *)token.p, token.len};
 }
@@ -159,7 +159,7 @@ static void serve_first(struct sasl_server *s, enum scram_mechanism m, struct by
     struct scram *x = s->state = ARENA_NEW(&s->memory, struct scram);
     struct first_message first;
     x->m = m;
-    if (!read_first(text_of(token), &s->memory, &first)) {
+    if (!read_first(token_text(token), &s->memory, &first)) {
         sasl_refuse(out, NULL, "the first message is malformed");
         return;
     }
@@ -186,7 +186,7 @@ static void serve_first(struct sasl_server *s, enum scram_mechanism m, struct by
     base64_add(&text, x->credential.salt);
     strbuf_printf(&text, ",i=%d", (int)x->credential.iterations);
     struct bytes answer = token_of(&text, a);
-    strbuf_printf(&text, "%.*s,%.*s,", STR_ARGS(first.bare), STR_ARGS(text_of(answer)));
+    strbuf_printf(&text, "%.*s,%.*s,", STR_ARGS(first.bare), STR_ARGS(token_text(answer)));
     x->auth_message = take_text(&text, &s->memory);
     sasl_say(out, SASL_GOES_ON, answer);
 }
@@ -226,7 +226,7 @@ static void serve_final(struct scram *x, struct bytes token, struct arena *a, st
     struct str unproven;
     struct bytes proof;
     struct strbuf text = {0};
-    if (!read_final(x, text_of(token), a, &unproven, &proof)) {
+    if (!read_final(x, token_text(token), a, &unproven, &proof)) {
         sasl_refuse(out, NULL, "the final message is malformed, or its nonce another");
         return;
     }
@@ -299,13 +299,14 @@ static void ask_final(struct sasl_client *c, struct bytes challenge, struct aren
     struct bytes salt;
     int32_t iterations;
     struct strbuf text = {0};
-    if (!read_challenge(x, text_of(challenge), a, &salt, &iterations)) {
+    if (!read_challenge(x, token_text(challenge), a, &salt, &iterations)) {
         sasl_refuse(out, NULL, "the server's first message is malformed, or asks for too few iterations or too many");
         return;
     }
     strbuf_printf(&text, "c=biws,r=%.*s", STR_ARGS(x->nonce));
     struct str unproven = take_text(&text, a);
-    strbuf_printf(&text, "%.*s,%.*s,%.*s", STR_ARGS(x->auth_message), STR_ARGS(text_of(challenge)), STR_ARGS(unproven));
+    strbuf_printf(&text, "%.*s,%.*s,%.*s", STR_ARGS(x->auth_message), STR_ARGS(token_text(challenge)),
+                  STR_ARGS(unproven));
     struct str signed_text = take_text(&text, a);
     struct bytes salted =
         scram_salted_password(x->m, (struct bytes){(const uint8_t *)password.p, password.len}, salt, iterations, a);
@@ -320,7 +321,7 @@ static void ask_final(struct sasl_client *c, struct bytes challenge, struct aren
 /* The server knows the password, too, or a key made of it. */
 static void ask_end(const struct scram *x, struct bytes challenge, struct arena *a, struct sasl_step *out)
 {
-    struct str rest = text_of(challenge), coded;
+    struct str rest = token_text(challenge), coded;
     struct bytes signature, expected = x->server_signature;
     bool ok = take_attribute(&rest, 'v', &coded) && base64_decode(coded, a, &signature) &&
               signature.len == expected.len && CRYPTO_memcmp(signature.p, expected.p, (size_t)expected.len) == 0;
