@@ -126,6 +126,22 @@ def test_lists_are_read_again_after_a_lost_session(guarded, zookeeper):
     wait_until(lambda: visible(guarded) == {"secret"}, "the permission")
 
 
+def test_a_topic_is_made_for_who_may_make_it(make_broker, zookeeper):
+    """auto.create.topics.enable: who may see a topic that there is not need not be one who may create it."""
+    write_rights(zookeeper, {"127.0.0.2": {(TOPIC, "seen"): [("Allow", "Describe")], (TOPIC, "mine"): [("Allow", "Create"), ("Allow", "Describe")]},
+                             "127.0.0.3": {(TOPIC, "any"): [("Allow", "Read")], (CLUSTER, "kafka-cluster"): [("Allow", "Create")]}})
+    broker = make_broker(**AUTHORIZER)
+
+    def errors(address, name):
+        with Visitor(broker, address) as visitor:
+            return visitor.get("Metadata", 9, {"Topics": [{"Name": name}], "AllowAutoTopicCreation": 1})["Topics"][0]["ErrorCode"]
+    assert errors("127.0.0.2", "seen") == 29
+    assert errors("127.0.0.2", "any") == 29
+    wait_until(lambda: errors("127.0.0.2", "mine") == 0, "the topic that may be made")
+    wait_until(lambda: errors("127.0.0.3", "any") == 0, "the topic that may be made by who makes any")
+    assert sorted(zookeeper.children("/brokers/topics")) == ["any", "mine"]
+
+
 def test_a_denial_is_a_line_for_the_audit(guarded):
     with Visitor(guarded, STRANGER) as visitor:
         visitor.get("Metadata", 9, {"Topics": [{"Name": "secret"}]})
