@@ -12,7 +12,6 @@ struct broker {
     const struct broker_config *given;  /* by the file and the command line */
     const struct broker_config *config; /* what the parts are started with: also what ZooKeeper had then */
     struct loop *control;
-    struct tls_context **contexts; /* by listener; NULL: it is not encrypted */
     struct client_route route;     /* to the other brokers */
     struct sasl_login login;       /* of the route */
     struct sasl_accounts accounts; /* who may log in */
@@ -50,7 +49,7 @@ void live_settings_init(struct broker *b);
 void live_settings_apply(struct broker *b); /* what follows the settings as they change */
 void live_settings_warn(struct broker *b); /* of what was set at run time, now or before the start, and has no effect */
 /* Callbacks of the watch on configurations; `ctx` is the broker. */
-void live_settings_changed(void *ctx);
+void live_settings_changed(void *ctx, bool different);
 void live_settings_topic_changed(void *ctx, const char *topic);
 
 /* ---- protection.c ---- */
@@ -58,6 +57,7 @@ void live_settings_topic_changed(void *ctx, const char *topic);
 /* All that is needed to protect what the configuration says is protected. Before anything is opened. */
 bool protection_make(struct broker *b, struct fail *fail) NODISCARD;
 void protection_apply(struct broker *b); /* to the listeners, before they accept */
+void protection_follow(struct broker *b, const struct broker_config *now); /* of changed stores */
 void protection_free(struct broker *b);
 
 /* ---- authorization.c ---- */

@@ -70,18 +70,21 @@ void live_settings_apply(struct broker *b)
     log_manager_take_settings(b->services.logs, now);
     atomic_store(&b->services.verify_transactions, now->transaction_partition_verification_enable);
     workers_resize(b->services.workers, now->num_io_threads);
+    protection_follow(b, now);
     broker_settings_release(now);
     controller_defaults_configured(b->services.controller);
     submit_limits(b);
 }
 
-void live_settings_changed(void *ctx)
+void live_settings_changed(void *ctx, bool different)
 {
     struct broker *b = ctx;
     if (b->services.controller == NULL)
         return; /* nothing has started yet */
-    log_info("The settings of this broker have changed");
-    live_settings_warn(b);
+    if (different) {
+        log_info("The settings of this broker have changed");
+        live_settings_warn(b);
+    }
     live_settings_apply(b);
 }
 

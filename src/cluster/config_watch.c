@@ -126,8 +126,9 @@ static void config_watch_take_topic(struct config_watch *w, const char *topic, c
 static void config_watch_take_broker(struct config_watch *w, const char *broker, const struct config_znode *pairs)
 {
     bool for_all = strcmp(broker, CONFIG_OF_ALL_BROKERS) == 0;
-    if (broker_settings_take(w->options.settings, for_all ? SETTINGS_OF_ALL : SETTINGS_OF_THIS, pairs))
-        w->options.settings_changed(w->options.ctx);
+    bool different = broker_settings_take(w->options.settings, for_all ? SETTINGS_OF_ALL : SETTINGS_OF_THIS, pairs);
+    if (different || w->loaded) /* a file that they name may have been rewritten */
+        w->options.settings_changed(w->options.ctx, different);
 }
 
 static void on_resealed(struct zk_batch *b)

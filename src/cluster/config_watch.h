@@ -29,8 +29,8 @@ struct config_watch_options {
     struct broker_settings *settings;
     /* A topic has other settings now. */
     void (*changed)(void *ctx, const char *topic);
-    /* This broker has, perhaps before loaded(). */
-    void (*settings_changed)(void *ctx);
+    /* This broker has, perhaps before loaded(); or somebody has set again what was set. */
+    void (*settings_changed)(void *ctx, bool different);
     /*
      * A user, a client or an address has these settings now, by its path below /config: "users/al%20ice",
      * "users/bob/clients/x", "clients/<default>", "ips/127.0.0.1". Without any: it has none, or is gone.

@@ -358,7 +358,7 @@ static void check_broker_pairs(struct altering *al, struct altered *x)
                              (size_t)one->count, NULL, NULL, &fail);
     if (ok) {
         const struct broker_config *now = broker_settings_hold(al->r->s->settings);
-        ok = config_check_change(now, &whole, &fail);
+        ok = config_check_change(now, &whole, &fail) && listener_tls_check(al->r->s->tls, &whole, &fail);
         broker_settings_release(now);
         config_deinit(&whole);
     }

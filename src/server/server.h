@@ -14,6 +14,7 @@
 #include "group/group.h"
 #include "net/net.h"
 #include "replica/replica.h"
+#include "server/listener_tls.h"
 #include "server/logins.h"
 #include "transaction/transaction.h"
 #include "transaction/verifier.h"
@@ -50,6 +51,7 @@ struct services {
     struct wake_queue *coordinator_wakes;
     struct net_server *net;
     struct scram_users *scram_users;
+    struct listener_tls *tls; /* control loop only */
     struct logins *logins;   /* who may come on which listener */
     struct workers *shakers; /* where logins are made; NULL where none are */
     char cluster_id[64];

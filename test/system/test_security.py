@@ -2,6 +2,7 @@
 
 import subprocess
 
+import confluent_kafka
 import pytest
 
 from certificates import Authority
@@ -185,3 +186,53 @@ def test_tools_take_javas_client_properties(make_broker, authority, server_keys,
     refused = tool("kafka-topics", *there, "--command-config", wrong, "--list")
     assert refused.returncode == 1 and "Authentication failed: Invalid username or password" in refused.stdout + refused.stderr, refused
     assert "another one" not in refused.stdout + refused.stderr
+
+
+# ---- Stores that change while a broker runs ----
+
+
+def shown_serial(broker):
+    """Of the certificate that a new connection gets to see."""
+    shown = subprocess.run(["openssl", "s_client", "-connect", broker.listener.bootstrap], input="", capture_output=True, text=True).stdout
+    return subprocess.run(["openssl", "x509", "-noout", "-serial"], input=shown, capture_output=True, text=True, check=True).stdout
+
+
+def alter(broker, *what):
+    return tool("kafka-configs", "--bootstrap-server", broker.bootstrap, "--alter", "--entity-type", "brokers", "--entity-name", "0", *what)
+
+
+@pytest.mark.parametrize("kind", [Barnabas, Apache])
+def test_key_stores_are_changed_while_records_come(make_broker, authority, server_keys, tmp_path, kind):
+    """By another file, and by the same one with other contents; but not to another name."""
+    mine = tmp_path / "keys.pem"
+    mine.write_text(server_keys.read_text())
+    broker = protected(make_broker, "SSL", kind, keys=stores(mine, authority))
+    producer = confluent_kafka.Producer({"bootstrap.servers": broker.listener.bootstrap, "security.protocol": "ssl", "linger.ms": 1,
+                                         "ssl.ca.location": str(authority.certificate), "connections.max.idle.ms": 200})
+    failed = []
+
+    def work():
+        for i in range(200):
+            producer.produce("t", str(i), on_delivery=lambda error, _: error and failed.append(error))
+            producer.poll(0.001)
+
+    key, serials = "listener.name.ssl.ssl.keystore.location", [shown_serial(broker)]
+    work()
+    second = authority.issue("second", "/CN=server")
+    assert alter(broker, "--add-config", f"{key}={second}").returncode == 0
+    wait_until(lambda: shown_serial(broker) not in serials, "another certificate")
+    serials.append(shown_serial(broker))
+    work()
+    second.write_text(authority.issue("third", "/CN=server").read_text())
+    assert shown_serial(broker) == serials[-1]
+    assert alter(broker, "--add-config", f"{key}={second}").returncode == 0
+    wait_until(lambda: shown_serial(broker) not in serials, "what the file has now")
+    serials.append(shown_serial(broker))
+    work()
+    refused = alter(broker, "--add-config", f"{key}={authority.issue('stranger', '/CN=stranger')}")
+    assert refused.returncode == 1 and "DistinguishedName does not match" in refused.stdout + refused.stderr, refused
+    missing = alter(broker, "--add-config", f"{key}={tmp_path / 'nothing.pem'}")
+    assert missing.returncode == 1 and "Validation of dynamic config update of SSLFactory failed" in missing.stdout + missing.stderr, missing
+    assert shown_serial(broker) == serials[-1]
+    assert producer.flush(PATIENCE) == 0 and failed == []
+    assert len(consume(broker, "t")) == 600

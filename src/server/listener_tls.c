@@ -1,0 +1,164 @@
+#include "server/listener_tls.h"
+
+#include "base/logger.h"
+#include "security/tls_check.h"
+
+struct encryption {
+    const struct listener *listener;
+    struct arena memory;
+    struct tls_settings settings;
+    struct tls_context *server, *client; /* NULL: it is not encrypted, or not what brokers use */
+};
+
+struct listener_tls {
+    const struct broker_config *config;
+    struct encryption *items;
+};
+
+static bool has_tls(const struct listener *l)
+{
+    return l->protocol == SECURITY_PROTOCOL_SSL || l->protocol == SECURITY_PROTOCOL_SASL_SSL;
+}
+
+static bool is_between_brokers(const struct listener_tls *t, const struct listener *l)
+{
+    return strcmp(l->name, t->config->inter_broker_listener_name) == 0;
+}
+
+static void encryption_deinit(struct encryption *e)
+{
+    tls_context_unref(e->server);
+    tls_context_unref(e->client);
+    arena_deinit(&e->memory);
+}
+
+static bool make_contexts(const struct listener_tls *t, struct encryption *e, struct fail *fail)
+{
+    e->server = tls_context_new(&e->settings, TLS_SERVER, fail);
+    if (e->server != NULL && is_between_brokers(t, e->listener))
+        e->client = tls_context_new(&e->settings, TLS_CLIENT, fail);
+    return e->server != NULL && (e->client != NULL || !is_between_brokers(t, e->listener));
+}
+
+static bool make_encryption(struct listener_tls *t, const struct listener *l, struct encryption *e, struct fail *fail)
+{
+    e->listener = l;
+    if (!has_tls(l))
+        return true;
+    if (tls_check_listener(t->config, l, fail) && tls_settings_of(t->config, l, &e->memory, &e->settings, fail) &&
+        make_contexts(t, e, fail))
+        return true;
+    return fail_wrap(fail, "Listener %s cannot be encrypted", l->name);
+}
+
+struct listener_tls *listener_tls_new(const struct broker_config *config, struct fail *fail)
+{
+    struct listener_tls *t = xcalloc(1, sizeof(*t));
+    t->config = config;
+    t->items = xcalloc((size_t)config->listeners.count, sizeof(*t->items));
+    for (int i = 0; i < config->listeners.count; i++) {
+        if (!make_encryption(t, &config->listeners.items[i], &t->items[i], fail)) {
+            listener_tls_free(t);
+            return NULL;
+        }
+    }
+    return t;
+}
+
+void listener_tls_free(struct listener_tls *t)
+{
+    if (t == NULL)
+        return;
+    for (int i = 0; i < t->config->listeners.count; i++)
+        encryption_deinit(&t->items[i]);
+    free(t->items);
+    free(t);
+}
+
+void listener_tls_apply(const struct listener_tls *t, struct net_server *net, struct client_route *route)
+{
+    for (int i = 0; i < t->config->listeners.count; i++) {
+        const struct encryption *e = &t->items[i];
+        if (e->server != NULL)
+            net_server_set_tls(net, i, e->server);
+        if (e->client != NULL)
+            client_route_set_tls(route, tls_context_ref(e->client));
+    }
+}
+
+/* ---- Changes ---- */
+
+/* The settings that the broker was started with, and the stores of the other configuration. */
+static bool next_settings(const struct listener_tls *t, const struct listener *l, const struct broker_config *config,
+                          struct arena *a, struct tls_settings *out, struct fail *fail)
+{
+    struct tls_settings theirs;
+    if (!tls_settings_of(t->config, l, a, out, fail) || !tls_settings_of(config, l, a, &theirs, fail))
+        return false;
+    out->keys = theirs.keys;
+    out->trust = theirs.trust;
+    return true;
+}
+
+static bool listener_is_true(const struct broker_config *config, const struct listener *l, const char *key)
+{
+    return strcmp(config_listener_raw(config, l->name, NULL, key), "true") == 0;
+}
+
+static bool may_follow(const struct listener_tls *t, const struct encryption *old, const struct encryption *next,
+                       struct fail *fail)
+{
+    if (!tls_check_change(old->server, next->server, listener_is_true(t->config, old->listener, "ssl.allow.dn.changes"),
+                          listener_is_true(t->config, old->listener, "ssl.allow.san.changes"), fail))
+        return false;
+    return old->client == NULL ||
+           (tls_check_pair(old->server, next->client, fail) && tls_check_pair(next->server, old->client, fail));
+}
+
+/* What takes the place of `old`; without a server if that is to stay. */
+static bool make_next(const struct listener_tls *t, const struct encryption *old, const struct broker_config *config,
+                      struct encryption *next, struct fail *fail)
+{
+    *next = (struct encryption){.listener = old->listener};
+    if (old->server == NULL)
+        return true;
+    bool ok = next_settings(t, old->listener, config, &next->memory, &next->settings, fail);
+    bool same = ok && tls_stores_eq(&old->settings, &next->settings) && !tls_is_rewritten(old->server);
+    return same || (ok && make_contexts(t, next, fail) && may_follow(t, old, next, fail));
+}
+
+bool listener_tls_check(const struct listener_tls *t, const struct broker_config *config, struct fail *fail)
+{
+    bool ok = true;
+    struct fail why;
+    for (int i = 0; ok && i < t->config->listeners.count; i++) {
+        struct encryption next;
+        ok = make_next(t, &t->items[i], config, &next, &why);
+        encryption_deinit(&next);
+    }
+    return ok || fail_set(fail,
+                          "Invalid value org.apache.kafka.common.config.ConfigException: Validation of dynamic config "
+                          "update of SSLFactory failed: %s for configuration Invalid dynamic configuration",
+                          why.text);
+}
+
+bool listener_tls_renew(struct listener_tls *t, const struct broker_config *config)
+{
+    bool changed = false;
+    for (int i = 0; i < t->config->listeners.count; i++) {
+        struct encryption next;
+        struct fail why;
+        bool ok = make_next(t, &t->items[i], config, &next, &why);
+        if (!ok)
+            log_error("Listener %s goes on with the stores that it had: %s", t->items[i].listener->name, why.text);
+        if (!ok || next.server == NULL) {
+            encryption_deinit(&next);
+            continue;
+        }
+        log_info("Listener %s: new connections use the stores as they are now", t->items[i].listener->name);
+        encryption_deinit(&t->items[i]);
+        t->items[i] = next;
+        changed = true;
+    }
+    return changed;
+}
