@@ -662,10 +662,10 @@ static void test_counts_of_threads_change_in_small_steps(void **state)
 static void test_live_keys(void **state)
 {
     (void)state;
-    static const char *const live[] = {"num.io.threads",   "max.connections",     "listener.name.a.max.connections",
-                                       "log.retention.ms", "log.cleaner.threads", "min.insync.replicas"},
-                             *const others[] = {"num.network.threads", "listeners", "ssl.keystore.location",
-                                                "my.own.key"};
+    static const char *const live[] =
+        {"num.io.threads",      "max.connections",     "listener.name.a.max.connections",      "log.retention.ms",
+         "log.cleaner.threads", "min.insync.replicas", "listener.name.a.ssl.keystore.location"},
+                             *const others[] = {"num.network.threads", "listeners", "ssl.client.auth", "my.own.key"};
     for (size_t i = 0; i < ARRAY_LEN(live); i++)
         assert_true(config_is_live(live[i]));
     for (size_t i = 0; i < ARRAY_LEN(others); i++)
