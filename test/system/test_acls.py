@@ -9,6 +9,7 @@ import threading
 import pytest
 from batches import TRANSACTIONAL, make_batch
 from harness import BUILD, PATIENCE, TOP, Apache, Barnabas, run_tool, wait_until, without_noise
+from kazoo.exceptions import BadVersionError
 from messages import SCHEMAS
 from test_answers import Teller, differences, fetch, join, produce
 
@@ -214,6 +215,20 @@ def write_rights(zookeeper, visitors):
         zookeeper.client.create(f"/kafka-acl/{kind}/{name}", acls(*entries), makepath=True)
 
 
+ANY, MATCH, LITERAL, PREFIXED = 1, 2, 3, 4
+DENY, ALLOW = 2, 3
+READ, WRITE, DESCRIBE = 3, 4, 8
+
+
+def entry(name="t", kind=2, pattern=LITERAL, principal="User:x", host="*", operation=READ, permission=ALLOW):
+    return {"ResourceType": kind, "ResourceName": name, "ResourcePatternType": pattern, "Principal": principal, "Host": host, "Operation": operation, "PermissionType": permission}
+
+
+def matching(name=None, kind=ANY, pattern=ANY, principal=None, host=None, operation=ANY, permission=ANY):
+    return {"ResourceTypeFilter": kind, "ResourceNameFilter": name, "PatternTypeFilter": pattern, "PrincipalFilter": principal, "HostFilter": host, "Operation": operation,
+            "PermissionType": permission}
+
+
 WHO = {"ProducerId": 5, "ProducerEpoch": 0}
 IN_TRANSACTION = make_batch(attributes=TRANSACTIONAL, producer=5, epoch=0, sequence=0)
 BOTH = "secret", "nosuch"
@@ -285,6 +300,10 @@ def questions(secret):
     yield "UpdateMetadata", {"ControllerId": 0, "ControllerEpoch": 0, "BrokerEpoch": -1}
     yield "StopReplica", {"ControllerId": 0, "ControllerEpoch": 0, "BrokerEpoch": -1}
     yield "ConsumerGroupHeartbeat", {"GroupId": "g1"}
+    yield "ConsumerGroupDescribe", {"GroupIds": ["g1"]}
+    yield "CreateAcls", {"Creations": [entry("")]}
+    yield "DescribeAcls", matching("nosuch")
+    yield "DeleteAcls", {"Filters": [matching("nosuch")]}
 
 
 @pytest.fixture(scope="module")
@@ -328,6 +347,12 @@ def answers_to(broker, address):
     return told.told
 
 
+def test_every_api_is_among_the_questions(pair):
+    with Visitor(pair[1], STRANGER) as visitor:
+        advertised = {api["ApiKey"] for api in visitor.get("ApiVersions", 3, {"ClientSoftwareName": "x", "ClientSoftwareVersion": "1"})["ApiKeys"]}
+    assert {SCHEMAS[api].key for api, _ in questions(b"n" * 16)} | {SCHEMAS["ApiVersions"].key} == advertised
+
+
 @pytest.mark.parametrize("address", VISITORS)
 def test_each_api_answers_what_apache_answers(pair, address):
     answers, threads = {}, []
@@ -342,20 +367,6 @@ def test_each_api_answers_what_apache_answers(pair, address):
 
 
 # ---- CreateAcls, DescribeAcls, DeleteAcls ----
-
-ANY, MATCH, LITERAL, PREFIXED = 1, 2, 3, 4
-DENY, ALLOW = 2, 3
-READ, WRITE, DESCRIBE = 3, 4, 8
-
-
-def entry(name="t", kind=2, pattern=LITERAL, principal="User:x", host="*", operation=READ, permission=ALLOW):
-    return {"ResourceType": kind, "ResourceName": name, "ResourcePatternType": pattern, "Principal": principal, "Host": host, "Operation": operation, "PermissionType": permission}
-
-
-def matching(name=None, kind=ANY, pattern=ANY, principal=None, host=None, operation=ANY, permission=ANY):
-    return {"ResourceTypeFilter": kind, "ResourceNameFilter": name, "PatternTypeFilter": pattern, "PrincipalFilter": principal, "HostFilter": host, "Operation": operation,
-            "PermissionType": permission}
-
 
 def tell_of_acls(s):
     """A chapter as those of test_answers."""
@@ -469,23 +480,48 @@ def test_brokers_of_both_kinds_follow_each_other(mixed):
 
 
 def test_no_acl_is_lost_when_several_are_added_at_once(mixed):
-    """To one list, by both brokers: who is told that it is there finds it."""
-    made, threads = [], []
+    """To one list, by both brokers: who is told that it is there finds it, and barnabas does not give up because the other one was faster."""
+    made, refused, threads = [], [], []
 
     def add(broker, names):
         with Visitor(broker, ADMIN) as visitor:
             for name in names:
                 answer = visitor.get("CreateAcls", 3, {"Creations": [entry("busy", principal=name)]})
-                if answer["Results"][0]["ErrorCode"] == 0:
-                    made.append((LITERAL, name))
+                (made if answer["Results"][0]["ErrorCode"] == 0 else refused).append((LITERAL, name))
     for i in range(4):
         threads.append(threading.Thread(target=add, args=(mixed[i % 2], [f"User:{i}.{k}" for k in range(10)])))
         threads[-1].start()
     for t in threads:
         t.join()
-    assert len(made) >= 20
+    assert [name for _, name in refused if name.startswith(("User:1.", "User:3."))] == []
     for broker in mixed:
         wait_until(lambda b=broker: set(made) <= listed(b, "busy"), "all that was made")
+
+
+def test_who_was_slower_tries_again(guarded, zookeeper):
+    """The list is written by somebody else all the time, between what a broker has read of it and what it writes."""
+    over = threading.Event()
+    zookeeper.client.create("/kafka-acl/Topic/busy", acls(("User:first", "Allow", "Read")))
+
+    def write():
+        while not over.is_set():
+            try:
+                data, stat = zookeeper.client.get("/kafka-acl/Topic/busy")
+                zookeeper.client.set("/kafka-acl/Topic/busy", data, stat.version)
+            except BadVersionError:
+                pass
+            for _ in range(10):
+                zookeeper.client.get("/kafka-acl/Topic/busy")
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        with Visitor(guarded, ADMIN) as visitor:
+            for i in range(40):
+                assert visitor.get("CreateAcls", 3, {"Creations": [entry("busy", principal=f"User:{i}")]})["Results"] == [{"ErrorCode": 0, "ErrorMessage": ""}]
+    finally:
+        over.set()
+        writer.join()
+    assert listed(guarded, "busy") == {(LITERAL, f"User:{name}") for name in ("first", *range(40))}
 
 
 # ---- kafka-acls ----
