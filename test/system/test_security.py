@@ -1,12 +1,16 @@
 """Encrypted and authenticated listeners: real clients, and brokers among themselves."""
 
+import socket
+import ssl
+import struct
 import subprocess
+import time
 
 import confluent_kafka
 import pytest
 
 from certificates import Authority
-from harness import BUILD, PATIENCE, Apache, Barnabas, consume, free_port, kcat, produce, wait_until
+from harness import BUILD, PATIENCE, Apache, Barnabas, consume, frame, free_port, kcat, produce, read_frame, wait_until
 
 
 @pytest.fixture(scope="session")
@@ -236,3 +240,72 @@ def test_key_stores_are_changed_while_records_come(make_broker, authority, serve
     assert shown_serial(broker) == serials[-1]
     assert producer.flush(PATIENCE) == 0 and failed == []
     assert len(consume(broker, "t")) == 600
+
+
+# ---- Who comes to the door and does not behave ----
+
+
+def knock(broker, data=b""):
+    s = socket.create_connection(("127.0.0.1", broker.listener.port), PATIENCE)
+    s.sendall(data)
+    return s
+
+
+def is_closed(s):
+    s.settimeout(PATIENCE)
+    try:
+        while s.recv(65536):
+            pass
+    except ConnectionError:
+        pass
+    return True
+
+
+HELLO = bytes.fromhex("16030100c8010000c40303") + bytes(32)  # the beginning of a ClientHello
+
+
+@pytest.mark.parametrize("protocol", ["SSL", "SASL_SSL"])
+def test_who_does_not_behave_stops_nobody(make_broker, authority, server_keys, protocol):
+    """Silent, slow, cut off, no TLS at all, by the hundred: others are served, and the broker ends when it is told to."""
+    sasl = sasl_keys(protocol, between=False) if protocol == "SASL_SSL" else {}
+    broker = protected(make_broker, protocol, keys={**stores(server_keys, authority), **sasl})
+    mine = as_user(broker, authority, "alice", "a,b=c") if sasl else through(broker, authority)
+    waiting = [knock(broker, data) for data in (b"", HELLO[:3], HELLO) for _ in range(60)]
+    for data in (b"GET / HTTP/1.1\r\n\r\n" * 10, frame(18, 0), b"\x16\x03\x01\xff\xff" + bytes(70000), b"\x15\x03\x03\x00\x02\x02\x28", bytes(100)):
+        for _ in range(10):
+            assert is_closed(knock(broker, data))
+    for _ in range(40):
+        knock(broker, HELLO).close()
+    produce(broker, "t", [str(i) for i in range(500)], *mine)
+    assert consume(broker, "t", *mine) == [str(i) for i in range(500)]
+    tls = ssl.create_default_context(cafile=str(authority.certificate))
+    half = [tls.wrap_socket(knock(broker), server_hostname="localhost") for _ in range(20)]
+    for s in half:
+        s.sendall(b"\x00\x00\x10\x00half of a frame")
+    assert broker.stop() == 0
+    assert all(is_closed(s) for s in [*waiting, *half])
+
+
+def test_before_a_login_little_is_taken(make_broker, authority):
+    """Frames are small, the first is a question for versions or a handshake, and who guesses has to wait."""
+    broker = protected(make_broker, "SASL_PLAINTEXT", keys=sasl_keys("SASL_PLAINTEXT", between=False, **{
+        "sasl.server.max.receive.size": 1000, "connection.failed.authentication.delay.ms": 300}))
+    assert is_closed(knock(broker, struct.pack(">i", 1001)))
+    assert is_closed(knock(broker, struct.pack(">i", -1)))
+    assert is_closed(knock(broker, frame(3, 1, struct.pack(">i", 0))))  # Metadata
+    assert is_closed(knock(broker, frame(36, 0, struct.pack(">i", 0))))
+    with knock(broker, frame(18, 0)) as s:
+        assert read_frame(s)
+        s.sendall(frame(17, 1, struct.pack(">h", 3) + b"FOO"))
+        began = time.monotonic()
+        assert struct.unpack(">h", read_frame(s)[4:6])[0] == 33  # UNSUPPORTED_SASL_MECHANISM
+        assert time.monotonic() - began >= 0.3 and is_closed(s)
+    with knock(broker, frame(17, 0, struct.pack(">h", 5) + b"PLAIN")) as s:
+        read_frame(s)
+        token = b"\0alice\0a,b=c"
+        s.sendall(struct.pack(">i", len(token)) + token + frame(18, 0))
+        assert read_frame(s) == b""  # what a token without a frame of Kafka's is answered with
+        assert len(read_frame(s)) > 100
+    guesses = [knock(broker, frame(17, 1, struct.pack(">h", 5) + b"PLAIN") + frame(36, 0, struct.pack(">i", 9) + b"\0alice\0no")) for _ in range(50)]
+    broker.stop()
+    assert all(is_closed(s) for s in guesses)
