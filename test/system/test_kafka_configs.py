@@ -209,8 +209,9 @@ def test_through_zookeeper_as_apache(make_broker, ensemble):
         answers.append([said(tool("--zookeeper", zookeeper.connect, *args)) for args in ZK])
         answers[-1].append(json.loads(zookeeper.get("/config/brokers/5")))
         answers[-1].append([json.loads(zookeeper.get(f"/config/changes/{c}"))["entity_path"] for c in zookeeper.children("/config/changes")])
+        answers[-1].append(zookeeper.children("/config/users"))
         broker.stop()
-    for args, their, our in zip([*ZK, "node", "changes"], *answers):
+    for args, their, our in zip([*ZK, "node", "changes", "users"], *answers):
         assert our == their, args
 
 

@@ -59,6 +59,17 @@ static void make_way(struct zk_session *s, const char *path)
     zk_batch_free(b);
 }
 
+/* Kafka's brokers do the same: a user without settings is forgotten, unless there are some of clients below it. */
+static bool forget_user(struct zk_session *s, const char *path)
+{
+    struct zk_batch *b = zk_session_batch(s);
+    zk_delete(b, path, ZK_ANY_VERSION);
+    zk_session_run(s, b);
+    bool gone = b->first->result == ZK_OK;
+    zk_batch_free(b);
+    return gone;
+}
+
 bool zk_nodes_write_config(struct zk_session *s, const char *type, const char *name, const struct config_znode *config,
                            bool there, struct fail *fail)
 {
@@ -66,16 +77,17 @@ bool zk_nodes_write_config(struct zk_session *s, const char *type, const char *n
     config_path(path, type, name);
     if (!there)
         make_way(s, path);
+    bool forgotten = there && config->count == 0 && strcmp(type, "users") == 0 && forget_user(s, path);
     struct zk_batch *b = zk_session_batch(s);
     struct bytes data = config_encode(&b->arena, config);
-    if (there)
-        zk_set(b, path, data, ZK_ANY_VERSION);
-    else
+    if (!there)
         zk_create(b, path, data, ZK_PERSISTENT);
+    else if (!forgotten)
+        zk_set(b, path, data, ZK_ANY_VERSION);
     struct str entity = arena_printf(&b->arena, "%s/%s", type, name);
     zk_create(b, ZNODE_CONFIG_CHANGES "/config_change_", config_change_encode(&b->arena, entity.p), ZK_SEQUENTIAL);
     zk_session_run(s, b);
-    bool ok = b->first->result == ZK_OK && b->first->next->result == ZK_OK;
+    bool ok = b->first->result == ZK_OK && b->last->result == ZK_OK;
     zk_batch_free(b);
     return ok || fail_set(fail, "ZooKeeper refused to store the configuration of %s/%s", type, name);
 }
