@@ -109,32 +109,3 @@ bool scram_users_find(struct scram_users *u, enum scram_mechanism mechanism, str
              STR_ARGS(user), scram_mechanism_name((int8_t)mechanism));
     return false;
 }
-
-static int by_scram_name(const void *a, const void *b)
-{
-    return str_cmp(((const struct scram_user *)a)->name, ((const struct scram_user *)b)->name);
-}
-
-static int32_t scram_iterations_of(enum scram_mechanism m, const char *text)
-{
-    struct arena a = {0};
-    struct scram_credential c;
-    int32_t n = text != NULL && scram_credential_parse(m, str_of(text), &a, &c) ? c.iterations : 0;
-    arena_deinit(&a);
-    return n;
-}
-
-int32_t scram_users_list(struct scram_users *u, struct arena *a, struct scram_user **out)
-{
-    lock_take(&u->lock);
-    int32_t count = 0;
-    struct scram_user *users = *out = ARENA_ARRAY(a, struct scram_user, HASH_COUNT(u->table));
-    for (const struct scram_entry *e = u->table; e != NULL; e = e->hh.next, count++) {
-        users[count].name = arena_str(a, e->user);
-        for (int m = SCRAM_UNKNOWN + 1; m < SCRAM_MECHANISMS; m++)
-            users[count].iterations[m] = scram_iterations_of((enum scram_mechanism)m, e->credentials[m]);
-    }
-    lock_release(&u->lock);
-    qsort(users, (size_t)count, sizeof(*users), by_scram_name);
-    return count;
-}

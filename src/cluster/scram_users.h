@@ -15,11 +15,5 @@ void scram_users_free(struct scram_users *u);
 void scram_users_take(struct scram_users *u, const char *entity, const struct config_znode *pairs);
 bool scram_users_find(struct scram_users *u, enum scram_mechanism mechanism, struct str user, struct arena *a,
                       struct scram_credential *out) NODISCARD;
-/* All users that have any, by name; for each mechanism how many iterations, 0 if none. In the arena. */
-struct scram_user {
-    struct str name;
-    int32_t iterations[SCRAM_MECHANISMS];
-};
-int32_t scram_users_list(struct scram_users *u, struct arena *a, struct scram_user **out);
 
 #endif

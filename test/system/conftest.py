@@ -7,7 +7,7 @@ from xdist.scheduler import LoadScopeScheduling
 from harness import PATIENCE, Apache, Barnabas, ZooKeeper, wait_until
 from progress import Progress, pytest_runtest_makereport  # noqa: F401 (a hook)
 
-TOGETHER = {"test_answers.py", "test_dump_log.py", "test_protocol.py"}  # whose tests share what takes long to make
+TOGETHER = {"test_answers.py", "test_dump_log.py", "test_protocol.py", "test_sasl.py"}  # whose tests share what takes long to make
 
 
 logging.getLogger("kazoo").addHandler(logging.NullHandler())  # of a server that is stopped before its clients

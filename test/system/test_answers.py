@@ -18,7 +18,7 @@ from messages import API_VERSIONS, CLOSED, SCHEMAS, Asker, errors_in
 PATIENCE, SHORT = 60, 3  # seconds that an answer may take; that one is waited for which Apache's broker never gives
 FOR_NOW = {14, 15, 16, 51}  # a coordinator is being loaded; a transaction is being ended
 IDENTITY = ("Name", "Topic", "TopicName", "TopicId", "Key", "GroupId", "TransactionalId", "MemberId", "ResourceName", "ResourceType", "PartitionIndex", "Partition",
-            "Index", "PartitionId", "ApiKey", "ProducerId", "ErrorCode")
+            "Index", "PartitionId", "ApiKey", "ProducerId", "User", "ErrorCode")
 
 
 class Teller(Asker):
