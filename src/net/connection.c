@@ -153,9 +153,19 @@ static bool take_frame(struct connection *c)
     return true;
 }
 
+/* Before the size of the first frame is looked at. */
+static void begin_serving(struct connection *c)
+{
+    const struct net_handler *handler = &c->owner->server->handler;
+    if (!c->begun && handler->begin != NULL)
+        handler->begin(handler->ctx, c);
+    c->begun = true;
+}
+
 static bool begin_frame(struct connection *c, const uint8_t *length)
 {
     ensure(c->frame == NULL);
+    begin_serving(c);
     int32_t len = (int32_t)be32_get(length), limit = c->largest_frame;
     if (len < 0 || len > limit) {
         char why[96];

@@ -16,6 +16,7 @@ struct connection {
     struct timer again; /* there is more to read, of which the socket will not tell */
     int refs;           /* the connection itself, each exchange, a warm-up under way */
     bool closed, overlapping;
+    bool begun;   /* the server knows of it */
     bool held;    /* nothing starts before the exchange that was started last says so */
     bool paused;  /* too many requests are being served already */
     bool ending;  /* closed when its answers are sent; nothing more is read */

@@ -52,7 +52,10 @@ static void refuse_mechanism(struct session *session, struct request *r, struct 
     struct outgoing out;
     struct str why = arena_printf(r->arena, "Unsupported SASL mechanism %.*s", STR_ARGS(str_head(name, MOST_SAID)));
     response->error_code = ERR_UNSUPPORTED_SASL_MECHANISM;
-    ANSWER_INTO(r, sasl_handshake_response, response, &out);
+    if (session->again)
+        out = (struct outgoing){0}; /* as Kafka does: who is served already knows what there is */
+    else
+        ANSWER_INTO(r, sasl_handshake_response, response, &out);
     session_refuse(session, r->x, &out, why.p);
 }
 
@@ -200,10 +203,12 @@ static void step_on(struct session *session, struct request *r, struct bytes tok
     *l = (struct login_step){.session = session, .token = token};
     r->state = l;
     /* Another mechanism than the first is not logged in by again. */
-    if (session->again && session->mechanism != session->first)
-        exchange_abort(r->x, "a login of a session that runs is by another mechanism than before");
-    else
-        request_work_on(r, session->s->shakers, take_step, on_step_taken);
+    if (session->again && session->mechanism != session->first) {
+        struct outgoing nothing = {0};
+        session_refuse(session, r->x, &nothing, "a login of a session that runs is by another mechanism than before");
+        return;
+    }
+    request_work_on(r, session->s->shakers, take_step, on_step_taken);
 }
 
 /* ---- SaslAuthenticate ---- */

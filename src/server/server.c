@@ -196,9 +196,18 @@ enum kafka_error partition_missing(const struct services *s, struct str topic, i
 
 /* ---- Requests ---- */
 
-static void abort_unsupported(struct exchange *x, int16_t key, int16_t version)
+static void server_begin(void *ctx, struct connection *conn)
+{
+    connection_session(ctx, conn);
+}
+
+static void abort_unsupported(struct session *session, struct exchange *x, int16_t key, int16_t version)
 {
     char why[96];
+    if (session->stage == SESSION_GREETING && find_entry(key) == NULL) {
+        session_refuse_garbage(session, x);
+        return;
+    }
     snprintf(why, sizeof(why), "API key %" PRId16 " in version %" PRId16 " is not supported", key, version);
     exchange_abort(x, why);
 }
@@ -220,7 +229,10 @@ static void server_serve(void *ctx, struct exchange *x)
         return;
     }
     if (x->frame_len < SMALLEST_HEADER) {
-        exchange_abort(x, "a request shorter than its header");
+        if (session->stage == SESSION_GREETING)
+            session_refuse_garbage(session, x);
+        else
+            exchange_abort(x, "a request shorter than its header");
         return;
     }
     int16_t key = (int16_t)be16_get(x->frame), version = (int16_t)be16_get(x->frame + 2);
@@ -234,7 +246,7 @@ static void server_serve(void *ctx, struct exchange *x)
     bool asks_versions =
         api != NULL && key == API_API_VERSIONS; /* it answers in a version that everybody knows (KIP-35) */
     if (!known && !asks_versions)
-        abort_unsupported(x, key, version);
+        abort_unsupported(session, x, key, version);
     else if (session_admits(session, r) && (!known || read_header(r)))
         api->handle(r);
 }
@@ -251,5 +263,5 @@ struct net_handler server_handler(struct services *s)
 {
     for (size_t i = 0; i < api_table_len; i++)
         by_key[api_table[i]->key] = api_table[i];
-    return (struct net_handler){server_serve, may_overlap, s};
+    return (struct net_handler){server_begin, server_serve, may_overlap, s};
 }

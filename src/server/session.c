@@ -58,6 +58,13 @@ void session_refuse(struct session *session, struct exchange *x, struct outgoing
     timer_start(&session->delay, delay_ms);
 }
 
+void session_refuse_garbage(struct session *session, struct exchange *x)
+{
+    struct outgoing nothing = {0};
+    session_refuse(session, x, &nothing,
+                   "Exception handling first SASL packet from client, GSSAPI is not supported by server");
+}
+
 /* ---- Life ---- */
 
 void session_open(struct session *session, struct str user, bool by_token)
@@ -122,13 +129,34 @@ static const char *upper_name(enum api_key key, struct arena *a)
     return out;
 }
 
+/*
+ * The asked API's own answer with this error, as far as an answer can be made that knows nothing of the question: what
+ * has no error for all of it says nothing.
+ */
+static void say_error(struct request *r, enum kafka_error error, struct outgoing *out)
+{
+    const struct message_type *type = api_spec((int16_t)r->api->key)->response;
+    char *message = arena_alloc(r->arena, type->size);
+    struct writer w;
+    message_init(type, message);
+    for (int i = 0; i < type->field_count; i++)
+        if (strcmp(type->fields[i].name, "ErrorCode") == 0 && type->fields[i].type == FIELD_INT16)
+            *(int16_t *)(void *)(message + type->fields[i].offset) = (int16_t)error;
+    answer_begin(r, &w);
+    message_write(type, &w, r->version, message);
+    answer_take(r, &w, out);
+}
+
+/* Who has said by which mechanism is told before the end, who has not is not. */
 static void refuse_early_request(struct session *session, struct request *r)
 {
-    struct outgoing nothing = {0};
-    const char *during = session->stage == SESSION_TALKING ? "authentication" : "handshake";
+    struct outgoing out = {0};
+    bool talking = session->stage == SESSION_TALKING;
     struct str why = arena_printf(r->arena, "Unexpected Kafka request of type %s during SASL %s.",
-                                  upper_name(r->api->key, r->arena), during);
-    session_refuse(session, r->x, &nothing, why.p);
+                                  upper_name(r->api->key, r->arena), talking ? "authentication" : "handshake");
+    if (talking)
+        say_error(r, ERR_ILLEGAL_SASL_STATE, &out);
+    session_refuse(session, r->x, &out, why.p);
 }
 
 static bool admit_greeting(struct session *session, struct request *r)

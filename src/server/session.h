@@ -45,6 +45,8 @@ bool session_expects_token(const struct session *session);
 
 /* Logs why, and closes the connection after what `out` has, when the time for those who fail is over. */
 void session_refuse(struct session *session, struct exchange *x, struct outgoing *out, const char *why);
+/* The same for a first frame that is no request: who knocks with anything is to wait as those who fail do. */
+void session_refuse_garbage(struct session *session, struct exchange *x);
 /* Requests are served for this user from now on. */
 void session_open(struct session *session, struct str user, bool by_token);
 

@@ -1,11 +1,17 @@
 """Logging in by SASL, message by message: Apache's broker and barnabas are told the same things, and have to answer the same."""
 
+import base64
 import hashlib
+import hmac
+import os
+import struct
+import threading
+import time
 from types import SimpleNamespace
 
 import pytest
-from harness import Apache, Barnabas, free_port, wait_until
-from messages import Asker
+from harness import PATIENCE, Apache, Barnabas, connect, free_port, wait_until
+from messages import CLOSED, Asker
 from test_answers import Teller, differences, tell_both
 
 DELAY = 0.5  # connection.failed.authentication.delay.ms
@@ -52,6 +58,410 @@ def pair(ensemble, tmp_path_factory):
 def upsertion(user, mechanism, password, iterations=4096, salt=b"salt of it"):
     name = {1: "sha256", 2: "sha512"}.get(mechanism, "sha256")
     return {"Name": user, "Mechanism": mechanism, "Iterations": iterations, "Salt": salt, "SaltedPassword": hashlib.pbkdf2_hmac(name, password, salt, iterations)}
+
+
+# ---- One side of a conversation ----
+
+
+class Talk(Asker):
+    """What is heard, in a form that two brokers can be compared by."""
+
+    def __init__(self, listener):
+        super().__init__(listener, PATIENCE)
+        self.heard, self.since = [], time.monotonic()
+
+    def hear(self, what):
+        """Beside it whether it came so late as the answers to those who fail do."""
+        self.heard.append((what, time.monotonic() - self.since >= DELAY))
+        return what
+
+    def ask(self, api, version, tree=None):
+        self.since = time.monotonic()
+        answer = self.get(api, version, tree)
+        if isinstance(answer, dict) and api == "ApiVersions":
+            answer = answer["ErrorCode"]
+        elif isinstance(answer, dict) and api == "SaslHandshake":
+            answer["Mechanisms"].sort()
+        return self.hear(answer)
+
+    def shake(self, mechanism, version=1):
+        return self.ask("SaslHandshake", version, {"Mechanism": mechanism})
+
+    def say(self, token, version=1):
+        return self.ask("SaslAuthenticate", version, {"AuthBytes": token})
+
+    def login(self, user="alice", password="alice-secret", version=1):
+        self.shake("PLAIN")
+        return self.say(plain(user, password), version)
+
+    def write(self, data):
+        """Bytes as they are."""
+        if self.sock is None:
+            self.sock = connect(self.broker)
+        self.since = time.monotonic()
+        self.sock.sendall(data)
+
+    def say_raw(self, token):
+        self.write(struct.pack(">i", len(token)) + token)
+        return self.hear(self.receive())
+
+    def end(self):
+        """What comes without being asked for."""
+        if self.sock is not None:
+            self.hear(self.receive())
+
+
+def plain(user, password, authorization=""):
+    return "\0".join((authorization, user, password)).encode()
+
+
+CASES = {}
+
+
+def case(f):
+    CASES[f.__name__] = f
+    return f
+
+
+def cases(**rows):
+    CASES.update(rows)
+
+
+# ---- PLAIN ----
+
+
+def by_plain(token, version=1):
+    def talk(t):
+        t.shake("PLAIN")
+        t.say(token, version)
+        t.end() if t.heard[-1][0] == CLOSED or t.heard[-1][0]["ErrorCode"] else None
+    return talk
+
+
+cases(plain_right=by_plain(plain("alice", "alice-secret")),
+      plain_wrong=by_plain(plain("alice", "x")),
+      plain_wrong_0=by_plain(plain("alice", "x"), 0),
+      plain_wrong_2=by_plain(plain("alice", "x"), 2),
+      plain_right_2=by_plain(plain("alice", "alice-secret"), 2),
+      plain_unknown=by_plain(plain("nobody", "x")),
+      plain_for_another=by_plain(plain("alice", "alice-secret", "bob")),
+      plain_for_oneself=by_plain(plain("alice", "alice-secret", "alice")),
+      plain_no_user=by_plain(plain("", "x")),
+      plain_no_password=by_plain(plain("alice", "")),
+      plain_two_parts=by_plain(b"alice\0pw"),
+      plain_four_parts=by_plain(b"\0alice\0alice-secret\0"),
+      plain_nothing=by_plain(b""))
+
+
+# ---- SCRAM ----
+
+
+def by_scram(user="sam", password="sam-secret", mechanism="SCRAM-SHA-256", head="n,,", first=None, extensions="", proof=None, nonce_prefix=""):
+    def talk(t):
+        name = "sha256" if "256" in mechanism else "sha512"
+
+        def mac(key, data):
+            return hmac.new(key, data, name).digest()
+
+        t.shake(mechanism)
+        nonce = base64.b64encode(os.urandom(12)).decode()
+        bare = first or f"n={user},r={nonce}{extensions}"
+        answer = t.say((head + bare).encode())
+        if answer == CLOSED or answer["ErrorCode"]:
+            return t.end()
+        challenge = answer["AuthBytes"].decode()
+        parts = dict(p.split("=", 1) for p in challenge.split(","))
+        t.heard[-1] = (sorted(parts), t.heard[-1][1])
+        salted = hashlib.pbkdf2_hmac(name, password.encode(), base64.b64decode(parts["s"]), int(parts["i"]))
+        key = mac(salted, b"Client Key")
+        final = f"c={base64.b64encode(head.encode()).decode()},r={nonce_prefix}{parts['r']}"
+        said = f"{bare},{challenge},{final}".encode()
+        signature = mac(hashlib.new(name, key).digest(), said)
+        mine = proof or bytes(x ^ y for x, y in zip(key, signature))
+        answer = t.say(f"{final},p={base64.b64encode(mine).decode()}".encode())
+        if answer != CLOSED and answer["ErrorCode"] == 0:
+            expected = mac(mac(salted, b"Server Key"), said)
+            assert answer.pop("AuthBytes") == b"v=" + base64.b64encode(expected)
+        t.end() if answer == CLOSED or answer["ErrorCode"] else None
+    return talk
+
+
+cases(scram_256=by_scram(),
+      scram_512=by_scram(mechanism="SCRAM-SHA-512"),
+      scram_wrong=by_scram(password="x"),
+      scram_unknown=by_scram(user="nobody"),
+      scram_no_proof=by_scram(proof=bytes(32)),
+      scram_short_proof=by_scram(proof=b"x"),
+      scram_longer_nonce=by_scram(nonce_prefix="zz"),
+      scram_for_another=by_scram(head="n,a=bob,"),
+      scram_for_oneself=by_scram(head="n,a=sam,"),
+      scram_extension=by_scram(extensions=",foo=bar"),
+      scram_junk=by_scram(first="junk"),
+      scram_bare_equals=by_scram(user="s=am"),
+      scram_comma=by_scram(user="s=2Cam"),
+      scram_token=by_scram(extensions=",tokenauth=true"),
+      scram_binding=by_scram(head="p=tls-unique,,"))
+
+
+# ---- What comes when it should not ----
+
+
+def unknown_mechanism(name, version=1):
+    def talk(t):
+        t.shake(name, version)
+        t.end()
+    return talk
+
+
+cases(no_mechanism_0=unknown_mechanism("FOO", 0), no_mechanism=unknown_mechanism("FOO"), lower_case=unknown_mechanism("plain"))
+
+
+@case
+def raw_tokens(t):
+    t.shake("PLAIN", 0)
+    t.say_raw(plain("alice", "alice-secret"))
+    t.ask("ApiVersions", 0)
+
+
+@case
+def raw_tokens_wrong(t):
+    t.shake("PLAIN", 0)
+    t.say_raw(plain("alice", "x"))
+
+
+@case
+def metadata_first(t):
+    t.ask("Metadata", 1, {"Topics": None})
+
+
+@case
+def token_first(t):
+    t.say(b"x")
+
+
+@case
+def token_after_versions(t):
+    t.ask("ApiVersions", 0)
+    t.say(b"x")
+
+
+def other_api(api, version, tree=None):
+    def talk(t):
+        t.shake("PLAIN")
+        t.ask(api, version, tree)
+        t.end()
+    return talk
+
+
+def error_alone(t):
+    """Where Apache's other fields say that there is nothing in words of their own."""
+    t.shake("PLAIN")
+    t.hear(t.ask("FindCoordinator", 3, {"Key": "g"})["ErrorCode"])
+    del t.heard[-2]
+    t.end()
+
+
+cases(metadata_between=other_api("Metadata", 1, {"Topics": None}),
+      metadata_between_9=other_api("Metadata", 9, {"Topics": []}),
+      versions_between=other_api("ApiVersions", 0),
+      versions_between_3=other_api("ApiVersions", 3, {"ClientSoftwareName": "a", "ClientSoftwareVersion": "1"}),
+      handshake_between=other_api("SaslHandshake", 1, {"Mechanism": "PLAIN"}),
+      groups_between=other_api("ListGroups", 4),
+      heartbeat_between=other_api("Heartbeat", 1, {"GroupId": "g", "GenerationId": 1, "MemberId": "m"}),
+      fetch_between=other_api("Fetch", 11, {"ReplicaId": -1, "MaxWaitMs": 10}),
+      error_alone_between=error_alone)
+
+
+@case
+def versions_twice(t):
+    t.ask("ApiVersions", 0)
+    t.ask("ApiVersions", 0)
+
+
+@case
+def versions_unknown_then_known(t):
+    t.ask("ApiVersions", 0)
+    t.shake("PLAIN")
+
+
+@case
+def versions_of_nobody(t):
+    t.ask("ApiVersions", 3, {"ClientSoftwareName": "a c", "ClientSoftwareVersion": "1"})
+    t.shake("PLAIN")
+
+
+def unsupported(*frames):
+    def talk(t):
+        for f in frames:
+            t.write(struct.pack(">i", len(f)) + f)
+        t.hear(t.receive())
+    return talk
+
+
+def bare(key, version, body=b""):
+    return struct.pack(">hhih", key, version, 7, 1) + b"x" + body
+
+
+cases(handshake_2=unsupported(bare(17, 2, b"\0\5PLAIN")),
+      unknown_api=unsupported(bare(999, 0)),
+      gssapi_like=unsupported(b"\x60\x80\x01\x02garbage"),
+      nothing=unsupported(b""),
+      http=lambda t: (t.write(b"GET / HTTP/1.0\r\n\r\n"), t.hear(t.receive())),
+      too_large=lambda t: (t.write(struct.pack(">i", 524289)), t.hear(t.receive())),
+      negative=lambda t: (t.write(struct.pack(">i", -5)), t.hear(t.receive())))
+
+
+@case
+def authenticate_9(t):
+    t.shake("PLAIN")
+    t.say_raw(bare(36, 9, bytes(4)))
+
+
+@case
+def token_after_all(t):
+    t.login()
+    t.say(b"")
+    t.ask("ApiVersions", 0)
+
+
+@case
+def handshake_after_all(t):
+    t.login()
+    t.shake("PLAIN")
+    t.ask("ApiVersions", 0)
+
+
+@case
+def both_at_once(t):
+    t.shake("PLAIN")
+    token = plain("alice", "alice-secret")
+    frames = bare(36, 1, struct.pack(">i", len(token)) + token), bare(18, 0)
+    t.write(b"".join(struct.pack(">i", len(f)) + f for f in frames))
+    t.hear(t.receive())
+    t.hear(t.receive()[:6])
+
+
+@case
+def byte_by_byte(t):
+    f = bare(17, 1, b"\0\5PLAIN")
+    for byte in struct.pack(">i", len(f)) + f:
+        t.write(bytes([byte]))
+    t.hear(t.receive()[:6])
+
+
+# ---- Logging in again (KIP-368), on the listener whose logins run out ----
+
+
+@case
+def again_at_once(t):
+    t.login()
+    t.login()
+    t.shake("PLAIN")  # too soon
+    t.ask("ApiVersions", 0)
+
+
+@case
+def again_as_another(t):
+    t.login()
+    t.login("bob", "bob-secret")
+    t.end()
+
+
+@case
+def again_with_a_wrong_password(t):
+    t.login()
+    t.login("alice", "x")
+    t.end()
+
+
+@case
+def again_by_another_mechanism(t):
+    t.login()
+    t.shake("SCRAM-SHA-256")
+    t.say(b"n,,n=alice,r=abc")
+
+
+@case
+def again_by_no_mechanism(t):
+    t.login()
+    t.shake("FOO")
+    t.end()
+
+
+@case
+def again_with_something_between(t):
+    t.login()
+    t.shake("PLAIN")
+    t.ask("Metadata", 1, {"Topics": None})
+    t.end()
+
+
+def run_out():
+    time.sleep(LIFETIME * 1.3)  # nothing tells of it, and nothing should
+
+
+@case
+def too_late(t):
+    t.login()
+    run_out()
+    t.ask("ApiVersions", 0)
+
+
+@case
+def again_too_late(t):
+    t.login()
+    run_out()
+    t.login()
+    t.ask("ApiVersions", 0)
+
+
+@case
+def too_late_raw(t):
+    t.shake("PLAIN", 0)
+    t.say_raw(plain("alice", "alice-secret"))
+    run_out()
+    t.ask("ApiVersions", 0)
+
+
+@case
+def too_late_without_knowing(t):
+    t.login(version=0)
+    run_out()
+    t.ask("ApiVersions", 0)
+
+
+ON_SHORT = ("again", "too_late")
+
+# Closed at once: nobody learns from it whether a login is right.
+AT_ONCE = {"http", "too_large", "negative"}
+
+
+def converse(listener, name, heard):
+    with Talk(listener) as t:
+        heard[name] = t.heard
+        CASES[name](t)
+
+
+@pytest.fixture(scope="module")
+def heard(pair):
+    """All conversations with both brokers, side by side, as failures take their time."""
+    found = [{}, {}]
+    threads = [threading.Thread(target=converse, args=(b.short if name.startswith(ON_SHORT) else b.long, name, found[i]))
+               for name in CASES for i, b in enumerate(pair)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    return found
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_same_conversation(heard, name):
+    theirs, ours = (h[name] for h in heard)
+    if name == "scram_short_proof":  # over which Apache's broker stumbles, so that it just closes
+        assert ours.pop(2)[0]["ErrorCode"] == 58
+    assert [what for what, _ in ours] == [what for what, _ in theirs]
+    assert name in AT_ONCE or all(late for (_, late), (_, expected) in zip(ours, theirs) if expected)
 
 
 # ---- Credentials of users (KIP-554) ----
