@@ -203,7 +203,7 @@ run_hostile() { # SECONDS [ARGUMENTS]
 }
 
 # Some system tests once more, with the broker under ThreadSanitizer.
-threaded=("$top"/test/system/test_{clients,groups,names,orders,topics,transactions}.py)
+threaded=("$top"/test/system/test_{clients,groups,names,orders,security,topics,transactions}.py)
 
 build_threads() {
     mkdir -p "$top/build-tsan"

@@ -561,6 +561,8 @@ static void broker_finish(struct broker *b)
     replication_stop(b->replication);
     workers_stop(s->order_worker);
     workers_stop(s->workers);
+    if (b->shakers != NULL)
+        workers_stop(b->shakers); /* what they post is delivered below */
     controller_link_close(s->controller_link);
     coordination_close_links(b);
     zk_close(s->zk);

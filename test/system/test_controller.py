@@ -8,14 +8,21 @@ import struct
 import uuid
 
 import pytest
+from kazoo.exceptions import NoNodeError
+
 from harness import PATIENCE, Barnabas, connect, consume, frame, free_port, produce, read_frame, wait_until
 from messages import APIS, read_request, response_codec
 from test_cluster import Acknowledged, create, describe, in_sync, make_cluster, read_all, topics  # noqa: F401 (a fixture)
 
 
 def controller(brokers, chroot):
-    wait_until(lambda: chroot.client.exists("/controller"), "a controller")
-    brokerid = json.loads(chroot.get("/controller"))["brokerid"]
+    def elected():
+        try:
+            return [json.loads(chroot.get("/controller"))["brokerid"]]
+        except NoNodeError:  # the last one's session has just ended
+            return None
+
+    brokerid = wait_until(elected, "a controller")[0]
     return next(b for b in brokers if int(b.properties["broker.id"]) == brokerid)
 
 
