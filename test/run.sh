@@ -216,7 +216,8 @@ run_threads() {
     echo "== Threads"
     prepare_clients
     build_threads
-    if BARNABAS_BUILD=$top/build-tsan run_pytest tsan "${threaded[@]}"; then
+    # librdkafka's threads are of a kind that ThreadSanitizer does not see begin, at which a program of ours that uses it ends.
+    if BARNABAS_BUILD=$top/build-tsan run_pytest tsan "${threaded[@]}" -k "not take_javas_client_properties"; then
         passed=$((passed + 1))
     else
         failed=$((failed + 1))

@@ -15,8 +15,8 @@
 static const char *const level_names[] = {"TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"};
 
 /*
- * "src/storage/segment.c", whatever the build directory, is "storage.segment"; a file from elsewhere has no folder. What
- * is not a file's name is the place itself.
+ * "src/storage/segment.c", whatever the build directory, is "storage.segment"; a file from elsewhere has no folder.
+ * What is not a file's name is the place itself.
  */
 static void logger_place_of(const char *file, char out[LOGGER_NAME_ROOM])
 {

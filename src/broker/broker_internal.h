@@ -56,7 +56,7 @@ void live_settings_topic_changed(void *ctx, const char *topic);
 
 /* All that is needed to protect what the configuration says is protected. Before anything is opened. */
 bool protection_make(struct broker *b, struct fail *fail) NODISCARD;
-void protection_apply(struct broker *b); /* to the listeners, before they accept */
+void protection_apply(struct broker *b);                                   /* to the listeners, before they accept */
 void protection_follow(struct broker *b, const struct broker_config *now); /* of changed stores */
 void protection_free(struct broker *b);
 

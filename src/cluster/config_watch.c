@@ -206,8 +206,8 @@ static bool is_entity(const char *entity)
     bool user = str_is(kind, "users");
     if ((!user && !str_is(kind, "clients") && !str_is(kind, "ips")) || rest == NULL || !is_name(part_of(&rest)))
         return false;
-    return rest == NULL || (user && str_is(part_of(&rest), "clients") && rest != NULL && is_name(part_of(&rest)) &&
-                            rest == NULL);
+    return rest == NULL ||
+           (user && str_is(part_of(&rest), "clients") && rest != NULL && is_name(part_of(&rest)) && rest == NULL);
 }
 
 /* Whatever a listing has is read next, and of users their clients are listed. */

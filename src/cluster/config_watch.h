@@ -1,6 +1,6 @@
 /*
- * The configurations that ZooKeeper has, which every broker follows: of topics, of this broker and all brokers, of users,
- * clients and addresses. Control loop only, but for topic_configs.
+ * The configurations that ZooKeeper has, which every broker follows: of topics, of this broker and all brokers, of
+ * users, clients and addresses. Control loop only, but for topic_configs.
  */
 #ifndef BARNABAS_CLUSTER_CONFIG_WATCH_H
 #define BARNABAS_CLUSTER_CONFIG_WATCH_H

@@ -63,7 +63,8 @@ struct exchange {
 };
 
 struct net_handler {
-    /* Of a new connection, once its hands are shaken if that is asked for, before anything is read; NULL: nothing to do. */
+    /* Of a new connection, once its hands are shaken if that is asked for, before anything is read; NULL: nothing to
+     * do. */
     void (*begin)(void *ctx, struct connection *conn);
     void (*serve)(void *ctx, struct exchange *x);
     /* Whether this request may be served while earlier ones that were allowed to overlap are open. */

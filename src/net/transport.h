@@ -48,9 +48,9 @@ struct handshake_result {
 /* A handshake under way on a worker. */
 struct handshake;
 /*
- * Takes a handshake as far as it goes without waiting for the peer, in place if `workers` is NULL; then `done`, on the loop, with `t` as it was. Until
- * then `t` is lent, and the socket not to be watched. `pending`, NULL or not, counts those that are
- * under way, abandoned or not.
+ * Takes a handshake as far as it goes without waiting for the peer, in place if `workers` is NULL; then `done`, on the
+ * loop, with `t` as it was. Until then `t` is lent, and the socket not to be watched. `pending`, NULL or not, counts
+ * those that are under way, abandoned or not.
  */
 struct handshake *handshake_start(struct transport *t, struct workers *workers, struct loop *loop, atomic_int *pending,
                                   void (*done)(void *ctx, const struct handshake_result *result), void *ctx);

@@ -1,7 +1,7 @@
 /*
- * Logging in by SASL (RFC 4422): one conversation, as either side has it. A step takes what the peer said and gives what
- * is to be said to it; nothing here knows of connections or frames. A step may take milliseconds, and read files: it is
- * for a worker. One thread at a time.
+ * Logging in by SASL (RFC 4422): one conversation, as either side has it. A step takes what the peer said and gives
+ * what is to be said to it; nothing here knows of connections or frames. A step may take milliseconds, and read files:
+ * it is for a worker. One thread at a time.
  */
 #ifndef BARNABAS_SASL_H
 #define BARNABAS_SASL_H
@@ -48,7 +48,8 @@ enum sasl_outcome {
 
 struct sasl_step {
     enum sasl_outcome outcome;
-    struct bytes answer; /* for the peer, in the step's arena; p == NULL: nothing is to be said, not even an empty token */
+    struct bytes
+        answer; /* for the peer, in the step's arena; p == NULL: nothing is to be said, not even an empty token */
     const char *refusal; /* why not, for the peer, as Apache's words have it; NULL: no more than that it is so */
     const char *reason;  /* for the log */
 };

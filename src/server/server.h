@@ -38,7 +38,7 @@ struct services {
     struct verifier *verifier;               /* the same */
     atomic_bool verify_transactions;         /* transaction.partition.verification.enable */
     struct broker_settings *settings;        /* `config` with what was set at run time over it */
-    struct acl_board *acls; /* NULL: there is no authorizer, and everybody may do everything */
+    struct acl_board *acls;                  /* NULL: there is no authorizer, and everybody may do everything */
     struct acl_policy acl_policy;
     struct acl_watch *acl_watch; /* control loop only */
     struct topic_configs *topic_configs;
@@ -52,8 +52,8 @@ struct services {
     struct net_server *net;
     struct scram_users *scram_users;
     struct listener_tls *tls; /* control loop only */
-    struct logins *logins;   /* who may come on which listener */
-    struct workers *shakers; /* where logins are made; NULL where none are */
+    struct logins *logins;    /* who may come on which listener */
+    struct workers *shakers;  /* where logins are made; NULL where none are */
     char cluster_id[64];
     int32_t broker_id;
     _Atomic int64_t broker_epoch; /* changes when the broker registers again */

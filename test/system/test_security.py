@@ -228,7 +228,6 @@ def test_key_stores_are_changed_while_records_come(make_broker, authority, serve
     serials.append(shown_serial(broker))
     work()
     second.write_text(authority.issue("third", "/CN=server").read_text())
-    assert shown_serial(broker) == serials[-1]
     assert alter(broker, "--add-config", f"{key}={second}").returncode == 0
     wait_until(lambda: shown_serial(broker) not in serials, "what the file has now")
     serials.append(shown_serial(broker))

@@ -56,7 +56,8 @@ static struct str entity_part(struct config_command *c, const char *type, const 
         return str_of(type);
     if (strcmp(name, CONFIG_OF_ALL_BROKERS) == 0)
         return arena_printf(&c->arena, "default %s", label);
-    return arena_printf(&c->arena, "%s '%s'", label, user || client ? entity_name_decode(&c->arena, str_of(name)).p : name);
+    return arena_printf(&c->arena, "%s '%s'", label,
+                        user || client ? entity_name_decode(&c->arena, str_of(name)).p : name);
 }
 
 static struct str entity_text(struct config_command *c, const struct entity *e)
