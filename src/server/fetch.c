@@ -52,6 +52,7 @@ struct fetch {
     int32_t count;
     int64_t deadline; /* monotonic ms */
     bool parked;      /* it has begun to wait */
+    bool denied;      /* to who calls itself a follower: these may fetch whatever there is, or nothing */
     struct sleeper sleeper;
     struct timer timer;
 };
@@ -517,6 +518,8 @@ static void fetch_find_partition(struct fetch *f, struct fetched *x, bool denied
 
 static void note_follower(struct fetch *f)
 {
+    if (f->denied)
+        return;
     int32_t replica = replica_of(f);
     int64_t now = clock_mono_ms();
     struct pulse *pulse = fetch_session_pulse(f->session);
@@ -532,14 +535,12 @@ static void note_follower(struct fetch *f)
         fetch_session_grow_isrs(f->session, f->r->s->replicas);
 }
 
-/* From `i` on, all of that topic. Followers may fetch whatever there is, or nothing. */
+/* From `i` on, all of that topic. */
 static bool fetch_is_denied(const struct fetch *f, const struct fetch_item *items, int32_t i, int32_t count)
 {
     int32_t same = i;
-    if (!has_authorizer(f->r) || (items[i].topic.p == NULL && replica_of(f) < 0))
-        return false;
-    if (replica_of(f) >= 0)
-        return !allowed_cluster(f->r, ACL_CLUSTER_ACTION);
+    if (replica_of(f) >= 0 || !has_authorizer(f->r) || items[i].topic.p == NULL)
+        return f->denied;
     while (same < count && str_eq(items[same].topic, items[i].topic))
         same++;
     return !allowed_topic(f->r, ACL_READ, items[i].topic, same - i);
@@ -559,7 +560,7 @@ static void take_items(struct fetch *f, const struct fetch_item *items, int32_t 
                                           .log_start_offset = -1,
                                           .diverging_epoch = -1,
                                           .diverging_end = -1};
-        if (i == 0 || (replica_of(f) < 0 && !str_eq(items[i - 1].topic, items[i].topic)))
+        if (i == 0 || !str_eq(items[i - 1].topic, items[i].topic))
             denied = fetch_is_denied(f, items, i, count);
         fetch_find_partition(f, x, denied);
         if (x->item.of != NULL)
@@ -592,6 +593,7 @@ static void fetch_handle(struct request *r)
         fail(f, error);
         return;
     }
+    f->denied = replica_of(f) >= 0 && !allowed_cluster(r, ACL_CLUSTER_ACTION);
     take_items(f, items, count);
     note_follower(f);
     timer_init(&f->timer, exchange_loop(r->x), fetch_on_deadline);
