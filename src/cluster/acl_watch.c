@@ -259,7 +259,7 @@ static void update_begin(struct acl_watch *w);
 static void update_over(struct acl_watch *w, const char *error)
 {
     struct acl_update *u = w->updates;
-    LL_DELETE(w->updates, u);
+    DL_DELETE(w->updates, u);
     if (w->updates != NULL)
         update_begin(w);
     u->done(u, error);
@@ -363,7 +363,7 @@ void acl_watch_update(struct acl_watch *w, struct acl_update *u)
 {
     bool first = w->updates == NULL;
     u->tries = 0;
-    LL_APPEND(w->updates, u);
+    DL_APPEND(w->updates, u);
     if (first)
         update_begin(w);
 }

@@ -44,7 +44,7 @@ struct acl_update {
     void (*done)(struct acl_update *u, const char *error);
     void *ctx;
     int tries; /* the watch's */
-    struct acl_update *next;
+    struct acl_update *prev, *next;
 };
 
 void acl_watch_update(struct acl_watch *w, struct acl_update *u);

@@ -130,7 +130,7 @@ struct acl_resource_change {
     struct acl_entry *added; /* of a creation */
     int32_t *places;         /* of each in the request */
     int32_t added_count;
-    struct acl_entry *gone; /* of a deletion: what was removed, in the request's arena; */
+    struct acl_entry *gone; /* of a deletion: what was removed, in the request's arena */
     int32_t *gone_by;       /* each by which filter, the first that takes it */
     int32_t gone_count;
     const char *error;
@@ -150,9 +150,10 @@ static void change_over(struct acl_update *u, const char *error)
 static void begin_changes(struct request *r)
 {
     struct acl_change_request *all = r->state;
-    all->left = all->count;
-    for (int32_t i = 0; i < all->count; i++)
-        acl_watch_update(r->s->acl_watch, &all->changes[i].update);
+    struct acl_resource_change *changes = all->changes;
+    int32_t count = all->left = all->count;
+    for (int32_t i = 0; i < count; i++) /* with the last one the request may be gone */
+        acl_watch_update(r->s->acl_watch, &changes[i].update);
 }
 
 static void change_or_answer(struct acl_change_request *all)
