@@ -472,6 +472,16 @@ static void read_named_users(struct request *r)
     submit_description(d, b);
 }
 
+/* As many as were asked for, without their names: so does Kafka's broker. */
+static void deny_each_user(struct credentials_description *d)
+{
+    ARRAY_MAKE(d->r->arena, d->response.results, MAX(d->request.users.len, 0));
+    for (int32_t i = 0; i < d->response.results.len; i++) {
+        describe_user_scram_credentials_result_init(&d->response.results.items[i]);
+        d->response.results.items[i].error_code = ERR_CLUSTER_AUTHORIZATION_FAILED;
+    }
+}
+
 static void handle_describe_credentials(struct request *r)
 {
     struct credentials_description *d = ARENA_NEW(r->arena, struct credentials_description);
@@ -487,6 +497,7 @@ static void handle_describe_credentials(struct request *r)
     }
     d->response.error_code = ERR_CLUSTER_AUTHORIZATION_FAILED;
     d->response.error_message = str_of(error_message(ERR_CLUSTER_AUTHORIZATION_FAILED));
+    deny_each_user(d);
     answer_credentials(r);
 }
 
