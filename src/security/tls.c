@@ -19,8 +19,8 @@
 #include "security/subject.h"
 #include "security/tls_internal.h"
 
-/* Of resumed sessions, as Java has it. */
-enum { SESSION_SECONDS = 86400 };
+/* Of resumed sessions, as Java has it; and what a connection has while it reads, and gives back when all is read. */
+enum { SESSION_SECONDS = 86400, READ_AHEAD_BYTES = 64 << 10 };
 
 /* ---- Verifying the peer ---- */
 
@@ -55,6 +55,8 @@ static void set_manners(SSL_CTX *ctx, const struct tls_settings *settings)
                      SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_IGNORE_UNEXPECTED_EOF |
                                  SSL_OP_CIPHER_SERVER_PREFERENCE | (settings->ktls ? SSL_OP_ENABLE_KTLS : 0));
+    SSL_CTX_set_read_ahead(ctx, 1); /* several records with one call of the kernel */
+    SSL_CTX_set_default_read_buffer_len(ctx, READ_AHEAD_BYTES);
     SSL_CTX_set_security_level(ctx, 1); /* Java takes RSA keys of 1024 bits, too */
     SSL_CTX_set_dh_auto(ctx, 1);
 }
