@@ -23,7 +23,7 @@ static bool make_own_login(struct broker *b, struct fail *fail)
     if (!sasl_mechanism_parse(name, &mechanism))
         return fail_set(fail, "sasl.mechanism.inter.broker.protocol: this broker does not know %.*s", STR_ARGS(name));
     b->route.login = &b->login;
-    return sasl_login_of(b->config, l, mechanism, &b->protection, &b->login, fail);
+    return sasl_login_of(b->config, l, mechanism, SASL_CLIENT, &b->protection, &b->login, fail);
 }
 
 static bool find_scram_user(void *ctx, enum scram_mechanism mechanism, struct str user, struct arena *a,
@@ -67,6 +67,7 @@ void protection_free(struct broker *b)
     listener_tls_free(b->services.tls);
     logins_free(b->services.logins);
     client_route_deinit(&b->route);
+    sasl_login_deinit(&b->login);
     arena_deinit(&b->protection);
     workers_free(b->shakers);
 }

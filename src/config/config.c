@@ -66,6 +66,12 @@ const char *config_listener_raw(const struct broker_config *config, const char *
     return text ? text : key->default_text;
 }
 
+const char *config_mechanism_raw(const struct broker_config *config, const char *listener, const char *mechanism,
+                                 const char *name)
+{
+    return listener_raw(config, listener, mechanism, name);
+}
+
 const char *config_listener_text(const struct broker_config *config, const char *listener, const char *name,
                                  struct arena *a)
 {

@@ -224,7 +224,11 @@ const char *config_raw(const struct broker_config *config, const char *name);
  */
 const char *config_listener_raw(const struct broker_config *config, const char *listener, const char *mechanism,
                                 const char *name);
-/* The same without a mechanism, as Java reads it: without blanks around it, and without blanks in lists. In the arena.
+/* The text that is set for that mechanism on that listener, where no other counts; NULL: none. */
+const char *config_mechanism_raw(const struct broker_config *config, const char *listener, const char *mechanism,
+                                 const char *name);
+/* What config_listener_raw() gives without a mechanism, as Java reads it: without blanks around it, and without blanks
+ * in lists. In the arena.
  */
 const char *config_listener_text(const struct broker_config *config, const char *listener, const char *name,
                                  struct arena *a);

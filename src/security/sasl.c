@@ -6,6 +6,7 @@ static const struct sasl_mechanism_kind *const kinds[SASL_MECHANISM_COUNT] = {
     [SASL_PLAIN] = &sasl_plain,
     [SASL_SCRAM_SHA_256] = &sasl_scram_sha_256,
     [SASL_SCRAM_SHA_512] = &sasl_scram_sha_512,
+    [SASL_OAUTHBEARER] = &sasl_oauthbearer,
 };
 
 const char *sasl_mechanism_name(enum sasl_mechanism mechanism)

@@ -15,6 +15,7 @@ enum sasl_mechanism {
     SASL_PLAIN,         /* RFC 4616 */
     SASL_SCRAM_SHA_256, /* RFC 5802, KIP-84 */
     SASL_SCRAM_SHA_512,
+    SASL_OAUTHBEARER, /* RFC 7628, KIP-255 */
     SASL_MECHANISM_COUNT,
 };
 
@@ -38,6 +39,8 @@ struct sasl_login {
     enum sasl_mechanism mechanism;
     struct jaas_module module;
     const struct sasl_accounts *accounts; /* of a server */
+    struct oauth_validator *validator;    /* of a server with OAUTHBEARER */
+    struct oauth_source *source;          /* of a client with it */
 };
 
 enum sasl_outcome {

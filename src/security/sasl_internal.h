@@ -26,7 +26,10 @@ struct sasl_mechanism_kind {
     void (*ask)(struct sasl_client *c, struct bytes challenge, struct arena *a, struct sasl_step *out);
 };
 
-extern const struct sasl_mechanism_kind sasl_plain, sasl_scram_sha_256, sasl_scram_sha_512;
+extern const struct sasl_mechanism_kind sasl_plain, sasl_scram_sha_256, sasl_scram_sha_512, sasl_oauthbearer;
+
+/* Of a name that a peer has sent, so much is said again. */
+enum { MOST_NAME_SAID = 1000 };
 
 /* How a step ends. */
 void sasl_say(struct sasl_step *out, enum sasl_outcome outcome, struct bytes answer);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "config/java_options.h"
+#include "security/oauth.h"
 
 enum { LARGEST_JAAS_FILE = 1 << 20 };
 
@@ -22,8 +23,14 @@ static const char *lower_case(const char *text, struct arena *a)
 /* Java's classes for them. A module of another class logs in by other rules, which are not known here. */
 static const char *module_class(enum sasl_mechanism mechanism)
 {
-    return mechanism == SASL_PLAIN ? "org.apache.kafka.common.security.plain.PlainLoginModule"
-                                   : "org.apache.kafka.common.security.scram.ScramLoginModule";
+    switch (mechanism) {
+    case SASL_PLAIN:
+        return "org.apache.kafka.common.security.plain.PlainLoginModule";
+    case SASL_OAUTHBEARER:
+        return "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule";
+    default:
+        return "org.apache.kafka.common.security.scram.ScramLoginModule";
+    }
 }
 
 static bool check_module(enum sasl_mechanism mechanism, const struct jaas_module *module, struct fail *fail)
@@ -81,9 +88,10 @@ static bool find_in_file(const char *own, const char *shared, enum sasl_mechanis
     return true;
 }
 
-static bool parse_login(const char *key, const char *text, struct arena *a, struct sasl_login *out, struct fail *fail)
+static bool parse_module(const char *key, const char *text, enum sasl_mechanism mechanism, struct arena *a,
+                         struct jaas_module *out, struct fail *fail)
 {
-    return (jaas_parse(text, a, &out->module, fail) && check_module(out->mechanism, &out->module, fail)) ||
+    return (jaas_parse(text, a, out, fail) && check_module(mechanism, out, fail)) ||
            fail_wrap(fail, "Invalid value [hidden] for configuration %s", key);
 }
 
@@ -91,18 +99,57 @@ bool sasl_client_login_of(const char *jaas, enum sasl_mechanism mechanism, struc
                           struct fail *fail)
 {
     *out = (struct sasl_login){.mechanism = mechanism};
-    return jaas != NULL ? parse_login("sasl.jaas.config", jaas, a, out, fail)
+    if (mechanism == SASL_OAUTHBEARER)
+        return fail_set(fail, "the tools cannot log in by OAUTHBEARER yet");
+    return jaas != NULL ? parse_module("sasl.jaas.config", jaas, mechanism, a, &out->module, fail)
                         : find_in_file(NULL, "KafkaClient", mechanism, a, &out->module, fail);
 }
 
-bool sasl_login_of(const struct broker_config *config, const struct listener *listener, enum sasl_mechanism mechanism,
-                   struct arena *a, struct sasl_login *out, struct fail *fail)
+static bool find_module(const struct broker_config *config, const struct listener *listener,
+                        enum sasl_mechanism mechanism, struct arena *a, struct jaas_module *out, struct fail *fail)
 {
     const char *name = lower_case(listener->name, a), *own = lower_case(sasl_mechanism_name(mechanism), a);
     const char *key = arena_printf(a, "listener.name.%s.%s.sasl.jaas.config", name, own).p;
     const char *text = config_raw(config, key);
-    *out = (struct sasl_login){.mechanism = mechanism};
     if (text != NULL)
-        return parse_login(key, text, a, out, fail);
-    return find_in_file(arena_printf(a, "%s.KafkaServer", name).p, "KafkaServer", mechanism, a, &out->module, fail);
+        return parse_module(key, text, mechanism, a, out, fail);
+    return find_in_file(arena_printf(a, "%s.KafkaServer", name).p, "KafkaServer", mechanism, a, out, fail);
+}
+
+/* Who has set a class of his own wants other checks than those that are made here. */
+static bool check_classes(const struct broker_config *config, const struct listener *listener,
+                          enum sasl_mechanism mechanism, struct fail *fail)
+{
+    static const char *const keys[] = {"sasl.server.callback.handler.class", "sasl.login.callback.handler.class",
+                                       "sasl.login.class"};
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        const char *class = config_mechanism_raw(config, listener->name, sasl_mechanism_name(mechanism), keys[i]);
+        if (class != NULL && *class != '\0' && (mechanism != SASL_OAUTHBEARER || i == 2))
+            return fail_set(fail, "%s of %s on listener %s: this broker cannot run Java's %s", keys[i],
+                            sasl_mechanism_name(mechanism), listener->name, class);
+    }
+    return true;
+}
+
+bool sasl_login_of(const struct broker_config *config, const struct listener *listener, enum sasl_mechanism mechanism,
+                   enum sasl_side side, struct arena *a, struct sasl_login *out, struct fail *fail)
+{
+    *out = (struct sasl_login){.mechanism = mechanism};
+    if (!check_classes(config, listener, mechanism, fail) ||
+        !find_module(config, listener, mechanism, a, &out->module, fail))
+        return false;
+    if (mechanism != SASL_OAUTHBEARER)
+        return true;
+    if (side == SASL_SERVER)
+        out->validator = oauth_validator_new(config, listener, &out->module, fail);
+    else
+        out->source = oauth_source_new(config, listener, &out->module, fail);
+    return out->validator != NULL || out->source != NULL;
+}
+
+void sasl_login_deinit(struct sasl_login *login)
+{
+    oauth_validator_free(login->validator);
+    oauth_source_free(login->source);
+    *login = (struct sasl_login){0};
 }

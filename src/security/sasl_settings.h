@@ -5,14 +5,18 @@
 #include "config/config.h"
 #include "security/sasl.h"
 
+enum sasl_side { SASL_SERVER, SASL_CLIENT };
+
 /*
+ * How one mechanism of a listener is logged in by, or how this broker does so itself on others' listeners of that name.
  * The module that counts for one mechanism of a listener: that of listener.name.LISTENER.MECHANISM.sasl.jaas.config, or
  * else the section LISTENER.KafkaServer or KafkaServer of the file that the property java.security.auth.login.config
- * names in KAFKA_OPTS. In the arena.
+ * names in KAFKA_OPTS. In the arena. Classes of Java's that would do something else are refused.
  */
 bool sasl_login_of(const struct broker_config *config, const struct listener *listener, enum sasl_mechanism mechanism,
-                   struct arena *a, struct sasl_login *out, struct fail *fail) NODISCARD;
-/* The same of a client: the value of sasl.jaas.config, or NULL for the section KafkaClient of that file. */
+                   enum sasl_side side, struct arena *a, struct sasl_login *out, struct fail *fail) NODISCARD;
+void sasl_login_deinit(struct sasl_login *login); /* zeroed is fine */
+/* The same of a tool: the value of sasl.jaas.config, or NULL for the section KafkaClient of that file. */
 bool sasl_client_login_of(const char *jaas, enum sasl_mechanism mechanism, struct arena *a, struct sasl_login *out,
                           struct fail *fail) NODISCARD;
 

@@ -27,7 +27,7 @@ static bool make_mechanism(struct logins *l, const struct listener *listener, st
     if (!sasl_mechanism_parse(name, &mechanism))
         return fail_set(fail, "sasl.enabled.mechanisms of listener %s: this broker does not know %.*s", listener->name,
                         STR_ARGS(name));
-    if (!sasl_login_of(l->config, listener, mechanism, &l->memory, &out->login, fail))
+    if (!sasl_login_of(l->config, listener, mechanism, SASL_SERVER, &l->memory, &out->login, fail))
         return false;
     out->login.accounts = accounts;
     out->max_reauth_ms = max_reauth_ms(l->config, listener, sasl_mechanism_name(mechanism));
@@ -68,10 +68,10 @@ static bool make_listener(struct logins *l, const struct listener *listener, con
             if (str_is(name, names[i]))
                 return fail_set(fail, "sasl.enabled.mechanisms of listener %s names %s twice", listener->name,
                                 names[i]);
-        if (!make_mechanism(l, listener, name, accounts, &mechanisms[out->count], fail))
+        struct mechanism_login *m = &mechanisms[out->count++];
+        if (!make_mechanism(l, listener, name, accounts, m, fail))
             return false;
-        names[out->count] = sasl_mechanism_name(mechanisms[out->count].login.mechanism);
-        out->count++;
+        names[out->count - 1] = sasl_mechanism_name(m->login.mechanism);
     }
     return out->count > 0 || fail_set(fail, "sasl.enabled.mechanisms of listener %s names none", listener->name);
 }
@@ -94,9 +94,12 @@ void logins_free(struct logins *l)
 {
     if (l == NULL)
         return;
-    arena_deinit(&l->memory);
-    for (int i = 0; i < l->config->listeners.count; i++)
+    for (int i = 0; i < l->config->listeners.count; i++) {
         principal_rules_free(l->listeners[i].subject_rules);
+        for (int k = 0; k < l->listeners[i].count; k++)
+            sasl_login_deinit(&l->listeners[i].mechanisms[k].login);
+    }
+    arena_deinit(&l->memory);
     free(l->listeners);
     free(l);
 }

@@ -14,7 +14,7 @@ struct mechanism_login {
 struct listener_logins {
     struct principal_rules *subject_rules; /* whom a certificate names */
     bool sasl;                             /* nobody is served before such a login */
-    const struct mechanism_login *mechanisms;
+    struct mechanism_login *mechanisms;
     int count;
     const char *const *names; /* of the mechanisms, in the order of sasl.enabled.mechanisms */
 };
