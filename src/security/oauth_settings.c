@@ -42,7 +42,7 @@ bool oauth_handler(const struct oauth_settings *s, const char *key, const char *
                     package, secured, text);
 }
 
-static bool is_listed(const char *list, const char *url)
+static bool is_allowed_url(const char *list, const char *url)
 {
     size_t len = strlen(url);
     for (const char *p = list, *comma; p != NULL; p = comma != NULL ? comma + 1 : NULL) {
@@ -61,7 +61,7 @@ const char *oauth_url(const struct oauth_settings *s, const char *key, struct fa
     static const char *const schemes[] = {"https://", "http://", "file:/"};
     struct arena a = {0};
     const char *url = oauth_text(s, key), *allowed = java_property(property, &a);
-    bool known = false, listed = allowed == NULL || (url != NULL && is_listed(allowed, url));
+    bool known = false, listed = allowed == NULL || (url != NULL && is_allowed_url(allowed, url));
     for (size_t i = 0; url != NULL && i < ARRAY_LEN(schemes); i++)
         known |= strncmp(url, schemes[i], strlen(schemes[i])) == 0;
     if (url == NULL)

@@ -7,6 +7,7 @@ static const struct sasl_mechanism_kind *const kinds[SASL_MECHANISM_COUNT] = {
     [SASL_SCRAM_SHA_256] = &sasl_scram_sha_256,
     [SASL_SCRAM_SHA_512] = &sasl_scram_sha_512,
     [SASL_OAUTHBEARER] = &sasl_oauthbearer,
+    [SASL_GSSAPI] = &sasl_gssapi,
 };
 
 const char *sasl_mechanism_name(enum sasl_mechanism mechanism)
@@ -68,6 +69,8 @@ void sasl_server_free(struct sasl_server *s)
 {
     if (s == NULL)
         return;
+    if (kinds[s->login->mechanism]->end != NULL)
+        kinds[s->login->mechanism]->end(s->state);
     arena_deinit(&s->memory);
     free(s);
 }
@@ -93,6 +96,8 @@ void sasl_client_free(struct sasl_client *c)
 {
     if (c == NULL)
         return;
+    if (kinds[c->login->mechanism]->end != NULL)
+        kinds[c->login->mechanism]->end(c->state);
     arena_deinit(&c->memory);
     free(c);
 }

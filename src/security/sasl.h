@@ -16,6 +16,7 @@ enum sasl_mechanism {
     SASL_SCRAM_SHA_256, /* RFC 5802, KIP-84 */
     SASL_SCRAM_SHA_512,
     SASL_OAUTHBEARER, /* RFC 7628, KIP-255 */
+    SASL_GSSAPI,      /* RFC 4752, KIP-12 */
     SASL_MECHANISM_COUNT,
 };
 
@@ -41,6 +42,7 @@ struct sasl_login {
     const struct sasl_accounts *accounts; /* of a server */
     struct oauth_validator *validator;    /* of a server with OAUTHBEARER */
     struct oauth_source *source;          /* of a client with it */
+    struct kerberos *kerberos;            /* of either with GSSAPI */
 };
 
 enum sasl_outcome {
@@ -55,6 +57,7 @@ struct sasl_step {
         answer; /* for the peer, in the step's arena; p == NULL: nothing is to be said, not even an empty token */
     const char *refusal; /* why not, for the peer, as Apache's words have it; NULL: no more than that it is so */
     const char *reason;  /* for the log */
+    bool silent;         /* refused for now only, which the peer is not told: it may try again */
 };
 
 /* Who has come; lives as long as the conversation. */

@@ -24,9 +24,11 @@ struct sasl_mechanism_kind {
     const char *name;
     void (*serve)(struct sasl_server *s, struct bytes token, struct arena *a, struct sasl_step *out);
     void (*ask)(struct sasl_client *c, struct bytes challenge, struct arena *a, struct sasl_step *out);
+    void (*end)(void *state); /* of what either side's state has outside of its memory; NULL: nothing */
 };
 
-extern const struct sasl_mechanism_kind sasl_plain, sasl_scram_sha_256, sasl_scram_sha_512, sasl_oauthbearer;
+extern const struct sasl_mechanism_kind sasl_plain, sasl_scram_sha_256, sasl_scram_sha_512, sasl_oauthbearer,
+    sasl_gssapi;
 
 /* Of a name that a peer has sent, so much is said again. */
 enum { MOST_NAME_SAID = 1000 };

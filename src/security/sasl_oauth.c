@@ -177,4 +177,4 @@ static void oauth_ask(struct sasl_client *c, struct bytes challenge, struct aren
         sasl_refuse(out, NULL, "the server neither accepts the token nor refuses it");
 }
 
-const struct sasl_mechanism_kind sasl_oauthbearer = {"OAUTHBEARER", oauth_serve, oauth_ask};
+const struct sasl_mechanism_kind sasl_oauthbearer = {"OAUTHBEARER", oauth_serve, oauth_ask, NULL};

@@ -67,4 +67,4 @@ static void plain_ask(struct sasl_client *c, struct bytes challenge UNUSED, stru
     strbuf_deinit(&text);
 }
 
-const struct sasl_mechanism_kind sasl_plain = {"PLAIN", serve, plain_ask};
+const struct sasl_mechanism_kind sasl_plain = {"PLAIN", serve, plain_ask, NULL};

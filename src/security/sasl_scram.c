@@ -364,5 +364,5 @@ static void ask_512(struct sasl_client *c, struct bytes challenge, struct arena 
     scram_ask(c, SCRAM_SHA_512, challenge, a, out);
 }
 
-const struct sasl_mechanism_kind sasl_scram_sha_256 = {"SCRAM-SHA-256", serve_256, ask_256};
-const struct sasl_mechanism_kind sasl_scram_sha_512 = {"SCRAM-SHA-512", serve_512, ask_512};
+const struct sasl_mechanism_kind sasl_scram_sha_256 = {"SCRAM-SHA-256", serve_256, ask_256, NULL};
+const struct sasl_mechanism_kind sasl_scram_sha_512 = {"SCRAM-SHA-512", serve_512, ask_512, NULL};

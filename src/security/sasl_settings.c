@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "config/java_options.h"
+#include "security/kerberos.h"
 #include "security/oauth.h"
 
 enum { LARGEST_JAAS_FILE = 1 << 20 };
@@ -26,6 +27,8 @@ static const char *module_class(enum sasl_mechanism mechanism)
     switch (mechanism) {
     case SASL_PLAIN:
         return "org.apache.kafka.common.security.plain.PlainLoginModule";
+    case SASL_GSSAPI:
+        return "com.sun.security.auth.module.Krb5LoginModule";
     case SASL_OAUTHBEARER:
         return "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule";
     default:
@@ -138,18 +141,27 @@ bool sasl_login_of(const struct broker_config *config, const struct listener *li
     if (!check_classes(config, listener, mechanism, fail) ||
         !find_module(config, listener, mechanism, a, &out->module, fail))
         return false;
-    if (mechanism != SASL_OAUTHBEARER)
+    bool serves = side == SASL_SERVER;
+    switch (mechanism) {
+    case SASL_GSSAPI:
+        out->kerberos = serves ? kerberos_server_new(config, listener, &out->module, fail)
+                               : kerberos_client_new(config, listener, &out->module, fail);
+        return out->kerberos != NULL;
+    case SASL_OAUTHBEARER:
+        if (serves)
+            out->validator = oauth_validator_new(config, listener, &out->module, fail);
+        else
+            out->source = oauth_source_new(config, listener, &out->module, fail);
+        return out->validator != NULL || out->source != NULL;
+    default:
         return true;
-    if (side == SASL_SERVER)
-        out->validator = oauth_validator_new(config, listener, &out->module, fail);
-    else
-        out->source = oauth_source_new(config, listener, &out->module, fail);
-    return out->validator != NULL || out->source != NULL;
+    }
 }
 
 void sasl_login_deinit(struct sasl_login *login)
 {
     oauth_validator_free(login->validator);
     oauth_source_free(login->source);
+    kerberos_free(login->kerberos);
     *login = (struct sasl_login){0};
 }

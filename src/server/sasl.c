@@ -151,7 +151,7 @@ static void refuse_login(struct request *r, struct login_step *l)
     struct session *session = l->session;
     struct outgoing out = {0};
     const char *reason = l->step.reason != NULL ? l->step.reason : l->step.refusal;
-    if (!session->raw) {
+    if (!session->raw && !l->step.silent) {
         struct sasl_authenticate_response response;
         sasl_authenticate_response_init(&response);
         response.error_code = ERR_SASL_AUTHENTICATION_FAILED;
@@ -164,6 +164,10 @@ static void refuse_login(struct request *r, struct login_step *l)
 
 static void answer_step(struct request *r, struct login_step *l, int64_t lifetime_ms)
 {
+    if (l->session->raw && l->step.answer.p == NULL) { /* not even an empty frame */
+        exchange_finish(r->x);
+        return;
+    }
     if (l->session->raw) {
         struct outgoing out;
         frame_token(l->step.answer, &out);
@@ -237,6 +241,16 @@ const struct api_entry api_sasl_authenticate = {
     .key = API_SASL_AUTHENTICATE, .min = 0, .max = 2, .handle = sasl_authenticate_handle};
 
 /* ---- Tokens without a frame of Kafka's ---- */
+
+bool sasl_takes_old_token(struct session *session, struct exchange *x)
+{
+    const struct mechanism_login *mechanism = find_mechanism(session->logins, STR_LIT("GSSAPI"));
+    if (session->stage != SESSION_GREETING || mechanism == NULL)
+        return false;
+    begin_talk(session, mechanism, true);
+    sasl_take_token(session, x);
+    return true;
+}
 
 void sasl_take_token(struct session *session, struct exchange *x)
 {

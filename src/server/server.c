@@ -205,7 +205,8 @@ static void abort_unsupported(struct session *session, struct exchange *x, int16
 {
     char why[96];
     if (session->stage == SESSION_GREETING && find_entry(key) == NULL) {
-        session_refuse_garbage(session, x);
+        if (!sasl_takes_old_token(session, x))
+            session_refuse_garbage(session, x);
         return;
     }
     snprintf(why, sizeof(why), "API key %" PRId16 " in version %" PRId16 " is not supported", key, version);

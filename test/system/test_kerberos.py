@@ -1,0 +1,108 @@
+"""GSSAPI by Kerberos: clients of several kinds, and brokers among themselves."""
+
+import subprocess
+
+import pytest
+from harness import JARS, Apache, Barnabas, consume, jvm, kcat, produce, wait_until
+from kdc import REALM, Kdc
+from test_oauth import PAIRS
+from test_sasl import Talk
+from test_security import Listener
+
+MODULE = "com.sun.security.auth.module.Krb5LoginModule required useKeyTab=true storeKey=true"
+RULES = "RULE:[2:$1-$2](.*-admin)s/-admin$/_adm/,DEFAULT"
+
+
+@pytest.fixture(scope="module")
+def kdc(tmp_path_factory):
+    found = Kdc(tmp_path_factory.mktemp("kdc"))
+    found.start()
+    found.tables = {p: found.add(p) for p in ("kafka/localhost", "gus", "gus/admin", "stranger/of/three")}
+    yield found
+    found.stop()
+
+
+def kerberized(make_broker, kdc, kind=Barnabas, between=False, **more):
+    listener = Listener("SASL_PLAINTEXT")
+    jaas = f'{MODULE} keyTab="{kdc.tables["kafka/localhost"]}" principal="kafka/localhost@{REALM}";'
+    among = {"security.inter.broker.protocol": "SASL_PLAINTEXT", "sasl.mechanism.inter.broker.protocol": "GSSAPI"} if between else {}
+
+    def settings(b):
+        b.env.update(kdc.broker_env)
+        return {**listener.settings(b), "sasl.enabled.mechanisms": "GSSAPI,PLAIN" if not between else "GSSAPI", "sasl.kerberos.service.name": "kafka", "sasl.kerberos.principal.to.local.rules": RULES,
+                "listener.name.sasl_plaintext.gssapi.sasl.jaas.config": jaas,
+                "listener.name.sasl_plaintext.plain.sasl.jaas.config": 'org.apache.kafka.common.security.plain.PlainLoginModule required user_a="b";', **among}
+    broker = make_broker(kind=kind, each=settings, **more)
+    broker.listener = listener
+    return broker
+
+
+def by_kcat(broker, kdc, principal, *args):
+    kdc.login(principal, kdc.tables[principal])
+    return subprocess.run(["kcat", "-b", broker.listener.bootstrap, "-X", "security.protocol=sasl_plaintext", "-X", "sasl.mechanism=GSSAPI",
+                           "-X", "sasl.kerberos.kinit.cmd=true", "-X", "sasl.kerberos.service.name=kafka", "-m", "3", *args],
+                          capture_output=True, text=True, env={**kdc.env, "PATH": "/usr/bin:/bin"})
+
+
+def test_tickets_of_librdkafka(make_broker, kdc):
+    """A short name by the rules; who has none by them is nobody."""
+    broker = kerberized(make_broker, kdc, **{"authorizer.class.name": "kafka.security.authorizer.AclAuthorizer", "super.users": "User:ANONYMOUS;User:gus_adm"})
+    produce(broker, "t", ["x"])
+    out = by_kcat(broker, kdc, "gus/admin", "-C", "-t", "t", "-e")
+    assert out.stdout == "x\n", out.stderr
+    assert by_kcat(broker, kdc, "gus", "-C", "-t", "t", "-e").stdout == ""  # may not
+    assert by_kcat(broker, kdc, "stranger/of/three", "-L").returncode != 0
+    wait_until(lambda: "is no principal of one or two components" in broker.text(), "it to be told")
+
+
+def test_tickets_of_java(make_broker, kdc, tmp_path):
+    broker = kerberized(make_broker, kdc)
+    produce(broker, "there", ["x"])
+    config = tmp_path / "client.properties"
+    config.write_text("security.protocol=SASL_PLAINTEXT\nsasl.mechanism=GSSAPI\nsasl.kerberos.service.name=kafka\n"
+                      f'sasl.jaas.config={MODULE} keyTab="{kdc.tables["gus"]}" principal="gus@{REALM}";\n')
+    command = [*jvm(f"-Djava.security.krb5.conf={kdc.config}", jars=JARS), "org.apache.kafka.tools.TopicCommand", "--bootstrap-server", broker.listener.bootstrap,
+               "--command-config", config, "--list"]
+    out = subprocess.run([str(c) for c in command], capture_output=True, text=True)
+    assert "there" in out.stdout.split(), out.stdout + out.stderr
+
+
+@pytest.mark.parametrize("kinds", PAIRS, ids=lambda k: "+".join(c.__name__ for c in k))
+def test_tickets_between_brokers(make_broker, kdc, kinds):
+    brokers = [kerberized(make_broker, kdc, kind, True, data=f"data-{i}", broker_id=i, default_replication_factor=2, min_insync_replicas=2) for i, kind in enumerate(kinds)]
+    wait_until(lambda: all(kcat(b, "-L").count("  broker ") == 2 for b in brokers), "both brokers")
+    produce(brokers[0], "t", [str(i) for i in range(1000)], "-X", "acks=all")
+    for b in brokers:
+        assert consume(b, "t") == [str(i) for i in range(1000)]
+
+
+GARBAGE = [b"", b"x", b"\x60\x80\x01\x02garbage", b"\x60\x0b\x06\x09" + bytes.fromhex("2a864886f712010202") + b"\x01\x00", bytes(5000)]
+
+
+def test_tokens_that_are_none(make_broker, ensemble, kdc):
+    """By Apache's broker and ours: with and without a handshake."""
+    def hear(kind):
+        broker, found = kerberized(make_broker, kdc, kind, data=kind.__name__, **{"zookeeper.connect": ensemble.chroot().connect}), []
+        for token in GARBAGE:
+            for version in 1, 0, None:
+                with Talk(broker.listener) as t:
+                    if version is not None:
+                        t.shake("GSSAPI", version)
+                    t.say(token) if version == 1 else t.say_raw(token)
+                    found.append(t.heard[-1][0])
+        return found
+    assert hear(Barnabas) == hear(Apache)
+
+
+@pytest.mark.parametrize("jaas, said", [
+    (f'{MODULE} keyTab="/no/such" principal="kafka/localhost@{REALM}";', "the key table /no/such"),
+    ("com.sun.security.auth.module.Krb5LoginModule required;", "needs useKeyTab=true and keyTab"),
+    ("com.example.Mine required;", "is by com.sun.security.auth.module.Krb5LoginModule"),
+])
+def test_does_not_start_without_keys(zookeeper, tmp_path, kdc, jaas, said):
+    broker = Barnabas(zookeeper, tmp_path / "data", tmp_path / "broker.log", {})
+    broker.env.update(kdc.broker_env)
+    broker.properties.update({"listeners": f"PLAINTEXT://127.0.0.1:{broker.port},SASL_PLAINTEXT://127.0.0.1:0", "listener.name.sasl_plaintext.gssapi.sasl.jaas.config": jaas})
+    broker.launch()
+    assert broker.process.wait(60) == 1
+    assert said in broker.text(), broker.text()
