@@ -4,13 +4,15 @@ import socket
 import ssl
 import struct
 import subprocess
+import threading
 import time
 
 import confluent_kafka
 import pytest
+from confluent_kafka import Consumer, Producer
 
 from certificates import Authority
-from harness import BUILD, PATIENCE, Apache, Barnabas, consume, frame, free_port, kcat, produce, read_frame, wait_until
+from harness import BUILD, PATIENCE, Apache, Barnabas, consume, frame, free_port, kcat, produce, read_frame, run_tool, wait_until
 
 
 @pytest.fixture(scope="session")
@@ -308,3 +310,63 @@ def test_before_a_login_little_is_taken(make_broker, authority):
     guesses = [knock(broker, frame(17, 1, struct.pack(">h", 5) + b"PLAIN") + frame(36, 0, struct.pack(">i", 9) + b"\0alice\0no")) for _ in range(50)]
     broker.stop()
     assert all(is_closed(s) for s in guesses)
+
+
+# ---- Logins that run out (KIP-368) ----
+
+SECONDS = 6  # three lifetimes
+
+
+def steadily(broker, seconds, **options):
+    """Produces and consumes for so long by librdkafka; what it has complained about."""
+    complaints, end, count = [], time.monotonic() + seconds, 0
+    common = {"bootstrap.servers": broker.listener.bootstrap, "security.protocol": broker.listener.protocol, "error_cb": lambda e: complaints.append(str(e)), **options}
+    producer = Producer({**common, "acks": "all", "linger.ms": 0})
+    consumer = Consumer({**common, "group.id": "steady", "auto.offset.reset": "earliest", "enable.auto.commit": False})
+    consumer.subscribe(["steady"])
+    while time.monotonic() < end:
+        producer.produce("steady", str(count), on_delivery=lambda e, m: complaints.append(str(e)) if e else None)
+        assert producer.flush(PATIENCE) == 0
+        count += 1
+        consumer.poll(0)
+    consumer.close()
+    assert len(consume(broker, "steady")) == count
+    return complaints
+
+
+@pytest.mark.long
+def test_clients_log_in_again(make_broker, authority, tmp_path):
+    broker = protected(make_broker, "SASL_PLAINTEXT", keys={**sasl_keys("SASL_PLAINTEXT", between=False), "connections.max.reauth.ms": 2000})
+    complaints = []
+    alice = {"sasl.mechanism": "PLAIN", "sasl.username": "alice", "sasl.password": "a,b=c"}
+    python = threading.Thread(target=lambda: complaints.extend(steadily(broker, SECONDS, **alice)))
+    python.start()
+    config = tmp_path / "client.properties"
+    config.write_text("security.protocol=SASL_PLAINTEXT\nsasl.mechanism=PLAIN\n"
+                      'sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required username="alice" password="a,b=c";\n')
+    done = run_tool("org.apache.kafka.tools.ProducerPerformance", "--topic", "java", "--num-records", SECONDS * 200, "--record-size", 10, "--throughput", 200,
+                    "--producer.config", config, "--producer-props", f"bootstrap.servers={broker.listener.bootstrap}", "acks=all")
+    python.join()
+    assert done.returncode == 0 and "disconnected" not in done.stdout + done.stderr and "Exception" not in done.stdout + done.stderr, done.stdout + done.stderr
+    assert len(consume(broker, "java")) == SECONDS * 200
+    assert not complaints
+    assert "Failed authentication" not in broker.text()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kinds", [(Barnabas, Apache), (Apache, Barnabas)], ids=lambda k: "+".join(c.__name__ for c in k))
+def test_brokers_log_in_again(make_broker, kinds):
+    """All the while in sync, and without a word of it."""
+    keys = {**sasl_keys("SASL_PLAINTEXT"), "connections.max.reauth.ms": 2000, "num.partitions": 4}
+    brokers = [protected(make_broker, "SASL_PLAINTEXT", kind, keys=dict(keys), data=f"data-{i}", broker_id=i, default_replication_factor=2, min_insync_replicas=2)
+               for i, kind in enumerate(kinds)]
+    wait_until(lambda: all(kcat(b, "-L").count("  broker ") == 2 for b in brokers), "both brokers")
+    end, lines = time.monotonic() + SECONDS, []
+    while time.monotonic() < end:
+        lines.append(str(len(lines)))
+        produce(brokers[0], "t", lines[-1:], "-X", "acks=all", "-X", "retries=0")
+        assert "isrs: 0,1" in (out := kcat(brokers[0], "-L", "-t", "t")) or "isrs: 1,0" in out
+    assert sorted(consume(brokers[1], "t"), key=int) == lines
+    for b in brokers:
+        if isinstance(b, Barnabas):
+            assert " ERROR " not in b.text() and "Failed authentication" not in b.text(), b.text()
