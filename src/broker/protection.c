@@ -4,9 +4,8 @@
  */
 #include "broker/broker_internal.h"
 
-#include <unistd.h>
-
-enum { MOST_SHAKERS = 4 };
+/* Also on a single processor, as one may wait for an identity provider, or for a KDC. */
+enum { SHAKERS = 4 };
 
 static bool has_sasl(const struct listener *l)
 {
@@ -40,7 +39,7 @@ bool protection_make(struct broker *b, struct fail *fail)
     for (int i = 0; i < listeners->count; i++)
         needed |= listeners->items[i].protocol != SECURITY_PROTOCOL_PLAINTEXT;
     if (needed)
-        b->shakers = workers_new("handshake", (int)MIN(MAX(sysconf(_SC_NPROCESSORS_ONLN), 1L), (long)MOST_SHAKERS));
+        b->shakers = workers_new("handshake", SHAKERS);
     b->route.shakers = b->services.shakers = b->shakers;
     b->services.tls = listener_tls_new(b->config, fail);
     b->accounts = (struct sasl_accounts){.scram = find_scram_user, .ctx = b};
