@@ -7,8 +7,10 @@ import re
 from certificates import openssl
 
 KINDS = {"RS256": ("RSA", ["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"]),
+         "PS256": ("RSA", ["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"]),
          "ES256": ("P-256", ["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"]),
-         "ES384": ("P-384", ["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-384"])}
+         "ES384": ("P-384", ["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-384"]),
+         "ES512": ("P-521", ["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-521"])}
 
 
 def coded(data):
@@ -35,11 +37,12 @@ class Signer:
         text = f"{coded(head)}.{coded(claims)}"
         if head["alg"] == "none":
             return text + "."
-        signature = openssl("dgst", f"-sha{self.algorithm[2:]}", "-sign", self.key, input=text.encode())
+        how = ["-sigopt", "rsa_padding_mode:pss", "-sigopt", "rsa_pss_saltlen:digest"] if self.algorithm.startswith("PS") else []
+        signature = openssl("dgst", f"-sha{self.algorithm[2:]}", *how, "-sign", self.key, input=text.encode())
         return f"{text}.{coded(signature if self.kind == 'RSA' else raw_signature(signature, self.size()))}"
 
     def size(self):
-        return int(self.kind.split("-")[1]) // 8
+        return (int(self.kind.split("-")[1]) + 7) // 8
 
     def public(self):
         """As a key set has it."""
@@ -52,7 +55,7 @@ class Signer:
 
 def raw_signature(der, size):
     """The two numbers of what openssl writes, one behind the other."""
-    out, at = b"", 2
+    out, at = b"", 3 if der[1] & 0x80 else 2
     for _ in range(2):
         length = der[at + 1]
         out += der[at + 2:at + 2 + length].lstrip(b"\0").rjust(size, b"\0")

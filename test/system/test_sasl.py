@@ -44,14 +44,14 @@ def settings(broker, ports, keys):
 @pytest.fixture(scope="module")
 def signers(tmp_path_factory):
     folder = tmp_path_factory.mktemp("signers")
-    return {name: Signer(folder, name, algorithm) for name, algorithm in (("rsa", "RS256"), ("ec", "ES256"), ("nameless", "ES384"), ("stranger", "RS256"))}
+    return {name: Signer(folder, name, algorithm) for name, algorithm in (("rsa", "RS256"), ("ec", "ES256"), ("nameless", "ES384"), ("pss", "PS256"), ("long", "ES512"), ("stranger", "RS256"))}
 
 
 @pytest.fixture(scope="module")
 def pair(ensemble, tmp_path_factory, signers):
     """Apache's broker and ours, each with a cluster of its own, the same settings and the same users."""
     brokers, folder = [], tmp_path_factory.mktemp("pair")
-    (folder / "keys.json").write_text(key_set(signers["rsa"], signers["ec"], signers["nameless"]))
+    (folder / "keys.json").write_text(key_set(*(s for name, s in signers.items() if name != "stranger")))
     for kind in Apache, Barnabas:
         ports = [free_port() for _ in range(4)]
         broker = kind(ensemble.chroot(), folder / kind.__name__, folder / f"{kind.__name__}.log", {})
@@ -276,6 +276,7 @@ def signed(signer, head=None, without=(), **claims):
 
 SIGNED = {
     "signed_rsa": signed("rsa"), "signed_ec": signed("ec"), "signed_nameless": signed("nameless", {"kid": None}),
+    "signed_pss": signed("pss"), "signed_long": signed("long"),
     "signed_no_kid": signed("rsa", {"kid": None}), "signed_by_a_stranger": signed("stranger"), "signed_as_another": signed("stranger", {"kid": "rsa"}),
     "signed_not_at_all": signed("rsa", {"alg": "none"}), "signed_by_a_mac": signed("rsa", {"alg": "HS256"}),
     "signed_critical": signed("rsa", {"crit": ["x"], "x": 1}), "signed_odd_type": signed("rsa", {"typ": "odd"}),
