@@ -176,7 +176,7 @@ run_fuzzers() { # SECONDS
             { [ -f Makefile ] || "$top/configure" CC=clang --enable-fuzzers --enable-sanitizers CFLAGS='-O1 -g'; } &&
             make -j"$(nproc)" && make fuzzers
     ) >"$logs/fuzz-build.log" 2>&1 || give_up fuzz-build "$logs/fuzz-build.log"
-    local name i processes=() fuzzers=(request records keystore rules)
+    local name i processes=() fuzzers=(request records keystore rules sasl)
     for name in "${fuzzers[@]}"; do
         start_beside "fuzz-$name" run_fuzzer "$name" "$1"
         processes+=($!)
