@@ -22,6 +22,7 @@
     X(BROKER_SETTINGS, "which settings of this broker count now")                                   \
     X(SCRAM_USERS, "who may log in by SCRAM")                                                       \
     X(TOKENS, "tokens to log in by, and the keys that they are signed by")                          \
+    X(QUOTAS, "what clients may use, and have used")                                                \
     X(ISR_CHANGES, "partitions whose ISR is to be changed")                                         \
     X(FETCH_SESSION, "a fetch session's list of what is ready")                                     \
     X(VIEW_BOARD, "the newest view of the cluster, and who has not seen it")                        \
