@@ -61,6 +61,7 @@ void connection_close(struct connection *c)
     c->refs++;
     watch_set(&c->watch, WATCH_NONE);
     timer_stop(&c->again);
+    timer_stop(&c->mute);
     handshake_abandon(c->handshake);
     transport_close(&c->transport);
     DL_DELETE(c->owner->connections, c);
@@ -114,6 +115,8 @@ static bool may_start(struct connection *c, const uint8_t *frame, int32_t len, b
 {
     const struct net_server *s = c->owner->server;
     *overlap = s->handler.may_overlap(s->handler.ctx, c, frame, len);
+    if (c->muted)
+        return false;
     return c->open == 0 || (c->overlapping && *overlap && !c->held && c->open < MAX_OVERLAP);
 }
 
@@ -250,7 +253,7 @@ static bool is_talking_frames(const struct connection *c)
 
 static bool wants_more(const struct connection *c)
 {
-    return !c->closed && !c->paused && !c->ending && !is_stalled(c) && c->rest_len < SCRATCH_SIZE / 2;
+    return !c->closed && !c->paused && !c->muted && !c->ending && !is_stalled(c) && c->rest_len < SCRATCH_SIZE / 2;
 }
 
 /* What was read and not used yet, then what comes now: from the start of the scratch on. */
@@ -410,6 +413,26 @@ static void connection_on_again(struct timer *t)
     serve_peer(c, wants_more(c));
 }
 
+static void connection_on_mute_over(struct timer *t)
+{
+    struct connection *c = CONTAINER_OF(t, struct connection, mute);
+    c->muted = false;
+    connection_touch(c);
+    connection_progress(c);
+}
+
+void exchange_mute(struct exchange *x, int32_t ms)
+{
+    struct connection *c = x->conn;
+    int64_t until = clock_mono_ms() + ms;
+    ensure(loop_is_mine(c->owner->loop) && ms >= 0);
+    if (c->closed || (c->muted && until <= c->muted_until))
+        return;
+    c->muted = true;
+    c->muted_until = until;
+    timer_start(&c->mute, ms);
+}
+
 void connections_resume(struct timer *t)
 {
     struct net_loop *l = CONTAINER_OF(t, struct net_loop, resume_timer);
@@ -459,6 +482,7 @@ void connection_open(struct net_loop *l, const struct listener *listener, int fd
     connection_set_options(c);
     watch_init(&c->watch, l->loop, fd, connection_on_ready);
     timer_init(&c->again, l->loop, connection_on_again);
+    timer_init(&c->mute, l->loop, connection_on_mute_over);
     DL_APPEND(l->connections, c);
     if (l->closing)
         connection_close(c);

@@ -14,13 +14,16 @@ struct connection {
     struct handshake *handshake; /* under way on a worker */
     struct watch watch;
     struct timer again; /* there is more to read, of which the socket will not tell */
+    struct timer mute;  /* it has used more than it may, and pauses */
     int refs;           /* the connection itself, each exchange, a warm-up under way */
     bool closed, overlapping;
-    bool begun;   /* the server knows of it */
-    bool held;    /* nothing starts before the exchange that was started last says so */
-    bool paused;  /* too many requests are being served already */
-    bool ending;  /* closed when its answers are sent; nothing more is read */
-    bool reading; /* answers that come now are sent together when what was read is used up */
+    bool begun;          /* the server knows of it */
+    bool held;           /* nothing starts before the exchange that was started last says so */
+    bool muted;          /* its timer `mute` runs */
+    bool paused;         /* too many requests are being served already */
+    bool ending;         /* closed when its answers are sent; nothing more is read */
+    bool reading;        /* answers that come now are sent together when what was read is used up */
+    int64_t muted_until; /* while it is muted */
     int64_t last_active;
     struct connection *prev, *next; /* of the loop's list */
 

@@ -88,6 +88,12 @@ void exchange_park(struct exchange *x);
 /* What overlaps with it and comes later on its connection is not started before it is released, which it has to be. */
 void exchange_hold(struct exchange *x);
 void exchange_release(struct exchange *x);
+/*
+ * From now on nothing more of its connection is read or started for that long (KIP-219); the longest of several counts.
+ * Answers leave all the same. When the time is over the connection is as if it had just been used; longer than
+ * connections.max.idle.ms it is not kept.
+ */
+void exchange_mute(struct exchange *x, int32_t ms);
 /* The peer has closed the connection: an answer would go nowhere. */
 bool exchange_is_orphan(const struct exchange *x);
 struct loop *exchange_loop(const struct exchange *x);
