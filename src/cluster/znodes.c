@@ -487,8 +487,6 @@ struct config_znode config_copy(struct arena *a, const struct config_znode *from
 
 const char *entity_name_encode(struct arena *a, struct str name)
 {
-    if (str_is(name, CONFIG_OF_ALL_BROKERS))
-        return CONFIG_OF_ALL_BROKERS;
     char *out = arena_alloc(a, 3 * (size_t)name.len + 1), *to = out;
     for (int32_t i = 0; i < name.len; i++) {
         unsigned char c = (unsigned char)name.p[i];

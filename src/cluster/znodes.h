@@ -116,8 +116,8 @@ struct config_znode {
     int32_t count;
 };
 
-/* A user's or client's name as part of a path, and the same way back; all bytes survive. "<default>" stays what it is.
- */
+/* A user's or client's name as part of a path, and the same way back; all bytes survive. Who is called "<default>" has
+ * another path than the default. */
 const char *entity_name_encode(struct arena *a, struct str name);
 struct str entity_name_decode(struct arena *a, struct str coded);
 struct bytes config_encode(struct arena *a, const struct config_znode *c);

@@ -27,7 +27,8 @@ enum { SMALLEST_HEADER = 8, LENGTH_SIZE = 4, MOST_ANSWER_BYTES = 256 << 20 };
     X(txn_offset_commit) X(describe_transactions) X(sasl_handshake) X(sasl_authenticate)            \
     X(list_transactions) X(describe_producers) X(describe_log_dirs) X(alter_replica_log_dirs)       \
     X(offset_delete) X(consumer_group_heartbeat) X(consumer_group_describe) X(describe_acls)        \
-    X(create_acls) X(delete_acls) X(describe_user_scram_credentials) X(alter_user_scram_credentials)
+    X(create_acls) X(delete_acls) X(describe_user_scram_credentials) X(alter_user_scram_credentials) \
+    X(describe_client_quotas) X(alter_client_quotas)
 /* clang-format on */
 
 #define DECLARE(name) extern const struct api_entry api_##name;

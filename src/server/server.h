@@ -8,6 +8,7 @@
 #include "cluster/acl_watch.h"
 #include "cluster/config_watch.h"
 #include "cluster/controller_link.h"
+#include "cluster/quotas.h"
 #include "cluster/scram_users.h"
 #include "cluster/view.h"
 #include "controller/controller.h"
