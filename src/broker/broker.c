@@ -493,6 +493,7 @@ static void on_entity_changed(void *ctx, const char *entity, const struct config
 {
     struct broker *b = ctx;
     scram_users_take(b->services.scram_users, entity, pairs);
+    quotas_take(b->services.quotas, entity, pairs);
 }
 
 static void broker_start(struct broker *b)
@@ -508,6 +509,9 @@ static void broker_start(struct broker *b)
     b->services.control_loop = b->control;
     b->services.settings = broker_settings_new(c);
     b->services.scram_users = scram_users_new();
+    b->services.quotas = quotas_new(
+        (struct rate_window){c->quota_window_num, c->quota_window_size_seconds * INT64_C(1000)},
+        (struct rate_window){c->controller_quota_window_num, c->controller_quota_window_size_seconds * INT64_C(1000)});
     b->services.topic_configs = topic_configs_new(b->services.settings);
     coordination_start(b);
     struct zk_options zk = {.loop = b->control,
@@ -584,6 +588,7 @@ static void broker_finish(struct broker *b)
     topic_configs_free(s->topic_configs);
     broker_settings_free(s->settings);
     scram_users_free(s->scram_users);
+    quotas_free(s->quotas);
     producer_ids_free(s->producer_ids);
     fetch_sessions_free(s->fetch_sessions);
     for (int i = 0; i < loops; i++)

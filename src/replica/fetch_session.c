@@ -505,6 +505,12 @@ int32_t fetch_session_id(const struct fetch_session *session)
     return session != NULL ? session->id : NO_SESSION;
 }
 
+void fetch_session_forget(struct fetch_sessions *f, struct fetch_session *s)
+{
+    ensure(s->in_use);
+    remove_by_id(f, s->id);
+}
+
 void fetch_session_done(struct fetch_sessions *f, struct fetch_session *s)
 {
     if (s == NULL)

@@ -38,6 +38,8 @@ enum kafka_error fetch_session_begin(struct fetch_sessions *f, int16_t version, 
                                      struct arena *a, struct fetch_session **session, struct fetch_item **items,
                                      int32_t *count);
 void fetch_session_done(struct fetch_sessions *f, struct fetch_session *session);
+/* Its reader was not told of it: it goes when it is given back. */
+void fetch_session_forget(struct fetch_sessions *f, struct fetch_session *session);
 
 /* What has become ready meanwhile. Of what is taken, what is not done with must be marked again. */
 int32_t fetch_session_take(struct arena *a, struct fetch_session *s, struct fetch_item **items);

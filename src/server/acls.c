@@ -162,7 +162,7 @@ static void change_or_answer(struct acl_change_request *all)
         all->answer(all->r);
         return;
     }
-    exchange_park(all->r->x);
+    request_park(all->r);
     request_hop(all->r, all->r->s->control_loop, begin_changes);
 }
 

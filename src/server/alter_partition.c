@@ -43,13 +43,13 @@ static void alter_partition_handle(struct request *r)
                                             .response = &a->response,
                                             .arena = r->arena};
     r->state = a;
-    if (!allowed_cluster(r, ACL_CLUSTER_ACTION)) {
+    if (!allowed_as_broker(r)) {
         a->response.error_code = ERR_CLUSTER_AUTHORIZATION_FAILED;
         ARRAY_MAKE(r->arena, a->response.topics, 0);
         answer_alter(r);
         return;
     }
-    exchange_park(r->x);
+    request_park(r);
     request_hop(r, r->s->control_loop, alter_partition_ask);
 }
 

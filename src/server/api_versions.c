@@ -69,6 +69,7 @@ static void api_versions_handle(struct request *r)
               api_versions_by_key);
         response.finalized_features_epoch = 0;
     }
+    response.throttle_time_ms = request_judge(r, (struct quota_verdict){0}).wait_ms;
     ANSWER(r, api_versions_response, &response);
 }
 

@@ -46,6 +46,13 @@ static inline bool allowed_cluster(const struct request *r, enum acl_operation o
     return allowed(r, o, ACL_CLUSTER, STR_LIT(ACL_CLUSTER_NAME));
 }
 
+/* For what only brokers ask each other, of which no quota counts anything as long as they may. */
+static inline bool allowed_as_broker(struct request *r)
+{
+    r->denied_as_broker = !allowed_cluster(r, ACL_CLUSTER_ACTION);
+    return !r->denied_as_broker;
+}
+
 /* Where another permission does as well. */
 static inline bool allowed_cluster_quietly(const struct request *r, enum acl_operation o)
 {

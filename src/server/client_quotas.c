@@ -285,7 +285,7 @@ static void clean_users(struct quota_changes *all)
     quota_submit(all, b);
 }
 
-static void take_result(struct quota_changes *all, struct quota_change *x, const struct zk_op *op)
+static void quota_take_result(struct quota_changes *all, struct quota_change *x, const struct zk_op *op)
 {
     if (op->result == ZK_OK && op->next->result == ZK_OK) {
         quota_settle(x, ERR_NONE, STR_NULL);
@@ -306,7 +306,7 @@ static void quota_on_written(struct zk_batch *b)
     bool again = false;
     ZK_OWNED_FOREACH (b, op) {
         struct quota_change *x = op->owner;
-        take_result(all, x, op);
+        quota_take_result(all, x, op);
         again |= !x->done;
     }
     zk_batch_free(b);

@@ -81,7 +81,7 @@ void commit_wait(struct commit_wait *w, int64_t timeout_ms)
         commit_wait_finish(w);
         return;
     }
-    exchange_park(r->x);
+    request_park(r);
     r->waiting = w;
     r->x->abandoned = commit_wait_on_abandoned;
     timer_start(&w->deadline, timeout_ms);

@@ -49,7 +49,7 @@ static void controlled_shutdown_handle(struct request *r)
                                      .broker_epoch = request.broker_epoch,
                                      .arena = r->arena};
     r->state = s;
-    if (allowed_cluster(r, ACL_CLUSTER_ACTION)) {
+    if (allowed_as_broker(r)) {
         request_hop(r, r->s->control_loop, ask_for_relief);
         return;
     }

@@ -93,7 +93,7 @@ static void wait_for_followers(struct request *r)
         delete_records_finish(d);
         return;
     }
-    exchange_park(r->x);
+    request_park(r);
     r->waiting = d;
     r->x->abandoned = delete_records_on_abandoned;
     timer_start(&d->deadline, MAX(d->request.timeout_ms, 0));

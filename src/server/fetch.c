@@ -40,6 +40,7 @@ struct fetched {
     struct partition_data data;
     struct strbuf converted;   /* instead of the region, for old consumers; p == NULL: not */
     int32_t preferred_replica; /* that the consumer is sent to; -1: none */
+    bool news;                 /* the answer speaks of it */
     struct waiter waiter;
 };
 
@@ -51,6 +52,7 @@ struct fetch {
     struct fetched *items;
     int32_t count;
     int64_t deadline; /* monotonic ms */
+    int32_t most;     /* bytes of records; of a consumer no more than its quota lets by at once */
     bool parked;      /* it has begun to wait */
     bool denied;      /* to who calls itself a follower: these may fetch whatever there is, or nothing */
     struct sleeper sleeper;
@@ -187,12 +189,10 @@ struct reading {
 static struct reading fetch_read_all(struct fetch *f)
 {
     struct reading sum = {0};
-    int64_t room = f->r->version >= PARTIAL_BATCHES_BEFORE ? MIN(f->request.max_bytes, f->r->s->config->fetch_max_bytes)
-                                                           : f->r->s->config->fetch_max_bytes;
     for (int32_t i = 0; i < f->count; i++) {
         struct fetched *x = &f->items[i];
         bool at_least_one = f->r->version >= PARTIAL_BATCHES_BEFORE && sum.bytes == 0;
-        fetch_read_one(f, x, (int32_t)MAX(room - sum.bytes, 0), at_least_one);
+        fetch_read_one(f, x, (int32_t)MAX(f->most - sum.bytes, 0), at_least_one);
         sum.bytes += bytes_of(x);
         sum.at_once |= x->error != ERR_NONE || x->data.diverging_epoch >= 0 || x->preferred_replica >= 0;
         sum.cold |= x->data.slice.cold;
@@ -269,11 +269,11 @@ static void fetch_fill_topics(struct fetch *f, struct fetch_response *out)
     struct fetch_fetchable_topic_response *topic = NULL;
     for (int32_t i = 0; i < f->count; i++) {
         struct fetched *x = &f->items[i];
-        if (!has_news(f, x)) {
+        x->news = has_news(f, x);
+        if (!x->news) {
             drop_data(x);
             continue;
         }
-        fetch_session_told(&x->item, x->error, x->data.high_watermark, x->data.log_start_offset);
         if (last == NULL || !fetch_same_topic(last, &x->item)) {
             topic = &out->responses.items[out->responses.len++];
             fetch_fetchable_topic_response_init(topic);
@@ -323,6 +323,76 @@ static void mark_what_has_more(struct fetch *f)
                 fetch_session_mark_ready(f->items[i].item.of);
 }
 
+/* ---- Quotas of consumers ---- */
+
+/* As much of the frame as Kafka counts: with the length, without the header. */
+static double counted_bytes(const struct fetch *f, const struct writer *w)
+{
+    return (double)writer_total(w) - (api_response_header_version(API_FETCH, f->r->version) > 0 ? 5 : 4);
+}
+
+/*
+ * Whether the answer has to be kept back, because the consumer has got too much already: then what was read counts as
+ * not sent. But where the answer alone is more than may ever be sent it goes out once its turn has come, and the
+ * consumer pauses for it afterwards: else it would wait for it for ever.
+ */
+static bool fetch_is_withheld(struct fetch *f, const struct writer *w)
+{
+    struct request *r = f->r;
+    struct quota_verdict bytes = {0};
+    int64_t now = clock_mono_ms();
+    bool limited = request_has_limit(r, QUOTA_FETCH);
+    if (replica_of(f) >= 0) {
+        request_pause(r, 0);
+        return false;
+    }
+    if (limited)
+        bytes = quotas_charge(r->s->quotas, QUOTA_FETCH, request_quota_client(r), counted_bytes(f, w), now);
+    struct quota_verdict v = request_judge(r, bytes);
+    bool withheld = v.wait_ms > 0 && !v.always;
+    if (withheld && limited)
+        quotas_refund(r->s->quotas, QUOTA_FETCH, request_quota_client(r), counted_bytes(f, w), now);
+    return withheld;
+}
+
+/* Of a session that is new nobody has heard then: the consumer begins another. */
+static void withhold(struct fetch *f, struct fetch_response *response, struct writer *w)
+{
+    writer_deinit(w);
+    if (response->session_id != 0 && f->request.session_epoch == 0) {
+        fetch_session_forget(f->r->s->fetch_sessions, f->session);
+        response->session_id = 0;
+    }
+    response->responses.len = 0;
+    for (int32_t i = 0; i < f->count; i++) {
+        if (f->items[i].news)
+            fetch_session_mark_ready(f->items[i].item.of);
+        drop_data(&f->items[i]);
+    }
+    answer_begin(f->r, w);
+    fetch_response_write(w, f->r->version, response);
+}
+
+static void note_told(struct fetch *f)
+{
+    for (int32_t i = 0; i < f->count; i++) {
+        struct fetched *x = &f->items[i];
+        if (x->news)
+            fetch_session_told(&x->item, x->error, x->data.high_watermark, x->data.log_start_offset);
+    }
+}
+
+static int32_t most_bytes(const struct fetch *f)
+{
+    const struct request *r = f->r;
+    int32_t most = r->s->config->fetch_max_bytes;
+    if (r->version >= PARTIAL_BATCHES_BEFORE)
+        most = MIN(most, f->request.max_bytes);
+    if (replica_of(f) < 0 && request_has_limit(r, QUOTA_FETCH))
+        most = (int32_t)MIN((double)most, quotas_most_at_once(r->s->quotas, QUOTA_FETCH, request_quota_client(r)));
+    return most;
+}
+
 static void fetch_finish(struct fetch *f)
 {
     struct fetch_response response;
@@ -337,6 +407,10 @@ static void fetch_finish(struct fetch *f)
     fetch_fill_topics(f, &response);
     answer_begin(f->r, &w);
     fetch_response_write(&w, f->r->version, &response);
+    if (fetch_is_withheld(f, &w))
+        withhold(f, &response, &w);
+    else
+        note_told(f);
     for (int32_t i = 0; i < f->count; i++) {
         partition_unref(f->items[i].partition);
         strbuf_deinit(&f->items[i].converted);
@@ -394,7 +468,7 @@ static void begin_to_wait(struct fetch *f)
 {
     f->parked = true;
     f->sleeper = (struct sleeper){.queue = request_wake_queue(f->r), .wake = fetch_on_wake};
-    exchange_park(f->r->x);
+    request_park(f->r);
     f->r->waiting = f;
     f->r->x->abandoned = fetch_on_abandoned;
     timer_start(&f->timer, f->deadline - clock_mono_ms());
@@ -473,7 +547,7 @@ static bool answer_if_enough(struct fetch *f)
     }
     f->r->state = NULL;
     bool nothing_asked = f->count == 0 && f->session == NULL;
-    if (!fetch_is_late(f) && !sum.at_once && sum.bytes < f->request.min_bytes && !nothing_asked)
+    if (!fetch_is_late(f) && !sum.at_once && sum.bytes < MIN(f->request.min_bytes, MAX(f->most, 1)) && !nothing_asked)
         return false;
     fetch_finish(f);
     return true;
@@ -594,6 +668,7 @@ static void fetch_handle(struct request *r)
         return;
     }
     f->denied = replica_of(f) >= 0 && !allowed_cluster(r, ACL_CLUSTER_ACTION);
+    f->most = most_bytes(f);
     take_items(f, items, count);
     note_follower(f);
     timer_init(&f->timer, exchange_loop(r->x), fetch_on_deadline);

@@ -81,7 +81,7 @@ static void groups_api_carry(struct group_request *g, void (*serve)(struct reque
     g->call.done = on_served;
     g->call.arena = r->arena;
     g->call.client = (struct group_client){r->client_id, str_of(connection_peer_host(r->x->conn)), r->version};
-    exchange_park(r->x);
+    request_park(r);
     request_visit(r, r->s->coordinator_loop, serve);
 }
 

@@ -124,7 +124,7 @@ static void leader_and_isr_handle(struct request *r)
         return;
     leader_and_isr_response_init(&l->response);
     r->state = l;
-    if (allowed_cluster(r, ACL_CLUSTER_ACTION)) {
+    if (allowed_as_broker(r)) {
         order_enter(&l->order, r, begin_leadership);
         return;
     }

@@ -35,7 +35,7 @@ void order_enter(struct order *o, struct request *r, void (*begin)(struct reques
 {
     struct order_lane *lane = r->s->order_lane;
     *o = (struct order){r, begin, NULL};
-    exchange_park(r->x);
+    request_park(r);
     lock_take(&lane->lock);
     bool free_now = !lane->busy;
     lane->busy = true;

@@ -266,7 +266,7 @@ static void verify_held(struct produce *pr)
     pr->verification.count = count;
     pr->verification.knows_abortable = r->version >= KNOWS_ABORTABLE_SINCE;
     pr->verification.done = on_verified;
-    exchange_park(r->x);
+    request_park(r);
     exchange_hold(r->x);
     request_visit(r, r->s->coordinator_loop, ask_coordinator);
 }
@@ -306,9 +306,21 @@ static void produce_on_settled(struct commit_wait *w, int32_t i, enum kafka_erro
     pr->failed = true;
 }
 
+static struct quota_verdict charge_bytes(const struct request *r)
+{
+    if (!request_has_limit(r, QUOTA_PRODUCE))
+        return (struct quota_verdict){0};
+    return quotas_charge(r->s->quotas, QUOTA_PRODUCE, request_quota_client(r), r->x->frame_len, clock_mono_ms());
+}
+
 static void produce_answer(struct commit_wait *w)
 {
     struct produce *pr = CONTAINER_OF(w, struct produce, wait);
+    struct quota_verdict bytes = charge_bytes(w->r);
+    if (pr->request.acks != 0)
+        pr->response.throttle_time_ms = request_judge(w->r, bytes).wait_ms;
+    else
+        request_pause(w->r, bytes.wait_ms);
     if (pr->request.acks != 0)
         ANSWER(w->r, produce_response, &pr->response);
     else if (pr->failed)

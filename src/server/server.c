@@ -79,6 +79,36 @@ void answer_take(struct request *r UNUSED, struct writer *w, struct outgoing *ou
     writer_deinit(w);
 }
 
+/* Where in an answer's body its throttle time is, unless something of changing length is before it; -1: nowhere. */
+static int throttle_time_at(const struct message_type *type, int16_t version)
+{
+    int at = 0;
+    for (int16_t i = 0; i < type->field_count; i++) {
+        const struct field *f = &type->fields[i];
+        if (version < f->versions.min || version > f->versions.max)
+            continue;
+        if (strcmp(f->name, "ThrottleTimeMs") == 0)
+            return at;
+        if (f->type != FIELD_INT16 || f->array)
+            return -1;
+        at += (int)sizeof(int16_t);
+    }
+    return -1;
+}
+
+static void throttle_answer(struct request *r, struct writer *w)
+{
+    static const int sizes[] = {4, 5}; /* of response headers */
+    int16_t key = (int16_t)r->api->key, header = api_response_header_version(key, r->version);
+    struct quota_verdict v = r->is_judged ? r->verdict : request_judge(r, (struct quota_verdict){0});
+    if (v.wait_ms == 0)
+        return;
+    int at = throttle_time_at(api_spec(key)->response, r->version);
+    ensure(header >= 0 && header < (int)ARRAY_LEN(sizes));
+    if (at >= 0)
+        be32_put(w->buf.p + LENGTH_SIZE + sizes[header] + at, (uint32_t)v.wait_ms);
+}
+
 void answer_send(struct request *r, struct writer *w)
 {
     struct outgoing out;
@@ -86,6 +116,7 @@ void answer_send(struct request *r, struct writer *w)
         writer_deinit(w);
         return;
     }
+    throttle_answer(r, w);
     answer_take(r, w, &out);
     exchange_answer(r->x, &out);
 }
@@ -122,6 +153,7 @@ static void land(struct message *m)
 
 static struct message *leave_for(struct request *r, void (*then)(struct request *r))
 {
+    request_leaves(r);
     r->landed = then;
     r->message.deliver = land;
     return &r->message;
@@ -162,6 +194,7 @@ void request_work(struct request *r, void (*work)(struct request *r), void (*the
 void request_work_on(struct request *r, struct workers *workers, void (*work)(struct request *r),
                      void (*then)(struct request *r))
 {
+    request_leaves(r);
     r->landed = then;
     r->work = work;
     r->job = (struct job){.run = run_work, .home = exchange_loop(r->x), .done = {.deliver = work_done}};

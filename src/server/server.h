@@ -52,6 +52,7 @@ struct services {
     struct wake_queue *coordinator_wakes;
     struct net_server *net;
     struct scram_users *scram_users;
+    struct quotas *quotas;
     struct listener_tls *tls; /* control loop only */
     struct logins *logins;    /* who may come on which listener */
     struct workers *shakers;  /* where logins are made; NULL where none are */

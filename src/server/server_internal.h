@@ -26,6 +26,11 @@ struct request {
     struct job job;
     void (*work)(struct request *r);
     struct auto_creation *creation; /* of topics that the request needs */
+    /* Quotas. */
+    int64_t used_us; /* of its loop's time, before it went to wait or to another thread; 0: it has not yet */
+    bool is_judged;
+    bool denied_as_broker;        /* so that it counts as a client's */
+    struct quota_verdict verdict; /* how long its sender pauses */
 };
 
 struct api_entry {
@@ -73,6 +78,27 @@ bool request_decoded(struct request *r);   /* true; from now on memory is taken 
  * repeats can stop. Any thread that works on the request.
  */
 bool request_is_spent(const struct request *r);
+
+/* ---- Quotas (throttle.c), on the connection's loop ---- */
+
+/*
+ * Counts the time that the request has taken, and makes its connection pause for that or for what `other` says, which
+ * is the answer's throttle time. Once, before the answer is encoded. answer_send() does so for whoever has not, and
+ * writes the time into the answer where it knows its place: of all APIs but Produce and ApiVersions.
+ */
+struct quota_verdict request_judge(struct request *r, struct quota_verdict other);
+/* Produce with acks=0 only counts bytes. */
+void request_pause(struct request *r, int32_t ms);
+struct quota_client request_quota_client(const struct request *r);
+/* Waits for something that may take long (exchange_park()), which is not counted as its own time. */
+void request_park(struct request *r);
+/* The same without a place to give up; for who leaves the loop. */
+void request_leaves(struct request *r);
+
+static inline bool request_has_limit(const struct request *r, enum quota_type type)
+{
+    return quotas_limit(r->s->quotas, type);
+}
 
 /* ---- Hopping ---- */
 

@@ -72,7 +72,7 @@ static void stop_replica_handle(struct request *r)
         return;
     stop_replica_response_init(&s->response);
     r->state = s;
-    if (allowed_cluster(r, ACL_CLUSTER_ACTION)) {
+    if (allowed_as_broker(r)) {
         order_enter(&s->order, r, begin_stopping);
         return;
     }

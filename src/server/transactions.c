@@ -21,7 +21,7 @@ static struct txn_coordinator *transactions_api_coordinator_of(const struct requ
 
 static void transactions_api_carry(struct request *r, void (*serve)(struct request *r))
 {
-    exchange_park(r->x);
+    request_park(r);
     request_visit(r, r->s->coordinator_loop, serve);
 }
 

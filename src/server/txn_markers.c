@@ -149,7 +149,7 @@ static void txn_markers_handle(struct request *r)
     w->wait.over = txn_markers_on_written;
     w->items = ARENA_ARRAY(r->arena, struct written, MAX(w->wait.count, 1));
     txn_markers_lay_out(w);
-    bool denied = !allowed_cluster_quietly(r, ACL_ALTER) && !allowed_cluster(r, ACL_CLUSTER_ACTION);
+    bool denied = !allowed_cluster_quietly(r, ACL_ALTER) && !allowed_as_broker(r);
     for (int32_t i = 0; i < w->wait.count; i++) {
         if (denied)
             commit_settle(&w->wait, i, ERR_CLUSTER_AUTHORIZATION_FAILED);

@@ -119,9 +119,8 @@ static void update_metadata_handle(struct request *r)
     if (!DECODE(r, update_metadata_request, &request))
         return;
     r->state = u;
-    u->error = allowed_cluster(r, ACL_CLUSTER_ACTION)
-                   ? controller_check(r, request.broker_epoch, request.controller_epoch)
-                   : ERR_CLUSTER_AUTHORIZATION_FAILED;
+    u->error = allowed_as_broker(r) ? controller_check(r, request.broker_epoch, request.controller_epoch)
+                                    : ERR_CLUSTER_AUTHORIZATION_FAILED;
     if (u->error != ERR_NONE) {
         answer_metadata_update(r);
         return;

@@ -35,7 +35,7 @@ void view_wait(struct request *r, struct view_wait *w, int32_t timeout_ms)
         w->over(r);
         return;
     }
-    exchange_park(r->x);
+    request_park(r);
     r->waiting = w;
     r->x->abandoned = view_wait_on_abandoned;
     w->watcher.changed = on_view;

@@ -1,13 +1,18 @@
 """What clients may use (KIP-13, 124, 219, 546, 599, 612): limits, how long who uses more has to pause, and who may change them."""
 
 import json
+import time
 
 import pytest
-from harness import Apache, Barnabas
-from messages import Asker
+from batches import make_batch, make_record
+from harness import PATIENCE, Apache, Barnabas, wait_until
+from messages import APIS, CLOSED, SCHEMAS, Asker
 from test_kafka_configs import in_any_order, ours, said, theirs
 
-NONE, DEFAULT = 0, None
+NONE, NOT_LEADER, THROTTLING_QUOTA_EXCEEDED = 0, 6, 89
+DEFAULT = None
+KINDS = pytest.mark.parametrize("kind", [Barnabas, Apache], ids=["barnabas", "apache"])
+BETWEEN_BROKERS = {"LeaderAndIsr", "StopReplica", "UpdateMetadata", "ControlledShutdown", "AlterPartition", "WriteTxnMarkers", "SaslHandshake", "SaslAuthenticate"}
 
 
 def entity(**parts):
@@ -41,6 +46,50 @@ def describe(broker, *components, strict=False, version=1):
         assert answer["Entries"] is None
         return answer["ErrorCode"], answer["ErrorMessage"]
     return {tuple(sorted((part["EntityType"], part["EntityName"]) for part in e["Entity"])): {v["Key"]: v["Value"] for v in e["Values"]} for e in answer["Entries"]}
+
+
+def batch(size):
+    """Of just so many bytes."""
+    empty = len(make_batch([make_record(value=b"x" * size)])) - size
+    data = make_batch([make_record(value=b"x" * (size - empty))])
+    assert len(data) == size
+    return data
+
+
+class Client(Asker):
+    """One that asks by its id, and says how long it is told to pause."""
+
+    def __init__(self, broker, id="c"):
+        super().__init__(broker)
+        self.id = id
+
+    def send(self, key, version, tree, client=None):
+        super().send(key, version, tree, self.id)
+
+    def produce(self, size, acks=1, version=9):
+        data = [{"Index": 0, "Records": batch(size)}]
+        tree = {"Acks": acks, "TimeoutMs": PATIENCE * 1000, "TopicData": [{"Name": "t", "PartitionData": data}]}
+        if acks == 0:
+            self.send(SCHEMAS["Produce"].key, version, tree)
+            return None
+        answer = self.get("Produce", version, tree)
+        assert answer["Responses"][0]["PartitionResponses"][0]["ErrorCode"] == NONE
+        return answer["ThrottleTimeMs"]
+
+    def fetch(self, offset=0, session=0, epoch=-1, version=11, named=True):
+        """The whole answer."""
+        wanted = [{"Partition": 0, "FetchOffset": offset, "PartitionMaxBytes": 1 << 20}]
+        topics = [{"Topic": "t", "Partitions": wanted}] if named else []
+        return self.get("Fetch", version, {"ReplicaId": -1, "MaxWaitMs": 0, "MinBytes": 1, "MaxBytes": 1 << 20, "SessionId": session, "SessionEpoch": epoch, "Topics": topics})
+
+
+def records(answer):
+    return b"".join(p["Records"] or b"" for t in answer["Responses"] for p in t["Partitions"])
+
+
+def create_topic(broker, name="t"):
+    with Asker(broker) as asker:
+        asker.get("CreateTopics", 4, {"Topics": [{"Name": name, "NumPartitions": 1, "ReplicationFactor": 1}], "timeoutMs": PATIENCE * 1000})
 
 
 def nodes(broker):
@@ -136,6 +185,185 @@ def test_other_settings_of_a_user_stay(broker, zookeeper):
     assert zookeeper.children(path) == []
 
 
+# ---- Pauses ----
+
+
+@pytest.mark.long
+def test_who_sends_too_much_is_told_the_same_as_by_apache(borrow):
+    """All of these are anonymous. The first request says which limit counts: nothing was sent before."""
+    told = {}
+    for kind in Apache, Barnabas:
+        broker = borrow(kind)
+        create_topic(broker)
+        limits = [({"client": "a"}, 1000), ({"client": DEFAULT}, 2000), ({"user": "ANONYMOUS", "client": "b"}, 3000), ({"user": DEFAULT, "client": "a"}, 4000)]
+        told[kind] = said = []
+        for parts, rate in limits:
+            limit(broker, parts, producer_byte_rate=rate)
+        with Client(broker, "probe") as probe:
+            wait_until(lambda: probe.produce(40000) > 0, "the limits to count")
+        for client in "a", "b", "other":
+            for version in 1, 9 if client == "a" else 3:
+                with Client(broker, client + str(version) if client == "other" else client) as c:
+                    if version == 9 or client != "a":
+                        said.append(c.produce(50000, version=max(version, 3)))
+        for parts, _ in limits:
+            limit(broker, parts, producer_byte_rate=None)
+    assert told[Barnabas][0] == told[Apache][0] > 0
+    assert [t > 0 for t in told[Barnabas]] == [t > 0 for t in told[Apache]]
+
+
+@pytest.fixture
+def limited(broker):
+    """A broker whose client "c" may send so much a second, and get so much."""
+    create_topic(broker)
+
+    def make(**keys):
+        limit(broker, {"client": "c"}, **keys)
+        return broker
+
+    return make
+
+
+def pause_of(ask):
+    start = time.monotonic()
+    ask()
+    return (time.monotonic() - start) * 1000
+
+
+@pytest.mark.parametrize("acks", [1, 0])
+def test_who_sends_too_much_pauses(limited, acks):
+    broker = limited(producer_byte_rate=10000)
+    with Client(broker) as c:
+        told = c.produce(105000, acks)
+        assert told is None or 450 < told < 600
+        assert pause_of(lambda: c.get("ApiVersions", 0)) > 440  # it is not read before
+    with Client(broker, "d") as other:
+        assert other.produce(200000) == 0
+
+
+def test_requests_that_overlap_all_pause(limited):
+    broker = limited(producer_byte_rate=20000)
+    with Client(broker) as c:
+        for _ in range(4):
+            data = [{"Index": 0, "Records": batch(60000)}]
+            c.send(SCHEMAS["Produce"].key, 9, {"Acks": 1, "TimeoutMs": 1000, "TopicData": [{"Name": "t", "PartitionData": data}]})
+        assert all(isinstance(c.receive(), bytes) for _ in range(4))
+
+
+def test_who_pauses_too_long_is_idle(make_broker):
+    broker = make_broker(**{"connections.max.idle.ms": 1000})
+    create_topic(broker)
+    limit(broker, {"client": "c"}, producer_byte_rate=10)
+    with Client(broker) as c:
+        assert c.produce(50000) > 1000000
+        assert c.get("ApiVersions", 0) == CLOSED
+
+
+def test_who_pauses_may_go(limited):
+    broker = limited(producer_byte_rate=10)
+    for _ in range(3):
+        with Client(broker) as c:
+            assert c.produce(50000) > 1000000
+            c.send(SCHEMAS["ApiVersions"].key, 0, {})
+
+
+@KINDS
+def test_who_gets_too_much_gets_nothing_for_a_while(kind, borrow):
+    broker = borrow(kind)
+    create_topic(broker)
+    with Client(broker, "writer") as writer:
+        writer.produce(60000)
+    limit(broker, {"client": "c"}, consumer_byte_rate=10000)
+    wait_until(lambda: fetched_twice(broker), "the limit")
+    limit(broker, {"client": "c"}, consumer_byte_rate=None)
+
+
+def fetched_twice(broker):
+    """False if the limit has not arrived yet."""
+    with Client(broker) as c:
+        first = c.fetch()
+        if len(records(first)) == 0:
+            return first["ThrottleTimeMs"] > 0
+        second = c.fetch()
+        assert (second["ThrottleTimeMs"] > 0) == (records(second) == b"")
+        return second["ThrottleTimeMs"] > 0
+
+
+def test_a_batch_larger_than_all_that_one_may_get_is_delivered(limited):
+    """Apache's broker never delivers it."""
+    broker = limited(consumer_byte_rate=5900)
+    with Client(broker, "writer") as writer:
+        writer.produce(60000)
+    with Client(broker) as c:
+        answer = c.fetch()
+        assert len(records(answer)) == 60000 and 0 < answer["ThrottleTimeMs"] < 400
+        assert records(c.fetch(1)) == b""
+
+
+def test_a_session_goes_on_after_a_pause(limited):
+    broker = limited(consumer_byte_rate=8000)
+    with Client(broker, "writer") as writer:
+        writer.produce(60000)
+    with Client(broker) as c:
+        first = c.fetch(session=0, epoch=0)
+        assert len(records(first)) == 60000 and first["SessionId"] != 0
+    with Client(broker, "writer") as writer:
+        writer.produce(15000)
+    with Client(broker) as c:  # all of it again, which is too much
+        full = c.fetch(session=0, epoch=0)
+        assert full["ThrottleTimeMs"] > 0 and full["SessionId"] == 0 and full["Responses"] == []
+    session, epoch = first["SessionId"], 1
+    with Client(broker) as c:
+        limit(broker, {"client": "c"}, consumer_byte_rate=100)
+        answer = c.fetch(1, session, epoch)
+        assert answer["ErrorCode"] == NONE and answer["ThrottleTimeMs"] > 0 and answer["Responses"] == []
+    limit(broker, {"client": "c"}, consumer_byte_rate=None)
+    with Client(broker) as c:
+        answer = c.fetch(1, session, epoch + 1, named=False)
+        assert len(records(answer)) == 15000
+
+
+def test_every_answer_says_how_long(broker):
+    """A request takes more than nothing, so whoever may take nothing has to pause; no longer than a second for that."""
+    create_topic(broker)
+    limit(broker, {"client": "c"}, request_percentage=0)
+    with Asker(broker) as asker:
+        served = {k["ApiKey"]: k for k in asker.get("ApiVersions", 0)["ApiKeys"]}
+    told = {}
+    for key, span in served.items():
+        name = APIS[key].name
+        field = next((f for f in APIS[key].messages[1].fields if f.name.lower() == "throttletimems"), None)
+        if name in BETWEEN_BROKERS or field is None:
+            continue
+        for version in range(span["MinVersion"], span["MaxVersion"] + 1):
+            with Client(broker) as c:
+                answer = c.get(name, version, {"Acks": 1} if name == "Produce" else {})
+            if isinstance(answer, dict) and field.name in answer:
+                told[name, version] = answer[field.name]
+    assert {k: t for k, t in told.items() if t != 1000} == {}
+    assert len(told) > 150 and len({name for name, _ in told}) > 30
+
+
+def test_brokers_do_not_pause_each_other(make_broker):
+    """With limits for everybody, replication goes on."""
+    one = make_broker(data="one")
+    make_broker(data="two", **{"broker.id": 1})
+    limit(one, {"client": DEFAULT}, request_percentage=0.0001, consumer_byte_rate=1)
+
+    def ask(version, api, tree):
+        with Client(one) as c:
+            return c.get(api, version, tree)
+
+    create = {"Topics": [{"Name": "t", "NumPartitions": -1, "ReplicationFactor": -1, "Assignments": [{"PartitionIndex": 0, "BrokerIds": [0, 1]}]}], "timeoutMs": PATIENCE * 1000}
+    wait_until(lambda: ask(4, "CreateTopics", create)["Topics"][0]["ErrorCode"] == NONE, "whoever is the controller")
+    for _ in range(3):
+        data = [{"Index": 0, "Records": batch(10000)}]
+        answer = ask(9, "Produce", {"Acks": -1, "TimeoutMs": PATIENCE * 1000, "TopicData": [{"Name": "t", "PartitionData": data}]})
+        assert answer["Responses"][0]["PartitionResponses"][0]["ErrorCode"] == NONE
+    partition = ask(1, "Metadata", {"Topics": [{"Name": "t"}]})["Topics"][0]["Partitions"][0]
+    assert sorted(partition["IsrNodes"]) == [0, 1]
+
+
 # ---- Both kinds of broker and of tool ----
 
 TOOL = [
@@ -163,3 +391,24 @@ def test_tools_of_both_kinds_at_brokers_of_both_kinds(make_broker, ensemble):
             told.append([in_any_order(said(tool("--bootstrap-server", broker.bootstrap, *args))) for args in TOOL])
     for answers in told[1:]:
         assert answers == told[0]
+
+
+def test_a_change_is_followed_by_brokers_of_both_kinds(make_broker):
+    ours, theirs = make_broker(data="ours"), make_broker(kind=Apache, data="theirs", **{"broker.id": 1})
+    with Asker(theirs) as asker:
+        controller = asker.get("Metadata", 1)["ControllerId"]
+    with Asker((ours, theirs)[controller]) as asker:
+        asker.get("CreateTopics", 4, {"Topics": [{"Name": "t", "NumPartitions": -1, "ReplicationFactor": -1, "Assignments": [
+            {"PartitionIndex": i, "BrokerIds": [i]} for i in (0, 1)]}], "timeoutMs": PATIENCE * 1000})
+
+    def pauses(broker, client):
+        with Client(broker, client) as c:
+            return c.get("Metadata", 9)["ThrottleTimeMs"] > 0
+
+    for where, client in (ours, "one"), (theirs, "two"):
+        limit(where, {"client": client}, request_percentage=1e-9)
+        for broker in ours, theirs:
+            wait_until(lambda: pauses(broker, client), "the limit to count")
+        limit(where, {"client": client}, request_percentage=None)
+        for broker in ours, theirs:
+            wait_until(lambda: not pauses(broker, client), "the limit to go")
