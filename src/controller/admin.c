@@ -168,6 +168,14 @@ static void admin_refuse(struct topic_request *t, enum kafka_error error, struct
     t->message = message;
 }
 
+static bool may_change(struct topics_request *r, struct topic_request *t, int32_t partitions)
+{
+    if (r->may_change == NULL || r->may_change(r, partitions))
+        return true;
+    admin_refuse(t, ERR_THROTTLING_QUOTA_EXCEEDED, STR_NULL);
+    return false;
+}
+
 /* New topics may have replicas on brokers that are not there yet; of partitions that are added Kafka is stricter. */
 static bool check_manual(struct topics_request *r, struct topic_request *t, int32_t factor, bool is_new)
 {
@@ -360,8 +368,10 @@ static void on_places_seen(struct zk_batch *seen)
         struct creation *c = node->owner;
         if (node->result == ZK_OK)
             admin_refuse(c->topic, ERR_TOPIC_ALREADY_EXISTS, already_exists(r, c->topic));
-        else
+        else if (may_change(r, c->topic, c->topic->partitions))
             add_creation(b, c);
+        else
+            c->topic->id = UUID_ZERO;
     }
     zk_batch_free(seen);
     submit_or_finish(b, r);
@@ -400,7 +410,8 @@ void topics_delete(struct topics_request *r)
     char path[ZNODE_PATH_ROOM];
     for (int32_t i = 0; i < r->count; i++) {
         struct topic_request *t = &r->topics[i];
-        if (t->error != ERR_NONE)
+        const struct view_topic *known = t->error == ERR_NONE ? view_topic(r->view, t->name) : NULL;
+        if (t->error != ERR_NONE || !may_change(r, t, known != NULL ? known->partition_count : 0))
             continue;
         delete_topic_path(path, arena_cstr(&b->arena, t->name));
         zk_create(b, path, (struct bytes){NULL, 0}, ZK_PERSISTENT)->owner = t;
@@ -487,13 +498,15 @@ static void admin_on_topics_read(struct zk_batch *reads)
     ZK_OWNED_FOREACH (reads, read) {
         const struct growth *g = read->owner;
         struct topic_request *t = g->topic;
-        struct topic_znode z;
+        struct topic_znode z = {0};
         char *name = arena_cstr(r->arena, t->name);
+        int32_t old;
         if (read->result != ZK_OK || !topic_decode(r->arena, name, read->value, &z) || z.partition_count == 0)
             admin_refuse(t, ERR_UNKNOWN_TOPIC_OR_PARTITION, STR_LIT("The topic does not exist."));
         else if (g->deletion->result == ZK_OK)
             admin_refuse(t, ERR_INVALID_TOPIC_EXCEPTION, STR_LIT("The topic is queued for deletion."));
-        else if (plan_growth(r, t, &z) && !r->validate_only)
+        else if (old = z.partition_count,
+                 plan_growth(r, t, &z) && !r->validate_only && may_change(r, t, t->partitions - old))
             zk_set(b, topic_path(path, name), topic_encode(&b->arena, &z), ZK_ANY_VERSION)->owner = t;
     }
     zk_batch_free(reads);

@@ -45,6 +45,9 @@ struct topics_request {
     int32_t count;
     bool validate_only;
     int64_t replicas; /* that were asked for so far */
+    /* Before so many partitions of a topic are made or deleted; false: its client has changed too many. NULL: nobody
+     * counts. */
+    bool (*may_change)(struct topics_request *r, int32_t partitions);
     void (*done)(struct topics_request *r);
 };
 

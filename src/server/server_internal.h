@@ -90,6 +90,8 @@ struct quota_verdict request_judge(struct request *r, struct quota_verdict other
 /* Produce with acks=0 only counts bytes. */
 void request_pause(struct request *r, int32_t ms);
 struct quota_client request_quota_client(const struct request *r);
+/* In the arena, for other loops: the connection may come to be somebody else's meanwhile (KIP-368). */
+struct quota_client request_quota_client_copy(const struct request *r);
 /* Waits for something that may take long (exchange_park()), which is not counted as its own time. */
 void request_park(struct request *r);
 /* The same without a place to give up; for who leaves the loop. */

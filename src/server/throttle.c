@@ -36,6 +36,12 @@ struct quota_client request_quota_client(const struct request *r)
     return (struct quota_client){request_principal(r).name, r->client_id};
 }
 
+struct quota_client request_quota_client_copy(const struct request *r)
+{
+    struct quota_client who = request_quota_client(r);
+    return (struct quota_client){arena_str(r->arena, who.user), who.id};
+}
+
 void request_leaves(struct request *r)
 {
     if (r->used_us == 0 && request_has_limit(r, QUOTA_REQUEST))

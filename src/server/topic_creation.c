@@ -1,4 +1,5 @@
 /* Topics that come into being because somebody asked for them: internal ones, and auto.create.topics.enable. */
+#include "base/clock.h"
 #include "cluster/internal_topics.h"
 #include "controller/admin.h"
 #include "server/server_internal.h"
@@ -8,6 +9,7 @@ struct auto_creation {
     struct topic_creation *topics;
     int32_t count;
     void (*then)(struct request *r);
+    struct quota_client client;
     struct topics_request work;
 };
 
@@ -53,6 +55,14 @@ static void topic_creation_on_created(struct topics_request *work)
     request_return(a->r, a->then);
 }
 
+/* It counts, but nobody is refused: there may be more to the request than this. */
+static bool count_creation(struct topics_request *work, int32_t partitions)
+{
+    struct auto_creation *a = CONTAINER_OF(work, struct auto_creation, work);
+    int32_t wait;
+    return quotas_mutate(a->r->s->quotas, a->client, partitions, false, clock_mono_ms(), &wait);
+}
+
 static void topic_creation_create(struct request *r)
 {
     struct auto_creation *a = r->creation;
@@ -65,8 +75,12 @@ void create_topics_then(struct request *r, struct topic_creation *topics, int32_
                         void (*then)(struct request *r))
 {
     struct auto_creation *a = ARENA_NEW(r->arena, struct auto_creation);
-    *a = (struct auto_creation){
-        r, topics, count, then, {.arena = r->arena, .config = r->s->config, .done = topic_creation_on_created}};
+    *a = (struct auto_creation){r, topics, count, then,
+                                .work = {.arena = r->arena, .config = r->s->config, .done = topic_creation_on_created}};
+    if (request_has_limit(r, QUOTA_MUTATION)) {
+        a->client = request_quota_client_copy(r);
+        a->work.may_change = count_creation;
+    }
     a->work.topics = ARENA_ARRAY(r->arena, struct topic_request, MAX(count, 1));
     a->work.count = count;
     for (int32_t i = 0; i < count; i++) {

@@ -1,10 +1,14 @@
 /* CreateTopics, CreatePartitions and DeleteTopics: only the controller's broker does them (KIP-4). */
+#include "base/clock.h"
 #include "base/str_set.h"
 #include "controller/admin.h"
 #include "protocol/msg/create_partitions.h"
 #include "protocol/msg/create_topics.h"
 #include "protocol/msg/delete_topics.h"
 #include "server/authorize.h"
+
+/* Versions from which on a client knows THROTTLING_QUOTA_EXCEEDED. */
+enum { CREATE_STRICT_SINCE = 6, DELETE_STRICT_SINCE = 5, GROW_STRICT_SINCE = 3 };
 
 /* A request that changes topics, through its three stations: control loop, ZooKeeper, and the view that shows it. */
 struct change {
@@ -14,6 +18,10 @@ struct change {
     void (*answer)(struct request *r);
     bool (*visible)(const struct view *v, const struct topic_request *t);
     int32_t timeout_ms;
+    struct quota_client client;
+    bool strict;     /* it knows that it may be refused, when it has changed too much */
+    int32_t wait_ms; /* that it has to pause for that, as of the time below; 0: not at all */
+    int64_t counted_ms;
     bool *hides_configs; /* CreateTopics: of each topic, that its settings may not be seen */
     bool *repeated;      /* of each: it is named again */
     struct view_wait wait;
@@ -35,6 +43,29 @@ static void refuse_all(struct change *c, enum kafka_error error, struct str mess
         c->work.topics[i].error = error;
         c->work.topics[i].message = message;
     }
+}
+
+/* ---- How much a client may change (KIP-599) ---- */
+
+static bool topics_api_may_change(struct topics_request *work, int32_t partitions)
+{
+    struct change *c = CONTAINER_OF(work, struct change, work);
+    int32_t wait;
+    int64_t now = clock_mono_ms();
+    bool may = quotas_mutate(c->r->s->quotas, c->client, partitions, c->strict, now, &wait);
+    if (wait > 0) {
+        c->wait_ms = wait;
+        c->counted_ms = now;
+    }
+    return may;
+}
+
+/* The time that the request has taken meanwhile is none to pause for any more. */
+static void topics_api_judge(struct change *c)
+{
+    int64_t left = c->wait_ms - (clock_mono_ms() - c->counted_ms);
+    if (c->wait_ms > 0)
+        request_judge(c->r, (struct quota_verdict){.wait_ms = (int32_t)MAX(left, INT64_C(0))});
 }
 
 /* ---- Waiting until clients can see it ---- */
@@ -91,7 +122,7 @@ static void on_control_loop(struct request *r)
     c->start(&c->work);
 }
 
-static struct change *change_new(struct request *r, void (*start)(struct topics_request *),
+static struct change *change_new(struct request *r, int16_t strict_since, void (*start)(struct topics_request *),
                                  void (*answer)(struct request *))
 {
     struct change *c = ARENA_NEW(r->arena, struct change);
@@ -99,6 +130,11 @@ static struct change *change_new(struct request *r, void (*start)(struct topics_
     c->start = start;
     c->answer = answer;
     c->work = (struct topics_request){.arena = r->arena, .config = r->s->config, .done = topics_api_on_written};
+    c->strict = r->version >= strict_since;
+    if (request_has_limit(r, QUOTA_MUTATION)) {
+        c->client = request_quota_client_copy(r);
+        c->work.may_change = topics_api_may_change;
+    }
     r->state = c;
     return c;
 }
@@ -191,6 +227,7 @@ static void answer_create(struct request *r)
         if (r->version >= 5)
             fill_created_configs(r, t, out);
     }
+    topics_api_judge(c);
     ANSWER(r, create_topics_response, &response);
 }
 
@@ -264,7 +301,7 @@ static void check_creation(struct change *c)
 
 static void handle_create(struct request *r)
 {
-    struct change *c = change_new(r, topics_create, answer_create);
+    struct change *c = change_new(r, CREATE_STRICT_SINCE, topics_create, answer_create);
     struct create_topics_request *request = &c->request.create;
     if (!DECODE(r, create_topics_request, request))
         return;
@@ -308,6 +345,7 @@ static void answer_delete(struct request *r)
         out->error_code = c->work.topics[i].error;
         out->error_message = c->work.topics[i].message;
     }
+    topics_api_judge(c);
     ANSWER(r, delete_topics_response, &response);
 }
 
@@ -345,7 +383,7 @@ static void check_deletion(struct request *r, struct topic_request *t, struct st
 
 static void handle_delete(struct request *r)
 {
-    struct change *c = change_new(r, topics_delete, answer_delete);
+    struct change *c = change_new(r, DELETE_STRICT_SINCE, topics_delete, answer_delete);
     struct delete_topics_request *request = &c->request.remove;
     if (!DECODE(r, delete_topics_request, request))
         return;
@@ -387,12 +425,13 @@ static void answer_grow(struct request *r)
         out->error_code = c->work.topics[i].error;
         out->error_message = c->work.topics[i].message;
     }
+    topics_api_judge(c);
     ANSWER(r, create_partitions_response, &response);
 }
 
 static void handle_grow(struct request *r)
 {
-    struct change *c = change_new(r, partitions_create, answer_grow);
+    struct change *c = change_new(r, GROW_STRICT_SINCE, partitions_create, answer_grow);
     struct create_partitions_request *request = &c->request.grow;
     if (!DECODE(r, create_partitions_request, request))
         return;

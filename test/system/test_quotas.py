@@ -344,6 +344,43 @@ def test_every_answer_says_how_long(broker):
     assert len(told) > 150 and len({name for name, _ in told}) > 30
 
 
+CREATE, GROW, DELETE = "CreateTopics", "CreatePartitions", "DeleteTopics"
+
+
+def changes(broker, client, create, grow, delete):
+    """In those versions, by one who may change 2 partitions a second, so 22 at once: the errors, and who has to pause."""
+    def ask(api, version, tree):
+        with Client(broker, client) as c:
+            timeout = {} if api == "Metadata" else {"timeoutMs" if api == CREATE else "TimeoutMs": PATIENCE * 1000}
+            answer = c.get(api, version, {**tree, **timeout})
+        results = answer.get("Topics") or answer.get("Results") or answer["Responses"]
+        return sorted((r["Name"], r["ErrorCode"], r.get("ErrorMessage")) for r in results), answer["ThrottleTimeMs"] > 0
+
+    def topics(*names, partitions=10):
+        return {"Topics": [{"Name": client + n, "NumPartitions": partitions, "ReplicationFactor": 1} for n in names]}
+
+    limit(broker, {"client": client}, controller_mutation_rate=2)
+    wait_until(lambda: describe(broker, ("client-id", 0, client)), "the limit")
+    told = [ask(CREATE, create, {**topics("v", partitions=50), "validateOnly": True}), ask(CREATE, create, topics("a", partitions=30)),
+            ask(CREATE, create, topics("b", "c")), ask(GROW, grow, {"Topics": [{"Name": client + "a", "Count": 31, "Assignments": None}]}),
+            ask(DELETE, delete, {"TopicNames": [client + "a"]}),
+            ask("Metadata", 9, {"Topics": [{"Name": client + "auto"}], "AllowAutoTopicCreation": True})[1]]
+    limit(broker, {"client": client}, controller_mutation_rate=None)
+    return told
+
+
+@pytest.mark.long
+def test_who_changes_too_many_topics_is_refused_or_pauses_as_with_apache(borrow):
+    told = {}
+    for kind in Apache, Barnabas:
+        broker = borrow(kind)
+        told[kind] = changes(broker, "new", 6, 3, 5), changes(broker, "old", 5, 2, 4)
+    assert told[Barnabas] == told[Apache]
+    new, old = told[Barnabas]
+    assert [[code for _, code, _ in results] for results, _ in new[2:5]] == [[THROTTLING_QUOTA_EXCEEDED] * n for n in (2, 1, 1)]
+    assert [[code for _, code, _ in results] for results, _ in old[2:5]] == [[NONE] * n for n in (2, 1, 1)]
+
+
 def test_brokers_do_not_pause_each_other(make_broker):
     """With limits for everybody, replication goes on."""
     one = make_broker(data="one")
