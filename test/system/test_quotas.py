@@ -107,6 +107,13 @@ def nodes(broker):
     return found
 
 
+def test_does_not_start_with_quotas_of_somebody_else(zookeeper, tmp_path):
+    broker = Barnabas(zookeeper, tmp_path / "data", tmp_path / "broker.log", {"client.quota.callback.class": "com.example.Quotas"})
+    broker.launch()
+    assert broker.process.wait(PATIENCE) == 1
+    assert "client.quota.callback.class=com.example.Quotas: this broker runs no Java" in broker.text(), broker.text()
+
+
 # ---- Limits as they are set and shown ----
 
 GOOD = [
