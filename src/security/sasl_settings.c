@@ -102,8 +102,8 @@ bool sasl_client_login_of(const char *jaas, enum sasl_mechanism mechanism, struc
                           struct fail *fail)
 {
     *out = (struct sasl_login){.mechanism = mechanism};
-    if (mechanism == SASL_OAUTHBEARER)
-        return fail_set(fail, "the tools cannot log in by OAUTHBEARER yet");
+    if (mechanism == SASL_OAUTHBEARER || mechanism == SASL_GSSAPI) /* which need more than a module */
+        return fail_set(fail, "the tools cannot log in by %s yet", sasl_mechanism_name(mechanism));
     return jaas != NULL ? parse_module("sasl.jaas.config", jaas, mechanism, a, &out->module, fail)
                         : find_in_file(NULL, "KafkaClient", mechanism, a, &out->module, fail);
 }

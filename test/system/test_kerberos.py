@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 from gss import Client
-from harness import JARS, Apache, Barnabas, consume, jvm, kcat, produce, wait_until
+from harness import BUILD, JARS, Apache, Barnabas, consume, free_port, jvm, kcat, produce, wait_until
 from kdc import REALM, Kdc
 from test_oauth import PAIRS
 from test_sasl import Talk
@@ -137,3 +137,13 @@ def test_does_not_start_without_keys(zookeeper, tmp_path, kdc, jaas, said):
     broker.launch()
     assert broker.process.wait(60) == 1
     assert said in broker.text(), broker.text()
+
+
+@pytest.mark.parametrize("mechanism", ["GSSAPI", "OAUTHBEARER"])
+def test_tools_say_what_they_cannot_log_in_by(tmp_path, mechanism):
+    config = tmp_path / "client.properties"
+    module = {"GSSAPI": MODULE, "OAUTHBEARER": "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required"}[mechanism]
+    config.write_text(f"security.protocol=SASL_PLAINTEXT\nsasl.mechanism={mechanism}\nsasl.jaas.config={module};\n")
+    tool = [BUILD / "barnabas-tool", "kafka-topics", "--bootstrap-server", f"127.0.0.1:{free_port()}", "--command-config", config, "--list"]
+    out = subprocess.run([str(a) for a in tool], capture_output=True, text=True)
+    assert out.returncode == 1 and f"cannot log in by {mechanism} yet" in out.stdout + out.stderr, out.stdout + out.stderr
