@@ -5,6 +5,7 @@ import json
 import pytest
 
 from harness import Apache, Barnabas, java, wait_until
+from messages import Asker
 from test_tools import script, topics
 
 NOISE = ("Error while executing", "\tat ", "\tSuppressed", "\t...", "Caused by", "Option ", "------ ", "--", "  ", "\tFor ", "For entity")
@@ -222,6 +223,21 @@ def test_credentials_that_kafka_reads(zookeeper, make_broker):
     broker = make_broker(kind=Apache)
     out = theirs("--bootstrap-server", broker.bootstrap, "--describe", "--user", "alice")
     assert "SCRAM credential configs for user-principal 'alice' are SCRAM-SHA-512=iterations=5000" in out
+
+
+@pytest.mark.parametrize("tool", [ours, theirs], ids=["ours", "theirs"])
+def test_credentials_through_the_broker(any_broker, tool):
+    def credentials():
+        with Asker(any_broker) as t:
+            found = t.get("DescribeUserScramCredentials", 0, {"Users": [{"Name": "a b"}]})["Results"][0]
+            return [(i["Mechanism"], i["Iterations"]) for i in found["CredentialInfos"]]
+
+    def alter(*args):
+        assert "Completed updating config" in tool("--bootstrap-server", any_broker.bootstrap, "--alter", "--entity-type", "users", "--entity-name", "a b", *args)
+    alter("--add-config", "SCRAM-SHA-256=[iterations=8192,password=pencil],SCRAM-SHA-512=[password=pencil]")
+    assert credentials() == [(1, 8192), (2, 4096)]
+    alter("--delete-config", "SCRAM-SHA-256")
+    assert credentials() == [(2, 4096)]
 
 
 # ---- kafka-delete-records ----

@@ -15,7 +15,7 @@ from harness import Apache, Barnabas, consume, kcat, produce, wait_until
 from messages import CLOSED
 from signers import Signer, key_set
 from test_sasl import OAUTH, Talk
-from test_security import protected
+from test_security import Listener, protected
 
 MODULE = f"{OAUTH}.OAuthBearerLoginModule required"
 
@@ -26,6 +26,8 @@ class Provider:
     def __init__(self, folder):
         authority = Authority(folder)
         self.ca, self.signers, self.secret, self.granted, self.asked, self.lifetime = authority.certificate, [Signer(folder, "first")], "s e=cret", 0, 0, 3600
+        self.waiting, self.gate = threading.Event(), threading.Event()  # somebody wants a token; and gets it
+        self.gate.set()
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -45,6 +47,8 @@ class Provider:
             def do_POST(self):
                 form = urllib.parse.parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
                 known = self.headers.get("Authorization") == "Basic " + base64.b64encode(f"me:{outer.secret}".encode()).decode()
+                outer.waiting.set()
+                outer.gate.wait(30)
                 if not known or form != {"grant_type": ["client_credentials"], "scope": ["a b"]}:
                     return self.say(401, '{"error":"invalid_client"}')
                 outer.granted += self.headers["User-Agent"] == "barnabas"
@@ -163,11 +167,25 @@ def test_unsecured_tokens_between_brokers(make_broker, kinds):
     assert out.returncode == 0 and out.stdout.count("  broker ") == 2, out.stderr
 
 
+BY_PROVIDER = {"listener.name.sasl_plaintext.oauthbearer.sasl.login.callback.handler.class": f"{OAUTH}.OAuthBearerLoginCallbackHandler",
+               "security.inter.broker.protocol": "SASL_PLAINTEXT", "sasl.mechanism.inter.broker.protocol": "OAUTHBEARER"}
+
+
 def test_tokens_of_the_provider_between_brokers(make_broker, provider):
-    keys = provider.keys(f'clientId="me" clientSecret="{provider.secret}" scope="a b"',
-                         **{"listener.name.sasl_plaintext.oauthbearer.sasl.login.callback.handler.class": f"{OAUTH}.OAuthBearerLoginCallbackHandler",
-                            "sasl.oauthbearer.token.endpoint.url": f"{provider.url}/token",
-                            "security.inter.broker.protocol": "SASL_PLAINTEXT", "sasl.mechanism.inter.broker.protocol": "OAUTHBEARER"})
+    keys = provider.keys(f'clientId="me" clientSecret="{provider.secret}" scope="a b"', **BY_PROVIDER, **{"sasl.oauthbearer.token.endpoint.url": f"{provider.url}/token"})
     brokers = replicates(make_broker, (Barnabas, Apache), keys)
     assert provider.granted == 1
     assert all(provider.secret not in b.text() for b in brokers)
+
+
+def test_stops_while_a_login_waits(zookeeper, tmp_path, provider):
+    """For the provider, whose answer comes when all else has gone."""
+    broker, listener = Barnabas(zookeeper, tmp_path / "data", tmp_path / "broker.log", {}), Listener("SASL_PLAINTEXT")
+    keys = provider.keys(f'clientId="me" clientSecret="{provider.secret}" scope="a b"', **BY_PROVIDER, **{"sasl.oauthbearer.token.endpoint.url": f"{provider.url}/token"})
+    broker.properties.update({**keys, **listener.settings(broker), "controlled.shutdown.enable": "false"})
+    provider.gate.clear()
+    broker.launch()
+    assert provider.waiting.wait(60)
+    threading.Timer(2, provider.gate.set).start()
+    assert broker.stop() == 0
+    broker.check_log()
