@@ -489,13 +489,6 @@ static void catch_signals(struct broker *b)
 
 /* ---- The whole ---- */
 
-static void on_entity_changed(void *ctx, const char *entity, const struct config_znode *pairs)
-{
-    struct broker *b = ctx;
-    scram_users_take(b->services.scram_users, entity, pairs);
-    quotas_take(b->services.quotas, entity, pairs);
-}
-
 static void broker_start(struct broker *b)
 {
     const struct broker_config *c = b->config;
@@ -530,7 +523,7 @@ static void broker_start(struct broker *b)
                                            .settings = b->services.settings,
                                            .changed = live_settings_topic_changed,
                                            .settings_changed = live_settings_changed,
-                                           .entity_changed = on_entity_changed,
+                                           .entity_changed = live_settings_entity_changed,
                                            .loaded = on_configs_loaded,
                                            .ctx = b};
     b->services.config_watch = config_watch_new(&configs);
@@ -589,6 +582,8 @@ static void broker_finish(struct broker *b)
     broker_settings_free(s->settings);
     scram_users_free(s->scram_users);
     quotas_free(s->quotas);
+    ip_rates_clear(&b->ip_rates);
+    ip_rates_clear(&b->limits_rates);
     producer_ids_free(s->producer_ids);
     fetch_sessions_free(s->fetch_sessions);
     for (int i = 0; i < loops; i++)

@@ -34,6 +34,7 @@ struct broker {
     struct job load;
     struct job limits; /* of connections: their change asks the name service */
     bool limits_busy, limits_again;
+    struct ip_rates ip_rates, limits_rates; /* as ZooKeeper has them; and those that the job takes over */
     struct fail load_fail;
     bool load_ok, serving, stopping, registering;
     struct controlled_shutdown shutdown;
@@ -51,6 +52,7 @@ void live_settings_warn(struct broker *b); /* of what was set at run time, now o
 /* Callbacks of the watch on configurations; `ctx` is the broker. */
 void live_settings_changed(void *ctx, bool different);
 void live_settings_topic_changed(void *ctx, const char *topic);
+void live_settings_entity_changed(void *ctx, const char *entity, const struct config_znode *pairs);
 
 /* ---- protection.c ---- */
 

@@ -36,7 +36,7 @@ static void change_limits(struct job *job)
 {
     struct broker *b = CONTAINER_OF(job, struct broker, limits);
     const struct broker_config *now = broker_settings_hold(b->services.settings);
-    net_server_configure(b->services.net, now);
+    net_server_configure(b->services.net, now, &b->limits_rates);
     broker_settings_release(now);
 }
 
@@ -48,6 +48,9 @@ static void submit_limits(struct broker *b)
     }
     b->limits_busy = true;
     b->limits_again = false;
+    ip_rates_clear(&b->limits_rates);
+    for (size_t i = 0; i < b->ip_rates.count; i++)
+        ip_rates_set(&b->limits_rates, b->ip_rates.items[i].host, b->ip_rates.items[i].per_second);
     workers_submit(b->services.workers, &b->limits);
 }
 
@@ -86,6 +89,32 @@ void live_settings_changed(void *ctx, bool different)
         live_settings_warn(b);
     }
     live_settings_apply(b);
+}
+
+/* Of an address, how many connections a second it may make. */
+static void limit_address(struct broker *b, struct str coded, const struct config_znode *pairs)
+{
+    struct arena a = {0};
+    const char *host = str_is(coded, CONFIG_OF_ALL_BROKERS) ? NULL : arena_cstr(&a, entity_name_decode(&a, coded));
+    int32_t rate = -1;
+    for (int32_t i = 0; i < pairs->count; i++)
+        if (strcmp(pairs->entries[i].key, "connection_creation_rate") == 0 &&
+            (!str_to_int32(str_of(pairs->entries[i].value), &rate) || rate < 0))
+            log_warn("connection_creation_rate of ips/%.*s in ZooKeeper is \"%s\", which is no limit: it is ignored",
+                     STR_ARGS(coded), pairs->entries[i].value);
+    ip_rates_set(&b->ip_rates, host, rate);
+    arena_deinit(&a);
+    if (b->services.net != NULL && !b->leaving)
+        submit_limits(b);
+}
+
+void live_settings_entity_changed(void *ctx, const char *entity, const struct config_znode *pairs)
+{
+    struct broker *b = ctx;
+    scram_users_take(b->services.scram_users, entity, pairs);
+    quotas_take(b->services.quotas, entity, pairs);
+    if (strncmp(entity, "ips/", 4) == 0)
+        limit_address(b, str_of(entity + 4), pairs);
 }
 
 void live_settings_init(struct broker *b)

@@ -8,13 +8,17 @@
 #include <sys/resource.h>
 #include <unistd.h>
 #include <uthash.h>
+#include <utlist.h>
 
 #include "base/clock.h"
 #include "base/lock.h"
 #include "base/logger.h"
+#include "base/rate.h"
 #include "net/net_internal.h"
 
 enum { ACCEPTS_AT_ONCE = 64, PAUSE_MS = 100, LEAST_RESERVE = 128, MOST_HANDSHAKES = 64, HANDSHAKE_PAUSE_MS = 5 };
+/* Addresses whose pace is known, and sockets that wait to be closed. */
+enum { MOST_PACES = 100000, MOST_LATE = 1000 };
 
 struct acceptor {
     struct net_server *server;
@@ -51,10 +55,29 @@ struct ip_limits {
     int others; /* max.connections.per.ip */
 };
 
+struct ip_pace { /* how fast an address has come of late; loop 0's */
+    struct ip_key ip;
+    struct rate rate;
+    int64_t used_ms;
+    UT_hash_handle hh; /* the table is in the order of use */
+};
+
+struct late_close { /* a socket of which nothing is read, and which is closed when its time has come; loop 0's */
+    struct timer timer;
+    struct acceptor *acceptor;
+    int fd;
+    struct late_close *prev, *next;
+};
+
 struct ip_counts {
-    struct lock lock; /* guards all */
+    struct lock lock; /* guards the next three */
     struct ip_entry *table;
-    struct ip_limits limits;
+    struct ip_limits limits, rates; /* of the latter: connection_creation_rate; negative: none */
+    atomic_bool has_rates;
+    struct rate_window window;
+    struct ip_pace *paces;
+    struct late_close *late;
+    int late_count;
 };
 
 struct hand_over { /* a fresh socket on its way to its loop */
@@ -82,24 +105,39 @@ static struct ip_key ip_key(const struct sockaddr_storage *addr)
 }
 
 /* May ask the name service. */
+static void ip_limits_add(struct ip_limits *limits, const char *host, int limit, const char *what)
+{
+    struct addresses found = {0};
+    if (!addresses_find(&found, host, 0, false))
+        log_warn("%s: %s has no address", what, host);
+    for (size_t k = 0; k < found.count; k++) {
+        limits->v = xgrow(limits->v, limits->count + 1, &limits->cap, sizeof(*limits->v));
+        limits->v[limits->count++] = (struct ip_limit){ip_key(&found.items[k]), limit};
+    }
+    addresses_clear(&found);
+}
+
 static struct ip_limits ip_limits_read(const struct broker_config *config)
 {
     const struct host_limits *overrides = &config->max_connections_per_ip_overrides;
     struct ip_limits limits = {.others = config->max_connections_per_ip};
-    for (int i = 0; i < overrides->count; i++) {
-        const struct host_limit *o = &overrides->items[i];
-        struct addresses found;
-        if (!addresses_find(&found, o->host, 0, false)) {
-            log_warn("max.connections.per.ip.overrides: %s has no address", o->host);
-            continue;
-        }
-        for (size_t k = 0; k < found.count; k++) {
-            limits.v = xgrow(limits.v, limits.count + 1, &limits.cap, sizeof(*limits.v));
-            limits.v[limits.count++] = (struct ip_limit){ip_key(&found.items[k]), o->limit};
-        }
-        addresses_clear(&found);
-    }
+    for (int i = 0; i < overrides->count; i++)
+        ip_limits_add(&limits, overrides->items[i].host, overrides->items[i].limit, "max.connections.per.ip.overrides");
     return limits;
+}
+
+/* The same of connection_creation_rate. */
+static struct ip_limits ip_rates_read(const struct ip_rates *rates)
+{
+    struct ip_limits found = {.others = -1};
+    for (size_t i = 0; rates != NULL && i < rates->count; i++) {
+        const struct ip_rate *r = &rates->items[i];
+        if (r->host == NULL)
+            found.others = r->per_second;
+        else
+            ip_limits_add(&found, r->host, r->per_second, "connection_creation_rate");
+    }
+    return found;
 }
 
 static int ip_limit(const struct ip_limits *limits, const struct ip_key *ip)
@@ -115,13 +153,16 @@ static int listener_limit(const struct broker_config *config, const struct liste
     return (int)strtol(config_listener_raw(config, l->name, NULL, key), NULL, 10);
 }
 
-void net_server_configure(struct net_server *s, const struct broker_config *config)
+void net_server_configure(struct net_server *s, const struct broker_config *config, const struct ip_rates *rates)
 {
-    struct ip_limits limits = ip_limits_read(config);
+    struct ip_limits limits = ip_limits_read(config), found = ip_rates_read(rates);
     lock_take(&s->ips->lock);
     free(s->ips->limits.v);
+    free(s->ips->rates.v);
     s->ips->limits = limits;
+    s->ips->rates = found;
     lock_release(&s->ips->lock);
+    atomic_store(&s->ips->has_rates, found.count > 0 || found.others >= 0);
     atomic_store(&s->max_connections, config->max_connections);
     atomic_store(&s->rate.per_second, config->max_connection_creation_rate);
     for (int i = 0; i < s->acceptor_count; i++) {
@@ -148,6 +189,89 @@ static void rate_take(struct creation_rate *r)
 {
     r->tokens -= atomic_load(&r->per_second) != INT32_MAX;
 }
+
+/* ---- How fast an address comes (KIP-612) ---- */
+
+static void ip_pace_free(struct ip_counts *ips, struct ip_pace *p)
+{
+    HASH_DEL(ips->paces, p);
+    rate_deinit(&p->rate);
+    free(p);
+}
+
+/* Last of the table; those that are as good as new go. */
+static struct ip_pace *ip_pace_for(struct ip_counts *ips, const struct ip_key *ip, int64_t now)
+{
+    struct ip_pace *p;
+    HASH_FIND(hh, ips->paces, ip, sizeof(*ip), p);
+    if (p != NULL)
+        HASH_DEL(ips->paces, p);
+    else
+        p = xcalloc(1, sizeof(*p));
+    p->ip = *ip;
+    p->used_ms = now;
+    HASH_ADD(hh, ips->paces, ip, sizeof(p->ip), p);
+    while (ips->paces != p &&
+           (now - ips->paces->used_ms > rate_window_ms(&ips->window) || HASH_COUNT(ips->paces) > MOST_PACES))
+        ip_pace_free(ips, ips->paces);
+    return p;
+}
+
+/* Counts a connection of this address; if that is one too many, it is not, and has to wait for so long. */
+static int32_t ip_pace_delay(struct ip_counts *ips, const struct sockaddr_storage *addr)
+{
+    if (!atomic_load_explicit(&ips->has_rates, memory_order_relaxed))
+        return 0;
+    struct ip_key ip = ip_key(addr);
+    lock_take(&ips->lock);
+    int limit = ip_limit(&ips->rates, &ip);
+    lock_release(&ips->lock);
+    if (limit < 0)
+        return 0;
+    int64_t now = clock_mono_ms();
+    struct ip_pace *p = ip_pace_for(ips, &ip, now);
+    rate_record(&p->rate, &ips->window, 1, now);
+    int32_t delay = rate_excess_ms(rate_measure(&p->rate, &ips->window, now), limit);
+    if (delay > 0)
+        rate_record(&p->rate, &ips->window, -1, now);
+    return (int32_t)MIN((int64_t)delay, ips->window.sample_ms);
+}
+
+static void late_close(struct late_close *l)
+{
+    struct ip_counts *ips = l->acceptor->server->ips;
+    timer_stop(&l->timer);
+    close(l->fd);
+    DL_DELETE(ips->late, l);
+    ips->late_count--;
+    free(l);
+}
+
+static void on_late(struct timer *t)
+{
+    late_close(CONTAINER_OF(t, struct late_close, timer));
+}
+
+/* Whoever comes too fast gets no answer for a while, or would come again at once; but as many as there are places for.
+ */
+static void close_late(struct acceptor *a, int fd, int32_t delay)
+{
+    struct ip_counts *ips = a->server->ips;
+    log_info_limited(&refusals, "Rejected a connection: its address comes too often (connection_creation_rate)");
+    if (ips->late_count >= MOST_LATE) {
+        close(fd);
+        return;
+    }
+    struct late_close *l = xcalloc(1, sizeof(*l));
+    l->acceptor = a;
+    l->fd = fd;
+    timer_init(&l->timer, a->server->loops[0].loop, on_late);
+    timer_start(&l->timer, delay);
+    DL_APPEND(ips->late, l);
+    ips->late_count++;
+}
+
+/* ---- How many there are ---- */
 
 /* Counts a connection of this address in, unless that would be one too many. */
 static bool ip_enter(struct net_server *s, const struct sockaddr_storage *addr)
@@ -322,7 +446,10 @@ static void acceptor_on_incoming(struct watch *w, int events UNUSED)
             acceptor_rest(a, PAUSE_MS);
             return;
         }
-        if (fd >= 0) {
+        int32_t late = fd >= 0 ? ip_pace_delay(a->server->ips, &addr) : 0;
+        if (late > 0) {
+            close_late(a, fd, late);
+        } else if (fd >= 0) {
             rate_take(&a->rate);
             if (!a->spared)
                 rate_take(&a->server->rate);
@@ -441,7 +568,9 @@ bool acceptors_bind(struct net_server *s, struct fail *fail)
         log_info("Awaiting socket connections on %s:%d (listener %s)", l->host && l->host[0] ? l->host : "0.0.0.0",
                  a->port, l->name);
     }
-    net_server_configure(s, s->config);
+    s->ips->window =
+        (struct rate_window){s->config->quota_window_num, s->config->quota_window_size_seconds * INT64_C(1000)};
+    net_server_configure(s, s->config, NULL);
     return true;
 }
 
@@ -453,6 +582,8 @@ void acceptors_watch(struct net_server *s, bool on)
         if (!on)
             timer_stop(&s->acceptors[i].pause);
     }
+    while (!on && s->ips->late != NULL)
+        late_close(s->ips->late);
 }
 
 void net_server_set_shakers(struct net_server *s, struct workers *shakers)
@@ -490,6 +621,10 @@ void acceptors_free(struct net_server *s)
         ensure(s->ips->table == NULL);
         lock_deinit(&s->ips->lock);
         free(s->ips->limits.v);
+        free(s->ips->rates.v);
+        while (s->ips->paces != NULL)
+            ip_pace_free(s->ips, s->ips->paces);
+        ensure(s->ips->late == NULL);
         free(s->ips);
     }
 }

@@ -118,8 +118,23 @@ struct loop *net_server_loop(const struct net_server *s, int i);
 int net_server_port(const struct net_server *s, int i);
 void net_server_run_loops(struct net_server *s); /* threads run, mailboxes work, nothing is accepted yet */
 void net_server_start(struct net_server *s);     /* accepts on all listeners */
-/* Takes over the limits on connections (max.connections*). Any thread, one at a time; may ask the name service. */
-void net_server_configure(struct net_server *s, const struct broker_config *config);
+/* How many connections a second each address may make (connection_creation_rate, KIP-612). */
+struct ip_rate {
+    char *host; /* a name, or an address; NULL: all that are not named */
+    int per_second;
+};
+struct ip_rates {
+    struct ip_rate *items;
+    size_t count, cap;
+};
+/* The host's, or that of all others; negative: it has none. */
+void ip_rates_set(struct ip_rates *r, const char *host, int per_second);
+void ip_rates_clear(struct ip_rates *r);
+/*
+ * Takes over the limits on connections (max.connections*), and those rates, if there are any. Any thread, one at a
+ * time; may ask the name service.
+ */
+void net_server_configure(struct net_server *s, const struct broker_config *config, const struct ip_rates *rates);
 /* On which threads TLS handshakes are made. Before it is started. */
 void net_server_set_shakers(struct net_server *s, struct workers *shakers);
 /*

@@ -339,7 +339,8 @@ struct net_server {
 
 static struct net_server *servers[MAX_PROCESSES]; /* by process */
 
-void net_server_configure(struct net_server *s UNUSED, const struct broker_config *config UNUSED)
+void net_server_configure(struct net_server *s UNUSED, const struct broker_config *config UNUSED,
+                          const struct ip_rates *rates UNUSED)
 {
 }
 

@@ -1,11 +1,13 @@
 """What clients may use (KIP-13, 124, 219, 546, 599, 612): limits, how long who uses more has to pause, and who may change them."""
 
 import json
+import socket
+import struct
 import time
 
 import pytest
 from batches import make_batch, make_record
-from harness import PATIENCE, Apache, Barnabas, wait_until
+from harness import PATIENCE, Apache, Barnabas, read_frame, wait_until
 from messages import APIS, CLOSED, SCHEMAS, Asker
 from test_kafka_configs import in_any_order, ours, said, theirs
 
@@ -386,6 +388,46 @@ def test_who_changes_too_many_topics_is_refused_or_pauses_as_with_apache(borrow)
     new, old = told[Barnabas]
     assert [[code for _, code, _ in results] for results, _ in new[2:5]] == [[THROTTLING_QUOTA_EXCEEDED] * n for n in (2, 1, 1)]
     assert [[code for _, code, _ in results] for results, _ in old[2:5]] == [[NONE] * n for n in (2, 1, 1)]
+
+
+class Flood:
+    """Connections from one address, many at once; each asks something."""
+
+    def __init__(self, broker, address, count):
+        self.socks = [socket.create_connection(("127.0.0.1", broker.port), PATIENCE, (address, 0)) for _ in range(count)]
+        for sock in self.socks:
+            sock.sendall(struct.pack(">i", 10) + struct.pack(">hhih", SCHEMAS["ApiVersions"].key, 0, 1, -1))
+
+    def served(self):
+        """How many get an answer; all others are closed."""
+        return sum(read_frame(sock) is not None for sock in self.socks)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for sock in self.socks:
+            sock.close()
+
+
+def flood(broker, address, count=30):
+    with Flood(broker, address, count) as f:
+        return f.served()
+
+
+@KINDS
+def test_who_comes_too_often_is_not_let_in(kind, make_broker):
+    """2 a second are 20 in a window, and a few more if that has begun already."""
+    broker = make_broker(kind=kind)
+    assert flood(broker, "127.0.0.5") == 30
+    limit(broker, {"ip": "127.0.0.5"}, connection_creation_rate=2)
+    wait_until(lambda: flood(broker, "127.0.0.5", 60) < 60, "the limit to count")
+    limit(broker, {"ip": DEFAULT}, connection_creation_rate=2)
+    wait_until(lambda: flood(broker, "127.0.0.6", 60) < 60, "the limit to count")
+    assert 20 <= flood(broker, "127.0.0.7", 40) <= 25
+    limit(broker, {"ip": DEFAULT}, connection_creation_rate=None)
+    wait_until(lambda: flood(broker, "127.0.0.8") == 30, "the limit to go")
+    assert flood(broker, "127.0.0.5") < 30
 
 
 def test_brokers_do_not_pause_each_other(make_broker):
