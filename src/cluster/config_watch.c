@@ -109,12 +109,72 @@ bool topic_configs_throttle(struct topic_configs *t, const char *topic, const ch
 
 /* ---- Following ZooKeeper ---- */
 
+/* A user, a client or an address that has settings. */
+struct told_entity {
+    char *path;    /* below /config */
+    int64_t round; /* in which it was read last */
+    UT_hash_handle hh;
+};
+
 struct config_watch {
     struct config_watch_options options;
+    struct told_entity *entities;
+    int64_t round; /* how often everything was read */
+    bool reading_all, incomplete;
     int32_t broker_id;
     struct notices *notices;
     bool loaded;
 };
+
+/* ---- Users, clients and addresses that have gone while nobody told of it ---- */
+
+static void told_entity_free(struct config_watch *w, struct told_entity *e)
+{
+    HASH_DEL(w->entities, e);
+    free(e->path);
+    free(e);
+}
+
+static void take_entity(struct config_watch *w, const char *path, const struct config_znode *pairs)
+{
+    struct told_entity *e;
+    HASH_FIND_STR(w->entities, path, e);
+    if (e == NULL && pairs->count > 0) {
+        e = xcalloc(1, sizeof(*e));
+        e->path = xstrdup(path);
+        HASH_ADD_KEYPTR(hh, w->entities, e->path, strlen(e->path), e);
+    } else if (e != NULL && pairs->count == 0) {
+        told_entity_free(w, e);
+        e = NULL;
+    }
+    if (e != NULL)
+        e->round = w->round;
+    w->options.entity_changed(w->options.ctx, path, pairs);
+}
+
+/* It is there, though it cannot be read: what it was stays. */
+static void keep_entity(struct config_watch *w, const char *path)
+{
+    struct told_entity *e;
+    HASH_FIND_STR(w->entities, path, e);
+    if (e != NULL)
+        e->round = w->round;
+}
+
+/* After everything was read anew: while there was no session, nobody was told of what has gone. */
+static void forget_entities(struct config_watch *w)
+{
+    static const struct config_znode nothing;
+    struct told_entity *e, *tmp;
+    HASH_ITER (hh, w->entities, e, tmp) {
+        if (e->round == w->round)
+            continue;
+        w->options.entity_changed(w->options.ctx, e->path, &nothing);
+        told_entity_free(w, e);
+    }
+}
+
+/* ---- What is read ---- */
 
 static void config_watch_take_topic(struct config_watch *w, const char *topic, const struct config_znode *own)
 {
@@ -168,15 +228,17 @@ static void take_config(struct config_watch *w, struct zk_batch *b, const struct
     bool bare = !broker && !topic && op->value.len == 0; /* it is there for its clients */
     if (op->result != ZK_OK && op->result != ZK_NO_NODE)
         return;
-    if (op->result == ZK_OK && !bare && !config_decode(&b->arena, op->path, op->value, &pairs))
+    if (op->result == ZK_OK && !bare && !config_decode(&b->arena, op->path, op->value, &pairs)) {
+        keep_entity(w, op->path + strlen(ZNODE_CONFIG "/"));
         return;
+    }
     if (broker) {
         reseal(w, op, name, &pairs, &b->arena);
         config_watch_take_broker(w, name, &pairs);
     } else if (topic) {
         config_watch_take_topic(w, name, &pairs);
     } else {
-        w->options.entity_changed(w->options.ctx, op->path + strlen(ZNODE_CONFIG "/"), &pairs);
+        take_entity(w, op->path + strlen(ZNODE_CONFIG "/"), &pairs);
     }
 }
 
@@ -228,6 +290,9 @@ static void read_listed(struct zk_batch *reads, const struct zk_op *list)
 
 static void config_watch_done(struct config_watch *w)
 {
+    if (w->reading_all && !w->incomplete)
+        forget_entities(w);
+    w->reading_all = false;
     if (!w->loaded) {
         w->loaded = true;
         w->options.loaded(w->options.ctx);
@@ -242,6 +307,7 @@ static void on_configs(struct zk_batch *b)
     struct config_watch *w = b->ctx;
     struct zk_batch *more = zk_batch_new(on_configs);
     for (const struct zk_op *op = b->first; op != NULL; op = op->next) {
+        w->incomplete |= op->result != ZK_OK && op->result != ZK_NO_NODE;
         if (op->kind == ZK_CHILDREN)
             read_listed(more, op);
         else
@@ -294,6 +360,9 @@ static void config_watch_on_all_topics(struct zk_batch *b)
     const struct zk_op *list = zk_find(b, ZK_CHILDREN, ZNODE_CONFIG_TOPICS);
     struct zk_batch *reads = zk_batch_new(on_configs);
     char path[ZNODE_PATH_ROOM], own[32];
+    w->round++;
+    w->reading_all = true;
+    w->incomplete = false;
     zk_get(reads, config_path(path, "brokers", CONFIG_OF_ALL_BROKERS), false);
     zk_get(reads, config_path(path, "brokers", own_entity(w, own) + strlen("brokers/")), false);
     zk_children(reads, ZNODE_CONFIG_USERS, false);
@@ -379,12 +448,15 @@ void config_watch_written(struct config_watch *w, const char *kind, const char *
     else if (strcmp(kind, "brokers") == 0)
         config_watch_take_broker(w, entity, pairs);
     else
-        w->options.entity_changed(w->options.ctx, entity, pairs);
+        take_entity(w, entity, pairs);
 }
 
 void config_watch_free(struct config_watch *w)
 {
-    if (w != NULL)
-        notices_free(w->notices);
+    if (w == NULL)
+        return;
+    while (w->entities != NULL)
+        told_entity_free(w, w->entities);
+    notices_free(w->notices);
     free(w);
 }

@@ -33,7 +33,8 @@ struct config_watch_options {
     void (*settings_changed)(void *ctx, bool different);
     /*
      * A user, a client or an address has these settings now, by its path below /config: "users/al%20ice",
-     * "users/bob/clients/x", "clients/<default>", "ips/127.0.0.1". Without any: it has none, or is gone.
+     * "users/bob/clients/x", "clients/<default>", "ips/127.0.0.1". Without any: it has none, or is gone,
+     * perhaps while there was no session.
      */
     void (*entity_changed)(void *ctx, const char *entity, const struct config_znode *pairs);
     void (*loaded)(void *ctx); /* after config_watch_start(), when all were read */

@@ -1,6 +1,7 @@
 """What clients may use (KIP-13, 124, 219, 546, 599, 612): limits, how long who uses more has to pause, and who may change them."""
 
 import json
+import signal
 import socket
 import struct
 import time
@@ -448,6 +449,22 @@ def test_brokers_do_not_pause_each_other(make_broker):
         assert answer["Responses"][0]["PartitionResponses"][0]["ErrorCode"] == NONE
     partition = ask(1, "Metadata", {"Topics": [{"Name": "t"}]})["Topics"][0]["Partitions"][0]
     assert sorted(partition["IsrNodes"]) == [0, 1]
+
+
+def test_what_went_while_there_was_no_session_is_forgotten(broker, zookeeper):
+    limit(broker, {"user": "ANONYMOUS"}, request_percentage=1e-9)
+
+    def pauses():
+        with Client(broker) as c:
+            return c.get("Metadata", 9)["ThrottleTimeMs"] > 0
+
+    assert pauses()
+    broker.process.send_signal(signal.SIGSTOP)
+    wait_until(lambda: zookeeper.children("/brokers/ids") == [], "the session to end")
+    zookeeper.client.delete("/config/users/ANONYMOUS")
+    broker.process.send_signal(signal.SIGCONT)
+    wait_until(lambda: zookeeper.children("/brokers/ids") != [], "a new session")
+    wait_until(lambda: not pauses(), "the limit to go")
 
 
 # ---- Both kinds of broker and of tool ----
