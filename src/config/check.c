@@ -166,9 +166,10 @@ bool config_check_protection(const struct broker_config *c, struct fail *fail)
         return config_refuse(c, fail, "authorizer.class.name",
                              "this broker has " CONFIG_ACL_AUTHORIZER " only; leave it empty to serve whoever comes");
     if (has_text(c, "client.quota.callback.class"))
-        return config_refuse(c, fail, "client.quota.callback.class",
-                             "this broker runs no Java; without it quotas are those of ZooKeeper, which %s would replace",
-                             c->client_quota_callback_class);
+        return config_refuse(
+            c, fail, "client.quota.callback.class",
+            "this broker runs no Java; without it quotas are those of ZooKeeper, which %s would replace",
+            c->client_quota_callback_class);
     if (c->authorizer_zookeeper_ssl_client_enable)
         return config_refuse(c, fail, "authorizer.zookeeper.ssl.client.enable",
                              "this broker cannot encrypt its sessions yet");

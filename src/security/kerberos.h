@@ -16,8 +16,8 @@ struct kerberos {
     gss_cred_id_t keys;           /* of a server */
     struct kerberos_rules *rules; /* of a server: whom a principal names */
     const char *service;          /* of a client: the first part of the servers' principals */
-    const char *keytab, *cache; /* of a client: whence its tickets are; NULL: not from there */
-    gss_name_t name;            /* whose keys or tickets; GSS_C_NO_NAME: any */
+    const char *keytab, *cache;   /* of a client: whence its tickets are; NULL: not from there */
+    gss_name_t name;              /* whose keys or tickets; GSS_C_NO_NAME: any */
 };
 
 /* NULL: refused, as when the key table cannot be read, or does not have the principal. */
