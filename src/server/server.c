@@ -113,6 +113,8 @@ void answer_send(struct request *r, struct writer *w)
 {
     struct outgoing out;
     if (!is_fit(r, w)) {
+        for (size_t i = 0; i < w->splice_count; i++)
+            file_ref_put(w->splices[i].region->file);
         writer_deinit(w);
         return;
     }
