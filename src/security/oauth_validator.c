@@ -275,7 +275,7 @@ static bool has_scope(const json_t *scope, struct str wanted, struct arena *a)
 static enum oauth_verdict judge_token(struct oauth_validator *v, const struct jwt *token, struct arena *a,
                                       struct oauth_token *out, struct fail *fail)
 {
-    double expires;
+    double expires = 0;
     const json_t *scope = json_object_get(token->claims, v->scope_claim);
     const char *principal = trimmed_claim(jwt_text(token->claims, v->principal_claim), a);
     if (!(v->secured ? is_secured_token(v, token, &expires, fail) : is_unsecured_token(v, token, &expires, fail)))

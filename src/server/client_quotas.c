@@ -440,7 +440,7 @@ static void quota_answer_filter(struct request *r, enum kafka_error error, struc
     struct describe_client_quotas_response response;
     describe_client_quotas_response_init(&response);
     response.error_code = (int16_t)error;
-    response.error_message = message;
+    response.error_message = error == ERR_NONE ? STR_LIT("") : message;
     response.entries.items = f->found;
     response.entries.len = error == ERR_NONE ? (int32_t)f->count : -1;
     struct writer w;

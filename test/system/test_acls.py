@@ -306,6 +306,9 @@ def questions(secret):
     yield "DeleteAcls", {"Filters": [matching("nosuch")]}
     yield "DescribeUserScramCredentials", {"Users": [{"Name": "nosuch"}]}
     yield "AlterUserScramCredentials", {"Deletions": [{"Name": "nosuch", "Mechanism": 1}]}
+    yield "DescribeClientQuotas", {"Components": [{"EntityType": "user", "MatchType": 0, "Match": "nosuch"}], "Strict": False}
+    yield "AlterClientQuotas", {"Entries": [{"Entity": [{"EntityType": "user", "EntityName": "nosuch"}],
+                                             "Ops": [{"Key": "producer_byte_rate", "Value": 1.0, "Remove": True}]}], "ValidateOnly": True}
 
 
 @pytest.fixture(scope="module")

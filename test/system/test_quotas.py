@@ -1,5 +1,6 @@
 """What clients may use (KIP-13, 124, 219, 546, 599, 612): limits, how long who uses more has to pause, and who may change them."""
 
+import itertools
 import json
 import signal
 import socket
@@ -367,13 +368,20 @@ def changes(broker, client, create, grow, delete):
     def topics(*names, partitions=10):
         return {"Topics": [{"Name": client + n, "NumPartitions": partitions, "ReplicationFactor": 1} for n in names]}
 
+    def is_limited(probe, numbers=itertools.count()):
+        tree = {"Topics": [{"Name": f"{probe}{next(numbers)}", "NumPartitions": 30, "ReplicationFactor": 1}], "timeoutMs": PATIENCE * 1000}
+        with Client(broker, probe) as c:
+            return c.get(CREATE, 5, tree)["ThrottleTimeMs"] > 0
+
     limit(broker, {"client": client}, controller_mutation_rate=2)
-    wait_until(lambda: describe(broker, ("client-id", 0, client)), "the limit")
+    limit(broker, {"client": client + "probe"}, controller_mutation_rate=2)
+    wait_until(lambda: is_limited(client + "probe"), "the limits to count")  # which they do in the order that they were set in
     told = [ask(CREATE, create, {**topics("v", partitions=50), "validateOnly": True}), ask(CREATE, create, topics("a", partitions=30)),
             ask(CREATE, create, topics("b", "c")), ask(GROW, grow, {"Topics": [{"Name": client + "a", "Count": 31, "Assignments": None}]}),
             ask(DELETE, delete, {"TopicNames": [client + "a"]}),
             ask("Metadata", 9, {"Topics": [{"Name": client + "auto"}], "AllowAutoTopicCreation": True})[1]]
-    limit(broker, {"client": client}, controller_mutation_rate=None)
+    for name in client, client + "probe":
+        limit(broker, {"client": name}, controller_mutation_rate=None)
     return told
 
 
