@@ -66,7 +66,9 @@ def visible(broker, address=STRANGER):
 def guarded(make_broker, zookeeper):
     """A broker whose tests may do everything, with two topics that a stranger may not see."""
     write_rights(zookeeper, {})
-    broker = make_broker(**AUTHORIZER, **{"zookeeper.session.timeout.ms": 2000, "auto.create.topics.enable": "false"})
+    # The authorizer has a session of its own, which ends before the broker's.
+    broker = make_broker(**AUTHORIZER, **{"zookeeper.session.timeout.ms": 3000, "authorizer.zookeeper.session.timeout.ms": 1500,
+                                          "auto.create.topics.enable": "false"})
     with Visitor(broker, ADMIN) as admin:
         admin.make_topics("secret", "public")
     assert visible(broker) == set()
