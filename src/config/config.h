@@ -133,6 +133,9 @@ struct config_list {
     int count;
 };
 
+/* Splits at commas and drops the blanks around them; empty parts stay unless `skip_empty`. In the arena. */
+struct config_list text_split(const char *text, bool skip_empty, struct arena *a);
+
 /* By its number on the wire; NULL: there is none. */
 const char *security_protocol_name(int16_t number);
 bool security_protocol_parse(const char *name, enum security_protocol *out); /* leaves `out` alone if there is none */

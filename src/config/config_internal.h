@@ -36,8 +36,6 @@ const char *value_normalize(const struct config_key *key, const char *text, stru
 
 char *text_trim(const char *text, struct arena *a); /* of blanks and control characters, as Java does */
 char *text_upper(const char *text, struct arena *a);
-/* Splits at commas and drops the blanks around them; empty parts stay unless `skip_empty`. */
-struct config_list text_split(const char *text, bool skip_empty, struct arena *a);
 bool number_parse(const char *text, int64_t min, int64_t max, int64_t *out);
 
 /* ---- config.c ---- */

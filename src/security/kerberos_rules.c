@@ -5,6 +5,7 @@
 #include <pcre2.h>
 
 #include "base/strbuf.h"
+#include "config/config.h"
 
 enum { MOST_KERBEROS_STEPS = 200000, MOST_COMPONENTS = 2, LONGEST_RESULT = 4096 };
 
@@ -130,30 +131,17 @@ static bool add_kerberos_rule(struct kerberos_rules *rules, const char *text, st
     return *at == '\0' || fail_set(fail, "Invalid rule: `%s`, unmatched substring: `%s`", text, at);
 }
 
-static const char *next_rule(const char **list, struct arena *a)
-{
-    static const char blanks[] = " \t\r\n\f";
-    while (**list != '\0') {
-        const char *start = *list + strspn(*list, blanks), *end = start + strcspn(start, ",");
-        *list = *end == ',' ? end + 1 : end;
-        while (end > start && strchr(blanks, end[-1]) != NULL)
-            end--;
-        if (end > start)
-            return arena_cstr(a, (struct str){start, (int32_t)(end - start)});
-    }
-    return NULL;
-}
-
 struct kerberos_rules *kerberos_rules_parse(const char *text, const char *default_realm, struct fail *fail)
 {
     struct kerberos_rules *rules = xcalloc(1, sizeof(*rules));
     rules->default_realm = arena_cstr(&rules->memory, str_of(default_realm));
-    rules->items = xcalloc(strlen(text) / 2 + 1, sizeof(*rules->items));
+    struct config_list texts = text_split(text, true, &rules->memory);
+    rules->items = xcalloc((size_t)texts.count + 1, sizeof(*rules->items));
     rules->limits = pcre2_match_context_create(NULL);
     ensure(rules->limits != NULL);
     pcre2_set_match_limit(rules->limits, MOST_KERBEROS_STEPS);
-    for (const char *one; (one = next_rule(&text, &rules->memory)) != NULL;) {
-        if (!add_kerberos_rule(rules, one, fail)) {
+    for (int i = 0; i < texts.count; i++) {
+        if (!add_kerberos_rule(rules, texts.items[i], fail)) {
             kerberos_rules_free(rules);
             return NULL;
         }

@@ -39,39 +39,27 @@ static const char *suite_find(struct str name, bool *of_1_3)
     return strncmp(standard, "TLS_", 4) == 0 && strcmp(found, "(NONE)") != 0 ? found : NULL;
 }
 
-/* The next name of a list with commas, without the blanks around it. */
-static bool list_next(const char **at, struct str *out)
+static bool protocols_parse(const char *text, struct arena *a, int *offer, struct fail *fail)
 {
-    *at += strspn(*at, ", \t");
-    size_t len = strcspn(*at, ",");
-    out->p = *at;
-    *at += len;
-    while (len > 0 && (out->p[len - 1] == ' ' || out->p[len - 1] == '\t'))
-        len--;
-    out->len = (int32_t)len;
-    return len > 0;
-}
-
-static bool protocols_parse(const char *text, int *offer, struct fail *fail)
-{
-    struct str name;
+    struct config_list names = text_split(text ? text : "", true, a);
     *offer = 0;
     if (text == NULL || *text == '\0')
         *offer = OFFER_1_2 | OFFER_1_3;
-    for (const char *at = text ? text : ""; list_next(&at, &name);)
-        if (!protocol_find(name, offer))
-            return fail_set(fail, "ssl.enabled.protocols: there is no protocol %.*s", STR_ARGS(name));
+    for (int i = 0; i < names.count; i++)
+        if (!protocol_find(str_of(names.items[i]), offer))
+            return fail_set(fail, "ssl.enabled.protocols: there is no protocol %s", names.items[i]);
     return *offer != 0 ||
            fail_set(fail,
                     "ssl.enabled.protocols=%s: neither TLSv1.2 nor TLSv1.3 is among them, and others are not safe",
                     text);
 }
 
-static bool suites_parse(const char *text, struct strbuf *old, struct strbuf *new, struct fail *fail)
+static bool suites_parse(const char *text, struct arena *a, struct strbuf *old, struct strbuf *new, struct fail *fail)
 {
-    struct str name;
+    struct config_list names = text_split(text, true, a);
     bool of_1_3;
-    while (list_next(&text, &name)) {
+    for (int i = 0; i < names.count; i++) {
+        struct str name = str_of(names.items[i]);
         if (str_is(name, "TLS_EMPTY_RENEGOTIATION_INFO_SCSV")) /* no suite, but Java lists it with them */
             continue;
         const char *found = suite_find(name, &of_1_3);
@@ -104,15 +92,15 @@ static bool set_lists(SSL_CTX *ctx, const struct strbuf *old, const struct strbu
     return SSL_CTX_set_ciphersuites(ctx, new->len > 0 ? new->p : "") == 1;
 }
 
-bool suites_set(SSL_CTX *ctx, const char *protocols, const char *suites, struct fail *fail)
+static bool offer_set(SSL_CTX *ctx, const char *protocols, const char *suites, struct arena *a, struct fail *fail)
 {
     int offer;
     bool ok = true, listed = suites != NULL && *suites != '\0';
-    if (!protocols_parse(protocols, &offer, fail))
+    if (!protocols_parse(protocols, a, &offer, fail))
         return false;
     if (listed) {
         struct strbuf old = {0}, new = {0};
-        ok = suites_parse(suites, &old, &new, fail) &&
+        ok = suites_parse(suites, a, &old, &new, fail) &&
              (set_lists(ctx, &old, &new, &offer) || keystore_fail(fail, "ssl.cipher.suites=%s", suites));
         strbuf_deinit(&old);
         strbuf_deinit(&new);
@@ -126,4 +114,12 @@ bool suites_set(SSL_CTX *ctx, const char *protocols, const char *suites, struct 
     return (offer != 0 && has_suites(ctx)) ||
            keystore_fail(fail, "ssl.cipher.suites=%s leaves nothing that ssl.enabled.protocols=%s could use", suites,
                          protocols ? protocols : "TLSv1.2,TLSv1.3");
+}
+
+bool suites_set(SSL_CTX *ctx, const char *protocols, const char *suites, struct fail *fail)
+{
+    struct arena a = {0};
+    bool ok = offer_set(ctx, protocols, suites, &a, fail);
+    arena_deinit(&a);
+    return ok;
 }

@@ -34,26 +34,11 @@ static bool make_mechanism(struct logins *l, const struct listener *listener, st
     return true;
 }
 
-/* The next of a list with commas, without blanks around it; empty ones are passed over. */
-static bool next_item(const char **text, struct str *out)
-{
-    static const char blanks[] = " \t\r\n\f";
-    while (**text != '\0') {
-        const char *start = *text + strspn(*text, blanks), *end = start + strcspn(start, ",");
-        *text = *end == ',' ? end + 1 : end;
-        while (end > start && strchr(blanks, end[-1]) != NULL)
-            end--;
-        *out = (struct str){start, (int32_t)(end - start)};
-        if (end > start)
-            return true;
-    }
-    return false;
-}
-
 static bool make_listener(struct logins *l, const struct listener *listener, const struct sasl_accounts *accounts,
                           struct listener_logins *out, struct fail *fail)
 {
     const char *text = config_listener_raw(l->config, listener->name, NULL, "sasl.enabled.mechanisms");
+    struct config_list enabled = text_split(text, true, &l->memory);
     struct mechanism_login *mechanisms = ARENA_ARRAY(&l->memory, struct mechanism_login, SASL_MECHANISM_COUNT);
     const char **names = ARENA_ARRAY(&l->memory, const char *, SASL_MECHANISM_COUNT);
     const char *rules = config_listener_raw(l->config, listener->name, NULL, "ssl.principal.mapping.rules");
@@ -63,7 +48,8 @@ static bool make_listener(struct logins *l, const struct listener *listener, con
         return fail_wrap(fail, "ssl.principal.mapping.rules of listener %s", listener->name);
     if (!out->sasl)
         return true;
-    for (struct str name; next_item(&text, &name);) {
+    for (int k = 0; k < enabled.count; k++) {
+        struct str name = str_of(enabled.items[k]);
         for (int i = 0; i < out->count; i++)
             if (str_is(name, names[i]))
                 return fail_set(fail, "sasl.enabled.mechanisms of listener %s names %s twice", listener->name,
