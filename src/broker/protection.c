@@ -7,17 +7,12 @@
 /* Also on a single processor, as one may wait for an identity provider, or for a KDC. */
 enum { SHAKERS = 4 };
 
-static bool has_sasl(const struct listener *l)
-{
-    return l->protocol == SECURITY_PROTOCOL_SASL_PLAINTEXT || l->protocol == SECURITY_PROTOCOL_SASL_SSL;
-}
-
 static bool make_own_login(struct broker *b, struct fail *fail)
 {
     const struct listener *l = config_listener(&b->config->listeners, b->config->inter_broker_listener_name);
     enum sasl_mechanism mechanism;
     struct str name = str_of(b->config->sasl_mechanism_inter_broker_protocol);
-    if (!has_sasl(l))
+    if (!security_protocol_has_sasl(l->protocol))
         return true;
     if (!sasl_mechanism_parse(name, &mechanism))
         return fail_set(fail, "sasl.mechanism.inter.broker.protocol: this broker does not know %.*s", STR_ARGS(name));

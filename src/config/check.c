@@ -135,7 +135,7 @@ static bool config_check_list_has(const char *text, const char *word)
 
 static bool check_connections(const struct broker_config *c, struct fail *fail)
 {
-    bool sasl = c->security_inter_broker_protocol >= SECURITY_PROTOCOL_SASL_PLAINTEXT;
+    bool sasl = security_protocol_has_sasl(c->security_inter_broker_protocol);
     const char *mechanism = c->sasl_mechanism_inter_broker_protocol;
     const char *enabled = config_listener_raw(c, c->inter_broker_listener_name, NULL, "sasl.enabled.mechanisms");
     if (sasl && !config_check_list_has(enabled, mechanism))

@@ -135,9 +135,12 @@ struct config_list {
 
 /* Splits at commas and drops the blanks around them; empty parts stay unless `skip_empty`. In the arena. */
 struct config_list text_split(const char *text, bool skip_empty, struct arena *a);
+char *text_upper(const char *text, struct arena *a);
 
 /* By its number on the wire; NULL: there is none. */
 const char *security_protocol_name(int16_t number);
+bool security_protocol_has_tls(enum security_protocol protocol);
+bool security_protocol_has_sasl(enum security_protocol protocol);
 bool security_protocol_parse(const char *name, enum security_protocol *out); /* leaves `out` alone if there is none */
 
 struct listener {

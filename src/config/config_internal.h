@@ -35,7 +35,6 @@ void value_format(const struct config_key *key, const void *config, struct strbu
 const char *value_normalize(const struct config_key *key, const char *text, struct arena *a);
 
 char *text_trim(const char *text, struct arena *a); /* of blanks and control characters, as Java does */
-char *text_upper(const char *text, struct arena *a);
 bool number_parse(const char *text, int64_t min, int64_t max, int64_t *out);
 
 /* ---- config.c ---- */

@@ -69,6 +69,16 @@ const char *security_protocol_name(int16_t number)
     return NULL;
 }
 
+bool security_protocol_has_tls(enum security_protocol protocol)
+{
+    return protocol == SECURITY_PROTOCOL_SSL || protocol == SECURITY_PROTOCOL_SASL_SSL;
+}
+
+bool security_protocol_has_sasl(enum security_protocol protocol)
+{
+    return protocol == SECURITY_PROTOCOL_SASL_PLAINTEXT || protocol == SECURITY_PROTOCOL_SASL_SSL;
+}
+
 bool security_protocol_parse(const char *name, enum security_protocol *out)
 {
     for (int i = 0; i < set_security_protocol.count; i++) {

@@ -15,11 +15,6 @@ struct listener_tls {
     struct encryption *items;
 };
 
-static bool has_tls(const struct listener *l)
-{
-    return l->protocol == SECURITY_PROTOCOL_SSL || l->protocol == SECURITY_PROTOCOL_SASL_SSL;
-}
-
 static bool is_between_brokers(const struct listener_tls *t, const struct listener *l)
 {
     return strcmp(l->name, t->config->inter_broker_listener_name) == 0;
@@ -43,7 +38,7 @@ static bool make_contexts(const struct listener_tls *t, struct encryption *e, st
 static bool make_encryption(struct listener_tls *t, const struct listener *l, struct encryption *e, struct fail *fail)
 {
     e->listener = l;
-    if (!has_tls(l))
+    if (!security_protocol_has_tls(l->protocol))
         return true;
     if (tls_check_listener(t->config, l, fail) && tls_settings_of(t->config, l, &e->memory, &e->settings, fail) &&
         make_contexts(t, e, fail))

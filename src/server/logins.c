@@ -10,11 +10,6 @@ struct logins {
     struct arena memory;
 };
 
-static bool is_sasl(const struct listener *l)
-{
-    return l->protocol == SECURITY_PROTOCOL_SASL_PLAINTEXT || l->protocol == SECURITY_PROTOCOL_SASL_SSL;
-}
-
 static int64_t max_reauth_ms(const struct broker_config *config, const struct listener *listener, const char *mechanism)
 {
     return strtoll(config_listener_raw(config, listener->name, mechanism, "connections.max.reauth.ms"), NULL, 10);
@@ -42,7 +37,8 @@ static bool make_listener(struct logins *l, const struct listener *listener, con
     struct mechanism_login *mechanisms = ARENA_ARRAY(&l->memory, struct mechanism_login, SASL_MECHANISM_COUNT);
     const char **names = ARENA_ARRAY(&l->memory, const char *, SASL_MECHANISM_COUNT);
     const char *rules = config_listener_raw(l->config, listener->name, NULL, "ssl.principal.mapping.rules");
-    *out = (struct listener_logins){.sasl = is_sasl(listener), .mechanisms = mechanisms, .names = names};
+    *out = (struct listener_logins){
+        .sasl = security_protocol_has_sasl(listener->protocol), .mechanisms = mechanisms, .names = names};
     out->subject_rules = principal_rules_parse(rules, fail);
     if (out->subject_rules == NULL)
         return fail_wrap(fail, "ssl.principal.mapping.rules of listener %s", listener->name);

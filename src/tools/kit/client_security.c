@@ -1,6 +1,5 @@
 #include "tools/kit/client_security.h"
 
-#include <ctype.h>
 #include <openssl/pem.h>
 
 struct getter {
@@ -11,14 +10,6 @@ struct getter {
 static const char *property(const struct getter *g, const char *name)
 {
     return g->get(g->properties, name);
-}
-
-static const char *upper_case(const char *text, struct arena *a)
-{
-    char *copy = arena_cstr(a, str_of(text));
-    for (char *p = copy; *p != '\0'; p++)
-        *p = (char)toupper((unsigned char)*p);
-    return copy;
 }
 
 static void read_tls(const struct getter *g, struct tls_settings *out)
@@ -55,10 +46,10 @@ bool client_security_read(const char *(*get)(const void *properties, const char 
     enum security_protocol protocol = SECURITY_PROTOCOL_PLAINTEXT;
     const char *name = property(&g, "security.protocol");
     *out = (struct client_security){0};
-    if (name != NULL && !security_protocol_parse(upper_case(name, a), &protocol))
+    if (name != NULL && !security_protocol_parse(text_upper(name, a), &protocol))
         return fail_set(fail, "Invalid value %s for configuration security.protocol", name);
-    out->encrypts = protocol == SECURITY_PROTOCOL_SSL || protocol == SECURITY_PROTOCOL_SASL_SSL;
-    out->logs_in = protocol == SECURITY_PROTOCOL_SASL_PLAINTEXT || protocol == SECURITY_PROTOCOL_SASL_SSL;
+    out->encrypts = security_protocol_has_tls(protocol);
+    out->logs_in = security_protocol_has_sasl(protocol);
     if (out->encrypts)
         read_tls(&g, &out->tls);
     return !out->logs_in || read_login(&g, a, &out->login, fail);
