@@ -62,27 +62,39 @@ static bool check_rules(const struct tls_settings *settings, struct fail *fail)
     return rules != NULL || fail_wrap(fail, "ssl.principal.mapping.rules");
 }
 
-static bool check_settings(const struct tls_settings *settings, bool among_brokers, struct fail *fail)
+bool tls_ends_make(const struct tls_settings *settings, bool among_brokers, struct tls_ends *out, struct fail *fail)
 {
-    struct tls_context *server = tls_context_new(settings, TLS_SERVER, fail), *client = NULL;
-    bool ok = server != NULL && check_rules(settings, fail);
-    if (ok && among_brokers) {
-        client = tls_context_new(settings, TLS_CLIENT, fail);
-        ok = client != NULL && tls_check_pair(server, client, fail);
-    }
-    tls_context_unref(server);
-    tls_context_unref(client);
-    return ok;
+    *out = (struct tls_ends){.server = tls_context_new(settings, TLS_SERVER, fail)};
+    if (out->server != NULL && among_brokers)
+        out->client = tls_context_new(settings, TLS_CLIENT, fail);
+    if (out->server != NULL && (out->client != NULL || !among_brokers))
+        return true;
+    tls_ends_unref(out);
+    return false;
 }
 
-bool tls_check_listener(const struct broker_config *config, const struct listener *listener, struct fail *fail)
+void tls_ends_unref(struct tls_ends *ends)
 {
-    struct arena a = {0};
-    struct tls_settings settings;
+    tls_context_unref(ends->server);
+    tls_context_unref(ends->client);
+    *ends = (struct tls_ends){0};
+}
+
+static bool check_start(const struct tls_settings *settings, const struct tls_ends *ends, struct fail *fail)
+{
+    return check_rules(settings, fail) && (ends->client == NULL || tls_check_pair(ends->server, ends->client, fail));
+}
+
+bool tls_listener_start(const struct broker_config *config, const struct listener *listener, struct arena *a,
+                        struct tls_settings *settings, struct tls_ends *ends, struct fail *fail)
+{
     bool among_brokers = strcmp(listener->name, config->inter_broker_listener_name) == 0;
-    bool ok = tls_settings_of(config, listener, &a, &settings, fail) && check_settings(&settings, among_brokers, fail);
-    arena_deinit(&a);
-    return ok || fail_wrap(fail, "listener %s", listener->name);
+    *ends = (struct tls_ends){0};
+    if (tls_settings_of(config, listener, a, settings, fail) && tls_ends_make(settings, among_brokers, ends, fail) &&
+        check_start(settings, ends, fail))
+        return true;
+    tls_ends_unref(ends);
+    return fail_wrap(fail, "listener %s", listener->name);
 }
 
 /* ---- Changes ---- */

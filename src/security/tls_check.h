@@ -8,13 +8,22 @@
 
 #include "security/tls.h"
 
+/* Both ends of a listener; the client's only where brokers use it among themselves. Zeroed: none. */
+struct tls_ends {
+    struct tls_context *server, *client;
+};
+bool tls_ends_make(const struct tls_settings *settings, bool among_brokers, struct tls_ends *out,
+                   struct fail *fail) NODISCARD;
+void tls_ends_unref(struct tls_ends *ends);
+
 /*
- * Whether the broker may start with this listener, which is one of SSL or SASL_SSL: its stores can be read, its server
- * has a key, its rules for principals are rules. And if brokers use it among themselves, a broker with these settings
- * would be let in by another one, whatever the hosts are called.
+ * What a broker starts a listener with, which is one of SSL or SASL_SSL; refused unless its stores can be read, its
+ * server has a key, its rules for principals are rules. And if brokers use it among themselves, a broker with these
+ * settings would be let in by another one, whatever the hosts are called. The settings' texts are in the arena. After a
+ * refusal there are no ends to give back.
  */
-bool tls_check_listener(const struct broker_config *config, const struct listener *listener,
-                        struct fail *fail) NODISCARD;
+bool tls_listener_start(const struct broker_config *config, const struct listener *listener, struct arena *a,
+                        struct tls_settings *settings, struct tls_ends *ends, struct fail *fail) NODISCARD;
 
 /* Whether a client of the one gets on with a server of the other: they shake hands in memory. Hosts are not checked. */
 bool tls_check_pair(struct tls_context *server, struct tls_context *client, struct fail *fail) NODISCARD;

@@ -7,7 +7,7 @@ struct encryption {
     const struct listener *listener;
     struct arena memory;
     struct tls_settings settings;
-    struct tls_context *server, *client; /* NULL: it is not encrypted, or not what brokers use */
+    struct tls_ends ends; /* none: it is not encrypted */
 };
 
 struct listener_tls {
@@ -15,24 +15,10 @@ struct listener_tls {
     struct encryption *items;
 };
 
-static bool is_between_brokers(const struct listener_tls *t, const struct listener *l)
-{
-    return strcmp(l->name, t->config->inter_broker_listener_name) == 0;
-}
-
 static void encryption_deinit(struct encryption *e)
 {
-    tls_context_unref(e->server);
-    tls_context_unref(e->client);
+    tls_ends_unref(&e->ends);
     arena_deinit(&e->memory);
-}
-
-static bool make_contexts(const struct listener_tls *t, struct encryption *e, struct fail *fail)
-{
-    e->server = tls_context_new(&e->settings, TLS_SERVER, fail);
-    if (e->server != NULL && is_between_brokers(t, e->listener))
-        e->client = tls_context_new(&e->settings, TLS_CLIENT, fail);
-    return e->server != NULL && (e->client != NULL || !is_between_brokers(t, e->listener));
 }
 
 static bool make_encryption(struct listener_tls *t, const struct listener *l, struct encryption *e, struct fail *fail)
@@ -40,8 +26,7 @@ static bool make_encryption(struct listener_tls *t, const struct listener *l, st
     e->listener = l;
     if (!security_protocol_has_tls(l->protocol))
         return true;
-    if (tls_check_listener(t->config, l, fail) && tls_settings_of(t->config, l, &e->memory, &e->settings, fail) &&
-        make_contexts(t, e, fail))
+    if (tls_listener_start(t->config, l, &e->memory, &e->settings, &e->ends, fail))
         return true;
     return fail_wrap(fail, "Listener %s cannot be encrypted", l->name);
 }
@@ -74,10 +59,10 @@ void listener_tls_apply(const struct listener_tls *t, struct net_server *net, st
 {
     for (int i = 0; i < t->config->listeners.count; i++) {
         const struct encryption *e = &t->items[i];
-        if (e->server != NULL)
-            net_server_set_tls(net, i, e->server);
-        if (e->client != NULL)
-            client_route_set_tls(route, tls_context_ref(e->client));
+        if (e->ends.server != NULL)
+            net_server_set_tls(net, i, e->ends.server);
+        if (e->ends.client != NULL)
+            client_route_set_tls(route, tls_context_ref(e->ends.client));
     }
 }
 
@@ -103,11 +88,12 @@ static bool listener_is_true(const struct broker_config *config, const struct li
 static bool may_follow(const struct listener_tls *t, const struct encryption *old, const struct encryption *next,
                        struct fail *fail)
 {
-    if (!tls_check_change(old->server, next->server, listener_is_true(t->config, old->listener, "ssl.allow.dn.changes"),
+    if (!tls_check_change(old->ends.server, next->ends.server,
+                          listener_is_true(t->config, old->listener, "ssl.allow.dn.changes"),
                           listener_is_true(t->config, old->listener, "ssl.allow.san.changes"), fail))
         return false;
-    return old->client == NULL ||
-           (tls_check_pair(old->server, next->client, fail) && tls_check_pair(next->server, old->client, fail));
+    return old->ends.client == NULL || (tls_check_pair(old->ends.server, next->ends.client, fail) &&
+                                        tls_check_pair(next->ends.server, old->ends.client, fail));
 }
 
 /* What takes the place of `old`; without a server if that is to stay. */
@@ -115,11 +101,12 @@ static bool make_next(const struct listener_tls *t, const struct encryption *old
                       struct encryption *next, struct fail *fail)
 {
     *next = (struct encryption){.listener = old->listener};
-    if (old->server == NULL)
+    if (old->ends.server == NULL)
         return true;
     bool ok = next_settings(t, old->listener, config, &next->memory, &next->settings, fail);
-    bool same = ok && tls_stores_eq(&old->settings, &next->settings) && !tls_is_rewritten(old->server);
-    return same || (ok && make_contexts(t, next, fail) && may_follow(t, old, next, fail));
+    bool same = ok && tls_stores_eq(&old->settings, &next->settings) && !tls_is_rewritten(old->ends.server);
+    return same || (ok && tls_ends_make(&next->settings, old->ends.client != NULL, &next->ends, fail) &&
+                    may_follow(t, old, next, fail));
 }
 
 bool listener_tls_check(const struct listener_tls *t, const struct broker_config *config, struct fail *fail)
@@ -146,7 +133,7 @@ bool listener_tls_renew(struct listener_tls *t, const struct broker_config *conf
         bool ok = make_next(t, &t->items[i], config, &next, &why);
         if (!ok)
             log_error("Listener %s goes on with the stores that it had: %s", t->items[i].listener->name, why.text);
-        if (!ok || next.server == NULL) {
+        if (!ok || next.ends.server == NULL) {
             encryption_deinit(&next);
             continue;
         }

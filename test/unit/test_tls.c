@@ -518,14 +518,19 @@ static void check_start(const char *const *lines, size_t count, const char *why)
     const char *all[24] = {"broker.id=1", "zookeeper.connect=localhost",
                            "listeners=SSL://localhost:1,PLAINTEXT://localhost:2"};
     struct broker_config config;
+    struct arena a = {0};
+    struct tls_settings settings;
+    struct tls_ends ends;
     struct fail fail = {""};
     memcpy(all + 3, lines, sizeof(*lines) * count);
     struct config_options options = {.overrides = all, .override_count = count + 3};
     if (!config_load(&config, &options, &fail))
         fail_msg("%s", fail.text);
-    if (tls_check_listener(&config, &config.listeners.items[0], &fail) != (*why == '\0'))
+    if (tls_listener_start(&config, &config.listeners.items[0], &a, &settings, &ends, &fail) != (*why == '\0'))
         fail_msg("%s and not %s", fail.text, why);
     assert_has(fail.text, why);
+    tls_ends_unref(&ends);
+    arena_deinit(&a);
     assert_int_equal(ERR_peek_error(), 0);
     config_deinit(&config);
 }
