@@ -210,7 +210,7 @@ static void reseal(struct config_watch *w, const struct zk_op *op, const char *b
     struct zk_batch *b = zk_batch_new(on_resealed);
     struct str entity = arena_printf(&b->arena, "brokers/%s", broker);
     zk_set(b, op->path, config_encode(&b->arena, &sealed), op->stat.version)->with_next = true;
-    zk_create(b, ZNODE_CONFIG_CHANGES "/config_change_", config_change_encode(&b->arena, entity.p), ZK_SEQUENTIAL);
+    config_notify(b, entity.p);
     zk_submit(w->options.zk, b);
     *pairs = sealed;
 }
@@ -440,15 +440,25 @@ void config_watch_changed(struct config_watch *w)
     notices_changed(w->notices);
 }
 
-void config_watch_written(struct config_watch *w, const char *kind, const char *entity,
-                          const struct config_znode *pairs)
+void config_watch_written(struct config_watch *w, const char *entity, const struct config_znode *pairs)
 {
-    if (strcmp(kind, "topics") == 0)
-        config_watch_take_topic(w, entity, pairs);
-    else if (strcmp(kind, "brokers") == 0)
-        config_watch_take_broker(w, entity, pairs);
+    if (begins(entity, "topics/"))
+        config_watch_take_topic(w, entity + strlen("topics/"), pairs);
+    else if (begins(entity, "brokers/"))
+        config_watch_take_broker(w, entity + strlen("brokers/"), pairs);
     else
         take_entity(w, entity, pairs);
+}
+
+bool config_read(struct arena *a, const struct zk_op *read, struct config_znode *out)
+{
+    *out = (struct config_znode){0};
+    return read->result == ZK_NO_NODE || (read->result == ZK_OK && config_decode(a, read->path, read->value, out));
+}
+
+void config_notify(struct zk_batch *b, const char *entity)
+{
+    zk_create(b, ZNODE_CONFIG_CHANGES "/config_change_", config_change_encode(&b->arena, entity), ZK_SEQUENTIAL);
 }
 
 void config_watch_free(struct config_watch *w)

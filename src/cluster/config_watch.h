@@ -53,11 +53,17 @@ void config_watch_changed(struct config_watch *w);                  /* /config/c
 void config_watch_refresh(struct config_watch *w, const struct str *topics, int32_t count, struct loop *home,
                           struct message *ready);
 /*
- * This broker has stored those settings for a topic ("topics") or for this or all brokers ("brokers"): it need not wait
- * to be told of them. On the control loop, as ZooKeeper answers: so nothing newer has been read yet.
+ * This broker has stored those settings of an entity, "topics/t", "brokers/1", "users/al%20ice" and so on: it need not
+ * wait to be told of them. On the control loop, as ZooKeeper answers: so nothing newer has been read yet.
  */
-void config_watch_written(struct config_watch *w, const char *kind, const char *entity,
-                          const struct config_znode *pairs);
+void config_watch_written(struct config_watch *w, const char *entity, const struct config_znode *pairs);
 void config_watch_free(struct config_watch *w);
+
+/* ---- For who changes settings ---- */
+
+/* What a node that was read has; nothing if it is not there. False: it cannot be read. */
+bool config_read(struct arena *a, const struct zk_op *read, struct config_znode *out) NODISCARD;
+/* Adds the notification that the settings of an entity are others now. */
+void config_notify(struct zk_batch *b, const char *entity);
 
 #endif

@@ -431,16 +431,27 @@ static void alter_configs_answer(struct request *r)
 
 static void alter_configs_read_all(struct request *r);
 
-/* Nothing to do in ZooKeeper: all is decided. */
-static void submit_or_answer(struct altering *al, struct zk_batch *b)
+static const char *entity_below_config(struct arena *a, const struct altered *x)
 {
-    b->ctx = al;
-    if (b->count > 0) {
-        zk_submit(al->r->s->zk, b);
-        return;
+    return arena_printf(a, "%s/%s", x->kind, x->entity).p;
+}
+
+static void alter_configs_take_result(struct altering *al, struct altered *x, const struct zk_op *op)
+{
+    switch (config_write_result(op)) {
+    case CONFIG_WRITTEN:
+        alter_configs_settle(x, ERR_NONE, STR_NULL);
+        config_watch_written(al->r->s->config_watch, entity_below_config(al->r->arena, x), &x->pairs);
+        break;
+    case CONFIG_TOO_LARGE:
+        alter_configs_settle(x, ERR_INVALID_CONFIG, STR_LIT("The configuration is larger than ZooKeeper takes"));
+        break;
+    case CONFIG_UNWRITTEN:
+        alter_configs_settle(x, ERR_UNKNOWN_SERVER_ERROR, STR_LIT("ZooKeeper cannot be asked now"));
+        break;
+    case CONFIG_OVERTAKEN:
+        break;
     }
-    zk_batch_free(b);
-    request_return(al->r, alter_configs_answer);
 }
 
 static void alter_configs_on_written(struct zk_batch *b)
@@ -450,15 +461,7 @@ static void alter_configs_on_written(struct zk_batch *b)
     bool again = false;
     ZK_OWNED_FOREACH (b, op) {
         struct altered *x = op->owner;
-        enum zk_result result = op->result;
-        if (result == ZK_OK && op->next->result == ZK_OK) {
-            alter_configs_settle(x, ERR_NONE, STR_NULL);
-            config_watch_written(al->r->s->config_watch, x->kind, x->entity, &x->pairs);
-        } else if (result == ZK_TOO_LARGE) {
-            alter_configs_settle(x, ERR_INVALID_CONFIG, STR_LIT("The configuration is larger than ZooKeeper takes"));
-        } else if (result != ZK_BAD_VERSION && result != ZK_NODE_EXISTS && result != ZK_NO_NODE) {
-            alter_configs_settle(x, ERR_UNKNOWN_SERVER_ERROR, STR_LIT("ZooKeeper cannot be asked now"));
-        }
+        alter_configs_take_result(al, x, op);
         again |= !x->done;
     }
     zk_batch_free(b);
@@ -478,10 +481,7 @@ static void alter_configs_add_write(struct zk_batch *b, struct altered *x, const
         write = zk_set(b, path, data, read->stat.version);
     else
         write = zk_create(b, path, data, ZK_PERSISTENT);
-    write->owner = x;
-    write->with_next = true;
-    struct str entity = arena_printf(&b->arena, "%s/%s", x->kind, x->entity);
-    zk_create(b, ZNODE_CONFIG_CHANGES "/config_change_", config_change_encode(&b->arena, entity.p), ZK_SEQUENTIAL);
+    config_write_notified(b, write, x, entity_below_config(&b->arena, x));
 }
 
 static void alter_configs_on_read(struct zk_batch *read)
@@ -491,10 +491,8 @@ static void alter_configs_on_read(struct zk_batch *read)
     const struct zk_op *o;
     ZK_OWNED_FOREACH (read, o) {
         struct altered *x = o->owner;
-        struct config_znode now = {0};
-        bool known =
-            o->result == ZK_NO_NODE || (o->result == ZK_OK && config_decode(al->r->arena, o->path, o->value, &now));
-        if (!known)
+        struct config_znode now;
+        if (!config_read(al->r->arena, o, &now))
             alter_configs_settle(x, ERR_UNKNOWN_SERVER_ERROR,
                                  arena_printf(al->r->arena, "%s cannot be read in ZooKeeper", o->path));
         else if (plan(al, x, &now) && (x->denied || al->validate_only))
@@ -503,7 +501,7 @@ static void alter_configs_on_read(struct zk_batch *read)
             alter_configs_add_write(b, x, o);
     }
     zk_batch_free(read);
-    submit_or_answer(al, b);
+    request_submit(al->r, b, al, alter_configs_answer);
 }
 
 static void alter_configs_read_all(struct request *r)
@@ -519,7 +517,7 @@ static void alter_configs_read_all(struct request *r)
         else if (!x->done)
             zk_get(b, config_path(path, x->kind, x->entity), false)->owner = x;
     }
-    submit_or_answer(al, b);
+    request_submit(r, b, al, alter_configs_answer);
 }
 
 /* ---- The requests ---- */

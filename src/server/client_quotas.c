@@ -238,13 +238,7 @@ static void quota_read_all(struct request *r);
 
 static void quota_submit(struct quota_changes *all, struct zk_batch *b)
 {
-    b->ctx = all;
-    if (b->count > 0) {
-        zk_submit(all->r->s->zk, b);
-        return;
-    }
-    zk_batch_free(b);
-    request_return(all->r, quota_answer_changes);
+    request_submit(all->r, b, all, quota_answer_changes);
 }
 
 static void on_user_cleaned(struct zk_batch *b)
@@ -287,15 +281,20 @@ static void clean_users(struct quota_changes *all)
 
 static void quota_take_result(struct quota_changes *all, struct quota_change *x, const struct zk_op *op)
 {
-    if (op->result == ZK_OK && op->next->result == ZK_OK) {
+    switch (config_write_result(op)) {
+    case CONFIG_WRITTEN:
         quota_settle(x, ERR_NONE, STR_NULL);
-        config_watch_written(all->r->s->config_watch, "quotas", x->entity, &x->pairs);
-    } else if (op->result == ZK_TOO_LARGE) {
+        config_watch_written(all->r->s->config_watch, x->entity, &x->pairs);
+        break;
+    case CONFIG_TOO_LARGE:
         quota_settle(x, ERR_INVALID_CONFIG, STR_LIT("The configuration is larger than ZooKeeper takes"));
-    } else if (op->result == ZK_NOT_EMPTY) {
-        x->has_children = true;
-    } else if (op->result != ZK_BAD_VERSION && op->result != ZK_NODE_EXISTS && op->result != ZK_NO_NODE) {
+        break;
+    case CONFIG_UNWRITTEN:
         quota_settle(x, ERR_UNKNOWN_SERVER_ERROR, STR_LIT("ZooKeeper cannot be asked now"));
+        break;
+    case CONFIG_OVERTAKEN:
+        x->has_children |= op->result == ZK_NOT_EMPTY;
+        break;
     }
 }
 
@@ -330,9 +329,7 @@ static void quota_add_write(struct zk_batch *b, struct quota_change *x, const st
         write = zk_delete(b, read->path, read->stat.version);
     else
         write = zk_set(b, read->path, data, read->stat.version);
-    write->owner = x;
-    write->with_next = true;
-    zk_create(b, ZNODE_CONFIG_CHANGES "/config_change_", config_change_encode(&b->arena, x->entity), ZK_SEQUENTIAL);
+    config_write_notified(b, write, x, x->entity);
 }
 
 static void quota_on_read(struct zk_batch *read)
@@ -342,10 +339,8 @@ static void quota_on_read(struct zk_batch *read)
     const struct zk_op *o;
     ZK_OWNED_FOREACH (read, o) {
         struct quota_change *x = o->owner;
-        struct config_znode now = {0};
-        bool known =
-            o->result == ZK_NO_NODE || (o->result == ZK_OK && config_decode(all->r->arena, o->path, o->value, &now));
-        if (known)
+        struct config_znode now;
+        if (config_read(all->r->arena, o, &now))
             quota_plan(all, x, &now);
         else
             quota_settle(x, ERR_UNKNOWN_SERVER_ERROR,

@@ -149,6 +149,24 @@ void order_leave(struct order_lane *lane); /* the next may begin. Any thread. */
 /* Whether the sender is the controller, and means this broker: not the one that it was before it registered again. */
 enum kafka_error controller_check(const struct request *r, int64_t broker_epoch, int32_t controller_epoch);
 
+/* ---- Settings that a request changes in ZooKeeper (config_writes.c), on the control loop ---- */
+
+/* Has the batch done, with `ctx` for its callback; if nothing is in it, goes on with `then` on the connection's loop.
+ */
+void request_submit(struct request *r, struct zk_batch *b, void *ctx, void (*then)(struct request *r));
+
+/* A write of an entity's settings, on condition that they are as they were read, and the notification of it: both or
+ * neither. */
+void config_write_notified(struct zk_batch *b, struct zk_op *write, void *owner, const char *entity);
+
+enum config_written {
+    CONFIG_WRITTEN,
+    CONFIG_OVERTAKEN, /* somebody else has changed them meanwhile: they are to be read again */
+    CONFIG_TOO_LARGE,
+    CONFIG_UNWRITTEN, /* ZooKeeper cannot be asked now */
+};
+enum config_written config_write_result(const struct zk_op *write);
+
 /* ---- Partitions that a request names more than once (named_again.c) ---- */
 
 struct named_partition {

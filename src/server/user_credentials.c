@@ -148,21 +148,28 @@ static void answer_alteration(struct request *r)
     ANSWER(r, alter_user_scram_credentials_response, &response);
 }
 
-static void submit_alteration(struct credentials_alteration *al, struct zk_batch *b)
+static const char *user_entity(struct arena *a, const struct altered_user *u)
 {
-    b->ctx = al;
-    if (b->count > 0) {
-        zk_submit(al->r->s->zk, b);
-        return;
-    }
-    zk_batch_free(b);
-    request_return(al->r, answer_alteration);
+    return arena_printf(a, "users/%s", user_node(a, u->name)).p;
 }
 
-/* Somebody else has changed it meanwhile. */
-static bool is_user_overtaken(enum zk_result result)
+static void take_user_result(struct credentials_alteration *al, struct altered_user *u, const struct zk_op *op)
 {
-    return result == ZK_BAD_VERSION || result == ZK_NODE_EXISTS || result == ZK_NO_NODE || result == ZK_NOT_EMPTY;
+    switch (config_write_result(op)) {
+    case CONFIG_WRITTEN:
+        settle_user(u, ERR_NONE, STR_LIT(""));
+        config_watch_written(al->r->s->config_watch, user_entity(al->r->arena, u), &u->pairs);
+        log_info("The SCRAM credentials of user %.*s were changed", STR_ARGS(str_head(u->name, MOST_SAID)));
+        break;
+    case CONFIG_TOO_LARGE:
+        settle_user(u, ERR_UNACCEPTABLE_CREDENTIAL, STR_LIT("This is larger than ZooKeeper takes"));
+        break;
+    case CONFIG_UNWRITTEN:
+        settle_user(u, ERR_UNKNOWN_SERVER_ERROR, STR_LIT("ZooKeeper cannot be asked now"));
+        break;
+    case CONFIG_OVERTAKEN:
+        break;
+    }
 }
 
 static void on_users_written(struct zk_batch *b)
@@ -172,16 +179,7 @@ static void on_users_written(struct zk_batch *b)
     bool again = false;
     ZK_OWNED_FOREACH (b, op) {
         struct altered_user *u = op->owner;
-        if (op->result == ZK_OK && op->next->result == ZK_OK) {
-            settle_user(u, ERR_NONE, STR_LIT(""));
-            struct str entity = arena_printf(&b->arena, "users/%s", user_node(&b->arena, u->name));
-            config_watch_written(al->r->s->config_watch, "users", entity.p, &u->pairs);
-            log_info("The SCRAM credentials of user %.*s were changed", STR_ARGS(str_head(u->name, MOST_SAID)));
-        } else if (op->result == ZK_TOO_LARGE) {
-            settle_user(u, ERR_UNACCEPTABLE_CREDENTIAL, STR_LIT("This is larger than ZooKeeper takes"));
-        } else if (!is_user_overtaken(op->result)) {
-            settle_user(u, ERR_UNKNOWN_SERVER_ERROR, STR_LIT("ZooKeeper cannot be asked now"));
-        }
+        take_user_result(al, u, op);
         again |= !u->done;
     }
     zk_batch_free(b);
@@ -207,11 +205,7 @@ static void add_user_write(struct zk_batch *b, struct altered_user *u, const str
         settle_user(u, ERR_NONE, STR_LIT("")); /* it was forgotten meanwhile */
         return;
     }
-    struct str entity = arena_printf(&b->arena, "users/%s", user_node(&b->arena, u->name));
-    struct zk_op *write = write_user(b, u, read);
-    write->owner = u;
-    write->with_next = true;
-    zk_create(b, ZNODE_CONFIG_CHANGES "/config_change_", config_change_encode(&b->arena, entity.p), ZK_SEQUENTIAL);
+    config_write_notified(b, write_user(b, u, read), u, user_entity(&b->arena, u));
 }
 
 static const char *new_credential(const struct credential_change *c, struct arena *a)
@@ -250,8 +244,8 @@ static void on_users_read(struct zk_batch *read)
     const struct zk_op *o;
     ZK_OWNED_FOREACH (read, o) {
         struct altered_user *u = o->owner;
-        struct config_znode now = {0};
-        if (o->result == ZK_NO_NODE || (o->result == ZK_OK && config_decode(al->r->arena, o->path, o->value, &now)))
+        struct config_znode now;
+        if (config_read(al->r->arena, o, &now))
             plan_user(al, u, &now);
         else
             settle_user(u, ERR_UNKNOWN_SERVER_ERROR, STR_LIT("The user's znode cannot be read"));
@@ -259,7 +253,7 @@ static void on_users_read(struct zk_batch *read)
             add_user_write(b, u, o);
     }
     zk_batch_free(read);
-    submit_alteration(al, b);
+    request_submit(al->r, b, al, answer_alteration);
 }
 
 static void read_users(struct request *r)
@@ -274,7 +268,7 @@ static void read_users(struct request *r)
         else if (!u->done)
             zk_get(b, user_path(&b->arena, u->name), false)->owner = u;
     }
-    submit_alteration(al, b);
+    request_submit(r, b, al, answer_alteration);
 }
 
 static void refuse_all_users(struct credentials_alteration *al, enum kafka_error error)
@@ -386,9 +380,9 @@ static void on_described(struct zk_batch *b)
     struct credentials_description *d = b->ctx;
     const struct zk_op *o;
     ZK_OWNED_FOREACH (b, o) {
-        struct config_znode pairs = {0};
+        struct config_znode pairs;
         struct str user = user_of_path(o->path, d->r->arena);
-        if (o->result == ZK_NO_NODE || (o->result == ZK_OK && config_decode(d->r->arena, o->path, o->value, &pairs)))
+        if (config_read(d->r->arena, o, &pairs))
             describe_user(d, user, &pairs);
         else
             refuse_user(d, user, ERR_UNKNOWN_SERVER_ERROR, STR_LIT("The user's znode cannot be read"));
@@ -402,13 +396,7 @@ static void on_described(struct zk_batch *b)
 
 static void submit_description(struct credentials_description *d, struct zk_batch *b)
 {
-    b->ctx = d;
-    if (b->count > 0) {
-        zk_submit(d->r->s->zk, b);
-        return;
-    }
-    zk_batch_free(b);
-    request_return(d->r, answer_credentials);
+    request_submit(d->r, b, d, answer_credentials);
 }
 
 static void on_users_listed(struct zk_batch *list)

@@ -1,5 +1,7 @@
 #include "tools/kit/zk_nodes.h"
 
+#include "cluster/config_watch.h"
+
 void zk_nodes_children(struct zk_session *s, struct arena *a, const char *path, struct str **out, int32_t *count)
 {
     struct zk_batch *b = zk_session_batch(s);
@@ -85,7 +87,7 @@ bool zk_nodes_write_config(struct zk_session *s, const char *type, const char *n
     else if (!forgotten)
         zk_set(b, path, data, ZK_ANY_VERSION);
     struct str entity = arena_printf(&b->arena, "%s/%s", type, name);
-    zk_create(b, ZNODE_CONFIG_CHANGES "/config_change_", config_change_encode(&b->arena, entity.p), ZK_SEQUENTIAL);
+    config_notify(b, entity.p);
     zk_session_run(s, b);
     bool ok = b->first->result == ZK_OK && b->last->result == ZK_OK;
     zk_batch_free(b);
