@@ -1,6 +1,6 @@
 #include "cluster/acl_znodes.h"
 
-#include <jansson.h>
+#include "cluster/znodes_internal.h"
 
 enum { ACL_VERSION = 1 };
 
@@ -28,16 +28,6 @@ const char *acl_notices_folder(enum acl_pattern p)
 
 /* ---- JSON ---- */
 
-static struct bytes acl_dump(struct arena *a, json_t *json)
-{
-    char *text = json_dumps(json, JSON_COMPACT);
-    ensure(text != NULL);
-    struct bytes data = {arena_copy(a, text, strlen(text)), (int32_t)strlen(text)};
-    free(text);
-    json_decref(json);
-    return data;
-}
-
 static json_t *text_json(struct str s)
 {
     json_t *json = json_stringn(s.p, (size_t)s.len);
@@ -59,7 +49,7 @@ struct bytes acl_encode(struct arena *a, const struct acl_entry *entries, int32_
                                               "permissionType", acl_permission_name(e->permission), "host",
                                               text_json(e->host), "operation", acl_operation_name(e->operation)));
     }
-    return acl_dump(a, json_pack("{s:i, s:o}", "version", ACL_VERSION, "acls", list));
+    return znode_dump(a, json_pack("{s:i, s:o}", "version", ACL_VERSION, "acls", list));
 }
 
 static bool entry_decode(struct arena *a, const json_t *json, struct acl_entry *out)
@@ -111,8 +101,8 @@ struct bytes acl_notice_encode(struct arena *a, const struct acl_resource *r)
 {
     const char *type = acl_type_constant(r->type);
     if (r->pattern != ACL_LITERAL)
-        return acl_dump(a, json_pack("{s:i, s:s, s:o, s:s}", "version", ACL_VERSION, "resourceType", type, "name",
-                                     text_json(r->name), "patternType", acl_pattern_constant(r->pattern)));
+        return znode_dump(a, json_pack("{s:i, s:s, s:o, s:s}", "version", ACL_VERSION, "resourceType", type, "name",
+                                       text_json(r->name), "patternType", acl_pattern_constant(r->pattern)));
     struct str text = arena_printf(a, "%s:%.*s", type, STR_ARGS(r->name));
     return (struct bytes){(const uint8_t *)text.p, text.len};
 }

@@ -2,17 +2,17 @@
 
 #include <ctype.h>
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdio.h>
 
 #include "base/logger.h"
 #include "base/topic_key.h"
+#include "cluster/znodes_internal.h"
 
 enum { TOPIC_VERSION = 3, REGISTRATION_VERSION = 5, CONTROLLER_VERSION = 2, FEATURE_VERSION = 2, FEATURE_ENABLED = 1 };
 
 /* ---- JSON ---- */
 
-static struct bytes dump(struct arena *a, json_t *json)
+struct bytes znode_dump(struct arena *a, json_t *json)
 {
     char *text = json_dumps(json, JSON_COMPACT);
     ensure(text != NULL);
@@ -169,7 +169,7 @@ struct bytes registration_encode(struct arena *a, const struct registration *r, 
     json_object_set_new(json, "host", host ? json_string(host) : json_null());
     json_object_set_new(json, "version", json_integer(REGISTRATION_VERSION));
     json_object_set_new(json, "timestamp", ms_text(now));
-    return dump(a, json);
+    return znode_dump(a, json);
 }
 
 /* "NAME://host:port", the host perhaps in brackets. */
@@ -237,8 +237,8 @@ bool registration_decode(struct arena *a, int32_t id, struct bytes data, struct 
 
 struct bytes controller_encode(struct arena *a, int32_t broker_id, int64_t now)
 {
-    return dump(a, json_pack("{s:i, s:i, s:o, s:i}", "version", CONTROLLER_VERSION, "brokerid", (int)broker_id,
-                             "timestamp", ms_text(now), "kraftControllerEpoch", -1));
+    return znode_dump(a, json_pack("{s:i, s:i, s:o, s:i}", "version", CONTROLLER_VERSION, "brokerid", (int)broker_id,
+                                   "timestamp", ms_text(now), "kraftControllerEpoch", -1));
 }
 
 bool controller_decode(struct bytes data, int32_t *broker_id)
@@ -254,7 +254,7 @@ bool controller_decode(struct bytes data, int32_t *broker_id)
 
 struct bytes cluster_id_encode(struct arena *a, const char *id)
 {
-    return dump(a, json_pack("{s:s, s:s}", "version", "1", "id", id));
+    return znode_dump(a, json_pack("{s:s, s:s}", "version", "1", "id", id));
 }
 
 bool cluster_id_decode(struct arena *a, struct bytes data, const char **id)
@@ -272,7 +272,8 @@ bool cluster_id_decode(struct arena *a, struct bytes data, const char **id)
 
 struct bytes feature_encode(struct arena *a)
 {
-    return dump(a, json_pack("{s:{}, s:i, s:i}", "features", "version", FEATURE_VERSION, "status", FEATURE_ENABLED));
+    return znode_dump(a,
+                      json_pack("{s:{}, s:i, s:i}", "features", "version", FEATURE_VERSION, "status", FEATURE_ENABLED));
 }
 
 struct bytes int_encode(struct arena *a, int64_t value)
@@ -354,7 +355,7 @@ struct bytes topic_encode(struct arena *a, const struct topic_znode *t)
     json_object_set_new(json, "adding_replicas", lists_json(t, t->adding, false));
     json_object_set_new(json, "removing_replicas", lists_json(t, t->removing, false));
     json_object_set_new(json, "version", json_integer(uuid_is_zero(t->id) ? TOPIC_VERSION - 1 : TOPIC_VERSION));
-    return dump(a, json);
+    return znode_dump(a, json);
 }
 
 /* One partition of a topic's node, while they are put in order. */
@@ -454,7 +455,7 @@ struct bytes partition_encode(struct arena *a, const struct partition_znode *p)
                   "version", 1, "leader_epoch", (int)p->leader_epoch, "isr", list_json(p->isr));
     if (p->recovery_state != 0)
         json_object_set_new(json, "leader_recovery_state", json_integer(p->recovery_state));
-    return dump(a, json);
+    return znode_dump(a, json);
 }
 
 bool partition_decode(struct arena *a, const char *topic, int32_t partition, struct bytes data,
@@ -520,7 +521,7 @@ struct bytes config_encode(struct arena *a, const struct config_znode *c)
     json_t *entries = json_object();
     for (int32_t i = 0; i < c->count; i++)
         json_object_set_new(entries, c->entries[i].key, json_string(c->entries[i].value));
-    return dump(a, json_pack("{s:i, s:o}", "version", 1, "config", entries));
+    return znode_dump(a, json_pack("{s:i, s:o}", "version", 1, "config", entries));
 }
 
 bool config_decode(struct arena *a, const char *path, struct bytes data, struct config_znode *out)
@@ -546,7 +547,7 @@ bool config_decode(struct arena *a, const char *path, struct bytes data, struct 
 
 struct bytes config_change_encode(struct arena *a, const char *entity_path)
 {
-    return dump(a, json_pack("{s:i, s:s}", "version", 2, "entity_path", entity_path));
+    return znode_dump(a, json_pack("{s:i, s:s}", "version", 2, "entity_path", entity_path));
 }
 
 bool config_change_decode(struct arena *a, struct bytes data, const char **entity_path)
@@ -576,7 +577,7 @@ struct bytes partition_list_encode(struct arena *a, const struct partition_list_
             json_object_set_new(entry, "replicas", list_json(e->replicas));
         json_array_append_new(partitions, entry);
     }
-    return dump(a, json_pack("{s:i, s:o}", "version", 1, "partitions", partitions));
+    return znode_dump(a, json_pack("{s:i, s:o}", "version", 1, "partitions", partitions));
 }
 
 bool partition_list_decode(struct arena *a, const char *path, struct bytes data, struct partition_list_znode *out)
@@ -605,7 +606,8 @@ bool partition_list_decode(struct arena *a, const char *path, struct bytes data,
 struct bytes log_dir_event_encode(struct arena *a, int32_t broker_id)
 {
     enum { VERSION = 1, DIR_FAILURE = 1 };
-    return dump(a, json_pack("{s:i, s:i, s:i}", "version", VERSION, "broker", (int)broker_id, "event", DIR_FAILURE));
+    return znode_dump(a,
+                      json_pack("{s:i, s:i, s:i}", "version", VERSION, "broker", (int)broker_id, "event", DIR_FAILURE));
 }
 
 bool log_dir_event_decode(struct bytes data, int32_t *broker_id)
@@ -621,8 +623,8 @@ bool log_dir_event_decode(struct bytes data, int32_t *broker_id)
 
 struct bytes producer_ids_encode(struct arena *a, const struct producer_id_block *b)
 {
-    return dump(a, json_pack("{s:i, s:i, s:o, s:o}", "version", 1, "broker", (int)b->broker_id, "block_start",
-                             ms_text(b->first), "block_end", ms_text(b->last)));
+    return znode_dump(a, json_pack("{s:i, s:i, s:o, s:o}", "version", 1, "broker", (int)b->broker_id, "block_start",
+                                   ms_text(b->first), "block_end", ms_text(b->last)));
 }
 
 static bool get_long_text(const json_t *json, const char *key, int64_t *out)
