@@ -5,11 +5,10 @@ import subprocess
 
 import pytest
 from gss import Client
-from harness import BUILD, JARS, Apache, Barnabas, consume, free_port, jvm, kcat, produce, wait_until
+from harness import BUILD, JARS, Apache, Barnabas, free_port, jvm, kcat, produce, wait_until
 from kdc import REALM, Kdc
-from test_oauth import PAIRS
 from test_sasl import Talk
-from test_security import Listener
+from test_security import PAIRS, Listener, check_replication, make_pair
 
 MODULE = "com.sun.security.auth.module.Krb5LoginModule required useKeyTab=true storeKey=true"
 RULES = "RULE:[2:$1-$2](.*-admin)s/-admin$/_adm/,DEFAULT"
@@ -71,11 +70,7 @@ def test_tickets_of_java(make_broker, kdc, tmp_path):
 
 @pytest.mark.parametrize("kinds", PAIRS, ids=lambda k: "+".join(c.__name__ for c in k))
 def test_tickets_between_brokers(make_broker, kdc, kinds):
-    brokers = [kerberized(make_broker, kdc, kind, True, data=f"data-{i}", broker_id=i, default_replication_factor=2, min_insync_replicas=2) for i, kind in enumerate(kinds)]
-    wait_until(lambda: all(kcat(b, "-L").count("  broker ") == 2 for b in brokers), "both brokers")
-    produce(brokers[0], "t", [str(i) for i in range(1000)], "-X", "acks=all")
-    for b in brokers:
-        assert consume(b, "t") == [str(i) for i in range(1000)]
+    check_replication(make_pair(kinds, lambda kind, **more: kerberized(make_broker, kdc, kind, True, **more)))
 
 
 def by_hand(listener, version, last):

@@ -11,11 +11,11 @@ import urllib.parse
 
 import pytest
 from certificates import Authority
-from harness import Apache, Barnabas, consume, kcat, produce, wait_until
+from harness import Apache, Barnabas
 from messages import CLOSED
 from signers import Signer, key_set
 from test_sasl import OAUTH, Talk
-from test_security import Listener, protected
+from test_security import PAIRS, Listener, check_replication, protected, protected_pair
 
 MODULE = f"{OAUTH}.OAuthBearerLoginModule required"
 
@@ -144,16 +144,9 @@ def test_does_not_start_with_what_it_cannot_check(zookeeper, tmp_path, provider,
     assert said in broker.text()
 
 
-PAIRS = [(Barnabas, Barnabas), (Barnabas, Apache), (Apache, Barnabas)]
-
-
 def replicates(make_broker, kinds, keys):
-    brokers = [protected(make_broker, "SASL_PLAINTEXT", kind, keys=dict(keys), data=f"data-{i}", broker_id=i, default_replication_factor=2, min_insync_replicas=2)
-               for i, kind in enumerate(kinds)]
-    wait_until(lambda: all(kcat(b, "-L").count("  broker ") == 2 for b in brokers), "both brokers")
-    produce(brokers[0], "t", [str(i) for i in range(1000)], "-X", "acks=all")
-    for b in brokers:
-        assert consume(b, "t") == [str(i) for i in range(1000)]
+    brokers = protected_pair(make_broker, "SASL_PLAINTEXT", kinds, keys)
+    check_replication(brokers)
     return brokers
 
 

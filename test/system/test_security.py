@@ -37,21 +37,41 @@ def stores(keys, authority):
 class Listener:
     """A second listener of a broker, besides the plain one that the harness uses."""
 
-    def __init__(self, protocol, **keys):
-        self.protocol, self.port, self.keys = protocol, free_port(), keys
+    def __init__(self, protocol):
+        self.protocol, self.port = protocol, free_port()
         self.bootstrap = f"localhost:{self.port}"
 
     def settings(self, broker):
         return {"listeners": f"PLAINTEXT://127.0.0.1:{broker.port},{self.protocol}://127.0.0.1:{self.port}",
-                "advertised.listeners": f"PLAINTEXT://127.0.0.1:{broker.port},{self.protocol}://localhost:{self.port}", **self.keys}
+                "advertised.listeners": f"PLAINTEXT://127.0.0.1:{broker.port},{self.protocol}://localhost:{self.port}"}
 
 
-def protected(make_broker, protocol, kind=Barnabas, **keys):
-    """A broker with such a listener, and the arguments with which kcat goes there."""
+def protected(make_broker, protocol, kind=Barnabas, keys=None, **more):
+    """A broker with such a listener."""
     listener = Listener(protocol)
-    broker = make_broker(kind=kind, each=lambda b: {**listener.settings(b), **keys.pop("keys", {})}, **keys)
+    broker = make_broker(kind=kind, each=lambda b: {**listener.settings(b), **(keys or {})}, **more)
     broker.listener = listener
     return broker
+
+
+PAIRS = [(Barnabas, Barnabas), (Barnabas, Apache), (Apache, Barnabas)]
+
+
+def make_pair(kinds, make):
+    """Two brokers that know each other, with two replicas of everything, which have to be in sync."""
+    brokers = [make(kind, data=f"data-{i}", broker_id=i, default_replication_factor=2, min_insync_replicas=2) for i, kind in enumerate(kinds)]
+    wait_until(lambda: all(kcat(b, "-L").count("  broker ") == 2 for b in brokers), "both brokers")
+    return brokers
+
+
+def protected_pair(make_broker, protocol, kinds, keys):
+    return make_pair(kinds, lambda kind, **more: protected(make_broker, protocol, kind, keys, **more))
+
+
+def check_replication(brokers, *arguments):
+    produce(brokers[0], "t", [str(i) for i in range(1000)], "-X", "acks=all", *arguments)
+    for b in brokers:
+        assert consume(b, "t") == [str(i) for i in range(1000)]
 
 
 def through(broker, authority, **options):
@@ -82,15 +102,10 @@ def test_tls_with_certificates_of_clients(make_broker, authority, server_keys, c
     wait_until(lambda: "SSL handshake failed" in broker.text(), "it to be told")
 
 
-@pytest.mark.parametrize("kinds", [(Barnabas, Barnabas), (Barnabas, Apache), (Apache, Barnabas)], ids=lambda k: "+".join(c.__name__ for c in k))
+@pytest.mark.parametrize("kinds", PAIRS, ids=lambda k: "+".join(c.__name__ for c in k))
 def test_tls_between_brokers(make_broker, authority, server_keys, kinds):
     keys = {**stores(server_keys, authority), "security.inter.broker.protocol": "SSL"}
-    brokers = [protected(make_broker, "SSL", kind, keys=dict(keys), data=f"data-{i}", broker_id=i, default_replication_factor=2, min_insync_replicas=2)
-               for i, kind in enumerate(kinds)]
-    wait_until(lambda: all(kcat(b, "-L").count("  broker ") == 2 for b in brokers), "both brokers")
-    produce(brokers[0], "t", [str(i) for i in range(1000)], "-X", "acks=all")
-    for b in brokers:
-        assert consume(b, "t") == [str(i) for i in range(1000)]
+    check_replication(protected_pair(make_broker, "SSL", kinds, keys))
 
 
 # ---- SASL ----
@@ -117,15 +132,11 @@ def test_plain_passwords(make_broker, authority):
     assert "wrong one" not in broker.text() and "a,b=c" not in broker.text()
 
 
-@pytest.mark.parametrize("kinds", [(Barnabas, Barnabas), (Barnabas, Apache), (Apache, Barnabas)], ids=lambda k: "+".join(c.__name__ for c in k))
+@pytest.mark.parametrize("kinds", PAIRS, ids=lambda k: "+".join(c.__name__ for c in k))
 def test_sasl_ssl_between_brokers(make_broker, authority, server_keys, kinds):
     keys = {**stores(server_keys, authority), **sasl_keys("SASL_SSL")}
-    brokers = [protected(make_broker, "SASL_SSL", kind, keys=dict(keys), data=f"data-{i}", broker_id=i, default_replication_factor=2, min_insync_replicas=2)
-               for i, kind in enumerate(kinds)]
-    wait_until(lambda: all(kcat(b, "-L").count("  broker ") == 2 for b in brokers), "both brokers")
-    produce(brokers[0], "t", [str(i) for i in range(1000)], "-X", "acks=all", *as_user(brokers[0], authority, "alice", "a,b=c"))
-    for b in brokers:
-        assert consume(b, "t") == [str(i) for i in range(1000)]
+    brokers = protected_pair(make_broker, "SASL_SSL", kinds, keys)
+    check_replication(brokers, *as_user(brokers[0], authority, "alice", "a,b=c"))
 
 
 def test_scram_credentials_of_zookeeper(make_broker, authority, zookeeper):
@@ -140,9 +151,7 @@ def test_scram_credentials_of_zookeeper(make_broker, authority, zookeeper):
     zookeeper.client.ensure_path("/")
     credentials("--add-config", "admin", "SCRAM-SHA-512=[password=of brokers]")
     keys = sasl_keys("SASL_PLAINTEXT", "SCRAM-SHA-512", jaas)
-    brokers = [protected(make_broker, "SASL_PLAINTEXT", keys=dict(keys), data=f"data-{i}", broker_id=i, default_replication_factor=2, min_insync_replicas=2)
-               for i in range(2)]
-    wait_until(lambda: all(kcat(b, "-L").count("  broker ") == 2 for b in brokers), "both brokers")
+    brokers = protected_pair(make_broker, "SASL_PLAINTEXT", (Barnabas, Barnabas), keys)
     credentials("--add-config", "al=ice", "SCRAM-SHA-512=[iterations=8192,password=sesame]")
     alice = [as_user(b, authority, "al=ice", "sesame", "SCRAM-SHA-512") for b in brokers]
 
@@ -358,9 +367,7 @@ def test_clients_log_in_again(make_broker, authority, tmp_path):
 def test_brokers_log_in_again(make_broker, kinds):
     """All the while in sync, and without a word of it."""
     keys = {**sasl_keys("SASL_PLAINTEXT"), "connections.max.reauth.ms": 2000, "num.partitions": 4}
-    brokers = [protected(make_broker, "SASL_PLAINTEXT", kind, keys=dict(keys), data=f"data-{i}", broker_id=i, default_replication_factor=2, min_insync_replicas=2)
-               for i, kind in enumerate(kinds)]
-    wait_until(lambda: all(kcat(b, "-L").count("  broker ") == 2 for b in brokers), "both brokers")
+    brokers = protected_pair(make_broker, "SASL_PLAINTEXT", kinds, keys)
     end, lines = time.monotonic() + SECONDS, []
     while time.monotonic() < end:
         lines.append(str(len(lines)))
