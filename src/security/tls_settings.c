@@ -91,27 +91,35 @@ static void settings_check_names(struct settings_reader *r)
 
 /* ---- All together ---- */
 
+void tls_settings_take(const char *(*get)(void *ctx, const char *key), void *ctx, struct tls_settings *out)
+{
+    *out = (struct tls_settings){.keys = {.type = get(ctx, "ssl.keystore.type"),
+                                          .location = get(ctx, "ssl.keystore.location"),
+                                          .password = get(ctx, "ssl.keystore.password"),
+                                          .key_password = get(ctx, "ssl.key.password"),
+                                          .key = get(ctx, "ssl.keystore.key"),
+                                          .certificates = get(ctx, "ssl.keystore.certificate.chain")},
+                                 .trust = {.type = get(ctx, "ssl.truststore.type"),
+                                           .location = get(ctx, "ssl.truststore.location"),
+                                           .password = get(ctx, "ssl.truststore.password"),
+                                           .certificates = get(ctx, "ssl.truststore.certificates")},
+                                 .enabled_protocols = get(ctx, "ssl.enabled.protocols"),
+                                 .cipher_suites = get(ctx, "ssl.cipher.suites")};
+}
+
+static const char *settings_get(void *ctx, const char *key)
+{
+    return settings_text(ctx, key);
+}
+
 bool tls_settings_of(const struct broker_config *config, const struct listener *listener, struct arena *a,
                      struct tls_settings *out, struct fail *fail)
 {
     struct settings_reader r = {config, listener, a, fail, false};
-    *out = (struct tls_settings){
-        .keys = {.type = settings_text(&r, "ssl.keystore.type"),
-                 .location = settings_text(&r, "ssl.keystore.location"),
-                 .password = settings_text(&r, "ssl.keystore.password"),
-                 .key_password = settings_text(&r, "ssl.key.password"),
-                 .key = settings_text(&r, "ssl.keystore.key"),
-                 .certificates = settings_text(&r, "ssl.keystore.certificate.chain")},
-        .trust = {.type = settings_text(&r, "ssl.truststore.type"),
-                  .location = settings_text(&r, "ssl.truststore.location"),
-                  .password = settings_text(&r, "ssl.truststore.password"),
-                  .certificates = settings_text(&r, "ssl.truststore.certificates")},
-        .enabled_protocols = settings_text(&r, "ssl.enabled.protocols"),
-        .cipher_suites = settings_text(&r, "ssl.cipher.suites"),
-        .principal_rules = settings_text(&r, "ssl.principal.mapping.rules"),
-        .client_auth = settings_client_auth(&r),
-        .check_host = settings_check_host(&r),
-    };
+    tls_settings_take(settings_get, &r, out);
+    out->principal_rules = settings_text(&r, "ssl.principal.mapping.rules");
+    out->client_auth = settings_client_auth(&r);
+    out->check_host = settings_check_host(&r);
     for (size_t i = 0; i < ARRAY_LEN(java_settings); i++)
         settings_check_java(&r, &java_settings[i]);
     settings_check_names(&r);

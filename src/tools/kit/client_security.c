@@ -12,22 +12,16 @@ static const char *property(const struct getter *g, const char *name)
     return g->get(g->properties, name);
 }
 
-static void read_tls(const struct getter *g, struct tls_settings *out)
+static const char *tls_property(void *getter, const char *name)
+{
+    return property(getter, name);
+}
+
+static void read_tls(struct getter *g, struct tls_settings *out)
 {
     const char *algorithm = property(g, "ssl.endpoint.identification.algorithm");
-    *out = (struct tls_settings){.keys = {.type = property(g, "ssl.keystore.type"),
-                                          .location = property(g, "ssl.keystore.location"),
-                                          .password = property(g, "ssl.keystore.password"),
-                                          .key_password = property(g, "ssl.key.password"),
-                                          .key = property(g, "ssl.keystore.key"),
-                                          .certificates = property(g, "ssl.keystore.certificate.chain")},
-                                 .trust = {.type = property(g, "ssl.truststore.type"),
-                                           .location = property(g, "ssl.truststore.location"),
-                                           .password = property(g, "ssl.truststore.password"),
-                                           .certificates = property(g, "ssl.truststore.certificates")},
-                                 .enabled_protocols = property(g, "ssl.enabled.protocols"),
-                                 .cipher_suites = property(g, "ssl.cipher.suites"),
-                                 .check_host = algorithm == NULL || *algorithm != '\0'};
+    tls_settings_take(tls_property, g, out);
+    out->check_host = algorithm == NULL || *algorithm != '\0';
 }
 
 static bool read_login(const struct getter *g, struct arena *a, struct sasl_login *out, struct fail *fail)
