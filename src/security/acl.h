@@ -136,7 +136,6 @@ struct acl_list *acl_list_new_unreadable(const struct acl_resource *r);
 void acl_list_ref(struct acl_list *l);
 void acl_list_unref(struct acl_list *l); /* NULL is none */
 const struct acl_resource *acl_list_resource(const struct acl_list *l);
-bool acl_list_is_unreadable(const struct acl_list *l);
 /* Its entries, each once, in the arena; their texts stay the list's. */
 struct acl_entry *acl_list_entries(const struct acl_list *l, struct arena *a, int32_t *count);
 

@@ -153,11 +153,6 @@ const struct acl_resource *acl_list_resource(const struct acl_list *l)
     return &l->resource;
 }
 
-bool acl_list_is_unreadable(const struct acl_list *l)
-{
-    return l->is_unreadable;
-}
-
 static void acl_row_entries(const struct acl_row *row, uint32_t bits, enum acl_permission permission,
                             struct acl_entry *entries, int32_t *count)
 {

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 from gss import Client
-from harness import BUILD, JARS, Apache, Barnabas, free_port, jvm, kcat, produce, wait_until
+from harness import BUILD, JARS, Apache, Barnabas, free_port, jvm, produce, wait_until
 from kdc import REALM, Kdc
 from test_sasl import Talk
 from test_security import PAIRS, Listener, check_replication, make_pair
