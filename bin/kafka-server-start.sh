@@ -17,15 +17,22 @@ fi
 }
 here=$(cd "$(dirname "$(readlink -f "$0")")" && pwd)
 broker=
-for candidate in "${BARNABAS_BUILD:-}/barnabas" "$here/barnabas" "$here/../barnabas" "$here/../build/barnabas"; do
+for candidate in "${BARNABAS_BUILD:-}/barnabas" "$here/../sbin/barnabas" "$here/../barnabas" "$here/../build/barnabas"; do
     [ -x "$candidate" ] && [ -f "$candidate" ] && broker=$candidate && break
 done
 [ -n "$broker" ] || {
     echo "$0: barnabas is not built; run make, or set BARNABAS_BUILD to the build directory" >&2
     exit 1
 }
+export LOG_DIR=${LOG_DIR:-$here/../logs}
+# Where Apache's scripts look; without one, the log is what the broker says on standard error.
+for candidate in "$here/../config/log4j.properties" "$here/../conf/log4j.properties"; do
+    [ -z "${KAFKA_LOG4J_OPTS:-}" ] && [ -f "$candidate" ] && export KAFKA_LOG4J_OPTS="-Dlog4j.configuration=file:$candidate"
+done
 if [ $daemon = 0 ]; then
     exec "$broker" "$@"
 fi
-mkdir -p "${LOG_DIR:-$here/../logs}"
-setsid "$broker" "$@" >>"${LOG_DIR:-$here/../logs}/server.log" 2>&1 </dev/null &
+mkdir -p "$LOG_DIR"
+output=$LOG_DIR/kafkaServer.out
+[ -n "${KAFKA_LOG4J_OPTS:-}" ] || output=$LOG_DIR/server.log
+setsid "$broker" "$@" >>"$output" 2>&1 </dev/null &

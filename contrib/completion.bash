@@ -1,4 +1,4 @@
-# Completion of the Kafka tools in bash: options from the tool's own --help, topics from the cluster that was named.
+# Completion of the Kafka tools in bash: options and commands as the tools have them, topics from the cluster that was named.
 
 _barnabas_topics() { # WORDS...: prints topics, if the words say where to ask
     local i
@@ -6,29 +6,52 @@ _barnabas_topics() { # WORDS...: prints topics, if the words say where to ask
         case ${!i} in --bootstrap-server | --broker-list | --zookeeper)
             local where=$((i + 1)) how=${!i}
             [ "$how" = --broker-list ] && how=--bootstrap-server
-            timeout 2 kafka-topics.sh "$how" "${!where}" --list 2>/dev/null
+            local topics=kafka-topics
+            command -v $topics >/dev/null || topics=kafka-topics.sh
+            timeout 2 $topics "$how" "${!where}" --list 2>/dev/null
             return
             ;;
         esac
     done
 }
 
+_barnabas_entries() { # TOOL WORDS...: NAME, VALUE and HELP with tabs in between, of the command if one is among the words
+    local tool=$1 tab=$'\t' word entries
+    shift
+    entries=$("$tool" --complete 2>/dev/null </dev/null | grep "$tab.*$tab")
+    for word; do
+        if [[ $word = [a-z]* && $'\n'$entries = *$'\n'"$word$tab$tab"* ]]; then
+            "$tool" --complete "$word" 2>/dev/null | grep "$tab.*$tab"
+            return
+        fi
+    done
+    printf '%s\n' "$entries"
+}
+
 _barnabas_tool() {
-    local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
-    case $previous in
-    --topic) mapfile -t COMPREPLY < <(compgen -W "$(_barnabas_topics "${COMP_WORDS[@]}")" -- "$current") ;;
-    --files | --command-config | --admin.config | --reassignment-json-file | --topics-to-move-json-file | --path-to-json-file | \
-        --producer.config | --consumer.config | --reader-config | --formatter-config | --payload-file | --from-file | --config-file)
-        mapfile -t COMPREPLY < <(compgen -f -- "$current")
-        ;;
-    --compression-codec) mapfile -t COMPREPLY < <(compgen -W "none gzip snappy lz4 zstd" -- "$current") ;;
-    --election-type) mapfile -t COMPREPLY < <(compgen -W "preferred unclean" -- "$current") ;;
-    --isolation-level) mapfile -t COMPREPLY < <(compgen -W "read_committed read_uncommitted" -- "$current") ;;
-    *) mapfile -t COMPREPLY < <(compgen -W "$("$1" --help 2>/dev/null | sed -n 's/^\(--[^ ]*\).*/\1/p')" -- "$current") ;;
+    local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} entries name value found=none words=
+    entries=$(_barnabas_entries "$1" "${COMP_WORDS[@]:1:COMP_CWORD-1}")
+    while IFS= read -r name; do
+        value=${name#*$'\t'} name=${name%%$'\t'*}
+        [ "$name" = "$previous" ] && found=${value%%$'\t'*}
+        words+=" $name"
+    done <<<"$entries"
+    case $found in
+    topic) mapfile -t COMPREPLY < <(compgen -W "$(_barnabas_topics "${COMP_WORDS[@]}")" -- "$current") ;;
+    file) mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
+    any) COMPREPLY=() ;;
+    none | '') mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current") ;;
+    *) mapfile -t COMPREPLY < <(compgen -W "$found" -- "$current") ;;
     esac
 }
 
-for _barnabas_name in $(barnabas-tool --help 2>/dev/null | sed -n 's/^  \([^ ]*\).*/\1.sh/p'); do
-    complete -F _barnabas_tool "$_barnabas_name"
-done
-unset _barnabas_name
+# bash looks for a file of the command's name; read by another name, it is for all tools.
+case ${BASH_SOURCE[0]##*/} in
+kafka-* | zookeeper-*) complete -F _barnabas_tool "${BASH_SOURCE[0]##*/}" ;;
+*)
+    for _barnabas_name in $(barnabas-tool --help 2>/dev/null | sed -n 's/^  \([^ ]*\).*/\1/p'); do
+        complete -F _barnabas_tool "$_barnabas_name" "$_barnabas_name.sh"
+    done
+    unset _barnabas_name
+    ;;
+esac

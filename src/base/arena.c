@@ -27,6 +27,13 @@ void arena_deinit(struct arena *a)
     *a = (struct arena){.limit = a->limit};
 }
 
+void arena_wipe(struct arena *a)
+{
+    for (struct arena_chunk *c = a->chunks; c != NULL; c = c->next)
+        explicit_bzero(c->data, c->size);
+    arena_deinit(a);
+}
+
 static size_t next_chunk_size(const struct arena *a, size_t need)
 {
     size_t size = a->chunks ? MIN(a->chunks->size * 2, (size_t)LARGEST_CHUNK) : FIRST_CHUNK;

@@ -24,6 +24,7 @@ struct arena {
 /* An arena of all zeroes is valid and empty, and owns nothing. */
 void arena_init(struct arena *a, size_t limit);
 void arena_deinit(struct arena *a);
+void arena_wipe(struct arena *a); /* the same of one with secrets: nothing of them stays behind */
 
 /* Memory is aligned for any type and zeroed. */
 void *arena_alloc(struct arena *a, size_t size);

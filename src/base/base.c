@@ -1,20 +1,36 @@
 #include "base/base.h"
 
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
+
+static void (*_Atomic last_words)(void);
+
+void last_words_set(void (*say)(void))
+{
+    atomic_store(&last_words, say);
+}
+
+static _Noreturn void die(void)
+{
+    void (*say)(void) = atomic_exchange(&last_words, NULL);
+    fflush(stderr);
+    if (say != NULL)
+        say();
+    abort();
+}
 
 void ensure_failed(const char *what, const char *file, int line, const char *func)
 {
     fprintf(stderr, "FATAL broken invariant in %s() at %s:%d: %s\n", func, file, line, what);
-    fflush(stderr);
-    abort();
+    die();
 }
 
 static void *or_die(void *p, size_t size)
 {
     if (p == NULL && size > 0) {
         fprintf(stderr, "FATAL out of memory: %zu bytes refused\n", size);
-        abort();
+        die();
     }
     return p;
 }

@@ -55,6 +55,8 @@ static inline int64_t saturating_sub(int64_t a, int64_t b)
 }
 
 _Noreturn void ensure_failed(const char *what, const char *file, int line, const char *func);
+/* What is done before the process aborts, on whatever thread, with whatever locks; NULL: nothing. */
+void last_words_set(void (*say)(void));
 
 /* Allocation that cannot fail: without memory the process says so and aborts. Free with free(). */
 void *xmalloc(size_t size);

@@ -1,5 +1,7 @@
 #include "base/bytes.h"
 
+#include <ctype.h>
+
 int str_cmp(struct str a, struct str b)
 {
     int32_t common = MIN(a.len, b.len);
@@ -49,6 +51,15 @@ bool str_to_int32(struct str s, int32_t *out)
     value = has_sign && s.p[0] == '-' ? -value : value;
     *out = (int32_t)value;
     return value <= INT32_MAX;
+}
+
+struct str str_trim(struct str s)
+{
+    for (; s.len > 0 && isspace((unsigned char)s.p[0]); s.p++)
+        s.len--;
+    while (s.len > 0 && isspace((unsigned char)s.p[s.len - 1]))
+        s.len--;
+    return s;
 }
 
 struct str str_head(struct str s, int32_t most)
@@ -125,12 +136,4 @@ size_t uvarlong_put(uint8_t *p, uint64_t v)
 size_t uvarint_put(uint8_t *p, uint32_t v)
 {
     return uvarlong_put(p, v);
-}
-
-size_t uvarlong_size(uint64_t v)
-{
-    size_t n = 1;
-    for (; v >= 0x80; v >>= 7)
-        n++;
-    return n;
 }

@@ -51,6 +51,8 @@ static inline bool str_has_zero(struct str s)
 
 /* The number that it is, in decimal digits, perhaps with a sign, and nothing else. */
 bool str_to_int32(struct str s, int32_t *out) NODISCARD;
+/* Without the white space around it. */
+struct str str_trim(struct str s);
 /* At most so many bytes of its beginning, whole characters if it is UTF-8. */
 struct str str_head(struct str s, int32_t most);
 /* Whether it is nothing but whole characters in their shortest form, without surrogates. */
@@ -113,7 +115,11 @@ size_t uvarint_get(const uint8_t *p, size_t len, uint32_t *out);
 size_t uvarlong_get(const uint8_t *p, size_t len, uint64_t *out);
 size_t uvarint_put(uint8_t *p, uint32_t v);
 size_t uvarlong_put(uint8_t *p, uint64_t v);
-size_t uvarlong_size(uint64_t v);
+/* Bytes of the shortest form: one for each seven bits. */
+static inline size_t uvarlong_size(uint64_t v)
+{
+    return (size_t)(70 - __builtin_clzll(v | 1)) / 7;
+}
 
 static inline uint64_t zigzag(int64_t v)
 {

@@ -8,6 +8,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <time.h>
 
 #include "base/base.h"
 #include "base/lock_ranks.h"
@@ -92,6 +93,21 @@ static inline void lock_wait(struct lock *l, pthread_cond_t *condition)
     ensure(lock_is_held(l));
     atomic_store_explicit(&l->holder, 0, memory_order_relaxed);
     pthread_cond_wait(condition, &l->mutex);
+    atomic_store_explicit(&l->holder, lock_self(), memory_order_relaxed);
+}
+
+/* The same, at most for so long. */
+static inline void lock_wait_for(struct lock *l, pthread_cond_t *condition, int64_t ms)
+{
+    struct timespec until;
+    ensure(lock_is_held(l));
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += (time_t)(ms / 1000);
+    until.tv_nsec += (long)(ms % 1000 * 1000000);
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    atomic_store_explicit(&l->holder, 0, memory_order_relaxed);
+    (void)pthread_cond_clockwait(condition, &l->mutex, CLOCK_MONOTONIC, &until);
     atomic_store_explicit(&l->holder, lock_self(), memory_order_relaxed);
 }
 

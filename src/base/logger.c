@@ -1,18 +1,30 @@
+/* Which loggers there are, and what they let through. Lines are written in logger_line.c. */
 #include "base/logger.h"
 
-#include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
-#include <unistd.h>
 
-#include "base/clock.h"
 #include "base/lock.h"
+#include "base/logger_names.h"
 
-#define LINES_PER_SECOND 10
-#define LONGEST_LINE 4096
+static const char *const level_names[] = {"TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL", "OFF"};
 
-static const char *const level_names[] = {"TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"};
+/* ---- Names ---- */
+
+struct logger_row {
+    const char *place, *logger, *component;
+};
+
+#define ROW(place, logger, component) {place, logger, component},
+static const struct logger_row rows[] = {LOGGER_NAMES(ROW)};
+#undef ROW
+
+static const struct logger_row *row_of(const char *place)
+{
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        if (strcmp(rows[i].place, place) == 0)
+            return &rows[i];
+    return NULL;
+}
 
 /*
  * "src/storage/segment.c", whatever the build directory, is "storage.segment"; a file from elsewhere has no folder.
@@ -33,11 +45,44 @@ static void logger_place_of(const char *file, char out[LOGGER_NAME_ROOM])
             *c = '.';
 }
 
-/* ---- Levels ---- */
+/* The folder's name of "folder.file"; false when there is no folder. */
+static bool folder_of(const char *name, char out[LOGGER_NAME_ROOM])
+{
+    snprintf(out, LOGGER_NAME_ROOM, "%s", name);
+    char *dot = strchr(out, '.');
+    if (dot != NULL)
+        *dot = '\0';
+    return dot != NULL;
+}
+
+static bool is_of_file(const struct log_place *p)
+{
+    return strchr(p->file, '/') != NULL || strcmp(p->own, p->file) != 0;
+}
+
+/* -1: that of the logger above. */
+static int default_level(const char *name)
+{
+    return strcmp(name, LOGGER_ROOT) == 0 ? LEVEL_INFO : strcmp(name, LOGGER_REQUESTS) == 0 ? LEVEL_WARN : -1;
+}
+
+/* Makes "kafka.log" of "kafka.log.LogManager"; false: only the root is above. */
+static bool cut_last_part(char *name)
+{
+    char *dot = strrchr(name, '.');
+    if (dot != NULL)
+        *dot = '\0';
+    return dot != NULL;
+}
+
+/* ---- Loggers ---- */
 
 struct logger {
     char name[LOGGER_NAME_ROOM];
-    int own, level; /* what it was set to, or -1; what counts */
+    int own, level;   /* what it was set to, or -1; what counts */
+    bool by_request;  /* it was set or unset while the broker ran */
+    bool detached;    /* from the outlets of those above */
+    uint32_t outlets; /* of its own */
 };
 
 static struct lock lock = LOCK_INITIALIZER(RANK_LOGGERS); /* guards all below */
@@ -47,6 +92,15 @@ static size_t logger_count, logger_cap;
 
 void logger_register(struct log_place *place)
 {
+    char folder[LOGGER_NAME_ROOM];
+    logger_place_of(place->file, place->own);
+    bool has_folder = is_of_file(place) && folder_of(place->own, folder);
+    const struct logger_row *row = row_of(place->own);
+    if (row == NULL && has_folder)
+        row = row_of(folder);
+    snprintf(place->name, sizeof(place->name), "%s", row != NULL ? row->logger : place->own);
+    place->component = row != NULL ? row->component : NULL;
+    atomic_store(&place->level, MAX(default_level(place->name), LEVEL_INFO));
     place->next = places;
     places = place;
 }
@@ -63,6 +117,7 @@ static struct logger *logger_find(const char *name)
     return bsearch(&wanted, loggers, logger_count, sizeof(wanted), logger_by_name);
 }
 
+/* Whoever adds sorts. */
 static void logger_add(const char *name)
 {
     for (size_t i = 0; i < logger_count; i++)
@@ -70,48 +125,98 @@ static void logger_add(const char *name)
             return;
     loggers = xgrow(loggers, logger_count + 1, &logger_cap, sizeof(*loggers));
     struct logger *l = &loggers[logger_count++];
-    l->own = strcmp(name, LOGGER_ROOT) == 0 ? LEVEL_INFO : -1;
-    l->level = LEVEL_INFO;
+    *l = (struct logger){.own = default_level(name), .level = LEVEL_INFO};
     snprintf(l->name, sizeof(l->name), "%s", name);
 }
 
-/* The folder's name of "folder.file"; false when there is no folder. */
-static bool folder_of(const char *name, char out[LOGGER_NAME_ROOM])
+static void logger_sort(void)
 {
-    snprintf(out, LOGGER_NAME_ROOM, "%s", name);
-    char *dot = strchr(out, '.');
-    if (dot != NULL)
-        *dot = '\0';
-    return dot != NULL;
+    qsort(loggers, logger_count, sizeof(*loggers), logger_by_name);
 }
 
 static void make_loggers(void)
 {
-    char name[LOGGER_NAME_ROOM], folder[LOGGER_NAME_ROOM];
+    char name[LOGGER_NAME_ROOM];
     if (loggers != NULL)
         return;
     logger_add(LOGGER_ROOT);
     for (const struct log_place *p = places; p != NULL; p = p->next) {
-        logger_place_of(p->file, name);
-        logger_add(name);
-        if (strchr(p->file, '/') != NULL && folder_of(name, folder)) /* it is a file's */
-            logger_add(folder);
+        logger_add(p->own);
+        if (is_of_file(p) && folder_of(p->own, name))
+            logger_add(name);
+        snprintf(name, sizeof(name), "%s", p->name);
+        do
+            logger_add(name);
+        while (cut_last_part(name));
     }
-    qsort(loggers, logger_count, sizeof(*loggers), logger_by_name);
+    logger_sort();
+}
+
+/* ---- What counts ---- */
+
+/* What loggers, asked one after the other, have said so far. */
+struct verdict {
+    int level; /* -1: nothing yet */
+    bool detached;
+    uint32_t outlets;
+};
+
+static void verdict_ask(struct verdict *v, const char *name)
+{
+    const struct logger *l = logger_find(name);
+    if (l == NULL)
+        return;
+    if (v->level < 0)
+        v->level = l->own;
+    if (!v->detached)
+        v->outlets |= l->outlets;
+    v->detached |= l->detached;
+}
+
+/* The logger of that name and those above it. */
+static void verdict_ask_upwards(struct verdict *v, const char *from)
+{
+    char name[LOGGER_NAME_ROOM];
+    snprintf(name, sizeof(name), "%s", from);
+    do
+        verdict_ask(v, name);
+    while (cut_last_part(name));
+    verdict_ask(v, LOGGER_ROOT);
+}
+
+static void resolve_place(struct log_place *p)
+{
+    char folder[LOGGER_NAME_ROOM];
+    struct verdict v = {.level = -1};
+    if (strcmp(p->own, p->name) != 0)
+        verdict_ask(&v, p->own);
+    if (is_of_file(p) && folder_of(p->own, folder))
+        verdict_ask(&v, folder);
+    verdict_ask_upwards(&v, p->name);
+    atomic_store(&p->level, v.level);
+    atomic_store(&p->outlets, v.outlets);
+}
+
+/* A file's or folder's own logger is below that of Apache's which its lines belong to. */
+static int level_of_logger(const struct logger *l)
+{
+    char folder[LOGGER_NAME_ROOM];
+    struct verdict v = {.level = l->own};
+    const struct logger_row *row = row_of(l->name);
+    if (folder_of(l->name, folder) && row_of(folder) != NULL) {
+        verdict_ask(&v, folder);
+        row = row != NULL ? row : row_of(folder);
+    }
+    verdict_ask_upwards(&v, row != NULL ? row->logger : l->name);
+    return v.level;
 }
 
 static void logger_resolve(void)
 {
-    char folder[LOGGER_NAME_ROOM], name[LOGGER_NAME_ROOM];
-    int root = logger_find(LOGGER_ROOT)->own;
-    for (size_t i = 0; i < logger_count; i++) {
-        struct logger *l = &loggers[i], *above = folder_of(l->name, folder) ? logger_find(folder) : NULL;
-        l->level = l->own >= 0 ? l->own : above != NULL && above->own >= 0 ? above->own : root;
-    }
-    for (struct log_place *p = places; p != NULL; p = p->next) {
-        logger_place_of(p->file, name);
-        atomic_store(&p->level, logger_find(name)->level);
-    }
+    for (size_t i = 0; i < logger_count; i++)
+        loggers[i].level = level_of_logger(&loggers[i]);
+    for (struct log_place *p = places; p != NULL; p = p->next)
+        resolve_place(p);
 }
 
 static void change(const char *name, int level)
@@ -121,6 +226,7 @@ static void change(const char *name, int level)
     struct logger *l = logger_find(name);
     ensure(l != NULL);
     l->own = level;
+    l->by_request = true;
     logger_resolve();
     lock_release(&lock);
 }
@@ -134,6 +240,31 @@ void logger_unset(const char *name)
 {
     ensure(strcmp(name, LOGGER_ROOT) != 0);
     change(name, -1);
+}
+
+void logger_configure(const struct logger_setting *settings, size_t count)
+{
+    lock_take(&lock);
+    make_loggers();
+    for (size_t i = 0; i < count; i++)
+        logger_add(settings[i].name);
+    logger_sort();
+    for (size_t i = 0; i < logger_count; i++) {
+        struct logger *l = &loggers[i];
+        l->detached = false;
+        l->outlets = 0;
+        if (!l->by_request)
+            l->own = default_level(l->name);
+    }
+    for (size_t i = 0; i < count; i++) {
+        struct logger *l = logger_find(settings[i].name);
+        l->detached = settings[i].detached;
+        l->outlets = settings[i].outlets;
+        if (!l->by_request && settings[i].level >= 0)
+            l->own = settings[i].level;
+    }
+    logger_resolve();
+    lock_release(&lock);
 }
 
 bool logger_exists(const char *name)
@@ -156,7 +287,7 @@ void logger_each(void (*visit)(void *ctx, const char *name, enum log_level level
 
 bool logger_parse_level(const char *name, enum log_level *out)
 {
-    for (size_t i = 0; i < ARRAY_LEN(level_names); i++) {
+    for (size_t i = 0; i < LEVEL_OFF; i++) {
         if (strcmp(name, level_names[i]) == 0) {
             *out = (enum log_level)i;
             return true;
@@ -168,58 +299,4 @@ bool logger_parse_level(const char *name, enum log_level *out)
 const char *logger_level_name(enum log_level level)
 {
     return level_names[level];
-}
-
-/* ---- Lines ---- */
-
-static size_t put_prefix(char *line, size_t size, enum log_level level)
-{
-    int64_t now = clock_wall_ms();
-    time_t seconds = (time_t)(now / 1000);
-    struct tm tm;
-    localtime_r(&seconds, &tm);
-    size_t n = strftime(line, size, "[%Y-%m-%d %H:%M:%S", &tm);
-    n += (size_t)snprintf(line + n, size - n, ",%03d] %s ", (int)(now % 1000), level_names[level]);
-    return n;
-}
-
-/* What clients have named may hold anything: it must not look like a line of its own, or steer a terminal. */
-static void hide_controls(char *text, size_t len)
-{
-    for (size_t i = 0; i < len; i++)
-        if ((unsigned char)text[i] < ' ' || text[i] == 0x7f)
-            text[i] = '?';
-}
-
-void logger_write(enum log_level level, const char *file, const char *fmt, ...)
-{
-    char line[LONGEST_LINE], place[LOGGER_NAME_ROOM];
-    size_t room = sizeof(line) - 80; /* for the place and the newline */
-    size_t n = put_prefix(line, room, level);
-    va_list args;
-    va_start(args, fmt);
-    int len = vsnprintf(line + n, room - n, fmt, args);
-    va_end(args);
-    size_t written = MIN((size_t)MAX(len, 0), room - n - 1);
-    hide_controls(line + n, written);
-    n += written;
-    logger_place_of(file, place);
-    n += (size_t)snprintf(line + n, sizeof(line) - n, " (%s)\n", place);
-    ssize_t unused UNUSED = write(STDERR_FILENO, line, n);
-}
-
-bool log_limit_allows(struct log_limit *limit, const char *file)
-{
-    int64_t now = clock_mono_ms() / 1000;
-    int64_t second = atomic_load(&limit->second);
-    if (now != second && atomic_compare_exchange_strong(&limit->second, &second, now)) {
-        atomic_store(&limit->written, 0);
-        int skipped = atomic_exchange(&limit->skipped, 0);
-        if (skipped > 0)
-            logger_write(LEVEL_WARN, file, "%d more such lines were left out", skipped);
-    }
-    if (atomic_fetch_add(&limit->written, 1) < (limit->per_second > 0 ? limit->per_second : LINES_PER_SECOND))
-        return true;
-    atomic_fetch_add(&limit->skipped, 1);
-    return false;
 }

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
+#include <utlist.h>
 
 #include "base/clock.h"
 #include "base/lock.h"
@@ -34,9 +35,10 @@ enum { VISIT_ROUNDS = 8 }; /* what comes later is the loop's own thread's: a vis
 struct loop {
     struct ev_loop *ev;
     struct ev_async wake;
-    char name[16];
-    struct lock lock;    /* guards the mailbox and the presence */
-    pthread_cond_t left; /* by a visitor */
+    char name[LOOP_NAME_ROOM];
+    struct loop *prev_loop, *next_loop; /* of all that there are */
+    struct lock lock;                   /* guards the mailbox and the presence */
+    pthread_cond_t left;                /* by a visitor */
     struct message *first, **last;
     enum presence presence;
     bool waiting; /* the thread, for the visitor */
@@ -44,10 +46,16 @@ struct loop {
     bool stopping;
     atomic_bool running;
     struct turn turn;
+    _Atomic int64_t idle_us, asleep_us; /* slept in all before now; and since when it sleeps, 0: it does not */
+    _Atomic int64_t wakes;
+    _Atomic int64_t awake_since_us, last_turn_us; /* 0: it sleeps */
     void *local;
 };
 
 static _Thread_local struct loop *current;
+
+static struct lock all_lock = LOCK_INITIALIZER(RANK_LOOPS);
+static struct loop *all_loops; /* guarded by it */
 
 _Static_assert(sizeof(struct ev_io) <= sizeof(struct loop_opaque), "watcher storage too small");
 _Static_assert(sizeof(struct ev_timer) <= sizeof(struct loop_opaque), "watcher storage too small");
@@ -56,6 +64,7 @@ static void turn_begin(struct loop *loop)
 {
     loop->turn.began_us = loop->turn.last_us = clock_mono_us();
     loop->turn.longest_us = 0;
+    atomic_store_explicit(&loop->awake_since_us, loop->turn.began_us, memory_order_relaxed);
 }
 
 static void turn_note(struct loop *loop, void (*callback)(void))
@@ -74,6 +83,8 @@ static void turn_end(struct loop *loop)
 {
     const struct turn *t = &loop->turn;
     char name[SYMBOL_ROOM];
+    atomic_store_explicit(&loop->awake_since_us, 0, memory_order_relaxed);
+    atomic_store_explicit(&loop->last_turn_us, t->last_us - t->began_us, memory_order_relaxed);
     if (t->last_us - t->began_us < SLOW_TURN_US)
         return;
     log_warn("A turn of the loop %s took %" PRId64 " ms, of which %" PRId64 " were in %s", loop->name,
@@ -116,7 +127,20 @@ static void fall_asleep(struct ev_loop *ev)
     lock_take(&loop->lock);
     ensure(loop->presence == AWAKE && current == loop);
     loop->presence = ASLEEP;
+    /* Before a visitor may come, who has the turn then. */
+    atomic_store_explicit(&loop->asleep_us, loop->turn.last_us, memory_order_relaxed);
     lock_release(&loop->lock);
+}
+
+/* Who reads may see the one before the other: then the sleep that is over counts twice or not at all, until the next.
+ */
+static void loop_count_sleep(struct loop *loop)
+{
+    int64_t idle_us = atomic_load_explicit(&loop->idle_us, memory_order_relaxed);
+    int64_t asleep_us = atomic_load_explicit(&loop->asleep_us, memory_order_relaxed);
+    atomic_store_explicit(&loop->asleep_us, 0, memory_order_relaxed);
+    atomic_store_explicit(&loop->idle_us, idle_us + loop->turn.began_us - asleep_us, memory_order_relaxed);
+    atomic_store_explicit(&loop->wakes, loop_wakes(loop) + 1, memory_order_relaxed);
 }
 
 static void wake_up(struct ev_loop *ev)
@@ -131,6 +155,7 @@ static void wake_up(struct ev_loop *ev)
     loop->presence = AWAKE;
     lock_release(&loop->lock);
     turn_begin(loop);
+    loop_count_sleep(loop);
 }
 
 static void mailbox_drain(struct ev_loop *ev, struct ev_async *w, int events UNUSED)
@@ -158,6 +183,9 @@ struct loop *loop_new(const char *name)
     ev_async_init(&loop->wake, mailbox_drain);
     ev_set_priority(&loop->wake, EV_MAXPRI);
     ev_async_start(loop->ev, &loop->wake);
+    lock_take(&all_lock);
+    DL_APPEND2(all_loops, loop, prev_loop, next_loop);
+    lock_release(&all_lock);
     return loop;
 }
 
@@ -173,6 +201,9 @@ void loop_free(struct loop *loop)
         return;
     ensure(current != loop);
     loop_drain(loop);
+    lock_take(&all_lock);
+    DL_DELETE2(all_loops, loop, prev_loop, next_loop);
+    lock_release(&all_lock);
     ev_loop_destroy(loop->ev);
     pthread_cond_destroy(&loop->left);
     lock_deinit(&loop->lock);
@@ -182,6 +213,36 @@ void loop_free(struct loop *loop)
 const char *loop_name(const struct loop *loop)
 {
     return loop->name;
+}
+
+void loop_look(const struct loop *loop, struct loop_look *out)
+{
+    struct lock *lock = (struct lock *)(uintptr_t)&loop->lock; /* all else is left as it is */
+    int64_t since_us = atomic_load_explicit(&loop->awake_since_us, memory_order_relaxed);
+    *out = (struct loop_look){
+        .awake_us = since_us > 0 ? MAX(clock_mono_us() - since_us, INT64_C(1)) : 0,
+        .last_turn_us = atomic_load_explicit(&loop->last_turn_us, memory_order_relaxed),
+    };
+    lock_take(lock);
+    for (const struct message *m = loop->first; m != NULL; m = m->next)
+        out->mailbox++;
+    lock_release(lock);
+}
+
+bool loop_find_stuck(int64_t for_us, char name[LOOP_NAME_ROOM])
+{
+    int64_t now = clock_mono_us();
+    struct loop *loop;
+    lock_take(&all_lock);
+    DL_FOREACH2 (all_loops, loop, next_loop) {
+        int64_t since_us = atomic_load_explicit(&loop->awake_since_us, memory_order_relaxed);
+        if (since_us > 0 && now - since_us >= for_us)
+            break;
+    }
+    if (loop != NULL)
+        memcpy(name, loop->name, LOOP_NAME_ROOM);
+    lock_release(&all_lock);
+    return loop != NULL;
 }
 
 void loop_set_local(struct loop *loop, void *local)
@@ -197,6 +258,28 @@ void *loop_local(const struct loop *loop)
 struct loop *loop_current(void)
 {
     return current;
+}
+
+int64_t loop_turn_us(void)
+{
+    return current != NULL ? current->turn.began_us : clock_mono_us();
+}
+
+int64_t loop_callback_us(void)
+{
+    return current != NULL ? current->turn.last_us : clock_mono_us();
+}
+
+int64_t loop_idle_us(const struct loop *loop)
+{
+    int64_t asleep_us = atomic_load_explicit(&loop->asleep_us, memory_order_relaxed);
+    int64_t idle_us = atomic_load_explicit(&loop->idle_us, memory_order_relaxed);
+    return asleep_us != 0 ? idle_us + MAX(clock_mono_us() - asleep_us, INT64_C(0)) : idle_us;
+}
+
+int64_t loop_wakes(const struct loop *loop)
+{
+    return atomic_load_explicit(&loop->wakes, memory_order_relaxed);
 }
 
 bool loop_is_mine(const struct loop *loop)

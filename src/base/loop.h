@@ -12,6 +12,8 @@
 
 struct loop;
 
+enum { LOOP_NAME_ROOM = 16 };
+
 struct loop *loop_new(const char *name);
 void loop_free(struct loop *loop);
 /* Delivers what is in the mailbox, on the calling thread, when the loop's own has ended. Whether there was anything. */
@@ -24,6 +26,24 @@ void loop_stop(struct loop *loop); /* any thread */
 struct loop *loop_current(void);
 /* Whether the caller may use what belongs to the loop: this is its thread, or it has none now. To be ensured. */
 bool loop_is_mine(const struct loop *loop);
+/*
+ * When the current loop's turn began, which is when it woke up; and when the callback that runs now did. In
+ * microseconds of the monotonic clock, which they do not read where a loop runs.
+ */
+int64_t loop_turn_us(void);
+int64_t loop_callback_us(void);
+/* For how long its thread has slept until now, and how often it has woken up. Any thread. */
+int64_t loop_idle_us(const struct loop *loop);
+int64_t loop_wakes(const struct loop *loop);
+/* What it is at. Any thread. */
+struct loop_look {
+    int64_t awake_us,
+        last_turn_us; /* for how long it has been in its turn, 0: it sleeps; how long the one before was */
+    int mailbox;      /* messages that wait */
+};
+void loop_look(const struct loop *loop, struct loop_look *out);
+/* The name of one, of all in this process, that has been in its turn for so long. False: there is none. Any thread. */
+bool loop_find_stuck(int64_t for_us, char name[LOOP_NAME_ROOM]);
 /* One pointer that a part above keeps with the loop. Set before the loop runs, or on its thread. */
 void loop_set_local(struct loop *loop, void *local);
 void *loop_local(const struct loop *loop);

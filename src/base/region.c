@@ -2,9 +2,12 @@
 
 #include <unistd.h>
 
+static atomic_int open_files;
+
 struct file_ref *file_ref_new(int fd)
 {
     ensure(fd >= 0);
+    atomic_fetch_add_explicit(&open_files, 1, memory_order_relaxed);
     struct file_ref *f = xmalloc(sizeof(*f));
     f->fd = fd;
     atomic_init(&f->refs, 1);
@@ -26,7 +29,13 @@ void file_ref_put(struct file_ref *f)
     if (before == 1) {
         close(f->fd);
         free(f);
+        atomic_fetch_sub_explicit(&open_files, 1, memory_order_relaxed);
     }
+}
+
+int file_refs_open(void)
+{
+    return atomic_load_explicit(&open_files, memory_order_relaxed);
 }
 
 ssize_t region_read(const struct file_region *region, void *out)

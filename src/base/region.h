@@ -23,6 +23,7 @@ struct file_region {
 struct file_ref *file_ref_new(int fd); /* one reference, owns fd */
 void file_ref_get(struct file_ref *f);
 void file_ref_put(struct file_ref *f); /* NULL allowed; the last one closes */
+int file_refs_open(void);              /* how many files are held so */
 
 /* Copies the bytes to `out`; how many, or -1. May block. */
 ssize_t region_read(const struct file_region *region, void *out);

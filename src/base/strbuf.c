@@ -21,7 +21,8 @@ void strbuf_clear(struct strbuf *b)
 
 void *strbuf_extend(struct strbuf *b, size_t len)
 {
-    b->p = xgrow(b->p, MAX(b->len + len + 1, (size_t)FIRST_ROOM), &b->cap, 1);
+    if (b->len + len >= b->cap) /* seldom */
+        b->p = xgrow(b->p, MAX(b->len + len + 1, (size_t)FIRST_ROOM), &b->cap, 1);
     char *at = b->p + b->len;
     b->len += len;
     ensure(b->len < b->cap); /* with room for the NUL */
@@ -45,6 +46,20 @@ void strbuf_str(struct strbuf *b, struct str s)
 {
     ensure(s.len >= 0);
     strbuf_add(b, s.p, (size_t)s.len);
+}
+
+void strbuf_utf8(struct strbuf *b, struct str s)
+{
+    static const char replacement[] = "\xef\xbf\xbd"; /* U+FFFD */
+    if (str_is_utf8(s)) {
+        strbuf_str(b, s);
+        return;
+    }
+    for (int32_t i = 0; i < s.len; i++)
+        if ((unsigned char)s.p[i] < 0x80)
+            strbuf_add(b, &s.p[i], 1);
+        else
+            strbuf_puts(b, replacement);
 }
 
 void strbuf_printf(struct strbuf *b, const char *fmt, ...)

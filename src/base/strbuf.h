@@ -14,6 +14,8 @@ void strbuf_clear(struct strbuf *b); /* keeps the memory */
 void strbuf_add(struct strbuf *b, const void *data, size_t len);
 void strbuf_puts(struct strbuf *b, const char *s);
 void strbuf_str(struct strbuf *b, struct str s);
+/* The same of bytes that anybody may have chosen: what is no UTF-8 would make the whole unreadable. */
+void strbuf_utf8(struct strbuf *b, struct str s);
 void strbuf_printf(struct strbuf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Room for `len` more bytes, which the caller fills; they count as added. */
 void *strbuf_extend(struct strbuf *b, size_t len);

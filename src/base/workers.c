@@ -2,6 +2,7 @@
 
 #include <signal.h>
 
+#include "base/clock.h"
 #include "base/lock.h"
 #include "base/turns.h"
 
@@ -12,8 +13,10 @@ struct workers {
     struct job *first, **last;
     bool stopping;
     bool stopped;
-    int wanted, running; /* threads that there should be, and that take jobs */
-    pthread_t *threads;  /* all that were ever started: those that have ended are joined with the others */
+    int idle;                      /* threads that wait for work now */
+    int64_t idle_us, idle_then_us; /* how long they have until then */
+    int wanted, running;           /* threads that there should be, and that take jobs */
+    pthread_t *threads;            /* all that were ever started: those that have ended are joined with the others */
     int count;
     size_t cap;
 };
@@ -28,13 +31,33 @@ static bool is_surplus(struct workers *w)
     return true;
 }
 
+static void note_idle(struct workers *w, int change)
+{
+    int64_t now_us = clock_mono_us();
+    ensure(lock_is_held(&w->lock));
+    w->idle_us += w->idle * (now_us - w->idle_then_us);
+    w->idle_then_us = now_us;
+    w->idle += change;
+}
+
+/* Waits until there is a job, or an end. Whether the thread is one too many. */
+static bool wait_for_job(struct workers *w)
+{
+    bool surplus = is_surplus(w);
+    if (surplus || w->first != NULL || w->stopping)
+        return surplus;
+    note_idle(w, 1);
+    while (!(surplus = is_surplus(w)) && w->first == NULL && !w->stopping)
+        lock_wait(&w->lock, &w->more);
+    note_idle(w, -1);
+    return surplus;
+}
+
 /* NULL: the thread ends. */
 static struct job *next_job(struct workers *w)
 {
     lock_take(&w->lock);
-    bool surplus;
-    while (!(surplus = is_surplus(w)) && w->first == NULL && !w->stopping)
-        lock_wait(&w->lock, &w->more);
+    bool surplus = wait_for_job(w);
     struct job *job = surplus ? NULL : w->first;
     if (job != NULL) {
         w->first = job->next;
@@ -121,6 +144,15 @@ void workers_free(struct workers *w)
     lock_deinit(&w->lock);
     free(w->threads);
     free(w);
+}
+
+int64_t workers_idle_us(struct workers *w)
+{
+    lock_take(&w->lock);
+    note_idle(w, 0);
+    int64_t idle_us = w->idle_us;
+    lock_release(&w->lock);
+    return idle_us;
 }
 
 void workers_submit(struct workers *w, struct job *job)

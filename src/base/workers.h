@@ -22,6 +22,8 @@ void workers_resize(struct workers *w, int threads);
 void workers_stop(struct workers *w); /* runs what was submitted, then joins; from now on
                                          workers_submit() runs the job itself */
 void workers_free(struct workers *w);
+/* How long its threads have waited for work until now, added up. Any thread. */
+int64_t workers_idle_us(struct workers *w);
 void workers_submit(struct workers *w, struct job *job); /* any thread */
 
 #endif

@@ -7,10 +7,12 @@
 #include <inttypes.h>
 
 #include "base/logger.h"
+#include "cluster/zk_protection.h"
 
 struct authorization {
     struct broker *broker;
     struct zk *zk;
+    struct zk_protection *protection;
     struct arena memory; /* the policy's */
     struct timer patience;
     void (*ready)(struct broker *b, const struct fail *fail);
@@ -61,9 +63,18 @@ static void on_no_acls(struct timer *t)
     struct authorization *a = CONTAINER_OF(t, struct authorization, patience);
     const struct broker_config *c = a->broker->config;
     struct fail fail;
-    fail_set(&fail, "Timed out waiting for connection to ZooKeeper server %s, which has the ACLs, after %" PRId32 " ms",
-             authorizer_servers(c), authorizer_patience_ms(c));
+    const char *why = zk_trouble(a->zk);
+    fail_set(&fail,
+             "Timed out waiting for connection to ZooKeeper server %s, which has the ACLs, after %" PRId32 " ms%s%s",
+             authorizer_servers(c), authorizer_patience_ms(c), *why ? ": " : "", why);
     a->ready(a->broker, &fail);
+}
+
+static void authorization_refused(void *ctx, const struct fail *why)
+{
+    struct authorization *a = ctx;
+    if (zk_session_id(a->zk) == 0)
+        a->ready(a->broker, why);
 }
 
 static void follow_acls(struct authorization *a)
@@ -73,12 +84,16 @@ static void follow_acls(struct authorization *a)
     a->zk = zk_new(&(struct zk_options){
         .loop = s->control_loop,
         .resolvers = a->broker->resolvers,
+        .metrics = s->metrics,
+        .of_authorizer = true,
         .connect = authorizer_servers(c),
         .session_timeout_ms = set_or(c->authorizer_zookeeper_session_timeout_ms, c->zookeeper_session_timeout_ms),
         .max_in_flight = set_or(c->authorizer_zookeeper_max_in_flight_requests, c->zookeeper_max_in_flight_requests),
         .changed = authorization_changed,
         .session_started = authorization_session_started,
         .session_expired = authorization_session_expired,
+        .protection = a->protection,
+        .refused = authorization_refused,
         .ctx = a});
     s->acls = acl_board_new();
     s->acl_watch = acl_watch_new(&(struct acl_watch_options){
@@ -99,12 +114,13 @@ void authorization_start(struct broker *b, void (*ready)(struct broker *b, const
     a->broker = b;
     a->ready = ready;
     b->services.acl_policy.allow_everyone_if_no_acl_found = c->allow_everyone_if_no_acl_found;
-    if (acl_policy_parse(&a->memory, c->super_users, &b->services.acl_policy, &fail)) {
+    bool ok = acl_policy_parse(&a->memory, c->super_users, &b->services.acl_policy, &fail) ||
+              fail_wrap(&fail, "super.users=%s", c->super_users);
+    a->protection = ok ? zk_protection_of(c, true, &fail) : NULL;
+    if (a->protection != NULL)
         follow_acls(a);
-    } else {
-        fail_wrap(&fail, "super.users=%s", c->super_users);
+    else
         ready(b, &fail);
-    }
 }
 
 void authorization_close(struct broker *b)
@@ -123,6 +139,7 @@ void authorization_free(struct broker *b)
     zk_free(a->zk);
     acl_watch_free(b->services.acl_watch);
     acl_board_free(b->services.acls);
+    zk_protection_unref(a->protection);
     arena_deinit(&a->memory);
     free(a);
 }

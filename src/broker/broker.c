@@ -14,7 +14,10 @@
 #include "base/logger.h"
 #include "broker/broker_internal.h"
 #include "cluster/missing_partitions.h"
+#include "cluster/zk_protection.h"
 #include "coordinator/election.h"
+#include "exporter/exporter.h"
+#include "logging/logging.h"
 #include "replica/fetch_session.h"
 #include "replica/lost_dirs.h"
 #include "replica/replication.h"
@@ -31,6 +34,7 @@ static void broker_give_up(struct broker *b, const char *why)
     log_fatal("%s", why);
     b->exit_code = 1;
     broker_leave(b);
+    supervisor_stopping(b, why);
 }
 
 /* ---- Callbacks of the parts ---- */
@@ -96,6 +100,11 @@ static void dir_stopped(void *ctx)
     registration_report_log_dir(b->services.zk, b->services.broker_id);
 }
 
+static void controller_elected(void *ctx)
+{
+    delegation_clean(ctx);
+}
+
 /* ---- Starting, last step first ---- */
 
 static void broker_on_registered(struct registration_call *call, bool ok)
@@ -114,8 +123,10 @@ static void broker_on_registered(struct registration_call *call, bool ok)
     if (b->serving)
         return;
     b->serving = true;
+    atomic_store(&b->services.state, BROKER_RUNNING);
     net_server_start(b->services.net);
-    log_info("[KafkaServer id=%" PRId32 "] started", b->services.broker_id);
+    log_info("started");
+    supervisor_ready(b);
 }
 
 static void register_broker(struct broker *b)
@@ -148,7 +159,7 @@ static void register_broker(struct broker *b)
 static void make_views(struct broker *b)
 {
     int n = net_server_loop_count(b->services.net), lanes = replication_loop_count(b->replication);
-    struct loop **loops = xcalloc((size_t)(n + 2 + lanes), sizeof(*loops));
+    struct loop **loops = xcalloc((size_t)(n + 3 + lanes), sizeof(*loops));
     b->wake_queues = xcalloc((size_t)n + 1, sizeof(*b->wake_queues));
     for (int i = 0; i < n; i++) {
         loops[i] = net_server_loop(b->services.net, i);
@@ -158,11 +169,49 @@ static void make_views(struct broker *b)
     loops[n + 1] = b->services.coordinator_loop;
     for (int i = 0; i < lanes; i++)
         loops[n + 2 + i] = replication_loop(b->replication, i);
+    int count = n + 2 + lanes;
+    if (monitoring_loop(b) != NULL)
+        loops[count++] = monitoring_loop(b);
     b->services.wake_queues = b->wake_queues;
-    b->services.board = view_board_new(loops, n + 2 + lanes);
+    b->services.board = view_board_new(loops, count);
     if (b->services.acls != NULL)
-        acl_board_set_loops(b->services.acls, loops, n + 2 + lanes);
+        acl_board_set_loops(b->services.acls, loops, count);
     free(loops);
+}
+
+static void tell_transactions(struct message *m)
+{
+    struct broker *b = CONTAINER_OF(m, struct broker, told);
+    atomic_store(&b->is_told, false);
+    txn_tell_state(b->services.transactions);
+}
+
+/* Their loop says so when it can; others need not wait for it. */
+static void ask_coordinators(void *ctx)
+{
+    struct broker *b = ctx;
+    if (!atomic_exchange(&b->is_told, true))
+        loop_post(b->services.coordinator_loop, &b->told);
+}
+
+static void look_after(struct broker *b, struct loop *loop)
+{
+    state_report_add(b->report, loop);
+    supervisor_add(b, loop);
+}
+
+static void report_on(struct broker *b)
+{
+    const struct services *s = &b->services;
+    b->told.deliver = tell_transactions;
+    look_after(b, s->coordinator_loop);
+    for (int i = 0; i < net_server_loop_count(s->net); i++)
+        look_after(b, net_server_loop(s->net, i));
+    for (int i = 0; i < replication_loop_count(b->replication); i++)
+        look_after(b, replication_loop(b->replication, i));
+    if (monitoring_loop(b) != NULL)
+        look_after(b, monitoring_loop(b));
+    state_report_ask(b->report, ask_coordinators, b);
 }
 
 static void open_for_business(struct broker *b)
@@ -174,18 +223,25 @@ static void open_for_business(struct broker *b)
         broker_give_up(b, fail.text);
         return;
     }
+    net_server_count(b->services.net, b->services.metrics);
     protection_apply(b);
-    b->services.controller_link = controller_link_new(b->control, &b->route, b->config);
-    b->replication = replication_new(&(struct replication_options){.config = b->config,
+    tickets_start(b);
+    const struct client_kind forwarding = {"forwarding-metrics", {{"BrokerId", b->services.broker_id}}};
+    const struct client_kind isr_changes = {"alter-partition-metrics", {{"BrokerId", b->services.broker_id}}};
+    b->services.controller_link = controller_link_new(b->control, &b->route, b->config, &forwarding);
+    b->isr_link = controller_link_new(b->control, &b->route, b->config, &isr_changes);
+    b->replication = replication_new(&(struct replication_options){.metrics = b->services.metrics,
+                                                                   .config = b->config,
                                                                    .broker_id = b->services.broker_id,
                                                                    .control = b->control,
                                                                    .workers = b->services.workers,
                                                                    .route = &b->route,
-                                                                   .link = b->services.controller_link,
+                                                                   .link = b->isr_link,
                                                                    .broker_epoch = own_broker_epoch,
                                                                    .ctx = b});
     make_views(b);
-    b->services.fetch_sessions = fetch_sessions_new(b->config->max_incremental_fetch_session_cache_slots);
+    b->services.fetch_sessions =
+        fetch_sessions_new(b->config->max_incremental_fetch_session_cache_slots, b->services.metrics);
     b->services.producer_ids =
         producer_ids_new(&(struct producer_ids_options){.control = b->control,
                                                         .link = b->services.controller_link,
@@ -195,6 +251,7 @@ static void open_for_business(struct broker *b)
                                                         .ctx = b});
     b->services.replicas = replica_manager_new(&(struct replica_options){.config = b->config,
                                                                          .logs = b->services.logs,
+                                                                         .metrics = b->services.metrics,
                                                                          .broker_id = b->services.broker_id,
                                                                          .topic_config = topic_overrides,
                                                                          .role_changed = role_changed,
@@ -204,14 +261,23 @@ static void open_for_business(struct broker *b)
                                                                          .throttled = is_throttled,
                                                                          .ctx = b});
     coordination_set_replicas(b);
-    struct controller_options controller = {
-        b->control, &b->route, b->services.zk, b->config, b->services.broker_id, b->services.topic_configs};
-    b->services.controller = controller_new(&controller);
+    b->services.controller = controller_new(&(struct controller_options){.loop = b->control,
+                                                                         .route = &b->route,
+                                                                         .zk = b->services.zk,
+                                                                         .config = b->config,
+                                                                         .broker_id = b->services.broker_id,
+                                                                         .topic_configs = b->services.topic_configs,
+                                                                         .metrics = b->services.metrics,
+                                                                         .elected = controller_elected,
+                                                                         .ctx = b});
     live_settings_apply(b);
     net_server_run_loops(b->services.net);
     log_manager_start(b->services.logs);
     lost_dirs_start(b->lost_dirs, b->services.logs, b->services.replicas);
     replication_start(b->replication, b->services.replicas);
+    monitoring_start(b);
+    report_on(b);
+    supervisor_look(b);
     register_broker(b);
 }
 
@@ -227,6 +293,7 @@ static bool know_host(struct broker *b)
 static void load_logs(struct job *job)
 {
     struct broker *b = CONTAINER_OF(job, struct broker, load);
+    atomic_store(&b->services.state, BROKER_RECOVERY);
     b->load_ok = know_host(b) && log_manager_load(b->services.logs, &b->load_fail);
 }
 
@@ -239,7 +306,7 @@ static void on_logs_loaded(struct message *m)
         open_for_business(b);
 }
 
-static void on_authorization(struct broker *b, const struct fail *fail)
+static void on_delegation(struct broker *b, const struct fail *fail)
 {
     if (b->stopping || b->leaving)
         return;
@@ -249,6 +316,17 @@ static void on_authorization(struct broker *b, const struct fail *fail)
     }
     b->load = (struct job){.run = load_logs, .home = b->control, .done = {.deliver = on_logs_loaded}};
     workers_submit(b->services.workers, &b->load);
+    supervisor_look(b);
+}
+
+static void on_authorization(struct broker *b, const struct fail *fail)
+{
+    if (b->stopping || b->leaving)
+        return;
+    if (fail != NULL)
+        broker_give_up(b, fail->text);
+    else
+        delegation_start(b, on_delegation);
 }
 
 static void on_configs_loaded(void *ctx)
@@ -286,6 +364,12 @@ static void give_up_start(struct broker *b, const struct registration_call *call
         broker_give_up(b, call->fail.text);
 }
 
+static void take_id(struct broker *b, int32_t id)
+{
+    b->services.broker_id = id;
+    logger_set_broker(id);
+}
+
 static void on_generated_id(struct registration_call *call, bool ok)
 {
     struct broker *b = CONTAINER_OF(call, struct broker, registration);
@@ -293,13 +377,14 @@ static void on_generated_id(struct registration_call *call, bool ok)
         give_up_start(b, call);
         return;
     }
-    b->services.broker_id = call->broker_id;
+    take_id(b, call->broker_id);
     load(b);
 }
 
 static bool open_logs(struct broker *b, struct fail *fail)
 {
     struct log_manager_options options = {.config = b->config,
+                                          .metrics = b->services.metrics,
                                           .workers = b->services.workers,
                                           .loop = b->control,
                                           .topic_overrides = topic_overrides,
@@ -321,7 +406,7 @@ static void settle_identity(struct broker *b)
         b->registration.done = on_generated_id;
         registration_generate_id(&b->registration, b->config->reserved_broker_max_id);
     } else {
-        b->services.broker_id = found.broker_id;
+        take_id(b, found.broker_id);
         load(b);
     }
 }
@@ -354,6 +439,7 @@ static void on_session_started(void *ctx)
         return;
     if (is_open(b)) {
         config_watch_start(b->services.config_watch, b->services.broker_id);
+        delegation_session_started(b);
         register_broker(b);
         return;
     }
@@ -385,6 +471,8 @@ static void broker_on_changed(void *ctx, const char *path)
     struct broker *b = ctx;
     if (strcmp(path, ZNODE_CONFIG_CHANGES) == 0)
         config_watch_changed(b->services.config_watch);
+    else if (delegation_takes_change(b, path))
+        return;
     else if (b->services.controller != NULL)
         controller_changed(b->services.controller, path);
 }
@@ -393,11 +481,20 @@ static void on_no_zookeeper(struct timer *t)
 {
     struct broker *b = CONTAINER_OF(t, struct broker, patience);
     struct fail fail;
+    const char *why = zk_trouble(b->services.zk);
     fail_set(&fail,
              "Timed out waiting for connection to ZooKeeper server %s after %" PRId32
-             " ms (zookeeper.connection.timeout.ms)",
-             b->config->zookeeper_connect, b->config->zookeeper_connection_timeout_ms);
+             " ms (zookeeper.connection.timeout.ms)%s%s",
+             b->config->zookeeper_connect, b->config->zookeeper_connection_timeout_ms, *why ? ": " : "", why);
     broker_give_up(b, fail.text);
+}
+
+/* A running broker goes on to try, as the servers may be about to learn a new password. */
+static void on_zookeeper_refuses(void *ctx, const struct fail *why)
+{
+    struct broker *b = ctx;
+    if (zk_session_id(b->services.zk) == 0)
+        broker_give_up(b, why->text);
 }
 
 /* ---- Stopping ---- */
@@ -421,6 +518,8 @@ static void broker_leave(struct broker *b)
     if (b->leaving)
         return;
     b->leaving = true;
+    supervisor_stopping(b, "Stopping: answering what was asked");
+    atomic_store(&b->services.state, BROKER_SHUTTING_DOWN);
     lost_dirs_stop(b->lost_dirs);
     if (b->services.net == NULL || b->services.controller == NULL) {
         loop_stop(b->control);
@@ -431,6 +530,7 @@ static void broker_leave(struct broker *b)
     net_server_close_connections(b->services.net);
     controller_stop(b->services.controller, "the broker is shutting down");
     controller_link_close(b->services.controller_link);
+    controller_link_close(b->isr_link);
     zk_close(b->services.zk);
     coordination_resign(b);
     timer_init(&b->patience, b->control, on_quiet_check);
@@ -457,6 +557,8 @@ static void stop(struct broker *b)
         broker_leave(b);
         return;
     }
+    supervisor_stopping(b, "Stopping: handing over what it leads");
+    atomic_store(&b->services.state, BROKER_PENDING_CONTROLLED_SHUTDOWN);
     b->shutdown.done = on_relieved;
     controlled_shutdown_start(&b->shutdown, b->control, b->services.controller_link, b->config, b->services.broker_id,
                               b->services.broker_epoch);
@@ -466,10 +568,18 @@ static void broker_on_signal(struct watch *w, int events UNUSED)
 {
     struct broker *b = CONTAINER_OF(w, struct broker, signals);
     struct signalfd_siginfo info;
-    if (read(b->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
-        log_info("Terminating process due to signal %s", strsignal((int)info.ssi_signo));
-        stop(b);
+    if (read(b->signal_fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
+        return;
+    if (info.ssi_signo == SIGHUP) {
+        log_info("Opening the files of the log again, and reading again what may have changed");
+        supervisor_reload_begins(b);
+        logging_reopen();
+        live_settings_renew(b);
+        supervisor_reload_ends(b);
+        return;
     }
+    log_info("Terminating process due to signal %s", strsignal((int)info.ssi_signo));
+    stop(b);
 }
 
 static void catch_signals(struct broker *b)
@@ -480,6 +590,7 @@ static void catch_signals(struct broker *b)
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGHUP);
     sigprocmask(SIG_BLOCK, &set, NULL);
+    signal(SIGHUP, SIG_DFL); /* nohup has it ignored, so that it would not get here */
     signal(SIGPIPE, SIG_IGN);
     b->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     ensure(b->signal_fd >= 0);
@@ -499,22 +610,27 @@ static void broker_start(struct broker *b)
     b->lost_dirs = lost_dirs_new(&(struct lost_dirs_options){b->control, b->services.workers, dir_stopped, b});
     b->resolvers = workers_new("resolvers", RESOLVERS);
     client_route_init(&b->route, b->resolvers, NULL);
+    b->route.metrics = client_metrics_new(b->services.metrics);
     b->services.control_loop = b->control;
     b->services.settings = broker_settings_new(c);
     b->services.scram_users = scram_users_new();
     b->services.quotas = quotas_new(
         (struct rate_window){c->quota_window_num, c->quota_window_size_seconds * INT64_C(1000)},
         (struct rate_window){c->controller_quota_window_num, c->controller_quota_window_size_seconds * INT64_C(1000)});
+    quotas_count(b->services.quotas, b->services.metrics);
     b->services.topic_configs = topic_configs_new(b->services.settings);
     coordination_start(b);
     struct zk_options zk = {.loop = b->control,
                             .resolvers = b->resolvers,
                             .connect = c->zookeeper_connect,
+                            .metrics = b->services.metrics,
                             .session_timeout_ms = c->zookeeper_session_timeout_ms,
                             .max_in_flight = c->zookeeper_max_in_flight_requests,
                             .changed = broker_on_changed,
                             .session_started = on_session_started,
                             .session_expired = on_session_expired,
+                            .protection = b->zk_protection,
+                            .refused = on_zookeeper_refuses,
                             .ctx = b};
     b->services.zk = zk_new(&zk);
     missing_partitions_set_zk(b->missing_partitions, b->services.zk);
@@ -543,6 +659,8 @@ static void deliver_leftovers(struct broker *b)
             any |= loop_drain(net_server_loop(s->net, i));
         for (int i = 0; b->replication != NULL && i < replication_loop_count(b->replication); i++)
             any |= loop_drain(replication_loop(b->replication, i));
+        if (b->monitor_loop != NULL)
+            any |= loop_drain(b->monitor_loop);
     }
 }
 
@@ -551,22 +669,30 @@ static void broker_finish(struct broker *b)
 {
     struct services *s = &b->services;
     int loops = s->net != NULL ? net_server_loop_count(s->net) : 0;
+    if (b->exit_code == 0)
+        supervisor_stopping(b, "Stopping: closing the logs");
     view_board_close(s->board);
     if (s->net != NULL)
         net_server_stop(s->net);
     loop_thread_join(&b->coordinator);
+    monitoring_stop(b);
     replication_stop(b->replication);
     workers_stop(s->order_worker);
     workers_stop(s->workers);
     if (b->shakers != NULL)
         workers_stop(b->shakers); /* what they post is delivered below */
     controller_link_close(s->controller_link);
+    controller_link_close(b->isr_link);
     coordination_close_links(b);
     zk_close(s->zk);
     authorization_close(b);
+    state_report_stop(b->report); /* as loops go now */
+    b->report = NULL;
     deliver_leftovers(b);
+    supervisor_free(b);
     net_server_free(s->net);
     controller_link_free(s->controller_link);
+    controller_link_free(b->isr_link);
     coordination_free(b);
     controller_free(s->controller);
     replication_free(b->replication);
@@ -577,6 +703,7 @@ static void broker_finish(struct broker *b)
     log_manager_free(s->logs);
     zk_free(s->zk); /* tells who still waits */
     authorization_free(b);
+    delegation_free(b);
     config_watch_free(s->config_watch);
     topic_configs_free(s->topic_configs);
     broker_settings_free(s->settings);
@@ -601,27 +728,50 @@ static void broker_finish(struct broker *b)
     workers_free(s->order_worker);
     workers_free(s->workers);
     lost_dirs_free(b->lost_dirs);
-    loop_free(b->control);
+    exporter_stop(b->exporter); /* which tells until here that the broker is on its way out */
+    monitoring_free(b);
+    client_metrics_free(b->route.metrics);
+    broker_metrics_stop(b);
+    tickets_stop(b);
+    loop_drain(b->control);
     view_board_free(s->board);
     protection_free(b);
     if (b->config != b->given)
         broker_settings_release(b->config);
     workers_free(b->resolvers); /* last, as it may have to wait for a name service that hangs */
+    loop_free(b->control);      /* to which they may have posted what nobody waits for any more */
+    tickets_free(b);
 }
 
 int broker_run(const struct broker_config *config)
 {
+    struct fail fail;
+    struct zk_protection *protection = zk_protection_of(config, false, &fail);
+    if (protection == NULL) {
+        log_fatal("%s", fail.text);
+        return 1;
+    }
     struct broker *b = xcalloc(1, sizeof(*b));
+    logger_set_broker(config->broker_id);
     log_info("Starting barnabas " BARNABAS_VERSION " with %s", config->file);
+    b->zk_protection = protection;
     b->given = b->config = config;
     b->control = loop_new("control");
     live_settings_init(b);
     catch_signals(b);
+    broker_metrics_start(b);
+    supervisor_start(b);
+    b->report = state_report_start(b->services.metrics);
+    state_report_add(b->report, b->control);
+    atomic_store(&b->services.state, BROKER_STARTING);
     broker_start(b);
+    if (!exporter_start(config, b->services.metrics, &b->exporter, &fail))
+        broker_give_up(b, fail.text);
     loop_run(b->control);
     broker_finish(b);
     log_info("Shut down completed");
     int code = b->exit_code;
+    zk_protection_unref(b->zk_protection);
     free(b);
     return code;
 }

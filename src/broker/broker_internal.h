@@ -2,8 +2,10 @@
 #ifndef BARNABAS_BROKER_BROKER_INTERNAL_H
 #define BARNABAS_BROKER_BROKER_INTERNAL_H
 
+#include "broker/state_report.h"
 #include "cluster/controlled_shutdown.h"
 #include "cluster/registration.h"
+#include "monitor/monitor.h"
 #include "security/sasl_settings.h"
 #include "server/server.h"
 
@@ -21,27 +23,42 @@ struct broker {
     struct loop_thread coordinator;
     struct wake_queue **wake_queues;
     struct replication *replication;
+    struct controller_link *isr_link; /* of its own: what waits for the controller holds up no change of an ISR */
     struct broker_links *marker_links, *verification_links;
     struct missing_partitions *missing_partitions;
     struct lost_dirs *lost_dirs;
     struct topic_log *offsets_log, *transactions_log;
+    struct broker_metrics *metrics;
+    struct exporter *exporter;             /* NULL: nobody asked for it */
+    struct monitor *monitor;               /* NULL: the same */
+    struct cruise_control *cruise_control; /* NULL: nobody asked for it */
+    struct loop *monitor_loop;
+    struct loop_thread monitor_thread;
     struct timer patience; /* with ZooKeeper at start, with requests at the end */
     struct watch signals;
     int signal_fd;
+    struct state_report *report;
+    struct supervisor *supervisor; /* NULL: no service manager listens */
+    struct message told;           /* asks the coordinators of their state */
+    atomic_bool is_told;           /* it is under way */
     struct registration_call registration;
     struct endpoint *endpoints; /* to be registered */
     char *own_host;             /* for a listener without host; NULL: each has one */
+    bool load_ok;
     struct job load;
     struct job limits; /* of connections: their change asks the name service */
     bool limits_busy, limits_again;
     struct ip_rates ip_rates, limits_rates; /* as ZooKeeper has them; and those that the job takes over */
-    struct fail load_fail;
-    bool load_ok, serving, stopping, registering;
+    struct fail load_fail;                  /* the job's, as is load_ok */
+    bool serving, stopping, registering;
     struct controlled_shutdown shutdown;
     struct message resignation;
     int exit_code, quiet_checks;
     bool leaving;
     struct authorization *authorization; /* NULL: without */
+    struct zk_protection *zk_protection;
+    struct tickets *tickets; /* NULL: not yet looked after */
+    void (*delegation_ready)(struct broker *b, const struct fail *fail);
 };
 
 /* ---- live_settings.c ---- */
@@ -49,10 +66,34 @@ struct broker {
 void live_settings_init(struct broker *b);
 void live_settings_apply(struct broker *b); /* what follows the settings as they change */
 void live_settings_warn(struct broker *b); /* of what was set at run time, now or before the start, and has no effect */
+void live_settings_renew(struct broker *b); /* files that settings name, such as key stores, may have changed */
 /* Callbacks of the watch on configurations; `ctx` is the broker. */
 void live_settings_changed(void *ctx, bool different);
 void live_settings_topic_changed(void *ctx, const char *topic);
 void live_settings_entity_changed(void *ctx, const char *entity, const struct config_znode *pairs);
+
+/* ---- broker_metrics.c ---- */
+
+void broker_metrics_start(struct broker *b); /* before anything else counts */
+void broker_metrics_stop(struct broker *b);  /* when nothing does any more */
+
+/* ---- monitoring.c ---- */
+
+struct loop *monitoring_loop(struct broker *b); /* gets views; NULL: nobody looks */
+void monitoring_start(struct broker *b);
+void monitoring_stop(struct broker *b); /* its thread and its connections */
+void monitoring_free(struct broker *b); /* when the exporter has gone */
+
+/* ---- supervisor.c: what a service manager such as systemd is told; nothing, where none has started this ---- */
+
+void supervisor_start(struct broker *b);
+void supervisor_add(struct broker *b, struct loop *loop); /* the watchdog is fed only if it answers; before it runs */
+void supervisor_look(struct broker *b);                   /* the start has come a step further */
+void supervisor_ready(struct broker *b);
+void supervisor_reload_begins(struct broker *b);
+void supervisor_reload_ends(struct broker *b);
+void supervisor_stopping(struct broker *b, const char *step);
+void supervisor_free(struct broker *b); /* with what loops have of it delivered */
 
 /* ---- protection.c ---- */
 
@@ -62,12 +103,27 @@ void protection_apply(struct broker *b);                                   /* to
 void protection_follow(struct broker *b, const struct broker_config *now); /* of changed stores */
 void protection_free(struct broker *b);
 
+/* ---- tickets.c ---- */
+
+void tickets_start(struct broker *b); /* when it is known how the broker goes to others */
+void tickets_stop(struct broker *b);
+void tickets_free(struct broker *b); /* when no resolver runs any more */
+
 /* ---- authorization.c ---- */
 
 /* Calls `ready` when it is known who may do what, or why not; from within, if everybody may do everything. */
 void authorization_start(struct broker *b, void (*ready)(struct broker *b, const struct fail *fail));
 void authorization_close(struct broker *b); /* its session */
 void authorization_free(struct broker *b);
+
+/* ---- delegation.c: delegation tokens, if there is a secret for them ---- */
+
+/* Calls `ready` when it is known which there are, or why not; from within, if there are to be none. */
+void delegation_start(struct broker *b, void (*ready)(struct broker *b, const struct fail *fail));
+void delegation_session_started(struct broker *b); /* a session after the first */
+bool delegation_takes_change(struct broker *b, const char *path);
+void delegation_clean(struct broker *b); /* this broker is the controller: those that are over go */
+void delegation_free(struct broker *b);
 
 /* ---- coordination.c ---- */
 

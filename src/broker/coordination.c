@@ -62,8 +62,10 @@ static struct topic_log *make_topic_log(const struct broker *b, const char *topi
 static void start_transactions(struct broker *b)
 {
     struct services *s = &b->services;
-    b->marker_links = broker_links_new(s->coordinator_loop, &b->route, b->config, "txn-marker-sender");
-    b->verification_links = broker_links_new(s->coordinator_loop, &b->route, b->config, "txn-verifier");
+    b->marker_links = broker_links_new(s->coordinator_loop, &b->route, b->config, "txn-marker-sender",
+                                       &(struct client_kind){.type = "txn-marker-channel-metrics"});
+    b->verification_links = broker_links_new(s->coordinator_loop, &b->route, b->config, "txn-verifier",
+                                             &(struct client_kind){.type = "AddPartitionsManager-channel-metrics"});
     b->missing_partitions = missing_partitions_new(s->coordinator_loop, b->control);
     b->transactions_log = make_topic_log(b, TRANSACTION_STATE_TOPIC);
     s->transactions = txn_coordinator_new(&(struct txn_options){.loop = s->coordinator_loop,
@@ -73,9 +75,12 @@ static void start_transactions(struct broker *b)
                                                                 .draw_producer_id = draw_producer_id,
                                                                 .leader_of = leader_of,
                                                                 .send = send_markers,
-                                                                .ctx = b});
-    s->verifier = verifier_new(
-        &(struct verifier_options){.coordinator_of = coordination_coordinator_of, .send = send_verification, .ctx = b});
+                                                                .ctx = b,
+                                                                .metrics = b->services.metrics});
+    s->verifier = verifier_new(&(struct verifier_options){.coordinator_of = coordination_coordinator_of,
+                                                          .send = send_verification,
+                                                          .ctx = b,
+                                                          .metrics = b->services.metrics});
 }
 
 void coordination_start(struct broker *b)
@@ -86,6 +91,7 @@ void coordination_start(struct broker *b)
     b->offsets_log = make_topic_log(b, GROUP_METADATA_TOPIC);
     s->groups = group_coordinator_new(&(struct group_options){.loop = s->coordinator_loop,
                                                               .config = b->config,
+                                                              .metrics = b->services.metrics,
                                                               .log = topic_log_seam(b->offsets_log),
                                                               .wall_ms = clock_wall_ms});
     start_transactions(b);

@@ -2,6 +2,7 @@
 #include "broker/broker_internal.h"
 
 #include "base/logger.h"
+#include "exporter/exporter.h"
 
 void live_settings_topic_changed(void *ctx, const char *topic)
 {
@@ -74,9 +75,19 @@ void live_settings_apply(struct broker *b)
     atomic_store(&b->services.verify_transactions, now->transaction_partition_verification_enable);
     workers_resize(b->services.workers, now->num_io_threads);
     protection_follow(b, now);
+    exporter_follow(b->exporter, now);
     broker_settings_release(now);
     controller_defaults_configured(b->services.controller);
     submit_limits(b);
+}
+
+void live_settings_renew(struct broker *b)
+{
+    if (b->services.controller == NULL || b->leaving)
+        return;
+    const struct broker_config *now = broker_settings_hold(b->services.settings);
+    protection_follow(b, now);
+    broker_settings_release(now);
 }
 
 void live_settings_changed(void *ctx, bool different)

@@ -27,6 +27,13 @@ static bool find_scram_user(void *ctx, enum scram_mechanism mechanism, struct st
     return scram_users_find(b->services.scram_users, mechanism, user, a, out);
 }
 
+static bool find_token_of(void *ctx, enum scram_mechanism mechanism, struct str id, struct arena *a,
+                          struct sasl_token_login *out)
+{
+    struct broker *b = ctx;
+    return b->services.tokens != NULL && tokens_login(b->services.tokens, mechanism, id, a, out);
+}
+
 bool protection_make(struct broker *b, struct fail *fail)
 {
     const struct listener_list *listeners = &b->config->listeners;
@@ -37,7 +44,7 @@ bool protection_make(struct broker *b, struct fail *fail)
         b->shakers = workers_new("handshake", SHAKERS);
     b->route.shakers = b->services.shakers = b->shakers;
     b->services.tls = listener_tls_new(b->config, fail);
-    b->accounts = (struct sasl_accounts){.scram = find_scram_user, .ctx = b};
+    b->accounts = (struct sasl_accounts){.scram = find_scram_user, .token = find_token_of, .ctx = b};
     if (b->services.tls != NULL)
         b->services.logins = logins_new(b->config, &b->accounts, fail);
     return b->services.logins != NULL && make_own_login(b, fail);

@@ -149,11 +149,13 @@ void broker_links_send(struct broker_links *all, int32_t broker, struct broker_c
 /* ---- Life ---- */
 
 struct broker_links *broker_links_new(struct loop *loop, struct client_route *route, const struct broker_config *config,
-                                      const char *client_id)
+                                      const char *client_id, const struct client_kind *kind)
 {
     struct broker_links *l = xcalloc(1, sizeof(*l));
     *l = (struct broker_links){
         .clients = client_options_of(config, loop, route), .config = config, .client_id = client_id};
+    if (kind != NULL)
+        l->clients.counts = client_counts_new(route, loop, kind);
     return l;
 }
 
@@ -180,5 +182,6 @@ void broker_links_free(struct broker_links *all)
         HASH_DEL(all->by_broker, l);
         free(l);
     }
+    client_counts_free(all->clients.counts);
     free(all);
 }

@@ -13,6 +13,7 @@
 #include "config/config.h"
 #include "protocol/error.h"
 
+struct client_kind;
 struct client_route;
 struct broker_links;
 
@@ -33,8 +34,9 @@ struct broker_call {
     int16_t version;                 /* that was spoken */
 };
 
+/* `kind` is that of their clients, to be counted (net/net.h); NULL: nobody counts. */
 struct broker_links *broker_links_new(struct loop *loop, struct client_route *route, const struct broker_config *config,
-                                      const char *client_id);
+                                      const char *client_id, const struct client_kind *kind);
 /* Fails what is open, and whatever comes later, with ERR_NETWORK_EXCEPTION. Once and for all. */
 void broker_links_close(struct broker_links *l);
 void broker_links_free(struct broker_links *l); /* closes first */

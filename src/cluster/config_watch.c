@@ -50,8 +50,8 @@ void topic_configs_free(struct topic_configs *t)
     free(t);
 }
 
-/* Replaces what is known of the topic; no keys: forgets it. */
-static void set_own(struct topic_configs *t, const char *topic, const struct config_znode *own)
+/* No keys: forgets it. */
+void topic_configs_take(struct topic_configs *t, const char *topic, const struct config_znode *own)
 {
     struct topic_entry *e;
     lock_take(&t->lock);
@@ -178,7 +178,7 @@ static void forget_entities(struct config_watch *w)
 
 static void config_watch_take_topic(struct config_watch *w, const char *topic, const struct config_znode *own)
 {
-    set_own(w->options.configs, topic, own);
+    topic_configs_take(w->options.configs, topic, own);
     if (w->loaded)
         w->options.changed(w->options.ctx, topic);
 }

@@ -17,6 +17,11 @@ struct topic_configs *topic_configs_new(struct broker_settings *settings);
 void topic_configs_free(struct topic_configs *t);
 /* The defaults with the topic's own keys over them. Any thread. */
 void topic_configs_get(struct topic_configs *t, const char *topic, struct topic_config *out);
+/*
+ * These are the topic's own keys, as its node was just read: of topics that come without a notification, and have no
+ * replica here, nothing else is known. Any thread.
+ */
+void topic_configs_take(struct topic_configs *t, const char *topic, const struct config_znode *own);
 /* The topic's own keys, in the arena. Any thread. */
 struct config_znode topic_configs_own(struct topic_configs *t, struct arena *a, struct str topic);
 /* Whether the topic's list of throttled replicas of that key has this one. Any thread. */

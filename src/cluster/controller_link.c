@@ -71,11 +71,11 @@ static void controller_link_send_first(struct controller_link *l)
 /* ---- Life ---- */
 
 struct controller_link *controller_link_new(struct loop *loop, struct client_route *route,
-                                            const struct broker_config *config)
+                                            const struct broker_config *config, const struct client_kind *kind)
 {
     struct controller_link *l = xcalloc(1, sizeof(*l));
     l->loop = loop;
-    l->links = broker_links_new(loop, route, config, "controller-link");
+    l->links = broker_links_new(loop, route, config, "controller-link", kind);
     timer_init(&l->retry, loop, controller_link_on_retry);
     return l;
 }

@@ -12,6 +12,7 @@
 #include "config/config.h"
 #include "protocol/error.h"
 
+struct client_kind;
 struct client_route;
 struct controller_link;
 
@@ -33,8 +34,9 @@ struct link_call {
     int16_t version; /* that was spoken */
 };
 
+/* `kind` as of broker_links_new(). */
 struct controller_link *controller_link_new(struct loop *loop, struct client_route *route,
-                                            const struct broker_config *config);
+                                            const struct broker_config *config, const struct client_kind *kind);
 /* Fails what is open, and whatever comes later, with ERR_NETWORK_EXCEPTION. Once and for all. */
 void controller_link_close(struct controller_link *l);
 void controller_link_free(struct controller_link *l); /* closes first */

@@ -1,7 +1,10 @@
 /*
  * One table for each type, with a lock of its own. Limits are a tree: users with their clients, those of all other
  * users, and those of clients whoever their user is. What was used lies in buckets, the longest unused first, which are
- * dropped when they are as good as new.
+ * kept for an hour, as Kafka keeps its sensors, so that a client is told of that pauses now and then.
+ *
+ * Where a type has any limit, whoever has none is told of as well. Their buckets are fewer and have a list of their
+ * own: names that somebody makes up push nobody out whom a limit bounds.
  */
 #include "cluster/quotas.h"
 
@@ -9,14 +12,19 @@
 #include <uthash.h>
 #include <utlist.h>
 
+#include "base/clock.h"
 #include "base/lock.h"
 #include "base/logger.h"
+#include "metrics/window.h"
 
 /*
  * Clients choose their ids: so many buckets are kept at most, in whose names so much of each part counts. Who is
  * dropped early begins anew.
  */
-enum { MOST_BUCKETS = 100000, BUCKET_NAME_PART = 256, LENGTH_ROOM = 4, TOKENS_KEPT_MS = 3600 * 1000 };
+enum { MOST_BUCKETS = 100000, MOST_UNLIMITED = 10000, BUCKET_NAME_PART = 256, LENGTH_ROOM = 4, KEPT_MS = 3600 * 1000 };
+
+/* Over which pauses are averaged: metrics.num.samples, metrics.sample.window.ms. */
+static const struct rate_window pause_window = {2, 30000};
 
 struct limit { /* negative: none */
     struct str name;
@@ -33,27 +41,45 @@ struct limit_scope {
     UT_hash_handle hh;
 };
 
+enum bucket_list { LIMITED, UNLIMITED, BUCKET_LISTS };
+
 struct bucket {
     struct rate rate;
-    struct token_bucket tokens; /* instead, of mutations */
+    struct token_bucket tokens;      /* instead, of mutations */
+    struct rate pauses, pause_count; /* in milliseconds, and how many */
     int64_t used_ms;
+    int64_t bean_id; /* 0: none yet */
+    enum bucket_list list;
+    uint32_t user_len; /* of the key's text; the rest is the client's id */
     struct bucket *prev, *next;
     UT_hash_handle hh;
     uint32_t key_len;
     char key[];
 };
 
+/* Whom a limit is for: a user, one of its clients, or a client whoever its user is. */
+enum limit_kind { OF_USER, OF_USER_CLIENT, OF_CLIENT, LIMIT_KINDS };
+
 struct quota_table {
-    struct lock lock; /* guards what follows, but for the count */
+    struct lock lock; /* guards what follows, but for the counts */
     struct rate_window window;
-    int64_t keep_ms;
     struct limit_scope *users, others, anybody;
-    struct bucket *buckets, *by_use;
-    atomic_int limits; /* that are set */
+    int32_t limits_by_kind[LIMIT_KINDS];
+    struct bucket *buckets;
+    struct {
+        struct bucket *first; /* the longest unused */
+        int32_t count;
+    } lists[BUCKET_LISTS];
+    atomic_int limits;  /* that are set */
+    atomic_int pausing; /* connections */
 };
 
 struct quotas {
     struct quota_table tables[QUOTA_TYPES];
+    struct metrics *metrics; /* NULL: nobody counts */
+    struct bean_source source;
+    int64_t bean_ids;
+    struct window exempt; /* microseconds */
 };
 
 const char *quota_key(enum quota_type type)
@@ -161,6 +187,8 @@ static void quota_table_set(struct quota_table *t, struct entity_names e, double
         s->other_clients = value;
     else
         s->own = value;
+    enum limit_kind kind = e.user.kind == UNNAMED ? OF_CLIENT : e.client.kind == UNNAMED ? OF_USER : OF_USER_CLIENT;
+    t->limits_by_kind[kind] += scope_count(s) - before;
     atomic_fetch_add(&t->limits, scope_count(s) - before);
     scope_drop_if_empty(t, s);
     lock_release(&t->lock);
@@ -239,18 +267,51 @@ static struct found_limit find_limit(const struct quota_table *t, struct quota_c
     return (struct found_limit){-1, STR_NULL, STR_NULL};
 }
 
+/* In whose name those are counted whom no limit bounds: of one kind alone its names, else those of clients. */
+static struct found_limit without_limit(const struct quota_table *t, struct quota_client who)
+{
+    bool by_client = t->limits_by_kind[OF_CLIENT] > 0, by_user = t->limits_by_kind[OF_USER] > 0;
+    bool by_both = t->limits_by_kind[OF_USER_CLIENT] > 0;
+    struct found_limit l = {INFINITY, STR_NULL, STR_NULL};
+    if (!by_client && by_user != by_both)
+        l.user = who.user;
+    if (by_client || !by_user || by_both)
+        l.id = who.id;
+    return l;
+}
+
+static void bucket_leave_list(struct quota_table *t, struct bucket *b)
+{
+    DL_DELETE(t->lists[b->list].first, b);
+    t->lists[b->list].count--;
+}
+
 static void bucket_free(struct quota_table *t, struct bucket *b)
 {
+    ensure(t->buckets != NULL);
     HASH_DEL(t->buckets, b);
-    DL_DELETE(t->by_use, b);
+    bucket_leave_list(t, b);
     rate_deinit(&b->rate);
+    rate_deinit(&b->pauses);
+    rate_deinit(&b->pause_count);
     free(b);
 }
 
 static void drop_old_buckets(struct quota_table *t, int64_t now_ms)
 {
-    while (t->by_use != NULL && (now_ms - t->by_use->used_ms > t->keep_ms || HASH_COUNT(t->buckets) > MOST_BUCKETS))
-        bucket_free(t, t->by_use);
+    static const int32_t most[BUCKET_LISTS] = {[LIMITED] = MOST_BUCKETS, [UNLIMITED] = MOST_UNLIMITED};
+    for (int i = 0; i < BUCKET_LISTS; i++)
+        while (t->lists[i].first != NULL &&
+               (now_ms - t->lists[i].first->used_ms > KEPT_MS || t->lists[i].count > most[i]))
+            bucket_free(t, t->lists[i].first);
+}
+
+static void bucket_use(struct quota_table *t, struct bucket *b, bool limited, int64_t now_ms)
+{
+    b->list = limited ? LIMITED : UNLIMITED;
+    b->used_ms = now_ms;
+    DL_APPEND(t->lists[b->list].first, b);
+    t->lists[b->list].count++;
 }
 
 static uint32_t bucket_key(char key[LENGTH_ROOM + 2 * BUCKET_NAME_PART], const struct found_limit *l)
@@ -274,14 +335,13 @@ static struct bucket *bucket_for(struct quota_table *t, const struct found_limit
     if (b == NULL) {
         b = xcalloc(1, sizeof(*b) + len);
         b->key_len = len;
+        b->user_len = be32_get(key);
         memcpy(b->key, key, len);
         HASH_ADD_KEYPTR(hh, t->buckets, b->key, len, b);
-        DL_APPEND(t->by_use, b);
-    } else if (b->next != NULL) {
-        DL_DELETE(t->by_use, b);
-        DL_APPEND(t->by_use, b);
+    } else {
+        bucket_leave_list(t, b);
     }
-    b->used_ms = now_ms;
+    bucket_use(t, b, isfinite(l->value), now_ms);
     drop_old_buckets(t, now_ms);
     return b;
 }
@@ -309,28 +369,55 @@ static struct quota_verdict bucket_charge(struct quota_table *t, struct bucket *
     return v;
 }
 
+/* That of a client who uses something, with its limit; NULL: it has no name to be counted under. */
+static struct bucket *quotas_bucket(struct quota_table *t, struct quota_client who, int64_t now_ms, double *limit)
+{
+    struct found_limit l = find_limit(t, who);
+    if (l.value < 0)
+        l = without_limit(t, who);
+    *limit = l.value;
+    return l.user.len > 0 || l.id.len > 0 ? bucket_for(t, &l, now_ms) : NULL;
+}
+
 struct quota_verdict quotas_charge(struct quotas *q, enum quota_type type, struct quota_client who, double amount,
                                    int64_t now_ms)
 {
     struct quota_table *t = &q->tables[type];
     struct quota_verdict v = {0};
+    double limit;
     ensure(type != QUOTA_MUTATION);
     lock_take(&t->lock);
-    struct found_limit l = find_limit(t, who);
-    if (l.value >= 0)
-        v = bucket_charge(t, bucket_for(t, &l, now_ms), l.value, amount, now_ms);
+    struct bucket *b = quotas_bucket(t, who, now_ms, &limit);
+    if (b != NULL)
+        v = bucket_charge(t, b, limit, amount, now_ms);
     lock_release(&t->lock);
+    v.type = type;
     return v;
+}
+
+atomic_int *quotas_count_pause(struct quotas *q, struct quota_verdict verdict, struct quota_client who, int64_t now_ms)
+{
+    struct quota_table *t = &q->tables[verdict.type];
+    double limit;
+    lock_take(&t->lock);
+    struct bucket *b = quotas_bucket(t, who, now_ms, &limit);
+    if (b != NULL) {
+        rate_record(&b->pauses, &pause_window, verdict.wait_ms, now_ms);
+        rate_record(&b->pause_count, &pause_window, 1, now_ms);
+    }
+    lock_release(&t->lock);
+    return &t->pausing;
 }
 
 void quotas_refund(struct quotas *q, enum quota_type type, struct quota_client who, double amount, int64_t now_ms)
 {
     struct quota_table *t = &q->tables[type];
+    double limit;
     ensure(type != QUOTA_MUTATION);
     lock_take(&t->lock);
-    struct found_limit l = find_limit(t, who);
-    if (l.value >= 0)
-        rate_record(&bucket_for(t, &l, now_ms)->rate, &t->window, -amount, now_ms);
+    struct bucket *b = quotas_bucket(t, who, now_ms, &limit);
+    if (b != NULL)
+        rate_record(&b->rate, &t->window, -amount, now_ms);
     lock_release(&t->lock);
 }
 
@@ -369,14 +456,120 @@ bool quotas_mutate(struct quotas *q, struct quota_client who, int32_t partitions
     return ok;
 }
 
+/* ---- As beans ---- */
+
+void quotas_count_exempt(struct quotas *q, int64_t us)
+{
+    window_record(&q->exempt, us);
+}
+
+/* Copied, so that nobody waits for who visits. */
+struct used {
+    int64_t id;
+    double rate, tokens, pause_ms; /* the latter NAN: it did not pause of late */
+    uint32_t user_len, id_len;
+    char text[2 * BUCKET_NAME_PART];
+};
+
+static double mean_pause(struct bucket *b, int64_t now_ms)
+{
+    double sum = rate_measure(&b->pauses, &pause_window, now_ms).per_second;
+    double count = rate_measure(&b->pause_count, &pause_window, now_ms).per_second;
+    return count > 0 ? sum / count : NAN;
+}
+
+static struct used *quotas_copy_used(struct quotas *q, struct quota_table *t, size_t *count)
+{
+    int64_t now_ms = clock_mono_ms();
+    struct bucket *b, *next;
+    *count = 0;
+    lock_take(&t->lock);
+    drop_old_buckets(t, now_ms);
+    struct used *list = xcalloc(HASH_COUNT(t->buckets) + 1, sizeof(*list));
+    HASH_ITER (hh, t->buckets, b, next) {
+        struct used *u = &list[(*count)++];
+        if (b->bean_id == 0)
+            b->bean_id = metrics_ids(q->metrics, 1);
+        *u = (struct used){b->bean_id,
+                           rate_measure(&b->rate, &t->window, now_ms).per_second,
+                           b->tokens.tokens,
+                           mean_pause(b, now_ms),
+                           b->user_len,
+                           b->key_len - LENGTH_ROOM - b->user_len,
+                           ""};
+        memcpy(u->text, b->key + LENGTH_ROOM, b->key_len - LENGTH_ROOM);
+    }
+    lock_release(&t->lock);
+    return list;
+}
+
+/* Names are as znodes have them, where what is not plain is written with %. */
+static void yield_used(struct bean_walk *w, enum quota_type type, const char *name, const struct used *u)
+{
+    static const char *const rates[] = {"byte-rate", "byte-rate", "request-time", "mutation-rate"};
+    struct arena a = {0};
+    struct str user = {u->text, (int32_t)u->user_len}, id = {u->text + u->user_len, (int32_t)u->id_len};
+    struct bean_attribute values[] = {{rates[type], "double", bean_double(u->rate)},
+                                      {"throttle-time", "double", bean_double(u->pause_ms)},
+                                      {"tokens", "double", bean_double(u->tokens)}};
+    struct bean_name bean = {"kafka.server", name, NULL, {{0}}};
+    int tags = 0;
+    if (user.len > 0)
+        bean.tags[tags++] = (struct bean_tag){"user", str_of(entity_name_encode(&a, user))};
+    if (id.len > 0)
+        bean.tags[tags++] = (struct bean_tag){"client-id", str_of(entity_name_encode(&a, id))};
+    yield_client(w, u->id, &bean, &(struct bean_attributes){values, type == QUOTA_MUTATION ? 3 : 2});
+    arena_deinit(&a);
+}
+
+/* What is told of a type as a whole. */
+static void yield_whole(struct quotas *q, struct bean_walk *w, enum quota_type type, const char *name)
+{
+    static const double percent_of_us = 1e-4; /* a second in a second is 100 */
+    struct bean_name bean = {"kafka.server", name, NULL, {{0}}};
+    struct bean_attribute values[2];
+    struct window_values exempt;
+    int n = 0;
+    window_read(&q->exempt, &exempt);
+    if (type == QUOTA_REQUEST)
+        values[n++] =
+            (struct bean_attribute){"exempt-request-time", "double", bean_double(exempt.per_second * percent_of_us)};
+    values[n++] = (struct bean_attribute){"queue-size", "double", bean_double(atomic_load(&q->tables[type].pausing))};
+    yield_client(w, q->bean_ids + type, &bean, &(struct bean_attributes){values, n});
+}
+
+static void quotas_visit(void *ctx, struct bean_walk *w)
+{
+    static const char *const names[] = {"Produce", "Fetch", "Request", "ControllerMutation"};
+    struct quotas *q = ctx;
+    for (int t = 0; t < QUOTA_TYPES; t++) {
+        size_t count;
+        if (!walk_wants(w, "kafka.server", names[t]))
+            continue;
+        yield_whole(q, w, (enum quota_type)t, names[t]);
+        struct used *list = quotas_copy_used(q, &q->tables[t], &count);
+        for (size_t i = 0; i < count && !walk_is_over(w); i++)
+            yield_used(w, (enum quota_type)t, names[t], &list[i]);
+        free(list);
+    }
+}
+
+void quotas_count(struct quotas *q, struct metrics *m)
+{
+    q->metrics = m;
+    q->bean_ids = metrics_ids(m, QUOTA_TYPES);
+    window_init(&q->exempt, m);
+    q->source = (struct bean_source){.visit = quotas_visit, .ctx = q};
+    metrics_add_source(m, &q->source);
+}
+
 /* ---- Life ---- */
 
-static void quota_table_init(struct quota_table *t, enum quota_type type, struct rate_window window)
+static void quota_table_init(struct quota_table *t, struct rate_window window)
 {
     ensure(window.samples >= 1 && window.sample_ms >= 1);
     lock_init(&t->lock, RANK_QUOTAS);
     t->window = window;
-    t->keep_ms = type == QUOTA_MUTATION ? TOKENS_KEPT_MS : rate_window_ms(&window);
     limit_scope_init(&t->others, STR_NULL);
     limit_scope_init(&t->anybody, STR_NULL);
 }
@@ -391,8 +584,9 @@ static void quota_table_deinit(struct quota_table *t)
     }
     limit_scope_clear(&t->others);
     limit_scope_clear(&t->anybody);
-    while (t->by_use != NULL)
-        bucket_free(t, t->by_use);
+    for (int i = 0; i < BUCKET_LISTS; i++)
+        while (t->lists[i].first != NULL)
+            bucket_free(t, t->lists[i].first);
     lock_deinit(&t->lock);
 }
 
@@ -400,7 +594,7 @@ struct quotas *quotas_new(struct rate_window others, struct rate_window mutation
 {
     struct quotas *q = xcalloc(1, sizeof(*q));
     for (int t = 0; t < QUOTA_TYPES; t++)
-        quota_table_init(&q->tables[t], (enum quota_type)t, t == QUOTA_MUTATION ? mutations : others);
+        quota_table_init(&q->tables[t], t == QUOTA_MUTATION ? mutations : others);
     return q;
 }
 
@@ -408,6 +602,9 @@ void quotas_free(struct quotas *q)
 {
     if (q == NULL)
         return;
+    if (q->metrics != NULL)
+        metrics_remove_source(q->metrics, &q->source);
+    window_deinit(&q->exempt);
     for (int t = 0; t < QUOTA_TYPES; t++)
         quota_table_deinit(&q->tables[t]);
     free(q);

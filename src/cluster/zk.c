@@ -14,7 +14,9 @@
 #include <sys/time.h>
 
 #include "base/logger.h"
+#include "base/probe.h"
 #include "cluster/zk_internal.h"
+#include "cluster/zk_protection.h"
 
 enum { RETRY_MS = 1000, PAUSE_MS = 100, NEVER = -1, ENDPOINT_ROOM = 32 };
 /* So many connections in a row break that nothing came of, before the session is given up. */
@@ -53,7 +55,7 @@ static void make_chroot(struct zk *zk)
         slash = strchr(slash + 1, '/');
         if (slash != NULL)
             *slash = '\0';
-        zoo_acreate(zk->handle, path, NULL, -1, &ZOO_OPEN_ACL_UNSAFE, 0, on_chroot, zk);
+        zoo_acreate(zk->handle, path, NULL, -1, zk_acl_of(zk, path), 0, on_chroot, zk);
         if (slash != NULL)
             *slash = '/';
     }
@@ -67,6 +69,9 @@ static void on_connected(struct zk *zk)
     ensure(!zk->closing);
     bool fresh = id != zk->session_id;
     zk->connected = true;
+    zk_metrics_tell(&zk->metrics, ZK_NEWS_CONNECTED);
+    if (zk->options.protection != NULL && zk->options.protection->who != NULL)
+        zk_metrics_tell(&zk->metrics, ZK_NEWS_SASL);
     zk->failures = 0;
     zk->answers_before = zk_bridge_answers(zk->bridge);
     zk->session_id = id;
@@ -82,6 +87,7 @@ static void on_connected(struct zk *zk)
 static void on_event(zhandle_t *h UNUSED, int type, int state, const char *path, void *ctx)
 {
     struct zk *zk = ctx;
+    PROBE(zk__event, type, state, path);
     if (zk->closing)
         return;
     if (type != ZOO_SESSION_EVENT) {
@@ -95,6 +101,7 @@ static void on_event(zhandle_t *h UNUSED, int type, int state, const char *path,
         zk->expired = true;
     } else if (zk->connected) {
         zk->connected = false;
+        zk_metrics_tell(&zk->metrics, ZK_NEWS_DISCONNECTED);
         log_warn("The connection to ZooKeeper is lost");
         zk->barren = zk_bridge_answers(zk->bridge) > zk->answers_before ? 0 : zk->barren + 1;
         if (zk->barren >= MOST_BARREN)
@@ -104,10 +111,13 @@ static void on_event(zhandle_t *h UNUSED, int type, int state, const char *path,
     }
 }
 
-static void log_line(const char *line)
+/* What the client library says. */
+LOG_PLACE(client_lines, "org.apache.zookeeper.ClientCnxn")
+
+static void zk_log_line(const char *line)
 {
     const char *text = strchr(line, '@'); /* after date, process and level comes "function@line: text" */
-    log_debug("zookeeper: %s", text ? text : line);
+    log_to(&client_lines, LEVEL_DEBUG, "%s", text ? text : line);
 }
 
 static void open_handle(struct zk *zk)
@@ -121,7 +131,7 @@ static void open_handle(struct zk *zk)
         return;
     }
     snprintf(endpoint, sizeof(endpoint), "127.0.0.1:%d", port);
-    zk->handle = zookeeper_init2(endpoint, on_event, zk->options.session_timeout_ms, NULL, zk, 0, log_line);
+    zk->handle = zookeeper_init2(endpoint, on_event, zk->options.session_timeout_ms, NULL, zk, 0, zk_log_line);
     if (zk->handle == NULL)
         log_error("Cannot use ZooKeeper's client library: %s", strerror(errno));
     else
@@ -149,6 +159,7 @@ static void start_over(struct zk *zk)
         log_error("ZooKeeper session 0x%" PRIx64 " is given up: %s", zk->session_id, zk->given_up.text);
     else
         log_warn("ZooKeeper session 0x%" PRIx64 " has expired", zk->session_id);
+    zk_metrics_tell(&zk->metrics, ZK_NEWS_EXPIRED);
     zk->given_up.text[0] = '\0';
     zk->expired = false;
     zk->barren = 0;
@@ -169,7 +180,7 @@ static bool must_pause(struct zk *zk)
     zk->failures = 0;
     watch_set(&zk->watch, WATCH_NONE);
     zk->fd = -1;
-    timer_start(&zk->timer, PAUSE_MS);
+    timer_start(&zk->timer, *zk_trouble(zk) ? RETRY_MS : PAUSE_MS); /* who is not let in does not knock all the time */
     return true;
 }
 
@@ -261,6 +272,14 @@ static void zk_on_timer(struct timer *t)
     pump(zk);
 }
 
+static void zk_on_refused(void *ctx, const struct fail *why)
+{
+    struct zk *zk = ctx;
+    zk_metrics_tell(&zk->metrics, ZK_NEWS_AUTH_FAILED);
+    if (zk->options.refused != NULL)
+        zk->options.refused(zk->options.ctx, why);
+}
+
 struct zk *zk_new(const struct zk_options *options)
 {
     struct zk *zk = xcalloc(1, sizeof(*zk));
@@ -269,7 +288,11 @@ struct zk *zk_new(const struct zk_options *options)
     zk->options = *options;
     zk->fd = -1;
     char *servers = xstrndup(options->connect, hosts);
-    zk->bridge = zk_bridge_new(options->loop, options->resolvers, servers, options->session_timeout_ms);
+    zk_metrics_init(&zk->metrics, options->metrics, options->of_authorizer);
+    struct zk_options of_bridge = *options;
+    of_bridge.refused = zk_on_refused;
+    of_bridge.ctx = zk;
+    zk->bridge = zk_bridge_new(&of_bridge, servers);
     free(servers);
     zk->chroot = xstrdup(slash && slash[1] ? slash : "");
     zk->chroot_made = zk->chroot[0] == '\0';
@@ -299,6 +322,7 @@ void zk_free(struct zk *zk)
     finish_closing(zk);
     timer_stop(&zk->timer);
     zk_bridge_free(zk->bridge);
+    zk_metrics_deinit(&zk->metrics);
     free(zk->chroot);
     free(zk);
 }
@@ -311,4 +335,9 @@ int64_t zk_session_id(const struct zk *zk)
 bool zk_is_connected(const struct zk *zk)
 {
     return zk->connected;
+}
+
+const char *zk_trouble(const struct zk *zk)
+{
+    return zk_bridge_trouble(zk->bridge);
 }

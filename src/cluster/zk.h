@@ -16,8 +16,10 @@
 #include "base/loop.h"
 #include "base/strbuf.h"
 
+struct metrics;
 struct workers;
 struct zk;
+struct zk_protection;
 
 enum zk_result {
     ZK_OK,
@@ -28,12 +30,13 @@ enum zk_result {
     ZK_SESSION_EXPIRED,
     ZK_NO_AUTH,
     ZK_TOO_LARGE, /* for a server; it was not sent */
+    ZK_UNDONE,    /* as something that was sent with it has failed */
     ZK_FAILED,    /* anything else; logged */
 };
 
-enum zk_kind { ZK_GET, ZK_CHILDREN, ZK_EXISTS, ZK_CREATE, ZK_SET, ZK_DELETE, ZK_CHECK };
+enum zk_kind { ZK_GET, ZK_CHILDREN, ZK_EXISTS, ZK_CREATE, ZK_SET, ZK_DELETE, ZK_CHECK, ZK_PROTECT };
 
-enum { ZK_ANY_VERSION = -1 };
+enum { ZK_ANY_VERSION = -1, ZK_MOST_TOGETHER = 16 };
 
 /*
  * What a request may have of data. A server hangs up on those of more than its jute.maxbuffer, 1048575 bytes, and would
@@ -58,13 +61,17 @@ struct zk_op {
     const char *path;
     struct bytes data; /* create and set */
     int32_t version;   /* set, delete, check */
+    bool own;          /* protect */
     /*
      * A fence: the operation is sent as a multi with a check of this path's version before it. If the
      * check fails, `fenced` is set. NULL: none.
      */
     const char *fence_path;
     int32_t fence_version;
-    /* Sent in one multi with the operation that follows it in the batch, `next`; both have each their result. */
+    /*
+     * Sent in one multi with the operation that follows it in the batch, `next`; both have each their result. Where one
+     * fails nothing is done, and those beside it are ZK_UNDONE. At most ZK_MOST_TOGETHER.
+     */
     bool with_next;
     void *owner; /* the sender's: whom the result belongs to; NULL: nobody */
     struct zk_op *next;
@@ -102,6 +109,9 @@ struct zk_op *zk_create(struct zk_batch *b, const char *path, struct bytes data,
 struct zk_op *zk_set(struct zk_batch *b, const char *path, struct bytes data, int32_t version);
 struct zk_op *zk_delete(struct zk_batch *b, const char *path, int32_t version);
 struct zk_op *zk_check(struct zk_batch *b, const char *path, int32_t version);
+/* Gives a znode the ACL that it would be made with where znodes are the brokers' own, or where they are not. */
+struct zk_op *zk_protect(struct zk_batch *b, const char *path, bool own);
+bool zk_is_done(const struct zk_op *op); /* with all that follow it in its multi */
 /* The operation of that kind on that path, which the batch has. */
 struct zk_op *zk_find(const struct zk_batch *b, enum zk_kind kind, const char *path);
 /* The path of the child that the listing has at `i`; in the batch's arena. */
@@ -118,8 +128,12 @@ void zk_submit(struct zk *zk, struct zk_batch *b);
 
 struct zk_options {
     struct loop *loop;
-    struct workers *resolvers; /* where hosts are looked up; NULL: in place */
-    const char *connect;       /* host:port,host:port/chroot */
+    /* Where hosts are looked up, hands are shaken and logins made, outlived by the loop; NULL: in place. */
+    struct workers *resolvers;
+    struct zk_protection *protection; /* of which the session has a reference; NULL: none */
+    struct metrics *metrics;          /* NULL: nobody counts */
+    bool of_authorizer;               /* for those who count: it is not the broker's own session */
+    const char *connect;              /* host:port,host:port/chroot */
     int32_t session_timeout_ms;
     int32_t max_in_flight;
     /* On the loop. A watch that was set has fired: something at `path` was changed, made or deleted. */
@@ -130,6 +144,8 @@ struct zk_options {
     void (*session_expired)(void *ctx);
     /* The connection is lost or back, the session perhaps still alive. */
     void (*connection)(void *ctx, bool connected);
+    /* A server does not let this broker in. It will be tried again, and so will the others. NULL: nobody cares. */
+    void (*refused)(void *ctx, const struct fail *why);
     void *ctx;
 };
 
@@ -142,5 +158,7 @@ void zk_close(struct zk *zk);
 void zk_free(struct zk *zk);
 int64_t zk_session_id(const struct zk *zk);
 bool zk_is_connected(const struct zk *zk);
+/* Why there is no connection, as far as that is known, for people; empty otherwise. */
+const char *zk_trouble(const struct zk *zk);
 
 #endif

@@ -91,6 +91,14 @@ struct zk_op *zk_check(struct zk_batch *b, const char *path, int32_t version)
     return op;
 }
 
+struct zk_op *zk_protect(struct zk_batch *b, const char *path, bool own)
+{
+    struct zk_op *op = add_op(b, ZK_PROTECT, path);
+    op->version = ZK_ANY_VERSION;
+    op->own = own;
+    return op;
+}
+
 struct zk_op *zk_find(const struct zk_batch *b, enum zk_kind kind, const char *path)
 {
     struct zk_op *op = b->first;
@@ -98,6 +106,13 @@ struct zk_op *zk_find(const struct zk_batch *b, enum zk_kind kind, const char *p
         op = op->next;
     ensure(op != NULL);
     return op;
+}
+
+bool zk_is_done(const struct zk_op *op)
+{
+    while (op->with_next && op->result == ZK_OK)
+        op = op->next;
+    return op->result == ZK_OK;
 }
 
 struct zk_op *zk_owned_from(struct zk_op *op)

@@ -6,7 +6,8 @@
  *   - after a reconnect the library sends all its watches in one frame. With more than a million bytes of them a server
  *     hangs up, each time. The bridge cuts that frame into several.
  *   - it looks up hosts itself, and waits for that: the bridge asks on threads of their own.
- *   - Debian's library speaks plain TCP only. What else a server may want to be spoken to in has its place here.
+ *   - Debian's library speaks plain TCP only, and has no logins but those of ZooKeeper's own kind. The bridge speaks
+ * TLS to the servers, and on each connection says by SASL who it is before anything of the library's is served.
  *
  * The library connects to a socket on the loopback, which serves nobody else. There are other ways to come between
  * them: to speak the protocol ourselves would make that code ours, with sessions and all that goes wrong with them;
@@ -21,13 +22,12 @@
 #include "base/fail.h"
 #include "base/loop.h"
 #include "base/strbuf.h"
+#include "cluster/zk.h"
 
-struct workers;
 struct zk_bridge;
 
-/* `hosts`: host:port,... `resolvers`: where hosts are looked up; NULL: in place, by who may wait. */
-struct zk_bridge *zk_bridge_new(struct loop *loop, struct workers *resolvers, const char *hosts,
-                                int32_t session_timeout_ms);
+/* `hosts`: host:port,... */
+struct zk_bridge *zk_bridge_new(const struct zk_options *options, const char *hosts);
 void zk_bridge_free(struct zk_bridge *b);
 /* Where the library is to connect to. False if there is no socket to be had now. */
 bool zk_bridge_open(struct zk_bridge *b, int *port, struct fail *fail) NODISCARD;
@@ -43,6 +43,8 @@ void zk_bridge_finish(struct zk_bridge *b, bool session_ends);
 int zk_bridge_server_count(const struct zk_bridge *b);
 /* How many frames servers have sent since the start, other than the answers to handshakes. */
 int64_t zk_bridge_answers(const struct zk_bridge *b);
+/* Why the last server that was reached has not served, as far as that is known; empty: none, or it has. */
+const char *zk_bridge_trouble(const struct zk_bridge *b);
 
 /*
  * Frames of watches that are set again (SetWatches): one that is larger than `most` is cut into several that are not,

@@ -6,6 +6,7 @@
 
 #include "cluster/zk.h"
 #include "cluster/zk_bridge_internal.h"
+#include "cluster/zk_metrics.h"
 
 /* What goes out as one: an operation, or several in a multi. */
 struct request {
@@ -14,6 +15,7 @@ struct request {
     size_t count;
     bool sent;
     int sends;
+    int64_t sent_us; /* for the first time */
     struct zk *zk;
     zoo_op_t *multi;
     zoo_op_result_t *results;
@@ -27,6 +29,7 @@ struct zk {
     struct zk_options options;
     zhandle_t *handle;
     struct zk_bridge *bridge;
+    struct zk_metrics metrics;
     char *chroot;
     struct watch watch;
     struct timer timer;
@@ -50,6 +53,8 @@ const char *zk_without_chroot(const struct zk *zk, const char *path);
 
 /* ---- zk_requests.c ---- */
 
+/* Who may do what with a znode that is made at that path. */
+const struct ACL_vector *zk_acl_of(const struct zk *zk, const char *path);
 /* Sends what waits, as far as the limit of those in flight and the library allow. */
 void zk_send_waiting(struct zk *zk);
 /* The session is gone: all that is open ends with ZK_SESSION_EXPIRED. */

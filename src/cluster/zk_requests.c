@@ -11,11 +11,13 @@
 #include <string.h>
 #include <utlist.h>
 
+#include "base/clock.h"
 #include "base/logger.h"
 #include "cluster/zk_internal.h"
+#include "cluster/zk_protection.h"
 
 /* MOST_SENDS: so often a request is sent before the session is given up. */
-enum { MAX_TOGETHER = 8, MOST_SENDS = 10 };
+enum { MOST_SENDS = 10 };
 
 /* ---- Results ---- */
 
@@ -46,7 +48,8 @@ static enum zk_result zk_result_of(int rc, const char *what, const char *path)
 
 static const char *kind_name(enum zk_kind kind)
 {
-    static const char *const names[] = {"read", "listing", "look-up", "creation", "write", "deletion", "check"};
+    static const char *const names[] = {"read",  "listing",  "look-up", "creation",
+                                        "write", "deletion", "check",   "protection"};
     ensure((size_t)kind < ARRAY_LEN(names));
     return names[kind];
 }
@@ -100,6 +103,7 @@ static bool lost(struct request *r, int rc)
     ensure(loop_is_mine(zk->options.loop) && r->sent && zk->in_flight > 0);
     r->sent = false;
     zk->in_flight--;
+    histogram_record(&zk->metrics.latency, clock_mono_us() - r->sent_us);
     bool again = (rc == ZCONNECTIONLOSS || rc == ZOPERATIONTIMEOUT) && !zk->closing;
     if (again && r->sends >= MOST_SENDS) {
         struct fail why;
@@ -206,6 +210,8 @@ static void on_multi(int rc, const void *ctx)
             take_multi_result(r, op, &r->results[at], &r->stats[at], r->created[at]);
         if (op->fenced)
             op->result = ZK_BAD_VERSION;
+        else if (rc != ZOK && op->result == ZK_OK)
+            op->result = ZK_UNDONE;
         at++;
     }
     ensure(at == r->multi_count);
@@ -217,6 +223,23 @@ static void on_multi(int rc, const void *ctx)
 static int create_flags(enum zk_create_mode mode)
 {
     return mode == ZK_EPHEMERAL ? ZOO_EPHEMERAL : mode == ZK_SEQUENTIAL ? ZOO_SEQUENCE : 0;
+}
+
+/* "auth" is whoever the server knows the session to be. */
+static const struct ACL_vector *default_acl(const char *path, bool own)
+{
+    static char scheme[] = "auth", nobody[] = "", world[] = "world", anyone[] = "anyone";
+    static struct ACL acls[] = {{0x1f, {scheme, nobody}}, {0x01, {world, anyone}}}; /* all, and to read */
+    static const struct ACL_vector own_and_read = {2, acls}, own_only = {1, acls};
+    if (!own || strcmp(path, "/consumers") == 0)
+        return &ZOO_OPEN_ACL_UNSAFE;
+    return zk_path_is_secret(path) ? &own_only : &own_and_read;
+}
+
+const struct ACL_vector *zk_acl_of(const struct zk *zk, const char *path)
+{
+    const struct zk_protection *p = zk->options.protection;
+    return default_acl(path, p != NULL && p->own_znodes);
 }
 
 static const char *data_of(const struct zk_op *op)
@@ -231,7 +254,10 @@ static int data_len(const struct zk_op *op)
 
 static char *full_path(struct request *r, const char *path)
 {
-    return arena_cstr(&r->batch->arena, arena_printf(&r->batch->arena, "%s%s", r->zk->chroot, path));
+    const char *chroot = r->zk->chroot;
+    if (*chroot != '\0' && strcmp(path, "/") == 0)
+        path = "";
+    return arena_cstr(&r->batch->arena, arena_printf(&r->batch->arena, "%s%s", chroot, path));
 }
 
 static int send_single(struct request *r)
@@ -247,12 +273,15 @@ static int send_single(struct request *r)
     case ZK_EXISTS:
         return zoo_aexists(h, path, op->watch, on_stat, r);
     case ZK_CREATE:
-        return zoo_acreate2(h, path, data_of(op), data_len(op), &ZOO_OPEN_ACL_UNSAFE, create_flags(op->mode),
+        return zoo_acreate2(h, path, data_of(op), data_len(op), zk_acl_of(r->zk, op->path), create_flags(op->mode),
                             zk_on_created, r);
     case ZK_SET:
         return zoo_aset(h, path, data_of(op), data_len(op), op->version, on_stat, r);
     case ZK_DELETE:
         return zoo_adelete(h, path, op->version, on_void, r);
+    case ZK_PROTECT:
+        return zoo_aset_acl(h, path, ZK_ANY_VERSION, (struct ACL_vector *)(uintptr_t)default_acl(op->path, op->own),
+                            on_void, r);
     default:
         unreachable("a check outside of a multi");
     }
@@ -264,7 +293,7 @@ static void fill_op(struct request *r, const struct zk_op *op, int at)
     zoo_op_t *o = &r->multi[at];
     switch (op->kind) {
     case ZK_CREATE:
-        zoo_create_op_init(o, path, data_of(op), data_len(op), &ZOO_OPEN_ACL_UNSAFE, create_flags(op->mode),
+        zoo_create_op_init(o, path, data_of(op), data_len(op), zk_acl_of(r->zk, op->path), create_flags(op->mode),
                            r->created[at], (int)sizeof(r->created[at]));
         return;
     case ZK_SET:
@@ -349,6 +378,8 @@ static bool send_request(struct zk *zk, struct request *r)
         log_debug("ZooKeeper took no request: %s", zerror(rc));
         return false;
     }
+    if (r->sends == 0)
+        r->sent_us = clock_mono_us();
     r->sent = true;
     r->sends++;
     zk->in_flight++;
@@ -382,7 +413,7 @@ void zk_submit(struct zk *zk, struct zk_batch *b)
         *r = (struct request){.batch = b, .first = op, .count = 1, .zk = zk};
         for (; op->with_next; op = op->next) {
             r->count++;
-            ensure(r->count <= MAX_TOGETHER && op->next != NULL);
+            ensure(r->count <= ZK_MOST_TOGETHER && op->next != NULL);
         }
         DL_APPEND(zk->requests, r);
     }

@@ -170,12 +170,5 @@ bool config_check_protection(const struct broker_config *c, struct fail *fail)
             c, fail, "client.quota.callback.class",
             "this broker runs no Java; without it quotas are those of ZooKeeper, which %s would replace",
             c->client_quota_callback_class);
-    if (c->authorizer_zookeeper_ssl_client_enable)
-        return config_refuse(c, fail, "authorizer.zookeeper.ssl.client.enable",
-                             "this broker cannot encrypt its sessions yet");
-    if (c->zookeeper_set_acl)
-        return config_refuse(c, fail, "zookeeper.set.acl", "this broker cannot protect its znodes yet");
-    if (c->zookeeper_ssl_client_enable)
-        return config_refuse(c, fail, "zookeeper.ssl.client.enable", "this broker cannot encrypt its sessions yet");
     return true;
 }

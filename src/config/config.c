@@ -35,6 +35,11 @@ const struct config_entry *config_entry(const struct broker_config *config, cons
     return NULL;
 }
 
+bool config_entry_is_secret(const struct config_entry *entry)
+{
+    return entry->key == NULL || entry->key->type == CONFIG_PASSWORD;
+}
+
 const char *config_raw(const struct broker_config *config, const char *name)
 {
     const struct config_entry *entry = config_entry(config, name);

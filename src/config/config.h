@@ -221,6 +221,8 @@ bool config_is_live(const char *name);
 /* False if protection is asked for that this broker cannot give yet: it is not to serve without. */
 bool config_check_protection(const struct broker_config *config, struct fail *fail) NODISCARD;
 
+/* Whether nobody is to see its value: a password, or what nobody knows and may be one. */
+bool config_entry_is_secret(const struct config_entry *entry);
 /* The text that somebody set for the key, or NULL. */
 const char *config_raw(const struct broker_config *config, const char *name);
 /*

@@ -258,6 +258,7 @@ def keys_h(tables):
 def roff(text):
     text = text.replace("\\", "\\e").replace("-", "\\-")
     text = re.sub("`([^`]*)`", r"\\fB\1\\fP", text)
+    text = re.sub(r"[\w.,:$]{50,}", lambda m: re.sub(r"([.,])", r"\1\\:", m[0]), text)  # where a line may be broken
     return "\\&" + text if text[:1] in ".'" else text
 
 

@@ -160,7 +160,7 @@ static void isr_add_write(struct controller *c, struct zk_batch *b, struct ctl_p
     next.controller_epoch = c->epoch;
     next.isr = isr;
     next.recovery_state = in->leader_recovery_state;
-    write_state(c, b, p, &next, p->leadership.version)->owner = w;
+    write_state(c, b, NULL, p, &next, p->leadership.version)->owner = w;
 }
 
 static struct ctl_topic *isr_find_topic(struct controller *c, int16_t version,

@@ -19,11 +19,11 @@ static void take_replicas_out(struct controller *c)
     replicas_offline(c, event_done_step);
 }
 
-static void forget_broker(struct ctl_partition *p, int32_t id)
+static void forget_broker(const struct controller *c, struct ctl_partition *p, int32_t id)
 {
     enum replica_state *r = replica_state_of(p, id);
     if (p->known && p->leadership.leader == id && p->state == PARTITION_ONLINE)
-        partition_change_state(p, PARTITION_OFFLINE);
+        partition_change_state(c, p, PARTITION_OFFLINE);
     if (r != NULL && *r == REPLICA_DELETION_STARTED)
         *r = REPLICA_INELIGIBLE;
     int_list_remove(&p->failed, id);
@@ -41,7 +41,7 @@ static void broker_failed(struct controller *c, struct event *e)
     context_remove_broker(c, e->number);
     outbox_brokers_only(c);
     for (struct partition_walk w = {0}; walk_on(c, &w);)
-        forget_broker(w.partition, e->number);
+        forget_broker(c, w.partition, e->number);
     collect_electable(c);
     partitions_online(c, ELECT_OFFLINE, take_replicas_out);
 }

@@ -6,6 +6,8 @@
 #include <utlist.h>
 
 #include "base/logger.h"
+#include "base/str_set.h"
+#include "base/topic_key.h"
 #include "cluster/view.h"
 #include "controller/controller_internal.h"
 #include "net/net.h"
@@ -18,6 +20,8 @@
 enum { RETRY_MS = 100 };
 
 struct parcel {
+    int64_t queued_us;
+    bool sent; /* at least once */
     struct strbuf frame;
     int16_t api_key, version;
     struct parcel *prev, *next;
@@ -30,6 +34,8 @@ struct channel {
     struct client_call call;
     struct timer retry;
     struct parcel *queue;
+    struct channel_counts *counts;
+    struct client_counts *traffic; /* of the client */
     bool waiting, doomed;
 };
 
@@ -43,41 +49,50 @@ static void parcel_free(struct parcel *p)
 
 /* ---- Answers ---- */
 
-/* Whether a partition was to be deleted, or only stopped: both requests are answered alike. */
-static bool was_deletion(const struct stop_replica_request *request, struct str topic, int32_t index)
+/* Partitions that were to be deleted, and not only stopped: both requests are answered alike. */
+static struct str_set deletions_of(const struct stop_replica_request *request, struct arena *a)
 {
+    struct str_set set = {0};
+    struct topic_key key;
     for (int32_t t = 0; t < request->topic_states.len; t++) {
         const struct stop_replica_topic_state *state = &request->topic_states.items[t];
-        for (int32_t i = 0; str_eq(state->topic_name, topic) && i < state->partition_states.len; i++)
-            if (state->partition_states.items[i].partition_index == index)
-                return state->partition_states.items[i].delete_partition;
+        for (int32_t i = 0; i < state->partition_states.len; i++)
+            if (state->partition_states.items[i].delete_partition &&
+                topic_key_make(state->topic_name, state->partition_states.items[i].partition_index, &key))
+                str_set_add_copy(&set, a, topic_key_bytes(&key));
     }
-    return false;
+    return set;
+}
+
+/* Whether the answer ends the deletion of a replica. */
+static bool take_deleted(struct channel *ch, const struct str_set *deletions, enum kafka_error whole,
+                         const struct stop_replica_partition_error *e)
+{
+    struct topic_key key;
+    struct controller *c = ch->controller;
+    struct ctl_topic *t = context_topic(c, e->topic_name);
+    struct ctl_partition *p = t != NULL && t->deleting ? topic_partition(t, e->partition_index) : NULL;
+    enum replica_state *state = p != NULL ? replica_state_of(p, ch->broker) : NULL;
+    if (state == NULL || *state != REPLICA_DELETION_STARTED ||
+        !topic_key_make(e->topic_name, e->partition_index, &key) || !str_set_has(deletions, topic_key_bytes(&key)))
+        return false;
+    *state = whole == ERR_NONE && e->error_code == ERR_NONE ? REPLICA_DELETED : REPLICA_INELIGIBLE;
+    if (e->error_code == ERR_KAFKA_STORAGE_ERROR)
+        replica_reported(c, p, ch->broker, ERR_KAFKA_STORAGE_ERROR);
+    return true;
 }
 
 static void note_stopped(struct channel *ch, const struct stop_replica_request *request,
-                         const struct stop_replica_response *response)
+                         const struct stop_replica_response *response, struct arena *a)
 {
-    struct controller *c = ch->controller;
+    struct str_set deletions = deletions_of(request, a);
     bool any = false;
-    for (int32_t i = 0; i < response->partition_errors.len; i++) {
-        const struct stop_replica_partition_error *e = &response->partition_errors.items[i];
-        struct ctl_topic *t = context_topic(c, e->topic_name);
-        struct ctl_partition *p = t != NULL && t->deleting ? topic_partition(t, e->partition_index) : NULL;
-        if (p == NULL)
-            continue;
-        enum replica_state *state = replica_state_of(p, ch->broker);
-        if (state == NULL || *state != REPLICA_DELETION_STARTED ||
-            !was_deletion(request, e->topic_name, e->partition_index))
-            continue;
-        bool ok = response->error_code == ERR_NONE && e->error_code == ERR_NONE;
-        *state = ok ? REPLICA_DELETED : REPLICA_INELIGIBLE;
-        if (e->error_code == ERR_KAFKA_STORAGE_ERROR)
-            replica_reported(c, p, ch->broker, ERR_KAFKA_STORAGE_ERROR);
-        any = true;
-    }
+    for (int32_t i = 0; i < response->partition_errors.len; i++)
+        any |=
+            take_deleted(ch, &deletions, (enum kafka_error)response->error_code, &response->partition_errors.items[i]);
+    str_set_deinit(&deletions);
     if (any)
-        event_post(c, "TopicDeletionStopReplicaResponseReceived", deletion_replica_done);
+        event_post(ch->controller, "TopicDeletionStopReplicaResponseReceived", deletion_replica_done);
 }
 
 static bool take_stop_answer(struct channel *ch, const struct parcel *p, struct reader *r, struct arena *a)
@@ -92,7 +107,7 @@ static bool take_stop_answer(struct channel *ch, const struct parcel *p, struct 
     ensure(mine);
     if (!stop_replica_response_read(r, p->version, &response))
         return false;
-    note_stopped(ch, &request, &response);
+    note_stopped(ch, &request, &response, a);
     return true;
 }
 
@@ -159,6 +174,7 @@ static void channel_on_answer(struct client_call *call, struct bytes response)
     }
     struct parcel *p = ch->queue;
     DL_DELETE(ch->queue, p);
+    channel_count_queued(ch->counts, -1);
     channel_take_answer(ch, p, response);
     parcel_free(p);
     channel_send_first(ch);
@@ -170,6 +186,9 @@ static void channel_send_first(struct channel *ch)
         return;
     struct strbuf copy = {0};
     strbuf_add(&copy, ch->queue->frame.p, ch->queue->frame.len);
+    if (!ch->queue->sent)
+        channel_count_sent(ch->counts, ch->queue->queued_us);
+    ch->queue->sent = true;
     ch->waiting = true;
     ch->call = (struct client_call){.done = channel_on_answer,
                                     .timeout_ms = ch->controller->options.config->controller_socket_timeout_ms};
@@ -185,8 +204,11 @@ struct channel *channel_new(struct controller *c, const struct registration *r)
     const struct endpoint *e = registration_endpoint(r, listener);
     ch->controller = c;
     ch->broker = r->id;
+    ch->counts = channel_counts_new(c, r->id);
     timer_init(&ch->retry, c->options.loop, channel_on_retry);
     struct client_options client = client_options_of(config, c->options.loop, c->options.route);
+    const struct client_kind kind = {"controller-channel-metrics", {{"broker-id", r->id}}};
+    client.counts = ch->traffic = client_counts_new(client.route, client.loop, &kind);
     if (e != NULL)
         ch->client = client_new(&client, e->host, e->port);
     else
@@ -202,8 +224,10 @@ void channel_free(struct channel *ch)
     ch->doomed = true;
     timer_stop(&ch->retry);
     client_free(ch->client); /* calls on_answer() for what is open */
+    client_counts_free(ch->traffic);
     DL_FOREACH_SAFE (ch->queue, p, tmp)
         parcel_free(p);
+    channel_counts_free(ch->counts);
     free(ch);
 }
 
@@ -213,6 +237,8 @@ void channel_send(struct channel *ch, int16_t api_key, int16_t version, struct s
     p->frame = *frame;
     p->api_key = api_key;
     p->version = version;
+    p->queued_us = loop_callback_us();
+    channel_count_queued(ch->counts, 1);
     *frame = (struct strbuf){0};
     DL_APPEND(ch->queue, p);
     channel_send_first(ch);

@@ -13,6 +13,7 @@
 #include "cluster/zk.h"
 #include "cluster/znodes.h"
 #include "config/config.h"
+#include "metrics/bean.h"
 #include "protocol/error.h"
 
 struct controller;
@@ -25,6 +26,9 @@ struct controller_options {
     const struct broker_config *config;
     int32_t broker_id;
     struct topic_configs *topic_configs;
+    struct metrics *metrics;    /* NULL: nobody counts */
+    void (*elected)(void *ctx); /* this broker is the controller now */
+    void *ctx;
 };
 
 struct controller *controller_new(const struct controller_options *options);

@@ -43,8 +43,10 @@ struct ctl_topic {
     int32_t count;
     size_t room;
     bool deleting;
-    bool listed;   /* by the step under way */
-    bool to_write; /* its node, by the step under way */
+    bool listed;    /* by the step under way */
+    bool to_write;  /* its node, by the step under way */
+    bool to_read;   /* its settings, by the election under way */
+    bool unsettled; /* they could not be read */
     UT_hash_handle hh, hh_id;
 };
 
@@ -63,6 +65,12 @@ struct ctl_broker {
     bool shutting_down, arriving;
     struct channel *channel;
     struct ctl_broker *next;
+};
+
+/* Operations that are put together to one transaction, and the next when it is full. */
+struct ctl_multi {
+    struct zk_op *last;
+    size_t count;
 };
 
 /* A growing list of partitions, passed between steps. */
@@ -95,6 +103,7 @@ struct event {
     struct controller_call *call; /* of a request */
     int32_t number;               /* a broker id, where one is meant */
     char *text;                   /* a topic, where one is meant; freed with the event */
+    int64_t posted_us;            /* when it was added to the queue */
     struct event *next;
 };
 
@@ -112,6 +121,7 @@ typedef void (*batch_fn)(struct controller *c, struct zk_batch *b);
 
 struct controller {
     struct controller_options options;
+    struct controller_metrics *metrics; /* NULL: nobody counts */
     bool started, active;
     int32_t active_id;     /* who is controller, -1 unknown */
     int32_t epoch;         /* mine, when active */
@@ -132,6 +142,7 @@ struct controller {
     struct partition_walk walk; /* of all, in pieces */
     int32_t listed;             /* failover: how many of the listed topics are read */
     enum election election;
+    struct zk_batch *states;  /* that were read, while the settings of their topics are */
     step_fn then;             /* after they are */
     struct zk_batch *loading; /* failover: brokers and topics, while states are read */
     struct reassigning *reassigning;
@@ -160,6 +171,8 @@ void ctl_breathe(struct controller *c, batch_fn step);
 struct zk_batch *ctl_batch(void);
 /* Fences an operation with the controller epoch. */
 void ctl_fence(struct controller *c, struct zk_op *op);
+/* The same, in a transaction with those before it. They were added to the batch one after the other. */
+void ctl_together(struct controller *c, struct ctl_multi *m, struct zk_op *op);
 /* A request becomes an event; answered with `inactive` at once when this is not the controller. */
 void ctl_post_call(struct controller *c, const char *name, void (*run)(struct controller *, struct event *),
                    struct controller_call *call, enum kafka_error inactive);
@@ -200,22 +213,30 @@ enum replica_state *replica_state_of(struct ctl_partition *p, int32_t broker);
 
 /* ---- elections.c ---- */
 
-void partition_change_state(struct ctl_partition *p, enum partition_state to);
+void partition_change_state(const struct controller *c, struct ctl_partition *p, enum partition_state to);
 /*
  * Takes the partitions of c->work online, New ones by creating their state, others by election; then `then`. Each has
  * its `outcome`.
  */
 void partitions_online(struct controller *c, enum election election, step_fn then);
+void partitions_elect(struct controller *c); /* goes on with it: those of c->work that have a state */
 /* All partitions that are New or Offline and not being deleted, into c->work. */
 void collect_electable(struct controller *c);
 /* Tells the live replicas of it, except those that are leaving, who leads. */
 void partition_announce(struct controller *c, struct ctl_partition *p, bool is_new);
-/* Operations on the partition's state, which belong to the partition. */
+/* Operations on the partition's state, which belong to the partition. Written with others, or alone (NULL). */
 struct zk_op *read_state(struct zk_batch *b, struct ctl_partition *p);
-struct zk_op *write_state(struct controller *c, struct zk_batch *b, struct ctl_partition *p,
+struct zk_op *write_state(struct controller *c, struct zk_batch *b, struct ctl_multi *m, struct ctl_partition *p,
                           const struct partition_znode *next, int32_t version);
+/* Whether it is to be tried again from what is read: somebody else has written, here or beside it. */
+bool write_is_overtaken(const struct zk_op *set);
 /* Decodes what a set of a state has written: false if it was not written. */
 bool partition_take_written(struct ctl_partition *p, struct arena *a, const struct zk_op *set);
+
+/* ---- creation.c ---- */
+
+/* The first state of those of c->work that are New; then partitions_elect(). */
+void states_create(struct controller *c);
 
 /* ---- replicas.c ---- */
 
@@ -279,6 +300,21 @@ void outbox_brokers_only(struct controller *c); /* the live brokers, to all */
 void outbox_metadata_to(struct controller *c, struct ctl_broker *b, struct ctl_partition *p); /* to one */
 void outbox_stop_replica(struct controller *c, int32_t broker, struct ctl_partition *p, bool delete_it);
 void outbox_flush(struct controller *c);
+
+/* ---- controller_metrics.c ---- */
+
+void controller_metrics_new(struct controller *c);
+void controller_metrics_free(struct controller *c);
+void controller_count_office(struct controller *c); /* it was taken, or left */
+void controller_count_queued(struct controller *c, int change);
+void controller_count_begun(struct controller *c, const struct event *e);
+void controller_count_done(struct controller *c, const struct event *e);
+void controller_count_unclean(struct controller *c); /* a leader was elected that was not in sync */
+struct channel_counts;
+struct channel_counts *channel_counts_new(struct controller *c, int32_t broker); /* NULL: nobody counts */
+void channel_counts_free(struct channel_counts *n);
+void channel_count_queued(struct channel_counts *n, int change);
+void channel_count_sent(struct channel_counts *n, int64_t queued_us);
 
 /* ---- channel.c: to one broker ---- */
 

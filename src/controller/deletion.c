@@ -105,40 +105,68 @@ static void on_nodes_deleted(struct controller *c, struct zk_batch *b)
     deletions_resume(c, then);
 }
 
-static void delete_nodes(struct controller *c, struct ctl_topic *t)
+/* What was not deleted together, as something of it had gone before, goes one by one. */
+static void on_nodes_deleted_together(struct controller *c, struct zk_batch *b)
 {
-    struct zk_batch *b = ctl_batch();
-    ensure(t->deleting && c->then != NULL);
+    struct zk_batch *rest = ctl_batch();
+    bool done = false, begins = true;
+    for (struct zk_op *op = b->first; op != NULL; begins = !op->with_next, op = op->next) {
+        if (begins)
+            done = zk_is_done(op);
+        if (!done)
+            ctl_fence(c, zk_delete(rest, op->path, ZK_ANY_VERSION));
+    }
+    zk_batch_free(b);
+    ctl_submit(c, rest, on_nodes_deleted);
+}
+
+static void delete_nodes(struct controller *c, struct zk_batch *b, struct ctl_multi *m, const struct ctl_topic *t)
+{
     char path[ZNODE_PATH_ROOM];
+    ensure(t->deleting);
     for (int32_t i = 0; i < t->count; i++) {
         int32_t index = t->partitions[i]->index;
-        ctl_fence(c, zk_delete(b, state_path(path, t->name, index), ZK_ANY_VERSION));
-        ctl_fence(c, zk_delete(b, partition_path(path, t->name, index), ZK_ANY_VERSION));
+        ctl_together(c, m, zk_delete(b, state_path(path, t->name, index), ZK_ANY_VERSION));
+        ctl_together(c, m, zk_delete(b, partition_path(path, t->name, index), ZK_ANY_VERSION));
     }
-    ctl_fence(c, zk_delete(b, partitions_path(path, t->name), ZK_ANY_VERSION));
-    ctl_fence(c, zk_delete(b, topic_path(path, t->name), ZK_ANY_VERSION));
-    ctl_fence(c, zk_delete(b, config_path(path, "topics", t->name), ZK_ANY_VERSION));
-    ctl_fence(c, zk_delete(b, delete_topic_path(path, t->name), ZK_ANY_VERSION));
+    ctl_together(c, m, zk_delete(b, partitions_path(path, t->name), ZK_ANY_VERSION));
+    ctl_together(c, m, zk_delete(b, topic_path(path, t->name), ZK_ANY_VERSION));
+    ctl_together(c, m, zk_delete(b, config_path(path, "topics", t->name), ZK_ANY_VERSION));
+    ctl_together(c, m, zk_delete(b, delete_topic_path(path, t->name), ZK_ANY_VERSION));
     log_info("Topic %s is deleted", t->name);
-    outbox_flush(c); /* what it holds of the topic's partitions */
-    context_remove_topic(c, t);
-    ctl_submit(c, b, on_nodes_deleted);
+}
+
+/* Topics whose replicas are deleted, as many as one step takes. */
+static struct zk_batch *end_deletions(struct controller *c)
+{
+    struct zk_batch *b = ctl_batch();
+    struct ctl_multi m = {0};
+    struct ctl_topic *t, *tmp;
+    HASH_ITER (hh, c->topics, t, tmp) {
+        if (!t->deleting || b->count >= PIECE || !all_replicas_are(t, REPLICA_DELETED))
+            continue;
+        if (b->count == 0)
+            outbox_flush(c); /* what it holds of their partitions */
+        delete_nodes(c, b, &m, t);
+        context_remove_topic(c, t);
+    }
+    return b;
 }
 
 void deletions_resume(struct controller *c, step_fn then)
 {
-    struct ctl_topic *t, *tmp;
-    HASH_ITER (hh, c->topics, t, tmp) {
-        if (!t->deleting)
-            continue;
-        if (all_replicas_are(t, REPLICA_DELETED)) {
-            c->then = then;
-            delete_nodes(c, t);
-            return;
-        }
-        if (!any_replica_is(t, REPLICA_DELETION_STARTED) && !topic_is_reassigning(t))
+    ensure(c->then == NULL);
+    for (struct ctl_topic *t = c->topics; t != NULL; t = t->hh.next)
+        if (t->deleting && !any_replica_is(t, REPLICA_DELETION_STARTED) && !all_replicas_are(t, REPLICA_DELETED) &&
+            !topic_is_reassigning(t))
             start_deletion(c, t);
+    struct zk_batch *b = end_deletions(c);
+    if (b->count > 0) {
+        c->then = then;
+        ctl_submit(c, b, on_nodes_deleted_together);
+        return;
     }
+    zk_batch_free(b);
     then(c);
 }
 

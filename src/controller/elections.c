@@ -2,16 +2,17 @@
  * Partitions come online here: new ones by creating their state, others by election. Who leads is decided by pure
  * functions of what is known; the rest writes it to ZooKeeper and tells the brokers.
  *
- *   create   new partitions of c->work get a state node: the first live replica leads, all live ones are in sync.
+ *   create   new partitions of c->work get a state node (creation.c).
  *   read     the states of the others, as leaders may have changed their ISRs meanwhile.
  *   elect    from what was read: the first replica that is in the ISR and alive; where unclean elections are allowed
  *            and there is none, the first that is alive.
  *   write    the new state, by the version that was read and fenced by the controller's epoch.
  *   tell     LeaderAndIsr to the replicas, UpdateMetadata to all, of what was written.
  *
- * A state that was changed in between (BadVersion) goes back to read. What is found there may be our own write, whose
- * answer was lost: then it is taken for done. What a newer controller has written is left alone. Work is done in
- * pieces of PIECE partitions, a turn of the loop each.
+ * States are written several in a transaction. One that was changed in between (BadVersion), and those that were to be
+ * written with it, go back to read. What is found there may be our own write, whose answer was lost: then it is taken
+ * for done. What a newer controller has written is left alone. Work is done in pieces of PIECE partitions, a turn of
+ * the loop each.
  */
 #include <inttypes.h>
 
@@ -19,9 +20,44 @@
 #include "cluster/config_watch.h"
 #include "controller/controller_internal.h"
 
-static void elect_offline(struct controller *c);
+LOG_PLACE(state_changes, "state.change.logger")
 
-void partition_change_state(struct ctl_partition *p, enum partition_state to)
+static void print_ids(struct strbuf *out, struct int_list ids)
+{
+    for (int32_t i = 0; i < ids.n; i++)
+        strbuf_printf(out, "%s%" PRId32, i > 0 ? "," : "", ids.v[i]);
+}
+
+/* Those that come to be or get a leader are Apache's, too; with what else happens its log is not filled. */
+static void note_state_change(const struct controller *c, const struct ctl_partition *p, enum partition_state to)
+{
+    static const char *const names[] = {
+        [PARTITION_NONE] = "NonExistentPartition",
+        [PARTITION_NEW] = "NewPartition",
+        [PARTITION_ONLINE] = "OnlinePartition",
+        [PARTITION_OFFLINE] = "OfflinePartition",
+    };
+    enum log_level level = to == PARTITION_NEW || to == PARTITION_ONLINE ? LEVEL_INFO : LEVEL_TRACE;
+    struct strbuf ids = {0};
+    if (!log_is_on(&state_changes, level))
+        return;
+    strbuf_puts(&ids, "");
+    print_ids(&ids, to == PARTITION_NEW ? p->replicas : p->leadership.isr);
+    if (to == PARTITION_NEW)
+        log_to(&state_changes, level,
+               "[Controller id=%" PRId32 " epoch=%" PRId32 "] Changed partition %s-%" PRId32
+               " state from %s to %s with assigned replicas %s",
+               c->options.broker_id, c->epoch, p->topic->name, p->index, names[p->state], names[to], ids.p);
+    else
+        log_to(&state_changes, level,
+               "[Controller id=%" PRId32 " epoch=%" PRId32 "] Changed partition %s-%" PRId32
+               " from %s to %s with state LeaderAndIsr(leader=%" PRId32 ", leaderEpoch=%" PRId32 ", isr=List(%s))",
+               c->options.broker_id, c->epoch, p->topic->name, p->index, names[p->state], names[to],
+               p->leadership.leader, p->leadership.leader_epoch, ids.p);
+    strbuf_deinit(&ids);
+}
+
+void partition_change_state(const struct controller *c, struct ctl_partition *p, enum partition_state to)
 {
     static const bool legal[4][4] = {
         /* from NONE, NEW, ONLINE, OFFLINE; to the same */
@@ -31,6 +67,7 @@ void partition_change_state(struct ctl_partition *p, enum partition_state to)
         [PARTITION_OFFLINE] = {[PARTITION_ONLINE] = true, [PARTITION_OFFLINE] = true, [PARTITION_NONE] = true},
     };
     ensure(legal[p->state][to]);
+    note_state_change(c, p, to);
     p->state = to;
 }
 
@@ -89,6 +126,8 @@ static bool may_be_unclean(const struct candidates *e)
     struct topic_config config;
     if (e->c->election == ELECT_UNCLEAN)
         return true;
+    if (e->partition->topic->unsettled)
+        return false;
     topic_configs_get(e->c->options.topic_configs, e->partition->topic->name, &config);
     return config.unclean_leader_election_enable;
 }
@@ -154,7 +193,7 @@ struct zk_op *read_state(struct zk_batch *b, struct ctl_partition *p)
     return read;
 }
 
-struct zk_op *write_state(struct controller *c, struct zk_batch *b, struct ctl_partition *p,
+struct zk_op *write_state(struct controller *c, struct zk_batch *b, struct ctl_multi *m, struct ctl_partition *p,
                           const struct partition_znode *next, int32_t version)
 {
     char path[ZNODE_PATH_ROOM];
@@ -162,8 +201,16 @@ struct zk_op *write_state(struct controller *c, struct zk_batch *b, struct ctl_p
     struct bytes data = partition_encode(&b->arena, next);
     struct zk_op *set = zk_set(b, state_path(path, p->topic->name, p->index), data, version);
     set->owner = p;
-    ctl_fence(c, set);
+    if (m != NULL)
+        ctl_together(c, m, set);
+    else
+        ctl_fence(c, set);
     return set;
+}
+
+bool write_is_overtaken(const struct zk_op *set)
+{
+    return set->result == ZK_BAD_VERSION || set->result == ZK_UNDONE;
 }
 
 bool partition_take_written(struct ctl_partition *p, struct arena *a, const struct zk_op *set)
@@ -176,63 +223,7 @@ bool partition_take_written(struct ctl_partition *p, struct arena *a, const stru
     return true;
 }
 
-/* ---- New partitions: their state node is made ---- */
-
-static bool first_leadership(struct controller *c, struct ctl_partition *p, int32_t *room, struct partition_znode *out)
-{
-    struct int_list live = {room, 0};
-    for (int32_t i = 0; i < p->replicas.n; i++)
-        if (broker_is_live(c, p->replicas.v[i]))
-            room[live.n++] = p->replicas.v[i];
-    if (live.n == 0) {
-        log_warn("Partition %s-%" PRId32 " cannot come online: none of its replicas is alive", p->topic->name,
-                 p->index);
-        return false;
-    }
-    *out = (struct partition_znode){.leader = live.v[0], .controller_epoch = c->epoch, .isr = live};
-    return true;
-}
-
-static void on_states_created(struct controller *c, struct zk_batch *b)
-{
-    const struct zk_op *state;
-    ZK_OWNED_FOREACH (b, state) {
-        struct ctl_partition *p = state->owner;
-        if (partition_take_written(p, &b->arena, state)) {
-            partition_change_state(p, PARTITION_ONLINE);
-            partition_announce(c, p, true);
-        } else if (state->result == ZK_NODE_EXISTS) { /* perhaps our own, when its answer was lost */
-            partition_change_state(p, PARTITION_OFFLINE);
-        } else {
-            log_error("Cannot create %s", state->path);
-        }
-    }
-    zk_batch_free(b);
-    elect_offline(c);
-}
-
-static void create_states(struct controller *c)
-{
-    struct zk_batch *b = ctl_batch();
-    char path[ZNODE_PATH_ROOM];
-    for (size_t i = 0; i < c->work.n; i++) {
-        struct ctl_partition *p = c->work.v[i];
-        struct partition_znode l;
-        int32_t *room = arena_alloc(&b->arena, (size_t)MAX(p->replicas.n, 1) * sizeof(*room));
-        if (p->state != PARTITION_NEW || !first_leadership(c, p, room, &l))
-            continue;
-        struct bytes none = {NULL, 0};
-        ctl_fence(c, zk_create(b, partitions_path(path, p->topic->name), none, ZK_PERSISTENT));
-        ctl_fence(c, zk_create(b, partition_path(path, p->topic->name, p->index), none, ZK_PERSISTENT));
-        struct zk_op *state =
-            zk_create(b, state_path(path, p->topic->name, p->index), partition_encode(&b->arena, &l), ZK_PERSISTENT);
-        state->owner = p;
-        ctl_fence(c, state);
-    }
-    ctl_submit(c, b, on_states_created);
-}
-
-/* ---- The others: their state is read, a leader chosen, the state written if nobody else did ---- */
+/* ---- Their state is read, a leader chosen, the state written if nobody else did ---- */
 
 static void bring_piece_online(struct controller *c);
 
@@ -255,14 +246,14 @@ static void on_elected(struct controller *c, struct zk_batch *b)
     const struct zk_op *set;
     ZK_OWNED_FOREACH (b, set) {
         struct ctl_partition *p = set->owner;
-        if (set->result == ZK_BAD_VERSION) {
+        if (write_is_overtaken(set)) {
             partition_set_add(&again, p);
             continue;
         }
         if (!partition_take_written(p, &b->arena, set))
             continue;
         if (p->leadership.leader >= 0)
-            partition_change_state(p, PARTITION_ONLINE);
+            partition_change_state(c, p, PARTITION_ONLINE);
         p->outcome = ERR_NONE;
         partition_announce(c, p, false);
     }
@@ -270,7 +261,7 @@ static void on_elected(struct controller *c, struct zk_batch *b)
     partition_set_clear(&c->work);
     c->work = again;
     if (c->work.n > 0)
-        elect_offline(c);
+        partitions_elect(c);
     else
         election_finish(c);
 }
@@ -292,7 +283,8 @@ static void already_leads(struct controller *c, struct ctl_partition *p, const s
     partition_announce(c, p, false);
 }
 
-static void elect_one(struct controller *c, struct ctl_partition *p, const struct zk_op *read, struct zk_batch *b)
+static void elect_one(struct controller *c, struct ctl_partition *p, const struct zk_op *read, struct zk_batch *b,
+                      struct ctl_multi *m)
 {
     struct partition_znode now;
     if (read->result != ZK_OK || !partition_decode(&b->arena, p->topic->name, p->index, read->value, &now))
@@ -315,6 +307,8 @@ static void elect_one(struct controller *c, struct ctl_partition *p, const struc
         return;
     }
     if (choice.unclean)
+        controller_count_unclean(c);
+    if (choice.unclean)
         log_warn("Partition %s-%" PRId32 " gets broker %" PRId32
                  " as its leader, which was not in sync: records may be lost",
                  p->topic->name, p->index, choice.leader);
@@ -323,20 +317,76 @@ static void elect_one(struct controller *c, struct ctl_partition *p, const struc
                                    .controller_epoch = c->epoch,
                                    .recovery_state = choice.unclean ? recovering(c) : now.recovery_state,
                                    .isr = choice.isr};
-    write_state(c, b, p, &next, now.version);
+    write_state(c, b, m, p, &next, now.version);
 }
 
-static void election_on_states_read(struct controller *c, struct zk_batch *read)
+static void elect_all(struct controller *c, struct zk_batch *read)
 {
     struct zk_batch *b = ctl_batch();
+    struct ctl_multi m = {0};
     const struct zk_op *state;
     ZK_OWNED_FOREACH (read, state)
-        elect_one(c, state->owner, state, b);
+        elect_one(c, state->owner, state, b, &m);
     zk_batch_free(read);
     ctl_submit(c, b, on_elected);
 }
 
-static void elect_offline(struct controller *c)
+static void on_settings_read(struct controller *c, struct zk_batch *b)
+{
+    const struct zk_op *op;
+    struct zk_batch *states = c->states;
+    struct config_znode own;
+    ZK_OWNED_FOREACH (b, op) {
+        struct ctl_topic *t = op->owner;
+        t->to_read = false;
+        t->unsettled = !config_read(&b->arena, op, &own);
+        if (!t->unsettled)
+            topic_configs_take(c->options.topic_configs, t->name, &own);
+        else
+            log_error("Cannot read the settings of topic %s: no replica that is not in sync can lead it", t->name);
+    }
+    zk_batch_free(b);
+    c->states = NULL;
+    elect_all(c, states);
+}
+
+static bool nobody_in_sync(struct controller *c, const struct zk_op *state, struct arena *a)
+{
+    struct ctl_partition *p = state->owner;
+    struct partition_znode now;
+    if (state->result != ZK_OK || !partition_decode(a, p->topic->name, p->index, state->value, &now))
+        return false;
+    struct candidates candidates = {c, p, &now, a};
+    return first_of(&candidates, p->replicas, is_in_sync_and_online) < 0;
+}
+
+/*
+ * Where nobody in sync is left, it depends on the settings of the topic whether somebody else may lead: they are read,
+ * as this broker hears of them only where they change, or where it has a replica.
+ */
+static void election_on_states_read(struct controller *c, struct zk_batch *read)
+{
+    struct zk_batch *b = ctl_batch();
+    const struct zk_op *state;
+    char path[ZNODE_PATH_ROOM];
+    ZK_OWNED_FOREACH (read, state) {
+        struct ctl_topic *t = ((struct ctl_partition *)state->owner)->topic;
+        if (c->election != ELECT_OFFLINE || t->to_read || !nobody_in_sync(c, state, &read->arena))
+            continue;
+        t->to_read = true;
+        zk_get(b, config_path(path, "topics", t->name), false)->owner = t;
+    }
+    if (b->count == 0) {
+        zk_batch_free(b);
+        elect_all(c, read);
+        return;
+    }
+    ensure(c->states == NULL);
+    c->states = read;
+    ctl_submit(c, b, on_settings_read);
+}
+
+void partitions_elect(struct controller *c)
 {
     struct zk_batch *b = ctl_batch();
     struct partition_set rest = {0};
@@ -366,9 +416,9 @@ static void bring_piece_online(struct controller *c)
     for (size_t i = 0; i < c->work.n; i++)
         any_new |= c->work.v[i]->state == PARTITION_NEW;
     if (any_new)
-        create_states(c);
+        states_create(c);
     else
-        elect_offline(c);
+        partitions_elect(c);
 }
 
 void partitions_online(struct controller *c, enum election election, step_fn then)

@@ -35,6 +35,8 @@ void event_add(struct controller *c, struct event *e)
     ensure(c->queue_end != NULL);
     *c->queue_end = e;
     c->queue_end = &e->next;
+    e->posted_us = loop_callback_us();
+    controller_count_queued(c, 1);
     if (c->running == NULL && !timer_is_running(&c->next_event))
         timer_start(&c->next_event, 0);
 }
@@ -62,6 +64,8 @@ static void run_next(struct timer *t)
     if (c->queue == NULL)
         c->queue_end = &c->queue;
     c->running = e;
+    controller_count_queued(c, -1);
+    controller_count_begun(c, e);
     log_debug("Controller event %s", e->name);
     e->run(c, e);
 }
@@ -75,6 +79,7 @@ void event_done(struct controller *c)
     partition_set_clear(&c->work);
     partition_set_clear(&c->later);
     c->running = NULL;
+    controller_count_done(c, e);
     event_free(e);
     if (c->active)
         outbox_flush(c);
@@ -107,6 +112,7 @@ void events_drop(struct controller *c)
     while (list != NULL) {
         struct event *e = list;
         list = e->next;
+        controller_count_queued(c, -1);
         drop_event(c, e);
     }
 }
@@ -198,6 +204,19 @@ void ctl_fence(struct controller *c, struct zk_op *op)
     ensure(c->active && op->fence_path == NULL);
     op->fence_path = ZNODE_CONTROLLER_EPOCH;
     op->fence_version = c->epoch_version;
+}
+
+void ctl_together(struct controller *c, struct ctl_multi *m, struct zk_op *op)
+{
+    if (m->count == ZK_MOST_TOGETHER)
+        *m = (struct ctl_multi){0};
+    if (m->last != NULL)
+        m->last->with_next = true;
+    else
+        ctl_fence(c, op); /* one check for all */
+    ensure(m->last == NULL || m->last->next == op);
+    m->last = op;
+    m->count++;
 }
 
 /* ---- Of watches ---- */

@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/logger.h"
+#include "base/probe.h"
 #include "controller/controller_internal.h"
 
 static void office_elect(struct controller *c, struct event *e);
@@ -23,12 +24,15 @@ static void stop_being_active(struct controller *c)
     partition_set_clear(&c->later);
     zk_batch_free(c->loading);
     c->loading = NULL;
+    zk_batch_free(c->states);
+    c->states = NULL;
     c->then = NULL;
     reassigning_free(c);
     outbox_clear(c->outbox);
     context_clear(c);
     events_drop(c);
     ensure(c->topics == NULL && c->brokers == NULL && c->running == NULL);
+    controller_count_office(c);
 }
 
 void ctl_resign(struct controller *c, const char *why)
@@ -48,8 +52,11 @@ static void won(struct controller *c, int32_t epoch, int32_t version)
     c->active_id = c->options.broker_id;
     c->epoch = epoch;
     c->epoch_version = version;
+    controller_count_office(c);
+    PROBE(election, epoch);
     log_info("Broker %" PRId32 " was elected as the controller, epoch %" PRId32, c->options.broker_id, epoch);
     failover_start(c);
+    c->options.elected(c->options.ctx);
 }
 
 static void note_other(struct controller *c, struct bytes data)
@@ -187,6 +194,7 @@ struct controller *controller_new(const struct controller_options *options)
     c->active_id = -1;
     c->outbox = outbox_new();
     events_init(c);
+    controller_metrics_new(c);
     return c;
 }
 
@@ -197,6 +205,7 @@ void controller_free(struct controller *c)
     c->started = false;
     stop_being_active(c);
     timer_stop(&c->next_event);
+    controller_metrics_free(c);
     outbox_free(c->outbox);
     free(c);
 }

@@ -184,7 +184,7 @@ static int outbox_by_topic(const void *a, const void *b)
 {
     const struct note *const *x = a, *const *y = b;
     const struct ctl_partition *p = (*x)->key.partition, *q = (*y)->key.partition;
-    int order = strcmp(p->topic->name, q->topic->name);
+    int order = p->topic == q->topic ? 0 : strcmp(p->topic->name, q->topic->name);
     return order != 0 ? order : p->index - q->index;
 }
 
@@ -336,19 +336,32 @@ static void outbox_fill_brokers(struct building *b, struct update_metadata_reque
     }
 }
 
-static void fill_farewell(struct building *b, struct update_metadata_topic_state *t, const struct farewell *f)
+static void fill_farewell(struct building *b, struct update_metadata_partition_state *o, const struct farewell *f)
 {
-    update_metadata_topic_state_init(t);
-    t->topic_name = f->topic;
-    t->topic_id = f->topic_id;
-    ARRAY_MAKE(&b->arena, t->partition_states, 1);
-    struct update_metadata_partition_state *o = &t->partition_states.items[0];
     update_metadata_partition_state_init(o);
     o->partition_index = f->index;
     o->controller_epoch = b->c->epoch;
     o->leader = LEADER_DELETED;
     o->leader_epoch = LEADER_DELETED;
     SHARE_LIST(o->replicas, f->replicas);
+}
+
+/* Those of a topic were taken one after the other. */
+static void fill_farewells(struct building *b, struct update_metadata_request *request)
+{
+    for (const struct farewell *f = b->c->outbox->farewells; f != NULL;) {
+        struct update_metadata_topic_state *t = &request->topic_states.items[request->topic_states.len++];
+        const struct farewell *end = f;
+        int32_t same = 0;
+        for (; end != NULL && uuid_eq(end->topic_id, f->topic_id) && str_eq(end->topic, f->topic); end = end->next)
+            same++;
+        update_metadata_topic_state_init(t);
+        t->topic_name = f->topic;
+        t->topic_id = f->topic_id;
+        ARRAY_MAKE(&b->arena, t->partition_states, same);
+        for (int32_t i = 0; f != end; f = f->next)
+            fill_farewell(b, &t->partition_states.items[i++], f);
+    }
 }
 
 static void fill_state(struct building *b, struct update_metadata_partition_state *o, const struct ctl_partition *p)
@@ -396,8 +409,7 @@ static void send_metadata(struct building *b)
     update_metadata_request_init(&request);
     ARRAY_MAKE(&b->arena, request.topic_states, (int32_t)(n + farewells));
     request.topic_states.len = 0;
-    LL_FOREACH (o->farewells, f)
-        fill_farewell(b, &request.topic_states.items[request.topic_states.len++], f);
+    fill_farewells(b, &request);
     fill_states(b, &request, notes, n);
     request.controller_id = b->c->options.broker_id;
     request.controller_epoch = b->c->epoch;

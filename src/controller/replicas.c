@@ -67,11 +67,11 @@ static bool without_leaving(struct controller *c, const struct ctl_partition *p,
     return true;
 }
 
-static void replicas_take_state(struct ctl_partition *p, const struct partition_znode *now)
+static void replicas_take_state(const struct controller *c, struct ctl_partition *p, const struct partition_znode *now)
 {
     partition_set_leadership(p, now);
     if (now->leader < 0 && p->state == PARTITION_ONLINE)
-        partition_change_state(p, PARTITION_OFFLINE);
+        partition_change_state(c, p, PARTITION_OFFLINE);
 }
 
 static void on_shrunk(struct controller *c, struct zk_batch *b)
@@ -80,12 +80,12 @@ static void on_shrunk(struct controller *c, struct zk_batch *b)
     const struct zk_op *set;
     ZK_OWNED_FOREACH (b, set) {
         struct ctl_partition *p = set->owner;
-        if (set->result == ZK_BAD_VERSION) {
+        if (write_is_overtaken(set)) {
             partition_set_add(&again, p);
             continue;
         }
         if (partition_take_written(p, &b->arena, set) && p->leadership.leader < 0 && p->state == PARTITION_ONLINE)
-            partition_change_state(p, PARTITION_OFFLINE);
+            partition_change_state(c, p, PARTITION_OFFLINE);
         has_left(c, p);
     }
     zk_batch_free(b);
@@ -98,7 +98,8 @@ static void on_shrunk(struct controller *c, struct zk_batch *b)
 }
 
 /* True if there is something to be written, which is added to `b`. */
-static bool shrink_one(struct controller *c, struct zk_batch *b, struct ctl_partition *p, const struct zk_op *read)
+static bool shrink_one(struct controller *c, struct zk_batch *b, struct ctl_multi *m, struct ctl_partition *p,
+                       const struct zk_op *read)
 {
     struct partition_znode now, next;
     if (read->result != ZK_OK || !partition_decode(&b->arena, p->topic->name, p->index, read->value, &now))
@@ -107,19 +108,20 @@ static bool shrink_one(struct controller *c, struct zk_batch *b, struct ctl_part
     if (now.controller_epoch > c->epoch)
         return false;
     if (!without_leaving(c, p, &now, &b->arena, &next)) {
-        replicas_take_state(p, &now); /* perhaps our own write, whose answer was lost: nobody has been told of it */
+        replicas_take_state(c, p, &now); /* perhaps our own write, whose answer was lost: nobody has been told of it */
         return false;
     }
-    write_state(c, b, p, &next, now.version);
+    write_state(c, b, m, p, &next, now.version);
     return true;
 }
 
 static void replicas_on_states_read(struct controller *c, struct zk_batch *read)
 {
     struct zk_batch *b = ctl_batch();
+    struct ctl_multi m = {0};
     const struct zk_op *op;
     ZK_OWNED_FOREACH (read, op)
-        if (!shrink_one(c, b, op->owner, op))
+        if (!shrink_one(c, b, &m, op->owner, op))
             has_left(c, op->owner);
     zk_batch_free(read);
     ctl_submit(c, b, on_shrunk);
@@ -191,7 +193,7 @@ static void replicas_failed(struct controller *c, struct event *e UNUSED)
     for (struct partition_walk w = {0}; walk_on(c, &w);)
         if (w.partition->known && w.partition->state == PARTITION_ONLINE &&
             int_list_has(w.partition->just_failed, w.partition->leadership.leader))
-            partition_change_state(w.partition, PARTITION_OFFLINE);
+            partition_change_state(c, w.partition, PARTITION_OFFLINE);
     collect_electable(c);
     partitions_online(c, ELECT_OFFLINE, after_election);
 }

@@ -39,7 +39,7 @@ static void topics_add_partitions(struct controller *c, struct ctl_topic *t, con
         partition_assign(p, z->replicas[i], z->adding[i], z->removing[i]);
         for (int32_t r = 0; r < p->replicas.n; r++)
             p->replica_states[r] = REPLICA_ONLINE;
-        p->state = PARTITION_NEW;
+        partition_change_state(c, p, PARTITION_NEW);
         partition_set_add(&c->work, p);
     }
 }

@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 
+#include "base/clock.h"
 #include "base/logger.h"
 #include "protocol/wire.h"
 
@@ -138,6 +139,7 @@ void state_topic_elected(struct state_topic *t, int32_t partition, int32_t leade
     p->ownership = LOADING;
     p->leader_epoch = leader_epoch;
     p->next_offset = 0;
+    p->load_began_us = clock_mono_us();
     read_more(p);
 }
 

@@ -43,9 +43,10 @@ struct state_partition {
     struct state_topic *topic;
     int32_t number;
     enum ownership ownership;
-    int32_t leader_epoch; /* in which it is, or was last, owned */
-    int64_t term;         /* counts ownerships: what began in one may not end in another */
-    int64_t next_offset;  /* while loading */
+    int32_t leader_epoch;  /* in which it is, or was last, owned */
+    int64_t term;          /* counts ownerships: what began in one may not end in another */
+    int64_t next_offset;   /* while loading */
+    int64_t load_began_us; /* monotonic, when it was owned last */
 };
 
 struct state_options {

@@ -117,6 +117,7 @@ static int expire_group(struct group *g, int64_t now)
         if (!cleanup_is_expired(g, e, now))
             continue;
         cleanup_offset(&c, &e->id);
+        window_record(&g->coordinator->metrics.happenings[GROUPS_EXPIRATIONS], 1);
         count++;
     }
     cleanup_end_silently(&c);
@@ -142,6 +143,7 @@ void offsets_expire(struct timer *t)
 static void drop_partition(struct cleanup *c, const struct topic_key *id)
 {
     cleanup_offset(c, id);
+    window_record(&c->group->coordinator->metrics.happenings[GROUPS_DELETIONS], 1);
     txn_offsets_drop_partition(c->group, id);
 }
 

@@ -156,8 +156,9 @@ static void commit_on_stored(struct state_append *append, enum kafka_error error
         each_commit(c, commit_keep, g);
     if (error != ERR_NONE && g != NULL && is_transactional(c))
         each_commit(c, commit_give_up, g);
-    if (g != NULL)
-        each_commit(c, commit_settle_offsets, g);
+    int settled = g != NULL ? each_commit(c, commit_settle_offsets, g) : 0;
+    if (error == ERR_NONE)
+        window_record(&c->coordinator->metrics.happenings[GROUPS_COMMITS], settled);
     if (error != ERR_NONE)
         each_commit(c, set_error, &error);
     c->call->done(c->call);

@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <utlist.h>
 
+#include "base/clock.h"
 #include "base/logger.h"
 #include "cluster/internal_topics.h"
 #include "group/group_internal.h"
@@ -58,6 +59,7 @@ struct group *group_make(struct group_coordinator *gc, struct str id)
     g->coordinator = gc;
     g->id = str_dup(id);
     g->state = GROUP_EMPTY;
+    group_metrics_change(&gc->metrics, GROUPS_BY_STATE + (enum group_figure)GROUP_EMPTY, 1);
     g->state_since = group_now(gc);
     timer_init(&g->rebalance, gc->options.loop, rebalance_timed_out);
     HASH_ADD_KEYPTR(hh, gc->groups, g->id.p, (size_t)g->id.len, g);
@@ -99,6 +101,7 @@ void group_forget(struct group *g)
     drop_void(g);
     ensure(g->members == NULL && g->pending == NULL && g->offsets == NULL && g->txn_offsets == NULL);
     HASH_DEL(g->coordinator->groups, g);
+    group_metrics_change(&g->coordinator->metrics, GROUPS_BY_STATE + (enum group_figure)g->state, -1);
     str_free(g->id);
     str_free(g->protocol_type);
     str_free(g->protocol);
@@ -138,6 +141,7 @@ static void groups_on_loaded(void *ctx, struct state_partition *p)
     struct group *g, *next;
     int count = 0;
     ensure(loop_is_mine(gc->options.loop) && p->ownership == OWNED);
+    window_record(&gc->metrics.loads, (clock_mono_us() - p->load_began_us) / 1000);
     HASH_ITER (hh, gc->groups, g, next) {
         if (group_partition(g) != p)
             continue;
@@ -188,6 +192,7 @@ struct group_coordinator *group_coordinator_new(const struct group_options *opti
                                                         .unloaded = groups_on_unloaded,
                                                         .ctx = gc},
                                 c->offsets_topic_num_partitions);
+    group_metrics_init(&gc->metrics, options->metrics);
     timer_init(&gc->expiry, options->loop, offsets_expire);
     timer_start(&gc->expiry, c->offsets_retention_check_interval_ms);
     return gc;
@@ -202,5 +207,6 @@ void group_coordinator_free(struct group_coordinator *gc)
     HASH_ITER (hh, gc->groups, g, next)
         group_forget(g);
     state_topic_free(gc->topic);
+    group_metrics_deinit(&gc->metrics);
     free(gc);
 }

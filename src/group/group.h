@@ -15,6 +15,7 @@
 #include "coordinator/state_topic.h"
 
 struct group_coordinator;
+struct metrics;
 
 struct group_client {
     struct str client_id;   /* of the request header, may be null */
@@ -32,6 +33,7 @@ struct group_call {
 struct group_options {
     struct loop *loop;
     const struct broker_config *config;
+    struct metrics *metrics;  /* NULL: nobody counts */
     struct state_log log;     /* of __consumer_offsets */
     int64_t (*wall_ms)(void); /* clock_wall_ms in the real program */
 };

@@ -6,6 +6,7 @@
 
 #include "base/topic_key.h"
 #include "group/group.h"
+#include "group/group_metrics.h"
 #include "protocol/msg/join_group.h"
 #include "protocol/msg/offset_commit.h"
 #include "protocol/msg/sync_group.h"
@@ -148,6 +149,7 @@ struct group_coordinator {
     struct group *voids; /* the oldest first; some may have come to something since */
     int void_count;
     struct timer expiry;
+    struct group_metrics metrics;
 };
 
 /* ---- coordinator.c ---- */
@@ -195,6 +197,7 @@ void pending_remove(struct pending_member *p);
 int group_size(const struct group *g);
 int group_joined_count(const struct group *g); /* members whose JoinGroup waits */
 void group_set_state(struct group *g, enum group_state to);
+void group_assume_state(struct group *g, enum group_state to); /* as it was read, from whatever it was in */
 const char *group_state_name(enum group_state state);
 /* Its members are consumers, so that their metadata says what they subscribe to. */
 bool group_is_of_consumers(const struct group *g);

@@ -30,6 +30,14 @@ const char *group_state_name(enum group_state state)
     return names[state];
 }
 
+void group_assume_state(struct group *g, enum group_state to)
+{
+    struct group_metrics *m = &g->coordinator->metrics;
+    group_metrics_change(m, GROUPS_BY_STATE + (enum group_figure)g->state, -1);
+    group_metrics_change(m, GROUPS_BY_STATE + (enum group_figure)to, 1);
+    g->state = to;
+}
+
 void group_set_state(struct group *g, enum group_state to)
 {
     static const bool legal[5][5] = {
@@ -40,8 +48,10 @@ void group_set_state(struct group *g, enum group_state to)
         [GROUP_DEAD] = {[GROUP_DEAD] = true},
     };
     ensure(legal[g->state][to]);
+    if (to == GROUP_STABLE)
+        window_record(&g->coordinator->metrics.happenings[GROUPS_REBALANCES], 1);
     ensure(loop_is_mine(g->coordinator->options.loop) && (to != GROUP_EMPTY || g->members == NULL));
-    g->state = to;
+    group_assume_state(g, to);
     g->state_since = group_now(g->coordinator);
 }
 
@@ -160,6 +170,7 @@ struct member *member_add(struct group *g, struct str id, struct str instance_id
     ensure(loop_is_mine(g->coordinator->options.loop));
     struct member *m = xcalloc(1, sizeof(*m));
     m->group = g;
+    group_metrics_change(&g->coordinator->metrics, GROUPS_MEMBERS, 1);
     m->id = str_dup(id);
     m->instance_id = str_dup(instance_id);
     m->client_id = str_dup(client_id.p ? client_id : STR_LIT(""));
@@ -294,6 +305,7 @@ void member_remove(struct member *m)
 {
     struct group *g = m->group;
     ensure(loop_is_mine(g->coordinator->options.loop));
+    group_metrics_change(&g->coordinator->metrics, GROUPS_MEMBERS, -1);
     answer_join(m, ERR_UNKNOWN_MEMBER_ID);
     answer_sync(m, ERR_UNKNOWN_MEMBER_ID);
     timer_stop(&m->session);

@@ -33,6 +33,7 @@ void offset_put(struct group *g, const struct topic_key *id, const struct offset
         e = xcalloc(1, sizeof(*e));
         e->id = *id;
         HASH_ADD(hh, g->offsets, id, topic_key_size(id), e);
+        group_metrics_change(&g->coordinator->metrics, GROUPS_OFFSETS, 1);
     }
     offset_value_assign(&e->value, v);
 }
@@ -40,6 +41,7 @@ void offset_put(struct group *g, const struct topic_key *id, const struct offset
 void offset_drop(struct group *g, struct offset_entry *e)
 {
     HASH_DEL(g->offsets, e);
+    group_metrics_change(&g->coordinator->metrics, GROUPS_OFFSETS, -1);
     offset_value_free(&e->value);
     free(e);
 }

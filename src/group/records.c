@@ -188,7 +188,7 @@ static void forget_membership(struct group *g)
     str_free(g->leader_id);
     g->protocol_type = g->protocol = g->leader_id = STR_NULL;
     g->generation = 0;
-    g->state = GROUP_EMPTY;
+    group_assume_state(g, GROUP_EMPTY);
     g->state_since = group_now(g->coordinator);
     g->is_stored = false;
     subscription_clear(g);
@@ -215,7 +215,7 @@ static void load_group(const struct loading *l, const struct record *record, str
     g->leader_id = str_dup(v.leader);
     for (int32_t i = 0; i < v.members.len; i++)
         load_member(g, &v.members.items[i]);
-    g->state = group_size(g) > 0 ? GROUP_STABLE : GROUP_EMPTY;
+    group_assume_state(g, group_size(g) > 0 ? GROUP_STABLE : GROUP_EMPTY);
     g->state_since = v.current_state_timestamp;
 }
 

@@ -94,6 +94,14 @@ static void compaction_survey(struct plog *log, int64_t now, struct cleanable *o
         out->ratio > log->config.min_cleanable_dirty_ratio || (out->dirty_bytes > 0 && is_overdue(log, first, now));
 }
 
+bool plog_is_uncleanable(struct plog *log)
+{
+    lock_take(&log->lock);
+    bool uncleanable = log->uncleanable;
+    lock_release(&log->lock);
+    return uncleanable;
+}
+
 bool plog_cleanable(struct plog *log, int64_t now, struct cleanable *out)
 {
     lock_take(&log->lock);
@@ -148,6 +156,7 @@ struct compaction {
     int64_t out_next;        /* offset */
     int32_t index_interval;
     int64_t bytes_before, bytes_after;
+    int64_t bytes_read;
 };
 
 static enum compact_result begin_group(struct compaction *c);
@@ -332,6 +341,12 @@ static enum compact_result end_mapped_source(struct compaction *c)
     return COMPACT_MORE;
 }
 
+static void note_read(struct compaction *c, int32_t bytes)
+{
+    c->bytes += bytes;
+    c->bytes_read += bytes;
+}
+
 static bool open_for_mapping(struct compaction *c)
 {
     return open_source_locked(c, c->range.first_dirty);
@@ -346,7 +361,7 @@ static enum compact_result map_some(struct compaction *c)
     while (c->bytes < (int64_t)c->limits.chunk) {
         if (scan_next(&c->scan, &b) != BATCH_OK)
             return end_mapped_source(c);
-        c->bytes += b.size;
+        note_read(c, b.size);
         enum mapped result = map_batch(c, &b);
         if (result == MAP_DAMAGED)
             return damaged(c, "a damaged batch");
@@ -579,7 +594,7 @@ static enum compact_result clean_some(struct compaction *c)
     while (c->bytes < (int64_t)c->limits.chunk) {
         if (scan_next(&c->scan, &b) != BATCH_OK)
             return end_cleaned_source(c);
-        c->bytes += b.size;
+        note_read(c, b.size);
         if (!clean_batch(c, &b))
             return damaged(c, "a batch that cannot be copied");
     }
@@ -594,9 +609,8 @@ static int64_t find_old_horizon(struct plog *log, int64_t first_dirty)
     if (first_dirty <= log->segments[0]->base_offset)
         return 0;
     struct segment *s = log->segments[plog_segment_index(log, first_dirty - 1)];
-    if (!segment_open_file(s, log->path, false))
-        return INT64_MIN;
-    return file_mtime_ms(s->file->fd) - log->config.delete_retention_ms;
+    int64_t written_ms = segment_written_ms(s, log->path);
+    return written_ms != INT64_MAX ? written_ms - log->config.delete_retention_ms : INT64_MIN;
 }
 
 static void list_sources(struct compaction *c)
@@ -670,6 +684,15 @@ static void drop_out(struct compaction *c)
         return;
     segment_delete_files(c->out->base_offset, c->log->path, ".cleaned");
     segment_free(c->out);
+}
+
+struct compaction_figures compaction_read(const struct compaction *c)
+{
+    size_t room = offset_map_room(c->map);
+    int64_t all = 2 * c->range.dirty_bytes + c->range.clean_bytes; /* what is dirty is read for the map, too */
+    return (struct compaction_figures){c->bytes_before, c->bytes_after,
+                                       room > 0 ? (int)(100 * offset_map_count(c->map) / room) : 0,
+                                       all > 0 ? (int)MIN(100 * c->bytes_read / all, INT64_C(100)) : 0};
 }
 
 void compaction_free(struct compaction *c)

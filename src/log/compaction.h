@@ -42,6 +42,12 @@ struct compaction;
 struct compaction *compaction_new(struct plog *log, const struct compact_limits *limits, int64_t now);
 /* Does about a chunk's work; adds what it has read and written to `*bytes`. Not to be called again after its end. */
 enum compact_result compaction_step(struct compaction *c, int64_t *bytes) NODISCARD;
+struct compaction_figures {
+    int64_t bytes_before, bytes_after; /* of what was written again, until now */
+    int map_percent;                   /* how full the map of keys is */
+    int done_percent;                  /* of what there is to read, if all keys fit into the map */
+};
+struct compaction_figures compaction_read(const struct compaction *c);
 /* Before its end, too: then nothing is left of what was not put in place. */
 void compaction_free(struct compaction *c);
 

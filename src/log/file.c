@@ -3,18 +3,21 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/lock.h"
 #include "base/logger.h"
+#include "base/probe.h"
 
 static __thread int last_error;
 
@@ -33,7 +36,15 @@ bool file_ran_out(void)
     return last_error == EMFILE || last_error == ENFILE;
 }
 
-static bool failed(const char *what, const char *path)
+int file_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return 0;
+    return (int)MIN(limit.rlim_cur, (rlim_t)INT_MAX);
+}
+
+bool file_failed(const char *what, const char *path)
 {
     static struct log_limit starved;
     last_error = errno;
@@ -53,6 +64,7 @@ static bool failed(const char *what, const char *path)
 enum { SPARES = 16 };
 
 static struct lock spares_lock = LOCK_INITIALIZER(RANK_SPARE_FILES);
+static pthread_once_t spares_once = PTHREAD_ONCE_INIT;
 static int spares[SPARES];
 static atomic_int spare_count;
 
@@ -84,9 +96,8 @@ static bool let_spare_go(void)
 
 static int open_for_the_moment(const char *path, int flags)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, keep_spares_back);
     int fd;
+    pthread_once(&spares_once, keep_spares_back);
     do
         fd = open(path, flags | O_CLOEXEC, 0644);
     while (fd < 0 && let_spare_go());
@@ -98,7 +109,7 @@ static int opened(int fd, const char *path, bool create)
     if (fd < 0 && errno == ENOENT && !create)
         last_error = ENOENT;
     else if (fd < 0)
-        failed("open", path);
+        file_failed("open", path);
     return fd;
 }
 
@@ -107,8 +118,18 @@ int file_open(const char *path, bool create)
     return opened(open_for_the_moment(path, O_RDWR | (create ? O_CREAT : 0)), path, create);
 }
 
+/*
+ * Not as long as one of the spares is missing: whoever opened something for a moment only has it, or will need it,
+ * while those who open many files to stay would take all that they give back.
+ */
 int file_open_to_stay(const char *path, bool create)
 {
+    pthread_once(&spares_once, keep_spares_back);
+    keep_spares_back();
+    if (atomic_load(&spare_count) < SPARES) {
+        errno = EMFILE;
+        return opened(-1, path, create);
+    }
     return opened(open(path, O_RDWR | O_CLOEXEC | (create ? O_CREAT : 0), 0644), path, create);
 }
 
@@ -122,7 +143,7 @@ void file_close(int fd)
 
 /* ---- Reading and writing ---- */
 
-bool file_write_at(int fd, const void *data, size_t len, int64_t pos, const char *path)
+bool file_put_at(int fd, const void *data, size_t len, int64_t pos)
 {
     ensure(fd >= 0);
     const char *p = data;
@@ -131,12 +152,17 @@ bool file_write_at(int fd, const void *data, size_t len, int64_t pos, const char
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
-            return failed("write", path);
+            return false;
         p += n;
         pos += n;
         len -= (size_t)n;
     }
     return true;
+}
+
+bool file_write_at(int fd, const void *data, size_t len, int64_t pos, const char *path)
+{
+    return file_put_at(fd, data, len, pos) || file_failed("write", path);
 }
 
 ssize_t file_read_at(int fd, void *data, size_t len, int64_t pos, const char *path)
@@ -148,7 +174,7 @@ ssize_t file_read_at(int fd, void *data, size_t len, int64_t pos, const char *pa
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0) {
-            failed("read", path);
+            file_failed("read", path);
             return -1;
         }
         if (n == 0)
@@ -167,7 +193,7 @@ ssize_t file_read_cached(int fd, void *data, size_t len, int64_t pos, const char
     if (n < 0 && errno == EAGAIN)
         return -2;
     if (n < 0 && errno != EOPNOTSUPP && errno != EINTR) {
-        failed("read", path);
+        file_failed("read", path);
         return -1;
     }
     if (n >= 0 && pos + n < file_size(fd))
@@ -180,7 +206,7 @@ int64_t file_size(int fd)
     struct stat st;
     if (fstat(fd, &st) == 0)
         return st.st_size;
-    failed("find the size of", "a file");
+    file_failed("find the size of", "a file");
     return -1;
 }
 
@@ -192,11 +218,21 @@ int64_t file_mtime_ms(int fd)
     return (int64_t)st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000;
 }
 
+bool file_look_at(const char *path, int64_t *size, int64_t *mtime_ms)
+{
+    struct stat st;
+    if (stat(path, &st) != 0)
+        return file_failed("look at", path);
+    *size = st.st_size;
+    *mtime_ms = (int64_t)st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000;
+    return true;
+}
+
 bool file_set_mtime_ms(int fd, int64_t ms, const char *path)
 {
     struct timespec mtime = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000};
     struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, mtime};
-    return futimens(fd, times) == 0 || failed("set the time of", path);
+    return futimens(fd, times) == 0 || file_failed("set the time of", path);
 }
 
 void file_reserve(int fd, int64_t size)
@@ -207,20 +243,23 @@ void file_reserve(int fd, int64_t size)
 bool file_truncate(int fd, int64_t size, const char *path)
 {
     ensure(fd >= 0);
-    return ftruncate(fd, size) == 0 || failed("truncate", path);
+    return ftruncate(fd, size) == 0 || file_failed("truncate", path);
 }
 
 bool file_sync(int fd, const char *path)
 {
     ensure(fd >= 0);
-    return fsync(fd) == 0 || failed("sync", path);
+    PROBE(fsync__start, path);
+    bool ok = fsync(fd) == 0;
+    PROBE(fsync__done, path);
+    return ok || file_failed("sync", path);
 }
 
 bool dir_sync(const char *path)
 {
     int fd = open_for_the_moment(path, O_RDONLY | O_DIRECTORY);
     if (fd < 0)
-        return failed("open", path);
+        return file_failed("open", path);
     bool ok = file_sync(fd, path);
     file_close(fd);
     return ok;
@@ -228,17 +267,17 @@ bool dir_sync(const char *path)
 
 bool file_rename(const char *from, const char *to)
 {
-    return rename(from, to) == 0 || failed("rename", from);
+    return rename(from, to) == 0 || file_failed("rename", from);
 }
 
 bool file_rename_if_any(const char *from, const char *to)
 {
-    return rename(from, to) == 0 || errno == ENOENT || failed("rename", from);
+    return rename(from, to) == 0 || errno == ENOENT || file_failed("rename", from);
 }
 
 bool file_remove(const char *path)
 {
-    return unlink(path) == 0 || errno == ENOENT || failed("remove", path);
+    return unlink(path) == 0 || errno == ENOENT || file_failed("remove", path);
 }
 
 static bool make_one(const char *path)
@@ -267,7 +306,7 @@ bool dir_make(const char *path)
     int why = errno;
     free(copy);
     errno = why;
-    return ok || failed("make directory", path);
+    return ok || file_failed("make directory", path);
 }
 
 bool dir_remove_tree(const char *path)
@@ -276,7 +315,7 @@ bool dir_remove_tree(const char *path)
     if (unlink(path) == 0 || errno == ENOENT)
         return true;
     if (errno != EISDIR)
-        return failed("remove", path);
+        return file_failed("remove", path);
     if (!dir_list(path, &names))
         return false;
     bool ok = true;
@@ -286,14 +325,14 @@ bool dir_remove_tree(const char *path)
         free(child);
     }
     names_free(&names);
-    return ok && (rmdir(path) == 0 || errno == ENOENT || failed("remove directory", path));
+    return ok && (rmdir(path) == 0 || errno == ENOENT || file_failed("remove directory", path));
 }
 
 bool dir_space(const char *path, int64_t *total, int64_t *usable)
 {
     struct statvfs st;
     if (statvfs(path, &st) != 0)
-        return failed("look at", path);
+        return file_failed("look at", path);
     *total = (int64_t)MIN((uint64_t)st.f_blocks * st.f_frsize, (uint64_t)INT64_MAX);
     *usable = (int64_t)MIN((uint64_t)st.f_bavail * st.f_frsize, (uint64_t)INT64_MAX);
     return true;
@@ -310,7 +349,7 @@ enum file_result file_look(const char *path)
         return FILE_FOUND;
     if (errno == ENOENT)
         return FILE_MISSING;
-    failed("look for", path);
+    file_failed("look for", path);
     return FILE_FAILED;
 }
 
@@ -328,6 +367,7 @@ int file_lock(const char *path)
 
 /* ---- Mapped files: what cannot be read comes as a signal ---- */
 
+static atomic_int maps;
 static __thread sigjmp_buf *escape; /* of the thread that looks at one */
 
 static void on_bus_error(int signal_number)
@@ -366,13 +406,22 @@ void *file_map(int fd, size_t size)
     pthread_once(&once, catch_bus_errors);
     ensure(fd >= 0 && size > 0);
     void *mem = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
-    return mem != MAP_FAILED ? mem : NULL;
+    if (mem == MAP_FAILED)
+        return NULL;
+    atomic_fetch_add_explicit(&maps, 1, memory_order_relaxed);
+    return mem;
 }
 
 void file_unmap(void *mem, size_t size)
 {
     ensure(mem != NULL && size > 0);
     munmap(mem, size);
+    atomic_fetch_sub_explicit(&maps, 1, memory_order_relaxed);
+}
+
+int file_maps(void)
+{
+    return atomic_load_explicit(&maps, memory_order_relaxed);
 }
 
 /* S_IFREG, S_IFDIR ..., behind links; 0: it leads nowhere. What cannot be found out, who opens it will. */
@@ -393,7 +442,7 @@ static bool file_list(const char *path, mode_t type, struct names *out)
     int fd = open_for_the_moment(path, O_RDONLY | O_DIRECTORY);
     DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
     if (dir == NULL)
-        return failed("list", path);
+        return file_failed("list", path);
     size_t cap = 0;
     errno = 0;
     for (struct dirent *e; (e = readdir(dir)) != NULL; errno = 0) {
@@ -402,7 +451,7 @@ static bool file_list(const char *path, mode_t type, struct names *out)
         out->v = xgrow(out->v, out->n + 1, &cap, sizeof(*out->v));
         out->v[out->n++] = xstrdup(e->d_name);
     }
-    bool ok = errno == 0 || failed("list", path);
+    bool ok = errno == 0 || file_failed("list", path);
     closedir(dir);
     keep_spares_back();
     if (!ok)

@@ -15,6 +15,7 @@ enum file_result { FILE_FOUND, FILE_MISSING, FILE_FAILED };
 /* The errno of what failed last on this thread, a missing file included; 0: nothing since it was cleared. */
 int file_last_error(void);
 void file_clear_error(void);
+int file_limit(void);    /* how many descriptors the process may have */
 bool file_ran_out(void); /* it was for want of a descriptor, which is no failure of the disk */
 
 /*
@@ -24,6 +25,9 @@ bool file_ran_out(void); /* it was for want of a descriptor, which is no failure
 int file_open(const char *path, bool create);
 int file_open_to_stay(const char *path, bool create); /* with what there is of descriptors besides these */
 bool file_write_at(int fd, const void *data, size_t len, int64_t pos, const char *path) NODISCARD;
+/* The same for who has no path at hand, as it would take longer to make than to write: who fails has errno. */
+bool file_put_at(int fd, const void *data, size_t len, int64_t pos) NODISCARD;
+bool file_failed(const char *what, const char *path); /* logs errno, and keeps it for file_last_error(). False. */
 /* Bytes read: fewer than `len` only at the end of the file; -1 on error. */
 ssize_t file_read_at(int fd, void *data, size_t len, int64_t pos, const char *path);
 /* As above, but -2 when the bytes are not in the page cache. */
@@ -31,6 +35,7 @@ ssize_t file_read_cached(int fd, void *data, size_t len, int64_t pos, const char
 void file_close(int fd); /* -1 allowed */
 int64_t file_size(int fd);
 int64_t file_mtime_ms(int fd);
+bool file_look_at(const char *path, int64_t *size, int64_t *mtime_ms) NODISCARD; /* both, without opening it */
 bool file_set_mtime_ms(int fd, int64_t ms, const char *path) NODISCARD;
 /* Takes so much of the disk for the file at once. Its length stays; a file system that cannot do it is left alone. */
 void file_reserve(int fd, int64_t size);
@@ -58,6 +63,7 @@ int file_lock(const char *path);
 /* The first `size` bytes to read; NULL when that cannot be. The descriptor may be closed. */
 void *file_map(int fd, size_t size);
 void file_unmap(void *mem, size_t size);
+int file_maps(void); /* how many there are: a process may only have so many (vm.max_map_count) */
 /* Runs `look`, which reads what is mapped. False, logged, when the disk fails under it: it has ended in its middle. */
 bool file_map_look(void (*look)(void *ctx), void *ctx) NODISCARD;
 
@@ -66,6 +72,12 @@ struct names {
     char **v;
     size_t n;
 };
+static inline bool name_ends_with(const char *name, const char *suffix)
+{
+    size_t n = strlen(name), m = strlen(suffix);
+    return n >= m && strcmp(name + n - m, suffix) == 0;
+}
+
 bool dir_list(const char *path, struct names *out) NODISCARD;
 bool dir_list_files(const char *path, struct names *out) NODISCARD; /* also by links; no folders, pipes ... */
 bool dir_list_folders(const char *path, struct names *out) NODISCARD;

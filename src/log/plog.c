@@ -97,6 +97,23 @@ struct topic_config plog_config(struct plog *log)
     return config;
 }
 
+int64_t plog_segment_count(struct plog *log)
+{
+    lock_take(&log->lock);
+    int64_t n = (int64_t)log->segment_count;
+    lock_release(&log->lock);
+    return n;
+}
+
+struct plog_producer_counts plog_count_producers(struct plog *log)
+{
+    lock_take(&log->lock);
+    struct plog_producer_counts counts = {(int64_t)producers_count(&log->producers),
+                                          producers_oldest_open_ms(&log->producers)};
+    lock_release(&log->lock);
+    return counts;
+}
+
 int64_t plog_size(const struct plog *log)
 {
     struct plog *l = (struct plog *)(uintptr_t)log;
@@ -157,19 +174,32 @@ void plog_failed(struct plog *log, const char *what)
         host->failed(host->ctx, log->home->path, what);
 }
 
-void plog_failed_to_grow(struct plog *log, const char *what)
+static void note_starved(struct plog *log, const char *what_not)
 {
     static struct log_limit limit;
+    const struct plog_host *host = log->home->host;
+    log_warn_limited(&limit, "%s-%" PRId32 " %s for now: the process has as many files open as it may (ulimit -n)",
+                     log->topic, log->partition, what_not);
+    if (host != NULL)
+        host->files_wanted(host->ctx);
+}
+
+void plog_failed_to_read(struct plog *log, const char *what)
+{
+    if (file_ran_out())
+        note_starved(log, "cannot be read");
+    else
+        plog_failed(log, what);
+}
+
+void plog_failed_to_grow(struct plog *log, const char *what)
+{
     lock_take(&log->lock);
     bool starved = log->starved;
     log->starved = false;
     lock_release(&log->lock);
     if (starved)
-        log_warn_limited(
-            &limit,
-            "%s-%" PRId32
-            " cannot begin a segment and takes nothing more for now: the process has as many files open as it may (ulimit -n)",
-            log->topic, log->partition);
+        note_starved(log, "takes nothing more");
     else
         plog_failed(log, what);
 }
@@ -183,7 +213,7 @@ static void check_segments(const struct plog *log)
         ensure(i == 0 || log->segments[i - 1]->base_offset < s->base_offset);
     }
     const struct segment *active = log->segments[log->segment_count - 1];
-    ensure(active->file != NULL && active->offsets.loaded && active->times.loaded && !active->indexes_filed);
+    ensure(active->offsets.loaded && active->times.loaded && !active->indexes_filed);
 }
 
 static void check_epochs(const struct plog *log)
@@ -255,7 +285,6 @@ bool plog_write_epochs(struct plog *log)
     char path[PATH_ROOM];
     snprintf(path, sizeof(path), "%s/leader-epoch-checkpoint", log->path);
     log->epochs_unsaved = !epochs_write(path, &log->epochs);
-    log->epochs_trimmed &= log->epochs_unsaved;
     return !log->epochs_unsaved;
 }
 
@@ -459,20 +488,49 @@ void plog_unload_indexes(struct plog *log)
     lock_release(&log->lock);
 }
 
+/* What is not on the disk yet stays open, so that an error in writing it out is told to who syncs it. */
+bool plog_close_unused_files(struct plog *log)
+{
+    bool all = true;
+    lock_take(&log->lock);
+    for (size_t i = 0; i < log->segment_count; i++) {
+        struct segment *s = log->segments[i];
+        int64_t end = i + 1 < log->segment_count ? log->segments[i + 1]->base_offset : (int64_t)atomic_load(&log->end);
+        if (end <= log->recovery_point)
+            segment_close_unused(s);
+        else
+            all &= s->file == NULL;
+    }
+    lock_release(&log->lock);
+    return all;
+}
+
 /* ---- Its end ---- */
+
+/* Also where nothing is new: what a crash has kept from being cut for good will not be looked at again. */
+static bool close_segment(struct plog *log, struct segment *s)
+{
+    return !log->touched || (segment_save_indexes(s, log->path, true) && segment_sync(s, log->path) &&
+                             segment_sync_indexes(s->base_offset, log->path, ""));
+}
+
+/* In a log that nothing was ever appended to, there is nothing of producers, and no snapshot. */
+static bool close_producers(struct plog *log)
+{
+    int64_t end = atomic_load(&log->end);
+    bool is_bare =
+        log->snapshot_end < 0 && end == log->segments[0]->base_offset && producers_count(&log->producers) == 0;
+    return is_bare || plog_snapshot(log, end);
+}
 
 bool plog_close(struct plog *log)
 {
     lock_take(&log->lock);
     bool ok = true;
     if (plog_is_writable(log)) {
-        struct segment *s = plog_active(log);
-        ok = plog_flush_locked(log, atomic_load(&log->end)) &&
-             (log->epochs_trimmed ? plog_write_epochs(log) : plog_save_epochs(log)) &&
-             segment_save_indexes(s, log->path, true) &&
-             /* Also where nothing is new: what a crash has kept from being cut for good will not be looked at again. */
-             (!log->touched || (segment_sync(s, log->path) && segment_sync_indexes(s->base_offset, log->path, ""))) &&
-             plog_snapshot(log, atomic_load(&log->end));
+        /* Epochs that are in no checkpoint then have no batch: loading would leave them out. */
+        ok = plog_flush_locked(log, atomic_load(&log->end)) && close_segment(log, plog_active(log)) &&
+             close_producers(log);
         log->closed = true;
     }
     lock_release(&log->lock);

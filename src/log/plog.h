@@ -41,6 +41,13 @@ int64_t plog_last_stable_offset(const struct plog *log);
 /* Kept within [start, end]. Returns whether it moved. */
 bool plog_set_high_watermark(struct plog *log, int64_t offset);
 int64_t plog_size(const struct plog *log); /* bytes in all segments */
+int64_t plog_segment_count(struct plog *log);
+struct plog_producer_counts {
+    int64_t count;          /* that are remembered */
+    int64_t oldest_open_ms; /* when the one that wrote longest ago of those inside a transaction wrote last; INT64_MAX:
+                               there is none */
+};
+struct plog_producer_counts plog_count_producers(struct plog *log);
 struct topic_config plog_config(struct plog *log);
 
 struct append_result {
@@ -146,6 +153,7 @@ enum kafka_error plog_flush(struct plog *log);
 int64_t plog_take_cut(struct plog *log);
 /* Until it is called with false; a pass that is under way is given up. */
 void plog_pause_compaction(struct plog *log, bool pause);
+bool plog_is_uncleanable(struct plog *log); /* it cannot be compacted, which is tried again after a restart */
 /* Deletes segments that retention lets go; returns how many. */
 int plog_apply_retention(struct plog *log, int64_t now);
 

@@ -15,6 +15,7 @@
 #include "base/chance.h"
 #include "base/clock.h"
 #include "base/logger.h"
+#include "base/probe.h"
 #include "log/file.h"
 #include "log/plog_internal.h"
 
@@ -57,11 +58,22 @@ static bool sync_sealed(struct plog *log, struct segment *s)
            (s->no_aborts || dir_sync(log->path));
 }
 
+bool plog_open_active(struct plog *log)
+{
+    struct segment *s = plog_active(log);
+    if (s->file == NULL)
+        file_clear_error();
+    if (segment_open_file(s, log->path, false))
+        return true;
+    log->starved = file_ran_out();
+    return false;
+}
+
 /* Before a file is there for what comes behind it, from which on it would be believed. May be done again. */
 static bool append_seal(struct plog *log, struct segment *s, int64_t end)
 {
-    ensure(s == plog_active(log) && s->file != NULL);
-    if (!segment_save_indexes(s, log->path, true) || !plog_snapshot(log, end))
+    ensure(s == plog_active(log));
+    if (!plog_open_active(log) || !segment_save_indexes(s, log->path, true) || !plog_snapshot(log, end))
         return false;
     if (log->config.preallocate && !file_truncate(s->file->fd, s->size, log->path)) /* what it has not needed */
         return false;
@@ -100,6 +112,7 @@ bool plog_roll(struct plog *log, int64_t new_base)
     log->roll_jitter_ms = random_jitter(MIN(log->config.segment_jitter_ms, log->config.segment_ms));
     if (!plog_insert_segment(log, s))
         return false;
+    PROBE(roll, log->path, new_base);
     log_debug("Rolled new log segment at offset %" PRId64 " in %s", new_base, log->path);
     const struct plog_host *host = log->home->host;
     if (host != NULL)
@@ -115,7 +128,10 @@ static bool append_batches(struct plog *log, struct bytes bytes, const struct ba
     struct batch b;
     struct txn_entry aborted;
     int64_t end = atomic_load(&log->end);
-    ensure(bytes.len > 0 && last->last_offset >= end);
+    int32_t size = bytes.len;
+    ensure(size > 0 && last->last_offset >= end);
+    if (!plog_open_active(log))
+        return false;
     log->touched = true;
     if (!segment_append(plog_active(log), log->path, bytes, log->config.index_interval_bytes))
         return false;
@@ -129,6 +145,7 @@ static bool append_batches(struct plog *log, struct bytes bytes, const struct ba
     }
     ensure(end == last->last_offset + 1 && end == log->producers.map_end_offset);
     atomic_store(&log->end, end);
+    PROBE(append, log->path, end, size);
     int64_t unflushed = last->last_offset + 1 - log->recovery_point;
     return unflushed < log->config.flush_messages || plog_flush_locked(log, last->last_offset + 1);
 }
@@ -145,8 +162,11 @@ static enum kafka_error append_check_producer(struct plog *log, const struct pre
     bool recalled;
     if (error != ERR_OUT_OF_ORDER_SEQUENCE_NUMBER)
         return error;
-    if (!plog_recall_batches(log, b->producer_id, &recalled))
+    file_clear_error();
+    if (!plog_recall_batches(log, b->producer_id, &recalled)) {
+        log->starved = file_ran_out();
         return ERR_KAFKA_STORAGE_ERROR;
+    }
     return recalled ? producers_check(&log->producers, p, b, dup, is_dup) : error;
 }
 

@@ -90,7 +90,7 @@ static void advance_start(struct plog *log, int64_t offset)
     if (offset <= (int64_t)atomic_load(&log->start))
         return;
     atomic_store(&log->start, offset);
-    log->epochs_trimmed |= epochs_truncate_from_start(&log->epochs, offset);
+    epochs_truncate_from_start(&log->epochs, offset); /* which loading does as well, so nothing is to be saved */
 }
 
 enum kafka_error plog_advance_start(struct plog *log, int64_t offset)
@@ -119,7 +119,7 @@ int64_t plog_largest_timestamp(struct plog *log, struct segment *s)
         return INT64_MAX;
     if (s->max_timestamp != NO_TIMESTAMP)
         return s->max_timestamp;
-    return segment_open_file(s, log->path, false) ? file_mtime_ms(s->file->fd) : INT64_MAX;
+    return segment_written_ms(s, log->path);
 }
 
 /* Why the segment may go, or NULL. */

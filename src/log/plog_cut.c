@@ -106,6 +106,14 @@ int64_t plog_take_cut(struct plog *log)
     return cut;
 }
 
+static bool open_to_cut(struct plog *log, struct segment *s)
+{
+    file_clear_error();
+    bool ok = segment_open_file(s, log->path, false);
+    log->starved = !ok && file_ran_out();
+    return ok;
+}
+
 static bool truncate_locked(struct plog *log, int64_t offset)
 {
     ensure(lock_is_held(&log->lock));
@@ -115,6 +123,8 @@ static bool truncate_locked(struct plog *log, int64_t offset)
     if (offset < log->segments[0]->base_offset)
         return plog_truncate_fully_locked(log, offset);
     size_t last = plog_segment_index(log, offset);
+    if (!open_to_cut(log, log->segments[last])) /* while nothing is done yet */
+        return false;
     if (!drop_segments(log, last + 1) || !segment_load_indexes(plog_active(log), log->path, true) ||
         !segment_truncate(plog_active(log), log->path, offset))
         return false;
@@ -172,7 +182,7 @@ static enum kafka_error cut_log(struct plog *log, bool (*how)(struct plog *log, 
     if (lowered)
         host->settle_cuts_soon(host->ctx);
     if (!ok)
-        plog_failed(log, "truncation failed");
+        plog_failed_to_grow(log, "truncation failed");
     return ok ? ERR_NONE : ERR_KAFKA_STORAGE_ERROR;
 }
 

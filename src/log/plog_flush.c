@@ -15,6 +15,21 @@
 
 /* ---- Of the whole ---- */
 
+static void count_flush(const struct plog_home *home, int64_t began_us)
+{
+    if (home->host != NULL && home->host->flushes != NULL)
+        timing_record(home->host->flushes, clock_mono_us() - began_us);
+}
+
+static bool sync_segment(struct plog *log, struct segment *s)
+{
+    int64_t began_us = clock_mono_us();
+    bool ok =
+        segment_sync(s, log->path) && (s == plog_active(log) || segment_sync_indexes(s->base_offset, log->path, ""));
+    count_flush(log->home, began_us);
+    return ok;
+}
+
 bool plog_flush_locked(struct plog *log, int64_t up_to)
 {
     ensure(lock_is_held(&log->lock));
@@ -27,8 +42,7 @@ bool plog_flush_locked(struct plog *log, int64_t up_to)
         if (s->base_offset >= up_to)
             break;
         new_names |= s->base_offset >= log->recovery_point || !s->no_aborts;
-        if (!segment_sync(s, log->path) ||
-            (s != plog_active(log) && !segment_sync_indexes(s->base_offset, log->path, "")))
+        if (!sync_segment(log, s))
             return false;
     }
     if ((new_names && !dir_sync(log->path)) || !plog_save_epochs(log))
@@ -61,7 +75,7 @@ void plog_flush_if_due(struct plog *log)
 
 /* Some of what is to be synced, without the lock: the files cannot go away under their references. */
 struct flush_list {
-    struct file_ref *files[8];
+    struct file_ref *files[8]; /* NULL: not open */
     int64_t bases[8];
     size_t n;
     int64_t end; /* offset up to which it goes */
@@ -83,20 +97,22 @@ static void list_unsynced(struct plog *log, int64_t up_to, struct flush_list *ou
             break;
         }
         out->new_names |= s->base_offset >= log->recovery_point || !s->no_aborts;
-        if (s->file == NULL)
-            continue;
-        file_ref_get(s->file);
+        if (s->file != NULL)
+            file_ref_get(s->file);
         out->bases[out->n] = s->base_offset;
         out->files[out->n++] = s->file;
     }
     ensure(out->n <= ARRAY_LEN(out->files) && out->end <= up_to);
 }
 
-static bool sync_listed(const struct flush_list *list)
+static bool sync_listed(const struct flush_list *list, const struct plog_home *home)
 {
     bool ok = true;
     for (size_t i = 0; i < list->n; i++) {
-        ok = file_sync(list->files[i]->fd, list->dir) && segment_sync_indexes(list->bases[i], list->dir, "") && ok;
+        int64_t began_us = clock_mono_us();
+        ok = ok && segment_sync_file(list->bases[i], list->dir, list->files[i]) &&
+             segment_sync_indexes(list->bases[i], list->dir, "");
+        count_flush(home, began_us);
         file_ref_put(list->files[i]);
     }
     return ok && (!list->new_names || dir_sync(list->dir));
@@ -111,7 +127,7 @@ static enum plog_flushed take_flushed(struct plog *log, const struct flush_list 
     if (!plog_is_writable(log) || strcmp(list->dir, log->path) != 0)
         return FLUSH_OVER;
     if (!synced || !plog_save_epochs(log))
-        return FLUSH_FAILED;
+        return file_ran_out() ? FLUSH_OVER : FLUSH_FAILED; /* the one takes nothing away, and comes again */
     if (cuts != log->cuts)
         return FLUSH_OVER;
     ensure(list->end <= up_to && up_to <= (int64_t)atomic_load(&log->end));
@@ -123,13 +139,28 @@ static enum plog_flushed take_flushed(struct plog *log, const struct flush_list 
 enum plog_flushed plog_flush_some(struct plog *log, int64_t up_to, int64_t cuts)
 {
     struct flush_list list;
+    file_clear_error();
     lock_take(&log->lock);
     list_unsynced(log, up_to, &list);
     lock_release(&log->lock);
-    bool synced = sync_listed(&list);
+    bool synced = sync_listed(&list, log->home);
     lock_take(&log->lock);
     enum plog_flushed result = take_flushed(log, &list, up_to, cuts, synced);
     lock_release(&log->lock);
     free(list.dir);
     return result;
+}
+
+bool plog_flush_beside(struct plog *log)
+{
+    lock_take(&log->lock);
+    int64_t end = atomic_load(&log->end), cuts = log->cuts;
+    bool needed = plog_is_writable(log) && log->recovery_point < end;
+    lock_release(&log->lock);
+    enum plog_flushed result = needed ? FLUSH_GOES_ON : FLUSH_OVER;
+    while (result == FLUSH_GOES_ON)
+        result = plog_flush_some(log, end, cuts);
+    if (result == FLUSH_FAILED)
+        plog_failed(log, "flush failed");
+    return result != FLUSH_FAILED;
 }

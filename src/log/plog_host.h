@@ -10,10 +10,13 @@
 #include <stdatomic.h>
 
 #include "log/plog.h"
+#include "metrics/histogram.h"
 
 struct plog_host {
     /* A home cannot be used any more. Any thread, with locks of logs held. */
     void (*failed)(void *ctx, const char *home, const char *what);
+    /* So many bytes of a log that is being loaded were read again, as a crash may have left them. Any thread. */
+    void (*recovered)(void *ctx, int64_t bytes);
     /* Of a segment, the files in `dir` that have the suffix ".deleted". Any thread, with locks of logs held. */
     void (*remove_later)(void *ctx, const char *dir, int64_t base, int64_t delay_ms);
     /* Calls plog_flush_some() until it is over, with a reference. With the log's lock held. */
@@ -24,6 +27,9 @@ struct plog_host {
      */
     void (*settle_cuts)(void *ctx);
     void (*settle_cuts_soon)(void *ctx);
+    /* A file could not be opened for want of a descriptor: others that nobody uses are to be closed soon. */
+    void (*files_wanted)(void *ctx);
+    const struct timing *flushes; /* of segments with their indexes are counted here */
     void *ctx;
 };
 
@@ -84,8 +90,15 @@ bool plog_remove_segment(const char *dir, int64_t base);
 enum plog_flushed { FLUSH_GOES_ON, FLUSH_OVER, FLUSH_FAILED };
 /* Syncs some of what is below `up_to`, without keeping anybody from appending or reading. */
 enum plog_flushed plog_flush_some(struct plog *log, int64_t up_to, int64_t cuts);
+/* The same of all that is there now. False: its home has failed. */
+bool plog_flush_beside(struct plog *log) NODISCARD;
 void plog_flush_if_due(struct plog *log);                    /* flush.ms */
 void plog_expire_producers(struct plog *log, int64_t since); /* those that wrote last before then */
 void plog_unload_indexes(struct plog *log);                  /* of older segments that nobody looked at lately */
+/*
+ * Closes the files of segments that nobody has used since this was asked last, and that are on the disk. False: some
+ * are not on the disk yet, and stay open until it was flushed.
+ */
+bool plog_close_unused_files(struct plog *log);
 
 #endif

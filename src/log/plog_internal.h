@@ -32,7 +32,6 @@ struct plog {
     int64_t recovery_point; /* everything below is on disk for sure */
     bool touched;           /* its files are not as they were when it was loaded */
     bool epochs_unsaved;    /* assigned since the checkpoint was written; what the recovery point passes is in it */
-    bool epochs_trimmed;    /* it still has epochs that lie below the start: loading leaves them out */
     int64_t snapshot_end;   /* of the newest producer snapshot; -1: none */
     /*
      * It was cut below what the disk has for its recovery point or its start, and nothing may be appended before these
@@ -44,7 +43,7 @@ struct plog {
     int64_t roll_jitter_ms;
     struct producers producers;
     struct epochs epochs;
-    bool starved;       /* the last append could not begin a segment, for want of a descriptor */
+    bool starved;       /* a file could not be opened for what was to be written, for want of a descriptor */
     bool closed;        /* deleted or shut down: no more writes */
     atomic_bool future; /* being filled to take the place of another one */
     int64_t cut_to;     /* the lowest offset it was cut to since plog_take_cut(); INT64_MAX: none */
@@ -118,8 +117,12 @@ bool plog_let_go(struct plog *log, struct retired *old) NODISCARD;
 /* The same, and gives the files of what was swapped in at `base` their names. */
 bool plog_swap_files(struct plog *log, int64_t base, struct retired *old) NODISCARD;
 
-/* As plog_failed(), of what may need a new segment, unless only a descriptor was missing for it: then it may go better
- * soon. */
+/* As plog_failed(), of what only reads, unless a descriptor was missing for it. */
+void plog_failed_to_read(struct plog *log, const char *what);
+/* With the lock held: the active segment's file is open, or it is noted that a descriptor was missing. */
+bool plog_open_active(struct plog *log) NODISCARD;
+/* As plog_failed(), of what may need to open a file first, unless only a descriptor was missing for that: then it may
+ * go better soon. */
 void plog_failed_to_grow(struct plog *log, const char *what);
 
 #endif

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/logger.h"
 #include "log/file.h"
+#include "log/leftovers_internal.h"
 #include "log/plog_internal.h"
 #include "log/scan_internal.h"
 
@@ -18,114 +19,10 @@ enum {
     WORTH_A_LINE = 64 << 20,  /* bytes to be read again */
 };
 
-/* ---- Files left from what was interrupted ---- */
-
-static bool ends_with(const char *name, const char *suffix)
-{
-    size_t n = strlen(name), m = strlen(suffix);
-    return n >= m && strcmp(name + n - m, suffix) == 0;
-}
-
-static void remove_named(const char *dir, const char *name)
-{
-    char path[PATH_ROOM];
-    snprintf(path, sizeof(path), "%s/%s", dir, name);
-    file_remove(path);
-}
-
-/* Base offset of any of a log's files, whatever follows the first twenty digits. */
-static int64_t any_base(const char *name)
-{
-    return strlen(name) > 20 ? segment_parse_name(name, name + 20) : -1;
-}
-
-/* Of the segments that were being written when it ended: what has the suffix ".swap" from there on is not complete. */
-static int64_t lowest_cleaned(const struct names *names)
-{
-    int64_t lowest = INT64_MAX;
-    for (size_t i = 0; i < names->n; i++)
-        if (ends_with(names->v[i], ".cleaned") && any_base(names->v[i]) >= 0)
-            lowest = MIN(lowest, any_base(names->v[i]));
-    return lowest;
-}
-
-/* First offset after a swap log's content, read from its batches; -1: it cannot be read. */
-static int64_t next_offset_of(const char *dir, const char *name, int64_t base)
-{
-    char path[PATH_ROOM];
-    uint8_t head[BATCH_HEADER_SIZE];
-    snprintf(path, sizeof(path), "%s/%s", dir, name);
-    int fd = file_open(path, false);
-    int64_t next = base, pos = 0;
-    ssize_t n = -1;
-    struct batch b;
-    while (fd >= 0 && (n = file_read_at(fd, head, sizeof(head), pos, path)) > 0 &&
-           batch_peek((struct bytes){head, (int32_t)n}, &b) == BATCH_OK) {
-        next = b.last_offset + 1;
-        pos += b.size;
-    }
-    file_close(fd);
-    return n >= 0 ? next : -1;
-}
-
-/* A finished compaction that was not put in place yet: make room for it, then give it its names. */
-static bool complete_swap(const char *dir, const struct names *names)
-{
-    int64_t low = INT64_MAX, high = -1;
-    for (size_t i = 0; i < names->n; i++) {
-        int64_t base = segment_parse_name(names->v[i], ".log.swap");
-        if (base < 0)
-            continue;
-        /* One that is empty takes a place, too, and what is beside the old one is not about it. */
-        int64_t next = next_offset_of(dir, names->v[i], base);
-        if (next < 0)
-            return false;
-        low = MIN(low, base);
-        high = MAX(high, MAX(next, base + 1));
-    }
-    for (size_t i = 0; i < names->n; i++) {
-        int64_t base = any_base(names->v[i]);
-        if (base >= low && base < high && !ends_with(names->v[i], ".swap"))
-            remove_named(dir, names->v[i]);
-    }
-    for (size_t i = 0; i < names->n; i++) {
-        if (!ends_with(names->v[i], ".swap"))
-            continue;
-        char from[PATH_ROOM], to[PATH_ROOM];
-        snprintf(from, sizeof(from), "%s/%s", dir, names->v[i]);
-        snprintf(to, sizeof(to), "%.*s", (int)(strlen(from) - strlen(".swap")), from);
-        if (!file_rename(from, to))
-            return false;
-    }
-    return true;
-}
-
-static bool clean_leftovers(const char *dir)
-{
-    struct names names;
-    if (!dir_list_files(dir, &names))
-        return false;
-    int64_t incomplete = lowest_cleaned(&names);
-    for (size_t i = 0; i < names.n; i++) {
-        const char *name = names.v[i];
-        bool unfinished = ends_with(name, ".swap") && any_base(name) >= incomplete;
-        if (ends_with(name, ".deleted") || ends_with(name, ".cleaned") || ends_with(name, ".tmp") || unfinished)
-            remove_named(dir, name);
-    }
-    names_free(&names);
-    if (!dir_list_files(dir, &names))
-        return false;
-    bool ok = complete_swap(dir, &names);
-    names_free(&names);
-    return ok;
-}
-
 /* ---- Segments ---- */
 
-static bool load_has_name(const struct names *names, int64_t base, const char *suffix)
+static bool has_file(const struct names *names, const char *name)
 {
-    char name[64];
-    snprintf(name, sizeof(name), "%020" PRId64 "%s", base, suffix);
     for (size_t lo = 0, hi = names->n; lo < hi;) {
         size_t mid = (lo + hi) / 2;
         int order = strcmp(name, names->v[mid]);
@@ -139,40 +36,45 @@ static bool load_has_name(const struct names *names, int64_t base, const char *s
     return false;
 }
 
+static bool load_has_name(const struct names *names, int64_t base, const char *suffix)
+{
+    char name[64];
+    snprintf(name, sizeof(name), "%020" PRId64 "%s", base, suffix);
+    return has_file(names, name);
+}
+
 static void remove_orphans(const char *dir, const struct names *names)
 {
+    char path[PATH_ROOM];
     for (size_t i = 0; i < names->n; i++) {
-        int64_t base = any_base(names->v[i]);
-        bool index = ends_with(names->v[i], ".index") || ends_with(names->v[i], ".timeindex") ||
-                     ends_with(names->v[i], ".txnindex");
-        if (base >= 0 && index && !load_has_name(names, base, ".log")) {
-            log_warn("Found an orphaned index file %s/%s, removing it", dir, names->v[i]);
-            remove_named(dir, names->v[i]);
-        }
+        const char *name = names->v[i];
+        int64_t base = segment_any_base(name);
+        bool index =
+            name_ends_with(name, ".index") || name_ends_with(name, ".timeindex") || name_ends_with(name, ".txnindex");
+        if (base < 0 || !index || load_has_name(names, base, ".log"))
+            continue;
+        log_warn("Found an orphaned index file %s/%s, removing it", dir, name);
+        snprintf(path, sizeof(path), "%s/%s", dir, name);
+        file_remove(path);
     }
 }
 
-static bool find_segments(struct plog *log)
+static bool find_segments(struct plog *log, const struct names *names)
 {
-    struct names names;
+    char path[PATH_ROOM];
     bool ok = true;
-    if (!dir_list_files(log->path, &names))
-        return false;
-    remove_orphans(log->path, &names);
-    for (size_t i = 0; i < names.n && ok; i++) {
-        int64_t base = segment_parse_name(names.v[i], ".log");
+    remove_orphans(log->path, names);
+    for (size_t i = 0; i < names->n && ok; i++) {
+        int64_t base = segment_parse_name(names->v[i], ".log");
         if (base < 0)
             continue;
         struct segment *s = segment_new(base);
         ensure(log->segment_count == 0 || log->segments[log->segment_count - 1]->base_offset < base);
-        ok = segment_open_file(s, log->path, false);
-        s->size = ok ? file_size(s->file->fd) : 0;
-        s->created_ms = ok ? file_mtime_ms(s->file->fd) : 0;
+        ok =
+            file_look_at(segment_path(path, log->path, base, ".log"), &s->size, &s->created_ms) && s->size <= INT32_MAX;
         log->segments = xgrow(log->segments, log->segment_count + 1, &log->segment_cap, sizeof(*log->segments));
         log->segments[log->segment_count++] = s;
-        ok = ok && s->size >= 0 && s->size <= INT32_MAX;
     }
-    names_free(&names);
     return ok;
 }
 
@@ -281,6 +183,10 @@ static bool check_segment(struct plog *log, struct segment *s, bool unsure, int6
     *next = s->base_offset;
     index_clear(&s->offsets);
     index_clear(&s->times);
+    if (s->size == 0)
+        return true;
+    if (!segment_open_file(s, log->path, false))
+        return false;
     scan_init(&scan, s->file->fd, log->path, 0, s->size, CHECK_CHUNK);
     while (scan_next(&scan, &b) == BATCH_OK) {
         if (!batch_crc_ok(&b) || !batch_offsets_are_possible(&b) || b.last_offset < *next ||
@@ -341,6 +247,8 @@ static bool recover_segment(struct plog *log, size_t i, bool unsure, int64_t *ne
         if (!cut_behind(log, i, good, path))
             return false;
     }
+    if (log->home->host != NULL)
+        log->home->host->recovered(log->home->host->ctx, s->size);
     log->touched = true;
     /* Behind the recovery point indexes are made again after a power failure, and synced before it passes them. */
     bool ok = unsure ? segment_save_indexes(s, log->path, true) : segment_replace_indexes(s, log->path);
@@ -348,10 +256,16 @@ static bool recover_segment(struct plog *log, size_t i, bool unsure, int64_t *ne
     return ok;
 }
 
-/* Older segments' indexes are read when they are needed. */
-static bool indexes_usable(struct plog *log, struct segment *s, bool active)
+/* Older segments' indexes are read when they are needed; of one that is empty, nothing is to be read. */
+static bool indexes_usable(struct plog *log, struct segment *s, const struct names *names, bool active)
 {
     char path[PATH_ROOM];
+    if (active && s->size == 0 && load_has_name(names, s->base_offset, ".index") &&
+        load_has_name(names, s->base_offset, ".timeindex")) {
+        index_init(&s->offsets, OFFSET_ENTRY);
+        index_init(&s->times, TIME_ENTRY);
+        return true;
+    }
     return index_is_sound(segment_path(path, log->path, s->base_offset, ".index"), OFFSET_ENTRY) &&
            index_is_sound(segment_path(path, log->path, s->base_offset, ".timeindex"), TIME_ENTRY) &&
            (!active || segment_load_indexes(s, log->path, true));
@@ -373,9 +287,12 @@ static bool load_follows(const struct plog *log, size_t i, int64_t end, int64_t 
 }
 
 /* They are made again together with the producers' state, from which it is known where a transaction began. */
-static bool check_aborts(struct plog *log, struct segment *s, bool unsure)
+static bool check_aborts(struct plog *log, struct segment *s, const struct names *names, bool unsure)
 {
     bool sound;
+    s->no_aborts = !load_has_name(names, s->base_offset, ".txnindex");
+    if (s->no_aborts)
+        return true;
     if (!segment_check_aborts(s, log->path, &sound))
         return false;
     if (!sound && !unsure)
@@ -385,7 +302,7 @@ static bool check_aborts(struct plog *log, struct segment *s, bool unsure)
     return true;
 }
 
-static bool recover_segments(struct plog *log, const struct plog_origin *origin)
+static bool recover_segments(struct plog *log, const struct plog_origin *origin, const struct names *names)
 {
     int64_t point = MAX(origin->recovery_point, (int64_t)0);
     size_t first_unsure = origin->clean ? log->segment_count : plog_segment_index(log, point);
@@ -393,9 +310,9 @@ static bool recover_segments(struct plog *log, const struct plog_origin *origin)
     for (size_t i = 0; i < log->segment_count; i++) {
         bool unsure = i >= first_unsure;
         struct segment *s = log->segments[i];
-        if (!check_aborts(log, s, unsure))
+        if (!check_aborts(log, s, names, unsure))
             return false;
-        if (!unsure && indexes_usable(log, s, i + 1 == log->segment_count))
+        if (!unsure && indexes_usable(log, s, names, i + 1 == log->segment_count))
             continue;
         if (!unsure)
             log_warn("Index of segment %020" PRId64 " in %s is missing or damaged, rebuilding it", s->base_offset,
@@ -418,17 +335,14 @@ static int64_t first_lost_aborts(const struct plog *log)
 }
 
 /* The newest sound snapshot not above the end, nor what is to be read again; then the log behind it. */
-static bool load_producers(struct plog *log, int64_t start, int64_t end)
+static bool load_producers(struct plog *log, const struct names *names, int64_t start, int64_t end)
 {
     int64_t limit = first_lost_aborts(log);
-    struct names names;
     char path[PATH_ROOM];
     enum file_result found = FILE_MISSING;
     bool stale = false;
-    if (!dir_list_files(log->path, &names))
-        return false;
-    for (size_t i = names.n; i-- > 0 && found != FILE_FAILED;) {
-        int64_t at = segment_parse_name(names.v[i], ".snapshot");
+    for (size_t i = names->n; i-- > 0 && found != FILE_FAILED;) {
+        int64_t at = segment_parse_name(names->v[i], ".snapshot");
         if (at < 0)
             continue;
         bool above = at > end, first = !above && found == FILE_MISSING && at <= limit;
@@ -437,10 +351,9 @@ static bool load_producers(struct plog *log, int64_t start, int64_t end)
         if (first)
             found = producers_load(&log->producers, path, at, start);
         if (above || (first && found == FILE_MISSING) ||
-            (!first && found == FILE_FOUND && !load_has_name(&names, at, ".log")))
+            (!first && found == FILE_FOUND && !load_has_name(names, at, ".log")))
             file_remove(path);
     }
-    names_free(&names);
     bool loaded = found == FILE_FOUND;
     if (found == FILE_FAILED || (stale && !dir_sync(log->path))) /* or one could come back, and be taken for new */
         return false;
@@ -450,9 +363,12 @@ static bool load_producers(struct plog *log, int64_t start, int64_t end)
     return plog_replay_producers(log, end);
 }
 
-static bool load_epochs(struct plog *log, bool *complete)
+static bool load_epochs(struct plog *log, const struct names *names, bool *complete)
 {
     char path[PATH_ROOM];
+    *complete = true;
+    if (!has_file(names, "leader-epoch-checkpoint"))
+        return true;
     snprintf(path, sizeof(path), "%s/leader-epoch-checkpoint", log->path);
     return epochs_read(path, &log->epochs, complete);
 }
@@ -465,9 +381,12 @@ static bool learn_all_epochs(struct plog *log)
     log->epochs.learned = true;
     bool ok = true;
     for (size_t i = 0; i < log->segment_count && ok; i++) {
+        struct segment *s = log->segments[i];
         struct scan scan;
         struct batch b;
-        scan_init(&scan, log->segments[i]->file->fd, log->path, 0, log->segments[i]->size, HEADS_CHUNK);
+        if (!segment_open_file(s, log->path, false))
+            return false;
+        scan_init(&scan, s->file->fd, log->path, 0, s->size, HEADS_CHUNK);
         while (scan_next_head(&scan, &b) == BATCH_OK)
             learn_epoch(log, &b, false);
         ok = !scan.failed;
@@ -477,11 +396,13 @@ static bool learn_all_epochs(struct plog *log)
 }
 
 /* A log whose file does not tell it, as it is empty, say, has none until the controller names it. */
-static bool read_topic_id(struct plog *log)
+static bool read_topic_id(struct plog *log, const struct names *names)
 {
     char path[PATH_ROOM], text[UUID_TEXT_LEN + 1];
     struct strbuf content = {0};
     int version = -1;
+    if (!has_file(names, "partition.metadata"))
+        return true;
     snprintf(path, sizeof(path), "%s/partition.metadata", log->path);
     enum file_result found = file_load(path, &content);
     strbuf_add(&content, "", 1);
@@ -536,14 +457,21 @@ static struct plog *plog_alloc(const struct plog_home *home, const char *topic, 
     return log;
 }
 
-static bool load_segments(struct plog *log, const struct plog_origin *origin)
+static bool make_first_segment(struct plog *log, int64_t base)
+{
+    bool made = plog_insert_segment(log, segment_new(base));
+    log->touched = false; /* it is made again, should it be lost */
+    return made;
+}
+
+static bool load_segments(struct plog *log, const struct plog_origin *origin, const struct names *names)
 {
     bool complete;
-    if (!clean_leftovers(log->path) || !read_topic_id(log) || !load_epochs(log, &complete) || !find_segments(log))
+    if (!read_topic_id(log, names) || !load_epochs(log, names, &complete) || !find_segments(log, names))
         return false;
     if (log->segment_count == 0)
-        return plog_insert_segment(log, segment_new(MAX(origin->start_offset, (int64_t)0)));
-    return recover_segments(log, origin) && (complete || learn_all_epochs(log));
+        return make_first_segment(log, MAX(origin->start_offset, (int64_t)0));
+    return recover_segments(log, origin, names) && (complete || learn_all_epochs(log));
 }
 
 /*
@@ -563,7 +491,7 @@ static bool find_end(struct plog *log, int64_t *end, bool *repaired)
     return result == FIND_END;
 }
 
-static bool settle_offsets(struct plog *log, const struct plog_origin *origin)
+static bool settle_offsets(struct plog *log, const struct plog_origin *origin, struct names *names)
 {
     int64_t end;
     bool repaired;
@@ -586,11 +514,35 @@ static bool settle_offsets(struct plog *log, const struct plog_origin *origin)
     log->clean_end_unsaved = log->clean_end != origin->clean_end;
     epochs_truncate_from_end(&log->epochs, end);
     epochs_truncate_from_start(&log->epochs, start);
-    if (!load_producers(log, start, end))
+    if (log->touched) { /* and so may be what is there */
+        names_free(names);
+        if (!dir_list_files(log->path, names))
+            return false;
+    }
+    if (!load_producers(log, names, start, end))
         return false;
     producers_commit(&log->producers, atomic_load(&log->high_watermark));
     plog_update_unstable(log);
     return !log->epochs.learned || plog_write_epochs(log);
+}
+
+/* Nothing stays open: who has thousands of logs does not use all of them at once. */
+static void close_files(struct plog *log)
+{
+    for (size_t i = 0; i < log->segment_count; i++)
+        segment_close_file(log->segments[i]);
+}
+
+static bool load_all(struct plog *log, const struct plog_origin *origin)
+{
+    struct names names;
+    if (!dir_make(log->path) || !leftovers_settle(log->path, &names))
+        return false;
+    bool ok = load_segments(log, origin, &names) && settle_offsets(log, origin, &names);
+    names_free(&names);
+    if (ok && !origin->clean && atomic_load(&log->end) > 0)
+        ok = plog_snapshot(log, atomic_load(&log->end));
+    return ok;
 }
 
 struct plog *plog_load(const struct plog_home *home, const char *topic, int32_t partition,
@@ -599,9 +551,8 @@ struct plog *plog_load(const struct plog_home *home, const char *topic, int32_t 
     struct plog *log = plog_alloc(home, topic, partition, config, origin->name);
     file_clear_error();
     lock_take(&log->lock);
-    bool ok = dir_make(log->path) && load_segments(log, origin) && settle_offsets(log, origin);
-    if (ok && !origin->clean && atomic_load(&log->end) > 0)
-        ok = plog_snapshot(log, atomic_load(&log->end));
+    bool ok = load_all(log, origin);
+    close_files(log);
     if (ok)
         plog_check(log);
     lock_release(&log->lock);

@@ -112,6 +112,7 @@ static enum kafka_error try_read(struct plog *log, int64_t offset, int32_t max_b
     enum find_result result = FIND_OK;
     enum kafka_error error = ERR_NONE;
     *out = (struct plog_slice){0};
+    file_clear_error();
     lock_take(&log->lock);
     if (!plog_is_readable(log))
         error = ERR_KAFKA_STORAGE_ERROR;
@@ -121,7 +122,7 @@ static enum kafka_error try_read(struct plog *log, int64_t offset, int32_t max_b
         result = read_locked(log, offset, max_bytes, at_least_one, upper, out, cold);
     lock_release(&log->lock);
     if (result == FIND_ERROR) {
-        plog_failed(log, "read failed");
+        plog_failed_to_read(log, "read failed");
         return ERR_KAFKA_STORAGE_ERROR;
     }
     ensure(result == FIND_OK || out->region.file == NULL); /* or nobody would let go of it */
@@ -214,11 +215,12 @@ int32_t plog_aborted(struct plog *log, int64_t from, int64_t to, struct arena *a
 {
     struct txn_entry *found = NULL;
     size_t count = 0;
+    file_clear_error();
     lock_take(&log->lock);
     bool ok = plog_is_readable(log) && plog_txn_entries(log, from, from, to, &found, &count);
     lock_release(&log->lock);
     if (!ok)
-        plog_failed(log, "a transaction index cannot be read");
+        plog_failed_to_read(log, "a transaction index cannot be read");
     *out = ARENA_ARRAY(a, struct aborted_txn, count);
     for (size_t i = 0; i < count; i++)
         (*out)[i] = (struct aborted_txn){found[i].producer_id, found[i].first_offset};
@@ -230,7 +232,7 @@ int32_t plog_aborted(struct plog *log, int64_t from, int64_t to, struct arena *a
 
 static int64_t last_written_ms(const struct plog *log, struct segment *s)
 {
-    return segment_open_file(s, log->path, false) ? file_mtime_ms(s->file->fd) : INT64_MAX;
+    return segment_written_ms(s, log->path);
 }
 
 int32_t plog_segment_offsets(struct plog *log, int64_t timestamp, int32_t most, struct arena *a, int64_t **out)

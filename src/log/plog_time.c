@@ -153,6 +153,7 @@ static enum kafka_error search_from(struct plog *log, int64_t base, int64_t time
 {
     enum kafka_error error;
     int64_t cuts;
+    file_clear_error();
     do {
         struct time_search t = {.log = log, .timestamp = timestamp, .exact = exact, .next = base};
         *out = (struct timestamp_offset){NO_TIMESTAMP, -1, NO_LEADER_EPOCH};
@@ -160,7 +161,7 @@ static enum kafka_error search_from(struct plog *log, int64_t base, int64_t time
         error = time_search_in(&t, out);
     } while (error == ERR_CORRUPT_MESSAGE && cuts != cuts_of(log));
     if (error == ERR_KAFKA_STORAGE_ERROR)
-        plog_failed(log, "a search by time failed");
+        plog_failed_to_read(log, "a search by time failed");
     return error;
 }
 
@@ -173,9 +174,10 @@ enum kafka_error plog_offset_of_max_time(struct plog *log, struct timestamp_offs
 {
     struct time_search t = {.log = log, .timestamp = INT64_MAX, .highest = NO_TIMESTAMP};
     *out = (struct timestamp_offset){NO_TIMESTAMP, -1, NO_LEADER_EPOCH};
+    file_clear_error();
     enum kafka_error error = time_search_in(&t, out);
     if (error != ERR_NONE)
-        plog_failed(log, "a search by time failed");
+        plog_failed_to_read(log, "a search by time failed");
     if (error != ERR_NONE || t.highest == NO_TIMESTAMP)
         return error;
     return search_from(log, t.highest_base, t.highest, true, out);

@@ -402,6 +402,14 @@ size_t producers_last_batches(const struct producers *p, struct producer_last **
     return count;
 }
 
+int64_t producers_oldest_open_ms(const struct producers *p)
+{
+    int64_t oldest = INT64_MAX;
+    for (const struct producer *x = p->open; x != NULL; x = x->open_next)
+        oldest = MIN(oldest, x->last_timestamp);
+    return oldest;
+}
+
 size_t producers_count(const struct producers *p)
 {
     return HASH_COUNT(p->by_id);

@@ -80,6 +80,7 @@ struct producer_last {
 /* Those that have something in the log, by id, on the heap. Returns their count. */
 size_t producers_last_batches(const struct producers *p, struct producer_last **out);
 size_t producers_count(const struct producers *p);
+int64_t producers_oldest_open_ms(const struct producers *p); /* see struct plog_producer_counts */
 /* See plog_producers(). */
 int32_t producers_describe(const struct producers *p, struct arena *a, struct producer_state **out);
 /* First offset of the oldest transaction that is open, or whose end is not committed; INT64_MAX if there is none. */

@@ -26,6 +26,11 @@ int64_t segment_parse_name(const char *name, const char *suffix)
     return strcmp(name + 20, suffix) == 0 && base <= LARGEST_OFFSET ? base : -1;
 }
 
+int64_t segment_any_base(const char *name)
+{
+    return strlen(name) > 20 ? segment_parse_name(name, name + 20) : -1;
+}
+
 struct segment *segment_new(int64_t base_offset)
 {
     ensure(base_offset >= 0);
@@ -66,6 +71,7 @@ void segment_free(struct segment *s)
 
 bool segment_open_file(struct segment *s, const char *dir, bool create)
 {
+    s->file_used = true;
     if (s->file != NULL)
         return true;
     char path[PATH_ROOM];
@@ -74,6 +80,26 @@ bool segment_open_file(struct segment *s, const char *dir, bool create)
         return false;
     s->file = file_ref_new(fd);
     return true;
+}
+
+void segment_close_file(struct segment *s)
+{
+    file_ref_put(s->file);
+    s->file = NULL;
+}
+
+void segment_close_unused(struct segment *s)
+{
+    if (!s->file_used)
+        segment_close_file(s);
+    s->file_used = false;
+}
+
+int64_t segment_written_ms(const struct segment *s, const char *dir)
+{
+    char path[PATH_ROOM];
+    int64_t size, ms;
+    return file_look_at(segment_path(path, dir, s->base_offset, ".log"), &size, &ms) ? ms : INT64_MAX;
 }
 
 static bool is_loaded(const struct index *x, bool for_append)
@@ -151,16 +177,21 @@ void segment_note_batch(struct segment *s, const struct batch *b, int32_t positi
     s->bytes_since_index += b->size;
 }
 
-bool segment_append(struct segment *s, const char *dir, struct bytes bytes, int32_t index_interval)
+static bool append_failed(struct segment *s, const char *dir)
 {
     char path[PATH_ROOM];
-    ensure(s->file != NULL && s->size + bytes.len <= INT32_MAX);
     segment_path(path, dir, s->base_offset, ".log");
-    if (!file_write_at(s->file->fd, bytes.p, (size_t)bytes.len, s->size, path)) {
-        if (!file_truncate(s->file->fd, s->size, path))
-            log_error("%s may end in a half-written batch", path);
-        return false;
-    }
+    file_failed("write", path);
+    if (!file_truncate(s->file->fd, s->size, path))
+        log_error("%s may end in a half-written batch", path);
+    return false;
+}
+
+bool segment_append(struct segment *s, const char *dir, struct bytes bytes, int32_t index_interval)
+{
+    ensure(s->file != NULL && s->size + bytes.len <= INT32_MAX); /* segment_open_file() */
+    if (!file_put_at(s->file->fd, bytes.p, (size_t)bytes.len, s->size))
+        return append_failed(s, dir);
     struct batch b;
     int32_t position = (int32_t)s->size;
     while (batch_next(&bytes, &b) == BATCH_OK) {
@@ -255,18 +286,24 @@ bool segment_save_indexes(struct segment *s, const char *dir, bool final)
            index_save(&s->times, segment_path(path, dir, s->base_offset, ".timeindex"));
 }
 
-bool segment_sync(struct segment *s, const char *dir)
-{
-    char path[PATH_ROOM];
-    return s->file == NULL || file_sync(s->file->fd, segment_path(path, dir, s->base_offset, ".log"));
-}
-
 static bool sync_by_name(const char *path)
 {
     int fd = file_open(path, false);
     bool ok = fd >= 0 ? file_sync(fd, path) : errno == ENOENT;
     file_close(fd);
     return ok;
+}
+
+bool segment_sync_file(int64_t base, const char *dir, const struct file_ref *file)
+{
+    char path[PATH_ROOM];
+    segment_path(path, dir, base, ".log");
+    return file != NULL ? file_sync(file->fd, path) : sync_by_name(path);
+}
+
+bool segment_sync(struct segment *s, const char *dir)
+{
+    return segment_sync_file(s->base_offset, dir, s->file);
 }
 
 bool segment_sync_indexes(int64_t base, const char *dir, const char *extra_suffix)

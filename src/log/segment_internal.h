@@ -17,10 +17,11 @@ static inline bool batch_offsets_are_possible(const struct batch *b)
 struct segment {
     int64_t base_offset;
     int64_t size;          /* bytes of whole batches in the log file */
-    struct file_ref *file; /* NULL until the segment is read or written */
+    struct file_ref *file; /* NULL unless the segment was read or written of late */
     struct index offsets, times;
     bool indexes_filed;    /* they are as in their files, and may be let go of: it is not appended to */
     bool indexes_used;     /* since segment_unload_unused() */
+    bool file_used;        /* since segment_close_unused() */
     int64_t max_timestamp; /* of its records; NO_TIMESTAMP until known */
     int64_t max_timestamp_offset;
     int64_t first_timestamp; /* of its first batch; NO_TIMESTAMP until known */
@@ -38,11 +39,15 @@ enum find_result { FIND_OK, FIND_END, FIND_COLD, FIND_ERROR, FIND_CORRUPT };
 char *segment_path(char buf[PATH_ROOM], const char *dir, int64_t base, const char *suffix);
 /* The base offset in a file name that ends in `suffix`; -1 if it is none. */
 int64_t segment_parse_name(const char *name, const char *suffix);
+/* That of any of a log's files, whatever follows the first twenty digits. */
+int64_t segment_any_base(const char *name);
 
 struct segment *segment_new(int64_t base_offset);
 void segment_free(struct segment *s);
-/* Opens the log file on first use. */
+/* Opens the log file, unless it is open. Whoever uses it asks for it first. */
 bool segment_open_file(struct segment *s, const char *dir, bool create) NODISCARD;
+void segment_close_file(struct segment *s);   /* for those who hold no reference */
+void segment_close_unused(struct segment *s); /* the same, if nobody has asked for it since this was called last */
 /*
  * Loads the indexes on first use; a segment that is appended to has them on the heap. Those that are missing or damaged
  * are made again from the batches.
@@ -52,6 +57,8 @@ bool segment_load_indexes(struct segment *s, const char *dir, bool for_append) N
 void segment_unload(struct segment *s);
 /* Of its indexes, if nobody has looked at them since this was asked last. */
 void segment_unload_unused(struct segment *s);
+
+int64_t segment_written_ms(const struct segment *s, const char *dir); /* when last; INT64_MAX: unknown */
 
 /* Writes batches at the end, of which `b` is the last, and keeps the indexes. */
 bool segment_append(struct segment *s, const char *dir, struct bytes bytes, int32_t index_interval);
@@ -71,6 +78,8 @@ bool segment_save_indexes(struct segment *s, const char *dir, bool final) NODISC
 /* Likewise with `final`, below the recovery point: should a crash come in between, the old files are still there. */
 bool segment_replace_indexes(struct segment *s, const char *dir) NODISCARD;
 bool segment_sync(struct segment *s, const char *dir) NODISCARD;
+/* The log file of a segment, whoever's it is by now, by the reference if it was open. One that is gone is fine. */
+bool segment_sync_file(int64_t base, const char *dir, const struct file_ref *file) NODISCARD;
 /*
  * Of a segment that is not appended to. Before the recovery point passes it: from then on its indexes are believed, and
  * a power failure may leave zeros in what was not synced. Files that are gone meanwhile are fine. `extra_suffix` as of

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <netdb.h>
+#include <poll.h>
 #include <stdio.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -14,18 +15,21 @@
 #include "base/lock.h"
 #include "base/logger.h"
 #include "base/rate.h"
+#include "net/listening.h"
 #include "net/net_internal.h"
 
 enum { ACCEPTS_AT_ONCE = 64, PAUSE_MS = 100, LEAST_RESERVE = 128, MOST_HANDSHAKES = 64, HANDSHAKE_PAUSE_MS = 5 };
 /* Addresses whose pace is known, and sockets that wait to be closed. */
-enum { MOST_PACES = 100000, MOST_LATE = 1000 };
+enum { MOST_PACES = 100000, PACE_KEPT_MS = 3600 * 1000, MOST_LATE = 1000 };
 
 struct acceptor {
     struct net_server *server;
     const struct listener *listener;
     struct watch watch;
     struct timer pause;      /* out of descriptors, or max.connections reached */
+    int64_t delay_ms;        /* that it lasts as too many came just now; 0: that is not why */
     struct tls_context *tls; /* for new connections; guarded by the limits' lock */
+    atomic_bool encrypts;    /* whether there is one */
     int fd, port;
     int next_loop;
     bool on;
@@ -55,8 +59,9 @@ struct ip_limits {
     int others; /* max.connections.per.ip */
 };
 
-struct ip_pace { /* how fast an address has come of late; loop 0's */
+struct ip_pace { /* how fast an address has come of late */
     struct ip_key ip;
+    int64_t bean_id; /* 0: none yet */
     struct rate rate;
     int64_t used_ms;
     UT_hash_handle hh; /* the table is in the order of use */
@@ -70,12 +75,12 @@ struct late_close { /* a socket of which nothing is read, and which is closed wh
 };
 
 struct ip_counts {
-    struct lock lock; /* guards the next three */
+    struct lock lock; /* guards the next three, and the paces */
     struct ip_entry *table;
     struct ip_limits limits, rates; /* of the latter: connection_creation_rate; negative: none */
     atomic_bool has_rates;
     struct rate_window window;
-    struct ip_pace *paces;
+    struct ip_pace *paces; /* kept as long as Kafka has a sensor for them */
     struct late_close *late;
     int late_count;
 };
@@ -199,10 +204,17 @@ static void ip_pace_free(struct ip_counts *ips, struct ip_pace *p)
     free(p);
 }
 
-/* Last of the table; those that are as good as new go. */
+static void drop_old_paces(struct ip_counts *ips, int64_t now)
+{
+    while (ips->paces != NULL && (now - ips->paces->used_ms > PACE_KEPT_MS || HASH_COUNT(ips->paces) > MOST_PACES))
+        ip_pace_free(ips, ips->paces);
+}
+
+/* Last of the table. */
 static struct ip_pace *ip_pace_for(struct ip_counts *ips, const struct ip_key *ip, int64_t now)
 {
     struct ip_pace *p;
+    ensure(lock_is_held(&ips->lock));
     HASH_FIND(hh, ips->paces, ip, sizeof(*ip), p);
     if (p != NULL)
         HASH_DEL(ips->paces, p);
@@ -211,10 +223,19 @@ static struct ip_pace *ip_pace_for(struct ip_counts *ips, const struct ip_key *i
     p->ip = *ip;
     p->used_ms = now;
     HASH_ADD(hh, ips->paces, ip, sizeof(p->ip), p);
-    while (ips->paces != p &&
-           (now - ips->paces->used_ms > rate_window_ms(&ips->window) || HASH_COUNT(ips->paces) > MOST_PACES))
-        ip_pace_free(ips, ips->paces);
+    drop_old_paces(ips, now);
     return p;
+}
+
+static int32_t ip_pace_count(struct ip_counts *ips, const struct ip_key *ip, int limit)
+{
+    int64_t now = clock_mono_ms();
+    struct ip_pace *p = ip_pace_for(ips, ip, now);
+    rate_record(&p->rate, &ips->window, 1, now);
+    int32_t delay = rate_excess_ms(rate_measure(&p->rate, &ips->window, now), limit);
+    if (delay > 0)
+        rate_record(&p->rate, &ips->window, -1, now);
+    return (int32_t)MIN((int64_t)delay, ips->window.sample_ms);
 }
 
 /* Counts a connection of this address; if that is one too many, it is not, and has to wait for so long. */
@@ -225,16 +246,34 @@ static int32_t ip_pace_delay(struct ip_counts *ips, const struct sockaddr_storag
     struct ip_key ip = ip_key(addr);
     lock_take(&ips->lock);
     int limit = ip_limit(&ips->rates, &ip);
+    int32_t delay = limit >= 0 ? ip_pace_count(ips, &ip, limit) : 0;
     lock_release(&ips->lock);
-    if (limit < 0)
-        return 0;
+    return delay;
+}
+
+struct address_rate *acceptors_address_rates(struct net_server *s, struct metrics *m, size_t *count)
+{
+    struct ip_counts *ips = s->ips;
+    struct ip_pace *p, *next;
     int64_t now = clock_mono_ms();
-    struct ip_pace *p = ip_pace_for(ips, &ip, now);
-    rate_record(&p->rate, &ips->window, 1, now);
-    int32_t delay = rate_excess_ms(rate_measure(&p->rate, &ips->window, now), limit);
-    if (delay > 0)
-        rate_record(&p->rate, &ips->window, -1, now);
-    return (int32_t)MIN((int64_t)delay, ips->window.sample_ms);
+    *count = 0;
+    lock_take(&ips->lock);
+    drop_old_paces(ips, now);
+    struct address_rate *list = xcalloc(HASH_COUNT(ips->paces) + (size_t)1, sizeof(*list));
+    HASH_ITER (hh, ips->paces, p, next) {
+        struct address_rate *r = &list[(*count)++];
+        struct sockaddr_in6 address = {.sin6_family = AF_INET6};
+        struct sockaddr_storage any = {0};
+        memcpy(&address.sin6_addr, p->ip.b, sizeof(p->ip.b));
+        memcpy(&any, &address, sizeof(address));
+        address_text(&any, r->address);
+        if (p->bean_id == 0)
+            p->bean_id = metrics_ids(m, 1);
+        r->bean_id = p->bean_id;
+        r->per_second = rate_measure(&p->rate, &ips->window, now).per_second;
+    }
+    lock_release(&ips->lock);
+    return list;
 }
 
 static void late_close(struct late_close *l)
@@ -342,13 +381,22 @@ static void hand_over(struct acceptor *a, int fd, struct ssl_st *tls, const stru
 
 static void acceptor_rest(struct acceptor *a, int64_t ms)
 {
+    a->delay_ms = 0;
     watch_set(&a->watch, WATCH_NONE);
     timer_start(&a->pause, ms);
+}
+
+static bool somebody_waits(const struct acceptor *a)
+{
+    struct pollfd p = {.fd = a->fd, .events = POLLIN};
+    return poll(&p, 1, 0) > 0;
 }
 
 static void acceptor_on_rested(struct timer *t)
 {
     struct acceptor *a = CONTAINER_OF(t, struct acceptor, pause);
+    if (a->delay_ms > 0 && somebody_waits(a))
+        net_metrics_delayed(a->server, (int)(a - a->server->acceptors), a->delay_ms);
     if (a->on)
         watch_set(&a->watch, WATCH_READ);
 }
@@ -378,6 +426,7 @@ static void admit(struct acceptor *a, int fd, const struct sockaddr_storage *add
         close(fd);
         return;
     }
+    net_metrics_accepted(a->server, (int)(a - a->server->acceptors));
     atomic_fetch_add(&a->server->connection_count, 1);
     atomic_fetch_add(&a->count, 1);
     hand_over(a, fd, tls, addr);
@@ -395,7 +444,7 @@ static bool is_full(struct acceptor *a)
 /* So that who comes waits in the kernel's queue, rather than in ours, where all wait for all. */
 static bool is_busy(struct acceptor *a)
 {
-    if (a->tls == NULL || atomic_load(&a->server->handshakes) < MOST_HANDSHAKES)
+    if (!atomic_load(&a->encrypts) || atomic_load(&a->server->handshakes) < MOST_HANDSHAKES)
         return false;
     acceptor_rest(a, HANDSHAKE_PAUSE_MS);
     return true;
@@ -409,6 +458,7 @@ static bool is_too_fast(struct acceptor *a)
         delay = MAX(delay, rate_delay(&a->server->rate, now));
     if (delay > 0)
         acceptor_rest(a, delay);
+    a->delay_ms = delay;
     return delay > 0;
 }
 
@@ -435,6 +485,7 @@ static void acceptor_on_incoming(struct watch *w, int events UNUSED)
         struct sockaddr_storage addr = {0};
         socklen_t len = sizeof(addr);
         if (is_full(a)) {
+            net_metrics_blocked(a->server, (int)(a - a->server->acceptors), PAUSE_MS);
             acceptor_rest(a, PAUSE_MS);
             return;
         }
@@ -448,6 +499,7 @@ static void acceptor_on_incoming(struct watch *w, int events UNUSED)
         }
         int32_t late = fd >= 0 ? ip_pace_delay(a->server->ips, &addr) : 0;
         if (late > 0) {
+            net_metrics_delayed_address(a->server, (int)(a - a->server->acceptors), late);
             close_late(a, fd, late);
         } else if (fd >= 0) {
             rate_take(&a->rate);
@@ -466,73 +518,10 @@ static void acceptor_on_incoming(struct watch *w, int events UNUSED)
 
 /* ---- Binding ---- */
 
-static int bind_one(const struct addrinfo *ai, int backlog, int recv_buffer)
-{
-    int on = 1, off = 0;
-    int fd = socket(ai->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
-        return -1;
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-    if (ai->ai_family == AF_INET6)
-        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
-    if (recv_buffer >= 0)
-        setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &recv_buffer, sizeof(recv_buffer));
-    if (bind(fd, ai->ai_addr, ai->ai_addrlen) == 0 && listen(fd, backlog) == 0)
-        return fd;
-    int saved = errno;
-    close(fd);
-    errno = saved;
-    return -1;
-}
-
 /* Kafka's default of 50 makes clients wait a second for their next try as soon as many come at once. */
 static int backlog_of(const struct broker_config *config)
 {
     return config_raw(config, "socket.listen.backlog.size") != NULL ? config->socket_listen_backlog_size : SOMAXCONN;
-}
-
-/* So that another address may do. One that is in use is not lacking: who asks there would get somebody else. */
-static bool is_lacking(int error)
-{
-    return error == EAFNOSUPPORT || error == EADDRNOTAVAIL;
-}
-
-/* An empty host means all addresses: IPv6 with IPv4 where there is IPv6, else IPv4. That of a name is IPv4 if it can.
- */
-static int bind_listener(const struct listener *l, const struct broker_config *config, const char **why)
-{
-    char port[8];
-    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE}, *list = NULL,
-                    *ai;
-    bool any = l->host == NULL || l->host[0] == '\0';
-    snprintf(port, sizeof(port), "%d", l->port);
-    int rc = getaddrinfo(any ? NULL : l->host, port, &hints, &list);
-    if (rc != 0) {
-        *why = gai_strerror(rc);
-        return -1;
-    }
-    int fd = -1, preferred = any ? AF_INET6 : AF_INET;
-    errno = EADDRNOTAVAIL;
-    for (int pass = 0; pass < 2; pass++)
-        for (ai = list; ai != NULL && fd < 0 && is_lacking(errno); ai = ai->ai_next)
-            if ((pass == 0) == (ai->ai_family == preferred))
-                fd = bind_one(ai, backlog_of(config), config->socket_receive_buffer_bytes);
-    *why = strerror(errno);
-    freeaddrinfo(list);
-    return fd;
-}
-
-static int bound_port(int fd)
-{
-    union {
-        struct sockaddr any;
-        struct sockaddr_in v4;
-        struct sockaddr_in6 v6;
-    } addr = {.v6 = {.sin6_family = AF_UNSPEC}};
-    socklen_t len = sizeof(addr);
-    int rc = getsockname(fd, &addr.any, &len);
-    ensure(rc == 0);
-    return ntohs(addr.any.sa_family == AF_INET6 ? addr.v6.sin6_port : addr.v4.sin_port);
 }
 
 /* A tenth of them is kept, of few more: the broker itself has some dozens before the first client comes. */
@@ -558,11 +547,12 @@ bool acceptors_bind(struct net_server *s, struct fail *fail)
         a->server = s;
         a->listener = l;
         a->spared = s->config->listeners.count > 1 && strcmp(l->name, s->config->inter_broker_listener_name) == 0;
-        a->fd = bind_listener(l, s->config, &why);
+        a->fd = listen_at(l->host != NULL ? l->host : "", l->port, backlog_of(s->config),
+                          s->config->socket_receive_buffer_bytes, &why);
         if (a->fd < 0)
             return fail_set(fail, "Socket server failed to bind to %s:%d: %s.", l->host ? l->host : "", l->port, why);
         s->acceptor_count++;
-        a->port = bound_port(a->fd);
+        a->port = listening_port(a->fd);
         watch_init(&a->watch, s->loops[0].loop, a->fd, acceptor_on_incoming);
         timer_init(&a->pause, s->loops[0].loop, acceptor_on_rested);
         log_info("Awaiting socket connections on %s:%d (listener %s)", l->host && l->host[0] ? l->host : "0.0.0.0",
@@ -600,8 +590,18 @@ void net_server_set_tls(struct net_server *s, int i, struct tls_context *context
     lock_take(&s->ips->lock);
     struct tls_context *old = a->tls;
     a->tls = context;
+    atomic_store(&a->encrypts, context != NULL);
     lock_release(&s->ips->lock);
     tls_context_unref(old);
+}
+
+int64_t acceptor_certificate_end(struct net_server *s, int listener)
+{
+    lock_take(&s->ips->lock);
+    const struct tls_context *context = s->acceptors[listener].tls;
+    int64_t end = context != NULL ? tls_context_end(context) : 0;
+    lock_release(&s->ips->lock);
+    return end;
 }
 
 int net_server_port(const struct net_server *s, int i)

@@ -84,16 +84,15 @@ static bool addresses_is_among(const struct sockaddr_storage *address, const str
     return false;
 }
 
-/* The name of an address, if the name service says the same in the other direction. */
-static bool addresses_find_name(const struct sockaddr_storage *address, char *name, size_t room)
+bool address_find_name(const struct sockaddr_storage *a, char *name, size_t room)
 {
     struct addresses back;
-    bool ok = getnameinfo((const struct sockaddr *)address, address_len(address), name, (socklen_t)room, NULL, 0,
-                          NI_NAMEREQD) == 0 &&
-              addresses_find(&back, name, 0, false);
+    bool ok =
+        getnameinfo((const struct sockaddr *)a, address_len(a), name, (socklen_t)room, NULL, 0, NI_NAMEREQD) == 0 &&
+        addresses_find(&back, name, address_port(a), false);
     if (!ok)
         return false;
-    ok = addresses_is_among(address, &back);
+    ok = addresses_is_among(a, &back);
     addresses_clear(&back);
     return ok;
 }
@@ -106,7 +105,7 @@ char *own_host_name(struct fail *fail)
         fail_set(fail, "This machine's own name, %s, has no address: give advertised.listeners a host", own);
         return NULL;
     }
-    if (!addresses_find_name(&a.items[0], name, sizeof(name)))
+    if (!address_find_name(&a.items[0], name, sizeof(name)))
         address_text(&a.items[0], name);
     addresses_clear(&a);
     return xstrdup(name);

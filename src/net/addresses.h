@@ -20,6 +20,8 @@ socklen_t address_len(const struct sockaddr_storage *a);
 int address_port(const struct sockaddr_storage *a);
 /* As Java writes it, without the port: IPv4 that came by IPv6 as IPv4, IPv6 with all its groups. */
 void address_text(const struct sockaddr_storage *a, char text[ADDRESS_ROOM]);
+/* The name of an address, if the name service says the same in the other direction; it may be waited for. */
+bool address_find_name(const struct sockaddr_storage *a, char *name, size_t room) NODISCARD;
 
 /* A question to the name service, which may take so long that it outlives who asks, and that one's loop. */
 struct lookup;

@@ -18,8 +18,12 @@ enum { MOST_TOGETHER = 16, MOST_UNSENT_BYTES = 1 << 30, LARGE_UNSENT_BYTES = 64 
 static void exchange_free(struct exchange *x)
 {
     struct connection *c = x->conn;
+    const struct net_handler *handler = &c->owner->server->handler;
     ensure(x->answered && x->parked);
     ensure(x->frame == NULL);
+    atomic_fetch_sub(&c->owner->unsent_answers, 1);
+    if (x->account.of != NULL && handler->ended != NULL)
+        handler->ended(handler->ctx, x);
     outgoing_deinit(&x->out);
     atomic_fetch_sub(&c->owner->server->live_exchanges, 1);
     free(x);
@@ -37,6 +41,9 @@ void exchange_drop(struct exchange *x)
     if (x->next == NULL)
         c->last = link;
     c->open--;
+    if (x->sending_us == 0)
+        x->sending_us = x->account.answered_us;
+    x->sent_us = MAX(x->sending_us, x->conn->owner->newest_us);
     exchange_free(x);
 }
 
@@ -53,7 +60,8 @@ static void exchange_request_free(struct exchange *x)
     arena_deinit(&x->arena);
 }
 
-static void take_first(struct connection *c)
+/* Up to now its answer was being sent. */
+static void take_first(struct connection *c, int64_t now_us)
 {
     struct exchange *x = c->first;
     ensure(x != NULL && x->answered && c->open > 0);
@@ -62,6 +70,9 @@ static void take_first(struct connection *c)
         c->last = &c->first;
     c->open--;
     c->progress = (struct send_progress){0};
+    x->sent_us = now_us;
+    if (!x->silent)
+        window_record(&c->traffic->sent, (int64_t)outgoing_size(&x->out));
     exchange_free(x);
 }
 
@@ -118,6 +129,19 @@ static bool is_plain(const struct exchange *x)
     return x->answered && x->out.splice_count == 0;
 }
 
+/* From the last time on that is known, as nothing but sending has happened since. */
+static void begin_to_send(struct exchange *x)
+{
+    if (x->sending_us == 0)
+        x->sending_us = MAX(loop_callback_us(), x->conn->owner->newest_us);
+}
+
+/* What happens next happens later than that. */
+static int64_t note_sent(struct connection *c)
+{
+    return c->owner->newest_us = clock_mono_us();
+}
+
 /* Answers that lie in memory whole go out with one call. */
 static enum send_result send_together(struct connection *c)
 {
@@ -127,17 +151,19 @@ static enum send_result send_together(struct connection *c)
         size_t from = count == 0 ? c->progress.mem_at : 0;
         io[count] = (struct iovec){x->out.mem.p + from, x->silent ? 0 : x->out.mem.len - from};
         room += io[count++].iov_len;
+        begin_to_send(x);
     }
     ssize_t sent = room > 0 ? transport_write(&c->transport, io, (int)count, false) : 0;
     if (sent < 0)
         return send_trouble();
+    int64_t now_us = note_sent(c);
     for (size_t i = 0; i < count; i++) {
         if ((size_t)sent < io[i].iov_len) {
             c->progress.mem_at += (size_t)sent;
             return SEND_BLOCKED;
         }
         sent -= (ssize_t)io[i].iov_len;
-        take_first(c);
+        take_first(c, now_us);
     }
     ensure(sent == 0);
     return SEND_DONE;
@@ -145,9 +171,11 @@ static enum send_result send_together(struct connection *c)
 
 static enum send_result send_first(struct connection *c)
 {
+    begin_to_send(c->first);
     enum send_result result = outgoing_send(&c->transport, &c->first->out, &c->progress);
+    int64_t now_us = note_sent(c);
     if (result == SEND_DONE)
-        take_first(c);
+        take_first(c, now_us);
     return result;
 }
 
@@ -169,7 +197,7 @@ bool connection_send_answers(struct connection *c)
             return false;
         }
         if (has_moved(c, first, &before))
-            connection_touch(c);
+            connection_touch(c, c->owner->newest_us);
         if (result == SEND_COLD)
             warm_up_start(c);
         if (result != SEND_DONE)
@@ -207,6 +235,8 @@ void exchange_answer(struct exchange *x, struct outgoing *out)
     struct connection *c = x->conn;
     ensure(loop_current() == c->owner->loop && !x->answered && x->abandoned == NULL);
     x->answered = true;
+    atomic_fetch_add(&c->owner->unsent_answers, 1);
+    c->owner->newest_us = MAX(c->owner->newest_us, x->account.answered_us);
     x->out = *out;
     *out = (struct outgoing){0};
     exchange_request_free(x);

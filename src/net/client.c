@@ -38,7 +38,7 @@ struct client {
     struct timer setup;    /* how long the address that is being tried has */
     int failures;          /* to connect, since the last connection */
     struct timer deadline; /* of the oldest call */
-    bool connected, in_use, doomed;
+    bool has_socket, connected, in_use, doomed;
     int32_t next_id;
     struct strbuf out;
     size_t out_at;
@@ -60,6 +60,13 @@ static void arm_deadline(struct client *c)
         timer_start(&c->deadline, MAX(c->first->deadline - clock_mono_ms(), (int64_t)0));
 }
 
+static void note_socket(struct client *c, bool is_there)
+{
+    if (c->has_socket != is_there)
+        client_count_socket(c->options.counts, is_there);
+    c->has_socket = is_there;
+}
+
 static void close_socket(struct client *c)
 {
     timer_stop(&c->setup);
@@ -73,6 +80,7 @@ static void close_socket(struct client *c)
     c->renew_ms = 0;
     strbuf_clear(&c->greeting);
     transport_close(&c->transport);
+    note_socket(c, false);
     if (c->connected)
         addresses_clear(&c->addresses); /* it may have moved */
     c->connected = false;
@@ -279,6 +287,7 @@ static bool connect_next(struct client *c)
         return false;
     }
     transport_open(&c->transport, fd, NULL);
+    note_socket(c, true);
     watch_init(&c->watch, c->options.loop, fd, client_on_ready);
     watch_set(&c->watch, WATCH_WRITE);
     if (c->options.setup_timeout_ms > 0)
@@ -339,6 +348,15 @@ static bool begin_connecting(struct client *c)
 
 /* ---- Calls ---- */
 
+/* Of calls and their answers: what is said before, to log in, is counted neither here nor by Kafka. */
+static void count_transfer(struct client *c, enum traffic_sum way, ssize_t n)
+{
+    if (!c->connected || n <= 0)
+        return;
+    client_count(c->options.counts, way, n);
+    client_count(c->options.counts, TRAFFIC_CALLS, 1);
+}
+
 static bool flush(struct client *c, struct strbuf *out, size_t *at)
 {
     ensure(*at <= out->len);
@@ -350,6 +368,7 @@ static bool flush(struct client *c, struct strbuf *out, size_t *at)
         if (n < 0)
             return false;
         *at += (size_t)n;
+        count_transfer(c, TRAFFIC_BYTES_OUT, n);
     }
     if (*at == out->len) {
         strbuf_clear(out);
@@ -362,12 +381,20 @@ static bool flush(struct client *c, struct strbuf *out, size_t *at)
 static bool flush_out(struct client *c)
 {
     ensure(c->connected);
-    return flush(c, &c->out, &c->out_at);
+    if (!flush(c, &c->out, &c->out_at))
+        return false;
+    for (struct client_call *call = c->out.len == 0 ? c->first : NULL; call != NULL; call = call->next) {
+        if (call->unsent > 0)
+            client_count_sent(c->options.counts, call->unsent);
+        call->unsent = 0;
+    }
+    return true;
 }
 
 /*
  * The broker closes a connection whose login has run out (KIP-368). So long before that, one that waits for nothing is
- * given up, and the next call makes another.
+ * given up, and the next call makes another. However busy a client is, that moment comes with each answer, as who asks
+ * has one call at a time; and a call that went out before the end of a login is answered after it, too.
  */
 static bool is_worn_out(const struct client *c)
 {
@@ -383,6 +410,7 @@ void client_send(struct client *c, struct strbuf *frame, struct client_call *cal
     call->correlation_id = c->next_id++;
     call->deadline = clock_mono_ms() + call->timeout_ms;
     call->next = NULL;
+    call->unsent = (int32_t)frame->len;
     be32_put(frame->p + CORRELATION_AT, (uint32_t)call->correlation_id);
     strbuf_add(&c->out, frame->p, frame->len);
     strbuf_deinit(frame);
@@ -406,6 +434,7 @@ static int read_frame(struct client *c)
         return errno == EAGAIN || errno == EINTR ? 0 : -1;
     if (n == 0 && want > 0)
         return -1;
+    count_transfer(c, TRAFFIC_BYTES_IN, n);
     if (c->frame != NULL) {
         c->frame_have += (int32_t)n;
         return 1;
@@ -422,7 +451,10 @@ static int read_frame(struct client *c)
     return 1;
 }
 
-/* Gives a complete answer to its call. -1 if there is none, or the client is gone. */
+/*
+ * Gives a complete answer to its call. -1 if there is none. Who is told may end the connection, or have it replaced by
+ * one that is not there yet: then nothing more is to be read.
+ */
 static int client_deliver(struct client *c)
 {
     uint8_t *frame = c->frame;
@@ -435,17 +467,18 @@ static int client_deliver(struct client *c)
         return -1;
     }
     struct client_call *call = take_call(c);
+    client_count(c->options.counts, TRAFFIC_RECEIVED, 1);
     arm_deadline(c);
     call->done(call, answer);
     free(frame);
-    return c->doomed || c->transport.fd < 0 ? -1 : 1;
+    return c->connected ? 1 : 0;
 }
 
 static int read_answers(struct client *c)
 {
     int rc;
     while ((rc = read_frame(c)) > 0)
-        if (c->frame != NULL && c->frame_have == c->frame_len && (rc = client_deliver(c)) < 0)
+        if (c->frame != NULL && c->frame_have == c->frame_len && (rc = client_deliver(c)) <= 0)
             break;
     return rc;
 }
@@ -462,6 +495,10 @@ static bool become_connected(struct client *c)
     free(c->refusal);
     c->refusal = NULL;
     c->connected = true;
+    if (c->transport.tls != NULL || (c->options.route != NULL && c->options.route->login != NULL)) {
+        client_count(c->options.counts, TRAFFIC_LOGINS, 1);
+        client_count(c->options.counts, TRAFFIC_LOGINS_FOR_GOOD, 1);
+    }
     return flush_out(c);
 }
 
@@ -469,6 +506,7 @@ static bool client_refuse(struct client *c, const char *what, const char *why)
 {
     struct fail refusal;
     fail_set(&refusal, "%s%s", what, why);
+    client_count(c->options.counts, TRAFFIC_LOGINS_FAILED, 1);
     log_error_limited(&refusals, "Connection to %s:%d failed authentication due to: %s", c->host, c->port,
                       refusal.text);
     free(c->refusal);
@@ -602,6 +640,7 @@ static bool finish_connecting(struct client *c)
     }
     timer_stop(&c->setup);
     c->failures = 0;
+    client_count(c->options.counts, TRAFFIC_OPENED, 1);
     struct tls_context *tls = c->options.route != NULL ? client_route_tls(c->options.route) : NULL;
     if (tls == NULL)
         return begin_login(c);

@@ -13,6 +13,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <netdb.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -52,6 +53,16 @@ static void tell_abandoned(struct connection *c)
     }
 }
 
+/* Among others from now on; NULL: among none. */
+static void connection_count_mute(struct connection *c, atomic_int *count)
+{
+    if (c->muted_in != NULL)
+        atomic_fetch_sub(c->muted_in, 1);
+    if (count != NULL)
+        atomic_fetch_add(count, 1);
+    c->muted_in = count;
+}
+
 void connection_close(struct connection *c)
 {
     if (c->closed)
@@ -62,9 +73,13 @@ void connection_close(struct connection *c)
     watch_set(&c->watch, WATCH_NONE);
     timer_stop(&c->again);
     timer_stop(&c->mute);
+    connection_count_mute(c, NULL);
     handshake_abandon(c->handshake);
     transport_close(&c->transport);
     DL_DELETE(c->owner->connections, c);
+    traffic_add(c->traffic, TRAFFIC_CLOSED, 1);
+    software_leave(c->owner, c->software);
+    c->software = NULL;
     free(c->frame);
     free(c->rest);
     c->frame = c->rest = NULL;
@@ -95,11 +110,11 @@ void connection_close_for(struct connection *c, const char *why)
     connection_close(c);
 }
 
-void connection_touch(struct connection *c)
+void connection_touch(struct connection *c, int64_t now_us)
 {
     if (c->closed)
         return;
-    int64_t now = clock_mono_ms();
+    int64_t now = now_us / 1000;
     if (now == c->last_active || c->next == NULL) {
         c->last_active = now; /* the last of the list stays the last */
         return;
@@ -129,11 +144,15 @@ static void start_exchange(struct connection *c, uint8_t *frame, int32_t len, bo
     x->frame = frame;
     x->frame_len = len;
     x->received_us = clock_mono_us();
+    /* It was there when the loop woke up, unless another of its connection's has kept it from being read, or begun. */
+    x->whole_us = c->fresh ? loop_turn_us() : x->received_us;
+    c->fresh = false;
     /* A request may unfold to a few times its size, not to whatever it claims. */
     arena_init(&x->arena, MIN((size_t)len * 16 + (1 << 20), (size_t)MOST_UNFOLDED_BYTES));
     c->overlapping = overlap;
     c->refs++;
     c->open++;
+    traffic_add(c->traffic, TRAFFIC_RECEIVED, 1);
     ensure(c->open <= MAX_OVERLAP);
     *c->last = x;
     c->last = &x->next;
@@ -299,9 +318,12 @@ static void read_requests(struct connection *c)
     for (int i = 0; i < MOST_READS && filled && wants_more(c); i++) {
         bool in_body = c->frame != NULL && c->rest_len == 0;
         filled = false;
+        c->fresh = true;
         ssize_t n = in_body ? read_body(c, &filled) : read_frames(c, &filled);
+        c->fresh = false;
+        traffic_add(c->traffic, TRAFFIC_BYTES_IN, MAX(n, (ssize_t)0));
         if (n > 0)
-            connection_touch(c);
+            connection_touch(c, loop_callback_us());
         else if (n == 0 || (errno != EAGAIN && errno != EINTR))
             connection_close(c);
     }
@@ -321,6 +343,17 @@ static void update_watch(struct connection *c)
     if (c->first != NULL && c->first->answered && c->warming == NULL)
         events |= WATCH_WRITE;
     watch_set(&c->watch, events);
+}
+
+static void connection_count_transport(struct connection *c)
+{
+    const struct transport *t = &c->transport;
+    if (c->closed)
+        return;
+    traffic_add(c->traffic, TRAFFIC_BYTES_OUT, t->written - c->counted_out);
+    traffic_add(c->traffic, TRAFFIC_CALLS, t->calls - c->counted_calls);
+    c->counted_out = t->written;
+    c->counted_calls = t->calls;
 }
 
 /* Starts what was read already and had to wait. False if it still has to. */
@@ -347,6 +380,7 @@ void connection_progress(struct connection *c)
     c->refs++;
     while (going && connection_send_answers(c) && !c->closed)
         going = (is_stalled(c) || c->rest_len > 0) && eat_rest(c);
+    connection_count_transport(c);
     if (!c->closed && c->ending && c->first == NULL)
         connection_close(c);
     if (!c->closed && connection_account_unsent(c))
@@ -363,7 +397,10 @@ static void connection_on_shaken(void *ctx, const struct handshake_result *resul
     ensure(!c->closed);
     switch (result->state) {
     case HANDSHAKE_DONE:
-        connection_touch(c);
+        traffic_add(c->traffic, c->transport.by_kernel ? TRAFFIC_TLS_BY_KERNEL : TRAFFIC_TLS_BY_BROKER, 1);
+        if (!security_protocol_has_sasl(c->listener->protocol))
+            connection_note_login(c, NOTE_LOGIN_OK);
+        connection_touch(c, loop_callback_us());
         update_watch(c);
         break;
     case HANDSHAKE_READ:
@@ -373,6 +410,7 @@ static void connection_on_shaken(void *ctx, const struct handshake_result *resul
     case HANDSHAKE_FAILED:
         log_info_limited(&failed_handshakes, "Failed authentication with %s on listener %s: SSL handshake failed: %s",
                          c->peer, c->listener->name, result->why.text);
+        connection_note_login(c, NOTE_LOGIN_FAILED);
         connection_close(c);
     }
 }
@@ -417,11 +455,12 @@ static void connection_on_mute_over(struct timer *t)
 {
     struct connection *c = CONTAINER_OF(t, struct connection, mute);
     c->muted = false;
-    connection_touch(c);
+    connection_count_mute(c, NULL);
+    connection_touch(c, loop_callback_us());
     connection_progress(c);
 }
 
-void exchange_mute(struct exchange *x, int32_t ms)
+void exchange_mute(struct exchange *x, int32_t ms, atomic_int *count)
 {
     struct connection *c = x->conn;
     int64_t until = clock_mono_ms() + ms;
@@ -430,6 +469,7 @@ void exchange_mute(struct exchange *x, int32_t ms)
         return;
     c->muted = true;
     c->muted_until = until;
+    connection_count_mute(c, count);
     timer_start(&c->mute, ms);
 }
 
@@ -472,6 +512,9 @@ void connection_open(struct net_loop *l, const struct listener *listener, int fd
     c->serial = serial;
     c->owner = l;
     c->listener = listener;
+    c->traffic = &l->traffic[listener - l->server->config->listeners.items];
+    c->software = software_unknown(l, (int)(listener - l->server->config->listeners.items));
+    traffic_add(c->traffic, TRAFFIC_OPENED, 1);
     c->refs = 1;
     c->largest_frame = l->server->config->socket_request_max_bytes;
     c->last = &c->first;
@@ -548,6 +591,18 @@ const struct listener *connection_listener(const struct connection *c)
 const char *connection_peer(const struct connection *c)
 {
     return c->peer;
+}
+
+void connection_id(const struct connection *c, char *out, size_t size)
+{
+    char host[NI_MAXHOST] = "", port[NI_MAXSERV] = "";
+    struct sockaddr_storage address;
+    socklen_t len = sizeof(address);
+    if (c->closed || getsockname(c->transport.fd, (struct sockaddr *)(void *)&address, &len) != 0 ||
+        getnameinfo((struct sockaddr *)(void *)&address, len, host, sizeof(host), port, sizeof(port),
+                    NI_NUMERICHOST | NI_NUMERICSERV) != 0)
+        host[0] = port[0] = '\0';
+    snprintf(out, size, "%s:%s-%s-%" PRId64, host, port, c->peer, c->serial);
 }
 
 int64_t connection_serial(const struct connection *c)

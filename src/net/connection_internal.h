@@ -9,6 +9,9 @@ struct warm_up;
 struct connection {
     struct net_loop *owner;
     const struct listener *listener;
+    struct traffic *traffic;            /* of its listener, on its loop */
+    struct software_count *software;    /* NULL: it is not counted */
+    int64_t counted_out, counted_calls; /* of what its transport has written, and how often it was called */
     int64_t serial;
     struct transport transport;
     struct handshake *handshake; /* under way on a worker */
@@ -17,13 +20,15 @@ struct connection {
     struct timer mute;  /* it has used more than it may, and pauses */
     int refs;           /* the connection itself, each exchange, a warm-up under way */
     bool closed, overlapping;
-    bool begun;          /* the server knows of it */
-    bool held;           /* nothing starts before the exchange that was started last says so */
-    bool muted;          /* its timer `mute` runs */
-    bool paused;         /* too many requests are being served already */
-    bool ending;         /* closed when its answers are sent; nothing more is read */
-    bool reading;        /* answers that come now are sent together when what was read is used up */
-    int64_t muted_until; /* while it is muted */
+    bool begun;           /* the server knows of it */
+    bool held;            /* nothing starts before the exchange that was started last says so */
+    bool muted;           /* its timer `mute` runs */
+    bool paused;          /* too many requests are being served already */
+    bool ending;          /* closed when its answers are sent; nothing more is read */
+    bool fresh;           /* no frame of what was read last was started yet */
+    bool reading;         /* answers that come now are sent together when what was read is used up */
+    int64_t muted_until;  /* while it is muted */
+    atomic_int *muted_in; /* where it counts as muted; NULL: nowhere */
     int64_t last_active;
     struct connection *prev, *next; /* of the loop's list */
 
@@ -51,7 +56,7 @@ void connection_unref(struct connection *c);
 /* Both do nothing if it is closed already. Exchanges that are being served stay until they are answered. */
 void connection_close(struct connection *c);
 void connection_close_for(struct connection *c, const char *why); /* with a log line */
-void connection_touch(struct connection *c);                      /* it is not idle */
+void connection_touch(struct connection *c, int64_t now_us);      /* it is not idle */
 /* After anything has changed: send, start what was waiting, wait for what comes next. */
 void connection_progress(struct connection *c);
 

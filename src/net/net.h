@@ -12,6 +12,8 @@
 #ifndef BARNABAS_NET_H
 #define BARNABAS_NET_H
 
+#include <stdatomic.h>
+
 #include <netinet/in.h>
 #include <sys/socket.h>
 
@@ -22,6 +24,7 @@
 #include "base/strbuf.h"
 #include "base/workers.h"
 #include "config/config.h"
+#include "metrics/bean.h"
 #include "security/sasl.h"
 #include "security/tls.h"
 
@@ -47,13 +50,26 @@ size_t outgoing_size(const struct outgoing *o);
 struct net_server;
 struct connection;
 
+/* What the server will want to know of an exchange when its answer is sent, in microseconds; the server's own. */
+struct exchange_account {
+    const void *of; /* NULL: it is not counted */
+    int64_t queue_us, local_us, remote_us;
+    int64_t answered_us; /* when */
+    int32_t body_len, throttle_ms;
+    int16_t key, version;
+    char *log; /* what is to be logged of it; NULL: nothing */
+};
+
 struct exchange {
     struct connection *conn; /* stays valid, even if the peer has gone */
     struct arena arena;      /* freed with the frame when the exchange is answered */
     uint8_t *frame;          /* the request without its length, may be patched */
     int32_t frame_len;
-    int64_t received_us; /* monotonic */
-    void *context;       /* the server's */
+    int64_t received_us;         /* when it was begun to be served; monotonic */
+    int64_t whole_us;            /* when all of it was there, as far as is known */
+    int64_t sending_us, sent_us; /* when its answer began to be sent, and was */
+    struct exchange_account account;
+    void *context; /* the server's */
     /* Set by a server that waits: the peer has gone, so that it may stop waiting. It still has to end the exchange. */
     void (*abandoned)(struct exchange *x);
 
@@ -67,6 +83,8 @@ struct net_handler {
      * do. */
     void (*begin)(void *ctx, struct connection *conn);
     void (*serve)(void *ctx, struct exchange *x);
+    /* The answer is sent, or will not be; of an exchange that has an account. NULL: nobody wants to know. */
+    void (*ended)(void *ctx, const struct exchange *x);
     /* Whether this request may be served while earlier ones that were allowed to overlap are open. */
     bool (*may_overlap)(void *ctx, struct connection *conn, const uint8_t *frame, int32_t len);
     void *ctx;
@@ -91,21 +109,37 @@ void exchange_release(struct exchange *x);
 /*
  * From now on nothing more of its connection is read or started for that long (KIP-219); the longest of several counts.
  * Answers leave all the same. When the time is over the connection is as if it had just been used; longer than
- * connections.max.idle.ms it is not kept.
+ * connections.max.idle.ms it is not kept. So long it counts in `count`, which outlives the server; NULL: nobody counts.
  */
-void exchange_mute(struct exchange *x, int32_t ms);
+void exchange_mute(struct exchange *x, int32_t ms, atomic_int *count);
 /* The peer has closed the connection: an answer would go nowhere. */
 bool exchange_is_orphan(const struct exchange *x);
 struct loop *exchange_loop(const struct exchange *x);
 
 int64_t connection_serial(const struct connection *c); /* later ones have higher ones */
 const struct listener *connection_listener(const struct connection *c);
-const char *connection_peer(const struct connection *c);      /* "host:port", for the log */
+const char *connection_peer(const struct connection *c); /* "host:port", for the log */
+/* "local:port-host:port-number", as Kafka names it. On its loop. */
+void connection_id(const struct connection *c, char *out, size_t size);
 const char *connection_peer_host(const struct connection *c); /* "/host" as Kafka shows it */
 /* NULL: it is not encrypted. For questions, on its loop. */
 struct ssl_st *connection_tls(const struct connection *c);
 /* From the next frame on; socket.request.max.bytes is the limit of who says nothing. */
 void connection_limit_frames(struct connection *c, int32_t most);
+/* For those who count, on its loop: its peer has logged in, or failed to, or was closed as its login had run out. */
+enum login_news {
+    NOTE_LOGIN_OK,
+    NOTE_LOGIN_OK_FOR_GOOD,
+    NOTE_LOGIN_FAILED,
+    NOTE_LOGIN_OK_AGAIN,
+    NOTE_LOGIN_FAILED_AGAIN,
+    NOTE_LOGIN_EXPIRED
+};
+void connection_note_login(struct connection *c, enum login_news news);
+/* The same: by what software the peer is made. */
+void connection_note_software(struct connection *c, struct str name, struct str version);
+/* What was noted, or "unknown"; the connection's texts. */
+void connection_software(const struct connection *c, struct str *name, struct str *version);
 /* A place for the server to keep what belongs to the connection; freed with it. */
 void **connection_context(struct connection *c, void (*free_fn)(void *));
 
@@ -135,6 +169,8 @@ void ip_rates_clear(struct ip_rates *r);
  * time; may ask the name service.
  */
 void net_server_configure(struct net_server *s, const struct broker_config *config, const struct ip_rates *rates);
+/* It counts, for that registry, which outlives it. Before its loops run. */
+void net_server_count(struct net_server *s, struct metrics *m);
 /* On which threads TLS handshakes are made. Before it is started. */
 void net_server_set_shakers(struct net_server *s, struct workers *shakers);
 /*
@@ -170,6 +206,7 @@ struct client_call {
     struct client_call *next; /* the client's */
     int64_t deadline;
     int32_t correlation_id;
+    int32_t unsent; /* the size of its frame, until all of that has been sent */
 };
 
 /* How somebody goes to others, the same for all its clients, which it outlives. */
@@ -177,6 +214,7 @@ struct client_route {
     struct workers *resolvers;      /* where hosts are looked up, which may take its time; NULL: in place */
     struct workers *shakers;        /* where hands are shaken and passwords hashed; NULL: in place */
     const struct sasl_login *login; /* by which it logs in; NULL: it need not */
+    struct client_metrics *metrics; /* where it is counted; NULL: nobody wants to know */
     struct lock lock;               /* guards what follows */
     struct tls_context *tls;        /* NULL: nothing is encrypted */
 };
@@ -191,6 +229,7 @@ struct client_options {
     int64_t setup_timeout_ms, setup_timeout_max_ms; /* to connect to an address, doubled by failures up to the most
                                                        (KIP-601); 0: only calls have a time-out */
     int32_t receive_buffer_bytes;                   /* SO_RCVBUF; <= 0: the kernel's choice */
+    struct client_counts *counts;                   /* outlive the client; NULL: nobody counts */
 };
 /* Of a client that speaks to another broker. */
 struct client_options client_options_of(const struct broker_config *config, struct loop *loop,
@@ -208,10 +247,38 @@ const char *client_refusal(const struct client *c);
 void client_free(struct client *c);
 /*
  * Sends a whole frame, length included, whose request header starts with key, version and correlation id;
- * the client sets the id. Answers come in the order of the calls. Takes what `out` holds.
+ * the client sets the id. Answers come in the order of the calls. Takes what `out` holds. Where logins end, who has
+ * calls open at every moment, and not one after the other, loses them with the connection.
  */
 void client_send(struct client *c, struct strbuf *frame, struct client_call *call);
 /* Closes the connection; open calls fail. */
 void client_disconnect(struct client *c);
+
+/* ---- What is counted of clients ---- */
+
+/*
+ * Clients of one kind, which are told of in one bean of kafka.server, as Kafka has one for each of its selectors:
+ *
+ *     replica-fetcher-metrics,broker-id=2,fetcher-id=0      connections, bytes, requests, the time of the loop
+ */
+enum { CLIENT_KIND_TAGS = 2 };
+struct client_kind {
+    const char *type; /* outlives the clients, as the keys do */
+    struct {
+        const char *key; /* NULL: no more */
+        int32_t value;
+    } tags[CLIENT_KIND_TAGS];
+};
+
+struct client_metrics;
+struct client_metrics *client_metrics_new(struct metrics *m);
+void client_metrics_free(struct client_metrics *m); /* after all that counts in it; NULL is fine */
+
+struct client_counts;
+/* The bean is there from now on. NULL if the route counts nothing. The clients are all of that loop, which outlives
+ * what is counted. Any thread. */
+struct client_counts *client_counts_new(const struct client_route *route, struct loop *loop,
+                                        const struct client_kind *kind);
+void client_counts_free(struct client_counts *c); /* when its clients have gone, and with it the bean; NULL is fine */
 
 #endif

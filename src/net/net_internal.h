@@ -7,6 +7,7 @@
 
 #include "net/addresses.h"
 #include "net/net.h"
+#include "net/traffic_internal.h"
 #include "net/transport.h"
 
 enum { SCRATCH_SIZE = 64 << 10, PEER_ROOM = 64 };
@@ -28,7 +29,13 @@ struct net_loop {
     struct timer resume_timer; /* runs while connections are paused */
     uint8_t scratch[SCRATCH_SIZE];
     bool closing;
+    struct traffic *traffic; /* by listener */
+    struct loop_time time;
+    atomic_int unsent_answers;
+    int64_t newest_us; /* the last time that is known here: at which an exchange was answered, or answers were sent */
 };
+
+struct net_metrics;
 
 struct net_server {
     const struct broker_config *config;
@@ -40,7 +47,8 @@ struct net_server {
     int loop_count;
     struct acceptor *acceptors;
     int acceptor_count;
-    int most_descriptors; /* that may be in use when a connection is let in */
+    int most_descriptors;        /* that may be in use when a connection is let in */
+    struct net_metrics *metrics; /* NULL: nobody wants to know */
     struct ip_counts *ips;
     struct creation_rate rate; /* max.connection.creation.rate */
     atomic_int connection_count, max_connections;
@@ -58,10 +66,36 @@ void connections_close_all(struct net_loop *l);
 void connections_idle_check(struct timer *t);
 void connections_resume(struct timer *t);
 
+/* net_metrics.c */
+
+/* Of which client software a connection is, until it says so and when it has gone; NULL: nobody counts it. */
+struct software_count;
+struct software_count *software_unknown(struct net_loop *l, int listener);
+void software_leave(struct net_loop *l, struct software_count *count);
+void net_metrics_accepted(struct net_server *s, int listener);
+void net_metrics_blocked(struct net_server *s, int listener, int64_t ms); /* as there are too many connections */
+/* It would have been let in sooner but for the rate of all, or of its address: then it is not, for so long. */
+void net_metrics_delayed(struct net_server *s, int listener, int64_t ms);
+void net_metrics_delayed_address(struct net_server *s, int listener, int64_t ms);
+void net_metrics_free(struct net_server *s);
+
+/* client_metrics.c; does nothing where nobody counts. On the clients' loop. */
+void client_count(struct client_counts *c, enum traffic_sum which, int64_t n);
+void client_count_sent(struct client_counts *c, int64_t size); /* a whole frame, its length included */
+void client_count_socket(struct client_counts *c, bool is_there);
+
 /* acceptor.c */
 bool acceptors_bind(struct net_server *s, struct fail *fail);
 void acceptors_watch(struct net_server *s, bool on); /* on loop 0's thread */
 void acceptors_free(struct net_server *s);
+int64_t acceptor_certificate_end(struct net_server *s, int listener); /* tls_context_end(); 0: it encrypts nothing */
+/* How fast those addresses have come of late whom a limit bounds; the caller's to free. Any thread. */
+struct address_rate {
+    char address[ADDRESS_ROOM];
+    int64_t bean_id;
+    double per_second;
+};
+struct address_rate *acceptors_address_rates(struct net_server *s, struct metrics *m, size_t *count);
 /* A connection has gone: its place is free. */
 void acceptors_release(struct net_server *s, const struct listener *listener, const struct sockaddr_storage *addr);
 

@@ -41,6 +41,8 @@ struct net_server *net_server_new(const struct broker_config *config, struct wor
         timer_init(&s->loops[i].idle_timer, s->loops[i].loop, connections_idle_check);
         timer_init(&s->loops[i].resume_timer, s->loops[i].loop, connections_resume);
     }
+    for (int i = 0; i < s->loop_count; i++)
+        s->loops[i].traffic = xcalloc((size_t)config->listeners.count, sizeof(*s->loops[i].traffic));
     if (acceptors_bind(s, fail))
         return s;
     net_server_free(s);
@@ -115,6 +117,9 @@ void net_server_free(struct net_server *s)
     net_server_stop(s);
     for (int i = 0; i < s->loop_count; i++)
         loop_free(s->loops[i].loop);
+    net_metrics_free(s);
+    for (int i = 0; i < s->loop_count; i++)
+        free(s->loops[i].traffic);
     acceptors_free(s);
     free(s->loops);
     free(s);

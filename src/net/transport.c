@@ -1,11 +1,15 @@
 #include "net/transport.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include "security/tls.h"
 
 enum { LARGEST_RECORD = 16 << 10 };
 
@@ -52,7 +56,7 @@ static ssize_t tls_trouble(struct transport *t, int rc)
     return -1;
 }
 
-static ssize_t tls_read(struct transport *t, const struct iovec *io, int count)
+static ssize_t tls_read_some(struct transport *t, const struct iovec *io, int count)
 {
     size_t total = 0;
     ensure(t->shaken);
@@ -69,6 +73,17 @@ static ssize_t tls_read(struct transport *t, const struct iovec *io, int count)
         }
     }
     return (ssize_t)total;
+}
+
+/* The kernel would go on with the old keys after new ones are agreed on, which the peer could not read. */
+static ssize_t tls_read(struct transport *t, const struct iovec *io, int count)
+{
+    ssize_t n = tls_read_some(t, io, count);
+    if (!t->by_kernel || !tls_keys_are_renewed(t->tls))
+        return n;
+    t->broken = true;
+    errno = EPROTO;
+    return -1;
 }
 
 /* Where the next record is taken from. */
@@ -117,10 +132,6 @@ static ssize_t tls_write(struct transport *t, const struct iovec *io, int count)
 
 static ssize_t tls_send_file(struct transport *t, int file, off_t pos, size_t len)
 {
-    if (t->by_kernel) {
-        ssize_t n = SSL_sendfile(t->tls, file, pos, len, 0);
-        return n >= 0 ? n : tls_trouble(t, (int)n);
-    }
     for (size_t total = 0;;) {
         size_t wanted = MIN(len - total, sizeof(record_room)), n;
         ssize_t have = wanted > 0 ? pread(file, record_room, wanted, pos + (off_t)total) : 0;
@@ -135,9 +146,23 @@ static ssize_t tls_send_file(struct transport *t, int file, off_t pos, size_t le
 
 /* ---- Either ---- */
 
+/* OpenSSL would keep the address of what it could not send. The kernel takes what it would take without TLS. */
+static bool encrypts_here(const struct transport *t)
+{
+    return t->tls != NULL && !t->by_kernel;
+}
+
+/* Also what was not sent: it says so. */
+static ssize_t note_written(struct transport *t, ssize_t n)
+{
+    t->written += MAX(n, (ssize_t)0);
+    return n;
+}
+
 ssize_t transport_read(struct transport *t, const struct iovec *io, int count)
 {
     ensure(t->fd >= 0);
+    t->calls++;
     if (t->tls != NULL)
         return tls_read(t, io, count);
     struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)io, .msg_iovlen = (size_t)count};
@@ -147,14 +172,25 @@ ssize_t transport_read(struct transport *t, const struct iovec *io, int count)
 ssize_t transport_write(struct transport *t, const struct iovec *io, int count, bool more_follows)
 {
     ensure(t->fd >= 0);
-    if (t->tls != NULL)
-        return tls_write(t, io, count);
+    t->calls++;
+    if (encrypts_here(t))
+        return note_written(t, tls_write(t, io, count));
     struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)io, .msg_iovlen = (size_t)count};
-    return sendmsg(t->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT | (more_follows ? MSG_MORE : 0));
+    return note_written(t, sendmsg(t->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT | (more_follows ? MSG_MORE : 0)));
 }
 
 ssize_t transport_send_file(struct transport *t, int file, off_t pos, size_t len)
 {
     ensure(t->fd >= 0 && len > 0);
-    return t->tls != NULL ? tls_send_file(t, file, pos, len) : sendfile(t->fd, file, &pos, len);
+    t->calls++;
+    return note_written(t, encrypts_here(t) ? tls_send_file(t, file, pos, len) : sendfile(t->fd, file, &pos, len));
+}
+
+bool transport_kernel_has_tls(void)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool yes = fd >= 0 && setsockopt(fd, IPPROTO_TCP, TCP_ULP, "tls", sizeof("tls")) != 0 && errno == ENOTCONN;
+    if (fd >= 0)
+        close(fd);
+    return yes;
 }

@@ -18,10 +18,12 @@ struct transport {
     int fd;             /* not blocking; -1: none, or lent */
     struct ssl_st *tls; /* NULL: bytes go as they are */
     bool shaken;        /* hands, where there is TLS: bytes may come and go */
-    bool by_kernel;     /* which encrypts what is sent, files without copying (kTLS) */
+    bool by_kernel;     /* which encrypts what is sent, files without copying (kTLS): it is sent as without TLS */
     bool has_more;      /* TLS may have received what was not asked for yet, of which the socket will not tell */
     bool write_first;   /* TLS has to send something before it can read on */
     bool broken;        /* TLS failed: it says nothing more to its peer */
+    int64_t written;    /* bytes, as they were before they were encrypted */
+    int64_t calls;      /* to read or write */
 };
 
 /* Takes both; `tls` may be NULL. */
@@ -35,6 +37,9 @@ ssize_t transport_read(struct transport *t, const struct iovec *io, int count);
 ssize_t transport_write(struct transport *t, const struct iovec *io, int count, bool more_follows);
 /* As sendfile(), which says 0 when the file is shorter. */
 ssize_t transport_send_file(struct transport *t, int file, off_t pos, size_t len);
+
+/* Whether the kernel could encrypt (kTLS), suites permitting. */
+bool transport_kernel_has_tls(void);
 
 /* ---- Shaking hands ---- */
 

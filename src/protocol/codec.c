@@ -380,6 +380,8 @@ static void write_value(struct writer *w, const struct field *f, bool flexible, 
     case FIELD_INT16:
     case FIELD_UINT16:
         writer_int16(w, *(const int16_t *)p);
+        if (f->is_error)
+            error_counts_note(&w->errors, *(const int16_t *)p);
         return;
     case FIELD_INT32:
     case FIELD_UINT32:
@@ -539,7 +541,7 @@ void message_write(const struct message_type *type, struct writer *w, int16_t ve
 
 /* ---- Printing ---- */
 
-static void print_text(struct strbuf *out, struct str s)
+void json_print_text(struct strbuf *out, struct str s)
 {
     strbuf_puts(out, "\"");
     for (int32_t i = 0; i < s.len; i++) {
@@ -550,6 +552,16 @@ static void print_text(struct strbuf *out, struct str s)
             strbuf_add(out, &c, 1);
     }
     strbuf_puts(out, "\"");
+}
+
+/* Who may log in by it may do so again. */
+static bool is_secret(const struct field *f)
+{
+    static const char *const names[] = {"AuthBytes", "Hmac", "Salt", "SaltedPassword"};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (strcmp(f->name, names[i]) == 0)
+            return true;
+    return false;
 }
 
 static void print_bytes(struct strbuf *out, struct bytes data)
@@ -571,14 +583,16 @@ static void print_value(struct strbuf *out, const struct field *f, int16_t versi
         if (((const struct str *)p)->p == NULL)
             strbuf_puts(out, "null");
         else
-            print_text(out, *(const struct str *)p);
+            json_print_text(out, *(const struct str *)p);
         return;
     case FIELD_BYTES:
-        print_bytes(out, *(const struct bytes *)p);
+        if (is_secret(f))
+            strbuf_puts(out, "\"[hidden]\"");
+        else
+            print_bytes(out, *(const struct bytes *)p);
         return;
     case FIELD_RECORDS:
-        strbuf_printf(out, "\"%" PRId32 " bytes\"",
-                      ((const struct records *)p)->mem.len + ((const struct records *)p)->region_len);
+        strbuf_printf(out, "%" PRId32, ((const struct records *)p)->mem.len + ((const struct records *)p)->region_len);
         return;
     case FIELD_UUID:
         uuid_format(*(const struct uuid *)p, id);
@@ -628,7 +642,8 @@ void message_print(const struct message_type *type, struct strbuf *out, int16_t 
         const void *p = (const char *)m + f->offset;
         if (!in_range(f->versions, version))
             continue;
-        strbuf_printf(out, "%s\"%c%s\":", comma, tolower((unsigned char)f->name[0]), f->name + 1);
+        strbuf_printf(out, "%s\"%c%s%s\":", comma, tolower((unsigned char)f->name[0]), f->name + 1,
+                      f->type == FIELD_RECORDS ? "SizeInBytes" : "");
         if (f->array)
             print_array(out, f, version, p);
         else

@@ -58,6 +58,7 @@ struct field {
     bool default_null;
     int64_t default_number;
     const struct message_type *fields; /* of a struct */
+    bool is_error;                     /* an error code: a writer counts those that it writes */
 };
 
 struct message_type {
@@ -71,8 +72,11 @@ struct message_type {
 void message_init(const struct message_type *type, void *m); /* defaults */
 bool message_read(const struct message_type *type, struct reader *r, int16_t version, void *m) NODISCARD;
 void message_write(const struct message_type *type, struct writer *w, int16_t version, const void *m);
-/* As JSON, in the form of Kafka's own: names begin in lower case, bytes are base64. Records are shown as their length.
+/*
+ * As JSON, in the form of Kafka's own: names begin in lower case, bytes are base64. Of records the length is shown, and
+ * nothing of what somebody could log in by.
  */
+void json_print_text(struct strbuf *out, struct str s); /* with quotes and escapes */
 void message_print(const struct message_type *type, struct strbuf *out, int16_t version, const void *m);
 
 /* ---- The APIs ---- */

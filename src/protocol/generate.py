@@ -204,9 +204,10 @@ def descriptors(message, fields, struct, out):
         kind = PRIMITIVES[f.type][1] if f.type in PRIMITIVES else "STRUCT"
         is_null, number = default_value(f)
         size = "sizeof(%s)" % c_type(message, f).strip()
-        out.append('    {"%s", FIELD_%s, %s, offsetof(struct %s, %s), %s, {%d, %d}, {%d, %d}, %d, {%d, %d}, %s, %s, %s, %s},'
+        out.append('    {"%s", FIELD_%s, %s, offsetof(struct %s, %s), %s, {%d, %d}, {%d, %d}, %d, {%d, %d}, %s, %s, %s, %s, %s},'
                    % (f.name, kind, "true" if f.array else "false", struct, f.c_name(), size, *f.span, *f.nullable, f.tag,
-                      *f.tagged, "true" if f.inflexible else "false", "true" if is_null else "false", number, sub))
+                      *f.tagged, "true" if f.inflexible else "false", "true" if is_null else "false", number, sub,
+                      "true" if f.name.endswith("ErrorCode") and f.type == "int16" else "false"))
     if not fields:
         out.append('    {.name = NULL},')
     out.append("};")

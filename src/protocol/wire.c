@@ -68,6 +68,18 @@ uint32_t reader_uvarint(struct reader *r)
     return v;
 }
 
+void error_counts_add(struct error_counts *e, int16_t code)
+{
+    int32_t i = 0;
+    while (i < e->different && e->others[i].code != code)
+        i++;
+    if (i == MOST_DIFFERENT_ERRORS)
+        return;
+    e->others[i].code = code;
+    e->others[i].times++;
+    e->different = MAX(e->different, i + 1);
+}
+
 void writer_init(struct writer *w)
 {
     *w = (struct writer){0};

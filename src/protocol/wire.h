@@ -54,6 +54,26 @@ uint32_t reader_uvarint(struct reader *r);
 
 /* ---- Writing ---- */
 
+/* How often each error code was written. */
+enum { MOST_DIFFERENT_ERRORS = 8 };
+struct error_counts {
+    int32_t none; /* how often it was 0 */
+    int32_t different;
+    struct {
+        int32_t times;
+        int16_t code;
+    } others[MOST_DIFFERENT_ERRORS]; /* what does not fit is not counted */
+};
+void error_counts_add(struct error_counts *e, int16_t code);
+
+static inline void error_counts_note(struct error_counts *e, int16_t code)
+{
+    if (code == 0)
+        e->none++;
+    else
+        error_counts_add(e, code);
+}
+
 struct writer_splice { /* a region that belongs in front of the memory byte at `position` */
     size_t position;
     const struct file_region *region;
@@ -63,6 +83,7 @@ struct writer {
     struct strbuf buf;
     struct writer_splice *splices;
     size_t splice_count, splice_cap, spliced_bytes;
+    struct error_counts errors;
     const char *unfit; /* the first field whose value was too long for the protocol, and was left empty; NULL: none */
 };
 

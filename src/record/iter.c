@@ -45,7 +45,7 @@ static uint8_t take_byte(struct source *s)
     return *s->at++;
 }
 
-static int64_t take_varlong(struct source *s)
+static int64_t take_long_varlong(struct source *s)
 {
     uint64_t v = 0;
     for (int shift = 0; shift < 70; shift += 7) {
@@ -58,15 +58,38 @@ static int64_t take_varlong(struct source *s)
     return 0;
 }
 
-static int32_t take_varint(struct source *s)
+/* Most are of one or two bytes, in their shortest form. Returns their size; 0: it is another one, and still to be
+ * taken. */
+static inline int32_t take_short(struct source *s, int64_t *v)
 {
-    int64_t v = take_varlong(s);
+    if (s->end - s->at < 2)
+        return 0;
+    uint8_t a = s->at[0], b = s->at[1];
+    int32_t size = a < 0x80 ? 1 : b != 0 && b < 0x80 ? 2 : 0;
+    *v = unzigzag(size == 1 ? a : (uint64_t)(a & 0x7f) | (uint64_t)b << 7);
+    s->at += size;
+    return size;
+}
+
+static inline int64_t take_varlong(struct source *s)
+{
+    int64_t v;
+    return take_short(s, &v) > 0 ? v : take_long_varlong(s);
+}
+
+static inline int32_t to_varint(struct source *s, int64_t v)
+{
     if (v < INT32_MIN || v > INT32_MAX)
         s->bad = true;
     return s->bad ? 0 : (int32_t)v;
 }
 
-static void skip(struct source *s, size_t len)
+static inline int32_t take_varint(struct source *s)
+{
+    return to_varint(s, take_varlong(s));
+}
+
+static void skip_far(struct source *s, size_t len)
 {
     while (len > 0 && !s->bad) {
         if (s->at == s->end && !refill(s)) {
@@ -77,6 +100,14 @@ static void skip(struct source *s, size_t len)
         s->at += n;
         len -= n;
     }
+}
+
+static inline void skip(struct source *s, size_t len)
+{
+    if (len <= (size_t)(s->end - s->at))
+        s->at += len;
+    else
+        skip_far(s, len);
 }
 
 /* `len` bytes in one piece: in place if nothing is compressed, else copied to the arena. */
@@ -115,11 +146,21 @@ static struct bytes take_field(struct source *s, int32_t *left, int32_t len)
     return field;
 }
 
-static int32_t counted_varint(struct source *s, int32_t *left)
+static inline int64_t counted_varlong(struct source *s, int32_t *left)
 {
-    int32_t v = take_varint(s);
-    *left -= (int32_t)uvarlong_size(zigzag(v));
+    int64_t v;
+    int32_t size = take_short(s, &v);
+    if (size == 0) {
+        v = take_long_varlong(s);
+        size = (int32_t)uvarlong_size(zigzag(v));
+    }
+    *left -= size;
     return v;
+}
+
+static inline int32_t counted_varint(struct source *s, int32_t *left)
+{
+    return to_varint(s, counted_varlong(s, left));
 }
 
 static void take_headers(struct source *s, int32_t *left, struct record *out)
@@ -139,8 +180,8 @@ static void take_headers(struct source *s, int32_t *left, struct record *out)
 static void parse_body(struct record_iter *it, struct source *s, int32_t left, struct record *out)
 {
     take_byte(s); /* attributes: none are defined */
-    int64_t timestamp_delta = take_varlong(s);
-    left -= 1 + (int32_t)uvarlong_size(zigzag(timestamp_delta));
+    left--;
+    int64_t timestamp_delta = counted_varlong(s, &left);
     int32_t offset_delta = counted_varint(s, &left);
     *out = (struct record){.offset = wrapping_add(it->batch.base_offset, offset_delta)};
     out->timestamp =

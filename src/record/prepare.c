@@ -28,20 +28,23 @@ static enum kafka_error prepare_refuse(struct preparation *p, enum kafka_error e
 }
 
 #define REFUSE(p, error, ...) prepare_refuse((p), (error), arena_printf((p)->arena, __VA_ARGS__))
+/* The same, of a kind that is counted. */
+#define REFUSE_FOR(p, what, error, ...) ((p)->out->flaw = (what), REFUSE((p), (error), __VA_ARGS__))
 
 /* What the header of a batch must satisfy whatever its origin. */
 static enum kafka_error check_sizes(struct preparation *p, const struct batch *b)
 {
     if (b->magic == 2 && p->rules->from_client && b->base_offset != 0)
-        return REFUSE(p, ERR_INVALID_RECORD, "The base offset of a batch to append should be 0, but it is %lld",
-                      (long long)b->base_offset);
+        return REFUSE_FOR(p, FLAW_OFFSET_OR_SEQUENCE, ERR_INVALID_RECORD,
+                          "The base offset of a batch to append should be 0, but it is %lld",
+                          (long long)b->base_offset);
     if (b->size > p->rules->max_batch_size)
         return REFUSE(p, ERR_MESSAGE_TOO_LARGE,
                       "The record batch size in the append is %d bytes which exceeds the maximum "
                       "configured value of %d.",
                       b->size, p->rules->max_batch_size);
     if (!batch_crc_ok(b))
-        return REFUSE(p, ERR_CORRUPT_MESSAGE, "Record is corrupt (the checksum does not match)");
+        return REFUSE_FOR(p, FLAW_CRC, ERR_CORRUPT_MESSAGE, "Record is corrupt (the checksum does not match)");
     return ERR_NONE;
 }
 
@@ -50,14 +53,16 @@ static enum kafka_error check_client_batch(struct preparation *p, const struct b
     if (b->magic == 2) {
         int64_t range = b->last_offset - b->base_offset + 1;
         if (range <= 0 || b->count <= 0 || range != b->count)
-            return REFUSE(p, ERR_INVALID_RECORD, "Inconsistent batch: offset range [%lld, %lld] and %d records",
-                          (long long)b->base_offset, (long long)b->last_offset, b->count);
+            return REFUSE_FOR(p, FLAW_OFFSET_OR_SEQUENCE, ERR_INVALID_RECORD,
+                              "Inconsistent batch: offset range [%lld, %lld] and %d records", (long long)b->base_offset,
+                              (long long)b->last_offset, b->count);
     }
     if (batch_is_control(b))
         return REFUSE(p, ERR_INVALID_RECORD, "Clients are not allowed to write control records");
     if (batch_has_producer(b) && b->base_sequence < 0)
-        return REFUSE(p, ERR_INVALID_RECORD, "Invalid sequence number %d in record batch with producer id %lld",
-                      b->base_sequence, (long long)b->producer_id);
+        return REFUSE_FOR(p, FLAW_OFFSET_OR_SEQUENCE, ERR_INVALID_RECORD,
+                          "Invalid sequence number %d in record batch with producer id %lld", b->base_sequence,
+                          (long long)b->producer_id);
     return ERR_NONE;
 }
 
@@ -69,8 +74,8 @@ static enum kafka_error check_batch(struct preparation *p, const struct batch *b
     if (batch_codec(b) >= CODEC_COUNT)
         return REFUSE(p, ERR_INVALID_RECORD, "Unknown compression type id: %d", (int)batch_codec(b));
     if (b->magic != p->first.magic)
-        return REFUSE(p, ERR_INVALID_RECORD, "Batch magic %d is not the first batch's magic %d", b->magic,
-                      p->first.magic);
+        return REFUSE_FOR(p, FLAW_MAGIC, ERR_INVALID_RECORD, "Batch magic %d is not the first batch's magic %d",
+                          b->magic, p->first.magic);
     if (p->rules->from_client)
         return check_client_batch(p, b);
     return ERR_NONE;
@@ -124,6 +129,7 @@ static enum kafka_error check_record(struct preparation *p, const struct batch *
 {
     if (p->rules->compacted && r->key.p == NULL) {
         blame(p, index, STR_LIT("Compacted topic cannot accept message without key"));
+        p->out->flaw = FLAW_NO_KEY;
         return ERR_INVALID_RECORD;
     }
     if (b->magic < 2 && r->timestamp < NO_TIMESTAMP) { /* nobody could read it again */
@@ -258,6 +264,7 @@ enum kafka_error records_prepare(uint8_t *in, int32_t len, const struct record_r
 {
     struct preparation p = {.rules = rules, .arena = a, .out = out, .now = now, .in = in};
     *out = (struct prepared){.append_time = rules->log_append_time ? now : NO_TIMESTAMP,
+                             .received = len,
                              .by_coordinator = !rules->from_client};
     enum kafka_error error = prepare_survey(&p, len);
     if (error != ERR_NONE)

@@ -195,11 +195,16 @@ struct record_error {
 #define GUARD_NONE 0    /* nobody has asked */
 #define GUARD_OPEN (-1) /* it was known, as the transaction was open here */
 
+/* What was wrong with the first record that was, for those who count. */
+enum record_flaw { FLAW_NONE, FLAW_OTHER, FLAW_NO_KEY, FLAW_MAGIC, FLAW_CRC, FLAW_OFFSET_OR_SEQUENCE };
+
 /* Records that are ready to be appended: v2 batches whose base offsets count from 0. */
 struct prepared {
     struct bytes bytes;  /* the input, patched in place, or rebuilt in the arena */
     int32_t offsets;     /* how many offsets they take */
     int64_t append_time; /* LogAppendTime, or NO_TIMESTAMP */
+    int32_t received;    /* bytes of the input */
+    enum record_flaw flaw;
     bool converted;      /* rebuilt from an old format or another codec */
     bool by_coordinator; /* of this broker, who does not count: sequence numbers mean nothing */
     int64_t guard;       /* that its transaction includes the partition: GUARD_..., or the guard of a verification */

@@ -19,6 +19,11 @@ struct session_key {
     struct topic_key name; /* only its index when the session speaks in ids */
 };
 
+static size_t session_key_size(const struct session_key *key)
+{
+    return offsetof(struct session_key, name) + topic_key_size(&key->name);
+}
+
 struct session_partition {
     struct session_key key;
     int32_t current_leader_epoch, last_fetched_epoch, max_bytes;
@@ -52,13 +57,25 @@ struct fetch_sessions {
     struct lock lock;
     struct fetch_session *table;
     int slots;
+    struct metrics *metrics;
+    struct bean_source source;
+    int64_t bean_ids;
+    struct meter evictions;
 };
 
-struct fetch_sessions *fetch_sessions_new(int slots)
+static void fetch_sessions_visit(void *ctx, struct bean_walk *w);
+
+struct fetch_sessions *fetch_sessions_new(int slots, struct metrics *m)
 {
     struct fetch_sessions *f = xcalloc(1, sizeof(*f));
     lock_init(&f->lock, RANK_FETCH_SESSIONS);
     f->slots = slots;
+    if ((f->metrics = m) == NULL)
+        return f;
+    f->bean_ids = metrics_ids(m, 3);
+    meter_init(&f->evictions, m, "evictions");
+    f->source = (struct bean_source){.visit = fetch_sessions_visit, .ctx = f};
+    metrics_add_source(m, &f->source);
     return f;
 }
 
@@ -96,12 +113,32 @@ void fetch_sessions_free(struct fetch_sessions *f)
     struct fetch_session *s, *tmp;
     if (f == NULL)
         return;
+    if (f->metrics != NULL)
+        metrics_remove_source(f->metrics, &f->source);
+    meter_deinit(&f->evictions);
     HASH_ITER (hh, f->table, s, tmp) {
         HASH_DEL(f->table, s);
         session_free(s);
     }
     lock_deinit(&f->lock);
     free(f);
+}
+
+static void fetch_sessions_visit(void *ctx, struct bean_walk *w)
+{
+    struct fetch_sessions *f = ctx;
+    struct bean_name name = {"kafka.server", "FetchSessionCache", "NumIncrementalFetchSessions", {{0}}};
+    int64_t partitions = 0;
+    lock_take(&f->lock);
+    int64_t sessions = HASH_COUNT(f->table);
+    for (struct fetch_session *s = f->table; s != NULL; s = s->hh.next)
+        partitions += s->size;
+    lock_release(&f->lock);
+    yield_gauge(w, f->bean_ids, &name, bean_long(sessions));
+    name.name = "NumIncrementalFetchPartitionsCached";
+    yield_gauge(w, f->bean_ids + 1, &name, bean_long(partitions));
+    name.name = "IncrementalFetchSessionEvictionsPerSec";
+    yield_meter(w, f->bean_ids + 2, &name, &f->evictions);
 }
 
 /* Out of the table now; freed when the request that uses it is done. */
@@ -156,6 +193,7 @@ static bool session_make_room(struct fetch_sessions *f, const struct fetch_sessi
         remove_session(f, least);
     else
         return false;
+    meter_mark(&f->evictions, 1);
     return true;
 }
 
@@ -247,13 +285,13 @@ static bool set_partition(struct fetch_session *s, const struct fetch_item *item
     struct session_partition *p;
     if (!session_key_of(s->by_id, item->topic, item->topic_id, item->partition, &key))
         return false;
-    HASH_FIND(hh, s->partitions, &key, sizeof(key), p);
+    HASH_FIND(hh, s->partitions, &key, session_key_size(&key), p);
     if (p == NULL) {
         p = xcalloc(1, sizeof(*p));
         p->key = key;
         p->session = s;
         p->told_high_watermark = p->told_log_start = -1;
-        HASH_ADD(hh, s->partitions, key, sizeof(p->key), p);
+        HASH_ADD(hh, s->partitions, key, session_key_size(&p->key), p);
     }
     p->current_leader_epoch = item->current_leader_epoch;
     p->last_fetched_epoch = item->last_fetched_epoch;
@@ -272,7 +310,7 @@ static void session_forget(struct fetch_session *s, const struct fetch_request *
             struct session_key key;
             struct session_partition *p = NULL;
             if (session_key_of(s->by_id, topic->topic, topic->topic_id, topic->partitions.items[i], &key))
-                HASH_FIND(hh, s->partitions, &key, sizeof(key), p);
+                HASH_FIND(hh, s->partitions, &key, session_key_size(&key), p);
             if (p != NULL)
                 remove_partition(p);
         }

@@ -18,7 +18,7 @@ struct fetch_session;
 struct fetch_sessions;
 struct session_partition;
 
-struct fetch_sessions *fetch_sessions_new(int slots);
+struct fetch_sessions *fetch_sessions_new(int slots, struct metrics *m); /* which may be NULL: nobody counts */
 void fetch_sessions_free(struct fetch_sessions *f);
 
 struct fetch_item {               /* one partition of a fetch, from the request or the session */

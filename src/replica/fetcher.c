@@ -92,6 +92,18 @@ void fetcher_begin_anew(struct fetcher *f)
     }
 }
 
+/* With what is counted of it, as of a fetcher that Kafka has shut down. */
+static void let_go_of_leader(struct fetcher *f)
+{
+    struct client *old = f->client;
+    f->client = NULL;
+    client_free(old);
+    client_counts_free(f->traffic);
+    fetcher_counts_free(f->counts);
+    f->traffic = NULL;
+    f->counts = NULL;
+}
+
 /* False while the leader's address is not known. */
 static bool find_leader(struct fetcher *f)
 {
@@ -102,10 +114,13 @@ static bool find_leader(struct fetcher *f)
         return false;
     if (f->client != NULL && client_goes_to(f->client, e->host, e->port))
         return true;
-    struct client *old = f->client;
-    f->client = NULL;
-    client_free(old);
-    f->client = client_new(&f->all->clients, e->host, e->port);
+    let_go_of_leader(f);
+    struct client_options clients = f->all->clients;
+    const struct client_kind kind = {"replica-fetcher-metrics",
+                                     {{"broker-id", f->leader}, {"fetcher-id", f->all->options.lane}}};
+    clients.counts = f->traffic = client_counts_new(clients.route, clients.loop, &kind);
+    f->client = client_new(&clients, e->host, e->port);
+    f->counts = fetcher_counts_new(f->all->metrics, f->all->options.lane, f->leader, e->host, e->port);
     fetcher_begin_anew(f);
     return true;
 }
@@ -123,13 +138,16 @@ static void fetcher_post(struct fetcher *f, enum asking asking, int16_t key, int
 {
     struct strbuf frame;
     char client_id[64];
-    snprintf(client_id, sizeof(client_id), "broker-%" PRId32 "-fetcher-0", f->all->options.broker_id);
+    snprintf(client_id, sizeof(client_id), "broker-%" PRId32 "-fetcher-%d", f->all->options.broker_id,
+             f->all->options.lane);
     request_frame(&frame, key, version, str_of(client_id), request);
     ensure(f->asking == ASK_NOTHING && asking != ASK_NOTHING && f->client != NULL);
     f->asking = asking;
     f->version = version;
     f->call = (struct client_call){.done = fetcher_on_answer,
                                    .timeout_ms = f->all->options.config->replica_socket_timeout_ms};
+    if (asking == ASK_FETCH)
+        fetcher_count_request(f->counts);
     client_send(f->client, &frame, &f->call);
 }
 
@@ -310,8 +328,7 @@ static void send_next(struct fetcher *f)
     if (f->asking != ASK_NOTHING)
         return;
     if (f->partition_count == 0) {
-        if (f->client != NULL)
-            client_disconnect(f->client);
+        let_go_of_leader(f);
         fetcher_begin_anew(f);
         return;
     }
@@ -347,6 +364,8 @@ static void fetcher_on_answer(struct client_call *call, struct bytes frame)
     f->asking = ASK_NOTHING;
     if (f->client == NULL)
         return; /* the leader has another address now, or this is the end */
+    if (asked == ASK_FETCH)
+        fetcher_count_bytes(f->counts, frame.len);
     bool ok = frame.p != NULL && fetcher_take_answer(f, asked, frame);
     arena_deinit(&f->arena);
     if (!ok) {
@@ -433,14 +452,17 @@ struct fetchers *fetchers_new(const struct fetchers_options *options)
     return all;
 }
 
+void fetchers_count(struct fetchers *all, struct fetcher_metrics *m)
+{
+    all->metrics = m;
+}
+
 static void fetcher_free(struct fetcher *f)
 {
-    struct client *client = f->client;
     ensure(f->partition_count == 0 && f->lost_count == 0 && f->changes == NULL);
     timer_stop(&f->retry);
     timer_stop(&f->begin);
-    f->client = NULL;
-    client_free(client);
+    let_go_of_leader(f);
     arena_deinit(&f->arena);
     arena_deinit(&f->forgotten_memory);
     free(f->forgotten);

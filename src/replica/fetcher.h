@@ -15,6 +15,7 @@ struct fetchers_options {
     struct loop *loop;          /* one of those that get views */
     struct client_route *route; /* to the leaders */
     const struct broker_config *config;
+    int lane; /* its loop's number, among those that follow */
     int32_t broker_id;
     int64_t (*broker_epoch)(void *ctx); /* of this broker's registration; any thread */
     void *ctx;
@@ -25,6 +26,9 @@ struct fetchers *fetchers_new(const struct fetchers_options *options);
 void fetchers_close(struct fetchers *f);
 void fetchers_free(struct fetchers *f); /* after the loop is freed */
 
+struct fetcher_metrics;
+/* It counts from now on. Before its loop runs. */
+void fetchers_count(struct fetchers *f, struct fetcher_metrics *m);
 /* The partition's role may have changed: it follows whom partition_role() names. Any thread. */
 void fetchers_look(struct fetchers *f, struct partition *p);
 

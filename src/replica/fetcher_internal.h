@@ -10,6 +10,7 @@
 #include "protocol/msg/fetch.h"
 #include "protocol/msg/list_offsets.h"
 #include "replica/fetcher.h"
+#include "replica/fetcher_metrics.h"
 
 enum { IDS_SINCE = 13 }; /* the version of Fetch that names topics by their ids */
 
@@ -51,6 +52,8 @@ struct fetcher {
     struct fetchers *all;
     int32_t leader;
     struct client *client;
+    struct fetcher_counts *counts;
+    struct client_counts *traffic; /* of the client */
     struct client_call call;
     enum asking asking;
     int16_t version;
@@ -71,6 +74,7 @@ struct fetcher {
 struct fetchers {
     struct fetchers_options options;
     struct client_options clients;
+    struct fetcher_metrics *metrics; /* NULL: nobody counts */
     struct fetcher *by_leader;
     struct followed *by_partition, *by_id, *by_name; /* the same ones */
     bool closed;

@@ -32,7 +32,7 @@ struct followed *followed_by_name(struct fetcher *f, struct str topic, int32_t i
     struct topic_key key;
     struct followed *x = NULL;
     if (topic_key_make(topic, index, &key))
-        HASH_FIND(hh_name, f->all->by_name, &key, sizeof(key), x);
+        HASH_FIND(hh_name, f->all->by_name, &key, topic_key_size(&key), x);
     return x != NULL && x->fetcher == f ? x : NULL;
 }
 
@@ -130,7 +130,7 @@ struct followed *followed_add(struct fetcher *f, struct partition *p, int32_t le
     ensure(named);
     HASH_ADD_PTR(all->by_partition, partition, x);
     HASH_ADD(hh_id, all->by_id, id_key, sizeof(x->id_key), x);
-    HASH_ADD(hh_name, all->by_name, name_key, sizeof(x->name_key), x);
+    HASH_ADD(hh_name, all->by_name, name_key, topic_key_size(&x->name_key), x);
     f->partition_count++;
     followed_mark_changed(x);
     return x;

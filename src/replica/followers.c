@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "base/logger.h"
+#include "base/probe.h"
 #include "replica/replica_internal.h"
 
 static struct follower *followers_find(const struct partition *p, int32_t id)
@@ -215,11 +216,12 @@ void followers_take_isr(struct partition *p, struct int_list isr)
     settle_isr(p);
     free(p->isr.v);
     p->isr = possible_isr(p, isr);
+    PROBE(isr__change, partition_topic(p), partition_index(p), p->isr.n);
     if (!int_list_within(isr, p->isr) || !int_list_within(p->isr, isr))
-        log_warn("%s-%" PRId32
-                 ": the ISR that was written is not possible, as it is not of its replicas, or without its "
+        log_warn("[Partition %s-%" PRId32 " broker=%" PRId32
+                 "] The ISR that was written is not possible, as it is not of its replicas, or without its "
                  "leader; what is possible of it counts",
-                 p->key.topic, p->key.index);
+                 p->key.topic, p->key.index, p->manager->options.broker_id);
 }
 
 void followers_free(struct partition *p)
@@ -329,8 +331,9 @@ static void maybe_grow(struct partition *p, const struct follower *f)
         atomic_store(&rm->growth_wanted, true);
         return;
     }
-    log_info("%s-%" PRId32 ": broker %" PRId32 " has caught up at offset %" PRId64 ", to be in sync", p->key.topic,
-             p->key.index, f->id, f->end_offset);
+    log_info("[Partition %s-%" PRId32 " broker=%" PRId32 "] Broker %" PRId32 " has caught up at offset %" PRId64
+             ", to be in sync",
+             p->key.topic, p->key.index, p->manager->options.broker_id, f->id, f->end_offset);
     struct int_list isr = int_list_dup(p->isr);
     int_list_append(&isr, f->id);
     want_isr(p, isr, ISR_GROWING);
@@ -386,9 +389,10 @@ void partition_shrink_isr(struct partition *p, int64_t now)
             const struct follower *f = &p->followers[i];
             if (!int_list_has(isr, f->id) || is_caught_up(p, f, now))
                 continue;
-            log_info("%s-%" PRId32 ": broker %" PRId32 " at offset %" PRId64 " has fallen behind %" PRId64
-                     ", no longer in sync",
-                     p->key.topic, p->key.index, f->id, f->end_offset, plog_end_offset(p->log));
+            log_info("[Partition %s-%" PRId32 " broker=%" PRId32 "] Broker %" PRId32 " at offset %" PRId64
+                     " has fallen behind %" PRId64 ", no longer in sync",
+                     p->key.topic, p->key.index, p->manager->options.broker_id, f->id, f->end_offset,
+                     plog_end_offset(p->log));
             int_list_remove(&isr, f->id);
         }
         if (isr.n < p->isr.n) {
@@ -433,6 +437,10 @@ void partition_isr_decided(struct partition *p, int32_t leader_epoch, int32_t pa
     lock_take(&p->lock);
     if (p->leads && p->leader_epoch == leader_epoch && partition_epoch >= p->partition_epoch) {
         p->partition_epoch = partition_epoch;
+        if (isr.n < p->isr.n)
+            meter_mark(&p->manager->isr_shrinks, 1);
+        else if (isr.n > p->isr.n)
+            meter_mark(&p->manager->isr_expands, 1);
         followers_take_isr(p, isr);
         followers_check(p);
         followers_move_high_watermark(p, clock_mono_ms());
@@ -441,6 +449,11 @@ void partition_isr_decided(struct partition *p, int32_t leader_epoch, int32_t pa
         partition_wake_all(p); /* who waits for enough in sync */
     }
     lock_release(&p->lock);
+}
+
+void partition_count_isr_failure(struct partition *p)
+{
+    meter_mark(&p->manager->isr_failures, 1);
 }
 
 void partition_isr_refused(struct partition *p, int32_t leader_epoch)

@@ -183,6 +183,8 @@ static void isr_changes_take_partition(struct isr_changes *c, struct asked *x,
         isr_changes_want(c, p);
     }
     if (in->error_code != ERR_NONE)
+        partition_count_isr_failure(p);
+    if (in->error_code != ERR_NONE)
         log_info("%s-%" PRId32 ": the controller has not changed the ISR: %s", partition_topic(p), partition_index(p),
                  error_name(in->error_code));
 }

@@ -9,10 +9,14 @@
  * What opens or creates a log blocks, so orders are carried out by the order worker, one after the other. A partition
  * whose log directory has failed is replaced in the table by an entry that answers KAFKA_STORAGE_ERROR.
  */
+#include <inttypes.h>
+
 #include "base/clock.h"
 #include "base/logger.h"
 #include "base/topic_key.h"
 #include "replica/replica_internal.h"
+
+LOG_PLACE(state_changes, "state.change.logger")
 
 /* ---- The table ---- */
 
@@ -27,6 +31,7 @@ struct replica_manager *replica_manager_new(const struct replica_options *option
     throttle_init(&rm->move_throttle, c->alter_log_dirs_replication_quota_window_num,
                   c->alter_log_dirs_replication_quota_window_size_seconds);
     lock_init(&rm->move_orders, RANK_MOVE_ORDERS);
+    replica_metrics_init(rm);
     return rm;
 }
 
@@ -59,16 +64,34 @@ static void forget_offline(struct replica_manager *rm)
     }
 }
 
+static void add_to_table(struct replica_manager *rm, struct partition *p)
+{
+    ensure(shared_lock_is_held(&rm->table_lock));
+    HASH_ADD(hh, rm->table, key, topic_key_size(&p->key), p);
+    topic_index_add(&rm->by_topic, p->key.topic, &p->of_topic);
+}
+
+static void remove_from_table(struct replica_manager *rm, struct partition *p)
+{
+    ensure(shared_lock_is_held(&rm->table_lock));
+    HASH_DEL(rm->table, p);
+    topic_index_remove(&rm->by_topic, &p->of_topic);
+}
+
 void replica_manager_free(struct replica_manager *rm)
 {
     struct partition *p, *tmp;
     if (rm == NULL)
         return;
     ensure(!atomic_load(&rm->obeying));
+    replica_metrics_close(rm);
+    shared_lock_write(&rm->table_lock);
     HASH_ITER (hh, rm->table, p, tmp) {
-        HASH_DEL(rm->table, p);
+        remove_from_table(rm, p);
         partition_unref(p);
     }
+    shared_lock_release(&rm->table_lock);
+    replica_metrics_deinit(rm);
     forget_offline(rm);
     throttle_deinit(&rm->leader_throttle);
     throttle_deinit(&rm->follower_throttle);
@@ -85,7 +108,7 @@ struct partition *replica_partition(struct replica_manager *rm, struct str topic
     if (!topic_key_make(topic, index, &key))
         return NULL;
     shared_lock_read(&rm->table_lock);
-    HASH_FIND(hh, rm->table, &key, sizeof(key), p);
+    HASH_FIND(hh, rm->table, &key, topic_key_size(&key), p);
     if (p != NULL)
         partition_ref(p);
     shared_lock_release(&rm->table_lock);
@@ -99,7 +122,7 @@ bool replica_is_offline(struct replica_manager *rm, struct str topic, int32_t in
     if (!topic_key_make(topic, index, &key))
         return false;
     shared_lock_read(&rm->table_lock);
-    HASH_FIND(hh, rm->offline, &key, sizeof(key), o);
+    HASH_FIND(hh, rm->offline, &key, topic_key_size(&key), o);
     shared_lock_release(&rm->table_lock);
     return o != NULL;
 }
@@ -115,11 +138,9 @@ static void look_at_throttles(struct partition *p)
 
 void replica_topic_configured(struct replica_manager *rm, const char *topic)
 {
-    struct partition *p, *tmp;
     shared_lock_read(&rm->table_lock);
-    HASH_ITER (hh, rm->table, p, tmp)
-        if (strcmp(p->key.topic, topic) == 0)
-            look_at_throttles(p);
+    for (struct topic_link *l = topic_index_first(&rm->by_topic, topic); l != NULL; l = l->next)
+        look_at_throttles(CONTAINER_OF(l, struct partition, of_topic));
     shared_lock_release(&rm->table_lock);
 }
 
@@ -142,14 +163,15 @@ static struct partition *orders_add_partition(struct replica_manager *rm, const 
     p->manager = rm;
     p->log = log;
     p->leader = p->leader_epoch = p->partition_epoch = -1;
+    p->bean_ids = rm->options.metrics != NULL ? metrics_ids(rm->options.metrics, PARTITION_BEAN_IDS) : 0;
     atomic_init(&p->refs, 2); /* the table's and the caller's */
     lock_init(&p->lock, RANK_PARTITION);
     shared_lock_write(&rm->table_lock);
-    HASH_FIND(hh, rm->table, key, sizeof(*key), there);
-    HASH_FIND(hh, rm->offline, key, sizeof(*key), lost);
+    HASH_FIND(hh, rm->table, key, topic_key_size(key), there);
+    HASH_FIND(hh, rm->offline, key, topic_key_size(key), lost);
     ensure(there == NULL); /* orders are obeyed one at a time, and nobody else adds any */
     if (lost == NULL)
-        HASH_ADD(hh, rm->table, key, sizeof(p->key), p);
+        add_to_table(rm, p);
     shared_lock_release(&rm->table_lock);
     if (lost != NULL) {
         partition_unref(p);
@@ -165,15 +187,28 @@ static void note_offline(struct replica_manager *rm, const struct topic_key *key
 {
     struct offline_replica *o;
     ensure(shared_lock_is_held(&rm->table_lock));
-    HASH_FIND(hh, rm->offline, key, sizeof(*key), o);
+    HASH_FIND(hh, rm->offline, key, topic_key_size(key), o);
     if (o != NULL)
         return;
     o = xcalloc(1, sizeof(*o));
     o->key = *key;
-    HASH_ADD(hh, rm->offline, key, sizeof(o->key), o);
+    HASH_ADD(hh, rm->offline, key, topic_key_size(&o->key), o);
 }
 
 /* ---- Orders ---- */
+
+/* Between the two nobody else obeys an order. */
+static void begin_order(struct replica_manager *rm)
+{
+    bool other = atomic_exchange(&rm->obeying, true);
+    ensure(!other);
+}
+
+static void end_order(struct replica_manager *rm)
+{
+    bool obeyed = atomic_exchange(&rm->obeying, false);
+    ensure(obeyed);
+}
 
 static enum kafka_error check_order(const struct partition *p, const struct leader_order *o)
 {
@@ -183,6 +218,22 @@ static enum kafka_error check_order(const struct partition *p, const struct lead
     if (o->leader_epoch <= p->leader_epoch)
         return ERR_STALE_CONTROLLER_EPOCH;
     return ERR_NONE;
+}
+
+static void note_order(const struct partition *p)
+{
+    struct strbuf isr = {0};
+    if (!log_is_on(&state_changes, LEVEL_INFO))
+        return;
+    strbuf_puts(&isr, "");
+    for (int32_t i = 0; i < p->isr.n; i++)
+        strbuf_printf(&isr, "%s%" PRId32, i > 0 ? "," : "", p->isr.v[i]);
+    log_to(&state_changes, LEVEL_INFO,
+           "[Broker id=%" PRId32 "] %s %s-%" PRId32 " starts at leader epoch %" PRId32 " from offset %" PRId64
+           " with partition epoch %" PRId32 ", high watermark %" PRId64 ", leader %" PRId32 ", ISR [%s]",
+           p->manager->options.broker_id, p->leads ? "Leader" : "Follower", p->key.topic, p->key.index, p->leader_epoch,
+           plog_end_offset(p->log), p->partition_epoch, plog_high_watermark(p->log), p->leader, isr.p);
+    strbuf_deinit(&isr);
 }
 
 static void orders_take(struct partition *p, const struct leader_order *o)
@@ -196,6 +247,11 @@ static void orders_take(struct partition *p, const struct leader_order *o)
     p->controller_epoch = o->controller_epoch;
     p->leads = o->leader == p->manager->options.broker_id;
     p->stopped = false;
+    p->leader_high_watermark = -1;
+    free(p->adding.v);
+    p->adding = int_list_dup(o->adding);
+    atomic_store(&p->reassigning, o->adding.n > 0 || o->removing.n > 0);
+    partition_count_leadership(p);
     followers_take_replicas(p, o->replicas);
     followers_take_isr(p, o->isr);
     if (p->leads) {
@@ -208,6 +264,7 @@ static void orders_take(struct partition *p, const struct leader_order *o)
         followers_end(p);
     }
     followers_check(p);
+    note_order(p);
     partition_wake_all(p);
 }
 
@@ -240,12 +297,18 @@ static enum kafka_error find_or_open(struct replica_manager *rm, const struct le
     return error;
 }
 
+static bool is_our_replica(const struct replica_manager *rm, const struct leader_order *o)
+{
+    return partition_number_is_possible(o->index) && int_list_has(o->replicas, rm->options.broker_id);
+}
+
 static void stop_partition(struct partition *p)
 {
     lock_take(&p->lock);
     p->leads = false;
     p->stopped = true;
     p->leader = -1;
+    partition_count_leadership(p);
     followers_end(p);
     partition_wake_all(p);
     lock_release(&p->lock);
@@ -258,9 +321,9 @@ static bool take_out(struct partition *p, bool is_offline)
     struct replica_manager *rm = p->manager;
     struct partition *there;
     shared_lock_write(&rm->table_lock);
-    HASH_FIND(hh, rm->table, &p->key, sizeof(p->key), there);
+    HASH_FIND(hh, rm->table, &p->key, topic_key_size(&p->key), there);
     if (there == p) {
-        HASH_DEL(rm->table, p);
+        remove_from_table(rm, p);
         if (is_offline)
             note_offline(rm, &p->key);
     }
@@ -281,7 +344,7 @@ static void take_offline(struct partition *p)
     stop_partition(p);
 }
 
-static struct partition **all_partitions(struct replica_manager *rm, size_t *count)
+struct partition **replica_all_partitions(struct replica_manager *rm, size_t *count)
 {
     struct partition *p, *tmp;
     shared_lock_read(&rm->table_lock);
@@ -298,7 +361,7 @@ static struct partition **all_partitions(struct replica_manager *rm, size_t *cou
 void replica_dir_failed(struct replica_manager *rm, const char *dir)
 {
     size_t count, gone = 0;
-    struct partition **list = all_partitions(rm, &count);
+    struct partition **list = replica_all_partitions(rm, &count);
     for (size_t i = 0; i < count; i++) {
         struct partition *p = list[i];
         dir_move_drop(p, dir, false);
@@ -310,19 +373,6 @@ void replica_dir_failed(struct replica_manager *rm, const char *dir)
     }
     free(list);
     log_warn("%zu partitions are offline, as their log directory %s is", gone, dir);
-}
-
-/* Between the two nobody else obeys an order. */
-static void begin_order(struct replica_manager *rm)
-{
-    bool other = atomic_exchange(&rm->obeying, true);
-    ensure(!other);
-}
-
-static void end_order(struct replica_manager *rm)
-{
-    bool obeyed = atomic_exchange(&rm->obeying, false);
-    ensure(obeyed);
 }
 
 static enum kafka_error apply_leader(struct replica_manager *rm, const struct leader_order *o)
@@ -355,13 +405,51 @@ static enum kafka_error apply_leader(struct replica_manager *rm, const struct le
 
 enum kafka_error replica_apply_leader(struct replica_manager *rm, const struct leader_order *o)
 {
-    if (!partition_number_is_possible(o->index) || !int_list_has(o->replicas, rm->options.broker_id))
+    if (!is_our_replica(rm, o))
         return ERR_UNKNOWN_TOPIC_OR_PARTITION;
     begin_order(rm);
     enum kafka_error error = apply_leader(rm, o);
     end_order(rm);
     return error;
 }
+
+/* ---- The logs of many ---- */
+
+/* Whether it needs a log that no partition has; then the names are in `a`. */
+static bool wishes_log(struct replica_manager *rm, const struct leader_order *o, struct arena *a, struct log_wish *out)
+{
+    struct topic_key key;
+    if (!is_our_replica(rm, o) || !topic_key_make(o->topic, o->index, &key) ||
+        replica_is_offline(rm, o->topic, o->index))
+        return false;
+    struct partition *p = replica_partition(rm, o->topic, o->index);
+    partition_unref(p);
+    *out = (struct log_wish){arena_cstr(a, o->topic), o->index, o->topic_id, o->is_new, NULL};
+    return p == NULL;
+}
+
+void replica_make_logs(struct replica_manager *rm, const struct leader_order *orders, int32_t n)
+{
+    struct arena a = {0};
+    struct log_wish *wishes = ARENA_ARRAY(&a, struct log_wish, MAX(n, 1));
+    struct topic_config *config = NULL;
+    size_t count = 0;
+    begin_order(rm);
+    for (int32_t i = 0; i < n; i++) {
+        if (!wishes_log(rm, &orders[i], &a, &wishes[count]))
+            continue;
+        if (count == 0 || strcmp(wishes[count - 1].topic, wishes[count].topic) != 0) {
+            config = ARENA_NEW(&a, struct topic_config);
+            rm->options.topic_config(rm->options.ctx, wishes[count].topic, config);
+        }
+        wishes[count++].config = config;
+    }
+    log_manager_open_ahead(rm->options.logs, wishes, count);
+    end_order(rm);
+    arena_deinit(&a);
+}
+
+/* ---- Deleting ---- */
 
 /* NULL: nothing to do. Takes the reference. */
 static enum kafka_error delete_log(struct replica_manager *rm, struct plog *log)

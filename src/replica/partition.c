@@ -36,6 +36,11 @@ void partition_unref(struct partition *p)
     for (int32_t i = 0; i < p->retired_count; i++)
         plog_unref(p->retired[i]);
     free(p->retired);
+    topic_counts_unref(p->counts);
+    for (int32_t i = 0; i < p->old_counts_len; i++)
+        topic_counts_unref(p->old_counts[i]);
+    free(p->old_counts);
+    free(p->adding.v);
     lock_deinit(&p->lock);
     free(p->isr.v);
     free(p->replicas.v);
@@ -73,6 +78,11 @@ struct partition_role partition_role(struct partition *p)
 }
 
 /* ---- Throttles ---- */
+
+void replica_serves_follower(struct replica_manager *rm, int64_t now)
+{
+    throttle_touch(&rm->leader_throttle, now);
+}
 
 bool partition_holds_back(struct partition *p, int32_t replica, int64_t now)
 {
@@ -135,6 +145,8 @@ enum kafka_error partition_append_in(struct partition *p, int32_t leader_epoch, 
         plog_note_refused(p->log, records);
     if (error == ERR_NONE) {
         ensure(out->duplicate || (out->first_offset == old_end && plog_end_offset(p->log) == out->last_offset + 1));
+        partition_mark(p, TOPIC_BYTES_IN, records->received);
+        partition_mark(p, TOPIC_MESSAGES_IN, records->offsets);
         if (!out->duplicate)
             followers_note_growth(p, old_end);
         bool moved = followers_move_high_watermark(p, clock_mono_ms());
@@ -224,8 +236,12 @@ enum kafka_error partition_append_follower(struct partition *p, int32_t leader_e
     int64_t old_end = plog_end_offset(p->log);
     if (error == ERR_NONE)
         error = plog_append_follower(p->log, batches, leader_epoch, out);
-    if (error == ERR_NONE)
+    if (error == ERR_NONE) {
         ensure(plog_end_offset(p->log) == MAX(old_end, out->last_offset + 1));
+        partition_mark(p, BROKER_REPLICATION_IN, batches.len);
+        if (int_list_has(p->adding, p->manager->options.broker_id))
+            partition_mark(p, BROKER_REASSIGNMENT_IN, batches.len);
+    }
     lock_release(&p->lock);
     return error;
 }
@@ -235,6 +251,7 @@ bool partition_follow_marks(struct partition *p, int32_t leader_epoch, int64_t h
     bool cut = false;
     lock_take(&p->lock);
     if (check_follows(p, leader_epoch) == ERR_NONE) {
+        p->leader_high_watermark = high_watermark;
         if (plog_set_high_watermark(p->log, MIN(high_watermark, plog_end_offset(p->log))))
             partition_wake_all(p);
         cut = start_offset > plog_start_offset(p->log) && plog_advance_start(p->log, start_offset) == ERR_NONE;

@@ -10,6 +10,7 @@
 
 #include "cluster/view.h"
 #include "protocol/error.h"
+#include "replica/topic_counts.h"
 #include "storage/storage.h"
 
 struct partition;
@@ -18,6 +19,7 @@ struct replica_manager;
 struct replica_options {
     const struct broker_config *config;
     struct log_manager *logs;
+    struct metrics *metrics; /* NULL: nobody counts */
     int32_t broker_id;
     /* The settings of a topic: config->defaults and what ZooKeeper has. Any thread. */
     void (*topic_config)(void *ctx, const char *topic, struct topic_config *out);
@@ -49,6 +51,10 @@ void replica_dir_failed(struct replica_manager *rm, const char *dir);
 void partition_ref(struct partition *p);
 void partition_unref(struct partition *p);
 
+/* Something has happened to its topic, for those who count. */
+void partition_mark(struct partition *p, enum topic_meter which, int64_t n);
+/* Of records that are sent to a follower. */
+void partition_count_sent(struct partition *p, int32_t replica, int64_t bytes);
 const char *partition_topic(const struct partition *p);
 int32_t partition_index(const struct partition *p);
 struct uuid partition_topic_id(struct partition *p);
@@ -84,10 +90,15 @@ struct leader_order {
     struct uuid topic_id;
     int32_t index;
     int32_t controller_epoch, leader, leader_epoch, partition_epoch;
-    struct int_list isr, replicas;
+    struct int_list isr, replicas, adding, removing;
     bool is_new;
 };
 
+/*
+ * Of orders that came together: makes the logs that they are going to need, many at a time. Each order still has to be
+ * applied, and has its errors then.
+ */
+void replica_make_logs(struct replica_manager *rm, const struct leader_order *orders, int32_t n);
 /* The answer for the partition: ERR_STALE_CONTROLLER_EPOCH for an old leader epoch, storage errors, ... */
 enum kafka_error replica_apply_leader(struct replica_manager *rm, const struct leader_order *order);
 /* `leader_epoch` -1 and -2 are not compared. */
@@ -156,6 +167,7 @@ void partition_grow_isr(struct partition *p, const struct pulse *pulse);
 void replica_set_throttles(struct replica_manager *rm, int64_t leader_rate, int64_t follower_rate, int64_t move_rate);
 /* Other replicas of the topic may be throttled now. */
 void replica_topic_configured(struct replica_manager *rm, const char *topic);
+void replica_serves_follower(struct replica_manager *rm, int64_t now); /* who could be throttled */
 /* Whether that follower, as it is not in sync, gets nothing now. */
 bool partition_holds_back(struct partition *p, int32_t replica, int64_t now);
 void partition_note_sent(struct partition *p, int64_t bytes, int64_t now); /* to a follower */
@@ -173,6 +185,8 @@ struct isr_proposal {
 bool partition_isr_proposal(struct partition *p, struct arena *a, struct isr_proposal *out);
 /* The controller has written this ISR. */
 void partition_isr_decided(struct partition *p, int32_t leader_epoch, int32_t partition_epoch, struct int_list isr);
+/* It was not written, for those who count. */
+void partition_count_isr_failure(struct partition *p);
 /* It will not: the ISR is what it was. */
 void partition_isr_refused(struct partition *p, int32_t leader_epoch);
 

@@ -7,6 +7,7 @@
 #include <uthash.h>
 
 #include "base/lock.h"
+#include "base/topic_index.h"
 #include "base/topic_key.h"
 #include "replica/replica.h"
 #include "replica/throttle.h"
@@ -31,6 +32,7 @@ enum isr_change { ISR_SETTLED, ISR_GROWING, ISR_SHRINKING };
 
 struct partition {
     struct topic_key key;
+    struct topic_link of_topic; /* in the manager's table, under its lock */
     atomic_int refs;
     struct replica_manager *manager;
     struct plog *_Atomic log;
@@ -50,8 +52,19 @@ struct partition {
     bool future_aligned;   /* the move's own: the two are known to be one, but for cuts */
     struct plog **retired; /* logs that others have taken the place of; heap, with a reference each */
     int32_t retired_count;
+    int64_t leader_high_watermark; /* as it was told last in this epoch; -1: it was not */
+    struct int_list adding;        /* heap; replicas that are being added */
+    atomic_bool reassigning;       /* some are, or are being removed */
+    /* What is counted of its topic, since it was led here first; and of earlier times. */
+    _Atomic(struct topic_counts *) counts;
+    struct topic_counts **old_counts; /* heap, with a reference each */
+    int32_t old_counts_len;
+    bool counted;     /* as one that leads */
+    int64_t bean_ids; /* PARTITION_BEAN_IDS of them */
     UT_hash_handle hh;
 };
+
+enum { PARTITION_BEAN_IDS = 15 };
 
 struct offline_replica { /* one that is in a log directory that is offline, or may be; until a restart */
     struct topic_key key;
@@ -62,14 +75,30 @@ struct replica_manager {
     struct replica_options options;
     struct shared_lock table_lock; /* guards the two tables */
     struct partition *table;
+    struct topic_index by_topic; /* the same */
     struct offline_replica *offline;
     atomic_int controller_epoch;
     atomic_bool obeying; /* an order of the controller is being carried out */
     struct throttle leader_throttle, follower_throttle, move_throttle;
+    struct broker_counts counts;
+    struct meter isr_shrinks, isr_expands, isr_failures;
+    struct bean_source source;
+    int64_t bean_ids;
     struct lock move_orders;      /* one order to move a log is taken at a time; before a partition's lock */
     atomic_bool growth_wanted;    /* some follower is to join an ISR, and could not yet */
     _Atomic int64_t growth_round; /* sessions look for such followers when it changes */
 };
+
+/* orders.c: all that are there, on the heap, with a reference each. */
+struct partition **replica_all_partitions(struct replica_manager *rm, size_t *count);
+
+/* ---- replica_metrics.c ---- */
+
+void replica_metrics_init(struct replica_manager *rm);
+void replica_metrics_close(struct replica_manager *rm); /* nobody visits its partitions any more */
+void replica_metrics_deinit(struct replica_manager *rm);
+/* Whether it leads may have changed. With the partition's lock held. */
+void partition_count_leadership(struct partition *p);
 
 /* ---- dir_move.c ---- */
 

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "replica/fetcher.h"
+#include "replica/fetcher_metrics.h"
 #include "replica/isr_changes.h"
 #include "replica/mover.h"
 
@@ -22,6 +23,7 @@ struct replication {
     struct isr_changes *isr_changes;
     struct mover *mover;
     struct replica_manager *replicas;
+    struct fetcher_metrics *metrics;
     struct timer shrink, grow;
     bool running;
 };
@@ -50,8 +52,13 @@ struct replication *replication_new(const struct replication_options *options)
         char name[24];
         snprintf(name, sizeof(name), "replication-%d", i);
         r->lanes[i].loop = loop_new(name);
-        struct fetchers_options fetchers = {r->lanes[i].loop,   options->route,        options->config,
-                                            options->broker_id, options->broker_epoch, options->ctx};
+        struct fetchers_options fetchers = {.loop = r->lanes[i].loop,
+                                            .route = options->route,
+                                            .config = options->config,
+                                            .lane = i,
+                                            .broker_id = options->broker_id,
+                                            .broker_epoch = options->broker_epoch,
+                                            .ctx = options->ctx};
         r->lanes[i].fetchers = fetchers_new(&fetchers);
     }
     struct isr_changes_options changes = {options->control, options->link, options->broker_id, options->broker_epoch,
@@ -74,12 +81,24 @@ struct loop *replication_loop(const struct replication *r, int i)
     return r->lanes[i].loop;
 }
 
+static int replication_lane_number(void *ctx, struct partition *p)
+{
+    const struct replication *r = ctx;
+    uint32_t h = 2166136261U; /* FNV-1a */
+    for (const char *c = partition_topic(p); *c != '\0'; c++)
+        h = (h ^ (uint8_t)*c) * 16777619U;
+    return (int)((h + (uint32_t)partition_index(p)) % (uint32_t)r->lane_count);
+}
+
 void replication_start(struct replication *r, struct replica_manager *replicas)
 {
     ensure(!r->running);
     ensure(loop_is_mine(r->options.control));
     r->replicas = replicas;
     r->running = true;
+    r->metrics = fetcher_metrics_new(r->options.metrics, replicas, replication_lane_number, r);
+    for (int i = 0; i < r->lane_count; i++)
+        fetchers_count(r->lanes[i].fetchers, r->metrics);
     for (int i = 0; i < r->lane_count; i++)
         loop_thread_start(&r->lanes[i].thread, r->lanes[i].loop);
     on_shrink(&r->shrink);
@@ -110,23 +129,16 @@ void replication_free(struct replication *r)
         loop_free(r->lanes[i].loop);
         fetchers_free(r->lanes[i].fetchers);
     }
+    fetcher_metrics_free(r->metrics);
     isr_changes_free(r->isr_changes);
     mover_free(r->mover);
     free(r->lanes);
     free(r);
 }
 
-static struct fetchers *replication_lane_of(struct replication *r, struct partition *p)
-{
-    uint32_t h = 2166136261U; /* FNV-1a */
-    for (const char *c = partition_topic(p); *c != '\0'; c++)
-        h = (h ^ (uint8_t)*c) * 16777619U;
-    return r->lanes[(h + (uint32_t)partition_index(p)) % (uint32_t)r->lane_count].fetchers;
-}
-
 void replication_look(struct replication *r, struct partition *p)
 {
-    fetchers_look(replication_lane_of(r, p), p);
+    fetchers_look(r->lanes[replication_lane_number(r, p)].fetchers, p);
 }
 
 void replication_isr_wanted(struct replication *r, struct partition *p)

@@ -11,7 +11,10 @@
 
 struct replication;
 
+struct metrics;
+
 struct replication_options {
+    struct metrics *metrics; /* NULL: nobody counts */
     const struct broker_config *config;
     int32_t broker_id;
     struct loop *control;

@@ -185,15 +185,6 @@ bool acl_filter_takes_entry(const struct acl_filter *f, const struct acl_entry *
 
 /* ---- Settings ---- */
 
-static struct str trimmed(struct str s)
-{
-    for (; s.len > 0 && isspace((unsigned char)s.p[0]); s.p++)
-        s.len--;
-    while (s.len > 0 && isspace((unsigned char)s.p[s.len - 1]))
-        s.len--;
-    return s;
-}
-
 /* Names have commas and other signs in them; a semicolon at the end is nothing, but one before nothing is a mistake. */
 bool acl_policy_parse(struct arena *a, const char *super_users, struct acl_policy *out, struct fail *fail)
 {
@@ -208,7 +199,7 @@ bool acl_policy_parse(struct arena *a, const char *super_users, struct acl_polic
     while (rest.len > 0) {
         const char *end = memchr(rest.p, ';', (size_t)rest.len);
         int32_t len = end != NULL ? (int32_t)(end - rest.p) : rest.len, used = len + (end != NULL);
-        struct str one = trimmed((struct str){rest.p, len});
+        struct str one = str_trim((struct str){rest.p, len});
         if (!principal_parse(one, &out->super_users[out->super_user_count++]))
             return fail_set(fail, "\"%.*s\" is not of the form type:name, such as User:alice", STR_ARGS(one));
         rest = (struct str){rest.p + used, rest.len - used};

@@ -8,7 +8,7 @@
 #include "base/strbuf.h"
 #include "config/java_options.h"
 
-enum { LARGEST_HTTP_ANSWER = 1 << 20, USUAL_TIMEOUT_MS = 10000 };
+enum { USUAL_LARGEST = 1 << 20, USUAL_TIMEOUT_MS = 10000 };
 
 static pthread_once_t http_once = PTHREAD_ONCE_INIT;
 
@@ -18,13 +18,18 @@ static void http_begin(void)
     ensure(rc == CURLE_OK);
 }
 
+struct http_body {
+    struct strbuf text;
+    size_t largest;
+};
+
 static size_t take_answer(char *data, size_t size, size_t count, void *ctx)
 {
-    struct strbuf *answer = ctx;
+    struct http_body *body = ctx;
     size_t len = size * count;
-    if (answer->len + len > LARGEST_HTTP_ANSWER)
+    if (body->text.len + len > body->largest)
         return 0;
-    strbuf_add(answer, data, len);
+    strbuf_add(&body->text, data, len);
     return len;
 }
 
@@ -57,7 +62,7 @@ static void set_proxy(CURL *curl, const char *url)
     arena_deinit(&a);
 }
 
-static void set_question(CURL *curl, const struct http_question *q, struct strbuf *answer, char *error)
+static void set_question(CURL *curl, const struct http_question *q, struct http_body *body, char *error)
 {
     int64_t connect = q->connect_timeout_ms > 0 ? q->connect_timeout_ms : USUAL_TIMEOUT_MS;
     int64_t read = q->read_timeout_ms > 0 ? q->read_timeout_ms : USUAL_TIMEOUT_MS;
@@ -69,7 +74,7 @@ static void set_question(CURL *curl, const struct http_question *q, struct strbu
     curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)connect);
     curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)(connect + read));
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_answer);
-    curl_easy_setopt(curl, CURLOPT_WRITEDATA, answer);
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, body);
     curl_easy_setopt(curl, CURLOPT_USERAGENT, "barnabas");
     set_proxy(curl, q->url);
     if (q->form != NULL)
@@ -90,7 +95,8 @@ static void set_question(CURL *curl, const struct http_question *q, struct strbu
 bool http_ask(const struct http_question *q, struct arena *a, struct bytes *answer, struct fail *fail)
 {
     char error[CURL_ERROR_SIZE] = "";
-    struct strbuf text = {0};
+    struct http_body body = {.largest = q->largest > 0 ? q->largest : USUAL_LARGEST};
+    struct strbuf *text = &body.text;
     pthread_once(&http_once, http_begin);
     CURL *curl = curl_easy_init();
     struct curl_slist *headers = curl_slist_append(NULL, "Accept: application/json");
@@ -99,16 +105,16 @@ bool http_ask(const struct http_question *q, struct arena *a, struct bytes *answ
         curl_slist_free_all(headers);
         return fail_set(fail, "%s: out of memory", q->url);
     }
-    set_question(curl, q, &text, error);
+    set_question(curl, q, &body, error);
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
     CURLcode rc = curl_easy_perform(curl);
     curl_easy_cleanup(curl);
     curl_slist_free_all(headers);
     ERR_clear_error();
     if (rc == CURLE_OK)
-        *answer = (struct bytes){arena_copy(a, text.p != NULL ? text.p : "", text.len), (int32_t)text.len};
+        *answer = (struct bytes){arena_copy(a, text->p != NULL ? text->p : "", text->len), (int32_t)text->len};
     else
         fail_set(fail, "%s: %s", q->url, error[0] != '\0' ? error : curl_easy_strerror(rc));
-    strbuf_deinit(&text);
+    strbuf_deinit(text);
     return rc == CURLE_OK;
 }

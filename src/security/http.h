@@ -15,6 +15,7 @@ struct http_question {
     const char *user, *password;                 /* by Basic; NULL: nobody */
     const struct keystore *trust;                /* of https; NULL: the system's authorities */
     int64_t connect_timeout_ms, read_timeout_ms; /* 0: some seconds */
+    size_t largest;                              /* answer that is taken; 0: 1 MiB */
 };
 
 /* False: there is no answer, or it says that the question was wrong. The answer lies in the arena. */

@@ -5,20 +5,11 @@
 #include "security/http.h"
 #include "security/oauth.h"
 
-/* What counts for OAUTHBEARER on a listener; NULL: not set. */
-struct oauth_settings {
-    const struct broker_config *config;
-    const char *listener;
-};
-
-const char *oauth_text(const struct oauth_settings *s, const char *key);
-int64_t oauth_number(const struct oauth_settings *s, const char *key); /* 0 if it is not set */
-double oauth_fraction(const struct oauth_settings *s, const char *key);
-/* The class that the listener names for OAUTHBEARER, one of those with that end; "": none. False: another one. */
-bool oauth_handler(const struct oauth_settings *s, const char *key, const char *secured, const char *unsecured,
+/* The class that is named for OAUTHBEARER, one of those with that end; "": none. False: another one. */
+bool oauth_handler(const struct login_settings *s, const char *key, const char *secured, const char *unsecured,
                    bool *is_secured, struct fail *fail) NODISCARD;
 /* The URL of that key, which has to be set, and to be one of those that KAFKA_OPTS allows, if it allows any. */
-const char *oauth_url(const struct oauth_settings *s, const char *key, struct fail *fail);
+const char *oauth_url(const struct login_settings *s, const char *key, struct fail *fail);
 /* ssl.truststore.* among the module's options. `trust` has nothing if they say nothing. */
 bool oauth_trust(const struct jaas_module *module, struct keystore *trust, struct fail *fail) NODISCARD;
 

@@ -4,24 +4,6 @@
 
 static const char package[] = "org.apache.kafka.common.security.oauthbearer.";
 
-const char *oauth_text(const struct oauth_settings *s, const char *key)
-{
-    const char *text = config_listener_raw(s->config, s->listener, "OAUTHBEARER", key);
-    return text != NULL && *text != '\0' ? text : NULL;
-}
-
-int64_t oauth_number(const struct oauth_settings *s, const char *key)
-{
-    const char *text = oauth_text(s, key);
-    return text != NULL ? strtoll(text, NULL, 10) : 0;
-}
-
-double oauth_fraction(const struct oauth_settings *s, const char *key)
-{
-    const char *text = oauth_text(s, key);
-    return text != NULL ? strtod(text, NULL) : 0;
-}
-
 /* Since Kafka 3.4 the classes are a package higher than they were before. */
 static bool is_class(const char *text, const char *name)
 {
@@ -32,14 +14,14 @@ static bool is_class(const char *text, const char *name)
     return strcmp(rest, name) == 0 || (strncmp(rest, old, strlen(old)) == 0 && strcmp(rest + strlen(old), name) == 0);
 }
 
-bool oauth_handler(const struct oauth_settings *s, const char *key, const char *secured, const char *unsecured,
+bool oauth_handler(const struct login_settings *s, const char *key, const char *secured, const char *unsecured,
                    bool *is_secured, struct fail *fail)
 {
-    const char *text = config_mechanism_raw(s->config, s->listener, "OAUTHBEARER", key);
+    const char *text = login_own_text(s, key);
     *is_secured = text != NULL && is_class(text, secured);
     return text == NULL || *is_secured || is_class(text, unsecured) ||
-           fail_set(fail, "%s of OAUTHBEARER on listener %s: this broker knows %s%s, and not %s", key, s->listener,
-                    package, secured, text);
+           fail_set(fail, "%s of OAUTHBEARER on %s: what is known here is %s%s, and not %s", key, s->place, package,
+                    secured, text);
 }
 
 static bool is_allowed_url(const char *list, const char *url)
@@ -55,17 +37,17 @@ static bool is_allowed_url(const char *list, const char *url)
     return false;
 }
 
-const char *oauth_url(const struct oauth_settings *s, const char *key, struct fail *fail)
+const char *oauth_url(const struct login_settings *s, const char *key, struct fail *fail)
 {
     static const char property[] = "org.apache.kafka.sasl.oauthbearer.allowed.urls";
     static const char *const schemes[] = {"https://", "http://", "file:/"};
     struct arena a = {0};
-    const char *url = oauth_text(s, key), *allowed = java_property(property, &a);
+    const char *url = login_text(s, key), *allowed = java_property(property, &a);
     bool known = false, listed = allowed == NULL || (url != NULL && is_allowed_url(allowed, url));
     for (size_t i = 0; url != NULL && i < ARRAY_LEN(schemes); i++)
         known |= strncmp(url, schemes[i], strlen(schemes[i])) == 0;
     if (url == NULL)
-        fail_set(fail, "%s is not set for OAUTHBEARER on listener %s", key, s->listener);
+        fail_set(fail, "%s is not set for OAUTHBEARER on %s", key, s->place);
     else if (!known)
         fail_set(fail, "%s=%s is no URL of https, http or file", key, url);
     else if (!listed)

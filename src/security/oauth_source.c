@@ -1,5 +1,6 @@
 /*
- * Tokens that this broker shows to others. Unsecured ones are made of the module's options, anew for each login:
+ * Tokens that a broker shows to others, or a tool to brokers. Unsecured ones are made of the module's options, anew for
+ * each login:
  *
  *     unsecuredLoginStringClaim_sub="admin" unsecuredLoginLifetimeSeconds="3600"
  *
@@ -90,7 +91,7 @@ static void add_json(struct strbuf *out, json_t *json)
     json_decref(json);
 }
 
-static struct str make_token(const struct oauth_source *s, struct arena *a)
+static struct str make_token(const struct oauth_source *s, struct arena *a, int64_t *expires_ms)
 {
     double now = (double)clock_wall_ms() / 1000;
     struct strbuf text = {0};
@@ -105,6 +106,7 @@ static struct str make_token(const struct oauth_source *s, struct arena *a)
     strbuf_puts(&text, ".");
     struct str token = arena_str(a, (struct str){text.p, (int32_t)text.len});
     strbuf_deinit(&text);
+    *expires_ms = jwt_ms(now + s->lifetime_s);
     return token;
 }
 
@@ -119,7 +121,8 @@ static bool configure_own_tokens(struct oauth_source *s, struct fail *fail)
         return fail_set(fail, "unsecuredLoginLifetimeSeconds=%s is no number of seconds", lifetime);
     const char *key = arena_printf(&s->memory, "%s%s", string_claim, principal).p, *who = jaas_option(s->module, key);
     return (who != NULL && *who != '\0') ||
-           fail_set(fail, "the JAAS configuration of OAUTHBEARER has no %s, so that this broker cannot log in", key);
+           fail_set(fail, "the JAAS configuration of OAUTHBEARER has no %s, so that there is no user to log in as",
+                    key);
 }
 
 /* ---- Tokens of an endpoint ---- */
@@ -150,21 +153,21 @@ static void make_form(struct oauth_source *s)
     strbuf_deinit(&form);
 }
 
-static bool configure_endpoint(struct oauth_source *s, const struct oauth_settings *settings, struct fail *fail)
+static bool configure_endpoint(struct oauth_source *s, const struct login_settings *settings, struct fail *fail)
 {
     s->url = oauth_url(settings, "sasl.oauthbearer.token.endpoint.url", fail);
     if (s->url == NULL || !oauth_trust(s->module, &s->trust, fail))
         return false;
     s->client = jaas_option(s->module, "clientId");
     s->secret = jaas_option(s->module, "clientSecret");
-    s->connect_timeout_ms = oauth_number(settings, "sasl.login.connect.timeout.ms");
-    s->read_timeout_ms = oauth_number(settings, "sasl.login.read.timeout.ms");
-    s->backoff_ms = oauth_number(settings, "sasl.login.retry.backoff.ms");
-    s->backoff_max_ms = oauth_number(settings, "sasl.login.retry.backoff.max.ms");
-    s->min_period_ms = 1000 * oauth_number(settings, "sasl.login.refresh.min.period.seconds");
-    s->buffer_ms = 1000 * oauth_number(settings, "sasl.login.refresh.buffer.seconds");
-    s->window = oauth_fraction(settings, "sasl.login.refresh.window.factor");
-    s->jitter = oauth_fraction(settings, "sasl.login.refresh.window.jitter");
+    s->connect_timeout_ms = login_number(settings, "sasl.login.connect.timeout.ms");
+    s->read_timeout_ms = login_number(settings, "sasl.login.read.timeout.ms");
+    s->backoff_ms = login_number(settings, "sasl.login.retry.backoff.ms");
+    s->backoff_max_ms = login_number(settings, "sasl.login.retry.backoff.max.ms");
+    s->min_period_ms = 1000 * login_number(settings, "sasl.login.refresh.min.period.seconds");
+    s->buffer_ms = 1000 * login_number(settings, "sasl.login.refresh.buffer.seconds");
+    s->window = login_fraction(settings, "sasl.login.refresh.window.factor");
+    s->jitter = login_fraction(settings, "sasl.login.refresh.window.jitter");
     make_form(s);
     return strncmp(s->url, "file:", 5) == 0 || (s->client != NULL && s->secret != NULL) ||
            fail_set(fail, "the JAAS configuration of OAUTHBEARER has no clientId or no clientSecret");
@@ -250,16 +253,17 @@ static bool renew_token(struct oauth_source *s, struct fail *fail)
     } else {
         s->wait_ms = s->wait_ms == 0 ? MAX(s->backoff_ms, (int64_t)1) : MIN(2 * s->wait_ms, s->backoff_max_ms);
         s->again_ms = clock_mono_ms() + s->wait_ms;
-        log_error_limited(&endpoint_failures, "No token to log in by to other brokers: %s", fail->text);
+        log_error_limited(&endpoint_failures, "No token to log in to brokers by: %s", fail->text);
     }
     arena_deinit(&a);
     return ok;
 }
 
-bool oauth_source_token(struct oauth_source *s, struct arena *a, struct str *out, struct fail *fail)
+bool oauth_source_token(struct oauth_source *s, struct arena *a, struct str *out, int64_t *expires_ms,
+                        struct fail *fail)
 {
     if (!s->secured) {
-        *out = make_token(s, a);
+        *out = make_token(s, a, expires_ms);
         return true;
     }
     lock_take(&s->lock);
@@ -269,6 +273,7 @@ bool oauth_source_token(struct oauth_source *s, struct arena *a, struct str *out
         fail_wrap(fail, "no token");
     bool good = s->token.p != NULL && clock_wall_ms() < s->expires_ms;
     *out = good ? arena_str(a, s->token) : STR_NULL;
+    *expires_ms = s->expires_ms;
     lock_release(&s->lock);
     return good;
 }
@@ -293,17 +298,16 @@ struct str oauth_source_extensions(const struct oauth_source *s)
     return s->extensions;
 }
 
-struct oauth_source *oauth_source_new(const struct broker_config *config, const struct listener *listener,
-                                      const struct jaas_module *module, struct fail *fail)
+struct oauth_source *oauth_source_new(const struct login_settings *settings, const struct jaas_module *module,
+                                      struct fail *fail)
 {
-    struct oauth_settings settings = {config, listener->name};
     struct oauth_source *s = xcalloc(1, sizeof(*s));
     s->module = module;
     lock_init(&s->lock, RANK_TOKENS);
-    bool ok = oauth_handler(&settings, "sasl.login.callback.handler.class", "OAuthBearerLoginCallbackHandler",
+    bool ok = oauth_handler(settings, "sasl.login.callback.handler.class", "OAuthBearerLoginCallbackHandler",
                             "internals.unsecured.OAuthBearerUnsecuredLoginCallbackHandler", &s->secured, fail);
     if (ok)
-        ok = s->secured ? configure_endpoint(s, &settings, fail) : configure_own_tokens(s, fail);
+        ok = s->secured ? configure_endpoint(s, settings, fail) : configure_own_tokens(s, fail);
     if (ok) {
         s->extensions = find_extensions(s);
         return s;

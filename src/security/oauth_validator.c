@@ -74,19 +74,19 @@ static bool configure_unsecured(struct oauth_validator *v, const struct jaas_mod
            fail_set(fail, "unsecuredValidatorAllowableClockSkewMs=%s is no number of milliseconds", skew);
 }
 
-static bool configure_secured(struct oauth_validator *v, const struct oauth_settings *s,
+static bool configure_secured(struct oauth_validator *v, const struct login_settings *s,
                               const struct jaas_module *module, struct fail *fail)
 {
-    v->principal_claim = oauth_text(s, "sasl.oauthbearer.sub.claim.name");
-    v->scope_claim = oauth_text(s, "sasl.oauthbearer.scope.claim.name");
-    v->skew_ms = 1000 * oauth_number(s, "sasl.oauthbearer.clock.skew.seconds");
-    v->issuer = oauth_text(s, "sasl.oauthbearer.expected.issuer");
-    v->audience = oauth_text(s, "sasl.oauthbearer.expected.audience");
-    v->refresh_ms = oauth_number(s, "sasl.oauthbearer.jwks.endpoint.refresh.ms");
-    v->backoff_ms = oauth_number(s, "sasl.oauthbearer.jwks.endpoint.retry.backoff.ms");
-    v->backoff_max_ms = oauth_number(s, "sasl.oauthbearer.jwks.endpoint.retry.backoff.max.ms");
-    v->connect_timeout_ms = oauth_number(s, "sasl.login.connect.timeout.ms");
-    v->read_timeout_ms = oauth_number(s, "sasl.login.read.timeout.ms");
+    v->principal_claim = login_text(s, "sasl.oauthbearer.sub.claim.name");
+    v->scope_claim = login_text(s, "sasl.oauthbearer.scope.claim.name");
+    v->skew_ms = 1000 * login_number(s, "sasl.oauthbearer.clock.skew.seconds");
+    v->issuer = login_text(s, "sasl.oauthbearer.expected.issuer");
+    v->audience = login_text(s, "sasl.oauthbearer.expected.audience");
+    v->refresh_ms = login_number(s, "sasl.oauthbearer.jwks.endpoint.refresh.ms");
+    v->backoff_ms = login_number(s, "sasl.oauthbearer.jwks.endpoint.retry.backoff.ms");
+    v->backoff_max_ms = login_number(s, "sasl.oauthbearer.jwks.endpoint.retry.backoff.max.ms");
+    v->connect_timeout_ms = login_number(s, "sasl.login.connect.timeout.ms");
+    v->read_timeout_ms = login_number(s, "sasl.login.read.timeout.ms");
     v->url = oauth_url(s, "sasl.oauthbearer.jwks.endpoint.url", fail);
     if (v->principal_claim == NULL || v->scope_claim == NULL)
         return fail_set(fail, "sasl.oauthbearer.sub.claim.name and sasl.oauthbearer.scope.claim.name name no claim");
@@ -325,16 +325,15 @@ static bool first_keys(struct oauth_validator *v, struct fail *fail)
     return true;
 }
 
-struct oauth_validator *oauth_validator_new(const struct broker_config *config, const struct listener *listener,
-                                            const struct jaas_module *module, struct fail *fail)
+struct oauth_validator *oauth_validator_new(const struct login_settings *settings, const struct jaas_module *module,
+                                            struct fail *fail)
 {
-    struct oauth_settings s = {config, listener->name};
     struct oauth_validator *v = xcalloc(1, sizeof(*v));
     lock_init(&v->lock, RANK_TOKENS);
-    bool ok = oauth_handler(&s, "sasl.server.callback.handler.class", "OAuthBearerValidatorCallbackHandler",
+    bool ok = oauth_handler(settings, "sasl.server.callback.handler.class", "OAuthBearerValidatorCallbackHandler",
                             "internals.unsecured.OAuthBearerUnsecuredValidatorCallbackHandler", &v->secured, fail);
     if (ok && v->secured)
-        ok = configure_secured(v, &s, module, fail) && first_keys(v, fail);
+        ok = configure_secured(v, settings, module, fail) && first_keys(v, fail);
     else if (ok)
         ok = configure_unsecured(v, module, fail);
     if (ok)

@@ -63,9 +63,14 @@ bool principal_parse(struct str text, struct principal *out)
     return true;
 }
 
-const char *principal_text(struct principal principal, struct arena *a)
+struct str principal_text(struct principal principal, struct arena *a)
 {
-    return arena_printf(a, "%.*s:%.*s", STR_ARGS(principal.type), STR_ARGS(principal.name)).p;
+    int32_t type = principal.type.len, len = type + 1 + principal.name.len;
+    char *text = arena_alloc(a, (size_t)len + 1);
+    memcpy(text, principal.type.p, (size_t)type);
+    text[type] = ':';
+    memcpy(text + type + 1, principal.name.p, (size_t)principal.name.len);
+    return (struct str){text, len};
 }
 
 /* ---- Replacements ---- */

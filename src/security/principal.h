@@ -25,8 +25,8 @@ extern const struct principal principal_anonymous;
 bool principal_eq(struct principal a, struct principal b); /* how it has logged in does not matter */
 /* "User:alice" and the like; what is before the first colon is the type. False: there is no colon. */
 bool principal_parse(struct str text, struct principal *out) NODISCARD;
-/* The same way back, in the arena. */
-const char *principal_text(struct principal principal, struct arena *a);
+/* The same way back, in the arena, whatever bytes the name has; a zero byte follows. */
+struct str principal_text(struct principal principal, struct arena *a);
 
 struct principal_rules;
 

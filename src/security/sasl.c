@@ -71,7 +71,8 @@ void sasl_server_free(struct sasl_server *s)
         return;
     if (kinds[s->login->mechanism]->end != NULL)
         kinds[s->login->mechanism]->end(s->state);
-    arena_deinit(&s->memory);
+    token_life_unref(s->identity.token);
+    arena_wipe(&s->memory);
     free(s);
 }
 
@@ -98,6 +99,6 @@ void sasl_client_free(struct sasl_client *c)
         return;
     if (kinds[c->login->mechanism]->end != NULL)
         kinds[c->login->mechanism]->end(c->state);
-    arena_deinit(&c->memory);
+    arena_wipe(&c->memory);
     free(c);
 }

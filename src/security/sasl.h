@@ -10,6 +10,7 @@
 #include "base/fail.h"
 #include "security/jaas.h"
 #include "security/scram.h"
+#include "security/token.h"
 
 enum sasl_mechanism {
     SASL_PLAIN,         /* RFC 4616 */
@@ -24,14 +25,22 @@ const char *sasl_mechanism_name(enum sasl_mechanism mechanism);
 /* Names are as they are registered, in upper case. False: there is none, or not here. */
 bool sasl_mechanism_parse(struct str name, enum sasl_mechanism *out) NODISCARD;
 
+/* What is known of a delegation token that somebody comes with. */
+struct sasl_token_login {
+    struct scram_credential credential;
+    struct str owner;        /* the name of a principal of type User */
+    int64_t expires_ms;      /* since 1970 */
+    struct token_life *life; /* with a reference for who has asked */
+};
+
 /* Who may come, asked by any thread. */
 struct sasl_accounts {
     /* False: no such user, or none that has this mechanism. */
     bool (*scram)(void *ctx, enum scram_mechanism mechanism, struct str user, struct arena *a,
                   struct scram_credential *out);
-    /* The same of a delegation token by its id (KIP-48); NULL: there are none. */
+    /* The same of a delegation token that is good, by its id (KIP-48); NULL: there are none. */
     bool (*token)(void *ctx, enum scram_mechanism mechanism, struct str id, struct arena *a,
-                  struct scram_credential *out, struct str *owner, int64_t *expires_ms);
+                  struct sasl_token_login *out);
     void *ctx;
 };
 
@@ -62,9 +71,9 @@ struct sasl_step {
 
 /* Who has come; lives as long as the conversation. */
 struct sasl_identity {
-    struct str name;    /* of the principal, whose type is User */
-    int64_t expires_ms; /* since 1970; 0: never */
-    bool by_token;
+    struct str name;          /* of the principal, whose type is User */
+    int64_t expires_ms;       /* since 1970; 0: never */
+    struct token_life *token; /* by which it has come, so that a session can end with it; NULL: by none */
 };
 
 struct sasl_server;

@@ -154,7 +154,8 @@ static void show_token(struct sasl_client *c, struct arena *a, struct sasl_step 
     struct oauth_source *source = c->login->source;
     struct fail why;
     struct str token;
-    if (!oauth_source_token(source, a, &token, &why)) {
+    int64_t expires_ms;
+    if (!oauth_source_token(source, a, &token, &expires_ms, &why)) {
         sasl_refuse(out, NULL, arena_cstr(a, str_of(why.text)));
         return;
     }

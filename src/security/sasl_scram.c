@@ -148,9 +148,14 @@ static bool find_credential(struct sasl_server *s, struct scram *x, struct str e
         s->identity.name = x->user;
         return accounts->scram(accounts->ctx, x->m, x->user, &s->memory, &x->credential);
     }
-    s->identity.by_token = true;
-    return accounts->token != NULL && accounts->token(accounts->ctx, x->m, x->user, &s->memory, &x->credential,
-                                                      &s->identity.name, &s->identity.expires_ms);
+    struct sasl_token_login token;
+    if (accounts->token == NULL || !accounts->token(accounts->ctx, x->m, x->user, &s->memory, &token))
+        return false;
+    s->identity.name = token.owner;
+    s->identity.expires_ms = token.expires_ms;
+    s->identity.token = token.life;
+    x->credential = token.credential;
+    return true;
 }
 
 static void serve_first(struct sasl_server *s, enum scram_mechanism m, struct bytes token, struct arena *a,

@@ -70,6 +70,17 @@ static const struct jaas_module *module_for(const struct jaas_section *section, 
     return NULL;
 }
 
+bool sasl_file_section(const char *name, struct arena *a, const struct jaas_section **out, struct fail *fail)
+{
+    const char *path = java_property(file_property, a);
+    struct jaas_file file = {0};
+    *out = NULL;
+    if (path != NULL && !read_file(path, a, &file, fail))
+        return false;
+    *out = jaas_section(&file, name);
+    return true;
+}
+
 /* `own` is looked for first; NULL: there is only the one that all share. */
 static bool find_in_file(const char *own, const char *shared, enum sasl_mechanism mechanism, struct arena *a,
                          struct jaas_module *out, struct fail *fail)
@@ -98,14 +109,35 @@ static bool parse_module(const char *key, const char *text, enum sasl_mechanism 
            fail_wrap(fail, "Invalid value [hidden] for configuration %s", key);
 }
 
-bool sasl_client_login_of(const char *jaas, enum sasl_mechanism mechanism, struct arena *a, struct sasl_login *out,
-                          struct fail *fail)
+/* What a mechanism needs beside its module. */
+static bool prepare(struct sasl_login *login, const struct login_settings *settings, enum sasl_side side,
+                    struct fail *fail)
 {
+    bool serves = side == SASL_SERVER;
+    switch (login->mechanism) {
+    case SASL_GSSAPI:
+        login->kerberos = serves ? kerberos_server_new(settings, &login->module, fail)
+                                 : kerberos_client_new(settings, &login->module, fail);
+        return login->kerberos != NULL;
+    case SASL_OAUTHBEARER:
+        if (serves)
+            login->validator = oauth_validator_new(settings, &login->module, fail);
+        else
+            login->source = oauth_source_new(settings, &login->module, fail);
+        return login->validator != NULL || login->source != NULL;
+    default:
+        return true;
+    }
+}
+
+bool sasl_client_login_of(const struct login_settings *settings, enum sasl_mechanism mechanism, struct arena *a,
+                          struct sasl_login *out, struct fail *fail)
+{
+    const char *jaas = login_own_text(settings, "sasl.jaas.config");
     *out = (struct sasl_login){.mechanism = mechanism};
-    if (mechanism == SASL_OAUTHBEARER || mechanism == SASL_GSSAPI) /* which need more than a module */
-        return fail_set(fail, "the tools cannot log in by %s yet", sasl_mechanism_name(mechanism));
-    return jaas != NULL ? parse_module("sasl.jaas.config", jaas, mechanism, a, &out->module, fail)
-                        : find_in_file(NULL, "KafkaClient", mechanism, a, &out->module, fail);
+    return (jaas != NULL ? parse_module("sasl.jaas.config", jaas, mechanism, a, &out->module, fail)
+                         : find_in_file(NULL, "KafkaClient", mechanism, a, &out->module, fail)) &&
+           prepare(out, settings, SASL_CLIENT, fail);
 }
 
 static bool find_module(const struct broker_config *config, const struct listener *listener,
@@ -137,25 +169,11 @@ static bool check_classes(const struct broker_config *config, const struct liste
 bool sasl_login_of(const struct broker_config *config, const struct listener *listener, enum sasl_mechanism mechanism,
                    enum sasl_side side, struct arena *a, struct sasl_login *out, struct fail *fail)
 {
+    const char *own = mechanism == SASL_GSSAPI ? NULL : sasl_mechanism_name(mechanism);
+    struct login_settings settings = login_settings_of(config, listener, own, a);
     *out = (struct sasl_login){.mechanism = mechanism};
-    if (!check_classes(config, listener, mechanism, fail) ||
-        !find_module(config, listener, mechanism, a, &out->module, fail))
-        return false;
-    bool serves = side == SASL_SERVER;
-    switch (mechanism) {
-    case SASL_GSSAPI:
-        out->kerberos = serves ? kerberos_server_new(config, listener, &out->module, fail)
-                               : kerberos_client_new(config, listener, &out->module, fail);
-        return out->kerberos != NULL;
-    case SASL_OAUTHBEARER:
-        if (serves)
-            out->validator = oauth_validator_new(config, listener, &out->module, fail);
-        else
-            out->source = oauth_source_new(config, listener, &out->module, fail);
-        return out->validator != NULL || out->source != NULL;
-    default:
-        return true;
-    }
+    return check_classes(config, listener, mechanism, fail) &&
+           find_module(config, listener, mechanism, a, &out->module, fail) && prepare(out, &settings, side, fail);
 }
 
 void sasl_login_deinit(struct sasl_login *login)

@@ -2,7 +2,7 @@
 #ifndef BARNABAS_SASL_SETTINGS_H
 #define BARNABAS_SASL_SETTINGS_H
 
-#include "config/config.h"
+#include "security/login_settings.h"
 #include "security/sasl.h"
 
 enum sasl_side { SASL_SERVER, SASL_CLIENT };
@@ -16,8 +16,10 @@ enum sasl_side { SASL_SERVER, SASL_CLIENT };
 bool sasl_login_of(const struct broker_config *config, const struct listener *listener, enum sasl_mechanism mechanism,
                    enum sasl_side side, struct arena *a, struct sasl_login *out, struct fail *fail) NODISCARD;
 void sasl_login_deinit(struct sasl_login *login); /* zeroed is fine */
-/* The same of a tool: the value of sasl.jaas.config, or NULL for the section KafkaClient of that file. */
-bool sasl_client_login_of(const char *jaas, enum sasl_mechanism mechanism, struct arena *a, struct sasl_login *out,
-                          struct fail *fail) NODISCARD;
+/* The same of a tool, by sasl.jaas.config or the section KafkaClient of that file. */
+bool sasl_client_login_of(const struct login_settings *settings, enum sasl_mechanism mechanism, struct arena *a,
+                          struct sasl_login *out, struct fail *fail) NODISCARD;
+/* A section of that file. NULL in `out`: it has none of that name, or there is no file. */
+bool sasl_file_section(const char *name, struct arena *a, const struct jaas_section **out, struct fail *fail) NODISCARD;
 
 #endif

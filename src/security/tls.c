@@ -24,12 +24,14 @@ enum { SESSION_SECONDS = 86400, READ_AHEAD_BYTES = 64 << 10 };
 
 /* ---- Verifying the peer ---- */
 
-static int why_index; /* of the X509_V_ERR_... that an SSL's peer was refused for */
+static int why_index;     /* of the X509_V_ERR_... that an SSL's peer was refused for */
+static int renewed_index; /* not NULL: the peer has renewed its keys */
 
 static void tls_init_once(void)
 {
     why_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, NULL);
-    ensure(why_index >= 0);
+    renewed_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, NULL);
+    ensure(why_index >= 0 && renewed_index >= 0);
 }
 
 /* OpenSSL makes alerts of errors, and certificate_unknown of this one, which it has for something else. */
@@ -49,12 +51,26 @@ static int verify_peer(X509_STORE_CTX *store, void *arg)
 
 /* ---- Making a context ---- */
 
-static void set_manners(SSL_CTX *ctx, const struct tls_settings *settings)
+static void note_message(int sent, int version, int type, const void *data, size_t len, SSL *ssl, void *arg)
+{
+    (void)version;
+    (void)arg;
+    if (!sent && type == SSL3_RT_HANDSHAKE && len > 0 && *(const uint8_t *)data == SSL3_MT_KEY_UPDATE)
+        SSL_set_ex_data(ssl, renewed_index, ssl);
+}
+
+static void set_ktls(SSL_CTX *ctx)
+{
+    SSL_CTX_set_options(ctx, SSL_OP_ENABLE_KTLS);
+    SSL_CTX_set_msg_callback(ctx, note_message);
+}
+
+static void set_manners(SSL_CTX *ctx)
 {
     SSL_CTX_set_mode(ctx,
                      SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_IGNORE_UNEXPECTED_EOF |
-                                 SSL_OP_CIPHER_SERVER_PREFERENCE | (settings->ktls ? SSL_OP_ENABLE_KTLS : 0));
+                                 SSL_OP_CIPHER_SERVER_PREFERENCE);
     SSL_CTX_set_read_ahead(ctx, 1); /* several records with one call of the kernel */
     SSL_CTX_set_default_read_buffer_len(ctx, READ_AHEAD_BYTES);
     SSL_CTX_set_security_level(ctx, 1); /* Java takes RSA keys of 1024 bits, too */
@@ -155,7 +171,9 @@ struct tls_context *tls_context_new(const struct tls_settings *settings, enum tl
     context->check_host = settings->check_host;
     context->ctx = SSL_CTX_new(side == TLS_SERVER ? TLS_server_method() : TLS_client_method());
     ensure(context->ctx != NULL);
-    set_manners(context->ctx, settings);
+    set_manners(context->ctx);
+    if (settings->ktls && side == TLS_SERVER)
+        set_ktls(context->ctx);
     set_sessions(context->ctx, side);
     set_verification(context->ctx, side, settings->client_auth);
     bool ok = suites_set(context->ctx, settings->enabled_protocols, settings->cipher_suites, fail) &&
@@ -181,6 +199,25 @@ void tls_context_unref(struct tls_context *context)
     keystore_deinit(&context->trust);
     SSL_CTX_free(context->ctx);
     free(context);
+}
+
+static int64_t certificate_end(const X509 *certificate)
+{
+    struct tm tm;
+    return ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &tm) == 1 ? timegm(&tm) : 0;
+}
+
+int64_t tls_context_end(const struct tls_context *context)
+{
+    int64_t first = 0;
+    for (int i = 0; i < context->keys.count; i++) {
+        const struct keystore_entry *entry = &context->keys.entries[i];
+        for (int k = 0; entry->key != NULL && k < sk_X509_num(entry->chain); k++) {
+            int64_t end = certificate_end(sk_X509_value(entry->chain, k));
+            first = first == 0 ? end : MIN(first, end);
+        }
+    }
+    return first;
 }
 
 /* ---- A connection ---- */
@@ -226,6 +263,11 @@ SSL *tls_open(struct tls_context *context, const char *host)
     }
     ERR_clear_error(); /* of a name that is too long for SNI */
     return ssl;
+}
+
+bool tls_keys_are_renewed(SSL *ssl)
+{
+    return SSL_get_ex_data(ssl, renewed_index) != NULL;
 }
 
 void tls_explain(SSL *ssl, struct fail *fail)

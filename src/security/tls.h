@@ -22,7 +22,7 @@ struct tls_settings {
     const char *principal_rules;        /* of a server: for principal_rules_parse() */
     enum client_auth client_auth;       /* of a server */
     bool check_host;                    /* of a client: the certificate has to name the host that it went to */
-    bool ktls;                          /* the kernel encrypts, where it can */
+    bool ktls;                          /* of a server: the kernel encrypts, where it can */
 };
 
 /*
@@ -42,6 +42,8 @@ struct tls_context;
 struct tls_context *tls_context_new(const struct tls_settings *settings, enum tls_side side, struct fail *fail);
 struct tls_context *tls_context_ref(struct tls_context *context);
 void tls_context_unref(struct tls_context *context); /* NULL is fine */
+/* When the first ends of the certificates that it shows, in seconds since 1970; 0: it shows none. */
+int64_t tls_context_end(const struct tls_context *context);
 
 /*
  * For a new connection, with nothing bound to it; SSL_free() ends it, and it keeps what it needs of the context. `host`
@@ -51,6 +53,9 @@ SSL *tls_open(struct tls_context *context, const char *host);
 /* Why a handshake, or anything else, has failed: takes it out of the queue of errors. Without an error there: "closed".
  */
 void tls_explain(SSL *ssl, struct fail *fail);
+/* Whether the peer has renewed its keys (TLS 1.3), of which the kernel does not hear where it encrypts; known if
+ * `ktls`. */
+bool tls_keys_are_renewed(SSL *ssl);
 /* The peer's subject as subject_text() writes it; NULL: it has shown no certificate. */
 const char *tls_peer_subject(SSL *ssl, struct arena *a);
 /* Who a server's client is: the name that the rules give its subject, or ANONYMOUS without one. False: no rule fits. */

@@ -120,6 +120,7 @@ bool tls_settings_of(const struct broker_config *config, const struct listener *
     out->principal_rules = settings_text(&r, "ssl.principal.mapping.rules");
     out->client_auth = settings_client_auth(&r);
     out->check_host = settings_check_host(&r);
+    out->ktls = strcmp(settings_text(&r, "ssl.ktls"), "auto") == 0;
     for (size_t i = 0; i < ARRAY_LEN(java_settings); i++)
         settings_check_java(&r, &java_settings[i]);
     settings_check_names(&r);

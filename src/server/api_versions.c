@@ -64,6 +64,8 @@ static void api_versions_handle(struct request *r)
         !(is_valid_software(request.client_software_name) && is_valid_software(request.client_software_version))) {
         response.error_code = ERR_INVALID_REQUEST;
     } else {
+        if (r->version >= 3)
+            connection_note_software(r->x->conn, request.client_software_name, request.client_software_version);
         list_apis(r, &response);
         qsort(response.api_keys.items, (size_t)response.api_keys.len, sizeof(*response.api_keys.items),
               api_versions_by_key);

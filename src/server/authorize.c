@@ -5,14 +5,9 @@
 /* An audit wants each line, a disk not more than this many a second. */
 enum { AUDIT_LINES_PER_SECOND = 1000 };
 
-static struct log_place audit = {.file = "kafka.authorizer.logger", .level = LEVEL_INFO};
+LOG_PLACE(audit, "kafka.authorizer.logger")
 static struct log_limit denials = {.per_second = AUDIT_LINES_PER_SECOND},
                         permissions = {.per_second = AUDIT_LINES_PER_SECOND};
-
-__attribute__((constructor)) static void register_audit(void)
-{
-    logger_register(&audit);
-}
 
 static struct acl_asker authorize_asker(const struct request *r)
 {
@@ -20,17 +15,17 @@ static struct acl_asker authorize_asker(const struct request *r)
 }
 
 static void note_answer(const struct request *r, const struct acl_asker *who, bool yes, enum acl_operation o,
-                        enum acl_type t, struct str name, int32_t references, enum authorize_purpose purpose)
+                        enum acl_type t, const char *pattern, struct str name, int32_t references,
+                        enum authorize_purpose purpose)
 {
-    enum log_level level = purpose == AUTHORIZE_FILTER ? LEVEL_TRACE : yes ? LEVEL_DEBUG : LEVEL_INFO;
-    if ((int)level < atomic_load_explicit(&audit.level, memory_order_relaxed) ||
-        !log_limit_allows(yes ? &permissions : &denials, audit.file))
+    enum log_level level = yes ? LEVEL_DEBUG : purpose == AUTHORIZE_FILTER ? LEVEL_TRACE : LEVEL_INFO;
+    if (!log_is_on(&audit, level) || !log_limit_allows(yes ? &permissions : &denials, &audit))
         return;
-    logger_write(level, audit.file,
-                 "Principal = %.*s:%.*s is %s Operation = %s from host = %.*s on resource = %s:LITERAL:%.*s for "
+    logger_write(level, &audit, __LINE__,
+                 "Principal = %.*s:%.*s is %s Operation = %s from host = %.*s on resource = %s:%s:%.*s for "
                  "request = %s with resourceRefCount = %d",
                  STR_ARGS(who->principal.type), STR_ARGS(who->principal.name), yes ? "Allowed" : "Denied",
-                 acl_operation_name(o), STR_ARGS(who->host), acl_type_name(t), STR_ARGS(name),
+                 acl_operation_name(o), STR_ARGS(who->host), acl_type_name(t), pattern, STR_ARGS(name),
                  api_spec((int16_t)r->api->key)->name, references);
 }
 
@@ -46,7 +41,7 @@ bool authorize(const struct request *r, enum acl_operation o, enum acl_type t, s
 {
     struct acl_asker who = authorize_asker(r);
     bool yes = acl_allowed(acls_of(r), &r->s->acl_policy, &who, t, name) >> o & 1;
-    note_answer(r, &who, yes, o, t, name, references, purpose);
+    note_answer(r, &who, yes, o, t, acl_pattern_constant(ACL_LITERAL), name, references, purpose);
     return yes;
 }
 
@@ -54,7 +49,8 @@ bool authorize_somewhere(const struct request *r, enum acl_operation o, enum acl
 {
     struct acl_asker who = authorize_asker(r);
     bool yes = acl_allowed_somewhere(acls_of(r), &r->s->acl_policy, &who, t, o);
-    note_answer(r, &who, yes, o, t, STR_LIT("NONE"), 0, AUTHORIZE_REQUESTED);
+    if (!acl_is_super_user(&r->s->acl_policy, &who))
+        note_answer(r, &who, yes, o, t, "UNKNOWN", STR_LIT("NONE"), 0, AUTHORIZE_REQUESTED);
     return yes;
 }
 

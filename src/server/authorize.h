@@ -5,8 +5,9 @@
  * On the connection's loop. Handlers ask once for a resource, not for each partition, and answer a denial in the form
  * of their API: a topic that is denied looks the same whether it exists or not.
  *
- * Each answer is a line of the logger "kafka.authorizer.logger", as administrators know it from Kafka: a denial at
- * INFO, a permission at DEBUG, and what was only looked through (a list that leaves out what one may not see) at TRACE.
+ * Each answer is a line of the logger "kafka.authorizer.logger", as administrators know it from Kafka: a permission at
+ * DEBUG, a denial at INFO, or at TRACE where it denies nothing that was asked for: another permission does as well, or
+ * a list leaves out what one may not see.
  */
 #ifndef BARNABAS_SERVER_AUTHORIZE_H
 #define BARNABAS_SERVER_AUTHORIZE_H
@@ -59,7 +60,7 @@ static inline bool allowed_cluster_quietly(const struct request *r, enum acl_ope
     return allowed_to_see(r, o, ACL_CLUSTER, STR_LIT(ACL_CLUSTER_NAME));
 }
 
-/* On some resource of the type. */
+/* On some resource of the type, of which the audit knows no name. */
 static inline bool allowed_somewhere(const struct request *r, enum acl_operation o, enum acl_type t)
 {
     return !has_authorizer(r) || authorize_somewhere(r, o, t);

@@ -1,5 +1,6 @@
 /* Requests that are answered when what they have appended is on all replicas in sync, or the time is over. */
 #include "server/server_internal.h"
+#include "server/waiting_metrics.h"
 
 static void commit_wait_on_deadline(struct timer *t);
 
@@ -29,6 +30,8 @@ static void commit_wait_finish(struct commit_wait *w)
     w->r->x->abandoned = NULL;
     timer_stop(&w->deadline);
     sleeper_cancel(&w->sleeper);
+    if (w->places > 0)
+        waiting_count(w->r->s->waiting, WAITING_PRODUCE, -1, -w->places);
     w->over(w);
 }
 
@@ -56,6 +59,8 @@ static void commit_wait_on_deadline(struct timer *t)
 {
     struct commit_wait *w = CONTAINER_OF(t, struct commit_wait, deadline);
     commit_wait_check_all(w);
+    if (w->unsettled > 0)
+        waiting_expired(w->r->s->waiting, WAITING_PRODUCE, false);
     for (int32_t i = 0; i < w->count; i++)
         if (w->items[i].partition != NULL)
             commit_settle(w, i, ERR_REQUEST_TIMED_OUT);
@@ -82,6 +87,8 @@ void commit_wait(struct commit_wait *w, int64_t timeout_ms)
         return;
     }
     request_park(r);
+    w->places = w->unsettled;
+    waiting_count(r->s->waiting, WAITING_PRODUCE, 1, w->places);
     r->waiting = w;
     r->x->abandoned = commit_wait_on_abandoned;
     timer_start(&w->deadline, timeout_ms);

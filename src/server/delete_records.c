@@ -3,6 +3,7 @@
 
 #include "cluster/internal_topics.h"
 #include "server/authorize.h"
+#include "server/waiting_metrics.h"
 
 struct deleted {
     struct partition *partition; /* with a reference, until it is settled */
@@ -17,6 +18,7 @@ struct deletion {
     struct delete_records_response response;
     struct deleted *items;
     int32_t count, unsettled;
+    int32_t places; /* on which it waits; 0: it does not */
     struct sleeper sleeper;
     struct timer deadline;
 };
@@ -38,6 +40,8 @@ static void delete_records_finish(struct deletion *d)
     r->x->abandoned = NULL;
     timer_stop(&d->deadline);
     sleeper_cancel(&d->sleeper);
+    if (d->places > 0)
+        waiting_count(r->s->waiting, WAITING_DELETE_RECORDS, -1, -d->places);
     ANSWER(r, delete_records_response, &d->response);
 }
 
@@ -68,6 +72,8 @@ static void delete_records_on_deadline(struct timer *t)
 {
     struct deletion *d = CONTAINER_OF(t, struct deletion, deadline);
     delete_records_check_all(d);
+    if (d->unsettled > 0)
+        waiting_expired(d->r->s->waiting, WAITING_DELETE_RECORDS, false);
     for (int32_t i = 0; i < d->count; i++)
         if (d->items[i].partition != NULL)
             delete_records_settle(d, &d->items[i], ERR_REQUEST_TIMED_OUT, -1);
@@ -94,6 +100,8 @@ static void wait_for_followers(struct request *r)
         return;
     }
     request_park(r);
+    d->places = d->unsettled;
+    waiting_count(r->s->waiting, WAITING_DELETE_RECORDS, 1, d->places);
     r->waiting = d;
     r->x->abandoned = delete_records_on_abandoned;
     timer_start(&d->deadline, MAX(d->request.timeout_ms, 0));

@@ -1,6 +1,7 @@
 /* DescribeConfigs (KIP-133, KIP-226, KIP-569): every key with its value, where that comes from, and what it means. */
 #include "protocol/msg/describe_configs.h"
 #include "base/logger.h"
+#include "base/str_set.h"
 #include "controller/admin.h"
 #include "server/authorize.h"
 
@@ -201,46 +202,97 @@ static void describe_configs_deny(struct describing *d)
     d->out->error_message = str_of(error_message(d->out->error_code));
 }
 
+/* What has come, and what is in the way of it. */
+struct describe_configs_call {
+    struct describe_configs_request request;
+    bool *denied; /* of each resource */
+    struct str *topics;
+    int32_t topic_count;
+};
+
 /* The denied ones are answered behind the others. */
-static void describe_configs_all(struct request *r, const struct describe_configs_request *request,
-                                 const struct broker_config *config, struct describe_configs_response *response)
+static void describe_configs_all(struct request *r, const struct broker_config *config,
+                                 struct describe_configs_response *response)
 {
-    int32_t n = MAX(request->resources.len, 0), at = 0;
-    bool *denied = ARENA_ARRAY(r->arena, bool, MAX(n, 1));
+    const struct describe_configs_call *call = r->state;
+    int32_t n = MAX(call->request.resources.len, 0), at = 0;
     ARRAY_MAKE(r->arena, response->results, n);
-    for (int32_t i = 0; has_authorizer(r) && i < n; i++)
-        denied[i] = !may_be_described(r, &request->resources.items[i]);
     for (int pass = 0; pass <= 1; pass++)
         for (int32_t i = 0; i < n && !request_is_spent(r); i++) {
-            if (denied[i] != (pass == 1))
+            if (call->denied[i] != (pass == 1))
                 continue;
             struct describing d = {.r = r,
-                                   .request = request,
-                                   .in = &request->resources.items[i],
+                                   .request = &call->request,
+                                   .in = &call->request.resources.items[i],
                                    .out = &response->results.items[at++],
                                    .config = config};
             describe_configs_result_init(d.out);
             d.out->resource_type = d.in->resource_type;
             d.out->resource_name = d.in->resource_name;
             ARRAY_MAKE(r->arena, d.out->configs, 0);
-            if (denied[i])
+            if (call->denied[i])
                 describe_configs_deny(&d);
             else
                 describe_configs_of(&d);
         }
 }
 
-static void describe_configs_handle(struct request *r)
+static void describe_configs_answer(struct request *r)
 {
-    struct describe_configs_request request;
     struct describe_configs_response response;
-    if (!DECODE(r, describe_configs_request, &request))
-        return;
     describe_configs_response_init(&response);
     const struct broker_config *config = broker_settings_hold(r->s->settings);
-    describe_configs_all(r, &request, config, &response);
+    describe_configs_all(r, config, &response);
     ANSWER(r, describe_configs_response, &response); /* whose texts lie in the configuration */
     broker_settings_release(config);
+}
+
+static void describe_configs_refreshed(struct message *m)
+{
+    describe_configs_answer(CONTAINER_OF(m, struct request, message));
+}
+
+/*
+ * What a topic was made with comes without a notification, and a broker without a replica of it has not read it; what
+ * was changed by another broker may not have been told yet.
+ */
+static void describe_configs_refresh(struct request *r)
+{
+    const struct describe_configs_call *call = r->state;
+    r->message.deliver = describe_configs_refreshed;
+    config_watch_refresh(r->s->config_watch, call->topics, call->topic_count, exchange_loop(r->x), &r->message);
+}
+
+/* Each once, however often it is named. */
+static void list_topics_to_read(struct request *r, struct describe_configs_call *call)
+{
+    struct str_set seen = {0};
+    int32_t n = MAX(call->request.resources.len, 0);
+    call->topics = ARENA_ARRAY(r->arena, struct str, MAX(n, 1));
+    for (int32_t i = 0; i < n; i++) {
+        const struct describe_configs_resource *in = &call->request.resources.items[i];
+        if (in->resource_type == RESOURCE_TOPIC && !call->denied[i] &&
+            view_topic(view_current(), in->resource_name) != NULL && str_set_add(&seen, r->arena, in->resource_name))
+            call->topics[call->topic_count++] = in->resource_name;
+    }
+    str_set_deinit(&seen);
+}
+
+static void describe_configs_handle(struct request *r)
+{
+    struct describe_configs_call *call = ARENA_NEW(r->arena, struct describe_configs_call);
+    r->state = call;
+    if (!DECODE(r, describe_configs_request, &call->request))
+        return;
+    int32_t n = MAX(call->request.resources.len, 0);
+    call->denied = ARENA_ARRAY(r->arena, bool, MAX(n, 1));
+    for (int32_t i = 0; has_authorizer(r) && i < n; i++)
+        call->denied[i] = !may_be_described(r, &call->request.resources.items[i]);
+    list_topics_to_read(r, call);
+    if (call->topic_count > 0)
+        request_hop(r, r->s->control_loop, describe_configs_refresh);
+    else
+        describe_configs_answer(r);
 }
 
 const struct api_entry api_describe_configs = {

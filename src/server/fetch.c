@@ -16,6 +16,9 @@
 #include "base/clock.h"
 #include "replica/fetch_session.h"
 #include "server/authorize.h"
+#include "server/request_log.h"
+#include "server/request_metrics.h"
+#include "server/waiting_metrics.h"
 
 /* Replica ids that are none. The second may read from any replica, in any version. */
 enum { CONSUMER = -1, DEBUGGING_CONSUMER = -2 };
@@ -54,6 +57,7 @@ struct fetch {
     int64_t deadline; /* monotonic ms */
     int32_t most;     /* bytes of records; of a consumer no more than its quota lets by at once */
     bool parked;      /* it has begun to wait */
+    int32_t places;   /* on so many partitions */
     bool denied;      /* to who calls itself a follower: these may fetch whatever there is, or nothing */
     struct sleeper sleeper;
     struct timer timer;
@@ -75,6 +79,16 @@ static int8_t newest_magic(const struct request *r)
     return r->version >= MAGIC_V2_SINCE ? 2 : r->version >= MAGIC_V1_SINCE ? 1 : 0;
 }
 
+static int64_t count_messages(const struct strbuf *batches)
+{
+    struct bytes rest = {(const uint8_t *)batches->p, (int32_t)batches->len};
+    struct batch b;
+    int64_t n = 0;
+    while (batch_next(&rest, &b) == BATCH_OK)
+        n += b.count;
+    return n;
+}
+
 /* The bytes of a region, rewritten for a consumer of an old format; what it knows already is left alone. */
 static enum kafka_error convert(struct fetch *f, struct fetched *x)
 {
@@ -87,6 +101,8 @@ static enum kafka_error convert(struct fetch *f, struct fetched *x)
         error = records_down_convert((struct bytes){raw, (int32_t)n}, newest_magic(f->r), x->item.fetch_offset, &out);
     free(raw);
     drop_data(x);
+    if (error == ERR_NONE && out.len > 0)
+        partition_mark(x->partition, TOPIC_FETCH_CONVERSIONS, count_messages(&out));
     if (error == ERR_NONE)
         x->converted = out;
     else
@@ -156,6 +172,25 @@ static bool makes_sense(const struct fetch *f, const struct fetched *x)
            (f->r->version < PARTIAL_BATCHES_BEFORE || f->request.max_bytes >= 0);
 }
 
+static bool fetch_error_is_usual(enum kafka_error error)
+{
+    switch (error) {
+    case ERR_NONE:
+    case ERR_UNKNOWN_TOPIC_OR_PARTITION:
+    case ERR_UNKNOWN_TOPIC_ID:
+    case ERR_NOT_LEADER_OR_FOLLOWER:
+    case ERR_FENCED_LEADER_EPOCH:
+    case ERR_UNKNOWN_LEADER_EPOCH:
+    case ERR_REPLICA_NOT_AVAILABLE:
+    case ERR_KAFKA_STORAGE_ERROR:
+    case ERR_OFFSET_OUT_OF_RANGE:
+    case ERR_INCONSISTENT_TOPIC_ID:
+        return true;
+    default:
+        return false;
+    }
+}
+
 static void fetch_read_one(struct fetch *f, struct fetched *x, int32_t room, bool at_least_one)
 {
     drop_data(x);
@@ -169,6 +204,9 @@ static void fetch_read_one(struct fetch *f, struct fetched *x, int32_t room, boo
     x->error = partition_fetch(x->partition, &read, &x->data);
     if (x->error == ERR_NONE)
         x->preferred_replica = preferred_replica(f, x);
+    partition_mark(x->partition, TOPIC_TOTAL_FETCH, 1);
+    if (!fetch_error_is_usual(x->error))
+        partition_mark(x->partition, TOPIC_FAILED_FETCH, 1);
     bool partial = x->data.slice.first_incomplete && f->r->version >= PARTIAL_BATCHES_BEFORE;
     if (x->error != ERR_NONE || partial || x->preferred_replica >= 0)
         drop_data(x);
@@ -300,8 +338,10 @@ static void unwait(struct fetch *f)
         partition_unwait(&f->items[i].waiter);
     if (f->session != NULL)
         fetch_session_awake(f->session);
-    if (f->parked)
+    if (f->parked) {
         sleeper_cancel(&f->sleeper);
+        waiting_count(f->r->s->waiting, WAITING_FETCH, -1, -f->places);
+    }
     timer_stop(&f->timer);
     f->parked = false;
 }
@@ -343,7 +383,9 @@ static bool fetch_is_withheld(struct fetch *f, const struct writer *w)
     int64_t now = clock_mono_ms();
     bool limited = request_has_limit(r, QUOTA_FETCH);
     if (replica_of(f) >= 0) {
-        request_pause(r, 0);
+        replica_serves_follower(r->s->replicas, now);
+        request_exempt(r);
+        request_pause(r, bytes);
         return false;
     }
     if (limited)
@@ -373,10 +415,15 @@ static void withhold(struct fetch *f, struct fetch_response *response, struct wr
     fetch_response_write(w, f->r->version, response);
 }
 
+/* What goes out now. */
 static void note_told(struct fetch *f)
 {
     for (int32_t i = 0; i < f->count; i++) {
         struct fetched *x = &f->items[i];
+        if (x->news && x->partition != NULL && replica_of(f) >= 0)
+            partition_count_sent(x->partition, replica_of(f), bytes_of(x));
+        else if (x->news && x->partition != NULL)
+            partition_mark(x->partition, TOPIC_BYTES_OUT, bytes_of(x));
         if (x->news)
             fetch_session_told(&x->item, x->error, x->data.high_watermark, x->data.log_start_offset);
     }
@@ -416,6 +463,7 @@ static void fetch_finish(struct fetch *f)
         strbuf_deinit(&f->items[i].converted);
     }
     fetch_session_done(f->r->s->fetch_sessions, f->session);
+    request_log_answer(f->r, &response, NULL);
     answer_send(f->r, &w); /* takes the regions, and with the exchange goes everything else here */
     arena_deinit(&turn);
 }
@@ -438,7 +486,9 @@ static void fetch_on_wake(struct sleeper *s)
 
 static void fetch_on_deadline(struct timer *t)
 {
-    fetch_try_again(CONTAINER_OF(t, struct fetch, timer));
+    struct fetch *f = CONTAINER_OF(t, struct fetch, timer);
+    waiting_expired(f->r->s->waiting, WAITING_FETCH, replica_of(f) >= 0);
+    fetch_try_again(f);
 }
 
 /* What is there to read by the watermarks, without touching the logs. */
@@ -467,6 +517,8 @@ static void fetch_on_abandoned(struct exchange *x)
 static void begin_to_wait(struct fetch *f)
 {
     f->parked = true;
+    f->places = MAX(f->count, 1);
+    waiting_count(f->r->s->waiting, WAITING_FETCH, 1, f->places);
     f->sleeper = (struct sleeper){.queue = request_wake_queue(f->r), .wake = fetch_on_wake};
     request_park(f->r);
     f->r->waiting = f;
@@ -667,6 +719,7 @@ static void fetch_handle(struct request *r)
         fail(f, error);
         return;
     }
+    r->flavor = replica_of(f) >= 0 ? REQUEST_OF_FOLLOWER : REQUEST_OF_CONSUMER;
     f->denied = replica_of(f) >= 0 && !allowed_cluster(r, ACL_CLUSTER_ACTION);
     f->most = most_bytes(f);
     take_items(f, items, count);

@@ -295,8 +295,7 @@ static void commit_to_zookeeper(struct request *r)
         for (int32_t t_ = 0; t_ < (out_topics).len; t_++) {                                                \
             struct str name_ = (out_topics).items[t_].name;                                                \
             int32_t n_ = (out_topics).items[t_].partitions.len;                                            \
-            bool yes_ = (named) ? allowed_topic((r), ACL_DESCRIBE, name_, n_)                              \
-                                : allowed_to_see((r), ACL_DESCRIBE, ACL_TOPIC, name_);                     \
+            bool yes_ = allowed_topic((r), ACL_DESCRIBE, name_, n_);                                       \
             for (int32_t i_ = 0; !yes_ && i_ < n_; i_++)                                                   \
                 DENY_OFFSET(&(out_topics).items[t_].partitions.items[i_], ERR_TOPIC_AUTHORIZATION_FAILED); \
             if (yes_ || (named))                                                                           \

@@ -45,7 +45,7 @@ static enum kafka_error may_produce(struct request *r, struct str transactional_
         return allowed(r, ACL_WRITE, ACL_TRANSACTIONAL_ID, transactional_id)
                    ? ERR_NONE
                    : ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
-    return allowed_cluster(r, ACL_IDEMPOTENT_WRITE) || allowed_somewhere(r, ACL_WRITE, ACL_TOPIC)
+    return allowed_cluster_quietly(r, ACL_IDEMPOTENT_WRITE) || allowed_somewhere(r, ACL_WRITE, ACL_TOPIC)
                ? ERR_NONE
                : ERR_CLUSTER_AUTHORIZATION_FAILED;
 }

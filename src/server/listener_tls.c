@@ -1,6 +1,7 @@
 #include "server/listener_tls.h"
 
 #include "base/logger.h"
+#include "net/transport.h"
 #include "security/tls_check.h"
 
 struct encryption {
@@ -21,14 +22,26 @@ static void encryption_deinit(struct encryption *e)
     arena_deinit(&e->memory);
 }
 
+static void tell_who_encrypts(const struct encryption *e)
+{
+    if (!e->settings.ktls)
+        log_info("What listener %s sends is encrypted by this broker: ssl.ktls is off", e->listener->name);
+    else if (!transport_kernel_has_tls())
+        log_info("What listener %s sends is encrypted by this broker: the kernel's module tls is not loaded",
+                 e->listener->name);
+    else
+        log_info("What listener %s sends is encrypted by the kernel, where that knows the suite", e->listener->name);
+}
+
 static bool make_encryption(struct listener_tls *t, const struct listener *l, struct encryption *e, struct fail *fail)
 {
     e->listener = l;
     if (!security_protocol_has_tls(l->protocol))
         return true;
-    if (tls_listener_start(t->config, l, &e->memory, &e->settings, &e->ends, fail))
-        return true;
-    return fail_wrap(fail, "Listener %s cannot be encrypted", l->name);
+    if (!tls_listener_start(t->config, l, &e->memory, &e->settings, &e->ends, fail))
+        return fail_wrap(fail, "Listener %s cannot be encrypted", l->name);
+    tell_who_encrypts(e);
+    return true;
 }
 
 struct listener_tls *listener_tls_new(const struct broker_config *config, struct fail *fail)

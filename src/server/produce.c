@@ -12,6 +12,7 @@
 #include "base/logger.h"
 #include "cluster/internal_topics.h"
 #include "server/authorize.h"
+#include "server/request_metrics.h"
 
 enum { ACKS_ALL = -1, MAGIC_V2_SINCE = 3, ZSTD_SINCE = 7, KNOWS_ABORTABLE_SINCE = 11 };
 
@@ -113,6 +114,40 @@ static bool tells_start(enum kafka_error error)
     return error != ERR_CORRUPT_MESSAGE && error != ERR_MESSAGE_TOO_LARGE;
 }
 
+/* Errors that clients run into as things go, and what is said of by meters of its own. */
+static bool produce_error_is_usual(enum kafka_error error)
+{
+    switch (error) {
+    case ERR_NONE:
+    case ERR_NOT_LEADER_OR_FOLLOWER:
+    case ERR_UNKNOWN_TOPIC_OR_PARTITION:
+    case ERR_MESSAGE_TOO_LARGE:
+    case ERR_RECORD_LIST_TOO_LARGE:
+    case ERR_CORRUPT_MESSAGE:
+    case ERR_KAFKA_STORAGE_ERROR:
+    case ERR_UNKNOWN_TOPIC_ID:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void count_produced(struct partition *p, const struct prepared *records, enum kafka_error error)
+{
+    static const enum topic_meter flaws[] = {[FLAW_NO_KEY] = BROKER_NO_KEY,
+                                             [FLAW_MAGIC] = BROKER_INVALID_MAGIC,
+                                             [FLAW_CRC] = BROKER_INVALID_CRC,
+                                             [FLAW_OFFSET_OR_SEQUENCE] = BROKER_INVALID_OFFSET};
+    if (error == ERR_NONE && records->converted)
+        partition_mark(p, TOPIC_PRODUCE_CONVERSIONS, records->offsets);
+    if (error == ERR_MESSAGE_TOO_LARGE)
+        partition_mark(p, TOPIC_BYTES_REJECTED, records->received);
+    if (records->flaw > FLAW_OTHER)
+        partition_mark(p, flaws[records->flaw], 1);
+    if (!produce_error_is_usual(error))
+        partition_mark(p, TOPIC_FAILED_PRODUCE, 1);
+}
+
 static enum kafka_error produce_append(struct produce *pr, struct produced *x, struct commit_item *item)
 {
     struct request *r = pr->wait.r;
@@ -121,17 +156,20 @@ static enum kafka_error produce_append(struct produce *pr, struct produced *x, s
     struct bytes records = x->in->records.mem;
     struct prepared p;
     struct append_result result;
+    partition_mark(item->partition, TOPIC_TOTAL_PRODUCE, 1);
     enum kafka_error error =
         records_prepare((uint8_t *)(uintptr_t)records.p, records.len, &rules, clock_wall_ms(), r->arena, &p);
     if (error != ERR_NONE) {
         report_record_errors(r, &p, x->out);
         if (tells_start(error))
             x->out->log_start_offset = plog_start_offset(partition_log(item->partition));
+        count_produced(item->partition, &p, error);
         return error;
     }
     p.guard = x->guard;
     item->leader_epoch = partition_leader_epoch(item->partition);
     error = partition_append(item->partition, &p, pr->request.acks, &result);
+    count_produced(item->partition, &p, error);
     x->out->log_start_offset = result.log_start_offset;
     if (error != ERR_NONE)
         return error;
@@ -313,20 +351,33 @@ static struct quota_verdict charge_bytes(const struct request *r)
     return quotas_charge(r->s->quotas, QUOTA_PRODUCE, request_quota_client(r), r->x->frame_len, clock_mono_ms());
 }
 
+/* What would have been answered is counted all the same. */
+static void produce_finish_silently(struct produce *pr)
+{
+    struct error_counts errors = {0};
+    for (int32_t i = 0; i < pr->wait.count; i++)
+        error_counts_note(&errors, pr->items[i].out->error_code);
+    request_note_errors(pr->wait.r, &errors);
+    request_is_answered(pr->wait.r);
+    exchange_finish(pr->wait.r->x);
+}
+
 static void produce_answer(struct commit_wait *w)
 {
     struct produce *pr = CONTAINER_OF(w, struct produce, wait);
     struct quota_verdict bytes = charge_bytes(w->r);
     if (pr->request.acks != 0)
         pr->response.throttle_time_ms = request_judge(w->r, bytes).wait_ms;
-    else
-        request_pause(w->r, bytes.wait_ms);
+    else {
+        request_exempt(w->r);
+        request_pause(w->r, bytes);
+    }
     if (pr->request.acks != 0)
         ANSWER(w->r, produce_response, &pr->response);
     else if (pr->failed)
         exchange_abort(w->r->x, "a produce request with acks=0 has failed, which its sender can learn in no other way");
     else
-        exchange_finish(w->r->x);
+        produce_finish_silently(pr);
 }
 
 static void wait_or_finish(struct produce *pr)

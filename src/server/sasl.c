@@ -125,7 +125,11 @@ static int64_t let_in(struct session *session, const struct sasl_identity *who)
     session->expires_ms = lifetime == INT64_MAX ? 0 : clock_mono_ms() + lifetime;
     if (!session->again)
         session->first = session->mechanism;
-    session_open(session, who->name, who->by_token);
+    if (session->again)
+        connection_note_login(session->conn, NOTE_LOGIN_OK_AGAIN);
+    else
+        connection_note_login(session->conn, session->raw ? NOTE_LOGIN_OK_FOR_GOOD : NOTE_LOGIN_OK);
+    session_open(session, who->name, who->token);
     sasl_server_free(session->talk);
     session->talk = NULL;
     return lifetime == INT64_MAX ? 0 : lifetime;

@@ -4,10 +4,13 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "base/clock.h"
 #include "base/logger.h"
 #include "protocol/msg/api_versions.h"
 #include "protocol/msg/request_header.h"
 #include "protocol/msg/response_header.h"
+#include "server/request_log.h"
+#include "server/request_metrics.h"
 #include "server/sasl.h"
 
 /* What the answer to one request may take, in its parts and as the frame that they are encoded into. */
@@ -28,7 +31,8 @@ enum { SMALLEST_HEADER = 8, LENGTH_SIZE = 4, MOST_ANSWER_BYTES = 256 << 20 };
     X(list_transactions) X(describe_producers) X(describe_log_dirs) X(alter_replica_log_dirs)       \
     X(offset_delete) X(consumer_group_heartbeat) X(consumer_group_describe) X(describe_acls)        \
     X(create_acls) X(delete_acls) X(describe_user_scram_credentials) X(alter_user_scram_credentials) \
-    X(describe_client_quotas) X(alter_client_quotas)
+    X(describe_client_quotas) X(alter_client_quotas) X(create_delegation_token)                     \
+    X(renew_delegation_token) X(expire_delegation_token) X(describe_delegation_token)
 /* clang-format on */
 
 #define DECLARE(name) extern const struct api_entry api_##name;
@@ -79,21 +83,23 @@ void answer_take(struct request *r UNUSED, struct writer *w, struct outgoing *ou
     writer_deinit(w);
 }
 
-/* Where in an answer's body its throttle time is, unless something of changing length is before it; -1: nowhere. */
-static int throttle_time_at(const struct message_type *type, int16_t version)
+/* Where in an answer's body of that length its throttle time is: near its beginning, or at its end; -1: nowhere. */
+static int throttle_time_at(const struct message_type *type, int16_t version, size_t len)
 {
     int at = 0;
+    bool fixed = true, is_last = false;
     for (int16_t i = 0; i < type->field_count; i++) {
         const struct field *f = &type->fields[i];
         if (version < f->versions.min || version > f->versions.max)
             continue;
-        if (strcmp(f->name, "ThrottleTimeMs") == 0)
+        is_last = strcmp(f->name, "ThrottleTimeMs") == 0;
+        if (is_last && fixed)
             return at;
-        if (f->type != FIELD_INT16 || f->array)
-            return -1;
+        fixed = fixed && f->type == FIELD_INT16 && !f->array;
         at += (int)sizeof(int16_t);
     }
-    return -1;
+    int tags = version >= type->flexible_since; /* a byte that says that there are none */
+    return is_last ? (int)len - tags - (int)sizeof(int32_t) : -1;
 }
 
 static void throttle_answer(struct request *r, struct writer *w)
@@ -103,10 +109,11 @@ static void throttle_answer(struct request *r, struct writer *w)
     struct quota_verdict v = r->is_judged ? r->verdict : request_judge(r, (struct quota_verdict){0});
     if (v.wait_ms == 0)
         return;
-    int at = throttle_time_at(api_spec(key)->response, r->version);
     ensure(header >= 0 && header < (int)ARRAY_LEN(sizes));
+    size_t start = LENGTH_SIZE + (size_t)sizes[header];
+    int at = throttle_time_at(api_spec(key)->response, r->version, w->buf.len - start);
     if (at >= 0)
-        be32_put(w->buf.p + LENGTH_SIZE + sizes[header] + at, (uint32_t)v.wait_ms);
+        be32_put(w->buf.p + start + at, (uint32_t)v.wait_ms);
 }
 
 void answer_send(struct request *r, struct writer *w)
@@ -119,7 +126,10 @@ void answer_send(struct request *r, struct writer *w)
         return;
     }
     throttle_answer(r, w);
+    request_note_errors(r, &w->errors);
+    request_log_answer(r, NULL, w);
     answer_take(r, w, &out);
+    request_is_answered(r);
     exchange_answer(r->x, &out);
 }
 
@@ -147,9 +157,19 @@ bool request_is_spent(const struct request *r)
 
 /* ---- Hopping ---- */
 
+/* It was on its way, or in a queue, until the loop came to it. */
+static void arrive(struct request *r, int64_t now_us)
+{
+    int64_t since_us = MAX(r->since_us, now_us);
+    r->queue_us += since_us - r->since_us;
+    r->since_us = since_us;
+    r->waits = false;
+}
+
 static void land(struct message *m)
 {
     struct request *r = CONTAINER_OF(m, struct request, message);
+    arrive(r, loop_callback_us());
     r->landed(r);
 }
 
@@ -179,12 +199,15 @@ void request_return(struct request *r, void (*then)(struct request *r))
 static void run_work(struct job *job)
 {
     struct request *r = CONTAINER_OF(job, struct request, job);
+    arrive(r, clock_mono_us());
     r->work(r);
+    request_stops(r);
 }
 
 static void work_done(struct message *m)
 {
     struct request *r = CONTAINER_OF(m, struct request, job.done);
+    arrive(r, loop_callback_us());
     r->landed(r);
 }
 
@@ -255,6 +278,7 @@ static bool read_header(struct request *r)
     if (!request_header_read(&r->body, api_request_header_version(r->api->key, r->version), &header))
         return !request_malformed(r);
     r->client_id = header.client_id;
+    r->body_len = (int32_t)reader_left(&r->body);
     return true;
 }
 
@@ -277,8 +301,14 @@ static void server_serve(void *ctx, struct exchange *x)
     struct request *r = ARENA_NEW(&x->arena, struct request);
     *r = (struct request){.s = ctx, .x = x, .arena = &x->arena, .api = api, .version = version};
     r->correlation_id = (int32_t)be32_get(x->frame + 4);
+    r->since_us = x->received_us;
+    r->queue_us = x->received_us - x->whole_us;
+    r->body_len = x->frame_len - SMALLEST_HEADER;
     x->context = r;
     reader_init(&r->body, (struct bytes){x->frame, x->frame_len}, r->arena);
+    if (session->logins->sasl &&
+        (session->stage != SESSION_OPEN || key == API_SASL_HANDSHAKE || key == API_SASL_AUTHENTICATE))
+        r->flavor = REQUEST_OF_LOGIN;
     bool known = api != NULL && version >= api->min && version <= api->max;
     bool asks_versions =
         api != NULL && key == API_API_VERSIONS; /* it answers in a version that everybody knows (KIP-35) */
@@ -296,9 +326,16 @@ static bool may_overlap(void *ctx, struct connection *conn, const uint8_t *frame
     return api != NULL && api->overlaps;
 }
 
+static void server_ended(void *ctx, const struct exchange *x)
+{
+    const struct services *s = ctx;
+    request_metrics_count(s->request_metrics, x);
+    request_log_end(x, x->account.log);
+}
+
 struct net_handler server_handler(struct services *s)
 {
     for (size_t i = 0; i < api_table_len; i++)
         by_key[api_table[i]->key] = api_table[i];
-    return (struct net_handler){server_begin, server_serve, may_overlap, s};
+    return (struct net_handler){server_begin, server_serve, server_ended, may_overlap, s};
 }

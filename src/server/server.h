@@ -10,6 +10,7 @@
 #include "cluster/controller_link.h"
 #include "cluster/quotas.h"
 #include "cluster/scram_users.h"
+#include "cluster/token_watch.h"
 #include "cluster/view.h"
 #include "controller/controller.h"
 #include "group/group.h"
@@ -21,6 +22,18 @@
 #include "transaction/verifier.h"
 
 struct services;
+struct request_metrics;
+struct waiting_metrics;
+
+/* What a broker is at, in Kafka's numbers. */
+enum broker_state {
+    BROKER_NOT_RUNNING = 0,
+    BROKER_STARTING = 1,
+    BROKER_RECOVERY = 2,
+    BROKER_RUNNING = 3,
+    BROKER_PENDING_CONTROLLED_SHUTDOWN = 6,
+    BROKER_SHUTTING_DOWN = 7,
+};
 
 /* The parts of the broker that handlers ask. Made and owned by broker/broker.c; const once requests are served. */
 struct services {
@@ -52,10 +65,16 @@ struct services {
     struct wake_queue *coordinator_wakes;
     struct net_server *net;
     struct scram_users *scram_users;
+    struct tokens *tokens;           /* NULL: there are no delegation tokens */
+    struct token_watch *token_watch; /* control loop only */
     struct quotas *quotas;
     struct listener_tls *tls; /* control loop only */
     struct logins *logins;    /* who may come on which listener */
     struct workers *shakers;  /* where logins are made; NULL where none are */
+    struct metrics *metrics;
+    atomic_int state;                        /* enum broker_state */
+    struct waiting_metrics *waiting;         /* NULL: as the next */
+    struct request_metrics *request_metrics; /* NULL: requests are not counted */
     char cluster_id[64];
     int32_t broker_id;
     _Atomic int64_t broker_epoch; /* changes when the broker registers again */

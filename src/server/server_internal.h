@@ -29,6 +29,12 @@ struct request {
     /* Quotas. */
     int64_t used_us; /* of its loop's time, before it went to wait or to another thread; 0: it has not yet */
     bool is_judged;
+    /* What it has done until `since_us`, from when on it runs or waits (request_metrics.h). */
+    int64_t since_us, queue_us, local_us, remote_us;
+    int32_t body_len;
+    char *logged_answer;          /* as it is to be logged, in the arena; NULL: not known, or not to be logged */
+    uint8_t flavor;               /* enum request_flavor */
+    bool waits;                   /* for what others do, until it is called again */
     bool denied_as_broker;        /* so that it counts as a client's */
     struct quota_verdict verdict; /* how long its sender pauses */
 };
@@ -87,8 +93,10 @@ bool request_is_spent(const struct request *r);
  * writes the time into the answer where it knows its place: of all APIs but Produce and ApiVersions.
  */
 struct quota_verdict request_judge(struct request *r, struct quota_verdict other);
-/* Produce with acks=0 only counts bytes. */
-void request_pause(struct request *r, int32_t ms);
+/* Instead of the judgement: Produce with acks=0 only counts bytes, and followers nothing. */
+void request_pause(struct request *r, struct quota_verdict v);
+/* Its time is nobody's, and told of as that (exempt-request-time). */
+void request_exempt(struct request *r);
 struct quota_client request_quota_client(const struct request *r);
 /* In the arena, for other loops: the connection may come to be somebody else's meanwhile (KIP-368). */
 struct quota_client request_quota_client_copy(const struct request *r);
@@ -190,6 +198,7 @@ struct commit_wait {
     struct request *r;
     struct commit_item *items;
     int32_t count, unsettled;
+    int32_t places;                                                            /* on which it waits; 0: it does not */
     void (*settled)(struct commit_wait *w, int32_t i, enum kafka_error error); /* an item is committed, or not */
     void (*over)(struct commit_wait *w);                                       /* all are: to be answered */
     struct sleeper sleeper;

@@ -13,6 +13,7 @@ static void connection_session_free(void *context)
     struct session *session = context;
     ensure(session->delayed == NULL);
     sasl_server_free(session->talk);
+    token_life_unref(session->token);
     str_free(session->principal.name);
     free(session);
 }
@@ -46,6 +47,7 @@ void session_refuse(struct session *session, struct exchange *x, struct outgoing
     log_info_limited(&refusals, "Failed authentication with %s on listener %s (%s)", connection_peer(x->conn),
                      connection_listener(x->conn)->name, why);
     session->stage = SESSION_OVER;
+    connection_note_login(session->conn, session->again ? NOTE_LOGIN_FAILED_AGAIN : NOTE_LOGIN_FAILED);
     session->delayed = x;
     session->last_words = *out;
     *out = (struct outgoing){0};
@@ -67,11 +69,15 @@ void session_refuse_garbage(struct session *session, struct exchange *x)
 
 /* ---- Life ---- */
 
-void session_open(struct session *session, struct str user, bool by_token)
+void session_open(struct session *session, struct str user, struct token_life *token)
 {
     struct str old = session->principal.name;
-    session->principal = (struct principal){principal_anonymous.type, str_dup(user), by_token};
+    session->principal = (struct principal){principal_anonymous.type, str_dup(user), token != NULL};
     str_free(old);
+    if (token != NULL)
+        token_life_ref(token);
+    token_life_unref(session->token);
+    session->token = token;
     session->stage = SESSION_OPEN;
     connection_limit_frames(session->conn, session->s->config->socket_request_max_bytes);
 }
@@ -84,7 +90,7 @@ static void open_at_once(struct session *session)
     struct principal who = principal_anonymous;
     struct ssl_st *tls = connection_tls(session->conn);
     if (tls == NULL || tls_peer_principal(tls, session->logins->subject_rules, &a, &who, &why)) {
-        session_open(session, who.name, false);
+        session_open(session, who.name, NULL);
     } else {
         log_warn_limited(&refusals, "Closing connection from %s: %s", connection_peer(session->conn), why.text);
         session->stage = SESSION_OVER;
@@ -173,14 +179,21 @@ static bool admit_greeting(struct session *session, struct request *r)
     return false;
 }
 
+/* A token may have been revoked, or given a nearer end, since somebody has come with it. */
+static bool login_is_over(const struct session *session)
+{
+    return (session->expires_ms > 0 && clock_mono_ms() >= session->expires_ms) ||
+           (session->token != NULL && token_life_is_over(session->token, clock_wall_ms()));
+}
+
 /* A login that ran out is not told so: the connection just ends, and the client comes again. */
 static bool admit_open(struct session *session, struct request *r)
 {
-    bool late = session->expires_ms > 0 && clock_mono_ms() >= session->expires_ms;
-    if (!late || r->api->key == API_SASL_HANDSHAKE)
+    if (!login_is_over(session) || r->api->key == API_SASL_HANDSHAKE)
         return true;
     struct outgoing nothing = {0};
     session->stage = SESSION_OVER;
+    connection_note_login(session->conn, NOTE_LOGIN_EXPIRED);
     exchange_answer_last(r->x, &nothing);
     return false;
 }

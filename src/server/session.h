@@ -29,8 +29,9 @@ struct session {
     const struct mechanism_login *mechanism; /* of the conversation, and then of the session */
     const struct mechanism_login *first;     /* by which it was opened */
     struct sasl_server *talk;
-    int64_t expires_ms;    /* when its login runs out, monotonic; 0: never */
-    int64_t last_again_ms; /* when it began to log in anew */
+    int64_t expires_ms;       /* when its login runs out, monotonic; 0: never */
+    struct token_life *token; /* by which it was opened: the session is over with it, too. NULL: by none */
+    int64_t last_again_ms;    /* when it began to log in anew */
 
     struct timer delay;       /* connection.failed.authentication.delay.ms runs */
     struct exchange *delayed; /* whose answer waits for it, and is the last */
@@ -47,7 +48,7 @@ bool session_expects_token(const struct session *session);
 void session_refuse(struct session *session, struct exchange *x, struct outgoing *out, const char *why);
 /* The same for a first frame that is no request: who knocks with anything is to wait as those who fail do. */
 void session_refuse_garbage(struct session *session, struct exchange *x);
-/* Requests are served for this user from now on. */
-void session_open(struct session *session, struct str user, bool by_token);
+/* Requests are served for this user from now on, who has come with that token, or with none. */
+void session_open(struct session *session, struct str user, struct token_life *token);
 
 #endif

@@ -7,13 +7,13 @@
  * it, in percent of one thread. Nobody pauses for that longer than a sample lasts.
  */
 #include "base/clock.h"
-#include "server/server_internal.h"
+#include "server/request_metrics.h"
 #include "server/session.h"
 
 static const double percent_of_us = 1e-4; /* a second in a second is 100 */
 
-/* Of brokers by brokers, and what comes before anybody is known. */
-static bool is_exempt(const struct request *r)
+/* Of brokers by brokers. */
+static bool is_of_broker(const struct request *r)
 {
     switch (r->api->key) {
     case API_LEADER_AND_ISR:
@@ -23,12 +23,16 @@ static bool is_exempt(const struct request *r)
     case API_ALTER_PARTITION:
     case API_WRITE_TXN_MARKERS:
         return !r->denied_as_broker;
-    case API_SASL_HANDSHAKE:
-    case API_SASL_AUTHENTICATE:
-        return true;
     default:
-        return connection_session(r->s, r->x->conn)->principal.name.p == NULL;
+        return false;
     }
+}
+
+/* What comes before anybody is known, whom it could be charged to. */
+static bool is_of_nobody(const struct request *r)
+{
+    return r->api->key == API_SASL_HANDSHAKE || r->api->key == API_SASL_AUTHENTICATE ||
+           connection_session(r->s, r->x->conn)->principal.name.p == NULL;
 }
 
 struct quota_client request_quota_client(const struct request *r)
@@ -44,22 +48,32 @@ struct quota_client request_quota_client_copy(const struct request *r)
 
 void request_leaves(struct request *r)
 {
+    request_stops(r);
     if (r->used_us == 0 && request_has_limit(r, QUOTA_REQUEST))
-        r->used_us = MAX(clock_mono_us() - r->x->received_us, INT64_C(1));
+        r->used_us = MAX(r->since_us - r->x->received_us, INT64_C(1));
 }
 
 void request_park(struct request *r)
 {
     request_leaves(r);
+    r->waits = true;
     exchange_park(r->x);
 }
 
-void request_pause(struct request *r, int32_t ms)
+void request_pause(struct request *r, struct quota_verdict v)
 {
     r->is_judged = true;
-    r->verdict.wait_ms = ms;
-    if (ms > 0)
-        exchange_mute(r->x, ms);
+    r->verdict.wait_ms = v.wait_ms;
+    if (v.wait_ms > 0)
+        exchange_mute(r->x, v.wait_ms, quotas_count_pause(r->s->quotas, v, request_quota_client(r), clock_mono_ms()));
+}
+
+void request_exempt(struct request *r)
+{
+    if (!request_has_limit(r, QUOTA_REQUEST))
+        return;
+    request_leaves(r);
+    quotas_count_exempt(r->s->quotas, r->used_us);
 }
 
 static struct quota_verdict charge_time(struct request *r)
@@ -75,9 +89,11 @@ struct quota_verdict request_judge(struct request *r, struct quota_verdict other
 {
     struct quota_verdict time = {0};
     ensure(!r->is_judged);
-    if (request_has_limit(r, QUOTA_REQUEST) && !is_exempt(r))
+    if (is_of_broker(r))
+        request_exempt(r);
+    else if (request_has_limit(r, QUOTA_REQUEST) && !is_of_nobody(r))
         time = charge_time(r);
     r->verdict.always = (time.always || time.wait_ms == 0) && (other.always || other.wait_ms == 0);
-    request_pause(r, MAX(time.wait_ms, other.wait_ms));
+    request_pause(r, time.wait_ms >= other.wait_ms ? time : other); /* of two pauses Kafka counts one, too */
     return r->verdict;
 }

@@ -65,7 +65,7 @@ static void topics_api_judge(struct change *c)
 {
     int64_t left = c->wait_ms - (clock_mono_ms() - c->counted_ms);
     if (c->wait_ms > 0)
-        request_judge(c->r, (struct quota_verdict){.wait_ms = (int32_t)MAX(left, INT64_C(0))});
+        request_judge(c->r, (struct quota_verdict){QUOTA_MUTATION, (int32_t)MAX(left, INT64_C(0)), false});
 }
 
 /* ---- Waiting until clients can see it ---- */

@@ -7,6 +7,7 @@
 #include "protocol/msg/init_producer_id.h"
 #include "protocol/msg/list_transactions.h"
 #include "server/authorize.h"
+#include "server/request_metrics.h"
 
 /* From these versions on a fenced producer is told so; older ones know another name for it (KIP-588). */
 enum { INIT_KNOWS_FENCED = 4, TXN_KNOWS_FENCED = 2 };
@@ -302,6 +303,7 @@ static void prepare_several(struct adding_all *all)
     all->count = MAX(all->request.transactions.len, 0);
     all->items = ARENA_ARRAY(a, struct adding, MAX(all->count, 1));
     ARRAY_MAKE(a, all->response.results_by_transaction, all->count);
+    all->r->flavor = REQUEST_OF_VERIFIER; /* unless one is not only to be verified */
     for (int32_t i = 0; i < all->count; i++) {
         const struct add_partitions_to_txn_transaction *in = &all->request.transactions.items[i];
         struct add_partitions_to_txn_result *o = &all->response.results_by_transaction.items[i];
@@ -310,6 +312,8 @@ static void prepare_several(struct adding_all *all)
                                         .verify_only = in->verify_only,
                                         .topics = in->topics.items,
                                         .topic_count = MAX(in->topics.len, 0)};
+        if (!in->verify_only)
+            all->r->flavor = REQUEST_PLAIN;
         o->transactional_id = in->transactional_id;
         o->topic_results.items = prepare_adding(&all->items[i], a);
         o->topic_results.len = all->items[i].topic_count;
@@ -358,7 +362,7 @@ static void deny_descriptions(struct request *r, struct describe_transactions_re
             continue;
         }
         for (int32_t t = 0; t < o->topics.len; t++)
-            if (allowed_to_see(r, ACL_DESCRIBE, ACL_TOPIC, o->topics.items[t].topic))
+            if (allowed(r, ACL_DESCRIBE, ACL_TOPIC, o->topics.items[t].topic))
                 o->topics.items[kept++] = o->topics.items[t];
         o->topics.len = kept;
     }
@@ -368,7 +372,7 @@ static void leave_out_transactions(struct request *r, struct list_transactions_r
 {
     int32_t kept = 0;
     for (int32_t i = 0; i < out->transaction_states.len; i++)
-        if (allowed_to_see(r, ACL_DESCRIBE, ACL_TRANSACTIONAL_ID, out->transaction_states.items[i].transactional_id))
+        if (allowed(r, ACL_DESCRIBE, ACL_TRANSACTIONAL_ID, out->transaction_states.items[i].transactional_id))
             out->transaction_states.items[kept++] = out->transaction_states.items[i];
     out->transaction_states.len = kept;
 }

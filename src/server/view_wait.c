@@ -1,5 +1,6 @@
 /* Requests that are answered when this broker's own metadata shows what they have changed. */
 #include "server/server_internal.h"
+#include "server/waiting_metrics.h"
 
 static void view_wait_stop_waiting(struct view_wait *w)
 {
@@ -7,6 +8,7 @@ static void view_wait_stop_waiting(struct view_wait *w)
     view_unwatch(&w->watcher);
     timer_stop(&w->patience);
     r->x->abandoned = NULL;
+    waiting_count(r->s->waiting, WAITING_TOPIC, -1, -1);
     w->over(r);
 }
 
@@ -36,6 +38,7 @@ void view_wait(struct request *r, struct view_wait *w, int32_t timeout_ms)
         return;
     }
     request_park(r);
+    waiting_count(r->s->waiting, WAITING_TOPIC, 1, 1);
     r->waiting = w;
     r->x->abandoned = view_wait_on_abandoned;
     w->watcher.changed = on_view;

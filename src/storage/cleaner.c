@@ -37,6 +37,9 @@ struct hand {
     struct plog *log;        /* whose pass it is, with a reference */
     int64_t wait_ms;         /* until it goes on */
     bool resting;            /* there are fewer threads now */
+    int64_t began_ms;        /* the pass */
+    struct plog *shown;      /* for those who look: the log, without a reference, and how far the pass is */
+    int done_percent;        /* both under the cleaner's lock */
 };
 
 struct cleaner {
@@ -47,9 +50,12 @@ struct cleaner {
     int hand_count;
     bool running; /* the loop's */
     atomic_bool stopping;
-    struct lock lock; /* guards the following */
+    struct lock lock; /* guards the following, the list of hands, and what they show */
     struct settings settings;
-    int64_t paid_until_us; /* when what was read and written is within the rate, on the monotonic clock */
+    struct cleaner_figures last; /* but for idle_ms; of the last pass of any thread */
+    int64_t looked_ms;           /* for the dirtiest log */
+    struct meter bytes;          /* that were read and written */
+    int64_t paid_until_us;       /* when what was read and written is within the rate, on the monotonic clock */
 };
 
 /* ---- Settings ---- */
@@ -79,6 +85,7 @@ static struct settings current_settings(struct cleaner *c)
 static int64_t throttle_ms(struct cleaner *c, int64_t bytes)
 {
     static const double unlimited = 1e15;
+    meter_mark(&c->bytes, bytes);
     int64_t now = clock_mono_us(), wait = 0;
     lock_take(&c->lock);
     if (c->settings.bytes_per_second < unlimited) {
@@ -96,18 +103,39 @@ struct choice {
     int64_t now;
     struct plog *log; /* with a reference */
     double ratio;
+    double dirtiest; /* of all, also of those that are not due */
 };
 
 static void cleaner_compare(void *ctx, struct plog *log)
 {
     struct choice *best = ctx;
     struct cleanable todo;
-    if (!plog_cleanable(log, best->now, &todo) || !todo.due || (best->log != NULL && todo.ratio <= best->ratio))
+    if (!plog_cleanable(log, best->now, &todo))
+        return;
+    best->dirtiest = MAX(best->dirtiest, todo.ratio);
+    if (!todo.due || (best->log != NULL && todo.ratio <= best->ratio))
         return;
     plog_unref(best->log);
     plog_ref(log);
     best->log = log;
     best->ratio = todo.ratio;
+}
+
+static void note_look(struct cleaner *c, const struct choice *best)
+{
+    lock_take(&c->lock);
+    c->looked_ms = clock_mono_ms();
+    c->last.dirty_percent = (int64_t)(100 * best->dirtiest);
+    lock_release(&c->lock);
+}
+
+static void show(struct hand *hand, struct plog *log, int done_percent)
+{
+    struct cleaner *c = hand->cleaner;
+    lock_take(&c->lock);
+    hand->shown = log;
+    hand->done_percent = done_percent;
+    lock_release(&c->lock);
 }
 
 static bool take_filthiest(struct hand *hand)
@@ -117,14 +145,17 @@ static bool take_filthiest(struct hand *hand)
     for (;;) {
         struct choice best = {.now = clock_wall_ms()};
         log_manager_each(c->manager, cleaner_compare, &best);
+        note_look(c, &best);
         manager_save_clean_ends(c->manager);
         if (best.log == NULL)
             return false;
         hand->pass = compaction_new(best.log, &s.limits, best.now);
+        hand->began_ms = clock_mono_ms();
         hand->log = best.log;
         if (hand->pass != NULL) {
             /* Gaps in what recovery looks at are taken for losses: compaction stays below that. */
             manager_save_recovery_points(c->manager);
+            show(hand, hand->log, 0);
             return true;
         }
         plog_unref(best.log); /* another hand was faster */
@@ -134,9 +165,22 @@ static bool take_filthiest(struct hand *hand)
 
 /* ---- The work ---- */
 
+static void note_pass(struct hand *hand)
+{
+    struct cleaner *c = hand->cleaner;
+    struct compaction_figures f = compaction_read(hand->pass);
+    lock_take(&c->lock);
+    c->last.map_percent = f.map_percent;
+    c->last.pass_seconds = (clock_mono_ms() - hand->began_ms) / 1000;
+    c->last.recopy_percent = f.bytes_before > 0 ? 100 * f.bytes_after / f.bytes_before : 0;
+    lock_release(&c->lock);
+}
+
 /* Retention leaves a log alone while it is compacted. */
 static void end_pass(struct hand *hand)
 {
+    note_pass(hand);
+    show(hand, NULL, 0);
     compaction_free(hand->pass);
     hand->pass = NULL;
     manager_save_clean_ends(hand->cleaner->manager);
@@ -152,6 +196,8 @@ static int64_t do_step(struct hand *hand)
     enum compact_result result = compaction_step(hand->pass, &bytes);
     if (result != COMPACT_MORE)
         end_pass(hand);
+    else
+        show(hand, hand->log, compaction_read(hand->pass).done_percent);
     return throttle_ms(hand->cleaner, bytes);
 }
 
@@ -209,14 +255,49 @@ static void add_hand(struct cleaner *c)
     hand->job = (struct job){.done = {.deliver = done}, .home = c->loop, .run = cleaner_run_job};
     timer_init(&hand->timer, c->loop, due);
     timer_start(&hand->timer, c->settings.backoff_ms);
+    lock_take(&c->lock);
     c->hands = xrealloc(c->hands, (size_t)(c->hand_count + 1) * sizeof(*c->hands));
     c->hands[c->hand_count++] = hand;
+    lock_release(&c->lock);
+}
+
+void cleaner_count(struct cleaner *c, struct metrics *m)
+{
+    meter_init(&c->bytes, m, "bytes");
+}
+
+void cleaner_read(struct cleaner *c, struct cleaner_figures *out)
+{
+    lock_take(&c->lock);
+    *out = c->last;
+    out->idle_ms = clock_mono_ms() - c->looked_ms;
+    lock_release(&c->lock);
+}
+
+int cleaner_passes(struct cleaner *c, struct cleaner_pass out[CLEANER_MOST_PASSES])
+{
+    int n = 0;
+    lock_take(&c->lock);
+    for (int i = 0; i < c->hand_count && n < CLEANER_MOST_PASSES; i++) {
+        if (c->hands[i]->shown == NULL)
+            continue;
+        plog_ref(c->hands[i]->shown);
+        out[n++] = (struct cleaner_pass){c->hands[i]->shown, c->hands[i]->done_percent};
+    }
+    lock_release(&c->lock);
+    return n;
+}
+
+const struct meter *cleaner_throttle(const struct cleaner *c)
+{
+    return &c->bytes;
 }
 
 struct cleaner *cleaner_new(struct log_manager *m, const struct broker_config *config)
 {
     struct cleaner *c = xcalloc(1, sizeof(*c));
     c->manager = m;
+    c->looked_ms = clock_mono_ms();
     lock_init(&c->lock, RANK_CLEANER);
     c->settings = settings_of(config);
     atomic_init(&c->stopping, false);
@@ -267,6 +348,7 @@ void cleaner_free(struct cleaner *c)
         free(c->hands[i]);
     }
     free(c->hands);
+    meter_deinit(&c->bytes);
     lock_deinit(&c->lock);
     free(c);
 }

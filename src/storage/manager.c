@@ -1,4 +1,4 @@
-/* The log directories and the table of logs: opening, deleting, moving to another directory. */
+/* The log directories and the table of logs: what is in it, deleting, moving to another directory, closing. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -24,7 +24,7 @@ static struct log_dir *find_dir(struct log_manager *m, const char *path)
     return NULL;
 }
 
-static bool has_offline_dir(const struct log_manager *m)
+bool log_manager_has_offline_dir(const struct log_manager *m)
 {
     for (int i = 0; i < m->dir_count; i++)
         if (!log_dir_is_live(&m->dirs[i]))
@@ -75,13 +75,22 @@ struct log_manager *log_manager_new(const struct log_manager_options *options, s
     struct log_manager *m = xcalloc(1, sizeof(*m));
     m->options = *options;
     m->config = options->config;
-    m->host = (struct plog_host){host_failed,         manager_remove_later,     manager_flush_later,
-                                 manager_settle_cuts, manager_settle_cuts_soon, m};
+    m->host = (struct plog_host){.failed = host_failed,
+                                 .recovered = manager_count_recovered,
+                                 .remove_later = manager_remove_later,
+                                 .flush_later = manager_flush_later,
+                                 .settle_cuts = manager_settle_cuts,
+                                 .settle_cuts_soon = manager_settle_cuts_soon,
+                                 .files_wanted = manager_close_files_soon,
+                                 .flushes = &m->flushes,
+                                 .ctx = m};
     lock_init(&m->lock, RANK_LOG_MANAGER);
     lock_init(&m->removal_lock, RANK_REMOVALS);
     lock_init(&m->checkpoint_lock, RANK_CHECKPOINTS);
+    m->most_files = file_limit() / 2; /* the others are for connections, and what is open for a moment */
     atomic_init(&m->clean_end_gone, false);
-    atomic_init(&m->settles_soon, false);
+    atomic_init(&m->settling.awaited, false);
+    atomic_init(&m->closing.awaited, false);
     atomic_init(&m->producer_expiration_ms, m->config->producer_id_expiration_ms);
     if (m->config->log_cleaner_enable)
         m->cleaner = cleaner_new(m, m->config);
@@ -92,8 +101,10 @@ struct log_manager *log_manager_new(const struct log_manager_options *options, s
             return NULL;
         }
     }
-    if (log_manager_need_live_dir(m, fail))
+    if (log_manager_need_live_dir(m, fail)) {
+        storage_metrics_init(m);
         return m;
+    }
     log_manager_free(m);
     return NULL;
 }
@@ -126,7 +137,15 @@ enum kafka_error log_manager_space(struct log_manager *m, const char *dir, int64
 
 /* ---- The table ---- */
 
-static struct log_key manager_key_of(const char *topic, int32_t partition, bool future)
+static struct log_dir *dir_of(struct log_manager *m, const struct plog *log)
+{
+    for (int i = 0; i < m->dir_count; i++)
+        if (plog_home(log) == &m->dirs[i].home)
+            return &m->dirs[i];
+    unreachable("a log outside of the log directories");
+}
+
+struct log_key manager_key_of(const char *topic, int32_t partition, bool future)
 {
     struct log_key key = {.partition = partition, .future = future};
     snprintf(key.topic, sizeof(key.topic), "%s", topic);
@@ -138,7 +157,7 @@ struct log_entry *manager_find(struct log_manager *m, const char *topic, int32_t
     ensure(lock_is_held(&m->lock));
     struct log_key key = manager_key_of(topic, partition, future);
     struct log_entry *e;
-    HASH_FIND(hh, m->logs, &key, sizeof(key), e);
+    HASH_FIND(hh, m->logs, &key, log_key_size(&key), e);
     return e;
 }
 
@@ -157,7 +176,22 @@ void manager_add(struct log_manager *m, struct plog *log)
     struct log_entry *e = xcalloc(1, sizeof(*e));
     e->key = manager_key_of(plog_topic(log), plog_partition(log), plog_is_future(log));
     e->log = log;
-    HASH_ADD(hh, m->logs, key, sizeof(e->key), e);
+    HASH_ADD(hh, m->logs, key, log_key_size(&e->key), e);
+    topic_index_add(&m->by_topic, e->key.topic, &e->of_topic);
+    dir_of(m, log)->in_table++;
+}
+
+/* The log's reference is the caller's from now on. */
+static struct plog *take_from_table(struct log_manager *m, struct log_entry *e)
+{
+    ensure(lock_is_held(&m->lock));
+    struct plog *log = e->log;
+    HASH_DEL(m->logs, e);
+    topic_index_remove(&m->by_topic, &e->of_topic);
+    free(e);
+    int left = --dir_of(m, log)->in_table;
+    ensure(left >= 0);
+    return log;
 }
 
 static struct plog *get_log(struct log_manager *m, const char *topic, int32_t partition, bool future)
@@ -213,13 +247,9 @@ static struct plog **take_logs_in(struct log_manager *m, const char *dir, size_t
     lock_take(&m->lock);
     struct plog **logs = xcalloc(HASH_COUNT(m->logs) + 1, sizeof(struct plog *));
     *count = 0;
-    HASH_ITER (hh, m->logs, e, tmp) {
-        if (strcmp(plog_dir(e->log), dir) != 0)
-            continue;
-        HASH_DEL(m->logs, e);
-        logs[(*count)++] = e->log;
-        free(e);
-    }
+    HASH_ITER (hh, m->logs, e, tmp)
+        if (strcmp(plog_dir(e->log), dir) == 0)
+            logs[(*count)++] = take_from_table(m, e);
     lock_release(&m->lock);
     return logs;
 }
@@ -239,104 +269,7 @@ void log_manager_abandon_dir(struct log_manager *m, const char *dir)
     log_warn("Stopped serving %zu logs in %s", count, dir);
 }
 
-/* ---- Opening and deleting ---- */
-
-static struct log_dir *emptiest_dir(struct log_manager *m)
-{
-    ensure(lock_is_held(&m->lock));
-    struct log_dir *best = NULL;
-    int fewest = INT32_MAX;
-    for (int i = 0; i < m->dir_count; i++) {
-        int count = 0;
-        for (struct log_entry *e = m->logs; e != NULL; e = e->hh.next)
-            count += plog_home(e->log) == &m->dirs[i].home;
-        if (log_dir_is_live(&m->dirs[i]) && count < fewest) {
-            fewest = count;
-            best = &m->dirs[i];
-        }
-    }
-    return best;
-}
-
-static struct plog *create_in(struct log_manager *m, struct log_dir *d, const char *topic, int32_t partition,
-                              const struct topic_config *config, const char *name)
-{
-    struct plog_origin fresh = {
-        .recovery_point = -1, .start_offset = -1, .high_watermark = -1, .clean_end = -1, .clean = true, .name = name};
-    struct plog *log = log_dir_is_live(d) ? plog_load(&d->home, topic, partition, config, &fresh) : NULL;
-    if (log == NULL) {
-        if (file_last_error() != ENOTDIR && !file_ran_out()) /* something else has its name, or there are too many */
-            manager_dir_failed(m, d->path, "a log cannot be created");
-        return NULL;
-    }
-    manager_add(m, log);
-    log_info("Created log for partition %s-%" PRId32 " in %s", topic, partition, plog_path(log));
-    return log;
-}
-
-static struct log_dir *take_preference(struct log_manager *m, const char *topic, int32_t partition)
-{
-    ensure(lock_is_held(&m->lock));
-    struct log_key key = manager_key_of(topic, partition, false);
-    struct preference *p;
-    HASH_FIND(hh, m->preferences, &key, sizeof(key), p);
-    if (p == NULL)
-        return NULL;
-    struct log_dir *d = p->dir;
-    HASH_DEL(m->preferences, p);
-    free(p);
-    return d;
-}
-
-/* With the lock held. Where it cannot be made as a directory has failed, the next one is tried. */
-static struct plog *create_log(struct log_manager *m, const char *topic, int32_t partition,
-                               const struct topic_config *config)
-{
-    struct plog *log = NULL;
-    struct log_dir *d = take_preference(m, topic, partition);
-    if (d != NULL)
-        return create_in(m, d, topic, partition, config, NULL);
-    while (log == NULL && (d == NULL || !log_dir_is_live(d)) && (d = emptiest_dir(m)) != NULL)
-        log = create_in(m, d, topic, partition, config, NULL);
-    return log;
-}
-
-/* The reference is given back where that fails. */
-static enum kafka_error manager_give_id(struct plog **log, struct uuid topic_id)
-{
-    enum kafka_error error = plog_adopt_topic_id(*log, topic_id);
-    if (error == ERR_KAFKA_STORAGE_ERROR)
-        plog_failed(*log, "its topic id cannot be written");
-    if (error != ERR_NONE) {
-        plog_unref(*log);
-        *log = NULL;
-    }
-    return error;
-}
-
-enum kafka_error log_manager_open(struct log_manager *m, const char *topic, int32_t partition, struct uuid topic_id,
-                                  bool is_new, const struct topic_config *config, struct plog **out)
-{
-    lock_take(&m->lock);
-    struct log_entry *e = manager_find(m, topic, partition, false);
-    *out = NULL;
-    if (e != NULL)
-        *out = e->log;
-    else if (is_new || !has_offline_dir(m))
-        *out = create_log(m, topic, partition, config);
-    if (*out != NULL)
-        plog_ref(*out);
-    lock_release(&m->lock);
-    return *out != NULL ? manager_give_id(out, topic_id) : ERR_KAFKA_STORAGE_ERROR;
-}
-
-bool log_manager_has_offline_dir(struct log_manager *m)
-{
-    lock_take(&m->lock);
-    bool any = has_offline_dir(m);
-    lock_release(&m->lock);
-    return any;
-}
+/* ---- Deleting ---- */
 
 /* A random part of a name that no other has. */
 static void random_hex(char hex[33])
@@ -379,12 +312,11 @@ enum kafka_error log_manager_delete(struct log_manager *m, struct plog *log)
     lock_take(&m->lock);
     struct log_entry *e = manager_entry_of(m, log);
     if (e != NULL)
-        HASH_DEL(m->logs, e);
+        take_from_table(m, e);
     lock_release(&m->lock);
     if (e == NULL)
         return ERR_NONE;
     enum kafka_error error = delete_later(m, log);
-    free(e);
     plog_unref(log);
     return error;
 }
@@ -403,10 +335,10 @@ void log_manager_prefer_dir(struct log_manager *m, const char *topic, int32_t pa
 {
     struct preference *p = xcalloc(1, sizeof(*p));
     lock_take(&m->lock);
-    take_preference(m, topic, partition);
+    manager_take_preference(m, topic, partition);
     p->key = manager_key_of(topic, partition, false);
     p->dir = manager_dir(m, dir);
-    HASH_ADD(hh, m->preferences, key, sizeof(p->key), p);
+    HASH_ADD(hh, m->preferences, key, log_key_size(&p->key), p);
     lock_release(&m->lock);
 }
 
@@ -429,25 +361,24 @@ enum kafka_error log_manager_create_future(struct log_manager *m, struct plog *c
     struct topic_config config = plog_config(current);
     int len = future_name(name, sizeof(name), plog_topic(current), plog_partition(current));
     ensure(len <= LONGEST_FILE_NAME && strcmp(dir, plog_dir(current)) != 0);
+    struct log_dir *d = manager_dir(m, dir);
     lock_take(&m->lock);
-    struct log_entry *e = manager_find(m, plog_topic(current), plog_partition(current), true);
-    *out = NULL;
-    if (e == NULL && !has_offline_dir(m))
-        *out = create_in(m, manager_dir(m, dir), plog_topic(current), plog_partition(current), &config, name);
-    if (*out != NULL)
-        plog_ref(*out);
+    bool may =
+        manager_find(m, plog_topic(current), plog_partition(current), true) == NULL && !log_manager_has_offline_dir(m);
+    if (may)
+        manager_reserve(m, d);
     lock_release(&m->lock);
+    *out = may ? manager_make(m, d, plog_topic(current), plog_partition(current), &config, name) : NULL;
     return *out != NULL ? manager_give_id(out, plog_topic_id(current)) : ERR_KAFKA_STORAGE_ERROR;
 }
 
 /* With the manager's lock held: it is compacted from where the old one was. */
-static void take_over(struct log_entry *current, struct log_entry *future)
+static void take_over(struct log_manager *m, struct log_entry *current, struct log_entry *future)
 {
-    struct plog *old = current->log, *log = future->log;
+    struct plog *old = take_from_table(m, current), *log = take_from_table(m, future);
     ensure(old != log && plog_is_future(log) && !plog_is_future(old));
     plog_succeed(log, plog_end_writes(old));
-    current->log = log;
-    free(future);
+    manager_add(m, log);
 }
 
 enum kafka_error log_manager_promote(struct log_manager *m, struct plog *current, struct plog *future)
@@ -457,12 +388,10 @@ enum kafka_error log_manager_promote(struct log_manager *m, struct plog *current
     struct log_entry *from = manager_entry_of(m, current), *to = manager_entry_of(m, future);
     if (from != NULL && to != NULL && !plog_is_offline(future)) {
         ok = plog_rename(future, NULL);
-        if (ok) {
-            HASH_DEL(m->logs, to);
-            take_over(from, to);
-        } else {
+        if (ok)
+            take_over(m, from, to);
+        else
             manager_dir_failed(m, plog_dir(future), "a log cannot be renamed");
-        }
     }
     lock_release(&m->lock);
     return ok ? ERR_NONE : ERR_KAFKA_STORAGE_ERROR;
@@ -481,9 +410,8 @@ void log_manager_retire(struct log_manager *m, struct plog *old, struct plog *su
 void log_manager_configure(struct log_manager *m, const char *topic, const struct topic_config *config)
 {
     lock_take(&m->lock);
-    for (struct log_entry *e = m->logs; e != NULL; e = e->hh.next)
-        if (strcmp(plog_topic(e->log), topic) == 0)
-            plog_configure(e->log, config);
+    for (struct topic_link *l = topic_index_first(&m->by_topic, topic); l != NULL; l = l->next)
+        plog_configure(CONTAINER_OF(l, struct log_entry, of_topic)->log, config);
     lock_release(&m->lock);
 }
 
@@ -544,13 +472,13 @@ void log_manager_free(struct log_manager *m)
 {
     if (m == NULL)
         return;
+    storage_metrics_deinit(m);
     cleaner_free(m->cleaner);
     struct log_entry *e, *tmp;
-    HASH_ITER (hh, m->logs, e, tmp) {
-        HASH_DEL(m->logs, e);
-        plog_unref(e->log);
-        free(e);
-    }
+    lock_take(&m->lock);
+    HASH_ITER (hh, m->logs, e, tmp)
+        plog_unref(take_from_table(m, e));
+    lock_release(&m->lock);
     struct preference *p, *next;
     HASH_ITER (hh, m->preferences, p, next) {
         HASH_DEL(m->preferences, p);

@@ -134,18 +134,13 @@ void manager_settle_cuts(void *ctx)
     lock_release(&m->checkpoint_lock);
 }
 
-static void run_settle(struct job *job)
+static void settle_all(struct log_manager *m)
 {
-    struct log_manager *m = CONTAINER_OF(job, struct log_manager, settle_job);
-    atomic_store(&m->settles_soon, false); /* the job is nobody's from here on: what is cut now may submit it again */
     manager_settle_cuts(m);
 }
 
 void manager_settle_cuts_soon(void *ctx)
 {
     struct log_manager *m = ctx;
-    if (m->options.workers == NULL || atomic_exchange(&m->settles_soon, true))
-        return;
-    m->settle_job = (struct job){.run = run_settle};
-    workers_submit(m->options.workers, &m->settle_job);
+    manager_run_soon(m, &m->settling, settle_all);
 }

@@ -7,7 +7,10 @@
 #include "storage/cleaner_internal.h"
 #include "storage/manager_internal.h"
 
-enum { REMOVAL_CHECK_MS = 1000, INDEXES_CHECK_MS = 300000 };
+enum { REMOVAL_CHECK_MS = 1000, INDEXES_CHECK_MS = 300000, FILES_CHECK_MS = 1000 };
+enum {
+    MOST_MAPS = 20000
+}; /* of indexes: Linux has 65530 for a process by default, which threads and memory need, too */
 
 /* ---- Removals ---- */
 
@@ -206,6 +209,63 @@ void manager_unload_indexes(struct log_manager *m)
     log_manager_each(m, unload_indexes, NULL);
 }
 
+/* ---- Descriptors and maps: a process has only so many, and logs may be more ---- */
+
+static bool files_are_many(const struct log_manager *m)
+{
+    return file_refs_open() > m->most_files;
+}
+
+static void close_unused(void *ctx, struct plog *log)
+{
+    if (files_are_many(ctx))
+        plog_close_unused_files(log);
+}
+
+/* With a sync for each: one that is not on the disk yet may only be closed then. */
+static void flush_and_close(void *ctx, struct plog *log)
+{
+    if (files_are_many(ctx) && !plog_close_unused_files(log) && plog_flush_beside(log))
+        plog_close_unused_files(log);
+}
+
+/* First those that nobody has used for a second; where that is not enough, those that nobody uses this moment. */
+void log_manager_close_files(struct log_manager *m)
+{
+    static void (*const steps[])(void *ctx, struct plog *log) = {close_unused, close_unused, flush_and_close};
+    for (size_t i = 0; i < ARRAY_LEN(steps) && files_are_many(m); i++)
+        log_manager_each(m, steps[i], m);
+    if (file_maps() > MOST_MAPS)
+        manager_unload_indexes(m);
+}
+
+void manager_close_files_soon(void *ctx)
+{
+    struct log_manager *m = ctx;
+    manager_run_soon(m, &m->closing, log_manager_close_files);
+}
+
+/* ---- Running them ---- */
+
+static void run_errand(struct job *job)
+{
+    struct errand *e = CONTAINER_OF(job, struct errand, job);
+    struct log_manager *m = e->manager;
+    void (*work)(struct log_manager * m) = e->work;
+    atomic_store(&e->awaited, false); /* it is nobody's from here on: who needs it now may submit it again */
+    work(m);
+}
+
+void manager_run_soon(struct log_manager *m, struct errand *e, void (*work)(struct log_manager *m))
+{
+    if (m->options.workers == NULL || atomic_exchange(&e->awaited, true))
+        return;
+    e->manager = m;
+    e->work = work;
+    e->job = (struct job){.run = run_errand};
+    workers_submit(m->options.workers, &e->job);
+}
+
 static void chore_run(struct job *job)
 {
     struct chore *c = CONTAINER_OF(job, struct chore, job);
@@ -256,6 +316,7 @@ void log_manager_start(struct log_manager *m)
                 c->producer_id_expiration_check_interval_ms, expire_producers);
     chore_start(m, CHORE_REMOVAL, REMOVAL_CHECK_MS, REMOVAL_CHECK_MS, manager_run_removals);
     chore_start(m, CHORE_INDEXES, INDEXES_CHECK_MS, INDEXES_CHECK_MS, manager_unload_indexes);
+    chore_start(m, CHORE_FILES, FILES_CHECK_MS, FILES_CHECK_MS, log_manager_close_files);
     if (m->cleaner != NULL)
         cleaner_start(m->cleaner, m->options.loop, m->options.workers);
 }

@@ -6,20 +6,30 @@
 #include <utlist.h>
 
 #include "base/lock.h"
+#include "base/topic_index.h"
 #include "log/plog_host.h"
+#include "metrics/histogram.h"
+#include "storage/cleaner_internal.h"
 #include "storage/log_dir_internal.h"
 
 enum { FUTURE_SUFFIX = 1 + 32 + 7 }; /* ".", 32 hex digits, "-future" */
 
 struct log_key {
     int32_t partition;
-    int32_t future;  /* bool; without padding */
-    char topic[252]; /* zero-filled: the whole key is hashed */
+    int32_t future; /* bool; without padding */
+    char topic[252];
 };
+
+/* What counts of it: the rest of the room for a name is neither hashed nor compared. */
+static inline size_t log_key_size(const struct log_key *key)
+{
+    return offsetof(struct log_key, topic) + strlen(key->topic);
+}
 
 struct log_entry {
     struct log_key key;
     struct plog *log;
+    struct topic_link of_topic;
     UT_hash_handle hh;
 };
 
@@ -56,7 +66,16 @@ enum {
     CHORE_PRODUCERS,
     CHORE_REMOVAL,
     CHORE_INDEXES,
+    CHORE_FILES,
     CHORES
+};
+
+/* What a worker does soon, once for all who have asked for it before it begins. */
+struct errand {
+    struct job job;
+    struct log_manager *manager;
+    void (*work)(struct log_manager *m);
+    atomic_bool awaited; /* it was submitted, and has not begun */
 };
 
 struct log_manager {
@@ -67,17 +86,24 @@ struct log_manager {
     int dir_count;
     struct lock lock; /* guards the tables; taken before that of a log */
     struct log_entry *logs;
+    struct topic_index by_topic; /* the same */
     struct preference *preferences;
     struct lock removal_lock; /* taken with any other lock held */
     struct removal *removals;
     struct chore chores[CHORES];
     struct cleaner *cleaner; /* NULL: log.cleaner.enable is off */
     bool started;
+    _Atomic int64_t recovered_bytes;
+    int most_files;                    /* of logs that may stay open when nobody uses them */
     atomic_bool clean_end_gone;        /* of a log that was deleted */
     atomic_int producer_expiration_ms; /* producer.id.expiration.ms, as it is now */
     struct lock checkpoint_lock;       /* one reads the offsets and writes them at a time */
-    struct job settle_job;             /* of manager_settle_cuts_soon() */
-    atomic_bool settles_soon;          /* it was submitted, and has not begun */
+    struct errand settling;            /* manager_settle_cuts_soon() */
+    struct errand closing;             /* manager_close_files_soon() */
+    struct timing flushes;             /* of segments */
+    struct bean_source source;
+    int64_t bean_ids, dir_ids, pass_ids;
+    bool counted;
 };
 
 /* ---- manager.c ---- */
@@ -85,11 +111,39 @@ struct log_manager {
 void manager_dir_failed(struct log_manager *m, const char *path, const char *what);
 struct log_dir *manager_dir(struct log_manager *m, const char *path);
 
+struct log_key manager_key_of(const char *topic, int32_t partition, bool future);
 /* With the manager's lock held: */
 struct log_entry *manager_find(struct log_manager *m, const char *topic, int32_t partition, bool future);
 void manager_add(struct log_manager *m, struct plog *log);
 /* All logs, each with a reference, so that the table need not stay locked while they are worked on. On the heap. */
 struct plog **manager_logs(struct log_manager *m, size_t *count);
+
+/* ---- manager_open.c ---- */
+
+/* Where the log was to be created; NULL: anywhere. It is forgotten. With the manager's lock held. */
+struct log_dir *manager_take_preference(struct log_manager *m, const char *topic, int32_t partition);
+/* A log is about to be made there, and counts already for those who look for the directory with the fewest. The same.
+ */
+void manager_reserve(struct log_manager *m, struct log_dir *d);
+/*
+ * Makes a log in that directory, where a place is reserved, under that name (NULL: its own), and adds it to the table,
+ * which has none of it; nobody else makes it meanwhile. With a reference; NULL, with the directory offline unless
+ * something is in the way.
+ */
+struct plog *manager_make(struct log_manager *m, struct log_dir *d, const char *topic, int32_t partition,
+                          const struct topic_config *config, const char *name) NODISCARD;
+/* Gives the log its topic's id. The reference is given back where that fails. */
+enum kafka_error manager_give_id(struct plog **log, struct uuid topic_id) NODISCARD;
+
+/* ---- storage_metrics.c ---- */
+
+void storage_metrics_init(struct log_manager *m);
+void storage_metrics_deinit(struct log_manager *m);
+
+/* ---- manager_load.c ---- */
+
+struct topic_config manager_settings_of(const struct log_manager *m, const char *topic);
+void manager_count_recovered(void *ctx, int64_t bytes); /* as struct plog_host has it; `ctx` is the manager */
 
 /* ---- manager_checkpoints.c ---- */
 
@@ -111,6 +165,8 @@ void manager_flush_later(void *ctx, struct plog *log, int64_t up_to, int64_t cut
 /* A whole log's directory; `log` is in it, and let go of then. NULL: it was not loaded. */
 void manager_remove_dir_later(struct log_manager *m, const char *path, struct plog *log);
 void manager_unload_indexes(struct log_manager *m);
+void manager_close_files_soon(void *ctx); /* as struct plog_host has it */
+void manager_run_soon(struct log_manager *m, struct errand *e, void (*work)(struct log_manager *m)); /* any thread */
 void manager_run_removals(struct log_manager *m); /* of what is due */
 void manager_forget_removals(struct log_manager *m);
 

@@ -125,7 +125,7 @@ static bool parse_dir_name(const char *name, size_t len, char **topic, int32_t *
     return true;
 }
 
-static struct topic_config config_for(struct log_manager *m, const char *topic)
+struct topic_config manager_settings_of(const struct log_manager *m, const char *topic)
 {
     struct topic_config config;
     topic_config_defaults(m->config, &config);
@@ -170,7 +170,7 @@ static void run_load(struct job *job)
                                  .clean_end = offsets_file_find(&d->cleaner, l->topic, l->partition),
                                  .clean = d->was_clean,
                                  .name = l->name};
-    struct topic_config config = config_for(l->manager, l->topic);
+    struct topic_config config = manager_settings_of(l->manager, l->topic);
     struct plog *log = log_dir_is_live(d) ? plog_load(&d->home, l->topic, l->partition, &config, &origin) : NULL;
     if (log != NULL)
         take_loaded(l, log);
@@ -178,6 +178,7 @@ static void run_load(struct job *job)
         atomic_store(&l->trouble->starved, true);
     else
         manager_dir_failed(l->manager, d->path, "a log cannot be loaded");
+    atomic_fetch_sub(&d->to_load, 1);
     say_progress(l->of);
     free(l->topic);
     free(l->name);
@@ -281,6 +282,9 @@ static void submit_all(struct log_manager *m, struct log_dir *d, const struct na
             note_foreign(&foreign, folders->v[i]);
     }
     say_foreign(d, &foreign);
+    atomic_store(&d->logs, (int)of->total);
+    atomic_store(&d->to_load, (int)of->total);
+    atomic_store(&d->loading, true);
     for (size_t i = 0; i < of->total; i++) {
         jobs[i]->trouble = trouble;
         jobs[i]->of = of;
@@ -317,7 +321,25 @@ static void load_dirs(struct log_manager *m, struct load_trouble *trouble)
     for (int i = 0; i < m->dir_count; i++)
         if (loads[i].pool != NULL)
             workers_free(loads[i].pool);
+    for (int i = 0; i < m->dir_count; i++)
+        atomic_store(&m->dirs[i].loading, false);
     free(loads);
+}
+
+void manager_count_recovered(void *ctx, int64_t bytes)
+{
+    struct log_manager *m = ctx;
+    atomic_fetch_add(&m->recovered_bytes, bytes);
+}
+
+void log_manager_progress(const struct log_manager *m, struct load_progress *out)
+{
+    *out = (struct load_progress){.recovered_bytes = atomic_load(&m->recovered_bytes)};
+    for (int i = 0; i < m->dir_count; i++) {
+        int logs = atomic_load(&m->dirs[i].logs);
+        out->logs += logs;
+        out->loaded += logs - atomic_load(&m->dirs[i].to_load);
+    }
 }
 
 bool log_manager_load(struct log_manager *m, struct fail *fail)

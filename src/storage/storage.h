@@ -13,6 +13,7 @@
 #include "base/workers.h"
 #include "config/config.h"
 #include "log/plog.h"
+#include "metrics/bean.h"
 
 struct log_manager;
 
@@ -26,6 +27,7 @@ struct meta_properties {
 
 struct log_manager_options {
     const struct broker_config *config;
+    struct metrics *metrics; /* NULL: nobody counts */
     struct workers *workers; /* for recovery at start, deletions, flushes */
     struct loop *loop;       /* of the timers for retention and checkpoints; NULL: none (tools, tests) */
     /* Overrides of a topic, for logs that are found at start. Adds to `config`. */
@@ -56,6 +58,12 @@ bool log_manager_identify(struct log_manager *m, const struct meta_properties *m
  * directory is offline. Errors: none is left, or one log is in two directories.
  */
 bool log_manager_load(struct log_manager *m, struct fail *fail) NODISCARD;
+/* How far that is: of how many logs it knows, how many it has, and what was read of them after a crash. Any thread. */
+struct load_progress {
+    int logs, loaded;
+    int64_t recovered_bytes;
+};
+void log_manager_progress(const struct log_manager *m, struct load_progress *out);
 /* Settings that were read meanwhile, before loading; kept until the end. */
 void log_manager_settle(struct log_manager *m, const struct broker_config *config);
 /* Starts the timers of retention and checkpoints, and the cleaner. On the loop's thread, or before it runs. */
@@ -81,11 +89,25 @@ struct plog *log_manager_get(struct log_manager *m, const char *topic, int32_t p
 /*
  * Opens or creates, in the directory with the fewest logs. `topic_id` is written to partition.metadata when the log has
  * none yet; a log that carries another id gives ERR_INCONSISTENT_TOPIC_ID. One that is not new is not created while a
- * directory is offline, as it may be there: ERR_KAFKA_STORAGE_ERROR. Blocks (a worker's work when it creates).
+ * directory is offline, as it may be there: ERR_KAFKA_STORAGE_ERROR. Blocks (a worker's work when it creates). Nobody
+ * else opens the same log meanwhile.
  */
 enum kafka_error log_manager_open(struct log_manager *m, const char *topic, int32_t partition, struct uuid topic_id,
                                   bool is_new, const struct topic_config *config, struct plog **out) NODISCARD;
-bool log_manager_has_offline_dir(struct log_manager *m); /* so that a log may be there that cannot be seen */
+/* One that log_manager_open() will be asked for. */
+struct log_wish {
+    const char *topic;
+    int32_t partition;
+    struct uuid topic_id;
+    bool is_new;
+    const struct topic_config *config;
+};
+/*
+ * Opens them already, many at a time, so that it is not one disk's latency after the other. Blocks. What goes wrong
+ * with one, log_manager_open() will find, too.
+ */
+void log_manager_open_ahead(struct log_manager *m, const struct log_wish *wishes, size_t n);
+bool log_manager_has_offline_dir(const struct log_manager *m); /* so that a log may be there that cannot be seen */
 /* Renames the directory at once; the files go after file.delete.delay.ms, and are let go of then. The caller's
  * reference stays. */
 enum kafka_error log_manager_delete(struct log_manager *m, struct plog *log);
@@ -124,5 +146,7 @@ void log_manager_retire(struct log_manager *m, struct plog *old, struct plog *su
 void log_manager_run_retention(struct log_manager *m);
 void log_manager_run_cleaner(struct log_manager *m);
 void log_manager_write_checkpoints(struct log_manager *m);
+/* Of those that nobody uses, if half of the descriptors that the process may have are open for logs. */
+void log_manager_close_files(struct log_manager *m);
 
 #endif

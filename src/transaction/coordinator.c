@@ -11,6 +11,7 @@
 
 #include <inttypes.h>
 
+#include "base/clock.h"
 #include "base/logger.h"
 #include "cluster/internal_topics.h"
 
@@ -66,6 +67,7 @@ static void txn_on_loaded(void *ctx, struct state_partition *p)
     struct txn_coordinator *tc = ctx;
     int count = 0;
     ensure(loop_is_mine(tc->options.loop) && p->ownership == OWNED);
+    window_record(&tc->metrics.loads, (clock_mono_us() - p->load_began_us) / 1000);
     for (struct txn *t = tc->txns; t != NULL; t = t->hh.next) {
         if (t->home != p)
             continue;
@@ -435,6 +437,7 @@ struct txn_coordinator *txn_coordinator_new(const struct txn_options *options)
                                                         .unloaded = txn_on_unloaded,
                                                         .ctx = tc},
                                 c->transaction_state_log_num_partitions);
+    txn_metrics_init(&tc->metrics, options->metrics);
     markers_init(tc);
     expiry_init(tc);
     return tc;
@@ -450,5 +453,6 @@ void txn_coordinator_free(struct txn_coordinator *tc)
     HASH_ITER (hh, tc->txns, t, next)
         txn_forget(t);
     state_topic_free(tc->topic);
+    txn_metrics_deinit(&tc->metrics);
     free(tc);
 }

@@ -1,4 +1,8 @@
 /* What administrators ask of transactions (KIP-664). */
+#include <inttypes.h>
+
+#include "base/clock.h"
+#include "base/logger.h"
 #include "protocol/msg/describe_transactions.h"
 #include "protocol/msg/list_transactions.h"
 #include "transaction/transaction_internal.h"
@@ -119,4 +123,24 @@ void txn_list(struct txn_coordinator *tc, const struct list_transactions_request
         o->producer_id = t->now.producer_id;
         o->transaction_state = str_of(txn_status_name(t->now.status));
     }
+}
+
+void txn_tell_state(struct txn_coordinator *tc)
+{
+    int counts[TXN_STATUS_COUNT] = {0};
+    int64_t oldest_ms = INT64_MAX;
+    struct strbuf text = {0};
+    for (const struct txn *t = tc->txns; t != NULL; t = t->hh.next) {
+        counts[t->now.status]++;
+        if (t->now.status == TXN_ONGOING)
+            oldest_ms = MIN(oldest_ms, t->now.start_ms);
+    }
+    strbuf_printf(&text, "State: %u transactional ids", HASH_COUNT(tc->txns));
+    for (int i = 0; i < TXN_STATUS_COUNT; i++)
+        if (counts[i] > 0)
+            strbuf_printf(&text, ", %d %s", counts[i], txn_status_name((enum txn_status)i));
+    if (oldest_ms != INT64_MAX)
+        strbuf_printf(&text, "; the oldest open transaction began %" PRId64 " ms ago", clock_wall_ms() - oldest_ms);
+    log_info("%s", text.p);
+    strbuf_deinit(&text);
 }

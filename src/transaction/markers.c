@@ -60,6 +60,7 @@ static void on_completed(struct txn_store *s, enum kafka_error error)
     struct txn_coordinator *tc = s->coordinator;
     if (error == ERR_COORDINATOR_NOT_AVAILABLE && txn_store_target(s) != NULL) {
         DL_APPEND(tc->stalled, c);
+        atomic_fetch_add(&tc->metrics.stalled, 1);
         markers_try_later(tc);
         return;
     }
@@ -85,6 +86,7 @@ static void retry_completions(struct txn_coordinator *tc)
 {
     struct completion *list = tc->stalled, *c, *next;
     tc->stalled = NULL;
+    atomic_store(&tc->metrics.stalled, 0);
     DL_FOREACH_SAFE (list, c, next) {
         if (txn_store_target(&c->store) != NULL) {
             txn_store_begin(&c->store);
@@ -184,6 +186,7 @@ static void place(struct txn_coordinator *tc, struct marker_order *list)
     DL_FOREACH_SAFE (list, o, next) {
         if (o->broker == TXN_NO_LEADER) {
             DL_APPEND(tc->homeless, o);
+            atomic_fetch_add(&tc->metrics.homeless, 1);
             markers_try_later(tc);
             continue;
         }
@@ -227,6 +230,7 @@ static void markers_on_retry(struct timer *timer)
     struct txn_coordinator *tc = CONTAINER_OF(timer, struct txn_coordinator, retry);
     struct marker_order *list = tc->homeless, *o, *next;
     tc->homeless = NULL;
+    atomic_store(&tc->metrics.homeless, 0);
     retry_completions(tc);
     DL_FOREACH_SAFE (list, o, next) {
         retry_order(o);
@@ -380,6 +384,7 @@ static void markers_on_answer(struct broker_call *call, enum kafka_error error)
             take_results(p, o);
         if (o->count > 0 && order_target(o) != NULL) {
             DL_APPEND(tc->homeless, o);
+            atomic_fetch_add(&tc->metrics.homeless, 1);
             markers_try_later(tc);
         } else {
             order_free(o);

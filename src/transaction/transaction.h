@@ -29,12 +29,15 @@ struct txn_options {
     int32_t (*leader_of)(void *ctx, struct str topic, int32_t index);
     void (*send)(void *ctx, int32_t broker, struct broker_call *call); /* broker_links_send() */
     void *ctx;
+    struct metrics *metrics; /* NULL: nobody counts */
 };
 
 struct txn_coordinator *txn_coordinator_new(const struct txn_options *options);
 void txn_coordinator_free(struct txn_coordinator *tc); /* after what it sends by was closed */
 
 /* __transaction_state, to be told who leads its partitions, and how many there are. */
+/* A line of the log: how many transactions there are in which state. */
+void txn_tell_state(struct txn_coordinator *tc);
 struct state_topic *txn_topic(struct txn_coordinator *tc);
 
 /* ---- Requests ---- */

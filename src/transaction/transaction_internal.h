@@ -6,6 +6,7 @@
 
 #include "base/topic_key.h"
 #include "transaction/transaction.h"
+#include "transaction/txn_metrics.h"
 
 /* The numbers are those of the records. */
 enum txn_status {
@@ -64,6 +65,7 @@ struct txn_coordinator {
     struct marker_order *homeless;
     struct completion *stalled;
     struct timer retry;
+    struct txn_metrics metrics;
 };
 
 /* ---- state.c: one transaction by itself ---- */

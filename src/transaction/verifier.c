@@ -3,7 +3,9 @@
 #include <uthash.h>
 #include <utlist.h>
 
+#include "base/clock.h"
 #include "base/logger.h"
+#include "metrics/histogram.h"
 #include "protocol/msg/add_partitions_to_txn.h"
 #include "protocol/msg/api.h"
 
@@ -23,6 +25,10 @@ struct verifier_peer {
 struct verifier {
     struct verifier_options options;
     struct verifier_peer *peers;
+    struct histogram times; /* from a question to its answer */
+    struct meter failures;
+    struct bean_source source;
+    int64_t bean_ids;
 };
 
 static void verifier_send_queue(struct verifier_peer *p);
@@ -65,11 +71,19 @@ static enum kafka_error for_producer(const struct verification *q, enum kafka_er
     return error == ERR_TRANSACTION_ABORTABLE && !q->knows_abortable ? ERR_INVALID_TXN_STATE : error;
 }
 
+static void verifier_count(struct verifier *v, const struct verification *q)
+{
+    histogram_record(&v->times, clock_mono_us() - q->asked_us);
+    for (int32_t i = 0; i < q->count; i++)
+        meter_mark(&v->failures, q->errors[i] != ERR_NONE);
+}
+
 static void take_result(struct verifier_peer *p, struct verification *q)
 {
     const struct add_partitions_to_txn_result *r = verifier_find_result(&p->response, q->who.transactional_id);
     for (int32_t i = 0; i < q->count; i++)
         q->errors[i] = r == NULL ? ERR_NETWORK_EXCEPTION : for_producer(q, verifier_result_of(r, &q->partitions[i]));
+    verifier_count(p->verifier, q);
     q->done(q);
 }
 
@@ -190,16 +204,33 @@ void verifier_ask(struct verifier *v, struct verification *question)
         p->broker = broker;
         HASH_ADD_INT(v->peers, broker, p);
     }
+    question->asked_us = clock_mono_us();
     DL_APPEND(p->queue, question);
     verifier_send_queue(p);
 }
 
 /* ---- Life ---- */
 
+static void verifier_visit(void *ctx, struct bean_walk *w)
+{
+    struct verifier *v = ctx;
+    struct bean_name name = {"kafka.server", "AddPartitionsToTxnManager", "VerificationTimeMs", {{0}}};
+    yield_histogram(w, v->bean_ids, &name, &v->times);
+    name.name = "VerificationFailureRate";
+    yield_meter(w, v->bean_ids + 1, &name, &v->failures);
+}
+
 struct verifier *verifier_new(const struct verifier_options *options)
 {
     struct verifier *v = xcalloc(1, sizeof(*v));
     v->options = *options;
+    if (options->metrics == NULL)
+        return v;
+    v->bean_ids = metrics_ids(options->metrics, 2);
+    histogram_init(&v->times, options->metrics, HISTOGRAM_WHOLE_MS);
+    meter_init(&v->failures, options->metrics, "failures");
+    v->source = (struct bean_source){.visit = verifier_visit, .ctx = v};
+    metrics_add_source(options->metrics, &v->source);
     return v;
 }
 
@@ -208,6 +239,10 @@ void verifier_free(struct verifier *v)
     struct verifier_peer *p, *next;
     if (v == NULL)
         return;
+    if (v->options.metrics != NULL)
+        metrics_remove_source(v->options.metrics, &v->source);
+    histogram_deinit(&v->times);
+    meter_deinit(&v->failures);
     HASH_ITER (hh, v->peers, p, next) {
         HASH_DEL(v->peers, p);
         arena_deinit(&p->arena);

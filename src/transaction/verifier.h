@@ -8,6 +8,7 @@
 
 #include "transaction/transaction.h"
 
+struct metrics;
 struct verifier;
 
 struct verification { /* with what it points to, until it is done */
@@ -16,6 +17,7 @@ struct verification { /* with what it points to, until it is done */
     enum kafka_error *errors; /* of each: the answers */
     int32_t count;
     bool knows_abortable;                 /* the producer knows ERR_TRANSACTION_ABORTABLE */
+    int64_t asked_us;                     /* the verifier's, as what follows */
     void (*done)(struct verification *v); /* perhaps from within the question */
     struct verification *prev, *next;     /* the verifier's */
 };
@@ -25,6 +27,7 @@ struct verifier_options {
     int32_t (*coordinator_of)(void *ctx, struct str transactional_id);
     void (*send)(void *ctx, int32_t broker, struct broker_call *call); /* broker_links_send() */
     void *ctx;
+    struct metrics *metrics; /* NULL: nobody counts */
 };
 
 struct verifier *verifier_new(const struct verifier_options *options);

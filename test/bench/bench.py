@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import measure
-from measure import GIGA, TOP, cpu_seconds, end_load, harness, load, resident_mb, start_load
+from measure import GIGA, TOP, end_load, harness, load, resident_mb, start_load
 
 
 def serves_metadata(port):
@@ -56,11 +56,6 @@ class Run(measure.Run):
     def topic(self, name, partitions=1, **configs):
         measure.create_topic(self.broker, name, partitions, **configs)
 
-    def measured(self, *args):
-        before = cpu_seconds(self.pid)
-        result = load(*args)
-        return (cpu_seconds(self.pid) - before) / (result["bytes"] / GIGA), result["bytes"] / GIGA / result["seconds"]
-
     # ---- What is measured ----
 
     def starts(self):
@@ -71,24 +66,15 @@ class Run(measure.Run):
             self.broker.stop()
         self.start()
 
-    def throughput(self):
+    def load(self):
+        """What its memory is like afterwards. How fast that goes is throughput.py's."""
         address = ["127.0.0.1", self.broker.port]
         size = int(self.options.gigabytes * GIGA)
-        self.topic("warm", 4)
-        load("produce", *address, "warm", 4, size // 4, 1000, 16384, "none", 1)
-        load("consume", *address, "warm", 4, size // 4, 1 << 20)
-        for record in (100, 1000):
-            for batch in (16384, 1000000):
-                for codec in ("none", "lz4"):
-                    name = f"{record} B records, {batch // 1000} KB batches, {codec}"
-                    topic = f"t{record}-{batch}-{codec}"
-                    self.topic(topic, 4)
-                    cpu, rate = self.measured("produce", *address, topic, 4, size, record, batch, codec, 1)
-                    self.note(f"produce: CPU per GB, {name}", cpu, "s")
-                    self.note(f"produce: rate, {name}", rate, "GB/s")
-                    cpu, rate = self.measured("consume", *address, topic, 4, size, 1 << 20)
-                    self.note(f"consume: CPU per GB, {name}", cpu, "s")
-                    self.note(f"consume: rate, {name}", rate, "GB/s")
+        for batch in (16384, 1000000):
+            topic = f"load-{batch}"
+            self.topic(topic, 4)
+            load("produce", *address, topic, 4, size, 1000, batch, "none", 1)
+            load("consume", *address, topic, 4, size, 1 << 20)
         self.note("memory, after load", resident_mb(self.pid), "MB")
 
     def latency(self):
@@ -171,10 +157,10 @@ class Run(measure.Run):
             shutil.rmtree(self.folder)
 
 
-PARTS = ["starts", "throughput", "latency", "cold_reader", "connections", "scripts", "partitions"]
+PARTS = ["starts", "load", "latency", "cold_reader", "connections", "scripts", "partitions"]
 
 
 if __name__ == "__main__":
     parser = measure.arguments(__doc__, PARTS)
-    parser.add_argument("--gigabytes", type=float, default=1, help="data of each throughput measurement")
+    parser.add_argument("--gigabytes", type=float, default=1, help="data of each load")
     measure.main(parser, Run)

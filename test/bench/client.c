@@ -2,6 +2,7 @@
 
 #include <netdb.h>
 #include <netinet/tcp.h>
+#include <openssl/ssl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -23,6 +24,58 @@ _Noreturn void die(const char *fmt, ...)
     exit(1);
 }
 
+/* ---- TLS ---- */
+
+enum { MOST_SESSIONS = 1 << 16 };
+
+static SSL *sessions[MOST_SESSIONS]; /* by descriptor */
+
+static SSL_CTX *tls_context(const char *anchors)
+{
+    static SSL_CTX *context; /* made by the first connection, before there are threads */
+    if (context == NULL) {
+        context = SSL_CTX_new(TLS_client_method());
+        if (SSL_CTX_load_verify_locations(context, anchors, NULL) != 1)
+            die("no certificates in %s", anchors);
+        SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
+    }
+    return context;
+}
+
+static void encrypt(int fd)
+{
+    const char *anchors = getenv("BENCH_TLS");
+    if (anchors == NULL)
+        return;
+    if (fd >= MOST_SESSIONS)
+        die("too many connections");
+    SSL *s = SSL_new(tls_context(anchors));
+    SSL_set_fd(s, fd);
+    if (SSL_connect(s) != 1)
+        die("the handshake failed");
+    sessions[fd] = s;
+}
+
+void hang_up(int fd)
+{
+    if (sessions[fd] != NULL) {
+        SSL_shutdown(sessions[fd]);
+        SSL_free(sessions[fd]);
+        sessions[fd] = NULL;
+    }
+    close(fd);
+}
+
+static ssize_t write_some(int fd, const void *data, size_t len)
+{
+    return sessions[fd] != NULL ? SSL_write(sessions[fd], data, (int)MIN(len, (size_t)INT_MAX)) : write(fd, data, len);
+}
+
+static ssize_t read_some(int fd, void *data, size_t len)
+{
+    return sessions[fd] != NULL ? SSL_read(sessions[fd], data, (int)MIN(len, (size_t)INT_MAX)) : read(fd, data, len);
+}
+
 /* ---- A connection ---- */
 
 int try_dial(const char *host, const char *port)
@@ -38,6 +91,7 @@ int try_dial(const char *host, const char *port)
     freeaddrinfo(found);
     if (connected) {
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+        encrypt(fd);
         return fd;
     }
     close(fd);
@@ -55,7 +109,7 @@ int dial(const char *host, const char *port)
 void write_all(int fd, const void *data, size_t len)
 {
     for (const char *p = data; len > 0;) {
-        ssize_t n = write(fd, p, len);
+        ssize_t n = write_some(fd, p, len);
         if (n <= 0)
             die("write: %m");
         p += n;
@@ -66,7 +120,7 @@ void write_all(int fd, const void *data, size_t len)
 static void read_all(int fd, void *data, size_t len)
 {
     for (char *p = data; len > 0;) {
-        ssize_t n = read(fd, p, len);
+        ssize_t n = read_some(fd, p, len);
         if (n <= 0)
             die("the broker has closed the connection");
         p += n;

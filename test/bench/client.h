@@ -8,8 +8,10 @@
 
 _Noreturn void die(const char *fmt, ...) PRINTF_LIKE(1, 2);
 
+/* Encrypted if BENCH_TLS names a file of certificates that the broker's is signed by; one thread at a time then. */
 int try_dial(const char *host, const char *port); /* -1: nobody listens */
 int dial(const char *host, const char *port);
+void hang_up(int fd);
 void write_all(int fd, const void *data, size_t len);
 
 /* A request from its length to the end of its header; the caller writes the body and calls end_frame(). */

@@ -6,13 +6,18 @@
  *   load produce  HOST PORT TOPIC PARTITIONS BYTES RECORD_SIZE BATCH_SIZE CODEC ACKS
  *   load keyed    HOST PORT TOPIC PARTITIONS BYTES KEYS RECORD_SIZE BATCH_SIZE CODEC RATE    one after the other, each
  *                 another batch; at most RATE bytes per second if it is not 0
+ *   load crowd    HOST PORT TOPIC PARTITIONS REQUESTS RECORD_SIZE BATCH_SIZE CODEC ACKS CONNECTIONS IN_FLIGHT
+ *                 so many producers, each with so many requests on their way
  *   load consume  HOST PORT TOPIC PARTITIONS BYTES FETCH_SIZE
+ *   load readers  HOST PORT TOPIC PARTITIONS BYTES FETCH_SIZE CONNECTIONS     so many consumers, each of so many bytes
  *   load latency  HOST PORT TOPIC RATE SECONDS RECORD_SIZE ACKS     produce to acknowledgement, and to a consumer
  *   load idle     HOST PORT COUNT                                  holds connections until its input ends
+ *   load comers   HOST PORT RATE SECONDS                           so many connections a second, each closed at once
  */
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -75,17 +80,23 @@ static void print_produced(int64_t bytes, int64_t records, int64_t requests, int
            records, requests, (double)(clock_mono_us() - start_us) / 1e6);
 }
 
+/* A request for each partition. */
+static struct writer *make_frames(const char *topic, int32_t partitions, const struct strbuf *batch, int16_t acks)
+{
+    struct writer *frames = xcalloc((size_t)partitions, sizeof(*frames));
+    for (int32_t p = 0; p < partitions; p++)
+        make_produce(&frames[p], topic, p, (struct bytes){(uint8_t *)batch->p, (int32_t)batch->len}, acks);
+    return frames;
+}
+
 static int run_produce(char **args)
 {
     int64_t total = atoll(args[4]), sent = 0, records = 0, requests = 0;
     int32_t partitions = atoi(args[3]);
-    struct writer *frames = xcalloc((size_t)partitions, sizeof(*frames));
     struct strbuf batch = {0}, frame = {0};
     int fd = dial(args[0], args[1]), open = 0;
     int32_t count = make_batch(&batch, atoll(args[5]), atoll(args[6]), codec_of(args[7]));
-    for (int32_t p = 0; p < partitions; p++)
-        make_produce(&frames[p], args[2], p, (struct bytes){(uint8_t *)batch.p, (int32_t)batch.len},
-                     (int16_t)atoi(args[8]));
+    struct writer *frames = make_frames(args[2], partitions, &batch, (int16_t)atoi(args[8]));
     int64_t start = clock_mono_us();
     while (sent < total || open > 0) {
         if (sent < total && open < IN_FLIGHT) {
@@ -100,6 +111,93 @@ static int run_produce(char **args)
         }
     }
     print_produced(sent, records, requests, start);
+    return 0;
+}
+
+/* ---- Many producers ---- */
+
+struct crowd {
+    struct writer *frames; /* by partition */
+    int32_t partitions;
+    int64_t left, requests; /* to be sent, and to be answered */
+    size_t error_at;        /* in an answer */
+};
+
+struct producer {
+    int fd;
+    uint8_t in[1024]; /* answers, the last of them perhaps in part */
+    size_t len;
+};
+
+static void send_next(struct crowd *c, const struct producer *p)
+{
+    if (c->left == 0)
+        return;
+    const struct writer *w = &c->frames[c->left-- % c->partitions];
+    write_all(p->fd, w->buf.p, w->buf.len);
+}
+
+/* Takes the answers that are there, and sends as many requests. Only their errors are looked at, as more would be the
+ * load's CPU. */
+static void take_answers(struct crowd *c, struct producer *p)
+{
+    size_t at = 0, frame;
+    ssize_t n = read(p->fd, p->in + p->len, sizeof(p->in) - p->len);
+    if (n <= 0)
+        die("the broker has closed the connection");
+    p->len += (size_t)n;
+    for (; p->len - at >= 4 && p->len - at >= (frame = 4 + (size_t)be32_get(p->in + at)); at += frame) {
+        if (be16_get(p->in + at + c->error_at) != 0)
+            die("produce: error %d", (int16_t)be16_get(p->in + at + c->error_at));
+        c->requests--;
+        send_next(c, p);
+    }
+    p->len -= at;
+    memmove(p->in, p->in + at, p->len);
+}
+
+/* Where the error stands in each answer about one partition of that topic: behind length, header, topic and partition.
+ */
+static size_t find_error(const char *topic)
+{
+    enum { LENGTH = 4, HEADER = 5, COUNT = 1, NAME_LENGTH = 1, INDEX = 4 };
+    if (strlen(topic) > 100)
+        die("too long a name: %s", topic);
+    return LENGTH + HEADER + COUNT + NAME_LENGTH + strlen(topic) + COUNT + INDEX;
+}
+
+static void keep_going(struct crowd *c, char **args, int count, int in_flight)
+{
+    struct producer *all = xcalloc((size_t)count, sizeof(*all));
+    struct epoll_event ready[64];
+    int poll = epoll_create1(EPOLL_CLOEXEC);
+    for (int i = 0; i < count; i++) {
+        struct epoll_event event = {.events = EPOLLIN, .data.ptr = &all[i]};
+        all[i].fd = dial(args[0], args[1]);
+        if (epoll_ctl(poll, EPOLL_CTL_ADD, all[i].fd, &event) < 0)
+            die("epoll: %m");
+    }
+    for (int n = 0; n < in_flight; n++)
+        for (int i = 0; i < count; i++)
+            send_next(c, &all[i]);
+    while (c->requests > 0) {
+        int n = epoll_wait(poll, ready, ARRAY_LEN(ready), -1);
+        for (int i = 0; i < n; i++)
+            take_answers(c, ready[i].data.ptr);
+    }
+}
+
+static int run_crowd(char **args)
+{
+    int64_t requests = atoll(args[4]);
+    struct crowd c = {
+        .partitions = atoi(args[3]), .left = requests, .requests = requests, .error_at = find_error(args[2])};
+    struct strbuf batch = {0};
+    int64_t count = make_batch(&batch, atoll(args[5]), atoll(args[6]), codec_of(args[7]));
+    c.frames = make_frames(args[2], c.partitions, &batch, (int16_t)atoi(args[8]));
+    int64_t start = clock_mono_us();
+    keep_going(&c, args, atoi(args[9]), atoi(args[10]));
+    print_produced(requests * (int64_t)batch.len, requests * count, requests, start);
     return 0;
 }
 
@@ -254,14 +352,15 @@ static int64_t take_fetched(struct consumer *c, void (*seen)(void *ctx, const st
     return bytes;
 }
 
-static int run_consume(char **args)
+/* Reads from the beginning on; returns its bytes. */
+static int64_t consume(char **args)
 {
     struct consumer c = {.fd = dial(args[0], args[1]),
                          .topic = args[2],
                          .partitions = atoi(args[3]),
                          .fetch_size = atoi(args[5]),
                          .max_wait_ms = 500};
-    int64_t total = atoll(args[4]), bytes = 0, start = clock_mono_us();
+    int64_t total = atoll(args[4]), bytes = 0;
     while (bytes < total) {
         send_fetch(&c);
         int64_t got = take_fetched(&c, NULL, NULL);
@@ -269,7 +368,44 @@ static int run_consume(char **args)
             die("the topic ends after %" PRId64 " bytes", bytes);
         bytes += got;
     }
-    printf("{\"bytes\": %" PRId64 ", \"seconds\": %.6f}\n", bytes, (double)(clock_mono_us() - start) / 1e6);
+    return bytes;
+}
+
+static void print_consumed(int64_t bytes, int64_t start_us)
+{
+    printf("{\"bytes\": %" PRId64 ", \"seconds\": %.6f}\n", bytes, (double)(clock_mono_us() - start_us) / 1e6);
+}
+
+static int run_consume(char **args)
+{
+    int64_t start = clock_mono_us();
+    print_consumed(consume(args), start);
+    return 0;
+}
+
+/* ---- Many consumers ---- */
+
+enum { MOST_READERS = 1000 };
+
+static void *read_alone(void *arg)
+{
+    return (void *)(intptr_t)consume(arg);
+}
+
+static int run_readers(char **args)
+{
+    pthread_t readers[MOST_READERS];
+    int count = MIN(atoi(args[6]), MOST_READERS);
+    int64_t bytes = 0, start = clock_mono_us();
+    for (int i = 0; i < count; i++)
+        if (pthread_create(&readers[i], NULL, read_alone, args) != 0)
+            die("no thread for a reader");
+    for (int i = 0; i < count; i++) {
+        void *read;
+        pthread_join(readers[i], &read);
+        bytes += (intptr_t)read;
+    }
+    print_consumed(bytes, start);
     return 0;
 }
 
@@ -390,12 +526,23 @@ static int run_idle(char **args)
     return 0;
 }
 
+/* ---- Those who come and go ---- */
+
+static int run_comers(char **args)
+{
+    int64_t rate = atoll(args[2]), count = rate * atoll(args[3]), start = clock_mono_us();
+    for (int64_t i = 0; i < count; i++) {
+        wait_for_turn(start, i, rate);
+        hang_up(dial(args[0], args[1]));
+    }
+    printf("{\"connections\": %" PRId64 ", \"seconds\": %.6f}\n", count, (double)(clock_mono_us() - start) / 1e6);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
-    static const struct mode modes[] = {{"produce", 9, run_produce},
-                                        {"keyed", 10, run_keyed},
-                                        {"consume", 6, run_consume},
-                                        {"latency", 7, run_latency},
-                                        {"idle", 3, run_idle}};
+    static const struct mode modes[] = {
+        {"produce", 9, run_produce}, {"crowd", 11, run_crowd},    {"keyed", 10, run_keyed}, {"consume", 6, run_consume},
+        {"readers", 7, run_readers}, {"latency", 7, run_latency}, {"idle", 3, run_idle},    {"comers", 4, run_comers}};
     return run_mode(modes, ARRAY_LEN(modes), argc, argv, "load.c");
 }

@@ -31,7 +31,43 @@ class Apache(harness.Apache):
         self.spawn(["java", *JVM, "-cp", f"{harness.JARS}/*", "kafka.Kafka", self.write_config()])
 
 
-KINDS = {"apache": Apache, "barnabas": harness.Barnabas}
+class Kraft(Apache):
+    """The newest of Apache's brokers, its own controller: what those move to who leave ZooKeeper."""
+
+    version = "4.4.0"
+
+    def __init__(self, zookeeper, data, log, properties):
+        super().__init__(zookeeper, data, log, properties)
+        controller = harness.free_port()
+        for key in "broker.id", "zookeeper.connect", "zookeeper.session.timeout.ms":
+            self.properties.pop(key)
+        self.properties |= {"node.id": "0", "process.roles": "broker,controller", "controller.listener.names": "CONTROLLER",
+                            "listeners": f"{self.properties['listeners']},CONTROLLER://127.0.0.1:{controller}",
+                            "advertised.listeners": self.properties["listeners"],
+                            "controller.quorum.voters": f"0@127.0.0.1:{controller}"}
+
+    def launch(self):
+        jars, config = harness.apache_of(self.version).jars, self.write_config()
+        if not (self.data / "meta.properties").exists():
+            harness.run(["java", "-cp", f"{jars}/*", "kafka.tools.StorageTool", "format", "-t", "YmFybmFiYXMtYmVuY2gtMQ", "-c", config])
+        self.spawn(["java", *JVM, "-cp", f"{jars}/*", "kafka.Kafka", config])
+
+
+class Floor(harness.Process):
+    """What the kernel asks for, of whoever moves the same bytes: no broker, but it answers the load's requests."""
+
+    def __init__(self, zookeeper, data, log, properties):
+        super().__init__(log)
+        self.zookeeper, self.data, self.port, self.properties = zookeeper, data, harness.free_port(), {}
+
+    def start(self):
+        self.data.mkdir()
+        self.spawn([LOAD.with_name("floor"), self.port, self.data])
+        harness.wait_until(lambda: harness.accepts(self.port), "the floor")
+
+
+KINDS = {"apache": Apache, "apache4": Kraft, "barnabas": harness.Barnabas, "floor": Floor}
+NAMES = {"apache": "Apache 3.9.1", "apache4": f"Apache {Kraft.version}", "barnabas": "barnabas", "floor": "floor"}
 
 
 def make_broker(kind, zookeeper, folder, properties):
@@ -39,15 +75,16 @@ def make_broker(kind, zookeeper, folder, properties):
     broker = KINDS[kind](zookeeper, folder / "data", folder / "log", properties)
     for key in ("group.initial.rebalance.delay.ms", "offsets.topic.num.partitions"):
         if key not in properties:
-            broker.properties.pop(key)
+            broker.properties.pop(key, None)
     return broker
 
 
 @contextmanager
-def fresh_broker(bench, kind, **properties):
-    """It runs, and is gone with all that is its at the end of the `with`."""
+def fresh_broker(bench, kind, each=lambda broker: {}, **properties):
+    """It runs, and is gone with all that is its at the end of the `with`. `each` has properties that depend on its port."""
     folder = Path(tempfile.mkdtemp(dir=bench.folder, prefix=kind))
     broker = make_broker(kind, bench.zookeeper.chroot(), folder, {k.replace("_", "."): v for k, v in properties.items()})
+    broker.properties.update(each(broker))
     try:
         broker.start()
         yield broker
@@ -81,9 +118,8 @@ def wait_for_leaders(broker, topic):
 
 
 def cpu_seconds(pid):
-    """User and system time, of threads that have ended, too."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """User and system time, of threads that have ended, too: another process' clock, as clock_getcpuclockid() names it."""
+    return time.clock_gettime(~pid << 3 | 2)
 
 
 def resident_mb(pid):
@@ -135,11 +171,34 @@ def load(*args, program=LOAD):
 # ---- Rounds ----
 
 
+class Ratio:
+    """barnabas over another, by rounds. It claims no more than the rounds agree on."""
+
+    def __init__(self, ours, theirs):
+        rounds = sorted(b / a for b, a in zip(ours, theirs) if a)
+        self.median = statistics.median(rounds) if rounds else None
+        self.least, self.most = (rounds[0], rounds[-1]) if rounds else (None, None)
+
+    @staticmethod
+    def text(ratio):
+        return f"1/{1 / ratio:.1f}" if 0 < ratio < 0.95 else f"{ratio:.2f}"
+
+    def __str__(self):
+        if self.median is None:
+            return ""
+        spread = f"{self.text(self.least)} to {self.text(self.most)}"
+        if self.most / self.least > max(self.median, 1 / self.median):
+            return spread  # which is more than one figure would say
+        return self.text(self.median) if self.most == self.least else f"{self.text(self.median)} ({spread})"
+
+
 class Bench:
     """
-    Rounds of both kinds in turns. Run(bench, kind) is one kind's share of one round; its run(parts) measures, notes what it found, and
+    Rounds of all kinds in turns. Run(bench, kind) is one kind's share of one round; its run(parts) measures, notes what it found, and
     leaves nothing running behind.
     """
+
+    kinds = ["apache", "barnabas"]
 
     def __init__(self, options, Run):
         self.options, self.Run, self.values, self.units = options, Run, {}, {}
@@ -147,37 +206,41 @@ class Bench:
         self.zookeeper = harness.ZooKeeper(self.folder)
 
     def note(self, metric, kind, value, unit):
-        self.values.setdefault(metric, {"apache": [], "barnabas": []})[kind].append(value)
+        self.values.setdefault(metric, {})[kind] = [*self.values.get(metric, {}).get(kind, []), value]
         self.units[metric] = unit
         print(f"      {metric}: {value:.3g} {unit}", flush=True)
 
     def run(self):
         try:
             self.zookeeper.start()
-            for n in range(self.options.rounds):
-                for kind in ("apache", "barnabas") if n % 2 == 0 else ("barnabas", "apache"):
-                    print(f"-- round {n + 1} of {self.options.rounds}: {kind}", flush=True)
-                    if not self.options.unfilled:
-                        fill_memory(self.folder)
-                    self.Run(self, kind).run(self.options.parts.split(","))
+            self.run_rounds()
         finally:
             self.zookeeper.stop(signal.SIGKILL)
             shutil.rmtree(self.folder, ignore_errors=True)
 
+    def run_rounds(self):
+        for n in range(self.options.rounds):
+            for kind in self.kinds if n % 2 == 0 else self.kinds[::-1]:
+                print(f"-- round {n + 1} of {self.options.rounds}: {kind}", flush=True)
+                if not self.options.unfilled:
+                    fill_memory(self.folder)
+                self.Run(self, kind).run(self.options.parts.split(","))
+
     def rows(self):
         for metric, values in self.values.items():
-            if not values["apache"] or not values["barnabas"]:
-                continue
-            a, b = statistics.median(values["apache"]), statistics.median(values["barnabas"])
-            yield {"metric": metric, "unit": self.units[metric], "apache": a, "barnabas": b, "ratio": b / a if a else None,
-                   "all": values}
+            if values.get("barnabas"):
+                medians = {kind: statistics.median(v) for kind, v in values.items()}
+                yield {"metric": metric, "unit": self.units[metric], **medians, "all": values}
 
     def table(self):
-        lines = ["| | Apache 3.9.1 | barnabas | ratio |", "|---|---:|---:|---:|"]
+        """A column for each kind, and one for what barnabas is beside each of the others."""
+        others = [kind for kind in self.kinds if kind != "barnabas"]
+        lines = ["| | " + " | ".join([*(NAMES[k] for k in self.kinds), *(f"over {NAMES[k]}" for k in others)]) + " |",
+                 "|---|" + "---:|" * (len(self.kinds) + len(others))]
         for r in self.rows():
-            ratio = r["ratio"]
-            shown = f"1/{1 / ratio:.1f}" if ratio and ratio < 1 else f"{ratio:.2f}"
-            lines.append(f"| {r['metric']} | {r['apache']:.3g} {r['unit']} | {r['barnabas']:.3g} {r['unit']} | {shown} |")
+            figures = [f"{r[k]:.3g} {r['unit']}" if k in r else "" for k in self.kinds]
+            ratios = [str(Ratio(r["all"]["barnabas"], r["all"].get(k, []))) for k in others]
+            lines.append(f"| {r['metric']} | " + " | ".join([*figures, *ratios]) + " |")
         return "\n".join(lines)
 
 
@@ -216,7 +279,7 @@ def arguments(description, parts):
     return parser
 
 
-def main(parser, Run):
+def main(parser, Run, Bench=Bench):
     """All rounds, and the table; a SIGTERM, too, stops all that was started."""
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))

@@ -155,6 +155,11 @@ static void run_jobs(struct world *w, int i UNUSED)
     crash_run_jobs(w->workers);
 }
 
+static void close_files(struct world *w, int i UNUSED)
+{
+    log_manager_close_files(w->manager);
+}
+
 static void write_checkpoints(struct world *w, int i UNUSED)
 {
     log_manager_write_checkpoints(w->manager);
@@ -242,6 +247,7 @@ static const struct {
     {"begin anew", begin_anew, 1},
     {"begin an epoch of", begin_epoch, 8},
     {"commit", commit, 24},
+    {"files", close_files, 6},
     {"retention", retain, 6},
     {"delete records of", delete_records, 2},
     {"compact", compact, 6},

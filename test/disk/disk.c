@@ -291,12 +291,22 @@ void file_close(int fd)
         open_count--;
 }
 
-bool file_write_at(int fd, const void *data, size_t len, int64_t pos, const char *path UNUSED)
+bool file_put_at(int fd, const void *data, size_t len, int64_t pos)
 {
     if (!may_change())
         return false;
     note_change(inode_of(fd), false, (size_t)pos, data, len);
     return true;
+}
+
+bool file_write_at(int fd, const void *data, size_t len, int64_t pos, const char *path UNUSED)
+{
+    return file_put_at(fd, data, len, pos);
+}
+
+bool file_failed(const char *what UNUSED, const char *path UNUSED)
+{
+    return false;
 }
 
 ssize_t file_read_at(int fd, void *data, size_t len, int64_t pos, const char *path UNUSED)
@@ -322,6 +332,16 @@ int64_t file_size(int fd)
 int64_t file_mtime_ms(int fd)
 {
     return inode_of(fd)->mtime_ms;
+}
+
+bool file_look_at(const char *path, int64_t *size, int64_t *mtime_ms)
+{
+    const struct name *n = find(path);
+    if (n == NULL || n->inode == NULL)
+        return false;
+    *size = (int64_t)n->inode->seen.size;
+    *mtime_ms = n->inode->mtime_ms;
+    return true;
 }
 
 bool file_set_mtime_ms(int fd, int64_t ms, const char *path UNUSED)
@@ -438,6 +458,11 @@ void file_clear_error(void)
     last_error = 0;
 }
 
+int file_limit(void)
+{
+    return 0;
+}
+
 bool file_ran_out(void)
 {
     return false;
@@ -451,6 +476,11 @@ enum file_result file_look(const char *path)
 int file_lock(const char *path)
 {
     return file_open(path, true);
+}
+
+int file_maps(void)
+{
+    return 0;
 }
 
 void *file_map(int fd, size_t size)
@@ -532,6 +562,12 @@ void file_ref_put(struct file_ref *f)
         return;
     file_close(f->fd);
     free(f);
+}
+
+/* Always more than may stay open: what nobody uses is closed, and opened again. */
+int file_refs_open(void)
+{
+    return 1;
 }
 
 ssize_t region_read(const struct file_region *region, void *out)

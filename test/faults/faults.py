@@ -178,12 +178,12 @@ def await_in_sync(cluster, what, patience=120):
 class Load:
     """Who writes, reads and copies, and what is to be said of it in the end."""
 
-    def __init__(self, bootstrap):
-        self.bootstrap, self.facts, self.copies = bootstrap, History(), History()
+    def __init__(self, client):
+        self.client, self.facts, self.copies = bootstrap, History(), History()
         self.transactions, self.group = Transactions(), Group("members", self.facts, PARTITIONS)
-        base = self.facts, bootstrap, TOPIC, PARTITIONS
+        base = self.facts, client, TOPIC, PARTITIONS
         self.writers = [Writer(*base, name, pace=0.01) for name in ("w1", "w2")]
-        self.others = [Reader(*base, "r1"), Reader(self.copies, bootstrap, COPIES, PARTITIONS, "r2")]
+        self.others = [Reader(*base, "r1"), Reader(self.copies, client, COPIES, PARTITIONS, "r2")]
         self.others += [Member(*base, name, group=self.group) for name in ("m1", "m2", "m3")]
         self.others += [Copier(*base, name, copies=COPIES, transactions=self.transactions) for name in ("c1", "c2")]
 
@@ -198,13 +198,13 @@ class Load:
         """Everything that is wrong, when all that was written is read and copied."""
         for w in self.writers:
             w.finish()
-        facts = read_all(self.bootstrap, TOPIC, PARTITIONS)
+        facts = read_all(self.client, TOPIC, PARTITIONS)
         ends = {p: max(offset for partition, offset in facts if partition == p) + 1 for p in range(PARTITIONS)}
         for name in "members", "copiers":
-            wait_until(lambda: not self.is_right() or are_done(self.bootstrap, TOPIC, name, ends), f"all the work of {name}", 180)
+            wait_until(lambda: not self.is_right() or are_done(self.client, TOPIC, name, ends), f"all the work of {name}", 180)
         for w in self.others:
             w.finish()
-        copies = read_all(self.bootstrap, COPIES, PARTITIONS)
+        copies = read_all(self.client, COPIES, PARTITIONS)
         return (checker.check(self.facts, facts) + checker.check_group(self.group, facts) + checker.check_seen(self.copies, copies) +
                 check_copies(copies, facts, self.transactions))
 
@@ -226,7 +226,7 @@ def run(options, folder, rng):
         try:
             cluster.start()
             create_topics(cluster)
-            load = Load(cluster.bootstrap)
+            load = Load({"bootstrap.servers": cluster.bootstrap})
             load.start()
             faults = Faults(cluster, rng)
             end = time.monotonic() + options.minutes * 60

@@ -40,7 +40,7 @@ class Copier(Worker):
 
     def subscribe(self):
         self.heard = time.monotonic()
-        consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": "copiers", "enable.auto.commit": False,
+        consumer = Consumer({**self.client, "group.id": "copiers", "enable.auto.commit": False,
                              "isolation.level": "read_committed", "auto.offset.reset": "earliest", "session.timeout.ms": 6000,
                              "reconnect.backoff.max.ms": 500, "log_level": 0})
         consumer.subscribe([self.topic], on_assign=self.on_assign, on_revoke=self.on_revoke)
@@ -81,7 +81,7 @@ class Copier(Worker):
     def open(self):
         """A producer of a new epoch: another life."""
         self.life += 1
-        producer = Producer({"bootstrap.servers": self.bootstrap, "transactional.id": self.name, "transaction.timeout.ms": 20000,
+        producer = Producer({**self.client, "transactional.id": self.name, "transaction.timeout.ms": 20000,
                              "linger.ms": 2, "socket.timeout.ms": 10000, "reconnect.backoff.max.ms": 500, "log_level": 0})
         self.insist(producer.init_transactions)
         if self.zombie:

@@ -41,9 +41,11 @@ class History:
 
 
 class Worker(threading.Thread):
-    def __init__(self, history, bootstrap, topic, partitions, name):
+    """`client`: where it goes and as whom, in the terms of librdkafka."""
+
+    def __init__(self, history, client, topic, partitions, name):
         super().__init__(name=name, daemon=True)
-        self.history, self.bootstrap, self.topic, self.partitions = history, bootstrap, topic, partitions
+        self.history, self.client, self.topic, self.partitions = history, client, topic, partitions
         self.stopping = threading.Event()
 
     def run(self):
@@ -69,7 +71,7 @@ class Writer(Worker):
     def producer(self):
         self.life += 1
         self.broken = False
-        return Producer({"bootstrap.servers": self.bootstrap, "acks": "all", "enable.idempotence": True, "linger.ms": 2,
+        return Producer({**self.client, "acks": "all", "enable.idempotence": True, "linger.ms": 2,
                          "message.timeout.ms": 90000, "request.timeout.ms": 10000, "socket.timeout.ms": 10000,
                          "reconnect.backoff.max.ms": 500, "error_cb": self.on_error, "log_level": 0})
 
@@ -106,7 +108,7 @@ class Reader(Worker):
     """Reads all partitions from the beginning, for itself; what transactions wrote when they are committed."""
 
     def work(self):
-        consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": self.name, "enable.auto.commit": False,
+        consumer = Consumer({**self.client, "group.id": self.name, "enable.auto.commit": False,
                              "isolation.level": "read_committed", "auto.offset.reset": "error", "reconnect.backoff.max.ms": 500,
                              "log_level": 0})
         consumer.assign([TopicPartition(self.topic, p, 0) for p in range(self.partitions)])
@@ -181,7 +183,7 @@ class Member(Worker):
         self.group = group or Group("members", self.history, self.partitions)
 
     def work(self):
-        consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": self.group.name, "enable.auto.commit": False,
+        consumer = Consumer({**self.client, "group.id": self.group.name, "enable.auto.commit": False,
                              "auto.offset.reset": "earliest", "session.timeout.ms": 6000, "reconnect.backoff.max.ms": 500,
                              "log_level": 0})
         consumer.subscribe([self.topic], on_assign=self.on_assign)
@@ -218,9 +220,9 @@ class Member(Worker):
                     self.group.committed[tp.partition] = tp.offset
 
 
-def are_done(bootstrap, topic, group, ends):
+def are_done(client, topic, group, ends):
     """Whether the group has committed all there is: {partition: end}."""
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": group, "log_level": 0})
+    consumer = Consumer({**client, "group.id": group, "log_level": 0})
     try:
         found = consumer.committed([TopicPartition(topic, p) for p in ends], timeout=10)
     except confluent_kafka.KafkaException:
@@ -230,9 +232,9 @@ def are_done(bootstrap, topic, group, ends):
     return all(tp.error is None and tp.offset == ends[tp.partition] for tp in found)
 
 
-def read_all(bootstrap, topic, partitions, patience=120):
+def read_all(client, topic, partitions, patience=120):
     """{(partition, offset): value} of everything that is there now, and committed if it is of a transaction."""
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "final", "enable.partition.eof": True, "auto.offset.reset": "error",
+    consumer = Consumer({**client, "group.id": "final", "enable.partition.eof": True, "auto.offset.reset": "error",
                          "isolation.level": "read_committed", "log_level": 0})
     consumer.assign([TopicPartition(topic, p, 0) for p in range(partitions)])
     found, ended, end = {}, set(), time.monotonic() + patience

@@ -26,12 +26,13 @@ static void try_messages(enum sasl_mechanism mechanism, const uint8_t *data, siz
     struct arena a = {0};
     struct broker_config config = {0};
     struct listener listener = {.name = "L"};
+    struct login_settings settings = login_settings_of(&config, &listener, "OAUTHBEARER", &a);
     struct sasl_login login = {.mechanism = mechanism, .accounts = &accounts};
     struct fail fail;
     if (!jaas_parse("M required user_alice=\"secret\";", &a, &login.module, &fail))
         abort();
     if (mechanism == SASL_OAUTHBEARER)
-        login.validator = oauth_validator_new(&config, &listener, &login.module, &fail);
+        login.validator = oauth_validator_new(&settings, &login.module, &fail);
     struct sasl_server *s = sasl_server_new(&login);
     struct sasl_step step = {.outcome = SASL_GOES_ON};
     while (size > 0 && step.outcome == SASL_GOES_ON) {

@@ -1,10 +1,13 @@
 // Produces records with franz-go and consumes them in a group: franz BOOTSTRAP TOPIC GROUP COUNT
 // The same in transactions: franz transactions BOOTSTRAP TOPIC COPY GROUP COUNT
 // Copies without end, as a member of a group: franz copy BOOTSTRAP TOPIC COPY GROUP TRANSACTIONAL-ID
+// With FRANZ_CA the first of these encrypts, with FRANZ_LOGIN=MECHANISM:USER:PASSWORD it logs in, too.
 package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"os"
 	"strconv"
@@ -12,6 +15,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sasl/plain"
+	"github.com/twmb/franz-go/pkg/sasl/scram"
 )
 
 func check(err error) {
@@ -90,6 +95,29 @@ func copyForever(bootstrap, in, out, group, id string) {
 	}
 }
 
+// How the environment says that brokers are to be gone to.
+func security() []kgo.Opt {
+	var options []kgo.Opt
+	if file := os.Getenv("FRANZ_CA"); file != "" {
+		pem, err := os.ReadFile(file)
+		check(err)
+		anchors := x509.NewCertPool()
+		anchors.AppendCertsFromPEM(pem)
+		options = append(options, kgo.DialTLSConfig(&tls.Config{RootCAs: anchors}))
+	}
+	if login := strings.SplitN(os.Getenv("FRANZ_LOGIN"), ":", 3); len(login) == 3 {
+		switch login[0] {
+		case "PLAIN":
+			options = append(options, kgo.SASL(plain.Auth{User: login[1], Pass: login[2]}.AsMechanism()))
+		case "SCRAM-SHA-256":
+			options = append(options, kgo.SASL(scram.Auth{User: login[1], Pass: login[2]}.AsSha256Mechanism()))
+		case "SCRAM-SHA-512":
+			options = append(options, kgo.SASL(scram.Auth{User: login[1], Pass: login[2]}.AsSha512Mechanism()))
+		}
+	}
+	return options
+}
+
 func main() {
 	if os.Args[1] == "copy" {
 		copyForever(os.Args[2], os.Args[3], os.Args[4], os.Args[5], os.Args[6])
@@ -105,8 +133,8 @@ func main() {
 	check(err)
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Second)
 	defer cancel()
-	client, err := kgo.NewClient(kgo.SeedBrokers(bootstrap), kgo.ConsumeTopics(topic), kgo.ConsumerGroup(group),
-		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.AllowAutoTopicCreation())
+	client, err := kgo.NewClient(append(security(), kgo.SeedBrokers(bootstrap), kgo.ConsumeTopics(topic), kgo.ConsumerGroup(group),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.AllowAutoTopicCreation())...)
 	check(err)
 	defer client.Close()
 	for i := 0; i < count; i++ {

@@ -11,6 +11,7 @@ import java.io.PrintStream;
 import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Method;
 import java.nio.charset.StandardCharsets;
+import java.security.Permission;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
@@ -24,6 +25,7 @@ import org.apache.kafka.common.utils.Exit;
  * A request on standard input is the class, its arguments and what it reads: a count and so many strings, and one more. The
  * answer on standard output is the exit code, what the tool has printed there and as errors, and how many threads there are.
  */
+@SuppressWarnings("removal")
 public class Toolbox {
     /** Stands where System.out stands for good, as Scala's Console keeps what it has once seen. */
     static class Output extends OutputStream {
@@ -60,6 +62,24 @@ public class Toolbox {
         }
     }
 
+    /** Some tools end the machine without asking Kafka's class. */
+    static class Guard extends SecurityManager {
+        @Override
+        public void checkExit(int status) {
+            Run.now.exit(status);
+        }
+
+        @Override
+        public void checkPermission(Permission permission) {
+            // Everything else is allowed.
+        }
+
+        @Override
+        public void checkPermission(Permission permission, Object context) {
+            // The same.
+        }
+    }
+
     /** One tool's life. It is over when its main() is, or, as with a machine of its own, as soon as any thread says so. */
     static class Run {
         private static Run now;
@@ -72,6 +92,7 @@ public class Toolbox {
             Exit.Procedure end = (status, message) -> now.exit(status);
             Exit.setExitProcedure(end);
             Exit.setHaltProcedure(end);
+            System.setSecurityManager(new Guard());
             Exit.setShutdownHookAdder((name, hook) -> now.hooks.add(new Thread(hook, name)));
         }
 

@@ -230,6 +230,7 @@ static enum zk_result would(const struct zk_op *op, const char *path, bool paren
     case ZK_SET:
     case ZK_DELETE:
     case ZK_CHECK:
+    case ZK_PROTECT:
         if (n == NULL)
             return ZK_NO_NODE;
         if (op->version != ZK_ANY_VERSION && op->version != n->version)
@@ -294,6 +295,7 @@ static void apply(struct session *s, const struct zk_op *op, struct outcome *o)
         o->stat = stat_of(n);
         break;
     case ZK_CHECK:
+    case ZK_PROTECT: /* there are no ACLs here */
         break;
     }
 }
@@ -302,6 +304,17 @@ static bool is_fenced(const struct zk_op *op)
 {
     const struct node *fence = op->fence_path != NULL ? find_node(op->fence_path) : NULL;
     return op->fence_path != NULL && (fence == NULL || fence->version != op->fence_version);
+}
+
+/* Whether an operation before it makes the node that it needs. */
+static bool is_prepared(const struct zk_op *ops, size_t i)
+{
+    char *up = parent_of(ops[i].path);
+    bool found = false;
+    for (size_t k = 0; k < i && !found; k++)
+        found = ops[k].kind == ZK_CREATE && strcmp(ops[k].path, up) == 0;
+    free(up);
+    return found;
 }
 
 /* All of them or none. */
@@ -313,7 +326,7 @@ static void execute(struct session *s, const struct zk_op *ops, size_t count, st
         out[i].fenced = is_fenced(&ops[i]);
         out[i].result = out[i].fenced                          ? ZK_BAD_VERSION
                         : same_before && ops[i].kind == ZK_SET ? ZK_OK
-                                                               : would(&ops[i], ops[i].path, false);
+                                                               : would(&ops[i], ops[i].path, is_prepared(ops, i));
         ok &= out[i].result == ZK_OK;
     }
     for (size_t i = 0; i < count; i++) {
@@ -322,7 +335,7 @@ static void execute(struct session *s, const struct zk_op *ops, size_t count, st
             (op->kind == ZK_CHILDREN ? out[i].result == ZK_OK : out[i].result == ZK_OK || op->kind == ZK_EXISTS))
             watch(s, op->path, op->kind == ZK_CHILDREN ? WATCH_CHILDREN : WATCH_DATA);
         if (!ok && out[i].result == ZK_OK)
-            out[i].result = ZK_FAILED;
+            out[i].result = ZK_UNDONE;
     }
     if (!ok)
         return;
@@ -785,6 +798,11 @@ int64_t zk_session_id(const struct zk *zk)
 bool zk_is_connected(const struct zk *zk)
 {
     return zk->connected;
+}
+
+const char *zk_trouble(const struct zk *zk UNUSED)
+{
+    return "";
 }
 
 bool ensemble_owns(const struct process *p, const char *path)

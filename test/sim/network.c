@@ -396,7 +396,11 @@ void net_server_start(struct net_server *s)
 
 static void end_exchange(struct exchange *x)
 {
+    const struct net_handler *handler = &x->conn->server->handler;
     x->conn->server->live--;
+    x->sending_us = x->sent_us = clock_mono_us();
+    if (x->account.of != NULL && handler->ended != NULL)
+        handler->ended(handler->ctx, x);
     outgoing_deinit(&x->out);
     arena_deinit(&x->arena);
     free(x->frame);
@@ -529,7 +533,7 @@ static void pump(struct connection *c)
         x->conn = c;
         x->frame = f->p;
         x->frame_len = (int32_t)f->len;
-        x->received_us = clock_mono_us();
+        x->received_us = x->whole_us = clock_mono_us();
         free(f);
         *c->last = x;
         c->last = &x->next;
@@ -653,7 +657,7 @@ void exchange_release(struct exchange *x)
     pump_soon(x->conn);
 }
 
-void exchange_mute(struct exchange *x UNUSED, int32_t ms UNUSED)
+void exchange_mute(struct exchange *x UNUSED, int32_t ms UNUSED, atomic_int *count UNUSED)
 {
     unreachable("a limit, where nobody has set any");
 }
@@ -676,6 +680,11 @@ const struct listener *connection_listener(const struct connection *c)
 const char *connection_peer(const struct connection *c)
 {
     return c->link != NULL ? c->link->client_process->name : "gone";
+}
+
+void connection_id(const struct connection *c, char *out, size_t size)
+{
+    snprintf(out, size, "%s", connection_peer(c));
 }
 
 int64_t connection_serial(const struct connection *c)
@@ -704,6 +713,23 @@ void exchange_answer_last(struct exchange *x, struct outgoing *out)
     exchange_answer(x, out);
 }
 
+void net_server_count(struct net_server *s UNUSED, struct metrics *m UNUSED)
+{
+}
+
+void connection_note_login(struct connection *c UNUSED, enum login_news news UNUSED)
+{
+}
+
+void connection_software(const struct connection *c UNUSED, struct str *name, struct str *version)
+{
+    *name = *version = STR_LIT("unknown");
+}
+
+void connection_note_software(struct connection *c UNUSED, struct str name UNUSED, struct str version UNUSED)
+{
+}
+
 void net_server_set_shakers(struct net_server *s UNUSED, struct workers *shakers UNUSED)
 {
 }
@@ -718,6 +744,25 @@ void client_route_init(struct client_route *r, struct workers *resolvers UNUSED,
 }
 
 void client_route_deinit(struct client_route *r UNUSED)
+{
+}
+
+struct client_metrics *client_metrics_new(struct metrics *m UNUSED)
+{
+    return NULL;
+}
+
+void client_metrics_free(struct client_metrics *m UNUSED)
+{
+}
+
+struct client_counts *client_counts_new(const struct client_route *route UNUSED, struct loop *loop UNUSED,
+                                        const struct client_kind *kind UNUSED)
+{
+    return NULL;
+}
+
+void client_counts_free(struct client_counts *c UNUSED)
 {
 }
 

@@ -379,6 +379,36 @@ struct loop *loop_current(void)
     return current;
 }
 
+int64_t loop_turn_us(void)
+{
+    return clock_mono_us();
+}
+
+int64_t loop_callback_us(void)
+{
+    return clock_mono_us();
+}
+
+int64_t loop_idle_us(const struct loop *loop UNUSED)
+{
+    return 0;
+}
+
+void loop_look(const struct loop *loop UNUSED, struct loop_look *out)
+{
+    *out = (struct loop_look){0};
+}
+
+bool loop_find_stuck(int64_t for_us UNUSED, char name[LOOP_NAME_ROOM] UNUSED)
+{
+    return false;
+}
+
+int64_t loop_wakes(const struct loop *loop UNUSED)
+{
+    return 0;
+}
+
 bool loop_is_mine(const struct loop *loop)
 {
     return !loop->served || current == loop || (current == NULL && !sim_is_in_job());
@@ -764,6 +794,11 @@ void workers_stop(struct workers *w)
     while (w->first != NULL)
         begin_first(w);
     w->stopped = true;
+}
+
+int64_t workers_idle_us(struct workers *w UNUSED)
+{
+    return 0;
 }
 
 void workers_free(struct workers *w)

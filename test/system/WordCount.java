@@ -1,3 +1,5 @@
+import java.io.FileReader;
+import java.io.IOException;
 import java.time.Duration;
 import java.util.Arrays;
 import java.util.Properties;
@@ -10,13 +12,15 @@ import org.apache.kafka.streams.state.Stores;
 /**
  * Counts the words of the topic "lines", exactly once; each new count of a word is a record of the topic "counts".
  *
- *   WordCount BOOTSTRAP STATE-FOLDER
+ *   WordCount CLIENT-PROPERTIES STATE-FOLDER
  */
 public class WordCount {
-    public static void main(String[] args) {
+    public static void main(String[] args) throws IOException {
         Properties properties = new Properties();
+        try (FileReader client = new FileReader(args[0])) {
+            properties.load(client);
+        }
         properties.put("application.id", "word-count");
-        properties.put("bootstrap.servers", args[0]);
         properties.put("state.dir", args[1]);
         properties.put("processing.guarantee", "exactly_once_v2");
         properties.put("commit.interval.ms", "100");

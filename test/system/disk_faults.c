@@ -1,7 +1,8 @@
 /*
  * Preloaded into a broker, makes the disk below a folder fail: as long as the file named by DISK_FAULTS exists, with a
  * line `KIND ROOM FOLDER` in it. EIO fails whatever reads or writes, EROFS and ENOSPC what writes; ROOM is how many
- * bytes the next write may still write before, as a disk is full in the middle of a write.
+ * bytes the next write may still write before, as a disk is full in the middle of a write. HANG holds up everybody, for
+ * as long as it is there.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -21,23 +22,29 @@ enum access { READS, WRITES };
 
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
+/* Whether something is wrong below there: what the file says, and how many bytes may be written before. */
+static int is_told(const char *path, char kind[16], unsigned long *rest)
+{
+    const char *control = getenv("DISK_FAULTS");
+    char line[PATH_MAX + 64], folder[PATH_MAX];
+    int before = errno, fd = control != NULL && path != NULL ? REAL(open)(control, O_RDONLY | O_CLOEXEC) : -1;
+    ssize_t n = fd >= 0 ? REAL(read)(fd, line, sizeof(line) - 1) : 0;
+    if (fd >= 0)
+        close(fd);
+    errno = before;
+    line[n > 0 ? n : 0] = '\0';
+    return sscanf(line, "%15s %lu %4095s", kind, rest, folder) == 3 && strncmp(path, folder, strlen(folder)) == 0;
+}
+
 /* The errno with which the call has to fail, or 0. */
 static int fault(const char *path, enum access access, size_t *room)
 {
-    const char *control = getenv("DISK_FAULTS");
-    char line[PATH_MAX + 64], kind[16], folder[PATH_MAX];
+    char kind[16];
     unsigned long rest;
-    int before = errno, fd = control != NULL && path != NULL ? REAL(open)(control, O_RDONLY | O_CLOEXEC) : -1;
-    if (fd < 0) {
-        errno = before;
-        return 0;
-    }
-    ssize_t n = REAL(read)(fd, line, sizeof(line) - 1);
-    close(fd);
-    errno = before;
-    line[n > 0 ? n : 0] = '\0';
-    if (sscanf(line, "%15s %lu %4095s", kind, &rest, folder) != 3 || strncmp(path, folder, strlen(folder)) != 0)
-        return 0;
+    do {
+        if (!is_told(path, kind, &rest))
+            return 0;
+    } while (strcmp(kind, "HANG") == 0 && usleep(10000) == 0);
     if (room != NULL)
         *room = rest;
     if (strcmp(kind, "EIO") == 0)

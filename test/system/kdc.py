@@ -32,6 +32,7 @@ class Kdc(Process):
   database_name = {folder}/principal
   key_stash_file = {folder}/stash
   acl_file = {folder}/acl
+  max_renewable_life = 7d
  }}
 """)
         property = f"-Djava.security.krb5.conf={self.config}"
@@ -40,6 +41,9 @@ class Kdc(Process):
 
     def start(self):
         self.do("kdb5_util", "create", "-s", "-r", REALM, "-P", "master")
+        self.serve()
+
+    def serve(self):
         self.spawn(["/usr/sbin/krb5kdc", "-n"], self.env)
         wait_until(lambda: accepts(self.port), f"the KDC\n{self.text()}")
 
@@ -53,5 +57,5 @@ class Kdc(Process):
         self.do("kadmin.local", "-q", f"ktadd -k {table} {principal}")
         return table
 
-    def login(self, principal, table):
-        run(["kinit", "-k", "-t", table, principal], env=self.env)
+    def login(self, principal, table, *options):
+        run(["kinit", *options, "-k", "-t", table, principal], env=self.env)

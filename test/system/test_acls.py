@@ -3,12 +3,13 @@
 import json
 import signal
 import socket
+import struct
 import subprocess
 import threading
 
 import pytest
 from batches import TRANSACTIONAL, make_batch
-from harness import BUILD, PATIENCE, TOP, Apache, Barnabas, run_tool, wait_until, without_noise
+from harness import BUILD, PATIENCE, TOP, Apache, Barnabas, frame, free_port, read_frame, run_tool, wait_until, without_noise
 from kazoo.exceptions import BadVersionError
 from messages import SCHEMAS
 from test_answers import Teller, differences, fetch, join, produce
@@ -166,7 +167,7 @@ def test_the_level_of_the_audit_is_a_loggers_own(guarded):
             assert (f"is Allowed Operation = Describe from host = {ADMIN} on resource = Topic:LITERAL:{level} for" in guarded.text()) == said
 
 
-# ---- What each API answers to whom: a principal is an address here, as no one logs in ----
+# ---- What each API answers to whom: a principal is an address here, unless it logs in ----
 
 ADMIN = "127.0.0.1"  # of the tests, the brokers and their tools
 TOPIC, GROUP, CLUSTER, TRANSACTIONAL_ID = "Topic", "Group", "Cluster", "TransactionalId"
@@ -206,13 +207,47 @@ class Visitor(Teller):
         super().send(*args, **kw)
 
 
-def write_rights(zookeeper, visitors):
+USERS = {f"guest-{address[-1]}": address for address in VISITORS}  # who log in, with the rights of an address
+LOGIN = {"sasl.enabled.mechanisms": "PLAIN", "listener.name.sasl_plaintext.plain.sasl.jaas.config":
+         "org.apache.kafka.common.security.plain.PlainLoginModule required" + "".join(f' user_{user}="password"' for user in USERS) + ";"}
+
+
+class Guest(Visitor):
+    """Who logs in, from the address of those who may everything."""
+
+    def __init__(self, broker, user):
+        super().__init__(broker, ADMIN)
+        self.user = user
+
+    def plain(self, x, name=""):
+        if x == self.broker.login_port and name == "Port":
+            return "PORT"
+        x = super().plain(x, name)
+        return x.replace(str(self.broker.login_port), "PORT") if isinstance(x, str) else x
+
+    def log_in(self):
+        token = f"\0{self.user}\0password".encode()
+        self.sock = socket.create_connection(("127.0.0.1", self.broker.login_port), PATIENCE)
+        self.sock.sendall(frame(17, 1, struct.pack(">h", 5) + b"PLAIN") + frame(36, 0, struct.pack(">i", len(token)) + token))
+        for _ in "handshake", "token":
+            assert read_frame(self.sock)[4:6] == b"\0\0"
+
+    def send(self, *args, **kw):
+        if self.sock is None:
+            self.log_in()
+        super().send(*args, **kw)
+
+
+def write_rights(zookeeper, visitors, users={}):
     """Before the broker starts, as it reads them then."""
     zookeeper.client.ensure_path("/")
     lists = {k: [("User:ANONYMOUS", "Allow", o, ADMIN) for o in v] for k, v in EVERYTHING.items()}
     for address, rights in visitors.items():
         for key, given in rights.items():
             lists.setdefault(key, []).extend(("User:ANONYMOUS", permission, o, address) for permission, o in given)
+    for user, address in users.items():
+        for key, given in visitors[address].items():
+            lists[key].extend((f"User:{user}", permission, o) for permission, o in given)
     for (kind, name), entries in lists.items():
         zookeeper.client.create(f"/kafka-acl/{kind}/{name}", acls(*entries), makepath=True)
 
@@ -311,6 +346,10 @@ def questions(secret):
     yield "DescribeClientQuotas", {"Components": [{"EntityType": "user", "MatchType": 0, "Match": "nosuch"}], "Strict": False}
     yield "AlterClientQuotas", {"Entries": [{"Entity": [{"EntityType": "user", "EntityName": "nosuch"}],
                                              "Ops": [{"Key": "producer_byte_rate", "Value": 1.0, "Remove": True}]}], "ValidateOnly": True}
+    yield "CreateDelegationToken", {"OwnerPrincipalType": "User", "OwnerPrincipalName": "nosuch", "MaxLifetimeMs": -1}  # on such a listener nobody has tokens
+    yield "RenewDelegationToken", {"Hmac": b"x"}
+    yield "ExpireDelegationToken", {"Hmac": b"x"}
+    yield "DescribeDelegationToken", {"Owners": None}
 
 
 @pytest.fixture(scope="module")
@@ -319,9 +358,11 @@ def pair(ensemble, tmp_path_factory):
     made = []
     for kind in Apache, Barnabas:
         folder, chroot = tmp_path_factory.mktemp(kind.__name__), ensemble.chroot()
-        write_rights(chroot, VISITORS)
+        write_rights(chroot, VISITORS, USERS)
         broker = kind(chroot, folder / "data", folder / "broker.log", {
             **AUTHORIZER, "auto.create.topics.enable": "false", "offsets.topic.num.partitions": 1, "transaction.state.log.num.partitions": 1, "log.cleaner.enable": "false"})
+        broker.login_port = free_port()
+        broker.properties.update({**LOGIN, "log.retention.ms": -1, "listeners": f"PLAINTEXT://127.0.0.1:{broker.port},SASL_PLAINTEXT://127.0.0.1:{broker.login_port}"})
         broker.start()
         made.append(broker)
         admin = Visitor(broker, ADMIN)
@@ -344,8 +385,8 @@ def pair(ensemble, tmp_path_factory):
 FROM = {"Fetch": 4, "DescribeConfigs": 1}  # below, other things differ: records that are converted, and what is called a default
 
 
-def answers_to(broker, address):
-    told = Visitor(broker, address)
+def answers_to(broker, who):
+    told = Guest(broker, who) if who in USERS else Visitor(broker, who)
     for api, tree in questions(broker.secret):
         low, high = SCHEMAS[api].span
         for version in range(FROM.get(api, low), high + 1):
@@ -360,17 +401,51 @@ def test_every_api_is_among_the_questions(pair):
     assert {SCHEMAS[api].key for api, _ in questions(b"n" * 16)} | {SCHEMAS[name].key for name in ("ApiVersions", "SaslHandshake", "SaslAuthenticate")} == advertised
 
 
-@pytest.mark.parametrize("address", VISITORS)
-def test_each_api_answers_what_apache_answers(pair, address):
+@pytest.mark.parametrize("who", [*VISITORS, *USERS])
+def test_each_api_answers_what_apache_answers(pair, who):
     answers, threads = {}, []
     for broker in pair:
-        threads.append(threading.Thread(target=lambda b=broker: answers.update({b: answers_to(b, address)})))
+        threads.append(threading.Thread(target=lambda b=broker: answers.update({b: answers_to(b, who)})))
         threads[-1].start()
     for t in threads:
         t.join()
     theirs, ours = (answers[b] for b in pair)
     lines = [f"{api} {what}{where}: Apache {x!r}, ours {y!r}" for (what, api, a), (_, _, b) in zip(theirs, ours) for where, x, y in differences(a, b)]
     assert len(theirs) == len(ours) and not lines, "\n" + "\n".join(lines)
+
+
+def audit_level(broker, level):
+    with Visitor(broker, ADMIN) as admin:
+        answer = admin.get("IncrementalAlterConfigs", 1, {"Resources": [{"ResourceType": 8, "ResourceName": "0", "Configs": [{"Name": "kafka.authorizer.logger", "Value": level}]}]})
+        assert answer["Responses"][0]["ErrorCode"] == 0
+
+
+def is_audited_alike(api, tree):
+    """Ours asks whether somebody may alter a broker's settings even if they are wrong, and for each time that a topic is named."""
+    return "'bad'" not in f"{tree}" and (api != "CreateTopics" or len(tree["Topics"]) == 1)
+
+
+def audit_of(broker, address):
+    """Each question in its newest version, and what the log has of it for the audit, in no order."""
+    told, found = Visitor(broker, address), []
+    for api, tree in (q for q in questions(broker.secret) if is_audited_alike(*q)):
+        before = len(broker.text())
+        told.ask("", api, SCHEMAS[api].span[1], tree)
+        said = [line for line in broker.text()[before:].splitlines() if f"from host = {address} " in line and "Principal = " in line]
+        found.append((api, str(tree), sorted(line[line.index("Principal = "):].split(" (")[0] for line in said)))
+    told.close()
+    return found
+
+
+@pytest.mark.parametrize("address", ["127.0.0.2", "127.0.0.7", "127.0.0.8"])
+def test_the_audit_says_what_apaches_says(pair, address):
+    for broker in pair:
+        audit_level(broker, "DEBUG")
+    theirs, ours = (audit_of(broker, address) for broker in pair)
+    for broker in pair:
+        audit_level(broker, "INFO")
+    lines = [f"{api} {tree}:\n  Apache {a}\n  ours {b}" for (api, tree, a), (_, _, b) in zip(theirs, ours) if a != b]
+    assert not lines, "\n" + "\n".join(lines)
 
 
 # ---- CreateAcls, DescribeAcls, DeleteAcls ----

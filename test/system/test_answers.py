@@ -1091,6 +1091,7 @@ REASONS = {
     "Of a log without records nothing is told that was in it.": {"list_offsets": ["at -1 when all is deleted", "at -3 when all is deleted"]},
     "Records without a time have no largest one.": {"list_offsets": ["without times at -3"]},
     "An epoch below zero was never led in.": {"leader_epochs": [f"in version {i}" for i in range(5)]},
+    "A logger that others are below is there, whether or not it is configured.": {"configs": ["the logger kafka INFO 0", "the logger kafka None 1"]},
     "Only what is there is advertised.": {"the_cluster": [f"versions in version {i}" for i in range(5)] + ["versions for aaaaaaaaa 1"]},
 }
 

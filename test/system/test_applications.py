@@ -51,17 +51,17 @@ SILENCE = 15 # seconds after which a reader may be stuck
 
 
 class Results:
-    """What a reader of a topic gets to see in its life: (partition, key, value), in order."""
+    """What a reader of a topic gets to see in its life: (partition, key, value), in order. `client` says where and as whom it comes."""
 
-    def __init__(self, brokers, topic, partitions, level="read_committed"):
-        self.brokers, self.topic, self.level = brokers, topic, level
+    def __init__(self, brokers, topic, partitions, level="read_committed", client=None):
+        self.topic, self.level, self.client = topic, level, client or {"bootstrap.servers": bootstrap(brokers)}
         self.seen, self.next = [], [0] * partitions
         self.offsets = [[] for _ in range(partitions)]
         self.at_end = set()
         self.open()
 
     def open(self):
-        self.consumer = confluent_kafka.Consumer({"bootstrap.servers": bootstrap(self.brokers), "group.id": "results", "isolation.level": self.level,
+        self.consumer = confluent_kafka.Consumer({**self.client, "group.id": "results", "isolation.level": self.level,
                                                   "enable.auto.commit": False, "auto.offset.reset": "error",
                                                   "enable.partition.eof": True, "reconnect.backoff.max.ms": 500})
         self.consumer.assign([TopicPartition(self.topic, p, offset) for p, offset in enumerate(self.next)])
@@ -102,7 +102,7 @@ class Results:
 
     def seen_by_another(self):
         """Tells whether what is not seen is not there."""
-        other = Results(self.brokers, self.topic, len(self.next), self.level)
+        other = Results(None, self.topic, len(self.next), self.level, self.client)
         other.read_to_end()
         return other.next
 
@@ -112,9 +112,9 @@ class Results:
         return self.seen
 
 
-def all_of(brokers, topic, partitions, count):
+def all_of(brokers, topic, partitions, count, client=None):
     """At least so many are there, though perhaps a marker is still on its way."""
-    results = Results(brokers, topic, partitions)
+    results = Results(brokers, topic, partitions, client=client)
     results.await_count(count)
     return results.read_to_end()
 
@@ -122,9 +122,9 @@ def all_of(brokers, topic, partitions, count):
 class Feed:
     """Writes facts, each one once."""
 
-    def __init__(self, brokers, topic):
+    def __init__(self, brokers, topic, client=None):
         self.topic, self.failed = topic, []
-        self.producer = confluent_kafka.Producer({"bootstrap.servers": bootstrap(brokers), "enable.idempotence": True, "linger.ms": 5,
+        self.producer = confluent_kafka.Producer({**(client or {"bootstrap.servers": bootstrap(brokers)}), "enable.idempotence": True, "linger.ms": 5,
                                                   "sticky.partitioning.linger.ms": 0, # or all may be in one partition
                                                   "reconnect.backoff.max.ms": 500})
 
@@ -137,9 +137,9 @@ class Feed:
         assert self.producer.flush(PATIENCE) == 0 and not self.failed, self.failed
 
 
-def kill_each(brokers, topic, step):
-    """Each broker is killed while work is under way, which goes on before it comes back."""
-    for i, victim in enumerate(brokers):
+def kill_each(brokers, topic, step, victims=None):
+    """Each broker, or each of these, is killed while work is under way, which goes on before it comes back."""
+    for i, victim in enumerate(victims or brokers):
         step(2 * i)
         victim.kill()
         step(2 * i + 1)
@@ -236,10 +236,11 @@ def test_streams_count_exactly_once(cluster, run_java, tmp_path, jars):
     for topic in "lines", "counts":
         create(cluster, topic, partitions=4)
     feed, results, lines = Feed(cluster, "lines"), Results(cluster, "counts", 4), []
-    classes = javac(HERE / "WordCount.java", jars, tmp_path / "classes")
+    classes, client = javac(HERE / "WordCount.java", jars, tmp_path / "classes"), tmp_path / "client.properties"
+    client.write_text(f"bootstrap.servers={bootstrap(cluster)}\n")
 
     def start_app(name):
-        return run_java("WordCount", bootstrap(cluster), tmp_path / f"state-{name}", jars=jars, classes=classes, name="streams")
+        return run_java("WordCount", client, tmp_path / f"state-{name}", jars=jars, classes=classes, name="streams")
 
     apps = [start_app(f"first-{i}") for i in range(2)]
 
@@ -267,13 +268,16 @@ def test_streams_count_exactly_once(cluster, run_java, tmp_path, jars):
 
 
 class Worker:
-    """One of Connect's, in distributed mode; its connectors are asked for by HTTP."""
+    """One of Connect's, in distributed mode; its connectors are asked for by HTTP. They come to the brokers like itself."""
 
-    def __init__(self, brokers, run_java, folder):
+    def __init__(self, brokers, run_java, folder, client=None):
+        client = client or {"bootstrap.servers": bootstrap(brokers)}
         self.run_java, self.url = run_java, f"http://127.0.0.1:{free_port()}"
         storage = {f"{what}.storage.{key}": value for what in ("config", "offset", "status")
                    for key, value in (("topic", f"connect-{what}"), ("replication.factor", 3))}
-        properties = {"bootstrap.servers": bootstrap(brokers), "group.id": "workers", "listeners": self.url, **storage,
+        properties = {**{f"{whose}{k}": v for whose in ("", "producer.", "consumer.", "admin.") for k, v in client.items()},
+                      "group.id": "workers", "listeners": self.url, **storage,
+                      "producer.transaction.timeout.ms": 20000, # for whose end a new life waits that follows one which was killed in it
                       "offset.storage.partitions": 5, "exactly.once.source.support": "enabled", "offset.flush.interval.ms": 500,
                       "consumer.isolation.level": "read_committed", "session.timeout.ms": 6000, "heartbeat.interval.ms": 1000,
                       "consumer.session.timeout.ms": 6000, "consumer.heartbeat.interval.ms": 1000,

@@ -50,8 +50,11 @@ def describe(brokers, topic):
     return found
 
 
-def create(brokers, topic, partitions=1, factor=3, **configs):
+def create(brokers, topic, partitions=1, factor=3, patient=None, **configs):
     config = [x for k, v in configs.items() for x in ("--config", f"{k.replace('_', '.')}={v}")]
+    if patient is not None:  # many partitions on a busy machine
+        patient.write_text("request.timeout.ms=150000\ndefault.api.timeout.ms=150000\n")
+        config += ["--command-config", patient]
     topics(brokers, "--create", "--topic", topic, "--partitions", partitions, "--replication-factor", factor, *config)
     wait_until(lambda: in_sync(brokers, topic, factor), "all in sync")
 
@@ -251,10 +254,10 @@ MANY = 2000
 
 
 @pytest.mark.long
-def test_two_thousand_partitions(make_cluster):
+def test_two_thousand_partitions(make_cluster, tmp_path):
     """Each of three brokers has a replica of all; they are written, one broker dies, comes back, and all is in sync and there."""
     brokers = make_cluster(Barnabas, Barnabas, Barnabas, **{"log.index.size.max.bytes": 4096})
-    create(brokers, "many", MANY, min_insync_replicas=2)
+    create(brokers, "many", MANY, patient=tmp_path / "client.properties", min_insync_replicas=2)
     sent = Acknowledged(brokers, "many")
     sent.send(3 * MANY, MANY)
     sent.flush()

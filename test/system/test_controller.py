@@ -337,6 +337,25 @@ def test_unclean_election_only_when_it_is_allowed(three):
     assert state(chroot, "t").get("leader_recovery_state", 0) == 0
 
 
+@pytest.mark.parametrize("allowed", [True, False], ids=["allowed", "forbidden"])
+def test_unclean_election_by_settings_that_a_topic_was_made_with(make_cluster, allowed):
+    """The controller has no replica of it, and nobody is told of settings that a topic begins with."""
+    three = make_cluster(Barnabas, Barnabas, Barnabas, **{"unclean.leader.election.enable": str(not allowed).lower()})
+    chroot = three[0].zookeeper
+    controller = by_id(three, json.loads(chroot.get("/controller"))["brokerid"])
+    first, second = (b for b in three if b is not controller)
+    a, b = (int(x.properties["broker.id"]) for x in (first, second))
+    topics(three, "--create", "--topic", "t", "--replica-assignment", f"{a}:{b}", "--config", f"unclean.leader.election.enable={str(allowed).lower()}")
+    wait_until(lambda: in_sync(three, "t", 2), "all in sync")
+    second.stop()
+    wait_until(lambda: state(chroot, "t")["isr"] == [a], "the ISR to be the leader alone")
+    first.kill()
+    second.restart()
+    wait_until(lambda: describe([controller, second], "t")[0][0] == (b if allowed else None), "what the topic's settings say")
+    create([controller, second], "u", 1, factor=2)  # behind whatever the controller does with the return of the broker
+    assert state(chroot, "t")["leader"] == (b if allowed else -1)
+
+
 def test_a_control_plane_of_its_own(make_cluster):  # noqa: F811
     def settings(broker):
         ports = broker.port, free_port()

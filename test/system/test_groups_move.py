@@ -128,8 +128,14 @@ def test_what_has_expired_does_not_come_back(make_broker, request, kinds):
     c.commit("kept", {"t": {0: 3}}, version=4, retention=3600000)
     a = c.join("static", instance="one", protocols=[("range", subscription("t"))])["id"]
     c.sync("static", a, 1, "one")
-    c.commit("static", {"t": {0: 4}, "u": {0: 5}}, a, 1, version=1, time=minutes_ago)
-    wait_until(lambda: offsets(c, "static") == {("t", 0): (4, "")}, "expiry of what is not subscribed to")
+
+    def only_subscribed():
+        """All of it may go when the broker looks before it knows the subscription."""
+        found = offsets(c, "static")
+        if ("t", 0) not in found:
+            c.commit("static", {"t": {0: 4}, "u": {0: 5}}, a, 1, version=1, time=minutes_ago)
+        return found == {("t", 0): (4, "")}
+    wait_until(only_subscribed, "expiry of what is not subscribed to")
     wait_until(lambda: not offsets(c, "simple") and not offsets(c, "short"), "expiry")
     wait_until(lambda: {g["id"] for g in c.list()["groups"]} == {"kept", "static"}, "the end of the groups")
     broker = start_other(broker, kinds[1], request)

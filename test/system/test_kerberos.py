@@ -5,10 +5,10 @@ import subprocess
 
 import pytest
 from gss import Client
-from harness import BUILD, JARS, Apache, Barnabas, free_port, jvm, produce, wait_until
+from harness import JARS, Apache, Barnabas, jvm, produce, wait_until
 from kdc import REALM, Kdc
 from test_sasl import Talk
-from test_security import PAIRS, Listener, check_replication, make_pair
+from test_security import PAIRS, Listener, check_replication, check_tools, make_pair, tool
 
 MODULE = "com.sun.security.auth.module.Krb5LoginModule required useKeyTab=true storeKey=true"
 RULES = "RULE:[2:$1-$2](.*-admin)s/-admin$/_adm/,DEFAULT"
@@ -134,11 +134,29 @@ def test_does_not_start_without_keys(zookeeper, tmp_path, kdc, jaas, said):
     assert said in broker.text(), broker.text()
 
 
-@pytest.mark.parametrize("mechanism", ["GSSAPI", "OAUTHBEARER"])
-def test_tools_say_what_they_cannot_log_in_by(tmp_path, mechanism):
-    config = tmp_path / "client.properties"
-    module = {"GSSAPI": MODULE, "OAUTHBEARER": "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required"}[mechanism]
-    config.write_text(f"security.protocol=SASL_PLAINTEXT\nsasl.mechanism={mechanism}\nsasl.jaas.config={module};\n")
-    tool = [BUILD / "barnabas-tool", "kafka-topics", "--bootstrap-server", f"127.0.0.1:{free_port()}", "--command-config", config, "--list"]
-    out = subprocess.run([str(a) for a in tool], capture_output=True, text=True)
-    assert out.returncode == 1 and f"cannot log in by {mechanism} yet" in out.stdout + out.stderr, out.stdout + out.stderr
+BY_TABLE, BY_CACHE = "useKeyTab=true keyTab=\"{table}\" principal=\"gus@" + REALM + "\"", "useTicketCache=true"
+
+
+@pytest.mark.parametrize("options", [BY_TABLE, BY_CACHE], ids=["table", "cache"])
+def test_tools_come_with_tickets(make_broker, kdc, tmp_path, options):
+    """By a table in which another user is first, or with the tickets that somebody has."""
+    broker = kerberized(make_broker, kdc, **{"authorizer.class.name": "kafka.security.authorizer.AclAuthorizer", "super.users": "User:ANONYMOUS;User:gus"})
+    table, config = tmp_path / "several.keytab", tmp_path / "client.properties"
+    table.write_bytes(kdc.tables["gus/admin"].read_bytes() + kdc.tables["gus"].read_bytes()[2:])  # after the version
+    config.write_text("security.protocol=SASL_PLAINTEXT\nsasl.kerberos.service.name=kafka\n"
+                      f"sasl.jaas.config=com.sun.security.auth.module.Krb5LoginModule required {options.format(table=table)};\n")
+    env = {"KAFKA_OPTS": kdc.broker_env["KAFKA_OPTS"], "PATH": "/usr/bin:/bin"}
+    if options == BY_CACHE:
+        kdc.login("gus", kdc.tables["gus"])
+        env["KRB5CCNAME"] = kdc.env["KRB5CCNAME"]
+    check_tools(broker, config, env)
+
+
+def test_tools_say_why_they_have_no_ticket(make_broker, kdc, tmp_path):
+    broker, config = kerberized(make_broker, kdc), tmp_path / "client.properties"
+    config.write_text("security.protocol=SASL_PLAINTEXT\nsasl.kerberos.service.name=kafka\n"
+                      f'sasl.jaas.config={MODULE} keyTab="{kdc.tables["gus"]}" principal="nobody@{REALM}";\n')
+    env = {"KAFKA_OPTS": kdc.broker_env["KAFKA_OPTS"], "PATH": "/usr/bin:/bin"}
+    for name, option in ("kafka-topics", "--command-config"), ("kafka-console-producer", "--producer.config"):
+        out = tool(name, "--bootstrap-server", broker.listener.bootstrap, option, config, *(["--list"] if "topics" in name else ["--topic", "t"]), env=env, stdin="x\n")
+        assert out.returncode == 1 and f"no tickets by {kdc.tables['gus']}" in out.stdout + out.stderr, out

@@ -11,11 +11,11 @@ import urllib.parse
 
 import pytest
 from certificates import Authority
-from harness import Apache, Barnabas
+from harness import BUILD, Apache, Barnabas, wait_until
 from messages import CLOSED
 from signers import Signer, key_set
 from test_sasl import OAUTH, Talk
-from test_security import PAIRS, Listener, check_replication, protected, protected_pair
+from test_security import PAIRS, Listener, check_replication, check_tools, protected, protected_pair, tool
 
 MODULE = f"{OAUTH}.OAuthBearerLoginModule required"
 
@@ -169,6 +169,40 @@ def test_tokens_of_the_provider_between_brokers(make_broker, provider):
     brokers = replicates(make_broker, (Barnabas, Apache), keys)
     assert provider.granted == 1
     assert all(provider.secret not in b.text() for b in brokers)
+
+
+def client(path, module, **more):
+    more = "".join(f"{key}={value}\n" for key, value in more.items())
+    path.write_text(f"security.protocol=SASL_PLAINTEXT\nsasl.mechanism=OAUTHBEARER\nsasl.jaas.config={module};\n{more}")
+    return path
+
+
+def test_tools_come_with_tokens(make_broker, tmp_path):
+    """Which they make themselves."""
+    keys = {"sasl.enabled.mechanisms": "OAUTHBEARER", "listener.name.sasl_plaintext.oauthbearer.sasl.jaas.config": f"{MODULE};"}
+    broker = protected(make_broker, "SASL_PLAINTEXT", keys=keys)
+    check_tools(broker, client(tmp_path / "client.properties", f'{MODULE} unsecuredLoginStringClaim_sub="alice" unsecuredLoginExtension_traceId="5"'))
+
+
+def test_tools_come_with_tokens_of_the_provider(make_broker, provider, tmp_path):
+    """Of which a consumer needs several while it waits."""
+    broker = protected(make_broker, "SASL_PLAINTEXT", keys=provider.keys())
+    trust = f'ssl.truststore.type="PEM" ssl.truststore.location="{provider.ca}"'
+    more = {"sasl.oauthbearer.token.endpoint.url": f"{provider.url}/token", "sasl.login.callback.handler.class": f"{OAUTH}.OAuthBearerLoginCallbackHandler"}
+    mine = client(tmp_path / "client.properties", f'{MODULE} clientId="me" clientSecret="{provider.secret}" scope="a b" {trust}', **more)
+    check_tools(broker, mine)
+    assert provider.granted == 3
+    provider.lifetime = 2
+    with subprocess.Popen([BUILD / "barnabas-tool", "kafka-console-consumer", "--bootstrap-server", broker.listener.bootstrap, "--consumer.config", mine,
+                           "--topic", "by-tools", "--max-messages", "1"]) as waits:
+        wait_until(lambda: provider.granted >= 6, "more tokens")
+        tool("kafka-console-producer", "--bootstrap-server", broker.listener.bootstrap, "--producer.config", mine, "--topic", "by-tools", stdin="three\n")
+        assert waits.wait(60) == 0
+    wrong = client(tmp_path / "wrong.properties", f'{MODULE} clientId="me" clientSecret="wrong" {trust}', **more)
+    for name, option in ("kafka-topics", "--command-config"), ("kafka-console-producer", "--producer.config"):
+        out = tool(name, "--bootstrap-server", broker.listener.bootstrap, option, wrong, *(["--list"] if "topics" in name else ["--topic", "t"]), stdin="x\n")
+        assert out.returncode != 0 and "401" in out.stdout + out.stderr, out
+        assert "wrong" not in out.stderr.replace("wrong.properties", "")
 
 
 def test_stops_while_a_login_waits(zookeeper, tmp_path, provider):

@@ -1,11 +1,13 @@
 """LeaderAndIsr and StopReplica of several controllers, at the same time and again and again: one after the other is obeyed."""
 
 import itertools
+import json
 import random
 import re
 import threading
 
 import pytest
+from confluent_kafka import KafkaError, Producer
 
 from controller_frames import read_leader_and_isr, read_metadata, take_office
 from frames import Frames, Out, i16, i32
@@ -101,3 +103,22 @@ def test_numbers_that_no_partition_has(broker, zookeeper, topic):
     c.close()
     zookeeper.client.delete("/controller")
     wait_until(broker.is_ready, "the broker, which has seen nothing special")
+
+
+@pytest.mark.parametrize("is_new", [True, False], ids=["new", "known to the controller"])
+def test_a_log_is_made_with_the_settings_of_its_topic(broker, zookeeper, is_new):
+    """Nobody is told of settings that a topic begins with."""
+    wait_until(lambda: zookeeper.client.exists("/controller"), "a controller")
+    office, epoch = take_office(zookeeper)
+    zookeeper.client.create("/config/topics/late", json.dumps({"version": 1, "config": {"max.message.bytes": "100"}}).encode())
+    c = Orders(broker, office)
+    assert c.tell_of(epoch, "late", [0])["error"] == 0
+    assert c.lead(epoch, 0, is_new, "late", [0])["error"] == 0
+    c.close()
+    failed = []
+    producer = Producer({"bootstrap.servers": broker.bootstrap, "message.timeout.ms": 30000})
+    producer.produce("late", b"x" * 500, partition=0, on_delivery=lambda e, _: failed.append(e))
+    producer.flush(30)
+    assert [e.code() for e in failed if e] == [KafkaError.MSG_SIZE_TOO_LARGE]
+    zookeeper.client.delete("/controller")
+    wait_until(broker.is_ready, "the broker, which has a controller again")

@@ -156,6 +156,21 @@ def test_a_reassignment_that_goes_on(three, tmp_path):
     assert [r for _, r, _ in describe(three, "t")] == ["1,2", "2,1"]
 
 
+def test_how_far_a_reassignment_is(three, tmp_path):
+    create(three, "t", "1:2,2:1")
+    produce(three[0], "t", ["x" * 100_000] * 60, "-p", 0)
+    plan = moves(tmp_path / "plan.json", t_0=[1, 3], t_1=[2, 1])
+    reassign(three, "--execute", "--reassignment-json-file", plan, "--throttle", 500_000)
+
+    def told():
+        assert "Reassignment of partition t-0 is still in progress." in reassign(three, "--verify", "--reassignment-json-file", plan)
+        return re.fullmatch(r"t-0 on broker 3: ([\d.]+) MB of 6.0 MB copied, ([\d.]+) KB/s, about (\d+) s left\n", script.errors)
+
+    have, rate, left = map(float, wait_until(told, "the first bytes").groups())
+    assert 0 < have < 6 and rate > 0 and abs((6 - have) * 1000 / rate - left) < 2 + left / 10
+    reassign(three, "--cancel", "--reassignment-json-file", plan)
+
+
 def test_what_cannot_be_reassigned(two, tmp_path):
     create(two, "t", "1:2")
     file = tmp_path / "x.json"

@@ -1,5 +1,5 @@
 """Many partitions at once, with a controller that dies in the middle: in the end every broker has each of them once, and all are in sync.
-Many topics on one broker, which come, go, and are there after it and ZooKeeper were down.
+Many topics on one broker, which come, go, and are there after it and ZooKeeper were down. More partitions than descriptors.
 
 `SIZE` says how many; the suite takes a size that shows what goes wrong between orders, `test/run.sh soak` ten thousand partitions and
 twice as many topics.
@@ -7,9 +7,9 @@ twice as many topics.
 
 import os
 import re
-import resource
 import struct
 
+import confluent_kafka
 from harness import BUILD, Barnabas, connect, read_frame, run, wait_until
 from messages import SCHEMAS, Asker, read_response, write_request
 from test_cluster import make_cluster  # noqa: F401 (a fixture)
@@ -57,7 +57,7 @@ def test_partitions_that_are_made_while_the_controller_dies(make_cluster, zookee
         assert sum(d.name.startswith(f"{TOPIC}-") for d in broker.data.iterdir()) == SIZE
 
 
-TOPICS = min(2 * SIZE, resource.getrlimit(resource.RLIMIT_NOFILE)[1] * 8 // 10)  # each has a file open
+TOPICS = 2 * SIZE
 AT_ONCE = 500
 
 
@@ -102,3 +102,47 @@ def test_topics_by_the_thousand(start, own_ensemble):  # noqa: F811
     assert owner(broker) == session
     wait_until(lambda: led(broker) == names - gone - {max(names)} | {"after"}, "the topics after ZooKeeper was away", PATIENCE)
     assert longest_turn(broker) < 1000
+
+
+class Starved(Barnabas):
+    """Has half as many descriptors as there are partitions, and keeps half of these for files of logs."""
+
+    def spawn(self, command, env=None):
+        super().spawn(["prlimit", f"--nofile={SIZE // 2}:{SIZE // 2}", *command], env)
+
+
+def write_to_all(broker, text):
+    """A record to each partition. Where no file can be opened at the moment, the client tries again."""
+    failed = []
+    producer = confluent_kafka.Producer({"bootstrap.servers": broker.bootstrap, "acks": "all", "linger.ms": 0, "message.timeout.ms": PATIENCE * 1000})
+    for i in range(SIZE):
+        producer.produce(TOPIC, f"{text} {i}", partition=i, on_delivery=lambda error, _: error and failed.append(error))
+        producer.poll(0)
+    producer.flush(PATIENCE)
+    assert not failed
+
+
+def read_all(broker, count):
+    """So many records, by partition."""
+    found = {i: [] for i in range(SIZE)}
+    consumer = confluent_kafka.Consumer({"bootstrap.servers": broker.bootstrap, "group.id": "x", "enable.auto.commit": False})
+    consumer.assign([confluent_kafka.TopicPartition(TOPIC, i, 0) for i in range(SIZE)])
+    for _ in range(count):
+        message = consumer.poll(PATIENCE)
+        assert message is not None and message.error() is None, message and message.error()
+        found[message.partition()].append(message.value().decode())
+    consumer.close()
+    return found
+
+
+def test_partitions_without_a_descriptor_for_each(make_broker):
+    broker = make_broker(kind=Starved)
+    run([BUILD / "barnabas-tool", "kafka-topics", "--bootstrap-server", broker.bootstrap, "--create", "--topic", TOPIC, "--partitions", SIZE])
+    written = []
+    for text, leave in (("first", broker.stop), ("second", broker.kill), ("third", None)):
+        write_to_all(broker, text)
+        written.append(text)
+        assert read_all(broker, SIZE * len(written)) == {i: [f"{w} {i}" for w in written] for i in range(SIZE)}
+        if leave:
+            leave()
+            broker.start()

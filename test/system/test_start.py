@@ -8,7 +8,7 @@ import subprocess
 import confluent_kafka
 import pytest
 from confluent_kafka.admin import AdminClient
-from harness import PATIENCE, TOP, Apache, Barnabas, consume, produce, wait_until
+from harness import BUILD, PATIENCE, TOP, Apache, Barnabas, consume, produce, wait_until
 
 
 def test_registers_in_zookeeper(broker, zookeeper):
@@ -172,9 +172,9 @@ SASL = {"listeners": "PLAINTEXT://127.0.0.1:0,SASL_PLAINTEXT://127.0.0.1:0"}
     ({**SASL, "sasl.enabled.mechanisms": "PLAIN,FOO"}, "Could not find a 'KafkaServer' or 'sasl_plaintext.KafkaServer' entry in the JAAS configuration"),
     ({**SASL, "sasl.enabled.mechanisms": "PLAIN", "listener.name.sasl_plaintext.plain.sasl.jaas.config": "x"}, "Login module control flag not specified"),
     ({**SASL, "sasl.enabled.mechanisms": "PLAIN", "ssl.principal.mapping.rules": "RULE:x"}, "ssl.principal.mapping.rules"),
-    ({"authorizer.zookeeper.ssl.client.enable": "true"}, "yet"),
-    ({"zookeeper.set.acl": "true"}, "yet"),
-    ({"zookeeper.ssl.client.enable": "true"}, "yet"),
+    ({"authorizer.class.name": "kafka.security.authorizer.AclAuthorizer", "authorizer.zookeeper.ssl.client.enable": "true"}, "needs zookeeper.clientCnxnSocket"),
+    ({"zookeeper.set.acl": "true"}, "zookeeper.set.acl is true, but"),
+    ({"zookeeper.ssl.client.enable": "true"}, "needs zookeeper.clientCnxnSocket"),
 ])
 def test_serves_nothing_without_the_protection_that_it_is_to_have(zookeeper, tmp_path, keys, why):
     broker = Barnabas(zookeeper, tmp_path / "data", tmp_path / "broker.log", {})
@@ -193,7 +193,7 @@ def test_nor_if_that_was_set_at_run_time(zookeeper, tmp_path):
     zookeeper.client.create("/config/brokers/0", json.dumps({"version": 1, "config": {"listeners": listeners}}).encode())
     broker.launch()
     assert broker.process.wait(30) == 1
-    assert "FATAL Listener SSL cannot be encrypted" in broker.text()
+    assert "FATAL [KafkaServer id=0] Listener SSL cannot be encrypted" in broker.text()
 
 
 def test_a_lost_session_is_made_anew(make_broker, zookeeper):
@@ -231,3 +231,32 @@ def test_any_free_port_will_do(zookeeper, tmp_path):
     finally:
         broker.stop()
     broker.check_log()
+
+
+REPORTER = {"metric.reporters": "io.strimzi.kafka.metrics.KafkaPrometheusMetricsReporter"}
+
+
+@pytest.mark.parametrize("changes, said", [
+    ({}, None),
+    ({"num.network.threads": "none"}, "num.network.threads"),
+    ({"log.dirs": "/dev/null/x"}, "log.dirs: /dev/null/x: Not a directory"),
+    ({"listeners": "SSL://127.0.0.1:0", "security.inter.broker.protocol": "SSL"}, "ssl.keystore.location is not set"),
+    ({"listeners": "SASL_PLAINTEXT://127.0.0.1:0", "security.inter.broker.protocol": "SASL_PLAINTEXT"}, "JAAS"),
+    ({"zookeeper.set.acl": "true"}, "zookeeper.set.acl is true, but"),
+    ({"barnabas.http.listeners": "GREEK://:0"}, "barnabas.http.listeners"),
+    ({**REPORTER, "prometheus.metrics.reporter.listener": "tcp://:8080"}, "Invalid value tcp://:8080 for configuration prometheus.metrics.reporter.listener"),
+    ({**REPORTER, "prometheus.metrics.reporter.listener": "http://8080"}, "Invalid value http://8080 for configuration prometheus.metrics.reporter.listener"),
+    ({**REPORTER, "prometheus.metrics.reporter.allowlist": "a,(("}, "prometheus.metrics.reporter.allowlist: ((: missing closing parenthesis"),
+    ({**REPORTER, "prometheus.metrics.reporter.listener": "tcp://:8080", "prometheus.metrics.reporter.listener.enable": "false"}, None),
+])
+def test_says_whether_it_could_start(tmp_path, changes, said):
+    """Without ZooKeeper, and without a trace."""
+    file = tmp_path / "server.properties"
+    settings = {"zookeeper.connect": "127.0.0.1:1", "log.dirs": tmp_path / "new" / "data", **changes}
+    file.write_text("".join(f"{k}={v}\n" for k, v in settings.items()))
+    done = subprocess.run([BUILD / "barnabas", "--check", file], capture_output=True, text=True, timeout=PATIENCE)
+    assert list(tmp_path.iterdir()) == [file]
+    if said is None:
+        assert done.returncode == 0 and done.stdout == f"{file}: a broker could start with this\n", done
+    else:
+        assert done.returncode == 1 and said in done.stderr and "FATAL" in done.stderr, done

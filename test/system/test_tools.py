@@ -1,6 +1,7 @@
 """The command-line tools: against barnabas and Apache's broker, and beside Apache's own tools."""
 
 import json
+import re
 import signal
 import subprocess
 import time
@@ -11,7 +12,7 @@ from harness import BUILD, TOP, Apache, Barnabas, java, wait_until
 
 TOPIC_COMMAND = "org.apache.kafka.tools.TopicCommand"
 NAMES = ["kafka-topics", "kafka-configs", "kafka-delete-records", "kafka-reassign-partitions", "kafka-leader-election", "kafka-replica-verification", "kafka-log-dirs", "kafka-console-producer", "kafka-console-consumer", "kafka-consumer-groups", "kafka-get-offsets", "kafka-broker-api-versions",
-         "kafka-dump-log", "kafka-transactions", "kafka-producer-perf-test", "kafka-consumer-perf-test", "kafka-verifiable-producer", "kafka-verifiable-consumer", "kafka-streams-application-reset", "zookeeper-shell"]
+         "kafka-cluster", "kafka-features", "kafka-e2e-latency", "kafka-jmx", "kafka-dump-log", "kafka-transactions", "kafka-producer-perf-test", "kafka-consumer-perf-test", "kafka-verifiable-producer", "kafka-verifiable-consumer", "kafka-streams-application-reset", "zookeeper-shell"]
 
 
 def script(name, *args, stdin=None, code=0):
@@ -129,38 +130,141 @@ def test_nobody_there():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_help_and_man_page_agree(name):
-    lines = script(name, "--help").splitlines()
-    assert len(lines) > 3
-    options = [line.split()[0] for line in lines if line.startswith("--") and not line.startswith("---")]
-    assert len(options) == len(set(options))
+    help_text = script(name, "--help")
+    assert len(help_text.splitlines()) > 3
+    commands = re.search(r"\{(.*)\} \.\.\.$", help_text, re.M)
+    texts = [help_text, *(script(name, command, "--help") for command in (commands[1].split(",") if commands else []))]
+    found = [re.findall(r"^(?:  )?(--[a-z][^ ,]*)", text, re.M) for text in texts]
+    assert all(len(options) == len(set(options)) for options in found)
+    options = {option for options in found for option in options}
     page = subprocess.run(["man", "--warnings", "-l", BUILD / "man" / f"{name}.1"], capture_output=True, text=True, check=True)
     assert page.stderr == ""
     assert all(option in page.stdout for option in options)
 
 
-@pytest.mark.parametrize("name", ["kafka-server-start", "kafka-server-stop", "zookeeper-server-start", "zookeeper-server-stop"])
+SERVER_SCRIPTS = ["kafka-run-class", "kafka-server-start", "kafka-server-stop", "zookeeper-server-start", "zookeeper-server-stop"]
+
+
+@pytest.mark.parametrize("name", SERVER_SCRIPTS)
 def test_server_scripts_explain_themselves(name):
     assert script(name, "--help").startswith("USAGE: ")
     page = subprocess.run(["man", "--warnings", "-l", TOP / "man" / f"{name}.1"], capture_output=True, text=True, check=True)
     assert page.stderr == ""
-    if "start" in name:
+    if not name.endswith("stop"):
         script(name, code=1)
         assert "USAGE" in script.errors
 
 
-def test_bash_completes_options_and_topics(broker):
+@pytest.mark.parametrize("program", ["barnabas", "barnabas-tool"])
+def test_no_function_of_ours_takes_the_place_of_a_librarys(program):
+    """Libraries look for each other's functions in the program first: Cyrus' sasl_client_new must not be found there."""
+    table = subprocess.run(["nm", "-D", "--defined-only", BUILD / program], capture_output=True, text=True, check=True).stdout
+    assert [line for line in table.splitlines() if line.split()[1] == "T"] == []
+
+
+# What each shell offers for the words, of which the last is being written; in zsh without the editor's own functions.
+COMPLETE = {
+    "bash": """source "$0"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _barnabas_tool "$1"; printf '%s\\n' "${COMPREPLY[@]}" """,
+    "zsh": """compdef() { print -l names $@ >&2; }; compadd() { print -rl -- ${@[2,-1]} }; _files() { print -l *; }; _message() { }
+_describe() { print -rl -- ${${(P)@[-1]}%%:*} }
+source $0; words=("$@"); CURRENT=$#; _barnabas_tool""",
+    "fish": "source $argv[1]; complete -C (string join ' ' -- $argv[2..-1]) | string replace -r '\\t.*' ''",
+}
+
+
+@pytest.fixture(params=list(COMPLETE))
+def complete(request, tmp_path):
+    def ask(*words):
+        done = subprocess.run([shell, *flags, COMPLETE[shell], TOP / "contrib" / f"completion.{shell}", *words], cwd=tmp_path,
+                              capture_output=True, text=True, timeout=60, env={"BARNABAS_BUILD": str(BUILD), "PATH": f"{TOP}/bin:{tmp_path}:/usr/bin:/bin",
+                                                                              "HOME": str(tmp_path), "ASAN_OPTIONS": "detect_leaks=0"})
+        ask.errors = done.stderr
+        return {offer for offer in done.stdout.split("\n") if offer.startswith(words[-1])} - {""}
+
+    shell = request.param
+    flags = {"bash": ["--norc", "-c"], "zsh": ["-f", "-c"], "fish": ["--no-config", "-c"]}[shell]
+    (tmp_path / "barnabas-tool").symlink_to(BUILD / "barnabas-tool")
+    return ask
+
+
+def test_shells_complete_options_and_topics(complete, broker):
     topics(broker, "--create", "--topic", "completed")
-    ask = f"""source {TOP}/contrib/completion.bash; PATH={TOP}/bin:$PATH
-COMP_WORDS=(kafka-topics.sh --bootstrap-server {broker.bootstrap} "$@"); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
-_barnabas_tool kafka-topics.sh; echo "${{COMPREPLY[@]}}"
-"""
+    words = ["kafka-topics.sh", "--bootstrap-server", broker.bootstrap]
+    assert complete(*words, "--part") == {"--partitions", "--partition-size-limit-per-response"}
+    assert complete(*words, "--topic", "comp") == {"completed"}
+    assert complete("kafka-topics.sh", "--partitions", "-") == set()  # a number follows
 
-    def complete(*words):
-        return subprocess.run(["bash", "-c", ask, "bash", *words], capture_output=True, text=True, check=True,
-                              env={"BARNABAS_BUILD": str(BUILD), "PATH": "/usr/bin:/bin"}).stdout.split()
 
-    assert complete("--part") == ["--partitions", "--partition-size-limit-per-response"]
-    assert complete("--topic", "comp") == ["completed"]
+def test_shells_complete_commands_files_and_words(complete, tmp_path):
+    (tmp_path / "client.properties").touch()
+    assert complete("kafka-cluster.sh", "c") == {"cluster-id"}
+    assert complete("kafka-cluster.sh", "unregister", "--i") == {"--id"}
+    assert complete("kafka-features.sh", "--command-config", "cl") == {"client.properties"}
+    assert complete("kafka-features.sh", "--bootstrap-server", "x:1", "upgrade", "--d") == {"--dry-run"}
+    assert complete("kafka-leader-election.sh", "--election-type", "p") == {"preferred"}
+    assert complete("kafka-no-such.sh", "--") == set()
+
+
+# As the scripts of Kafka 3.9, 2.8 and 1.0 have them.
+CLASSES = {
+    "kafka.admin.AclCommand": "kafka-acls",
+    "kafka.admin.BrokerApiVersionsCommand": "kafka-broker-api-versions",
+    "kafka.admin.ConfigCommand": "kafka-configs",
+    "kafka.admin.ConsumerGroupCommand": "kafka-consumer-groups",
+    "kafka.admin.DelegationTokenCommand": "kafka-delegation-tokens",
+    "kafka.admin.DeleteRecordsCommand": "kafka-delete-records",
+    "kafka.admin.FeatureCommand": "kafka-features",
+    "kafka.admin.LeaderElectionCommand": "kafka-leader-election",
+    "kafka.admin.LogDirsCommand": "kafka-log-dirs",
+    "kafka.admin.ReassignPartitionsCommand": "kafka-reassign-partitions",
+    "kafka.admin.TopicCommand": "kafka-topics",
+    "kafka.admin.ZkSecurityMigrator": "zookeeper-security-migration",
+    "kafka.tools.ClusterTool": "kafka-cluster",
+    "kafka.tools.ConsoleConsumer": "kafka-console-consumer",
+    "kafka.tools.ConsoleProducer": "kafka-console-producer",
+    "kafka.tools.ConsumerPerformance": "kafka-consumer-perf-test",
+    "kafka.tools.DumpLogSegments": "kafka-dump-log",
+    "kafka.tools.EndToEndLatency": "kafka-e2e-latency",
+    "kafka.tools.GetOffsetShell": "kafka-get-offsets",
+    "kafka.tools.JmxTool": "kafka-jmx",
+    "kafka.tools.ReplicaVerificationTool": "kafka-replica-verification",
+    "kafka.tools.StreamsResetter": "kafka-streams-application-reset",
+    "org.apache.kafka.tools.ConsumerPerformance": "kafka-consumer-perf-test",
+    "org.apache.kafka.tools.ClusterTool": "kafka-cluster",
+    "org.apache.kafka.tools.DeleteRecordsCommand": "kafka-delete-records",
+    "org.apache.kafka.tools.EndToEndLatency": "kafka-e2e-latency",
+    "org.apache.kafka.tools.FeatureCommand": "kafka-features",
+    "org.apache.kafka.tools.GetOffsetShell": "kafka-get-offsets",
+    "org.apache.kafka.tools.JmxTool": "kafka-jmx",
+    "org.apache.kafka.tools.LeaderElectionCommand": "kafka-leader-election",
+    "org.apache.kafka.tools.LogDirsCommand": "kafka-log-dirs",
+    "org.apache.kafka.tools.ProducerPerformance": "kafka-producer-perf-test",
+    "org.apache.kafka.tools.ReplicaVerificationTool": "kafka-replica-verification",
+    "org.apache.kafka.tools.StreamsResetter": "kafka-streams-application-reset",
+    "org.apache.kafka.tools.TopicCommand": "kafka-topics",
+    "org.apache.kafka.tools.TransactionsCommand": "kafka-transactions",
+    "org.apache.kafka.tools.VerifiableConsumer": "kafka-verifiable-consumer",
+    "org.apache.kafka.tools.VerifiableProducer": "kafka-verifiable-producer",
+    "org.apache.kafka.tools.consumer.ConsoleConsumer": "kafka-console-consumer",
+    "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand": "kafka-consumer-groups",
+    "org.apache.kafka.tools.reassign.ReassignPartitionsCommand": "kafka-reassign-partitions",
+    "org.apache.zookeeper.ZooKeeperMainWithTlsSupportForKafka": "zookeeper-shell",
+    "org.apache.zookeeper.server.quorum.QuorumPeerMain": "zookeeper-server-start",
+    "kafka.Kafka": "kafka-server-start",
+}
+
+
+def test_a_class_is_the_tool_that_stands_for_it(tmp_path):
+    for name, tool in CLASSES.items():
+        assert script("kafka-run-class", "-loggc", name, "--help") == script(tool, "--help")
+    assert set(NAMES) <= set(CLASSES.values())
+    script("kafka-run-class", "org.apache.kafka.connect.cli.ConnectStandalone", "worker.properties", code=1)
+    assert "no tool of barnabas stands for the class org.apache.kafka.connect.cli.ConnectStandalone" in script.errors
+    script("kafka-run-class", "kafka.tools.DumpLogSegments", "--files", tmp_path / "no.log", code=1)
+    subprocess.run([TOP / "bin" / "kafka-run-class.sh", "-daemon", "-name", "topics", "kafka.admin.TopicCommand", "--help"],
+                   check=True, env={"BARNABAS_BUILD": str(BUILD), "PATH": "/usr/bin:/bin", "LOG_DIR": str(tmp_path)})
+    wait_until(lambda: (tmp_path / "topics.out").is_file() and (tmp_path / "topics.out").read_text() == script("kafka-topics", "--help"),
+               "what it prints, in a file")
 
 
 # ---- Producer and consumer ----

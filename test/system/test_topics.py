@@ -87,6 +87,24 @@ def test_a_topic_written_to_zookeeper_is_served(broker, zookeeper):
     wait_until(lambda: not zookeeper.client.exists("/brokers/topics/old"), "the deletion")
 
 
+def test_nodes_that_are_in_the_way_or_missing(broker, zookeeper):
+    """What a controller leaves that died in the middle of a creation, or of a deletion."""
+    for path in ("partitions", "partitions/3", "partitions/5", "partitions/5/state"):
+        state = {"controller_epoch": 1, "leader": 0, "version": 1, "leader_epoch": 0, "isr": [0]} if path.endswith("state") else None
+        zookeeper.client.create(f"/brokers/topics/half/{path}", state and json.dumps(state).encode() or b"", makepath=True)
+    node = {"version": 1, "partitions": {str(p): [0] for p in range(20)}}
+    zookeeper.client.set("/brokers/topics/half", json.dumps(node).encode())
+    wait_until(lambda: "PartitionCount: 20" in topics(broker, "--describe", "--topic", "half", check=False), "the topic")
+    wait_until(lambda: "Leader: none" not in topics(broker, "--describe", "--topic", "half"), "its leaders")
+    for p in range(20):
+        assert json.loads(zookeeper.get(f"/brokers/topics/half/partitions/{p}/state"))["leader"] == 0
+    zookeeper.client.delete("/brokers/topics/half/partitions/7/state")
+    zookeeper.client.delete("/brokers/topics/half/partitions/12", recursive=True)
+    topics(broker, "--delete", "--topic", "half")
+    wait_until(lambda: not zookeeper.client.exists("/brokers/topics/half"), "the znode to go")
+    assert zookeeper.children("/admin/delete_topics") == []
+
+
 def test_asking_creates_when_it_may(make_broker):
     yes = make_broker()
     produce(yes, "wished", ["x"])

@@ -182,11 +182,12 @@ def test_more_watches_than_a_server_takes_in_one(start, own_ensemble):
         made.get(60)
     wait_until(lambda: f"New topic {names[-1]} " in broker.text(), "the last topic", 120)
     session = owner(broker)
+    broker.zookeeper.close()  # a session of the test's own, shorter than the broker's
     own_ensemble.stop()
     own_ensemble.start()
     assert "Created topic" in create(broker, "after")
     assert owner(broker) == session
-    client.set(f"/brokers/topics/{names[0]}", node.replace(b"[99]", b'[99],"1":[0]'))
+    broker.zookeeper.client.set(f"/brokers/topics/{names[0]}", node.replace(b"[99]", b'[99],"1":[0]'))
     wait_until(lambda: f"Topic {names[0]} grows" in broker.text(), "the watch of the first topic")
 
 

@@ -43,7 +43,7 @@ static inline void test_replicas_isr_wanted(void *ctx, struct partition *p UNUSE
     r->isr_wanted++;
 }
 
-static inline void test_replicas_init(struct test_replicas *r)
+static inline void test_replicas_init_counted(struct test_replicas *r, struct metrics *metrics)
 {
     char dirs[80];
     struct fail fail = {0};
@@ -53,10 +53,11 @@ static inline void test_replicas_init(struct test_replicas *r)
     const char *overrides[] = {"broker.id=1", "zookeeper.connect=localhost:2181", "min.insync.replicas=2", dirs};
     struct config_options options = {.overrides = overrides, .override_count = ARRAY_LEN(overrides)};
     assert_true(config_load(&r->config, &options, &fail));
-    r->logs = log_manager_new(&(struct log_manager_options){.config = &r->config}, &fail);
+    r->logs = log_manager_new(&(struct log_manager_options){.config = &r->config, .metrics = metrics}, &fail);
     assert_non_null(r->logs);
     struct replica_options replica = {.config = &r->config,
                                       .logs = r->logs,
+                                      .metrics = metrics,
                                       .broker_id = SELF,
                                       .topic_config = test_replicas_config,
                                       .role_changed = test_replicas_ignore,
@@ -65,6 +66,11 @@ static inline void test_replicas_init(struct test_replicas *r)
                                       .isr_wanted = test_replicas_isr_wanted,
                                       .ctx = r};
     r->manager = replica_manager_new(&replica);
+}
+
+static inline void test_replicas_init(struct test_replicas *r)
+{
+    test_replicas_init_counted(r, NULL);
 }
 
 static inline void test_replicas_deinit(struct test_replicas *r)

@@ -4,7 +4,9 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/logger.h"
+#include "base/recent_lines.h"
 #include "base/strbuf.h"
+#include "base/topic_index.h"
 #include "base/uuid.h"
 #include "base/workers.h"
 
@@ -80,6 +82,54 @@ static void null_and_empty_differ(void **state)
     assert_true(str_cmp(STR_NULL, STR_LIT("")) < 0);
     assert_true(str_cmp(STR_LIT("a"), STR_LIT("ab")) < 0);
     assert_true(str_cmp(STR_LIT("b"), STR_LIT("ab")) > 0);
+}
+
+static void white_space_is_taken_off(void **state)
+{
+    (void)state;
+    assert_true(str_is(str_trim(str_of(" \ta b\n")), "a b"));
+    assert_true(str_is(str_trim(str_of(" \t ")), ""));
+    assert_true(str_is(str_trim(str_of("")), ""));
+    assert_null(str_trim(STR_NULL).p);
+}
+
+static void other_bytes_are_made_utf8(void **state)
+{
+    (void)state;
+    struct strbuf b = {0};
+    strbuf_utf8(&b, STR_LIT("caf\xc3\xa9 "));
+    strbuf_utf8(&b, STR_LIT("caf\xe9 <"));
+    assert_string_equal(b.p, "caf\xc3\xa9 caf\xef\xbf\xbd <");
+    strbuf_deinit(&b);
+}
+
+static size_t count_links(const struct topic_index *x, const char *topic)
+{
+    size_t n = 0;
+    for (const struct topic_link *l = topic_index_first(x, topic); l != NULL; l = l->next)
+        n++;
+    return n;
+}
+
+static void what_is_a_topics_is_found_by_it(void **state UNUSED)
+{
+    struct topic_index x = {0};
+    struct topic_link links[5] = {0};
+    char name[8];
+    assert_null(topic_index_first(&x, "a"));
+    for (int i = 0; i < 5; i++) {
+        snprintf(name, sizeof(name), "%s", i < 3 ? "a" : "b"); /* it is copied */
+        topic_index_add(&x, name, &links[i]);
+    }
+    assert_int_equal(count_links(&x, "a"), 3);
+    assert_int_equal(count_links(&x, "b"), 2);
+    topic_index_remove(&x, &links[1]);
+    assert_int_equal(count_links(&x, "a"), 2);
+    topic_index_add(&x, "b", &links[1]);
+    assert_int_equal(count_links(&x, "b"), 3);
+    for (int i = 0; i < 5; i++)
+        topic_index_remove(&x, &links[i]);
+    assert_null(x.table);
 }
 
 static void utf8_is_told_from_other_bytes(void **state)
@@ -249,31 +299,151 @@ static int level_of(const char *name)
     return f.level;
 }
 
+static struct log_place places[] = {{.file = "/somewhere/src/storage/cleaner.c"},
+                                    {.file = "src/storage/manager.c"},
+                                    {.file = "../src/base/turns.c"},
+                                    {.file = "kafka.authorizer.logger"}};
+
 static void loggers_follow_the_one_above(void **state)
 {
     (void)state;
-    static struct log_place places[] = {{.file = "/somewhere/src/storage/cleaner.c"},
-                                        {.file = "src/storage/manager.c"},
-                                        {.file = "../src/net/connection.c"}};
-    for (size_t i = 0; i < ARRAY_LEN(places); i++)
-        logger_register(&places[i]);
     assert_int_equal(level_of("storage.cleaner"), LEVEL_INFO);
     assert_int_equal(level_of("no.such.logger"), -1);
     logger_set("storage", LEVEL_DEBUG);
     assert_int_equal(level_of("storage"), LEVEL_DEBUG);
     assert_int_equal(level_of("storage.cleaner"), LEVEL_DEBUG);
-    assert_int_equal(level_of("net.connection"), LEVEL_INFO);
+    assert_int_equal(level_of("base.turns"), LEVEL_INFO);
     logger_set("storage.cleaner", LEVEL_ERROR);
     logger_set(LOGGER_ROOT, LEVEL_WARN);
     assert_int_equal(level_of("storage.cleaner"), LEVEL_ERROR);
     assert_int_equal(level_of("storage.manager"), LEVEL_DEBUG);
-    assert_int_equal(level_of("net.connection"), LEVEL_WARN);
+    assert_int_equal(level_of("base.turns"), LEVEL_WARN);
     logger_unset("storage");
     assert_int_equal(level_of("storage.manager"), LEVEL_WARN);
     assert_int_equal(level_of("storage.cleaner"), LEVEL_ERROR);
     logger_unset("storage.cleaner");
     logger_set(LOGGER_ROOT, LEVEL_INFO);
     assert_int_equal(level_of("storage.cleaner"), LEVEL_INFO);
+}
+
+static void apaches_loggers_are_above_those_of_files(void **state)
+{
+    (void)state;
+    assert_string_equal(places[0].name, "kafka.log.LogCleaner");
+    assert_string_equal(places[1].name, "kafka.log.LogManager");
+    assert_string_equal(places[2].name, "base.turns");
+    logger_set("kafka.log", LEVEL_ERROR);
+    assert_int_equal(places[0].level, LEVEL_ERROR);
+    assert_int_equal(level_of("kafka.log.LogManager"), LEVEL_ERROR);
+    assert_int_equal(level_of("storage.manager"), LEVEL_ERROR);
+    assert_int_equal(places[2].level, LEVEL_INFO);
+    logger_set("kafka.log.LogCleaner", LEVEL_DEBUG);
+    assert_int_equal(places[0].level, LEVEL_DEBUG);
+    logger_set("storage.cleaner", LEVEL_TRACE);
+    assert_int_equal(places[0].level, LEVEL_TRACE);
+    assert_int_equal(level_of("kafka.log.LogCleaner"), LEVEL_DEBUG);
+    logger_unset("storage.cleaner");
+    logger_unset("kafka.log.LogCleaner");
+    logger_unset("kafka.log");
+    assert_int_equal(places[0].level, LEVEL_INFO);
+}
+
+/* What a file says of loggers; what was set while the broker ran stays. */
+static void settings_are_replaced_as_a_whole(void **state)
+{
+    (void)state;
+    const struct logger_setting first[] = {{LOGGER_ROOT, LEVEL_WARN, false, 1},
+                                           {"kafka.log.LogCleaner", LEVEL_DEBUG, true, 2},
+                                           {"kafka.log", -1, false, 4},
+                                           {"kafka.authorizer.logger", LEVEL_OFF, true, 0},
+                                           {"org.example.Added", LEVEL_ERROR, false, 0}};
+    const struct logger_setting second[] = {{"kafka", LEVEL_ERROR, false, 8}};
+    logger_configure(first, ARRAY_LEN(first));
+    assert_int_equal(places[0].outlets, 2);
+    assert_int_equal(places[0].level, LEVEL_DEBUG);
+    assert_int_equal(places[1].outlets, 1 | 4);
+    assert_int_equal(places[1].level, LEVEL_WARN);
+    assert_int_equal(places[2].outlets, 1);
+    assert_int_equal(places[3].outlets, 0);
+    assert_int_equal(places[3].level, LEVEL_OFF);
+    assert_int_equal(level_of("org.example.Added"), LEVEL_ERROR);
+    logger_set("kafka.log.LogCleaner", LEVEL_TRACE);
+    logger_configure(second, ARRAY_LEN(second));
+    assert_int_equal(places[0].outlets, 8);
+    assert_int_equal(places[0].level, LEVEL_TRACE);
+    assert_int_equal(places[1].level, LEVEL_ERROR);
+    assert_int_equal(places[2].level, LEVEL_INFO);
+    logger_unset("kafka.log.LogCleaner");
+    assert_int_equal(places[0].level, LEVEL_ERROR);
+    logger_configure(NULL, 0);
+    assert_int_equal(places[0].level, LEVEL_INFO);
+    assert_int_equal(places[0].outlets, 0);
+}
+
+static struct log_line taken;
+static char taken_text[200];
+
+static void take_line(const struct log_line *line)
+{
+    taken = *line;
+    snprintf(taken_text, sizeof(taken_text), "%.*s", STR_ARGS(line->text));
+}
+
+static void lines_begin_with_the_component_that_apache_has(void **state)
+{
+    (void)state;
+    static struct log_place place = {.file = "src/group/rebalance.c"};
+    logger_register(&place);
+    logger_set_sink(take_line);
+    logger_write(LEVEL_INFO, &place, 7, "Group %s is\nempty", "g");
+    assert_string_equal(taken_text, "Group g is?empty");
+    assert_string_equal(taken.logger, "kafka.coordinator.group.GroupCoordinator");
+    assert_int_equal(taken.line, 7);
+    logger_set_broker(3);
+    logger_write(LEVEL_INFO, &place, 7, "Group %s is empty", "g");
+    assert_string_equal(taken_text, "[GroupCoordinator 3]: Group g is empty");
+    logger_write(LEVEL_INFO, &place, 7, "[Other] Group %s is empty", "g");
+    assert_string_equal(taken_text, "[Other] Group g is empty");
+    char *many = xmalloc(20000);
+    memset(many, 'x', 20000);
+    logger_write_text(LEVEL_INFO, &place, 7, (struct str){many, 20000});
+    assert_int_equal(taken.text.len, 20000);
+    logger_write(LEVEL_INFO, &place, 7, "%.*s", 20000, many);
+    assert_int_equal(taken.text.len, 4095);
+    free(many);
+    logger_set_sink(NULL);
+    logger_set_broker(-1);
+}
+
+static void the_last_lines_of_trouble_are_kept(void **state)
+{
+    (void)state;
+    static struct log_place place = {.file = "src/group/rebalance.c"};
+    static struct recent_line lines[RECENT_LINES];
+    char many[2 * RECENT_LINE_ROOM];
+    memset(many, 'x', sizeof(many));
+    logger_register(&place);
+    logger_set_sink(take_line);
+    for (int i = 0; i < RECENT_LINES + 5; i++)
+        logger_write(LEVEL_WARN, &place, 7, "Warning %d", i);
+    logger_write(LEVEL_INFO, &place, 7, "All is well");
+    logger_write_text(LEVEL_ERROR, &place, 7, (struct str){many, sizeof(many)});
+    assert_int_equal(recent_lines_read(lines), RECENT_LINES);
+    assert_int_equal(lines[0].level, LEVEL_ERROR);
+    assert_int_equal(lines[0].len, RECENT_LINE_ROOM);
+    assert_memory_equal(lines[1].text, "Warning 54", 10);
+    assert_string_equal(lines[1].logger, "kafka.coordinator.group.GroupCoordinator");
+    assert_true(lines[1].ms > 0);
+    assert_memory_equal(lines[RECENT_LINES - 1].text, "Warning 6", 9);
+    logger_set_sink(NULL);
+}
+
+static int register_places(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(places); i++)
+        logger_register(&places[i]);
+    return 0;
 }
 
 static void lines_below_the_level_are_not_made(void **state)
@@ -297,12 +467,19 @@ int main(void)
         cmocka_unit_test(uuids_read_as_they_are_written),
         cmocka_unit_test(arenas_have_limits),
         cmocka_unit_test(null_and_empty_differ),
+        cmocka_unit_test(white_space_is_taken_off),
+        cmocka_unit_test(what_is_a_topics_is_found_by_it),
         cmocka_unit_test(utf8_is_told_from_other_bytes),
+        cmocka_unit_test(other_bytes_are_made_utf8),
         cmocka_unit_test(jobs_come_home),
         cmocka_unit_test(workers_are_resized_while_they_work),
         cmocka_unit_test(a_loop_that_was_held_up_hears_messages_before_timers),
+        cmocka_unit_test(settings_are_replaced_as_a_whole), /* before any is set */
         cmocka_unit_test(loggers_follow_the_one_above),
+        cmocka_unit_test(apaches_loggers_are_above_those_of_files),
+        cmocka_unit_test(lines_begin_with_the_component_that_apache_has),
+        cmocka_unit_test(the_last_lines_of_trouble_are_kept),
         cmocka_unit_test(lines_below_the_level_are_not_made),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, register_places, NULL);
 }

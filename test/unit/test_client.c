@@ -3,13 +3,32 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <math.h>
 #include <netdb.h>
 #include <pthread.h>
 #include <semaphore.h>
 
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
 #include "base/chance.h"
+#include "base/clock.h"
 #include "base/workers.h"
+#include "metrics/bean_ask.h"
 #include "net/net_internal.h"
+#include "security/sasl.h"
+
+/* ---- A clock of our own, likewise: it goes on by what is added ---- */
+
+static _Atomic int64_t skipped_ms;
+
+int clock_gettime(clockid_t clock, struct timespec *out)
+{
+    int rc = (int)syscall(SYS_clock_gettime, clock, out);
+    out->tv_sec += (time_t)(skipped_ms / 1000);
+    return rc;
+}
 
 /* ---- A name service of our own, in the place of libc's ---- */
 
@@ -130,12 +149,78 @@ static void peer_join(struct peer *p)
     close(p->fd);
 }
 
+/* ---- A peer that lets in by PLAIN, for a while (KIP-368) ---- */
+
+enum { LIFETIME_MS = 1000000, STEP_MS = LIFETIME_MS / 100, QUESTIONS = 500 };
+
+struct strict_peer {
+    struct peer peer;
+    int logins, late; /* questions that came after the end of a login */
+};
+
+static bool read_question(int fd, int16_t *key, uint8_t id[4])
+{
+    uint8_t size[4], frame[512];
+    if (recv(fd, size, sizeof(size), MSG_WAITALL) != (ssize_t)sizeof(size))
+        return false;
+    size_t len = be32_get(size);
+    assert_in_range(len, 8, sizeof(frame));
+    assert_int_equal(recv(fd, frame, len, MSG_WAITALL), len);
+    *key = (int16_t)be16_get(frame);
+    memcpy(id, frame + 4, 4);
+    return true;
+}
+
+static void answer_question(int fd, const uint8_t id[4], const void *body, size_t len)
+{
+    uint8_t frame[512];
+    be32_put(frame, (uint32_t)(4 + len));
+    memcpy(frame + 4, id, 4);
+    memcpy(frame + 8, body, len);
+    assert_int_equal(send(fd, frame, 8 + len, MSG_NOSIGNAL), 8 + len);
+}
+
+static void serve_login_of(struct strict_peer *p, int fd)
+{
+    enum { API_VERSIONS = 18, HANDSHAKE = 17, AUTHENTICATE = 36 };
+    static const uint8_t versions[] = {0, 0, 0, 0, 0, 2, 0, HANDSHAKE, 0, 1, 0, 1, 0, AUTHENTICATE, 0, 1, 0, 1};
+    static const uint8_t mechanisms[] = {0, 0, 0, 0, 0, 0};
+    static const uint8_t welcome[] = {
+        0, 0, 255, 255, 0, 0, 0, 0, 0, 0, 0, 0, 0, LIFETIME_MS >> 16, (LIFETIME_MS >> 8) & 255, LIFETIME_MS & 255};
+    int64_t end = INT64_MAX;
+    uint8_t id[4];
+    for (int16_t key; read_question(fd, &key, id);) {
+        if (key == API_VERSIONS) {
+            answer_question(fd, id, versions, sizeof(versions));
+        } else if (key == HANDSHAKE) {
+            answer_question(fd, id, mechanisms, sizeof(mechanisms));
+        } else if (key == AUTHENTICATE) {
+            end = clock_mono_ms() + LIFETIME_MS;
+            p->logins++;
+            answer_question(fd, id, welcome, sizeof(welcome));
+        } else {
+            p->late += clock_mono_ms() >= end;
+            answer_question(fd, id, "", 0);
+        }
+    }
+}
+
+/* One connection after the other, until there is no port any more. */
+static void *let_in_for_a_while(void *arg)
+{
+    struct strict_peer *p = arg;
+    for (int fd; (fd = accept(p->peer.fd, NULL, NULL)) >= 0; close(fd))
+        serve_login_of(p, fd);
+    return NULL;
+}
+
 struct asker {
     struct loop *loop;
     struct workers *workers;
     struct client_route route;
     struct client *client;
     struct client_call call;
+    struct client_counts *counts;
     bool over, answered;
 };
 
@@ -147,12 +232,26 @@ static void on_answer(struct client_call *call, struct bytes response)
     loop_stop(a->loop);
 }
 
-static void asker_init(struct asker *a, const char *host, int port, int64_t setup_timeout_ms)
+static const struct client_kind counted_kind = {"counted-metrics", {{"broker-id", 7}}};
+
+/* `m` NULL: nobody counts. */
+static void asker_init_counted(struct asker *a, const char *host, int port, int64_t setup_timeout_ms, struct metrics *m)
 {
     *a = (struct asker){.loop = loop_new("test"), .workers = workers_new("worker", 1)};
     client_route_init(&a->route, a->workers, NULL);
-    struct client_options options = {a->loop, &a->route, setup_timeout_ms, setup_timeout_ms, 0};
+    a->route.metrics = m != NULL ? client_metrics_new(m) : NULL;
+    a->counts = client_counts_new(&a->route, a->loop, &counted_kind);
+    struct client_options options = {.loop = a->loop,
+                                     .route = &a->route,
+                                     .setup_timeout_ms = setup_timeout_ms,
+                                     .setup_timeout_max_ms = setup_timeout_ms,
+                                     .counts = a->counts};
     a->client = client_new(&options, host, port);
+}
+
+static void asker_init(struct asker *a, const char *host, int port, int64_t setup_timeout_ms)
+{
+    asker_init_counted(a, host, port, setup_timeout_ms, NULL);
 }
 
 static void ask(struct asker *a)
@@ -177,10 +276,40 @@ static bool ask_and_wait(struct asker *a)
 static void asker_deinit(struct asker *a)
 {
     client_free(a->client);
+    client_counts_free(a->counts);
+    client_metrics_free(a->route.metrics);
     client_route_deinit(&a->route);
     workers_free(a->workers);
     loop_free(a->loop);
     memset(&names, 0, sizeof(names));
+}
+
+/* ---- What is counted ---- */
+
+struct figure {
+    const char *name;
+    double value;
+    int beans;
+};
+
+static bool take_figure(void *ctx, const struct bean *b)
+{
+    struct figure *f = ctx;
+    struct strbuf name = {0};
+    bean_text(b, false, &name);
+    assert_string_equal(name.p, "kafka.server:type=counted-metrics,broker-id=7");
+    strbuf_deinit(&name);
+    assert_true(bean_attribute_number(b, f->name, &f->value));
+    f->beans++;
+    return true;
+}
+
+static double figure(struct metrics *m, const char *name)
+{
+    struct figure f = {.name = name};
+    beans_visit(m, "kafka.server:type=counted-metrics,*", take_figure, &f);
+    assert_int_equal(f.beans, 1);
+    return f.value;
 }
 
 /* ---- Tests ---- */
@@ -234,6 +363,44 @@ static void all_addresses_are_tried(void **state)
         assert_false(ask_and_wait(&a)); /* first the old connection's end may be noticed by this */
     assert_int_equal(names.asked, 2);   /* nobody is there any more, at none of them */
     asker_deinit(&a);
+}
+
+static void what_is_asked_is_counted(void **state)
+{
+    (void)state;
+    struct asker a;
+    struct peer p = {0};
+    struct metrics *m = metrics_new(clock_mono_us);
+    peer_start(&p, "127.0.0.3");
+    names.addresses[0] = "127.0.0.2"; /* refuses */
+    names.addresses[1] = "127.0.0.3";
+    asker_init_counted(&a, "broker", p.port, 0, m);
+    assert_float_equal(figure(m, "connection-count"), 0, 0);
+    assert_true(isnan(figure(m, "request-size-avg")));
+    assert_true(ask_and_wait(&a));
+    metrics_tick(m);
+    assert_float_equal(figure(m, "connection-creation-total"), 1, 0);
+    assert_float_equal(figure(m, "request-total"), 1, 0);
+    assert_float_equal(figure(m, "request-size-avg"), HEADER, 0);
+    assert_float_equal(figure(m, "request-size-max"), HEADER, 0);
+    assert_float_equal(figure(m, "outgoing-byte-total"), HEADER, 0);
+    assert_float_equal(figure(m, "response-total"), 1, 0);
+    assert_float_equal(figure(m, "incoming-byte-total"), ANSWER, 0);
+    assert_true(figure(m, "network-io-total") >= 2);
+    assert_true(figure(m, "select-total") > 0);
+    assert_float_equal(figure(m, "successful-authentication-total"), 0, 0); /* there was nothing to say */
+    peer_join(&p);
+    client_free(a.client);
+    a.client = NULL;
+    assert_float_equal(figure(m, "connection-close-total"), 2, 0); /* as in Kafka, with the one that was refused */
+    assert_float_equal(figure(m, "connection-count"), 0, 0);
+    client_counts_free(a.counts);
+    a.counts = NULL;
+    struct figure gone = {.name = "connection-count"};
+    beans_visit(m, "kafka.server:type=counted-metrics,*", take_figure, &gone);
+    assert_int_equal(gone.beans, 0);
+    asker_deinit(&a);
+    metrics_free(m);
 }
 
 static void ipv4_goes_first(void **state)
@@ -387,6 +554,56 @@ static void what_is_open_fails_when_an_answer_ends_the_client(void **state)
     asker_deinit(&l.asker);
 }
 
+/* Who asks the next thing when one is answered, as fetchers do: nothing is left of its time but that moment. */
+struct never_idle {
+    struct asker asker;
+    int asked, failed;
+};
+
+static void ask_on(struct client_call *call, struct bytes response)
+{
+    struct never_idle *n = CONTAINER_OF(call, struct never_idle, asker.call);
+    n->failed += response.p == NULL;
+    skipped_ms += STEP_MS;
+    if (++n->asked >= QUESTIONS) {
+        loop_stop(n->asker.loop);
+        return;
+    }
+    ask(&n->asker);
+    n->asker.call.done = ask_on;
+}
+
+static void a_client_that_is_never_idle_logs_in_in_time(void **state)
+{
+    (void)state;
+    static struct jaas_option options[] = {{"username", "u"}, {"password", "p"}};
+    static const char *const hosts[] = {"127.0.0.1", "broker"}; /* there is something to be waited for, or not */
+    const struct sasl_login login = {.mechanism = SASL_PLAIN, .module = {.options = options, .count = 2}};
+    for (size_t i = 0; i < ARRAY_LEN(hosts); i++) {
+        struct never_idle n = {.asked = 0};
+        struct strict_peer p = {.logins = 0};
+        listen_at(&p.peer, "127.0.0.1", 5);
+        assert_int_equal(pthread_create(&p.peer.thread, NULL, let_in_for_a_while, &p), 0);
+        names.addresses[0] = "127.0.0.1";
+        struct metrics *m = metrics_new(clock_mono_us);
+        asker_init_counted(&n.asker, hosts[i], p.peer.port, 0, m);
+        n.asker.route.login = &login;
+        ask(&n.asker);
+        n.asker.call.done = ask_on;
+        loop_run(n.asker.loop);
+        double counted = figure(m, "successful-authentication-total"), asked = figure(m, "request-total");
+        asker_deinit(&n.asker);
+        metrics_free(m);
+        shutdown(p.peer.fd, SHUT_RDWR);
+        peer_join(&p.peer);
+        assert_int_equal(n.failed, 0);
+        assert_int_equal(p.late, 0);
+        assert_in_range(p.logins, QUESTIONS / 100, QUESTIONS / 80);
+        assert_float_equal(counted, p.logins, 0);
+        assert_float_equal(asked, QUESTIONS, 0); /* and none of a login */
+    }
+}
+
 /* Takes no connection: those in the queue fill it. */
 static void a_silent_address_is_given_up(void **state)
 {
@@ -420,12 +637,14 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(addresses_are_written_as_by_java),
         cmocka_unit_test(all_addresses_are_tried),
+        cmocka_unit_test(what_is_asked_is_counted),
         cmocka_unit_test(ipv4_goes_first),
         cmocka_unit_test(a_name_without_address_fails_the_calls),
         cmocka_unit_test(a_moved_peer_is_found),
         cmocka_unit_test(a_slow_name_service_holds_up_nobody),
         cmocka_unit_test(who_asked_may_go_before_the_name_service_answers),
         cmocka_unit_test(what_is_open_fails_when_an_answer_ends_the_client),
+        cmocka_unit_test(a_client_that_is_never_idle_logs_in_in_time),
         cmocka_unit_test(a_silent_address_is_given_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

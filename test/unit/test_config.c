@@ -226,7 +226,7 @@ static void test_every_row(void **state)
     struct world *w = *state;
     size_t count;
     const struct config_key *keys = config_broker_keys(&count);
-    assert_int_equal(count, 338);
+    assert_int_equal(count, 375);
     check_rows(keys, count, &w->arena);
     keys = config_topic_keys(&count);
     assert_int_equal(count, 36);
@@ -508,15 +508,15 @@ static void test_warnings(void **state)
 {
     struct world *w = *state;
     char want[1024];
-    load_ok(w, MINIMAL "log.retnetion.hours=1\nmetadata.log.dir=/x\n\nzookeeper.ssl.ocsp.enable=true\n"
-                       "listener.name.internal.zookeeper.ssl.ocsp.enable=true\nlistener.name.x=1\n"
+    load_ok(w, MINIMAL "log.retnetion.hours=1\nmetadata.log.dir=/x\n\nremote.log.reader.threads=1\n"
+                       "listener.name.internal.remote.log.reader.threads=1\nlistener.name.x=1\n"
                        "leader.replication.throttled.rate=5\nconfig.providers=file\n");
     snprintf(want, sizeof(want),
              "%1$s:2: log.retnetion.hours is not a known key and has no effect\n"
              "%1$s:3: metadata.log.dir has no effect: it belongs to KRaft mode, and this broker uses "
              "ZooKeeper\n"
-             "%1$s:5: zookeeper.ssl.ocsp.enable has no effect yet\n"
-             "%1$s:6: listener.name.internal.zookeeper.ssl.ocsp.enable has no effect yet\n"
+             "%1$s:5: remote.log.reader.threads has no effect yet\n"
+             "%1$s:6: listener.name.internal.remote.log.reader.threads has no effect yet\n"
              "%1$s:7: listener.name.x is not a known key and has no effect\n"
              "%1$s:8: leader.replication.throttled.rate has no effect: it can be set at run time only\n"
              "%1$s:9: config.providers has no effect yet\n",

@@ -170,6 +170,34 @@ static void a_log_goes_where_there_are_fewest(void **state)
     assert_int_equal(counts[2], 2);
 }
 
+/* Of a large topic, say: by several threads, one of them named twice, one already there. */
+static void many_are_made_at_once(void **state)
+{
+    enum { MANY = 40 * DIRS };
+    struct fixture *f = *state;
+    struct topic_config config;
+    struct log_wish wishes[MANY + 1];
+    struct plog *log;
+    int counts[DIRS] = {0};
+    set_up_config(&config);
+    for (int i = 0; i < MANY; i++)
+        wishes[i] = (struct log_wish){"t", i, {.b = {1}}, true, &config};
+    wishes[MANY] = wishes[MANY / 2];
+    open_all(f);
+    assert_int_equal(log_manager_open(f->logs, "t", 0, wishes[0].topic_id, true, &config, &log), ERR_NONE);
+    plog_unref(log);
+    log_manager_open_ahead(f->logs, wishes, MANY + 1);
+    for (int i = 0; i < MANY; i++) {
+        assert_non_null(log = log_manager_get(f->logs, "t", i));
+        assert_true(uuid_eq(plog_topic_id(log), wishes[i].topic_id));
+        counts[place_of(f, log)]++;
+        plog_unref(log);
+    }
+    for (int i = 0; i < DIRS; i++)
+        assert_int_equal(counts[i], MANY / DIRS);
+    assert_int_equal(f->failures, 0);
+}
+
 static void a_log_goes_where_it_is_wanted(void **state)
 {
     struct fixture *f = *state;
@@ -614,6 +642,33 @@ static void give_descriptors_back(void)
     limit_descriptors(RLIM_INFINITY);
 }
 
+/* Nothing is done then that could not be done again. */
+static void without_descriptors_a_closed_log_waits_and_no_disk_has_failed(void **state)
+{
+    struct fixture *f = *state;
+    struct strbuf out = {0};
+    struct timestamp_offset found;
+    open_all(f);
+    struct plog *log = make_log(f, "t");
+    assert_int_equal(append(log, 10, 0), ERR_NONE);
+    assert_int_equal(plog_flush(log), ERR_NONE);
+    for (int i = 0; i < 2; i++)
+        assert_true(plog_close_unused_files(log));
+    use_up_descriptors(0);
+    assert_int_equal(append(log, 10, 0), ERR_KAFKA_STORAGE_ERROR);
+    assert_int_equal(plog_read_bytes(log, 0, 1000, 10, &out), ERR_KAFKA_STORAGE_ERROR);
+    assert_int_equal(plog_offset_for_time(log, 1000, &found), ERR_KAFKA_STORAGE_ERROR);
+    assert_int_equal(plog_truncate(log, 0), ERR_KAFKA_STORAGE_ERROR);
+    assert_int_equal(plog_flush(log), ERR_NONE);
+    give_descriptors_back();
+    assert_int_equal(f->failures, 0);
+    assert_int_equal(append(log, 10, 0), ERR_NONE);
+    assert_int_equal(plog_end_offset(log), 20);
+    assert_int_equal(plog_read_bytes(log, 0, 100000, 20, &out), ERR_NONE);
+    strbuf_deinit(&out);
+    plog_unref(log);
+}
+
 static void without_descriptors_a_log_does_not_grow_and_no_disk_has_failed(void **state)
 {
     struct fixture *f = *state;
@@ -645,15 +700,39 @@ static void without_descriptors_a_log_does_not_grow_and_no_disk_has_failed(void 
     plog_unref(log);
 }
 
+static void a_start_takes_no_descriptor_for_each_log(void **state)
+{
+    struct fixture *f = *state;
+    struct fail fail;
+    open_all(f);
+    for (char topic[] = "a"; topic[0] <= 'z'; topic[0]++) {
+        struct plog *log = make_log(f, topic);
+        assert_int_equal(append(log, 10, 0), ERR_NONE);
+        plog_unref(log);
+    }
+    close_all(f, true);
+    for (int i = 0; i < 2; i++) { /* after a clean stop, then after a crash */
+        use_up_descriptors(16);   /* for locks, for the log that is looked at in each directory, and some to spare */
+        assert_true(try_open(f, &fail));
+        give_descriptors_back();
+        struct plog *log = log_manager_get(f->logs, "m", 0);
+        assert_int_equal(plog_end_offset(log), 10);
+        plog_unref(log);
+        close_all(f, false);
+    }
+    assert_int_equal(f->failures, 0);
+}
+
 static void a_start_without_enough_descriptors_says_so(void **state)
 {
     struct fixture *f = *state;
     struct fail fail = {.text = ""};
     open_all(f);
-    for (char topic[] = "a"; topic[0] <= 'z'; topic[0]++)
-        plog_unref(make_log(f, topic));
-    close_all(f, true);
-    use_up_descriptors(DIRS + 2); /* for their locks, and a few logs */
+    struct plog *log = make_log(f, "t");
+    assert_int_equal(append(log, 10, 0), ERR_NONE);
+    plog_unref(log);
+    close_all(f, false);
+    use_up_descriptors(DIRS); /* for their locks */
     assert_false(try_open(f, &fail));
     give_descriptors_back();
     assert_non_null(strstr(fail.text, "ulimit -n"));
@@ -1169,11 +1248,35 @@ static void a_partition_is_offline_with_its_directory(void **state)
     partition_unref(p);
 }
 
+static void a_start_tells_how_far_it_is(void **state)
+{
+    struct fixture *f = *state;
+    struct load_progress at;
+    open_all(f);
+    for (int i = 0; i < 3; i++) {
+        struct plog *log = make_log(f, (const char *const[]){"one", "two", "three"}[i]);
+        assert_int_equal(append(log, 10, 0), ERR_NONE);
+        plog_unref(log);
+    }
+    close_all(f, false); /* a crash */
+    open_all(f);
+    log_manager_progress(f->logs, &at);
+    assert_int_equal(at.logs, 3);
+    assert_int_equal(at.loaded, 3);
+    assert_true(at.recovered_bytes > 3000);
+    close_all(f, true);
+    open_all(f);
+    log_manager_progress(f->logs, &at);
+    assert_int_equal(at.loaded, 3);
+    assert_int_equal(at.recovered_bytes, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
         CASE(a_log_goes_where_there_are_fewest),
+        CASE(many_are_made_at_once),
         CASE(a_log_goes_where_it_is_wanted),
         CASE(one_that_cannot_be_used_at_start_is_offline),
         CASE(without_any_that_can_be_used_there_is_no_start),
@@ -1191,7 +1294,9 @@ int main(void)
         CASE(a_file_in_the_place_of_a_log_is_in_its_way_only),
         CASE(a_folder_is_no_mark_of_a_clean_shutdown),
         CASE(the_recovery_point_goes_on_after_any_number_of_segments),
+        CASE(without_descriptors_a_closed_log_waits_and_no_disk_has_failed),
         CASE(without_descriptors_a_log_does_not_grow_and_no_disk_has_failed),
+        CASE(a_start_takes_no_descriptor_for_each_log),
         CASE(a_start_without_enough_descriptors_says_so),
         CASE(indexes_that_are_gone_are_made_again),
         CASE(without_maps_indexes_are_read),
@@ -1211,6 +1316,7 @@ int main(void)
         CASE(a_move_is_called_off),
         CASE(without_epochs_a_follower_begins_with_what_is_committed),
         CASE(a_partition_is_offline_with_its_directory),
+        CASE(a_start_tells_how_far_it_is),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -419,6 +419,54 @@ static void a_turn_that_takes_too_long_is_told_of(void **state)
     loop_free(loop);
 }
 
+/* Its thread is in a callback until the test lets it go. */
+struct holding {
+    struct message message;
+    sem_t begun, let_go;
+};
+
+static void on_holding(struct message *m)
+{
+    struct holding *h = CONTAINER_OF(m, struct holding, message);
+    sem_post(&h->begun);
+    while (sem_wait(&h->let_go) != 0)
+        ;
+}
+
+static void a_loop_that_is_stuck_is_found(void **state)
+{
+    (void)state;
+    char name[LOOP_NAME_ROOM];
+    struct loop_thread stuck, idle;
+    struct holding h = {.message = {.deliver = on_holding}};
+    assert_int_equal(sem_init(&h.begun, 0, 0) | sem_init(&h.let_go, 0, 0), 0);
+    loop_thread_start(&idle, loop_new("idle"));
+    loop_thread_start(&stuck, loop_new("stuck"));
+    struct loop *loops[] = {stuck.loop, idle.loop};
+    loop_post(stuck.loop, &h.message);
+    while (sem_wait(&h.begun) != 0)
+        ;
+    struct holding passing = {.message = {.deliver = on_holding}};
+    assert_int_equal(sem_init(&passing.begun, 0, 0) | sem_init(&passing.let_go, 0, 1), 0);
+    loop_post(idle.loop, &passing.message);
+    while (sem_wait(&passing.begun) != 0)
+        ;
+    struct loop_look look;
+    do {
+        loop_look(idle.loop, &look);
+    } while (look.awake_us > 0);
+    atomic_fetch_add(&put_on_us, 60 * 1000000);
+    assert_true(loop_find_stuck(60 * 1000000, name));
+    assert_string_equal(name, "stuck");
+    assert_false(loop_find_stuck(INT64_C(3600) * 1000000, name));
+    sem_post(&h.let_go);
+    loop_thread_join(&stuck);
+    loop_thread_join(&idle);
+    assert_false(loop_find_stuck(1, name));
+    loop_free(loops[0]);
+    loop_free(loops[1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -431,6 +479,7 @@ int main(void)
         cmocka_unit_test(what_comes_while_the_thread_waits_for_a_visitor_is_delivered),
         cmocka_unit_test(a_descriptor_that_a_visitor_watches_is_watched),
         cmocka_unit_test(what_is_left_at_a_loop_without_a_thread_is_delivered_when_it_runs),
+        cmocka_unit_test(a_loop_that_is_stuck_is_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

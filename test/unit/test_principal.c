@@ -19,7 +19,9 @@ static void principals_are_texts(void **state)
     assert_true(principal_parse(str_of("User:CN=a:b,O=c"), &p));
     assert_str(p.type, "User");
     assert_str(p.name, "CN=a:b,O=c");
-    assert_string_equal(principal_text(p, &a), "User:CN=a:b,O=c");
+    assert_string_equal(principal_text(p, &a).p, "User:CN=a:b,O=c");
+    p.name = (struct str){"bob\0x", 5};
+    assert_int_equal(principal_text(p, &a).len, 10); /* another than User:bob */
     assert_true(principal_parse(str_of("User:"), &p));
     assert_str(p.name, "");
     assert_false(principal_parse(str_of("alice"), &p));

@@ -1,8 +1,12 @@
 /* Quotas: the figures that a live Apache broker answers with, and thousands of random cases against a plain model. */
 #include "test.h"
 
+#include <math.h>
+
+#include "base/clock.h"
 #include "base/rate.h"
 #include "cluster/quotas.h"
+#include "metrics/bean_ask.h"
 
 static const struct rate_window usual = {11, 1000};
 
@@ -214,6 +218,111 @@ static void what_never_fits_is_said_to_once_it_is_its_turn(void **state)
     assert_true(v.always);
 }
 
+static int64_t now_us;
+
+static int64_t clock_of_test(void)
+{
+    return now_us;
+}
+
+static void what_nobody_is_charged_for_is_told(void **state)
+{
+    (void)state;
+    static const char bean[] = "kafka.server:type=Request";
+    struct metrics *m = metrics_new(clock_of_test);
+    struct quotas *q = quotas_new(usual, usual);
+    double percent;
+    quotas_count(q, m);
+    assert_int_equal(bean_sum(m, bean, "exempt-request-time", &percent), 1);
+    assert_float_equal(percent, 0, 0);
+    quotas_count_exempt(q, 400000);
+    quotas_count_exempt(q, 200000);
+    metrics_tick(m);
+    bean_sum(m, bean, "exempt-request-time", &percent);
+    assert_float_equal(percent, 2, 1e-9); /* 0.6 s, in a window of 30 s at least */
+    now_us = 120 * INT64_C(1000000);
+    metrics_tick(m);
+    bean_sum(m, bean, "exempt-request-time", &percent);
+    assert_float_equal(percent, 0, 0);
+    quotas_free(q);
+    metrics_free(m);
+}
+
+/* NAN: there is no such client, or it has no such value. */
+static double told(struct metrics *m, const char *client, const char *attribute)
+{
+    struct strbuf name = {0};
+    double value;
+    strbuf_printf(&name, "kafka.server:type=Produce,%s", client);
+    bool found = bean_sum(m, name.p, attribute, &value) == 1;
+    strbuf_deinit(&name);
+    return found ? value : NAN;
+}
+
+static void who_has_no_limit_is_told_of_where_others_have_one(void **state)
+{
+    (void)state;
+    struct metrics *m = metrics_new(clock_mono_us);
+    int64_t now = clock_mono_ms(), hour = 3600 * 1000;
+    quotas = quotas_new(usual, usual);
+    quotas_count(quotas, m);
+    take_text("clients/c", "producer_byte_rate", "100");
+    assert_int_equal(charge("u", "gone", 10, now - hour - 1000), 0);
+    assert_int_equal(charge("u", "idle", 10, now - hour / 2), 0);
+    assert_int_equal(charge("u", "d", 1e9, now), 0);
+    assert_int_equal(charge("u", "", 1e9, now), 0); /* it has no name to be told of by */
+    assert_true(isnan(told(m, "client-id=gone", "byte-rate")));
+    assert_float_equal(told(m, "client-id=idle", "byte-rate"), 0, 0);
+    assert_true(told(m, "client-id=d", "byte-rate") > 1e6);
+    take_text("clients/c", "producer_byte_rate", NULL);
+    take_text("users/u", "producer_byte_rate", "100");
+    assert_int_equal(charge("v", "e", 1e9, now), 0);
+    assert_true(told(m, "user=v", "byte-rate") > 1e6);
+    take_text("users/u", "producer_byte_rate", NULL);
+    take_text("users/u/clients/c", "producer_byte_rate", "100");
+    assert_int_equal(charge("v", "e", 1e9, now), 0);
+    assert_true(told(m, "user=v,client-id=e", "byte-rate") > 1e6);
+    quotas_free(quotas);
+    metrics_free(m);
+}
+
+static void pauses_are_averaged(void **state)
+{
+    (void)state;
+    struct metrics *m = metrics_new(clock_mono_us);
+    int64_t now = clock_mono_ms();
+    quotas = quotas_new(usual, usual);
+    quotas_count(quotas, m);
+    take_text("clients/<default>", "producer_byte_rate", "100");
+    assert_int_equal(charge("u", "d", 10, now), 0);
+    quotas_count_pause(quotas, (struct quota_verdict){QUOTA_PRODUCE, 300, false}, client("u", "c"), now);
+    atomic_int *pausing =
+        quotas_count_pause(quotas, (struct quota_verdict){QUOTA_PRODUCE, 500, false}, client("v", "c"), now);
+    assert_float_equal(told(m, "client-id=c", "throttle-time"), 400, 1e-6);
+    assert_true(isnan(told(m, "client-id=d", "throttle-time")));
+    double queue;
+    atomic_fetch_add(pausing, 2);
+    assert_int_equal(bean_sum(m, "kafka.server:type=Produce", "queue-size", &queue), 1);
+    assert_float_equal(queue, 2, 0);
+    bean_sum(m, "kafka.server:type=Fetch", "queue-size", &queue);
+    assert_float_equal(queue, 0, 0);
+    quotas_free(quotas);
+    metrics_free(m);
+}
+
+static void who_has_no_limit_pushes_nobody_out_who_has(void **state)
+{
+    (void)state;
+    char name[12];
+    take_text("clients/c", "producer_byte_rate", "100");
+    assert_int_equal(charge("u", "c", 1000, 0), 0);
+    for (int i = 0; i < 150000; i++) {
+        snprintf(name, sizeof(name), "%d", i);
+        assert_int_equal(charge("u", name, 1e6, 0), 0);
+    }
+    assert_int_equal(charge("u", "c", 1000, 0), 10000);
+}
+
 static void who_owes_changes_is_refused_if_it_knows(void **state)
 {
     (void)state;
@@ -282,6 +391,21 @@ static double model_limit(const struct model *m, int user, int id, int *bucket)
         return limit;
     }
     return -1;
+}
+
+/* Where those are counted whom no limit bounds, which may be the bucket of a limit that comes later. */
+static int model_unlimited(const struct model *m, int user, int id)
+{
+    bool of_user = false, of_both = false, of_client = false;
+    for (int u = 0; u <= NAMES; u++)
+        for (int c = 0; c <= NAMES; c++)
+            if (m->limits[u][c] >= 0)
+                *(u == NAMES ? &of_client : c == NAMES ? &of_user : &of_both) = true;
+    if (of_user && !of_both && !of_client)
+        return user * (NAMES + 1) + NAMES;
+    if (of_both && !of_user && !of_client)
+        return user * (NAMES + 1) + id;
+    return NAMES * (NAMES + 1) + id;
 }
 
 static void model_record(struct model *m, int bucket, double amount, int64_t now)
@@ -357,6 +481,7 @@ static void model_charge(struct model *m, int64_t now)
     struct quota_verdict v = quotas_charge(quotas, QUOTA_PRODUCE, who, amount, now);
     if (limit < 0) {
         assert_int_equal(v.wait_ms, 0);
+        model_record(m, model_unlimited(m, user, id), amount, now);
         return;
     }
     model_record(m, bucket, amount, now);
@@ -405,6 +530,10 @@ int main(void)
         WITH_QUOTAS(who_shares_a_limit_shares_its_use),
         WITH_QUOTAS(what_is_taken_back_was_never_there),
         WITH_QUOTAS(what_never_fits_is_said_to_once_it_is_its_turn),
+        cmocka_unit_test(what_nobody_is_charged_for_is_told),
+        cmocka_unit_test(who_has_no_limit_is_told_of_where_others_have_one),
+        cmocka_unit_test(pauses_are_averaged),
+        WITH_QUOTAS(who_has_no_limit_pushes_nobody_out_who_has),
         WITH_QUOTAS(who_owes_changes_is_refused_if_it_knows),
         WITH_QUOTAS(many_names_take_bounded_memory),
         WITH_QUOTAS(random_use_is_judged_as_by_the_model),

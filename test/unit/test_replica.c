@@ -57,6 +57,28 @@ static void a_steady_rate_below_the_limit_is_never_spent(void **state)
     assert_true(throttle_is_spent(t, START + 60000));
 }
 
+static void it_is_told_of_for_an_hour_after_it_mattered(void **state)
+{
+    enum { HOUR = 3600 * 1000 };
+    struct throttle *t = *state;
+    double rate;
+    assert_false(throttle_read(t, START, &rate)); /* nobody has asked yet */
+    assert_false(throttle_is_spent(t, START));
+    assert_true(throttle_read(t, START, &rate));
+    assert_float_equal(rate, 0, 0);
+    throttle_note(t, 500, START + 1000);
+    assert_true(throttle_read(t, START + 1000, &rate));
+    assert_float_equal(rate, 500, 0); /* over one sample at least */
+    assert_true(throttle_read(t, START + 3000, &rate));
+    assert_float_equal(rate, 250, 0);
+    assert_true(throttle_read(t, START + 1000 + HOUR - 1, &rate));
+    assert_float_equal(rate, 0, 0);
+    assert_false(throttle_is_spent(t, START + HOUR)); /* to ask makes it no younger */
+    assert_false(throttle_read(t, START + 1000 + HOUR, &rate));
+    throttle_touch(t, START + 1000 + HOUR);
+    assert_true(throttle_read(t, START + 1000 + HOUR, &rate));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -65,6 +87,7 @@ int main(void)
         CASE(a_burst_is_paid_for_over_time),
         CASE(an_old_sample_is_forgotten),
         CASE(a_steady_rate_below_the_limit_is_never_spent),
+        CASE(it_is_told_of_for_an_hour_after_it_mattered),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

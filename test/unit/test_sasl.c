@@ -1,6 +1,7 @@
 /* Logging in: JAAS as Java reads it, and both sides of each mechanism against each other and against what is wrong. */
 #include "test.h"
 
+#include "security/digest_md5.h"
 #include "security/sasl.h"
 
 /* ---- JAAS ---- */
@@ -89,15 +90,13 @@ static bool find_scram(void *ctx, enum scram_mechanism m, struct str user, struc
     return true;
 }
 
-static bool find_token(void *ctx, enum scram_mechanism m, struct str id, struct arena *a, struct scram_credential *out,
-                       struct str *owner, int64_t *expires_ms)
+static bool find_token(void *ctx, enum scram_mechanism m, struct str id, struct arena *a, struct sasl_token_login *out)
 {
     (void)ctx;
     if (!str_is(id, "some-id"))
         return false;
-    *out = scram_credential_make(m, STR_LIT("pencil"), 4096, a);
-    *owner = STR_LIT("bob");
-    *expires_ms = 5;
+    *out = (struct sasl_token_login){scram_credential_make(m, STR_LIT("pencil"), 4096, a), STR_LIT("bob"), 5,
+                                     token_life_new(5)};
     return true;
 }
 
@@ -171,7 +170,7 @@ static void scram_lets_in_who_knows_the_password(void **state)
         assert_int_equal(p.last.outcome, SASL_DONE);
         assert_true(p.trusts);
         assert_true(str_is(sasl_server_identity(p.server)->name, "al=i,ce"));
-        assert_false(sasl_server_identity(p.server)->by_token);
+        assert_null(sasl_server_identity(p.server)->token);
         parties_deinit(&p);
         assert_int_equal(outcome_of(m, "S required;", "C required username=\"al=i,ce\" password=wrong;", &accounts),
                          SASL_REFUSED);
@@ -190,7 +189,7 @@ static void scram_takes_tokens_for_their_owners(void **state)
     parties_init(&p, SASL_SCRAM_SHA_256, "S required;", client, &accounts);
     talk(&p);
     assert_int_equal(p.last.outcome, SASL_DONE);
-    assert_true(sasl_server_identity(p.server)->by_token);
+    assert_non_null(sasl_server_identity(p.server)->token);
     assert_true(str_is(sasl_server_identity(p.server)->name, "bob"));
     assert_int_equal(sasl_server_identity(p.server)->expires_ms, 5);
     parties_deinit(&p);
@@ -283,6 +282,42 @@ static void credentials_survive_their_text(void **state)
     arena_deinit(&a);
 }
 
+/* ---- DIGEST-MD5, which only ZooKeeper asks for ---- */
+
+#define CHALLENGE "realm=\"elwood.innosoft.com\",nonce=\"OA6MG9tEQGm2hh\",qop=\"auth\",algorithm=md5-sess,charset=utf-8"
+
+static void digest_md5_is_that_of_rfc_2831(void **state)
+{
+    (void)state;
+    struct arena a = {0};
+    struct digest_login login = {"chris", "secret", "imap/elwood.innosoft.com"};
+    struct digest_answer answer;
+    struct fail fail;
+    assert_true(digest_md5_respond(&login, STR_LIT(CHALLENGE), "OA6MHXh6VqTrRk", &a, &answer, &fail));
+    assert_non_null(strstr(answer.text.p, "response=d388dad90d4bbd760a152321f2143af7,qop=auth"));
+    assert_true(digest_md5_check(&answer, STR_LIT("rspauth=ea40f60335c427b5527b84dbabcdfffd"), &a));
+    assert_false(digest_md5_check(&answer, STR_LIT("rspauth=ea40f60335c427b5527b84dbabcdfffe"), &a));
+    assert_false(digest_md5_check(&answer, STR_LIT("rspauth="), &a));
+    assert_false(digest_md5_check(&answer, STR_LIT(""), &a));
+    arena_deinit(&a);
+}
+
+static void no_challenge_of_digest_md5_is_answered_that_is_none(void **state)
+{
+    (void)state;
+    static const char *const challenges[] = {
+        "",      "nonce", "nonce=", "nonce=\"x", "nonce=\"x\\", "algorithm=md5-sess", "nonce=x,algorithm=md5",
+        "=,=,=", ",,,"};
+    struct digest_login login = {"user", "password", "zookeeper/zk-sasl-md5"};
+    struct digest_answer answer;
+    struct fail fail;
+    for (size_t i = 0; i < ARRAY_LEN(challenges); i++) {
+        struct arena a = {0};
+        assert_false(digest_md5_respond(&login, str_of(challenges[i]), "c", &a, &answer, &fail));
+        arena_deinit(&a);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -295,6 +330,8 @@ int main(void)
         cmocka_unit_test(scram_refuses_what_is_malformed),
         cmocka_unit_test(scram_wants_its_own_nonce_back),
         cmocka_unit_test(credentials_survive_their_text),
+        cmocka_unit_test(digest_md5_is_that_of_rfc_2831),
+        cmocka_unit_test(no_challenge_of_digest_md5_is_answered_that_is_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

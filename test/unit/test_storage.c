@@ -279,6 +279,22 @@ static void a_clean_stop_needs_no_recovery(void **state)
     check_readable(log, 0);
 }
 
+/* Thousands of partitions may have nothing in them: nobody waits for the disk at their end. */
+static void a_log_without_records_is_closed_as_it_was_made(void **state)
+{
+    struct fixture *f = *state;
+    struct stat before, after;
+    char path[256];
+    assert_int_equal(stat(file_in(f, "00000000000000000000.timeindex", path), &before), 0);
+    plog_assign_epoch(f->log, 3, 0);
+    assert_true(plog_close(f->log));
+    assert_int_equal(stat(path, &after), 0);
+    assert_true(before.st_mtim.tv_sec == after.st_mtim.tv_sec && before.st_mtim.tv_nsec == after.st_mtim.tv_nsec);
+    assert_int_equal(access(file_in(f, "00000000000000000000.snapshot", path), F_OK), -1);
+    assert_int_equal(access(file_in(f, "leader-epoch-checkpoint", path), F_OK), -1);
+    assert_int_equal(plog_latest_epoch(reload(f, true, -1)), NO_LEADER_EPOCH); /* as if it had been saved */
+}
+
 /* A copy of a directory that was made while a broker ran, or a disk that kept less than it said. */
 static void a_half_segment_beside_a_clean_mark_is_cut_at_once(void **state)
 {
@@ -487,6 +503,49 @@ ssize_t pread(int fd, void *data, size_t len, off_t pos)
         }
     }
     return syscall(SYS_pread64, fd, data, len, pos);
+}
+
+static int log_syncs; /* of files with records */
+
+int fsync(int fd)
+{
+    char link[64], path[256] = "";
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    if (readlink(link, path, sizeof(path) - 1) > 0)
+        log_syncs += strstr(path, ".log") != NULL;
+    return (int)syscall(SYS_fsync, fd);
+}
+
+/* A broker may have more logs than descriptors. */
+static void a_log_is_open_while_it_is_used(void **state)
+{
+    struct fixture *f = *state;
+    int before = file_refs_open();
+    append(f->log, 5);
+    assert_int_equal(file_refs_open(), before + 1);
+    for (int i = 0; i < 3; i++)
+        assert_false(plog_close_unused_files(f->log)); /* it is not on the disk */
+    assert_int_equal(file_refs_open(), before + 1);
+    assert_int_equal(plog_flush(f->log), ERR_NONE);
+    for (int i = 0; i < 3; i++)
+        assert_true(plog_close_unused_files(f->log));
+    assert_int_equal(file_refs_open(), before);
+    check_readable(f->log, 0);
+    append(f->log, 5);
+    assert_true(plog_close(f->log));
+    reload(f, true, -1);
+    assert_int_equal(file_refs_open(), before);
+    check_readable(f->log, 0);
+}
+
+static void what_a_crash_has_left_is_synced_though_nobody_uses_it(void **state)
+{
+    struct fixture *f = *state;
+    append(f->log, 5);
+    reload(f, false, 0);
+    log_syncs = 0;
+    assert_int_equal(plog_flush(f->log), ERR_NONE);
+    assert_int_equal(log_syncs, 1);
 }
 
 static void assert_cannot_be_loaded(struct fixture *f, const struct plog_origin *origin)
@@ -1004,6 +1063,7 @@ int main(void)
         CASE(damaged_indexes_are_rebuilt),
         CASE(rebuilding_an_index_keeps_the_epochs),
         CASE(a_clean_stop_needs_no_recovery),
+        CASE(a_log_without_records_is_closed_as_it_was_made),
         CASE(a_half_segment_beside_a_clean_mark_is_cut_at_once),
         CASE(times_are_found),
         CASE(records_without_times_are_not_in_the_time_index),
@@ -1014,6 +1074,8 @@ int main(void)
         CASE(what_follows_a_refused_first_batch_is_refused),
         CASE(batches_before_the_snapshots_are_duplicates_too),
         CASE(what_was_refused_is_not_saved),
+        CASE(a_log_is_open_while_it_is_used),
+        CASE(what_a_crash_has_left_is_synced_though_nobody_uses_it),
         CASE(a_disk_that_fails_while_recovering_takes_no_records),
         CASE(a_batch_that_may_be_a_duplicate_is_not_out_of_order_on_a_disk_that_fails),
         CASE(what_lies_beside_the_log_is_there_though_it_cannot_be_read),

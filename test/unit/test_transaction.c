@@ -722,7 +722,8 @@ static void questions_gather_while_one_is_under_way(void **state UNUSED)
 {
     struct asker a = {.coordinator = 3};
     struct asked x[4];
-    a.verifier = verifier_new(&(struct verifier_options){coordinator_of, note_question, &a});
+    a.verifier =
+        verifier_new(&(struct verifier_options){.coordinator_of = coordinator_of, .send = note_question, .ctx = &a});
     verify(&a, &x[0], 0, 1, true);
     verify(&a, &x[1], 0, 1, true);
     verify(&a, &x[2], 0, 2, false);
@@ -745,7 +746,8 @@ static void nobody_to_ask_is_an_error_but_an_old_coordinator_is_not(void **state
 {
     struct asker a = {.coordinator = TXN_NO_LEADER};
     struct asked x;
-    a.verifier = verifier_new(&(struct verifier_options){coordinator_of, note_question, &a});
+    a.verifier =
+        verifier_new(&(struct verifier_options){.coordinator_of = coordinator_of, .send = note_question, .ctx = &a});
     verify(&a, &x, 0, 1, true);
     assert_int_equal(x.errors[0], ERR_COORDINATOR_NOT_AVAILABLE);
     a.coordinator = 3;

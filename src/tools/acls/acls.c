@@ -4,8 +4,6 @@
  */
 #include "tools/acls/acls.h"
 
-#include <ctype.h>
-
 static const struct option_spec specs[] = {
     {"bootstrap-server", OPTION_VALUE, "server to connect to",
      "The brokers to connect to, as host1:port1,host2:port2. Without it --authorizer-properties is needed.", NULL},
@@ -45,7 +43,7 @@ static const struct option_spec specs[] = {
     {"consumer", OPTION_FLAG, NULL, "What a consumer needs: Read and Describe on topics, Read on groups.", NULL},
     {"force", OPTION_FLAG, NULL, "Ask no questions.", NULL},
     {"zk-tls-config-file", OPTION_VALUE, "Authorizer ZooKeeper TLS configuration",
-     "DEPRECATED: Property file for TLS to ZooKeeper. Refused: not supported yet.", NULL},
+     "DEPRECATED: Property file with zookeeper.ssl.* for TLS to ZooKeeper.", NULL},
     {"user-principal", OPTION_VALUE, "user-principal",
      "A user as a resource, whose delegation tokens others may create or describe.", NULL},
 };
@@ -139,24 +137,14 @@ static bool read_pattern(struct acl_command *c, struct fail *fail)
 
 /* ---- What the ACLs are ---- */
 
-static struct str trim(const char *text)
-{
-    struct str s = str_of(text);
-    for (; s.len > 0 && isspace((unsigned char)*s.p); s.p++)
-        s.len--;
-    while (s.len > 0 && isspace((unsigned char)s.p[s.len - 1]))
-        s.len--;
-    return s;
-}
-
 static bool check_principals(const struct options *o, const char *option, struct fail *fail)
 {
     const struct option_value *v = options_all(o, option);
     struct principal ignored;
     for (int i = 0; v->values != NULL && i < v->count; i++)
-        if (v->values[i] != NULL && !principal_parse(trim(v->values[i]), &ignored))
+        if (v->values[i] != NULL && !principal_parse(str_trim(str_of(v->values[i])), &ignored))
             return fail_set(fail, "expected a string in format principalType:principalName but got %.*s",
-                            STR_ARGS(trim(v->values[i])));
+                            STR_ARGS(str_trim(str_of(v->values[i]))));
     return true;
 }
 
@@ -172,8 +160,8 @@ static void multiply(struct acl_command *c, struct wanted *w, enum acl_permissio
     for (int i = 0; i < who->count; i++)
         for (int o = ACL_ALL; o < ACL_OPERATIONS; o++)
             for (int h = 0; (operations >> o & 1) && h < host_count; h++)
-                w->entries[w->count++] =
-                    (struct acl_entry){trim(who->values[i]), trim(hosts[h]), (enum acl_operation)o, permission};
+                w->entries[w->count++] = (struct acl_entry){
+                    str_trim(str_of(who->values[i])), str_trim(str_of(hosts[h])), (enum acl_operation)o, permission};
 }
 
 static int32_t most_entries(const struct acl_command *c)
@@ -230,7 +218,7 @@ static void want_named(struct acl_command *c, const uint32_t operations[ACL_TYPE
     for (size_t i = 0; i < ARRAY_LEN(named); i++) {
         const struct option_value *v = options_all(o, named[i].option);
         for (int k = 0; operations[named[i].type] != 0 && k < v->count; k++)
-            want(c, named[i].type, trim(v->values[k]), c->pattern, operations[named[i].type]);
+            want(c, named[i].type, str_trim(str_of(v->values[k])), c->pattern, operations[named[i].type]);
         bool cluster = c->pattern == ACL_LITERAL && (options_has(o, "cluster") || options_has(o, "idempotent"));
         if (named[i].type == ACL_TOPIC && cluster && operations[ACL_CLUSTER] != 0)
             want(c, ACL_CLUSTER, STR_LIT(ACL_CLUSTER_NAME), ACL_LITERAL, operations[ACL_CLUSTER]);
@@ -261,7 +249,7 @@ static uint32_t given_operations(const struct options *o)
     enum acl_operation operation;
     uint32_t bits = v->count == 0 ? 1 << ACL_ALL : 0;
     for (int i = 0; i < v->count; i++)
-        bits |= acl_operation_parse(trim(v->values[i]), &operation) ? UINT32_C(1) << operation : 1;
+        bits |= acl_operation_parse(str_trim(str_of(v->values[i])), &operation) ? UINT32_C(1) << operation : 1;
     return bits;
 }
 
@@ -463,7 +451,7 @@ static bool list_acls(struct acl_command *c, struct fail *fail)
     for (int i = 0; i < principals->count; i++) {
         if (principals->values == NULL || principals->values[i] == NULL)
             continue;
-        struct str principal = trim(principals->values[i]);
+        struct str principal = str_trim(str_of(principals->values[i]));
         printf("ACLs for principal `%.*s`\n", STR_ARGS(principal));
         print_bindings(all, count, principal);
         some = true;
@@ -486,11 +474,9 @@ static const char *zookeeper_of(struct acl_command *c, struct fail *fail)
         else if (strncmp(v->values[i], "authorizer.zookeeper.url=", strlen("authorizer.zookeeper.url=")) == 0)
             own = v->values[i] + strlen("authorizer.zookeeper.url=");
         else if (strstr(v->values[i], "zookeeper.ssl.client.enable=true") != NULL)
-            fail_set(fail, "%s: TLS to ZooKeeper is not supported yet", v->values[i]);
+            fail_set(fail, "%s: TLS to ZooKeeper is told by --zk-tls-config-file", v->values[i]);
     }
-    if (options_has(c->options, "zk-tls-config-file"))
-        fail_set(fail, "TLS to ZooKeeper is not supported yet");
-    else if (class != NULL && strcmp(class, "kafka.security.authorizer.AclAuthorizer") != 0)
+    if (class != NULL && strcmp(class, "kafka.security.authorizer.AclAuthorizer") != 0)
         fail_set(fail, "%s is not an authorizer that this tool knows", class);
     else if (connect == NULL)
         fail_set(fail, "Missing required configuration \"zookeeper.connect\" which has no default value.");
@@ -503,7 +489,7 @@ static bool open_way(struct acl_command *c, struct fail *fail)
     if (options_has(o, "bootstrap-server"))
         return acls_by_requests(options_get(o, "bootstrap-server"), options_get(o, "command-config"), &c->way, fail);
     const char *zookeeper = zookeeper_of(c, fail);
-    return zookeeper != NULL && acls_by_znodes(zookeeper, &c->way, fail);
+    return zookeeper != NULL && acls_by_znodes(zookeeper, options_get(c->options, "zk-tls-config-file"), &c->way, fail);
 }
 
 static bool acls_execute(struct acl_command *c, struct fail *fail)

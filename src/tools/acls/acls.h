@@ -22,6 +22,6 @@ struct acl_way {
 };
 
 bool acls_by_requests(const char *bootstrap, const char *command_config, struct acl_way *out, struct fail *fail);
-bool acls_by_znodes(const char *connect, struct acl_way *out, struct fail *fail);
+bool acls_by_znodes(const char *connect, const char *tls_file, struct acl_way *out, struct fail *fail);
 
 #endif

@@ -152,9 +152,9 @@ static void acls_loaded(void *ctx, const struct fail *fail)
     zk_session_wake(x->session);
 }
 
-bool acls_by_znodes(const char *connect, struct acl_way *out, struct fail *fail)
+bool acls_by_znodes(const char *connect, const char *tls_file, struct acl_way *out, struct fail *fail)
 {
-    struct zk_session *session = zk_session_open(connect, fail);
+    struct zk_session *session = zk_session_open(connect, tls_file, fail);
     if (session == NULL)
         return false;
     struct acls_session *x = xcalloc(1, sizeof(*x));

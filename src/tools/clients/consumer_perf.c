@@ -1,9 +1,10 @@
 /* kafka-consumer-perf-test: how fast records are read. */
 #include <inttypes.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "logging/date_format.h"
+#include "tools/kit/java_time.h"
 #include "tools/kit/rd_client.h"
 
 static const struct option_spec specs[] = {
@@ -27,8 +28,8 @@ static const struct option_spec specs[] = {
     {"timeout", OPTION_VALUE, "milliseconds", "The maximum allowed time in milliseconds between returned records.",
      "10000"},
     {"reporting-interval", OPTION_VALUE, "interval_ms", "Interval in milliseconds at which to print progress.", "5000"},
-    {"date-format", OPTION_VALUE, "date format",
-     "How to print times, by the letters of Java's SimpleDateFormat: y M d H m s S.", "yyyy-MM-dd HH:mm:ss:SSS"},
+    {"date-format", OPTION_VALUE, "date format", "How to print times, as Java's SimpleDateFormat has it.",
+     "yyyy-MM-dd HH:mm:ss:SSS"},
     {"hide-header", OPTION_FLAG, NULL, "Leave out the line with the names of the figures.", NULL},
 };
 
@@ -44,29 +45,12 @@ struct perf {
 
 /* ---- Printing ---- */
 
-/* Runs of the letters y M d H m s S become numbers of that many digits. */
 static void print_date(const char *format, int64_t wall_ms)
 {
-    time_t seconds = (time_t)(wall_ms / 1000);
-    struct tm tm;
-    localtime_r(&seconds, &tm);
-    const struct {
-        char letter;
-        int value;
-    } parts[] = {{'y', tm.tm_year + 1900}, {'M', tm.tm_mon + 1}, {'d', tm.tm_mday},           {'H', tm.tm_hour},
-                 {'m', tm.tm_min},         {'s', tm.tm_sec},     {'S', (int)(wall_ms % 1000)}};
-    while (*format != '\0') {
-        size_t run = 1, i = 0;
-        while (format[run] == *format)
-            run++;
-        while (i < ARRAY_LEN(parts) && parts[i].letter != *format)
-            i++;
-        if (i < ARRAY_LEN(parts))
-            printf("%0*d", (int)run, *format == 'y' && run == 2 ? parts[i].value % 100 : parts[i].value);
-        else
-            printf("%.*s", (int)run, format);
-        format += run;
-    }
+    struct strbuf text = {0};
+    date_format_put(format, wall_ms, false, &text);
+    fputs(text.len > 0 ? text.p : "", stdout);
+    strbuf_deinit(&text);
 }
 
 static double per_second(double amount, int64_t ms)
@@ -254,7 +238,7 @@ int tool_consumer_perf(int argc, char **argv)
     if (code < 0) {
         p.detailed = options_has(&o, "show-detailed-stats");
         p.date_format = options_get(&o, "date-format");
-        code = consumer_perf_run(&o, &p, &props, &fail) ? 0 : 1;
+        code = java_date_format_check(p.date_format, &fail) && consumer_perf_run(&o, &p, &props, &fail) ? 0 : 1;
         if (code != 0)
             fprintf(stderr, "%s\n", fail.text);
     }

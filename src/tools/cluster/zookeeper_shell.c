@@ -347,21 +347,47 @@ static int run_lines(struct shell *s, const char *connect)
     return code;
 }
 
+/* The option may stand anywhere behind the address, as with Kafka's. False: it lacks its file. */
+static bool take_tls_file(int *argc, char **argv, const char **file)
+{
+    static const char option[] = "-zk-tls-config-file";
+    int at = 2;
+    while (at < *argc && strcmp(argv[at], option) != 0)
+        at++;
+    if (at >= *argc)
+        return true;
+    if (at + 1 == *argc) {
+        fprintf(stderr, "Error: no filename provided with option %s\n", option);
+        return false;
+    }
+    *file = argv[at + 1];
+    memmove(&argv[at], &argv[at + 2], sizeof(*argv) * (size_t)(*argc - at - 2));
+    *argc -= 2;
+    return true;
+}
+
+static int shell_usage(struct shell *s, const char *name, bool asked_for)
+{
+    fprintf(asked_for ? stdout : stderr,
+            "USAGE: %s zookeeper_host:port[/path] [-zk-tls-config-file file] [command [args...]]\nCommands:\n", name);
+    if (asked_for)
+        do_help(s);
+    return asked_for ? 0 : 1;
+}
+
 int tool_zookeeper_shell(int argc, char **argv)
 {
     struct shell s = {0};
     struct fail fail;
+    const char *tls_file = NULL;
     bool help = argc >= 2 && strcmp(argv[1], "--help") == 0;
-    if (argc < 2 || help || argv[1][0] == '-') {
-        fprintf(help ? stdout : stderr, "USAGE: %s zookeeper_host:port[/path] [command [args...]]\nCommands:\n",
-                argv[0]);
-        if (help)
-            do_help(&s);
-        return help ? 0 : 1;
-    }
+    if (argc < 2 || help || argv[1][0] == '-')
+        return shell_usage(&s, argv[0], help);
+    if (!take_tls_file(&argc, argv, &tls_file))
+        return 1;
     printf("Connecting to %s\n", argv[1]);
     fflush(stdout);
-    s.session = zk_session_open(argv[1], &fail);
+    s.session = zk_session_open(argv[1], tls_file, &fail);
     if (s.session == NULL) {
         fprintf(stderr, "%s\n", fail.text);
         return 1;

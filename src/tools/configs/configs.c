@@ -16,7 +16,7 @@ static const struct option_spec specs[] = {
      "The ZooKeeper connection in the form host:port,host:port/chroot: for the SCRAM credentials of users, and for settings of brokers that do not run.",
      NULL},
     {"zk-tls-config-file", OPTION_VALUE, "ZooKeeper TLS configuration",
-     "Property file for TLS to ZooKeeper. Refused: not supported yet.", NULL},
+     "Property file with zookeeper.ssl.* for TLS to ZooKeeper.", NULL},
     {"command-config", OPTION_VALUE, "command config property file",
      "Property file with configs for the admin client; only with --bootstrap-server.", NULL},
     {"alter", OPTION_FLAG, NULL, "Alter the configuration for the entity.", NULL},
@@ -411,11 +411,9 @@ static bool configs_go_by_znodes(const struct options *o, struct config_command 
 {
     puts("Warning: --zookeeper is deprecated and will be removed in a future version of Kafka.\n"
          "Use --bootstrap-server instead to specify a broker to connect to.");
-    if (options_has(o, "zk-tls-config-file"))
-        return fail_set(fail, "--zk-tls-config-file: TLS to ZooKeeper is not supported yet");
     if (c->alter && !read_changes(o, c, fail))
         return false;
-    return configs_by_znodes(c, options_get(o, "zookeeper"), fail);
+    return configs_by_znodes(c, options_get(o, "zookeeper"), options_get(o, "zk-tls-config-file"), fail);
 }
 
 static bool configs_tool_run(const struct options *o, struct config_command *c, struct fail *fail)

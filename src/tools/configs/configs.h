@@ -31,7 +31,9 @@ struct config_command {
 
 bool configs_of_resources(struct config_command *c, struct fail *fail) NODISCARD;
 bool configs_of_clients(struct config_command *c, struct fail *fail) NODISCARD;
-bool configs_by_znodes(struct config_command *c, const char *connect, struct fail *fail) NODISCARD;
+/* `tls_file` has zookeeper.ssl.*, NULL if there is none. */
+bool configs_by_znodes(struct config_command *c, const char *connect, const char *tls_file,
+                       struct fail *fail) NODISCARD;
 
 bool config_entity_is(const struct config_command *c, const char *type);
 /* The value that was given for the key, or NULL. */

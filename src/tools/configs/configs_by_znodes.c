@@ -320,12 +320,12 @@ static bool configs_by_znodes_describe(struct config_command *c, struct zk_sessi
     return true;
 }
 
-bool configs_by_znodes(struct config_command *c, const char *connect, struct fail *fail)
+bool configs_by_znodes(struct config_command *c, const char *connect, const char *tls_file, struct fail *fail)
 {
     struct entity e = {0};
     if (!parse_entity(c, &e, fail))
         return false;
-    struct zk_session *s = zk_session_open(connect, fail);
+    struct zk_session *s = zk_session_open(connect, tls_file, fail);
     c->thrown = s == NULL;
     bool ok =
         s != NULL && (c->alter ? configs_by_znodes_alter(c, s, &e, fail) : configs_by_znodes_describe(c, s, e, fail));

@@ -139,6 +139,7 @@ void asker_free(struct asker *a)
     while (loop_drain(a->loop))
         ; /* what a handshake has left */
     client_route_deinit(&a->route);
+    sasl_login_deinit(&a->security.login);
     arena_deinit(&a->memory);
     loop_free(a->loop);
     free(a);

@@ -30,7 +30,8 @@ static bool read_login(const struct getter *g, struct arena *a, struct sasl_logi
     const char *name = property(g, "sasl.mechanism");
     if (!sasl_mechanism_parse(str_of(name != NULL ? name : "GSSAPI"), &mechanism))
         return fail_set(fail, "sasl.mechanism %s is not known here", name != NULL ? name : "GSSAPI");
-    return sasl_client_login_of(property(g, "sasl.jaas.config"), mechanism, a, out, fail);
+    struct login_settings settings = login_settings_of_client(g->get, g->properties);
+    return sasl_client_login_of(&settings, mechanism, a, out, fail);
 }
 
 bool client_security_read(const char *(*get)(const void *properties, const char *name), const void *properties,

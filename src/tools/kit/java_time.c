@@ -1,6 +1,7 @@
 #include "tools/kit/java_time.h"
 
 #include <ctype.h>
+#include <string.h>
 #include <time.h>
 
 enum {
@@ -162,4 +163,27 @@ static bool parse_duration(const char *at, int64_t *ms)
 bool java_duration(const char *text, int64_t *ms, struct fail *fail)
 {
     return parse_duration(text, ms) || fail_set(fail, "Text cannot be parsed to a Duration");
+}
+
+/* ---- Formats ---- */
+
+static const char date_letters[] = "yMdDHkKhmsSEazZ";
+
+static size_t quoted_length(const char *format)
+{
+    const char *end = strchr(format + 1, '\'');
+    return end != NULL ? (size_t)(end - format) + 1 : strlen(format);
+}
+
+bool java_date_format_check(const char *format, struct fail *fail)
+{
+    for (const char *c = format; *c != '\0'; c++) {
+        if (*c == '\'' && strchr(c + 1, '\'') == NULL)
+            return fail_set(fail, "Unterminated quote");
+        if (*c == '\'')
+            c += quoted_length(c) - 1;
+        else if (isalpha((unsigned char)*c) && strchr(date_letters, *c) == NULL)
+            return fail_set(fail, "Illegal pattern character '%c'", *c);
+    }
+    return true;
 }

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "tools/kit/completion.h"
 #include "tools/kit/tool.h"
 
 enum { HELP_COLUMN = 40, HELP_WIDTH = 72 };
@@ -57,6 +58,12 @@ static void print_usage(const struct options *o, FILE *to)
         {"help", OPTION_FLAG, NULL, "Print usage information.", NULL},
         {"version", OPTION_FLAG, NULL, "Display Kafka version.", NULL},
     };
+    for (int i = 0; completion_wanted && i < o->spec_count; i++)
+        completion_print("--", o->specs[i].name, o->specs[i].kind != OPTION_FLAG, o->specs[i].help);
+    for (size_t i = 0; completion_wanted && i < ARRAY_LEN(always); i++)
+        completion_print("--", always[i].name, false, always[i].help);
+    if (completion_wanted)
+        return;
     fprintf(to, "%-*s %s\n%-*s %s\n", HELP_COLUMN, "Option", "Description", HELP_COLUMN, "------", "-----------");
     for (int i = 0; i < o->spec_count; i++)
         print_option(to, &o->specs[i]);
@@ -143,7 +150,8 @@ int options_parse(struct options *o, const struct option_spec *specs, int spec_c
         return options_complain(o, "%s", purpose);
     for (int i = 1, taken; i < argc; i += taken) {
         if (strcmp(argv[i], "--help") == 0) {
-            puts(purpose);
+            if (!completion_wanted)
+                puts(purpose);
             print_usage(o, stdout);
             return 0;
         }

@@ -6,7 +6,7 @@
 
 #include "base/clock.h"
 #include "config/properties.h"
-#include "tools/kit/client_security.h"
+#include "tools/kit/rd_security.h"
 
 /* ---- Properties ---- */
 
@@ -90,8 +90,20 @@ static const struct name {
     {"buffer.memory", "queue.buffering.max.kbytes", BYTES_TO_KBYTES},
     {"fetch.max.wait.ms", "fetch.wait.max.ms", SAME_VALUE},
     {"partition.assignment.strategy", "partition.assignment.strategy", ASSIGNOR},
-    {"sasl.jaas.config", NULL, NOTHING}, /* these are of set_security() */
+    {"sasl.jaas.config", NULL, NOTHING}, /* these are of rd_security_set() */
     {"sasl.mechanism", NULL, NOTHING},
+    {"sasl.kerberos.service.name", NULL, NOTHING},
+    {"sasl.kerberos.kinit.cmd", NULL, NOTHING},
+    {"sasl.login.callback.handler.class", NULL, NOTHING},
+    {"sasl.login.connect.timeout.ms", NULL, NOTHING},
+    {"sasl.login.read.timeout.ms", NULL, NOTHING},
+    {"sasl.login.refresh.buffer.seconds", NULL, NOTHING},
+    {"sasl.login.refresh.min.period.seconds", NULL, NOTHING},
+    {"sasl.login.refresh.window.factor", NULL, NOTHING},
+    {"sasl.login.refresh.window.jitter", NULL, NOTHING},
+    {"sasl.login.retry.backoff.max.ms", NULL, NOTHING},
+    {"sasl.login.retry.backoff.ms", NULL, NOTHING},
+    {"sasl.oauthbearer.token.endpoint.url", NULL, NOTHING},
     {"ssl.truststore.location", NULL, NOTHING},
     {"ssl.truststore.certificates", NULL, NOTHING},
     {"ssl.truststore.type", NULL, NOTHING},
@@ -141,47 +153,6 @@ static bool set_assignor(rd_kafka_conf_t *conf, const char *name, const char *va
     return set(conf, name, value, fail);
 }
 
-static const char *rd_property(const void *properties, const char *name)
-{
-    return rd_props_get(properties, name);
-}
-
-static bool set_pem(rd_kafka_conf_t *conf, const char *name, const char *pem, struct fail *fail)
-{
-    return pem == NULL || set(conf, name, pem, fail);
-}
-
-/* Whatever the stores are, librdkafka gets them as PEM. */
-static bool set_stores(rd_kafka_conf_t *conf, const struct tls_settings *tls, struct arena *a, struct fail *fail)
-{
-    const char *key, *chain, *none, *anchors;
-    return client_security_pem(&tls->keys, KEYSTORE_KEYS, a, &key, &chain, fail) &&
-           client_security_pem(&tls->trust, KEYSTORE_TRUST, a, &none, &anchors, fail) &&
-           set_pem(conf, "ssl.key.pem", key, fail) && set_pem(conf, "ssl.certificate.pem", chain, fail) &&
-           set_pem(conf, "ssl.ca.pem", anchors, fail) &&
-           set(conf, "ssl.endpoint.identification.algorithm", tls->check_host ? "https" : "none", fail);
-}
-
-static bool set_login(rd_kafka_conf_t *conf, const struct sasl_login *login, struct fail *fail)
-{
-    const char *user = jaas_option(&login->module, "username"), *password = jaas_option(&login->module, "password");
-    if (user == NULL || password == NULL)
-        return fail_set(fail, "sasl.jaas.config: the login module has no username or no password");
-    return set(conf, "sasl.mechanism", sasl_mechanism_name(login->mechanism), fail) &&
-           set(conf, "sasl.username", user, fail) && set(conf, "sasl.password", password, fail);
-}
-
-static bool set_security(rd_kafka_conf_t *conf, const struct rd_props *p, struct fail *fail)
-{
-    struct arena a = {0};
-    struct client_security security;
-    bool ok = client_security_read(rd_property, p, &a, &security, fail) &&
-              (!security.encrypts || set_stores(conf, &security.tls, &a, fail)) &&
-              (!security.logs_in || set_login(conf, &security.login, fail));
-    arena_deinit(&a);
-    return ok;
-}
-
 static bool set_java(rd_kafka_conf_t *conf, const char *java, const char *value, struct fail *fail)
 {
     char number[32];
@@ -227,18 +198,36 @@ static bool set_defaults(rd_kafka_conf_t *conf, rd_kafka_type_t type, const stru
     return true;
 }
 
+/* Java's clients do not try again to log in, which could lock an account; what a producer has waiting fails. */
+static void on_error(rd_kafka_t *rk, int err, const char *reason, void *opaque UNUSED)
+{
+    if (err != RD_KAFKA_RESP_ERR__AUTHENTICATION) {
+        fprintf(stderr, "WARN %s: %s\n", rd_kafka_err2str(err), reason);
+        return;
+    }
+    if (atomic_exchange(&tool_refused, true))
+        return;
+    fprintf(stderr, "ERROR %s\n", reason);
+    atomic_store(&tool_interrupted, true);
+    if (rd_kafka_type(rk) == RD_KAFKA_PRODUCER)
+        rd_kafka_purge(rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+}
+
 rd_kafka_t *rd_client_new(rd_kafka_type_t type, const struct rd_props *p, rd_kafka_conf_t *conf, struct fail *fail)
 {
     char why[512];
-    bool ok = set_defaults(conf, type, p, fail) && set_security(conf, p, fail);
+    bool ok = set_defaults(conf, type, p, fail) && rd_security_set(conf, p, fail);
     for (size_t i = 0; ok && i < p->count; i += 2)
         ok = set_java(conf, p->pairs[i], p->pairs[i + 1], fail);
+    rd_kafka_conf_set_error_cb(conf, on_error);
     rd_kafka_t *rk = ok ? rd_kafka_new(type, conf, why, sizeof(why)) : NULL;
     if (rk == NULL) {
         rd_kafka_conf_destroy(conf);
         if (ok)
             fail_set(fail, "%s", why);
+        return NULL;
     }
+    rd_security_begin(rk);
     return rk;
 }
 
@@ -254,7 +243,7 @@ void rd_client_pace(rd_kafka_t *rk, int64_t began_ms, int64_t n, double rate)
 
 /* ---- Signals ---- */
 
-atomic_bool tool_interrupted;
+atomic_bool tool_interrupted, tool_refused;
 
 static void rd_client_on_signal(int signo UNUSED)
 {

@@ -35,8 +35,10 @@ rd_kafka_t *rd_client_new(rd_kafka_type_t type, const struct rd_props *p, rd_kaf
 /* Serves answers until the `n`-th of `rate` things a second is due, or a signal comes. Rates from 0 down: at once. */
 void rd_client_pace(rd_kafka_t *rk, int64_t began_ms, int64_t n, double rate);
 
-/* Set by SIGINT and SIGTERM once tool_catch_signals() was called. */
+/* Set by SIGINT and SIGTERM once tool_catch_signals() was called, and when a broker refuses the login. */
 extern atomic_bool tool_interrupted;
+/* A broker has refused the login, or nothing could be had to log in by: the tool fails, as Java's clients do. */
+extern atomic_bool tool_refused;
 void tool_catch_signals(void);
 
 #endif

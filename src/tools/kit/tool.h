@@ -19,9 +19,14 @@ int tool_configs(int argc, char **argv);
 int tool_delete_records(int argc, char **argv);
 int tool_get_offsets(int argc, char **argv);
 int tool_broker_api_versions(int argc, char **argv);
+int tool_cluster(int argc, char **argv);
+int tool_features(int argc, char **argv);
+int tool_jmx(int argc, char **argv);
+int tool_top(int argc, char **argv);
 int tool_dump_log(int argc, char **argv);
 int tool_producer_perf(int argc, char **argv);
 int tool_consumer_perf(int argc, char **argv);
+int tool_e2e_latency(int argc, char **argv);
 int tool_reassign_partitions(int argc, char **argv);
 int tool_leader_election(int argc, char **argv);
 int tool_replica_verification(int argc, char **argv);
@@ -31,7 +36,9 @@ int tool_streams_reset(int argc, char **argv);
 int tool_verifiable_producer(int argc, char **argv);
 int tool_verifiable_consumer(int argc, char **argv);
 int tool_acls(int argc, char **argv);
+int tool_delegation_tokens(int argc, char **argv);
 int tool_zookeeper_shell(int argc, char **argv);
+int tool_security_migration(int argc, char **argv);
 
 /* ---- Options: --name value, --name=value, or --name alone ---- */
 

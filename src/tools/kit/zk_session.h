@@ -7,8 +7,11 @@
 
 struct zk_session;
 
-/* Waits until the session is there, at most 30 s. */
-struct zk_session *zk_session_open(const char *connect, struct fail *fail);
+/* Waits until the session is there, at most 30 s. `tls_file` has zookeeper.ssl.*; NULL: there is none. */
+struct zk_session *zk_session_open(const char *connect, const char *tls_file, struct fail *fail);
+/* The same with time-outs of the tool's own. */
+struct zk_session *zk_session_open_within(const char *connect, const char *tls_file, int32_t session_ms,
+                                          int32_t connection_ms, struct fail *fail);
 /* Ends the session, and with it what is open; the loop is there until zk_session_close(), which may come alone. */
 void zk_session_end(struct zk_session *s);
 void zk_session_close(struct zk_session *s);

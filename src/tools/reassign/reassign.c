@@ -457,6 +457,16 @@ static void reassign_print_state(const struct placement *target, const struct pl
     }
 }
 
+/* Those of the reassignments that the file is about. */
+static struct placements reassign_of_targets(struct job *j, const struct placements *ongoing)
+{
+    struct placements found = {ARENA_ARRAY(&j->b->arena, struct placement, ongoing->n + 1), 0};
+    for (int32_t i = 0; i < ongoing->n; i++)
+        if (placements_find(&j->targets, ongoing->v[i].topic, ongoing->v[i].partition) != NULL)
+            found.v[found.n++] = ongoing->v[i];
+    return found;
+}
+
 static bool reassign_verify(struct job *j, struct fail *fail)
 {
     struct placements ongoing, current;
@@ -477,8 +487,12 @@ static bool reassign_verify(struct job *j, struct fail *fail)
         reassign_print_state(t, placements_find(&current, t->topic, t->partition),
                              placements_find(&ongoing, t->topic, t->partition) != NULL);
     }
-    if (!reassign_goes_by_znodes(j) && !reassign_verify_dirs(j->b, &j->moves, &moves_done, fail))
-        return false;
+    if (!reassign_goes_by_znodes(j)) {
+        if (!reassign_verify_dirs(j->b, &j->moves, &moves_done, fail))
+            return false;
+        struct placements moving = reassign_of_targets(j, &ongoing);
+        reassign_print_progress(j->b, &moving, &j->moves);
+    }
     return ongoing.n > 0 || !moves_done || options_has(j->o, "preserve-throttles") ||
            reassign_unthrottle(j->b, &j->targets, fail);
 }

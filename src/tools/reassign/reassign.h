@@ -36,6 +36,7 @@ struct dir_move { /* a replica that is to be in a certain log directory of its b
     int32_t partition, broker;
     struct str target;
     struct str current, future; /* where it is, and where it is being copied to; null if nowhere */
+    int64_t bytes, future_bytes;
     int32_t place;
     bool started;
 };
@@ -46,6 +47,8 @@ struct dir_moves { /* by broker, topic and partition */
 };
 
 void dir_moves_sort(struct dir_moves *m);
+/* The first of that replica, among sorted ones; NULL: none. */
+struct dir_move *dir_moves_find(const struct dir_moves *m, int32_t broker, struct str topic, int32_t partition);
 
 struct config_change { /* keys of one topic or broker; a value of NULL deletes the key */
     struct str topic;
@@ -98,6 +101,13 @@ bool reassign_throttle_dirs(struct reassign_backend *b, const struct dir_moves *
 bool reassign_unthrottle(struct reassign_backend *b, const struct placements *targets, struct fail *fail) NODISCARD;
 
 /* ---- Log directories ---- */
+
+/*
+ * Says on standard error how far the replicas are that are being copied, how fast that goes and how long it will take:
+ * those of reassignments that go on, and of moves. Takes two seconds if there are any.
+ */
+void reassign_print_progress(struct reassign_backend *b, const struct placements *moving,
+                             const struct dir_moves *moves);
 
 /* Prints where each replica is on its way; `done` if each is somewhere and none is under way. */
 bool reassign_verify_dirs(struct reassign_backend *b, struct dir_moves *moves, bool *done, struct fail *fail) NODISCARD;

@@ -211,9 +211,16 @@ static bool configure_by_requests(struct reassign_backend *b, const struct confi
 static void note_dir(struct dir_move *from, const struct dir_move *to, struct str dir, struct str topic,
                      const struct describe_log_dirs_partition *p)
 {
-    for (; from < to; from++)
-        if (from->partition == p->partition_index && str_eq(from->topic, topic))
-            *(p->is_future_key ? &from->future : &from->current) = dir;
+    const struct dir_moves all = {from, (int32_t)(to - from)};
+    struct dir_move *m = dir_moves_find(&all, from->broker, topic, p->partition_index);
+    for (; m != NULL && m < to && m->partition == p->partition_index && str_eq(m->topic, topic); m++)
+        if (p->is_future_key) {
+            m->future = dir;
+            m->future_bytes = p->partition_size;
+        } else {
+            m->current = dir;
+            m->bytes = p->partition_size;
+        }
 }
 
 static bool find_on_broker(struct reassign_backend *b, struct dir_move *from, const struct dir_move *to,

@@ -157,7 +157,7 @@ static void reassign_close_by_znodes(struct reassign_backend *b)
 
 struct reassign_backend *reassign_by_znodes(const char *connect, struct fail *fail)
 {
-    struct zk_session *session = zk_session_open(connect, fail);
+    struct zk_session *session = zk_session_open(connect, NULL, fail);
     if (session == NULL)
         return NULL;
     struct by_znodes *self = xcalloc(1, sizeof(*self));

@@ -52,15 +52,32 @@ struct str *placements_topics(struct arena *a, const struct placements *p, int32
     return topics;
 }
 
+static int reassign_file_replica_order(const struct dir_move *x, int32_t broker, struct str topic, int32_t partition)
+{
+    if (x->broker != broker)
+        return (x->broker > broker) - (x->broker < broker);
+    int order = str_cmp(x->topic, topic);
+    return order != 0 ? order : (x->partition > partition) - (x->partition < partition);
+}
+
 static int reassign_file_by_replica(const void *a, const void *b)
 {
     const struct dir_move *x = a, *y = b;
-    if (x->broker != y->broker)
-        return (x->broker > y->broker) - (x->broker < y->broker);
-    int order = str_cmp(x->topic, y->topic);
-    if (order == 0)
-        order = (x->partition > y->partition) - (x->partition < y->partition);
+    int order = reassign_file_replica_order(x, y->broker, y->topic, y->partition);
     return order != 0 ? order : x->place - y->place;
+}
+
+struct dir_move *dir_moves_find(const struct dir_moves *m, int32_t broker, struct str topic, int32_t partition)
+{
+    int32_t low = 0, high = m->n;
+    while (low < high) {
+        int32_t mid = (low + high) / 2;
+        if (reassign_file_replica_order(&m->v[mid], broker, topic, partition) < 0)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low < m->n && reassign_file_replica_order(&m->v[low], broker, topic, partition) == 0 ? &m->v[low] : NULL;
 }
 
 void dir_moves_sort(struct dir_moves *m)

@@ -302,7 +302,7 @@ struct topic_backend *topics_by_znodes(const char *connect, struct fail *fail)
         free(s);
         return NULL;
     }
-    s->session = zk_session_open(connect, fail);
+    s->session = zk_session_open(connect, NULL, fail);
     if (s->session != NULL)
         return &s->base;
     config_deinit(&s->config);

@@ -1,0 +1,329 @@
+#include "exporter/exposition.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <uthash.h>
+#include <xxhash.h>
+
+#include "base/arena.h"
+
+struct gathered {
+    const char *name, *help;
+    size_t name_len;
+    enum sample_type type;
+    bool wanted;
+    uint64_t seed; /* of its samples among those that are there */
+    struct strbuf text;
+    UT_hash_handle hh;
+};
+
+struct wanted {
+    const char *name;
+    UT_hash_handle hh;
+};
+
+/* What is being gathered by, and where its families are by their numbers. */
+struct part {
+    struct rules *rules;
+    struct gathered **slots;
+    size_t cap;
+};
+
+struct exposition {
+    struct part parts[EXPOSITION_MOST_RULES];
+    int part_count;
+    struct arena memory;
+    struct gathered *families; /* uthash, by name */
+    struct wanted *wanted;     /* uthash; empty: all */
+    struct strbuf labels;
+    uint64_t *seen; /* open addressing; 0 is free */
+    size_t seen_count, seen_cap;
+};
+
+struct exposition *exposition_new(void)
+{
+    return xcalloc(1, sizeof(struct exposition));
+}
+
+void exposition_free(struct exposition *e)
+{
+    struct gathered *g, *next;
+    if (e == NULL)
+        return;
+    HASH_ITER (hh, e->families, g, next) {
+        HASH_DEL(e->families, g);
+        strbuf_deinit(&g->text);
+    }
+    HASH_CLEAR(hh, e->wanted);
+    for (int i = 0; i < e->part_count; i++)
+        free(e->parts[i].slots);
+    strbuf_deinit(&e->labels);
+    free(e->seen);
+    arena_deinit(&e->memory);
+    free(e);
+}
+
+void exposition_name(struct exposition *e, struct str family)
+{
+    struct wanted *w = ARENA_NEW(&e->memory, struct wanted), *there;
+    w->name = arena_cstr(&e->memory, family);
+    HASH_FIND_STR(e->wanted, w->name, there);
+    if (there == NULL)
+        HASH_ADD_KEYPTR(hh, e->wanted, w->name, strlen(w->name), w);
+}
+
+/* ---- What was there already ---- */
+
+static bool add_seen(uint64_t *table, size_t cap, uint64_t hash)
+{
+    for (size_t i = hash & (cap - 1);; i = (i + 1) & (cap - 1)) {
+        if (table[i] == hash)
+            return false;
+        if (table[i] == 0) {
+            table[i] = hash;
+            return true;
+        }
+    }
+}
+
+static void grow_seen(struct exposition *e)
+{
+    size_t cap = e->seen_cap == 0 ? 1024 : 2 * e->seen_cap;
+    uint64_t *table = xcalloc(cap, sizeof(*table));
+    for (size_t i = 0; i < e->seen_cap; i++)
+        if (e->seen[i] != 0)
+            add_seen(table, cap, e->seen[i]);
+    free(e->seen);
+    e->seen = table;
+    e->seen_cap = cap;
+}
+
+static bool is_new(struct exposition *e, uint64_t seed, struct str labels)
+{
+    uint64_t hash = XXH3_64bits_withSeed(labels.p, (size_t)labels.len, seed);
+    if (2 * e->seen_count >= e->seen_cap)
+        grow_seen(e);
+    bool fresh = add_seen(e->seen, e->seen_cap, hash != 0 ? hash : 1);
+    e->seen_count += fresh;
+    return fresh;
+}
+
+/* ---- Gathering ---- */
+
+/* Most are, and printf() takes its time. */
+static void add_whole(struct strbuf *out, int64_t value)
+{
+    char text[24], *p = text + sizeof(text);
+    uint64_t rest = value < 0 ? -(uint64_t)value : (uint64_t)value;
+    do
+        *--p = (char)('0' + rest % 10);
+    while ((rest /= 10) > 0);
+    if (value < 0)
+        *--p = '-';
+    strbuf_add(out, p, (size_t)(text + sizeof(text) - p));
+}
+
+void exposition_number(double value, struct strbuf *out)
+{
+    char text[40];
+    if (isnan(value)) {
+        strbuf_puts(out, "NaN");
+        return;
+    }
+    if (isinf(value)) {
+        strbuf_puts(out, value > 0 ? "+Inf" : "-Inf");
+        return;
+    }
+    if (fabs(value) < 1e15 && value == (double)(int64_t)value) {
+        add_whole(out, (int64_t)value);
+        return;
+    }
+    for (int digits = 15; digits <= 17; digits++) {
+        snprintf(text, sizeof(text), "%.*g", digits, value);
+        if (strtod(text, NULL) == value)
+            break;
+    }
+    strbuf_puts(out, text);
+}
+
+static bool wants_family(const struct exposition *e, const char *family)
+{
+    struct wanted *w;
+    if (e->wanted == NULL)
+        return true;
+    HASH_FIND_STR(e->wanted, family, w);
+    return w != NULL;
+}
+
+static struct gathered *gathered_of(struct exposition *e, const char *family, enum sample_type type, const char *help)
+{
+    struct gathered *g;
+    HASH_FIND_STR(e->families, family, g);
+    if (g != NULL)
+        return g;
+    g = ARENA_NEW(&e->memory, struct gathered);
+    g->name = family;
+    g->name_len = strlen(family);
+    g->help = help;
+    g->type = type;
+    g->wanted = wants_family(e, family);
+    g->seed = XXH3_64bits(family, g->name_len);
+    HASH_ADD_KEYPTR(hh, e->families, g->name, g->name_len, g);
+    return g;
+}
+
+/* Of samples there are hundreds of thousands where there are many partitions: room is made once for each. */
+static void write_sample(struct gathered *g, const char *part, size_t part_len, struct str labels)
+{
+    char *p = strbuf_extend(&g->text, g->name_len + part_len + (labels.len > 0 ? (size_t)labels.len + 2 : 0) + 1);
+    memcpy(p, g->name, g->name_len);
+    memcpy(p += g->name_len, part, part_len);
+    p += part_len;
+    if (labels.len > 0) {
+        *p++ = '{';
+        memcpy(p, labels.p, (size_t)labels.len);
+        p += labels.len;
+        *p++ = '}';
+    }
+    *p = ' ';
+}
+
+/* `part` is what stands behind the family's name. */
+static void add_sample(struct exposition *e, struct gathered *g, enum sample_type type, const char *part,
+                       struct str labels, double value)
+{
+    size_t part_len = strlen(part);
+    if (!g->wanted || !is_new(e, g->seed + part_len, labels))
+        return;
+    if (g->type != type)
+        g->type = SAMPLE_UNTYPED;
+    write_sample(g, part, part_len, labels);
+    exposition_number(value, &g->text);
+    strbuf_add(&g->text, "\n", 1);
+}
+
+void exposition_add(struct exposition *e, const char *family, enum sample_type type, const char *help,
+                    struct str labels, double value)
+{
+    add_sample(e, gathered_of(e, family, type, help), type, "", labels, value);
+}
+
+/* A bound is written as OpenMetrics has it in either format, so that its series is the same in both. */
+static void label_bound(struct strbuf *labels, double bound)
+{
+    strbuf_puts(labels, labels->len > 0 ? ",le=\"" : "le=\"");
+    exposition_number(bound, labels);
+    strbuf_puts(labels, bound == floor(bound) && !isinf(bound) ? ".0\"" : "\"");
+}
+
+void exposition_add_histogram(struct exposition *e, const char *family, const char *help, struct str labels,
+                              const struct exposition_buckets *b)
+{
+    struct gathered *g = gathered_of(e, family, SAMPLE_HISTOGRAM, help);
+    struct strbuf with_bound = {0};
+    for (int i = 0; g->wanted && i <= b->count; i++) {
+        strbuf_clear(&with_bound);
+        strbuf_str(&with_bound, labels);
+        label_bound(&with_bound, i < b->count ? b->bounds[i] : INFINITY);
+        add_sample(e, g, SAMPLE_HISTOGRAM, "_bucket", (struct str){with_bound.p, (int32_t)with_bound.len},
+                   (double)(i < b->count ? b->at_most[i] : b->all));
+    }
+    strbuf_deinit(&with_bound);
+    add_sample(e, g, SAMPLE_HISTOGRAM, "_sum", labels, b->sum);
+    add_sample(e, g, SAMPLE_HISTOGRAM, "_count", labels, (double)b->all);
+}
+
+static struct gathered *gathered_by_number(struct exposition *e, struct part *part, const struct family *f)
+{
+    size_t n = (size_t)f->number, old = part->cap;
+    part->slots = xgrow(part->slots, n + 1, &part->cap, sizeof(*part->slots));
+    if (part->cap > old)
+        memset(part->slots + old, 0, (part->cap - old) * sizeof(*part->slots));
+    if (part->slots[n] == NULL)
+        part->slots[n] = gathered_of(e, f->name, f->type, f->help);
+    return part->slots[n];
+}
+
+static bool gather_bean(void *ctx, const struct bean *b)
+{
+    struct exposition *e = ctx;
+    struct bean_attribute attributes[BEAN_MOST_ATTRIBUTES + 1]; /* and a sum */
+    struct sample s;
+    int count = -1;
+    for (int k = 0; k < e->part_count; k++) {
+        struct part *part = &e->parts[k];
+        if (!rules_take(part->rules, b))
+            continue;
+        if (count < 0)
+            count = bean_read(b, attributes);
+        bool sum = rules_want_sums(part->rules) && bean_read_sum(b, &attributes[count]);
+        for (int i = 0; i < count + sum; i++)
+            if (rules_apply(part->rules, b, &attributes[i], &e->labels, &s))
+                add_sample(e, gathered_by_number(e, part, s.family), s.family->type, s.part, s.labels, s.value);
+    }
+    return true;
+}
+
+void exposition_gather(struct exposition *e, struct rules *const *rules, int count, struct metrics *m)
+{
+    ensure(count <= EXPOSITION_MOST_RULES && e->part_count == 0);
+    for (e->part_count = 0; e->part_count < count; e->part_count++)
+        e->parts[e->part_count].rules = rules[e->part_count];
+    metrics_visit(m, NULL, gather_bean, e);
+}
+
+/* ---- Writing ---- */
+
+static int by_name(const struct gathered *a, const struct gathered *b)
+{
+    return strcmp(a->name, b->name);
+}
+
+const char *exposition_content_type(enum exposition_format format)
+{
+    return format == EXPOSITION_OPENMETRICS ? "application/openmetrics-text; version=1.0.0; charset=utf-8"
+                                            : "text/plain; version=0.0.4; charset=utf-8";
+}
+
+/* In OpenMetrics a counter's family has the name without the end that its samples have. */
+static int name_length(const struct gathered *g, enum exposition_format format)
+{
+    static const char end[] = "_total";
+    const size_t n = sizeof(end) - 1, len = strlen(g->name);
+    bool ends = len > n && strcmp(g->name + len - n, end) == 0;
+    return (int)(format == EXPOSITION_OPENMETRICS && g->type == SAMPLE_COUNTER && ends ? len - n : len);
+}
+
+static void write_head(const struct gathered *g, enum exposition_format format, struct strbuf *out)
+{
+    static const char *const types[] = {"untyped", "gauge", "counter", "summary", "histogram"};
+    const int len = name_length(g, format);
+    const char *type = format == EXPOSITION_OPENMETRICS && g->type == SAMPLE_UNTYPED ? "unknown" : types[g->type];
+    strbuf_clear(out);
+    strbuf_printf(out, "# HELP %.*s ", len, g->name);
+    for (const char *p = g->help != NULL ? g->help : "An attribute of a bean of Kafka's."; *p != '\0'; p++) {
+        if (*p == '\n')
+            strbuf_puts(out, "\\n");
+        else if (*p == '\\')
+            strbuf_puts(out, "\\\\");
+        else
+            strbuf_add(out, p, 1);
+    }
+    strbuf_printf(out, "\n# TYPE %.*s %s\n", len, g->name, type);
+}
+
+bool exposition_write(struct exposition *e, enum exposition_format format,
+                      bool (*write)(void *ctx, const char *p, size_t len), void *ctx)
+{
+    struct strbuf head = {0};
+    bool ok = true;
+    HASH_SORT(e->families, by_name);
+    for (struct gathered *g = e->families; ok && g != NULL; g = g->hh.next) {
+        if (g->text.len == 0)
+            continue;
+        write_head(g, format, &head);
+        ok = write(ctx, head.p, head.len) && write(ctx, g->text.p, g->text.len);
+    }
+    strbuf_deinit(&head);
+    return ok && (format != EXPOSITION_OPENMETRICS || write(ctx, "# EOF\n", 6));
+}

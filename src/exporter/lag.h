@@ -1,0 +1,18 @@
+/*
+ * What a look at the cluster is as metrics: under the names of kafka_exporter and of kminion, which tell of all
+ * partitions and groups whichever broker is asked; and the lag of the groups that this broker coordinates, so that sums
+ * over all brokers are right.
+ */
+#ifndef BARNABAS_LAG_H
+#define BARNABAS_LAG_H
+
+#include "exporter/exposition.h"
+#include "monitor/look.h"
+
+void lag_gather_exporter(const struct look *look, const char *listener, struct exposition *x);
+void lag_gather_kminion(const struct look *look, const char *listener, struct exposition *x);
+/* kafka_consumergroup_*, and barnabas_group_*, of groups that the broker that looked coordinates. */
+void lag_gather_own(const struct look *look, struct exposition *x);
+void lag_gather_native(const struct look *look, struct exposition *x);
+
+#endif

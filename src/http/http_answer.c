@@ -1,0 +1,207 @@
+#include "http/http_answer.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "base/clock.h"
+
+/* Who takes nothing for that long, or not all in that time, has gone. */
+enum { SILENCE_MS = 10000, DEADLINE_MS = 60000, GZIP_WINDOW = 15 + 16 };
+
+static const char *reason_of(int status)
+{
+    static const struct {
+        int status;
+        const char *reason;
+    } reasons[] = {{200, "OK"},
+                   {204, "No Content"},
+                   {400, "Bad Request"},
+                   {401, "Unauthorized"},
+                   {403, "Forbidden"},
+                   {404, "Not Found"},
+                   {405, "Method Not Allowed"},
+                   {408, "Request Timeout"},
+                   {409, "Conflict"},
+                   {413, "Content Too Large"},
+                   {431, "Request Header Fields Too Large"},
+                   {500, "Internal Server Error"},
+                   {501, "Not Implemented"},
+                   {503, "Service Unavailable"},
+                   {505, "HTTP Version Not Supported"}};
+    for (size_t i = 0; i < ARRAY_LEN(reasons); i++)
+        if (reasons[i].status == status)
+            return reasons[i].reason;
+    return "-";
+}
+
+/* ---- The socket ---- */
+
+static bool wait_writable(struct http_answer *a)
+{
+    int64_t left = a->deadline_ms - clock_mono_ms();
+    struct pollfd fd = {.fd = a->transport->fd, .events = POLLOUT};
+    return left > 0 && poll(&fd, 1, (int)MIN(left, (int64_t)SILENCE_MS)) == 1;
+}
+
+static void answer_put(struct http_answer *a, const void *data, size_t len)
+{
+    for (const char *p = data; len > 0 && !a->broken;) {
+        struct iovec io = {(void *)(uintptr_t)p, len};
+        ssize_t n = transport_write(a->transport, &io, 1, false);
+        if (n > 0) {
+            p += n;
+            len -= (size_t)n;
+        } else if (n == 0 || (errno != EAGAIN && errno != EINTR) || !wait_writable(a)) {
+            a->broken = true;
+        }
+    }
+}
+
+/* ---- What is said ---- */
+
+static void send_piece(struct http_answer *a)
+{
+    char size[24];
+    if (a->piece.len == 0)
+        return;
+    if (a->in_chunks)
+        answer_put(a, size, (size_t)snprintf(size, sizeof(size), "%zx\r\n", a->piece.len));
+    answer_put(a, a->piece.p, a->piece.len);
+    if (a->in_chunks)
+        answer_put(a, "\r\n", 2);
+    strbuf_clear(&a->piece);
+}
+
+static void add(struct http_answer *a, const char *p, size_t len)
+{
+    while (len > 0 && !a->broken) {
+        size_t n = MIN(len, HTTP_PIECE - a->piece.len);
+        strbuf_add(&a->piece, p, n);
+        p += n;
+        len -= n;
+        if (a->piece.len == HTTP_PIECE)
+            send_piece(a);
+    }
+}
+
+static void add_zipped(struct http_answer *a, const void *p, size_t len, int flush)
+{
+    char out[4096];
+    a->zip.next_in = (Bytef *)(uintptr_t)p;
+    a->zip.avail_in = (uInt)len;
+    do {
+        a->zip.next_out = (Bytef *)out;
+        a->zip.avail_out = sizeof(out);
+        int rc = deflate(&a->zip, flush);
+        ensure(rc != Z_STREAM_ERROR);
+        add(a, out, sizeof(out) - a->zip.avail_out);
+    } while (a->zip.avail_out == 0 && !a->broken);
+}
+
+/* How long the answer is: so many bytes, or one of these. */
+enum { LENGTH_OPEN = -1, NO_BODY = -2 };
+
+static void send_head(struct http_answer *a, int64_t length)
+{
+    if (length != LENGTH_OPEN)
+        a->in_chunks = a->zips = false;
+    else if (!a->in_chunks)
+        a->keep_alive = false; /* its end is that of the connection */
+    if (a->zips)
+        strbuf_puts(&a->head, "Content-Encoding: gzip\r\n");
+    if (length >= 0)
+        strbuf_printf(&a->head, "Content-Length: %lld\r\n", (long long)length);
+    else if (a->in_chunks)
+        strbuf_puts(&a->head, "Transfer-Encoding: chunked\r\n");
+    strbuf_printf(&a->head, "Connection: %s\r\n\r\n", a->keep_alive ? "keep-alive" : "close");
+    answer_put(a, a->head.p, a->head.len);
+    a->said = true;
+}
+
+void http_answer_begin(struct http_answer *a, struct transport *t, const struct http_request *request)
+{
+    *a = (struct http_answer){.transport = t,
+                              .head_only = request->method == HTTP_HEAD,
+                              .in_chunks = !request->old,
+                              .keep_alive = request->keep_alive,
+                              .zips = request->takes_gzip,
+                              .deadline_ms = clock_mono_ms() + DEADLINE_MS};
+}
+
+void http_status(struct http_answer *a, int status, const char *content_type)
+{
+    ensure(!a->begun);
+    a->begun = true;
+    a->status = status;
+    strbuf_printf(&a->head,
+                  "HTTP/1.1 %d %s\r\nServer: barnabas\r\nCache-Control: no-store\r\n"
+                  "X-Content-Type-Options: nosniff\r\n",
+                  status, reason_of(status));
+    if (content_type != NULL)
+        http_header(a, "Content-Type", content_type);
+}
+
+void http_header(struct http_answer *a, const char *name, const char *value)
+{
+    ensure(a->begun && !a->said);
+    strbuf_printf(&a->head, "%s: %s\r\n", name, value);
+}
+
+bool http_say(struct http_answer *a, const void *p, size_t len)
+{
+    ensure(a->begun);
+    if (len == 0 || a->broken || a->head_only)
+        return !a->broken;
+    if (!a->said && a->piece.len + len <= HTTP_PIECE) { /* it may be all */
+        strbuf_add(&a->piece, p, len);
+        return true;
+    }
+    if (!a->said) {
+        struct strbuf early = a->piece;
+        a->piece = (struct strbuf){0};
+        a->zips =
+            a->zips && deflateInit2(&a->zip, Z_BEST_SPEED, Z_DEFLATED, GZIP_WINDOW, 8, Z_DEFAULT_STRATEGY) == Z_OK;
+        send_head(a, LENGTH_OPEN);
+        http_say(a, early.p, early.len);
+        strbuf_deinit(&early);
+    }
+    if (a->zips)
+        add_zipped(a, p, len, Z_NO_FLUSH);
+    else
+        add(a, p, len);
+    return !a->broken;
+}
+
+void http_say_text(struct http_answer *a, int status, const char *fmt, ...)
+{
+    struct strbuf text = {0};
+    char line[1024];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(line, sizeof(line), fmt, args);
+    va_end(args);
+    http_status(a, status, "text/plain; charset=utf-8");
+    strbuf_printf(&text, "%s\n", line);
+    http_say(a, text.p, text.len);
+    strbuf_deinit(&text);
+}
+
+bool http_answer_end(struct http_answer *a)
+{
+    if (!a->begun)
+        http_status(a, 500, NULL);
+    if (!a->said) {
+        send_head(a, a->head_only || a->status == 204 ? NO_BODY : (int64_t)a->piece.len);
+    } else if (a->zips) {
+        add_zipped(a, NULL, 0, Z_FINISH);
+        deflateEnd(&a->zip);
+    }
+    send_piece(a);
+    if (a->in_chunks)
+        answer_put(a, "0\r\n\r\n", 5);
+    strbuf_deinit(&a->head);
+    strbuf_deinit(&a->piece);
+    return !a->broken && a->keep_alive;
+}

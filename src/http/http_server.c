@@ -1,0 +1,405 @@
+#include "http/http_server.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <utlist.h>
+
+#include "base/logger.h"
+#include "http/http_answer.h"
+#include "net/listening.h"
+#include "security/tls.h"
+
+enum {
+    WORKERS = 2,
+    BACKLOG = 64,
+    ACCEPTS_AT_ONCE = 16,
+    REQUEST_MS = 15000, /* from a request's first byte to its last, handshake included */
+    IDLE_MS = 120000,   /* between requests */
+    READ_STEP = 4096,
+    REST_MS = 100,
+};
+
+static struct log_limit troubles;
+
+struct http_port {
+    struct http_server *server;
+    struct http_listener at;
+    struct watch watch;
+    struct timer rest; /* out of descriptors */
+    int fd;
+};
+
+struct http_connection {
+    struct http_server *server;
+    struct http_port *port;
+    struct transport transport;
+    struct handshake *handshake;
+    struct watch watch;
+    struct timer timer;
+    struct strbuf in;
+    bool answering;     /* a worker has the transport, and what follows */
+    bool told_to_go_on; /* with the body */
+    bool ends;          /* after the answer under way */
+    struct job job;
+    struct http_request request;
+    struct arena arena;
+    size_t taken;
+    int refused; /* with this status, without a look at the request */
+    bool goes_on;
+    struct http_connection *prev, *next; /* the one that did something longest ago is the first */
+};
+
+struct http_server {
+    struct loop_thread thread;
+    struct workers *workers, *quick;
+    struct http_port *ports;
+    int port_count;
+    http_handler handler;
+    http_is_quick is_quick;
+    void *ctx;
+    struct http_connection *connections;
+    int connection_count;
+    struct message stop;
+    bool stopping;
+};
+
+/* ---- Connections ---- */
+
+static void http_free(struct http_connection *c)
+{
+    handshake_abandon(c->handshake);
+    watch_set(&c->watch, WATCH_NONE);
+    timer_stop(&c->timer);
+    transport_close(&c->transport);
+    strbuf_deinit(&c->in);
+    arena_deinit(&c->arena);
+    DL_DELETE(c->server->connections, c);
+    c->server->connection_count--;
+    free(c);
+}
+
+/* At once, or when the worker has come back. */
+static void http_drop(struct http_connection *c)
+{
+    if (c->answering)
+        c->ends = true;
+    else
+        http_free(c);
+}
+
+static void http_on_time(struct timer *t)
+{
+    http_drop(CONTAINER_OF(t, struct http_connection, timer));
+}
+
+static void note_use(struct http_connection *c)
+{
+    DL_DELETE(c->server->connections, c);
+    DL_APPEND(c->server->connections, c);
+}
+
+static void http_go_on(struct http_connection *c);
+
+/* ---- Answering ---- */
+
+static void http_run(struct job *job)
+{
+    struct http_connection *c = CONTAINER_OF(job, struct http_connection, job);
+    struct http_answer answer;
+    if (c->refused != 0)
+        c->request = (struct http_request){.keep_alive = false};
+    http_answer_begin(&answer, &c->transport, &c->request);
+    if (c->refused != 0)
+        http_say_text(&answer, c->refused, "This cannot be understood, or is too large.");
+    else
+        c->server->handler(c->server->ctx, &c->port->at, &c->request, &answer);
+    c->goes_on = http_answer_end(&answer) && c->refused == 0;
+}
+
+static void http_on_answered(struct message *m)
+{
+    struct http_connection *c = CONTAINER_OF(m, struct http_connection, job.done);
+    c->answering = false;
+    if (!c->goes_on || c->ends || c->server->stopping) {
+        http_free(c);
+        return;
+    }
+    memmove(c->in.p, c->in.p + c->taken, c->in.len - c->taken);
+    c->in.len -= c->taken;
+    arena_deinit(&c->arena);
+    c->arena = (struct arena){0};
+    c->told_to_go_on = false;
+    timer_start(&c->timer, c->in.len > 0 ? REQUEST_MS : IDLE_MS);
+    http_go_on(c);
+}
+
+static void http_answer(struct http_connection *c, int refused)
+{
+    c->answering = true;
+    c->refused = refused;
+    watch_set(&c->watch, WATCH_NONE);
+    timer_stop(&c->timer);
+    c->job = (struct job){.run = http_run, .home = c->server->thread.loop, .done = {.deliver = http_on_answered}};
+    bool quick = refused != 0 || c->server->is_quick(&c->request);
+    workers_submit(quick ? c->server->quick : c->server->workers, &c->job);
+}
+
+/* ---- Reading ---- */
+
+/* RFC 9110, 10.1.1. A few bytes, into a socket whose buffer is empty. */
+static void tell_to_go_on(struct http_connection *c)
+{
+    static char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    struct iovec io = {text, sizeof(text) - 1};
+    if (c->told_to_go_on)
+        return;
+    c->told_to_go_on = true;
+    if (transport_write(&c->transport, &io, 1, false) != (ssize_t)io.iov_len)
+        log_debug("A client of the HTTP server did not take the word to go on");
+}
+
+/* Whether there is to be read on. */
+static bool look_at_request(struct http_connection *c)
+{
+    int status = 400;
+    if (c->in.len == 0)
+        return true;
+    arena_deinit(&c->arena);
+    c->arena = (struct arena){0};
+    switch (http_request_parse((struct bytes){(uint8_t *)c->in.p, (int32_t)c->in.len}, &c->arena, &c->request,
+                               &c->taken, &status)) {
+    case HTTP_COMPLETE:
+        http_answer(c, 0);
+        return false;
+    case HTTP_REFUSED:
+        http_answer(c, status);
+        return false;
+    case HTTP_INCOMPLETE:
+        if (c->request.awaits_continue)
+            tell_to_go_on(c);
+        return true;
+    }
+    return false;
+}
+
+/* False: the connection has ended. */
+static bool http_read_more(struct http_connection *c)
+{
+    char *room = strbuf_extend(&c->in, READ_STEP);
+    struct iovec io = {room, READ_STEP};
+    ssize_t n = transport_read(&c->transport, &io, 1);
+    int error = errno;
+    bool first = c->in.len == READ_STEP && n > 0;
+    c->in.len -= READ_STEP - (n > 0 ? (size_t)n : 0);
+    if (first)
+        timer_start(&c->timer, REQUEST_MS);
+    if (n > 0)
+        note_use(c);
+    return n > 0 || (n < 0 && (error == EAGAIN || error == EINTR));
+}
+
+static void http_go_on(struct http_connection *c)
+{
+    while (look_at_request(c)) {
+        size_t before = c->in.len;
+        if (!http_read_more(c)) {
+            http_free(c);
+            return;
+        }
+        if (c->in.len == before) {
+            watch_set(&c->watch, c->transport.write_first ? WATCH_WRITE : WATCH_READ);
+            return;
+        }
+    }
+}
+
+static void http_shake(struct http_connection *c);
+
+static void http_on_ready(struct watch *w, int events UNUSED)
+{
+    struct http_connection *c = CONTAINER_OF(w, struct http_connection, watch);
+    if (c->transport.tls != NULL && !c->transport.shaken)
+        http_shake(c);
+    else
+        http_go_on(c);
+}
+
+/* ---- Shaking hands ---- */
+
+static void http_on_shaken(void *ctx, const struct handshake_result *result)
+{
+    struct http_connection *c = ctx;
+    c->handshake = NULL;
+    switch (result->state) {
+    case HANDSHAKE_DONE:
+        http_go_on(c);
+        return;
+    case HANDSHAKE_READ:
+    case HANDSHAKE_WRITE:
+        watch_set(&c->watch, result->state == HANDSHAKE_READ ? WATCH_READ : WATCH_WRITE);
+        return;
+    case HANDSHAKE_FAILED:
+        log_debug("A client of the HTTP server failed to shake hands: %s", result->why.text);
+        http_free(c);
+    }
+}
+
+static void http_shake(struct http_connection *c)
+{
+    watch_set(&c->watch, WATCH_NONE);
+    c->handshake = handshake_start(&c->transport, c->server->quick, c->server->thread.loop, NULL, http_on_shaken, c);
+}
+
+/* ---- Accepting ---- */
+
+/* Those that are being answered do not count: they have an end of their own. */
+static void make_room(struct http_server *s)
+{
+    struct http_connection *c, *next;
+    DL_FOREACH_SAFE (s->connections, c, next) {
+        if (s->connection_count < HTTP_MOST_CONNECTIONS)
+            return;
+        if (!c->answering)
+            http_free(c);
+    }
+}
+
+static void http_accept(struct http_port *port, int fd)
+{
+    struct http_server *s = port->server;
+    int on = 1;
+    make_room(s);
+    if (s->connection_count >= HTTP_MOST_CONNECTIONS) {
+        close(fd);
+        return;
+    }
+    struct ssl_st *tls = port->at.tls != NULL ? tls_open(port->at.tls, NULL) : NULL;
+    struct http_connection *c = xcalloc(1, sizeof(*c));
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    c->server = s;
+    c->port = port;
+    transport_open(&c->transport, fd, tls);
+    watch_init(&c->watch, s->thread.loop, fd, http_on_ready);
+    timer_init(&c->timer, s->thread.loop, http_on_time);
+    timer_start(&c->timer, REQUEST_MS);
+    DL_APPEND(s->connections, c);
+    s->connection_count++;
+    if (tls != NULL)
+        http_shake(c);
+    else
+        watch_set(&c->watch, WATCH_READ);
+}
+
+static void http_on_rested(struct timer *t)
+{
+    watch_set(&CONTAINER_OF(t, struct http_port, rest)->watch, WATCH_READ);
+}
+
+static void http_on_incoming(struct watch *w, int events UNUSED)
+{
+    struct http_port *port = CONTAINER_OF(w, struct http_port, watch);
+    for (int i = 0; i < ACCEPTS_AT_ONCE; i++) {
+        int fd = accept4(port->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0) {
+            http_accept(port, fd);
+        } else if (errno != EINTR && errno != ECONNABORTED) {
+            if (errno == EAGAIN || errno == EWOULDBLOCK)
+                return;
+            log_warn_limited(&troubles, "The HTTP server cannot accept a connection: %s", strerror(errno));
+            watch_set(&port->watch, WATCH_NONE);
+            timer_start(&port->rest, REST_MS);
+            return;
+        }
+    }
+}
+
+/* ---- Life ---- */
+
+static bool open_port(struct http_server *s, const struct http_listener *at, struct fail *fail)
+{
+    struct http_port *port = &s->ports[s->port_count];
+    const char *why;
+    *port = (struct http_port){.server = s, .at = *at};
+    port->fd = listen_at(at->host, at->port, BACKLOG, -1, &why);
+    if (port->fd < 0)
+        return fail_set(fail, "The HTTP server failed to bind to %s:%d: %s.", at->host, at->port, why);
+    s->port_count++;
+    watch_init(&port->watch, s->thread.loop, port->fd, http_on_incoming);
+    timer_init(&port->rest, s->thread.loop, http_on_rested);
+    watch_set(&port->watch, WATCH_READ);
+    return true;
+}
+
+struct http_server *http_server_new(const struct http_listener *listeners, int count, http_handler handler,
+                                    http_is_quick is_quick, void *ctx, struct fail *fail)
+{
+    struct http_server *s = xcalloc(1, sizeof(*s));
+    struct loop *loop = loop_new("http");
+    s->thread.loop = loop;
+    s->handler = handler;
+    s->is_quick = is_quick;
+    s->ctx = ctx;
+    s->ports = xcalloc((size_t)count, sizeof(*s->ports));
+    for (int i = 0; i < count; i++)
+        if (!open_port(s, &listeners[i], fail)) {
+            for (int k = 0; k < s->port_count; k++) {
+                watch_set(&s->ports[k].watch, WATCH_NONE);
+                close(s->ports[k].fd);
+            }
+            loop_free(loop);
+            free(s->ports);
+            free(s);
+            return NULL;
+        }
+    s->workers = workers_new("http-worker", WORKERS);
+    s->quick = workers_new("http-quick", 1);
+    loop_thread_start(&s->thread, loop);
+    return s;
+}
+
+int http_server_port(const struct http_server *s, int listener)
+{
+    return listening_port(s->ports[listener].fd);
+}
+
+/* On its loop: nobody comes any more, and all go. */
+static void http_on_stop(struct message *m)
+{
+    struct http_server *s = CONTAINER_OF(m, struct http_server, stop);
+    struct http_connection *c, *next;
+    s->stopping = true;
+    for (int i = 0; i < s->port_count; i++) {
+        watch_set(&s->ports[i].watch, WATCH_NONE);
+        timer_stop(&s->ports[i].rest);
+    }
+    DL_FOREACH_SAFE (s->connections, c, next) {
+        if (c->answering)
+            shutdown(c->transport.fd, SHUT_RDWR); /* or who does not read would be waited for */
+        http_drop(c);
+    }
+}
+
+void http_server_free(struct http_server *s)
+{
+    if (s == NULL)
+        return;
+    s->stop.deliver = http_on_stop;
+    loop_post(s->thread.loop, &s->stop);
+    struct loop *loop = s->thread.loop;
+    loop_thread_join(&s->thread); /* which delivers what was posted before */
+    workers_stop(s->workers);
+    workers_stop(s->quick);
+    while (loop_drain(loop))
+        ;
+    ensure(s->connections == NULL);
+    for (int i = 0; i < s->port_count; i++)
+        close(s->ports[i].fd);
+    workers_free(s->workers);
+    workers_free(s->quick);
+    loop_free(loop);
+    free(s->ports);
+    free(s);
+}

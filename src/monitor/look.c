@@ -1,0 +1,43 @@
+#include "monitor/look.h"
+
+void look_ref(struct look *l)
+{
+    atomic_fetch_add(&l->refs, 1);
+}
+
+void look_unref(struct look *l)
+{
+    if (l == NULL || atomic_fetch_sub(&l->refs, 1) != 1)
+        return;
+    view_unref(l->view);
+    arena_deinit(&l->memory);
+    free(l);
+}
+
+struct look_topic *look_topic(const struct look *l, struct str name)
+{
+    int32_t low = 0, high = l->view->topic_count;
+    while (low < high) {
+        int32_t middle = low + (high - low) / 2;
+        int order = str_cmp(str_of(l->topics[middle].topic->name), name);
+        if (order == 0)
+            return &l->topics[middle];
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return NULL;
+}
+
+struct look_partition *look_partition(const struct look_topic *t, int32_t partition)
+{
+    const struct view_partition *p = view_topic_partition(t->topic, partition);
+    return p != NULL ? &t->partitions[p - t->topic->partitions] : NULL;
+}
+
+int64_t look_end(const struct look_group_topic *t, const struct look_commit *c)
+{
+    const struct look_partition *p = t->topic != NULL ? look_partition(t->topic, c->partition) : NULL;
+    return p != NULL ? p->end : LOOK_UNKNOWN;
+}

@@ -1,0 +1,92 @@
+/*
+ * The cluster as it was seen in one look. Immutable once it is there, and counted: any thread may read it.
+ */
+#ifndef BARNABAS_LOOK_H
+#define BARNABAS_LOOK_H
+
+#include "cluster/view.h"
+
+enum look_scope {
+    LOOK_OWN, /* groups of this broker, and the ends of partitions that they have read from */
+    LOOK_ALL, /* all partitions, groups and directories */
+};
+
+enum { LOOK_UNKNOWN = -1 }; /* an offset, a time or a size that nobody has told */
+
+struct look_partition {
+    int64_t begin, end;        /* log start offset, high watermark */
+    int64_t smallest, largest; /* bytes of replicas: of one that is being filled, and of one that is whole */
+};
+
+struct look_topic {
+    const struct view_topic *topic;
+    struct look_partition *partitions; /* as in `topic` */
+    int64_t bytes;                     /* of all replicas */
+    const char *cleanup_policy;        /* NULL: not known */
+    int32_t min_isr;                   /* min.insync.replicas; LOOK_UNKNOWN */
+    int64_t asked_ms;                  /* when it was asked for, of a topic that has no replica here */
+};
+
+/* A partition whose replicas are being changed. */
+struct look_move {
+    struct str topic;
+    int32_t partition;
+    int64_t copied, whole; /* bytes of the replica that has least, and of the one that has most; LOOK_UNKNOWN */
+    double rate;           /* bytes that were copied in a second, lately; LOOK_UNKNOWN */
+};
+
+struct look_broker {
+    const struct registration *broker;
+    int64_t bytes; /* in all its directories */
+};
+
+struct look_commit {
+    int32_t partition;
+    int64_t offset;
+    int64_t timestamp; /* of the first record that waits, if any does */
+};
+
+struct look_group_topic {
+    struct str name;
+    const struct look_topic *topic; /* NULL: it is gone */
+    struct look_commit *commits;    /* ascending */
+    int32_t commit_count;
+    int32_t members, assigned; /* members that have some of it, and how many partitions */
+};
+
+struct look_group {
+    int32_t coordinator;
+    struct str id, state, protocol_type, protocol;
+    int32_t members, idle_members; /* those that nothing is assigned to */
+    struct look_group_topic *topics;
+    int32_t topic_count;
+    bool described; /* the state and the members are known */
+};
+
+struct look {
+    atomic_int refs;
+    struct arena memory;
+    enum look_scope scope;
+    int32_t broker_id; /* that looked */
+    const char *cluster_id;
+    int64_t taken_ms; /* wall clock */
+    struct view *view;
+    struct look_topic *topics; /* as in `view`; ascending by name */
+    struct look_broker *brokers;
+    int32_t broker_count;
+    struct look_group *groups;
+    int32_t group_count;
+    struct look_move *moves;
+    int32_t move_count; /* -1: the controller has not said */
+    int32_t unanswered; /* questions; something may be missing */
+};
+
+void look_ref(struct look *l);
+void look_unref(struct look *l); /* NULL is fine */
+struct look_topic *look_topic(const struct look *l, struct str name);
+/* NULL: there is none of that number. */
+struct look_partition *look_partition(const struct look_topic *t, int32_t partition);
+/* Where the partition of a commit ends; LOOK_UNKNOWN. */
+int64_t look_end(const struct look_group_topic *t, const struct look_commit *c);
+
+#endif

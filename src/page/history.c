@@ -1,0 +1,114 @@
+#include "page/history.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/lock.h"
+#include "base/loop.h"
+#include "metrics/bean_ask.h"
+
+/* What a series is read from. Counts become rates; where several beans match, shares are averaged. */
+static const struct history_source {
+    const char *pattern, *attribute;
+    bool counts;
+} sources[HISTORY_SERIES] = {
+    [HISTORY_BYTES_IN] = {"kafka.server:type=BrokerTopicMetrics,name=BytesInPerSec", "Count", true},
+    [HISTORY_BYTES_OUT] = {"kafka.server:type=BrokerTopicMetrics,name=BytesOutPerSec", "Count", true},
+    [HISTORY_RECORDS_IN] = {"kafka.server:type=BrokerTopicMetrics,name=MessagesInPerSec", "Count", true},
+    [HISTORY_REQUESTS] = {"kafka.network:type=RequestMetrics,name=RequestsPerSec,*", "Count", true},
+    [HISTORY_PRODUCE_MS] = {"kafka.network:type=RequestMetrics,name=TotalTimeMs,request=Produce", "99thPercentile",
+                            false},
+    [HISTORY_FETCH_MS] = {"kafka.network:type=RequestMetrics,name=TotalTimeMs,request=FetchConsumer", "99thPercentile",
+                          false},
+    [HISTORY_NETWORK_IDLE] = {"kafka.network:type=SocketServer,name=NetworkProcessorAvgIdlePercent", "Value", false},
+    [HISTORY_HANDLER_IDLE] = {"kafka.server:type=KafkaRequestHandlerPool,name=RequestHandlerAvgIdlePercent",
+                              "OneMinuteRate", false},
+};
+
+struct history {
+    struct metrics *metrics;
+    struct loop_thread thread;
+    struct timer timer;
+    double counts[HISTORY_SERIES]; /* at the last step */
+    int64_t counted_ms;            /* when that was; 0: there was none */
+    struct lock lock;              /* guards what follows */
+    float points[HISTORY_SERIES][HISTORY_POINTS];
+    int64_t taken;
+};
+
+static double resident_bytes(void)
+{
+    long pages = 0;
+    FILE *f = fopen("/proc/self/statm", "re");
+    if (f != NULL && fscanf(f, "%*s %ld", &pages) != 1)
+        pages = 0;
+    if (f != NULL)
+        fclose(f);
+    return (double)pages * (double)sysconf(_SC_PAGESIZE);
+}
+
+static double history_look(struct history *h, int which, int64_t now)
+{
+    const struct history_source *s = &sources[which];
+    double value = 0, before = h->counts[which];
+    if (s->pattern == NULL)
+        return resident_bytes();
+    int found = bean_sum(h->metrics, s->pattern, s->attribute, &value);
+    if (!s->counts)
+        return found > 0 ? value / found : 0;
+    h->counts[which] = value;
+    return h->counted_ms > 0 && now > h->counted_ms ? MAX(value - before, 0) * 1000 / (double)(now - h->counted_ms) : 0;
+}
+
+/* The first time rates are not known yet: nothing is kept. */
+static void history_step(struct timer *t)
+{
+    struct history *h = CONTAINER_OF(t, struct history, timer);
+    float now[HISTORY_SERIES];
+    int64_t now_ms = clock_mono_ms();
+    bool first = h->counted_ms == 0;
+    for (int i = 0; i < HISTORY_SERIES; i++)
+        now[i] = (float)history_look(h, i, now_ms);
+    h->counted_ms = now_ms;
+    lock_take(&h->lock);
+    for (int i = 0; i < HISTORY_SERIES && !first; i++)
+        h->points[i][h->taken % HISTORY_POINTS] = now[i];
+    h->taken += !first;
+    lock_release(&h->lock);
+    timer_start(t, first ? HISTORY_STEP_MS / 10 : HISTORY_STEP_MS);
+}
+
+int history_read(struct history *h, enum history_series which, float out[HISTORY_POINTS])
+{
+    lock_take(&h->lock);
+    int count = (int)MIN(h->taken, HISTORY_POINTS);
+    for (int i = 0; i < count; i++)
+        out[i] = h->points[which][(h->taken - count + i) % HISTORY_POINTS];
+    lock_release(&h->lock);
+    return count;
+}
+
+struct history *history_new(struct metrics *metrics)
+{
+    struct history *h = xcalloc(1, sizeof(*h));
+    h->metrics = metrics;
+    lock_init(&h->lock, RANK_HISTORY);
+    struct loop *loop = loop_new("history");
+    timer_init(&h->timer, loop, history_step);
+    timer_start(&h->timer, 0);
+    loop_thread_start(&h->thread, loop);
+    return h;
+}
+
+void history_free(struct history *h)
+{
+    if (h == NULL)
+        return;
+    struct loop *loop = h->thread.loop;
+    loop_thread_join(&h->thread);
+    timer_stop(&h->timer);
+    loop_free(loop);
+    lock_deinit(&h->lock);
+    free(h);
+}

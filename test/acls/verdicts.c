@@ -1,0 +1,124 @@
+/*
+ * What our permissions say, beside what Apache's authorizer says (test/system/AclVerdicts.java). Lines come in, their
+ * fields between tabs, enums as numbers; for each question "yes" or "no" goes out:
+ *
+ *     begin      SUPER-USERS ALLOW-EVERYONE-IF-NO-ACL-FOUND
+ *     add        TYPE PATTERN NAME PRINCIPAL HOST OPERATION PERMISSION
+ *     remove     the same: that entry
+ *     ask        PRINCIPAL HOST OPERATION TYPE NAME
+ *     somewhere  PRINCIPAL HOST OPERATION TYPE      whether it is allowed on some resource of the type
+ */
+#include <stdio.h>
+
+#include "security/acl.h"
+
+enum { MOST_FIELDS = 8 };
+
+struct world {
+    struct arena arena; /* of the policy */
+    struct acl_policy policy;
+    struct acl_set *set;
+};
+
+static int32_t split(char *line, char *fields[MOST_FIELDS])
+{
+    int32_t n = 0;
+    for (char *p = line; p != NULL && n < MOST_FIELDS; n++) {
+        fields[n] = p;
+        p = strchr(p, '\t');
+        if (p != NULL)
+            *p++ = '\0';
+    }
+    return n;
+}
+
+static void world_deinit(struct world *w)
+{
+    acl_set_unref(w->set);
+    arena_deinit(&w->arena);
+}
+
+static bool world_begin(struct world *w, char **f)
+{
+    struct fail fail;
+    world_deinit(w);
+    *w = (struct world){.set = acl_set_new()};
+    if (!acl_policy_parse(&w->arena, f[1], &w->policy, &fail))
+        return false;
+    w->policy.allow_everyone_if_no_acl_found = atoi(f[2]) == 1;
+    return true;
+}
+
+/* The list with that entry, or without, takes the place of the one that is there, as brokers do it. */
+static void world_change(struct world *w, char **f)
+{
+    struct arena a = {0};
+    struct acl_resource resource = {atoi(f[1]), atoi(f[2]), str_of(f[3])};
+    struct acl_entry entry = {str_of(f[4]), str_of(f[5]), atoi(f[6]), atoi(f[7])}, *now = NULL, *then;
+    struct acl_filter filter = {resource.type, resource.pattern, resource.name,   entry.principal,
+                                entry.host,    entry.operation,  entry.permission};
+    struct acl_list *list = acl_set_find(w->set, &resource);
+    int32_t count = 0, then_count;
+    if (list != NULL)
+        now = acl_list_entries(list, &a, &count);
+    if (strcmp(f[0], "add") == 0) {
+        acl_entries_add(&a, now, count, &entry, 1, &then, &then_count);
+    } else {
+        struct acl_parting p = acl_entries_part(&a, &resource, now, count, &filter, 1);
+        then = p.left;
+        then_count = p.left_count;
+    }
+    struct acl_change change = {resource, acl_list_new(&resource, then, then_count)};
+    struct acl_set *next = acl_set_with(w->set, &change, 1);
+    acl_set_unref(w->set);
+    w->set = next;
+    arena_deinit(&a);
+}
+
+static bool world_answer(const struct world *w, char **f)
+{
+    struct principal principal;
+    if (!principal_parse(str_of(f[1]), &principal))
+        return false;
+    struct acl_asker who = acl_asker(principal, str_of(f[2]));
+    enum acl_operation o = atoi(f[3]);
+    enum acl_type t = atoi(f[4]);
+    if (strcmp(f[0], "somewhere") == 0)
+        return acl_allowed_somewhere(w->set, &w->policy, &who, t, o);
+    return acl_allowed(w->set, &w->policy, &who, t, str_of(f[5])) >> o & 1;
+}
+
+/* False: the line is none of the above. */
+static bool take_line(struct world *w, char *line)
+{
+    char *f[MOST_FIELDS];
+    int32_t n = split(line, f);
+    if (strcmp(f[0], "begin") == 0 && n == 3)
+        return world_begin(w, f);
+    if (w->set == NULL)
+        return false;
+    if ((strcmp(f[0], "add") == 0 || strcmp(f[0], "remove") == 0) && n == 8)
+        world_change(w, f);
+    else if ((strcmp(f[0], "ask") == 0 && n == 6) || (strcmp(f[0], "somewhere") == 0 && n == 5))
+        puts(world_answer(w, f) ? "yes" : "no");
+    else
+        return false;
+    return true;
+}
+
+int main(void)
+{
+    struct world w = {0};
+    char *line = NULL;
+    size_t room = 0;
+    ssize_t len;
+    bool ok = true;
+    while (ok && (len = getline(&line, &room, stdin)) > 0) {
+        if (line[len - 1] == '\n')
+            line[len - 1] = '\0';
+        ok = take_line(&w, line);
+    }
+    free(line);
+    world_deinit(&w);
+    return ok ? 0 : 1;
+}

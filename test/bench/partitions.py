@@ -1,0 +1,121 @@
+"""Many partitions, Apache Kafka 3.9.1 and barnabas in turns: one topic with thousands of them, and thousands of topics with one each."""
+
+import json
+import os
+import re
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import measure
+from measure import cpu_seconds, harness
+from storage import TOPIC, timed_start
+
+CROWD = measure.LOAD.with_name("crowd")
+PATIENCE = 600  # seconds that any step may take
+ROUNDS = 20
+
+
+def proportional_kb(pid):
+    """Memory that goes with the process: what it shares with others counts in parts."""
+    return int(re.search(r"^Pss: +(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.M)[1])
+
+
+def descriptors(pid):
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def serving(broker, partitions):
+    """Waits until all partitions are served; when that was, in seconds of the monotonic clock."""
+    command = [str(x) for x in (measure.LOAD.with_name("serving"), "127.0.0.1", broker.port, TOPIC, partitions)]
+    return json.loads(harness.run(command, timeout=PATIENCE))["served_us"] / 1e6
+
+
+def crowd(what, broker, *args):
+    return json.loads(harness.run([CROWD, what, "127.0.0.1", broker.port, *args], timeout=PATIENCE))
+
+
+def folders(broker, topic):
+    """Those that are the topic's yet, and not renamed to be deleted."""
+    return [d for d in os.listdir(broker.data) if d.startswith(topic) and not d.endswith("-delete")]
+
+
+class Run(measure.Run):
+    def measure(self, part):
+        """What a broker leaves stays until the end: file systems look long for inodes where many have just been deleted."""
+        folder = Path(tempfile.mkdtemp(dir=self.bench.folder, prefix=self.kind))
+        broker = measure.make_broker(self.kind, self.bench.zookeeper.chroot(), folder, {"zookeeper.session.timeout.ms": "30000"})
+        try:
+            broker.start()
+            part(broker)
+        finally:
+            broker.kill()
+            broker.zookeeper.close()
+
+    @contextmanager
+    def step(self, broker, what):
+        """Its time, and the CPU of broker and ZooKeeper meanwhile."""
+        pids = [broker.process.pid, self.bench.zookeeper.process.pid]
+        begun, before = time.monotonic(), [cpu_seconds(pid) for pid in pids]
+        yield
+        taken = time.monotonic() - begun
+        self.note(what, taken, "s")
+        for name, pid, then in zip(("broker", "ZooKeeper"), pids, before):
+            self.note(f"{what}: CPU of {name}", cpu_seconds(pid) - then, "s")
+
+    def count(self, broker, base_kb, things, what):
+        pid = broker.process.pid
+        self.note(f"memory for each of {what}", (proportional_kb(pid) - base_kb) / things, "KB")
+        self.note(f"descriptors, {what}", descriptors(pid), "")
+
+    def restart(self, broker, what, partitions):
+        begun = time.monotonic()
+        broker.stop()
+        self.note(f"stop, {what}", time.monotonic() - begun, "s")
+        taken = timed_start(broker, partitions, 0)
+        self.note(f"start, {what}", taken, "s")
+        self.note(f"start, {what}: CPU", cpu_seconds(broker.process.pid), "s")
+
+    # ---- What is measured ----
+
+    def one_topic(self, broker):
+        n = self.options.partitions
+        what = f"{n:,} partitions of a topic"
+        base_kb = proportional_kb(broker.process.pid)
+        with self.step(broker, f"create {what}"):
+            measure.tool("kafka-topics.sh", broker, "--create", "--topic", TOPIC, "--partitions", n, "--replication-factor", 1)
+            serving(broker, n)
+        self.count(broker, base_kb, n, what)
+        self.note(f"fetch from {what}, without a session", crowd("fetch", broker, TOPIC, n, ROUNDS)["median_us"] / 1000, "ms")
+        self.restart(broker, what, n)
+        self.count(broker, base_kb, n, f"{what}, after a start")
+        with self.step(broker, f"delete {what}"):
+            measure.tool("kafka-topics.sh", broker, "--delete", "--topic", TOPIC)
+            node = f"/brokers/topics/{TOPIC}"
+            harness.wait_until(lambda: not folders(broker, f"{TOPIC}-") and not broker.zookeeper.client.exists(node), f"{TOPIC} gone", PATIENCE)
+
+    def many_topics(self, broker):
+        n = self.options.topics
+        what = f"{n:,} topics"
+        base_kb = proportional_kb(broker.process.pid)
+        with self.step(broker, f"create {what}, 500 in a request"):
+            crowd("topics", broker, 0, n)
+        self.count(broker, base_kb, n, what)
+        one_more = sorted(crowd("topics", broker, n + i, 1)["sum_us"] for i in range(ROUNDS))
+        self.note(f"create one more than {what}", one_more[ROUNDS // 2] / 1000, "ms")
+        self.note(f"Metadata of {what}", crowd("metadata", broker, ROUNDS)["median_us"] / 1000, "ms")
+
+
+PARTS = ["one_topic", "many_topics"]
+
+
+def arguments():
+    parser = measure.arguments(__doc__, PARTS)
+    parser.add_argument("--partitions", type=int, default=10000, help="of the one topic")
+    parser.add_argument("--topics", type=int, default=10000, help="with one partition each; Apache has a file open for each")
+    return parser
+
+
+if __name__ == "__main__":
+    measure.main(arguments(), Run)
