@@ -8,6 +8,7 @@
 #   test/run.sh sim [SEEDS]
 #   test/run.sh crash [SEEDS]
 #   test/run.sh sim-bites [--seeds N] [NAME...]    not in `all`: rules broken on purpose, which the simulation must see
+#   test/run.sh packages                           not in `all`: they are built, twice, and tried
 #   test/run.sh soak [HOURS]                       not in `all`: the same at size, with all of Kafka's versions, for long
 #   test/run.sh list                               each test, with where it runs
 #
@@ -103,14 +104,20 @@ prepare_toolbox() {
     done
 }
 
+prepare_axe() {
+    command -v npm >/dev/null || return 0
+    (cd "$top/test/axe" && npm install --silent --no-package-lock)
+}
+
 prepare_go() {
     cd "$top/test/go" && mkdir -p target && go build -o target/franz .
 }
 
 prepare_clients() {
     prepare_python >"$logs/python.log" 2>&1 || give_up python "$logs/python.log"
-    (prepare_java "$top/test/java" && prepare_java "$top/test/java4" && prepare_toolbox) >"$logs/java.log" 2>&1 || give_up java "$logs/java.log"
+    (prepare_java "$top/test/java" && prepare_java "$top/test/java4" && prepare_java "$top/test/java-agent" && prepare_toolbox) >"$logs/java.log" 2>&1 || give_up java "$logs/java.log"
     (prepare_go) >"$logs/go.log" 2>&1 || give_up go "$logs/go.log"
+    (prepare_axe) >"$logs/axe.log" 2>&1 || give_up axe "$logs/axe.log"
 }
 
 # Two tests for each core at a time, as they wait about as long as they work, where there are 2 GB for each.
@@ -119,11 +126,13 @@ workers() {
     echo $((room < 1 ? 1 : room < cores ? room : cores))
 }
 
-# A line for each file as its tests end; from "The slowest" on what is to be known of them all.
+# A line for each file as its tests end; from "The slowest" on what is to be known of them all. A test that hangs, perhaps in a
+# library that does not return, ends its worker, with the stacks of all threads in the log; the others go on with a new one.
 run_pytest() { # NAME ARGUMENTS...
     local name=$1
     shift
-    "$top/test/.venv/bin/pytest" -q --color=no -p no:cacheprovider --no-header --basetemp="$logs/$name" -n "$(workers)" "$@" 2>&1 |
+    "$top/test/.venv/bin/pytest" -q --color=no -p no:cacheprovider --no-header --basetemp="$logs/$name" -n "$(workers)" \
+        --timeout 400 --timeout-method thread -o faulthandler_timeout=390 "$@" 2>&1 |
         tee "$logs/$name.log" | grep -a --line-buffered '^\(ok\|FAIL\) .* s  '
     local rc=${PIPESTATUS[0]}
     sed -n '/^The slowest/,/^====/{/^====/d;p}' "$logs/$name.log"
@@ -176,7 +185,7 @@ run_fuzzers() { # SECONDS
             { [ -f Makefile ] || "$top/configure" CC=clang --enable-fuzzers --enable-sanitizers CFLAGS='-O1 -g'; } &&
             make -j"$(nproc)" && make fuzzers
     ) >"$logs/fuzz-build.log" 2>&1 || give_up fuzz-build "$logs/fuzz-build.log"
-    local name i processes=() fuzzers=(request records keystore rules sasl)
+    local name i processes=() fuzzers=(request records keystore rules sasl token http exporter log4j)
     for name in "${fuzzers[@]}"; do
         start_beside "fuzz-$name" run_fuzzer "$name" "$1"
         processes+=($!)
@@ -203,7 +212,7 @@ run_hostile() { # SECONDS [ARGUMENTS]
 }
 
 # Some system tests once more, with the broker under ThreadSanitizer.
-threaded=("$top"/test/system/test_{clients,groups,names,orders,security,topics,transactions}.py)
+threaded=("$top"/test/system/test_{clients,cruise_control,groups,lag,logging,names,orders,security,service,topics,transactions}.py)
 
 build_threads() {
     mkdir -p "$top/build-tsan"
@@ -297,7 +306,7 @@ run_unhurried() {
     run_crash 10000
 }
 
-# System tests that take a size from the environment, on a build without sanitizers.
+# System tests that may take a size from the environment, on a build without sanitizers.
 run_at_size() { # NAME VARIABLE=VALUE FILES...
     local name=$1 size=$2
     shift 2
@@ -314,7 +323,11 @@ run_at_size() { # NAME VARIABLE=VALUE FILES...
 # Whether the benchmarks still run; what they measure so says nothing.
 run_benchmarks() {
     echo "== Benchmarks"
-    if "$top/test/bench/run.sh" storage --unfilled --rounds 1 --scale 0.02 >"$logs/bench.log" 2>&1; then
+    if {
+        "$top/test/bench/run.sh" throughput --unfilled --rounds 1 --gigabytes 0.02 --requests 2000 --seconds 1 &&
+            "$top/test/bench/run.sh" storage --unfilled --rounds 1 --scale 0.02 &&
+            "$top/test/bench/run.sh" security --unfilled --rounds 1 --gigabytes 0.05 --connections 100 --handshakes 50 --seconds 1
+    } >"$logs/bench.log" 2>&1; then
         passed=$((passed + 1))
     else
         failed=$((failed + 1))
@@ -323,14 +336,37 @@ run_benchmarks() {
     fi
 }
 
+# Transports where the kernel encrypts, in a machine of their own.
+run_ktls() {
+    echo "== Encryption by the kernel"
+    if "$top/test/ktls/run.sh" "$top/build-sim" >"$logs/ktls.log" 2>&1; then
+        passed=$((passed + 1))
+        grep -a ' a ratio of ' "$logs/ktls.log"
+    else
+        failed=$((failed + 1))
+        echo "FAIL ktls"
+        tail -40 "$logs/ktls.log"
+    fi
+}
+
+# Packages, an image for containers, and what becomes of them where they are installed.
+run_packages() {
+    echo "== Packages"
+    "$top/contrib/install-packages.sh" soak || give_up packages /dev/null
+    "$top/test/packages/run.sh" "$logs/packages" | tee "$logs/packages.log"
+    passed=$((passed + $(grep -c '^ok ' "$logs/packages.log")))
+    failed=$((failed + $(grep -c '^FAIL ' "$logs/packages.log")))
+}
+
 # Each test and the part of this script that runs it; what has no tests of its own is one.
 list_tests() {
     local file
     for file in "$top"/test/unit/test_*.c; do
         sed -n "s/^static void \([a-z0-9_]*\)(void \*\*.*/unit     $(basename "$file")::\1/p" "$file"
     done
-    printf '%-8s %s\n' unit crash fuzz request fuzz records fuzz keystore fuzz rules hostile hostile sim seeds crash seeds faults faults sim-bites rules soak test_size.py \
-        soak test_rolling.py soak test_swap.py soak benchmarks
+    printf '%-8s %s\n' unit crash fuzz request fuzz records fuzz keystore fuzz rules fuzz sasl fuzz token fuzz http fuzz exporter fuzz log4j hostile hostile sim seeds crash seeds faults faults sim-bites rules soak test_size.py \
+        soak test_rolling.py soak test_swap.py soak test_locked_swap.py soak test_tls_scan.py soak test_probes.py soak ktls \
+        soak test_security.py soak benchmarks soak packages
     prepare_python >"$logs/python.log" 2>&1 || give_up python "$logs/python.log"
     list_system system "$top/test/system"
     list_system threads "${threaded[@]}"
@@ -347,11 +383,17 @@ list_system() { # PART FILES...
 run_soak() { # HOURS
     local quarter=$(($1 * 900))
     echo "== Soak"
+    "$top/contrib/install-packages.sh" soak || give_up packages /dev/null
     prepare_clients
     build_plain all
+    build_plain test/unit/test_transport
+    run_ktls
     run_at_size soak-size SIZE=10000 "$top/test/system/test_size.py"
     run_at_size soak-rolling ROUNDS=50 "$top/test/system/test_rolling.py"
-    run_at_size soak-versions BARNABAS_SWAP_VERSIONS=all "$top/test/system/test_swap.py"
+    run_at_size soak-versions BARNABAS_SWAP_VERSIONS=all "$top/test/system/test_swap.py" "$top/test/system/test_locked_swap.py"
+    run_at_size soak-scan BARNABAS_TLS_SCAN=1 "$top/test/system/test_tls_scan.py"
+    run_at_size soak-probes BARNABAS_TRACE=1 "$top/test/system/test_probes.py"
+    run_at_size soak-logins BARNABAS_LOGIN_SECONDS=300 "$top/test/system/test_security.py" -k log_in_again
     run_fuzzers $((quarter / 2))
     run_hostile "$quarter"
     run_sim $((quarter * 40))
@@ -359,6 +401,7 @@ run_soak() { # HOURS
     run_faults $((quarter / 60))
     run_bites
     run_benchmarks
+    run_packages
 }
 
 [ "$what" = list ] || build_sanitized
@@ -383,11 +426,12 @@ sim) run_sim "${1:-10000}" ;;
 crash) run_crash "${1:-50000}" ;;
 sim-bites) run_bites "$@" ;;
 faults) run_faults "${@:-5}" ;;
+packages) run_packages ;;
 soak) run_soak "${1:-1}" ;;
 system) run_system "$@" ;;
 list) list_tests ;;
 *)
-    sed -n 2,14p "$0" | cut -c3-
+    sed -n 2,15p "$0" | cut -c3-
     exit 2
     ;;
 esac

@@ -72,8 +72,11 @@ class Client:
             self.since = time.monotonic()
         if length is not None or len(data) < 8:
             self.lost = True
-        else:
-            self.open.append((*struct.unpack(">hhi", data[:8]), entry, tree))
+            return
+        key, version, correlation = struct.unpack(">hhi", data[:8])
+        if any(correlation == other for _, _, other, _, _ in self.open):
+            self.lost = True  # bytes were changed into the number of one that may go without an answer
+        self.open.append((key, version, correlation, entry, tree))
 
     @staticmethod
     def ready(clients, seconds):

@@ -25,9 +25,28 @@ def pytest_collection_modifyitems(items):
 
 
 class TestByTest(LoadScopeScheduling):
+    """Survives the end of a worker, where the original tries the test that ended it for ever, or waits for nobody."""
+
     def _split_scope(self, nodeid):
         file = nodeid.split("::")[0]
         return file if file.rsplit("/", 1)[-1] in TOGETHER else nodeid
+
+    def _reschedule(self, node):
+        """A worker begins a test when it knows of another, or that there is none: a new one is told at once."""
+        for _ in range(2):
+            super()._reschedule(node)
+
+    def remove_node(self, node):
+        """Returns the test that the worker ended with, which is over; what it had not begun is for the others."""
+        work = self.assigned_work.pop(node)
+        left = [test for scope in work.values() for test, done in scope.items() if not done]
+        for scope, tests in work.items():
+            waiting = {test: False for test, done in tests.items() if not done and test != left[0]}
+            if waiting:
+                self.workqueue[scope] = waiting
+        for other in self.assigned_work:
+            self._reschedule(other)
+        return left[0] if left else None
 
 
 def pytest_xdist_make_scheduler(config, log):

@@ -21,11 +21,13 @@ TOP = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("BARNABAS_BUILD", TOP / "build-asan"))
 JARS = (TOP / "test" / "java" / "target" / "lib").resolve()
 JARS_4 = (TOP / "test" / "java4" / "target" / "lib").resolve()
+AGENT = TOP / "test" / "java-agent" / "target" / "lib" / "jmx_prometheus_javaagent-0.20.0.jar"
 FRANZ = TOP / "test" / "go" / "target" / "franz"
 TOOLBOX = JARS.parent / "classes" / "Toolbox.class"  # made by test/java/prepare.py
 HERE = Path.cwd()
 # Tools that count on the end of their machine; and the order of what they print is that of methods, which an archive changes.
-ALONE = {f"org.apache.kafka.tools.Verifiable{what}" for what in ("Producer", "Consumer")}
+ALONE = {f"org.apache.kafka.tools.{what}" for what in ("VerifiableProducer", "VerifiableConsumer", "JmxTool")}
+WITH_US = "setpriv", "--pdeathsig", "KILL", "--"  # what is begun so ends when the tests do, however these end
 PATIENCE = 60  # seconds that anything may take before a test gives up on it
 
 
@@ -96,7 +98,7 @@ class Process:
     def spawn(self, command, env=None):
         Process.spawned.add(self)
         with open(self.log, "ab") as out:
-            self.process = subprocess.Popen([str(c) for c in command], stdout=out, stderr=out, stdin=subprocess.DEVNULL,
+            self.process = subprocess.Popen([*WITH_US, *(str(c) for c in command)], stdout=out, stderr=out, stdin=subprocess.DEVNULL,
                                             env={**os.environ, **(env or {})})
 
     def is_running(self):
@@ -128,12 +130,25 @@ class ZooKeeper(Process):
     def start(self, **env):
         config = self.folder / "zoo.cfg"
         config.write_text(f"dataDir={self.folder / 'data'}\nclientPort={self.port}\nclientPortAddress=127.0.0.1\n"
-                          "tickTime=500\nmaxClientCnxns=0\nadmin.enableServer=false\n")
+                          "tickTime=500\nmaxSessionTimeout=60000\nmaxClientCnxns=0\nadmin.enableServer=false\n")
         self.spawn([TOP / "bin" / "zookeeper-server-start.sh", config], env)
         wait_until(lambda: accepts(self.port), f"ZooKeeper\n{self.text()}")
 
     def chroot(self):
         return Chroot(f"127.0.0.1:{self.port}/{uuid.uuid4().hex[:8]}")
+
+
+def while_it_runs(server):
+    """For a fixture: one that is started before and stopped after."""
+    server.start()
+    yield server
+    server.stop()
+
+
+def while_it_is_open(chroot):
+    """The same of a part of ZooKeeper."""
+    yield chroot
+    chroot.close()
 
 
 class Chroot:
@@ -236,9 +251,10 @@ def apache_of(version):
     """Apache's broker of that version, which Maven brings once."""
     folder = TOP / "test" / "java-old"
     jars = folder / "target" / version
-    if not (jars / ".complete").exists():
+    complete = jars / ".complete"
+    if not complete.exists() or complete.stat().st_mtime < (folder / "pom.xml").stat().st_mtime:
         run(["mvn", "-q", "-B", "-f", folder, "dependency:copy-dependencies", f"-Dkafka.version={version}", f"-DoutputDirectory={jars}"], timeout=600)
-        (jars / ".complete").touch()
+        complete.touch()
     return type(f"Apache{version}", (Apache,), {"jars": jars})
 
 
@@ -252,7 +268,7 @@ def preloaded(source, folder):
 def other(broker, kind):
     """The same broker, of the other kind: its id, data, address and settings."""
     new = kind(broker.zookeeper, broker.data, broker.log.with_name(f"{kind.__name__}-{broker.log.name}"), {})
-    new.port, new.properties, new.others = broker.port, broker.properties, broker.others
+    new.port, new.properties, new.env, new.others = broker.port, broker.properties, broker.env, broker.others
     new.others.append(new)
     return new
 
@@ -281,7 +297,7 @@ def run_tool(tool, *args, stdin=None, jars=JARS):
 
 @functools.cache
 def toolbox_of(jars):
-    toolbox = Toolbox([*jvm("-Dfile.encoding=UTF-8", jars=jars, heap=512, classes=TOOLBOX.parent), "Toolbox"])
+    toolbox = Toolbox([*jvm("-Dfile.encoding=UTF-8", "-Djava.security.manager=allow", jars=jars, heap=512, classes=TOOLBOX.parent), "Toolbox"])
     atexit.register(toolbox.stop)
     return toolbox
 

@@ -11,6 +11,7 @@ import harness
 
 SLOW_TURN = re.compile(r"WARN A turn of the loop .*")
 SHOWN = 10
+CRASH = "???"  # xdist's word for when a test ended that has ended its worker
 
 
 class File:
@@ -46,7 +47,7 @@ class Progress:
             self.outcomes[report.nodeid] = report.outcome
         if report.failed:
             self.failures.append(report)
-        if report.when != "teardown":
+        if report.when not in ("teardown", CRASH):
             return
         self.slow_turns += [(report.nodeid, line) for what, line in report.user_properties if what == "slow turn"]
         name = report.nodeid.split("::")[0]
