@@ -8,6 +8,7 @@
 
 #include <utlist.h>
 
+#include "base/clock.h"
 #include "base/lock.h"
 
 /* ---- Counting ---- */
@@ -435,6 +436,7 @@ struct view_slot { /* of one loop, which keeps it as its local */
 struct view_board {
     struct lock lock;
     struct view *latest;
+    struct leader_changes leader_changes;
     atomic_bool closed;
     int loop_count;
     struct view_slot slots[];
@@ -540,10 +542,24 @@ void view_board_free(struct view_board *b)
     free(b);
 }
 
+/* A partition that is new has none yet, and one that goes none any more. */
+static void note_leader_changes(struct view_board *b, const struct view *next, const struct view_change *change)
+{
+    int64_t now_ms = clock_wall_ms();
+    for (int32_t i = 0; next != b->latest && i < change->partition_count; i++) {
+        const struct partition_change *c = &change->partitions[i];
+        const struct view_partition *was = view_partition(b->latest, c->topic, c->partition);
+        const struct view_partition *is = was != NULL ? view_partition(next, c->topic, c->partition) : NULL;
+        if (is != NULL && is->leader != was->leader && c->topic.len > 0 && c->topic.len <= LONGEST_TOPIC_NAME)
+            leader_changes_note(&b->leader_changes, now_ms, was->leader, is->leader, c->topic, c->partition);
+    }
+}
+
 void view_board_apply(struct view_board *b, const struct view_change *change, struct loop *home, struct message *seen)
 {
     lock_take(&b->lock);
     struct view *next = view_apply(b->latest, change);
+    note_leader_changes(b, next, change);
     view_unref(b->latest);
     b->latest = next;
     publish(b, home, seen);
@@ -557,6 +573,14 @@ struct view *view_board_latest(struct view_board *b)
     view_ref(v);
     lock_release(&b->lock);
     return v;
+}
+
+int view_board_leader_changes(struct view_board *b, struct leader_change out[LEADER_CHANGES_KEPT])
+{
+    lock_take(&b->lock);
+    int count = leader_changes_read(&b->leader_changes, out);
+    lock_release(&b->lock);
+    return count;
 }
 
 const struct view *view_current(void)

@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 
 #include "base/loop.h"
+#include "cluster/leader_changes.h"
 #include "cluster/znodes.h"
 
 enum { LEADER_NONE = -1, LEADER_DELETED = -2 };
@@ -106,6 +107,8 @@ void view_board_free(struct view_board *b);  /* after all its loops */
 void view_board_apply(struct view_board *b, const struct view_change *change, struct loop *home, struct message *seen);
 /* The newest view, with a reference: for threads that are not among the loops. */
 struct view *view_board_latest(struct view_board *b);
+/* As leader_changes_read(). Any thread. */
+int view_board_leader_changes(struct view_board *b, struct leader_change out[LEADER_CHANGES_KEPT]);
 
 /* Called on its loop after each new view, until it is removed: for requests that wait for one. */
 struct view_watcher {

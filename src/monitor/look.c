@@ -1,5 +1,7 @@
 #include "monitor/look.h"
 
+#include <stdlib.h>
+
 void look_ref(struct look *l)
 {
     atomic_fetch_add(&l->refs, 1);
@@ -40,4 +42,19 @@ int64_t look_end(const struct look_group_topic *t, const struct look_commit *c)
 {
     const struct look_partition *p = t->topic != NULL ? look_partition(t->topic, c->partition) : NULL;
     return p != NULL ? p->end : LOOK_UNKNOWN;
+}
+
+/* ---- Groups ---- */
+
+int look_group_order(const void *a, const void *b)
+{
+    const struct look_group *x = a, *y = b;
+    int order = (x->coordinator > y->coordinator) - (x->coordinator < y->coordinator);
+    return order != 0 ? order : str_cmp(x->id, y->id);
+}
+
+struct look_group *look_group(const struct look *l, int32_t coordinator, struct str id)
+{
+    struct look_group key = {.coordinator = coordinator, .id = id};
+    return l->group_count > 0 ? bsearch(&key, l->groups, (size_t)l->group_count, sizeof(key), look_group_order) : NULL;
 }

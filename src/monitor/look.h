@@ -11,6 +11,7 @@ enum look_scope {
     LOOK_ALL, /* all partitions, groups and directories */
 };
 
+enum { LATE_TRANSACTION_MS = 60000 };
 enum { LOOK_UNKNOWN = -1 }; /* an offset, a time or a size that nobody has told */
 
 struct look_partition {
@@ -37,7 +38,17 @@ struct look_move {
 
 struct look_broker {
     const struct registration *broker;
-    int64_t bytes; /* in all its directories */
+    int64_t bytes;        /* in all its directories */
+    const char *protocol; /* its inter.broker.protocol.version; NULL: not known */
+    bool is_barnabas;     /* when the protocol is known: else it is Apache's */
+};
+
+/* A transaction that has been open for longer than LATE_TRANSACTION_MS. */
+struct look_transaction {
+    struct str id, state;
+    int32_t coordinator;
+    int64_t started_ms; /* LOOK_UNKNOWN */
+    int32_t partitions; /* that it has written to; LOOK_UNKNOWN */
 };
 
 struct look_commit {
@@ -60,7 +71,10 @@ struct look_group {
     int32_t members, idle_members; /* those that nothing is assigned to */
     struct look_group_topic *topics;
     int32_t topic_count;
-    bool described; /* the state and the members are known */
+    bool described;    /* the state and the members are known */
+    int64_t lag;       /* records that wait; LOOK_UNKNOWN */
+    double lag_change; /* of it in a second, lately; meaningful if `lag_moves` */
+    bool lag_moves;    /* it was known a while ago, too */
 };
 
 struct look {
@@ -74,10 +88,14 @@ struct look {
     struct look_topic *topics; /* as in `view`; ascending by name */
     struct look_broker *brokers;
     int32_t broker_count;
-    struct look_group *groups;
+    struct look_group *groups; /* by coordinator, and there by name */
     int32_t group_count;
     struct look_move *moves;
     int32_t move_count; /* -1: the controller has not said */
+    struct look_transaction *transactions;
+    int32_t transaction_count;
+    struct leader_change leader_changes[LEADER_CHANGES_KEPT]; /* the newest first */
+    int leader_change_count;
     int32_t unanswered; /* questions; something may be missing */
 };
 
@@ -88,5 +106,8 @@ struct look_topic *look_topic(const struct look *l, struct str name);
 struct look_partition *look_partition(const struct look_topic *t, int32_t partition);
 /* Where the partition of a commit ends; LOOK_UNKNOWN. */
 int64_t look_end(const struct look_group_topic *t, const struct look_commit *c);
+/* Of that coordinator; NULL: there is none of that name. */
+struct look_group *look_group(const struct look *l, int32_t coordinator, struct str id);
+int look_group_order(const void *a, const void *b); /* as they are kept, for qsort() */
 
 #endif

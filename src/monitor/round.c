@@ -22,7 +22,7 @@ static void on_answer(struct broker_call *call, enum kafka_error error)
     DL_DELETE(r->asks, a);
     if (error == ERR_NONE)
         a->take(r, a);
-    else
+    else if (error != ERR_UNSUPPORTED_VERSION || !a->optional)
         r->look->unanswered++;
     ask_free(a);
     if (r->asks == NULL && !r->asking)
@@ -50,11 +50,32 @@ void round_ask(struct round *r, struct ask *a)
     broker_links_send(r->links, a->broker, &a->call);
 }
 
+enum { RATE_GOOD_MS = 2 * 60 * 1000 };
+
+int64_t round_since_before(const struct round *r)
+{
+    int64_t passed = r->before != NULL ? r->look->taken_ms - r->before->taken_ms : 0;
+    return passed > 0 && passed <= RATE_GOOD_MS ? passed : 0;
+}
+
 /* ---- Phases ---- */
 
 /* Each asks what the answers to the one before have shown to be of interest. */
+static void ask_what_there_is(struct round *r)
+{
+    round_ask_brokers(r);
+    round_ask_groups(r);
+    round_ask_transactions(r);
+}
+
+static void ask_details(struct round *r)
+{
+    round_ask_group_details(r);
+    round_ask_transaction_details(r);
+}
+
 static void (*const phases[])(struct round *r) = {
-    round_ask_topics,  round_ask_groups,     round_ask_group_details,
+    round_ask_topics,  ask_what_there_is,    ask_details,
     round_ask_offsets, round_ask_timestamps, round_ask_timestamps_alone,
 };
 
@@ -70,6 +91,7 @@ static void round_go_on(struct round *r)
     struct look *look = r->look;
     look->taken_ms = clock_wall_ms();
     round_measure_moves(r);
+    round_measure_lag(r);
     r->look = NULL;
     r->done(r->ctx, look);
 }
@@ -81,7 +103,8 @@ static void list_brokers(struct look *look)
     const struct view_brokers *brokers = look->view->brokers;
     look->brokers = ARENA_ARRAY(&look->memory, struct look_broker, brokers->n + 1);
     for (look->broker_count = 0; look->broker_count < brokers->n; look->broker_count++)
-        look->brokers[look->broker_count] = (struct look_broker){&brokers->v[look->broker_count], LOOK_UNKNOWN};
+        look->brokers[look->broker_count] =
+            (struct look_broker){&brokers->v[look->broker_count], LOOK_UNKNOWN, NULL, false};
 }
 
 struct round *round_begin(const struct monitor_options *options, struct broker_links *links, enum look_scope scope,
@@ -95,6 +118,7 @@ struct round *round_begin(const struct monitor_options *options, struct broker_l
     look->broker_id = options->broker_id;
     look->cluster_id = arena_cstr(&look->memory, str_of(options->cluster_id));
     look->view = view_board_latest(options->board);
+    look->leader_change_count = view_board_leader_changes(options->board, look->leader_changes);
     list_brokers(look);
     round_go_on(r);
     return r;
@@ -109,6 +133,7 @@ void round_free(struct round *r)
         ask_free(a);
     look_unref(r->look);
     free(r->groups);
+    free(r->transactions);
     free(r->places);
     free(r);
 }

@@ -63,7 +63,8 @@ static void take_list(struct round *r, struct ask *a)
         const struct list_groups_listed_group *g = &response->groups.items[i];
         r->groups[r->group_count++] = (struct look_group){.coordinator = a->broker,
                                                           .id = arena_str(memory, g->group_id),
-                                                          .protocol_type = arena_str(memory, g->protocol_type)};
+                                                          .protocol_type = arena_str(memory, g->protocol_type),
+                                                          .lag = LOOK_UNKNOWN};
     }
 }
 
@@ -82,21 +83,6 @@ void round_ask_groups(struct round *r)
 }
 
 /* ---- Members ---- */
-
-static int by_coordinator(const void *a, const void *b)
-{
-    const struct look_group *x = a, *y = b;
-    int order = (x->coordinator > y->coordinator) - (x->coordinator < y->coordinator);
-    return order != 0 ? order : str_cmp(x->id, y->id);
-}
-
-static struct look_group *round_find_group(struct round *r, int32_t coordinator, struct str id)
-{
-    struct look_group key = {.coordinator = coordinator, .id = id};
-    return r->look->group_count == 0
-               ? NULL
-               : bsearch(&key, r->look->groups, (size_t)r->look->group_count, sizeof(key), by_coordinator);
-}
 
 static struct look_group_topic *group_topic_of(struct round *r, struct look_group *g, struct str name)
 {
@@ -141,7 +127,7 @@ static void take_descriptions(struct round *r, struct ask *a)
     struct arena *memory = &r->look->memory;
     for (int32_t i = 0; i < response->groups.len; i++) {
         const struct describe_groups_described_group *from = &response->groups.items[i];
-        struct look_group *g = round_find_group(r, a->broker, from->group_id);
+        struct look_group *g = look_group(r->look, a->broker, from->group_id);
         if (g == NULL || g->described || from->error_code != ERR_NONE)
             continue;
         g->described = true;
@@ -166,7 +152,7 @@ static void take_commits(struct round *r, struct ask *a)
     const struct offset_fetch_response *response = a->response;
     for (int32_t i = 0; i < response->groups.len; i++) {
         const struct offset_fetch_response_group *from = &response->groups.items[i];
-        struct look_group *g = round_find_group(r, a->broker, from->group_id);
+        struct look_group *g = look_group(r->look, a->broker, from->group_id);
         if (g == NULL || from->error_code != ERR_NONE)
             continue;
         for (int32_t t = 0; t < from->topics.len; t++) {
@@ -213,11 +199,38 @@ void round_ask_group_details(struct round *r)
     look->group_count = (int32_t)r->group_count;
     if (r->group_count > 0)
         memcpy(look->groups, r->groups, sizeof(*r->groups) * r->group_count);
-    qsort(look->groups, r->group_count, sizeof(*look->groups), by_coordinator);
+    qsort(look->groups, r->group_count, sizeof(*look->groups), look_group_order);
     for (int32_t from = 0, to; from < look->group_count; from = to) {
         for (to = from + 1; to < look->group_count && to - from < GROUPS_AT_ONCE; to++)
             if (look->groups[to].coordinator != look->groups[from].coordinator)
                 break;
         ask_about(r, look->groups + from, to - from);
+    }
+}
+
+/* ---- Lag ---- */
+
+static int64_t group_lag(const struct look_group *g)
+{
+    int64_t lag = LOOK_UNKNOWN;
+    for (int32_t t = 0; t < g->topic_count; t++)
+        for (int32_t c = 0; c < g->topics[t].commit_count; c++) {
+            int64_t end = look_end(&g->topics[t], &g->topics[t].commits[c]);
+            if (end != LOOK_UNKNOWN)
+                lag = MAX(lag, 0) + MAX(end - g->topics[t].commits[c].offset, 0);
+        }
+    return lag;
+}
+
+void round_measure_lag(struct round *r)
+{
+    int64_t passed = round_since_before(r);
+    for (int32_t i = 0; i < r->look->group_count; i++) {
+        struct look_group *g = &r->look->groups[i];
+        const struct look_group *old = passed > 0 ? look_group(r->before, g->coordinator, g->id) : NULL;
+        g->lag = group_lag(g);
+        g->lag_moves = g->lag != LOOK_UNKNOWN && old != NULL && old->lag != LOOK_UNKNOWN;
+        if (g->lag_moves)
+            g->lag_change = (double)(g->lag - old->lag) * 1000 / (double)passed;
     }
 }

@@ -125,15 +125,12 @@ static void take_moves(struct round *r, struct ask *a)
     }
 }
 
-enum { RATE_GOOD_MS = 2 * 60 * 1000 };
-
 static double copy_rate(const struct round *r, const struct look_move *m)
 {
-    const struct look *before = r->before;
-    const struct look_topic *t = before != NULL ? look_topic(before, m->topic) : NULL;
+    int64_t passed = round_since_before(r);
+    const struct look_topic *t = passed > 0 ? look_topic(r->before, m->topic) : NULL;
     const struct look_partition *p = t != NULL ? look_partition(t, m->partition) : NULL;
-    int64_t passed = before != NULL ? r->look->taken_ms - before->taken_ms : 0;
-    if (p == NULL || p->smallest == LOOK_UNKNOWN || m->copied == LOOK_UNKNOWN || passed <= 0 || passed > RATE_GOOD_MS)
+    if (p == NULL || p->smallest == LOOK_UNKNOWN || m->copied == LOOK_UNKNOWN)
         return LOOK_UNKNOWN;
     return (double)MAX(m->copied - p->smallest, INT64_C(0)) * 1000 / (double)passed;
 }

@@ -1,5 +1,6 @@
 /* The sections that tell of the whole cluster: brokers, topics, groups. */
 #include <inttypes.h>
+#include <math.h>
 
 #include "page/amounts.h"
 #include "page/page_internal.h"
@@ -36,6 +37,8 @@ static void write_broker_row(const struct status *s, const struct status_broker 
     }
     strbuf_printf(out, "<td>%s%s%s</td>", b->controller ? "controller" : "",
                   b->controller && b->id == s->broker_id ? ", " : "", b->id == s->broker_id ? "this one" : "");
+    text_cell(out, b->software);
+    text_cell(out, b->protocol);
     text_cell(out, b->rack);
     number_cell(out, amount_count(b->leads));
     number_cell(out, amount_count(b->replicas));
@@ -55,7 +58,8 @@ void page_cluster(const struct status *s, struct strbuf *out)
                   amount_count(s->partitions).p, amount_count(s->group_list.total).p, amount_date(s->looked_ms).p,
                   amount_ago(s->now_ms, s->looked_ms).p);
     strbuf_puts(out, "</caption><thead><tr><th scope=\"col\" class=\"n\">Broker</th><th scope=\"col\">Address</th>"
-                     "<th scope=\"col\">Is</th><th scope=\"col\">Rack</th><th scope=\"col\" class=\"n\">Leads</th>"
+                     "<th scope=\"col\">Is</th><th scope=\"col\">Software</th><th scope=\"col\">Protocol</th>"
+                     "<th scope=\"col\">Rack</th><th scope=\"col\" class=\"n\">Leads</th>"
                      "<th scope=\"col\" class=\"n\">Replicas</th><th scope=\"col\" class=\"n\">Not in sync</th>"
                      "<th scope=\"col\" class=\"n\">Size</th></tr></thead><tbody>");
     for (int32_t i = 0; i < s->broker_count; i++)
@@ -115,12 +119,26 @@ void page_topics(const struct status *s, struct strbuf *out)
 
 /* ---- Groups ---- */
 
+/* Whether it grows, and how fast. */
+static void change_cell(struct strbuf *out, const struct status_group *g)
+{
+    if (!g->lag_moves)
+        strbuf_puts(out, "<td class=\"n\">–</td>");
+    else
+        strbuf_printf(out, "<td class=\"n\">%s%s/s</td>",
+                      g->lag_change > 0   ? "+"
+                      : g->lag_change < 0 ? "−"
+                                          : "",
+                      amount_number(fabs(g->lag_change)).p);
+}
+
 static void write_group_row(const struct status_group *g, struct strbuf *out)
 {
     strbuf_puts(out, "<tr><th scope=\"row\">");
     html_text(out, g->id);
     strbuf_puts(out, "</th>");
     number_cell(out, amount_count(g->lag));
+    change_cell(out, g);
     number_cell(out, amount_time(g->waits_ms));
     text_cell(out, g->state);
     number_cell(out, amount_count(g->members));
@@ -138,6 +156,7 @@ void page_groups(const struct status *s, struct strbuf *out)
                      "<caption>The greatest lag first: records that a group has not committed yet, and how long the "
                      "oldest of them has been there.</caption>"
                      "<thead><tr><th scope=\"col\">Group</th><th scope=\"col\" class=\"n\">Lag</th>"
+                     "<th scope=\"col\" class=\"n\">Changes by</th>"
                      "<th scope=\"col\" class=\"n\">Oldest waits</th><th scope=\"col\">State</th>"
                      "<th scope=\"col\" class=\"n\">Members</th><th scope=\"col\" class=\"n\">Topics</th>"
                      "<th scope=\"col\" class=\"n\">Coordinator</th></tr></thead><tbody>");

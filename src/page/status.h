@@ -32,6 +32,7 @@ struct status_broker {
     int32_t port;
     int32_t leads, replicas, behind; /* partitions: that it leads, has, and has but is not in sync with */
     int64_t bytes;                   /* STATUS_UNKNOWN */
+    struct str software, protocol;   /* "Apache Kafka", its inter.broker.protocol.version; null: not known */
 };
 
 struct status_dir { /* of this broker */
@@ -53,6 +54,8 @@ struct status_group {
     struct str id, state; /* null: not known */
     int32_t coordinator, members, topics;
     int64_t lag, waits_ms; /* records; how long the oldest of them has been there. STATUS_UNKNOWN */
+    bool lag_moves;        /* what follows is known */
+    double lag_change;     /* of it in a second */
 };
 
 struct status_client {
@@ -77,6 +80,21 @@ struct status_reassignment {
     int32_t partition, in_sync, replicas;
     int64_t copied, whole; /* bytes of the replica that has least, and of the one that has most; STATUS_UNKNOWN */
     double rate;           /* bytes a second that are copied; STATUS_UNKNOWN */
+};
+
+/* One that has been open for more than a minute. */
+struct status_transaction {
+    struct str id, state;
+    int32_t coordinator, partitions; /* STATUS_UNKNOWN: how many it has written to */
+    int64_t open_ms;                 /* STATUS_UNKNOWN */
+};
+
+/* Partitions whose leadership went from one broker to another; STATUS_UNKNOWN: nobody. */
+struct status_election {
+    int64_t ms;
+    int32_t from, to, partitions;
+    struct str topic; /* one of them */
+    int32_t partition;
 };
 
 struct status_setting {
@@ -105,7 +123,11 @@ struct status {
     struct status_group *groups;
     struct status_list group_list;
     struct status_reassignment *reassignments;
-    struct status_list reassignment_list; /* total: STATUS_UNKNOWN if the controller has not said */
+    struct status_list reassignment_list;    /* total: STATUS_UNKNOWN if the controller has not said */
+    struct status_transaction *transactions; /* the oldest first */
+    struct status_list transaction_list;
+    struct status_election *elections; /* the newest first */
+    int election_count;
 
     struct status_dir *dirs;
     int dir_count;

@@ -47,6 +47,10 @@ static void take_alive(struct status *s, const struct status_matter *from, int32
         b->port = e != NULL ? e->port : STATUS_UNKNOWN;
         b->rack = status_text(s, str_of(r->rack));
         b->bytes = seen->bytes;
+        if (seen->protocol != NULL) {
+            b->software = seen->is_barnabas ? STR_LIT("barnabas") : STR_LIT("Apache Kafka");
+            b->protocol = status_text(s, str_of(seen->protocol));
+        }
         s->alive++;
     }
 }
@@ -168,10 +172,7 @@ static void take_commit(struct status_group *g, const struct look_group_topic *t
                         int64_t now)
 {
     int64_t end = look_end(t, c);
-    if (end == LOOK_UNKNOWN)
-        return;
-    g->lag = MAX(g->lag, 0) + MAX(end - c->offset, 0);
-    if (end > c->offset && c->timestamp != LOOK_UNKNOWN)
+    if (end != LOOK_UNKNOWN && end > c->offset && c->timestamp != LOOK_UNKNOWN)
         g->waits_ms = MAX(g->waits_ms, now - c->timestamp);
 }
 
@@ -183,7 +184,9 @@ static void status_take_group(struct status *s, const struct status_matter *from
                                .coordinator = seen->coordinator,
                                .members = seen->described ? seen->members : STATUS_UNKNOWN,
                                .topics = seen->topic_count,
-                               .lag = STATUS_UNKNOWN,
+                               .lag = seen->lag,
+                               .lag_moves = seen->lag_moves,
+                               .lag_change = seen->lag_change,
                                .waits_ms = STATUS_UNKNOWN};
     for (int32_t t = 0; t < seen->topic_count; t++)
         for (int32_t c = 0; seen->topics[t].topic != NULL && c < seen->topics[t].commit_count; c++)
@@ -228,6 +231,39 @@ static void take_reassignments(struct status *s, const struct look *look)
     }
 }
 
+/* ---- Transactions and elections ---- */
+
+static int by_age(const void *a, const void *b)
+{
+    const struct status_transaction *x = a, *y = b;
+    int order = compare_numbers((double)x->open_ms, (double)y->open_ms);
+    return order != 0 ? order : strcmp(x->id.p, y->id.p);
+}
+
+static void take_transactions(struct status *s, const struct look *look)
+{
+    s->transactions = ARENA_ARRAY(&s->memory, struct status_transaction, look->transaction_count + 1);
+    for (int32_t i = 0; i < look->transaction_count; i++) {
+        const struct look_transaction *t = &look->transactions[i];
+        s->transactions[i] = (struct status_transaction){
+            status_text(s, t->id), status_text(s, t->state), t->coordinator, t->partitions,
+            t->started_ms == LOOK_UNKNOWN ? STATUS_UNKNOWN : MAX(look->taken_ms - t->started_ms, INT64_C(0))};
+    }
+    qsort(s->transactions, (size_t)look->transaction_count, sizeof(*s->transactions), by_age);
+    s->transaction_list = (struct status_list){MIN(look->transaction_count, STATUS_ROWS), look->transaction_count};
+}
+
+static void take_elections(struct status *s, const struct look *look)
+{
+    s->elections = ARENA_ARRAY(&s->memory, struct status_election, look->leader_change_count + 1);
+    s->election_count = look->leader_change_count;
+    for (int i = 0; i < look->leader_change_count; i++) {
+        const struct leader_change *e = &look->leader_changes[i];
+        s->elections[i] = (struct status_election){
+            e->ms, e->from, e->to, e->partitions, status_text(s, str_of(e->topic)), e->partition};
+    }
+}
+
 void status_gather_cluster(struct status *s, const struct status_matter *from)
 {
     int32_t cap = MAX(from->look->broker_count, 4);
@@ -240,5 +276,7 @@ void status_gather_cluster(struct status *s, const struct status_matter *from)
     status_take_topics(s, from, &cap);
     take_groups(s, from);
     take_reassignments(s, from->look);
+    take_transactions(s, from->look);
+    take_elections(s, from->look);
     qsort(s->brokers, (size_t)s->broker_count, sizeof(*s->brokers), status_by_id);
 }

@@ -65,6 +65,8 @@ static void put_brokers(json_t *to, const struct status *s)
         json_put_number(row, "replicas", b->replicas);
         json_put_number(row, "behind", b->behind);
         json_put_number(row, "bytes", b->bytes);
+        json_put_text(row, "software", b->software);
+        json_put_text(row, "protocol", b->protocol);
     }
 }
 
@@ -103,6 +105,7 @@ static void put_groups(json_t *to, const struct status *s)
         json_put_number(row, "members", g->members);
         json_put_number(row, "topics", g->topics);
         json_put_number(row, "lag", g->lag);
+        json_put_real(row, "lagChangePerSec", g->lag_moves ? g->lag_change : NAN);
         json_put_number(row, "oldestUnreadMs", g->waits_ms);
     }
 }
@@ -121,6 +124,36 @@ static void put_reassignments(json_t *to, const struct status *s)
         json_put_number(row, "copiedBytes", r->copied);
         json_put_number(row, "bytes", r->whole);
         json_put_real(row, "copiedBytesPerSec", r->rate < 0 ? NAN : r->rate);
+    }
+}
+
+static void put_transactions(json_t *to, const struct status *s)
+{
+    json_t *list = json_put_list(to, "transactions");
+    json_put_number(to, "transactionCount", s->transaction_list.total);
+    for (int32_t i = 0; i < s->transaction_list.shown; i++) {
+        const struct status_transaction *t = &s->transactions[i];
+        json_t *row = add_row(list);
+        json_put_text(row, "id", t->id);
+        json_put_text(row, "state", t->state);
+        json_put_number(row, "coordinator", t->coordinator);
+        json_put_number(row, "partitions", t->partitions);
+        json_put_number(row, "openMs", t->open_ms);
+    }
+}
+
+static void put_elections(json_t *to, const struct status *s)
+{
+    json_t *list = json_put_list(to, "elections");
+    for (int i = 0; i < s->election_count; i++) {
+        const struct status_election *e = &s->elections[i];
+        json_t *row = add_row(list);
+        json_put_number(row, "ms", e->ms);
+        json_put_number(row, "from", e->from);
+        json_put_number(row, "to", e->to);
+        json_put_number(row, "partitions", e->partitions);
+        json_put_text(row, "topic", e->topic);
+        json_put_number(row, "partition", e->partition);
     }
 }
 
@@ -144,6 +177,8 @@ static void put_cluster(json_t *to, const struct status *s)
     put_topics(cluster, s);
     put_groups(cluster, s);
     put_reassignments(cluster, s);
+    put_transactions(cluster, s);
+    put_elections(cluster, s);
 }
 
 static void put_dirs(json_t *to, const struct status *s)

@@ -13,12 +13,13 @@ import struct
 import subprocess
 import termios
 import urllib.request
+from pathlib import Path
 
 import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 from browser import AXE, CHROMIUM, Browser
-from harness import BUILD, TOP, Barnabas, Chroot, connect, frame, free_port, read_frame, wait_until
+from harness import BUILD, TOP, Apache, Barnabas, Chroot, connect, frame, free_port, produce, read_frame, wait_until
 from test_exporter import scrape, status
 from test_lag import Cluster, commit
 from test_tools import script
@@ -386,3 +387,67 @@ def test_reassignments_show_how_far_they_are(make_broker, ensemble):
         assert "Reassignments in the cluster, 1 of them" in page_of(broker)
     finally:
         second.process.send_signal(signal.SIGCONT)
+
+
+def test_brokers_are_of_either_kind(make_broker, ensemble):
+    cluster = Cluster(make_broker, ensemble, (Barnabas, Apache))
+    found = {b["id"]: (b["software"], b["protocol"]) for b in status_of(cluster.first)["cluster"]["brokers"]}
+    assert found == {0: ("barnabas", "3.9-IV0"), 1: ("Apache Kafka", "3.9-IV0")}
+    assert "<td>Apache Kafka</td><td>3.9-IV0</td>" in page_of(cluster.first)
+
+
+def test_lag_that_grows_and_elections_are_told(make_broker, ensemble):
+    cluster = Cluster(make_broker, ensemble, (Barnabas, Barnabas))
+
+    def group():
+        return next(g for g in status_of(cluster.first)["cluster"]["groups"] if g["id"] == "g1")
+
+    wait_until(lambda: group()["lagChangePerSec"] == 0, "a second look")
+    before = group()["lag"]
+    produce(cluster.first, "t", ["x"] * 5000, "-p", "0")
+    found = wait_until(lambda: (g := group())["lag"] == before + 5000 and g, "the lag to grow")
+    assert found["lagChangePerSec"] > 0
+    assert re.search(r'<td class="n">(\+[\d.]+( k)?|0)/s</td>', page_of(cluster.first))
+    cluster.brokers[1].stop()
+
+    def elections():
+        return [e for e in status_of(cluster.first)["cluster"]["elections"] if e["from"] == 1]
+
+    (found,) = wait_until(elections, "the election")
+    assert (found["topic"], found["to"]) in {("t", None), ("u", 0), ("__consumer_offsets", None)} and found["ms"] > cluster.written_ms
+    assert "The last leaders that changed in the cluster" in page_of(cluster.first)
+
+
+def test_transactions_that_are_open_for_long(make_broker, tmp_path):
+    """By a clock that jumps by two minutes."""
+    port, clock = free_port(), tmp_path / "clock"
+    clock.write_text("+0s")
+    (fake,) = Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")
+
+    def with_clock(broker):
+        broker.env.update(LD_PRELOAD=str(fake), FAKETIME_TIMESTAMP_FILE=str(clock), FAKETIME_NO_CACHE="1", FAKETIME_DONT_FAKE_MONOTONIC="1")
+        return {"barnabas.http.listeners": f"METRICS://127.0.0.1:{port}", "transaction.state.log.replication.factor": 1,
+                "transaction.state.log.num.partitions": 1}
+
+    broker = make_broker(each=with_clock)
+    broker.http = port
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap})
+    admin.create_topics([NewTopic("t", 2, 1)])["t"].result()
+    producers = {}
+    for name in "swift", "<b>slow</b>":
+        producers[name] = Producer({"bootstrap.servers": broker.bootstrap, "transactional.id": name, "transaction.timeout.ms": 900000})
+        producers[name].init_transactions()
+        producers[name].begin_transaction()
+        for partition in 0, 1:
+            producers[name].produce("t", b"x", partition=partition)
+        assert producers[name].flush(60) == 0
+    producers["swift"].commit_transaction()
+    assert status_of(broker)["cluster"]["transactions"] == []
+    clock.write_text("+120s")
+    (found,) = wait_until(lambda: status_of(broker)["cluster"]["transactions"], "the transaction to be told of")
+    assert (found["id"], found["state"], found["coordinator"], found["partitions"]) == ("<b>slow</b>", "Ongoing", 0, 2)
+    assert 120_000 <= found["openMs"] < 600_000
+    page = page_of(broker)
+    assert "&lt;b&gt;slow&lt;/b&gt;</th><td>Ongoing</td>" in page and "open for more than a minute, 1 of them" in page
+    producers["<b>slow</b>"].commit_transaction()
+    wait_until(lambda: status_of(broker)["cluster"]["transactions"] == [], "it to be over")

@@ -355,6 +355,29 @@ static void partitions_may_have_gaps(void **state)
     view_unref(v);
 }
 
+static void leaders_that_change_together_are_one_change(void **state)
+{
+    (void)state;
+    struct leader_changes changes = {0};
+    struct leader_change out[LEADER_CHANGES_KEPT];
+    assert_int_equal(leader_changes_read(&changes, out), 0);
+    leader_changes_note(&changes, 1000, 1, 2, STR_LIT("a"), 7);
+    leader_changes_note(&changes, 1000, 1, LEADER_NONE, STR_LIT("b"), 0);
+    leader_changes_note(&changes, 1999, 1, 2, STR_LIT("c"), 1);
+    leader_changes_note(&changes, 2000, 1, 2, STR_LIT("d"), 2);
+    assert_int_equal(leader_changes_read(&changes, out), 3);
+    assert_string_equal(out[0].topic, "d");
+    assert_int_equal(out[1].to, LEADER_NONE);
+    assert_string_equal(out[2].topic, "a");
+    assert_int_equal(out[2].partition, 7);
+    assert_int_equal(out[2].partitions, 2);
+    for (int i = 0; i < 3 * LEADER_CHANGES_KEPT; i++)
+        leader_changes_note(&changes, 10000 + 10000 * i, i, i + 1, STR_LIT("e"), i);
+    assert_int_equal(leader_changes_read(&changes, out), LEADER_CHANGES_KEPT);
+    assert_int_equal(out[0].from, 3 * LEADER_CHANGES_KEPT - 1);
+    assert_int_equal(out[LEADER_CHANGES_KEPT - 1].from, 2 * LEADER_CHANGES_KEPT);
+}
+
 static int32_t broker_count_after(struct view **v, int32_t epoch, int64_t source, int32_t count)
 {
     struct registration brokers[] = {{.id = 1}, {.id = 2}, {.id = 3}};
@@ -547,6 +570,7 @@ int main(void)
         CASE(views_share_what_did_not_change),
         CASE(partitions_may_have_gaps),
         CASE(names_are_alike_but_for_dots),
+        CASE(leaders_that_change_together_are_one_change),
         CASE(sizes_of_topics_are_known),
         CASE(what_an_older_connection_delivers_is_late),
         CASE(replicas_spread_as_in_kafka),
