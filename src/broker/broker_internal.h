@@ -72,6 +72,10 @@ void live_settings_changed(void *ctx, bool different);
 void live_settings_topic_changed(void *ctx, const char *topic);
 void live_settings_entity_changed(void *ctx, const char *entity, const struct config_znode *pairs);
 
+/* ---- finish.c ---- */
+
+void broker_finish(struct broker *b); /* when the control loop has ended: frees all but `b` */
+
 /* ---- broker_metrics.c ---- */
 
 void broker_metrics_start(struct broker *b); /* before anything else counts */

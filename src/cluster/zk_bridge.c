@@ -11,7 +11,9 @@
 #include "base/chance.h"
 #include "base/clock.h"
 #include "base/logger.h"
+#include "cluster/zk_frames_internal.h"
 #include "cluster/zk_login_internal.h"
+#include "cluster/zk_servers_internal.h"
 #include "net/addresses.h"
 #include "net/transport.h"
 
@@ -20,10 +22,8 @@ enum {
     MOST_WAITING = 4 << 20, /* for the other side to take it */
     LARGEST_FRAME = 1 << 30,
     WATCHES_TOGETHER = 128 << 10,
-    DEFAULT_PORT = 2181,
     LEAST_PATIENCE_MS = 300,
     LAST_WORDS_MS = 1000,
-    HEAD = 4, /* a frame's length */
 };
 
 /* One side's connection: the library's is near, the server's is far. */
@@ -35,11 +35,6 @@ struct side {
     struct strbuf out; /* to be sent */
     size_t out_at;
     bool greeted; /* its first frame has come, the handshake: it has no header */
-};
-
-struct zk_server {
-    char *host;
-    int port;
 };
 
 /* Whose turn it is to say something, while the broker logs in on the far side's connection. */
@@ -74,90 +69,6 @@ struct zk_bridge {
 };
 
 static void connect_further(struct zk_bridge *b);
-
-/* ---- Watches ---- */
-
-enum { SET_WATCHES_XID = -8, SET_WATCHES = 101, WATCH_KINDS = 3 };
-
-struct cutter { /* the frame that is being filled */
-    struct strbuf paths[WATCH_KINDS];
-    int32_t counts[WATCH_KINDS];
-    size_t size;
-    uint64_t zxid;
-    struct strbuf *out;
-};
-
-static void add_int(struct strbuf *b, int32_t v)
-{
-    be32_put(strbuf_extend(b, 4), (uint32_t)v);
-}
-
-static void finish_frame(struct cutter *c)
-{
-    enum { HEADER = 4 + 4 + 8 + WATCH_KINDS * 4 };
-    if (c->size == 0)
-        return;
-    add_int(c->out, (int32_t)(HEADER + c->size));
-    add_int(c->out, SET_WATCHES_XID);
-    add_int(c->out, SET_WATCHES);
-    be64_put(strbuf_extend(c->out, 8), c->zxid);
-    for (int k = 0; k < WATCH_KINDS; k++) {
-        add_int(c->out, c->counts[k]);
-        strbuf_add(c->out, c->paths[k].p, c->paths[k].len);
-        strbuf_clear(&c->paths[k]);
-        c->counts[k] = 0;
-    }
-    c->size = 0;
-}
-
-static bool take_int(struct bytes *rest, int32_t *out)
-{
-    if (rest->len < 4)
-        return false;
-    *out = (int32_t)be32_get(rest->p);
-    *rest = (struct bytes){rest->p + 4, rest->len - 4};
-    return true;
-}
-
-static bool cut_paths(struct cutter *c, struct bytes *rest, int kind, size_t most)
-{
-    int32_t n, len;
-    if (!take_int(rest, &n))
-        return false;
-    for (int32_t i = 0; i < n; i++) {
-        const uint8_t *path = rest->p;
-        if (!take_int(rest, &len) || len < 0 || len > rest->len)
-            return false;
-        if (c->size + 4 + (size_t)len > most)
-            finish_frame(c);
-        strbuf_add(&c->paths[kind], path, 4 + (size_t)len);
-        c->counts[kind]++;
-        c->size += 4 + (size_t)len;
-        *rest = (struct bytes){rest->p + len, rest->len - len};
-    }
-    return true;
-}
-
-bool zk_watches_cut(struct bytes frame, size_t most, struct strbuf *out)
-{
-    enum { BODY_AT = HEAD + 4 + 4 + 8 };
-    struct strbuf cut = {0};
-    if ((size_t)frame.len <= most || frame.len < BODY_AT || (int32_t)be32_get(frame.p + HEAD) != SET_WATCHES_XID ||
-        be32_get(frame.p + HEAD + 4) != SET_WATCHES)
-        return false;
-    struct cutter c = {.zxid = be64_get(frame.p + HEAD + 8), .out = &cut};
-    struct bytes rest = {frame.p + BODY_AT, frame.len - BODY_AT};
-    bool ok = true;
-    for (int k = 0; k < WATCH_KINDS && ok; k++)
-        ok = cut_paths(&c, &rest, k, most);
-    finish_frame(&c);
-    if (ok)
-        strbuf_add(out, cut.p, cut.len);
-    strbuf_deinit(&cut);
-    for (int k = 0; k < WATCH_KINDS; k++)
-        strbuf_deinit(&c.paths[k]);
-    return ok;
-}
 
 /* ---- The two connections ---- */
 
@@ -272,10 +183,10 @@ enum { SASL_XID = 1, SASL_KIND = 102 };
 static void login_send(struct zk_bridge *b, struct str token)
 {
     struct strbuf *out = &b->far.out;
-    add_int(out, 4 + 4 + 4 + token.len);
-    add_int(out, SASL_XID);
-    add_int(out, SASL_KIND);
-    add_int(out, token.len);
+    zk_frame_add_int(out, 4 + 4 + 4 + token.len);
+    zk_frame_add_int(out, SASL_XID);
+    zk_frame_add_int(out, SASL_KIND);
+    zk_frame_add_int(out, token.len);
     strbuf_add(out, token.p, (size_t)token.len);
 }
 
@@ -296,14 +207,14 @@ static const char *usual_reason(const struct zk_bridge *b)
 /* xid, zxid, error, token. */
 static bool login_advance(struct zk_bridge *b, struct bytes frame)
 {
-    enum { ERROR_AT = HEAD + 4 + 8, TOKEN_AT = ERROR_AT + 4 };
+    enum { ERROR_AT = ZK_FRAME_HEAD + 4 + 8, TOKEN_AT = ERROR_AT + 4 };
     struct bytes rest = {frame.p + TOKEN_AT, frame.len - TOKEN_AT};
     int32_t len = -1;
-    if (b->stage == LOGIN_OURS || frame.len < TOKEN_AT || (int32_t)be32_get(frame.p + HEAD) != SASL_XID)
+    if (b->stage == LOGIN_OURS || frame.len < TOKEN_AT || (int32_t)be32_get(frame.p + ZK_FRAME_HEAD) != SASL_XID)
         return login_refuse(b, "its answer is malformed");
     if (be32_get(frame.p + ERROR_AT) != 0)
         return login_refuse(b, usual_reason(b));
-    if (rest.len > 0 && (!take_int(&rest, &len) || len > rest.len))
+    if (rest.len > 0 && (!zk_frame_take_int(&rest, &len) || len > rest.len))
         return login_refuse(b, "its answer is malformed");
     b->stage = LOGIN_OURS;
     zk_login_answer(b->login, len >= 0 ? (struct bytes){rest.p, len} : (struct bytes){0});
@@ -313,7 +224,7 @@ static bool login_advance(struct zk_bridge *b, struct bytes frame)
 /* Of a session that has expired, which is all that the server says, the time-out is 0. */
 static bool greets_session(struct bytes greeting)
 {
-    enum { TIMEOUT_AT = HEAD + 4 };
+    enum { TIMEOUT_AT = ZK_FRAME_HEAD + 4 };
     return greeting.len >= TIMEOUT_AT + 4 && (int32_t)be32_get(greeting.p + TIMEOUT_AT) > 0;
 }
 
@@ -357,15 +268,15 @@ static bool bridge_carry(struct side *from, struct bytes frame)
 static bool carry_whole(struct side *from)
 {
     size_t at = 0;
-    while (from->in.len - at >= HEAD) {
+    while (from->in.len - at >= ZK_FRAME_HEAD) {
         int64_t len = (int32_t)be32_get(from->in.p + at);
         if (len < 0 || len > LARGEST_FRAME)
             return false;
-        if ((int64_t)(from->in.len - at) < HEAD + len)
+        if ((int64_t)(from->in.len - at) < ZK_FRAME_HEAD + len)
             break;
-        if (!bridge_carry(from, (struct bytes){(const uint8_t *)from->in.p + at, (int32_t)(HEAD + len)}))
+        if (!bridge_carry(from, (struct bytes){(const uint8_t *)from->in.p + at, (int32_t)(ZK_FRAME_HEAD + len)}))
             return false;
-        at += (size_t)(HEAD + len);
+        at += (size_t)(ZK_FRAME_HEAD + len);
     }
     if (at > 0)
         memmove(from->in.p, from->in.p + at, from->in.len - at);
@@ -723,35 +634,6 @@ bool zk_bridge_open(struct zk_bridge *b, int *port, struct fail *fail)
     return true;
 }
 
-/* host, host:port, [IPv6]:port, or an IPv6 address alone. */
-static struct zk_server parse_server(const char *text, size_t len)
-{
-    struct zk_server s = {xstrndup(text, len), DEFAULT_PORT};
-    char *colon = strrchr(s.host, ':'), *bracket = strrchr(s.host, ']');
-    bool ipv6 = bracket == NULL && colon != NULL && strchr(s.host, ':') != colon;
-    if (colon != NULL && colon > bracket && !ipv6) {
-        *colon = '\0';
-        s.port = atoi(colon + 1);
-    }
-    if (s.host[0] == '[' && bracket != NULL) {
-        *bracket = '\0';
-        memmove(s.host, s.host + 1, strlen(s.host));
-    }
-    return s;
-}
-
-static void parse_servers(struct zk_bridge *b, const char *hosts)
-{
-    while (*hosts != '\0') {
-        size_t len = strcspn(hosts, ", ");
-        if (len > 0) {
-            b->servers = xrealloc(b->servers, (size_t)(b->count + 1) * sizeof(*b->servers));
-            b->servers[b->count++] = parse_server(hosts, len);
-        }
-        hosts += len + (hosts[len] != '\0');
-    }
-}
-
 struct zk_bridge *zk_bridge_new(const struct zk_options *options, const char *hosts)
 {
     struct zk_bridge *b = xcalloc(1, sizeof(*b));
@@ -764,7 +646,7 @@ struct zk_bridge *zk_bridge_new(const struct zk_options *options, const char *ho
     b->ctx = options->ctx;
     b->listen_fd = b->near.line.fd = b->far.line.fd = -1;
     b->near.bridge = b->far.bridge = b;
-    parse_servers(b, hosts);
+    b->servers = zk_servers_parse(hosts, &b->count);
     if (b->count > 0)
         b->next = (int)chance_below((uint64_t)b->count); /* so that not all brokers are at the same server */
     b->patience_ms = MAX((int64_t)options->session_timeout_ms / 2 / MAX(b->count, 1), (int64_t)LEAST_PATIENCE_MS);
@@ -781,9 +663,7 @@ void zk_bridge_free(struct zk_bridge *b)
         watch_set(&b->listen, WATCH_NONE);
         close(b->listen_fd);
     }
-    for (int i = 0; i < b->count; i++)
-        free(b->servers[i].host);
-    free(b->servers);
+    zk_servers_free(b->servers, b->count);
     zk_login_free(b->login);
     zk_protection_unref(b->protection);
     free(b);

@@ -46,10 +46,4 @@ int64_t zk_bridge_answers(const struct zk_bridge *b);
 /* Why the last server that was reached has not served, as far as that is known; empty: none, or it has. */
 const char *zk_bridge_trouble(const struct zk_bridge *b);
 
-/*
- * Frames of watches that are set again (SetWatches): one that is larger than `most` is cut into several that are not,
- * as far as single paths go. False if it is no such frame, or small, or malformed: then nothing is added to `out`.
- */
-bool zk_watches_cut(struct bytes frame, size_t most, struct strbuf *out);
-
 #endif

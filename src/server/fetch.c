@@ -11,232 +11,15 @@
  * In a session only partitions on its ready list are looked at. What is not done with goes back on it: with an error,
  * or with more to read. Those that gave data go last, so that all get their turn within fetch.max.bytes.
  */
-#include "protocol/msg/fetch.h"
+#include "server/fetch_internal.h"
 
 #include "base/clock.h"
-#include "replica/fetch_session.h"
 #include "server/authorize.h"
 #include "server/request_log.h"
 #include "server/request_metrics.h"
 #include "server/waiting_metrics.h"
 
-/* Replica ids that are none. The second may read from any replica, in any version. */
-enum { CONSUMER = -1, DEBUGGING_CONSUMER = -2 };
-
-enum {
-    MAGIC_V1_SINCE = 2,
-    MAGIC_V2_SINCE = 4,
-    ZSTD_SINCE = 10,
-    STATE_SINCE = 15,
-    SESSIONS_SINCE = 7,
-    FOLLOWERS_SINCE = 11,
-    EPOCHS_SINCE = 12,
-    PARTIAL_BATCHES_BEFORE = 3
-};
-
-#define RACK_AWARE_SELECTOR "org.apache.kafka.common.replica.RackAwareReplicaSelector"
-
-struct fetched {
-    struct fetch_item item;
-    struct partition *partition; /* with a reference; NULL if there is an error already */
-    enum kafka_error error;
-    struct partition_data data;
-    struct strbuf converted;   /* instead of the region, for old consumers; p == NULL: not */
-    int32_t preferred_replica; /* that the consumer is sent to; -1: none */
-    bool news;                 /* the answer speaks of it */
-    struct waiter waiter;
-};
-
-struct fetch {
-    struct request *r;
-    struct fetch_request request;
-    struct fetch_session *session;
-    struct arena turn; /* of the items: a fetch that waits may be woken up without end */
-    struct fetched *items;
-    int32_t count;
-    int64_t deadline; /* monotonic ms */
-    int32_t most;     /* bytes of records; of a consumer no more than its quota lets by at once */
-    bool parked;      /* it has begun to wait */
-    int32_t places;   /* on so many partitions */
-    bool denied;      /* to who calls itself a follower: these may fetch whatever there is, or nothing */
-    struct sleeper sleeper;
-    struct timer timer;
-};
-
 static void fetch_try_again(struct fetch *f);
-
-/* ---- Reading ---- */
-
-static void drop_data(struct fetched *x)
-{
-    file_ref_put(x->data.slice.region.file);
-    x->data.slice.region = (struct file_region){0};
-    strbuf_deinit(&x->converted);
-}
-
-static int8_t newest_magic(const struct request *r)
-{
-    return r->version >= MAGIC_V2_SINCE ? 2 : r->version >= MAGIC_V1_SINCE ? 1 : 0;
-}
-
-static int64_t count_messages(const struct strbuf *batches)
-{
-    struct bytes rest = {(const uint8_t *)batches->p, (int32_t)batches->len};
-    struct batch b;
-    int64_t n = 0;
-    while (batch_next(&rest, &b) == BATCH_OK)
-        n += b.count;
-    return n;
-}
-
-/* The bytes of a region, rewritten for a consumer of an old format; what it knows already is left alone. */
-static enum kafka_error convert(struct fetch *f, struct fetched *x)
-{
-    struct file_region region = x->data.slice.region;
-    struct strbuf out = {0};
-    enum kafka_error error = ERR_KAFKA_STORAGE_ERROR;
-    uint8_t *raw = xmalloc((size_t)region.len);
-    ssize_t n = region_read(&region, raw);
-    if (n >= 0)
-        error = records_down_convert((struct bytes){raw, (int32_t)n}, newest_magic(f->r), x->item.fetch_offset, &out);
-    free(raw);
-    drop_data(x);
-    if (error == ERR_NONE && out.len > 0)
-        partition_mark(x->partition, TOPIC_FETCH_CONVERSIONS, count_messages(&out));
-    if (error == ERR_NONE)
-        x->converted = out;
-    else
-        strbuf_deinit(&out);
-    return error;
-}
-
-static int32_t replica_of(const struct fetch *f)
-{
-    return f->r->version >= STATE_SINCE ? f->request.replica_state.replica_id : f->request.replica_id;
-}
-
-/* Whether who asks can read what the topic holds, by its settings: its data is not looked at. */
-static enum kafka_error fetch_check_reader(struct fetch *f, struct fetched *x)
-{
-    if (f->r->version >= ZSTD_SINCE)
-        return ERR_NONE;
-    struct topic_config config = plog_config(partition_log(x->partition));
-    if (config.compression_type == COMPRESSION_TYPE_ZSTD)
-        return ERR_UNSUPPORTED_COMPRESSION_TYPE;
-    bool newer = ibp_magic(config.message_format_version) > newest_magic(f->r);
-    return newer && replica_of(f) < 0 && !config.message_downconversion_enable ? ERR_UNSUPPORTED_VERSION : ERR_NONE;
-}
-
-static struct partition_read read_of(const struct fetch *f, const struct fetched *x, int32_t room, bool at_least_one)
-{
-    return (struct partition_read){.offset = x->item.fetch_offset,
-                                   .max_bytes = MIN(x->item.max_bytes, room),
-                                   .at_least_one = at_least_one,
-                                   .isolation = f->request.isolation_level == 1 ? READ_COMMITTED : READ_UNCOMMITTED,
-                                   .replica_id = replica_of(f),
-                                   .from_follower = replica_of(f) == DEBUGGING_CONSUMER ||
-                                                    (replica_of(f) == CONSUMER && f->r->version >= FOLLOWERS_SINCE),
-                                   .current_leader_epoch = MAX(x->item.current_leader_epoch, -1),
-                                   .last_fetched_epoch =
-                                       f->r->version >= EPOCHS_SINCE ? x->item.last_fetched_epoch : -1};
-}
-
-/* ---- Consumers that are nearer to another replica (KIP-392) ---- */
-
-static bool is_in_rack(void *ctx, int32_t broker)
-{
-    const struct fetch *f = ctx;
-    const struct registration *b = view_broker(view_current(), broker);
-    return b != NULL && b->rack != NULL && str_is(f->request.rack_id, b->rack) &&
-           registration_endpoint(b, request_listener(f->r)) != NULL;
-}
-
-static int32_t preferred_replica(struct fetch *f, const struct fetched *x)
-{
-    const char *selector = f->r->s->config->replica_selector_class;
-    if (selector == NULL || strcmp(selector, RACK_AWARE_SELECTOR) != 0 || replica_of(f) != CONSUMER ||
-        f->request.rack_id.len <= 0 || is_in_rack(f, f->r->s->broker_id))
-        return -1;
-    return partition_preferred_replica(x->partition, x->item.fetch_offset, is_in_rack, f);
-}
-
-static bool isolates(const struct fetch *f)
-{
-    return f->request.isolation_level == READ_UNCOMMITTED || f->request.isolation_level == READ_COMMITTED;
-}
-
-/* Kafka answers what makes no sense with an error of its own, and reads nothing. */
-static bool makes_sense(const struct fetch *f, const struct fetched *x)
-{
-    return isolates(f) && x->item.max_bytes >= 0 &&
-           (f->r->version < PARTIAL_BATCHES_BEFORE || f->request.max_bytes >= 0);
-}
-
-static bool fetch_error_is_usual(enum kafka_error error)
-{
-    switch (error) {
-    case ERR_NONE:
-    case ERR_UNKNOWN_TOPIC_OR_PARTITION:
-    case ERR_UNKNOWN_TOPIC_ID:
-    case ERR_NOT_LEADER_OR_FOLLOWER:
-    case ERR_FENCED_LEADER_EPOCH:
-    case ERR_UNKNOWN_LEADER_EPOCH:
-    case ERR_REPLICA_NOT_AVAILABLE:
-    case ERR_KAFKA_STORAGE_ERROR:
-    case ERR_OFFSET_OUT_OF_RANGE:
-    case ERR_INCONSISTENT_TOPIC_ID:
-        return true;
-    default:
-        return false;
-    }
-}
-
-static void fetch_read_one(struct fetch *f, struct fetched *x, int32_t room, bool at_least_one)
-{
-    drop_data(x);
-    if (x->partition == NULL)
-        return;
-    x->error = makes_sense(f, x) ? fetch_check_reader(f, x) : ERR_UNKNOWN_SERVER_ERROR;
-    if (x->error != ERR_NONE)
-        return;
-    bool held_back = replica_of(f) >= 0 && partition_holds_back(x->partition, replica_of(f), clock_mono_ms());
-    struct partition_read read = read_of(f, x, held_back ? 0 : MAX(room, 0), at_least_one && !held_back);
-    x->error = partition_fetch(x->partition, &read, &x->data);
-    if (x->error == ERR_NONE)
-        x->preferred_replica = preferred_replica(f, x);
-    partition_mark(x->partition, TOPIC_TOTAL_FETCH, 1);
-    if (!fetch_error_is_usual(x->error))
-        partition_mark(x->partition, TOPIC_FAILED_FETCH, 1);
-    bool partial = x->data.slice.first_incomplete && f->r->version >= PARTIAL_BATCHES_BEFORE;
-    if (x->error != ERR_NONE || partial || x->preferred_replica >= 0)
-        drop_data(x);
-    else if (x->data.slice.region.len > 0 && newest_magic(f->r) < 2)
-        x->error = convert(f, x);
-}
-
-static int32_t bytes_of(const struct fetched *x)
-{
-    return x->converted.p != NULL ? (int32_t)x->converted.len : x->data.slice.region.len;
-}
-
-struct reading {
-    int64_t bytes;
-    bool at_once, cold;
-};
-
-static struct reading fetch_read_all(struct fetch *f)
-{
-    struct reading sum = {0};
-    for (int32_t i = 0; i < f->count; i++) {
-        struct fetched *x = &f->items[i];
-        bool at_least_one = f->r->version >= PARTIAL_BATCHES_BEFORE && sum.bytes == 0;
-        fetch_read_one(f, x, (int32_t)MAX(f->most - sum.bytes, 0), at_least_one);
-        sum.bytes += bytes_of(x);
-        sum.at_once |= x->error != ERR_NONE || x->data.diverging_epoch >= 0 || x->preferred_replica >= 0;
-        sum.cold |= x->data.slice.cold;
-    }
-    return sum;
-}
 
 /* ---- Answering ---- */
 
@@ -249,7 +32,7 @@ static void fetch_fill_partition(const struct fetch *f, struct fetched *x, struc
     out->high_watermark = told ? x->data.high_watermark : -1;
     out->last_stable_offset = told ? x->data.last_stable_offset : -1;
     out->log_start_offset = told ? x->data.log_start_offset : -1;
-    if (isolates(f))
+    if (fetch_isolates(f))
         out->records.mem = (struct bytes){(const uint8_t *)"", 0};
     if (x->converted.p != NULL)
         out->records.mem = (struct bytes){(const uint8_t *)x->converted.p, (int32_t)x->converted.len};
@@ -265,14 +48,14 @@ static void fill_aborted(struct fetch *f, struct fetched *x, struct fetch_partit
 {
     struct aborted_txn *aborted;
     bool wanted = f->request.isolation_level == READ_COMMITTED && x->error == ERR_NONE;
-    if (!wanted && x->partition != NULL && isolates(f))
+    if (!wanted && x->partition != NULL && fetch_isolates(f))
         out->aborted_transactions.len = -1; /* null: nothing is said of them */
-    if (!wanted || bytes_of(x) == 0)
+    if (!wanted || fetched_bytes(x) == 0)
         return;
     int32_t n = plog_aborted(partition_log(x->partition), x->item.fetch_offset, x->data.last_stable_offset, f->r->arena,
                              &aborted);
     if (n < 0) { /* the consumer would take what it gets for committed */
-        drop_data(x);
+        fetched_drop(x);
         x->error = ERR_KAFKA_STORAGE_ERROR;
         fetch_fill_partition(f, x, out);
         return;
@@ -288,7 +71,7 @@ static void fill_aborted(struct fetch *f, struct fetched *x, struct fetch_partit
 static bool has_news(const struct fetch *f, const struct fetched *x)
 {
     return x->data.diverging_epoch >= 0 || x->preferred_replica >= 0 ||
-           fetch_session_has_news(f->session, &x->item, x->error, bytes_of(x), x->data.high_watermark,
+           fetch_session_has_news(f->session, &x->item, x->error, fetched_bytes(x), x->data.high_watermark,
                                   x->data.log_start_offset);
 }
 
@@ -309,7 +92,7 @@ static void fetch_fill_topics(struct fetch *f, struct fetch_response *out)
         struct fetched *x = &f->items[i];
         x->news = has_news(f, x);
         if (!x->news) {
-            drop_data(x);
+            fetched_drop(x);
             continue;
         }
         if (last == NULL || !fetch_same_topic(last, &x->item)) {
@@ -324,8 +107,8 @@ static void fetch_fill_topics(struct fetch *f, struct fetch_response *out)
         struct fetch_partition_data *data = next++;
         topic->partitions.len++;
         fetch_fill_partition(f, x, data);
-        if (replica_of(f) >= 0 && x->partition != NULL)
-            partition_note_sent(x->partition, bytes_of(x), clock_mono_ms());
+        if (fetch_replica(f) >= 0 && x->partition != NULL)
+            partition_note_sent(x->partition, fetched_bytes(x), clock_mono_ms());
         fill_aborted(f, x, data);
     }
 }
@@ -349,7 +132,7 @@ static void unwait(struct fetch *f)
 /* Whether the session must look at it again at the next fetch, whatever happens until then. */
 static bool has_more(const struct fetch *f, const struct fetched *x)
 {
-    struct partition_read read = read_of(f, x, 0, false);
+    struct partition_read read = fetch_reads(f, x, 0, false);
     return x->error != ERR_NONE || x->data.diverging_epoch >= 0 || x->partition == NULL ||
            partition_readable_end(x->partition, read.isolation, read.replica_id) > x->item.fetch_offset;
 }
@@ -359,7 +142,7 @@ static void mark_what_has_more(struct fetch *f)
 {
     for (int32_t served = 0; f->session != NULL && served <= 1; served++)
         for (int32_t i = 0; i < f->count; i++)
-            if ((bytes_of(&f->items[i]) > 0) == (served == 1) && has_more(f, &f->items[i]))
+            if ((fetched_bytes(&f->items[i]) > 0) == (served == 1) && has_more(f, &f->items[i]))
                 fetch_session_mark_ready(f->items[i].item.of);
 }
 
@@ -382,7 +165,7 @@ static bool fetch_is_withheld(struct fetch *f, const struct writer *w)
     struct quota_verdict bytes = {0};
     int64_t now = clock_mono_ms();
     bool limited = request_has_limit(r, QUOTA_FETCH);
-    if (replica_of(f) >= 0) {
+    if (fetch_replica(f) >= 0) {
         replica_serves_follower(r->s->replicas, now);
         request_exempt(r);
         request_pause(r, bytes);
@@ -409,7 +192,7 @@ static void withhold(struct fetch *f, struct fetch_response *response, struct wr
     for (int32_t i = 0; i < f->count; i++) {
         if (f->items[i].news)
             fetch_session_mark_ready(f->items[i].item.of);
-        drop_data(&f->items[i]);
+        fetched_drop(&f->items[i]);
     }
     answer_begin(f->r, w);
     fetch_response_write(w, f->r->version, response);
@@ -420,10 +203,10 @@ static void note_told(struct fetch *f)
 {
     for (int32_t i = 0; i < f->count; i++) {
         struct fetched *x = &f->items[i];
-        if (x->news && x->partition != NULL && replica_of(f) >= 0)
-            partition_count_sent(x->partition, replica_of(f), bytes_of(x));
+        if (x->news && x->partition != NULL && fetch_replica(f) >= 0)
+            partition_count_sent(x->partition, fetch_replica(f), fetched_bytes(x));
         else if (x->news && x->partition != NULL)
-            partition_mark(x->partition, TOPIC_BYTES_OUT, bytes_of(x));
+            partition_mark(x->partition, TOPIC_BYTES_OUT, fetched_bytes(x));
         if (x->news)
             fetch_session_told(&x->item, x->error, x->data.high_watermark, x->data.log_start_offset);
     }
@@ -435,7 +218,7 @@ static int32_t most_bytes(const struct fetch *f)
     int32_t most = r->s->config->fetch_max_bytes;
     if (r->version >= PARTIAL_BATCHES_BEFORE)
         most = MIN(most, f->request.max_bytes);
-    if (replica_of(f) < 0 && request_has_limit(r, QUOTA_FETCH))
+    if (fetch_replica(f) < 0 && request_has_limit(r, QUOTA_FETCH))
         most = (int32_t)MIN((double)most, quotas_most_at_once(r->s->quotas, QUOTA_FETCH, request_quota_client(r)));
     return most;
 }
@@ -448,7 +231,7 @@ static void fetch_finish(struct fetch *f)
     unwait(f);
     fetch_response_init(&response);
     response.session_id = fetch_session_id(f->session);
-    if (!isolates(f))
+    if (!fetch_isolates(f))
         response.error_code = ERR_UNKNOWN_SERVER_ERROR;
     mark_what_has_more(f);
     fetch_fill_topics(f, &response);
@@ -487,7 +270,7 @@ static void fetch_on_wake(struct sleeper *s)
 static void fetch_on_deadline(struct timer *t)
 {
     struct fetch *f = CONTAINER_OF(t, struct fetch, timer);
-    waiting_expired(f->r->s->waiting, WAITING_FETCH, replica_of(f) >= 0);
+    waiting_expired(f->r->s->waiting, WAITING_FETCH, fetch_replica(f) >= 0);
     fetch_try_again(f);
 }
 
@@ -499,7 +282,7 @@ static bool enough_to_read(struct fetch *f)
         struct fetched *x = &f->items[i];
         if (x->partition == NULL)
             return true;
-        struct partition_read read = read_of(f, x, 0, false);
+        struct partition_read read = fetch_reads(f, x, 0, false);
         int64_t end = partition_readable_end(x->partition, read.isolation, read.replica_id);
         if (partition_check_leader(x->partition, read.current_leader_epoch) != ERR_NONE || end < x->item.fetch_offset)
             return true;
@@ -533,7 +316,7 @@ static void put_back(struct fetch *f)
         struct fetched *x = &f->items[i];
         if (has_news(f, x) || has_more(f, x))
             fetch_session_mark_ready(x->item.of);
-        drop_data(x);
+        fetched_drop(x);
         partition_unref(x->partition);
     }
     f->count = 0;
@@ -564,7 +347,7 @@ static void fetch_warm_up(struct request *r)
         struct fetched *x = &f->items[i];
         if (x->partition == NULL || !x->data.slice.cold)
             continue;
-        struct partition_read read = read_of(f, x, x->item.max_bytes, true);
+        struct partition_read read = fetch_reads(f, x, x->item.max_bytes, true);
         struct partition_data data;
         read.may_block = true;
         if (partition_fetch(x->partition, &read, &data) == ERR_NONE)
@@ -646,14 +429,14 @@ static void note_follower(struct fetch *f)
 {
     if (f->denied)
         return;
-    int32_t replica = replica_of(f);
+    int32_t replica = fetch_replica(f);
     int64_t now = clock_mono_ms();
     struct pulse *pulse = fetch_session_pulse(f->session);
     if (replica >= 0 && pulse != NULL)
         pulse_beat(pulse, f->r->version >= STATE_SINCE ? f->request.replica_state.replica_epoch : -1, now);
     for (int32_t i = 0; replica >= 0 && i < f->count; i++) {
         const struct fetched *x = &f->items[i];
-        struct partition_read read = read_of(f, x, 0, false);
+        struct partition_read read = fetch_reads(f, x, 0, false);
         if (x->partition != NULL)
             partition_note_fetch(x->partition, &read, x->item.log_start_offset, pulse, now);
     }
@@ -665,7 +448,7 @@ static void note_follower(struct fetch *f)
 static bool fetch_is_denied(const struct fetch *f, const struct fetch_item *items, int32_t i, int32_t count)
 {
     int32_t same = i;
-    if (replica_of(f) >= 0 || !has_authorizer(f->r) || items[i].topic.p == NULL)
+    if (fetch_replica(f) >= 0 || !has_authorizer(f->r) || items[i].topic.p == NULL)
         return f->denied;
     while (same < count && str_eq(items[same].topic, items[i].topic))
         same++;
@@ -719,8 +502,8 @@ static void fetch_handle(struct request *r)
         fail(f, error);
         return;
     }
-    r->flavor = replica_of(f) >= 0 ? REQUEST_OF_FOLLOWER : REQUEST_OF_CONSUMER;
-    f->denied = replica_of(f) >= 0 && !allowed_cluster(r, ACL_CLUSTER_ACTION);
+    r->flavor = fetch_replica(f) >= 0 ? REQUEST_OF_FOLLOWER : REQUEST_OF_CONSUMER;
+    f->denied = fetch_replica(f) >= 0 && !allowed_cluster(r, ACL_CLUSTER_ACTION);
     f->most = most_bytes(f);
     take_items(f, items, count);
     note_follower(f);
