@@ -12,7 +12,7 @@ shift 2
 root=$folder/root
 # In the order in which they need each other; without the first five the kernel takes no keys.
 modules=(gf128mul ctr ghash-generic gcm ccm cryptd crypto_simd aesni-intel ghash-clmulni-intel tls
-    virtio virtio_ring virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci failover net_failover virtio_net)
+    virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci failover net_failover virtio_net)
 
 bring_kernel() {
     [ -f "$folder/kernel/.complete" ] && return
