@@ -14,7 +14,10 @@
 
 enum { RETRY_MS = 50 };
 
-struct asked {                   /* one partition of the request under way */
+struct asked {        /* one partition of the request under way */
+    struct str topic; /* its name, which the partition has */
+    struct uuid topic_id;
+    int32_t index;
     struct partition *partition; /* with a reference */
     struct isr_proposal proposal;
 };
@@ -72,8 +75,15 @@ void isr_changes_want(struct isr_changes *c, struct partition *p)
 static int isr_changes_by_topic(const void *a, const void *b)
 {
     const struct asked *x = a, *y = b;
-    int order = strcmp(partition_topic(x->partition), partition_topic(y->partition));
-    return order != 0 ? order : partition_index(x->partition) - partition_index(y->partition);
+    int order = str_cmp(x->topic, y->topic);
+    return order != 0 ? order : (x->index > y->index) - (x->index < y->index);
+}
+
+static int isr_changes_by_id(const void *a, const void *b)
+{
+    const struct asked *x = a, *y = b;
+    int order = memcmp(&x->topic_id, &y->topic_id, sizeof(struct uuid));
+    return order != 0 ? order : (x->index > y->index) - (x->index < y->index);
 }
 
 /* Takes what is wanted, as it is now: leadership may have gone since. */
@@ -90,7 +100,10 @@ static void take_wanted(struct isr_changes *c)
     c->asked_count = 0;
     for (size_t i = 0; i < n; i++) {
         struct asked *x = &c->asked[c->asked_count];
-        x->partition = list[i];
+        *x = (struct asked){.topic = str_of(partition_topic(list[i])),
+                            .topic_id = partition_topic_id(list[i]),
+                            .index = partition_index(list[i]),
+                            .partition = list[i]};
         if (partition_isr_proposal(list[i], &c->arena, &x->proposal))
             c->asked_count++;
         else
@@ -104,7 +117,7 @@ static void isr_changes_fill_partition(struct isr_changes *c, const struct asked
                                        struct alter_partition_partition_data *out)
 {
     alter_partition_partition_data_init(out);
-    out->partition_index = partition_index(x->partition);
+    out->partition_index = x->index;
     out->leader_epoch = x->proposal.leader_epoch;
     out->partition_epoch = x->proposal.partition_epoch;
     out->new_isr.items = x->proposal.isr.v;
@@ -129,12 +142,11 @@ static void isr_changes_make_request(struct isr_changes *c)
     for (int32_t i = 0; i < c->asked_count;) {
         struct alter_partition_topic_data *t = &q->topics.items[q->topics.len++];
         int32_t same = i + 1;
-        while (same < c->asked_count &&
-               strcmp(partition_topic(c->asked[same].partition), partition_topic(c->asked[i].partition)) == 0)
+        while (same < c->asked_count && str_eq(c->asked[same].topic, c->asked[i].topic))
             same++;
         alter_partition_topic_data_init(t);
-        t->topic_name = str_of(partition_topic(c->asked[i].partition));
-        t->topic_id = partition_topic_id(c->asked[i].partition);
+        t->topic_name = c->asked[i].topic;
+        t->topic_id = c->asked[i].topic_id;
         ARRAY_MAKE(&c->arena, t->partitions, same - i);
         for (int32_t k = 0; i < same; i++, k++)
             isr_changes_fill_partition(c, &c->asked[i], &t->partitions.items[k]);
@@ -143,17 +155,19 @@ static void isr_changes_make_request(struct isr_changes *c)
 
 /* ---- The answer ---- */
 
+/* From version 2 on it has ids, and no names. */
+static bool has_ids(const struct isr_changes *c)
+{
+    return c->call.version >= 2;
+}
+
+/* What was asked for is in the order in which the answer is looked up. */
 static struct asked *isr_changes_find_asked(struct isr_changes *c, const struct alter_partition_response_topic_data *t,
                                             int32_t index)
 {
-    for (int32_t i = 0; i < c->asked_count; i++) {
-        struct partition *p = c->asked[i].partition;
-        bool topic = c->call.version >= 2 ? uuid_eq(partition_topic_id(p), t->topic_id)
-                                          : str_is(t->topic_name, partition_topic(p));
-        if (topic && partition_index(p) == index)
-            return &c->asked[i];
-    }
-    return NULL;
+    struct asked key = {.topic = t->topic_name, .topic_id = t->topic_id, .index = index};
+    return bsearch(&key, c->asked, (size_t)c->asked_count, sizeof(key),
+                   has_ids(c) ? isr_changes_by_id : isr_changes_by_topic);
 }
 
 static bool is_final(enum kafka_error error)
@@ -191,6 +205,8 @@ static void isr_changes_take_partition(struct isr_changes *c, struct asked *x,
 
 static void isr_changes_take_answer(struct isr_changes *c)
 {
+    if (has_ids(c))
+        qsort(c->asked, (size_t)c->asked_count, sizeof(*c->asked), isr_changes_by_id);
     for (int32_t t = 0; t < c->response.topics.len; t++) {
         const struct alter_partition_response_topic_data *topic = &c->response.topics.items[t];
         for (int32_t i = 0; i < topic->partitions.len; i++) {
