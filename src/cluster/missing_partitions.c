@@ -25,6 +25,7 @@ struct missing_partitions {
     struct zk *zk;
     struct loop *control, *home;
     struct missing *table; /* home */
+    int64_t swept_ms;      /* when those that are old were forgotten last */
 };
 
 struct missing_partitions *missing_partitions_new(struct loop *home, struct loop *control)
@@ -129,9 +130,13 @@ static bool is_old(const struct missing *x)
     return !x->under_way && clock_mono_ms() - x->answered_ms >= GOOD_FOR_MS;
 }
 
+/* Not for each question, of which there may be as many as there are partitions. */
 static void missing_forget_old(struct missing_partitions *m)
 {
     struct missing *x, *next;
+    if (clock_mono_ms() - m->swept_ms < GOOD_FOR_MS)
+        return;
+    m->swept_ms = clock_mono_ms();
     HASH_ITER (hh, m->table, x, next)
         if (is_old(x))
             missing_forget(x);
@@ -139,8 +144,11 @@ static void missing_forget_old(struct missing_partitions *m)
 
 static void missing_ask(struct missing_partitions *m, const struct topic_key *id)
 {
+    struct missing *x = missing_find(m, id);
+    if (x != NULL)
+        missing_forget(x);
     missing_forget_old(m);
-    struct missing *x = xcalloc(1, sizeof(*x));
+    x = xcalloc(1, sizeof(*x));
     x->all = m;
     x->id = *id;
     x->under_way = true;
