@@ -285,6 +285,7 @@ void partition_set_leadership(struct ctl_partition *p, const struct partition_zn
     p->leadership = *l;
     p->leadership.isr = isr;
     p->known = true;
+    p->stale = false;
 }
 
 enum replica_state *replica_state_of(struct ctl_partition *p, int32_t broker)

@@ -29,6 +29,8 @@ struct ctl_partition {
     struct int_list failed;                     /* heap: brokers whose log directory of it is offline */
     struct int_list just_failed;                /* heap: those of them that nothing was done about yet */
     bool known;                                 /* leadership was read or written */
+    bool stale;                                 /* it is not what is written there: to be read before it is replaced */
+    bool untold;                                /* it was read anew, and nobody was told of it yet */
     bool reassigning;                           /* to other replicas; as from now */
     bool starting;                              /* a reassignment, in the event under way */
     struct partition_znode leadership;          /* isr on the heap */
@@ -142,8 +144,7 @@ struct controller {
     struct partition_walk walk; /* of all, in pieces */
     int32_t listed;             /* failover: how many of the listed topics are read */
     enum election election;
-    struct zk_batch *states;  /* that were read, while the settings of their topics are */
-    step_fn then;             /* after they are */
+    step_fn then;             /* behind the last piece of work */
     struct zk_batch *loading; /* failover: brokers and topics, while states are read */
     struct reassigning *reassigning;
     struct outbox *outbox;
@@ -226,11 +227,16 @@ void collect_electable(struct controller *c);
 void partition_announce(struct controller *c, struct ctl_partition *p, bool is_new);
 /* Operations on the partition's state, which belong to the partition. Written with others, or alone (NULL). */
 struct zk_op *read_state(struct zk_batch *b, struct ctl_partition *p);
+struct zk_batch *states_to_read(const struct controller *c); /* of those of c->work that must be read */
 struct zk_op *write_state(struct controller *c, struct zk_batch *b, struct ctl_multi *m, struct ctl_partition *p,
                           const struct partition_znode *next, int32_t version);
 /* Whether it is to be tried again from what is read: somebody else has written, here or beside it. */
 bool write_is_overtaken(const struct zk_op *set);
-/* Decodes what a set of a state has written: false if it was not written. */
+/* Whether what is there is not known: it could only be replaced by chance. */
+bool state_must_be_read(const struct ctl_partition *p);
+/* Takes what read_state() has found, unless it is a newer controller's. */
+void partition_take_read(const struct controller *c, struct arena *a, const struct zk_op *read);
+/* Decodes what a set of a state has written: false if it was not written, and must be read. */
 bool partition_take_written(struct ctl_partition *p, struct arena *a, const struct zk_op *set);
 
 /* ---- creation.c ---- */

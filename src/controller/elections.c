@@ -3,16 +3,16 @@
  * functions of what is known; the rest writes it to ZooKeeper and tells the brokers.
  *
  *   create   new partitions of c->work get a state node (creation.c).
- *   read     the states of the others, as leaders may have changed their ISRs meanwhile.
- *   elect    from what was read: the first replica that is in the ISR and alive; where unclean elections are allowed
+ *   elect    from their states: the first replica that is in the ISR and alive; where unclean elections are allowed
  *            and there is none, the first that is alive.
- *   write    the new state, by the version that was read and fenced by the controller's epoch.
+ *   write    the new state, by the version of the one that is known and fenced by the controller's epoch.
  *   tell     LeaderAndIsr to the replicas, UpdateMetadata to all, of what was written.
  *
- * States are written several in a transaction. One that was changed in between (BadVersion), and those that were to be
- * written with it, go back to read. What is found there may be our own write, whose answer was lost: then it is taken
- * for done. What a newer controller has written is left alone. Work is done in pieces of PIECE partitions, a turn of
- * the loop each.
+ * What is known of a state is what this controller has read or written last, as nobody else writes it while it is in
+ * office; the version says if somebody has all the same. Then nothing is written (BadVersion), neither this one nor
+ * those that share its transaction: these states are stale, and read before it is tried again. What is found there may
+ * be our own write, whose answer was lost: then it is taken for done. What a newer controller has written is left
+ * alone. Work is done in pieces of PIECE partitions, a turn of the loop each.
  */
 #include <inttypes.h>
 
@@ -82,7 +82,6 @@ struct choice {
 struct candidates { /* what an election goes by */
     const struct controller *c;
     const struct ctl_partition *partition;
-    const struct partition_znode *now;
     struct arena *arena;
 };
 
@@ -93,7 +92,7 @@ static bool is_online(const struct candidates *e, int32_t broker)
 
 static bool is_in_sync_and_online(const struct candidates *e, int32_t broker)
 {
-    return int_list_has(e->now->isr, broker) && is_online(e, broker);
+    return int_list_has(e->partition->leadership.isr, broker) && is_online(e, broker);
 }
 
 static bool is_not_stopping(const struct candidates *e, int32_t broker)
@@ -136,7 +135,7 @@ static struct choice choose_after_loss(const struct candidates *e)
 {
     struct int_list replicas = e->partition->replicas;
     struct choice out = {.leader = first_of(e, replicas, is_in_sync_and_online)};
-    out.isr = those_of(e, e->now->isr, is_online);
+    out.isr = those_of(e, e->partition->leadership.isr, is_online);
     if (out.leader >= 0 || !may_be_unclean(e))
         return out;
     out.leader = first_of(e, replicas, is_online);
@@ -148,13 +147,15 @@ static struct choice choose_after_loss(const struct candidates *e)
 
 static struct choice choose_reassigned(const struct candidates *e)
 {
-    bool stays = int_list_has(e->partition->replicas, e->now->leader) && is_online(e, e->now->leader);
-    return (struct choice){stays ? e->now->leader : first_of(e, e->partition->replicas, is_in_sync_and_online),
-                           e->now->isr, false};
+    const struct partition_znode *now = &e->partition->leadership;
+    bool stays = int_list_has(e->partition->replicas, now->leader) && is_online(e, now->leader);
+    return (struct choice){stays ? now->leader : first_of(e, e->partition->replicas, is_in_sync_and_online), now->isr,
+                           false};
 }
 
 static struct choice choose_leader(const struct candidates *e)
 {
+    const struct partition_znode *now = &e->partition->leadership;
     struct int_list replicas = e->partition->replicas;
     struct int_list head = {replicas.v, MIN(replicas.n, 1)};
     switch (e->c->election) {
@@ -162,14 +163,14 @@ static struct choice choose_leader(const struct candidates *e)
     case ELECT_UNCLEAN:
         return choose_after_loss(e);
     case ELECT_PREFERRED:
-        return (struct choice){first_of(e, head, is_in_sync_and_online), e->now->isr, false};
+        return (struct choice){first_of(e, head, is_in_sync_and_online), now->isr, false};
     case ELECT_SHUTDOWN:
-        return (struct choice){first_of(e, replicas, is_in_sync_and_online), those_of(e, e->now->isr, is_not_stopping),
+        return (struct choice){first_of(e, replicas, is_in_sync_and_online), those_of(e, now->isr, is_not_stopping),
                                false};
     case ELECT_REASSIGN:
         return choose_reassigned(e);
     case ELECT_REFRESH:
-        return (struct choice){e->now->leader, e->now->isr, false};
+        return (struct choice){now->leader, now->isr, false};
     }
     unreachable("an election of no kind");
 }
@@ -182,6 +183,7 @@ void partition_announce(struct controller *c, struct ctl_partition *p, bool is_n
             continue;
         outbox_leader_and_isr(c, (struct int_list){&broker, 1}, p, is_new || p->replica_states[i] == REPLICA_NEW);
     }
+    p->untold = false;
     outbox_metadata(c, p);
 }
 
@@ -191,6 +193,20 @@ struct zk_op *read_state(struct zk_batch *b, struct ctl_partition *p)
     struct zk_op *read = zk_get(b, state_path(path, p->topic->name, p->index), false);
     read->owner = p;
     return read;
+}
+
+bool state_must_be_read(const struct ctl_partition *p)
+{
+    return !p->known || p->stale;
+}
+
+struct zk_batch *states_to_read(const struct controller *c)
+{
+    struct zk_batch *b = ctl_batch();
+    for (size_t i = 0; i < c->work.n; i++)
+        if (state_must_be_read(c->work.v[i]))
+            read_state(b, c->work.v[i]);
+    return b;
 }
 
 struct zk_op *write_state(struct controller *c, struct zk_batch *b, struct ctl_multi *m, struct ctl_partition *p,
@@ -213,9 +229,26 @@ bool write_is_overtaken(const struct zk_op *set)
     return set->result == ZK_BAD_VERSION || set->result == ZK_UNDONE;
 }
 
+void partition_take_read(const struct controller *c, struct arena *a, const struct zk_op *read)
+{
+    struct ctl_partition *p = read->owner;
+    struct partition_znode now;
+    if (read->result != ZK_OK || !partition_decode(a, p->topic->name, p->index, read->value, &now))
+        return;
+    now.version = read->stat.version;
+    if (now.controller_epoch > c->epoch) {
+        log_error("%s was written by a controller of epoch %" PRId32 ", mine is %" PRId32, read->path,
+                  now.controller_epoch, c->epoch);
+        return;
+    }
+    p->untold = p->known && now.version > p->leadership.version;
+    partition_set_leadership(p, &now);
+}
+
 bool partition_take_written(struct ctl_partition *p, struct arena *a, const struct zk_op *set)
 {
     struct partition_znode l;
+    p->stale |= set->result != ZK_OK;
     if (set->result != ZK_OK || !partition_decode(a, p->topic->name, p->index, set->data, &l))
         return false;
     l.version = set->kind == ZK_CREATE ? 0 : set->stat.version;
@@ -223,7 +256,7 @@ bool partition_take_written(struct ctl_partition *p, struct arena *a, const stru
     return true;
 }
 
-/* ---- Their state is read, a leader chosen, the state written if nobody else did ---- */
+/* ---- A leader is chosen, and the state written if nobody else did ---- */
 
 static void bring_piece_online(struct controller *c);
 
@@ -246,12 +279,11 @@ static void on_elected(struct controller *c, struct zk_batch *b)
     const struct zk_op *set;
     ZK_OWNED_FOREACH (b, set) {
         struct ctl_partition *p = set->owner;
-        if (write_is_overtaken(set)) {
-            partition_set_add(&again, p);
+        if (!partition_take_written(p, &b->arena, set)) {
+            if (write_is_overtaken(set))
+                partition_set_add(&again, p);
             continue;
         }
-        if (!partition_take_written(p, &b->arena, set))
-            continue;
         if (p->leadership.leader >= 0)
             partition_change_state(c, p, PARTITION_ONLINE);
         p->outcome = ERR_NONE;
@@ -273,37 +305,26 @@ static int32_t recovering(const struct controller *c)
 }
 
 /* The preferred one leads already; perhaps by our own write, whose answer was lost: then nobody was told of it. */
-static void already_leads(struct controller *c, struct ctl_partition *p, const struct partition_znode *now)
+static void already_leads(struct controller *c, struct ctl_partition *p)
 {
-    bool news = p->known && now->version > p->leadership.version;
-    p->outcome = news ? ERR_NONE : ERR_ELECTION_NOT_NEEDED;
-    if (!news)
-        return;
-    partition_set_leadership(p, now);
-    partition_announce(c, p, false);
+    p->outcome = p->untold ? ERR_NONE : ERR_ELECTION_NOT_NEEDED;
+    if (p->untold)
+        partition_announce(c, p, false);
 }
 
-static void elect_one(struct controller *c, struct ctl_partition *p, const struct zk_op *read, struct zk_batch *b,
-                      struct ctl_multi *m)
+static void elect_one(struct controller *c, struct ctl_partition *p, struct zk_batch *b, struct ctl_multi *m)
 {
-    struct partition_znode now;
-    if (read->result != ZK_OK || !partition_decode(&b->arena, p->topic->name, p->index, read->value, &now))
-        return;
-    now.version = read->stat.version;
-    if (now.controller_epoch > c->epoch) {
-        log_error("%s was written by a controller of epoch %" PRId32 ", mine is %" PRId32, read->path,
-                  now.controller_epoch, c->epoch);
-        return;
-    }
-    struct candidates candidates = {c, p, &now, &b->arena};
+    const struct partition_znode *now = &p->leadership;
+    if (state_must_be_read(p))
+        return; /* it could not be */
+    struct candidates candidates = {c, p, &b->arena};
     struct choice choice = choose_leader(&candidates);
     if (choice.leader < 0 && c->election != ELECT_REFRESH) {
-        partition_set_leadership(p, &now);
         log_warn("No leader can be elected for partition %s-%" PRId32, p->topic->name, p->index);
         return;
     }
-    if (c->election == ELECT_PREFERRED && choice.leader == now.leader) {
-        already_leads(c, p, &now);
+    if (c->election == ELECT_PREFERRED && choice.leader == now->leader) {
+        already_leads(c, p);
         return;
     }
     if (choice.unclean)
@@ -313,28 +334,25 @@ static void elect_one(struct controller *c, struct ctl_partition *p, const struc
                  " as its leader, which was not in sync: records may be lost",
                  p->topic->name, p->index, choice.leader);
     struct partition_znode next = {.leader = choice.leader,
-                                   .leader_epoch = now.leader_epoch + 1,
+                                   .leader_epoch = now->leader_epoch + 1,
                                    .controller_epoch = c->epoch,
-                                   .recovery_state = choice.unclean ? recovering(c) : now.recovery_state,
+                                   .recovery_state = choice.unclean ? recovering(c) : now->recovery_state,
                                    .isr = choice.isr};
-    write_state(c, b, m, p, &next, now.version);
+    write_state(c, b, m, p, &next, now->version);
 }
 
-static void elect_all(struct controller *c, struct zk_batch *read)
+static void elect_all(struct controller *c)
 {
     struct zk_batch *b = ctl_batch();
     struct ctl_multi m = {0};
-    const struct zk_op *state;
-    ZK_OWNED_FOREACH (read, state)
-        elect_one(c, state->owner, state, b, &m);
-    zk_batch_free(read);
+    for (size_t i = 0; i < c->work.n; i++)
+        elect_one(c, c->work.v[i], b, &m);
     ctl_submit(c, b, on_elected);
 }
 
 static void on_settings_read(struct controller *c, struct zk_batch *b)
 {
     const struct zk_op *op;
-    struct zk_batch *states = c->states;
     struct config_znode own;
     ZK_OWNED_FOREACH (b, op) {
         struct ctl_topic *t = op->owner;
@@ -346,49 +364,50 @@ static void on_settings_read(struct controller *c, struct zk_batch *b)
             log_error("Cannot read the settings of topic %s: no replica that is not in sync can lead it", t->name);
     }
     zk_batch_free(b);
-    c->states = NULL;
-    elect_all(c, states);
+    elect_all(c);
 }
 
-static bool nobody_in_sync(struct controller *c, const struct zk_op *state, struct arena *a)
+static bool nobody_in_sync(struct controller *c, struct ctl_partition *p)
 {
-    struct ctl_partition *p = state->owner;
-    struct partition_znode now;
-    if (state->result != ZK_OK || !partition_decode(a, p->topic->name, p->index, state->value, &now))
-        return false;
-    struct candidates candidates = {c, p, &now, a};
-    return first_of(&candidates, p->replicas, is_in_sync_and_online) < 0;
+    struct candidates candidates = {c, p, NULL};
+    return !state_must_be_read(p) && first_of(&candidates, p->replicas, is_in_sync_and_online) < 0;
 }
 
 /*
  * Where nobody in sync is left, it depends on the settings of the topic whether somebody else may lead: they are read,
  * as this broker hears of them only where they change, or where it has a replica.
  */
-static void election_on_states_read(struct controller *c, struct zk_batch *read)
+static void election_read_settings(struct controller *c)
 {
     struct zk_batch *b = ctl_batch();
-    const struct zk_op *state;
     char path[ZNODE_PATH_ROOM];
-    ZK_OWNED_FOREACH (read, state) {
-        struct ctl_topic *t = ((struct ctl_partition *)state->owner)->topic;
-        if (c->election != ELECT_OFFLINE || t->to_read || !nobody_in_sync(c, state, &read->arena))
+    for (size_t i = 0; c->election == ELECT_OFFLINE && i < c->work.n; i++) {
+        struct ctl_topic *t = c->work.v[i]->topic;
+        if (t->to_read || !nobody_in_sync(c, c->work.v[i]))
             continue;
         t->to_read = true;
         zk_get(b, config_path(path, "topics", t->name), false)->owner = t;
     }
-    if (b->count == 0) {
-        zk_batch_free(b);
-        elect_all(c, read);
+    if (b->count > 0) {
+        ctl_submit(c, b, on_settings_read);
         return;
     }
-    ensure(c->states == NULL);
-    c->states = read;
-    ctl_submit(c, b, on_settings_read);
+    zk_batch_free(b);
+    elect_all(c);
 }
 
-void partitions_elect(struct controller *c)
+static void election_on_states_read(struct controller *c, struct zk_batch *b)
 {
-    struct zk_batch *b = ctl_batch();
+    const struct zk_op *read;
+    ZK_OWNED_FOREACH (b, read)
+        partition_take_read(c, &b->arena, read);
+    zk_batch_free(b);
+    election_read_settings(c);
+}
+
+/* Those of c->work that there is something to be done for. */
+static void keep_those_in_need(struct controller *c)
+{
     struct partition_set rest = {0};
     for (size_t i = 0; i < c->work.n; i++) {
         struct ctl_partition *p = c->work.v[i];
@@ -398,16 +417,25 @@ void partitions_elect(struct controller *c)
         p->outcome =
             c->election == ELECT_PREFERRED ? ERR_PREFERRED_LEADER_NOT_AVAILABLE : ERR_ELIGIBLE_LEADERS_NOT_AVAILABLE;
         partition_set_add(&rest, p);
-        read_state(b, p);
     }
     partition_set_clear(&c->work);
     c->work = rest;
-    if (rest.n > 0) {
+}
+
+void partitions_elect(struct controller *c)
+{
+    keep_those_in_need(c);
+    if (c->work.n == 0) {
+        election_finish(c);
+        return;
+    }
+    struct zk_batch *b = states_to_read(c);
+    if (b->count > 0) {
         ctl_submit(c, b, election_on_states_read);
         return;
     }
     zk_batch_free(b);
-    election_finish(c);
+    election_read_settings(c);
 }
 
 static void bring_piece_online(struct controller *c)

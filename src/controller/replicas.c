@@ -67,10 +67,10 @@ static bool without_leaving(struct controller *c, const struct ctl_partition *p,
     return true;
 }
 
-static void replicas_take_state(const struct controller *c, struct ctl_partition *p, const struct partition_znode *now)
+/* Whoever wrote it: a leader that is gone does not lead. */
+static void settle_online(const struct controller *c, struct ctl_partition *p)
 {
-    partition_set_leadership(p, now);
-    if (now->leader < 0 && p->state == PARTITION_ONLINE)
+    if (p->leadership.leader < 0 && p->state == PARTITION_ONLINE)
         partition_change_state(c, p, PARTITION_OFFLINE);
 }
 
@@ -80,12 +80,13 @@ static void on_shrunk(struct controller *c, struct zk_batch *b)
     const struct zk_op *set;
     ZK_OWNED_FOREACH (b, set) {
         struct ctl_partition *p = set->owner;
-        if (write_is_overtaken(set)) {
+        bool written = partition_take_written(p, &b->arena, set);
+        if (!written && write_is_overtaken(set)) {
             partition_set_add(&again, p);
             continue;
         }
-        if (partition_take_written(p, &b->arena, set) && p->leadership.leader < 0 && p->state == PARTITION_ONLINE)
-            partition_change_state(c, p, PARTITION_OFFLINE);
+        if (written)
+            settle_online(c, p);
         has_left(c, p);
     }
     zk_batch_free(b);
@@ -98,41 +99,47 @@ static void on_shrunk(struct controller *c, struct zk_batch *b)
 }
 
 /* True if there is something to be written, which is added to `b`. */
-static bool shrink_one(struct controller *c, struct zk_batch *b, struct ctl_multi *m, struct ctl_partition *p,
-                       const struct zk_op *read)
+static bool shrink_one(struct controller *c, struct zk_batch *b, struct ctl_multi *m, struct ctl_partition *p)
 {
-    struct partition_znode now, next;
-    if (read->result != ZK_OK || !partition_decode(&b->arena, p->topic->name, p->index, read->value, &now))
-        return false;
-    now.version = read->stat.version;
-    if (now.controller_epoch > c->epoch)
-        return false;
-    if (!without_leaving(c, p, &now, &b->arena, &next)) {
-        replicas_take_state(c, p, &now); /* perhaps our own write, whose answer was lost: nobody has been told of it */
-        return false;
-    }
-    write_state(c, b, m, p, &next, now.version);
+    struct partition_znode next;
+    if (state_must_be_read(p))
+        return false; /* it could not be */
+    if (!without_leaving(c, p, &p->leadership, &b->arena, &next))
+        return false; /* perhaps by our own write, whose answer was lost: has_left() tells of it */
+    write_state(c, b, m, p, &next, p->leadership.version);
     return true;
 }
 
-static void replicas_on_states_read(struct controller *c, struct zk_batch *read)
+static void shrink_all(struct controller *c)
 {
     struct zk_batch *b = ctl_batch();
     struct ctl_multi m = {0};
-    const struct zk_op *op;
-    ZK_OWNED_FOREACH (read, op)
-        if (!shrink_one(c, b, &m, op->owner, op))
-            has_left(c, op->owner);
-    zk_batch_free(read);
+    for (size_t i = 0; i < c->work.n; i++)
+        if (!shrink_one(c, b, &m, c->work.v[i]))
+            has_left(c, c->work.v[i]);
     ctl_submit(c, b, on_shrunk);
+}
+
+static void replicas_on_states_read(struct controller *c, struct zk_batch *b)
+{
+    const struct zk_op *read;
+    ZK_OWNED_FOREACH (b, read) {
+        partition_take_read(c, &b->arena, read);
+        settle_online(c, read->owner);
+    }
+    zk_batch_free(b);
+    shrink_all(c);
 }
 
 static void shrink_next(struct controller *c)
 {
-    struct zk_batch *b = ctl_batch();
-    for (size_t i = 0; i < c->work.n; i++)
-        read_state(b, c->work.v[i]);
-    ctl_submit(c, b, replicas_on_states_read);
+    struct zk_batch *b = states_to_read(c);
+    if (b->count > 0) {
+        ctl_submit(c, b, replicas_on_states_read);
+        return;
+    }
+    zk_batch_free(b);
+    shrink_all(c);
 }
 
 static bool is_in_sync(const struct ctl_partition *p)

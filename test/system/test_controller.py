@@ -130,6 +130,31 @@ def test_who_was_restarted_since_is_not_taken_for_in_sync(three):
     assert state(chroot, "t")["isr"] == [1, 2]
 
 
+def touch(chroot, topic, partition):
+    """Somebody writes a state as it is; returns the version that it had."""
+    path = f"/brokers/topics/{topic}/partitions/{partition}/state"
+    data, node = chroot.client.get(path)
+    chroot.client.set(path, data)
+    return node.version
+
+
+def test_states_that_somebody_else_has_written_are_read_before_an_election(three):
+    chroot = three[0].zookeeper
+    count, touched = 40, {0, 5, 21}
+    topics(three, "--create", "--topic", "t", "--replica-assignment", ",".join(["2:1:3"] * count))
+    wait_until(lambda: in_sync(three, "t", 3), "all in sync")
+    for p in touched:
+        touch(chroot, "t", p)
+    assert controller(three, chroot) is not by_id(three, 2)
+    by_id(three, 2).kill()
+    alive = [b for b in three if b is not by_id(three, 2)]
+    wait_until(lambda: describe(alive, "t") == {p: (1, [2, 1, 3], [1, 3]) for p in range(count)}, "new leaders, and ISRs without it")
+    assert {state(chroot, "t", p)["leader_epoch"] for p in range(count)} == {1}
+    sent = Acknowledged(alive, "t")
+    sent.send(100)
+    sent.flush()
+
+
 def test_old_leaders_are_answered_so_that_they_ask_again(three):
     """Those before 3.1 wait for another leader epoch after any error, which may never come."""
     chroot = three[0].zookeeper
