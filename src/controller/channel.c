@@ -1,6 +1,6 @@
 /*
  * The way to one broker: its requests in order, one at a time, each sent again until it is answered or the
- * broker is gone.
+ * broker is gone. What all brokers are told is there once, however many have yet to hear of it.
  */
 #include <inttypes.h>
 #include <utlist.h>
@@ -22,8 +22,8 @@ enum { RETRY_MS = 100 };
 struct parcel {
     int64_t queued_us;
     bool sent; /* at least once */
-    struct strbuf frame;
-    int16_t api_key, version;
+    struct memo *memo;
+    int64_t broker_epoch; /* that it is for */
     struct parcel *prev, *next;
 };
 
@@ -41,9 +41,33 @@ struct channel {
 
 static void channel_send_first(struct channel *ch);
 
+/* ---- Memos ---- */
+
+struct memo *memo_new(int16_t api_key, int16_t version, struct strbuf *frame)
+{
+    enum { BEGINNING = 64 }; /* it is behind the header and one or two small fields */
+    uint8_t mark[sizeof(int64_t)];
+    be64_put(mark, (uint64_t)EPOCH_MARK);
+    const char *at = memmem(frame->p, MIN(frame->len, (size_t)BEGINNING), mark, sizeof(mark));
+    ensure(at != NULL);
+    struct memo *m = xcalloc(1, sizeof(*m));
+    *m = (struct memo){1, api_key, version, (size_t)(at - frame->p), *frame};
+    *frame = (struct strbuf){0};
+    return m;
+}
+
+void memo_unref(struct memo *m)
+{
+    ensure(m->refs > 0);
+    if (--m->refs > 0)
+        return;
+    strbuf_deinit(&m->frame);
+    free(m);
+}
+
 static void parcel_free(struct parcel *p)
 {
-    strbuf_deinit(&p->frame);
+    memo_unref(p->memo);
     free(p);
 }
 
@@ -101,11 +125,12 @@ static bool take_stop_answer(struct channel *ch, const struct parcel *p, struct 
     struct stop_replica_request request;
     struct request_header header;
     struct reader asked;
-    reader_init(&asked, (struct bytes){(const uint8_t *)p->frame.p + 4, (int32_t)p->frame.len - 4}, a);
-    bool mine = request_header_read(&asked, api_request_header_version(p->api_key, p->version), &header) &&
-                stop_replica_request_read(&asked, p->version, &request);
+    const struct memo *m = p->memo;
+    reader_init(&asked, (struct bytes){(const uint8_t *)m->frame.p + 4, (int32_t)m->frame.len - 4}, a);
+    bool mine = request_header_read(&asked, api_request_header_version(m->api_key, m->version), &header) &&
+                stop_replica_request_read(&asked, m->version, &request);
     ensure(mine);
-    if (!stop_replica_response_read(r, p->version, &response))
+    if (!stop_replica_response_read(r, m->version, &response))
         return false;
     note_stopped(ch, &request, &response, a);
     return true;
@@ -126,7 +151,7 @@ static bool take_order_answer(struct channel *ch, const struct parcel *p, struct
 {
     struct leader_and_isr_response response;
     struct controller *c = ch->controller;
-    if (!leader_and_isr_response_read(r, p->version, &response))
+    if (!leader_and_isr_response_read(r, p->memo->version, &response))
         return false;
     if (response.error_code != ERR_NONE) {
         log_warn("Broker %" PRId32 " refused a LeaderAndIsr request: %s", ch->broker, error_name(response.error_code));
@@ -146,11 +171,12 @@ static void channel_take_answer(struct channel *ch, const struct parcel *p, stru
     struct arena a = {0};
     struct reader r;
     struct response_header header;
+    const struct memo *m = p->memo;
     reader_init(&r, response, &a);
-    bool ok = response_header_read(&r, api_response_header_version(p->api_key, p->version), &header);
-    if (ok && p->api_key == API_STOP_REPLICA)
+    bool ok = response_header_read(&r, api_response_header_version(m->api_key, m->version), &header);
+    if (ok && m->api_key == API_STOP_REPLICA)
         ok = take_stop_answer(ch, p, &r, &a);
-    else if (ok && p->api_key == API_LEADER_AND_ISR)
+    else if (ok && m->api_key == API_LEADER_AND_ISR)
         ok = take_order_answer(ch, p, &r);
     if (!ok)
         log_warn("Broker %" PRId32 " gave an answer that cannot be read", ch->broker);
@@ -184,11 +210,13 @@ static void channel_send_first(struct channel *ch)
 {
     if (ch->waiting || ch->queue == NULL || ch->client == NULL)
         return;
+    struct parcel *p = ch->queue;
     struct strbuf copy = {0};
-    strbuf_add(&copy, ch->queue->frame.p, ch->queue->frame.len);
-    if (!ch->queue->sent)
-        channel_count_sent(ch->counts, ch->queue->queued_us);
-    ch->queue->sent = true;
+    strbuf_add(&copy, p->memo->frame.p, p->memo->frame.len);
+    be64_put(copy.p + p->memo->epoch_at, (uint64_t)p->broker_epoch);
+    if (!p->sent)
+        channel_count_sent(ch->counts, p->queued_us);
+    p->sent = true;
     ch->waiting = true;
     ch->call = (struct client_call){.done = channel_on_answer,
                                     .timeout_ms = ch->controller->options.config->controller_socket_timeout_ms};
@@ -231,15 +259,12 @@ void channel_free(struct channel *ch)
     free(ch);
 }
 
-void channel_send(struct channel *ch, int16_t api_key, int16_t version, struct strbuf *frame)
+void channel_send(struct channel *ch, struct memo *m, int64_t broker_epoch)
 {
     struct parcel *p = xcalloc(1, sizeof(*p));
-    p->frame = *frame;
-    p->api_key = api_key;
-    p->version = version;
-    p->queued_us = loop_callback_us();
+    m->refs++;
+    *p = (struct parcel){.queued_us = loop_callback_us(), .memo = m, .broker_epoch = broker_epoch};
     channel_count_queued(ch->counts, 1);
-    *frame = (struct strbuf){0};
     DL_APPEND(ch->queue, p);
     channel_send_first(ch);
 }

@@ -93,6 +93,7 @@ void context_clear(struct controller *c)
     struct ignored *i, *next_ignored;
     struct ctl_broker *b, *next_broker;
     struct ctl_topic *t, *next_topic;
+    HASH_CLEAR(hh, c->brokers_by_id);
     LL_FOREACH_SAFE (c->brokers, b, next_broker)
         broker_free(b);
     c->brokers = NULL;
@@ -106,10 +107,8 @@ void context_clear(struct controller *c)
 struct ctl_broker *context_broker(const struct controller *c, int32_t id)
 {
     struct ctl_broker *b;
-    LL_FOREACH (c->brokers, b)
-        if (b->id == id)
-            return b;
-    return NULL;
+    HASH_FIND_INT(c->brokers_by_id, &id, b);
+    return b;
 }
 
 bool broker_is_live_or_stopping(const struct controller *c, int32_t id)
@@ -175,6 +174,7 @@ struct ctl_broker *context_add_broker(struct controller *c, const struct registr
         b = xcalloc(1, sizeof(*b));
         b->id = r->id;
         LL_APPEND(c->brokers, b);
+        HASH_ADD(hh, c->brokers_by_id, id, sizeof(b->id), b);
         copy_registration(b, r);
         b->channel = channel_new(c, &b->registration);
     } else {
@@ -189,6 +189,7 @@ void context_remove_broker(struct controller *c, int32_t id)
     if (b == NULL)
         return;
     LL_DELETE(c->brokers, b);
+    HASH_DEL(c->brokers_by_id, b);
     broker_free(b);
 }
 

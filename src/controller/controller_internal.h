@@ -65,8 +65,10 @@ struct ctl_broker {
     struct registration registration; /* in `memory` */
     struct arena memory;
     bool shutting_down, arriving;
+    bool named; /* as a leader, by the request that is made */
     struct channel *channel;
     struct ctl_broker *next;
+    UT_hash_handle hh;
 };
 
 /* Operations that are put together to one transaction, and the next when it is full. */
@@ -134,8 +136,8 @@ struct controller {
     struct timer rebalance;
 
     /* What is known when active. */
-    struct ctl_broker *brokers;
-    struct ctl_topic *topics, *topics_by_id; /* the same */
+    struct ctl_broker *brokers, *brokers_by_id; /* the same */
+    struct ctl_topic *topics, *topics_by_id;    /* the same */
     struct ignored *ignored;
 
     /* Of the event that is being worked on. */
@@ -324,9 +326,25 @@ void channel_count_sent(struct channel_counts *n, int64_t queued_us);
 
 /* ---- channel.c: to one broker ---- */
 
+/* A request to brokers, in which only the epoch of the broker differs; counted. */
+struct memo {
+    int refs;
+    int16_t api_key, version;
+    size_t epoch_at; /* where that is in the frame */
+    struct strbuf frame;
+};
+
+/* What a request has for the broker's epoch when it is made, so that its place is found; nothing before it can be that.
+ */
+#define EPOCH_MARK INT64_C(0x6261726e61626173)
+
+/* Takes the frame. The reference is the caller's. */
+struct memo *memo_new(int16_t api_key, int16_t version, struct strbuf *frame);
+void memo_unref(struct memo *m);
+
 struct channel *channel_new(struct controller *c, const struct registration *r);
 void channel_free(struct channel *ch);
-/* Sends the frame after those before it, again until it is answered. */
-void channel_send(struct channel *ch, int16_t api_key, int16_t version, struct strbuf *frame);
+/* Sends it after those before it, again until it is answered. */
+void channel_send(struct channel *ch, struct memo *m, int64_t broker_epoch);
 
 #endif

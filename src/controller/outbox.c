@@ -1,6 +1,7 @@
 /*
  * What brokers are to be told after an event, gathered so that each gets one request of a kind, in Kafka's
- * order: LeaderAndIsr, UpdateMetadata, StopReplica.
+ * order: LeaderAndIsr, UpdateMetadata, StopReplica. What is too much for one comes in several, of PIECE partitions
+ * each. UpdateMetadata that is for all brokers is made once, and differs for each by its epoch only.
  */
 #include <utlist.h>
 
@@ -39,6 +40,8 @@ struct farewell {
 struct outbox {
     struct arena arena; /* of the notes */
     struct note *notes;
+    struct note **sorted; /* while it is sent: those that still count, by broker, kind and topic */
+    size_t sorted_count;
     struct farewell *farewells;
     bool brokers_changed;
 };
@@ -144,16 +147,25 @@ void outbox_stop_replica(struct controller *c, int32_t broker, struct ctl_partit
 
 struct building {
     struct controller *c;
-    struct ctl_broker *broker;
-    struct arena arena;
+    struct arena arena; /* of the request under way */
 };
 
-static void send_to(struct building *b, int16_t key, const struct version_step *versions, const void *request)
+static struct memo *make_memo(struct building *b, int16_t key, const struct version_step *versions, const void *request)
 {
     struct strbuf frame;
     int16_t version = version_at(b->c, versions);
     request_frame(&frame, key, version, arena_printf(&b->arena, "%d", b->c->options.broker_id), request);
-    channel_send(b->broker->channel, key, version, &frame);
+    arena_deinit(&b->arena);
+    return memo_new(key, version, &frame);
+}
+
+/* One that is for this broker alone. */
+static void send_to(struct building *b, const struct ctl_broker *to, int16_t key, const struct version_step *versions,
+                    const void *request)
+{
+    struct memo *m = make_memo(b, key, versions, request);
+    channel_send(to->channel, m, to->registration.epoch);
+    memo_unref(m);
 }
 
 #define SHARE_LIST(array, list)   \
@@ -180,64 +192,97 @@ static void fill_order(struct leader_and_isr_partition_state *o, const struct ct
     o->leader_recovery_state = (int8_t)p->leadership.recovery_state;
 }
 
-static int outbox_by_topic(const void *a, const void *b)
-{
-    const struct note *const *x = a, *const *y = b;
-    const struct ctl_partition *p = (*x)->key.partition, *q = (*y)->key.partition;
-    int order = p->topic == q->topic ? 0 : strcmp(p->topic->name, q->topic->name);
-    return order != 0 ? order : p->index - q->index;
-}
-
 /* News of a partition that goes would bring it back: its farewell is the last word, and may be in the same request. */
 static bool is_overtaken(const struct note *n)
 {
     return n->key.kind == NOTE_METADATA && n->key.partition->state == PARTITION_NONE;
 }
 
-static bool is_for(const struct note *n, enum note_kind kind, int32_t broker)
+static int by_destination(const struct note_key *x, const struct note_key *y)
 {
-    return !is_overtaken(n) && n->key.kind == (int32_t)kind &&
-           (n->key.broker == broker || n->key.broker == EVERY_BROKER);
+    int order = (x->broker > y->broker) - (x->broker < y->broker);
+    return order != 0 ? order : (x->kind > y->kind) - (x->kind < y->kind);
 }
 
-/* The broker's notes of a kind, by topic. */
-static size_t notes_of(struct building *b, enum note_kind kind, struct note ***out)
+static int by_destination_and_topic(const void *a, const void *b)
 {
-    struct outbox *o = b->c->outbox;
-    size_t n = 0;
-    *out = ARENA_ARRAY(&b->arena, struct note *, MAX(HASH_COUNT(o->notes), 1U));
+    const struct note *const *x = a, *const *y = b;
+    const struct ctl_partition *p = (*x)->key.partition, *q = (*y)->key.partition;
+    int order = by_destination(&(*x)->key, &(*y)->key);
+    if (order == 0 && p->topic != q->topic)
+        order = strcmp(p->topic->name, q->topic->name);
+    return order != 0 ? order : (p->index > q->index) - (p->index < q->index);
+}
+
+static void sort_notes(struct outbox *o)
+{
+    o->sorted = ARENA_ARRAY(&o->arena, struct note *, MAX(HASH_COUNT(o->notes), 1U));
+    o->sorted_count = 0;
     for (struct note *note = o->notes; note != NULL; note = note->hh.next)
-        if (is_for(note, kind, b->broker->id))
-            (*out)[n++] = note;
-    qsort(*out, n, sizeof(**out), outbox_by_topic);
-    ensure(n <= HASH_COUNT(o->notes));
-    return n;
+        if (!is_overtaken(note))
+            o->sorted[o->sorted_count++] = note;
+    qsort(o->sorted, o->sorted_count, sizeof(*o->sorted), by_destination_and_topic);
+}
+
+struct notes { /* of one broker and kind, or a piece of them */
+    struct note **v;
+    size_t n;
+};
+
+static struct notes notes_of(const struct outbox *o, int32_t broker, enum note_kind kind)
+{
+    struct note_key key = {.broker = broker, .kind = (int32_t)kind};
+    size_t low = 0, high = o->sorted_count, n = 0;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (by_destination(&o->sorted[middle]->key, &key) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    while (low + n < o->sorted_count && by_destination(&o->sorted[low + n]->key, &key) == 0)
+        n++;
+    return (struct notes){o->sorted + low, n};
+}
+
+/* So many as one request takes, which are no longer in `all` then. */
+static struct notes notes_take(struct notes *all, size_t most)
+{
+    struct notes piece = {all->v, MIN(all->n, most)};
+    all->v += piece.n;
+    all->n -= piece.n;
+    return piece;
 }
 
 /* How many from `i` on are of the same topic. */
-static size_t outbox_same_topic(struct note *const *notes, size_t i, size_t n)
+static size_t outbox_same_topic(struct notes notes, size_t i)
 {
     size_t same = 1;
-    while (i + same < n && notes[i + same]->key.partition->topic == notes[i]->key.partition->topic)
+    while (i + same < notes.n && notes.v[i + same]->key.partition->topic == notes.v[i]->key.partition->topic)
         same++;
     return same;
 }
 
+static void name_leaders(const struct controller *c, struct notes notes, bool named)
+{
+    for (size_t i = 0; i < notes.n; i++) {
+        struct ctl_broker *leader = context_broker(c, notes.v[i]->key.partition->leadership.leader);
+        if (leader != NULL)
+            leader->named = named;
+    }
+}
+
 /* Leaders that the orders name, with the address at which brokers reach them. */
-static void fill_leaders(struct building *b, struct leader_and_isr_request *request, struct note **notes, size_t n)
+static void fill_leaders(struct building *b, struct leader_and_isr_request *request, struct notes notes)
 {
     const char *listener = b->c->options.config->inter_broker_listener_name;
     const struct ctl_broker *l;
-    int count = 0;
-    LL_COUNT(b->c->brokers, l, count);
-    ARRAY_MAKE(&b->arena, request->live_leaders, count);
+    name_leaders(b->c, notes, true);
+    ARRAY_MAKE(&b->arena, request->live_leaders, (int32_t)HASH_COUNT(b->c->brokers_by_id));
     request->live_leaders.len = 0;
     LL_FOREACH (b->c->brokers, l) {
-        bool named = false;
-        for (size_t i = 0; i < n && !named; i++)
-            named = notes[i]->key.partition->leadership.leader == l->id;
-        const struct endpoint *e = registration_endpoint(&l->registration, listener);
-        if (!named || e == NULL)
+        const struct endpoint *e = l->named ? registration_endpoint(&l->registration, listener) : NULL;
+        if (e == NULL)
             continue;
         struct leader_and_isr_live_leader *o = &request->live_leaders.items[request->live_leaders.len++];
         leader_and_isr_live_leader_init(o);
@@ -245,33 +290,31 @@ static void fill_leaders(struct building *b, struct leader_and_isr_request *requ
         o->host_name = str_of(e->host);
         o->port = e->port;
     }
+    name_leaders(b->c, notes, false);
 }
 
-static void send_orders(struct building *b)
+static void send_orders(struct building *b, const struct ctl_broker *to, struct notes notes)
 {
-    struct note **notes;
     struct leader_and_isr_request request;
-    size_t n = notes_of(b, NOTE_LEADER_AND_ISR, &notes);
-    if (n == 0)
-        return;
     leader_and_isr_request_init(&request);
     request.controller_id = b->c->options.broker_id;
     request.controller_epoch = b->c->epoch;
-    request.broker_epoch = b->broker->registration.epoch;
-    ARRAY_MAKE(&b->arena, request.topic_states, (int32_t)n);
+    request.broker_epoch = EPOCH_MARK;
+    ARRAY_MAKE(&b->arena, request.topic_states, (int32_t)notes.n);
     request.topic_states.len = 0;
-    for (size_t i = 0; i < n;) {
+    for (size_t i = 0; i < notes.n;) {
         struct leader_and_isr_topic_state *t = &request.topic_states.items[request.topic_states.len++];
-        size_t same = outbox_same_topic(notes, i, n);
+        const struct ctl_topic *topic = notes.v[i]->key.partition->topic;
+        size_t same = outbox_same_topic(notes, i);
         leader_and_isr_topic_state_init(t);
-        t->topic_name = str_of(notes[i]->key.partition->topic->name);
-        t->topic_id = notes[i]->key.partition->topic->id;
+        t->topic_name = str_of(topic->name);
+        t->topic_id = topic->id;
         ARRAY_MAKE(&b->arena, t->partition_states, (int32_t)same);
         for (size_t k = 0; k < same; k++, i++)
-            fill_order(&t->partition_states.items[k], notes[i]->key.partition, notes[i]->is_new);
+            fill_order(&t->partition_states.items[k], notes.v[i]->key.partition, notes.v[i]->is_new);
     }
-    fill_leaders(b, &request, notes, n);
-    send_to(b, API_LEADER_AND_ISR, leader_and_isr_versions, &request);
+    fill_leaders(b, &request, notes);
+    send_to(b, to, API_LEADER_AND_ISR, leader_and_isr_versions, &request);
 }
 
 static void fill_stop(struct stop_replica_partition_state *o, const struct note *n)
@@ -283,29 +326,25 @@ static void fill_stop(struct stop_replica_partition_state *o, const struct note 
     o->delete_partition = n->delete_it;
 }
 
-static void send_stops(struct building *b)
+static void send_stops(struct building *b, const struct ctl_broker *to, struct notes notes)
 {
-    struct note **notes;
     struct stop_replica_request request;
-    size_t n = notes_of(b, NOTE_STOP, &notes);
-    if (n == 0)
-        return;
     stop_replica_request_init(&request);
     request.controller_id = b->c->options.broker_id;
     request.controller_epoch = b->c->epoch;
-    request.broker_epoch = b->broker->registration.epoch;
-    ARRAY_MAKE(&b->arena, request.topic_states, (int32_t)n);
+    request.broker_epoch = EPOCH_MARK;
+    ARRAY_MAKE(&b->arena, request.topic_states, (int32_t)notes.n);
     request.topic_states.len = 0;
-    for (size_t i = 0; i < n;) {
+    for (size_t i = 0; i < notes.n;) {
         struct stop_replica_topic_state *t = &request.topic_states.items[request.topic_states.len++];
-        size_t same = outbox_same_topic(notes, i, n);
+        size_t same = outbox_same_topic(notes, i);
         stop_replica_topic_state_init(t);
-        t->topic_name = str_of(notes[i]->key.partition->topic->name);
+        t->topic_name = str_of(notes.v[i]->key.partition->topic->name);
         ARRAY_MAKE(&b->arena, t->partition_states, (int32_t)same);
         for (size_t k = 0; k < same; k++, i++)
-            fill_stop(&t->partition_states.items[k], notes[i]);
+            fill_stop(&t->partition_states.items[k], notes.v[i]);
     }
-    send_to(b, API_STOP_REPLICA, stop_replica_versions, &request);
+    send_to(b, to, API_STOP_REPLICA, stop_replica_versions, &request);
 }
 
 /* ---- UpdateMetadata ---- */
@@ -314,9 +353,7 @@ static void outbox_fill_brokers(struct building *b, struct update_metadata_reque
 {
     const struct ctl_broker *l;
     int count = 0;
-    LL_COUNT(b->c->brokers, l, count);
-    ARRAY_MAKE(&b->arena, request->live_brokers, count);
-    count = 0;
+    ARRAY_MAKE(&b->arena, request->live_brokers, (int32_t)HASH_COUNT(b->c->brokers_by_id));
     LL_FOREACH (b->c->brokers, l) {
         struct update_metadata_broker *o = &request->live_brokers.items[count++];
         const struct registration *r = &l->registration;
@@ -346,14 +383,15 @@ static void fill_farewell(struct building *b, struct update_metadata_partition_s
     SHARE_LIST(o->replicas, f->replicas);
 }
 
-/* Those of a topic were taken one after the other. */
-static void fill_farewells(struct building *b, struct update_metadata_request *request)
+/* So many of them, which are no longer in `all` then. Those of a topic were taken one after the other. */
+static void fill_farewells(struct building *b, struct update_metadata_request *request, const struct farewell **all,
+                           int32_t count)
 {
-    for (const struct farewell *f = b->c->outbox->farewells; f != NULL;) {
+    for (int32_t left = count; left > 0;) {
         struct update_metadata_topic_state *t = &request->topic_states.items[request->topic_states.len++];
-        const struct farewell *end = f;
+        const struct farewell *f = *all, *end = f;
         int32_t same = 0;
-        for (; end != NULL && uuid_eq(end->topic_id, f->topic_id) && str_eq(end->topic, f->topic); end = end->next)
+        for (; same < left && uuid_eq(end->topic_id, f->topic_id) && str_eq(end->topic, f->topic); end = end->next)
             same++;
         update_metadata_topic_state_init(t);
         t->topic_name = f->topic;
@@ -361,6 +399,8 @@ static void fill_farewells(struct building *b, struct update_metadata_request *r
         ARRAY_MAKE(&b->arena, t->partition_states, same);
         for (int32_t i = 0; f != end; f = f->next)
             fill_farewell(b, &t->partition_states.items[i++], f);
+        left -= same;
+        *all = end;
     }
 }
 
@@ -382,55 +422,109 @@ static void fill_state(struct building *b, struct update_metadata_partition_stat
             o->offline_replicas.items[o->offline_replicas.len++] = p->replicas.v[i];
 }
 
-static void fill_states(struct building *b, struct update_metadata_request *request, struct note **notes, size_t n)
+static void fill_states(struct building *b, struct update_metadata_request *request, struct notes notes)
 {
-    for (size_t i = 0; i < n;) {
+    for (size_t i = 0; i < notes.n;) {
         struct update_metadata_topic_state *t = &request->topic_states.items[request->topic_states.len++];
-        size_t same = outbox_same_topic(notes, i, n);
+        const struct ctl_topic *topic = notes.v[i]->key.partition->topic;
+        size_t same = outbox_same_topic(notes, i);
         update_metadata_topic_state_init(t);
-        t->topic_name = str_of(notes[i]->key.partition->topic->name);
-        t->topic_id = notes[i]->key.partition->topic->id;
+        t->topic_name = str_of(topic->name);
+        t->topic_id = topic->id;
         ARRAY_MAKE(&b->arena, t->partition_states, (int32_t)same);
         for (size_t k = 0; k < same; k++, i++)
-            fill_state(b, &t->partition_states.items[k], notes[i]->key.partition);
+            fill_state(b, &t->partition_states.items[k], notes.v[i]->key.partition);
     }
 }
 
-static void send_metadata(struct building *b)
+/* A piece of them, which are no longer in `farewells` and `notes` then. */
+static struct memo *make_metadata(struct building *b, const struct farewell **farewells, struct notes *notes)
 {
-    struct outbox *o = b->c->outbox;
     struct update_metadata_request request;
-    struct note **notes;
-    const struct farewell *f;
-    size_t n = notes_of(b, NOTE_METADATA, &notes), farewells = 0;
-    LL_COUNT(o->farewells, f, farewells);
-    if (n + farewells == 0 && !o->brokers_changed)
-        return;
+    int32_t leaving = 0;
+    for (const struct farewell *f = *farewells; f != NULL && leaving < PIECE; f = f->next)
+        leaving++;
+    struct notes piece = notes_take(notes, (size_t)(PIECE - leaving));
     update_metadata_request_init(&request);
-    ARRAY_MAKE(&b->arena, request.topic_states, (int32_t)(n + farewells));
+    ARRAY_MAKE(&b->arena, request.topic_states, leaving + (int32_t)piece.n);
     request.topic_states.len = 0;
-    fill_farewells(b, &request);
-    fill_states(b, &request, notes, n);
+    fill_farewells(b, &request, farewells, leaving);
+    fill_states(b, &request, piece);
     request.controller_id = b->c->options.broker_id;
     request.controller_epoch = b->c->epoch;
-    request.broker_epoch = b->broker->registration.epoch;
+    request.broker_epoch = EPOCH_MARK;
     outbox_fill_brokers(b, &request);
-    send_to(b, API_UPDATE_METADATA, update_metadata_versions, &request);
+    return make_memo(b, API_UPDATE_METADATA, update_metadata_versions, &request);
+}
+
+/* ---- Sending ---- */
+
+static void send_all_orders(struct building *b, const struct ctl_broker *to)
+{
+    struct notes all = notes_of(b->c->outbox, to->id, NOTE_LEADER_AND_ISR);
+    while (all.n > 0)
+        send_orders(b, to, notes_take(&all, PIECE));
+}
+
+static void send_all_stops(struct building *b, const struct ctl_broker *to)
+{
+    struct notes all = notes_of(b->c->outbox, to->id, NOTE_STOP);
+    while (all.n > 0)
+        send_stops(b, to, notes_take(&all, PIECE));
+}
+
+/* What is for this one alone. */
+static void send_own_metadata(struct building *b, const struct ctl_broker *to)
+{
+    struct notes all = notes_of(b->c->outbox, to->id, NOTE_METADATA);
+    const struct farewell *none = NULL;
+    while (all.n > 0) {
+        struct memo *m = make_metadata(b, &none, &all);
+        channel_send(to->channel, m, to->registration.epoch);
+        memo_unref(m);
+    }
+}
+
+/* What is for all; in the outbox's arena. */
+struct common {
+    struct memo **v;
+    size_t n;
+};
+
+static struct common make_common(struct building *b)
+{
+    struct outbox *o = b->c->outbox;
+    struct notes notes = notes_of(o, EVERY_BROKER, NOTE_METADATA);
+    const struct farewell *farewells = o->farewells, *f;
+    size_t count = notes.n;
+    bool any = o->brokers_changed; /* that there is nothing else to be told of does not matter then */
+    LL_FOREACH (farewells, f)
+        count++;
+    struct common out = {ARENA_ARRAY(&o->arena, struct memo *, count / PIECE + 1), 0};
+    for (; any || farewells != NULL || notes.n > 0; any = false)
+        out.v[out.n++] = make_metadata(b, &farewells, &notes);
+    ensure(out.n <= count / PIECE + 1);
+    return out;
 }
 
 void outbox_flush(struct controller *c)
 {
     struct outbox *o = c->outbox;
-    struct ctl_broker *l;
+    const struct ctl_broker *l;
     ensure(loop_is_mine(c->options.loop) && c->active);
     if (o->notes == NULL && o->farewells == NULL && !o->brokers_changed)
         return;
+    struct building b = {.c = c};
+    sort_notes(o);
+    struct common common = make_common(&b);
     LL_FOREACH (c->brokers, l) {
-        struct building b = {.c = c, .broker = l};
-        send_orders(&b);
-        send_metadata(&b);
-        send_stops(&b);
-        arena_deinit(&b.arena);
+        send_all_orders(&b, l);
+        for (size_t i = 0; i < common.n; i++)
+            channel_send(l->channel, common.v[i], l->registration.epoch);
+        send_own_metadata(&b, l);
+        send_all_stops(&b, l);
     }
+    for (size_t i = 0; i < common.n; i++)
+        memo_unref(common.v[i]);
     outbox_clear(o);
 }

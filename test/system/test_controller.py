@@ -6,6 +6,7 @@ import signal
 import socket
 import struct
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from kazoo.exceptions import NoNodeError
@@ -283,7 +284,7 @@ def test_assignments_written_by_hand(make_cluster):  # noqa: F811
     wait_until(lambda: not chroot.client.exists("/brokers/topics/gap"), "the topic to go")
 
 
-LEADER_AND_ISR = 4
+LEADER_AND_ISR, STOP_REPLICA, UPDATE_METADATA = 4, 5, 6
 
 
 def register(chroot, number, port):
@@ -292,18 +293,54 @@ def register(chroot, number, port):
     chroot.client.create(f"/brokers/ids/{number}", json.dumps(node).encode(), ephemeral=True)
 
 
-def orders_to(server):
-    """LeaderAndIsr requests of the controller; all that it says is found to be well."""
+def requests_to(server):
+    """What the controller says: the key and the request. All is found to be well."""
     sock = server.accept()[0]
     sock.settimeout(PATIENCE)
     with sock:
         while True:
             head, request = read_request(read_frame(sock))
             key, version = head["RequestApiKey"], head["RequestApiVersion"]
-            if key == LEADER_AND_ISR:
-                yield request
+            yield key, request
             answer = struct.pack(">i", head["CorrelationId"]) + (b"\0" if version >= APIS[key].flexible else b"") + response_codec(key, version).write({})
             sock.sendall(struct.pack(">i", len(answer)) + answer)
+
+
+def orders_to(server):
+    return (request for key, request in requests_to(server) if key == LEADER_AND_ISR)
+
+
+def test_what_is_large_comes_in_pieces(broker, zookeeper):
+    """Each is for the broker that gets it, also where all get the same."""
+    most, count = 1000, 2500
+    with socket.create_server(("127.0.0.1", 0)) as first, socket.create_server(("127.0.0.1", 0)) as second:
+        for number, server in ((100, first), (101, second)):
+            server.settimeout(PATIENCE)
+            register(zookeeper, number, server.getsockname()[1])
+        make_topic(zookeeper, "t", {str(i): [100, 101] for i in range(count)})
+        wait_until(lambda: zookeeper.client.exists(f"/brokers/topics/t/partitions/{count - 1}/state"), "the topic's last state")
+        zookeeper.client.create("/admin/delete_topics/t", b"")
+        with ThreadPoolExecutor() as pool:
+            told = list(pool.map(lambda x: pieces_until_deleted(*x, most, count), ((zookeeper, 100, first), (zookeeper, 101, second))))
+    assert told[0] == told[1]
+
+
+def pieces_until_deleted(chroot, number, server, most, count):
+    """The partitions of UpdateMetadata, that they go, and of the last StopReplica, once all are there."""
+    epoch = broker_epoch(chroot, number)
+    going, deleted = [], []
+    for key, request in requests_to(server):
+        assert request["BrokerEpoch"] == epoch
+        states = [p for t in request["TopicStates"] for p in t["PartitionStates"]]
+        assert len(states) <= most
+        if key == UPDATE_METADATA:
+            going += [p["PartitionIndex"] for p in states if p["Leader"] == -2]
+        if key == STOP_REPLICA:
+            deleted += [p["PartitionIndex"] for p in states if p["DeletePartition"]]
+        if len(deleted) == count:
+            break
+    assert sorted(going) == sorted(deleted) == list(range(count))
+    return sorted(going)
 
 
 def test_an_order_names_all_of_its_leaders(broker, zookeeper):
