@@ -1,6 +1,11 @@
 /*
  * AlterPartition (KIP-497, KIP-704, KIP-841): a leader asks for another ISR. What is asked is judged by what is known
  * here, written to ZooKeeper, and told to all brokers.
+ *
+ * A broker that is back brings a request with all that its leaders have of it, which may be ten thousands of
+ * partitions. They are taken in pieces, a turn of the loop each, and several are written in one transaction. Where that
+ * fails, as one of them was written by somebody else meanwhile, nothing of it was done: the others are written again,
+ * each alone, so that they do not suffer from it. What is there instead of our own is read, and decides.
  */
 #include <inttypes.h>
 
@@ -95,7 +100,8 @@ static enum kafka_error judge(struct controller *c, const struct ctl_partition *
 /* Whom an operation belongs to; in the call's arena. */
 struct writing {
     struct ctl_partition *partition;
-    struct int_list isr; /* that is asked for */
+    struct partition_znode next; /* what is to be there; its version is that of what it replaces */
+    bool alone;                  /* it is written in a transaction of its own */
     struct alter_partition_response_partition_data *answer;
 };
 
@@ -109,58 +115,81 @@ static void take_isr(struct controller *c, const struct ctl_partition *p,
 }
 
 /* What is there is another's, or our own write, whose answer was lost and which was sent again. */
-static void on_conflicts_read(struct controller *c, struct zk_batch *b)
+static void take_conflict(struct controller *c, struct zk_batch *b, const struct zk_op *read)
 {
-    const struct zk_op *read;
-    ZK_OWNED_FOREACH (b, read) {
-        const struct writing *w = read->owner;
-        struct ctl_partition *p = w->partition;
-        struct partition_znode now;
-        if (read->result != ZK_OK || !partition_decode(&b->arena, p->topic->name, p->index, read->value, &now))
-            continue;
-        now.version = read->stat.version;
-        bool mine = now.controller_epoch == c->epoch && now.leader_epoch == p->leadership.leader_epoch &&
-                    int_list_eq(now.isr, w->isr);
-        partition_set_leadership(p, &now);
-        if (mine) {
-            w->answer->error_code = ERR_NONE;
-            take_isr(c, p, w->answer);
-        }
+    const struct writing *w = read->owner;
+    struct ctl_partition *p = w->partition;
+    struct partition_znode now;
+    if (read->result != ZK_OK || !partition_decode(&b->arena, p->topic->name, p->index, read->value, &now))
+        return;
+    now.version = read->stat.version;
+    bool mine = now.controller_epoch == c->epoch && now.leader_epoch == p->leadership.leader_epoch &&
+                int_list_eq(now.isr, w->next.isr);
+    partition_set_leadership(p, &now);
+    if (mine) {
+        w->answer->error_code = ERR_NONE;
+        take_isr(c, p, w->answer);
     }
-    zk_batch_free(b);
-    call_answer(c, ERR_NONE);
 }
 
-static void isr_on_written(struct controller *c, struct zk_batch *b)
+static void isr_write(struct controller *c, struct zk_batch *b, struct ctl_multi *m, struct writing *w)
 {
-    struct zk_batch *reads = ctl_batch();
-    const struct zk_op *set;
-    ZK_OWNED_FOREACH (b, set) {
-        struct writing *w = set->owner;
-        struct ctl_partition *p = w->partition;
-        if (partition_take_written(p, &b->arena, set)) {
-            take_isr(c, p, w->answer);
-        } else {
-            w->answer->error_code = ERR_INVALID_UPDATE_VERSION;
-            read_state(reads, p)->owner = w;
-        }
-        outbox_metadata(c, p);
-    }
-    zk_batch_free(b);
-    ctl_submit(c, reads, on_conflicts_read);
+    w->alone = m == NULL;
+    write_state(c, b, m, w->partition, &w->next, w->next.version)->owner = w;
 }
 
-static void isr_add_write(struct controller *c, struct zk_batch *b, struct ctl_partition *p,
+/* `next` gets what is to be done about it then. */
+static void take_write(struct controller *c, struct zk_batch *b, const struct zk_op *set, struct zk_batch *next)
+{
+    struct writing *w = set->owner;
+    struct ctl_partition *p = w->partition;
+    if (set->result == ZK_UNDONE && !w->alone) { /* one beside it was in the way */
+        isr_write(c, next, NULL, w);
+        return;
+    }
+    if (partition_take_written(p, &b->arena, set)) {
+        take_isr(c, p, w->answer);
+    } else {
+        w->answer->error_code = ERR_INVALID_UPDATE_VERSION;
+        read_state(next, p)->owner = w;
+    }
+    outbox_metadata(c, p);
+}
+
+static void alter_next(struct controller *c);
+
+static void isr_on_answers(struct controller *c, struct zk_batch *b)
+{
+    struct zk_batch *next = ctl_batch();
+    const struct zk_op *op;
+    ZK_OWNED_FOREACH (b, op) {
+        if (op->kind == ZK_GET)
+            take_conflict(c, b, op);
+        else
+            take_write(c, b, op, next);
+    }
+    zk_batch_free(b);
+    if (next->count > 0) {
+        ctl_submit(c, next, isr_on_answers);
+        return;
+    }
+    zk_batch_free(next);
+    outbox_flush(c);
+    alter_next(c);
+}
+
+/* ---- The request's partitions, in pieces ---- */
+
+static void isr_add_write(struct controller *c, struct zk_batch *b, struct ctl_multi *m, struct ctl_partition *p,
                           const struct alter_partition_partition_data *in, struct int_list isr,
                           struct alter_partition_response_partition_data *out)
 {
-    struct partition_znode next = p->leadership;
     struct writing *w = ARENA_NEW(call_of(c)->arena, struct writing);
-    *w = (struct writing){p, isr, out};
-    next.controller_epoch = c->epoch;
-    next.isr = isr;
-    next.recovery_state = in->leader_recovery_state;
-    write_state(c, b, NULL, p, &next, p->leadership.version)->owner = w;
+    *w = (struct writing){.partition = p, .next = p->leadership, .answer = out};
+    w->next.controller_epoch = c->epoch;
+    w->next.isr = isr;
+    w->next.recovery_state = in->leader_recovery_state;
+    isr_write(c, b, m, w);
 }
 
 static struct ctl_topic *isr_find_topic(struct controller *c, int16_t version,
@@ -169,37 +198,85 @@ static struct ctl_topic *isr_find_topic(struct controller *c, int16_t version,
     return version < IDS_SINCE ? context_topic(c, in->topic_name) : context_topic_by_id(c, in->topic_id);
 }
 
-static void alter_topic(struct controller *c, struct zk_batch *b, const struct alter_partition_topic_data *in,
-                        struct alter_partition_response_topic_data *out)
+/* NULL with an error in the answer: it is not known. */
+static struct ctl_partition *isr_find_partition(const struct alter_partition_call *call, const struct ctl_topic *t,
+                                                struct alter_partition_response_partition_data *out)
+{
+    struct ctl_partition *p = t != NULL ? topic_partition(t, out->partition_index) : NULL;
+    if (p != NULL && p->known)
+        return p;
+    out->error_code = t == NULL && call->version >= IDS_SINCE ? ERR_UNKNOWN_TOPIC_ID : ERR_UNKNOWN_TOPIC_OR_PARTITION;
+    return NULL;
+}
+
+static void alter_one(struct controller *c, struct zk_batch *b, struct ctl_multi *m, const struct ctl_topic *t,
+                      const struct alter_partition_partition_data *in,
+                      struct alter_partition_response_partition_data *out)
 {
     struct alter_partition_call *call = call_of(c);
-    struct ctl_topic *t = isr_find_topic(c, call->version, in);
+    int64_t *epochs;
+    bool settled;
+    alter_partition_response_partition_data_init(out);
+    out->partition_index = in->partition_index;
+    struct ctl_partition *p = isr_find_partition(call, t, out);
+    if (p == NULL)
+        return;
+    struct int_list isr = asked_isr(call->arena, call->version, in, &epochs);
+    out->error_code = (int16_t)judge(c, p, call->version, in, isr, epochs, &settled);
+    if (settled)
+        isr_tell_state(c, p, out);
+    else if (out->error_code == ERR_NONE)
+        isr_add_write(c, b, m, p, in, isr, out);
+    else
+        outbox_metadata(c, p);
+}
+
+static void begin_topic(struct alter_partition_call *call, const struct alter_partition_topic_data *in,
+                        struct alter_partition_response_topic_data *out)
+{
     alter_partition_response_topic_data_init(out);
     out->topic_name = in->topic_name;
     out->topic_id = in->topic_id;
     ARRAY_MAKE(call->arena, out->partitions, MAX(in->partitions.len, 0));
-    for (int32_t i = 0; i < in->partitions.len; i++) {
-        const struct alter_partition_partition_data *q = &in->partitions.items[i];
-        struct alter_partition_response_partition_data *o = &out->partitions.items[i];
-        alter_partition_response_partition_data_init(o);
-        o->partition_index = q->partition_index;
-        struct ctl_partition *p = t != NULL ? topic_partition(t, q->partition_index) : NULL;
-        if (p == NULL || !p->known) {
-            o->error_code =
-                t == NULL && call->version >= IDS_SINCE ? ERR_UNKNOWN_TOPIC_ID : ERR_UNKNOWN_TOPIC_OR_PARTITION;
+}
+
+/* Of the topic under way, so many at most. Returns how many; below that, the next topic's turn has come. */
+static int32_t alter_some(struct controller *c, struct zk_batch *b, struct ctl_multi *m, int32_t most)
+{
+    struct alter_partition_call *call = call_of(c);
+    const struct alter_partition_topic_data *in = &call->request->topics.items[call->next_topic];
+    struct alter_partition_response_topic_data *out = &call->response->topics.items[call->next_topic];
+    const struct ctl_topic *t = isr_find_topic(c, call->version, in);
+    int32_t n = MIN(MAX(in->partitions.len, 0) - call->next_partition, most);
+    ensure(n >= 0);
+    if (call->next_partition == 0)
+        begin_topic(call, in, out);
+    for (int32_t i = 0; i < n; i++, call->next_partition++)
+        alter_one(c, b, m, t, &in->partitions.items[call->next_partition],
+                  &out->partitions.items[call->next_partition]);
+    return n;
+}
+
+/* Judges the next partitions, and writes what becomes of it. */
+static void alter_next(struct controller *c)
+{
+    struct alter_partition_call *call = call_of(c);
+    struct ctl_multi m = {0};
+    struct zk_batch *b = ctl_batch();
+    for (int32_t left = PIECE; left > 0 && call->next_topic < call->request->topics.len;) {
+        int32_t n = alter_some(c, b, &m, left);
+        left -= MAX(n, 1); /* an empty topic is work, too */
+        if (call->next_partition < call->request->topics.items[call->next_topic].partitions.len)
             continue;
-        }
-        int64_t *epochs;
-        struct int_list isr = asked_isr(call->arena, call->version, q, &epochs);
-        bool settled;
-        o->error_code = (int16_t)judge(c, p, call->version, q, isr, epochs, &settled);
-        if (settled)
-            isr_tell_state(c, p, o);
-        else if (o->error_code == ERR_NONE)
-            isr_add_write(c, b, p, q, isr, o);
-        else
-            outbox_metadata(c, p);
+        call->next_topic++;
+        call->next_partition = 0;
     }
+    if (b->count > 0 || call->next_topic < call->request->topics.len) {
+        ctl_submit(c, b, isr_on_answers);
+        return;
+    }
+    zk_batch_free(b);
+    call_answer(c, ERR_NONE);
 }
 
 static void alter_partitions(struct controller *c, struct event *e UNUSED)
@@ -211,16 +288,9 @@ static void alter_partitions(struct controller *c, struct event *e UNUSED)
         call_answer(c, ERR_STALE_BROKER_EPOCH);
         return;
     }
-    struct zk_batch *b = ctl_batch();
+    call->next_topic = call->next_partition = 0;
     ARRAY_MAKE(call->arena, call->response->topics, MAX(q->topics.len, 0));
-    for (int32_t t = 0; t < q->topics.len; t++)
-        alter_topic(c, b, &q->topics.items[t], &call->response->topics.items[t]);
-    if (b->count > 0) {
-        ctl_submit(c, b, isr_on_written);
-        return;
-    }
-    zk_batch_free(b);
-    call_answer(c, ERR_NONE);
+    alter_next(c);
 }
 
 void controller_alter_partitions(struct controller *c, struct alter_partition_call *call)

@@ -76,6 +76,7 @@ struct alter_partition_call {
     const struct alter_partition_request *request;
     struct alter_partition_response *response;
     struct arena *arena;
+    int32_t next_topic, next_partition; /* the controller's own: how far it has come */
 };
 void controller_alter_partitions(struct controller *c, struct alter_partition_call *call);
 

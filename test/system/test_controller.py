@@ -12,7 +12,7 @@ import pytest
 from kazoo.exceptions import NoNodeError
 
 from harness import PATIENCE, Barnabas, connect, consume, frame, free_port, produce, read_frame, wait_until
-from messages import APIS, read_request, response_codec
+from messages import APIS, read_request, read_response, response_codec, write_request
 from test_cluster import Acknowledged, create, describe, in_sync, make_cluster, read_all, topics  # noqa: F401 (a fixture)
 
 
@@ -78,7 +78,8 @@ def ask_for_isr_by_name(brokers, chroot, topic, isr, version):
     return error, list(struct.unpack_from(f">{count - 1}i", answer, at + 11))
 
 
-INELIGIBLE_REPLICA, OPERATION_NOT_ATTEMPTED = 107, 55
+ALTER_PARTITION = 56
+INELIGIBLE_REPLICA, OPERATION_NOT_ATTEMPTED, INVALID_UPDATE_VERSION = 107, 55, 95
 
 
 @pytest.fixture
@@ -137,6 +138,29 @@ def touch(chroot, topic, partition):
     data, node = chroot.client.get(path)
     chroot.client.set(path, data)
     return node.version
+
+
+def test_of_many_isrs_only_those_fail_that_are_in_conflict(three):
+    chroot = three[0].zookeeper
+    count, touched = 50, {3, 17, 18}
+    topics(three, "--create", "--topic", "t", "--replica-assignment", ",".join(["1:2:3"] * count))
+    wait_until(lambda: in_sync(three, "t", 3), "all in sync")
+    topic_id = uuid.UUID(bytes=base64.urlsafe_b64decode(json.loads(chroot.get("/brokers/topics/t"))["topic_id"] + "=="))
+    members = [{"BrokerId": 1, "BrokerEpoch": -1}, {"BrokerId": 2, "BrokerEpoch": broker_epoch(chroot, 2)}]
+    versions = {p: chroot.client.get(f"/brokers/topics/t/partitions/{p}/state")[1].version for p in range(count)}
+    for p in touched:
+        touch(chroot, "t", p)
+    asked = [{"PartitionIndex": p, "LeaderEpoch": 0, "NewIsrWithEpochs": members, "PartitionEpoch": versions[p]} for p in reversed(range(count))]
+    request = {"BrokerId": 1, "BrokerEpoch": broker_epoch(chroot, 1), "Topics": [{"TopicId": topic_id.bytes, "Partitions": asked}]}
+    with connect(controller(three, chroot)) as s:
+        data = write_request(ALTER_PARTITION, 3, request)
+        s.sendall(struct.pack(">i", len(data)) + data)
+        _, answer = read_response(ALTER_PARTITION, 3, read_frame(s))
+    errors = {p["PartitionIndex"]: p["ErrorCode"] for t in answer["Topics"] for p in t["Partitions"]}
+    assert errors == {p: INVALID_UPDATE_VERSION if p in touched else 0 for p in range(count)}
+    assert {p: state(chroot, "t", p)["isr"] for p in range(count)} == {p: [1, 2, 3] if p in touched else [1, 2] for p in range(count)}
+    epochs = {p["PartitionIndex"]: p["PartitionEpoch"] for t in answer["Topics"] for p in t["Partitions"] if p["ErrorCode"] == 0}
+    assert epochs == {p: versions[p] + 1 for p in range(count) if p not in touched}
 
 
 def test_states_that_somebody_else_has_written_are_read_before_an_election(three):
