@@ -7,20 +7,26 @@
 
 /* ---- Gone ---- */
 
-static bool any_replica(const struct ctl_partition *p, int32_t broker UNUSED)
+static void failed_broker_leaves(struct controller *c, struct ctl_partition *p)
 {
-    return !p->topic->deleting;
+    if (!p->topic->deleting && int_list_has(p->replicas, c->running->number))
+        replica_leaves(c, p, c->running->number);
 }
 
 static void take_replicas_out(struct controller *c)
 {
-    outbox_flush(c); /* those that were elected begin while the others' states are written */
-    broker_replicas_leave(c, c->running->number, any_replica);
     replicas_offline(c, event_done_step);
 }
 
-static void forget_broker(const struct controller *c, struct ctl_partition *p, int32_t id)
+static void after_failure(struct controller *c)
 {
+    outbox_flush(c); /* those that were elected begin while the others' states are written */
+    ctl_walk(c, failed_broker_leaves, take_replicas_out);
+}
+
+static void forget_broker(struct controller *c, struct ctl_partition *p)
+{
+    int32_t id = c->running->number;
     enum replica_state *r = replica_state_of(p, id);
     if (p->known && p->leadership.leader == id && p->state == PARTITION_ONLINE)
         partition_change_state(c, p, PARTITION_OFFLINE);
@@ -28,6 +34,12 @@ static void forget_broker(const struct controller *c, struct ctl_partition *p, i
         *r = REPLICA_INELIGIBLE;
     int_list_remove(&p->failed, id);
     int_list_remove(&p->just_failed, id);
+    collect_electable(c, p);
+}
+
+static void elect_after_failure(struct controller *c)
+{
+    partitions_online(c, ELECT_OFFLINE, after_failure);
 }
 
 /* Others lead what it has led, before it leaves the ISRs. */
@@ -40,10 +52,7 @@ static void broker_failed(struct controller *c, struct event *e)
     log_info("Broker %" PRId32 " is no longer registered", e->number);
     context_remove_broker(c, e->number);
     outbox_brokers_only(c);
-    for (struct partition_walk w = {0}; walk_on(c, &w);)
-        forget_broker(c, w.partition, e->number);
-    collect_electable(c);
-    partitions_online(c, ELECT_OFFLINE, take_replicas_out);
+    ctl_walk(c, forget_broker, elect_after_failure);
 }
 
 static void post_failure(struct controller *c, int32_t id)
@@ -67,14 +76,30 @@ static void resume_deletions(struct controller *c)
     deletions_resume(c, event_done_step);
 }
 
-static void brokers_resume_reassignments(struct controller *c)
+static void collect_awaited(struct controller *c, struct ctl_partition *p)
 {
-    for (struct ctl_broker *b = c->brokers; b != NULL; b = b->next)
-        if (b->arriving)
-            collect_reassigning(c, b->id);
+    bool awaited = false;
+    for (const struct ctl_broker *b = c->brokers; b != NULL && p->reassigning && !awaited; b = b->next)
+        awaited = b->arriving && is_reassigned_to(p, b->id);
+    if (awaited)
+        partition_set_add(&c->work, p);
+}
+
+static void all_have_arrived(struct controller *c)
+{
     for (struct ctl_broker *b = c->brokers; b != NULL; b = b->next)
         b->arriving = false;
     reassignments_go_on(c, resume_deletions);
+}
+
+static void brokers_resume_reassignments(struct controller *c)
+{
+    ctl_walk(c, collect_awaited, all_have_arrived);
+}
+
+static void elect_among_arrived(struct controller *c)
+{
+    partitions_online(c, ELECT_OFFLINE, brokers_resume_reassignments);
 }
 
 static void broker_arrived(struct controller *c, const struct registration *r)
@@ -123,8 +148,7 @@ static void order_all_arrived(struct controller *c, struct zk_batch *b)
         ctl_breathe(c, order_all_arrived);
         return;
     }
-    collect_electable(c);
-    partitions_online(c, ELECT_OFFLINE, brokers_resume_reassignments);
+    ctl_walk(c, collect_electable, elect_among_arrived);
 }
 
 /* Before the orders, as a broker follows only leaders that it has heard of. */

@@ -65,7 +65,9 @@ struct ctl_broker {
     struct registration registration; /* in `memory` */
     struct arena memory;
     bool shutting_down, arriving;
-    bool named; /* as a leader, by the request that is made */
+    bool named;                  /* as a leader, by the request that is made */
+    bool lost_dir;               /* it says so, by the event under way */
+    int32_t preferred, deprived; /* partitions that it is the first replica of, and those of them that others lead */
     struct channel *channel;
     struct ctl_broker *next;
     UT_hash_handle hh;
@@ -92,9 +94,10 @@ struct partition_walk {
 };
 
 /*
- * So many partitions are read, written or told of in one step: a step is a turn of the loop, on which there are others.
+ * So many partitions are read, written or told of in one step, or only looked at: a step is a turn of the loop, on
+ * which there are others.
  */
-enum { PIECE = 1000 };
+enum { PIECE = 1000, GLANCE = 20000 };
 
 void partition_set_add(struct partition_set *set, struct ctl_partition *p);
 void partition_set_clear(struct partition_set *set);
@@ -121,6 +124,7 @@ enum election {
 };
 
 typedef void (*step_fn)(struct controller *c);
+typedef void (*visit_fn)(struct controller *c, struct ctl_partition *p);
 typedef void (*batch_fn)(struct controller *c, struct zk_batch *b);
 
 struct controller {
@@ -144,6 +148,8 @@ struct controller {
     struct partition_set work;  /* partitions on their way online, or whose replicas leave */
     struct partition_set later; /* those that come after them: large work is done in pieces */
     struct partition_walk walk; /* of all, in pieces */
+    visit_fn visit;             /* by ctl_walk() */
+    step_fn walked;             /* behind the last */
     int32_t listed;             /* failover: how many of the listed topics are read */
     enum election election;
     step_fn then;             /* behind the last piece of work */
@@ -172,6 +178,9 @@ void ctl_submit(struct controller *c, struct zk_batch *b, batch_fn step);
 /* `step` gets a batch without meaning, after others had their turn on the loop. */
 void ctl_breathe(struct controller *c, batch_fn step);
 struct zk_batch *ctl_batch(void);
+/* Visits all partitions, as many in a turn of the loop as none notices; then `then`. The outbox may be sent meanwhile.
+ */
+void ctl_walk(struct controller *c, visit_fn visit, step_fn then);
 /* Fences an operation with the controller epoch. */
 void ctl_fence(struct controller *c, struct zk_op *op);
 /* The same, in a transaction with those before it. They were added to the batch one after the other. */
@@ -223,8 +232,8 @@ void partition_change_state(const struct controller *c, struct ctl_partition *p,
  */
 void partitions_online(struct controller *c, enum election election, step_fn then);
 void partitions_elect(struct controller *c); /* goes on with it: those of c->work that have a state */
-/* All partitions that are New or Offline and not being deleted, into c->work. */
-void collect_electable(struct controller *c);
+/* For ctl_walk(): those that are New or Offline and not being deleted, into c->work. */
+void collect_electable(struct controller *c, struct ctl_partition *p);
 /* Tells the live replicas of it, except those that are leaving, who leads. */
 void partition_announce(struct controller *c, struct ctl_partition *p, bool is_new);
 /* Operations on the partition's state, which belong to the partition. Written with others, or alone (NULL). */
@@ -250,7 +259,6 @@ void states_create(struct controller *c);
 
 /* The broker's replica is to leave: one for replicas_offline(). */
 void replica_leaves(struct controller *c, struct ctl_partition *p, int32_t broker);
-void broker_replicas_leave(struct controller *c, int32_t broker, bool (*which)(const struct ctl_partition *, int32_t));
 /* Replicas that leave are stopped and go out of the ISRs; c->work are their partitions. */
 void replicas_offline(struct controller *c, step_fn then);
 
@@ -263,7 +271,8 @@ void replica_reported(struct controller *c, struct ctl_partition *p, int32_t bro
 void reassignments_go_on(struct controller *c, step_fn then);
 /* Looks at all soon, if it has arrived where it is to be. */
 void reassignment_isr_changed(struct controller *c, const struct ctl_partition *p);
-void collect_reassigning(struct controller *c, int32_t broker); /* with that broker among the new ones; -1: all */
+bool is_reassigned_to(const struct ctl_partition *p, int32_t broker);    /* which is among the new ones, or stays */
+void collect_reassigning(struct controller *c, struct ctl_partition *p); /* for ctl_walk(): into c->work */
 void reassignment_requested(struct controller *c, struct event *e);
 void reassigning_free(struct controller *c);
 bool topic_is_reassigning(const struct ctl_topic *t);
@@ -308,6 +317,7 @@ void outbox_brokers_only(struct controller *c); /* the live brokers, to all */
 void outbox_metadata_to(struct controller *c, struct ctl_broker *b, struct ctl_partition *p); /* to one */
 void outbox_stop_replica(struct controller *c, int32_t broker, struct ctl_partition *p, bool delete_it);
 void outbox_flush(struct controller *c);
+void outbox_flush_if_full(struct controller *c); /* when there is enough for requests of PIECE partitions */
 
 /* ---- controller_metrics.c ---- */
 

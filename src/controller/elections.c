@@ -459,10 +459,8 @@ void partitions_online(struct controller *c, enum election election, step_fn the
     bring_piece_online(c);
 }
 
-void collect_electable(struct controller *c)
+void collect_electable(struct controller *c, struct ctl_partition *p)
 {
-    for (struct partition_walk w = {0}; walk_on(c, &w);)
-        if (!w.partition->topic->deleting &&
-            (w.partition->state == PARTITION_NEW || w.partition->state == PARTITION_OFFLINE))
-            partition_set_add(&c->work, w.partition);
+    if (!p->topic->deleting && (p->state == PARTITION_NEW || p->state == PARTITION_OFFLINE))
+        partition_set_add(&c->work, p);
 }

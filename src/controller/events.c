@@ -199,6 +199,29 @@ void ctl_breathe(struct controller *c, batch_fn step)
     ctl_submit(c, ctl_batch(), step);
 }
 
+static void walk_piece(struct controller *c, struct zk_batch *b)
+{
+    zk_batch_free(b);
+    for (int i = 0; i < GLANCE; i++) {
+        if (!walk_on(c, &c->walk)) {
+            c->walked(c);
+            return;
+        }
+        c->visit(c, c->walk.partition);
+    }
+    outbox_flush_if_full(c);
+    ctl_breathe(c, walk_piece);
+}
+
+void ctl_walk(struct controller *c, visit_fn visit, step_fn then)
+{
+    ensure(c->running != NULL && then != NULL);
+    c->walk = (struct partition_walk){0};
+    c->visit = visit;
+    c->walked = then;
+    walk_piece(c, NULL);
+}
+
 void ctl_fence(struct controller *c, struct zk_op *op)
 {
     ensure(c->active && op->fence_path == NULL);

@@ -37,46 +37,52 @@ static void in_office(struct controller *c)
 
 static void failover_resume_reassignments(struct controller *c)
 {
-    collect_reassigning(c, -1);
     reassignments_go_on(c, in_office); /* and deletions */
 }
 
-/* Who is not there leaves the ISRs: the controller before may have gone with it. */
+static void after_dead(struct controller *c)
+{
+    ctl_walk(c, collect_reassigning, failover_resume_reassignments);
+}
+
 static void take_dead_out(struct controller *c)
 {
+    replicas_offline(c, after_dead);
+}
+
+/* Who is not there leaves the ISRs: the controller before may have gone with it. */
+static void dead_leave(struct controller *c, struct ctl_partition *p)
+{
+    if (p->topic->deleting)
+        return;
+    for (int32_t k = 0; p->known && k < p->leadership.isr.n; k++)
+        if (context_broker(c, p->leadership.isr.v[k]) == NULL)
+            replica_leaves(c, p, p->leadership.isr.v[k]);
+}
+
+static void after_elections(struct controller *c)
+{
     outbox_flush(c);
-    for (struct partition_walk w = {0}; walk_on(c, &w);) {
-        struct ctl_partition *p = w.partition;
-        if (p->topic->deleting)
-            continue;
-        for (int32_t k = 0; p->known && k < p->leadership.isr.n; k++)
-            if (context_broker(c, p->leadership.isr.v[k]) == NULL)
-                replica_leaves(c, p, p->leadership.isr.v[k]);
-    }
-    replicas_offline(c, failover_resume_reassignments);
+    ctl_walk(c, dead_leave, take_dead_out);
 }
 
 /* Replicas on live brokers are online, partitions with a live leader too. */
-static void settle_states(struct controller *c)
+static void settle_state(struct controller *c, struct ctl_partition *p)
 {
-    for (struct partition_walk w = {0}; walk_on(c, &w);) {
-        struct ctl_partition *p = w.partition;
-        for (int32_t r = 0; r < p->replicas.n; r++)
-            p->replica_states[r] = broker_is_live(c, p->replicas.v[r]) ? REPLICA_ONLINE
-                                   : p->topic->deleting                ? REPLICA_INELIGIBLE
-                                                                       : REPLICA_OFFLINE;
-        p->reassigning = p->adding.n > 0 || p->removing.n > 0;
-        if (!p->known)
-            p->state = PARTITION_NEW;
-        else
-            p->state = broker_is_live(c, p->leadership.leader) ? PARTITION_ONLINE : PARTITION_OFFLINE;
-    }
+    for (int32_t r = 0; r < p->replicas.n; r++)
+        p->replica_states[r] = broker_is_live(c, p->replicas.v[r]) ? REPLICA_ONLINE
+                               : p->topic->deleting                ? REPLICA_INELIGIBLE
+                                                                   : REPLICA_OFFLINE;
+    p->reassigning = p->adding.n > 0 || p->removing.n > 0;
+    if (!p->known)
+        p->state = PARTITION_NEW;
+    else
+        p->state = broker_is_live(c, p->leadership.leader) ? PARTITION_ONLINE : PARTITION_OFFLINE;
 }
 
-static void go_online(struct controller *c)
+static void elect_leaderless(struct controller *c)
 {
-    collect_electable(c);
-    partitions_online(c, ELECT_OFFLINE, take_dead_out);
+    partitions_online(c, ELECT_OFFLINE, after_elections);
 }
 
 static void tell_orders(struct controller *c, struct zk_batch *b)
@@ -85,7 +91,7 @@ static void tell_orders(struct controller *c, struct zk_batch *b)
     outbox_flush(c);
     for (int i = 0; i < PIECE; i++) {
         if (!walk_on(c, &c->walk)) {
-            go_online(c);
+            ctl_walk(c, collect_electable, elect_leaderless);
             return;
         }
         struct ctl_partition *p = c->walk.partition;
@@ -131,9 +137,8 @@ static void on_states(struct controller *c, struct zk_batch *b)
     failover_read_states(c);
 }
 
-static void on_all_states(struct controller *c)
+static void failover_tell_all(struct controller *c)
 {
-    settle_states(c);
     outbox_brokers_only(c);
     c->walk = (struct partition_walk){0};
     tell_metadata(c, NULL);
@@ -150,7 +155,7 @@ static void failover_read_states(struct controller *c)
         return;
     }
     zk_batch_free(b);
-    on_all_states(c);
+    ctl_walk(c, settle_state, failover_tell_all);
 }
 
 /* ---- Brokers and topics ---- */

@@ -507,6 +507,12 @@ static struct common make_common(struct building *b)
     return out;
 }
 
+void outbox_flush_if_full(struct controller *c)
+{
+    if (HASH_COUNT(c->outbox->notes) >= PIECE)
+        outbox_flush(c);
+}
+
 void outbox_flush(struct controller *c)
 {
     struct outbox *o = c->outbox;

@@ -114,19 +114,6 @@ void preferred_election_requested(struct controller *c, struct event *e UNUSED)
 
 /* ---- By the balance ---- */
 
-struct balance { /* of the partitions whose first replica is one broker */
-    int32_t broker, all, elsewhere;
-};
-
-static struct balance *balance_of(struct balance *list, int32_t *count, int32_t broker)
-{
-    for (int32_t i = 0; i < *count; i++)
-        if (list[i].broker == broker)
-            return &list[i];
-    list[*count] = (struct balance){.broker = broker};
-    return &list[(*count)++];
-}
-
 static bool counts(const struct ctl_partition *p)
 {
     return p->known && p->replicas.n > 0 && !p->topic->deleting;
@@ -138,36 +125,46 @@ static bool can_go_home(struct controller *c, const struct ctl_partition *p)
     return p->leadership.leader != home && replica_is_online(c, p, home) && int_list_has(p->leadership.isr, home);
 }
 
-static void collect_unbalanced(struct controller *c, struct arena *a)
+static bool is_out_of_balance(const struct controller *c, const struct ctl_broker *b)
 {
-    int32_t count = 0;
-    struct balance *list = ARENA_ARRAY(a, struct balance, context_partition_count(c) + 1);
-    for (struct partition_walk w = {0}; walk_on(c, &w);) {
-        if (!counts(w.partition))
-            continue;
-        struct balance *b = balance_of(list, &count, w.partition->replicas.v[0]);
-        b->all++;
-        b->elsewhere += w.partition->leadership.leader != b->broker;
-    }
-    for (struct partition_walk w = {0}; walk_on(c, &w);) {
-        struct ctl_partition *p = w.partition;
-        if (!counts(p) || !can_go_home(c, p))
-            continue;
-        struct balance *b = balance_of(list, &count, p->replicas.v[0]);
-        if ((int64_t)b->elsewhere * 100 > (int64_t)b->all * c->options.config->leader_imbalance_per_broker_percentage)
-            partition_set_add(&c->work, p);
-    }
+    return (int64_t)b->deprived * 100 >
+           (int64_t)b->preferred * c->options.config->leader_imbalance_per_broker_percentage;
 }
 
-static void rebalance(struct controller *c, struct event *e UNUSED)
+static void collect_unbalanced(struct controller *c, struct ctl_partition *p)
 {
-    struct arena a = {0};
-    collect_unbalanced(c, &a);
-    arena_deinit(&a);
+    if (counts(p) && can_go_home(c, p) && is_out_of_balance(c, context_broker(c, p->replicas.v[0])))
+        partition_set_add(&c->work, p);
+}
+
+static void bring_home(struct controller *c)
+{
     if (c->work.n > 0)
         log_info("Leaders are out of balance: %zu partitions go back to their preferred replica", c->work.n);
     timer_start(&c->rebalance, c->options.config->leader_imbalance_check_interval_seconds * 1000);
     partitions_online(c, ELECT_PREFERRED, event_done_step);
+}
+
+/* Where the first replica is not there, nobody goes home. */
+static void weigh(struct controller *c, struct ctl_partition *p)
+{
+    struct ctl_broker *home = counts(p) ? context_broker(c, p->replicas.v[0]) : NULL;
+    if (home == NULL)
+        return;
+    home->preferred++;
+    home->deprived += p->leadership.leader != home->id;
+}
+
+static void on_weighed(struct controller *c)
+{
+    ctl_walk(c, collect_unbalanced, bring_home);
+}
+
+static void rebalance(struct controller *c, struct event *e UNUSED)
+{
+    for (struct ctl_broker *b = c->brokers; b != NULL; b = b->next)
+        b->preferred = b->deprived = 0;
+    ctl_walk(c, weigh, on_weighed);
 }
 
 static void on_rebalance_time(struct timer *t)
@@ -194,10 +191,14 @@ static void elect_unclean(struct controller *c, struct event *e)
     partitions_online(c, ELECT_OFFLINE, event_done_step);
 }
 
+static void elect_collected(struct controller *c)
+{
+    partitions_online(c, ELECT_OFFLINE, event_done_step);
+}
+
 static void elect_unclean_everywhere(struct controller *c, struct event *e UNUSED)
 {
-    collect_electable(c);
-    partitions_online(c, ELECT_OFFLINE, event_done_step);
+    ctl_walk(c, collect_electable, elect_collected);
 }
 
 void controller_defaults_configured(struct controller *c)

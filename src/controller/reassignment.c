@@ -275,21 +275,31 @@ void reassignments_go_on(struct controller *c, step_fn then)
         end_event(c);
 }
 
-void collect_reassigning(struct controller *c, int32_t broker)
+bool is_reassigned_to(const struct ctl_partition *p, int32_t broker)
 {
-    for (struct partition_walk w = {0}; walk_on(c, &w);) {
-        struct ctl_partition *p = w.partition;
-        if (p->reassigning && (broker < 0 || (int_list_has(p->replicas, broker) && !int_list_has(p->removing, broker))))
-            partition_set_add(&c->work, p);
-    }
+    return int_list_has(p->replicas, broker) && !int_list_has(p->removing, broker);
+}
+
+void collect_reassigning(struct controller *c, struct ctl_partition *p)
+{
+    if (p->reassigning)
+        partition_set_add(&c->work, p);
+}
+
+static void collect_arrived(struct controller *c, struct ctl_partition *p)
+{
+    if (p->reassigning && has_arrived(p))
+        partition_set_add(&c->work, p);
+}
+
+static void go_on_with_arrived(struct controller *c)
+{
+    reassignments_go_on(c, event_done_step);
 }
 
 static void reassignment_progress(struct controller *c, struct event *e UNUSED)
 {
-    for (struct partition_walk w = {0}; walk_on(c, &w);)
-        if (w.partition->reassigning && has_arrived(w.partition))
-            partition_set_add(&c->work, w.partition);
-    reassignments_go_on(c, event_done_step);
+    ctl_walk(c, collect_arrived, go_on_with_arrived);
 }
 
 void reassignment_isr_changed(struct controller *c, const struct ctl_partition *p)
@@ -471,21 +481,29 @@ static void reassignment_list_one(struct list_reassignments_call *call, const st
         int_list_copy(call->arena, p->adding), int_list_copy(call->arena, p->removing)};
 }
 
+static void answer_list(struct controller *c)
+{
+    struct list_reassignments_call *call = CONTAINER_OF(c->running->call, struct list_reassignments_call, call);
+    call->found = ARENA_ARRAY(call->arena, struct reassignment, MAX(c->work.n, (size_t)1));
+    for (size_t i = 0; i < c->work.n; i++)
+        reassignment_list_one(call, c->work.v[i]);
+    call_answer(c, ERR_NONE);
+}
+
 static void reassignment_list(struct controller *c, struct event *e UNUSED)
 {
     struct list_reassignments_call *call = CONTAINER_OF(c->running->call, struct list_reassignments_call, call);
     ensure(call->asked != NULL || call->asked_count == 0);
-    if (call->asked == NULL)
-        collect_reassigning(c, -1);
+    if (call->asked == NULL) {
+        ctl_walk(c, collect_reassigning, answer_list);
+        return;
+    }
     for (int32_t i = 0; i < call->asked_count; i++) {
         struct ctl_partition *p = context_partition(c, str_of(call->asked[i].topic), call->asked[i].partition);
         if (p != NULL)
             partition_set_add(&c->work, p);
     }
-    call->found = ARENA_ARRAY(call->arena, struct reassignment, MAX(c->work.n, (size_t)1));
-    for (size_t i = 0; i < c->work.n; i++)
-        reassignment_list_one(call, c->work.v[i]);
-    call_answer(c, ERR_NONE);
+    answer_list(c);
 }
 
 void controller_list_reassignments(struct controller *c, struct list_reassignments_call *call)

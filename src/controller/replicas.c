@@ -17,13 +17,6 @@ void replica_leaves(struct controller *c, struct ctl_partition *p, int32_t broke
     int_list_append(&p->leaving, broker);
 }
 
-void broker_replicas_leave(struct controller *c, int32_t broker, bool (*which)(const struct ctl_partition *, int32_t))
-{
-    for (struct partition_walk w = {0}; walk_on(c, &w);)
-        if (int_list_has(w.partition->replicas, broker) && which(w.partition, broker))
-            replica_leaves(c, w.partition, broker);
-}
-
 static void has_left(struct controller *c, struct ctl_partition *p)
 {
     ensure(p->leaving.n > 0);
@@ -184,31 +177,51 @@ void replicas_offline(struct controller *c, step_fn then)
 
 /* ---- Log directories that fail ---- */
 
+static void failed_leave(struct controller *c, struct ctl_partition *p)
+{
+    if (p->topic->deleting)
+        return;
+    for (int32_t k = 0; k < p->just_failed.n; k++)
+        replica_leaves(c, p, p->just_failed.v[k]);
+    p->just_failed.n = 0;
+}
+
+static void take_failed_out(struct controller *c)
+{
+    replicas_offline(c, event_done_step);
+}
+
 static void after_election(struct controller *c)
 {
-    for (struct partition_walk w = {0}; walk_on(c, &w);)
-        for (int32_t k = 0; !w.partition->topic->deleting && k < w.partition->just_failed.n; k++)
-            replica_leaves(c, w.partition, w.partition->just_failed.v[k]);
-    for (size_t i = 0; i < c->work.n; i++)
-        c->work.v[i]->just_failed.n = 0;
-    replicas_offline(c, event_done_step);
+    ctl_walk(c, failed_leave, take_failed_out);
+}
+
+static void elect_for_failed(struct controller *c)
+{
+    partitions_online(c, ELECT_OFFLINE, after_election);
+}
+
+static void lead_no_more(struct controller *c, struct ctl_partition *p)
+{
+    if (p->known && p->state == PARTITION_ONLINE && int_list_has(p->just_failed, p->leadership.leader))
+        partition_change_state(c, p, PARTITION_OFFLINE);
+    collect_electable(c, p);
 }
 
 /* Others lead what they have led, before they leave the ISRs. */
 static void replicas_failed(struct controller *c, struct event *e UNUSED)
 {
-    for (struct partition_walk w = {0}; walk_on(c, &w);)
-        if (w.partition->known && w.partition->state == PARTITION_ONLINE &&
-            int_list_has(w.partition->just_failed, w.partition->leadership.leader))
-            partition_change_state(c, w.partition, PARTITION_OFFLINE);
-    collect_electable(c);
-    partitions_online(c, ELECT_OFFLINE, after_election);
+    ctl_walk(c, lead_no_more, elect_for_failed);
+}
+
+static void elect_those_back(struct controller *c)
+{
+    partitions_online(c, ELECT_OFFLINE, event_done_step);
 }
 
 static void replicas_back(struct controller *c, struct event *e UNUSED)
 {
-    collect_electable(c);
-    partitions_online(c, ELECT_OFFLINE, event_done_step);
+    ctl_walk(c, collect_electable, elect_those_back);
 }
 
 void replica_reported(struct controller *c, struct ctl_partition *p, int32_t broker, enum kafka_error error)

@@ -12,17 +12,24 @@ static struct shutdown_call *shutdown_of(struct controller *c)
     return CONTAINER_OF(c->running->call, struct shutdown_call, call);
 }
 
+static void list_remaining(struct controller *c, struct ctl_partition *p)
+{
+    struct shutdown_call *call = shutdown_of(c);
+    if (p->known && p->leadership.leader == call->broker_id && p->replicas.n > 1)
+        call->remaining[call->remaining_count++] = (struct topic_partition_entry){
+            .topic = arena_cstr(call->arena, str_of(p->topic->name)), .partition = p->index};
+}
+
+static void end_shutdown(struct controller *c)
+{
+    call_answer(c, ERR_NONE);
+}
+
 static void answer_shutdown(struct controller *c)
 {
     struct shutdown_call *call = shutdown_of(c);
     call->remaining = ARENA_ARRAY(call->arena, struct topic_partition_entry, MAX(context_partition_count(c), 1));
-    for (struct partition_walk w = {0}; walk_on(c, &w);) {
-        const struct ctl_partition *p = w.partition;
-        if (p->known && p->leadership.leader == call->broker_id && p->replicas.n > 1)
-            call->remaining[call->remaining_count++] = (struct topic_partition_entry){
-                .topic = arena_cstr(call->arena, str_of(p->topic->name)), .partition = p->index};
-    }
-    call_answer(c, ERR_NONE);
+    ctl_walk(c, list_remaining, end_shutdown);
 }
 
 /* Partitions without another replica stay as they are: nobody else could take them. */
@@ -31,27 +38,37 @@ static bool has_others(const struct ctl_partition *p)
     return p->known && p->replicas.n > 1 && !p->topic->deleting;
 }
 
-static bool is_follower(const struct ctl_partition *p, int32_t broker)
+static void followers_leave(struct controller *c, struct ctl_partition *p)
 {
-    return has_others(p) && p->leadership.leader != broker;
+    int32_t broker = shutdown_of(c)->broker_id;
+    if (has_others(p) && p->leadership.leader != broker && int_list_has(p->replicas, broker))
+        replica_leaves(c, p, broker);
 }
 
 /*
  * It stops fetching while the ISRs are written: a leader that still saw it fetch, in the ISR without it, would ask to
  * have it back.
  */
-static void stop_followers(struct controller *c)
+static void take_followers_out(struct controller *c)
 {
-    broker_replicas_leave(c, shutdown_of(c)->broker_id, is_follower);
     outbox_flush(c);
     replicas_offline(c, answer_shutdown);
 }
 
-static void collect_led(struct controller *c, int32_t broker)
+static void stop_followers(struct controller *c)
 {
-    for (struct partition_walk w = {0}; walk_on(c, &w);)
-        if (has_others(w.partition) && w.partition->leadership.leader == broker)
-            partition_set_add(&c->work, w.partition);
+    ctl_walk(c, followers_leave, take_followers_out);
+}
+
+static void collect_led(struct controller *c, struct ctl_partition *p)
+{
+    if (has_others(p) && p->leadership.leader == shutdown_of(c)->broker_id)
+        partition_set_add(&c->work, p);
+}
+
+static void elect_others(struct controller *c)
+{
+    partitions_online(c, ELECT_SHUTDOWN, stop_followers);
 }
 
 static void controlled_shutdown(struct controller *c, struct event *e UNUSED)
@@ -68,8 +85,7 @@ static void controlled_shutdown(struct controller *c, struct event *e UNUSED)
     }
     b->shutting_down = true;
     log_info("Broker %" PRId32 " is shutting down", b->id);
-    collect_led(c, b->id);
-    partitions_online(c, ELECT_SHUTDOWN, stop_followers);
+    ctl_walk(c, collect_led, elect_others);
 }
 
 void controller_controlled_shutdown(struct controller *c, struct shutdown_call *call)

@@ -204,12 +204,6 @@ void topic_modified(struct controller *c, struct event *e)
 
 /* ---- Notifications ---- */
 
-static void topics_on_deleted(struct controller *c, struct zk_batch *b)
-{
-    zk_batch_free(b);
-    event_done(c);
-}
-
 /* Leaders of an old protocol version have written ISRs to ZooKeeper themselves: they are read, and told to all. */
 static void on_changed_states(struct controller *c, struct zk_batch *b)
 {
@@ -280,6 +274,28 @@ void isr_changed(struct controller *c, struct event *e UNUSED)
 }
 
 /* A broker has lost a log directory: it is asked about all its replicas, and says which are gone. */
+static void ask_of_failed(struct controller *c, struct ctl_partition *p)
+{
+    for (int32_t i = 0; p->known && i < p->replicas.n; i++) {
+        struct ctl_broker *b = context_broker(c, p->replicas.v[i]);
+        if (b != NULL && b->lost_dir)
+            outbox_leader_and_isr(c, (struct int_list){&b->id, 1}, p, false);
+    }
+}
+
+static void all_are_asked(struct controller *c)
+{
+    for (struct ctl_broker *b = c->brokers; b != NULL; b = b->next)
+        b->lost_dir = false;
+    event_done(c);
+}
+
+static void on_log_dir_events_deleted(struct controller *c, struct zk_batch *b)
+{
+    zk_batch_free(b);
+    ctl_walk(c, ask_of_failed, all_are_asked);
+}
+
 static void on_log_dir_events(struct controller *c, struct zk_batch *b)
 {
     struct zk_batch *deletes = ctl_batch();
@@ -288,14 +304,11 @@ static void on_log_dir_events(struct controller *c, struct zk_batch *b)
         if (op->kind != ZK_GET || op->result != ZK_OK)
             continue;
         ctl_fence(c, zk_delete(deletes, op->path, ZK_ANY_VERSION));
-        if (!log_dir_event_decode(op->value, &broker) || !broker_is_live(c, broker))
-            continue;
-        for (struct partition_walk w = {0}; walk_on(c, &w);)
-            if (replica_state_of(w.partition, broker) != NULL && w.partition->known)
-                outbox_leader_and_isr(c, (struct int_list){&broker, 1}, w.partition, false);
+        if (log_dir_event_decode(op->value, &broker) && broker_is_live(c, broker))
+            context_broker(c, broker)->lost_dir = true;
     }
     zk_batch_free(b);
-    ctl_submit(c, deletes, topics_on_deleted);
+    ctl_submit(c, deletes, on_log_dir_events_deleted);
 }
 
 static void on_log_dir_list(struct controller *c, struct zk_batch *b)
