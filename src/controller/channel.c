@@ -116,7 +116,7 @@ static void note_stopped(struct channel *ch, const struct stop_replica_request *
             take_deleted(ch, &deletions, (enum kafka_error)response->error_code, &response->partition_errors.items[i]);
     str_set_deinit(&deletions);
     if (any)
-        event_post(ch->controller, "TopicDeletionStopReplicaResponseReceived", deletion_replica_done);
+        event_post_once(ch->controller, "TopicDeletionStopReplicaResponseReceived", deletion_replica_done);
 }
 
 static bool take_stop_answer(struct channel *ch, const struct parcel *p, struct reader *r, struct arena *a)

@@ -59,11 +59,20 @@ void context_remove_topic(struct controller *c, struct ctl_topic *t)
     ensure(context_topic(c, str_of(t->name)) == t);
     HASH_DEL(c->topics, t);
     HASH_DELETE(hh_id, c->topics_by_id, t);
+    if (t->deleting)
+        DL_DELETE(c->deleting, t);
     for (int32_t i = 0; i < t->count; i++)
         partition_free(t->partitions[i]);
     free(t->partitions);
     free(t->name);
     free(t);
+}
+
+void context_set_deleting(struct controller *c, struct ctl_topic *t)
+{
+    if (!t->deleting)
+        DL_APPEND(c->deleting, t);
+    t->deleting = true;
 }
 
 struct ignored *context_ignored(const struct controller *c, struct str name)
@@ -101,7 +110,7 @@ void context_clear(struct controller *c)
         context_remove_topic(c, t);
     HASH_ITER (hh, c->ignored, i, next_ignored)
         context_stop_ignoring(c, i);
-    ensure(c->topics_by_id == NULL);
+    ensure(c->topics_by_id == NULL && c->deleting == NULL);
 }
 
 struct ctl_broker *context_broker(const struct controller *c, int32_t id)

@@ -44,11 +44,13 @@ struct ctl_topic {
     struct ctl_partition **partitions; /* in the order of their numbers; each on the heap, so that pointers stay */
     int32_t count;
     size_t room;
-    bool deleting;
-    bool listed;    /* by the step under way */
-    bool to_write;  /* its node, by the step under way */
-    bool to_read;   /* its settings, by the election under way */
-    bool unsettled; /* they could not be read */
+    bool deleting;                 /* and among those of the controller that are */
+    bool starting;                 /* its deletion, by the step under way */
+    bool listed;                   /* by the step under way */
+    bool to_write;                 /* its node, by the step under way */
+    bool to_read;                  /* its settings, by the election under way */
+    bool unsettled;                /* they could not be read */
+    struct ctl_topic *prev, *next; /* of those that are being deleted */
     UT_hash_handle hh, hh_id;
 };
 
@@ -142,6 +144,7 @@ struct controller {
     /* What is known when active. */
     struct ctl_broker *brokers, *brokers_by_id; /* the same */
     struct ctl_topic *topics, *topics_by_id;    /* the same */
+    struct ctl_topic *deleting;                 /* those of them that are being deleted */
     struct ignored *ignored;
 
     /* Of the event that is being worked on. */
@@ -207,6 +210,7 @@ struct ctl_topic *context_topic_by_id(const struct controller *c, struct uuid id
 struct ctl_partition *context_partition(const struct controller *c, struct str topic, int32_t index);
 struct ctl_topic *context_add_topic(struct controller *c, const char *name, struct uuid id);
 void context_remove_topic(struct controller *c, struct ctl_topic *t);
+void context_set_deleting(struct controller *c, struct ctl_topic *t); /* perhaps again */
 struct ignored *context_ignored(const struct controller *c, struct str name);
 void context_ignore(struct controller *c, struct str name);
 void context_stop_ignoring(struct controller *c, struct ignored *i);

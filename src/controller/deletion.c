@@ -12,6 +12,7 @@
  * again from what ZooKeeper has.
  */
 #include <inttypes.h>
+#include <utlist.h>
 
 #include "base/logger.h"
 #include "controller/controller_internal.h"
@@ -60,25 +61,15 @@ static bool can_be_deleted(enum replica_state state)
     return state != REPLICA_DELETED && state != REPLICA_INELIGIBLE;
 }
 
-static void stop_replicas(struct controller *c, struct ctl_topic *t)
+static void stop_replicas(struct controller *c, struct ctl_topic *t, bool delete_them)
 {
     for (int32_t i = 0; i < t->count; i++) {
         struct ctl_partition *p = t->partitions[i];
         for (int32_t r = 0; r < p->replicas.n; r++) {
             if (!can_be_deleted(p->replica_states[r]))
                 continue;
-            outbox_stop_replica(c, p->replicas.v[r], p, false);
-            p->replica_states[r] = REPLICA_OFFLINE;
-        }
-    }
-    outbox_flush(c);
-    for (int32_t i = 0; i < t->count; i++) {
-        struct ctl_partition *p = t->partitions[i];
-        for (int32_t r = 0; r < p->replicas.n; r++) {
-            if (!can_be_deleted(p->replica_states[r]))
-                continue;
-            outbox_stop_replica(c, p->replicas.v[r], p, true);
-            p->replica_states[r] = REPLICA_DELETION_STARTED;
+            outbox_stop_replica(c, p->replicas.v[r], p, delete_them);
+            p->replica_states[r] = delete_them ? REPLICA_DELETION_STARTED : REPLICA_OFFLINE;
         }
     }
 }
@@ -92,17 +83,39 @@ static void start_deletion(struct controller *c, struct ctl_topic *t)
         log_info("Deletion of topic %s waits for brokers that are down, or whose log directories are", t->name);
     else
         log_info("Deleting topic %s", t->name);
-    stop_replicas(c, t);
+    stop_replicas(c, t, false);
+    t->starting = true;
+}
+
+/* What is stopped goes in one request for all topics, and so does what is deleted then. */
+static void start_deletions(struct controller *c)
+{
+    struct ctl_topic *t;
+    bool any = false;
+    DL_FOREACH (c->deleting, t) {
+        if (any_replica_is(t, REPLICA_DELETION_STARTED) || all_replicas_are(t, REPLICA_DELETED) ||
+            topic_is_reassigning(t))
+            continue;
+        start_deletion(c, t);
+        any = true;
+    }
+    if (any)
+        outbox_flush(c);
+    DL_FOREACH (c->deleting, t) {
+        if (t->starting)
+            stop_replicas(c, t, true);
+        t->starting = false;
+    }
 }
 
 /* ---- The nodes ---- */
 
+static void delete_all_nodes(struct controller *c);
+
 static void on_nodes_deleted(struct controller *c, struct zk_batch *b)
 {
-    step_fn then = c->then;
     zk_batch_free(b);
-    c->then = NULL;
-    deletions_resume(c, then);
+    delete_all_nodes(c);
 }
 
 /* What was not deleted together, as something of it had gone before, goes one by one. */
@@ -142,8 +155,10 @@ static struct zk_batch *end_deletions(struct controller *c)
     struct zk_batch *b = ctl_batch();
     struct ctl_multi m = {0};
     struct ctl_topic *t, *tmp;
-    HASH_ITER (hh, c->topics, t, tmp) {
-        if (!t->deleting || b->count >= PIECE || !all_replicas_are(t, REPLICA_DELETED))
+    DL_FOREACH_SAFE (c->deleting, t, tmp) {
+        if (b->count >= PIECE)
+            break;
+        if (!all_replicas_are(t, REPLICA_DELETED))
             continue;
         if (b->count == 0)
             outbox_flush(c); /* what it holds of their partitions */
@@ -153,21 +168,25 @@ static struct zk_batch *end_deletions(struct controller *c)
     return b;
 }
 
-void deletions_resume(struct controller *c, step_fn then)
+static void delete_all_nodes(struct controller *c)
 {
-    ensure(c->then == NULL);
-    for (struct ctl_topic *t = c->topics; t != NULL; t = t->hh.next)
-        if (t->deleting && !any_replica_is(t, REPLICA_DELETION_STARTED) && !all_replicas_are(t, REPLICA_DELETED) &&
-            !topic_is_reassigning(t))
-            start_deletion(c, t);
     struct zk_batch *b = end_deletions(c);
     if (b->count > 0) {
-        c->then = then;
         ctl_submit(c, b, on_nodes_deleted_together);
         return;
     }
+    step_fn then = c->then;
     zk_batch_free(b);
+    c->then = NULL;
     then(c);
+}
+
+void deletions_resume(struct controller *c, step_fn then)
+{
+    ensure(c->then == NULL && then != NULL);
+    c->then = then;
+    start_deletions(c);
+    delete_all_nodes(c);
 }
 
 /* ---- Events ---- */
@@ -181,7 +200,7 @@ static void on_deletion_list(struct controller *c, struct zk_batch *b)
     for (int32_t i = 0; list->result == ZK_OK && i < list->child_count; i++) {
         struct ctl_topic *t = context_topic(c, list->children[i]);
         if (t != NULL && enabled)
-            t->deleting = true;
+            context_set_deleting(c, t);
         else
             ctl_fence(c, zk_delete(refuse, zk_child_path(refuse, list, i), ZK_ANY_VERSION));
     }

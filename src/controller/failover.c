@@ -212,8 +212,8 @@ static void failover_on_all_topics(struct controller *c)
     const struct zk_op *deletions = zk_find(c->loading, ZK_CHILDREN, ZNODE_DELETE_TOPICS);
     for (int32_t i = 0; deletions->result == ZK_OK && i < deletions->child_count; i++) {
         struct ctl_topic *t = context_topic(c, deletions->children[i]);
-        if (t != NULL)
-            t->deleting = c->options.config->delete_topic_enable;
+        if (t != NULL && c->options.config->delete_topic_enable)
+            context_set_deleting(c, t);
     }
     zk_batch_free(c->loading);
     c->loading = NULL;
