@@ -174,7 +174,7 @@ static void isr_on_answers(struct controller *c, struct zk_batch *b)
         return;
     }
     zk_batch_free(next);
-    outbox_flush(c);
+    outbox_flush_if_full(c);
     alter_next(c);
 }
 
@@ -288,6 +288,7 @@ static void alter_partitions(struct controller *c, struct event *e UNUSED)
         call_answer(c, ERR_STALE_BROKER_EPOCH);
         return;
     }
+    c->running->gathers = true; /* from a broker that is back, many leaders hear at the same time */
     call->next_topic = call->next_partition = 0;
     ARRAY_MAKE(call->arena, call->response->topics, MAX(q->topics.len, 0));
     alter_next(c);

@@ -113,6 +113,7 @@ struct event {
     int32_t number;               /* a broker id, where one is meant */
     char *text;                   /* a topic, where one is meant; freed with the event */
     int64_t posted_us;            /* when it was added to the queue */
+    bool gathers;                 /* what brokers are to be told of may wait for the next one of its kind */
     struct event *next;
 };
 
@@ -322,6 +323,7 @@ void outbox_metadata_to(struct controller *c, struct ctl_broker *b, struct ctl_p
 void outbox_stop_replica(struct controller *c, int32_t broker, struct ctl_partition *p, bool delete_it);
 void outbox_flush(struct controller *c);
 void outbox_flush_if_full(struct controller *c); /* when there is enough for requests of PIECE partitions */
+bool outbox_may_wait(struct controller *c);      /* what is in it: there is little, and not for long */
 
 /* ---- controller_metrics.c ---- */
 

@@ -70,6 +70,12 @@ static void run_next(struct timer *t)
     e->run(c, e);
 }
 
+/* Of many that follow each other, brokers are told at once. */
+static bool news_may_wait(struct controller *c, const struct event *e)
+{
+    return e->gathers && c->queue != NULL && c->queue->run == e->run && outbox_may_wait(c);
+}
+
 void event_done(struct controller *c)
 {
     ensure(loop_is_mine(c->options.loop));
@@ -80,9 +86,9 @@ void event_done(struct controller *c)
     partition_set_clear(&c->later);
     c->running = NULL;
     controller_count_done(c, e);
-    event_free(e);
-    if (c->active)
+    if (c->active && !news_may_wait(c, e))
         outbox_flush(c);
+    event_free(e);
     if (c->queue != NULL)
         timer_start(&c->next_event, 0);
 }

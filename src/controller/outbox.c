@@ -5,6 +5,7 @@
  */
 #include <utlist.h>
 
+#include "base/clock.h"
 #include "cluster/view.h"
 #include "controller/controller_internal.h"
 #include "protocol/frame.h"
@@ -44,6 +45,7 @@ struct outbox {
     size_t sorted_count;
     struct farewell *farewells;
     bool brokers_changed;
+    int64_t waits_since_us; /* 0: it does not */
 };
 
 struct outbox *outbox_new(void)
@@ -505,6 +507,16 @@ static struct common make_common(struct building *b)
         out.v[out.n++] = make_metadata(b, &farewells, &notes);
     ensure(out.n <= count / PIECE + 1);
     return out;
+}
+
+bool outbox_may_wait(struct controller *c)
+{
+    enum { MOST_US = 20000 };
+    struct outbox *o = c->outbox;
+    int64_t now = clock_mono_us();
+    if (o->waits_since_us == 0)
+        o->waits_since_us = now;
+    return HASH_COUNT(o->notes) < PIECE && now - o->waits_since_us < MOST_US;
 }
 
 void outbox_flush_if_full(struct controller *c)
