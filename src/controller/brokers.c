@@ -166,6 +166,7 @@ static void greet_all_arrived(struct controller *c, struct zk_batch *b)
 
 static void on_arrivals(struct controller *c, struct zk_batch *b)
 {
+    bool any = false;
     for (const struct zk_op *read = b->first; read != NULL; read = read->next) {
         struct registration r;
         if (read->kind != ZK_GET || read->result != ZK_OK)
@@ -175,12 +176,17 @@ static void on_arrivals(struct controller *c, struct zk_batch *b)
             continue;
         r.epoch = read->stat.czxid;
         const struct ctl_broker *old = context_broker(c, id);
+        any |= old == NULL;
         if (old == NULL)
             broker_arrived(c, &r);
         else if (old->registration.epoch < r.epoch)
             post_bounced(c, id);
     }
     zk_batch_free(b);
+    if (!any) { /* somebody has gone */
+        event_done(c);
+        return;
+    }
     c->walk = (struct partition_walk){0};
     greet_all_arrived(c, NULL);
 }
