@@ -31,7 +31,9 @@ struct inode {
 
 struct name {
     char *path;
-    struct inode *inode; /* NULL: a folder */
+    struct inode *inode;         /* NULL: a folder */
+    struct name *folder, *below; /* that it is in, and what is in it */
+    struct name *prev, *next;    /* in the same folder */
     UT_hash_handle hh;
 };
 
@@ -44,6 +46,7 @@ struct move {
 };
 
 static struct name *names;
+static struct name *loose; /* those whose folder is none */
 static struct move *moves;
 static struct inode **open_files;
 static size_t open_count, open_cap;
@@ -152,46 +155,85 @@ static struct name *find(const char *path)
     return n;
 }
 
-static void add_name(const char *path, struct inode *inode)
-{
-    struct name *n = xcalloc(1, sizeof(*n));
-    n->path = xstrdup(path);
-    n->inode = inode;
-    if (inode != NULL)
-        inode->refs++;
-    HASH_ADD_KEYPTR(hh, names, n->path, strlen(n->path), n);
-}
-
-static void remove_name(struct name *n)
-{
-    HASH_DEL(names, n);
-    release(n->inode);
-    free(n->path);
-    free(n);
-}
-
 static bool is_below(const char *path, const char *folder)
 {
     size_t len = strlen(folder);
     return strncmp(path, folder, len) == 0 && path[len] == '/';
 }
 
-static void rename_one(struct name *n, char *to)
+static bool is_directly_below(const char *path, const char *folder)
 {
+    return is_below(path, folder) && strchr(path + strlen(folder) + 1, '/') == NULL;
+}
+
+static struct name *folder_of(const char *path)
+{
+    char *folder = xstrndup(path, (size_t)(strrchr(path, '/') - path));
+    struct name *n = find(folder);
+    free(folder);
+    return n;
+}
+
+static void put_into_folder(struct name *n)
+{
+    n->folder = folder_of(n->path);
+    DL_APPEND(*(n->folder != NULL ? &n->folder->below : &loose), n);
+}
+
+static void take_out_of_folder(struct name *n)
+{
+    DL_DELETE(*(n->folder != NULL ? &n->folder->below : &loose), n);
+}
+
+static void add_name(const char *path, struct inode *inode)
+{
+    struct name *n = xcalloc(1, sizeof(*n)), *other, *tmp;
+    n->path = xstrdup(path);
+    n->inode = inode;
+    if (inode != NULL)
+        inode->refs++;
+    HASH_ADD_KEYPTR(hh, names, n->path, strlen(n->path), n);
+    put_into_folder(n);
+    DL_FOREACH_SAFE (loose, other, tmp) {
+        if (!is_directly_below(other->path, path))
+            continue;
+        take_out_of_folder(other);
+        put_into_folder(other);
+    }
+}
+
+static void remove_name(struct name *n)
+{
+    struct name *other, *tmp;
+    HASH_DEL(names, n);
+    take_out_of_folder(n);
+    DL_FOREACH_SAFE (n->below, other, tmp) {
+        take_out_of_folder(other);
+        put_into_folder(other);
+    }
+    release(n->inode);
+    free(n->path);
+    free(n);
+}
+
+/* With all that is below. */
+static void rename_tree(struct name *n, char *to)
+{
+    struct name *other;
+    DL_FOREACH (n->below, other)
+        rename_tree(other, xasprintf("%s%s", to, other->path + strlen(n->path)));
     HASH_DEL(names, n);
     free(n->path);
     n->path = to;
     HASH_ADD_KEYPTR(hh, names, n->path, strlen(n->path), n);
 }
 
-/* With all that is below. */
 static void rename_all(const char *from, const char *to)
 {
-    struct name *n, *tmp;
-    HASH_ITER (hh, names, n, tmp)
-        if (is_below(n->path, from))
-            rename_one(n, xasprintf("%s%s", to, n->path + strlen(from)));
-    rename_one(find(from), xstrdup(to));
+    struct name *n = find(from);
+    take_out_of_folder(n);
+    rename_tree(n, xstrdup(to));
+    put_into_folder(n);
 }
 
 static void note_move(const char *from, const char *to, const struct name *removed)
@@ -423,17 +465,21 @@ bool dir_make(const char *path)
     return true;
 }
 
-bool dir_remove_tree(const char *path)
+static bool unlink_below(struct name *folder)
 {
     struct name *n, *tmp;
-    HASH_ITER (hh, names, n, tmp) {
-        if (!is_below(n->path, path))
-            continue;
-        if (!may_change())
+    DL_FOREACH_SAFE (folder->below, n, tmp) {
+        if (!unlink_below(n) || !may_change())
             return false;
         unlink_name(n);
     }
-    return file_remove(path);
+    return true;
+}
+
+bool dir_remove_tree(const char *path)
+{
+    struct name *n = find(path);
+    return n == NULL || (unlink_below(n) && file_remove(path));
 }
 
 bool dir_space(const char *path UNUSED, int64_t *total, int64_t *usable)
@@ -505,10 +551,12 @@ static int by_text(const void *a, const void *b)
 static bool list(const char *path, bool files, bool folders, struct names *out)
 {
     size_t cap = 0;
+    const struct name *folder = find(path), *n;
     *out = (struct names){0};
-    for (const struct name *n = names; n != NULL; n = n->hh.next) {
-        if (!is_below(n->path, path) || strchr(n->path + strlen(path) + 1, '/') != NULL ||
-            !(n->inode != NULL ? files : folders))
+    if (folder == NULL)
+        return true;
+    DL_FOREACH (folder->below, n) {
+        if (!(n->inode != NULL ? files : folders))
             continue;
         out->v = xgrow(out->v, out->n + 1, &cap, sizeof(char *));
         out->v[out->n++] = xstrdup(n->path + strlen(path) + 1);
