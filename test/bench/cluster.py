@@ -101,6 +101,15 @@ class Cluster:
         assert probe.watched == len(replicas), f"{topic} has {probe.watched} partitions"
         probe.result()
 
+    def create_anywhere(self, topic, partitions):
+        """A topic whose replicas are where the broker places them. All have led, followed and served a producer then."""
+        self.tool("kafka-topics.sh", "--create", "--topic", topic, "--partitions", partitions, "--replication-factor", len(IDS))
+        for n in IDS:
+            self.in_sync(n, topic, partitions, len(IDS))
+        probe = Probe(self.address(IDS[0]), topic, -1)
+        assert probe.watched == partitions, f"{topic} has {probe.watched} partitions"
+        probe.result()
+
     def knows(self, n, topic):
         out = harness.kcat(self.brokers[n], "-L", "-t", topic, check=False)
         return " partitions:" in out and "Broker:" not in out
@@ -131,13 +140,18 @@ class Cluster:
         Kills a broker that leads so many partitions. Returns seconds, from when ZooKeeper has ended its session: to when those have other
         leaders, and to when they are writable.
         """
+        led, written, led_before = self.lose_any(n, topic)
+        assert led_before == partitions, f"broker {n} led {led_before} partitions of {topic}"
+        return led, written
+
+    def lose_any(self, n, topic):
+        """The same, however many it leads; and how many that is."""
         probe = Probe(self.address(self.other_than(n)), topic, n)
-        assert probe.watched == partitions, f"broker {n} leads {probe.watched} partitions of {topic}"
-        end = Vanishing(self.zookeeper.client, f"/brokers/ids/{n}")
+        end = Change(self.zookeeper.client, f"/brokers/ids/{n}", there=True)
         self.brokers[n].kill()
         led, written = probe.result()
         gone = end.moment()
-        return led - gone, written - gone
+        return led - gone, written - gone, probe.watched
 
     def shut_down(self, n):
         """SIGTERM; the seconds until the process has ended."""
@@ -151,6 +165,18 @@ class Cluster:
         assert ended, f"broker {n} does not stop:\n{self.brokers[n].text()[-2000:]}"
         process.wait()
         return taken
+
+    def in_sync(self, n, topic, partitions, count):
+        """When broker n's Metadata had all of the partitions with so many in sync, in seconds of time.monotonic()."""
+        out = harness.run([PROBE, *self.address(n), topic, "sync", partitions, count], timeout=PATIENCE)
+        return json.loads(out)["sync_us"] / 1e6
+
+    def return_of(self, n, topic, partitions):
+        """Starts a broker again that was killed. Returns seconds, from when it has registered to when all are in sync."""
+        self.in_sync(self.other_than(n), topic, partitions, len(IDS) - 1)
+        back = Change(self.zookeeper.client, f"/brokers/ids/{n}", there=False)
+        self.brokers[n].launch()
+        return self.in_sync(self.other_than(n), topic, partitions, len(IDS)) - back.moment()
 
     def bring_back(self, n, topic):
         self.brokers[n].launch()
@@ -178,19 +204,19 @@ class Probe:
         return result["led_us"] / 1e6, result["written_us"] / 1e6
 
 
-class Vanishing:
-    """Notes when a znode ends. A broker that is killed is gone for the others when ZooKeeper ends its session, and not before."""
+class Change:
+    """Notes when a znode comes or ends. A broker that is killed is gone for the others when ZooKeeper ends its session, and not before."""
 
-    def __init__(self, client, path):
+    def __init__(self, client, path, there):
         self.path, self.at, self.happened = path, None, threading.Event()
-        assert client.exists(path, watch=self.on_change), f"no {path}"
+        assert bool(client.exists(path, watch=self.on_change)) == there, f"{path} is {'not ' if there else ''}there"
 
     def on_change(self, _):
         self.at = time.monotonic()
         self.happened.set()
 
     def moment(self):
-        assert self.happened.wait(PATIENCE), f"{self.path} is still there"
+        assert self.happened.wait(PATIENCE), f"nothing has happened to {self.path}"
         return self.at
 
 

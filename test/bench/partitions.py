@@ -1,4 +1,7 @@
-"""Many partitions, Apache Kafka 3.9.1 and barnabas in turns: one topic with thousands of them, and thousands of topics with one each."""
+"""
+Many partitions, Apache Kafka 3.9.1 and barnabas in turns: one topic with thousands of them, thousands of topics with one each, and
+thousands that three brokers have replicas of, of which brokers are killed and come back.
+"""
 
 import json
 import os
@@ -8,6 +11,7 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+import cluster
 import measure
 from measure import cpu_seconds, harness
 from storage import TOPIC, timed_start
@@ -43,6 +47,13 @@ def folders(broker, topic):
 
 class Run(measure.Run):
     def measure(self, part):
+        if part == self.replicated:
+            with cluster.Cluster(self.bench, self.kind) as brokers:
+                part(brokers)
+        else:
+            self.measure_alone(part)
+
+    def measure_alone(self, part):
         """What a broker leaves stays until the end: file systems look long for inodes where many have just been deleted."""
         folder = Path(tempfile.mkdtemp(dir=self.bench.folder, prefix=self.kind))
         broker = measure.make_broker(self.kind, self.bench.zookeeper.chroot(), folder, {"zookeeper.session.timeout.ms": "30000"})
@@ -80,7 +91,7 @@ class Run(measure.Run):
     # ---- What is measured ----
 
     def one_topic(self, broker):
-        n = self.options.partitions
+        n = self.options.partitions or 10000
         what = f"{n:,} partitions of a topic"
         base_kb = proportional_kb(broker.process.pid)
         with self.step(broker, f"create {what}"):
@@ -106,13 +117,32 @@ class Run(measure.Run):
         self.note(f"create one more than {what}", one_more[ROUNDS // 2] / 1000, "ms")
         self.note(f"Metadata of {what}", crowd("metadata", broker, ROUNDS)["median_us"] / 1000, "ms")
 
+    def replicated(self, brokers):
+        """A broker that is not the controller goes and comes back, then the controller does."""
+        n = self.options.partitions or 3000
+        what = f"{n:,} partitions x {len(cluster.IDS)} replicas"
+        begun = time.monotonic()
+        brokers.create_anywhere(TOPIC, n)
+        self.note(f"create {what}, until all are written", time.monotonic() - begun, "s")
+        controller = brokers.controller()
+        for role, victim in (("a broker", brokers.other_than(controller)), ("the controller", controller)):
+            others = [b.process.pid for i, b in brokers.brokers.items() if i != victim]
+            before = [cpu_seconds(pid) for pid in others]
+            led, written, led_before = brokers.lose_any(victim, TOPIC)
+            losing = f"kill -9 of {role}, {what}: session's end to"
+            self.note(f"{losing} new leaders in Metadata", led, "s")
+            self.note(f"{losing} all that it led written, acks=all", written, "s")
+            self.note(f"partitions led by {role}", led_before, "")
+            self.note(f"{role} is back, {what}: registration to full ISRs in Metadata", brokers.return_of(victim, TOPIC, n), "s")
+            self.note(f"CPU of the other two meanwhile, {what}, {role}", sum(map(cpu_seconds, others)) - sum(before), "s")
 
-PARTS = ["one_topic", "many_topics"]
+
+PARTS = ["one_topic", "many_topics", "replicated"]
 
 
 def arguments():
     parser = measure.arguments(__doc__, PARTS)
-    parser.add_argument("--partitions", type=int, default=10000, help="of the one topic")
+    parser.add_argument("--partitions", type=int, help="of the one topic (10000), and of the replicated one (3000)")
     parser.add_argument("--topics", type=int, default=10000, help="with one partition each; Apache has a file open for each")
     return parser
 

@@ -1,8 +1,13 @@
 /*
- * When are a broker's partitions writable again, after it has gone? Asks another broker for their leaders and produces
- * a record with acks=all to each that has one, again and again, until all have acknowledged.
+ * When are a broker's partitions writable again, after it has gone? Asks another broker for their leaders; when all
+ * have one, produces a record with acks=all to each, again and again, until all have acknowledged. (Not sooner: an
+ * answer may wait for as long as the one that is gone is in the ISR, and the leaders would not be looked at meanwhile.)
+ * And when is it in sync, after it has come back?
  *
  *   probe HOST PORT TOPIC GONE      HOST and PORT of a broker that stays; GONE is the id of the one that goes, or -1
+ *   probe HOST PORT TOPIC sync PARTITIONS N
+ *                                   ends when Metadata has so many partitions, all with a leader and N in sync; prints
+ *                                   when that was
  *
  * Prints a line of JSON when it is ready for the broker to go: how many partitions that one leads (with -1: how many
  * there are). At the end another: when Metadata had a new leader for all of them, and when the last was written, in us
@@ -166,25 +171,65 @@ static void produce_round(struct probe *p)
             take_answers(p, &p->peers[i]);
 }
 
-int main(int argc, char **argv)
+static bool are_in_sync(struct probe *p, int32_t partitions, int32_t count)
 {
-    if (argc != 5)
-        die("usage: see the top of probe.c");
-    struct probe p = {.fd = dial(argv[1], argv[2]), .topic = argv[3], .gone = atoi(argv[4])};
-    int64_t led_us = 0, begun_us = clock_mono_us();
-    make_batch(&p.batch, 100, 0, CODEC_NONE);
-    look_around(&p);
-    printf("{\"watched\": %" PRId32 "}\n", p.watched);
+    struct arena a = {0};
+    struct metadata_response m;
+    ask_metadata(p->fd, p->topic, &m, &p->frame, &a);
+    const struct metadata_response_topic *t = &m.topics.items[0];
+    bool all = t->error_code == 0 && t->partitions.len == partitions;
+    for (int32_t i = 0; all && i < t->partitions.len; i++)
+        all = t->partitions.items[i].leader_id >= 0 && t->partitions.items[i].isr_nodes.len == count;
+    arena_deinit(&a);
+    return all;
+}
+
+static void give_up_after(int64_t begun_us, const struct probe *p)
+{
+    if (clock_mono_us() - begun_us > MOST_SECONDS * INT64_C(1000000))
+        die("%d of %d partitions are written, or not all are in sync, after %d s", p->written, p->watched,
+            MOST_SECONDS);
+}
+
+static void wait_until_in_sync(struct probe *p, int32_t partitions, int32_t count)
+{
+    int64_t begun_us = clock_mono_us();
+    while (!are_in_sync(p, partitions, count)) {
+        give_up_after(begun_us, p);
+        usleep(PAUSE_US);
+    }
+    printf("{\"sync_us\": %" PRId64 "}\n", clock_mono_us());
+}
+
+static void wait_until_written(struct probe *p)
+{
+    int64_t begun_us = clock_mono_us();
+    make_batch(&p->batch, 100, 0, CODEC_NONE);
+    look_around(p);
+    printf("{\"watched\": %" PRId32 "}\n", p->watched);
     fflush(stdout);
-    while (p.written < p.watched) {
-        if (find_leaders(&p) && led_us == 0)
-            led_us = clock_mono_us();
-        produce_round(&p);
-        if (clock_mono_us() - begun_us > MOST_SECONDS * INT64_C(1000000))
-            die("%d of %d partitions are written after %d s", p.written, p.watched, MOST_SECONDS);
-        if (p.written < p.watched)
-            usleep(PAUSE_US);
+    while (!find_leaders(p)) {
+        give_up_after(begun_us, p);
+        usleep(PAUSE_US);
+    }
+    int64_t led_us = clock_mono_us();
+    for (produce_round(p); p->written < p->watched; produce_round(p)) {
+        give_up_after(begun_us, p);
+        usleep(PAUSE_US);
+        find_leaders(p);
     }
     printf("{\"led_us\": %" PRId64 ", \"written_us\": %" PRId64 "}\n", led_us, clock_mono_us());
+}
+
+int main(int argc, char **argv)
+{
+    bool sync = argc == 7 && strcmp(argv[4], "sync") == 0;
+    if (argc != 5 && !sync)
+        die("usage: see the top of probe.c");
+    struct probe p = {.fd = dial(argv[1], argv[2]), .topic = argv[3], .gone = sync ? -1 : atoi(argv[4])};
+    if (sync)
+        wait_until_in_sync(&p, atoi(argv[5]), atoi(argv[6]));
+    else
+        wait_until_written(&p);
     return 0;
 }
