@@ -7,6 +7,7 @@
 #define BARNABAS_LOCK_H
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <time.h>
 
@@ -16,6 +17,8 @@
 struct lock {
     pthread_mutex_t mutex;
     _Atomic uintptr_t holder; /* 0: nobody. Its own thread alone finds itself here: that needs no order. */
+    _Atomic uint32_t waiting; /* threads that found it held */
+    _Atomic uint32_t served;  /* how often one of those got it */
     enum lock_rank rank;
 };
 
@@ -62,6 +65,8 @@ static inline void lock_init(struct lock *l, enum lock_rank rank)
 {
     pthread_mutex_init(&l->mutex, NULL);
     atomic_init(&l->holder, 0);
+    atomic_init(&l->waiting, 0);
+    atomic_init(&l->served, 0);
     l->rank = rank;
 }
 
@@ -71,10 +76,19 @@ static inline void lock_deinit(struct lock *l)
     pthread_mutex_destroy(&l->mutex);
 }
 
+static inline void lock_wait_in_line(struct lock *l)
+{
+    atomic_fetch_add_explicit(&l->waiting, 1, memory_order_relaxed);
+    pthread_mutex_lock(&l->mutex);
+    atomic_fetch_sub_explicit(&l->waiting, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&l->served, 1, memory_order_relaxed);
+}
+
 static inline void lock_take(struct lock *l)
 {
     ensure(!lock_is_held(l));
-    pthread_mutex_lock(&l->mutex);
+    if (pthread_mutex_trylock(&l->mutex) != 0)
+        lock_wait_in_line(l);
     lock_rank_take(l->rank);
     atomic_store_explicit(&l->holder, lock_self(), memory_order_relaxed);
 }
@@ -85,6 +99,22 @@ static inline void lock_release(struct lock *l)
     atomic_store_explicit(&l->holder, 0, memory_order_relaxed);
     lock_rank_release(l->rank);
     pthread_mutex_unlock(&l->mutex);
+}
+
+/*
+ * For who holds it long, between two steps: if others wait, one of them has it first. To release and take it again
+ * would not do: they sleep, and are too late.
+ */
+static inline void lock_give_way(struct lock *l)
+{
+    uint32_t served = atomic_load_explicit(&l->served, memory_order_relaxed);
+    if (atomic_load_explicit(&l->waiting, memory_order_relaxed) == 0)
+        return;
+    lock_release(l);
+    while (atomic_load_explicit(&l->waiting, memory_order_relaxed) > 0 &&
+           atomic_load_explicit(&l->served, memory_order_relaxed) == served)
+        sched_yield();
+    lock_take(l);
 }
 
 /* Until the condition is signalled, or for no reason at all. Others may hold the lock meanwhile. */

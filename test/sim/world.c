@@ -748,6 +748,7 @@ static void maybe_put_off(void)
         return __real_##name(lock); \
     }
 WRAP(pthread_mutex_t, pthread_mutex_lock, 1)
+WRAP(pthread_mutex_t, pthread_mutex_trylock, 1)
 WRAP(pthread_mutex_t, pthread_mutex_unlock, -1)
 WRAP(pthread_rwlock_t, pthread_rwlock_rdlock, 1)
 WRAP(pthread_rwlock_t, pthread_rwlock_wrlock, 1)

@@ -3,6 +3,7 @@
 
 #include "base/arena.h"
 #include "base/clock.h"
+#include "base/lock.h"
 #include "base/logger.h"
 #include "base/recent_lines.h"
 #include "base/strbuf.h"
@@ -281,6 +282,37 @@ static void a_loop_that_was_held_up_hears_messages_before_timers(void **state)
     loop_free(p.loop);
 }
 
+struct turnstile {
+    struct lock lock;
+    bool passed;
+};
+
+static void *pass(void *arg)
+{
+    struct turnstile *t = arg;
+    lock_take(&t->lock);
+    t->passed = true;
+    lock_release(&t->lock);
+    return NULL;
+}
+
+static void who_gives_way_has_the_lock_after_who_waits(void **state)
+{
+    (void)state;
+    struct turnstile t = {.lock = LOCK_INITIALIZER(RANK_LOG)};
+    pthread_t thread;
+    lock_take(&t.lock);
+    lock_give_way(&t.lock); /* nobody waits */
+    assert_int_equal(pthread_create(&thread, NULL, pass, &t), 0);
+    while (atomic_load(&t.lock.waiting) == 0)
+        sched_yield();
+    assert_false(t.passed);
+    lock_give_way(&t.lock);
+    assert_true(t.passed);
+    lock_release(&t.lock);
+    pthread_join(thread, NULL);
+}
+
 static void look_for(void *ctx, const char *name, enum log_level level)
 {
     struct found *f = ctx;
@@ -474,6 +506,7 @@ int main(void)
         cmocka_unit_test(jobs_come_home),
         cmocka_unit_test(workers_are_resized_while_they_work),
         cmocka_unit_test(a_loop_that_was_held_up_hears_messages_before_timers),
+        cmocka_unit_test(who_gives_way_has_the_lock_after_who_waits),
         cmocka_unit_test(settings_are_replaced_as_a_whole), /* before any is set */
         cmocka_unit_test(loggers_follow_the_one_above),
         cmocka_unit_test(apaches_loggers_are_above_those_of_files),
