@@ -34,6 +34,7 @@ void plog_unref(struct plog *log)
     if (before > 1)
         return;
     free_segments(log);
+    plog_drop_snapshots(log, -1);
     producers_deinit(&log->producers);
     epochs_free(&log->epochs);
     lock_deinit(&log->lock);
@@ -294,17 +295,6 @@ bool plog_save_epochs(struct plog *log)
     return !log->epochs_unsaved || plog_write_epochs(log);
 }
 
-bool plog_snapshot(struct plog *log, int64_t offset)
-{
-    ensure(lock_is_held(&log->lock));
-    char path[PATH_ROOM];
-    if (log->snapshot_end == offset)
-        return true;
-    ensure(log->producers.map_end_offset <= offset); /* between the two there may be a gap, but no batch */
-    log->snapshot_end = offset;
-    return producers_save(&log->producers, segment_path(path, log->path, offset, ".snapshot"));
-}
-
 void plog_update_unstable(struct plog *log)
 {
     ensure(lock_is_held(&log->lock));
@@ -468,15 +458,13 @@ void plog_settled(struct plog *log, int64_t cuts)
     lock_release(&log->lock);
 }
 
-/* The lock is let go of now and then, as there may be a million of them. */
+/* Whoever appends comes in between, as there may be a million of them. */
 void plog_expire_producers(struct plog *log, int64_t since)
 {
     lock_take(&log->lock);
     producers_expire_begin(&log->producers, since);
-    while (producers_expire_step(&log->producers, since)) {
-        lock_release(&log->lock);
-        lock_take(&log->lock);
-    }
+    while (producers_expire_step(&log->producers, since))
+        lock_give_way(&log->lock);
     lock_release(&log->lock);
 }
 
@@ -520,11 +508,14 @@ static bool close_producers(struct plog *log)
     int64_t end = atomic_load(&log->end);
     bool is_bare =
         log->snapshot_end < 0 && end == log->segments[0]->base_offset && producers_count(&log->producers) == 0;
-    return is_bare || plog_snapshot(log, end);
+    if (!is_bare)
+        plog_begin_snapshot(log, end);
+    return plog_write_snapshots(log);
 }
 
 bool plog_close(struct plog *log)
 {
+    lock_take(&log->files);
     lock_take(&log->lock);
     bool ok = true;
     if (plog_is_writable(log)) {
@@ -534,6 +525,7 @@ bool plog_close(struct plog *log)
         log->closed = true;
     }
     lock_release(&log->lock);
+    lock_release(&log->files);
     return ok;
 }
 

@@ -73,8 +73,9 @@ bool plog_open_active(struct plog *log)
 static bool append_seal(struct plog *log, struct segment *s, int64_t end)
 {
     ensure(s == plog_active(log));
-    if (!plog_open_active(log) || !segment_save_indexes(s, log->path, true) || !plog_snapshot(log, end))
+    if (!plog_open_active(log) || !segment_save_indexes(s, log->path, true))
         return false;
+    plog_begin_snapshot(log, end);
     if (log->config.preallocate && !file_truncate(s->file->fd, s->size, log->path)) /* what it has not needed */
         return false;
     return log->recovery_point != end || sync_sealed(log, s);

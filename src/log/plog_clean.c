@@ -33,11 +33,14 @@ struct retired plog_swap_in(struct plog *log, size_t first, size_t count, struct
     return old;
 }
 
-/* A snapshot is of what lies before its segment: that of the first stays true if another segment takes its place. */
+/*
+ * A snapshot is of what lies before its segment: that of the first stays true if another segment takes its place.
+ * Before others go, those that came after them are there.
+ */
 static bool mark_deleted(struct plog *log, const struct retired *old, bool replaced)
 {
-    bool ok = true;
     ensure(lock_is_held(&log->files));
+    bool ok = old->count == 0 || plog_settle_snapshots(log);
     for (size_t i = 0; i < old->count; i++)
         ok = segment_mark_deleted(old->segments[i], log->path, !replaced || i > 0) && ok;
     return ok;

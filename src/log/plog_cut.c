@@ -22,7 +22,7 @@ static bool drop_last_segment(struct plog *log)
 
 /*
  * Removes the snapshots above, for good: one that came back would be taken for what was written since. Finds the newest
- * of the others, -1 if there is none.
+ * of the others, which may have to be written yet; -1 if there is none.
  */
 static bool drop_snapshots(struct plog *log, int64_t above, int64_t *newest)
 {
@@ -31,7 +31,8 @@ static bool drop_snapshots(struct plog *log, int64_t above, int64_t *newest)
     bool any = false;
     ensure(lock_is_held(&log->lock));
     log->snapshot_end = *newest = -1;
-    if (!dir_list_files(log->path, &names))
+    plog_drop_snapshots(log, above);
+    if (!plog_write_snapshots(log) || !dir_list_files(log->path, &names))
         return false;
     for (size_t i = 0; i < names.n; i++) {
         int64_t at = segment_parse_name(names.v[i], ".snapshot");

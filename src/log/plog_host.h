@@ -19,7 +19,8 @@ struct plog_host {
     void (*recovered)(void *ctx, int64_t bytes);
     /* Of a segment, the files in `dir` that have the suffix ".deleted". Any thread, with locks of logs held. */
     void (*remove_later)(void *ctx, const char *dir, int64_t base, int64_t delay_ms);
-    /* Calls plog_flush_some() until it is over, with a reference. With the log's lock held. */
+    /* Calls plog_save_snapshots(), and plog_flush_some() until it is over, with a reference. With the log's lock held.
+     */
     void (*flush_later)(void *ctx, struct plog *log, int64_t up_to, int64_t cuts);
     /*
      * Writes recovery points and starts of all logs that are unsettled, which have gone back. Without a log's lock;
@@ -86,6 +87,12 @@ void plog_settled(struct plog *log, int64_t cuts);
 /* What remove_later() was told of, when its time has come. False when something is left, which file_last_error() tells.
  */
 bool plog_remove_segment(const char *dir, int64_t base);
+
+/*
+ * Writes and syncs snapshots of producers that were begun as segments became full, without keeping anybody from
+ * appending or reading. Who does not do it has them written when the log is closed.
+ */
+void plog_save_snapshots(struct plog *log);
 
 enum plog_flushed { FLUSH_GOES_ON, FLUSH_OVER, FLUSH_FAILED };
 /* Syncs some of what is below `up_to`, without keeping anybody from appending or reading. */

@@ -20,8 +20,9 @@ struct plog {
     atomic_int_fast64_t start, end, high_watermark, first_unstable;
 
     /*
-     * Guards what the files of its segments are called, but for the active one, and that there are such files. Taken
-     * before `lock`, and kept while the disk renames: whoever appends or reads does not wait for that.
+     * Guards what the files of its segments are called, but for the active one, and that there are such files; and its
+     * snapshots'. Taken before `lock`, and kept while the disk renames, or a snapshot is written: whoever appends or
+     * reads does not wait for that.
      */
     struct lock files;
     struct lock lock; /* guards all below, and writes to the above */
@@ -32,7 +33,8 @@ struct plog {
     int64_t recovery_point; /* everything below is on disk for sure */
     bool touched;           /* its files are not as they were when it was loaded */
     bool epochs_unsaved;    /* assigned since the checkpoint was written; what the recovery point passes is in it */
-    int64_t snapshot_end;   /* of the newest producer snapshot; -1: none */
+    int64_t snapshot_end;   /* of the newest producer snapshot, written or begun; -1: none */
+    struct producers_copy *snapshots; /* begun and not written yet, by offset; the last one may not be whole */
     /*
      * It was cut below what the disk has for its recovery point or its start, and nothing may be appended before these
      * are lowered there: the one says what need not be looked at after a crash, the other what is deleted.
@@ -74,7 +76,6 @@ bool plog_set_high_watermark_locked(struct plog *log, int64_t offset);
 void plog_note_epoch(struct plog *log, int32_t epoch, int64_t offset);
 bool plog_write_epochs(struct plog *log);
 bool plog_save_epochs(struct plog *log); /* if there is anything to save */
-bool plog_snapshot(struct plog *log, int64_t offset);
 void plog_update_unstable(struct plog *log);
 /* Largest timestamp of the segment's records; when they have none, when it was written last. INT64_MAX: unknown. */
 int64_t plog_largest_timestamp(struct plog *log, struct segment *s);
@@ -97,6 +98,16 @@ bool plog_replay_producers(struct plog *log, int64_t offset);
  * transaction, which its segment's .txnindex is to have.
  */
 bool plog_note_batch(struct plog *log, const struct batch *b, struct txn_entry *aborted);
+
+/* ---- Snapshots of producers ---- */
+
+/* With the lock held: of the state as it is, unless there is one of that offset. */
+void plog_begin_snapshot(struct plog *log, int64_t offset);
+/* With both locks held: all that were begun; those that were begun above an offset are dropped. */
+bool plog_write_snapshots(struct plog *log) NODISCARD;
+void plog_drop_snapshots(struct plog *log, int64_t above);
+/* With `files` held alone: the same without keeping anybody from appending, and synced. */
+bool plog_settle_snapshots(struct plog *log) NODISCARD;
 
 /* Segments that are the log's no longer, but for their files: these go without its lock. */
 struct retired {

@@ -541,8 +541,8 @@ static bool load_all(struct plog *log, const struct plog_origin *origin)
     bool ok = load_segments(log, origin, &names) && settle_offsets(log, origin, &names);
     names_free(&names);
     if (ok && !origin->clean && atomic_load(&log->end) > 0)
-        ok = plog_snapshot(log, atomic_load(&log->end));
-    return ok;
+        plog_begin_snapshot(log, atomic_load(&log->end));
+    return ok && plog_write_snapshots(log);
 }
 
 struct plog *plog_load(const struct plog_home *home, const char *topic, int32_t partition,
@@ -550,12 +550,14 @@ struct plog *plog_load(const struct plog_home *home, const char *topic, int32_t 
 {
     struct plog *log = plog_alloc(home, topic, partition, config, origin->name);
     file_clear_error();
+    lock_take(&log->files);
     lock_take(&log->lock);
     bool ok = load_all(log, origin);
     close_files(log);
     if (ok)
         plog_check(log);
     lock_release(&log->lock);
+    lock_release(&log->files);
     if (ok)
         return log;
     log_error("Cannot load log %s", log->path);

@@ -15,24 +15,7 @@
 #include <uthash.h>
 #include <utlist.h>
 
-#include "base/crc32c.h"
 #include "base/logger.h"
-#include "log/file.h"
-
-struct producer {
-    int64_t id;
-    int16_t epoch;
-    uint8_t batch_count, batch_room; /* room for one, as most that come and go write no more, or for all */
-    bool from_snapshot;              /* nobody has looked for the batches before its last one */
-    bool refused_only;               /* nothing of it is in the log */
-    int32_t due;                     /* while no batch is known: no sequence above this may come */
-    int32_t coordinator_epoch;
-    struct producer_batch *batches; /* oldest first */
-    int64_t txn_first_offset;       /* -1: no open transaction */
-    struct producer *open_prev, *open_next;
-    int64_t last_timestamp;
-    UT_hash_handle hh;
-};
 
 /* A producer's transaction, of which nothing is in the log yet, that the coordinator was asked of. */
 struct verification {
@@ -44,18 +27,15 @@ struct verification {
     UT_hash_handle hh;
 };
 
-enum { EXPIRED_AT_ONCE = 10000 };
-
-/* The snapshot file: header, then one entry for each producer. */
-enum { SNAPSHOT_VERSION = 1, SNAPSHOT_HEADER = 10, SNAPSHOT_CRC_AT = 2, SNAPSHOT_CRC_FROM = 6, SNAPSHOT_ENTRY = 46 };
-
-_Static_assert(SNAPSHOT_CRC_AT + 4 == SNAPSHOT_CRC_FROM && SNAPSHOT_CRC_FROM + 4 == SNAPSHOT_HEADER, "CRC, then count");
-_Static_assert(SNAPSHOT_ENTRY == 8 + 2 + 4 + 8 + 4 + 8 + 4 + 8, "put_entry() fills it");
+enum { EXPIRED_AT_ONCE = 1000 }; /* for as long as these take, an append may have to wait */
 
 static void producers_forget(struct producers *p, struct producer *x)
 {
+    producers_copy_one(p, x);
     if (p->to_expire == x)
         p->to_expire = x->hh.next;
+    if (p->to_copy == x)
+        p->to_copy = x->hh.next;
     HASH_DEL(p->by_id, x);
     free(x->batches);
     free(x);
@@ -81,6 +61,7 @@ static void forget_verification(struct producers *p, struct verification *v)
 void producers_deinit(struct producers *p)
 {
     struct verification *v, *tmp;
+    p->copy = NULL;
     forget_all(p);
     HASH_ITER (hh, p->verifications, v, tmp)
         forget_verification(p, v);
@@ -111,6 +92,7 @@ static struct producer *producers_find_or_add(struct producers *p, int64_t id)
     x->epoch = NO_PRODUCER_EPOCH;
     x->coordinator_epoch = -1;
     x->txn_first_offset = -1;
+    x->lap = p->lap;
     HASH_ADD(hh, p->by_id, id, sizeof(x->id), x);
     return x;
 }
@@ -312,7 +294,7 @@ static void begin_txn(struct producers *p, struct producer *x, int64_t first_off
 {
     ensure(x->txn_first_offset < 0 && first_offset >= 0);
     x->txn_first_offset = first_offset;
-    if (p->open == NULL || first_offset >= p->open->open_prev->txn_first_offset) /* as always but in a snapshot */
+    if (p->open == NULL || first_offset >= p->open->open_prev->txn_first_offset) /* as always behind sound snapshots */
         DL_APPEND2(p->open, x, open_prev, open_next);
     else
         DL_INSERT_INORDER2(p->open, x, by_beginning, open_prev, open_next);
@@ -355,6 +337,7 @@ bool producers_note(struct producers *p, const struct batch *b, struct txn_entry
     if (!batch_has_producer(b))
         return false;
     struct producer *x = producers_find_or_add(p, b->producer_id);
+    producers_copy_one(p, x);
     set_epoch(x, b->producer_epoch);
     x->refused_only = false;
     struct verification *v = batch_is_transactional(b) ? find_verification(p, b->producer_id) : NULL;
@@ -462,82 +445,23 @@ bool producers_expire_step(struct producers *p, int64_t since)
     return p->to_expire != NULL;
 }
 
-static void put_entry(uint8_t *e, const struct producer *x)
+void producers_restore(struct producers *p, const struct producer_state *state, const struct producer_batch *last)
 {
-    struct producer_batch none = {NO_SEQUENCE, 0, -1, x->last_timestamp};
-    const struct producer_batch *last = x->batch_count > 0 ? &x->batches[x->batch_count - 1] : &none;
-    be64_put(e, (uint64_t)x->id);
-    be16_put(e + 8, (uint16_t)x->epoch);
-    be32_put(e + 10, (uint32_t)last->last_sequence);
-    be64_put(e + 14, (uint64_t)last->last_offset);
-    be32_put(e + 22, (uint32_t)last->offset_delta);
-    be64_put(e + 26, (uint64_t)x->last_timestamp);
-    be32_put(e + 34, (uint32_t)x->coordinator_epoch);
-    be64_put(e + 38, (uint64_t)x->txn_first_offset);
-}
-
-bool producers_save(const struct producers *p, const char *path)
-{
-    uint8_t *data = xmalloc(SNAPSHOT_HEADER + HASH_COUNT(p->by_id) * SNAPSHOT_ENTRY), *e = data + SNAPSHOT_HEADER;
-    be16_put(data, SNAPSHOT_VERSION);
-    for (const struct producer *x = p->by_id; x != NULL; x = x->hh.next) {
-        if (x->refused_only)
-            continue;
-        put_entry(e, x);
-        e += SNAPSHOT_ENTRY;
+    struct producer *x = producers_find_or_add(p, state->id);
+    x->epoch = state->epoch;
+    x->last_timestamp = state->last_timestamp;
+    x->coordinator_epoch = state->coordinator_epoch;
+    if (x->txn_first_offset < 0 && state->txn_first_offset >= 0) {
+        x->txn_first_offset = state->txn_first_offset;
+        DL_APPEND2(p->open, x, open_prev, open_next);
     }
-    size_t size = (size_t)(e - data);
-    ensure((size - SNAPSHOT_HEADER) / SNAPSHOT_ENTRY <= HASH_COUNT(p->by_id));
-    be32_put(data + 6, (uint32_t)((size - SNAPSHOT_HEADER) / SNAPSHOT_ENTRY));
-    be32_put(data + SNAPSHOT_CRC_AT, crc32c(data + SNAPSHOT_CRC_FROM, size - SNAPSHOT_CRC_FROM));
-    int fd = file_open(path, true);
-    bool ok = fd >= 0 && file_write_at(fd, data, size, 0, path) && file_truncate(fd, (int64_t)size, path);
-    if (fd >= 0)
-        file_close(fd);
-    free(data);
-    return ok;
-}
-
-static void take_entry(struct producers *p, const uint8_t *e)
-{
-    struct producer *x = producers_find_or_add(p, (int64_t)be64_get(e));
-    x->epoch = (int16_t)be16_get(e + 8);
-    x->last_timestamp = (int64_t)be64_get(e + 26);
-    x->coordinator_epoch = (int32_t)be32_get(e + 34);
-    if (x->txn_first_offset < 0 && (int64_t)be64_get(e + 38) >= 0)
-        begin_txn(p, x, (int64_t)be64_get(e + 38));
-    struct producer_batch last = {(int32_t)be32_get(e + 10), (int32_t)be32_get(e + 22), (int64_t)be64_get(e + 14),
-                                  x->last_timestamp};
     x->batch_count = 0;
     x->from_snapshot = true;
-    if (last.last_offset >= 0)
-        remember(x, last);
+    if (last->last_offset >= 0)
+        remember(x, *last);
 }
 
-static bool snapshot_is_sound(const struct strbuf *text)
+void producers_restored(struct producers *p)
 {
-    const uint8_t *p = (const uint8_t *)text->p;
-    if (text->len < SNAPSHOT_HEADER || be16_get(p) != SNAPSHOT_VERSION)
-        return false;
-    uint64_t count = be32_get(p + 6);
-    return text->len == SNAPSHOT_HEADER + count * SNAPSHOT_ENTRY &&
-           be32_get(p + SNAPSHOT_CRC_AT) == crc32c(p + SNAPSHOT_CRC_FROM, text->len - SNAPSHOT_CRC_FROM);
-}
-
-enum file_result producers_load(struct producers *p, const char *path, int64_t offset, int64_t log_start)
-{
-    struct strbuf text = {0};
-    producers_clear(p, offset);
-    enum file_result found = file_load(path, &text);
-    bool ok = found == FILE_FOUND && snapshot_is_sound(&text);
-    if (!ok && text.len > 0)
-        log_warn("Producer snapshot %s is damaged and not used", path);
-    for (size_t at = SNAPSHOT_HEADER; ok && at < text.len; at += SNAPSHOT_ENTRY) {
-        const uint8_t *e = (const uint8_t *)text.p + at;
-        bool open_txn = (int64_t)be64_get(e + 38) >= 0, has_data = (int64_t)be64_get(e + 14) >= log_start;
-        if (open_txn || has_data || (int64_t)be64_get(e + 14) < 0)
-            take_entry(p, e);
-    }
-    strbuf_deinit(&text);
-    return found == FILE_FOUND && !ok ? FILE_MISSING : found;
+    DL_SORT2(p->open, by_beginning, open_prev, open_next);
 }

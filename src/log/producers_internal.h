@@ -6,6 +6,8 @@
 #ifndef BARNABAS_LOG_PRODUCERS_INTERNAL_H
 #define BARNABAS_LOG_PRODUCERS_INTERNAL_H
 
+#include <uthash.h>
+
 #include "log/file.h"
 #include "log/plog.h"
 #include "log/txn_index_internal.h"
@@ -23,9 +25,28 @@ struct txn_span {
     int64_t first, last; /* offsets: of its first batch, and of its marker */
 };
 
+struct producer {
+    int64_t id;
+    int16_t epoch;
+    uint8_t batch_count, batch_room; /* room for one, as most that come and go write no more, or for all */
+    bool from_snapshot;              /* nobody has looked for the batches before its last one */
+    bool refused_only;               /* nothing of it is in the log */
+    bool lap;                        /* that of `producers`: it is copied, or came after the copy was begun */
+    int32_t due;                     /* while no batch is known: no sequence above this may come */
+    int32_t coordinator_epoch;
+    struct producer_batch *batches; /* oldest first */
+    int64_t txn_first_offset;       /* -1: no open transaction */
+    struct producer *open_prev, *open_next;
+    int64_t last_timestamp;
+    UT_hash_handle hh;
+};
+
 struct producers {
     struct producer *by_id;             /* uthash */
     struct producer *to_expire;         /* the next one that is looked at; NULL: all were */
+    struct producer *to_copy;           /* the next one that may have to be copied */
+    struct producers_copy *copy;        /* that is being filled; NULL: none */
+    bool lap;                           /* changes with each copy that is begun */
     struct producer *open;              /* those inside a transaction, by where it begins */
     struct verification *verifications; /* uthash; in memory only */
     int64_t last_guard;
@@ -92,13 +113,40 @@ int64_t producers_first_unstable(const struct producers *p);
 void producers_expire_begin(struct producers *p, int64_t since);
 bool producers_expire_step(struct producers *p, int64_t since);
 
-/* Not synced: one that did not reach the disk is seen by its checksum, and the one before it is used. */
-bool producers_save(const struct producers *p, const char *path) NODISCARD;
+/* ---- Snapshots: producers_snapshot.c ---- */
+
+/*
+ * What a snapshot file is to have: the state as it was when the copy was begun, though the log is appended to while it
+ * is filled. A producer that changes meanwhile is copied before. It belongs to who began it.
+ */
+struct producers_copy {
+    int64_t offset;              /* of the log up to which it goes */
+    struct producers_copy *next; /* for its owner's list */
+    uint8_t *data;               /* the file's: header, entries */
+    size_t len;
+};
+
+/* In no time, however many there are; but the copy before, if it is not whole yet, is filled first. */
+struct producers_copy *producers_copy_begin(struct producers *p, int64_t offset);
+/* Copies some, if any copy is not whole yet. Whether there is more to do: the log may be used in between. */
+bool producers_copy_step(struct producers *p);
+void producers_copy_finish(struct producers *p);
+/* One more, before it changes or goes. */
+void producers_copy_one(struct producers *p, struct producer *x);
+/*
+ * A whole copy, by any thread. Unless it is synced it may not reach the disk: that is seen by its checksum, and the one
+ * before it is used.
+ */
+bool producers_copy_write(struct producers_copy *copy, const char *path, bool sync) NODISCARD;
+void producers_copy_free(struct producers_copy *copy);
 /*
  * Replaces the state; without FILE_FOUND it is cleared. A broken file is as good as FILE_MISSING. Who has expired
  * meanwhile comes back, unlike in Kafka, until the next expiry: its time is that of its records, which may be old ones
  * that are being copied at this moment, and repeated after the restart.
  */
 enum file_result producers_load(struct producers *p, const char *path, int64_t offset, int64_t log_start) NODISCARD;
+/* What the file says of a producer; the order of such transactions is restored at the end. */
+void producers_restore(struct producers *p, const struct producer_state *state, const struct producer_batch *last);
+void producers_restored(struct producers *p);
 
 #endif

@@ -124,6 +124,7 @@ static void run_flush(struct job *job)
 {
     struct flush_job *f = CONTAINER_OF(job, struct flush_job, job);
     enum plog_flushed result;
+    plog_save_snapshots(f->log);
     while ((result = plog_flush_some(f->log, f->up_to, f->cuts)) == FLUSH_GOES_ON)
         ;
     if (result == FLUSH_FAILED)

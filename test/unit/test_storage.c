@@ -174,6 +174,7 @@ static void segments_roll_by_size(void **state)
         append(f->log, 5);
     assert_true(f->log->segment_count > 4);
     check_readable(f->log, 0);
+    plog_save_snapshots(f->log);
     assert_int_equal(access(file_in(f, "00000000000000000015.snapshot", path), F_OK), 0);
     struct plog *log = reload(f, false, 0);
     assert_int_equal(plog_end_offset(log), 100);
@@ -972,82 +973,6 @@ static void producers_are_described(void **state)
     arena_deinit(&a);
 }
 
-/* ---- Short-lived producers ---- */
-
-enum { MANY = 1000000 };
-
-static void note_one_batch(struct producers *p, int64_t id, int16_t attributes)
-{
-    struct txn_entry aborted;
-    struct batch b = {
-        .attributes = attributes, .producer_id = id, .base_offset = id, .last_offset = id, .max_timestamp = id};
-    producers_note(p, &b, &aborted);
-}
-
-static off_t saved_size(const struct producers *p, const char *path)
-{
-    struct stat st;
-    assert_true(producers_save(p, path));
-    assert_int_equal(stat(path, &st), 0);
-    return st.st_size;
-}
-
-static void expire(struct producers *p, int64_t since)
-{
-    producers_expire_begin(p, since);
-    while (producers_expire_step(p, since))
-        ;
-}
-
-/* Each writes a batch, at the time that is its id, and is never seen again; but for the first, whose transaction is
- * open. */
-static void a_million_producers_come_and_go(void **state)
-{
-    struct fixture *f = *state;
-    struct producers p = {0};
-    char path[256];
-    file_in(f, "a.snapshot", path);
-    note_one_batch(&p, 0, ATTR_TRANSACTIONAL);
-    for (int64_t id = 1; id < MANY; id++)
-        note_one_batch(&p, id, 0);
-    assert_int_equal(producers_count(&p), MANY);
-    assert_int_equal(saved_size(&p, path), 10 + 46 * MANY);
-    expire(&p, MANY - MANY / 4);
-    assert_int_equal(producers_count(&p), MANY / 4 + 1);
-    expire(&p, MANY);
-    assert_int_equal(producers_count(&p), 1);
-    assert_int_equal(producers_load(&p, path, MANY, MANY - 10),
-                     FILE_FOUND); /* of a log that has the records of ten left */
-    assert_int_equal(producers_count(&p), 10 + 1);
-    expire(&p, MANY);
-    assert_int_equal(saved_size(&p, path), 10 + 46);
-    assert_int_equal(producers_first_unstable(&p), 0);
-    producers_deinit(&p);
-}
-
-static void expiry_goes_on_whatever_happens_between_its_steps(void **state)
-{
-    struct fixture *f = *state;
-    struct producers p = {0};
-    char path[256];
-    file_in(f, "a.snapshot", path);
-    for (int64_t id = 0; id < 50000; id++)
-        note_one_batch(&p, id, 0);
-    producers_expire_begin(&p, 40000);
-    assert_true(producers_expire_step(&p, 40000));
-    note_one_batch(&p, 60000, 0); /* comes meanwhile, and stays */
-    while (producers_expire_step(&p, 40000))
-        ;
-    assert_int_equal(producers_count(&p), 10001);
-    assert_true(producers_save(&p, path));
-    producers_expire_begin(&p, 50000);
-    assert_true(producers_expire_step(&p, 50000));
-    assert_int_equal(producers_load(&p, path, 60001, 0), FILE_FOUND); /* as after a truncation */
-    assert_false(producers_expire_step(&p, 50000));
-    assert_int_equal(producers_count(&p), 10001);
-    producers_deinit(&p);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1099,8 +1024,6 @@ int main(void)
         CASE(a_marker_voids_the_guard),
         CASE(what_follows_the_unverified_does_not_get_ahead),
         CASE(producers_are_described),
-        CASE(a_million_producers_come_and_go),
-        CASE(expiry_goes_on_whatever_happens_between_its_steps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
