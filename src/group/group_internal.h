@@ -120,6 +120,7 @@ struct group {
     struct str protocol_type, protocol, leader_id; /* null: none */
     struct member *members;                        /* in the order of joining */
     struct member *fixed;                          /* the static ones of them, by instance id */
+    int joined;                                    /* those of them whose JoinGroup waits */
     struct protocol_support *supported;
     int64_t support_pass;
     struct pending_member *pending;
@@ -188,6 +189,9 @@ bool everybody_supports(const struct group *g, struct str protocol);
 struct str group_elect_protocol(struct group *g);
 bool member_has_protocols(const struct member *m, const struct join_group_request *request);
 struct bytes member_metadata(const struct member *m, struct str protocol);
+/* Its JoinGroup waits, and does so no longer: the call that is to be answered, NULL if none was there. */
+void member_wait_to_join(struct member *m, struct group_call *call, struct join_group_response *response);
+struct group_call *member_end_join_wait(struct member *m, struct join_group_response **response);
 void member_set_assignment(struct member *m, struct bytes assignment);
 /* ERR_NONE if the member is one, and the instance id is its own. */
 enum kafka_error member_check(const struct group *g, struct str id, struct str instance_id);
@@ -195,7 +199,6 @@ struct pending_member *pending_find(const struct group *g, struct str id);
 void pending_add(struct group *g, struct str id, int32_t timeout_ms);
 void pending_remove(struct pending_member *p);
 int group_size(const struct group *g);
-int group_joined_count(const struct group *g); /* members whose JoinGroup waits */
 void group_set_state(struct group *g, enum group_state to);
 void group_assume_state(struct group *g, enum group_state to); /* as it was read, from whatever it was in */
 const char *group_state_name(enum group_state state);

@@ -32,8 +32,7 @@ static void take_request(const struct joining *j, struct member *m)
         j->call->client.version >= 1 ? j->request->rebalance_timeout_ms : j->request->session_timeout_ms;
     m->session_timeout_ms = j->request->session_timeout_ms;
     member_set_protocols(m, j->request);
-    m->join_call = j->call;
-    m->join_response = j->out;
+    member_wait_to_join(m, j->call, j->out);
     member_keep_alive(m);
 }
 
@@ -94,12 +93,10 @@ struct replacement {
 
 static void answer_replaced(struct member *m, const struct replacement *x)
 {
-    struct group_call *call = m->join_call;
-    struct join_group_response *out = m->join_response;
-    ensure(call != NULL && out != NULL && m->group->state == GROUP_STABLE);
+    struct join_group_response *out;
+    struct group_call *call = member_end_join_wait(m, &out);
+    ensure(call != NULL && m->group->state == GROUP_STABLE);
     bool leads = member_leads(m);
-    m->join_call = NULL;
-    m->join_response = NULL;
     out->member_id = arena_str(call->arena, m->id);
     fill_generation(m, call->arena, out);
     out->skip_assignment = leads && call->client.version >= SKIP_ASSIGNMENT_SINCE;
@@ -113,11 +110,9 @@ static void answer_replaced(struct member *m, const struct replacement *x)
 
 static void undo_replacement(struct member *m, struct replacement *x, enum kafka_error error)
 {
-    struct group_call *call = m->join_call;
-    struct join_group_response *out = m->join_response;
-    ensure(call != NULL && out != NULL);
-    m->join_call = NULL;
-    m->join_response = NULL;
+    struct join_group_response *out;
+    struct group_call *call = member_end_join_wait(m, &out);
+    ensure(call != NULL);
     member_rename(m, x->old_id);
     member_swap_protocols(m, &x->old_protocols, &x->old_protocol_count);
     m->rebalance_timeout_ms = x->old_rebalance_timeout_ms;
@@ -277,7 +272,7 @@ static bool has_room(const struct group *g, const struct join_group_request *req
     if (g->state == GROUP_EMPTY)
         return true;
     if (g->state == GROUP_PREPARING) /* who rejoins last is left out, if the limit has become smaller */
-        return (m != NULL && m->join_call != NULL) || group_joined_count(g) < limit;
+        return (m != NULL && m->join_call != NULL) || g->joined < limit;
     return m != NULL || group_size(g) < limit;
 }
 

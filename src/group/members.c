@@ -60,14 +60,6 @@ int group_size(const struct group *g)
     return (int)HASH_COUNT(g->members);
 }
 
-int group_joined_count(const struct group *g)
-{
-    int n = 0;
-    for (const struct member *m = g->members; m != NULL; m = m->hh.next)
-        n += m->join_call != NULL;
-    return n;
-}
-
 /* ---- What it subscribes to ---- */
 
 bool group_is_of_consumers(const struct group *g)
@@ -181,6 +173,27 @@ struct member *member_add(struct group *g, struct str id, struct str instance_id
     if (m->instance_id.p != NULL && member_find_static(g, m->instance_id) == NULL)
         HASH_ADD_KEYPTR(hh_instance, g->fixed, m->instance_id.p, (size_t)m->instance_id.len, m);
     return m;
+}
+
+void member_wait_to_join(struct member *m, struct group_call *call, struct join_group_response *response)
+{
+    ensure(m->join_call == NULL && m->join_response == NULL);
+    m->join_call = call;
+    m->join_response = response;
+    m->group->joined++;
+    ensure(m->group->joined <= group_size(m->group));
+}
+
+struct group_call *member_end_join_wait(struct member *m, struct join_group_response **response)
+{
+    struct group_call *call = m->join_call;
+    ensure((call == NULL) == (m->join_response == NULL));
+    *response = m->join_response;
+    m->group->joined -= call != NULL;
+    ensure(m->group->joined >= 0);
+    m->join_call = NULL;
+    m->join_response = NULL;
+    return call;
 }
 
 /* ---- Protocols ---- */

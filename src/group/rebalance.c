@@ -47,13 +47,10 @@ void refuse_join(struct group_call *call, struct join_group_response *out, enum 
 
 void answer_join(struct member *m, enum kafka_error error)
 {
-    ensure((m->join_call == NULL) == (m->join_response == NULL));
-    struct group_call *call = m->join_call;
-    struct join_group_response *out = m->join_response;
+    struct join_group_response *out;
+    struct group_call *call = member_end_join_wait(m, &out);
     if (call == NULL)
         return;
-    m->join_call = NULL;
-    m->join_response = NULL;
     if (error != ERR_NONE) {
         refuse_join(call, out, error, m->id);
         return;
@@ -272,8 +269,7 @@ static void complete_join(struct group *g)
 void group_maybe_complete_join(struct group *g)
 {
     ensure(loop_is_mine(g->coordinator->options.loop));
-    if (g->state == GROUP_PREPARING && !g->initial_delay && g->pending == NULL &&
-        group_joined_count(g) == group_size(g))
+    if (g->state == GROUP_PREPARING && !g->initial_delay && g->pending == NULL && g->joined == group_size(g))
         complete_join(g);
 }
 
