@@ -35,6 +35,12 @@ int32_t state_partition_of(struct str key, int32_t partition_count)
     return positive % partition_count;
 }
 
+struct state_partition *state_topic_partition(struct state_topic *t, int32_t number)
+{
+    ensure(loop_is_mine(t->options.loop) && number >= 0);
+    return number < t->room ? t->partitions[number] : NULL;
+}
+
 struct state_partition *state_topic_find(struct state_topic *t, struct str key)
 {
     ensure(loop_is_mine(t->options.loop));
@@ -237,8 +243,11 @@ void state_topic_set_count(struct state_topic *t, int32_t count)
         *p = (struct state_partition){.topic = t, .number = t->room, .leader_epoch = -1};
         t->partitions[t->room] = p;
     }
+    bool differs = t->count != count;
     t->count = count;
     ensure(t->count <= t->room);
+    if (differs && t->options.recounted != NULL)
+        t->options.recounted(t->options.ctx);
 }
 
 struct state_topic *state_topic_new(const struct state_options *options, int32_t partition_count)

@@ -47,6 +47,7 @@ struct state_partition {
     int64_t term;          /* counts ownerships: what began in one may not end in another */
     int64_t next_offset;   /* while loading */
     int64_t load_began_us; /* monotonic, when it was owned last */
+    void *keys;            /* a list that its coordinator keeps of what belongs here; NULL is empty */
 };
 
 struct state_options {
@@ -58,6 +59,7 @@ struct state_options {
     void (*take)(void *ctx, struct state_partition *p, const struct batch *batch);
     void (*loaded)(void *ctx, struct state_partition *p);   /* all of them; it is owned now */
     void (*unloaded)(void *ctx, struct state_partition *p); /* the state of its keys is to be dropped */
+    void (*recounted)(void *ctx); /* keys belong to other partitions from now on; NULL: that is of no interest */
     void *ctx;
 };
 
@@ -75,6 +77,8 @@ void state_topic_resigned(struct state_topic *t, int32_t partition);
 void state_topic_resign_all(struct state_topic *t); /* the broker stops */
 bool state_topic_is_loading(const struct state_topic *t);
 
+/* NULL: there are no more of them. */
+struct state_partition *state_topic_partition(struct state_topic *t, int32_t number);
 struct state_partition *state_topic_find(struct state_topic *t, struct str key);
 /* Whether its keys are served here: ERR_COORDINATOR_LOAD_IN_PROGRESS, ERR_NOT_COORDINATOR. */
 enum kafka_error state_partition_check(const struct state_partition *p);

@@ -7,6 +7,8 @@
  */
 #include <inttypes.h>
 
+#include <utlist.h>
+
 #include "base/logger.h"
 #include "base/str_set.h"
 #include "group/group_internal.h"
@@ -124,17 +126,30 @@ static int expire_group(struct group *g, int64_t now)
     return count;
 }
 
+static void expire_some(struct group_coordinator *gc, struct state_partition *p)
+{
+    struct group *g, *next;
+    if (state_partition_check(p) != ERR_NONE)
+        return;
+    DL_FOREACH_SAFE2(groups_of(p), g, next, home_next)
+    gc->expired += expire_group(g, group_now(gc));
+}
+
+/* A partition's groups at a time: others are served in between, as there may be very many. */
 void offsets_expire(struct timer *t)
 {
     struct group_coordinator *gc = CONTAINER_OF(t, struct group_coordinator, expiry);
-    struct group *g, *next;
-    int count = 0;
+    struct state_partition *p = state_topic_partition(gc->topic, gc->expiry_at);
     ensure(loop_is_mine(gc->options.loop));
-    HASH_ITER (hh, gc->groups, g, next)
-        if (group_check(gc, g->id, true) == ERR_NONE)
-            count += expire_group(g, group_now(gc));
-    if (count > 0)
-        log_info("Removed %d expired offsets", count);
+    if (p != NULL) {
+        expire_some(gc, p);
+        gc->expiry_at++;
+        timer_start(t, 0);
+        return;
+    }
+    if (gc->expired > 0)
+        log_info("Removed %d expired offsets", gc->expired);
+    gc->expiry_at = gc->expired = 0;
     timer_start(t, gc->options.config->offsets_retention_check_interval_ms);
 }
 

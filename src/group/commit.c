@@ -142,7 +142,7 @@ static void commit_give_up(struct commit *c, struct str topic, const struct offs
 static struct group *group_of(const struct commit *c)
 {
     struct group *g = group_find(c->coordinator, c->request->group_id);
-    return g != NULL && group_partition(g)->term == c->term ? g : NULL;
+    return g != NULL && g->home->term == c->term ? g : NULL;
 }
 
 static void commit_on_stored(struct state_append *append, enum kafka_error error)
@@ -239,7 +239,7 @@ static void commit_store(struct commit *c)
         c->call->done(c->call);
         return;
     }
-    c->term = group_partition(g)->term;
+    c->term = g->home->term;
     warn_of_mixture(g, is_transactional(c));
     begin_batch(c, &b);
     each_commit(c, add_record, &b);

@@ -20,9 +20,24 @@ int64_t group_now(const struct group_coordinator *gc)
     return gc->options.wall_ms();
 }
 
-struct state_partition *group_partition(const struct group *g)
+struct group *groups_of(const struct state_partition *p)
 {
-    return state_topic_find(g->coordinator->topic, g->id);
+    return p->keys;
+}
+
+static void enter_home(struct group *g)
+{
+    g->home = state_topic_find(g->coordinator->topic, g->id);
+    struct group *all = groups_of(g->home);
+    DL_APPEND2(all, g, home_prev, home_next);
+    g->home->keys = all;
+}
+
+static void leave_home(struct group *g)
+{
+    struct group *all = groups_of(g->home);
+    DL_DELETE2(all, g, home_prev, home_next);
+    g->home->keys = all;
 }
 
 void group_append(struct group *g, struct batch_builder *b, struct state_append *append)
@@ -32,7 +47,7 @@ void group_append(struct group *g, struct batch_builder *b, struct state_append 
     append->timeout_ms = c->offsets_commit_timeout_ms;
     append->leader_only |= c->offsets_commit_required_acks == 0 || c->offsets_commit_required_acks == 1;
     b->head.attributes |= (int16_t)c->offsets_topic_compression_codec; /* numbered as a batch numbers them */
-    state_append(group_partition(g), b, append);
+    state_append(g->home, b, append);
 }
 
 enum kafka_error group_check(struct group_coordinator *gc, struct str id, bool may_be_empty)
@@ -63,6 +78,7 @@ struct group *group_make(struct group_coordinator *gc, struct str id)
     g->state_since = group_now(gc);
     timer_init(&g->rebalance, gc->options.loop, rebalance_timed_out);
     HASH_ADD_KEYPTR(hh, gc->groups, g->id.p, (size_t)g->id.len, g);
+    enter_home(g);
     return g;
 }
 
@@ -100,6 +116,7 @@ void group_forget(struct group *g)
     subscription_clear(g);
     drop_void(g);
     ensure(g->members == NULL && g->pending == NULL && g->offsets == NULL && g->txn_offsets == NULL);
+    leave_home(g);
     HASH_DEL(g->coordinator->groups, g);
     group_metrics_change(&g->coordinator->metrics, GROUPS_BY_STATE + (enum group_figure)g->state, -1);
     str_free(g->id);
@@ -142,9 +159,8 @@ static void groups_on_loaded(void *ctx, struct state_partition *p)
     int count = 0;
     ensure(loop_is_mine(gc->options.loop) && p->ownership == OWNED);
     window_record(&gc->metrics.loads, (clock_mono_us() - p->load_began_us) / 1000);
-    HASH_ITER (hh, gc->groups, g, next) {
-        if (group_partition(g) != p)
-            continue;
+    DL_FOREACH_SAFE2(groups_of(p), g, next, home_next)
+    {
         if (!g->is_stored && !group_has_offsets(g)) { /* later records have taken away all that was read of it */
             group_forget(g);
             continue;
@@ -160,14 +176,24 @@ static void groups_on_unloaded(void *ctx, struct state_partition *p)
     struct group_coordinator *gc = ctx;
     struct group *g, *next;
     ensure(loop_is_mine(gc->options.loop) && p->ownership == NOT_OWNED);
-    HASH_ITER (hh, gc->groups, g, next) {
-        if (group_partition(g) != p)
-            continue;
+    DL_FOREACH_SAFE2(groups_of(p), g, next, home_next)
+    {
         for (struct member *m = g->members; m != NULL; m = m->hh.next) {
             answer_join(m, ERR_NOT_COORDINATOR);
             answer_sync(m, ERR_NOT_COORDINATOR);
         }
         group_forget(g);
+    }
+}
+
+/* It has become known how many partitions the topic has. */
+static void groups_on_recounted(void *ctx)
+{
+    struct group_coordinator *gc = ctx;
+    struct group *g, *next;
+    HASH_ITER (hh, gc->groups, g, next) {
+        leave_home(g);
+        enter_home(g);
     }
 }
 
@@ -190,6 +216,7 @@ struct group_coordinator *group_coordinator_new(const struct group_options *opti
                                                         .take = records_take,
                                                         .loaded = groups_on_loaded,
                                                         .unloaded = groups_on_unloaded,
+                                                        .recounted = groups_on_recounted,
                                                         .ctx = gc},
                                 c->offsets_topic_num_partitions);
     group_metrics_init(&gc->metrics, options->metrics);

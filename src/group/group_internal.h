@@ -113,6 +113,8 @@ struct topic_name {
 struct group {
     struct group_coordinator *coordinator;
     struct str id;
+    struct state_partition *home;        /* that holds it */
+    struct group *home_prev, *home_next; /* others of that one */
     enum group_state state;
     bool is_stored;      /* it was loaded from a record of its own */
     int64_t state_since; /* -1: its record does not say */
@@ -150,6 +152,8 @@ struct group_coordinator {
     struct group *voids; /* the oldest first; some may have come to something since */
     int void_count;
     struct timer expiry;
+    int32_t expiry_at; /* the partition whose groups are looked at next; 0: none has been yet */
+    int expired;       /* offsets, in those before it */
     struct group_metrics metrics;
 };
 
@@ -166,8 +170,8 @@ void group_forget(struct group *g); /* frees it; its members must be gone or wit
  */
 void group_note_void(struct group *g);
 int64_t group_now(const struct group_coordinator *gc);
-/* The partition that holds the group. */
-struct state_partition *group_partition(const struct group *g);
+/* Those of a partition, linked by `home_next`. */
+struct group *groups_of(const struct state_partition *p);
 /* Sends the batch to the group's partition. `done` on the coordinator loop. */
 void group_append(struct group *g, struct batch_builder *b, struct state_append *append);
 

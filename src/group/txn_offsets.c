@@ -119,7 +119,7 @@ void group_transaction_ended(struct group_coordinator *gc, int32_t partition, in
     if (p == NULL)
         return;
     DL_FOREACH_SAFE (p->offsets, o, next) {
-        if (group_partition(o->group)->number != partition)
+        if (o->group->home->number != partition)
             continue;
         if (committed && o->value.at >= 0)
             offset_put(o->group, &o->key.id, &o->value);

@@ -10,6 +10,7 @@
 #include "transaction/transaction_internal.h"
 
 #include <inttypes.h>
+#include <utlist.h>
 
 #include "base/clock.h"
 #include "base/logger.h"
@@ -30,6 +31,11 @@ struct txn *txn_find(const struct txn_coordinator *tc, struct str id)
     return t;
 }
 
+struct txn *txns_of(const struct state_partition *p)
+{
+    return p->keys;
+}
+
 struct txn *txn_make(struct txn_coordinator *tc, struct state_partition *home, struct str id)
 {
     ensure(loop_is_mine(tc->options.loop));
@@ -39,6 +45,9 @@ struct txn *txn_make(struct txn_coordinator *tc, struct state_partition *home, s
     t->home = home;
     t->id = str_dup(id);
     HASH_ADD_KEYPTR(hh, tc->txns, t->id.p, (size_t)t->id.len, t);
+    struct txn *all = txns_of(home);
+    DL_APPEND2(all, t, home_prev, home_next);
+    home->keys = all;
     return t;
 }
 
@@ -46,6 +55,9 @@ void txn_forget(struct txn *t)
 {
     ensure(loop_is_mine(t->coordinator->options.loop));
     HASH_DEL(t->coordinator->txns, t);
+    struct txn *all = txns_of(t->home);
+    DL_DELETE2(all, t, home_prev, home_next);
+    t->home->keys = all;
     txn_clear_partitions(t);
     str_free(t->id);
     free(t);
@@ -68,9 +80,7 @@ static void txn_on_loaded(void *ctx, struct state_partition *p)
     int count = 0;
     ensure(loop_is_mine(tc->options.loop) && p->ownership == OWNED);
     window_record(&tc->metrics.loads, (clock_mono_us() - p->load_began_us) / 1000);
-    for (struct txn *t = tc->txns; t != NULL; t = t->hh.next) {
-        if (t->home != p)
-            continue;
+    for (struct txn *t = txns_of(p); t != NULL; t = t->home_next) {
         count++;
         finish_prepared(t);
     }
@@ -83,9 +93,8 @@ static void txn_on_unloaded(void *ctx, struct state_partition *p)
     struct txn_coordinator *tc = ctx;
     struct txn *t, *next;
     ensure(loop_is_mine(tc->options.loop) && p->ownership == NOT_OWNED);
-    HASH_ITER (hh, tc->txns, t, next)
-        if (t->home == p)
-            txn_forget(t);
+    DL_FOREACH_SAFE2(txns_of(p), t, next, home_next)
+    txn_forget(t);
 }
 
 struct state_topic *txn_topic(struct txn_coordinator *tc)

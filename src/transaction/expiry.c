@@ -32,21 +32,28 @@ static bool txn_expiry_is_late(const struct txn *t, int64_t now)
            saturating_sub(now, t->now.start_ms) > t->now.timeout_ms && state_partition_check(t->home) == ERR_NONE;
 }
 
+static void abort_if_late(struct txn *t, int64_t now)
+{
+    struct txn_change fence;
+    if (!txn_expiry_is_late(t, now))
+        return;
+    struct timed_out *x = xcalloc(1, sizeof(*x));
+    *x = (struct timed_out){{.done = on_aborted}, str_dup(t->id)};
+    txn_prepare_fence(t, &fence);
+    txn_abort(t, &fence, &x->call);
+}
+
+/* A partition's at a time, as below. */
 static void abort_late(struct timer *timer)
 {
     struct txn_coordinator *tc = CONTAINER_OF(timer, struct txn_coordinator, abort_timer);
+    const struct state_partition *p = state_topic_partition(tc->topic, tc->abort_at);
     int64_t now = txn_now(tc);
     ensure(loop_is_mine(tc->options.loop));
-    for (struct txn *t = tc->txns; t != NULL; t = t->hh.next) {
-        struct txn_change fence;
-        if (!txn_expiry_is_late(t, now))
-            continue;
-        struct timed_out *x = xcalloc(1, sizeof(*x));
-        *x = (struct timed_out){{.done = on_aborted}, str_dup(t->id)};
-        txn_prepare_fence(t, &fence);
-        txn_abort(t, &fence, &x->call);
-    }
-    timer_start(timer, tc->options.config->transaction_abort_timed_out_transaction_cleanup_interval_ms);
+    for (struct txn *t = p != NULL ? txns_of(p) : NULL; t != NULL; t = t->home_next)
+        abort_if_late(t, now);
+    tc->abort_at = p != NULL ? tc->abort_at + 1 : 0;
+    timer_start(timer, p != NULL ? 0 : tc->options.config->transaction_abort_timed_out_transaction_cleanup_interval_ms);
 }
 
 /* ---- Ids ---- */
@@ -98,52 +105,45 @@ static bool txn_expiry_is_expired(const struct txn *t, int64_t now)
            saturating_sub(now, t->now.update_ms) >= t->coordinator->options.config->transactional_id_expiration_ms;
 }
 
-static int by_home(const void *a, const void *b)
-{
-    const struct txn *x = *(struct txn *const *)a, *y = *(struct txn *const *)b;
-    return (x->home->number > y->home->number) - (x->home->number < y->home->number);
-}
-
-/* Takes those of one partition off the front, as many as fit into a batch. Returns how many. */
-static size_t bury_some(struct txn **expired, size_t count, int64_t now)
+/* From `t` on, what has expired, as much as fits into a batch. Returns the first one that was not looked at. */
+static struct txn *bury_some(struct txn *t, int64_t now)
 {
     struct batch_builder batch;
-    ensure(count > 0);
-    struct txn_coordinator *tc = expired[0]->coordinator;
+    struct txn_coordinator *tc = t->coordinator;
     struct burial *b = xcalloc(1, sizeof(*b));
     *b = (struct burial){.append = {.done = on_buried, .timeout_ms = tc->options.config->request_timeout_ms},
                          .coordinator = tc,
-                         .home = expired[0]->home,
-                         .term = expired[0]->home->term};
+                         .home = t->home,
+                         .term = t->home->term};
     batch_builder_init(&batch, 0);
-    while (b->count < count && expired[b->count]->home == b->home && batch_builder_size(&batch) < BATCH_ROOM) {
-        struct txn *t = expired[b->count];
+    for (; t != NULL && batch_builder_size(&batch) < BATCH_ROOM; t = t->home_next) {
+        if (!txn_expiry_is_expired(t, now))
+            continue;
         txn_prepare_dead(t);
         txn_record_gone(&batch, t, now);
         b->ids = xgrow(b->ids, b->count + 1, &b->cap, sizeof(*b->ids));
         b->ids[b->count++] = str_dup(t->id);
     }
-    ensure(b->count > 0); /* or this would never end */
-    size_t taken = b->count;
-    state_append(b->home, &batch, &b->append);
-    return taken;
+    if (b->count > 0) {
+        state_append(b->home, &batch, &b->append);
+    } else {
+        batch_builder_deinit(&batch);
+        free(b);
+    }
+    return t;
 }
 
+/* A partition's at a time: others are served in between, as there may be a million of them. */
 static void expire_ids(struct timer *timer)
 {
     struct txn_coordinator *tc = CONTAINER_OF(timer, struct txn_coordinator, expiry_timer);
+    const struct state_partition *p = state_topic_partition(tc->topic, tc->expiry_at);
     int64_t now = txn_now(tc);
-    size_t count = 0;
     ensure(loop_is_mine(tc->options.loop));
-    struct txn **expired = xcalloc(HASH_COUNT(tc->txns) + 1, sizeof(struct txn *));
-    for (struct txn *t = tc->txns; t != NULL; t = t->hh.next)
-        if (txn_expiry_is_expired(t, now))
-            expired[count++] = t;
-    qsort(expired, count, sizeof(struct txn *), by_home);
-    for (size_t at = 0; at < count;)
-        at += bury_some(expired + at, count - at, now);
-    free(expired);
-    timer_start(timer, tc->options.config->transaction_remove_expired_transaction_cleanup_interval_ms);
+    for (struct txn *t = p != NULL ? txns_of(p) : NULL; t != NULL;)
+        t = bury_some(t, now); /* which are gone when that is written, and not sooner */
+    tc->expiry_at = p != NULL ? tc->expiry_at + 1 : 0;
+    timer_start(timer, p != NULL ? 0 : tc->options.config->transaction_remove_expired_transaction_cleanup_interval_ms);
 }
 
 void expiry_init(struct txn_coordinator *tc)

@@ -44,7 +44,8 @@ struct txn_change {
 struct txn {
     struct txn_coordinator *coordinator;
     struct state_partition *home;
-    struct str id; /* heap; a client may put any byte into it */
+    struct txn *home_prev, *home_next; /* others of that one */
+    struct str id;                     /* heap; a client may put any byte into it */
     struct txn_fields now;
     struct txn_partition *partitions; /* of the transaction; while it ends, those that want their marker */
     bool pending;                     /* a change is under way */
@@ -60,6 +61,7 @@ struct txn_coordinator {
     struct state_topic *topic;
     struct txn *txns; /* by id */
     struct timer abort_timer, expiry_timer;
+    int32_t abort_at, expiry_at; /* the partition whose ids either looks at next; 0: none has been yet */
     /* Of markers.c: */
     struct marker_peer *peers;
     struct marker_order *homeless;
@@ -109,6 +111,7 @@ int64_t txn_now(const struct txn_coordinator *tc);
 struct txn *txn_find(const struct txn_coordinator *tc, struct str id);
 struct txn *txn_make(struct txn_coordinator *tc, struct state_partition *home, struct str id);
 void txn_forget(struct txn *t);
+struct txn *txns_of(const struct state_partition *p); /* linked by `home_next` */
 
 /* A change on its way into the log. */
 struct txn_store {

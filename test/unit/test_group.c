@@ -564,9 +564,17 @@ static bool is_without_members(const struct fixture *f, const void *what)
     return g == NULL || g->members == NULL;
 }
 
+/* In all partitions. */
+static void begin_expiry(struct fixture *f)
+{
+    do
+        offsets_expire(&f->gc->expiry);
+    while (f->gc->expiry_at > 0);
+}
+
 static void expire(struct fixture *f)
 {
-    offsets_expire(&f->gc->expiry);
+    begin_expiry(f);
     settle(f);
 }
 
@@ -1305,6 +1313,49 @@ static void a_member_id_holds_a_part_of_a_long_client_id(void **state)
     assert_true(str_is_utf8(b->out.join.member_id));
 }
 
+/* ---- Partitions ---- */
+
+static bool is_there(struct fixture *f, const char *group)
+{
+    return group_find(f->gc, str_of(group)) != NULL;
+}
+
+/* Of three partitions, "a" belongs to 1, "b" to 2, "c" to 0. */
+static void make_three(struct fixture *f)
+{
+    state_topic_set_count(group_topic(f->gc), 3);
+    for (int32_t i = 1; i < 3; i++)
+        state_topic_elected(group_topic(f->gc), i, 5);
+    group_make(f->gc, STR_LIT("a"));
+    group_make(f->gc, STR_LIT("b"));
+    group_make(f->gc, STR_LIT("c"));
+}
+
+static void groups_go_with_their_partition(void **state)
+{
+    struct fixture *f = *state;
+    make_three(f);
+    state_topic_resigned(group_topic(f->gc), 1);
+    assert_true(!is_there(f, "a") && is_there(f, "b") && is_there(f, "c"));
+    state_topic_set_count(group_topic(f->gc), 2); /* now "b" belongs to 0, and "c" to 1 */
+    state_topic_resigned(group_topic(f->gc), 0);
+    assert_true(!is_there(f, "b") && is_there(f, "c"));
+}
+
+static void expiry_looks_at_a_partition_at_a_time(void **state)
+{
+    struct fixture *f = *state;
+    make_three(f);
+    offsets_expire(&f->gc->expiry);
+    assert_true(is_there(f, "a") && is_there(f, "b") && !is_there(f, "c"));
+    assert_true(timer_is_running(&f->gc->expiry));
+    offsets_expire(&f->gc->expiry);
+    assert_true(!is_there(f, "a") && is_there(f, "b"));
+    group_make(f->gc, STR_LIT("c")); /* for the next time */
+    expire(f);
+    assert_true(!is_there(f, "b") && is_there(f, "c"));
+}
+
 /* ---- What goes ---- */
 
 static void offsets_without_a_group_expire_by_their_commit(void **state)
@@ -1403,7 +1454,7 @@ static void what_is_being_committed_does_not_expire(void **state)
     commit(f, (struct what){.offset = 1});
     wall += RETENTION_MS;
     struct ask *a = send_commit(f, (struct what){.offset = 2});
-    offsets_expire(&f->gc->expiry);
+    begin_expiry(f);
     assert_int_equal(fetch(f, "t", 0), 1);
     settle(f);
     assert_int_equal(commit_result(a), ERR_NONE);
@@ -1537,6 +1588,8 @@ int main(void)
         CASE(a_zero_byte_makes_no_topic_another),
         CASE(members_may_hold_zero_bytes),
         CASE(a_member_id_holds_a_part_of_a_long_client_id),
+        CASE(groups_go_with_their_partition),
+        CASE(expiry_looks_at_a_partition_at_a_time),
         CASE(offsets_without_a_group_expire_by_their_commit),
         CASE(a_commit_may_say_how_long_it_is_kept),
         CASE(a_groups_offsets_expire_when_it_has_been_empty_for_long),
