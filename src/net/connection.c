@@ -63,6 +63,17 @@ static void connection_count_mute(struct connection *c, atomic_int *count)
     c->muted_in = count;
 }
 
+static void connection_set_paused(struct connection *c, bool paused)
+{
+    if (c->paused == paused)
+        return;
+    c->paused = paused;
+    if (paused)
+        DL_APPEND2(c->owner->paused, c, paused_prev, paused_next);
+    else
+        DL_DELETE2(c->owner->paused, c, paused_prev, paused_next);
+}
+
 void connection_close(struct connection *c)
 {
     if (c->closed)
@@ -76,6 +87,7 @@ void connection_close(struct connection *c)
     connection_count_mute(c, NULL);
     handshake_abandon(c->handshake);
     transport_close(&c->transport);
+    connection_set_paused(c, false);
     DL_DELETE(c->owner->connections, c);
     traffic_add(c->traffic, TRAFFIC_CLOSED, 1);
     software_leave(c->owner, c->software);
@@ -258,7 +270,7 @@ static bool is_overloaded(const struct net_server *s)
 static void pause_reading(struct connection *c)
 {
     ensure(loop_is_mine(c->owner->loop) && !c->closed);
-    c->paused = true;
+    connection_set_paused(c, true);
     watch_set(&c->watch, c->watch.events & ~WATCH_READ);
     if (!timer_is_running(&c->owner->resume_timer))
         timer_start(&c->owner->resume_timer, RESUME_MS);
@@ -476,11 +488,8 @@ void exchange_mute(struct exchange *x, int32_t ms, atomic_int *count)
 void connections_resume(struct timer *t)
 {
     struct net_loop *l = CONTAINER_OF(t, struct net_loop, resume_timer);
-    struct connection *c;
-    DL_FOREACH (l->connections, c) {
-        if (!c->paused)
-            continue;
-        c->paused = false;
+    for (struct connection *c; (c = l->paused) != NULL;) {
+        connection_set_paused(c, false);
         update_watch(c); /* only who was read from is paused */
     }
 }

@@ -30,7 +30,8 @@ struct connection {
     int64_t muted_until;  /* while it is muted */
     atomic_int *muted_in; /* where it counts as muted; NULL: nowhere */
     int64_t last_active;
-    struct connection *prev, *next; /* of the loop's list */
+    struct connection *prev, *next;               /* of the loop's list */
+    struct connection *paused_prev, *paused_next; /* likewise, of those that are paused */
 
     int32_t largest_frame;
     uint8_t *frame; /* being read */

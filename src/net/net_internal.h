@@ -25,6 +25,7 @@ struct net_loop {
     struct loop_thread thread;
     struct net_server *server;
     struct connection *connections; /* utlist, head is the longest idle */
+    struct connection *paused;      /* utlist: those of which nothing is read, as too many requests are being served */
     struct timer idle_timer;
     struct timer resume_timer; /* runs while connections are paused */
     uint8_t scratch[SCRATCH_SIZE];
