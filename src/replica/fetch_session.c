@@ -57,6 +57,12 @@ struct fetch_sessions {
     struct lock lock;
     struct fetch_session *table;
     int slots;
+    /*
+     * Consumers that ask for no more than so many partitions find no room until then, unless a session goes or becomes
+     * smaller: thousands may ask again with each fetch, and are not to look at all sessions each time.
+     */
+    int32_t refused_size;
+    int64_t refused_until;
     struct metrics *metrics;
     struct bean_source source;
     int64_t bean_ids;
@@ -146,6 +152,7 @@ static void remove_session(struct fetch_sessions *f, struct fetch_session *s)
 {
     ensure(lock_is_held(&f->lock) && !s->doomed);
     HASH_DEL(f->table, s);
+    f->refused_until = 0;
     s->doomed = true;
     if (!s->in_use)
         session_free(s);
@@ -175,12 +182,10 @@ static bool may_be_evicted(const struct fetch_session *s, const struct fetch_ses
 }
 
 /* As Kafka does it (KIP-227): first who has not been heard of for long, then the least that is worth less. */
-static bool session_make_room(struct fetch_sessions *f, const struct fetch_session *for_whom, int64_t now)
+static struct fetch_session *find_victim(const struct fetch_sessions *f, const struct fetch_session *for_whom,
+                                         int64_t now)
 {
     struct fetch_session *oldest = NULL, *least = NULL;
-    ensure(lock_is_held(&f->lock));
-    if ((int)HASH_COUNT(f->table) < f->slots)
-        return true;
     for (struct fetch_session *s = f->table; s != NULL; s = s->hh.next) {
         if (!s->in_use && (oldest == NULL || s->last_used < oldest->last_used))
             oldest = s;
@@ -188,13 +193,44 @@ static bool session_make_room(struct fetch_sessions *f, const struct fetch_sessi
             least = s;
     }
     if (oldest != NULL && now - oldest->last_used > SAFE_FROM_EVICTION_MS)
-        remove_session(f, oldest);
-    else if (least != NULL && is_worth_less(least, for_whom))
-        remove_session(f, least);
-    else
+        return oldest;
+    return least != NULL && is_worth_less(least, for_whom) ? least : NULL;
+}
+
+static bool refusal_stands(const struct fetch_sessions *f, const struct fetch_session *for_whom, int64_t now)
+{
+    return !for_whom->of_follower && for_whom->size <= f->refused_size && now < f->refused_until;
+}
+
+/* No session is worth less than that consumer's, and none has not been heard of for long. */
+static void note_refusal(struct fetch_sessions *f, const struct fetch_session *consumer, int64_t now)
+{
+    f->refused_size = INT32_MAX;
+    f->refused_until = INT64_MAX;
+    for (const struct fetch_session *s = f->table; s != NULL; s = s->hh.next) {
+        f->refused_until = MIN(f->refused_until, s->last_used + SAFE_FROM_EVICTION_MS + 1);
+        if (may_be_evicted(s, consumer, now))
+            f->refused_size = MIN(f->refused_size, s->size);
+        else if (!s->of_follower)
+            f->refused_until = MIN(f->refused_until, s->created + SAFE_FROM_EVICTION_MS + 1);
+    }
+}
+
+static bool session_make_room(struct fetch_sessions *f, const struct fetch_session *for_whom, int64_t now)
+{
+    ensure(lock_is_held(&f->lock));
+    if ((int)HASH_COUNT(f->table) < f->slots)
+        return true;
+    if (refusal_stands(f, for_whom, now))
         return false;
-    meter_mark(&f->evictions, 1);
-    return true;
+    struct fetch_session *victim = find_victim(f, for_whom, now);
+    if (victim != NULL) {
+        remove_session(f, victim);
+        meter_mark(&f->evictions, 1);
+    } else if (!for_whom->of_follower) {
+        note_refusal(f, for_whom, now);
+    }
+    return victim != NULL;
 }
 
 static int32_t unused_id(struct fetch_sessions *f)
@@ -556,6 +592,8 @@ void fetch_session_done(struct fetch_sessions *f, struct fetch_session *s)
     lock_take(&f->lock);
     ensure(s->in_use);
     s->in_use = false;
+    if ((int32_t)HASH_COUNT(s->partitions) < s->size)
+        f->refused_until = 0;
     s->size = (int32_t)HASH_COUNT(s->partitions);
     s->last_used = clock_mono_ms();
     bool doomed = s->doomed;
