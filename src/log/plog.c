@@ -508,6 +508,8 @@ static bool close_producers(struct plog *log)
     int64_t end = atomic_load(&log->end);
     bool is_bare =
         log->snapshot_end < 0 && end == log->segments[0]->base_offset && producers_count(&log->producers) == 0;
+    if (!plog_write_snapshots(log)) /* those of before, beside which there may be no room for this one */
+        return false;
     if (!is_bare)
         plog_begin_snapshot(log, end);
     return plog_write_snapshots(log);

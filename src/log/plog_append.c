@@ -111,6 +111,7 @@ bool plog_roll(struct plog *log, int64_t new_base)
     index_deinit(&old->offsets); /* mapped again if somebody reads it */
     index_deinit(&old->times);
     log->roll_jitter_ms = random_jitter(MIN(log->config.segment_jitter_ms, log->config.segment_ms));
+    s->no_snapshot = log->snapshot_end != new_base;
     if (!plog_insert_segment(log, s))
         return false;
     PROBE(roll, log->path, new_base);

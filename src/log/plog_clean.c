@@ -179,6 +179,8 @@ int plog_apply_retention(struct plog *log, int64_t now)
     lock_take(&log->lock);
     size_t count = !plog_is_writable(log) || log->compacting ? 0 : count_deletable(log, now);
     bool ok = count == 0 || count < log->segment_count || plog_roll(log, atomic_load(&log->end));
+    while (ok && count > 0 && log->segments[count]->no_snapshot)
+        count--;
     if (ok && count > 0) {
         old = plog_retire(log, 0, count);
         advance_start(log, log->segments[0]->base_offset);

@@ -35,6 +35,7 @@ struct plog {
     bool epochs_unsaved;    /* assigned since the checkpoint was written; what the recovery point passes is in it */
     int64_t snapshot_end;   /* of the newest producer snapshot, written or begun; -1: none */
     struct producers_copy *snapshots; /* begun and not written yet, by offset; the last one may not be whole */
+    size_t snapshot_bytes;            /* that these have, or will have */
     /*
      * It was cut below what the disk has for its recovery point or its start, and nothing may be appended before these
      * are lowered there: the one says what need not be looked at after a crash, the other what is deleted.
@@ -101,7 +102,10 @@ bool plog_note_batch(struct plog *log, const struct batch *b, struct txn_entry *
 
 /* ---- Snapshots of producers ---- */
 
-/* With the lock held: of the state as it is, unless there is one of that offset. */
+/*
+ * With the lock held: of the state as it is, unless there is one of that offset, or too much has been begun that is not
+ * written yet: then `snapshot_end` stays.
+ */
 void plog_begin_snapshot(struct plog *log, int64_t offset);
 /* With both locks held: all that were begun; those that were begun above an offset are dropped. */
 bool plog_write_snapshots(struct plog *log) NODISCARD;

@@ -8,26 +8,35 @@
  * and compaction do, has those that were begun written first (plog_settle_snapshots()). A cut drops those that lie
  * above it, and has the rest written, as the state comes back from the newest of them.
  *
+ * Should segments become full faster than snapshots of so many producers can be written, some get none. Retention does
+ * not make one of these the first, as what was known before it would be nowhere.
+ *
  * Files of snapshots are written and removed with the log's `files` held.
  */
 #include <utlist.h>
 
 #include "log/plog_internal.h"
 
+/* What was begun and is not written yet: beside more than this, which is of a thousand producers, no other is begun. */
+enum { MOST_BEGUN_BYTES = 1 << 16 };
+
 void plog_begin_snapshot(struct plog *log, int64_t offset)
 {
     ensure(lock_is_held(&log->lock));
-    if (log->snapshot_end == offset)
+    if (log->snapshot_end == offset || log->snapshot_bytes > MOST_BEGUN_BYTES)
         return;
     ensure(log->producers.map_end_offset <= offset); /* between the two there may be a gap, but no batch */
     log->snapshot_end = offset;
     struct producers_copy *copy = producers_copy_begin(&log->producers, offset);
     LL_APPEND(log->snapshots, copy);
+    log->snapshot_bytes += copy->room;
 }
 
 static void snapshot_drop(struct plog *log, struct producers_copy *copy)
 {
     LL_DELETE(log->snapshots, copy);
+    ensure(log->snapshot_bytes >= copy->room);
+    log->snapshot_bytes -= copy->room;
     producers_copy_free(copy);
 }
 

@@ -123,10 +123,10 @@ struct producers_copy {
     int64_t offset;              /* of the log up to which it goes */
     struct producers_copy *next; /* for its owner's list */
     uint8_t *data;               /* the file's: header, entries */
-    size_t len;
+    size_t len, room;
 };
 
-/* In no time, however many there are; but the copy before, if it is not whole yet, is filled first. */
+/* In no time, however many there are, unless the copy before is not whole yet: that is filled first. */
 struct producers_copy *producers_copy_begin(struct producers *p, int64_t offset);
 /* Copies some, if any copy is not whole yet. Whether there is more to do: the log may be used in between. */
 bool producers_copy_step(struct producers *p);

@@ -26,8 +26,10 @@ struct producers_copy *producers_copy_begin(struct producers *p, int64_t offset)
 {
     producers_copy_finish(p);
     struct producers_copy *copy = xcalloc(1, sizeof(*copy));
-    *copy = (struct producers_copy){.offset = offset, .len = SNAPSHOT_HEADER};
-    copy->data = xmalloc(SNAPSHOT_HEADER + HASH_COUNT(p->by_id) * SNAPSHOT_ENTRY);
+    *copy = (struct producers_copy){.offset = offset,
+                                    .len = SNAPSHOT_HEADER,
+                                    .room = SNAPSHOT_HEADER + (size_t)HASH_COUNT(p->by_id) * SNAPSHOT_ENTRY};
+    copy->data = xmalloc(copy->room);
     p->copy = copy;
     p->to_copy = p->by_id;
     p->lap = !p->lap;
@@ -57,6 +59,7 @@ void producers_copy_one(struct producers *p, struct producer *x)
         return;
     put_entry(p->copy->data + p->copy->len, x);
     p->copy->len += SNAPSHOT_ENTRY;
+    ensure(p->copy->len <= p->copy->room);
 }
 
 bool producers_copy_step(struct producers *p)

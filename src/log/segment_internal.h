@@ -30,6 +30,7 @@ struct segment {
     struct strbuf aborts; /* what its .txnindex has, as long as it is not in its place yet */
     bool no_aborts;       /* looked for its .txnindex: there is none */
     bool aborts_lost;     /* its .txnindex is to be made again from its batches */
+    bool no_snapshot;     /* of what was known of producers where it begins: it may not be the first */
 };
 
 /* FIND_ERROR: the disk fails; FIND_CORRUPT: it does not, but there is no sound batch where one must be. */

@@ -394,6 +394,29 @@ static void old_snapshots_go_when_newer_ones_are_there(void **state)
     assert_last_is_known(f);
 }
 
+/* Thousands of producers, of which snapshots take longer to write than segments to become full. */
+static void a_segment_without_a_snapshot_is_never_the_first(void **state)
+{
+    struct fixture *f = *state;
+    for (int64_t id = 0; id < SOME; id++)
+        note_batch(&f->log->producers, 1000 + id, -1, 0, 0);
+    fill_segments(f, 4); /* that of the second segment is begun, and not written */
+    assert_ptr_equal(f->log->snapshots->next, NULL);
+    plog_set_high_watermark(f->log, plog_end_offset(f->log));
+    f->log->config.retention_bytes = 1;
+    assert_int_equal(plog_apply_retention(f->log, 1000), 1);
+    assert_int_equal(plog_start_offset(f->log), 15);
+    assert_true(has_snapshot(f, 15));
+    assert_int_equal(plog_apply_retention(f->log, 1000), 0);
+    fill_segments(f, 1);
+    assert_int_equal(plog_apply_retention(f->log, 1000), 3);
+    assert_int_equal(plog_start_offset(f->log), 60);
+    assert_true(has_snapshot(f, 60));
+    assert_last_is_known(f);
+    assert_true(plog_close(f->log));
+    assert_true(has_snapshot(f, 75));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -408,6 +431,7 @@ int main(void)
         CASE(a_log_is_closed_with_all_its_snapshots),
         CASE(a_snapshot_of_what_is_cut_is_not_written),
         CASE(old_snapshots_go_when_newer_ones_are_there),
+        CASE(a_segment_without_a_snapshot_is_never_the_first),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
