@@ -236,7 +236,7 @@ static bool add_listener(struct exporter *e, const char *entry, struct fail *fai
     char name[32] = "";
     if (mark != NULL && (size_t)(mark - entry) < sizeof(name))
         memcpy(name, entry, (size_t)(mark - entry));
-    struct dialect *d = dialect_new(name);
+    struct dialect *d = mark != NULL ? dialect_new(name) : NULL;
     if (d == NULL)
         return fail_set(
             fail,

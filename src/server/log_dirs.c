@@ -233,6 +233,7 @@ static int32_t count_orders(const struct alter_replica_log_dirs_request *in)
 static void sort_orders(struct alteration *a)
 {
     int32_t kept = 0;
+    ensure(a->orders != NULL && a->count >= 0);
     if (a->count > 0)
         qsort(a->orders, (size_t)a->count, sizeof(*a->orders), log_dirs_by_partition);
     for (int32_t i = 0; i < a->count; i++) {

@@ -4,7 +4,7 @@
 #include "cluster/broker_settings.h"
 #include "cluster/view.h"
 #include "cluster/zk.h"
-#include "cluster/zk_bridge_internal.h"
+#include "cluster/zk_frames_internal.h"
 #include "controller/admin.h"
 
 static struct arena arena;
