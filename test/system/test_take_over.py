@@ -78,15 +78,15 @@ def write_new(broker, stage):
     start = 301 + 2 * len(broker.others)  # in the midst of a batch
     ask(broker, "delete_records", [TopicPartition("shortened", 1, start)])
     wait_until(lambda: any(f"shortened 1 {start}" in (d / "log-start-offset-checkpoint").read_text() for d in directories(broker)), "it to be on disk")
+    commit = confluent_kafka.Consumer({"bootstrap.servers": broker.bootstrap, "group.id": "plain"})
+    commit.commit(offsets=[TopicPartition("gzip", p, len(stage), metadata=stage) for p in range(PARTITIONS)], asynchronous=False)
+    commit.close()  # and there are coordinators: librdkafka may wait for ever where a transaction's offsets are what makes them
     for name in ("a", "b"):
         p = transactional(broker, name)
         for outcome in ("commit", "abort", "commit", "abort"):
             write_transaction(p, stage, "transactions", outcome)
     write_transaction(transactional(broker, "left-open"), stage, "open", "open")
     produce(broker, "open", [f"{stage} behind"], "-p", 0)
-    commit = confluent_kafka.Consumer({"bootstrap.servers": broker.bootstrap, "group.id": "plain"})
-    commit.commit(offsets=[TopicPartition("gzip", p, len(stage), metadata=stage) for p in range(PARTITIONS)], asynchronous=False)
-    commit.close()
 
 
 def read(broker, topic, level):
