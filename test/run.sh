@@ -262,6 +262,7 @@ run_sim() { # SEEDS
     echo "== Simulation"
     build_plain test/sim/sim
     run_seeds sim test/sim/sim --seeds "$1" --jobs "$(nproc)"
+    run_seeds sim-size test/sim/sim --size 8000 --brokers 10
 }
 
 # Logs on a disk that fails, likewise.
@@ -365,7 +366,7 @@ list_tests() {
     for file in "$top"/test/unit/test_*.c; do
         sed -n "s/^static void \([a-z0-9_]*\)(void \*\*.*/unit     $(basename "$file")::\1/p" "$file"
     done
-    printf '%-8s %s\n' unit crash fuzz request fuzz records fuzz keystore fuzz rules fuzz sasl fuzz token fuzz http fuzz exporter fuzz log4j hostile hostile sim seeds crash seeds faults faults sim-bites rules soak test_size.py \
+    printf '%-8s %s\n' unit crash fuzz request fuzz records fuzz keystore fuzz rules fuzz sasl fuzz token fuzz http fuzz exporter fuzz log4j hostile hostile sim seeds sim size crash seeds faults faults sim-bites rules soak test_size.py \
         soak test_rolling.py soak test_swap.py soak test_locked_swap.py soak test_tls_scan.py soak test_probes.py soak test_ktls.py soak ktls \
         soak test_security.py soak benchmarks soak packages
     prepare_python >"$logs/python.log" 2>&1 || give_up python "$logs/python.log"

@@ -30,13 +30,18 @@ struct node {
 enum watch_kind { WATCH_DATA, WATCH_CHILDREN };
 
 struct watch_key {
-    int64_t session;
     int32_t kind;
     char path[384];
 };
 
-struct server_watch {
+struct watcher {
+    int64_t session;
+    struct watcher *next;
+};
+
+struct watched { /* a node that somebody watches */
     struct watch_key key;
+    struct watcher *watchers;
     UT_hash_handle hh;
 };
 
@@ -55,8 +60,9 @@ struct session {
 
 static struct node *tree;
 static struct session *sessions;
-static struct server_watch *watches;
+static struct watched *watches;
 static int64_t zxid, next_session = 0x1000;
+static struct ensemble_counts counts;
 
 static void push_notices(struct session *s);
 
@@ -73,16 +79,38 @@ static char *parent_of(const char *path)
     return slash == path ? xstrdup("/") : xstrndup(path, (size_t)(slash - path));
 }
 
+static struct watched *find_watched(const char *path, enum watch_kind kind, bool make)
+{
+    struct watch_key key;
+    struct watched *w;
+    memset(&key, 0, sizeof(key));
+    key.kind = (int32_t)kind;
+    snprintf(key.path, sizeof(key.path), "%s", path);
+    HASH_FIND(hh, watches, &key, sizeof(key), w);
+    if (w != NULL || !make)
+        return w;
+    w = xcalloc(1, sizeof(*w));
+    w->key = key;
+    HASH_ADD(hh, watches, key, sizeof(w->key), w);
+    return w;
+}
+
+static void drop_watched(struct watched *w)
+{
+    HASH_DEL(watches, w);
+    free(w);
+}
+
 static void fire(const char *path, enum watch_kind kind)
 {
-    struct server_watch *w, *tmp;
-    HASH_ITER (hh, watches, w, tmp) {
+    struct watched *w = find_watched(path, kind, false);
+    struct watcher *x, *next, *list = w != NULL ? w->watchers : NULL;
+    if (w != NULL)
+        drop_watched(w);
+    LL_FOREACH_SAFE (list, x, next) {
         struct session *s;
-        if (w->key.kind != (int32_t)kind || strcmp(w->key.path, path) != 0)
-            continue;
-        HASH_FIND(hh, sessions, &w->key.session, sizeof(int64_t), s);
-        HASH_DEL(watches, w);
-        free(w);
+        HASH_FIND(hh, sessions, &x->session, sizeof(int64_t), s);
+        free(x);
         if (s == NULL)
             continue;
         struct notice *n = xcalloc(1, sizeof(*n));
@@ -94,18 +122,30 @@ static void fire(const char *path, enum watch_kind kind)
 
 static void watch(struct session *s, const char *path, enum watch_kind kind)
 {
-    struct watch_key key;
-    struct server_watch *w;
-    memset(&key, 0, sizeof(key));
-    key.session = s->id;
-    key.kind = (int32_t)kind;
-    snprintf(key.path, sizeof(key.path), "%s", path);
-    HASH_FIND(hh, watches, &key, sizeof(key), w);
-    if (w != NULL)
-        return;
-    w = xcalloc(1, sizeof(*w));
-    w->key = key;
-    HASH_ADD(hh, watches, key, sizeof(w->key), w);
+    struct watched *w = find_watched(path, kind, true);
+    struct watcher *x;
+    LL_FOREACH (w->watchers, x)
+        if (x->session == s->id)
+            return;
+    x = xcalloc(1, sizeof(*x));
+    x->session = s->id;
+    LL_APPEND(w->watchers, x);
+}
+
+static void forget_watches(const struct session *s)
+{
+    struct watched *w, *next_watched;
+    struct watcher *x, *next;
+    HASH_ITER (hh, watches, w, next_watched) {
+        LL_FOREACH_SAFE (w->watchers, x, next) {
+            if (x->session != s->id)
+                continue;
+            LL_DELETE(w->watchers, x);
+            free(x);
+        }
+        if (w->watchers == NULL)
+            drop_watched(w);
+    }
 }
 
 static void set_data(struct node *n, struct bytes data)
@@ -317,6 +357,22 @@ static bool is_prepared(const struct zk_op *ops, size_t i)
     return found;
 }
 
+static void count_operations(const struct zk_op *ops, size_t count)
+{
+    counts.requests++;
+    for (size_t i = 0; i < count; i++) {
+        bool writes = ops[i].kind == ZK_CREATE || ops[i].kind == ZK_SET || ops[i].kind == ZK_DELETE;
+        counts.writes += writes;
+        counts.reads += !writes;
+        counts.bytes += (int64_t)strlen(ops[i].path) + MAX(ops[i].data.len, 0);
+    }
+}
+
+struct ensemble_counts ensemble_count(void)
+{
+    return counts;
+}
+
 /* All of them or none. */
 static void execute(struct session *s, const struct zk_op *ops, size_t count, struct outcome *out)
 {
@@ -351,16 +407,10 @@ static void execute(struct session *s, const struct zk_op *ops, size_t count, st
 
 static void end_session(struct session *s)
 {
-    struct server_watch *w, *next_watch;
     struct node *n, *next_node;
     struct notice *t, *next_notice;
     HASH_DEL(sessions, s);
-    HASH_ITER (hh, watches, w, next_watch) {
-        if (w->key.session != s->id)
-            continue;
-        HASH_DEL(watches, w);
-        free(w);
-    }
+    forget_watches(s);
     zxid++;
     HASH_ITER (hh, tree, n, next_node)
         if (n->owner == s->id)
@@ -563,6 +613,7 @@ static void on_server(void *arg)
     s->heard_us = sim_now_us();
     if (p->request != NULL) {
         p->outcomes = xcalloc(p->count, sizeof(*p->outcomes));
+        count_operations(p->ops, p->count);
         execute(s, p->ops, p->count, p->outcomes);
     }
     to_client(p);

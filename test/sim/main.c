@@ -3,6 +3,7 @@
  *
  *     sim [--seeds N] [--from S] [--jobs J] [--first]   many, each in a process of its own; until one fails
  *     sim --seed S [--trace]                            one again, exactly
+ *     sim --size PARTITIONS [--brokers B]               what is sent in a large cluster
  */
 #include <getopt.h>
 #include <inttypes.h>
@@ -768,9 +769,11 @@ int main(int argc, char **argv)
                                             {"seed", required_argument, NULL, 's'},
                                             {"trace", no_argument, NULL, 't'},
                                             {"first", no_argument, NULL, '1'},
+                                            {"size", required_argument, NULL, 'z'},
+                                            {"brokers", required_argument, NULL, 'b'},
                                             {NULL, 0, NULL, 0}};
     uint64_t from = 1, count = 100, seed = 0;
-    int jobs = 2, opt;
+    int jobs = 2, size = 0, of_size = 20, opt;
     bool one = false, until_first = false;
     while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
         switch (opt) {
@@ -793,11 +796,19 @@ int main(int argc, char **argv)
         case '1':
             until_first = true;
             break;
+        case 'z':
+            size = atoi(optarg);
+            break;
+        case 'b':
+            of_size = atoi(optarg);
+            break;
         default:
             return 2;
         }
     }
     logger_set(LOGGER_ROOT, trace ? LEVEL_INFO : LEVEL_FATAL);
+    if (size > 0)
+        return size_run(size, of_size);
     if (!one)
         return run_many(from, count, jobs, until_first);
     run(seed);

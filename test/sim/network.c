@@ -12,9 +12,16 @@
 #include "protocol/wire.h"
 #include "sim.h"
 
-enum { TO_SERVER, TO_CLIENT, CORRELATION_AT = 8, RETRANSMIT_US = 30000 };
+enum { TO_SERVER, TO_CLIENT, CORRELATION_AT = 8, RETRANSMIT_US = 30000, MOST_KEYS = 128 };
 
 static bool cuts[MAX_PROCESSES][MAX_PROCESSES];
+static struct network_count counts[MOST_KEYS];
+
+struct network_count network_count(int16_t key)
+{
+    ensure(key >= 0 && key < MOST_KEYS);
+    return counts[key];
+}
 
 void network_cut(struct process *from, struct process *to, bool cut)
 {
@@ -284,6 +291,9 @@ void client_send(struct client *c, struct strbuf *frame, struct client_call *cal
     }
     uint8_t *copy = xmalloc(frame->len - 4);
     memcpy(copy, frame->p + 4, frame->len - 4);
+    struct network_count *n = &counts[be16_get(copy)];
+    n->requests++;
+    n->bytes += (int64_t)frame->len;
     link_send(c->link, TO_SERVER, copy, frame->len - 4);
     strbuf_deinit(frame);
     if (c->first == call)

@@ -4,7 +4,8 @@
  *
  * world.c has time and the loops (base/loop.h, clock.h, workers.h), network.c the connections (net/net.h), ensemble.c
  * ZooKeeper (cluster/zk.h), ../disk the files (log/file.h), client.c producers and readers, main.c what
- * goes wrong and what must hold. The brokers are linked against these instead of the real ones, from broker_run() on.
+ * goes wrong and what must hold, size.c what large clusters send. The brokers are linked against these instead of the
+ * real ones, from broker_run() on.
  */
 #ifndef BARNABAS_SIM_H
 #define BARNABAS_SIM_H
@@ -27,7 +28,7 @@ struct process {
     struct watch *signals; /* that its main waits for */
 };
 
-enum { MAX_PROCESSES = 8 };
+enum { MAX_PROCESSES = 128 };
 
 extern struct process *sim_process; /* whose code runs now; NULL: the world's own */
 
@@ -65,6 +66,11 @@ bool network_is_cut(const struct process *from, const struct process *to);
 void network_forget(struct process *p); /* it has died: its connections are gone */
 int64_t network_latency_us(void);
 
+struct network_count { /* what was sent since the beginning, by all */
+    int64_t requests, bytes;
+};
+struct network_count network_count(int16_t key); /* of an API */
+
 /* ---- ensemble.c ---- */
 
 extern struct process sim_zookeeper;
@@ -77,6 +83,12 @@ void ensemble_delete(const char *path);
 const char *ensemble_get(const char *path);                    /* NULL: no such node */
 bool ensemble_owns(const struct process *p, const char *path); /* by the session that it has now */
 
+struct ensemble_counts { /* what was carried out since the beginning, for all */
+    int64_t requests;    /* a transaction is one */
+    int64_t reads, writes, bytes;
+};
+struct ensemble_counts ensemble_count(void);
+
 /* ---- disk.c ---- */
 
 void sim_lose_power(const struct process *p); /* what was not synced may be lost */
@@ -84,5 +96,10 @@ bool sim_has_file(const struct process *p, const char *name);
 void sim_lose_index(const struct process *p); /* one of a segment, if there is any */
 /* The bytes of all segments of a partition, concatenated; free with free(). */
 uint8_t *sim_log(const struct process *p, const char *topic, int partition, size_t *len);
+
+/* ---- size.c ---- */
+
+/* What events cost in a cluster of that size, and whether that grows with what changes only: 0 if so. */
+int size_run(int partitions, int brokers);
 
 #endif
