@@ -36,7 +36,8 @@ enum zk_result {
 
 enum zk_kind { ZK_GET, ZK_CHILDREN, ZK_EXISTS, ZK_CREATE, ZK_SET, ZK_DELETE, ZK_CHECK, ZK_PROTECT };
 
-enum { ZK_ANY_VERSION = -1, ZK_MOST_TOGETHER = 16 };
+/* A multi is one sync of a server's log, however many operations it has; these stay far from the most that it takes. */
+enum { ZK_ANY_VERSION = -1, ZK_MOST_TOGETHER = 128 };
 
 /*
  * What a request may have of data. A server hangs up on those of more than its jute.maxbuffer, 1048575 bytes, and would

@@ -4,8 +4,9 @@
  *
  * A broker that is back brings a request with all that its leaders have of it, which may be ten thousands of
  * partitions. They are taken in pieces, a turn of the loop each, and several are written in one transaction. Where that
- * fails, as one of them was written by somebody else meanwhile, nothing of it was done: the others are written again,
- * each alone, so that they do not suffer from it. What is there instead of our own is read, and decides.
+ * fails, as one of them was written by somebody else meanwhile, nothing of it was done: the others are written again
+ * without it, and if that fails, too, each alone, so that they do not suffer from it. What is there instead of our own
+ * is read, and decides.
  */
 #include <inttypes.h>
 
@@ -101,7 +102,7 @@ static enum kafka_error judge(struct controller *c, const struct ctl_partition *
 struct writing {
     struct ctl_partition *partition;
     struct partition_znode next; /* what is to be there; its version is that of what it replaces */
-    bool alone;                  /* it is written in a transaction of its own */
+    int tries;                   /* of which the last is in a transaction of its own */
     struct alter_partition_response_partition_data *answer;
 };
 
@@ -132,10 +133,27 @@ static void take_conflict(struct controller *c, struct zk_batch *b, const struct
     }
 }
 
+enum { MOST_TRIES = 3 };
+
 static void isr_write(struct controller *c, struct zk_batch *b, struct ctl_multi *m, struct writing *w)
 {
-    w->alone = m == NULL;
-    write_state(c, b, m, w->partition, &w->next, w->next.version)->owner = w;
+    w->tries++;
+    ensure(w->tries <= MOST_TRIES);
+    write_state(c, b, w->tries < MOST_TRIES ? m : NULL, w->partition, &w->next, w->next.version)->owner = w;
+}
+
+/* Where one beside it was in the way. Its operation is nobody's any more. */
+static void write_again(struct controller *c, struct zk_batch *b, struct zk_batch *next)
+{
+    struct ctl_multi m = {0};
+    struct zk_op *op;
+    ZK_OWNED_FOREACH (b, op) {
+        struct writing *w = op->owner;
+        if (op->result != ZK_UNDONE || w->tries == MOST_TRIES)
+            continue;
+        isr_write(c, next, &m, w);
+        op->owner = NULL;
+    }
 }
 
 /* `next` gets what is to be done about it then. */
@@ -143,10 +161,6 @@ static void take_write(struct controller *c, struct zk_batch *b, const struct zk
 {
     struct writing *w = set->owner;
     struct ctl_partition *p = w->partition;
-    if (set->result == ZK_UNDONE && !w->alone) { /* one beside it was in the way */
-        isr_write(c, next, NULL, w);
-        return;
-    }
     if (partition_take_written(p, &b->arena, set)) {
         take_isr(c, p, w->answer);
     } else {
@@ -162,6 +176,7 @@ static void isr_on_answers(struct controller *c, struct zk_batch *b)
 {
     struct zk_batch *next = ctl_batch();
     const struct zk_op *op;
+    write_again(c, b, next);
     ZK_OWNED_FOREACH (b, op) {
         if (op->kind == ZK_GET)
             take_conflict(c, b, op);
