@@ -600,6 +600,14 @@ static void catch_signals(struct broker *b)
 
 /* ---- The whole ---- */
 
+/* With Kafka's default of 10 a controller that takes office waits for thousands of answers, one behind the other. */
+static int32_t most_in_flight(const struct broker_config *config)
+{
+    enum { UNLESS_GIVEN = 100 };
+    bool given = config_raw(config, "zookeeper.max.in.flight.requests") != NULL;
+    return given ? config->zookeeper_max_in_flight_requests : UNLESS_GIVEN;
+}
+
 static void broker_start(struct broker *b)
 {
     const struct broker_config *c = b->config;
@@ -625,7 +633,7 @@ static void broker_start(struct broker *b)
                             .connect = c->zookeeper_connect,
                             .metrics = b->services.metrics,
                             .session_timeout_ms = c->zookeeper_session_timeout_ms,
-                            .max_in_flight = c->zookeeper_max_in_flight_requests,
+                            .max_in_flight = most_in_flight(c),
                             .changed = broker_on_changed,
                             .session_started = on_session_started,
                             .session_expired = on_session_expired,
