@@ -174,13 +174,18 @@ void send_request(int fd, int16_t key, int16_t version, const void *request)
     writer_deinit(&w);
 }
 
-void take_answer(int fd, int16_t key, int16_t version, void *response, struct strbuf *frame, struct arena *a)
+void read_answer(struct bytes frame, int16_t key, int16_t version, void *response, struct arena *a)
 {
     struct reader r;
-    reader_init(&r, read_frame(fd, frame), a);
+    reader_init(&r, frame, a);
     read_header(&r, key, version);
     if (!message_read(api_spec(key)->response, &r, version, response))
         die("an answer to %s that cannot be read", api_spec(key)->name);
+}
+
+void take_answer(int fd, int16_t key, int16_t version, void *response, struct strbuf *frame, struct arena *a)
+{
+    read_answer(read_frame(fd, frame), key, version, response, a);
 }
 
 void ask_metadata(int fd, const char *topic, struct metadata_response *out, struct strbuf *frame, struct arena *a)

@@ -19,10 +19,11 @@ void begin_frame(struct writer *w, int16_t key, int16_t version);
 void end_frame(struct writer *w);
 
 /*
- * A request of any API and the answer to it, as the structs of that API's messages. The answer points into `frame`; its
- * arrays lie in `a`.
+ * A request of any API and the answer to it, as the structs of that API's messages. The answer points into `frame`,
+ * which has no length any more; its arrays lie in `a`.
  */
 void send_request(int fd, int16_t key, int16_t version, const void *request);
+void read_answer(struct bytes frame, int16_t key, int16_t version, void *response, struct arena *a);
 void take_answer(int fd, int16_t key, int16_t version, void *response, struct strbuf *frame, struct arena *a);
 
 /* What is known of a topic, as of now. */
