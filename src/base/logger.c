@@ -1,4 +1,14 @@
-/* Which loggers there are, and what they let through. Lines are written in logger_line.c. */
+/*
+ * Which loggers there are, and what they let through. Lines are written in logger_line.c.
+ *
+ * Each file that logs has a place, whose level is worked out when a setting changes, so that a line which is not
+ * written costs one comparison. The first of these that has a level counts, here for src/log/segment.c:
+ *
+ *     log.segment, log                                           the file and the folder, for who knows this program
+ *     org.apache.kafka.storage.internals.log.LogSegment          what Apache's class would be called
+ *     org.apache.kafka.storage.internals.log, ..., org           and those above it
+ *     root
+ */
 #include "base/logger.h"
 
 #include <stdio.h>
@@ -193,6 +203,7 @@ static void resolve_place(struct log_place *p)
     if (is_of_file(p) && folder_of(p->own, folder))
         verdict_ask(&v, folder);
     verdict_ask_upwards(&v, p->name);
+    ensure(v.level >= 0); /* the root always has a level, and is asked last */
     atomic_store(&p->level, v.level);
     atomic_store(&p->outlets, v.outlets);
 }
@@ -208,6 +219,7 @@ static int level_of_logger(const struct logger *l)
         row = row != NULL ? row : row_of(folder);
     }
     verdict_ask_upwards(&v, row != NULL ? row->logger : l->name);
+    ensure(v.level >= 0);
     return v.level;
 }
 
@@ -298,5 +310,6 @@ bool logger_parse_level(const char *name, enum log_level *out)
 
 const char *logger_level_name(enum log_level level)
 {
+    ensure((size_t)level < ARRAY_LEN(level_names));
     return level_names[level];
 }

@@ -1,3 +1,17 @@
+/*
+ * A loop's turn: libev's poll returns, timers and descriptors have their callbacks, the mailbox is emptied, and the
+ * thread falls asleep in the next poll.
+ *
+ * A visit saves waking the thread up, where two loops have to do with each other all the time:
+ *
+ *     visitor's thread                                  loop's thread
+ *     posts a message, and finds the loop ASLEEP        sleeps in the kernel
+ *     makes it ATTENDED, and delivers the message       may wake up for a descriptor: then it waits
+ *     finds nothing more, makes it ASLEEP again         sleeps on; or it is AWAKE, if it has waited
+ *
+ * A timer or a watch that the visitor has started is none that the sleeping thread knows to wait for: it is woken up
+ * after the visit, to begin another poll.
+ */
 #include "base/loop.h"
 
 #include <ev.h>
@@ -138,6 +152,7 @@ static void loop_count_sleep(struct loop *loop)
 {
     int64_t idle_us = atomic_load_explicit(&loop->idle_us, memory_order_relaxed);
     int64_t asleep_us = atomic_load_explicit(&loop->asleep_us, memory_order_relaxed);
+    ensure(asleep_us > 0); /* who wakes up has fallen asleep */
     atomic_store_explicit(&loop->asleep_us, 0, memory_order_relaxed);
     atomic_store_explicit(&loop->idle_us, idle_us + loop->turn.began_us - asleep_us, memory_order_relaxed);
     atomic_store_explicit(&loop->wakes, loop_wakes(loop) + 1, memory_order_relaxed);
@@ -294,6 +309,7 @@ void loop_run(struct loop *loop)
     turns_make_short();
     turn_begin(loop);
     ev_run(loop->ev, 0);
+    ensure(current == loop && loop->presence == AWAKE); /* no visit outlasts the turn that it was made in */
     turn_end(loop);
     current = NULL;
     atomic_store(&loop->running, false);
@@ -339,6 +355,7 @@ void loop_post(struct loop *loop, struct message *m)
 static bool loop_leave(struct loop *loop, int rounds)
 {
     lock_take(&loop->lock);
+    ensure(current != loop);
     ensure(loop->presence == ATTENDED); /* nobody else has it before the visitor has left */
     bool more = loop->first != NULL;
     bool stays = more && rounds < VISIT_ROUNDS && !loop->waiting;
@@ -394,6 +411,7 @@ static void loop_on_timer(struct ev_loop *ev UNUSED, struct ev_timer *w, int eve
     struct loop *loop = t->loop;
     void (*fire)(struct timer *) = t->fire;
     int64_t left = t->due_us - clock_mono_us();
+    ensure(current == loop); /* visitors deliver messages: timers and descriptors are its own thread's */
     if (left > 0) {
         arm(t, left);
         return;
@@ -441,6 +459,7 @@ static void on_io(struct ev_loop *ev UNUSED, struct ev_io *io, int events)
     struct watch *w = (struct watch *)(void *)io;
     struct loop *loop = w->loop;
     void (*ready)(struct watch *, int) = w->ready;
+    ensure(current == loop && w->events != WATCH_NONE);
     ready(w, (events & EV_READ ? WATCH_READ : 0) | (events & EV_WRITE ? WATCH_WRITE : 0));
     TURN_NOTE(loop, ready);
 }

@@ -30,11 +30,13 @@ static struct rate_sample *rate_advance(struct rate *r, const struct rate_window
         rate_add_sample(r, now_ms);
     else
         rate_sample_reset(&r->samples[r->current], now_ms);
+    ensure(r->count <= w->samples + 1); /* a rate has one window all its life */
     return &r->samples[r->current];
 }
 
 void rate_record(struct rate *r, const struct rate_window *w, double amount, int64_t now_ms)
 {
+    ensure(w->samples >= 1 && w->sample_ms >= 1);
     if (r->count == 0)
         rate_add_sample(r, now_ms);
     struct rate_sample *s = &r->samples[r->current];

@@ -12,6 +12,7 @@ void recent_lines_keep(const struct log_line *l)
         return;
     lock_take(&lock);
     struct recent_line *to = &lines[kept++ % RECENT_LINES];
+    ensure(l->text.len >= 0);
     to->level = l->level;
     to->ms = l->ms;
     to->logger = l->logger;

@@ -9,6 +9,7 @@ struct str_entry {
 bool str_set_has(const struct str_set *s, struct str text)
 {
     struct str_entry *e;
+    ensure(text.len >= 0);
     HASH_FIND(hh, s->table, text.p != NULL ? text.p : "", (size_t)text.len, e);
     return e != NULL;
 }

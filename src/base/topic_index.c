@@ -38,7 +38,8 @@ void topic_index_add(struct topic_index *x, const char *topic, struct topic_link
 void topic_index_remove(struct topic_index *x, struct topic_link *link)
 {
     struct topic_entry *e = link->topic;
-    ensure(e != NULL);
+    ensure(e != NULL && e->links != NULL);
+    ensure(topic_entry_find(x, e->name) == e); /* of this index, not of another */
     DL_DELETE(e->links, link);
     *link = (struct topic_link){0};
     if (e->links != NULL)

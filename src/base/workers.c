@@ -38,6 +38,7 @@ static void note_idle(struct workers *w, int change)
     w->idle_us += w->idle * (now_us - w->idle_then_us);
     w->idle_then_us = now_us;
     w->idle += change;
+    ensure(w->idle >= 0 && w->idle <= w->running); /* a thread that is one too many is in neither */
 }
 
 /* Waits until there is a job, or an end. Whether the thread is one too many. */

@@ -334,6 +334,7 @@ static void bean_name_keys(struct bean *b, struct bean_walk *w, const struct bea
     const char *at = w->texts.p;
     for (int i = 0; i < b->key_count; at += b->keys[i++].value.len)
         b->keys[i].value.p = at;
+    ensure(at == w->texts.p + w->texts.len);
 }
 
 static bool yield(struct bean_walk *w, int64_t id, enum bean_kind kind, const struct bean_name *name, const void *of)
@@ -438,6 +439,7 @@ static void visit_end(struct metrics *m, const struct bean_walk *w)
     lock_take(&m->lock);
     if (w->only == NULL && w->wants == NULL && !w->over)
         m->counts = w->counts;
+    ensure(m->visits > 0);
     if (--m->visits == 0)
         pthread_cond_broadcast(&m->visited);
     lock_release(&m->lock);
@@ -496,14 +498,17 @@ void metrics_free(struct metrics *m)
 
 int64_t metrics_ids(struct metrics *m, int count)
 {
+    ensure(count >= 0);
     return atomic_fetch_add_explicit(&m->next_id, count, memory_order_relaxed);
 }
 
 void metrics_add_source(struct metrics *m, struct bean_source *s)
 {
+    ensure(s->visit != NULL && s->next == NULL); /* it is in no registry yet */
     lock_take(&m->lock);
     DL_APPEND(m->sources, s);
     m->source_count++;
+
     lock_release(&m->lock);
 }
 
@@ -512,6 +517,7 @@ void metrics_remove_source(struct metrics *m, struct bean_source *s)
     lock_take(&m->lock);
     DL_DELETE(m->sources, s);
     m->source_count--;
+    ensure((m->sources == NULL) == (m->source_count == 0));
     while (m->visits > 0)
         lock_wait(&m->lock, &m->visited);
     lock_release(&m->lock);

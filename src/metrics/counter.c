@@ -22,6 +22,7 @@ static pthread_key_t ending; /* its value is the cells of a thread, which gives 
 static void cells_give_back(void *cells)
 {
     struct cells *mine = cells;
+    ensure(atomic_load_explicit(&mine->taken, memory_order_relaxed));
     cells_mine = NULL;
     atomic_store_explicit(&mine->taken, false, memory_order_release);
 }
@@ -102,6 +103,7 @@ void counter_deinit(struct counter *c)
     lock_take(&numbers_lock);
     spare_cells = xgrow(spare_cells, spare_count + 1, &spare_cap, sizeof(*spare_cells));
     spare_cells[spare_count++] = c->cell;
+    ensure(c->cell < next_cell && spare_count < next_cell); /* each is given back once */
     lock_release(&numbers_lock);
     c->cell = 0;
 }

@@ -22,6 +22,10 @@ struct share {
 
 /* ---- Buckets ---- */
 
+/*
+ * Each row is a power of two in sixteen parts. 1000 lies between 2^9 and 2^10: row 9 - 3, and there in column 15, of
+ * 992 to 1023, as each part is 32 wide. Row 0 has the numbers below 16 themselves.
+ */
 struct bucket {
     int row, column;
 };
@@ -87,6 +91,7 @@ static struct share *share_mine(const struct histogram *h)
 
 static _Atomic int64_t *share_bucket(struct share *s, struct bucket b)
 {
+    ensure(b.row >= 0 && b.row < HISTOGRAM_ROWS);
     _Atomic int64_t *row = atomic_load_explicit(&s->rows[b.row], memory_order_relaxed);
     if (row == NULL) {
         row = xcalloc(HISTOGRAM_SUB_BUCKETS, sizeof(*row));
@@ -176,10 +181,12 @@ static struct histogram_rows *histogram_rows(const struct histogram *h)
 
 void histogram_tick(struct histogram *h, int64_t now_us)
 {
+    ensure(lock_is_held(&h->metrics->lock));
     if (now_us < h->due_us)
         return;
     h->due_us = now_us + window_us;
     int64_t count = histogram_total(h).count;
+    ensure(count >= h->windowed); /* a thread that ends leaves what it has counted */
     if (count == h->windowed)
         return; /* what came last is still to be seen */
     h->windowed = count;

@@ -65,6 +65,7 @@ static void move_average(_Atomic double *average, bool first, double now, double
 void meter_tick(struct meter *m, int64_t now_us)
 {
     static const double minutes[] = {1, 5, 15};
+    ensure(lock_is_held(&m->metrics->lock));
     for (; m->due_us <= now_us; m->due_us += tick_us) {
         int64_t count = meter_count(m);
         double now = (double)(count - m->ticked) * 1e6 / (double)tick_us;

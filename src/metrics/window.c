@@ -72,6 +72,7 @@ static int64_t window_total(const struct window *w)
 
 void window_tick(struct window *w, int64_t now_us)
 {
+    ensure(lock_is_held(&w->metrics->lock));
     int64_t sum = window_total(w), events = w->total == NULL ? counter_read(&w->events) : sum;
     w->now_us = now_us;
     if (events != w->seen_events)
