@@ -1,3 +1,8 @@
+/*
+ * What there is to say is kept back until it is more than one piece. If it ends before that, its length is known and
+ * stands in the head. Else it goes out in chunks, zipped if the client takes that; to a client of HTTP/1.0, which knows
+ * no chunks, until the connection ends.
+ */
 #include "http/http_answer.h"
 
 #include <errno.h>
@@ -64,6 +69,7 @@ static void answer_put(struct http_answer *a, const void *data, size_t len)
 static void send_piece(struct http_answer *a)
 {
     char size[24];
+    ensure(a->said && a->piece.len <= HTTP_PIECE);
     if (a->piece.len == 0)
         return;
     if (a->in_chunks)
@@ -105,6 +111,7 @@ enum { LENGTH_OPEN = -1, NO_BODY = -2 };
 
 static void send_head(struct http_answer *a, int64_t length)
 {
+    ensure(a->begun && !a->said && length >= NO_BODY);
     if (length != LENGTH_OPEN)
         a->in_chunks = a->zips = false;
     else if (!a->in_chunks)
@@ -132,7 +139,7 @@ void http_answer_begin(struct http_answer *a, struct transport *t, const struct 
 
 void http_status(struct http_answer *a, int status, const char *content_type)
 {
-    ensure(!a->begun);
+    ensure(!a->begun && status >= 200 && status < 600);
     a->begun = true;
     a->status = status;
     strbuf_printf(&a->head,

@@ -1,3 +1,10 @@
+/*
+ * A connection reads on the loop, at most so long from a request's first byte to its last. Then a worker has it, with
+ * its socket, until all of the answer is out or the peer has gone; the loop only notes what comes meanwhile, that the
+ * server stops, say. What has come behind the request is the next one.
+ *
+ * When all places are taken, those go that have done nothing for the longest time, if they are not being answered.
+ */
 #include "http/http_server.h"
 
 #include <errno.h>
@@ -70,6 +77,7 @@ struct http_server {
 
 static void http_free(struct http_connection *c)
 {
+    ensure(!c->answering); /* or a worker has what is freed here */
     handshake_abandon(c->handshake);
     watch_set(&c->watch, WATCH_NONE);
     timer_stop(&c->timer);
@@ -78,6 +86,7 @@ static void http_free(struct http_connection *c)
     arena_deinit(&c->arena);
     DL_DELETE(c->server->connections, c);
     c->server->connection_count--;
+    ensure(c->server->connection_count >= 0);
     free(c);
 }
 
@@ -122,11 +131,13 @@ static void http_run(struct job *job)
 static void http_on_answered(struct message *m)
 {
     struct http_connection *c = CONTAINER_OF(m, struct http_connection, job.done);
+    ensure(c->answering);
     c->answering = false;
     if (!c->goes_on || c->ends || c->server->stopping) {
         http_free(c);
         return;
     }
+    ensure(c->taken <= c->in.len);
     memmove(c->in.p, c->in.p + c->taken, c->in.len - c->taken);
     c->in.len -= c->taken;
     arena_deinit(&c->arena);
@@ -138,6 +149,7 @@ static void http_on_answered(struct message *m)
 
 static void http_answer(struct http_connection *c, int refused)
 {
+    ensure(!c->answering && !c->ends);
     c->answering = true;
     c->refused = refused;
     watch_set(&c->watch, WATCH_NONE);
@@ -249,6 +261,7 @@ static void http_on_shaken(void *ctx, const struct handshake_result *result)
 
 static void http_shake(struct http_connection *c)
 {
+    ensure(c->handshake == NULL && !c->answering);
     watch_set(&c->watch, WATCH_NONE);
     c->handshake = handshake_start(&c->transport, c->server->quick, c->server->thread.loop, NULL, http_on_shaken, c);
 }

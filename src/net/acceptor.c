@@ -1,4 +1,16 @@
-/* Listening sockets, and the limits on how many connections they let in. */
+/*
+ * Listening sockets, and the limits on how many connections they let in. Who comes has to pass, in this order:
+ *
+ *     max.connections                        or nobody is accepted for a moment: they wait in the kernel's queue
+ *     handshakes that are under way          the same, for a shorter one
+ *     max.connection.creation.rate           the same, for as long as the rate is above that
+ *     descriptors that are kept back         accepted, and closed
+ *     connection_creation_rate (KIP-612)     accepted, left without a word for a while, then closed
+ *     max.connections.per.ip                 accepted, and closed
+ *
+ * What is let in goes to the network loops in turn. All of this is on loop 0, but for the counts, which connections
+ * give back on their own loops, and the limits, which may be set on any thread.
+ */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -206,6 +218,7 @@ static void ip_pace_free(struct ip_counts *ips, struct ip_pace *p)
 
 static void drop_old_paces(struct ip_counts *ips, int64_t now)
 {
+    ensure(lock_is_held(&ips->lock));
     while (ips->paces != NULL && (now - ips->paces->used_ms > PACE_KEPT_MS || HASH_COUNT(ips->paces) > MOST_PACES))
         ip_pace_free(ips, ips->paces);
 }
@@ -279,6 +292,7 @@ struct address_rate *acceptors_address_rates(struct net_server *s, struct metric
 static void late_close(struct late_close *l)
 {
     struct ip_counts *ips = l->acceptor->server->ips;
+    ensure(loop_is_mine(l->acceptor->server->loops[0].loop) && ips->late_count > 0);
     timer_stop(&l->timer);
     close(l->fd);
     DL_DELETE(ips->late, l);
@@ -296,6 +310,7 @@ static void on_late(struct timer *t)
 static void close_late(struct acceptor *a, int fd, int32_t delay)
 {
     struct ip_counts *ips = a->server->ips;
+    ensure(delay > 0);
     log_info_limited(&refusals, "Rejected a connection: its address comes too often (connection_creation_rate)");
     if (ips->late_count >= MOST_LATE) {
         close(fd);
@@ -351,11 +366,14 @@ static void ip_leave(struct net_server *s, const struct sockaddr_storage *addr)
 
 void acceptors_release(struct net_server *s, const struct listener *listener, const struct sockaddr_storage *addr)
 {
+    int before = 0;
     ip_leave(s, addr);
     for (int i = 0; i < s->acceptor_count; i++)
         if (s->acceptors[i].listener == listener)
-            atomic_fetch_sub(&s->acceptors[i].count, 1);
-    atomic_fetch_sub(&s->connection_count, 1);
+            before = atomic_fetch_sub(&s->acceptors[i].count, 1);
+    ensure(before > 0);
+    int all = atomic_fetch_sub(&s->connection_count, 1);
+    ensure(all > 0);
 }
 
 static void acceptor_deliver(struct message *m)
@@ -566,6 +584,7 @@ bool acceptors_bind(struct net_server *s, struct fail *fail)
 
 void acceptors_watch(struct net_server *s, bool on)
 {
+    ensure(loop_is_mine(s->loops[0].loop));
     for (int i = 0; i < s->acceptor_count; i++) {
         s->acceptors[i].on = on;
         watch_set(&s->acceptors[i].watch, on ? WATCH_READ : WATCH_NONE);
@@ -597,6 +616,7 @@ void net_server_set_tls(struct net_server *s, int i, struct tls_context *context
 
 int64_t acceptor_certificate_end(struct net_server *s, int listener)
 {
+    ensure(listener >= 0 && listener < s->acceptor_count);
     lock_take(&s->ips->lock);
     const struct tls_context *context = s->acceptors[listener].tls;
     int64_t end = context != NULL ? tls_context_end(context) : 0;
@@ -613,6 +633,7 @@ int net_server_port(const struct net_server *s, int i)
 void acceptors_free(struct net_server *s)
 {
     for (int i = 0; i < s->acceptor_count; i++) {
+        ensure(atomic_load(&s->acceptors[i].count) == 0);
         close(s->acceptors[i].fd);
         tls_context_unref(s->acceptors[i].tls);
     }

@@ -21,11 +21,13 @@ static void exchange_free(struct exchange *x)
     const struct net_handler *handler = &c->owner->server->handler;
     ensure(x->answered && x->parked);
     ensure(x->frame == NULL);
-    atomic_fetch_sub(&c->owner->unsent_answers, 1);
+    int unsent = atomic_fetch_sub(&c->owner->unsent_answers, 1);
+    ensure(unsent > 0);
     if (x->account.of != NULL && handler->ended != NULL)
         handler->ended(handler->ctx, x);
     outgoing_deinit(&x->out);
-    atomic_fetch_sub(&c->owner->server->live_exchanges, 1);
+    int live = atomic_fetch_sub(&c->owner->server->live_exchanges, 1);
+    ensure(live > 0);
     free(x);
     connection_unref(c);
 }
@@ -52,7 +54,8 @@ static void exchange_request_free(struct exchange *x)
 {
     struct net_server *s = x->conn->owner->server;
     exchange_park(x);
-    atomic_fetch_sub(&s->live_bytes, x->frame_len);
+    int64_t before = atomic_fetch_sub(&s->live_bytes, x->frame_len);
+    ensure(before >= x->frame_len);
     free(x->frame);
     x->frame = NULL;
     x->frame_len = 0;
@@ -275,7 +278,8 @@ void exchange_park(struct exchange *x)
     if (x->parked)
         return;
     x->parked = true;
-    atomic_fetch_sub(&x->conn->owner->server->open_exchanges, 1);
+    int before = atomic_fetch_sub(&x->conn->owner->server->open_exchanges, 1);
+    ensure(before > 0);
 }
 
 void exchange_hold(struct exchange *x)

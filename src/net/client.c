@@ -1,4 +1,16 @@
-/* The asking side of a connection. */
+/*
+ * The asking side of a connection.
+ *
+ *     nothing ─ first call ─► looking up ─► connecting ─► shaking hands, with TLS ─► logging in, with SASL ─► connected
+ *
+ * Calls that are made before it is connected wait in `out`, and their deadlines run. An address that cannot be reached,
+ * or not in time, is followed by the host's next one; when none is left, and when the connection breaks, all open calls
+ * fail, and the next call begins anew. Who is refused, by certificate or password, would be at another address, too:
+ * the calls fail at once.
+ *
+ * Whoever is called back may free the client, disconnect it, or call again. While a callback runs `in_use` is set, so
+ * that the memory goes when the last of them has returned.
+ */
 #include <errno.h>
 #include <inttypes.h>
 #include <netinet/in.h>
@@ -126,6 +138,7 @@ static void release(struct client *c)
 static bool fail_calls(struct client *c)
 {
     bool outer = c->in_use;
+    ensure(loop_is_mine(c->options.loop));
     c->in_use = true;
     struct client_call *calls = c->first;
     c->first = NULL;
@@ -323,6 +336,7 @@ static void take_addresses(struct client *c, struct addresses *found)
 static void client_on_looked_up(void *ctx, struct addresses *found)
 {
     struct client *c = ctx;
+    ensure(c->lookup != NULL && !c->connected && !c->doomed);
     c->lookup = NULL;
     take_addresses(c, found);
     if (c->first != NULL && !connect_next(c))
@@ -405,6 +419,7 @@ void client_send(struct client *c, struct strbuf *frame, struct client_call *cal
 {
     ensure(loop_is_mine(c->options.loop));
     ensure(frame->len >= CORRELATION_AT + 4 && call->done != NULL && !c->doomed);
+    ensure((c->first == NULL) == (c->last == &c->first));
     if (is_worn_out(c))
         drop_connection(c);
     call->correlation_id = c->next_id++;
@@ -429,10 +444,11 @@ static int read_frame(struct client *c)
     void *to = c->frame != NULL ? c->frame + c->frame_have : c->head + c->head_have;
     size_t want = c->frame != NULL ? (size_t)(c->frame_len - c->frame_have) : sizeof(c->head) - (size_t)c->head_have;
     struct iovec io = {to, want};
-    ssize_t n = want == 0 ? 0 : transport_read(&c->transport, &io, 1);
+    ensure(want > 0); /* what is whole has been taken */
+    ssize_t n = transport_read(&c->transport, &io, 1);
     if (n < 0)
         return errno == EAGAIN || errno == EINTR ? 0 : -1;
-    if (n == 0 && want > 0)
+    if (n == 0)
         return -1;
     count_transfer(c, TRAFFIC_BYTES_IN, n);
     if (c->frame != NULL) {
@@ -517,6 +533,7 @@ static bool client_refuse(struct client *c, const char *what, const char *why)
 /* Serves what came, with `in_use` set; the client may be gone after it. */
 static void client_turn(struct client *c, bool ok)
 {
+    ensure(c->in_use && loop_is_mine(c->options.loop));
     if (!ok && !c->doomed)
         client_disconnect(c);
     c->in_use = false;
@@ -535,6 +552,7 @@ static void set_lifetime(struct client *c, int64_t lifetime_ms)
 
 static bool take_login_turn(struct client *c, struct login_turn *turn)
 {
+    ensure(c->login != NULL && !c->connected);
     switch (turn->state) {
     case LOGIN_GOES_ON:
         strbuf_add(&c->greeting, turn->frame.p, turn->frame.len);
@@ -615,6 +633,7 @@ static void client_on_shaken(void *ctx, const struct handshake_result *result)
 
 static bool client_shake_hands(struct client *c)
 {
+    ensure(c->handshake == NULL && !c->connected);
     watch_set(&c->watch, WATCH_NONE);
     c->handshake =
         handshake_start(&c->transport, c->options.route->shakers, c->options.loop, NULL, client_on_shaken, c);

@@ -69,6 +69,7 @@ static void say_token(struct client_login *l)
 static void on_stepped(struct message *m)
 {
     struct client_login *l = CONTAINER_OF(m, struct client_login, job.done);
+    ensure(loop_is_mine(l->loop) && l->stepping);
     l->stepping = false;
     if (l->doomed)
         login_free(l);
@@ -88,6 +89,7 @@ static void login_run(struct job *job)
 
 static void login_step(struct client_login *l, struct bytes challenge)
 {
+    ensure(l->stage == TALKS && !l->stepping && l->authenticate_version >= 0);
     l->challenge = challenge;
     l->stepping = true;
     l->job = (struct job){.run = login_run, .home = l->loop, .done = {.deliver = on_stepped}};
@@ -190,6 +192,7 @@ struct client_login *client_login_new(const struct sasl_login *login, const char
 void client_login_start(struct client_login *l)
 {
     struct api_versions_request request;
+    ensure(l->stage == ASKS_VERSIONS && !l->stepping);
     api_versions_request_init(&request);
     login_say(l, API_API_VERSIONS, 0, &request);
 }
@@ -198,6 +201,7 @@ void client_login_abandon(struct client_login *l)
 {
     if (l == NULL)
         return;
+    ensure(loop_is_mine(l->loop) && !l->doomed);
     l->doomed = true;
     if (!l->stepping)
         login_free(l);

@@ -44,7 +44,8 @@ void client_count_socket(struct client_counts *c, bool is_there)
 {
     if (c == NULL)
         return;
-    atomic_fetch_add_explicit(&c->sockets, is_there ? 1 : -1, memory_order_relaxed);
+    int before = atomic_fetch_add_explicit(&c->sockets, is_there ? 1 : -1, memory_order_relaxed);
+    ensure(is_there || before > 0);
     if (!is_there)
         traffic_add(&c->traffic, TRAFFIC_CLOSED, 1);
 }
@@ -149,6 +150,7 @@ void client_counts_free(struct client_counts *c)
     lock_take(&m->lock);
     DL_DELETE(m->list, c);
     m->count--;
+    ensure((m->list == NULL) == (m->count == 0));
     lock_release(&m->lock);
     loop_time_deinit(&c->time);
     traffic_deinit(&c->traffic);

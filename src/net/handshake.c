@@ -54,9 +54,10 @@ static void handshake_run(struct job *job)
 static void handshake_on_done(struct message *m)
 {
     struct handshake *h = CONTAINER_OF(m, struct handshake, job.done);
-    if (h->pending != NULL)
-        atomic_fetch_sub(h->pending, 1);
+    int before = h->pending != NULL ? atomic_fetch_sub(h->pending, 1) : 1;
+    ensure(before > 0);
     if (h->owner != NULL) {
+        ensure(h->owner->fd < 0); /* it was lent, and nobody has opened another meanwhile */
         *h->owner = h->lent;
         h->done(h->ctx, &h->result);
     } else {

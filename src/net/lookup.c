@@ -1,4 +1,10 @@
-/* Questions to the name service, asked on threads that may hang. */
+/*
+ * Questions to the name service, asked on threads that may hang.
+ *
+ * getaddrinfo() cannot be called off. So a question that nobody waits for any more goes on, and its answer is thrown
+ * away. Who asks may go before the job begins, which then does not ask; while it asks; or when the answer is in the
+ * loop's mailbox. In each case `loop` says so, and whoever has the question next frees it.
+ */
 #include "base/lock.h"
 #include "net/addresses.h"
 

@@ -88,6 +88,7 @@ struct software_count *software_unknown(struct net_loop *l, int listener)
 
 static void software_free(struct net_metrics *n, struct software_count *s)
 {
+    ensure(lock_is_held(&n->lock) && s->count == 0 && n->software_kinds > 0);
     DL_DELETE(n->software, s);
     n->software_kinds--;
     str_free(s->name);
@@ -127,7 +128,9 @@ void connection_note_software(struct connection *c, struct str name, struct str 
 
 void connection_note_login(struct connection *c, enum login_news news)
 {
-    ensure(loop_is_mine(c->owner->loop));
+    _Static_assert(TRAFFIC_LOGINS + NOTE_LOGIN_EXPIRED == (int)TRAFFIC_EXPIRED,
+                   "sums of logins are in the news' order");
+    ensure(loop_is_mine(c->owner->loop) && news <= NOTE_LOGIN_EXPIRED);
     traffic_add(c->traffic, TRAFFIC_LOGINS + (enum traffic_sum)news, 1);
     if (news == NOTE_LOGIN_OK_FOR_GOOD)
         traffic_add(c->traffic, TRAFFIC_LOGINS, 1);
@@ -137,6 +140,7 @@ void net_metrics_accepted(struct net_server *s, int listener)
 {
     struct net_metrics *n = s->metrics;
     int64_t now = clock_mono_ms();
+    ensure(listener >= 0 && listener < s->acceptor_count);
     if (n == NULL)
         return;
     lock_take(&n->lock);
@@ -375,6 +379,7 @@ static void yield_server(struct net_metrics *n, struct bean_walk *w)
         {"SocketServer", "MemoryPoolAvailable", bean_long(most > 0 ? MAX(most - used, INT64_C(0)) : INT64_MAX)},
         {"SocketServer", "MemoryPoolUsed", bean_long(most > 0 ? used : 0)},
     };
+    _Static_assert(1 + ARRAY_LEN(gauges) <= FIXED_IDS, "each bean has an id of its own");
     for (size_t i = 0; i < ARRAY_LEN(gauges); i++)
         yield_gauge(w, n->ids + 1 + (int64_t)i,
                     &(struct bean_name){"kafka.network", gauges[i].type, gauges[i].name, {{0}}}, gauges[i].value);
@@ -407,6 +412,7 @@ static void net_metrics_visit(void *ctx, struct bean_walk *w)
 
 static void net_loop_count(struct net_loop *l, struct metrics *m)
 {
+    ensure(loop_is_mine(l->loop)); /* it does not run yet: what it counts in is made now */
     loop_time_init(&l->time, l->loop, m);
     for (int k = 0; k < l->server->acceptor_count; k++)
         traffic_init(&l->traffic[k], m);
@@ -415,6 +421,7 @@ static void net_loop_count(struct net_loop *l, struct metrics *m)
 void net_server_count(struct net_server *s, struct metrics *m)
 {
     struct net_metrics *n = xcalloc(1, sizeof(*n));
+    ensure(s->metrics == NULL);
     n->server = s;
     n->metrics = m;
     n->ids = metrics_ids(m, FIXED_IDS);

@@ -1,3 +1,10 @@
+/*
+ * An answer on its way into a socket: memory, a region of a file, memory again, as its splices lie.
+ *
+ * To send what is not in the page cache would wait for the disk, and with it every connection of the loop. So before a
+ * step of a region is sent, the kernel is asked whether it is there; if not, who sends has a worker read it first
+ * (answers.c), and goes on when it has.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/sendfile.h>

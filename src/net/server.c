@@ -1,4 +1,7 @@
-/* The network loops and their life. */
+/*
+ * The network loops and their life. What is a loop's own, its connections and timers, is touched on its thread only:
+ * from elsewhere it gets an order, which is a message.
+ */
 #include <stdio.h>
 
 #include "net/net_internal.h"
@@ -56,6 +59,7 @@ int net_server_loop_count(const struct net_server *s)
 
 struct loop *net_server_loop(const struct net_server *s, int i)
 {
+    ensure(i >= 0 && i < s->loop_count);
     return s->loops[i].loop;
 }
 

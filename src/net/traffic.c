@@ -1,3 +1,7 @@
+/*
+ * Kafka's names for these attributes come from its selectors, and are the same for who is asked and who asks. A time in
+ * nanoseconds is what a loop's microseconds are by the number of its turns, as a selector has one select() a turn.
+ */
 #include "net/traffic_internal.h"
 
 #include <math.h>
