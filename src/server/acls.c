@@ -143,6 +143,7 @@ static void change_over(struct acl_update *u, const char *error)
     if (error != NULL)
         log_warn("The ACLs of %s:%s:%.*s are not changed: %s", acl_type_constant(u->resource.type),
                  acl_pattern_constant(u->resource.pattern), STR_ARGS(u->resource.name), error);
+    ensure(c->all->left > 0);
     if (--c->all->left == 0)
         request_return(c->all->r, c->all->answer);
 }

@@ -1,4 +1,10 @@
-/* Requests that are answered when what they have appended is on all replicas in sync, or the time is over. */
+/*
+ * Requests that are answered when what they have appended is on all replicas in sync, or the time is over.
+ *
+ * Each append is an item. It settles by its own: committed, refused as this broker leads no more, or out of time; when
+ * none is left the request is answered, once. Items are looked at once more after they have been hung up to wait, as
+ * the followers may have fetched between the append and that, and nobody would wake them.
+ */
 #include "server/server_internal.h"
 #include "server/waiting_metrics.h"
 
@@ -15,6 +21,7 @@ void commit_wait_init(struct commit_wait *w, struct request *r, int32_t count)
 void commit_settle(struct commit_wait *w, int32_t i, enum kafka_error error)
 {
     struct commit_item *item = &w->items[i];
+    ensure(i >= 0 && i < w->count && loop_is_mine(exchange_loop(w->r->x)));
     ensure(!item->settled && w->unsettled > 0);
     item->settled = true;
     partition_unwait(&item->waiter);
@@ -77,6 +84,7 @@ static void commit_wait_on_abandoned(struct exchange *x)
 void commit_wait(struct commit_wait *w, int64_t timeout_ms)
 {
     struct request *r = w->r;
+    ensure(w->unsettled > 0 && w->places == 0 && w->settled != NULL && w->over != NULL);
     w->sleeper = (struct sleeper){.queue = request_wake_queue(r), .wake = commit_wait_on_wake};
     for (int32_t i = 0; i < w->count; i++)
         if (w->items[i].partition != NULL)

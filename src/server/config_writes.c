@@ -6,6 +6,7 @@
 
 void request_submit(struct request *r, struct zk_batch *b, void *ctx, void (*then)(struct request *r))
 {
+    ensure(loop_is_mine(r->s->control_loop));
     b->ctx = ctx;
     if (b->count > 0) {
         zk_submit(r->s->zk, b);
@@ -17,6 +18,7 @@ void request_submit(struct request *r, struct zk_batch *b, void *ctx, void (*the
 
 void config_write_notified(struct zk_batch *b, struct zk_op *write, void *owner, const char *entity)
 {
+    ensure(write == b->last && write->owner == NULL); /* the notification is the next operation */
     write->owner = owner;
     write->with_next = true;
     config_notify(b, entity);

@@ -25,6 +25,7 @@ struct deletion {
 
 static void delete_records_settle(struct deletion *d, struct deleted *x, enum kafka_error error, int64_t low_watermark)
 {
+    ensure(d->unsettled > 0);
     x->out->error_code = (int16_t)error;
     x->out->low_watermark = error == ERR_NONE ? low_watermark : -1;
     partition_unwait(&x->waiter);

@@ -1,4 +1,8 @@
-/* DescribeConfigs (KIP-133, KIP-226, KIP-569): every key with its value, where that comes from, and what it means. */
+/*
+ * DescribeConfigs (KIP-133, KIP-226, KIP-569): every key with its value, where that comes from, and what it means. Of
+ * topics ZooKeeper is asked anew each time, as a client that has changed something through another broker expects to
+ * see it here, too.
+ */
 #include "protocol/msg/describe_configs.h"
 #include "base/logger.h"
 #include "base/str_set.h"

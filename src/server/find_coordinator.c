@@ -1,4 +1,8 @@
-/* FindCoordinator (KIP-699: several at a time): who leads the partition that a group or transactional id lives in. */
+/*
+ * FindCoordinator (KIP-699: several at a time): who leads the partition that a group or transactional id lives in, by
+ * the hash of its name. It is what a client asks before all else; so the internal topic is made for whoever asks first,
+ * and he is told COORDINATOR_NOT_AVAILABLE until it has leaders.
+ */
 #include "protocol/msg/find_coordinator.h"
 
 #include "cluster/internal_topics.h"

@@ -1,4 +1,8 @@
-/* The APIs of the group coordinator: carried to its loop, and the answer back. */
+/*
+ * The APIs of the group coordinator: carried to its loop, and the answer back. Permissions are asked for before and
+ * after, on the connection's loop: of groups before, as the coordinator is to do nothing for who may not; of what an
+ * answer lists after, as only then it is known.
+ */
 #include "base/str_set.h"
 #include "cluster/internal_topics.h"
 #include "protocol/msg/delete_groups.h"

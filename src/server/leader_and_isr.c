@@ -1,4 +1,13 @@
-/* LeaderAndIsr: the controller tells which partitions to lead, and which to follow from whom. */
+/*
+ * LeaderAndIsr: the controller tells which partitions to lead, and which to follow from whom.
+ *
+ *     order_enter        one order of the controller's at a time (order_lane.c)
+ *     begin_leadership   an order of an old controller, or to the broker that this was before, ends here
+ *     refresh_settings   on the control loop: the settings of topics whose logs are to be made are read
+ *     apply_orders       on the orders' worker: the epochs again, as a newer controller may have spoken meanwhile; logs
+ *                        are made, many at once; then each partition is led or followed as told
+ *     answer_orders      and the lane is free for the next
+ */
 #include "protocol/msg/leader_and_isr.h"
 #include "base/logger.h"
 #include "base/str_set.h"

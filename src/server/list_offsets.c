@@ -1,4 +1,14 @@
-/* ListOffsets (KIP-79, KIP-207, KIP-734) and OffsetForLeaderEpoch (KIP-101, KIP-320). */
+/*
+ * ListOffsets (KIP-79, KIP-207, KIP-734) and OffsetForLeaderEpoch (KIP-101, KIP-320).
+ *
+ *     -1              the end, as far as who asks may read: last stable offset, high watermark, or all for a replica
+ *     -2, -4          where the log begins; -4 is what of it is on this broker, which is all, as nothing is tiered
+ *     -3              of the record with the latest time
+ *     -5              of the last record that is tiered: there is none
+ *     0 and above     of the first record of that time or later
+ *
+ * To find a record by its time, segments are read: a worker does that. All else is known.
+ */
 #include "protocol/msg/list_offsets.h"
 
 #include <inttypes.h>

@@ -1,4 +1,7 @@
-/* DescribeLogDirs and AlterReplicaLogDirs (KIP-113, KIP-827): where this broker's logs are, and where they are to be.
+/*
+ * DescribeLogDirs and AlterReplicaLogDirs (KIP-113, KIP-827): where this broker's logs are, and where they are to be. A
+ * move is only begun here; how far it is the sizes tell of the current log and of the future one, which the former
+ * lists beside each other.
  */
 #include "base/logger.h"
 #include "base/str_set.h"

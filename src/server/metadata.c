@@ -1,4 +1,9 @@
-/* Metadata and DescribeCluster: what this broker's view of the cluster says. */
+/*
+ * Metadata and DescribeCluster: what this broker's view of the cluster says.
+ *
+ * A topic that is asked for and not there may be made (auto.create.topics.enable). The answer waits for ZooKeeper then,
+ * but not for leaders: LEADER_NOT_AVAILABLE makes the client ask again in a moment, as it does for Apache's broker.
+ */
 #include "protocol/msg/metadata.h"
 
 #include "base/str_set.h"

@@ -1,3 +1,7 @@
+/*
+ * Which partitions a request names more than once. From the last entry to the first, each looks for its name in a table
+ * of those behind it: a request may have a hundred thousand entries, which cannot be compared with one another.
+ */
 #include <xxhash.h>
 
 #include "server/server_internal.h"

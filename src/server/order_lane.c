@@ -37,6 +37,7 @@ void order_enter(struct order *o, struct request *r, void (*begin)(struct reques
     *o = (struct order){r, begin, NULL};
     request_park(r);
     lock_take(&lane->lock);
+    ensure(lane->busy || lane->first == NULL); /* nobody waits for a lane that is free */
     bool free_now = !lane->busy;
     lane->busy = true;
     if (!free_now) {

@@ -438,6 +438,7 @@ static void produce_lay_out(struct produce *pr, int32_t named)
             x->out->base_offset = -1;
         }
     }
+    ensure(n <= named && (again == NULL || at == named));
     commit_wait_init(&pr->wait, pr->wait.r, n);
     pr->wait.settled = produce_on_settled;
     pr->wait.over = produce_answer;

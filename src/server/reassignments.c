@@ -36,6 +36,7 @@ static void fill_results(struct request *r, const struct alteration *a,
                 item->message.p != NULL ? item->message : controller_error_text(item->error);
         }
     }
+    ensure(item == a->call.items + a->call.count);
 }
 
 static void reassignments_answer_alteration(struct request *r)

@@ -227,6 +227,8 @@ static int16_t versions_with_error(const struct message_type *type)
 
 static struct series *series_add(struct request_metrics *rm, const char *name, int16_t key)
 {
+    _Static_assert(ARRAY_LEN(phase_names) == PHASES, "each phase has a name");
+    ensure(key >= 0 && (size_t)key < ARRAY_LEN(rm->by_key));
     struct series *s = &rm->series[rm->count++];
     bool converts = strcmp(name, "Produce") == 0 || strcmp(name, "Fetch") == 0;
     s->name = name;
@@ -254,6 +256,7 @@ struct request_metrics *request_metrics_new(struct metrics *m)
     rm->consumer = series_add(rm, "FetchConsumer", API_FETCH);
     rm->follower = series_add(rm, "FetchFollower", API_FETCH);
     rm->verifier = series_add(rm, "AddPartitionsToTxnVerification", API_ADD_PARTITIONS_TO_TXN);
+    ensure(rm->count == api_specs_len + 3);
     for (int i = 0; i < TIME_CONVERSION; i++) {
         rm->fetch->phase[i].parts[0] = &rm->consumer->phase[i];
         rm->fetch->phase[i].parts[1] = &rm->follower->phase[i];

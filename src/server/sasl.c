@@ -1,3 +1,11 @@
+/*
+ * A client names a mechanism by SaslHandshake, and then sends tokens: as bare frames if the handshake was of version 0,
+ * else by SaslAuthenticate. Before Kafka 0.10 there was no handshake: a first frame that is of no API is taken for a
+ * token of GSSAPI.
+ *
+ * A step takes thousands of hashes, or asks a file or another server, and is made by a worker. Nothing more of the
+ * connection is begun meanwhile, so that worker and loop never have the session at the same time.
+ */
 #include "server/sasl.h"
 
 #include "base/clock.h"
@@ -27,6 +35,7 @@ static const struct mechanism_login *find_mechanism(const struct listener_logins
 
 static void begin_talk(struct session *session, const struct mechanism_login *mechanism, bool raw)
 {
+    ensure(session->stage != SESSION_OVER && session->stage != SESSION_TALKING);
     session->mechanism = mechanism;
     session->raw = raw;
     session->stage = SESSION_TALKING;
@@ -191,6 +200,7 @@ static void on_step_taken(struct request *r)
     struct login_step *l = r->state;
     struct session *session = l->session;
     int64_t lifetime_ms = 0;
+    ensure(session->stage == SESSION_TALKING); /* nothing else of the connection is begun meanwhile */
     if (l->step.outcome == SASL_DONE) {
         const struct sasl_identity *who = sasl_server_identity(session->talk);
         const char *wrong = another_one(session, who, r->arena);
@@ -207,6 +217,7 @@ static void on_step_taken(struct request *r)
 
 static void step_on(struct session *session, struct request *r, struct bytes token)
 {
+    ensure(session->stage == SESSION_TALKING && session->talk != NULL);
     struct login_step *l = ARENA_NEW(r->arena, struct login_step);
     *l = (struct login_step){.session = session, .token = token};
     r->state = l;

@@ -1,4 +1,17 @@
-/* From frame to handler, and from response to frame. */
+/*
+ * From frame to handler, and from response to frame.
+ *
+ *     server_serve   before its session is open, a connection's frames are its login's; then the header is read, and
+ *                    the API's handler called
+ *     the handler    decodes, asks for permission, and answers, or lets the request hop: to another loop, to a worker
+ *     answer_send    encodes, into memory with regions of files in between; writes the throttle time into what it has
+ *                    encoded, where the API has a place for it; and gives it to the connection
+ *
+ * What is malformed, or of an API or a version that there is not, closes the connection, as with Kafka: no answer would
+ * be understood. So does an answer that no frame can hold. ApiVersions alone is answered in any version (KIP-35).
+ *
+ * Whose time it is that passes is told by the hops: each leaves by request_leaves(), and arrives by arrive().
+ */
 #include "server/server_internal.h"
 
 #include <inttypes.h>
@@ -112,6 +125,7 @@ static void throttle_answer(struct request *r, struct writer *w)
     ensure(header >= 0 && header < (int)ARRAY_LEN(sizes));
     size_t start = LENGTH_SIZE + (size_t)sizes[header];
     int at = throttle_time_at(api_spec(key)->response, r->version, w->buf.len - start);
+    ensure(start + (size_t)MAX(at, 0) + sizeof(int32_t) <= w->buf.len || at < 0);
     if (at >= 0)
         be32_put(w->buf.p + start + at, (uint32_t)v.wait_ms);
 }
@@ -207,6 +221,7 @@ static void run_work(struct job *job)
 static void work_done(struct message *m)
 {
     struct request *r = CONTAINER_OF(m, struct request, job.done);
+    ensure(loop_is_mine(exchange_loop(r->x)));
     arrive(r, loop_callback_us());
     r->landed(r);
 }
@@ -219,6 +234,7 @@ void request_work(struct request *r, void (*work)(struct request *r), void (*the
 void request_work_on(struct request *r, struct workers *workers, void (*work)(struct request *r),
                      void (*then)(struct request *r))
 {
+    ensure(loop_is_mine(exchange_loop(r->x))); /* which it comes back to */
     request_leaves(r);
     r->landed = then;
     r->work = work;
@@ -335,7 +351,11 @@ static void server_ended(void *ctx, const struct exchange *x)
 
 struct net_handler server_handler(struct services *s)
 {
-    for (size_t i = 0; i < api_table_len; i++)
-        by_key[api_table[i]->key] = api_table[i];
+    for (size_t i = 0; i < api_table_len; i++) {
+        const struct api_entry *e = api_table[i];
+        ensure((size_t)e->key < ARRAY_LEN(by_key) && e->min >= 0 && e->min <= e->max);
+        ensure(by_key[e->key] == NULL || by_key[e->key] == e); /* one handler for each key */
+        by_key[e->key] = e;
+    }
     return (struct net_handler){server_begin, server_serve, server_ended, may_overlap, s};
 }

@@ -23,6 +23,7 @@ static void connection_session_free(void *context)
 static void say_last_words(struct session *session)
 {
     struct exchange *x = session->delayed;
+    ensure(x != NULL && session->stage == SESSION_OVER);
     session->delayed = NULL;
     x->abandoned = NULL;
     exchange_answer_last(x, &session->last_words);
@@ -72,6 +73,7 @@ void session_refuse_garbage(struct session *session, struct exchange *x)
 void session_open(struct session *session, struct str user, struct token_life *token)
 {
     struct str old = session->principal.name;
+    ensure(session->stage != SESSION_OVER);
     session->principal = (struct principal){principal_anonymous.type, str_dup(user), token != NULL};
     str_free(old);
     if (token != NULL)

@@ -1,4 +1,8 @@
-/* StopReplica: the controller takes replicas away from this broker, with or without their logs. */
+/*
+ * StopReplica: the controller takes replicas away from this broker, with or without their logs. An order as
+ * LeaderAndIsr is one, carried out in turn with those on the orders' worker. From version 3 on each partition says by
+ * itself whether its log is to go, and in which leader epoch it was decided; before that the request does for all.
+ */
 #include "protocol/msg/stop_replica.h"
 #include "server/authorize.h"
 

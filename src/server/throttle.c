@@ -62,6 +62,7 @@ void request_park(struct request *r)
 
 void request_pause(struct request *r, struct quota_verdict v)
 {
+    ensure(v.wait_ms >= 0);
     r->is_judged = true;
     r->verdict.wait_ms = v.wait_ms;
     if (v.wait_ms > 0)

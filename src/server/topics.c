@@ -1,4 +1,14 @@
-/* CreateTopics, CreatePartitions and DeleteTopics: only the controller's broker does them (KIP-4). */
+/*
+ * CreateTopics, CreatePartitions and DeleteTopics: only the controller's broker does them (KIP-4).
+ *
+ *     connection's loop   what can be said without anybody else: permissions, topics that are named twice
+ *     control loop        if this is the controller's broker: what is to be is planned (controller/admin.c), and
+ *                         written to ZooKeeper
+ *     connection's loop   waits until this broker's own view shows it, as the client will ask here next; when its time
+ *                         is over it is answered REQUEST_TIMED_OUT, though what was written will come to be
+ *
+ * An entry that is refused at one station passes the next ones with its error.
+ */
 #include "base/clock.h"
 #include "base/str_set.h"
 #include "controller/admin.h"
@@ -112,6 +122,7 @@ static void topics_api_on_written(struct topics_request *work)
 static void on_control_loop(struct request *r)
 {
     struct change *c = change_of(r);
+    ensure(loop_is_mine(r->s->control_loop) && c->visible != NULL);
     if (!controller_is_active(r->s->controller)) {
         refuse_all(c, ERR_NOT_CONTROLLER, STR_LIT("This is not the correct controller for this cluster."));
         request_return(r, c->answer);

@@ -1,4 +1,7 @@
-/* The APIs of the transaction coordinator: carried to its loop, and the answer back. */
+/*
+ * The APIs of the transaction coordinator: carried to its loop, and the answer back. Permissions are asked for before
+ * and after, on the connection's loop, where the ACLs and the view are that the request is judged by.
+ */
 #include "cluster/internal_topics.h"
 #include "protocol/msg/add_offsets_to_txn.h"
 #include "protocol/msg/add_partitions_to_txn.h"
@@ -196,6 +199,7 @@ static void on_added(struct txn_call *call, enum kafka_error error)
     struct adding_all *all = x->all;
     for (int32_t i = 0; !x->refused && !x->verify_only && i < x->count; i++)
         x->out[i]->partition_error_code = as_known(error, all->r, TXN_KNOWS_FENCED);
+    ensure(all->left > 0);
     if (--all->left == 0)
         request_return(all->r, answer_add);
 }
@@ -211,7 +215,8 @@ static void serve_add(struct request *r)
 {
     struct adding_all *all = r->state;
     struct txn_coordinator *tc = transactions_api_coordinator_of(r);
-    all->left = all->count + 1;
+    ensure(all->left == 0);
+    all->left = all->count + 1; /* one more than can be answered from within */
     for (int32_t i = 0; i < all->count; i++) {
         struct adding *x = &all->items[i];
         if (x->refused)
@@ -248,6 +253,7 @@ static void refuse_impossible(struct adding *x)
             x->refused |= x->out[i]->partition_error_code != ERR_NONE;
         }
     }
+    ensure(i == x->count);
     for (i = 0; x->refused && i < x->count; i++)
         if (x->out[i]->partition_error_code == ERR_NONE)
             x->out[i]->partition_error_code = ERR_OPERATION_NOT_ATTEMPTED;
@@ -275,6 +281,7 @@ static struct add_partitions_to_txn_topic_result *prepare_adding(struct adding *
             x->out[x->count++] = &o->results_by_partition.items[i];
         }
     }
+    ensure(x->count == total);
     refuse_impossible(x);
     return results;
 }

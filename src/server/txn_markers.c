@@ -135,6 +135,7 @@ static void txn_markers_lay_out(struct writing *w)
         for (int32_t t = 0; t < in->topics.len; t++)
             lay_out_topic(w, in, &in->topics.items[t], &out->topics.items[t], &n);
     }
+    ensure(n == w->wait.count);
 }
 
 static void txn_markers_handle(struct request *r)

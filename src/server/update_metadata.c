@@ -1,4 +1,9 @@
-/* UpdateMetadata: the controller tells of brokers and partitions; this broker's view of the cluster follows. */
+/*
+ * UpdateMetadata: the controller tells of brokers and partitions; this broker's view of the cluster follows.
+ *
+ * The answer waits until every loop has the new view, and until the groups have forgotten what was deleted: when the
+ * controller goes on, nothing here says any more what was before.
+ */
 #include "protocol/msg/update_metadata.h"
 #include "base/topic_key.h"
 #include "server/authorize.h"

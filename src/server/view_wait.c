@@ -1,4 +1,7 @@
-/* Requests that are answered when this broker's own metadata shows what they have changed. */
+/*
+ * Requests that are answered when this broker's own metadata shows what they have changed: a client that has made a
+ * topic asks the same broker for its leaders next, and would be told that there is no such topic.
+ */
 #include "server/server_internal.h"
 #include "server/waiting_metrics.h"
 
@@ -32,6 +35,7 @@ static void view_wait_on_abandoned(struct exchange *x)
 
 void view_wait(struct request *r, struct view_wait *w, int32_t timeout_ms)
 {
+    ensure(loop_is_mine(exchange_loop(r->x))); /* whose view it is that shows it */
     w->r = r;
     if (w->visible(r)) {
         w->over(r);
