@@ -108,6 +108,7 @@ static struct acl_change *changes_read(struct acl_watch *w, struct zk_batch *b, 
             fail_set(first, "The ACLs at %s cannot be read: %s", op->path, fail.text);
         c->list = unread_list(w, &c->resource, op->path, fail.text);
     }
+    ensure(c == changes + b->count);
     return changes;
 }
 

@@ -1,3 +1,8 @@
+/*
+ * The first request to a broker waits for its answer to ApiVersions, and so does the next one after a failure: at the
+ * same address there may be a broker of another version by then. A broker that moves gets another connection with the
+ * next request. What fails is told to the caller, and not tried again.
+ */
 #include "cluster/broker_link.h"
 
 #include <uthash.h>
@@ -72,6 +77,7 @@ static void broker_link_post(struct broker_link *l, int16_t key, int16_t version
                              void (*done)(struct client_call *call, struct bytes response))
 {
     struct strbuf frame;
+    ensure(!l->waiting && !l->all->doomed);
     request_frame(&frame, key, version, str_of(l->all->client_id), request);
     l->waiting = true;
     l->call = (struct client_call){.done = done, .timeout_ms = l->all->config->request_timeout_ms};

@@ -1,3 +1,10 @@
+/*
+ * Whoever wants to know how it is now holds a configuration for a moment, which is counted: one that has been replaced
+ * goes when the last of them has let go of it.
+ *
+ * Passwords are encrypted in ZooKeeper with password.encoder.secret, as there everybody may read them. One that cannot
+ * be decrypted is left out with a line in the log; all else counts.
+ */
 #include "cluster/broker_settings.h"
 
 #include <stdatomic.h>
@@ -40,7 +47,11 @@ static struct held *derive(const struct broker_settings *s, struct fail *fail)
 
 static void put(struct held *h)
 {
-    if (h == NULL || atomic_fetch_sub(&h->refs, 1) != 1)
+    if (h == NULL)
+        return;
+    int before = atomic_fetch_sub(&h->refs, 1);
+    ensure(before > 0);
+    if (before > 1)
         return;
     config_deinit(&h->config);
     free(h);
@@ -150,6 +161,7 @@ bool broker_settings_reseal(const struct broker_settings *s, const struct config
 /* With the lock held. */
 static bool settings_take(struct broker_settings *s, enum settings_scope scope, const struct config_znode *pairs)
 {
+    ensure(lock_is_held(&s->lock));
     struct scope old = s->scopes[scope], next = {0};
     struct fail fail;
     next.pairs = broker_settings_open(s, pairs, &next.memory);

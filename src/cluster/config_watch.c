@@ -1,4 +1,12 @@
-/* What is set at run time, for topics and for this broker: read at start, then as /config/changes says. */
+/*
+ * What is set at run time, for topics, this broker, users, clients and addresses: read at start, then as
+ * /config/changes says.
+ *
+ * With each session everything is read, after the folder of notifications was listed with a watch: what changes in
+ * between is notified, and read again. Of users, clients and addresses whose settings have gone while there was no
+ * session nobody tells; each reading of everything is a round, and whom the last round has not met is forgotten, unless
+ * some answer was missing.
+ */
 #include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>

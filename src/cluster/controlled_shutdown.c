@@ -60,6 +60,7 @@ static void shutdown_on_answer(struct link_call *call, enum kafka_error error)
 
 static void try_once(struct controlled_shutdown *s)
 {
+    ensure(s->tries_left > 0);
     s->tries_left--;
     arena_deinit(&s->arena);
     s->call = (struct link_call){.key = API_CONTROLLED_SHUTDOWN,

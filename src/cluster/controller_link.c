@@ -43,6 +43,7 @@ static void controller_link_on_retry(struct timer *t)
 static void controller_link_on_answer(struct broker_call *call, enum kafka_error error)
 {
     struct controller_link *l = CONTAINER_OF(call, struct controller_link, call);
+    ensure(l->waiting);
     l->waiting = false;
     if (l->doomed)
         return;

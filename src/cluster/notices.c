@@ -1,4 +1,11 @@
-/* Notifications of changes: read as they come, and taken away when they are old. */
+/*
+ * Notifications of changes: read as they come, and taken away when they are old.
+ *
+ *     changed ─► list, with a watch ─► read what is newer than `last` ─► the owner works on it, and says notices_done()
+ *        ▲                                                                       │
+ *        └── something has come meanwhile ◄──────────────────────────────────────┤
+ *                     nothing has: the ages of the oldest are looked at ◄────────┘   again, if all of them are to go
+ */
 #include "cluster/notices.h"
 
 #include "base/clock.h"

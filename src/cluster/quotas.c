@@ -189,7 +189,8 @@ static void quota_table_set(struct quota_table *t, struct entity_names e, double
         s->own = value;
     enum limit_kind kind = e.user.kind == UNNAMED ? OF_CLIENT : e.client.kind == UNNAMED ? OF_USER : OF_USER_CLIENT;
     t->limits_by_kind[kind] += scope_count(s) - before;
-    atomic_fetch_add(&t->limits, scope_count(s) - before);
+    int32_t all = atomic_fetch_add(&t->limits, scope_count(s) - before) + scope_count(s) - before;
+    ensure(t->limits_by_kind[kind] >= 0 && all >= t->limits_by_kind[kind]);
     scope_drop_if_empty(t, s);
     lock_release(&t->lock);
 }
@@ -284,6 +285,7 @@ static void bucket_leave_list(struct quota_table *t, struct bucket *b)
 {
     DL_DELETE(t->lists[b->list].first, b);
     t->lists[b->list].count--;
+    ensure((t->lists[b->list].first == NULL) == (t->lists[b->list].count == 0));
 }
 
 static void bucket_free(struct quota_table *t, struct bucket *b)
@@ -300,6 +302,7 @@ static void bucket_free(struct quota_table *t, struct bucket *b)
 static void drop_old_buckets(struct quota_table *t, int64_t now_ms)
 {
     static const int32_t most[BUCKET_LISTS] = {[LIMITED] = MOST_BUCKETS, [UNLIMITED] = MOST_UNLIMITED};
+    ensure(lock_is_held(&t->lock));
     for (int i = 0; i < BUCKET_LISTS; i++)
         while (t->lists[i].first != NULL &&
                (now_ms - t->lists[i].first->used_ms > KEPT_MS || t->lists[i].count > most[i]))
@@ -399,6 +402,7 @@ atomic_int *quotas_count_pause(struct quotas *q, struct quota_verdict verdict, s
 {
     struct quota_table *t = &q->tables[verdict.type];
     double limit;
+    ensure(verdict.type < QUOTA_TYPES && verdict.wait_ms > 0);
     lock_take(&t->lock);
     struct bucket *b = quotas_bucket(t, who, now_ms, &limit);
     if (b != NULL) {
@@ -497,6 +501,7 @@ static struct used *quotas_copy_used(struct quotas *q, struct quota_table *t, si
                            b->user_len,
                            b->key_len - LENGTH_ROOM - b->user_len,
                            ""};
+        ensure(u->user_len + u->id_len <= sizeof(u->text));
         memcpy(u->text, b->key + LENGTH_ROOM, b->key_len - LENGTH_ROOM);
     }
     lock_release(&t->lock);
@@ -587,6 +592,7 @@ static void quota_table_deinit(struct quota_table *t)
     for (int i = 0; i < BUCKET_LISTS; i++)
         while (t->lists[i].first != NULL)
             bucket_free(t, t->lists[i].first);
+    ensure(t->buckets == NULL); /* each was in one list */
     lock_deinit(&t->lock);
 }
 

@@ -1,3 +1,13 @@
+/*
+ * A broker registers after it has looked whether another one advertises its address. If its id is taken, that may be
+ *
+ *     by this session             the answer to our own creation was lost: it is done
+ *     by a session before it      the node is as old as the epoch that we had: it is deleted, and ours created
+ *     by anybody else's           perhaps by this broker before it crashed: its end is waited for, for a session's time
+ *                                 out; after that somebody else has the id, and the start ends
+ *
+ * When the session expires meanwhile, the call ends with that, and is made again with the next one.
+ */
 #include "cluster/registration.h"
 
 #include <inttypes.h>

@@ -358,6 +358,7 @@ static void token_watch_on_cleaned(struct zk_batch *b)
         gone++;
     }
     zk_batch_free(b);
+    ensure(w->cleaning);
     w->cleaning = false;
     if (gone == CLEANED_AT_ONCE)
         clean_on(w);
@@ -367,6 +368,7 @@ static void clean_on(struct token_watch *w)
 {
     struct zk_batch *b = zk_batch_new(token_watch_on_cleaned);
     int32_t count;
+    ensure(w->loaded && !w->cleaning);
     b->ctx = w;
     struct token_read *over = tokens_over(w->options.tokens, clock_wall_ms(), CLEANED_AT_ONCE, &b->arena, &count);
     for (int32_t i = 0; i < count; i++) {

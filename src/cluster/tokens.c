@@ -166,6 +166,7 @@ bool tokens_find(struct tokens *t, struct bytes hmac, struct arena *a, struct st
 struct token_read *tokens_over(struct tokens *t, int64_t now_ms, int32_t most, struct arena *a, int32_t *count)
 {
     struct token_entry *e, *tmp;
+    ensure(most > 0);
     struct token_read *over = ARENA_ARRAY(a, struct token_read, most);
     *count = 0;
     lock_take(&t->lock);

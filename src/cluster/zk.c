@@ -90,6 +90,7 @@ static void on_event(zhandle_t *h UNUSED, int type, int state, const char *path,
     PROBE(zk__event, type, state, path);
     if (zk->closing)
         return;
+    ensure(loop_is_mine(zk->options.loop)); /* the library has no threads of its own here */
     if (type != ZOO_SESSION_EVENT) {
         if (type != ZOO_NOTWATCHING_EVENT)
             zk->options.changed(zk->options.ctx, zk_without_chroot(zk, path));
@@ -140,6 +141,7 @@ static void open_handle(struct zk *zk)
 
 static void close_handle(struct zk *zk)
 {
+    ensure(!zk->pumping && !zk->closing);
     zk->closing = true;
     watch_set(&zk->watch, WATCH_NONE);
     zk->fd = -1;
@@ -155,6 +157,7 @@ static void close_handle(struct zk *zk)
 
 static void start_over(struct zk *zk)
 {
+    ensure(zk->expired && !zk->closed);
     if (zk->given_up.text[0] != '\0')
         log_error("ZooKeeper session 0x%" PRIx64 " is given up: %s", zk->session_id, zk->given_up.text);
     else

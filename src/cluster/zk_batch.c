@@ -20,6 +20,7 @@ void zk_batch_free(struct zk_batch *b)
 
 static struct zk_op *add_op(struct zk_batch *b, enum zk_kind kind, const char *path)
 {
+    ensure(b->finished == 0 && (b->last == NULL) == (b->count == 0));
     struct zk_op *op = ARENA_NEW(&b->arena, struct zk_op);
     *op = (struct zk_op){.kind = kind, .version = ZK_ANY_VERSION};
     op->path = arena_cstr(&b->arena, str_of(path));

@@ -147,6 +147,7 @@ static void zk_login_run(struct job *job)
 
 static void submit_step(struct zk_login *l, struct bytes challenge)
 {
+    ensure(!l->stepping);
     struct arena memory = {0}; /* `challenge` may be in that of the last step */
     const uint8_t *copy = challenge.p != NULL ? arena_copy(&memory, challenge.p, (size_t)challenge.len) : NULL;
     arena_deinit(&l->arena);
@@ -187,6 +188,7 @@ static void give_turn(struct zk_login *l)
 static void zk_login_on_stepped(struct message *m)
 {
     struct zk_login *l = CONTAINER_OF(m, struct zk_login, job.done);
+    ensure(l->stepping && loop_is_mine(l->loop));
     if (l->doomed) {
         zk_login_destroy(l);
         return;

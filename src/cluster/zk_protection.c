@@ -288,7 +288,11 @@ struct zk_protection *zk_protection_ref(struct zk_protection *p)
 
 void zk_protection_unref(struct zk_protection *p)
 {
-    if (p == NULL || atomic_fetch_sub(&p->refs, 1) > 1)
+    if (p == NULL)
+        return;
+    int before = atomic_fetch_sub(&p->refs, 1);
+    ensure(before > 0);
+    if (before > 1)
         return;
     sasl_login_deinit(&p->tickets);
     tls_context_unref(p->tls);

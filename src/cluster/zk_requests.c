@@ -408,6 +408,7 @@ void zk_submit(struct zk *zk, struct zk_batch *b)
 {
     ensure(loop_is_mine(zk->options.loop));
     ensure(b->count > 0 && b->done != NULL);
+    ensure(b->finished == 0); /* a batch is submitted once */
     for (struct zk_op *op = b->first; op != NULL; op = op->next) {
         struct request *r = xcalloc(1, sizeof(*r));
         *r = (struct request){.batch = b, .first = op, .count = 1, .zk = zk};
