@@ -1,3 +1,11 @@
+/*
+ * As Kafka has them: a version, how many lines follow, and a line for each log. They are replaced as a whole.
+ *
+ *     0
+ *     2
+ *     orders 0 1500
+ *     orders 1 1387
+ */
 #include "storage/checkpoint_internal.h"
 
 #include <inttypes.h>

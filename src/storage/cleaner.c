@@ -85,6 +85,7 @@ static struct settings current_settings(struct cleaner *c)
 static int64_t throttle_ms(struct cleaner *c, int64_t bytes)
 {
     static const double unlimited = 1e15;
+    ensure(bytes >= 0);
     meter_mark(&c->bytes, bytes);
     int64_t now = clock_mono_us(), wait = 0;
     lock_take(&c->lock);
@@ -142,6 +143,7 @@ static bool take_filthiest(struct hand *hand)
 {
     struct cleaner *c = hand->cleaner;
     struct settings s = current_settings(c);
+    ensure(hand->pass == NULL && hand->log == NULL);
     for (;;) {
         struct choice best = {.now = clock_wall_ms()};
         log_manager_each(c->manager, cleaner_compare, &best);
@@ -216,6 +218,7 @@ static void cleaner_run_job(struct job *job)
 
 static void cleaner_go_on(struct hand *hand)
 {
+    ensure(!hand->resting && loop_is_mine(hand->cleaner->loop));
     workers_submit(hand->cleaner->workers, &hand->job);
 }
 

@@ -1,4 +1,13 @@
-/* The log directories and the table of logs: what is in it, deleting, moving to another directory, closing. */
+/*
+ * The log directories and the table of logs: what is in it, deleting, moving to another directory, closing.
+ *
+ * The table has a reference to each log, and of a partition two at most: the current one, and a future one that is to
+ * take its place. A log is renamed before its files go: from then on nothing finds it, whatever becomes of the process.
+ *
+ * A directory fails when whoever uses a file of it finds out, on any thread. It is offline at once, and its owner is
+ * told; he has its partitions let go of, and then calls log_manager_abandon_dir(). Nothing is added to it meanwhile:
+ * who has made a log looks, with the table locked, whether the directory is still live.
+ */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -250,6 +259,7 @@ static struct plog **take_logs_in(struct log_manager *m, const char *dir, size_t
     HASH_ITER (hh, m->logs, e, tmp)
         if (strcmp(plog_dir(e->log), dir) == 0)
             logs[(*count)++] = take_from_table(m, e);
+    ensure(manager_dir(m, dir)->in_table == 0); /* to one that is offline none is added any more */
     lock_release(&m->lock);
     return logs;
 }
@@ -485,8 +495,11 @@ void log_manager_free(struct log_manager *m)
         free(p);
     }
     manager_forget_removals(m);
-    for (int i = 0; i < m->dir_count; i++)
+    ensure(m->by_topic.table == NULL);
+    for (int i = 0; i < m->dir_count; i++) {
+        ensure(m->dirs[i].in_table == 0 && m->dirs[i].in_the_making == 0);
         log_dir_deinit(&m->dirs[i]);
+    }
     free(m->dirs);
     lock_deinit(&m->checkpoint_lock);
     lock_deinit(&m->removal_lock);

@@ -1,4 +1,15 @@
-/* The offsets of all logs that are in files of their directories: written from time to time, and after cuts. */
+/*
+ * The offsets of all logs that are in files of their directories: written from time to time, and after cuts.
+ *
+ *     recovery-point-offset-checkpoint   what is below is on the disk for sure: recovery begins there
+ *     log-start-offset-checkpoint        where logs begin that do not begin with a segment
+ *     replication-offset-checkpoint      high watermarks, to begin with after a restart
+ *     cleaner-offset-checkpoint          how far logs were compacted
+ *
+ * One that is too low costs time. One that is too high is dangerous, and what is high today may be too high tomorrow:
+ * a follower that has cut its log from 1500 to 1200 while the file says 1500 would, after a crash, take whatever it
+ * fetched in place of those 300 for recovered. So a log that was cut takes no records before the first two are written.
+ */
 #include "storage/manager_internal.h"
 
 static int64_t high_watermark_of(struct plog *log)
@@ -117,6 +128,7 @@ static void note_settled(const struct cut_log *cut, bool ok)
 static void settle_in(struct log_manager *m, const struct log_dir *d)
 {
     struct cut_log *list;
+    ensure(lock_is_held(&m->checkpoint_lock)); /* no cut falls between the list of them and the files */
     size_t n = list_unsettled(m, d, &list);
     bool ok = n > 0 && write_in(m, d, &recovery_points) && write_in(m, d, &starts);
     for (size_t i = 0; i < n; i++)

@@ -1,4 +1,15 @@
-/* Starting: whose the log directories are, and loading what is in them. */
+/*
+ * Starting: whose the log directories are, and loading what is in them.
+ *
+ *     identity   what the directories' meta.properties say has to agree, and to be this broker's and this cluster's
+ *     begin      checkpoints are read, and the mark of a clean shutdown is taken away, before anything is written
+ *     logs       all directories at once, each by num.recovery.threads.per.data.dir threads; after a crash they are
+ *                read again from their recovery points on
+ *     end        recovery points are written; directories that have failed on the way are abandoned
+ *
+ * A log that is in two directories ends the start: which of them is right, somebody has to say. "-delete" is what was
+ * still to be removed; "-stray" is left alone, and so is what has no name of a log's.
+ */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -178,7 +189,8 @@ static void run_load(struct job *job)
         atomic_store(&l->trouble->starved, true);
     else
         manager_dir_failed(l->manager, d->path, "a log cannot be loaded");
-    atomic_fetch_sub(&d->to_load, 1);
+    int before = atomic_fetch_sub(&d->to_load, 1);
+    ensure(before > 0);
     say_progress(l->of);
     free(l->topic);
     free(l->name);
@@ -321,8 +333,10 @@ static void load_dirs(struct log_manager *m, struct load_trouble *trouble)
     for (int i = 0; i < m->dir_count; i++)
         if (loads[i].pool != NULL)
             workers_free(loads[i].pool);
-    for (int i = 0; i < m->dir_count; i++)
+    for (int i = 0; i < m->dir_count; i++) {
+        ensure(atomic_load(&loads[i].done) == loads[i].total);
         atomic_store(&m->dirs[i].loading, false);
+    }
     free(loads);
 }
 

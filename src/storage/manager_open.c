@@ -186,6 +186,7 @@ static bool is_there(struct log_manager *m, const struct log_wish *w)
 /* Of what is wished for twice, one is made. */
 static void make_all(struct making *all, size_t n)
 {
+    ensure(n > 0);
     qsort(all, n, sizeof(*all), making_by_name);
     struct workers *w = workers_new("log-maker", (int)MIN(n, (size_t)MOST_MAKERS));
     for (size_t i = 0; i < n; i++)
