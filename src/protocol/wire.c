@@ -2,6 +2,7 @@
 
 void reader_init(struct reader *r, struct bytes data, struct arena *a)
 {
+    ensure(data.len >= 0);
     *r = (struct reader){.start = data.p, .at = data.p, .end = data.p + data.len, .arena = a};
 }
 

@@ -1,3 +1,12 @@
+/*
+ * A v2 batch, record by record (KIP-98). A record is
+ *
+ *     length, attributes, timestamp delta, offset delta, key length, key, value length, value, headers
+ *
+ * where all numbers but the attributes' byte are variable-length, small ones of either sign in one byte; a null key or
+ * value has the length -1. Deltas count from the batch's base, so that a log can give a batch its offsets by writing
+ * one number.
+ */
 #include "record/record_internal.h"
 
 void batch_builder_init(struct batch_builder *b, int16_t attributes)

@@ -1,3 +1,8 @@
+/*
+ * Compression as clients of all ages read it: snappy in the frames of snappy-java, lz4 in frames of independent blocks
+ * of 64 KiB, and for v0 with the checksum of the header over bytes that do not belong to it, as its first writers had
+ * it. Reading is decoder.c's.
+ */
 #include <lz4frame.h>
 #include <snappy-c.h>
 #include <xxhash.h>

@@ -1,3 +1,8 @@
+/*
+ * For consumers older than Kafka 0.11: messages in v1, or v0, of batches in v2. What these cannot say is left out:
+ * headers, producers, and the markers of transactions. A compressed batch becomes one wrapper; one of zstd is refused,
+ * as old clients do not know that.
+ */
 #include <zlib.h>
 
 #include "record/record_internal.h"

@@ -1,3 +1,16 @@
+/*
+ * Records one after the other, out of a batch of any format.
+ *
+ *     v2       lie behind the header, compressed all together: read through a window, so that a batch that unfolds to
+ *              gigabytes takes no memory
+ *     v0, v1   a plain message is a record; the value of a wrapper is a set of messages, which is unfolded as a whole,
+ *              as in v1 the last of them has the wrapper's offset:
+ *
+ *                  a wrapper at 107 whose messages say 0, 1, 2: they are 105, 106, 107
+ *
+ * Bytes may be whatever somebody sent. What cannot be taken is taken as zero and makes the source bad, which stays so:
+ * the record is refused then, and all after it.
+ */
 #include "record/codec_internal.h"
 #include "record/record_internal.h"
 

@@ -1,3 +1,11 @@
+/*
+ * What a producer has sent becomes what a log appends, by the rules of Kafka's LogValidator:
+ *
+ *     survey     each batch's header, size and checksum, before any record is looked at
+ *     walk       each record: its key, its timestamp, and that offsets are 0, 1, 2...
+ *     in place   a v2 batch in the codec that is wanted stays as it is, but for its latest timestamp
+ *     rebuild    of all else one v2 batch is made: of old formats, of another codec, of gaps between offsets
+ */
 #include "record/record_internal.h"
 
 /* Faulty records are reported one by one, but nobody needs to hear of a thousand. */
@@ -218,6 +226,7 @@ static void finish_in_place(struct preparation *p)
     bool stamp = p->rules->log_append_time;
     struct prepared *out = p->out;
     ensure(p->first.magic == 2 && p->batches == 1 && p->builder == NULL);
+    ensure(p->count == p->first.count); /* as the walk has found each record that the header tells of */
     if (!batch_is_control(&p->first))
         batch_set_max_timestamp(p->in, stamp, stamp ? p->now : p->max_timestamp);
     out->bytes = (struct bytes){p->in, p->len};

@@ -1,3 +1,8 @@
+/*
+ * A loop looks at the set of ACLs without a lock or a count, for as long as one of its callbacks runs. So an old set
+ * goes when each loop has come back to its mailbox since the new one was published: a farewell is posted to all, and
+ * who delivers the last one frees the set.
+ */
 #include "security/acl_board.h"
 
 struct acl_board {
@@ -34,7 +39,9 @@ void acl_board_set_loops(struct acl_board *b, struct loop *const *loops, int cou
 static void acl_farewell_deliver(struct message *m)
 {
     struct acl_retirement *r = CONTAINER_OF(m, struct acl_farewell, message)->retirement;
-    if (atomic_fetch_sub(&r->left, 1) != 1)
+    int before = atomic_fetch_sub(&r->left, 1);
+    ensure(before > 0);
+    if (before != 1)
         return;
     acl_set_unref(r->set);
     free(r);

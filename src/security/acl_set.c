@@ -142,7 +142,11 @@ void acl_list_ref(struct acl_list *l)
 
 void acl_list_unref(struct acl_list *l)
 {
-    if (l == NULL || atomic_fetch_sub(&l->refs, 1) != 1)
+    if (l == NULL)
+        return;
+    int before = atomic_fetch_sub(&l->refs, 1);
+    ensure(before > 0);
+    if (before > 1)
         return;
     arena_deinit(&l->memory);
     free(l);
@@ -223,7 +227,11 @@ void acl_set_ref(struct acl_set *s)
 
 void acl_set_unref(struct acl_set *s)
 {
-    if (s == NULL || atomic_fetch_sub(&s->refs, 1) != 1)
+    if (s == NULL)
+        return;
+    int before = atomic_fetch_sub(&s->refs, 1);
+    ensure(before > 0);
+    if (before > 1)
         return;
     for (uint32_t i = 0; i <= s->mask; i++)
         acl_list_unref(s->slots[i].list);
@@ -275,6 +283,7 @@ static void note_prefix_lengths(struct acl_set *s, enum acl_type type)
 static void put_list(struct acl_set *s, struct acl_slot *slot, struct acl_list *list)
 {
     s->count += slot->list == NULL;
+    ensure(2 * (uint32_t)s->count <= s->mask + 1); /* or a look-up might not end */
     acl_list_unref(slot->list);
     *slot = (struct acl_slot){list, list->sketch};
 }

@@ -243,6 +243,7 @@ static bool renew_token(struct oauth_source *s, struct fail *fail)
     struct arena a = {0};
     struct str token;
     int64_t expires_ms;
+    ensure(lock_is_held(&s->lock) && !s->asking);
     s->asking = true;
     lock_release(&s->lock);
     bool ok = ask_endpoint(s, &a, &token, &expires_ms, fail);

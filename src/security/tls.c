@@ -193,7 +193,11 @@ struct tls_context *tls_context_ref(struct tls_context *context)
 
 void tls_context_unref(struct tls_context *context)
 {
-    if (context == NULL || atomic_fetch_sub(&context->refs, 1) > 1)
+    if (context == NULL)
+        return;
+    int before = atomic_fetch_sub(&context->refs, 1);
+    ensure(before > 0);
+    if (before > 1)
         return;
     keystore_deinit(&context->keys);
     keystore_deinit(&context->trust);

@@ -80,7 +80,11 @@ void token_life_ref(struct token_life *l)
 
 void token_life_unref(struct token_life *l)
 {
-    if (l != NULL && atomic_fetch_sub(&l->refs, 1) == 1)
+    if (l == NULL)
+        return;
+    int before = atomic_fetch_sub(&l->refs, 1);
+    ensure(before > 0);
+    if (before == 1)
         free(l);
 }
 
