@@ -1,4 +1,9 @@
-/* Settings that change while the broker runs: those of topics, and those of brokers that can (KIP-226). */
+/*
+ * Settings that change while the broker runs: those of topics, and those of brokers that can (KIP-226).
+ *
+ * Limits on connections may name hosts, which have to be looked up: a worker takes them over, from a copy of what was
+ * set, one change at a time. What changes meanwhile has it done once more, with all that there is then.
+ */
 #include "broker/broker_internal.h"
 
 #include "base/logger.h"
@@ -43,6 +48,7 @@ static void change_limits(struct job *job)
 
 static void submit_limits(struct broker *b)
 {
+    ensure(loop_is_mine(b->control));
     if (b->limits_busy) {
         b->limits_again = true;
         return;
@@ -58,6 +64,7 @@ static void submit_limits(struct broker *b)
 static void on_limits_changed(struct message *m)
 {
     struct broker *b = CONTAINER_OF(m, struct broker, limits.done);
+    ensure(b->limits_busy);
     b->limits_busy = false;
     if (b->limits_again && !b->leaving)
         submit_limits(b);

@@ -108,6 +108,7 @@ static bool is_serving(const struct broker *b)
 static void on_figures(struct message *m)
 {
     struct supervisor *s = CONTAINER_OF(m, struct supervisor, figures.done);
+    ensure(s->figuring);
     s->figuring = false;
     if (is_serving(s->broker) && s->unanswered == 0)
         say_status(s, "", s->figured);

@@ -1,4 +1,10 @@
-/* Loading: the file and the command line become entries, the entries and the defaults fields. */
+/*
+ * Loading: the file and the command line become entries, the entries and the defaults fields.
+ *
+ * Entries keep what was said, and where, for messages and for DescribeConfigs; of one name there may be several, from
+ * different sources, of which the first counts. Fields are what counts: first the defaults are stored, then the entries
+ * from the last to the first, each over what was there, then what follows from other keys.
+ */
 #include "config/config.h"
 
 #include <stdarg.h>

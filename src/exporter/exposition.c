@@ -103,6 +103,7 @@ static bool is_new(struct exposition *e, uint64_t seed, struct str labels)
     uint64_t hash = XXH3_64bits_withSeed(labels.p, (size_t)labels.len, seed);
     if (2 * e->seen_count >= e->seen_cap)
         grow_seen(e);
+    ensure(2 * e->seen_count < e->seen_cap); /* or a look-up might not end */
     bool fresh = add_seen(e->seen, e->seen_cap, hash != 0 ? hash : 1);
     e->seen_count += fresh;
     return fresh;
@@ -185,7 +186,8 @@ static void write_sample(struct gathered *g, const char *part, size_t part_len, 
         p += labels.len;
         *p++ = '}';
     }
-    *p = ' ';
+    *p++ = ' ';
+    ensure(p == g->text.p + g->text.len);
 }
 
 /* `part` is what stands behind the family's name. */

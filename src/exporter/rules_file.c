@@ -1,3 +1,7 @@
+/*
+ * What a file of jmx_exporter's says. Of a rule each key has to be known, as without one of them another metric would
+ * come of it; what the file says beside its rules, of how Java is reached and started, is passed over.
+ */
 #include <errno.h>
 #include <stdio.h>
 #include <yaml.h>

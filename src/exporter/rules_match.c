@@ -1,3 +1,18 @@
+/*
+ * From an attribute of a bean to a sample, by rules of jmx_exporter's: the first whose pattern matches
+ *
+ *     kafka.server<type=BrokerTopicMetrics, name=BytesInPerSec, topic=orders><>Count: 42
+ *
+ * names it. With many partitions there are hundreds of thousands of them each time somebody looks, too many for regular
+ * expressions. So what came of one is kept as a form, and used for all beans of its shape: the same domain and keys,
+ * the same values where a pattern looks at them, and values of the same kind of characters elsewhere.
+ *
+ *     kafka.server, type=BrokerTopicMetrics, name=BytesInPerSec, topic: a word; Count
+ *     ─► kafka_server_brokertopicmetrics_bytesin_total, topic="(value of the third key)"
+ *
+ * Where values go is found out by trying values that nobody has, two of each kind. If what comes of the two differs in
+ * anything else, the form varies, and its beans are matched each time.
+ */
 #include <ctype.h>
 #include <stdio.h>
 #include <uthash.h>
@@ -401,6 +416,7 @@ struct piecing {
 
 static void end_text(struct piecing *p)
 {
+    ensure(p->count < MOST_PIECES);
     if (p->text.len == 0)
         return;
     p->pieces[p->count++] = (struct piece){str_dup((struct str){p->text.p, (int32_t)p->text.len}), -1};
@@ -557,6 +573,7 @@ static bool apply_form(const struct form *f, const struct bean *b, const struct 
 {
     if (!f->exported)
         return false;
+    ensure(!f->varies && f->family != NULL);
     for (int i = 0; i < f->piece_count; i++)
         strbuf_str(labels, f->pieces[i].key < 0 ? f->pieces[i].text : b->keys[f->pieces[i].key].value);
     out->family = f->family;

@@ -14,7 +14,10 @@ struct log_queue {
     atomic_bool open; /* something is not written yet */
 };
 
-/* A line as it lies in a buffer, its text behind it. */
+/*
+ * A line as it lies in a buffer, its text behind it, and then as many bytes as it takes for the next one to be aligned.
+ * What else a line refers to, the logger's and the file's names, lives as long as the program; the thread may not.
+ */
 struct queued {
     struct log_line line;
     char thread[16];
@@ -51,6 +54,7 @@ bool log_queue_put(struct log_queue *q, const struct log_line *line)
     size_t room = line->level >= LEVEL_WARN ? q->most : q->most / 4 * 3;
     bool ok = q->lines.len + size <= room;
     if (ok) {
+        ensure(q->lines.len % ALIGNMENT == 0 && line->text.len >= 0);
         char *at = strbuf_extend(&q->lines, size);
         struct queued head = {.line = *line};
         snprintf(head.thread, sizeof(head.thread), "%s", line->thread);
@@ -99,6 +103,7 @@ bool log_batch_next(const struct log_batch *b, size_t *at, struct log_line *out)
     out->thread = q->thread;
     out->text.p = b->lines.p + *at + sizeof(*q);
     *at += queued_size(out->text.len);
+    ensure(*at <= b->lines.len);
     return true;
 }
 

@@ -9,7 +9,11 @@ void look_ref(struct look *l)
 
 void look_unref(struct look *l)
 {
-    if (l == NULL || atomic_fetch_sub(&l->refs, 1) != 1)
+    if (l == NULL)
+        return;
+    int before = atomic_fetch_sub(&l->refs, 1);
+    ensure(before > 0);
+    if (before > 1)
         return;
     view_unref(l->view);
     arena_deinit(&l->memory);

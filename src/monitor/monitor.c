@@ -1,3 +1,8 @@
+/*
+ * Who looks is a thread that answers HTTP; the questions are the loop's. Whoever finds a look that is fresh takes it.
+ * Else he says what he wants, has the loop begin a round, and waits: for that one round, however many wait. While a
+ * round is under way nobody begins another; its end does, if somebody wants more than it has.
+ */
 #include "monitor/monitor.h"
 
 #include <inttypes.h>
@@ -72,6 +77,7 @@ static void post_begin(struct monitor *m)
 
 static void keep_look(struct monitor *m, enum look_scope scope, struct look *look)
 {
+    ensure(lock_is_held(&m->lock));
     look_unref(m->newest[scope]);
     look_ref(look);
     m->newest[scope] = look;
@@ -83,6 +89,7 @@ static void on_round_done(void *ctx, struct look *look)
 {
     struct monitor *m = ctx;
     lock_take(&m->lock);
+    ensure(m->busy);
     m->busy = false;
     keep_look(m, look->scope, look);
     if (look->scope == LOOK_ALL)
@@ -194,6 +201,7 @@ static bool begin_judging(struct monitor *m)
 static void end_judging(struct monitor *m)
 {
     lock_take(&m->lock);
+    ensure(m->judging > 0);
     m->judging--;
     pthread_cond_broadcast(&m->news);
     lock_release(&m->lock);
@@ -255,6 +263,7 @@ void monitor_free(struct monitor *m)
 {
     if (m == NULL)
         return;
+    ensure(m->judging == 0);
     round_free(m->round);
     broker_links_free(m->links);
     look_unref(m->before);

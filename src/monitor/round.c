@@ -1,3 +1,8 @@
+/*
+ * A round goes from phase to phase: each asks its questions, all at once, and the next begins with the last answer, or
+ * at once if there was nothing to ask. A question that fails is counted and otherwise passed over: what it would have
+ * told stays unknown, and the look is there all the same.
+ */
 #include "monitor/round.h"
 
 #include <utlist.h>
@@ -19,6 +24,7 @@ static void on_answer(struct broker_call *call, enum kafka_error error)
 {
     struct ask *a = CONTAINER_OF(call, struct ask, call);
     struct round *r = a->round;
+    ensure(r->look != NULL); /* a round is not done while it waits for an answer */
     DL_DELETE(r->asks, a);
     if (error == ERR_NONE)
         a->take(r, a);

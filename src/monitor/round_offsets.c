@@ -1,4 +1,12 @@
-/* Where partitions begin and end, and since when records wait for those who have not read them. */
+/*
+ * Where partitions begin and end, and since when records wait for those who have not read them.
+ *
+ * ListOffsets tells the former. What time a record at an offset has it does not; but the head of the batch that has it
+ * does, and that a fetch gets, of a hundred partitions with one request. In one request a partition has one offset:
+ * where several groups wait in the same partition at different places, each place has another turn. A batch that is
+ * longer than its share comes only to who asks for it alone, so that is done at the end for those that are still
+ * missing.
+ */
 #include <stdlib.h>
 
 #include "monitor/round_internal.h"

@@ -1,3 +1,7 @@
+/*
+ * The status for programs, barnabas-top among them. Names stay what they are: what is added gets one of its own, and
+ * what is not known is null, not left out, so that a reader can tell it from what an older broker did not tell.
+ */
 #include <jansson.h>
 #include <math.h>
 
