@@ -1,3 +1,8 @@
+/*
+ * What a group has committed, and changing that, by its coordinator. All of a group's offsets can be asked for from
+ * version 2 of OffsetFetch on; from version 8 on the answer has a place for each of several groups, of which there is
+ * one here.
+ */
 #include <inttypes.h>
 #include <unistd.h>
 

@@ -1,3 +1,8 @@
+/*
+ * A question runs the loop until it is answered. Nodes of the bootstrap list have no ids: any question goes to the
+ * first of them that answers. Those of the cluster are learned from Metadata, when a certain broker or the controller
+ * is to be asked for the first time. What versions a node speaks is asked once, before its first question.
+ */
 #include "tools/kit/ask.h"
 
 #include <inttypes.h>
@@ -153,6 +158,7 @@ static void ask_on_answer(struct client_call *call, struct bytes response)
     p->answered = response.p != NULL;
     if (p->answered)
         strbuf_add(&p->answer, response.p, (size_t)response.len);
+    ensure(p->asker->open > 0);
     if (--p->asker->open == 0)
         loop_stop(p->asker->loop);
 }
@@ -185,6 +191,7 @@ static bool exchange(struct asker *a, struct node *n, int16_t key, int16_t versi
                      struct arena *arena, struct fail *fail)
 {
     struct pending p = {.asker = a, .node = n, .key = key, .version = version};
+    ensure(a->open == 0);
     a->open = 1;
     send_question(&p, request);
     loop_run(a->loop);
@@ -301,6 +308,7 @@ void ask_all(struct asker *a, int16_t key, struct question *questions, int32_t c
     }
     if (ready == 0)
         return;
+    ensure(a->open == 0);
     a->open = ready;
     for (int32_t i = 0; i < count; i++)
         if (questions[i].ok)

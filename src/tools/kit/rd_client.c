@@ -1,3 +1,8 @@
+/*
+ * Properties are kept by the names that Java's clients have, and translated as a client is made: most are the same for
+ * librdkafka, some have another name or unit, and some have no counterpart and are passed over, as a file of properties
+ * that works with Java should do here, too. Of a name that nobody knows the user is warned, as by Java.
+ */
 #include "tools/kit/rd_client.h"
 
 #include <ctype.h>

@@ -1,3 +1,8 @@
+/*
+ * The way of Kafka before 2.2, for a cluster whose brokers cannot be asked: topics are read and written in ZooKeeper,
+ * where the controller finds what is to be created, grown or deleted. Nobody tells whether it will come to that: what
+ * is printed is what was written.
+ */
 #include <inttypes.h>
 #include <stdio.h>
 
