@@ -156,8 +156,10 @@ struct controller {
     step_fn walked;             /* behind the last */
     int32_t listed;             /* failover: how many of the listed topics are read */
     enum election election;
-    step_fn then;             /* behind the last piece of work */
-    struct zk_batch *loading; /* failover: brokers and topics, while states are read */
+    step_fn then;                    /* behind the last piece of work */
+    struct zk_batch *loading;        /* failover: brokers and topics, while states are read */
+    struct zk_batch *entities, *ids; /* failover: brokers and topics that were read, and ids of topics without one */
+    const struct zk_op *entity;      /* of them: what is taken next */
     struct reassigning *reassigning;
     struct outbox *outbox;
 };

@@ -169,15 +169,18 @@ void topic_take_id(struct controller *c, struct zk_batch *b, const char *name, s
     ctl_fence(c, zk_set(b, topic_path(path, name), topic_encode(&b->arena, z), ZK_ANY_VERSION));
 }
 
-static void failover_take_topic(struct controller *c, struct zk_batch *out, const char *name, const struct zk_op *read)
+/* Returns how many partitions it has. */
+static int32_t failover_take_topic(struct controller *c, struct zk_batch *out, const char *name,
+                                   const struct zk_op *read)
 {
     struct topic_znode z;
     if (!topic_understand(c, &out->arena, read, &z))
-        return;
+        return 0;
     topic_take_id(c, out, name, &z);
     struct ctl_topic *t = context_add_topic(c, name, z.id);
     for (int32_t i = 0; i < z.partition_count; i++)
         partition_assign(topic_add_partition(t, z.numbers[i]), z.replicas[i], z.adding[i], z.removing[i]);
+    return z.partition_count;
 }
 
 static void failover_take_broker(struct controller *c, struct zk_batch *b, int32_t id, const struct zk_op *read)
@@ -191,20 +194,38 @@ static void failover_take_broker(struct controller *c, struct zk_batch *b, int32
 
 static void on_ids_written(struct controller *c, struct zk_batch *b);
 
-static void on_entities(struct controller *c, struct zk_batch *b)
+/* The next of those that were read, until they have so many partitions as one step takes. */
+static void take_entities(struct controller *c, struct zk_batch *b)
 {
-    struct zk_batch *ids = ctl_batch();
-    for (const struct zk_op *op = b->first; op != NULL; op = op->next) {
+    int32_t partitions = 0;
+    zk_batch_free(b);
+    for (; c->entity != NULL && partitions < PIECE; c->entity = c->entity->next) {
+        const struct zk_op *op = c->entity;
         const char *name = strrchr(op->path, '/') + 1;
         if (op->kind != ZK_GET)
             continue;
         if (strncmp(op->path, ZNODE_TOPICS "/", strlen(ZNODE_TOPICS) + 1) == 0)
-            failover_take_topic(c, ids, name, op);
+            partitions += failover_take_topic(c, c->ids, name, op);
         else
-            failover_take_broker(c, b, (int32_t)strtol(name, NULL, 10), op);
+            failover_take_broker(c, c->entities, (int32_t)strtol(name, NULL, 10), op);
     }
-    zk_batch_free(b);
+    if (c->entity != NULL) {
+        ctl_breathe(c, take_entities);
+        return;
+    }
+    struct zk_batch *ids = c->ids;
+    zk_batch_free(c->entities);
+    c->entities = c->ids = NULL;
     ctl_submit(c, ids, on_ids_written);
+}
+
+static void on_entities(struct controller *c, struct zk_batch *b)
+{
+    ensure(c->entities == NULL && c->ids == NULL);
+    c->entities = b;
+    c->entity = b->first;
+    c->ids = ctl_batch();
+    take_entities(c, NULL);
 }
 
 static void failover_on_all_topics(struct controller *c)

@@ -24,6 +24,9 @@ static void stop_being_active(struct controller *c)
     partition_set_clear(&c->later);
     zk_batch_free(c->loading);
     c->loading = NULL;
+    zk_batch_free(c->entities);
+    zk_batch_free(c->ids);
+    c->entities = c->ids = NULL;
     c->then = NULL;
     reassigning_free(c);
     outbox_clear(c->outbox);
