@@ -459,6 +459,7 @@ static enum compact_result begin_group(struct compaction *c)
     c->filter.delete_retention_ms = c->log->config.delete_retention_ms;
     c->index_interval = c->log->config.index_interval_bytes;
     lock_release(&c->log->lock);
+    producers_sort_last_batches(c->filter.producers, c->filter.producer_count);
     c->step = clean_some;
     return ok && create_out(c) ? COMPACT_MORE : disk_failed(c);
 }

@@ -365,12 +365,6 @@ bool producers_commit(struct producers *p, int64_t high_watermark)
     return true;
 }
 
-static int producers_by_id(const void *a, const void *b)
-{
-    const struct producer_last *x = a, *y = b;
-    return (x->id > y->id) - (x->id < y->id);
-}
-
 size_t producers_last_batches(const struct producers *p, struct producer_last **out)
 {
     size_t count = 0;
@@ -381,8 +375,18 @@ size_t producers_last_batches(const struct producers *p, struct producer_last **
         int64_t last = x->batch_count > 0 ? x->batches[x->batch_count - 1].last_offset : -1;
         (*out)[count++] = (struct producer_last){x->id, last, x->epoch};
     }
-    qsort(*out, count, sizeof(**out), producers_by_id);
     return count;
+}
+
+static int producers_by_id(const void *a, const void *b)
+{
+    const struct producer_last *x = a, *y = b;
+    return (x->id > y->id) - (x->id < y->id);
+}
+
+void producers_sort_last_batches(struct producer_last *v, size_t count)
+{
+    qsort(v, count, sizeof(*v), producers_by_id);
 }
 
 int64_t producers_oldest_open_ms(const struct producers *p)

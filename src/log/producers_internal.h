@@ -98,8 +98,9 @@ struct producer_last {
     int16_t epoch;
 };
 
-/* Those that have something in the log, by id, on the heap. Returns their count. */
+/* Those that have something in the log, in any order, on the heap. Returns their count. */
 size_t producers_last_batches(const struct producers *p, struct producer_last **out);
+void producers_sort_last_batches(struct producer_last *v, size_t count); /* by id; needs no lock */
 size_t producers_count(const struct producers *p);
 int64_t producers_oldest_open_ms(const struct producers *p); /* see struct plog_producer_counts */
 /* See plog_producers(). */

@@ -405,6 +405,20 @@ static void the_last_batch_of_a_producer_stays(void **state)
     check_log(f->log, "3:a=3 4:b=2 5:z=1");
 }
 
+static void the_last_batch_of_each_of_several_producers_stays(void **state)
+{
+    struct fixture *f = *state;
+    struct seen s = {0};
+    for (int64_t id = 5; id > 0; id--) /* in no order of ids */
+        produce_as(f, (struct producing){.producer = id, .sequence = 0}, "a=1");
+    produce(f, "a=2");
+    roll(f);
+    compact(f);
+    check_log(f->log, "5:a=2");
+    each_batch(f->log, note, &s);
+    assert_int_equal(s.count, 5 + 1);
+}
+
 static void a_full_map_takes_several_passes(void **state)
 {
     struct fixture *f = *state;
@@ -1095,6 +1109,7 @@ int main(void)
         CASE(tombstones_stay_until_their_horizon),
         CASE(batches_keep_what_they_are_known_by),
         CASE(the_last_batch_of_a_producer_stays),
+        CASE(the_last_batch_of_each_of_several_producers_stays),
         CASE(a_full_map_takes_several_passes),
         CASE(nothing_above_the_high_watermark_counts),
         CASE(the_lags_are_kept),
