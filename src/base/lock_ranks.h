@@ -41,6 +41,7 @@
     X(CLIENT_COUNTS, "what is counted of connections that this broker makes")                       \
     X(CLIENT_SOFTWARE, "how many connections each client software has")                             \
     X(WAKE_QUEUE, "requests that a loop is to wake")                                                \
+    X(ASKERS, "who asks for the address of a host")                                                 \
     X(WORKERS, "a queue of jobs")                                                                   \
     X(LOOP, "a loop's mailbox, and who visits it")                                                  \
     X(DEPRECATED_REQUESTS, "which requests in old versions have come")                              \

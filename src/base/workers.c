@@ -133,7 +133,14 @@ void workers_stop(struct workers *w)
     w->count = 0;
     lock_take(&w->lock);
     w->stopped = true;
+    struct job *left = w->first; /* that came when the last thread had gone */
+    w->first = NULL;
+    w->last = &w->first;
     lock_release(&w->lock);
+    for (struct job *next; left != NULL; left = next) {
+        next = left->next; /* running it may free it */
+        workers_run(left);
+    }
 }
 
 void workers_free(struct workers *w)

@@ -19,6 +19,7 @@ static void finish_frame(struct cutter *c)
     enum { HEADER = 4 + 4 + 8 + WATCH_KINDS * 4 };
     if (c->size == 0)
         return;
+    ensure(c->size == c->paths[0].len + c->paths[1].len + c->paths[2].len);
     zk_frame_add_int(c->out, (int32_t)(HEADER + c->size));
     zk_frame_add_int(c->out, SET_WATCHES_XID);
     zk_frame_add_int(c->out, SET_WATCHES);

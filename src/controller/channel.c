@@ -199,6 +199,7 @@ static void channel_on_answer(struct client_call *call, struct bytes response)
         return;
     }
     struct parcel *p = ch->queue;
+    ensure(p != NULL && p->sent); /* an answer is to the first, as one is under way at a time */
     DL_DELETE(ch->queue, p);
     channel_count_queued(ch->counts, -1);
     channel_take_answer(ch, p, response);
@@ -212,6 +213,7 @@ static void channel_send_first(struct channel *ch)
         return;
     struct parcel *p = ch->queue;
     struct strbuf copy = {0};
+    ensure(p->memo->epoch_at + sizeof(p->broker_epoch) <= p->memo->frame.len);
     strbuf_add(&copy, p->memo->frame.p, p->memo->frame.len);
     be64_put(copy.p + p->memo->epoch_at, (uint64_t)p->broker_epoch);
     if (!p->sent)
@@ -252,6 +254,7 @@ void channel_free(struct channel *ch)
     ch->doomed = true;
     timer_stop(&ch->retry);
     client_free(ch->client); /* calls on_answer() for what is open */
+    ensure(!ch->waiting);
     client_counts_free(ch->traffic);
     DL_FOREACH_SAFE (ch->queue, p, tmp)
         parcel_free(p);
@@ -262,6 +265,7 @@ void channel_free(struct channel *ch)
 void channel_send(struct channel *ch, struct memo *m, int64_t broker_epoch)
 {
     struct parcel *p = xcalloc(1, sizeof(*p));
+    ensure(m->refs > 0 && !ch->doomed);
     m->refs++;
     *p = (struct parcel){.queued_us = loop_callback_us(), .memo = m, .broker_epoch = broker_epoch};
     channel_count_queued(ch->counts, 1);

@@ -28,6 +28,7 @@ bool work_next(struct controller *c)
 {
     partition_set_clear(&c->work);
     size_t n = MIN(c->later.n, (size_t)PIECE);
+    ensure(c->running != NULL);
     for (size_t i = 0; i < n; i++)
         partition_set_add(&c->work, c->later.v[c->later.n - 1 - i]);
     c->later.n -= n;
@@ -168,6 +169,7 @@ bool walk_on(const struct controller *c, struct partition_walk *w)
         w->topic = w->topic->hh.next;
         w->next = 0;
     }
+    ensure(w->topic == NULL || w->next < w->topic->count); /* nothing is taken away while somebody walks */
     if (w->topic == NULL) {
         w->over = true;
         return false;
@@ -189,6 +191,7 @@ struct ctl_broker *context_add_broker(struct controller *c, const struct registr
     } else {
         copy_registration(b, r);
     }
+    ensure(context_broker(c, r->id) == b && b->channel != NULL);
     return b;
 }
 
@@ -199,6 +202,7 @@ void context_remove_broker(struct controller *c, int32_t id)
         return;
     LL_DELETE(c->brokers, b);
     HASH_DEL(c->brokers_by_id, b);
+    ensure(context_broker(c, id) == NULL);
     broker_free(b);
 }
 

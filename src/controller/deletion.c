@@ -76,7 +76,7 @@ static void stop_replicas(struct controller *c, struct ctl_topic *t, bool delete
 
 static void start_deletion(struct controller *c, struct ctl_topic *t)
 {
-    ensure(t->deleting);
+    ensure(t->deleting && !t->starting);
     mark_dead_replicas(c, t);
     take_partitions_away(c, t);
     if (any_replica_is(t, REPLICA_INELIGIBLE))
@@ -162,6 +162,7 @@ static struct zk_batch *end_deletions(struct controller *c)
             continue;
         if (b->count == 0)
             outbox_flush(c); /* what it holds of their partitions */
+        ensure(!t->starting && !topic_is_reassigning(t));
         delete_nodes(c, b, &m, t);
         context_remove_topic(c, t);
     }

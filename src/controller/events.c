@@ -32,7 +32,7 @@ static void event_free(struct event *e)
 void event_add(struct controller *c, struct event *e)
 {
     ensure(loop_is_mine(c->options.loop));
-    ensure(c->queue_end != NULL);
+    ensure(c->queue_end != NULL && e->next == NULL);
     *c->queue_end = e;
     c->queue_end = &e->next;
     e->posted_us = loop_callback_us();

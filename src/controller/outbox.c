@@ -242,6 +242,7 @@ static struct notes notes_of(const struct outbox *o, int32_t broker, enum note_k
         else
             high = middle;
     }
+    ensure(low <= o->sorted_count);
     while (low + n < o->sorted_count && by_destination(&o->sorted[low + n]->key, &key) == 0)
         n++;
     return (struct notes){o->sorted + low, n};
@@ -293,6 +294,7 @@ static void fill_leaders(struct building *b, struct leader_and_isr_request *requ
         o->port = e->port;
     }
     name_leaders(b->c, notes, false);
+    ensure(request->live_leaders.len <= (int32_t)HASH_COUNT(b->c->brokers_by_id));
 }
 
 static void send_orders(struct building *b, const struct ctl_broker *to, struct notes notes)
@@ -315,6 +317,7 @@ static void send_orders(struct building *b, const struct ctl_broker *to, struct 
         for (size_t k = 0; k < same; k++, i++)
             fill_order(&t->partition_states.items[k], notes.v[i]->key.partition, notes.v[i]->is_new);
     }
+    ensure(notes.n > 0 && (size_t)request.topic_states.len <= notes.n);
     fill_leaders(b, &request, notes);
     send_to(b, to, API_LEADER_AND_ISR, leader_and_isr_versions, &request);
 }

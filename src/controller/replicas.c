@@ -7,6 +7,7 @@ static void take_piece_offline(struct controller *c);
 void replica_leaves(struct controller *c, struct ctl_partition *p, int32_t broker)
 {
     enum replica_state *state = replica_state_of(p, broker);
+    ensure(c->running != NULL); /* c->work is its */
     if (int_list_has(p->leaving, broker))
         return;
     if (state != NULL && (*state == REPLICA_ONLINE || *state == REPLICA_NEW))

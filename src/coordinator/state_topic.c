@@ -19,6 +19,7 @@ struct state_topic {
 int32_t state_partition_of(struct str key, int32_t partition_count)
 {
     uint32_t hash = 0;
+    ensure(partition_count > 0);
     for (int32_t i = 0; i < key.len;) {
         uint32_t c = (uint8_t)key.p[i++];
         int more = c >= 0xf0 ? 3 : c >= 0xe0 ? 2 : c >= 0xc0 ? 1 : 0;
@@ -43,7 +44,7 @@ struct state_partition *state_topic_partition(struct state_topic *t, int32_t num
 
 struct state_partition *state_topic_find(struct state_topic *t, struct str key)
 {
-    ensure(loop_is_mine(t->options.loop));
+    ensure(loop_is_mine(t->options.loop) && t->count > 0 && t->count <= t->room);
     return t->partitions[state_partition_of(key, t->count)];
 }
 

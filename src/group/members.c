@@ -33,6 +33,7 @@ const char *group_state_name(enum group_state state)
 void group_assume_state(struct group *g, enum group_state to)
 {
     struct group_metrics *m = &g->coordinator->metrics;
+    ensure(to <= GROUP_DEAD);
     group_metrics_change(m, GROUPS_BY_STATE + (enum group_figure)g->state, -1);
     group_metrics_change(m, GROUPS_BY_STATE + (enum group_figure)to, 1);
     g->state = to;

@@ -37,6 +37,7 @@ static void snapshot_drop(struct plog *log, struct producers_copy *copy)
     LL_DELETE(log->snapshots, copy);
     ensure(log->snapshot_bytes >= copy->room);
     log->snapshot_bytes -= copy->room;
+    ensure(log->snapshots != NULL || log->snapshot_bytes == 0);
     producers_copy_free(copy);
 }
 

@@ -57,9 +57,9 @@ void producers_copy_one(struct producers *p, struct producer *x)
     x->lap = p->lap;
     if (x->refused_only)
         return;
+    ensure(p->copy->len + SNAPSHOT_ENTRY <= p->copy->room);
     put_entry(p->copy->data + p->copy->len, x);
     p->copy->len += SNAPSHOT_ENTRY;
-    ensure(p->copy->len <= p->copy->room);
 }
 
 bool producers_copy_step(struct producers *p)

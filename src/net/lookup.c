@@ -19,7 +19,7 @@ struct lookup {
     struct addresses found;
 };
 
-static struct lock askers = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+static struct lock askers = LOCK_INITIALIZER(RANK_ASKERS);
 
 static void lookup_free(struct lookup *l)
 {
