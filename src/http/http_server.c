@@ -3,7 +3,8 @@
  * its socket, until all of the answer is out or the peer has gone; the loop only notes what comes meanwhile, that the
  * server stops, say. What has come behind the request is the next one.
  *
- * When all places are taken, those go that have done nothing for the longest time, if they are not being answered.
+ * When all places are taken, those go that have done nothing for the longest time, if they are not being answered. Half
+ * of the places at most are for answers that take long, so that who asks whether the broker lives always finds one.
  */
 #include "http/http_server.h"
 
@@ -21,6 +22,7 @@
 
 enum {
     WORKERS = 2,
+    MOST_LONG = HTTP_MOST_CONNECTIONS / 2,
     BACKLOG = 64,
     ACCEPTS_AT_ONCE = 16,
     REQUEST_MS = 15000, /* from a request's first byte to its last, handshake included */
@@ -47,6 +49,7 @@ struct http_connection {
     struct watch watch;
     struct timer timer;
     struct strbuf in;
+    bool is_long;       /* its answer may take long, and counts as one of these */
     bool answering;     /* a worker has the transport, and what follows */
     bool told_to_go_on; /* with the body */
     bool ends;          /* after the answer under way */
@@ -68,7 +71,7 @@ struct http_server {
     http_is_quick is_quick;
     void *ctx;
     struct http_connection *connections;
-    int connection_count;
+    int connection_count, long_count;
     struct message stop;
     bool stopping;
 };
@@ -114,6 +117,8 @@ static void http_go_on(struct http_connection *c);
 
 /* ---- Answering ---- */
 
+enum { BUSY = 503 };
+
 static void http_run(struct job *job)
 {
     struct http_connection *c = CONTAINER_OF(job, struct http_connection, job);
@@ -121,7 +126,9 @@ static void http_run(struct job *job)
     if (c->refused != 0)
         c->request = (struct http_request){.keep_alive = false};
     http_answer_begin(&answer, &c->transport, &c->request);
-    if (c->refused != 0)
+    if (c->refused == BUSY)
+        http_say_text(&answer, c->refused, "Too many others are being answered.");
+    else if (c->refused != 0)
         http_say_text(&answer, c->refused, "This cannot be understood, or is too large.");
     else
         c->server->handler(c->server->ctx, &c->port->at, &c->request, &answer);
@@ -133,6 +140,8 @@ static void http_on_answered(struct message *m)
     struct http_connection *c = CONTAINER_OF(m, struct http_connection, job.done);
     ensure(c->answering);
     c->answering = false;
+    c->server->long_count -= c->is_long;
+    ensure(c->server->long_count >= 0);
     if (!c->goes_on || c->ends || c->server->stopping) {
         http_free(c);
         return;
@@ -149,14 +158,17 @@ static void http_on_answered(struct message *m)
 
 static void http_answer(struct http_connection *c, int refused)
 {
+    struct http_server *s = c->server;
     ensure(!c->answering && !c->ends);
+    bool takes_long = refused == 0 && !s->is_quick(&c->request);
+    c->is_long = takes_long && s->long_count < MOST_LONG;
+    s->long_count += c->is_long;
+    c->refused = takes_long && !c->is_long ? BUSY : refused;
     c->answering = true;
-    c->refused = refused;
     watch_set(&c->watch, WATCH_NONE);
     timer_stop(&c->timer);
-    c->job = (struct job){.run = http_run, .home = c->server->thread.loop, .done = {.deliver = http_on_answered}};
-    bool quick = refused != 0 || c->server->is_quick(&c->request);
-    workers_submit(quick ? c->server->quick : c->server->workers, &c->job);
+    c->job = (struct job){.run = http_run, .home = s->thread.loop, .done = {.deliver = http_on_answered}};
+    workers_submit(c->is_long ? s->workers : s->quick, &c->job);
 }
 
 /* ---- Reading ---- */
@@ -268,7 +280,7 @@ static void http_shake(struct http_connection *c)
 
 /* ---- Accepting ---- */
 
-/* Those that are being answered do not count: they have an end of their own. */
+/* Those that are being answered stay: they have an end of their own. */
 static void make_room(struct http_server *s)
 {
     struct http_connection *c, *next;

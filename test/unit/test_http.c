@@ -244,6 +244,30 @@ static void test_gzip(void **state UNUSED)
     strbuf_deinit(&got);
 }
 
+static void check_echo(struct http_server *s, struct strbuf *got)
+{
+    ask(s, "POST /echo HTTP/1.0\r\nContent-Length: 2\r\n\r\nup", got);
+    assert_true(got->len > 2);
+    assert_string_equal(got->p + got->len - 2, "up");
+}
+
+/* More than there are places: each has been read when the next echo comes. */
+static void test_who_asks_for_much(void **state UNUSED)
+{
+    struct http_server *s = start();
+    struct strbuf got = {0};
+    int slow[2 * HTTP_MOST_CONNECTIONS];
+    for (size_t i = 0; i < ARRAY_LEN(slow); i++) {
+        slow[i] = call(s);
+        say(slow[i], "GET /large HTTP/1.1\r\n\r\n");
+        check_echo(s, &got);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(slow); i++)
+        close(slow[i]);
+    http_server_free(s);
+    strbuf_deinit(&got);
+}
+
 /* Those who begin and do not go on make room; those who do not read hold up nobody who asks for what is short. */
 static void test_who_is_slow(void **state UNUSED)
 {
@@ -254,8 +278,7 @@ static void test_who_is_slow(void **state UNUSED)
         slow[i] = call(s);
         say(slow[i], i % 2 == 0 ? "GET /large HTTP/1.1\r\n\r\n" : "GET /");
     }
-    ask(s, "POST /echo HTTP/1.0\r\nContent-Length: 2\r\n\r\nup", &got);
-    assert_string_equal(got.p + got.len - 2, "up");
+    check_echo(s, &got);
     for (size_t i = 0; i < ARRAY_LEN(slow); i++)
         close(slow[i]);
     http_server_free(s);
@@ -283,6 +306,7 @@ int main(void)
         cmocka_unit_test(test_one_after_the_other),
         cmocka_unit_test(test_gzip),
         cmocka_unit_test(test_who_is_slow),
+        cmocka_unit_test(test_who_asks_for_much),
         cmocka_unit_test(test_a_port_that_is_taken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
