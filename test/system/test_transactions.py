@@ -33,10 +33,21 @@ def read(broker, topic, level="read_committed"):
     return out.split()
 
 
+def takes(producer, topic, value, partition):
+    """Not if a broker that has just started did not know the topic yet when it was asked."""
+    try:
+        producer.produce(topic, value, partition=partition)
+    except confluent_kafka.KafkaException as e:
+        if e.args[0].code() != confluent_kafka.KafkaError._UNKNOWN_TOPIC:
+            raise
+        return False
+    return True
+
+
 def write(producer, topic, *values, partition=0):
     """Until it is in the log: what is aborted before is not even sent."""
     for v in values:
-        producer.produce(topic, v, partition=partition)
+        wait_until(lambda v=v: takes(producer, topic, v, partition), f"{topic} to be known")
     assert producer.flush(PATIENCE) == 0
 
 
