@@ -20,6 +20,14 @@ void look_unref(struct look *l)
     free(l);
 }
 
+struct look_broker *look_broker(const struct look *l, int32_t id)
+{
+    for (int32_t i = 0; i < l->broker_count; i++)
+        if (l->brokers[i].broker->id == id)
+            return &l->brokers[i];
+    return NULL;
+}
+
 struct look_topic *look_topic(const struct look *l, struct str name)
 {
     int32_t low = 0, high = l->view->topic_count;

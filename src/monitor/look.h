@@ -73,8 +73,7 @@ struct look_group {
     int32_t topic_count;
     bool described;    /* the state and the members are known */
     int64_t lag;       /* records that wait; LOOK_UNKNOWN */
-    double lag_change; /* of it in a second, lately; meaningful if `lag_moves` */
-    bool lag_moves;    /* it was known a while ago, too */
+    double lag_change; /* of it in a second, since the look before; NAN: it was not known then */
 };
 
 struct look {
@@ -100,7 +99,8 @@ struct look {
 };
 
 void look_ref(struct look *l);
-void look_unref(struct look *l); /* NULL is fine */
+void look_unref(struct look *l);                                   /* NULL is fine */
+struct look_broker *look_broker(const struct look *l, int32_t id); /* NULL: it is not there */
 struct look_topic *look_topic(const struct look *l, struct str name);
 /* NULL: there is none of that number. */
 struct look_partition *look_partition(const struct look_topic *t, int32_t partition);

@@ -8,18 +8,10 @@ enum { RESOURCE_BROKER = 4, NUMBER_ROOM = 12 };
 
 static const char protocol_key[] = "inter.broker.protocol.version", own_key[] = "barnabas.http.listeners";
 
-static struct look_broker *broker_of(struct round *r, int32_t id)
-{
-    for (int32_t i = 0; i < r->look->broker_count; i++)
-        if (r->look->brokers[i].broker->id == id)
-            return &r->look->brokers[i];
-    return NULL;
-}
-
 static void take_kind(struct round *r, struct ask *a)
 {
     const struct describe_configs_response *response = a->response;
-    struct look_broker *broker = broker_of(r, a->broker);
+    struct look_broker *broker = look_broker(r->look, a->broker);
     for (int32_t i = 0; broker != NULL && i < response->results.len; i++)
         for (int32_t c = 0; c < response->results.items[i].configs.len; c++) {
             struct str key = response->results.items[i].configs.items[c].name;

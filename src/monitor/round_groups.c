@@ -1,4 +1,5 @@
 /* Which groups there are, who is in them, and what they have committed; and on the way, how large directories are. */
+#include <math.h>
 #include <stdlib.h>
 
 #include "base/logger.h"
@@ -31,10 +32,7 @@ static void take_replica_size(struct look_topic *t, const struct describe_log_di
 static void take_dirs(struct round *r, struct ask *a)
 {
     const struct describe_log_dirs_response *response = a->response;
-    struct look_broker *broker = NULL;
-    for (int32_t i = 0; i < r->look->broker_count; i++)
-        if (r->look->brokers[i].broker->id == a->broker)
-            broker = &r->look->brokers[i];
+    struct look_broker *broker = look_broker(r->look, a->broker);
     for (int32_t d = 0; broker != NULL && d < response->results.len; d++) {
         const struct describe_log_dirs_result *dir = &response->results.items[d];
         for (int32_t t = 0; dir->error_code == ERR_NONE && t < dir->topics.len; t++) {
@@ -229,8 +227,7 @@ void round_measure_lag(struct round *r)
         struct look_group *g = &r->look->groups[i];
         const struct look_group *old = passed > 0 ? look_group(r->before, g->coordinator, g->id) : NULL;
         g->lag = group_lag(g);
-        g->lag_moves = g->lag != LOOK_UNKNOWN && old != NULL && old->lag != LOOK_UNKNOWN;
-        if (g->lag_moves)
-            g->lag_change = (double)(g->lag - old->lag) * 1000 / (double)passed;
+        bool known = g->lag != LOOK_UNKNOWN && old != NULL && old->lag != LOOK_UNKNOWN;
+        g->lag_change = known ? (double)(g->lag - old->lag) * 1000 / (double)passed : NAN;
     }
 }

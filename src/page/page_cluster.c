@@ -122,7 +122,7 @@ void page_topics(const struct status *s, struct strbuf *out)
 /* Whether it grows, and how fast. */
 static void change_cell(struct strbuf *out, const struct status_group *g)
 {
-    if (!g->lag_moves)
+    if (isnan(g->lag_change))
         strbuf_puts(out, "<td class=\"n\">–</td>");
     else
         strbuf_printf(out, "<td class=\"n\">%s%s/s</td>",

@@ -54,8 +54,7 @@ struct status_group {
     struct str id, state; /* null: not known */
     int32_t coordinator, members, topics;
     int64_t lag, waits_ms; /* records; how long the oldest of them has been there. STATUS_UNKNOWN */
-    bool lag_moves;        /* what follows is known */
-    double lag_change;     /* of it in a second */
+    double lag_change;     /* of it in a second; NAN: not known */
 };
 
 struct status_client {

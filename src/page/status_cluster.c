@@ -185,7 +185,6 @@ static void status_take_group(struct status *s, const struct status_matter *from
                                .members = seen->described ? seen->members : STATUS_UNKNOWN,
                                .topics = seen->topic_count,
                                .lag = seen->lag,
-                               .lag_moves = seen->lag_moves,
                                .lag_change = seen->lag_change,
                                .waits_ms = STATUS_UNKNOWN};
     for (int32_t t = 0; t < seen->topic_count; t++)

@@ -109,7 +109,7 @@ static void put_groups(json_t *to, const struct status *s)
         json_put_number(row, "members", g->members);
         json_put_number(row, "topics", g->topics);
         json_put_number(row, "lag", g->lag);
-        json_put_real(row, "lagChangePerSec", g->lag_moves ? g->lag_change : NAN);
+        json_put_real(row, "lagChangePerSec", g->lag_change);
         json_put_number(row, "oldestUnreadMs", g->waits_ms);
     }
 }
