@@ -36,10 +36,12 @@ int32_t state_partition_of(struct str key, int32_t partition_count)
     return positive % partition_count;
 }
 
-struct state_partition *state_topic_partition(struct state_topic *t, int32_t number)
+struct state_partition *state_topic_next(struct state_topic *t, int32_t *at)
 {
-    ensure(loop_is_mine(t->options.loop) && number >= 0);
-    return number < t->room ? t->partitions[number] : NULL;
+    ensure(loop_is_mine(t->options.loop) && *at >= 0);
+    struct state_partition *p = *at < t->room ? t->partitions[*at] : NULL;
+    *at = p != NULL ? *at + 1 : 0;
+    return p;
 }
 
 struct state_partition *state_topic_find(struct state_topic *t, struct str key)

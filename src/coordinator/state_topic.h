@@ -77,8 +77,11 @@ void state_topic_resigned(struct state_topic *t, int32_t partition);
 void state_topic_resign_all(struct state_topic *t); /* the broker stops */
 bool state_topic_is_loading(const struct state_topic *t);
 
-/* NULL: there are no more of them. */
-struct state_partition *state_topic_partition(struct state_topic *t, int32_t number);
+/*
+ * For who looks at one at a time, and begins with 0: the one at `at`, which goes on. NULL, and back to 0, behind the
+ * last.
+ */
+struct state_partition *state_topic_next(struct state_topic *t, int32_t *at);
 struct state_partition *state_topic_find(struct state_topic *t, struct str key);
 /* Whether its keys are served here: ERR_COORDINATOR_LOAD_IN_PROGRESS, ERR_NOT_COORDINATOR. */
 enum kafka_error state_partition_check(const struct state_partition *p);

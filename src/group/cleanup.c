@@ -139,17 +139,16 @@ static void expire_some(struct group_coordinator *gc, struct state_partition *p)
 void offsets_expire(struct timer *t)
 {
     struct group_coordinator *gc = CONTAINER_OF(t, struct group_coordinator, expiry);
-    struct state_partition *p = state_topic_partition(gc->topic, gc->expiry_at);
+    struct state_partition *p = state_topic_next(gc->topic, &gc->expiry_at);
     ensure(loop_is_mine(gc->options.loop));
     if (p != NULL) {
         expire_some(gc, p);
-        gc->expiry_at++;
         timer_start(t, 0);
         return;
     }
     if (gc->expired > 0)
         log_info("Removed %d expired offsets", gc->expired);
-    gc->expiry_at = gc->expired = 0;
+    gc->expired = 0;
     timer_start(t, gc->options.config->offsets_retention_check_interval_ms);
 }
 

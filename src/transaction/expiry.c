@@ -47,12 +47,11 @@ static void abort_if_late(struct txn *t, int64_t now)
 static void abort_late(struct timer *timer)
 {
     struct txn_coordinator *tc = CONTAINER_OF(timer, struct txn_coordinator, abort_timer);
-    const struct state_partition *p = state_topic_partition(tc->topic, tc->abort_at);
+    const struct state_partition *p = state_topic_next(tc->topic, &tc->abort_at);
     int64_t now = txn_now(tc);
     ensure(loop_is_mine(tc->options.loop));
     for (struct txn *t = p != NULL ? txns_of(p) : NULL; t != NULL; t = t->home_next)
         abort_if_late(t, now);
-    tc->abort_at = p != NULL ? tc->abort_at + 1 : 0;
     timer_start(timer, p != NULL ? 0 : tc->options.config->transaction_abort_timed_out_transaction_cleanup_interval_ms);
 }
 
@@ -137,12 +136,11 @@ static struct txn *bury_some(struct txn *t, int64_t now)
 static void expire_ids(struct timer *timer)
 {
     struct txn_coordinator *tc = CONTAINER_OF(timer, struct txn_coordinator, expiry_timer);
-    const struct state_partition *p = state_topic_partition(tc->topic, tc->expiry_at);
+    const struct state_partition *p = state_topic_next(tc->topic, &tc->expiry_at);
     int64_t now = txn_now(tc);
     ensure(loop_is_mine(tc->options.loop));
     for (struct txn *t = p != NULL ? txns_of(p) : NULL; t != NULL;)
         t = bury_some(t, now); /* which are gone when that is written, and not sooner */
-    tc->expiry_at = p != NULL ? tc->expiry_at + 1 : 0;
     timer_start(timer, p != NULL ? 0 : tc->options.config->transaction_remove_expired_transaction_cleanup_interval_ms);
 }
 
