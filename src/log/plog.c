@@ -450,6 +450,11 @@ bool plog_is_unsettled(struct plog *log, int64_t *cuts)
     return true;
 }
 
+void plog_unsettle(struct plog *log)
+{
+    atomic_store(&log->unsettled, true);
+}
+
 void plog_settled(struct plog *log, int64_t cuts)
 {
     lock_take(&log->lock);

@@ -78,6 +78,7 @@ int64_t plog_recovery_point(struct plog *log); /* everything below is on disk fo
 int64_t plog_start_to_note(struct plog *log);  /* -1: it begins where its first segment does, which says it */
 bool plog_clean_end_is_unsaved(struct plog *log);
 int64_t plog_take_clean_end(struct plog *log); /* -1: none. It is saved then. */
+void plog_unsettle(struct plog *log);          /* before anybody uses it: they have lines of another one of its name */
 /* Whether it was cut, and nobody has said plog_settled() with the number of that cut. */
 bool plog_is_unsettled(struct plog *log, int64_t *cuts);
 void plog_settled(struct plog *log, int64_t cuts);

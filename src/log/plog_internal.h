@@ -37,11 +37,12 @@ struct plog {
     struct producers_copy *snapshots; /* begun and not written yet, by offset; the last one may not be whole */
     size_t snapshot_bytes;            /* that these have, or will have */
     /*
-     * It was cut below what the disk has for its recovery point or its start, and nothing may be appended before these
-     * are lowered there: the one says what need not be looked at after a crash, the other what is deleted.
+     * It was cut below what the disk has for its recovery point or its start, or has the name of a log of which the
+     * disk has them, and nothing may be appended before these are lowered there: the one says what need not be looked
+     * at after a crash, the other what is deleted.
      */
     atomic_bool unsettled;
-    int64_t cuts; /* counts truncations: a flush from before one says nothing of what is written after it */
+    int64_t cuts;           /* counts truncations: a flush from before one says nothing of what is written after it */
     int64_t last_flush_ms;
     int64_t roll_jitter_ms;
     struct producers producers;

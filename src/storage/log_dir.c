@@ -136,6 +136,7 @@ static bool read_checkpoints(struct log_dir *d)
 
 bool log_dir_begin_load(struct log_dir *d)
 {
+    atomic_store(&d->stale_lines, true);
     return read_checkpoints(d) && take_clean_mark(d);
 }
 

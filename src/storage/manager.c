@@ -306,6 +306,7 @@ static enum kafka_error delete_later(struct log_manager *m, struct plog *log)
         atomic_store(&m->clean_end_gone, true);
     char *name = delete_name(log);
     bool ok = plog_rename(log, name);
+    atomic_store(&manager_dir(m, plog_dir(log))->stale_lines, true);
     if (ok) {
         log_info("Log for partition %s-%" PRId32 " is renamed to %s and is scheduled for deletion", plog_topic(log),
                  plog_partition(log), name);

@@ -8,7 +8,8 @@
  *
  * One that is too low costs time. One that is too high is dangerous, and what is high today may be too high tomorrow:
  * a follower that has cut its log from 1500 to 1200 while the file says 1500 would, after a crash, take whatever it
- * fetched in place of those 300 for recovered. So a log that was cut takes no records before the first two are written.
+ * fetched in place of those 300 for recovered. So a log that was cut takes no records before the first two are written;
+ * nor does a new one, as long as they may have a line of an earlier log of its name.
  */
 #include "storage/manager_internal.h"
 
@@ -125,12 +126,16 @@ static void note_settled(const struct cut_log *cut, bool ok)
     plog_unref(cut->log);
 }
 
-static void settle_in(struct log_manager *m, const struct log_dir *d)
+static void settle_in(struct log_manager *m, struct log_dir *d)
 {
     struct cut_log *list;
     ensure(lock_is_held(&m->checkpoint_lock)); /* no cut falls between the list of them and the files */
     size_t n = list_unsettled(m, d, &list);
+    if (n > 0)
+        atomic_store(&d->stale_lines, false); /* before the logs are listed: one may be deleted meanwhile */
     bool ok = n > 0 && write_in(m, d, &recovery_points) && write_in(m, d, &starts);
+    if (n > 0 && !ok)
+        atomic_store(&d->stale_lines, true);
     for (size_t i = 0; i < n; i++)
         note_settled(&list[i], ok);
     free(list);

@@ -98,14 +98,26 @@ static bool take_place(struct log_manager *m, struct log_dir *d, struct plog *lo
     return taken;
 }
 
+/* Should the broker be killed, what the checkpoints say of an earlier log of that name would be taken for its own. */
+static bool forget_namesake(const struct log_dir *d, struct plog *log)
+{
+    bool any = atomic_load(&d->stale_lines);
+    if (any)
+        plog_unsettle(log);
+    return any;
+}
+
 struct plog *manager_make(struct log_manager *m, struct log_dir *d, const char *topic, int32_t partition,
                           const struct topic_config *config, const char *name)
 {
     struct plog_origin fresh = {
         .recovery_point = -1, .start_offset = -1, .high_watermark = -1, .clean_end = -1, .clean = true, .name = name};
     struct plog *log = log_dir_is_live(d) ? plog_load(&d->home, topic, partition, config, &fresh) : NULL;
+    bool unsettled = log != NULL && forget_namesake(d, log);
     bool in_the_way = log == NULL && (file_last_error() == ENOTDIR || file_ran_out()); /* or there are too many */
     if (take_place(m, d, log)) {
+        if (unsettled)
+            manager_settle_cuts_soon(m);
         log_info("Created log for partition %s-%" PRId32 " in %s", topic, partition, plog_path(log));
         return log;
     }

@@ -80,15 +80,19 @@ static void bury(struct world *w)
     w->manager = NULL;
 }
 
-static bool open_logs(struct world *w)
+static bool open_log(struct world *w, int i)
 {
     struct topic_config config;
+    struct uuid id = {{(uint8_t)(i + 1)}};
     topic_config_defaults(&w->config, &config);
-    for (int i = 0; i < LOGS; i++) {
-        struct uuid id = {{(uint8_t)(i + 1)}};
-        if (log_manager_open(w->manager, topics[i], 0, id, true, &config, &w->logs[i]) != ERR_NONE)
+    return log_manager_open(w->manager, topics[i], 0, id, true, &config, &w->logs[i]) == ERR_NONE;
+}
+
+static bool open_logs(struct world *w)
+{
+    for (int i = 0; i < LOGS; i++)
+        if (!open_log(w, i))
             return false;
-    }
     return true;
 }
 
@@ -208,6 +212,21 @@ static void begin_anew(struct world *w, int i)
     begin_epoch(w, i);
 }
 
+/* The topic is deleted, for good, and then there is another one of its name. */
+static void make_anew(struct world *w, int i)
+{
+    disk_go_on();
+    enum kafka_error error = log_manager_delete(w->manager, w->logs[i]);
+    plog_unref(w->logs[i]);
+    bool ok = error == ERR_NONE && dir_sync(FOLDER) && open_log(w, i);
+    ensure(ok);
+    model_free(w->models[i]);
+    w->models[i] = model_new(w->compacted);
+    w->committed[i] = 0;
+    w->lowered[i] = -1;
+    begin_epoch(w, i);
+}
+
 static void commit(struct world *w, int i)
 {
     int64_t end = plog_end_offset(w->logs[i]), hw = plog_high_watermark(w->logs[i]);
@@ -245,6 +264,7 @@ static const struct {
     {"checkpoints", write_checkpoints, 8},
     {"cut", cut, 6},
     {"begin anew", begin_anew, 1},
+    {"delete and make", make_anew, 1},
     {"begin an epoch of", begin_epoch, 8},
     {"commit", commit, 24},
     {"files", close_files, 6},

@@ -97,6 +97,8 @@ void workers_stop(struct workers *w)
 
 void workers_free(struct workers *w)
 {
+    if (w == NULL)
+        return;
     workers_stop(w);
     free(w);
 }

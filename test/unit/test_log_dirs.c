@@ -394,6 +394,37 @@ static void a_crash_after_a_cut_below_the_start_loses_nothing(void **state)
     plog_unref(log);
 }
 
+/* Nor does what they say of a log that is deleted, of the one that has its name next. */
+static void after_a_crash_a_log_has_nothing_of_its_namesake(void **state)
+{
+    struct fixture *f = *state;
+    struct plog *log;
+    open_all(f);
+    for (int i = 0; i < 2; i++) {
+        log_manager_prefer_dir(f->logs, "t", 0, f->paths[1]);
+        log = make_log(f, "t");
+        assert_int_equal(append(log, 50, 0), ERR_NONE);
+        assert_int_equal(append(log, 50, 0), ERR_NONE);
+        if (i == 1)
+            break;
+        plog_set_high_watermark(log, 100);
+        assert_int_equal(plog_advance_start(log, 90), ERR_NONE);
+        assert_int_equal(plog_flush(log), ERR_NONE);
+        log_manager_write_checkpoints(f->logs);
+        assert_int_equal(log_manager_delete(f->logs, log), ERR_NONE);
+        plog_unref(log);
+    }
+    plog_unref(log);
+    close_all(f, false);
+    open_all(f);
+    log = log_manager_get(f->logs, "t", 0);
+    assert_non_null(log);
+    assert_int_equal(plog_start_offset(log), 0);
+    assert_int_equal(plog_end_offset(log), 100);
+    assert_int_equal(plog_recovery_point(log), 0);
+    plog_unref(log);
+}
+
 static ino_t inode_of(const char *dir, const char *name)
 {
     char path[160];
@@ -1286,6 +1317,7 @@ int main(void)
         CASE(a_damaged_batch_is_no_failure_of_the_disk),
         CASE(an_index_that_fails_ends_nobody),
         CASE(a_crash_after_a_cut_below_the_start_loses_nothing),
+        CASE(after_a_crash_a_log_has_nothing_of_its_namesake),
         CASE(cuts_reach_the_checkpoint_together_before_the_first_append),
         CASE(what_is_not_ours_is_left_alone),
         CASE(what_is_not_ours_in_a_log_is_left_alone),
