@@ -290,6 +290,13 @@ static bool know_host(struct broker *b)
     return !needed || (b->own_host = own_host_name(&b->load_fail)) != NULL;
 }
 
+/* By a worker, as a disk may make it wait for seconds. */
+static void work_on_logs(struct broker *b, void (*run)(struct job *job), void (*done)(struct message *m))
+{
+    b->load = (struct job){.run = run, .home = b->control, .done = {.deliver = done}};
+    workers_submit(b->services.workers, &b->load);
+}
+
 static void load_logs(struct job *job)
 {
     struct broker *b = CONTAINER_OF(job, struct broker, load);
@@ -314,8 +321,7 @@ static void on_delegation(struct broker *b, const struct fail *fail)
         broker_give_up(b, fail->text);
         return;
     }
-    b->load = (struct job){.run = load_logs, .home = b->control, .done = {.deliver = on_logs_loaded}};
-    workers_submit(b->services.workers, &b->load);
+    work_on_logs(b, load_logs, on_logs_loaded);
     supervisor_look(b);
 }
 
@@ -346,15 +352,29 @@ static void on_configs_loaded(void *ctx)
     authorization_start(b, on_authorization);
 }
 
+/* ---- Whose the log directories are ---- */
+
+static void identify_logs(struct job *job)
+{
+    struct broker *b = CONTAINER_OF(job, struct broker, load);
+    b->load_ok = log_manager_identify(b->services.logs, &b->identity, &b->load_fail);
+}
+
+static void on_logs_identified(struct message *m)
+{
+    struct broker *b = CONTAINER_OF(m, struct broker, load.done);
+    if (b->stopping || b->leaving)
+        return;
+    if (!b->load_ok)
+        broker_give_up(b, b->load_fail.text);
+    else
+        config_watch_start(b->services.config_watch, b->services.broker_id);
+}
+
 static void load(struct broker *b)
 {
-    struct fail fail;
-    struct meta_properties meta = {.broker_id = b->services.broker_id};
-    snprintf(meta.cluster_id, sizeof(meta.cluster_id), "%s", b->services.cluster_id);
-    if (log_manager_identify(b->services.logs, &meta, &fail))
-        config_watch_start(b->services.config_watch, b->services.broker_id);
-    else
-        broker_give_up(b, fail.text);
+    b->identity.broker_id = b->services.broker_id;
+    work_on_logs(b, identify_logs, on_logs_identified);
 }
 
 /* The end of a session is told of by on_session_expired(). */
@@ -381,8 +401,11 @@ static void on_generated_id(struct registration_call *call, bool ok)
     load(b);
 }
 
-static bool open_logs(struct broker *b, struct fail *fail)
+/* The directories' own word on who this is, against the configuration and ZooKeeper. */
+static void open_logs(struct job *job)
 {
+    struct broker *b = CONTAINER_OF(job, struct broker, load);
+    struct meta_properties expected = b->identity;
     struct log_manager_options options = {.config = b->config,
                                           .metrics = b->services.metrics,
                                           .workers = b->services.workers,
@@ -390,23 +413,23 @@ static bool open_logs(struct broker *b, struct fail *fail)
                                           .topic_overrides = topic_overrides,
                                           .dir_failed = dir_failed,
                                           .ctx = b};
-    b->services.logs = log_manager_new(&options, fail);
-    return b->services.logs != NULL;
+    b->opened = log_manager_new(&options, &b->load_fail);
+    b->load_ok = b->opened != NULL && log_manager_identity(b->opened, &expected, &b->identity, &b->load_fail);
 }
 
-/* The directories' own word on who this is, against the configuration and ZooKeeper. */
-static void settle_identity(struct broker *b)
+static void on_logs_opened(struct message *m)
 {
-    struct meta_properties expected = {.broker_id = b->config->broker_id}, found;
-    struct fail fail;
-    snprintf(expected.cluster_id, sizeof(expected.cluster_id), "%s", b->services.cluster_id);
-    if (!open_logs(b, &fail) || !log_manager_identity(b->services.logs, &expected, &found, &fail)) {
-        broker_give_up(b, fail.text);
-    } else if (found.broker_id < 0) {
+    struct broker *b = CONTAINER_OF(m, struct broker, load.done);
+    b->services.logs = b->opened;
+    if (b->stopping || b->leaving)
+        return;
+    if (!b->load_ok) {
+        broker_give_up(b, b->load_fail.text);
+    } else if (b->identity.broker_id < 0) {
         b->registration.done = on_generated_id;
         registration_generate_id(&b->registration, b->config->reserved_broker_max_id);
     } else {
-        take_id(b, found.broker_id);
+        take_id(b, b->identity.broker_id);
         load(b);
     }
 }
@@ -420,7 +443,9 @@ static void on_prepared(struct registration_call *call, bool ok)
     }
     snprintf(b->services.cluster_id, sizeof(b->services.cluster_id), "%s", call->cluster_id);
     log_info("Cluster ID = %s", call->cluster_id);
-    settle_identity(b);
+    b->identity.broker_id = b->config->broker_id;
+    snprintf(b->identity.cluster_id, sizeof(b->identity.cluster_id), "%s", b->services.cluster_id);
+    work_on_logs(b, open_logs, on_logs_opened);
 }
 
 /* ---- ZooKeeper's session ---- */

@@ -50,6 +50,8 @@ struct broker {
     bool limits_busy, limits_again;
     struct ip_rates ip_rates, limits_rates; /* as ZooKeeper has them; and those that the job takes over */
     struct fail load_fail;                  /* the job's, as is load_ok */
+    struct log_manager *opened;             /* the same, until it is everybody's */
+    struct meta_properties identity;        /* who this is, by its directories, its configuration and ZooKeeper */
     bool serving, stopping, registering;
     struct controlled_shutdown shutdown;
     struct message resignation;
