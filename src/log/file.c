@@ -255,6 +255,24 @@ bool file_sync(int fd, const char *path)
     return ok || file_failed("sync", path);
 }
 
+/* Where a file system has no such thing, its own time will do. */
+static bool write_back(int fd, int64_t pos, int64_t len, unsigned how, const char *path)
+{
+    ensure(fd >= 0 && pos >= 0 && len > 0);
+    return sync_file_range(fd, pos, len, how) == 0 || (errno != EIO && errno != ENOSPC && errno != EDQUOT) ||
+           file_failed("write back", path);
+}
+
+bool file_begin_writing_back(int fd, int64_t pos, int64_t len, const char *path)
+{
+    return write_back(fd, pos, len, SYNC_FILE_RANGE_WRITE, path);
+}
+
+bool file_await_written_back(int fd, int64_t pos, int64_t len, const char *path)
+{
+    return write_back(fd, pos, len, SYNC_FILE_RANGE_WAIT_BEFORE, path);
+}
+
 bool dir_sync(const char *path)
 {
     int fd = open_for_the_moment(path, O_RDONLY | O_DIRECTORY);

@@ -137,6 +137,7 @@ static bool append_batches(struct plog *log, struct bytes bytes, const struct ba
     log->touched = true;
     if (!segment_append(plog_active(log), log->path, bytes, log->config.index_interval_bytes))
         return false;
+    plog_note_growth(log);
     while (batch_next(&bytes, &b) == BATCH_OK) {
         if (b.magic == 2)
             plog_note_epoch(log, b.leader_epoch, b.base_offset);

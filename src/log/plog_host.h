@@ -22,6 +22,8 @@ struct plog_host {
     /* Calls plog_save_snapshots(), and plog_flush_some() until it is over, with a reference. With the log's lock held.
      */
     void (*flush_later)(void *ctx, struct plog *log, int64_t up_to, int64_t cuts);
+    /* Calls plog_write_back_some() until it is over, with a reference. With the log's lock held. */
+    void (*write_back_later)(void *ctx, struct plog *log);
     /*
      * Writes recovery points and starts of all logs that are unsettled, which have gone back. Without a log's lock;
      * blocks. Who cuts has it done soon, and who appends before that does it, for all that were cut meanwhile.
@@ -98,6 +100,8 @@ void plog_save_snapshots(struct plog *log);
 enum plog_flushed { FLUSH_GOES_ON, FLUSH_OVER, FLUSH_FAILED };
 /* Syncs some of what is below `up_to`, without keeping anybody from appending or reading. */
 enum plog_flushed plog_flush_some(struct plog *log, int64_t up_to, int64_t cuts);
+/* Has some of what was appended written to the disk, and waits for it; the same. It counts as flushed no sooner. */
+enum plog_flushed plog_write_back_some(struct plog *log);
 /* The same of all that is there now. False: its home has failed. */
 bool plog_flush_beside(struct plog *log) NODISCARD;
 void plog_flush_if_due(struct plog *log);                    /* flush.ms */

@@ -43,6 +43,7 @@ struct plog {
      */
     atomic_bool unsettled;
     int64_t cuts;           /* counts truncations: a flush from before one says nothing of what is written after it */
+    bool awaits_write_back; /* its host was told that there is something for plog_write_back_some() */
     int64_t last_flush_ms;
     int64_t roll_jitter_ms;
     struct producers producers;
@@ -73,6 +74,7 @@ size_t plog_segment_index(const struct plog *log, int64_t offset);
 bool plog_roll(struct plog *log, int64_t new_base);
 bool plog_insert_segment(struct plog *log, struct segment *s);
 bool plog_flush_locked(struct plog *log, int64_t up_to);
+void plog_note_growth(struct plog *log); /* of the active segment, which may be worth to be written back */
 bool plog_set_high_watermark_locked(struct plog *log, int64_t offset);
 /* Of a batch: batches have their epochs, so what recovery reads again need not be in the checkpoint. */
 void plog_note_epoch(struct plog *log, int32_t epoch, int64_t offset);

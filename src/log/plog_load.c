@@ -488,6 +488,7 @@ static bool find_end(struct plog *log, int64_t *end, bool *repaired)
     *repaired = result == FIND_CORRUPT;
     if (*repaired && recover_segment(log, log->segment_count - 1, true, &next))
         result = segment_survey_tail(s, log->path, end);
+    s->written_back = s->size; /* what was there before is not ours to hurry */
     return result == FIND_END;
 }
 

@@ -416,6 +416,7 @@ bool segment_truncate(struct segment *s, const char *dir, int64_t offset)
     if (!file_truncate(s->file->fd, at.pos, path) || !file_sync(s->file->fd, path))
         return false;
     s->size = at.pos;
+    s->written_back = MIN(s->written_back, s->size);
     int32_t delta = (int32_t)MAX(offset - s->base_offset, (int64_t)0);
     offset_index_truncate(&s->offsets, delta);
     time_index_truncate(&s->times, delta);

@@ -17,6 +17,7 @@ static inline bool batch_offsets_are_possible(const struct batch *b)
 struct segment {
     int64_t base_offset;
     int64_t size;          /* bytes of whole batches in the log file */
+    int64_t written_back;  /* so much of that the disk was given, though it may not have it yet */
     struct file_ref *file; /* NULL unless the segment was read or written of late */
     struct index offsets, times;
     bool indexes_filed;    /* they are as in their files, and may be let go of: it is not appended to */

@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 
 #include "base/fail.h"
+#include "base/workers.h"
 #include "log/plog_host.h"
 #include "storage/checkpoint_internal.h"
 #include "storage/storage.h"
@@ -21,6 +22,7 @@ struct log_dir {
     char *path; /* absolute, and as Java spells it */
     struct plog_home home;
     int lock_fd;                /* -1: not locked */
+    struct workers *writer;     /* the thread that writes back; NULL: not started */
     int in_table;               /* logs of it in the manager's table, whose lock guards this */
     int in_the_making;          /* and those that will be in it; the same */
     atomic_bool stale_lines;    /* its checkpoints may tell of logs that are not there */

@@ -88,6 +88,7 @@ struct log_manager *log_manager_new(const struct log_manager_options *options, s
                                  .recovered = manager_count_recovered,
                                  .remove_later = manager_remove_later,
                                  .flush_later = manager_flush_later,
+                                 .write_back_later = manager_write_back_later,
                                  .settle_cuts = manager_settle_cuts,
                                  .settle_cuts_soon = manager_settle_cuts_soon,
                                  .files_wanted = manager_close_files_soon,
@@ -479,10 +480,20 @@ void log_manager_close(struct log_manager *m)
             log_warn("The next start will check all logs in %s", m->dirs[i].path);
 }
 
+/* It ends soon, as logs that are closed have nothing for it. */
+static void free_writers(struct log_manager *m)
+{
+    for (int i = 0; i < m->dir_count; i++) {
+        workers_free(m->dirs[i].writer);
+        m->dirs[i].writer = NULL;
+    }
+}
+
 void log_manager_free(struct log_manager *m)
 {
     if (m == NULL)
         return;
+    free_writers(m);
     storage_metrics_deinit(m);
     cleaner_free(m->cleaner);
     struct log_entry *e, *tmp;

@@ -144,6 +144,40 @@ void manager_flush_later(void *ctx, struct plog *log, int64_t up_to, int64_t cut
     workers_submit(m->options.workers, &f->job);
 }
 
+/* ---- Writing back ---- */
+
+struct write_back_job {
+    struct job job;
+    struct workers *writer; /* of its directory */
+    struct plog *log;
+};
+
+/* Some of it, and then those come who wait as well. */
+static void run_write_back(struct job *job)
+{
+    struct write_back_job *w = CONTAINER_OF(job, struct write_back_job, job);
+    enum plog_flushed result = plog_write_back_some(w->log);
+    if (result == FLUSH_GOES_ON) {
+        workers_submit(w->writer, job);
+        return;
+    }
+    if (result == FLUSH_FAILED)
+        plog_failed(w->log, "writing back failed");
+    plog_unref(w->log);
+    free(w);
+}
+
+void manager_write_back_later(void *ctx, struct plog *log)
+{
+    struct workers *writer = manager_dir(ctx, plog_home(log)->path)->writer;
+    if (writer == NULL)
+        return;
+    struct write_back_job *w = xcalloc(1, sizeof(*w));
+    *w = (struct write_back_job){{.run = run_write_back}, writer, log};
+    plog_ref(log);
+    workers_submit(writer, &w->job);
+}
+
 /* ---- Chores ---- */
 
 /* A future log begins where the current one does, and lets go of what that lets go of once it is in its place. */
@@ -303,6 +337,8 @@ void log_manager_start(struct log_manager *m)
     const struct broker_config *c = m->config;
     ensure(m->options.loop != NULL && m->options.workers != NULL);
     m->started = true;
+    for (int i = 0; i < m->dir_count; i++)
+        m->dirs[i].writer = workers_new("log-writer", 1);
     int64_t first = c->log_initial_task_delay_ms;
     chore_start(m, CHORE_RETENTION, first, c->log_retention_check_interval_ms, log_manager_run_retention);
     chore_start(m, CHORE_RECOVERY_POINTS, first, c->log_flush_offset_checkpoint_interval_ms,

@@ -161,6 +161,7 @@ void manager_save_high_watermarks(struct log_manager *m);
 /* As struct plog_host has them; `ctx` is the manager. */
 void manager_remove_later(void *ctx, const char *dir, int64_t base, int64_t delay_ms);
 void manager_flush_later(void *ctx, struct plog *log, int64_t up_to, int64_t cuts);
+void manager_write_back_later(void *ctx, struct plog *log);
 
 /* A whole log's directory; `log` is in it, and let go of then. NULL: it was not loaded. */
 void manager_remove_dir_later(struct log_manager *m, const char *path, struct plog *log);

@@ -398,6 +398,16 @@ void file_reserve(int fd UNUSED, int64_t size UNUSED)
 {
 }
 
+bool file_begin_writing_back(int fd UNUSED, int64_t pos UNUSED, int64_t len UNUSED, const char *path UNUSED)
+{
+    return true;
+}
+
+bool file_await_written_back(int fd UNUSED, int64_t pos UNUSED, int64_t len UNUSED, const char *path UNUSED)
+{
+    return true;
+}
+
 bool file_truncate(int fd, int64_t size, const char *path UNUSED)
 {
     if (!may_change())
