@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -10,17 +9,6 @@ from pathlib import Path
 
 import measure
 from measure import GIGA, TOP, end_load, harness, load, resident_mb, start_load
-
-
-def serves_metadata(port):
-    """Whether a Metadata request is answered with a controller: what a client needs to begin."""
-    try:
-        with socket.create_connection(("127.0.0.1", port), 1) as s:
-            s.sendall(harness.frame(3, 1, b"\0\0\0\0"))
-            answer = harness.read_frame(s)
-    except OSError:
-        return False
-    return answer is not None and len(answer) > 20 and answer[-8:-4] == b"\0\0\0\0"
 
 
 def evict(folder):
@@ -45,13 +33,7 @@ class Run(measure.Run):
         return self.broker.process.pid
 
     def start(self):
-        begun = time.monotonic()
-        self.broker.launch()
-        while not serves_metadata(self.broker.port):
-            if not self.broker.is_running() or time.monotonic() - begun > 60:
-                raise RuntimeError(self.broker.text()[-2000:])
-            time.sleep(0.0005)
-        return time.monotonic() - begun
+        return measure.timed_start(self.broker)
 
     def topic(self, name, partitions=1, **configs):
         measure.create_topic(self.broker, name, partitions, **configs)

@@ -4,6 +4,7 @@
  * JSON.
  *
  *   load produce  HOST PORT TOPIC PARTITIONS BYTES RECORD_SIZE BATCH_SIZE CODEC ACKS
+ *   load steady   the same, and RATE: at most so many bytes per second
  *   load keyed    HOST PORT TOPIC PARTITIONS BYTES KEYS RECORD_SIZE BATCH_SIZE CODEC RATE    one after the other, each
  *                 another batch; at most RATE bytes per second if it is not 0
  *   load crowd    HOST PORT TOPIC PARTITIONS REQUESTS RECORD_SIZE BATCH_SIZE CODEC ACKS CONNECTIONS IN_FLIGHT
@@ -89,7 +90,16 @@ static struct writer *make_frames(const char *topic, int32_t partitions, const s
     return frames;
 }
 
-static int run_produce(char **args)
+/* Not before it is due, at so many bytes per second from `start` on. */
+static void wait_for_turn(int64_t start, int64_t sent, int64_t rate)
+{
+    int64_t due = rate > 0 ? start + sent * 1000000 / rate : 0, now = clock_mono_us();
+    if (now < due)
+        usleep((useconds_t)(due - now));
+}
+
+/* At most `rate` bytes per second if it is not 0. */
+static void produce(char **args, int64_t rate)
 {
     int64_t total = atoll(args[4]), sent = 0, records = 0, requests = 0;
     int32_t partitions = atoi(args[3]);
@@ -101,6 +111,7 @@ static int run_produce(char **args)
     while (sent < total || open > 0) {
         if (sent < total && open < IN_FLIGHT) {
             const struct writer *w = &frames[requests++ % partitions];
+            wait_for_turn(start, sent, rate);
             write_all(fd, w->buf.p, w->buf.len);
             sent += (int64_t)batch.len;
             records += count;
@@ -111,6 +122,17 @@ static int run_produce(char **args)
         }
     }
     print_produced(sent, records, requests, start);
+}
+
+static int run_produce(char **args)
+{
+    produce(args, 0);
+    return 0;
+}
+
+static int run_steady(char **args)
+{
+    produce(args, atoll(args[9]));
     return 0;
 }
 
@@ -254,14 +276,6 @@ static int64_t make_keyed(struct keyed *k, struct strbuf *out)
     arena_deinit(&k->a);
     k->a = (struct arena){0};
     return r.offset;
-}
-
-/* Not before it is due, at so many bytes per second from `start` on. */
-static void wait_for_turn(int64_t start, int64_t sent, int64_t rate)
-{
-    int64_t due = rate > 0 ? start + sent * 1000000 / rate : 0, now = clock_mono_us();
-    if (now < due)
-        usleep((useconds_t)(due - now));
 }
 
 static int run_keyed(char **args)
@@ -542,7 +556,8 @@ static int run_comers(char **args)
 int main(int argc, char **argv)
 {
     static const struct mode modes[] = {
-        {"produce", 9, run_produce}, {"crowd", 11, run_crowd},    {"keyed", 10, run_keyed}, {"consume", 6, run_consume},
-        {"readers", 7, run_readers}, {"latency", 7, run_latency}, {"idle", 3, run_idle},    {"comers", 4, run_comers}};
+        {"produce", 9, run_produce}, {"steady", 10, run_steady},  {"crowd", 11, run_crowd},
+        {"keyed", 10, run_keyed},    {"consume", 6, run_consume}, {"readers", 7, run_readers},
+        {"latency", 7, run_latency}, {"idle", 3, run_idle},       {"comers", 4, run_comers}};
     return run_mode(modes, ARRAY_LEN(modes), argc, argv, "load.c");
 }

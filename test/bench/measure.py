@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -77,6 +78,27 @@ def make_broker(kind, zookeeper, folder, properties):
         if key not in properties:
             broker.properties.pop(key, None)
     return broker
+
+
+def serves_metadata(port):
+    """Whether a Metadata request is answered with a controller: what a client needs to begin."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), 1) as s:
+            s.sendall(harness.frame(3, 1, b"\0\0\0\0"))
+            answer = harness.read_frame(s)
+    except OSError:
+        return False
+    return answer is not None and len(answer) > 20 and answer[-8:-4] == b"\0\0\0\0"
+
+
+def timed_start(broker):
+    """How long it took from its process' begin on."""
+    broker.launch()
+    while not serves_metadata(broker.port):
+        if not broker.is_running() or time.monotonic() - broker.began > 60:
+            raise RuntimeError(broker.text()[-2000:])
+        time.sleep(0.0005)
+    return time.monotonic() - broker.began
 
 
 @contextmanager
@@ -202,6 +224,7 @@ class Bench:
 
     def __init__(self, options, Run):
         self.options, self.Run, self.values, self.units = options, Run, {}, {}
+        self.kinds = [k for k in self.kinds if k in options.kinds.split(",")]
         self.folder = Path(tempfile.mkdtemp(dir=options.folder, prefix="barnabas-bench-"))
         self.zookeeper = harness.ZooKeeper(self.folder)
 
@@ -273,6 +296,7 @@ def arguments(description, parts):
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=10, help="length of each latency measurement")
     parser.add_argument("--parts", default=",".join(parts), help="what to measure: %(default)s")
+    parser.add_argument("--kinds", default=",".join(KINDS), help="whose: %(default)s")
     parser.add_argument("--folder", default=tempfile.gettempdir(), help="where the brokers' data lies meanwhile")
     parser.add_argument("--unfilled", action="store_true", help="leave free memory as it is; quicker, to try something out")
     parser.add_argument("--json", help="write all values to this file")

@@ -1,14 +1,14 @@
 #!/bin/bash
 # Benchmarks: Apache Kafka 3.9.1 and barnabas on this machine, in turns: one broker of each, bytes and requests beside the kernel's
-# floor, clusters of three, what is on the disk, groups and transactions, many partitions, many clients, or TLS.
-#   test/bench/run.sh [throughput | cluster | storage | groups | partitions | clients | security] [--help] ...
+# floor, clusters of three, what is on the disk, a disk that is busy, groups and transactions, many partitions, many clients, or TLS.
+#   test/bench/run.sh [throughput | cluster | storage | disk | groups | partitions | clients | security] [--help] ...
 set -euo pipefail
 top=$(cd "$(dirname "$0")/../.." && pwd)
 "$top/contrib/install-packages.sh" build run test >/dev/null
 build=$top/build
 script=bench
 case ${1:-} in
-    throughput | cluster | storage | groups | partitions | clients | security)
+    throughput | cluster | storage | disk | groups | partitions | clients | security)
         script=$1
         shift
         ;;

@@ -97,6 +97,7 @@ class Process:
 
     def spawn(self, command, env=None):
         Process.spawned.add(self)
+        self.began = time.monotonic()
         with open(self.log, "ab") as out:
             self.process = subprocess.Popen([*WITH_US, *(str(c) for c in command)], stdout=out, stderr=out, stdin=subprocess.DEVNULL,
                                             env={**os.environ, **(env or {})})
