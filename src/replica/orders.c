@@ -256,6 +256,7 @@ static void orders_take(struct partition *p, const struct leader_order *o)
     followers_take_isr(p, o->isr);
     if (p->leads) {
         int64_t now = clock_mono_ms();
+        p->led_since = led ? p->led_since : o->leader_epoch;
         p->epoch_start = plog_end_offset(p->log);
         plog_assign_epoch(p->log, o->leader_epoch, p->epoch_start);
         followers_begin(p, led, now);

@@ -161,12 +161,21 @@ enum kafka_error partition_check_committed(struct partition *p, int32_t leader_e
 {
     enum kafka_error error = ERR_REQUEST_TIMED_OUT;
     lock_take(&p->lock);
-    if (!p->leads || p->leader_epoch != leader_epoch)
+    /* In a later epoch, too: who has led all the time has cut nothing. */
+    if (!p->leads || leader_epoch < p->led_since || leader_epoch > p->leader_epoch)
         error = why_not_leading(p);
     else if (plog_high_watermark(p->log) > offset)
         error = followers_maximal_isr_size(p) >= followers_min_isr(p) ? ERR_NONE : ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND;
     lock_release(&p->lock);
     return error;
+}
+
+bool partition_knows_watermark(struct partition *p)
+{
+    lock_take(&p->lock);
+    bool known = !p->leads || plog_high_watermark(p->log) >= p->epoch_start;
+    lock_release(&p->lock);
+    return known;
 }
 
 /* ---- Deleting from the beginning ---- */

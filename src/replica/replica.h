@@ -124,6 +124,8 @@ enum kafka_error partition_append_in(struct partition *p, int32_t leader_epoch, 
 /* Whether everything up to and with `offset` is committed: ERR_NONE, or ERR_REQUEST_TIMED_OUT for "not yet", or why it
  * fails. */
 enum kafka_error partition_check_committed(struct partition *p, int32_t leader_epoch, int64_t offset);
+/* Whether its watermark has passed where the epoch of this leader begins: before, it may be below its predecessor's. */
+bool partition_knows_watermark(struct partition *p);
 
 /* ---- Deleting from the beginning (KIP-107) ---- */
 

@@ -18,6 +18,7 @@
 #include "server/authorize.h"
 
 enum { CONSUMER = -1 }; /* in the place of a replica */
+enum { NOT_AVAILABLE_SINCE = 5 };
 enum { LATEST = -1, EARLIEST = -2, MAX_TIMESTAMP = -3, EARLIEST_LOCAL = -4, LATEST_TIERED = -5 };
 
 struct offsets_state {
@@ -31,6 +32,18 @@ static int64_t latest_for(const struct request *r, const struct list_offsets_req
     return partition_readable_end(p, isolation, request->replica_id);
 }
 
+/*
+ * A leader that has just been elected does not know yet how far its predecessor's watermark was: until its own has
+ * passed where its epoch begins, a consumer would see the end go back (KIP-207).
+ */
+static enum kafka_error why_not_yet(const struct request *r, const struct list_offsets_request *request,
+                                    struct partition *p)
+{
+    if (request->replica_id != CONSUMER || partition_knows_watermark(p))
+        return ERR_NONE;
+    return r->version >= NOT_AVAILABLE_SINCE ? ERR_OFFSET_NOT_AVAILABLE : ERR_LEADER_NOT_AVAILABLE;
+}
+
 static void list_offsets_tell(struct partition *p, struct list_offsets_partition_response *out, int64_t offset,
                               int64_t timestamp)
 {
@@ -40,18 +53,29 @@ static void list_offsets_tell(struct partition *p, struct list_offsets_partition
         offset >= 0 ? plog_epoch_of(partition_log(p), MAX(offset - (timestamp == NO_TIMESTAMP), (int64_t)0)) : -1;
 }
 
+static enum kafka_error list_offsets_latest(const struct request *r, const struct list_offsets_request *request,
+                                            struct partition *p, struct list_offsets_partition_response *out)
+{
+    enum kafka_error error = why_not_yet(r, request, p);
+    if (error == ERR_NONE)
+        list_offsets_tell(p, out, latest_for(r, request, p), NO_TIMESTAMP);
+    return error;
+}
+
 static enum kafka_error by_time(const struct request *r, const struct list_offsets_request *request,
                                 struct partition *p, int64_t timestamp, struct list_offsets_partition_response *out)
 {
     struct timestamp_offset found;
     enum kafka_error error = timestamp == MAX_TIMESTAMP ? plog_offset_of_max_time(partition_log(p), &found)
                                                         : plog_offset_for_time(partition_log(p), timestamp, &found);
-    if (error == ERR_NONE && found.offset >= 0 && found.offset < latest_for(r, request, p)) {
-        out->offset = found.offset;
-        out->timestamp = found.timestamp;
-        out->leader_epoch = found.leader_epoch;
-    }
-    return error;
+    if (error != ERR_NONE)
+        return error;
+    if (found.offset < 0 || found.offset >= latest_for(r, request, p))
+        return why_not_yet(r, request, p);
+    out->offset = found.offset;
+    out->timestamp = found.timestamp;
+    out->leader_epoch = found.leader_epoch;
+    return ERR_NONE;
 }
 
 static enum kafka_error list_offsets_find_offset(const struct request *r, const struct list_offsets_request *request,
@@ -60,8 +84,7 @@ static enum kafka_error list_offsets_find_offset(const struct request *r, const 
 {
     switch (in->timestamp) {
     case LATEST:
-        list_offsets_tell(p, out, latest_for(r, request, p), NO_TIMESTAMP);
-        return ERR_NONE;
+        return list_offsets_latest(r, request, p, out);
     case EARLIEST:
     case EARLIEST_LOCAL:
         out->offset = plog_start_offset(partition_log(p));

@@ -85,6 +85,35 @@ static void a_follower_joins_when_it_has_caught_up(void **state)
     assert_int_equal(high_watermark(f), 2);
 }
 
+/* The controller gives the leader a new epoch whenever somebody leaves the ISR, with records under way. */
+static void what_was_appended_is_committed_in_a_later_epoch_too(void **state)
+{
+    struct fixture *f = *state;
+    struct partition *p = f->partition;
+    int64_t offset = append(f);
+    partition_unref(test_replicas_lead(&f->replicas, "t", 1));
+    assert_int_equal(partition_check_committed(p, 0, offset), ERR_REQUEST_TIMED_OUT);
+    test_replicas_fetch(p, 3, 1, clock_mono_ms());
+    assert_int_equal(partition_check_committed(p, 0, offset), ERR_NONE);
+    assert_int_equal(partition_check_committed(p, 2, offset), ERR_NOT_LEADER_OR_FOLLOWER);
+    /* In the epoch between, another may have led, and have had other records. */
+    partition_unref(test_replicas_lead(&f->replicas, "t", 3));
+    assert_int_equal(partition_check_committed(p, 1, offset), ERR_NOT_LEADER_OR_FOLLOWER);
+    assert_int_equal(partition_check_committed(p, 3, offset), ERR_NONE);
+}
+
+static void a_new_leader_does_not_know_the_watermark_at_once(void **state)
+{
+    struct fixture *f = *state;
+    assert_true(partition_knows_watermark(f->partition));
+    append(f);
+    assert_true(partition_knows_watermark(f->partition)); /* it has led from there on */
+    partition_unref(test_replicas_lead(&f->replicas, "t", 1));
+    assert_false(partition_knows_watermark(f->partition));
+    test_replicas_fetch(f->partition, 3, 1, clock_mono_ms());
+    assert_true(partition_knows_watermark(f->partition));
+}
+
 /* Nothing else may come that would move it: the others have told all that they have. */
 static void a_refused_follower_is_not_waited_for(void **state)
 {
@@ -216,6 +245,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
         CASE(a_follower_joins_when_it_has_caught_up),
+        CASE(what_was_appended_is_committed_in_a_later_epoch_too),
+        CASE(a_new_leader_does_not_know_the_watermark_at_once),
         CASE(a_refused_follower_is_not_waited_for),
         CASE(who_could_join_is_waited_for_as_long_as_it_may_lag),
         CASE(one_that_lags_is_to_leave),
