@@ -27,12 +27,18 @@ static struct plog *detach(struct partition *p)
 }
 
 /* Gives it the future log, with the reference. */
+/* Also one that has failed, which goes on where it was. */
+static void want_move(struct partition *p)
+{
+    const struct replica_options *o = &p->manager->options;
+    o->move_wanted(o->ctx, p);
+}
+
 static void attach(struct partition *p, struct plog *future)
 {
-    struct replica_manager *rm = p->manager;
     lock_take(&p->lock);
     ensure(p->future == NULL && future != p->log && plog_partition(future) == p->key.index);
-    ensure(lock_is_held(&rm->move_orders));
+    ensure(lock_is_held(&p->manager->move_orders));
     p->future = future;
     p->future_aligned = false;
     plog_pause_compaction(p->log, true);
@@ -40,7 +46,7 @@ static void attach(struct partition *p, struct plog *future)
     lock_release(&p->lock);
     log_info("Moving the log of %s-%" PRId32 " from %s to %s", p->key.topic, p->key.index, plog_dir(p->log),
              plog_dir(future));
-    rm->options.move_wanted(rm->options.ctx, p);
+    want_move(p);
 }
 
 void dir_move_drop(struct partition *p, const char *only_in, bool delete_it)
@@ -83,6 +89,8 @@ static enum kafka_error alter_dir(struct partition *p, const char *dir)
     bool elsewhere, there = moves_to(p, dir, &elsewhere);
     if (elsewhere)
         dir_move_drop(p, NULL, true);
+    if (there)
+        want_move(p);
     if (there || strcmp(plog_dir(p->log), dir) == 0)
         return ERR_NONE;
     delete_leftover(p);
@@ -125,7 +133,7 @@ void dir_move_resume(struct partition *p)
         return;
     lock_take(&rm->move_orders);
     lock_take(&p->lock);
-    bool known = p->future != NULL || p->offline;
+    bool moves = p->future != NULL, known = moves || p->offline;
     bool beside = !known && strcmp(plog_dir(future), plog_dir(p->log)) == 0;
     lock_release(&p->lock);
     if (beside)
@@ -135,6 +143,8 @@ void dir_move_resume(struct partition *p)
         attach(p, future);
     else
         plog_unref(future);
+    if (moves)
+        want_move(p);
     lock_release(&rm->move_orders);
 }
 
