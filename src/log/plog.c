@@ -485,6 +485,7 @@ void plog_unload_indexes(struct plog *log)
 bool plog_close_unused_files(struct plog *log)
 {
     bool all = true;
+    lock_take(&log->files); /* what compaction has swapped in has not its name yet, to be opened by */
     lock_take(&log->lock);
     for (size_t i = 0; i < log->segment_count; i++) {
         struct segment *s = log->segments[i];
@@ -495,6 +496,7 @@ bool plog_close_unused_files(struct plog *log)
             all &= s->file == NULL;
     }
     lock_release(&log->lock);
+    lock_release(&log->files);
     return all;
 }
 

@@ -27,6 +27,7 @@ struct retired plog_swap_in(struct plog *log, size_t first, size_t count, struct
     old.segments = xrealloc(old.segments, count * sizeof(*old.segments));
     memmove(old.segments + 1, old.segments, old.count++ * sizeof(*old.segments));
     old.segments[0] = log->segments[first];
+    cleaned->no_snapshot = old.segments[0]->no_snapshot;
     log->segments[first] = cleaned;
     ensure(old.count == count);
     plog_check(log);
