@@ -189,14 +189,29 @@ void time_index_add(struct index *x, int64_t timestamp, int32_t delta)
     be32_put(p + 8, (uint32_t)delta);
 }
 
-/* How many entries have a key of at most `key`: the offset, or in a time index the timestamp. */
-static size_t count_up_to(const struct index *x, bool by_time, int64_t key)
+/* What entries are in order by. */
+enum index_key { BY_DELTA, BY_POSITION, BY_TIME };
+
+static int64_t key_at(const struct index *x, enum index_key by, size_t i)
+{
+    switch (by) {
+    case BY_DELTA:
+        return delta_at(x, i);
+    case BY_POSITION:
+        return be32_get(entry_at(x, i) + 4);
+    case BY_TIME:
+        return timestamp_at(x, i);
+    }
+    unreachable("an index that is ordered by something else");
+}
+
+/* How many entries have a key of at most `key`. */
+static size_t count_up_to(const struct index *x, enum index_key by, int64_t key)
 {
     size_t lo = 0, hi = x->count;
     while (lo < hi) {
         size_t mid = (lo + hi) / 2;
-        int64_t at = by_time ? timestamp_at(x, mid) : delta_at(x, mid);
-        if (at <= key)
+        if (key_at(x, by, mid) <= key)
             lo = mid + 1;
         else
             hi = mid;
@@ -208,8 +223,10 @@ static size_t count_up_to(const struct index *x, bool by_time, int64_t key)
 /* An entry that is looked for, and what is found. */
 struct search {
     const struct index *x;
-    bool last, by_time; /* the last one; or the last with a key of at most `key` */
+    bool last, first_above; /* the last one; the first with a key above `key`; or the last with one of at most that */
+    enum index_key by;
     int64_t key;
+    bool found;
     struct offset_entry offset;
     struct time_entry time;
 };
@@ -220,10 +237,13 @@ static void run_search(void *ctx)
 {
     struct search *s = ctx;
     const struct index *x = s->x;
-    size_t n = s->last ? x->count : count_up_to(x, s->by_time, s->key);
-    if (n > 0 && x->entry_size == TIME_ENTRY)
+    size_t n = s->last ? x->count : count_up_to(x, s->by, s->key) + s->first_above;
+    s->found = n > 0 && n <= x->count;
+    if (!s->found)
+        return;
+    if (x->entry_size == TIME_ENTRY)
         s->time = (struct time_entry){timestamp_at(x, n - 1), delta_at(x, n - 1)};
-    else if (n > 0)
+    else
         s->offset = (struct offset_entry){delta_at(x, n - 1), (int32_t)be32_get(entry_at(x, n - 1) + 4)};
 }
 
@@ -244,10 +264,18 @@ struct offset_entry offset_index_find(const struct index *x, int32_t delta)
     return index_search((struct search){.x = x, .key = delta}).offset;
 }
 
+int32_t offset_index_behind(const struct index *x, int64_t position)
+{
+    ensure(x->entry_size == OFFSET_ENTRY);
+    struct search s =
+        index_search((struct search){.x = x, .first_above = true, .by = BY_POSITION, .key = position - 1});
+    return s.found ? s.offset.delta : -1;
+}
+
 struct time_entry time_index_find(const struct index *x, int64_t timestamp)
 {
     ensure(x->entry_size == TIME_ENTRY);
-    return index_search((struct search){.x = x, .by_time = true, .key = timestamp}).time;
+    return index_search((struct search){.x = x, .by = BY_TIME, .key = timestamp}).time;
 }
 
 struct offset_entry offset_index_last(const struct index *x)

@@ -98,6 +98,7 @@ struct aborted_txn {
 struct plog_slice {
     struct file_region region; /* holds a reference: file_ref_put(region.file); len 0: file is NULL */
     bool first_incomplete;     /* max_bytes ended inside the first batch */
+    int64_t bound;             /* no record in it has this offset or a higher one */
     bool cold;                 /* nothing was read, as the disk would have to be asked */
 };
 

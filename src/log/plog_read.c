@@ -23,11 +23,8 @@ struct cold_spot { /* what has to come from disk before the look-up can go on */
     int64_t pos;
 };
 
-/* Where the look-up of `offset` began, as the index says. */
-static enum find_result note_cold(struct segment *s, int64_t offset, struct cold_spot *cold)
+static enum find_result note_cold(struct segment *s, int64_t pos, struct cold_spot *cold)
 {
-    int64_t delta = MIN(MAX(offset - s->base_offset, (int64_t)0), (int64_t)INT32_MAX);
-    int64_t pos = segment_look_up(s, (int32_t)delta);
     ensure(pos >= 0 && pos <= s->size);
     if (cold->file == NULL && s->file != NULL) {
         file_ref_get(s->file);
@@ -45,7 +42,7 @@ static enum find_result find_place(struct plog *log, int64_t offset, struct plac
         enum find_result result = segment_find(s, log->path, offset, true, &out->at);
         out->segment = s;
         if (result == FIND_COLD)
-            return note_cold(s, offset, cold);
+            return note_cold(s, out->at.pos, cold);
         if (result != FIND_END)
             return result;
     }
@@ -65,8 +62,22 @@ static enum find_result upper_position(struct plog *log, struct segment *s, int6
     if (result == FIND_OK)
         *out = at.pos;
     if (result == FIND_COLD)
-        return note_cold(s, upper, cold);
+        return note_cold(s, at.pos, cold);
     return result == FIND_END ? FIND_OK : result;
+}
+
+/*
+ * An offset that nothing before `pos` has reached, by what is known without reading: at most `upper`, and above
+ * `offset`, which lies before it.
+ */
+static int64_t bound_at(struct plog *log, const struct segment *s, int64_t pos, int64_t offset, int64_t upper)
+{
+    size_t i = plog_segment_index(log, s->base_offset);
+    int64_t delta = offset_index_behind(&s->offsets, pos);
+    ensure(lock_is_held(&log->lock) && log->segments[i] == s);
+    if (i + 1 < log->segment_count)
+        upper = MIN(upper, log->segments[i + 1]->base_offset);
+    return s->base_offset + delta > offset ? MIN(upper, s->base_offset + delta) : upper;
 }
 
 static enum find_result read_locked(struct plog *log, int64_t offset, int32_t max_bytes, bool at_least_one,
@@ -95,6 +106,7 @@ static enum find_result read_locked(struct plog *log, int64_t offset, int32_t ma
     ensure(place.at.pos >= 0 && place.at.pos + len <= place.segment->size);
     file_ref_get(place.segment->file);
     out->region = (struct file_region){place.segment->file, place.at.pos, (int32_t)len};
+    out->bound = bound_at(log, place.segment, place.at.pos + len, place.at.last_offset, upper);
     return FIND_OK;
 }
 

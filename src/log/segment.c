@@ -365,6 +365,8 @@ enum find_result segment_find(struct segment *s, const char *dir, int64_t offset
             first = pos = 0;
             continue;
         }
+        if (result == FIND_COLD)
+            out->pos = pos;
         if (result != FIND_OK)
             return result;
         if (b.last_offset >= offset) {

@@ -120,7 +120,7 @@ static inline bool find_failed(enum find_result result)
 
 /*
  * Where the first batch starts whose last offset is at least `offset`. FIND_END: there is none in
- * this segment. With `cached_only`, FIND_COLD rather than waiting for the disk.
+ * this segment. With `cached_only`, FIND_COLD rather than waiting for the disk, with the place that it must bring.
  */
 enum find_result segment_find(struct segment *s, const char *dir, int64_t offset, bool cached_only,
                               struct position *out);

@@ -487,6 +487,11 @@ static void what_was_refused_is_not_saved(void **state)
 static const char *unreadable; /* end of the names of files of which nothing can be read; NULL: none */
 static struct plog *unlocked;  /* is not locked while anything is read; NULL: nobody looks */
 static int reads;
+static struct {
+    bool on;
+    off_t from, to;
+    int misses;
+} cold;
 
 /* In the place of libc's. */
 ssize_t pread(int fd, void *data, size_t len, off_t pos)
@@ -503,7 +508,24 @@ ssize_t pread(int fd, void *data, size_t len, off_t pos)
             return -1;
         }
     }
-    return syscall(SYS_pread64, fd, data, len, pos);
+    ssize_t n = syscall(SYS_pread64, fd, data, len, pos);
+    if (cold.on && n > 0 && pos <= cold.to)
+        cold.from = MIN(cold.from, pos), cold.to = MAX(cold.to, pos + n);
+    else if (cold.on && n > 0)
+        cold.from = pos, cold.to = pos + n;
+    return n;
+}
+
+/* Nothing is in the page cache but what pread() has brought last. */
+ssize_t preadv2(int fd, const struct iovec *io, int count, off_t pos, int flags)
+{
+    assert_int_equal(count, 1);
+    if (cold.on && (flags & RWF_NOWAIT) != 0 && (pos < cold.from || pos + (off_t)io->iov_len > cold.to)) {
+        assert_true(++cold.misses < 1000);
+        errno = EAGAIN;
+        return -1;
+    }
+    return syscall(SYS_pread64, fd, io->iov_base, io->iov_len, pos);
 }
 
 static int log_syncs; /* of files with records */
@@ -515,6 +537,40 @@ int fsync(int fd)
     if (readlink(link, path, sizeof(path) - 1) > 0)
         log_syncs += strstr(path, ".log") != NULL;
     return (int)syscall(SYS_fsync, fd);
+}
+
+/* By the index a look-up begins a batch before the one that it finds, which may be far away. */
+static void a_cold_look_up_brings_what_it_waits_for(void **state)
+{
+    struct fixture *f = *state;
+    struct append_result r;
+    struct plog_slice s;
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(append_as(f->log, 10, 15000, 1000, -1, -1, &r), ERR_NONE);
+    cold.on = true;
+    for (int64_t offset = 0; offset < 40; offset += 5) {
+        cold.from = cold.to = cold.misses = 0;
+        assert_int_equal(plog_read(f->log, offset, 1 << 20, true, 40, true, &s), ERR_NONE);
+        assert_true(s.region.len > 0);
+        file_ref_put(s.region.file);
+    }
+    cold.on = false;
+}
+
+static void what_is_read_is_known_to_end_somewhere(void **state)
+{
+    struct fixture *f = *state;
+    struct plog_slice s;
+    for (int i = 0; i < 100; i++)
+        append(f->log, 10);
+    for (int64_t offset = 0; offset < 1000; offset += 7) {
+        assert_int_equal(plog_read(f->log, offset, 4000, true, 995, false, &s), ERR_NONE);
+        if (s.region.len > 0) {
+            int64_t last = offset - offset % 10 + 10 * (s.region.len / 1100 + 1);
+            assert_true(s.bound > offset && s.bound <= MIN(last + 20, INT64_C(995)));
+        }
+        file_ref_put(s.region.file);
+    }
 }
 
 /* A broker may have more logs than descriptors. */
@@ -1007,6 +1063,8 @@ int main(void)
         CASE(a_search_by_time_reads_without_the_lock),
         CASE(a_search_by_time_that_cannot_read_has_not_found_out),
         CASE(aborted_transactions_that_cannot_be_read_are_not_none),
+        CASE(a_cold_look_up_brings_what_it_waits_for),
+        CASE(what_is_read_is_known_to_end_somewhere),
         CASE(a_log_that_does_not_tell_its_topics_id_has_none),
         CASE(a_follower_takes_no_impossible_offsets),
         CASE(a_log_is_not_cut_to_where_none_can_be),
