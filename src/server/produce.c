@@ -2,9 +2,10 @@
  * Produce: records in, offsets out (KIP-98, KIP-467).
  *
  * Each partition's records are looked at outside of any lock (records_prepare: CRC, sizes, timestamps, keys;
- * conversion if it must be), appended, and answered, or waited for with acks=all (commit_wait.c). A transactional
- * batch that may be the first of its transaction here is verified with the coordinator before it is appended
- * (KIP-890); until that is known nothing else of the same connection is begun, so that no batch overtakes another.
+ * conversion if it must be; by a worker where that may take long), appended, and answered, or waited for with acks=all
+ * (commit_wait.c). A transactional batch that may be the first of its transaction here is verified with the coordinator
+ * before it is appended (KIP-890); until that is known nothing else of the same connection is begun, so that no batch
+ * overtakes another.
  */
 #include "protocol/msg/produce.h"
 
@@ -15,6 +16,11 @@
 #include "server/request_metrics.h"
 
 enum { ACKS_ALL = -1, MAGIC_V2_SINCE = 3, ZSTD_SINCE = 7, KNOWS_ABORTABLE_SINCE = 11 };
+/*
+ * Records of a request that a loop looks at itself: some milliseconds. A megabyte may unfold to a billion of them. In
+ * old formats nobody says how many there are, but so many bytes are no more than that.
+ */
+enum { MOST_RECORDS = 50000, MOST_OLD_BYTES = 16384 };
 
 /* One partition of the request: what is appended, and where its answer goes. */
 struct produced {
@@ -24,6 +30,9 @@ struct produced {
     int64_t guard;
     bool held; /* until its transaction is verified */
     bool denied;
+    bool is_prepared; /* `prepared` is what its records became, or `flaw` says why not */
+    struct prepared prepared;
+    enum kafka_error flaw;
 };
 
 struct produce {
@@ -32,6 +41,7 @@ struct produce {
     struct produce_response response;
     struct produced *items;
     bool failed;
+    enum kafka_error problem; /* of all that it asks for */
     /* Of held ones: */
     struct verification verification;
     struct txn_partition_ref *unverified;
@@ -148,34 +158,42 @@ static void count_produced(struct partition *p, const struct prepared *records, 
         partition_mark(p, TOPIC_FAILED_PRODUCE, 1);
 }
 
+/* Once. Any thread that has the request. */
+static void prepare_records(struct produce *pr, struct produced *x, struct partition *p)
+{
+    struct bytes records = x->in->records.mem;
+    if (x->is_prepared)
+        return;
+    struct topic_config config = plog_config(partition_log(p));
+    struct record_rules rules = rules_of(&config);
+    x->flaw = records_prepare((uint8_t *)(uintptr_t)records.p, records.len, &rules, clock_wall_ms(), pr->wait.r->arena,
+                              &x->prepared);
+    x->is_prepared = true;
+}
+
 static enum kafka_error produce_append(struct produce *pr, struct produced *x, struct commit_item *item)
 {
-    struct request *r = pr->wait.r;
-    struct topic_config config = plog_config(partition_log(item->partition));
-    struct record_rules rules = rules_of(&config);
-    struct bytes records = x->in->records.mem;
-    struct prepared p;
     struct append_result result;
+    struct prepared *p = &x->prepared;
     partition_mark(item->partition, TOPIC_TOTAL_PRODUCE, 1);
-    enum kafka_error error =
-        records_prepare((uint8_t *)(uintptr_t)records.p, records.len, &rules, clock_wall_ms(), r->arena, &p);
-    if (error != ERR_NONE) {
-        report_record_errors(r, &p, x->out);
-        if (tells_start(error))
+    prepare_records(pr, x, item->partition);
+    if (x->flaw != ERR_NONE) {
+        report_record_errors(pr->wait.r, p, x->out);
+        if (tells_start(x->flaw))
             x->out->log_start_offset = plog_start_offset(partition_log(item->partition));
-        count_produced(item->partition, &p, error);
-        return error;
+        count_produced(item->partition, p, x->flaw);
+        return x->flaw;
     }
-    p.guard = x->guard;
+    p->guard = x->guard;
     item->leader_epoch = partition_leader_epoch(item->partition);
-    error = partition_append(item->partition, &p, pr->request.acks, &result);
-    count_produced(item->partition, &p, error);
+    enum kafka_error error = partition_append(item->partition, p, pr->request.acks, &result);
+    count_produced(item->partition, p, error);
     x->out->log_start_offset = result.log_start_offset;
     if (error != ERR_NONE)
         return error;
     item->last_offset = result.last_offset;
     x->out->base_offset = result.first_offset;
-    x->out->log_append_time_ms = result.duplicate ? max_timestamp_of(p.bytes) : p.append_time;
+    x->out->log_append_time_ms = result.duplicate ? max_timestamp_of(p->bytes) : p->append_time;
     return ERR_NONE;
 }
 
@@ -289,7 +307,7 @@ static void ask_coordinator(struct request *r)
     verifier_ask(r->s->verifier, &pr->verification);
 }
 
-/* The next batches of the producer stay behind these: where they need not wait themselves they would get ahead. */
+/* With the connection held: where the next batches of the producer need not wait themselves they would get ahead. */
 static void verify_held(struct produce *pr)
 {
     struct request *r = pr->wait.r;
@@ -305,7 +323,6 @@ static void verify_held(struct produce *pr)
     pr->verification.knows_abortable = r->version >= KNOWS_ABORTABLE_SINCE;
     pr->verification.done = on_verified;
     request_park(r);
-    exchange_hold(r->x);
     request_visit(r, r->s->coordinator_loop, ask_coordinator);
 }
 
@@ -463,13 +480,10 @@ static void deny_topics(struct produce *pr)
 static bool append_all(struct produce *pr)
 {
     bool held = false;
-    enum kafka_error problem = transaction_problem(pr);
-    if (problem == ERR_NONE && has_authorizer(pr->wait.r))
-        deny_topics(pr);
     for (int32_t i = 0; i < pr->wait.count; i++) {
         struct produced *x = &pr->items[i];
         struct commit_item *item = &pr->wait.items[i];
-        enum kafka_error error = problem == ERR_NONE ? produce_find_partition(pr, x, item) : problem;
+        enum kafka_error error = pr->problem == ERR_NONE ? produce_find_partition(pr, x, item) : pr->problem;
         if (error != ERR_NONE || x->in->records.mem.len == 0) {
             commit_settle(&pr->wait, i, error);
         } else if (is_unverified(pr, x, item)) {
@@ -479,6 +493,53 @@ static bool append_all(struct produce *pr)
         }
     }
     return held;
+}
+
+/* What looking at an item's records takes, of MOST_RECORDS. */
+static int64_t weight_of(const struct produced *x)
+{
+    struct bytes rest = x->in->records.mem;
+    struct batch b;
+    int64_t sum = 0;
+    while (!x->denied && rest.len > 0 && batch_next(&rest, &b) == BATCH_OK)
+        sum += b.magic == 2                    ? b.count
+               : batch_codec(&b) == CODEC_NONE ? 1
+                                               : (int64_t)b.size * MOST_RECORDS / MOST_OLD_BYTES;
+    return sum;
+}
+
+static bool is_heavy(const struct produce *pr)
+{
+    int64_t sum = 0;
+    for (int32_t i = 0; i < pr->wait.count && sum <= MOST_RECORDS; i++)
+        sum += weight_of(&pr->items[i]);
+    return pr->problem == ERR_NONE && sum > MOST_RECORDS;
+}
+
+static void prepare_all(struct request *r)
+{
+    struct produce *pr = r->state;
+    for (int32_t i = 0; i < pr->wait.count; i++) {
+        struct produced *x = &pr->items[i];
+        struct str message;
+        enum kafka_error error;
+        struct partition *p = replica_partition(r->s->replicas, x->topic, x->in->index);
+        if (p != NULL && !x->denied && x->in->records.mem.len > 0 &&
+            (message = version_problem(r, x->in->records.mem, &error)).p == NULL)
+            prepare_records(pr, x, p);
+        partition_unref(p);
+    }
+}
+
+static void all_prepared(struct request *r)
+{
+    struct produce *pr = r->state;
+    if (append_all(pr)) {
+        verify_held(pr);
+        return;
+    }
+    exchange_release(r->x);
+    wait_or_finish(pr);
 }
 
 static void produce_handle(struct request *r)
@@ -492,7 +553,15 @@ static void produce_handle(struct request *r)
     pr->items = ARENA_ARRAY(r->arena, struct produced, MAX(named, 1));
     pr->wait.r = r;
     produce_lay_out(pr, named);
-    if (append_all(pr))
+    pr->problem = transaction_problem(pr);
+    if (pr->problem == ERR_NONE && has_authorizer(r))
+        deny_topics(pr);
+    bool heavy = is_heavy(pr), held = !heavy && append_all(pr);
+    if (heavy || held)
+        exchange_hold(r->x); /* what comes behind it is not to get ahead */
+    if (heavy)
+        request_work(r, prepare_all, all_prepared);
+    else if (held)
         verify_held(pr);
     else
         wait_or_finish(pr);

@@ -1,15 +1,18 @@
 """One client's slowness is nobody else's: peers that do not read, that read slowly, and more of them than there are descriptors."""
 
+import select
 import socket
 import struct
 import time
+import zlib
 
 from batches import make_batch, make_record
 from frames import Out
 from harness import PATIENCE, Barnabas, connect, consume, frame, kcat, produce, read_frame, receive, wait_until
 from messages import Asker
 
-API_VERSIONS, FETCH = 18, 1
+API_VERSIONS, FETCH, PRODUCE = 18, 1, 0
+GZIP = 1
 BIG = 4_000_000
 
 
@@ -51,6 +54,35 @@ def test_answers_that_nobody_reads_hold_up_nobody(make_broker):
     assert consume(broker, "t") == ["still here"]
     for sock in peers:
         sock.close()
+
+
+def heavy_request(topic, partitions):
+    """Little to send, and much to look at."""
+    records, count = b"".join(make_record(delta) for delta in range(300_000)), 300_000
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    batch = make_batch([], attributes=GZIP, last_delta=count - 1, count=count, body=packer.compress(records) + packer.flush())
+    o = Out(False).text(None).raw("hi", 1, 30000)
+    o.array([topic], lambda t: o.text(t).array(range(partitions), lambda p: o.raw("ii", p, len(batch)).raw(f"{len(batch)}s", batch)))
+    return frame(PRODUCE, 7, o.data)
+
+
+def test_records_that_take_long_to_look_at_hold_up_nobody(make_broker):
+    broker = make_broker(num_network_threads=1, message_max_bytes=10_000_000, num_partitions=10)
+    produce(broker, "t", ["one"])
+    heavy = connect(broker)
+    request = heavy_request("t", 10)
+    heavy.sendall(request[:-1])
+    for _ in range(20):
+        assert is_answered(broker)  # by now all but the last byte has been read
+    answered = 0
+    heavy.sendall(request[-1:])
+    while not select.select([heavy], [], [], 0)[0]:
+        answered += is_answered(broker)
+    assert answered > 2
+    answer = read_frame(heavy)
+    assert answer is not None and b"\0\x01t" in answer
+    heavy.close()
+    assert len(consume(broker, "t")) == 3_000_001
 
 
 def test_who_does_not_read_is_closed_and_who_reads_slowly_is_not(make_broker):
