@@ -1,4 +1,5 @@
 /* TLS handshakes on workers, so that those who come in a crowd hold up no loop, and with it nobody who is there. */
+#include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <stdatomic.h>
 #include <sys/resource.h>
@@ -29,6 +30,7 @@ static void be_nice(void)
 
 static void shake(struct transport *t, struct handshake_result *result)
 {
+    ERR_clear_error(); /* of who was on this thread before */
     int rc = SSL_do_handshake(t->tls), error = SSL_get_error(t->tls, rc);
     if (rc == 1) {
         t->shaken = t->has_more = true;

@@ -40,6 +40,18 @@ void transport_close(struct transport *t)
 
 /* ---- TLS ---- */
 
+/*
+ * SSL_get_error() goes by what has gone wrong on the thread, with whomever: what another connection has left there is
+ * not this one's trouble. Nor does OpenSSL say a second time what has failed for good. False: it has.
+ */
+static bool tls_begin(struct transport *t)
+{
+    ensure(t->shaken);
+    ERR_clear_error();
+    errno = EPROTO;
+    return !t->broken;
+}
+
 /* -1 and errno; 0 when the peer has ended it. */
 static ssize_t tls_trouble(struct transport *t, int rc)
 {
@@ -56,10 +68,18 @@ static ssize_t tls_trouble(struct transport *t, int rc)
     return -1;
 }
 
+/* What was done before comes first; the trouble comes again the next time, or is remembered. */
+static ssize_t tls_stop(struct transport *t, int rc, size_t done)
+{
+    ssize_t trouble = tls_trouble(t, rc);
+    return done > 0 ? (ssize_t)done : trouble;
+}
+
 static ssize_t tls_read_some(struct transport *t, const struct iovec *io, int count)
 {
     size_t total = 0;
-    ensure(t->shaken);
+    if (!tls_begin(t))
+        return -1;
     t->has_more = true;
     for (int i = 0; i < count; i++) {
         for (size_t at = 0, n; at < io[i].iov_len; at += n, total += n) {
@@ -69,7 +89,7 @@ static ssize_t tls_read_some(struct transport *t, const struct iovec *io, int co
             int error = SSL_get_error(t->tls, rc);
             t->write_first = error == SSL_ERROR_WANT_WRITE;
             t->has_more = error != SSL_ERROR_WANT_READ && error != SSL_ERROR_WANT_WRITE;
-            return total > 0 ? (ssize_t)total : tls_trouble(t, rc); /* which comes again the next time */
+            return tls_stop(t, rc, total);
         }
     }
     return (ssize_t)total;
@@ -118,20 +138,23 @@ static struct piece next_piece(const struct iovec *io, int count, size_t skip)
 static ssize_t tls_write(struct transport *t, const struct iovec *io, int count)
 {
     size_t total = 0, n;
-    ensure(t->shaken);
+    if (!tls_begin(t))
+        return -1;
     for (;;) {
         struct piece piece = next_piece(io, count, total);
         if (piece.len == 0)
             return (ssize_t)total;
         int rc = SSL_write_ex(t->tls, piece.p, piece.len, &n);
         if (rc != 1)
-            return total > 0 ? (ssize_t)total : tls_trouble(t, rc);
+            return tls_stop(t, rc, total);
         total += n;
     }
 }
 
 static ssize_t tls_send_file(struct transport *t, int file, off_t pos, size_t len)
 {
+    if (!tls_begin(t))
+        return -1;
     for (size_t total = 0;;) {
         size_t wanted = MIN(len - total, sizeof(record_room)), n;
         ssize_t have = wanted > 0 ? pread(file, record_room, wanted, pos + (off_t)total) : 0;
@@ -139,7 +162,7 @@ static ssize_t tls_send_file(struct transport *t, int file, off_t pos, size_t le
             return total > 0 ? (ssize_t)total : have;
         int rc = SSL_write_ex(t->tls, record_room, (size_t)have, &n);
         if (rc != 1)
-            return total > 0 ? (ssize_t)total : tls_trouble(t, rc);
+            return tls_stop(t, rc, total);
         total += n;
     }
 }

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -386,6 +387,43 @@ static void a_peer_may_ask_for_new_keys(void **state)
     }
 }
 
+/* One thread has a queue of what went wrong for all connections. What one left there is not taken for the next one's.
+ */
+static void a_damaged_record_is_its_own_connections_trouble(void **state)
+{
+    static const uint8_t damaged[5 + 32] = {23 /* application data */, 3, 3, 0, 32};
+    (void)state;
+    for (size_t w = 1; w < ARRAY_LEN(ways); w++) {
+        struct pair bad, good;
+        uint8_t room[64], byte = 'x';
+        struct iovec all = {room, sizeof(room)};
+        int on = 1;
+        ssize_t n;
+        pair_open(&bad, &ways[w], false);
+        setsockopt(bad.client, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+        pair_open(&good, &ways[w], false);
+        assert_int_equal(SSL_write(bad.client_tls, "x", 1), 1);
+        assert_int_equal(send(bad.client, damaged, sizeof(damaged), 0), (ssize_t)sizeof(damaged));
+        do /* what was good is read, whatever is behind it */
+            n = transport_read(&bad.server, &all, 1);
+        while (n < 0 && errno == EAGAIN);
+        assert_int_equal(n, 1);
+        n = transport_read(&good.server, &all, 1);
+        assert_int_equal(n, -1);
+        assert_int_equal(errno, EAGAIN);
+        assert_false(good.server.broken);
+        assert_int_equal(transport_read(&bad.server, &all, 1), -1);
+        assert_true(bad.server.broken);
+        assert_int_equal(SSL_write(good.client_tls, &byte, 1), 1);
+        do
+            n = transport_read(&good.server, &all, 1);
+        while (n < 0 && errno == EAGAIN);
+        assert_int_equal(n, 1);
+        pair_close(&bad);
+        pair_close(&good);
+    }
+}
+
 static void the_peer_hears_the_end(void **state)
 {
     (void)state;
@@ -472,6 +510,7 @@ int main(void)
         cmocka_unit_test(a_peer_that_goes_away_is_told_of),
         cmocka_unit_test(a_file_that_is_too_short_says_so),
         cmocka_unit_test(a_peer_may_ask_for_new_keys),
+        cmocka_unit_test(a_damaged_record_is_its_own_connections_trouble),
         cmocka_unit_test(the_peer_hears_the_end),
         cmocka_unit_test(what_a_gigabyte_costs),
     };
