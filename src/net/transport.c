@@ -9,12 +9,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "net/tls_send_internal.h"
 #include "security/tls.h"
-
-enum { LARGEST_RECORD = 16 << 10 };
-
-/* What several small pieces become for one record, or what was read of a file. */
-static _Thread_local uint8_t record_room[LARGEST_RECORD];
 
 void transport_open(struct transport *t, int fd, struct ssl_st *tls)
 {
@@ -29,22 +25,23 @@ void transport_close(struct transport *t)
     if (t->fd < 0)
         return;
     if (t->tls != NULL) {
-        if (t->shaken && !t->broken)
+        if (t->shaken && !t->broken && t->unsent.len == 0)
             SSL_shutdown(t->tls);
         SSL_free(t->tls);
         ERR_clear_error();
     }
+    strbuf_deinit(&t->unsent);
     close(t->fd);
     *t = (struct transport){.fd = -1};
 }
 
-/* ---- TLS ---- */
+/* ---- Receiving by TLS ---- */
 
 /*
  * SSL_get_error() goes by what has gone wrong on the thread, with whomever: what another connection has left there is
  * not this one's trouble. Nor does OpenSSL say a second time what has failed for good. False: it has.
  */
-static bool tls_begin(struct transport *t)
+bool transport_tls_begin(struct transport *t)
 {
     ensure(t->shaken);
     ERR_clear_error();
@@ -52,7 +49,6 @@ static bool tls_begin(struct transport *t)
     return !t->broken;
 }
 
-/* -1 and errno; 0 when the peer has ended it. */
 static ssize_t tls_trouble(struct transport *t, int rc)
 {
     int saved = errno, error = SSL_get_error(t->tls, rc);
@@ -69,7 +65,7 @@ static ssize_t tls_trouble(struct transport *t, int rc)
 }
 
 /* What was done before comes first; the trouble comes again the next time, or is remembered. */
-static ssize_t tls_stop(struct transport *t, int rc, size_t done)
+ssize_t transport_tls_stop(struct transport *t, int rc, size_t done)
 {
     ssize_t trouble = tls_trouble(t, rc);
     return done > 0 ? (ssize_t)done : trouble;
@@ -78,7 +74,7 @@ static ssize_t tls_stop(struct transport *t, int rc, size_t done)
 static ssize_t tls_read_some(struct transport *t, const struct iovec *io, int count)
 {
     size_t total = 0;
-    if (!tls_begin(t))
+    if (!transport_tls_begin(t))
         return -1;
     t->has_more = true;
     for (int i = 0; i < count; i++) {
@@ -89,7 +85,7 @@ static ssize_t tls_read_some(struct transport *t, const struct iovec *io, int co
             int error = SSL_get_error(t->tls, rc);
             t->write_first = error == SSL_ERROR_WANT_WRITE;
             t->has_more = error != SSL_ERROR_WANT_READ && error != SSL_ERROR_WANT_WRITE;
-            return tls_stop(t, rc, total);
+            return transport_tls_stop(t, rc, total);
         }
     }
     return (ssize_t)total;
@@ -104,67 +100,6 @@ static ssize_t tls_read(struct transport *t, const struct iovec *io, int count)
     t->broken = true;
     errno = EPROTO;
     return -1;
-}
-
-/* Where the next record is taken from. */
-struct piece {
-    const uint8_t *p;
-    size_t len;
-};
-
-/* A whole record as it lies there, or several small pieces together. */
-static struct piece next_piece(const struct iovec *io, int count, size_t skip)
-{
-    size_t have = 0;
-    for (int i = 0; i < count && have < sizeof(record_room); i++) {
-        const uint8_t *p = io[i].iov_base;
-        size_t len = io[i].iov_len;
-        if (skip >= len) {
-            skip -= len;
-            continue;
-        }
-        p += skip;
-        len -= skip;
-        skip = 0;
-        if (have == 0 && (len >= sizeof(record_room) || i == count - 1))
-            return (struct piece){p, MIN(len, sizeof(record_room))};
-        size_t n = MIN(len, sizeof(record_room) - have);
-        memcpy(record_room + have, p, n);
-        have += n;
-    }
-    return (struct piece){record_room, have};
-}
-
-static ssize_t tls_write(struct transport *t, const struct iovec *io, int count)
-{
-    size_t total = 0, n;
-    if (!tls_begin(t))
-        return -1;
-    for (;;) {
-        struct piece piece = next_piece(io, count, total);
-        if (piece.len == 0)
-            return (ssize_t)total;
-        int rc = SSL_write_ex(t->tls, piece.p, piece.len, &n);
-        if (rc != 1)
-            return tls_stop(t, rc, total);
-        total += n;
-    }
-}
-
-static ssize_t tls_send_file(struct transport *t, int file, off_t pos, size_t len)
-{
-    if (!tls_begin(t))
-        return -1;
-    for (size_t total = 0;;) {
-        size_t wanted = MIN(len - total, sizeof(record_room)), n;
-        ssize_t have = wanted > 0 ? pread(file, record_room, wanted, pos + (off_t)total) : 0;
-        if (have <= 0)
-            return total > 0 ? (ssize_t)total : have;
-        int rc = SSL_write_ex(t->tls, record_room, (size_t)have, &n);
-        if (rc != 1)
-            return tls_stop(t, rc, total);
-        total += n;
-    }
 }
 
 /* ---- Either ---- */
@@ -197,7 +132,7 @@ ssize_t transport_write(struct transport *t, const struct iovec *io, int count, 
     ensure(t->fd >= 0);
     t->calls++;
     if (encrypts_here(t))
-        return note_written(t, tls_write(t, io, count));
+        return note_written(t, tls_write(t, io, count, more_follows));
     struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)io, .msg_iovlen = (size_t)count};
     return note_written(t, sendmsg(t->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT | (more_follows ? MSG_MORE : 0)));
 }

@@ -10,20 +10,23 @@
 #include <sys/uio.h>
 
 #include "base/fail.h"
+#include "base/strbuf.h"
 #include "base/workers.h"
 
 struct ssl_st; /* OpenSSL's SSL */
 
 struct transport {
-    int fd;             /* not blocking; -1: none, or lent */
-    struct ssl_st *tls; /* NULL: bytes go as they are */
-    bool shaken;        /* hands, where there is TLS: bytes may come and go */
-    bool by_kernel;     /* which encrypts what is sent, files without copying (kTLS): it is sent as without TLS */
-    bool has_more;      /* TLS may have received what was not asked for yet, of which the socket will not tell */
-    bool write_first;   /* TLS has to send something before it can read on */
-    bool broken;        /* TLS failed: it says nothing more to its peer */
-    int64_t written;    /* bytes, as they were before they were encrypted */
-    int64_t calls;      /* to read or write */
+    int fd;               /* not blocking; -1: none, or lent */
+    struct ssl_st *tls;   /* NULL: bytes go as they are */
+    bool shaken;          /* hands, where there is TLS: bytes may come and go */
+    bool by_kernel;       /* which encrypts what is sent, files without copying (kTLS): it is sent as without TLS */
+    bool has_more;        /* TLS may have received what was not asked for yet, of which the socket will not tell */
+    bool write_first;     /* TLS has to send something before it can read on */
+    bool broken;          /* TLS failed: it says nothing more to its peer */
+    struct strbuf unsent; /* records that the socket has not taken yet */
+    size_t ahead;         /* so much of what comes again is in these */
+    int64_t written;      /* bytes, as they were before they were encrypted */
+    int64_t calls;        /* to read or write */
 };
 
 /* Takes both; `tls` may be NULL. */
