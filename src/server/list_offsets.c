@@ -11,9 +11,6 @@
  */
 #include "protocol/msg/list_offsets.h"
 
-#include <inttypes.h>
-
-#include "base/str_set.h"
 #include "protocol/msg/offset_for_leader_epoch.h"
 #include "server/authorize.h"
 
@@ -177,20 +174,20 @@ static void list_offsets_answer(struct request *r)
     ANSWER(r, list_offsets_response, &st->response);
 }
 
-/* "topic index" of each partition, in the request's order. */
-static struct str *list_offsets_names_of(struct arena *a, const struct list_offsets_request *request, int32_t *count)
+/* In the request's order. */
+static struct named_partition *list_offsets_names_of(struct arena *a, const struct list_offsets_request *request,
+                                                     int32_t *count)
 {
     int32_t n = 0;
     for (int32_t t = 0; t < request->topics.len; t++)
         n += request->topics.items[t].partitions.len;
-    struct str *names = ARENA_ARRAY(a, struct str, MAX(n, 1));
+    struct named_partition *names = ARENA_ARRAY(a, struct named_partition, MAX(n, 1));
     *count = n;
     n = 0;
     for (int32_t t = 0; t < request->topics.len; t++)
         for (int32_t i = 0; i < request->topics.items[t].partitions.len; i++)
-            names[n++] =
-                arena_printf(a, "%" PRId32 " %.*s", request->topics.items[t].partitions.items[i].partition_index,
-                             STR_ARGS(request->topics.items[t].name));
+            names[n++] = (struct named_partition){request->topics.items[t].name,
+                                                  request->topics.items[t].partitions.items[i].partition_index};
     return names;
 }
 
@@ -200,13 +197,12 @@ static void list_offsets_refuse_repeated(struct request *r, struct offsets_state
     int32_t count, n = 0;
     if (r->version == 0)
         return; /* which answers each */
-    struct str *names = list_offsets_names_of(r->arena, &st->request, &count);
-    struct str_set twice = str_set_of_repeated(r->arena, names, count);
+    const struct named_partition *names = list_offsets_names_of(r->arena, &st->request, &count);
+    const bool *twice = named_twice(r->arena, names, count);
     for (int32_t t = 0; t < st->response.topics.len; t++)
         for (int32_t i = 0; i < st->response.topics.items[t].partitions.len; i++)
-            if (str_set_has(&twice, names[n++]))
+            if (twice[n++])
                 st->response.topics.items[t].partitions.items[i].error_code = ERR_INVALID_REQUEST;
-    str_set_deinit(&twice);
 }
 
 static void list_offsets_refuse_denied(struct request *r, struct offsets_state *st)

@@ -6,31 +6,67 @@
 
 #include "server/server_internal.h"
 
-/* Where an entry with that name is in the table, or would be: open addressing, and never more than half full. */
-static uint32_t find_slot(const struct named_partition *named, const int32_t *slots, uint32_t mask,
-                          const struct named_partition *wanted)
+/* A topic's name may be as long as half of the request: each is gone through once, not for each of its partitions. */
+static bool is_same_text(struct str a, struct str b)
 {
-    uint64_t hash = XXH3_64bits_withSeed(wanted->topic.p, (size_t)wanted->topic.len, (uint32_t)wanted->index);
-    uint32_t at = (uint32_t)hash & mask;
-    for (; slots[at] != 0; at = (at + 1) & mask) {
-        const struct named_partition *there = &named[slots[at] - 1];
-        if (there->index == wanted->index && str_eq(there->topic, wanted->topic))
+    return a.p == b.p && a.len == b.len;
+}
+
+struct named_table { /* open addressing, and never more than half full */
+    const struct named_partition *named;
+    int32_t *slots; /* numbers of entries from 1 on; 0: free */
+    uint32_t mask;
+    struct str topic; /* whose name was hashed last */
+    uint64_t topic_hash;
+};
+
+static uint32_t named_first_slot(struct named_table *t, const struct named_partition *wanted)
+{
+    if (!is_same_text(t->topic, wanted->topic)) {
+        t->topic = wanted->topic;
+        t->topic_hash = XXH3_64bits(wanted->topic.p, (size_t)wanted->topic.len);
+    }
+    uint64_t both[] = {t->topic_hash, (uint32_t)wanted->index};
+    return (uint32_t)XXH3_64bits(both, sizeof(both)) & t->mask;
+}
+
+/* Where an entry with that name is in the table, or would be. */
+static uint32_t find_slot(struct named_table *t, const struct named_partition *wanted)
+{
+    uint32_t at = named_first_slot(t, wanted);
+    for (; t->slots[at] != 0; at = (at + 1) & t->mask) {
+        const struct named_partition *there = &t->named[t->slots[at] - 1];
+        if (there->index == wanted->index &&
+            (is_same_text(there->topic, wanted->topic) || str_eq(there->topic, wanted->topic)))
             break;
     }
     return at;
 }
 
-bool *named_again(struct arena *a, const struct named_partition *named, int32_t count)
+/* `also_last`: of those that are the same, the last is marked like the others. */
+static bool *mark_repeated(struct arena *a, const struct named_partition *named, int32_t count, bool also_last)
 {
-    bool *again = ARENA_ARRAY(a, bool, MAX(count, 1));
+    bool *marked = ARENA_ARRAY(a, bool, MAX(count, 1));
     uint32_t size = 2;
     while (size < 2 * (uint32_t)count)
         size *= 2;
-    int32_t *slots = ARENA_ARRAY(a, int32_t, size); /* numbers of entries from 1 on; 0: free */
+    struct named_table t = {.named = named, .slots = ARENA_ARRAY(a, int32_t, size), .mask = size - 1};
     for (int32_t i = count - 1; i >= 0; i--) {
-        uint32_t at = find_slot(named, slots, size - 1, &named[i]);
-        again[i] = slots[at] != 0;
-        slots[at] = i + 1;
+        uint32_t at = find_slot(&t, &named[i]);
+        marked[i] = t.slots[at] != 0;
+        if (marked[i] && also_last)
+            marked[t.slots[at] - 1] = true;
+        t.slots[at] = i + 1;
     }
-    return again;
+    return marked;
+}
+
+bool *named_again(struct arena *a, const struct named_partition *named, int32_t count)
+{
+    return mark_repeated(a, named, count, false);
+}
+
+bool *named_twice(struct arena *a, const struct named_partition *named, int32_t count)
+{
+    return mark_repeated(a, named, count, true);
 }

@@ -183,6 +183,8 @@ struct named_partition {
 };
 /* For each in their order: whether it is named again further on. In the arena. */
 bool *named_again(struct arena *a, const struct named_partition *named, int32_t count);
+/* The same of whether it is named anywhere else. */
+bool *named_twice(struct arena *a, const struct named_partition *named, int32_t count);
 
 /* ---- Waiting for the replicas in sync (commit_wait.c), on the connection's loop ---- */
 

@@ -1,6 +1,8 @@
-"""How much longer an answer can be than its request, for what a request may name again and again: by API, at most so many times."""
+"""How much longer an answer can be than its request, for what a request may name again and again: by API, at most so many times.
+And how much memory requests take that name long things often."""
 
 import struct
+from pathlib import Path
 
 import pytest
 from harness import PATIENCE, connect, kcat, produce, read_frame
@@ -75,3 +77,36 @@ def test_an_answer_without_bound_ends_its_connection_only(full):
         assert read_frame(sock) is None
     assert "takes more than 268435456 bytes" in full.text()
     produce(full, "t", ["still here"])
+
+
+# ---- Memory ----
+
+MEGA = 1 << 20
+LONG = "n" * 32000
+MANY = 80000
+# Sanitizers keep what was freed for a while.
+MOST_MEMORY = 700 * MEGA
+
+
+def most_memory(broker):
+    """Resident bytes, at most so far."""
+    line = next(x for x in Path(f"/proc/{broker.process.pid}/status").read_text().splitlines() if x.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
+
+
+def ask(broker, name, version, tree):
+    key = SCHEMAS[name].key
+    data = write_request(key, version, tree)
+    with connect(broker) as sock:
+        sock.settimeout(PATIENCE)
+        sock.sendall(struct.pack(">i", len(data)) + data)
+        answer = read_frame(sock)
+    assert answer is not None, f"{name} closes the connection: {broker.text()[-500:]}"
+    return read_response(key, version, answer)[1]
+
+
+def test_a_long_name_is_not_copied_for_each_of_its_partitions(full):
+    partition = {"PartitionIndex": 0, "Timestamp": -1}
+    answer = ask(full, "ListOffsets", 7, {"ReplicaId": -1, "Topics": [{"Name": LONG, "Partitions": [partition] * MANY}]})
+    assert {p["ErrorCode"] for p in answer["Topics"][0]["Partitions"]} == {42}  # INVALID_REQUEST: it is named again
+    assert most_memory(full) < MOST_MEMORY
