@@ -283,7 +283,7 @@ static void commit_to_zookeeper(struct request *r)
 
 /* ---- OffsetFetch ---- */
 
-/* A partition of which nothing is said but the error. */
+/* A partition of which nothing is said but the error, or nothing yet. */
 #define DENY_OFFSET(o, error)             \
     do {                                  \
         (o)->error_code = (error);        \
@@ -350,16 +350,52 @@ static void serve_fetch(struct request *r)
     group_fetch_offsets(groups_api_coordinator_of(r), &g->in.fetch, &g->out.fetch, &g->call);
 }
 
+static void answer_old_fetch(struct request *r)
+{
+    struct group_request *g = r->state;
+    ANSWER(r, offset_fetch_response, &g->out.fetch);
+}
+
+/* Version 0 names each partition: what is denied is known before anybody is asked. Whether there is more. */
+static bool prepare_old_fetch(struct request *r, const struct offset_fetch_request *in,
+                              struct offset_fetch_response *out)
+{
+    bool any = false, denied = !allowed(r, ACL_DESCRIBE, ACL_GROUP, in->group_id);
+    ARRAY_MAKE(r->arena, out->topics, MAX(in->topics.len, 0));
+    for (int32_t t = 0; t < in->topics.len; t++) {
+        const struct offset_fetch_request_topic *topic = &in->topics.items[t];
+        struct offset_fetch_response_topic *o = &out->topics.items[t];
+        enum kafka_error problem = denied ? ERR_GROUP_AUTHORIZATION_FAILED : ERR_NONE;
+        offset_fetch_response_topic_init(o);
+        o->name = topic->name;
+        ARRAY_MAKE(r->arena, o->partitions, MAX(topic->partition_indexes.len, 0));
+        if (!denied && !allowed_topic(r, ACL_DESCRIBE, topic->name, o->partitions.len))
+            problem = ERR_TOPIC_AUTHORIZATION_FAILED;
+        for (int32_t i = 0; i < o->partitions.len; i++) {
+            offset_fetch_response_partition_init(&o->partitions.items[i]);
+            o->partitions.items[i].partition_index = topic->partition_indexes.items[i];
+            DENY_OFFSET(&o->partitions.items[i], (int16_t)problem);
+        }
+        any |= problem == ERR_NONE && o->partitions.len > 0;
+    }
+    return any;
+}
+
 static void handle_offset_fetch(struct request *r)
 {
     struct group_request *g = group_request_new(r, answer_fetch);
     if (!DECODE(r, offset_fetch_request, &g->in.fetch))
         return;
     offset_fetch_response_init(&g->out.fetch);
-    if (r->version == 0)
+    if (r->version > 0) {
+        groups_api_carry(g, serve_fetch);
+        return;
+    }
+    g->answer = answer_old_fetch;
+    if (prepare_old_fetch(r, &g->in.fetch, &g->out.fetch))
         request_hop(r, r->s->control_loop, fetch_from_zookeeper);
     else
-        groups_api_carry(g, serve_fetch);
+        answer_old_fetch(r);
 }
 
 const struct api_entry api_offset_fetch = {.key = API_OFFSET_FETCH, .min = 0, .max = 9, .handle = handle_offset_fetch};

@@ -16,7 +16,7 @@ struct zk_commit {
 struct zk_fetch {
     struct request *request;
     const struct offset_fetch_request *in;
-    struct offset_fetch_response *out;
+    struct offset_fetch_response *out; /* laid out; the same */
     void (*done)(struct request *r);
 };
 

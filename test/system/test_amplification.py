@@ -110,3 +110,14 @@ def test_a_long_name_is_not_copied_for_each_of_its_partitions(full):
     answer = ask(full, "ListOffsets", 7, {"ReplicaId": -1, "Topics": [{"Name": LONG, "Partitions": [partition] * MANY}]})
     assert {p["ErrorCode"] for p in answer["Topics"][0]["Partitions"]} == {42}  # INVALID_REQUEST: it is named again
     assert most_memory(full) < MOST_MEMORY
+
+
+@pytest.mark.parametrize("name", ["OffsetFetch", "OffsetCommit"])
+def test_a_long_group_is_not_copied_for_each_partition(full, name):
+    """In version 0, whose offsets ZooKeeper has: of so many it is not asked at once."""
+    partitions = {"OffsetFetch": {"PartitionIndexes": [0] * 30000}, "OffsetCommit": {"Partitions": [{"PartitionIndex": 0, "CommittedOffset": 5}] * 30000}}
+    answer = ask(full, name, 0, {"GroupId": LONG, "Topics": [{"Name": "t", **partitions[name]}]})
+    errors = [p["ErrorCode"] for p in answer["Topics"][0]["Partitions"]]
+    assert len(errors) == 30000 and errors[-1] == -1  # UNKNOWN_SERVER_ERROR
+    assert errors[0] == {"OffsetFetch": 3, "OffsetCommit": 0}[name]
+    assert most_memory(full) < MOST_MEMORY
