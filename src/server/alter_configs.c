@@ -69,16 +69,23 @@ static bool has_zero_bytes(const struct altered *x)
     return any;
 }
 
+/* The first of those that have no value and need one, as many as are said; null: there are none. */
 static struct str null_values(const struct altered *x, struct arena *a)
 {
-    struct str list = STR_NULL;
-    for (int32_t i = 0; i < x->count; i++) {
+    struct strbuf list = {0};
+    struct str names = STR_NULL;
+    for (int32_t i = 0; i < x->count && list.len < MOST_SAID; i++) {
         const struct incremental_alter_configs_alterable_config *e = &x->entries[i];
         if (e->value.p != NULL || e->config_operation == ALTER_DELETE)
             continue;
-        list = list.p == NULL ? e->name : arena_printf(a, "%.*s, %.*s", STR_ARGS(list), STR_ARGS(e->name));
+        names = names.p == NULL ? STR_LIT("") : STR_LIT(", ");
+        strbuf_str(&list, names);
+        strbuf_str(&list, str_head(e->name, MOST_SAID));
     }
-    return list;
+    if (names.p != NULL)
+        names = arena_str(a, (struct str){list.p != NULL ? list.p : "", (int32_t)list.len});
+    strbuf_deinit(&list);
+    return names;
 }
 
 static void check_broker(struct altering *al, struct altered *x)
@@ -398,8 +405,8 @@ static bool plan(struct altering *al, struct altered *x, const struct config_zno
         check_topic_pairs(al, x);
     else
         check_broker_pairs(al, x);
-    if (x->type == RESOURCE_BROKER && !x->done && !al->validate_only)
-        alter_configs_seal(al, x);
+    if (x->type == RESOURCE_BROKER && !x->done && !x->denied && !al->validate_only)
+        alter_configs_seal(al, x); /* which hashes a password thousands of times */
     return !x->done;
 }
 

@@ -324,6 +324,8 @@ def questions(secret):
     yield "CreateTopics", {"timeoutMs": 5000, "validateOnly": 1, "Topics": [{"Name": "new", "NumPartitions": 1, "ReplicationFactor": 1}]}
     yield "CreateTopics", {"timeoutMs": 5000, "validateOnly": 1, "Topics": [{"Name": "new", "NumPartitions": 1, "ReplicationFactor": 1}, {"Name": "new", "NumPartitions": 1, "ReplicationFactor": 1}]}
     yield "DeleteTopics", {"TimeoutMs": 5000, "TopicNames": ["nosuch"], "Topics": [{"Name": "nosuch"}, {"Name": None, "TopicId": b"n" * 16}]}
+    for operation in "AlterConfigs", "IncrementalAlterConfigs":  # a password, which nobody can keep here: who may not is not told so
+        yield operation, {"Resources": [{"ResourceType": 4, "ResourceName": "0", "Configs": [{"Name": "listener.name.none.ssl.key.password", "Value": "x"}]}], "ValidateOnly": 0}
     yield "DescribeLogDirs", {"Topics": None}
     yield "AlterReplicaLogDirs", {"Dirs": [{"Path": "/nowhere", "Topics": [{"Name": "secret", "Partitions": [0]}]}]}
     yield "ElectLeaders", {"TopicPartitions": [{"Topic": "secret", "Partitions": [0]}], "TimeoutMs": 5000}

@@ -121,3 +121,12 @@ def test_a_long_group_is_not_copied_for_each_partition(full, name):
     assert len(errors) == 30000 and errors[-1] == -1  # UNKNOWN_SERVER_ERROR
     assert errors[0] == {"OffsetFetch": 3, "OffsetCommit": 0}[name]
     assert most_memory(full) < MOST_MEMORY
+
+
+def test_names_of_keys_without_a_value_are_not_copied_for_each_other(full):
+    """Of those that may not be null, the first are named."""
+    configs = [{"Name": f"{n}{LONG}", "ConfigOperation": 0, "Value": None} for n in range(300)]
+    answer = ask(full, "IncrementalAlterConfigs", 1, {"Resources": [{"ResourceType": 2, "ResourceName": "t", "Configs": configs}]})
+    told = answer["Responses"][0]
+    assert told["ErrorCode"] == 42 and told["ErrorMessage"].startswith("Null value not supported for : 0nnn")
+    assert most_memory(full) < MOST_MEMORY
