@@ -61,6 +61,9 @@ static int64_t iterations_of(const ASN1_INTEGER *number)
     return number == NULL ? 1 : ASN1_INTEGER_get_int64(&n, number) == 1 && n >= 0 ? n : INT64_MAX;
 }
 
+/* Hashed by something else, scrypt say, whose cost is not a number of iterations. */
+enum { HASHED_OTHERWISE = -1 };
+
 /* How often the password is hashed; 0 when it does not say, so that it cannot be decrypted either. */
 static int64_t iterations_of_algorithm(const X509_ALGOR *algor)
 {
@@ -69,13 +72,14 @@ static int64_t iterations_of_algorithm(const X509_ALGOR *algor)
         return 0;
     if (OBJ_obj2nid(algor->algorithm) == NID_pbes2) {
         PBE2PARAM *param = ASN1_TYPE_unpack_sequence(ASN1_ITEM_rptr(PBE2PARAM), algor->parameter);
-        PBKDF2PARAM *kdf = param && param->keyfunc->parameter && OBJ_obj2nid(param->keyfunc->algorithm) == NID_id_pbkdf2
+        bool usual = param == NULL || OBJ_obj2nid(param->keyfunc->algorithm) == NID_id_pbkdf2;
+        PBKDF2PARAM *kdf = usual && param != NULL && param->keyfunc->parameter != NULL
                                ? ASN1_TYPE_unpack_sequence(ASN1_ITEM_rptr(PBKDF2PARAM), param->keyfunc->parameter)
                                : NULL;
-        n = kdf ? iterations_of(kdf->iter) : 0;
+        n = kdf != NULL ? iterations_of(kdf->iter) : 0;
         PBKDF2PARAM_free(kdf);
         PBE2PARAM_free(param);
-        return n;
+        return usual ? n : HASHED_OTHERWISE;
     }
     PBEPARAM *param = ASN1_TYPE_unpack_sequence(ASN1_ITEM_rptr(PBEPARAM), algor->parameter);
     n = param ? iterations_of(param->iter) : 0;
@@ -87,7 +91,8 @@ EVP_PKEY *private_key_decrypt(const X509_SIG *sealed, const char *password)
 {
     const X509_ALGOR *algor;
     X509_SIG_get0(sealed, &algor, NULL);
-    if (iterations_of_algorithm(algor) > MOST_ITERATIONS)
+    int64_t iterations = iterations_of_algorithm(algor);
+    if (iterations == HASHED_OTHERWISE || iterations > MOST_ITERATIONS)
         return NULL;
     PKCS8_PRIV_KEY_INFO *info = PKCS8_decrypt_ex(sealed, password, (int)strlen(password), legacy_context(), NULL);
     EVP_PKEY *key = info ? EVP_PKCS82PKEY(info) : NULL;
@@ -98,6 +103,8 @@ EVP_PKEY *private_key_decrypt(const X509_SIG *sealed, const char *password)
 /* False when it goes beyond what a file may take. */
 static bool take_iterations(struct p12_reader *r, int64_t n)
 {
+    if (n == HASHED_OTHERWISE)
+        return fail_set(r->fail, "its passwords are hashed by something else than PBKDF2");
     if (n > r->iterations)
         return fail_set(r->fail, "its passwords are hashed more than %d times, which takes too long", MOST_ITERATIONS);
     r->iterations -= n;

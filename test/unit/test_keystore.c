@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/pkcs12.h>
 #include <openssl/x509.h>
 #include <sys/stat.h>
 
@@ -332,6 +333,43 @@ static void marks_back(char *text)
     }
 }
 
+/* What makes a password expensive to guess makes it so to open the file, and nobody has bounded that of scrypt. Java
+ * does not read such a file either. */
+static void keys_below_scrypt_are_refused(void **state)
+{
+    (void)state;
+    uint8_t salt[8] = {1};
+    char dir[64], path[80];
+    PKCS8_PRIV_KEY_INFO *info = EVP_PKEY2PKCS8(pem_own.key);
+    X509_ALGOR *how = PKCS5_pbe2_set_scrypt(EVP_aes_256_cbc(), salt, sizeof(salt), NULL, 1024, 8, 1);
+    X509_SIG *shut = PKCS8_set0_pbe("secret", 6, info, how);
+    BIO *bio = BIO_new(BIO_s_mem());
+    assert_int_equal(PEM_write_bio_PKCS8(bio, shut), 1);
+    char *text = bio_text(bio);
+    refuse((struct keystore_source){.type = "PEM", .key = text, .certificates = certificate, .key_password = "secret"},
+           KEYSTORE_KEYS, "the private key cannot be decrypted");
+
+    STACK_OF(PKCS12_SAFEBAG) *bags = sk_PKCS12_SAFEBAG_new_null();
+    STACK_OF(PKCS7) *safes = NULL;
+    sk_PKCS12_SAFEBAG_push(bags, PKCS12_SAFEBAG_create0_pkcs8(shut));
+    assert_non_null(PKCS12_add_cert(&bags, pem_own.certificate));
+    assert_int_equal(PKCS12_add_safe(&safes, bags, -1, 0, NULL), 1);
+    PKCS12 *p12 = PKCS12_add_safes(safes, 0);
+    assert_int_equal(PKCS12_set_mac(p12, "secret", -1, NULL, 0, 1, NULL), 1);
+    snprintf(path, sizeof(path), "%s/scrypt.p12", temp_dir_make(dir));
+    bio = BIO_new_file(path, "w");
+    assert_int_equal(i2d_PKCS12_bio(bio, p12), 1);
+    BIO_free(bio);
+    refuse((struct keystore_source){.type = "PKCS12", .location = path, .password = "secret"}, KEYSTORE_KEYS,
+           "hashed by something else than PBKDF2");
+    temp_dir_remove(dir);
+    PKCS12_free(p12);
+    sk_PKCS7_pop_free(safes, PKCS7_free);
+    sk_PKCS12_SAFEBAG_pop_free(bags, PKCS12_SAFEBAG_free);
+    PKCS8_PRIV_KEY_INFO_free(info);
+    free(text);
+}
+
 static void subjects_are_written_as_java_does(void **state)
 {
     (void)state;
@@ -367,6 +405,7 @@ int main(void)
         cmocka_unit_test(a_file_that_was_rewritten_is_noticed),
         cmocka_unit_test(pem_is_read_as_java_does),
         cmocka_unit_test(pem_that_java_refuses_is_refused),
+        cmocka_unit_test(keys_below_scrypt_are_refused),
         cmocka_unit_test(subjects_are_written_as_java_does),
     };
     return cmocka_run_group_tests(tests, pem_make, pem_unmake);
