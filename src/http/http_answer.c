@@ -45,6 +45,8 @@ static const char *reason_of(int status)
 
 static bool wait_writable(struct http_answer *a)
 {
+    if (!a->may_wait)
+        return false;
     int64_t left = a->deadline_ms - clock_mono_ms();
     struct pollfd fd = {.fd = a->transport->fd, .events = POLLOUT};
     return left > 0 && poll(&fd, 1, (int)MIN(left, (int64_t)SILENCE_MS)) == 1;
@@ -127,9 +129,10 @@ static void send_head(struct http_answer *a, int64_t length)
     a->said = true;
 }
 
-void http_answer_begin(struct http_answer *a, struct transport *t, const struct http_request *request)
+void http_answer_begin(struct http_answer *a, struct transport *t, const struct http_request *request, bool may_wait)
 {
     *a = (struct http_answer){.transport = t,
+                              .may_wait = may_wait,
                               .head_only = request->method == HTTP_HEAD,
                               .in_chunks = !request->old,
                               .keep_alive = request->keep_alive,

@@ -5,6 +5,7 @@
  *
  * When all places are taken, those go that have done nothing for the longest time, if they are not being answered. Half
  * of the places at most are for answers that take long, so that who asks whether the broker lives always finds one.
+ * Those who are answered shortly have one worker, which waits for none of them.
  */
 #include "http/http_server.h"
 
@@ -125,7 +126,7 @@ static void http_run(struct job *job)
     struct http_answer answer;
     if (c->refused != 0)
         c->request = (struct http_request){.keep_alive = false};
-    http_answer_begin(&answer, &c->transport, &c->request);
+    http_answer_begin(&answer, &c->transport, &c->request, c->is_long);
     if (c->refused == BUSY)
         http_say_text(&answer, c->refused, "Too many others are being answered.");
     else if (c->refused != 0)

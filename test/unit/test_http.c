@@ -4,6 +4,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include "base/clock.h"
 #include "base/strbuf.h"
 #include "http/http_server.h"
 #include "test.h"
@@ -285,6 +286,29 @@ static void test_who_is_slow(void **state UNUSED)
     strbuf_deinit(&got);
 }
 
+/* Who asks again and again and takes nothing fills its socket: then it goes, and nobody waits for it. */
+static void test_who_takes_nothing(void **state UNUSED)
+{
+    struct http_server *s = start();
+    struct strbuf got = {0};
+    int greedy[4];
+    int64_t begin = clock_mono_ms();
+    for (size_t i = 0; i < ARRAY_LEN(greedy); i++) {
+        static const char text[] = "GET /none HTTP/1.1\r\n\r\nGET /none HTTP/1.1\r\n\r\nGET /none HTTP/1.1\r\n\r\n";
+        struct timeval patience = {.tv_sec = 2};
+        greedy[i] = call(s);
+        setsockopt(greedy[i], SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+        while (send(greedy[i], text, sizeof(text) - 1, MSG_NOSIGNAL) == sizeof(text) - 1)
+            ; /* until it is closed, or waited for */
+    }
+    check_echo(s, &got);
+    assert_true(clock_mono_ms() - begin < 8000); /* the first one alone was waited for longer */
+    for (size_t i = 0; i < ARRAY_LEN(greedy); i++)
+        close(greedy[i]);
+    http_server_free(s);
+    strbuf_deinit(&got);
+}
+
 static void test_a_port_that_is_taken(void **state UNUSED)
 {
     struct http_server *s = start();
@@ -307,6 +331,7 @@ int main(void)
         cmocka_unit_test(test_gzip),
         cmocka_unit_test(test_who_is_slow),
         cmocka_unit_test(test_who_asks_for_much),
+        cmocka_unit_test(test_who_takes_nothing),
         cmocka_unit_test(test_a_port_that_is_taken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
