@@ -8,7 +8,8 @@
 #include "base/clock.h"
 #include "exporter/exporter_internal.h"
 
-enum { MOST_BEANS = 20000, MOST_REQUESTS = 1000, DEEPEST_JSON = 32 };
+/* Of one body, whatever number of requests is in it: what is told of them lies in memory until all is said. */
+enum { MOST_BEANS = 20000, MOST_REQUESTS = 1000, MOST_ATTRIBUTES = 1000 };
 
 struct asking {
     struct metrics *metrics;
@@ -17,6 +18,7 @@ struct asking {
     bool sorted;              /* keys in the names of beans */
     json_t *value;
     int64_t count;
+    int64_t *left; /* of the body's */
     bool too_many;
 };
 
@@ -67,7 +69,8 @@ static json_t *attributes_of(const struct bean *b, const json_t *wanted)
 
 static bool count_bean(struct asking *q)
 {
-    q->too_many = ++q->count > MOST_BEANS;
+    q->count++;
+    q->too_many = --*q->left < 0;
     return !q->too_many;
 }
 
@@ -166,7 +169,7 @@ static json_t *visit(struct asking *q, json_t *request, const char *name, bean_v
         return jolokia_failed(request, 400, "javax.management.MalformedObjectNameException", why, "");
     metrics_visit(q->metrics, &q->pattern, take, q);
     return q->too_many ? jolokia_failed(request, 500, "java.lang.IllegalStateException",
-                                        "More beans than are told at once: ", name)
+                                        "More beans than are told at once, of all that is asked together: ", name)
                        : NULL;
 }
 
@@ -174,6 +177,8 @@ static json_t *do_read(struct asking *q, json_t *request)
 {
     const char *name = json_string_value(json_object_get(request, "mbean"));
     q->attributes = json_object_get(request, "attribute");
+    if (json_array_size(q->attributes) > MOST_ATTRIBUTES) /* each is compared with each of a bean's */
+        return jolokia_failed(request, 400, illegal, "Too many attributes", "");
     q->value = json_object();
     json_t *error = visit(q, request, name, read_bean);
     if (error == NULL && q->count == 0)
@@ -221,11 +226,13 @@ static bool is_true(const json_t *value, bool otherwise)
     return text != NULL ? strcasecmp(text, "true") == 0 : json_is_boolean(value) ? json_is_true(value) : otherwise;
 }
 
-static json_t *do_request(struct metrics *m, json_t *request, bool sorted)
+/* `left`: beans that may still be told. */
+static json_t *do_request(struct metrics *m, json_t *request, bool sorted, int64_t *left)
 {
     const char *type = json_string_value(json_object_get(request, "type"));
     json_t *config = json_object_get(request, "config"), *error;
-    struct asking q = {.metrics = m, .sorted = is_true(json_object_get(config, "canonicalNaming"), sorted)};
+    struct asking q = {
+        .metrics = m, .sorted = is_true(json_object_get(config, "canonicalNaming"), sorted), .left = left};
     if (!json_is_object(request) || type == NULL)
         return jolokia_failed(request, 400, illegal, "No type given", "");
     if (strcasecmp(type, "version") == 0)
@@ -320,12 +327,13 @@ static json_t *answer_posted(struct metrics *m, const struct http_request *reque
         return answer;
     }
     json_t *answer;
+    int64_t left = MOST_BEANS;
     if (json_is_array(asked)) {
         answer = json_array();
         for (size_t i = 0; i < json_array_size(asked); i++)
-            json_array_append_new(answer, do_request(m, json_array_get(asked, i), sorted));
+            json_array_append_new(answer, do_request(m, json_array_get(asked, i), sorted, &left));
     } else {
-        answer = do_request(m, asked, sorted);
+        answer = do_request(m, asked, sorted, &left);
     }
     json_decref(asked);
     return answer;
@@ -342,7 +350,8 @@ void jolokia_answer(struct metrics *m, struct str rest, const struct http_reques
         while (rest.len > 0 && *rest.p == '/')
             rest = (struct str){rest.p + 1, rest.len - 1};
         json_t *asked = request_of_path(rest, &a);
-        said = do_request(m, asked, sorted);
+        int64_t left = MOST_BEANS;
+        said = do_request(m, asked, sorted, &left);
         json_decref(asked);
     }
     char *text = said != NULL ? json_dumps(said, JSON_COMPACT) : NULL;

@@ -420,6 +420,10 @@ def test_jolokia(told):
     listed = jolokia(told.http, "list/kafka.log")["value"]
     assert listed["name=LogEndOffset,partition=1,topic=t,type=Log"]["attr"]["Value"]["rw"] is False
     assert jolokia(told.http, "read/no%20bean")["status"] == 400
+    assert jolokia(told.http, body={"type": "read", "mbean": "*:*", "attribute": ["Count"] * 1001})["status"] == 400
+    asked = [{"type": "read", "mbean": "*:*"}] * 1000  # together; one alone is told all that there is
+    first, *_, last = jolokia(told.http, body=asked)
+    assert first["status"] == 200 and last["status"] == 500 and "More beans than are told at once" in last["error"]
 
 
 def test_only_users_may_ask_and_by_tls(make_broker, tmp_path):
