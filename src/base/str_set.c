@@ -1,6 +1,6 @@
 #include "base/str_set.h"
 
-#include <uthash.h>
+#include "base/hash.h"
 
 struct str_entry {
     UT_hash_handle hh;

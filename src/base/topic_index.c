@@ -1,7 +1,8 @@
 #include "base/topic_index.h"
 
-#include <uthash.h>
 #include <utlist.h>
+
+#include "base/hash.h"
 
 struct topic_entry { /* goes with the last of its links */
     struct topic_link *links;

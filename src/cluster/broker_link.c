@@ -5,9 +5,9 @@
  */
 #include "cluster/broker_link.h"
 
-#include <uthash.h>
 #include <utlist.h>
 
+#include "base/hash.h"
 #include "cluster/view.h"
 #include "net/net.h"
 #include "protocol/frame.h"

@@ -10,8 +10,8 @@
 #include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <uthash.h>
 
+#include "base/hash.h"
 #include "base/lock.h"
 #include "base/logger.h"
 #include "cluster/config_watch.h"

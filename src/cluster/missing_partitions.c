@@ -2,9 +2,8 @@
 
 #include <inttypes.h>
 
-#include <uthash.h>
-
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/logger.h"
 #include "base/topic_key.h"
 #include "cluster/znodes.h"

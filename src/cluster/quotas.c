@@ -9,10 +9,10 @@
 #include "cluster/quotas.h"
 
 #include <math.h>
-#include <uthash.h>
 #include <utlist.h>
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/lock.h"
 #include "base/logger.h"
 #include "metrics/window.h"

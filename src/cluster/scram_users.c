@@ -1,7 +1,6 @@
 #include "cluster/scram_users.h"
 
-#include <uthash.h>
-
+#include "base/hash.h"
 #include "base/lock.h"
 #include "base/logger.h"
 

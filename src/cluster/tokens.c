@@ -1,10 +1,10 @@
 #include "cluster/tokens.h"
 
 #include <openssl/crypto.h>
-#include <uthash.h>
 
 #include "base/base64.h"
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/lock.h"
 
 struct token_keys { /* of a log-in; none as long as there is no salt */

@@ -2,8 +2,7 @@
 #ifndef BARNABAS_CONTROLLER_INTERNAL_H
 #define BARNABAS_CONTROLLER_INTERNAL_H
 
-#include <uthash.h>
-
+#include "base/hash.h"
 #include "controller/controller.h"
 
 enum partition_state { PARTITION_NONE, PARTITION_NEW, PARTITION_ONLINE, PARTITION_OFFLINE };

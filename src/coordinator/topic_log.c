@@ -1,9 +1,9 @@
 #include "coordinator/topic_log.h"
 
-#include <uthash.h>
 #include <utlist.h>
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "replica/replica.h"
 
 struct topic_log {

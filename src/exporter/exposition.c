@@ -2,10 +2,9 @@
 
 #include <math.h>
 #include <stdio.h>
-#include <uthash.h>
-#include <xxhash.h>
 
 #include "base/arena.h"
+#include "base/hash.h"
 
 struct gathered {
     const char *name, *help;
@@ -100,7 +99,7 @@ static void grow_seen(struct exposition *e)
 
 static bool is_new(struct exposition *e, uint64_t seed, struct str labels)
 {
-    uint64_t hash = XXH3_64bits_withSeed(labels.p, (size_t)labels.len, seed);
+    uint64_t hash = hash_pair(hash_bytes(labels.p, (size_t)labels.len), seed);
     if (2 * e->seen_count >= e->seen_cap)
         grow_seen(e);
     ensure(2 * e->seen_count < e->seen_cap); /* or a look-up might not end */
@@ -168,7 +167,7 @@ static struct gathered *gathered_of(struct exposition *e, const char *family, en
     g->help = help;
     g->type = type;
     g->wanted = wants_family(e, family);
-    g->seed = XXH3_64bits(family, g->name_len);
+    g->seed = hash_bytes(family, g->name_len);
     HASH_ADD_KEYPTR(hh, e->families, g->name, g->name_len, g);
     return g;
 }

@@ -15,9 +15,8 @@
  */
 #include <ctype.h>
 #include <stdio.h>
-#include <uthash.h>
-#include <xxhash.h>
 
+#include "base/hash.h"
 #include "exporter/labels.h"
 #include "exporter/rules_internal.h"
 
@@ -531,7 +530,7 @@ static const struct form *form_for(struct rules *r, const struct bean *b, const 
     struct form *f;
     r->key.len = r->shape_len;
     strbuf_puts(&r->key, a->name);
-    unsigned hash = (unsigned)XXH3_64bits(r->key.p, r->key.len); /* uthash's own is slow for long ones */
+    unsigned hash = (unsigned)hash_bytes(r->key.p, r->key.len);
     HASH_FIND_BYHASHVALUE(hh, r->forms, r->key.p, r->key.len, hash, f);
     if (f != NULL)
         return f;

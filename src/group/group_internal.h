@@ -2,8 +2,7 @@
 #ifndef BARNABAS_GROUP_INTERNAL_H
 #define BARNABAS_GROUP_INTERNAL_H
 
-#include <uthash.h>
-
+#include "base/hash.h"
 #include "base/topic_key.h"
 #include "group/group.h"
 #include "group/group_metrics.h"

@@ -3,8 +3,8 @@
  * met the transaction index knows beforehand whether it was aborted: its data goes at once, and its marker when the
  * data is gone. A commit's marker stays as long as there is data, too, which consumers would take for open without it.
  */
-#include <uthash.h>
 
+#include "base/hash.h"
 #include "log/compact_internal.h"
 
 struct open_txn {

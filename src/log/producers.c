@@ -10,9 +10,9 @@
  * read from the batches. What of it lies below the high watermark decides the last stable offset: the first offset of
  * the oldest transaction that is open, or whose marker is not committed.
  */
+#include "base/hash.h"
 #include "log/producers_internal.h"
 
-#include <uthash.h>
 #include <utlist.h>
 
 #include "base/logger.h"

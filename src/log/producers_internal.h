@@ -6,8 +6,7 @@
 #ifndef BARNABAS_LOG_PRODUCERS_INTERNAL_H
 #define BARNABAS_LOG_PRODUCERS_INTERNAL_H
 
-#include <uthash.h>
-
+#include "base/hash.h"
 #include "log/file.h"
 #include "log/plog.h"
 #include "log/txn_index_internal.h"

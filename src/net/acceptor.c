@@ -20,10 +20,10 @@
 #include <stdio.h>
 #include <sys/resource.h>
 #include <unistd.h>
-#include <uthash.h>
 #include <utlist.h>
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/lock.h"
 #include "base/logger.h"
 #include "base/rate.h"

@@ -1,11 +1,11 @@
 #include "replica/fetch_session.h"
 
 #include <limits.h>
-#include <uthash.h>
 #include <utlist.h>
 
 #include "base/chance.h"
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/lock.h"
 #include "base/topic_key.h"
 #include "cluster/view.h"

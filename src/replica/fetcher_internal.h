@@ -2,9 +2,9 @@
 #ifndef BARNABAS_REPLICA_FETCHER_INTERNAL_H
 #define BARNABAS_REPLICA_FETCHER_INTERNAL_H
 
-#include <uthash.h>
 #include <utlist.h>
 
+#include "base/hash.h"
 #include "base/topic_key.h"
 #include "net/net.h"
 #include "protocol/msg/fetch.h"

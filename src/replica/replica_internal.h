@@ -4,8 +4,8 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
-#include <uthash.h>
 
+#include "base/hash.h"
 #include "base/lock.h"
 #include "base/topic_index.h"
 #include "base/topic_key.h"

@@ -6,8 +6,7 @@
 #ifndef BARNABAS_TOPIC_COUNTS_H
 #define BARNABAS_TOPIC_COUNTS_H
 
-#include <uthash.h>
-
+#include "base/hash.h"
 #include "base/lock.h"
 #include "base/topic_key.h"
 #include "metrics/bean.h"

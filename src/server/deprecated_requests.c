@@ -1,8 +1,8 @@
 #include "server/deprecated_requests.h"
 
 #include <stdio.h>
-#include <uthash.h>
 
+#include "base/hash.h"
 #include "base/lock.h"
 #include "metrics/meter.h"
 #include "protocol/msg/api.h"

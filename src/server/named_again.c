@@ -2,8 +2,7 @@
  * Which partitions a request names more than once. From the last entry to the first, each looks for its name in a table
  * of those behind it: a request may have a hundred thousand entries, which cannot be compared with one another.
  */
-#include <xxhash.h>
-
+#include "base/hash.h"
 #include "server/server_internal.h"
 
 /* A topic's name may be as long as half of the request: each is gone through once, not for each of its partitions. */
@@ -24,10 +23,9 @@ static uint32_t named_first_slot(struct named_table *t, const struct named_parti
 {
     if (!is_same_text(t->topic, wanted->topic)) {
         t->topic = wanted->topic;
-        t->topic_hash = XXH3_64bits(wanted->topic.p, (size_t)wanted->topic.len);
+        t->topic_hash = hash_bytes(wanted->topic.p, (size_t)wanted->topic.len);
     }
-    uint64_t both[] = {t->topic_hash, (uint32_t)wanted->index};
-    return (uint32_t)XXH3_64bits(both, sizeof(both)) & t->mask;
+    return (uint32_t)hash_pair(t->topic_hash, (uint32_t)wanted->index) & t->mask;
 }
 
 /* Where an entry with that name is in the table, or would be. */

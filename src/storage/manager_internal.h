@@ -2,9 +2,9 @@
 #ifndef BARNABAS_MANAGER_INTERNAL_H
 #define BARNABAS_MANAGER_INTERNAL_H
 
-#include <uthash.h>
 #include <utlist.h>
 
+#include "base/hash.h"
 #include "base/lock.h"
 #include "base/topic_index.h"
 #include "log/plog_host.h"

@@ -2,8 +2,7 @@
 #ifndef BARNABAS_TRANSACTION_INTERNAL_H
 #define BARNABAS_TRANSACTION_INTERNAL_H
 
-#include <uthash.h>
-
+#include "base/hash.h"
 #include "base/topic_key.h"
 #include "transaction/transaction.h"
 #include "transaction/txn_metrics.h"

@@ -1,9 +1,9 @@
 #include "transaction/verifier.h"
 
-#include <uthash.h>
 #include <utlist.h>
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/logger.h"
 #include "metrics/histogram.h"
 #include "protocol/msg/add_partitions_to_txn.h"

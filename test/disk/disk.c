@@ -1,10 +1,10 @@
 #include "disk.h"
 
 #include <errno.h>
-#include <uthash.h>
 #include <utlist.h>
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/region.h"
 
 enum { SECTOR = 512 };

@@ -4,9 +4,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <unistd.h>
-#include <uthash.h>
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "party.h"
 #include "protocol/error.h"
 #include "protocol/frame.h"

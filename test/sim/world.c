@@ -4,11 +4,11 @@
 #include <signal.h>
 #include <stdio.h>
 #include <ucontext.h>
-#include <uthash.h>
 #include <utlist.h>
 
 #include "base/chance.h"
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/workers.h"
 #include "sim.h"
 

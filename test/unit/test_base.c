@@ -3,6 +3,7 @@
 
 #include "base/arena.h"
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/lock.h"
 #include "base/logger.h"
 #include "base/recent_lines.h"
@@ -102,6 +103,26 @@ static void other_bytes_are_made_utf8(void **state)
     strbuf_utf8(&b, STR_LIT("caf\xe9 <"));
     assert_string_equal(b.p, "caf\xc3\xa9 caf\xef\xbf\xbd <");
     strbuf_deinit(&b);
+}
+
+/* uthash's own function can be undone: for any first half of a key there is a second one that leads to the same place.
+ */
+static void keys_cannot_be_made_to_collide(void **state UNUSED)
+{
+    enum { KEYS = 10000 };
+    static uint8_t places[1 << 16];
+    unsigned theirs, first = 0, ours, taken = 0;
+    for (unsigned i = 0; i < KEYS; i++) {
+        unsigned a = 0x9e3779b9, b = a + i, c = 0xfeedbeef;
+        HASH_JEN_MIX(a, b, c);
+        unsigned key[] = {0, i, 0, 0 - a, 0 - b, 0 - c};
+        HASH_JEN(key, sizeof(key), theirs);
+        first = i == 0 ? theirs : first;
+        assert_int_equal(theirs, first);
+        HASH_FUNCTION(key, sizeof(key), ours);
+        taken += places[ours % ARRAY_LEN(places)]++ == 0;
+    }
+    assert_true(taken > KEYS * 9 / 10);
 }
 
 static size_t count_links(const struct topic_index *x, const char *topic)
@@ -500,6 +521,7 @@ int main(void)
         cmocka_unit_test(arenas_have_limits),
         cmocka_unit_test(null_and_empty_differ),
         cmocka_unit_test(white_space_is_taken_off),
+        cmocka_unit_test(keys_cannot_be_made_to_collide),
         cmocka_unit_test(what_is_a_topics_is_found_by_it),
         cmocka_unit_test(utf8_is_told_from_other_bytes),
         cmocka_unit_test(other_bytes_are_made_utf8),
