@@ -580,6 +580,40 @@ void connections_idle_check(struct timer *t)
     timer_start(t, 1000);
 }
 
+static struct connection *find_unused(struct net_loop *l, const struct listener *spared)
+{
+    struct connection *c, *busy = NULL;
+    ensure(loop_is_mine(l->loop));
+    DL_FOREACH (l->connections, c) {
+        if (c->listener == spared)
+            continue;
+        if (is_idle(c))
+            return c;
+        busy = busy != NULL ? busy : c;
+    }
+    return busy;
+}
+
+bool connections_last_use(struct net_loop *l, const struct listener *spared, struct last_use *out)
+{
+    const struct connection *c = find_unused(l, spared);
+    if (c != NULL)
+        *out = (struct last_use){is_idle(c), c->last_active};
+    return c != NULL;
+}
+
+void connections_close_unused(struct net_loop *l, const struct listener *spared)
+{
+    struct connection *c = find_unused(l, spared);
+    if (c == NULL)
+        return;
+    log_info_limited(&closing_lines,
+                     "Closing connection from %s on listener %s: another broker has its place, as "
+                     "there are max.connections=%d",
+                     c->peer, c->listener->name, atomic_load(&l->server->max_connections));
+    connection_close(c);
+}
+
 struct ssl_st *connection_tls(const struct connection *c)
 {
     ensure(loop_is_mine(c->owner->loop));

@@ -51,6 +51,7 @@ struct net_server {
     int most_descriptors;        /* that may be in use when a connection is let in */
     struct net_metrics *metrics; /* NULL: nobody wants to know */
     struct ip_counts *ips;
+    struct room *room;         /* acceptor.c's */
     struct creation_rate rate; /* max.connection.creation.rate */
     atomic_int connection_count, max_connections;
     atomic_int_fast64_t accepted;     /* connections since the start */
@@ -65,6 +66,18 @@ void connection_open(struct net_loop *l, const struct listener *listener, int fd
                      const struct sockaddr_storage *addr, int64_t serial);
 void connections_close_all(struct net_loop *l);
 void connections_idle_check(struct timer *t);
+/* Which of a loop's connections can be done without most, of those that did not come by the listener `spared`: one that
+ * waits for nothing, and which has done so for the longest time. */
+struct last_use {
+    bool idle;
+    int64_t at_ms;
+};
+static inline bool last_use_is_before(struct last_use a, struct last_use b)
+{
+    return a.idle != b.idle ? a.idle : a.at_ms < b.at_ms;
+}
+bool connections_last_use(struct net_loop *l, const struct listener *spared, struct last_use *out); /* false: none */
+void connections_close_unused(struct net_loop *l, const struct listener *spared);
 void connections_resume(struct timer *t);
 
 /* net_metrics.c */

@@ -1,11 +1,13 @@
 """Whatever comes in: that one connection pays for it, all others go on."""
 
 import os
+import select
+import socket
 import struct
 import time
 
 import pytest
-from harness import connect, consume, frame, kcat, produce, read_frame
+from harness import PATIENCE, connect, consume, frame, free_port, kcat, produce, read_frame, wait_until
 
 API_VERSIONS = 18
 
@@ -126,6 +128,37 @@ def test_connections_above_the_limit_wait_for_a_place(make_broker):
     late.settimeout(30)
     assert read_frame(late)
     for sock in [late, *held]:
+        sock.close()
+
+
+def test_other_brokers_are_let_in_above_the_limit(make_broker):
+    """Who did nothing for the longest time makes room, one for one."""
+    inner = free_port()
+    broker = make_broker(each=lambda b: {"listeners": f"CLIENTS://127.0.0.1:{b.port},BROKERS://127.0.0.1:{inner}", "inter.broker.listener.name": "BROKERS",
+                                         "listener.security.protocol.map": "CLIENTS:PLAINTEXT,BROKERS:PLAINTEXT", "max.connections": 10})
+    held = []
+    while True:
+        held.append(connect(broker))
+        held[-1].settimeout(0.5)
+        try:
+            assert ask_versions(held[-1])
+        except TimeoutError:
+            break
+    late = held.pop()
+    for sock in held[:2]:  # not idle for as long as the others
+        assert ask_versions(sock)
+    others = [socket.create_connection(("127.0.0.1", inner), PATIENCE) for _ in range(3)]
+    for sock in others:
+        sock.settimeout(PATIENCE)
+        assert ask_versions(sock)
+    gone = lambda: select.select(held, [], [], 0)[0]
+    wait_until(lambda: len(gone()) >= 3, "room for three")
+    assert all(sock.recv(1) == b"" for sock in gone())
+    stay = [sock for sock in held if sock not in gone()]
+    assert len(stay) == len(held) - 3 and stay[:2] == held[:2]
+    for sock in stay:
+        assert ask_versions(sock)
+    for sock in [late, *held, *others]:
         sock.close()
 
 
