@@ -99,5 +99,8 @@ void commit_wait(struct commit_wait *w, int64_t timeout_ms)
     waiting_count(r->s->waiting, WAITING_PRODUCE, 1, w->places);
     r->waiting = w;
     r->x->abandoned = commit_wait_on_abandoned;
-    timer_start(&w->deadline, timeout_ms);
+    if (exchange_is_orphan(r->x)) /* while it was elsewhere, so that nobody tells of it any more */
+        commit_wait_on_abandoned(r->x);
+    else
+        timer_start(&w->deadline, timeout_ms);
 }

@@ -105,7 +105,10 @@ static void wait_for_followers(struct request *r)
     waiting_count(r->s->waiting, WAITING_DELETE_RECORDS, 1, d->places);
     r->waiting = d;
     r->x->abandoned = delete_records_on_abandoned;
-    timer_start(&d->deadline, MAX(d->request.timeout_ms, 0));
+    if (exchange_is_orphan(r->x)) /* while it was elsewhere, so that nobody tells of it any more */
+        delete_records_on_abandoned(r->x);
+    else
+        timer_start(&d->deadline, MAX(d->request.timeout_ms, 0));
 }
 
 /* ---- The request ---- */

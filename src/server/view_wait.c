@@ -48,5 +48,8 @@ void view_wait(struct request *r, struct view_wait *w, int32_t timeout_ms)
     w->watcher.changed = on_view;
     view_watch(&w->watcher);
     timer_init(&w->patience, exchange_loop(r->x), on_timeout);
-    timer_start(&w->patience, MAX(timeout_ms, 0));
+    if (exchange_is_orphan(r->x)) /* while it was elsewhere, so that nobody tells of it any more */
+        view_wait_on_abandoned(r->x);
+    else
+        timer_start(&w->patience, MAX(timeout_ms, 0));
 }

@@ -1,15 +1,18 @@
 """One client's slowness is nobody else's: peers that do not read, that read slowly, and more of them than there are descriptors."""
 
+import re
 import select
+import signal
 import socket
 import struct
 import time
 import zlib
+from pathlib import Path
 
 from batches import make_batch, make_record
 from frames import Out
-from harness import PATIENCE, Barnabas, connect, consume, frame, kcat, produce, read_frame, receive, wait_until
-from messages import Asker
+from harness import PATIENCE, Barnabas, connect, consume, frame, java, kcat, produce, read_frame, receive, wait_until
+from messages import SCHEMAS, Asker, write_request
 
 API_VERSIONS, FETCH, PRODUCE = 18, 1, 0
 GZIP = 1
@@ -189,3 +192,37 @@ def test_logs_that_find_no_descriptor_lose_nothing(make_broker):
     broker.kill()
     broker.restart()
     assert read_numbers(broker) == taken
+
+
+def left_open(port):
+    """Connections whose peer has gone, which the broker does not know yet."""
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return [x for x in lines if x[3] == "08" and int(x[1].split(":")[1], 16) == port]
+
+
+def test_who_goes_while_his_request_is_elsewhere_is_not_waited_for(make_broker, zookeeper):
+    """A worker has cut the logs when the peer is gone, and a follower that does not come would be waited for."""
+    calm = {"zookeeper.session.timeout.ms": 60000, "replica.lag.time.max.ms": 600000}
+    first = make_broker(data="first", **calm)
+    second = make_broker(data="second", **{**calm, "broker.id": 1})
+    java("org.apache.kafka.tools.TopicCommand", "--bootstrap-server", first.bootstrap, "--create", "--topic", "t", "--replica-assignment", "0:1")
+    produce(first, "t", ["x"] * 10, "-X", "acks=all")
+    second.process.send_signal(signal.SIGSTOP)
+    try:
+        tree = {"Topics": [{"Name": "t", "Partitions": [{"PartitionIndex": 0, "Offset": 5}]}], "TimeoutMs": 600000}
+        data = write_request(SCHEMAS["DeleteRecords"].key, 2, tree)
+        first.process.send_signal(signal.SIGSTOP)
+        for _ in range(200):
+            with connect(first) as sock:
+                sock.sendall(struct.pack(">i", len(data)) + data)
+        first.process.send_signal(signal.SIGCONT)
+
+        def waiting():
+            first.process.send_signal(signal.SIGUSR1)
+            wait_until(lambda: first.text().count("State: that is all") == first.text().count("State: somebody asks"), "the report")
+            return int(re.findall(r"State: requests that wait: .*PurgatorySize DeleteRecords (\d+)", first.text())[-1])
+
+        wait_until(lambda: not left_open(first.port), "all to have gone")
+        wait_until(lambda: waiting() == 0, "nobody to be waited for")
+    finally:
+        second.process.send_signal(signal.SIGCONT)
