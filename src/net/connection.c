@@ -2,6 +2,8 @@
  * One client's connection, on one network loop: frames in, one exchange for each.
  *
  *   reading   the socket is read until a frame is whole, a large one straight into its place; then it is an exchange.
+ *             queued.max.request.bytes counts a frame from its first byte: when there is no room, those that are begun
+ *             go on, and no other begins.
  *   serving   the server answers now or later. Unless the request may overlap with those before it, nothing more is
  *             read until it is answered. queued.max.requests counts exchanges in this state.
  *   sending   answers leave in order (answers.c). A peer that takes nothing for connections.max.idle.ms is closed.
@@ -92,6 +94,8 @@ void connection_close(struct connection *c)
     traffic_add(c->traffic, TRAFFIC_CLOSED, 1);
     software_leave(c->owner, c->software);
     c->software = NULL;
+    if (c->frame != NULL)
+        atomic_fetch_sub(&c->owner->server->live_bytes, c->frame_len);
     free(c->frame);
     free(c->rest);
     c->frame = c->rest = NULL;
@@ -170,7 +174,6 @@ static void start_exchange(struct connection *c, uint8_t *frame, int32_t len, bo
     c->last = &x->next;
     atomic_fetch_add(&s->open_exchanges, 1);
     atomic_fetch_add(&s->live_exchanges, 1);
-    atomic_fetch_add(&s->live_bytes, len);
     s->handler.serve(s->handler.ctx, x);
 }
 
@@ -210,7 +213,23 @@ static bool begin_frame(struct connection *c, const uint8_t *length)
     c->frame = xmalloc((size_t)MAX(len, 1));
     c->frame_len = len;
     c->frame_have = 0;
+    atomic_fetch_add(&c->owner->server->live_bytes, len);
     return true;
+}
+
+static void pause_reading(struct connection *c)
+{
+    ensure(loop_is_mine(c->owner->loop) && !c->closed);
+    connection_set_paused(c, true);
+    watch_set(&c->watch, c->watch.events & ~WATCH_READ);
+    if (!timer_is_running(&c->owner->resume_timer))
+        timer_start(&c->owner->resume_timer, RESUME_MS);
+}
+
+static bool has_too_many_bytes(const struct net_server *s)
+{
+    int64_t most = s->config->queued_max_request_bytes;
+    return most > 0 && atomic_load_explicit(&s->live_bytes, memory_order_relaxed) >= most;
 }
 
 /* Eats bytes that were read. Returns how many; the rest waits for its turn. */
@@ -226,6 +245,10 @@ static int32_t eat(struct connection *c, const uint8_t *p, int32_t len)
         if (c->frame == NULL) {
             if (len - at < LENGTH_SIZE)
                 return at;
+            if (has_too_many_bytes(c->owner->server)) {
+                pause_reading(c);
+                return at;
+            }
             if (begin_frame(c, p + at))
                 at += LENGTH_SIZE;
             continue;
@@ -260,20 +283,12 @@ static bool is_stalled(const struct connection *c)
     return c->frame != NULL && c->frame_have == c->frame_len;
 }
 
-static bool is_overloaded(const struct net_server *s)
+/* A frame that is begun is counted already: it goes on, or its bytes would never be given back. */
+static bool has_to_pause(const struct connection *c)
 {
-    int64_t most = s->config->queued_max_request_bytes;
+    const struct net_server *s = c->owner->server;
     return atomic_load_explicit(&s->open_exchanges, memory_order_relaxed) >= s->config->queued_max_requests ||
-           (most > 0 && atomic_load_explicit(&s->live_bytes, memory_order_relaxed) >= most);
-}
-
-static void pause_reading(struct connection *c)
-{
-    ensure(loop_is_mine(c->owner->loop) && !c->closed);
-    connection_set_paused(c, true);
-    watch_set(&c->watch, c->watch.events & ~WATCH_READ);
-    if (!timer_is_running(&c->owner->resume_timer))
-        timer_start(&c->owner->resume_timer, RESUME_MS);
+           (c->frame == NULL && has_too_many_bytes(s));
 }
 
 /* Bytes are those of frames: hands were shaken, where that is asked for. */
@@ -439,7 +454,7 @@ static void connection_shake_hands(struct connection *c)
 static void serve_peer(struct connection *c, bool may_read)
 {
     c->refs++;
-    if (may_read && is_overloaded(c->owner->server))
+    if (may_read && has_to_pause(c))
         pause_reading(c);
     else if (may_read && !is_stalled(c))
         read_requests(c);
@@ -488,9 +503,13 @@ void exchange_mute(struct exchange *x, int32_t ms, atomic_int *count)
 void connections_resume(struct timer *t)
 {
     struct net_loop *l = CONTAINER_OF(t, struct net_loop, resume_timer);
-    for (struct connection *c; (c = l->paused) != NULL;) {
+    struct connection *c;
+    int count = 0;
+    DL_FOREACH2 (l->paused, c, paused_next)
+        count++;
+    while (count-- > 0 && (c = l->paused) != NULL) { /* who has to pause again is behind them */
         connection_set_paused(c, false);
-        update_watch(c); /* only who was read from is paused */
+        connection_progress(c); /* what was read already may begin a frame; only who was read from is paused */
     }
 }
 

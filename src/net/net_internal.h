@@ -57,7 +57,7 @@ struct net_server {
     atomic_int_fast64_t accepted;     /* connections since the start */
     atomic_int open_exchanges;        /* that are being worked on: not the parked ones */
     atomic_int live_exchanges;        /* all */
-    atomic_int_fast64_t live_bytes;   /* of their requests */
+    atomic_int_fast64_t live_bytes;   /* of their requests, and of frames that are being read */
     atomic_int_fast64_t unsent_bytes; /* of memory, in answers that peers have not taken yet */
 };
 

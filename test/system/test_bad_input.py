@@ -173,3 +173,40 @@ def test_idle_connections_are_closed(make_broker):
     with connect(broker) as sock:
         assert ask_versions(sock)
         assert read_frame(sock) is None
+
+
+def test_frames_that_are_begun_count_among_the_requests(make_broker):
+    """By what they say they are: else many that are nearly there would take any memory. They may end; others wait."""
+    broker = make_broker(queued_max_request_bytes=1000000, socket_request_max_bytes=1000000)
+    begun, other, late = connect(broker), connect(broker), connect(broker)
+    rest = frame(API_VERSIONS, 0, bytes(600000))
+    begun.sendall(rest[:300000])
+    other.sendall(frame(API_VERSIONS, 0, bytes(600000))[:5000])
+    with connect(broker) as sock:  # when this one waits, the two before have come
+        def waits():
+            sock.settimeout(1)
+            try:
+                return ask_versions(sock) is None
+            except TimeoutError:
+                return True
+        wait_until(waits, "no room")
+        late.sendall(frame(API_VERSIONS, 0) * 3)
+        late.settimeout(1)
+        with pytest.raises(TimeoutError):
+            late.recv(1)
+        begun.settimeout(PATIENCE)
+        begun.sendall(rest[300000:])
+        assert read_frame(begun) is not None
+        sock.settimeout(PATIENCE)
+        assert read_frame(sock) is not None
+    late.settimeout(PATIENCE)
+    for _ in range(3):
+        assert read_frame(late) is not None
+    other.close()  # with its bytes, or there would be no room for this
+    many = [connect(broker) for _ in range(3)]
+    for sock in many:
+        sock.sendall(frame(API_VERSIONS, 0, bytes(600000))[:5000])
+        sock.close()
+    produce(broker, "t", ["x" * 1000] * 3000)
+    begun.close()
+    late.close()
