@@ -1,6 +1,8 @@
 /* What the controller knows: brokers, topics, partitions. */
+#include <inttypes.h>
 #include <utlist.h>
 
+#include "base/logger.h"
 #include "controller/controller_internal.h"
 
 void partition_set_add(struct partition_set *set, struct ctl_partition *p)
@@ -15,9 +17,24 @@ void partition_set_clear(struct partition_set *set)
     *set = (struct partition_set){0};
 }
 
+void partition_set_drop_repeats(struct partition_set *set)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < set->n; i++)
+        set->v[i]->in_set = false;
+    for (size_t i = 0; i < set->n; i++) {
+        if (!set->v[i]->in_set)
+            set->v[kept++] = set->v[i];
+        set->v[i]->in_set = true;
+    }
+    set->n = kept;
+}
+
 void work_begin(struct controller *c)
 {
+    partition_set_drop_repeats(&c->work); /* written twice by one version, it would be in its own way */
     partition_set_clear(&c->later);
+    c->rounds = 0;
     for (size_t i = PIECE; i < c->work.n; i++)
         partition_set_add(&c->later, c->work.v[i]);
     c->work.n = MIN(c->work.n, (size_t)PIECE);
@@ -29,10 +46,25 @@ bool work_next(struct controller *c)
     partition_set_clear(&c->work);
     size_t n = MIN(c->later.n, (size_t)PIECE);
     ensure(c->running != NULL);
+    c->rounds = 0;
     for (size_t i = 0; i < n; i++)
         partition_set_add(&c->work, c->later.v[c->later.n - 1 - i]);
     c->later.n -= n;
     return n > 0;
+}
+
+bool work_again(struct controller *c, struct partition_set *again)
+{
+    enum { MOST_ROUNDS = 50 };
+    partition_set_clear(&c->work);
+    c->work = *again;
+    *again = (struct partition_set){0};
+    if (c->work.n == 0 || ++c->rounds < MOST_ROUNDS)
+        return c->work.n > 0;
+    for (size_t i = 0; i < c->work.n; i++)
+        log_error("The state of partition %s-%" PRId32 " cannot be changed: somebody else writes it all the time",
+                  c->work.v[i]->topic->name, c->work.v[i]->index);
+    return false;
 }
 
 static void broker_free(struct ctl_broker *b)

@@ -32,6 +32,7 @@ struct ctl_partition {
     bool untold;                                /* it was read anew, and nobody was told of it yet */
     bool reassigning;                           /* to other replicas; as from now */
     bool starting;                              /* a reassignment, in the event under way */
+    bool in_set;                                /* for partition_set_drop_repeats() */
     struct partition_znode leadership;          /* isr on the heap */
     struct int_list leaving;                    /* heap: brokers that are taken out by the event under way */
     enum kafka_error outcome;                   /* of its last election */
@@ -102,6 +103,7 @@ enum { PIECE = 1000, GLANCE = 20000 };
 
 void partition_set_add(struct partition_set *set, struct ctl_partition *p);
 void partition_set_clear(struct partition_set *set);
+void partition_set_drop_repeats(struct partition_set *set); /* the first of each stays, in order */
 
 struct event {
     const char *name;
@@ -150,6 +152,7 @@ struct controller {
     /* Of the event that is being worked on. */
     struct partition_set work;  /* partitions on their way online, or whose replicas leave */
     struct partition_set later; /* those that come after them: large work is done in pieces */
+    int rounds;                 /* of writing the piece, as others have written, too */
     struct partition_walk walk; /* of all, in pieces */
     visit_fn visit;             /* by ctl_walk() */
     step_fn walked;             /* behind the last */
@@ -221,9 +224,13 @@ struct ctl_partition *topic_partition(const struct ctl_topic *t, int32_t index);
 struct ctl_partition *topic_add_partition(struct ctl_topic *t, int32_t index); /* which is not there yet */
 int32_t context_partition_count(const struct controller *c);
 bool walk_on(const struct controller *c, struct partition_walk *w);
-/* Leaves a piece in c->work, and puts the rest aside; then the next piece: false if there is none. */
+/* Leaves a piece in c->work, each partition once, and puts the rest aside; then the next piece: false if there is none.
+ */
 void work_begin(struct controller *c);
 bool work_next(struct controller *c);
+/* Takes into c->work what of the piece is to be tried again: false if there is nothing, or it was tried often enough.
+ */
+bool work_again(struct controller *c, struct partition_set *again);
 void partition_assign(struct ctl_partition *p, struct int_list replicas, struct int_list adding,
                       struct int_list removing);
 void partition_set_leadership(struct ctl_partition *p, const struct partition_znode *l);

@@ -290,9 +290,7 @@ static void on_elected(struct controller *c, struct zk_batch *b)
         partition_announce(c, p, false);
     }
     zk_batch_free(b);
-    partition_set_clear(&c->work);
-    c->work = again;
-    if (c->work.n > 0)
+    if (work_again(c, &again))
         partitions_elect(c);
     else
         election_finish(c);

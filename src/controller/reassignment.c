@@ -503,6 +503,7 @@ static void reassignment_list(struct controller *c, struct event *e UNUSED)
         if (p != NULL)
             partition_set_add(&c->work, p);
     }
+    partition_set_drop_repeats(&c->work);
     answer_list(c);
 }
 

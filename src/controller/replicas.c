@@ -84,12 +84,13 @@ static void on_shrunk(struct controller *c, struct zk_batch *b)
         has_left(c, p);
     }
     zk_batch_free(b);
-    partition_set_clear(&c->work);
-    c->work = again;
-    if (again.n > 0)
+    if (work_again(c, &again)) {
         shrink_next(c);
-    else
-        replicas_finish(c);
+        return;
+    }
+    for (size_t i = 0; i < c->work.n; i++)
+        has_left(c, c->work.v[i]);
+    replicas_finish(c);
 }
 
 /* True if there is something to be written, which is added to `b`. */

@@ -248,6 +248,7 @@ static void topics_on_notifications(struct controller *c, struct zk_batch *b)
         }
     }
     zk_batch_free(b);
+    partition_set_drop_repeats(&c->work);
     ctl_submit(c, deletes, on_notifications_deleted);
 }
 
