@@ -58,3 +58,21 @@ void int_list_make_unique(struct int_list *list)
             list->v[kept++] = list->v[i];
     list->n = kept;
 }
+
+static int int_list_order(const void *a, const void *b)
+{
+    const int32_t *x = a, *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+bool int_list_has_repeats(struct int_list list)
+{
+    struct int_list sorted = int_list_dup(list);
+    bool found = false;
+    if (list.n > 1)
+        qsort(sorted.v, (size_t)sorted.n, sizeof(*sorted.v), int_list_order);
+    for (int32_t i = 1; i < sorted.n && !found; i++)
+        found = sorted.v[i] == sorted.v[i - 1];
+    free(sorted.v);
+    return found;
+}

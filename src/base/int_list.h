@@ -17,6 +17,7 @@ struct int_list int_list_copy(struct arena *a, struct int_list list);
 struct int_list int_list_dup(struct int_list list);
 void int_list_append(struct int_list *list, int32_t x);
 void int_list_remove(struct int_list *list, int32_t x);
+bool int_list_has_repeats(struct int_list list);  /* also of a long one that somebody else has made */
 void int_list_make_unique(struct int_list *list); /* the first of each stays */
 
 /* An array of a decoded message, of which a null one is empty. */

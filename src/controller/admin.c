@@ -176,22 +176,27 @@ static bool may_change(struct topics_request *r, struct topic_request *t, int32_
     return false;
 }
 
+static bool check_manual_sizes(struct topic_request *t, int32_t factor)
+{
+    bool ok = factor > 0 || t->manual_count == 0;
+    for (int32_t p = 0; p < t->manual_count && ok; p++)
+        ok = t->manual[p].n == factor;
+    if (!ok)
+        admin_refuse(t, ERR_INVALID_REPLICA_ASSIGNMENT,
+                     STR_LIT("All partitions should have the same number of replicas."));
+    return ok;
+}
+
 /* New topics may have replicas on brokers that are not there yet; of partitions that are added Kafka is stricter. */
-static bool check_manual(struct topics_request *r, struct topic_request *t, int32_t factor, bool is_new)
+static bool check_manual(struct topics_request *r, struct topic_request *t, bool is_new)
 {
     for (int32_t p = 0; p < t->manual_count; p++) {
         struct int_list list = t->manual[p];
-        if (list.n == 0 || list.n != factor) {
-            admin_refuse(t, ERR_INVALID_REPLICA_ASSIGNMENT,
-                         STR_LIT("All partitions should have the same number of replicas."));
+        if (int_list_has_repeats(list)) {
+            admin_refuse(t, ERR_INVALID_REPLICA_ASSIGNMENT, STR_LIT("Duplicate replica assignment found."));
             return false;
         }
         for (int32_t i = 0; i < list.n; i++) {
-            struct int_list before = {list.v, i};
-            if (int_list_has(before, list.v[i])) {
-                admin_refuse(t, ERR_INVALID_REPLICA_ASSIGNMENT, STR_LIT("Duplicate replica assignment found."));
-                return false;
-            }
             if (list.v[i] < 0 || (!is_new && view_broker(r->view, list.v[i]) == NULL)) {
                 admin_refuse(t, ERR_INVALID_REPLICA_ASSIGNMENT,
                              arena_printf(r->arena, "Replica assignment names broker %" PRId32 ", which is not there.",
@@ -264,7 +269,8 @@ static bool plan_topic(struct topics_request *r, struct topic_request *t, struct
         t->partitions = t->manual_count;
         t->factor = t->manual_count > 0 ? t->manual[0].n : 0;
         out->replicas = t->manual;
-        if (!check_manual(r, t, t->factor, true))
+        if (!check_manual_sizes(t, t->factor) || !may_ask_for(r, t, t->partitions, t->factor) ||
+            !check_manual(r, t, true))
             return false;
     } else {
         if (t->partitions == -1)
@@ -452,7 +458,7 @@ static bool plan_growth(struct topics_request *r, struct topic_request *t, struc
                                       add, t->manual_count));
             return false;
         }
-        if (!check_manual(r, t, z->replicas[0].n, false))
+        if (!check_manual_sizes(t, z->replicas[0].n) || !check_manual(r, t, false))
             return false;
         memcpy(all + old, t->manual, (size_t)add * sizeof(*all));
     } else {
@@ -475,28 +481,81 @@ static bool plan_growth(struct topics_request *r, struct topic_request *t, struc
     return topic_encoded_size(z) <= ZK_LARGEST_DATA || refuse_size(r, t);
 }
 
-static void on_grown(struct zk_batch *b)
+struct growth { /* in the request's arena */
+    struct topic_request *topic;
+    const struct zk_op *deletion; /* of the batch that reads */
+    struct bytes written;
+};
+
+static bool any_is_reassigned(const struct topic_znode *z)
 {
-    const struct zk_op *set;
-    ZK_OWNED_FOREACH (b, set)
-        if (set->result != ZK_OK)
-            admin_refuse(set->owner, ERR_UNKNOWN_SERVER_ERROR, STR_NULL);
+    for (int32_t i = 0; i < z->partition_count; i++)
+        if ((z->adding != NULL && z->adding[i].n > 0) || (z->removing != NULL && z->removing[i].n > 0))
+            return true;
+    return false;
+}
+
+/* Two would write the topic's node, each without what the other has changed. */
+static bool check_rest(struct topics_request *r, struct topic_request *t, const struct topic_znode *z)
+{
+    if (!any_is_reassigned(z))
+        return true;
+    admin_refuse(
+        t, ERR_REASSIGNMENT_IN_PROGRESS,
+        arena_printf(r->arena, "A partition reassignment is in progress for the topic '%.*s'.", STR_ARGS(t->name)));
+    return false;
+}
+
+/* Somebody has written the node since it was read; perhaps it was this broker, and the answer was lost. */
+static void on_read_again(struct zk_batch *b)
+{
+    struct topics_request *r = b->ctx;
+    const struct zk_op *read;
+    ZK_OWNED_FOREACH (b, read) {
+        const struct growth *g = read->owner;
+        struct topic_znode z = {0};
+        struct bytes found = read->value;
+        if (read->result == ZK_OK && found.len == g->written.len &&
+            memcmp(found.p, g->written.p, (size_t)found.len) == 0)
+            continue;
+        if (read->result != ZK_OK || !topic_decode(r->arena, arena_cstr(r->arena, g->topic->name), found, &z) ||
+            check_rest(r, g->topic, &z))
+            admin_refuse(g->topic, ERR_UNKNOWN_SERVER_ERROR, STR_LIT("The topic was changed at the same time."));
+    }
     finish_batch(b);
 }
 
-struct growth {
-    struct topic_request *topic;
-    const struct zk_op *deletion;
-};
+static void on_grown(struct zk_batch *b)
+{
+    struct zk_batch *again = zk_batch_new(on_read_again);
+    const struct zk_op *set;
+    ZK_OWNED_FOREACH (b, set) {
+        struct growth *g = set->owner;
+        if (set->result == ZK_BAD_VERSION)
+            zk_get(again, set->path, false)->owner = g;
+        else if (set->result != ZK_OK)
+            admin_refuse(g->topic, ERR_UNKNOWN_SERVER_ERROR, STR_NULL);
+    }
+    struct topics_request *r = b->ctx;
+    zk_batch_free(b);
+    submit_or_finish(again, r);
+}
+
+/* By the version that was read, as a reassignment may begin meanwhile. */
+static void write_growth(struct topics_request *r, struct zk_batch *b, struct growth *g, const struct topic_znode *z,
+                         const struct zk_op *read)
+{
+    g->written = topic_encode(r->arena, z);
+    zk_set(b, read->path, g->written, read->stat.version)->owner = g;
+}
 
 static void admin_on_topics_read(struct zk_batch *reads)
 {
     struct topics_request *r = reads->ctx;
     struct zk_batch *b = zk_batch_new(on_grown);
-    char path[ZNODE_PATH_ROOM];
     const struct zk_op *read;
     ZK_OWNED_FOREACH (reads, read) {
-        const struct growth *g = read->owner;
+        struct growth *g = read->owner;
         struct topic_request *t = g->topic;
         struct topic_znode z = {0};
         char *name = arena_cstr(r->arena, t->name);
@@ -505,9 +564,9 @@ static void admin_on_topics_read(struct zk_batch *reads)
             admin_refuse(t, ERR_UNKNOWN_TOPIC_OR_PARTITION, STR_LIT("The topic does not exist."));
         else if (g->deletion->result == ZK_OK)
             admin_refuse(t, ERR_INVALID_TOPIC_EXCEPTION, STR_LIT("The topic is queued for deletion."));
-        else if (old = z.partition_count,
-                 plan_growth(r, t, &z) && !r->validate_only && may_change(r, t, t->partitions - old))
-            zk_set(b, topic_path(path, name), topic_encode(&b->arena, &z), ZK_ANY_VERSION)->owner = t;
+        else if (old = z.partition_count, check_rest(r, t, &z) && plan_growth(r, t, &z) && !r->validate_only &&
+                                              may_change(r, t, t->partitions - old))
+            write_growth(r, b, g, &z, read);
     }
     zk_batch_free(reads);
     submit_or_finish(b, r);
@@ -526,7 +585,7 @@ void partitions_create(struct topics_request *r)
         char *name = arena_cstr(&b->arena, t->name);
         struct growth *g = ARENA_NEW(r->arena, struct growth);
         zk_get(b, topic_path(path, name), false)->owner = g;
-        *g = (struct growth){t, zk_exists(b, delete_topic_path(path, name), false)};
+        *g = (struct growth){t, zk_exists(b, delete_topic_path(path, name), false), {NULL, 0}};
     }
     submit_or_finish(b, r);
 }

@@ -339,7 +339,7 @@ static void start_one(struct controller *c, struct ctl_partition *p, struct int_
     for (int32_t i = 0; i < origin.n; i++)
         if (!int_list_has(full, origin.v[i]))
             int_list_append(&full, origin.v[i]);
-    struct int_list adding = reassignment_minus(full, origin), removing = reassignment_minus(full, target);
+    struct int_list adding = reassignment_minus(full, origin), removing = reassignment_minus(origin, target);
     add_start(c->reassigning, p, reassignment_minus(p->replicas, full));
     partition_assign(p, full, adding, removing);
     p->reassigning = true;
@@ -380,13 +380,11 @@ static bool reassignment_refuse(struct reassign_item *item, enum kafka_error err
     return false;
 }
 
-static bool has_twice(struct int_list list)
+/* One of so many has somebody twice, or who is not there: it is not looked at, and nobody is told all of it. */
+static bool names_too_many(const struct controller *c, struct int_list target)
 {
-    for (int32_t i = 0; i < list.n; i++)
-        for (int32_t k = i + 1; k < list.n; k++)
-            if (list.v[i] == list.v[k])
-                return true;
-    return false;
+    enum { READABLE = 1000 };
+    return target.n > MAX(READABLE, (int32_t)HASH_COUNT(c->brokers_by_id));
 }
 
 static bool all_alive(struct controller *c, const struct ctl_partition *p, struct reassign_item *item, struct arena *a)
@@ -417,7 +415,11 @@ static bool reassignment_is_valid(struct controller *c, const struct ctl_partiti
     if (target.n == 0)
         return reassignment_refuse(item, ERR_INVALID_REPLICA_ASSIGNMENT,
                                    STR_LIT("Empty replica list specified in partition reassignment."));
-    if (has_twice(target))
+    if (names_too_many(c, target))
+        return reassignment_refuse(item, ERR_INVALID_REPLICA_ASSIGNMENT,
+                                   arena_printf(a, "Replica assignment has %" PRId32 " brokers, of which there are %u.",
+                                                target.n, HASH_COUNT(c->brokers_by_id)));
+    if (int_list_has_repeats(target))
         return reassignment_refuse(item, ERR_INVALID_REPLICA_ASSIGNMENT,
                                    arena_printf(a, "Duplicate replica ids in partition reassignment replica list: %s",
                                                 reassignment_list_text(a, "List", target)));

@@ -1,6 +1,9 @@
 /* The controller, with a ZooKeeper in memory and brokers that write down what they are told. */
 #include "controller_test.h"
 
+#include "cluster/view.h"
+#include "controller/admin.h"
+
 /* ---- Elections ---- */
 
 struct electing {
@@ -80,12 +83,203 @@ static void test_a_state_that_never_rests_is_given_up(void **state)
     assert_true(f->batches < 1000);
 }
 
+/* ---- Lists that clients send ---- */
+
+enum { LONG_LIST = 2000000 }; /* to compare each with each would take half an hour */
+
+/* All are different but for the last two. */
+static struct int_list long_list(struct arena *a)
+{
+    struct int_list list = {ARENA_ARRAY(a, int32_t, LONG_LIST), LONG_LIST};
+    for (int32_t i = 0; i < LONG_LIST; i++)
+        list.v[i] = i;
+    list.v[LONG_LIST - 1] = list.v[LONG_LIST - 2];
+    return list;
+}
+
+struct reassigning_call {
+    struct reassign_call call;
+    bool answered;
+};
+
+static void on_reassign_answer(struct controller_call *call, enum kafka_error error)
+{
+    assert_int_equal(error, ERR_NONE);
+    CONTAINER_OF(CONTAINER_OF(call, struct reassign_call, call), struct reassigning_call, call)->answered = true;
+}
+
+static void ask_to_reassign(struct fixture *f, struct reassign_item *items, int32_t count, struct arena *a)
+{
+    struct reassigning_call call = {
+        .call = {.call.done = on_reassign_answer, .items = items, .count = count, .arena = a}};
+    controller_reassign(f->c, &call.call);
+    settle(f);
+    assert_true(call.answered);
+}
+
+static void test_a_very_long_target_is_refused_at_once(void **state)
+{
+    struct fixture *f = *state;
+    struct arena a = {0};
+    struct reassign_item item = {.topic = str_of("t"), .target = long_list(&a)};
+    take_office(f, 2);
+    make_topic(f, "t", 1, 1, 2);
+    ask_to_reassign(f, &item, 1, &a);
+    assert_int_equal(item.error, ERR_INVALID_REPLICA_ASSIGNMENT);
+    assert_true(item.message.len < 100);
+    arena_deinit(&a);
+}
+
+static void test_a_target_names_a_broker_twice(void **state)
+{
+    struct fixture *f = *state;
+    struct arena a = {0};
+    int32_t ids[] = {1, 2, 1};
+    struct reassign_item item = {.topic = str_of("t"), .target = {ids, 3}};
+    take_office(f, 2);
+    make_topic(f, "t", 1, 1, 2);
+    ask_to_reassign(f, &item, 1, &a);
+    assert_int_equal(item.error, ERR_INVALID_REPLICA_ASSIGNMENT);
+    assert_string_equal(arena_cstr(&a, item.message),
+                        "Duplicate replica ids in partition reassignment replica list: List(1, 2, 1)");
+    arena_deinit(&a);
+}
+
+/* ---- What clients ask any broker for ---- */
+
+static bool admin_done;
+
+static void on_admin_done(struct topics_request *r UNUSED)
+{
+    admin_done = true;
+}
+
+static void ask_admin(struct fixture *f, void (*start)(struct topics_request *), struct topic_request *t,
+                      bool validate_only, struct arena *a)
+{
+    struct view *view = view_new();
+    struct topics_request r = {.arena = a,
+                               .zk = (struct zk *)f,
+                               .config = &f->config,
+                               .view = view,
+                               .topics = t,
+                               .count = 1,
+                               .validate_only = validate_only,
+                               .done = on_admin_done};
+    admin_done = false;
+    start(&r);
+    settle(f);
+    assert_true(admin_done);
+    view_unref(view);
+}
+
+static void test_a_very_long_assignment_is_refused_at_once(void **state)
+{
+    struct fixture *f = *state;
+    struct arena a = {0};
+    struct int_list list = long_list(&a);
+    struct topic_request t = {.name = str_of("t"), .manual = &list, .manual_count = 1};
+    take_office(f, 1);
+    ask_admin(f, topics_create, &t, true, &a);
+    assert_int_equal(t.error, ERR_INVALID_PARTITIONS);
+    list.n = 300000; /* as long as a topic's node can be */
+    t = (struct topic_request){.name = str_of("t"), .manual = &list, .manual_count = 1};
+    list.v[list.n - 1] = 7;
+    ask_admin(f, topics_create, &t, true, &a);
+    assert_int_equal(t.error, ERR_INVALID_REPLICA_ASSIGNMENT);
+    arena_deinit(&a);
+}
+
+static const char being_reassigned[] = "{\"version\":3,\"topic_id\":\"AAAAAAAAAAAAAAAAAAAAAQ\","
+                                       "\"partitions\":{\"0\":[2,1]},\"adding_replicas\":{\"0\":[2]},"
+                                       "\"removing_replicas\":{\"0\":[1]}}";
+static const char at_rest[] = "{\"version\":3,\"topic_id\":\"AAAAAAAAAAAAAAAAAAAAAQ\","
+                              "\"partitions\":{\"0\":[1]},\"adding_replicas\":{},\"removing_replicas\":{}}";
+
+static void ask_for_two_partitions(struct fixture *f, enum kafka_error expected, bool unchanged)
+{
+    struct arena a = {0};
+    int32_t ids[] = {2};
+    struct int_list list = {ids, 1};
+    struct topic_request t = {.name = str_of("t"), .partitions = 2, .manual = &list, .manual_count = 1};
+    struct view *view = view_new();
+    struct registration one = {.id = 2};
+    view->brokers->v = &one;
+    view->brokers->n = 1;
+    struct topics_request r = {.arena = &a,
+                               .zk = (struct zk *)f,
+                               .config = &f->config,
+                               .view = view,
+                               .topics = &t,
+                               .count = 1,
+                               .done = on_admin_done};
+    partitions_create(&r);
+    settle(f);
+    assert_int_equal(t.error, expected);
+    if (expected == ERR_REASSIGNMENT_IN_PROGRESS)
+        assert_string_equal(arena_cstr(&a, t.message), "A partition reassignment is in progress for the topic 't'.");
+    const struct znode *n = znode(f, ZNODE_TOPICS "/t");
+    assert_int_equal(unchanged,
+                     n->data.len == strlen(being_reassigned) && memcmp(n->data.p, being_reassigned, n->data.len) == 0);
+    view_unref(view);
+    arena_deinit(&a);
+}
+
+static void test_what_is_reassigned_does_not_grow(void **state)
+{
+    struct fixture *f = *state;
+    fixture_make_controller(f);
+    put_text(f, ZNODE_TOPICS "/t", being_reassigned);
+    ask_for_two_partitions(f, ERR_REASSIGNMENT_IN_PROGRESS, true);
+    put_text(f, ZNODE_TOPICS "/t", at_rest);
+    ask_for_two_partitions(f, ERR_NONE, false);
+}
+
+static enum zk_result begin_reassignment(struct fixture *f, const struct zk_op *op)
+{
+    if (op->kind == ZK_SET && strcmp(op->path, ZNODE_TOPICS "/t") == 0)
+        put_text(f, ZNODE_TOPICS "/t", being_reassigned);
+    return ZK_OK;
+}
+
+static void test_a_reassignment_begins_while_the_topic_is_to_grow(void **state)
+{
+    struct fixture *f = *state;
+    fixture_make_controller(f);
+    put_text(f, ZNODE_TOPICS "/t", at_rest);
+    f->before = begin_reassignment;
+    ask_for_two_partitions(f, ERR_REASSIGNMENT_IN_PROGRESS, true);
+}
+
+/* It was written, and the answer to that was lost. */
+static enum zk_result write_before(struct fixture *f, const struct zk_op *op)
+{
+    if (op->kind == ZK_SET)
+        znode_put(f, op->path, op->data);
+    return ZK_OK;
+}
+
+static void test_a_topic_has_grown_and_the_answer_was_lost(void **state)
+{
+    struct fixture *f = *state;
+    fixture_make_controller(f);
+    put_text(f, ZNODE_TOPICS "/t", at_rest);
+    f->before = write_before;
+    ask_for_two_partitions(f, ERR_NONE, false);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_a_partition_that_is_named_twice_is_elected_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_list_of_partitions_names_one_twice, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_state_that_never_rests_is_given_up, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_very_long_target_is_refused_at_once, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_target_names_a_broker_twice, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_very_long_assignment_is_refused_at_once, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_what_is_reassigned_does_not_grow, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_reassignment_begins_while_the_topic_is_to_grow, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_topic_has_grown_and_the_answer_was_lost, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
