@@ -105,11 +105,13 @@ static void elect_among_arrived(struct controller *c)
 static void broker_arrived(struct controller *c, const struct registration *r)
 {
     log_info("Broker %" PRId32 " has registered, epoch %" PRId64, r->id, r->epoch);
-    context_add_broker(c, r)->arriving = true;
+    struct ctl_broker *b = context_add_broker(c, r);
+    b->arriving = true;
+    b->greeting = GREETING_BEGINS;
     outbox_brokers_only(c);
 }
 
-static void order_arrived(struct controller *c, struct ctl_broker *b, struct ctl_partition *p)
+static void order_one(struct controller *c, struct ctl_broker *b, struct ctl_partition *p)
 {
     enum replica_state *state = replica_state_of(p, b->id);
     if (state == NULL || p->topic->deleting)
@@ -120,22 +122,26 @@ static void order_arrived(struct controller *c, struct ctl_broker *b, struct ctl
         outbox_leader_and_isr(c, (struct int_list){&b->id, 1}, p, *state == REPLICA_NEW);
 }
 
-static void greet_arrived(struct controller *c, struct ctl_broker *b, struct ctl_partition *p)
+static void order_arrived(struct controller *c, struct ctl_partition *p)
 {
-    if (p->known && !p->topic->deleting)
-        outbox_metadata_to(c, b, p);
+    for (struct ctl_broker *b = c->brokers; b != NULL; b = b->next)
+        if (b->arriving)
+            order_one(c, b, p);
 }
 
-/* Of the next partitions, to each broker that has come. False behind the last. */
-static bool tell_arrived(struct controller *c,
-                         void (*tell)(struct controller *, struct ctl_broker *, struct ctl_partition *))
+static void greet_arrived(struct controller *c, struct ctl_partition *p)
+{
+    if (p->known && !p->topic->deleting)
+        outbox_greet(c, p);
+}
+
+/* Of the next partitions. False behind the last. */
+static bool tell_arrived(struct controller *c, visit_fn tell)
 {
     for (int i = 0; i < PIECE; i++) {
         if (!walk_on(c, &c->walk))
             return false;
-        for (struct ctl_broker *b = c->brokers; b != NULL; b = b->next)
-            if (b->arriving)
-                tell(c, b, c->walk.partition);
+        tell(c, c->walk.partition);
     }
     return true;
 }
@@ -143,7 +149,8 @@ static bool tell_arrived(struct controller *c,
 static void order_all_arrived(struct controller *c, struct zk_batch *b)
 {
     zk_batch_free(b);
-    outbox_flush(c);
+    if (walk_is_between_topics(&c->walk))
+        outbox_flush(c);
     if (tell_arrived(c, order_arrived)) {
         ctl_breathe(c, order_all_arrived);
         return;
@@ -155,11 +162,13 @@ static void order_all_arrived(struct controller *c, struct zk_batch *b)
 static void greet_all_arrived(struct controller *c, struct zk_batch *b)
 {
     zk_batch_free(b);
-    outbox_flush(c);
+    if (walk_is_between_topics(&c->walk))
+        outbox_flush(c);
     if (tell_arrived(c, greet_arrived)) {
         ctl_breathe(c, greet_all_arrived);
         return;
     }
+    outbox_end_greetings(c);
     c->walk = (struct partition_walk){0};
     ctl_breathe(c, order_all_arrived);
 }

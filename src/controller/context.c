@@ -30,27 +30,51 @@ void partition_set_drop_repeats(struct partition_set *set)
     set->n = kept;
 }
 
+/* One more topic's partitions stay together, if they are not too many. */
+static void take_piece(struct controller *c)
+{
+    enum { MOST = 2 * PIECE };
+    partition_set_clear(&c->work);
+    c->rounds = 0;
+    while (c->later.n > 0) {
+        struct ctl_partition *p = c->later.v[c->later.n - 1];
+        if (c->work.n >= MOST || (c->work.n >= PIECE && p->topic != c->piece_ends))
+            break;
+        partition_set_add(&c->work, p);
+        c->piece_ends = p->topic;
+        c->later.n--;
+    }
+    ensure(c->work.n <= MOST);
+}
+
 void work_begin(struct controller *c)
 {
     partition_set_drop_repeats(&c->work); /* written twice by one version, it would be in its own way */
     partition_set_clear(&c->later);
-    c->rounds = 0;
-    for (size_t i = PIECE; i < c->work.n; i++)
-        partition_set_add(&c->later, c->work.v[i]);
-    c->work.n = MIN(c->work.n, (size_t)PIECE);
-    ensure(c->work.n <= PIECE);
+    c->later = c->work;
+    c->work = (struct partition_set){0};
+    for (size_t i = 0, n = c->later.n; i < n / 2; i++) { /* what comes next is last, where it is easily taken */
+        struct ctl_partition *p = c->later.v[i];
+        c->later.v[i] = c->later.v[n - 1 - i];
+        c->later.v[n - 1 - i] = p;
+    }
+    take_piece(c);
+}
+
+/* There are new partitions to come of a topic that begins in the outbox: nobody is to take a part of it for all. */
+static bool topic_is_cut(const struct controller *c)
+{
+    const struct ctl_partition *next = c->later.n > 0 ? c->later.v[c->later.n - 1] : NULL;
+    return next != NULL && next->topic == c->piece_ends && next->state == PARTITION_NEW;
 }
 
 bool work_next(struct controller *c)
 {
-    partition_set_clear(&c->work);
-    size_t n = MIN(c->later.n, (size_t)PIECE);
     ensure(c->running != NULL);
-    c->rounds = 0;
-    for (size_t i = 0; i < n; i++)
-        partition_set_add(&c->work, c->later.v[c->later.n - 1 - i]);
-    c->later.n -= n;
-    return n > 0;
+    if (c->later.n > 0 && !topic_is_cut(c))
+        outbox_flush(c);
+    take_piece(c);
+    return c->work.n > 0;
 }
 
 bool work_again(struct controller *c, struct partition_set *again)
@@ -208,6 +232,11 @@ bool walk_on(const struct controller *c, struct partition_walk *w)
     }
     w->partition = w->topic->partitions[w->next++];
     return true;
+}
+
+bool walk_is_between_topics(const struct partition_walk *w)
+{
+    return w->topic == NULL || w->next == w->topic->count;
 }
 
 struct ctl_broker *context_add_broker(struct controller *c, const struct registration *r)

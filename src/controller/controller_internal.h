@@ -62,11 +62,18 @@ struct ignored {
     UT_hash_handle hh;
 };
 
+/*
+ * One that arrives is told of all partitions, in several requests. But for the last they do not say which brokers are
+ * there: so it answers clients as one that knows nothing, which they ask again, and not with a part as if it were all.
+ */
+enum greeting { GREETED, GREETING_BEGINS, GREETING_ENDS };
+
 struct ctl_broker {
     int32_t id;
     struct registration registration; /* in `memory` */
     struct arena memory;
     bool shutting_down, arriving;
+    enum greeting greeting;
     bool named;                  /* as a leader, by the request that is made */
     bool lost_dir;               /* it says so, by the event under way */
     int32_t preferred, deprived; /* partitions that it is the first replica of, and those of them that others lead */
@@ -138,6 +145,7 @@ struct controller {
     int32_t active_id;     /* who is controller, -1 unknown */
     int32_t epoch;         /* mine, when active */
     int32_t epoch_version; /* of /controller_epoch: the fence */
+    bool was_told;         /* this broker, of the cluster, by itself or by another controller */
     int64_t generation;    /* steps of an older one are dropped */
     struct event *queue, **queue_end, *running;
     struct timer next_event;
@@ -150,13 +158,14 @@ struct controller {
     struct ignored *ignored;
 
     /* Of the event that is being worked on. */
-    struct partition_set work;  /* partitions on their way online, or whose replicas leave */
-    struct partition_set later; /* those that come after them: large work is done in pieces */
-    int rounds;                 /* of writing the piece, as others have written, too */
-    struct partition_walk walk; /* of all, in pieces */
-    visit_fn visit;             /* by ctl_walk() */
-    step_fn walked;             /* behind the last */
-    int32_t listed;             /* failover: how many of the listed topics are read */
+    struct partition_set work;    /* partitions on their way online, or whose replicas leave */
+    struct partition_set later;   /* those that come after them: large work is done in pieces */
+    int rounds;                   /* of writing the piece, as others have written, too */
+    struct ctl_topic *piece_ends; /* of the last partition that was taken into a piece; only to be compared */
+    struct partition_walk walk;   /* of all, in pieces */
+    visit_fn visit;               /* by ctl_walk() */
+    step_fn walked;               /* behind the last */
+    int32_t listed;               /* failover: how many of the listed topics are read */
     enum election election;
     step_fn then;                    /* behind the last piece of work */
     struct zk_batch *loading;        /* failover: brokers and topics, while states are read */
@@ -224,7 +233,10 @@ struct ctl_partition *topic_partition(const struct ctl_topic *t, int32_t index);
 struct ctl_partition *topic_add_partition(struct ctl_topic *t, int32_t index); /* which is not there yet */
 int32_t context_partition_count(const struct controller *c);
 bool walk_on(const struct controller *c, struct partition_walk *w);
-/* Leaves a piece in c->work, each partition once, and puts the rest aside; then the next piece: false if there is none.
+bool walk_is_between_topics(const struct partition_walk *w);
+/*
+ * Leaves a piece in c->work, each partition once, and puts the rest aside; then sends what there is to be told, and
+ * takes the next piece: false if there is none.
  */
 void work_begin(struct controller *c);
 bool work_next(struct controller *c);
@@ -328,6 +340,9 @@ void outbox_metadata(struct controller *c, struct ctl_partition *p); /* to all b
 void outbox_metadata_deleted(struct controller *c, struct ctl_partition *p);
 void outbox_brokers_only(struct controller *c); /* the live brokers, to all */
 void outbox_metadata_to(struct controller *c, struct ctl_broker *b, struct ctl_partition *p); /* to one */
+/* To those that are being greeted; behind the last partition, that this was all. */
+void outbox_greet(struct controller *c, struct ctl_partition *p);
+void outbox_end_greetings(struct controller *c);
 void outbox_stop_replica(struct controller *c, int32_t broker, struct ctl_partition *p, bool delete_it);
 void outbox_flush(struct controller *c);
 void outbox_flush_if_full(struct controller *c); /* when there is enough for requests of PIECE partitions */

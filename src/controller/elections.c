@@ -264,7 +264,6 @@ static void election_finish(struct controller *c)
 {
     step_fn then = c->then;
     if (work_next(c)) {
-        outbox_flush(c);
         bring_piece_online(c);
         return;
     }

@@ -31,6 +31,7 @@ static void in_office(struct controller *c)
     ensure(c->active && c->loading == NULL);
     uint32_t topics = HASH_COUNT(c->topics);
     log_info("Controller of epoch %" PRId32 " is ready: %u topics", c->epoch, topics);
+    c->was_told = true;
     rebalance_start(c);
     event_done(c);
 }
@@ -88,7 +89,8 @@ static void elect_leaderless(struct controller *c)
 static void tell_orders(struct controller *c, struct zk_batch *b)
 {
     zk_batch_free(b);
-    outbox_flush(c);
+    if (walk_is_between_topics(&c->walk))
+        outbox_flush(c);
     for (int i = 0; i < PIECE; i++) {
         if (!walk_on(c, &c->walk)) {
             ctl_walk(c, collect_electable, elect_leaderless);
@@ -105,15 +107,19 @@ static void tell_orders(struct controller *c, struct zk_batch *b)
 static void tell_metadata(struct controller *c, struct zk_batch *b)
 {
     zk_batch_free(b);
-    outbox_flush(c);
+    if (walk_is_between_topics(&c->walk))
+        outbox_flush(c);
     for (int i = 0; i < PIECE; i++) {
         if (!walk_on(c, &c->walk)) {
+            outbox_end_greetings(c);
             c->walk = (struct partition_walk){0};
             ctl_breathe(c, tell_orders);
             return;
         }
-        if (c->walk.partition->known && !c->walk.partition->topic->deleting)
-            outbox_metadata(c, c->walk.partition);
+        if (!c->walk.partition->known || c->walk.partition->topic->deleting)
+            continue;
+        outbox_metadata(c, c->walk.partition);
+        outbox_greet(c, c->walk.partition);
     }
     ctl_breathe(c, tell_metadata);
 }
@@ -189,7 +195,9 @@ static void failover_take_broker(struct controller *c, struct zk_batch *b, int32
     if (read->result != ZK_OK || !registration_decode(&b->arena, id, read->value, &r))
         return;
     r.epoch = read->stat.czxid;
-    context_add_broker(c, &r);
+    struct ctl_broker *taken = context_add_broker(c, &r);
+    if (id == c->options.broker_id && !c->was_told) /* it has just started; of others that is not known */
+        taken->greeting = GREETING_BEGINS;
 }
 
 static void on_ids_written(struct controller *c, struct zk_batch *b);

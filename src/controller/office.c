@@ -64,6 +64,7 @@ static void note_other(struct controller *c, struct bytes data)
 {
     int32_t id;
     if (controller_decode(data, &id) && id != c->active_id) {
+        c->was_told = true;
         c->active_id = id;
         log_info("Broker %" PRId32 " is the controller", id);
     }

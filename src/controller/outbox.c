@@ -1,7 +1,8 @@
 /*
  * What brokers are to be told after an event, gathered so that each gets one request of a kind, in Kafka's
  * order: LeaderAndIsr, UpdateMetadata, StopReplica. What is too much for one comes in several, of PIECE partitions
- * each. UpdateMetadata that is for all brokers is made once, and differs for each by its epoch only.
+ * each; those of a topic are in one UpdateMetadata, as whoever hears of a topic takes what it hears for all of it.
+ * UpdateMetadata that is for all brokers is made once, and differs for each by its epoch only.
  */
 #include <utlist.h>
 
@@ -139,6 +140,20 @@ void outbox_metadata_to(struct controller *c, struct ctl_broker *b, struct ctl_p
     note_for(c->outbox, NOTE_METADATA, b->id, p);
 }
 
+void outbox_greet(struct controller *c, struct ctl_partition *p)
+{
+    for (struct ctl_broker *b = c->brokers; b != NULL; b = b->next)
+        if (b->greeting == GREETING_BEGINS)
+            outbox_metadata_to(c, b, p);
+}
+
+void outbox_end_greetings(struct controller *c)
+{
+    for (struct ctl_broker *b = c->brokers; b != NULL; b = b->next)
+        if (b->greeting == GREETING_BEGINS)
+            b->greeting = GREETING_ENDS;
+}
+
 void outbox_stop_replica(struct controller *c, int32_t broker, struct ctl_partition *p, bool delete_it)
 {
     if (broker_is_live_or_stopping(c, broker))
@@ -264,6 +279,14 @@ static size_t outbox_same_topic(struct notes notes, size_t i)
     while (i + same < notes.n && notes.v[i + same]->key.partition->topic == notes.v[i]->key.partition->topic)
         same++;
     return same;
+}
+
+/* So many, and what follows of the topic of the last. */
+static size_t notes_until_topic_ends(struct notes notes, size_t least)
+{
+    if (least == 0 || least >= notes.n)
+        return least;
+    return least - 1 + outbox_same_topic(notes, least - 1);
 }
 
 static void name_leaders(const struct controller *c, struct notes notes, bool named)
@@ -442,14 +465,28 @@ static void fill_states(struct building *b, struct update_metadata_request *requ
     }
 }
 
-/* A piece of them, which are no longer in `farewells` and `notes` then. */
-static struct memo *make_metadata(struct building *b, const struct farewell **farewells, struct notes *notes)
+static bool says_who_is_there(const struct ctl_broker *to, struct notes left)
+{
+    return to == NULL || to->greeting == GREETED || (to->greeting == GREETING_ENDS && left.n == 0);
+}
+
+/* How many farewells come with the next request: those of a topic together. */
+static int32_t count_leaving(const struct farewell *f)
+{
+    int32_t n = 0;
+    for (const struct farewell *before = NULL; f != NULL; before = f, f = f->next, n++)
+        if (n >= PIECE && !(uuid_eq(before->topic_id, f->topic_id) && str_eq(before->topic, f->topic)))
+            break;
+    return n;
+}
+
+/* A piece of them, which are no longer in `farewells` and `notes` then. A topic is not cut. `to` NULL: for all. */
+static struct memo *make_metadata(struct building *b, const struct farewell **farewells, struct notes *notes,
+                                  const struct ctl_broker *to)
 {
     struct update_metadata_request request;
-    int32_t leaving = 0;
-    for (const struct farewell *f = *farewells; f != NULL && leaving < PIECE; f = f->next)
-        leaving++;
-    struct notes piece = notes_take(notes, (size_t)(PIECE - leaving));
+    int32_t leaving = count_leaving(*farewells);
+    struct notes piece = notes_take(notes, notes_until_topic_ends(*notes, (size_t)MAX(PIECE - leaving, 0)));
     update_metadata_request_init(&request);
     ARRAY_MAKE(&b->arena, request.topic_states, leaving + (int32_t)piece.n);
     request.topic_states.len = 0;
@@ -458,7 +495,8 @@ static struct memo *make_metadata(struct building *b, const struct farewell **fa
     request.controller_id = b->c->options.broker_id;
     request.controller_epoch = b->c->epoch;
     request.broker_epoch = EPOCH_MARK;
-    outbox_fill_brokers(b, &request);
+    if (says_who_is_there(to, *notes))
+        outbox_fill_brokers(b, &request);
     return make_memo(b, API_UPDATE_METADATA, update_metadata_versions, &request);
 }
 
@@ -479,14 +517,16 @@ static void send_all_stops(struct building *b, const struct ctl_broker *to)
 }
 
 /* What is for this one alone. */
-static void send_own_metadata(struct building *b, const struct ctl_broker *to)
+static void send_own_metadata(struct building *b, struct ctl_broker *to)
 {
     struct notes all = notes_of(b->c->outbox, to->id, NOTE_METADATA);
     const struct farewell *none = NULL;
-    while (all.n > 0) {
-        struct memo *m = make_metadata(b, &none, &all);
+    while (all.n > 0 || to->greeting == GREETING_ENDS) {
+        struct memo *m = make_metadata(b, &none, &all, to);
         channel_send(to->channel, m, to->registration.epoch);
         memo_unref(m);
+        if (all.n == 0 && to->greeting == GREETING_ENDS)
+            to->greeting = GREETED;
     }
 }
 
@@ -507,7 +547,7 @@ static struct common make_common(struct building *b)
         count++;
     struct common out = {ARENA_ARRAY(&o->arena, struct memo *, count / PIECE + 1), 0};
     for (; any || farewells != NULL || notes.n > 0; any = false)
-        out.v[out.n++] = make_metadata(b, &farewells, &notes);
+        out.v[out.n++] = make_metadata(b, &farewells, &notes, NULL);
     ensure(out.n <= count / PIECE + 1);
     return out;
 }
@@ -528,19 +568,27 @@ void outbox_flush_if_full(struct controller *c)
         outbox_flush(c);
 }
 
+static bool somebody_is_greeted(const struct controller *c)
+{
+    const struct ctl_broker *b = c->brokers;
+    while (b != NULL && b->greeting != GREETING_ENDS)
+        b = b->next;
+    return b != NULL;
+}
+
 void outbox_flush(struct controller *c)
 {
     struct outbox *o = c->outbox;
-    const struct ctl_broker *l;
+    struct ctl_broker *l;
     ensure(loop_is_mine(c->options.loop) && c->active);
-    if (o->notes == NULL && o->farewells == NULL && !o->brokers_changed)
+    if (o->notes == NULL && o->farewells == NULL && !o->brokers_changed && !somebody_is_greeted(c))
         return;
     struct building b = {.c = c};
     sort_notes(o);
     struct common common = make_common(&b);
     LL_FOREACH (c->brokers, l) {
         send_all_orders(&b, l);
-        for (size_t i = 0; i < common.n; i++)
+        for (size_t i = 0; i < common.n && l->greeting == GREETED; i++)
             channel_send(l->channel, common.v[i], l->registration.epoch);
         send_own_metadata(&b, l);
         send_all_stops(&b, l);

@@ -31,7 +31,6 @@ static void replicas_finish(struct controller *c)
 {
     step_fn then = c->then;
     if (work_next(c)) {
-        outbox_flush(c);
         take_piece_offline(c);
         return;
     }

@@ -158,10 +158,13 @@ static void metadata_drop_repeated(struct request *r, struct metadata_request *i
     str_set_deinit(&seen);
 }
 
-/* No controller has told this broker anything yet: that a topic is not in its view does not mean that there is none. */
+/*
+ * No controller has told this broker of everything yet, of which the last is who is there: that a topic is not in its
+ * view does not mean that there is none.
+ */
 static bool knows_nothing(const struct view *v)
 {
-    return v->controller_id < 0;
+    return v->brokers->n == 0;
 }
 
 /* `created`: what came of making it; NULL: nobody tried. */
@@ -222,7 +225,7 @@ static void fill_all(struct request *r, const struct metadata *m, const struct v
 {
     ARRAY_MAKE(r->arena, out->topics, v->topic_count);
     out->topics.len = 0;
-    for (int32_t i = 0; i < v->topic_count && !request_is_spent(r); i++)
+    for (int32_t i = 0; i < v->topic_count && !knows_nothing(v) && !request_is_spent(r); i++)
         if (allowed_to_see(r, ACL_DESCRIBE, ACL_TOPIC, str_of(v->by_name[i]->name)))
             metadata_fill_topic(r, m, v, v->by_name[i], &out->topics.items[out->topics.len++]);
 }

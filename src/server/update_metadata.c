@@ -61,9 +61,12 @@ static void take_endpoints(struct request *r, const struct update_metadata_broke
     }
 }
 
+/* None: they are those that are known. The controller goes on with what it has to say, and names them in the end. */
 static void take_brokers(struct request *r, const struct update_metadata_request *in, struct view_change *change)
 {
     int32_t n = MAX(in->live_brokers.len, 0);
+    if (n == 0)
+        return;
     struct registration *list = ARENA_ARRAY(r->arena, struct registration, MAX(n, 1));
     for (int32_t i = 0; i < n; i++) {
         list[i].id = in->live_brokers.items[i].id;

@@ -73,12 +73,13 @@ def make_broker(zookeeper, tmp_path):
     """Makes brokers that are stopped, and whose logs are looked at, when the test is over."""
     made = []
 
-    def make(kind=Barnabas, data=None, each=None, **properties):
+    def make(kind=Barnabas, data=None, each=None, start=True, **properties):
         broker = kind(zookeeper, tmp_path / (data or "data"), tmp_path / f"broker-{len(made)}.log", properties)
         made.append(broker)
         if each:
             broker.properties.update(each(broker))
-        broker.start()
+        if start:
+            broker.start()
         return broker
 
     yield make

@@ -4,6 +4,7 @@ import itertools
 import json
 import random
 import re
+import struct
 import threading
 
 import pytest
@@ -11,7 +12,8 @@ from confluent_kafka import KafkaError, Producer
 
 from controller_frames import read_leader_and_isr, read_metadata, take_office
 from frames import Frames, Out, i16, i32
-from harness import wait_until
+from harness import accepts, connect, read_frame, wait_until
+from messages import read_response, write_request
 
 TOPIC, PARTITIONS, CONTROLLERS, ORDERS = "raw", 40, 6, 12
 STALE_CONTROLLER_EPOCH = 11
@@ -41,10 +43,10 @@ class Orders(Frames):
         o.array([topic], lambda t: o.text(t).array(partitions, lambda p: self.state(o, p, epoch, leader_epoch).raw("iib", 0, 0, is_new)))
         return self.ask("leader_and_isr", 3, o.raw("i", 0))
 
-    def tell_of(self, epoch, topic, partitions):
+    def tell_of(self, epoch, topic, partitions, brokers=(0,)):
         o = self.head(epoch)
         o.array([topic], lambda t: o.text(t).array(partitions, lambda p: self.state(o, p, epoch, 0).raw("i", 0)))
-        o.array([0], lambda b: o.raw("ii", b, 1).raw("i", self.broker.port).text("127.0.0.1").text("PLAINTEXT").raw("h", 0).text(None))
+        o.array(brokers, lambda b: o.raw("ii", b, 1).raw("i", self.broker.port).text("127.0.0.1").text("PLAINTEXT").raw("h", 0).text(None))
         return self.ask("update_metadata", 5, o)
 
     def stop(self, epoch, delete):
@@ -103,6 +105,40 @@ def test_numbers_that_no_partition_has(broker, zookeeper, topic):
     c.close()
     zookeeper.client.delete("/controller")
     wait_until(broker.is_ready, "the broker, which has seen nothing special")
+
+
+METADATA, LEADER_NOT_AVAILABLE = 3, 5
+
+
+def metadata(broker, *names):
+    """Who is there, and of each topic the error; without names of all topics."""
+    with connect(broker) as s:
+        request = write_request(METADATA, 8, {"Topics": [{"Name": n} for n in names] if names else None, "AllowAutoTopicCreation": True})
+        s.sendall(struct.pack(">i", len(request)) + request)
+        answer = read_response(METADATA, 8, read_frame(s))[1]
+    return [b["NodeId"] for b in answer["Brokers"]], {t["Name"]: t["ErrorCode"] for t in answer["Topics"]}
+
+
+def test_who_has_been_told_of_a_part_does_not_take_it_for_all(make_broker, zookeeper):
+    """A controller names the brokers with the last of what it has to tell one that arrives."""
+    zookeeper.client.ensure_path("/")
+    zookeeper.client.create("/controller_epoch", b"7")
+    zookeeper.client.create("/controller", json.dumps({"version": 1, "brokerid": 99, "timestamp": "0"}).encode(), ephemeral=True)
+    broker = make_broker(start=False)
+    broker.launch()
+    wait_until(lambda: zookeeper.client.exists("/brokers/ids/0") and accepts(broker.port), "the broker to register")
+    c = Orders(broker, 99)
+    assert c.tell_of(7, "t", [0, 1], brokers=[])["error"] == 0
+    assert metadata(broker) == ([], {})
+    assert metadata(broker, "t", "u")[1]["u"] == LEADER_NOT_AVAILABLE  # it may be among those that are still to come
+    assert c.tell_of(7, "v", [0])["error"] == 0
+    assert metadata(broker) == ([0], {"t": 0, "v": 0})
+    assert c.tell_of(7, "w", [0], brokers=[])["error"] == 0  # to one that knows who is there, when it registers anew
+    assert metadata(broker) == ([0], {"t": 0, "v": 0, "w": 0})
+    assert not zookeeper.client.exists("/brokers/topics/u")
+    c.close()
+    zookeeper.client.delete("/controller")
+    wait_until(broker.is_ready, "the broker, which has a controller")
 
 
 @pytest.mark.parametrize("is_new", [True, False], ids=["new", "known to the controller"])

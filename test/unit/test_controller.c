@@ -268,6 +268,113 @@ static void test_a_topic_has_grown_and_the_answer_was_lost(void **state)
     ask_for_two_partitions(f, ERR_NONE, false);
 }
 
+/* ---- Topics are told of whole ---- */
+
+struct expected_topic {
+    const char *name;
+    int32_t partitions;
+};
+
+/* Whoever hears of a topic hears of all of it: the number of its partitions says where a key belongs. */
+static void expect_whole_topics(const struct fixture *f, const struct expected_topic *topics, size_t count)
+{
+    int seen = 0;
+    for (const struct told *t = f->told; t != NULL; t = t->next)
+        for (int32_t i = 0; t->key == API_UPDATE_METADATA && i < t->metadata.topic_states.len; i++)
+            for (size_t k = 0; k < count; k++)
+                if (str_is(t->metadata.topic_states.items[i].topic_name, topics[k].name)) {
+                    assert_int_equal(t->metadata.topic_states.items[i].partition_states.len, topics[k].partitions);
+                    seen++;
+                }
+    assert_true(seen >= (int)count);
+}
+
+static void test_new_topics_are_told_of_whole(void **state)
+{
+    static const struct expected_topic topics[] = {{"a", 990}, {"b", 50}, {"c", 2500}, {"d", 3}};
+    struct fixture *f = *state;
+    take_office(f, 2);
+    for (size_t i = 0; i < ARRAY_LEN(topics); i++)
+        put_topic(f, topics[i].name, topics[i].partitions, 1, 2);
+    controller_changed(f->c, ZNODE_TOPICS);
+    settle(f);
+    expect_whole_topics(f, topics, ARRAY_LEN(topics));
+}
+
+static void put_topics_of_seven(struct fixture *f, int count)
+{
+    char name[16];
+    for (int i = 0; i < count; i++) {
+        snprintf(name, sizeof(name), "t%d", i);
+        put_topic(f, name, 7, 1, 2);
+        for (int k = 0; k < 7; k++)
+            put_state(f, name, k, 1, 2);
+    }
+}
+
+static void expect_sevens(const struct fixture *f)
+{
+    for (const struct told *t = f->told; t != NULL; t = t->next)
+        for (int32_t i = 0; t->key == API_UPDATE_METADATA && i < t->metadata.topic_states.len; i++)
+            assert_int_equal(t->metadata.topic_states.items[i].partition_states.len, 7);
+}
+
+/* Until it has been told of everything, it does not know who is there, so that nobody takes a part for the whole. */
+static void expect_greeting(const struct fixture *f, int32_t broker, int32_t partitions)
+{
+    bool knows = false;
+    for (const struct told *t = f->told; t != NULL; t = t->next) {
+        if (t->broker != broker)
+            continue;
+        if (t->key == API_UPDATE_METADATA)
+            for (int32_t i = 0; !knows && i < t->metadata.topic_states.len; i++)
+                partitions -= t->metadata.topic_states.items[i].partition_states.len;
+        knows |= t->key == API_UPDATE_METADATA && t->metadata.live_brokers.len > 0;
+        assert_int_equal(knows, partitions == 0);
+        assert_true(knows || t->key == API_UPDATE_METADATA);
+    }
+    assert_true(knows);
+}
+
+static void test_a_new_controller_tells_of_whole_topics(void **state)
+{
+    struct fixture *f = *state;
+    put_topics_of_seven(f, 300);
+    take_office(f, 2);
+    assert_true(told_count(f, 2, API_UPDATE_METADATA) > 2);
+    expect_sevens(f);
+    expect_greeting(f, MYSELF, 300 * 7); /* which has just started */
+}
+
+static void test_who_arrives_knows_nothing_before_it_knows_all(void **state)
+{
+    struct fixture *f = *state;
+    put_topics_of_seven(f, 300);
+    take_office(f, 2);
+    told_clear(f);
+    register_broker(f, 3);
+    controller_changed(f->c, ZNODE_BROKER_IDS);
+    settle(f);
+    assert_true(told_count(f, 3, API_UPDATE_METADATA) > 2);
+    expect_greeting(f, 3, 300 * 7);
+    expect_sevens(f);
+    for (const struct told *t = f->told; t != NULL; t = t->next)
+        if (t->broker != 3 && t->key == API_UPDATE_METADATA)
+            assert_int_equal(t->metadata.live_brokers.len, 3);
+}
+
+static void test_who_arrives_where_there_is_no_topic_learns_who_is_there(void **state)
+{
+    struct fixture *f = *state;
+    take_office(f, 2);
+    told_clear(f);
+    register_broker(f, 3);
+    controller_changed(f->c, ZNODE_BROKER_IDS);
+    settle(f);
+    assert_int_equal(told_count(f, 3, API_UPDATE_METADATA), 1);
+    expect_greeting(f, 3, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -280,6 +387,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_what_is_reassigned_does_not_grow, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_reassignment_begins_while_the_topic_is_to_grow, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_topic_has_grown_and_the_answer_was_lost, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_new_topics_are_told_of_whole, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_new_controller_tells_of_whole_topics, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_who_arrives_knows_nothing_before_it_knows_all, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_who_arrives_where_there_is_no_topic_learns_who_is_there, set_up,
+                                        tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
