@@ -5,8 +5,9 @@
  *   start    the assignment is written to the topic's node; replicas that an earlier reassignment had begun to add and
  *            that are not wanted any more are deleted.
  *   begin    while a new replica is not in sync: a new leader epoch tells all of the new ones, which begin to fetch.
- *   end      when all are: one of the new ones leads, the old ones leave the ISR and are deleted, the topic's node
- *            gets the final assignment, and /admin/reassign_partitions loses its entry.
+ *   end      when all are: one of the new ones leads, the old ones leave the ISR; when all have, they are deleted, the
+ *            topic's node gets the final assignment, and /admin/reassign_partitions loses its entry. In this order, as
+ *            nobody may count on what is deleted, and only the topic's node knows what is to be.
  */
 #include <inttypes.h>
 
@@ -196,32 +197,72 @@ static void write_final(struct controller *c)
     ctl_submit(c, b, on_final_written);
 }
 
-static void delete_replica(struct controller *c, struct ctl_partition *p, int32_t broker)
+/* Where replicas could not be taken out, as ZooKeeper has refused it, what they have may still be counted on. */
+static bool are_out_of_isr(const struct ctl_partition *p, struct int_list gone)
 {
-    replica_leaves(c, p, broker);
-    outbox_stop_replica(c, broker, p, true);
+    bool out = !state_must_be_read(p);
+    for (int32_t i = 0; i < gone.n; i++)
+        out &= !int_list_has(p->leadership.isr, gone.v[i]);
+    return out;
 }
 
-/* Where none of the new replicas can lead now, all stays as it is until one can. */
-static void delete_old_replicas(struct controller *c)
+static void delete_replicas(struct controller *c, struct ctl_partition *p, struct int_list gone)
 {
-    struct reassigning *r = c->reassigning;
+    for (int32_t i = 0; i < gone.n && are_out_of_isr(p, gone); i++)
+        outbox_stop_replica(c, gone.v[i], p, true);
+}
+
+static void stop_replicas_of(struct controller *c, struct ctl_partition *p, struct int_list leaving)
+{
+    for (int32_t i = 0; i < leaving.n; i++)
+        replica_leaves(c, p, leaving.v[i]);
+}
+
+/* Where it cannot come to its end now, all stays as it is until it can. */
+static void keep_those_that_end(struct reassigning *r, bool (*ends)(const struct ending *e))
+{
     size_t kept = 0;
     for (size_t i = 0; i < r->ending_count; i++) {
         struct ending *e = &r->ending[i];
-        if (e->partition->outcome != ERR_NONE) {
-            partition_assign(e->partition, e->replicas, e->adding, e->removing);
-            free(e->replicas.v);
-            free(e->adding.v);
-            free(e->removing.v);
+        if (ends(e)) {
+            r->ending[kept++] = *e;
             continue;
         }
-        for (int32_t k = 0; k < e->removing.n; k++)
-            delete_replica(c, e->partition, e->removing.v[k]);
-        r->ending[kept++] = *e;
+        partition_assign(e->partition, e->replicas, e->adding, e->removing);
+        free(e->replicas.v);
+        free(e->adding.v);
+        free(e->removing.v);
     }
     r->ending_count = kept;
-    replicas_offline(c, write_final);
+}
+
+static bool old_ones_are_out(const struct ending *e)
+{
+    return are_out_of_isr(e->partition, e->removing);
+}
+
+static void delete_old_replicas(struct controller *c)
+{
+    struct reassigning *r = c->reassigning;
+    keep_those_that_end(r, old_ones_are_out);
+    for (size_t i = 0; i < r->ending_count; i++)
+        delete_replicas(c, r->ending[i].partition, r->ending[i].removing);
+    outbox_flush(c);
+    write_final(c);
+}
+
+static bool a_new_one_leads(const struct ending *e)
+{
+    return e->partition->outcome == ERR_NONE;
+}
+
+static void take_old_replicas_out(struct controller *c)
+{
+    struct reassigning *r = c->reassigning;
+    keep_those_that_end(r, a_new_one_leads);
+    for (size_t i = 0; i < r->ending_count; i++)
+        stop_replicas_of(c, r->ending[i].partition, r->ending[i].removing);
+    replicas_offline(c, delete_old_replicas);
 }
 
 static void add_ending(struct controller *c, struct ctl_partition *p)
@@ -245,7 +286,7 @@ static void end_arrived(struct controller *c)
     for (size_t i = 0; i < c->reassigning->all.n; i++)
         if (has_arrived(c->reassigning->all.v[i]))
             add_ending(c, c->reassigning->all.v[i]);
-    partitions_online(c, ELECT_REASSIGN, delete_old_replicas);
+    partitions_online(c, ELECT_REASSIGN, take_old_replicas_out);
 }
 
 /* ---- Begin ---- */
@@ -310,16 +351,23 @@ void reassignment_isr_changed(struct controller *c, const struct ctl_partition *
 
 /* ---- Start ---- */
 
+static void delete_unneeded(struct controller *c)
+{
+    struct reassigning *r = c->reassigning;
+    for (size_t i = 0; i < r->all.n; i++)
+        delete_replicas(c, r->all.v[i], r->unneeded[i]);
+    free_unneeded(r);
+    begin_others(c);
+}
+
 static void reassignment_on_started(struct controller *c, struct zk_batch *b)
 {
     struct reassigning *r = c->reassigning;
     log_failed_writes(b);
     zk_batch_free(b);
     for (size_t i = 0; i < r->all.n; i++)
-        for (int32_t k = 0; k < r->unneeded[i].n; k++)
-            delete_replica(c, r->all.v[i], r->unneeded[i].v[k]);
-    free_unneeded(r);
-    replicas_offline(c, begin_others);
+        stop_replicas_of(c, r->all.v[i], r->unneeded[i]);
+    replicas_offline(c, delete_unneeded);
 }
 
 static void add_start(struct reassigning *r, struct ctl_partition *p, struct int_list unneeded)

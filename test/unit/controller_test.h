@@ -73,7 +73,8 @@ struct fixture {
     bool (*until)(struct fixture *f);
     enum kafka_error stop_error; /* of what is to be deleted, on broker `stop_error_of` */
     int32_t stop_error_of;
-    int32_t silent; /* the broker that does not answer */
+    int32_t silent;                                           /* the broker that does not answer */
+    void (*on_told)(struct fixture *f, const struct told *t); /* NULL: nobody looks */
     /* May change what an operation comes to, and the tree, before it is carried out. NULL: nothing to do. */
     enum zk_result (*before)(struct fixture *f, const struct zk_op *op);
 };
@@ -357,6 +358,8 @@ void __wrap_client_send(struct client *k, struct strbuf *frame, struct client_ca
     k->call = call;
     k->answer = told_answer(t, version);
     strbuf_deinit(frame);
+    if (fixture->on_told != NULL)
+        fixture->on_told(fixture, t);
 }
 
 struct client_counts *__wrap_client_counts_new(const struct client_route *route, struct loop *loop,
@@ -390,12 +393,14 @@ static inline void on_turn(struct timer *t)
 {
     struct fixture *f = CONTAINER_OF(t, struct fixture, turn);
     f->quiet++;
-    if (f->queued > 0) {
+    if (answer_one_broker(f)) { /* what is sent arrives before ZooKeeper has done anything else */
+        f->quiet = 0;
+    } else if (f->queued > 0) {
         struct zk_batch *b = f->queue[0];
         memmove(f->queue, f->queue + 1, --f->queued * sizeof(*f->queue));
         zk_fake_answer(f, b);
         f->quiet = 0;
-    } else if (answer_one_broker(f) || f->c->running != NULL || f->c->queue != NULL) {
+    } else if (f->c->running != NULL || f->c->queue != NULL) {
         f->quiet = 0;
     }
     if (f->until != NULL ? f->until(f) : f->quiet >= QUIET_TURNS)
@@ -507,6 +512,27 @@ static inline void register_broker(struct fixture *f, int32_t id)
     struct registration r = {.id = id, .endpoints = &e, .endpoint_count = 1};
     znode_remove(f, broker_path(path, id));
     znode_put(f, path, registration_encode(&a, &r, 0));
+    arena_deinit(&a);
+}
+
+/* Each partition moves from one broker to the other, and both are in sync. */
+static inline void put_moving_topic(struct fixture *f, const char *name, int32_t partitions, int32_t from, int32_t to)
+{
+    struct arena a = {0};
+    char path[ZNODE_PATH_ROOM];
+    int32_t ids[] = {to, from}, isr[] = {from, to};
+    struct topic_znode z = {.id = uuid_random(), .partition_count = partitions};
+    struct partition_znode p = {.leader = from, .isr = {isr, 2}};
+    z.replicas = ARENA_ARRAY(&a, struct int_list, partitions);
+    z.adding = ARENA_ARRAY(&a, struct int_list, partitions);
+    z.removing = ARENA_ARRAY(&a, struct int_list, partitions);
+    for (int32_t i = 0; i < partitions; i++) {
+        z.replicas[i] = (struct int_list){ids, 2};
+        z.adding[i] = (struct int_list){ids, 1};
+        z.removing[i] = (struct int_list){isr, 1};
+        znode_put(f, state_path(path, name, i), partition_encode(&a, &p));
+    }
+    znode_put(f, topic_path(path, name), topic_encode(&a, &z));
     arena_deinit(&a);
 }
 

@@ -375,6 +375,67 @@ static void test_who_arrives_where_there_is_no_topic_learns_who_is_there(void **
     expect_greeting(f, 3, 0);
 }
 
+/* ---- Reassignment ---- */
+
+static int deleted_replicas, deleted_too_soon;
+
+static bool znode_says(const struct fixture *f, const char *path, const char *what)
+{
+    const struct znode *n = znode(f, path);
+    return n != NULL && memmem(n->data.p, n->data.len, what, strlen(what)) != NULL;
+}
+
+/* Its records are not counted on any more, and the topic's node still says what is to be done. */
+static void note_deletions(struct fixture *f, const struct told *t)
+{
+    char path[ZNODE_PATH_ROOM];
+    for (int32_t i = 0; t->key == API_STOP_REPLICA && i < t->stops.topic_states.len; i++) {
+        const struct stop_replica_topic_state *topic = &t->stops.topic_states.items[i];
+        for (int32_t k = 0; k < topic->partition_states.len; k++) {
+            const struct stop_replica_partition_state *p = &topic->partition_states.items[k];
+            if (!p->delete_partition)
+                continue;
+            deleted_too_soon += !znode_says(f, state_path(path, "t", p->partition_index), "\"isr\":[2]");
+            deleted_too_soon += !znode_says(f, ZNODE_TOPICS "/t", "\"0\":[2,1]");
+            deleted_replicas++;
+        }
+    }
+}
+
+static void test_logs_are_deleted_when_all_isrs_are_without_them(void **state)
+{
+    enum { MANY = 4500 };
+    struct fixture *f = *state;
+    put_moving_topic(f, "t", MANY, 1, 2);
+    f->on_told = note_deletions;
+    deleted_replicas = deleted_too_soon = 0;
+    take_office(f, 2);
+    assert_int_equal(deleted_too_soon, 0);
+    assert_int_equal(deleted_replicas, MANY);
+    assert_true(znode_says(f, ZNODE_TOPICS "/t", "\"0\":[2]"));
+}
+
+static enum zk_result keep_state_of_first(struct fixture *f UNUSED, const struct zk_op *op)
+{
+    return op->kind == ZK_SET && strstr(op->path, "/partitions/0/state") != NULL &&
+                   memmem(op->data.p, (size_t)op->data.len, "\"isr\":[2]", 9) != NULL
+               ? ZK_FAILED
+               : ZK_OK;
+}
+
+static void test_a_log_is_kept_that_is_still_in_the_isr(void **state)
+{
+    struct fixture *f = *state;
+    put_moving_topic(f, "t", 1, 1, 2);
+    f->before = keep_state_of_first;
+    f->on_told = note_deletions;
+    deleted_replicas = deleted_too_soon = 0;
+    take_office(f, 2);
+    assert_int_equal(deleted_replicas, 0);
+    assert_true(znode_says(f, ZNODE_TOPICS "/t", "\"0\":[2,1]"));
+    assert_true(context_partition(f->c, str_of("t"), 0)->reassigning);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -392,6 +453,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_who_arrives_knows_nothing_before_it_knows_all, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_who_arrives_where_there_is_no_topic_learns_who_is_there, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(test_logs_are_deleted_when_all_isrs_are_without_them, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_log_is_kept_that_is_still_in_the_isr, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
