@@ -45,7 +45,8 @@ static void elect_after_failure(struct controller *c)
 /* Others lead what it has led, before it leaves the ISRs. */
 static void broker_failed(struct controller *c, struct event *e)
 {
-    if (context_broker(c, e->number) == NULL) {
+    const struct ctl_broker *b = context_broker(c, e->number);
+    if (b == NULL || b->registration.epoch != e->epoch) { /* it was seen before, and the broker may be back */
         event_done(c);
         return;
     }
@@ -55,17 +56,18 @@ static void broker_failed(struct controller *c, struct event *e)
     ctl_walk(c, forget_broker, elect_after_failure);
 }
 
-static void post_failure(struct controller *c, int32_t id)
+static void post_failure(struct controller *c, const struct ctl_broker *b)
 {
     struct event *e = event_new("BrokerFailure", broker_failed);
-    e->number = id;
+    e->number = b->id;
+    e->epoch = b->registration.epoch;
     event_add(c, e);
 }
 
 /* It went and came back before anybody looked. */
-static void post_bounced(struct controller *c, int32_t id)
+static void post_bounced(struct controller *c, const struct ctl_broker *b)
 {
-    post_failure(c, id);
+    post_failure(c, b);
     event_post(c, "BrokerChange", brokers_changed);
 }
 
@@ -89,6 +91,7 @@ static void all_have_arrived(struct controller *c)
 {
     for (struct ctl_broker *b = c->brokers; b != NULL; b = b->next)
         b->arriving = false;
+    deletions_may_go_on(c, WAITS_FOR_BROKER);
     reassignments_go_on(c, resume_deletions);
 }
 
@@ -189,7 +192,7 @@ static void on_arrivals(struct controller *c, struct zk_batch *b)
         if (old == NULL)
             broker_arrived(c, &r);
         else if (old->registration.epoch < r.epoch)
-            post_bounced(c, id);
+            post_bounced(c, old);
     }
     zk_batch_free(b);
     if (!any) { /* somebody has gone */
@@ -218,7 +221,7 @@ static void on_brokers(struct controller *c, struct zk_batch *b)
     struct ctl_broker *known;
     LL_FOREACH (c->brokers, known)
         if (list->result == ZK_OK && !is_listed(list, known->id))
-            post_failure(c, known->id);
+            post_failure(c, known);
     for (int32_t i = 0; list->result == ZK_OK && i < list->child_count; i++) {
         int32_t id;
         if (broker_id_parse(list->children[i], &id))
@@ -245,7 +248,7 @@ static void on_modified(struct controller *c, struct zk_batch *b)
     if (read->result == ZK_OK && registration_decode(&b->arena, c->running->number, read->value, &r)) {
         r.epoch = read->stat.czxid;
         if (old != NULL && old->registration.epoch < r.epoch) {
-            post_bounced(c, r.id);
+            post_bounced(c, old);
         } else if (old != NULL) {
             context_add_broker(c, &r);
             outbox_brokers_only(c);

@@ -103,6 +103,8 @@ static bool take_deleted(struct channel *ch, const struct str_set *deletions, en
     *state = whole == ERR_NONE && e->error_code == ERR_NONE ? REPLICA_DELETED : REPLICA_INELIGIBLE;
     if (e->error_code == ERR_KAFKA_STORAGE_ERROR)
         replica_reported(c, p, ch->broker, ERR_KAFKA_STORAGE_ERROR);
+    else if (*state == REPLICA_INELIGIBLE)
+        deletion_failed(c, t);
     return true;
 }
 

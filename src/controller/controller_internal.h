@@ -38,6 +38,9 @@ struct ctl_partition {
     enum kafka_error outcome;                   /* of its last election */
 };
 
+/* What a deletion waits for that cannot go on now: nobody is told of it again before. */
+enum deletion_wait { WAITS_FOR_NOTHING, WAITS_FOR_BROKER, WAITS_A_MOMENT };
+
 struct ctl_topic {
     char *name;
     struct uuid id;
@@ -46,6 +49,7 @@ struct ctl_topic {
     size_t room;
     bool deleting;                 /* and among those of the controller that are */
     bool starting;                 /* its deletion, by the step under way */
+    enum deletion_wait waits;      /* its deletion */
     bool listed;                   /* by the step under way */
     bool to_write;                 /* its node, by the step under way */
     bool to_read;                  /* its settings, by the election under way */
@@ -119,6 +123,7 @@ struct event {
     void (*dropped)(struct controller *c, struct event *e);
     struct controller_call *call; /* of a request */
     int32_t number;               /* a broker id, where one is meant */
+    int64_t epoch;                /* of that broker's registration that has ended */
     char *text;                   /* a topic, where one is meant; freed with the event */
     int64_t posted_us;            /* when it was added to the queue */
     bool gathers;                 /* what brokers are to be told of may wait for the next one of its kind */
@@ -172,6 +177,9 @@ struct controller {
     struct zk_batch *entities, *ids; /* failover: brokers and topics that were read, and ids of topics without one */
     const struct zk_op *entity;      /* of them: what is taken next */
     struct reassigning *reassigning;
+    struct deleted_topic *deleted; /* whose nodes are being deleted; in the arena of `markers` */
+    struct zk_batch *markers;      /* the orders to delete them, which go when all else has gone */
+    struct timer deletion_retry;
     struct outbox *outbox;
 };
 
@@ -319,6 +327,14 @@ void deletions_changed(struct controller *c, struct event *e);
 void deletion_replica_done(struct controller *c, struct event *e);
 /* Goes on with every deletion that can; then `then`. */
 void deletions_resume(struct controller *c, step_fn then);
+/* Those that wait for it are no longer held up, as far as is known. */
+void deletions_may_go_on(struct controller *c, enum deletion_wait wait);
+/* Of a live broker, which is asked again after a pause. */
+void deletion_failed(struct controller *c, struct ctl_topic *t);
+/* Takes the list of topics that are to be deleted; of those that are not there, or may not be, it is cleared. */
+void deletions_take_list(struct controller *c, const struct zk_op *list);
+void deletions_init(struct controller *c);
+void deletions_drop(struct controller *c); /* what is under way */
 void isr_changed(struct controller *c, struct event *e);
 void log_dirs_changed(struct controller *c, struct event *e);
 /* Writes an id for the topic into its node, if it has none: adds to `b`. */

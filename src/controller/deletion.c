@@ -6,7 +6,10 @@
  *           first to stop it, then to delete it. One that is not there is INELIGIBLE, and waits for its broker or
  *           directory.
  *   done    each answer makes a replica DELETED, or INELIGIBLE.
- *   end     all are DELETED: the topic's nodes go, its settings, and last the order to delete it.
+ *   end     all are DELETED: the topic's nodes go, its settings, and when all have gone the order to delete it.
+ *
+ * A topic whose replicas cannot all be deleted now waits: for a broker that arrives, or a moment where a live one has
+ * answered with an error. Meanwhile the deletions of others do not look at it.
  *
  * A topic that is being reassigned waits for the end of that. A controller that takes office in the middle begins
  * again from what ZooKeeper has.
@@ -79,10 +82,12 @@ static void start_deletion(struct controller *c, struct ctl_topic *t)
     ensure(t->deleting && !t->starting);
     mark_dead_replicas(c, t);
     take_partitions_away(c, t);
-    if (any_replica_is(t, REPLICA_INELIGIBLE))
+    if (any_replica_is(t, REPLICA_INELIGIBLE)) {
         log_info("Deletion of topic %s waits for brokers that are down, or whose log directories are", t->name);
-    else
+        t->waits = WAITS_FOR_BROKER;
+    } else {
         log_info("Deleting topic %s", t->name);
+    }
     stop_replicas(c, t, false);
     t->starting = true;
 }
@@ -93,8 +98,8 @@ static void start_deletions(struct controller *c)
     struct ctl_topic *t;
     bool any = false;
     DL_FOREACH (c->deleting, t) {
-        if (any_replica_is(t, REPLICA_DELETION_STARTED) || all_replicas_are(t, REPLICA_DELETED) ||
-            topic_is_reassigning(t))
+        if (t->waits != WAITS_FOR_NOTHING || any_replica_is(t, REPLICA_DELETION_STARTED) ||
+            all_replicas_are(t, REPLICA_DELETED) || topic_is_reassigning(t))
             continue;
         start_deletion(c, t);
         any = true;
@@ -110,12 +115,45 @@ static void start_deletions(struct controller *c)
 
 /* ---- The nodes ---- */
 
+struct deleted_topic {
+    const char *name;
+    bool remains; /* something of it */
+    struct deleted_topic *next;
+};
+
 static void delete_all_nodes(struct controller *c);
 
-static void on_nodes_deleted(struct controller *c, struct zk_batch *b)
+static void on_markers_deleted(struct controller *c, struct zk_batch *b)
 {
     zk_batch_free(b);
     delete_all_nodes(c);
+}
+
+/* What remains is deleted by the next controller, which finds the order. */
+static void delete_markers(struct controller *c)
+{
+    struct zk_batch *b = c->markers;
+    char path[ZNODE_PATH_ROOM];
+    for (const struct deleted_topic *d = c->deleted; d != NULL; d = d->next) {
+        if (d->remains)
+            log_error("Cannot delete all znodes of topic %s", d->name);
+        else
+            ctl_fence(c, zk_delete(b, delete_topic_path(path, d->name), ZK_ANY_VERSION));
+    }
+    c->markers = NULL;
+    c->deleted = NULL;
+    ctl_submit(c, b, on_markers_deleted);
+}
+
+static void on_nodes_deleted(struct controller *c, struct zk_batch *b)
+{
+    const struct zk_op *op;
+    ZK_OWNED_FOREACH (b, op) {
+        struct deleted_topic *d = op->owner;
+        d->remains |= op->result != ZK_OK && op->result != ZK_NO_NODE;
+    }
+    zk_batch_free(b);
+    delete_markers(c);
 }
 
 /* What was not deleted together, as something of it had gone before, goes one by one. */
@@ -126,26 +164,39 @@ static void on_nodes_deleted_together(struct controller *c, struct zk_batch *b)
     for (struct zk_op *op = b->first; op != NULL; begins = !op->with_next, op = op->next) {
         if (begins)
             done = zk_is_done(op);
-        if (!done)
-            ctl_fence(c, zk_delete(rest, op->path, ZK_ANY_VERSION));
+        if (done)
+            continue;
+        struct zk_op *again = zk_delete(rest, op->path, ZK_ANY_VERSION);
+        again->owner = op->owner;
+        ctl_fence(c, again);
     }
     zk_batch_free(b);
     ctl_submit(c, rest, on_nodes_deleted);
 }
 
+static void delete_node(struct controller *c, struct zk_batch *b, struct ctl_multi *m, const char *path,
+                        struct deleted_topic *d)
+{
+    struct zk_op *op = zk_delete(b, path, ZK_ANY_VERSION);
+    op->owner = d;
+    ctl_together(c, m, op);
+}
+
 static void delete_nodes(struct controller *c, struct zk_batch *b, struct ctl_multi *m, const struct ctl_topic *t)
 {
     char path[ZNODE_PATH_ROOM];
+    struct deleted_topic *d = ARENA_NEW(&c->markers->arena, struct deleted_topic);
     ensure(t->deleting);
+    *d = (struct deleted_topic){arena_cstr(&c->markers->arena, str_of(t->name)), false, c->deleted};
+    c->deleted = d;
     for (int32_t i = 0; i < t->count; i++) {
         int32_t index = t->partitions[i]->index;
-        ctl_together(c, m, zk_delete(b, state_path(path, t->name, index), ZK_ANY_VERSION));
-        ctl_together(c, m, zk_delete(b, partition_path(path, t->name, index), ZK_ANY_VERSION));
+        delete_node(c, b, m, state_path(path, t->name, index), d);
+        delete_node(c, b, m, partition_path(path, t->name, index), d);
     }
-    ctl_together(c, m, zk_delete(b, partitions_path(path, t->name), ZK_ANY_VERSION));
-    ctl_together(c, m, zk_delete(b, topic_path(path, t->name), ZK_ANY_VERSION));
-    ctl_together(c, m, zk_delete(b, config_path(path, "topics", t->name), ZK_ANY_VERSION));
-    ctl_together(c, m, zk_delete(b, delete_topic_path(path, t->name), ZK_ANY_VERSION));
+    delete_node(c, b, m, partitions_path(path, t->name), d);
+    delete_node(c, b, m, topic_path(path, t->name), d);
+    delete_node(c, b, m, config_path(path, "topics", t->name), d);
     log_info("Topic %s is deleted", t->name);
 }
 
@@ -155,10 +206,12 @@ static struct zk_batch *end_deletions(struct controller *c)
     struct zk_batch *b = ctl_batch();
     struct ctl_multi m = {0};
     struct ctl_topic *t, *tmp;
+    ensure(c->markers == NULL && c->deleted == NULL);
+    c->markers = ctl_batch();
     DL_FOREACH_SAFE (c->deleting, t, tmp) {
         if (b->count >= PIECE)
             break;
-        if (!all_replicas_are(t, REPLICA_DELETED))
+        if (t->waits != WAITS_FOR_NOTHING || !all_replicas_are(t, REPLICA_DELETED))
             continue;
         if (b->count == 0)
             outbox_flush(c); /* what it holds of their partitions */
@@ -178,6 +231,7 @@ static void delete_all_nodes(struct controller *c)
     }
     step_fn then = c->then;
     zk_batch_free(b);
+    deletions_drop(c);
     c->then = NULL;
     then(c);
 }
@@ -190,12 +244,51 @@ void deletions_resume(struct controller *c, step_fn then)
     delete_all_nodes(c);
 }
 
+void deletions_drop(struct controller *c)
+{
+    zk_batch_free(c->markers);
+    c->markers = NULL;
+    c->deleted = NULL;
+}
+
+/* ---- Waiting ---- */
+
+void deletions_may_go_on(struct controller *c, enum deletion_wait wait)
+{
+    struct ctl_topic *t;
+    DL_FOREACH (c->deleting, t)
+        if (t->waits == wait)
+            t->waits = WAITS_FOR_NOTHING;
+}
+
+static void deletions_retried(struct controller *c, struct event *e UNUSED)
+{
+    deletions_may_go_on(c, WAITS_A_MOMENT);
+    deletions_resume(c, event_done_step);
+}
+
+static void on_deletion_retry(struct timer *t)
+{
+    event_post(CONTAINER_OF(t, struct controller, deletion_retry), "TopicDeletionRetry", deletions_retried);
+}
+
+void deletion_failed(struct controller *c, struct ctl_topic *t)
+{
+    enum { RETRY_MS = 1000 };
+    t->waits = WAITS_A_MOMENT;
+    if (!timer_is_running(&c->deletion_retry))
+        timer_start(&c->deletion_retry, RETRY_MS);
+}
+
+void deletions_init(struct controller *c)
+{
+    timer_init(&c->deletion_retry, c->options.loop, on_deletion_retry);
+}
+
 /* ---- Events ---- */
 
-/* Requests for topics that do not exist, or when deletion is switched off, are taken out. */
-static void on_deletion_list(struct controller *c, struct zk_batch *b)
+void deletions_take_list(struct controller *c, const struct zk_op *list)
 {
-    struct zk_op *list = b->first;
     struct zk_batch *refuse = ctl_batch();
     bool enabled = c->options.config->delete_topic_enable;
     for (int32_t i = 0; list->result == ZK_OK && i < list->child_count; i++) {
@@ -205,13 +298,18 @@ static void on_deletion_list(struct controller *c, struct zk_batch *b)
         else
             ctl_fence(c, zk_delete(refuse, zk_child_path(refuse, list, i), ZK_ANY_VERSION));
     }
-    zk_batch_free(b);
     if (refuse->count > 0) {
         refuse->done = zk_batch_free;
         zk_submit(c->options.zk, refuse);
     } else {
         zk_batch_free(refuse);
     }
+}
+
+static void on_deletion_list(struct controller *c, struct zk_batch *b)
+{
+    deletions_take_list(c, b->first);
+    zk_batch_free(b);
     deletions_resume(c, event_done_step);
 }
 

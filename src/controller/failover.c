@@ -238,12 +238,7 @@ static void on_entities(struct controller *c, struct zk_batch *b)
 
 static void failover_on_all_topics(struct controller *c)
 {
-    const struct zk_op *deletions = zk_find(c->loading, ZK_CHILDREN, ZNODE_DELETE_TOPICS);
-    for (int32_t i = 0; deletions->result == ZK_OK && i < deletions->child_count; i++) {
-        struct ctl_topic *t = context_topic(c, deletions->children[i]);
-        if (t != NULL && c->options.config->delete_topic_enable)
-            context_set_deleting(c, t);
-    }
+    deletions_take_list(c, zk_find(c->loading, ZK_CHILDREN, ZNODE_DELETE_TOPICS));
     zk_batch_free(c->loading);
     c->loading = NULL;
     c->walk = (struct partition_walk){0};
@@ -320,8 +315,9 @@ void failover_start(struct controller *c)
     context_clear(c);
     zk_get(b, ZNODE_FEATURE, false);
     zk_children(b, ZNODE_BROKER_IDS, true);
+    zk_children(b, ZNODE_DELETE_TOPICS,
+                true); /* before the topics: none that is made meanwhile seems not to be there */
     zk_children(b, ZNODE_TOPICS, true);
-    zk_children(b, ZNODE_DELETE_TOPICS, true);
     zk_children(b, ZNODE_ISR_CHANGES, true);
     zk_children(b, ZNODE_LOG_DIR_EVENTS, true);
     zk_exists(b, ZNODE_REASSIGN, true);

@@ -20,6 +20,8 @@ static void stop_being_active(struct controller *c)
     c->active = false;
     c->generation++;
     timer_stop(&c->rebalance);
+    timer_stop(&c->deletion_retry);
+    deletions_drop(c);
     partition_set_clear(&c->work);
     partition_set_clear(&c->later);
     zk_batch_free(c->loading);
@@ -196,6 +198,7 @@ struct controller *controller_new(const struct controller_options *options)
     c->active_id = -1;
     c->outbox = outbox_new();
     events_init(c);
+    deletions_init(c);
     controller_metrics_new(c);
     return c;
 }

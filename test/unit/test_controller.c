@@ -436,6 +436,166 @@ static void test_a_log_is_kept_that_is_still_in_the_isr(void **state)
     assert_true(context_partition(f->c, str_of("t"), 0)->reassigning);
 }
 
+/* ---- Deletion ---- */
+
+static int set_up_without_deletion(void **state)
+{
+    return set_up_with(state, "delete.topic.enable=false");
+}
+
+static void test_a_marker_without_a_topic_goes_with_the_next_controller(void **state)
+{
+    struct fixture *f = *state;
+    put_text(f, ZNODE_DELETE_TOPICS "/gone", "");
+    take_office(f, 2);
+    assert_false(is_there(f, ZNODE_DELETE_TOPICS "/gone"));
+    make_topic(f, "gone", 1, 1, 2); /* another of that name */
+    assert_false(context_topic(f->c, str_of("gone"))->deleting);
+}
+
+static void test_markers_go_where_nothing_may_be_deleted(void **state)
+{
+    struct fixture *f = *state;
+    put_topic(f, "t", 1, 1, 2);
+    put_state(f, "t", 0, 1, 2);
+    put_text(f, ZNODE_DELETE_TOPICS "/t", "");
+    take_office(f, 2);
+    assert_false(is_there(f, ZNODE_DELETE_TOPICS "/t"));
+    assert_true(is_there(f, ZNODE_TOPICS "/t"));
+}
+
+static void test_a_topic_goes_with_all_it_has(void **state)
+{
+    struct fixture *f = *state;
+    take_office(f, 2);
+    make_topic(f, "t", 70, 1, 2);
+    make_topic(f, "u", 3, 1, 2);
+    put_text(f, ZNODE_CONFIG_TOPICS "/t", "{}");
+    znode_remove(f, ZNODE_TOPICS "/t/partitions/3/state"); /* by somebody else */
+    delete_topic(f, "t");
+    delete_topic(f, "u");
+    settle(f);
+    for (const struct znode *n = f->tree; n != NULL; n = n->hh.next) {
+        assert_null(strstr(n->path, "/t"
+                                    "/"));
+        assert_null(strstr(n->path, ZNODE_DELETE_TOPICS "/"));
+    }
+    assert_false(is_there(f, ZNODE_TOPICS "/t"));
+    assert_false(is_there(f, ZNODE_CONFIG_TOPICS "/t"));
+}
+
+static int markers_gone_before;
+
+/* What is deleted in the first transaction fails, as the server is ill; and it is seen whether the marker goes. */
+static enum zk_result refuse_first_partition(struct fixture *f, const struct zk_op *op)
+{
+    if (op->kind == ZK_DELETE && strcmp(op->path, ZNODE_TOPICS "/t/partitions/0/state") == 0)
+        return ZK_FAILED;
+    if (op->kind == ZK_DELETE && strcmp(op->path, ZNODE_DELETE_TOPICS "/t") == 0)
+        markers_gone_before += is_there(f, ZNODE_TOPICS "/t");
+    return ZK_OK;
+}
+
+static void test_the_marker_goes_last(void **state)
+{
+    struct fixture *f = *state;
+    take_office(f, 2);
+    make_topic(f, "t", ZK_MOST_TOGETHER, 1, 2); /* so that its nodes need several transactions */
+    f->before = refuse_first_partition;
+    markers_gone_before = 0;
+    delete_topic(f, "t");
+    settle(f);
+    assert_int_equal(markers_gone_before, 0);
+    assert_true(is_there(f, ZNODE_DELETE_TOPICS "/t"));
+    assert_true(is_there(f, ZNODE_TOPICS "/t"));
+}
+
+static int told_farewells(const struct fixture *f, int32_t broker, const char *name)
+{
+    int n = 0;
+    for (const struct told *t = f->told; t != NULL; t = t->next)
+        for (int32_t i = 0; t->broker == broker && t->key == API_UPDATE_METADATA && i < t->metadata.topic_states.len;
+             i++)
+            if (str_is(t->metadata.topic_states.items[i].topic_name, name))
+                n += t->metadata.topic_states.items[i].partition_states.items[0].leader == -2;
+    return n;
+}
+
+static void test_a_deletion_that_waits_is_told_of_once(void **state)
+{
+    struct fixture *f = *state;
+    take_office(f, 3);
+    make_topic(f, "waits", 1, 1, 3);
+    make_topic(f, "t", 1, 1, 2);
+    make_topic(f, "u", 1, 1, 2);
+    znode_remove(f, ZNODE_BROKER_IDS "/3");
+    controller_changed(f->c, ZNODE_BROKER_IDS);
+    settle(f);
+    told_clear(f);
+    delete_topic(f, "waits");
+    settle(f);
+    delete_topic(f, "t");
+    settle(f);
+    delete_topic(f, "u");
+    settle(f);
+    assert_int_equal(told_farewells(f, 2, "waits"), 1);
+    assert_false(is_there(f, ZNODE_TOPICS "/t"));
+    assert_false(is_there(f, ZNODE_TOPICS "/u"));
+    assert_true(is_there(f, ZNODE_TOPICS "/waits"));
+    register_broker(f, 3);
+    controller_changed(f->c, ZNODE_BROKER_IDS);
+    settle(f);
+    assert_false(is_there(f, ZNODE_TOPICS "/waits"));
+}
+
+static int deletions_asked(const struct fixture *f, int32_t broker)
+{
+    int n = 0;
+    for (const struct told *t = f->told; t != NULL; t = t->next)
+        if (t->broker == broker && t->key == API_STOP_REPLICA)
+            n += t->stops.topic_states.items[0].partition_states.items[0].delete_partition;
+    return n;
+}
+
+static bool topic_has_gone(struct fixture *f)
+{
+    return !is_there(f, ZNODE_TOPICS "/t");
+}
+
+static void test_a_replica_that_cannot_be_deleted_is_tried_after_a_pause(void **state)
+{
+    struct fixture *f = *state;
+    take_office(f, 2);
+    make_topic(f, "t", 1, 1, 2);
+    f->stop_error = ERR_UNKNOWN_SERVER_ERROR;
+    f->stop_error_of = 2;
+    f->batches = 0;
+    delete_topic(f, "t");
+    run_until(f, too_many_batches);
+    assert_true(f->batches < 1000);
+    assert_int_equal(deletions_asked(f, 2), 1);
+    f->stop_error_of = -1;
+    run_until(f, topic_has_gone);
+    assert_int_equal(deletions_asked(f, 2), 2);
+    assert_int_equal(deletions_asked(f, 1), 1);
+}
+
+/* ---- Brokers ---- */
+
+static void test_who_has_bounced_fails_once(void **state)
+{
+    struct fixture *f = *state;
+    take_office(f, 2);
+    make_topic(f, "t", 1, 2, 2);
+    const struct ctl_partition *p = context_partition(f->c, str_of("t"), 0);
+    register_broker(f, 2);
+    controller_changed(f->c, ZNODE_BROKER_IDS);
+    controller_changed(f->c, ZNODE_BROKER_IDS "/2");
+    settle(f);
+    assert_int_equal(p->leadership.leader, 2);
+    assert_int_equal(p->leadership.leader_epoch, 2); /* once without a leader, once with one again */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -455,6 +615,15 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_logs_are_deleted_when_all_isrs_are_without_them, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_log_is_kept_that_is_still_in_the_isr, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_marker_without_a_topic_goes_with_the_next_controller, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_markers_go_where_nothing_may_be_deleted, set_up_without_deletion,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_a_topic_goes_with_all_it_has, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_the_marker_goes_last, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_deletion_that_waits_is_told_of_once, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_replica_that_cannot_be_deleted_is_tried_after_a_pause, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_who_has_bounced_fails_once, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
