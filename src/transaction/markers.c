@@ -240,21 +240,27 @@ static void markers_on_retry(struct timer *timer)
 
 /* ---- Requests ---- */
 
+/* How many of the sorted partitions from `i` on are of the same topic. */
+static size_t markers_same_topic(const struct marker_order *o, size_t i)
+{
+    size_t same = 1;
+    while (i + same < o->count && strcmp(o->partitions[i + same].topic, o->partitions[i].topic) == 0)
+        same++;
+    return same;
+}
+
 static void markers_fill_topics(const struct marker_order *o, struct arena *a,
                                 struct write_txn_markers_writable_txn_marker *m)
 {
-    struct write_txn_markers_writable_txn_marker_topic *topic = NULL;
     ARRAY_MAKE(a, m->topics, (int32_t)o->count);
     m->topics.len = 0;
-    for (size_t i = 0; i < o->count; i++) {
-        const struct topic_key *id = &o->partitions[i];
-        if (topic == NULL || !str_is(topic->name, id->topic)) {
-            topic = &m->topics.items[m->topics.len++];
-            topic->name = str_of(id->topic);
-            ARRAY_MAKE(a, topic->partition_indexes, (int32_t)(o->count - i));
-            topic->partition_indexes.len = 0;
-        }
-        topic->partition_indexes.items[topic->partition_indexes.len++] = id->index;
+    for (size_t i = 0; i < o->count;) {
+        struct write_txn_markers_writable_txn_marker_topic *topic = &m->topics.items[m->topics.len++];
+        size_t same = markers_same_topic(o, i);
+        topic->name = str_of(o->partitions[i].topic);
+        ARRAY_MAKE(a, topic->partition_indexes, (int32_t)same);
+        for (size_t k = 0; k < same; k++)
+            topic->partition_indexes.items[k] = o->partitions[i++].index;
     }
 }
 
@@ -285,50 +291,66 @@ static void markers_fill_request(struct marker_peer *p)
     }
 }
 
-static int by_producer(const void *a, const void *b)
+/* What a response says of a partition. */
+struct marker_result {
+    int64_t producer_id;
+    struct str topic;
+    int32_t index;
+    enum kafka_error error;
+};
+
+struct marker_results { /* sorted, so that each is found at once */
+    struct marker_result *v;
+    size_t n;
+};
+
+static int markers_compare_results(const struct marker_result *x, const struct marker_result *y)
 {
-    const struct write_txn_markers_writable_txn_marker_result *x = a, *y = b;
-    return (x->producer_id > y->producer_id) - (x->producer_id < y->producer_id);
+    int order = (x->producer_id > y->producer_id) - (x->producer_id < y->producer_id);
+    if (order == 0)
+        order = str_cmp(x->topic, y->topic);
+    return order != 0 ? order : (x->index > y->index) - (x->index < y->index);
 }
 
-/* The first result of that producer, in a sorted response. */
-static int32_t first_result(const struct write_txn_markers_response *r, int64_t producer_id)
+static int markers_by_result(const void *a, const void *b)
 {
-    int32_t lo = 0, hi = r->markers.len;
-    while (lo < hi) {
-        int32_t mid = lo + (hi - lo) / 2;
-        if (r->markers.items[mid].producer_id < producer_id)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return lo;
+    return markers_compare_results(a, b);
 }
 
-static enum kafka_error markers_result_of(const struct write_txn_markers_writable_txn_marker_result *m,
-                                          const struct topic_key *id)
+static void markers_add_results(const struct write_txn_markers_writable_txn_marker_result *m,
+                                struct marker_results *out)
 {
     for (int32_t t = 0; t < m->topics.len; t++) {
         const struct write_txn_markers_writable_txn_marker_topic_result *topic = &m->topics.items[t];
-        for (int32_t k = 0; str_is(topic->name, id->topic) && k < topic->partitions.len; k++)
-            if (topic->partitions.items[k].partition_index == id->index)
-                return (enum kafka_error)topic->partitions.items[k].error_code;
+        for (int32_t k = 0; k < topic->partitions.len; k++)
+            out->v[out->n++] =
+                (struct marker_result){m->producer_id, topic->name, topic->partitions.items[k].partition_index,
+                                       (enum kafka_error)topic->partitions.items[k].error_code};
     }
-    return ERR_NETWORK_EXCEPTION;
+}
+
+static struct marker_results markers_sort_results(const struct write_txn_markers_response *r, struct arena *a)
+{
+    struct marker_results out = {0};
+    size_t n = 0;
+    for (int32_t m = 0; m < r->markers.len; m++)
+        for (int32_t t = 0; t < r->markers.items[m].topics.len; t++)
+            n += (size_t)MAX(r->markers.items[m].topics.items[t].partitions.len, 0);
+    out.v = ARENA_ARRAY(a, struct marker_result, MAX(n, (size_t)1));
+    for (int32_t m = 0; m < r->markers.len; m++)
+        markers_add_results(&r->markers.items[m], &out);
+    ensure(out.n == n);
+    qsort(out.v, out.n, sizeof(*out.v), markers_by_result);
+    return out;
 }
 
 /* What the response says of it; a leader that says nothing is asked again. */
-static enum kafka_error markers_find_result(const struct write_txn_markers_response *r, const struct marker_order *o,
+static enum kafka_error markers_find_result(const struct marker_results *r, const struct marker_order *o,
                                             const struct topic_key *id)
 {
-    enum kafka_error error = ERR_NETWORK_EXCEPTION;
-    for (int32_t i = first_result(r, o->marker.producer_id); error == ERR_NETWORK_EXCEPTION && i < r->markers.len;
-         i++) {
-        if (r->markers.items[i].producer_id != o->marker.producer_id)
-            break;
-        error = markers_result_of(&r->markers.items[i], id);
-    }
-    return error;
+    const struct marker_result wanted = {o->marker.producer_id, str_of(id->topic), id->index, ERR_NONE};
+    const struct marker_result *found = bsearch(&wanted, r->v, r->n, sizeof(*r->v), markers_by_result);
+    return found != NULL ? found->error : ERR_NETWORK_EXCEPTION;
 }
 
 /* Another producer or another coordinator has taken over: this is not ours to end any more. */
@@ -343,13 +365,13 @@ static bool is_settled(enum kafka_error error)
     return error == ERR_NONE || error == ERR_UNSUPPORTED_FOR_MESSAGE_FORMAT || error == ERR_UNSUPPORTED_VERSION;
 }
 
-static void take_results(struct marker_peer *p, struct marker_order *o)
+static void take_results(const struct marker_results *results, struct marker_order *o)
 {
     struct txn *t = order_target(o);
     size_t left = 0;
     for (size_t i = 0; t != NULL && i < o->count; i++) {
         struct topic_key id = o->partitions[i];
-        enum kafka_error error = markers_find_result(&p->response, o, &id);
+        enum kafka_error error = markers_find_result(results, o, &id);
         if (is_fenced(error)) {
             log_info("The marker of %.*s for %s-%" PRId32 " is refused for good: %s", STR_ARGS(o->id), id.topic,
                      id.index, error_name((int16_t)error));
@@ -376,12 +398,12 @@ static void markers_on_answer(struct broker_call *call, enum kafka_error error)
     struct marker_order *sent = p->sent, *o, *next;
     ensure(loop_is_mine(tc->options.loop) && sent != NULL);
     p->sent = NULL;
-    if (error == ERR_NONE && p->response.markers.len > 1)
-        qsort(p->response.markers.items, (size_t)p->response.markers.len,
-              sizeof(struct write_txn_markers_writable_txn_marker_result), by_producer);
+    struct marker_results results = {0};
+    if (error == ERR_NONE)
+        results = markers_sort_results(&p->response, &p->arena);
     DL_FOREACH_SAFE (sent, o, next) {
         if (error == ERR_NONE)
-            take_results(p, o);
+            take_results(&results, o);
         if (o->count > 0 && order_target(o) != NULL) {
             DL_APPEND(tc->homeless, o);
             atomic_fetch_add(&tc->metrics.homeless, 1);

@@ -42,25 +42,59 @@ static void verifier_finish(struct verification *q, enum kafka_error error)
 
 /* ---- Answers ---- */
 
-static enum kafka_error verifier_result_of(const struct add_partitions_to_txn_result *r,
-                                           const struct txn_partition_ref *ref)
+/* What a response says of a partition in a transaction. */
+struct verified {
+    struct str id, topic;
+    int32_t index;
+    enum kafka_error error;
+};
+
+struct verified_list { /* sorted, so that each is found at once */
+    struct verified *v;
+    size_t n;
+};
+
+static int verifier_by_result(const void *a, const void *b)
+{
+    const struct verified *x = a, *y = b;
+    int order = str_cmp(x->id, y->id);
+    if (order == 0)
+        order = str_cmp(x->topic, y->topic);
+    return order != 0 ? order : (x->index > y->index) - (x->index < y->index);
+}
+
+static void verifier_add_results(const struct add_partitions_to_txn_result *r, struct verified_list *out)
 {
     for (int32_t t = 0; t < r->topic_results.len; t++) {
         const struct add_partitions_to_txn_topic_result *topic = &r->topic_results.items[t];
-        for (int32_t i = 0; str_eq(topic->name, ref->topic) && i < topic->results_by_partition.len; i++)
-            if (topic->results_by_partition.items[i].partition_index == ref->index)
-                return (enum kafka_error)topic->results_by_partition.items[i].partition_error_code;
+        for (int32_t i = 0; i < topic->results_by_partition.len; i++)
+            out->v[out->n++] = (struct verified){
+                r->transactional_id, topic->name, topic->results_by_partition.items[i].partition_index,
+                (enum kafka_error)topic->results_by_partition.items[i].partition_error_code};
     }
-    return ERR_NETWORK_EXCEPTION;
 }
 
-static const struct add_partitions_to_txn_result *verifier_find_result(const struct add_partitions_to_txn_response *r,
-                                                                       struct str id)
+static struct verified_list verifier_sort_results(const struct add_partitions_to_txn_response *r, struct arena *a)
 {
+    struct verified_list out = {0};
+    size_t n = 0;
     for (int32_t i = 0; i < r->results_by_transaction.len; i++)
-        if (str_eq(r->results_by_transaction.items[i].transactional_id, id))
-            return &r->results_by_transaction.items[i];
-    return NULL;
+        for (int32_t t = 0; t < r->results_by_transaction.items[i].topic_results.len; t++)
+            n += (size_t)MAX(r->results_by_transaction.items[i].topic_results.items[t].results_by_partition.len, 0);
+    out.v = ARENA_ARRAY(a, struct verified, MAX(n, (size_t)1));
+    for (int32_t i = 0; i < r->results_by_transaction.len; i++)
+        verifier_add_results(&r->results_by_transaction.items[i], &out);
+    ensure(out.n == n);
+    qsort(out.v, out.n, sizeof(*out.v), verifier_by_result);
+    return out;
+}
+
+static enum kafka_error verifier_find_result(const struct verified_list *results, struct str id,
+                                             const struct txn_partition_ref *ref)
+{
+    const struct verified wanted = {id, ref->topic, ref->index, ERR_NONE};
+    const struct verified *found = bsearch(&wanted, results->v, results->n, sizeof(wanted), verifier_by_result);
+    return found != NULL ? found->error : ERR_NETWORK_EXCEPTION;
 }
 
 /* In the words that a producer expects from whom it writes to. */
@@ -78,11 +112,10 @@ static void verifier_count(struct verifier *v, const struct verification *q)
         meter_mark(&v->failures, q->errors[i] != ERR_NONE);
 }
 
-static void take_result(struct verifier_peer *p, struct verification *q)
+static void take_result(struct verifier_peer *p, const struct verified_list *results, struct verification *q)
 {
-    const struct add_partitions_to_txn_result *r = verifier_find_result(&p->response, q->who.transactional_id);
     for (int32_t i = 0; i < q->count; i++)
-        q->errors[i] = r == NULL ? ERR_NETWORK_EXCEPTION : for_producer(q, verifier_result_of(r, &q->partitions[i]));
+        q->errors[i] = for_producer(q, verifier_find_result(results, q->who.transactional_id, &q->partitions[i]));
     verifier_count(p->verifier, q);
     q->done(q);
 }
@@ -104,33 +137,39 @@ static void verifier_on_answer(struct broker_call *call, enum kafka_error error)
         log_warn("Broker %d did not verify transactions: %s", p->broker, error_name((int16_t)error));
     bool unable = error == ERR_UNSUPPORTED_VERSION; /* an older broker: it is done without, as before */
     error = unable ? ERR_NONE : whole_error(p, error);
+    struct verified_list results = {0};
+    if (!unable && error == ERR_NONE)
+        results = verifier_sort_results(&p->response, &p->arena);
     DL_FOREACH_SAFE (list, q, next) {
         if (unable || error != ERR_NONE)
             verifier_finish(q, error);
         else
-            take_result(p, q);
+            take_result(p, &results, q);
     }
     verifier_send_queue(p);
 }
 
 /* ---- Questions ---- */
 
-static struct add_partitions_to_txn_transaction *verifier_find_asked(struct verifier_peer *p, struct str id)
-{
-    for (int32_t i = 0; i < p->request.transactions.len; i++)
-        if (str_eq(p->request.transactions.items[i].transactional_id, id))
-            return &p->request.transactions.items[i];
-    return NULL;
-}
+/* A transaction of the request that is made; in its arena, by id. */
+struct asked_txn {
+    struct add_partitions_to_txn_transaction *txn;
+    int32_t room; /* for topics */
+    UT_hash_handle hh;
+};
 
-static void verifier_add_partitions(struct add_partitions_to_txn_transaction *t, const struct verification *q,
-                                    struct arena *a)
+static void verifier_add_partitions(struct asked_txn *asked, const struct verification *q, struct arena *a)
 {
+    struct add_partitions_to_txn_transaction *t = asked->txn;
     struct add_partitions_to_txn_topic *old = t->topics.items;
     int32_t count = t->topics.len;
-    ARRAY_MAKE(a, t->topics, count + q->count);
-    if (count > 0)
-        memcpy(t->topics.items, old, sizeof(*old) * (size_t)count);
+    if (count + q->count > asked->room) {
+        asked->room = MAX(count + q->count, 2 * asked->room);
+        ARRAY_MAKE(a, t->topics, asked->room);
+        if (count > 0)
+            memcpy(t->topics.items, old, sizeof(*old) * (size_t)count);
+    }
+    t->topics.len = count + q->count;
     for (int32_t i = 0; i < q->count; i++) {
         struct add_partitions_to_txn_topic *topic = &t->topics.items[count + i];
         topic->name = q->partitions[i].topic;
@@ -139,37 +178,48 @@ static void verifier_add_partitions(struct add_partitions_to_txn_transaction *t,
     }
 }
 
-/* Several questions of one producer become one; a transactional id must not be there twice. False: another time. */
-static bool add_question(struct verifier_peer *p, const struct verification *q)
+static struct asked_txn *verifier_ask_of(struct verifier_peer *p, struct asked_txn **all, const struct verification *q)
 {
-    struct add_partitions_to_txn_transaction *t = verifier_find_asked(p, q->who.transactional_id);
-    if (t != NULL && (t->producer_id != q->who.id || t->producer_epoch != q->who.epoch))
+    struct asked_txn *asked = ARENA_NEW(&p->arena, struct asked_txn);
+    asked->txn = &p->request.transactions.items[p->request.transactions.len++];
+    *asked->txn = (struct add_partitions_to_txn_transaction){.transactional_id = q->who.transactional_id,
+                                                             .producer_id = q->who.id,
+                                                             .producer_epoch = q->who.epoch,
+                                                             .verify_only = true};
+    struct str id = asked->txn->transactional_id;
+    HASH_ADD_KEYPTR(hh, *all, id.p, (size_t)id.len, asked);
+    return asked;
+}
+
+/* Several questions of one producer become one; a transactional id must not be there twice. False: another time. */
+static bool add_question(struct verifier_peer *p, struct asked_txn **all, const struct verification *q)
+{
+    struct asked_txn *asked;
+    HASH_FIND(hh, *all, q->who.transactional_id.p, (size_t)q->who.transactional_id.len, asked);
+    if (asked != NULL && (asked->txn->producer_id != q->who.id || asked->txn->producer_epoch != q->who.epoch))
         return false;
-    if (t == NULL) {
-        t = &p->request.transactions.items[p->request.transactions.len++];
-        *t = (struct add_partitions_to_txn_transaction){.transactional_id = q->who.transactional_id,
-                                                        .producer_id = q->who.id,
-                                                        .producer_epoch = q->who.epoch,
-                                                        .verify_only = true};
-    }
-    verifier_add_partitions(t, q, &p->arena);
+    if (asked == NULL)
+        asked = verifier_ask_of(p, all, q);
+    verifier_add_partitions(asked, q, &p->arena);
     return true;
 }
 
 static void verifier_fill_request(struct verifier_peer *p)
 {
     struct verification *q, *next;
+    struct asked_txn *all = NULL;
     int32_t count = 0;
     DL_COUNT(p->queue, q, count);
     add_partitions_to_txn_request_init(&p->request);
     ARRAY_MAKE(&p->arena, p->request.transactions, count);
     p->request.transactions.len = 0;
     DL_FOREACH_SAFE (p->queue, q, next) {
-        if (!add_question(p, q))
+        if (!add_question(p, &all, q))
             continue;
         DL_DELETE(p->queue, q);
         DL_APPEND(p->sent, q);
     }
+    HASH_CLEAR(hh, all);
 }
 
 static void verifier_send_queue(struct verifier_peer *p)

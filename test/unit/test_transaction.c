@@ -655,6 +655,65 @@ static void versions_of_records_are_read(void **state)
     assert_true(topic_key_make(str_of("t"), 1, &id) && txn_has_partition(t, &id));
 }
 
+/* ---- Many partitions ---- */
+
+enum { MANY_TOPICS = 20000 };
+
+static const struct txn_partition_ref *many_partitions(struct arena *a)
+{
+    struct txn_partition_ref *refs = ARENA_ARRAY(a, struct txn_partition_ref, MANY_TOPICS);
+    for (int32_t i = 0; i < MANY_TOPICS; i++)
+        refs[i] = (struct txn_partition_ref){arena_printf(a, "topic-with-a-long-name-%d", i), i % 3};
+    return refs;
+}
+
+/* Each costs what it costs alone. */
+static void many_partitions_get_their_markers(void **state)
+{
+    struct fixture *f = *state;
+    struct arena a = {0};
+    struct question q;
+    struct txn_producer who = producer(100, 0);
+    assert_int_equal(init(f), ERR_NONE);
+    txn_add_partitions(f->tc, &who, many_partitions(&a), MANY_TOPICS, &ask(&q)->call);
+    settle(f);
+    assert_int_equal(q.error, ERR_NONE);
+    assert_int_equal(end(f, 100, 0, true), ERR_NONE);
+    assert_int_equal(markers(f)->markers.items[0].topics.len, MANY_TOPICS);
+    assert_true(f->sent->arena->used < (size_t)MANY_TOPICS * 500);
+    answer_markers(f, ERR_NONE);
+    settle(f);
+    assert_int_equal(status(f), TXN_COMPLETE_COMMIT);
+    arena_deinit(&a);
+}
+
+static void leaders_answer_each_partition_for_itself(void **state)
+{
+    struct fixture *f = *state;
+    begin(f);
+    end(f, 100, 0, true);
+    struct write_txn_markers_response *out = f->sent->response;
+    struct broker_call *call = f->sent;
+    ARRAY_MAKE(call->arena, out->markers, 1);
+    out->markers.items[0].producer_id = 100;
+    ARRAY_MAKE(call->arena, out->markers.items[0].topics, 2); /* the topic twice, and not in order */
+    for (int32_t i = 0; i < 2; i++) {
+        struct write_txn_markers_writable_txn_marker_topic_result *topic = &out->markers.items[0].topics.items[i];
+        topic->name = two[1 - i].topic;
+        ARRAY_MAKE(call->arena, topic->partitions, 1);
+        topic->partitions.items[0].partition_index = two[1 - i].index;
+        topic->partitions.items[0].error_code = i == 0 ? ERR_NOT_LEADER_OR_FOLLOWER : ERR_NONE;
+    }
+    f->sent = NULL;
+    call->done(call, ERR_NONE);
+    const struct txn *t = txn_find(f->tc, str_of("x"));
+    struct topic_key first, second;
+    assert_true(topic_key_make(two[0].topic, two[0].index, &first) &&
+                topic_key_make(two[1].topic, two[1].index, &second));
+    assert_false(txn_has_partition(t, &first));
+    assert_true(txn_has_partition(t, &second));
+}
+
 /* ---- The asking side of verification ---- */
 
 struct asker {
@@ -742,6 +801,58 @@ static void questions_gather_while_one_is_under_way(void **state UNUSED)
     verifier_free(a.verifier);
 }
 
+enum { MANY_QUESTIONS = 20000 };
+
+/* All of other producers, while one is under way. */
+static void many_questions_are_answered_each(void **state UNUSED)
+{
+    struct asker a = {.coordinator = 3};
+    struct arena memory = {0};
+    struct asked first, *x = ARENA_ARRAY(&memory, struct asked, MANY_QUESTIONS);
+    a.verifier =
+        verifier_new(&(struct verifier_options){.coordinator_of = coordinator_of, .send = note_question, .ctx = &a});
+    verify(&a, &first, 0, 1, true);
+    for (int i = 0; i < MANY_QUESTIONS; i++) {
+        x[i] = (struct asked){.asker = &a};
+        x[i].v = (struct verification){.who = {arena_printf(&memory, "an-id-of-some-length-%d", i / 2), i / 2, 0},
+                                       .partitions = &two[i % 2],
+                                       .errors = x[i].errors,
+                                       .count = 1,
+                                       .knows_abortable = true,
+                                       .done = on_verified};
+        verifier_ask(a.verifier, &x[i].v);
+    }
+    answer_question(&a, ERR_NONE, ERR_NONE);
+    const struct add_partitions_to_txn_request *request = a.sent->request;
+    struct add_partitions_to_txn_response *r = a.sent->response;
+    struct broker_call *call = a.sent;
+    assert_int_equal(request->transactions.len, MANY_QUESTIONS / 2);
+    add_partitions_to_txn_response_init(r);
+    ARRAY_MAKE(call->arena, r->results_by_transaction, request->transactions.len);
+    for (int32_t i = 0; i < request->transactions.len; i++) {
+        const struct add_partitions_to_txn_transaction *asked = &request->transactions.items[i];
+        struct add_partitions_to_txn_result *result = &r->results_by_transaction.items[i];
+        assert_int_equal(asked->topics.len, 2);
+        result->transactional_id = asked->transactional_id;
+        ARRAY_MAKE(call->arena, result->topic_results, 2);
+        for (int32_t k = 0; k < 2; k++) {
+            result->topic_results.items[k].name = asked->topics.items[k].name;
+            ARRAY_MAKE(call->arena, result->topic_results.items[k].results_by_partition, 1);
+            result->topic_results.items[k].results_by_partition.items[0].partition_index =
+                asked->topics.items[k].partitions.items[0];
+            result->topic_results.items[k].results_by_partition.items[0].partition_error_code =
+                k == 1 && i % 3 == 0 ? ERR_TRANSACTION_ABORTABLE : ERR_NONE;
+        }
+    }
+    a.sent = NULL;
+    call->done(call, ERR_NONE);
+    assert_int_equal(a.done, 1 + MANY_QUESTIONS);
+    for (int i = 0; i < MANY_QUESTIONS; i++)
+        assert_int_equal(x[i].errors[0], i % 2 == 1 && i / 2 % 3 == 0 ? ERR_TRANSACTION_ABORTABLE : ERR_NONE);
+    verifier_free(a.verifier);
+    arena_deinit(&memory);
+}
+
 static void nobody_to_ask_is_an_error_but_an_old_coordinator_is_not(void **state UNUSED)
 {
     struct asker a = {.coordinator = TXN_NO_LEADER};
@@ -796,7 +907,10 @@ int main(void)
         CASE(an_id_that_nobody_uses_is_forgotten),
         CASE(an_id_in_use_is_not_forgotten),
         CASE(versions_of_records_are_read),
+        CASE(many_partitions_get_their_markers),
+        CASE(leaders_answer_each_partition_for_itself),
         cmocka_unit_test(questions_gather_while_one_is_under_way),
+        cmocka_unit_test(many_questions_are_answered_each),
         cmocka_unit_test(nobody_to_ask_is_an_error_but_an_old_coordinator_is_not),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
