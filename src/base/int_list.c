@@ -50,15 +50,6 @@ void int_list_remove(struct int_list *list, int32_t x)
     list->n = kept;
 }
 
-void int_list_make_unique(struct int_list *list)
-{
-    int32_t kept = 0;
-    for (int32_t i = 0; i < list->n; i++)
-        if (!int_list_has((struct int_list){list->v, kept}, list->v[i]))
-            list->v[kept++] = list->v[i];
-    list->n = kept;
-}
-
 static int int_list_order(const void *a, const void *b)
 {
     const int32_t *x = a, *y = b;
@@ -75,4 +66,37 @@ bool int_list_has_repeats(struct int_list list)
         found = sorted.v[i] == sorted.v[i - 1];
     free(sorted.v);
     return found;
+}
+
+/* Where it is in the sorted list, or would be. */
+static int32_t int_list_place(struct int_list sorted, int32_t x)
+{
+    int32_t low = 0, high = sorted.n;
+    while (low < high) {
+        int32_t middle = low + (high - low) / 2;
+        if (sorted.v[middle] < x)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+void int_list_make_unique(struct int_list *list)
+{
+    struct int_list sorted = int_list_dup(*list);
+    bool *seen = xcalloc((size_t)MAX(list->n, 1), sizeof(*seen)); /* by the first place in `sorted` */
+    int32_t kept = 0;
+    if (list->n > 1)
+        qsort(sorted.v, (size_t)sorted.n, sizeof(*sorted.v), int_list_order);
+    for (int32_t i = 0; i < list->n; i++) {
+        int32_t x = list->v[i], at = int_list_place(sorted, x);
+        ensure(at < sorted.n && sorted.v[at] == x);
+        if (!seen[at])
+            list->v[kept++] = x;
+        seen[at] = true;
+    }
+    list->n = kept;
+    free(seen);
+    free(sorted.v);
 }

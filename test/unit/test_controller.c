@@ -190,6 +190,23 @@ static void test_a_very_long_assignment_is_refused_at_once(void **state)
     arena_deinit(&a);
 }
 
+/* As long as a topic's node can be, of brokers that are not there: whoever may make topics can write it. */
+static void test_a_partition_has_very_many_replicas(void **state)
+{
+    enum { MANY_REPLICAS = 150000 };
+    struct fixture *f = *state;
+    struct arena a = {0};
+    struct int_list list = long_list(&a);
+    struct topic_znode z = {.id = uuid_random(), .replicas = &list, .partition_count = 1};
+    list.n = MANY_REPLICAS;
+    znode_put(f, ZNODE_TOPICS "/t", topic_encode(&a, &z));
+    take_office(f, 2);
+    const struct ctl_partition *p = context_partition(f->c, str_of("t"), 0);
+    assert_int_equal(p->replicas.n, MANY_REPLICAS);
+    assert_int_equal(p->leadership.leader, 1);
+    arena_deinit(&a);
+}
+
 static const char being_reassigned[] = "{\"version\":3,\"topic_id\":\"AAAAAAAAAAAAAAAAAAAAAQ\","
                                        "\"partitions\":{\"0\":[2,1]},\"adding_replicas\":{\"0\":[2]},"
                                        "\"removing_replicas\":{\"0\":[1]}}";
@@ -605,6 +622,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_very_long_target_is_refused_at_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_target_names_a_broker_twice, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_very_long_assignment_is_refused_at_once, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_partition_has_very_many_replicas, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_is_reassigned_does_not_grow, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_reassignment_begins_while_the_topic_is_to_grow, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_topic_has_grown_and_the_answer_was_lost, set_up, tear_down),
