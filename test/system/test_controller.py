@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import signal
 import socket
 import struct
@@ -11,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from kazoo.exceptions import NoNodeError
 
-from harness import PATIENCE, Barnabas, connect, consume, frame, free_port, produce, read_frame, wait_until
+from harness import PATIENCE, Apache, Barnabas, connect, consume, frame, free_port, kcat, produce, read_frame, wait_until
 from messages import APIS, read_request, read_response, response_codec, write_request
 from test_cluster import Acknowledged, create, describe, in_sync, make_cluster, read_all, topics  # noqa: F401 (a fixture)
 
@@ -347,6 +348,22 @@ def test_what_is_large_comes_in_pieces(broker, zookeeper):
         with ThreadPoolExecutor() as pool:
             told = list(pool.map(lambda x: pieces_until_deleted(*x, most, count), ((zookeeper, 100, first), (zookeeper, 101, second))))
     assert told[0] == told[1]
+
+
+def test_apaches_broker_learns_all_in_pieces(make_broker, zookeeper):
+    """Who is there is said with the last of them; it understands that."""
+    topics, partitions = 25, 90
+    make_broker()
+    for i in range(topics):
+        make_topic(zookeeper, f"t{i}", {str(p): [0] for p in range(partitions)})
+    wait_until(lambda: zookeeper.client.exists(f"/brokers/topics/t{topics - 1}/partitions/{partitions - 1}/state"), "the last state")
+    apache = make_broker(kind=Apache, data="other", broker_id=1)
+    known = kcat(apache, "-L")
+    assert " 2 brokers:" in known
+    assert len(re.findall(rf'topic "t\d+" with {partitions} partitions:', known)) == topics
+    make_topic(zookeeper, "its", {"0": [1, 0]})
+    produce(apache, "its", ["x"])
+    assert consume(apache, "its") == ["x"]
 
 
 def pieces_until_deleted(chroot, number, server, most, count):
