@@ -43,34 +43,25 @@ static void place_plain(const struct registration *brokers, int32_t n, int32_t f
         out->v[out->n++] = brokers[replica_index(first, shift, k, n)].id;
 }
 
-static const struct registration *find_broker(const struct registration *brokers, int32_t n, int32_t id)
-{
-    for (int32_t i = 0; i < n; i++)
-        if (brokers[i].id == id)
-            return &brokers[i];
-    return NULL;
-}
+/* Brokers in an order in which racks alternate, and which of them a partition has so far: all by place, or rack. */
+struct racks {
+    int32_t count;
+    int32_t *of;            /* each broker's */
+    int32_t *used, *chosen; /* by which partition as the last one */
+};
 
-static bool rack_is_used(const struct registration *brokers, int32_t n, struct int_list chosen, const char *rack)
+static void place_by_rack(const struct registration *brokers, int32_t n, int32_t factor, int32_t partition,
+                          int32_t first, int32_t shift, struct racks *racks, struct int_list *out)
 {
-    for (int32_t i = 0; i < chosen.n; i++)
-        if (strcmp(find_broker(brokers, n, chosen.v[i])->rack, rack) == 0)
-            return true;
-    return false;
-}
-
-static void place_by_rack(const struct registration *brokers, int32_t n, int32_t factor, int32_t first, int32_t shift,
-                          int32_t rack_count, struct int_list *out)
-{
-    int32_t used = 1;
-    out->v[out->n++] = brokers[first].id;
-    for (int32_t k = 0; out->n < factor; k++) {
-        const struct registration *b = &brokers[replica_index(first, shift * rack_count, k, n)];
-        bool rack_used = rack_is_used(brokers, n, *out, b->rack);
-        if ((rack_used && used < rack_count) || int_list_has(*out, b->id))
+    int32_t used = 0;
+    for (int32_t k = -1; out->n < factor; k++) {
+        int32_t at = k < 0 ? first : replica_index(first, shift * racks->count, k, n), rack = racks->of[at];
+        bool rack_used = racks->used[rack] == partition;
+        if ((rack_used && used < racks->count) || racks->chosen[at] == partition)
             continue;
         used += !rack_used;
-        out->v[out->n++] = b->id;
+        racks->used[rack] = racks->chosen[at] = partition;
+        out->v[out->n++] = brokers[at].id;
     }
 }
 
@@ -87,23 +78,33 @@ static int admin_by_id(const void *a, const void *b)
     return (x->id > y->id) - (x->id < y->id);
 }
 
-/* One broker of each rack in turn. Returns how many racks there are. */
-static int32_t alternate_racks(struct arena *a, struct registration *brokers, int32_t n)
+static int32_t *no_partitions(struct arena *a, int32_t n)
+{
+    int32_t *v = ARENA_ARRAY(a, int32_t, n);
+    memset(v, -1, (size_t)n * sizeof(*v));
+    return v;
+}
+
+/* One broker of each rack in turn. */
+static struct racks alternate_racks(struct arena *a, struct registration *brokers, int32_t n)
 {
     struct registration *sorted = arena_copy(a, brokers, (size_t)n * sizeof(*brokers));
+    struct racks racks = {0, ARENA_ARRAY(a, int32_t, n), no_partitions(a, n), no_partitions(a, n)};
     bool *taken = ARENA_ARRAY(a, bool, n);
-    int32_t racks = 0, placed = 0;
+    int32_t placed = 0;
     qsort(sorted, (size_t)n, sizeof(*sorted), by_rack_then_id);
     for (int32_t round = 0; placed < n; round++) {
-        const char *last = NULL;
+        int32_t rack = -1, last = -1;
         for (int32_t i = 0; i < n; i++) {
-            if (taken[i] || (last != NULL && strcmp(last, sorted[i].rack) == 0))
+            rack += i == 0 || strcmp(sorted[i - 1].rack, sorted[i].rack) != 0;
+            if (taken[i] || rack == last)
                 continue;
-            last = sorted[i].rack;
+            last = rack;
             taken[i] = true;
+            racks.of[placed] = rack;
             brokers[placed++] = sorted[i];
-            racks += round == 0;
         }
+        racks.count = rack + 1;
     }
     return racks;
 }
@@ -135,7 +136,8 @@ enum kafka_error replicas_place(struct arena *a, const struct registration *brok
     if (error != ERR_NONE)
         return error;
     struct registration *list = arena_copy(a, brokers, (size_t)broker_count * sizeof(*brokers));
-    int32_t with_rack = 0, racks = 0;
+    int32_t with_rack = 0;
+    struct racks racks = {0};
     for (int32_t i = 0; i < broker_count; i++)
         with_rack += list[i].rack != NULL;
     if (with_rack > 0 && with_rack < broker_count) {
@@ -152,8 +154,8 @@ enum kafka_error replicas_place(struct arena *a, const struct registration *brok
             shift++;
         struct int_list *replicas = &out[p - first];
         *replicas = (struct int_list){ARENA_ARRAY(a, int32_t, factor), 0};
-        if (racks > 0)
-            place_by_rack(list, broker_count, factor, (p + from) % broker_count, shift, racks, replicas);
+        if (racks.count > 0)
+            place_by_rack(list, broker_count, factor, p, (p + from) % broker_count, shift, &racks, replicas);
         else
             place_plain(list, broker_count, factor, (p + from) % broker_count, shift, replicas);
     }

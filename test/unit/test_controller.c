@@ -190,6 +190,24 @@ static void test_a_very_long_assignment_is_refused_at_once(void **state)
     arena_deinit(&a);
 }
 
+/* As many as one request may ask for; each broker in a rack of its own. */
+static void test_very_many_replicas_are_placed_in_racks(void **state UNUSED)
+{
+    enum { BROKERS = 500, PLACED = 2000 };
+    struct arena a = {0};
+    struct registration *brokers = ARENA_ARRAY(&a, struct registration, BROKERS);
+    struct int_list *out = ARENA_ARRAY(&a, struct int_list, PLACED);
+    struct str message;
+    for (int32_t i = 0; i < BROKERS; i++)
+        brokers[i] = (struct registration){.id = i, .rack = arena_printf(&a, "rack-%d", i).p};
+    assert_int_equal(replicas_place(&a, brokers, BROKERS, PLACED, BROKERS, -1, 0, out, &message), ERR_NONE);
+    for (int32_t p = 0; p < PLACED; p++) {
+        assert_int_equal(out[p].n, BROKERS);
+        assert_false(int_list_has_repeats(out[p]));
+    }
+    arena_deinit(&a);
+}
+
 /* As long as a topic's node can be, of brokers that are not there: whoever may make topics can write it. */
 static void test_a_partition_has_very_many_replicas(void **state)
 {
@@ -622,6 +640,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_very_long_target_is_refused_at_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_target_names_a_broker_twice, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_very_long_assignment_is_refused_at_once, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_very_many_replicas_are_placed_in_racks, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_partition_has_very_many_replicas, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_is_reassigned_does_not_grow, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_reassignment_begins_while_the_topic_is_to_grow, set_up, tear_down),
