@@ -50,6 +50,7 @@ struct ctl_topic {
     bool deleting;                 /* and among those of the controller that are */
     bool starting;                 /* its deletion, by the step under way */
     enum deletion_wait waits;      /* its deletion */
+    bool half_made;                /* by the controller before: nobody is told of it until the rest is there */
     bool listed;                   /* by the step under way */
     bool to_write;                 /* its node, by the step under way */
     bool to_read;                  /* its settings, by the election under way */

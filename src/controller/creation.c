@@ -128,6 +128,15 @@ static void on_created_together(struct controller *c, struct zk_batch *b)
     partitions_elect(c);
 }
 
+/* Of the partitions of a topic that a controller before has made, with those that are made now. */
+static void tell_first_half(struct controller *c, struct ctl_topic *t)
+{
+    for (int32_t i = 0; t->half_made && i < t->count; i++)
+        if (t->partitions[i]->known)
+            outbox_leader_and_isr(c, t->partitions[i]->replicas, t->partitions[i], false);
+    t->half_made = false;
+}
+
 void states_create(struct controller *c)
 {
     struct zk_batch *b = ctl_batch();
@@ -138,6 +147,7 @@ void states_create(struct controller *c)
         if (p->state != PARTITION_NEW)
             continue;
         ensure(p->topic != NULL);
+        tell_first_half(c, p->topic);
         create_together(c, b, &m, p, p->topic != topic && is_first_of_topic(p));
         topic = p->topic;
     }

@@ -75,6 +75,7 @@ static void settle_state(struct controller *c, struct ctl_partition *p)
                                : p->topic->deleting                ? REPLICA_INELIGIBLE
                                                                    : REPLICA_OFFLINE;
     p->reassigning = p->adding.n > 0 || p->removing.n > 0;
+    p->topic->half_made |= !p->known;
     if (!p->known)
         p->state = PARTITION_NEW;
     else
@@ -84,6 +85,11 @@ static void settle_state(struct controller *c, struct ctl_partition *p)
 static void elect_leaderless(struct controller *c)
 {
     partitions_online(c, ELECT_OFFLINE, after_elections);
+}
+
+static bool is_to_be_told(const struct ctl_partition *p)
+{
+    return p->known && !p->topic->deleting && !p->topic->half_made;
 }
 
 static void tell_orders(struct controller *c, struct zk_batch *b)
@@ -97,7 +103,7 @@ static void tell_orders(struct controller *c, struct zk_batch *b)
             return;
         }
         struct ctl_partition *p = c->walk.partition;
-        if (p->known && !p->topic->deleting)
+        if (is_to_be_told(p))
             outbox_leader_and_isr(c, p->replicas, p, false);
     }
     ctl_breathe(c, tell_orders);
@@ -116,7 +122,7 @@ static void tell_metadata(struct controller *c, struct zk_batch *b)
             ctl_breathe(c, tell_orders);
             return;
         }
-        if (!c->walk.partition->known || c->walk.partition->topic->deleting)
+        if (!is_to_be_told(c->walk.partition))
             continue;
         outbox_metadata(c, c->walk.partition);
         outbox_greet(c, c->walk.partition);

@@ -336,6 +336,22 @@ static void test_new_topics_are_told_of_whole(void **state)
     expect_whole_topics(f, topics, ARRAY_LEN(topics));
 }
 
+static void test_a_topic_that_is_half_made_is_told_of_whole(void **state)
+{
+    static const struct expected_topic topics[] = {{"t", 50}};
+    struct fixture *f = *state;
+    put_topic(f, "t", 50, 1, 2);
+    for (int32_t i = 0; i < 20; i++)
+        put_state(f, "t", i, 2, 1);
+    take_office(f, 2);
+    expect_whole_topics(f, topics, 1);
+    bool ordered = false;
+    for (const struct told *t = f->told; t != NULL; t = t->next)
+        ordered |= t->key == API_LEADER_AND_ISR && t->broker == 2 &&
+                   t->orders.topic_states.items[0].partition_states.len == 50;
+    assert_true(ordered);
+}
+
 static void put_topics_of_seven(struct fixture *f, int count)
 {
     char name[16];
@@ -646,6 +662,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_reassignment_begins_while_the_topic_is_to_grow, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_topic_has_grown_and_the_answer_was_lost, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_new_topics_are_told_of_whole, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_topic_that_is_half_made_is_told_of_whole, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_new_controller_tells_of_whole_topics, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_who_arrives_knows_nothing_before_it_knows_all, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_who_arrives_where_there_is_no_topic_learns_who_is_there, set_up,
