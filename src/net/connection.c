@@ -509,7 +509,10 @@ void connections_resume(struct timer *t)
         count++;
     while (count-- > 0 && (c = l->paused) != NULL) { /* who has to pause again is behind them */
         connection_set_paused(c, false);
-        connection_progress(c); /* what was read already may begin a frame; only who was read from is paused */
+        if (has_to_pause(c))
+            pause_reading(c);
+        else
+            connection_progress(c); /* what was read already may begin a frame; only who was read from is paused */
     }
 }
 
