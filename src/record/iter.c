@@ -21,6 +21,7 @@ struct source {
     const uint8_t *at, *end;
     struct decoder *decoder;
     uint8_t *window;
+    int64_t *budget; /* NULL: none */
     bool bad;
 };
 
@@ -46,7 +47,9 @@ static bool refill(struct source *s)
     }
     s->at = s->window;
     s->end = s->window + n;
-    return true;
+    if (s->budget != NULL && (*s->budget -= n) < 0)
+        s->bad = true;
+    return !s->bad;
 }
 
 static uint8_t take_byte(struct source *s)
@@ -347,6 +350,11 @@ struct record_iter *record_iter_new_skipping(const struct batch *b, struct arena
 void record_iter_allow_bad_crc(struct record_iter *it)
 {
     it->bad_crc_is_fine = true;
+}
+
+void record_iter_limit(struct record_iter *it, int64_t *budget)
+{
+    it->source.budget = budget;
 }
 
 void record_iter_free(struct record_iter *it)

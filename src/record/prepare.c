@@ -12,6 +12,8 @@
 enum { MAX_REPORTED = 100 };
 /* What has to be rebuilt is decompressed whole; a batch that unfolds to more than this is refused. */
 enum { LARGEST_CONVERSION = 256 << 20 };
+/* To write a record anew takes as long as to look at so many. */
+enum { COMPRESSION_COST = 16 };
 
 struct preparation {
     const struct record_rules *rules;
@@ -38,6 +40,16 @@ static enum kafka_error prepare_refuse(struct preparation *p, enum kafka_error e
 #define REFUSE(p, error, ...) prepare_refuse((p), (error), arena_printf((p)->arena, __VA_ARGS__))
 /* The same, of a kind that is counted. */
 #define REFUSE_FOR(p, what, error, ...) ((p)->out->flaw = (what), REFUSE((p), (error), __VA_ARGS__))
+
+/* Whether so many bytes may still be looked at. */
+static bool may_look_at(struct preparation *p, int64_t bytes)
+{
+    int64_t *budget = p->rules->budget;
+    if (budget == NULL || (*budget -= bytes) >= 0)
+        return true;
+    p->out->too_long = true;
+    return false;
+}
 
 /* What the header of a batch must satisfy whatever its origin. */
 static enum kafka_error check_sizes(struct preparation *p, const struct batch *b)
@@ -178,11 +190,14 @@ static enum kafka_error walk_batch(struct preparation *p, const struct batch *b)
 {
     bool skipping = p->builder == NULL && b->magic == 2;
     struct arena scratch;
+    if (!may_look_at(p, b->size))
+        return ERR_INVALID_RECORD;
     arena_init(&scratch, LARGEST_CONVERSION);
     struct record_iter *it = skipping ? record_iter_new_skipping(b, &scratch) : record_iter_new(b, &scratch);
     enum kafka_error error = ERR_NONE;
     struct record r;
     int rc;
+    record_iter_limit(it, p->rules->budget);
     for (int32_t index = 0; (rc = record_iter_next(it, &r)) > 0; index++, p->count++) {
         enum kafka_error e = check_record(p, b, &r, index);
         if (error == ERR_NONE)
@@ -194,6 +209,8 @@ static enum kafka_error walk_batch(struct preparation *p, const struct batch *b)
     }
     record_iter_free(it);
     arena_deinit(&scratch);
+    if (!may_look_at(p, 0))
+        return ERR_INVALID_RECORD;
     if (error != ERR_NONE)
         return prepare_refuse(p, error, STR_LIT("One or more records have been rejected"));
     if (rc < 0) {
@@ -240,6 +257,8 @@ static enum kafka_error rebuild(struct preparation *p)
     struct batch_builder builder;
     struct strbuf built = {0};
     ensure(p->builder == NULL);
+    if (!may_look_at(p, (int64_t)p->len * COMPRESSION_COST))
+        return ERR_INVALID_RECORD;
     batch_builder_init(&builder, attributes);
     builder.head.producer_id = p->first.producer_id;
     builder.head.producer_epoch = p->first.producer_epoch;

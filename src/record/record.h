@@ -134,6 +134,8 @@ void record_iter_free(struct record_iter *it);
 void record_iter_allow_bad_crc(struct record_iter *it);
 /* 1: a record; 0: the end; -1: the content is corrupt or larger than the arena's limit. */
 int record_iter_next(struct record_iter *it, struct record *out);
+/* What is decompressed is taken off; when nothing is left, the content counts as corrupt. */
+void record_iter_limit(struct record_iter *it, int64_t *budget);
 /* Takes the next header off `headers` of a record. */
 bool record_header_next(struct bytes *headers, struct record_header *out) NODISCARD;
 
@@ -185,6 +187,8 @@ struct record_rules {
     int64_t before_max_ms, after_max_ms; /* message.timestamp.*.max.ms */
     int32_t max_batch_size;              /* max.message.bytes */
     bool from_client;                    /* else a coordinator's or controller's own append: control batches are fine */
+    int64_t *
+        budget; /* NULL, or bytes that may be looked at, unfolded, of all that is prepared by it. They are taken off. */
 };
 
 struct record_error {
@@ -208,6 +212,7 @@ struct prepared {
     bool converted;      /* rebuilt from an old format or another codec */
     bool by_coordinator; /* of this broker, who does not count: sequence numbers mean nothing */
     int64_t guard;       /* that its transaction includes the partition: GUARD_..., or the guard of a verification */
+    bool too_long;       /* the error is none of the records': the budget is spent, and nothing was done */
     struct str message;  /* of the error, or null */
     struct record_error *errors;
     int32_t error_count;

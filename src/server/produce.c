@@ -16,11 +16,9 @@
 #include "server/request_metrics.h"
 
 enum { ACKS_ALL = -1, MAGIC_V2_SINCE = 3, ZSTD_SINCE = 7, KNOWS_ABORTABLE_SINCE = 11 };
-/*
- * Records of a request that a loop looks at itself: some milliseconds. A megabyte may unfold to a billion of them. In
- * old formats nobody says how many there are, but so many bytes are no more than that.
- */
-enum { MOST_RECORDS = 50000, MOST_OLD_BYTES = 16384 };
+/* What a loop looks at of a request's records, in bytes when they are unfolded: a few milliseconds. A megabyte may
+ * unfold to gigabytes. */
+enum { LOOKED_AT = 4 << 20 };
 
 /* One partition of the request: what is appended, and where its answer goes. */
 struct produced {
@@ -42,7 +40,11 @@ struct produce {
     struct produced *items;
     bool failed;
     enum kafka_error problem; /* of all that it asks for */
+    int32_t next;             /* item that is not looked at yet */
+    int64_t budget;           /* of what the loop may look at before others have their turn */
+    bool holds;               /* its connection */
     /* Of held ones: */
+    bool any_held;
     struct verification verification;
     struct txn_partition_ref *unverified;
     enum kafka_error *verdicts;
@@ -158,17 +160,19 @@ static void count_produced(struct partition *p, const struct prepared *records, 
         partition_mark(p, TOPIC_FAILED_PRODUCE, 1);
 }
 
-/* Once. Any thread that has the request. */
-static void prepare_records(struct produce *pr, struct produced *x, struct partition *p)
+/* Once. Any thread that has the request. False: it is not done, as it takes longer than `budget` has left. */
+static bool prepare_records(struct produce *pr, struct produced *x, struct partition *p, int64_t *budget)
 {
     struct bytes records = x->in->records.mem;
     if (x->is_prepared)
-        return;
+        return true;
     struct topic_config config = plog_config(partition_log(p));
     struct record_rules rules = rules_of(&config);
+    rules.budget = budget;
     x->flaw = records_prepare((uint8_t *)(uintptr_t)records.p, records.len, &rules, clock_wall_ms(), pr->wait.r->arena,
                               &x->prepared);
-    x->is_prepared = true;
+    x->is_prepared = !x->prepared.too_long;
+    return x->is_prepared;
 }
 
 static enum kafka_error produce_append(struct produce *pr, struct produced *x, struct commit_item *item)
@@ -176,7 +180,7 @@ static enum kafka_error produce_append(struct produce *pr, struct produced *x, s
     struct append_result result;
     struct prepared *p = &x->prepared;
     partition_mark(item->partition, TOPIC_TOTAL_PRODUCE, 1);
-    prepare_records(pr, x, item->partition);
+    ensure(x->is_prepared);
     if (x->flaw != ERR_NONE) {
         report_record_errors(pr->wait.r, p, x->out);
         if (tells_start(x->flaw))
@@ -476,70 +480,62 @@ static void deny_topics(struct produce *pr)
     }
 }
 
-/* Appends what can be now; returns whether something is held. */
-static bool append_all(struct produce *pr)
+/* Appends what can be now, from `next` on. False: the next one takes long. */
+static bool append_next(struct produce *pr)
 {
-    bool held = false;
-    for (int32_t i = 0; i < pr->wait.count; i++) {
-        struct produced *x = &pr->items[i];
-        struct commit_item *item = &pr->wait.items[i];
-        enum kafka_error error = pr->problem == ERR_NONE ? produce_find_partition(pr, x, item) : pr->problem;
+    for (; pr->next < pr->wait.count; pr->next++) {
+        struct produced *x = &pr->items[pr->next];
+        struct commit_item *item = &pr->wait.items[pr->next];
+        enum kafka_error error = pr->problem;
+        if (error == ERR_NONE && item->partition == NULL)
+            error = produce_find_partition(pr, x, item);
         if (error != ERR_NONE || x->in->records.mem.len == 0) {
-            commit_settle(&pr->wait, i, error);
-        } else if (is_unverified(pr, x, item)) {
-            held = x->held = true;
-        } else {
-            append_or_settle(pr, i);
+            commit_settle(&pr->wait, pr->next, error);
+            continue;
         }
+        if (!prepare_records(pr, x, item->partition, &pr->budget))
+            return false;
+        x->held = is_unverified(pr, x, item);
+        pr->any_held |= x->held;
+        if (!x->held)
+            append_or_settle(pr, pr->next);
     }
-    return held;
+    return true;
 }
 
-/* What looking at an item's records takes, of MOST_RECORDS. */
-static int64_t weight_of(const struct produced *x)
-{
-    struct bytes rest = x->in->records.mem;
-    struct batch b;
-    int64_t sum = 0;
-    while (!x->denied && rest.len > 0 && batch_next(&rest, &b) == BATCH_OK)
-        sum += b.magic == 2                    ? b.count
-               : batch_codec(&b) == CODEC_NONE ? 1
-                                               : (int64_t)b.size * MOST_RECORDS / MOST_OLD_BYTES;
-    return sum;
-}
+static void go_on(struct produce *pr);
 
-static bool is_heavy(const struct produce *pr)
-{
-    int64_t sum = 0;
-    for (int32_t i = 0; i < pr->wait.count && sum <= MOST_RECORDS; i++)
-        sum += weight_of(&pr->items[i]);
-    return pr->problem == ERR_NONE && sum > MOST_RECORDS;
-}
-
-static void prepare_all(struct request *r)
+/* By a worker. */
+static void prepare_next(struct request *r)
 {
     struct produce *pr = r->state;
-    for (int32_t i = 0; i < pr->wait.count; i++) {
-        struct produced *x = &pr->items[i];
-        struct str message;
-        enum kafka_error error;
-        struct partition *p = replica_partition(r->s->replicas, x->topic, x->in->index);
-        if (p != NULL && !x->denied && x->in->records.mem.len > 0 &&
-            (message = version_problem(r, x->in->records.mem, &error)).p == NULL)
-            prepare_records(pr, x, p);
-        partition_unref(p);
-    }
+    bool done = prepare_records(pr, &pr->items[pr->next], pr->wait.items[pr->next].partition, NULL);
+    ensure(done);
 }
 
-static void all_prepared(struct request *r)
+static void next_prepared(struct request *r)
 {
     struct produce *pr = r->state;
-    if (append_all(pr)) {
+    pr->budget = LOOKED_AT;
+    go_on(pr);
+}
+
+/* With the connection held as long as anything is not appended: what comes behind it is not to get ahead. */
+static void go_on(struct produce *pr)
+{
+    struct request *r = pr->wait.r;
+    bool all = append_next(pr), waits = !all || pr->any_held;
+    if (waits && !pr->holds)
+        exchange_hold(r->x);
+    if (!waits && pr->holds)
+        exchange_release(r->x);
+    pr->holds = waits;
+    if (!all)
+        request_work(r, prepare_next, next_prepared);
+    else if (pr->any_held)
         verify_held(pr);
-        return;
-    }
-    exchange_release(r->x);
-    wait_or_finish(pr);
+    else
+        wait_or_finish(pr);
 }
 
 static void produce_handle(struct request *r)
@@ -556,15 +552,8 @@ static void produce_handle(struct request *r)
     pr->problem = transaction_problem(pr);
     if (pr->problem == ERR_NONE && has_authorizer(r))
         deny_topics(pr);
-    bool heavy = is_heavy(pr), held = !heavy && append_all(pr);
-    if (heavy || held)
-        exchange_hold(r->x); /* what comes behind it is not to get ahead */
-    if (heavy)
-        request_work(r, prepare_all, all_prepared);
-    else if (held)
-        verify_held(pr);
-    else
-        wait_or_finish(pr);
+    pr->budget = LOOKED_AT;
+    go_on(pr);
 }
 
 const struct api_entry api_produce = {
