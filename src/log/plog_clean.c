@@ -112,8 +112,7 @@ enum kafka_error plog_advance_start(struct plog *log, int64_t offset)
 }
 
 struct retention {
-    int64_t now, excess; /* bytes above retention.bytes */
-    bool by_age;
+    int64_t now, excess; /* bytes above retention.bytes, of what stays so far */
 };
 
 int64_t plog_largest_timestamp(struct plog *log, struct segment *s)
@@ -127,17 +126,15 @@ int64_t plog_largest_timestamp(struct plog *log, struct segment *s)
 }
 
 /* Why the segment may go, or NULL. */
-static const char *reason_to_delete(struct plog *log, struct segment *s, int64_t end, struct retention *r)
+static const char *reason_to_delete(struct plog *log, struct segment *s, int64_t end, const struct retention *r)
 {
     ensure(lock_is_held(&log->lock));
     if (end <= (int64_t)atomic_load(&log->start))
         return "below the log start offset";
     if (!(log->config.cleanup_policy & CLEANUP_POLICY_DELETE))
         return NULL;
-    if (log->config.retention_bytes >= 0 && r->excess >= s->size) {
-        r->excess -= s->size;
+    if (log->config.retention_bytes >= 0 && r->excess >= s->size)
         return "retention.bytes";
-    }
     if (log->config.retention_ms >= 0 && r->now - plog_largest_timestamp(log, s) > log->config.retention_ms)
         return "retention.ms";
     return NULL;
@@ -167,6 +164,7 @@ static size_t count_deletable(struct plog *log, int64_t now)
         const char *why = reason_to_delete(log, s, end, &r);
         if (why == NULL)
             break;
+        r.excess -= s->size; /* whatever the reason */
         log_info("Deleting segment %020" PRId64 " (%" PRId64 " bytes) of %s: %s", s->base_offset, s->size, log->path,
                  why);
     }

@@ -364,6 +364,23 @@ static void records_without_times_are_not_in_the_time_index(void **state)
     assert_int_equal(t.offset, 39);
 }
 
+/* A follower is told of its leader's start, and then looks at its size: what goes for the one reason is not there for
+ * the other. */
+static void what_goes_as_it_is_below_the_start_makes_room(void **state)
+{
+    struct fixture *f = *state;
+    f->log->config.segment_bytes = 1500;
+    for (int i = 0; i < 40; i++)
+        append(f->log, 2);
+    plog_set_high_watermark(f->log, 80);
+    int64_t before = plog_size(f->log);
+    f->log->config.retention_bytes = before / 2;
+    assert_int_equal(plog_advance_start(f->log, 50), ERR_NONE);
+    assert_true(plog_apply_retention(f->log, 2000) > 0);
+    assert_true(plog_start_offset(f->log) <= 50 && plog_size(f->log) >= before / 4);
+    check_readable(f->log, 50);
+}
+
 static void retention_by_size_and_time(void **state)
 {
     struct fixture *f = *state;
@@ -1049,6 +1066,7 @@ int main(void)
         CASE(times_are_found),
         CASE(records_without_times_are_not_in_the_time_index),
         CASE(retention_by_size_and_time),
+        CASE(what_goes_as_it_is_below_the_start_makes_room),
         CASE(nothing_above_the_high_watermark_is_deleted),
         CASE(truncation_goes_back),
         CASE(truncation_below_the_start_takes_the_start_along),
