@@ -20,6 +20,7 @@ struct asked {        /* one partition of the request under way */
     int32_t index;
     struct partition *partition; /* with a reference */
     struct isr_proposal proposal;
+    bool answered;
 };
 
 struct isr_changes {
@@ -189,6 +190,7 @@ static void isr_changes_take_partition(struct isr_changes *c, struct asked *x,
                                        const struct alter_partition_response_partition_data *in)
 {
     struct partition *p = x->partition;
+    x->answered = true;
     if (in->error_code == ERR_NONE) {
         partition_isr_decided(p, in->leader_epoch, in->partition_epoch, (struct int_list){in->isr.items, in->isr.len});
     } else if (in->error_code == ERR_OPERATION_NOT_ATTEMPTED || in->error_code == ERR_INELIGIBLE_REPLICA) {
@@ -226,23 +228,35 @@ static void isr_changes_finish_request(struct isr_changes *c)
     arena_deinit(&c->arena);
 }
 
+/* Or they would be waited for, and never asked for again. Whether there are none. */
+static bool want_unanswered(struct isr_changes *c)
+{
+    bool all = true;
+    for (int32_t i = 0; i < c->asked_count; i++) {
+        if (c->asked[i].answered)
+            continue;
+        all = false;
+        if (!c->closed)
+            isr_changes_want(c, c->asked[i].partition);
+    }
+    return all;
+}
+
 static void isr_changes_on_answer(struct link_call *call, enum kafka_error error)
 {
     struct isr_changes *c = CONTAINER_OF(call, struct isr_changes, call);
     ensure(c->waiting && loop_is_mine(c->options.loop));
     if (error == ERR_NONE)
         error = (enum kafka_error)c->response.error_code;
-    bool again = error == ERR_NOT_CONTROLLER || error == ERR_STALE_BROKER_EPOCH || error == ERR_REQUEST_TIMED_OUT;
-    for (int32_t i = 0; again && !c->closed && i < c->asked_count; i++)
-        isr_changes_want(c, c->asked[i].partition);
     if (error == ERR_NONE)
         isr_changes_take_answer(c);
-    else
+    bool all = want_unanswered(c);
+    if (error != ERR_NONE)
         log_info("The controller has not answered for %" PRId32 " ISRs: %s", c->asked_count,
                  error_name((int16_t)error));
     isr_changes_finish_request(c);
     if (!c->closed)
-        timer_start(&c->retry, error == ERR_NONE ? 0 : RETRY_MS);
+        timer_start(&c->retry, error == ERR_NONE && all ? 0 : RETRY_MS);
 }
 
 static void send_wanted(struct isr_changes *c)
