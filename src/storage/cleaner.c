@@ -192,15 +192,22 @@ static void end_pass(struct hand *hand)
 }
 
 /* Returns how long to wait before the next. */
+static int64_t backoff_ms(struct cleaner *c)
+{
+    return MAX(current_settings(c).backoff_ms, (int64_t)1);
+}
+
 static int64_t do_step(struct hand *hand)
 {
     int64_t bytes = 0;
     enum compact_result result = compaction_step(hand->pass, &bytes);
-    if (result != COMPACT_MORE)
-        end_pass(hand);
-    else
+    int64_t rest = throttle_ms(hand->cleaner, bytes);
+    if (result == COMPACT_MORE)
         show(hand, hand->log, compaction_read(hand->pass).done_percent);
-    return throttle_ms(hand->cleaner, bytes);
+    else
+        end_pass(hand);
+    bool given_up = result != COMPACT_MORE && result != COMPACT_DONE; /* what was in its way may be so for a while */
+    return given_up ? MAX(rest, backoff_ms(hand->cleaner)) : rest;
 }
 
 static void cleaner_run_job(struct job *job)
@@ -212,7 +219,7 @@ static void cleaner_run_job(struct job *job)
         if (hand->pass != NULL || take_filthiest(hand))
             hand->wait_ms = do_step(hand);
         else
-            hand->wait_ms = MAX(current_settings(c).backoff_ms, (int64_t)1);
+            hand->wait_ms = backoff_ms(c);
     }
 }
 
