@@ -55,8 +55,7 @@ static bool rewind_producers(struct plog *log, int64_t offset)
     if (!drop_snapshots(log, offset, &newest))
         return false;
     if (newest >= 0)
-        found = producers_load(&log->producers, segment_path(path, log->path, newest, ".snapshot"), newest,
-                               atomic_load(&log->start));
+        found = producers_load(&log->producers, segment_path(path, log->path, newest, ".snapshot"), newest);
     if (found == FILE_MISSING)
         producers_clear(&log->producers, log->segments[0]->base_offset);
     ensure(log->producers.map_end_offset <= MAX(offset, log->segments[0]->base_offset));

@@ -335,7 +335,7 @@ static int64_t first_lost_aborts(const struct plog *log)
 }
 
 /* The newest sound snapshot not above the end, nor what is to be read again; then the log behind it. */
-static bool load_producers(struct plog *log, const struct names *names, int64_t start, int64_t end)
+static bool load_producers(struct plog *log, const struct names *names, int64_t end)
 {
     int64_t limit = first_lost_aborts(log);
     char path[PATH_ROOM];
@@ -349,7 +349,7 @@ static bool load_producers(struct plog *log, const struct names *names, int64_t 
         stale |= above;
         segment_path(path, log->path, at, ".snapshot");
         if (first)
-            found = producers_load(&log->producers, path, at, start);
+            found = producers_load(&log->producers, path, at);
         if (above || (first && found == FILE_MISSING) ||
             (!first && found == FILE_FOUND && !load_has_name(names, at, ".log")))
             file_remove(path);
@@ -520,7 +520,7 @@ static bool settle_offsets(struct plog *log, const struct plog_origin *origin, s
         if (!dir_list_files(log->path, names))
             return false;
     }
-    if (!load_producers(log, names, start, end))
+    if (!load_producers(log, names, end))
         return false;
     producers_commit(&log->producers, atomic_load(&log->high_watermark));
     plog_update_unstable(log);

@@ -144,7 +144,7 @@ void producers_copy_free(struct producers_copy *copy);
  * meanwhile comes back, unlike in Kafka, until the next expiry: its time is that of its records, which may be old ones
  * that are being copied at this moment, and repeated after the restart.
  */
-enum file_result producers_load(struct producers *p, const char *path, int64_t offset, int64_t log_start) NODISCARD;
+enum file_result producers_load(struct producers *p, const char *path, int64_t offset) NODISCARD;
 /* What the file says of a producer; the order of such transactions is restored at the end. */
 void producers_restore(struct producers *p, const struct producer_state *state, const struct producer_batch *last);
 void producers_restored(struct producers *p);

@@ -101,7 +101,7 @@ bool producers_copy_write(struct producers_copy *copy, const char *path, bool sy
     return ok;
 }
 
-static void take_entry(struct producers *p, const uint8_t *e, int64_t log_start)
+static void take_entry(struct producers *p, const uint8_t *e)
 {
     struct producer_state state = {.id = (int64_t)be64_get(e),
                                    .epoch = (int16_t)be16_get(e + 8),
@@ -110,9 +110,7 @@ static void take_entry(struct producers *p, const uint8_t *e, int64_t log_start)
                                    .txn_first_offset = (int64_t)be64_get(e + 38)};
     struct producer_batch last = {(int32_t)be32_get(e + 10), (int32_t)be32_get(e + 22), (int64_t)be64_get(e + 14),
                                   state.last_timestamp};
-    bool has_data = last.last_offset >= log_start, never_had = last.last_offset < 0;
-    if (has_data || never_had || state.txn_first_offset >= 0)
-        producers_restore(p, &state, &last);
+    producers_restore(p, &state, &last);
 }
 
 static bool snapshot_is_sound(const struct strbuf *text)
@@ -125,7 +123,7 @@ static bool snapshot_is_sound(const struct strbuf *text)
            be32_get(p + SNAPSHOT_CRC_AT) == crc32c(p + SNAPSHOT_CRC_FROM, text->len - SNAPSHOT_CRC_FROM);
 }
 
-enum file_result producers_load(struct producers *p, const char *path, int64_t offset, int64_t log_start)
+enum file_result producers_load(struct producers *p, const char *path, int64_t offset)
 {
     struct strbuf text = {0};
     producers_clear(p, offset);
@@ -134,7 +132,7 @@ enum file_result producers_load(struct producers *p, const char *path, int64_t o
     if (!ok && text.len > 0)
         log_warn("Producer snapshot %s is damaged and not used", path);
     for (size_t at = SNAPSHOT_HEADER; ok && at < text.len; at += SNAPSHOT_ENTRY)
-        take_entry(p, (const uint8_t *)text.p + at, log_start);
+        take_entry(p, (const uint8_t *)text.p + at);
     producers_restored(p);
     strbuf_deinit(&text);
     return found == FILE_FOUND && !ok ? FILE_MISSING : found;
