@@ -255,22 +255,24 @@ bool file_sync(int fd, const char *path)
     return ok || file_failed("sync", path);
 }
 
-/* Where a file system has no such thing, its own time will do. */
-static bool write_back(int fd, int64_t pos, int64_t len, unsigned how, const char *path)
+/*
+ * By a descriptor of its own: waiting takes an error of the disk off the descriptor that is waited with, and who syncs
+ * the file with another one is told of it all the same.
+ */
+void file_write_back(const char *path, int64_t pos, int64_t len, int64_t piece)
 {
-    ensure(fd >= 0 && pos >= 0 && len > 0);
-    return sync_file_range(fd, pos, len, how) == 0 || (errno != EIO && errno != ENOSPC && errno != EDQUOT) ||
-           file_failed("write back", path);
-}
-
-bool file_begin_writing_back(int fd, int64_t pos, int64_t len, const char *path)
-{
-    return write_back(fd, pos, len, SYNC_FILE_RANGE_WRITE, path);
-}
-
-bool file_await_written_back(int fd, int64_t pos, int64_t len, const char *path)
-{
-    return write_back(fd, pos, len, SYNC_FILE_RANGE_WAIT_BEFORE, path);
+    int fd = file_open(path, false);
+    int64_t end = pos + len;
+    bool ok = fd >= 0;
+    ensure(pos >= 0 && len > 0 && piece > 0);
+    for (int64_t at = pos, n, before = 0; ok && at < end; at += n, before = n) {
+        n = MIN(piece, end - at);
+        ok = sync_file_range(fd, at, n, SYNC_FILE_RANGE_WRITE) == 0 &&
+             (before == 0 || sync_file_range(fd, at - before, before, SYNC_FILE_RANGE_WAIT_BEFORE) == 0);
+    }
+    if (ok)
+        sync_file_range(fd, pos, len, SYNC_FILE_RANGE_WAIT_BEFORE);
+    file_close(fd);
 }
 
 bool dir_sync(const char *path)

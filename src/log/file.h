@@ -42,12 +42,10 @@ void file_reserve(int fd, int64_t size);
 bool file_truncate(int fd, int64_t size, const char *path) NODISCARD;
 bool file_sync(int fd, const char *path) NODISCARD;
 /*
- * Has a part of the file written to the disk, and waits until it was. Of what a power failure leaves of it nothing is
- * known all the same: file_sync() alone says that. False: the disk fails, which no file_sync() of this descriptor will
- * tell again.
+ * Has a part of the file written to the disk, a piece after the other with two on their way at most, and waits until it
+ * was. Whether it was, nobody is told: file_sync() alone says that, of which this takes nothing away.
  */
-bool file_begin_writing_back(int fd, int64_t pos, int64_t len, const char *path) NODISCARD;
-bool file_await_written_back(int fd, int64_t pos, int64_t len, const char *path) NODISCARD;
+void file_write_back(const char *path, int64_t pos, int64_t len, int64_t piece);
 bool dir_sync(const char *path) NODISCARD;
 bool file_rename(const char *from, const char *to) NODISCARD;
 bool file_rename_if_any(const char *from, const char *to) NODISCARD; /* a missing file is fine */

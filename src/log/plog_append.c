@@ -177,7 +177,7 @@ static void append_settle(struct plog *log)
 {
     ensure(!lock_is_held(&log->lock)); /* it may wait for the disk */
     if (atomic_load(&log->unsettled))
-        log->home->host->settle_cuts(log->home->host->ctx);
+        log->home->host->settle_cuts(log->home->host->ctx, log->home);
 }
 
 /* Also not as long as a cut is not settled: that could not be done, or it is cut this very moment. */

@@ -12,6 +12,8 @@
 #include "log/plog.h"
 #include "metrics/histogram.h"
 
+struct plog_home;
+
 struct plog_host {
     /* A home cannot be used any more. Any thread, with locks of logs held. */
     void (*failed)(void *ctx, const char *home, const char *what);
@@ -25,10 +27,10 @@ struct plog_host {
     /* Calls plog_write_back_some() until it is over, with a reference. With the log's lock held. */
     void (*write_back_later)(void *ctx, struct plog *log);
     /*
-     * Writes recovery points and starts of all logs that are unsettled, which have gone back. Without a log's lock;
-     * blocks. Who cuts has it done soon, and who appends before that does it, for all that were cut meanwhile.
+     * Writes recovery points and starts of all logs of a home that are unsettled, which have gone back. Without a log's
+     * lock; blocks. Who cuts has it done soon, and who appends before that does it, for all that were cut meanwhile.
      */
-    void (*settle_cuts)(void *ctx);
+    void (*settle_cuts)(void *ctx, const struct plog_home *home);
     void (*settle_cuts_soon)(void *ctx);
     /* A file could not be opened for want of a descriptor: others that nobody uses are to be closed soon. */
     void (*files_wanted)(void *ctx);
@@ -100,8 +102,9 @@ void plog_save_snapshots(struct plog *log);
 enum plog_flushed { FLUSH_GOES_ON, FLUSH_OVER, FLUSH_FAILED };
 /* Syncs some of what is below `up_to`, without keeping anybody from appending or reading. */
 enum plog_flushed plog_flush_some(struct plog *log, int64_t up_to, int64_t cuts);
-/* Has some of what was appended written to the disk, and waits for it; the same. It counts as flushed no sooner. */
-enum plog_flushed plog_write_back_some(struct plog *log);
+/* Has some of what was appended written to the disk, and waits for it; it counts as flushed no sooner. Whether there
+ * was any: then there may be more. */
+bool plog_write_back_some(struct plog *log);
 /* The same of all that is there now. False: its home has failed. */
 bool plog_flush_beside(struct plog *log) NODISCARD;
 void plog_flush_if_due(struct plog *log);                    /* flush.ms */

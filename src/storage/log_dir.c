@@ -58,6 +58,7 @@ static bool lock(struct log_dir *d, struct fail *fail)
 bool log_dir_open(struct log_dir *d, const char *path, struct fail *fail)
 {
     *d = (struct log_dir){.path = absolute_path(path), .lock_fd = -1};
+    lock_init(&d->checkpoint_lock, RANK_CHECKPOINTS);
     d->home.path = d->path;
     atomic_init(&d->home.offline, false);
     if (dir_make(d->path) && log_dir_is_readable(d->path))
@@ -68,6 +69,7 @@ bool log_dir_open(struct log_dir *d, const char *path, struct fail *fail)
 
 void log_dir_deinit(struct log_dir *d)
 {
+    lock_deinit(&d->checkpoint_lock);
     if (d->lock_fd >= 0 && log_dir_is_live(d)) {
         char *lock_path = xasprintf("%s/.lock", d->path);
         file_remove(lock_path);

@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 
 #include "base/fail.h"
+#include "base/lock.h"
 #include "base/workers.h"
 #include "log/plog_host.h"
 #include "storage/checkpoint_internal.h"
@@ -21,14 +22,15 @@
 struct log_dir {
     char *path; /* absolute, and as Java spells it */
     struct plog_home home;
-    int lock_fd;                /* -1: not locked */
-    struct workers *writer;     /* the thread that writes back; NULL: not started */
-    int in_table;               /* logs of it in the manager's table, whose lock guards this */
-    int in_the_making;          /* and those that will be in it; the same */
-    atomic_bool stale_lines;    /* its checkpoints may tell of logs that are not there */
-    atomic_bool loading;        /* its logs are */
-    atomic_int logs, to_load;   /* how many there were at start, and are not loaded yet */
-    bool was_clean, identified; /* `meta` is what its meta.properties says */
+    int lock_fd;                 /* -1: not locked */
+    struct lock checkpoint_lock; /* one reads the offsets of its logs and writes them at a time */
+    struct workers *writer;      /* the thread that writes back; NULL: not started */
+    int in_table;                /* logs of it in the manager's table, whose lock guards this */
+    int in_the_making;           /* and those that will be in it; the same */
+    atomic_bool stale_lines;     /* its checkpoints may tell of logs that are not there */
+    atomic_bool loading;         /* its logs are */
+    atomic_int logs, to_load;    /* how many there were at start, and are not loaded yet */
+    bool was_clean, identified;  /* `meta` is what its meta.properties says */
     struct meta_properties meta;
     struct offsets_file recovery, start, hw, cleaner; /* as read at start */
 };

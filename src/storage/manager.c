@@ -96,7 +96,6 @@ struct log_manager *log_manager_new(const struct log_manager_options *options, s
                                  .ctx = m};
     lock_init(&m->lock, RANK_LOG_MANAGER);
     lock_init(&m->removal_lock, RANK_REMOVALS);
-    lock_init(&m->checkpoint_lock, RANK_CHECKPOINTS);
     m->most_files = file_limit() / 2; /* the others are for connections, and what is open for a moment */
     atomic_init(&m->clean_end_gone, false);
     atomic_init(&m->settling.awaited, false);
@@ -513,7 +512,6 @@ void log_manager_free(struct log_manager *m)
         log_dir_deinit(&m->dirs[i]);
     }
     free(m->dirs);
-    lock_deinit(&m->checkpoint_lock);
     lock_deinit(&m->removal_lock);
     lock_deinit(&m->lock);
     free(m);

@@ -28,13 +28,13 @@ static const struct checkpoint starts = {CHECKPOINT_START, plog_start_to_note};
 static const struct checkpoint high_watermarks = {CHECKPOINT_HW, high_watermark_of};
 static const struct checkpoint clean_ends = {CHECKPOINT_CLEANER, plog_take_clean_end};
 
-/* With the checkpoints locked. */
+/* With the directory's checkpoints locked. */
 static bool write_in(struct log_manager *m, const struct log_dir *d, const struct checkpoint *c)
 {
     size_t count;
     struct offsets_file f = {0};
     struct plog **logs = manager_logs(m, &count);
-    ensure(lock_is_held(&m->checkpoint_lock));
+    ensure(lock_is_held(&d->checkpoint_lock));
     for (size_t i = 0; i < count; i++) {
         int64_t v = plog_home(logs[i]) == &d->home ? c->value(logs[i]) : -1;
         if (v >= 0)
@@ -53,11 +53,13 @@ static bool write_in(struct log_manager *m, const struct log_dir *d, const struc
 
 static void write_checkpoint(struct log_manager *m, const struct checkpoint *c)
 {
-    lock_take(&m->checkpoint_lock);
-    for (int d = 0; d < m->dir_count; d++)
-        if (log_dir_is_live(&m->dirs[d]))
-            (void)write_in(m, &m->dirs[d], c);
-    lock_release(&m->checkpoint_lock);
+    for (int i = 0; i < m->dir_count; i++) {
+        struct log_dir *d = &m->dirs[i];
+        lock_take(&d->checkpoint_lock);
+        if (log_dir_is_live(d))
+            (void)write_in(m, d, c);
+        lock_release(&d->checkpoint_lock);
+    }
 }
 
 void manager_save_recovery_points(struct log_manager *m)
@@ -129,7 +131,7 @@ static void note_settled(const struct cut_log *cut, bool ok)
 static void settle_in(struct log_manager *m, struct log_dir *d)
 {
     struct cut_log *list;
-    ensure(lock_is_held(&m->checkpoint_lock)); /* no cut falls between the list of them and the files */
+    ensure(lock_is_held(&d->checkpoint_lock)); /* no cut falls between the list of them and the files */
     size_t n = list_unsettled(m, d, &list);
     if (n > 0)
         atomic_store(&d->stale_lines, false); /* before the logs are listed: one may be deleted meanwhile */
@@ -141,19 +143,19 @@ static void settle_in(struct log_manager *m, struct log_dir *d)
     free(list);
 }
 
-void manager_settle_cuts(void *ctx)
+void manager_settle_cuts(void *ctx, const struct plog_home *home)
 {
-    struct log_manager *m = ctx;
-    lock_take(&m->checkpoint_lock);
-    for (int d = 0; d < m->dir_count; d++)
-        if (log_dir_is_live(&m->dirs[d]))
-            settle_in(m, &m->dirs[d]);
-    lock_release(&m->checkpoint_lock);
+    struct log_dir *d = manager_dir(ctx, home->path);
+    lock_take(&d->checkpoint_lock);
+    if (log_dir_is_live(d))
+        settle_in(ctx, d);
+    lock_release(&d->checkpoint_lock);
 }
 
 static void settle_all(struct log_manager *m)
 {
-    manager_settle_cuts(m);
+    for (int i = 0; i < m->dir_count; i++)
+        manager_settle_cuts(m, &m->dirs[i].home);
 }
 
 void manager_settle_cuts_soon(void *ctx)

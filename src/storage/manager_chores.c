@@ -156,13 +156,10 @@ struct write_back_job {
 static void run_write_back(struct job *job)
 {
     struct write_back_job *w = CONTAINER_OF(job, struct write_back_job, job);
-    enum plog_flushed result = plog_write_back_some(w->log);
-    if (result == FLUSH_GOES_ON) {
+    if (plog_write_back_some(w->log)) {
         workers_submit(w->writer, job);
         return;
     }
-    if (result == FLUSH_FAILED)
-        plog_failed(w->log, "writing back failed");
     plog_unref(w->log);
     free(w);
 }

@@ -97,7 +97,6 @@ struct log_manager {
     int most_files;                    /* of logs that may stay open when nobody uses them */
     atomic_bool clean_end_gone;        /* of a log that was deleted */
     atomic_int producer_expiration_ms; /* producer.id.expiration.ms, as it is now */
-    struct lock checkpoint_lock;       /* one reads the offsets and writes them at a time */
     struct errand settling;            /* manager_settle_cuts_soon() */
     struct errand closing;             /* manager_close_files_soon() */
     struct timing flushes;             /* of segments */
@@ -152,7 +151,7 @@ void manager_save_starts(struct log_manager *m);
 /* Writes the cleaner's checkpoints if one has changed. */
 void manager_save_clean_ends(struct log_manager *m);
 /* As struct plog_host has them; `ctx` is the manager. */
-void manager_settle_cuts(void *ctx);
+void manager_settle_cuts(void *ctx, const struct plog_home *home);
 void manager_settle_cuts_soon(void *ctx);
 void manager_save_high_watermarks(struct log_manager *m);
 

@@ -116,8 +116,8 @@ struct plog *manager_make(struct log_manager *m, struct log_dir *d, const char *
     bool unsettled = log != NULL && forget_namesake(d, log);
     bool in_the_way = log == NULL && (file_last_error() == ENOTDIR || file_ran_out()); /* or there are too many */
     if (take_place(m, d, log)) {
-        if (unsettled)
-            manager_settle_cuts_soon(m);
+        if (unsettled) /* by who makes a log, and waits for the disk anyway, before there is anything to append */
+            manager_settle_cuts(m, &d->home);
         log_info("Created log for partition %s-%" PRId32 " in %s", topic, partition, plog_path(log));
         return log;
     }

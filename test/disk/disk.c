@@ -398,14 +398,8 @@ void file_reserve(int fd UNUSED, int64_t size UNUSED)
 {
 }
 
-bool file_begin_writing_back(int fd UNUSED, int64_t pos UNUSED, int64_t len UNUSED, const char *path UNUSED)
+void file_write_back(const char *path UNUSED, int64_t pos UNUSED, int64_t len UNUSED, int64_t piece UNUSED)
 {
-    return true;
-}
-
-bool file_await_written_back(int fd UNUSED, int64_t pos UNUSED, int64_t len UNUSED, const char *path UNUSED)
-{
-    return true;
 }
 
 bool file_truncate(int fd, int64_t size, const char *path UNUSED)
