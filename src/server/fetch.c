@@ -6,7 +6,8 @@
  *   wait      too little: a waiter on each partition, or on the session's ready list; the first change, the deadline
  *             or the loss of the connection leads back to look. To lose nothing, waiters are made first and the
  *             partitions looked at afterwards, so the first look after going to wait is never skipped.
- *   answer    regions go to the connection as references; nothing is copied unless an old format is asked for.
+ *   answer    regions go to the connection as references; nothing is copied unless an old format is asked for, into
+ * which a worker brings what was read.
  *
  * In a session only partitions on its ready list are looked at. What is not done with goes back on it: with an error,
  * or with more to read. Those that gave data go last, so that all get their turn within fetch.max.bytes.
@@ -370,6 +371,18 @@ static bool fetch_is_late(const struct fetch *f)
     return clock_mono_ms() >= f->deadline || exchange_is_orphan(f->r->x);
 }
 
+static void run_conversion(struct request *r)
+{
+    fetch_convert(r->state);
+}
+
+static void on_converted(struct request *r)
+{
+    struct fetch *f = r->state;
+    r->state = NULL;
+    fetch_finish(f);
+}
+
 /* True when it is answered, or waits for a worker. */
 static bool answer_if_enough(struct fetch *f)
 {
@@ -384,7 +397,13 @@ static bool answer_if_enough(struct fetch *f)
     bool nothing_asked = f->count == 0 && f->session == NULL;
     if (!fetch_is_late(f) && !sum.at_once && sum.bytes < MIN(f->request.min_bytes, MAX(f->most, 1)) && !nothing_asked)
         return false;
-    fetch_finish(f);
+    if (fetch_has_to_convert(f)) {
+        unwait(f);
+        f->r->state = f;
+        request_work(f->r, run_conversion, on_converted);
+    } else {
+        fetch_finish(f);
+    }
     return true;
 }
 

@@ -63,6 +63,10 @@ struct reading {
 /* Looks into all of them, without waiting for the disk. Whatever was read before is dropped. */
 struct reading fetch_read_all(struct fetch *f);
 int32_t fetched_bytes(const struct fetched *x); /* of records */
-void fetched_drop(struct fetched *x);           /* its records; what else was read stays */
+/* What was read for a consumer of an old format is rewritten before it is answered: by a worker, as all of it is read
+ * from the disk, and unfolded. */
+bool fetch_has_to_convert(const struct fetch *f);
+void fetch_convert(struct fetch *f);
+void fetched_drop(struct fetched *x); /* its records; what else was read stays */
 
 #endif

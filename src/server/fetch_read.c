@@ -16,37 +16,6 @@ static int8_t newest_magic(const struct request *r)
     return r->version >= MAGIC_V2_SINCE ? 2 : r->version >= MAGIC_V1_SINCE ? 1 : 0;
 }
 
-static int64_t count_messages(const struct strbuf *batches)
-{
-    struct bytes rest = {(const uint8_t *)batches->p, (int32_t)batches->len};
-    struct batch b;
-    int64_t n = 0;
-    while (batch_next(&rest, &b) == BATCH_OK)
-        n += b.count;
-    return n;
-}
-
-/* The bytes of a region, rewritten for a consumer of an old format; what it knows already is left alone. */
-static enum kafka_error convert(struct fetch *f, struct fetched *x)
-{
-    struct file_region region = x->data.slice.region;
-    struct strbuf out = {0};
-    enum kafka_error error = ERR_KAFKA_STORAGE_ERROR;
-    uint8_t *raw = xmalloc((size_t)region.len);
-    ssize_t n = region_read(&region, raw);
-    if (n >= 0)
-        error = records_down_convert((struct bytes){raw, (int32_t)n}, newest_magic(f->r), x->item.fetch_offset, &out);
-    free(raw);
-    fetched_drop(x);
-    if (error == ERR_NONE && out.len > 0)
-        partition_mark(x->partition, TOPIC_FETCH_CONVERSIONS, count_messages(&out));
-    if (error == ERR_NONE)
-        x->converted = out;
-    else
-        strbuf_deinit(&out);
-    return error;
-}
-
 int32_t fetch_replica(const struct fetch *f)
 {
     return f->r->version >= STATE_SINCE ? f->request.replica_state.replica_id : f->request.replica_id;
@@ -147,8 +116,6 @@ static void fetch_read_one(struct fetch *f, struct fetched *x, int32_t room, boo
     bool partial = x->data.slice.first_incomplete && f->r->version >= PARTIAL_BATCHES_BEFORE;
     if (x->error != ERR_NONE || partial || x->preferred_replica >= 0)
         fetched_drop(x);
-    else if (x->data.slice.region.len > 0 && newest_magic(f->r) < 2)
-        x->error = convert(f, x);
 }
 
 int32_t fetched_bytes(const struct fetched *x)
@@ -168,4 +135,57 @@ struct reading fetch_read_all(struct fetch *f)
         sum.cold |= x->data.slice.cold;
     }
     return sum;
+}
+
+/* ---- Consumers of old formats ---- */
+
+static int64_t count_messages(const struct strbuf *batches)
+{
+    struct bytes rest = {(const uint8_t *)batches->p, (int32_t)batches->len};
+    struct batch b;
+    int64_t n = 0;
+    while (batch_next(&rest, &b) == BATCH_OK)
+        n += b.count;
+    return n;
+}
+
+/* The bytes of a region, rewritten for a consumer of an old format; what it knows already is left alone. */
+static enum kafka_error convert(struct fetch *f, struct fetched *x)
+{
+    struct file_region region = x->data.slice.region;
+    struct strbuf out = {0};
+    enum kafka_error error = ERR_KAFKA_STORAGE_ERROR;
+    uint8_t *raw = xmalloc((size_t)region.len);
+    ssize_t n = region_read(&region, raw);
+    if (n >= 0)
+        error = records_down_convert((struct bytes){raw, (int32_t)n}, newest_magic(f->r), x->item.fetch_offset, &out);
+    free(raw);
+    fetched_drop(x);
+    if (error == ERR_NONE && out.len > 0)
+        partition_mark(x->partition, TOPIC_FETCH_CONVERSIONS, count_messages(&out));
+    if (error == ERR_NONE)
+        x->converted = out;
+    else
+        strbuf_deinit(&out);
+    return error;
+}
+
+static bool is_converted(const struct fetch *f, const struct fetched *x)
+{
+    return newest_magic(f->r) < 2 && x->data.slice.region.len > 0;
+}
+
+bool fetch_has_to_convert(const struct fetch *f)
+{
+    bool any = false;
+    for (int32_t i = 0; i < f->count && !any; i++)
+        any = is_converted(f, &f->items[i]);
+    return any;
+}
+
+void fetch_convert(struct fetch *f)
+{
+    for (int32_t i = 0; i < f->count; i++)
+        if (is_converted(f, &f->items[i]))
+            f->items[i].error = convert(f, &f->items[i]);
 }
