@@ -98,19 +98,6 @@ struct ip_counts {
     int late_count;
 };
 
-/*
- * Who is to go for another broker's connection: the order goes from loop to loop, each of which tells of its own, and
- * then to the one whose has done nothing for the longest time. One at a time, which loop 0 begins and ends.
- */
-struct room {
-    struct message message;
-    struct net_server *server;
-    const struct listener *spared;
-    bool under_way;
-    int at, best; /* loops; -1: nobody may go yet */
-    struct last_use best_use;
-};
-
 struct hand_over { /* a fresh socket on its way to its loop */
     struct message message;
     struct net_loop *to;
@@ -444,69 +431,6 @@ static bool begin_tls(struct acceptor *a, struct ssl_st **tls)
     return context == NULL || *tls != NULL;
 }
 
-/* ---- Room for another broker ---- */
-
-static bool has_too_many(struct net_server *s)
-{
-    return atomic_load(&s->connection_count) > atomic_load(&s->max_connections);
-}
-
-static void room_go_to(struct room *r, int loop, void (*then)(struct message *))
-{
-    r->at = loop;
-    r->message.deliver = then;
-    loop_post(r->server->loops[loop].loop, &r->message);
-}
-
-static void room_look(struct message *m);
-
-/* On loop 0. */
-static void room_begin(struct room *r)
-{
-    ensure(loop_is_mine(r->server->loops[0].loop));
-    if (r->under_way || !has_too_many(r->server))
-        return;
-    r->under_way = true;
-    r->best = -1;
-    room_go_to(r, 0, room_look);
-}
-
-static void room_done(struct message *m)
-{
-    struct room *r = CONTAINER_OF(m, struct room, message);
-    r->under_way = false;
-    if (r->best >= 0)
-        room_begin(r); /* more have come meanwhile */
-}
-
-static void room_close(struct message *m)
-{
-    struct room *r = CONTAINER_OF(m, struct room, message);
-    if (r->server->loops[r->at].closing)
-        return; /* as all are: there is no loop to go on to */
-    connections_close_unused(&r->server->loops[r->at], r->spared);
-    room_go_to(r, 0, room_done);
-}
-
-static void room_look(struct message *m)
-{
-    struct room *r = CONTAINER_OF(m, struct room, message);
-    struct last_use use;
-    if (r->server->loops[r->at].closing)
-        return; /* as all are: there is no loop to go on to */
-    if (connections_last_use(&r->server->loops[r->at], r->spared, &use) &&
-        (r->best < 0 || last_use_is_before(use, r->best_use))) {
-        r->best = r->at;
-        r->best_use = use;
-    }
-    if (r->at + 1 < r->server->loop_count)
-        room_go_to(r, r->at + 1, room_look);
-    else if (r->best >= 0)
-        room_go_to(r, r->best, room_close);
-    else
-        room_go_to(r, 0, room_done);
-}
-
 /* ---- Letting in ---- */
 
 static void admit(struct acceptor *a, int fd, const struct sockaddr_storage *addr)
@@ -528,7 +452,7 @@ static void admit(struct acceptor *a, int fd, const struct sockaddr_storage *add
     atomic_fetch_add(&a->count, 1);
     hand_over(a, fd, tls, addr);
     if (a->spared)
-        room_begin(a->server->room);
+        room_make(a->server->room);
 }
 
 static bool is_full(struct acceptor *a)
@@ -638,8 +562,7 @@ bool acceptors_bind(struct net_server *s, struct fail *fail)
 {
     s->most_descriptors = descriptors_for_connections();
     s->ips = xcalloc(1, sizeof(*s->ips));
-    s->room = xcalloc(1, sizeof(*s->room));
-    s->room->server = s;
+    s->room = room_new(s);
     lock_init(&s->ips->lock, RANK_CONNECTION_LIMITS);
     s->acceptors = xcalloc((size_t)s->config->listeners.count, sizeof(*s->acceptors));
     for (int i = 0; i < s->config->listeners.count; i++) {
@@ -650,7 +573,7 @@ bool acceptors_bind(struct net_server *s, struct fail *fail)
         a->listener = l;
         a->spared = s->config->listeners.count > 1 && strcmp(l->name, s->config->inter_broker_listener_name) == 0;
         if (a->spared)
-            s->room->spared = l;
+            room_spare(s->room, l);
         a->fd = listen_at(l->host != NULL ? l->host : "", l->port, backlog_of(s->config),
                           s->config->socket_receive_buffer_bytes, &why);
         if (a->fd < 0)
@@ -724,7 +647,7 @@ void acceptors_free(struct net_server *s)
         tls_context_unref(s->acceptors[i].tls);
     }
     free(s->acceptors);
-    free(s->room);
+    room_free(s->room);
     if (s->ips != NULL) {
         ensure(s->ips->table == NULL);
         lock_deinit(&s->ips->lock);

@@ -51,7 +51,7 @@ struct net_server {
     int most_descriptors;        /* that may be in use when a connection is let in */
     struct net_metrics *metrics; /* NULL: nobody wants to know */
     struct ip_counts *ips;
-    struct room *room;         /* acceptor.c's */
+    struct room *room;
     struct creation_rate rate; /* max.connection.creation.rate */
     atomic_int connection_count, max_connections;
     atomic_int_fast64_t accepted;     /* connections since the start */
@@ -79,6 +79,12 @@ static inline bool last_use_is_before(struct last_use a, struct last_use b)
 bool connections_last_use(struct net_loop *l, const struct listener *spared, struct last_use *out); /* false: none */
 void connections_close_unused(struct net_loop *l, const struct listener *spared);
 void connections_resume(struct timer *t);
+
+/* room.c, on loop 0 but for the first and the last: who came by the listener `spared` has let in one too many. */
+struct room *room_new(struct net_server *s);
+void room_spare(struct room *r, const struct listener *l);
+void room_make(struct room *r);
+void room_free(struct room *r);
 
 /* net_metrics.c */
 
