@@ -278,7 +278,10 @@ static void open_for_business(struct broker *b)
     monitoring_start(b);
     report_on(b);
     supervisor_look(b);
-    register_broker(b);
+    if (b->in_session)
+        register_broker(b);
+    else
+        log_info("The broker registers when there is a session with ZooKeeper again");
 }
 
 static bool know_host(struct broker *b)
@@ -307,9 +310,12 @@ static void load_logs(struct job *job)
 static void on_logs_loaded(struct message *m)
 {
     struct broker *b = CONTAINER_OF(m, struct broker, load.done);
+    b->loading = false;
+    if (b->stopping || b->leaving)
+        return;
     if (!b->load_ok)
         broker_give_up(b, b->load_fail.text);
-    else if (!b->stopping)
+    else
         open_for_business(b);
 }
 
@@ -321,6 +327,7 @@ static void on_delegation(struct broker *b, const struct fail *fail)
         broker_give_up(b, fail->text);
         return;
     }
+    b->loading = true;
     work_on_logs(b, load_logs, on_logs_loaded);
     supervisor_look(b);
 }
@@ -393,6 +400,8 @@ static void take_id(struct broker *b, int32_t id)
 static void on_generated_id(struct registration_call *call, bool ok)
 {
     struct broker *b = CONTAINER_OF(call, struct broker, registration);
+    if (b->stopping || b->leaving)
+        return;
     if (!ok) {
         give_up_start(b, call);
         return;
@@ -437,6 +446,8 @@ static void on_logs_opened(struct message *m)
 static void on_prepared(struct registration_call *call, bool ok)
 {
     struct broker *b = CONTAINER_OF(call, struct broker, registration);
+    if (b->stopping || b->leaving)
+        return;
     if (!ok) {
         give_up_start(b, call);
         return;
@@ -460,12 +471,14 @@ static void on_session_started(void *ctx)
 {
     struct broker *b = ctx;
     timer_stop(&b->patience);
-    if (b->stopping)
+    if (b->stopping || b->leaving)
         return;
-    if (is_open(b)) {
+    b->in_session = true;
+    if (b->loading || is_open(b)) {
         config_watch_start(b->services.config_watch, b->services.broker_id);
         delegation_session_started(b);
-        register_broker(b);
+        if (is_open(b))
+            register_broker(b);
         return;
     }
     b->registration.zk = b->services.zk;
@@ -487,7 +500,10 @@ static void on_session_expired(void *ctx)
     if (b->services.controller != NULL)
         controller_stop(b->services.controller, "the ZooKeeper session has expired");
     broker_stop_waiting(b);
-    if (!is_open(b) && !b->leaving)
+    b->in_session = false;
+    if (b->loading) /* which may take hours, and needs nothing of it */
+        log_info("The logs are loaded all the same, and the broker registers with the next session");
+    else if (!is_open(b))
         broker_give_up(b, "The ZooKeeper session expired while the broker was starting");
 }
 

@@ -45,6 +45,8 @@ struct broker {
     struct endpoint *endpoints; /* to be registered */
     char *own_host;             /* for a listener without host; NULL: each has one */
     bool load_ok;
+    bool loading;    /* a worker has the logs loaded, and needs no session meanwhile */
+    bool in_session; /* with ZooKeeper */
     struct job load;
     struct job limits; /* of connections: their change asks the name service */
     bool limits_busy, limits_again;

@@ -4,11 +4,12 @@ import json
 import re
 import signal
 import subprocess
+import time
 
 import confluent_kafka
 import pytest
 from confluent_kafka.admin import AdminClient
-from harness import BUILD, PATIENCE, TOP, Apache, Barnabas, consume, produce, wait_until
+from harness import BUILD, PATIENCE, TOP, Apache, Barnabas, consume, preloaded, produce, wait_until
 
 
 def test_registers_in_zookeeper(broker, zookeeper):
@@ -210,6 +211,49 @@ def test_a_lost_session_is_made_anew(make_broker, zookeeper):
     assert int(zookeeper.get("/controller_epoch")) == 2
     produce(broker, "t", ["after"])
     assert consume(broker, "t") == ["before", "after"]
+
+
+class SlowStart:
+    """A broker that has crashed, and whose disk holds up the loading of one of its logs, by one thread, until it is told to go on."""
+
+    def __init__(self, make_broker, folder):
+        self.broker = make_broker(num_recovery_threads_per_data_dir=1, zookeeper_session_timeout_ms=2000)
+        for topic in "abc":
+            produce(self.broker, topic, ["one", "two"])
+        self.broker.kill()
+        self.hangs = folder / "hangs"
+        self.hangs.write_text(f"HANG 0 {self.broker.data}/b-")
+        self.broker.env.update(LD_PRELOAD=str(preloaded("disk_faults.c", folder)), DISK_FAULTS=str(self.hangs))
+        self.broker.log.unlink()
+        self.broker.launch()
+        self.wait_for("Recovering logs in")
+
+    def wait_for(self, text):
+        wait_until(lambda: self.broker.log.exists() and text in self.broker.text(), text)
+
+    def lose_session(self):
+        self.broker.process.send_signal(signal.SIGSTOP)
+        time.sleep(5)  # longer than the session, of which no znode tells yet
+        self.broker.process.send_signal(signal.SIGCONT)
+        self.wait_for("has expired")
+
+    def go_on(self):
+        self.hangs.unlink()
+
+
+@pytest.fixture
+def slow_start(make_broker, tmp_path):
+    return SlowStart(make_broker, tmp_path)
+
+
+def test_a_session_may_end_while_logs_are_loaded(slow_start):
+    slow_start.lose_session()
+    slow_start.wait_for("the broker registers with the next session")
+    slow_start.go_on()
+    wait_until(slow_start.broker.is_ready, "the broker")
+    assert [consume(slow_start.broker, topic) for topic in "abc"] == [["one", "two"]] * 3
+    admin = AdminClient({"bootstrap.servers": slow_start.broker.bootstrap})
+    admin.delete_topics(["a"])["a"].result(PATIENCE)  # its watches are there, too
 
 
 def test_the_office_is_taken_again_when_its_node_goes(broker, zookeeper):
