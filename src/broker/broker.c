@@ -562,6 +562,8 @@ static void broker_leave(struct broker *b)
     supervisor_stopping(b, "Stopping: answering what was asked");
     atomic_store(&b->services.state, BROKER_SHUTTING_DOWN);
     lost_dirs_stop(b->lost_dirs);
+    if (b->loading)
+        log_manager_halt_load(b->services.logs);
     if (b->services.net == NULL || b->services.controller == NULL) {
         loop_stop(b->control);
         return;

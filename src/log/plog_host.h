@@ -34,6 +34,7 @@ struct plog_host {
     void (*settle_cuts_soon)(void *ctx);
     /* A file could not be opened for want of a descriptor: others that nobody uses are to be closed soon. */
     void (*files_wanted)(void *ctx);
+    const atomic_bool *halted;    /* logs that are being loaded need not be: plog_load() may give up. NULL: they must */
     const struct timing *flushes; /* of segments with their indexes are counted here */
     void *ctx;
 };
@@ -53,7 +54,7 @@ struct plog_origin { /* what the checkpoints say of a log that is loaded */
     const char *name; /* of the directory, of a future log; NULL: topic-partition */
 };
 
-/* Loads or creates the log. NULL when the disk fails, or as file_last_error() says; logged. */
+/* Loads or creates the log. NULL when it was halted, when the disk fails, or as file_last_error() says; logged. */
 struct plog *plog_load(const struct plog_home *home, const char *topic, int32_t partition,
                        const struct topic_config *config, const struct plog_origin *origin);
 /* Writes partition.metadata if the log has no id yet; false on mismatch or failure. */

@@ -106,13 +106,19 @@ static bool replay_segment(struct plog *log, struct segment *s, int64_t from, in
     return ok;
 }
 
+static bool is_halted(const struct plog *log)
+{
+    return log->home->host != NULL && log->home->host->halted != NULL && atomic_load(log->home->host->halted);
+}
+
 bool plog_replay_producers(struct plog *log, int64_t offset)
 {
     ensure(lock_is_held(&log->lock));
     ensure(log->segment_count > 0 && log->producers.map_end_offset >= 0);
     int64_t from = MAX(log->producers.map_end_offset, log->segments[0]->base_offset);
     for (size_t i = plog_segment_index(log, from); i < log->segment_count; i++)
-        if ((from < offset || log->segments[i]->aborts_lost) && !replay_segment(log, log->segments[i], from, offset))
+        if ((from < offset || log->segments[i]->aborts_lost) &&
+            (is_halted(log) || !replay_segment(log, log->segments[i], from, offset)))
             return false;
     log->producers.map_end_offset = offset;
     return true;
@@ -319,7 +325,7 @@ static bool recover_segments(struct plog *log, const struct plog_origin *origin,
                      log->path);
         if (i > first_unsure && !load_follows(log, i, next, origin->clean_end))
             return drop_from(log, i);
-        if (!recover_segment(log, i, unsure, &next))
+        if (is_halted(log) || !recover_segment(log, i, unsure, &next))
             return false;
     }
     return true;
@@ -561,7 +567,10 @@ struct plog *plog_load(const struct plog_home *home, const char *topic, int32_t 
     lock_release(&log->files);
     if (ok)
         return log;
-    log_error("Cannot load log %s", log->path);
+    if (is_halted(log))
+        log_info("Log %s is left for the next start to load", log->path);
+    else
+        log_error("Cannot load log %s", log->path);
     plog_unref(log);
     return NULL;
 }

@@ -92,11 +92,14 @@ struct log_manager *log_manager_new(const struct log_manager_options *options, s
                                  .settle_cuts = manager_settle_cuts,
                                  .settle_cuts_soon = manager_settle_cuts_soon,
                                  .files_wanted = manager_close_files_soon,
+                                 .halted = &m->halted,
                                  .flushes = &m->flushes,
                                  .ctx = m};
     lock_init(&m->lock, RANK_LOG_MANAGER);
     lock_init(&m->removal_lock, RANK_REMOVALS);
     m->most_files = file_limit() / 2; /* the others are for connections, and what is open for a moment */
+    atomic_init(&m->halted, false);
+    atomic_init(&m->incomplete, false);
     atomic_init(&m->clean_end_gone, false);
     atomic_init(&m->settling.awaited, false);
     atomic_init(&m->closing.awaited, false);
@@ -469,6 +472,7 @@ static void close_all(struct log_manager *m)
 
 void log_manager_close(struct log_manager *m)
 {
+    ensure(!atomic_load(&m->incomplete)); /* or the files would forget what was not loaded */
     cleaner_free(m->cleaner);
     m->cleaner = NULL;
     close_all(m);

@@ -145,10 +145,13 @@ static void settle_in(struct log_manager *m, struct log_dir *d)
 
 void manager_settle_cuts(void *ctx, const struct plog_home *home)
 {
-    struct log_dir *d = manager_dir(ctx, home->path);
+    struct log_manager *m = ctx;
+    struct log_dir *d = manager_dir(m, home->path);
+    if (atomic_load(&m->incomplete))
+        return; /* who appends has it done then */
     lock_take(&d->checkpoint_lock);
     if (log_dir_is_live(d))
-        settle_in(ctx, d);
+        settle_in(m, d);
     lock_release(&d->checkpoint_lock);
 }
 

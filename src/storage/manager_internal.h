@@ -93,6 +93,8 @@ struct log_manager {
     struct chore chores[CHORES];
     struct cleaner *cleaner; /* NULL: log.cleaner.enable is off */
     bool started;
+    atomic_bool halted;     /* log_manager_halt_load() */
+    atomic_bool incomplete; /* logs are being loaded, or not all could be: checkpoints would lose the others' lines */
     _Atomic int64_t recovered_bytes;
     int most_files;                    /* of logs that may stay open when nobody uses them */
     atomic_bool clean_end_gone;        /* of a log that was deleted */

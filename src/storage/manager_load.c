@@ -7,6 +7,9 @@
  *                read again from their recovery points on
  *     end        recovery points are written; directories that have failed on the way are abandoned
  *
+ * Who stops the broker meanwhile has the rest skipped. Then nothing is written at the end: checkpoints are those of
+ * what is in the table, and would lose the lines of all other logs. What was recovered by then is recovered again.
+ *
  * A log that is in two directories ends the start: which of them is right, somebody has to say. "-delete" is what was
  * still to be removed; "-stray" is left alone, and so is what has no name of a log's.
  */
@@ -171,6 +174,16 @@ static void say_progress(struct dir_load *of)
         log_info("Loaded %zu of %zu logs in %s", done, of->total, of->path);
 }
 
+static void note_not_loaded(struct load_job *l)
+{
+    if (atomic_load(&l->manager->halted))
+        return; /* it is none of the disk's failures */
+    if (log_dir_is_live(l->dir) && file_ran_out())
+        atomic_store(&l->trouble->starved, true);
+    else
+        manager_dir_failed(l->manager, l->dir->path, "a log cannot be loaded");
+}
+
 static void run_load(struct job *job)
 {
     struct load_job *l = CONTAINER_OF(job, struct load_job, job);
@@ -182,13 +195,12 @@ static void run_load(struct job *job)
                                  .clean = d->was_clean,
                                  .name = l->name};
     struct topic_config config = manager_settings_of(l->manager, l->topic);
-    struct plog *log = log_dir_is_live(d) ? plog_load(&d->home, l->topic, l->partition, &config, &origin) : NULL;
+    bool wanted = log_dir_is_live(d) && !atomic_load(&l->manager->halted);
+    struct plog *log = wanted ? plog_load(&d->home, l->topic, l->partition, &config, &origin) : NULL;
     if (log != NULL)
         take_loaded(l, log);
-    else if (log_dir_is_live(d) && file_ran_out())
-        atomic_store(&l->trouble->starved, true);
     else
-        manager_dir_failed(l->manager, d->path, "a log cannot be loaded");
+        note_not_loaded(l);
     int before = atomic_fetch_sub(&d->to_load, 1);
     ensure(before > 0);
     say_progress(l->of);
@@ -328,7 +340,7 @@ static void load_dirs(struct log_manager *m, struct load_trouble *trouble)
 {
     struct dir_load *loads = xcalloc((size_t)m->dir_count, sizeof(*loads));
     for (int i = 0; i < m->dir_count; i++)
-        if (log_dir_is_live(&m->dirs[i]))
+        if (log_dir_is_live(&m->dirs[i]) && !atomic_load(&m->halted))
             begin_load(m, &m->dirs[i], &loads[i], trouble);
     for (int i = 0; i < m->dir_count; i++)
         if (loads[i].pool != NULL)
@@ -356,17 +368,28 @@ void log_manager_progress(const struct log_manager *m, struct load_progress *out
     }
 }
 
+void log_manager_halt_load(struct log_manager *m)
+{
+    atomic_store(&m->halted, true);
+}
+
 bool log_manager_load(struct log_manager *m, struct fail *fail)
 {
     int64_t start = clock_mono_ms();
     struct load_trouble trouble = {0};
+    atomic_store(&m->incomplete, true);
     load_dirs(m, &trouble);
     for (int i = 0; i < m->dir_count; i++)
         if (!log_dir_is_live(&m->dirs[i]))
             log_manager_abandon_dir(m, m->dirs[i].path);
+    if (atomic_load(&m->halted)) {
+        log_info("Loaded %u logs, and leave the others for the next start", HASH_COUNT(m->logs));
+        return fail_set(fail, "The broker was stopped while its logs were loaded.");
+    }
     if (atomic_load(&trouble.starved))
         return fail_set(fail,
                         "The logs have more files than a process may have open here: raise the limit (ulimit -n).");
+    atomic_store(&m->incomplete, false);
     manager_save_recovery_points(m); /* before anything is written where one lies above its log's end */
     if (atomic_load(&trouble.twice))
         return fail_set(fail,

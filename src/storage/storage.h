@@ -58,6 +58,11 @@ bool log_manager_identify(struct log_manager *m, const struct meta_properties *m
  * directory is offline. Errors: none is left, or one log is in two directories.
  */
 bool log_manager_load(struct log_manager *m, struct fail *fail) NODISCARD;
+/*
+ * Any thread: the broker ends, and log_manager_load() is to fail soon. What is not loaded yet is left for the next
+ * start, and the files of the directories stay as they tell of it: nobody writes checkpoints or marks after that.
+ */
+void log_manager_halt_load(struct log_manager *m);
 /* How far that is: of how many logs it knows, how many it has, and what was read of them after a crash. Any thread. */
 struct load_progress {
     int logs, loaded;

@@ -256,6 +256,18 @@ def test_a_session_may_end_while_logs_are_loaded(slow_start):
     admin.delete_topics(["a"])["a"].result(PATIENCE)  # its watches are there, too
 
 
+def test_a_stop_does_not_wait_for_logs_to_be_loaded(slow_start):
+    broker = slow_start.broker
+    broker.process.send_signal(signal.SIGTERM)
+    slow_start.wait_for("Terminating process")
+    slow_start.go_on()
+    assert broker.process.wait(PATIENCE) == 0
+    assert "leave the others for the next start" in broker.text()
+    assert not (broker.data / ".kafka_cleanshutdown").exists()
+    broker.restart()
+    assert [consume(broker, topic) for topic in "abc"] == [["one", "two"]] * 3
+
+
 def test_the_office_is_taken_again_when_its_node_goes(broker, zookeeper):
     zookeeper.client.delete("/controller")
     wait_until(lambda: zookeeper.client.exists("/controller"), "a controller")

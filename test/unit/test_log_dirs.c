@@ -1381,6 +1381,120 @@ static void a_start_tells_how_far_it_is(void **state)
     assert_int_equal(at.recovered_bytes, 0);
 }
 
+/* ---- Who stops a start ---- */
+
+static char *text_of(const char *dir, const char *name)
+{
+    char path[160];
+    struct strbuf text = {0};
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    assert_int_equal(file_load(path, &text), FILE_FOUND);
+    strbuf_add(&text, "", 1);
+    return text.p;
+}
+
+/* Three logs in one directory, with lines in its checkpoints; closed cleanly, or left by a crash. */
+static void leave_three(struct fixture *f, bool cleanly)
+{
+    f->config.log_dirs.count = 1;
+    open_all(f);
+    for (int i = 0; i < 3; i++) {
+        struct plog *log = make_log(f, (const char *const[]){"one", "two", "three"}[i]);
+        assert_int_equal(append(log, 10, 0), ERR_NONE);
+        plog_set_high_watermark(log, 10);
+        assert_int_equal(plog_advance_start(log, 5), ERR_NONE);
+        plog_unref(log);
+    }
+    log_manager_write_checkpoints(f->logs);
+    close_all(f, cleanly);
+}
+
+static void halt_now(void *ctx, int64_t bytes)
+{
+    manager_count_recovered(ctx, bytes);
+    log_manager_halt_load(ctx);
+}
+
+/* Stopped when something was recovered, or (`at_once`) before it begins. */
+static void halt_a_start(struct fixture *f, bool at_once)
+{
+    struct log_manager_options options = {.config = &f->config,
+                                          .workers = f->workers,
+                                          .topic_overrides = topic_overrides,
+                                          .dir_failed = dir_failed,
+                                          .ctx = f};
+    struct fail fail;
+    f->logs = log_manager_new(&options, &fail);
+    assert_non_null(f->logs);
+    f->logs->host.recovered = halt_now;
+    if (at_once)
+        log_manager_halt_load(f->logs);
+    assert_false(log_manager_load(f->logs, &fail));
+}
+
+static void a_start_that_is_stopped_forgets_nothing(void **state)
+{
+    static const char *const files[] = {CHECKPOINT_RECOVERY, CHECKPOINT_START, CHECKPOINT_HW};
+    struct fixture *f = *state;
+    char *before[ARRAY_LEN(files)];
+    leave_three(f, false);
+    for (size_t i = 0; i < ARRAY_LEN(files); i++)
+        before[i] = text_of(f->dirs[0], files[i]);
+    halt_a_start(f, false);
+    assert_int_equal(HASH_COUNT(f->logs->logs), 0); /* what it had just read is not whole either */
+    log_manager_settle(f->logs, &f->config);
+    manager_settle_cuts(f->logs);
+    close_all(f, false);
+    assert_int_equal(f->failures, 0);
+    assert_false(exists(f->dirs[0], ".kafka_cleanshutdown"));
+    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+        char *after = text_of(f->dirs[0], files[i]);
+        assert_string_equal(before[i], after);
+        free(before[i]);
+        free(after);
+    }
+    open_all(f);
+    struct plog *log = log_manager_get(f->logs, "three", 0);
+    assert_int_equal(plog_start_offset(log), 5);
+    assert_int_equal(plog_end_offset(log), 10);
+    plog_unref(log);
+}
+
+static void a_start_that_is_stopped_at_once_leaves_the_mark(void **state)
+{
+    struct fixture *f = *state;
+    leave_three(f, true);
+    halt_a_start(f, true);
+    close_all(f, false);
+    assert_true(exists(f->dirs[0], ".kafka_cleanshutdown"));
+    open_all(f);
+    assert_int_equal(HASH_COUNT(f->logs->logs), 3);
+}
+
+static void a_start_is_stopped_between_segments(void **state)
+{
+    struct fixture *f = *state;
+    struct load_progress at;
+    f->config.log_dirs.count = 1;
+    open_all(f);
+    struct plog *log = make_log(f, "t");
+    log->config.segment_bytes = 2000;
+    for (int i = 0; i < 30; i++)
+        assert_int_equal(append(log, 10, 0), ERR_NONE);
+    int64_t bytes = plog_size(log);
+    plog_unref(log);
+    close_all(f, false);
+    halt_a_start(f, false);
+    log_manager_progress(f->logs, &at);
+    assert_in_range(at.recovered_bytes, 1, 2500);
+    assert_true(bytes > 20000);
+    close_all(f, false);
+    open_all(f);
+    log = log_manager_get(f->logs, "t", 0);
+    assert_int_equal(plog_end_offset(log), 300);
+    plog_unref(log);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1430,6 +1544,9 @@ int main(void)
         CASE(without_epochs_a_follower_begins_with_what_is_committed),
         CASE(a_partition_is_offline_with_its_directory),
         CASE(a_start_tells_how_far_it_is),
+        CASE(a_start_that_is_stopped_forgets_nothing),
+        CASE(a_start_that_is_stopped_at_once_leaves_the_mark),
+        CASE(a_start_is_stopped_between_segments),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
