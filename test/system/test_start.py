@@ -1,10 +1,13 @@
 """Starting and stopping: znodes, identity, what must be refused."""
 
 import json
+import os
 import re
+import shutil
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import confluent_kafka
 import pytest
@@ -88,6 +91,69 @@ def test_its_process_is_found_by_its_name(broker):
     """So kafka-server-stop.sh finds it, which would stop those of all other tests, too."""
     assert "pgrep -x barnabas" in (TOP / "bin" / "kafka-server-stop.sh").read_text()
     assert str(broker.process.pid) in subprocess.check_output(["pgrep", "-x", "barnabas"], text=True).split()
+
+
+def settings_file(folder, name, *lines):
+    (folder / name).write_text("\n".join(lines) + "\n")
+    return name
+
+
+@pytest.fixture
+def processes(tmp_path):
+    """Processes that look like brokers, or nearly so; the script finds no others."""
+    started = []
+    (tmp_path / "bin").mkdir()
+    for name in "barnabas", "java":
+        shutil.copy("/bin/dash", tmp_path / "bin" / name)
+    finder = tmp_path / "bin" / "pgrep"
+    finder.write_text(f'#!/bin/sh\n{shutil.which("pgrep")} "$@" | grep -xFf {tmp_path}/pids\n')
+    finder.chmod(0o755)
+
+    def start(name, *args):
+        process = subprocess.Popen([name, "-c", "read x", *args], executable=tmp_path / "bin" / name, cwd=tmp_path, stdin=subprocess.PIPE)
+        started.append(process)
+        (tmp_path / "pids").write_text("".join(f"{p.pid}\n" for p in started))
+        wait_until(lambda: Path(f"/proc/{process.pid}/cmdline").read_bytes().startswith(name.encode() + b"\0"), name)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def stop_script(folder, *args):
+    path = f"{folder}/bin:{os.environ['PATH']}"
+    return subprocess.run([TOP / "bin" / "kafka-server-stop.sh", *args], cwd="/", env={**os.environ, "PATH": path}, capture_output=True, text=True)
+
+
+def test_the_stop_script_stops_brokers_only(processes, tmp_path):
+    ours = processes("barnabas", "server.properties")
+    theirs = processes("java", "-cp", "libs", "kafka.Kafka", "server.properties")
+    others = [processes("java", "-cp", "libs", "kafka.KafkaTool", "x"), processes("java", "/var/log/java/kafka.Kafka.log")]
+    assert stop_script(tmp_path).returncode == 0
+    assert ours.wait(PATIENCE) == theirs.wait(PATIENCE) == -signal.SIGTERM
+    assert [x.poll() for x in others] == [None, None]
+    again = stop_script(tmp_path)
+    assert (again.returncode, again.stdout) == (1, "No kafka server to stop\n")
+
+
+def test_the_stop_script_stops_who_is_named(processes, tmp_path):
+    one, two = settings_file(tmp_path, "one", "broker.id=1", "x=node.id=2"), settings_file(tmp_path, "two", "broker.id = 1", "node.id = 2")
+    controller = settings_file(tmp_path, "three", "node.id=3", "process.roles=controller")
+    first, second = processes("barnabas", one), processes("barnabas", two, "--override", "unclean.leader.election.enable=false")
+    third, fourth = processes("java", "kafka.Kafka", controller), processes("barnabas", one, "--override", "broker.id=4")
+    assert stop_script(tmp_path, "--node-id=5").returncode == 1
+    assert stop_script(tmp_path, "--process-role=other").returncode == 1
+    assert stop_script(tmp_path, "--node-id", "2").returncode == 0
+    assert second.wait(PATIENCE) == -signal.SIGTERM
+    both = stop_script(tmp_path, "--node-id=4", "--process-role=controller")
+    assert "the value for node-id will take precedence" in both.stdout
+    assert fourth.wait(PATIENCE) == -signal.SIGTERM
+    assert stop_script(tmp_path, "--process-role=broker").returncode == 0
+    assert first.wait(PATIENCE) == -signal.SIGTERM and third.poll() is None
+    assert stop_script(tmp_path, "--process-role=controller").returncode == 0
+    assert third.wait(PATIENCE) == -signal.SIGTERM
 
 
 def test_a_clean_stop_leaves_the_mark_and_no_ephemeral_nodes(broker, zookeeper):
