@@ -6,6 +6,9 @@
  *     by anybody else's           perhaps by this broker before it crashed: its end is waited for, for a session's time
  *                                 out; after that somebody else has the id, and the start ends
  *
+ * What ZooKeeper refuses for any other reason ends a start. A broker that was registered before tries again once a
+ * second: what forbids it may be mended, and it serves meanwhile.
+ *
  * When the session expires meanwhile, the call ends with that, and is made again with the next one.
  */
 #include "cluster/registration.h"
@@ -16,7 +19,7 @@
 #include "base/clock.h"
 #include "base/logger.h"
 
-enum { RETRY_MS = 100 };
+enum { RETRY_MS = 100, REFUSED_RETRY_MS = 1000 };
 
 static void registration_finish(struct zk_batch *b, bool ok)
 {
@@ -125,26 +128,57 @@ void registration_generate_id(struct registration_call *call, int32_t reserved_m
 
 static void register_now(struct registration_call *call);
 
-static void on_removed(struct zk_batch *b)
-{
-    struct registration_call *call = b->ctx;
-    zk_batch_free(b);
-    register_now(call);
-}
-
 static void registration_on_retry(struct timer *t)
 {
     register_now(CONTAINER_OF(t, struct registration_call, retry));
+}
+
+static void try_again_in(struct registration_call *call, int64_t ms)
+{
+    call->waiting = true;
+    timer_init(&call->retry, call->loop, registration_on_retry);
+    timer_start(&call->retry, ms);
+}
+
+static void on_refused(struct zk_batch *b, const char *verb, enum zk_result result)
+{
+    struct registration_call *call = b->ctx;
+    char path[ZNODE_PATH_ROOM];
+    fail_set(&call->fail, "Cannot %s %s in ZooKeeper%s", verb, broker_path(path, call->self.id),
+             result == ZK_NO_AUTH   ? ": its ACL, or that of " ZNODE_BROKER_IDS ", forbids it to this broker"
+             : result == ZK_NO_NODE ? ": " ZNODE_BROKER_IDS " is missing"
+                                    : "");
+    if (call->epoch == 0) {
+        registration_finish(b, false);
+        return;
+    }
+    zk_batch_free(b);
+    if (!call->refused)
+        log_warn("%s. This broker tries again once a second, and is not in the cluster before", call->fail.text);
+    call->refused = true;
+    try_again_in(call, REFUSED_RETRY_MS);
+}
+
+static void on_removed(struct zk_batch *b)
+{
+    enum zk_result result = b->first->result;
+    if (has_expired(b))
+        return;
+    if (result != ZK_OK && result != ZK_NO_NODE) {
+        on_refused(b, "delete", result);
+        return;
+    }
+    struct registration_call *call = b->ctx;
+    zk_batch_free(b);
+    register_now(call);
 }
 
 static void wait_for_its_end(struct registration_call *call)
 {
     if (!call->waiting)
         log_info("Broker id %" PRId32 " is still registered by another session: waiting for its end", call->self.id);
-    call->waiting = true;
     call->patience_ms -= RETRY_MS;
-    timer_init(&call->retry, call->loop, registration_on_retry);
-    timer_start(&call->retry, RETRY_MS);
+    try_again_in(call, RETRY_MS);
 }
 
 /* The id is taken: by an earlier session of ours, by this one (the answer was lost), or by somebody else. */
@@ -171,6 +205,8 @@ static void on_conflict(struct zk_batch *b)
     } else if (node->result == ZK_OK && call->patience_ms > 0) {
         zk_batch_free(b);
         wait_for_its_end(call);
+    } else if (node->result != ZK_OK) {
+        on_refused(b, "read", node->result);
     } else {
         fail_set(&call->fail,
                  "A broker with id %" PRId32 " is already registered in ZooKeeper (%s, session 0x%" PRIx64
@@ -192,6 +228,11 @@ static void registration_on_registered(struct zk_batch *b)
     }
     if (has_expired(b))
         return;
+    enum zk_result why = node->result == ZK_UNDONE ? data->result : node->result;
+    if (why != ZK_NODE_EXISTS) {
+        on_refused(b, "create", why);
+        return;
+    }
     zk_batch_free(b);
     b = zk_batch_new(on_conflict);
     b->ctx = call;
@@ -259,6 +300,7 @@ static void on_broker_list(struct zk_batch *b)
 
 void registration_make(struct registration_call *call)
 {
+    call->refused = false;
     struct zk_batch *b = zk_batch_new(on_broker_list);
     b->ctx = call;
     zk_children(b, ZNODE_BROKER_IDS, false);

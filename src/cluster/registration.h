@@ -22,6 +22,7 @@ struct registration_call {
     int64_t patience_ms;
     struct timer retry;
     bool waiting;
+    bool refused; /* ZooKeeper does not let it, which was said */
     bool expired; /* why it failed: the session ended meanwhile */
     /* Results and parameters of the calls below. */
     char cluster_id[64];
@@ -34,7 +35,10 @@ struct registration_call {
 void registration_prepare(struct registration_call *call);
 /* The next of the generated ids, above reserved.broker.max.id. -> broker_id */
 void registration_generate_id(struct registration_call *call, int32_t reserved_max);
-/* -> epoch. Fails when another living session holds the id, or another id the same endpoint. */
+/*
+ * -> epoch. Fails when another living session holds the id, or another id the same endpoint; and when ZooKeeper
+ * refuses, if there was no epoch before, from an earlier session: then it goes on to try.
+ */
 void registration_make(struct registration_call *call);
 
 /*

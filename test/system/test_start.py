@@ -13,6 +13,7 @@ import confluent_kafka
 import pytest
 from confluent_kafka.admin import AdminClient
 from harness import BUILD, PATIENCE, TOP, Apache, Barnabas, consume, preloaded, produce, wait_until
+from kazoo.security import make_acl
 
 
 def test_registers_in_zookeeper(broker, zookeeper):
@@ -277,6 +278,29 @@ def test_a_lost_session_is_made_anew(make_broker, zookeeper):
     assert int(zookeeper.get("/controller_epoch")) == 2
     produce(broker, "t", ["after"])
     assert consume(broker, "t") == ["before", "after"]
+
+
+def test_who_may_not_register_tries_on(make_broker, zookeeper):
+    broker = make_broker(zookeeper_session_timeout_ms=2000)
+    (all_may,), _ = zookeeper.client.get_acls("/brokers/ids")
+    zookeeper.client.set_acls("/brokers/ids", [make_acl("world", "anyone", read=True, delete=True, admin=True)])
+    broker.process.send_signal(signal.SIGSTOP)
+    try:
+        wait_until(lambda: not zookeeper.client.exists("/brokers/ids/0"), "the session to expire")
+    finally:
+        broker.process.send_signal(signal.SIGCONT)
+    wait_until(lambda: "tries again once a second" in broker.text(), "a warning")
+    time.sleep(2)
+    assert broker.text().count("Cannot create /brokers/ids/0 in ZooKeeper: ") == 1
+    zookeeper.client.set_acls("/brokers/ids", [all_may])
+    wait_until(lambda: zookeeper.client.exists("/brokers/ids/0"), "another registration")
+    broker.stop()
+    zookeeper.client.set_acls("/brokers/ids", [make_acl("world", "anyone", read=True, delete=True, admin=True)])
+    broker.launch()
+    assert broker.process.wait(PATIENCE) == 1
+    zookeeper.client.set_acls("/brokers/ids", [all_may])
+    assert "FATAL [KafkaServer id=0] Cannot create /brokers/ids/0 in ZooKeeper: its ACL" in broker.text()
+    broker.log.unlink()
 
 
 class SlowStart:
