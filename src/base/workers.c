@@ -163,6 +163,14 @@ int64_t workers_idle_us(struct workers *w)
     return idle_us;
 }
 
+int workers_count(struct workers *w)
+{
+    lock_take(&w->lock);
+    int n = w->running;
+    lock_release(&w->lock);
+    return n;
+}
+
 void workers_submit(struct workers *w, struct job *job)
 {
     ensure(job->run != NULL);

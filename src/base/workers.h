@@ -24,6 +24,7 @@ void workers_stop(struct workers *w); /* runs what was submitted, then joins; fr
 void workers_free(struct workers *w);
 /* How long its threads have waited for work until now, added up. Any thread. */
 int64_t workers_idle_us(struct workers *w);
+int workers_count(struct workers *w); /* threads that take jobs now: a resize may not be through. Any thread. */
 void workers_submit(struct workers *w, struct job *job); /* any thread */
 
 #endif

@@ -26,7 +26,7 @@ static void count_idle(struct broker_metrics *m)
     struct workers *w = m->broker->services.workers;
     if (w == NULL)
         return;
-    int64_t idle_us = workers_idle_us(w), threads = MAX(m->broker->config->num_io_threads, 1);
+    int64_t idle_us = workers_idle_us(w), threads = MAX(workers_count(w), 1);
     meter_mark(&m->idle, MAX(idle_us - m->idle_us, INT64_C(0)) * 1000 / threads);
     m->idle_us = idle_us;
 }

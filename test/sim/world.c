@@ -802,6 +802,11 @@ int64_t workers_idle_us(struct workers *w UNUSED)
     return 0;
 }
 
+int workers_count(struct workers *w)
+{
+    return w->threads;
+}
+
 void workers_free(struct workers *w)
 {
     if (w != NULL)

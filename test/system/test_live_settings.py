@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka import Producer
-from harness import Apache, Barnabas, accepts, connect, frame, java, kcat, produce, read_frame, wait_until
+from harness import Apache, Barnabas, accepts, connect, frame, free_port, java, kcat, produce, read_frame, wait_until
+from test_exporter import jolokia
 from test_kafka_configs import ours, theirs
 from test_tools import script, topics
 
@@ -35,6 +36,24 @@ def test_workers_follow_num_io_threads(broker):
         wait_until(lambda: threads(broker, "worker") == count, f"{count} workers")
     topics(broker, "--create", "--topic", "t")
     produce(broker, "t", ["x"])
+
+
+def test_workers_are_idle_by_their_number(make_broker):
+    port = free_port()
+    broker = make_broker(num_io_threads=1, **{"barnabas.http.listeners": f"METRICS://127.0.0.1:{port}"})
+
+    def idle():
+        """Nanoseconds until now, of one worker, and when."""
+        return jolokia(port, "read/kafka.server:type=KafkaRequestHandlerPool,name=RequestHandlerAvgIdlePercent/Count")["value"], time.monotonic()
+    for count in 2, 4, 8, 16:
+        alter(broker, "--broker-defaults", "--add-config", f"num.io.threads={count}")
+        wait_until(lambda count=count: threads(broker, "worker") == count, "the workers")
+    changed = idle()[0]
+    wait_until(lambda: idle()[0] > changed, "what was counted before")
+    before, began = idle()
+    wait_until(lambda: idle()[0] > before + 2e9, "seconds to be counted")
+    now, ended = idle()
+    assert now - before < 2 * (ended - began + 1) * 1e9  # it was sixteen times as much
 
 
 def test_what_cannot_be_followed_counts_from_the_next_start(broker):

@@ -248,6 +248,8 @@ static void workers_are_resized_while_they_work(void **state)
     }
     loop_run(loop);
     assert_int_equal(done, ARRAY_LEN(errands));
+    workers_resize(w, 9);
+    assert_int_equal(workers_count(w), 9);
     workers_free(w);
     loop_free(loop);
 }
