@@ -7,7 +7,7 @@
 #include "base/logger.h"
 #include "base/strbuf.h"
 
-enum { LARGEST_SECRET = 1 << 16 };
+enum { LARGEST_SECRET = 1 << 20 };
 
 struct reading {
     char *const *variables;
@@ -31,21 +31,42 @@ static void put_pair(struct reading *r, const char *key, const char *value)
     r->out->pairs[r->out->count++] = arena_printf(r->arena, "%s=%s", key, value).p;
 }
 
-/* The first line, and more if there is more, without the end of the last. */
-static const char *read_secret(struct reading *r, const char *path, struct fail *fail)
+static bool environment_load(const char *path, struct strbuf *text)
 {
-    char *text = arena_alloc(r->arena, LARGEST_SECRET);
+    char chunk[4096];
     FILE *f = fopen(path, "re");
-    size_t n = f != NULL ? fread(text, 1, LARGEST_SECRET - 1, f) : 0;
-    bool ok = f != NULL && !ferror(f);
-    if (!ok)
-        fail_set(fail, "%s, which the environment names, cannot be read: %s", path, strerror(errno));
-    if (f != NULL)
-        fclose(f);
-    while (n > 0 && (text[n - 1] == '\n' || text[n - 1] == '\r'))
-        n--;
-    text[n] = '\0';
-    return ok ? text : NULL;
+    if (f == NULL)
+        return false;
+    for (size_t n; text->len <= LARGEST_SECRET && (n = fread(chunk, 1, sizeof(chunk), f)) > 0;)
+        strbuf_add(text, chunk, n);
+    bool ok = !ferror(f);
+    int why = errno;
+    fclose(f);
+    errno = why;
+    return ok;
+}
+
+/*
+ * The first line, and more if there is more, without the end of the last. What cannot be a value is refused, as a part
+ * of it would be taken for the whole.
+ */
+static const char *read_secret(struct reading *r, const char *variable, const char *path, struct fail *fail)
+{
+    struct strbuf text = {0};
+    const char *secret = NULL;
+    if (!environment_load(path, &text))
+        fail_set(fail, "%s, which %s names, cannot be read: %s", path, variable, strerror(errno));
+    else if (text.len > LARGEST_SECRET)
+        fail_set(fail, "%s, which %s names, has more than %d bytes", path, variable, LARGEST_SECRET);
+    else if (text.len > 0 && memchr(text.p, '\0', text.len) != NULL)
+        fail_set(fail, "%s, which %s names, is no text: it has a zero byte", path, variable);
+    else {
+        while (text.len > 0 && (text.p[text.len - 1] == '\n' || text.p[text.len - 1] == '\r'))
+            text.len--;
+        secret = arena_printf(r->arena, "%.*s", (int)text.len, text.len > 0 ? text.p : "").p;
+    }
+    strbuf_deinit(&text);
+    return secret;
 }
 
 /* LOG4J__A___B_C is log4j_a-b.c */
@@ -109,7 +130,7 @@ static bool take_variable(struct reading *r, const char *name, size_t len, const
         return true;
     }
     if (secret != NULL || by_file)
-        value = read_secret(r, path, fail);
+        value = read_secret(r, arena_printf(r->arena, "KAFKA_%.*s", (int)len, name).p, path, fail);
     if (value != NULL)
         put_pair(r, secret != NULL ? secret->key : key_of(r->arena, name, by_file ? len - tail : len), value);
     return value != NULL;

@@ -99,6 +99,39 @@ static void a_secret_that_is_not_there_is_an_error(void **state)
     const char *const variables[] = {"KAFKA_SSL_KEY_PASSWORD_FILE=/nowhere/key", NULL};
     assert_false(environment_read((char *const *)(uintptr_t)variables, "/nowhere", &arena, &found, &fail));
     assert_non_null(strstr(fail.text, "/nowhere/key"));
+    assert_non_null(strstr(fail.text, "KAFKA_SSL_KEY_PASSWORD_FILE"));
+}
+
+static void a_large_secret_is_whole_or_an_error(void **state)
+{
+    enum { LARGEST = 1 << 20 };
+    char dir[64], path[96], by_file[160];
+    struct environment_settings found;
+    struct fail fail;
+    char *content = malloc(LARGEST + 1);
+    (void)state;
+    memset(content, 'x', LARGEST + 1);
+    snprintf(path, sizeof(path), "%s/chain.pem", temp_dir_make(dir));
+    snprintf(by_file, sizeof(by_file), "KAFKA_SSL_KEYSTORE_CERTIFICATE_CHAIN_FILE=%s", path);
+    const char *const variables[] = {by_file, NULL};
+    for (int more = 0; more < 3; more++) {
+        FILE *f = fopen(path, "w");
+        assert_non_null(f);
+        content[100] = more < 2 ? 'x' : '\0'; /* a store, where its password should be */
+        assert_int_equal(fwrite(content, 1, more == 1 ? LARGEST + 1 : LARGEST, f), more == 1 ? LARGEST + 1 : LARGEST);
+        fclose(f);
+        bool ok = environment_read((char *const *)(uintptr_t)variables, dir, &arena, &found, &fail);
+        assert_int_equal(ok, more == 0);
+        if (ok) {
+            assert_int_equal(strlen(found.pairs[0]), strlen("ssl.keystore.certificate.chain=") + LARGEST);
+            continue;
+        }
+        assert_non_null(strstr(fail.text, "chain.pem"));
+        assert_non_null(strstr(fail.text, "KAFKA_SSL_KEYSTORE_CERTIFICATE_CHAIN_FILE"));
+        assert_non_null(strstr(fail.text, more == 1 ? "1048576" : "zero byte"));
+    }
+    free(content);
+    temp_dir_remove(dir);
 }
 
 static void note_level(void *ctx, const char *name, enum log_level level)
@@ -133,6 +166,7 @@ int main(void)
         cmocka_unit_test_teardown(listeners_follow_what_is_advertised, tear_down),
         cmocka_unit_test_teardown(secrets_are_read_from_files, tear_down),
         cmocka_unit_test_teardown(a_secret_that_is_not_there_is_an_error, tear_down),
+        cmocka_unit_test_teardown(a_large_secret_is_whole_or_an_error, tear_down),
         cmocka_unit_test(loggers_get_their_levels),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
