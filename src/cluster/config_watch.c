@@ -3,9 +3,10 @@
  * /config/changes says.
  *
  * With each session everything is read, after the folder of notifications was listed with a watch: what changes in
- * between is notified, and read again. Of users, clients and addresses whose settings have gone while there was no
- * session nobody tells; each reading of everything is a round, and whom the last round has not met is forgotten, unless
- * some answer was missing.
+ * between is notified, and read again. Of users, clients, addresses and topics whose settings have gone while there was
+ * no session nobody tells; each reading of everything is a round, and whom the last round has not met is forgotten,
+ * unless some answer was missing. Of topics that are deleted nobody tells either: their settings go as the view loses
+ * them (server/update_metadata.c).
  */
 #include <ctype.h>
 #include <inttypes.h>
@@ -21,6 +22,7 @@ struct topic_entry {
     char *topic;
     struct arena memory;
     struct config_znode own;
+    int64_t round; /* in which it was read last */
     UT_hash_handle hh;
 };
 
@@ -28,6 +30,7 @@ struct topic_configs {
     struct broker_settings *settings;
     struct lock lock;
     struct topic_entry *table;
+    int64_t round;
 };
 
 struct topic_configs *topic_configs_new(struct broker_settings *settings)
@@ -72,6 +75,7 @@ void topic_configs_take(struct topic_configs *t, const char *topic, const struct
         e = xcalloc(1, sizeof(*e));
         e->topic = xstrdup(topic);
         e->own = config_copy(&e->memory, own);
+        e->round = t->round;
         HASH_ADD_KEYPTR(hh, t->table, e->topic, strlen(e->topic), e);
     }
     lock_release(&t->lock);
@@ -115,6 +119,43 @@ bool topic_configs_throttle(struct topic_configs *t, const char *topic, const ch
     return found;
 }
 
+/* ---- Rounds, in each of which everything is read ---- */
+
+static void topic_configs_keep(struct topic_configs *t, const char *topic)
+{
+    struct topic_entry *e;
+    lock_take(&t->lock);
+    HASH_FIND_STR(t->table, topic, e);
+    if (e != NULL)
+        e->round = t->round;
+    lock_release(&t->lock);
+}
+
+static void topic_configs_begin_round(struct topic_configs *t)
+{
+    lock_take(&t->lock);
+    t->round++;
+    lock_release(&t->lock);
+}
+
+/* Whom this round has not met is not there any more. Their names are on the heap, as is their list. */
+static char **topic_configs_take_unmet(struct topic_configs *t, size_t *count)
+{
+    struct topic_entry *e, *tmp;
+    lock_take(&t->lock);
+    char **names = xcalloc(HASH_COUNT(t->table) + 1, sizeof(*names));
+    *count = 0;
+    HASH_ITER (hh, t->table, e, tmp) {
+        if (e->round == t->round)
+            continue;
+        names[(*count)++] = xstrdup(e->topic);
+        HASH_DEL(t->table, e);
+        entry_free(e);
+    }
+    lock_release(&t->lock);
+    return names;
+}
+
 /* ---- Following ZooKeeper ---- */
 
 /* A user, a client or an address that has settings. */
@@ -135,6 +176,11 @@ struct config_watch {
 };
 
 /* ---- Users, clients and addresses that have gone while nobody told of it ---- */
+
+static bool begins(const char *text, const char *start)
+{
+    return strncmp(text, start, strlen(start)) == 0;
+}
 
 static void told_entity_free(struct config_watch *w, struct told_entity *e)
 {
@@ -164,6 +210,8 @@ static void take_entity(struct config_watch *w, const char *path, const struct c
 static void keep_entity(struct config_watch *w, const char *path)
 {
     struct told_entity *e;
+    if (begins(path, "topics/"))
+        topic_configs_keep(w->options.configs, path + strlen("topics/"));
     HASH_FIND_STR(w->entities, path, e);
     if (e != NULL)
         e->round = w->round;
@@ -189,6 +237,19 @@ static void config_watch_take_topic(struct config_watch *w, const char *topic, c
     topic_configs_take(w->options.configs, topic, own);
     if (w->loaded)
         w->options.changed(w->options.ctx, topic);
+}
+
+/* As forget_entities(). */
+static void forget_topics(struct config_watch *w)
+{
+    size_t count;
+    char **topics = topic_configs_take_unmet(w->options.configs, &count);
+    for (size_t i = 0; i < count; i++) {
+        if (w->loaded)
+            w->options.changed(w->options.ctx, topics[i]);
+        free(topics[i]);
+    }
+    free(topics);
 }
 
 static void config_watch_take_broker(struct config_watch *w, const char *broker, const struct config_znode *pairs)
@@ -221,11 +282,6 @@ static void reseal(struct config_watch *w, const struct zk_op *op, const char *b
     config_notify(b, entity.p);
     zk_submit(w->options.zk, b);
     *pairs = sealed;
-}
-
-static bool begins(const char *text, const char *start)
-{
-    return strncmp(text, start, strlen(start)) == 0;
 }
 
 static void take_config(struct config_watch *w, struct zk_batch *b, const struct zk_op *op)
@@ -298,8 +354,10 @@ static void read_listed(struct zk_batch *reads, const struct zk_op *list)
 
 static void config_watch_done(struct config_watch *w)
 {
-    if (w->reading_all && !w->incomplete)
+    if (w->reading_all && !w->incomplete) {
         forget_entities(w);
+        forget_topics(w);
+    }
     w->reading_all = false;
     if (!w->loaded) {
         w->loaded = true;
@@ -369,8 +427,9 @@ static void config_watch_on_all_topics(struct zk_batch *b)
     struct zk_batch *reads = zk_batch_new(on_configs);
     char path[ZNODE_PATH_ROOM], own[32];
     w->round++;
+    topic_configs_begin_round(w->options.configs);
     w->reading_all = true;
-    w->incomplete = false;
+    w->incomplete = list->result != ZK_OK;
     zk_get(reads, config_path(path, "brokers", CONFIG_OF_ALL_BROKERS), false);
     zk_get(reads, config_path(path, "brokers", own_entity(w, own) + strlen("brokers/")), false);
     zk_children(reads, ZNODE_CONFIG_USERS, false);

@@ -19,7 +19,7 @@ void topic_configs_free(struct topic_configs *t);
 void topic_configs_get(struct topic_configs *t, const char *topic, struct topic_config *out);
 /*
  * These are the topic's own keys, as its node was just read: of topics that come without a notification, and have no
- * replica here, nothing else is known. Any thread.
+ * replica here, nothing else is known. None: it is forgotten. Any thread.
  */
 void topic_configs_take(struct topic_configs *t, const char *topic, const struct config_znode *own);
 /* The topic's own keys, in the arena. Any thread. */

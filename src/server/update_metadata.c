@@ -100,10 +100,26 @@ static void forget_offsets(struct request *r)
     request_return(r, answer_metadata_update);
 }
 
+/* The same holds of settings, which are read again for a new topic before it has a log. */
+static void forget_settings(struct request *r)
+{
+    static const struct config_znode none;
+    const struct metadata_update *u = r->state;
+    struct view *v = view_board_latest(r->s->board);
+    for (int32_t i = 0; i < u->deleted_count; i++) {
+        struct str topic = u->deleted[i].topic;
+        bool again = i > 0 && str_eq(topic, u->deleted[i - 1].topic);
+        if (!again && view_topic(v, topic) == NULL)
+            topic_configs_take(r->s->topic_configs, arena_cstr(r->arena, topic), &none);
+    }
+    view_unref(v);
+}
+
 static void metadata_seen(struct message *m)
 {
     struct request *r = CONTAINER_OF(m, struct request, message);
     const struct metadata_update *u = r->state;
+    forget_settings(r);
     if (u->deleted_count > 0)
         request_hop(r, r->s->coordinator_loop, forget_offsets);
     else

@@ -1,6 +1,7 @@
 /* The controller, with a ZooKeeper in memory and brokers that write down what they are told. */
 #include "controller_test.h"
 
+#include "cluster/config_watch.h"
 #include "cluster/view.h"
 #include "controller/admin.h"
 
@@ -647,6 +648,86 @@ static void test_who_has_bounced_fails_once(void **state)
     assert_int_equal(p->leadership.leader_epoch, 2); /* once without a leader, once with one again */
 }
 
+/* ---- Settings that are followed ---- */
+
+struct followed {
+    int changed;
+    char last[16];
+};
+
+static void note_topic_changed(void *ctx, const char *topic)
+{
+    struct followed *followed = ctx;
+    followed->changed++;
+    snprintf(followed->last, sizeof(followed->last), "%s", topic);
+}
+
+static void ignore_settings(void *ctx UNUSED, bool different UNUSED)
+{
+}
+
+static void ignore_loaded(void *ctx UNUSED)
+{
+}
+
+static void read_all_settings(struct fixture *f, struct config_watch *w)
+{
+    config_watch_start(w, MYSELF);
+    while (f->queued > 0) {
+        struct zk_batch *b = f->queue[0];
+        memmove(f->queue, f->queue + 1, --f->queued * sizeof(*f->queue));
+        zk_fake_answer(f, b);
+    }
+}
+
+static int32_t keys_of(struct topic_configs *t, const char *topic)
+{
+    struct arena a = {0};
+    int32_t count = topic_configs_own(t, &a, str_of(topic)).count;
+    arena_deinit(&a);
+    return count;
+}
+
+static enum zk_result no_listing(struct fixture *f UNUSED, const struct zk_op *op)
+{
+    return op->kind == ZK_CHILDREN && strcmp(op->path, ZNODE_CONFIG_TOPICS) == 0 ? ZK_NO_AUTH : ZK_OK;
+}
+
+static void test_settings_go_with_their_topics(void **state)
+{
+    struct fixture *f = *state;
+    struct followed followed = {0};
+    struct topic_configs *topics = topic_configs_new(f->settings);
+    struct config_watch *w = config_watch_new(&(struct config_watch_options){.zk = (struct zk *)f,
+                                                                             .configs = topics,
+                                                                             .settings = f->settings,
+                                                                             .changed = note_topic_changed,
+                                                                             .settings_changed = ignore_settings,
+                                                                             .loaded = ignore_loaded,
+                                                                             .ctx = &followed});
+    const char *one = "{\"version\":1,\"config\":{\"retention.ms\":\"5\"}}";
+    znode_put(f, ZNODE_CONFIG_TOPICS "/gone", text_bytes(one));
+    znode_put(f, ZNODE_CONFIG_TOPICS "/kept", text_bytes(one));
+    znode_put(f, ZNODE_CONFIG_TOPICS "/odd", text_bytes(one));
+    read_all_settings(f, w);
+    assert_int_equal(keys_of(topics, "gone"), 1);
+    znode_remove(f, ZNODE_CONFIG_TOPICS "/gone");
+    znode_put(f, ZNODE_CONFIG_TOPICS "/odd", text_bytes("not to be read"));
+    f->before = no_listing; /* nothing is known of what there is */
+    read_all_settings(f, w);
+    assert_int_equal(keys_of(topics, "gone") + keys_of(topics, "kept"), 2);
+    f->before = NULL;
+    followed.changed = 0;
+    read_all_settings(f, w);
+    assert_int_equal(keys_of(topics, "gone"), 0);
+    assert_int_equal(keys_of(topics, "kept"), 1);
+    assert_int_equal(keys_of(topics, "odd"), 1);
+    assert_int_equal(followed.changed, 2);
+    assert_string_equal(followed.last, "gone");
+    config_watch_free(w);
+    topic_configs_free(topics);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -678,6 +759,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_replica_that_cannot_be_deleted_is_tried_after_a_pause, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_who_has_bounced_fails_once, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_settings_go_with_their_topics, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
