@@ -12,9 +12,7 @@
 void live_settings_topic_changed(void *ctx, const char *topic)
 {
     struct broker *b = ctx;
-    struct topic_config config;
-    topic_configs_get(b->services.topic_configs, topic, &config);
-    log_manager_configure(b->services.logs, topic, &config);
+    log_manager_configure(b->services.logs, topic);
     if (b->services.replicas != NULL)
         replica_topic_configured(b->services.replicas, topic);
     if (b->services.controller != NULL)

@@ -421,25 +421,6 @@ void log_manager_retire(struct log_manager *m, struct plog *old, struct plog *su
     plog_unref(old); /* the table's */
 }
 
-void log_manager_configure(struct log_manager *m, const char *topic, const struct topic_config *config)
-{
-    lock_take(&m->lock);
-    for (struct topic_link *l = topic_index_first(&m->by_topic, topic); l != NULL; l = l->next)
-        plog_configure(CONTAINER_OF(l, struct log_entry, of_topic)->log, config);
-    lock_release(&m->lock);
-}
-
-void log_manager_configure_all(struct log_manager *m)
-{
-    lock_take(&m->lock);
-    for (struct log_entry *e = m->logs; e != NULL; e = e->hh.next) {
-        struct topic_config config;
-        m->options.topic_overrides(m->options.ctx, plog_topic(e->log), &config);
-        plog_configure(e->log, &config);
-    }
-    lock_release(&m->lock);
-}
-
 struct closing {
     struct job job;
     struct log_manager *manager;
@@ -510,6 +491,7 @@ void log_manager_free(struct log_manager *m)
         free(p);
     }
     manager_forget_removals(m);
+    manager_forget_settings(m);
     ensure(m->by_topic.table == NULL);
     for (int i = 0; i < m->dir_count; i++) {
         ensure(m->dirs[i].in_table == 0 && m->dirs[i].in_the_making == 0);

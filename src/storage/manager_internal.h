@@ -78,6 +78,12 @@ struct errand {
     atomic_bool awaited; /* it was submitted, and has not begun */
 };
 
+/* Whose settings are others than its logs know. */
+struct settings_news {
+    struct changed_topic *topics;
+    bool of_all;
+};
+
 struct log_manager {
     struct log_manager_options options;
     struct plog_host host; /* what its logs tell it */
@@ -101,7 +107,12 @@ struct log_manager {
     atomic_int producer_expiration_ms; /* producer.id.expiration.ms, as it is now */
     struct errand settling;            /* manager_settle_cuts_soon() */
     struct errand closing;             /* manager_close_files_soon() */
-    struct timing flushes;             /* of segments */
+    struct {
+        struct job job;
+        bool busy;
+        struct settings_news told, next; /* by the job, while it is busy; and after that */
+    } settings;                          /* of the loop's thread */
+    struct timing flushes;               /* of segments */
     struct bean_source source;
     int64_t bean_ids, dir_ids, pass_ids;
     bool counted;
@@ -156,6 +167,10 @@ void manager_save_clean_ends(struct log_manager *m);
 void manager_settle_cuts(void *ctx, const struct plog_home *home);
 void manager_settle_cuts_soon(void *ctx);
 void manager_save_high_watermarks(struct log_manager *m);
+
+/* ---- manager_settings.c ---- */
+
+void manager_forget_settings(struct log_manager *m); /* at the end: nobody is told any more */
 
 /* ---- manager_chores.c ---- */
 

@@ -116,9 +116,11 @@ bool log_manager_has_offline_dir(const struct log_manager *m); /* so that a log 
 /* Renames the directory at once; the files go after file.delete.delay.ms, and are let go of then. The caller's
  * reference stays. */
 enum kafka_error log_manager_delete(struct log_manager *m, struct plog *log);
-/* New settings for every log of the topic. */
-void log_manager_configure(struct log_manager *m, const char *topic, const struct topic_config *config);
-/* What topic_overrides() gives may be different now, for every topic. */
+/*
+ * What topic_overrides() gives may be different now, for the topic, or for every topic: its logs will know soon,
+ * without the caller waiting for them. On the loop's thread; where there is no loop, or no worker, at once.
+ */
+void log_manager_configure(struct log_manager *m, const char *topic);
 void log_manager_configure_all(struct log_manager *m);
 void log_manager_each(struct log_manager *m, void (*visit)(void *ctx, struct plog *log), void *ctx);
 

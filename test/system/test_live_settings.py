@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka import Producer
-from harness import Apache, Barnabas, accepts, connect, frame, free_port, java, kcat, produce, read_frame, wait_until
+from harness import Apache, Barnabas, accepts, connect, frame, free_port, java, kcat, preloaded, produce, read_frame, wait_until
 from test_exporter import jolokia
 from test_kafka_configs import ours, theirs
 from test_tools import script, topics
@@ -54,6 +54,35 @@ def test_workers_are_idle_by_their_number(make_broker):
     wait_until(lambda: idle()[0] > before + 2e9, "seconds to be counted")
     now, ended = idle()
     assert now - before < 2 * (ended - began + 1) * 1e9  # it was sixteen times as much
+
+
+def test_settings_do_not_wait_for_a_disk_that_hangs(make_broker, zookeeper, tmp_path):
+    """Whoever appends has the log, for as long as the disk takes."""
+    hangs = tmp_path / "hangs"
+
+    def with_faults(broker):
+        broker.env.update(LD_PRELOAD=str(preloaded("disk_faults.c", tmp_path)), DISK_FAULTS=str(hangs))
+        return {}
+    broker = make_broker(each=with_faults, zookeeper_session_timeout_ms=2000)
+    produce(broker, "t", ["before"])
+    registered = zookeeper.client.get("/brokers/ids/0")[1].czxid
+    hangs.write_text(f"HANG 0 {broker.data}/t-")
+    producer = Producer({"bootstrap.servers": broker.bootstrap})
+    producer.produce("t", b"meanwhile")
+    producer.flush(1)
+
+    def change(entity, **config):
+        path = f"/config/{entity}"
+        zookeeper.client.ensure_path(path)
+        zookeeper.client.set(path, json.dumps({"version": 1, "config": config}).encode())
+        zookeeper.client.create("/config/changes/config_change_", json.dumps({"version": 2, "entity_path": entity}).encode(), sequence=True)
+    change("topics/t", **{"retention.ms": "86400000"})
+    change("brokers/<default>", **{"num.io.threads": "16"})
+    wait_until(lambda: threads(broker, "worker") == 16, "the control loop to go on")
+    assert len(producer) == 1
+    hangs.unlink()
+    assert producer.flush(60) == 0
+    assert zookeeper.client.get("/brokers/ids/0")[1].czxid == registered
 
 
 def test_what_cannot_be_followed_counts_from_the_next_start(broker):

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -1495,6 +1496,86 @@ static void a_start_is_stopped_between_segments(void **state)
     plog_unref(log);
 }
 
+/* ---- Settings that change ---- */
+
+enum { SMALL = 12345, SMALLER = 1234 };
+
+static atomic_int set_now; /* segment.bytes of all topics */
+
+static void changing_overrides(void *ctx UNUSED, const char *topic UNUSED, struct topic_config *config)
+{
+    set_up_config(config);
+    config->segment_bytes = atomic_load(&set_now);
+}
+
+struct awaited {
+    struct timer timer;
+    struct plog *log;
+};
+
+static void stop_when_set(struct timer *t)
+{
+    struct awaited *a = CONTAINER_OF(t, struct awaited, timer);
+    if (plog_config(a->log).segment_bytes == SMALLER)
+        loop_stop(t->loop);
+    else
+        timer_start(t, 1);
+}
+
+struct hanging {
+    struct job job;
+    struct plog *log;
+    sem_t hangs, ends;
+};
+
+static void hang(struct job *job)
+{
+    struct hanging *h = CONTAINER_OF(job, struct hanging, job);
+    lock_take(&h->log->lock);
+    sem_post(&h->hangs);
+    sem_wait(&h->ends);
+    lock_release(&h->log->lock);
+}
+
+/* Whoever appends has the log's lock for as long as the disk hangs. */
+static void settings_do_not_wait_for_a_disk(void **state)
+{
+    struct fixture *f = *state;
+    struct fail fail;
+    struct loop *loop = loop_new("control");
+    f->workers = workers_new("worker", 2);
+    atomic_store(&set_now, 1 << 20);
+    struct log_manager_options options = {
+        .config = &f->config, .workers = f->workers, .loop = loop, .topic_overrides = changing_overrides, .ctx = f};
+    f->logs = log_manager_new(&options, &fail);
+    assert_true(f->logs != NULL && log_manager_load(f->logs, &fail));
+    struct plog *log = make_log(f, "t"), *other = make_log(f, "other");
+    struct hanging append = {.job = {.run = hang}, .log = log};
+    sem_init(&append.hangs, 0, 0);
+    sem_init(&append.ends, 0, 0);
+    workers_submit(f->workers, &append.job);
+    sem_wait(&append.hangs);
+    atomic_store(&set_now, SMALL);
+    log_manager_configure(f->logs, "t");
+    log_manager_configure_all(f->logs);
+    plog_unref(log_manager_get(f->logs, "t", 0)); /* the table is free */
+    atomic_store(&set_now, SMALLER);
+    log_manager_configure(f->logs, "t");
+    log_manager_configure(f->logs, "t");
+    sem_post(&append.ends);
+    struct awaited awaited = {.log = log};
+    timer_init(&awaited.timer, loop, stop_when_set);
+    timer_start(&awaited.timer, 0);
+    loop_run(loop);
+    while (f->logs->settings.busy)
+        loop_drain(loop);
+    assert_int_equal(plog_config(other).segment_bytes, SMALLER);
+    plog_unref(log);
+    plog_unref(other);
+    close_all(f, true);
+    loop_free(loop);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1547,6 +1628,7 @@ int main(void)
         CASE(a_start_that_is_stopped_forgets_nothing),
         CASE(a_start_that_is_stopped_at_once_leaves_the_mark),
         CASE(a_start_is_stopped_between_segments),
+        CASE(settings_do_not_wait_for_a_disk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
