@@ -300,6 +300,7 @@ def test_who_may_not_register_tries_on(make_broker, zookeeper):
     assert broker.process.wait(PATIENCE) == 1
     zookeeper.client.set_acls("/brokers/ids", [all_may])
     assert "FATAL [KafkaServer id=0] Cannot create /brokers/ids/0 in ZooKeeper: its ACL" in broker.text()
+    assert (broker.data / ".kafka_cleanshutdown").exists()  # its logs were loaded, and closed again
     broker.log.unlink()
 
 
