@@ -156,6 +156,8 @@ struct controller {
     struct event *queue, **queue_end, *running;
     struct timer next_event;
     struct timer rebalance;
+    struct timer office_retry;
+    bool office_refused; /* ZooKeeper does not let this broker take it, which was said */
 
     /* What is known when active. */
     struct ctl_broker *brokers, *brokers_by_id; /* the same */

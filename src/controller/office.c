@@ -4,7 +4,8 @@
  * All brokers watch /controller. When it is not there, each reads /controller_epoch and tries, in one transaction, to
  * create the node and to raise the epoch: one of them wins. The epoch's version in ZooKeeper is the fence of all that
  * the winner writes from then on. If the answer was lost on the way, the nodes say who won. Out of office goes who sees
- * another name in /controller, whose write was fenced, or whose session has ended; it forgets all it knew.
+ * another name in /controller, whose write was fenced, or whose session has ended; it forgets all it knew. Who may not
+ * write the nodes tries again once a second, as their ACLs, or what ZooKeeper knows of the broker, may be mended.
  */
 #include <inttypes.h>
 
@@ -21,6 +22,7 @@ static void stop_being_active(struct controller *c)
     c->generation++;
     timer_stop(&c->rebalance);
     timer_stop(&c->deletion_retry);
+    timer_stop(&c->office_retry);
     deletions_drop(c);
     partition_set_clear(&c->work);
     partition_set_clear(&c->later);
@@ -51,6 +53,7 @@ void ctl_resign(struct controller *c, const char *why)
 static void won(struct controller *c, int32_t epoch, int32_t version)
 {
     ensure(!c->active && c->running != NULL);
+    c->office_refused = false;
     c->active = true;
     c->active_id = c->options.broker_id;
     c->epoch = epoch;
@@ -62,9 +65,26 @@ static void won(struct controller *c, int32_t epoch, int32_t version)
     c->options.elected(c->options.ctx);
 }
 
+static void on_office_retry(struct timer *t)
+{
+    struct controller *c = CONTAINER_OF(t, struct controller, office_retry);
+    event_post(c, "Reelect", office_elect);
+}
+
+static void office_refused(struct controller *c, const char *path)
+{
+    enum { OFFICE_RETRY_MS = 1000 };
+    if (!c->office_refused)
+        log_error("Cannot use %s, so that this broker cannot become controller: it tries again once a second", path);
+    c->office_refused = true;
+    timer_start(&c->office_retry, OFFICE_RETRY_MS);
+    event_done(c);
+}
+
 static void note_other(struct controller *c, struct bytes data)
 {
     int32_t id;
+    c->office_refused = false;
     if (controller_decode(data, &id) && id != c->active_id) {
         c->was_told = true;
         c->active_id = id;
@@ -101,14 +121,23 @@ static void recheck(struct controller *c)
     ctl_submit(c, b, on_recheck);
 }
 
+/* Not of who has lost a race, or the answer. */
+static bool is_refusal(enum zk_result result)
+{
+    return result == ZK_NO_AUTH || result == ZK_TOO_LARGE || result == ZK_FAILED;
+}
+
 static void on_race(struct controller *c, struct zk_batch *b)
 {
     const struct zk_op *office = b->first, *fence = office->next;
     bool ok = office->result == ZK_OK && fence->result == ZK_OK;
+    bool office_failed = is_refusal(office->result), failed = office_failed || is_refusal(fence->result);
     int32_t version = fence->stat.version;
     zk_batch_free(b);
     if (ok)
         won(c, c->epoch, version);
+    else if (failed)
+        office_refused(c, office_failed ? ZNODE_CONTROLLER : ZNODE_CONTROLLER_EPOCH);
     else
         recheck(c);
 }
@@ -125,7 +154,12 @@ static void race(struct controller *c, int64_t epoch, int32_t version)
 
 static void on_epoch_created(struct controller *c, struct zk_batch *b)
 {
+    bool refused = is_refusal(b->first->result);
     zk_batch_free(b);
+    if (refused) {
+        office_refused(c, ZNODE_CONTROLLER_EPOCH);
+        return;
+    }
     event_post(c, "Reelect", office_elect);
     event_done(c);
 }
@@ -141,8 +175,7 @@ static void on_candidates(struct controller *c, struct zk_batch *b)
         zk_create(create, ZNODE_CONTROLLER_EPOCH, int_encode(&create->arena, 0), ZK_PERSISTENT);
         ctl_submit(c, create, on_epoch_created);
     } else if (fence->result != ZK_OK || !int_decode(fence->value, &epoch)) {
-        log_error("Cannot use %s, so that this broker cannot become controller", ZNODE_CONTROLLER_EPOCH);
-        event_done(c);
+        office_refused(c, ZNODE_CONTROLLER_EPOCH);
     } else {
         race(c, epoch, fence->stat.version);
     }
@@ -199,6 +232,7 @@ struct controller *controller_new(const struct controller_options *options)
     c->outbox = outbox_new();
     events_init(c);
     deletions_init(c);
+    timer_init(&c->office_retry, c->options.loop, on_office_retry);
     controller_metrics_new(c);
     return c;
 }
@@ -219,6 +253,7 @@ void controller_start(struct controller *c)
 {
     ensure(loop_is_mine(c->options.loop));
     c->started = true;
+    c->office_refused = false;
     event_post(c, "Startup", office_elect);
 }
 

@@ -648,6 +648,43 @@ static void test_who_has_bounced_fails_once(void **state)
     assert_int_equal(p->leadership.leader_epoch, 2); /* once without a leader, once with one again */
 }
 
+/* ---- The office ---- */
+
+static enum zk_result no_office(struct fixture *f UNUSED, const struct zk_op *op)
+{
+    return op->kind == ZK_CREATE && strcmp(op->path, ZNODE_CONTROLLER) == 0 ? ZK_NO_AUTH : ZK_OK;
+}
+
+static enum zk_result no_epoch(struct fixture *f UNUSED, const struct zk_op *op)
+{
+    return op->kind == ZK_CREATE && strcmp(op->path, ZNODE_CONTROLLER_EPOCH) == 0 ? ZK_NO_AUTH : ZK_OK;
+}
+
+static bool is_in_office(struct fixture *f)
+{
+    return controller_is_active(f->c);
+}
+
+static void test_who_may_not_take_office_tries_after_a_pause(void **state)
+{
+    struct fixture *f = *state;
+    enum zk_result (*const refusals[])(struct fixture * f, const struct zk_op *op) = {no_epoch, no_office};
+    fixture_make_controller(f);
+    for (size_t i = 0; i < ARRAY_LEN(refusals); i++) {
+        f->before = refusals[i];
+        f->batches = 0;
+        controller_start(f->c);
+        run_until(f, too_many_batches);
+        assert_true(f->batches < 10);
+        assert_false(controller_is_active(f->c));
+        controller_stop(f->c, "a test");
+    }
+    controller_start(f->c);
+    run_until(f, too_many_batches);
+    f->before = NULL;
+    run_until(f, is_in_office);
+}
+
 /* ---- Settings that are followed ---- */
 
 struct followed {
@@ -760,6 +797,7 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_who_has_bounced_fails_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_settings_go_with_their_topics, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_who_may_not_take_office_tries_after_a_pause, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
