@@ -123,9 +123,9 @@ def processes(tmp_path):
         process.wait()
 
 
-def stop_script(folder, *args):
+def stop_script(folder, *args, name="kafka-server-stop.sh"):
     path = f"{folder}/bin:{os.environ['PATH']}"
-    return subprocess.run([TOP / "bin" / "kafka-server-stop.sh", *args], cwd="/", env={**os.environ, "PATH": path}, capture_output=True, text=True)
+    return subprocess.run([TOP / "bin" / name, *args], cwd="/", env={**os.environ, "PATH": path}, capture_output=True, text=True)
 
 
 def test_the_stop_script_stops_brokers_only(processes, tmp_path):
@@ -137,6 +137,13 @@ def test_the_stop_script_stops_brokers_only(processes, tmp_path):
     assert [x.poll() for x in others] == [None, None]
     again = stop_script(tmp_path)
     assert (again.returncode, again.stdout) == (1, "No kafka server to stop\n")
+
+
+def test_the_stop_script_stops_zookeeper_only(processes, tmp_path):
+    server = processes("java", "-cp", "libs", "org.apache.zookeeper.server.quorum.QuorumPeerMain", "zoo.cfg")
+    other = processes("java", "src/org/apache/zookeeper/server/quorum/QuorumPeerMain.java")
+    assert stop_script(tmp_path, name="zookeeper-server-stop.sh").returncode == 0
+    assert server.wait(PATIENCE) == -signal.SIGTERM and other.poll() is None
 
 
 def test_the_stop_script_stops_who_is_named(processes, tmp_path):
