@@ -20,7 +20,7 @@ static void take_role(struct state_topic *t, struct partition *p, int32_t count)
     if (count > 0)
         state_topic_set_count(t, count);
     if (role.leads)
-        state_topic_elected(t, partition_index(p), role.leader_epoch);
+        state_topic_elected(t, partition_index(p), role.leader_epoch, role.led_since);
     else
         state_topic_resigned(t, partition_index(p));
 }

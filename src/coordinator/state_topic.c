@@ -135,15 +135,17 @@ static void read_more(struct state_partition *p)
     o->log.read(o->log.ctx, p->number, p->next_offset, o->load_buffer_size, state_topic_on_read, l);
 }
 
-void state_topic_elected(struct state_topic *t, int32_t partition, int32_t leader_epoch)
+void state_topic_elected(struct state_topic *t, int32_t partition, int32_t leader_epoch, int32_t led_since)
 {
-    ensure(loop_is_mine(t->options.loop));
+    ensure(loop_is_mine(t->options.loop) && led_since <= leader_epoch);
     if (partition >= t->room)
         state_topic_set_count(t, partition + 1);
     ensure(partition >= 0 && partition < t->room);
     struct state_partition *p = t->partitions[partition];
-    if (p->ownership != NOT_OWNED && leader_epoch <= p->leader_epoch)
+    if (p->ownership != NOT_OWNED && led_since <= p->leader_epoch) {
+        p->leader_epoch = MAX(p->leader_epoch, leader_epoch);
         return;
+    }
     unload(p);
     p->ownership = LOADING;
     p->leader_epoch = leader_epoch;

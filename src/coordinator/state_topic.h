@@ -25,7 +25,8 @@ struct state_append {
 
 /* How the topic's partitions are reached; a test has its own. */
 struct state_log {
-    /* Appends one v2 batch (base offset 0), unless another leader epoch has begun. Takes what `batch` holds. */
+    /* Appends one v2 batch (base offset 0), unless another broker has led since that epoch. Takes what `batch` holds.
+     */
     void (*append)(void *ctx, int32_t partition, int32_t leader_epoch, struct strbuf *batch,
                    struct state_append *append);
     /*
@@ -43,7 +44,7 @@ struct state_partition {
     struct state_topic *topic;
     int32_t number;
     enum ownership ownership;
-    int32_t leader_epoch;  /* in which it is, or was last, owned */
+    int32_t leader_epoch;  /* in which it is, or was last, owned; a term may see several */
     int64_t term;          /* counts ownerships: what began in one may not end in another */
     int64_t next_offset;   /* while loading */
     int64_t load_began_us; /* monotonic, when it was owned last */
@@ -71,8 +72,11 @@ struct loop *state_topic_loop(const struct state_topic *t);
 
 /* How many partitions the topic has, on which it depends where a key belongs. */
 void state_topic_set_count(struct state_topic *t, int32_t count);
-/* Leadership of a partition came or went. */
-void state_topic_elected(struct state_topic *t, int32_t partition, int32_t leader_epoch);
+/*
+ * Leadership of a partition came or went. `led_since` is the first epoch of those that this broker has led without a
+ * break: what was loaded in one of them is still what the log says.
+ */
+void state_topic_elected(struct state_topic *t, int32_t partition, int32_t leader_epoch, int32_t led_since);
 void state_topic_resigned(struct state_topic *t, int32_t partition);
 void state_topic_resign_all(struct state_topic *t); /* the broker stops */
 bool state_topic_is_loading(const struct state_topic *t);

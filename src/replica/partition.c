@@ -72,7 +72,7 @@ struct uuid partition_topic_id(struct partition *p)
 struct partition_role partition_role(struct partition *p)
 {
     lock_take(&p->lock);
-    struct partition_role role = {p->leads, p->stopped ? -1 : p->leader, p->leader_epoch};
+    struct partition_role role = {p->leads, p->stopped ? -1 : p->leader, p->leader_epoch, p->led_since};
     lock_release(&p->lock);
     return role;
 }
@@ -120,6 +120,13 @@ static enum kafka_error why_not_leading(const struct partition *p)
     return p->offline ? ERR_KAFKA_STORAGE_ERROR : ERR_NOT_LEADER_OR_FOLLOWER;
 }
 
+/* In that epoch and in all that came after it: who has led all the time has cut nothing. */
+static bool has_led_since(const struct partition *p, int32_t leader_epoch)
+{
+    ensure(lock_is_held(&p->lock));
+    return p->leads && leader_epoch >= p->led_since && leader_epoch <= p->leader_epoch;
+}
+
 enum kafka_error partition_append(struct partition *p, const struct prepared *records, int16_t acks,
                                   struct append_result *out)
 {
@@ -135,7 +142,7 @@ enum kafka_error partition_append_in(struct partition *p, int32_t leader_epoch, 
     int64_t old_end = plog_end_offset(p->log);
     if (!p->leads)
         error = why_not_leading(p);
-    else if (leader_epoch != ANY_EPOCH && leader_epoch != p->leader_epoch)
+    else if (leader_epoch != ANY_EPOCH && !has_led_since(p, leader_epoch))
         error = ERR_NOT_LEADER_OR_FOLLOWER;
     else if (acks == -1 && p->isr.n < followers_min_isr(p))
         error = ERR_NOT_ENOUGH_REPLICAS;
@@ -161,8 +168,7 @@ enum kafka_error partition_check_committed(struct partition *p, int32_t leader_e
 {
     enum kafka_error error = ERR_REQUEST_TIMED_OUT;
     lock_take(&p->lock);
-    /* In a later epoch, too: who has led all the time has cut nothing. */
-    if (!p->leads || leader_epoch < p->led_since || leader_epoch > p->leader_epoch)
+    if (!has_led_since(p, leader_epoch))
         error = why_not_leading(p);
     else if (plog_high_watermark(p->log) > offset)
         error = followers_maximal_isr_size(p) >= followers_min_isr(p) ? ERR_NONE : ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND;

@@ -64,6 +64,7 @@ struct plog *partition_log(struct partition *p);
 struct partition_role {
     bool leads;
     int32_t leader, leader_epoch; /* -1: nobody; then nobody is followed */
+    int32_t led_since;            /* the first epoch of those that this broker has led without a break, if it leads */
 };
 struct partition_role partition_role(struct partition *p);
 
@@ -118,7 +119,7 @@ enum kafka_error replica_check_controller(struct replica_manager *rm, int32_t co
  */
 enum kafka_error partition_append(struct partition *p, const struct prepared *records, int16_t acks,
                                   struct append_result *out);
-/* The same, if `leader_epoch` is the one in which this broker leads; otherwise ERR_NOT_LEADER_OR_FOLLOWER. */
+/* The same, if this broker has led since that epoch without a break; otherwise ERR_NOT_LEADER_OR_FOLLOWER. */
 enum kafka_error partition_append_in(struct partition *p, int32_t leader_epoch, const struct prepared *records,
                                      int16_t acks, struct append_result *out);
 /* Whether everything up to and with `offset` is committed: ERR_NONE, or ERR_REQUEST_TIMED_OUT for "not yet", or why it

@@ -95,7 +95,8 @@ static void move(struct fixture *f)
 {
     static int32_t epoch = 5;
     state_topic_resigned(group_topic(f->gc), HOME);
-    state_topic_elected(group_topic(f->gc), HOME, ++epoch);
+    epoch++;
+    state_topic_elected(group_topic(f->gc), HOME, epoch, epoch);
 }
 
 /* ---- The fixture ---- */
@@ -151,7 +152,7 @@ static int set_up_with(void **state, const char *one, const char *two)
     f->loop = loop_new("coordinator");
     f->gc = group_coordinator_new(&(struct group_options){
         .loop = f->loop, .config = &f->config, .log = memory_log_seam(&f->log), .wall_ms = wall_ms});
-    state_topic_elected(group_topic(f->gc), HOME, 5);
+    state_topic_elected(group_topic(f->gc), HOME, 5, 5);
     *state = f;
     return 0;
 }
@@ -979,6 +980,41 @@ static void a_group_that_goes_tells_who_waits(void **state)
     assert_int_equal(fetch(f, "t", 0), FAILED);
 }
 
+/* The controller raises the epoch of what goes on being led here whenever a replica's broker leaves. */
+static void a_rebalance_outlives_an_epoch(void **state)
+{
+    struct fixture *f = *state;
+    struct who a = alone(f, (struct who){0});
+    struct ask *two = join(f, (struct who){.version = 3});
+    struct ask *s = send_commit(f, (struct what){.topic = "t", .offset = 1, .producer = 7});
+    state_topic_elected(group_topic(f->gc), HOME, 6, 5);
+    settle(f);
+    assert_int_equal(commit_result(s), ERR_NONE);
+    expect_state(f, "g", "PreparingRebalance");
+    struct ask *one = join(f, a);
+    assert_true(one->answered && two->answered);
+    assert_int_equal(one->out.join.generation_id, a.generation + 1);
+    sync_group(f, member_of(one));
+    settle(f);
+    assert_int_equal(f->log.epoch, 6);
+    state_topic_elected(group_topic(f->gc), HOME, 8, 8); /* another may have led in between */
+    expect_state(f, "g", "Stable");
+    assert_int_equal(heartbeat(f, member_of(one)), ERR_NONE);
+}
+
+static void an_epoch_does_not_begin_loading_over(void **state)
+{
+    struct fixture *f = *state;
+    struct who m = alone(f, (struct who){0});
+    f->log.hold_reads = true;
+    move(f);
+    state_topic_elected(group_topic(f->gc), HOME, 100, 0);
+    f->log.hold_reads = false;
+    memory_log_answer_read(&f->log, ERR_NONE);
+    expect_state(f, "g", "Stable");
+    assert_int_equal(heartbeat(f, m), ERR_NONE);
+}
+
 static void while_loading(void **state)
 {
     struct fixture *f = *state;
@@ -1325,7 +1361,7 @@ static void make_three(struct fixture *f)
 {
     state_topic_set_count(group_topic(f->gc), 3);
     for (int32_t i = 1; i < 3; i++)
-        state_topic_elected(group_topic(f->gc), i, 5);
+        state_topic_elected(group_topic(f->gc), i, 5, 5);
     group_make(f->gc, STR_LIT("a"));
     group_make(f->gc, STR_LIT("b"));
     group_make(f->gc, STR_LIT("c"));
@@ -1572,6 +1608,8 @@ int main(void)
         CASE(a_static_member_in_the_middle_of_a_rebalance),
         CASE(members_and_offsets_are_loaded),
         CASE(a_group_that_goes_tells_who_waits),
+        CASE(a_rebalance_outlives_an_epoch),
+        CASE(an_epoch_does_not_begin_loading_over),
         CASE(while_loading),
         CASE(what_cannot_be_read_is_not_served),
         CASE(a_commit_that_is_answered_after_a_move_harms_nothing),

@@ -199,6 +199,23 @@ static void another_epoch_is_refused(void **state)
     assert_int_equal(log_end(f), 0);
 }
 
+/* The controller raises the epoch of all that has a replica on a broker that leaves. */
+static void an_earlier_epoch_of_the_same_leader_is_none(void **state)
+{
+    struct fixture *f = *state;
+    struct asked before = {.f = f}, after = {.f = f};
+    partition_unref(test_replicas_lead(&f->replicas, "__consumer_offsets", EPOCH + 1));
+    ask(&before);
+    run_loop(f);
+    assert_stored(&before, 1, 0);
+    /* In the epoch between, another may have led. */
+    partition_unref(test_replicas_lead(&f->replicas, "__consumer_offsets", EPOCH + 3));
+    ask(&after);
+    run_loop(f);
+    assert_int_equal(after.error, ERR_NOT_LEADER_OR_FOLLOWER);
+    assert_int_equal(log_end(f), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -208,6 +225,7 @@ int main(void)
         CASE(order_is_kept_when_workers_take_over),
         CASE(one_that_is_for_all_in_sync_waits_for_them),
         CASE(another_epoch_is_refused),
+        CASE(an_earlier_epoch_of_the_same_leader_is_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

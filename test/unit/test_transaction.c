@@ -138,7 +138,7 @@ static int set_up(void **state)
                                                       .leader_of = leader_of,
                                                       .send = note_sent,
                                                       .ctx = f});
-    state_topic_elected(txn_topic(f->tc), HOME, 5);
+    state_topic_elected(txn_topic(f->tc), HOME, 5, 5);
     *state = f;
     return 0;
 }
@@ -342,7 +342,7 @@ static void load(struct fixture *f, enum txn_status status, int16_t epoch)
     batch_builder_deinit(&b);
     memory_log_write(&f->log, &batch);
     strbuf_deinit(&batch);
-    state_topic_elected(txn_topic(f->tc), HOME, 6);
+    state_topic_elected(txn_topic(f->tc), HOME, 6, 6);
 }
 
 static void the_last_epoch_leads_to_a_new_producer_id(void **state)
@@ -402,7 +402,7 @@ static void what_was_not_decided_goes_on(void **state)
     begin(f);
     state_topic_resigned(txn_topic(f->tc), HOME);
     assert_int_equal(add(f, 100, 0, 1), ERR_NOT_COORDINATOR);
-    state_topic_elected(txn_topic(f->tc), HOME, 6);
+    state_topic_elected(txn_topic(f->tc), HOME, 6, 6);
     assert_int_equal(status(f), TXN_ONGOING);
     assert_int_equal(end(f, 100, 0, true), ERR_NONE);
     assert_int_equal(markers(f)->markers.items[0].topics.items[0].partition_indexes.len, 2);
@@ -416,11 +416,34 @@ static void an_answer_from_before_changes_nothing(void **state)
     begin(f);
     txn_end(f->tc, &who, true, &ask(&q)->call);
     state_topic_resigned(txn_topic(f->tc), HOME);
-    state_topic_elected(txn_topic(f->tc), HOME, 6); /* what is on its way is not there yet */
+    state_topic_elected(txn_topic(f->tc), HOME, 6, 6); /* what is on its way is not there yet */
     settle(f);
     assert_int_equal(q.error, ERR_NOT_COORDINATOR);
     assert_int_equal(status(f), TXN_ONGOING);
     assert_null(f->sent);
+}
+
+/* The controller raises the epoch of what goes on being led here whenever a replica's broker leaves. */
+static void who_goes_on_leading_forgets_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct question q;
+    struct txn_producer who = producer(100, 0);
+    begin(f);
+    txn_end(f->tc, &who, true, &ask(&q)->call);
+    state_topic_elected(txn_topic(f->tc), HOME, 6, 5);
+    settle(f);
+    assert_int_equal(q.error, ERR_NONE);
+    assert_int_equal(markers(f)->markers.items[0].coordinator_epoch, 6);
+    state_topic_elected(txn_topic(f->tc), HOME, 7, 5);
+    answer_markers(f, ERR_NONE);
+    settle(f);
+    assert_int_equal(status(f), TXN_COMPLETE_COMMIT);
+    init_as(f, 100, 0, &q);
+    expect_producer(&q, 100, 1);
+    state_topic_elected(txn_topic(f->tc), HOME, 8, 5);
+    init_as(f, 100, 0, &q); /* the answer was lost: no record says what the epoch before was */
+    expect_producer(&q, 100, 1);
 }
 
 /* ---- Partitions ---- */
@@ -623,7 +646,7 @@ static void an_id_that_nobody_uses_is_forgotten(void **state)
     assert_int_equal(add(f, 100, 0, 1), ERR_CONCURRENT_TRANSACTIONS);
     settle(f);
     assert_null(txn_find(f->tc, str_of("x")));
-    state_topic_elected(txn_topic(f->tc), HOME, 6);
+    state_topic_elected(txn_topic(f->tc), HOME, 6, 6);
     assert_null(txn_find(f->tc, str_of("x")));
 }
 
@@ -892,6 +915,7 @@ int main(void)
         CASE(what_was_decided_is_completed_by_the_next),
         CASE(what_was_not_decided_goes_on),
         CASE(an_answer_from_before_changes_nothing),
+        CASE(who_goes_on_leading_forgets_nothing),
         CASE(only_the_producer_adds_partitions),
         CASE(partitions_are_verified),
         CASE(a_transaction_ends_once),
