@@ -28,13 +28,15 @@ static int32_t leader_of(void *ctx, struct str topic, int32_t index)
     return gone ? TXN_NO_PARTITION : known_leader(p);
 }
 
-static int32_t coordination_coordinator_of(void *ctx UNUSED, struct str transactional_id)
+static int32_t coordination_coordinator_of(void *ctx, struct str transactional_id)
 {
     struct str name = STR_LIT(TRANSACTION_STATE_TOPIC);
+    const struct broker *b = ctx;
     const struct view_topic *topic = view_topic(view_current(), name);
     if (topic == NULL)
         return TXN_NO_LEADER;
-    int32_t index = state_partition_of(transactional_id, view_topic_width(topic));
+    int32_t index =
+        state_topic_number_of(txn_topic(b->services.transactions), transactional_id, view_topic_width(topic));
     return known_leader(view_partition(view_current(), name, index));
 }
 

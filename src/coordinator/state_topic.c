@@ -1,6 +1,7 @@
 #include "coordinator/state_topic.h"
 
 #include <inttypes.h>
+#include <stdatomic.h>
 
 #include "base/clock.h"
 #include "base/logger.h"
@@ -10,7 +11,8 @@ struct state_topic {
     struct state_options options;
     struct state_partition **partitions; /* each on the heap: reads under way point to them */
     int32_t room;
-    int32_t count; /* of the topic, as far as is known */
+    int32_t count;         /* by which keys are found */
+    _Atomic int32_t known; /* the first count that was seen, by any thread; 0: none was */
 };
 
 /* ---- Keys ---- */
@@ -48,6 +50,32 @@ struct state_partition *state_topic_find(struct state_topic *t, struct str key)
 {
     ensure(loop_is_mine(t->options.loop) && t->count > 0 && t->count <= t->room);
     return t->partitions[state_partition_of(key, t->count)];
+}
+
+/* The first one who says how many there are is right. */
+static int32_t learn_count(struct state_topic *t, int32_t seen)
+{
+    int32_t known = 0;
+    ensure(seen > 0);
+    return atomic_compare_exchange_strong(&t->known, &known, seen) ? seen : known;
+}
+
+int32_t state_topic_number_of(struct state_topic *t, struct str key, int32_t seen)
+{
+    return state_partition_of(key, learn_count(t, seen));
+}
+
+bool state_partition_holds(const struct state_partition *p, struct str key)
+{
+    static struct log_limit strays;
+    const struct state_topic *t = p->topic;
+    int32_t number = state_partition_of(key, t->count);
+    if (number != p->number)
+        log_warn_limited(&strays,
+                         "%s-%" PRId32 " has a key of partition %" PRId32
+                         ", which is passed over: the number of the topic's partitions was changed",
+                         t->options.topic, p->number, number);
+    return number == p->number;
 }
 
 enum kafka_error state_partition_check(const struct state_partition *p)
@@ -135,23 +163,37 @@ static void read_more(struct state_partition *p)
     o->log.read(o->log.ctx, p->number, p->next_offset, o->load_buffer_size, state_topic_on_read, l);
 }
 
+static void load_partition(struct state_partition *p)
+{
+    unload(p);
+    p->ownership = LOADING;
+    p->next_offset = 0;
+    p->load_began_us = clock_mono_us();
+    read_more(p);
+}
+
+static void state_topic_make_room(struct state_topic *t, int32_t count)
+{
+    if (count > t->room)
+        t->partitions = xrealloc(t->partitions, (size_t)count * sizeof(t->partitions[0]));
+    for (; t->room < count; t->room++) {
+        struct state_partition *p = xcalloc(1, sizeof(*p));
+        *p = (struct state_partition){.topic = t, .number = t->room, .leader_epoch = -1};
+        t->partitions[t->room] = p;
+    }
+}
+
 void state_topic_elected(struct state_topic *t, int32_t partition, int32_t leader_epoch, int32_t led_since)
 {
-    ensure(loop_is_mine(t->options.loop) && led_since <= leader_epoch);
-    if (partition >= t->room)
-        state_topic_set_count(t, partition + 1);
-    ensure(partition >= 0 && partition < t->room);
+    ensure(loop_is_mine(t->options.loop) && partition >= 0 && led_since <= leader_epoch);
+    state_topic_make_room(t, partition + 1);
     struct state_partition *p = t->partitions[partition];
     if (p->ownership != NOT_OWNED && led_since <= p->leader_epoch) {
         p->leader_epoch = MAX(p->leader_epoch, leader_epoch);
         return;
     }
-    unload(p);
-    p->ownership = LOADING;
     p->leader_epoch = leader_epoch;
-    p->next_offset = 0;
-    p->load_began_us = clock_mono_us();
-    read_more(p);
+    load_partition(p);
 }
 
 void state_topic_resigned(struct state_topic *t, int32_t partition)
@@ -237,29 +279,26 @@ bool state_record_open(struct bytes data, struct arena *a, struct reader *r, int
 
 /* ---- Life ---- */
 
-void state_topic_set_count(struct state_topic *t, int32_t count)
+void state_topic_set_count(struct state_topic *t, int32_t seen)
 {
     ensure(loop_is_mine(t->options.loop));
-    ensure(count > 0);
-    if (count > t->room)
-        t->partitions = xrealloc(t->partitions, (size_t)count * sizeof(t->partitions[0]));
-    for (; t->room < count; t->room++) {
-        struct state_partition *p = xcalloc(1, sizeof(*p));
-        *p = (struct state_partition){.topic = t, .number = t->room, .leader_epoch = -1};
-        t->partitions[t->room] = p;
-    }
-    bool differs = t->count != count;
+    int32_t count = learn_count(t, seen);
+    if (count == t->count)
+        return;
+    state_topic_make_room(t, count);
     t->count = count;
-    ensure(t->count <= t->room);
-    if (differs && t->options.recounted != NULL)
-        t->options.recounted(t->options.ctx);
+    for (int32_t i = 0; i < t->room; i++) /* led before it was known, and its keys looked for elsewhere */
+        if (t->partitions[i]->ownership != NOT_OWNED)
+            load_partition(t->partitions[i]);
 }
 
 struct state_topic *state_topic_new(const struct state_options *options, int32_t partition_count)
 {
     struct state_topic *t = xcalloc(1, sizeof(*t));
+    ensure(partition_count > 0);
     t->options = *options;
-    state_topic_set_count(t, partition_count);
+    t->count = partition_count;
+    state_topic_make_room(t, partition_count);
     return t;
 }
 

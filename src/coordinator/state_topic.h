@@ -60,18 +60,24 @@ struct state_options {
     void (*take)(void *ctx, struct state_partition *p, const struct batch *batch);
     void (*loaded)(void *ctx, struct state_partition *p);   /* all of them; it is owned now */
     void (*unloaded)(void *ctx, struct state_partition *p); /* the state of its keys is to be dropped */
-    void (*recounted)(void *ctx); /* keys belong to other partitions from now on; NULL: that is of no interest */
     void *ctx;
 };
 
+/* `partition_count`: that it will have if it is still to be made. */
 struct state_topic *state_topic_new(const struct state_options *options, int32_t partition_count);
 void state_topic_free(struct state_topic *t); /* tells nobody */
 /* Any thread: */
 const char *state_topic_name(const struct state_topic *t);
 struct loop *state_topic_loop(const struct state_topic *t);
 
-/* How many partitions the topic has, on which it depends where a key belongs. */
-void state_topic_set_count(struct state_topic *t, int32_t count);
+/* As below, of one that is seen to have so many partitions. */
+int32_t state_topic_number_of(struct state_topic *t, struct str key, int32_t seen);
+
+/*
+ * How many partitions the topic is seen to have. It depends on that where a key belongs, so the first count that is
+ * known stays until the broker ends, as in Apache's: partitions that are added later hold no keys.
+ */
+void state_topic_set_count(struct state_topic *t, int32_t seen);
 /*
  * Leadership of a partition came or went. `led_since` is the first epoch of those that this broker has led without a
  * break: what was loaded in one of them is still what the log says.
@@ -87,6 +93,8 @@ bool state_topic_is_loading(const struct state_topic *t);
  */
 struct state_partition *state_topic_next(struct state_topic *t, int32_t *at);
 struct state_partition *state_topic_find(struct state_topic *t, struct str key);
+/* Whether the key that was read from it belongs there; else that is logged. */
+bool state_partition_holds(const struct state_partition *p, struct str key);
 /* Whether its keys are served here: ERR_COORDINATOR_LOAD_IN_PROGRESS, ERR_NOT_COORDINATOR. */
 enum kafka_error state_partition_check(const struct state_partition *p);
 /* Appends what was built, and frees the builder. */

@@ -28,6 +28,7 @@ struct group *groups_of(const struct state_partition *p)
 static void enter_home(struct group *g)
 {
     g->home = state_topic_find(g->coordinator->topic, g->id);
+    ensure(g->home->ownership != NOT_OWNED);
     struct group *all = groups_of(g->home);
     DL_APPEND2(all, g, home_prev, home_next);
     g->home->keys = all;
@@ -48,6 +49,11 @@ void group_append(struct group *g, struct batch_builder *b, struct state_append 
     append->leader_only |= c->offsets_commit_required_acks == 0 || c->offsets_commit_required_acks == 1;
     b->head.attributes |= (int16_t)c->offsets_topic_compression_codec; /* numbered as a batch numbers them */
     state_append(g->home, b, append);
+}
+
+bool group_is_served(const struct group *g)
+{
+    return state_partition_check(g->home) == ERR_NONE;
 }
 
 enum kafka_error group_check(struct group_coordinator *gc, struct str id, bool may_be_empty)
@@ -186,17 +192,6 @@ static void groups_on_unloaded(void *ctx, struct state_partition *p)
     }
 }
 
-/* It has become known how many partitions the topic has. */
-static void groups_on_recounted(void *ctx)
-{
-    struct group_coordinator *gc = ctx;
-    struct group *g, *next;
-    HASH_ITER (hh, gc->groups, g, next) {
-        leave_home(g);
-        enter_home(g);
-    }
-}
-
 struct state_topic *group_topic(struct group_coordinator *gc)
 {
     return gc->topic;
@@ -216,7 +211,6 @@ struct group_coordinator *group_coordinator_new(const struct group_options *opti
                                                         .take = records_take,
                                                         .loaded = groups_on_loaded,
                                                         .unloaded = groups_on_unloaded,
-                                                        .recounted = groups_on_recounted,
                                                         .ctx = gc},
                                 c->offsets_topic_num_partitions);
     group_metrics_init(&gc->metrics, options->metrics);

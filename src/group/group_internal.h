@@ -160,6 +160,7 @@ struct group_coordinator {
 
 /* Whether this broker serves the group now; ERR_NONE, or the answer. */
 enum kafka_error group_check(struct group_coordinator *gc, struct str id, bool may_be_empty);
+bool group_is_served(const struct group *g); /* the same of one that there is */
 struct group *group_find(struct group_coordinator *gc, struct str id);
 struct group *group_make(struct group_coordinator *gc, struct str id);
 void group_forget(struct group *g); /* frees it; its members must be gone or without calls */

@@ -99,6 +99,8 @@ void session_expired(struct timer *t)
     struct member *m = CONTAINER_OF(t, struct member, session);
     struct group *g = m->group;
     ensure(loop_is_mine(g->coordinator->options.loop));
+    if (!group_is_served(g))
+        return;
     if (!m->is_new && (m->join_call != NULL || m->sync_call != NULL)) {
         member_keep_alive(m); /* it waits for us */
         return;
@@ -112,6 +114,8 @@ void pending_expired(struct timer *t)
 {
     struct pending_member *p = CONTAINER_OF(t, struct pending_member, timer);
     struct group *g = p->group;
+    if (!group_is_served(g))
+        return;
     pending_remove(p);
     if (g->state == GROUP_PREPARING)
         group_maybe_complete_join(g);
@@ -293,6 +297,8 @@ static void expire_syncs(struct group *g)
 void rebalance_timed_out(struct timer *t)
 {
     struct group *g = CONTAINER_OF(t, struct group, rebalance);
+    if (!group_is_served(g))
+        return;
     if (g->state == GROUP_COMPLETING || g->state == GROUP_STABLE) {
         expire_syncs(g);
     } else if (g->state == GROUP_PREPARING && g->initial_delay && g->member_came && g->delay_left > 0) {

@@ -227,11 +227,11 @@ static void load_record(const struct loading *l, const struct record *record)
         return;
     if (version <= OFFSET_KEY) {
         struct offset_commit_key key;
-        if (offset_commit_key_read(&r, version, &key))
+        if (offset_commit_key_read(&r, version, &key) && state_partition_holds(l->partition, key.group))
             load_offset(l, record, &key);
     } else if (version == GROUP_KEY) {
         struct group_metadata_key key;
-        if (group_metadata_key_read(&r, version, &key))
+        if (group_metadata_key_read(&r, version, &key) && state_partition_holds(l->partition, key.group))
             load_group(l, record, key.group);
     } else { /* of the new group protocol, left over from a try to upgrade */
         log_warn("A key of version %" PRId16 " in " GROUP_METADATA_TOPIC "-%" PRId32 " at %" PRId64

@@ -70,7 +70,9 @@ static struct found find_coordinator_of(struct request *r, int8_t type, struct s
         return nobody(ERR_INVALID_REQUEST, STR_LIT("Unknown type of coordinator."));
     if (topic == NULL)
         return nobody(ERR_COORDINATOR_NOT_AVAILABLE, STR_LIT("The coordinator is not available."));
-    const struct view_partition *p = view_topic_partition(topic, state_partition_of(key, view_topic_width(topic)));
+    struct state_topic *state = type == KEY_GROUP ? group_topic(r->s->groups) : txn_topic(r->s->transactions);
+    const struct view_partition *p =
+        view_topic_partition(topic, state_topic_number_of(state, key, view_topic_width(topic)));
     const struct registration *b = p != NULL ? view_broker(v, p->leader) : NULL;
     const struct endpoint *e = b ? registration_endpoint(b, request_listener(r)) : NULL;
     if (e == NULL)

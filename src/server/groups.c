@@ -612,8 +612,9 @@ static void serve_txn_commit(struct request *r)
         commit_in_transaction(r);
         return;
     }
-    c->partition = (struct txn_partition_ref){STR_LIT(GROUP_METADATA_TOPIC),
-                                              state_partition_of(c->in.group_id, view_topic_width(topic))};
+    c->partition = (struct txn_partition_ref){
+        STR_LIT(GROUP_METADATA_TOPIC),
+        state_topic_number_of(group_topic(r->s->groups), c->in.group_id, view_topic_width(topic))};
     if (!begin_verification(c)) {
         refuse_txn_commit(c, ERR_NOT_COORDINATOR);
     } else if (c->txn.guard == GUARD_OPEN) {

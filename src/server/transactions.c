@@ -110,7 +110,6 @@ static void handle_add_offsets(struct request *r)
         return;
     struct str topic = STR_LIT(GROUP_METADATA_TOPIC);
     const struct view_topic *known = view_topic(view_current(), topic);
-    int32_t count = known != NULL ? view_topic_width(known) : r->s->config->offsets_topic_num_partitions;
     struct txn_question *q =
         question_new(r, in.transactional_id, in.producer_id, in.producer_epoch, answer_add_offsets);
     if (!allowed(r, ACL_WRITE, ACL_TRANSACTIONAL_ID, in.transactional_id))
@@ -121,7 +120,10 @@ static void handle_add_offsets(struct request *r)
         answer_add_offsets(r);
         return;
     }
-    q->offsets_of = (struct txn_partition_ref){topic, state_partition_of(in.group_id, count)};
+    int32_t index = known != NULL
+                        ? state_topic_number_of(group_topic(r->s->groups), in.group_id, view_topic_width(known))
+                        : state_partition_of(in.group_id, r->s->config->offsets_topic_num_partitions);
+    q->offsets_of = (struct txn_partition_ref){topic, index};
     transactions_api_carry(r, serve_add_offsets);
 }
 

@@ -111,6 +111,8 @@ static void take_record(struct txn_coordinator *tc, struct state_partition *p, c
     if (record->key.p == NULL || !state_record_open(record->key, a, &r, &version) || version != KEY_VERSION ||
         !transaction_log_key_read(&r, version, &key))
         return; /* of a later version of Kafka */
+    if (!state_partition_holds(p, key.transactional_id))
+        return;
     struct txn *t = txn_find(tc, key.transactional_id);
     if (record->value.p == NULL && t != NULL) {
         txn_forget(t);

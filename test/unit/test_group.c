@@ -1373,9 +1373,37 @@ static void groups_go_with_their_partition(void **state)
     make_three(f);
     state_topic_resigned(group_topic(f->gc), 1);
     assert_true(!is_there(f, "a") && is_there(f, "b") && is_there(f, "c"));
-    state_topic_set_count(group_topic(f->gc), 2); /* now "b" belongs to 0, and "c" to 1 */
+    state_topic_set_count(group_topic(f->gc), 2);
     state_topic_resigned(group_topic(f->gc), 0);
-    assert_true(!is_there(f, "b") && is_there(f, "c"));
+    assert_true(is_there(f, "b") && !is_there(f, "c"));
+}
+
+/* That partitions are added to the topic is of no interest to who is there. */
+static void groups_stay_where_they_are(void **state)
+{
+    struct fixture *f = *state;
+    state_topic_set_count(group_topic(f->gc), 1);
+    alone(f, (struct who){.session_ms = 20});
+    assert_int_equal(commit(f, (struct what){.who = {.group = "h"}, .offset = 1}), ERR_NONE);
+    state_topic_set_count(group_topic(f->gc), 7);
+    state_topic_elected(group_topic(f->gc), 6, 5, 5);
+    assert_int_equal(fetch_of(f, "h", "t", 0, false), 1);
+    run_until(f, is_without_members, "g");
+    expect_state(f, "g", "Empty");
+}
+
+/* Of three partitions, of which the log shows all the same. */
+static void keys_of_other_partitions_are_not_loaded(void **state)
+{
+    struct fixture *f = *state;
+    for (const char *id = "abc"; *id != '\0'; id++)
+        assert_int_equal(commit(f, (struct what){.who = {.group = (char[]){*id, '\0'}}, .offset = *id}), ERR_NONE);
+    state_topic_set_count(group_topic(f->gc), 3); /* 0 is read again */
+    assert_true(!is_there(f, "a") && !is_there(f, "b") && is_there(f, "c"));
+    state_topic_elected(group_topic(f->gc), 1, 5, 5);
+    assert_int_equal(fetch_of(f, "a", "t", 0, false), 'a');
+    assert_int_equal(fetch_of(f, "b", "t", 0, false), FAILED);
+    assert_int_equal(fetch_of(f, "c", "t", 0, false), 'c');
 }
 
 static void expiry_looks_at_a_partition_at_a_time(void **state)
@@ -1627,6 +1655,8 @@ int main(void)
         CASE(members_may_hold_zero_bytes),
         CASE(a_member_id_holds_a_part_of_a_long_client_id),
         CASE(groups_go_with_their_partition),
+        CASE(groups_stay_where_they_are),
+        CASE(keys_of_other_partitions_are_not_loaded),
         CASE(expiry_looks_at_a_partition_at_a_time),
         CASE(offsets_without_a_group_expire_by_their_commit),
         CASE(a_commit_may_say_how_long_it_is_kept),

@@ -446,6 +446,20 @@ static void who_goes_on_leading_forgets_nothing(void **state)
     expect_producer(&q, 100, 1);
 }
 
+static void an_id_stays_in_its_partition(void **state)
+{
+    struct fixture *f = *state;
+    begin(f);
+    state_topic_set_count(txn_topic(f->tc), 7); /* the first that is known: "x" belongs to 1 */
+    assert_null(txn_find(f->tc, str_of("x")));
+    state_topic_elected(txn_topic(f->tc), 1, 5, 5);
+    assert_int_equal(status(f), TXN_ONGOING);
+    state_topic_set_count(txn_topic(f->tc), 8);
+    state_topic_resigned(txn_topic(f->tc), HOME);
+    assert_int_equal(status(f), TXN_ONGOING);
+    assert_int_equal(state_topic_number_of(txn_topic(f->tc), str_of("x"), 8), 1);
+}
+
 /* ---- Partitions ---- */
 
 static void only_the_producer_adds_partitions(void **state)
@@ -916,6 +930,7 @@ int main(void)
         CASE(what_was_not_decided_goes_on),
         CASE(an_answer_from_before_changes_nothing),
         CASE(who_goes_on_leading_forgets_nothing),
+        CASE(an_id_stays_in_its_partition),
         CASE(only_the_producer_adds_partitions),
         CASE(partitions_are_verified),
         CASE(a_transaction_ends_once),
