@@ -242,13 +242,15 @@ static void open_for_business(struct broker *b)
     make_views(b);
     b->services.fetch_sessions =
         fetch_sessions_new(b->config->max_incremental_fetch_session_cache_slots, b->services.metrics);
-    b->services.producer_ids =
-        producer_ids_new(&(struct producer_ids_options){.control = b->control,
-                                                        .link = b->services.controller_link,
-                                                        .broker_id = b->services.broker_id,
-                                                        .timeout_ms = b->config->request_timeout_ms,
-                                                        .broker_epoch = own_broker_epoch,
-                                                        .ctx = b});
+    b->services.producer_ids = producer_ids_new(
+        &(struct producer_ids_options){.control = b->control,
+                                       .link = b->services.controller_link,
+                                       .zk = b->services.zk,
+                                       .by_controller = b->config->inter_broker_protocol_version >= IBP_3_0_IV0,
+                                       .broker_id = b->services.broker_id,
+                                       .timeout_ms = b->config->request_timeout_ms,
+                                       .broker_epoch = own_broker_epoch,
+                                       .ctx = b});
     b->services.replicas = replica_manager_new(&(struct replica_options){.config = b->config,
                                                                          .logs = b->services.logs,
                                                                          .metrics = b->services.metrics,

@@ -2,6 +2,7 @@
 
 #include "base/lock.h"
 #include "base/logger.h"
+#include "cluster/producer_id_blocks.h"
 #include "protocol/msg/allocate_producer_ids.h"
 #include "protocol/msg/api.h"
 
@@ -16,13 +17,14 @@ struct producer_ids {
     struct lock lock;
     struct id_block block, spare;
     bool posted;        /* `ask`, for a spare before it is needed */
-    bool asking;        /* the controller; changed on the control loop only */
+    bool asking;        /* the controller, or ZooKeeper; changed on the control loop only */
     struct message ask; /* to the control loop */
     /* The control loop's: the question under way, and who waits for its answer. */
     struct link_call call;
     struct allocate_producer_ids_request request;
     struct allocate_producer_ids_response response;
-    struct arena arena; /* of the response */
+    struct arena arena;             /* of the response */
+    struct producer_id_block taken; /* in ZooKeeper, once that is written */
     struct producer_id_call *waiting;
 };
 
@@ -70,10 +72,8 @@ bool producer_ids_draw(struct producer_ids *p, int64_t *id)
     return ok;
 }
 
-static void keep_block(struct producer_ids *p)
+static void keep_block(struct producer_ids *p, struct id_block block)
 {
-    struct id_block block = {p->response.producer_id_start,
-                             p->response.producer_id_start + p->response.producer_id_len};
     lock_take(&p->lock);
     if (p->block.next == p->block.end)
         p->block = block;
@@ -89,18 +89,11 @@ static void set_asking(struct producer_ids *p, bool asking)
     lock_release(&p->lock);
 }
 
-static void on_block(struct link_call *call, enum kafka_error error)
+static void producer_ids_answer(struct producer_ids *p)
 {
-    struct producer_ids *p = CONTAINER_OF(call, struct producer_ids, call);
     struct producer_id_call *waiting = p->waiting;
     p->waiting = NULL;
     ensure(p->asking && loop_is_mine(p->options.control));
-    if (error == ERR_NONE)
-        error = (enum kafka_error)p->response.error_code;
-    if (error == ERR_NONE)
-        keep_block(p);
-    else
-        log_warn("The controller gave no block of producer ids: %s", error_name((int16_t)error));
     set_asking(p, false);
     while (waiting != NULL) {
         struct producer_id_call *c = waiting;
@@ -110,12 +103,75 @@ static void on_block(struct link_call *call, enum kafka_error error)
     }
 }
 
-static void producer_ids_ask(struct producer_ids *p)
+/* ---- From ZooKeeper ---- */
+
+static void read_last_block(struct producer_ids *p);
+
+static void refused_by_zookeeper(struct producer_ids *p)
 {
-    ensure(loop_is_mine(p->options.control));
-    if (p->asking)
+    log_warn("No block of producer ids could be taken from " ZNODE_PRODUCER_IDS);
+    producer_ids_answer(p);
+}
+
+static void on_block_taken(struct zk_batch *b)
+{
+    struct producer_ids *p = b->ctx;
+    bool ok = b->first->result == ZK_OK, overtaken = producer_ids_were_overtaken(b);
+    zk_batch_free(b);
+    if (overtaken) {
+        read_last_block(p);
+    } else if (!ok) {
+        refused_by_zookeeper(p);
+    } else {
+        keep_block(p, (struct id_block){p->taken.first, p->taken.last + 1});
+        producer_ids_answer(p);
+    }
+}
+
+static void on_last_block(struct zk_batch *read)
+{
+    struct producer_ids *p = read->ctx;
+    struct zk_batch *b = zk_batch_new(on_block_taken);
+    bool ok = producer_ids_take(read, p->options.broker_id, b, &p->taken);
+    b->ctx = p;
+    zk_batch_free(read);
+    if (ok) {
+        zk_submit(p->options.zk, b);
+    } else {
+        zk_batch_free(b);
+        refused_by_zookeeper(p);
+    }
+}
+
+static void read_last_block(struct producer_ids *p)
+{
+    struct zk_batch *b = zk_batch_new(on_last_block);
+    b->ctx = p;
+    producer_ids_read(b);
+    zk_submit(p->options.zk, b);
+}
+
+/* ---- From the controller ---- */
+
+static void on_block(struct link_call *call, enum kafka_error error)
+{
+    struct producer_ids *p = CONTAINER_OF(call, struct producer_ids, call);
+    const struct allocate_producer_ids_response *r = &p->response;
+    if (error == ERR_UNSUPPORTED_VERSION) {
+        read_last_block(p);
         return;
-    set_asking(p, true);
+    }
+    if (error == ERR_NONE)
+        error = (enum kafka_error)r->error_code;
+    if (error == ERR_NONE)
+        keep_block(p, (struct id_block){r->producer_id_start, r->producer_id_start + r->producer_id_len});
+    else
+        log_warn("The controller gave no block of producer ids: %s", error_name((int16_t)error));
+    producer_ids_answer(p);
+}
+
+static void ask_for_block(struct producer_ids *p)
+{
     allocate_producer_ids_request_init(&p->request);
     p->request.broker_id = p->options.broker_id;
     p->request.broker_epoch = p->options.broker_epoch(p->options.ctx);
@@ -127,6 +183,18 @@ static void producer_ids_ask(struct producer_ids *p)
                                  .timeout_ms = p->options.timeout_ms,
                                  .done = on_block};
     controller_link_send(p->options.link, &p->call);
+}
+
+static void producer_ids_ask(struct producer_ids *p)
+{
+    ensure(loop_is_mine(p->options.control));
+    if (p->asking)
+        return;
+    set_asking(p, true);
+    if (p->options.by_controller)
+        ask_for_block(p);
+    else
+        read_last_block(p);
 }
 
 static void deliver_ask(struct message *m)

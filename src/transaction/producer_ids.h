@@ -1,6 +1,7 @@
 /*
- * Producer ids, from blocks that the controller hands out (KIP-730). The next block is asked for before one is at its
- * end, so that hardly anybody waits.
+ * Producer ids, from blocks that the controller hands out (KIP-730), or that are taken from ZooKeeper where the
+ * controller does not, which is one before 3.0. The next block is asked for before one is at its end, so that hardly
+ * anybody waits.
  */
 #ifndef BARNABAS_TRANSACTION_PRODUCER_IDS_H
 #define BARNABAS_TRANSACTION_PRODUCER_IDS_H
@@ -12,6 +13,8 @@ struct producer_ids;
 struct producer_ids_options {
     struct loop *control; /* that of `link` */
     struct controller_link *link;
+    struct zk *zk;      /* of the same loop */
+    bool by_controller; /* as inter.broker.protocol.version says */
     int32_t broker_id, timeout_ms;
     int64_t (*broker_epoch)(void *ctx);
     void *ctx;
