@@ -100,6 +100,8 @@ bool state_topic_is_loading(const struct state_topic *t)
 
 /* ---- Loading ---- */
 
+enum { RETRY_LOADING_MS = 200 };
+
 struct load {
     struct state_partition *partition;
     int64_t term;
@@ -124,9 +126,31 @@ static void unload(struct state_partition *p)
 {
     const struct state_options *o = &p->topic->options;
     ensure(loop_is_mine(o->loop));
+    timer_stop(&p->retry);
     p->ownership = NOT_OWNED;
     p->term++;
     o->unloaded(o->ctx, p);
+}
+
+/* A descriptor may be wanting, and be there the next time: a group whose load was given up would have no coordinator.
+ */
+static void load_has_failed(struct state_partition *p, enum kafka_error error)
+{
+    static struct log_limit failures;
+    const struct state_options *o = &p->topic->options;
+    if (error == ERR_NOT_LEADER_OR_FOLLOWER) {
+        log_info("Loading %s-%" PRId32 " stopped: it is not led here any more", o->topic, p->number);
+        unload(p);
+        return;
+    }
+    log_warn_limited(&failures, "Loading %s-%" PRId32 " is held up at offset %" PRId64 ": %s", o->topic, p->number,
+                     p->next_offset, error_name((int16_t)error));
+    timer_start(&p->retry, RETRY_LOADING_MS);
+}
+
+static void load_again(struct timer *t)
+{
+    read_more(CONTAINER_OF(t, struct state_partition, retry));
 }
 
 static void state_topic_on_read(void *arg, enum kafka_error error, struct bytes batches)
@@ -140,8 +164,7 @@ static void state_topic_on_read(void *arg, enum kafka_error error, struct bytes 
     if (stale)
         return;
     if (error != ERR_NONE) {
-        log_warn("Loading %s-%" PRId32 " stopped: %s", o->topic, p->number, error_name((int16_t)error));
-        unload(p);
+        load_has_failed(p, error);
         return;
     }
     int64_t next = state_topic_take(p, batches);
@@ -179,6 +202,7 @@ static void state_topic_make_room(struct state_topic *t, int32_t count)
     for (; t->room < count; t->room++) {
         struct state_partition *p = xcalloc(1, sizeof(*p));
         *p = (struct state_partition){.topic = t, .number = t->room, .leader_epoch = -1};
+        timer_init(&p->retry, t->options.loop, load_again);
         t->partitions[t->room] = p;
     }
 }
@@ -306,8 +330,10 @@ void state_topic_free(struct state_topic *t)
 {
     if (t == NULL)
         return;
-    for (int32_t i = 0; i < t->room; i++)
+    for (int32_t i = 0; i < t->room; i++) {
+        timer_stop(&t->partitions[i]->retry);
         free(t->partitions[i]);
+    }
     free(t->partitions);
     free(t);
 }

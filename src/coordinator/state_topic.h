@@ -31,7 +31,7 @@ struct state_log {
                    struct state_append *append);
     /*
      * Reads batches from `offset` on, some or all, and answers on the loop. `batches` is empty at the end of what there
-     * is. ERR_NOT_LEADER_OR_FOLLOWER stops the loading.
+     * is. ERR_NOT_LEADER_OR_FOLLOWER stops the loading; after any other error it is tried again.
      */
     void (*read)(void *ctx, int32_t partition, int64_t offset, int32_t max_bytes,
                  void (*done)(void *arg, enum kafka_error error, struct bytes batches), void *arg);
@@ -48,6 +48,7 @@ struct state_partition {
     int64_t term;          /* counts ownerships: what began in one may not end in another */
     int64_t next_offset;   /* while loading */
     int64_t load_began_us; /* monotonic, when it was owned last */
+    struct timer retry;    /* while loading: of what could not be read */
     void *keys;            /* a list that its coordinator keeps of what belongs here; NULL is empty */
 };
 

@@ -92,7 +92,9 @@ static inline void memory_log_read(void *ctx, int32_t partition UNUSED, int64_t 
 
 static inline void memory_log_answer_read(struct memory_log *log, enum kafka_error error)
 {
-    log->read_done(log->read_arg, error, error == ERR_NONE ? memory_log_from(log, 0) : (struct bytes){NULL, 0});
+    void (*done)(void *arg, enum kafka_error error, struct bytes batches) = log->read_done;
+    log->read_done = NULL;
+    done(log->read_arg, error, error == ERR_NONE ? memory_log_from(log, 0) : (struct bytes){NULL, 0});
 }
 
 static inline struct state_log memory_log_seam(struct memory_log *log)

@@ -1033,6 +1033,11 @@ static void while_loading(void **state)
     assert_int_equal(list_groups(f, NULL, NULL), 1);
 }
 
+static bool is_reading(const struct fixture *f, const void *what UNUSED)
+{
+    return f->log.read_done != NULL;
+}
+
 static void what_cannot_be_read_is_not_served(void **state)
 {
     struct fixture *f = *state;
@@ -1041,7 +1046,17 @@ static void what_cannot_be_read_is_not_served(void **state)
     move(f);
     memory_log_answer_read(&f->log, ERR_NONE);
     assert_int_equal(count_listed(f), 0); /* not before all of it is read */
+    int64_t term = group_find(f->gc, STR_LIT("g"))->home->term;
     memory_log_answer_read(&f->log, ERR_KAFKA_STORAGE_ERROR);
+    assert_int_equal(join(f, m)->out.join.error_code, ERR_COORDINATOR_LOAD_IN_PROGRESS);
+    run_until(f, is_reading, NULL); /* it is tried again, from there on */
+    f->log.hold_reads = false;
+    memory_log_answer_read(&f->log, ERR_NONE);
+    assert_int_equal(heartbeat(f, m), ERR_NONE);
+    assert_int_equal(group_find(f->gc, STR_LIT("g"))->home->term, term);
+    f->log.hold_reads = true;
+    move(f);
+    memory_log_answer_read(&f->log, ERR_NOT_LEADER_OR_FOLLOWER);
     assert_int_equal(heartbeat(f, m), ERR_NOT_COORDINATOR);
     assert_null(f->gc->groups);
 }
