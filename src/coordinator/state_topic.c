@@ -109,16 +109,28 @@ struct load {
 
 static void read_more(struct state_partition *p);
 
-/* Returns the offset after them. */
+void state_partition_note_damage(const struct state_partition *p, const struct batch *b, int64_t offset)
+{
+    log_error("The batch of %s-%" PRId32 " that ends at offset %" PRId64 " cannot be read from offset %" PRId64
+              " on: what it says there is lost",
+              p->topic->options.topic, p->number, b->last_offset, offset);
+}
+
+/* Returns the offset after them. A read ends where it has to, in the middle of a batch that is not its first. */
 static int64_t state_topic_take(struct state_partition *p, struct bytes batches)
 {
     const struct state_options *o = &p->topic->options;
+    enum batch_result result;
     struct batch b;
     int64_t next = p->next_offset;
-    while (batch_next(&batches, &b) == BATCH_OK) {
-        o->take(o->ctx, p, &b);
+    while ((result = batch_next(&batches, &b)) == BATCH_OK) {
+        if (b.last_offset >= p->next_offset)
+            o->take(o->ctx, p, &b);
         next = MAX(next, b.last_offset + 1);
     }
+    if (result != BATCH_END && next == p->next_offset)
+        log_error("%s-%" PRId32 " cannot be read from offset %" PRId64 " on: what was read before counts alone",
+                  o->topic, p->number, next);
     return next;
 }
 

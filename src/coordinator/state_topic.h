@@ -94,6 +94,9 @@ bool state_topic_is_loading(const struct state_topic *t);
  */
 struct state_partition *state_topic_next(struct state_topic *t, int32_t *at);
 struct state_partition *state_topic_find(struct state_topic *t, struct str key);
+/* The batch has records, from the one at that offset on, that cannot be read: what comes after it is read all the same.
+ */
+void state_partition_note_damage(const struct state_partition *p, const struct batch *b, int64_t offset);
 /* Whether the key that was read from it belongs there; else that is logged. */
 bool state_partition_holds(const struct state_partition *p, struct str key);
 /* Whether its keys are served here: ERR_COORDINATOR_LOAD_IN_PROGRESS, ERR_NOT_COORDINATOR. */

@@ -253,10 +253,13 @@ void records_take(void *coordinator, struct state_partition *p, const struct bat
     }
     arena_init(&a, (size_t)1 << 30);
     struct record_iter *it = record_iter_new(b, &a);
-    while (record_iter_next(it, &record) > 0) {
+    int64_t next = b->base_offset;
+    int more;
+    for (; (more = record_iter_next(it, &record)) > 0; next = record.offset + 1)
         if (record.offset >= p->next_offset)
             load_record(&l, &record);
-    }
+    if (more < 0)
+        state_partition_note_damage(p, b, next);
     record_iter_free(it);
     arena_deinit(&a);
 }

@@ -4,7 +4,10 @@
 
 #include "test.h"
 
+#include "base/logger.h"
 #include "coordinator/state_topic.h"
+
+enum { COUNT_AT = 57 }; /* in a batch: of its records */
 
 struct held_append {
     struct state_append *append;
@@ -100,6 +103,24 @@ static inline void memory_log_answer_read(struct memory_log *log, enum kafka_err
 static inline struct state_log memory_log_seam(struct memory_log *log)
 {
     return (struct state_log){memory_log_hold, memory_log_read, log};
+}
+
+/* What was written last says that it has one record more than there is. */
+static inline void memory_log_damage(struct memory_log *log)
+{
+    struct bytes rest = {(uint8_t *)log->data.p, (int32_t)log->data.len};
+    struct batch b;
+    while (batch_next(&rest, &b) == BATCH_OK && rest.len > 0)
+        ;
+    be32_put((uint8_t *)log->data.p + (b.p - (uint8_t *)log->data.p) + COUNT_AT, (uint32_t)b.count + 1);
+}
+
+static int memory_log_errors; /* that were logged */
+
+static inline void memory_log_count_errors(const struct log_line *line)
+{
+    memory_log_errors += line->level >= LEVEL_ERROR;
+    logger_write_stderr(line);
 }
 
 /* When nobody appends any more: what still waits fails. */

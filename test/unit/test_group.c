@@ -1206,6 +1206,27 @@ static void groups_of_all_versions_are_loaded(void **state)
 
 /* ---- Commits ---- */
 
+/* It is said, and what comes after it counts. */
+static void damage_is_not_passed_over_in_silence(void **state)
+{
+    struct fixture *f = *state;
+    commit(f, (struct what){.topic = "before", .offset = 1});
+    memory_log_damage(&f->log);
+    commit(f, (struct what){.topic = "after", .offset = 2});
+    memory_log_errors = 0;
+    logger_set_sink(memory_log_count_errors);
+    move(f);
+    assert_int_equal(memory_log_errors, 1);
+    assert_int_equal(fetch(f, "before", 0), 1); /* the record that there is */
+    assert_int_equal(fetch(f, "after", 0), 2);
+    strbuf_add(&f->log.data, "not enough", 10); /* for a batch */
+    f->log.end++;
+    move(f);
+    logger_set_sink(NULL);
+    assert_int_equal(memory_log_errors, 3);
+    assert_int_equal(fetch(f, "after", 0), 2);
+}
+
 static void who_may_commit(void **state)
 {
     struct fixture *f = *state;
@@ -1660,6 +1681,7 @@ int main(void)
         CASE(what_is_deleted_stays_deleted),
         CASE(offsets_of_all_versions_are_loaded),
         CASE(groups_of_all_versions_are_loaded),
+        CASE(damage_is_not_passed_over_in_silence),
         CASE(who_may_commit),
         CASE(texts_are_as_long_as_in_java),
         CASE(an_offset_on_its_way_is_not_stable),

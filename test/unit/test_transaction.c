@@ -396,6 +396,19 @@ static void what_was_decided_is_completed_by_the_next(void **state)
     }
 }
 
+static void damage_is_not_passed_over_in_silence(void **state)
+{
+    struct fixture *f = *state;
+    begin(f);
+    memory_log_damage(&f->log);
+    memory_log_errors = 0;
+    logger_set_sink(memory_log_count_errors);
+    state_topic_elected(txn_topic(f->tc), HOME, 6, 6);
+    logger_set_sink(NULL);
+    assert_int_equal(memory_log_errors, 1);
+    assert_int_equal(status(f), TXN_ONGOING);
+}
+
 static void what_was_not_decided_goes_on(void **state)
 {
     struct fixture *f = *state;
@@ -927,6 +940,7 @@ int main(void)
         CASE(the_last_but_one_epoch_can_be_asked_for_twice),
         CASE(an_epoch_that_was_never_given_stops_nobody_else),
         CASE(what_was_decided_is_completed_by_the_next),
+        CASE(damage_is_not_passed_over_in_silence),
         CASE(what_was_not_decided_goes_on),
         CASE(an_answer_from_before_changes_nothing),
         CASE(who_goes_on_leading_forgets_nothing),
