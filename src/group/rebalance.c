@@ -327,7 +327,7 @@ void group_prepare_rebalance(struct group *g, const char *why)
     log_info("Preparing to rebalance group %.*s in state %s with old generation %" PRId32 " (%s)", STR_ARGS(g->id),
              group_state_name(g->state), g->generation, why);
     group_set_state(g, GROUP_PREPARING);
-    g->initial_delay = first && delay > 0;
+    g->initial_delay = first; /* of no time, too: then it ends at once, whoever was promised an id meanwhile */
     g->member_came = false;
     if (g->initial_delay) {
         g->delay_left = MAX(longest_rebalance_timeout(g) - delay, (int64_t)0);

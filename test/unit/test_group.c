@@ -172,6 +172,11 @@ static int set_up_delayed(void **state)
     return set_up_with(state, "group.initial.rebalance.delay.ms=50", "group.max.size=10");
 }
 
+static int set_up_hasty(void **state)
+{
+    return set_up_with(state, "group.initial.rebalance.delay.ms=0", "group.max.size=10");
+}
+
 static int tear_down(void **state)
 {
     struct fixture *f = *state;
@@ -808,6 +813,19 @@ static void the_first_generation_waits_for_more_members(void **state)
     wait_for(f, a);
     assert_true(b->answered);
     assert_int_equal(a->out.join.members.len, 2);
+}
+
+/* Who was promised an id may never come back: the first generation has others to wait for, or nobody. */
+static void the_first_generation_waits_for_no_promises(void **state)
+{
+    struct fixture *f = *state; /* group.initial.rebalance.delay.ms=0 */
+    const char *promised = promise(f, (struct who){0});
+    struct ask *a = join(f, (struct who){.version = 3}), *b;
+    assert_true(pending_find(group_find(f->gc, STR_LIT("g")), sent(a, promised)) != NULL);
+    wait_for(f, a);
+    assert_int_equal(a->out.join.error_code, ERR_NONE);
+    b = join(f, (struct who){.id = promised});
+    assert_false(b->answered); /* in the next one, which waits for who was there */
 }
 
 static void an_assignment_that_is_not_stored_is_no_assignment(void **state)
@@ -1661,6 +1679,7 @@ int main(void)
         CASE(who_does_not_rejoin_is_left_out),
         CASE(who_does_not_ask_for_its_assignment_is_removed),
         cmocka_unit_test_setup_teardown(the_first_generation_waits_for_more_members, set_up_delayed, tear_down),
+        cmocka_unit_test_setup_teardown(the_first_generation_waits_for_no_promises, set_up_hasty, tear_down),
         CASE(an_assignment_that_is_not_stored_is_no_assignment),
         CASE(several_leave_at_once),
         CASE(who_cannot_leave_disturbs_nobody),
