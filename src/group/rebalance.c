@@ -82,8 +82,11 @@ void answer_sync(struct member *m, enum kafka_error error)
 void group_fail_syncs(struct group *g, enum kafka_error error)
 {
     for (struct member *m = g->members; m != NULL; m = m->hh.next) {
+        bool waits = m->sync_call != NULL;
         member_set_assignment(m, (struct bytes){NULL, 0});
         answer_sync(m, error);
+        if (waits) /* its session may have all but ended meanwhile */
+            member_keep_alive(m);
     }
 }
 

@@ -828,6 +828,22 @@ static void the_first_generation_waits_for_no_promises(void **state)
     assert_false(b->answered); /* in the next one, which waits for who was there */
 }
 
+/* A session that ended while its member waited was passed over, so it begins with the answer, whatever that says. */
+static void an_assignment_that_fails_begins_the_session_over(void **state)
+{
+    struct fixture *f = *state;
+    struct ask *a = join(f, (struct who){.version = 3}), *b = join(f, (struct who){.version = 3});
+    wait_for(f, a);
+    struct member *m = member_find(group_find(f->gc, STR_LIT("g")), b->out.join.member_id);
+    struct ask *s = sync_group(f, member_of(b));
+    timer_stop(&m->session);
+    f->log.error = ERR_NOT_ENOUGH_REPLICAS;
+    sync_group(f, member_of(a));
+    settle(f);
+    assert_int_equal(s->out.sync.error_code, ERR_COORDINATOR_NOT_AVAILABLE);
+    assert_true(timer_is_running(&m->session));
+}
+
 static void an_assignment_that_is_not_stored_is_no_assignment(void **state)
 {
     struct fixture *f = *state;
@@ -1680,6 +1696,7 @@ int main(void)
         CASE(who_does_not_ask_for_its_assignment_is_removed),
         cmocka_unit_test_setup_teardown(the_first_generation_waits_for_more_members, set_up_delayed, tear_down),
         cmocka_unit_test_setup_teardown(the_first_generation_waits_for_no_promises, set_up_hasty, tear_down),
+        CASE(an_assignment_that_fails_begins_the_session_over),
         CASE(an_assignment_that_is_not_stored_is_no_assignment),
         CASE(several_leave_at_once),
         CASE(who_cannot_leave_disturbs_nobody),
