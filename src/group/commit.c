@@ -22,8 +22,15 @@ struct commit {
 
 static enum kafka_error commit_error(enum kafka_error error)
 {
-    bool too_large = error == ERR_MESSAGE_TOO_LARGE || error == ERR_RECORD_LIST_TOO_LARGE;
-    return too_large ? ERR_INVALID_COMMIT_OFFSET_SIZE : state_append_error(error);
+    switch (error) {
+    case ERR_MESSAGE_TOO_LARGE:
+    case ERR_RECORD_LIST_TOO_LARGE:
+        return ERR_INVALID_COMMIT_OFFSET_SIZE;
+    case ERR_REQUEST_TIMED_OUT: /* the coordinator is there, and need not be looked for */
+        return error;
+    default:
+        return state_append_error(error);
+    }
 }
 
 /* Calls `each` for every partition that has not been refused; returns how many there were. */
