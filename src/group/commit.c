@@ -16,6 +16,7 @@ struct commit {
     struct group_call *call;
     const struct offset_commit_request *request;
     struct offset_commit_response *response;
+    int64_t number; /* of all */
     int64_t now, expire_ms;
     int64_t term; /* of the group's partition when it was sent */
 };
@@ -97,7 +98,7 @@ static void add_record(struct commit *c, struct str topic, const struct offset_c
         return;
     }
     if (is_transactional(c))
-        txn_offset_put(g, c->txn.producer_id, &id, &v);
+        txn_offset_begin(g, c->txn.producer_id, &id, c->number);
     else
         pending_commit_put(g, &id, c);
     record_offset(arg, g, &id, &v, c->now);
@@ -113,15 +114,10 @@ static void commit_keep(struct commit *c, struct str topic, const struct offset_
     (void)out;
     if (!commit_value_of(c, topic, in, &id, &v))
         return;
-    if (!is_transactional(c)) {
-        if (pending_commit_find(g, &id) != NULL)
-            offset_put(g, &id, &v);
-        return;
-    }
-    /* If the transaction has ended meanwhile, its marker may be before this in the log: it is not taken up again. */
-    struct txn_offset *o = txn_offset_find(g, c->txn.producer_id, &id);
-    if (o != NULL && o->value.offset == v.offset)
-        o->value.at = v.at;
+    if (is_transactional(c))
+        txn_offset_end(g, c->txn.producer_id, &id, c->number, &v);
+    else if (pending_commit_find(g, &id) != NULL)
+        offset_put(g, &id, &v);
 }
 
 static void commit_settle_offsets(struct commit *c, struct str topic, const struct offset_commit_request_partition *in,
@@ -139,10 +135,8 @@ static void commit_give_up(struct commit *c, struct str topic, const struct offs
     struct group *g = arg;
     struct topic_key id;
     (void)out;
-    struct txn_offset *o =
-        topic_key_make(topic, in->partition_index, &id) ? txn_offset_find(g, c->txn.producer_id, &id) : NULL;
-    if (o != NULL)
-        txn_offset_drop(o);
+    if (topic_key_make(topic, in->partition_index, &id))
+        txn_offset_end(g, c->txn.producer_id, &id, c->number, NULL);
 }
 
 /* The group as it was when the commit was sent; what was loaded since then has seen it, or will. */
@@ -269,6 +263,7 @@ static struct commit *commit_new(struct group_coordinator *gc, const struct offs
                          .call = call,
                          .request = request,
                          .response = response,
+                         .number = ++gc->commits_begun,
                          .now = group_now(gc),
                          .expire_ms = -1};
     return c;

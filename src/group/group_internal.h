@@ -80,11 +80,13 @@ struct txn_offset_key {
     struct topic_key id;
 };
 
-/* An offset that was committed within a transaction that is open. */
+/* An offset that was committed within a transaction that is open, or is about to be. */
 struct txn_offset {
     struct group *group;
     struct txn_offset_key key;
-    struct offset_value value;
+    struct offset_value value;      /* the last that is in the log; its `at` is -1: none is */
+    int pending;                    /* commits of it on their way to the log */
+    int64_t first_commit;           /* the number of the one that it came with */
     struct txn_offset *prev, *next; /* of the producer */
     UT_hash_handle hh;              /* of the group */
 };
@@ -146,6 +148,7 @@ struct group_coordinator {
     struct state_topic *topic; /* __consumer_offsets */
     struct group *groups;
     struct txn_producer *txn_producers; /* that have committed offsets in open transactions */
+    int64_t commits_begun;              /* which gives each its number */
     struct pending_member *promised;    /* of all groups, the oldest first */
     int promised_count;
     struct group *voids; /* the oldest first; some may have come to something since */
@@ -265,8 +268,16 @@ void offsets_expire(struct timer *t);
 
 /* ---- txn_offsets.c ---- */
 
-/* Replaces what that transaction has committed for the same partition before. */
+/* It is in the log, and replaces what that transaction has committed for the same partition before. */
 void txn_offset_put(struct group *g, int64_t producer_id, const struct topic_key *id, const struct offset_value *v);
+/* It is on its way there, with the commit of that number. */
+void txn_offset_begin(struct group *g, int64_t producer_id, const struct topic_key *id, int64_t commit);
+/*
+ * That commit is over, with `v` in the log, or with NULL: then what the transaction has committed before counts still.
+ * If it has ended meanwhile, its marker may be before this in the log: nothing is taken up again.
+ */
+void txn_offset_end(struct group *g, int64_t producer_id, const struct topic_key *id, int64_t commit,
+                    const struct offset_value *v);
 struct txn_offset *txn_offset_find(const struct group *g, int64_t producer_id, const struct topic_key *id);
 void txn_offset_drop(struct txn_offset *o);
 void txn_offsets_drop_all(struct group *g);

@@ -65,19 +65,48 @@ static void count_open(struct group *g, const struct topic_key *id, int by)
     free(open);
 }
 
-void txn_offset_put(struct group *g, int64_t producer_id, const struct topic_key *id, const struct offset_value *v)
+static struct txn_offset *txn_offset_find_or_add(struct group *g, int64_t producer_id, const struct topic_key *id,
+                                                 int64_t commit)
 {
     struct txn_offset *o = txn_offset_find(g, producer_id, id);
-    if (o == NULL) {
-        struct txn_producer *p = find_or_add_producer(g->coordinator, producer_id);
-        o = xcalloc(1, sizeof(*o));
-        o->group = g;
-        o->key = txn_offsets_key_of(producer_id, id);
-        DL_APPEND(p->offsets, o);
-        HASH_ADD(hh, g->txn_offsets, key, sizeof(o->key), o);
-        count_open(g, id, 1);
-    }
-    offset_value_assign(&o->value, v);
+    if (o != NULL)
+        return o;
+    struct txn_producer *p = find_or_add_producer(g->coordinator, producer_id);
+    o = xcalloc(1, sizeof(*o));
+    o->group = g;
+    o->key = txn_offsets_key_of(producer_id, id);
+    o->value.at = -1;
+    o->first_commit = commit;
+    DL_APPEND(p->offsets, o);
+    HASH_ADD(hh, g->txn_offsets, key, sizeof(o->key), o);
+    count_open(g, id, 1);
+    return o;
+}
+
+void txn_offset_put(struct group *g, int64_t producer_id, const struct topic_key *id, const struct offset_value *v)
+{
+    struct txn_offset *o = txn_offset_find_or_add(g, producer_id, id, g->coordinator->commits_begun);
+    if (v->at >= o->value.at) /* the same: one request has named it twice */
+        offset_value_assign(&o->value, v);
+}
+
+void txn_offset_begin(struct group *g, int64_t producer_id, const struct topic_key *id, int64_t commit)
+{
+    txn_offset_find_or_add(g, producer_id, id, commit)->pending++;
+}
+
+void txn_offset_end(struct group *g, int64_t producer_id, const struct topic_key *id, int64_t commit,
+                    const struct offset_value *v)
+{
+    struct txn_offset *o = txn_offset_find(g, producer_id, id);
+    if (o == NULL || o->first_commit > commit) /* which is the next transaction's */
+        return;
+    ensure(o->pending > 0);
+    o->pending--;
+    if (v != NULL)
+        txn_offset_put(g, producer_id, id, v);
+    if (o->pending == 0 && o->value.at < 0)
+        txn_offset_drop(o);
 }
 
 void txn_offset_drop(struct txn_offset *o)

@@ -1324,6 +1324,56 @@ static void an_offset_on_its_way_is_not_stable(void **state)
     assert_int_equal(fetch_of(f, "g", "t", 0, true), 2);
 }
 
+/* Whoever says that he is the same producer: what is refused takes nothing away. */
+static void a_refused_offset_leaves_the_one_before(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(commit(f, (struct what){.offset = 1, .producer = 7}), ERR_NONE);
+    struct ask *fenced = send_commit(f, (struct what){.offset = 2, .producer = 7});
+    f->log.error = ERR_INVALID_PRODUCER_EPOCH;
+    settle(f);
+    assert_int_equal(commit_result(fenced), ERR_INVALID_PRODUCER_EPOCH);
+    assert_int_equal(fetch_of(f, "g", "t", 0, true), UNSTABLE);
+    f->log.error = ERR_NONE;
+    group_transaction_ended(f->gc, HOME, 7, true);
+    assert_int_equal(fetch_of(f, "g", "t", 0, true), 1);
+    /* A first one that is refused leaves nothing. */
+    f->log.error = ERR_INVALID_PRODUCER_EPOCH;
+    commit(f, (struct what){.offset = 2, .producer = 7});
+    f->log.error = ERR_NONE;
+    assert_int_equal(fetch_of(f, "g", "t", 0, true), 1);
+    assert_null(f->gc->txn_producers);
+}
+
+/* Several at once, of which the first fails, and one that its transaction has ended before. */
+static void each_offset_of_a_transaction_has_its_own_fate(void **state)
+{
+    struct fixture *f = *state;
+    struct ask *first = send_commit(f, (struct what){.offset = 1, .producer = 7});
+    struct held_append *held = f->log.held;
+    f->log.held = NULL;
+    struct ask *second = send_commit(f, (struct what){.offset = 2, .producer = 7});
+    settle(f);
+    assert_int_equal(commit_result(second), ERR_NONE);
+    f->log.held = held;
+    f->log.error = ERR_INVALID_PRODUCER_EPOCH;
+    settle(f);
+    assert_int_equal(commit_result(first), ERR_INVALID_PRODUCER_EPOCH);
+    f->log.error = ERR_NONE;
+    group_transaction_ended(f->gc, HOME, 7, true);
+    assert_int_equal(fetch_of(f, "g", "t", 0, true), 2);
+    send_commit(f, (struct what){.offset = 3, .producer = 7});
+    held = f->log.held;
+    f->log.held = NULL;
+    group_transaction_ended(f->gc, HOME, 7, false);
+    send_commit(f, (struct what){.offset = 4, .producer = 7}); /* of the next transaction */
+    held->next = f->log.held;
+    f->log.held = held;
+    settle(f);
+    group_transaction_ended(f->gc, HOME, 7, true);
+    assert_int_equal(fetch_of(f, "g", "t", 0, true), 4);
+}
+
 static void one_replica_may_do(void **state)
 {
     struct fixture *f = *state; /* offsets.commit.required.acks=1, offsets.topic.compression.codec=1 */
@@ -1721,6 +1771,8 @@ int main(void)
         CASE(who_may_commit),
         CASE(texts_are_as_long_as_in_java),
         CASE(an_offset_on_its_way_is_not_stable),
+        CASE(a_refused_offset_leaves_the_one_before),
+        CASE(each_offset_of_a_transaction_has_its_own_fate),
         cmocka_unit_test_setup_teardown(one_replica_may_do, set_up_relaxed, tear_down),
         CASE(all_offsets_are_told_by_topic),
         CASE(a_zero_byte_does_not_end_a_name),
