@@ -138,10 +138,10 @@ static void greet_arrived(struct controller *c, struct ctl_partition *p)
         outbox_greet(c, p);
 }
 
-/* Of the next partitions. False behind the last. */
+/* Of the next partitions, up to the end of a topic. False behind the last. */
 static bool tell_arrived(struct controller *c, visit_fn tell)
 {
-    for (int i = 0; i < PIECE; i++) {
+    for (int i = 0; i < PIECE || !walk_is_between_topics(&c->walk); i++) {
         if (!walk_on(c, &c->walk))
             return false;
         tell(c, c->walk.partition);
@@ -152,8 +152,7 @@ static bool tell_arrived(struct controller *c, visit_fn tell)
 static void order_all_arrived(struct controller *c, struct zk_batch *b)
 {
     zk_batch_free(b);
-    if (walk_is_between_topics(&c->walk))
-        outbox_flush(c);
+    outbox_flush(c);
     if (tell_arrived(c, order_arrived)) {
         ctl_breathe(c, order_all_arrived);
         return;
@@ -165,8 +164,7 @@ static void order_all_arrived(struct controller *c, struct zk_batch *b)
 static void greet_all_arrived(struct controller *c, struct zk_batch *b)
 {
     zk_batch_free(b);
-    if (walk_is_between_topics(&c->walk))
-        outbox_flush(c);
+    outbox_flush(c);
     if (tell_arrived(c, greet_arrived)) {
         ctl_breathe(c, greet_all_arrived);
         return;

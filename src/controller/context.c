@@ -77,6 +77,12 @@ bool work_next(struct controller *c)
     return c->work.n > 0;
 }
 
+bool work_goes_alone(const struct controller *c)
+{
+    enum { TRIES_TOGETHER = 3 };
+    return c->rounds >= TRIES_TOGETHER;
+}
+
 bool work_again(struct controller *c, struct partition_set *again)
 {
     enum { MOST_ROUNDS = 50 };

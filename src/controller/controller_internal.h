@@ -39,7 +39,7 @@ struct ctl_partition {
 };
 
 /* What a deletion waits for that cannot go on now: nobody is told of it again before. */
-enum deletion_wait { WAITS_FOR_NOTHING, WAITS_FOR_BROKER, WAITS_A_MOMENT };
+enum deletion_wait { WAITS_FOR_NOTHING, WAITS_FOR_BROKER, WAITS_A_MOMENT, WAITS_FOR_ZOOKEEPER };
 
 struct ctl_topic {
     char *name;
@@ -254,6 +254,8 @@ bool work_next(struct controller *c);
 /* Takes into c->work what of the piece is to be tried again: false if there is nothing, or it was tried often enough.
  */
 bool work_again(struct controller *c, struct partition_set *again);
+/* Whether each is to be written by itself by now: one that cannot be written would keep its neighbours from it. */
+bool work_goes_alone(const struct controller *c);
 void partition_assign(struct ctl_partition *p, struct int_list replicas, struct int_list adding,
                       struct int_list removing);
 void partition_set_leadership(struct ctl_partition *p, const struct partition_znode *l);

@@ -116,7 +116,7 @@ static void start_deletions(struct controller *c)
 /* ---- The nodes ---- */
 
 struct deleted_topic {
-    const char *name;
+    struct ctl_topic *topic;
     bool remains; /* something of it */
     struct deleted_topic *next;
 };
@@ -129,16 +129,23 @@ static void on_markers_deleted(struct controller *c, struct zk_batch *b)
     delete_all_nodes(c);
 }
 
-/* What remains is deleted by the next controller, which finds the order. */
+/*
+ * What remains is deleted by the next controller, which finds the order. Until then its topic is known as one that is
+ * being deleted: it would be taken for a new one, and come back.
+ */
 static void delete_markers(struct controller *c)
 {
     struct zk_batch *b = c->markers;
     char path[ZNODE_PATH_ROOM];
     for (const struct deleted_topic *d = c->deleted; d != NULL; d = d->next) {
-        if (d->remains)
-            log_error("Cannot delete all znodes of topic %s", d->name);
-        else
-            ctl_fence(c, zk_delete(b, delete_topic_path(path, d->name), ZK_ANY_VERSION));
+        const char *name = d->topic->name;
+        if (d->remains) {
+            log_error("Cannot delete all znodes of topic %s", name);
+            continue;
+        }
+        log_info("Topic %s is deleted", name);
+        ctl_fence(c, zk_delete(b, delete_topic_path(path, name), ZK_ANY_VERSION));
+        context_remove_topic(c, d->topic);
     }
     c->markers = NULL;
     c->deleted = NULL;
@@ -182,12 +189,13 @@ static void delete_node(struct controller *c, struct zk_batch *b, struct ctl_mul
     ctl_together(c, m, op);
 }
 
-static void delete_nodes(struct controller *c, struct zk_batch *b, struct ctl_multi *m, const struct ctl_topic *t)
+static void delete_nodes(struct controller *c, struct zk_batch *b, struct ctl_multi *m, struct ctl_topic *t)
 {
     char path[ZNODE_PATH_ROOM];
     struct deleted_topic *d = ARENA_NEW(&c->markers->arena, struct deleted_topic);
     ensure(t->deleting);
-    *d = (struct deleted_topic){arena_cstr(&c->markers->arena, str_of(t->name)), false, c->deleted};
+    *d = (struct deleted_topic){t, false, c->deleted};
+    t->waits = WAITS_FOR_ZOOKEEPER;
     c->deleted = d;
     for (int32_t i = 0; i < t->count; i++) {
         int32_t index = t->partitions[i]->index;
@@ -197,7 +205,6 @@ static void delete_nodes(struct controller *c, struct zk_batch *b, struct ctl_mu
     delete_node(c, b, m, partitions_path(path, t->name), d);
     delete_node(c, b, m, topic_path(path, t->name), d);
     delete_node(c, b, m, config_path(path, "topics", t->name), d);
-    log_info("Topic %s is deleted", t->name);
 }
 
 /* Topics whose replicas are deleted, as many as one step takes. */
@@ -205,10 +212,10 @@ static struct zk_batch *end_deletions(struct controller *c)
 {
     struct zk_batch *b = ctl_batch();
     struct ctl_multi m = {0};
-    struct ctl_topic *t, *tmp;
+    struct ctl_topic *t;
     ensure(c->markers == NULL && c->deleted == NULL);
     c->markers = ctl_batch();
-    DL_FOREACH_SAFE (c->deleting, t, tmp) {
+    DL_FOREACH (c->deleting, t) {
         if (b->count >= PIECE)
             break;
         if (t->waits != WAITS_FOR_NOTHING || !all_replicas_are(t, REPLICA_DELETED))
@@ -217,7 +224,6 @@ static struct zk_batch *end_deletions(struct controller *c)
             outbox_flush(c); /* what it holds of their partitions */
         ensure(!t->starting && !topic_is_reassigning(t));
         delete_nodes(c, b, &m, t);
-        context_remove_topic(c, t);
     }
     return b;
 }

@@ -335,7 +335,7 @@ static void elect_one(struct controller *c, struct ctl_partition *p, struct zk_b
                                    .controller_epoch = c->epoch,
                                    .recovery_state = choice.unclean ? recovering(c) : now->recovery_state,
                                    .isr = choice.isr};
-    write_state(c, b, m, p, &next, now->version);
+    write_state(c, b, work_goes_alone(c) ? NULL : m, p, &next, now->version);
 }
 
 static void elect_all(struct controller *c)

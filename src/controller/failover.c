@@ -95,9 +95,8 @@ static bool is_to_be_told(const struct ctl_partition *p)
 static void tell_orders(struct controller *c, struct zk_batch *b)
 {
     zk_batch_free(b);
-    if (walk_is_between_topics(&c->walk))
-        outbox_flush(c);
-    for (int i = 0; i < PIECE; i++) {
+    outbox_flush(c);
+    for (int i = 0; i < PIECE || !walk_is_between_topics(&c->walk); i++) {
         if (!walk_on(c, &c->walk)) {
             ctl_walk(c, collect_electable, elect_leaderless);
             return;
@@ -113,9 +112,8 @@ static void tell_orders(struct controller *c, struct zk_batch *b)
 static void tell_metadata(struct controller *c, struct zk_batch *b)
 {
     zk_batch_free(b);
-    if (walk_is_between_topics(&c->walk))
-        outbox_flush(c);
-    for (int i = 0; i < PIECE; i++) {
+    outbox_flush(c);
+    for (int i = 0; i < PIECE || !walk_is_between_topics(&c->walk); i++) {
         if (!walk_on(c, &c->walk)) {
             outbox_end_greetings(c);
             c->walk = (struct partition_walk){0};

@@ -100,7 +100,7 @@ static bool shrink_one(struct controller *c, struct zk_batch *b, struct ctl_mult
         return false; /* it could not be */
     if (!without_leaving(c, p, &p->leadership, &b->arena, &next))
         return false; /* perhaps by our own write, whose answer was lost: has_left() tells of it */
-    write_state(c, b, m, p, &next, p->leadership.version);
+    write_state(c, b, work_goes_alone(c) ? NULL : m, p, &next, p->leadership.version);
     return true;
 }
 
