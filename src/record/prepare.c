@@ -190,7 +190,9 @@ static enum kafka_error walk_batch(struct preparation *p, const struct batch *b)
 {
     bool skipping = p->builder == NULL && b->magic == 2;
     struct arena scratch;
-    if (!may_look_at(p, b->size))
+    /* What is wrapped in an old format unfolds before anybody could say that it is too much. */
+    p->out->too_long |= p->rules->budget != NULL && b->magic < 2 && batch_codec(b) != CODEC_NONE;
+    if (!may_look_at(p, b->size) || p->out->too_long)
         return ERR_INVALID_RECORD;
     arena_init(&scratch, LARGEST_CONVERSION);
     struct record_iter *it = skipping ? record_iter_new_skipping(b, &scratch) : record_iter_new(b, &scratch);

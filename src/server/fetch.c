@@ -366,21 +366,35 @@ static void warmed_up(struct request *r)
 
 static void take_news(struct fetch *f);
 
-static bool fetch_is_late(const struct fetch *f)
-{
-    return clock_mono_ms() >= f->deadline || exchange_is_orphan(f->r->x);
-}
-
 static void run_conversion(struct request *r)
 {
     fetch_convert(r->state);
 }
 
+static void fetch_look(struct fetch *f);
+
+static bool fetch_is_late(const struct fetch *f)
+{
+    return clock_mono_ms() >= f->deadline || exchange_is_orphan(f->r->x);
+}
+
+/* Of markers and of what compaction has emptied nothing is left, and it is as if they were not there. */
 static void on_converted(struct request *r)
 {
     struct fetch *f = r->state;
+    int64_t bytes = 0;
+    bool at_once = fetch_is_late(f);
     r->state = NULL;
-    fetch_finish(f);
+    for (int32_t i = 0; i < f->count; i++) {
+        bytes += fetched_bytes(&f->items[i]);
+        at_once |= f->items[i].error != ERR_NONE;
+    }
+    if (bytes > 0 || at_once) {
+        fetch_finish(f);
+        return;
+    }
+    f->hollow = f->raw;
+    fetch_look(f);
 }
 
 /* True when it is answered, or waits for a worker. */
@@ -398,8 +412,11 @@ static bool answer_if_enough(struct fetch *f)
     if (!fetch_is_late(f) && !sum.at_once && sum.bytes < MIN(f->request.min_bytes, MAX(f->most, 1)) && !nothing_asked)
         return false;
     if (fetch_has_to_convert(f)) {
+        if (sum.bytes <= f->hollow && !sum.at_once && !fetch_is_late(f))
+            return false;
         unwait(f);
         f->r->state = f;
+        f->raw = sum.bytes;
         request_work(f->r, run_conversion, on_converted);
     } else {
         fetch_finish(f);

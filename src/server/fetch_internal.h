@@ -41,6 +41,8 @@ struct fetch {
     int32_t count;
     int64_t deadline; /* monotonic ms */
     int32_t most;     /* bytes of records; of a consumer no more than its quota lets by at once */
+    int64_t raw;      /* bytes that are being converted */
+    int64_t hollow;   /* so many were read, and converted to nothing */
     bool parked;      /* it has begun to wait */
     int32_t places;   /* on so many partitions */
     bool denied;      /* to who calls itself a follower: these may fetch whatever there is, or nothing */

@@ -1,8 +1,10 @@
 """Fetch by hand: limits, waiting, sessions."""
 
+import select
 import struct
 
 import pytest
+from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic
 from harness import PATIENCE, Apache, Barnabas, connect, consume, frame, kcat, produce, read_frame, wait_until
 
@@ -100,6 +102,23 @@ def test_it_waits_for_enough_and_no_longer(filled):
     body_after = fetcher.ask({0: (40, 1 << 20)}, max_wait=60000, min_bytes=5000)  # is there already: no wait of a minute
     assert len(body_after[2][0][2]) > 5000
     assert other.ask({0: (0, 1 << 20)})[2][0][0] == 0
+
+
+def test_an_old_consumer_waits_behind_a_marker(broker):
+    """Of a marker nothing is left in an old format."""
+    produce(broker, "t", ["nothing"])
+    producer = Producer({"bootstrap.servers": broker.bootstrap, "transactional.id": "x"})
+    producer.init_transactions()
+    producer.begin_transaction()
+    producer.produce("t", "one")
+    producer.commit_transaction()
+    with connect(broker) as sock:
+        sock.sendall(frame(FETCH, 3, struct.pack(">iiiiih1siiqi", -1, 60000, 1, 1 << 20, 1, 1, b"t", 1, 0, 2, 1 << 20)))
+        for _ in range(20):
+            consume(broker, "t")
+            assert not select.select([sock], [], [], 0)[0]
+        produce(broker, "t", ["two"])
+        assert b"two" in read_frame(sock)
 
 
 def test_a_session_tells_only_what_has_changed(filled):
