@@ -4,6 +4,7 @@
  * of them; a hand without work looks again after log.cleaner.backoff.ms. The rate
  * (log.cleaner.io.max.bytes.per.second) is of all together.
  */
+#include "log/file.h"
 #include "storage/cleaner_internal.h"
 
 #include <inttypes.h>
@@ -200,14 +201,16 @@ static int64_t backoff_ms(struct cleaner *c)
 static int64_t do_step(struct hand *hand)
 {
     int64_t bytes = 0;
+    file_clear_error();
     enum compact_result result = compaction_step(hand->pass, &bytes);
+    bool starved = result != COMPACT_MORE && result != COMPACT_DONE && file_ran_out();
     int64_t rest = throttle_ms(hand->cleaner, bytes);
     if (result == COMPACT_MORE)
         show(hand, hand->log, compaction_read(hand->pass).done_percent);
     else
         end_pass(hand);
-    bool given_up = result != COMPACT_MORE && result != COMPACT_DONE; /* what was in its way may be so for a while */
-    return given_up ? MAX(rest, backoff_ms(hand->cleaner)) : rest;
+    return starved ? MAX(rest, backoff_ms(hand->cleaner))
+                   : rest; /* or the same would begin again at once, and end so */
 }
 
 static void cleaner_run_job(struct job *job)

@@ -1444,7 +1444,7 @@ static void a_start_that_is_stopped_forgets_nothing(void **state)
     halt_a_start(f, false);
     assert_int_equal(HASH_COUNT(f->logs->logs), 0); /* what it had just read is not whole either */
     log_manager_settle(f->logs, &f->config);
-    manager_settle_cuts(f->logs);
+    manager_settle_cuts(f->logs, &f->logs->dirs[0].home);
     close_all(f, false);
     assert_int_equal(f->failures, 0);
     assert_false(exists(f->dirs[0], ".kafka_cleanshutdown"));
