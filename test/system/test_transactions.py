@@ -1,5 +1,6 @@
 """Transactions: what is committed is seen as a whole, what is not is never seen, whatever breaks."""
 
+import json
 import socket
 import struct
 import subprocess
@@ -10,7 +11,8 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from controller_frames import Controller, take_office
 from frames import Out
-from harness import BUILD, FRANZ, JARS, JARS_4, PATIENCE, TOP, Apache, Barnabas, Process, java, jvm, kcat, other, run, wait_until
+from harness import BUILD, FRANZ, JARS, JARS_4, PATIENCE, TOP, Apache, Barnabas, Process, apache_of, java, jvm, kcat, other, run, wait_until
+from messages import Asker
 from transaction_frames import TRANSACTIONAL, Connection, make_batch
 
 
@@ -283,6 +285,22 @@ def test_a_broker_stops_while_its_producers_wait_for_the_controller(make_broker)
     broker.zookeeper.client.delete("/controller")
     for w in waiting:
         w.close()
+
+
+@pytest.mark.parametrize("version", ["2.8", "3.0"])
+def test_producer_ids_while_a_controller_is_older_than_them(make_broker, version):
+    """AllocateProducerIds came with 3.0: before, and whatever this broker was told of the others, it takes its blocks by itself."""
+    old = make_broker(kind=apache_of("2.8.2"), data="data-1", **{"broker.id": 1})
+    wait_until(lambda: old.zookeeper.client.exists("/controller"), "a controller")
+    ours = make_broker(kind=Barnabas, data="data-2", **{"broker.id": 2, "inter.broker.protocol.version": version})
+    ids = []
+    for broker in (ours, old, ours):
+        with Asker(broker) as s:
+            got = []
+            wait_until(lambda: got.append(s.get("InitProducerId", 4, {"TransactionalId": None, "TransactionTimeoutMs": 60000})) or got[-1]["ErrorCode"] == 0, "an id")
+            ids.append(got[-1]["ProducerId"])
+    assert len(set(ids)) == 3 and ids[2] == ids[0] + 1
+    assert json.loads(old.zookeeper.client.get("/controller")[0])["brokerid"] == 1
 
 
 def test_a_deleted_topic_needs_no_marker(make_broker):
