@@ -144,7 +144,18 @@ static bool is_below(struct str path, const char *start)
            ((size_t)path.len == len || path.p[len] == '/');
 }
 
-/* USER:PASSWORD in base64 (RFC 7617), compared with all there are, in the same time whoever it is. */
+/* Compared with all there are, in the same time whoever it is. */
+static bool is_listed_user(const struct config_list *users, struct bytes given)
+{
+    bool found = false;
+    for (int i = 0; i < users->count; i++) {
+        size_t size = strlen(users->items[i]);
+        found |= size == (size_t)given.len && CRYPTO_memcmp(given.p, users->items[i], size) == 0;
+    }
+    return found;
+}
+
+/* USER:PASSWORD in base64 (RFC 7617). */
 static bool is_user(const struct exporter *e, const struct http_request *request)
 {
     static const char scheme[] = "Basic ";
@@ -152,16 +163,11 @@ static bool is_user(const struct exporter *e, const struct http_request *request
     struct str given = request->authorization;
     struct arena a = {0};
     struct bytes plain;
-    bool found = false;
     if (e->users.count == 0)
         return true;
-    if (given.len <= len || strncasecmp(given.p, scheme, (size_t)len) != 0 ||
-        !base64_decode((struct str){given.p + len, given.len - len}, &a, &plain))
-        return false;
-    for (int i = 0; i < e->users.count; i++) {
-        size_t size = strlen(e->users.items[i]);
-        found |= size == (size_t)plain.len && CRYPTO_memcmp(plain.p, e->users.items[i], size) == 0;
-    }
+    bool found = given.len > len && strncasecmp(given.p, scheme, (size_t)len) == 0 &&
+                 base64_decode((struct str){given.p + len, given.len - len}, &a, &plain) &&
+                 is_listed_user(&e->users, plain);
     arena_deinit(&a);
     return found;
 }

@@ -432,14 +432,16 @@ def test_only_users_may_ask_and_by_tls(make_broker, tmp_path):
                    "ssl.keystore.type": "PEM", "ssl.keystore.location": authority.issue("server")})
     context = ssl.create_default_context(cafile=str(authority.certificate))
 
-    def ask(path, user=None):
-        headers = {"Authorization": "Basic " + base64.b64encode(user.encode()).decode()} if user else {}
+    def ask(path, user=None, word=None):
+        word = base64.b64encode(user.encode()).decode() if user else word
+        headers = {"Authorization": "Basic " + word} if word else {}
         try:
             with urllib.request.urlopen(urllib.request.Request(f"https://127.0.0.1:{port}/{path}", headers=headers), context=context, timeout=60) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as e:
             return e.code, e.headers["WWW-Authenticate"]
     assert ask("metrics") == ask("jolokia", "scraper:wrong") == ask("metrics", "scraper:") == (401, 'Basic realm="barnabas"')
+    assert ask("metrics", word="!" * 8000) == ask("metrics", word="a") == ask("metrics")
     code, text = ask("metrics", "scraper:s=:cret")
     assert code == 200 and "kafka_server_KafkaServer_Value" in text
     assert ask("livez") == (200, "ok\n")
