@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "base/hash.h"
+
 void look_ref(struct look *l)
 {
     atomic_fetch_add(&l->refs, 1);
@@ -69,4 +71,46 @@ struct look_group *look_group(const struct look *l, int32_t coordinator, struct 
 {
     struct look_group key = {.coordinator = coordinator, .id = id};
     return l->group_count > 0 ? bsearch(&key, l->groups, (size_t)l->group_count, sizeof(key), look_group_order) : NULL;
+}
+
+/* ---- What groups have to do with topics: as many as anybody likes, who makes up a member's assignment ---- */
+
+/* Where the topic's place is, or is to be. */
+static int32_t *look_place(const struct look_group *g, int32_t room, struct str name)
+{
+    uint64_t mask = 2 * (uint64_t)room - 1;
+    for (uint64_t at = hash_bytes(name.p, (size_t)name.len) & mask;; at = (at + 1) & mask) {
+        int32_t place = g->places[at];
+        if (place == 0 || str_eq(g->topics[place - 1].name, name))
+            return &g->places[at];
+    }
+}
+
+/* For twice as many. */
+static void grow_group(struct look *l, struct look_group *g)
+{
+    int32_t room = MAX(2 * g->topic_count, 1);
+    struct look_group_topic *more = ARENA_ARRAY(&l->memory, struct look_group_topic, room);
+    if (g->topic_count > 0)
+        memcpy(more, g->topics, sizeof(*more) * (size_t)g->topic_count);
+    g->topics = more;
+    g->places = ARENA_ARRAY(&l->memory, int32_t, 2 * (size_t)room);
+    for (int32_t i = 0; i < g->topic_count; i++)
+        *look_place(g, room, more[i].name) = i + 1;
+    g->topic_room = room;
+}
+
+struct look_group_topic *look_group_topic(struct look *l, struct look_group *g, struct str name)
+{
+    int32_t *place = g->topic_room > 0 ? look_place(g, g->topic_room, name) : NULL;
+    if (place != NULL && *place > 0)
+        return &g->topics[*place - 1];
+    if (g->topic_count == g->topic_room) {
+        grow_group(l, g);
+        place = look_place(g, g->topic_room, name);
+    }
+    struct look_group_topic *t = &g->topics[g->topic_count++];
+    *t = (struct look_group_topic){.name = arena_str(&l->memory, name), .topic = look_topic(l, name)};
+    *place = g->topic_count;
+    return t;
 }

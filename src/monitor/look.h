@@ -70,10 +70,11 @@ struct look_group {
     struct str id, state, protocol_type, protocol;
     int32_t members, idle_members; /* those that nothing is assigned to */
     struct look_group_topic *topics;
-    int32_t topic_count;
-    bool described;    /* the state and the members are known */
-    int64_t lag;       /* records that wait; LOOK_UNKNOWN */
-    double lag_change; /* of it in a second, since the look before; NAN: it was not known then */
+    int32_t topic_count, topic_room; /* a power of two, or 0 */
+    int32_t *places;                 /* twice as many, by hash of the name: where the topic is, from 1; 0: nothing */
+    bool described;                  /* the state and the members are known */
+    int64_t lag;                     /* records that wait; LOOK_UNKNOWN */
+    double lag_change;               /* of it in a second, since the look before; NAN: it was not known then */
 };
 
 struct look {
@@ -109,5 +110,7 @@ int64_t look_end(const struct look_group_topic *t, const struct look_commit *c);
 /* Of that coordinator; NULL: there is none of that name. */
 struct look_group *look_group(const struct look *l, int32_t coordinator, struct str id);
 int look_group_order(const void *a, const void *b); /* as they are kept, for qsort() */
+/* While the look is taken: what the group has to do with that topic, which is added if it is not there yet. */
+struct look_group_topic *look_group_topic(struct look *l, struct look_group *g, struct str name);
 
 #endif

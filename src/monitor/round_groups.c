@@ -82,23 +82,6 @@ void round_ask_groups(struct round *r)
 
 /* ---- Members ---- */
 
-static struct look_group_topic *group_topic_of(struct round *r, struct look_group *g, struct str name)
-{
-    for (int32_t i = 0; i < g->topic_count; i++)
-        if (str_eq(g->topics[i].name, name))
-            return &g->topics[i];
-    if ((g->topic_count & (g->topic_count - 1)) == 0) { /* it is full: of 0, 1, 2, 4 ... */
-        struct look_group_topic *more =
-            ARENA_ARRAY(&r->look->memory, struct look_group_topic, MAX(2 * g->topic_count, 1));
-        if (g->topic_count > 0)
-            memcpy(more, g->topics, sizeof(*more) * (size_t)g->topic_count);
-        g->topics = more;
-    }
-    struct look_group_topic *t = &g->topics[g->topic_count++];
-    *t = (struct look_group_topic){.name = arena_str(&r->look->memory, name), .topic = look_topic(r->look, name)};
-    return t;
-}
-
 /* What the group's leader has given a member: it may be anything, and then says nothing. */
 static void round_take_assignment(struct round *r, struct look_group *g, struct bytes data, struct arena *memory)
 {
@@ -112,7 +95,7 @@ static void round_take_assignment(struct round *r, struct look_group *g, struct 
         m.assigned_partitions.len = 0;
     for (int32_t i = 0; i < m.assigned_partitions.len; i++) {
         const struct consumer_protocol_assignment_topic_partition *some = &m.assigned_partitions.items[i];
-        struct look_group_topic *t = group_topic_of(r, g, some->topic);
+        struct look_group_topic *t = look_group_topic(r->look, g, some->topic);
         t->members++;
         t->assigned += some->partitions.len;
     }
@@ -155,7 +138,7 @@ static void take_commits(struct round *r, struct ask *a)
             continue;
         for (int32_t t = 0; t < from->topics.len; t++) {
             const struct offset_fetch_response_topics *topic = &from->topics.items[t];
-            struct look_group_topic *to = group_topic_of(r, g, topic->name);
+            struct look_group_topic *to = look_group_topic(r->look, g, topic->name);
             if (to->commits != NULL)
                 continue;
             to->commits = ARENA_ARRAY(&r->look->memory, struct look_commit, MAX(topic->partitions.len, 0) + 1);
