@@ -12,11 +12,14 @@
 static const struct history_source {
     const char *pattern, *attribute;
     bool counts;
+    const char *without; /* what matches this, too, does not count */
 } sources[HISTORY_SERIES] = {
     [HISTORY_BYTES_IN] = {"kafka.server:type=BrokerTopicMetrics,name=BytesInPerSec", "Count", true},
     [HISTORY_BYTES_OUT] = {"kafka.server:type=BrokerTopicMetrics,name=BytesOutPerSec", "Count", true},
     [HISTORY_RECORDS_IN] = {"kafka.server:type=BrokerTopicMetrics,name=MessagesInPerSec", "Count", true},
-    [HISTORY_REQUESTS] = {"kafka.network:type=RequestMetrics,name=RequestsPerSec,*", "Count", true},
+    /* Each fetch is among those of its kind as well. */
+    [HISTORY_REQUESTS] = {"kafka.network:type=RequestMetrics,name=RequestsPerSec,*", "Count", true,
+                          "kafka.network:type=RequestMetrics,name=RequestsPerSec,request=Fetch,*"},
     [HISTORY_PRODUCE_MS] = {"kafka.network:type=RequestMetrics,name=TotalTimeMs,request=Produce", "99thPercentile",
                             false},
     [HISTORY_FETCH_MS] = {"kafka.network:type=RequestMetrics,name=TotalTimeMs,request=FetchConsumer", "99thPercentile",
@@ -51,10 +54,14 @@ static double resident_bytes(void)
 static double history_look(struct history *h, int which, int64_t now)
 {
     const struct history_source *s = &sources[which];
-    double value = 0, before = h->counts[which];
+    double value = 0, less = 0, before = h->counts[which];
     if (s->pattern == NULL)
         return resident_bytes();
     int found = bean_sum(h->metrics, s->pattern, s->attribute, &value);
+    if (s->without != NULL) {
+        found -= bean_sum(h->metrics, s->without, s->attribute, &less);
+        value -= less;
+    }
     if (!s->counts)
         return found > 0 ? value / found : 0;
     h->counts[which] = value;

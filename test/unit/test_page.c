@@ -3,7 +3,10 @@
 #include "test.h"
 
 #include <math.h>
+#include <stdatomic.h>
+#include <unistd.h>
 
+#include "base/clock.h"
 #include "page/amounts.h"
 #include "page/page_internal.h"
 #include "page/status_internal.h"
@@ -170,6 +173,50 @@ static void a_curve_ends_at_the_right(void **state)
     strbuf_deinit(&svg);
 }
 
+struct counted {
+    _Atomic int64_t each, visits;
+};
+
+static void yield_counted(void *ctx, struct bean_walk *w)
+{
+    struct counted *c = ctx;
+    const struct bean_attribute count = {"Count", "long", bean_long(c->each)};
+    const struct bean_attributes all = {&count, 1};
+    struct bean_name name = {"kafka.server", "BrokerTopicMetrics", "BytesInPerSec", {{0}}};
+    yield_client(w, 1, &name, &all);
+    static const char *const requests[] = {"Produce", "Fetch", "FetchConsumer"};
+    for (int i = 0; i < (int)ARRAY_LEN(requests); i++) {
+        name = (struct bean_name){"kafka.network",
+                                  "RequestMetrics",
+                                  "RequestsPerSec",
+                                  {{"request", str_of(requests[i])}, {"version", STR_LIT("1")}}};
+        yield_client(w, 2 + i, &name, &all);
+    }
+    c->visits++;
+}
+
+static void a_fetch_is_one_request(void **state)
+{
+    (void)state;
+    struct counted c = {0};
+    struct bean_source source = {.visit = yield_counted, .ctx = &c};
+    struct metrics *m = metrics_new(clock_mono_us);
+    float points[HISTORY_POINTS], bytes[HISTORY_POINTS];
+    metrics_add_source(m, &source);
+    struct history *h = history_new(m);
+    while (c.visits <= HISTORY_REQUESTS)
+        usleep(1000);
+    c.each = 1000; /* each reads it at its first look, or at its second */
+    while (history_read(h, HISTORY_REQUESTS, points) == 0)
+        usleep(1000);
+    assert_int_equal(history_read(h, HISTORY_BYTES_IN, bytes), 1);
+    assert_true(bytes[0] > 0);
+    assert_true(fabsf(points[0] - 2 * bytes[0]) < 1);
+    history_free(h);
+    metrics_remove_source(m, &source);
+    metrics_free(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -179,6 +226,7 @@ int main(void)
         cmocka_unit_test(what_is_not_shown_is_counted_and_linked),
         cmocka_unit_test(trouble_is_told_worst_first),
         cmocka_unit_test(a_curve_ends_at_the_right),
+        cmocka_unit_test(a_fetch_is_one_request),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
