@@ -282,25 +282,24 @@ static bool work_out(struct rules *r, const struct bean *b, const struct bean_at
     return o->name.len > 0 && take_constant(&m, o) && is_allowed(r, o);
 }
 
-static const struct family *find_family(struct rules *r, const struct outcome *o)
+/* The name gets its end. */
+static const struct family *find_family(struct rules *r, struct outcome *o)
 {
     struct family_entry *e;
     const char *end = "_total";
-    bool has_end = length_without(o->name, end) < o->name.len;
-    const char *name = o->rule->type == SAMPLE_COUNTER && r->totals && !has_end
-                           ? arena_printf(&r->memory, "%s%s", o->name.p, end).p
-                           : o->name.p;
-    HASH_FIND_STR(r->families, name, e);
+    if (o->rule->type == SAMPLE_COUNTER && r->totals && length_without(o->name, end) == o->name.len)
+        strbuf_puts(&o->name, end);
+    HASH_FIND(hh, r->families, o->name.p, o->name.len, e);
     if (e != NULL && e->family.type != o->rule->type)
         e->family.type = SAMPLE_UNTYPED; /* two rules make it, and do not agree */
     if (e != NULL)
         return &e->family;
     e = ARENA_NEW(&r->memory, struct family_entry);
-    e->family = (struct family){.name = arena_cstr(&r->memory, str_of(name)),
+    e->family = (struct family){.name = arena_cstr(&r->memory, (struct str){o->name.p, (int32_t)o->name.len}),
                                 .help = o->rule->help,
                                 .type = o->rule->type,
                                 .number = (int64_t)HASH_COUNT(r->families)};
-    HASH_ADD_KEYPTR(hh, r->families, e->family.name, strlen(e->family.name), e);
+    HASH_ADD_KEYPTR(hh, r->families, e->family.name, o->name.len, e);
     return &e->family;
 }
 

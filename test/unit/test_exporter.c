@@ -3,6 +3,7 @@
 
 #include "base/arena.h"
 #include "base/clock.h"
+#include "exporter/rules_internal.h"
 #include "metrics/histogram.h"
 #include "test.h"
 
@@ -114,6 +115,26 @@ static void test_texts_need_a_value(void **state UNUSED)
     assert_string_equal(apply(r, "x:type=y", "state", bean_string(str_of("up")), &a), "state{is=\"up\"} 1 untyped");
     assert_string_equal(apply(r, "x:type=y", "state", bean_string(str_of("down")), &a), "state{is=\"down\"} 1 untyped");
     assert_string_equal(apply(r, "x:type=y", "name", bean_string(str_of("z")), &a), "");
+    rules_free(r);
+    arena_deinit(&a);
+}
+
+/* Which is worked out anew each time somebody looks. */
+static void test_a_name_that_varies_takes_no_memory_again(void **state UNUSED)
+{
+    struct arena a = {0};
+    struct fail fail;
+    struct rules *r = rules_parse(STR_LIT("rules:\n- pattern: 'x<type=(.+)><>(.+):'\n  name: $1_$2\n  type: COUNTER"),
+                                  "test", true, &fail);
+    assert_non_null(r);
+    assert_string_equal(apply(r, "x:type=odd%", "n", bean_long(1), &a), "odd_n_total{} 1 counter");
+    assert_string_equal(apply(r, "x:type=up", "n_total", bean_long(1), &a), "up_n_total{} 1 counter");
+    size_t used = r->memory.used;
+    for (int i = 0; i < 10; i++) {
+        assert_string_equal(apply(r, "x:type=odd%", "n", bean_long(1), &a), "odd_n_total{} 1 counter");
+        rules_filter(r, NULL); /* and forms that are found again */
+    }
+    assert_int_equal(r->memory.used, used);
     rules_free(r);
     arena_deinit(&a);
 }
@@ -469,6 +490,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_meanings),
         cmocka_unit_test(test_texts_need_a_value),
+        cmocka_unit_test(test_a_name_that_varies_takes_no_memory_again),
         cmocka_unit_test(test_malformed_files_are_refused),
         cmocka_unit_test(test_only_what_is_allowed),
         cmocka_unit_test(test_dialects_tell_what_the_table_has),
