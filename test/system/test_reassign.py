@@ -171,6 +171,29 @@ def test_how_far_a_reassignment_is(three, tmp_path):
     reassign(three, "--cancel", "--reassignment-json-file", plan)
 
 
+def test_throttles_go_though_a_broker_is_away(three, tmp_path):
+    create(three, "t", "1:2:3")
+    zk = three[0].zookeeper
+    plan = moves(tmp_path / "plan.json", t_0=[3, 2, 1])
+    reassign(three, "--execute", "--reassignment-json-file", plan, "--throttle", 5_000_000)
+    verify = ["--verify", "--reassignment-json-file", plan]
+    wait_until(lambda: "is completed." in reassign(three, *verify, "--preserve-throttles"), "the move")
+
+    def throttled():
+        return [path for path in ("brokers/1", "brokers/2", "brokers/3", "topics/t")
+                if b"throttled" in zk.get("/config/" + path)]
+    for kind, name, key in ("brokers", 2, "rate=5000000"), ("brokers", 3, "rate=5000000"), ("topics", "t", "replicas=*"):
+        script("kafka-configs", "--bootstrap-server", servers(three), "--alter", "--entity-type", kind, "--entity-name", name,
+               "--add-config", f"leader.replication.throttled.{key}")
+    three[1].kill()
+    wait_until(lambda: "2" not in zk.children("/brokers/ids"), "its session's end")
+    assert set(throttled()) >= {"brokers/2", "brokers/3", "topics/t"}
+    wait_until(lambda: "broker 2 at" not in kcat(three[0], "-L", check=False), "it to be known")
+    out = reassign(three, *verify, code=1)
+    assert "Clearing topic-level throttles on topic t\n" in out
+    assert throttled() == ["brokers/2"]
+
+
 def test_what_cannot_be_reassigned(two, tmp_path):
     create(two, "t", "1:2")
     file = tmp_path / "x.json"

@@ -66,6 +66,7 @@ struct reassign_backend {
     bool (*ongoing)(struct reassign_backend *b, struct placements *out, struct fail *fail);
     /* Sets the error of those that are refused. */
     bool (*start)(struct reassign_backend *b, struct placements *targets, struct fail *fail);
+    /* All that can be changed, whatever fails; then the first failure. */
     bool (*configure)(struct reassign_backend *b, const struct config_change *changes, int32_t count,
                       struct fail *fail);
     /* The rest is NULL with --zookeeper. */
@@ -97,7 +98,10 @@ bool reassign_throttle(struct reassign_backend *b, const struct placements *ongo
                        const struct placements *current, int64_t rate, struct fail *fail) NODISCARD;
 bool reassign_throttle_dirs(struct reassign_backend *b, const struct dir_moves *moves, int64_t rate,
                             struct fail *fail) NODISCARD;
-/* Of all live brokers and of those in `targets`, as nobody remembers which of them an earlier command has set. */
+/*
+ * Of all live brokers and of those in `targets`, as nobody remembers which of them an earlier command has set. What can
+ * be cleared is, whatever fails; then the first failure.
+ */
 bool reassign_unthrottle(struct reassign_backend *b, const struct placements *targets, struct fail *fail) NODISCARD;
 
 /* ---- Log directories ---- */

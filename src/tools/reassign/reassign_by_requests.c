@@ -194,16 +194,16 @@ static bool change_together(struct reassign_backend *b, int32_t broker, const st
     return true;
 }
 
-/* A broker changes only its own configuration. */
+/* A broker changes only its own configuration, whether others are there or not. */
 static bool configure_by_requests(struct reassign_backend *b, const struct config_change *changes, int32_t count,
                                   struct fail *fail)
 {
+    bool ok = true;
     if (count > 0 && changes[0].topic.p != NULL)
         return change_together(b, ASK_ANY, changes, count, fail);
     for (int32_t i = 0; i < count; i++)
-        if (!change_together(b, changes[i].broker, &changes[i], 1, fail))
-            return false;
-    return true;
+        ok &= change_together(b, changes[i].broker, &changes[i], 1, ok ? fail : NULL);
+    return ok;
 }
 
 /* ---- Log directories: `from` to `to` are the replicas of one broker ---- */
@@ -286,11 +286,12 @@ static bool move_on_broker(struct reassign_backend *b, struct dir_move *from, co
     }
     if (!ask(asker_of(b), from->broker, API_ALTER_REPLICA_LOG_DIRS, 0, &request, &r, NULL, &b->arena, fail))
         return false;
+    bool ok = true;
     for (int32_t t = 0; t < r.results.len; t++)
         for (int32_t p = 0; p < r.results.items[t].partitions.len; p++)
-            if (!note_started(from, to, r.results.items[t].topic_name, &r.results.items[t].partitions.items[p], fail))
-                return false;
-    return true;
+            ok &= note_started(from, to, r.results.items[t].topic_name, &r.results.items[t].partitions.items[p],
+                               ok ? fail : NULL);
+    return ok;
 }
 
 static bool each_broker(struct reassign_backend *b, struct dir_moves *moves,
@@ -298,14 +299,14 @@ static bool each_broker(struct reassign_backend *b, struct dir_moves *moves,
                                     struct fail *fail),
                         struct fail *fail)
 {
+    bool ok = true;
     dir_moves_sort(moves);
     for (int32_t i = 0, end; i < moves->n; i = end) {
         for (end = i + 1; end < moves->n && moves->v[end].broker == moves->v[i].broker;)
             end++;
-        if (!act(b, &moves->v[i], moves->v + end, fail))
-            return false;
+        ok &= act(b, &moves->v[i], moves->v + end, ok ? fail : NULL);
     }
-    return true;
+    return ok;
 }
 
 static bool find_dirs_by_requests(struct reassign_backend *b, struct dir_moves *moves, struct fail *fail)

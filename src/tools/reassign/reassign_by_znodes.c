@@ -140,10 +140,10 @@ static bool change_one(struct reassign_backend *b, const struct config_change *c
 static bool reassign_configure_by_znodes(struct reassign_backend *b, const struct config_change *changes, int32_t count,
                                          struct fail *fail)
 {
+    bool ok = true;
     for (int32_t i = 0; i < count; i++)
-        if (!change_one(b, &changes[i], fail))
-            return false;
-    return true;
+        ok &= change_one(b, &changes[i], ok ? fail : NULL);
+    return ok;
 }
 
 /* ---- Life ---- */

@@ -81,10 +81,9 @@ bool reassign_move_dirs(struct reassign_backend *b, struct dir_moves *moves, int
 {
     int64_t deadline = wrapping_add(clock_mono_ms(), timeout_ms);
     for (;;) {
-        if (!b->move_dirs(b, moves, fail))
-            return false;
-        if (drop_started(moves) == 0)
-            return true;
+        bool ok = b->move_dirs(b, moves, fail);
+        if (drop_started(moves) == 0 || !ok)
+            return ok;
         if (clock_mono_ms() >= deadline)
             return reassign_log_dirs_give_up(moves, explained);
         usleep(PAUSE_US);

@@ -205,5 +205,6 @@ static bool unthrottle_topics(struct reassign_backend *b, const struct placement
 
 bool reassign_unthrottle(struct reassign_backend *b, const struct placements *targets, struct fail *fail)
 {
-    return unthrottle_brokers(b, targets, fail) && unthrottle_topics(b, targets, fail);
+    bool brokers = unthrottle_brokers(b, targets, fail);
+    return unthrottle_topics(b, targets, brokers ? fail : NULL) && brokers;
 }
