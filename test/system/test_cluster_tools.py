@@ -1,9 +1,15 @@
-"""kafka-cluster, kafka-features, kafka-e2e-latency: beside Apache's own, on both kinds of broker."""
+"""kafka-cluster, kafka-features, kafka-e2e-latency: beside Apache's own, on both kinds of broker; and how tools ask."""
 
+import json
 import re
+import socket
+import struct
+import threading
 
 import pytest
-from harness import Apache, Barnabas, run_tool, without_noise
+from harness import Apache, Barnabas, read_frame, run_tool, without_noise
+from messages import read_request, response_codec
+from test_cluster import make_cluster  # noqa: F401 (a fixture)
 from test_tools import script
 
 CLASSES = {"kafka-cluster": "org.apache.kafka.tools.ClusterTool", "kafka-features": "org.apache.kafka.tools.FeatureCommand",
@@ -126,3 +132,88 @@ def test_latency_wrong_usage_as_apaches():
         theirs = run_tool(CLASSES["kafka-e2e-latency"], *args)
         assert script("kafka-e2e-latency", *args, code=1) == theirs.stdout == ""
         assert without_noise(theirs.stderr).splitlines()[0] in script.errors
+
+
+# ---- A controller that goes ----
+
+API_VERSIONS, METADATA, CREATE_TOPICS = 18, 3, 19
+NOT_CONTROLLER = 41
+
+
+class Pretender:
+    """Speaks for a broker that says it is the controller; of those who want topics, it does with each what it is told."""
+
+    def __init__(self, *deeds):
+        self.server = socket.create_server(("127.0.0.1", 0))
+        self.port, self.deeds = self.server.getsockname()[1], list(deeds)
+        threading.Thread(target=self.run, daemon=True).start()
+
+    def run(self):
+        while True:
+            try:
+                sock = self.server.accept()[0]
+            except OSError:
+                return
+            threading.Thread(target=self.serve, args=[sock], daemon=True).start()
+
+    def serve(self, sock):
+        with sock:
+            while (data := read_frame(sock)) and self.answer(sock, data):
+                pass
+
+    def answer(self, sock, data):
+        head, request = read_request(data)
+        key, version = head["RequestApiKey"], head["RequestApiVersion"]
+        tree = {API_VERSIONS: lambda: {"ApiKeys": [{"ApiKey": k, "MinVersion": v, "MaxVersion": v} for k, v in ((API_VERSIONS, 0), (METADATA, 1), (CREATE_TOPICS, 4))]},
+                METADATA: lambda: {"Brokers": [{"NodeId": 7, "Host": "127.0.0.1", "Port": self.port}], "ControllerId": 7, "Topics": []},
+                CREATE_TOPICS: lambda: self.create(request)}[key]()
+        if tree is not None:
+            said = struct.pack(">i", head["CorrelationId"]) + response_codec(key, version).write(tree)
+            sock.sendall(struct.pack(">i", len(said)) + said)
+        return tree is not None
+
+    def create(self, request):
+        error = self.deeds.pop(0)
+        return None if error is None else {"Topics": [{"Name": t["Name"], "ErrorCode": error, "ErrorMessage": None} for t in request["Topics"]]}
+
+
+def create_by(bootstrap, topic, code=0, *args):
+    return script("kafka-topics", B, bootstrap, "--create", "--topic", topic, "--partitions", 1, "--replication-factor", 1, *args, code=code)
+
+
+def test_who_is_not_the_controller_is_asked_again():
+    one = Pretender(NOT_CONTROLLER, NOT_CONTROLLER, 0)
+    with one.server:
+        assert create_by(f"127.0.0.1:{one.port}", "t") == "Created topic t.\n"
+    assert one.deeds == []
+
+
+def test_what_may_have_been_done_is_not_done_again():
+    one = Pretender(None, 36)
+    with one.server:
+        assert "has not answered CreateTopics; it may have been done" in create_by(f"127.0.0.1:{one.port}", "t", 1)
+    assert one.deeds == [36]
+
+
+def test_patience_ends(tmp_path):
+    config = tmp_path / "client.properties"
+    config.write_text("request.timeout.ms=500\ndefault.api.timeout.ms=1000\n")
+    one = Pretender(*[NOT_CONTROLLER] * 1000)
+    with one.server:
+        assert "Not controller." in create_by(f"127.0.0.1:{one.port}", "t", 1, "--command-config", config)
+    assert len(one.deeds) < 1000
+    for text, said in (("request.timeout.ms=1s", "Invalid value 1s for configuration request.timeout.ms: Not a number of type INT"),
+                       ("request.timeout.ms=4294967297", "Invalid value 4294967297 for configuration request.timeout.ms: Not a number of type INT"),
+                       ("default.api.timeout.ms=-1", "Invalid value -1 for configuration default.api.timeout.ms: Value must be at least 0"),
+                       ("request.timeout.ms=5\ndefault.api.timeout.ms=4", "The specified value of default.api.timeout.ms must be no smaller than")):
+        config.write_text(text)
+        out = create_by("127.0.0.1:1", "t", 1, "--command-config", config)
+        assert said in out + script.errors
+
+
+def test_a_controller_that_has_just_gone(make_cluster):
+    brokers = make_cluster(Barnabas, Barnabas, **{"min.insync.replicas": 1})
+    controller = json.loads(brokers[0].zookeeper.get("/controller"))["brokerid"]
+    other = brokers[2 - controller]
+    brokers[controller - 1].kill()
+    assert create_by(other.bootstrap, "t") == "Created topic t.\n"

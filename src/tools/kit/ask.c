@@ -1,20 +1,23 @@
 /*
  * A question runs the loop until it is answered. Nodes of the bootstrap list have no ids: any question goes to the
  * first of them that answers. Those of the cluster are learned from Metadata, when a certain broker or the controller
- * is to be asked for the first time. What versions a node speaks is asked once, before its first question.
+ * is to be asked for the first time, and the controller again when it is not there or not the controller any more. What
+ * versions a node speaks is asked once, before its first question.
  */
 #include "tools/kit/ask.h"
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <unistd.h>
 
+#include "base/clock.h"
 #include "config/properties.h"
 #include "net/net.h"
 #include "protocol/error.h"
 #include "protocol/frame.h"
 #include "tools/kit/client_security.h"
 
-enum { MOST_NODES = 1024, DEFAULT_TIMEOUT_MS = 30000 };
+enum { MOST_NODES = 1024, DEFAULT_TIMEOUT_MS = 30000, DEFAULT_PATIENCE_MS = 60000, RETRY_US = 100 * 1000 };
 
 struct node {
     int32_t id; /* ASK_ANY: of the bootstrap list, not known yet */
@@ -32,7 +35,8 @@ struct asker {
     struct arena memory; /* of what it goes by */
     struct node *nodes[MOST_NODES];
     int node_count;
-    int32_t controller_id, timeout_ms;
+    int32_t controller_id, timeout_ms, patience_ms;
+    bool met;     /* some node has told of the cluster */
     int32_t open; /* questions under way */
 };
 
@@ -94,16 +98,38 @@ static bool protect(struct asker *a, const struct properties *p, struct fail *fa
     return context != NULL;
 }
 
+/* Kafka's clients refuse what is no int, or below 0. */
+static bool read_ms(const struct properties *p, const char *key, int32_t *out, struct fail *fail)
+{
+    const char *text = properties_get(p, key);
+    if (text == NULL)
+        return true;
+    if (!str_to_int32(str_trim(str_of(text)), out))
+        return fail_set(fail, "Invalid value %s for configuration %s: Not a number of type INT", text, key);
+    return *out >= 0 ||
+           fail_set(fail, "Invalid value %" PRId32 " for configuration %s: Value must be at least 0", *out, key);
+}
+
+static bool read_times(struct asker *a, const struct properties *p, struct fail *fail)
+{
+    if (!read_ms(p, "request.timeout.ms", &a->timeout_ms, fail) ||
+        !read_ms(p, "default.api.timeout.ms", &a->patience_ms, fail))
+        return false;
+    if (a->patience_ms >= a->timeout_ms)
+        return true;
+    a->patience_ms = a->timeout_ms;
+    return properties_get(p, "default.api.timeout.ms") == NULL ||
+           fail_set(fail, "The specified value of default.api.timeout.ms must be no smaller than the value of "
+                          "request.timeout.ms.");
+}
+
 /* Of the client properties, those that mean something here. */
 static bool read_command_config(struct asker *a, const char *file, struct fail *fail)
 {
     struct properties p;
     if (!properties_read(file, &a->memory, &p, fail))
         return false;
-    const char *timeout = properties_get(&p, "request.timeout.ms");
-    if (timeout != NULL)
-        a->timeout_ms = atoi(timeout);
-    return protect(a, &p, fail) || fail_wrap(fail, "%s", file);
+    return (read_times(a, &p, fail) && protect(a, &p, fail)) || fail_wrap(fail, "%s", file);
 }
 
 static bool add_bootstrap_list(struct asker *a, const char *bootstrap, struct fail *fail)
@@ -125,6 +151,7 @@ struct asker *asker_new(const char *bootstrap, const char *command_config, struc
     client_route_init(&a->route, NULL, NULL);
     a->controller_id = ASK_ANY;
     a->timeout_ms = DEFAULT_TIMEOUT_MS;
+    a->patience_ms = DEFAULT_PATIENCE_MS;
     if (add_bootstrap_list(a, bootstrap, fail) &&
         (command_config == NULL || read_command_config(a, command_config, fail)))
         return a;
@@ -175,6 +202,8 @@ static void send_question(struct pending *p, const void *request)
 static bool read_answer(const struct pending *p, void *response, struct arena *arena, struct fail *fail)
 {
     const char *refusal = client_refusal(p->node->client);
+    if (!p->answered)
+        p->node->versions_known = false; /* nor whether it is there: the next who asks is to find out */
     if (!p->answered && refusal != NULL)
         return fail_set(fail, "%s", refusal);
     if (!p->answered)
@@ -187,17 +216,29 @@ static bool read_answer(const struct pending *p, void *response, struct arena *a
     return fail_set(fail, "The broker's answer to %s cannot be read", api_spec(p->key)->name);
 }
 
-static bool exchange(struct asker *a, struct node *n, int16_t key, int16_t version, const void *request, void *response,
-                     struct arena *arena, struct fail *fail)
+/* What came of a question; SILENCE_BEFORE: of one that was not all sent. */
+enum outcome { ANSWERED, REFUSED, SILENCE_BEFORE, SILENCE_AFTER };
+
+static enum outcome exchange_or_not(struct asker *a, struct node *n, int16_t key, int16_t version, const void *request,
+                                    void *response, struct arena *arena, struct fail *fail)
 {
     struct pending p = {.asker = a, .node = n, .key = key, .version = version};
     ensure(a->open == 0);
     a->open = 1;
     send_question(&p, request);
     loop_run(a->loop);
-    bool ok = read_answer(&p, response, arena, fail);
+    enum outcome outcome = read_answer(&p, response, arena, fail)            ? ANSWERED
+                           : p.answered || client_refusal(n->client) != NULL ? REFUSED
+                           : p.call.unsent > 0                               ? SILENCE_BEFORE
+                                                                             : SILENCE_AFTER;
     strbuf_deinit(&p.answer);
-    return ok;
+    return outcome;
+}
+
+static bool exchange(struct asker *a, struct node *n, int16_t key, int16_t version, const void *request, void *response,
+                     struct arena *arena, struct fail *fail)
+{
+    return exchange_or_not(a, n, key, version, request, response, arena, fail) == ANSWERED;
 }
 
 static bool learn_versions(struct asker *a, struct node *n, struct api_versions_response *response, struct arena *arena,
@@ -230,19 +271,6 @@ static bool choose_version(const struct node *n, int16_t key, int16_t min_versio
 
 /* ---- Who to ask ---- */
 
-static void learn_brokers(struct asker *a, const struct metadata_response *m)
-{
-    a->controller_id = m->controller_id;
-    for (int32_t i = 0; i < m->brokers.len; i++) {
-        const struct metadata_response_broker *b = &m->brokers.items[i];
-        bool known = false;
-        for (int k = 0; k < a->node_count; k++)
-            known |= a->nodes[k]->id == b->node_id;
-        if (!known)
-            add_node(a, b->node_id, b->host, b->port);
-    }
-}
-
 static struct node *find_node(struct asker *a, int32_t id)
 {
     for (int i = 0; i < a->node_count; i++)
@@ -251,10 +279,35 @@ static struct node *find_node(struct asker *a, int32_t id)
     return NULL;
 }
 
-/* The first of the bootstrap list that answers. */
+/* It has come back elsewhere. */
+static void move_node(struct asker *a, struct node *n, struct str host, int port)
+{
+    client_free(n->client);
+    free(n->host);
+    n->host = xstrndup(host.p, (size_t)host.len);
+    n->port = port;
+    n->versions_known = false;
+    n->client = client_new(&(struct client_options){.loop = a->loop, .route = &a->route}, n->host, port);
+}
+
+static void learn_brokers(struct asker *a, const struct metadata_response *m)
+{
+    a->controller_id = m->controller_id;
+    a->met = true;
+    for (int32_t i = 0; i < m->brokers.len; i++) {
+        const struct metadata_response_broker *b = &m->brokers.items[i];
+        struct node *n = find_node(a, b->node_id);
+        if (n == NULL)
+            add_node(a, b->node_id, b->host, b->port);
+        else if (n->port != b->port || !str_is(b->host, n->host))
+            move_node(a, n, b->host, b->port);
+    }
+}
+
+/* The first of the bootstrap list that answers, or of those that were learned of since. */
 static bool pick_any(struct asker *a, struct node **out, struct fail *fail)
 {
-    for (int i = 0; i < a->node_count && a->nodes[i]->id == ASK_ANY; i++) {
+    for (int i = 0; i < a->node_count; i++) {
         *out = a->nodes[i];
         if (know_versions(a, *out, fail))
             return true;
@@ -283,16 +336,90 @@ static bool pick_node(struct asker *a, int32_t broker, struct node **out, struct
     return know_versions(a, *out, fail);
 }
 
+/* ---- The controller, which may be another in the next moment ---- */
+
+/* Whether it is the same if it is done twice, and the answer, too. */
+static bool may_be_done_twice(int16_t key)
+{
+    return key == API_LIST_PARTITION_REASSIGNMENTS || key == API_DESCRIBE_USER_SCRAM_CREDENTIALS ||
+           key == API_ALTER_CLIENT_QUOTAS;
+}
+
+/* Nothing else is in the answer. */
+static bool says_not_controller(int16_t key, int16_t version, const void *response)
+{
+    struct writer w;
+    writer_init(&w);
+    message_write(api_spec(key)->response, &w, version, response);
+    const struct error_counts *e = &w.errors;
+    bool says =
+        e->different == 1 && e->others[0].code == ERR_NOT_CONTROLLER && (e->none == 0 || may_be_done_twice(key));
+    writer_deinit(&w);
+    return says;
+}
+
+struct controller_question {
+    int16_t key, min_version, version;
+    const void *request;
+    void *response;
+    struct arena *arena;
+};
+
+/* Whoever cannot be reached at all will not be in a minute, nor will a password be right that was wrong. */
+static bool try_controller(struct asker *a, struct controller_question *q, bool *again, struct fail *fail)
+{
+    struct node *n = NULL;
+    if (!pick_node(a, ASK_CONTROLLER, &n, fail)) {
+        *again = a->met && (n == NULL || client_refusal(n->client) == NULL);
+        return false;
+    }
+    *again = false;
+    if (!choose_version(n, q->key, q->min_version, &q->version, fail))
+        return false;
+    switch (exchange_or_not(a, n, q->key, q->version, q->request, q->response, q->arena, fail)) {
+    case ANSWERED:
+        *again = says_not_controller(q->key, q->version, q->response);
+        return true;
+    case SILENCE_BEFORE:
+        *again = true;
+        return false;
+    case SILENCE_AFTER:
+        *again = may_be_done_twice(q->key);
+        if (!*again)
+            fail_set(fail, "Broker %" PRId32 " (%s:%d) has not answered %s; it may have been done.", n->id, n->host,
+                     n->port, api_spec(q->key)->name);
+        return false;
+    case REFUSED:
+        return false;
+    }
+    return false;
+}
+
+static bool ask_whoever_controls(struct asker *a, struct controller_question *q, struct fail *fail)
+{
+    int64_t deadline = clock_mono_ms() + a->patience_ms;
+    for (;;) {
+        bool again, ok = try_controller(a, q, &again, fail);
+        if (!again || clock_mono_ms() >= deadline)
+            return ok;
+        a->controller_id = ASK_ANY;
+        usleep(RETRY_US);
+    }
+}
+
 bool ask(struct asker *a, int32_t broker, int16_t key, int16_t min_version, const void *request, void *response,
          int16_t *version, struct arena *arena, struct fail *fail)
 {
+    struct controller_question q = {
+        .key = key, .min_version = min_version, .request = request, .response = response, .arena = arena};
     struct node *n;
-    int16_t chosen = 0;
-    if (!pick_node(a, broker, &n, fail) || !choose_version(n, key, min_version, &chosen, fail))
-        return false;
-    if (version != NULL)
-        *version = chosen;
-    return exchange(a, n, key, chosen, request, response, arena, fail);
+    bool ok = broker == ASK_CONTROLLER
+                  ? ask_whoever_controls(a, &q, fail)
+                  : pick_node(a, broker, &n, fail) && choose_version(n, key, min_version, &q.version, fail) &&
+                        exchange(a, n, key, q.version, request, response, arena, fail);
+    if (ok && version != NULL)
+        *version = q.version;
+    return ok;
 }
 
 void ask_all(struct asker *a, int16_t key, struct question *questions, int32_t count, struct arena *arena)
@@ -324,6 +451,11 @@ void ask_all(struct asker *a, int16_t key, struct question *questions, int32_t c
 int32_t ask_timeout_ms(const struct asker *a)
 {
     return a->timeout_ms;
+}
+
+int32_t ask_patience_ms(const struct asker *a)
+{
+    return a->patience_ms;
 }
 
 bool ask_speaks(struct asker *a, int32_t broker, int16_t key)

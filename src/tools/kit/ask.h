@@ -22,6 +22,8 @@ void asker_free(struct asker *a);
 /*
  * Sends `request` in the newest version that both sides speak, at least `min_version`, and decodes the answer into
  * `response`, whose memory is the arena's. The version is given back, as some fields depend on it; NULL: not wanted.
+ * The controller is looked for again, and asked again, as long as ask_patience_ms() says, while there is none, or it
+ * cannot be reached or says that it is not; but not where it may have done already what it did not answer.
  */
 bool ask(struct asker *a, int32_t broker, int16_t key, int16_t min_version, const void *request, void *response,
          int16_t *version, struct arena *arena, struct fail *fail) NODISCARD;
@@ -36,8 +38,9 @@ struct question { /* one of several that are asked together */
 /* Sends all of them, then waits for all answers: for requests that a broker holds back for a while. */
 void ask_all(struct asker *a, int16_t key, struct question *questions, int32_t count, struct arena *arena);
 
-/* How long an answer may take. */
+/* How long an answer may take; and how long it may take to get one, with all that goes wrong meanwhile. */
 int32_t ask_timeout_ms(const struct asker *a);
+int32_t ask_patience_ms(const struct asker *a);
 /* Whether the broker speaks that API; false also when it cannot be reached. */
 bool ask_speaks(struct asker *a, int32_t broker, int16_t key);
 /* What the broker answers to ApiVersions, whole. */
