@@ -1,11 +1,14 @@
 """kafka-configs and kafka-delete-records beside Apache's: the same arguments, the same lines, on brokers of both kinds."""
 
 import json
+import re
+import signal
 
 import pytest
 
-from harness import Apache, Barnabas, java, wait_until
+from harness import Apache, Barnabas, java, kcat, wait_until
 from messages import Asker
+from test_cluster import make_cluster  # noqa: F401 (a fixture)
 from test_tools import script, topics
 
 NOISE = ("Error while executing", "\tat ", "\tSuppressed", "\t...", "Caused by", "Option ", "------ ", "--", "  ", "\tFor ", "For entity")
@@ -272,3 +275,37 @@ def test_records_are_deleted_as_by_apache(any_broker, tmp_path):
         their, our = both(content)
         assert our[0] in their or "valid JSON" in our[0], (our, their)
     assert script("kafka-get-offsets", *b, "--topic", "t", "--time", "earliest") == "t:0:9\n"
+
+
+def deleted(brokers, folder, *partitions, config=None):
+    file = folder / "offsets.json"
+    file.write_text(json.dumps({"version": 1, "partitions": [{"topic": "t", "partition": p, "offset": 1} for p in partitions]}))
+    args = []
+    if config is not None:
+        (folder / "client.properties").write_text(config)
+        args = ["--command-config", folder / "client.properties"]
+    out = script("kafka-delete-records", "--bootstrap-server", brokers[0].bootstrap, "--offset-json-file", file, *args)
+    return dict(re.findall(r"partition: t-(\d)\t(.*)", out))
+
+
+def test_what_is_deleted_is_told_though_a_leader_is_silent(make_cluster, tmp_path):
+    brokers = make_cluster(Barnabas, Barnabas, **{"min.insync.replicas": 1, "zookeeper.session.timeout.ms": 30000})
+    topics(brokers[0], "--create", "--topic", "t", "--replica-assignment", "2,1")
+    for partition in 0, 1:
+        wait_until(lambda: kcat(brokers[0], "-P", "-t", "t", "-p", partition, stdin="a\nb\n") == "", "a leader")
+    brokers[1].process.send_signal(signal.SIGSTOP)
+    try:
+        told = deleted(brokers, tmp_path, 0, 1, config="request.timeout.ms=1000\ndefault.api.timeout.ms=3000\n")
+    finally:
+        brokers[1].process.send_signal(signal.SIGCONT)
+    assert told["1"] == "low_watermark: 1"
+    assert told["0"].startswith("error: org.apache.kafka.common.errors.TimeoutException: ")
+
+
+def test_records_are_deleted_at_the_next_leader(make_cluster, tmp_path):
+    brokers = make_cluster(Barnabas, Barnabas, **{"min.insync.replicas": 1})
+    topics(brokers[0], "--create", "--topic", "t", "--replica-assignment", "2:1")
+    wait_until(lambda: kcat(brokers[0], "-P", "-t", "t", stdin="a\nb\n") == "", "a leader")
+    wait_until(lambda: "Isr: 1,2" in topics(brokers[0], "--describe", "--topic", "t") or "Isr: 2,1" in topics(brokers[0], "--describe", "--topic", "t"), "both")
+    brokers[1].kill()
+    assert deleted(brokers, tmp_path, 0) == {"0": "low_watermark: 1"}
