@@ -281,7 +281,8 @@ static bool console_producer_run(const struct options *o, struct rd_props *props
         !rd_props_read(reader_props, options_get(o, "reader-config"), fail))
         return false;
     rd_props_add(reader_props, options_all(o, "property"));
-    p.max_block_ms = atoll(rd_props_get(props, "max.block.ms"));
+    if (!rd_props_number(props, "max.block.ms", "LONG", 0, &p.max_block_ms, fail))
+        return false;
     if (!reader_configure(&reader, reader_props, fail))
         return false;
     rd_kafka_conf_t *conf = rd_kafka_conf_new();

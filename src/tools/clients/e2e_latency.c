@@ -292,10 +292,8 @@ static bool e2e_print_results(struct e2e *e, struct fail *fail)
 
 static bool e2e_number(const char *text, int32_t *out, struct fail *fail)
 {
-    char *end;
-    errno = 0;
-    long value = strtol(text, &end, 10);
-    if (*text == '\0' || *end != '\0' || errno != 0 || value < INT32_MIN || value > INT32_MAX)
+    int64_t value;
+    if (!java_integer(text, INT32_MIN, INT32_MAX, &value))
         return fail_set(fail, "For input string: \"%s\"", text);
     *out = (int32_t)value;
     return true;

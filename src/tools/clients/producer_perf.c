@@ -261,6 +261,7 @@ static bool producer_perf_check_arguments(const struct options *o)
 static bool configure(const struct options *o, struct perf *p, struct rd_props *props, struct fail *fail)
 {
     const char *delimiter = options_get(o, "payload-delimiter");
+    char *end;
     if (!rd_props_read(props, options_get(o, "producer.config"), fail))
         return false;
     rd_props_add(props, options_all(o, "producer-props"));
@@ -274,7 +275,9 @@ static bool configure(const struct options *o, struct perf *p, struct rd_props *
     if (options_has(o, "print-metrics"))
         rd_props_default(props, "statistics.interval.ms", "1000");
     p->topic = options_get(o, "topic");
-    p->throughput = strtod(options_get(o, "throughput"), NULL);
+    p->throughput = strtod(options_get(o, "throughput"), &end);
+    if (end == options_get(o, "throughput") || *end != '\0')
+        return fail_set(fail, "Cannot parse argument '%s' of option throughput", options_get(o, "throughput"));
     if (options_has(o, "record-size"))
         p->payloads.random = xcalloc(1, (size_t)p->payloads.size + 8);
     if (options_has(o, "payload-file"))

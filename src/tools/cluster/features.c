@@ -231,10 +231,8 @@ static bool add_level(struct work *w, struct updates *u, const char *text, struc
     if (equals == NULL)
         return fail_set(fail, "Can't parse feature=level string %s: equals sign not found.", text);
     const char *level = arena_cstr(&w->arena, trimmed(equals + 1, strlen(equals + 1)));
-    char *end;
-    errno = 0;
-    long value = strtol(level, &end, 10);
-    if (*level == '\0' || *end != '\0' || errno != 0 || value < INT16_MIN || value > INT16_MAX)
+    int64_t value;
+    if (!java_integer(level, INT16_MIN, INT16_MAX, &value))
         return fail_set(fail, "Can't parse feature=level string %s: unable to parse %s as a short.", text, level);
     return updates_add(u, trimmed(text, (size_t)(equals - text)), (int16_t)value, fail);
 }

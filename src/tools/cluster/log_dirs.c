@@ -39,11 +39,11 @@ static void sort_once(struct brokers *b)
 
 static bool log_dirs_tool_parse_brokers(struct arena *a, const char *list, struct brokers *out, struct fail *fail)
 {
-    char *copy = arena_cstr(a, str_of(list)), *save = NULL, *end;
+    char *copy = arena_cstr(a, str_of(list)), *save = NULL;
     *out = (struct brokers){ARENA_ARRAY(a, int32_t, strlen(list) + 1), 0};
     for (char *word = strtok_r(copy, ",", &save); word != NULL; word = strtok_r(NULL, ",", &save)) {
-        long id = strtol(word, &end, 10);
-        if (*end != '\0' || id < INT32_MIN || id > INT32_MAX)
+        int64_t id;
+        if (!java_integer(word, INT32_MIN, INT32_MAX, &id))
             return fail_set(fail, "For input string: \"%s\"", word);
         out->v[out->n++] = (int32_t)id;
     }

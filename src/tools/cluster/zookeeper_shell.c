@@ -105,17 +105,23 @@ static bool take_flag(struct shell *s, const char *flag)
     return false;
 }
 
-/* -v VERSION */
-static int32_t take_version(struct shell *s)
+/* -v VERSION. False: it is none, as is said. */
+static bool take_version(struct shell *s, int32_t *out)
 {
+    int64_t version;
+    *out = ZK_ANY_VERSION;
     for (int i = 1; i + 1 < s->word_count; i++)
         if (strcmp(s->words[i], "-v") == 0) {
-            int32_t version = atoi(s->words[i + 1]);
+            if (!java_integer(s->words[i + 1], INT32_MIN, INT32_MAX, &version)) {
+                fprintf(stderr, "For input string: \"%s\"\n", s->words[i + 1]);
+                return false;
+            }
             memmove(&s->words[i], &s->words[i + 2], sizeof(*s->words) * (size_t)(s->word_count - i - 2));
             s->word_count -= 2;
-            return version;
+            *out = (int32_t)version;
+            break;
         }
-    return ZK_ANY_VERSION;
+    return true;
 }
 
 static int shell_list_all(struct shell *s, const char *path)
@@ -173,7 +179,9 @@ static int do_get(struct shell *s)
 static int do_write(struct shell *s)
 {
     enum zk_create_mode mode = take_flag(s, "-e") ? ZK_EPHEMERAL : take_flag(s, "-s") ? ZK_SEQUENTIAL : ZK_PERSISTENT;
-    int32_t version = take_version(s);
+    int32_t version;
+    if (!take_version(s, &version))
+        return 1;
     bool set = strcmp(s->words[0], "set") == 0;
     struct str text = str_of(s->word_count > 2 ? s->words[2] : NULL);
     struct bytes data = {(const uint8_t *)text.p, text.len};
@@ -207,8 +215,8 @@ static int shell_delete_one(struct shell *s, const char *path, int32_t version)
 
 static int do_delete(struct shell *s)
 {
-    int32_t version = take_version(s);
-    return shell_delete_one(s, s->words[1], version);
+    int32_t version;
+    return take_version(s, &version) ? shell_delete_one(s, s->words[1], version) : 1;
 }
 
 static int delete_tree(struct shell *s, const char *path)

@@ -151,9 +151,8 @@ static bool check_types(const struct options *o, const struct config_command *c,
 
 static bool check_broker_id(const struct config_command *c, const char *name, struct fail *fail)
 {
-    char *end;
-    int64_t id = strtoll(name, &end, 10);
-    if (end != name && *end == '\0' && id >= INT32_MIN && id <= INT32_MAX && !isspace((unsigned char)*name))
+    int64_t id;
+    if (java_integer(name, INT32_MIN, INT32_MAX, &id))
         return true;
     return fail_set(fail, "The entity name for %s must be a valid integer broker id, but it is: %s", c->types[0], name);
 }

@@ -9,6 +9,7 @@
 #include "security/password_encoder.h"
 #include "security/scram.h"
 #include "tools/configs/configs.h"
+#include "tools/kit/tool.h"
 #include "tools/kit/zk_nodes.h"
 
 struct entity {                                        /* one, or a user's client */
@@ -75,9 +76,10 @@ static bool configs_by_znodes_is_alive(struct zk_session *s, struct arena *a, co
 {
     struct registration *live;
     int32_t n;
+    int64_t id;
     zk_nodes_brokers(s, a, &live, &n);
-    for (int32_t i = 0; i < n; i++)
-        if (live[i].id == atoi(broker))
+    for (int32_t i = 0; java_integer(broker, INT32_MIN, INT32_MAX, &id) && i < n; i++)
+        if (live[i].id == id)
             return true;
     return false;
 }
@@ -116,12 +118,13 @@ static bool make_credentials(struct config_command *c, struct fail *fail)
 
 static bool is_number_above(const char *text, int32_t least, int32_t *out)
 {
-    char *end;
+    int64_t v;
     if (text == NULL)
         return true;
-    long v = strtol(text, &end, 10);
+    if (!java_integer(text, least, INT32_MAX, &v))
+        return false;
     *out = (int32_t)v;
-    return *text != '\0' && *end == '\0' && v >= least && v <= INT32_MAX;
+    return true;
 }
 
 static bool read_encoder(const struct config_command *c, struct password_encoder *out, struct fail *fail)

@@ -181,11 +181,11 @@ bool groups_named(struct group_work *w, struct str_list *out, struct fail *fail)
 
 static bool read_partition(const char *text, int32_t *out)
 {
-    char *end;
-    errno = 0;
-    long v = strtol(text, &end, 10);
+    int64_t v;
+    if (!java_integer(text, INT32_MIN, INT32_MAX, &v))
+        return false;
     *out = (int32_t)v;
-    return end != text && *end == '\0' && errno == 0 && v >= INT32_MIN && v <= INT32_MAX;
+    return true;
 }
 
 bool groups_read_partitions(struct group_work *w, const char *word, struct partition_offsets *out)

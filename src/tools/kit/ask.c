@@ -16,6 +16,7 @@
 #include "protocol/error.h"
 #include "protocol/frame.h"
 #include "tools/kit/client_security.h"
+#include "tools/kit/tool.h"
 
 enum { MOST_NODES = 1024, DEFAULT_TIMEOUT_MS = 30000, DEFAULT_PATIENCE_MS = 60000, RETRY_US = 100 * 1000 };
 
@@ -67,9 +68,8 @@ static struct node *add_node(struct asker *a, int32_t id, struct str host, int p
 static bool add_bootstrap(struct asker *a, const char *entry, struct fail *fail)
 {
     const char *colon = strrchr(entry, ':');
-    char *end;
-    long port = colon ? strtol(colon + 1, &end, 10) : 0;
-    if (colon == NULL || colon == entry || *end != '\0' || port <= 0 || port > 65535)
+    int64_t port;
+    if (colon == NULL || colon == entry || colon[1] == '+' || !java_integer(colon + 1, 1, UINT16_MAX, &port))
         return fail_set(fail, "Invalid url in bootstrap.servers: %s", entry);
     const char *host = entry, *stop = colon;
     if (*host == '[' && stop[-1] == ']') {

@@ -139,11 +139,8 @@ static bool arg_of_flag(struct parse *p, const char *flag, int *out)
 
 static bool is_integer(const char *text)
 {
-    char *end;
-    errno = 0;
-    long value = strtol(text, &end, 10);
-    bool begins = isdigit((unsigned char)text[0]) || text[0] == '-' || text[0] == '+';
-    return begins && *end == '\0' && errno == 0 && value >= INT32_MIN && value <= INT32_MAX;
+    int64_t value;
+    return java_integer(text, INT32_MIN, INT32_MAX, &value);
 }
 
 static bool check_exclusive(struct parse *p, const struct arg_spec *arg)

@@ -1,6 +1,6 @@
 #include "tools/kit/csv.h"
 
-#include <errno.h>
+#include "tools/kit/tool.h"
 
 static bool wants_quotes(struct str value)
 {
@@ -83,9 +83,5 @@ int csv_split(struct str line, struct str *values, int most, struct arena *a)
 
 bool csv_number(struct arena *a, struct str value, int64_t min, int64_t max, int64_t *out)
 {
-    char *end;
-    const char *digits = arena_cstr(a, value);
-    errno = 0;
-    *out = strtoll(digits, &end, 10);
-    return value.len > 0 && *end == '\0' && errno == 0 && *out >= min && *out <= max;
+    return java_integer(arena_cstr(a, value), min, max, out);
 }

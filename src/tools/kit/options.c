@@ -1,3 +1,4 @@
+#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -216,18 +217,23 @@ bool options_not_both(const struct options *o, const char *name, const char *oth
     return false;
 }
 
+bool java_integer(const char *text, int64_t min, int64_t max, int64_t *out)
+{
+    const char *digits = text + (*text == '-' || *text == '+');
+    char *end;
+    errno = 0;
+    int64_t value = strtoll(text, &end, 10);
+    if (!isdigit((unsigned char)*digits) || *end != '\0' || errno != 0 || value < min || value > max)
+        return false;
+    *out = value;
+    return true;
+}
+
 bool options_number(const struct options *o, const char *name, int64_t min, int64_t max, int64_t *out)
 {
     const char *text = options_get(o, name);
-    char *end;
-    if (text == NULL)
+    if (text == NULL || java_integer(text, min, max, out))
         return true;
-    errno = 0;
-    int64_t value = strtoll(text, &end, 10);
-    if (*text == '\0' || *end != '\0' || errno != 0 || value < min || value > max) {
-        options_complain(o, "Cannot parse argument '%s' of option %s", text, name);
-        return false;
-    }
-    *out = value;
-    return true;
+    options_complain(o, "Cannot parse argument '%s' of option %s", text, name);
+    return false;
 }

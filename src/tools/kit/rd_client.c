@@ -59,6 +59,23 @@ bool rd_props_is(const struct rd_props *p, const char *name, const char *value)
     return text != NULL && strcasecmp(text, value) == 0;
 }
 
+static bool read_property_number(const char *name, const char *text, const char *type, int64_t min, int64_t *out,
+                                 struct fail *fail)
+{
+    bool is_int = strcmp(type, "INT") == 0;
+    if (!java_integer(text, is_int ? INT32_MIN : INT64_MIN, is_int ? INT32_MAX : INT64_MAX, out))
+        return fail_set(fail, "Invalid value %s for configuration %s: Not a number of type %s", text, name, type);
+    return *out >= min ||
+           fail_set(fail, "Invalid value %s for configuration %s: Value must be at least %" PRId64, text, name, min);
+}
+
+bool rd_props_number(const struct rd_props *p, const char *name, const char *type, int64_t min, int64_t *out,
+                     struct fail *fail)
+{
+    const char *text = rd_props_get(p, name);
+    return text == NULL || read_property_number(name, text, type, min, out, fail);
+}
+
 bool rd_props_read(struct rd_props *p, const char *file, struct fail *fail)
 {
     struct properties read;
@@ -161,6 +178,7 @@ static bool set_assignor(rd_kafka_conf_t *conf, const char *name, const char *va
 static bool set_java(rd_kafka_conf_t *conf, const char *java, const char *value, struct fail *fail)
 {
     char number[32];
+    int64_t bytes;
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         const struct name *n = &names[i];
         if (strcmp(n->java, java) != 0)
@@ -169,7 +187,9 @@ static bool set_java(rd_kafka_conf_t *conf, const char *java, const char *value,
         case SAME_VALUE:
             return set(conf, n->rdkafka, value, fail);
         case BYTES_TO_KBYTES:
-            snprintf(number, sizeof(number), "%" PRId64, (int64_t)MAX(strtoll(value, NULL, 10) / 1024, 1LL));
+            if (!read_property_number(java, value, "LONG", 0, &bytes, fail))
+                return false;
+            snprintf(number, sizeof(number), "%" PRId64, MAX(bytes / 1024, (int64_t)1));
             return set(conf, n->rdkafka, number, fail);
         case ASSIGNOR:
             return set_assignor(conf, n->rdkafka, value, fail);
@@ -191,10 +211,13 @@ static bool set_defaults(rd_kafka_conf_t *conf, rd_kafka_type_t type, const stru
     const char *const *defaults = type == RD_KAFKA_CONSUMER ? consumer_defaults : producer_defaults;
     size_t count = type == RD_KAFKA_CONSUMER ? ARRAY_LEN(consumer_defaults) : ARRAY_LEN(producer_defaults);
     /* As in Kafka's producer, what cannot go with idempotence and was asked for turns it off. */
-    const char *acks = rd_props_get(p, "acks"), *in_flight = rd_props_get(p, "max.in.flight.requests.per.connection"),
-               *retries = rd_props_get(p, "retries");
-    bool idempotence = (acks == NULL || strcmp(acks, "all") == 0 || strcmp(acks, "-1") == 0) &&
-                       (in_flight == NULL || atoi(in_flight) <= 5) && (retries == NULL || atoi(retries) > 0);
+    const char *acks = rd_props_get(p, "acks");
+    int64_t in_flight = 1, retries = 1;
+    if (!rd_props_number(p, "max.in.flight.requests.per.connection", "INT", 1, &in_flight, fail) ||
+        !rd_props_number(p, "retries", "INT", 0, &retries, fail))
+        return false;
+    bool idempotence =
+        (acks == NULL || strcmp(acks, "all") == 0 || strcmp(acks, "-1") == 0) && in_flight <= 5 && retries > 0;
     for (size_t i = 0; i < count; i += 2) {
         bool leave_out = strcmp(defaults[i], "enable.idempotence") == 0 && !idempotence;
         if (!leave_out && rd_props_get(p, defaults[i]) == NULL && !set(conf, defaults[i], defaults[i + 1], fail))

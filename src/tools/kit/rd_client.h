@@ -23,6 +23,9 @@ void rd_props_set(struct rd_props *p, const char *name, const char *value);
 /* Sets it unless there is one. */
 void rd_props_default(struct rd_props *p, const char *name, const char *value);
 const char *rd_props_get(const struct rd_props *p, const char *name); /* NULL: none */
+/* If there is one it is a number of that Java type, "INT" or "LONG", not below `min`. */
+bool rd_props_number(const struct rd_props *p, const char *name, const char *type, int64_t min, int64_t *out,
+                     struct fail *fail) NODISCARD;
 bool rd_props_is(const struct rd_props *p, const char *name, const char *value);
 /* A properties file; NULL: nothing. */
 bool rd_props_read(struct rd_props *p, const char *file, struct fail *fail) NODISCARD;

@@ -92,6 +92,8 @@ int options_complain(const struct options *o, const char *fmt, ...) PRINTF_LIKE(
 bool options_need(const struct options *o, const char *name) NODISCARD;
 /* Complains and returns false if both are given. */
 bool options_not_both(const struct options *o, const char *name, const char *other) NODISCARD;
+/* As Java's parseInt() and parseLong(): a sign, perhaps, and digits, and nothing else; in [min, max]. */
+bool java_integer(const char *text, int64_t min, int64_t max, int64_t *out) NODISCARD;
 /* A number in [min, max] into `out`, or false after a complaint. Not given: `out` is left as it is. */
 bool options_number(const struct options *o, const char *name, int64_t min, int64_t max, int64_t *out) NODISCARD;
 

@@ -228,12 +228,11 @@ static bool read_broker_list(struct job *j, struct int_list *out, struct fail *f
     char *copy = arena_cstr(&j->b->arena, str_of(given)), *save = NULL;
     *out = (struct int_list){ARENA_ARRAY(&j->b->arena, int32_t, strlen(given) + 1), 0};
     for (char *word = strtok_r(copy, ",", &save); word != NULL; word = strtok_r(NULL, ",", &save)) {
-        char *end;
-        long id = strtol(word, &end, 10);
-        if (*end != '\0' || id < INT32_MIN || id > INT32_MAX)
+        int64_t id;
+        if (!java_integer(word, INT32_MIN, INT32_MAX, &id))
             return fail_set(fail, "For input string: \"%s\"", word);
         if (int_list_has(*out, (int32_t)id))
-            return fail_set(fail, "Broker list contains duplicate entries: [%ld]", id);
+            return fail_set(fail, "Broker list contains duplicate entries: [%" PRId64 "]", id);
         out->v[out->n++] = (int32_t)id;
     }
     return true;

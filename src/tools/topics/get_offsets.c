@@ -1,4 +1,6 @@
 /* kafka-get-offsets: the first, last or timed offset of partitions. */
+#include <ctype.h>
+#include <errno.h>
 #include <inttypes.h>
 
 #include "tools/kit/partition_offsets.h"
@@ -43,9 +45,10 @@ struct filter {
 static bool parse_int(const char *text, int32_t *out, const char **end)
 {
     char *stop;
+    errno = 0;
     long v = strtol(text, &stop, 10);
     *end = stop;
-    if (stop == text || v < 0 || v > INT32_MAX)
+    if (!isdigit((unsigned char)*text) || errno != 0 || v < 0 || v > INT32_MAX)
         return false;
     *out = (int32_t)v;
     return true;
@@ -143,14 +146,12 @@ static bool filter_lets(const struct filter *f, struct str topic, int32_t partit
 static bool parse_time(const char *text, int64_t *out, struct fail *fail)
 {
     static const char *const words[] = {"latest", "earliest", "max-timestamp", "earliest-local", "latest-tiered"};
-    char *end;
     for (size_t i = 0; i < ARRAY_LEN(words); i++)
         if (strcmp(text, words[i]) == 0) {
             *out = -1 - (int64_t)i;
             return true;
         }
-    *out = strtoll(text, &end, 10);
-    if (*text != '\0' && *end == '\0')
+    if (java_integer(text, INT64_MIN, INT64_MAX, out))
         return true;
     return fail_set(
         fail,

@@ -202,21 +202,27 @@ static bool parse_configs(struct arena *a, const struct option_value *given, str
     return true;
 }
 
+static bool read_count(const struct options *o, const char *name, int32_t *out, struct fail *fail)
+{
+    const char *text = options_get(o, name);
+    int64_t value = *out;
+    if (text != NULL && !java_integer(text, INT32_MIN, INT32_MAX, &value))
+        return fail_set(fail, "Cannot parse argument '%s' of option %s", text, name);
+    *out = (int32_t)value;
+    return true;
+}
+
 static bool topics_tool_read_plan(const struct options *o, struct arena *a, struct topic_plan *plan, struct fail *fail)
 {
-    const char *assignment = options_get(o, "replica-assignment"), *partitions = options_get(o, "partitions"),
-               *factor = options_get(o, "replication-factor");
+    const char *assignment = options_get(o, "replica-assignment");
     *plan = (struct topic_plan){.name = str_of(options_get(o, "topic")), .partitions = -1, .factor = -1};
-    if (factor != NULL) {
-        plan->factor = atoi(factor);
-        if (plan->factor < 1 || plan->factor > INT16_MAX)
-            return fail_set(fail, "The replication factor must be between 1 and %d inclusive", INT16_MAX);
-    }
-    if (partitions != NULL) {
-        plan->partitions = atoi(partitions);
-        if (plan->partitions < 1)
-            return fail_set(fail, "The partitions must be greater than 0");
-    }
+    if (!read_count(o, "replication-factor", &plan->factor, fail) ||
+        !read_count(o, "partitions", &plan->partitions, fail))
+        return false;
+    if (options_has(o, "replication-factor") && (plan->factor < 1 || plan->factor > INT16_MAX))
+        return fail_set(fail, "The replication factor must be between 1 and %d inclusive", INT16_MAX);
+    if (options_has(o, "partitions") && plan->partitions < 1)
+        return fail_set(fail, "The partitions must be greater than 0");
     if (assignment != NULL && *assignment != '\0' && !parse_assignments(a, assignment, plan, fail))
         return false;
     return parse_configs(a, options_all(o, "config"), plan, fail);
