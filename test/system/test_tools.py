@@ -330,6 +330,41 @@ def test_consumer_starts_where_it_is_told(broker):
     assert "The provided offset value '-3' is incorrect" in script.errors
 
 
+def test_a_topic_that_cannot_be_consumed(make_broker):
+    broker = make_broker(**{"auto.create.topics.enable": "false", "authorizer.class.name": "kafka.security.authorizer.AclAuthorizer",
+                            "allow.everyone.if.no.acl.found": "true"})
+    topics(broker, "--create", "--topic", "closed")
+    script("kafka-acls", "--bootstrap-server", broker.bootstrap, "--add", "--allow-principal", "User:bob", "--operation", "All", "--topic", "closed")
+    for name, said in ("closed", "Not authorized to access topics: [closed]"), ("no name", "Invalid topics: [no name]"), ("x" * 600, "Invalid topics"), ("", "Invalid topics: []"):
+        for more in [], ["--partition", 0]:
+            assert script("kafka-console-consumer", "--bootstrap-server", broker.bootstrap, "--topic", name, *more) == ""
+            assert f"ERROR Error processing message, terminating consumer process: {said}" in script.errors
+            assert "Processed a total of 0 messages" in script.errors
+    script("kafka-console-consumer", "--bootstrap-server", broker.bootstrap, "--topic", "later", "--timeout-ms", 1500)
+    assert script.errors.count("WARN Error while fetching metadata : {later=UNKNOWN_TOPIC_OR_PARTITION}") == 1
+
+
+def test_numbers_are_numbers(broker, tmp_path):
+    there = ["--bootstrap-server", broker.bootstrap]
+
+    def refused(name, *args, stdin=""):
+        return script(name, *there, *args, code=1, stdin=stdin) + script.errors
+    for option in "partitions", "replication-factor":
+        for number in "1O0", "1x", "4294967297", " 1", "", "0x1":
+            assert f"Cannot parse argument '{number}' of option {option}" in refused("kafka-topics", "--create", "--topic", "t", f"--{option}={number}")
+    assert topics(broker, "--list").strip() == ""
+    topics(broker, "--create", "--topic", "t", "--partitions", "+2")
+    assert "Malformed time argument 9999999999999999999" in refused("kafka-get-offsets", "--time", "9999999999999999999")
+    assert "Invalid url in bootstrap.servers: x:+1" in script("kafka-topics", "--bootstrap-server", "x:+1", "--list", code=1) + script.errors
+    for key, number, kind in ("max.block.ms", "1s", "LONG"), ("retries", "4294967297", "INT"), ("buffer.memory", "32M", "LONG"):
+        out = refused("kafka-console-producer", "--topic", "t", "--producer-property", f"{key}={number}")
+        assert f"Invalid value {number} for configuration {key}: Not a number of type {kind}" in out
+    assert "Not a number of type LONG" in refused("kafka-console-consumer", "--topic", "t", "--consumer-property", "metadata.max.age.ms=5m")
+    zk = broker.zookeeper.connect
+    assert 'For input string: "1x"' in script("zookeeper-shell", zk, "delete", "-v", "1x", "/brokers/topics/t", code=1) + script.errors
+    assert "t" in topics(broker, "--list")
+
+
 def test_consumer_group_goes_on_where_it_was(any_broker):
     topics(any_broker, "--create", "--topic", "t")
     put(any_broker, "t", range(5))

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "protocol/error.h"
 #include "tools/clients/formatter.h"
 #include "tools/kit/rd_client.h"
 
@@ -53,10 +54,31 @@ struct consumer {
     int64_t max_messages, timeout_ms, count;
     bool grouped, skip_on_error;
     bool broken;          /* a record could not be printed */
+    bool hopeless;        /* the topic cannot be consumed */
+    int warned;           /* of that error of the topic */
     int32_t assigned;     /* without a group: partitions 0 to assigned - 1 */
     int64_t refreshed_ms; /* when the topic's partitions were last looked up */
     int64_t refresh_ms;
 };
+
+/* Whoever waits for a topic that may come is told so, once; no other trouble with it will pass. */
+static void look_at_error(struct consumer *c, int err)
+{
+    bool may_pass = err == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE || err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+    const char *what = err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED ? "Not authorized to access topics"
+                       : err == RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION          ? "Invalid topics"
+                                                                           : error_message((int16_t)err);
+    if (err == RD_KAFKA_RESP_ERR_NO_ERROR)
+        return;
+    if (may_pass && c->warned != err)
+        fprintf(stderr, "WARN Error while fetching metadata : {%s=%s}\n", c->topic, error_name((int16_t)err));
+    if (may_pass) {
+        c->warned = err;
+        return;
+    }
+    fprintf(stderr, "ERROR Error processing message, terminating consumer process: %s: [%s]\n", what, c->topic);
+    c->hopeless = true;
+}
 
 /* Asks for the topic, which may create it; 0 when there is none. */
 static int32_t partition_count(struct consumer *c)
@@ -64,11 +86,15 @@ static int32_t partition_count(struct consumer *c)
     enum { METADATA_TIMEOUT_MS = 5000 };
     const struct rd_kafka_metadata *m;
     rd_kafka_topic_t *topic = rd_kafka_topic_new(c->rk, c->topic, NULL);
+    if (topic == NULL)
+        return 0;
     rd_kafka_resp_err_t err = rd_kafka_metadata(c->rk, 0, topic, &m, METADATA_TIMEOUT_MS);
     rd_kafka_topic_destroy(topic);
     if (err != RD_KAFKA_RESP_ERR_NO_ERROR)
         return 0;
     int32_t count = m->topic_cnt > 0 ? m->topics[0].partition_cnt : 0;
+    if (m->topic_cnt > 0)
+        look_at_error(c, m->topics[0].err);
     rd_kafka_metadata_destroy(m);
     return count;
 }
@@ -101,6 +127,11 @@ static void assign_new_partitions(struct consumer *c)
 
 static bool console_consumer_start(struct consumer *c, const struct options *o, struct fail *fail)
 {
+    enum { LONGEST_NAME = 512 }; /* librdkafka's; it does not survive all that is longer */
+    if (c->topic != NULL && (*c->topic == '\0' || strlen(c->topic) > LONGEST_NAME)) {
+        look_at_error(c, RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION);
+        return true;
+    }
     const char *include = options_has(o, "include") ? options_get(o, "include") : options_get(o, "whitelist");
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR_NO_ERROR;
@@ -110,7 +141,7 @@ static bool console_consumer_start(struct consumer *c, const struct options *o, 
     if (c->partition >= 0) {
         partition_count(c); /* or librdkafka would begin with a pause, not knowing the topic */
         rd_kafka_topic_partition_list_add(list, c->topic, c->partition)->offset = c->offset;
-        err = rd_kafka_assign(c->rk, list);
+        err = c->hopeless ? RD_KAFKA_RESP_ERR_NO_ERROR : rd_kafka_assign(c->rk, list);
     } else if (c->grouped) {
         rd_kafka_topic_partition_list_add(list, pattern != NULL ? pattern : c->topic, RD_KAFKA_PARTITION_UA);
         err = rd_kafka_subscribe(c->rk, list);
@@ -164,7 +195,8 @@ static void console_consumer_consume(struct consumer *c)
 {
     int64_t last = clock_mono_ms();
     bool going = true;
-    while (going && !atomic_load(&tool_interrupted) && (c->max_messages < 0 || c->count < c->max_messages)) {
+    while (going && !c->hopeless && !atomic_load(&tool_interrupted) &&
+           (c->max_messages < 0 || c->count < c->max_messages)) {
         rd_kafka_message_t *m = rd_kafka_consumer_poll(c->rk, 0);
         if (m == NULL)
             m = wait_message(c);
@@ -215,7 +247,6 @@ static bool console_consumer_check_arguments(const struct options *o)
 static bool parse_offset(const struct options *o, int64_t *out)
 {
     const char *text = options_get(o, "offset");
-    char *end;
     *out = options_has(o, "from-beginning") ? RD_KAFKA_OFFSET_BEGINNING : RD_KAFKA_OFFSET_END;
     if (!options_has(o, "offset") || strcasecmp(text, "latest") == 0)
         return true;
@@ -223,8 +254,7 @@ static bool parse_offset(const struct options *o, int64_t *out)
         *out = RD_KAFKA_OFFSET_BEGINNING;
         return true;
     }
-    *out = strtoll(text, &end, 10);
-    if (*text != '\0' && *end == '\0' && *out >= 0)
+    if (java_integer(text, 0, INT64_MAX, out))
         return true;
     options_complain(
         o,
@@ -275,8 +305,8 @@ static bool console_consumer_make_props(const struct options *o, struct rd_props
         rd_props_set(p, "isolation.level", options_get(o, "isolation-level"));
     rd_props_default(p, "client.id", "console-consumer");
     rd_props_default(p, "metadata.max.age.ms", "300000");
-    c->refresh_ms = atoll(rd_props_get(p, "metadata.max.age.ms"));
-    return console_consumer_choose_group(o, p, c, fail);
+    return rd_props_number(p, "metadata.max.age.ms", "LONG", 0, &c->refresh_ms, fail) &&
+           console_consumer_choose_group(o, p, c, fail);
 }
 
 /* Like Java, which cannot load it, the message is the name. */
