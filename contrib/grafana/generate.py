@@ -91,7 +91,7 @@ OVERVIEW = [
     graph("Records in, by broker", (rate("barnabas_records_total", JOB, "instance"), "{{instance}}"), unit="cps", stacked=True),
     graph("Produce and fetch, 99 of 100 are faster",
           (quantile(0.99, LATENCY, JOB, "request", 'request=~"Produce|FetchConsumer|FetchFollower",phase="total"'), "{{request}}"), unit="s"),
-    graph("Requests", (f"topk(10, {rate('barnabas_requests_total', JOB, 'request')})", "{{request}}"), unit="reqps", stacked=True),
+    graph("Requests", ("topk(10, " + rate("barnabas_requests_total", JOB, "request", 'request!="Fetch"') + ")", "{{request}}"), unit="reqps", stacked=True),
     graph("What answers say but NONE", (rate("barnabas_request_results_total", JOB, "request, error", 'error!="NONE"'), "{{request}} {{error}}"), unit="cps"),
     graph("Replicas in sync", (rate("barnabas_isr_changes_total", JOB, "instance, change"), "{{instance}} {{change}}"), unit="cps"),
     graph("Time that loops sleep", (f"min by (instance) (barnabas_loop_idle_ratio{JOB})", "{{instance}}"), unit="percentunit"),
