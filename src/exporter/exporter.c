@@ -201,9 +201,14 @@ static void exporter_answer(void *ctx, const struct http_listener *at, const str
     }
 }
 
-static bool exporter_is_quick(const struct http_request *request)
+/* What is refused is short, too: who may not ask has no place among those who ask for much. */
+static bool exporter_is_quick(void *ctx, const struct http_listener *at, const struct http_request *request)
 {
-    return health_answers(request->path);
+    struct exporter *e = ctx;
+    struct str path = request->path;
+    return health_answers(path) || !is_user(e, request) ||
+           (!is_below(path, "/jolokia") && !str_is(path, "/v1/safe-to-stop") && !page_is_at(path) &&
+            dialect_at(e, at->what, path) == NULL);
 }
 
 /* ---- What is asked for ---- */

@@ -12,8 +12,8 @@
 
 #include "base/clock.h"
 
-/* Who takes nothing for that long, or not all in that time, has gone. */
-enum { SILENCE_MS = 10000, DEADLINE_MS = 60000, GZIP_WINDOW = 15 + 16 };
+/* The same for those whom a worker waits for, when others wait for the worker. */
+enum { SHORT_SILENCE_MS = 2000, SHORT_DEADLINE_MS = 10000, LOOK_MS = 200, GZIP_WINDOW = 15 + 16 };
 
 static const char *reason_of(int status)
 {
@@ -43,27 +43,72 @@ static const char *reason_of(int status)
 
 /* ---- The socket ---- */
 
+static void http_note_sent(struct http_rest *r, size_t n)
+{
+    ensure(n <= http_rest_size(r));
+    r->at += n;
+    atomic_fetch_sub(&r->load->kept, n);
+    if (r->at < r->bytes.len / 2)
+        return;
+    r->bytes.len -= r->at;
+    memmove(r->bytes.p, r->bytes.p + r->at, r->bytes.len);
+    r->at = 0;
+}
+
+bool http_rest_send(struct http_rest *r, struct transport *t)
+{
+    while (http_rest_size(r) > 0) {
+        struct iovec io = {r->bytes.p + r->at, http_rest_size(r)};
+        ssize_t n = transport_write(t, &io, 1, false);
+        if (n > 0)
+            http_note_sent(r, (size_t)n);
+        else if (n < 0 && errno == EAGAIN)
+            return true;
+        else if (n == 0 || errno != EINTR)
+            return false;
+    }
+    return true;
+}
+
+void http_rest_drop(struct http_rest *r)
+{
+    if (http_rest_size(r) > 0)
+        http_note_sent(r, http_rest_size(r));
+    strbuf_deinit(&r->bytes);
+    r->at = 0;
+}
+
+/* Who comes later and is kept waiting shortens the time for those that a worker waits for. */
 static bool wait_writable(struct http_answer *a)
 {
-    if (!a->may_wait)
-        return false;
-    int64_t left = a->deadline_ms - clock_mono_ms();
+    int64_t since = clock_mono_ms();
     struct pollfd fd = {.fd = a->transport->fd, .events = POLLOUT};
-    return left > 0 && poll(&fd, 1, (int)MIN(left, (int64_t)SILENCE_MS)) == 1;
+    for (;;) {
+        int ready = poll(&fd, 1, LOOK_MS);
+        if (ready != 0)
+            return ready == 1 || errno == EINTR;
+        bool hurries = atomic_load(&a->rest->load->queued) > 0;
+        int64_t now = clock_mono_ms();
+        if (now - since >= (hurries ? SHORT_SILENCE_MS : HTTP_SILENCE_MS) ||
+            now - a->begun_ms >= (hurries ? SHORT_DEADLINE_MS : HTTP_DEADLINE_MS))
+            return false;
+    }
+}
+
+static bool is_too_much(const struct http_answer *a)
+{
+    return http_rest_size(a->rest) > 0 && (!a->may_stay || atomic_load(&a->rest->load->kept) > HTTP_MOST_KEPT);
 }
 
 static void answer_put(struct http_answer *a, const void *data, size_t len)
 {
-    for (const char *p = data; len > 0 && !a->broken;) {
-        struct iovec io = {(void *)(uintptr_t)p, len};
-        ssize_t n = transport_write(a->transport, &io, 1, false);
-        if (n > 0) {
-            p += n;
-            len -= (size_t)n;
-        } else if (n == 0 || (errno != EAGAIN && errno != EINTR) || !wait_writable(a)) {
-            a->broken = true;
-        }
-    }
+    if (a->broken)
+        return;
+    strbuf_add(&a->rest->bytes, data, len);
+    atomic_fetch_add(&a->rest->load->kept, len);
+    a->broken = !http_rest_send(a->rest, a->transport);
+    while (!a->broken && is_too_much(a))
+        a->broken = !a->may_stay || !wait_writable(a) || !http_rest_send(a->rest, a->transport);
 }
 
 /* ---- What is said ---- */
@@ -129,15 +174,17 @@ static void send_head(struct http_answer *a, int64_t length)
     a->said = true;
 }
 
-void http_answer_begin(struct http_answer *a, struct transport *t, const struct http_request *request, bool may_wait)
+void http_answer_begin(struct http_answer *a, struct transport *t, struct http_rest *rest,
+                       const struct http_request *request, bool may_stay)
 {
     *a = (struct http_answer){.transport = t,
-                              .may_wait = may_wait,
+                              .rest = rest,
+                              .may_stay = may_stay,
                               .head_only = request->method == HTTP_HEAD,
                               .in_chunks = !request->old,
                               .keep_alive = request->keep_alive,
                               .zips = request->takes_gzip,
-                              .deadline_ms = clock_mono_ms() + DEADLINE_MS};
+                              .begun_ms = clock_mono_ms()};
 }
 
 void http_status(struct http_answer *a, int status, const char *content_type)

@@ -1,7 +1,7 @@
 /*
  * A connection reads on the loop, at most so long from a request's first byte to its last. Then a worker has it, with
- * its socket, until all of the answer is out or the peer has gone; the loop only notes what comes meanwhile, that the
- * server stops, say. What has come behind the request is the next one.
+ * its socket, until the answer is made; the loop only notes what comes meanwhile, that the server stops, say. What the
+ * peer has not taken by then the loop sends. What has come behind the request is the next one.
  *
  * When all places are taken, those go that have done nothing for the longest time, if they are not being answered. Half
  * of the places at most are for answers that take long, so that who asks whether the broker lives always finds one.
@@ -16,6 +16,7 @@
 #include <unistd.h>
 #include <utlist.h>
 
+#include "base/clock.h"
 #include "base/logger.h"
 #include "http/http_answer.h"
 #include "net/listening.h"
@@ -52,6 +53,7 @@ struct http_connection {
     struct strbuf in;
     bool is_long;       /* its answer may take long, and counts as one of these */
     bool answering;     /* a worker has the transport, and what follows */
+    bool sending;       /* what is left of an answer */
     bool told_to_go_on; /* with the body */
     bool ends;          /* after the answer under way */
     struct job job;
@@ -59,7 +61,9 @@ struct http_connection {
     struct arena arena;
     size_t taken;
     int refused; /* with this status, without a look at the request */
-    bool goes_on;
+    bool goes_on, gone;
+    int64_t begun_ms; /* to be answered */
+    struct http_rest rest;
     struct http_connection *prev, *next; /* the one that did something longest ago is the first */
 };
 
@@ -73,15 +77,25 @@ struct http_server {
     void *ctx;
     struct http_connection *connections;
     int connection_count, long_count;
+    struct http_load load;
     struct message stop;
     bool stopping;
 };
 
 /* ---- Connections ---- */
 
+static void http_uncount(struct http_connection *c)
+{
+    c->server->long_count -= c->is_long;
+    ensure(c->server->long_count >= 0);
+    c->is_long = false;
+}
+
 static void http_free(struct http_connection *c)
 {
     ensure(!c->answering); /* or a worker has what is freed here */
+    http_uncount(c);
+    http_rest_drop(&c->rest);
     handshake_abandon(c->handshake);
     watch_set(&c->watch, WATCH_NONE);
     timer_stop(&c->timer);
@@ -124,9 +138,11 @@ static void http_run(struct job *job)
 {
     struct http_connection *c = CONTAINER_OF(job, struct http_connection, job);
     struct http_answer answer;
+    if (c->is_long)
+        atomic_fetch_sub(&c->server->load.queued, 1);
     if (c->refused != 0)
         c->request = (struct http_request){.keep_alive = false};
-    http_answer_begin(&answer, &c->transport, &c->request, c->is_long);
+    http_answer_begin(&answer, &c->transport, &c->rest, &c->request, c->is_long);
     if (c->refused == BUSY)
         http_say_text(&answer, c->refused, "Too many others are being answered.");
     else if (c->refused != 0)
@@ -134,16 +150,16 @@ static void http_run(struct job *job)
     else
         c->server->handler(c->server->ctx, &c->port->at, &c->request, &answer);
     c->goes_on = http_answer_end(&answer) && c->refused == 0;
+    c->gone = answer.broken;
 }
 
-static void http_on_answered(struct message *m)
+/* All of the answer is out. */
+static void http_end_answer(struct http_connection *c)
 {
-    struct http_connection *c = CONTAINER_OF(m, struct http_connection, job.done);
-    ensure(c->answering);
-    c->answering = false;
-    c->server->long_count -= c->is_long;
-    ensure(c->server->long_count >= 0);
-    if (!c->goes_on || c->ends || c->server->stopping) {
+    c->sending = false;
+    http_uncount(c);
+    http_rest_drop(&c->rest);
+    if (!c->goes_on) {
         http_free(c);
         return;
     }
@@ -157,15 +173,50 @@ static void http_on_answered(struct message *m)
     http_go_on(c);
 }
 
+/* `moved`: some of it has gone out, or it begins. */
+static void http_send_rest(struct http_connection *c, bool moved)
+{
+    size_t before = http_rest_size(&c->rest);
+    if (!http_rest_send(&c->rest, &c->transport)) {
+        http_free(c);
+        return;
+    }
+    size_t left = http_rest_size(&c->rest);
+    if (left == 0) {
+        watch_set(&c->watch, WATCH_NONE);
+        http_end_answer(c);
+        return;
+    }
+    c->sending = true;
+    watch_set(&c->watch, WATCH_WRITE);
+    if (moved || left < before)
+        timer_start(&c->timer,
+                    MIN((int64_t)HTTP_SILENCE_MS, MAX(c->begun_ms + HTTP_DEADLINE_MS - clock_mono_ms(), (int64_t)0)));
+}
+
+static void http_on_answered(struct message *m)
+{
+    struct http_connection *c = CONTAINER_OF(m, struct http_connection, job.done);
+    ensure(c->answering);
+    c->answering = false;
+    if (c->gone || c->ends || c->server->stopping)
+        http_free(c);
+    else
+        http_send_rest(c, true);
+}
+
 static void http_answer(struct http_connection *c, int refused)
 {
     struct http_server *s = c->server;
-    ensure(!c->answering && !c->ends);
-    bool takes_long = refused == 0 && !s->is_quick(&c->request);
+    ensure(!c->answering && !c->sending && !c->ends);
+    bool takes_long = refused == 0 && !s->is_quick(s->ctx, &c->port->at, &c->request);
     c->is_long = takes_long && s->long_count < MOST_LONG;
     s->long_count += c->is_long;
     c->refused = takes_long && !c->is_long ? BUSY : refused;
     c->answering = true;
+    c->begun_ms = clock_mono_ms();
+    if (c->is_long)
+        atomic_fetch_add(&s->load.queued, 1);
     watch_set(&c->watch, WATCH_NONE);
     timer_stop(&c->timer);
     c->job = (struct job){.run = http_run, .home = s->thread.loop, .done = {.deliver = http_on_answered}};
@@ -248,6 +299,8 @@ static void http_on_ready(struct watch *w, int events UNUSED)
     struct http_connection *c = CONTAINER_OF(w, struct http_connection, watch);
     if (c->transport.tls != NULL && !c->transport.shaken)
         http_shake(c);
+    else if (c->sending)
+        http_send_rest(c, false);
     else
         http_go_on(c);
 }
@@ -288,7 +341,7 @@ static void make_room(struct http_server *s)
     DL_FOREACH_SAFE (s->connections, c, next) {
         if (s->connection_count < HTTP_MOST_CONNECTIONS)
             return;
-        if (!c->answering)
+        if (!c->answering && !c->sending)
             http_free(c);
     }
 }
@@ -307,6 +360,7 @@ static void http_accept(struct http_port *port, int fd)
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     c->server = s;
     c->port = port;
+    c->rest.load = &s->load;
     transport_open(&c->transport, fd, tls);
     watch_init(&c->watch, s->thread.loop, fd, http_on_ready);
     timer_init(&c->timer, s->thread.loop, http_on_time);

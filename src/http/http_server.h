@@ -1,6 +1,6 @@
 /*
  * A small HTTP server for people and programs that look at a broker: one thread reads requests, workers answer them,
- * one of which is kept for what is quick, so that who reads slowly does not hold up the question for health. What it
+ * one of which is kept for what is quick, so that who asks for much does not hold up the question for health. What it
  * does cannot hold up anything else, and what is done to it neither: connections are few, heads and bodies have a
  * bound, and who is slow makes room for who comes next.
  */
@@ -36,8 +36,8 @@ bool http_say(struct http_answer *a, const void *p, size_t len);
 void http_say_text(struct http_answer *a, int status, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
 struct http_server;
-/* Answers that are short and need no waiting; any thread. */
-typedef bool (*http_is_quick)(const struct http_request *request);
+/* Answers that are short and need no waiting; asked on the server's loop. */
+typedef bool (*http_is_quick)(void *ctx, const struct http_listener *at, const struct http_request *request);
 /* Listens from now on. What `listeners` refer to outlives the server. NULL: an address cannot be had. */
 struct http_server *http_server_new(const struct http_listener *listeners, int count, http_handler handler,
                                     http_is_quick is_quick, void *ctx, struct fail *fail);

@@ -109,15 +109,16 @@ static void test_a_head_has_a_bound(void **state UNUSED)
 
 /* ---- A server ---- */
 
-enum { LARGE = 3 << 20 };
+enum { LARGE = 3 << 20, HUGE_ANSWER = 20 << 20 };
 
 static void serve(void *ctx UNUSED, const struct http_listener *at UNUSED, const struct http_request *r,
                   struct http_answer *a)
 {
-    if (str_is(r->path, "/large")) {
+    if (str_is(r->path, "/large") || str_is(r->path, "/huge")) {
         http_status(a, 200, "text/plain");
-        for (int i = 0;
-             i < LARGE / 64 && http_say(a, "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", 64); i++)
+        for (int i = 0; i < (str_is(r->path, "/large") ? LARGE : HUGE_ANSWER) / 64 &&
+                        http_say(a, "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", 64);
+             i++)
             ;
     } else if (str_is(r->path, "/echo")) {
         http_status(a, 200, "text/plain");
@@ -129,9 +130,9 @@ static void serve(void *ctx UNUSED, const struct http_listener *at UNUSED, const
     }
 }
 
-static bool is_quick(const struct http_request *r)
+static bool is_quick(void *ctx UNUSED, const struct http_listener *at UNUSED, const struct http_request *r)
 {
-    return !str_is(r->path, "/large");
+    return !str_is(r->path, "/large") && !str_is(r->path, "/huge");
 }
 
 static struct http_server *start(void)
@@ -143,14 +144,22 @@ static struct http_server *start(void)
     return s;
 }
 
-static int call(const struct http_server *s)
+/* `room`: for what comes and is not read yet; 0: as much as the kernel likes. */
+static int call_with(const struct http_server *s, int room)
 {
     struct sockaddr_in to = {.sin_family = AF_INET,
                              .sin_port = htons((uint16_t)http_server_port(s, 0)),
                              .sin_addr = {htonl(INADDR_LOOPBACK)}};
     int fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (room > 0)
+        assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof(room)), 0);
     assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
     return fd;
+}
+
+static int call(const struct http_server *s)
+{
+    return call_with(s, 0);
 }
 
 static void say(int fd, const char *text)
@@ -286,6 +295,60 @@ static void test_who_is_slow(void **state UNUSED)
     strbuf_deinit(&got);
 }
 
+/* Returns when a worker has begun with the answer. */
+static int ask_for_much(struct http_server *s)
+{
+    char first;
+    int fd = call_with(s, 65536);
+    say(fd, "GET /huge HTTP/1.0\r\n\r\n");
+    assert_int_equal(recv(fd, &first, 1, MSG_PEEK), 1);
+    return fd;
+}
+
+static void check_large(struct http_server *s, struct strbuf *got)
+{
+    ask(s, "GET /large HTTP/1.0\r\n\r\n", got);
+    assert_int_equal(got->p + got->len - (strstr(got->p, "\r\n\r\n") + 4), LARGE);
+}
+
+/* Who reads slowly has no worker; what he is told lies there until he takes it. */
+static void test_who_reads_slowly(void **state UNUSED)
+{
+    struct http_server *s = start();
+    struct strbuf got = {0};
+    int slow[2];
+    int64_t begin = clock_mono_ms();
+    for (size_t i = 0; i < ARRAY_LEN(slow); i++)
+        slow[i] = ask_for_much(s);
+    check_large(s, &got);
+    assert_true(clock_mono_ms() - begin < 5000); /* a worker would have waited for twice as long */
+    for (size_t i = 0; i < ARRAY_LEN(slow); i++) {
+        strbuf_clear(&got);
+        hear(slow[i], &got, NULL);
+        assert_int_equal(got.p + got.len - (strstr(got.p, "\r\n\r\n") + 4), HUGE_ANSWER);
+        close(slow[i]);
+    }
+    http_server_free(s);
+    strbuf_deinit(&got);
+}
+
+/* More than may be kept back for all of them. */
+static void test_many_who_read_slowly(void **state UNUSED)
+{
+    struct http_server *s = start();
+    struct strbuf got = {0};
+    int slow[6];
+    int64_t begin = clock_mono_ms();
+    for (size_t i = 0; i < ARRAY_LEN(slow); i++)
+        slow[i] = ask_for_much(s);
+    check_large(s, &got);
+    assert_true(clock_mono_ms() - begin < 15000); /* not ten seconds for every two */
+    for (size_t i = 0; i < ARRAY_LEN(slow); i++)
+        close(slow[i]);
+    http_server_free(s);
+    strbuf_deinit(&got);
+}
+
 /* Who asks again and again and takes nothing fills its socket: then it goes, and nobody waits for it. */
 static void test_who_takes_nothing(void **state UNUSED)
 {
@@ -331,6 +394,8 @@ int main(void)
         cmocka_unit_test(test_gzip),
         cmocka_unit_test(test_who_is_slow),
         cmocka_unit_test(test_who_asks_for_much),
+        cmocka_unit_test(test_who_reads_slowly),
+        cmocka_unit_test(test_many_who_read_slowly),
         cmocka_unit_test(test_who_takes_nothing),
         cmocka_unit_test(test_a_port_that_is_taken),
     };
