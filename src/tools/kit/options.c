@@ -1,5 +1,3 @@
-#include <ctype.h>
-#include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <string.h>
@@ -215,18 +213,6 @@ bool options_not_both(const struct options *o, const char *name, const char *oth
         return true;
     options_complain(o, "Option \"[%s]\" can't be used with option \"[%s]\"", name, other);
     return false;
-}
-
-bool java_integer(const char *text, int64_t min, int64_t max, int64_t *out)
-{
-    const char *digits = text + (*text == '-' || *text == '+');
-    char *end;
-    errno = 0;
-    int64_t value = strtoll(text, &end, 10);
-    if (!isdigit((unsigned char)*digits) || *end != '\0' || errno != 0 || value < min || value > max)
-        return false;
-    *out = value;
-    return true;
 }
 
 bool options_number(const struct options *o, const char *name, int64_t min, int64_t max, int64_t *out)
