@@ -11,8 +11,9 @@ struct state_topic {
     struct state_options options;
     struct state_partition **partitions; /* each on the heap: reads under way point to them */
     int32_t room;
+    int32_t planned;       /* count that it is made with */
     int32_t count;         /* by which keys are found */
-    _Atomic int32_t known; /* the first count that was seen, by any thread; 0: none was */
+    _Atomic int32_t known; /* the first count of so many or more that was seen, by any thread; 0: none was */
 };
 
 /* ---- Keys ---- */
@@ -52,12 +53,18 @@ struct state_partition *state_topic_find(struct state_topic *t, struct str key)
     return t->partitions[state_partition_of(key, t->count)];
 }
 
-/* The first one who says how many there are is right. */
+/*
+ * The first one who says how many there are is right. But fewer than the topic would be made with may be a part of
+ * them: the last ones may not have had a leader yet.
+ */
 static int32_t learn_count(struct state_topic *t, int32_t seen)
 {
     int32_t known = 0;
     ensure(seen > 0);
-    return atomic_compare_exchange_strong(&t->known, &known, seen) ? seen : known;
+    if (seen >= t->planned)
+        return atomic_compare_exchange_strong(&t->known, &known, seen) ? seen : known;
+    known = atomic_load(&t->known);
+    return known > 0 ? known : seen;
 }
 
 int32_t state_topic_number_of(struct state_topic *t, struct str key, int32_t seen)
@@ -333,7 +340,7 @@ struct state_topic *state_topic_new(const struct state_options *options, int32_t
     struct state_topic *t = xcalloc(1, sizeof(*t));
     ensure(partition_count > 0);
     t->options = *options;
-    t->count = partition_count;
+    t->count = t->planned = partition_count;
     state_topic_make_room(t, partition_count);
     return t;
 }

@@ -76,7 +76,8 @@ int32_t state_topic_number_of(struct state_topic *t, struct str key, int32_t see
 
 /*
  * How many partitions the topic is seen to have. It depends on that where a key belongs, so the first count that is
- * known stays until the broker ends, as in Apache's: partitions that are added later hold no keys.
+ * known stays until the broker ends, as in Apache's: partitions that are added later hold no keys. Fewer than it would
+ * be made with count until more are seen.
  */
 void state_topic_set_count(struct state_topic *t, int32_t seen);
 /*

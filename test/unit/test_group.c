@@ -1512,6 +1512,24 @@ static void groups_stay_where_they_are(void **state)
     expect_state(f, "g", "Empty");
 }
 
+/* The last ones may not have had a leader yet, and are not known to anybody. */
+static void fewer_partitions_than_planned_may_be_a_part(void **state)
+{
+    struct fixture *f = *state;
+    const struct state_options options = {.topic = "t", .loop = state_topic_loop(group_topic(f->gc))};
+    struct state_topic *t = state_topic_new(&options, 50);
+    struct str key = STR_LIT("some group");
+    assert_int_equal(state_topic_number_of(t, key, 49), state_partition_of(key, 49));
+    state_topic_set_count(t, 49);
+    assert_int_equal(state_topic_find(t, key)->number, state_partition_of(key, 49));
+    state_topic_set_count(t, 50);
+    assert_int_equal(state_topic_find(t, key)->number, state_partition_of(key, 50));
+    state_topic_set_count(t, 60);
+    assert_int_equal(state_topic_find(t, key)->number, state_partition_of(key, 50));
+    assert_int_equal(state_topic_number_of(t, key, 49), state_partition_of(key, 50));
+    state_topic_free(t);
+}
+
 /* Of three partitions, of which the log shows all the same. */
 static void keys_of_other_partitions_are_not_loaded(void **state)
 {
@@ -1782,6 +1800,7 @@ int main(void)
         CASE(groups_go_with_their_partition),
         CASE(groups_stay_where_they_are),
         CASE(keys_of_other_partitions_are_not_loaded),
+        CASE(fewer_partitions_than_planned_may_be_a_part),
         CASE(expiry_looks_at_a_partition_at_a_time),
         CASE(offsets_without_a_group_expire_by_their_commit),
         CASE(a_commit_may_say_how_long_it_is_kept),
