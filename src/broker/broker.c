@@ -313,6 +313,7 @@ static void on_logs_loaded(struct message *m)
 {
     struct broker *b = CONTAINER_OF(m, struct broker, load.done);
     b->loading = false;
+    b->all_loaded = b->load_ok;
     if (b->stopping || b->leaving)
         return;
     if (!b->load_ok)

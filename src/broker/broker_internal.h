@@ -47,6 +47,7 @@ struct broker {
     bool load_ok;
     bool loading;    /* a worker has the logs loaded, and needs no session meanwhile */
     bool in_session; /* with ZooKeeper */
+    bool all_loaded; /* its logs are, so that they can be closed */
     struct job load;
     struct job limits; /* of connections: their change asks the name service */
     bool limits_busy, limits_again;

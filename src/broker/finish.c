@@ -56,7 +56,6 @@ static void stop_threads(struct broker *b)
 void broker_finish(struct broker *b)
 {
     struct services *s = &b->services;
-    bool all_loaded = s->controller != NULL;
     int loops = s->net != NULL ? net_server_loop_count(s->net) : 0;
     stop_threads(b);
     deliver_leftovers(b);
@@ -67,7 +66,7 @@ void broker_finish(struct broker *b)
     coordination_free(b);
     controller_free(s->controller);
     replication_free(b->replication);
-    if (all_loaded) /* also if it never served: they may have taken hours to recover */
+    if (b->all_loaded) /* also if it never served: they may have taken hours to recover */
         log_manager_close(s->logs);
     loop_drain(b->control); /* directories that have failed in closing */
     replica_manager_free(s->replicas);
