@@ -61,13 +61,11 @@ struct consumer {
     int64_t refresh_ms;
 };
 
-/* Whoever waits for a topic that may come is told so, once; no other trouble with it will pass. */
+/* What may pass is waited for, and told of once, as by Apache's clients. */
 static void look_at_error(struct consumer *c, int err)
 {
-    bool may_pass = err == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE || err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
-    const char *what = err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED ? "Not authorized to access topics"
-                       : err == RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION          ? "Invalid topics"
-                                                                           : error_message((int16_t)err);
+    bool denied = err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+    bool may_pass = !denied && err != RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION;
     if (err == RD_KAFKA_RESP_ERR_NO_ERROR)
         return;
     if (may_pass && c->warned != err)
@@ -76,7 +74,8 @@ static void look_at_error(struct consumer *c, int err)
         c->warned = err;
         return;
     }
-    fprintf(stderr, "ERROR Error processing message, terminating consumer process: %s: [%s]\n", what, c->topic);
+    fprintf(stderr, "ERROR Error processing message, terminating consumer process: %s: [%s]\n",
+            denied ? "Not authorized to access topics" : "Invalid topics", c->topic);
     c->hopeless = true;
 }
 
