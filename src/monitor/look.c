@@ -102,13 +102,12 @@ static void grow_group(struct look *l, struct look_group *g)
 
 struct look_group_topic *look_group_topic(struct look *l, struct look_group *g, struct str name)
 {
-    int32_t *place = g->topic_room > 0 ? look_place(g, g->topic_room, name) : NULL;
-    if (place != NULL && *place > 0)
-        return &g->topics[*place - 1];
-    if (g->topic_count == g->topic_room) {
+    int32_t known = g->topic_room > 0 ? *look_place(g, g->topic_room, name) : 0;
+    if (known > 0)
+        return &g->topics[known - 1];
+    if (g->topic_count == g->topic_room)
         grow_group(l, g);
-        place = look_place(g, g->topic_room, name);
-    }
+    int32_t *place = look_place(g, g->topic_room, name);
     struct look_group_topic *t = &g->topics[g->topic_count++];
     *t = (struct look_group_topic){.name = arena_str(&l->memory, name), .topic = look_topic(l, name)};
     *place = g->topic_count;

@@ -14,19 +14,20 @@ static const struct history_source {
     bool counts;
     const char *without; /* what matches this, too, does not count */
 } sources[HISTORY_SERIES] = {
-    [HISTORY_BYTES_IN] = {"kafka.server:type=BrokerTopicMetrics,name=BytesInPerSec", "Count", true},
-    [HISTORY_BYTES_OUT] = {"kafka.server:type=BrokerTopicMetrics,name=BytesOutPerSec", "Count", true},
-    [HISTORY_RECORDS_IN] = {"kafka.server:type=BrokerTopicMetrics,name=MessagesInPerSec", "Count", true},
+    [HISTORY_BYTES_IN] = {"kafka.server:type=BrokerTopicMetrics,name=BytesInPerSec", "Count", true, NULL},
+    [HISTORY_BYTES_OUT] = {"kafka.server:type=BrokerTopicMetrics,name=BytesOutPerSec", "Count", true, NULL},
+    [HISTORY_RECORDS_IN] = {"kafka.server:type=BrokerTopicMetrics,name=MessagesInPerSec", "Count", true, NULL},
     /* Each fetch is among those of its kind as well. */
     [HISTORY_REQUESTS] = {"kafka.network:type=RequestMetrics,name=RequestsPerSec,*", "Count", true,
                           "kafka.network:type=RequestMetrics,name=RequestsPerSec,request=Fetch,*"},
     [HISTORY_PRODUCE_MS] = {"kafka.network:type=RequestMetrics,name=TotalTimeMs,request=Produce", "99thPercentile",
-                            false},
+                            false, NULL},
     [HISTORY_FETCH_MS] = {"kafka.network:type=RequestMetrics,name=TotalTimeMs,request=FetchConsumer", "99thPercentile",
-                          false},
-    [HISTORY_NETWORK_IDLE] = {"kafka.network:type=SocketServer,name=NetworkProcessorAvgIdlePercent", "Value", false},
+                          false, NULL},
+    [HISTORY_NETWORK_IDLE] = {"kafka.network:type=SocketServer,name=NetworkProcessorAvgIdlePercent", "Value", false,
+                              NULL},
     [HISTORY_HANDLER_IDLE] = {"kafka.server:type=KafkaRequestHandlerPool,name=RequestHandlerAvgIdlePercent",
-                              "OneMinuteRate", false},
+                              "OneMinuteRate", false, NULL},
 };
 
 struct history {
