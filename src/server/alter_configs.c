@@ -386,6 +386,16 @@ static void alter_configs_seal(struct altering *al, struct altered *x)
                          STR_ARGS(x->name), fail.text));
 }
 
+/* What others have written there and no broker takes goes with the next change, as by Apache's, and forbids none. */
+static bool stays(const struct altered *x, const struct config_pair *now)
+{
+    struct fail why;
+    if (x->type != RESOURCE_BROKER || config_check_dynamic(now->key, now->value, x->name.len > 0, &why))
+        return true;
+    log_warn("%s is not kept in ZooKeeper: %s", now->key, why.text);
+    return false;
+}
+
 /* x->pairs: what is set now, and then what is to be set. */
 static bool plan(struct altering *al, struct altered *x, const struct config_znode *now)
 {
@@ -397,7 +407,8 @@ static bool plan(struct altering *al, struct altered *x, const struct config_zno
     }
     x->pairs = (struct config_znode){ARENA_ARRAY(a, struct config_pair, now->count + x->count + 1), 0};
     for (int32_t i = 0; al->incremental && i < now->count; i++)
-        set_pair(&x->pairs, now->entries[i].key, now->entries[i].value);
+        if (stays(x, &now->entries[i]))
+            set_pair(&x->pairs, now->entries[i].key, now->entries[i].value);
     for (int32_t i = 0; i < x->count; i++)
         if (!apply_entry(x, a, &x->entries[i]))
             return false;

@@ -104,6 +104,7 @@ struct log_manager *log_manager_new(const struct log_manager_options *options, s
     atomic_init(&m->settling.awaited, false);
     atomic_init(&m->closing.awaited, false);
     atomic_init(&m->producer_expiration_ms, m->config->producer_id_expiration_ms);
+    atomic_init(&m->delete_delay_ms, m->config->log_segment_delete_delay_ms);
     if (m->config->log_cleaner_enable)
         m->cleaner = cleaner_new(m, m->config);
     m->dirs = xcalloc((size_t)m->config->log_dirs.count, sizeof(*m->dirs));

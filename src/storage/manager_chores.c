@@ -29,8 +29,7 @@ void manager_remove_dir_later(struct log_manager *m, const char *path, struct pl
 {
     if (log != NULL)
         plog_ref(log);
-    add_removal(m, (struct removal){.dir = xstrdup(path), .log = log, .base = -1},
-                m->config->log_segment_delete_delay_ms);
+    add_removal(m, (struct removal){.dir = xstrdup(path), .log = log, .base = -1}, atomic_load(&m->delete_delay_ms));
 }
 
 void manager_remove_later(void *ctx, const char *dir, int64_t base, int64_t delay_ms)
@@ -205,6 +204,7 @@ void log_manager_settle(struct log_manager *m, const struct broker_config *confi
 void log_manager_take_settings(struct log_manager *m, const struct broker_config *now)
 {
     atomic_store(&m->producer_expiration_ms, now->producer_id_expiration_ms);
+    atomic_store(&m->delete_delay_ms, now->log_segment_delete_delay_ms);
     if (m->cleaner != NULL)
         cleaner_configure(m->cleaner, now);
 }

@@ -102,11 +102,12 @@ struct log_manager {
     atomic_bool halted;     /* log_manager_halt_load() */
     atomic_bool incomplete; /* logs are being loaded, or not all could be: checkpoints would lose the others' lines */
     _Atomic int64_t recovered_bytes;
-    int most_files;                    /* of logs that may stay open when nobody uses them */
-    atomic_bool clean_end_gone;        /* of a log that was deleted */
-    atomic_int producer_expiration_ms; /* producer.id.expiration.ms, as it is now */
-    struct errand settling;            /* manager_settle_cuts_soon() */
-    struct errand closing;             /* manager_close_files_soon() */
+    int most_files;                      /* of logs that may stay open when nobody uses them */
+    atomic_bool clean_end_gone;          /* of a log that was deleted */
+    atomic_int producer_expiration_ms;   /* producer.id.expiration.ms, as it is now */
+    atomic_int_fast64_t delete_delay_ms; /* log.segment.delete.delay.ms, the same */
+    struct errand settling;              /* manager_settle_cuts_soon() */
+    struct errand closing;               /* manager_close_files_soon() */
     struct {
         struct job job;
         bool busy;

@@ -97,6 +97,14 @@ def test_what_cannot_be_followed_counts_from_the_next_start(broker):
     assert "was set at run time" not in broker.text()
 
 
+def test_what_no_broker_takes_forbids_no_change(broker):
+    """Apache's brokers take what they do not know, and keep it in ZooKeeper."""
+    broker.zookeeper.client.ensure_path("/config/brokers")
+    broker.zookeeper.client.create("/config/brokers/0", b'{"version":1,"config":{"super.users":"User:x","log.cleaner.threads":"many"}}')
+    alter(broker, "--entity-type", "brokers", "--entity-name", "0", "--add-config", "log.cleaner.backoff.ms=1234")
+    assert json.loads(broker.zookeeper.get("/config/brokers/0"))["config"] == {"log.cleaner.backoff.ms": "1234"}
+
+
 def test_what_has_no_effect_is_warned_of(broker):
     alter(broker, "--broker", "0", "--add-config", "background.threads=9,my.own.key=1")
     for key in ("background.threads", "my.own.key"):
