@@ -13,6 +13,7 @@ case ${1:-} in
         shift
         ;;
 esac
+[ "$script" != disk ] || "$top/contrib/install-packages.sh" disk >/dev/null
 mkdir -p "$build"
 (
     cd "$top"
