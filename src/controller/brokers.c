@@ -138,40 +138,16 @@ static void greet_arrived(struct controller *c, struct ctl_partition *p)
         outbox_greet(c, p);
 }
 
-/* Of the next partitions, up to the end of a topic. False behind the last. */
-static bool tell_arrived(struct controller *c, visit_fn tell)
+static void all_are_ordered(struct controller *c)
 {
-    for (int i = 0; i < PIECE || !walk_is_between_topics(&c->walk); i++) {
-        if (!walk_on(c, &c->walk))
-            return false;
-        tell(c, c->walk.partition);
-    }
-    return true;
-}
-
-static void order_all_arrived(struct controller *c, struct zk_batch *b)
-{
-    zk_batch_free(b);
-    outbox_flush(c);
-    if (tell_arrived(c, order_arrived)) {
-        ctl_breathe(c, order_all_arrived);
-        return;
-    }
     ctl_walk(c, collect_electable, elect_among_arrived);
 }
 
 /* Before the orders, as a broker follows only leaders that it has heard of. */
-static void greet_all_arrived(struct controller *c, struct zk_batch *b)
+static void all_are_greeted(struct controller *c)
 {
-    zk_batch_free(b);
-    outbox_flush(c);
-    if (tell_arrived(c, greet_arrived)) {
-        ctl_breathe(c, greet_all_arrived);
-        return;
-    }
     outbox_end_greetings(c);
-    c->walk = (struct partition_walk){0};
-    ctl_breathe(c, order_all_arrived);
+    ctl_tell(c, order_arrived, all_are_ordered);
 }
 
 static void on_arrivals(struct controller *c, struct zk_batch *b)
@@ -197,8 +173,7 @@ static void on_arrivals(struct controller *c, struct zk_batch *b)
         event_done(c);
         return;
     }
-    c->walk = (struct partition_walk){0};
-    greet_all_arrived(c, NULL);
+    ctl_tell(c, greet_arrived, all_are_greeted);
 }
 
 static bool is_listed(const struct zk_op *list, int32_t id)

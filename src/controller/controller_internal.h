@@ -171,7 +171,7 @@ struct controller {
     int rounds;                   /* of writing the piece, as others have written, too */
     struct ctl_topic *piece_ends; /* of the last partition that was taken into a piece; only to be compared */
     struct partition_walk walk;   /* of all, in pieces */
-    visit_fn visit;               /* by ctl_walk() */
+    visit_fn visit;               /* by ctl_walk() and ctl_tell() */
     step_fn walked;               /* behind the last */
     int32_t listed;               /* failover: how many of the listed topics are read */
     enum election election;
@@ -209,6 +209,8 @@ struct zk_batch *ctl_batch(void);
 /* Visits all partitions, as many in a turn of the loop as none notices; then `then`. The outbox may be sent meanwhile.
  */
 void ctl_walk(struct controller *c, visit_fn visit, step_fn then);
+/* The same of what is put into the outbox: it is sent piece by piece, each of which ends with a topic. */
+void ctl_tell(struct controller *c, visit_fn tell, step_fn then);
 /* Fences an operation with the controller epoch. */
 void ctl_fence(struct controller *c, struct zk_op *op);
 /* The same, in a transaction with those before it. They were added to the batch one after the other. */

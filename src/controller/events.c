@@ -219,13 +219,38 @@ static void walk_piece(struct controller *c, struct zk_batch *b)
     ctl_breathe(c, walk_piece);
 }
 
-void ctl_walk(struct controller *c, visit_fn visit, step_fn then)
+static void tell_piece(struct controller *c, struct zk_batch *b)
+{
+    zk_batch_free(b);
+    outbox_flush(c);
+    for (int i = 0; i < PIECE || !walk_is_between_topics(&c->walk); i++) {
+        if (!walk_on(c, &c->walk)) {
+            c->walked(c);
+            return;
+        }
+        c->visit(c, c->walk.partition);
+    }
+    ctl_breathe(c, tell_piece);
+}
+
+static void begin_walk(struct controller *c, visit_fn visit, step_fn then)
 {
     ensure(c->running != NULL && then != NULL);
     c->walk = (struct partition_walk){0};
     c->visit = visit;
     c->walked = then;
+}
+
+void ctl_walk(struct controller *c, visit_fn visit, step_fn then)
+{
+    begin_walk(c, visit, then);
     walk_piece(c, NULL);
+}
+
+void ctl_tell(struct controller *c, visit_fn tell, step_fn then)
+{
+    begin_walk(c, tell, then);
+    tell_piece(c, NULL);
 }
 
 void ctl_fence(struct controller *c, struct zk_op *op)

@@ -92,40 +92,30 @@ static bool is_to_be_told(const struct ctl_partition *p)
     return p->known && !p->topic->deleting && !p->topic->half_made;
 }
 
-static void tell_orders(struct controller *c, struct zk_batch *b)
+static void tell_order(struct controller *c, struct ctl_partition *p)
 {
-    zk_batch_free(b);
-    outbox_flush(c);
-    for (int i = 0; i < PIECE || !walk_is_between_topics(&c->walk); i++) {
-        if (!walk_on(c, &c->walk)) {
-            ctl_walk(c, collect_electable, elect_leaderless);
-            return;
-        }
-        struct ctl_partition *p = c->walk.partition;
-        if (is_to_be_told(p))
-            outbox_leader_and_isr(c, p->replicas, p, false);
-    }
-    ctl_breathe(c, tell_orders);
+    if (is_to_be_told(p))
+        outbox_leader_and_isr(c, p->replicas, p, false);
+}
+
+static void orders_are_told(struct controller *c)
+{
+    ctl_walk(c, collect_electable, elect_leaderless);
+}
+
+static void tell_metadata(struct controller *c, struct ctl_partition *p)
+{
+    if (!is_to_be_told(p))
+        return;
+    outbox_metadata(c, p);
+    outbox_greet(c, p);
 }
 
 /* Before the orders, as a broker follows only leaders that it has heard of. */
-static void tell_metadata(struct controller *c, struct zk_batch *b)
+static void metadata_is_told(struct controller *c)
 {
-    zk_batch_free(b);
-    outbox_flush(c);
-    for (int i = 0; i < PIECE || !walk_is_between_topics(&c->walk); i++) {
-        if (!walk_on(c, &c->walk)) {
-            outbox_end_greetings(c);
-            c->walk = (struct partition_walk){0};
-            ctl_breathe(c, tell_orders);
-            return;
-        }
-        if (!is_to_be_told(c->walk.partition))
-            continue;
-        outbox_metadata(c, c->walk.partition);
-        outbox_greet(c, c->walk.partition);
-    }
-    ctl_breathe(c, tell_metadata);
+    outbox_end_greetings(c);
+    ctl_tell(c, tell_order, orders_are_told);
 }
 
 /* ---- Partition states ---- */
@@ -150,8 +140,7 @@ static void on_states(struct controller *c, struct zk_batch *b)
 static void failover_tell_all(struct controller *c)
 {
     outbox_brokers_only(c);
-    c->walk = (struct partition_walk){0};
-    tell_metadata(c, NULL);
+    ctl_tell(c, tell_metadata, metadata_is_told);
 }
 
 /* Those of the next partitions. */
