@@ -17,6 +17,13 @@ static inline bool partition_number_is_possible(int32_t number)
     return number >= 0 && number <= LARGEST_PARTITION;
 }
 
+/* As qsort() has it: by topic, and then by number. */
+static inline int partition_order(struct str topic, int32_t number, struct str other_topic, int32_t other_number)
+{
+    int order = str_cmp(topic, other_topic);
+    return order != 0 ? order : (number > other_number) - (number < other_number);
+}
+
 struct topic_key {
     int32_t index;
     char topic[252];

@@ -161,8 +161,7 @@ static int fetcher_by_topic(const void *a, const void *b)
 static int by_forgotten_topic(const void *a, const void *b)
 {
     const struct forgotten *x = a, *y = b;
-    int order = str_cmp(x->topic, y->topic);
-    return order != 0 ? order : x->index - y->index;
+    return partition_order(x->topic, x->index, y->topic, y->index);
 }
 
 /* The changes that may be sent now, by topic; those that rest stay in the list. */

@@ -76,8 +76,7 @@ void isr_changes_want(struct isr_changes *c, struct partition *p)
 static int isr_changes_by_topic(const void *a, const void *b)
 {
     const struct asked *x = a, *y = b;
-    int order = str_cmp(x->topic, y->topic);
-    return order != 0 ? order : (x->index > y->index) - (x->index < y->index);
+    return partition_order(x->topic, x->index, y->topic, y->index);
 }
 
 static int isr_changes_by_id(const void *a, const void *b)

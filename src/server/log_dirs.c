@@ -206,8 +206,7 @@ struct alteration {
 static int log_dirs_by_partition(const void *a, const void *b)
 {
     const struct move_order *x = a, *y = b;
-    int order = str_cmp(x->topic, y->topic);
-    order = order != 0 ? order : (x->partition > y->partition) - (x->partition < y->partition);
+    int order = partition_order(x->topic, x->partition, y->topic, y->partition);
     return order != 0 ? order : x->place - y->place;
 }
 

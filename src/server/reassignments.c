@@ -115,8 +115,7 @@ struct listing {
 static int reassignments_by_topic(const void *a, const void *b)
 {
     const struct reassignment *x = a, *y = b;
-    int order = str_cmp(x->topic, y->topic);
-    return order != 0 ? order : x->partition - y->partition;
+    return partition_order(x->topic, x->partition, y->topic, y->partition);
 }
 
 static void reassignments_fill_topic(struct request *r, const struct reassignment *list, int32_t count,

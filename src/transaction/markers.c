@@ -304,17 +304,11 @@ struct marker_results { /* sorted, so that each is found at once */
     size_t n;
 };
 
-static int markers_compare_results(const struct marker_result *x, const struct marker_result *y)
-{
-    int order = (x->producer_id > y->producer_id) - (x->producer_id < y->producer_id);
-    if (order == 0)
-        order = str_cmp(x->topic, y->topic);
-    return order != 0 ? order : (x->index > y->index) - (x->index < y->index);
-}
-
 static int markers_by_result(const void *a, const void *b)
 {
-    return markers_compare_results(a, b);
+    const struct marker_result *x = a, *y = b;
+    int order = (x->producer_id > y->producer_id) - (x->producer_id < y->producer_id);
+    return order != 0 ? order : partition_order(x->topic, x->index, y->topic, y->index);
 }
 
 static void markers_add_results(const struct write_txn_markers_writable_txn_marker_result *m,

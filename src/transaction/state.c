@@ -54,8 +54,7 @@ void txn_clear_partitions(struct txn *t)
 static int by_topic_and_index(const void *a, const void *b)
 {
     const struct txn_partition_ref *x = a, *y = b;
-    int topics = str_cmp(x->topic, y->topic);
-    return topics != 0 ? topics : (x->index > y->index) - (x->index < y->index);
+    return partition_order(x->topic, x->index, y->topic, y->index);
 }
 
 struct txn_partition_ref *txn_sorted_partitions(const struct txn *t, const struct txn_change *with, struct arena *a,

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/logger.h"
+#include "base/topic_key.h"
 #include "metrics/histogram.h"
 #include "protocol/msg/add_partitions_to_txn.h"
 #include "protocol/msg/api.h"
@@ -58,9 +59,7 @@ static int verifier_by_result(const void *a, const void *b)
 {
     const struct verified *x = a, *y = b;
     int order = str_cmp(x->id, y->id);
-    if (order == 0)
-        order = str_cmp(x->topic, y->topic);
-    return order != 0 ? order : (x->index > y->index) - (x->index < y->index);
+    return order != 0 ? order : partition_order(x->topic, x->index, y->topic, y->index);
 }
 
 static void verifier_add_results(const struct add_partitions_to_txn_result *r, struct verified_list *out)

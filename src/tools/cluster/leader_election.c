@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <strings.h>
 
+#include "base/topic_key.h"
 #include "protocol/error.h"
 #include "protocol/msg/elect_leaders.h"
 #include "tools/kit/ask.h"
@@ -85,9 +86,7 @@ static void leader_election_add_partition(struct election *e, struct str topic, 
 static int leader_election_by_partition(const void *a, const void *b)
 {
     const struct elect_leaders_topic_partitions *x = a, *y = b;
-    int order = str_cmp(x->topic, y->topic);
-    int32_t i = x->partitions.items[0], k = y->partitions.items[0];
-    return order != 0 ? order : (i > k) - (i < k);
+    return partition_order(x->topic, x->partitions.items[0], y->topic, y->partitions.items[0]);
 }
 
 static bool leader_election_check_duplicates(struct election *e, struct fail *fail)
@@ -159,8 +158,7 @@ struct results {
 static int leader_election_by_topic(const void *a, const void *b)
 {
     const struct result *x = a, *y = b;
-    int order = str_cmp(x->topic, y->topic);
-    return order != 0 ? order : (x->partition > y->partition) - (x->partition < y->partition);
+    return partition_order(x->topic, x->partition, y->topic, y->partition);
 }
 
 static struct results list_results(struct arena *a, const struct elect_leaders_response *r)

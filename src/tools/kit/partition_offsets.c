@@ -1,5 +1,6 @@
 #include "tools/kit/partition_offsets.h"
 
+#include "base/topic_key.h"
 #include "protocol/error.h"
 #include "protocol/msg/list_offsets.h"
 
@@ -30,8 +31,7 @@ void partition_offsets_add_all(const struct partition_offsets *from, struct part
 static int partition_offsets_by_partition(const void *a, const void *b)
 {
     const struct partition_offset *x = a, *y = b;
-    int order = str_cmp(x->topic, y->topic);
-    return order != 0 ? order : (x->partition > y->partition) - (x->partition < y->partition);
+    return partition_order(x->topic, x->partition, y->topic, y->partition);
 }
 
 void partition_offsets_sort(struct partition_offsets *list)

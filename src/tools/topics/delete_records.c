@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/topic_key.h"
 #include "protocol/error.h"
 #include "protocol/msg/delete_records.h"
 #include "tools/kit/ask.h"
@@ -39,8 +40,7 @@ struct deletions { /* by topic and partition */
 static int delete_records_tool_by_partition(const void *a, const void *b)
 {
     const struct deletion *x = a, *y = b;
-    int order = str_cmp(x->topic, y->topic);
-    return order != 0 ? order : (x->partition > y->partition) - (x->partition < y->partition);
+    return partition_order(x->topic, x->partition, y->topic, y->partition);
 }
 
 static bool delete_records_tool_check_duplicates(struct deletions *all, struct arena *a, struct fail *fail)
