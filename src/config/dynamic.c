@@ -118,19 +118,18 @@ bool config_check_change(const struct broker_config *now, const struct broker_co
 
 bool config_is_password(const char *name)
 {
-    static const char *const ends[] = {"ssl.keystore.password",
-                                       "ssl.key.password",
-                                       "ssl.truststore.password",
-                                       "ssl.keystore.key",
-                                       "ssl.keystore.certificate.chain",
-                                       "ssl.truststore.certificates",
-                                       "sasl.jaas.config"};
     const struct config_key *key = config_broker_key(name);
-    size_t len = strlen(name);
-    for (size_t i = 0; key == NULL && i < ARRAY_LEN(ends); i++) /* in whatever prefix nobody knows */
-        if (len > strlen(ends[i]) && strcmp(name + len - strlen(ends[i]), ends[i]) == 0)
+    if (key != NULL)
+        return key->type == CONFIG_PASSWORD;
+    size_t count, len = strlen(name);
+    const struct config_key *all = config_broker_keys(&count);
+    for (size_t i = 0; i < count; i++) { /* one that a broker takes at run time, behind a prefix that nobody knows */
+        size_t tail = strlen(all[i].name);
+        if (all[i].type == CONFIG_PASSWORD && all[i].dynamic == CONFIG_PER_BROKER && len > tail &&
+            strcmp(name + len - tail, all[i].name) == 0)
             return true;
-    return key != NULL && key->type == CONFIG_PASSWORD;
+    }
+    return false;
 }
 
 static bool is_same_or_synonym(const char *name, const char *broker_key)

@@ -103,11 +103,11 @@ void plog_save_snapshots(struct plog *log);
 enum plog_flushed { FLUSH_GOES_ON, FLUSH_OVER, FLUSH_FAILED };
 /* Syncs some of what is below `up_to`, without keeping anybody from appending or reading. */
 enum plog_flushed plog_flush_some(struct plog *log, int64_t up_to, int64_t cuts);
+/* The same of all that is there now. False: its home has failed. */
+bool plog_flush_beside(struct plog *log) NODISCARD;
 /* Has some of what was appended written to the disk, and waits for it; it counts as flushed no sooner. Whether there
  * was any: then there may be more. */
 bool plog_write_back_some(struct plog *log);
-/* The same of all that is there now. False: its home has failed. */
-bool plog_flush_beside(struct plog *log) NODISCARD;
 void plog_flush_if_due(struct plog *log);                    /* flush.ms */
 void plog_expire_producers(struct plog *log, int64_t since); /* those that wrote last before then */
 void plog_unload_indexes(struct plog *log);                  /* of older segments that nobody looked at lately */

@@ -26,7 +26,6 @@ static struct plog *detach(struct partition *p)
     return future;
 }
 
-/* Gives it the future log, with the reference. */
 /* Also one that has failed, which goes on where it was. */
 static void want_move(struct partition *p)
 {
@@ -34,6 +33,7 @@ static void want_move(struct partition *p)
     o->move_wanted(o->ctx, p);
 }
 
+/* Gives it the future log, with the reference. */
 static void attach(struct partition *p, struct plog *future)
 {
     lock_take(&p->lock);

@@ -6,8 +6,8 @@
  *   wait      too little: a waiter on each partition, or on the session's ready list; the first change, the deadline
  *             or the loss of the connection leads back to look. To lose nothing, waiters are made first and the
  *             partitions looked at afterwards, so the first look after going to wait is never skipped.
- *   answer    regions go to the connection as references; nothing is copied unless an old format is asked for, into
- * which a worker brings what was read.
+ *   convert   an old format is asked for: a worker rewrites what was read. Nothing is left of it: wait.
+ *   answer    regions go to the connection as references; nothing else is copied.
  *
  * In a session only partitions on its ready list are looked at. What is not done with goes back on it: with an error,
  * or with more to read. Those that gave data go last, so that all get their turn within fetch.max.bytes.
@@ -364,7 +364,7 @@ static void warmed_up(struct request *r)
     fetch_try_again(f);
 }
 
-static void take_news(struct fetch *f);
+/* ---- Old formats: a worker converts, as all of it is read from the disk, and unfolded ---- */
 
 static void run_conversion(struct request *r)
 {
@@ -393,9 +393,10 @@ static void on_converted(struct request *r)
         fetch_finish(f);
         return;
     }
-    f->hollow = f->raw;
     fetch_look(f);
 }
+
+static void take_news(struct fetch *f);
 
 /* True when it is answered, or waits for a worker. */
 static bool answer_if_enough(struct fetch *f)
@@ -416,7 +417,7 @@ static bool answer_if_enough(struct fetch *f)
             return false;
         unwait(f);
         f->r->state = f;
-        f->raw = sum.bytes;
+        f->hollow = sum.bytes; /* as far as is known: else it is answered */
         request_work(f->r, run_conversion, on_converted);
     } else {
         fetch_finish(f);

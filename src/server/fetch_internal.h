@@ -41,8 +41,7 @@ struct fetch {
     int32_t count;
     int64_t deadline; /* monotonic ms */
     int32_t most;     /* bytes of records; of a consumer no more than its quota lets by at once */
-    int64_t raw;      /* bytes that are being converted */
-    int64_t hollow;   /* so many were read, and converted to nothing */
+    int64_t hollow;   /* so many bytes were read, and converted to nothing */
     bool parked;      /* it has begun to wait */
     int32_t places;   /* on so many partitions */
     bool denied;      /* to who calls itself a follower: these may fetch whatever there is, or nothing */
@@ -65,8 +64,7 @@ struct reading {
 /* Looks into all of them, without waiting for the disk. Whatever was read before is dropped. */
 struct reading fetch_read_all(struct fetch *f);
 int32_t fetched_bytes(const struct fetched *x); /* of records */
-/* What was read for a consumer of an old format is rewritten before it is answered: by a worker, as all of it is read
- * from the disk, and unfolded. */
+/* What was read for a consumer of an old format is rewritten before it is answered. Blocks. */
 bool fetch_has_to_convert(const struct fetch *f);
 void fetch_convert(struct fetch *f);
 void fetched_drop(struct fetched *x); /* its records; what else was read stays */

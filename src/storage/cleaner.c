@@ -192,12 +192,12 @@ static void end_pass(struct hand *hand)
     hand->log = NULL;
 }
 
-/* Returns how long to wait before the next. */
 static int64_t backoff_ms(struct cleaner *c)
 {
     return MAX(current_settings(c).backoff_ms, (int64_t)1);
 }
 
+/* Returns how long to wait before the next: without a descriptor the same would begin again at once, and end so. */
 static int64_t do_step(struct hand *hand)
 {
     int64_t bytes = 0;
@@ -209,8 +209,7 @@ static int64_t do_step(struct hand *hand)
         show(hand, hand->log, compaction_read(hand->pass).done_percent);
     else
         end_pass(hand);
-    return starved ? MAX(rest, backoff_ms(hand->cleaner))
-                   : rest; /* or the same would begin again at once, and end so */
+    return starved ? MAX(rest, backoff_ms(hand->cleaner)) : rest;
 }
 
 static void cleaner_run_job(struct job *job)

@@ -133,13 +133,14 @@ static void settle_in(struct log_manager *m, struct log_dir *d)
     struct cut_log *list;
     ensure(lock_is_held(&d->checkpoint_lock)); /* no cut falls between the list of them and the files */
     size_t n = list_unsettled(m, d, &list);
-    if (n > 0)
+    if (n > 0) {
         atomic_store(&d->stale_lines, false); /* before the logs are listed: one may be deleted meanwhile */
-    bool ok = n > 0 && write_in(m, d, &recovery_points) && write_in(m, d, &starts);
-    if (n > 0 && !ok)
-        atomic_store(&d->stale_lines, true);
-    for (size_t i = 0; i < n; i++)
-        note_settled(&list[i], ok);
+        bool ok = write_in(m, d, &recovery_points) && write_in(m, d, &starts);
+        if (!ok)
+            atomic_store(&d->stale_lines, true);
+        for (size_t i = 0; i < n; i++)
+            note_settled(&list[i], ok);
+    }
     free(list);
 }
 
