@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from harness import PATIENCE, connect, kcat, produce, read_frame
-from messages import SCHEMAS, read_response, write_request
+from messages import SCHEMAS, Asker, read_response, write_request
 
 REPEATS = 3000
 TOPICS = ["t", "u"]
@@ -95,14 +95,10 @@ def most_memory(broker):
 
 
 def ask(broker, name, version, tree):
-    key = SCHEMAS[name].key
-    data = write_request(key, version, tree)
-    with connect(broker) as sock:
-        sock.settimeout(PATIENCE)
-        sock.sendall(struct.pack(">i", len(data)) + data)
-        answer = read_frame(sock)
-    assert answer is not None, f"{name} closes the connection: {broker.text()[-500:]}"
-    return read_response(key, version, answer)[1]
+    with Asker(broker, PATIENCE) as asker:
+        answer = asker.get(name, version, tree)
+    assert isinstance(answer, dict), f"{name}: {answer}: {broker.text()[-500:]}"
+    return answer
 
 
 def test_a_long_name_is_not_copied_for_each_of_its_partitions(full):

@@ -112,8 +112,8 @@ def test_a_limit_per_address(make_broker, limit):
     produce(broker, "t", ["x"])
 
 
-def test_connections_above_the_limit_wait_for_a_place(make_broker):
-    broker = make_broker(max_connections=10)
+def take_all_places(broker):
+    """Connections, of which the last one waits for a place."""
     held = []
     while True:  # the controller has a connection, too, and those who looked whether it is up may still have
         held.append(connect(broker))
@@ -121,7 +121,12 @@ def test_connections_above_the_limit_wait_for_a_place(make_broker):
         try:
             assert ask_versions(held[-1])
         except TimeoutError:
-            break
+            return held
+
+
+def test_connections_above_the_limit_wait_for_a_place(make_broker):
+    broker = make_broker(max_connections=10)
+    held = take_all_places(broker)
     assert len(held) <= 11
     late = held.pop()
     held.pop().close()
@@ -136,14 +141,7 @@ def test_other_brokers_are_let_in_above_the_limit(make_broker):
     inner = free_port()
     broker = make_broker(each=lambda b: {"listeners": f"CLIENTS://127.0.0.1:{b.port},BROKERS://127.0.0.1:{inner}", "inter.broker.listener.name": "BROKERS",
                                          "listener.security.protocol.map": "CLIENTS:PLAINTEXT,BROKERS:PLAINTEXT", "max.connections": 10})
-    held = []
-    while True:
-        held.append(connect(broker))
-        held[-1].settimeout(0.5)
-        try:
-            assert ask_versions(held[-1])
-        except TimeoutError:
-            break
+    held = take_all_places(broker)
     late = held.pop()
     for sock in held[:2]:  # not idle for as long as the others
         assert ask_versions(sock)

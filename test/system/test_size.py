@@ -7,11 +7,10 @@ twice as many topics.
 
 import os
 import re
-import struct
 
 import confluent_kafka
-from harness import BUILD, Barnabas, connect, read_frame, run, wait_until
-from messages import SCHEMAS, Asker, read_response, write_request
+from harness import BUILD, Barnabas, run, wait_until
+from messages import Asker
 from test_cluster import make_cluster  # noqa: F401 (a fixture)
 from test_controller import controller
 from test_zookeeper import own_ensemble, owner, start  # noqa: F401 (two fixtures)
@@ -22,12 +21,8 @@ TOPIC = "wide"
 
 
 def ask(broker, api, version, tree):
-    key = SCHEMAS[api].key
-    data = write_request(key, version, tree)
-    with connect(broker) as sock:
-        sock.settimeout(PATIENCE)
-        sock.sendall(struct.pack(">i", len(data)) + data)
-        return read_response(key, version, read_frame(sock))[1]
+    with Asker(broker, PATIENCE) as asker:
+        return asker.get(api, version, tree)
 
 
 def is_whole(broker):

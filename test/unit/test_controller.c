@@ -271,6 +271,16 @@ static void test_what_is_reassigned_does_not_grow(void **state)
     ask_for_two_partitions(f, ERR_NONE, false);
 }
 
+/* The same of a topic that nobody reassigns, with something that happens before each operation. */
+static void ask_while(struct fixture *f, enum zk_result (*before)(struct fixture *f, const struct zk_op *op),
+                      enum kafka_error expected, bool unchanged)
+{
+    fixture_make_controller(f);
+    put_text(f, ZNODE_TOPICS "/t", at_rest);
+    f->before = before;
+    ask_for_two_partitions(f, expected, unchanged);
+}
+
 static enum zk_result begin_reassignment(struct fixture *f, const struct zk_op *op)
 {
     if (op->kind == ZK_SET && strcmp(op->path, ZNODE_TOPICS "/t") == 0)
@@ -281,10 +291,7 @@ static enum zk_result begin_reassignment(struct fixture *f, const struct zk_op *
 static void test_a_reassignment_begins_while_the_topic_is_to_grow(void **state)
 {
     struct fixture *f = *state;
-    fixture_make_controller(f);
-    put_text(f, ZNODE_TOPICS "/t", at_rest);
-    f->before = begin_reassignment;
-    ask_for_two_partitions(f, ERR_REASSIGNMENT_IN_PROGRESS, true);
+    ask_while(f, begin_reassignment, ERR_REASSIGNMENT_IN_PROGRESS, true);
 }
 
 /* It was written, and the answer to that was lost. */
@@ -298,10 +305,7 @@ static enum zk_result write_before(struct fixture *f, const struct zk_op *op)
 static void test_a_topic_has_grown_and_the_answer_was_lost(void **state)
 {
     struct fixture *f = *state;
-    fixture_make_controller(f);
-    put_text(f, ZNODE_TOPICS "/t", at_rest);
-    f->before = write_before;
-    ask_for_two_partitions(f, ERR_NONE, false);
+    ask_while(f, write_before, ERR_NONE, false);
 }
 
 /* ---- Topics are told of whole ---- */

@@ -374,6 +374,17 @@ static void an_index_that_fails_ends_nobody(void **state)
     plog_unref(log);
 }
 
+/* The log "t", whose reference is given back, as it is when the broker was killed and started again. */
+static struct plog *after_crash(struct fixture *f, struct plog *log)
+{
+    plog_unref(log);
+    close_all(f, false);
+    open_all(f);
+    log = log_manager_get(f->logs, "t", 0);
+    assert_non_null(log);
+    return log;
+}
+
 /* What the checkpoints say from before is no longer so, and must not count after a crash. */
 static void a_crash_after_a_cut_below_the_start_loses_nothing(void **state)
 {
@@ -386,11 +397,7 @@ static void a_crash_after_a_cut_below_the_start_loses_nothing(void **state)
     log_manager_write_checkpoints(f->logs);
     assert_int_equal(plog_truncate(log, 0), ERR_NONE);
     assert_int_equal(append(log, 10, 1), ERR_NONE);
-    plog_unref(log);
-    close_all(f, false);
-    open_all(f);
-    log = log_manager_get(f->logs, "t", 0);
-    assert_non_null(log);
+    log = after_crash(f, log);
     assert_int_equal(plog_start_offset(log), 0);
     assert_int_equal(plog_end_offset(log), 10);
     plog_unref(log);
@@ -416,11 +423,7 @@ static void after_a_crash_a_log_has_nothing_of_its_namesake(void **state)
         assert_int_equal(log_manager_delete(f->logs, log), ERR_NONE);
         plog_unref(log);
     }
-    plog_unref(log);
-    close_all(f, false);
-    open_all(f);
-    log = log_manager_get(f->logs, "t", 0);
-    assert_non_null(log);
+    log = after_crash(f, log);
     assert_int_equal(plog_start_offset(log), 0);
     assert_int_equal(plog_end_offset(log), 100);
     assert_int_equal(plog_recovery_point(log), 0);
