@@ -325,12 +325,15 @@ run_at_size() { # NAME VARIABLE=VALUE FILES...
 run_benchmarks() {
     echo "== Benchmarks"
     if {
-        "$top/test/bench/run.sh" throughput --unfilled --rounds 1 --gigabytes 0.02 --requests 2000 --seconds 1 &&
+        "$top/test/bench/run.sh" broker --unfilled --rounds 1 --gigabytes 0.02 --seconds 1 &&
+            "$top/test/bench/run.sh" cluster --unfilled --rounds 1 --gigabytes 0.02 --seconds 1 --warm-up 100 --leaders 6 --partitions 12 &&
+            "$top/test/bench/run.sh" groups --unfilled --rounds 1 --seconds 1 --warm-up 1 --members 5 --groups 10 --producers 100 &&
+            "$top/test/bench/run.sh" throughput --unfilled --rounds 1 --gigabytes 0.02 --requests 2000 --seconds 1 &&
             "$top/test/bench/run.sh" storage --unfilled --rounds 1 --scale 0.02 &&
             { [ "$(id -u)" -ne 0 ] || "$top/test/bench/run.sh" disk --unfilled --rounds 1 --seconds 2 --parts ext4 --kinds barnabas; } &&
             "$top/test/bench/run.sh" partitions --unfilled --rounds 1 --partitions 60 --topics 20 &&
             "$top/test/bench/run.sh" clients --unfilled --rounds 1 --seconds 1 --connections 100 --storm 100 --members 20 --groups 20 --producers 1000 &&
-            "$top/test/bench/run.sh" security --unfilled --rounds 1 --gigabytes 0.05 --connections 100 --handshakes 50 --seconds 1
+            "$top/test/bench/run.sh" security --unfilled --rounds 1 --gigabytes 0.05 --crowd 20 --requests 1000 --connections 100 --handshakes 50 --seconds 1
     } >"$logs/bench.log" 2>&1; then
         passed=$((passed + 1))
     else

@@ -71,7 +71,7 @@ static ssize_t write_some(int fd, const void *data, size_t len)
     return sessions[fd] != NULL ? SSL_write(sessions[fd], data, (int)MIN(len, (size_t)INT_MAX)) : write(fd, data, len);
 }
 
-static ssize_t read_some(int fd, void *data, size_t len)
+ssize_t read_some(int fd, void *data, size_t len)
 {
     return sessions[fd] != NULL ? SSL_read(sessions[fd], data, (int)MIN(len, (size_t)INT_MAX)) : read(fd, data, len);
 }

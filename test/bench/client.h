@@ -13,6 +13,7 @@ int try_dial(const char *host, const char *port); /* -1: nobody listens */
 int dial(const char *host, const char *port);
 void hang_up(int fd);
 void write_all(int fd, const void *data, size_t len);
+ssize_t read_some(int fd, void *data, size_t len);
 
 /* A request from its length to the end of its header; the caller writes the body and calls end_frame(). */
 void begin_frame(struct writer *w, int16_t key, int16_t version);

@@ -164,7 +164,7 @@ static void send_next(struct crowd *c, const struct producer *p)
 static void take_answers(struct crowd *c, struct producer *p)
 {
     size_t at = 0, frame;
-    ssize_t n = read(p->fd, p->in + p->len, sizeof(p->in) - p->len);
+    ssize_t n = read_some(p->fd, p->in + p->len, sizeof(p->in) - p->len);
     if (n <= 0)
         die("the broker has closed the connection");
     p->len += (size_t)n;

@@ -300,7 +300,28 @@ def arguments(description, parts):
     parser.add_argument("--folder", default=tempfile.gettempdir(), help="where the brokers' data lies meanwhile")
     parser.add_argument("--unfilled", action="store_true", help="leave free memory as it is; quicker, to try something out")
     parser.add_argument("--json", help="write all values to this file")
+    parser.add_argument("--results", help="put the table into this file, between the comments with the benchmark's name")
     return parser
+
+
+def command_line():
+    """As run.sh is given it, without where the outcome goes."""
+    args, given = [], iter(sys.argv[1:])
+    for arg in given:
+        if arg in ("--results", "--json", "--folder"):
+            next(given)
+        else:
+            args.append(arg)
+    return " ".join([Path(sys.argv[0]).stem, *args])
+
+
+def put(path, name, text):
+    """In place of what is between `<!-- name -->` and the next `<!-- end -->`."""
+    before, begin, rest = path.read_text().partition(f"<!-- {name} -->\n")
+    _, end, after = rest.partition("<!-- end -->")
+    if not begin or not end:
+        raise SystemExit(f"{path} has no place for {name}")
+    path.write_text(f"{before}{begin}{text}\n{end}{after}")
 
 
 def main(parser, Run, Bench=Bench):
@@ -309,7 +330,10 @@ def main(parser, Run, Bench=Bench):
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     bench = Bench(options, Run)
     bench.run()
-    print(f"\n{time.strftime('%Y-%m-%d')}, {machine()}; medians of {options.rounds} rounds\n\n{bench.table()}")
+    report = f"{time.strftime('%Y-%m-%d')}, {machine()}; medians of {options.rounds} rounds\n\n{bench.table()}"
+    print(f"\n{report}")
+    if options.results:
+        put(Path(options.results), Path(sys.argv[0]).stem, f"Made by `test/bench/run.sh {command_line()}`.\n\n{report}")
     if options.json:
         result = {"machine": machine(), "date": time.strftime("%Y-%m-%d"), "rows": list(bench.rows())}
         Path(options.json).write_text(json.dumps(result, indent=1))

@@ -1,18 +1,31 @@
 #!/bin/bash
 # Benchmarks: Apache Kafka 3.9.1 and barnabas on this machine, in turns: one broker of each, bytes and requests beside the kernel's
 # floor, clusters of three, what is on the disk, a disk that is busy, groups and transactions, many partitions, many clients, or TLS.
-#   test/bench/run.sh [throughput | cluster | storage | disk | groups | partitions | clients | security] [--help] ...
+#   test/bench/run.sh [broker | throughput | cluster | storage | disk | groups | partitions | clients | security] [--help] ...
+#   test/bench/run.sh all [--rounds N] ...    makes all tables of RESULTS.md anew; takes hours
 set -euo pipefail
 top=$(cd "$(dirname "$0")/../.." && pwd)
-"$top/contrib/install-packages.sh" build run test >/dev/null
-build=$top/build
-script=bench
-case ${1:-} in
-    throughput | cluster | storage | disk | groups | partitions | clients | security)
+all="broker throughput cluster storage groups partitions clients security disk"
+script=broker
+case " $all all " in
+    *" ${1:-none} "*)
         script=$1
         shift
         ;;
 esac
+if [ "$script" = all ]; then
+    failed=
+    for script in $all; do
+        "$0" "$script" --results "$top/test/bench/RESULTS.md" "$@" || failed+=" $script"
+    done
+    [ -z "$failed" ] || {
+        echo "as it was before:$failed" >&2
+        exit 1
+    }
+    exit
+fi
+"$top/contrib/install-packages.sh" build run test >/dev/null
+build=$top/build
 [ "$script" != disk ] || "$top/contrib/install-packages.sh" disk >/dev/null
 mkdir -p "$build"
 (

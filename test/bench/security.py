@@ -48,6 +48,22 @@ class Run(measure.Run):
             self.note(f"TLS, consume: CPU per GB, {name}", cpu, "s")
             self.note(f"TLS, consume: rate, {name}", rate, "GB/s")
 
+    def crowd(self, broker):
+        """What a request costs beyond the first of each connection, which has its handshake."""
+        crowd, requests = self.options.crowd, int(self.options.requests)
+
+        def ask(count):
+            cpu = cpu_seconds(broker.process.pid)
+            result = load("crowd", "localhost", self.port, "crowd", 4, count, 100, 1000, "none", 1, crowd, 1)
+            return cpu_seconds(broker.process.pid) - cpu, result["seconds"]
+
+        measure.create_topic(broker, "crowd", 4)
+        ask(crowd + requests)
+        (first_cpu, first_seconds), (cpu, seconds) = ask(crowd), ask(crowd + requests)
+        what = f"TLS, {crowd:,} producers of 1 KB batches"
+        self.note(f"{what}: CPU of a request", (cpu - first_cpu) / requests * 1e6, "us")
+        self.note(f"{what}: requests", requests / (seconds - first_seconds), "/s")
+
     def connections(self, broker):
         count = self.options.connections
         self.hold(broker, count // 10)  # for what the first ones need
@@ -86,12 +102,14 @@ class Run(measure.Run):
             os.environ["BENCH_TLS"] = tls
 
 
-PARTS = ["throughput", "connections", "handshakes"]
+PARTS = ["throughput", "crowd", "connections", "handshakes"]
 
 
 if __name__ == "__main__":
     parser = measure.arguments(__doc__, PARTS)
     parser.add_argument("--gigabytes", type=float, default=1, help="data of each throughput measurement")
+    parser.add_argument("--crowd", type=int, default=2000, help="producers of small batches at once")
+    parser.add_argument("--requests", type=float, default=200000, help="of all of them")
     parser.add_argument("--connections", type=int, default=1000, help="idle ones")
     parser.add_argument("--handshakes", type=int, default=500, help="a second")
     measure.main(parser, Run)
