@@ -17,7 +17,7 @@ fi
 }
 here=$(cd "$(dirname "$(readlink -f "$0")")" && pwd)
 broker=
-for candidate in "${BARNABAS_BUILD:-}/barnabas" "$here/../sbin/barnabas" "$here/../barnabas" "$here/../build/barnabas"; do
+for candidate in "${BARNABAS_BUILD:-}/barnabas" "$here/barnabas" "$here/../sbin/barnabas" "$here/../barnabas" "$here/../build/barnabas"; do
     [ -x "$candidate" ] && [ -f "$candidate" ] && broker=$candidate && break
 done
 [ -n "$broker" ] || {

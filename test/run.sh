@@ -18,6 +18,17 @@ set -uo pipefail
 top=$(cd "$(dirname "$0")/.." && pwd)
 what=${1:-all}
 [ $# -gt 0 ] && shift
+case $what in # before anything is installed, or built
+all | unit | system | threads | fuzz | hostile | faults | sim | crash | sim-bites | packages | soak | list) ;;
+-h | --help)
+    sed -n 2,15p "$0" | cut -c3-
+    exit
+    ;;
+*)
+    echo "$0: there is no part $what; --help names them" >&2
+    exit 2
+    ;;
+esac
 build=$top/build-asan
 logs=$build/logs
 passed=0 failed=0
@@ -31,7 +42,7 @@ give_up() { # WHAT LOG
     exit 1
 }
 
-"$top/contrib/install-packages.sh" build run test || give_up packages /dev/null
+[ "$what" = list ] || "$top/contrib/install-packages.sh" build run test || give_up packages /dev/null
 
 build_sanitized() {
     echo "== Building with sanitizers"
@@ -438,10 +449,6 @@ packages) run_packages ;;
 soak) run_soak "${1:-1}" ;;
 system) run_system "$@" ;;
 list) list_tests ;;
-*)
-    sed -n 2,15p "$0" | cut -c3-
-    exit 2
-    ;;
 esac
 [ "$what" = list ] && exit
 echo "$passed passed, $failed failed"

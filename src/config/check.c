@@ -165,6 +165,10 @@ bool config_check_protection(const struct broker_config *c, struct fail *fail)
     if (has_text(c, "authorizer.class.name") && strcmp(c->authorizer_class_name, CONFIG_ACL_AUTHORIZER) != 0)
         return config_refuse(c, fail, "authorizer.class.name",
                              "this broker has " CONFIG_ACL_AUTHORIZER " only; leave it empty to serve whoever comes");
+    if (c->remote_log_storage_system_enable)
+        return config_refuse(c, fail, "remote.log.storage.system.enable",
+                             "this broker has no remote storage: it would begin each log at what is here, and what is "
+                             "there would be deleted");
     if (has_text(c, "client.quota.callback.class"))
         return config_refuse(
             c, fail, "client.quota.callback.class",

@@ -11,7 +11,7 @@
 #include <stdio.h>
 
 #include "config/config_internal.h"
-#include "config/properties.h"
+#include "config/variables.h"
 
 struct warner {
     config_warn_fn warn;
@@ -191,6 +191,12 @@ bool config_refuse(const struct broker_config *config, struct fail *fail, const 
     return fail_set(fail, "%s: %s=%s: %s", place, name, shown(entry), why.text);
 }
 
+static bool is_of_providers(const char *name)
+{
+    size_t n = strlen("config.providers");
+    return strncmp(name, "config.providers", n) == 0 && (name[n] == '.' || name[n] == '\0');
+}
+
 static void warn_of(const struct broker_config *config, const struct config_entry *entry, const struct warner *w)
 {
     char place[512];
@@ -198,13 +204,11 @@ static void warn_of(const struct broker_config *config, const struct config_entr
     const struct config_key *key = entry->key;
     if (key != NULL && key->dynamic == CONFIG_ONLY_AT_RUN_TIME)
         config_warn(w, "%s: %s has no effect: it can be set at run time only", place, entry->name);
-    else if (strncmp(entry->name, "config.providers", strlen("config.providers")) == 0)
-        config_warn(w, "%s: %s has no effect yet", place, entry->name);
-    else if (key == NULL)
+    else if (key == NULL && !is_of_providers(entry->name))
         config_warn(w, "%s: %s is not a known key and has no effect", place, entry->name);
-    else if (key->state == CONFIG_NOT_YET)
+    else if (key != NULL && key->state == CONFIG_NOT_YET)
         config_warn(w, "%s: %s has no effect yet", place, entry->name);
-    else if (key->state == CONFIG_NO_EFFECT)
+    else if (key != NULL && key->state == CONFIG_NO_EFFECT)
         config_warn(w, "%s: %s has no effect: %s", place, entry->name, key->no_effect_because);
 }
 
@@ -320,6 +324,29 @@ bool config_fill(struct broker_config *config, struct fail *fail)
     return ok;
 }
 
+static const char *get_entry(const void *ctx, const char *name)
+{
+    return config_raw(ctx, name);
+}
+
+/* Before anything is made of the values. */
+static bool replace_variables(struct broker_config *c, struct fail *fail)
+{
+    const struct variables v = {get_entry, c};
+    if (!variables_check(&v, fail))
+        return fail_wrap(fail, "%s", c->file);
+    for (int i = 0; i < c->entry_count; i++) {
+        const char *value = variables_replace(&v, c->entries[i].value, &c->memory, fail);
+        if (value == NULL) {
+            char place[512];
+            entry_place(c, &c->entries[i], place, sizeof(place));
+            return fail_wrap(fail, "%s: %s", place, c->entries[i].name);
+        }
+        c->entries[i].value = value;
+    }
+    return true;
+}
+
 /* ---- Public ---- */
 
 bool config_load(struct broker_config *out, const struct config_options *options, struct fail *fail)
@@ -330,7 +357,10 @@ bool config_load(struct broker_config *out, const struct config_options *options
     bool ok = options->file == NULL || properties_read(options->file, &a, &properties, fail);
     if (ok) {
         add_all(out, &properties, options);
-        ok = config_fill(out, fail);
+        ok = replace_variables(out, fail);
+        if (!ok)
+            config_deinit(out);
+        ok = ok && config_fill(out, fail);
     }
     const struct warner w = {options->warn, options->ctx};
     if (ok && properties.latin1_line > 0)

@@ -3,8 +3,6 @@
 #include <errno.h>
 #include <stdio.h>
 
-#include "base/strbuf.h"
-
 enum { LARGEST_FILE = 16 << 20 };
 
 /* Walks over the text. A logical line, its continuations joined, is gathered in `line`. */
@@ -125,12 +123,20 @@ static bool unicode_escape(const char **p, const char *end, struct strbuf *out)
     return true;
 }
 
-static bool unescape(const char *p, const char *end, struct strbuf *out)
+static void put_byte(struct strbuf *out, char byte, bool utf8)
+{
+    if (utf8)
+        strbuf_add(out, &byte, 1);
+    else
+        put_utf8(out, (uint8_t)byte);
+}
+
+static bool unescape(const char *p, const char *end, bool utf8, struct strbuf *out)
 {
     strbuf_clear(out);
     while (p < end) {
         if (*p != '\\' || p + 1 == end) {
-            put_utf8(out, (uint8_t)*p++);
+            put_byte(out, *p++, utf8);
             continue;
         }
         p++;
@@ -142,7 +148,7 @@ static bool unescape(const char *p, const char *end, struct strbuf *out)
         }
         static const char from[] = "tnrf", to[] = "\t\n\r\f";
         const char *known = memchr(from, *p, sizeof(from) - 1);
-        put_utf8(out, (uint8_t)(known ? to[known - from] : *p));
+        put_byte(out, known ? to[known - from] : *p, utf8);
         p++;
     }
     return true;
@@ -168,15 +174,15 @@ static const char *start_of_value(const char *p, const char *end)
     return p;
 }
 
-static bool properties_split_line(const struct strbuf *line, struct arena *a, struct property *out)
+static bool properties_split_line(const struct strbuf *line, bool utf8, struct arena *a, struct property *out)
 {
     const char *p = line->p, *end = line->p + line->len;
     const char *key_end = end_of_key(p, end);
     struct strbuf text = {0};
-    bool ok = unescape(p, key_end, &text);
+    bool ok = unescape(p, key_end, utf8, &text);
     if (ok) {
         out->key = arena_cstr(a, (struct str){text.p, (int32_t)text.len});
-        ok = unescape(start_of_value(key_end, end), end, &text);
+        ok = unescape(start_of_value(key_end, end), end, utf8, &text);
         out->value = arena_cstr(a, (struct str){text.p, (int32_t)text.len});
     }
     strbuf_deinit(&text);
@@ -199,7 +205,8 @@ static int count_lines(struct str text)
     return lines;
 }
 
-bool properties_parse(struct str text, const char *name, struct arena *a, struct properties *out, struct fail *fail)
+static bool parse_as(struct str text, bool utf8, const char *name, struct arena *a, struct properties *out,
+                     struct fail *fail)
 {
     *out = (struct properties){.items = ARENA_ARRAY(a, struct property, count_lines(text))};
     if (text.len > 0 && memchr(text.p, '\0', (size_t)text.len) != NULL)
@@ -211,7 +218,7 @@ bool properties_parse(struct str text, const char *name, struct arena *a, struct
         p->line = r.started;
         if (out->latin1_line == 0 && !is_ascii(&r.line))
             out->latin1_line = r.started;
-        ok = properties_split_line(&r.line, a, p);
+        ok = properties_split_line(&r.line, utf8, a, p);
     }
     strbuf_deinit(&r.line);
     if (!ok)
@@ -219,7 +226,12 @@ bool properties_parse(struct str text, const char *name, struct arena *a, struct
     return true;
 }
 
-static bool slurp(FILE *file, struct strbuf *out)
+bool properties_parse(struct str text, const char *name, struct arena *a, struct properties *out, struct fail *fail)
+{
+    return parse_as(text, false, name, a, out, fail);
+}
+
+static bool read_all(FILE *file, struct strbuf *out)
 {
     char piece[4096];
     size_t n;
@@ -233,19 +245,35 @@ static bool slurp(FILE *file, struct strbuf *out)
     return !ferror(file);
 }
 
-bool properties_read(const char *path, struct arena *a, struct properties *out, struct fail *fail)
+bool properties_slurp(const char *path, struct strbuf *out, struct fail *fail)
 {
     FILE *file = fopen(path, "re");
     if (file == NULL)
         return fail_set(fail, "%s: %s", path, strerror(errno));
-    struct strbuf text = {0};
-    bool ok = slurp(file, &text);
+    bool ok = read_all(file, out);
     if (!ok)
         fail_set(fail, "%s: %s", path, strerror(errno));
     fclose(file);
-    ok = ok && properties_parse((struct str){text.p, (int32_t)text.len}, path, a, out, fail);
+    return ok;
+}
+
+static bool read_as(const char *path, bool utf8, struct arena *a, struct properties *out, struct fail *fail)
+{
+    struct strbuf text = {0};
+    bool ok = properties_slurp(path, &text, fail) &&
+              parse_as((struct str){text.p, (int32_t)text.len}, utf8, path, a, out, fail);
     strbuf_deinit(&text);
     return ok;
+}
+
+bool properties_read(const char *path, struct arena *a, struct properties *out, struct fail *fail)
+{
+    return read_as(path, false, a, out, fail);
+}
+
+bool properties_read_utf8(const char *path, struct arena *a, struct properties *out, struct fail *fail)
+{
+    return read_as(path, true, a, out, fail);
 }
 
 const char *properties_get(const struct properties *p, const char *key)

@@ -8,6 +8,7 @@
 
 #include "base/arena.h"
 #include "base/fail.h"
+#include "base/strbuf.h"
 
 struct property {
     const char *key;
@@ -23,6 +24,10 @@ struct properties {
 
 /* The texts lie in the arena. Errors name the file and the line. */
 bool properties_read(const char *path, struct arena *a, struct properties *out, struct fail *fail);
+/* The same of a file that is in UTF-8, as those of config providers are. */
+bool properties_read_utf8(const char *path, struct arena *a, struct properties *out, struct fail *fail);
+/* Any file of some megabytes at most, as it is. */
+bool properties_slurp(const char *path, struct strbuf *out, struct fail *fail);
 /* The same of a text; `name` stands for the file in errors. */
 bool properties_parse(struct str text, const char *name, struct arena *a, struct properties *out, struct fail *fail);
 

@@ -56,6 +56,8 @@ static enum kafka_error list_offsets_latest(const struct request *r, const struc
     enum kafka_error error = why_not_yet(r, request, p);
     if (error == ERR_NONE)
         list_offsets_tell(p, out, latest_for(r, request, p), NO_TIMESTAMP);
+    if (error == ERR_NONE && request->replica_id == CONSUMER)
+        out->leader_epoch = partition_leader_epoch(p); /* of what comes there next */
     return error;
 }
 

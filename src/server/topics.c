@@ -190,7 +190,7 @@ static bool has_leaders(const struct view *v, const struct topic_request *t)
     return true;
 }
 
-static void fill_created_configs(struct request *r, const struct topic_request *t,
+static void fill_created_configs(struct request *r, const struct broker_config *now, const struct topic_request *t,
                                  struct create_topics_creatable_topic_result *out)
 {
     size_t n;
@@ -199,7 +199,7 @@ static void fill_created_configs(struct request *r, const struct topic_request *
     out->configs.len = 0;
     for (size_t i = 0; i < n; i++) {
         struct config_description d;
-        if (!topic_config_describe(r->s->config, t->configs, (size_t)t->config_count, keys[i].name, r->arena, &d))
+        if (!topic_config_describe(now, t->configs, (size_t)t->config_count, keys[i].name, r->arena, &d))
             continue;
         struct create_topics_creatable_topic_configs *o = &out->configs.items[out->configs.len++];
         create_topics_creatable_topic_configs_init(o);
@@ -215,6 +215,7 @@ static void answer_create(struct request *r)
 {
     struct change *c = change_of(r);
     struct create_topics_response response;
+    const struct broker_config *now = broker_settings_hold(r->s->settings);
     create_topics_response_init(&response);
     ARRAY_MAKE(r->arena, response.topics, c->work.count);
     for (int32_t i = 0; i < c->work.count; i++) {
@@ -236,10 +237,11 @@ static void answer_create(struct request *r)
         out->num_partitions = t->partitions;
         out->replication_factor = (int16_t)t->factor;
         if (r->version >= 5)
-            fill_created_configs(r, t, out);
+            fill_created_configs(r, now, t, out);
     }
     topics_api_judge(c);
     ANSWER(r, create_topics_response, &response);
+    broker_settings_release(now);
 }
 
 /* Assignments come in any order, and must be for partitions 0 to n-1. */

@@ -24,6 +24,18 @@ if [ "$script" = all ]; then
     }
     exit
 fi
+for arg in "$@"; do # of which the machine needs nothing
+    case $arg in -h | --help)
+        sed -n 2,5p "$0" | cut -c3-
+        if [ -x "$top/test/.venv/bin/python" ]; then
+            "$top/test/.venv/bin/python" "$top/test/bench/$script.py" --help
+        else
+            echo "The options are at the end of test/bench/measure.py and test/bench/$script.py; --help shows them once it has run."
+        fi
+        exit
+        ;;
+    esac
+done
 "$top/contrib/install-packages.sh" build run test >/dev/null
 build=$top/build
 [ "$script" != disk ] || "$top/contrib/install-packages.sh" disk >/dev/null

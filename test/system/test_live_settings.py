@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 from harness import Apache, Barnabas, accepts, connect, frame, free_port, java, kcat, preloaded, produce, read_frame, wait_until
+from messages import Asker
 from test_exporter import jolokia
 from test_kafka_configs import ours, theirs
 from test_tools import script, topics
@@ -54,6 +55,18 @@ def test_workers_are_idle_by_their_number(make_broker):
     wait_until(lambda: idle()[0] > before + 2e9, "seconds to be counted")
     now, ended = idle()
     assert now - before < 2 * (ended - began + 1) * 1e9  # it was sixteen times as much
+
+
+def test_a_new_topic_is_told_of_with_the_settings_of_now(broker):
+    def settings(name):
+        tree = {"Topics": [{"Name": name, "NumPartitions": 1, "ReplicationFactor": 1, "Assignments": [], "Configs": []}], "timeoutMs": 10000}
+        answer = asker.get("CreateTopics", 5, {**tree, "validateOnly": True})
+        return {c["Name"]: (c["Value"], c["ConfigSource"]) for c in answer["Topics"][0]["Configs"]}["retention.ms"]
+
+    with Asker(broker) as asker:
+        assert settings("a") == ("604800000", 5)  # the default
+        alter(broker, "--broker-defaults", "--add-config", "log.retention.ms=123456")
+        wait_until(lambda: settings("b") == ("123456", 3), "what was set for all brokers")
 
 
 def test_settings_do_not_wait_for_a_disk_that_hangs(make_broker, zookeeper, tmp_path):

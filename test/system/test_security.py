@@ -216,6 +216,24 @@ def test_tools_take_javas_client_properties(make_broker, authority, server_keys,
         assert "another one" not in refused.stdout + refused.stderr
 
 
+@pytest.mark.parametrize("kind", [Barnabas, Apache])
+def test_passwords_may_stand_somewhere_else(make_broker, authority, server_keys, tmp_path, kind):
+    """Those of the broker's stores and users in a file, of the client's module in a folder and in the environment."""
+    providers = "org.apache.kafka.common.config.provider."
+    secrets, folder = tmp_path / "secrets.properties", tmp_path / "secrets"
+    keys = {**stores(server_keys, authority), **sasl_keys("SASL_SSL", between=False)}
+    module = next(k for k in keys if k.endswith("plain.sasl.jaas.config"))
+    secrets.write_text("module=" + keys[module].replace("\\", "\\\\") + "\n", encoding="utf-8")
+    folder.mkdir()
+    (folder / "alice").write_text("a,b=c")
+    broker = protected(make_broker, "SASL_SSL", kind, keys={**keys, module: f"${{vault:{secrets}:module}}", "config.providers": "vault",
+                                                            "config.providers.vault.class": f"{providers}FileConfigProvider"})
+    mine = client_properties(tmp_path / "alice.properties", authority, "${env:ALICE}", f"${{dir:{folder}:alice}}")
+    mine.write_text(f"config.providers=dir,env\nconfig.providers.dir.class={providers}DirectoryConfigProvider\n"
+                    f"config.providers.env.class={providers}EnvVarConfigProvider\n{mine.read_text()}")
+    check_tools(broker, mine, env={**os.environ, "ALICE": "alice"})
+
+
 # ---- Stores that change while a broker runs ----
 
 

@@ -250,6 +250,10 @@ SASL = {"listeners": "PLAINTEXT://127.0.0.1:0,SASL_PLAINTEXT://127.0.0.1:0"}
     ({"authorizer.class.name": "kafka.security.authorizer.AclAuthorizer", "authorizer.zookeeper.ssl.client.enable": "true"}, "needs zookeeper.clientCnxnSocket"),
     ({"zookeeper.set.acl": "true"}, "zookeeper.set.acl is true, but"),
     ({"zookeeper.ssl.client.enable": "true"}, "needs zookeeper.clientCnxnSocket"),
+    ({"remote.log.storage.system.enable": "true"}, "this broker has no remote storage"),
+    ({"config.providers": "vault", "config.providers.vault.class": "com.example.Vault"}, "config.providers.vault.class=com.example.Vault"),
+    ({"config.providers": "dir", "config.providers.dir.class": "org.apache.kafka.common.config.provider.DirectoryConfigProvider",
+      "delegation.token.secret.key": "${dir:/nowhere:secret}"}, "stands for nothing that is there"),
 ])
 def test_serves_nothing_without_the_protection_that_it_is_to_have(zookeeper, tmp_path, keys, why):
     broker = Barnabas(zookeeper, tmp_path / "data", tmp_path / "broker.log", {})

@@ -3,6 +3,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -510,7 +511,8 @@ static void test_warnings(void **state)
     char want[1024];
     load_ok(w, MINIMAL "log.retnetion.hours=1\nmetadata.log.dir=/x\n\nremote.log.reader.threads=1\n"
                        "listener.name.internal.remote.log.reader.threads=1\nlistener.name.x=1\n"
-                       "leader.replication.throttled.rate=5\nconfig.providers=file\n");
+                       "leader.replication.throttled.rate=5\nconfig.providers=file\n"
+                       "config.providers.file.param.allowed.paths=/nowhere\n");
     snprintf(want, sizeof(want),
              "%1$s:2: log.retnetion.hours is not a known key and has no effect\n"
              "%1$s:3: metadata.log.dir has no effect: it belongs to KRaft mode, and this broker uses "
@@ -518,10 +520,113 @@ static void test_warnings(void **state)
              "%1$s:5: remote.log.reader.threads has no effect yet\n"
              "%1$s:6: listener.name.internal.remote.log.reader.threads has no effect yet\n"
              "%1$s:7: listener.name.x is not a known key and has no effect\n"
-             "%1$s:8: leader.replication.throttled.rate has no effect: it can be set at run time only\n"
-             "%1$s:9: config.providers has no effect yet\n",
+             "%1$s:8: leader.replication.throttled.rate has no effect: it can be set at run time only\n",
              w->path);
     assert_string_equal(w->warnings.p, want);
+}
+
+/* ---- Values that stand somewhere else ---- */
+
+#define PROVIDER "org.apache.kafka.common.config.provider."
+#define PROVIDERS                                                              \
+    MINIMAL "config.providers=file, dir ,env\n"                                \
+            "config.providers.file.class=" PROVIDER "FileConfigProvider\n"     \
+            "config.providers.dir.class=" PROVIDER "DirectoryConfigProvider\n" \
+            "config.providers.env.class=" PROVIDER "EnvVarConfigProvider\n"
+
+static void write_file(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "we");
+    assert_non_null(file);
+    fputs(text, file);
+    fclose(file);
+}
+
+/* A folder with a file of properties and one that is a value. */
+static int set_up_secrets(void **state)
+{
+    set_up(state);
+    struct world *w = *state;
+    char path[2 * PATH_LEN];
+    snprintf(path, sizeof(path), "%s.d", w->path);
+    assert_int_equal(mkdir(path, 0700), 0);
+    snprintf(path, sizeof(path), "%s.d/secrets", w->path);
+    write_file(path, "one = first\nparts=gr\xc3\xbc\xc3\x9f\\u00e9\nmore=$\\{file:/x:y}\n");
+    snprintf(path, sizeof(path), "%s.d/alone", w->path);
+    write_file(path, "whole file\n");
+    setenv("BARNABAS_TEST_SECRET", "of the environment", 1);
+    unsetenv("BARNABAS_TEST_NOTHING");
+    return 0;
+}
+
+static int tear_down_secrets(void **state)
+{
+    struct world *w = *state;
+    char path[2 * PATH_LEN];
+    static const char *const names[] = {".d/secrets", ".d/alone"};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        snprintf(path, sizeof(path), "%s%s", w->path, names[i]);
+        unlink(path);
+    }
+    snprintf(path, sizeof(path), "%s.d", w->path);
+    rmdir(path);
+    return tear_down(state);
+}
+
+/* What a password becomes; `format` has the folder for %1$s. */
+static void load_secret(struct world *w, const char *format, const char *expected)
+{
+    char line[1024], folder[2 * PATH_LEN];
+    struct strbuf text = {0};
+    snprintf(folder, sizeof(folder), "%s.d", w->path);
+    strbuf_puts(&text, PROVIDERS "ssl.key.password=");
+    snprintf(line, sizeof(line), format, folder);
+    strbuf_puts(&text, line);
+    load_ok(w, text.p);
+    assert_string_equal(w->config.ssl_key_password, expected);
+    strbuf_deinit(&text);
+}
+
+static void secret_fails(struct world *w, const char *format, const char *why)
+{
+    char line[1024], folder[2 * PATH_LEN];
+    struct strbuf text = {0};
+    snprintf(folder, sizeof(folder), "%s.d", w->path);
+    strbuf_puts(&text, PROVIDERS);
+    snprintf(line, sizeof(line), format, folder);
+    strbuf_puts(&text, line);
+    assert_false(load(w, text.p, NULL));
+    assert_non_null(strstr(w->fail.text, why));
+    strbuf_deinit(&text);
+}
+
+static void test_variables(void **state)
+{
+    struct world *w = *state;
+    load_secret(w, "${file:%1$s/secrets:one}", "first");
+    load_secret(w, "${file:%1$s/secrets:parts}", "gr\xc3\xbc\xc3\x9f\xc3\xa9");
+    load_secret(w, "${file:%1$s/secrets:more}", "${file:/x:y}"); /* once, and not again */
+    load_secret(w, "${dir:%1$s:alone}", "whole file");
+    load_secret(w, "<${env:BARNABAS_TEST_SECRET}|${file:%1$s/secrets:one}>", "<of the environment|first>");
+    load_secret(w, "${other:x:one} ${file} ${", "${other:x:one} ${file} ${"); /* no variables */
+}
+
+static void test_variables_without_a_value(void **state)
+{
+    struct world *w = *state;
+    secret_fails(w, "ssl.key.password=${file:%1$s/secrets:two}", "secrets:two} stands for nothing");
+    secret_fails(w, "ssl.key.password=${file:%1$s/nowhere:one}", "No such file");
+    secret_fails(w, "ssl.key.password=${dir:%1$s:../alone}", "stands for nothing");
+    secret_fails(w, "ssl.key.password=${dir:%1$s:nothing}", "stands for nothing");
+    secret_fails(w, "ssl.key.password=${env:BARNABAS_TEST_NOTHING}", "stands for nothing");
+    secret_fails(w, "ssl.key.password=${env:x:BARNABAS_TEST_SECRET}", "no path");
+    secret_fails(w, "config.providers.env.param.allowlist.pattern=^OTHER\nssl.key.password=${env:BARNABAS_TEST_SECRET}",
+                 "stands for nothing");
+    secret_fails(w, "config.providers.file.param.allowed.paths=/nowhere\nssl.key.password=${file:%1$s/secrets:one}",
+                 "is not one of config.providers.file.param.allowed.paths");
+    secret_fails(w, "config.providers.file.param.allowed.paths=%1$s/x\nssl.key.password=${file:%1$s/x/../secrets:one}",
+                 "is not one of");
+    secret_fails(w, "config.providers.dir.class=com.example.Vault", "runs no Java");
 }
 
 static void test_overrides(void **state)
@@ -948,6 +1053,8 @@ int main(void)
         TEST(test_bad_listeners),
         TEST(test_warnings),
         TEST(test_overrides),
+        cmocka_unit_test_setup_teardown(test_variables, set_up_secrets, tear_down_secrets),
+        cmocka_unit_test_setup_teardown(test_variables_without_a_value, set_up_secrets, tear_down_secrets),
         TEST(test_lookups),
         TEST(test_versions),
         TEST(test_check_dynamic),

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "config/properties.h"
+#include "config/variables.h"
 #include "net/net.h"
 #include "protocol/error.h"
 #include "protocol/frame.h"
@@ -129,7 +129,8 @@ static bool read_command_config(struct asker *a, const char *file, struct fail *
     struct properties p;
     if (!properties_read(file, &a->memory, &p, fail))
         return false;
-    return (read_times(a, &p, fail) && protect(a, &p, fail)) || fail_wrap(fail, "%s", file);
+    return (variables_replace_all(&p, &a->memory, fail) && read_times(a, &p, fail) && protect(a, &p, fail)) ||
+           fail_wrap(fail, "%s", file);
 }
 
 static bool add_bootstrap_list(struct asker *a, const char *bootstrap, struct fail *fail)

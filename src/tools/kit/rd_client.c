@@ -10,7 +10,7 @@
 #include <signal.h>
 
 #include "base/clock.h"
-#include "config/properties.h"
+#include "config/variables.h"
 #include "tools/kit/rd_security.h"
 
 /* ---- Properties ---- */
@@ -83,6 +83,8 @@ bool rd_props_read(struct rd_props *p, const char *file, struct fail *fail)
         return true;
     if (!properties_read(file, &p->arena, &read, fail))
         return false;
+    if (!variables_replace_all(&read, &p->arena, fail))
+        return fail_wrap(fail, "%s", file);
     for (int i = 0; i < read.count; i++)
         rd_props_set(p, read.items[i].key, read.items[i].value);
     return true;
