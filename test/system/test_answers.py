@@ -1088,7 +1088,7 @@ REASONS = {
         "delete_topics": ["by id twice", "by id and another"]},
     "The answer names the topic and its id, however it was asked for.": {"delete_topics": ["by name and by id", "with a timeout of 0", "with a timeout of -1"]},
     "Nobody is forbidden anything without an authorizer.": {"delete_topics": ["neither name nor id"]},
-    "Of a log without records nothing is told that was in it.": {"list_offsets": ["at -1 when all is deleted", "at -3 when all is deleted"]},
+    "Of a log without records nothing is told that was in it.": {"list_offsets": ["at -3 when all is deleted"]},
     "Records without a time have no largest one.": {"list_offsets": ["without times at -3"]},
     "An epoch below zero was never led in.": {"leader_epochs": [f"in version {i}" for i in range(5)]},
     "A logger that others are below is there, whether or not it is configured.": {"configs": ["the logger kafka INFO 0", "the logger kafka None 1"]},
