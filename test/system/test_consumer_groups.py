@@ -221,18 +221,21 @@ def test_what_cannot_be_reset(groups, tmp_path):
 
 
 def test_plans_in_files(groups, tmp_path):
-    b, plan, plans, bad = groups, tmp_path / "plan", tmp_path / "plans", tmp_path / "bad"
+    b, plan, plans, bad, gap = groups, tmp_path / "plan", tmp_path / "plans", tmp_path / "bad", tmp_path / "gap"
     plan.write_text('t,0,4\n"t", 1 ,99\r\n')
     plans.write_text("g,t,0,4\nh,t,1,5\n")
     bad.write_text("t,0,4\nt,one,4\n")
+    gap.write_text("t,0,4\n\nt,1,4\n")
     one, two = ["--reset-offsets", "--group", "g"], ["--reset-offsets", "--group", "g", "--group", "h"]
     assert cells(ours(b, *one, "--from-file", plan)) == cells(java(TOOL, "--bootstrap-server", b.bootstrap, *one, "--from-file", plan, "--dry-run"))
     assert "Error: No reset plan for group x found" in ours(b, "--reset-offsets", "--group", "x", "--from-file", plans)
     assert "Line 2 of the file" in ours(b, *one, "--from-file", bad)
+    assert "Line 2 of the file" in ours(b, *one, "--from-file", gap)
+    assert "Error: " in java(TOOL, "--bootstrap-server", b.bootstrap, *one, "--from-file", gap, "--dry-run")
     ours(b, *two, "--from-file", plans, "--execute")
     assert committed(b, "g", [("t", 0)]) == {("t", 0): 4} and committed(b, "h", [("t", 1)]) == {("t", 1): 5}
     exported = tmp_path / "exported"
-    exported.write_text(ours(b, *two, "--all-topics", "--to-current", "--export").rstrip("\n") + "\n")
+    exported.write_text(ours(b, *two, "--all-topics", "--to-current", "--export"))
     ours(b, *two, "--all-topics", "--to-earliest", "--execute")
     ours(b, *two, "--from-file", exported, "--execute")
     assert committed(b, "g", [("t", 0)]) == {("t", 0): 4} and committed(b, "h", [("t", 1)]) == {("t", 1): 5}

@@ -70,7 +70,7 @@ def test_rules(b, rule):
 
 def test_plans_in_files(b, tmp_path):
     plan, short, strange = tmp_path / "plan", tmp_path / "short", tmp_path / "strange"
-    plan.write_text("in,0,5\nin,1,99\n")
+    plan.write_text("in,0,5\nin,1,99\n\n")
     short.write_text("in,0,5\n")
     strange.write_text("app,in,0,5\n")
     assert_same(b, "--dry-run", "--input-topics", "in", "--from-file", plan)

@@ -112,6 +112,36 @@ static void lines_are_split(void **state)
     assert_values("a,b,c,d", 4, (const char *const[]){"a", "b", "c"});
 }
 
+static void assert_lines(const char *text, const char *const *expected)
+{
+    struct arena a = {0};
+    char dir[64], path[80];
+    struct str lines, line;
+    snprintf(path, sizeof(path), "%s/plan", temp_dir_make(dir));
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fputs(text, file);
+    fclose(file);
+    assert_true(csv_read(path, &a, &lines));
+    for (; *expected != NULL; expected++) {
+        assert_true(csv_take_line(&lines, &line));
+        assert_true(str_is(line, *expected));
+    }
+    assert_false(csv_take_line(&lines, &line));
+    assert_false(csv_read(dir, &a, &lines));
+    temp_dir_remove(dir);
+    arena_deinit(&a);
+}
+
+static void empty_lines_at_the_end_are_none(void **state)
+{
+    (void)state;
+    assert_lines("a,1\nb,2", (const char *const[]){"a,1", "b,2", NULL});
+    assert_lines("a,1\n\nb,2\n\n\n", (const char *const[]){"a,1", "", "b,2", NULL});
+    assert_lines("\n", (const char *const[]){NULL});
+    assert_lines("", (const char *const[]){NULL});
+}
+
 /* ---- Lists of partitions ---- */
 
 static void partitions_are_sorted_and_found(void **state)
@@ -134,9 +164,13 @@ static void partitions_are_sorted_and_found(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(points_in_time),  cmocka_unit_test(what_is_no_point_in_time),
-        cmocka_unit_test(durations),       cmocka_unit_test(quotes_go_where_jackson_puts_them),
-        cmocka_unit_test(lines_are_split), cmocka_unit_test(partitions_are_sorted_and_found),
+        cmocka_unit_test(points_in_time),
+        cmocka_unit_test(what_is_no_point_in_time),
+        cmocka_unit_test(durations),
+        cmocka_unit_test(quotes_go_where_jackson_puts_them),
+        cmocka_unit_test(lines_are_split),
+        cmocka_unit_test(empty_lines_at_the_end_are_none),
+        cmocka_unit_test(partitions_are_sorted_and_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

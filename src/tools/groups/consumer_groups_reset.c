@@ -163,15 +163,14 @@ static bool groups_reset_read_line(struct arena *a, struct str line, bool groupe
 
 /* Takes what the lines say of the group. Whether they name groups is told by the first, and by how many are asked for.
  */
-static bool groups_reset_read_plan(const struct reset *r, FILE *file, struct partition_offsets *out, struct fail *fail)
+static bool groups_reset_read_plan(const struct reset *r, struct str plan, struct partition_offsets *out,
+                                   struct fail *fail)
 {
     struct arena *a = &r->w->arena;
     bool grouped = options_all(&r->w->o, "group")->count != 1, ok = true;
-    char *text = NULL;
-    size_t room = 0;
-    ssize_t len;
-    for (int number = 1; ok && (len = getline(&text, &room, file)) >= 0; number++) {
-        struct str line = arena_str(a, (struct str){text, (int32_t)(len - (text[len - 1] == '\n'))}), group = r->group;
+    struct str line;
+    for (int number = 1; ok && csv_take_line(&plan, &line); number++) {
+        struct str group = r->group;
         struct partition_offset p = {.offset = -1};
         if (number == 1 && !grouped)
             grouped = !groups_reset_read_line(a, line, false, &group, &p);
@@ -181,20 +180,17 @@ static bool groups_reset_read_plan(const struct reset *r, FILE *file, struct par
         if (ok && str_eq(group, r->group))
             partition_offsets_add(out, p.topic, p.partition, a)->offset = p.offset;
     }
-    free(text);
     return ok;
 }
 
 static bool groups_reset_from_file(const struct reset *r, struct partition_offsets *list, struct fail *fail)
 {
     const char *path = options_get(&r->w->o, "from-file");
-    FILE *file = fopen(path, "r");
-    if (file == NULL)
+    struct str plan;
+    if (!csv_read(path, &r->w->arena, &plan))
         return fail_set(fail, "java.io.IOException: Unable to read file %s", path);
     *list = (struct partition_offsets){0};
-    bool ok = groups_reset_read_plan(r, file, list, fail);
-    fclose(file);
-    if (!ok)
+    if (!groups_reset_read_plan(r, plan, list, fail))
         return false;
     if (list->n == 0)
         groups_print_error("No reset plan for group %.*s found", STR_ARGS(r->group));

@@ -269,19 +269,15 @@ static bool streams_reset_read_line(struct streams_reset *r, struct str line, st
     return true;
 }
 
-static bool streams_reset_read_plan(struct streams_reset *r, FILE *file, struct partition_offsets *list,
+static bool streams_reset_read_plan(struct streams_reset *r, struct str plan, struct partition_offsets *list,
                                     struct fail *fail)
 {
-    char *text = NULL;
-    size_t room = 0;
-    ssize_t len;
+    struct str line;
     bool ok = true;
     for (int32_t i = 0; i < list->n; i++)
         list->v[i].offset = INT64_MIN; /* not in the plan */
-    while (ok && (len = getline(&text, &room, file)) >= 0)
-        ok = streams_reset_read_line(
-            r, arena_str(&r->arena, (struct str){text, (int32_t)(len - (text[len - 1] == '\n'))}), list, fail);
-    free(text);
+    while (ok && csv_take_line(&plan, &line))
+        ok = streams_reset_read_line(r, line, list, fail);
     for (int32_t i = 0; ok && i < list->n; i++)
         ok = list->v[i].offset != INT64_MIN || fail_set(fail, "The reset plan says nothing of %.*s-%" PRId32,
                                                         STR_ARGS(list->v[i].topic), list->v[i].partition);
@@ -291,14 +287,12 @@ static bool streams_reset_read_plan(struct streams_reset *r, FILE *file, struct 
 static bool streams_reset_from_file(struct streams_reset *r, struct partition_offsets *list, struct fail *fail)
 {
     const char *path = options_get(&r->o, "from-file");
-    FILE *file = fopen(path, "r");
-    if (file == NULL) {
+    struct str plan;
+    if (!csv_read(path, &r->arena, &plan)) {
         fail_set(fail, "java.io.IOException: Unable to read file %s", path);
         return unreadable();
     }
-    bool ok = streams_reset_read_plan(r, file, list, fail);
-    fclose(file);
-    return ok && streams_reset_limit_offsets(r, list, fail);
+    return streams_reset_read_plan(r, plan, list, fail) && streams_reset_limit_offsets(r, list, fail);
 }
 
 static const struct rule {

@@ -1,5 +1,7 @@
 #include "tools/kit/csv.h"
 
+#include <stdio.h>
+
 #include "tools/kit/tool.h"
 
 static bool wants_quotes(struct str value)
@@ -26,6 +28,35 @@ void csv_put(struct strbuf *line, struct str value)
         strbuf_add(line, &value.p[i], 1);
     }
     strbuf_puts(line, "\"");
+}
+
+bool csv_read(const char *path, struct arena *a, struct str *out)
+{
+    struct strbuf text = {0};
+    char part[4096];
+    FILE *file = fopen(path, "r");
+    if (file == NULL)
+        return false;
+    for (size_t len; (len = fread(part, 1, sizeof(part), file)) > 0;)
+        strbuf_add(&text, part, len);
+    bool ok = ferror(file) == 0;
+    fclose(file);
+    while (text.len > 0 && text.p[text.len - 1] == '\n')
+        text.len--;
+    *out = text.len > 0 ? arena_str(a, (struct str){text.p, (int32_t)text.len}) : STR_NULL;
+    strbuf_deinit(&text);
+    return ok;
+}
+
+bool csv_take_line(struct str *lines, struct str *line)
+{
+    if (lines->len == 0)
+        return false;
+    const char *end = memchr(lines->p, '\n', (size_t)lines->len);
+    int32_t len = end != NULL ? (int32_t)(end - lines->p) : lines->len, skip = end != NULL ? len + 1 : len;
+    *line = (struct str){lines->p, len};
+    *lines = (struct str){lines->p + skip, lines->len - skip};
+    return true;
 }
 
 static bool csv_is_blank(char c)
