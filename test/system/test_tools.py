@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from harness import BUILD, TOP, Apache, Barnabas, java, wait_until
+from harness import BUILD, TOP, Apache, Barnabas, java, run_tool, wait_until
 
 TOPIC_COMMAND = "org.apache.kafka.tools.TopicCommand"
 NAMES = ["kafka-topics", "kafka-configs", "kafka-delete-records", "kafka-reassign-partitions", "kafka-leader-election", "kafka-replica-verification", "kafka-log-dirs", "kafka-console-producer", "kafka-console-consumer", "kafka-consumer-groups", "kafka-get-offsets", "kafka-broker-api-versions",
@@ -119,6 +119,36 @@ def test_wrong_usage(broker):
     assert "Exactly one of --include/--topic is required" in script.errors
     script("kafka-console-producer", "--bootstrap-server", broker.bootstrap, code=1)
     assert 'Missing required argument "[topic]"' in script.errors
+
+
+TWICE = {"kafka-topics": ["topic"], "kafka-delete-records": ["offset-json-file"], "kafka-get-offsets": ["topic", "time"],
+         "kafka-leader-election": ["topic", "election-type"], "kafka-consumer-groups": ["to-offset", "state"],
+         "kafka-console-producer": ["topic"], "kafka-console-consumer": ["topic", "offset"], "kafka-dump-log": ["files"],
+         "kafka-log-dirs": ["topic-list"], "kafka-reassign-partitions": ["broker-list"], "kafka-acls": ["bootstrap-server"],
+         "kafka-streams-application-reset": ["application-id"], "kafka-delegation-tokens": ["hmac"], "kafka-configs": ["add-config"]}
+
+
+def test_of_two_values_none_is_dropped(broker):
+    for name, options in TWICE.items():
+        for option in options:
+            script(name, f"--{option}", "1", f"--{option}", "2", code=1)
+            assert script.errors == f"Found multiple arguments for option {option}, but you asked for only one\n", name
+    for name in "a", "b":
+        topics(broker, "--create", "--topic", name, "--config", "retention.ms=1000", "--config", "retention.bytes=7")
+    twice = ["--bootstrap-server", broker.bootstrap, "--delete", "--topic", "a", "--topic", "b"]
+    script("kafka-topics", *twice, code=1)
+    theirs = run_tool(TOPIC_COMMAND, *twice)
+    assert script.errors.strip() in theirs.stdout and theirs.returncode == 1
+    assert topics(broker, "--list") == "a\nb\n"
+
+
+def test_of_two_values_the_last_counts_where_argparse4j_reads_them(broker):
+    topics(broker, "--create", "--topic", "t")
+    args = ["--topic", "s", "--topic", "t", "--num-records", 1, "--record-size", 9, "--record-size", 5, "--throughput", -1,
+            "--producer-props", f"bootstrap.servers={broker.bootstrap}"]
+    script("kafka-producer-perf-test", *args)
+    java("org.apache.kafka.tools.ProducerPerformance", *args)
+    assert [len(line) for line in get(broker, "t", 2)] == [5, 5]
 
 
 def test_nobody_there():

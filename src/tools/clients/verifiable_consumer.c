@@ -4,24 +4,24 @@
 #include "tools/clients/verifiable.h"
 
 static const struct option_spec specs[] = {
-    {"bootstrap-server", OPTION_VALUE, "HOST1:PORT1,...", "REQUIRED: The server(s) to connect to.", NULL},
-    {"broker-list", OPTION_VALUE, "HOST1:PORT1,...", "DEPRECATED, use --bootstrap-server instead.", NULL},
-    {"topic", OPTION_VALUE, "TOPIC", "REQUIRED: Consumes messages from this topic.", NULL},
-    {"group-protocol", OPTION_VALUE, "GROUP_PROTOCOL", "How the group works: classic or consumer.", "classic"},
-    {"group-remote-assignor", OPTION_VALUE, "GROUP_REMOTE_ASSIGNOR",
+    {"bootstrap-server", OPTION_VALUES, "HOST1:PORT1,...", "REQUIRED: The server(s) to connect to.", NULL},
+    {"broker-list", OPTION_VALUES, "HOST1:PORT1,...", "DEPRECATED, use --bootstrap-server instead.", NULL},
+    {"topic", OPTION_VALUES, "TOPIC", "REQUIRED: Consumes messages from this topic.", NULL},
+    {"group-protocol", OPTION_VALUES, "GROUP_PROTOCOL", "How the group works: classic or consumer.", "classic"},
+    {"group-remote-assignor", OPTION_VALUES, "GROUP_REMOTE_ASSIGNOR",
      "Which assignor of the broker's; only with the group protocol consumer.", NULL},
-    {"group-id", OPTION_VALUE, "GROUP_ID", "REQUIRED: The group of the consumer.", NULL},
-    {"group-instance-id", OPTION_VALUE, "GROUP_INSTANCE_ID", "The name of this consumer in the group.", NULL},
-    {"max-messages", OPTION_VALUE, "MAX-MESSAGES", "Consume this many messages; below 0: until a signal.", "-1"},
-    {"session-timeout", OPTION_VALUE, "TIMEOUT_MS", "The consumer's session timeout.", "30000"},
+    {"group-id", OPTION_VALUES, "GROUP_ID", "REQUIRED: The group of the consumer.", NULL},
+    {"group-instance-id", OPTION_VALUES, "GROUP_INSTANCE_ID", "The name of this consumer in the group.", NULL},
+    {"max-messages", OPTION_VALUES, "MAX-MESSAGES", "Consume this many messages; below 0: until a signal.", "-1"},
+    {"session-timeout", OPTION_VALUES, "TIMEOUT_MS", "The consumer's session timeout.", "30000"},
     {"verbose", OPTION_FLAG, NULL, "Print each record, too.", NULL},
     {"enable-autocommit", OPTION_FLAG, NULL, "Commit offsets now and then, and not after each batch.", NULL},
-    {"reset-policy", OPTION_VALUE, "RESET_POLICY", "Where to begin without an offset: earliest, latest or none.",
+    {"reset-policy", OPTION_VALUES, "RESET_POLICY", "Where to begin without an offset: earliest, latest or none.",
      "earliest"},
-    {"assignment-strategy", OPTION_VALUE, "ASSIGNMENT_STRATEGY",
+    {"assignment-strategy", OPTION_VALUES, "ASSIGNMENT_STRATEGY",
      "How members share partitions; only with the group protocol classic.",
      "org.apache.kafka.clients.consumer.RangeAssignor"},
-    {"consumer.config", OPTION_VALUE, "CONFIG_FILE", "Consumer properties file; options count more.", NULL},
+    {"consumer.config", OPTION_VALUES, "CONFIG_FILE", "Consumer properties file; options count more.", NULL},
 };
 
 static const char purpose[] =

@@ -7,17 +7,17 @@
 #include "tools/kit/ask.h"
 
 static const struct option_spec specs[] = {
-    {"topic", OPTION_VALUE, "TOPIC", "REQUIRED: Produce messages to this topic.", NULL},
-    {"bootstrap-server", OPTION_VALUE, "HOST1:PORT1,...", "REQUIRED: The server(s) to connect to.", NULL},
-    {"broker-list", OPTION_VALUE, "HOST1:PORT1,...", "DEPRECATED, use --bootstrap-server instead.", NULL},
-    {"max-messages", OPTION_VALUE, "MAX-MESSAGES", "Produce this many messages; below 0: until a signal.", "-1"},
-    {"throughput", OPTION_VALUE, "THROUGHPUT", "About so many messages a second; below 0: as many as go.", "-1"},
-    {"acks", OPTION_VALUE, "ACKS", "Acknowledgements that each message needs: 0, 1 or -1.", "-1"},
-    {"producer.config", OPTION_VALUE, "CONFIG_FILE", "Producer properties file; it counts more than --acks.", NULL},
-    {"message-create-time", OPTION_VALUE, "CREATETIME",
+    {"topic", OPTION_VALUES, "TOPIC", "REQUIRED: Produce messages to this topic.", NULL},
+    {"bootstrap-server", OPTION_VALUES, "HOST1:PORT1,...", "REQUIRED: The server(s) to connect to.", NULL},
+    {"broker-list", OPTION_VALUES, "HOST1:PORT1,...", "DEPRECATED, use --bootstrap-server instead.", NULL},
+    {"max-messages", OPTION_VALUES, "MAX-MESSAGES", "Produce this many messages; below 0: until a signal.", "-1"},
+    {"throughput", OPTION_VALUES, "THROUGHPUT", "About so many messages a second; below 0: as many as go.", "-1"},
+    {"acks", OPTION_VALUES, "ACKS", "Acknowledgements that each message needs: 0, 1 or -1.", "-1"},
+    {"producer.config", OPTION_VALUES, "CONFIG_FILE", "Producer properties file; it counts more than --acks.", NULL},
+    {"message-create-time", OPTION_VALUES, "CREATETIME",
      "Messages are created at that time, in milliseconds since the epoch, and later.", "-1"},
-    {"value-prefix", OPTION_VALUE, "VALUE-PREFIX", "A number that comes before each value, with a dot between.", NULL},
-    {"repeating-keys", OPTION_VALUE, "REPEATING-KEYS",
+    {"value-prefix", OPTION_VALUES, "VALUE-PREFIX", "A number that comes before each value, with a dot between.", NULL},
+    {"repeating-keys", OPTION_VALUES, "REPEATING-KEYS",
      "Messages have keys from 0 up to this number, which is not among them, and then from 0 again.", NULL},
 };
 

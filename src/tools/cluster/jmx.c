@@ -29,7 +29,7 @@ static const struct option_spec specs[] = {
     {"jmx-url", OPTION_VALUE, "String: service-url",
      "Where to ask: service:jmx:rmi:///jndi/rmi://HOST:PORT/jmxrmi for http://HOST:PORT/jolokia, or such a URL itself.",
      "service:jmx:rmi:///jndi/rmi://:9999/jmxrmi"},
-    {"object-name", OPTION_VALUE, "String: name",
+    {"object-name", OPTION_VALUES, "String: name",
      "A JMX object name to use as a query. This can contain wild cards, and this option can be given multiple times to "
      "specify more than one query. If no objects are specified all objects will be queried.",
      NULL},

@@ -24,16 +24,16 @@ static const struct option_spec specs[] = {
     {"all", OPTION_FLAG, NULL,
      "With --describe: list all configs of the topic, broker or broker logger, those of the server's file and the defaults included.",
      NULL},
-    {"entity-type", OPTION_VALUE, "type",
+    {"entity-type", OPTION_VALUES, "type",
      "Type of entity: topics, clients, users, brokers, broker-loggers, ips or client-metrics.", NULL},
-    {"entity-name", OPTION_VALUE, "name",
+    {"entity-name", OPTION_VALUES, "name",
      "Name of entity: topic name, client id, user principal name, broker id, address or client metrics.", NULL},
     {"entity-default", OPTION_FLAG, NULL, "The default entity of the clients, users, brokers or ips.", NULL},
     {"add-config", OPTION_VALUE, "k1=v1,k2=[v1,v2,v2],k3=v3",
      "Configs to set. Square brackets go around values with commas. Topics take the keys of server.properties(5)'s last part, brokers those that can change at run time; users and clients producer_byte_rate, consumer_byte_rate, request_percentage, controller_mutation_rate; users also SCRAM-SHA-256 and SCRAM-SHA-512 as [iterations=8192,password=secret]; ips connection_creation_rate.",
      NULL},
     {"add-config-file", OPTION_VALUE, "file", "Properties file with configs to set.", NULL},
-    {"delete-config", OPTION_VALUE, "k1,k2", "Config keys to remove.", NULL},
+    {"delete-config", OPTION_VALUES, "k1,k2", "Config keys to remove.", NULL},
     {"force", OPTION_FLAG, NULL, "Ask no questions (none are asked).", NULL},
     {"topic", OPTION_VALUE, "name", "The topic's name.", NULL},
     {"client", OPTION_VALUE, "id", "The client's ID.", NULL},
@@ -222,21 +222,6 @@ static bool check_alteration(const struct options *o, const struct config_comman
     return true;
 }
 
-/* Of most options only one value could count, so that a second one is a mistake. */
-static bool check_repetition(const struct options *o, struct fail *fail)
-{
-    static const char *const many[] = {"entity-type", "entity-name", "delete-config"};
-    for (int i = 0; i < o->spec_count; i++) {
-        bool may_repeat = o->specs[i].kind == OPTION_FLAG;
-        for (size_t k = 0; k < ARRAY_LEN(many); k++)
-            may_repeat |= strcmp(many[k], o->specs[i].name) == 0;
-        if (!may_repeat && o->values[i].count > 1)
-            return fail_set(fail, "Found multiple arguments for option %s, but you asked for only one",
-                            o->specs[i].name);
-    }
-    return true;
-}
-
 static bool check_actions(const struct options *o)
 {
     if (options_has(o, "alter") == options_has(o, "describe")) {
@@ -248,8 +233,8 @@ static bool check_actions(const struct options *o)
 
 static bool configs_tool_check_arguments(const struct options *o, const struct config_command *c, struct fail *fail)
 {
-    return check_repetition(o, fail) && check_types(o, c, fail) && check_connection(o, fail) &&
-           configs_tool_check_names(c, fail) && (!c->alter || check_alteration(o, c, fail));
+    return check_types(o, c, fail) && check_connection(o, fail) && configs_tool_check_names(c, fail) &&
+           (!c->alter || check_alteration(o, c, fail));
 }
 
 /* ---- Keys and values ---- */

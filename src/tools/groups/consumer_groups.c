@@ -18,9 +18,9 @@ static const struct option_spec specs[] = {
      "Set the offsets of groups without members to what one of --to-earliest, --to-latest, --to-current, --to-offset, --shift-by, --to-datetime, --by-duration or --from-file says, for --all-topics or --topic. Without --execute it only shows them.",
      NULL},
     {"delete-offsets", OPTION_FLAG, NULL, "Delete the offsets that a group has of the topics.", NULL},
-    {"group", OPTION_VALUE, "consumer group", "The consumer group to act on; may be given several times.", NULL},
+    {"group", OPTION_VALUES, "consumer group", "The consumer group to act on; may be given several times.", NULL},
     {"all-groups", OPTION_FLAG, NULL, "Apply to all consumer groups.", NULL},
-    {"topic", OPTION_VALUE, "topic",
+    {"topic", OPTION_VALUES, "topic",
      "For reset-offsets and delete-offsets: the topic, or some of its partitions: topic1:0,1,2. May be given several times.",
      NULL},
     {"all-topics", OPTION_FLAG, NULL, "For reset-offsets: all topics that the group has offsets of.", NULL},
@@ -415,6 +415,8 @@ static void print_deletion(struct group_work *w, const struct partition_offset *
 static bool run_delete_offsets(struct group_work *w, struct fail *fail)
 {
     const char *group = options_get(&w->o, "group");
+    if (options_all(&w->o, "group")->count > 1)
+        return fail_set(fail, "Found multiple arguments for option group, but you asked for only one");
     struct partition_offsets list = {0}, missing = {0};
     int16_t error;
     if (!find_partitions(w, &list, &missing, fail) ||

@@ -30,13 +30,18 @@ static void print_wrapped(FILE *to, const char *text)
     }
 }
 
+static bool is_optional(enum option_kind kind)
+{
+    return kind == OPTION_OPTIONAL || kind == OPTION_OPTIONALS;
+}
+
 static void print_option(FILE *to, const struct option_spec *s)
 {
     char left[128];
     const char *argument = s->argument != NULL ? s->argument : "value";
     if (s->kind == OPTION_FLAG)
         snprintf(left, sizeof(left), "--%s", s->name);
-    else if (s->kind == OPTION_OPTIONAL)
+    else if (is_optional(s->kind))
         snprintf(left, sizeof(left), "--%s [%s]", s->name, argument);
     else
         snprintf(left, sizeof(left), "--%s <%s>%s", s->name, argument, s->kind == OPTION_WORDS ? " ..." : "");
@@ -96,7 +101,7 @@ static void add_value(struct options *o, int spec, const char *value)
     struct option_value *v = &o->values[spec];
     v->count++;
     o->given[o->given_count++] = spec;
-    if (value == NULL)
+    if (value == NULL && v->values == NULL)
         return;
     const char **grown = ARENA_ARRAY(&o->arena, const char *, v->count);
     if (v->values != NULL)
@@ -124,7 +129,7 @@ static int options_take(struct options *o, int argc, char **argv, int i)
     bool value_follows = i + 1 < argc && !is_option(argv[i + 1]);
     if (equals != NULL && kind != OPTION_FLAG) {
         add_value(o, spec, equals + 1);
-    } else if (kind == OPTION_FLAG || (kind == OPTION_OPTIONAL && !value_follows)) {
+    } else if (kind == OPTION_FLAG || (is_optional(kind) && !value_follows)) {
         add_value(o, spec, NULL);
     } else if (kind == OPTION_WORDS) {
         for (; i + taken < argc && !is_option(argv[i + taken]); taken++)
@@ -137,6 +142,19 @@ static int options_take(struct options *o, int argc, char **argv, int i)
         return 0;
     }
     return taken;
+}
+
+/* As Apache's tools refuse it: of two values one would be dropped, which may be the one that mattered. */
+static bool check_repetition(const struct options *o)
+{
+    for (int i = 0; i < o->spec_count; i++) {
+        bool once = o->specs[i].kind == OPTION_VALUE || o->specs[i].kind == OPTION_OPTIONAL;
+        if (once && o->values[i].count > 1) {
+            fprintf(stderr, "Found multiple arguments for option %s, but you asked for only one\n", o->specs[i].name);
+            return false;
+        }
+    }
+    return true;
 }
 
 int options_parse(struct options *o, const struct option_spec *specs, int spec_count, int argc, char **argv,
@@ -164,7 +182,7 @@ int options_parse(struct options *o, const struct option_spec *specs, int spec_c
         if (taken == 0)
             return 1;
     }
-    return -1;
+    return check_repetition(o) ? -1 : 1;
 }
 
 void options_free(struct options *o)

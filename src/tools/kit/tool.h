@@ -44,9 +44,11 @@ int tool_security_migration(int argc, char **argv);
 
 enum option_kind {
     OPTION_FLAG,
-    OPTION_VALUE,    /* the last one counts */
-    OPTION_OPTIONAL, /* the value may be left out */
-    OPTION_WORDS,    /* takes every word up to the next option */
+    OPTION_VALUE,     /* once at most: which of two counts, nobody could say */
+    OPTION_VALUES,    /* several times: all count, or the last for whoever wants one */
+    OPTION_OPTIONAL,  /* once, and the value may be left out */
+    OPTION_OPTIONALS, /* the same, several times */
+    OPTION_WORDS,     /* takes every word up to the next option */
 };
 
 struct option_spec {
