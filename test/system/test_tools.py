@@ -338,6 +338,24 @@ def test_producer_reports_lines_without_separator(broker):
     assert get(broker, "t", 2, "--property", "print.key=true") == ["a\tb", "null\tno key here"]
 
 
+def test_a_line_that_is_too_large_does_not_keep_the_others_back(broker):
+    topics(broker, "--create", "--topic", "t")
+    args = ["--bootstrap-server", broker.bootstrap, "--topic", "t"]
+    lines = "one\n" + "x" * 1048577 + "\n" + "three\n" + "y" * 1000100 + "\n"
+    script("kafka-console-producer", *args, stdin=lines)
+    said = "ERROR Error when sending message to topic t with key: null, value: 1048577 bytes with error:"
+    assert script.errors.count(said) == 1
+    java("kafka.tools.ConsoleProducer", *args, stdin=lines)
+    assert [len(x) for x in get(broker, "t", 6)] == [3, 5, 1000100] * 2
+    script("kafka-console-producer", *args, "--sync", stdin=lines, code=1)
+    assert "The message is larger than max.request.size" in script.errors
+    assert get(broker, "t", 7)[6] == "one"
+    perf = ["kafka-producer-perf-test", "--topic", "t", "--num-records", 2, "--throughput", -1, "--producer-props", f"bootstrap.servers={broker.bootstrap}"]
+    assert script(*perf, "--record-size", 1048577).startswith("0 records sent")
+    assert script.errors.count("too large") == 2
+    assert script(*perf, "--record-size", 1048000).startswith("2 records sent")
+
+
 def test_keys_go_where_java_sends_them(broker):
     topics(broker, "--create", "--topic", "ours", "--partitions", 7)
     topics(broker, "--create", "--topic", "theirs", "--partitions", 7)

@@ -1,4 +1,5 @@
 /* kafka-console-producer: sends the lines of standard input as records. */
+#include <inttypes.h>
 #include <unistd.h>
 
 #include "tools/kit/rd_client.h"
@@ -154,15 +155,38 @@ struct producer {
     int64_t max_block_ms;
 };
 
+static void console_producer_print_size(struct str s)
+{
+    if (s.p != NULL)
+        fprintf(stderr, "%" PRId32 " bytes", s.len);
+    else
+        fputs("null", stderr);
+}
+
+static const char *failure_reason(rd_kafka_resp_err_t err)
+{
+    return err == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE
+               ? "The message is larger than max.request.size, or than the broker takes"
+               : rd_kafka_err2str(err);
+}
+
+/* As Kafka's ErrorLoggingCallback tells of it: the others are sent all the same. */
+static void tell_of_failure(const struct producer *p, struct str key, struct str value, rd_kafka_resp_err_t err)
+{
+    fprintf(stderr, "ERROR Error when sending message to topic %s with key: ", p->topic);
+    console_producer_print_size(key);
+    fputs(", value: ", stderr);
+    console_producer_print_size(value);
+    fprintf(stderr, " with error: %s\n", failure_reason(err));
+}
+
 static void console_producer_on_delivery(rd_kafka_t *rk UNUSED, const rd_kafka_message_t *m, void *opaque)
 {
     struct producer *p = opaque;
     if (m->err == RD_KAFKA_RESP_ERR_NO_ERROR)
         return;
     p->failed = true;
-    fprintf(stderr, "ERROR Error when sending message to topic %s with key: %.*s, value: %zu bytes with error: %s\n",
-            p->topic, m->key != NULL ? (int)m->key_len : 4, m->key != NULL ? (const char *)m->key : "null", m->len,
-            rd_kafka_err2str(m->err));
+    tell_of_failure(p, (struct str){m->key, (int32_t)m->key_len}, (struct str){m->payload, (int32_t)m->len}, m->err);
 }
 
 /* Until there is room in the queue, at most max.block.ms. */
@@ -186,8 +210,10 @@ static rd_kafka_resp_err_t enqueue(struct producer *p, const struct line_record 
 static bool send_record(struct producer *p, const struct line_record *r, struct fail *fail)
 {
     rd_kafka_resp_err_t err = enqueue(p, r);
+    if (err != RD_KAFKA_RESP_ERR_NO_ERROR && p->sync)
+        return fail_set(fail, "%s", failure_reason(err));
     if (err != RD_KAFKA_RESP_ERR_NO_ERROR)
-        return fail_set(fail, "%s", rd_kafka_err2str(err));
+        tell_of_failure(p, r->key, r->value, err);
     if (p->sync) {
         rd_kafka_flush(p->rk, -1);
         return !p->failed || fail_set(fail, "The message was not acknowledged");

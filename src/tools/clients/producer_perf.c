@@ -203,8 +203,14 @@ static bool produce_one(struct perf *p, rd_kafka_topic_t *topic, int64_t n, stru
     void *sent_ms = (void *)(intptr_t)clock_mono_ms();
     while (rd_kafka_produce(topic, RD_KAFKA_PARTITION_UA, RD_KAFKA_MSG_F_COPY, (void *)(uintptr_t)payload.p,
                             (size_t)payload.len, NULL, 0, sent_ms) != 0) {
-        if (rd_kafka_last_error() != RD_KAFKA_RESP_ERR__QUEUE_FULL)
-            return fail_set(fail, "%s", rd_kafka_err2str(rd_kafka_last_error()));
+        rd_kafka_resp_err_t err = rd_kafka_last_error();
+        if (err != RD_KAFKA_RESP_ERR__QUEUE_FULL &&
+            p->transaction_ms > 0) /* it cannot be committed without the record */
+            return fail_set(fail, "%s", rd_kafka_err2str(err));
+        if (err != RD_KAFKA_RESP_ERR__QUEUE_FULL) {
+            fprintf(stderr, "%s\n", rd_kafka_err2str(err));
+            break;
+        }
         rd_kafka_poll(p->rk, SLICE_MS);
     }
     rd_kafka_poll(p->rk, 0);

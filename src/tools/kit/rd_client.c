@@ -205,8 +205,9 @@ static bool set_java(rd_kafka_conf_t *conf, const char *java, const char *value,
 /* Where librdkafka's defaults differ from Kafka's. */
 static const char *const consumer_defaults[] = {
     "isolation.level", "read_uncommitted", "allow.auto.create.topics", "true", "check.crcs", "true"};
-static const char *const producer_defaults[] = {"partitioner", "murmur2_random",      "enable.idempotence",
-                                                "true",        "delivery.timeout.ms", "120000"};
+static const char *const producer_defaults[] = {
+    "partitioner",         "murmur2_random", "enable.idempotence", "true",
+    "delivery.timeout.ms", "120000",         "message.max.bytes",  "1048576"};
 
 static bool set_defaults(rd_kafka_conf_t *conf, rd_kafka_type_t type, const struct rd_props *p, struct fail *fail)
 {
