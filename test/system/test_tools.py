@@ -430,6 +430,41 @@ def test_consumer_of_a_pattern(broker):
     assert sorted(out.split()) == ["log-a", "log-b"]
 
 
+def test_a_pattern_is_javas_and_leaves_out_internal_topics(broker):
+    for name in ("log-a", "log-b", "other"):
+        topics(broker, "--create", "--topic", name)
+        put(broker, name, [name])
+    get(broker, "other", 1, "--group", "g")  # which makes __consumer_offsets
+
+    def matched(pattern, *args):
+        args = ["--bootstrap-server", broker.bootstrap, "--include", pattern, "--from-beginning", *args]
+        return sorted(script("kafka-console-consumer", *args).splitlines())
+
+    for pattern, count, names in (".*", 3, ["log-a", "log-b", "other"]), ("log-(?!a).", 1, ["log-b"]), ("log-a,log-b", 0, []), ("log", 0, []), ("\\Qlog-a\\E|log-[d-z]", 1, ["log-a"]):
+        args = ["--max-messages", count] if count else ["--timeout-ms", 1500]
+        assert matched(pattern, *args) == names, pattern
+        theirs = java("org.apache.kafka.tools.consumer.ConsoleConsumer", "--bootstrap-server", broker.bootstrap, "--include", pattern,
+                      "--from-beginning", *args)
+        assert sorted(x for x in theirs.splitlines() if x in ("log-a", "log-b", "other")) == names, pattern
+    assert len(matched(".*", "--max-messages", 4, "--consumer-property", "exclude.internal.topics=false")) > 3
+    script("kafka-console-consumer", "--bootstrap-server", broker.bootstrap, "--include", "log-(", code=1)
+    assert "log-( is an invalid regex: " in script.errors
+
+
+@pytest.mark.parametrize("more", [[], ["--from-beginning", "--group", "g"]], ids=["alone", "group"])
+def test_consumer_of_a_pattern_takes_topics_that_come_later(broker, more):
+    consumer = subprocess.Popen([BUILD / "barnabas-tool", "kafka-console-consumer", "--bootstrap-server", broker.bootstrap, "--include", "log-.",
+                                 "--consumer-property", "metadata.max.age.ms=200", "--consumer-property", "auto.commit.interval.ms=100", *more],
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for name in ("other", "log-a", "log-b"):
+        topics(broker, "--create", "--topic", name)
+        put(broker, name, [name])
+        if name != "other":
+            assert consumer.stdout.readline() == f"{name}\n"
+    consumer.send_signal(signal.SIGINT)
+    assert "Processed a total of 2 messages" in consumer.communicate(timeout=30)[1]
+
+
 def test_consumer_ends_on_a_signal(broker):
     topics(broker, "--create", "--topic", "t")
     put(broker, "t", ["one"])

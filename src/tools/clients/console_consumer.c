@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "cluster/internal_topics.h"
 #include "protocol/error.h"
 #include "tools/clients/formatter.h"
 #include "tools/kit/rd_client.h"
@@ -57,9 +58,15 @@ struct consumer {
     bool hopeless;        /* the topic cannot be consumed */
     int warned;           /* of that error of the topic */
     int32_t assigned;     /* without a group: partitions 0 to assigned - 1 */
-    int64_t refreshed_ms; /* when the topic's partitions were last looked up */
+    int64_t refreshed_ms; /* when topics or partitions were last looked up */
     int64_t refresh_ms;
+    struct pattern *include; /* of topics; NULL: there is one topic */
+    bool with_internal;      /* topics, where `include` matches them */
+    rd_kafka_topic_partition_list_t *matches;
+    bool met; /* the cluster has told once what matches */
 };
+
+enum { METADATA_TIMEOUT_MS = 5000 };
 
 /* What may pass is waited for, and told of once, as by Apache's clients. */
 static void look_at_error(struct consumer *c, int err)
@@ -82,7 +89,6 @@ static void look_at_error(struct consumer *c, int err)
 /* Asks for the topic, which may create it; 0 when there is none. */
 static int32_t partition_count(struct consumer *c)
 {
-    enum { METADATA_TIMEOUT_MS = 5000 };
     const struct rd_kafka_metadata *m;
     rd_kafka_topic_t *topic = rd_kafka_topic_new(c->rk, c->topic, NULL);
     if (topic == NULL)
@@ -102,10 +108,10 @@ static int32_t partition_count(struct consumer *c)
  * A consumer that was given no group has nobody to share with: it takes all partitions itself and saves the
  * seconds that a group takes to form.
  */
-static void assign_new_partitions(struct consumer *c)
+static void assign_new_partitions(struct consumer *c, int64_t now)
 {
     enum { RETRY_MS = 100 };
-    int64_t now = clock_mono_ms(), wait = c->assigned > 0 ? c->refresh_ms : RETRY_MS;
+    int64_t wait = c->assigned > 0 ? c->refresh_ms : RETRY_MS;
     if (c->refreshed_ms != 0 && now - c->refreshed_ms < wait)
         return;
     int32_t count = partition_count(c);
@@ -124,6 +130,86 @@ static void assign_new_partitions(struct consumer *c)
     c->refreshed_ms = clock_mono_ms();
 }
 
+/* What --include means of what the cluster has, topics or partitions, in order; NULL: the cluster does not tell. */
+static rd_kafka_topic_partition_list_t *find_matches(struct consumer *c)
+{
+    const struct rd_kafka_metadata *m;
+    if (rd_kafka_metadata(c->rk, 1, NULL, &m, METADATA_TIMEOUT_MS) != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return NULL;
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(m->topic_cnt);
+    for (int i = 0; i < m->topic_cnt; i++) {
+        const struct rd_kafka_metadata_topic *t = &m->topics[i];
+        bool hidden = !c->with_internal && topic_is_internal(str_of(t->topic));
+        if (t->err != RD_KAFKA_RESP_ERR_NO_ERROR || hidden || !pattern_matches(c->include, str_of(t->topic)))
+            continue;
+        if (c->grouped)
+            rd_kafka_topic_partition_list_add(list, t->topic, RD_KAFKA_PARTITION_UA);
+        else
+            rd_kafka_topic_partition_list_add_range(list, t->topic, 0, t->partition_cnt - 1);
+    }
+    rd_kafka_metadata_destroy(m);
+    return list;
+}
+
+/* Those of one list that the other does not have. */
+static rd_kafka_topic_partition_list_t *difference(rd_kafka_topic_partition_list_t *of,
+                                                   rd_kafka_topic_partition_list_t *without)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(of->cnt);
+    for (int i = 0; i < of->cnt; i++)
+        if (rd_kafka_topic_partition_list_find(without, of->elems[i].topic, of->elems[i].partition) == NULL)
+            rd_kafka_topic_partition_list_add(list, of->elems[i].topic, of->elems[i].partition);
+    return list;
+}
+
+static void change_matches(struct consumer *c, rd_kafka_topic_partition_list_t *found)
+{
+    rd_kafka_topic_partition_list_t *more = difference(found, c->matches), *less = difference(c->matches, found);
+    bool later = c->met && c->offset == RD_KAFKA_OFFSET_END; /* what comes later is read whole */
+    if (c->grouped && more->cnt + less->cnt > 0) {
+        if (found->cnt > 0)
+            rd_kafka_subscribe(c->rk, found);
+        else
+            rd_kafka_unsubscribe(c->rk);
+    }
+    for (int i = 0; i < more->cnt; i++)
+        more->elems[i].offset = later ? RD_KAFKA_OFFSET_BEGINNING : c->offset;
+    if (!c->grouped && less->cnt > 0)
+        rd_kafka_error_destroy(rd_kafka_incremental_unassign(c->rk, less));
+    if (!c->grouped && more->cnt > 0)
+        rd_kafka_error_destroy(rd_kafka_incremental_assign(c->rk, more));
+    rd_kafka_topic_partition_list_destroy(more);
+    rd_kafka_topic_partition_list_destroy(less);
+}
+
+/*
+ * Patterns are Java's, and what matches is looked for here, as in Java's consumer: librdkafka's regular expressions are
+ * others, and know of no internal topics. What comes and goes is noticed as often as metadata is refreshed.
+ */
+static void refresh_matches(struct consumer *c, int64_t now)
+{
+    enum { LEAST_MS = 100, RETRY_MS = 1000 };
+    int64_t wait = MAX(c->matches->cnt > 0 ? c->refresh_ms : MIN(c->refresh_ms, RETRY_MS), LEAST_MS);
+    if (c->refreshed_ms != 0 && now - c->refreshed_ms < wait)
+        return;
+    rd_kafka_topic_partition_list_t *found = find_matches(c);
+    c->refreshed_ms = clock_mono_ms();
+    if (found == NULL)
+        return;
+    change_matches(c, found);
+    rd_kafka_topic_partition_list_destroy(c->matches);
+    c->matches = found;
+    c->met = true;
+}
+
+static void look_for_more(struct consumer *c, int64_t now)
+{
+    if (c->include != NULL)
+        refresh_matches(c, now);
+    else if (!c->grouped && c->partition < 0)
+        assign_new_partitions(c, now);
+}
+
 static bool console_consumer_start(struct consumer *c, const struct options *o, struct fail *fail)
 {
     enum { LONGEST_NAME = 512 }; /* librdkafka's; it does not survive all that is longer */
@@ -131,22 +217,23 @@ static bool console_consumer_start(struct consumer *c, const struct options *o, 
         look_at_error(c, RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION);
         return true;
     }
-    const char *include = options_has(o, "include") ? options_get(o, "include") : options_get(o, "whitelist");
+    if (c->topic == NULL) {
+        c->matches = rd_kafka_topic_partition_list_new(0);
+        c->include =
+            pattern_of_regex(options_has(o, "include") ? options_get(o, "include") : options_get(o, "whitelist"), fail);
+        return c->include != NULL;
+    }
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR_NO_ERROR;
-    char *pattern = include != NULL ? xasprintf("^(%s)$", include) : NULL;
-    for (char *comma = pattern; comma != NULL && (comma = strchr(comma, ',')) != NULL;)
-        *comma = '|';
     if (c->partition >= 0) {
         partition_count(c); /* or librdkafka would begin with a pause, not knowing the topic */
         rd_kafka_topic_partition_list_add(list, c->topic, c->partition)->offset = c->offset;
         err = c->hopeless ? RD_KAFKA_RESP_ERR_NO_ERROR : rd_kafka_assign(c->rk, list);
     } else if (c->grouped) {
-        rd_kafka_topic_partition_list_add(list, pattern != NULL ? pattern : c->topic, RD_KAFKA_PARTITION_UA);
+        rd_kafka_topic_partition_list_add(list, c->topic, RD_KAFKA_PARTITION_UA);
         err = rd_kafka_subscribe(c->rk, list);
     }
     rd_kafka_topic_partition_list_destroy(list);
-    free(pattern);
     return err == RD_KAFKA_RESP_ERR_NO_ERROR || fail_set(fail, "%s", rd_kafka_err2str(err));
 }
 
@@ -157,8 +244,6 @@ static rd_kafka_message_t *wait_message(struct consumer *c)
 {
     enum { SLICE_MS = 100 };
     fflush(stdout);
-    if (!c->grouped && c->partition < 0)
-        assign_new_partitions(c);
     return rd_kafka_consumer_poll(c->rk, SLICE_MS);
 }
 
@@ -196,13 +281,15 @@ static void console_consumer_consume(struct consumer *c)
     bool going = true;
     while (going && !c->hopeless && !atomic_load(&tool_interrupted) &&
            (c->max_messages < 0 || c->count < c->max_messages)) {
+        int64_t now = clock_mono_ms();
+        look_for_more(c, now);
         rd_kafka_message_t *m = rd_kafka_consumer_poll(c->rk, 0);
         if (m == NULL)
             m = wait_message(c);
         if (m != NULL) {
             going = console_consumer_take_message(c, m);
             if (m->err == RD_KAFKA_RESP_ERR_NO_ERROR)
-                last = clock_mono_ms();
+                last = now;
             rd_kafka_message_destroy(m);
         } else if (c->timeout_ms >= 0 && clock_mono_ms() - last > c->timeout_ms) {
             fprintf(stderr,
@@ -273,7 +360,7 @@ static bool console_consumer_choose_group(const struct options *o, struct rd_pro
             "The group ids provided in different places (directly using '--group', via '--consumer-property', or via "
             "'--consumer.config') do not match. Detected group ids: '%s', '%s'",
             given, set);
-    c->grouped = given != NULL || set != NULL || c->topic == NULL;
+    c->grouped = given != NULL || set != NULL;
     if (given != NULL)
         rd_props_set(p, "group.id", given);
     else if (set == NULL) {
@@ -303,6 +390,9 @@ static bool console_consumer_make_props(const struct options *o, struct rd_props
     if (options_has(o, "isolation-level") || rd_props_get(p, "isolation.level") == NULL)
         rd_props_set(p, "isolation.level", options_get(o, "isolation-level"));
     rd_props_default(p, "client.id", "console-consumer");
+    c->with_internal = rd_props_is(p, "exclude.internal.topics", "false");
+    if (c->topic == NULL) /* what matched and has been deleted is not to be made again */
+        rd_props_set(p, "allow.auto.create.topics", "false");
     rd_props_default(p, "metadata.max.age.ms", "300000");
     return rd_props_number(p, "metadata.max.age.ms", "LONG", 0, &c->refresh_ms, fail) &&
            console_consumer_choose_group(o, p, c, fail);
@@ -344,6 +434,9 @@ static bool console_consumer_run(const struct options *o, struct consumer *c, st
         console_consumer_consume(c);
     rd_kafka_consumer_close(c->rk);
     rd_kafka_destroy(c->rk);
+    pattern_free(c->include);
+    if (c->matches != NULL)
+        rd_kafka_topic_partition_list_destroy(c->matches);
     if (ok && options_has(o, "enable-systest-events"))
         puts("shutdown_complete");
     return ok && !c->broken;

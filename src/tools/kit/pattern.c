@@ -28,23 +28,29 @@ static char *to_regex(const char *text)
     return strbuf_take(&b);
 }
 
-struct pattern *pattern_new(const char *text, struct fail *fail)
+struct pattern *pattern_of_regex(const char *regex, struct fail *fail)
 {
     int error;
     PCRE2_SIZE at;
-    char *regex = to_regex(text);
     pcre2_code *code = pcre2_compile((PCRE2_SPTR)regex, PCRE2_ZERO_TERMINATED,
                                      PCRE2_ANCHORED | PCRE2_ENDANCHORED | PCRE2_UTF, &error, &at, NULL);
-    free(regex);
     if (code == NULL) {
         PCRE2_UCHAR why[128];
         pcre2_get_error_message(error, why, sizeof(why));
-        fail_set(fail, "%s is an invalid regex: %s", text, (const char *)why);
+        fail_set(fail, "%s is an invalid regex: %s", regex, (const char *)why);
         return NULL;
     }
     struct pattern *p = xcalloc(1, sizeof(*p));
     p->code = code;
     p->match = pcre2_match_data_create_from_pattern(code, NULL);
+    return p;
+}
+
+struct pattern *pattern_new(const char *text, struct fail *fail)
+{
+    char *regex = to_regex(text);
+    struct pattern *p = pattern_of_regex(regex, fail);
+    free(regex);
     return p;
 }
 

@@ -143,6 +143,7 @@ static const struct name {
     {"value.serializer", NULL, NOTHING},
     {"key.deserializer", NULL, NOTHING},
     {"value.deserializer", NULL, NOTHING},
+    {"exclude.internal.topics", NULL, NOTHING}, /* this one is of kafka-console-consumer */
     {"max.block.ms", NULL, NOTHING},
     {"max.poll.records", NULL, NOTHING},
     {"retry.backoff.max.ms", NULL, NOTHING},

@@ -105,6 +105,8 @@ struct pattern;
 
 /* A regular expression in Java's syntax that must match the whole text. Commas stand for alternatives. */
 struct pattern *pattern_new(const char *text, struct fail *fail);
+/* The same, but that commas, blanks and quotes are what they are. */
+struct pattern *pattern_of_regex(const char *regex, struct fail *fail);
 void pattern_free(struct pattern *p);
 bool pattern_matches(const struct pattern *p, struct str text);
 
