@@ -79,7 +79,24 @@ def test_topics_by_topic_id(any_broker):
     described = topics(any_broker, "--describe", "--topic", "x")
     topic_id = described.split("TopicId: ")[1].split("\t")[0]
     assert topics(any_broker, "--describe", "--topic-id", topic_id) == described
+    assert topics(any_broker, "--describe", "--topic-id", topic_id + "==") == described
     assert "does not exist" in topics(any_broker, "--describe", "--topic-id", "AAAAAAAAAAAAAAAAAAAAAQ", code=1)
+    for wrong in "", "x", "AAAAAAAAAAAAAAAAAAAAA!", "AAAAAAAAAAAAAAAAAAAAAQ=!", "A" * 25:
+        args = ["--describe", "--topic-id", wrong, "--topic", "x"]
+        assert topics(any_broker, *args, code=1).startswith("Error while executing topic command : ")
+        assert run_tool(TOPIC_COMMAND, "--bootstrap-server", any_broker.bootstrap, *args).returncode == 1
+
+
+def test_only_describe_goes_by_a_topic_id(any_broker):
+    b = any_broker
+    for name in ("x", "y"):
+        topics(b, "--create", "--topic", name)
+    by_id = ["--topic-id", topics(b, "--describe", "--topic", "x").split("TopicId: ")[1].split("\t")[0]]
+    for args in (["--list"], ["--list", "--topic", "y"], ["--alter", "--topic", "y", "--partitions", 3], ["--delete", "--topic", "none", "--if-exists"]):
+        theirs = run_tool(TOPIC_COMMAND, "--bootstrap-server", b.bootstrap, *args[:-1], 2 if "--alter" in args else args[-1], *by_id)
+        assert (topics(b, *args, *by_id), theirs.returncode) == (theirs.stdout, 0), args
+    topics(b, "--delete", "--topic", "y", *by_id)
+    wait_until(lambda: topics(b, "--list") == "x\n", "deletion")
 
 
 def test_topics_through_zookeeper(any_broker):

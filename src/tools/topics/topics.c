@@ -235,17 +235,34 @@ static int topics_tool_by_name(const void *a, const void *b)
     return str_cmp(((const struct topic_name *)a)->name, ((const struct topic_name *)b)->name);
 }
 
-/* Those that the arguments mean, in the order of their names. */
+/* Zero where none is given; base64 may have its padding. */
+static bool topics_tool_read_id(const char *text, struct uuid *out, struct fail *fail)
+{
+    enum { PADDED_LEN = UUID_TEXT_LEN + 2 };
+    *out = (struct uuid){0};
+    if (text == NULL)
+        return true;
+    struct str id = str_of(text);
+    if (id.len > PADDED_LEN)
+        return fail_set(fail, "Input string with prefix `%.*s` is too long to be decoded as a base64 UUID", PADDED_LEN,
+                        text);
+    if (id.len == PADDED_LEN && strcmp(text + UUID_TEXT_LEN, "==") == 0)
+        id.len = UUID_TEXT_LEN;
+    return uuid_parse(id, out) ||
+           fail_set(fail, "Input string `%s` is not equal to the expected 16 bytes of a base64-encoded UUID", text);
+}
+
+/* Those that the arguments mean, in the order of their names. Only --describe goes by --topic-id: others have none. */
 static bool choose_topics(const struct options *o, struct topic_backend *b, struct topic_name **out, int32_t *count,
                           struct fail *fail)
 {
-    const char *topic = options_get(o, "topic"), *id = options_get(o, "topic-id");
-    struct uuid wanted = {0};
+    const char *topic = options_get(o, "topic"), *id = options_has(o, "describe") ? options_get(o, "topic-id") : NULL;
+    struct uuid wanted;
     int32_t n, kept = 0;
     struct pattern *pattern = NULL;
-    bool by_id = id != NULL && uuid_parse(str_of(id), &wanted) && !uuid_is_zero(wanted);
-    if (!b->names(b, out, &n, fail))
+    if (!topics_tool_read_id(id, &wanted, fail) || !b->names(b, out, &n, fail))
         return false;
+    bool by_id = !uuid_is_zero(wanted);
     if (!by_id && topic != NULL && (pattern = pattern_new(topic, fail)) == NULL)
         return false;
     qsort(*out, (size_t)n, sizeof(**out), topics_tool_by_name);
