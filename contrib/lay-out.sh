@@ -3,7 +3,7 @@
 #
 #   /usr/sbin/barnabas
 #   /usr/bin/kafka-topics ...           commands without .sh, as other distributions of Kafka have them
-#   /usr/lib/barnabas/barnabas-tool     what most of them are
+#   /usr/lib/barnabas/barnabas-tool     what most of them are, by the script beside it
 #   /usr/share/barnabas/                a folder like Apache's, for scripts and unit files that know one:
 #     bin/kafka-topics.sh ...  config -> /etc/barnabas  logs -> /var/log/barnabas
 set -euo pipefail
@@ -11,13 +11,13 @@ cd "$1"
 home=usr/share/barnabas
 completions=usr/share/bash-completion/completions
 mkdir -p $home/bin usr/lib/barnabas
-mv usr/bin/barnabas-tool usr/lib/barnabas/
+mv usr/bin/barnabas-tool usr/bin/barnabas-tool.sh usr/lib/barnabas/
 for file in usr/bin/*.sh; do
     name=$(basename "$file" .sh)
     if [ -L "$file" ]; then
         rm "$file"
-        ln -s ../lib/barnabas/barnabas-tool "usr/bin/$name"
-        ln -s ../../../lib/barnabas/barnabas-tool "$home/bin/$name.sh"
+        ln -s ../lib/barnabas/barnabas-tool.sh "usr/bin/$name"
+        ln -s ../../../lib/barnabas/barnabas-tool.sh "$home/bin/$name.sh"
     else
         mv "$file" "$home/bin/"
         ln -s "../share/barnabas/bin/$name.sh" "usr/bin/$name"

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -173,6 +174,35 @@ def test_nobody_there():
     script("kafka-get-offsets", "--bootstrap-server", "127.0.0.1:1", code=1)
     assert "Error occurred" in script.errors
     script("kafka-topics", "--bootstrap-server", "nonsense", "--list", code=1)
+
+
+PROGRAM, SCRIPT = BUILD / "barnabas-tool", TOP / "bin" / "barnabas-tool.sh"
+
+
+def test_shells_run_the_scripts_wherever_they_are(tmp_path):
+    """As make install has them, as packages have them, in the tree, and by a link from elsewhere."""
+    installed, package, tree, elsewhere = (tmp_path / name for name in ("installed", "package", "tree", "elsewhere"))
+    for program in installed / "bin", package / "lib" / "barnabas", tree / "build":
+        program.mkdir(parents=True)
+        (program / "barnabas-tool").symlink_to(PROGRAM)
+    for folder, script_of in (installed / "bin", "barnabas-tool.sh"), (package / "bin", "../lib/barnabas/barnabas-tool.sh"), \
+                             (package / "share" / "barnabas" / "bin", "../../../lib/barnabas/barnabas-tool.sh"), (tree / "bin", "barnabas-tool.sh"):
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(SCRIPT, folder / script_of)
+        (folder / "kafka-topics.sh").symlink_to(script_of)
+    elsewhere.mkdir()
+    (elsewhere / "kafka-topics.sh").symlink_to(package / "share" / "barnabas" / "bin" / "kafka-topics.sh")
+    help_text = script("kafka-topics", "--help")
+    for folder in installed / "bin", package / "bin", package / "share" / "barnabas" / "bin", tree / "bin", elsewhere:
+        path = folder / "kafka-topics.sh"
+        for command, where in ([path], "/"), (["sh", path], "/"), (["bash", path], "/"), (["sh", path.name], folder), (["bash", path.name], folder), \
+                              (["bash", path.name], tmp_path):
+            env = {"PATH": f"{folder}:/usr/bin:/bin"}
+            assert subprocess.run([*command, "--help"], cwd=where, env=env, capture_output=True, text=True).stdout == help_text, (command, where)
+    (tmp_path / "alone").mkdir()
+    shutil.copy(SCRIPT, tmp_path / "alone" / "kafka-topics.sh")
+    done = subprocess.run(["sh", "kafka-topics.sh"], cwd=tmp_path / "alone", env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True)
+    assert done.returncode == 1 and "kafka-topics.sh: barnabas-tool is not built" in done.stderr
 
 
 @pytest.mark.parametrize("name", NAMES)
