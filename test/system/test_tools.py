@@ -535,8 +535,29 @@ def test_properties_by_their_java_names(broker, tmp_path):
     put(broker, "t", ["x" * 200], "--producer.config", config, "--producer-property", "send.buffer.bytes=131072")
     assert script.errors == ""
     assert "compresscodec: zstd" in dump(broker, "t-0")
+    for wide in "send.buffer.bytes=-1", "receive.buffer.bytes=-1", "connections.max.idle.ms=-1", "max.request.size=2147483647", "batch.size=0":
+        put(broker, "t", ["z"], "--producer-property", wide)
+        assert script.errors == "", wide
+    assert len(get(broker, "t", 6, "--consumer-property", "receive.buffer.bytes=-1", "--consumer-property", "send.buffer.bytes=-1",
+                   "--consumer-property", "max.poll.interval.ms=2147483647", "--consumer-property", "fetch.max.bytes=2147483647",
+                   "--consumer-property", "exclude.internal.topics=true")) == 6
+    assert script.errors == "Processed a total of 6 messages\n"
+    script("kafka-console-producer", "--bootstrap-server", broker.bootstrap, "--topic", "t", "--producer-property", "send.buffer.bytes=-2", code=1)
     put(broker, "t", ["y"], "--producer-property", "no.such.key=1")
     assert "The configuration 'no.such.key' was supplied but isn't a known config" in script.errors
+
+
+def test_a_consumer_without_an_offset_ends_where_there_is_no_reset(broker):
+    topics(broker, "--create", "--topic", "t")
+    put(broker, "t", ["one"])
+    args = ["--bootstrap-server", broker.bootstrap, "--topic", "t", "--consumer-property", "auto.offset.reset=none"]
+    for group in [], ["--group", "g"]:
+        assert script("kafka-console-consumer", *args, *group) == ""
+        assert script.errors.startswith("ERROR Error processing message, terminating consumer process: ")
+    script("kafka-console-consumer", *args, "--from-beginning", code=1)
+    assert get(broker, "t", 1, "--group", "g") == ["one"]
+    put(broker, "t", ["two"])
+    assert script("kafka-console-consumer", *args, "--group", "g", "--max-messages", 1) == "two\n"
 
 
 # ---- The others, beside Apache's ----

@@ -372,6 +372,14 @@ static bool console_consumer_choose_group(const struct options *o, struct rd_pro
     return true;
 }
 
+/* Where all begins without a group; by "none" at a committed offset, of which there is none. */
+static int64_t offset_of_reset(const char *reset)
+{
+    return strcmp(reset, "earliest") == 0 ? RD_KAFKA_OFFSET_BEGINNING
+           : strcmp(reset, "none") == 0   ? RD_KAFKA_OFFSET_STORED
+                                          : RD_KAFKA_OFFSET_END;
+}
+
 static bool console_consumer_make_props(const struct options *o, struct rd_props *p, struct consumer *c,
                                         struct fail *fail)
 {
@@ -383,8 +391,8 @@ static bool console_consumer_make_props(const struct options *o, struct rd_props
         return fail_set(
             fail, "Can't simultaneously specify --from-beginning and 'auto.offset.reset=%s', please remove one option",
             reset);
-    if (reset != NULL && strcmp(reset, "earliest") == 0 && !options_has(o, "offset"))
-        c->offset = RD_KAFKA_OFFSET_BEGINNING;
+    if (reset != NULL && !options_has(o, "partition"))
+        c->offset = offset_of_reset(reset);
     rd_props_default(p, "auto.offset.reset", options_has(o, "from-beginning") ? "earliest" : "latest");
     rd_props_set(p, "bootstrap.servers", options_get(o, "bootstrap-server"));
     if (options_has(o, "isolation-level") || rd_props_get(p, "isolation.level") == NULL)

@@ -218,9 +218,8 @@ static bool subscribe(struct verifiable_consumer *c, const char *topic, struct f
 static bool set_reset(const struct options *o, struct rd_props *p, struct fail *fail)
 {
     const char *policy = options_get(o, "reset-policy");
-    bool none = strcmp(policy, "none") == 0;
-    rd_props_set(p, "auto.offset.reset", none ? "error" : policy);
-    return none || strcmp(policy, "earliest") == 0 || strcmp(policy, "latest") == 0 ||
+    rd_props_set(p, "auto.offset.reset", policy);
+    return strcmp(policy, "none") == 0 || strcmp(policy, "earliest") == 0 || strcmp(policy, "latest") == 0 ||
            fail_set(fail,
                     "Invalid value %s for configuration auto.offset.reset: String must be one of: latest, earliest, "
                     "none",

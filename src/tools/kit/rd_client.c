@@ -102,7 +102,7 @@ void rd_props_add(struct rd_props *p, const struct option_value *words)
 
 /* ---- From the Java clients' names to librdkafka's ---- */
 
-enum translation { SAME_VALUE, BYTES_TO_KBYTES, ASSIGNOR, NOTHING };
+enum translation { SAME_VALUE, BYTES_TO_KBYTES, ASSIGNOR, RESET, NOTHING };
 
 static const struct name {
     const char *java, *rdkafka;
@@ -114,6 +114,7 @@ static const struct name {
     {"buffer.memory", "queue.buffering.max.kbytes", BYTES_TO_KBYTES},
     {"fetch.max.wait.ms", "fetch.wait.max.ms", SAME_VALUE},
     {"partition.assignment.strategy", "partition.assignment.strategy", ASSIGNOR},
+    {"auto.offset.reset", "auto.offset.reset", RESET},
     {"sasl.jaas.config", NULL, NOTHING}, /* these are of rd_security_set() */
     {"sasl.mechanism", NULL, NOTHING},
     {"sasl.kerberos.service.name", NULL, NOTHING},
@@ -149,10 +150,53 @@ static const struct name {
     {"retry.backoff.max.ms", NULL, NOTHING},
 };
 
+/*
+ * Where librdkafka takes less than Java, whose least value comes first: of what Java alone takes it gets the nearest
+ * that it does. So -1, by which Java leaves buffers to the system, becomes 0, which is librdkafka's for it.
+ */
+static const struct limit {
+    const char *rdkafka;
+    int64_t java_min, min, max;
+} limits[] = {
+    {"socket.send.buffer.bytes", -1, 0, 100000000},
+    {"socket.receive.buffer.bytes", -1, 0, 100000000},
+    {"connections.max.idle.ms", INT64_MIN, 0, INT32_MAX},
+    {"message.max.bytes", 0, 1000, 1000000000},
+    {"batch.size", 0, 1, INT32_MAX},
+    {"linger.ms", 0, 0, 900000},
+    {"request.timeout.ms", 0, 1, 900000},
+    {"retry.backoff.ms", 0, 1, 300000},
+    {"reconnect.backoff.ms", 0, 0, 3600000},
+    {"reconnect.backoff.max.ms", 0, 0, 3600000},
+    {"socket.connection.setup.timeout.ms", 0, 1000, INT32_MAX},
+    {"metadata.max.age.ms", 0, 1, 86400000},
+    {"auto.commit.interval.ms", 0, 0, 86400000},
+    {"fetch.min.bytes", 0, 1, 100000000},
+    {"fetch.wait.max.ms", 0, 0, 300000},
+    {"fetch.max.bytes", 0, 0, 2147483135},
+    {"max.partition.fetch.bytes", 0, 1, 1000000000},
+    {"max.poll.interval.ms", 1, 1, 86400000},
+    {"session.timeout.ms", 0, 1, 3600000},
+    {"heartbeat.interval.ms", INT64_MIN, 1, 3600000},
+};
+
+static const char *within_limits(const char *name, const char *value, char out[32])
+{
+    int64_t number;
+    for (size_t i = 0; i < ARRAY_LEN(limits); i++) {
+        const struct limit *l = &limits[i];
+        if (strcmp(l->rdkafka, name) != 0 || !java_integer(value, l->java_min, INT64_MAX, &number))
+            continue;
+        snprintf(out, 32, "%" PRId64, MIN(MAX(number, l->min), l->max));
+        return out;
+    }
+    return value;
+}
+
 static bool set(rd_kafka_conf_t *conf, const char *name, const char *value, struct fail *fail)
 {
-    char why[512];
-    switch (rd_kafka_conf_set(conf, name, value, why, sizeof(why))) {
+    char why[512], number[32];
+    switch (rd_kafka_conf_set(conf, name, within_limits(name, value, number), why, sizeof(why))) {
     case RD_KAFKA_CONF_OK:
         return true;
     case RD_KAFKA_CONF_UNKNOWN:
@@ -196,6 +240,8 @@ static bool set_java(rd_kafka_conf_t *conf, const char *java, const char *value,
             return set(conf, n->rdkafka, number, fail);
         case ASSIGNOR:
             return set_assignor(conf, n->rdkafka, value, fail);
+        case RESET:
+            return set(conf, n->rdkafka, strcmp(value, "none") == 0 ? "error" : value, fail);
         case NOTHING:
             return true;
         }
