@@ -27,3 +27,8 @@ bool fail_wrap(struct fail *fail, const char *fmt, ...)
     va_end(args);
     return fail_set(fail, "%s: %s", context, fail->text);
 }
+
+bool fail_unless(bool ok, const struct fail *why, struct fail *fail)
+{
+    return ok || fail_set(fail, "%s", why->text);
+}

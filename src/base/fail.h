@@ -15,5 +15,7 @@ struct fail {
 bool fail_set(struct fail *fail, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Puts "context: " in front of the text that is there. */
 bool fail_wrap(struct fail *fail, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* Where something is tried again, only the last try counts: returns `ok`, and passes on `why` unless it is. */
+bool fail_unless(bool ok, const struct fail *why, struct fail *fail);
 
 #endif

@@ -2,13 +2,10 @@
 
 import json
 import re
-import socket
-import struct
-import threading
 
 import pytest
-from harness import Apache, Barnabas, read_frame, run_tool, without_noise
-from messages import read_request, response_codec
+from harness import Apache, Barnabas, run_tool, without_noise
+from pretender import Pretender
 from test_cluster import make_cluster  # noqa: F401 (a fixture)
 from test_tools import script
 
@@ -136,45 +133,18 @@ def test_latency_wrong_usage_as_apaches():
 
 # ---- A controller that goes ----
 
-API_VERSIONS, METADATA, CREATE_TOPICS = 18, 3, 19
 NOT_CONTROLLER = 41
 
 
-class Pretender:
-    """Speaks for a broker that says it is the controller; of those who want topics, it does with each what it is told."""
+def controller_of(*deeds):
+    """One that does with each who wants topics what it is told; None: it does not answer."""
+    one = Pretender(CreateTopics=(4, lambda request: created(one.deeds.pop(0), request)))
+    one.deeds = list(deeds)
+    return one
 
-    def __init__(self, *deeds):
-        self.server = socket.create_server(("127.0.0.1", 0))
-        self.port, self.deeds = self.server.getsockname()[1], list(deeds)
-        threading.Thread(target=self.run, daemon=True).start()
 
-    def run(self):
-        while True:
-            try:
-                sock = self.server.accept()[0]
-            except OSError:
-                return
-            threading.Thread(target=self.serve, args=[sock], daemon=True).start()
-
-    def serve(self, sock):
-        with sock:
-            while (data := read_frame(sock)) and self.answer(sock, data):
-                pass
-
-    def answer(self, sock, data):
-        head, request = read_request(data)
-        key, version = head["RequestApiKey"], head["RequestApiVersion"]
-        tree = {API_VERSIONS: lambda: {"ApiKeys": [{"ApiKey": k, "MinVersion": v, "MaxVersion": v} for k, v in ((API_VERSIONS, 0), (METADATA, 1), (CREATE_TOPICS, 4))]},
-                METADATA: lambda: {"Brokers": [{"NodeId": 7, "Host": "127.0.0.1", "Port": self.port}], "ControllerId": 7, "Topics": []},
-                CREATE_TOPICS: lambda: self.create(request)}[key]()
-        if tree is not None:
-            said = struct.pack(">i", head["CorrelationId"]) + response_codec(key, version).write(tree)
-            sock.sendall(struct.pack(">i", len(said)) + said)
-        return tree is not None
-
-    def create(self, request):
-        error = self.deeds.pop(0)
-        return None if error is None else {"Topics": [{"Name": t["Name"], "ErrorCode": error, "ErrorMessage": None} for t in request["Topics"]]}
+def created(error, request):
+    return None if error is None else {"Topics": [{"Name": t["Name"], "ErrorCode": error, "ErrorMessage": None} for t in request["Topics"]]}
 
 
 def create_by(bootstrap, topic, code=0, *args):
@@ -182,25 +152,25 @@ def create_by(bootstrap, topic, code=0, *args):
 
 
 def test_who_is_not_the_controller_is_asked_again():
-    one = Pretender(NOT_CONTROLLER, NOT_CONTROLLER, 0)
-    with one.server:
-        assert create_by(f"127.0.0.1:{one.port}", "t") == "Created topic t.\n"
+    one = controller_of(NOT_CONTROLLER, NOT_CONTROLLER, 0)
+    with one:
+        assert create_by(one.bootstrap, "t") == "Created topic t.\n"
     assert one.deeds == []
 
 
 def test_what_may_have_been_done_is_not_done_again():
-    one = Pretender(None, 36)
-    with one.server:
-        assert "has not answered CreateTopics; it may have been done" in create_by(f"127.0.0.1:{one.port}", "t", 1)
+    one = controller_of(None, 36)
+    with one:
+        assert "has not answered CreateTopics; it may have been done" in create_by(one.bootstrap, "t", 1)
     assert one.deeds == [36]
 
 
 def test_patience_ends(tmp_path):
     config = tmp_path / "client.properties"
     config.write_text("request.timeout.ms=500\ndefault.api.timeout.ms=1000\n")
-    one = Pretender(*[NOT_CONTROLLER] * 1000)
-    with one.server:
-        assert "Not controller." in create_by(f"127.0.0.1:{one.port}", "t", 1, "--command-config", config)
+    one = controller_of(*[NOT_CONTROLLER] * 1000)
+    with one:
+        assert "Not controller." in create_by(one.bootstrap, "t", 1, "--command-config", config)
     assert len(one.deeds) < 1000
     for text, said in (("request.timeout.ms=1s", "Invalid value 1s for configuration request.timeout.ms: Not a number of type INT"),
                        ("request.timeout.ms=4294967297", "Invalid value 4294967297 for configuration request.timeout.ms: Not a number of type INT"),

@@ -1,5 +1,6 @@
 #include "tools/groups/group_admin.h"
 
+#include "base/clock.h"
 #include "protocol/error.h"
 #include "protocol/msg/consumer_group_describe.h"
 #include "protocol/msg/consumer_protocol_assignment.h"
@@ -18,7 +19,7 @@ bool group_refused(const struct group_admin *g, int16_t error, struct str messag
 bool group_ask(const struct group_admin *g, struct str id, group_step *step, void *arg, struct fail *fail)
 {
     int16_t error;
-    struct coordinator_call call = {COORDINATOR_GROUP, id, g->timeout_ms, step, arg};
+    struct coordinator_call call = {COORDINATOR_GROUP, id, g->timeout_ms, step, arg, true};
     return coordinator_ask(g->asker, &call, &error, g->arena, fail) &&
            (error == ERR_NONE || group_refused(g, error, STR_NULL, fail));
 }
@@ -60,7 +61,14 @@ bool group_admin_list(const struct group_admin *g, struct str_list states, struc
     struct metadata_response cluster;
     struct list_groups_request request;
     struct list_groups_response response;
-    int16_t oldest = types.n > 0 ? 5 : states.n > 0 ? 4 : 0;
+    struct coordinator_list_call call = {.key = API_LIST_GROUPS,
+                                         .min_version = types.n > 0    ? 5
+                                                        : states.n > 0 ? 4
+                                                                       : 0,
+                                         .request = &request,
+                                         .response = &response,
+                                         .error = &response.error_code,
+                                         .deadline_ms = clock_mono_ms() + g->timeout_ms};
     *out = (struct group_listing){0};
     list_groups_request_init(&request);
     copy_filter(g, states, &request.states_filter.items, &request.states_filter.len);
@@ -68,8 +76,7 @@ bool group_admin_list(const struct group_admin *g, struct str_list states, struc
     if (!ask_metadata(g->asker, NULL, 0, &cluster, g->arena, fail))
         return false;
     for (int32_t i = 0; i < cluster.brokers.len; i++) {
-        if (!ask(g->asker, cluster.brokers.items[i].node_id, API_LIST_GROUPS, oldest, &request, &response, NULL,
-                 g->arena, fail))
+        if (!coordinator_list(g->asker, cluster.brokers.items[i].node_id, &call, g->arena, fail))
             return false;
         if (response.error_code != ERR_NONE)
             return group_refused(g, response.error_code, STR_NULL, fail);
@@ -219,7 +226,7 @@ static bool group_admin_delete_at(struct asker *asker, const struct coordinator 
 
 bool group_admin_delete(const struct group_admin *g, struct str id, int16_t *error, struct fail *fail)
 {
-    struct coordinator_call call = {COORDINATOR_GROUP, id, g->timeout_ms, group_admin_delete_at, &id};
+    struct coordinator_call call = {COORDINATOR_GROUP, id, g->timeout_ms, group_admin_delete_at, &id, false};
     return coordinator_ask(g->asker, &call, error, g->arena, fail);
 }
 
@@ -252,5 +259,8 @@ static bool leave_at(struct asker *asker, const struct coordinator *at, void *ar
 bool group_remove_members(const struct group_admin *g, const struct group_description *group, struct fail *fail)
 {
     struct group_description copy = *group;
-    return group_ask(g, group->id, leave_at, &copy, fail);
+    struct coordinator_call call = {COORDINATOR_GROUP, group->id, g->timeout_ms, leave_at, &copy, false};
+    int16_t error;
+    return coordinator_ask(g->asker, &call, &error, g->arena, fail) &&
+           (error == ERR_NONE || group_refused(g, error, STR_NULL, fail));
 }

@@ -12,7 +12,8 @@ struct group_admin {
     int64_t timeout_ms;  /* how long coordinators and leaders that are not there now are waited for */
 };
 
-/* One question to a group's coordinator, again while that is not there. What it refuses is a failure. */
+/* A question to a group's coordinator that may be asked twice, again while that is not there. What it refuses is a
+ * failure. */
 typedef coordinator_step group_step;
 bool group_ask(const struct group_admin *g, struct str id, group_step *step, void *arg, struct fail *fail) NODISCARD;
 /* False, with the text that Java clients have for the error. */

@@ -203,7 +203,7 @@ bool group_admin_delete_offsets(const struct group_admin *g, struct str id, stru
                                 int16_t *error, struct fail *fail)
 {
     struct offsets_call arg = {id, offsets};
-    struct coordinator_call call = {COORDINATOR_GROUP, id, g->timeout_ms, group_offsets_delete_at, &arg};
+    struct coordinator_call call = {COORDINATOR_GROUP, id, g->timeout_ms, group_offsets_delete_at, &arg, false};
     return coordinator_ask(g->asker, &call, error, g->arena, fail);
 }
 

@@ -74,8 +74,13 @@ static bool read_number(struct work *w, const char *name, int64_t min, int64_t m
 static bool list_of(struct work *w, int32_t broker, struct list_transactions_request *request,
                     struct list_transactions_response *response, struct fail *fail)
 {
-    int16_t oldest = request->duration_filter >= 0 ? 1 : 0;
-    if (!ask(w->asker, broker, API_LIST_TRANSACTIONS, oldest, request, response, NULL, &w->arena, fail))
+    struct coordinator_list_call call = {.key = API_LIST_TRANSACTIONS,
+                                         .min_version = request->duration_filter >= 0 ? 1 : 0,
+                                         .request = request,
+                                         .response = response,
+                                         .error = &response->error_code,
+                                         .deadline_ms = clock_mono_ms() + ask_patience_ms(w->asker)};
+    if (!coordinator_list(w->asker, broker, &call, &w->arena, fail))
         return false;
     return response->error_code == ERR_NONE ||
            transactions_tool_refused(w, response->error_code, fail, STR_LIT("Failed to list transactions"));
@@ -142,8 +147,8 @@ static bool describe_id(struct work *w, struct str id, int32_t *broker,
                         struct describe_transactions_transaction_state *out, struct fail *fail)
 {
     struct describe_call describe = {id, -1, out};
-    struct coordinator_call call = {COORDINATOR_TRANSACTION, id, ask_timeout_ms(w->asker), transactions_describe_at,
-                                    &describe};
+    struct coordinator_call call = {COORDINATOR_TRANSACTION,  id,        ask_patience_ms(w->asker),
+                                    transactions_describe_at, &describe, true};
     int16_t error;
     describe_transactions_transaction_state_init(out);
     if (!coordinator_ask(w->asker, &call, &error, &w->arena, fail))

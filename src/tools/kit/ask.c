@@ -37,7 +37,8 @@ struct asker {
     struct node *nodes[MOST_NODES];
     int node_count;
     int32_t controller_id, timeout_ms, patience_ms;
-    bool met;     /* some node has told of the cluster */
+    bool met; /* some node has told of the cluster */
+    enum ask_outcome outcome;
     int32_t open; /* questions under way */
 };
 
@@ -217,21 +218,18 @@ static bool read_answer(const struct pending *p, void *response, struct arena *a
     return fail_set(fail, "The broker's answer to %s cannot be read", api_spec(p->key)->name);
 }
 
-/* What came of a question; SILENCE_BEFORE: of one that was not all sent. */
-enum outcome { ANSWERED, REFUSED, SILENCE_BEFORE, SILENCE_AFTER };
-
-static enum outcome exchange_or_not(struct asker *a, struct node *n, int16_t key, int16_t version, const void *request,
-                                    void *response, struct arena *arena, struct fail *fail)
+static enum ask_outcome exchange_or_not(struct asker *a, struct node *n, int16_t key, int16_t version,
+                                        const void *request, void *response, struct arena *arena, struct fail *fail)
 {
     struct pending p = {.asker = a, .node = n, .key = key, .version = version};
     ensure(a->open == 0);
     a->open = 1;
     send_question(&p, request);
     loop_run(a->loop);
-    enum outcome outcome = read_answer(&p, response, arena, fail)            ? ANSWERED
-                           : p.answered || client_refusal(n->client) != NULL ? REFUSED
-                           : p.call.unsent > 0                               ? SILENCE_BEFORE
-                                                                             : SILENCE_AFTER;
+    enum ask_outcome outcome = read_answer(&p, response, arena, fail)            ? ASK_ANSWERED
+                               : p.answered || client_refusal(n->client) != NULL ? ASK_REFUSED
+                               : p.call.unsent > 0                               ? ASK_UNSENT
+                                                                                 : ASK_UNANSWERED;
     strbuf_deinit(&p.answer);
     return outcome;
 }
@@ -239,7 +237,7 @@ static enum outcome exchange_or_not(struct asker *a, struct node *n, int16_t key
 static bool exchange(struct asker *a, struct node *n, int16_t key, int16_t version, const void *request, void *response,
                      struct arena *arena, struct fail *fail)
 {
-    return exchange_or_not(a, n, key, version, request, response, arena, fail) == ANSWERED;
+    return exchange_or_not(a, n, key, version, request, response, arena, fail) == ASK_ANSWERED;
 }
 
 static bool learn_versions(struct asker *a, struct node *n, struct api_versions_response *response, struct arena *arena,
@@ -378,19 +376,19 @@ static bool try_controller(struct asker *a, struct controller_question *q, bool 
     if (!choose_version(n, q->key, q->min_version, &q->version, fail))
         return false;
     switch (exchange_or_not(a, n, q->key, q->version, q->request, q->response, q->arena, fail)) {
-    case ANSWERED:
+    case ASK_ANSWERED:
         *again = says_not_controller(q->key, q->version, q->response);
         return true;
-    case SILENCE_BEFORE:
+    case ASK_UNSENT:
         *again = true;
         return false;
-    case SILENCE_AFTER:
+    case ASK_UNANSWERED:
         *again = may_be_done_twice(q->key);
         if (!*again)
             fail_set(fail, "Broker %" PRId32 " (%s:%d) has not answered %s; it may have been done.", n->id, n->host,
                      n->port, api_spec(q->key)->name);
         return false;
-    case REFUSED:
+    case ASK_REFUSED:
         return false;
     }
     return false;
@@ -408,19 +406,37 @@ static bool ask_whoever_controls(struct asker *a, struct controller_question *q,
     }
 }
 
+/* A broker that is not there, or silent, may have come back elsewhere: the next question for one looks where they are.
+ */
+static bool ask_broker(struct asker *a, int32_t broker, struct controller_question *q, struct fail *fail)
+{
+    struct node *n = NULL;
+    if (!pick_node(a, broker, &n, fail))
+        a->outcome = a->met && (n == NULL || client_refusal(n->client) == NULL) ? ASK_UNSENT : ASK_REFUSED;
+    else if (!choose_version(n, q->key, q->min_version, &q->version, fail))
+        a->outcome = ASK_REFUSED;
+    else
+        a->outcome = exchange_or_not(a, n, q->key, q->version, q->request, q->response, q->arena, fail);
+    if (a->outcome == ASK_UNSENT || a->outcome == ASK_UNANSWERED)
+        a->controller_id = ASK_ANY;
+    return a->outcome == ASK_ANSWERED;
+}
+
 bool ask(struct asker *a, int32_t broker, int16_t key, int16_t min_version, const void *request, void *response,
          int16_t *version, struct arena *arena, struct fail *fail)
 {
     struct controller_question q = {
         .key = key, .min_version = min_version, .request = request, .response = response, .arena = arena};
-    struct node *n;
-    bool ok = broker == ASK_CONTROLLER
-                  ? ask_whoever_controls(a, &q, fail)
-                  : pick_node(a, broker, &n, fail) && choose_version(n, key, min_version, &q.version, fail) &&
-                        exchange(a, n, key, q.version, request, response, arena, fail);
+    struct fail why = {.text = ""};
+    bool ok = broker == ASK_CONTROLLER ? ask_whoever_controls(a, &q, &why) : ask_broker(a, broker, &q, &why);
     if (ok && version != NULL)
         *version = q.version;
-    return ok;
+    return fail_unless(ok, &why, fail);
+}
+
+enum ask_outcome ask_outcome(const struct asker *a)
+{
+    return a->outcome;
 }
 
 void ask_all(struct asker *a, int16_t key, struct question *questions, int32_t count, struct arena *arena)
@@ -469,7 +485,8 @@ bool ask_api_versions(struct asker *a, int32_t broker, struct api_versions_respo
                       struct fail *fail)
 {
     struct node *n;
-    return pick_node(a, broker, &n, fail) && learn_versions(a, n, out, arena, fail);
+    struct fail why = {.text = ""};
+    return fail_unless(pick_node(a, broker, &n, &why) && learn_versions(a, n, out, arena, &why), &why, fail);
 }
 
 struct str ask_error_text(int16_t code, struct str message)

@@ -28,6 +28,15 @@ void asker_free(struct asker *a);
 bool ask(struct asker *a, int32_t broker, int16_t key, int16_t min_version, const void *request, void *response,
          int16_t *version, struct arena *arena, struct fail *fail) NODISCARD;
 
+/* What came of the last question of ask() to a broker. */
+enum ask_outcome {
+    ASK_ANSWERED,
+    ASK_REFUSED,    /* another try would come to the same */
+    ASK_UNSENT,     /* the broker is not there, and has not got it */
+    ASK_UNANSWERED, /* it may have been done */
+};
+enum ask_outcome ask_outcome(const struct asker *a);
+
 struct question { /* one of several that are asked together */
     int32_t broker;
     const void *request;

@@ -40,21 +40,44 @@ static bool find_coordinator(struct asker *asker, const struct coordinator_call 
     return true;
 }
 
-static bool ask_once(struct asker *asker, const struct coordinator_call *call, int16_t *error, struct arena *a,
-                     struct fail *fail)
+static bool is_silence(const struct asker *asker, bool repeatable)
+{
+    enum ask_outcome outcome = ask_outcome(asker);
+    return outcome == ASK_UNSENT || (outcome == ASK_UNANSWERED && repeatable);
+}
+
+static bool try_coordinator(struct asker *asker, const struct coordinator_call *call, int16_t *error, bool *again,
+                            struct arena *a, struct fail *fail)
 {
     struct coordinator at;
-    if (!find_coordinator(asker, call, &at, error, a, fail))
-        return false;
-    return *error != ERR_NONE || call->step(asker, &at, call->arg, error, a, fail);
+    bool found = find_coordinator(asker, call, &at, error, a, fail),
+         ok = found && (*error != ERR_NONE || call->step(asker, &at, call->arg, error, a, fail));
+    *again = ok ? coordinator_is_away(*error) : is_silence(asker, !found || call->repeatable);
+    return ok;
 }
 
 bool coordinator_ask(struct asker *asker, const struct coordinator_call *call, int16_t *error, struct arena *a,
                      struct fail *fail)
 {
     int64_t deadline = clock_mono_ms() + call->timeout_ms;
-    bool ok;
-    while ((ok = ask_once(asker, call, error, a, fail)) && coordinator_is_away(*error) && clock_mono_ms() < deadline)
+    for (;;) {
+        struct fail why = {.text = ""};
+        bool again, ok = try_coordinator(asker, call, error, &again, a, &why);
+        if (!again || clock_mono_ms() >= deadline)
+            return fail_unless(ok, &why, fail);
         usleep(RETRY_US);
-    return ok;
+    }
+}
+
+bool coordinator_list(struct asker *asker, int32_t broker, const struct coordinator_list_call *call, struct arena *a,
+                      struct fail *fail)
+{
+    for (;;) {
+        struct fail why = {.text = ""};
+        bool ok = ask(asker, broker, call->key, call->min_version, call->request, call->response, NULL, a, &why),
+             again = ok ? coordinator_is_away(*call->error) : is_silence(asker, true);
+        if (!again || clock_mono_ms() >= call->deadline_ms)
+            return fail_unless(ok, &why, fail);
+        usleep(RETRY_US);
+    }
 }

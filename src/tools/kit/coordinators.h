@@ -1,4 +1,8 @@
-/* Questions to the coordinator of a group or a transactional id, asked again while it loads or moves. */
+/*
+ * Questions to the coordinator of a group or a transactional id, asked again while it loads, moves, or is not there: it
+ * is looked up anew each time. A question that may have been answered by deeds is asked again only if that does no
+ * harm.
+ */
 #ifndef BARNABAS_TOOLS_KIT_COORDINATORS_H
 #define BARNABAS_TOOLS_KIT_COORDINATORS_H
 
@@ -24,10 +28,23 @@ struct coordinator_call {
     int64_t timeout_ms; /* how long it goes on while the coordinator is not there */
     coordinator_step *step;
     void *arg;
+    bool repeatable; /* it may be done twice, and comes to the same */
 };
 
 /* `error` is the last one: of finding the coordinator, or of the step. */
 bool coordinator_ask(struct asker *asker, const struct coordinator_call *call, int16_t *error, struct arena *a,
                      struct fail *fail) NODISCARD;
+
+/* What is asked of all brokers, each of which tells of what it coordinates. */
+struct coordinator_list_call {
+    int16_t key, min_version;
+    const void *request;
+    void *response;
+    const int16_t *error; /* in the response */
+    int64_t deadline_ms;  /* until then it goes on, on the monotonic clock */
+};
+
+bool coordinator_list(struct asker *asker, int32_t broker, const struct coordinator_list_call *call, struct arena *a,
+                      struct fail *fail) NODISCARD;
 
 #endif
