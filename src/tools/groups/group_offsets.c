@@ -4,9 +4,7 @@
  * one here.
  */
 #include <inttypes.h>
-#include <unistd.h>
 
-#include "base/clock.h"
 #include "protocol/error.h"
 #include "protocol/msg/offset_commit.h"
 #include "protocol/msg/offset_delete.h"
@@ -221,49 +219,6 @@ bool topic_partitions(const struct group_admin *g, struct str topic, struct part
     return true;
 }
 
-static int32_t group_offsets_names_of(const struct partition_offsets *list, struct str *names)
-{
-    int32_t count = 0;
-    for (int32_t i = 0; i < list->n; i++)
-        if (i == 0 || !str_eq(list->v[i].topic, list->v[i - 1].topic))
-            names[count++] = list->v[i].topic;
-    return count;
-}
-
-static bool topic_missing(const struct partition_offsets *list, const struct metadata_response_topic *topic,
-                          struct fail *fail)
-{
-    for (int32_t i = 0; i < list->n; i++)
-        if (str_eq(list->v[i].topic, topic->name))
-            return fail_set(fail,
-                            "org.apache.kafka.common.errors.UnknownTopicOrPartitionException: Failed to fetch metadata "
-                            "for partition %.*s-%" PRId32 " because metadata for topic `%.*s` could not be found",
-                            STR_ARGS(topic->name), list->v[i].partition, STR_ARGS(topic->name));
-    return true;
-}
-
-static bool group_offsets_find_leaders(const struct group_admin *g, struct partition_offsets *list, struct fail *fail)
-{
-    struct metadata_response m;
-    struct str *names = ARENA_ARRAY(g->arena, struct str, list->n + 1);
-    if (!ask_metadata(g->asker, names, group_offsets_names_of(list, names), &m, g->arena, fail))
-        return false;
-    for (int32_t i = 0; i < list->n; i++)
-        list->v[i].leader = -1;
-    for (int32_t t = 0; t < m.topics.len; t++) {
-        const struct metadata_response_topic *topic = &m.topics.items[t];
-        if (topic->error_code == ERR_UNKNOWN_TOPIC_OR_PARTITION && !topic_missing(list, topic, fail))
-            return false;
-        for (int32_t i = 0; i < topic->partitions.len; i++) {
-            struct partition_offset *p =
-                partition_offsets_find(list, topic->name, topic->partitions.items[i].partition_index);
-            if (p != NULL)
-                p->leader = topic->partitions.items[i].leader_id;
-        }
-    }
-    return true;
-}
-
 /* The first that has no offset, and why; NULL: all have. */
 static const struct partition_offset *first_unknown(const struct partition_offsets *list)
 {
@@ -275,24 +230,16 @@ static const struct partition_offset *first_unknown(const struct partition_offse
 
 bool topic_offsets(const struct group_admin *g, struct partition_offsets *list, int64_t time, struct fail *fail)
 {
-    enum { RETRY_US = 100000 };
-    int64_t deadline = clock_mono_ms() + g->timeout_ms;
-    while (list->n > 0) {
-        if (!group_offsets_find_leaders(g, list, fail))
-            return false;
-        partition_offsets_ask(g->asker, list, time, g->arena);
-        const struct partition_offset *p = first_unknown(list);
-        if (p == NULL)
-            break;
-        if (!error_is_retriable(p->error))
-            return group_refused(g, p->error, STR_NULL, fail);
-        if (clock_mono_ms() >= deadline)
-            return fail_set(
-                fail, "org.apache.kafka.common.errors.TimeoutException: There is no offset of %.*s-%" PRId32 ": %.*s",
-                STR_ARGS(p->topic), p->partition, STR_ARGS(p->why));
-        usleep(RETRY_US);
-    }
-    return true;
+    if (!partition_offsets_learn(g->asker, list, time, g->timeout_ms, g->arena, fail))
+        return false;
+    const struct partition_offset *p = first_unknown(list);
+    if (p == NULL)
+        return true;
+    if (p->final)
+        return group_refused(g, p->error, p->why, fail);
+    return fail_set(fail,
+                    "org.apache.kafka.common.errors.TimeoutException: There is no offset of %.*s-%" PRId32 ": %.*s",
+                    STR_ARGS(p->topic), p->partition, STR_ARGS(p->why));
 }
 
 bool topic_offsets_since(const struct group_admin *g, struct partition_offsets *list, int64_t time,

@@ -1,5 +1,9 @@
 #include "tools/kit/partition_offsets.h"
 
+#include <inttypes.h>
+#include <unistd.h>
+
+#include "base/clock.h"
 #include "base/topic_key.h"
 #include "protocol/error.h"
 #include "protocol/msg/list_offsets.h"
@@ -68,6 +72,7 @@ static void fail_with(struct partition_offset *p, int16_t error, struct str why)
 {
     p->error = error;
     p->why = why;
+    p->final = !error_is_retriable(error);
 }
 
 /* One topic entry a partition: brokers take topics that come more than once. */
@@ -99,6 +104,7 @@ static void partition_offsets_take_answer(struct partition_offset *p,
     p->offset = answer->old_style_offsets.len > 0 ? answer->old_style_offsets.items[0] : answer->offset;
     p->why = STR_NULL;
     p->error = ERR_NONE;
+    p->final = true;
 }
 
 static void take_answers(const struct offset_query *q, const struct list_offsets_response *r)
@@ -135,20 +141,17 @@ static void ask_leader(struct asker *asker, struct offset_query *q, int64_t time
     }
     struct str why = arena_printf(a, "%s", fail.text);
     for (int32_t i = 0; i < q->n; i++)
-        fail_with(q->v[i], ERR_NETWORK_EXCEPTION, why);
+        fail_with(q->v[i], ask_outcome(asker) == ASK_REFUSED ? ERR_UNSUPPORTED_VERSION : ERR_NETWORK_EXCEPTION, why);
 }
 
-void partition_offsets_ask(struct asker *asker, struct partition_offsets *list, int64_t time, struct arena *a)
+/* Of each partition that has a leader, its leader. */
+static void partition_offsets_ask(struct asker *asker, struct partition_offsets *list, int64_t time, struct arena *a)
 {
     struct offset_query q = {ARENA_ARRAY(a, struct partition_offset *, list->n + 1), 0};
     bool *asked = ARENA_ARRAY(a, bool, list->n + 1);
     for (int32_t i = 0; i < list->n; i++) {
-        if (asked[i])
+        if (asked[i] || list->v[i].leader < 0)
             continue;
-        if (list->v[i].leader < 0) {
-            fail_with(&list->v[i], ERR_LEADER_NOT_AVAILABLE, str_of(error_message(ERR_LEADER_NOT_AVAILABLE)));
-            continue;
-        }
         q.n = 0;
         for (int32_t k = i; k < list->n; k++)
             if (list->v[k].leader == list->v[i].leader) {
@@ -156,5 +159,101 @@ void partition_offsets_ask(struct asker *asker, struct partition_offsets *list, 
                 asked[k] = true;
             }
         ask_leader(asker, &q, time, a);
+    }
+}
+
+/* ---- Leaders ---- */
+
+static int32_t partition_offsets_names_of(const struct partition_offsets *list, struct str *names)
+{
+    int32_t count = 0;
+    for (int32_t i = 0; i < list->n; i++)
+        if (i == 0 || !str_eq(list->v[i].topic, list->v[i - 1].topic))
+            names[count++] = list->v[i].topic;
+    return count;
+}
+
+/* With the words of Kafka's administration client. */
+static void refuse_topic(struct partition_offset *p, int16_t error, struct arena *a)
+{
+    struct str before = arena_printf(a, "Failed to fetch metadata for partition %.*s-%" PRId32, STR_ARGS(p->topic),
+                                     p->partition),
+               topic = p->topic, why;
+    switch (error) {
+    case ERR_UNKNOWN_TOPIC_OR_PARTITION:
+        why = arena_printf(a, "%.*s because metadata for topic `%.*s` could not be found", STR_ARGS(before),
+                           STR_ARGS(topic));
+        break;
+    case ERR_TOPIC_AUTHORIZATION_FAILED:
+        why = arena_printf(a, "%.*s due to topic authorization failure", STR_ARGS(before));
+        break;
+    case ERR_INVALID_TOPIC_EXCEPTION:
+        why = arena_printf(a, "%.*s due to invalid topic `%.*s`", STR_ARGS(before), STR_ARGS(topic));
+        break;
+    default:
+        why = arena_printf(a, "%.*s due to unexpected error for topic `%.*s`", STR_ARGS(before), STR_ARGS(topic));
+    }
+    fail_with(p, error, why);
+    p->final = true;
+}
+
+static void partition_offsets_take_topic(struct partition_offsets *list, const struct metadata_response_topic *t,
+                                         struct arena *a)
+{
+    bool refused = t->error_code != ERR_NONE && t->error_code != ERR_LEADER_NOT_AVAILABLE &&
+                   t->error_code != ERR_BROKER_NOT_AVAILABLE;
+    for (int32_t i = 0; refused && i < list->n; i++)
+        if (str_eq(list->v[i].topic, t->name))
+            refuse_topic(&list->v[i], t->error_code, a);
+    for (int32_t i = 0; !refused && i < t->partitions.len; i++) {
+        struct partition_offset *p = partition_offsets_find(list, t->name, t->partitions.items[i].partition_index);
+        if (p != NULL)
+            p->leader = t->partitions.items[i].leader_id;
+    }
+}
+
+static bool partition_offsets_find_leaders(struct asker *asker, struct partition_offsets *list, struct arena *a,
+                                           struct fail *fail)
+{
+    struct metadata_response m;
+    struct str *names = ARENA_ARRAY(a, struct str, list->n + 1);
+    if (!ask_metadata(asker, names, partition_offsets_names_of(list, names), &m, a, fail))
+        return false;
+    for (int32_t i = 0; i < list->n; i++) {
+        fail_with(&list->v[i], ERR_LEADER_NOT_AVAILABLE, str_of(error_message(ERR_LEADER_NOT_AVAILABLE)));
+        list->v[i].leader = -1;
+    }
+    for (int32_t i = 0; i < m.topics.len; i++)
+        partition_offsets_take_topic(list, &m.topics.items[i], a);
+    return true;
+}
+
+static struct partition_offsets what_is_not_final(const struct partition_offsets *list, struct arena *a)
+{
+    struct partition_offsets open = {ARENA_ARRAY(a, struct partition_offset, list->n + 1), 0, (size_t)list->n + 1};
+    for (int32_t i = 0; i < list->n; i++)
+        if (!list->v[i].final)
+            open.v[open.n++] = list->v[i];
+    return open;
+}
+
+bool partition_offsets_learn(struct asker *asker, struct partition_offsets *list, int64_t time, int64_t timeout_ms,
+                             struct arena *a, struct fail *fail)
+{
+    enum { RETRY_US = 100000 };
+    int64_t deadline = clock_mono_ms() + timeout_ms;
+    for (int32_t i = 0; i < list->n; i++)
+        list->v[i].final = false;
+    for (bool first = true;; first = false) {
+        struct partition_offsets open = what_is_not_final(list, a);
+        if (open.n == 0 || (!first && clock_mono_ms() >= deadline))
+            return true;
+        if (!first)
+            usleep(RETRY_US);
+        if (!partition_offsets_find_leaders(asker, &open, a, first ? fail : NULL))
+            return !first; /* what is known is told all the same */
+        partition_offsets_ask(asker, &open, time, a);
+        for (int32_t i = 0; i < open.n; i++)
+            *partition_offsets_find(list, open.v[i].topic, open.v[i].partition) = open.v[i];
     }
 }

@@ -10,6 +10,7 @@ struct partition_offset {
     int64_t offset; /* -1: there is none */
     int16_t error;  /* why not, with `why` in words; null: it is known */
     struct str why;
+    bool final; /* asking again would not change that */
 };
 
 struct partition_offsets {
@@ -30,9 +31,11 @@ struct partition_offset *partition_offsets_find(const struct partition_offsets *
                                                 int32_t partition);
 
 /*
- * Asks each partition's leader, which the list must have, for the offset at `time`: -1 is the end, -2 the start, others
- * as in ListOffsets. Where there is no answer, that partition has a `why`.
+ * Finds the leaders of the sorted list's partitions, and asks them for the offsets at `time`: -1 is the end, -2 the
+ * start, others as in ListOffsets. Where leaders are away or change, that is done again for up to `timeout_ms`. A
+ * partition without an answer then has a `why`. False: nobody can be asked.
  */
-void partition_offsets_ask(struct asker *asker, struct partition_offsets *list, int64_t time, struct arena *a);
+bool partition_offsets_learn(struct asker *asker, struct partition_offsets *list, int64_t time, int64_t timeout_ms,
+                             struct arena *a, struct fail *fail) NODISCARD;
 
 #endif

@@ -180,11 +180,10 @@ static void get_offsets_choose(const struct metadata_response *m, const struct f
         for (int32_t p = 0; p < t->partitions.len; p++) {
             const struct metadata_response_partition *part = &t->partitions.items[p];
             if ((!no_internal || !t->is_internal) && filter_lets(f, t->name, part->partition_index))
-                partition_offsets_add(out, t->name, part->partition_index, a)->leader = part->leader_id;
+                partition_offsets_add(out, t->name, part->partition_index, a);
         }
     }
-    if (out->n > 0)
-        qsort(out->v, (size_t)out->n, sizeof(*out->v), get_offsets_by_name);
+    partition_offsets_sort(out);
 }
 
 static void print_offset(const struct partition_offset *p)
@@ -213,9 +212,10 @@ static bool get_offsets_run(const struct options *o, struct arena *a, struct fil
         get_offsets_choose(&m, filter, options_has(o, "exclude-internal-topics"), a, &all);
         ok = all.n > 0 || fail_set(fail, "Could not match any topic-partitions with the specified filters");
     }
+    ok = ok && partition_offsets_learn(asker, &all, time, ask_patience_ms(asker), a, fail);
     if (ok)
-        partition_offsets_ask(asker, &all, time, a);
-    for (int32_t i = 0; i < all.n; i++)
+        qsort(all.v, (size_t)all.n, sizeof(*all.v), get_offsets_by_name);
+    for (int32_t i = 0; ok && i < all.n; i++)
         print_offset(&all.v[i]);
     asker_free(asker);
     return ok;

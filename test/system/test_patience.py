@@ -1,0 +1,141 @@
+"""Administration tools go on while coordinators load and move, leaders change and brokers come back, and end at once where nothing
+would be better later."""
+
+import pytest
+from harness import Barnabas, free_port, produce
+from pretender import Pretender
+from test_cluster import make_cluster  # noqa: F401 (a fixture)
+from test_consumer_groups import commit
+from test_tools import script
+
+LOADING, NOT_AVAILABLE, NOT_LEADER, INVALID_TOPIC, FORBIDDEN = 14, 15, 6, 17, 29
+FOREVER = ["--timeout", 10**9]
+
+
+def each(*answers):
+    """What a broker says one time after the other; the last for good."""
+    left = list(answers)
+    return lambda request: left.pop(0) if len(left) > 1 else left[0]
+
+
+def groups(broker, *args):
+    return script("kafka-consumer-groups", "--bootstrap-server", broker.bootstrap, *args)
+
+
+def gone():
+    """Broker 8, which cannot be reached."""
+    return {"NodeId": 8, "Host": "127.0.0.1", "Port": free_port()}
+
+
+def coordinated(first=(), **answers):
+    """A broker that coordinates everything, after others have."""
+    own = {"ErrorCode": 0, "NodeId": 7, "Host": "127.0.0.1"}
+    one = Pretender(**answers)
+    one.answers["FindCoordinator"] = 1, each(*first, {**own, "Port": one.port})
+    return one
+
+
+def test_of_the_servers_that_are_named_one_is_enough():
+    listed = {"Groups": [{"GroupId": "g", "ProtocolType": "consumer"}]}
+    with Pretender(ListGroups=(2, each(listed))) as one:
+        assert script("kafka-consumer-groups", "--bootstrap-server", f"127.0.0.1:{free_port()},{one.bootstrap}", "--list") == "g\n"
+        assert script.errors == ""
+
+
+# ---- Coordinators ----
+
+
+def test_groups_of_a_coordinator_that_loads_are_waited_for():
+    listed = {"Groups": [{"GroupId": "g", "ProtocolType": "consumer"}]}
+    with Pretender(ListGroups=(2, each({"ErrorCode": LOADING}, {"ErrorCode": NOT_AVAILABLE}, None, listed))) as one:
+        assert groups(one, "--list") == "g\n"
+    with Pretender(ListGroups=(2, each({"ErrorCode": LOADING}))) as one:
+        assert "CoordinatorLoadInProgressException" in groups(one, "--list", "--timeout", 500)
+    with Pretender(ListGroups=(2, each({"ErrorCode": FORBIDDEN}))) as one:
+        assert "TopicAuthorizationException" in groups(one, "--list", *FOREVER)
+    assert one.asked.count("ListGroups") == 1
+
+
+def test_transactions_of_a_coordinator_that_loads_are_waited_for():
+    listed = {"TransactionStates": [{"TransactionalId": "x", "ProducerId": 5, "TransactionState": "Ongoing"}]}
+    with Pretender(ListTransactions=(0, each({"ErrorCode": LOADING}, listed))) as one:
+        assert script("kafka-transactions", "--bootstrap-server", one.bootstrap, "list").splitlines()[1].split() == ["x", "7", "5", "Ongoing"]
+
+
+def test_a_coordinator_that_cannot_be_reached_is_looked_up_again():
+    eight = gone()
+    away = [{"ErrorCode": 0, **eight}] * 2
+    with coordinated(away, DeleteGroups=(1, each({"Results": [{"GroupId": "g"}]}))) as one:
+        one.others = [eight]
+        assert "was successful" in groups(one, "--delete", "--group", "g")
+    with coordinated(away, DeleteGroups=(1, each({"Results": [{"GroupId": "g"}]}))) as one:  # of which the others do not know any more
+        assert "was successful" in groups(one, "--delete", "--group", "g")
+    with coordinated(away * 1000, DeleteGroups=(1, None)) as one:
+        one.others = [eight]
+        assert "Connection to node 8" in groups(one, "--delete", "--group", "g", "--timeout", 500)
+
+
+def test_what_changes_something_is_not_asked_for_again_once_it_has_arrived():
+    described = {"Groups": [{"GroupId": "g", "GroupState": "Empty", "ProtocolType": "consumer"}]}
+    with coordinated(DescribeGroups=(2, each(None, described))) as one:
+        assert "Empty" in groups(one, "--describe", "--group", "g", "--state")
+    with coordinated(DeleteGroups=(1, each(None))) as one:
+        assert "could not be deleted" in groups(one, "--delete", "--group", "g", *FOREVER)
+    assert one.asked.count("DeleteGroups") == 1
+
+
+def test_a_broker_that_has_just_gone_is_not_missed(make_cluster):  # noqa: F811
+    """The broker that coordinates a group and leads a partition of its topic is killed; the other is asked at once."""
+    brokers = make_cluster(Barnabas, Barnabas, **{"min.insync.replicas": 1})
+    one, two = brokers
+    script("kafka-topics", "--bootstrap-server", one.bootstrap, "--create", "--topic", "t", "--replica-assignment", "1:2,2:1")
+    produce(one, "t", ["x"], "-p", "0")
+    produce(one, "t", ["y"], "-p", "1")
+    commit(one, "g", {("t", 0): 1, ("t", 1): 0})
+    at = groups(one, "--describe", "--group", "g", "--state").splitlines()[-1]
+    killed, left = (one, two) if f"({one.properties['broker.id']})" in at else (two, one)
+    killed.kill()
+    assert groups(left, "--describe", "--group", "g", "--timeout", 30000).count("\ng ") == 2
+    assert script("kafka-get-offsets", "--bootstrap-server", left.bootstrap, "--topic", "t") == "t:0:1\nt:1:1\n"
+    assert groups(left, "--list", "--timeout", 30000) == "g\n"
+
+
+# ---- Leaders ----
+
+
+def topic(leader, error=0):
+    return {"Name": "t", "ErrorCode": error, "Partitions": [] if error else [{"PartitionIndex": 0, "LeaderId": leader, "ReplicaNodes": [7, 8], "IsrNodes": [7]}]}
+
+
+def offsets(error=0, offset=-1):
+    return {"Topics": [{"Name": "t", "Partitions": [{"PartitionIndex": 0, "ErrorCode": error, "Offset": offset}]}]}
+
+
+def test_offsets_of_a_leader_that_has_just_moved():
+    def get(one, *args):
+        return script("kafka-get-offsets", "--bootstrap-server", one.bootstrap, "--topic", "t", *args)
+
+    with Pretender(ListOffsets=(1, each(offsets(NOT_LEADER), None, offsets(0, 5)))) as one:
+        leaders = each([topic(7)], [topic(-1)], [topic(8)], [topic(7)])
+        one.answers["Metadata"] = 1, lambda request: {"Brokers": [*one.brokers(), gone()], "ControllerId": 7, "Topics": leaders(request)}
+        assert get(one) == "t:0:5\n"
+    with Pretender(ListOffsets=(1, each(offsets(FORBIDDEN)))) as one:
+        one.topics = [topic(7)]
+        assert get(one) == ""
+        assert script.errors == "Skip getting offsets for topic-partition t-0 due to error: Topic authorization failed.\n"
+        assert get(one, "--time", -5) == ""
+        assert "The broker does not support ListOffsets" in script.errors
+
+
+@pytest.mark.parametrize("error, said", [
+    (FORBIDDEN, "TopicAuthorizationException: Failed to fetch metadata for partition t-0 due to topic authorization failure"),
+    (INVALID_TOPIC, "InvalidTopicException: Failed to fetch metadata for partition t-0 due to invalid topic `t`"),
+    (3, "UnknownTopicOrPartitionException: Failed to fetch metadata for partition t-0 because metadata for topic `t` could not be found"),
+    (35, "UnsupportedVersionException: Failed to fetch metadata for partition t-0 due to unexpected error for topic `t`")])
+def test_a_topic_that_is_refused_is_not_waited_for(error, said):
+    committed = {"Topics": [{"Name": "t", "Partitions": [{"PartitionIndex": 0, "CommittedOffset": 3}]}]}
+    described = {"Groups": [{"GroupId": "g", "GroupState": "Empty", "ProtocolType": "consumer"}]}
+    with coordinated(DescribeGroups=(2, each(described)), OffsetFetch=(5, each(committed)), ListOffsets=(1, None)) as one:
+        one.topics = [topic(7, error)]
+        assert said in groups(one, "--describe", "--group", "g", *FOREVER)
+        assert said in groups(one, "--reset-offsets", "--group", "g", "--topic", "t:0", "--to-latest", "--dry-run", *FOREVER)
