@@ -278,14 +278,55 @@ static bool indexes_usable(struct plog *log, struct segment *s, const struct nam
 }
 
 /*
- * The disk may have had the end of a segment to write yet when the next one was already there. Only where it was
- * compacted may a segment end before the next by right.
+ * Whether its records say that it was compacted: only compaction leaves offsets out, or records of a batch. Those that
+ * a crash has damaged say nothing.
  */
-static bool load_follows(const struct plog *log, size_t i, int64_t end, int64_t clean_end)
+static bool segment_was_compacted(const struct plog *log, struct segment *s)
+{
+    struct scan scan;
+    struct batch b;
+    int64_t next = s->base_offset;
+    bool compacted = false;
+    if (s->size == 0)
+        return false;
+    if (!segment_open_file(s, log->path, false))
+        return true; /* nothing is known of it, and nothing is to be deleted for that */
+    scan_init(&scan, s->file->fd, log->path, 0, s->size, CHECK_CHUNK);
+    while (!compacted && scan_next(&scan, &b) == BATCH_OK && batch_crc_ok(&b)) {
+        /* A header of the old formats does not say where its records begin. */
+        compacted = b.magic < 2 || b.base_offset > next || b.count != b.last_offset - b.base_offset + 1;
+        next = b.last_offset + 1;
+    }
+    compacted |= scan.failed;
+    scan_deinit(&scan);
+    return compacted;
+}
+
+/*
+ * A topic may have been compacted once, or be a copy of a leader's log that was, of which no checkpoint here tells. Who
+ * stops the broker meanwhile has nothing deleted.
+ */
+static bool may_have_gaps(const struct plog *log)
+{
+    bool compacted = (log->config.cleanup_policy & CLEANUP_POLICY_COMPACT) != 0;
+    for (size_t i = 0; i < log->segment_count && !compacted; i++)
+        compacted = is_halted(log) || segment_was_compacted(log, log->segments[i]);
+    return compacted;
+}
+
+/*
+ * The disk may have had the end of a segment to write yet when the next one was already there. Where it was compacted a
+ * segment may end before the next by right: then nothing tells the one from the other, and what is there stays, as it
+ * does with Kafka.
+ */
+static bool load_follows(const struct plog *log, size_t i, int64_t end, int64_t clean_end, bool *gaps)
 {
     ensure(i > 0 && i < log->segment_count);
     int64_t base = log->segments[i]->base_offset, before = log->segments[i - 1]->base_offset;
     if (base == end || (base > end && before < clean_end))
+        return true;
+    *gaps = *gaps || (base > end && may_have_gaps(log));
+    if (base > end && *gaps)
         return true;
     log_warn("Segment %020" PRId64 " of %s ends at offset %" PRId64 ", and not where the next begins: a part was lost",
              before, log->path, end);
@@ -313,6 +354,7 @@ static bool recover_segments(struct plog *log, const struct plog_origin *origin,
     int64_t point = MAX(origin->recovery_point, (int64_t)0);
     size_t first_unsure = origin->clean ? log->segment_count : plog_segment_index(log, point);
     int64_t next = -1;
+    bool gaps = false; /* it is known that there are such by right */
     for (size_t i = 0; i < log->segment_count; i++) {
         bool unsure = i >= first_unsure;
         struct segment *s = log->segments[i];
@@ -323,7 +365,7 @@ static bool recover_segments(struct plog *log, const struct plog_origin *origin,
         if (!unsure)
             log_warn("Index of segment %020" PRId64 " in %s is missing or damaged, rebuilding it", s->base_offset,
                      log->path);
-        if (i > first_unsure && !load_follows(log, i, next, origin->clean_end))
+        if (i > first_unsure && !load_follows(log, i, next, origin->clean_end, &gaps))
             return drop_from(log, i);
         if (is_halted(log) || !recover_segment(log, i, unsure, &next))
             return false;

@@ -5,6 +5,7 @@ import shutil
 
 import confluent_kafka
 import pytest
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic
 from harness import Apache, Barnabas, consume, java, wait_until
 
 pytestmark = pytest.mark.long
@@ -159,6 +160,28 @@ def test_a_busy_broker_compacts(make_broker):
     producer.produce("t", "last", "k50", partition=0)
     producer.flush(60)
     assert last_values(broker, "t") == {**expected, "k50": "last"}
+
+
+def test_what_was_compacted_is_still_there_after_a_kill_and_without_checkpoints(make_broker):
+    """Also of a topic that is compacted no longer."""
+    broker = make_broker(**{**CLEANER, "log.cleanup.policy": "delete", "log.retention.ms": -1})
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap})
+    admin.create_topics([NewTopic("t", 1, 1, config={"cleanup.policy": "compact"})])["t"].result(60)
+    for number in range(3):
+        write(broker, "t", number, 3000, 300)
+    wait_until(lambda: checkpoint(broker.data).get("t", -1) == bases(broker.data, "t")[-1], "all is compacted")
+    expected = last_values(broker, "t")
+    for policy in ("compact", "delete"):
+        topic = ConfigResource(ConfigResource.Type.TOPIC, "t", incremental_configs=[ConfigEntry("cleanup.policy", policy, incremental_operation=AlterConfigOpType.SET)])
+        admin.incremental_alter_configs([topic])[topic].result(60)
+        before = bases(broker.data, "t")
+        broker.kill()
+        for name in ("recovery-point-offset-checkpoint", "cleaner-offset-checkpoint"):
+            (broker.data / name).unlink(missing_ok=True)
+        broker.restart()
+        assert last_values(broker, "t") == expected
+        if policy == "delete":
+            assert bases(broker.data, "t") == before
 
 
 def test_committed_offsets_are_compacted(make_broker):

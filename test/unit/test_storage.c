@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
@@ -317,6 +318,88 @@ static void a_half_segment_beside_a_clean_mark_is_cut_at_once(void **state)
             append(f->log, 5);
         check_readable(f->log, 0);
     }
+}
+
+/* All that can be read from the beginning on. */
+static int count_batches(struct plog *log)
+{
+    int count = 0;
+    for (int64_t next = plog_start_offset(log), end = plog_end_offset(log); next < end;) {
+        struct strbuf data = {0};
+        struct batch b;
+        assert_int_equal(plog_read_bytes(log, next, 1 << 20, INT64_MAX, &data), ERR_NONE);
+        struct bytes rest = {(uint8_t *)data.p, (int32_t)data.len};
+        assert_int_not_equal(rest.len, 0);
+        for (; batch_next(&rest, &b) == BATCH_OK; count++) {
+            assert_true(batch_crc_ok(&b) && b.last_offset >= next);
+            next = b.last_offset + 1;
+        }
+        strbuf_deinit(&data);
+    }
+    return count;
+}
+
+/* Five batches in a segment each, of which the second goes; the first may have `left_out` records less than offsets. */
+static void make_gap(struct fixture *f, int32_t left_out)
+{
+    char path[256];
+    struct append_result r;
+    f->log->config.segment_bytes = 700;
+    for (int i = 0; i < 5; i++) {
+        struct strbuf bytes = {0};
+        struct batch_builder b;
+        char value[500] = {0};
+        struct record record = {.value = {(uint8_t *)value, sizeof(value)}};
+        batch_builder_init(&b, CODEC_NONE);
+        b.head.last_offset = i == 0 ? left_out : 0;
+        batch_builder_add(&b, &record);
+        assert_true(batch_builder_finish(&b, CODEC_LEVEL_DEFAULT, &bytes));
+        batch_builder_deinit(&b);
+        batch_set_offset((uint8_t *)bytes.p, plog_end_offset(f->log));
+        struct bytes in = {(uint8_t *)bytes.p, (int32_t)bytes.len};
+        assert_int_equal(plog_append_follower(f->log, in, 0, &r), ERR_NONE);
+        strbuf_deinit(&bytes);
+    }
+    assert_int_equal(f->log->segment_count, 5);
+    static const char *const suffixes[] = {".log", ".index", ".timeindex", ".snapshot"};
+    for (size_t i = 0; i < ARRAY_LEN(suffixes); i++) {
+        char name[64];
+        snprintf(name, sizeof(name), "%020" PRId64 "%s", f->log->segments[1]->base_offset, suffixes[i]);
+        unlink(file_in(f, name, path));
+    }
+}
+
+/* Without the cleaner's checkpoint, and without the recovery point's: then all that is there is read again. */
+static void what_lies_behind_a_gap_of_a_compacted_topic_stays(void **state)
+{
+    struct fixture *f = *state;
+    make_gap(f, 0);
+    f->config.cleanup_policy = CLEANUP_POLICY_COMPACT;
+    reload(f, false, -1);
+    assert_int_equal(f->log->segment_count, 4);
+    assert_int_equal(plog_end_offset(f->log), 5);
+    assert_int_equal(count_batches(f->log), 4);
+}
+
+/* Its topic is compacted no longer, but what was left out of its batches tells that it was. */
+static void what_lies_behind_a_gap_of_a_log_that_was_compacted_stays(void **state)
+{
+    struct fixture *f = *state;
+    make_gap(f, 1);
+    reload(f, false, -1);
+    assert_int_equal(f->log->segment_count, 4);
+    assert_int_equal(plog_end_offset(f->log), 6);
+    assert_int_equal(count_batches(f->log), 4);
+}
+
+static void what_lies_behind_a_gap_of_a_log_that_never_was_compacted_goes(void **state)
+{
+    struct fixture *f = *state;
+    make_gap(f, 0);
+    reload(f, false, -1);
+    assert_int_equal(f->log->segment_count, 1);
+    assert_int_equal(plog_end_offset(f->log), 1);
+    check_readable(f->log, 0);
 }
 
 static void times_are_found(void **state)
@@ -1063,6 +1146,9 @@ int main(void)
         CASE(a_clean_stop_needs_no_recovery),
         CASE(a_log_without_records_is_closed_as_it_was_made),
         CASE(a_half_segment_beside_a_clean_mark_is_cut_at_once),
+        CASE(what_lies_behind_a_gap_of_a_compacted_topic_stays),
+        CASE(what_lies_behind_a_gap_of_a_log_that_was_compacted_stays),
+        CASE(what_lies_behind_a_gap_of_a_log_that_never_was_compacted_goes),
         CASE(times_are_found),
         CASE(records_without_times_are_not_in_the_time_index),
         CASE(retention_by_size_and_time),
