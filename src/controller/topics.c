@@ -88,13 +88,14 @@ static void topics_on_topics_read(struct controller *c, struct zk_batch *b)
     ctl_submit(c, ids, on_topic_ids);
 }
 
-/* Somebody removed the node without asking for deletion: nothing is left to be led. */
+/*
+ * Somebody removed the node without asking for deletion. Nobody is told that it goes, as with Kafka: coordinators would
+ * forget what is committed of it, and it may come back, by a restore or with ZooKeeper's next snapshot.
+ */
 static void forget_topic(struct controller *c, struct ctl_topic *t)
 {
-    log_warn("Topic %s has vanished from ZooKeeper", t->name);
-    for (int32_t i = 0; i < t->count; i++)
-        outbox_metadata_deleted(c, t->partitions[i]);
-    outbox_flush(c);
+    log_warn("Topic %s has vanished from ZooKeeper: its replicas stay as they are", t->name);
+    outbox_flush(c); /* what it holds of its partitions */
     context_remove_topic(c, t);
 }
 

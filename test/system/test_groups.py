@@ -56,6 +56,30 @@ def test_commits_survive_a_kill(broker):
     c.close()
 
 
+def test_commits_outlive_the_topics_node(broker, zookeeper):
+    """It may have been removed by mistake: coordinators are not told that the topic is gone."""
+    produce(broker, "t", ["a", "b", "c"])
+    c = consumer(broker)
+    c.subscribe(["t"])
+    read(c, 3)
+    c.commit(asynchronous=False)
+    c.close()
+    node = zookeeper.get("/brokers/topics/t")
+    state = zookeeper.get("/brokers/topics/t/partitions/0/state")
+    zookeeper.client.delete("/brokers/topics/t", recursive=True)
+    wait_until(lambda: "Topic t has vanished from ZooKeeper" in broker.text(), "the controller to notice")
+    produce(broker, "u", ["x"])  # and it has told what it has to tell
+    broker.stop()
+    zookeeper.client.create("/brokers/topics/t/partitions/0/state", state, makepath=True)
+    zookeeper.client.set("/brokers/topics/t", node)
+    broker.start()
+    produce(broker, "t", ["d"])
+    c = consumer(broker)
+    c.subscribe(["t"])
+    assert read(c, 1) == ["d"]
+    c.close()
+
+
 def test_two_members_share_the_partitions(broker):
     kcat(broker, "-L")
     admin = confluent_kafka.admin.AdminClient({"bootstrap.servers": broker.bootstrap})

@@ -604,6 +604,22 @@ static void test_a_deletion_that_waits_is_told_of_once(void **state)
     assert_false(is_there(f, ZNODE_TOPICS "/waits"));
 }
 
+/* Its node may have been removed by mistake, and what is committed of it, and its records, are still there. */
+static void test_a_topic_whose_node_was_removed_is_forgotten_without_a_word(void **state)
+{
+    struct fixture *f = *state;
+    take_office(f, 2);
+    make_topic(f, "t", 3, 1, 2);
+    make_topic(f, "u", 3, 1, 2);
+    told_clear(f);
+    znode_remove(f, ZNODE_TOPICS "/t");
+    controller_changed(f->c, ZNODE_TOPICS);
+    settle(f);
+    assert_null(context_topic(f->c, str_of("t")));
+    assert_non_null(context_topic(f->c, str_of("u")));
+    assert_null(f->told);
+}
+
 static int deletions_asked(const struct fixture *f, int32_t broker)
 {
     int n = 0;
@@ -797,6 +813,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_topic_goes_with_all_it_has, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_the_marker_goes_last, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_deletion_that_waits_is_told_of_once, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_topic_whose_node_was_removed_is_forgotten_without_a_word, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(test_a_replica_that_cannot_be_deleted_is_tried_after_a_pause, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_who_has_bounced_fails_once, set_up, tear_down),
