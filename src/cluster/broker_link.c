@@ -115,6 +115,11 @@ static void broker_link_on_answer(struct client_call *call, struct bytes frame)
     finish_first_and_go_on(l, ok ? ERR_NONE : ERR_NETWORK_EXCEPTION);
 }
 
+static int16_t broker_link_choose_version(const struct broker_link *l, const struct broker_call *call)
+{
+    return spoken_version_between(&l->spoken, call->key, call->least, call->most > 0 ? call->most : INT16_MAX);
+}
+
 static void broker_link_send_first(struct broker_link *l)
 {
     while (!l->waiting && !l->all->doomed && l->queue != NULL) {
@@ -125,7 +130,7 @@ static void broker_link_send_first(struct broker_link *l)
         } else if (!l->knows_versions) {
             api_versions_request_init(&versions);
             broker_link_post(l, API_API_VERSIONS, 0, &versions, on_versions);
-        } else if ((first->version = spoken_version(&l->spoken, first->key, first->least)) < 0) {
+        } else if ((first->version = broker_link_choose_version(l, first)) < 0) {
             broker_link_finish_first(l, ERR_UNSUPPORTED_VERSION);
         } else {
             broker_link_post(l, first->key, first->version, first->request, broker_link_on_answer);

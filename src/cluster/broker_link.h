@@ -21,6 +21,7 @@ struct broker_links;
 struct broker_call {
     int16_t key;
     int16_t least; /* version that will do */
+    int16_t most;  /* that will do; 0: any */
     const void *request;
     void *response; /* room for the message; what it points to lies in `arena` */
     struct arena *arena;

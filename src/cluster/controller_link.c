@@ -62,6 +62,7 @@ static void controller_link_send_first(struct controller_link *l)
         return;
     l->waiting = true;
     l->call = (struct broker_call){.key = l->queue->key,
+                                   .most = l->queue->most,
                                    .request = l->queue->request,
                                    .response = l->queue->response,
                                    .arena = l->queue->arena,

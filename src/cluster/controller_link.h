@@ -19,6 +19,7 @@ struct controller_link;
 /* Embedded by who asks; it and the messages stay there until done() was called. */
 struct link_call {
     int16_t key;
+    int16_t most; /* version that will do; 0: any */
     const void *request;
     void *response; /* room for the message; what it points to lies in `arena` */
     struct arena *arena;

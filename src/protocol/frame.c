@@ -58,10 +58,16 @@ bool spoken_has(const struct spoken *s, int16_t key)
     return s->newest[key] >= 0;
 }
 
-int16_t spoken_version(const struct spoken *s, int16_t key, int16_t least)
+int16_t spoken_version_between(const struct spoken *s, int16_t key, int16_t least, int16_t most)
 {
     const struct api_spec *spec = api_spec(key);
     ensure(spec != NULL && key < SPOKEN_KEYS);
     int16_t version = MIN(spec->max_version, s->newest[key]), oldest = MAX(spec->min_version, s->oldest[key]);
+    version = MIN(version, most);
     return spoken_has(s, key) && version >= MAX(oldest, least) ? version : -1;
+}
+
+int16_t spoken_version(const struct spoken *s, int16_t key, int16_t least)
+{
+    return spoken_version_between(s, key, least, INT16_MAX);
 }

@@ -24,5 +24,7 @@ void spoken_take(struct spoken *s, const struct api_versions_response *response)
 bool spoken_has(const struct spoken *s, int16_t key);
 /* The newest version, not below `least`, that both sides know; -1: none. */
 int16_t spoken_version(const struct spoken *s, int16_t key, int16_t least);
+/* The same, and not above `most`. */
+int16_t spoken_version_between(const struct spoken *s, int16_t key, int16_t least, int16_t most);
 
 #endif

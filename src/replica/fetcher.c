@@ -211,7 +211,7 @@ static void fetcher_fill_topics(struct fetcher *f, struct followed **list, int32
             same++;
         fetch_topic_init(t);
         t->topic = str_of(partition_topic(list[i]->partition));
-        t->topic_id = partition_topic_id(list[i]->partition);
+        t->topic_id = list[i]->id_key.topic_id;
         ARRAY_MAKE(&f->arena, t->partitions, same - i);
         for (int32_t k = 0; i < same; i++, k++)
             fetcher_fill_partition(f, list[i], &t->partitions.items[k]);
@@ -222,7 +222,7 @@ static void fetcher_fill_topics(struct fetcher *f, struct followed **list, int32
 static bool is_back(struct fetcher *f, const struct forgotten *g)
 {
     struct followed *x = followed_by_name(f, g->topic, g->index);
-    return x != NULL && x->in_session && uuid_eq(partition_topic_id(x->partition), g->topic_id);
+    return x != NULL && x->in_session && (!f->by_ids || uuid_eq(x->id_key.topic_id, g->topic_id));
 }
 
 /* After fill_topics(). */
@@ -252,12 +252,26 @@ static void fill_forgotten(struct fetcher *f, struct fetch_request *q)
     arena_deinit(&f->forgotten_memory);
 }
 
+/*
+ * Where the leader knows one of the topics by its name only, it is asked by names for all of them, as Kafka does: older
+ * controllers give no ids. A session has one or the other.
+ */
+static int16_t choose_fetch_version(struct fetcher *f)
+{
+    int16_t version = fetch_version(f->all->options.config->inter_broker_protocol_version);
+    bool by_ids = version >= IDS_SINCE && f->without_id == 0;
+    if (by_ids != f->by_ids)
+        fetcher_begin_anew(f);
+    f->by_ids = by_ids;
+    return by_ids ? version : MIN(version, (int16_t)(IDS_SINCE - 1));
+}
+
 static void send_fetch(struct fetcher *f)
 {
     struct fetch_request q;
     struct followed **changes;
     const struct broker_config *c = f->all->options.config;
-    int16_t version = fetch_version(c->inter_broker_protocol_version);
+    int16_t version = choose_fetch_version(f);
     int32_t count = take_changes(f, &changes);
     fetch_request_init(&q);
     q.replica_id = version < STATE_SINCE ? f->all->options.broker_id : -1;
@@ -396,9 +410,10 @@ static void begin_soon(struct fetcher *f)
         timer_start(&f->begin, GATHER_MS);
 }
 
-static void follow_now(struct fetchers *all, struct partition *p, int32_t leader, int32_t leader_epoch)
+static void follow_now(struct fetchers *all, struct partition *p, const struct partition_role *role)
 {
-    struct followed *x = followed_add(fetcher_for(all, leader), p, leader_epoch);
+    int32_t leader = role->leader, leader_epoch = role->leader_epoch;
+    struct followed *x = followed_add(fetcher_for(all, leader), p, role);
     /* Where that fails, its directory goes offline, or another order is on its way. */
     enum kafka_error error = partition_begin_following(p, leader_epoch, &x->offset);
     if (error != ERR_NONE)
@@ -415,11 +430,13 @@ static void fetcher_look(struct message *m)
     ensure(loop_is_mine(o->all->options.loop));
     struct partition_role role = partition_role(o->partition);
     bool follows = !role.leads && role.leader >= 0;
-    const struct followed *x = followed_find(o->all, o->partition);
+    struct followed *x = followed_find(o->all, o->partition);
     if (x == NULL || !follows || x->leader_epoch != role.leader_epoch) {
         followed_leave(o->all, o->partition);
         if (follows && !o->all->closed)
-            follow_now(o->all, o->partition, role.leader, role.leader_epoch);
+            follow_now(o->all, o->partition, &role);
+    } else {
+        followed_take_id(x, role.topic_id);
     }
     partition_unref(o->partition);
     free(o);

@@ -22,7 +22,7 @@ struct id_key {
 /* One partition that is followed. */
 struct followed {
     struct partition *partition; /* with a reference */
-    struct id_key id_key;
+    struct id_key id_key;        /* with zeros: the leader knows it by its name alone */
     struct topic_key name_key;
     struct fetcher *fetcher;
     int32_t leader_epoch;
@@ -58,7 +58,9 @@ struct fetcher {
     enum asking asking;
     int16_t version;
     int32_t session_id, session_epoch; /* epoch 0: to begin anew */
+    bool by_ids;                       /* the session's partitions have their topics' ids, else names */
     int32_t partition_count, lost_count;
+    int32_t without_id; /* partitions whose topic has none */
     struct followed *changes;
     struct arena forgotten_memory;
     struct forgotten *forgotten;
@@ -90,7 +92,9 @@ void fetcher_begin_anew(struct fetcher *f);
 /* ---- followed.c ---- */
 
 /* It follows `f`'s leader from now on; it was not followed. */
-struct followed *followed_add(struct fetcher *f, struct partition *p, int32_t leader_epoch);
+struct followed *followed_add(struct fetcher *f, struct partition *p, const struct partition_role *role);
+/* The leader knows its topic by that id now; by zeros: by its name. */
+void followed_take_id(struct followed *x, struct uuid topic_id);
 void followed_leave(struct fetchers *all, struct partition *p); /* if it was followed */
 struct followed *followed_find(struct fetchers *all, struct partition *p);
 /* What `f` follows under that name or id; NULL: nothing. */

@@ -78,8 +78,8 @@ void followed_forget(struct followed *x)
     x->in_session = false;
     f->forgotten = xgrow(f->forgotten, f->forgotten_count + 1, &f->forgotten_cap, sizeof(*f->forgotten));
     f->forgotten[f->forgotten_count++] =
-        (struct forgotten){arena_str(&f->forgotten_memory, str_of(partition_topic(x->partition))),
-                           partition_topic_id(x->partition), partition_index(x->partition)};
+        (struct forgotten){arena_str(&f->forgotten_memory, str_of(partition_topic(x->partition))), x->id_key.topic_id,
+                           partition_index(x->partition)};
 }
 
 void followed_set_lost(struct followed *x, bool lost)
@@ -115,21 +115,46 @@ void followed_rest_briefly(struct followed *x)
 
 /* ---- Coming and going ---- */
 
-struct followed *followed_add(struct fetcher *f, struct partition *p, int32_t leader_epoch)
+/* Partitions of several topics may be there under zeros: such are looked for by name. */
+static void followed_enter_id(struct followed *x, struct uuid topic_id)
+{
+    struct fetchers *all = x->fetcher->all;
+    make_id_key(topic_id, partition_index(x->partition), &x->id_key);
+    HASH_ADD(hh_id, all->by_id, id_key, sizeof(x->id_key), x);
+    x->fetcher->without_id += uuid_is_zero(topic_id);
+}
+
+static void followed_leave_id(struct followed *x)
+{
+    struct fetchers *all = x->fetcher->all;
+    HASH_DELETE(hh_id, all->by_id, x);
+    x->fetcher->without_id -= uuid_is_zero(x->id_key.topic_id);
+    ensure(x->fetcher->without_id >= 0);
+}
+
+void followed_take_id(struct followed *x, struct uuid topic_id)
+{
+    ensure(loop_is_mine(x->fetcher->all->options.loop));
+    if (uuid_eq(x->id_key.topic_id, topic_id))
+        return;
+    followed_leave_id(x);
+    followed_enter_id(x, topic_id);
+}
+
+struct followed *followed_add(struct fetcher *f, struct partition *p, const struct partition_role *role)
 {
     struct fetchers *all = f->all;
     ensure(loop_is_mine(all->options.loop));
-    ensure(followed_find(all, p) == NULL && !all->closed && leader_epoch >= 0);
+    ensure(followed_find(all, p) == NULL && !all->closed && role->leader_epoch >= 0);
     struct followed *x = xcalloc(1, sizeof(*x));
     x->partition = p;
     partition_ref(p);
     x->fetcher = f;
-    x->leader_epoch = leader_epoch;
-    make_id_key(partition_topic_id(p), partition_index(p), &x->id_key);
+    x->leader_epoch = role->leader_epoch;
     bool named = topic_key_make(str_of(partition_topic(p)), partition_index(p), &x->name_key);
     ensure(named);
     HASH_ADD_PTR(all->by_partition, partition, x);
-    HASH_ADD(hh_id, all->by_id, id_key, sizeof(x->id_key), x);
+    followed_enter_id(x, role->topic_id);
     HASH_ADD(hh_name, all->by_name, name_key, topic_key_size(&x->name_key), x);
     f->partition_count++;
     followed_mark_changed(x);
@@ -147,7 +172,7 @@ void followed_leave(struct fetchers *all, struct partition *p)
     ensure(x->fetcher->partition_count > 0 && !x->changed && !x->in_session);
     x->fetcher->partition_count--;
     HASH_DEL(all->by_partition, x);
-    HASH_DELETE(hh_id, all->by_id, x);
+    followed_leave_id(x);
     HASH_DELETE(hh_name, all->by_name, x);
     partition_unref(x->partition);
     free(x);

@@ -13,6 +13,7 @@
 #include "protocol/msg/api.h"
 
 enum { RETRY_MS = 50 };
+enum { LAST_WITH_NAMES = 1 }; /* versions that came later have topics' ids instead */
 
 struct asked {        /* one partition of the request under way */
     struct str topic; /* its name, which the partition has */
@@ -153,12 +154,20 @@ static void isr_changes_make_request(struct isr_changes *c)
     }
 }
 
+/* Else all are named, as with Kafka: orders bring no ids before 2.8-IV1, and an id of zeros nobody knows. */
+static bool isr_changes_all_have_ids(const struct isr_changes *c)
+{
+    for (int32_t i = 0; i < c->asked_count; i++)
+        if (uuid_is_zero(c->asked[i].topic_id))
+            return false;
+    return true;
+}
+
 /* ---- The answer ---- */
 
-/* From version 2 on it has ids, and no names. */
 static bool has_ids(const struct isr_changes *c)
 {
-    return c->call.version >= 2;
+    return c->call.version > LAST_WITH_NAMES;
 }
 
 /* What was asked for is in the order in which the answer is looked up. */
@@ -271,6 +280,7 @@ static void send_wanted(struct isr_changes *c)
     isr_changes_make_request(c);
     c->waiting = true;
     c->call = (struct link_call){.key = API_ALTER_PARTITION,
+                                 .most = isr_changes_all_have_ids(c) ? 0 : LAST_WITH_NAMES,
                                  .request = &c->request,
                                  .response = &c->response,
                                  .arena = &c->arena,

@@ -245,6 +245,7 @@ static void orders_take(struct partition *p, const struct leader_order *o)
     p->leader_epoch = o->leader_epoch;
     p->partition_epoch = o->partition_epoch;
     p->controller_epoch = o->controller_epoch;
+    p->ordered_id = o->topic_id;
     p->leads = o->leader == p->manager->options.broker_id;
     p->stopped = false;
     p->leader_high_watermark = -1;
@@ -376,6 +377,26 @@ void replica_dir_failed(struct replica_manager *rm, const char *dir)
     log_warn("%zu partitions are offline, as their log directory %s is", gone, dir);
 }
 
+/*
+ * A log that was made before its topic had an id gets it with the first order that has one, which may be of the leader
+ * epoch that there is: a controller that is new in its office repeats what it finds. `news`: the id is another one than
+ * the last order had.
+ */
+static enum kafka_error take_topic_id(struct partition *p, const struct leader_order *o, bool *news)
+{
+    lock_take(&p->lock);
+    int32_t epoch = p->leader_epoch;
+    *news = o->leader_epoch == epoch && !p->stopped && !uuid_eq(p->ordered_id, o->topic_id);
+    lock_release(&p->lock);
+    enum kafka_error error = o->leader_epoch < epoch ? ERR_NONE : log_manager_give_id(p->log, o->topic_id);
+    if (error != ERR_NONE || !*news)
+        return error;
+    lock_take(&p->lock);
+    p->ordered_id = o->topic_id;
+    lock_release(&p->lock);
+    return ERR_NONE;
+}
+
 static enum kafka_error apply_leader(struct replica_manager *rm, const struct leader_order *o)
 {
     struct partition *p;
@@ -388,13 +409,15 @@ static enum kafka_error apply_leader(struct replica_manager *rm, const struct le
         partition_unref(p);
         return ERR_KAFKA_STORAGE_ERROR;
     }
+    bool news;
+    error = take_topic_id(p, o, &news);
     lock_take(&p->lock);
-    error = check_order(p, o);
+    if (error == ERR_NONE)
+        error = check_order(p, o);
     if (error == ERR_NONE)
         orders_take(p, o);
-    else if (o->leader_epoch == p->leader_epoch && error == ERR_STALE_CONTROLLER_EPOCH &&
-             uuid_is_zero(plog_topic_id(p->log)) && !uuid_is_zero(o->topic_id))
-        error = ERR_NONE; /* it only brings the topic's id, which opening has taken */
+    else if (news && error == ERR_STALE_CONTROLLER_EPOCH)
+        error = ERR_NONE; /* that was all that it had to say */
     lock_release(&p->lock);
     if (error == ERR_NONE) {
         dir_move_resume(p);

@@ -72,7 +72,7 @@ struct uuid partition_topic_id(struct partition *p)
 struct partition_role partition_role(struct partition *p)
 {
     lock_take(&p->lock);
-    struct partition_role role = {p->leads, p->stopped ? -1 : p->leader, p->leader_epoch, p->led_since};
+    struct partition_role role = {p->leads, p->stopped ? -1 : p->leader, p->leader_epoch, p->led_since, p->ordered_id};
     lock_release(&p->lock);
     return role;
 }

@@ -65,6 +65,7 @@ struct partition_role {
     bool leads;
     int32_t leader, leader_epoch; /* -1: nobody; then nobody is followed */
     int32_t led_since;            /* the first epoch of those that this broker has led without a break, if it leads */
+    struct uuid topic_id;         /* by which the leader knows it; zeros: its orders have none, whatever the log says */
 };
 struct partition_role partition_role(struct partition *p);
 

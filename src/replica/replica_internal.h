@@ -39,7 +39,8 @@ struct partition {
     atomic_bool leader_throttled, follower_throttled;
     struct lock lock; /* guards all below */
     bool leads, stopped;
-    bool offline; /* its log directory has failed: no longer in the table, but in somebody's hands */
+    struct uuid ordered_id; /* of the topic, as the last order had it; zeros: it had none */
+    bool offline;           /* its log directory has failed: no longer in the table, but in somebody's hands */
     int32_t leader, leader_epoch, partition_epoch, controller_epoch;
     int64_t epoch_start;           /* where the leader's epoch begins in the log */
     int32_t led_since;             /* the first epoch of those that this broker has led without a break */

@@ -143,11 +143,17 @@ static struct plog *make_somewhere(struct log_manager *m, const char *topic, int
     return log;
 }
 
+enum kafka_error log_manager_give_id(struct plog *log, struct uuid topic_id)
+{
+    enum kafka_error error = plog_adopt_topic_id(log, topic_id);
+    if (error == ERR_KAFKA_STORAGE_ERROR)
+        plog_failed(log, "its topic id cannot be written");
+    return error;
+}
+
 enum kafka_error manager_give_id(struct plog **log, struct uuid topic_id)
 {
-    enum kafka_error error = plog_adopt_topic_id(*log, topic_id);
-    if (error == ERR_KAFKA_STORAGE_ERROR)
-        plog_failed(*log, "its topic id cannot be written");
+    enum kafka_error error = log_manager_give_id(*log, topic_id);
     if (error != ERR_NONE) {
         plog_unref(*log);
         *log = NULL;

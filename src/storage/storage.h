@@ -99,6 +99,8 @@ struct plog *log_manager_get(struct log_manager *m, const char *topic, int32_t p
  */
 enum kafka_error log_manager_open(struct log_manager *m, const char *topic, int32_t partition, struct uuid topic_id,
                                   bool is_new, const struct topic_config *config, struct plog **out) NODISCARD;
+/* The same of the id alone, for a log that is open. Blocks. Zeros: nothing is done. */
+enum kafka_error log_manager_give_id(struct plog *log, struct uuid topic_id) NODISCARD;
 /* One that log_manager_open() will be asked for. */
 struct log_wish {
     const char *topic;

@@ -240,6 +240,43 @@ static void a_partition_with_a_negative_number_is_none(void **state)
     assert_int_equal(replica_apply_leader(f->replicas.manager, &order), ERR_UNKNOWN_TOPIC_OR_PARTITION);
 }
 
+/* Of another leader, in the epoch that there is or a later one. */
+static enum kafka_error order_with_id(struct fixture *f, int32_t leader_epoch, struct uuid id)
+{
+    int32_t replicas[] = {1, 2, 3}, isr[] = {1, 3};
+    struct leader_order order = {.topic = STR_LIT("t"),
+                                 .topic_id = id,
+                                 .controller_epoch = 1,
+                                 .leader = 3,
+                                 .leader_epoch = leader_epoch,
+                                 .isr = {isr, 2},
+                                 .replicas = {replicas, 3}};
+    return replica_apply_leader(f->replicas.manager, &order);
+}
+
+/* It comes with the first controller that knows of ids, which repeats what there is; and goes with one that does not.
+ */
+static void a_topics_id_is_taken_when_it_comes(void **state)
+{
+    struct fixture *f = *state;
+    const struct uuid id = {{1, 2, 3}}, other = {{4}}, none = {{0}};
+    assert_int_equal(order_with_id(f, 1, none), ERR_NONE);
+    assert_true(uuid_is_zero(partition_topic_id(f->partition)));
+    assert_int_equal(order_with_id(f, 0, id), ERR_STALE_CONTROLLER_EPOCH);
+    assert_true(uuid_is_zero(partition_topic_id(f->partition)));
+    assert_int_equal(order_with_id(f, 1, id), ERR_NONE);
+    assert_true(uuid_eq(partition_topic_id(f->partition), id));
+    assert_true(uuid_eq(partition_role(f->partition).topic_id, id));
+    assert_int_equal(order_with_id(f, 1, id), ERR_STALE_CONTROLLER_EPOCH);
+    assert_int_equal(order_with_id(f, 1, other), ERR_INCONSISTENT_TOPIC_ID);
+    assert_int_equal(order_with_id(f, 2, other), ERR_INCONSISTENT_TOPIC_ID);
+    assert_int_equal(order_with_id(f, 1, none), ERR_NONE);
+    assert_true(uuid_eq(partition_topic_id(f->partition), id));
+    assert_true(uuid_is_zero(partition_role(f->partition).topic_id));
+    assert_int_equal(order_with_id(f, 2, id), ERR_NONE);
+    assert_true(uuid_eq(partition_role(f->partition).topic_id, id));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -252,6 +289,7 @@ int main(void)
         CASE(one_that_lags_is_to_leave),
         CASE(odd_lists_of_replicas_are_made_possible),
         CASE(a_partition_with_a_negative_number_is_none),
+        CASE(a_topics_id_is_taken_when_it_comes),
         CASE(who_is_to_join_is_named_with_the_epoch_of_its_session),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
