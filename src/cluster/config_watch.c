@@ -232,9 +232,27 @@ static void forget_entities(struct config_watch *w)
 
 /* ---- What is read ---- */
 
+/* Before 3.0 it counts for Apache's brokers, which take what is there for what it says. */
+static void config_watch_warn_of_format(struct config_watch *w, const char *topic, const struct config_znode *own)
+{
+    struct topic_config config;
+    bool given = false;
+    for (int32_t i = 0; i < own->count; i++)
+        given |= strcmp(own->entries[i].key, "message.format.version") == 0;
+    if (!given)
+        return;
+    topic_configs_get(w->options.configs, topic, &config);
+    if (ibp_magic(config.message_format_version) < 2)
+        log_warn("Topic %s has message.format.version=%s, and is written in the format of 0.11 and later all the same: "
+                 "where brokers of Apache Kafka lead it, consumers from before 0.11 cannot read that. Delete the "
+                 "setting, or set 0.11.0 or later",
+                 topic, ibp_name(config.message_format_version));
+}
+
 static void config_watch_take_topic(struct config_watch *w, const char *topic, const struct config_znode *own)
 {
     topic_configs_take(w->options.configs, topic, own);
+    config_watch_warn_of_format(w, topic, own);
     if (w->loaded)
         w->options.changed(w->options.ctx, topic);
 }

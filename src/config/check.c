@@ -71,6 +71,10 @@ static bool check_logs(const struct broker_config *c, struct fail *fail)
         return config_refuse(c, fail, "log.message.format.version",
                              "is newer than inter.broker.protocol.version=%s knows",
                              ibp_name(c->inter_broker_protocol_version));
+    if (ibp_magic(c->log_message_format_version) < 2)
+        return config_refuse(c, fail, "log.message.format.version",
+                             "this broker writes the format of 0.11.0 and later only: first set that, or 3.0 as is the "
+                             "default, on all brokers of Apache Kafka, and restart them one after the other");
     return true;
 }
 
@@ -94,7 +98,8 @@ static bool check_between_brokers(const struct broker_config *c, struct fail *fa
     bool found = false;
     if (c->inter_broker_protocol_version < IBP_2_8_IV0)
         return config_refuse(c, fail, "inter.broker.protocol.version",
-                             "2.8 is the oldest version that this broker can speak with others");
+                             "2.8 is the oldest version that this broker can speak with others: first raise it to "
+                             "2.8 or later on all brokers of Apache Kafka, and restart them one after the other");
     for (int i = 0; control != NULL && i < c->advertised_listeners.count; i++)
         found |= strcmp(c->advertised_listeners.items[i].name, control) == 0;
     if (c->replica_selector_class != NULL && strcmp(c->replica_selector_class, RACK_AWARE) != 0 &&

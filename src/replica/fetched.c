@@ -135,10 +135,11 @@ static void settle_lost(struct followed *x, int64_t leader_start)
         error = partition_restart_log(x->partition, x->leader_epoch, leader_start);
     }
     followed_set_lost(x, false);
-    if (error == ERR_NONE)
-        followed_move_to(x, MAX(leader_start, plog_end_offset(log)));
+    end = MAX(leader_start, plog_end_offset(log));
+    if (error == ERR_NONE && end != x->offset)
+        followed_move_to(x, end);
     else
-        followed_rest(x);
+        followed_rest(x); /* the leader has that offset, and will perhaps say so the next time */
 }
 
 /* A leader whose log is shorter than ours was elected out of sync: what it does not have goes. */

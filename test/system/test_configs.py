@@ -195,3 +195,17 @@ def test_a_level_takes_effect_at_once_and_until_the_end(broker):
     broker.stop()
     broker.restart()
     assert "  controller.events=INFO " in ours(*at, "--describe")
+
+
+def test_a_format_that_is_not_written_is_warned_of(make_broker):
+    broker = make_broker(**{"inter.broker.protocol.version": "2.8"})
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap})
+    formats = {"old": "0.10.2", "new": "0.11.0", "none": None}
+    admin_topics = [NewTopic(t, 1, 1, config={"message.format.version": v} if v else {}) for t, v in formats.items()]
+    for created in admin.create_topics(admin_topics).values():
+        created.result(60)
+    wait_until(lambda: "Topic old has message.format.version=0.10.2" in broker.text(), "the warning")
+    broker.stop()
+    broker.start()
+    wait_until(lambda: broker.text().count("Topic old has message.format.version=0.10.2") >= 2, "it again")
+    assert "Topic new has" not in broker.text() and "Topic none has" not in broker.text()

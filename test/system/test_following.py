@@ -1,11 +1,18 @@
-"""What a follower asks its leader, and by which names: topics without ids."""
+"""What a follower asks its leader, and by which names: topics without ids, and leaders that are of two minds."""
 
 import json
+import socket
+import struct
+import threading
 
 import pytest
-from harness import Apache, Barnabas, wait_until
+from harness import PATIENCE, Apache, Barnabas, kcat, read_frame, wait_until
+from messages import APIS, read_request, response_codec
 from test_cluster import Acknowledged, create, in_sync, make_cluster, read_all  # noqa: F401 (a fixture)
+from test_controller import make_topic, register
 
+FETCH, LIST_OFFSETS = 1, 2
+OUT_OF_RANGE = 1
 PROTOCOL = "inter.broker.protocol.version"
 
 
@@ -52,3 +59,66 @@ def test_topics_get_their_ids_while_they_are_led_and_followed(make_cluster):  # 
     while_it_is_away(ours)
     found = read_all(brokers, "t", 6)
     assert {k: found.get(k) for k in sent.records} == sent.records
+
+
+class Leader:
+    """A broker that says what the test wants it to say; whatever is not asked for by `answers` is well."""
+
+    def __init__(self, chroot, number, answers):
+        self.answers, self.asked, self.changed = answers, [], threading.Condition()
+        self.server = socket.create_server(("127.0.0.1", 0))
+        register(chroot, number, self.server.getsockname()[1])
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                sock = self.server.accept()[0]
+            except OSError:
+                return
+            threading.Thread(target=self.serve, args=(sock,), daemon=True).start()
+
+    def serve(self, sock):
+        with sock:
+            while (data := read_frame(sock)) is not None:
+                head, request = read_request(data)
+                key, version = head["RequestApiKey"], head["RequestApiVersion"]
+                body = self.answers.get(key, lambda request: {})(request)
+                with self.changed:
+                    self.asked.append((key, request))
+                    self.changed.notify_all()
+                answer = struct.pack(">i", head["CorrelationId"]) + (b"\0" if version >= APIS[key].flexible else b"") + response_codec(key, version).write(body)
+                sock.sendall(struct.pack(">i", len(answer)) + answer)
+
+    def wait(self, condition, what):
+        with self.changed:
+            assert self.changed.wait_for(lambda: condition(self.asked), PATIENCE), what
+
+
+def fetched(request):
+    """Partition 0 is out of range whatever is asked for, and there is nothing new in the other. No session."""
+    def of(p):
+        return {"PartitionIndex": p, "ErrorCode": OUT_OF_RANGE if p == 0 else 0, "HighWatermark": 0, "LastStableOffset": 0, "LogStartOffset": 0,
+                "PreferredReadReplica": -1, "Records": b""}
+
+    return {"Responses": [{"TopicId": t["TopicId"], "Partitions": [of(p["Partition"]) for p in t["Partitions"]]} for t in request["Topics"]]}
+
+
+def offsets(request):
+    return {"Topics": [{"Name": t["Name"], "Partitions": [{"PartitionIndex": p["PartitionIndex"], "Timestamp": -1, "Offset": 0, "LeaderEpoch": 0} for p in t["Partitions"]]}
+                       for t in request["Topics"]]}
+
+
+def fetches_of(asked, partition):
+    return sum(any(p["Partition"] == partition for t in request["Topics"] for p in t["Partitions"]) for key, request in asked if key == FETCH)
+
+
+def test_an_offset_that_the_leader_has_and_does_not_give_is_not_asked_for_all_the_time(make_broker):
+    """As Apache's leaders do for topics of an old format, whose epochs they do not know."""
+    broker = make_broker(replica_fetch_backoff_ms=3600000)
+    leader = Leader(broker.zookeeper, 200, {FETCH: fetched, LIST_OFFSETS: offsets})
+    wait_until(lambda: kcat(broker, "-L").count("  broker ") == 2, "it knows the leader")
+    make_topic(broker.zookeeper, "t", {"0": [200, 0], "1": [200, 0]})
+    leader.wait(lambda asked: fetches_of(asked, 1) >= 100, "the other partition is fetched")
+    assert fetches_of(leader.asked, 0) == 1
+    leader.server.close()

@@ -364,9 +364,9 @@ static void test_fallbacks(void **state)
     assert_int_equal(c->zookeeper_connection_timeout_ms, 77);
     load_ok(w, MINIMAL "node.id=4\n");
     assert_int_equal(c->broker_id, 4);
-    load_ok(w, MINIMAL "log.message.format.version=0.10.0\ninter.broker.protocol.version=2.8\n");
-    assert_int_equal(c->log_message_format_version, IBP_0_10_0_IV1);
-    assert_int_equal(ibp_magic(c->log_message_format_version), 1);
+    load_ok(w, MINIMAL "log.message.format.version=0.11.0\ninter.broker.protocol.version=2.8\n");
+    assert_int_equal(c->log_message_format_version, IBP_0_11_0_IV2);
+    assert_int_equal(ibp_magic(c->log_message_format_version), 2);
     load_ok(w, MINIMAL "log.message.format.version=0.10.0\n");
     assert_int_equal(c->log_message_format_version, IBP_3_0_IV1);
     assert_non_null(strstr(w->warnings.p, "log.message.format.version=0.10.0 has no effect"));
@@ -420,6 +420,13 @@ static void test_more_cross_checks(void **state)
     load_fails(w, MINIMAL "inter.broker.protocol.version=0.10.2\nlog.message.format.version=0.11.0\n",
                "@:3: log.message.format.version=0.11.0: is newer than "
                "inter.broker.protocol.version=0.10.2-IV0 knows");
+    load_fails(w, MINIMAL "inter.broker.protocol.version=2.8\nlog.message.format.version=0.10.2\n",
+               "@:3: log.message.format.version=0.10.2: this broker writes the format of 0.11.0 and later only: first "
+               "set that, or 3.0 as is the default, on all brokers of Apache Kafka, and restart them one after the "
+               "other");
+    key_fails(w, "inter.broker.protocol.version=2.7",
+              "2.8 is the oldest version that this broker can speak with others: first raise it to 2.8 or later on all "
+              "brokers of Apache Kafka, and restart them one after the other");
     load_fails(w,
                MINIMAL "listeners=SASL_PLAINTEXT://:1\nsecurity.inter.broker.protocol=SASL_PLAINTEXT\n"
                        "sasl.mechanism.inter.broker.protocol=PLAIN\n",
