@@ -8,6 +8,7 @@
 #include "base/bytes.h"
 
 enum { LONGEST_TOPIC_NAME = 249 };
+#define CLUSTER_METADATA_TOPIC "__cluster_metadata" /* the log of a KRaft quorum, and no topic */
 
 /* So that how many there would be is a number, too. Znodes written by hand have partitions with any number below. */
 enum { LARGEST_PARTITION = INT32_MAX - 1 };

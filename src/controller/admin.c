@@ -212,6 +212,11 @@ static bool check_manual(struct topics_request *r, struct topic_request *t, bool
 
 static bool check_name(struct topics_request *r, struct topic_request *t)
 {
+    if (str_is(t->name, CLUSTER_METADATA_TOPIC)) {
+        admin_refuse(t, ERR_INVALID_REQUEST,
+                     STR_LIT("Creation of internal topic " CLUSTER_METADATA_TOPIC " is prohibited."));
+        return false;
+    }
     struct str problem = topic_name_problem(r->arena, t->name);
     if (problem.p != NULL) {
         admin_refuse(t, ERR_INVALID_TOPIC_EXCEPTION, problem);

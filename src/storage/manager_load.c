@@ -11,7 +11,8 @@
  * what is in the table, and would lose the lines of all other logs. What was recovered by then is recovered again.
  *
  * A log that is in two directories ends the start: which of them is right, somebody has to say. "-delete" is what was
- * still to be removed; "-stray" is left alone, and so is what has no name of a log's.
+ * still to be removed; "-stray" is left alone, and so is what has no name of a log's, or is the log of a KRaft quorum,
+ * as a migration that was called off leaves it.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -233,6 +234,13 @@ static bool manager_load_is_deleted(const char *name)
     return is;
 }
 
+/* Its records are no topic's, and what becomes of them is the quorum's business. */
+static bool is_of_quorum(const char *name)
+{
+    size_t n = strlen(CLUSTER_METADATA_TOPIC);
+    return strncmp(name, CLUSTER_METADATA_TOPIC, n) == 0 && name[n] == '-' && strchr(name + n + 1, '-') == NULL;
+}
+
 /* NULL: it is none of a log's names. The time of a future log comes when its partition is led or followed again. */
 static struct load_job *make_job(struct log_manager *m, struct log_dir *d, const char *name)
 {
@@ -240,7 +248,7 @@ static struct load_job *make_job(struct log_manager *m, struct log_dir *d, const
     *l = (struct load_job){.job = {.run = run_load}, .manager = m, .dir = d};
     if (parse_marked_name(name, "-future", &l->topic, &l->partition))
         l->name = xstrdup(name);
-    else if (name[0] == '.' || has_suffix(name, "-stray") ||
+    else if (name[0] == '.' || has_suffix(name, "-stray") || is_of_quorum(name) ||
              !parse_dir_name(name, strlen(name), &l->topic, &l->partition)) {
         free(l);
         l = NULL;

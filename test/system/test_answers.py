@@ -571,7 +571,7 @@ def tell_of_create_topics(s):
         tell(f"{partitions} partitions", new_topic(partitions=partitions))
     for factor in 0, 2, -2, 32767:
         tell(f"{factor} replicas", new_topic(factor=factor))
-    for what, name in ("no", ""), ("a dot for a", "."), ("two dots for a", ".."), ("an invalid", "a/b"), ("a foreign", "\u00e9"), ("a broken", "\udcff"), \
+    for what, name in ("no", ""), ("a quorum's", "__cluster_metadata"), ("a dot for a", "."), ("two dots for a", ".."), ("an invalid", "a/b"), ("a foreign", "\u00e9"), ("a broken", "\udcff"), \
             ("a NUL in the", "a\0b"), ("the longest", "x" * 249), ("too long a", "x" * 250), ("a colliding", "create_with.dots"), ("an internal", "__consumer_offsets"):
         tell(f"{what} name", new_topic(name))
     for what, assignments in ("a gap", [(1, [0])]), ("a partition twice", [(0, [0]), (0, [0])]), ("a broker twice", [(0, [0, 0])]), \

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
+#include "base/topic_key.h"
 #include "log/file.h"
 #include "log/plog_internal.h"
 #include "replica/replica.h"
@@ -492,6 +493,29 @@ static char *log_folder(const struct plog *log, char path[160])
 {
     snprintf(path, 160, "%s/%s-0", plog_dir(log), plog_topic(log));
     return path;
+}
+
+/* As a migration that was called off leaves it. */
+static void the_log_of_a_kraft_quorum_is_no_topics(void **state)
+{
+    static const char *const files[] = {"00000000000000000000.log", "00000000000000000000.index", "quorum-state",
+                                        "00000000000000000007-0000000001.checkpoint"};
+    struct fixture *f = *state;
+    char path[160];
+    mkdir(f->paths[0], 0755);
+    make_folder(f->paths[0], "__cluster_metadata-0");
+    snprintf(path, sizeof(path), "%s/__cluster_metadata-0", f->paths[0]);
+    for (size_t i = 0; i < ARRAY_LEN(files); i++)
+        write_file(path, files[i], "x");
+    open_all(f);
+    assert_null(log_manager_get(f->logs, CLUSTER_METADATA_TOPIC, 0));
+    close_all(f, true);
+    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+        struct stat st;
+        snprintf(path, sizeof(path), "%s/__cluster_metadata-0/%s", f->paths[0], files[i]);
+        assert_int_equal(stat(path, &st), 0);
+        assert_int_equal(st.st_size, 1);
+    }
 }
 
 /* Logs of a program are where its data is, things that were put there by hand, and lost+found. */
@@ -1598,6 +1622,7 @@ int main(void)
         CASE(what_is_appended_is_given_to_the_disk_piece_by_piece),
         CASE(what_cannot_be_written_back_is_left_to_who_syncs),
         CASE(cuts_reach_the_checkpoint_together_before_the_first_append),
+        CASE(the_log_of_a_kraft_quorum_is_no_topics),
         CASE(what_is_not_ours_is_left_alone),
         CASE(what_is_not_ours_in_a_log_is_left_alone),
         CASE(a_log_is_removed_whatever_is_in_it),
