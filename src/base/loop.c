@@ -49,6 +49,7 @@ enum { VISIT_ROUNDS = 8 }; /* what comes later is the loop's own thread's: a vis
 struct loop {
     struct ev_loop *ev;
     struct ev_async wake;
+    struct ev_prepare before_sleep;
     char name[LOOP_NAME_ROOM];
     struct loop *prev_loop, *next_loop; /* of all that there are */
     struct lock lock;                   /* guards the mailbox and the presence */
@@ -60,6 +61,7 @@ struct loop {
     bool stopping;
     atomic_bool running;
     struct turn turn;
+    struct turn_end *first_end, **last_end;
     _Atomic int64_t idle_us, asleep_us; /* slept in all before now; and since when it sleeps, 0: it does not */
     _Atomic int64_t wakes;
     _Atomic int64_t awake_since_us, last_turn_us; /* 0: it sleeps */
@@ -117,6 +119,53 @@ static struct message *mailbox_take(struct loop *loop)
     return first;
 }
 
+static void end_turn(struct loop *loop)
+{
+    struct turn_end *e;
+    ensure(current == loop);
+    while ((e = loop->first_end) != NULL) {
+        loop->first_end = e->next;
+        if (e->next == NULL)
+            loop->last_end = &loop->first_end;
+        e->asked = false;
+        void (*run)(struct turn_end *) = e->run;
+        run(e);
+        TURN_NOTE(loop, run);
+    }
+}
+
+void loop_at_turns_end(struct loop *loop, struct turn_end *e)
+{
+    ensure(current == loop && e->run != NULL);
+    if (e->asked)
+        return;
+    e->asked = true;
+    e->loop = loop;
+    e->next = NULL;
+    *loop->last_end = e;
+    loop->last_end = &e->next;
+}
+
+void turn_end_cancel(struct turn_end *e)
+{
+    if (!e->asked)
+        return;
+    struct loop *loop = e->loop;
+    ensure(loop_is_mine(loop));
+    struct turn_end **link = &loop->first_end;
+    while (*link != e)
+        link = &(*link)->next;
+    *link = e->next;
+    if (e->next == NULL)
+        loop->last_end = link;
+    e->asked = false;
+}
+
+static void before_sleep(struct ev_loop *ev, struct ev_prepare *w UNUSED, int events UNUSED)
+{
+    end_turn(ev_userdata(ev));
+}
+
 static bool deliver_all(struct loop *loop)
 {
     struct loop *outer = current;
@@ -130,6 +179,8 @@ static bool deliver_all(struct loop *loop)
         TURN_NOTE(loop, deliver);
         m = next;
     }
+    if (outer != loop) /* a turn of its own */
+        end_turn(loop);
     current = outer;
     return any;
 }
@@ -193,11 +244,14 @@ struct loop *loop_new(const char *name)
     lock_init(&loop->lock, RANK_LOOP);
     pthread_cond_init(&loop->left, NULL);
     loop->last = &loop->first;
+    loop->last_end = &loop->first_end;
     ev_set_userdata(loop->ev, loop);
     ev_set_loop_release_cb(loop->ev, fall_asleep, wake_up);
     ev_async_init(&loop->wake, mailbox_drain);
     ev_set_priority(&loop->wake, EV_MAXPRI);
     ev_async_start(loop->ev, &loop->wake);
+    ev_prepare_init(&loop->before_sleep, before_sleep);
+    ev_prepare_start(loop->ev, &loop->before_sleep);
     lock_take(&all_lock);
     DL_APPEND2(all_loops, loop, prev_loop, next_loop);
     lock_release(&all_lock);
@@ -309,6 +363,7 @@ void loop_run(struct loop *loop)
     turns_make_short();
     turn_begin(loop);
     ev_run(loop->ev, 0);
+    end_turn(loop);
     ensure(current == loop && loop->presence == AWAKE); /* no visit outlasts the turn that it was made in */
     turn_end(loop);
     current = NULL;

@@ -65,6 +65,19 @@ void loop_post(struct loop *loop, struct message *m); /* any thread */
  */
 void loop_visit(struct loop *loop, struct message *m);
 
+/*
+ * Something to be done at the end of a loop's turn, before it sleeps or looks for what is new: embed it, set `run`.
+ * Once for each time that it was asked for; those that are asked for meanwhile come in the same turn.
+ */
+struct turn_end {
+    struct turn_end *next;
+    void (*run)(struct turn_end *self);
+    struct loop *loop; /* that was asked */
+    bool asked;
+};
+void loop_at_turns_end(struct loop *loop, struct turn_end *e); /* again: no effect */
+void turn_end_cancel(struct turn_end *e);                      /* of one that was not asked for, too */
+
 /* Storage of libev's watchers, big enough for either kind. */
 struct loop_opaque {
     _Alignas(8) char data[72];

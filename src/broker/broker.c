@@ -21,6 +21,7 @@
 #include "replica/fetch_session.h"
 #include "replica/lost_dirs.h"
 #include "replica/replication.h"
+#include "server/gathering.h"
 #include "transaction/producer_ids.h"
 
 enum { QUIET_CHECK_MS = 2, QUIET_CHECKS = 2500, RESOLVERS = 8 };
@@ -161,9 +162,11 @@ static void make_views(struct broker *b)
     int n = net_server_loop_count(b->services.net), lanes = replication_loop_count(b->replication);
     struct loop **loops = xcalloc((size_t)(n + 3 + lanes), sizeof(*loops));
     b->wake_queues = xcalloc((size_t)n + 1, sizeof(*b->wake_queues));
+    b->gatherings = xcalloc((size_t)n + 1, sizeof(*b->gatherings));
     for (int i = 0; i < n; i++) {
         loops[i] = net_server_loop(b->services.net, i);
         b->wake_queues[i] = wake_queue_new(loops[i]);
+        b->gatherings[i] = gathering_new(loops[i], b->services.logs);
     }
     loops[n] = b->control;
     loops[n + 1] = b->services.coordinator_loop;
@@ -173,6 +176,7 @@ static void make_views(struct broker *b)
     if (monitoring_loop(b) != NULL)
         loops[count++] = monitoring_loop(b);
     b->services.wake_queues = b->wake_queues;
+    b->services.gatherings = b->gatherings;
     b->services.board = view_board_new(loops, count);
     if (b->services.acls != NULL)
         acl_board_set_loops(b->services.acls, loops, count);

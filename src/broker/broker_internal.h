@@ -22,6 +22,7 @@ struct broker {
     struct workers *resolvers;     /* look up other brokers' hosts: a name service that hangs holds up nothing else */
     struct loop_thread coordinator;
     struct wake_queue **wake_queues;
+    struct gathering **gatherings;
     struct replication *replication;
     struct controller_link *isr_link; /* of its own: what waits for the controller holds up no change of an ISR */
     struct broker_links *marker_links, *verification_links;

@@ -11,6 +11,7 @@
 #include "replica/fetch_session.h"
 #include "replica/lost_dirs.h"
 #include "replica/replication.h"
+#include "server/gathering.h"
 #include "transaction/producer_ids.h"
 
 static void deliver_leftovers(struct broker *b)
@@ -40,6 +41,8 @@ static void stop_threads(struct broker *b)
     loop_thread_join(&b->coordinator);
     monitoring_stop(b);
     replication_stop(b->replication);
+    if (s->logs != NULL)
+        log_manager_end_appends(s->logs);
     workers_stop(s->order_worker);
     workers_stop(s->workers);
     if (b->shakers != NULL)
@@ -83,10 +86,13 @@ void broker_finish(struct broker *b)
     ip_rates_clear(&b->limits_rates);
     producer_ids_free(s->producer_ids);
     fetch_sessions_free(s->fetch_sessions);
-    for (int i = 0; i < loops; i++)
+    for (int i = 0; i < loops; i++) {
         wake_queue_free(b->wake_queues[i]);
+        gathering_free(b->gatherings[i]);
+    }
     wake_queue_free(s->coordinator_wakes);
     free(b->wake_queues);
+    free(b->gatherings);
     free(b->endpoints);
     free(b->own_host);
     controlled_shutdown_deinit(&b->shutdown);

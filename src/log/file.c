@@ -160,6 +160,22 @@ bool file_put_at(int fd, const void *data, size_t len, int64_t pos)
     return true;
 }
 
+/* What one call has not written is written piece by piece. */
+bool file_put_all_at(int fd, const struct iovec *pieces, int count, int64_t pos)
+{
+    ensure(fd >= 0 && count > 0);
+    ssize_t n = pwritev(fd, pieces, count, pos);
+    size_t written = n > 0 ? (size_t)n : 0;
+    for (int i = 0; i < count; i++) {
+        size_t done = MIN(written, pieces[i].iov_len), left = pieces[i].iov_len - done;
+        if (left > 0 && !file_put_at(fd, (char *)pieces[i].iov_base + done, left, pos + (int64_t)done))
+            return false;
+        pos += (int64_t)pieces[i].iov_len;
+        written -= done;
+    }
+    return true;
+}
+
 bool file_write_at(int fd, const void *data, size_t len, int64_t pos, const char *path)
 {
     return file_put_at(fd, data, len, pos) || file_failed("write", path);

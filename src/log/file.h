@@ -27,6 +27,8 @@ int file_open_to_stay(const char *path, bool create); /* with what there is of d
 bool file_write_at(int fd, const void *data, size_t len, int64_t pos, const char *path) NODISCARD;
 /* The same for who has no path at hand, as it would take longer to make than to write: who fails has errno. */
 bool file_put_at(int fd, const void *data, size_t len, int64_t pos) NODISCARD;
+/* Pieces one behind the other, with one call. */
+bool file_put_all_at(int fd, const struct iovec *pieces, int count, int64_t pos) NODISCARD;
 bool file_failed(const char *what, const char *path); /* logs errno, and keeps it for file_last_error(). False. */
 /* Bytes read: fewer than `len` only at the end of the file; -1 on error. */
 ssize_t file_read_at(int fd, void *data, size_t len, int64_t pos, const char *path);

@@ -153,7 +153,7 @@ bool plog_is_offline(const struct plog *log)
 bool plog_is_writable(const struct plog *log)
 {
     ensure(lock_is_held(&log->lock));
-    return !log->closed && !plog_is_offline(log);
+    return !log->closed && !log->torn && !plog_is_offline(log);
 }
 
 bool plog_is_readable(const struct plog *log)
@@ -166,7 +166,7 @@ bool plog_is_readable(const struct plog *log)
 void plog_failed(struct plog *log, const char *what)
 {
     lock_take(&log->lock);
-    bool news = plog_is_writable(log);
+    bool news = !log->closed && !plog_is_offline(log);
     if (news)
         log_error("Log %s failed: %s", log->path, what);
     lock_release(&log->lock);
@@ -196,7 +196,7 @@ void plog_failed_to_read(struct plog *log, const char *what)
 void plog_failed_to_grow(struct plog *log, const char *what)
 {
     lock_take(&log->lock);
-    bool starved = log->starved;
+    bool starved = log->starved && !log->torn;
     log->starved = false;
     lock_release(&log->lock);
     if (starved)

@@ -55,6 +55,7 @@ struct append_result {
     int64_t last_offset;
     int64_t log_start_offset;
     bool duplicate; /* the batch was already there; first_offset is its own */
+    bool flush_due; /* flush.messages asks for plog_flush_to() before it is answered */
 };
 
 /*
@@ -65,6 +66,25 @@ struct append_result {
  */
 enum kafka_error plog_append_leader(struct plog *log, const struct prepared *p, int32_t leader_epoch,
                                     struct append_result *out);
+/*
+ * The same of several, in their order, each with an error of its own: with one write, unless a segment ends between
+ * them.
+ */
+struct leader_append {
+    const struct prepared *records;
+    enum kafka_error error;
+    struct append_result result;
+};
+enum { LEADER_APPENDS = 64 }; /* at once */
+/*
+ * Whether an append of these and others, of so many bytes and offsets in all, is going to wait for the disk, as far as
+ * can be told before.
+ */
+bool plog_append_waits(struct plog *log, const struct prepared *first, int64_t bytes, int64_t offsets);
+/* Waits until all below is on the disk, without keeping anybody from appending or reading. False: it is not. */
+bool plog_flush_to(struct plog *log, int64_t offset) NODISCARD;
+/* Does not flush: result.flush_due says who is to be waited for. */
+void plog_append_leader_all(struct plog *log, struct leader_append *const *appends, int count, int32_t leader_epoch);
 /*
  * Before a producer's transactional batch is appended that may be the first of its transaction here: the coordinator is
  * to be asked whether the partition is part of it (KIP-890). Returns the guard that the batch needs, GUARD_OPEN when

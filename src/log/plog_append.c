@@ -6,7 +6,12 @@
  * answered as the duplicate it is; with 5 as the last one known, a batch that begins at 7 is refused, as 6 is still on
  * its way or lost. A follower's batches have their offsets already, and are taken as they are.
  *
- * When a write fails the home goes offline, and the batch is not acknowledged; the next start cuts it off.
+ * A leader's batches that come together are counted one after the other, and then written with one call. They are there
+ * when they are written: until then the log ends before them, and the lock is not let go of. What needs the file, or
+ * answers for one of them, has them written first: a roll, a marker, a duplicate.
+ *
+ * When a write fails the home goes offline, and the batches are not acknowledged; the next start cuts them off. What
+ * was counted is not taken back, so nothing more is appended in the time until all know of it.
  */
 #include <inttypes.h>
 #include <limits.h>
@@ -124,6 +129,31 @@ bool plog_roll(struct plog *log, int64_t new_base)
 
 /* ---- Appending ---- */
 
+/* They are in the file: who looks for them finds them from now on. */
+static void publish_end(struct plog *log, int64_t end, int64_t size)
+{
+    ensure(lock_is_held(&log->lock));
+    ensure(end > (int64_t)atomic_load(&log->end) && end == log->producers.map_end_offset);
+    atomic_store(&log->end, end);
+    PROBE(append, log->path, end, size);
+}
+
+/* Whether flush.messages has what is there synced before it is answered. */
+static bool flush_is_due(const struct plog *log)
+{
+    ensure(lock_is_held(&log->lock));
+    return (int64_t)atomic_load(&log->end) - log->recovery_point >= log->config.flush_messages;
+}
+
+/* By what has been tried last. Nothing more is appended, unless it was for want of a descriptor: then nothing was
+ * begun. */
+static bool append_tore(struct plog *log)
+{
+    ensure(lock_is_held(&log->lock));
+    log->torn |= !log->starved;
+    return false;
+}
+
 /* Puts sound batches with final offsets at the end of the log. */
 static bool append_batches(struct plog *log, struct bytes bytes, const struct batch *last)
 {
@@ -133,41 +163,90 @@ static bool append_batches(struct plog *log, struct bytes bytes, const struct ba
     int32_t size = bytes.len;
     ensure(size > 0 && last->last_offset >= end);
     if (!plog_open_active(log))
-        return false;
+        return append_tore(log);
     log->touched = true;
     if (!segment_append(plog_active(log), log->path, bytes, log->config.index_interval_bytes))
-        return false;
+        return append_tore(log);
     plog_note_growth(log);
     while (batch_next(&bytes, &b) == BATCH_OK) {
         if (b.magic == 2)
             plog_note_epoch(log, b.leader_epoch, b.base_offset);
         if (plog_note_batch(log, &b, &aborted) && !segment_note_abort(plog_active(log), log->path, &aborted))
-            return false;
+            return append_tore(log);
         ensure(b.last_offset >= end);
         end = b.last_offset + 1;
     }
-    ensure(end == last->last_offset + 1 && end == log->producers.map_end_offset);
-    atomic_store(&log->end, end);
-    PROBE(append, log->path, end, size);
-    int64_t unflushed = last->last_offset + 1 - log->recovery_point;
-    return unflushed < log->config.flush_messages || plog_flush_locked(log, last->last_offset + 1);
+    ensure(end == last->last_offset + 1);
+    publish_end(log, end, size);
+    return true;
 }
 
-static enum kafka_error append_check_producer(struct plog *log, const struct prepared *p, const struct batch *b,
-                                              struct producer_batch *dup, bool *is_dup)
+/* ---- As leader ---- */
+
+/* Batches of the active segment that are counted, and are not written yet. */
+struct unwritten {
+    struct iovec pieces[LEADER_APPENDS];
+    struct leader_append *of[LEADER_APPENDS];
+    int count;
+    int64_t size, end; /* of all of them; where the log will end */
+};
+
+/* Where the next batch goes. */
+static int64_t next_offset(const struct plog *log, const struct unwritten *u)
 {
-    struct txn_marker marker;
+    return u->count > 0 ? u->end : (int64_t)atomic_load(&log->end);
+}
+
+static bool count_batch(struct plog *log, struct unwritten *u, struct leader_append *a, const struct batch *b)
+{
+    struct txn_entry aborted;
+    ensure(u->count < LEADER_APPENDS && b->base_offset == next_offset(log, u) && !batch_is_control(b));
+    if (!plog_open_active(log))
+        return append_tore(log);
+    log->touched = true;
+    segment_count_batch(plog_active(log), b, log->config.index_interval_bytes);
+    plog_note_epoch(log, b->leader_epoch, b->base_offset);
+    bool is_abort = plog_note_batch(log, b, &aborted);
+    ensure(!is_abort);
+    u->pieces[u->count] = (struct iovec){(void *)(uintptr_t)b->p, (size_t)b->size};
+    u->of[u->count++] = a;
+    u->size += b->size;
+    u->end = b->last_offset + 1;
+    return true;
+}
+
+static bool write_counted(struct plog *log, struct unwritten *u)
+{
     ensure(lock_is_held(&log->lock));
-    if (batch_is_control(b))
-        return txn_marker_read(b, &marker) ? producers_check_marker(&log->producers, b, marker.coordinator_epoch)
-                                           : ERR_NONE;
+    if (u->count == 0)
+        return true;
+    bool ok = segment_write_counted(plog_active(log), log->path, u->pieces, u->count);
+    log->torn |= !ok;
+    if (ok) {
+        plog_note_growth(log);
+        publish_end(log, u->end, u->size);
+    }
+    for (int i = 0; i < u->count && !ok; i++)
+        u->of[i]->error = ERR_KAFKA_STORAGE_ERROR;
+    u->count = 0;
+    u->size = 0;
+    return ok;
+}
+
+static enum kafka_error append_check_producer(struct plog *log, struct unwritten *u, const struct prepared *p,
+                                              const struct batch *b, struct producer_batch *dup, bool *is_dup)
+{
+    ensure(lock_is_held(&log->lock));
     enum kafka_error error = producers_check(&log->producers, p, b, dup, is_dup);
     bool recalled;
     if (error != ERR_OUT_OF_ORDER_SEQUENCE_NUMBER)
         return error;
+    if (!write_counted(log, u))
+        return ERR_KAFKA_STORAGE_ERROR;
     file_clear_error();
     if (!plog_recall_batches(log, b->producer_id, &recalled)) {
         log->starved = file_ran_out();
+        append_tore(log);
         return ERR_KAFKA_STORAGE_ERROR;
     }
     return recalled ? producers_check(&log->producers, p, b, dup, is_dup) : error;
@@ -186,58 +265,130 @@ static bool may_append(const struct plog *log)
     return plog_is_writable(log) && !atomic_load(&log->unsettled);
 }
 
-static enum kafka_error append_leader_locked(struct plog *log, const struct prepared *p, int32_t leader_epoch,
-                                             struct append_result *out)
+static void log_refusal(const struct plog *log, const struct batch *b, enum kafka_error error)
+{
+    log_warn("%s: refused a batch of producer %" PRId64 " with epoch %d and sequences %" PRId32 " to %" PRId32
+             ", the last one known is %" PRId32 ": %s",
+             log->path, b->producer_id, b->producer_epoch, b->base_sequence, batch_last_sequence(b),
+             producers_last_sequence(&log->producers, b->producer_id), error_name(error));
+}
+
+/* Its place in the log, which is not in its CRC. */
+static void place_batch(struct plog *log, struct batch *b, int64_t offset, int32_t offsets, int32_t leader_epoch)
+{
+    uint8_t *p = (uint8_t *)(uintptr_t)b->p;
+    ensure(offsets > 0 && leader_epoch >= 0 && offset >= (int64_t)atomic_load(&log->end));
+    batch_set_offset(p, offset);
+    batch_set_leader_epoch(p, leader_epoch);
+    b->base_offset = offset;
+    b->last_offset = offset + offsets - 1;
+    b->leader_epoch = leader_epoch;
+}
+
+static enum kafka_error append_check(struct plog *log, struct unwritten *u, const struct prepared *p,
+                                     const struct batch *b, struct producer_batch *dup, bool *is_dup)
+{
+    struct txn_marker marker;
+    if (!batch_is_control(b))
+        return append_check_producer(log, u, p, b, dup, is_dup);
+    return txn_marker_read(b, &marker) ? producers_check_marker(&log->producers, b, marker.coordinator_epoch)
+                                       : ERR_NONE;
+}
+
+/* Of a batch that has its place. */
+static bool append_batch(struct plog *log, struct unwritten *u, struct leader_append *a, const struct batch *b)
+{
+    bool rolls = should_roll(log, b->size, b->last_offset, b->max_timestamp);
+    if ((rolls || batch_is_control(b)) && !write_counted(log, u))
+        return false;
+    if (rolls && !plog_roll(log, b->base_offset))
+        return append_tore(log);
+    if (rolls)
+        plog_check(log);
+    return batch_is_control(b) ? append_batches(log, (struct bytes){b->p, b->size}, b) : count_batch(log, u, a, b);
+}
+
+static enum kafka_error append_one(struct plog *log, struct unwritten *u, struct leader_append *a, int32_t leader_epoch)
 {
     ensure(lock_is_held(&log->lock));
-    struct bytes rest = p->bytes;
+    struct bytes rest = a->records->bytes;
     struct batch b;
     struct producer_batch dup = {0};
     enum batch_result result = batch_next(&rest, &b);
     ensure(result == BATCH_OK && rest.len == 0 && b.magic == 2);
-    ensure(p->offsets > 0 && leader_epoch >= 0);
     if (!may_append(log))
         return ERR_KAFKA_STORAGE_ERROR;
-    enum kafka_error error = append_check_producer(log, p, &b, &dup, &out->duplicate);
+    enum kafka_error error = append_check(log, u, a->records, &b, &dup, &a->result.duplicate);
     if (error != ERR_NONE) {
-        log_warn("%s: refused a batch of producer %" PRId64 " with epoch %d and sequences %" PRId32 " to %" PRId32
-                 ", the last one known is %" PRId32 ": %s",
-                 log->path, b.producer_id, b.producer_epoch, b.base_sequence, batch_last_sequence(&b),
-                 producers_last_sequence(&log->producers, b.producer_id), error_name(error));
+        log_refusal(log, &b, error);
         return error;
     }
-    if (out->duplicate) {
-        out->first_offset = dup.last_offset - dup.offset_delta;
-        out->last_offset = dup.last_offset;
-        return ERR_NONE;
+    if (a->result.duplicate) {
+        a->result.first_offset = dup.last_offset - dup.offset_delta;
+        a->result.last_offset = dup.last_offset;
+        return write_counted(log, u) ? ERR_NONE : ERR_KAFKA_STORAGE_ERROR; /* it may be one of these */
     }
     if (b.size > log->config.segment_bytes)
         return ERR_RECORD_LIST_TOO_LARGE;
-    out->first_offset = atomic_load(&log->end);
-    out->last_offset = out->first_offset + p->offsets - 1;
-    batch_set_offset((uint8_t *)(uintptr_t)b.p, out->first_offset);
-    batch_set_leader_epoch((uint8_t *)(uintptr_t)b.p, leader_epoch);
-    b.last_offset = out->last_offset;
-    ensure(out->last_offset >= out->first_offset);
-    bool rolls = should_roll(log, b.size, out->last_offset, b.max_timestamp);
-    bool ok = (!rolls || plog_roll(log, out->first_offset)) && append_batches(log, p->bytes, &b);
-    if (rolls && ok)
-        plog_check(log);
-    return ok ? ERR_NONE : ERR_KAFKA_STORAGE_ERROR;
+    place_batch(log, &b, next_offset(log, u), a->records->offsets, leader_epoch);
+    a->result.first_offset = b.base_offset;
+    a->result.last_offset = b.last_offset;
+    return append_batch(log, u, a, &b) ? ERR_NONE : ERR_KAFKA_STORAGE_ERROR;
+}
+
+bool plog_append_waits(struct plog *log, const struct prepared *first, int64_t bytes, int64_t offsets)
+{
+    struct bytes rest = first->bytes;
+    struct batch b;
+    enum batch_result result = batch_next(&rest, &b);
+    ensure(result == BATCH_OK && bytes >= b.size && offsets > 0);
+    if (atomic_load(&log->unsettled))
+        return true;
+    lock_take(&log->lock);
+    int64_t end = atomic_load(&log->end) + offsets;
+    bool waits = plog_is_writable(log) && (end - log->recovery_point >= log->config.flush_messages ||
+                                           should_roll(log, bytes, end - 1, b.max_timestamp));
+    lock_release(&log->lock);
+    return waits;
+}
+
+void plog_append_leader_all(struct plog *log, struct leader_append *const *appends, int count, int32_t leader_epoch)
+{
+    struct unwritten u; /* large, and soon filled */
+    bool failed, starved = false;
+    ensure(count > 0 && count <= LEADER_APPENDS);
+    u.count = 0;
+    u.size = 0;
+    append_settle(log);
+    lock_take(&log->lock);
+    for (int i = 0; i < count; i++) {
+        appends[i]->result = (struct append_result){.first_offset = -1, .last_offset = -1};
+        log->starved = false;
+        appends[i]->error = append_one(log, &u, appends[i], leader_epoch);
+        starved |= log->starved;
+    }
+    log->starved = starved;
+    failed = !write_counted(log, &u);
+    bool due = flush_is_due(log);
+    for (int i = 0; i < count; i++) {
+        appends[i]->result.log_start_offset = atomic_load(&log->start);
+        appends[i]->result.flush_due = due && appends[i]->error == ERR_NONE;
+        failed |= appends[i]->error == ERR_KAFKA_STORAGE_ERROR;
+    }
+    lock_release(&log->lock);
+    if (failed)
+        plog_failed_to_grow(log, "append failed");
 }
 
 enum kafka_error plog_append_leader(struct plog *log, const struct prepared *p, int32_t leader_epoch,
                                     struct append_result *out)
 {
-    *out = (struct append_result){.first_offset = -1, .last_offset = -1};
-    append_settle(log);
-    lock_take(&log->lock);
-    enum kafka_error error = append_leader_locked(log, p, leader_epoch, out);
-    out->log_start_offset = atomic_load(&log->start);
-    lock_release(&log->lock);
-    if (error == ERR_KAFKA_STORAGE_ERROR)
-        plog_failed_to_grow(log, "append failed");
-    return error;
+    struct leader_append one = {.records = p}, *all[] = {&one};
+    plog_append_leader_all(log, all, ARRAY_LEN(all), leader_epoch);
+    *out = one.result;
+    if (out->flush_due && !plog_flush_to(log, out->last_offset + 1))
+        return ERR_KAFKA_STORAGE_ERROR;
+    return one.error;
 }
 
 int64_t plog_begin_verification(struct plog *log, int64_t producer_id, int16_t producer_epoch, int32_t sequence)
@@ -318,7 +469,7 @@ static enum kafka_error append_follower_locked(struct plog *log, struct bytes by
     out->first_offset = b.base_offset;
     out->last_offset = last.last_offset;
     bool rolls = should_roll(log, good.len, last.last_offset, last.max_timestamp);
-    bool ok = (!rolls || plog_roll(log, base)) && append_batches(log, good, &last);
+    bool ok = ((!rolls || plog_roll(log, base)) && append_batches(log, good, &last)) || append_tore(log);
     if (rolls && ok)
         plog_check(log);
     return ok ? ERR_NONE : ERR_KAFKA_STORAGE_ERROR;
@@ -330,11 +481,15 @@ enum kafka_error plog_append_follower(struct plog *log, struct bytes bytes, int3
     *out = (struct append_result){.first_offset = -1, .last_offset = -1};
     append_settle(log);
     lock_take(&log->lock);
+    log->starved = false;
     enum kafka_error error =
         may_append(log) ? append_follower_locked(log, bytes, max_epoch, out) : ERR_KAFKA_STORAGE_ERROR;
     out->log_start_offset = atomic_load(&log->start);
+    out->flush_due = error == ERR_NONE && flush_is_due(log);
     lock_release(&log->lock);
     if (error == ERR_KAFKA_STORAGE_ERROR)
         plog_failed_to_grow(log, "append failed");
+    if (out->flush_due && out->last_offset >= 0 && !plog_flush_to(log, out->last_offset + 1))
+        return ERR_KAFKA_STORAGE_ERROR;
     return error;
 }

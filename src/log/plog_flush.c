@@ -78,8 +78,9 @@ struct flush_list {
     struct file_ref *files[8]; /* NULL: not open */
     int64_t bases[8];
     size_t n;
-    int64_t end; /* offset up to which it goes */
-    char *dir;   /* as it is called now */
+    int64_t end;       /* offset up to which it goes */
+    int64_t open_base; /* of the active segment, if that is among them: its indexes are not in their files yet */
+    char *dir;         /* as it is called now */
     bool new_names;
 };
 
@@ -87,7 +88,7 @@ struct flush_list {
 static void list_unsynced(struct plog *log, int64_t up_to, struct flush_list *out)
 {
     ensure(lock_is_held(&log->lock));
-    *out = (struct flush_list){.dir = xstrdup(log->path), .end = up_to};
+    *out = (struct flush_list){.dir = xstrdup(log->path), .end = up_to, .open_base = -1};
     for (size_t i = plog_segment_index(log, log->recovery_point); i < log->segment_count; i++) {
         struct segment *s = log->segments[i];
         if (s->base_offset >= up_to)
@@ -97,6 +98,8 @@ static void list_unsynced(struct plog *log, int64_t up_to, struct flush_list *ou
             break;
         }
         out->new_names |= s->base_offset >= log->recovery_point || !s->no_aborts;
+        if (s == plog_active(log))
+            out->open_base = s->base_offset;
         if (s->file != NULL)
             file_ref_get(s->file);
         out->bases[out->n] = s->base_offset;
@@ -111,7 +114,7 @@ static bool sync_listed(const struct flush_list *list, const struct plog_home *h
     for (size_t i = 0; i < list->n; i++) {
         int64_t began_us = clock_mono_us();
         ok = ok && segment_sync_file(list->bases[i], list->dir, list->files[i]) &&
-             segment_sync_indexes(list->bases[i], list->dir, "");
+             (list->bases[i] == list->open_base || segment_sync_indexes(list->bases[i], list->dir, ""));
         count_flush(home, began_us);
         file_ref_put(list->files[i]);
     }
@@ -131,7 +134,9 @@ static enum plog_flushed take_flushed(struct plog *log, const struct flush_list 
     if (cuts != log->cuts)
         return FLUSH_OVER;
     ensure(list->end <= up_to && up_to <= (int64_t)atomic_load(&log->end));
-    log->recovery_point = MAX(log->recovery_point, list->end);
+    /* One that became full meanwhile has got its indexes behind our back: once more, with these. */
+    bool still_open = list->open_base < 0 || list->open_base == plog_active(log)->base_offset;
+    log->recovery_point = MAX(log->recovery_point, still_open ? list->end : list->open_base);
     plog_check(log);
     return log->recovery_point < up_to ? FLUSH_GOES_ON : FLUSH_OVER;
 }
@@ -151,16 +156,37 @@ enum plog_flushed plog_flush_some(struct plog *log, int64_t up_to, int64_t cuts)
     return result;
 }
 
-bool plog_flush_beside(struct plog *log)
+/* Up to an offset that is there, or, with -1, to the end. */
+static enum plog_flushed flush_beside(struct plog *log, int64_t up_to)
 {
     lock_take(&log->lock);
     int64_t end = atomic_load(&log->end), cuts = log->cuts;
-    bool needed = plog_is_writable(log) && log->recovery_point < end;
+    up_to = up_to < 0 ? end : up_to;
+    bool needed = plog_is_writable(log) && up_to <= end && log->recovery_point < up_to;
     lock_release(&log->lock);
     enum plog_flushed result = needed ? FLUSH_GOES_ON : FLUSH_OVER;
     while (result == FLUSH_GOES_ON)
-        result = plog_flush_some(log, end, cuts);
+        result = plog_flush_some(log, up_to, cuts);
     if (result == FLUSH_FAILED)
         plog_failed(log, "flush failed");
-    return result != FLUSH_FAILED;
+    return result;
+}
+
+bool plog_flush_beside(struct plog *log)
+{
+    return flush_beside(log, -1) != FLUSH_FAILED;
+}
+
+/* It is over, too, when the log was cut or renamed meanwhile, or a descriptor was missing: what counts is what is so.
+ */
+bool plog_flush_to(struct plog *log, int64_t offset)
+{
+    ensure(offset >= 0 && !lock_is_held(&log->lock));
+    flush_beside(log, offset);
+    lock_take(&log->lock);
+    bool flushed = log->recovery_point >= offset && offset <= (int64_t)atomic_load(&log->end);
+    if (flushed)
+        log->last_flush_ms = clock_mono_ms();
+    lock_release(&log->lock);
+    return flushed;
 }

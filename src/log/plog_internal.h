@@ -48,6 +48,7 @@ struct plog {
     int64_t roll_jitter_ms;
     struct producers producers;
     struct epochs epochs;
+    bool torn;          /* an append has failed in its middle: its directory is about to go offline */
     bool starved;       /* a file could not be opened for what was to be written, for want of a descriptor */
     bool closed;        /* deleted or shut down: no more writes */
     atomic_bool future; /* being filled to take the place of another one */

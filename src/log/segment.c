@@ -187,6 +187,25 @@ static bool append_failed(struct segment *s, const char *dir)
     return false;
 }
 
+void segment_count_batch(struct segment *s, const struct batch *b, int32_t index_interval)
+{
+    ensure(s->file != NULL && s->size + b->size <= INT32_MAX); /* segment_open_file() */
+    segment_note_batch(s, b, (int32_t)s->size, index_interval);
+    s->size += b->size;
+}
+
+bool segment_write_counted(struct segment *s, const char *dir, const struct iovec *pieces, int count)
+{
+    int64_t counted = s->size;
+    for (int i = 0; i < count; i++)
+        s->size -= (int64_t)pieces[i].iov_len;
+    ensure(s->file != NULL && s->size >= 0);
+    if (!file_put_all_at(s->file->fd, pieces, count, s->size))
+        return append_failed(s, dir);
+    s->size = counted;
+    return true;
+}
+
 bool segment_append(struct segment *s, const char *dir, struct bytes bytes, int32_t index_interval)
 {
     ensure(s->file != NULL && s->size + bytes.len <= INT32_MAX); /* segment_open_file() */

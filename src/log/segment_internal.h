@@ -64,6 +64,9 @@ int64_t segment_written_ms(const struct segment *s, const char *dir); /* when la
 
 /* Writes batches at the end, of which `b` is the last, and keeps the indexes. */
 bool segment_append(struct segment *s, const char *dir, struct bytes bytes, int32_t index_interval);
+/* The same in two steps: a batch is counted, and those that were counted are written before anybody may see them. */
+void segment_count_batch(struct segment *s, const struct batch *b, int32_t index_interval);
+bool segment_write_counted(struct segment *s, const char *dir, const struct iovec *pieces, int count) NODISCARD;
 /* Appends to its .txnindex, which is made with the first. */
 bool segment_note_abort(struct segment *s, const char *dir, const struct txn_entry *e) NODISCARD;
 /* The whole of it anew, and on the disk. */

@@ -245,8 +245,25 @@ void exchange_answer(struct exchange *x, struct outgoing *out)
     exchange_request_free(x);
     if (c->closed)
         exchange_drop(x);
-    else if (!c->reading)
+    else if (!c->reading && c->gathers == 0)
         connection_progress(c);
+}
+
+struct connection *connection_gather(const struct exchange *x)
+{
+    struct connection *c = x->conn;
+    ensure(loop_is_mine(c->owner->loop) && !x->answered);
+    c->gathers++;
+    c->refs++;
+    return c;
+}
+
+void connection_gathered(struct connection *c)
+{
+    ensure(loop_is_mine(c->owner->loop) && c->gathers > 0);
+    if (--c->gathers == 0 && !c->closed && !c->reading)
+        connection_progress(c);
+    connection_unref(c);
 }
 
 void exchange_answer_last(struct exchange *x, struct outgoing *out)

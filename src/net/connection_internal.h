@@ -26,6 +26,7 @@ struct connection {
     bool paused;          /* too many requests are being served already */
     bool ending;          /* closed when its answers are sent; nothing more is read */
     bool fresh;           /* no frame of what was read last was started yet */
+    int gathers;          /* nothing is sent before they have ended */
     bool reading;         /* answers that come now are sent together when what was read is used up */
     int64_t muted_until;  /* while it is muted */
     atomic_int *muted_in; /* where it counts as muted; NULL: nowhere */

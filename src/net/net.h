@@ -107,6 +107,12 @@ void exchange_park(struct exchange *x);
 void exchange_hold(struct exchange *x);
 void exchange_release(struct exchange *x);
 /*
+ * Between the two nothing is sent to the exchange's connection: what is answered in the meantime leaves together. As
+ * often as it was begun it has to be ended, in the same turn of the loop; so long there is the connection.
+ */
+struct connection *connection_gather(const struct exchange *x);
+void connection_gathered(struct connection *c);
+/*
  * From now on nothing more of its connection is read or started for that long (KIP-219); the longest of several counts.
  * Answers leave all the same. When the time is over the connection is as if it had just been used; longer than
  * connections.max.idle.ms it is not kept. So long it counts in `count`, which outlives the server; NULL: nobody counts.

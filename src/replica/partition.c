@@ -127,6 +127,107 @@ static bool has_led_since(const struct partition *p, int32_t leader_epoch)
     return p->leads && leader_epoch >= p->led_since && leader_epoch <= p->leader_epoch;
 }
 
+/* What must be so before a leader's log is asked. */
+static enum kafka_error why_no_append(const struct partition *p, int32_t leader_epoch, int16_t acks)
+{
+    ensure(lock_is_held(&p->lock));
+    if (!p->leads)
+        return why_not_leading(p);
+    if (leader_epoch != ANY_EPOCH && !has_led_since(p, leader_epoch))
+        return ERR_NOT_LEADER_OR_FOLLOWER;
+    return acks == -1 && p->isr.n < followers_min_isr(p) ? ERR_NOT_ENOUGH_REPLICAS : ERR_NONE;
+}
+
+/* Of appends that the log was given. Whether any was taken, and whether there is anything new. */
+static bool note_appended(struct partition *p, struct leader_append *const *appends, int count, bool *grown)
+{
+    bool any = false;
+    ensure(lock_is_held(&p->lock));
+    *grown = false;
+    for (int i = 0; i < count; i++) {
+        if (appends[i]->error != ERR_NONE)
+            continue;
+        any = true;
+        *grown |= !appends[i]->result.duplicate;
+        partition_mark(p, TOPIC_BYTES_IN, appends[i]->records->received);
+        partition_mark(p, TOPIC_MESSAGES_IN, appends[i]->records->offsets);
+    }
+    return any;
+}
+
+static void commit_growth(struct partition *p, bool grown)
+{
+    ensure(lock_is_held(&p->lock));
+    if (followers_move_high_watermark(p, clock_mono_ms()) || grown)
+        partition_wake_all(p);
+}
+
+/* No more than the log takes at once. NULL, or the log that is to be flushed before anything of it is committed. */
+static struct plog *append_some(struct partition *p, struct leader_append *const *appends, int count)
+{
+    ensure(lock_is_held(&p->lock));
+    int64_t old_end = plog_end_offset(p->log);
+    bool grown, flush_due = false;
+    plog_append_leader_all(p->log, appends, count, p->leader_epoch);
+    if (!note_appended(p, appends, count, &grown))
+        return NULL;
+    ensure(!grown || plog_end_offset(p->log) > old_end);
+    if (grown)
+        followers_note_growth(p, old_end);
+    for (int i = 0; i < count; i++)
+        flush_due |= appends[i]->result.flush_due;
+    if (!flush_due) {
+        commit_growth(p, grown);
+        return NULL;
+    }
+    plog_ref(p->log);
+    return p->log;
+}
+
+/* Without the partition's lock: others go on meanwhile. */
+static void flush_appended(struct partition *p, struct plog *log, struct leader_append *const *appends, int count)
+{
+    int64_t end = 0;
+    for (int i = 0; i < count; i++)
+        if (appends[i]->result.flush_due)
+            end = MAX(end, appends[i]->result.last_offset + 1);
+    bool flushed = plog_flush_to(log, end);
+    for (int i = 0; i < count; i++)
+        if (appends[i]->result.flush_due && !flushed)
+            appends[i]->error = ERR_KAFKA_STORAGE_ERROR;
+    plog_unref(log);
+    lock_take(&p->lock);
+    commit_growth(p, true);
+    lock_release(&p->lock);
+}
+
+static void append_in(struct partition *p, int32_t leader_epoch, struct partition_append *const *appends, int count)
+{
+    struct leader_append *to_log[LEADER_APPENDS];
+    int n = 0;
+    ensure(count > 0 && count <= LEADER_APPENDS);
+    lock_take(&p->lock);
+    for (int i = 0; i < count; i++) {
+        struct partition_append *a = appends[i];
+        a->leader_epoch = p->leader_epoch;
+        a->log.result = (struct append_result){.first_offset = -1, .last_offset = -1, .log_start_offset = -1};
+        a->log.error = why_no_append(p, leader_epoch, a->acks);
+        if (a->log.error == ERR_NONE)
+            to_log[n++] = &a->log;
+        else if (a->log.error != ERR_KAFKA_STORAGE_ERROR)
+            plog_note_refused(p->log, a->log.records);
+    }
+    struct plog *to_flush = n > 0 ? append_some(p, to_log, n) : NULL;
+    lock_release(&p->lock);
+    if (to_flush != NULL)
+        flush_appended(p, to_flush, to_log, n);
+}
+
+void partition_append_all(struct partition *p, struct partition_append *const *appends, int count)
+{
+    append_in(p, ANY_EPOCH, appends, count);
+}
+
 enum kafka_error partition_append(struct partition *p, const struct prepared *records, int16_t acks,
                                   struct append_result *out)
 {
@@ -136,32 +237,10 @@ enum kafka_error partition_append(struct partition *p, const struct prepared *re
 enum kafka_error partition_append_in(struct partition *p, int32_t leader_epoch, const struct prepared *records,
                                      int16_t acks, struct append_result *out)
 {
-    enum kafka_error error = ERR_NONE;
-    *out = (struct append_result){.first_offset = -1, .last_offset = -1, .log_start_offset = -1};
-    lock_take(&p->lock);
-    int64_t old_end = plog_end_offset(p->log);
-    if (!p->leads)
-        error = why_not_leading(p);
-    else if (leader_epoch != ANY_EPOCH && !has_led_since(p, leader_epoch))
-        error = ERR_NOT_LEADER_OR_FOLLOWER;
-    else if (acks == -1 && p->isr.n < followers_min_isr(p))
-        error = ERR_NOT_ENOUGH_REPLICAS;
-    else
-        error = plog_append_leader(p->log, records, p->leader_epoch, out);
-    if (error == ERR_NOT_LEADER_OR_FOLLOWER || error == ERR_NOT_ENOUGH_REPLICAS)
-        plog_note_refused(p->log, records);
-    if (error == ERR_NONE) {
-        ensure(out->duplicate || (out->first_offset == old_end && plog_end_offset(p->log) == out->last_offset + 1));
-        partition_mark(p, TOPIC_BYTES_IN, records->received);
-        partition_mark(p, TOPIC_MESSAGES_IN, records->offsets);
-        if (!out->duplicate)
-            followers_note_growth(p, old_end);
-        bool moved = followers_move_high_watermark(p, clock_mono_ms());
-        if (moved || !out->duplicate)
-            partition_wake_all(p);
-    }
-    lock_release(&p->lock);
-    return error;
+    struct partition_append one = {.log.records = records, .acks = acks}, *all[] = {&one};
+    append_in(p, leader_epoch, all, ARRAY_LEN(all));
+    *out = one.log.result;
+    return one.log.error;
 }
 
 enum kafka_error partition_check_committed(struct partition *p, int32_t leader_epoch, int64_t offset)

@@ -2,10 +2,10 @@
  * Produce: records in, offsets out (KIP-98, KIP-467).
  *
  * Each partition's records are looked at outside of any lock (records_prepare: CRC, sizes, timestamps, keys;
- * conversion if it must be; by a worker where that may take long), appended, and answered, or waited for with acks=all
- * (commit_wait.c). A transactional batch that may be the first of its transaction here is verified with the coordinator
- * before it is appended (KIP-890); until that is known nothing else of the same connection is begun, so that no batch
- * overtakes another.
+ * conversion if it must be; by a worker where that may take long), appended together with what else its loop was sent
+ * (gathering.h), and answered, or waited for with acks=all (commit_wait.c). A transactional batch that may be the first
+ * of its transaction here is verified with the coordinator before it is appended (KIP-890); until that is known nothing
+ * else of the same connection is begun, so that no batch overtakes another.
  */
 #include "protocol/msg/produce.h"
 
@@ -13,6 +13,7 @@
 #include "base/logger.h"
 #include "cluster/internal_topics.h"
 #include "server/authorize.h"
+#include "server/gathering.h"
 #include "server/request_metrics.h"
 
 enum { ACKS_ALL = -1, MAGIC_V2_SINCE = 3, ZSTD_SINCE = 7, KNOWS_ABORTABLE_SINCE = 11 };
@@ -31,6 +32,8 @@ struct produced {
     bool is_prepared; /* `prepared` is what its records became, or `flaw` says why not */
     struct prepared prepared;
     enum kafka_error flaw;
+    struct produce *of;
+    struct gathered gathered;
 };
 
 struct produce {
@@ -41,6 +44,7 @@ struct produce {
     bool failed;
     enum kafka_error problem; /* of all that it asks for */
     int32_t next;             /* item that is not looked at yet */
+    int32_t open;             /* items that are to be appended, and one as long as not all are looked at */
     int64_t budget;           /* of what the loop may look at before others have their turn */
     bool holds;               /* its connection */
     /* Of held ones: */
@@ -175,38 +179,71 @@ static bool prepare_records(struct produce *pr, struct produced *x, struct parti
     return x->is_prepared;
 }
 
-static enum kafka_error produce_append(struct produce *pr, struct produced *x, struct commit_item *item)
+static void wait_or_finish(struct produce *pr);
+
+/* Of its items, or of looking at them: what was opened by `open`. */
+static void produce_close_one(struct produce *pr)
 {
-    struct append_result result;
-    struct prepared *p = &x->prepared;
-    partition_mark(item->partition, TOPIC_TOTAL_PRODUCE, 1);
-    ensure(x->is_prepared);
-    if (x->flaw != ERR_NONE) {
-        report_record_errors(pr->wait.r, p, x->out);
-        if (tells_start(x->flaw))
-            x->out->log_start_offset = plog_start_offset(partition_log(item->partition));
-        count_produced(item->partition, p, x->flaw);
-        return x->flaw;
-    }
-    p->guard = x->guard;
-    item->leader_epoch = partition_leader_epoch(item->partition);
-    enum kafka_error error = partition_append(item->partition, p, pr->request.acks, &result);
-    count_produced(item->partition, p, error);
-    x->out->log_start_offset = result.log_start_offset;
-    if (error != ERR_NONE)
-        return error;
-    item->last_offset = result.last_offset;
-    x->out->base_offset = result.first_offset;
-    x->out->log_append_time_ms = result.duplicate ? max_timestamp_of(p->bytes) : p->append_time;
+    ensure(pr->open > 0);
+    if (--pr->open == 0)
+        wait_or_finish(pr);
+}
+
+static void refuse_records(struct produce *pr, struct produced *x, const struct commit_item *item)
+{
+    report_record_errors(pr->wait.r, &x->prepared, x->out);
+    if (tells_start(x->flaw))
+        x->out->log_start_offset = plog_start_offset(partition_log(item->partition));
+    count_produced(item->partition, &x->prepared, x->flaw);
+}
+
+static enum kafka_error note_append(struct produced *x, struct commit_item *item)
+{
+    const struct partition_append *a = &x->gathered.append;
+    count_produced(item->partition, &x->prepared, a->log.error);
+    item->leader_epoch = a->leader_epoch;
+    x->out->log_start_offset = a->log.result.log_start_offset;
+    if (a->log.error != ERR_NONE)
+        return a->log.error;
+    item->last_offset = a->log.result.last_offset;
+    x->out->base_offset = a->log.result.first_offset;
+    x->out->log_append_time_ms =
+        a->log.result.duplicate ? max_timestamp_of(x->prepared.bytes) : x->prepared.append_time;
     return ERR_NONE;
+}
+
+static void on_appended(struct gathered *a)
+{
+    struct produced *x = CONTAINER_OF(a, struct produced, gathered);
+    struct produce *pr = x->of;
+    int32_t i = (int32_t)(x - pr->items);
+    struct commit_item *item = &pr->wait.items[i];
+    enum kafka_error error = note_append(x, item);
+    request_has_taken(pr->wait.r, a->took_us);
+    if (error != ERR_NONE || pr->request.acks != ACKS_ALL || item->last_offset < 0)
+        commit_settle(&pr->wait, i, error);
+    produce_close_one(pr);
 }
 
 static void append_or_settle(struct produce *pr, int32_t i)
 {
+    struct produced *x = &pr->items[i];
     struct commit_item *item = &pr->wait.items[i];
-    enum kafka_error error = produce_append(pr, &pr->items[i], item);
-    if (error != ERR_NONE || pr->request.acks != ACKS_ALL || item->last_offset < 0)
-        commit_settle(&pr->wait, i, error);
+    struct request *r = pr->wait.r;
+    ensure(x->is_prepared);
+    partition_mark(item->partition, TOPIC_TOTAL_PRODUCE, 1);
+    if (x->flaw != ERR_NONE) {
+        refuse_records(pr, x, item);
+        commit_settle(&pr->wait, i, x->flaw);
+        return;
+    }
+    x->prepared.guard = x->guard;
+    x->of = pr;
+    x->gathered = (struct gathered){.append = {.log.records = &x->prepared, .acks = pr->request.acks},
+                                    .partition = item->partition,
+                                    .done = on_appended};
+    pr->open++;
+    gathering_add(request_gathering(r), &x->gathered, r);
 }
 
 static enum kafka_error produce_find_partition(struct produce *pr, struct produced *x, struct commit_item *item)
@@ -279,8 +316,6 @@ static enum kafka_error verdict_for_client(struct produce *pr, struct produced *
     return ERR_NOT_ENOUGH_REPLICAS;
 }
 
-static void wait_or_finish(struct produce *pr);
-
 static void verified(struct request *r)
 {
     struct produce *pr = r->state;
@@ -295,8 +330,9 @@ static void verified(struct request *r)
         else
             commit_settle(&pr->wait, i, verdict);
     }
+    gathering_finish(request_gathering(r)); /* or the next one would have to be verified, too */
     exchange_release(r->x);
-    wait_or_finish(pr);
+    produce_close_one(pr);
 }
 
 static void on_verified(struct verification *v)
@@ -530,12 +566,19 @@ static void go_on(struct produce *pr)
     if (!waits && pr->holds)
         exchange_release(r->x);
     pr->holds = waits;
+    if (waits) { /* the loop will not have its memory meanwhile */
+        request_leaves(r);
+        gathering_finish(request_gathering(r));
+    }
     if (!all)
         request_work(r, prepare_next, next_prepared);
     else if (pr->any_held)
         verify_held(pr);
-    else
-        wait_or_finish(pr);
+    else {
+        if (pr->open > 1)
+            request_park(r); /* it has its place in the gathering, of which there are not many */
+        produce_close_one(pr);
+    }
 }
 
 static void produce_handle(struct request *r)
@@ -553,6 +596,7 @@ static void produce_handle(struct request *r)
     if (pr->problem == ERR_NONE && has_authorizer(r))
         deny_topics(pr);
     pr->budget = LOOKED_AT;
+    pr->open = 1;
     go_on(pr);
 }
 

@@ -67,6 +67,11 @@ static int64_t busy_since_us(const struct request *r, int64_t now_us)
     return r->waits ? now_us : r->since_us;
 }
 
+void request_time_passes(void)
+{
+    newest_us = clock_mono_us();
+}
+
 void request_stops(struct request *r)
 {
     int64_t now_us = clock_mono_us(), since_us = busy_since_us(r, now_us);

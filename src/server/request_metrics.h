@@ -22,6 +22,8 @@ void request_metrics_free(struct request_metrics *rm); /* NULL allowed */
 /* Under which names requests are counted that are not told apart by their API; those of logins are not counted. */
 enum request_flavor { REQUEST_PLAIN, REQUEST_OF_CONSUMER, REQUEST_OF_FOLLOWER, REQUEST_OF_VERIFIER, REQUEST_OF_LOGIN };
 
+/* What was done until now was for several. */
+void request_time_passes(void);
 /* The request goes to another thread, or to wait; from now on it is not worked on. */
 void request_stops(struct request *r);
 /* It is answered now: what is known goes into the exchange's account. On its loop. */

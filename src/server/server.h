@@ -62,6 +62,7 @@ struct services {
     struct fetch_sessions *fetch_sessions;
     struct producer_ids *producer_ids;
     struct wake_queue *const *wake_queues; /* by network loop */
+    struct gathering *const *gatherings;   /* likewise */
     struct wake_queue *coordinator_wakes;
     struct net_server *net;
     struct scram_users *scram_users;

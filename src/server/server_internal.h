@@ -102,8 +102,10 @@ struct quota_client request_quota_client(const struct request *r);
 struct quota_client request_quota_client_copy(const struct request *r);
 /* Waits for something that may take long (exchange_park()), which is not counted as its own time. */
 void request_park(struct request *r);
-/* The same without a place to give up; for who leaves the loop. */
+/* The same without a place to give up; for who leaves the loop, or goes on later in its turn. */
 void request_leaves(struct request *r);
+/* It has taken more of its loop's time since, together with others. */
+void request_has_taken(struct request *r, int64_t us);
 
 static inline bool request_has_limit(const struct request *r, enum quota_type type)
 {
@@ -133,8 +135,9 @@ struct view_wait {
 };
 void view_wait(struct request *r, struct view_wait *w, int32_t timeout_ms);
 
-/* The wake queue of the loop that this is called on. */
+/* The wake queue, and the gathering, of the loop that this is called on. */
 struct wake_queue *request_wake_queue(const struct request *r);
+struct gathering *request_gathering(const struct request *r);
 /* Who has sent it, for as long as its connection is. */
 struct principal request_principal(const struct request *r);
 /* Name of the listener that the request came in by. */

@@ -53,6 +53,15 @@ void request_leaves(struct request *r)
         r->used_us = MAX(r->since_us - r->x->received_us, INT64_C(1));
 }
 
+void request_has_taken(struct request *r, int64_t us)
+{
+    ensure(us >= 0);
+    if (r->used_us > 0)
+        r->used_us += us;
+    r->local_us += us;
+    r->since_us += us; /* so that it has not waited for so long */
+}
+
 void request_park(struct request *r)
 {
     request_leaves(r);

@@ -25,6 +25,7 @@ struct log_dir {
     int lock_fd;                 /* -1: not locked */
     struct lock checkpoint_lock; /* one reads the offsets of its logs and writes them at a time */
     struct workers *writer;      /* the thread that writes back; NULL: not started */
+    struct workers *appenders;   /* the threads of log_manager_appenders(); the same */
     int in_table;                /* logs of it in the manager's table, whose lock guards this */
     int in_the_making;           /* and those that will be in it; the same */
     atomic_bool stale_lines;     /* its checkpoints may tell of logs that are not there */

@@ -465,12 +465,20 @@ void log_manager_close(struct log_manager *m)
             log_warn("The next start will check all logs in %s", m->dirs[i].path);
 }
 
-/* It ends soon, as logs that are closed have nothing for it. */
-static void free_writers(struct log_manager *m)
+void log_manager_end_appends(struct log_manager *m)
+{
+    for (int i = 0; i < m->dir_count; i++)
+        if (m->dirs[i].appenders != NULL)
+            workers_stop(m->dirs[i].appenders);
+}
+
+/* They end soon, as logs that are closed have nothing for them. */
+static void free_threads(struct log_manager *m)
 {
     for (int i = 0; i < m->dir_count; i++) {
         workers_free(m->dirs[i].writer);
-        m->dirs[i].writer = NULL;
+        workers_free(m->dirs[i].appenders);
+        m->dirs[i].writer = m->dirs[i].appenders = NULL;
     }
 }
 
@@ -478,7 +486,7 @@ void log_manager_free(struct log_manager *m)
 {
     if (m == NULL)
         return;
-    free_writers(m);
+    free_threads(m);
     storage_metrics_deinit(m);
     cleaner_free(m->cleaner);
     struct log_entry *e, *tmp;

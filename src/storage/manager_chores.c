@@ -8,6 +8,7 @@
 #include "storage/manager_internal.h"
 
 enum { REMOVAL_CHECK_MS = 1000, INDEXES_CHECK_MS = 300000, FILES_CHECK_MS = 1000 };
+enum { APPENDERS = 2 };
 enum {
     MOST_MAPS = 20000
 }; /* of indexes: Linux has 65530 for a process by default, which threads and memory need, too */
@@ -329,13 +330,26 @@ static void chore_start(struct log_manager *m, int which, int64_t first_ms, int6
     timer_start(&c->timer, first_ms);
 }
 
+static void manager_start_threads(struct log_dir *d)
+{
+    d->writer = workers_new("log-writer", 1);
+    d->appenders = workers_new("log-append", APPENDERS);
+}
+
+struct workers *log_manager_appenders(struct log_manager *m, const struct plog *log)
+{
+    struct workers *appenders = manager_dir(m, plog_home(log)->path)->appenders;
+    ensure(appenders != NULL); /* log_manager_start() */
+    return appenders;
+}
+
 void log_manager_start(struct log_manager *m)
 {
     const struct broker_config *c = m->config;
     ensure(m->options.loop != NULL && m->options.workers != NULL);
     m->started = true;
     for (int i = 0; i < m->dir_count; i++)
-        m->dirs[i].writer = workers_new("log-writer", 1);
+        manager_start_threads(&m->dirs[i]);
     int64_t first = c->log_initial_task_delay_ms;
     chore_start(m, CHORE_RETENTION, first, c->log_retention_check_interval_ms, log_manager_run_retention);
     chore_start(m, CHORE_RECOVERY_POINTS, first, c->log_flush_offset_checkpoint_interval_ms,

@@ -74,6 +74,12 @@ void log_manager_settle(struct log_manager *m, const struct broker_config *confi
 /* Starts the timers of retention and checkpoints, and the cleaner. On the loop's thread, or before it runs. */
 void log_manager_start(struct log_manager *m);
 void log_manager_stop(struct log_manager *m); /* the timers and the cleaner, on the loop's thread */
+/*
+ * Threads of the log's directory for appends that are going to wait for the disk, so that none waits for another disk.
+ * Between log_manager_start() and log_manager_end_appends(), which waits for them.
+ */
+struct workers *log_manager_appenders(struct log_manager *m, const struct plog *log);
+void log_manager_end_appends(struct log_manager *m);
 /* Settings that have changed: of the cleaner, and when producers expire. On the loop's thread. */
 void log_manager_take_settings(struct log_manager *m, const struct broker_config *now);
 /* Flushes all logs, writes checkpoints, snapshots and the clean-shutdown mark, gives back the locks. */

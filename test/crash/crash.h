@@ -31,8 +31,10 @@ enum model_kind { PLAIN, IDEMPOTENT, TRANSACTIONAL };
 struct strbuf model_make_batch(struct model *m, enum model_kind kind, int32_t epoch, int64_t offset, int32_t *count);
 /* The marker of a transaction that is open, or nothing. */
 struct strbuf model_make_marker(struct model *m, int32_t epoch, int64_t offset);
-/* What was made last is in the log now, or, if the disk has failed in the middle, may be. */
-void model_appended(struct model *m, bool certainly);
+/* The one that was made last, which is taken to be appended before what is made next. */
+int32_t model_last_made(struct model *m);
+/* It is in the log now, or, if the disk has failed in the middle, may be. */
+void model_appended(struct model *m, int32_t made, bool certainly);
 /* The beginning of the batch that holds the offset. */
 int64_t model_boundary(const struct model *m, int64_t offset);
 void model_cut(struct model *m, int64_t end);

@@ -130,7 +130,7 @@ static void append(struct world *w, int i, struct strbuf bytes, int32_t count)
                                              : plog_append_follower(log, p.bytes, w->epochs[i], &result);
     if (!disk_has_stopped() && (error != ERR_NONE || result.duplicate))
         violation("an append to %s gets %s", topics[i], error_name((int16_t)error));
-    model_appended(w->models[i], error == ERR_NONE);
+    model_appended(w->models[i], model_last_made(w->models[i]), error == ERR_NONE);
     strbuf_deinit(&bytes);
 }
 
@@ -140,6 +140,31 @@ static void write_batch(struct world *w, int i)
     enum model_kind kind = (enum model_kind)crash_random(3);
     struct strbuf bytes = model_make_batch(w->models[i], kind, w->epochs[i], plog_end_offset(w->logs[i]), &count);
     append(w, i, bytes, count);
+}
+
+static void write_batches_together(struct world *w, int i)
+{
+    enum { MOST = 5 };
+    struct model *m = w->models[i];
+    struct strbuf bytes[MOST];
+    struct prepared prepared[MOST];
+    struct leader_append appends[MOST], *all[MOST];
+    int32_t made[MOST], count, n = 2 + (int32_t)crash_random(MOST - 1);
+    int64_t end = plog_end_offset(w->logs[i]);
+    for (int32_t k = 0; k < n; k++, end += count) {
+        bytes[k] = model_make_batch(m, (enum model_kind)crash_random(3), w->epochs[i], end, &count);
+        made[k] = model_last_made(m);
+        prepared[k] = (struct prepared){.bytes = {(uint8_t *)bytes[k].p, (int32_t)bytes[k].len}, .offsets = count};
+        appends[k] = (struct leader_append){.records = &prepared[k]};
+        all[k] = &appends[k];
+    }
+    plog_append_leader_all(w->logs[i], all, n, w->epochs[i]);
+    for (int32_t k = 0; k < n; k++) {
+        if (!disk_has_stopped() && (appends[k].error != ERR_NONE || appends[k].result.duplicate))
+            violation("an append to %s, of %d together, gets %s", topics[i], n, error_name((int16_t)appends[k].error));
+        model_appended(m, made[k], appends[k].error == ERR_NONE);
+        strbuf_deinit(&bytes[k]);
+    }
 }
 
 static void write_marker(struct world *w, int i)
@@ -257,7 +282,8 @@ static const struct {
     operation run;
     uint32_t weight;
 } operations[] = {
-    {"write a batch to", write_batch, 120},
+    {"write a batch to", write_batch, 100},
+    {"write batches to", write_batches_together, 30},
     {"write a marker to", write_marker, 16},
     {"flush", flush, 6},
     {"jobs", run_jobs, 12},

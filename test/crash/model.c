@@ -242,12 +242,18 @@ static void learn_again(struct model *m)
         learn(m, &m->made[m->held.v[i]]);
 }
 
-void model_appended(struct model *m, bool certainly)
+int32_t model_last_made(struct model *m)
 {
-    if (!certainly)
-        return;
-    list_add(&m->held, (int32_t)m->made_count - 1);
     learn(m, &m->made[m->made_count - 1]);
+    return (int32_t)m->made_count - 1;
+}
+
+void model_appended(struct model *m, int32_t made, bool certainly)
+{
+    if (certainly)
+        list_add(&m->held, made);
+    else
+        learn_again(m);
 }
 
 int64_t model_boundary(const struct model *m, int64_t offset)

@@ -341,6 +341,17 @@ bool file_put_at(int fd, const void *data, size_t len, int64_t pos)
     return true;
 }
 
+/* It may stop between two of them. */
+bool file_put_all_at(int fd, const struct iovec *pieces, int count, int64_t pos)
+{
+    for (int i = 0; i < count; i++) {
+        if (!file_put_at(fd, pieces[i].iov_base, pieces[i].iov_len, pos))
+            return false;
+        pos += (int64_t)pieces[i].iov_len;
+    }
+    return true;
+}
+
 bool file_write_at(int fd, const void *data, size_t len, int64_t pos, const char *path UNUSED)
 {
     return file_put_at(fd, data, len, pos);

@@ -667,6 +667,15 @@ void exchange_release(struct exchange *x)
     pump_soon(x->conn);
 }
 
+struct connection *connection_gather(const struct exchange *x)
+{
+    return x->conn;
+}
+
+void connection_gathered(struct connection *c UNUSED)
+{
+}
+
 void exchange_mute(struct exchange *x UNUSED, int32_t ms UNUSED, atomic_int *count UNUSED)
 {
     unreachable("a limit, where nobody has set any");

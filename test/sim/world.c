@@ -258,6 +258,8 @@ void process_resume(struct process *p)
 struct loop {
     struct process *process;
     struct message *first, **last;
+    struct turn_end *ends;
+    bool ending;                      /* an event will run them */
     bool served, scheduled, stopping; /* served: it has a thread, or its process' main runs it */
     void *local;
     char name[24];
@@ -316,6 +318,48 @@ static void deliver_one(void *arg)
     schedule(loop);
 }
 
+static void end_turn(void *arg)
+{
+    struct loop *loop = arg;
+    struct loop *outer = sim_enter(loop);
+    struct turn_end *e;
+    loop->ending = false;
+    while ((e = loop->ends) != NULL) {
+        loop->ends = e->next;
+        e->asked = false;
+        e->run(e);
+    }
+    current = outer;
+}
+
+/* Soon, and perhaps after what else the loop is told: as if that had come in the same turn. */
+void loop_at_turns_end(struct loop *loop, struct turn_end *e)
+{
+    ensure(current == loop && e->run != NULL);
+    if (e->asked)
+        return;
+    struct turn_end **last = &loop->ends;
+    while (*last != NULL)
+        last = &(*last)->next;
+    *last = e;
+    e->next = NULL;
+    e->asked = true;
+    e->loop = loop;
+    if (!loop->ending)
+        sim_after(loop->process, 1 + sim_random(sim_chance(50) ? 200 : 5), end_turn, loop);
+    loop->ending = true;
+}
+
+void turn_end_cancel(struct turn_end *e)
+{
+    struct turn_end **link = e->asked ? &e->loop->ends : NULL;
+    while (link != NULL && *link != e)
+        link = &(*link)->next;
+    if (link != NULL)
+        *link = e->next;
+    e->asked = false;
+}
+
 struct loop *loop_new(const char *name)
 {
     struct loop *loop = xcalloc(1, sizeof(*loop));
@@ -343,6 +387,8 @@ bool loop_drain(struct loop *loop)
         deliver(loop, m);
         any = true;
     }
+    if (loop->ends != NULL)
+        end_turn(loop);
     return any;
 }
 

@@ -2,7 +2,7 @@
  * Preloaded into a broker, makes the disk below a folder fail: as long as the file named by DISK_FAULTS exists, with a
  * line `KIND ROOM FOLDER` in it. EIO fails whatever reads or writes, EROFS and ENOSPC what writes; ROOM is how many
  * bytes the next write may still write before, as a disk is full in the middle of a write. HANG holds up everybody, for
- * as long as it is there.
+ * as long as it is there, HANG_SYNC those who sync.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -18,7 +18,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum access { READS, WRITES };
+enum access { READS, WRITES, SYNCS };
 
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
@@ -44,7 +44,9 @@ static int fault(const char *path, enum access access, size_t *room)
     do {
         if (!is_told(path, kind, &rest))
             return 0;
-    } while (strcmp(kind, "HANG") == 0 && usleep(10000) == 0);
+    } while ((strcmp(kind, "HANG") == 0 || (strcmp(kind, "HANG_SYNC") == 0 && access == SYNCS)) && usleep(10000) == 0);
+    if (strcmp(kind, "HANG_SYNC") == 0)
+        return 0;
     if (room != NULL)
         *room = rest;
     if (strcmp(kind, "EIO") == 0)
@@ -148,6 +150,20 @@ static ssize_t part_of(int fd, const void *data, size_t len, off_t pos, size_t r
 PWRITE(pwrite, off_t)
 PWRITE(pwrite64, off64_t)
 
+/* A disk that is full takes something of the first piece. */
+#define PWRITEV(name, offset_type)                                               \
+    ssize_t name(int fd, const struct iovec *pieces, int count, offset_type pos) \
+    {                                                                            \
+        size_t room = 0;                                                         \
+        int e = fd_fault(fd, WRITES, &room);                                     \
+        if (e == ENOSPC)                                                         \
+            return part_of(fd, pieces->iov_base, pieces->iov_len, pos, room);    \
+        FAIL_IF(e);                                                              \
+        return REAL(name)(fd, pieces, count, pos);                               \
+    }
+PWRITEV(pwritev, off_t)
+PWRITEV(pwritev64, off64_t)
+
 ssize_t read(int fd, void *data, size_t len)
 {
     FAIL_IF(fd_fault(fd, READS, NULL));
@@ -168,13 +184,13 @@ ssize_t pread64(int fd, void *data, size_t len, off64_t pos)
 
 int fsync(int fd)
 {
-    FAIL_IF(fd_fault(fd, WRITES, NULL));
+    FAIL_IF(fd_fault(fd, SYNCS, NULL));
     return REAL(fsync)(fd);
 }
 
 int fdatasync(int fd)
 {
-    FAIL_IF(fd_fault(fd, WRITES, NULL));
+    FAIL_IF(fd_fault(fd, SYNCS, NULL));
     return REAL(fdatasync)(fd);
 }
 

@@ -109,6 +109,7 @@ struct host {
     struct message call, echo;
     struct timer timer;
     struct watch watch;
+    struct turn_end end;
     int pipe[2];
     pthread_t caller;
     bool visited;
@@ -467,9 +468,98 @@ static void a_loop_that_is_stuck_is_found(void **state)
     loop_free(loops[1]);
 }
 
+/* Ends of turns, of which one asks for another, and one is cancelled. */
+struct ends {
+    struct loop *loop;
+    struct timer timer;
+    struct turn_end first, second, cancelled;
+    bool in_callback;
+    char seen[8];
+    size_t n;
+};
+
+static void on_first_end(struct turn_end *e)
+{
+    struct ends *x = CONTAINER_OF(e, struct ends, first);
+    assert_false(x->in_callback);
+    x->seen[x->n++] = '1';
+    loop_at_turns_end(x->loop, &x->second);
+}
+
+static void on_second_end(struct turn_end *e)
+{
+    struct ends *x = CONTAINER_OF(e, struct ends, second);
+    x->seen[x->n++] = '2';
+    if (x->n < 6)
+        timer_start(&x->timer, 0);
+    else
+        loop_stop(x->loop);
+}
+
+static void on_cancelled_end(struct turn_end *e)
+{
+    struct ends *x = CONTAINER_OF(e, struct ends, cancelled);
+    x->seen[x->n++] = 'x';
+}
+
+static void ask_for_ends(struct timer *t)
+{
+    struct ends *x = CONTAINER_OF(t, struct ends, timer);
+    x->in_callback = true;
+    x->seen[x->n++] = '0';
+    loop_at_turns_end(x->loop, &x->cancelled);
+    loop_at_turns_end(x->loop, &x->first);
+    loop_at_turns_end(x->loop, &x->first);
+    turn_end_cancel(&x->cancelled);
+    turn_end_cancel(&x->cancelled);
+    x->in_callback = false;
+}
+
+static void a_turn_ends_with_what_was_asked_for(void **state)
+{
+    (void)state;
+    struct ends x = {.loop = loop_new("test"),
+                     .first.run = on_first_end,
+                     .second.run = on_second_end,
+                     .cancelled.run = on_cancelled_end};
+    timer_init(&x.timer, x.loop, ask_for_ends);
+    timer_start(&x.timer, 0);
+    loop_run(x.loop);
+    assert_int_equal(x.n, 6);
+    assert_memory_equal(x.seen, "012012", 6);
+    loop_free(x.loop);
+}
+
+static void end_by_visitor(struct host *h)
+{
+    h->echoes++;
+    loop_at_turns_end(h->thread.loop, &h->end);
+}
+
+static void on_visitors_end(struct turn_end *e)
+{
+    struct host *h = CONTAINER_OF(e, struct host, end);
+    assert_ptr_equal(loop_current(), h->thread.loop);
+    assert_true(pthread_equal(pthread_self(), h->caller));
+    h->echoes += 10;
+}
+
+static void a_visitors_turn_ends_before_it_leaves(void **state)
+{
+    (void)state;
+    struct host h;
+    host_start(&h, end_by_visitor);
+    h.end.run = on_visitors_end;
+    visit(&h);
+    assert_int_equal(h.echoes, 11);
+    host_end(&h);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_turn_ends_with_what_was_asked_for),
+        cmocka_unit_test(a_visitors_turn_ends_before_it_leaves),
         cmocka_unit_test(a_turn_that_takes_too_long_is_told_of),
         cmocka_unit_test(a_timer_fires_when_it_was_last_told_to),
         cmocka_unit_test(visits_keep_the_order_of_messages),

@@ -1026,6 +1026,109 @@ static void an_epoch_without_records_is_cut(void **state)
     assert_int_equal(plog_end_offset(f->log), 10);
 }
 
+/* ---- Several at once ---- */
+
+enum { TOGETHER = 6 };
+
+struct together {
+    struct strbuf batches[TOGETHER];
+    struct prepared prepared[TOGETHER];
+    struct leader_append appends[TOGETHER], *all[TOGETHER];
+    int count;
+};
+
+static void add_together(struct together *t, int count, int64_t producer, int32_t sequence)
+{
+    int i = t->count++;
+    t->batches[i] = make_batch(count, 100, 1000, producer, sequence);
+    t->prepared[i] =
+        (struct prepared){.bytes = {(uint8_t *)t->batches[i].p, (int32_t)t->batches[i].len}, .offsets = count};
+    t->appends[i].records = &t->prepared[i];
+    t->all[i] = &t->appends[i];
+}
+
+static void append_together(struct together *t, struct plog *log)
+{
+    plog_append_leader_all(log, t->all, t->count, 3);
+    for (int i = 0; i < t->count; i++)
+        strbuf_deinit(&t->batches[i]);
+}
+
+static void check_together(const struct together *t, int i, enum kafka_error error, int64_t first, int64_t last)
+{
+    assert_int_equal(t->appends[i].error, error);
+    if (error == ERR_NONE) {
+        assert_int_equal(t->appends[i].result.first_offset, first);
+        assert_int_equal(t->appends[i].result.last_offset, last);
+    }
+}
+
+static void several_at_once_have_errors_of_their_own(void **state)
+{
+    struct fixture *f = *state;
+    struct together t = {0};
+    append(f->log, 2);
+    add_together(&t, 3, 7, 0);
+    add_together(&t, 2, -1, -1);
+    add_together(&t, 3, 7, 0); /* the first one again */
+    add_together(&t, 1, 7, 9); /* some are missing before it */
+    add_together(&t, 1, 7, 3);
+    append_together(&t, f->log);
+    check_together(&t, 0, ERR_NONE, 2, 4);
+    check_together(&t, 1, ERR_NONE, 5, 6);
+    check_together(&t, 2, ERR_NONE, 2, 4);
+    check_together(&t, 3, ERR_OUT_OF_ORDER_SEQUENCE_NUMBER, -1, -1);
+    check_together(&t, 4, ERR_NONE, 7, 7);
+    assert_true(t.appends[2].result.duplicate && !t.appends[0].result.duplicate);
+    assert_int_equal(plog_end_offset(f->log), 8);
+    assert_int_equal(plog_latest_epoch(f->log), 3);
+    check_readable(f->log, 0);
+    reload(f, false, -1);
+    assert_int_equal(plog_end_offset(f->log), 8);
+    check_readable(f->log, 0);
+}
+
+static void several_at_once_may_need_several_segments(void **state)
+{
+    struct fixture *f = *state;
+    struct together t = {0};
+    f->config.segment_bytes = 1000; /* one of these, and not two */
+    reload(f, true, 0);
+    for (int i = 0; i < TOGETHER; i++)
+        add_together(&t, 5, 7, 5 * i);
+    append_together(&t, f->log);
+    for (int i = 0; i < TOGETHER; i++)
+        check_together(&t, i, ERR_NONE, 5 * i, 5 * i + 4);
+    assert_int_equal(plog_segment_count(f->log), TOGETHER);
+    check_readable(f->log, 0);
+    reload(f, false, -1);
+    assert_int_equal(plog_end_offset(f->log), 5 * TOGETHER);
+    check_readable(f->log, 0);
+}
+
+static void nothing_follows_what_could_not_be_written(void **state)
+{
+    struct fixture *f = *state;
+    struct together t = {0};
+    struct append_result r;
+    char path[256];
+    append(f->log, 2);
+    int for_reading = open(file_in(f, "00000000000000000000.log", path), O_RDONLY);
+    assert_true(for_reading >= 0 && dup2(for_reading, f->log->segments[0]->file->fd) >= 0);
+    close(for_reading);
+    add_together(&t, 3, 7, 0);
+    add_together(&t, 2, -1, -1);
+    append_together(&t, f->log);
+    check_together(&t, 0, ERR_KAFKA_STORAGE_ERROR, -1, -1);
+    check_together(&t, 1, ERR_KAFKA_STORAGE_ERROR, -1, -1);
+    assert_int_equal(plog_end_offset(f->log), 2);
+    assert_int_equal(append_as(f->log, 3, 100, 1000, 7, 0, &r), ERR_KAFKA_STORAGE_ERROR);
+    assert_int_equal(plog_end_offset(f->log), 2);
+    reload(f, false, -1);
+    assert_int_equal(append_as(f->log, 3, 100, 1000, 7, 0, &r), ERR_NONE);
+    assert_int_equal(r.first_offset, 2);
+}
+
 /* ---- Transactions ---- */
 
 static enum kafka_error append_txn(struct plog *log, int16_t epoch, int32_t sequence, int64_t guard, bool transactional)
@@ -1154,6 +1257,9 @@ int main(void)
         CASE(retention_by_size_and_time),
         CASE(what_goes_as_it_is_below_the_start_makes_room),
         CASE(nothing_above_the_high_watermark_is_deleted),
+        CASE(several_at_once_have_errors_of_their_own),
+        CASE(several_at_once_may_need_several_segments),
+        CASE(nothing_follows_what_could_not_be_written),
         CASE(truncation_goes_back),
         CASE(truncation_below_the_start_takes_the_start_along),
         CASE(what_follows_a_refused_first_batch_is_refused),
