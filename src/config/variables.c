@@ -62,7 +62,7 @@ static bool may_read(const struct variables *v, const struct variable *x, const 
 /* ---- The providers ---- */
 
 static bool find_in_properties(const struct variables *v, const struct variable *x, struct arena *a, const char **out,
-                         struct fail *fail)
+                               struct fail *fail)
 {
     const char *path = arena_cstr(a, x->path);
     struct properties found;

@@ -36,7 +36,7 @@ static void test_requests(void **state UNUSED)
     assert_true(http_query_next(&r.query, &a, &name, &value) && str_is(name, "") && str_is(value, "3"));
     assert_false(http_query_next(&r.query, &a, &name, &value));
     for (size_t n = 0; n < taken; n++) { /* whatever part of it has come */
-        int got = http_request_parse((struct bytes){(const uint8_t *)text, (int32_t)n}, &a, &r, &taken, &status);
+        int got = (int)http_request_parse((struct bytes){(const uint8_t *)text, (int32_t)n}, &a, &r, &taken, &status);
         assert_int_equal(got, HTTP_INCOMPLETE);
     }
     arena_deinit(&a);

@@ -145,8 +145,7 @@ static void nodes_that_are_none_are_refused(void **state)
         "{\"version\":2,\"owner\":\"User:x\",\"renewers\":\"x\",\"tokenId\":\"i\"" TIMES "}",
         "{\"version\":2,\"owner\":\"User:x\",\"renewers\":[],\"tokenId\":\"j\"" TIMES "}",
         "{\"version\":2,\"owner\":\"User:x\",\"renewers\":[],\"tokenId\":\"i\",\"issueTimestamp\":1,\"maxTimestamp\":3}",
-        "{\"version\":2,\"owner\":\"User:x\",\"renewers\":[],\"tokenId\":\"i\",\"issueTimestamp\":1,\"maxTimestamp\":3,"
-        "\"expiryTimestamp\":\"2\"}",
+        "{\"version\":2,\"owner\":\"User:x\",\"renewers\":[],\"tokenId\":\"i\",\"issueTimestamp\":1,\"maxTimestamp\":3,\"expiryTimestamp\":\"2\"}",
     };
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
         if (decode(&a, bad[i], &t))
