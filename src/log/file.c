@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -74,7 +75,7 @@ static void keep_spares_back(void)
     if (atomic_load(&spare_count) == SPARES)
         return;
     lock_take(&spares_lock);
-    while (spare_count < SPARES && (fd = open("/dev/null", O_RDONLY | O_CLOEXEC)) >= 0)
+    while (spare_count < SPARES && (fd = eventfd(0, EFD_CLOEXEC)) >= 0) /* for which no file needs to be there */
         spares[spare_count++] = fd;
     ensure(spare_count <= SPARES);
     lock_release(&spares_lock);

@@ -38,6 +38,7 @@ void model_appended(struct model *m, int32_t made, bool certainly);
 /* The beginning of the batch that holds the offset. */
 int64_t model_boundary(const struct model *m, int64_t offset);
 void model_cut(struct model *m, int64_t end);
+void model_cut_below_start(struct model *m); /* nothing is promised of it then */
 /* All below is on the disk, as the log says. */
 void model_synced(struct model *m, int64_t offset);
 /* The log has begun there. */

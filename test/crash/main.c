@@ -219,7 +219,10 @@ static void cut(struct world *w, int i)
     if (offset < start)
         return;
     say("cut to", offset);
-    model_cut(w->models[i], offset < plog_start_offset(w->logs[i]) ? 0 : offset); /* nothing is promised of it then */
+    if (offset < plog_start_offset(w->logs[i]))
+        model_cut_below_start(w->models[i]);
+    else
+        model_cut(w->models[i], offset);
     (void)plog_truncate(w->logs[i], offset);
     w->lowered[i] = offset;
     begin_epoch(w, i);

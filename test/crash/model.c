@@ -39,11 +39,13 @@ struct list {
 
 struct model {
     bool compacted;
+    bool vague; /* it was cut where nothing is known of its batches, perhaps in the middle of one */
     struct made *made;
     size_t made_count, made_cap;
     struct record_made *records;
     size_t record_count, record_cap;
     struct list held;
+    int64_t cut;   /* where it was cut last: of what lies before, a cleaner may have left nothing at the end */
     int64_t sure;  /* what is held below is on the disk */
     int64_t start; /* the farthest that the log's start has been; it may go back when its checkpoint is lost */
     struct writer plain, idempotent[PRODUCERS], transactional[PRODUCERS];
@@ -271,7 +273,14 @@ void model_cut(struct model *m, int64_t end)
     while (m->held.n > 0 && m->made[m->held.v[m->held.n - 1]].last >= end)
         m->held.n--;
     m->sure = MIN(m->sure, end);
+    m->cut = end;
     learn_again(m);
+}
+
+void model_cut_below_start(struct model *m)
+{
+    model_cut(m, 0);
+    m->vague = true;
 }
 
 void model_synced(struct model *m, int64_t offset)
@@ -597,15 +606,20 @@ static void hold_found(struct model *m, const struct found *f, int64_t end)
     free(m->held.v);
     m->held = held;
     m->sure = MIN(m->sure, end);
+    m->vague = false;
     learn_again(m);
 }
 
-/* Where the log must go on at least. One that was cut to within a gap ends before the gap when it is loaded again. */
+/*
+ * Where the log must go on at least. One that was cut to within a gap, or a batch, ends before that when it is loaded
+ * again.
+ */
 static int64_t least_end(const struct model *m)
 {
-    int64_t least = m->compacted ? 0 : m->sure;
-    for (size_t i = 0; m->compacted && i < m->held.n; i++)
-        if (m->made[m->held.v[i]].last < m->sure)
+    bool by_batches = m->compacted || m->vague;
+    int64_t least = by_batches ? 0 : m->sure;
+    for (size_t i = 0; by_batches && i < m->held.n; i++)
+        if (m->made[m->held.v[i]].base >= m->cut && m->made[m->held.v[i]].last < m->sure)
             least = m->made[m->held.v[i]].last + 1;
     return least;
 }
