@@ -31,7 +31,10 @@ struct zk_settings {
 
 static const char *look(const struct zk_settings *s, const char *name)
 {
-    return s->config != NULL ? config_raw(s->config, name) : s->file != NULL ? properties_get(s->file, name) : NULL;
+    const char *text = s->config != NULL ? config_raw(s->config, name)
+                       : s->file != NULL ? properties_get(s->file, name)
+                                         : NULL;
+    return text != NULL ? text_trim(text, s->a) : NULL;
 }
 
 /* One setting under its three names. */

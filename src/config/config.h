@@ -191,6 +191,9 @@ struct config_options {
     void *ctx;
 };
 
+/* A text without the blanks and control characters around it, as Java's configurations take values. */
+char *text_trim(const char *text, struct arena *a);
+
 /*
  * Reads, checks and fills. An error names file, line, key, value and what is allowed. On success
  * the caller ends with config_deinit(); after a failure there is nothing to give back.

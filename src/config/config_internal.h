@@ -34,7 +34,6 @@ void value_format(const struct config_key *key, const void *config, struct strbu
  * form. */
 const char *value_normalize(const struct config_key *key, const char *text, struct arena *a);
 
-char *text_trim(const char *text, struct arena *a); /* of blanks and control characters, as Java does */
 bool number_parse(const char *text, int64_t min, int64_t max, int64_t *out);
 
 /* ---- config.c ---- */

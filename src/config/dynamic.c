@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "config/config_internal.h"
+#include "config/variables.h"
 
 /* Of the keys for one listener only these can be set for all brokers at once. */
 static const char *const cluster_listener_keys[] = {
@@ -153,13 +154,26 @@ bool config_is_live(const char *name)
            (key->live == CONFIG_LIVE_PER_LISTENER || (key->live == CONFIG_LIVE && strcmp(key->name, name) == 0));
 }
 
-static void dynamic_add(struct broker_config *out, const struct config_pair *pairs, size_t count,
-                        enum config_source source, config_warn_fn warn, void *ctx)
+/* By the providers of the file: what is set at run time is not to name others. */
+static const char *static_setting(const void *base, const char *name)
 {
+    const struct broker_config *config = base;
+    for (int i = 0; i < config->entry_count; i++)
+        if (config->entries[i].source == CONFIG_STATIC && strcmp(config->entries[i].name, name) == 0)
+            return config->entries[i].value;
+    return NULL;
+}
+
+static void dynamic_add(struct broker_config *out, const struct broker_config *base, const struct config_pair *pairs,
+                        size_t count, enum config_source source, config_warn_fn warn, void *ctx)
+{
+    const struct variables v = {static_setting, base};
     for (size_t i = 0; i < count; i++) {
         struct fail why;
-        if (config_check_dynamic(pairs[i].key, pairs[i].value, source == CONFIG_DYNAMIC_BROKER, &why)) {
-            config_add(out, (struct config_entry){.name = pairs[i].key, .value = pairs[i].value, .source = source});
+        bool ok = config_check_dynamic(pairs[i].key, pairs[i].value, source == CONFIG_DYNAMIC_BROKER, &why);
+        const char *value = ok ? variables_replace(&v, pairs[i].value, &out->memory, &why) : NULL;
+        if (value != NULL) {
+            config_add(out, (struct config_entry){.name = pairs[i].key, .value = value, .source = source});
             continue;
         }
         struct fail line;
@@ -175,8 +189,8 @@ bool config_derive(struct broker_config *out, const struct broker_config *base, 
                    void *ctx, struct fail *fail)
 {
     config_start(out, base->file, (size_t)base->entry_count + cluster_count + broker_count);
-    dynamic_add(out, broker, broker_count, CONFIG_DYNAMIC_BROKER, warn, ctx);
-    dynamic_add(out, cluster, cluster_count, CONFIG_DYNAMIC_CLUSTER, warn, ctx);
+    dynamic_add(out, base, broker, broker_count, CONFIG_DYNAMIC_BROKER, warn, ctx);
+    dynamic_add(out, base, cluster, cluster_count, CONFIG_DYNAMIC_CLUSTER, warn, ctx);
     for (int i = 0; i < base->entry_count; i++)
         if (base->entries[i].source == CONFIG_STATIC)
             config_add(out, base->entries[i]);

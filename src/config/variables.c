@@ -151,7 +151,9 @@ bool variables_check(const struct variables *v, struct fail *fail)
     for (int i = 0; i < names.count && ok; i++) {
         const char *class_name = provider_setting(v, str_of(names.items[i]), "class");
         class_name = class_name != NULL ? text_trim(class_name, &a) : NULL;
-        if (class_name != NULL && finder_of_class(class_name) == NULL)
+        if (class_name == NULL)
+            ok = fail_set(fail, "config.providers.%s.class is not set", names.items[i]);
+        else if (finder_of_class(class_name) == NULL)
             ok = fail_set(fail,
                           "config.providers.%s.class=%s: this broker runs no Java, and knows " PROVIDERS
                           "FileConfigProvider, DirectoryConfigProvider and EnvVarConfigProvider only",
@@ -254,7 +256,7 @@ bool variables_replace_all(struct properties *p, struct arena *a, struct fail *f
         const char *value = variables_replace(&v, p->items[i].value, a, fail);
         if (value == NULL)
             return fail_wrap(fail, "%s", p->items[i].key);
-        p->items[i].value = value;
+        p->items[i].value = text_trim(value, a);
     }
     return true;
 }

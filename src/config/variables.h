@@ -27,7 +27,8 @@ struct variables {
 const char *variables_replace(const struct variables *v, const char *value, struct arena *a, struct fail *fail);
 /* Whether each of config.providers is one of those. */
 bool variables_check(const struct variables *v, struct fail *fail);
-/* Both for a file of properties, which names the providers as well. Errors name the key. */
+/* Both for a file of properties, which names the providers as well; and values lose the blanks around them, as Java's
+ * clients take them. Errors name the key. */
 bool variables_replace_all(struct properties *p, struct arena *a, struct fail *fail);
 
 #endif

@@ -226,9 +226,11 @@ def test_passwords_may_stand_somewhere_else(make_broker, authority, server_keys,
     secrets.write_text("module=" + keys[module].replace("\\", "\\\\") + "\n", encoding="utf-8")
     folder.mkdir()
     (folder / "alice").write_text("a,b=c")
+    (folder / "store").write_text("sesame\n")
     broker = protected(make_broker, "SASL_SSL", kind, keys={**keys, module: f"${{vault:{secrets}:module}}", "config.providers": "vault",
                                                             "config.providers.vault.class": f"{providers}FileConfigProvider"})
     mine = client_properties(tmp_path / "alice.properties", authority, "${env:ALICE}", f"${{dir:{folder}:alice}}")
+    mine.write_text(mine.read_text().replace("password=sesame", f"password=${{dir:{folder}:store}}"))
     mine.write_text(f"config.providers=dir,env\nconfig.providers.dir.class={providers}DirectoryConfigProvider\n"
                     f"config.providers.env.class={providers}EnvVarConfigProvider\n{mine.read_text()}")
     check_tools(broker, mine, env={**os.environ, "ALICE": "alice"})

@@ -519,6 +519,7 @@ static void test_warnings(void **state)
     load_ok(w, MINIMAL "log.retnetion.hours=1\nmetadata.log.dir=/x\n\nremote.log.reader.threads=1\n"
                        "listener.name.internal.remote.log.reader.threads=1\nlistener.name.x=1\n"
                        "leader.replication.throttled.rate=5\nconfig.providers=file\n"
+                       "config.providers.file.class=org.apache.kafka.common.config.provider.FileConfigProvider\n"
                        "config.providers.file.param.allowed.paths=/nowhere\n");
     snprintf(want, sizeof(want),
              "%1$s:2: log.retnetion.hours is not a known key and has no effect\n"
@@ -618,6 +619,24 @@ static void test_variables(void **state)
     load_secret(w, "${other:x:one} ${file} ${", "${other:x:one} ${file} ${"); /* no variables */
 }
 
+/* Those of the file count for what is set at run time, too; one that stands for nothing is left out. */
+static void test_variables_set_at_run_time(void **state)
+{
+    struct world *w = *state;
+    struct broker_config derived;
+    char secret[3 * PATH_LEN], jaas[] = "listener.name.x.plain.sasl.jaas.config", other[] = "sasl.jaas.config";
+    load_ok(w, PROVIDERS);
+    snprintf(secret, sizeof(secret), "<${file:%s.d/secrets:one}>", w->path);
+    const struct config_pair pairs[] = {{jaas, secret},
+                                        {"listener.name.x.ssl.key.password", "${env:BARNABAS_TEST_NOTHING}"}};
+    strbuf_clear(&w->warnings);
+    assert_true(config_derive(&derived, &w->config, NULL, 0, pairs, ARRAY_LEN(pairs), remember, w, &w->fail));
+    assert_string_equal(config_mechanism_raw(&derived, "x", "plain", other), "<first>");
+    assert_null(config_raw(&derived, "listener.name.x.ssl.key.password"));
+    assert_non_null(strstr(w->warnings.p, "is ignored: ${env:BARNABAS_TEST_NOTHING} stands for nothing"));
+    config_deinit(&derived);
+}
+
 static void test_variables_without_a_value(void **state)
 {
     struct world *w = *state;
@@ -634,6 +653,7 @@ static void test_variables_without_a_value(void **state)
     secret_fails(w, "config.providers.file.param.allowed.paths=%1$s/x\nssl.key.password=${file:%1$s/x/../secrets:one}",
                  "is not one of");
     secret_fails(w, "config.providers.dir.class=com.example.Vault", "runs no Java");
+    secret_fails(w, "config.providers=file,vault", "config.providers.vault.class is not set");
 }
 
 static void test_overrides(void **state)
@@ -1061,6 +1081,7 @@ int main(void)
         TEST(test_warnings),
         TEST(test_overrides),
         cmocka_unit_test_setup_teardown(test_variables, set_up_secrets, tear_down_secrets),
+        cmocka_unit_test_setup_teardown(test_variables_set_at_run_time, set_up_secrets, tear_down_secrets),
         cmocka_unit_test_setup_teardown(test_variables_without_a_value, set_up_secrets, tear_down_secrets),
         TEST(test_lookups),
         TEST(test_versions),
