@@ -223,7 +223,7 @@ run_hostile() { # SECONDS [ARGUMENTS]
 }
 
 # Some system tests once more, with the broker under ThreadSanitizer.
-threaded=("$top"/test/system/test_{clients,cruise_control,groups,lag,logging,names,orders,security,service,topics,transactions}.py)
+threaded=("$top"/test/system/test_{clients,cruise_control,groups,lag,logging,names,orders,produce,security,service,topics,transactions}.py)
 
 build_threads() {
     mkdir -p "$top/build-tsan"
