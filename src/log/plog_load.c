@@ -178,15 +178,27 @@ static void learn_epoch(struct plog *log, const struct batch *b, bool unsure)
 }
 
 /*
- * Checks the whole segment and makes its indexes anew. Finds where its sound part ends, in the file and in offsets.
- * False if it cannot be read: then nothing is known of it.
+ * Whether a batch says that its segment was compacted, if `next` is what comes behind the one before: only compaction
+ * leaves out offsets, or records of a batch. A header of the old formats does not say where its records begin.
  */
-static bool check_segment(struct plog *log, struct segment *s, bool unsure, int64_t *good, int64_t *next)
+static bool leaves_out(const struct batch *b, int64_t next)
+{
+    return b->magic < 2 || b->base_offset > next || b->count != b->last_offset - b->base_offset + 1;
+}
+
+struct checked {        /* of a segment */
+    int64_t good, next; /* where its sound part ends, in the file and in offsets */
+    bool compacted;     /* as what is sound says */
+};
+
+/*
+ * Checks the whole segment and makes its indexes anew. False if it cannot be read: then nothing is known of it.
+ */
+static bool check_segment(struct plog *log, struct segment *s, bool unsure, struct checked *out)
 {
     struct scan scan;
     struct batch b;
-    *good = 0;
-    *next = s->base_offset;
+    *out = (struct checked){.next = s->base_offset};
     index_clear(&s->offsets);
     index_clear(&s->times);
     if (s->size == 0)
@@ -195,14 +207,15 @@ static bool check_segment(struct plog *log, struct segment *s, bool unsure, int6
         return false;
     scan_init(&scan, s->file->fd, log->path, 0, s->size, CHECK_CHUNK);
     while (scan_next(&scan, &b) == BATCH_OK) {
-        if (!batch_crc_ok(&b) || !batch_offsets_are_possible(&b) || b.last_offset < *next ||
+        if (!batch_crc_ok(&b) || !batch_offsets_are_possible(&b) || b.last_offset < out->next ||
             b.last_offset - s->base_offset > INT32_MAX)
             break;
-        segment_note_batch(s, &b, (int32_t)*good, log->config.index_interval_bytes);
+        segment_note_batch(s, &b, (int32_t)out->good, log->config.index_interval_bytes);
         learn_epoch(log, &b, unsure);
         s->aborts_lost |= unsure && batch_is_control(&b);
-        *next = b.last_offset + 1;
-        *good = scan.pos;
+        out->compacted |= leaves_out(&b, out->next);
+        out->next = b.last_offset + 1;
+        out->good = scan.pos;
     }
     bool ok = !scan.failed;
     scan_deinit(&scan);
@@ -233,7 +246,7 @@ static bool cut_behind(struct plog *log, size_t i, int64_t good, const char *pat
 }
 
 /* Below the recovery point nothing is cut: records behind the damage may well be sound. */
-static bool recover_segment(struct plog *log, size_t i, bool unsure, int64_t *next)
+static bool recover_segment(struct plog *log, size_t i, bool unsure, struct checked *found)
 {
     struct segment *s = log->segments[i];
     char path[PATH_ROOM];
@@ -241,16 +254,16 @@ static bool recover_segment(struct plog *log, size_t i, bool unsure, int64_t *ne
     if (s->size >= WORTH_A_LINE)
         log_info("Recovering segment %020" PRId64 " of %s, %zu of %zu, %" PRId64 " bytes", s->base_offset, log->path,
                  i + 1, log->segment_count, s->size);
-    int64_t good;
-    if (!check_segment(log, s, unsure, &good, next))
+    if (!check_segment(log, s, unsure, found))
         return false;
     segment_path(path, log->path, s->base_offset, ".log");
-    if (good < s->size && !unsure && i + 1 < log->segment_count) {
-        log_error("%s is damaged at position %" PRId64 " (offset %" PRId64 "), and stays as it is", path, good, *next);
-    } else if (good < s->size) {
+    if (found->good < s->size && !unsure && i + 1 < log->segment_count) {
+        log_error("%s is damaged at position %" PRId64 " (offset %" PRId64 "), and stays as it is", path, found->good,
+                  found->next);
+    } else if (found->good < s->size) {
         log_warn("Found invalid data in %s at position %" PRId64 " (offset %" PRId64 "): cutting %" PRId64 " bytes",
-                 path, good, *next, s->size - good);
-        if (!cut_behind(log, i, good, path))
+                 path, found->good, found->next, s->size - found->good);
+        if (!cut_behind(log, i, found->good, path))
             return false;
     }
     if (log->home->host != NULL)
@@ -277,10 +290,7 @@ static bool indexes_usable(struct plog *log, struct segment *s, const struct nam
            (!active || segment_load_indexes(s, log->path, true));
 }
 
-/*
- * Whether its records say that it was compacted: only compaction leaves offsets out, or records of a batch. Those that
- * a crash has damaged say nothing.
- */
+/* Whether its records say that it was compacted. Those that a crash has damaged say nothing. */
 static bool segment_was_compacted(const struct plog *log, struct segment *s)
 {
     struct scan scan;
@@ -293,8 +303,7 @@ static bool segment_was_compacted(const struct plog *log, struct segment *s)
         return true; /* nothing is known of it, and nothing is to be deleted for that */
     scan_init(&scan, s->file->fd, log->path, 0, s->size, CHECK_CHUNK);
     while (!compacted && scan_next(&scan, &b) == BATCH_OK && batch_crc_ok(&b)) {
-        /* A header of the old formats does not say where its records begin. */
-        compacted = b.magic < 2 || b.base_offset > next || b.count != b.last_offset - b.base_offset + 1;
+        compacted = leaves_out(&b, next);
         next = b.last_offset + 1;
     }
     compacted |= scan.failed;
@@ -302,34 +311,44 @@ static bool segment_was_compacted(const struct plog *log, struct segment *s)
     return compacted;
 }
 
-/*
- * A topic may have been compacted once, or be a copy of a leader's log that was, of which no checkpoint here tells. Who
- * stops the broker meanwhile has nothing deleted.
- */
-static bool may_have_gaps(const struct plog *log)
-{
-    bool compacted = (log->config.cleanup_policy & CLEANUP_POLICY_COMPACT) != 0;
-    for (size_t i = 0; i < log->segment_count && !compacted; i++)
-        compacted = is_halted(log) || segment_was_compacted(log, log->segments[i]);
-    return compacted;
-}
+struct recovery { /* of a log, as far as it has come */
+    const struct plog_origin *origin;
+    struct checked last; /* the segment before */
+    bool compacted;      /* as any that was checked says */
+    bool trusted;        /* there was a gap for which only the checkpoints spoke, or that they were missing */
+};
 
 /*
- * The disk may have had the end of a segment to write yet when the next one was already there. Where it was compacted a
- * segment may end before the next by right: then nothing tells the one from the other, and what is there stays, as it
- * does with Kafka.
+ * The disk may have had the end of a segment to write yet when the next one was already there, and then what lies
+ * behind is no log any more: it goes, and is fetched again. By right there are gaps where a log was compacted, and in
+ * copies that Kafka's followers make of such a one, as their segments begin with a batch.
+ *
+ * What lies below the recovery point was on the disk for sure, and no cleaner of this broker works above it: what is
+ * missing there is lawful below, and above only where the batches beside it tell of compaction. Where no recovery point
+ * is known, nor how far a cleaner went, a gap is lawful in a topic that is compacted, or whose batches tell that it
+ * was. Who stops the broker meanwhile has nothing deleted.
  */
-static bool load_follows(const struct plog *log, size_t i, int64_t end, int64_t clean_end, bool *gaps)
+static bool gap_is_lawful(const struct plog *log, size_t i, struct recovery *r)
+{
+    const struct plog_origin *o = r->origin;
+    if (r->last.next < o->recovery_point || r->last.compacted || is_halted(log) ||
+        segment_was_compacted(log, log->segments[i]))
+        return true;
+    bool trusted = log->segments[i - 1]->base_offset < o->clean_end;
+    if (o->recovery_point < 0)
+        trusted |= r->compacted || (log->config.cleanup_policy & CLEANUP_POLICY_COMPACT) != 0;
+    r->trusted |= trusted;
+    return trusted;
+}
+
+static bool load_follows(const struct plog *log, size_t i, struct recovery *r)
 {
     ensure(i > 0 && i < log->segment_count);
-    int64_t base = log->segments[i]->base_offset, before = log->segments[i - 1]->base_offset;
-    if (base == end || (base > end && before < clean_end))
-        return true;
-    *gaps = *gaps || (base > end && may_have_gaps(log));
-    if (base > end && *gaps)
+    int64_t base = log->segments[i]->base_offset, end = r->last.next;
+    if (base == end || (base > end && gap_is_lawful(log, i, r)))
         return true;
     log_warn("Segment %020" PRId64 " of %s ends at offset %" PRId64 ", and not where the next begins: a part was lost",
-             before, log->path, end);
+             log->segments[i - 1]->base_offset, log->path, end);
     return false;
 }
 
@@ -349,12 +368,13 @@ static bool check_aborts(struct plog *log, struct segment *s, const struct names
     return true;
 }
 
-static bool recover_segments(struct plog *log, const struct plog_origin *origin, const struct names *names)
+/* `trusted`: it has gaps of which the next start may know less than this one. */
+static bool recover_segments(struct plog *log, const struct plog_origin *origin, const struct names *names,
+                             bool *trusted)
 {
     int64_t point = MAX(origin->recovery_point, (int64_t)0);
     size_t first_unsure = origin->clean ? log->segment_count : plog_segment_index(log, point);
-    int64_t next = -1;
-    bool gaps = false; /* it is known that there are such by right */
+    struct recovery r = {.origin = origin};
     for (size_t i = 0; i < log->segment_count; i++) {
         bool unsure = i >= first_unsure;
         struct segment *s = log->segments[i];
@@ -365,10 +385,12 @@ static bool recover_segments(struct plog *log, const struct plog_origin *origin,
         if (!unsure)
             log_warn("Index of segment %020" PRId64 " in %s is missing or damaged, rebuilding it", s->base_offset,
                      log->path);
-        if (i > first_unsure && !load_follows(log, i, next, origin->clean_end, &gaps))
+        if (i > first_unsure && !load_follows(log, i, &r))
             return drop_from(log, i);
-        if (is_halted(log) || !recover_segment(log, i, unsure, &next))
+        if (is_halted(log) || !recover_segment(log, i, unsure, &r.last))
             return false;
+        r.compacted |= r.last.compacted;
+        *trusted = r.trusted;
     }
     return true;
 }
@@ -512,14 +534,15 @@ static bool make_first_segment(struct plog *log, int64_t base)
     return made;
 }
 
-static bool load_segments(struct plog *log, const struct plog_origin *origin, const struct names *names)
+static bool load_segments(struct plog *log, const struct plog_origin *origin, const struct names *names, bool *trusted)
 {
     bool complete;
+    *trusted = false;
     if (!read_topic_id(log, names) || !load_epochs(log, names, &complete) || !find_segments(log, names))
         return false;
     if (log->segment_count == 0)
         return make_first_segment(log, MAX(origin->start_offset, (int64_t)0));
-    return recover_segments(log, origin, names) && (complete || learn_all_epochs(log));
+    return recover_segments(log, origin, names, trusted) && (complete || learn_all_epochs(log));
 }
 
 /*
@@ -529,12 +552,12 @@ static bool load_segments(struct plog *log, const struct plog_origin *origin, co
 static bool find_end(struct plog *log, int64_t *end, bool *repaired)
 {
     struct segment *s = plog_active(log);
-    int64_t next;
+    struct checked found;
     if (!segment_load_indexes(s, log->path, true))
         return false;
     enum find_result result = segment_survey_tail(s, log->path, end);
     *repaired = result == FIND_CORRUPT;
-    if (*repaired && recover_segment(log, log->segment_count - 1, true, &next))
+    if (*repaired && recover_segment(log, log->segment_count - 1, true, &found))
         result = segment_survey_tail(s, log->path, end);
     s->written_back = s->size; /* what was there before is not ours to hurry */
     return result == FIND_END;
@@ -587,11 +610,13 @@ static bool load_all(struct plog *log, const struct plog_origin *origin)
     struct names names;
     if (!dir_make(log->path) || !leftovers_settle(log->path, &names))
         return false;
-    bool ok = load_segments(log, origin, &names) && settle_offsets(log, origin, &names);
+    bool trusted;
+    bool ok = load_segments(log, origin, &names, &trusted) && settle_offsets(log, origin, &names);
     names_free(&names);
     if (ok && !origin->clean && atomic_load(&log->end) > 0)
         plog_begin_snapshot(log, atomic_load(&log->end));
-    return ok && plog_write_snapshots(log);
+    /* After the next crash that has a recovery point, and should it lie below such gaps, they would be losses. */
+    return ok && plog_write_snapshots(log) && (!trusted || plog_flush_locked(log, atomic_load(&log->end)));
 }
 
 struct plog *plog_load(const struct plog_home *home, const char *topic, int32_t partition,

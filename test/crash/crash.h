@@ -39,6 +39,7 @@ void model_appended(struct model *m, int32_t made, bool certainly);
 int64_t model_boundary(const struct model *m, int64_t offset);
 void model_cut(struct model *m, int64_t end);
 void model_cut_below_start(struct model *m); /* nothing is promised of it then */
+void model_has_no_point(struct model *m);    /* it is to be loaded without a recovery point */
 /* All below is on the disk, as the log says. */
 void model_synced(struct model *m, int64_t offset);
 /* The log has begun there. */

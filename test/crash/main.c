@@ -12,6 +12,7 @@
 #include "crash.h"
 #include "disk/disk.h"
 #include "log/plog_internal.h"
+#include "storage/checkpoint_internal.h"
 #include "storage/storage.h"
 
 #define FOLDER "/disk"
@@ -436,10 +437,22 @@ static void end_life(struct world *w)
         lose_a_file();
 }
 
+static void look_for_points(struct world *w)
+{
+    struct offsets_file points;
+    bool ok = offsets_file_read(FOLDER "/recovery-point-offset-checkpoint", &points);
+    ensure(ok);
+    for (int i = 0; i < LOGS; i++)
+        if (offsets_file_find(&points, topics[i], 0) < 0)
+            model_has_no_point(w->models[i]);
+    offsets_file_free(&points);
+}
+
 static void restart(struct world *w)
 {
     for (;;) {
         end_life(w);
+        look_for_points(w);
         if (crash_chance(4))
             disk_stop_after((int)crash_random(40));
         say("start", 0);

@@ -40,6 +40,7 @@ struct list {
 struct model {
     bool compacted;
     bool vague; /* it was cut where nothing is known of its batches, perhaps in the middle of one */
+    bool gaps;  /* what a power failure took may have been taken for a cleaner's work */
     struct made *made;
     size_t made_count, made_cap;
     struct record_made *records;
@@ -283,6 +284,11 @@ void model_cut_below_start(struct model *m)
     m->vague = true;
 }
 
+void model_has_no_point(struct model *m)
+{
+    m->gaps = m->compacted;
+}
+
 void model_synced(struct model *m, int64_t offset)
 {
     m->sure = offset;
@@ -383,6 +389,9 @@ static void read_log(const struct model *m, struct plog *log, struct found *f)
                 violation("the batch at offset %" PRId64 " is damaged", b.base_offset);
             if (m->compacted ? b.last_offset < next : next != start ? b.base_offset != next : b.base_offset > next)
                 violation("offset %" PRId64 " is followed by %" PRId64, next, b.base_offset);
+            if (!m->gaps && b.base_offset > MAX(next, m->sure) && next != start)
+                violation("offset %" PRId64 " is followed by %" PRId64 ", where nothing was compacted", next,
+                          b.base_offset);
             next = b.last_offset + 1;
             take_records(m, &b, f);
         }
@@ -616,7 +625,7 @@ static void hold_found(struct model *m, const struct found *f, int64_t end)
  */
 static int64_t least_end(const struct model *m)
 {
-    bool by_batches = m->compacted || m->vague;
+    bool by_batches = m->gaps || m->vague;
     int64_t least = by_batches ? 0 : m->sure;
     for (size_t i = 0; by_batches && i < m->held.n; i++)
         if (m->made[m->held.v[i]].base >= m->cut && m->made[m->held.v[i]].last < m->sure)

@@ -392,6 +392,40 @@ static void what_lies_behind_a_gap_of_a_log_that_was_compacted_stays(void **stat
     assert_int_equal(count_batches(f->log), 4);
 }
 
+/* The next start has a recovery point, and nothing that tells of compaction. */
+static void what_lies_behind_a_gap_that_was_once_taken_for_lawful_stays(void **state)
+{
+    struct fixture *f = *state;
+    make_gap(f, 0);
+    f->config.cleanup_policy = CLEANUP_POLICY_COMPACT;
+    for (int i = 0; i < 3; i++)
+        reload(f, false, i == 0 ? -1 : f->log->recovery_point);
+    assert_int_equal(f->log->segment_count, 4);
+    assert_int_equal(count_batches(f->log), 4);
+}
+
+/* No cleaner works there, so the power has taken what is missing; it was acknowledged, and the leader has it. */
+static void what_lies_behind_a_gap_above_the_recovery_point_of_a_compacted_topic_goes(void **state)
+{
+    struct fixture *f = *state;
+    make_gap(f, 0);
+    f->config.cleanup_policy = CLEANUP_POLICY_COMPACT;
+    reload(f, false, 0);
+    assert_int_equal(f->log->segment_count, 1);
+    assert_int_equal(plog_end_offset(f->log), 1);
+    check_readable(f->log, 0);
+}
+
+/* As in a copy that a follower of Kafka's made of a compacted log. */
+static void what_lies_behind_a_gap_beside_compacted_batches_stays(void **state)
+{
+    struct fixture *f = *state;
+    make_gap(f, 1);
+    reload(f, false, 0);
+    assert_int_equal(f->log->segment_count, 4);
+    assert_int_equal(count_batches(f->log), 4);
+}
+
 static void what_lies_behind_a_gap_of_a_log_that_never_was_compacted_goes(void **state)
 {
     struct fixture *f = *state;
@@ -1251,6 +1285,9 @@ int main(void)
         CASE(a_half_segment_beside_a_clean_mark_is_cut_at_once),
         CASE(what_lies_behind_a_gap_of_a_compacted_topic_stays),
         CASE(what_lies_behind_a_gap_of_a_log_that_was_compacted_stays),
+        CASE(what_lies_behind_a_gap_that_was_once_taken_for_lawful_stays),
+        CASE(what_lies_behind_a_gap_above_the_recovery_point_of_a_compacted_topic_goes),
+        CASE(what_lies_behind_a_gap_beside_compacted_batches_stays),
         CASE(what_lies_behind_a_gap_of_a_log_that_never_was_compacted_goes),
         CASE(times_are_found),
         CASE(records_without_times_are_not_in_the_time_index),
