@@ -61,7 +61,7 @@ const char *plog_dir(const struct plog *log)
 
 struct uuid plog_topic_id(const struct plog *log)
 {
-    return log->topic_id;
+    return atomic_load(&log->has_topic_id) ? log->topic_id : UUID_ZERO;
 }
 
 int64_t plog_start_offset(const struct plog *log)

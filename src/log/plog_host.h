@@ -57,7 +57,7 @@ struct plog_origin { /* what the checkpoints say of a log that is loaded */
 /* Loads or creates the log. NULL when it was halted, when the disk fails, or as file_last_error() says; logged. */
 struct plog *plog_load(const struct plog_home *home, const char *topic, int32_t partition,
                        const struct topic_config *config, const struct plog_origin *origin);
-/* Writes partition.metadata if the log has no id yet; false on mismatch or failure. */
+/* Writes partition.metadata if the log has no id yet, and keeps nobody from appending or reading for that. Blocks. */
 enum kafka_error plog_adopt_topic_id(struct plog *log, struct uuid id);
 /* Flush, snapshot, trimmed indexes: ready for a clean-shutdown mark. */
 bool plog_close(struct plog *log);

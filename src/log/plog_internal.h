@@ -25,8 +25,9 @@ struct plog {
      * reads does not wait for that.
      */
     struct lock files;
-    struct lock lock; /* guards all below, and writes to the above */
-    struct uuid topic_id;
+    struct uuid topic_id; /* written once, with `files` held, and there for readers without a lock with this flag: */
+    atomic_bool has_topic_id;
+    struct lock lock; /* guards all below, and writes to the above, but for the topic's id */
     struct topic_config config;
     struct segment **segments; /* ascending; the last one is active. Never empty once loaded. */
     size_t segment_count, segment_cap;

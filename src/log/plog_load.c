@@ -465,45 +465,59 @@ static bool learn_all_epochs(struct plog *log)
     return ok;
 }
 
+static void set_topic_id(struct plog *log, struct uuid id)
+{
+    ensure(lock_is_held(&log->files) && !atomic_load(&log->has_topic_id) && !uuid_is_zero(id));
+    log->topic_id = id;
+    atomic_store(&log->has_topic_id, true);
+}
+
 /* A log whose file does not tell it, as it is empty, say, has none until the controller names it. */
 static bool read_topic_id(struct plog *log, const struct names *names)
 {
     char path[PATH_ROOM], text[UUID_TEXT_LEN + 1];
     struct strbuf content = {0};
+    struct uuid id = UUID_ZERO;
     int version = -1;
     if (!has_file(names, "partition.metadata"))
         return true;
     snprintf(path, sizeof(path), "%s/partition.metadata", log->path);
     enum file_result found = file_load(path, &content);
     strbuf_add(&content, "", 1);
-    if (found == FILE_FOUND && (sscanf(content.p, "version: %d topic_id: %22s", &version, text) != 2 || version != 0 ||
-                                !uuid_parse(str_of(text), &log->topic_id))) {
+    bool told = sscanf(content.p, "version: %d topic_id: %22s", &version, text) == 2 && version == 0 &&
+                uuid_parse(str_of(text), &id);
+    if (found == FILE_FOUND && !told)
         log_warn("%s is malformed: the log has no topic id until the controller gives it one", path);
-        log->topic_id = (struct uuid){0};
-    }
+    if (found == FILE_FOUND && told && !uuid_is_zero(id))
+        set_topic_id(log, id);
     strbuf_deinit(&content);
     return found != FILE_FAILED;
 }
 
-enum kafka_error plog_adopt_topic_id(struct plog *log, struct uuid id)
+static bool write_topic_id(const struct plog *log, struct uuid id)
 {
     char path[PATH_ROOM], text[UUID_TEXT_LEN + 1], content[64];
+    ensure(lock_is_held(&log->files)); /* or it could be another's path meanwhile */
+    uuid_format(id, text);
+    int n = snprintf(content, sizeof(content), "version: 0\ntopic_id: %s", text);
+    snprintf(path, sizeof(path), "%s/partition.metadata", log->path);
+    return file_replace(path, content, (size_t)n);
+}
+
+enum kafka_error plog_adopt_topic_id(struct plog *log, struct uuid id)
+{
     enum kafka_error error = ERR_NONE;
-    lock_take(&log->lock);
-    if (uuid_is_zero(id) || uuid_eq(id, log->topic_id)) {
-        /* nothing to do */
-    } else if (!uuid_is_zero(log->topic_id)) {
-        error = ERR_INCONSISTENT_TOPIC_ID;
-    } else {
-        uuid_format(id, text);
-        int n = snprintf(content, sizeof(content), "version: 0\ntopic_id: %s", text);
-        snprintf(path, sizeof(path), "%s/partition.metadata", log->path);
-        if (file_replace(path, content, (size_t)n))
-            log->topic_id = id;
-        else
-            error = ERR_KAFKA_STORAGE_ERROR;
-    }
-    lock_release(&log->lock);
+    if (uuid_is_zero(id) || uuid_eq(id, plog_topic_id(log)))
+        return ERR_NONE;
+    lock_take(&log->files);
+    struct uuid ours = plog_topic_id(log);
+    if (!uuid_is_zero(ours))
+        error = uuid_eq(id, ours) ? ERR_NONE : ERR_INCONSISTENT_TOPIC_ID;
+    else if (write_topic_id(log, id))
+        set_topic_id(log, id);
+    else
+        error = ERR_KAFKA_STORAGE_ERROR;
+    lock_release(&log->files);
     return error;
 }
 

@@ -377,6 +377,24 @@ void replica_dir_failed(struct replica_manager *rm, const char *dir)
     log_warn("%zu partitions are offline, as their log directory %s is", gone, dir);
 }
 
+/* A log that takes the other's place meanwhile gets it, too. */
+static enum kafka_error give_topic_id(struct partition *p, struct uuid id)
+{
+    enum kafka_error error;
+    struct plog *log;
+    bool moved;
+    do {
+        lock_take(&p->lock);
+        log = p->log;
+        lock_release(&p->lock);
+        error = log_manager_give_id(log, id);
+        lock_take(&p->lock);
+        moved = p->log != log;
+        lock_release(&p->lock);
+    } while (moved);
+    return error;
+}
+
 /*
  * A log that was made before its topic had an id gets it with the first order that has one, which may be of the leader
  * epoch that there is: a controller that is new in its office repeats what it finds. `news`: the id is another one than
@@ -388,7 +406,7 @@ static enum kafka_error take_topic_id(struct partition *p, const struct leader_o
     int32_t epoch = p->leader_epoch;
     *news = o->leader_epoch == epoch && !p->stopped && !uuid_eq(p->ordered_id, o->topic_id);
     lock_release(&p->lock);
-    enum kafka_error error = o->leader_epoch < epoch ? ERR_NONE : log_manager_give_id(p->log, o->topic_id);
+    enum kafka_error error = o->leader_epoch < epoch ? ERR_NONE : give_topic_id(p, o->topic_id);
     if (error != ERR_NONE || !*news)
         return error;
     lock_take(&p->lock);
@@ -439,7 +457,17 @@ enum kafka_error replica_apply_leader(struct replica_manager *rm, const struct l
 
 /* ---- The logs of many ---- */
 
-/* Whether it needs a log that no partition has; then the names are in `a`. */
+/* Whether it brings the id that the log of a partition has not yet. */
+static bool names_log(struct partition *p, const struct leader_order *o)
+{
+    lock_take(&p->lock);
+    bool names =
+        o->leader_epoch >= p->leader_epoch && !uuid_is_zero(o->topic_id) && uuid_is_zero(plog_topic_id(p->log));
+    lock_release(&p->lock);
+    return names;
+}
+
+/* Whether it needs a log that no partition has, or names one that some has; then the names are in `a`. */
 static bool wishes_log(struct replica_manager *rm, const struct leader_order *o, struct arena *a, struct log_wish *out)
 {
     struct topic_key key;
@@ -447,9 +475,10 @@ static bool wishes_log(struct replica_manager *rm, const struct leader_order *o,
         replica_is_offline(rm, o->topic, o->index))
         return false;
     struct partition *p = replica_partition(rm, o->topic, o->index);
+    bool is_there = p != NULL, wishes = !is_there || names_log(p, o);
     partition_unref(p);
-    *out = (struct log_wish){arena_cstr(a, o->topic), o->index, o->topic_id, o->is_new, NULL};
-    return p == NULL;
+    *out = (struct log_wish){arena_cstr(a, o->topic), o->index, o->topic_id, o->is_new, NULL, is_there};
+    return wishes;
 }
 
 void replica_make_logs(struct replica_manager *rm, const struct leader_order *orders, int32_t n)

@@ -182,8 +182,13 @@ static void run_making(struct job *job)
 {
     struct making *k = CONTAINER_OF(job, struct making, job);
     const struct log_wish *w = k->wish;
-    struct plog *log;
-    if (log_manager_open(k->manager, w->topic, w->partition, w->topic_id, w->is_new, w->config, &log) == ERR_NONE)
+    struct plog *log = w->is_there ? log_manager_get(k->manager, w->topic, w->partition) : NULL;
+    enum kafka_error error = ERR_KAFKA_STORAGE_ERROR;
+    if (log != NULL)
+        error = manager_give_id(&log, w->topic_id);
+    else if (!w->is_there)
+        error = log_manager_open(k->manager, w->topic, w->partition, w->topic_id, w->is_new, w->config, &log);
+    if (error == ERR_NONE)
         plog_unref(log);
 }
 
@@ -194,11 +199,13 @@ static int making_by_name(const void *a, const void *b)
     return order != 0 ? order : (x->wish->partition > y->wish->partition) - (x->wish->partition < y->wish->partition);
 }
 
-static bool is_there(struct log_manager *m, const struct log_wish *w)
+/* Whether there is anything to write. */
+static bool is_worth_it(struct log_manager *m, const struct log_wish *w)
 {
     struct plog *log = log_manager_get(m, w->topic, w->partition);
+    bool unnamed = log != NULL && !uuid_is_zero(w->topic_id) && uuid_is_zero(plog_topic_id(log));
     plog_unref(log);
-    return log != NULL;
+    return log != NULL ? unnamed : !w->is_there;
 }
 
 /* Of what is wished for twice, one is made. */
@@ -218,9 +225,9 @@ void log_manager_open_ahead(struct log_manager *m, const struct log_wish *wishes
     struct making *all = xcalloc(n + 1, sizeof(*all));
     size_t missing = 0;
     for (size_t i = 0; i < n; i++)
-        if (!is_there(m, &wishes[i]))
+        if (is_worth_it(m, &wishes[i]))
             all[missing++] = (struct making){{.run = run_making}, m, &wishes[i]};
-    if (missing > 1) /* one alone is made by who opens it */
+    if (missing > 1) /* one alone is left to who asks for it */
         make_all(all, missing);
     free(all);
 }

@@ -107,17 +107,18 @@ enum kafka_error log_manager_open(struct log_manager *m, const char *topic, int3
                                   bool is_new, const struct topic_config *config, struct plog **out) NODISCARD;
 /* The same of the id alone, for a log that is open. Blocks. Zeros: nothing is done. */
 enum kafka_error log_manager_give_id(struct plog *log, struct uuid topic_id) NODISCARD;
-/* One that log_manager_open() will be asked for. */
+/* One that log_manager_open() will be asked for, or log_manager_give_id(). */
 struct log_wish {
     const char *topic;
     int32_t partition;
     struct uuid topic_id;
     bool is_new;
     const struct topic_config *config;
+    bool is_there; /* then only its id may be missing */
 };
 /*
- * Opens them already, many at a time, so that it is not one disk's latency after the other. Blocks. What goes wrong
- * with one, log_manager_open() will find, too.
+ * Does that already, with many at a time, so that it is not one disk's latency after the other. Blocks. What goes wrong
+ * with one, who asks will find, too.
  */
 void log_manager_open_ahead(struct log_manager *m, const struct log_wish *wishes, size_t n);
 bool log_manager_has_offline_dir(const struct log_manager *m); /* so that a log may be there that cannot be seen */

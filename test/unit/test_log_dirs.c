@@ -184,7 +184,7 @@ static void many_are_made_at_once(void **state)
     int counts[DIRS] = {0};
     set_up_config(&config);
     for (int i = 0; i < MANY; i++)
-        wishes[i] = (struct log_wish){"t", i, {.b = {1}}, true, &config};
+        wishes[i] = (struct log_wish){"t", i, {.b = {1}}, true, &config, false};
     wishes[MANY] = wishes[MANY / 2];
     open_all(f);
     assert_int_equal(log_manager_open(f->logs, "t", 0, wishes[0].topic_id, true, &config, &log), ERR_NONE);

@@ -277,6 +277,32 @@ static void a_topics_id_is_taken_when_it_comes(void **state)
     assert_true(uuid_eq(partition_role(f->partition).topic_id, id));
 }
 
+static void the_ids_of_an_order_are_written_ahead(void **state)
+{
+    struct fixture *f = *state;
+    const struct uuid id = {{1, 2, 3}};
+    int32_t replicas[] = {1, 2, 3};
+    struct leader_order orders[4];
+    for (int32_t i = 0; i < 4; i++) {
+        orders[i] = (struct leader_order){.topic = STR_LIT("t"),
+                                          .index = i,
+                                          .leader = 3,
+                                          .leader_epoch = 1,
+                                          .isr = {replicas, 3},
+                                          .replicas = {replicas, 3},
+                                          .is_new = true};
+        assert_int_equal(replica_apply_leader(f->replicas.manager, &orders[i]), ERR_NONE);
+        orders[i].topic_id = id;
+    }
+    orders[3].leader_epoch = 0;
+    replica_make_logs(f->replicas.manager, orders, 4);
+    for (int32_t i = 0; i < 4; i++) {
+        struct partition *p = replica_partition(f->replicas.manager, STR_LIT("t"), i);
+        assert_true(uuid_eq(partition_topic_id(p), i < 3 ? id : UUID_ZERO));
+        partition_unref(p);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -290,6 +316,7 @@ int main(void)
         CASE(odd_lists_of_replicas_are_made_possible),
         CASE(a_partition_with_a_negative_number_is_none),
         CASE(a_topics_id_is_taken_when_it_comes),
+        CASE(the_ids_of_an_order_are_written_ahead),
         CASE(who_is_to_join_is_named_with_the_epoch_of_its_session),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

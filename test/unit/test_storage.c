@@ -619,8 +619,8 @@ static void what_was_refused_is_not_saved(void **state)
 /* ---- What cannot be read is not what is not there ---- */
 
 static const char *unreadable; /* end of the names of files of which nothing can be read; NULL: none */
-static struct plog *unlocked;  /* is not locked while anything is read; NULL: nobody looks */
-static int reads;
+static struct plog *unlocked;  /* is not locked while anything is read or renamed; NULL: nobody looks */
+static int reads, renames;
 static struct {
     bool on;
     off_t from, to;
@@ -839,6 +839,28 @@ static void aborted_transactions_that_cannot_be_read_are_not_none(void **state)
     assert_int_equal(unlink(path), 0);
     assert_int_equal(plog_aborted(f->log, 0, 5, &a, &aborted), 0);
     arena_deinit(&a);
+}
+
+/* In the place of libc's. */
+int rename(const char *from, const char *to)
+{
+    if (unlocked != NULL)
+        assert_false(lock_is_held(&unlocked->lock));
+    renames++;
+    return (int)syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0);
+}
+
+static void who_appends_does_not_wait_for_a_topics_id_to_be_written(void **state)
+{
+    struct fixture *f = *state;
+    renames = 0;
+    unlocked = f->log;
+    assert_int_equal(plog_adopt_topic_id(f->log, (struct uuid){{7}}), ERR_NONE);
+    assert_int_equal(renames, 1);
+    assert_int_equal(plog_adopt_topic_id(f->log, (struct uuid){{7}}), ERR_NONE);
+    assert_int_equal(plog_adopt_topic_id(f->log, (struct uuid){{8}}), ERR_INCONSISTENT_TOPIC_ID);
+    unlocked = NULL;
+    assert_int_equal(renames, 1);
 }
 
 static void a_log_that_does_not_tell_its_topics_id_has_none(void **state)
@@ -1312,6 +1334,7 @@ int main(void)
         CASE(aborted_transactions_that_cannot_be_read_are_not_none),
         CASE(a_cold_look_up_brings_what_it_waits_for),
         CASE(what_is_read_is_known_to_end_somewhere),
+        CASE(who_appends_does_not_wait_for_a_topics_id_to_be_written),
         CASE(a_log_that_does_not_tell_its_topics_id_has_none),
         CASE(a_follower_takes_no_impossible_offsets),
         CASE(a_log_is_not_cut_to_where_none_can_be),
