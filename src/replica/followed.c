@@ -115,20 +115,27 @@ void followed_rest_briefly(struct followed *x)
 
 /* ---- Coming and going ---- */
 
-/* Partitions of several topics may be there under zeros: such are looked for by name. */
+/*
+ * Not under zeros: such are looked for by name, and those with one number would all have one key, for which no table is
+ * large enough.
+ */
 static void followed_enter_id(struct followed *x, struct uuid topic_id)
 {
     struct fetchers *all = x->fetcher->all;
     make_id_key(topic_id, partition_index(x->partition), &x->id_key);
-    HASH_ADD(hh_id, all->by_id, id_key, sizeof(x->id_key), x);
-    x->fetcher->without_id += uuid_is_zero(topic_id);
+    if (uuid_is_zero(topic_id))
+        x->fetcher->without_id++;
+    else
+        HASH_ADD(hh_id, all->by_id, id_key, sizeof(x->id_key), x);
 }
 
 static void followed_leave_id(struct followed *x)
 {
     struct fetchers *all = x->fetcher->all;
-    HASH_DELETE(hh_id, all->by_id, x);
-    x->fetcher->without_id -= uuid_is_zero(x->id_key.topic_id);
+    if (uuid_is_zero(x->id_key.topic_id))
+        x->fetcher->without_id--;
+    else
+        HASH_DELETE(hh_id, all->by_id, x);
     ensure(x->fetcher->without_id >= 0);
 }
 
