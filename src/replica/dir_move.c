@@ -150,6 +150,17 @@ void dir_move_resume(struct partition *p)
 
 /* ---- Copying ---- */
 
+static bool has_topic_id_of(const struct plog *current, const struct plog *future)
+{
+    return uuid_is_zero(plog_topic_id(current)) || !uuid_is_zero(plog_topic_id(future));
+}
+
+/* The current log may have got it since the future one was made. */
+static bool inherit_topic_id(const struct plog *current, struct plog *future)
+{
+    return has_topic_id_of(current, future) || log_manager_give_id(future, plog_topic_id(current)) == ERR_NONE;
+}
+
 /* Cuts the future log to where the two are one, as far as leader epochs tell. */
 static bool align(struct plog *current, struct plog *future)
 {
@@ -225,7 +236,7 @@ static bool dir_move_complete(struct partition *p, struct plog *current, struct 
 {
     ensure(lock_is_held(&p->lock) && p->log == current && p->future == future);
     return copy_some(current, future, bytes) && plog_end_offset(future) == plog_end_offset(current) &&
-           plog_take_cut(current) == INT64_MAX && !p->offline;
+           plog_take_cut(current) == INT64_MAX && has_topic_id_of(current, future) && !p->offline;
 }
 
 /* Readers may still have the old log in hand: it stays with the partition, but is let go of with its files. */
@@ -278,7 +289,7 @@ static bool align_once(struct partition *p, struct plog *current, struct plog *f
 static enum move_result move_some(struct partition *p, struct plog *current, struct plog *future, int64_t *bytes)
 {
     ensure(current != future);
-    if (!align_once(p, current, future) || !copy_some(current, future, bytes))
+    if (!inherit_topic_id(current, future) || !align_once(p, current, future) || !copy_some(current, future, bytes))
         return MOVE_FAILED;
     bool caught_up = plog_end_offset(future) >= plog_end_offset(current);
     return caught_up ? take_its_place(p, current, future, bytes) : MOVE_GOES_ON;

@@ -1181,16 +1181,22 @@ static void open_replicas(struct fixture *f)
     replica_set_throttles(f->replicas, INT64_MAX, INT64_MAX, INT64_MAX);
 }
 
-static enum kafka_error order(struct fixture *f, int32_t leader, int32_t epoch)
+static enum kafka_error order_with_id(struct fixture *f, int32_t leader, int32_t epoch, struct uuid id)
 {
     static int32_t both[] = {BROKER, OTHER};
     struct leader_order o = {.topic = STR_LIT("t"),
+                             .topic_id = id,
                              .leader = leader,
                              .leader_epoch = epoch,
                              .isr = {both, 2},
                              .replicas = {both, 2},
                              .is_new = epoch == 0};
     return replica_apply_leader(f->replicas, &o);
+}
+
+static enum kafka_error order(struct fixture *f, int32_t leader, int32_t epoch)
+{
+    return order_with_id(f, leader, epoch, UUID_ZERO);
 }
 
 static struct partition *the_partition(struct fixture *f)
@@ -1284,6 +1290,22 @@ static void a_move_follows_what_is_cut(void **state)
     follow(p, 30, 300, 1);
     finish_move(f, p, 2);
     assert_int_equal(plog_start_offset(partition_log(p)), 5000);
+    partition_unref(p);
+}
+
+static void a_move_follows_a_topics_id_that_comes_meanwhile(void **state)
+{
+    struct fixture *f = *state;
+    const struct uuid id = {{1, 2, 3}};
+    open_replicas(f);
+    assert_int_equal(order(f, OTHER, 0), ERR_NONE);
+    struct partition *p = the_partition(f);
+    follow(p, 30, 1000, 0); /* more than a chunk */
+    assert_int_equal(replica_alter_dir(f->replicas, STR_LIT("t"), 0, true, f->paths[2]), ERR_NONE);
+    assert_int_equal(partition_move_some(p), MOVE_GOES_ON);
+    assert_int_equal(order_with_id(f, OTHER, 0, id), ERR_NONE);
+    finish_move(f, p, 2);
+    assert_true(uuid_eq(partition_topic_id(p), id));
     partition_unref(p);
 }
 
@@ -1648,6 +1670,7 @@ int main(void)
         CASE(one_log_in_two_directories_is_refused),
         CASE(a_move_follows_what_is_appended),
         CASE(a_move_follows_what_is_cut),
+        CASE(a_move_follows_a_topics_id_that_comes_meanwhile),
         CASE(after_a_restart_a_move_goes_by_epochs),
         CASE(a_move_is_called_off),
         CASE(without_epochs_a_follower_begins_with_what_is_committed),
