@@ -244,8 +244,8 @@ static void config_watch_warn_of_format(struct config_watch *w, const char *topi
     topic_configs_get(w->options.configs, topic, &config);
     if (ibp_magic(config.message_format_version) < 2)
         log_warn("Topic %s has message.format.version=%s, and is written in the format of 0.11 and later all the same: "
-                 "where brokers of Apache Kafka lead it, consumers from before 0.11 cannot read that. Delete the "
-                 "setting, or set 0.11.0 or later",
+                 "where brokers of Apache Kafka lead it, consumers from before 0.11 cannot read that, and this broker "
+                 "cannot replicate it from them. Delete the setting, or set 0.11.0 or later",
                  topic, ibp_name(config.message_format_version));
 }
 

@@ -122,6 +122,22 @@ bool fetched_take(struct fetcher *f)
 
 /* ---- Lost partitions ---- */
 
+static struct log_limit refusals;
+
+/* It may go on for ever: once for each offset at which it does. */
+static void warn_of_refusal(struct followed *x)
+{
+    if (x->refused_at == x->offset)
+        return;
+    x->refused_at = x->offset;
+    log_warn_limited(
+        &refusals,
+        "%s-%" PRId32 ": the leader, broker %" PRId32 ", says that offset %" PRId64
+        " is out of range, though its log has it: nothing is replicated as long as it says so. Where the topic "
+        "has a message.format.version below 0.11, delete that setting: no leader keeps epochs then",
+        partition_topic(x->partition), partition_index(x->partition), x->fetcher->leader, x->offset);
+}
+
 static void settle_lost(struct followed *x, int64_t leader_start)
 {
     struct plog *log = partition_log(x->partition);
@@ -136,10 +152,13 @@ static void settle_lost(struct followed *x, int64_t leader_start)
     }
     followed_set_lost(x, false);
     end = MAX(leader_start, plog_end_offset(log));
-    if (error == ERR_NONE && end != x->offset)
+    if (error == ERR_NONE && end != x->offset) {
         followed_move_to(x, end);
-    else
-        followed_rest(x); /* the leader has that offset, and will perhaps say so the next time */
+        return;
+    }
+    if (error == ERR_NONE)
+        warn_of_refusal(x);
+    followed_rest(x); /* the leader has that offset, and will perhaps say so the next time */
 }
 
 /* A leader whose log is shorter than ours was elected out of sync: what it does not have goes. */

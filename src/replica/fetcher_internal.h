@@ -31,6 +31,7 @@ struct followed {
     bool in_sync;                 /* it had all that is committed, with the last answer */
     int32_t pause_ms;             /* the last rest's; 0: none since it was fetched */
     int64_t rest_until;           /* monotonic: not fetched before, after an error; 0: may be fetched */
+    int64_t refused_at;           /* the offset that the leader has and refused, as was said; -1: none */
     bool in_session;              /* the leader's session has it */
     bool changed;                 /* the leader must be told of it: it is in the list of changes */
     bool lost;                    /* its offset is not the leader's: to be asked where the leader's log is */

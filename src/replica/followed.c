@@ -158,6 +158,7 @@ struct followed *followed_add(struct fetcher *f, struct partition *p, const stru
     partition_ref(p);
     x->fetcher = f;
     x->leader_epoch = role->leader_epoch;
+    x->refused_at = -1;
     bool named = topic_key_make(str_of(partition_topic(p)), partition_index(p), &x->name_key);
     ensure(named);
     HASH_ADD_PTR(all->by_partition, partition, x);

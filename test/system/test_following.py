@@ -121,4 +121,6 @@ def test_an_offset_that_the_leader_has_and_does_not_give_is_not_asked_for_all_th
     make_topic(broker.zookeeper, "t", {"0": [200, 0], "1": [200, 0]})
     leader.wait(lambda asked: fetches_of(asked, 1) >= 100, "the other partition is fetched")
     assert fetches_of(leader.asked, 0) == 1
+    assert broker.text().count("t-0: the leader, broker 200, says that offset 0 is out of range") == 1
+    assert "t-1: the leader" not in broker.text()
     leader.server.close()
