@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import struct
 import subprocess
 from pathlib import Path
@@ -469,6 +470,21 @@ def test_a_future_log_beside_its_own_goes_nowhere(make_broker, tmp_path):
     assert errors_in(answer) == {0}
     wait_until(lambda: (there / "t-0").exists() and not list(here.glob("t-0.*-future")), "the move")
     assert consume(broker, "t") == ["x", "y"]
+
+
+def test_a_future_log_of_an_older_topic_takes_no_place(make_broker, tmp_path):
+    """Its directory was away when that topic was deleted; the records are the new one's all the same."""
+    dirs = tmp_path / "a", tmp_path / "b"
+    broker = make_broker(log_dirs=f"{dirs[0]},{dirs[1]}")
+    produce(broker, "t", ["of old"])
+    here, there = dirs if (dirs[0] / "t-0").exists() else dirs[::-1]
+    broker.stop()
+    shutil.copytree(here / "t-0", there / f"t-0.{'0' * 32}-future")
+    (there / f"t-0.{'0' * 32}-future" / "partition.metadata").write_text("version: 0\ntopic_id: 4GHYYy0ZTGmWjnmJzQ0sWw\n")
+    broker.restart()
+    wait_until(lambda: "of an older topic of that name" in broker.text(), "the future log to be found")
+    wait_until(lambda: not list(there.glob("t-0.*-future")), "it to be gone")
+    assert consume(broker, "t") == ["of old"] and (here / "t-0").exists()
 
 
 def test_a_move_survives_a_restart(make_cluster, with_disks, tmp_path):  # noqa: F811
