@@ -127,6 +127,27 @@ def test_offsets_of_a_leader_that_has_just_moved():
         assert "The broker does not support ListOffsets" in script.errors
 
 
+def test_a_broker_that_starts_again_is_asked_for_offsets_then(tmp_path):
+    """As it has gone, even Metadata finds nobody for a while; one that stays away is told of as it was last."""
+    def told(one, *topics):
+        answers = each(*({"Brokers": one.brokers(), "ControllerId": 7, "Topics": x} if x else None for x in topics))
+        one.answers["Metadata"] = 1, answers
+        return script("kafka-get-offsets", "--bootstrap-server", one.bootstrap, "--topic", "t", "--command-config", config)
+
+    config = tmp_path / "config"
+    config.write_text("default.api.timeout.ms=60000\n")
+    with Pretender(ListOffsets=(1, each(None, offsets(0, 5)))) as one:
+        assert told(one, [topic(7)], [topic(7)], None, None, [topic(7)]) == "t:0:5\n"
+    config.write_text("default.api.timeout.ms=1500\nrequest.timeout.ms=1500\n")
+    with Pretender(ListOffsets=(1, each(None))) as one:
+        assert told(one, [topic(7)], [topic(7)], None) == ""
+        assert "Skip getting offsets for topic-partition t-0 due to error: Connection to node 7" in script.errors
+    with Pretender(ListOffsets=(1, each(offsets(NOT_LEADER)))) as one:
+        assert told(one, [topic(7)]) == ""
+        assert "Skip getting offsets for topic-partition t-0 due to error" in script.errors
+        assert one.asked.count("Metadata") < 10  # the tries come at longer and longer intervals
+
+
 @pytest.mark.parametrize("error, said", [
     (FORBIDDEN, "TopicAuthorizationException: Failed to fetch metadata for partition t-0 due to topic authorization failure"),
     (INVALID_TOPIC, "InvalidTopicException: Failed to fetch metadata for partition t-0 due to invalid topic `t`"),

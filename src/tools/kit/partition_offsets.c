@@ -237,23 +237,65 @@ static struct partition_offsets what_is_not_final(const struct partition_offsets
     return open;
 }
 
+/* Once: of all that are not known for good. What the list then has of the try's arena is of those that still are not.
+ */
+static bool partition_offsets_try(struct asker *asker, struct partition_offsets *list, int64_t time, struct arena *a,
+                                  struct arena *try, struct fail *fail)
+{
+    struct partition_offsets open = what_is_not_final(list, try);
+    if (!partition_offsets_find_leaders(asker, &open, try, fail))
+        return false;
+    partition_offsets_ask(asker, &open, time, try);
+    for (int32_t i = 0; i < open.n; i++) {
+        if (open.v[i].final)
+            open.v[i].why = arena_str(a, open.v[i].why);
+        *partition_offsets_find(list, open.v[i].topic, open.v[i].partition) = open.v[i];
+    }
+    return true;
+}
+
+/* Whether to go on, after a pause that grows. */
+static bool partition_offsets_wait(const struct partition_offsets *list, int64_t deadline, int64_t *pause_ms)
+{
+    enum { LONGEST_MS = 1000 };
+    int64_t left = deadline - clock_mono_ms();
+    bool open = false;
+    for (int32_t i = 0; i < list->n && !open; i++)
+        open = !list->v[i].final;
+    if (!open || left <= 0)
+        return false;
+    usleep((useconds_t)(MIN(*pause_ms, left) * 1000));
+    *pause_ms = MIN(*pause_ms * 2, LONGEST_MS);
+    return true;
+}
+
+/*
+ * Each try has an arena of its own: there may be many partitions, and many tries. That of the last one stays until the
+ * next has told something else. A broker that cannot be asked for a while, having been there, is waited for like a
+ * leader.
+ */
 bool partition_offsets_learn(struct asker *asker, struct partition_offsets *list, int64_t time, int64_t timeout_ms,
                              struct arena *a, struct fail *fail)
 {
-    enum { RETRY_US = 100000 };
-    int64_t deadline = clock_mono_ms() + timeout_ms;
+    int64_t deadline = clock_mono_ms() + timeout_ms, pause_ms = 100;
+    struct arena told = {0};
     for (int32_t i = 0; i < list->n; i++)
         list->v[i].final = false;
-    for (bool first = true;; first = false) {
-        struct partition_offsets open = what_is_not_final(list, a);
-        if (open.n == 0 || (!first && clock_mono_ms() >= deadline))
-            return true;
-        if (!first)
-            usleep(RETRY_US);
-        if (!partition_offsets_find_leaders(asker, &open, a, first ? fail : NULL))
-            return !first; /* what is known is told all the same */
-        partition_offsets_ask(asker, &open, time, a);
-        for (int32_t i = 0; i < open.n; i++)
-            *partition_offsets_find(list, open.v[i].topic, open.v[i].partition) = open.v[i];
+    if (list->n == 0)
+        return true;
+    bool ok = partition_offsets_try(asker, list, time, a, &told, fail);
+    while (ok && partition_offsets_wait(list, deadline, &pause_ms)) {
+        struct arena try = {0}, done;
+        bool better = partition_offsets_try(asker, list, time, a, &try, NULL);
+        done = better ? told : try;
+        told = better ?
+        try : told
+            ;
+        arena_deinit(&done);
     }
+    for (int32_t i = 0; ok && i < list->n; i++)
+        if (!list->v[i].final)
+            list->v[i].why = arena_str(a, list->v[i].why);
+    arena_deinit(&told);
+    return ok;
 }
