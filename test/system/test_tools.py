@@ -547,6 +547,28 @@ def test_properties_by_their_java_names(broker, tmp_path):
     assert "The configuration 'no.such.key' was supplied but isn't a known config" in script.errors
 
 
+def test_properties_of_the_command_line_may_stand_somewhere_else(broker, tmp_path):
+    """Variables count for the file and the options together, whichever of both names the provider."""
+    secrets, config = tmp_path / "secrets", tmp_path / "config"
+    secrets.write_text("codec=zstd\nreset=earliest\nagain=${vault:reset}\n")
+    providers = ["config.providers=vault", "config.providers.vault.class=org.apache.kafka.common.config.provider.FileConfigProvider"]
+    config.write_text("\n".join([*providers, f"client.id=${{vault:{secrets}:again}}"]))
+
+    def each(option, *pairs):
+        return [word for pair in pairs for word in (option, pair)]
+    topics(broker, "--create", "--topic", "t")
+    put(broker, "t", ["x" * 200], "--producer.config", config, "--producer-property", f"compression.type=${{vault:{secrets}:codec}}")
+    put(broker, "t", ["x" * 200], *each("--producer-property", f"compression.type=${{vault:{secrets}:codec}}", *providers))
+    script("kafka-producer-perf-test", "--topic", "t", "--num-records", 1, "--record-size", 200, "--throughput", -1, "--producer.config", config,
+           "--producer-props", f"bootstrap.servers={broker.bootstrap}", f"compression.type=${{vault:{secrets}:codec}}")
+    assert dump(broker, "t-0").count("compresscodec: zstd") == 3
+    args = ["--bootstrap-server", broker.bootstrap, "--topic", "t", "--max-messages", 3, "--consumer.config", config]
+    out = script("kafka-console-consumer", *args, "--consumer-property", f"auto.offset.reset=${{vault:{secrets}:reset}}")
+    assert len(out.splitlines()) == 3
+    script("kafka-console-consumer", *args, "--consumer-property", f"group.id=${{vault:{secrets}:none}}", code=1)
+    assert "group.id" in script.errors and "stands for nothing" in script.errors
+
+
 def test_a_consumer_without_an_offset_ends_where_there_is_no_reset(broker):
     topics(broker, "--create", "--topic", "t")
     put(broker, "t", ["one"])

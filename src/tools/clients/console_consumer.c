@@ -386,6 +386,8 @@ static bool console_consumer_make_props(const struct options *o, struct rd_props
     if (!rd_props_read(p, options_get(o, "consumer.config"), fail))
         return false;
     rd_props_add(p, options_all(o, "consumer-property"));
+    if (!rd_props_replace(p, fail))
+        return false;
     const char *reset = rd_props_get(p, "auto.offset.reset");
     if (reset != NULL && options_has(o, "from-beginning") && strcmp(reset, "earliest") != 0)
         return fail_set(
@@ -425,7 +427,7 @@ static bool make_formatter(const struct options *o, struct formatter *f, struct 
     if (options_has(o, "value-deserializer"))
         rd_props_set(p, "value.deserializer", options_get(o, "value-deserializer"));
     rd_props_add(p, options_all(o, "property"));
-    return formatter_configure(f, p, fail);
+    return rd_props_replace(p, fail) && formatter_configure(f, p, fail);
 }
 
 static bool console_consumer_run(const struct options *o, struct consumer *c, struct rd_props *props,

@@ -268,6 +268,8 @@ static bool console_producer_make_props(const struct options *o, struct rd_props
     if (!rd_props_read(p, options_get(o, "producer.config"), fail))
         return false;
     rd_props_add(p, options_all(o, "producer-property"));
+    if (!rd_props_replace(p, fail))
+        return false;
     rd_props_set(p, "bootstrap.servers",
                  options_get(o, options_has(o, "bootstrap-server") ? "bootstrap-server" : "broker-list"));
     if (options_has(o, "compression-codec"))
@@ -307,7 +309,8 @@ static bool console_producer_run(const struct options *o, struct rd_props *props
         !rd_props_read(reader_props, options_get(o, "reader-config"), fail))
         return false;
     rd_props_add(reader_props, options_all(o, "property"));
-    if (!rd_props_number(props, "max.block.ms", "LONG", 0, &p.max_block_ms, fail))
+    if (!rd_props_replace(reader_props, fail) ||
+        !rd_props_number(props, "max.block.ms", "LONG", 0, &p.max_block_ms, fail))
         return false;
     if (!reader_configure(&reader, reader_props, fail))
         return false;

@@ -271,6 +271,8 @@ static bool configure(const struct options *o, struct perf *p, struct rd_props *
     if (!rd_props_read(props, options_get(o, "producer.config"), fail))
         return false;
     rd_props_add(props, options_all(o, "producer-props"));
+    if (!rd_props_replace(props, fail))
+        return false;
     rd_props_default(props, "client.id", "perf-producer-client");
     rd_props_default(props, "linger.ms", "0");
     rd_props_default(props, "batch.size", "16384");

@@ -83,8 +83,6 @@ bool rd_props_read(struct rd_props *p, const char *file, struct fail *fail)
         return true;
     if (!properties_read(file, &p->arena, &read, fail))
         return false;
-    if (!variables_replace_all(&read, &p->arena, fail))
-        return fail_wrap(fail, "%s", file);
     for (int i = 0; i < read.count; i++)
         rd_props_set(p, read.items[i].key, read.items[i].value);
     return true;
@@ -98,6 +96,28 @@ void rd_props_add(struct rd_props *p, const struct option_value *words)
         rd_props_set(p, name, equals != NULL ? equals + 1 : "");
         free(name);
     }
+}
+
+static const char *find_for_variables(const void *props, const char *name)
+{
+    return rd_props_get(props, name);
+}
+
+/* All values are found first: a provider's own settings may have variables, which count as they are written. */
+bool rd_props_replace(struct rd_props *p, struct fail *fail)
+{
+    const struct variables v = {find_for_variables, p};
+    const char **found = ARENA_ARRAY(&p->arena, const char *, p->count + 1);
+    if (!variables_check(&v, fail))
+        return false;
+    for (size_t i = 0; i < p->count; i += 2) {
+        found[i] = variables_replace(&v, p->pairs[i + 1], &p->arena, fail);
+        if (found[i] == NULL)
+            return fail_wrap(fail, "%s", p->pairs[i]);
+    }
+    for (size_t i = 0; i < p->count; i += 2)
+        p->pairs[i + 1] = found[i];
+    return true;
 }
 
 /* ---- From the Java clients' names to librdkafka's ---- */
@@ -246,6 +266,8 @@ static bool set_java(rd_kafka_conf_t *conf, const char *java, const char *value,
             return true;
         }
     }
+    if (strncmp(java, "config.providers", strlen("config.providers")) == 0) /* of rd_props_replace() */
+        return true;
     return set(conf, java, value, fail);
 }
 

@@ -27,10 +27,12 @@ const char *rd_props_get(const struct rd_props *p, const char *name); /* NULL: n
 bool rd_props_number(const struct rd_props *p, const char *name, const char *type, int64_t min, int64_t *out,
                      struct fail *fail) NODISCARD;
 bool rd_props_is(const struct rd_props *p, const char *name, const char *value);
-/* A properties file; NULL: nothing. */
+/* A properties file; NULL: nothing. Its variables stay: see rd_props_replace(). */
 bool rd_props_read(struct rd_props *p, const char *file, struct fail *fail) NODISCARD;
 /* name=value of each; one without '=' has an empty value. */
 void rd_props_add(struct rd_props *p, const struct option_value *words);
+/* What config/variables.h says, once, when all that a user may have set is there: any may name a provider of any. */
+bool rd_props_replace(struct rd_props *p, struct fail *fail) NODISCARD;
 
 /* NULL with a message. Names that nobody knows are warned of on standard error. */
 rd_kafka_t *rd_client_new(rd_kafka_type_t type, const struct rd_props *p, rd_kafka_conf_t *conf, struct fail *fail);
