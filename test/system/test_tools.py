@@ -543,6 +543,15 @@ def test_properties_by_their_java_names(broker, tmp_path):
                    "--consumer-property", "exclude.internal.topics=true")) == 6
     assert script.errors == "Processed a total of 6 messages\n"
     script("kafka-console-producer", "--bootstrap-server", broker.bootstrap, "--topic", "t", "--producer-property", "send.buffer.bytes=-2", code=1)
+    for wide in "fetch.max.bytes=524288", "fetch.max.bytes=10", "max.poll.interval.ms=30000", "reconnect.backoff.max.ms=50", "reconnect.backoff.ms=20000":
+        assert len(get(broker, "t", 6, "--consumer-property", wide)) == 6
+        assert script.errors == "Processed a total of 6 messages\n", wide
+    for wide in "reconnect.backoff.max.ms=50", "reconnect.backoff.ms=20000", "retry.backoff.ms=2000", "linger.ms=200000":
+        put(broker, "t", ["z"], "--producer-property", wide)
+        assert script.errors == "", wide
+    out = script("kafka-producer-perf-test", "--topic", "t", "--num-records", 10, "--record-size", 10, "--throughput", -1, "--transaction-duration-ms", 1000,
+                 "--producer-props", f"bootstrap.servers={broker.bootstrap}")
+    assert out.startswith("10 records sent")
     put(broker, "t", ["y"], "--producer-property", "no.such.key=1")
     assert "The configuration 'no.such.key' was supplied but isn't a known config" in script.errors
 

@@ -193,7 +193,7 @@ static const struct limit {
     {"auto.commit.interval.ms", 0, 0, 86400000},
     {"fetch.min.bytes", 0, 1, 100000000},
     {"fetch.wait.max.ms", 0, 0, 300000},
-    {"fetch.max.bytes", 0, 0, 2147483135},
+    {"fetch.max.bytes", 0, 1000, 2147483135},
     {"max.partition.fetch.bytes", 0, 1, 1000000000},
     {"max.poll.interval.ms", 1, 1, 86400000},
     {"session.timeout.ms", 0, 1, 3600000},
@@ -298,6 +298,52 @@ static bool set_defaults(rd_kafka_conf_t *conf, rd_kafka_type_t type, const stru
     return true;
 }
 
+/* ---- Settings that depend on each other ---- */
+
+static int64_t number_of(const rd_kafka_conf_t *conf, const char *name)
+{
+    char text[64] = "";
+    size_t size = sizeof(text);
+    return rd_kafka_conf_get(conf, name, text, &size) == RD_KAFKA_CONF_OK ? (int64_t)strtod(text, NULL) : 0;
+}
+
+static bool rd_client_set_number(rd_kafka_conf_t *conf, const char *name, int64_t value, struct fail *fail)
+{
+    char text[32];
+    snprintf(text, sizeof(text), "%" PRId64, value);
+    return set(conf, name, text, fail);
+}
+
+static bool raise_to(rd_kafka_conf_t *conf, const char *name, int64_t least, struct fail *fail)
+{
+    return number_of(conf, name) >= least || rd_client_set_number(conf, name, least, fail);
+}
+
+static bool lower_to(rd_kafka_conf_t *conf, const char *name, int64_t most, struct fail *fail)
+{
+    return number_of(conf, name) <= most || rd_client_set_number(conf, name, most, fail);
+}
+
+/*
+ * Some pairs that Java's clients take are none for librdkafka, be it for its own default of one of both. The one that
+ * was not set, or matters less, follows the other.
+ */
+static bool reconcile(rd_kafka_conf_t *conf, rd_kafka_type_t type, const struct rd_props *p, struct fail *fail)
+{
+    if (!raise_to(conf, "reconnect.backoff.max.ms", number_of(conf, "reconnect.backoff.ms"), fail))
+        return false;
+    if (type == RD_KAFKA_CONSUMER) /* which in Java has no largest message */
+        return lower_to(conf, "message.max.bytes", number_of(conf, "fetch.max.bytes"), fail) &&
+               raise_to(conf, "max.poll.interval.ms", number_of(conf, "session.timeout.ms"), fail);
+    if (rd_props_get(p, "transactional.id") != NULL)
+        return lower_to(conf, "delivery.timeout.ms", number_of(conf, "transaction.timeout.ms"), fail);
+    return rd_props_get(p, "delivery.timeout.ms") != NULL ||
+           raise_to(conf, "delivery.timeout.ms", number_of(conf, "linger.ms") + number_of(conf, "request.timeout.ms"),
+                    fail);
+}
+
+/* ---- Clients ---- */
+
 /* Java's clients do not try again to log in, which could lock an account; what a producer has waiting fails. */
 static void on_error(rd_kafka_t *rk, int err, const char *reason, void *opaque UNUSED)
 {
@@ -319,6 +365,7 @@ rd_kafka_t *rd_client_new(rd_kafka_type_t type, const struct rd_props *p, rd_kaf
     bool ok = set_defaults(conf, type, p, fail) && rd_security_set(conf, p, fail);
     for (size_t i = 0; ok && i < p->count; i += 2)
         ok = set_java(conf, p->pairs[i], p->pairs[i + 1], fail);
+    ok = ok && reconcile(conf, type, p, fail);
     rd_kafka_conf_set_error_cb(conf, on_error);
     rd_kafka_t *rk = ok ? rd_kafka_new(type, conf, why, sizeof(why)) : NULL;
     if (rk == NULL) {
