@@ -9,16 +9,22 @@ find_program() { # FOLDER: leaves it in `program`
     false
 }
 
-find_program_of() { # SCRIPT: where it is in the end, by whatever links
-    script=$(readlink -f "$1") && find_program "${script%/*}"
+find_program_of() { # SCRIPT: beside it, or where it is in the end, by whatever links
+    case $1 in
+    */*) find_program "${1%/*}" || { script=$(readlink -f "$1") && find_program "${script%/*}"; } ;;
+    *) false ;;
+    esac
 }
 
+# Without a folder it is a script of the current one, where shells look first, or one that was found by PATH. Nothing of the current
+# folder is run then: that may be anybody's.
+called=$0
 case $0 in
-*/*) here=${0%/*} ;;
-*) here=. ;;
+*/*) ;;
+*) if [ -f "./$0" ]; then called=./$0; else called=$(command -v "$0"); fi ;;
 esac
 name=${0##*/}
-if find_program "$here" || find_program_of "$0" || find_program_of "$(command -v "$0")"; then
+if find_program_of "$called"; then
     exec "$program" "${name%.sh}" "$@"
 fi
 echo "$0: barnabas-tool is not built; run make, or set BARNABAS_BUILD to the build directory" >&2

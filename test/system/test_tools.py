@@ -199,6 +199,13 @@ def test_shells_run_the_scripts_wherever_they_are(tmp_path):
                               (["bash", path.name], tmp_path):
             env = {"PATH": f"{folder}:/usr/bin:/bin"}
             assert subprocess.run([*command, "--help"], cwd=where, env=env, capture_output=True, text=True).stdout == help_text, (command, where)
+    strange = tmp_path / "strange" / "here"  # where somebody else has put programs, which are not run
+    for program in strange, strange.parent, strange.parent / "build", strange.parent / "lib" / "barnabas":
+        program.mkdir(parents=True, exist_ok=True)
+        (program / "barnabas-tool").symlink_to("/bin/false")
+    for folder in installed / "bin", package / "bin", package / "share" / "barnabas" / "bin", tree / "bin", elsewhere:
+        done = subprocess.run(["bash", "kafka-topics.sh", "--help"], cwd=strange, env={"PATH": f"{folder}:/usr/bin:/bin"}, capture_output=True, text=True)
+        assert done.stdout == help_text, folder
     (tmp_path / "alone").mkdir()
     shutil.copy(SCRIPT, tmp_path / "alone" / "kafka-topics.sh")
     done = subprocess.run(["sh", "kafka-topics.sh"], cwd=tmp_path / "alone", env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True)
