@@ -3,7 +3,7 @@
 #   kafka-run-class.sh [-daemon] [-name SERVICE] [-loggc] CLASS [ARGUMENT]...
 set -euo pipefail
 usage="USAGE: $0 [-daemon] [-name servicename] [-loggc] classname [opts]"
-here=$(cd "$(dirname "$(readlink -f "$0")")" && pwd)
+here=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)
 daemon=0
 service=kafkaServer
 while [ $# -gt 0 ]; do

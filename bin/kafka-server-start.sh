@@ -15,7 +15,7 @@ fi
     echo "$usage" >&2
     exit 1
 }
-here=$(cd "$(dirname "$(readlink -f "$0")")" && pwd)
+here=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)
 broker=
 for candidate in "${BARNABAS_BUILD:-}/barnabas" "$here/barnabas" "$here/../sbin/barnabas" "$here/../barnabas" "$here/../build/barnabas"; do
     [ -x "$candidate" ] && [ -f "$candidate" ] && broker=$candidate && break
