@@ -206,6 +206,10 @@ def test_shells_run_the_scripts_wherever_they_are(tmp_path):
     for folder in installed / "bin", package / "bin", package / "share" / "barnabas" / "bin", tree / "bin", elsewhere:
         done = subprocess.run(["bash", "kafka-topics.sh", "--help"], cwd=strange, env={"PATH": f"{folder}:/usr/bin:/bin"}, capture_output=True, text=True)
         assert done.stdout == help_text, folder
+    (strange / "kafka-topics.sh").symlink_to("/bin/false")
+    done = subprocess.run(["bash", "kafka-run-class.sh", "kafka.admin.TopicCommand", "--help"], cwd=strange, capture_output=True, text=True,
+                          env={"PATH": f"{TOP / 'bin'}:/usr/bin:/bin", "BARNABAS_BUILD": str(BUILD)})
+    assert done.stdout == help_text
     (tmp_path / "alone").mkdir()
     shutil.copy(SCRIPT, tmp_path / "alone" / "kafka-topics.sh")
     done = subprocess.run(["sh", "kafka-topics.sh"], cwd=tmp_path / "alone", env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True)
@@ -527,6 +531,20 @@ def test_consumer_ends_on_a_signal(broker):
     assert consumer.stdout.readline() == "one\n"
     consumer.send_signal(signal.SIGINT)
     assert "Processed a total of 1 messages" in consumer.communicate(timeout=30)[1]
+
+
+@pytest.mark.parametrize("more", [[], ["--group", "g"]], ids=["alone", "group"])
+def test_consumer_ends_also_when_what_it_has_read_is_deleted(broker, more):
+    topics(broker, "--create", "--topic", "log-a")
+    put(broker, "log-a", ["one"])
+    consumer = subprocess.Popen([BUILD / "barnabas-tool", "kafka-console-consumer", "--bootstrap-server", broker.bootstrap, "--include", "log-.", *more,
+                                 "--from-beginning", "--consumer-property", "metadata.max.age.ms=200"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert consumer.stdout.readline() == "one\n"
+    topics(broker, "--delete", "--topic", "log-a")
+    assert any("Unknown topic" in line for line in consumer.stderr)
+    consumer.send_signal(signal.SIGINT)
+    assert "Processed a total of 1 messages" in consumer.communicate(timeout=30)[1]
+    assert consumer.returncode == 0
 
 
 def test_number_formats(broker):

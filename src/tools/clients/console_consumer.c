@@ -443,7 +443,7 @@ static bool console_consumer_run(const struct options *o, struct consumer *c, st
     if (ok)
         console_consumer_consume(c);
     rd_kafka_consumer_close(c->rk);
-    rd_kafka_destroy(c->rk);
+    rd_client_free(c->rk);
     pattern_free(c->include);
     if (c->matches != NULL)
         rd_kafka_topic_partition_list_destroy(c->matches);

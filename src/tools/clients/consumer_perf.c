@@ -219,7 +219,7 @@ static bool consumer_perf_run(const struct options *o, struct perf *p, struct rd
     bool ok = measure(p, options_get(o, "topic"), fail);
     if (ok && options_has(o, "print-metrics"))
         puts(p->metrics != NULL ? p->metrics : "{}");
-    rd_kafka_destroy(p->rk);
+    rd_client_free(p->rk);
     return ok;
 }
 

@@ -180,7 +180,7 @@ static void e2e_close(struct e2e *e)
         rd_kafka_destroy(e->producer);
     if (e->consumer != NULL) {
         rd_kafka_consumer_close(e->consumer);
-        rd_kafka_destroy(e->consumer);
+        rd_client_free(e->consumer);
     }
     free(e->latencies_ms);
 }

@@ -264,7 +264,7 @@ static bool verifiable_consumer_run(const struct options *o, struct verifiable_c
     if (ok)
         verifiable_consumer_consume(c);
     rd_kafka_consumer_close(c->rk);
-    rd_kafka_destroy(c->rk);
+    rd_client_free(c->rk);
     event_print_plain("shutdown_complete");
     return ok;
 }

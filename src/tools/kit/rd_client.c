@@ -7,6 +7,7 @@
 
 #include <ctype.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <signal.h>
 
 #include "base/clock.h"
@@ -376,6 +377,29 @@ rd_kafka_t *rd_client_new(rd_kafka_type_t type, const struct rd_props *p, rd_kaf
     }
     rd_security_begin(rk);
     return rk;
+}
+
+static void *rd_client_destroy(void *rk)
+{
+    rd_kafka_destroy(rk);
+    return NULL;
+}
+
+/*
+ * librdkafka before 2.4 waits forever for what refers to a partition that was deleted while it was read. The program
+ * ends all the same: nothing is left to do.
+ */
+void rd_client_free(rd_kafka_t *rk)
+{
+    enum { PATIENCE_S = 2 };
+    pthread_t thread;
+    struct timespec until;
+    if (pthread_create(&thread, NULL, rd_client_destroy, rk) != 0)
+        return;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += PATIENCE_S;
+    if (pthread_timedjoin_np(thread, NULL, &until) != 0)
+        pthread_detach(thread);
 }
 
 void rd_client_pace(rd_kafka_t *rk, int64_t began_ms, int64_t n, double rate)

@@ -36,6 +36,8 @@ bool rd_props_replace(struct rd_props *p, struct fail *fail) NODISCARD;
 
 /* NULL with a message. Names that nobody knows are warned of on standard error. */
 rd_kafka_t *rd_client_new(rd_kafka_type_t type, const struct rd_props *p, rd_kafka_conf_t *conf, struct fail *fail);
+/* Of a consumer that is closed: not to wait for. */
+void rd_client_free(rd_kafka_t *rk);
 
 /* Serves answers until the `n`-th of `rate` things a second is due, or a signal comes. Rates from 0 down: at once. */
 void rd_client_pace(rd_kafka_t *rk, int64_t began_ms, int64_t n, double rate);
