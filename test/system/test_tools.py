@@ -10,6 +10,7 @@ import time
 import pytest
 
 from harness import BUILD, TOP, Apache, Barnabas, java, run_tool, wait_until
+from pretender import Pretender
 
 TOPIC_COMMAND = "org.apache.kafka.tools.TopicCommand"
 NAMES = ["kafka-topics", "kafka-configs", "kafka-delete-records", "kafka-reassign-partitions", "kafka-leader-election", "kafka-replica-verification", "kafka-log-dirs", "kafka-console-producer", "kafka-console-consumer", "kafka-consumer-groups", "kafka-get-offsets", "kafka-broker-api-versions",
@@ -521,6 +522,45 @@ def test_consumer_of_a_pattern_takes_topics_that_come_later(broker, more):
             assert consumer.stdout.readline() == f"{name}\n"
     consumer.send_signal(signal.SIGINT)
     assert "Processed a total of 2 messages" in consumer.communicate(timeout=30)[1]
+
+
+LOG_A = {"Name": "log-a", "Partitions": [{"PartitionIndex": i, "LeaderId": 7, "ReplicaNodes": [7], "IsrNodes": [7]} for i in range(2)]}
+UNSURE = {"Name": "log-a", "ErrorCode": 29}
+GONE = {"Name": "log-a", "ErrorCode": 3}
+
+
+@pytest.mark.parametrize("answers, whole", [([[]], False), ([[UNSURE]] * 3, False), ([[], [UNSURE], [LOG_A], []], False), ([[], []], True), ([[GONE], [UNSURE], []], True)])
+def test_consumer_of_a_pattern_misses_a_topic_only_if_it_stays_away(answers, whole):
+    """One that the cluster does not tell of for a moment is read from where it was; one that has gone and come back, from its beginning."""
+    told, places = [*answers], []
+
+    def metadata(request):
+        everything = request["Topics"] is None  # by the tool, and not by its library
+        begun = len(places) >= 2
+        if everything and begun:
+            one.asked.append("all topics")
+        return {"Brokers": one.brokers(), "ControllerId": 7, "Topics": told.pop(0) if told and everything and begun else [LOG_A]}
+
+    def partitions_of(request, make):
+        return [{**({"Name": t["Name"]} if "Name" in t else {"Topic": t["Topic"]}), "Partitions": [make(p) for p in t["Partitions"]]} for t in request["Topics"]]
+
+    def list_offsets(request):
+        places.extend(p["Timestamp"] for t in request["Topics"] for p in t["Partitions"])
+        return {"Topics": partitions_of(request, lambda p: {"PartitionIndex": p["PartitionIndex"], "Timestamp": -1, "Offset": 5 if p["Timestamp"] == -1 else 0})}
+
+    def fetch(request):
+        return {"Responses": partitions_of(request, lambda p: {"PartitionIndex": p["Partition"], "HighWatermark": 5, "Records": b""})}
+
+    with Pretender(Produce=(3, None), Fetch=(4, fetch), ListOffsets=(1, list_offsets)) as one:
+        one.answers["Metadata"] = 1, metadata
+        consumer = subprocess.Popen([BUILD / "barnabas-tool", "kafka-console-consumer", "--bootstrap-server", one.bootstrap, "--include", "log-.",
+                                     "--consumer-property", "metadata.max.age.ms=200"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        wait_until(lambda: one.asked.count("all topics") > len(answers) + 3, "it has been told of the topic again")
+        if whole:
+            wait_until(lambda: places.count(-2) == 2, "it reads both partitions from their beginnings")
+        consumer.send_signal(signal.SIGINT)
+        assert "Processed a total of 0 messages" in consumer.communicate(timeout=30)[1]
+        assert places == [-1, -1] + [-2, -2] * whole
 
 
 def test_consumer_ends_on_a_signal(broker):

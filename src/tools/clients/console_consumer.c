@@ -66,7 +66,7 @@ struct consumer {
     bool met; /* the cluster has told once what matches */
 };
 
-enum { METADATA_TIMEOUT_MS = 5000 };
+enum { METADATA_TIMEOUT_MS = 5000, LEAST_REFRESH_MS = 100 };
 
 /* What may pass is waited for, and told of once, as by Apache's clients. */
 static void look_at_error(struct consumer *c, int err)
@@ -111,7 +111,7 @@ static int32_t partition_count(struct consumer *c)
 static void assign_new_partitions(struct consumer *c, int64_t now)
 {
     enum { RETRY_MS = 100 };
-    int64_t wait = c->assigned > 0 ? c->refresh_ms : RETRY_MS;
+    int64_t wait = c->assigned > 0 ? MAX(c->refresh_ms, LEAST_REFRESH_MS) : RETRY_MS;
     if (c->refreshed_ms != 0 && now - c->refreshed_ms < wait)
         return;
     int32_t count = partition_count(c);
@@ -130,7 +130,10 @@ static void assign_new_partitions(struct consumer *c, int64_t now)
     c->refreshed_ms = clock_mono_ms();
 }
 
-/* What --include means of what the cluster has, topics or partitions, in order; NULL: the cluster does not tell. */
+/*
+ * What --include means of what the cluster has, topics or partitions, in order. Of a topic that it cannot tell of now
+ * there is one entry with the error. NULL: the cluster does not tell.
+ */
 static rd_kafka_topic_partition_list_t *find_matches(struct consumer *c)
 {
     const struct rd_kafka_metadata *m;
@@ -140,46 +143,101 @@ static rd_kafka_topic_partition_list_t *find_matches(struct consumer *c)
     for (int i = 0; i < m->topic_cnt; i++) {
         const struct rd_kafka_metadata_topic *t = &m->topics[i];
         bool hidden = !c->with_internal && topic_is_internal(str_of(t->topic));
-        if (t->err != RD_KAFKA_RESP_ERR_NO_ERROR || hidden || !pattern_matches(c->include, str_of(t->topic)))
+        if (t->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART || hidden ||
+            !pattern_matches(c->include, str_of(t->topic)))
             continue;
-        if (c->grouped)
-            rd_kafka_topic_partition_list_add(list, t->topic, RD_KAFKA_PARTITION_UA);
+        if (c->grouped || t->err != RD_KAFKA_RESP_ERR_NO_ERROR)
+            rd_kafka_topic_partition_list_add(list, t->topic, RD_KAFKA_PARTITION_UA)->err = t->err;
         else
             rd_kafka_topic_partition_list_add_range(list, t->topic, 0, t->partition_cnt - 1);
     }
     rd_kafka_metadata_destroy(m);
+    rd_kafka_topic_partition_list_sort(list, NULL, NULL);
     return list;
 }
 
-/* Those of one list that the other does not have. */
-static rd_kafka_topic_partition_list_t *difference(rd_kafka_topic_partition_list_t *of,
-                                                   rd_kafka_topic_partition_list_t *without)
+struct matches_change {
+    rd_kafka_topic_partition_list_t *next, *more, *less;
+    const char *unsure; /* the topic that the cluster could not tell of */
+};
+
+/* One answer without it may be of a broker that has just started; with the second it is gone. */
+static void miss_match(struct matches_change *change, const rd_kafka_topic_partition_t *old)
 {
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(of->cnt);
-    for (int i = 0; i < of->cnt; i++)
-        if (rd_kafka_topic_partition_list_find(without, of->elems[i].topic, of->elems[i].partition) == NULL)
-            rd_kafka_topic_partition_list_add(list, of->elems[i].topic, of->elems[i].partition);
-    return list;
+    static char missed; /* to point at */
+    bool unsure = change->unsure != NULL && strcmp(change->unsure, old->topic) == 0;
+    if (unsure || old->opaque == NULL)
+        rd_kafka_topic_partition_list_add(change->next, old->topic, old->partition)->opaque =
+            unsure ? old->opaque : &missed;
+    else
+        rd_kafka_topic_partition_list_add(change->less, old->topic, old->partition);
 }
 
-static void change_matches(struct consumer *c, rd_kafka_topic_partition_list_t *found)
+static void meet_match(struct matches_change *change, const rd_kafka_topic_partition_t *found)
 {
-    rd_kafka_topic_partition_list_t *more = difference(found, c->matches), *less = difference(c->matches, found);
+    if (found->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        change->unsure = found->topic;
+        return;
+    }
+    rd_kafka_topic_partition_list_add(change->next, found->topic, found->partition);
+    rd_kafka_topic_partition_list_add(change->more, found->topic, found->partition);
+}
+
+static int match_order(const rd_kafka_topic_partition_t *a, const rd_kafka_topic_partition_t *b)
+{
+    int order = strcmp(a->topic, b->topic);
+    return order != 0 ? order : (a->partition > b->partition) - (a->partition < b->partition);
+}
+
+/* Both lists are in order; so is what is next. An entry with an error comes before the partitions of its topic. */
+static void merge_matches(struct matches_change *change, const rd_kafka_topic_partition_list_t *old,
+                          const rd_kafka_topic_partition_list_t *found)
+{
+    int i = 0, k = 0;
+    while (i < old->cnt || k < found->cnt) {
+        int order = i == old->cnt ? 1 : k == found->cnt ? -1 : match_order(&old->elems[i], &found->elems[k]);
+        if (order < 0)
+            miss_match(change, &old->elems[i]);
+        else if (order > 0)
+            meet_match(change, &found->elems[k]);
+        else
+            rd_kafka_topic_partition_list_add(change->next, old->elems[i].topic, old->elems[i].partition);
+        i += order <= 0;
+        k += order >= 0;
+    }
+}
+
+static void follow_matches(struct consumer *c, const struct matches_change *change)
+{
     bool later = c->met && c->offset == RD_KAFKA_OFFSET_END; /* what comes later is read whole */
-    if (c->grouped && more->cnt + less->cnt > 0) {
-        if (found->cnt > 0)
-            rd_kafka_subscribe(c->rk, found);
+    if (c->grouped && change->more->cnt + change->less->cnt > 0) {
+        if (change->next->cnt > 0)
+            rd_kafka_subscribe(c->rk, change->next);
         else
             rd_kafka_unsubscribe(c->rk);
     }
-    for (int i = 0; i < more->cnt; i++)
-        more->elems[i].offset = later ? RD_KAFKA_OFFSET_BEGINNING : c->offset;
-    if (!c->grouped && less->cnt > 0)
-        rd_kafka_error_destroy(rd_kafka_incremental_unassign(c->rk, less));
-    if (!c->grouped && more->cnt > 0)
-        rd_kafka_error_destroy(rd_kafka_incremental_assign(c->rk, more));
-    rd_kafka_topic_partition_list_destroy(more);
-    rd_kafka_topic_partition_list_destroy(less);
+    for (int i = 0; i < change->more->cnt; i++)
+        change->more->elems[i].offset = later ? RD_KAFKA_OFFSET_BEGINNING : c->offset;
+    if (!c->grouped && change->less->cnt > 0)
+        rd_kafka_error_destroy(rd_kafka_incremental_unassign(c->rk, change->less));
+    if (!c->grouped && change->more->cnt > 0)
+        rd_kafka_error_destroy(rd_kafka_incremental_assign(c->rk, change->more));
+}
+
+static void change_matches(struct consumer *c, const rd_kafka_topic_partition_list_t *found)
+{
+    struct matches_change change = {
+        .next = rd_kafka_topic_partition_list_new(found->cnt),
+        .more = rd_kafka_topic_partition_list_new(0),
+        .less = rd_kafka_topic_partition_list_new(0),
+    };
+    merge_matches(&change, c->matches, found);
+    follow_matches(c, &change);
+    rd_kafka_topic_partition_list_destroy(change.more);
+    rd_kafka_topic_partition_list_destroy(change.less);
+    rd_kafka_topic_partition_list_destroy(c->matches);
+    c->matches = change.next;
+    c->met = true;
 }
 
 /*
@@ -188,8 +246,8 @@ static void change_matches(struct consumer *c, rd_kafka_topic_partition_list_t *
  */
 static void refresh_matches(struct consumer *c, int64_t now)
 {
-    enum { LEAST_MS = 100, RETRY_MS = 1000 };
-    int64_t wait = MAX(c->matches->cnt > 0 ? c->refresh_ms : MIN(c->refresh_ms, RETRY_MS), LEAST_MS);
+    enum { RETRY_MS = 1000 };
+    int64_t wait = MAX(c->matches->cnt > 0 ? c->refresh_ms : MIN(c->refresh_ms, RETRY_MS), LEAST_REFRESH_MS);
     if (c->refreshed_ms != 0 && now - c->refreshed_ms < wait)
         return;
     rd_kafka_topic_partition_list_t *found = find_matches(c);
@@ -197,9 +255,7 @@ static void refresh_matches(struct consumer *c, int64_t now)
     if (found == NULL)
         return;
     change_matches(c, found);
-    rd_kafka_topic_partition_list_destroy(c->matches);
-    c->matches = found;
-    c->met = true;
+    rd_kafka_topic_partition_list_destroy(found);
 }
 
 static void look_for_more(struct consumer *c, int64_t now)
@@ -281,15 +337,14 @@ static void console_consumer_consume(struct consumer *c)
     bool going = true;
     while (going && !c->hopeless && !atomic_load(&tool_interrupted) &&
            (c->max_messages < 0 || c->count < c->max_messages)) {
-        int64_t now = clock_mono_ms();
-        look_for_more(c, now);
+        look_for_more(c, clock_mono_ms()); /* which may take seconds */
         rd_kafka_message_t *m = rd_kafka_consumer_poll(c->rk, 0);
         if (m == NULL)
             m = wait_message(c);
         if (m != NULL) {
             going = console_consumer_take_message(c, m);
             if (m->err == RD_KAFKA_RESP_ERR_NO_ERROR)
-                last = now;
+                last = clock_mono_ms();
             rd_kafka_message_destroy(m);
         } else if (c->timeout_ms >= 0 && clock_mono_ms() - last > c->timeout_ms) {
             fprintf(stderr,
