@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/lock.h"
+#include "cluster/znodes.h"
 
 /* ---- Counting ---- */
 
@@ -416,12 +417,15 @@ struct view *view_apply(struct view *old, const struct view_change *change)
         atomic_fetch_add(&v->brokers->refs, 1);
     }
     const struct partition_change **sorted = xcalloc((size_t)change->partition_count + 1, sizeof(*sorted));
+    int32_t n = 0;
     for (int32_t i = 0; i < change->partition_count; i++)
-        sorted[i] = &change->partitions[i];
-    qsort(sorted, (size_t)change->partition_count, sizeof(*sorted), view_by_topic);
-    merge_topics(old, sorted, change->partition_count, v);
+        if (topic_name_is_legal(
+                change->partitions[i].topic)) /* others cannot be, and would have no place by their name */
+            sorted[n++] = &change->partitions[i];
+    qsort(sorted, (size_t)n, sizeof(*sorted), view_by_topic);
+    merge_topics(old, sorted, n, v);
     free(sorted);
-    merge_with(old, change->partition_count, v);
+    merge_with(old, n, v);
     return v;
 }
 

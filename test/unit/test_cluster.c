@@ -320,6 +320,27 @@ static void views_share_what_did_not_change(void **state)
     view_unref(v);
 }
 
+/* Bytes of a name that ends elsewhere as a text, in whatever order: the view has what can be a topic's. */
+static void names_that_no_topic_has_are_in_no_view(void **state)
+{
+    (void)state;
+    struct partition_change all[] = {change("a", 0, 1), change("b", 0, 1), change("c", 0, 1), change("d", 0, 1)};
+    static char zero[] = "a\0b", empty[] = "";
+    all[1].topic = (struct str){zero, 3};
+    all[2].topic = (struct str){empty, 0};
+    struct view *v = apply(view_new(), all, 4), *old;
+    for (int i = 0; i < 4; i++) {
+        view_ref(v);
+        old = v;
+        v = apply(v, all, 1 + i);
+        view_unref(old);
+    }
+    assert_int_equal(v->topic_count, 2);
+    assert_non_null(view_topic(v, STR_LIT("a")));
+    assert_non_null(view_topic(v, STR_LIT("d")));
+    view_unref(v);
+}
+
 static void names_are_alike_but_for_dots(void **state)
 {
     (void)state;
@@ -568,6 +589,7 @@ int main(void)
         CASE(many_watches_go_in_several_frames),
         CASE(nonsense_is_refused),
         CASE(views_share_what_did_not_change),
+        CASE(names_that_no_topic_has_are_in_no_view),
         CASE(partitions_may_have_gaps),
         CASE(names_are_alike_but_for_dots),
         CASE(leaders_that_change_together_are_one_change),
