@@ -1,5 +1,6 @@
 /* Topics that come into being because somebody asked for them: internal ones, and auto.create.topics.enable. */
 #include "base/clock.h"
+#include "base/logger.h"
 #include "cluster/internal_topics.h"
 #include "controller/admin.h"
 #include "server/server_internal.h"
@@ -44,12 +45,26 @@ static void plan_transactions_topic(struct request *r, struct topic_request *t)
     set_config(t, "segment.bytes", arena_printf(r->arena, "%d", c->transaction_state_log_segment_bytes).p);
 }
 
+/* Who asks for a coordinator is only told that there is none yet, and goes on asking. */
+static void tell_why_not_made(const struct topic_request *t)
+{
+    static struct log_limit limit;
+    struct str why = t->message.p != NULL ? t->message : str_of(error_name((int16_t)t->error));
+    if (topic_is_internal(t->name))
+        log_warn_limited(&limit,
+                         "The topic %.*s, which coordinators need, cannot be made: %.*s (%s.replication.factor=%d)",
+                         t->name.len, t->name.p, why.len, why.p,
+                         str_is(t->name, GROUP_METADATA_TOPIC) ? "offsets.topic" : "transaction.state.log", t->factor);
+}
+
 static void topic_creation_on_created(struct topics_request *work)
 {
     struct auto_creation *a = CONTAINER_OF(work, struct auto_creation, work);
     for (int32_t i = 0; i < a->count; i++) {
         enum kafka_error error = work->topics[i].error;
         a->topics[i].error = error == ERR_TOPIC_ALREADY_EXISTS ? ERR_NONE : error;
+        if (a->topics[i].error != ERR_NONE)
+            tell_why_not_made(&work->topics[i]);
     }
     view_unref((struct view *)(uintptr_t)work->view);
     request_return(a->r, a->then);

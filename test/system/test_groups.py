@@ -9,6 +9,7 @@ import confluent_kafka
 import confluent_kafka.admin
 import pytest
 from harness import JARS, JARS_4, PATIENCE, Process, java, jvm, kcat, produce, wait_until
+from messages import Asker
 
 GROUP_COMMAND = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"
 
@@ -169,6 +170,14 @@ def test_apaches_group_tool(broker):
     assert any(line.split()[:6] == ["g", "t", "0", "3", "3", "0"] for line in described.splitlines()), described
     assert "successful" in java(*tool, "--delete", "--group", "g")
     assert java(*tool, "--list").strip() == ""
+
+
+def test_who_looks_at_the_log_sees_why_there_are_no_coordinators(make_broker):
+    broker = make_broker(offsets_topic_replication_factor=3)
+    with Asker(broker) as asker:
+        assert asker.get("FindCoordinator", 3, {"Key": "g", "KeyType": 0})["ErrorCode"] == 15  # COORDINATOR_NOT_AVAILABLE
+    wait_until(lambda: "__consumer_offsets, which coordinators need, cannot be made: " in broker.text(), "a line")
+    assert "(offsets.topic.replication.factor=3)" in broker.text()
 
 
 def test_our_groups_are_read_by_apache_and_back(make_broker):
