@@ -82,9 +82,9 @@ def test_topics_by_the_thousand(start, own_ensemble):  # noqa: F811
     gone = {name for i, name in enumerate(sorted(names)) if i % 10 == 0}
     with Asker(broker, PATIENCE) as asker:
         change_all(asker, "CreateTopics", 5, "Topics", [{"Name": name, "NumPartitions": 1, "ReplicationFactor": 1} for name in sorted(names)])
-        assert led(broker) == names
+        wait_until(lambda: led(broker) == names, "all of them", PATIENCE)  # by another loop than the one that has answered
         change_all(asker, "DeleteTopics", 5, "TopicNames", sorted(gone))
-    assert led(broker) == names - gone
+    wait_until(lambda: led(broker) == names - gone, "a tenth to be gone", PATIENCE)
     broker.stop()
     broker.restart()
     wait_until(lambda: led(broker) == names - gone, "all of them after a restart", PATIENCE)

@@ -11,6 +11,7 @@
 #include <signal.h>
 
 #include "base/clock.h"
+#include "config/config.h"
 #include "config/variables.h"
 #include "tools/kit/rd_security.h"
 
@@ -115,6 +116,7 @@ bool rd_props_replace(struct rd_props *p, struct fail *fail)
         found[i] = variables_replace(&v, p->pairs[i + 1], &p->arena, fail);
         if (found[i] == NULL)
             return fail_wrap(fail, "%s", p->pairs[i]);
+        found[i] = text_trim(found[i], &p->arena); /* as Java takes them */
     }
     for (size_t i = 0; i < p->count; i += 2)
         p->pairs[i + 1] = found[i];
