@@ -33,7 +33,7 @@ static int64_t lag_ms(const struct partition *p)
 
 static bool is_caught_up(const struct partition *p, const struct follower *f, int64_t now)
 {
-    return f->end_offset == plog_end_offset(p->log) || now - f->caught_up_ms <= lag_ms(p);
+    return f->end_offset == plog_end_offset(p->log) || (f->caught_up_ms > 0 && now - f->caught_up_ms <= lag_ms(p));
 }
 
 /* ---- Sessions ---- */

@@ -24,12 +24,21 @@ static void fetch_try_again(struct fetch *f);
 
 /* ---- Answering ---- */
 
+enum { STORAGE_ERROR_SINCE = 6 };
+
+/* Clients of before do not know what a disk's failure is, and would not look for another leader. */
+static int16_t fetch_error_code(const struct fetch *f, enum kafka_error error)
+{
+    bool unknown = error == ERR_KAFKA_STORAGE_ERROR && f->r->version < STORAGE_ERROR_SINCE;
+    return (int16_t)(unknown ? ERR_NOT_LEADER_OR_FOLLOWER : error);
+}
+
 static void fetch_fill_partition(const struct fetch *f, struct fetched *x, struct fetch_partition_data *out)
 {
     bool told = x->error == ERR_NONE;
     fetch_partition_data_init(out);
     out->partition_index = x->item.partition;
-    out->error_code = x->error;
+    out->error_code = fetch_error_code(f, x->error);
     out->high_watermark = told ? x->data.high_watermark : -1;
     out->last_stable_offset = told ? x->data.last_stable_offset : -1;
     out->log_start_offset = told ? x->data.log_start_offset : -1;

@@ -299,6 +299,14 @@ def test_without_any_directory_the_broker_ends(make_cluster, with_disks):  # noq
     brokers[0].log.write_text("")  # its last word is what was expected
 
 
+def fetch_error(broker, version, topic, partition):
+    with Asker(broker) as asker:
+        part = {"Partition": partition, "FetchOffset": 0, "PartitionMaxBytes": 1000, "CurrentLeaderEpoch": -1, "LogStartOffset": -1}
+        answer = asker.get("Fetch", version, {"ReplicaId": -1, "MaxWaitMs": 100, "MinBytes": 1, "MaxBytes": 1000, "IsolationLevel": 0, "SessionEpoch": -1,
+                                              "Topics": [{"Topic": topic, "Partitions": [part]}]})
+    return answer["Responses"][0]["Partitions"][0]["ErrorCode"]
+
+
 @pytest.mark.parametrize("kind", ["EIO", "EROFS"])
 def test_a_directory_that_cannot_be_used_at_start(make_cluster, with_disks, kind):  # noqa: F811
     brokers = make_cluster(Barnabas, Barnabas, each=with_disks, **SETTINGS)
@@ -316,6 +324,7 @@ def test_a_directory_that_cannot_be_used_at_start(make_cluster, with_disks, kind
     assert disks.partitions(0, "t") == [p for p in range(4) if p not in bad]
     # Its leader may have heard of what it had before it was restarted.
     assert ask_for_isr(brokers, brokers[0].zookeeper, "t", {1: -1, 2: -1}, bad[0]) == INELIGIBLE_REPLICA
+    assert [fetch_error(brokers[0], version, "t", bad[0]) for version in (4, 5, 6, 11)] == [6, 6, 56, 56]  # NOT_LEADER, and what others do not know
     sent.send(400, 4)
     sent.flush()
     brokers[0].stop()
