@@ -27,4 +27,10 @@ static inline bool uuid_is_zero(struct uuid id)
     return uuid_eq(id, UUID_ZERO);
 }
 
+/* Whether they may be of the same: where one is not known, nothing speaks against it. */
+static inline bool uuid_agree(struct uuid a, struct uuid b)
+{
+    return uuid_is_zero(a) || uuid_is_zero(b) || uuid_eq(a, b);
+}
+
 #endif

@@ -419,8 +419,7 @@ struct view *view_apply(struct view *old, const struct view_change *change)
     const struct partition_change **sorted = xcalloc((size_t)change->partition_count + 1, sizeof(*sorted));
     int32_t n = 0;
     for (int32_t i = 0; i < change->partition_count; i++)
-        if (topic_name_is_legal(
-                change->partitions[i].topic)) /* others cannot be, and would have no place by their name */
+        if (topic_name_is_legal(change->partitions[i].topic)) /* others have no place in the order of names */
             sorted[n++] = &change->partitions[i];
     qsort(sorted, (size_t)n, sizeof(*sorted), view_by_topic);
     merge_topics(old, sorted, n, v);

@@ -191,12 +191,6 @@ bool config_refuse(const struct broker_config *config, struct fail *fail, const 
     return fail_set(fail, "%s: %s=%s: %s", place, name, shown(entry), why.text);
 }
 
-static bool is_of_providers(const char *name)
-{
-    size_t n = strlen("config.providers");
-    return strncmp(name, "config.providers", n) == 0 && (name[n] == '.' || name[n] == '\0');
-}
-
 static void warn_of(const struct broker_config *config, const struct config_entry *entry, const struct warner *w)
 {
     char place[512];
@@ -204,11 +198,11 @@ static void warn_of(const struct broker_config *config, const struct config_entr
     const struct config_key *key = entry->key;
     if (key != NULL && key->dynamic == CONFIG_ONLY_AT_RUN_TIME)
         config_warn(w, "%s: %s has no effect: it can be set at run time only", place, entry->name);
-    else if (key == NULL && !is_of_providers(entry->name))
+    else if (key == NULL)
         config_warn(w, "%s: %s is not a known key and has no effect", place, entry->name);
-    else if (key != NULL && key->state == CONFIG_NOT_YET)
+    else if (key->state == CONFIG_NOT_YET)
         config_warn(w, "%s: %s has no effect yet", place, entry->name);
-    else if (key != NULL && key->state == CONFIG_NO_EFFECT)
+    else if (key->state == CONFIG_NO_EFFECT)
         config_warn(w, "%s: %s has no effect: %s", place, entry->name, key->no_effect_because);
 }
 
@@ -225,7 +219,8 @@ static void warn_of_format(struct broker_config *config, const struct warner *w)
 static void warn_of_all(struct broker_config *config, const struct warner *w)
 {
     for (int i = 0; i < config->entry_count; i++)
-        warn_of(config, &config->entries[i], w);
+        if (!variables_is_setting(config->entries[i].name))
+            warn_of(config, &config->entries[i], w);
     if (config_entry(config, "offsets.commit.required.acks") != NULL)
         config_warn(w, "offsets.commit.required.acks is deprecated, and gone in Apache Kafka 4.0");
     warn_of_format(config, w);

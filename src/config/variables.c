@@ -16,9 +16,15 @@ struct variable {
     struct str provider, path, key; /* the path may be empty */
 };
 
-/* One of the words between the braces. */
+/* What it stands for, into `out`, which stays as it is where that is nothing. False: it cannot be read. */
 typedef bool (*find_fn)(const struct variables *v, const struct variable *x, struct arena *a, const char **out,
                         struct fail *fail);
+
+bool variables_is_setting(const char *name)
+{
+    size_t n = strlen("config.providers");
+    return strncmp(name, "config.providers", n) == 0 && (name[n] == '.' || name[n] == '\0');
+}
 
 static const char *provider_setting(const struct variables *v, struct str provider, const char *name)
 {

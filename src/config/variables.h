@@ -23,6 +23,8 @@ struct variables {
     const void *ctx;
 };
 
+/* Whether a key is one of theirs: config.providers, or of one of them. */
+bool variables_is_setting(const char *name);
 /* The value with what its variables stand for; in the arena, or `value` itself where it has none. NULL: it cannot. */
 const char *variables_replace(const struct variables *v, const char *value, struct arena *a, struct fail *fail);
 /* Whether each of config.providers is one of those. */

@@ -208,18 +208,12 @@ bool segment_write_counted(struct segment *s, const char *dir, const struct iove
 
 bool segment_append(struct segment *s, const char *dir, struct bytes bytes, int32_t index_interval)
 {
-    ensure(s->file != NULL && s->size + bytes.len <= INT32_MAX); /* segment_open_file() */
-    if (!file_put_at(s->file->fd, bytes.p, (size_t)bytes.len, s->size))
-        return append_failed(s, dir);
+    struct iovec whole = {(void *)(uintptr_t)bytes.p, (size_t)bytes.len};
     struct batch b;
-    int32_t position = (int32_t)s->size;
-    while (batch_next(&bytes, &b) == BATCH_OK) {
-        segment_note_batch(s, &b, position, index_interval);
-        position += b.size;
-    }
+    while (batch_next(&bytes, &b) == BATCH_OK)
+        segment_count_batch(s, &b, index_interval);
     ensure(bytes.len == 0); /* whole batches were given */
-    s->size = position;
-    return true;
+    return segment_write_counted(s, dir, &whole, 1);
 }
 
 static void add_last_time(struct segment *s)

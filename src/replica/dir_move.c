@@ -125,13 +125,6 @@ enum kafka_error replica_alter_dir(struct replica_manager *rm, struct str topic,
     return error;
 }
 
-/* Its directory was away when that one was deleted, perhaps. */
-static bool is_of_another_topic(const struct plog *current, const struct plog *future)
-{
-    struct uuid mine = plog_topic_id(current), found = plog_topic_id(future);
-    return !uuid_is_zero(mine) && !uuid_is_zero(found) && !uuid_eq(mine, found);
-}
-
 void dir_move_resume(struct partition *p)
 {
     struct replica_manager *rm = p->manager;
@@ -142,7 +135,8 @@ void dir_move_resume(struct partition *p)
     lock_take(&p->lock);
     bool moves = p->future != NULL, known = moves || p->offline;
     bool beside = !known && strcmp(plog_dir(future), plog_dir(p->log)) == 0;
-    bool another = !known && is_of_another_topic(p->log, future);
+    /* Its directory was away when that one was deleted, perhaps. */
+    bool another = !known && !uuid_agree(plog_topic_id(p->log), plog_topic_id(future));
     lock_release(&p->lock);
     if (beside)
         log_warn("%s-%" PRId32 " has a future log in %s, where it is itself: that is left alone", p->key.topic,

@@ -213,7 +213,7 @@ static void end_order(struct replica_manager *rm)
 static enum kafka_error check_order(const struct partition *p, const struct leader_order *o)
 {
     struct uuid id = plog_topic_id(p->log);
-    if (!uuid_is_zero(o->topic_id) && !uuid_is_zero(id) && !uuid_eq(id, o->topic_id))
+    if (!uuid_agree(id, o->topic_id))
         return ERR_INCONSISTENT_TOPIC_ID;
     if (o->leader_epoch <= p->leader_epoch)
         return ERR_STALE_CONTROLLER_EPOCH;

@@ -455,13 +455,6 @@ static void fetch_try_again(struct fetch *f)
 
 /* ---- The request ---- */
 
-/* A log may not have heard of its topic's id yet. */
-static bool is_of_topic(struct partition *p, struct uuid id)
-{
-    struct uuid ours = partition_topic_id(p);
-    return uuid_is_zero(id) || uuid_is_zero(ours) || uuid_eq(id, ours);
-}
-
 static void fetch_find_partition(struct fetch *f, struct fetched *x, bool denied)
 {
     if (x->item.topic.p == NULL || denied) {
@@ -471,7 +464,7 @@ static void fetch_find_partition(struct fetch *f, struct fetched *x, bool denied
     x->partition = replica_partition(f->r->s->replicas, x->item.topic, x->item.partition);
     if (x->partition == NULL)
         x->error = partition_missing(f->r->s, x->item.topic, x->item.partition);
-    else if (!is_of_topic(x->partition, x->item.topic_id)) {
+    else if (!uuid_agree(x->item.topic_id, partition_topic_id(x->partition))) {
         partition_unref(x->partition);
         x->partition = NULL;
         x->error = ERR_INCONSISTENT_TOPIC_ID;

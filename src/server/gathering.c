@@ -96,6 +96,32 @@ void gathering_add(struct gathering *g, struct gathered *a, struct request *r)
     }
 }
 
+/* ---- Telling who asked ---- */
+
+/* It waits for a disk now, and holds up neither its connection nor who else wants to be served. */
+static void errand_take(struct errand *e, struct gathered *a)
+{
+    struct connection *conn = a->conn;
+    a->conn = NULL;
+    gathered_list_append(&e->waiting, a);
+    request_park(a->r);
+    connection_gathered(conn);
+}
+
+static void tell_gathered(struct gathered *first)
+{
+    for (struct gathered *a = first, *next; a != NULL; a = next) {
+        struct connection *conn = a->conn;
+        next = a->next;
+        if (a->errand != NULL) {
+            errand_take(a->errand, a);
+            continue;
+        }
+        a->done(a);
+        connection_gathered(conn);
+    }
+}
+
 /* ---- By a thread of the directory ---- */
 
 static void errand_run(struct job *job)
@@ -125,14 +151,11 @@ static void errand_done(struct message *m)
         HASH_DEL(g->errands, e);
         free(e);
     }
-    for (struct gathered *a = first; a != NULL; a = a->next)
+    for (struct gathered *a = first; a != NULL; a = a->next) {
         a->conn = connection_gather(a->r->x);
-    for (struct gathered *a = first, *next; a != NULL; a = next) {
-        struct connection *conn = a->conn;
-        next = a->next;
-        a->done(a);
-        connection_gathered(conn);
+        a->errand = NULL;
     }
+    tell_gathered(first);
 }
 
 static void errand_start(struct errand *e)
@@ -160,16 +183,6 @@ static struct errand *errand_new(struct gathering *g, struct partition *p)
     gathered_list_init(&e->waiting);
     HASH_ADD_PTR(g->errands, partition, e);
     return e;
-}
-
-/* It waits for a disk now, and holds up neither its connection nor who else wants to be served. */
-static void errand_take(struct errand *e, struct gathered *a)
-{
-    struct connection *conn = a->conn;
-    a->conn = NULL;
-    gathered_list_append(&e->waiting, a);
-    request_park(a->r);
-    connection_gathered(conn);
 }
 
 /* ---- On the loop ---- */
@@ -228,20 +241,6 @@ static void append_them(struct gathering *g, struct gathered *first, int32_t cou
             if (g->sorted[at + run]->partition != g->sorted[at]->partition)
                 break;
         append_run(g, g->sorted + at, run);
-    }
-}
-
-static void tell_gathered(struct gathered *first)
-{
-    for (struct gathered *a = first, *next; a != NULL; a = next) {
-        struct connection *conn = a->conn;
-        next = a->next;
-        if (a->errand != NULL) {
-            errand_take(a->errand, a);
-            continue;
-        }
-        a->done(a);
-        connection_gathered(conn);
     }
 }
 

@@ -269,7 +269,7 @@ static bool set_java(rd_kafka_conf_t *conf, const char *java, const char *value,
             return true;
         }
     }
-    if (strncmp(java, "config.providers", strlen("config.providers")) == 0) /* of rd_props_replace() */
+    if (variables_is_setting(java)) /* of rd_props_replace() */
         return true;
     return set(conf, java, value, fail);
 }
