@@ -236,8 +236,7 @@ run_threads() {
     echo "== Threads"
     prepare_clients
     build_threads
-    # librdkafka's threads are of a kind that ThreadSanitizer does not see begin, at which a program of ours that uses it ends.
-    if BARNABAS_BUILD=$top/build-tsan run_pytest tsan "${threaded[@]}" -k "not take_javas_client_properties"; then
+    if BARNABAS_BUILD=$top/build-tsan run_pytest tsan "${threaded[@]}"; then
         passed=$((passed + 1))
     else
         failed=$((failed + 1))

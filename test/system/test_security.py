@@ -188,7 +188,13 @@ def client_properties(path, authority, user, password):
     return path
 
 
+# librdkafka's threads are of a kind that ThreadSanitizer does not see begin, at which a program of ours that uses it ends.
+SEES_THREADS = "--enable-tsan" in (BUILD / "config.status").read_text()
+
+
 def tool(name, *args, stdin=None, env=None):
+    if SEES_THREADS and name.startswith("kafka-console"):
+        pytest.skip(f"{name} does not run under ThreadSanitizer")
     return subprocess.run([BUILD / "barnabas-tool", name, *map(str, args)], input=stdin, capture_output=True, text=True, timeout=PATIENCE, env=env)
 
 
