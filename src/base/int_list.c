@@ -1,5 +1,9 @@
 #include "base/int_list.h"
 
+#include <inttypes.h>
+
+#include "base/strbuf.h"
+
 bool int_list_has(struct int_list list, int32_t x)
 {
     for (int32_t i = 0; i < list.n; i++)
@@ -99,4 +103,17 @@ void int_list_make_unique(struct int_list *list)
     list->n = kept;
     free(seen);
     free(sorted.v);
+}
+
+struct str int_list_text(struct arena *a, struct int_list list)
+{
+    enum { READABLE = 1000 };
+    struct strbuf b = {0};
+    for (int32_t i = 0; i < MIN(list.n, READABLE); i++)
+        strbuf_printf(&b, "%s%" PRId32, i > 0 ? ", " : "", list.v[i]);
+    if (list.n > READABLE)
+        strbuf_puts(&b, ", ...");
+    struct str text = arena_str(a, (struct str){b.p, (int32_t)b.len});
+    strbuf_deinit(&b);
+    return text;
 }

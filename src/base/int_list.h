@@ -19,6 +19,8 @@ void int_list_append(struct int_list *list, int32_t x);
 void int_list_remove(struct int_list *list, int32_t x);
 bool int_list_has_repeats(struct int_list list);  /* also of a long one that somebody else has made */
 void int_list_make_unique(struct int_list *list); /* the first of each stays */
+/* "1, 2, 3", as people are told of them: of very many only the first. */
+struct str int_list_text(struct arena *a, struct int_list list);
 
 /* An array of a decoded message, of which a null one is empty. */
 #define INT_LIST(array) ((struct int_list){(array).items, MAX((array).len, 0)})

@@ -15,6 +15,7 @@ struct config_value {
         struct config_list list;
         struct host_limits limits;
     };
+    const char *refused; /* what of the text is not allowed, if it is not all of it; else NULL */
 };
 
 enum value_result {
@@ -24,6 +25,9 @@ enum value_result {
 };
 
 /* `why` is in Apache's words, without key and value. The result's texts lie in the arena. */
+/* What somebody is told whose value value_parse() has refused, for that reason. Returns false. */
+bool value_refuse(const char *name, const char *text, const struct config_value *value, const struct fail *why,
+                  struct fail *fail);
 enum value_result value_parse(const struct config_key *key, const char *text, struct arena *a, struct config_value *out,
                               struct fail *why);
 /* Puts the value into its field of the struct broker_config or topic_config; NULL: no value. */

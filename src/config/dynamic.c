@@ -65,9 +65,11 @@ bool config_check_dynamic(const char *name, const char *value, bool per_broker, 
     struct config_value parsed;
     struct fail why;
     enum value_result result = value_parse(key, value, &a, &parsed, &why);
+    if (result != VALUE_OK)
+        value_refuse(name, value, &parsed, &why, fail);
     arena_deinit(&a);
     if (result != VALUE_OK)
-        return fail_set(fail, "Invalid value %s for configuration %s: %s", value, name, why.text);
+        return false;
     if (!per_broker && is_per_broker(name, key))
         return fail_set(
             fail, "Cannot update these configs at default cluster level, broker id must be specified: Set(%s)", name);

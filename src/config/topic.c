@@ -24,7 +24,7 @@ bool topic_config_set(struct topic_config *topic, const char *name, const char *
     if (ok)
         value_store(key, &parsed, topic); /* no field of a topic keeps a text */
     else
-        fail_set(fail, "Invalid value %s for configuration %s: %s", value, name, why.text);
+        value_refuse(name, value, &parsed, &why, fail);
     arena_deinit(&a);
     return ok;
 }
@@ -54,8 +54,8 @@ static bool check_together(const struct topic_config *t, struct fail *fail)
 {
     if (t->min_compaction_lag_ms > t->max_compaction_lag_ms)
         return fail_set(fail,
-                        "min.compaction.lag.ms (%" PRId64 ") must not be above max.compaction.lag.ms "
-                        "(%" PRId64 ")",
+                        "conflict topic config setting min.compaction.lag.ms (%" PRId64
+                        ") > max.compaction.lag.ms (%" PRId64 ")",
                         t->min_compaction_lag_ms, t->max_compaction_lag_ms);
     if (t->remote_log_delete_on_disable || t->remote_log_copy_disable)
         return fail_set(fail, "remote.log.delete.on.disable and remote.log.copy.disable need KRaft");

@@ -153,6 +153,8 @@ static bool check_range(const struct config_key *key, double number, struct fail
 {
     if (!isnan(key->also) && number == key->also)
         return true;
+    if (!isnan(key->also) && (number < key->min || number > key->max))
+        return fail_set(why, "Value must be between %.15g and %.15g or equal to %.15g", key->min, key->max, key->also);
     if (number < key->min)
         return fail_set(why, "Value must be at least %.15g", key->min);
     if (number > key->max)
@@ -172,13 +174,14 @@ static bool set_find(const struct config_set *set, const char *word, int *number
     return false;
 }
 
-static bool refuse_word(const struct config_set *set, struct fail *why)
+static bool refuse_word(const struct config_set *set, const char *word, struct config_value *value, struct fail *why)
 {
     struct strbuf words = {0};
     for (int i = 0; i < set->count; i++)
         strbuf_printf(&words, "%s%s", i > 0 ? ", " : "", set->values[i].text);
     fail_set(why, "String must be one of%s: %s", set->any_case ? " (case insensitive)" : "", words.p);
     strbuf_deinit(&words);
+    value->refused = word;
     return false;
 }
 
@@ -187,14 +190,14 @@ static bool check_set(const struct config_key *key, struct config_value *value, 
     int number;
     if (key->type != CONFIG_LIST) {
         if (!set_find(key->set, value->text, &number))
-            return refuse_word(key->set, why);
+            return refuse_word(key->set, value->text, value, why);
         value->number = number;
         return true;
     }
     int64_t bits = 0;
     for (int i = 0; i < value->list.count; i++) {
         if (!set_find(key->set, value->list.items[i], &number))
-            return refuse_word(key->set, why);
+            return refuse_word(key->set, value->list.items[i], value, why);
         bits |= number;
     }
     value->number = bits;
@@ -226,13 +229,30 @@ static bool is_replica(const char *text, int32_t *partition, int32_t *broker)
     return true;
 }
 
-static bool check_throttled(const struct config_list *list, struct fail *why)
+/* "[a, b]" */
+static const char *list_text(const struct config_list *list, struct arena *a)
+{
+    struct strbuf b = {0};
+    for (int i = 0; i < list->count; i++)
+        strbuf_printf(&b, "%s%s", i > 0 ? ", " : "", list->items[i]);
+    const char *text = arena_printf(a, "[%.*s]", (int)b.len, b.len > 0 ? b.p : "").p;
+    strbuf_deinit(&b);
+    return text;
+}
+
+static bool check_throttled(const struct config_key *key, struct arena *a, struct config_value *value, struct fail *why)
 {
     int32_t partition, broker;
+    const struct config_list *list = &value->list;
     bool all = list->count == 1 && strcmp(list->items[0], "*") == 0;
     for (int i = 0; i < list->count && !all; i++)
-        if (list->items[i][0] != '\0' && !is_replica(list->items[i], &partition, &broker))
-            return fail_set(why, "must be * or a list of replicas, partition:broker,...");
+        if (list->items[i][0] != '\0' && !is_replica(list->items[i], &partition, &broker)) {
+            value->refused = list_text(list, a);
+            return fail_set(why,
+                            "%s must be the literal '*' or a list of replicas in the following format: "
+                            "[partitionId]:[brokerId],[partitionId]:[brokerId],...",
+                            key->name);
+        }
     return true;
 }
 
@@ -278,7 +298,7 @@ static bool value_check_form(const struct config_key *key, struct arena *a, stru
     case FORM_HOST_LIMITS:
         return check_host_limits(value, a, why);
     case FORM_THROTTLED:
-        return check_throttled(&value->list, why);
+        return check_throttled(key, a, value, why);
     case FORM_PATHS:
         value->list = text_split(value->text, true, a);
         return true;
@@ -292,6 +312,7 @@ static bool value_check_form(const struct config_key *key, struct arena *a, stru
 enum value_result value_parse(const struct config_key *key, const char *text, struct arena *a, struct config_value *out,
                               struct fail *why)
 {
+    out->refused = NULL;
     if (!parse_type(key, text_trim(text, a), a, out)) {
         if (key->type == CONFIG_BOOLEAN)
             fail_set(why, "Expected value to be either true or false");
@@ -300,6 +321,13 @@ enum value_result value_parse(const struct config_key *key, const char *text, st
         return VALUE_MALFORMED;
     }
     return value_check_form(key, a, out, why) ? VALUE_OK : VALUE_REFUSED;
+}
+
+bool value_refuse(const char *name, const char *text, const struct config_value *value, const struct fail *why,
+                  struct fail *fail)
+{
+    return fail_set(fail, "Invalid value %s for configuration %s: %s", value->refused != NULL ? value->refused : text,
+                    name, why->text);
 }
 
 /* ---- Fields ---- */

@@ -7,6 +7,7 @@
 
 /* As it is written in JSON, "0":[1], */
 enum { LEAST_OF_A_PARTITION = 5, LEAST_OF_A_REPLICA = 2, MOST_REPLICAS = 1000000 };
+#define TOO_MANY "Excessively large number of partitions per request."
 
 /* ---- Names ---- */
 
@@ -17,7 +18,7 @@ struct str topic_name_problem(struct arena *a, struct str name)
     if (name.len == 0)
         return STR_LIT("Topic name is invalid: the empty string is not allowed");
     if (str_is(name, ".") || str_is(name, ".."))
-        return STR_LIT("Topic name is invalid: '.' or '..' is not allowed");
+        return arena_printf(a, "Topic name is invalid: '%.*s' is not allowed", STR_ARGS(name));
     if (name.len > LONGEST_TOPIC_NAME)
         return arena_printf(a, "Topic name is invalid: the length of '%.*s' is longer than the max allowed length %d",
                             STR_ARGS(name), LONGEST_TOPIC_NAME);
@@ -178,37 +179,117 @@ static bool may_change(struct topics_request *r, struct topic_request *t, int32_
     return false;
 }
 
-static bool check_manual_sizes(struct topic_request *t, int32_t factor)
+/* ---- Assignments that a client has made ---- */
+
+static bool refuse_assignment(struct topic_request *t, struct str why)
 {
-    bool ok = factor > 0 || t->manual_count == 0;
-    for (int32_t p = 0; p < t->manual_count && ok; p++)
-        ok = t->manual[p].n == factor;
-    if (!ok)
-        admin_refuse(t, ERR_INVALID_REPLICA_ASSIGNMENT,
-                     STR_LIT("All partitions should have the same number of replicas."));
-    return ok;
+    admin_refuse(t, ERR_INVALID_REPLICA_ASSIGNMENT, why);
+    return false;
 }
 
-/* New topics may have replicas on brokers that are not there yet; of partitions that are added Kafka is stricter. */
-static bool check_manual(struct topics_request *r, struct topic_request *t, bool is_new)
+static bool refuse_unknown_brokers(struct topics_request *r, struct topic_request *t, struct int_list unknown)
 {
+    struct str text = int_list_text(r->arena, unknown);
+    return refuse_assignment(t,
+                             arena_printf(r->arena, "Unknown broker(s) in replica assignment: %.*s.", STR_ARGS(text)));
+}
+
+/* Of a new topic: its replicas may be on brokers that are not there yet. */
+static bool check_assignment(struct topics_request *r, struct topic_request *t)
+{
+    bool same = t->factor > 0 || t->manual_count == 0;
+    for (int32_t p = 0; p < t->manual_count && same; p++)
+        same = t->manual[p].n == t->factor;
+    if (!same)
+        return refuse_assignment(t, STR_LIT("All partitions should have the same number of replicas"));
     for (int32_t p = 0; p < t->manual_count; p++) {
         struct int_list list = t->manual[p];
-        if (int_list_has_repeats(list)) {
-            admin_refuse(t, ERR_INVALID_REPLICA_ASSIGNMENT, STR_LIT("Duplicate replica assignment found."));
-            return false;
-        }
-        for (int32_t i = 0; i < list.n; i++) {
-            if (list.v[i] < 0 || (!is_new && view_broker(r->view, list.v[i]) == NULL)) {
-                admin_refuse(t, ERR_INVALID_REPLICA_ASSIGNMENT,
-                             arena_printf(r->arena, "Replica assignment names broker %" PRId32 ", which is not there.",
-                                          list.v[i]));
-                return false;
-            }
-        }
+        struct str text = int_list_has_repeats(list) ? int_list_text(r->arena, list) : STR_NULL;
+        if (text.p != NULL)
+            return refuse_assignment(t, arena_printf(r->arena,
+                                                     "Duplicate replica assignment found: HashMap(%" PRId32
+                                                     " -> ArrayBuffer(%.*s))",
+                                                     p, STR_ARGS(text)));
+        for (int32_t i = 0; i < list.n; i++)
+            if (list.v[i] < 0)
+                return refuse_unknown_brokers(r, t, (struct int_list){&list.v[i], 1});
     }
     return true;
 }
+
+/* Before any of them is looked up. */
+static bool may_name_so_many(struct topic_request *t)
+{
+    int64_t replicas = 0;
+    for (int32_t p = 0; p < t->manual_count; p++)
+        replicas += t->manual[p].n;
+    if (replicas > MOST_REPLICAS)
+        admin_refuse(t, ERR_POLICY_VIOLATION, STR_LIT(TOO_MANY));
+    return replicas <= MOST_REPLICAS;
+}
+
+static bool check_brokers_known(struct topics_request *r, struct topic_request *t)
+{
+    struct int_list unknown = {0};
+    for (int32_t p = 0; p < t->manual_count; p++)
+        for (int32_t i = 0; i < t->manual[p].n; i++)
+            if (view_broker(r->view, t->manual[p].v[i]) == NULL)
+                int_list_append(&unknown, t->manual[p].v[i]);
+    int_list_make_unique(&unknown);
+    bool ok = unknown.n == 0 || refuse_unknown_brokers(r, t, unknown);
+    free(unknown.v);
+    return ok;
+}
+
+static bool refuse_other_factors(struct topics_request *r, struct topic_request *t, int32_t old, int32_t factor)
+{
+    struct int_list partitions = {0}, factors = {0};
+    for (int32_t p = 0; p < t->manual_count; p++) {
+        if (t->manual[p].n != factor) {
+            int_list_append(&partitions, old + p);
+            int_list_append(&factors, t->manual[p].n);
+        }
+    }
+    struct str which = int_list_text(r->arena, partitions), what = int_list_text(r->arena, factors);
+    bool ok = partitions.n == 0;
+    free(partitions.v);
+    free(factors.v);
+    return ok || refuse_assignment(t, arena_printf(r->arena,
+                                                   "Inconsistent replication factor between partitions, partition 0 "
+                                                   "has %" PRId32 " while partitions [%.*s] have replication factors "
+                                                   "[%.*s], respectively.",
+                                                   factor, STR_ARGS(which), STR_ARGS(what)));
+}
+
+/* Of partitions that a topic with `old` ones gets more. */
+static bool check_added_assignment(struct topics_request *r, struct topic_request *t, int32_t old, int32_t factor)
+{
+    int32_t add = t->partitions - old;
+    if (!may_name_so_many(t) || !check_brokers_known(r, t))
+        return false;
+    if (t->manual_count != add)
+        return refuse_assignment(t, arena_printf(r->arena,
+                                                 "Increasing the number of partitions by %" PRId32 " but %" PRId32
+                                                 " assignments provided.",
+                                                 add, t->manual_count));
+    for (int32_t p = 0; p < add; p++) {
+        struct int_list list = t->manual[p];
+        if (list.n == 0)
+            return refuse_assignment(
+                t,
+                arena_printf(r->arena, "Cannot have replication factor of 0 for partition id %" PRId32 ".", old + p));
+        if (!int_list_has_repeats(list))
+            continue;
+        struct str text = int_list_text(r->arena, list);
+        return refuse_assignment(t, arena_printf(r->arena,
+                                                 "Duplicate brokers not allowed in replica assignment: %.*s for "
+                                                 "partition id %" PRId32 ".",
+                                                 STR_ARGS(text), old + p));
+    }
+    return refuse_other_factors(r, t, old, factor);
+}
+
+/* ---- Creation ---- */
 
 static bool check_name(struct topics_request *r, struct topic_request *t)
 {
@@ -258,7 +339,7 @@ static bool may_ask_for(struct topics_request *r, struct topic_request *t, int32
     r->replicas += replicas;
     if (r->replicas <= MOST_REPLICAS)
         return true;
-    admin_refuse(t, ERR_POLICY_VIOLATION, STR_LIT("Excessively large number of partitions per request."));
+    admin_refuse(t, ERR_POLICY_VIOLATION, STR_LIT(TOO_MANY));
     return false;
 }
 
@@ -276,8 +357,7 @@ static bool plan_topic(struct topics_request *r, struct topic_request *t, struct
         t->partitions = t->manual_count;
         t->factor = t->manual_count > 0 ? t->manual[0].n : 0;
         out->replicas = t->manual;
-        if (!check_manual_sizes(t, t->factor) || !may_ask_for(r, t, t->partitions, t->factor) ||
-            !check_manual(r, t, true))
+        if (!may_ask_for(r, t, t->partitions, t->factor) || !check_assignment(r, t))
             return false;
     } else {
         if (t->partitions == -1)
@@ -457,15 +537,7 @@ static bool plan_growth(struct topics_request *r, struct topic_request *t, struc
     struct int_list *all = ARENA_ARRAY(r->arena, struct int_list, t->partitions);
     memcpy(all, z->replicas, (size_t)old * sizeof(*all));
     if (t->manual != NULL) {
-        if (t->manual_count != add) {
-            admin_refuse(t, ERR_INVALID_REPLICA_ASSIGNMENT,
-                         arena_printf(r->arena,
-                                      "Increasing the number of partitions by %" PRId32 " but %" PRId32
-                                      " assignments provided.",
-                                      add, t->manual_count));
-            return false;
-        }
-        if (!check_manual_sizes(t, z->replicas[0].n) || !check_manual(r, t, false))
+        if (!check_added_assignment(r, t, old, z->replicas[0].n))
             return false;
         memcpy(all + old, t->manual, (size_t)add * sizeof(*all));
     } else {
@@ -556,6 +628,12 @@ static void write_growth(struct topics_request *r, struct zk_batch *b, struct gr
     zk_set(b, read->path, g->written, read->stat.version)->owner = g;
 }
 
+static void refuse_unknown(struct topics_request *r, struct topic_request *t)
+{
+    admin_refuse(t, ERR_UNKNOWN_TOPIC_OR_PARTITION,
+                 arena_printf(r->arena, "The topic '%.*s' does not exist.", STR_ARGS(t->name)));
+}
+
 static void admin_on_topics_read(struct zk_batch *reads)
 {
     struct topics_request *r = reads->ctx;
@@ -568,7 +646,7 @@ static void admin_on_topics_read(struct zk_batch *reads)
         char *name = arena_cstr(r->arena, t->name);
         int32_t old;
         if (read->result != ZK_OK || !topic_decode(r->arena, name, read->value, &z) || z.partition_count == 0)
-            admin_refuse(t, ERR_UNKNOWN_TOPIC_OR_PARTITION, STR_LIT("The topic does not exist."));
+            refuse_unknown(r, t);
         else if (g->deletion->result == ZK_OK)
             admin_refuse(t, ERR_INVALID_TOPIC_EXCEPTION, STR_LIT("The topic is queued for deletion."));
         else if (old = z.partition_count, check_rest(r, t, &z) && plan_growth(r, t, &z) && !r->validate_only &&
@@ -586,7 +664,7 @@ void partitions_create(struct topics_request *r)
     for (int32_t i = 0; i < r->count; i++) {
         struct topic_request *t = &r->topics[i];
         if (t->error == ERR_NONE && topic_name_problem(r->arena, t->name).p != NULL)
-            admin_refuse(t, ERR_UNKNOWN_TOPIC_OR_PARTITION, STR_LIT("The topic does not exist."));
+            refuse_unknown(r, t);
         if (t->error != ERR_NONE)
             continue;
         char *name = arena_cstr(&b->arena, t->name);

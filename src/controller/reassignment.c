@@ -409,18 +409,6 @@ static void start_all(struct controller *c)
 
 /* ---- By request ---- */
 
-static const char *reassignment_list_text(struct arena *a, const char *kind, struct int_list list)
-{
-    struct strbuf b = {0};
-    strbuf_printf(&b, "%s(", kind);
-    for (int32_t i = 0; i < list.n; i++)
-        strbuf_printf(&b, "%s%" PRId32, i > 0 ? ", " : "", list.v[i]);
-    strbuf_puts(&b, ")");
-    const char *text = arena_cstr(a, (struct str){(const char *)b.p, (int32_t)b.len});
-    strbuf_deinit(&b);
-    return text;
-}
-
 static bool reassignment_refuse(struct reassign_item *item, enum kafka_error error, struct str message)
 {
     item->error = error;
@@ -445,11 +433,14 @@ static bool all_alive(struct controller *c, const struct ctl_partition *p, struc
     for (const struct ctl_broker *b = c->brokers; b != NULL; b = b->next)
         if (!b->shutting_down)
             int_list_append(&live, b->id);
+    struct str who = int_list_text(a, added), alive = int_list_text(a, live);
     if (!ok)
         reassignment_refuse(
             item, ERR_INVALID_REPLICA_ASSIGNMENT,
-            arena_printf(a, "Replica assignment has brokers that are not alive. Replica list: %s, live broker list: %s",
-                         reassignment_list_text(a, "List", added), reassignment_list_text(a, "Set", live)));
+            arena_printf(a,
+                         "Replica assignment has brokers that are not alive. Replica list: ArrayBuffer(%.*s), live "
+                         "broker list: Set(%.*s)",
+                         STR_ARGS(who), STR_ARGS(alive)));
     free(origin.v);
     free(added.v);
     free(live.v);
@@ -467,15 +458,18 @@ static bool reassignment_is_valid(struct controller *c, const struct ctl_partiti
         return reassignment_refuse(item, ERR_INVALID_REPLICA_ASSIGNMENT,
                                    arena_printf(a, "Replica assignment has %" PRId32 " brokers, of which there are %u.",
                                                 target.n, HASH_COUNT(c->brokers_by_id)));
+    struct str text = int_list_text(a, target);
     if (int_list_has_repeats(target))
         return reassignment_refuse(item, ERR_INVALID_REPLICA_ASSIGNMENT,
-                                   arena_printf(a, "Duplicate replica ids in partition reassignment replica list: %s",
-                                                reassignment_list_text(a, "List", target)));
+                                   arena_printf(a,
+                                                "Duplicate replica ids in partition reassignment replica list: "
+                                                "ArrayBuffer(%.*s)",
+                                                STR_ARGS(text)));
     for (int32_t i = 0; i < target.n; i++)
         if (target.v[i] < 0)
             return reassignment_refuse(
                 item, ERR_INVALID_REPLICA_ASSIGNMENT,
-                arena_printf(a, "Invalid broker id in replica list: %s", reassignment_list_text(a, "List", target)));
+                arena_printf(a, "Invalid broker id in replica list: ArrayBuffer(%.*s)", STR_ARGS(text)));
     return all_alive(c, p, item, a);
 }
 

@@ -96,6 +96,19 @@ enum batch_result batch_peek(struct bytes head, struct batch *out)
     return BATCH_OK;
 }
 
+struct str batch_problem(struct arena *a, struct bytes head)
+{
+    enum { LEAST = MESSAGE_V0_OVERHEAD - LOG_OVERHEAD };
+    ensure(head.len >= LOG_OVERHEAD);
+    int32_t length = (int32_t)be32_get(head.p + AT_LENGTH);
+    int magic = head.len > BATCH_MAGIC_AT ? (int8_t)head.p[BATCH_MAGIC_AT] : 0;
+    if (length < LEAST)
+        return arena_printf(a, "Record size %d is less than the minimum record overhead (%d)", length, LEAST);
+    if (magic < 0 || magic > 2)
+        return arena_printf(a, "Invalid magic found in record: %d", magic);
+    return STR_LIT("The record batch has sizes or offsets that cannot be");
+}
+
 enum batch_result batch_next(struct bytes *rest, struct batch *out)
 {
     enum batch_result result = batch_peek(*rest, out);

@@ -27,7 +27,7 @@ struct preparation {
     enum codec source, target;
     int64_t max_timestamp;
     struct batch_builder *builder; /* NULL: in place */
-    int64_t count;                 /* records so far */
+    int64_t count, refused;        /* records so far */
     bool offsets_consecutive;
 };
 
@@ -147,8 +147,10 @@ static bool timestamp_out_of_range(const struct preparation *p, int64_t timestam
 static enum kafka_error check_record(struct preparation *p, const struct batch *b, const struct record *r,
                                      int32_t index)
 {
-    if (p->rules->compacted && r->key.p == NULL) {
-        blame(p, index, STR_LIT("Compacted topic cannot accept message without key"));
+    if (p->rules->compacted != NULL && r->key.p == NULL) {
+        blame(p, index,
+              arena_printf(p->arena, "Compacted topic cannot accept message without key in topic partition %s",
+                           p->rules->compacted));
         p->out->flaw = FLAW_NO_KEY;
         return ERR_INVALID_RECORD;
     }
@@ -168,7 +170,11 @@ static enum kafka_error check_record(struct preparation *p, const struct batch *
             return ERR_INVALID_TIMESTAMP;
         }
     } else if (b->attributes & ATTR_LOG_APPEND_TIME) {
-        blame(p, index, STR_LIT("Producer should not set timestamp type to LogAppendTime"));
+        blame(p, index,
+              arena_printf(p->arena,
+                           "Invalid timestamp type in message DefaultRecord(offset=%lld, timestamp=%lld, key=%d bytes, "
+                           "value=%d bytes). Producer should not set timestamp type to LogAppendTime.",
+                           (long long)r->offset, (long long)r->timestamp, r->key.len, r->value.len));
         return ERR_INVALID_TIMESTAMP;
     }
     return ERR_NONE;
@@ -184,6 +190,21 @@ static void keep_record(struct preparation *p, const struct record *r)
     if (p->rules->log_append_time)
         moved.timestamp = p->now;
     batch_builder_add(p->builder, &moved);
+}
+
+static struct str tell_of_refused(const struct preparation *p, enum kafka_error error)
+{
+    enum { SHOWN = 3 };
+    struct str text = STR_NULL;
+    if (error == ERR_INVALID_TIMESTAMP)
+        return STR_LIT("One or more records have been rejected due to invalid timestamp");
+    for (int32_t i = 0; i < MIN(p->out->error_count, SHOWN); i++)
+        text = arena_printf(p->arena, "%.*s%sRecordError(batchIndex=%d, message='%.*s')", STR_ARGS(text),
+                            i > 0 ? ", " : "", p->out->errors[i].index, STR_ARGS(p->out->errors[i].message));
+    return arena_printf(p->arena,
+                        "One or more records have been rejected due to %lld record errors in total, and only showing "
+                        "the first three errors at most: [%.*s]",
+                        (long long)p->refused, STR_ARGS(text));
 }
 
 static enum kafka_error walk_batch(struct preparation *p, const struct batch *b)
@@ -202,7 +223,8 @@ static enum kafka_error walk_batch(struct preparation *p, const struct batch *b)
     record_iter_limit(it, p->rules->budget);
     for (int32_t index = 0; (rc = record_iter_next(it, &r)) > 0; index++, p->count++) {
         enum kafka_error e = check_record(p, b, &r, index);
-        if (error == ERR_NONE)
+        p->refused += e != ERR_NONE;
+        if (error == ERR_NONE || e == ERR_INVALID_TIMESTAMP)
             error = e;
         if (b->magic == 2 && r.offset != wrapping_add(b->base_offset, index))
             p->offsets_consecutive = false;
@@ -214,7 +236,7 @@ static enum kafka_error walk_batch(struct preparation *p, const struct batch *b)
     if (!may_look_at(p, 0))
         return ERR_INVALID_RECORD;
     if (error != ERR_NONE)
-        return prepare_refuse(p, error, STR_LIT("One or more records have been rejected"));
+        return prepare_refuse(p, error, tell_of_refused(p, error));
     if (rc < 0) {
         /* A v2 batch passed its CRC, so that its producer made it wrong; old wrappers hold CRCs of their own. */
         return REFUSE(p, b->magic == 2 ? ERR_INVALID_RECORD : ERR_CORRUPT_MESSAGE,

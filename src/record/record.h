@@ -101,6 +101,8 @@ enum batch_result {
  */
 enum batch_result batch_next(struct bytes *rest, struct batch *out);
 enum batch_result batch_peek(struct bytes head, struct batch *out);
+/* Of a head that is BATCH_CORRUPT: why, for people. */
+struct str batch_problem(struct arena *a, struct bytes head);
 bool batch_crc_ok(const struct batch *b);
 
 /* Patches in place, outside the CRC. v0/v1 have no leader epoch; base offsets there are absolute. */
@@ -183,7 +185,7 @@ struct record_rules {
     enum codec codec; /* otherwise */
     int level;        /* of compression; CODEC_LEVEL_DEFAULT for the codec's own default */
     bool log_append_time;
-    bool compacted;                      /* keys are mandatory */
+    const char *compacted;               /* the name of a partition in which keys are mandatory, or NULL */
     int64_t before_max_ms, after_max_ms; /* message.timestamp.*.max.ms */
     int32_t max_batch_size;              /* max.message.bytes */
     bool from_client;                    /* else a coordinator's or controller's own append: control batches are fine */

@@ -12,8 +12,6 @@
 #include "protocol/msg/describe_acls.h"
 #include "server/authorize.h"
 
-#define NOT_ALLOWED STR_LIT("The request is not authorized.")
-
 /* ---- What a request says in numbers ---- */
 
 static bool is_type(int8_t t)
@@ -94,7 +92,7 @@ static void handle_describe_acls(struct request *r)
     ARRAY_MAKE(r->arena, d->response.resources, 0);
     if (!allowed_cluster(r, ACL_DESCRIBE)) {
         d->response.error_code = ERR_CLUSTER_AUTHORIZATION_FAILED;
-        d->response.error_message = NOT_ALLOWED;
+        d->response.error_message = str_of(error_message(ERR_CLUSTER_AUTHORIZATION_FAILED));
     } else if (!has_authorizer(r)) {
         d->response.error_code = ERR_SECURITY_DISABLED;
         d->response.error_message = STR_LIT("No Authorizer is configured on the broker");
@@ -331,7 +329,8 @@ static void handle_create_acls(struct request *r)
         all->created.results.items[i].error_message = STR_LIT("");
     }
     if (!allowed_cluster(r, ACL_ALTER)) {
-        refuse_creations(all, ERR_CLUSTER_AUTHORIZATION_FAILED, NOT_ALLOWED);
+        refuse_creations(all, ERR_CLUSTER_AUTHORIZATION_FAILED,
+                         str_of(error_message(ERR_CLUSTER_AUTHORIZATION_FAILED)));
     } else if (!has_authorizer(r)) {
         refuse_creations(all, ERR_SECURITY_DISABLED, STR_LIT("No Authorizer is configured."));
     } else if (has_open_values(&all->create)) {
@@ -494,7 +493,8 @@ static void handle_delete_acls(struct request *r)
                                     in->principal_filter, in->host_filter, in->operation, in->permission_type);
     }
     if (!allowed_cluster(r, ACL_ALTER)) {
-        refuse_deletions(all, ERR_CLUSTER_AUTHORIZATION_FAILED, NOT_ALLOWED);
+        refuse_deletions(all, ERR_CLUSTER_AUTHORIZATION_FAILED,
+                         str_of(error_message(ERR_CLUSTER_AUTHORIZATION_FAILED)));
     } else if (!has_authorizer(r)) {
         refuse_deletions(all, ERR_SECURITY_DISABLED, STR_LIT("No Authorizer is configured."));
     } else {

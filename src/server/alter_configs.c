@@ -102,7 +102,8 @@ static void check_broker(struct altering *al, struct altered *x)
             arena_printf(a, "Node id must be an integer, but it is: %.*s", STR_ARGS(str_head(x->name, MOST_SAID))));
     else if (id != al->r->s->broker_id)
         alter_configs_settle(x, ERR_INVALID_REQUEST,
-                             arena_printf(a, "Unexpected broker id, expected %" PRId32 ", but received %.*s",
+                             arena_printf(a, "Unexpected %s %" PRId32 ", but received %.*s",
+                                          x->type == RESOURCE_LOGGER ? "node id. Expected" : "broker id, expected",
                                           al->r->s->broker_id, STR_ARGS(x->name)));
 }
 

@@ -9,7 +9,7 @@
 #include "controller/admin.h"
 #include "server/authorize.h"
 
-enum { RESOURCE_TOPIC = 2, RESOURCE_BROKER = 4, RESOURCE_BROKER_LOGGER = 8 };
+enum { RESOURCE_TOPIC = 2, RESOURCE_BROKER = 4, RESOURCE_BROKER_LOGGER = 8, RESOURCE_CLIENT_METRICS = 16 };
 
 struct describing {
     struct request *r;
@@ -181,8 +181,11 @@ static void describe_configs_of(struct describing *d)
         else if (describe_configs_is_own(d, ""))
             describe_loggers(d);
         return;
+    case RESOURCE_CLIENT_METRICS:
+        describe_configs_refuse(d, STR_LIT("Config type client-metrics is only supported on KRaft clusters"));
+        return;
     default:
-        describe_configs_refuse(d, arena_printf(d->r->arena, "Unsupported resource type: %d", d->in->resource_type));
+        describe_configs_refuse(d, str_of(error_message(ERR_INVALID_REQUEST)));
     }
 }
 

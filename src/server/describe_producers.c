@@ -25,10 +25,12 @@ static void describe_producers_of(struct request *r, struct partition *p,
 static void describe_producers_refuse(struct request *r, struct str topic, int32_t index,
                                       struct describe_producers_partition_response *out)
 {
-    out->error_code = partition_missing(r->s, topic, index);
-    if (topic_name_problem(r->arena, topic).p != NULL)
-        out->error_code = ERR_INVALID_TOPIC_EXCEPTION;
-    if (view_topic(view_current(), topic) == NULL)
+    struct str problem = topic_name_problem(r->arena, topic);
+    out->error_code =
+        (int16_t)(problem.p != NULL ? ERR_INVALID_TOPIC_EXCEPTION : partition_missing(r->s, topic, index));
+    if (problem.p != NULL)
+        out->error_message = problem;
+    else if (view_topic(view_current(), topic) == NULL)
         out->error_message = str_of(error_message(out->error_code));
 }
 

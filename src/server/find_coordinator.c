@@ -18,14 +18,13 @@ struct finding {
 
 struct found {
     enum kafka_error error;
-    struct str message;
     int32_t node_id, port;
     struct str host;
 };
 
-static struct found nobody(enum kafka_error error, struct str message)
+static struct found nobody(enum kafka_error error)
 {
-    return (struct found){error, message, -1, -1, STR_LIT("")};
+    return (struct found){error, -1, -1, STR_LIT("")};
 }
 
 static struct str topic_of(int8_t type)
@@ -61,23 +60,23 @@ static bool find_coordinator_check_keys(struct request *r, struct finding *f, in
 static struct found find_coordinator_of(struct request *r, int8_t type, struct str key, enum kafka_error denied)
 {
     if (denied != ERR_NONE)
-        return nobody(denied, r->version < SEVERAL_SINCE ? str_of(error_message((int16_t)denied)) : STR_LIT(""));
+        return nobody(denied);
     const struct view *v = view_current();
     const struct view_topic *topic = view_topic(v, topic_of(type));
     if (type == KEY_SHARE && r->version >= SHARE_SINCE) /* a later Kafka's */
-        return nobody(ERR_COORDINATOR_NOT_AVAILABLE, STR_LIT("The coordinator is not available."));
+        return nobody(ERR_COORDINATOR_NOT_AVAILABLE);
     if (type != KEY_GROUP && type != KEY_TRANSACTION)
-        return nobody(ERR_INVALID_REQUEST, STR_LIT("Unknown type of coordinator."));
+        return nobody(ERR_INVALID_REQUEST);
     if (topic == NULL)
-        return nobody(ERR_COORDINATOR_NOT_AVAILABLE, STR_LIT("The coordinator is not available."));
+        return nobody(ERR_COORDINATOR_NOT_AVAILABLE);
     struct state_topic *state = type == KEY_GROUP ? group_topic(r->s->groups) : txn_topic(r->s->transactions);
     const struct view_partition *p =
         view_topic_partition(topic, state_topic_number_of(state, key, view_topic_width(topic)));
     const struct registration *b = p != NULL ? view_broker(v, p->leader) : NULL;
     const struct endpoint *e = b ? registration_endpoint(b, request_listener(r)) : NULL;
     if (e == NULL)
-        return nobody(ERR_COORDINATOR_NOT_AVAILABLE, STR_LIT("The coordinator is not available."));
-    return (struct found){ERR_NONE, STR_NULL, b->id, e->port, arena_str(r->arena, str_of(e->host))};
+        return nobody(ERR_COORDINATOR_NOT_AVAILABLE);
+    return (struct found){ERR_NONE, b->id, e->port, arena_str(r->arena, str_of(e->host))};
 }
 
 static void answer_one(struct request *r, const struct finding *f, struct find_coordinator_response *out)
@@ -85,7 +84,7 @@ static void answer_one(struct request *r, const struct finding *f, struct find_c
     struct found x =
         find_coordinator_of(r, r->version >= 1 ? f->request.key_type : KEY_GROUP, f->request.key, f->denials[0]);
     out->error_code = x.error;
-    out->error_message = x.error == ERR_NONE ? STR_LIT("NONE") : x.message;
+    out->error_message = x.error == ERR_NONE ? STR_LIT("NONE") : str_of(error_message((int16_t)x.error));
     out->node_id = x.node_id;
     out->host = x.host;
     out->port = x.port;
@@ -93,6 +92,8 @@ static void answer_one(struct request *r, const struct finding *f, struct find_c
 
 static void answer_several(struct request *r, const struct finding *f, struct find_coordinator_response *out)
 {
+    /* Words come only with what fails before any key is looked at. */
+    bool kept = f->request.key_type >= KEY_GROUP && f->request.key_type <= KEY_SHARE;
     ARRAY_MAKE(r->arena, out->coordinators, MAX(f->request.coordinator_keys.len, 0));
     for (int32_t i = 0; i < f->request.coordinator_keys.len; i++) {
         struct find_coordinator_coordinator *o = &out->coordinators.items[i];
@@ -101,7 +102,7 @@ static void answer_several(struct request *r, const struct finding *f, struct fi
         find_coordinator_coordinator_init(o);
         o->key = f->request.coordinator_keys.items[i];
         o->error_code = x.error;
-        o->error_message = x.error == ERR_NONE ? STR_LIT("") : x.message;
+        o->error_message = kept ? STR_LIT("") : str_of(error_message((int16_t)x.error));
         o->node_id = x.node_id;
         o->host = x.host;
         o->port = x.port;

@@ -63,7 +63,6 @@ static struct record_rules rules_of(const struct topic_config *c)
         .codec = c->compression_type == COMPRESSION_TYPE_PRODUCER ? CODEC_NONE : (enum codec)c->compression_type,
         .level = CODEC_LEVEL_DEFAULT,
         .log_append_time = c->message_timestamp_type == TIMESTAMP_TYPE_LOG_APPEND_TIME,
-        .compacted = (c->cleanup_policy & CLEANUP_POLICY_COMPACT) != 0,
         .before_max_ms = topic_timestamp_before_max_ms(c),
         .after_max_ms = topic_timestamp_after_max_ms(c),
         .max_batch_size = c->max_message_bytes,
@@ -88,7 +87,7 @@ static struct str version_problem(const struct request *r, struct bytes records,
     if (r->version < MAGIC_V2_SINCE)
         return STR_NULL;
     if (result == BATCH_CORRUPT)
-        return STR_LIT("The record batch has a size or a magic that cannot be");
+        return batch_problem(r->arena, records);
     if (result != BATCH_OK)
         return STR_LIT("Produce requests of this version must have at least one record batch per partition");
     if (first.magic != 2)
@@ -173,6 +172,8 @@ static bool prepare_records(struct produce *pr, struct produced *x, struct parti
     struct topic_config config = plog_config(partition_log(p));
     struct record_rules rules = rules_of(&config);
     rules.budget = budget;
+    if ((config.cleanup_policy & CLEANUP_POLICY_COMPACT) != 0)
+        rules.compacted = arena_printf(pr->wait.r->arena, "%s-%d", partition_topic(p), x->in->index).p;
     x->flaw = records_prepare((uint8_t *)(uintptr_t)records.p, records.len, &rules, clock_wall_ms(), pr->wait.r->arena,
                               &x->prepared);
     x->is_prepared = !x->prepared.too_long;
@@ -308,11 +309,12 @@ static bool is_temporary(enum kafka_error error)
 static enum kafka_error verdict_for_client(struct produce *pr, struct produced *x, enum kafka_error verdict)
 {
     if (verdict == ERR_INVALID_TXN_STATE)
-        x->out->error_message = STR_LIT("The transaction does not include this partition");
+        x->out->error_message = STR_LIT("Partition was not added to the transaction");
     if (!is_temporary(verdict))
         return verdict;
-    x->out->error_message =
-        arena_printf(pr->wait.r->arena, "The transaction could not be verified yet: %s", error_name((int16_t)verdict));
+    x->out->error_message = arena_printf(
+        pr->wait.r->arena, "Unable to verify the partition has been added to the transaction. Underlying error: %s",
+        error_name((int16_t)verdict));
     return ERR_NOT_ENOUGH_REPLICAS;
 }
 

@@ -11,6 +11,7 @@
  */
 #include "base/clock.h"
 #include "base/str_set.h"
+#include "base/topic_key.h"
 #include "controller/admin.h"
 #include "protocol/msg/create_partitions.h"
 #include "protocol/msg/create_topics.h"
@@ -256,7 +257,7 @@ static void take_assignments(struct request *r, const struct create_topics_creat
         int32_t p = in->assignments.items[i].partition_index;
         if (p < 0 || p >= n || t->manual[p].v != NULL) {
             t->error = ERR_INVALID_REPLICA_ASSIGNMENT;
-            t->message = STR_LIT("Partitions should be a consecutive 0-based integer sequence");
+            t->message = STR_LIT("partitions should be a consecutive 0-based integer sequence");
             return;
         }
         t->manual[p] = (struct int_list){in->assignments.items[i].broker_ids.items,
@@ -305,6 +306,8 @@ static void check_creation(struct change *c)
     bool any = allowed_cluster_quietly(r, ACL_CREATE);
     for (int32_t i = 0; i < c->work.count; i++) {
         struct topic_request *t = &c->work.topics[i];
+        if (str_is(t->name, CLUSTER_METADATA_TOPIC))
+            continue; /* nobody may, which topics_create() says */
         bool may = any || allowed(r, ACL_CREATE, ACL_TOPIC, t->name);
         c->hides_configs[i] = !allowed_to_see(r, ACL_DESCRIBE_CONFIGS, ACL_TOPIC, t->name);
         if (!may)
@@ -331,7 +334,7 @@ static void handle_create(struct request *r)
         take_configs(r, &request->topics.items[i], t);
     }
     check_creation(c);
-    refuse_duplicates(c, "Duplicate topic name.");
+    refuse_duplicates(c, "Found multiple entries for this topic.");
     request_hop(r, r->s->control_loop, on_control_loop);
 }
 
@@ -362,15 +365,15 @@ static void answer_delete(struct request *r)
     ANSWER(r, delete_topics_response, &response);
 }
 
-static void name_topic(struct request *r, struct topic_request *t)
+/* `now` is the newest view: another loop may have shown a topic to this client that this one does not know yet. */
+static void name_topic(struct request *r, const struct view *now, struct topic_request *t)
 {
     if (t->name.p != NULL && !uuid_is_zero(t->id)) {
         t->error = ERR_INVALID_REQUEST;
         t->message = STR_LIT("You may not specify both topic name and topic id.");
         return;
     }
-    const struct view_topic *known =
-        t->name.p != NULL ? view_topic(view_current(), t->name) : view_topic_by_id(view_current(), t->id);
+    const struct view_topic *known = t->name.p != NULL ? view_topic(now, t->name) : view_topic_by_id(now, t->id);
     if (known == NULL) {
         t->error = t->name.p != NULL ? ERR_UNKNOWN_TOPIC_OR_PARTITION : ERR_UNKNOWN_TOPIC_ID;
     } else {
@@ -404,15 +407,17 @@ static void handle_delete(struct request *r)
     change_topics(c, by_state ? request->topics.len : request->topic_names.len);
     c->timeout_ms = request->timeout_ms;
     c->visible = topics_api_is_gone;
+    struct view *now = view_board_latest(r->s->board);
     for (int32_t i = 0; i < c->work.count; i++) {
         struct topic_request *t = &c->work.topics[i];
         t->name = by_state ? request->topics.items[i].name : request->topic_names.items[i];
         t->id = by_state ? request->topics.items[i].topic_id : UUID_ZERO;
-        name_topic(r, t);
+        name_topic(r, now, t);
         if (r->s->config->delete_topic_enable)
             check_deletion(r, t, by_state ? request->topics.items[i].name : request->topic_names.items[i],
                            by_state ? request->topics.items[i].topic_id : UUID_ZERO);
     }
+    view_unref(now);
     if (!r->s->config->delete_topic_enable) {
         refuse_all(c, r->version < 3 ? ERR_INVALID_REQUEST : ERR_TOPIC_DELETION_DISABLED, STR_NULL);
         answer_delete(r);

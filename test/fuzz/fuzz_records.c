@@ -15,7 +15,7 @@ static struct record_rules rules_of(uint8_t choice)
                                  .codec = (enum codec)((choice & 7) % CODEC_COUNT),
                                  .level = CODEC_LEVEL_DEFAULT,
                                  .log_append_time = (choice & 8) != 0,
-                                 .compacted = (choice & 16) != 0,
+                                 .compacted = (choice & 16) != 0 ? "t-0" : NULL,
                                  .before_max_ms = INT64_MAX,
                                  .after_max_ms = (choice & 32) != 0 ? 3600000 : INT64_MAX,
                                  .max_batch_size = 1 << 20,

@@ -1,6 +1,7 @@
 """Who may do what: access control lists (KIP-11), beside Apache's AclAuthorizer."""
 
 import json
+import re
 import signal
 import socket
 import struct
@@ -199,6 +200,8 @@ class Visitor(Teller):
 
     def plain(self, x, name=""):
         x = super().plain(x, name)
+        if isinstance(x, str):  # Apache's shows the whole request there, as it is in memory
+            return re.sub(r"Request Request\(.*\) is not authorized", "Cluster authorization failed", x)
         return sorted(x, key=repr) if name in ("Acls", "MatchingAcls", "Resources") else x
 
     def send(self, *args, **kw):

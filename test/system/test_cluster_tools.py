@@ -170,7 +170,7 @@ def test_patience_ends(tmp_path):
     config.write_text("request.timeout.ms=500\ndefault.api.timeout.ms=1000\n")
     one = controller_of(*[NOT_CONTROLLER] * 1000)
     with one:
-        assert "Not controller." in create_by(one.bootstrap, "t", 1, "--command-config", config)
+        assert "This is not the correct controller for this cluster." in create_by(one.bootstrap, "t", 1, "--command-config", config)
     assert len(one.deeds) < 1000
     for text, said in (("request.timeout.ms=1s", "Invalid value 1s for configuration request.timeout.ms: Not a number of type INT"),
                        ("request.timeout.ms=4294967297", "Invalid value 4294967297 for configuration request.timeout.ms: Not a number of type INT"),

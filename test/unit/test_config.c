@@ -286,7 +286,7 @@ static void test_bad_values(void **state)
     key_fails(w, "log.cleaner.min.cleanable.ratio=inf", "Not a number of type DOUBLE (allowed: 0 to 1)");
     key_fails(w, "compression.type=brotli", "String must be one of: uncompressed, zstd, lz4, snappy, gzip, producer");
     key_fails(w, "compression.type=GZIP", "String must be one of: uncompressed, zstd, lz4, snappy, gzip, producer");
-    key_fails(w, "compression.gzip.level=0", "Value must be at least 1");
+    key_fails(w, "compression.gzip.level=0", "Value must be between 1 and 9 or equal to -1");
     key_fails(w, "log.cleanup.policy=compact,drop", "String must be one of: compact, delete");
     key_fails(w, "inter.broker.protocol.version=3.10", "Version 3.10 is not a valid version");
     key_fails(w, "group.consumer.migration.policy=x",
@@ -888,15 +888,17 @@ static void test_topic_values(void **state)
     topic_fails(w, "preallocate", "1",
                 "Invalid value 1 for configuration preallocate: Expected value to be either true or false");
     topic_fails(w, "leader.replication.throttled.replicas", "1:2,x",
-                "Invalid value 1:2,x for configuration leader.replication.throttled.replicas: must be * or "
-                "a list of replicas, partition:broker,...");
+                "Invalid value [1:2, x] for configuration leader.replication.throttled.replicas: "
+                "leader.replication.throttled.replicas must be the literal '*' or a list of replicas in the following "
+                "format: [partitionId]:[brokerId],[partitionId]:[brokerId],...");
     topic_fails(w, "remote.storage.enable", "true",
                 "remote.storage.enable: remote storage is not enabled on this broker");
     topic_fails(w, "remote.log.copy.disable", "true",
                 "remote.log.delete.on.disable and remote.log.copy.disable need KRaft");
     static const struct config_pair lags[] = {{"min.compaction.lag.ms", "6"}, {"max.compaction.lag.ms", "5"}};
     assert_false(topic_config_check(&w->config, lags, 2, &w->fail));
-    assert_string_equal(w->fail.text, "min.compaction.lag.ms (6) must not be above max.compaction.lag.ms (5)");
+    assert_string_equal(w->fail.text,
+                        "conflict topic config setting min.compaction.lag.ms (6) > max.compaction.lag.ms (5)");
     static const struct config_pair good[] = {{"cleanup.policy", " compact , delete "},
                                               {"leader.replication.throttled.replicas", "*"},
                                               {"follower.replication.throttled.replicas", "0:1, 1:2"},

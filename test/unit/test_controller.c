@@ -142,7 +142,7 @@ static void test_a_target_names_a_broker_twice(void **state)
     ask_to_reassign(f, &item, 1, &a);
     assert_int_equal(item.error, ERR_INVALID_REPLICA_ASSIGNMENT);
     assert_string_equal(arena_cstr(&a, item.message),
-                        "Duplicate replica ids in partition reassignment replica list: List(1, 2, 1)");
+                        "Duplicate replica ids in partition reassignment replica list: ArrayBuffer(1, 2, 1)");
     arena_deinit(&a);
 }
 

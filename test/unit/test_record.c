@@ -316,7 +316,7 @@ static void compacted_topics_need_keys(void **state)
     batch_builder_add(&b, &r);
     assert_true(batch_builder_finish(&b, CODEC_LEVEL_DEFAULT, &batch));
     batch_builder_deinit(&b);
-    rules.compacted = true;
+    rules.compacted = "t-0";
     refused(ERR_INVALID_RECORD, &batch);
 }
 
