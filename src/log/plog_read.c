@@ -110,12 +110,16 @@ static enum find_result read_locked(struct plog *log, int64_t offset, int32_t ma
     return FIND_OK;
 }
 
-static void read_warm_up(struct cold_spot *cold)
+/* False: what is needed cannot be read, which whoever does not wait is never told. Of what lies behind it, nobody asks. */
+static bool read_warm_up(struct cold_spot *cold)
 {
     char scratch[4096];
-    for (int64_t done = 0; done < WARM_UP; done += (int64_t)sizeof(scratch))
-        if (file_read_at(cold->file->fd, scratch, sizeof(scratch), cold->pos + done, "a segment") <= 0)
-            return;
+    for (int64_t done = 0; done < WARM_UP; done += (int64_t)sizeof(scratch)) {
+        ssize_t n = file_read_at(cold->file->fd, scratch, sizeof(scratch), cold->pos + done, "a segment");
+        if (n <= 0)
+            return n == 0 || done > 0;
+    }
+    return true;
 }
 
 static enum kafka_error try_read(struct plog *log, int64_t offset, int32_t max_bytes, bool at_least_one, int64_t upper,
@@ -148,9 +152,13 @@ enum kafka_error plog_read(struct plog *log, int64_t offset, int32_t max_bytes, 
     for (;;) {
         struct cold_spot cold = {0};
         enum kafka_error error = try_read(log, offset, max_bytes, at_least_one, upper, out, &cold);
-        if (out->cold && may_block && cold.file != NULL)
-            read_warm_up(&cold);
+        bool readable = !out->cold || !may_block || cold.file == NULL || read_warm_up(&cold);
         file_ref_put(cold.file);
+        if (!readable) {
+            *out = (struct plog_slice){0};
+            plog_failed_to_read(log, "read failed");
+            return ERR_KAFKA_STORAGE_ERROR;
+        }
         if (!out->cold || !may_block)
             return error;
     }

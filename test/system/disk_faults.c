@@ -182,6 +182,17 @@ ssize_t pread64(int fd, void *data, size_t len, off64_t pos)
     return REAL(pread64)(fd, data, len, pos);
 }
 
+/* Who does not wait is told that it is not in memory: the kernel has not tried yet, and cannot know better. */
+#define PREADV2(name, offset_type)                                                        \
+    ssize_t name(int fd, const struct iovec *pieces, int count, offset_type pos, int how) \
+    {                                                                                     \
+        int e = fd_fault(fd, READS, NULL);                                                \
+        FAIL_IF(e != 0 && (how & RWF_NOWAIT) != 0 ? EAGAIN : e);                          \
+        return REAL(name)(fd, pieces, count, pos, how);                                   \
+    }
+PREADV2(preadv2, off_t)
+PREADV2(preadv64v2, off64_t)
+
 int fsync(int fd)
 {
     FAIL_IF(fd_fault(fd, SYNCS, NULL));

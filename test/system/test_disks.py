@@ -163,6 +163,19 @@ def test_a_directory_that_fails_goes_alone(make_cluster, with_disks, pair, contr
     found = read_all(brokers, "t", 4)
     assert {k: found.get(k) for k in sent.records} == sent.records
 
+def test_who_reads_finds_that_a_disk_fails(make_cluster, with_disks):  # noqa: F811
+    """Nothing is written there meanwhile. Its partitions get another leader, and nobody tries again and again."""
+    brokers = make_cluster(Barnabas, Barnabas, each=with_disks, **SETTINGS)
+    make_topic(brokers, "t")
+    bad = brokers[0].disks.partitions(1, "t")
+    for partition in range(4):
+        fill(brokers[0], "t", partition)
+    brokers[0].disks.fail(1)
+    assert consume(brokers[0], "t", "-p", bad[0]) == [f"{bad[0]}-{i}" for i in range(20)]
+    wait_until(lambda: all(describe(brokers, "t")[p][0] == 2 for p in bad), "another leader")
+    assert brokers[0].log.read_text().count("Cannot read") < 10
+
+
 @pytest.mark.parametrize("pair", PAIRS, ids=names)
 def test_a_follower_loses_a_directory(make_cluster, with_disks, pair):  # noqa: F811
     """It leaves the ISRs of what was there, although its fetches of the rest go on, and what is acknowledged does not wait for it."""
