@@ -8,7 +8,8 @@
  *
  * One that is too low costs time. One that is too high is dangerous, and what is high today may be too high tomorrow:
  * a follower that has cut its log from 1500 to 1200 while the file says 1500 would, after a crash, take whatever it
- * fetched in place of those 300 for recovered. So a log that was cut takes no records before the first two are written;
+ * fetched in place of those 300 for recovered, or for compacted, so that no key of them would ever be looked at. So a
+ * log that was cut takes no records before all are written but the high watermarks, which are looked at beside the end;
  * nor does a new one, as long as they may have a line of an earlier log of its name.
  */
 #include "storage/manager_internal.h"
@@ -135,7 +136,7 @@ static void settle_in(struct log_manager *m, struct log_dir *d)
     size_t n = list_unsettled(m, d, &list);
     if (n > 0) {
         atomic_store(&d->stale_lines, false); /* before the logs are listed: one may be deleted meanwhile */
-        bool ok = write_in(m, d, &recovery_points) && write_in(m, d, &starts);
+        bool ok = write_in(m, d, &recovery_points) && write_in(m, d, &starts) && write_in(m, d, &clean_ends);
         if (!ok)
             atomic_store(&d->stale_lines, true);
         for (size_t i = 0; i < n; i++)

@@ -889,6 +889,33 @@ static void the_cleaner_compacts_what_is_dirty_enough(void **state)
     check_checkpoint(f, "0\n0\n");
 }
 
+/* Or what comes to stand there instead would count as compacted after a crash, and never be looked at. */
+static void how_far_it_was_cleaned_goes_with_the_records(void **state)
+{
+    struct fixture *f = *state;
+    struct house h;
+    assert_true(plog_close(f->log));
+    house_open(&h, f);
+    open_log(&h, "x");
+    produce(f, "a=1 a=2 b=1 b=2");
+    roll(f);
+    log_manager_run_cleaner(h.manager);
+    check_checkpoint(f, "0\n1\nx 0 4\n");
+    assert_int_equal(log_manager_delete(h.manager, f->log), ERR_NONE);
+    open_log(&h, "x"); /* another topic of that name */
+    check_checkpoint(f, "0\n0\n");
+    produce(f, "a=1 a=2");
+    roll(f);
+    produce(f, "b=1 b=2");
+    roll(f);
+    log_manager_run_cleaner(h.manager);
+    check_checkpoint(f, "0\n1\nx 0 4\n");
+    assert_int_equal(plog_truncate(f->log, 3), ERR_NONE);
+    produce(f, "b=3"); /* not before it is written */
+    check_checkpoint(f, "0\n1\nx 0 0\n");
+    house_close(&h);
+}
+
 static void retention_waits_for_compaction(void **state)
 {
     struct fixture *f = *state;
@@ -1124,6 +1151,7 @@ int main(void)
         CASE(a_producer_with_markers_only_is_known_by_its_last),
         CASE(old_formats_are_compacted),
         CASE(the_cleaner_compacts_what_is_dirty_enough),
+        CASE(how_far_it_was_cleaned_goes_with_the_records),
         CASE(retention_waits_for_compaction),
         CASE(appends_and_reads_go_on_meanwhile),
         CASE(every_crash_is_survived),
