@@ -457,6 +457,7 @@ static enum compact_result begin_group(struct compaction *c)
     free(c->filter.producers);
     c->filter.producer_count = producers_last_batches(&c->log->producers, &c->filter.producers);
     c->filter.delete_retention_ms = c->log->config.delete_retention_ms;
+    c->filter.last_offset = (int64_t)atomic_load(&c->log->end) - 1;
     c->index_interval = c->log->config.index_interval_bytes;
     lock_release(&c->log->lock);
     producers_sort_last_batches(c->filter.producers, c->filter.producer_count);

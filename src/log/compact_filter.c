@@ -33,6 +33,13 @@ static bool is_last_of_producer(const struct compact_filter *f, const struct bat
     return batch_is_control(b) && b->producer_epoch == last->epoch;
 }
 
+/* Whether an empty batch stays in its place. Without the last one of all, nobody who copies the log comes to its end.
+ */
+static bool leaves_trace(const struct compact_filter *f, const struct batch *b)
+{
+    return (b->magic == 2 && b->last_offset == f->last_offset) || is_last_of_producer(f, b);
+}
+
 static bool keeps_tombstones(const struct compact_filter *f, const struct batch *b)
 {
     if (b->magic < 2)
@@ -120,7 +127,7 @@ static bool filter_records(struct compact_filter *f, const struct batch *b, bool
         struct selection s = select_records(f, b);
         if (f->record_count > 0)
             ok = write_kept(f, b, &s, marker_may_go, out);
-        else if (is_last_of_producer(f, b))
+        else if (leaves_trace(f, b))
             batch_write_empty(b, out);
     }
     arena_deinit(&a);
@@ -136,7 +143,7 @@ bool compact_filter_batch(struct compact_filter *f, const struct batch *b, struc
     if (!goes)
         return filter_records(f, b, may_go && control, out);
     f->records_read += b->count;
-    if (is_last_of_producer(f, b))
+    if (leaves_trace(f, b))
         batch_write_empty(b, out);
     return true;
 }

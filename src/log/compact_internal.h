@@ -30,6 +30,7 @@ bool compact_txns_marker(struct compact_txns *t, const struct batch *b);
 struct compact_filter {
     const struct offset_map *map;
     int64_t last_mapped; /* the map knows all keys up to here */
+    int64_t last_offset; /* that the log has */
     int64_t now, delete_retention_ms;
     bool keep_old_tombstones; /* of formats that have no delete horizon */
     struct compact_txns *txns;

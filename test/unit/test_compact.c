@@ -328,6 +328,28 @@ static void tombstones_stay_until_their_horizon(void **state)
     check_log(f->log, "1:b=1 3:c=1 5:d=1 6:x=2");
 }
 
+static void note_end(void *ctx, const struct batch *b)
+{
+    *(int64_t *)ctx = b->last_offset + 1;
+}
+
+static void who_copies_the_log_comes_to_its_end(void **state)
+{
+    struct fixture *f = *state;
+    int64_t end = 0;
+    produce(f, "a=1 b=1");
+    produce(f, "a");
+    roll(f);
+    compact(f);
+    check_log(f->log, "1:b=1 2:a");
+    f->now += RETENTION;
+    f->log->clean_end = 0;
+    compact(f);
+    check_log(f->log, "1:b=1");
+    each_batch(f->log, note_end, &end);
+    assert_int_equal(end, plog_end_offset(f->log));
+}
+
 struct seen {
     struct batch b[16];
     int count;
@@ -1134,6 +1156,7 @@ int main(void)
         CASE(small_segments_become_one),
         CASE(records_without_a_key_go),
         CASE(tombstones_stay_until_their_horizon),
+        CASE(who_copies_the_log_comes_to_its_end),
         CASE(batches_keep_what_they_are_known_by),
         CASE(the_last_batch_of_a_producer_stays),
         CASE(the_last_batch_of_each_of_several_producers_stays),
