@@ -199,8 +199,7 @@ static bool check_segment(struct plog *log, struct segment *s, bool unsure, stru
     struct scan scan;
     struct batch b;
     *out = (struct checked){.next = s->base_offset};
-    index_clear(&s->offsets);
-    index_clear(&s->times);
+    segment_forget_batches(s);
     if (s->size == 0)
         return true;
     if (!segment_open_file(s, log->path, false))
@@ -313,10 +312,24 @@ static bool segment_was_compacted(const struct plog *log, struct segment *s)
 
 struct recovery { /* of a log, as far as it has come */
     const struct plog_origin *origin;
+    bool looked;         /* for batches that tell of compaction: */
+    size_t compacted_to; /* there are some behind the segments before this one, or in the last of them */
     struct checked last; /* the segment before */
     bool compacted;      /* as any that was checked says */
     bool trusted;        /* there was a gap for which only the checkpoints spoke, or that they were missing */
 };
+
+/* A cleaner goes on from where everything is compacted, so that one segment speaks for all before it. */
+static bool rest_was_compacted(const struct plog *log, size_t i, struct recovery *r)
+{
+    if (!r->looked) {
+        r->looked = true;
+        r->compacted_to = log->segment_count;
+        while (r->compacted_to > i && !segment_was_compacted(log, log->segments[r->compacted_to - 1]))
+            r->compacted_to--;
+    }
+    return i < r->compacted_to;
+}
 
 /*
  * The disk may have had the end of a segment to write yet when the next one was already there, and then what lies
@@ -325,8 +338,8 @@ struct recovery { /* of a log, as far as it has come */
  *
  * What lies below the recovery point was on the disk for sure, and no cleaner of this broker works above it: what is
  * missing there is lawful below, and above only where the batches beside it tell of compaction. Where no recovery point
- * is known, nor how far a cleaner went, a gap is lawful in a topic that is compacted, or whose batches tell that it
- * was. Who stops the broker meanwhile has nothing deleted.
+ * is known, nor how far a cleaner went, a gap is lawful in a topic that is compacted, or any of whose batches tell that
+ * it was. Who stops the broker meanwhile has nothing deleted.
  */
 static bool gap_is_lawful(const struct plog *log, size_t i, struct recovery *r)
 {
@@ -336,7 +349,8 @@ static bool gap_is_lawful(const struct plog *log, size_t i, struct recovery *r)
         return true;
     bool trusted = log->segments[i - 1]->base_offset < o->clean_end;
     if (o->recovery_point < 0)
-        trusted |= r->compacted || (log->config.cleanup_policy & CLEANUP_POLICY_COMPACT) != 0;
+        trusted |= r->compacted || (log->config.cleanup_policy & CLEANUP_POLICY_COMPACT) != 0 ||
+                   rest_was_compacted(log, i + 1, r);
     r->trusted |= trusted;
     return trusted;
 }

@@ -31,13 +31,26 @@ int64_t segment_any_base(const char *name)
     return strlen(name) > 20 ? segment_parse_name(name, name + 20) : -1;
 }
 
+static void forget_times(struct segment *s)
+{
+    s->max_timestamp = s->first_timestamp = NO_TIMESTAMP;
+    s->max_timestamp_offset = s->base_offset;
+}
+
+void segment_forget_batches(struct segment *s)
+{
+    index_clear(&s->offsets);
+    index_clear(&s->times);
+    forget_times(s);
+    s->bytes_since_index = 0;
+}
+
 struct segment *segment_new(int64_t base_offset)
 {
     ensure(base_offset >= 0);
     struct segment *s = xcalloc(1, sizeof(*s));
     s->base_offset = base_offset;
-    s->max_timestamp = s->first_timestamp = NO_TIMESTAMP;
-    s->max_timestamp_offset = base_offset;
+    forget_times(s);
     s->created_ms = clock_wall_ms();
     s->offsets.entry_size = OFFSET_ENTRY;
     s->times.entry_size = TIME_ENTRY;

@@ -46,6 +46,8 @@ int64_t segment_any_base(const char *name);
 
 struct segment *segment_new(int64_t base_offset);
 void segment_free(struct segment *s);
+/* Of its batches nothing is known any more, nor in its indexes: they are to be noted anew. */
+void segment_forget_batches(struct segment *s);
 /* Opens the log file, unless it is open. Whoever uses it asks for it first. */
 bool segment_open_file(struct segment *s, const char *dir, bool create) NODISCARD;
 void segment_close_file(struct segment *s);   /* for those who hold no reference */

@@ -302,8 +302,9 @@ static void a_half_segment_beside_a_clean_mark_is_cut_at_once(void **state)
 {
     static const int64_t lost[] = {5, 3000, 9000, 11000}; /* at last with all that the index points to */
     struct fixture *f = *state;
+    struct append_result r;
     for (int i = 0; i < 20; i++)
-        append(f->log, 5);
+        assert_int_equal(append_batch(f->log, make_batch(5, 100, 1000 + i, -1, -1), 5, 0, &r), ERR_NONE);
     for (size_t i = 0; i < ARRAY_LEN(lost); i++) {
         char path[256];
         int64_t size = plog_size(f->log), end = plog_end_offset(f->log);
@@ -313,6 +314,7 @@ static void a_half_segment_beside_a_clean_mark_is_cut_at_once(void **state)
         assert_int_equal(plog_end_offset(f->log) % 5, 0);
         assert_true(plog_end_offset(f->log) < end);
         assert_true(f->log->recovery_point <= plog_end_offset(f->log));
+        assert_true(f->log->segments[0]->max_timestamp_offset < plog_end_offset(f->log));
         check_readable(f->log, 0);
         while (plog_end_offset(f->log) < 100)
             append(f->log, 5);
@@ -339,8 +341,10 @@ static int count_batches(struct plog *log)
     return count;
 }
 
-/* Five batches in a segment each, of which the second goes; the first may have `left_out` records less than offsets. */
-static void make_gap(struct fixture *f, int32_t left_out)
+enum { NO_BATCH = -1 };
+
+/* Five batches in a segment each, of which the second goes; one may have a record less than offsets. */
+static void make_gap(struct fixture *f, int compacted)
 {
     char path[256];
     struct append_result r;
@@ -351,7 +355,7 @@ static void make_gap(struct fixture *f, int32_t left_out)
         char value[500] = {0};
         struct record record = {.value = {(uint8_t *)value, sizeof(value)}};
         batch_builder_init(&b, CODEC_NONE);
-        b.head.last_offset = i == 0 ? left_out : 0;
+        b.head.last_offset = i == compacted ? 1 : 0;
         batch_builder_add(&b, &record);
         assert_true(batch_builder_finish(&b, CODEC_LEVEL_DEFAULT, &bytes));
         batch_builder_deinit(&b);
@@ -373,7 +377,7 @@ static void make_gap(struct fixture *f, int32_t left_out)
 static void what_lies_behind_a_gap_of_a_compacted_topic_stays(void **state)
 {
     struct fixture *f = *state;
-    make_gap(f, 0);
+    make_gap(f, NO_BATCH);
     f->config.cleanup_policy = CLEANUP_POLICY_COMPACT;
     reload(f, false, -1);
     assert_int_equal(f->log->segment_count, 4);
@@ -385,7 +389,7 @@ static void what_lies_behind_a_gap_of_a_compacted_topic_stays(void **state)
 static void what_lies_behind_a_gap_of_a_log_that_was_compacted_stays(void **state)
 {
     struct fixture *f = *state;
-    make_gap(f, 1);
+    make_gap(f, 0);
     reload(f, false, -1);
     assert_int_equal(f->log->segment_count, 4);
     assert_int_equal(plog_end_offset(f->log), 6);
@@ -396,7 +400,7 @@ static void what_lies_behind_a_gap_of_a_log_that_was_compacted_stays(void **stat
 static void what_lies_behind_a_gap_that_was_once_taken_for_lawful_stays(void **state)
 {
     struct fixture *f = *state;
-    make_gap(f, 0);
+    make_gap(f, NO_BATCH);
     f->config.cleanup_policy = CLEANUP_POLICY_COMPACT;
     for (int i = 0; i < 3; i++)
         reload(f, false, i == 0 ? -1 : f->log->recovery_point);
@@ -408,7 +412,7 @@ static void what_lies_behind_a_gap_that_was_once_taken_for_lawful_stays(void **s
 static void what_lies_behind_a_gap_above_the_recovery_point_of_a_compacted_topic_goes(void **state)
 {
     struct fixture *f = *state;
-    make_gap(f, 0);
+    make_gap(f, NO_BATCH);
     f->config.cleanup_policy = CLEANUP_POLICY_COMPACT;
     reload(f, false, 0);
     assert_int_equal(f->log->segment_count, 1);
@@ -420,16 +424,28 @@ static void what_lies_behind_a_gap_above_the_recovery_point_of_a_compacted_topic
 static void what_lies_behind_a_gap_beside_compacted_batches_stays(void **state)
 {
     struct fixture *f = *state;
-    make_gap(f, 1);
+    make_gap(f, 0);
     reload(f, false, 0);
     assert_int_equal(f->log->segment_count, 4);
     assert_int_equal(count_batches(f->log), 4);
 }
 
+/* What a cleaner has left empty tells nothing; but it comes to nothing before it was in all that lies before. */
+static void what_lies_behind_a_gap_before_compacted_batches_stays(void **state)
+{
+    struct fixture *f = *state;
+    char path[256];
+    make_gap(f, 4);
+    assert_int_equal(truncate(file_in(f, "00000000000000000000.log", path), 0), 0);
+    reload(f, false, -1);
+    assert_int_equal(f->log->segment_count, 4);
+    assert_int_equal(plog_end_offset(f->log), 6);
+}
+
 static void what_lies_behind_a_gap_of_a_log_that_never_was_compacted_goes(void **state)
 {
     struct fixture *f = *state;
-    make_gap(f, 0);
+    make_gap(f, NO_BATCH);
     reload(f, false, -1);
     assert_int_equal(f->log->segment_count, 1);
     assert_int_equal(plog_end_offset(f->log), 1);
@@ -1310,6 +1326,7 @@ int main(void)
         CASE(what_lies_behind_a_gap_that_was_once_taken_for_lawful_stays),
         CASE(what_lies_behind_a_gap_above_the_recovery_point_of_a_compacted_topic_goes),
         CASE(what_lies_behind_a_gap_beside_compacted_batches_stays),
+        CASE(what_lies_behind_a_gap_before_compacted_batches_stays),
         CASE(what_lies_behind_a_gap_of_a_log_that_never_was_compacted_goes),
         CASE(times_are_found),
         CASE(records_without_times_are_not_in_the_time_index),
