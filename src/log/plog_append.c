@@ -489,7 +489,10 @@ enum kafka_error plog_append_follower(struct plog *log, struct bytes bytes, int3
     lock_release(&log->lock);
     if (error == ERR_KAFKA_STORAGE_ERROR)
         plog_failed_to_grow(log, "append failed");
-    if (out->flush_due && out->last_offset >= 0 && !plog_flush_to(log, out->last_offset + 1))
-        return ERR_KAFKA_STORAGE_ERROR;
+    if (out->flush_due && out->last_offset >= 0 && !plog_flush_to(log, out->last_offset + 1)) {
+        /* The leader would take what is at our end for synced. */
+        error = plog_truncate(log, out->first_offset);
+        return error != ERR_NONE ? error : ERR_KAFKA_STORAGE_ERROR;
+    }
     return error;
 }

@@ -184,19 +184,37 @@ static struct plog *append_some(struct partition *p, struct leader_append *const
     return p->log;
 }
 
+/* Takes the log, with the reference; or another one, if it was moved meanwhile, with all that was appended. */
+static bool flush_log(struct partition *p, struct plog *log, int64_t end)
+{
+    for (;;) {
+        bool flushed = plog_flush_to(log, end);
+        lock_take(&p->lock);
+        struct plog *other = flushed || p->log == log ? NULL : p->log;
+        if (other != NULL)
+            plog_ref(other);
+        lock_release(&p->lock);
+        plog_unref(log);
+        if (other == NULL)
+            return flushed;
+        log = other;
+    }
+}
+
 /* Without the partition's lock: others go on meanwhile. */
-static void flush_appended(struct partition *p, struct plog *log, struct leader_append *const *appends, int count)
+static void flush_appended(struct partition *p, struct plog *log, struct leader_append *const *appends, int count,
+                           int32_t leader_epoch)
 {
     int64_t end = 0;
     for (int i = 0; i < count; i++)
         if (appends[i]->result.flush_due)
             end = MAX(end, appends[i]->result.last_offset + 1);
-    bool flushed = plog_flush_to(log, end);
+    bool flushed = flush_log(p, log, end);
+    lock_take(&p->lock);
+    enum kafka_error why = has_led_since(p, leader_epoch) ? ERR_KAFKA_STORAGE_ERROR : why_not_leading(p);
     for (int i = 0; i < count; i++)
         if (appends[i]->result.flush_due && !flushed)
-            appends[i]->error = ERR_KAFKA_STORAGE_ERROR;
-    plog_unref(log);
-    lock_take(&p->lock);
+            appends[i]->error = why;
     commit_growth(p, true);
     lock_release(&p->lock);
 }
@@ -218,9 +236,10 @@ static void append_in(struct partition *p, int32_t leader_epoch, struct partitio
             plog_note_refused(p->log, a->log.records);
     }
     struct plog *to_flush = n > 0 ? append_some(p, to_log, n) : NULL;
+    int32_t epoch = p->leader_epoch;
     lock_release(&p->lock);
     if (to_flush != NULL)
-        flush_appended(p, to_flush, to_log, n);
+        flush_appended(p, to_flush, to_log, n, epoch);
 }
 
 void partition_append_all(struct partition *p, struct partition_append *const *appends, int count)
