@@ -69,7 +69,7 @@ void plog_configure(struct plog *log, const struct topic_config *config);
 bool plog_rename(struct plog *log, const char *path) NODISCARD;
 /* Nothing is written any more. Returns how far it was compacted, -1: not at all. */
 int64_t plog_end_writes(struct plog *log);
-/* A future log is the current one from now on, compacted as far as its forerunner. */
+/* A future log is the current one from now on, compacted so far (-1: not at all), and has to be settled. */
 void plog_succeed(struct plog *log, int64_t clean_end);
 /* Ends the log's useful life as a failure of its home. */
 void plog_failed(struct plog *log, const char *what);

@@ -110,7 +110,8 @@ static enum find_result read_locked(struct plog *log, int64_t offset, int32_t ma
     return FIND_OK;
 }
 
-/* False: what is needed cannot be read, which whoever does not wait is never told. Of what lies behind it, nobody asks. */
+/* False: what is needed cannot be read, which whoever does not wait is never told. Of what lies behind it, nobody asks.
+ */
 static bool read_warm_up(struct cold_spot *cold)
 {
     char scratch[4096];

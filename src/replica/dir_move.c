@@ -41,6 +41,7 @@ static void attach(struct partition *p, struct plog *future)
     ensure(lock_is_held(&p->manager->move_orders));
     p->future = future;
     p->future_aligned = false;
+    p->future_is_new = plog_end_offset(future) == plog_start_offset(future);
     plog_pause_compaction(p->log, true);
     plog_take_cut(p->log); /* alignment is about what was cut before */
     lock_release(&p->lock);
@@ -267,7 +268,7 @@ static enum move_result take_its_place(struct partition *p, struct plog *current
         return MOVE_FAILED;
     lock_take(&p->lock);
     if (p->future == future && dir_move_complete(p, current, future, bytes)) {
-        result = log_manager_promote(logs, current, future) == ERR_NONE ? MOVE_OVER : MOVE_FAILED;
+        result = log_manager_promote(logs, current, future, p->future_is_new) == ERR_NONE ? MOVE_OVER : MOVE_FAILED;
         if (result == MOVE_OVER)
             put_in_place(p, current, future);
     }

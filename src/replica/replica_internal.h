@@ -52,6 +52,7 @@ struct partition {
     struct waiter *waiters;
     struct plog *future;   /* what its log is copied to; NULL: it is not moved. With a reference. */
     bool future_aligned;   /* the move's own: the two are known to be one, but for cuts */
+    bool future_is_new;    /* nothing in it was copied before the move was taken up last */
     struct plog **retired; /* logs that others have taken the place of; heap, with a reference each */
     int32_t retired_count;
     int64_t leader_high_watermark; /* as it was told last in this epoch; -1: it was not */

@@ -32,15 +32,8 @@ static int32_t count_stops(const struct request *r, const struct stop_replica_re
     return n;
 }
 
-static void stop_all(struct request *r)
+static void stop_named(struct request *r, const struct stop_replica_request *in)
 {
-    struct stopping *s = r->state;
-    const struct stop_replica_request *in = &s->request;
-    s->response.error_code = controller_check(r, in->broker_epoch, in->controller_epoch);
-    ARRAY_MAKE(r->arena, s->response.partition_errors, count_stops(r, in));
-    s->response.partition_errors.len = 0;
-    if (s->response.error_code != ERR_NONE)
-        return;
     for (int32_t i = 0; r->version == 0 && i < in->ungrouped_partitions.len; i++)
         stop_one(r, in->ungrouped_partitions.items[i].topic_name, in->ungrouped_partitions.items[i].partition_index, -1,
                  in->delete_partitions);
@@ -54,6 +47,19 @@ static void stop_all(struct request *r)
             stop_one(r, topic->topic_name, topic->partition_states.items[i].partition_index,
                      topic->partition_states.items[i].leader_epoch, topic->partition_states.items[i].delete_partition);
     }
+}
+
+static void stop_all(struct request *r)
+{
+    struct stopping *s = r->state;
+    const struct stop_replica_request *in = &s->request;
+    s->response.error_code = controller_check(r, in->broker_epoch, in->controller_epoch);
+    ARRAY_MAKE(r->arena, s->response.partition_errors, count_stops(r, in));
+    s->response.partition_errors.len = 0;
+    if (s->response.error_code != ERR_NONE)
+        return;
+    stop_named(r, in);
+    log_manager_sync_deletions(r->s->logs); /* once it is told, the controller never says so again */
 }
 
 static void answer_stops(struct request *r)

@@ -29,6 +29,7 @@ struct log_dir {
     int in_table;                /* logs of it in the manager's table, whose lock guards this */
     int in_the_making;           /* and those that will be in it; the same */
     atomic_bool stale_lines;     /* its checkpoints may tell of logs that are not there */
+    atomic_bool unsynced;        /* a log was deleted, which a power failure may bring back */
     atomic_bool loading;         /* its logs are */
     atomic_int logs, to_load;    /* how many there were at start, and are not loaded yet */
     bool was_clean, identified;  /* `meta` is what its meta.properties says */

@@ -310,7 +310,9 @@ static enum kafka_error delete_later(struct log_manager *m, struct plog *log)
         atomic_store(&m->clean_end_gone, true);
     char *name = delete_name(log);
     bool ok = plog_rename(log, name);
-    atomic_store(&manager_dir(m, plog_dir(log))->stale_lines, true);
+    struct log_dir *d = manager_dir(m, plog_dir(log));
+    atomic_store(&d->stale_lines, true);
+    atomic_store(&d->unsynced, true);
     if (ok) {
         log_info("Log for partition %s-%" PRId32 " is renamed to %s and is scheduled for deletion", plog_topic(log),
                  plog_partition(log), name);
@@ -334,6 +336,15 @@ enum kafka_error log_manager_delete(struct log_manager *m, struct plog *log)
     enum kafka_error error = delete_later(m, log);
     plog_unref(log);
     return error;
+}
+
+void log_manager_sync_deletions(struct log_manager *m)
+{
+    for (int i = 0; i < m->dir_count; i++) {
+        struct log_dir *d = &m->dirs[i];
+        if (atomic_exchange(&d->unsynced, false) && log_dir_is_live(d) && !dir_sync(d->path))
+            manager_dir_failed(m, d->path, "it cannot be synced");
+    }
 }
 
 /* ---- Moving ---- */
@@ -387,16 +398,18 @@ enum kafka_error log_manager_create_future(struct log_manager *m, struct plog *c
     return *out != NULL ? manager_give_id(out, plog_topic_id(current)) : ERR_KAFKA_STORAGE_ERROR;
 }
 
-/* With the manager's lock held: it is compacted from where the old one was. */
-static void take_over(struct log_manager *m, struct log_entry *current, struct log_entry *future)
+/* With the manager's lock held. */
+static void take_over(struct log_manager *m, struct log_entry *current, struct log_entry *future, bool compacted_alike)
 {
     struct plog *old = take_from_table(m, current), *log = take_from_table(m, future);
     ensure(old != log && plog_is_future(log) && !plog_is_future(old));
-    plog_succeed(log, plog_end_writes(old));
+    int64_t clean_end = plog_end_writes(old);
+    plog_succeed(log, compacted_alike ? clean_end : -1);
     manager_add(m, log);
 }
 
-enum kafka_error log_manager_promote(struct log_manager *m, struct plog *current, struct plog *future)
+enum kafka_error log_manager_promote(struct log_manager *m, struct plog *current, struct plog *future,
+                                     bool compacted_alike)
 {
     bool ok = false;
     lock_take(&m->lock);
@@ -404,11 +417,13 @@ enum kafka_error log_manager_promote(struct log_manager *m, struct plog *current
     if (from != NULL && to != NULL && !plog_is_offline(future)) {
         ok = plog_rename(future, NULL);
         if (ok)
-            take_over(m, from, to);
+            take_over(m, from, to, compacted_alike);
         else
             manager_dir_failed(m, plog_dir(future), "a log cannot be renamed");
     }
     lock_release(&m->lock);
+    if (ok)
+        manager_settle_cuts_soon(m);
     return ok ? ERR_NONE : ERR_KAFKA_STORAGE_ERROR;
 }
 

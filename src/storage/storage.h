@@ -125,6 +125,8 @@ bool log_manager_has_offline_dir(const struct log_manager *m); /* so that a log 
 /* Renames the directory at once; the files go after file.delete.delay.ms, and are let go of then. The caller's
  * reference stays. */
 enum kafka_error log_manager_delete(struct log_manager *m, struct plog *log);
+/* What was deleted until now does not come back with a power failure. Blocks. */
+void log_manager_sync_deletions(struct log_manager *m);
 /*
  * What topic_overrides() gives may be different now, for the topic, or for every topic: its logs will know soon,
  * without the caller waiting for them. On the loop's thread; where there is no loop, or no worker, at once.
@@ -152,10 +154,13 @@ struct plog *log_manager_get_future(struct log_manager *m, const char *topic, in
 enum kafka_error log_manager_create_future(struct log_manager *m, struct plog *current, const char *dir,
                                            struct plog **out) NODISCARD;
 /*
- * The future log is the current one from now on, which is appended to no more. Nobody appends meanwhile. Then, when
- * there is time for it, the old one's directory is to be deleted by log_manager_retire().
+ * The future log is the current one from now on, which is appended to no more. Nobody appends meanwhile; the next who
+ * does waits until its name is on the disk. `compacted_alike`: it has nothing that was copied before the current one
+ * was compacted last, and is compacted from where that was. Then, when there is time for it, the old one's directory is
+ * to be deleted by log_manager_retire().
  */
-enum kafka_error log_manager_promote(struct log_manager *m, struct plog *current, struct plog *future) NODISCARD;
+enum kafka_error log_manager_promote(struct log_manager *m, struct plog *current, struct plog *future,
+                                     bool compacted_alike) NODISCARD;
 void log_manager_retire(struct log_manager *m, struct plog *old, struct plog *successor);
 
 /* One round of the timers' work, on the calling thread: what the timers do, for tests and tools. */

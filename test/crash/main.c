@@ -247,7 +247,8 @@ static void make_anew(struct world *w, int i)
     disk_go_on();
     enum kafka_error error = log_manager_delete(w->manager, w->logs[i]);
     plog_unref(w->logs[i]);
-    bool ok = error == ERR_NONE && dir_sync(FOLDER) && open_log(w, i);
+    log_manager_sync_deletions(w->manager);
+    bool ok = error == ERR_NONE && open_log(w, i);
     ensure(ok);
     model_free(w->models[i]);
     w->models[i] = model_new(w->compacted);

@@ -1070,7 +1070,7 @@ static void a_future_log_takes_the_place_of_the_current_one(void **state)
     assert_int_equal(log_manager_create_future(f->logs, log, f->paths[2], &second), ERR_KAFKA_STORAGE_ERROR);
     assert_int_equal(append(log, 10, 0), ERR_NONE);
     assert_int_equal(append(future, 10, 0), ERR_NONE);
-    assert_int_equal(log_manager_promote(f->logs, log, future), ERR_NONE);
+    assert_int_equal(log_manager_promote(f->logs, log, future, true), ERR_NONE);
     log_manager_retire(f->logs, log, future);
     assert_false(exists(f->paths[0], "t-0"));
     assert_true(exists(f->paths[1], "t-0"));
@@ -1331,6 +1331,34 @@ static void after_a_restart_a_move_goes_by_epochs(void **state)
     p = the_partition(f);
     finish_move(f, p, 2);
     assert_int_equal(plog_latest_epoch(partition_log(p)), 3);
+    partition_unref(p);
+}
+
+/* Since then the current one may have been compacted: what was copied before is looked at again. */
+static void only_a_move_without_a_break_is_as_clean(void **state)
+{
+    struct fixture *f = *state;
+    open_replicas(f);
+    assert_int_equal(order(f, OTHER, 0), ERR_NONE);
+    struct partition *p = the_partition(f);
+    follow(p, 30, 1000, 0);
+    partition_log(p)->clean_end = 500;
+    int home = place_of(f, partition_log(p));
+    assert_int_equal(replica_alter_dir(f->replicas, STR_LIT("t"), 0, true, f->paths[(home + 1) % DIRS]), ERR_NONE);
+    finish_move(f, p, (home + 1) % DIRS);
+    assert_int_equal(partition_log(p)->clean_end, 500);
+    assert_int_equal(replica_alter_dir(f->replicas, STR_LIT("t"), 0, true, f->paths[(home + 2) % DIRS]), ERR_NONE);
+    assert_int_equal(partition_move_some(p), MOVE_GOES_ON);
+    partition_unref(p);
+    replica_manager_free(f->replicas);
+    f->replicas = NULL;
+    close_all(f, true);
+    open_replicas(f);
+    assert_int_equal(order(f, OTHER, 1), ERR_NONE);
+    p = the_partition(f);
+    assert_int_equal(partition_log(p)->clean_end, 500);
+    finish_move(f, p, (home + 2) % DIRS);
+    assert_int_equal(partition_log(p)->clean_end, -1);
     partition_unref(p);
 }
 
@@ -1672,6 +1700,7 @@ int main(void)
         CASE(a_move_follows_what_is_cut),
         CASE(a_move_follows_a_topics_id_that_comes_meanwhile),
         CASE(after_a_restart_a_move_goes_by_epochs),
+        CASE(only_a_move_without_a_break_is_as_clean),
         CASE(a_move_is_called_off),
         CASE(without_epochs_a_follower_begins_with_what_is_committed),
         CASE(a_partition_is_offline_with_its_directory),
