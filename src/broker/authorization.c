@@ -102,6 +102,12 @@ static void follow_acls(struct authorization *a)
     timer_start(&a->patience, authorizer_patience_ms(c));
 }
 
+bool authorization_policy(const struct broker_config *c, struct arena *a, struct acl_policy *out, struct fail *fail)
+{
+    *out = (struct acl_policy){.allow_everyone_if_no_acl_found = c->allow_everyone_if_no_acl_found};
+    return acl_policy_parse(a, c->super_users, out, fail) || fail_wrap(fail, "super.users=%s", c->super_users);
+}
+
 void authorization_start(struct broker *b, void (*ready)(struct broker *b, const struct fail *fail))
 {
     const struct broker_config *c = b->config;
@@ -113,9 +119,7 @@ void authorization_start(struct broker *b, void (*ready)(struct broker *b, const
     struct authorization *a = b->authorization = xcalloc(1, sizeof(*a));
     a->broker = b;
     a->ready = ready;
-    b->services.acl_policy.allow_everyone_if_no_acl_found = c->allow_everyone_if_no_acl_found;
-    bool ok = acl_policy_parse(&a->memory, c->super_users, &b->services.acl_policy, &fail) ||
-              fail_wrap(&fail, "super.users=%s", c->super_users);
+    bool ok = authorization_policy(c, &a->memory, &b->services.acl_policy, &fail);
     a->protection = ok ? zk_protection_of(c, true, &fail) : NULL;
     if (a->protection != NULL)
         follow_acls(a);

@@ -268,7 +268,7 @@ static void open_for_business(struct broker *b)
                                                                          .ctx = b});
     coordination_set_replicas(b);
     b->services.controller = controller_new(&(struct controller_options){.loop = b->control,
-                                                                         .route = &b->route,
+                                                                         .route = protection_control_route(b),
                                                                          .zk = b->services.zk,
                                                                          .config = b->config,
                                                                          .broker_id = b->services.broker_id,
@@ -668,7 +668,8 @@ static void broker_start(struct broker *b)
     b->lost_dirs = lost_dirs_new(&(struct lost_dirs_options){b->control, b->services.workers, dir_stopped, b});
     b->resolvers = workers_new("resolvers", RESOLVERS);
     client_route_init(&b->route, b->resolvers, NULL);
-    b->route.metrics = client_metrics_new(b->services.metrics);
+    client_route_init(&b->control_route, b->resolvers, NULL);
+    b->route.metrics = b->control_route.metrics = client_metrics_new(b->services.metrics);
     b->services.control_loop = b->control;
     b->services.settings = broker_settings_new(c);
     b->services.scram_users = scram_users_new();

@@ -14,10 +14,12 @@ struct broker {
     const struct broker_config *given;  /* by the file and the command line */
     const struct broker_config *config; /* what the parts are started with: also what ZooKeeper had then */
     struct loop *control;
-    struct client_route route;     /* to the other brokers */
-    struct sasl_login login;       /* of the route */
+    struct client_route route;         /* to the other brokers */
+    struct sasl_login login;           /* of the route */
+    struct client_route control_route; /* of their control planes, where those have a listener of their own */
+    struct sasl_login control_login;
     struct sasl_accounts accounts; /* who may log in */
-    struct arena protection;       /* of the login */
+    struct arena protection;       /* of the logins */
     struct workers *shakers;       /* make handshakes and logins; NULL: there are none */
     struct workers *resolvers;     /* look up other brokers' hosts: a name service that hangs holds up nothing else */
     struct loop_thread coordinator;
@@ -109,6 +111,7 @@ void supervisor_free(struct broker *b); /* with what loops have of it delivered 
 
 /* All that is needed to protect what the configuration says is protected. Before anything is opened. */
 bool protection_make(struct broker *b, struct fail *fail) NODISCARD;
+struct client_route *protection_control_route(struct broker *b);           /* of the controller's channels */
 void protection_apply(struct broker *b);                                   /* to the listeners, before they accept */
 void protection_follow(struct broker *b, const struct broker_config *now); /* of changed stores */
 void protection_free(struct broker *b);
@@ -123,6 +126,9 @@ void tickets_free(struct broker *b); /* when no resolver runs any more */
 
 /* Calls `ready` when it is known who may do what, or why not; from within, if everybody may do everything. */
 void authorization_start(struct broker *b, void (*ready)(struct broker *b, const struct fail *fail));
+/* Who may do everything, by the configuration; in the arena. */
+bool authorization_policy(const struct broker_config *c, struct arena *a, struct acl_policy *out,
+                          struct fail *fail) NODISCARD;
 void authorization_close(struct broker *b); /* its session */
 void authorization_free(struct broker *b);
 

@@ -21,11 +21,24 @@ static bool check_zookeeper(const struct broker_config *config, struct fail *fai
     return ok;
 }
 
+static bool check_authorizer(const struct broker_config *config, struct fail *fail)
+{
+    struct arena a = {0};
+    struct acl_policy policy;
+    bool ok = config->authorizer_class_name[0] == '\0' || authorization_policy(config, &a, &policy, fail);
+    struct zk_protection *p = ok ? zk_protection_of(config, true, fail) : NULL;
+    ok = p != NULL;
+    zk_protection_unref(p);
+    arena_deinit(&a);
+    return ok;
+}
+
 static bool check_listeners(const struct broker_config *config, struct fail *fail)
 {
     struct broker *b = xcalloc(1, sizeof(*b));
     b->config = config;
     client_route_init(&b->route, NULL, NULL);
+    client_route_init(&b->control_route, NULL, NULL);
     bool ok = protection_make(b, fail);
     if (b->shakers != NULL)
         workers_stop(b->shakers);
@@ -63,6 +76,6 @@ static bool check_directories(const struct broker_config *config, struct fail *f
 
 bool broker_check(const struct broker_config *config, struct fail *fail)
 {
-    return check_zookeeper(config, fail) && check_listeners(config, fail) && exporter_check(config, fail) &&
-           check_directories(config, fail);
+    return check_zookeeper(config, fail) && check_authorizer(config, fail) && check_listeners(config, fail) &&
+           exporter_check(config, fail) && check_directories(config, fail);
 }

@@ -7,17 +7,26 @@
 /* Also on a single processor, as one may wait for an identity provider, or for a KDC. */
 enum { SHAKERS = 4 };
 
-static bool make_own_login(struct broker *b, struct fail *fail)
+static bool make_own_login(struct broker *b, const char *listener, struct client_route *route, struct sasl_login *login,
+                           struct fail *fail)
 {
-    const struct listener *l = config_listener(&b->config->listeners, b->config->inter_broker_listener_name);
+    const struct listener *l = config_listener(&b->config->listeners, listener);
     enum sasl_mechanism mechanism;
     struct str name = str_of(b->config->sasl_mechanism_inter_broker_protocol);
     if (!security_protocol_has_sasl(l->protocol))
         return true;
     if (!sasl_mechanism_parse(name, &mechanism))
         return fail_set(fail, "sasl.mechanism.inter.broker.protocol: this broker does not know %.*s", STR_ARGS(name));
-    b->route.login = &b->login;
-    return sasl_login_of(b->config, l, mechanism, SASL_CLIENT, &b->protection, &b->login, fail);
+    route->login = login;
+    return sasl_login_of(b->config, l, mechanism, SASL_CLIENT, &b->protection, login, fail);
+}
+
+static bool make_own_logins(struct broker *b, struct fail *fail)
+{
+    const struct broker_config *c = b->config;
+    return make_own_login(b, c->inter_broker_listener_name, &b->route, &b->login, fail) &&
+           (c->control_plane_listener_name == NULL ||
+            make_own_login(b, c->control_plane_listener_name, &b->control_route, &b->control_login, fail));
 }
 
 static bool find_scram_user(void *ctx, enum scram_mechanism mechanism, struct str user, struct arena *a,
@@ -42,25 +51,35 @@ bool protection_make(struct broker *b, struct fail *fail)
         needed |= listeners->items[i].protocol != SECURITY_PROTOCOL_PLAINTEXT;
     if (needed)
         b->shakers = workers_new("handshake", SHAKERS);
-    b->route.shakers = b->services.shakers = b->shakers;
+    b->route.shakers = b->control_route.shakers = b->services.shakers = b->shakers;
     b->services.tls = listener_tls_new(b->config, fail);
     b->accounts = (struct sasl_accounts){.scram = find_scram_user, .token = find_token_of, .ctx = b};
     if (b->services.tls != NULL)
         b->services.logins = logins_new(b->config, &b->accounts, fail);
-    return b->services.logins != NULL && make_own_login(b, fail);
+    return b->services.logins != NULL && make_own_logins(b, fail);
+}
+
+struct client_route *protection_control_route(struct broker *b)
+{
+    return b->config->control_plane_listener_name != NULL ? &b->control_route : &b->route;
+}
+
+static void apply_tls(struct broker *b)
+{
+    listener_tls_apply(b->services.tls, b->services.net, &b->route, protection_control_route(b));
 }
 
 void protection_apply(struct broker *b)
 {
     if (b->shakers != NULL)
         net_server_set_shakers(b->services.net, b->shakers);
-    listener_tls_apply(b->services.tls, b->services.net, &b->route);
+    apply_tls(b);
 }
 
 void protection_follow(struct broker *b, const struct broker_config *now)
 {
     if (listener_tls_renew(b->services.tls, now))
-        listener_tls_apply(b->services.tls, b->services.net, &b->route);
+        apply_tls(b);
 }
 
 void protection_free(struct broker *b)
@@ -68,7 +87,9 @@ void protection_free(struct broker *b)
     listener_tls_free(b->services.tls);
     logins_free(b->services.logins);
     client_route_deinit(&b->route);
+    client_route_deinit(&b->control_route);
     sasl_login_deinit(&b->login);
+    sasl_login_deinit(&b->control_login);
     arena_deinit(&b->protection);
     workers_free(b->shakers);
 }

@@ -82,6 +82,7 @@ void tickets_start(struct broker *b)
     t->jitter = c->sasl_kerberos_ticket_renew_jitter;
     timer_init(&t->look, b->control, on_look_at_tickets);
     tickets_add(t, &b->login);
+    tickets_add(t, &b->control_login);
     tickets_add(t, &b->zk_protection->tickets);
     if (t->count > 0)
         timer_start(&t->look, 0);

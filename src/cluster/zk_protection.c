@@ -103,10 +103,12 @@ static const char *store_type(const char *type, const char *location)
 static struct keystore_source store_of(const struct zk_settings *s, const char *which)
 {
     const char *location = setting(s, arena_printf(s->a, "zookeeper.ssl.%s.location", which).p);
-    const char *type = setting(s, arena_printf(s->a, "zookeeper.ssl.%s.type", which).p);
-    return (struct keystore_source){.type = store_type(type, location),
-                                    .location = location,
-                                    .password = setting(s, arena_printf(s->a, "zookeeper.ssl.%s.password", which).p)};
+    const char *type = store_type(setting(s, arena_printf(s->a, "zookeeper.ssl.%s.type", which).p), location);
+    const char *password = setting(s, arena_printf(s->a, "zookeeper.ssl.%s.password", which).p);
+    /* ZooKeeper's clients open the key in a PEM file with the store's password; to certificates it does nothing. */
+    bool pem = type != NULL && strcmp(type, "PEM") == 0;
+    return (struct keystore_source){
+        .type = type, .location = location, .password = pem ? NULL : password, .key_password = pem ? password : NULL};
 }
 
 /* The property says true or false where the key names an algorithm. */

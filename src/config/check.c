@@ -6,18 +6,12 @@
 
 #include "config/config_internal.h"
 
-static bool has_text(const struct broker_config *c, const char *name)
-{
-    const char *text = config_raw(c, name);
-    return text != NULL && text[strspn(text, " \t")] != '\0';
-}
-
 static bool check_mode(const struct broker_config *c, struct fail *fail)
 {
-    if (has_text(c, "process.roles"))
+    if (config_has_text(c, "process.roles"))
         return config_refuse(c, fail, "process.roles",
                              "this broker uses ZooKeeper and knows no KRaft mode; leave it empty");
-    if (has_text(c, "controller.listener.names"))
+    if (config_has_text(c, "controller.listener.names"))
         return config_refuse(c, fail, "controller.listener.names", "must be empty without KRaft");
     if (c->zookeeper_connect == NULL)
         return config_refuse(c, fail, "zookeeper.connect", "is missing and has no default");
@@ -138,14 +132,23 @@ static bool config_check_list_has(const char *text, const char *word)
     return found;
 }
 
+/* Brokers log in there by one mechanism, whatever listener it is. */
+static bool check_own_login(const struct broker_config *c, const char *listener, struct fail *fail)
+{
+    const struct listener *l = config_listener(&c->listeners, listener);
+    const char *mechanism = c->sasl_mechanism_inter_broker_protocol;
+    if (l == NULL || !security_protocol_has_sasl(l->protocol) ||
+        config_check_list_has(config_listener_raw(c, listener, NULL, "sasl.enabled.mechanisms"), mechanism))
+        return true;
+    return config_refuse(c, fail, "sasl.mechanism.inter.broker.protocol",
+                         "%s must be among sasl.enabled.mechanisms of listener %s", mechanism, listener);
+}
+
 static bool check_connections(const struct broker_config *c, struct fail *fail)
 {
-    bool sasl = security_protocol_has_sasl(c->security_inter_broker_protocol);
-    const char *mechanism = c->sasl_mechanism_inter_broker_protocol;
-    const char *enabled = config_listener_raw(c, c->inter_broker_listener_name, NULL, "sasl.enabled.mechanisms");
-    if (sasl && !config_check_list_has(enabled, mechanism))
-        return config_refuse(c, fail, "sasl.mechanism.inter.broker.protocol",
-                             "%s must be among sasl.enabled.mechanisms", mechanism);
+    if (!check_own_login(c, c->inter_broker_listener_name, fail) ||
+        (c->control_plane_listener_name != NULL && !check_own_login(c, c->control_plane_listener_name, fail)))
+        return false;
     if (c->queued_max_request_bytes > 0 && c->queued_max_request_bytes < c->socket_request_max_bytes)
         return config_refuse(c, fail, "queued.max.request.bytes", "must not be below socket.request.max.bytes (%d)",
                              c->socket_request_max_bytes);
@@ -161,23 +164,4 @@ bool config_check(const struct broker_config *c, struct fail *fail)
 {
     return check_mode(c, fail) && check_id(c, fail) && check_logs(c, fail) && check_replication(c, fail) &&
            check_between_brokers(c, fail) && check_groups(c, fail) && check_connections(c, fail);
-}
-
-/* ---- Protection ---- */
-
-bool config_check_protection(const struct broker_config *c, struct fail *fail)
-{
-    if (has_text(c, "authorizer.class.name") && strcmp(c->authorizer_class_name, CONFIG_ACL_AUTHORIZER) != 0)
-        return config_refuse(c, fail, "authorizer.class.name",
-                             "this broker has " CONFIG_ACL_AUTHORIZER " only; leave it empty to serve whoever comes");
-    if (c->remote_log_storage_system_enable)
-        return config_refuse(c, fail, "remote.log.storage.system.enable",
-                             "this broker has no remote storage: it would begin each log at what is here, and what is "
-                             "there would be deleted");
-    if (has_text(c, "client.quota.callback.class"))
-        return config_refuse(
-            c, fail, "client.quota.callback.class",
-            "this broker runs no Java; without it quotas are those of ZooKeeper, which %s would replace",
-            c->client_quota_callback_class);
-    return true;
 }

@@ -52,6 +52,12 @@ const char *config_raw(const struct broker_config *config, const char *name)
     return entry ? entry->value : NULL;
 }
 
+bool config_has_text(const struct broker_config *config, const char *name)
+{
+    const char *text = config_raw(config, name);
+    return text != NULL && text[strspn(text, " \t")] != '\0';
+}
+
 static const char *listener_raw(const struct broker_config *config, const char *listener, const char *mechanism,
                                 const char *name)
 {

@@ -25,6 +25,11 @@ enum value_result {
 };
 
 /* `why` is in Apache's words, without key and value. The result's texts lie in the arena. */
+/* Whether somebody has set it to something. */
+bool config_has_text(const struct broker_config *config, const char *name);
+/* Whether it is a key of one mechanism of a listener, with something before it. */
+bool config_is_for_mechanism(const char *name);
+
 /* What somebody is told whose value value_parse() has refused, for that reason. Returns false. */
 bool value_refuse(const char *name, const char *text, const struct config_value *value, const struct fail *why,
                   struct fail *fail);

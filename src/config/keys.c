@@ -44,6 +44,11 @@ static const char *without_mechanism(const char *name)
     return name;
 }
 
+bool config_is_for_mechanism(const char *name)
+{
+    return without_mechanism(name) != name;
+}
+
 const struct config_key *config_broker_key(const char *name)
 {
     static const char prefix[] = "listener.name.";

@@ -27,7 +27,6 @@
 #include "base/hash.h"
 #include "base/lock.h"
 #include "base/logger.h"
-#include "base/rate.h"
 #include "net/listening.h"
 #include "net/net_internal.h"
 
@@ -193,19 +192,21 @@ void net_server_configure(struct net_server *s, const struct broker_config *conf
 /* ---- Rates ---- */
 
 /* How long until the next one may come. */
-static int64_t rate_delay(struct creation_rate *r, int64_t now)
+static int64_t rate_delay(const struct creation_rate *r, int64_t now)
 {
-    int rate = atomic_load(&r->per_second);
-    if (rate == INT32_MAX)
+    int limit = atomic_load(&r->per_second);
+    if (limit == INT32_MAX)
         return 0;
-    r->tokens = MIN(r->tokens + (double)(now - r->refilled_ms) * rate / 1000, MAX((double)rate, 1.0));
-    r->refilled_ms = now;
-    return r->tokens >= 1 ? 0 : rate == 0 ? PAUSE_MS : MAX((int64_t)((1 - r->tokens) * 1000 / rate), (int64_t)1);
+    return limit == 0 ? PAUSE_MS : MAX(r->rests_until_ms - now, INT64_C(0));
 }
 
-static void rate_take(struct creation_rate *r)
+/* One that was too many is in; who comes next waits until all together were slow enough, but no longer than a sample.
+ */
+static void rate_take(struct creation_rate *r, const struct rate_window *window, int64_t now)
 {
-    r->tokens -= atomic_load(&r->per_second) != INT32_MAX;
+    rate_record(&r->rate, window, 1, now);
+    int32_t delay = rate_excess_ms(rate_measure(&r->rate, window, now), atomic_load(&r->per_second));
+    r->rests_until_ms = now + MIN((int64_t)delay, window->sample_ms);
 }
 
 /* ---- How fast an address comes (KIP-612) ---- */
@@ -486,6 +487,15 @@ static bool is_too_fast(struct acceptor *a)
     return delay > 0;
 }
 
+static void acceptor_note_creation(struct acceptor *a)
+{
+    const struct rate_window *window = &a->server->ips->window;
+    int64_t now = clock_mono_ms();
+    rate_take(&a->rate, window, now);
+    if (!a->spared)
+        rate_take(&a->server->rate, window, now);
+}
+
 /*
  * The kernel gives the lowest number that is free: as many descriptors are in use at least. The last ones are left to
  * segments and to what goes to ZooKeeper and to other brokers, without which nobody is served.
@@ -526,9 +536,7 @@ static void acceptor_on_incoming(struct watch *w, int events UNUSED)
             net_metrics_delayed_address(a->server, (int)(a - a->server->acceptors), late);
             close_late(a, fd, late);
         } else if (fd >= 0) {
-            rate_take(&a->rate);
-            if (!a->spared)
-                rate_take(&a->server->rate);
+            acceptor_note_creation(a);
             admit(a, fd, &addr);
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
             log_warn_limited(&refusals, "Cannot accept a connection: %s", strerror(errno));
@@ -645,8 +653,10 @@ void acceptors_free(struct net_server *s)
         ensure(atomic_load(&s->acceptors[i].count) == 0);
         close(s->acceptors[i].fd);
         tls_context_unref(s->acceptors[i].tls);
+        rate_deinit(&s->acceptors[i].rate.rate);
     }
     free(s->acceptors);
+    rate_deinit(&s->rate.rate);
     room_free(s->room);
     if (s->ips != NULL) {
         ensure(s->ips->table == NULL);

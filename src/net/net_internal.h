@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <sys/socket.h>
 
+#include "base/rate.h"
 #include "net/addresses.h"
 #include "net/net.h"
 #include "net/traffic_internal.h"
@@ -12,11 +13,11 @@
 
 enum { SCRATCH_SIZE = 64 << 10, PEER_ROOM = 64 };
 
-/* Connections that may be let in, at so many a second; what a second has saved up may come at once. */
+/* How fast connections may be let in, over the time that quotas look at (KIP-612). */
 struct creation_rate {
     atomic_int per_second; /* the rest is loop 0's */
-    double tokens;
-    int64_t refilled_ms;
+    struct rate rate;
+    int64_t rests_until_ms;
 };
 
 /* One network thread: its connections, least recently used first. */

@@ -88,7 +88,9 @@ static bool check_start(const struct tls_settings *settings, const struct tls_en
 bool tls_listener_start(const struct broker_config *config, const struct listener *listener, struct arena *a,
                         struct tls_settings *settings, struct tls_ends *ends, struct fail *fail)
 {
-    bool among_brokers = strcmp(listener->name, config->inter_broker_listener_name) == 0;
+    const char *control = config->control_plane_listener_name;
+    bool among_brokers = strcmp(listener->name, config->inter_broker_listener_name) == 0 ||
+                         (control != NULL && strcmp(listener->name, control) == 0);
     *ends = (struct tls_ends){0};
     if (tls_settings_of(config, listener, a, settings, fail) && tls_ends_make(settings, among_brokers, ends, fail) &&
         check_start(settings, ends, fail))

@@ -62,8 +62,6 @@ static const struct java_setting {
     {"ssl.secure.random.implementation",
      (const char *const[]){"SHA1PRNG", "NativePRNG", "NativePRNGBlocking", "NativePRNGNonBlocking", "DRBG", NULL}},
     {"security.providers", (const char *const[]){NULL}},
-    {"principal.builder.class",
-     (const char *const[]){"org.apache.kafka.common.security.authenticator.DefaultKafkaPrincipalBuilder", NULL}},
 };
 
 static void settings_check_java(struct settings_reader *r, const struct java_setting *setting)
@@ -75,18 +73,6 @@ static void settings_check_java(struct settings_reader *r, const struct java_set
     if (!fine && !r->failed)
         r->failed = !fail_set(r->fail, "%s=%s of listener %s: it names a part of Java that this broker does not have",
                               setting->key, text, r->listener->name);
-}
-
-/* A misspelt key would leave the listener with what all others have. */
-static void settings_check_names(struct settings_reader *r)
-{
-    char prefix[256];
-    int len = snprintf(prefix, sizeof(prefix), "listener.name.%s.ssl.", r->listener->name);
-    for (int i = 0; i < r->config->entry_count && !r->failed; i++) {
-        const struct config_entry *entry = &r->config->entries[i];
-        if (entry->key == NULL && strncasecmp(entry->name, prefix, (size_t)len) == 0)
-            r->failed = !fail_set(r->fail, "%s: there is no such key", entry->name);
-    }
 }
 
 /* ---- All together ---- */
@@ -123,6 +109,5 @@ bool tls_settings_of(const struct broker_config *config, const struct listener *
     out->ktls = strcmp(settings_text(&r, "ssl.ktls"), "auto") == 0;
     for (size_t i = 0; i < ARRAY_LEN(java_settings); i++)
         settings_check_java(&r, &java_settings[i]);
-    settings_check_names(&r);
     return !r.failed;
 }

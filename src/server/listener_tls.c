@@ -68,14 +68,17 @@ void listener_tls_free(struct listener_tls *t)
     free(t);
 }
 
-void listener_tls_apply(const struct listener_tls *t, struct net_server *net, struct client_route *route)
+void listener_tls_apply(const struct listener_tls *t, struct net_server *net, struct client_route *between,
+                        struct client_route *control)
 {
     for (int i = 0; i < t->config->listeners.count; i++) {
         const struct encryption *e = &t->items[i];
         if (e->ends.server != NULL)
             net_server_set_tls(net, i, e->ends.server);
         if (e->ends.client != NULL)
-            client_route_set_tls(route, tls_context_ref(e->ends.client));
+            client_route_set_tls(strcmp(e->listener->name, t->config->inter_broker_listener_name) == 0 ? between
+                                                                                                       : control,
+                                 tls_context_ref(e->ends.client));
     }
 }
 

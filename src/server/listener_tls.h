@@ -11,8 +11,9 @@ struct listener_tls;
 /* Refused: a listener cannot be protected as the configuration says, which outlives this. */
 struct listener_tls *listener_tls_new(const struct broker_config *config, struct fail *fail);
 void listener_tls_free(struct listener_tls *t);
-/* To connections that are made from now on. */
-void listener_tls_apply(const struct listener_tls *t, struct net_server *net, struct client_route *route);
+/* To connections that are made from now on: that come, that go to other brokers, and to their control planes. */
+void listener_tls_apply(const struct listener_tls *t, struct net_server *net, struct client_route *between,
+                        struct client_route *control);
 /* Whether a running broker could go on with the stores of that configuration. The text is Apache's. */
 bool listener_tls_check(const struct listener_tls *t, const struct broker_config *next, struct fail *fail) NODISCARD;
 /* Goes on with them; files that were rewritten are read, too. False: nothing is different. */

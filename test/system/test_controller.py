@@ -12,8 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from kazoo.exceptions import NoNodeError
 
+from certificates import Authority
 from harness import PATIENCE, Apache, Barnabas, connect, consume, frame, free_port, kcat, produce, read_frame, wait_until
 from messages import APIS, read_request, read_response, response_codec, write_request
+from test_security import stores
 from test_cluster import Acknowledged, create, describe, in_sync, make_cluster, read_all, topics  # noqa: F401 (a fixture)
 
 
@@ -459,13 +461,26 @@ def test_unclean_election_by_settings_that_a_topic_was_made_with(make_cluster, a
     assert state(chroot, "t")["leader"] == (b if allowed else -1)
 
 
-def test_a_control_plane_of_its_own(make_cluster):  # noqa: F811
-    def settings(broker):
-        ports = broker.port, free_port()
-        return {"listeners": f"PLAINTEXT://127.0.0.1:{ports[0]},CONTROL://127.0.0.1:{ports[1]}", "control.plane.listener.name": "CONTROL",
-                "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROL:PLAINTEXT"}
+PLAIN_LOGIN = 'org.apache.kafka.common.security.plain.PlainLoginModule required username="broker" password="sesame" user_broker="sesame";'
 
-    brokers = make_cluster(Barnabas, Barnabas, Barnabas, each=settings)
+
+@pytest.mark.parametrize("between, control", [("PLAINTEXT", "PLAINTEXT"), ("PLAINTEXT", "SASL_SSL"), ("SASL_SSL", "PLAINTEXT")])
+@pytest.mark.parametrize("kinds", [(Barnabas, Barnabas, Barnabas), (Barnabas, Apache, Barnabas)], ids=["ours", "mixed"])
+def test_a_control_plane_of_its_own(make_cluster, tmp_path, kinds, between, control):  # noqa: F811
+    """Protected in another way than what goes between brokers: the controller goes there as that listener says."""
+    authority = Authority(tmp_path)
+    keys = authority.issue("broker")
+
+    def settings(broker):
+        ports = broker.port, free_port(), free_port()
+        protected = next((name for name, protocol in (("between", between), ("control", control)) if protocol == "SASL_SSL"), None)
+        secrets = {f"listener.name.{protected}.{k}": v
+                   for k, v in {**stores(keys, authority), "sasl.enabled.mechanisms": "PLAIN", "plain.sasl.jaas.config": PLAIN_LOGIN}.items()} if protected else {}
+        return {"listeners": f"CLIENTS://127.0.0.1:{ports[0]},BETWEEN://127.0.0.1:{ports[1]},CONTROL://127.0.0.1:{ports[2]}",
+                "control.plane.listener.name": "CONTROL", "inter.broker.listener.name": "BETWEEN", "sasl.mechanism.inter.broker.protocol": "PLAIN",
+                "listener.security.protocol.map": f"CLIENTS:PLAINTEXT,BETWEEN:{between},CONTROL:{control}", **secrets}
+
+    brokers = make_cluster(*kinds, each=settings)
     create(brokers, "t", 3)
     brokers[0].stop()
     wait_until(lambda: all(leader is not None for leader, _, _ in describe(brokers[1:], "t").values()), "leaders")

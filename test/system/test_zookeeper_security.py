@@ -7,7 +7,7 @@ import subprocess
 import pytest
 from kazoo.exceptions import NoAuthError
 
-from certificates import Authority
+from certificates import Authority, openssl
 from harness import BUILD, TOP, Apache, Barnabas, ZooKeeper, accepts, free_port, jvm, kcat, wait_until, while_it_is_open, while_it_runs
 
 SERVER = """
@@ -114,6 +114,21 @@ def test_a_certificate_makes_znodes_ones_own(zookeeper, locked, authority, tmp_p
     broker.start()
     check_acls(zookeeper, ("x509", "O=brokers,CN=kafka"))
     assert broker.stop() == 0
+    broker.check_log()
+
+
+@pytest.mark.parametrize("kind", [Barnabas, Apache])
+def test_an_encrypted_key_is_opened_by_the_password_of_its_store(zookeeper, locked, authority, tmp_path, kind):
+    """As ZooKeeper's clients have it, for PEM; that of a store without a key is for nothing."""
+    plain, store = authority.issue("secret"), tmp_path / "store.pem"
+    key = openssl("pkcs8", "-topk8", "-v1", "PBE-SHA1-3DES", "-in", plain, "-passout", "pass:sesame")  # which Java 17 takes for PEM
+    store.write_bytes(key + openssl("x509", "-in", plain))
+    passwords = {f"zookeeper.ssl.{which}.password": "sesame" for which in ("keystore", "truststore")}
+    broker = starting(zookeeper, tmp_path, kind=kind, **locked.tls(store), **passwords,
+                      **{"zookeeper.set.acl": "true", "zookeeper.connect": through_tls(zookeeper, locked)})
+    broker.start()
+    assert ("x509", "CN=secret", 31) in acls(zookeeper, "/brokers")
+    broker.stop()
     broker.check_log()
 
 

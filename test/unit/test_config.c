@@ -427,11 +427,11 @@ static void test_more_cross_checks(void **state)
     key_fails(w, "inter.broker.protocol.version=2.7",
               "2.8 is the oldest version that this broker can speak with others: first raise it to 2.8 or later on all "
               "brokers of Apache Kafka, and restart them one after the other");
-    load_fails(w,
-               MINIMAL "listeners=SASL_PLAINTEXT://:1\nsecurity.inter.broker.protocol=SASL_PLAINTEXT\n"
-                       "sasl.mechanism.inter.broker.protocol=PLAIN\n",
-               "@:4: sasl.mechanism.inter.broker.protocol=PLAIN: PLAIN must be among "
-               "sasl.enabled.mechanisms");
+    load_fails(
+        w,
+        MINIMAL "listeners=SASL_PLAINTEXT://:1\nsecurity.inter.broker.protocol=SASL_PLAINTEXT\n"
+                "sasl.mechanism.inter.broker.protocol=PLAIN\n",
+        "@:4: sasl.mechanism.inter.broker.protocol=PLAIN: PLAIN must be among sasl.enabled.mechanisms of listener SASL_PLAINTEXT");
     load_ok(w, MINIMAL "listeners=SASL_PLAINTEXT://:1\nsecurity.inter.broker.protocol=SASL_PLAINTEXT\n"
                        "sasl.mechanism.inter.broker.protocol=PLAIN\n"
                        "listener.name.sasl_plaintext.sasl.enabled.mechanisms=SCRAM-SHA-256, PLAIN\n");
@@ -1064,6 +1064,42 @@ static void test_fail(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
+/* ---- Protection ---- */
+
+/* "": a broker could start with it. */
+static void check_protection(const char *line, const char *why)
+{
+    const char *lines[] = {"broker.id=1", "zookeeper.connect=localhost", "listeners=PLAINTEXT://:1,CLIENTS://:2",
+                           "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CLIENTS:SASL_SSL", line};
+    struct broker_config config;
+    struct config_options options = {.overrides = lines, .override_count = ARRAY_LEN(lines)};
+    struct fail fail = {""};
+    if (!config_load(&config, &options, &fail))
+        fail_msg("%s: %s", line, fail.text);
+    if (config_check_protection(&config, &fail) != (*why == '\0') || strstr(fail.text, why) == NULL)
+        fail_msg("%s: %s, and not %s", line, fail.text, why);
+    config_deinit(&config);
+}
+
+static void what_would_protect_less_does_not_start(void **state)
+{
+    (void)state;
+    check_protection("authorizer.class.name=com.example.Mine", "AclAuthorizer only");
+    check_protection("principal.builder.class=com.example.Mine", "listener PLAINTEXT: it names a part of Java");
+    check_protection("listener.name.clients.principal.builder.class=com.example.Mine", "listener CLIENTS");
+    check_protection("listener.name.clients.ssl.client.auth=required", "");
+    check_protection("listener.name.CLIENTS.ssl.client.auth=required", "is written in lower case");
+    check_protection("listener.name.client.ssl.client.auth=required", "there is no such listener");
+    check_protection("listener.name.clients.ssl.client.aut=required", "there is no such key");
+    check_protection("listener.name.clients.sasl.enabled.mechanism=PLAIN", "there is no such key");
+    check_protection("listener.name.clients.plain.connections.max.reauth.ms=1000", "");
+    check_protection("listener.name.clients.scram-sha-512.sasl.jaas.config=x", "");
+    check_protection("listener.name.clients.plian.connections.max.reauth.ms=1000", "there is no such mechanism");
+    check_protection("listener.name.clients.plain.connections.max.reauth=1000", "there is no such key");
+    check_protection("listener.name.client.max.connections=10", ""); /* which protects nobody */
+    check_protection("listener.name.clients.com.example.key=10", "");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1101,6 +1137,7 @@ int main(void)
         TEST(test_describe_derived),
         TEST(test_describe_topic),
         TEST(test_fail),
+        cmocka_unit_test(what_would_protect_less_does_not_start),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

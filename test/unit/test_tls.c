@@ -479,8 +479,6 @@ static void settings_that_mean_nothing_here_are_refused(void **state)
         {"ssl.trustmanager.algorithm=Mine", "does not have"},
         {"ssl.secure.random.implementation=SHA1PRNG", NULL},
         {"security.providers=com.example.Provider", "does not have"},
-        {"principal.builder.class=com.example.Builder", "does not have"},
-        {"listener.name.ssl.ssl.keystore.loction=/x", "listener.name.ssl.ssl.keystore.loction: there is no such key"},
         {"listener.name.ssl.ssl.endpoint.identification.algorithm=LDAPS", "it is https, or empty"},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
