@@ -140,11 +140,22 @@ static void count_going(const struct ctl_partition *p, int64_t *figures)
     figures[FIGURE_REPLICAS_STUCK] += controller_count_replicas(p, REPLICA_INELIGIBLE);
 }
 
+/* One that is only being added may not lead before it is in sync, and is not missed. */
+static bool is_led_elsewhere(const struct ctl_partition *p, int32_t leader)
+{
+    if (p->replicas.n == 0)
+        return false;
+    int32_t first = p->replicas.v[0];
+    if (int_list_has(p->adding, first))
+        return p->known && int_list_has(p->leadership.isr, first);
+    return first != leader;
+}
+
 static void count_staying(const struct ctl_partition *p, int64_t *figures)
 {
     int32_t leader = p->known ? p->leadership.leader : -1;
-    figures[FIGURE_OFFLINE] += p->state == PARTITION_OFFLINE || p->state == PARTITION_NEW || leader < 0;
-    figures[FIGURE_ELSEWHERE] += p->replicas.n > 0 && p->replicas.v[0] != leader;
+    figures[FIGURE_OFFLINE] += p->state == PARTITION_OFFLINE || (leader < 0 && p->state != PARTITION_NEW);
+    figures[FIGURE_ELSEWHERE] += is_led_elsewhere(p, leader);
 }
 
 static void count_topic(const struct ctl_topic *t, int64_t *figures)

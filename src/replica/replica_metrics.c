@@ -31,7 +31,7 @@ static struct partition_state partition_look(struct partition *p)
     if (p->leads) {
         s.leads = true;
         s.isr = p->isr.n;
-        s.replicas = p->replicas.n;
+        s.replicas = p->replicas.n - p->adding.n; /* as many as there are to be in the end, and are now */
         s.under_replicated = s.isr < s.replicas;
         s.under_min_isr = s.isr < followers_min_isr(p);
         s.at_min_isr = s.isr == followers_min_isr(p);

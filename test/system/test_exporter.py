@@ -13,7 +13,7 @@ import confluent_kafka
 import pytest
 from certificates import Authority
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
-from harness import AGENT, TOP, Apache, Barnabas, connect, frame, free_port, read_frame, wait_until
+from harness import AGENT, TOP, Apache, Barnabas, connect, frame, free_port, read_frame, run_tool, wait_until
 from test_quotas import flood, limit
 
 DIALECTS = TOP / "conf" / "dialects"
@@ -232,6 +232,39 @@ def test_throttled_replication_is_told_of(make_broker, ensemble, tmp_path):
         for broker in brokers:
             broker.kill() if kind is Apache else broker.stop()
     assert said[Barnabas] == said[Apache] == [[{"Request_exempt_request_time": 0}] * 2, [{"Request_exempt_request_time", "LeaderReplication_byte_rate"}] * 2]
+
+
+REPLICAS = {"kafka_cluster_Partition_Value": {"UnderReplicated", "ReplicasCount", "InSyncReplicasCount", "UnderMinIsr", "AtMinIsr"},
+            "kafka_server_ReplicaManager_Value": {"UnderReplicatedPartitions", "ReassigningPartitions"},
+            "kafka_controller_KafkaController_Value": {"OfflinePartitionsCount", "PreferredReplicaImbalanceCount"}}
+
+
+def test_replicas_that_are_added_are_not_missed(make_broker, ensemble, tmp_path):
+    """Nobody is alarmed by a reassignment: what is lacking is counted by what there was, as by Apache's brokers."""
+    rules, said = tmp_path / "raw.yml", {}
+    rules.write_text("{}\n")
+    for kind in Apache, Barnabas:
+        brokers, admin = two_with_agents(make_broker, ensemble, kind, rules)
+
+        def told():
+            found = [(name, dict(labels), value) for (name, labels), value in samples(scrape(brokers[0].http), strict=False).items()]
+            return {labels["name"]: value for name, labels, value in found if labels.get("name") in REPLICAS.get(name, ()) and labels.get("topic") in (None, "t")}
+        admin.create_topics([NewTopic("t", 1, replica_assignment=[[0]])])["t"].result()
+        producer = confluent_kafka.Producer({"bootstrap.servers": brokers[0].bootstrap, "linger.ms": 0})
+        for _ in range(20):
+            producer.produce("t", b"x" * 100000)
+            producer.flush(60)
+        plan = tmp_path / "plan.json"
+        plan.write_text(json.dumps({"version": 1, "partitions": [{"topic": "t", "partition": 0, "replicas": [1, 0]}]}))
+        done = run_tool("org.apache.kafka.tools.reassign.ReassignPartitionsCommand", "--bootstrap-server", brokers[0].bootstrap, "--execute",
+                        "--reassignment-json-file", plan, "--throttle", 1000)
+        assert done.returncode == 0, done
+        wait_until(lambda: told()["ReassigningPartitions"] == 1, "the reassignment")
+        said[kind] = told()
+        for broker in brokers:
+            broker.kill()
+    assert said[Barnabas] == said[Apache]
+    assert said[Apache]["ReplicasCount"] == 1 and said[Apache]["UnderReplicated"] == said[Apache]["PreferredReplicaImbalanceCount"] == 0
 
 
 def test_use_of_quotas_is_told_of(make_broker, ensemble, tmp_path):
