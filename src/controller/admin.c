@@ -197,6 +197,8 @@ static bool refuse_unknown_brokers(struct topics_request *r, struct topic_reques
 /* Of a new topic: its replicas may be on brokers that are not there yet. */
 static bool check_assignment(struct topics_request *r, struct topic_request *t)
 {
+    if (t->manual_has_gap)
+        return refuse_assignment(t, STR_LIT("partitions should be a consecutive 0-based integer sequence"));
     bool same = t->factor > 0 || t->manual_count == 0;
     for (int32_t p = 0; p < t->manual_count && same; p++)
         same = t->manual[p].n == t->factor;
@@ -291,6 +293,19 @@ static bool check_added_assignment(struct topics_request *r, struct topic_reques
 
 /* ---- Creation ---- */
 
+static struct str already_exists(struct topics_request *r, const struct topic_request *t)
+{
+    return arena_printf(r->arena, "Topic '%.*s' already exists.", STR_ARGS(t->name));
+}
+
+static bool check_new(struct topics_request *r, struct topic_request *t)
+{
+    if (view_topic(r->view, t->name) == NULL)
+        return true;
+    admin_refuse(t, ERR_TOPIC_ALREADY_EXISTS, already_exists(r, t));
+    return false;
+}
+
 static bool check_name(struct topics_request *r, struct topic_request *t)
 {
     if (str_is(t->name, CLUSTER_METADATA_TOPIC)) {
@@ -303,12 +318,7 @@ static bool check_name(struct topics_request *r, struct topic_request *t)
         admin_refuse(t, ERR_INVALID_TOPIC_EXCEPTION, problem);
         return false;
     }
-    const struct view_topic *other = view_topic(r->view, t->name);
-    if (other != NULL) {
-        admin_refuse(t, ERR_TOPIC_ALREADY_EXISTS, arena_printf(r->arena, "Topic '%s' already exists.", other->name));
-        return false;
-    }
-    other = view_topic_alike(r->view, t->name);
+    const struct view_topic *other = view_topic_alike(r->view, t->name);
     if (other != NULL) {
         admin_refuse(
             t, ERR_INVALID_TOPIC_EXCEPTION,
@@ -347,17 +357,17 @@ static bool plan_topic(struct topics_request *r, struct topic_request *t, struct
 {
     struct fail fail;
     const struct view_brokers *b = r->view->brokers;
-    if (t->error != ERR_NONE || !check_name(r, t))
+    if (t->error != ERR_NONE || !check_new(r, t))
         return false;
-    if (!topic_config_check(r->config, t->configs, (size_t)t->config_count, &fail)) {
-        admin_refuse(t, ERR_INVALID_CONFIG, arena_printf(r->arena, "%s", fail.text));
+    if (t->flaw != ERR_NONE) {
+        admin_refuse(t, t->flaw, t->flaw_message);
         return false;
     }
     if (t->manual != NULL) {
         t->partitions = t->manual_count;
         t->factor = t->manual_count > 0 ? t->manual[0].n : 0;
         out->replicas = t->manual;
-        if (!may_ask_for(r, t, t->partitions, t->factor) || !check_assignment(r, t))
+        if (!may_ask_for(r, t, t->partitions, t->factor) || !check_name(r, t) || !check_assignment(r, t))
             return false;
     } else {
         if (t->partitions == -1)
@@ -374,6 +384,12 @@ static bool plan_topic(struct topics_request *r, struct topic_request *t, struct
             admin_refuse(t, error, message);
             return false;
         }
+        if (!check_name(r, t))
+            return false;
+    }
+    if (!topic_config_check(r->config, t->configs, (size_t)t->config_count, &fail)) {
+        admin_refuse(t, ERR_INVALID_CONFIG, arena_printf(r->arena, "%s", fail.text));
+        return false;
     }
     out->partition_count = t->partitions;
     out->id = t->id = uuid_random();
@@ -384,12 +400,14 @@ static bool plan_topic(struct topics_request *r, struct topic_request *t, struct
 struct creation {
     struct topic_request *topic;
     struct topic_znode planned;
-    const struct zk_op *node, *config; /* of the batch under way; NULL: none */
+    const struct zk_op *node, *config, *mark; /* of the batch under way; NULL: none */
 };
 
-static struct str already_exists(struct topics_request *r, const struct topic_request *t)
+/* It has got an id when it was planned. */
+static void refuse_creation(struct topic_request *t, enum kafka_error error, struct str message)
 {
-    return arena_printf(r->arena, "Topic '%.*s' already exists.", STR_ARGS(t->name));
+    admin_refuse(t, error, message);
+    t->id = UUID_ZERO;
 }
 
 static void finish_batch(struct zk_batch *b)
@@ -408,13 +426,14 @@ static void admin_on_created(struct zk_batch *b)
         struct topic_request *t = c->topic;
         enum zk_result result = node->result, config = c->config->result;
         if (result == ZK_NODE_EXISTS || config == ZK_NODE_EXISTS || config == ZK_BAD_VERSION)
-            admin_refuse(t, ERR_TOPIC_ALREADY_EXISTS, already_exists(r, t));
+            refuse_creation(t, ERR_TOPIC_ALREADY_EXISTS, already_exists(r, t));
         else if (result == ZK_TOO_LARGE)
-            admin_refuse(t, ERR_INVALID_CONFIG, STR_LIT("The topic's configuration is larger than ZooKeeper takes."));
+            refuse_creation(t, ERR_INVALID_CONFIG,
+                            STR_LIT("The topic's configuration is larger than ZooKeeper takes."));
         else if (result == ZK_SESSION_EXPIRED)
-            admin_refuse(t, ERR_NOT_CONTROLLER, STR_LIT("The ZooKeeper session has expired."));
+            refuse_creation(t, ERR_NOT_CONTROLLER, STR_LIT("The ZooKeeper session has expired."));
         else if (result != ZK_OK || config != ZK_OK)
-            admin_refuse(t, ERR_UNKNOWN_SERVER_ERROR, STR_LIT("ZooKeeper refused to store the topic."));
+            refuse_creation(t, ERR_UNKNOWN_SERVER_ERROR, STR_LIT("ZooKeeper refused to store the topic."));
         else
             log_info("Created topic %.*s with %" PRId32 " partitions", STR_ARGS(t->name), t->partitions);
     }
@@ -459,12 +478,18 @@ static void on_places_seen(struct zk_batch *seen)
     const struct zk_op *node;
     ZK_OWNED_FOREACH (seen, node) {
         struct creation *c = node->owner;
-        if (node->result == ZK_OK)
-            admin_refuse(c->topic, ERR_TOPIC_ALREADY_EXISTS, already_exists(r, c->topic));
-        else if (may_change(r, c->topic, c->topic->partitions))
+        struct topic_request *t = c->topic;
+        if (c->mark->result == ZK_OK)
+            refuse_creation(t, ERR_TOPIC_ALREADY_EXISTS,
+                            arena_printf(r->arena, "Topic '%.*s' is marked for deletion.", STR_ARGS(t->name)));
+        else if (node->result == ZK_OK)
+            refuse_creation(t, ERR_TOPIC_ALREADY_EXISTS, already_exists(r, t));
+        else if (r->validate_only)
+            continue;
+        else if (may_change(r, t, t->partitions))
             add_creation(b, c);
         else
-            c->topic->id = UUID_ZERO;
+            t->id = UUID_ZERO;
     }
     zk_batch_free(seen);
     submit_or_finish(b, r);
@@ -477,11 +502,12 @@ void topics_create(struct topics_request *r)
     for (int32_t i = 0; i < r->count; i++) {
         struct creation *c = ARENA_NEW(r->arena, struct creation);
         c->topic = &r->topics[i];
-        if (!plan_topic(r, c->topic, &c->planned) || r->validate_only)
+        if (!plan_topic(r, c->topic, &c->planned))
             continue;
         char *name = arena_cstr(&b->arena, c->topic->name);
         zk_exists(b, topic_path(path, name), false)->owner = c;
         c->config = zk_exists(b, config_path(path, "topics", name), false);
+        c->mark = zk_exists(b, delete_topic_path(path, name), false);
     }
     submit_or_finish(b, r);
 }

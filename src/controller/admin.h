@@ -30,6 +30,10 @@ struct topic_request {
     int32_t manual_count;
     struct config_pair *configs;
     int32_t config_count;
+    /* What is wrong with what is said of it, for topics_create(): told unless it is there, which comes first. */
+    enum kafka_error flaw;
+    struct str flaw_message;
+    bool manual_has_gap; /* or a partition twice: `manual` is not whole */
 
     enum kafka_error error;
     struct str message; /* null if there is none */

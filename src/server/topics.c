@@ -33,8 +33,9 @@ struct change {
     bool strict;     /* it knows that it may be refused, when it has changed too much */
     int32_t wait_ms; /* that it has to pause for that, as of the time below; 0: not at all */
     int64_t counted_ms;
-    bool *hides_configs; /* CreateTopics: of each topic, that its settings may not be seen */
-    bool *repeated;      /* of each: it is named again */
+    bool *hides_configs;           /* CreateTopics: of each topic, that its settings may not be seen */
+    bool *repeated;                /* of each: it is named again */
+    struct str no_controller_text; /* said where this is not the controller */
     struct view_wait wait;
     union {
         struct create_topics_request create;
@@ -125,7 +126,7 @@ static void on_control_loop(struct request *r)
     struct change *c = change_of(r);
     ensure(loop_is_mine(r->s->control_loop) && c->visible != NULL);
     if (!controller_is_active(r->s->controller)) {
-        refuse_all(c, ERR_NOT_CONTROLLER, STR_LIT("This is not the correct controller for this cluster."));
+        refuse_all(c, ERR_NOT_CONTROLLER, c->no_controller_text);
         request_return(r, c->answer);
         return;
     }
@@ -256,33 +257,47 @@ static void take_assignments(struct request *r, const struct create_topics_creat
     for (int32_t i = 0; i < n; i++) {
         int32_t p = in->assignments.items[i].partition_index;
         if (p < 0 || p >= n || t->manual[p].v != NULL) {
-            t->error = ERR_INVALID_REPLICA_ASSIGNMENT;
-            t->message = STR_LIT("partitions should be a consecutive 0-based integer sequence");
-            return;
+            t->manual_has_gap = true;
+            break;
         }
         t->manual[p] = (struct int_list){in->assignments.items[i].broker_ids.items,
                                          MAX(in->assignments.items[i].broker_ids.len, 0)};
     }
     if (in->num_partitions != -1 || in->replication_factor != -1) {
-        t->error = ERR_INVALID_REQUEST;
-        t->message = STR_LIT("Both numPartitions or replicationFactor and replicasAssignments were set. Both cannot be "
-                             "used at the same time.");
+        t->flaw = ERR_INVALID_REQUEST;
+        t->flaw_message =
+            STR_LIT("Both numPartitions or replicationFactor and replicasAssignments were set. Both cannot be "
+                    "used at the same time.");
     }
+}
+
+/* Those without a value, all of them. */
+static struct str null_configs(struct request *r, const struct create_topics_creatable_topic *in)
+{
+    struct strbuf names = {0};
+    for (int32_t i = 0; i < in->configs.len; i++)
+        if (in->configs.items[i].value.p == NULL)
+            strbuf_printf(&names, "%s%.*s", names.len > 0 ? "," : "",
+                          STR_ARGS(str_head(in->configs.items[i].name, MOST_SAID)));
+    struct str text =
+        names.len == 0 ? STR_NULL : arena_str(r->arena, str_head((struct str){names.p, (int32_t)names.len}, MOST_SAID));
+    strbuf_deinit(&names);
+    return text;
 }
 
 static void take_configs(struct request *r, const struct create_topics_creatable_topic *in, struct topic_request *t)
 {
+    struct str nulls = null_configs(r, in);
     t->configs = ARENA_ARRAY(r->arena, struct config_pair, MAX(in->configs.len, 1));
+    if (nulls.p != NULL) {
+        t->flaw = ERR_INVALID_CONFIG;
+        t->flaw_message = arena_printf(r->arena, "Null value not supported for topic configs: %.*s", STR_ARGS(nulls));
+        return;
+    }
     for (int32_t i = 0; i < in->configs.len; i++) {
-        if (in->configs.items[i].value.p == NULL) {
-            t->error = ERR_INVALID_CONFIG;
-            t->message = arena_printf(r->arena, "Null value not supported for topic configs: %.*s",
-                                      STR_ARGS(str_head(in->configs.items[i].name, MOST_SAID)));
-            return;
-        }
         if (str_has_zero(in->configs.items[i].name) || str_has_zero(in->configs.items[i].value)) {
-            t->error = ERR_INVALID_CONFIG;
-            t->message = STR_LIT("A config name or value holds a zero byte");
+            t->flaw = ERR_INVALID_CONFIG;
+            t->flaw_message = STR_LIT("A config name or value holds a zero byte");
             return;
         }
         t->configs[t->config_count++] = (struct config_pair){arena_cstr(r->arena, in->configs.items[i].name),
@@ -325,6 +340,7 @@ static void handle_create(struct request *r)
     c->work.validate_only = r->version >= 1 && request->validate_only;
     c->timeout_ms = request->timeout_ms;
     c->visible = has_leaders;
+    c->no_controller_text = STR_LIT("");
     for (int32_t i = 0; i < c->work.count; i++) {
         struct topic_request *t = &c->work.topics[i];
         *t = (struct topic_request){.name = request->topics.items[i].name,
@@ -368,11 +384,6 @@ static void answer_delete(struct request *r)
 /* `now` is the newest view: another loop may have shown a topic to this client that this one does not know yet. */
 static void name_topic(struct request *r, const struct view *now, struct topic_request *t)
 {
-    if (t->name.p != NULL && !uuid_is_zero(t->id)) {
-        t->error = ERR_INVALID_REQUEST;
-        t->message = STR_LIT("You may not specify both topic name and topic id.");
-        return;
-    }
     const struct view_topic *known = t->name.p != NULL ? view_topic(now, t->name) : view_topic_by_id(now, t->id);
     if (known == NULL) {
         t->error = t->name.p != NULL ? ERR_UNKNOWN_TOPIC_OR_PARTITION : ERR_UNKNOWN_TOPIC_ID;
@@ -386,7 +397,7 @@ static void name_topic(struct request *r, const struct view *now, struct topic_r
 static void check_deletion(struct request *r, struct topic_request *t, struct str name, struct uuid id)
 {
     bool by_id = name.p == NULL;
-    if (!has_authorizer(r) || t->name.p == NULL || t->error == ERR_INVALID_REQUEST)
+    if (!has_authorizer(r) || t->name.p == NULL)
         return;
     bool sees = allowed(r, ACL_DESCRIBE, ACL_TOPIC, t->name), deletes = allowed(r, ACL_DELETE, ACL_TOPIC, t->name);
     if (deletes && (sees || !by_id))
@@ -397,33 +408,67 @@ static void check_deletion(struct request *r, struct topic_request *t, struct st
         t->name = STR_NULL;
 }
 
-static void handle_delete(struct request *r)
+/* One of them is asked for by both: then none is looked at. */
+static bool any_has_both(const struct change *c)
 {
-    struct change *c = change_new(r, DELETE_STRICT_SINCE, topics_delete, answer_delete);
-    struct delete_topics_request *request = &c->request.remove;
-    if (!DECODE(r, delete_topics_request, request))
-        return;
-    bool by_state = r->version >= 6;
-    change_topics(c, by_state ? request->topics.len : request->topic_names.len);
-    c->timeout_ms = request->timeout_ms;
-    c->visible = topics_api_is_gone;
-    struct view *now = view_board_latest(r->s->board);
+    for (int32_t i = 0; i < c->work.count; i++)
+        if (c->work.topics[i].name.p != NULL && !uuid_is_zero(c->work.topics[i].id))
+            return true;
+    return false;
+}
+
+static void look_up_deleted(struct change *c)
+{
+    struct view *now = view_board_latest(c->r->s->board);
     for (int32_t i = 0; i < c->work.count; i++) {
         struct topic_request *t = &c->work.topics[i];
-        t->name = by_state ? request->topics.items[i].name : request->topic_names.items[i];
-        t->id = by_state ? request->topics.items[i].topic_id : UUID_ZERO;
-        name_topic(r, now, t);
-        if (r->s->config->delete_topic_enable)
-            check_deletion(r, t, by_state ? request->topics.items[i].name : request->topic_names.items[i],
-                           by_state ? request->topics.items[i].topic_id : UUID_ZERO);
+        struct str name = t->name;
+        struct uuid id = t->id;
+        name_topic(c->r, now, t);
+        check_deletion(c->r, t, name, id);
     }
     view_unref(now);
+}
+
+static void check_deletions(struct request *r)
+{
+    struct change *c = change_of(r);
     if (!r->s->config->delete_topic_enable) {
         refuse_all(c, r->version < 3 ? ERR_INVALID_REQUEST : ERR_TOPIC_DELETION_DISABLED, STR_NULL);
         answer_delete(r);
-        return;
+    } else if (any_has_both(c)) {
+        refuse_all(c, ERR_INVALID_REQUEST, STR_NULL);
+        answer_delete(r);
+    } else {
+        look_up_deleted(c);
+        request_hop(r, r->s->control_loop, on_control_loop);
     }
-    request_hop(r, r->s->control_loop, on_control_loop);
+}
+
+/* Only the controller says anything of topics: to the others they are named as they were asked for. */
+static void find_controller(struct request *r)
+{
+    bool active = controller_is_active(r->s->controller);
+    if (!active)
+        refuse_all(change_of(r), ERR_NOT_CONTROLLER, STR_NULL);
+    request_return(r, active ? check_deletions : answer_delete);
+}
+
+static void handle_delete(struct request *r)
+{
+    struct change *c = change_new(r, DELETE_STRICT_SINCE, topics_delete, answer_delete);
+    const struct delete_topics_request *in = &c->request.remove;
+    if (!DECODE(r, delete_topics_request, &c->request.remove))
+        return;
+    bool by_state = r->version >= 6;
+    change_topics(c, by_state ? in->topics.len : in->topic_names.len);
+    c->timeout_ms = in->timeout_ms;
+    c->visible = topics_api_is_gone;
+    for (int32_t i = 0; i < c->work.count; i++)
+        c->work.topics[i] =
+            by_state ? (struct topic_request){.name = in->topics.items[i].name, .id = in->topics.items[i].topic_id}
+                     : (struct topic_request){.name = in->topic_names.items[i]};
+    request_hop(r, r->s->control_loop, find_controller);
 }
 
 const struct api_entry api_delete_topics = {.key = API_DELETE_TOPICS, .min = 0, .max = 6, .handle = handle_delete};
