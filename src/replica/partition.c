@@ -247,12 +247,6 @@ void partition_append_all(struct partition *p, struct partition_append *const *a
     append_in(p, ANY_EPOCH, appends, count);
 }
 
-enum kafka_error partition_append(struct partition *p, const struct prepared *records, int16_t acks,
-                                  struct append_result *out)
-{
-    return partition_append_in(p, ANY_EPOCH, records, acks, out);
-}
-
 enum kafka_error partition_append_in(struct partition *p, int32_t leader_epoch, const struct prepared *records,
                                      int16_t acks, struct append_result *out)
 {

@@ -115,19 +115,17 @@ enum kafka_error replica_check_controller(struct replica_manager *rm, int32_t co
 /* ---- Appending ---- */
 
 /*
- * As leader. ERR_NOT_LEADER_OR_FOLLOWER, ERR_NOT_ENOUGH_REPLICAS (acks == -1 and too few in sync), and those of
- * plog_append_leader(). Wakes who waits for records.
+ * Several to one partition as its leader, in their order: with one look at the watermark, and one wake-up of who waits
+ * for records. The errors of each: ERR_NOT_LEADER_OR_FOLLOWER, ERR_NOT_ENOUGH_REPLICAS (acks == -1 and too few in
+ * sync), and those of plog_append_leader().
  */
-enum kafka_error partition_append(struct partition *p, const struct prepared *records, int16_t acks,
-                                  struct append_result *out);
-/* The same of several to one partition, in their order: with one look at the watermark, and one wake-up. */
 struct partition_append {
     struct leader_append log; /* its records; its error and result, which are this append's */
     int16_t acks;
     int32_t leader_epoch; /* in which it was appended, or refused */
 };
 void partition_append_all(struct partition *p, struct partition_append *const *appends, int count);
-/* The same, if this broker has led since that epoch without a break; otherwise ERR_NOT_LEADER_OR_FOLLOWER. */
+/* One, if this broker has led since that epoch without a break; otherwise ERR_NOT_LEADER_OR_FOLLOWER. */
 enum kafka_error partition_append_in(struct partition *p, int32_t leader_epoch, const struct prepared *records,
                                      int16_t acks, struct append_result *out);
 /* Whether everything up to and with `offset` is committed: ERR_NONE, or ERR_REQUEST_TIMED_OUT for "not yet", or why it

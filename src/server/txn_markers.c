@@ -1,11 +1,14 @@
 /*
  * WriteTxnMarkers: a transaction coordinator, or an administrator who ends a hanging transaction, has markers written
- * here. What they mean to the groups whose offsets lie in a partition is told before they are answered.
+ * here. Each goes the way of a producer's batch (produce.c): it is appended with what else the loop was sent
+ * (gathering.h), and waited for until all in sync have it (commit_wait.c). What markers mean to the groups whose
+ * offsets lie in a partition is told before they are answered.
  */
 #include "base/clock.h"
 #include "cluster/internal_topics.h"
 #include "protocol/msg/write_txn_markers.h"
 #include "server/authorize.h"
+#include "server/gathering.h"
 
 struct written { /* one marker in one partition */
     struct str topic;
@@ -18,47 +21,20 @@ struct writing {
     struct write_txn_markers_request request;
     struct write_txn_markers_response response;
     struct written *items;
+    int32_t open; /* markers that are to be appended, and one as long as not all were looked at */
+};
+
+/* A marker on its way into a log. In the arena, as its batch: only those that come so far take so much. */
+struct marking {
+    struct writing *of;
+    int32_t item;
+    struct prepared prepared;
+    struct gathered gathered;
 };
 
 static bool is_offsets(const struct written *x)
 {
     return str_is(x->topic, GROUP_METADATA_TOPIC);
-}
-
-static enum kafka_error txn_markers_append(struct written *x, struct commit_item *item, struct arena *a)
-{
-    struct txn_marker marker = {x->marker->producer_id, x->marker->producer_epoch, x->marker->transaction_result,
-                                x->marker->coordinator_epoch};
-    struct record_rules rules = {.keep_codec = true,
-                                 .before_max_ms = INT64_MAX,
-                                 .after_max_ms = INT64_MAX,
-                                 .max_batch_size = plog_config(partition_log(item->partition)).max_message_bytes};
-    struct strbuf batch = {0};
-    struct prepared p;
-    struct append_result result;
-    txn_marker_write(&marker, clock_wall_ms(), &batch);
-    enum kafka_error error = records_prepare((uint8_t *)batch.p, (int32_t)batch.len, &rules, clock_wall_ms(), a, &p);
-    item->leader_epoch = partition_leader_epoch(item->partition);
-    if (error == ERR_NONE)
-        error = partition_append(item->partition, &p, -1, &result);
-    strbuf_deinit(&batch);
-    if (error == ERR_NONE)
-        item->last_offset = result.last_offset;
-    return error;
-}
-
-static void write_one(struct writing *w, int32_t i)
-{
-    struct request *r = w->wait.r;
-    struct written *x = &w->items[i];
-    struct commit_item *item = &w->wait.items[i];
-    enum kafka_error error = ERR_UNKNOWN_SERVER_ERROR; /* what no producer can be called */
-    if (x->marker->producer_id >= 0 && x->marker->producer_epoch >= 0) {
-        item->partition = replica_partition(r->s->replicas, x->topic, x->out->partition_index);
-        error = item->partition == NULL ? ERR_UNKNOWN_TOPIC_OR_PARTITION : txn_markers_append(x, item, r->arena);
-    }
-    if (error != ERR_NONE)
-        commit_settle(&w->wait, i, error);
 }
 
 /* ---- Answering ---- */
@@ -97,6 +73,82 @@ static void txn_markers_on_written(struct commit_wait *wait)
         }
     }
     txn_markers_answer(wait->r);
+}
+
+/* ---- Appending ---- */
+
+static void txn_markers_close_one(struct writing *w)
+{
+    struct request *r = w->wait.r;
+    ensure(w->open > 0);
+    if (--w->open > 0)
+        return;
+    if (w->wait.unsettled > 0)
+        commit_wait(&w->wait, r->s->config->request_timeout_ms);
+    else
+        txn_markers_on_written(&w->wait);
+}
+
+static void txn_markers_on_appended(struct gathered *g)
+{
+    struct marking *m = CONTAINER_OF(g, struct marking, gathered);
+    struct writing *w = m->of;
+    struct commit_item *item = &w->wait.items[m->item];
+    const struct partition_append *append = &g->append;
+    request_has_taken(w->wait.r, g->took_us);
+    item->leader_epoch = append->leader_epoch;
+    item->last_offset = append->log.result.last_offset;
+    if (append->log.error != ERR_NONE)
+        commit_settle(&w->wait, m->item, append->log.error);
+    txn_markers_close_one(w);
+}
+
+static enum kafka_error txn_markers_prepare(const struct written *x, struct partition *p, struct arena *a,
+                                            struct prepared *out)
+{
+    struct txn_marker marker = {x->marker->producer_id, x->marker->producer_epoch, x->marker->transaction_result,
+                                x->marker->coordinator_epoch};
+    struct record_rules rules = {.keep_codec = true,
+                                 .before_max_ms = INT64_MAX,
+                                 .after_max_ms = INT64_MAX,
+                                 .max_batch_size = plog_config(partition_log(p)).max_message_bytes};
+    struct strbuf batch = {0};
+    txn_marker_write(&marker, clock_wall_ms(), &batch);
+    uint8_t *bytes = arena_copy(a, batch.p, batch.len);
+    int32_t len = (int32_t)batch.len;
+    strbuf_deinit(&batch);
+    return records_prepare(bytes, len, &rules, clock_wall_ms(), a, out);
+}
+
+static enum kafka_error txn_markers_append(struct writing *w, int32_t i)
+{
+    struct request *r = w->wait.r;
+    struct partition *p = w->wait.items[i].partition;
+    struct marking *m = ARENA_NEW(r->arena, struct marking);
+    enum kafka_error error = txn_markers_prepare(&w->items[i], p, r->arena, &m->prepared);
+    if (error != ERR_NONE)
+        return error;
+    m->of = w;
+    m->item = i;
+    m->gathered = (struct gathered){
+        .append = {.log.records = &m->prepared, .acks = -1}, .partition = p, .done = txn_markers_on_appended};
+    w->open++;
+    gathering_add(request_gathering(r), &m->gathered, r);
+    return ERR_NONE;
+}
+
+static void write_one(struct writing *w, int32_t i)
+{
+    struct request *r = w->wait.r;
+    const struct written *x = &w->items[i];
+    struct commit_item *item = &w->wait.items[i];
+    enum kafka_error error = ERR_UNKNOWN_SERVER_ERROR; /* what no producer can be called */
+    if (x->marker->producer_id >= 0 && x->marker->producer_epoch >= 0 && !request_is_spent(r)) {
+        item->partition = replica_partition(r->s->replicas, x->topic, x->out->partition_index);
+        error = item->partition == NULL ? ERR_UNKNOWN_TOPIC_OR_PARTITION : txn_markers_append(w, i);
+    }
+    if (error != ERR_NONE)
+        commit_settle(&w->wait, i, error);
 }
 
 /* ---- The request ---- */
@@ -150,6 +202,7 @@ static void txn_markers_handle(struct request *r)
     w->wait.over = txn_markers_on_written;
     w->items = ARENA_ARRAY(r->arena, struct written, MAX(w->wait.count, 1));
     txn_markers_lay_out(w);
+    w->open = 1;
     bool denied = !allowed_cluster_quietly(r, ACL_ALTER) && !allowed_as_broker(r);
     for (int32_t i = 0; i < w->wait.count; i++) {
         if (denied)
@@ -157,10 +210,9 @@ static void txn_markers_handle(struct request *r)
         else
             write_one(w, i);
     }
-    if (w->wait.unsettled > 0)
-        commit_wait(&w->wait, r->s->config->request_timeout_ms);
-    else
-        txn_markers_on_written(&w->wait);
+    if (w->open > 1)
+        request_park(r); /* it has its place in the gathering, of which there are not many */
+    txn_markers_close_one(w);
 }
 
 const struct api_entry api_write_txn_markers = {

@@ -55,11 +55,15 @@ class Connection(Frames):
     def end(self, transactional_id, producer, epoch, commit, version=4):
         return self.ask("end", version, Out(version >= 3).text(transactional_id).raw("qhb", producer, epoch, commit))
 
-    def write_markers(self, *markers, version=1):
+    def send_markers(self, *markers, version=1):
         """`markers`: (producer, epoch, whether it is a commit, topics, epoch of the coordinator)"""
         o = Out(version >= 1)
         o.array(markers, lambda m: write_topics(o.raw("qhb", *m[:3]), m[3]).raw("i", m[4]).tags())
-        return self.ask("write_markers", version, o)
+        self.send("write_markers", version, o.tags())
+
+    def write_markers(self, *markers, **kw):
+        self.send_markers(*markers, **kw)
+        return self.receive()
 
     def commit_offsets(self, transactional_id, producer, epoch, group, offsets, generation=-1, member="", instance=None, metadata="", version=4):
         """`offsets`: {topic: {partition: offset}}"""

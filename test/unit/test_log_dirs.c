@@ -1257,13 +1257,13 @@ static void a_move_follows_what_is_appended(void **state)
     struct strbuf batch = make_batch(10, 100000, 1000, -1, -1);
     struct prepared records = {.bytes = {(uint8_t *)batch.p, (int32_t)batch.len}, .offsets = 10};
     for (int i = 0; i < 5; i++)
-        assert_int_equal(partition_append(p, &records, 1, &r), ERR_NONE);
+        assert_int_equal(partition_append_in(p, partition_leader_epoch(p), &records, 1, &r), ERR_NONE);
     struct plog *old = partition_log(p);
     assert_int_equal(replica_alter_dir(f->replicas, STR_LIT("t"), 0, true, f->paths[1]), ERR_NONE);
     assert_int_equal(partition_move_some(p), MOVE_GOES_ON);
-    assert_int_equal(partition_append(p, &records, 1, &r), ERR_NONE);
+    assert_int_equal(partition_append_in(p, partition_leader_epoch(p), &records, 1, &r), ERR_NONE);
     finish_move(f, p, 1);
-    assert_int_equal(partition_append(p, &records, 1, &r), ERR_NONE);
+    assert_int_equal(partition_append_in(p, partition_leader_epoch(p), &records, 1, &r), ERR_NONE);
     assert_int_equal(plog_end_offset(partition_log(p)), 70);
     assert_int_equal(plog_end_offset(old), 60); /* who has it in hand can still read it */
     struct strbuf left = contents(old);
@@ -1420,14 +1420,14 @@ static void a_partition_is_offline_with_its_directory(void **state)
     const char *dir = plog_dir(partition_log(p));
     struct strbuf batch = make_batch(10, 100, 1000, -1, -1);
     struct prepared records = {.bytes = {(uint8_t *)batch.p, (int32_t)batch.len}, .offsets = 10};
-    assert_int_equal(partition_append(p, &records, -1, &r), ERR_NONE);
+    assert_int_equal(partition_append_in(p, partition_leader_epoch(p), &records, -1, &r), ERR_NONE);
     manager_dir_failed(f->logs, dir, "a test");
     assert_int_equal(order(f, BROKER, 1), ERR_KAFKA_STORAGE_ERROR); /* noticed before anybody was told */
     replica_dir_failed(f->replicas, dir);
     log_manager_abandon_dir(f->logs, dir);
     assert_null(replica_partition(f->replicas, STR_LIT("t"), 0));
     assert_true(replica_is_offline(f->replicas, STR_LIT("t"), 0));
-    assert_int_equal(partition_append(p, &records, 1, &r), ERR_KAFKA_STORAGE_ERROR);
+    assert_int_equal(partition_append_in(p, partition_leader_epoch(p), &records, 1, &r), ERR_KAFKA_STORAGE_ERROR);
     assert_int_equal(partition_check_committed(p, 0, 9), ERR_KAFKA_STORAGE_ERROR);
     assert_int_equal(partition_check_leader(p, -1), ERR_KAFKA_STORAGE_ERROR);
     assert_int_equal(order(f, OTHER, 2), ERR_KAFKA_STORAGE_ERROR);

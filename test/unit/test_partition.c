@@ -48,7 +48,8 @@ static int64_t append(struct fixture *f)
     batch_builder_add(&b, &r);
     assert_true(batch_builder_finish(&b, CODEC_LEVEL_DEFAULT, &out));
     struct prepared p = {.bytes = {(uint8_t *)out.p, (int32_t)out.len}, .offsets = 1};
-    assert_int_equal(partition_append(f->partition, &p, -1, &result), ERR_NONE);
+    assert_int_equal(partition_append_in(f->partition, partition_leader_epoch(f->partition), &p, -1, &result),
+                     ERR_NONE);
     batch_builder_deinit(&b);
     strbuf_deinit(&out);
     return result.last_offset;
