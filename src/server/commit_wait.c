@@ -4,9 +4,15 @@
  * Each append is an item. It settles by its own: committed, refused as this broker leads no more, or out of time; when
  * none is left the request is answered, once. Items are looked at once more after they have been hung up to wait, as
  * the followers may have fetched between the append and that, and nobody would wake them.
+ *
+ * When who has asked is gone, nobody wants to know any more, and the wait is over. Unless it is for others, as groups
+ * that hear here of the end of a transaction: then it goes on until the deadline, as in Apache's broker all do.
  */
+#include "base/clock.h"
 #include "server/server_internal.h"
 #include "server/waiting_metrics.h"
+
+enum { UNASKED_LOOK_MS = 200 };
 
 static void commit_wait_on_deadline(struct timer *t);
 
@@ -62,9 +68,8 @@ static void commit_wait_on_wake(struct sleeper *s)
         commit_wait_finish(w);
 }
 
-static void commit_wait_on_deadline(struct timer *t)
+static void commit_wait_give_up(struct commit_wait *w)
 {
-    struct commit_wait *w = CONTAINER_OF(t, struct commit_wait, deadline);
     commit_wait_check_all(w);
     if (w->unsettled > 0)
         waiting_expired(w->r->s->waiting, WAITING_PRODUCE, false);
@@ -74,11 +79,27 @@ static void commit_wait_on_deadline(struct timer *t)
     commit_wait_finish(w);
 }
 
+/* A broker that stops lets go of all connections, but not of what has none: that looks for itself. */
+static void commit_wait_go_on(struct commit_wait *w)
+{
+    const struct request *r = w->r;
+    int64_t left_ms = w->ends_ms - clock_mono_ms();
+    bool unasked = exchange_is_orphan(r->x), stopping = atomic_load(&r->s->state) == BROKER_SHUTTING_DOWN;
+    if (left_ms <= 0 || (unasked && (!w->for_others || stopping)))
+        commit_wait_give_up(w);
+    else
+        timer_start(&w->deadline, unasked ? MIN(left_ms, (int64_t)UNASKED_LOOK_MS) : left_ms);
+}
+
+static void commit_wait_on_deadline(struct timer *t)
+{
+    commit_wait_go_on(CONTAINER_OF(t, struct commit_wait, deadline));
+}
+
 static void commit_wait_on_abandoned(struct exchange *x)
 {
     struct request *r = x->context;
-    struct commit_wait *w = r->waiting;
-    commit_wait_on_deadline(&w->deadline);
+    commit_wait_go_on(r->waiting);
 }
 
 void commit_wait(struct commit_wait *w, int64_t timeout_ms)
@@ -99,8 +120,6 @@ void commit_wait(struct commit_wait *w, int64_t timeout_ms)
     waiting_count(r->s->waiting, WAITING_PRODUCE, 1, w->places);
     r->waiting = w;
     r->x->abandoned = commit_wait_on_abandoned;
-    if (exchange_is_orphan(r->x)) /* while it was elsewhere, so that nobody tells of it any more */
-        commit_wait_on_abandoned(r->x);
-    else
-        timer_start(&w->deadline, timeout_ms);
+    w->ends_ms = saturating_add(clock_mono_ms(), timeout_ms);
+    commit_wait_go_on(w); /* who has asked may have gone while it was elsewhere */
 }

@@ -203,10 +203,12 @@ struct commit_wait {
     struct request *r;
     struct commit_item *items;
     int32_t count, unsettled;
-    int32_t places;                                                            /* on which it waits; 0: it does not */
+    int32_t places;  /* on which it waits; 0: it does not */
+    bool for_others; /* they have to hear of it, too: it waits on when who has asked is gone */
     void (*settled)(struct commit_wait *w, int32_t i, enum kafka_error error); /* an item is committed, or not */
     void (*over)(struct commit_wait *w);                                       /* all are: to be answered */
     struct sleeper sleeper;
+    int64_t ends_ms; /* monotonic */
     struct timer deadline;
 };
 

@@ -2,7 +2,8 @@
  * WriteTxnMarkers: a transaction coordinator, or an administrator who ends a hanging transaction, has markers written
  * here. Each goes the way of a producer's batch (produce.c): it is appended with what else the loop was sent
  * (gathering.h), and waited for until all in sync have it (commit_wait.c). What markers mean to the groups whose
- * offsets lie in a partition is told before they are answered.
+ * offsets lie in a partition is told before they are answered, and also when nobody is there any more to be answered.
+ * Of one that was answered as late the groups hear by the next one: it is sent until it is there in time.
  */
 #include "base/clock.h"
 #include "cluster/internal_topics.h"
@@ -65,14 +66,10 @@ static void txn_markers_on_settled(struct commit_wait *wait, int32_t i, enum kaf
 
 static void txn_markers_on_written(struct commit_wait *wait)
 {
-    struct writing *w = CONTAINER_OF(wait, struct writing, wait);
-    for (int32_t i = 0; i < wait->count; i++) {
-        if (is_offsets(&w->items[i])) {
-            request_hop(wait->r, wait->r->s->coordinator_loop, tell_groups);
-            return;
-        }
-    }
-    txn_markers_answer(wait->r);
+    if (wait->for_others)
+        request_hop(wait->r, wait->r->s->coordinator_loop, tell_groups);
+    else
+        txn_markers_answer(wait->r);
 }
 
 /* ---- Appending ---- */
@@ -170,7 +167,9 @@ static void lay_out_topic(struct writing *w, const struct write_txn_markers_writ
     ARRAY_MAKE(w->wait.r->arena, out->partitions, MAX(in->partition_indexes.len, 0));
     for (int32_t i = 0; i < in->partition_indexes.len; i++) {
         out->partitions.items[i].partition_index = in->partition_indexes.items[i];
-        w->items[(*n)++] = (struct written){in->name, marker, &out->partitions.items[i]};
+        struct written *x = &w->items[(*n)++];
+        *x = (struct written){in->name, marker, &out->partitions.items[i]};
+        w->wait.for_others |= is_offsets(x);
     }
 }
 

@@ -1,11 +1,18 @@
 """WriteTxnMarkers by hand, on disks that hang: who waits, who does not, and what is told whom when nobody waits any more."""
 
-from harness import consume, kcat, produce, wait_until
+import signal
+
+import pytest
+from frames import Out
+from group_frames import Connection as GroupConnection
+from harness import Barnabas, consume, kcat, produce, wait_until
+from test_cluster import make_cluster  # noqa: F401 (a fixture)
 from test_produce import on_bad_disk  # noqa: F401 (a fixture)
 from test_tools import topics
 from transaction_frames import Connection, make_batch
 
-NONE, UNKNOWN, UNKNOWN_PARTITION, FENCED = 0, -1, 3, 52
+NONE, UNKNOWN, UNKNOWN_PARTITION, TIMED_OUT, FENCED, UNSTABLE = 0, -1, 3, 7, 52, 88
+OFFSETS = "__consumer_offsets"
 MARKERS, FITTING = 8, 5  # of so many not all, of so many all fit into a segment
 
 
@@ -72,3 +79,75 @@ def test_who_hangs_up_while_a_disk_hangs_leaves_markers_behind(on_bad_disk):  # 
     expected = sorted(100 * (i + 1) + n for i in range(4) for n in range(MARKERS))
     wait_until(lambda: seen_producers(connections[3]) == expected, "the markers of all")
     connections[3].close()
+
+
+# ---- Markers for the offsets of a group, as long as its partition's follower stands still ----
+
+
+def offset(c):
+    """Of the group g in t-0, where that is certain."""
+    part = c.fetch("g", {"t": [0]}, stable=True)["topics"][0]["partitions"][0]
+    return part["offset"] if part["error"] == NONE else -part["error"]
+
+
+@pytest.fixture
+def with_offset(make_cluster):  # noqa: F811
+    """Connections to the coordinator of g, which has an offset of producer 7000 in an open transaction, and its follower, which stands still."""
+    followers = []
+
+    def make(**settings):
+        brokers = make_cluster(Barnabas, Barnabas, **{"min.insync.replicas": 1, "offsets.topic.num.partitions": 1, "replica.lag.time.max.ms": 60000,
+                                                      "zookeeper.session.timeout.ms": 60000, "transaction.partition.verification.enable": "false", **settings})
+        topics(brokers[0], "--create", "--topic", "t")
+        asks = Connection(brokers[0])
+        found = wait_until(lambda: next((f for f in [asks.ask("find_coordinator", 1, Out(False).text("g").raw("b", 0))] if f["error"] == NONE), None), "g")
+        leader, follower = brokers if found["node"] == 1 else brokers[::-1]
+        c = Connection(leader)
+        wait_until(lambda: c.commit_offsets("x", 7000, 0, "g", {"t": {0: 5}})["topics"][0]["partitions"][0]["error"] == NONE, "the commit")
+        follower.process.send_signal(signal.SIGSTOP)
+        followers.append(follower)
+        return c, GroupConnection(leader), follower
+    yield make
+    for f in followers:
+        f.process.send_signal(signal.SIGCONT)
+
+
+MARKER = (7000, 0, True, {OFFSETS: [0]}, 3)
+
+
+def marker_is_there(c):
+    """In the log; nobody knows yet whether it stays there."""
+    producers = c.describe_producers({OFFSETS: [0]})["topics"][0]["partitions"][0]["producers"]
+    return [(p["begins"], p["coordinator_epoch"]) for p in producers] == [(-1, 3)]
+
+
+def test_the_end_of_a_transaction_reaches_the_group_although_who_said_it_has_gone(with_offset):
+    c, group, follower = with_offset()
+    leaves = Connection(c.broker)
+    leaves.send_markers(MARKER)
+    wait_until(lambda: marker_is_there(c), "the marker")
+    leaves.close()
+    assert offset(group) == -UNSTABLE
+    follower.process.send_signal(signal.SIGCONT)
+    wait_until(lambda: offset(group) == 5, "the offset")
+    c.close(), group.close()
+
+
+def test_a_marker_that_took_too_long_is_told_of_by_the_next(with_offset):
+    c, group, follower = with_offset(**{"request.timeout.ms": 1000})
+    assert errors(c.write_markers(MARKER)) == [(7000, TIMED_OUT)]
+    follower.process.send_signal(signal.SIGCONT)
+    wait_until(lambda: errors(c.write_markers(MARKER)) == [(7000, NONE)], "the marker, once more")
+    assert offset(group) == 5
+    c.close(), group.close()
+
+
+def test_a_broker_stops_although_markers_wait_whose_sender_has_gone(with_offset):
+    c, group, follower = with_offset(**{"request.timeout.ms": 100000, "controlled.shutdown.enable": "false"})
+    leaves = Connection(c.broker)
+    leaves.send_markers(MARKER)
+    wait_until(lambda: marker_is_there(c), "the marker")
+    leaves.close()
+    c.close(), group.close()
+    c.broker.stop()
+    assert "Requests are still being served" not in c.broker.text()
