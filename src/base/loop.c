@@ -44,12 +44,15 @@ struct turn {
     void (*longest)(void); /* the callback that took the longest */
 };
 
+enum { RESTLESS_TURNS = 64 }; /* that may pass before what waits for an idle loop is delivered all the same */
+
 enum { VISIT_ROUNDS = 8 }; /* what comes later is the loop's own thread's: a visitor has a loop of its own to serve */
 
 struct loop {
     struct ev_loop *ev;
     struct ev_async wake;
     struct ev_prepare before_sleep;
+    struct ev_idle at_rest;
     char name[LOOP_NAME_ROOM];
     struct loop *prev_loop, *next_loop; /* of all that there are */
     struct lock lock;                   /* guards the mailbox and the presence */
@@ -62,7 +65,9 @@ struct loop {
     atomic_bool running;
     struct turn turn;
     struct turn_end *first_end, **last_end;
-    _Atomic int64_t idle_us, asleep_us; /* slept in all before now; and since when it sleeps, 0: it does not */
+    struct message *first_idle, **last_idle; /* what is to be delivered when it has nothing else to do */
+    int turns_left;                          /* or after so many turns */
+    _Atomic int64_t idle_us, asleep_us;      /* slept in all before now; and since when it sleeps, 0: it does not */
     _Atomic int64_t wakes;
     _Atomic int64_t awake_since_us, last_turn_us; /* 0: it sleeps */
     void *local;
@@ -161,16 +166,9 @@ void turn_end_cancel(struct turn_end *e)
     e->asked = false;
 }
 
-static void before_sleep(struct ev_loop *ev, struct ev_prepare *w UNUSED, int events UNUSED)
+/* Those that are asked for meanwhile are for the next time. */
+static bool deliver_list(struct loop *loop, struct message *m)
 {
-    end_turn(ev_userdata(ev));
-}
-
-static bool deliver_all(struct loop *loop)
-{
-    struct loop *outer = current;
-    current = loop;
-    struct message *m = mailbox_take(loop);
     bool any = m != NULL;
     while (m != NULL) {
         struct message *next = m->next;
@@ -179,6 +177,36 @@ static bool deliver_all(struct loop *loop)
         TURN_NOTE(loop, deliver);
         m = next;
     }
+    return any;
+}
+
+static bool deliver_idle(struct loop *loop)
+{
+    struct message *first = loop->first_idle;
+    loop->first_idle = NULL;
+    loop->last_idle = &loop->first_idle;
+    ev_idle_stop(loop->ev, &loop->at_rest);
+    return deliver_list(loop, first);
+}
+
+static void at_rest(struct ev_loop *ev, struct ev_idle *w UNUSED, int events UNUSED)
+{
+    deliver_idle(ev_userdata(ev));
+}
+
+static void before_sleep(struct ev_loop *ev, struct ev_prepare *w UNUSED, int events UNUSED)
+{
+    struct loop *loop = ev_userdata(ev);
+    if (loop->first_idle != NULL && --loop->turns_left <= 0)
+        deliver_idle(loop);
+    end_turn(loop);
+}
+
+static bool deliver_all(struct loop *loop)
+{
+    struct loop *outer = current;
+    current = loop;
+    bool any = deliver_list(loop, mailbox_take(loop));
     if (outer != loop) /* a turn of its own */
         end_turn(loop);
     current = outer;
@@ -245,6 +273,7 @@ struct loop *loop_new(const char *name)
     pthread_cond_init(&loop->left, NULL);
     loop->last = &loop->first;
     loop->last_end = &loop->first_end;
+    loop->last_idle = &loop->first_idle;
     ev_set_userdata(loop->ev, loop);
     ev_set_loop_release_cb(loop->ev, fall_asleep, wake_up);
     ev_async_init(&loop->wake, mailbox_drain);
@@ -252,6 +281,8 @@ struct loop *loop_new(const char *name)
     ev_async_start(loop->ev, &loop->wake);
     ev_prepare_init(&loop->before_sleep, before_sleep);
     ev_prepare_start(loop->ev, &loop->before_sleep);
+    ev_idle_init(&loop->at_rest, at_rest);
+    ev_set_priority(&loop->at_rest, EV_MINPRI);
     lock_take(&all_lock);
     DL_APPEND2(all_loops, loop, prev_loop, next_loop);
     lock_release(&all_lock);
@@ -261,7 +292,14 @@ struct loop *loop_new(const char *name)
 bool loop_drain(struct loop *loop)
 {
     ensure(loop_is_mine(loop));
-    return deliver_all(loop);
+    struct loop *outer = current;
+    bool any = deliver_all(loop);
+    current = loop;
+    any |= deliver_idle(loop);
+    if (outer != loop)
+        end_turn(loop);
+    current = outer;
+    return any;
 }
 
 void loop_free(struct loop *loop)
@@ -442,6 +480,17 @@ void loop_visit(struct loop *loop, struct message *m)
 static void note_change(struct loop *loop)
 {
     loop->stir |= loop->presence == ATTENDED;
+}
+
+void loop_when_idle(struct loop *loop, struct message *m)
+{
+    ensure(loop_is_mine(loop) && m->deliver != NULL);
+    m->next = NULL;
+    *loop->last_idle = m;
+    loop->last_idle = &m->next;
+    loop->turns_left = RESTLESS_TURNS;
+    note_change(loop);
+    ev_idle_start(loop->ev, &loop->at_rest);
 }
 
 static struct ev_timer *timer_ev(struct timer *t)

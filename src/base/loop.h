@@ -77,6 +77,12 @@ struct turn_end {
 };
 void loop_at_turns_end(struct loop *loop, struct turn_end *e); /* again: no effect */
 void turn_end_cancel(struct turn_end *e);                      /* of one that was not asked for, too */
+/*
+ * Delivers the message, which is on no other way, when the loop has nothing else to do: its mailbox is empty, and what
+ * had come for its descriptors has been handled. A poll tells of some of them only, so that this may take turns; if
+ * they never end, so many that each that was ready has had its own.
+ */
+void loop_when_idle(struct loop *loop, struct message *m);
 
 /* Storage of libev's watchers, big enough for either kind. */
 struct loop_opaque {

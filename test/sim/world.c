@@ -503,6 +503,13 @@ void loop_visit(struct loop *loop, struct message *m)
     loop_post(loop, m);
 }
 
+/* What has come for a loop is in its mailbox. */
+void loop_when_idle(struct loop *loop, struct message *m)
+{
+    ensure(current == loop);
+    loop_post(loop, m);
+}
+
 void loop_thread_start(struct loop_thread *t, struct loop *loop)
 {
     t->loop = loop;

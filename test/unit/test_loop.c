@@ -555,9 +555,91 @@ static void a_visitors_turn_ends_before_it_leaves(void **state)
     host_end(&h);
 }
 
+/* More descriptors than a poll tells of, all with something to read; or one that always has. */
+enum { READY = 300 };
+
+struct resting {
+    struct loop *loop;
+    struct timer begin;
+    struct message idle, after;
+    struct watch watches[READY];
+    int fds[READY][2];
+    int count, read, turns;
+    bool forever;
+};
+
+static void on_something(struct watch *w, int events)
+{
+    struct resting *x = loop_local(w->loop);
+    char byte;
+    assert_int_equal(events, WATCH_READ);
+    x->turns++;
+    if (x->forever)
+        return;
+    assert_int_equal(read(x->fds[w - x->watches][0], &byte, 1), 1);
+    x->read++;
+    if (x->read == x->count)
+        loop_post(x->loop, &x->after);
+    watch_set(w, WATCH_NONE);
+}
+
+static void on_after(struct message *m)
+{
+    struct resting *x = CONTAINER_OF(m, struct resting, after);
+    x->read += 1000; /* what was sent by who has read comes before rest */
+}
+
+static void on_rest(struct message *m)
+{
+    struct resting *x = CONTAINER_OF(m, struct resting, idle);
+    assert_ptr_equal(loop_current(), x->loop);
+    loop_stop(x->loop);
+}
+
+static void ask_for_rest(struct timer *t)
+{
+    struct resting *x = CONTAINER_OF(t, struct resting, begin);
+    loop_when_idle(x->loop, &x->idle);
+}
+
+static void rest(struct resting *x, int count, bool forever)
+{
+    *x = (struct resting){.loop = loop_new("test"), .count = count, .forever = forever};
+    x->idle.deliver = on_rest;
+    x->after.deliver = on_after;
+    loop_set_local(x->loop, x);
+    for (int i = 0; i < count; i++) {
+        assert_int_equal(pipe(x->fds[i]), 0);
+        watch_init(&x->watches[i], x->loop, x->fds[i][0], on_something);
+        watch_set(&x->watches[i], WATCH_READ);
+        assert_int_equal(write(x->fds[i][1], "x", 1), 1);
+    }
+    timer_init(&x->begin, x->loop, ask_for_rest);
+    timer_start(&x->begin, 0);
+    loop_run(x->loop);
+    for (int i = 0; i < count; i++) {
+        watch_set(&x->watches[i], WATCH_NONE);
+        close(x->fds[i][0]);
+        close(x->fds[i][1]);
+    }
+    loop_free(x->loop);
+}
+
+static void a_loop_is_idle_when_all_that_had_come_is_read(void **state)
+{
+    (void)state;
+    static struct resting x;
+    rest(&x, READY, false);
+    assert_int_equal(x.read, READY + 1000);
+    rest(&x, 0, false);
+    rest(&x, 1, true);
+    assert_in_range(x.turns, 2, 100);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_loop_is_idle_when_all_that_had_come_is_read),
         cmocka_unit_test(a_turn_ends_with_what_was_asked_for),
         cmocka_unit_test(a_visitors_turn_ends_before_it_leaves),
         cmocka_unit_test(a_turn_that_takes_too_long_is_told_of),
