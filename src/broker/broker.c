@@ -266,7 +266,7 @@ static void open_for_business(struct broker *b)
                                                                          .move_wanted = move_wanted,
                                                                          .throttled = is_throttled,
                                                                          .ctx = b});
-    coordination_set_replicas(b);
+    coordination_set_out(b);
     b->services.controller = controller_new(&(struct controller_options){.loop = b->control,
                                                                          .route = protection_control_route(b),
                                                                          .zk = b->services.zk,

@@ -60,7 +60,8 @@ struct broker {
     struct meta_properties identity;        /* who this is, by its directories, its configuration and ZooKeeper */
     bool serving, stopping, registering;
     struct controlled_shutdown shutdown;
-    struct message resignation;
+    struct hearing *hearing; /* of the coordinators */
+    struct message ears, resignation;
     int exit_code, quiet_checks;
     bool leaving;
     struct authorization *authorization; /* NULL: without */
@@ -144,8 +145,8 @@ void delegation_free(struct broker *b);
 /* ---- coordination.c ---- */
 
 void coordination_start(struct broker *b);
-void coordination_set_replicas(struct broker *b); /* before anything is elected */
-void coordination_resign(struct broker *b);       /* who waits for coordinators is let go of */
+void coordination_set_out(struct broker *b); /* when the rest is there, before anything is elected */
+void coordination_resign(struct broker *b);  /* who waits for coordinators is let go of */
 void coordination_close_links(struct broker *b);
 void coordination_free(struct broker *b);
 

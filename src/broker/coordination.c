@@ -6,6 +6,7 @@
 #include "cluster/broker_link.h"
 #include "cluster/internal_topics.h"
 #include "cluster/missing_partitions.h"
+#include "coordinator/patience.h"
 #include "coordinator/topic_log.h"
 #include "transaction/producer_ids.h"
 
@@ -52,6 +53,17 @@ static void send_verification(void *ctx, int32_t broker, struct broker_call *cal
     broker_links_send(b->verification_links, broker, call);
 }
 
+static void deliver_ears(struct message *m)
+{
+    struct broker *b = CONTAINER_OF(m, struct broker, ears);
+    int count = net_server_loop_count(b->services.net);
+    struct loop **loops = xcalloc((size_t)count, sizeof(*loops));
+    for (int i = 0; i < count; i++)
+        loops[i] = net_server_loop(b->services.net, i);
+    hearing_set_ears(b->hearing, loops, count);
+    free(loops);
+}
+
 static struct topic_log *make_topic_log(const struct broker *b, const char *topic)
 {
     return topic_log_new(&(struct topic_log_options){.topic = topic,
@@ -71,6 +83,7 @@ static void start_transactions(struct broker *b)
     b->missing_partitions = missing_partitions_new(s->coordinator_loop, b->control);
     b->transactions_log = make_topic_log(b, TRANSACTION_STATE_TOPIC);
     s->transactions = txn_coordinator_new(&(struct txn_options){.loop = s->coordinator_loop,
+                                                                .hearing = b->hearing,
                                                                 .config = b->config,
                                                                 .log = topic_log_seam(b->transactions_log),
                                                                 .wall_ms = clock_wall_ms,
@@ -90,8 +103,10 @@ void coordination_start(struct broker *b)
     struct services *s = &b->services;
     s->coordinator_loop = loop_new("coordinator");
     s->coordinator_wakes = wake_queue_new(s->coordinator_loop);
+    b->hearing = hearing_new(s->coordinator_loop);
     b->offsets_log = make_topic_log(b, GROUP_METADATA_TOPIC);
     s->groups = group_coordinator_new(&(struct group_options){.loop = s->coordinator_loop,
+                                                              .hearing = b->hearing,
                                                               .config = b->config,
                                                               .metrics = b->services.metrics,
                                                               .log = topic_log_seam(b->offsets_log),
@@ -100,8 +115,10 @@ void coordination_start(struct broker *b)
     loop_thread_start(&b->coordinator, s->coordinator_loop);
 }
 
-void coordination_set_replicas(struct broker *b)
+void coordination_set_out(struct broker *b)
 {
+    b->ears.deliver = deliver_ears;
+    loop_post(b->services.coordinator_loop, &b->ears);
     topic_log_set_replicas(b->offsets_log, b->services.replicas);
     topic_log_set_replicas(b->transactions_log, b->services.replicas);
 }
@@ -134,6 +151,7 @@ void coordination_free(struct broker *b)
     verifier_free(s->verifier);
     txn_coordinator_free(s->transactions);
     group_coordinator_free(s->groups);
+    hearing_free(b->hearing);
     topic_log_free(b->transactions_log);
     topic_log_free(b->offsets_log);
 }

@@ -82,7 +82,7 @@ struct group *group_make(struct group_coordinator *gc, struct str id)
     g->state = GROUP_EMPTY;
     group_metrics_change(&gc->metrics, GROUPS_BY_STATE + (enum group_figure)GROUP_EMPTY, 1);
     g->state_since = group_now(gc);
-    timer_init(&g->rebalance, gc->options.loop, rebalance_timed_out);
+    patience_init(&g->rebalance, gc->options.hearing, rebalance_timed_out);
     HASH_ADD_KEYPTR(hh, gc->groups, g->id.p, (size_t)g->id.len, g);
     enter_home(g);
     return g;
@@ -110,7 +110,7 @@ void group_forget(struct group *g)
     struct member *m, *next_member;
     struct pending_member *p, *next_pending;
     struct offset_entry *e, *next_offset;
-    timer_stop(&g->rebalance);
+    patience_stop(&g->rebalance);
     HASH_ITER (hh, g->members, m, next_member)
         member_remove(m);
     HASH_ITER (hh, g->pending, p, next_pending)

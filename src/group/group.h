@@ -15,6 +15,7 @@
 #include "coordinator/state_topic.h"
 
 struct group_coordinator;
+struct hearing;
 struct metrics;
 
 struct group_client {
@@ -32,6 +33,7 @@ struct group_call {
 
 struct group_options {
     struct loop *loop;
+    struct hearing *hearing; /* of the network, by which members are heard of (coordinator/patience.h) */
     const struct broker_config *config;
     struct metrics *metrics;  /* NULL: nobody counts */
     struct state_log log;     /* of __consumer_offsets */

@@ -4,6 +4,7 @@
 
 #include "base/hash.h"
 #include "base/topic_key.h"
+#include "coordinator/patience.h"
 #include "group/group.h"
 #include "group/group_metrics.h"
 #include "protocol/msg/join_group.h"
@@ -32,7 +33,7 @@ struct member {
     struct group_call *join_call, *sync_call;
     struct join_group_response *join_response;
     struct sync_group_response *sync_response;
-    struct timer session;
+    struct patience session;
     UT_hash_handle hh, hh_instance;
 };
 
@@ -40,7 +41,7 @@ struct member {
 struct pending_member {
     struct group *group;
     struct str id;
-    struct timer timer;
+    struct patience patience;
     struct pending_member *prev, *next; /* of all that the coordinator has promised, in their order */
     UT_hash_handle hh;
 };
@@ -127,9 +128,9 @@ struct group {
     struct protocol_support *supported;
     int64_t support_pass;
     struct pending_member *pending;
-    struct timer rebalance; /* end of joining, or of waiting for SyncGroup */
-    bool initial_delay;     /* the rebalance timer runs for group.initial.rebalance.delay.ms */
-    bool member_came;       /* since that delay began */
+    struct patience rebalance; /* end of joining, or of waiting for SyncGroup */
+    bool initial_delay;        /* `rebalance` runs for group.initial.rebalance.delay.ms */
+    bool member_came;          /* since that delay began */
     int64_t delay_left;
     bool topics_known; /* whether `topics` are what the members of its last generation subscribe to */
     struct topic_name *topics;
@@ -228,9 +229,9 @@ void refuse_join(struct group_call *call, struct join_group_response *out, enum 
                  struct str member_id);
 void answer_sync(struct member *m, enum kafka_error error);
 void group_fail_syncs(struct group *g, enum kafka_error error);
-void session_expired(struct timer *t);
-void pending_expired(struct timer *t);
-void rebalance_timed_out(struct timer *t);
+void session_expired(struct patience *p);
+void pending_expired(struct patience *p);
+void rebalance_timed_out(struct patience *p);
 bool group_would_keep_protocol(struct group *g); /* if its members chose again */
 /* Appends its record; and what an error of that means to members. */
 void group_store(struct group *g, struct state_append *append);

@@ -169,7 +169,7 @@ struct member *member_add(struct group *g, struct str id, struct str instance_id
     m->client_id = str_dup(client_id.p ? client_id : STR_LIT(""));
     m->client_host = str_dup(client_host);
     m->is_new = true;
-    timer_init(&m->session, g->coordinator->options.loop, session_expired);
+    patience_init(&m->session, g->coordinator->options.hearing, session_expired);
     HASH_ADD_KEYPTR(hh, g->members, m->id.p, (size_t)m->id.len, m);
     if (m->instance_id.p != NULL && member_find_static(g, m->instance_id) == NULL)
         HASH_ADD_KEYPTR(hh_instance, g->fixed, m->instance_id.p, (size_t)m->instance_id.len, m);
@@ -322,7 +322,7 @@ void member_remove(struct member *m)
     group_metrics_change(&g->coordinator->metrics, GROUPS_MEMBERS, -1);
     answer_join(m, ERR_UNKNOWN_MEMBER_ID);
     answer_sync(m, ERR_UNKNOWN_MEMBER_ID);
-    timer_stop(&m->session);
+    patience_stop(&m->session);
     bool led = member_leads(m);
     support_end(m);
     HASH_DEL(g->members, m);
@@ -395,19 +395,19 @@ void pending_add(struct group *g, struct str id, int32_t timeout_ms)
     struct pending_member *p = xcalloc(1, sizeof(*p));
     p->group = g;
     p->id = str_dup(id);
-    timer_init(&p->timer, gc->options.loop, pending_expired);
-    timer_start(&p->timer, timeout_ms);
+    patience_init(&p->patience, gc->options.hearing, pending_expired);
+    patience_start(&p->patience, timeout_ms);
     HASH_ADD_KEYPTR(hh, g->pending, p->id.p, (size_t)p->id.len, p);
     DL_APPEND(gc->promised, p);
     if (++gc->promised_count > MOST_PROMISED)
-        pending_expired(&gc->promised->timer);
+        pending_expired(&gc->promised->patience);
 }
 
 void pending_remove(struct pending_member *p)
 {
     struct group_coordinator *gc = p->group->coordinator;
     ensure(gc->promised_count > 0 && gc->promised != NULL);
-    timer_stop(&p->timer);
+    patience_stop(&p->patience);
     HASH_DEL(p->group->pending, p);
     DL_DELETE(gc->promised, p);
     gc->promised_count--;

@@ -94,12 +94,12 @@ void group_fail_syncs(struct group *g, enum kafka_error error)
 
 void member_keep_alive(struct member *m)
 {
-    timer_start(&m->session, m->is_new ? FIRST_ANSWER_MS : m->session_timeout_ms);
+    patience_start(&m->session, m->is_new ? FIRST_ANSWER_MS : m->session_timeout_ms);
 }
 
-void session_expired(struct timer *t)
+void session_expired(struct patience *p)
 {
-    struct member *m = CONTAINER_OF(t, struct member, session);
+    struct member *m = CONTAINER_OF(p, struct member, session);
     struct group *g = m->group;
     ensure(loop_is_mine(g->coordinator->options.loop));
     if (!group_is_served(g))
@@ -113,13 +113,13 @@ void session_expired(struct timer *t)
     group_lost_member(g, "a member's session has expired");
 }
 
-void pending_expired(struct timer *t)
+void pending_expired(struct patience *p)
 {
-    struct pending_member *p = CONTAINER_OF(t, struct pending_member, timer);
-    struct group *g = p->group;
+    struct pending_member *m = CONTAINER_OF(p, struct pending_member, patience);
+    struct group *g = m->group;
     if (!group_is_served(g))
         return;
-    pending_remove(p);
+    pending_remove(m);
     if (g->state == GROUP_PREPARING)
         group_maybe_complete_join(g);
     else
@@ -246,7 +246,7 @@ static void start_generation(struct group *g)
         answer_join(m, ERR_NONE);
         member_keep_alive(m);
     }
-    timer_start(&g->rebalance, longest_rebalance_timeout(g));
+    patience_start(&g->rebalance, longest_rebalance_timeout(g));
 }
 
 static void become_empty(struct group *g)
@@ -254,7 +254,7 @@ static void become_empty(struct group *g)
     next_generation(g, STR_NULL);
     str_free(g->leader_id);
     g->leader_id = STR_NULL;
-    timer_stop(&g->rebalance);
+    patience_stop(&g->rebalance);
     group_set_state(g, GROUP_EMPTY);
     log_info("Group %.*s with generation %" PRId32 " is now empty", STR_ARGS(g->id), g->generation);
     store_empty(g);
@@ -270,7 +270,7 @@ static void complete_join(struct group *g)
     else if (settle_leader(g))
         start_generation(g);
     else
-        timer_start(&g->rebalance, longest_rebalance_timeout(g)); /* only static members, all away: wait on */
+        patience_start(&g->rebalance, longest_rebalance_timeout(g)); /* only static members, all away: wait on */
 }
 
 void group_maybe_complete_join(struct group *g)
@@ -297,9 +297,9 @@ static void expire_syncs(struct group *g)
         group_lost_member(g, "members have not synchronised in time");
 }
 
-void rebalance_timed_out(struct timer *t)
+void rebalance_timed_out(struct patience *p)
 {
-    struct group *g = CONTAINER_OF(t, struct group, rebalance);
+    struct group *g = CONTAINER_OF(p, struct group, rebalance);
     if (!group_is_served(g))
         return;
     if (g->state == GROUP_COMPLETING || g->state == GROUP_STABLE) {
@@ -308,7 +308,7 @@ void rebalance_timed_out(struct timer *t)
         int64_t delay = MIN(g->delay_left, (int64_t)g->coordinator->options.config->group_initial_rebalance_delay_ms);
         g->member_came = false;
         g->delay_left -= delay;
-        timer_start(&g->rebalance, delay);
+        patience_start(&g->rebalance, delay);
     } else if (g->state == GROUP_PREPARING) {
         complete_join(g);
     }
@@ -334,9 +334,9 @@ void group_prepare_rebalance(struct group *g, const char *why)
     g->member_came = false;
     if (g->initial_delay) {
         g->delay_left = MAX(longest_rebalance_timeout(g) - delay, (int64_t)0);
-        timer_start(&g->rebalance, delay);
+        patience_start(&g->rebalance, delay);
     } else {
-        timer_start(&g->rebalance, longest_rebalance_timeout(g));
+        patience_start(&g->rebalance, longest_rebalance_timeout(g));
         group_maybe_complete_join(g);
     }
 }

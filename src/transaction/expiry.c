@@ -43,7 +43,7 @@ static void abort_if_late(struct txn *t, int64_t now)
     txn_abort(t, &fence, &x->call);
 }
 
-/* A partition's at a time, as below. */
+/* A partition's at a time, as below. What producers had to say when it begins was heard. */
 static void abort_late(struct timer *timer)
 {
     struct txn_coordinator *tc = CONTAINER_OF(timer, struct txn_coordinator, abort_timer);
@@ -52,7 +52,17 @@ static void abort_late(struct timer *timer)
     ensure(loop_is_mine(tc->options.loop));
     for (struct txn *t = p != NULL ? txns_of(p) : NULL; t != NULL; t = t->home_next)
         abort_if_late(t, now);
-    timer_start(timer, p != NULL ? 0 : tc->options.config->transaction_abort_timed_out_transaction_cleanup_interval_ms);
+    if (p != NULL)
+        timer_start(timer, 0);
+    else
+        patience_start(&tc->abort_patience,
+                       tc->options.config->transaction_abort_timed_out_transaction_cleanup_interval_ms);
+}
+
+static void txn_expiry_begin_aborts(struct patience *p)
+{
+    struct txn_coordinator *tc = CONTAINER_OF(p, struct txn_coordinator, abort_patience);
+    abort_late(&tc->abort_timer);
 }
 
 /* ---- Ids ---- */
@@ -148,13 +158,15 @@ void expiry_init(struct txn_coordinator *tc)
 {
     const struct broker_config *c = tc->options.config;
     timer_init(&tc->abort_timer, tc->options.loop, abort_late);
+    patience_init(&tc->abort_patience, tc->options.hearing, txn_expiry_begin_aborts);
     timer_init(&tc->expiry_timer, tc->options.loop, expire_ids);
-    timer_start(&tc->abort_timer, c->transaction_abort_timed_out_transaction_cleanup_interval_ms);
+    patience_start(&tc->abort_patience, c->transaction_abort_timed_out_transaction_cleanup_interval_ms);
     timer_start(&tc->expiry_timer, c->transaction_remove_expired_transaction_cleanup_interval_ms);
 }
 
 void expiry_deinit(struct txn_coordinator *tc)
 {
+    patience_stop(&tc->abort_patience);
     timer_stop(&tc->abort_timer);
     timer_stop(&tc->expiry_timer);
 }

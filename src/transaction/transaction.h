@@ -14,12 +14,14 @@
 #include "config/config.h"
 #include "coordinator/state_topic.h"
 
+struct hearing;
 struct txn_coordinator;
 
 enum { TXN_NO_LEADER = -1, TXN_NO_PARTITION = -2 };
 
 struct txn_options {
     struct loop *loop;
+    struct hearing *hearing; /* of the network, by which producers are heard of (coordinator/patience.h) */
     const struct broker_config *config;
     struct state_log log;     /* of __transaction_state */
     int64_t (*wall_ms)(void); /* clock_wall_ms in the real program */

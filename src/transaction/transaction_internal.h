@@ -4,6 +4,7 @@
 
 #include "base/hash.h"
 #include "base/topic_key.h"
+#include "coordinator/patience.h"
 #include "transaction/transaction.h"
 #include "transaction/txn_metrics.h"
 
@@ -59,6 +60,7 @@ struct txn_coordinator {
     struct txn_options options;
     struct state_topic *topic;
     struct txn *txns; /* by id */
+    struct patience abort_patience;
     struct timer abort_timer, expiry_timer;
     int32_t abort_at, expiry_at; /* the partition whose ids either looks at next; 0: none has been yet */
     /* Of markers.c: */

@@ -49,6 +49,7 @@ struct ask {
 struct fixture {
     struct loop *loop;
     struct broker_config config;
+    struct hearing *hearing;
     struct group_coordinator *gc;
     struct memory_log log;
     int offsets_gone, groups_gone; /* counted as they are written */
@@ -150,8 +151,12 @@ static int set_up_with(void **state, const char *one, const char *two)
     wall = 1000000000;
     f->log.wrote = count_tombstones;
     f->loop = loop_new("coordinator");
-    f->gc = group_coordinator_new(&(struct group_options){
-        .loop = f->loop, .config = &f->config, .log = memory_log_seam(&f->log), .wall_ms = wall_ms});
+    f->hearing = hearing_new(f->loop);
+    f->gc = group_coordinator_new(&(struct group_options){.loop = f->loop,
+                                                          .hearing = f->hearing,
+                                                          .config = &f->config,
+                                                          .log = memory_log_seam(&f->log),
+                                                          .wall_ms = wall_ms});
     state_topic_elected(group_topic(f->gc), HOME, 5, 5);
     *state = f;
     return 0;
@@ -183,6 +188,7 @@ static int tear_down(void **state)
     state_topic_resign_all(group_topic(f->gc));
     memory_log_deinit(&f->log);
     group_coordinator_free(f->gc);
+    hearing_free(f->hearing);
     while (f->asks != NULL) {
         struct ask *a = f->asks;
         f->asks = a->next;
@@ -773,6 +779,128 @@ static void a_member_that_is_silent_is_removed(void **state)
     expect_state(f, "g", "Empty");
 }
 
+/* Two network loops, to one of which a request has come. */
+struct network {
+    struct fixture *f;
+    struct loop *loops[2];
+    struct message read, arrived;
+    struct who who;
+    void (*serve)(struct network *n);
+    struct ask *asked;
+    bool heard;
+};
+
+static void network_serve(struct message *m)
+{
+    struct network *n = CONTAINER_OF(m, struct network, arrived);
+    n->serve(n);
+    n->heard = true;
+}
+
+static void network_read(struct message *m)
+{
+    struct network *n = CONTAINER_OF(m, struct network, read);
+    loop_post(n->f->loop, &n->arrived);
+}
+
+static void network_set_up(struct network *n, struct fixture *f, struct who who, void (*serve)(struct network *n))
+{
+    *n = (struct network){.f = f, .loops = {loop_new("one"), loop_new("two")}, .who = who, .serve = serve};
+    n->read.deliver = network_read;
+    n->arrived.deliver = network_serve;
+    hearing_set_ears(f->hearing, n->loops, ARRAY_LEN(n->loops));
+}
+
+static bool network_is_asked(const struct fixture *f UNUSED, const void *what)
+{
+    const struct network *n = what;
+    struct loop_look one, two;
+    loop_look(n->loops[0], &one);
+    loop_look(n->loops[1], &two);
+    return one.mailbox > 0 && two.mailbox > 0;
+}
+
+static bool network_is_heard(const struct fixture *f UNUSED, const void *what)
+{
+    return ((const struct network *)what)->heard;
+}
+
+/* It answers, after what it has read. */
+static void network_go_on(struct network *n)
+{
+    loop_drain(n->loops[1]);
+    loop_drain(n->loops[0]);
+}
+
+static void network_tear_down(struct network *n)
+{
+    network_go_on(n);
+    loop_drain(n->f->loop);
+    loop_free(n->loops[0]);
+    loop_free(n->loops[1]);
+}
+
+static void serve_heartbeat(struct network *n)
+{
+    assert_int_equal(heartbeat(n->f, n->who), ERR_NONE);
+}
+
+/* As after the broker was stopped for longer than its session. */
+static void a_heartbeat_that_has_come_is_heard_before_the_session_is_over(void **state)
+{
+    struct fixture *f = *state;
+    struct network n;
+    network_set_up(&n, f, alone(f, (struct who){.session_ms = 20}), serve_heartbeat);
+    run_until(f, network_is_asked, &n);
+    assert_false(is_without_members(f, "g"));
+    loop_post(n.loops[0], &n.read);
+    network_go_on(&n);
+    run_until(f, network_is_heard, &n);
+    assert_false(is_without_members(f, "g"));
+    run_until(f, network_is_asked, &n); /* and now it is silent */
+    assert_false(is_without_members(f, "g"));
+    network_go_on(&n);
+    run_until(f, is_without_members, "g");
+    network_tear_down(&n);
+}
+
+static void serve_join(struct network *n)
+{
+    n->asked = join(n->f, n->who);
+}
+
+static void who_has_rejoined_by_the_network_is_not_left_out(void **state)
+{
+    struct fixture *f = *state;
+    struct network n;
+    struct who m = alone(f, (struct who){.rebalance_ms = 50});
+    m.rebalance_ms = 50;
+    network_set_up(&n, f, m, serve_join);
+    struct ask *second = join(f, (struct who){.version = 3, .rebalance_ms = 50});
+    run_until(f, network_is_asked, &n);
+    loop_post(n.loops[0], &n.read);
+    network_go_on(&n);
+    run_until(f, network_is_heard, &n);
+    assert_true(second->answered && n.asked->answered);
+    assert_int_equal(n.asked->out.join.error_code, ERR_NONE);
+    assert_int_equal(group_size(group_find(f->gc, STR_LIT("g"))), 2);
+    network_tear_down(&n);
+}
+
+/* Of those that listen, one is over, and takes another with it. */
+static void who_leaves_while_it_is_listened_for_is_gone(void **state)
+{
+    struct fixture *f = *state;
+    struct network n;
+    struct who a, b;
+    two_of_them(f, (struct who){.session_ms = 20}, (struct who){.session_ms = 20}, &a, &b);
+    network_set_up(&n, f, a, serve_heartbeat);
+    run_until(f, network_is_asked, &n);
+    leave(f, (struct who[]){a, b}, 2);
+    assert_true(is_without_members(f, "g"));
+    network_tear_down(&n);
+}
+
 static void who_does_not_rejoin_is_left_out(void **state)
 {
     struct fixture *f = *state;
@@ -836,12 +964,12 @@ static void an_assignment_that_fails_begins_the_session_over(void **state)
     wait_for(f, a);
     struct member *m = member_find(group_find(f->gc, STR_LIT("g")), b->out.join.member_id);
     struct ask *s = sync_group(f, member_of(b));
-    timer_stop(&m->session);
+    patience_stop(&m->session);
     f->log.error = ERR_NOT_ENOUGH_REPLICAS;
     sync_group(f, member_of(a));
     settle(f);
     assert_int_equal(s->out.sync.error_code, ERR_COORDINATOR_NOT_AVAILABLE);
-    assert_true(timer_is_running(&m->session));
+    assert_true(patience_is_running(&m->session));
 }
 
 static void an_assignment_that_is_not_stored_is_no_assignment(void **state)
@@ -1760,6 +1888,9 @@ int main(void)
         CASE(a_leader_that_joins_again_begins_a_rebalance),
         CASE(new_metadata_begins_a_rebalance),
         CASE(a_member_that_is_silent_is_removed),
+        CASE(a_heartbeat_that_has_come_is_heard_before_the_session_is_over),
+        CASE(who_has_rejoined_by_the_network_is_not_left_out),
+        CASE(who_leaves_while_it_is_listened_for_is_gone),
         CASE(who_does_not_rejoin_is_left_out),
         CASE(who_does_not_ask_for_its_assignment_is_removed),
         cmocka_unit_test_setup_teardown(the_first_generation_waits_for_more_members, set_up_delayed, tear_down),

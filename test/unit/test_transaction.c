@@ -14,6 +14,7 @@ struct fixture {
     struct loop *loop;
     struct broker_config config;
     struct txn_coordinator *tc;
+    struct hearing *hearing;
     struct memory_log log;
     int64_t next_id;
     bool no_ids;
@@ -130,7 +131,9 @@ static int set_up(void **state)
     f->loop = loop_new("coordinator");
     f->leader = LEADER;
     f->next_id = 100;
+    f->hearing = hearing_new(f->loop);
     f->tc = txn_coordinator_new(&(struct txn_options){.loop = f->loop,
+                                                      .hearing = f->hearing,
                                                       .config = &f->config,
                                                       .log = memory_log_seam(&f->log),
                                                       .wall_ms = wall_ms,
@@ -149,6 +152,7 @@ static int tear_down(void **state)
     state_topic_resign_all(txn_topic(f->tc));
     memory_log_deinit(&f->log);
     txn_coordinator_free(f->tc);
+    hearing_free(f->hearing);
     loop_free(f->loop);
     config_deinit(&f->config);
     free(f);
