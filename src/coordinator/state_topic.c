@@ -13,6 +13,7 @@ struct state_topic {
     int32_t room;
     int32_t planned;       /* count that it is made with */
     int32_t count;         /* by which keys are found */
+    int32_t other;         /* that was seen since; 0: it is still the same */
     _Atomic int32_t known; /* the first count of so many or more that was seen, by any thread; 0: none was */
 };
 
@@ -207,11 +208,29 @@ static void read_more(struct state_partition *p)
 
 static void load_partition(struct state_partition *p)
 {
+    const struct state_topic *t = p->topic;
     unload(p);
     p->ownership = LOADING;
     p->next_offset = 0;
     p->load_began_us = clock_mono_us();
-    read_more(p);
+    if (t->options.loads_one_count && t->other != 0)
+        log_error("%s-%" PRId32 " is not loaded: the topic has %" PRId32 " partitions instead of %" PRId32,
+                  t->options.topic, p->number, t->other, t->count);
+    else
+        read_more(p);
+}
+
+/* Fewer than the topic was made with may be a part of them (learn_count()). */
+static void state_topic_see(struct state_topic *t, int32_t seen)
+{
+    int32_t known = atomic_load(&t->known), other = seen != known ? seen : 0;
+    if (known == 0 || seen < t->planned || other == t->other)
+        return;
+    t->other = other;
+    if (other != 0)
+        log_error("The number of partitions of %s was changed from %" PRId32 " to %" PRId32
+                  ": keys are looked for as before until this broker is started again",
+                  t->options.topic, known, other);
 }
 
 static void state_topic_make_room(struct state_topic *t, int32_t count)
@@ -229,6 +248,8 @@ static void state_topic_make_room(struct state_topic *t, int32_t count)
 void state_topic_elected(struct state_topic *t, int32_t partition, int32_t leader_epoch, int32_t led_since)
 {
     ensure(loop_is_mine(t->options.loop) && partition >= 0 && led_since <= leader_epoch);
+    if (partition >= MAX(t->other, atomic_load(&t->known)))
+        state_topic_see(t, partition + 1);
     state_topic_make_room(t, partition + 1);
     struct state_partition *p = t->partitions[partition];
     if (p->ownership != NOT_OWNED && led_since <= p->leader_epoch) {
@@ -326,6 +347,7 @@ void state_topic_set_count(struct state_topic *t, int32_t seen)
 {
     ensure(loop_is_mine(t->options.loop));
     int32_t count = learn_count(t, seen);
+    state_topic_see(t, seen);
     if (count == t->count)
         return;
     state_topic_make_room(t, count);

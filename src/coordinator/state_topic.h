@@ -57,6 +57,7 @@ struct state_options {
     struct loop *loop;
     struct state_log log;
     int32_t load_buffer_size;
+    bool loads_one_count; /* nothing is loaded as long as the topic is seen to have another number of partitions */
     /* Takes batches that were read into the state. */
     void (*take)(void *ctx, struct state_partition *p, const struct batch *batch);
     void (*loaded)(void *ctx, struct state_partition *p);   /* all of them; it is owned now */
@@ -78,6 +79,11 @@ int32_t state_topic_number_of(struct state_topic *t, struct str key, int32_t see
  * How many partitions the topic is seen to have. It depends on that where a key belongs, so the first count that is
  * known stays until the broker ends, as in Apache's: partitions that are added later hold no keys. Fewer than it would
  * be made with count until more are seen.
+ *
+ * Brokers that were started before somebody has added partitions, and after that, do not agree: each says that another
+ * one coordinates a key. It is logged as an error, and, again as in Apache's, of transactions nothing more is loaded,
+ * so that what is given away by a broker that knows one number is not taken over by one that knows another. Those that
+ * are loaded are served, and groups as if nothing had happened.
  */
 void state_topic_set_count(struct state_topic *t, int32_t seen);
 /*

@@ -441,6 +441,7 @@ struct txn_coordinator *txn_coordinator_new(const struct txn_options *options)
                                                         .loop = options->loop,
                                                         .log = options->log,
                                                         .load_buffer_size = c->transaction_state_log_load_buffer_size,
+                                                        .loads_one_count = true,
                                                         .take = txn_records_take,
                                                         .loaded = txn_on_loaded,
                                                         .unloaded = txn_on_unloaded,

@@ -10,9 +10,10 @@ from confluent_kafka.admin import AdminClient
 from group_frames import Connection
 from harness import JARS, JARS_4, PATIENCE, Apache, Barnabas, java, kcat, other, produce, wait_until
 from test_group_protocol import create, open_coordinator, subscription, wait_for_topic
+from transaction_frames import Connection as TransactionConnection
 
 GROUP_COMMAND = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"
-NONE = 0
+NONE, LOADING = 0, 14
 GROUPS = "static", "dynamic", "simple", "kept", "short", "emptied", "deleted", "never", "cleared"
 BOTH_WAYS = pytest.mark.parametrize("kinds", [(Apache, Barnabas), (Barnabas, Apache)], ids=["Apache first", "barnabas first"])
 
@@ -296,3 +297,34 @@ def test_what_was_seen_is_what_is_loaded(make_broker):
     c = open_coordinator(broker, *GROUPS)
     found = {g: offsets(c, g) for g in groups}
     assert found == seen, {g: (seen[g], found[g]) for g in groups if seen[g] != found[g]}
+
+
+@pytest.mark.parametrize("kind", [Apache, Barnabas])
+def test_who_runs_finds_everything_where_it_was_when_partitions_are_added(make_broker, kind):
+    """To the topics of the coordinators, whose number says where a key belongs: it stays what the broker has begun with."""
+    broker = make_broker(kind=kind, offsets_topic_num_partitions=5, transaction_state_log_num_partitions=5)
+    c, t = open_coordinator(broker), TransactionConnection(broker)
+    groups = [f"g-{n}" for n in range(20)]
+    create(broker, "t")
+    for n, g in enumerate(groups):
+        wait_until(lambda n=n, g=g: c.commit(g, {"t": {0: n}})["topics"][0]["partitions"][0]["error"] == NONE, "a commit")
+    ids = [f"x-{n}" for n in range(10)]
+    wait_until(lambda: t.find_coordinator("x")["error"] == NONE, "the coordinator of transactions")
+    begun = {x: wait_until(lambda x=x: next((a for a in [t.init(x)] if a["error"] == NONE), None), x) for x in ids}
+    for x, p in begun.items():
+        assert t.add_partitions(x, p["producer"], p["epoch"], {"t": [0]})["topics"][0]["partitions"][0]["error"] == NONE
+    for topic in "__consumer_offsets", "__transaction_state":
+        java("org.apache.kafka.tools.TopicCommand", "--bootstrap-server", broker.bootstrap, "--alter", "--topic", topic, "--partitions", "7")
+    wait_until(lambda: kcat(broker, "-L").count("with 7 partitions") == 2, "the new partitions")
+    for n, g in enumerate(groups):
+        assert offsets(c, g) == {("t", 0): (n, "")}
+        assert c.commit(g, {"t": {0: 100 + n}})["topics"][0]["partitions"][0]["error"] == NONE
+    for x, p in begun.items():
+        assert t.end(x, p["producer"], p["epoch"], True)["error"] == NONE
+    wait_until(lambda: {x["state"] for x in t.describe(*ids)["transactions"]} == {"CompleteCommit"}, "the ends")
+    wait_until(lambda: t.list()["error"] == LOADING, "what is not loaded")
+    if kind is Barnabas:
+        for topic in "__consumer_offsets", "__transaction_state":
+            assert f"The number of partitions of {topic} was changed from 5 to 7" in broker.text()
+        assert broker.text().count("is not loaded") == 2 # the new ones of transactions
+    c.close(), t.close()

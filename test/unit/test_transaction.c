@@ -477,6 +477,26 @@ static void an_id_stays_in_its_partition(void **state)
     assert_int_equal(state_topic_number_of(txn_topic(f->tc), str_of("x"), 8), 1);
 }
 
+/* Somebody has added partitions: what is known here is served, but nothing is taken over by the old number. */
+static void nothing_is_loaded_while_the_topic_has_another_number_of_partitions(void **state)
+{
+    struct fixture *f = *state;
+    state_topic_set_count(txn_topic(f->tc), 1);
+    begin(f);
+    state_topic_set_count(txn_topic(f->tc), 2);
+    assert_int_equal(status(f), TXN_ONGOING);
+    assert_int_equal(add(f, 100, 0, 2), ERR_NONE);
+    state_topic_resigned(txn_topic(f->tc), HOME);
+    state_topic_elected(txn_topic(f->tc), HOME, 6, 6);
+    assert_int_equal(add(f, 100, 0, 2), ERR_COORDINATOR_LOAD_IN_PROGRESS);
+    state_topic_set_count(txn_topic(f->tc), 1); /* the topic was made anew */
+    state_topic_elected(txn_topic(f->tc), HOME, 7, 7);
+    assert_int_equal(add(f, 100, 0, 2), ERR_NONE);
+    state_topic_elected(txn_topic(f->tc), 1, 7, 7); /* it is told of before the view shows it */
+    state_topic_elected(txn_topic(f->tc), HOME, 8, 8);
+    assert_int_equal(add(f, 100, 0, 2), ERR_COORDINATOR_LOAD_IN_PROGRESS);
+}
+
 /* ---- Partitions ---- */
 
 static void only_the_producer_adds_partitions(void **state)
@@ -949,6 +969,7 @@ int main(void)
         CASE(an_answer_from_before_changes_nothing),
         CASE(who_goes_on_leading_forgets_nothing),
         CASE(an_id_stays_in_its_partition),
+        CASE(nothing_is_loaded_while_the_topic_has_another_number_of_partitions),
         CASE(only_the_producer_adds_partitions),
         CASE(partitions_are_verified),
         CASE(a_transaction_ends_once),
