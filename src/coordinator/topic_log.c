@@ -136,9 +136,40 @@ static void lane_done(struct message *m)
         appended(a);
 }
 
+/* As what it appends begins a segment, or is synced. */
+static bool lane_waits(const struct append_lane *lane)
+{
+    const struct topic_append *a;
+    const struct prepared first = {
+        .bytes = {(const uint8_t *)lane->running->batch.p, (int32_t)lane->running->batch.len}};
+    struct partition *p = replica_partition(lane->log->replicas, str_of(lane->log->options.topic), lane->partition);
+    int64_t bytes = 0, offsets = 0;
+    DL_FOREACH (lane->running, a) {
+        struct bytes rest = {(const uint8_t *)a->batch.p, (int32_t)a->batch.len};
+        struct batch b;
+        enum batch_result result = batch_next(&rest, &b);
+        ensure(result == BATCH_OK); /* it is our own */
+        bytes += b.size;
+        offsets += b.last_offset - b.base_offset + 1;
+    }
+    bool waits = p != NULL && plog_append_waits(partition_log(p), &first, bytes, offsets);
+    partition_unref(p);
+    return waits;
+}
+
+static void lane_give_away(struct append_lane *lane)
+{
+    lane->job.done.deliver = lane_done;
+    workers_submit(lane->log->options.workers, &lane->job);
+}
+
 static void run_here(struct message *m)
 {
     struct append_lane *lane = CONTAINER_OF(m, struct append_lane, job.done);
+    if (lane_waits(lane)) {
+        lane_give_away(lane);
+        return;
+    }
     run_lane(&lane->job);
     lane_done(m);
 }
@@ -151,11 +182,12 @@ static void lane_start(struct append_lane *lane)
     lane->running = lane->waiting;
     lane->waiting = NULL;
     lane->job = (struct job){.run = run_lane, .home = o->loop};
-    lane->job.done.deliver = lane->slow ? lane_done : run_here;
-    if (lane->slow)
-        workers_submit(o->workers, &lane->job);
-    else
-        loop_post(o->loop, &lane->job.done);
+    if (lane->slow) {
+        lane_give_away(lane);
+        return;
+    }
+    lane->job.done.deliver = run_here;
+    loop_post(o->loop, &lane->job.done);
 }
 
 static struct append_lane *topic_log_lane_of(struct topic_log *log, int32_t partition)

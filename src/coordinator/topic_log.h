@@ -2,9 +2,9 @@
  * How a coordinator reaches the partitions of its internal topic: the seam of state_topic.h, over replicas.
  *
  * What is appended to one partition reaches it in the order it was asked for, as what is last there is true. An append
- * is done on the loop, as a producer's is, unless the last one to its partition waited for the disk: then a worker does
- * it, taking all that waits at once, until the disk is quick again. So a disk that becomes slow holds up the loop once,
- * and then only who writes to it. Reads are for workers.
+ * is done on the loop, as a producer's is, unless it is going to wait for the disk, as its segment is full, or the last
+ * one to its partition has: then a worker does it, taking all that waits at once, until the disk is quick again. So a
+ * disk that becomes slow holds up the loop once, and then only who writes to it. Reads are for workers.
  */
 #ifndef BARNABAS_COORDINATOR_TOPIC_LOG_H
 #define BARNABAS_COORDINATOR_TOPIC_LOG_H

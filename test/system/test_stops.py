@@ -1,4 +1,4 @@
-"""Brokers that stand still for a while, as a process that is stopped or a machine that is suspended: nobody pays for that who goes on."""
+"""What stands still for a while, as a process that is stopped, a machine that is suspended or a disk: nobody pays for that who goes on."""
 
 import signal
 import time
@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from frames import Out
 from group_frames import Connection
-from harness import wait_until
+from harness import preloaded, wait_until
+from test_tools import topics
 from transaction_frames import Connection as TransactionConnection
 
 NONE, MEMBER_ID_REQUIRED = 0, 79
@@ -95,3 +96,37 @@ def test_the_end_of_a_transaction_that_has_come_counts(broker):
     assert [c.receive()["error"] for c in connections] == [NONE] * GROUPS
     for c in connections:
         c.close()
+
+
+# ---- A disk, as the segment of a group's partition is full ----
+
+
+COMMITS = 2  # of which a segment takes no third
+
+
+def test_a_full_segment_of_one_group_holds_up_no_other(make_broker, tmp_path):
+    hangs = tmp_path / "hangs"
+
+    def with_faults(broker):
+        broker.env.update(LD_PRELOAD=str(preloaded("disk_faults.c", tmp_path)), DISK_FAULTS=str(hangs))
+        return {}
+    broker = make_broker(each=with_faults, offsets_topic_num_partitions=2, offsets_topic_segment_bytes=2000, offset_metadata_max_bytes=600)
+    topics(broker, "--create", "--topic", "t")
+    have_coordinator(broker, 0)
+    full, other = Connection(broker), Connection(broker)
+    partitions = {"a": 1, "b": 0}  # by the hash of their names
+
+    def commit(c, group, **how):
+        return c.commit(group, {"t": {0: 1}}, **how)["topics"][0]["partitions"][0]["error"]
+    for group in partitions:
+        wait_until(lambda group=group: commit(other, group) == NONE, "a commit")
+    for _ in range(COMMITS):
+        assert commit(full, "a", metadata="x" * 600) == NONE
+    hangs.write_text(f"HANG 0 {broker.data}/__consumer_offsets-{partitions['a']}")
+    full.send_commit("a", {"t": {0: 2}}, metadata="x" * 600)
+    for _ in range(5):
+        assert commit(other, "b") == NONE
+        assert other.fetch("a", {"t": [0]})["topics"][0]["partitions"][0]["offset"] == 1
+    hangs.unlink()
+    assert full.receive()["topics"][0]["partitions"][0]["error"] == NONE
+    full.close(), other.close()

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "coordinator/topic_log.h"
+#include "log/plog_host.h"
 
 enum { LONG_US = 50000, EPOCH = 0, FOLLOWER = 3 };
 
@@ -158,6 +159,27 @@ static void what_follows_a_slow_append_is_a_workers(void **state)
     assert_stored(&next, 3, 2);
 }
 
+/* However quick the disk has been. */
+static void what_will_wait_for_the_disk_is_a_workers_at_once(void **state)
+{
+    struct fixture *f = *state;
+    struct topic_config config = plog_config(partition_log(f->partition));
+    struct asked first = {.f = f}, second = {.f = f}, third = {.f = f};
+    ask(&first);
+    run_loop(f);
+    config.flush_messages = 1;
+    plog_configure(partition_log(f->partition), &config);
+    ask(&second);
+    ask(&third);
+    loop_drain(f->loop);
+    assert_int_equal(log_end(f), 2);
+    assert_int_equal(second.rank, 0); /* a worker has done it, and its answer comes by the loop */
+    run_loop(f);
+    assert_stored(&first, 1, 0);
+    assert_stored(&second, 2, 1);
+    assert_stored(&third, 3, 2);
+}
+
 static void order_is_kept_when_workers_take_over(void **state)
 {
     struct fixture *f = *state;
@@ -222,6 +244,7 @@ int main(void)
 #define CASE(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
         CASE(appends_are_done_on_the_loop_in_order),
         CASE(what_follows_a_slow_append_is_a_workers),
+        CASE(what_will_wait_for_the_disk_is_a_workers_at_once),
         CASE(order_is_kept_when_workers_take_over),
         CASE(one_that_is_for_all_in_sync_waits_for_them),
         CASE(another_epoch_is_refused),
