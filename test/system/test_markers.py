@@ -1,6 +1,8 @@
 """WriteTxnMarkers by hand, on disks that hang: who waits, who does not, and what is told whom when nobody waits any more."""
 
+import random
 import signal
+import time
 
 import pytest
 from frames import Out
@@ -79,6 +81,31 @@ def test_who_hangs_up_while_a_disk_hangs_leaves_markers_behind(on_bad_disk):  # 
     expected = sorted(100 * (i + 1) + n for i in range(4) for n in range(MARKERS))
     wait_until(lambda: seen_producers(connections[3]) == expected, "the markers of all")
     connections[3].close()
+
+
+def test_who_leaves_at_any_moment_takes_nothing_along(on_bad_disk):  # noqa: F811
+    """While what they have sent is read, gathered, synced, or waits behind that: markers with records behind them, which are gathered, too."""
+    broker, hangs = on_bad_disk
+    topics(broker, "--create", "--topic", "slow", "--config", "flush.messages=1")
+    moments = random.Random(5)
+    rounds = 30
+    for r in range(rounds):
+        connections = [Connection(broker) for _ in range(6)]
+        if r % 3:
+            hangs.write_text(f"HANG_SYNC 0 {broker.data}/slow-")
+        for i, c in enumerate(connections):
+            c.send_markers(*markers(1000 * r + 100 * (i + 1)), (7, 0, True, {"quick": [0], "none": [0]}, 0))
+            c.send_produce("slow", make_batch(-1, -1, -1))
+        moments.shuffle(connections)
+        for c in connections[1:]:
+            time.sleep(moments.choice([0, 0, 0.001, 0.01]))
+            c.close()
+        hangs.unlink(missing_ok=True)
+        stays = connections[0]
+        assert {e for _, e in errors(stays.receive())} == {NONE, UNKNOWN_PARTITION}
+        assert stays.receive()["topics"][0]["partitions"][0]["error"] == NONE
+        stays.close()
+    assert "quick" in kcat(broker, "-L")
 
 
 # ---- Markers for the offsets of a group, as long as its partition's follower stands still ----
