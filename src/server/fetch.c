@@ -33,7 +33,27 @@ static int16_t fetch_error_code(const struct fetch *f, enum kafka_error error)
     return (int16_t)(unknown ? ERR_NOT_LEADER_OR_FOLLOWER : error);
 }
 
-static void fetch_fill_partition(const struct fetch *f, struct fetched *x, struct fetch_partition_data *out)
+/* Whoever asks for a follower's records, or by an old epoch, is told where to go instead. */
+static void fetch_tell_leader(struct fetch *f, const struct fetched *x, struct fetch_partition_data *out)
+{
+    bool elsewhere = x->error == ERR_NOT_LEADER_OR_FOLLOWER || x->error == ERR_FENCED_LEADER_EPOCH;
+    if (!elsewhere || f->r->version < LEADERS_SINCE)
+        return;
+    struct current_leader leader = leaders_tell(&f->leaders, x->item.topic, x->item.partition, x->partition);
+    out->current_leader.leader_id = leader.id;
+    out->current_leader.leader_epoch = leader.epoch;
+}
+
+static void fetch_fill_nodes(const struct fetch *f, struct fetch_response *out)
+{
+    ARRAY_MAKE(f->r->arena, out->node_endpoints, f->leaders.count);
+    for (int32_t i = 0; i < f->leaders.count; i++) {
+        const struct leader_node *node = &f->leaders.nodes[i];
+        out->node_endpoints.items[i] = (struct fetch_node_endpoint){node->id, node->host, node->port, node->rack};
+    }
+}
+
+static void fetch_fill_partition(struct fetch *f, struct fetched *x, struct fetch_partition_data *out)
 {
     bool told = x->error == ERR_NONE;
     fetch_partition_data_init(out);
@@ -51,6 +71,7 @@ static void fetch_fill_partition(const struct fetch *f, struct fetched *x, struc
     out->diverging_epoch.end_offset = x->data.diverging_end;
     if (x->data.slice.region.len > 0)
         out->records = (struct records){.region = &x->data.slice.region, .region_len = x->data.slice.region.len};
+    fetch_tell_leader(f, x, out);
 }
 
 /* Which of the transactions among the records a read_committed consumer must leave out. */
@@ -244,7 +265,9 @@ static void fetch_finish(struct fetch *f)
     if (!fetch_isolates(f))
         response.error_code = ERR_UNKNOWN_SERVER_ERROR;
     mark_what_has_more(f);
+    f->leaders = (struct leaders_told){.r = f->r};
     fetch_fill_topics(f, &response);
+    fetch_fill_nodes(f, &response);
     answer_begin(f->r, &w);
     fetch_response_write(&w, f->r->version, &response);
     if (fetch_is_withheld(f, &w))

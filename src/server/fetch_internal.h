@@ -15,6 +15,7 @@ enum {
     MAGIC_V2_SINCE = 4,
     ZSTD_SINCE = 10,
     STATE_SINCE = 15,
+    LEADERS_SINCE = 16,
     SESSIONS_SINCE = 7,
     FOLLOWERS_SINCE = 11,
     EPOCHS_SINCE = 12,
@@ -45,6 +46,7 @@ struct fetch {
     bool parked;      /* it has begun to wait */
     int32_t places;   /* on so many partitions */
     bool denied;      /* to who calls itself a follower: these may fetch whatever there is, or nothing */
+    struct leaders_told leaders;
     struct sleeper sleeper;
     struct timer timer;
 };

@@ -16,7 +16,7 @@
 #include "server/gathering.h"
 #include "server/request_metrics.h"
 
-enum { ACKS_ALL = -1, MAGIC_V2_SINCE = 3, ZSTD_SINCE = 7, KNOWS_ABORTABLE_SINCE = 11 };
+enum { ACKS_ALL = -1, MAGIC_V2_SINCE = 3, ZSTD_SINCE = 7, LEADERS_SINCE = 10, KNOWS_ABORTABLE_SINCE = 11 };
 /* What a loop looks at of a request's records, in bytes when they are unfolded: a few milliseconds. A megabyte may
  * unfold to gigabytes. */
 enum { LOOKED_AT = 4 << 20 };
@@ -421,6 +421,30 @@ static void produce_finish_silently(struct produce *pr)
     exchange_finish(pr->wait.r->x);
 }
 
+static void produce_tell_leader(struct leaders_told *told, struct produced *x)
+{
+    struct partition *p = replica_partition(told->r->s->replicas, x->topic, x->in->index);
+    struct current_leader leader = leaders_tell(told, x->topic, x->in->index, p);
+    partition_unref(p);
+    x->out->current_leader.leader_id = leader.id;
+    x->out->current_leader.leader_epoch = leader.epoch;
+}
+
+/* Producers that have asked the wrong broker are told which is the right one. */
+static void produce_fill_nodes(struct produce *pr)
+{
+    struct leaders_told told = {.r = pr->wait.r};
+    for (int32_t i = 0; i < pr->wait.count; i++)
+        if (pr->items[i].out->error_code == ERR_NOT_LEADER_OR_FOLLOWER)
+            produce_tell_leader(&told, &pr->items[i]);
+    ARRAY_MAKE(told.r->arena, pr->response.node_endpoints, told.count);
+    for (int32_t i = 0; i < told.count; i++) {
+        const struct leader_node *node = &told.nodes[i];
+        pr->response.node_endpoints.items[i] =
+            (struct produce_node_endpoint){node->id, node->host, node->port, node->rack};
+    }
+}
+
 static void produce_answer(struct commit_wait *w)
 {
     struct produce *pr = CONTAINER_OF(w, struct produce, wait);
@@ -431,6 +455,8 @@ static void produce_answer(struct commit_wait *w)
         request_exempt(w->r);
         request_pause(w->r, bytes);
     }
+    if (pr->failed && pr->request.acks != 0 && w->r->version >= LEADERS_SINCE)
+        produce_fill_nodes(pr);
     if (pr->request.acks != 0)
         ANSWER(w->r, produce_response, &pr->response);
     else if (pr->failed)

@@ -146,6 +146,25 @@ const char *request_listener(const struct request *r);
 /* Why a partition cannot be served here: its disk has failed, it is led elsewhere, or not known at all. */
 enum kafka_error partition_missing(const struct services *s, struct str topic, int32_t index);
 
+/* ---- Where a partition is led, for who has asked in the wrong place (current_leader.c) ---- */
+
+struct current_leader {
+    int32_t id, epoch; /* -1: there is none, or nobody knows */
+};
+struct leader_node {
+    int32_t id, port;
+    struct str host, rack;
+};
+/* One answer's, filled and encoded in one callback of the loop: the view must be the same. All but `r` begins as 0. */
+struct leaders_told {
+    const struct request *r;
+    struct leader_node *nodes; /* that can be reached by the request's listener, each once */
+    int32_t count;
+    bool *named; /* of the view's brokers, by their places */
+};
+/* `p`: NULL if there is none here. */
+struct current_leader leaders_tell(struct leaders_told *t, struct str topic, int32_t index, struct partition *p);
+
 /* ---- Orders of the controller (order_lane.c) ---- */
 
 struct order { /* one that waits for its turn */
