@@ -30,7 +30,8 @@ static inline struct str str_of(const char *s)
 
 static inline bool str_eq(struct str a, struct str b)
 {
-    return a.len == b.len && (a.p == NULL) == (b.p == NULL) && (a.len == 0 || memcmp(a.p, b.p, (size_t)a.len) == 0);
+    return a.len == b.len && (a.p == NULL) == (b.p == NULL) &&
+           (a.len == 0 || a.p == b.p || memcmp(a.p, b.p, (size_t)a.len) == 0);
 }
 
 static inline bool str_is(struct str a, const char *s)

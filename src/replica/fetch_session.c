@@ -579,6 +579,12 @@ int32_t fetch_session_id(const struct fetch_session *session)
     return session != NULL ? session->id : NO_SESSION;
 }
 
+int32_t fetch_session_size(const struct fetch_session *session)
+{
+    ensure(session->in_use);
+    return (int32_t)HASH_COUNT(session->partitions);
+}
+
 void fetch_session_forget(struct fetch_sessions *f, struct fetch_session *s)
 {
     ensure(s->in_use);

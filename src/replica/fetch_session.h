@@ -59,5 +59,6 @@ void fetch_session_told(const struct fetch_item *item, enum kafka_error error, i
 void fetch_session_grow_isrs(struct fetch_session *s, struct replica_manager *rm);
 struct pulse *fetch_session_pulse(const struct fetch_session *session); /* NULL of NULL */
 int32_t fetch_session_id(const struct fetch_session *session);          /* 0 of NULL */
+int32_t fetch_session_size(const struct fetch_session *session);        /* its partitions; who uses it may ask */
 
 #endif

@@ -1,6 +1,8 @@
 /*
  * Fetch: regions of segment files out (KIP-227 sessions, KIP-320 epochs, KIP-516 topic ids).
  *
+ *   aside     what is denied, or of no topic that is known, is told with whatever else there is to tell: a consumer
+ *             that asks for it as well would otherwise be answered at once, and ask again, all the time.
  *   look      reads what each partition has, as file regions. Enough, an error, or the time over: answer.
  *   warm up   some of it lies on the disk only: a worker reads it, then look again, once.
  *   wait      too little: a waiter on each partition, or on the session's ready list; the first change, the deadline
@@ -23,6 +25,17 @@
 static void fetch_try_again(struct fetch *f);
 
 /* ---- Answering ---- */
+
+/* All that is answered: what was set aside comes last. */
+static int32_t fetch_total(const struct fetch *f)
+{
+    return f->count + f->aside_count;
+}
+
+static struct fetched *fetch_nth(const struct fetch *f, int32_t i)
+{
+    return i < f->count ? &f->items[i] : &f->aside[i - f->count];
+}
 
 enum { STORAGE_ERROR_SINCE = 6 };
 
@@ -114,13 +127,13 @@ static bool fetch_same_topic(const struct fetch_item *a, const struct fetch_item
 /* Neighbours of one topic share an entry. Each entry's partitions are a part of one array of all. */
 static void fetch_fill_topics(struct fetch *f, struct fetch_response *out)
 {
-    struct fetch_partition_data *next = ARENA_ARRAY(f->r->arena, struct fetch_partition_data, MAX(f->count, 1));
-    ARRAY_MAKE(f->r->arena, out->responses, f->count);
+    struct fetch_partition_data *next = ARENA_ARRAY(f->r->arena, struct fetch_partition_data, MAX(fetch_total(f), 1));
+    ARRAY_MAKE(f->r->arena, out->responses, fetch_total(f));
     out->responses.len = 0;
     const struct fetch_item *last = NULL;
     struct fetch_fetchable_topic_response *topic = NULL;
-    for (int32_t i = 0; i < f->count; i++) {
-        struct fetched *x = &f->items[i];
+    for (int32_t i = 0; i < fetch_total(f); i++) {
+        struct fetched *x = fetch_nth(f, i);
         x->news = has_news(f, x);
         if (!x->news) {
             fetched_drop(x);
@@ -172,9 +185,11 @@ static bool has_more(const struct fetch *f, const struct fetched *x)
 static void mark_what_has_more(struct fetch *f)
 {
     for (int32_t served = 0; f->session != NULL && served <= 1; served++)
-        for (int32_t i = 0; i < f->count; i++)
-            if ((fetched_bytes(&f->items[i]) > 0) == (served == 1) && has_more(f, &f->items[i]))
-                fetch_session_mark_ready(f->items[i].item.of);
+        for (int32_t i = 0; i < fetch_total(f); i++) {
+            const struct fetched *x = fetch_nth(f, i);
+            if ((fetched_bytes(x) > 0) == (served == 1) && has_more(f, x))
+                fetch_session_mark_ready(x->item.of);
+        }
 }
 
 /* ---- Quotas of consumers ---- */
@@ -220,10 +235,10 @@ static void withhold(struct fetch *f, struct fetch_response *response, struct wr
         response->session_id = 0;
     }
     response->responses.len = 0;
-    for (int32_t i = 0; i < f->count; i++) {
-        if (f->items[i].news)
-            fetch_session_mark_ready(f->items[i].item.of);
-        fetched_drop(&f->items[i]);
+    for (int32_t i = 0; i < fetch_total(f); i++) {
+        if (fetch_nth(f, i)->news)
+            fetch_session_mark_ready(fetch_nth(f, i)->item.of);
+        fetched_drop(fetch_nth(f, i));
     }
     answer_begin(f->r, w);
     fetch_response_write(w, f->r->version, response);
@@ -232,8 +247,8 @@ static void withhold(struct fetch *f, struct fetch_response *response, struct wr
 /* What goes out now. */
 static void note_told(struct fetch *f)
 {
-    for (int32_t i = 0; i < f->count; i++) {
-        struct fetched *x = &f->items[i];
+    for (int32_t i = 0; i < fetch_total(f); i++) {
+        struct fetched *x = fetch_nth(f, i);
         if (x->news && x->partition != NULL && fetch_replica(f) >= 0)
             partition_count_sent(x->partition, fetch_replica(f), fetched_bytes(x));
         else if (x->news && x->partition != NULL)
@@ -441,8 +456,8 @@ static bool answer_if_enough(struct fetch *f)
         return true;
     }
     f->r->state = NULL;
-    bool nothing_asked = f->count == 0 && f->session == NULL;
-    if (!fetch_is_late(f) && !sum.at_once && sum.bytes < MIN(f->request.min_bytes, MAX(f->most, 1)) && !nothing_asked)
+    bool at_once = sum.at_once || f->all_aside;
+    if (!fetch_is_late(f) && !at_once && sum.bytes < MIN(f->request.min_bytes, MAX(f->most, 1)))
         return false;
     if (fetch_has_to_convert(f)) {
         if (sum.bytes <= f->hollow && !sum.at_once && !fetch_is_late(f))
@@ -546,6 +561,40 @@ static void take_items(struct fetch *f, const struct fetch_item *items, int32_t 
     }
 }
 
+static bool belongs_aside(const struct fetched *x)
+{
+    return x->error == ERR_TOPIC_AUTHORIZATION_FAILED || x->error == ERR_UNKNOWN_TOPIC_OR_PARTITION ||
+           x->error == ERR_UNKNOWN_TOPIC_ID;
+}
+
+/* Once, before anything is read: what is lost while the fetch waits is a change, and ends it. */
+static void set_aside(struct fetch *f)
+{
+    struct arena *a = f->r->arena; /* names too, as the items' own memory goes when more is taken from the session */
+    struct str topic = STR_NULL, copy = STR_NULL;
+    int32_t all = f->count, outside = 0;
+    f->count = 0;
+    for (int32_t i = 0; i < all; i++) {
+        struct fetched *x = &f->items[i];
+        if (!belongs_aside(x)) {
+            f->items[f->count++] = *x;
+            continue;
+        }
+        if (f->aside == NULL)
+            f->aside = ARENA_ARRAY(a, struct fetched, all - i);
+        outside += x->item.of == NULL;
+        if (!str_eq(x->item.topic, topic)) {
+            topic = x->item.topic;
+            copy = arena_str(a, topic);
+        }
+        f->aside[f->aside_count] = *x;
+        f->aside[f->aside_count++].item.topic = copy;
+    }
+    int32_t asked = f->session != NULL ? fetch_session_size(f->session) + outside : all;
+    f->all_aside = f->aside_count == asked;
+    ensure(f->aside_count <= asked);
+}
+
 /* What has become ready in the session, in the place of what was put back. */
 static void take_news(struct fetch *f)
 {
@@ -576,6 +625,7 @@ static void fetch_handle(struct request *r)
     f->most = most_bytes(f);
     take_items(f, items, count);
     note_follower(f);
+    set_aside(f);
     timer_init(&f->timer, exchange_loop(r->x), fetch_on_deadline);
     f->deadline = clock_mono_ms() + MAX(f->request.max_wait_ms, 0);
     fetch_look(f);

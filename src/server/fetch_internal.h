@@ -40,6 +40,9 @@ struct fetch {
     struct arena turn; /* of the items: a fetch that waits may be woken up without end */
     struct fetched *items;
     int32_t count;
+    struct fetched *aside; /* what is answered with an error, and neither read nor waited for */
+    int32_t aside_count;
+    bool all_aside;   /* nothing else is asked for */
     int64_t deadline; /* monotonic ms */
     int32_t most;     /* bytes of records; of a consumer no more than its quota lets by at once */
     int64_t hollow;   /* so many bytes were read, and converted to nothing */

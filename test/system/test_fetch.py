@@ -7,9 +7,11 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic
 from harness import PATIENCE, Apache, Barnabas, connect, consume, frame, kcat, produce, read_frame, wait_until
+from messages import Asker, read_response
+from test_acls import AUTHORIZER, allow
 
 FETCH = 1
-UNSUPPORTED_VERSION = 35
+UNKNOWN_TOPIC, TOPIC_DENIED, UNSUPPORTED_VERSION = 3, 29, 35
 
 
 class Fetcher:
@@ -141,6 +143,47 @@ def test_a_session_without_partitions_ends(filled):
     _, session, _ = fetcher.ask({0: (50, 1 << 20)}, epoch=0)
     assert fetcher.ask({}, session, 1, forgotten=[0]) == (0, 0, {})
     assert fetcher.ask({}, session, 2)[0] == 70
+
+
+def patient_fetch(topics, session=0, epoch=-1):
+    """Of (topic, offset): it waits for a minute."""
+    asked = [{"Topic": topic, "Partitions": [{"Partition": 0, "FetchOffset": offset, "PartitionMaxBytes": 1 << 20}]} for topic, offset in topics]
+    return {"ReplicaId": -1, "MaxWaitMs": 60000, "MinBytes": 1, "MaxBytes": 1 << 20, "SessionId": session, "SessionEpoch": epoch, "Topics": asked}
+
+
+def told(answer):
+    return {t["Topic"]: (p["ErrorCode"], bool(p["Records"])) for t in answer["Responses"] for p in t["Partitions"]}
+
+
+@pytest.mark.parametrize("kind", [Barnabas, Apache])
+def test_what_cannot_be_read_is_told_with_what_can(make_broker, zookeeper, kind):
+    """A consumer that asks for it as well would otherwise be answered, and ask again, all the time."""
+    broker = make_broker(kind=kind, **AUTHORIZER, **{"allow.everyone.if.no.acl.found": "true", "auto.create.topics.enable": "false"})
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap})
+    admin.create_topics([NewTopic("t", 1)])["t"].result(PATIENCE)
+    allow(zookeeper, "secret", ("User:another", "Allow", "All"))
+    refused = {"secret": (TOPIC_DENIED, False), "unknown": (UNKNOWN_TOPIC, False)}
+    offset = 0
+
+    def waits_for_records(asker, tree):
+        nonlocal offset
+        asker.send(FETCH, 12, tree)
+        assert not select.select([asker.sock], [], [], 0.3)[0]
+        offset += 1
+        produce(broker, "t", ["x"])
+        answer = read_response(FETCH, 12, asker.receive())[1]
+        assert told(answer) == {"t": (0, True), **refused}
+        return answer["SessionId"]
+
+    with Asker(broker) as asker:
+        wait_until(lambda: told(asker.get("Fetch", 12, patient_fetch([("secret", 0)]))) == {"secret": (TOPIC_DENIED, False)}, "the ACL")
+        for epoch in (-1, 0):
+            assert told(asker.get("Fetch", 12, patient_fetch([("secret", 0), ("unknown", 0)], epoch=epoch))) == refused
+        waits_for_records(asker, patient_fetch([("secret", 0), ("t", offset), ("unknown", 0)]))
+        session = waits_for_records(asker, patient_fetch([("secret", 0), ("t", offset), ("unknown", 0)], epoch=0))
+        assert session > 0
+        for epoch in (1, 2):
+            waits_for_records(asker, patient_fetch([("t", offset)], session, epoch))
 
 
 def fetch_by(broker, version):
