@@ -107,6 +107,8 @@ bool fetched_take(struct fetcher *f)
         if (in->error_code != ERR_FETCH_SESSION_ID_NOT_FOUND && in->error_code != ERR_INVALID_FETCH_SESSION_EPOCH)
             log_warn("Broker %" PRId32 " answers a fetch with %s", f->leader, error_name(in->error_code));
         fetcher_begin_anew(f);
+        if (in->error_code == ERR_FETCH_SESSION_ID_NOT_FOUND)
+            f->session_id = 0;
         return in->error_code == ERR_FETCH_SESSION_ID_NOT_FOUND || in->error_code == ERR_INVALID_FETCH_SESSION_EPOCH;
     }
     for (int32_t t = 0; t < in->responses.len; t++)

@@ -81,7 +81,7 @@ void fetcher_begin_anew(struct fetcher *f)
 {
     struct followed *x, *tmp;
     ensure(loop_is_mine(f->all->options.loop) && f->asking == ASK_NOTHING);
-    f->session_id = f->session_epoch = 0;
+    f->session_epoch = 0;
     f->forgotten_count = 0;
     arena_deinit(&f->forgotten_memory);
     HASH_ITER (hh, f->all->by_partition, x, tmp) {

@@ -87,7 +87,8 @@ struct fetchers {
 
 /* It looks for work again then, or sooner. */
 void fetcher_retry_by(struct fetcher *f, int64_t when);
-/* All that the leader's session knew must be told again. */
+/* All that the leader's session knew must be told again, to a new one: that request ends the old one, if it is still
+ * there, which would take another's place in the leader's cache. */
 void fetcher_begin_anew(struct fetcher *f);
 
 /* ---- followed.c ---- */
