@@ -57,8 +57,9 @@ static void take_records(struct followed *x, const struct fetch_partition_data *
     x->pause_ms = 0;
     if (partition_rests(x->partition, x->in_sync, now))
         followed_rest(x);
-    if (partition_follow_marks(x->partition, x->leader_epoch, in->high_watermark, in->log_start_offset))
-        followed_move_to(x, plog_end_offset(log)); /* the leader is told where our log starts now */
+    partition_follow_marks(x->partition, x->leader_epoch, in->high_watermark, in->log_start_offset);
+    if (plog_start_offset(log) != x->sent_start) /* by that, or by retention here: its leader may be waiting for it */
+        followed_mark_changed(x);
 }
 
 static void take_error(struct followed *x, enum kafka_error error)

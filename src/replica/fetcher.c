@@ -20,7 +20,7 @@
 #include "replica/fetcher_internal.h"
 
 enum { STATE_SINCE = 15, LATEST = -1, EARLIEST = -2 };
-enum { GATHER_MS = 2, QUICK_FOR_MS = 1000, QUICK_WAIT_MS = 20 };
+enum { GATHER_MS = 2, QUICK_FOR_MS = 1000, QUICK_WAIT_MS = 20, LOOK_AT_STARTS_MS = 5000 };
 static void send_next(struct fetcher *f);
 
 /* ---- Versions: without negotiation, by inter.broker.protocol.version ---- */
@@ -197,6 +197,7 @@ static void fetcher_fill_partition(struct fetcher *f, struct followed *x, struct
     out->log_start_offset = plog_start_offset(log);
     out->partition_max_bytes = f->all->options.config->replica_fetch_max_bytes;
     x->sent_offset = x->offset;
+    x->sent_start = out->log_start_offset;
     x->in_session = true;
 }
 
@@ -266,12 +267,30 @@ static int16_t choose_fetch_version(struct fetcher *f)
     return by_ids ? version : MIN(version, (int16_t)(IDS_SINCE - 1));
 }
 
+/*
+ * Retention moves the start of this log alone, which its leader must hear of: it sends consumers here, and may be asked
+ * what no replica has any more. Between two fetches, as an answer is not taken of what changes meanwhile.
+ */
+static void note_moved_starts(struct fetcher *f)
+{
+    struct followed *x, *tmp;
+    int64_t now = clock_mono_ms();
+    ensure(f->asking == ASK_NOTHING);
+    if (now - f->starts_seen < LOOK_AT_STARTS_MS)
+        return;
+    f->starts_seen = now;
+    HASH_ITER (hh, f->all->by_partition, x, tmp)
+        if (x->fetcher == f && x->in_session && plog_start_offset(partition_log(x->partition)) != x->sent_start)
+            followed_mark_changed(x);
+}
+
 static void send_fetch(struct fetcher *f)
 {
     struct fetch_request q;
     struct followed **changes;
     const struct broker_config *c = f->all->options.config;
     int16_t version = choose_fetch_version(f);
+    note_moved_starts(f);
     int32_t count = take_changes(f, &changes);
     fetch_request_init(&q);
     q.replica_id = version < STATE_SINCE ? f->all->options.broker_id : -1;

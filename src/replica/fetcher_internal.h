@@ -27,7 +27,7 @@ struct followed {
     struct fetcher *fetcher;
     int32_t leader_epoch;
     int64_t offset; /* to fetch next */
-    int64_t sent_offset;
+    int64_t sent_offset, sent_start;
     bool in_sync;                 /* it had all that is committed, with the last answer */
     int32_t pause_ms;             /* the last rest's; 0: none since it was fetched */
     int64_t rest_until;           /* monotonic: not fetched before, after an error; 0: may be fetched */
@@ -66,6 +66,7 @@ struct fetcher {
     struct arena forgotten_memory;
     struct forgotten *forgotten;
     size_t forgotten_count, forgotten_cap;
+    int64_t starts_seen; /* monotonic: when it was last looked whose log has another start */
     struct timer retry, begin;
     int64_t retry_at;    /* monotonic, of the timer */
     int64_t quick_until; /* monotonic: partitions have just come, and more may */

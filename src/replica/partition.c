@@ -353,18 +353,17 @@ enum kafka_error partition_append_follower(struct partition *p, int32_t leader_e
     return error;
 }
 
-bool partition_follow_marks(struct partition *p, int32_t leader_epoch, int64_t high_watermark, int64_t start_offset)
+void partition_follow_marks(struct partition *p, int32_t leader_epoch, int64_t high_watermark, int64_t start_offset)
 {
-    bool cut = false;
     lock_take(&p->lock);
     if (check_follows(p, leader_epoch) == ERR_NONE) {
         p->leader_high_watermark = high_watermark;
         if (plog_set_high_watermark(p->log, MIN(high_watermark, plog_end_offset(p->log))))
             partition_wake_all(p);
-        cut = start_offset > plog_start_offset(p->log) && plog_advance_start(p->log, start_offset) == ERR_NONE;
+        if (start_offset > plog_start_offset(p->log))
+            plog_advance_start(p->log, start_offset);
     }
     lock_release(&p->lock);
-    return cut;
 }
 
 enum kafka_error partition_truncate(struct partition *p, int32_t leader_epoch, int64_t offset)

@@ -208,8 +208,8 @@ void partition_isr_refused(struct partition *p, int32_t leader_epoch);
 enum kafka_error partition_begin_following(struct partition *p, int32_t leader_epoch, int64_t *offset);
 enum kafka_error partition_append_follower(struct partition *p, int32_t leader_epoch, struct bytes batches,
                                            struct append_result *out);
-/* The leader's high watermark and start of log. Returns whether the log's start has moved. */
-bool partition_follow_marks(struct partition *p, int32_t leader_epoch, int64_t high_watermark, int64_t start_offset);
+/* The leader's high watermark and start of log. */
+void partition_follow_marks(struct partition *p, int32_t leader_epoch, int64_t high_watermark, int64_t start_offset);
 enum kafka_error partition_truncate(struct partition *p, int32_t leader_epoch, int64_t offset);
 enum kafka_error partition_restart_log(struct partition *p, int32_t leader_epoch, int64_t start_offset); /* empty */
 

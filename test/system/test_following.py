@@ -4,15 +4,18 @@ import json
 import socket
 import struct
 import threading
+import time
 
 import pytest
+from batches import make_batch, make_record
 from harness import PATIENCE, Apache, Barnabas, kcat, read_frame, wait_until
-from messages import APIS, read_request, response_codec
-from test_cluster import Acknowledged, create, in_sync, make_cluster, read_all  # noqa: F401 (a fixture)
+from messages import APIS, Asker, read_request, response_codec
+from test_cluster import Acknowledged, create, in_sync, make_cluster, read_all, topics  # noqa: F401 (a fixture)
 from test_controller import make_topic, register
 
 FETCH, LIST_OFFSETS = 1, 2
-OUT_OF_RANGE = 1
+OUT_OF_RANGE, SESSION_NOT_FOUND, SESSION_EPOCH = 1, 70, 71
+KINDS = pytest.mark.parametrize("kind", [Barnabas, Apache])
 PROTOCOL = "inter.broker.protocol.version"
 
 
@@ -124,3 +127,79 @@ def test_an_offset_that_the_leader_has_and_does_not_give_is_not_asked_for_all_th
     assert broker.text().count("t-0: the leader, broker 200, says that offset 0 is out of range") == 1
     assert "t-1: the leader" not in broker.text()
     leader.server.close()
+
+
+def follow(broker, answer):
+    """A leader that answers fetches like that, of t-0, which the broker follows."""
+    leader = Leader(broker.zookeeper, 200, {FETCH: answer, LIST_OFFSETS: offsets})
+    wait_until(lambda: kcat(broker, "-L").count("  broker ") == 2, "it knows the leader")
+    make_topic(broker.zookeeper, "t", {"0": [200, 0]})
+    return leader
+
+
+def in_session(number, end=0):
+    """Ten records at a time up to that offset; of what has been told nothing is told again."""
+    def of(p):
+        batch = make_batch([make_record(i) for i in range(10)], base=p["FetchOffset"], leader_epoch=0) if p["FetchOffset"] < end else b""
+        return {"PartitionIndex": p["Partition"], "HighWatermark": end, "LastStableOffset": end, "LogStartOffset": 0, "PreferredReadReplica": -1, "Records": batch}
+
+    def answer(request):
+        if not request["Topics"]:
+            time.sleep(0.01)
+        return {"SessionId": number, "Responses": [{"TopicId": t["TopicId"], "Partitions": [of(p) for p in t["Partitions"]]} for t in request["Topics"]]}
+
+    return answer
+
+
+@KINDS
+def test_a_session_that_is_begun_anew_ends_the_one_before(make_broker, kind):
+    """Else it takes another's place in the leader's cache until it has been silent for long."""
+    lost = iter([SESSION_EPOCH, SESSION_NOT_FOUND])
+    numbers = iter([77, 78, 79])
+    now = None
+
+    def answer(request):
+        nonlocal now
+        if request["SessionEpoch"] == 0:
+            now = in_session(next(numbers))
+        error = next(lost, 0) if request["SessionEpoch"] == 5 else 0
+        return {"ErrorCode": error} if error else now(request)
+
+    broker = make_broker(kind=kind, replica_fetch_backoff_ms=50)
+    leader = follow(broker, answer)
+    leader.wait(lambda asked: any(r["SessionId"] == 79 and r["SessionEpoch"] > 0 for key, r in asked if key == FETCH), "the third session")
+    assert [r["SessionId"] for key, r in leader.asked if key == FETCH and r["SessionEpoch"] == 0] == [0, 77, 0]
+    leader.server.close()
+
+
+@KINDS
+def test_a_start_that_retention_has_moved_is_told(make_broker, kind):
+    """Though there is nothing else to tell: consumers are sent to who has what they ask for."""
+    end = 100
+    broker = make_broker(kind=kind, log_segment_bytes=300, log_retention_ms=-1, log_retention_check_interval_ms=100, log_initial_task_delay_ms=100)
+    leader = follow(broker, in_session(77, end))
+
+    def starts(asked):
+        return [p["LogStartOffset"] for key, r in asked if key == FETCH for t in r["Topics"] for p in t["Partitions"] if p["FetchOffset"] == end]
+
+    leader.wait(lambda asked: starts(asked) == [0], "it has all records")
+    with Asker(broker) as asker:
+        asker.get("IncrementalAlterConfigs", 1, {"Resources": [{"ResourceType": 2, "ResourceName": "t", "Configs": [{"Name": "retention.ms", "ConfigOperation": 0, "Value": "1"}]}]})
+    leader.wait(lambda asked: starts(asked)[-1] > 0, f"the new start:\n{broker.text()[-2000:]}")
+    leader.server.close()
+
+
+@KINDS
+def test_what_a_follower_has_deleted_already_is_deleted_everywhere(make_cluster, kind):  # noqa: F811
+    """Its start was moved by retention, and is not moved by that of the leader."""
+    short = {"log.retention.bytes": 1000, "log.retention.check.interval.ms": 100, "log.initial.task.delay.ms": 100}
+    brokers = make_cluster(kind, Barnabas, each=lambda b: short if b.properties["broker.id"] == "2" else {}, **{"min.insync.replicas": 1, "log.segment.bytes": 1000})
+    topics(brokers, "--create", "--topic", "t", "--replica-assignment", "1:2")
+    sent = Acknowledged(brokers, "t")
+    for _ in range(50):
+        sent.send(10)
+        sent.flush()
+    wait_until(lambda: not (brokers[1].data / "t-0" / "00000000000000000000.log").exists(), "the follower to delete")
+    with Asker(brokers[0]) as asker:
+        answer = asker.get("DeleteRecords", 2, {"TimeoutMs": 30000, "Topics": [{"Name": "t", "Partitions": [{"PartitionIndex": 0, "Offset": 5}]}]})
+    assert [(p["ErrorCode"], p["LowWatermark"]) for p in answer["Topics"][0]["Partitions"]] == [(0, 5)]
