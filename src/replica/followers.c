@@ -349,11 +349,13 @@ void partition_grow_isr(struct partition *p, const struct pulse *pulse)
     lock_release(&p->lock);
 }
 
-static void note_fetch(struct partition *p, struct follower *f, int64_t offset, int64_t start_offset,
+static void note_fetch(struct partition *p, struct follower *f, const struct partition_read *read, int64_t start_offset,
                        struct pulse *pulse, int64_t now)
 {
     ensure(lock_is_held(&p->lock));
+    int64_t offset = read->offset;
     set_pulse(f, pulse);
+    f->broker_epoch = read->broker_epoch; /* which counts without a session: the one before may be of another life */
     int64_t end = plog_end_offset(p->log);
     ensure(p->leads && offset >= 0 && offset <= end);
     if (offset >= end)
@@ -376,7 +378,7 @@ void partition_note_fetch(struct partition *p, const struct partition_read *read
     lock_take(&p->lock);
     struct follower *f = p->leads ? followers_find(p, read->replica_id) : NULL;
     if (f != NULL && partition_shares_log(p, read))
-        note_fetch(p, f, read->offset, start_offset, pulse, now);
+        note_fetch(p, f, read, start_offset, pulse, now);
     lock_release(&p->lock);
 }
 

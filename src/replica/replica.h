@@ -225,6 +225,7 @@ struct partition_read {
     int32_t replica_id;           /* below 0: a consumer, who gets what is committed */
     bool from_follower;           /* a consumer may read from this broker although it does not lead (KIP-392) */
     int32_t current_leader_epoch; /* -1: not checked */
+    int64_t broker_epoch;         /* in which a follower has registered; -1: it does not say */
     int32_t last_fetched_epoch;   /* of the record before `offset` in the reader's log; -1: not checked (KIP-595) */
     bool may_block;
 };

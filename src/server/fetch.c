@@ -517,7 +517,7 @@ static void note_follower(struct fetch *f)
     int64_t now = clock_mono_ms();
     struct pulse *pulse = fetch_session_pulse(f->session);
     if (replica >= 0 && pulse != NULL)
-        pulse_beat(pulse, f->r->version >= STATE_SINCE ? f->request.replica_state.replica_epoch : -1, now);
+        pulse_beat(pulse, fetch_broker_epoch(f), now);
     for (int32_t i = 0; replica >= 0 && i < f->count; i++) {
         const struct fetched *x = &f->items[i];
         struct partition_read read = fetch_reads(f, x, 0, false);

@@ -57,7 +57,8 @@ struct fetch {
 /* ---- Reading ---- */
 
 int32_t fetch_replica(const struct fetch *f); /* whose it is; below 0: a consumer's */
-bool fetch_isolates(const struct fetch *f);   /* the isolation level is one that there is */
+int64_t fetch_broker_epoch(const struct fetch *f);
+bool fetch_isolates(const struct fetch *f); /* the isolation level is one that there is */
 struct partition_read fetch_reads(const struct fetch *f, const struct fetched *x, int32_t room, bool at_least_one);
 
 /* What all partitions gave. */

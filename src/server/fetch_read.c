@@ -21,6 +21,11 @@ int32_t fetch_replica(const struct fetch *f)
     return f->r->version >= STATE_SINCE ? f->request.replica_state.replica_id : f->request.replica_id;
 }
 
+int64_t fetch_broker_epoch(const struct fetch *f)
+{
+    return f->r->version >= STATE_SINCE ? f->request.replica_state.replica_epoch : -1;
+}
+
 /* Whether who asks can read what the topic holds, by its settings: its data is not looked at. */
 static enum kafka_error fetch_check_reader(struct fetch *f, struct fetched *x)
 {
@@ -42,6 +47,7 @@ struct partition_read fetch_reads(const struct fetch *f, const struct fetched *x
                                    .replica_id = fetch_replica(f),
                                    .from_follower = fetch_replica(f) == DEBUGGING_CONSUMER ||
                                                     (fetch_replica(f) == CONSUMER && f->r->version >= FOLLOWERS_SINCE),
+                                   .broker_epoch = fetch_broker_epoch(f),
                                    .current_leader_epoch = MAX(x->item.current_leader_epoch, -1),
                                    .last_fetched_epoch =
                                        f->r->version >= EPOCHS_SINCE ? x->item.last_fetched_epoch : -1};

@@ -203,3 +203,14 @@ def test_what_a_follower_has_deleted_already_is_deleted_everywhere(make_cluster,
     with Asker(brokers[0]) as asker:
         answer = asker.get("DeleteRecords", 2, {"TimeoutMs": 30000, "Topics": [{"Name": "t", "Partitions": [{"PartitionIndex": 0, "Offset": 5}]}]})
     assert [(p["ErrorCode"], p["LowWatermark"]) for p in answer["Topics"][0]["Partitions"]] == [(0, 5)]
+
+
+def test_who_is_back_joins_the_isr_though_there_is_no_room_for_its_session(make_cluster):  # noqa: F811
+    """Its session from before has the only place, and says that it is of a broker that is no more."""
+    brokers = make_cluster(Barnabas, Barnabas, **{"min.insync.replicas": 1, "max.incremental.fetch.session.cache.slots": 1})
+    topics(brokers, "--create", "--topic", "t", "--replica-assignment", "1:2")
+    wait_until(lambda: in_sync(brokers, "t", 2), "both in sync")
+    brokers[1].kill()
+    wait_until(lambda: in_sync(brokers[:1], "t", 1), "it to be out")
+    brokers[1].start()
+    wait_until(lambda: in_sync(brokers, "t", 2), f"both in sync again\n{brokers[0].text()[-2000:]}")

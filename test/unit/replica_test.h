@@ -100,8 +100,11 @@ static inline struct partition *test_replicas_lead(struct test_replicas *r, cons
 /* A follower asks for what is from `offset` on: it has all before that. */
 static inline void test_replicas_fetch(struct partition *p, int32_t replica, int64_t offset, int64_t now)
 {
-    struct partition_read read = {
-        .offset = offset, .replica_id = replica, .current_leader_epoch = -1, .last_fetched_epoch = -1};
+    struct partition_read read = {.offset = offset,
+                                  .replica_id = replica,
+                                  .broker_epoch = -1,
+                                  .current_leader_epoch = -1,
+                                  .last_fetched_epoch = -1};
     partition_note_fetch(p, &read, 0, NULL, now);
 }
 

@@ -174,7 +174,7 @@ static void who_is_to_join_is_named_with_the_epoch_of_its_session(void **state)
 {
     struct fixture *f = *state;
     struct pulse *pulse = pulse_new();
-    struct partition_read read = {.replica_id = 2, .last_fetched_epoch = -1};
+    struct partition_read read = {.replica_id = 2, .broker_epoch = 77, .last_fetched_epoch = -1};
     struct isr_proposal proposal;
     struct arena a;
     arena_init(&a, 1 << 20);
@@ -190,6 +190,10 @@ static void who_is_to_join_is_named_with_the_epoch_of_its_session(void **state)
     pulse_unref(pulse);
     assert_true(partition_isr_proposal(f->partition, &a, &proposal));
     assert_int_equal(proposal.broker_epochs[2], 77);
+    read.broker_epoch = 78; /* it is back, and there is no room for a session */
+    partition_note_fetch(f->partition, &read, 0, NULL, clock_mono_ms());
+    assert_true(partition_isr_proposal(f->partition, &a, &proposal));
+    assert_int_equal(proposal.broker_epochs[2], 78);
     arena_deinit(&a);
 }
 
