@@ -2,6 +2,9 @@
  * DescribeConfigs (KIP-133, KIP-226, KIP-569): every key with its value, where that comes from, and what it means. Of
  * topics ZooKeeper is asked anew each time, as a client that has changed something through another broker expects to
  * see it here, too.
+ *
+ * A worker describes what takes long: all keys of a broker take a quarter of a millisecond, and a request may name it,
+ * or each of ten thousand topics.
  */
 #include "protocol/msg/describe_configs.h"
 #include "base/logger.h"
@@ -10,12 +13,15 @@
 #include "server/authorize.h"
 
 enum { RESOURCE_TOPIC = 2, RESOURCE_BROKER = 4, RESOURCE_BROKER_LOGGER = 8, RESOURCE_CLIENT_METRICS = 16 };
+enum { DESCRIBED_AT_ONCE = 32 }; /* resources and keys that are named: a few milliseconds */
 
 struct describing {
     struct request *r;
     const struct describe_configs_request *request;
     const struct describe_configs_resource *in;
     struct describe_configs_result *out;
+    bool known;                         /* of a topic: there is one of that name */
+    struct str_set wanted;              /* the keys, if some are named */
     struct config_znode own;            /* of a topic */
     const struct broker_config *config; /* what counts now */
 };
@@ -25,14 +31,9 @@ static struct str describe_configs_text_or_null(const char *s)
     return s != NULL ? str_of(s) : STR_NULL;
 }
 
-static bool describe_configs_is_wanted(const struct describe_configs_resource *in, const char *name)
+static bool describe_configs_is_wanted(const struct describing *d, const char *name)
 {
-    if (in->configuration_keys.len <= 0)
-        return true;
-    for (int32_t i = 0; i < in->configuration_keys.len; i++)
-        if (str_is(in->configuration_keys.items[i], name))
-            return true;
-    return false;
+    return d->in->configuration_keys.len <= 0 || str_set_has(&d->wanted, str_of(name));
 }
 
 static void fill_synonyms(struct describing *d, const struct config_description *c,
@@ -73,7 +74,7 @@ static void describe_broker(struct describing *d)
     d->out->configs.len = 0;
     for (int i = 0; i < names.count; i++) {
         struct config_description c;
-        if (describe_configs_is_wanted(d->in, names.items[i]) &&
+        if (describe_configs_is_wanted(d, names.items[i]) &&
             config_describe(d->config, names.items[i], d->r->arena, &c))
             describe_configs_add_row(d, &c);
     }
@@ -87,7 +88,7 @@ static void describe_all_brokers(struct describing *d)
     d->out->configs.len = 0;
     for (int32_t i = 0; i < set.count; i++) {
         struct config_description c;
-        if (!describe_configs_is_wanted(d->in, set.entries[i].key) ||
+        if (!describe_configs_is_wanted(d, set.entries[i].key) ||
             !config_describe(d->config, set.entries[i].key, d->r->arena, &c))
             continue;
         c.value = c.sensitive ? NULL : set.entries[i].value;
@@ -102,7 +103,7 @@ static void describe_configs_of_topic(struct describing *d)
 {
     size_t n;
     const struct config_key *keys = config_topic_keys(&n);
-    if (view_topic(view_current(), d->in->resource_name) == NULL) {
+    if (!d->known) {
         struct str problem = topic_name_problem(d->r->arena, d->in->resource_name);
         d->out->error_code = problem.p != NULL ? ERR_INVALID_TOPIC_EXCEPTION : ERR_UNKNOWN_TOPIC_OR_PARTITION;
         d->out->error_message = problem.p != NULL ? problem : STR_LIT("");
@@ -113,7 +114,7 @@ static void describe_configs_of_topic(struct describing *d)
     d->out->configs.len = 0;
     for (size_t i = 0; i < n; i++) {
         struct config_description c;
-        if (describe_configs_is_wanted(d->in, keys[i].name) &&
+        if (describe_configs_is_wanted(d, keys[i].name) &&
             topic_config_describe(d->config, d->own.entries, (size_t)d->own.count, keys[i].name, d->r->arena, &c))
             describe_configs_add_row(d, &c);
     }
@@ -123,7 +124,7 @@ static void add_logger(void *ctx, const char *name, enum log_level level)
 {
     struct describing *d = ctx;
     struct config_description c = {.name = name, .value = logger_level_name(level), .source = CONFIG_DYNAMIC_LOGGER};
-    if (describe_configs_is_wanted(d->in, name))
+    if (describe_configs_is_wanted(d, name))
         describe_configs_add_row(d, &c);
 }
 
@@ -209,13 +210,32 @@ static void describe_configs_deny(struct describing *d)
     d->out->error_message = str_of(error_message(d->out->error_code));
 }
 
-/* What has come, and what is in the way of it. */
+/* What has come, what its connection's loop knows of it, and what is answered. */
 struct describe_configs_call {
     struct describe_configs_request request;
-    bool *denied; /* of each resource */
+    bool *denied, *known; /* of each resource */
     struct str *topics;
     int32_t topic_count;
+    struct writer answer;
 };
+
+static void describe_one(struct describing *d, bool denied)
+{
+    struct arena names = {0};
+    describe_configs_result_init(d->out);
+    d->out->resource_type = d->in->resource_type;
+    d->out->resource_name = d->in->resource_name;
+    ARRAY_MAKE(d->r->arena, d->out->configs, 0);
+    if (denied) {
+        describe_configs_deny(d);
+        return;
+    }
+    for (int32_t i = 0; i < d->in->configuration_keys.len; i++)
+        str_set_add(&d->wanted, &names, d->in->configuration_keys.items[i]);
+    describe_configs_of(d);
+    str_set_deinit(&d->wanted);
+    arena_deinit(&names);
+}
 
 /* The denied ones are answered behind the others. */
 static void describe_configs_all(struct request *r, const struct broker_config *config,
@@ -232,26 +252,50 @@ static void describe_configs_all(struct request *r, const struct broker_config *
                                    .request = &call->request,
                                    .in = &call->request.resources.items[i],
                                    .out = &response->results.items[at++],
+                                   .known = call->known[i],
                                    .config = config};
-            describe_configs_result_init(d.out);
-            d.out->resource_type = d.in->resource_type;
-            d.out->resource_name = d.in->resource_name;
-            ARRAY_MAKE(r->arena, d.out->configs, 0);
-            if (call->denied[i])
-                describe_configs_deny(&d);
-            else
-                describe_configs_of(&d);
+            describe_one(&d, call->denied[i]);
         }
 }
 
-static void describe_configs_answer(struct request *r)
+/* Encoded here, too, as the texts lie in the configuration; but not what will not be sent. */
+static void describe_configs_work(struct request *r)
 {
+    struct describe_configs_call *call = r->state;
     struct describe_configs_response response;
     describe_configs_response_init(&response);
     const struct broker_config *config = broker_settings_hold(r->s->settings);
     describe_configs_all(r, config, &response);
-    ANSWER(r, describe_configs_response, &response); /* whose texts lie in the configuration */
+    answer_begin(r, &call->answer);
+    if (!request_is_spent(r))
+        describe_configs_response_write(&call->answer, r->version, &response);
     broker_settings_release(config);
+}
+
+static void describe_configs_send(struct request *r)
+{
+    const struct describe_configs_call *call = r->state;
+    struct writer answer = call->answer; /* with what is not sent goes the request's memory */
+    answer_send(r, &answer);
+}
+
+static bool takes_long(const struct describe_configs_request *request)
+{
+    int64_t named = 0;
+    for (int32_t i = 0; i < request->resources.len; i++)
+        named += 1 + MAX(request->resources.items[i].configuration_keys.len, 0);
+    return named > DESCRIBED_AT_ONCE;
+}
+
+static void describe_configs_answer(struct request *r)
+{
+    const struct describe_configs_call *call = r->state;
+    if (takes_long(&call->request)) {
+        request_work(r, describe_configs_work, describe_configs_send);
+        return;
+    }
+    describe_configs_work(r);
+    describe_configs_send(r);
 }
 
 static void describe_configs_refreshed(struct message *m)
@@ -278,8 +322,8 @@ static void list_topics_to_read(struct request *r, struct describe_configs_call 
     call->topics = ARENA_ARRAY(r->arena, struct str, MAX(n, 1));
     for (int32_t i = 0; i < n; i++) {
         const struct describe_configs_resource *in = &call->request.resources.items[i];
-        if (in->resource_type == RESOURCE_TOPIC && !call->denied[i] &&
-            view_topic(view_current(), in->resource_name) != NULL && str_set_add(&seen, r->arena, in->resource_name))
+        call->known[i] = in->resource_type == RESOURCE_TOPIC && view_topic(view_current(), in->resource_name) != NULL;
+        if (call->known[i] && !call->denied[i] && str_set_add(&seen, r->arena, in->resource_name))
             call->topics[call->topic_count++] = in->resource_name;
     }
     str_set_deinit(&seen);
@@ -293,6 +337,7 @@ static void describe_configs_handle(struct request *r)
         return;
     int32_t n = MAX(call->request.resources.len, 0);
     call->denied = ARENA_ARRAY(r->arena, bool, MAX(n, 1));
+    call->known = ARENA_ARRAY(r->arena, bool, MAX(n, 1));
     for (int32_t i = 0; has_authorizer(r) && i < n; i++)
         call->denied[i] = !may_be_described(r, &call->request.resources.items[i]);
     list_topics_to_read(r, call);

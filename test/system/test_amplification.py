@@ -76,7 +76,21 @@ def test_an_answer_without_bound_ends_its_connection_only(full):
         sock.sendall(struct.pack(">i", len(data)) + data)
         assert read_frame(sock) is None
     assert "takes more than 268435456 bytes" in full.text()
-    produce(full, "t", ["still here"])
+    for _ in range(4):  # on each loop, which has ended its turn then
+        produce(full, "t", ["still here"])
+    assert turns_of(full) == []
+
+
+def turns_of(broker):
+    """Those of a network loop that took more than a second, in which it had no time for others."""
+    return [line for line in broker.text().splitlines() if "A turn of the loop network" in line]
+
+
+def test_keys_without_number_do_not_hold_a_loop(full):
+    resource = {"ResourceType": 4, "ResourceName": "0", "ConfigurationKeys": ["log.dirs", *(f"k{i}" for i in range(20000))]}
+    answer = ask(full, "DescribeConfigs", 4, {"Resources": [resource] * 40})
+    assert [[c["Name"] for c in x["Configs"]] for x in answer["Results"]] == [["log.dirs"]] * 40
+    assert turns_of(full) == []
 
 
 # ---- Memory ----
