@@ -134,9 +134,8 @@ struct elect_item {
 struct elect_call {
     struct controller_call call;
     enum election_type type;
-    struct elect_item *items; /* NULL: all partitions; then made here */
+    struct elect_item *items;
     int32_t count;
-    struct arena *arena;
 };
 void controller_elect(struct controller *c, struct elect_call *call);
 

@@ -43,20 +43,10 @@ static void answer_elect(struct controller *c)
     call_answer(c, ERR_NONE);
 }
 
-static void preference_list_all(struct controller *c, struct elect_call *call)
-{
-    call->items = ARENA_ARRAY(call->arena, struct elect_item, MAX(context_partition_count(c), 1));
-    call->count = 0;
-    for (struct partition_walk w = {0}; walk_on(c, &w);)
-        call->items[call->count++] = (struct elect_item){
-            .topic = arena_str(call->arena, str_of(w.partition->topic->name)), .partition = w.partition->index};
-}
-
 static void preference_elect(struct controller *c, struct event *e UNUSED)
 {
     struct elect_call *call = elect_of(c);
-    if (call->items == NULL)
-        preference_list_all(c, call);
+    ensure(call->items != NULL || call->count == 0);
     for (int32_t i = 0; i < call->count; i++) {
         struct elect_item *item = &call->items[i];
         struct ctl_partition *p = context_partition(c, item->topic, item->partition);

@@ -24,6 +24,7 @@ static struct str elect_leaders_why(struct request *r, const struct electing *e,
     switch (item->error) {
     case ERR_NONE:
     case ERR_CLUSTER_AUTHORIZATION_FAILED:
+    case ERR_NOT_CONTROLLER:
         return STR_NULL;
     case ERR_PREFERRED_LEADER_NOT_AVAILABLE:
     case ERR_ELIGIBLE_LEADERS_NOT_AVAILABLE:
@@ -115,9 +116,8 @@ static void elect_leaders_wait_until_visible(struct request *r)
 static void elected(struct controller_call *call, enum kafka_error error)
 {
     struct electing *e = CONTAINER_OF(CONTAINER_OF(call, struct elect_call, call), struct electing, call);
-    e->error = error;
     for (int32_t i = 0; error != ERR_NONE && i < e->call.count; i++)
-        e->call.items[i].error = error;
+        e->call.items[i].error = error; /* of each: as a whole the request is fine */
     request_return(e->r, elect_leaders_wait_until_visible);
 }
 
@@ -141,6 +141,23 @@ static void elect_leaders_list_items(struct request *r, struct electing *e)
     }
 }
 
+/* Whoever asks for all means those that he is told of by Metadata. */
+static void elect_leaders_list_all(struct request *r, struct electing *e)
+{
+    const struct view *v = view_current();
+    int32_t count = 0;
+    for (int32_t t = 0; t < v->topic_count; t++)
+        count += v->by_name[t]->partition_count;
+    e->call.items = ARENA_ARRAY(r->arena, struct elect_item, MAX(count, 1));
+    for (int32_t t = 0; t < v->topic_count; t++) {
+        const struct view_topic *topic = v->by_name[t];
+        struct str name = arena_str(r->arena, str_of(topic->name));
+        for (int32_t i = 0; i < topic->partition_count; i++)
+            e->call.items[e->call.count++] =
+                (struct elect_item){.topic = name, .partition = topic->partitions[i].index};
+    }
+}
+
 static void elect_leaders_refuse(struct electing *e, enum kafka_error error)
 {
     e->error = error;
@@ -155,15 +172,20 @@ static void elect_leaders_handle(struct request *r)
     if (!DECODE(r, elect_leaders_request, &e->request))
         return;
     e->r = r;
-    e->call = (struct elect_call){.call = {.done = elected}, .arena = r->arena};
+    e->call = (struct elect_call){.call = {.done = elected}};
     e->call.type = r->version >= 1 ? (enum election_type)e->request.election_type : ELECTION_PREFERRED;
     r->state = e;
-    if (e->request.topic_partitions.len >= 0)
+    bool all = e->request.topic_partitions.len < 0;
+    if (!all)
         elect_leaders_list_items(r, e);
+    if (!allowed_cluster(r, ACL_ALTER)) {
+        elect_leaders_refuse(e, ERR_CLUSTER_AUTHORIZATION_FAILED);
+        return;
+    }
+    if (all)
+        elect_leaders_list_all(r, e);
     if (e->call.type != ELECTION_PREFERRED && e->call.type != ELECTION_UNCLEAN)
         elect_leaders_refuse(e, ERR_INVALID_REQUEST);
-    else if (!allowed_cluster(r, ACL_ALTER))
-        elect_leaders_refuse(e, ERR_CLUSTER_AUTHORIZATION_FAILED);
     else
         request_hop(r, r->s->control_loop, elect_leaders_ask);
 }

@@ -14,7 +14,7 @@ from kazoo.exceptions import NoNodeError
 
 from certificates import Authority
 from harness import PATIENCE, Apache, Barnabas, connect, consume, frame, free_port, kcat, produce, read_frame, wait_until
-from messages import APIS, read_request, read_response, response_codec, write_request
+from messages import APIS, Asker, read_request, read_response, response_codec, write_request
 from test_security import stores
 from test_cluster import Acknowledged, create, describe, in_sync, make_cluster, read_all, topics  # noqa: F401 (a fixture)
 
@@ -459,6 +459,19 @@ def test_unclean_election_by_settings_that_a_topic_was_made_with(make_cluster, a
     wait_until(lambda: describe([controller, second], "t")[0][0] == (b if allowed else None), "what the topic's settings say")
     create([controller, second], "u", 1, factor=2)  # behind whatever the controller does with the return of the broker
     assert state(chroot, "t")["leader"] == (b if allowed else -1)
+
+
+@pytest.mark.parametrize("kind", [Barnabas, Apache])
+def test_who_is_not_the_controller_elects_nobody(make_cluster, kind):  # noqa: F811
+    """And says so of each partition that it knows; as a whole the request is fine."""
+    brokers = make_cluster(kind, kind)
+    create(brokers, "t", 2, factor=2)
+    other = next(b for b in brokers if b is not controller(brokers, brokers[0].zookeeper))
+    for asked in ([{"Topic": "t", "Partitions": [0, 1, 9]}], None):
+        with Asker(other) as asker:
+            answer = asker.get("ElectLeaders", 2, {"ElectionType": 0, "TopicPartitions": asked, "TimeoutMs": 5000})
+        found = {(t["Topic"], p["PartitionId"]): (p["ErrorCode"], p["ErrorMessage"]) for t in answer["ReplicaElectionResults"] for p in t["PartitionResult"]}
+        assert answer["ErrorCode"] == 0 and found == {("t", p): (41, None) for p in ([0, 1, 9] if asked else [0, 1])}
 
 
 PLAIN_LOGIN = 'org.apache.kafka.common.security.plain.PlainLoginModule required username="broker" password="sesame" user_broker="sesame";'

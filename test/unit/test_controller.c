@@ -28,9 +28,8 @@ static bool too_many_batches(struct fixture *f)
 static void test_a_partition_that_is_named_twice_is_elected_once(void **state)
 {
     struct fixture *f = *state;
-    struct arena a = {0};
     struct elect_item items[] = {{.topic = str_of("t")}, {.topic = str_of("t")}};
-    struct electing e = {.call = {.call.done = on_elect_answer, .items = items, .count = 2, .arena = &a}};
+    struct electing e = {.call = {.call.done = on_elect_answer, .items = items, .count = 2}};
     put_topic(f, "t", 1, 1, 2);
     put_state(f, "t", 0, 2, 1);
     take_office(f, 2);
@@ -42,7 +41,6 @@ static void test_a_partition_that_is_named_twice_is_elected_once(void **state)
     assert_int_equal(items[1].error, ERR_NONE);
     assert_int_equal(p->leadership.leader, 1);
     assert_int_equal(p->leadership.leader_epoch, 1);
-    arena_deinit(&a);
 }
 
 static void test_a_list_of_partitions_names_one_twice(void **state)
