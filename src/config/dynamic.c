@@ -109,6 +109,29 @@ static bool refuse_count(struct fail *fail, const char *name, int64_t old, int64
     return refuse_change(fail, why.text);
 }
 
+static int64_t limit_of(const struct broker_config *config, const char *listener, const char *name)
+{
+    return strtoll(config_listener_raw(config, listener, NULL, name), NULL, 10);
+}
+
+/* At start they may be 0; but nobody who would set them again could come in. */
+static bool check_ways_in(const struct broker_config *now, const struct broker_config *next, struct fail *fail)
+{
+    static const char *const keys[] = {"max.connections", "max.connection.creation.rate"};
+    for (int l = 0; l < next->listeners.count; l++) {
+        const char *listener = next->listeners.items[l].name;
+        for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+            struct fail why;
+            int64_t limit = limit_of(next, listener, keys[i]);
+            if (limit > 0 || limit == limit_of(now, listener, keys[i]))
+                continue;
+            fail_set(&why, "Invalid %s %" PRId64, keys[i], limit);
+            return refuse_change(fail, why.text);
+        }
+    }
+    return true;
+}
+
 bool config_check_change(const struct broker_config *now, const struct broker_config *next, struct fail *fail)
 {
     for (size_t i = 0; i < ARRAY_LEN(thread_keys); i++) {
@@ -116,7 +139,7 @@ bool config_check_change(const struct broker_config *now, const struct broker_co
         if (new != old && (new < 1 || new < old / 2 || new > old * 2))
             return refuse_count(fail, thread_keys[i], old, new);
     }
-    return true;
+    return check_ways_in(now, next, fail);
 }
 
 bool config_is_password(const char *name)

@@ -120,7 +120,7 @@ static void delete_records_find_partition(struct deletion *d, struct deleted *x,
     enum kafka_error error = ERR_NONE;
     if (denied)
         error = ERR_TOPIC_AUTHORIZATION_FAILED;
-    else if (topic_is_internal(topic))
+    else if (topic_is_internal(topic) && view_partition(view_current(), topic, index) != NULL)
         error = ERR_INVALID_TOPIC_EXCEPTION;
     else if ((x->partition = replica_partition(d->r->s->replicas, topic, index)) == NULL)
         error = partition_missing(d->r->s, topic, index);

@@ -25,12 +25,8 @@ static void describe_producers_of(struct request *r, struct partition *p,
 static void describe_producers_refuse(struct request *r, struct str topic, int32_t index,
                                       struct describe_producers_partition_response *out)
 {
-    struct str problem = topic_name_problem(r->arena, topic);
-    out->error_code =
-        (int16_t)(problem.p != NULL ? ERR_INVALID_TOPIC_EXCEPTION : partition_missing(r->s, topic, index));
-    if (problem.p != NULL)
-        out->error_message = problem;
-    else if (view_topic(view_current(), topic) == NULL)
+    out->error_code = partition_missing(r->s, topic, index);
+    if (view_topic(view_current(), topic) == NULL)
         out->error_message = str_of(error_message(out->error_code));
 }
 
@@ -39,6 +35,12 @@ static void describe_partition(struct request *r, struct str topic, int32_t inde
 {
     describe_producers_partition_response_init(out);
     out->partition_index = index;
+    struct str problem = topic_name_problem(r->arena, topic);
+    if (problem.p != NULL) { /* which is said to whoever asks */
+        out->error_code = ERR_INVALID_TOPIC_EXCEPTION;
+        out->error_message = problem;
+        return;
+    }
     if (denied) {
         out->error_code = ERR_TOPIC_AUTHORIZATION_FAILED;
         out->error_message = str_of(error_message(ERR_TOPIC_AUTHORIZATION_FAILED));

@@ -500,6 +500,7 @@ def tell_of_delete_records(s):
         tell(f"to {offset}", (0, offset))
     tell("in version 0", (1, 0), version=0)
     tell("an unknown partition", (0, 0), (9, 0), (-1, 0))
+    tell("of groups", (0, 0), (99, 0), topic="__consumer_offsets")
     tell("a partition twice", (0, 5), (0, 3))
     tell("without patience", (0, 0), timeout=0)
     tell("a timeout below zero", (0, 0), timeout=-1)
@@ -589,6 +590,14 @@ def tell_of_create_topics(s):
             ("a ratio", [("min.cleanable.dirty.ratio", "1.5")]), ("lags that contradict", [("min.compaction.lag.ms", "10"), ("max.compaction.lag.ms", "5")]), \
             ("good ones", [("retention.ms", "1000"), ("max.message.bytes", "5000")]):
         tell(f"configs: {what}", new_topic(configs=configs))
+    for what, topic in ("and null", new_topic("create", configs=[("retention.ms", None)])), ("and both", new_topic("create", assignments=[(0, [0])])), \
+            ("and a gap", new_topic("create", partitions=-1, factor=-1, assignments=[(1, [0])])):
+        tell(f"there already {what}", topic)
+    for what, topic in ("no partitions", new_topic("a/b", partitions=0)), ("too many replicas", new_topic("a/b", factor=9)), \
+            ("a gap and a number", new_topic(factor=-1, assignments=[(1, [0])])), ("a bad config and too many replicas", new_topic(factor=9, configs=[("nope", "1")])), \
+            ("a bad config and a broker twice", new_topic(partitions=-1, factor=-1, assignments=[(0, [0, 0])], configs=[("nope", "1")])), \
+            ("a colliding name and no partitions", new_topic("create_with.dots", partitions=0)), ("two without a value", new_topic(configs=[("retention.ms", None), ("a", None)])):
+        tell(f"at once: {what}", topic)
     tell("the same twice", new_topic(), new_topic())
     tell("the same twice and another", new_topic(), new_topic(), new_topic("create.r"))
     tell("good and bad", new_topic(), new_topic("a/b"), new_topic("create"))

@@ -791,6 +791,20 @@ static void test_counts_of_threads_change_in_small_steps(void **state)
     assert_true(may_change(w, "log.retention.ms", "1"));
 }
 
+static void test_no_way_in_is_closed_at_run_time(void **state)
+{
+    struct world *w = *state;
+    load_ok(w, MINIMAL "max.connections=0\n");
+    assert_true(may_change(w, "max.connections", "0"));
+    assert_true(may_change(w, "max.connections", "1"));
+    assert_false(may_change(w, "max.connection.creation.rate", "0"));
+    assert_string_equal(w->fail.text,
+                        "Invalid value org.apache.kafka.common.config.ConfigException: Invalid "
+                        "max.connection.creation.rate 0 for configuration Invalid dynamic configuration");
+    assert_false(may_change(w, "listener.name.plaintext.max.connection.creation.rate", "0"));
+    assert_true(may_change(w, "listener.name.plaintext.max.connection.creation.rate", "1"));
+}
+
 static void test_live_keys(void **state)
 {
     (void)state;
@@ -1128,6 +1142,7 @@ int main(void)
         TEST(test_counts_of_threads_change_in_small_steps),
         TEST(test_derive),
         TEST(test_live_keys),
+        TEST(test_no_way_in_is_closed_at_run_time),
         TEST(test_derive),
         TEST(test_topic_defaults),
         TEST(test_topic_values),
