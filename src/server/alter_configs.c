@@ -111,10 +111,10 @@ static void alter_configs_check_topic(struct altering *al, struct altered *x)
 {
     x->kind = "topics";
     x->entity = arena_cstr(al->r->arena, x->name);
-    if (x->name.len == 0)
-        alter_configs_settle(x, ERR_INVALID_REQUEST, STR_LIT("Default topic resources are not allowed."));
-    else if (!allowed(al->r, ACL_ALTER_CONFIGS, ACL_TOPIC, x->name))
+    if (!allowed(al->r, ACL_ALTER_CONFIGS, ACL_TOPIC, x->name))
         alter_configs_settle(x, ERR_TOPIC_AUTHORIZATION_FAILED, STR_NULL);
+    else if (x->name.len == 0)
+        alter_configs_settle(x, ERR_INVALID_REQUEST, STR_LIT("Default topic resources are not allowed."));
     else if (view_topic(view_current(), x->name) == NULL)
         alter_configs_settle(
             x, ERR_UNKNOWN_TOPIC_OR_PARTITION,
@@ -352,6 +352,14 @@ static void check_topic_pairs(struct altering *al, struct altered *x)
                                x->entity, fail.text));
 }
 
+/* What is in the file may be in the way; but where that is, is nobody's business who asks by a request. */
+static const char *without_folder(const struct altering *al, const char *why)
+{
+    const char *file = al->r->s->config->file, *slash = strrchr(file, '/');
+    bool told = slash != NULL && strncmp(why, file, strlen(file)) == 0;
+    return told ? why + (slash + 1 - file) : why;
+}
+
 static void check_broker_pairs(struct altering *al, struct altered *x)
 {
     struct arena *a = al->r->arena;
@@ -371,7 +379,7 @@ static void check_broker_pairs(struct altering *al, struct altered *x)
         config_deinit(&whole);
     }
     if (!ok)
-        alter_configs_settle(x, ERR_INVALID_REQUEST, arena_printf(a, "%s", fail.text));
+        alter_configs_settle(x, ERR_INVALID_REQUEST, arena_printf(a, "%s", without_folder(al, fail.text)));
 }
 
 /* From here on x->pairs is what ZooKeeper is to have. */

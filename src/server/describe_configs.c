@@ -197,6 +197,7 @@ static bool may_be_described(const struct request *r, const struct describe_conf
         return allowed(r, ACL_DESCRIBE_CONFIGS, ACL_TOPIC, in->resource_name);
     case RESOURCE_BROKER:
     case RESOURCE_BROKER_LOGGER:
+    case RESOURCE_CLIENT_METRICS:
         return allowed_cluster(r, ACL_DESCRIBE_CONFIGS);
     default:
         return true; /* it is none, and answered so */

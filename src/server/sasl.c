@@ -245,9 +245,7 @@ static void sasl_authenticate_handle(struct request *r)
     struct sasl_authenticate_response response;
     sasl_authenticate_response_init(&response);
     response.error_code = ERR_ILLEGAL_SASL_STATE;
-    response.error_message = session->logins->sasl
-                                 ? STR_LIT("SaslAuthenticate request received after successful authentication")
-                                 : STR_LIT("SaslAuthenticate request received on a listener without SASL");
+    response.error_message = STR_LIT("SaslAuthenticate request received after successful authentication");
     response.auth_bytes = (struct bytes){(const uint8_t *)"", 0};
     ANSWER(r, sasl_authenticate_response, &response);
 }

@@ -296,6 +296,9 @@ def questions(secret):
                 yield operation, {"ValidateOnly": 1, "Resources": [{"ResourceType": 2, "ResourceName": t, "Configs": [{"Name": "retention.ms", "Value": value}]},
                                                                    {"ResourceType": 4, "ResourceName": "0", "Configs": [{"Name": "log.cleaner.threads", "Value": value}]}]}
     yield "DescribeProducers", {"Topics": [{"Name": "a/b", "PartitionIndexes": [0]}]}
+    yield "DescribeConfigs", {"Resources": [{"ResourceType": 16, "ResourceName": "m"}]}
+    for operation in "AlterConfigs", "IncrementalAlterConfigs":
+        yield operation, {"ValidateOnly": 1, "Resources": [{"ResourceType": 2, "ResourceName": "", "Configs": [{"Name": "retention.ms", "Value": "1"}]}]}
     for secret_id in secret, b"n" * 16:
         yield "Fetch", fetch(secret_id, wait=0)
     yield "Produce", produce("secret", IN_TRANSACTION, transactional_id="tx1")

@@ -117,6 +117,14 @@ def retention(broker):
     return entry.value, entry.source
 
 
+def test_where_the_file_lies_is_told_to_nobody(broker):
+    with Asker(broker) as asker:
+        answer = asker.get("IncrementalAlterConfigs", 1, {"Resources": [{"ResourceType": 4, "ResourceName": "0", "Configs": [
+            {"Name": "listener.security.protocol.map", "ConfigOperation": 0, "Value": ""}]}]})
+    (found,) = answer["Responses"]
+    assert found["ErrorCode"] == 42 and "broker-0.properties" in found["ErrorMessage"] and str(broker.data.parent) not in found["ErrorMessage"], found
+
+
 def test_what_topics_have_by_default_follows_the_brokers_settings(broker):
     java("org.apache.kafka.tools.TopicCommand", "--bootstrap-server", broker.bootstrap, "--create", "--topic", "t")
     assert retention(broker) == ("604800000", 5)
