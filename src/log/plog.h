@@ -58,18 +58,7 @@ struct append_result {
     bool flush_due; /* flush.messages asks for plog_flush_to() before it is answered */
 };
 
-/*
- * Appends what records_prepare() made, as leader of `leader_epoch`: gives out offsets and checks the
- * producer's sequence, of a marker the coordinator's epoch. ERR_OUT_OF_ORDER_SEQUENCE_NUMBER,
- * ERR_INVALID_PRODUCER_EPOCH, ERR_INVALID_TXN_STATE (not of a transaction that includes the partition),
- * ERR_TRANSACTION_COORDINATOR_FENCED, ERR_RECORD_LIST_TOO_LARGE (larger than a segment), storage errors.
- */
-enum kafka_error plog_append_leader(struct plog *log, const struct prepared *p, int32_t leader_epoch,
-                                    struct append_result *out);
-/*
- * The same of several, in their order, each with an error of its own: with one write, unless a segment ends between
- * them.
- */
+/* One of those that are appended together. */
 struct leader_append {
     const struct prepared *records;
     enum kafka_error error;
@@ -77,14 +66,20 @@ struct leader_append {
 };
 enum { LEADER_APPENDS = 64 }; /* at once */
 /*
+ * Appends what records_prepare() made, in this order, as leader of `leader_epoch`, with one write, unless a segment
+ * ends between them. Gives out offsets and checks the producer's sequence, of a marker the coordinator's epoch. The
+ * errors of each: ERR_OUT_OF_ORDER_SEQUENCE_NUMBER, ERR_INVALID_PRODUCER_EPOCH, ERR_INVALID_TXN_STATE (not of a
+ * transaction that includes the partition), ERR_TRANSACTION_COORDINATOR_FENCED, ERR_RECORD_LIST_TOO_LARGE (larger than
+ * a segment), storage errors. Does not flush: result.flush_due says who is to be waited for.
+ */
+void plog_append_leader(struct plog *log, struct leader_append *const *appends, int count, int32_t leader_epoch);
+/*
  * Whether an append of these and others, of so many bytes and offsets in all, is going to wait for the disk, as far as
  * can be told before.
  */
 bool plog_append_waits(struct plog *log, const struct prepared *first, int64_t bytes, int64_t offsets);
 /* Waits until all below is on the disk, without keeping anybody from appending or reading. False: it is not. */
 bool plog_flush_to(struct plog *log, int64_t offset) NODISCARD;
-/* Does not flush: result.flush_due says who is to be waited for. */
-void plog_append_leader_all(struct plog *log, struct leader_append *const *appends, int count, int32_t leader_epoch);
 /*
  * Before a producer's transactional batch is appended that may be the first of its transaction here: the coordinator is
  * to be asked whether the partition is part of it (KIP-890). Returns the guard that the batch needs, GUARD_OPEN when

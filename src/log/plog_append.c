@@ -352,7 +352,7 @@ bool plog_append_waits(struct plog *log, const struct prepared *first, int64_t b
     return waits;
 }
 
-void plog_append_leader_all(struct plog *log, struct leader_append *const *appends, int count, int32_t leader_epoch)
+void plog_append_leader(struct plog *log, struct leader_append *const *appends, int count, int32_t leader_epoch)
 {
     struct unwritten u; /* large, and soon filled */
     bool failed, starved = false;
@@ -378,17 +378,6 @@ void plog_append_leader_all(struct plog *log, struct leader_append *const *appen
     lock_release(&log->lock);
     if (failed)
         plog_failed_to_grow(log, "append failed");
-}
-
-enum kafka_error plog_append_leader(struct plog *log, const struct prepared *p, int32_t leader_epoch,
-                                    struct append_result *out)
-{
-    struct leader_append one = {.records = p}, *all[] = {&one};
-    plog_append_leader_all(log, all, ARRAY_LEN(all), leader_epoch);
-    *out = one.result;
-    if (out->flush_due && !plog_flush_to(log, out->last_offset + 1))
-        return ERR_KAFKA_STORAGE_ERROR;
-    return one.error;
 }
 
 int64_t plog_begin_verification(struct plog *log, int64_t producer_id, int16_t producer_epoch, int32_t sequence)

@@ -168,7 +168,7 @@ static struct plog *append_some(struct partition *p, struct leader_append *const
     ensure(lock_is_held(&p->lock));
     int64_t old_end = plog_end_offset(p->log);
     bool grown, flush_due = false;
-    plog_append_leader_all(p->log, appends, count, p->leader_epoch);
+    plog_append_leader(p->log, appends, count, p->leader_epoch);
     if (!note_appended(p, appends, count, &grown))
         return NULL;
     ensure(!grown || plog_end_offset(p->log) > old_end);

@@ -430,7 +430,7 @@ static void look_up_deleted(struct change *c)
     view_unref(now);
 }
 
-static void check_deletions(struct request *r)
+static void check_topics_to_delete(struct request *r)
 {
     struct change *c = change_of(r);
     if (!r->s->config->delete_topic_enable) {
@@ -451,7 +451,7 @@ static void find_controller(struct request *r)
     bool active = controller_is_active(r->s->controller);
     if (!active)
         refuse_all(change_of(r), ERR_NOT_CONTROLLER, STR_NULL);
-    request_return(r, active ? check_deletions : answer_delete);
+    request_return(r, active ? check_topics_to_delete : answer_delete);
 }
 
 static void handle_delete(struct request *r)

@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "append_alone.h"
 #include "base/logger.h"
 #include "crash.h"
 #include "disk/disk.h"
@@ -127,7 +128,7 @@ static void append(struct world *w, int i, struct strbuf bytes, int32_t count)
     struct plog *log = w->logs[i];
     struct append_result result;
     struct prepared p = {.bytes = {(uint8_t *)bytes.p, (int32_t)bytes.len}, .offsets = count};
-    enum kafka_error error = crash_chance(2) ? plog_append_leader(log, &p, w->epochs[i], &result)
+    enum kafka_error error = crash_chance(2) ? append_alone(log, &p, w->epochs[i], &result)
                                              : plog_append_follower(log, p.bytes, w->epochs[i], &result);
     if (!disk_has_stopped() && (error != ERR_NONE || result.duplicate))
         violation("an append to %s gets %s", topics[i], error_name((int16_t)error));
@@ -159,7 +160,7 @@ static void write_batches_together(struct world *w, int i)
         appends[k] = (struct leader_append){.records = &prepared[k]};
         all[k] = &appends[k];
     }
-    plog_append_leader_all(w->logs[i], all, n, w->epochs[i]);
+    plog_append_leader(w->logs[i], all, n, w->epochs[i]);
     for (int32_t k = 0; k < n; k++) {
         if (!disk_has_stopped() && (appends[k].error != ERR_NONE || appends[k].result.duplicate))
             violation("an append to %s, of %d together, gets %s", topics[i], n, error_name((int16_t)appends[k].error));

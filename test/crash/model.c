@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "append_alone.h"
 #include "crash.h"
 #include "log/plog_internal.h"
 #include "storage/storage.h"
@@ -575,7 +576,7 @@ static bool find_last(const struct model *m, const struct found *f, const struct
 static void check_duplicates(struct model *m, const struct found *f, struct plog *log, const struct writer *writers)
 {
     for (int i = 0; i < PRODUCERS; i++) {
-        struct made last;
+        struct made last = {0};
         struct writer again = writers[i];
         struct append_result result;
         if (!find_last(m, f, &again, &last) || last.base < m->start || crash_chance(2))
@@ -584,7 +585,7 @@ static void check_duplicates(struct model *m, const struct found *f, struct plog
         again.next_sequence = last.sequence;
         struct strbuf bytes = make_batch(m, &again, last.kind, last.leader_epoch, plog_end_offset(log), count);
         struct prepared p = {.bytes = {(uint8_t *)bytes.p, (int32_t)bytes.len}, .offsets = count};
-        enum kafka_error error = plog_append_leader(log, &p, last.leader_epoch, &result);
+        enum kafka_error error = append_alone(log, &p, last.leader_epoch, &result);
         if (error != ERR_NONE || !result.duplicate || result.last_offset != last.last)
             violation("a repetition of offsets %" PRId64 " to %" PRId64 " of producer %" PRId64
                       " gets %s, offset %" PRId64,

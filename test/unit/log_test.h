@@ -4,6 +4,7 @@
 
 #include "test.h"
 
+#include "../append_alone.h"
 #include "log/plog_internal.h"
 #include "storage/storage.h"
 
@@ -56,7 +57,7 @@ static inline enum kafka_error append_batch(struct plog *log, struct strbuf batc
                                             struct append_result *result)
 {
     struct prepared p = {.bytes = {(uint8_t *)batch.p, (int32_t)batch.len}, .offsets = count};
-    enum kafka_error error = plog_append_leader(log, &p, epoch, result);
+    enum kafka_error error = append_alone(log, &p, epoch, result);
     strbuf_deinit(&batch);
     return error;
 }

@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 #include <sys/stat.h>
 
+#include "../append_alone.h"
 #include "log/compact_internal.h"
 #include "log/file.h"
 #include "storage/cleaner_internal.h"
@@ -155,7 +156,7 @@ static int64_t produce_as(struct fixture *f, struct producing how, const char *t
     }
     assert_true(batch_builder_finish(&b, CODEC_LEVEL_DEFAULT, &out));
     struct prepared p = {.bytes = {(uint8_t *)out.p, (int32_t)out.len}, .offsets = count};
-    assert_int_equal(plog_append_leader(f->log, &p, how.leader_epoch, &result), ERR_NONE);
+    assert_int_equal(append_alone(f->log, &p, how.leader_epoch, &result), ERR_NONE);
     if (!how.uncommitted)
         plog_set_high_watermark(f->log, INT64_MAX);
     batch_builder_deinit(&b);
@@ -415,7 +416,7 @@ static void the_last_batch_of_a_producer_stays(void **state)
     batch_builder_add(&b, &(struct record){.key = slice("a", "a"), .timestamp = NOW});
     assert_true(batch_builder_finish(&b, CODEC_LEVEL_DEFAULT, &out));
     struct prepared p = {.bytes = {(uint8_t *)out.p, (int32_t)out.len}, .offsets = 1};
-    assert_int_equal(plog_append_leader(f->log, &p, 0, &result), ERR_OUT_OF_ORDER_SEQUENCE_NUMBER);
+    assert_int_equal(append_alone(f->log, &p, 0, &result), ERR_OUT_OF_ORDER_SEQUENCE_NUMBER);
     batch_builder_deinit(&b);
     strbuf_deinit(&out);
     produce_as(f, (struct producing){.producer = 7, .sequence = 3}, "z=1");
@@ -620,7 +621,7 @@ static int64_t end_txn(struct fixture *f, int64_t producer, bool commit)
     batch_builder_add(&b, &(struct record){.timestamp = NOW, .key = {key, 4}, .value = {value, 6}});
     assert_true(batch_builder_finish(&b, CODEC_LEVEL_DEFAULT, &out));
     struct prepared p = {.bytes = {(uint8_t *)out.p, (int32_t)out.len}, .offsets = 1};
-    assert_int_equal(plog_append_leader(f->log, &p, 0, &result), ERR_NONE);
+    assert_int_equal(append_alone(f->log, &p, 0, &result), ERR_NONE);
     plog_set_high_watermark(f->log, INT64_MAX);
     batch_builder_deinit(&b);
     strbuf_deinit(&out);

@@ -798,9 +798,8 @@ static void test_no_way_in_is_closed_at_run_time(void **state)
     assert_true(may_change(w, "max.connections", "0"));
     assert_true(may_change(w, "max.connections", "1"));
     assert_false(may_change(w, "max.connection.creation.rate", "0"));
-    assert_string_equal(w->fail.text,
-                        "Invalid value org.apache.kafka.common.config.ConfigException: Invalid "
-                        "max.connection.creation.rate 0 for configuration Invalid dynamic configuration");
+    assert_string_equal(w->fail.text, "Invalid value org.apache.kafka.common.config.ConfigException: Invalid "
+                                      "max.connection.creation.rate 0 for configuration Invalid dynamic configuration");
     assert_false(may_change(w, "listener.name.plaintext.max.connection.creation.rate", "0"));
     assert_true(may_change(w, "listener.name.plaintext.max.connection.creation.rate", "1"));
 }

@@ -1121,7 +1121,7 @@ static void add_together(struct together *t, int count, int64_t producer, int32_
 
 static void append_together(struct together *t, struct plog *log)
 {
-    plog_append_leader_all(log, t->all, t->count, 3);
+    plog_append_leader(log, t->all, t->count, 3);
     for (int i = 0; i < t->count; i++)
         strbuf_deinit(&t->batches[i]);
 }
@@ -1216,7 +1216,7 @@ static enum kafka_error append_txn(struct plog *log, int16_t epoch, int32_t sequ
     assert_true(batch_builder_finish(&b, CODEC_LEVEL_DEFAULT, &out));
     batch_builder_deinit(&b);
     struct prepared p = {.bytes = {(uint8_t *)out.p, (int32_t)out.len}, .offsets = 1, .guard = guard};
-    enum kafka_error error = plog_append_leader(log, &p, 0, &r);
+    enum kafka_error error = append_alone(log, &p, 0, &r);
     strbuf_deinit(&out);
     return error;
 }
@@ -1227,7 +1227,7 @@ static enum kafka_error append_marker(struct plog *log, int16_t epoch, int32_t c
     txn_marker_write(&(struct txn_marker){7, epoch, true, coordinator_epoch}, 1000, &out);
     struct append_result r;
     struct prepared p = {.bytes = {(uint8_t *)out.p, (int32_t)out.len}, .offsets = 1, .by_coordinator = true};
-    enum kafka_error error = plog_append_leader(log, &p, 0, &r);
+    enum kafka_error error = append_alone(log, &p, 0, &r);
     strbuf_deinit(&out);
     return error;
 }
