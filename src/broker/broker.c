@@ -15,14 +15,10 @@
 #include "broker/broker_internal.h"
 #include "cluster/missing_partitions.h"
 #include "cluster/zk_protection.h"
-#include "coordinator/election.h"
 #include "exporter/exporter.h"
 #include "logging/logging.h"
-#include "replica/fetch_session.h"
 #include "replica/lost_dirs.h"
 #include "replica/replication.h"
-#include "server/gathering.h"
-#include "transaction/producer_ids.h"
 
 enum { QUIET_CHECK_MS = 2, QUIET_CHECKS = 2500, RESOLVERS = 8 };
 
@@ -38,56 +34,7 @@ static void broker_give_up(struct broker *b, const char *why)
     supervisor_stopping(b, why);
 }
 
-/* ---- Callbacks of the parts ---- */
-
-static void topic_overrides(void *ctx, const char *topic, struct topic_config *config)
-{
-    struct broker *b = ctx;
-    topic_configs_get(b->services.topic_configs, topic, config);
-}
-
-static void role_changed(void *ctx, struct partition *p)
-{
-    struct broker *b = ctx;
-    replication_look(b->replication, p);
-    election_tell(group_topic(b->services.groups), p);
-    election_tell(txn_topic(b->services.transactions), p);
-}
-
-/* The controller leaves out of its metadata who is not there; it judges for itself who is about to leave. */
-static bool may_join_isr(void *ctx, int32_t broker)
-{
-    struct broker *b = ctx;
-    struct view *v = view_board_latest(b->services.board);
-    bool alive = view_broker(v, broker) != NULL;
-    view_unref(v);
-    return alive;
-}
-
-static void isr_wanted(void *ctx, struct partition *p)
-{
-    struct broker *b = ctx;
-    replication_isr_wanted(b->replication, p);
-}
-
-static void move_wanted(void *ctx, struct partition *p)
-{
-    struct broker *b = ctx;
-    replication_move_wanted(b->replication, p);
-}
-
-static int64_t own_broker_epoch(void *ctx)
-{
-    struct broker *b = ctx;
-    return b->services.broker_epoch;
-}
-
-static bool is_throttled(void *ctx, const char *topic, int32_t partition, bool as_leader)
-{
-    struct broker *b = ctx;
-    const char *key = as_leader ? "leader.replication.throttled.replicas" : "follower.replication.throttled.replicas";
-    return topic_configs_throttle(b->services.topic_configs, topic, key, partition, b->services.broker_id);
-}
+/* ---- Callbacks of the log manager ---- */
 
 static void dir_failed(void *ctx, const char *dir, const char *why UNUSED)
 {
@@ -99,11 +46,6 @@ static void dir_stopped(void *ctx)
 {
     struct broker *b = ctx;
     registration_report_log_dir(b->services.zk, b->services.broker_id);
-}
-
-static void controller_elected(void *ctx)
-{
-    delegation_clean(ctx);
 }
 
 /* ---- Starting, last step first ---- */
@@ -157,32 +99,6 @@ static void register_broker(struct broker *b)
     registration_make(&b->registration);
 }
 
-static void make_views(struct broker *b)
-{
-    int n = net_server_loop_count(b->services.net), lanes = replication_loop_count(b->replication);
-    struct loop **loops = xcalloc((size_t)(n + 3 + lanes), sizeof(*loops));
-    b->wake_queues = xcalloc((size_t)n + 1, sizeof(*b->wake_queues));
-    b->gatherings = xcalloc((size_t)n + 1, sizeof(*b->gatherings));
-    for (int i = 0; i < n; i++) {
-        loops[i] = net_server_loop(b->services.net, i);
-        b->wake_queues[i] = wake_queue_new(loops[i]);
-        b->gatherings[i] = gathering_new(loops[i], b->services.logs);
-    }
-    loops[n] = b->control;
-    loops[n + 1] = b->services.coordinator_loop;
-    for (int i = 0; i < lanes; i++)
-        loops[n + 2 + i] = replication_loop(b->replication, i);
-    int count = n + 2 + lanes;
-    if (monitoring_loop(b) != NULL)
-        loops[count++] = monitoring_loop(b);
-    b->services.wake_queues = b->wake_queues;
-    b->services.gatherings = b->gatherings;
-    b->services.board = view_board_new(loops, count);
-    if (b->services.acls != NULL)
-        acl_board_set_loops(b->services.acls, loops, count);
-    free(loops);
-}
-
 static void tell_transactions(struct message *m)
 {
     struct broker *b = CONTAINER_OF(m, struct broker, told);
@@ -221,61 +137,10 @@ static void report_on(struct broker *b)
 static void open_for_business(struct broker *b)
 {
     struct fail fail;
-    struct net_handler handler = server_handler(&b->services);
-    b->services.net = net_server_new(b->config, b->services.workers, &handler, &fail);
-    if (b->services.net == NULL) {
+    if (!parts_make(b, &fail)) {
         broker_give_up(b, fail.text);
         return;
     }
-    net_server_count(b->services.net, b->services.metrics);
-    protection_apply(b);
-    tickets_start(b);
-    const struct client_kind forwarding = {"forwarding-metrics", {{"BrokerId", b->services.broker_id}}};
-    const struct client_kind isr_changes = {"alter-partition-metrics", {{"BrokerId", b->services.broker_id}}};
-    b->services.controller_link = controller_link_new(b->control, &b->route, b->config, &forwarding);
-    b->isr_link = controller_link_new(b->control, &b->route, b->config, &isr_changes);
-    b->replication = replication_new(&(struct replication_options){.metrics = b->services.metrics,
-                                                                   .config = b->config,
-                                                                   .broker_id = b->services.broker_id,
-                                                                   .control = b->control,
-                                                                   .workers = b->services.workers,
-                                                                   .route = &b->route,
-                                                                   .link = b->isr_link,
-                                                                   .broker_epoch = own_broker_epoch,
-                                                                   .ctx = b});
-    make_views(b);
-    b->services.fetch_sessions =
-        fetch_sessions_new(b->config->max_incremental_fetch_session_cache_slots, b->services.metrics);
-    b->services.producer_ids = producer_ids_new(
-        &(struct producer_ids_options){.control = b->control,
-                                       .link = b->services.controller_link,
-                                       .zk = b->services.zk,
-                                       .by_controller = b->config->inter_broker_protocol_version >= IBP_3_0_IV0,
-                                       .broker_id = b->services.broker_id,
-                                       .timeout_ms = b->config->request_timeout_ms,
-                                       .broker_epoch = own_broker_epoch,
-                                       .ctx = b});
-    b->services.replicas = replica_manager_new(&(struct replica_options){.config = b->config,
-                                                                         .logs = b->services.logs,
-                                                                         .metrics = b->services.metrics,
-                                                                         .broker_id = b->services.broker_id,
-                                                                         .topic_config = topic_overrides,
-                                                                         .role_changed = role_changed,
-                                                                         .may_join_isr = may_join_isr,
-                                                                         .isr_wanted = isr_wanted,
-                                                                         .move_wanted = move_wanted,
-                                                                         .throttled = is_throttled,
-                                                                         .ctx = b});
-    coordination_set_out(b);
-    b->services.controller = controller_new(&(struct controller_options){.loop = b->control,
-                                                                         .route = protection_control_route(b),
-                                                                         .zk = b->services.zk,
-                                                                         .config = b->config,
-                                                                         .broker_id = b->services.broker_id,
-                                                                         .topic_configs = b->services.topic_configs,
-                                                                         .metrics = b->services.metrics,
-                                                                         .elected = controller_elected,
-                                                                         .ctx = b});
     live_settings_apply(b);
     net_server_run_loops(b->services.net);
     log_manager_start(b->services.logs);
@@ -426,7 +291,7 @@ static void open_logs(struct job *job)
                                           .metrics = b->services.metrics,
                                           .workers = b->services.workers,
                                           .loop = b->control,
-                                          .topic_overrides = topic_overrides,
+                                          .topic_overrides = parts_topic_overrides,
                                           .dir_failed = dir_failed,
                                           .ctx = b};
     b->opened = log_manager_new(&options, &b->load_fail);

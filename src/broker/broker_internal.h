@@ -23,8 +23,7 @@ struct broker {
     struct workers *shakers;       /* make handshakes and logins; NULL: there are none */
     struct workers *resolvers;     /* look up other brokers' hosts: a name service that hangs holds up nothing else */
     struct loop_thread coordinator;
-    struct wake_queue **wake_queues;
-    struct gathering **gatherings;
+    struct loop_share *loop_shares;
     struct replication *replication;
     struct controller_link *isr_link; /* of its own: what waits for the controller holds up no change of an ISR */
     struct broker_links *marker_links, *verification_links;
@@ -80,6 +79,11 @@ void live_settings_renew(struct broker *b); /* files that settings name, such as
 void live_settings_changed(void *ctx, bool different);
 void live_settings_topic_changed(void *ctx, const char *topic);
 void live_settings_entity_changed(void *ctx, const char *entity, const struct config_znode *pairs);
+
+/* ---- parts.c ---- */
+
+bool parts_make(struct broker *b, struct fail *fail) NODISCARD; /* False: a listener cannot be had */
+void parts_topic_overrides(void *ctx, const char *topic, struct topic_config *config); /* `ctx` is the broker */
 
 /* ---- finish.c ---- */
 

@@ -87,12 +87,11 @@ void broker_finish(struct broker *b)
     producer_ids_free(s->producer_ids);
     fetch_sessions_free(s->fetch_sessions);
     for (int i = 0; i < loops; i++) {
-        wake_queue_free(b->wake_queues[i]);
-        gathering_free(b->gatherings[i]);
+        wake_queue_free(b->loop_shares[i].wakes);
+        gathering_free(b->loop_shares[i].gathering);
     }
     wake_queue_free(s->coordinator_wakes);
-    free(b->wake_queues);
-    free(b->gatherings);
+    free(b->loop_shares);
     free(b->endpoints);
     free(b->own_host);
     controlled_shutdown_deinit(&b->shutdown);

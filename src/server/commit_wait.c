@@ -106,7 +106,7 @@ void commit_wait(struct commit_wait *w, int64_t timeout_ms)
 {
     struct request *r = w->r;
     ensure(w->unsettled > 0 && w->places == 0 && w->settled != NULL && w->over != NULL);
-    w->sleeper = (struct sleeper){.queue = request_wake_queue(r), .wake = commit_wait_on_wake};
+    w->sleeper = (struct sleeper){.queue = request_loop_share(r)->wakes, .wake = commit_wait_on_wake};
     for (int32_t i = 0; i < w->count; i++)
         if (w->items[i].partition != NULL)
             partition_wait(w->items[i].partition, &w->items[i].waiter, &w->sleeper);

@@ -91,7 +91,7 @@ static void delete_records_on_abandoned(struct exchange *x)
 static void wait_for_followers(struct request *r)
 {
     struct deletion *d = r->state;
-    d->sleeper = (struct sleeper){.queue = request_wake_queue(r), .wake = delete_records_on_wake};
+    d->sleeper = (struct sleeper){.queue = request_loop_share(r)->wakes, .wake = delete_records_on_wake};
     for (int32_t i = 0; i < d->count; i++)
         if (d->items[i].partition != NULL)
             partition_wait(d->items[i].partition, &d->items[i].waiter, &d->sleeper);

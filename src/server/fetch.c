@@ -350,7 +350,7 @@ static void begin_to_wait(struct fetch *f)
     f->parked = true;
     f->places = MAX(f->count, 1);
     waiting_count(f->r->s->waiting, WAITING_FETCH, 1, f->places);
-    f->sleeper = (struct sleeper){.queue = request_wake_queue(f->r), .wake = fetch_on_wake};
+    f->sleeper = (struct sleeper){.queue = request_loop_share(f->r)->wakes, .wake = fetch_on_wake};
     request_park(f->r);
     f->r->waiting = f;
     f->r->x->abandoned = fetch_on_abandoned;

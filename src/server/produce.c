@@ -244,7 +244,7 @@ static void append_or_settle(struct produce *pr, int32_t i)
                                     .partition = item->partition,
                                     .done = on_appended};
     pr->open++;
-    gathering_add(request_gathering(r), &x->gathered, r);
+    gathering_add(request_loop_share(r)->gathering, &x->gathered, r);
 }
 
 static enum kafka_error produce_find_partition(struct produce *pr, struct produced *x, struct commit_item *item)
@@ -332,7 +332,7 @@ static void verified(struct request *r)
         else
             commit_settle(&pr->wait, i, verdict);
     }
-    gathering_finish(request_gathering(r)); /* or the next one would have to be verified, too */
+    gathering_finish(request_loop_share(r)->gathering); /* or the next one would have to be verified, too */
     exchange_release(r->x);
     produce_close_one(pr);
 }
@@ -596,7 +596,7 @@ static void go_on(struct produce *pr)
     pr->holds = waits;
     if (waits) { /* the loop will not have its memory meanwhile */
         request_leaves(r);
-        gathering_finish(request_gathering(r));
+        gathering_finish(request_loop_share(r)->gathering);
     }
     if (!all)
         request_work(r, prepare_next, next_prepared);

@@ -242,22 +242,12 @@ void request_work_on(struct request *r, struct workers *workers, void (*work)(st
     workers_submit(workers, &r->job);
 }
 
-static int own_loop(const struct request *r)
+const struct loop_share *request_loop_share(const struct request *r)
 {
     for (int i = 0; i < net_server_loop_count(r->s->net); i++)
-        if (net_server_loop(r->s->net, i) == exchange_loop(r->x))
-            return i;
+        if (r->s->loop_shares[i].loop == exchange_loop(r->x))
+            return &r->s->loop_shares[i];
     unreachable("a request on a loop that is not the network's");
-}
-
-struct wake_queue *request_wake_queue(const struct request *r)
-{
-    return r->s->wake_queues[own_loop(r)];
-}
-
-struct gathering *request_gathering(const struct request *r)
-{
-    return r->s->gatherings[own_loop(r)];
 }
 
 struct principal request_principal(const struct request *r)

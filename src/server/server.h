@@ -35,7 +35,14 @@ enum broker_state {
     BROKER_SHUTTING_DOWN = 7,
 };
 
-/* The parts of the broker that handlers ask. Made and owned by broker/broker.c; const once requests are served. */
+/* What serving on one network loop needs of its own. */
+struct loop_share {
+    struct loop *loop;
+    struct wake_queue *wakes;
+    struct gathering *gathering;
+};
+
+/* The parts of the broker that handlers ask. Made and owned by broker/; const once requests are served. */
 struct services {
     const struct broker_config *config;
     struct workers *workers;
@@ -61,8 +68,7 @@ struct services {
     struct view_board *board;
     struct fetch_sessions *fetch_sessions;
     struct producer_ids *producer_ids;
-    struct wake_queue *const *wake_queues; /* by network loop */
-    struct gathering *const *gatherings;   /* likewise */
+    const struct loop_share *loop_shares; /* one for each network loop */
     struct wake_queue *coordinator_wakes;
     struct net_server *net;
     struct scram_users *scram_users;

@@ -135,9 +135,8 @@ struct view_wait {
 };
 void view_wait(struct request *r, struct view_wait *w, int32_t timeout_ms);
 
-/* The wake queue, and the gathering, of the loop that this is called on. */
-struct wake_queue *request_wake_queue(const struct request *r);
-struct gathering *request_gathering(const struct request *r);
+/* Of the loop that its connection is on. */
+const struct loop_share *request_loop_share(const struct request *r);
 /* Who has sent it, for as long as its connection is. */
 struct principal request_principal(const struct request *r);
 /* Name of the listener that the request came in by. */

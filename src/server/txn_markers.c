@@ -130,7 +130,7 @@ static enum kafka_error txn_markers_append(struct writing *w, int32_t i)
     m->gathered = (struct gathered){
         .append = {.log.records = &m->prepared, .acks = -1}, .partition = p, .done = txn_markers_on_appended};
     w->open++;
-    gathering_add(request_gathering(r), &m->gathered, r);
+    gathering_add(request_loop_share(r)->gathering, &m->gathered, r);
     return ERR_NONE;
 }
 
