@@ -53,6 +53,8 @@ struct broker {
     struct job load;
     struct job limits; /* of connections: their change asks the name service */
     bool limits_busy, limits_again;
+    struct job stores; /* of listeners, which may have changed */
+    bool stores_busy, stores_again, stores_changed;
     struct ip_rates ip_rates, limits_rates; /* as ZooKeeper has them; and those that the job takes over */
     struct fail load_fail;                  /* the job's, as is load_ok */
     struct log_manager *opened;             /* the same, until it is everybody's */
@@ -116,9 +118,9 @@ void supervisor_free(struct broker *b); /* with what loops have of it delivered 
 
 /* All that is needed to protect what the configuration says is protected. Before anything is opened. */
 bool protection_make(struct broker *b, struct fail *fail) NODISCARD;
-struct client_route *protection_control_route(struct broker *b);           /* of the controller's channels */
-void protection_apply(struct broker *b);                                   /* to the listeners, before they accept */
-void protection_follow(struct broker *b, const struct broker_config *now); /* of changed stores */
+struct client_route *protection_control_route(struct broker *b); /* of the controller's channels */
+void protection_apply(struct broker *b);                         /* to the listeners, before they accept */
+void protection_follow(struct broker *b);                        /* stores may have changed: soon */
 void protection_free(struct broker *b);
 
 /* ---- tickets.c ---- */

@@ -79,7 +79,7 @@ void live_settings_apply(struct broker *b)
     log_manager_take_settings(b->services.logs, now);
     atomic_store(&b->services.verify_transactions, now->transaction_partition_verification_enable);
     workers_resize(b->services.workers, now->num_io_threads);
-    protection_follow(b, now);
+    protection_follow(b);
     exporter_follow(b->exporter, now);
     broker_settings_release(now);
     controller_defaults_configured(b->services.controller);
@@ -90,9 +90,7 @@ void live_settings_renew(struct broker *b)
 {
     if (b->services.controller == NULL || b->leaving)
         return;
-    const struct broker_config *now = broker_settings_hold(b->services.settings);
-    protection_follow(b, now);
-    broker_settings_release(now);
+    protection_follow(b);
 }
 
 void live_settings_changed(void *ctx, bool different)

@@ -76,10 +76,37 @@ void protection_apply(struct broker *b)
     apply_tls(b);
 }
 
-void protection_follow(struct broker *b, const struct broker_config *now)
+static void renew_stores(struct job *job)
 {
-    if (listener_tls_renew(b->services.tls, now))
+    struct broker *b = CONTAINER_OF(job, struct broker, stores);
+    const struct broker_config *now = broker_settings_hold(b->services.settings);
+    b->stores_changed = listener_tls_renew(b->services.tls, now);
+    broker_settings_release(now);
+}
+
+static void on_stores_renewed(struct message *m)
+{
+    struct broker *b = CONTAINER_OF(m, struct broker, stores.done);
+    ensure(b->stores_busy);
+    b->stores_busy = false;
+    if (b->leaving)
+        return;
+    if (b->stores_changed)
         apply_tls(b);
+    if (b->stores_again)
+        protection_follow(b);
+}
+
+/* A worker reads the stores, which may lie on a disk that hangs. */
+void protection_follow(struct broker *b)
+{
+    ensure(loop_is_mine(b->control));
+    b->stores_again = b->stores_busy;
+    if (b->stores_busy)
+        return;
+    b->stores_busy = true;
+    b->stores = (struct job){.run = renew_stores, .home = b->control, .done = {.deliver = on_stores_renewed}};
+    workers_submit(b->services.workers, &b->stores);
 }
 
 void protection_free(struct broker *b)

@@ -39,6 +39,7 @@ struct altering {
     bool incremental, validate_only;
     struct altered *items;
     int32_t count, attempts;
+    struct zk_batch *read; /* what there is, as long as that is planned by */
 };
 
 static void alter_configs_settle(struct altered *x, enum kafka_error error, struct str message)
@@ -511,24 +512,52 @@ static void alter_configs_add_write(struct zk_batch *b, struct altered *x, const
     config_write_notified(b, write, x, entity_below_config(&b->arena, x));
 }
 
-static void alter_configs_on_read(struct zk_batch *read)
+static void alter_configs_write_all(struct request *r)
 {
-    struct altering *al = read->ctx;
-    struct zk_batch *b = zk_batch_new(alter_configs_on_written);
+    struct altering *al = r->state;
+    struct zk_batch *b = zk_batch_new(alter_configs_on_written), *read = al->read;
     const struct zk_op *o;
     ZK_OWNED_FOREACH (read, o) {
         struct altered *x = o->owner;
-        struct config_znode now;
-        if (!config_read(al->r->arena, o, &now))
-            alter_configs_settle(x, ERR_UNKNOWN_SERVER_ERROR,
-                                 arena_printf(al->r->arena, "%s cannot be read in ZooKeeper", o->path));
-        else if (plan(al, x, &now) && (x->denied || al->validate_only))
-            alter_configs_settle(x, x->denied ? ERR_CLUSTER_AUTHORIZATION_FAILED : ERR_NONE, STR_NULL);
         if (!x->done)
             alter_configs_add_write(b, x, o);
     }
+    al->read = NULL;
     zk_batch_free(read);
-    request_submit(al->r, b, al, alter_configs_answer);
+    request_submit(r, b, al, alter_configs_answer);
+}
+
+static void alter_configs_planned(struct request *r)
+{
+    request_hop(r, r->s->control_loop, alter_configs_write_all);
+}
+
+/* On a worker: passwords are opened and sealed, key stores read and tried. */
+static void alter_configs_plan_all(struct request *r)
+{
+    struct altering *al = r->state;
+    const struct zk_op *o;
+    ZK_OWNED_FOREACH (al->read, o) {
+        struct altered *x = o->owner;
+        struct config_znode now;
+        if (!config_read(r->arena, o, &now))
+            alter_configs_settle(x, ERR_UNKNOWN_SERVER_ERROR,
+                                 arena_printf(r->arena, "%s cannot be read in ZooKeeper", o->path));
+        else if (plan(al, x, &now) && (x->denied || al->validate_only))
+            alter_configs_settle(x, x->denied ? ERR_CLUSTER_AUTHORIZATION_FAILED : ERR_NONE, STR_NULL);
+    }
+}
+
+static void alter_configs_find_worker(struct request *r)
+{
+    request_work(r, alter_configs_plan_all, alter_configs_planned);
+}
+
+static void alter_configs_on_read(struct zk_batch *read)
+{
+    struct altering *al = read->ctx;
+    al->read = read;
+    request_return(al->r, alter_configs_find_worker);
 }
 
 static void alter_configs_read_all(struct request *r)

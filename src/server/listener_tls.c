@@ -1,10 +1,15 @@
 #include "server/listener_tls.h"
 
+#include <stdatomic.h>
+
+#include "base/lock.h"
 #include "base/logger.h"
 #include "net/transport.h"
 #include "security/tls_check.h"
 
+/* Of one listener; does not change any more once others can see it. */
 struct encryption {
+    atomic_int refs;
     const struct listener *listener;
     struct arena memory;
     struct tls_settings settings;
@@ -13,13 +18,35 @@ struct encryption {
 
 struct listener_tls {
     const struct broker_config *config;
-    struct encryption *items;
+    struct lock lock; /* guards which those are: */
+    struct encryption **items;
 };
 
-static void encryption_deinit(struct encryption *e)
+static struct encryption *encryption_new(const struct listener *l)
 {
+    struct encryption *e = xcalloc(1, sizeof(*e));
+    atomic_init(&e->refs, 1);
+    e->listener = l;
+    return e;
+}
+
+static void encryption_unref(struct encryption *e)
+{
+    if (e == NULL || atomic_fetch_sub(&e->refs, 1) > 1)
+        return;
     tls_ends_unref(&e->ends);
     arena_deinit(&e->memory);
+    free(e);
+}
+
+/* With a reference. */
+static struct encryption *encryption_of(struct listener_tls *t, int i)
+{
+    lock_take(&t->lock);
+    struct encryption *e = t->items[i];
+    atomic_fetch_add(&e->refs, 1);
+    lock_release(&t->lock);
+    return e;
 }
 
 static void tell_who_encrypts(const struct encryption *e)
@@ -33,9 +60,9 @@ static void tell_who_encrypts(const struct encryption *e)
         log_info("What listener %s sends is encrypted by the kernel, where that knows the suite", e->listener->name);
 }
 
-static bool make_encryption(struct listener_tls *t, const struct listener *l, struct encryption *e, struct fail *fail)
+static bool make_encryption(const struct listener_tls *t, struct encryption *e, struct fail *fail)
 {
-    e->listener = l;
+    const struct listener *l = e->listener;
     if (!security_protocol_has_tls(l->protocol))
         return true;
     if (!tls_listener_start(t->config, l, &e->memory, &e->settings, &e->ends, fail))
@@ -48,9 +75,11 @@ struct listener_tls *listener_tls_new(const struct broker_config *config, struct
 {
     struct listener_tls *t = xcalloc(1, sizeof(*t));
     t->config = config;
+    lock_init(&t->lock, RANK_LISTENER_TLS);
     t->items = xcalloc((size_t)config->listeners.count, sizeof(*t->items));
     for (int i = 0; i < config->listeners.count; i++) {
-        if (!make_encryption(t, &config->listeners.items[i], &t->items[i], fail)) {
+        t->items[i] = encryption_new(&config->listeners.items[i]);
+        if (!make_encryption(t, t->items[i], fail)) {
             listener_tls_free(t);
             return NULL;
         }
@@ -63,22 +92,24 @@ void listener_tls_free(struct listener_tls *t)
     if (t == NULL)
         return;
     for (int i = 0; i < t->config->listeners.count; i++)
-        encryption_deinit(&t->items[i]);
+        encryption_unref(t->items[i]);
+    lock_deinit(&t->lock);
     free(t->items);
     free(t);
 }
 
-void listener_tls_apply(const struct listener_tls *t, struct net_server *net, struct client_route *between,
+void listener_tls_apply(struct listener_tls *t, struct net_server *net, struct client_route *between,
                         struct client_route *control)
 {
     for (int i = 0; i < t->config->listeners.count; i++) {
-        const struct encryption *e = &t->items[i];
+        struct encryption *e = encryption_of(t, i);
         if (e->ends.server != NULL)
             net_server_set_tls(net, i, e->ends.server);
         if (e->ends.client != NULL)
             client_route_set_tls(strcmp(e->listener->name, t->config->inter_broker_listener_name) == 0 ? between
                                                                                                        : control,
                                  tls_context_ref(e->ends.client));
+        encryption_unref(e);
     }
 }
 
@@ -112,27 +143,32 @@ static bool may_follow(const struct listener_tls *t, const struct encryption *ol
                                         tls_check_pair(next->ends.server, old->ends.client, fail));
 }
 
-/* What takes the place of `old`; without a server if that is to stay. */
-static bool make_next(const struct listener_tls *t, const struct encryption *old, const struct broker_config *config,
-                      struct encryption *next, struct fail *fail)
+/* What takes the place of `old`, or NULL: that stays, or, with `fail`, cannot be replaced. */
+static struct encryption *make_next(const struct listener_tls *t, const struct encryption *old,
+                                    const struct broker_config *config, bool *ok, struct fail *fail)
 {
-    *next = (struct encryption){.listener = old->listener};
+    *ok = true;
     if (old->ends.server == NULL)
-        return true;
-    bool ok = next_settings(t, old->listener, config, &next->memory, &next->settings, fail);
-    bool same = ok && tls_stores_eq(&old->settings, &next->settings) && !tls_is_rewritten(old->ends.server);
-    return same || (ok && tls_ends_make(&next->settings, old->ends.client != NULL, &next->ends, fail) &&
-                    may_follow(t, old, next, fail));
+        return NULL;
+    struct encryption *next = encryption_new(old->listener);
+    *ok = next_settings(t, old->listener, config, &next->memory, &next->settings, fail);
+    bool same = *ok && tls_stores_eq(&old->settings, &next->settings) && !tls_is_rewritten(old->ends.server);
+    *ok = same || (*ok && tls_ends_make(&next->settings, old->ends.client != NULL, &next->ends, fail) &&
+                   may_follow(t, old, next, fail));
+    if (!same && *ok)
+        return next;
+    encryption_unref(next);
+    return NULL;
 }
 
-bool listener_tls_check(const struct listener_tls *t, const struct broker_config *config, struct fail *fail)
+bool listener_tls_check(struct listener_tls *t, const struct broker_config *config, struct fail *fail)
 {
     bool ok = true;
     struct fail why;
     for (int i = 0; ok && i < t->config->listeners.count; i++) {
-        struct encryption next;
-        ok = make_next(t, &t->items[i], config, &next, &why);
-        encryption_deinit(&next);
+        struct encryption *old = encryption_of(t, i);
+        encryption_unref(make_next(t, old, config, &ok, &why));
+        encryption_unref(old);
     }
     return ok || fail_set(fail,
                           "Invalid value org.apache.kafka.common.config.ConfigException: Validation of dynamic config "
@@ -144,19 +180,21 @@ bool listener_tls_renew(struct listener_tls *t, const struct broker_config *conf
 {
     bool changed = false;
     for (int i = 0; i < t->config->listeners.count; i++) {
-        struct encryption next;
+        bool ok;
         struct fail why;
-        bool ok = make_next(t, &t->items[i], config, &next, &why);
+        struct encryption *old = encryption_of(t, i), *next = make_next(t, old, config, &ok, &why);
         if (!ok)
-            log_error("Listener %s goes on with the stores that it had: %s", t->items[i].listener->name, why.text);
-        if (!ok || next.ends.server == NULL) {
-            encryption_deinit(&next);
-            continue;
+            log_error("Listener %s goes on with the stores that it had: %s", old->listener->name, why.text);
+        if (next != NULL) {
+            log_info("Listener %s: new connections use the stores as they are now", old->listener->name);
+            lock_take(&t->lock);
+            ensure(t->items[i] == old); /* one renews at a time */
+            t->items[i] = next;
+            lock_release(&t->lock);
+            encryption_unref(old);
+            changed = true;
         }
-        log_info("Listener %s: new connections use the stores as they are now", t->items[i].listener->name);
-        encryption_deinit(&t->items[i]);
-        t->items[i] = next;
-        changed = true;
+        encryption_unref(old);
     }
     return changed;
 }

@@ -15,7 +15,7 @@ import pytest
 from confluent_kafka import Consumer, Producer
 
 from certificates import Authority
-from harness import BUILD, PATIENCE, Apache, Barnabas, Process, consume, frame, free_port, jvm, kcat, log4j, produce, read_frame, wait_until
+from harness import BUILD, PATIENCE, Apache, Barnabas, Process, consume, frame, free_port, jvm, kcat, log4j, preloaded, produce, read_frame, wait_until
 
 
 @pytest.fixture(scope="session")
@@ -289,6 +289,33 @@ def test_key_stores_are_changed_while_records_come(make_broker, authority, serve
     assert shown_serial(broker) == serials[-1]
     assert producer.flush(PATIENCE) == 0 and failed == []
     assert len(set(consume(broker, "t"))) == 600  # one whose answer was lost is there twice
+
+
+def test_a_key_store_on_a_disk_that_hangs_holds_up_nobody(make_broker, zookeeper, authority, server_keys, tmp_path):
+    """Not the one who asks for it, when the disk is back, nor the controller meanwhile, nor the session with ZooKeeper."""
+    slow, hangs, said = tmp_path / "slow", tmp_path / "hangs", []
+    slow.mkdir()
+    (slow / "keys.pem").write_text(authority.issue("slow", "/CN=server").read_text())
+
+    def with_faults(broker):
+        broker.env.update(LD_PRELOAD=str(preloaded("disk_faults.c", tmp_path)), DISK_FAULTS=str(hangs))
+        return {**listener.settings(broker), **stores(server_keys, authority)}
+    listener = Listener("SSL")
+    broker = make_broker(each=with_faults, zookeeper_session_timeout_ms=2000)
+    broker.listener = listener
+    registered, first = zookeeper.client.get("/brokers/ids/0")[1].czxid, shown_serial(broker)
+    hangs.write_text(f"HANG 0 {slow}")
+    asking = threading.Thread(target=lambda: said.append(alter(broker, "--add-config", f"listener.name.ssl.ssl.keystore.location={slow / 'keys.pem'}")))
+    asking.start()
+    for i in range(10):
+        done = tool("kafka-topics", "--bootstrap-server", broker.bootstrap, "--create", "--topic", f"t{i}")
+        assert done.returncode == 0, done
+    assert asking.is_alive()
+    hangs.unlink()
+    asking.join(PATIENCE)
+    assert said[0].returncode == 0, said
+    wait_until(lambda: shown_serial(broker) != first, "another certificate")
+    assert zookeeper.client.get("/brokers/ids/0")[1].czxid == registered
 
 
 def test_a_hangup_has_stores_read_again(make_broker, authority, server_keys, tmp_path):
