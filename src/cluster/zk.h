@@ -29,12 +29,24 @@ enum zk_result {
     ZK_NOT_EMPTY,
     ZK_SESSION_EXPIRED,
     ZK_NO_AUTH,
+    ZK_INVALID_ACL,
     ZK_TOO_LARGE, /* for a server; it was not sent */
     ZK_UNDONE,    /* as something that was sent with it has failed */
     ZK_FAILED,    /* anything else; logged */
 };
 
-enum zk_kind { ZK_GET, ZK_CHILDREN, ZK_EXISTS, ZK_CREATE, ZK_SET, ZK_DELETE, ZK_CHECK, ZK_PROTECT };
+enum zk_kind {
+    ZK_GET,
+    ZK_CHILDREN,
+    ZK_EXISTS,
+    ZK_CREATE,
+    ZK_SET,
+    ZK_DELETE,
+    ZK_CHECK,
+    ZK_PROTECT,
+    ZK_GET_ACL,
+    ZK_SET_ACL
+};
 
 /* A multi is one sync of a server's log, however many operations it has; these stay far from the most that it takes. */
 enum { ZK_ANY_VERSION = -1, ZK_MOST_TOGETHER = 128 };
@@ -45,7 +57,20 @@ enum { ZK_ANY_VERSION = -1, ZK_MOST_TOGETHER = 128 };
  */
 enum { ZK_LARGEST_DATA = 1000000 };
 
-enum zk_create_mode { ZK_PERSISTENT, ZK_EPHEMERAL, ZK_SEQUENTIAL };
+enum zk_create_mode { ZK_PERSISTENT, ZK_EPHEMERAL, ZK_SEQUENTIAL, ZK_EPHEMERAL_SEQUENTIAL };
+
+enum zk_permission {
+    ZK_MAY_READ = 1,
+    ZK_MAY_WRITE = 2,
+    ZK_MAY_CREATE = 4,
+    ZK_MAY_DELETE = 8,
+    ZK_MAY_ADMINISTER = 16,
+};
+
+struct zk_acl {
+    int32_t permissions; /* of enum zk_permission */
+    const char *scheme, *id;
+};
 
 struct zk_stat {
     int32_t version; /* of the data */
@@ -61,8 +86,14 @@ struct zk_op {
     bool watch; /* get, children, exists: tell the watcher of the next change */
     const char *path;
     struct bytes data; /* create and set */
-    int32_t version;   /* set, delete, check */
+    int32_t version;   /* set, delete, check, set_acl */
     bool own;          /* protect */
+    /*
+     * create, set_acl: what the node gets, which lasts as long as the batch; NULL: what it has by default.
+     * get_acl: what it has.
+     */
+    const struct zk_acl *acls;
+    int32_t acl_count;
     /*
      * A fence: the operation is sent as a multi with a check of this path's version before it. If the
      * check fails, `fenced` is set. NULL: none.
@@ -79,7 +110,7 @@ struct zk_op {
 
     enum zk_result result;
     bool fenced;
-    struct zk_stat stat;  /* get, exists, set, create (of one outside of a multi: ctime fields only) */
+    struct zk_stat stat;  /* get, get_acl, exists, set, create (of one outside of a multi: ctime fields only) */
     struct bytes value;   /* get; p == NULL if the node holds null */
     struct str *children; /* children: names, unsorted */
     int32_t child_count;
@@ -112,6 +143,9 @@ struct zk_op *zk_delete(struct zk_batch *b, const char *path, int32_t version);
 struct zk_op *zk_check(struct zk_batch *b, const char *path, int32_t version);
 /* Gives a znode the ACL that it would be made with where znodes are the brokers' own, or where they are not. */
 struct zk_op *zk_protect(struct zk_batch *b, const char *path, bool own);
+struct zk_op *zk_get_acl(struct zk_batch *b, const char *path);
+struct zk_op *zk_set_acl(struct zk_batch *b, const char *path, const struct zk_acl *acls, int32_t count,
+                         int32_t version);
 bool zk_is_done(const struct zk_op *op); /* with all that follow it in its multi */
 /* The operation of that kind on that path, which the batch has. */
 struct zk_op *zk_find(const struct zk_batch *b, enum zk_kind kind, const char *path);

@@ -100,6 +100,21 @@ struct zk_op *zk_protect(struct zk_batch *b, const char *path, bool own)
     return op;
 }
 
+struct zk_op *zk_get_acl(struct zk_batch *b, const char *path)
+{
+    return add_op(b, ZK_GET_ACL, path);
+}
+
+struct zk_op *zk_set_acl(struct zk_batch *b, const char *path, const struct zk_acl *acls, int32_t count,
+                         int32_t version)
+{
+    struct zk_op *op = add_op(b, ZK_SET_ACL, path);
+    op->acls = acls;
+    op->acl_count = count;
+    op->version = version;
+    return op;
+}
+
 struct zk_op *zk_find(const struct zk_batch *b, enum zk_kind kind, const char *path)
 {
     struct zk_op *op = b->first;

@@ -40,6 +40,8 @@ static enum zk_result zk_result_of(int rc, const char *what, const char *path)
         return ZK_SESSION_EXPIRED;
     case ZNOAUTH:
         return ZK_NO_AUTH;
+    case ZINVALIDACL:
+        return ZK_INVALID_ACL;
     default:
         log_error("ZooKeeper %s of %s failed: %s", what, path, zerror(rc));
         return ZK_FAILED;
@@ -48,8 +50,8 @@ static enum zk_result zk_result_of(int rc, const char *what, const char *path)
 
 static const char *kind_name(enum zk_kind kind)
 {
-    static const char *const names[] = {"read",  "listing",  "look-up", "creation",
-                                        "write", "deletion", "check",   "protection"};
+    static const char *const names[] = {"read",     "listing", "look-up",    "creation",    "write",
+                                        "deletion", "check",   "protection", "ACL look-up", "ACL write"};
     ensure((size_t)kind < ARRAY_LEN(names));
     return names[kind];
 }
@@ -173,6 +175,29 @@ static void zk_on_created(int rc, const char *path, const struct Stat *stat, con
     finish_single(r, rc);
 }
 
+static const struct zk_acl *copy_acls(struct zk_batch *b, const struct ACL_vector *from)
+{
+    struct zk_acl *acls = ARENA_ARRAY(&b->arena, struct zk_acl, MAX(from->count, 1));
+    for (int32_t i = 0; i < from->count; i++)
+        acls[i] = (struct zk_acl){from->data[i].perms, arena_cstr(&b->arena, str_of(from->data[i].id.scheme)),
+                                  arena_cstr(&b->arena, str_of(from->data[i].id.id))};
+    return acls;
+}
+
+static void on_acl(int rc, struct ACL_vector *acl, struct Stat *stat, const void *ctx)
+{
+    struct request *r = (struct request *)(uintptr_t)ctx;
+    if (lost(r, rc))
+        return;
+    struct zk_op *op = op_of(r);
+    if (rc == ZOK) {
+        op->stat = stat_of(stat);
+        op->acls = copy_acls(r->batch, acl);
+        op->acl_count = acl->count;
+    }
+    finish_single(r, rc);
+}
+
 static void on_void(int rc, const void *ctx)
 {
     struct request *r = (struct request *)(uintptr_t)ctx;
@@ -222,7 +247,9 @@ static void on_multi(int rc, const void *ctx)
 
 static int create_flags(enum zk_create_mode mode)
 {
-    return mode == ZK_EPHEMERAL ? ZOO_EPHEMERAL : mode == ZK_SEQUENTIAL ? ZOO_SEQUENCE : 0;
+    bool ephemeral = mode == ZK_EPHEMERAL || mode == ZK_EPHEMERAL_SEQUENTIAL;
+    bool sequential = mode == ZK_SEQUENTIAL || mode == ZK_EPHEMERAL_SEQUENTIAL;
+    return (ephemeral ? ZOO_EPHEMERAL : 0) | (sequential ? ZOO_SEQUENCE : 0);
 }
 
 /* "auth" is whoever the server knows the session to be. */
@@ -240,6 +267,21 @@ const struct ACL_vector *zk_acl_of(const struct zk *zk, const char *path)
 {
     const struct zk_protection *p = zk->options.protection;
     return default_acl(path, p != NULL && p->own_znodes);
+}
+
+static struct ACL_vector *acl_given(struct request *r, const struct zk_op *op)
+{
+    struct ACL_vector *v = ARENA_NEW(&r->batch->arena, struct ACL_vector);
+    *v = (struct ACL_vector){op->acl_count, ARENA_ARRAY(&r->batch->arena, struct ACL, MAX(op->acl_count, 1))};
+    for (int32_t i = 0; i < op->acl_count; i++)
+        v->data[i] = (struct ACL){op->acls[i].permissions,
+                                  {(char *)(uintptr_t)op->acls[i].scheme, (char *)(uintptr_t)op->acls[i].id}};
+    return v;
+}
+
+static const struct ACL_vector *acl_made_with(struct request *r, const struct zk_op *op)
+{
+    return op->acls != NULL ? acl_given(r, op) : zk_acl_of(r->zk, op->path);
 }
 
 static const char *data_of(const struct zk_op *op)
@@ -273,7 +315,7 @@ static int send_single(struct request *r)
     case ZK_EXISTS:
         return zoo_aexists(h, path, op->watch, on_stat, r);
     case ZK_CREATE:
-        return zoo_acreate2(h, path, data_of(op), data_len(op), zk_acl_of(r->zk, op->path), create_flags(op->mode),
+        return zoo_acreate2(h, path, data_of(op), data_len(op), acl_made_with(r, op), create_flags(op->mode),
                             zk_on_created, r);
     case ZK_SET:
         return zoo_aset(h, path, data_of(op), data_len(op), op->version, on_stat, r);
@@ -282,6 +324,10 @@ static int send_single(struct request *r)
     case ZK_PROTECT:
         return zoo_aset_acl(h, path, ZK_ANY_VERSION, (struct ACL_vector *)(uintptr_t)default_acl(op->path, op->own),
                             on_void, r);
+    case ZK_GET_ACL:
+        return zoo_aget_acl(h, path, on_acl, r);
+    case ZK_SET_ACL:
+        return zoo_aset_acl(h, path, op->version, acl_given(r, op), on_void, r);
     default:
         unreachable("a check outside of a multi");
     }
@@ -293,7 +339,7 @@ static void fill_op(struct request *r, const struct zk_op *op, int at)
     zoo_op_t *o = &r->multi[at];
     switch (op->kind) {
     case ZK_CREATE:
-        zoo_create_op_init(o, path, data_of(op), data_len(op), zk_acl_of(r->zk, op->path), create_flags(op->mode),
+        zoo_create_op_init(o, path, data_of(op), data_len(op), acl_made_with(r, op), create_flags(op->mode),
                            r->created[at], (int)sizeof(r->created[at]));
         return;
     case ZK_SET:

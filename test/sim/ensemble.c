@@ -271,6 +271,7 @@ static enum zk_result would(const struct zk_op *op, const char *path, bool paren
     case ZK_DELETE:
     case ZK_CHECK:
     case ZK_PROTECT:
+    case ZK_SET_ACL:
         if (n == NULL)
             return ZK_NO_NODE;
         if (op->version != ZK_ANY_VERSION && op->version != n->version)
@@ -279,6 +280,7 @@ static enum zk_result would(const struct zk_op *op, const char *path, bool paren
     case ZK_GET:
     case ZK_CHILDREN:
     case ZK_EXISTS:
+    case ZK_GET_ACL:
         return n != NULL ? ZK_OK : ZK_NO_NODE;
     }
     unreachable("an operation of no kind");
@@ -336,6 +338,8 @@ static void apply(struct session *s, const struct zk_op *op, struct outcome *o)
         break;
     case ZK_CHECK:
     case ZK_PROTECT: /* there are no ACLs here */
+    case ZK_GET_ACL:
+    case ZK_SET_ACL:
         break;
     }
 }

@@ -741,3 +741,74 @@ def test_zookeeper_shell(broker):
     shell("get", "/mine", code=1)
     assert "Node does not exist: /mine" in script.errors
     assert script("zookeeper-shell", broker.zookeeper.connect, stdin="ls /brokers/ids\nget /controller_epoch\n").endswith("[0]\n1\n")
+
+
+SHELL = "org.apache.zookeeper.ZooKeeperMainWithTlsSupportForKafka"
+SHELL_WORDS = [
+    ["create", "/open", "data"],
+    ["create", "/x", "data", "world:anyone:cdrwa,digest:u:+cxJ4vWfMVuqGlzjWvRIC0IbnuQ=:r"],
+    ["getAcl", "/x"],
+    ["getAcl", "-s", "/x"],
+    ["setAcl", "-s", "/x", "world:anyone:arw"],
+    ["setAcl", "-v", "7", "/x", "world:anyone:r"],
+    ["getAcl", "/x"],
+    ["setAcl", "/x"],
+    ["setAcl", "/x", "bad"],
+    ["getAcl", "/none"],
+    ["create", "/x/y"],
+    ["setAcl", "-R", "/x", "world:anyone:arwd"],
+    ["getAcl", "/x/y"],
+    ["delete", "/x/y"],
+    ["create", "/locked", "data", "world:anyone:r"],
+    ["getAcl", "/locked"],
+    ["set", "/locked", "more"],
+    ["create", "/bad", "data", "nothing:anyone:r"],
+    ["create", "/bad", "data", "rubbish"],
+    ["get", "/bad"],
+    ["set", "-s", "/x", "new"],
+    ["create", "-s", "-e", "/n", "d"],
+    ["create", "-es", "/n", "d"],
+    ["create", "-s", "/open/", "d"],
+    ["create", "-q", "/bad", "d"],
+    ["delete", "-v", "7", "/x"],
+    ["delete", "-v"],
+    ["delete", "/x", "-v", "1"],
+    ["ls", "/open/"],
+    ["ls", "x"],
+    ["ls", "/a/../b"],
+]
+
+
+def told(out, err):
+    """All that a shell says, but for what changes each time, and what log it keeps of its own."""
+    lines = [x for x in (out.split("path:null\n", 1)[-1] + err).splitlines() if x and not x.startswith(("Connecting to", "WATCHER", "WatchedEvent", "\tat", "SLF4J", "log4j", "KeeperErrorCode"))]
+    return [re.sub(r"(Zxid|time) = .*", r"\1", x.replace(" : ", ": ").split("Exception: ")[-1]) for x in lines]
+
+
+def test_the_zookeeper_shell_does_what_apaches_does(ensemble):
+    ours, theirs_part = ensemble.chroot(), ensemble.chroot()
+    ours.client.ensure_path("/")
+    theirs_part.client.ensure_path("/")
+    for words in SHELL_WORDS:
+        theirs = run_tool(SHELL, "-server", theirs_part.connect, *words)
+        out = script("zookeeper-shell", ours.connect, *words, code=theirs.returncode)
+        mine, his = told(out, script.errors), told(theirs.stdout, theirs.stderr)
+        same = his[:1] == mine[:1] if theirs.returncode else his == mine
+        assert same, (words, mine, his)
+
+
+def test_the_zookeeper_shell_does_nothing_that_it_was_not_told(zookeeper):
+    def shell(*words, **kw):
+        return script("zookeeper-shell", zookeeper.connect, *words, **kw)
+
+    zookeeper.client.create("/here", makepath=True)
+    for words in (["create", "-c", "/x", "d"], ["create", "-t", "5", "/x", "d"], ["create", "/x", "d", "world:anyone:r", "more"], ["create", "/x", "d", "world:anyone:rx"],
+                  ["create", "x", "d"], ["ls", "-w", "/here"], ["set", "/here", "a", "b"], ["delete", "/here", "7"], ["setAcl", "/here", "world:anyone:r", "more"]):
+        shell(*words, code=1)
+        assert script.errors and "ERROR" not in script.errors, words
+    shell(stdin='create /z {"a": 1}\n', code=1)
+    shell(stdin="get" + " /here" * 20 + "\n", code=1)
+    assert "more than 16 words" in script.errors
+    assert zookeeper.client.get_children("/") == ["here"] and zookeeper.client.get("/here")[1].version == 0
+    zookeeper.client.set("/here", b"a\0b")
+    assert shell("get", "/here").endswith("\na\0b\n")

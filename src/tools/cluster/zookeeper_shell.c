@@ -3,15 +3,18 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tools/cluster/shell_words.h"
 #include "tools/kit/tool.h"
 #include "tools/kit/zk_session.h"
 
-enum { MOST_WORDS = 16 };
+enum { MOST_WORDS = 16 }; /* no command takes as many */
 
 struct shell {
     struct zk_session *session;
     int word_count;
-    char *words[MOST_WORDS];
+    char *words[MOST_WORDS + 1]; /* the command, and what is no flag; NULL behind them */
+    bool given[UINT8_MAX + 1];   /* flags, by their letter */
+    int32_t version;             /* -v; ZK_ANY_VERSION: not given */
     bool quit;
 };
 
@@ -30,6 +33,8 @@ static const char *shell_why(enum zk_result r)
         return "version No is not valid";
     case ZK_NO_AUTH:
         return "Insufficient permission";
+    case ZK_INVALID_ACL:
+        return "Acl is not valid";
     case ZK_SESSION_EXPIRED:
         return "Session expired";
     default:
@@ -93,37 +98,6 @@ static char *child_path(const char *parent, struct str child)
 
 /* ---- Commands ---- */
 
-/* Takes an option such as -s off the words; true if it was there. */
-static bool take_flag(struct shell *s, const char *flag)
-{
-    for (int i = 1; i < s->word_count; i++)
-        if (strcmp(s->words[i], flag) == 0) {
-            memmove(&s->words[i], &s->words[i + 1], sizeof(*s->words) * (size_t)(s->word_count - i - 1));
-            s->word_count--;
-            return true;
-        }
-    return false;
-}
-
-/* -v VERSION. False: it is none, as is said. */
-static bool take_version(struct shell *s, int32_t *out)
-{
-    int64_t version;
-    *out = ZK_ANY_VERSION;
-    for (int i = 1; i + 1 < s->word_count; i++)
-        if (strcmp(s->words[i], "-v") == 0) {
-            if (!java_integer(s->words[i + 1], INT32_MIN, INT32_MAX, &version)) {
-                fprintf(stderr, "For input string: \"%s\"\n", s->words[i + 1]);
-                return false;
-            }
-            memmove(&s->words[i], &s->words[i + 2], sizeof(*s->words) * (size_t)(s->word_count - i - 2));
-            s->word_count -= 2;
-            *out = (int32_t)version;
-            break;
-        }
-    return true;
-}
-
 static int shell_list_all(struct shell *s, const char *path)
 {
     int code = 0;
@@ -142,8 +116,8 @@ static int shell_list_all(struct shell *s, const char *path)
 
 static int do_ls(struct shell *s)
 {
-    bool with_stat = take_flag(s, "-s") || strcmp(s->words[0], "ls2") == 0;
-    if (take_flag(s, "-R"))
+    bool with_stat = s->given['s'] || strcmp(s->words[0], "ls2") == 0;
+    if (s->given['R'])
         return shell_list_all(s, s->words[1]);
     struct zk_batch *b = children_of(s, s->words[1]);
     if (b == NULL)
@@ -158,48 +132,126 @@ static int do_ls(struct shell *s)
     return 0;
 }
 
+/* Data is printed as it is: there may be a NUL in it. */
+static void shell_print_data(struct bytes data)
+{
+    if (data.p == NULL)
+        fputs("null", stdout);
+    else
+        fwrite(data.p, 1, (size_t)data.len, stdout);
+    putchar('\n');
+}
+
 static int do_get(struct shell *s)
 {
-    bool with_stat = take_flag(s, "-s"), stat_only = strcmp(s->words[0], "stat") == 0;
+    bool stat_only = strcmp(s->words[0], "stat") == 0;
     struct zk_batch *b = zk_session_batch(s->session);
     zk_get(b, s->words[1], false);
     zk_session_run(s->session, b);
     const struct zk_op *op = b->first;
     int code = op->result == ZK_OK ? 0 : shell_refuse(op->result, s->words[1]);
-    if (code == 0 && !stat_only && op->value.p == NULL)
-        puts("null");
-    else if (code == 0 && !stat_only)
-        printf("%.*s\n", (int)op->value.len, (const char *)op->value.p);
-    if (code == 0 && (with_stat || stat_only))
+    if (code == 0 && !stat_only)
+        shell_print_data(op->value);
+    if (code == 0 && (s->given['s'] || stat_only))
         print_stat(&op->stat);
     zk_batch_free(b);
     return code;
 }
 
-static int do_write(struct shell *s)
+static struct bytes shell_data(const struct shell *s)
 {
-    enum zk_create_mode mode = take_flag(s, "-e") ? ZK_EPHEMERAL : take_flag(s, "-s") ? ZK_SEQUENTIAL : ZK_PERSISTENT;
-    int32_t version;
-    if (!take_version(s, &version))
-        return 1;
-    bool set = strcmp(s->words[0], "set") == 0;
     struct str text = str_of(s->word_count > 2 ? s->words[2] : NULL);
-    struct bytes data = {(const uint8_t *)text.p, text.len};
-    if (set && s->word_count < 3) {
-        fprintf(stderr, "set [-s] [-v version] path data\n");
-        return 1;
-    }
+    return (struct bytes){(const uint8_t *)text.p, text.len};
+}
+
+static int do_create(struct shell *s)
+{
+    enum zk_create_mode mode = s->given['e'] && s->given['s'] ? ZK_EPHEMERAL_SEQUENTIAL
+                               : s->given['e']                ? ZK_EPHEMERAL
+                               : s->given['s']                ? ZK_SEQUENTIAL
+                                                              : ZK_PERSISTENT;
     struct zk_batch *b = zk_session_batch(s->session);
-    if (set)
-        zk_set(b, s->words[1], data, version);
-    else
-        zk_create(b, s->words[1], data, mode);
+    struct zk_op *op = zk_create(b, s->words[1], shell_data(s), mode);
+    bool ok = s->word_count < 4 || shell_read_acls(s->words[3], &b->arena, &op->acls, &op->acl_count);
+    if (ok)
+        zk_session_run(s->session, b);
+    int code = ok && op->result == ZK_OK ? 0 : 1;
+    if (ok && code != 0)
+        shell_refuse(op->result, s->words[1]);
+    if (code == 0)
+        printf("Created %s\n", op->created);
+    zk_batch_free(b);
+    return code;
+}
+
+static int do_set(struct shell *s)
+{
+    struct zk_batch *b = zk_session_batch(s->session);
+    zk_set(b, s->words[1], shell_data(s), s->version);
+    zk_session_run(s->session, b);
+    int code = b->first->result == ZK_OK ? 0 : shell_refuse(b->first->result, s->words[1]);
+    if (code == 0 && s->given['s'])
+        print_stat(&b->first->stat);
+    zk_batch_free(b);
+    return code;
+}
+
+static int do_get_acl(struct shell *s)
+{
+    struct zk_batch *b = zk_session_batch(s->session);
+    zk_get_acl(b, s->words[1]);
     zk_session_run(s->session, b);
     const struct zk_op *op = b->first;
     int code = op->result == ZK_OK ? 0 : shell_refuse(op->result, s->words[1]);
-    if (code == 0 && !set)
-        printf("Created %s\n", op->created);
+    for (int32_t i = 0; code == 0 && i < op->acl_count; i++)
+        shell_print_acl(&op->acls[i]);
+    if (code == 0 && s->given['s'])
+        print_stat(&op->stat);
     zk_batch_free(b);
+    return code;
+}
+
+struct shell_acls {
+    const struct zk_acl *v;
+    int32_t n;
+};
+
+static int shell_set_acls(struct shell *s, const char *path, struct shell_acls acls)
+{
+    struct zk_batch *b = zk_session_batch(s->session);
+    const struct zk_op *op = zk_set_acl(b, path, acls.v, acls.n, s->version), *after = zk_exists(b, path, false);
+    zk_session_run(s->session, b);
+    int code = op->result == ZK_OK ? 0 : shell_refuse(op->result, path);
+    if (code == 0 && s->given['s'])
+        print_stat(&after->stat);
+    zk_batch_free(b);
+    return code;
+}
+
+/* The children are looked up first: with the new ACL, that might not be allowed any more. */
+static int shell_set_all_acls(struct shell *s, const char *path, struct shell_acls acls)
+{
+    struct zk_batch *b = children_of(s, path);
+    if (b == NULL)
+        return 1;
+    int code = shell_set_acls(s, path, acls);
+    for (int32_t i = 0; i < b->first->child_count; i++) {
+        char *child = child_path(path, b->first->children[i]);
+        code |= shell_set_all_acls(s, child, acls);
+        free(child);
+    }
+    zk_batch_free(b);
+    return code;
+}
+
+static int do_set_acl(struct shell *s)
+{
+    struct arena arena = {0};
+    struct shell_acls acls;
+    int code = !shell_read_acls(s->words[2], &arena, &acls.v, &acls.n) ? 1
+               : s->given['R']                                         ? shell_set_all_acls(s, s->words[1], acls)
+                                                                       : shell_set_acls(s, s->words[1], acls);
+    arena_deinit(&arena);
     return code;
 }
 
@@ -215,8 +267,7 @@ static int shell_delete_one(struct shell *s, const char *path, int32_t version)
 
 static int do_delete(struct shell *s)
 {
-    int32_t version;
-    return take_version(s, &version) ? shell_delete_one(s, s->words[1], version) : 1;
+    return shell_delete_one(s, s->words[1], s->version);
 }
 
 static int delete_tree(struct shell *s, const char *path)
@@ -273,21 +324,24 @@ static int do_help(struct shell *s);
 
 static const struct command {
     const char *name, *usage;
-    int words; /* that it needs, its name included */
+    const char *flags; /* as getopt() has them */
+    int least, most;   /* words, its name included */
     int (*run)(struct shell *s);
 } commands[] = {
-    {"ls", "ls [-s] [-R] path", 2, do_ls},
-    {"ls2", "ls2 path", 2, do_ls},
-    {"get", "get [-s] path", 2, do_get},
-    {"stat", "stat path", 2, do_get},
-    {"create", "create [-s] [-e] path [data]", 2, do_write},
-    {"set", "set [-v version] path data", 2, do_write},
-    {"delete", "delete [-v version] path", 2, do_delete},
-    {"deleteall", "deleteall path", 2, do_deleteall},
-    {"rmr", "rmr path", 2, do_deleteall},
-    {"getAllChildrenNumber", "getAllChildrenNumber path", 2, do_count},
-    {"help", "help", 1, do_help},
-    {"quit", "quit", 1, do_quit},
+    {"ls", "ls [-s] [-R] path", "sR", 2, 2, do_ls},
+    {"ls2", "ls2 path", "", 2, 2, do_ls},
+    {"get", "get [-s] path", "s", 2, 2, do_get},
+    {"stat", "stat path", "", 2, 2, do_get},
+    {"create", "create [-s] [-e] path [data] [acl]", "se", 2, 4, do_create},
+    {"set", "set [-s] [-v version] path data", "sv:", 3, 3, do_set},
+    {"getAcl", "getAcl [-s] path", "s", 2, 2, do_get_acl},
+    {"setAcl", "setAcl [-s] [-v version] [-R] path acl", "sv:R", 3, 3, do_set_acl},
+    {"delete", "delete [-v version] path", "v:", 2, 2, do_delete},
+    {"deleteall", "deleteall path", "", 2, 2, do_deleteall},
+    {"rmr", "rmr path", "", 2, 2, do_deleteall},
+    {"getAllChildrenNumber", "getAllChildrenNumber path", "", 2, 2, do_count},
+    {"help", "help", "", 1, 1, do_help},
+    {"quit", "quit", "", 1, 1, do_quit},
 };
 
 static int do_help(struct shell *s UNUSED)
@@ -297,38 +351,93 @@ static int do_help(struct shell *s UNUSED)
     return 0;
 }
 
+static bool shell_read_version(struct shell *s, const char *text)
+{
+    int64_t version;
+    if (!java_integer(text, INT32_MIN, INT32_MAX, &version)) {
+        fprintf(stderr, "For input string: \"%s\"\n", text);
+        return false;
+    }
+    s->version = (int32_t)version;
+    return true;
+}
+
+/* Takes the flags off the words, wherever they stand, and leaves the rest behind the command. */
+static bool shell_take_flags(struct shell *s, const char *flags)
+{
+    int flag;
+    memset(s->given, 0, sizeof(s->given));
+    s->version = ZK_ANY_VERSION;
+    optind = 0; /* getopt() begins anew */
+    opterr = 0;
+    while ((flag = getopt(s->word_count, s->words, flags)) >= 0) {
+        if (flag == '?') {
+            fprintf(stderr, strchr(flags, optopt) ? "Missing argument for option: %c\n" : "Unrecognized option: -%c\n",
+                    optopt);
+            return false;
+        }
+        if (flag == 'v' && !shell_read_version(s, optarg))
+            return false;
+        s->given[(uint8_t)flag] = true;
+    }
+    memmove(&s->words[1], &s->words[optind], sizeof(*s->words) * (size_t)(s->word_count - optind));
+    s->word_count -= optind - 1;
+    return true;
+}
+
+/* A server makes a name of what stands before the number. */
+static bool shell_path_is_legal(const struct shell *s)
+{
+    bool numbered = strcmp(s->words[0], "create") == 0 && s->given['s'];
+    struct strbuf path = {0};
+    strbuf_printf(&path, "%s%s", s->words[1], numbered ? "1" : "");
+    bool ok = shell_check_path(path.p);
+    strbuf_deinit(&path);
+    return ok;
+}
+
 static int run_command(struct shell *s)
 {
     for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
         const struct command *c = &commands[i];
         if (strcmp(s->words[0], c->name) != 0)
             continue;
-        if (s->word_count < c->words) {
+        if (!shell_take_flags(s, c->flags))
+            return 1;
+        if (s->word_count < c->least || s->word_count > c->most) {
             fprintf(stderr, "%s\n", c->usage);
             return 1;
         }
-        if (c->words == 2 && s->words[s->word_count - 1][0] != '/' && s->words[1][0] != '/' && s->words[1][0] != '-') {
-            fprintf(stderr, "Path must start with / character\n");
-            return 1;
-        }
-        return c->run(s);
+        return c->most > 1 && !shell_path_is_legal(s) ? 1 : c->run(s);
     }
     fprintf(stderr, "ZooKeeper -server host:port cmd args\nCommand not found: Command not found %s\n", s->words[0]);
     return 1;
 }
 
+static bool shell_add_word(struct shell *s, char *word)
+{
+    if (s->word_count == MOST_WORDS) {
+        fprintf(stderr, "There are more than %d words\n", MOST_WORDS);
+        return false;
+    }
+    s->words[s->word_count++] = word;
+    s->words[s->word_count] = NULL;
+    return true;
+}
+
 /* Splits a line at blanks; quotes keep blanks. Changes the line. */
-static void shell_split_line(struct shell *s, char *line)
+static bool shell_split_line(struct shell *s, char *line)
 {
     s->word_count = 0;
-    while (s->word_count < MOST_WORDS) {
+    for (;;) {
         line += strspn(line, " \t\r\n");
         if (*line == '\0')
-            return;
+            return true;
         bool quoted = *line == '"' || *line == '\'';
         const char stop[] = {quoted ? *line : ' ', quoted ? '\0' : '\t', '\n', '\0'};
         line += quoted;
-        s->words[s->word_count++] = line;
+        if (!shell_add_word(s, line))
+            return false;
         line += strcspn(line, stop);
         if (*line != '\0')
             *line++ = '\0';
@@ -347,8 +456,9 @@ static int run_lines(struct shell *s, const char *connect)
         fflush(stdout);
         if (getline(&line, &cap, stdin) < 0)
             break;
-        shell_split_line(s, line);
-        if (s->word_count > 0)
+        if (!shell_split_line(s, line))
+            code = 1;
+        else if (s->word_count > 0)
             code = run_command(s);
     }
     free(line);
@@ -401,9 +511,10 @@ int tool_zookeeper_shell(int argc, char **argv)
         return 1;
     }
     printf("\nWATCHER::\n\nWatchedEvent state:SyncConnected type:None path:null\n");
-    for (int i = 2; i < argc && s.word_count < MOST_WORDS; i++)
-        s.words[s.word_count++] = argv[i];
-    int code = s.word_count > 0 ? run_command(&s) : run_lines(&s, argv[1]);
+    bool fits = true;
+    for (int i = 2; fits && i < argc; i++)
+        fits = shell_add_word(&s, argv[i]);
+    int code = !fits ? 1 : s.word_count > 0 ? run_command(&s) : run_lines(&s, argv[1]);
     zk_session_close(s.session);
     return code;
 }
