@@ -228,6 +228,22 @@ def test_credentials_that_kafka_reads(zookeeper, make_broker):
     assert "SCRAM credential configs for user-principal 'alice' are SCRAM-SHA-512=iterations=5000" in out
 
 
+CREDENTIALS = ["[password=]", "[iterations=8192,password=]", "[iterations=99999999999,password=p]", "[iterations=,password=p]", "[iterations=-1,password=]",
+               "[iterations=-5,password=p]", "[iterations=--1,password=p]", "[iterations=16385,password=p]", "[iterations=x,password=p]", "[iterations=4095,password=p]"]
+
+
+def test_credentials_that_are_none(zookeeper, make_broker):
+    broker = make_broker()
+    for credential in CREDENTIALS:
+        for where in ["--bootstrap-server", broker.bootstrap], ["--zookeeper", zookeeper.connect]:
+            if where[0] == "--zookeeper" and "16385" in credential:
+                continue  # which a broker would not take
+            args = [*where, "--alter", "--user", "u", "--add-config", f"SCRAM-SHA-256={credential}"]
+            our, their = said(ours(*args)), said(theirs(*args))
+            assert our == their, args
+    assert not zookeeper.client.exists("/config/users/u")
+
+
 @pytest.mark.parametrize("tool", [ours, theirs], ids=["ours", "theirs"])
 def test_credentials_through_the_broker(any_broker, tool):
     def credentials():

@@ -44,7 +44,7 @@ bool config_ask(struct config_command *c, int32_t broker, int16_t key, const voi
 /* The failure that a broker has answered. Returns false. */
 bool config_refused(struct config_command *c, int16_t code, struct str message, struct fail *fail);
 /* [iterations=N,]password=... of a SCRAM mechanism. */
-bool config_parse_scram(const struct config_pair *pair, int32_t *iterations, struct str *password,
-                        struct fail *fail) NODISCARD;
+bool config_parse_scram(struct config_command *c, const struct config_pair *pair, bool by_requests, int32_t *iterations,
+                        struct str *password, struct fail *fail) NODISCARD;
 
 #endif

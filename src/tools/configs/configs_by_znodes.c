@@ -107,8 +107,10 @@ static bool make_credentials(struct config_command *c, struct fail *fail)
     for (int32_t i = 0; i < c->add_count; i++) {
         int32_t iterations;
         struct str password;
-        if (!config_parse_scram(&c->add[i], &iterations, &password, fail))
+        if (!config_parse_scram(c, &c->add[i], false, &iterations, &password, fail))
             return false;
+        if (password.len == 0)
+            return fail_set(fail, "Empty key");
         struct scram_credential made =
             scram_credential_make(scram_mechanism_of(c->add[i].key), password, iterations, &c->arena);
         c->add[i].value = scram_credential_text(&made, &c->arena);

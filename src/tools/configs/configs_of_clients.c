@@ -8,6 +8,7 @@
 #include "protocol/msg/describe_user_scram_credentials.h"
 #include "security/scram.h"
 #include "tools/configs/configs.h"
+#include "tools/kit/tool.h"
 
 enum { MATCH_EXACT, MATCH_DEFAULT, MATCH_ANY };
 
@@ -215,23 +216,58 @@ static bool alter_quotas(struct config_command *c, struct fail *fail)
 
 /* ---- Credentials ---- */
 
-bool config_parse_scram(const struct config_pair *pair, int32_t *iterations, struct str *password, struct fail *fail)
+static bool parse_iterations(struct config_command *c, const char *text, size_t len, int32_t *out, struct fail *fail)
+{
+    const char *number = arena_cstr(&c->arena, (struct str){text, (int32_t)len});
+    int64_t value;
+    if (!java_integer(number, INT32_MIN, INT32_MAX, &value))
+        return fail_set(fail, "For input string: \"%s\"", number);
+    *out = (int32_t)value;
+    return true;
+}
+
+/* The mechanism as the messages name it that have Java's constant in them. */
+static const char *constant_of(struct config_command *c, const char *mechanism)
+{
+    char *text = arena_cstr(&c->arena, str_of(mechanism));
+    for (char *at = text; *at != '\0'; at++)
+        if (*at == '-')
+            *at = '_';
+    return text;
+}
+
+/* By requests -1 stands for the usual number; into ZooKeeper no number may be below 0. */
+bool config_parse_scram(struct config_command *c, const struct config_pair *pair, bool by_requests, int32_t *iterations,
+                        struct str *password, struct fail *fail)
 {
     static const char first[] = "iterations=", second[] = "password=";
-    const char *text = pair->value;
-    int64_t count = SCRAM_DEFAULT_ITERATIONS;
+    const char *text = pair->value, *number = NULL;
+    size_t len = 0;
     if (strncmp(text, first, sizeof(first) - 1) == 0) {
-        char *end;
-        count = strtoll(text + sizeof(first) - 1, &end, 10);
-        text = *end == ',' && end != text + sizeof(first) - 1 ? end + 1 : "";
+        number = text + sizeof(first) - 1;
+        len = (size_t)(by_requests && *number == '-');
+        len += strspn(number + len, "0123456789");
+        text = number[len] == ',' ? number + len + 1 : "";
     }
     if (strncmp(text, second, sizeof(second) - 1) != 0)
-        return fail_set(fail, "Invalid credential property %s=%s", pair->key, pair->value);
+        return fail_set(fail, "Invalid credential property %s=%s", constant_of(c, pair->key), pair->value);
     *password = str_of(text + sizeof(second) - 1);
-    *iterations = (int32_t)(count == -1 ? SCRAM_DEFAULT_ITERATIONS : MIN(count, INT32_MAX));
+    *iterations = SCRAM_DEFAULT_ITERATIONS;
+    if (number != NULL && !(by_requests && strncmp(number, "-1,", 3) == 0) &&
+        !parse_iterations(c, number, len, iterations, fail))
+        return false;
     return *iterations >= SCRAM_MIN_ITERATIONS ||
            fail_set(fail, "Iterations %d is less than the minimum %d required for %s", (int)*iterations,
-                    SCRAM_MIN_ITERATIONS, pair->key);
+                    SCRAM_MIN_ITERATIONS, by_requests ? pair->key : constant_of(c, pair->key));
+}
+
+/* Kafka's client refuses the first; the second a broker would, but only after this side has counted that far. */
+static bool check_credential(struct config_command *c, struct str password, int32_t iterations, struct fail *fail)
+{
+    if (password.len == 0)
+        return config_refused(c, ERR_UNACCEPTABLE_CREDENTIAL, STR_LIT("Password must not be empty"), fail);
+    return iterations <= SCRAM_MAX_ITERATIONS ||
+           config_refused(c, ERR_UNACCEPTABLE_CREDENTIAL, STR_LIT("Too many iterations"), fail);
 }
 
 static bool fill_upsertion(struct config_command *c, const struct config_pair *pair,
@@ -239,7 +275,8 @@ static bool fill_upsertion(struct config_command *c, const struct config_pair *p
 {
     struct str password = STR_NULL;
     alter_user_scram_credentials_scram_credential_upsertion_init(out);
-    if (!config_parse_scram(pair, &out->iterations, &password, fail))
+    if (!config_parse_scram(c, pair, true, &out->iterations, &password, fail) ||
+        !check_credential(c, password, out->iterations, fail))
         return false;
     enum scram_mechanism m = scram_mechanism_of(pair->key);
     out->name = str_of(c->names[0]);
