@@ -6,7 +6,7 @@ import struct
 import confluent_kafka
 import pytest
 from confluent_kafka import TopicPartition
-from harness import PATIENCE, Apache, Barnabas, java, produce, wait_until
+from harness import PATIENCE, Apache, Barnabas, java, produce, run_tool, wait_until
 from test_tools import script, topics
 
 TOOL = "org.apache.kafka.tools.consumer.ConsoleConsumer"
@@ -132,6 +132,19 @@ def test_deserializers(broker, name, code, values):
         p.produce("t", struct.pack(code, v))
     assert p.flush(PATIENCE) == 0
     assert_same(broker, len(values), "--topic", "t", "--property", f"value.deserializer=org.apache.kafka.common.serialization.{name}Deserializer")
+
+
+def test_what_is_skipped_leaves_nothing(broker):
+    topics(broker, "--create", "--topic", "t")
+    p = confluent_kafka.Producer({"bootstrap.servers": broker.bootstrap})
+    for key, value in ((1, 2), (b"bad", 3), (4, b"worse"), (5, 6)):
+        p.produce("t", *(x if isinstance(x, bytes) else struct.pack(">q", x) for x in (value, key)))
+    assert p.flush(PATIENCE) == 0
+    longs = "org.apache.kafka.common.serialization.LongDeserializer"
+    args = ["--bootstrap-server", broker.bootstrap, "--topic", "t", "--partition", "0", "--offset", "earliest", "--max-messages", "4", "--skip-message-on-error",
+            "--property", f"key.deserializer={longs}", "--property", f"value.deserializer={longs}", "--property", "print.key=true", "--property", "print.offset=true"]
+    theirs = run_tool(TOOL, *args)
+    assert script("kafka-console-consumer", *args) == theirs.stdout == "Offset:0\t1\t2\nOffset:1\tOffset:2\t4\tOffset:3\t5\t6\n"
 
 
 def test_records_that_cannot_be_printed(broker):

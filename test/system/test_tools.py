@@ -1,6 +1,7 @@
 """The command-line tools: against barnabas and Apache's broker, and beside Apache's own tools."""
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -8,6 +9,7 @@ import subprocess
 import time
 
 import pytest
+from confluent_kafka import Consumer
 
 from harness import BUILD, TOP, Apache, Barnabas, java, run_tool, wait_until
 from pretender import Pretender
@@ -812,3 +814,95 @@ def test_the_zookeeper_shell_does_nothing_that_it_was_not_told(zookeeper):
     assert zookeeper.client.get_children("/") == ["here"] and zookeeper.client.get("/here")[1].version == 0
     zookeeper.client.set("/here", b"a\0b")
     assert shell("get", "/here").endswith("\na\0b\n")
+
+
+# ---- What is no use to go on with ----
+
+
+LIBRDKAFKA_TOOLS = [
+    ("kafka-console-producer", ["--topic", "t", "--bootstrap-server"]),
+    ("kafka-console-consumer", ["--topic", "t", "--bootstrap-server"]),
+    ("kafka-consumer-perf-test", ["--topic", "t", "--messages", 1, "--bootstrap-server"]),
+    ("kafka-verifiable-producer", ["--topic", "t", "--bootstrap-server"]),
+    ("kafka-verifiable-consumer", ["--topic", "t", "--group-id", "g", "--bootstrap-server"]),
+]
+
+
+@pytest.mark.parametrize("tool, args", LIBRDKAFKA_TOOLS, ids=lambda x: x if isinstance(x, str) else "")
+def test_an_address_that_is_none_ends_a_client(tool, args):
+    for address, why in (("localhost", "Invalid url in bootstrap.servers: localhost"), ("localhost:x", "Invalid url in bootstrap.servers: localhost:x"),
+                         ("localhost:99999", "Invalid port in bootstrap.servers: localhost:99999"), (",", "No resolvable bootstrap urls given in bootstrap.servers"),
+                         ("no-such-host.invalid:1", "No resolvable bootstrap urls given in bootstrap.servers")):
+        script(tool, *args, address, code=1)
+        assert why in script.errors, address
+
+
+def test_a_producer_without_an_address_ends():
+    script("kafka-producer-perf-test", "--topic", "t", "--num-records", 1, "--record-size", 1, "--throughput", -1, "--producer-props", "acks=1", code=1)
+    assert 'Missing required configuration "bootstrap.servers" which has no default value.' in script.errors
+
+
+def test_an_address_may_have_a_protocol(broker):
+    topics(broker, "--create", "--topic", "t")
+    script("kafka-console-producer", "--bootstrap-server", f"PLAINTEXT://{broker.bootstrap}", "--topic", "t", stdin="x\n")
+    assert script("kafka-get-offsets", "--bootstrap-server", f"PLAINTEXT://{broker.bootstrap}", "--topic", "t") == "t:0:1\n"
+
+
+def test_acks_that_are_none_end_a_producer(broker):
+    topics(broker, "--create", "--topic", "t")
+    args = ["--bootstrap-server", broker.bootstrap, "--topic", "t", "--request-required-acks", 7]
+    script("kafka-console-producer", *args, stdin="x\n", code=1)
+    assert "Invalid value 7 for configuration acks: String must be one of: all, -1, 0, 1" in script.errors
+    assert run_tool("kafka.tools.ConsoleProducer", *map(str, args), stdin="x\n").returncode == 1
+
+
+def test_consumer_perf_fails_with_its_consumer(broker):
+    args = ["--bootstrap-server", broker.bootstrap, "--topic", "bad topic", "--messages", 1, "--timeout", 20000]
+    began = time.monotonic()
+    script("kafka-consumer-perf-test", *args, code=1)
+    assert "bad topic" in script.errors and time.monotonic() - began < 15
+
+
+def test_payloads_of_any_bytes(broker, tmp_path):
+    payloads = [b"a\xffb", b"with\0nul", b"third"]
+    file = tmp_path / "payloads"
+    for content, number in ((b"\n".join(payloads) + b"\n\n", 3), (b"\n\n", None)):
+        file.write_bytes(content)
+        out = script("kafka-producer-perf-test", "--topic", "t", "--num-records", 100, "--payload-file", file, "--throughput", -1, "--producer-props",
+                     f"bootstrap.servers={broker.bootstrap}", code=0 if number else 1)
+        assert f"Number of messages read: {number or 0}\n" in out
+    consumer = Consumer({"bootstrap.servers": broker.bootstrap, "group.id": "g", "auto.offset.reset": "earliest"})
+    consumer.subscribe(["t"])
+    assert {m.value() for m in consumer.consume(100, 20)} == set(payloads)
+    consumer.close()
+
+
+def test_a_slow_reader_does_not_end_a_consumer(broker):
+    """Who does not poll for long is thrown out of the group, and comes back."""
+    topics(broker, "--create", "--topic", "t")
+    put(broker, "t", ["x" * 1000] * 300)
+    command = [TOP / "bin" / "kafka-console-consumer.sh", "--bootstrap-server", broker.bootstrap, "--topic", "t", "--group", "g", "--from-beginning",
+               "--consumer-property", "max.poll.interval.ms=6000", "--consumer-property", "session.timeout.ms=6000"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "BARNABAS_BUILD": str(BUILD)}) as consumer:
+        time.sleep(14)
+        put(broker, "t", ["last"])
+        assert any(line == "last\n" for line in consumer.stdout)
+        consumer.terminate()
+        assert "WARN" in consumer.stderr.read()
+
+
+def test_lines_end_as_javas_do(broker):
+    """With a carriage return, too: of several, each ends one."""
+    text = "a\rb\r\nc\n\rd\r\re\n\nf"
+    for topic, tool in (("ours", lambda *args: subprocess.run([TOP / "bin" / "kafka-console-producer.sh", *args], input=text.encode(), check=True, env={**os.environ, "BARNABAS_BUILD": str(BUILD)})),
+                        ("theirs", lambda *args: run_tool("kafka.tools.ConsoleProducer", *args, stdin=text))):
+        topics(broker, "--create", "--topic", topic)
+        tool("--bootstrap-server", broker.bootstrap, "--topic", topic)
+    count = int(script("kafka-get-offsets", "--bootstrap-server", broker.bootstrap, "--topic", "theirs").split(":")[2])
+    assert get(broker, "ours", count) == get(broker, "theirs", count) == ["a", "b", "c", "", "d", "", "e", "", "f"]
+
+
+def test_a_partition_goes_with_no_group_of_properties(broker):
+    args = ["--bootstrap-server", broker.bootstrap, "--topic", "t", "--partition", 0, "--consumer-property", "group.id=g"]
+    script("kafka-console-consumer", *args, code=1)
+    assert "Options group and partition cannot be specified together." in script.errors

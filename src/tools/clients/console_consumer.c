@@ -308,7 +308,7 @@ static bool console_consumer_take_message(struct consumer *c, const rd_kafka_mes
 {
     if (m->err == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC || m->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
         m->err == RD_KAFKA_RESP_ERR__TRANSPORT || m->err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN ||
-        m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+        m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF || m->err == RD_KAFKA_RESP_ERR__MAX_POLL_EXCEEDED) {
         fprintf(stderr, "WARN %s\n", rd_kafka_message_errstr(m));
         return true;
     }
@@ -415,6 +415,8 @@ static bool console_consumer_choose_group(const struct options *o, struct rd_pro
             "The group ids provided in different places (directly using '--group', via '--consumer-property', or via "
             "'--consumer.config') do not match. Detected group ids: '%s', '%s'",
             given, set);
+    if (set != NULL && c->partition >= 0)
+        return fail_set(fail, "Options group and partition cannot be specified together.");
     c->grouped = given != NULL || set != NULL;
     if (given != NULL)
         rd_props_set(p, "group.id", given);

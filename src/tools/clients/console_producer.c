@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <unistd.h>
 
+#include "base/strbuf.h"
 #include "tools/kit/rd_client.h"
 
 static const struct option_spec specs[] = {
@@ -221,11 +222,30 @@ static bool send_record(struct producer *p, const struct line_record *r, struct 
     return true;
 }
 
+struct line_input {
+    struct strbuf line;
+    bool after_return; /* of which a line feed would be the other half */
+};
+
+/* A line ends with a line feed, a carriage return, or both, as for Java's readLine(). False: there is no more. */
+static bool read_line(struct line_input *in)
+{
+    int c = getc_unlocked(stdin);
+    if (in->after_return && c == '\n')
+        c = getc_unlocked(stdin);
+    in->after_return = false;
+    strbuf_clear(&in->line);
+    if (c == EOF)
+        return false;
+    for (; c != EOF && c != '\n' && c != '\r'; c = getc_unlocked(stdin))
+        strbuf_add(&in->line, &(char){(char)c}, 1);
+    in->after_return = c == '\r';
+    return true;
+}
+
 static bool send_lines(struct producer *p, struct line_reader *reader, struct fail *fail)
 {
-    char *line = NULL;
-    size_t cap = 0;
-    ssize_t len;
+    struct line_input in = {.after_return = false};
     bool ok = true, prompt = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
     while (ok && !atomic_load(&tool_interrupted)) {
         struct line_record r = {.headers = NULL};
@@ -233,15 +253,14 @@ static bool send_lines(struct producer *p, struct line_reader *reader, struct fa
             putchar('>');
             fflush(stdout);
         }
-        if ((len = getline(&line, &cap, stdin)) < 0)
+        if (!read_line(&in))
             break;
-        while (len > 0 && (line[len - 1] == '\n' || line[len - 1] == '\r'))
-            len--;
-        ok = parse_line(reader, (struct str){line, (int32_t)len}, &r, fail) && send_record(p, &r, fail);
+        struct str line = {in.line.len > 0 ? in.line.p : "", (int32_t)in.line.len};
+        ok = parse_line(reader, line, &r, fail) && send_record(p, &r, fail);
         if (r.headers != NULL)
             rd_kafka_headers_destroy(r.headers);
     }
-    free(line);
+    strbuf_deinit(&in.line);
     rd_kafka_flush(p->rk, -1);
     return ok;
 }

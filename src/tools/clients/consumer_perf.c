@@ -117,22 +117,43 @@ static int consumer_perf_on_stats(rd_kafka_t *rk UNUSED, char *json, size_t len,
     return 0;
 }
 
-static void consumer_perf_consume(struct perf *p, rd_kafka_queue_t *queue)
+/* False if Java's consumer would end by what has come. */
+static bool consumer_perf_take(struct perf *p, const rd_kafka_message_t *m, struct fail *fail)
+{
+    if (m->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        p->count++;
+        p->bytes += (int64_t)(m->len + m->key_len);
+        return true;
+    }
+    if (rd_client_ends_by(m))
+        return fail_set(fail, "%s", rd_kafka_message_errstr(m));
+    fprintf(stderr, "WARN %s\n", rd_kafka_message_errstr(m));
+    return true;
+}
+
+static bool consumer_perf_take_all(struct perf *p, rd_kafka_message_t **batch, ssize_t n, struct fail *fail)
+{
+    bool ok = true;
+    for (ssize_t i = 0; i < n; i++) {
+        ok = ok && consumer_perf_take(p, batch[i], fail);
+        rd_kafka_message_destroy(batch[i]);
+    }
+    return ok;
+}
+
+static bool consumer_perf_consume(struct perf *p, rd_kafka_queue_t *queue, struct fail *fail)
 {
     enum { MOST_AT_ONCE = 1000, SLICE_MS = 100 };
     rd_kafka_message_t *batch[MOST_AT_ONCE];
     int64_t now = clock_mono_ms(), last_message = now, reported = now, reported_bytes = 0, reported_count = 0;
     while (p->count < p->messages && now - last_message <= p->timeout_ms && !atomic_load(&tool_interrupted)) {
         ssize_t n = rd_kafka_consume_batch_queue(queue, SLICE_MS, batch, MOST_AT_ONCE);
+        int64_t before = p->count;
         now = clock_mono_ms();
-        for (ssize_t i = 0; i < n; i++) {
-            if (batch[i]->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
-                last_message = now;
-                p->count++;
-                p->bytes += (int64_t)(batch[i]->len + batch[i]->key_len);
-            }
-            rd_kafka_message_destroy(batch[i]);
-        }
+        if (!consumer_perf_take_all(p, batch, n, fail))
+            return false;
+        if (p->count > before)
+            last_message = now;
         if (now - reported >= p->interval_ms) {
             if (p->detailed)
                 print_interval(p, now - reported, p->bytes - reported_bytes, p->count - reported_count);
@@ -146,6 +167,7 @@ static void consumer_perf_consume(struct perf *p, rd_kafka_queue_t *queue)
         printf("WARNING: Exiting before consuming the expected number of messages: timeout (%" PRId64
                " ms) exceeded. You can use the --timeout option to increase the timeout.\n",
                p->timeout_ms);
+    return true;
 }
 
 static bool measure(struct perf *p, const char *topic, struct fail *fail)
@@ -159,13 +181,13 @@ static bool measure(struct perf *p, const char *topic, struct fail *fail)
     if (err != RD_KAFKA_RESP_ERR_NO_ERROR)
         return fail_set(fail, "%s", rd_kafka_err2str(err));
     rd_kafka_queue_t *queue = rd_kafka_queue_get_consumer(p->rk);
-    consumer_perf_consume(p, queue);
+    bool ok = consumer_perf_consume(p, queue, fail);
     rd_kafka_queue_destroy(queue);
     int64_t took = clock_mono_ms() - started;
     rd_kafka_consumer_close(p->rk);
-    if (!p->detailed)
+    if (ok && !p->detailed)
         consumer_perf_print_total(p, started_wall, took);
-    return true;
+    return ok;
 }
 
 /* ---- The tool ---- */

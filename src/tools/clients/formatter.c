@@ -176,7 +176,6 @@ static bool put_headers(const struct formatter *f, const rd_kafka_message_t *m)
     const char *name;
     const void *value;
     size_t len;
-    bool ok = true;
     if (rd_kafka_message_headers(m, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR || rd_kafka_header_cnt(headers) == 0) {
         printf("NO_HEADERS");
         return true;
@@ -185,9 +184,10 @@ static bool put_headers(const struct formatter *f, const rd_kafka_message_t *m)
         if (i > 0)
             formatter_put(f->headers_separator);
         printf("%s:", name);
-        ok &= put_data(f, value, len, f->headers_as);
+        if (!put_data(f, value, len, f->headers_as))
+            return false;
     }
-    return ok;
+    return true;
 }
 
 /* ---- Records ---- */
@@ -197,9 +197,9 @@ static void put_separator(const struct formatter *f, bool more)
     formatter_put(more ? f->key_separator : f->line_separator);
 }
 
+/* What cannot be printed ends its record where it stands, as with Kafka's: not even the line ends. */
 static bool print_default(const struct formatter *f, const rd_kafka_message_t *m)
 {
-    bool ok = true;
     if (f->timestamp) {
         put_timestamp(m);
         put_separator(f, f->partition || f->offset || f->headers || f->key || f->value);
@@ -213,18 +213,21 @@ static bool print_default(const struct formatter *f, const rd_kafka_message_t *m
         put_separator(f, f->headers || f->key || f->value);
     }
     if (f->headers) {
-        ok &= put_headers(f, m);
+        if (!put_headers(f, m))
+            return false;
         put_separator(f, f->key || f->value);
     }
     if (f->key) {
-        ok &= put_data(f, m->key, m->key_len, f->key_as);
+        if (!put_data(f, m->key, m->key_len, f->key_as))
+            return false;
         put_separator(f, f->value);
     }
     if (f->value) {
-        ok &= put_data(f, m->payload, m->len, f->value_as);
+        if (!put_data(f, m->payload, m->len, f->value_as))
+            return false;
         formatter_put(f->line_separator);
     }
-    return ok;
+    return true;
 }
 
 static bool print_nothing(const struct formatter *f UNUSED, const rd_kafka_message_t *m UNUSED)

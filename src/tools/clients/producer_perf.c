@@ -3,6 +3,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/strbuf.h"
 #include "tools/kit/rd_client.h"
 
 static const struct option_spec specs[] = {
@@ -106,7 +107,7 @@ static void producer_perf_print_total(struct stats *s)
 struct payloads {
     uint8_t *random; /* a record of --record-size */
     int64_t size;
-    char *file; /* the whole file, cut into pieces */
+    struct strbuf file; /* the whole file, cut into pieces */
     struct str *pieces;
     size_t count, cap;
     uint64_t seed;
@@ -121,25 +122,45 @@ static uint64_t next_random(uint64_t *seed)
     return z ^ (z >> 31);
 }
 
-static bool producer_perf_read_file(struct payloads *p, const char *path, const char *delimiter, struct fail *fail)
+/* Whole, with any bytes; false: there is nothing. */
+static bool producer_perf_slurp(const char *path, struct strbuf *out)
 {
-    size_t len = 0, step = strlen(delimiter);
-    FILE *f = fopen(path, "r");
-    printf("Reading payloads from: %s\n", path);
-    if (f == NULL || getdelim(&p->file, &len, -1, f) <= 0) {
-        if (f != NULL)
-            fclose(f);
-        return fail_set(fail, "File does not exist or empty file provided.");
-    }
+    char piece[65536];
+    FILE *f = fopen(path, "re");
+    if (f == NULL)
+        return false;
+    for (size_t n; (n = fread(piece, 1, sizeof(piece), f)) > 0;)
+        strbuf_add(out, piece, n);
+    bool ok = !ferror(f) && out->len > 0;
     fclose(f);
-    for (char *at = p->file, *end; *at != '\0'; at = end + (*end != '\0' ? step : 0)) {
-        end = step > 0 ? strstr(at, delimiter) : NULL;
-        end = end != NULL ? end : at + strlen(at);
+    return ok;
+}
+
+/* Empty pieces at the end are none, as for Java. */
+static void producer_perf_cut(struct payloads *p, const char *delimiter)
+{
+    size_t step = strlen(delimiter);
+    const char *at = p->file.p, *stop = p->file.p + p->file.len;
+    while (at < stop) {
+        const char *end = step > 0 ? memmem(at, (size_t)(stop - at), delimiter, step) : NULL;
+        bool last = end == NULL;
+        end = last ? stop : end;
         p->pieces = xgrow(p->pieces, p->count + 1, &p->cap, sizeof(*p->pieces));
         p->pieces[p->count++] = (struct str){at, (int32_t)(end - at)};
+        at = last ? stop : end + step;
     }
+    while (p->count > 0 && p->pieces[p->count - 1].len == 0)
+        p->count--;
+}
+
+static bool producer_perf_read_file(struct payloads *p, const char *path, const char *delimiter, struct fail *fail)
+{
+    printf("Reading payloads from: %s\n", path);
+    if (!producer_perf_slurp(path, &p->file))
+        return fail_set(fail, "File does not exist or empty file provided.");
+    producer_perf_cut(p, delimiter);
     printf("Number of messages read: %zu\n", p->count);
-    return true;
+    return p->count > 0 || fail_set(fail, "no payload File Path or record Size or payload-monotonic option provided");
 }
 
 static struct str next_payload(struct payloads *p, int64_t n)
@@ -333,7 +354,7 @@ int tool_producer_perf(int argc, char **argv)
             fprintf(stderr, "%s\n", fail.text);
     }
     free(p.payloads.random);
-    free(p.payloads.file);
+    strbuf_deinit(&p.payloads.file);
     free(p.payloads.pieces);
     free(p.stats.samples);
     free(p.metrics);

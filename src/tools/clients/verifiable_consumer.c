@@ -173,9 +173,7 @@ static void verifiable_consumer_take_message(struct verifiable_consumer *c, rd_k
         c->batch.messages[c->batch.count++] = m;
         return;
     }
-    c->failed = m->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET || m->err == RD_KAFKA_RESP_ERR__FATAL ||
-                m->err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED ||
-                m->err == RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED;
+    c->failed = rd_client_ends_by(m);
     fprintf(stderr, "%s %s\n", c->failed ? "ERROR Error during processing, terminating consumer process:" : "WARN",
             rd_kafka_message_errstr(m));
     rd_kafka_message_destroy(m);

@@ -15,6 +15,7 @@
 #include "net/net.h"
 #include "protocol/error.h"
 #include "protocol/frame.h"
+#include "tools/kit/bootstrap.h"
 #include "tools/kit/client_security.h"
 #include "tools/kit/tool.h"
 
@@ -64,21 +65,6 @@ static struct node *add_node(struct asker *a, int32_t id, struct str host, int p
     n->client = client_new(&(struct client_options){.loop = a->loop, .route = &a->route}, n->host, port);
     a->nodes[a->node_count++] = n;
     return n;
-}
-
-static bool add_bootstrap(struct asker *a, const char *entry, struct fail *fail)
-{
-    const char *colon = strrchr(entry, ':');
-    int64_t port;
-    if (colon == NULL || colon == entry || colon[1] == '+' || !java_integer(colon + 1, 1, UINT16_MAX, &port))
-        return fail_set(fail, "Invalid url in bootstrap.servers: %s", entry);
-    const char *host = entry, *stop = colon;
-    if (*host == '[' && stop[-1] == ']') {
-        host++;
-        stop--;
-    }
-    add_node(a, ASK_ANY, (struct str){host, (int32_t)(stop - host)}, (int)port);
-    return true;
 }
 
 static const char *command_property(const void *properties, const char *name)
@@ -134,16 +120,15 @@ static bool read_command_config(struct asker *a, const char *file, struct fail *
            fail_wrap(fail, "%s", file);
 }
 
-static bool add_bootstrap_list(struct asker *a, const char *bootstrap, struct fail *fail)
+static bool add_bootstrap(struct asker *a, const char *bootstrap, struct fail *fail)
 {
-    char *list = xstrdup(bootstrap), *save = NULL;
-    bool ok = true;
-    for (char *entry = strtok_r(list, ", ", &save); ok && entry != NULL; entry = strtok_r(NULL, ", ", &save))
-        ok = add_bootstrap(a, entry, fail);
-    free(list);
-    if (ok && a->node_count == 0)
-        return fail_set(fail, "No resolvable bootstrap urls given in bootstrap.servers");
-    return ok;
+    struct bootstrap_address *list;
+    int count;
+    if (!bootstrap_read(bootstrap, &a->memory, &list, &count, fail))
+        return false;
+    for (int i = 0; i < count; i++)
+        add_node(a, ASK_ANY, str_of(list[i].host), list[i].port);
+    return true;
 }
 
 struct asker *asker_new(const char *bootstrap, const char *command_config, struct fail *fail)
@@ -154,8 +139,7 @@ struct asker *asker_new(const char *bootstrap, const char *command_config, struc
     a->controller_id = ASK_ANY;
     a->timeout_ms = DEFAULT_TIMEOUT_MS;
     a->patience_ms = DEFAULT_PATIENCE_MS;
-    if (add_bootstrap_list(a, bootstrap, fail) &&
-        (command_config == NULL || read_command_config(a, command_config, fail)))
+    if (add_bootstrap(a, bootstrap, fail) && (command_config == NULL || read_command_config(a, command_config, fail)))
         return a;
     asker_free(a);
     return NULL;

@@ -11,8 +11,10 @@
 #include <signal.h>
 
 #include "base/clock.h"
+#include "cluster/znodes.h"
 #include "config/config.h"
 #include "config/variables.h"
+#include "tools/kit/bootstrap.h"
 #include "tools/kit/rd_security.h"
 
 /* ---- Properties ---- */
@@ -138,7 +140,8 @@ static const struct name {
     {"fetch.max.wait.ms", "fetch.wait.max.ms", SAME_VALUE},
     {"partition.assignment.strategy", "partition.assignment.strategy", ASSIGNOR},
     {"auto.offset.reset", "auto.offset.reset", RESET},
-    {"sasl.jaas.config", NULL, NOTHING}, /* these are of rd_security_set() */
+    {"bootstrap.servers", NULL, NOTHING}, /* this is of set_bootstrap() */
+    {"sasl.jaas.config", NULL, NOTHING},  /* these are of rd_security_set() */
     {"sasl.mechanism", NULL, NOTHING},
     {"sasl.kerberos.service.name", NULL, NOTHING},
     {"sasl.kerberos.kinit.cmd", NULL, NOTHING},
@@ -281,6 +284,17 @@ static const char *const producer_defaults[] = {
     "partitioner",         "murmur2_random", "enable.idempotence", "true",
     "delivery.timeout.ms", "120000",         "message.max.bytes",  "1048576"};
 
+/* librdkafka takes any number, and a broker refuses each record. */
+static bool rd_client_check_acks(const char *acks, struct fail *fail)
+{
+    static const char *const known[] = {"all", "-1", "0", "1"};
+    for (size_t i = 0; acks != NULL && i < ARRAY_LEN(known); i++)
+        if (strcmp(acks, known[i]) == 0)
+            return true;
+    return acks == NULL ||
+           fail_set(fail, "Invalid value %s for configuration acks: String must be one of: all, -1, 0, 1", acks);
+}
+
 static bool set_defaults(rd_kafka_conf_t *conf, rd_kafka_type_t type, const struct rd_props *p, struct fail *fail)
 {
     const char *const *defaults = type == RD_KAFKA_CONSUMER ? consumer_defaults : producer_defaults;
@@ -288,6 +302,8 @@ static bool set_defaults(rd_kafka_conf_t *conf, rd_kafka_type_t type, const stru
     /* As in Kafka's producer, what cannot go with idempotence and was asked for turns it off. */
     const char *acks = rd_props_get(p, "acks");
     int64_t in_flight = 1, retries = 1;
+    if (type == RD_KAFKA_PRODUCER && !rd_client_check_acks(acks, fail))
+        return false;
     if (!rd_props_number(p, "max.in.flight.requests.per.connection", "INT", 1, &in_flight, fail) ||
         !rd_props_number(p, "retries", "INT", 0, &retries, fail))
         return false;
@@ -299,6 +315,27 @@ static bool set_defaults(rd_kafka_conf_t *conf, rd_kafka_type_t type, const stru
             return false;
     }
     return true;
+}
+
+/* librdkafka passes over what is no address, and waits for others for ever. */
+static bool set_bootstrap(rd_kafka_conf_t *conf, const struct rd_props *p, struct fail *fail)
+{
+    const char *text = rd_props_get(p, "bootstrap.servers");
+    struct bootstrap_address *v;
+    int count;
+    if (text == NULL)
+        return rd_props_get(p, "metadata.broker.list") != NULL ||
+               fail_set(fail, "Missing required configuration \"bootstrap.servers\" which has no default value.");
+    struct arena arena = {0};
+    struct strbuf list = {0};
+    bool ok = bootstrap_read(text, &arena, &v, &count, fail);
+    for (int i = 0; ok && i < count; i++)
+        strbuf_printf(&list, strchr(v[i].host, ':') != NULL ? "%s[%s]:%d" : "%s%s:%d", i > 0 ? "," : "", v[i].host,
+                      v[i].port);
+    ok = ok && set(conf, "bootstrap.servers", list.p, fail);
+    strbuf_deinit(&list);
+    arena_deinit(&arena);
+    return ok;
 }
 
 /* ---- Settings that depend on each other ---- */
@@ -365,7 +402,7 @@ static void on_error(rd_kafka_t *rk, int err, const char *reason, void *opaque U
 rd_kafka_t *rd_client_new(rd_kafka_type_t type, const struct rd_props *p, rd_kafka_conf_t *conf, struct fail *fail)
 {
     char why[512];
-    bool ok = set_defaults(conf, type, p, fail) && rd_security_set(conf, p, fail);
+    bool ok = set_defaults(conf, type, p, fail) && set_bootstrap(conf, p, fail) && rd_security_set(conf, p, fail);
     for (size_t i = 0; ok && i < p->count; i += 2)
         ok = set_java(conf, p->pairs[i], p->pairs[i + 1], fail);
     ok = ok && reconcile(conf, type, p, fail);
@@ -379,6 +416,19 @@ rd_kafka_t *rd_client_new(rd_kafka_type_t type, const struct rd_props *p, rd_kaf
     }
     rd_security_begin(rk);
     return rk;
+}
+
+/* librdkafka says of a topic that cannot be that it is unknown. */
+bool rd_client_ends_by(const rd_kafka_message_t *m)
+{
+    static const rd_kafka_resp_err_t ends[] = {
+        RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET, RD_KAFKA_RESP_ERR__FATAL, RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION,
+        RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED};
+    for (size_t i = 0; i < ARRAY_LEN(ends); i++)
+        if (ends[i] == m->err)
+            return true;
+    return m->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART && m->rkt != NULL &&
+           !topic_name_is_legal(str_of(rd_kafka_topic_name(m->rkt)));
 }
 
 static void *rd_client_destroy(void *rk)

@@ -36,6 +36,8 @@ bool rd_props_replace(struct rd_props *p, struct fail *fail) NODISCARD;
 
 /* NULL with a message. Names that nobody knows are warned of on standard error. */
 rd_kafka_t *rd_client_new(rd_kafka_type_t type, const struct rd_props *p, rd_kafka_conf_t *conf, struct fail *fail);
+/* Whether Java's consumers end by the error that has come. Others they wait out, or join their group again. */
+bool rd_client_ends_by(const rd_kafka_message_t *m);
 /* Of a consumer that is closed: not to wait for. */
 void rd_client_free(rd_kafka_t *rk);
 
