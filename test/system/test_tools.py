@@ -906,3 +906,16 @@ def test_a_partition_goes_with_no_group_of_properties(broker):
     args = ["--bootstrap-server", broker.bootstrap, "--topic", "t", "--partition", 0, "--consumer-property", "group.id=g"]
     script("kafka-console-consumer", *args, code=1)
     assert "Options group and partition cannot be specified together." in script.errors
+
+
+def test_options_that_javas_tools_take(broker):
+    """With one dash, and with words that belong to none; but one that is not known is refused."""
+    topics(broker, "--create", "--topic", "t")
+    for args in (["-list", "-bootstrap-server", broker.bootstrap], ["--list", "extra", "--bootstrap-server", broker.bootstrap, "words"],
+                 ["--list", "--bootstrap-server", broker.bootstrap, "--", "--extra", "-list"], ["-list", "--bootstrap-server", broker.bootstrap, "-nonsense"],
+                 ["--list", f"-bootstrap-server={broker.bootstrap}", "-"]):
+        theirs = run_tool(TOPIC_COMMAND, *args)
+        assert script("kafka-topics", *args, code=theirs.returncode) == theirs.stdout, args
+    topics(broker, "--list", "extra")
+    assert script.errors == "WARN 'extra' belongs to no option, and is ignored\n"
+    assert script("kafka-get-offsets", "-bootstrap-server", broker.bootstrap, "-topic", "t", "-time", -2) == "t:0:0\n"

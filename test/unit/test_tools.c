@@ -4,6 +4,7 @@
 #include "tools/kit/csv.h"
 #include "tools/kit/java_time.h"
 #include "tools/kit/partition_offsets.h"
+#include "tools/kit/tool.h"
 
 /* ---- Times ---- */
 
@@ -161,6 +162,55 @@ static void partitions_are_sorted_and_found(void **state)
     arena_deinit(&a);
 }
 
+/* ---- Options ---- */
+
+static const struct option_spec specs[] = {{"list", OPTION_FLAG, NULL, "", NULL},
+                                           {"time", OPTION_VALUE, NULL, "", NULL},
+                                           {"state", OPTION_OPTIONAL, NULL, "", NULL},
+                                           {"config", OPTION_VALUES, NULL, "", NULL}};
+
+static int parse(struct options *o, enum options_rules rules, const char *const *words)
+{
+    static char tool[] = "tool";
+    char *argv[16] = {tool};
+    int argc = 1;
+    for (; words[argc - 1] != NULL; argc++)
+        argv[argc] = (char *)(uintptr_t)words[argc - 1];
+    return OPTIONS_PARSE_BY(rules, o, specs, argc, argv, "");
+}
+
+static void options_as_jopt_reads_them(void **state)
+{
+    (void)state;
+    struct options o;
+    const char *const good[] = {"-list",   "word",  "-time", "-1",         "--config=a", "-config=b",
+                                "--state", "-list", "--",    "--nonsense", NULL};
+    assert_int_equal(parse(&o, OPTIONS_JOPT, good), -1);
+    assert_int_equal(options_all(&o, "list")->count, 2);
+    assert_string_equal(options_get(&o, "time"), "-1");
+    assert_int_equal(options_all(&o, "config")->count, 2);
+    assert_string_equal(options_get(&o, "config"), "b");
+    assert_true(options_has(&o, "state"));
+    assert_null(options_get(&o, "state"));
+    options_free(&o);
+    const char *const bad[][3] = {{"-nonsense", NULL}, {"--nonsense", NULL}, {"-list", "-time", NULL}};
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        assert_int_equal(parse(&o, OPTIONS_JOPT, bad[i]), 1);
+        options_free(&o);
+    }
+}
+
+static void options_as_argparse4j_reads_them(void **state)
+{
+    (void)state;
+    struct options o;
+    const char *const bad[][3] = {{"-list", NULL}, {"--list", "word", NULL}, {"--list", "--", NULL}};
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        assert_int_equal(parse(&o, OPTIONS_ARGPARSE, bad[i]), 1);
+        options_free(&o);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -171,6 +221,8 @@ int main(void)
         cmocka_unit_test(lines_are_split),
         cmocka_unit_test(empty_lines_at_the_end_are_none),
         cmocka_unit_test(partitions_are_sorted_and_found),
+        cmocka_unit_test(options_as_jopt_reads_them),
+        cmocka_unit_test(options_as_argparse4j_reads_them),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

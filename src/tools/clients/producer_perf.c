@@ -341,7 +341,8 @@ int tool_producer_perf(int argc, char **argv)
     struct fail fail;
     struct rd_props props = {0};
     struct perf p = {.records = 0};
-    int code = OPTIONS_PARSE(&o, specs, argc, argv, "This tool is used to verify the producer performance.");
+    int code = OPTIONS_PARSE_BY(OPTIONS_ARGPARSE, &o, specs, argc, argv,
+                                "This tool is used to verify the producer performance.");
     tool_catch_signals();
     if (code < 0 &&
         !(producer_perf_check_arguments(&o) && options_number(&o, "num-records", 0, INT64_MAX, &p.records) &&

@@ -76,5 +76,5 @@ int verifiable_parse(struct options *o, const struct option_spec *specs, int spe
     static char help[] = "--help";
     char *only_help[] = {argv[0], help, NULL};
     bool none = argc < 2;
-    return options_parse(o, specs, spec_count, none ? 2 : argc, none ? only_help : argv, purpose);
+    return options_parse(o, OPTIONS_ARGPARSE, specs, spec_count, none ? 2 : argc, none ? only_help : argv, purpose);
 }

@@ -440,7 +440,8 @@ int tool_top(int argc, char **argv)
 {
     struct top t = {.interval_s = 5};
     struct fail fail = {.text = ""};
-    int code = OPTIONS_PARSE(&t.o, specs, argc, argv, "Shows how a cluster and one of its brokers are.");
+    int code =
+        OPTIONS_PARSE_BY(OPTIONS_ARGPARSE, &t.o, specs, argc, argv, "Shows how a cluster and one of its brokers are.");
     if (code < 0 && !options_number(&t.o, "interval", 1, 3600, &t.interval_s))
         code = 1;
     if (code < 0) {

@@ -632,7 +632,7 @@ int tool_transactions(int argc, char **argv)
     for (size_t i = 0; word != NULL && i < ARRAY_LEN(commands); i++)
         if (strcmp(commands[i].name, word) == 0)
             c = &commands[i];
-    int code = OPTIONS_PARSE(&w.o, specs, argc, argv, purpose);
+    int code = OPTIONS_PARSE_BY(OPTIONS_ARGPARSE, &w.o, specs, argc, argv, purpose);
     if (code < 0) {
         code = transactions_tool_run(&w, c, &fail) ? 0 : 1;
         if (fail.text[0] != '\0')

@@ -110,15 +110,25 @@ static void add_value(struct options *o, int spec, const char *value)
     v->values = grown;
 }
 
-static bool is_option(const char *word)
+/* Behind the dashes of what can only be an option; NULL: it is a word. */
+static const char *option_name(const struct options *o, const char *word)
 {
-    return strncmp(word, "--", 2) == 0 && word[2] != '\0';
+    if (strncmp(word, "--", 2) == 0)
+        return word[2] != '\0' ? word + 2 : NULL;
+    return o->rules == OPTIONS_JOPT && *word == '-' && word[1] != '\0' ? word + 1 : NULL;
+}
+
+/* With one dash only if it is known: the value of an option may well be a negative number. */
+static bool is_option(const struct options *o, const char *word)
+{
+    const char *name = option_name(o, word);
+    return name != NULL && (word[1] == '-' || find_spec(o, name, strcspn(name, "=")) >= 0);
 }
 
 /* Takes the option at argv[i]; returns how many arguments it took, 0 after a complaint. */
 static int options_take(struct options *o, int argc, char **argv, int i)
 {
-    const char *name = argv[i] + 2, *equals = strchr(name, '=');
+    const char *name = option_name(o, argv[i]), *equals = strchr(name, '=');
     size_t len = equals ? (size_t)(equals - name) : strlen(name);
     int spec = find_spec(o, name, len), taken = 1;
     if (spec < 0) {
@@ -126,13 +136,13 @@ static int options_take(struct options *o, int argc, char **argv, int i)
         return 0;
     }
     enum option_kind kind = o->specs[spec].kind;
-    bool value_follows = i + 1 < argc && !is_option(argv[i + 1]);
+    bool value_follows = i + 1 < argc && !is_option(o, argv[i + 1]);
     if (equals != NULL && kind != OPTION_FLAG) {
         add_value(o, spec, equals + 1);
     } else if (kind == OPTION_FLAG || (is_optional(kind) && !value_follows)) {
         add_value(o, spec, NULL);
     } else if (kind == OPTION_WORDS) {
-        for (; i + taken < argc && !is_option(argv[i + taken]); taken++)
+        for (; i + taken < argc && !is_option(o, argv[i + taken]); taken++)
             add_value(o, spec, argv[i + taken]);
     } else if (i + 1 < argc) {
         add_value(o, spec, argv[i + 1]);
@@ -157,28 +167,40 @@ static bool check_repetition(const struct options *o)
     return true;
 }
 
-int options_parse(struct options *o, const struct option_spec *specs, int spec_count, int argc, char **argv,
-                  const char *purpose)
+/* Kafka's say nothing; but a word that counts for nothing may be a value that has lost its option. */
+static void pass_over(int argc, char **argv, int i)
 {
-    *o = (struct options){.specs = specs, .spec_count = spec_count, .purpose = purpose};
+    bool all = strcmp(argv[i], "--") == 0;
+    for (int k = i + all; k < (all ? argc : i + 1); k++)
+        fprintf(stderr, "WARN '%s' belongs to no option, and is ignored\n", argv[k]);
+}
+
+int options_parse(struct options *o, enum options_rules rules, const struct option_spec *specs, int spec_count,
+                  int argc, char **argv, const char *purpose)
+{
+    *o = (struct options){.specs = specs, .spec_count = spec_count, .purpose = purpose, .rules = rules};
     o->values = ARENA_ARRAY(&o->arena, struct option_value, spec_count);
     o->given = ARENA_ARRAY(&o->arena, int, argc + 1);
     if (argc < 2)
         return options_complain(o, "%s", purpose);
     for (int i = 1, taken; i < argc; i += taken) {
-        if (strcmp(argv[i], "--help") == 0) {
+        const char *name = option_name(o, argv[i]);
+        if (name != NULL && strcmp(name, "help") == 0) {
             if (!completion_wanted)
                 puts(purpose);
             print_usage(o, stdout);
             return 0;
         }
-        if (strcmp(argv[i], "--version") == 0) {
+        if (name != NULL && strcmp(name, "version") == 0) {
             puts("3.9.1 (barnabas " BARNABAS_VERSION ")");
             return 0;
         }
-        if (!is_option(argv[i]))
+        bool word = name == NULL;
+        if (word && rules != OPTIONS_JOPT)
             return options_complain(o, "Unexpected argument: %s", argv[i]);
-        taken = options_take(o, argc, argv, i);
+        if (word)
+            pass_over(argc, argv, i);
+        taken = !word ? options_take(o, argc, argv, i) : strcmp(argv[i], "--") == 0 ? argc - i : 1;
         if (taken == 0)
             return 1;
     }

@@ -64,25 +64,33 @@ struct option_value {
     int count;           /* how many values; of a flag, how often it was given */
 };
 
+/* Kafka's tools parse by one of two libraries. */
+enum options_rules {
+    OPTIONS_JOPT,     /* --name or -name; what is no option is passed over, as is all behind a -- */
+    OPTIONS_ARGPARSE, /* --name; anything else is wrong usage */
+};
+
 struct options {
     const struct option_spec *specs;
     int spec_count;
     const char *purpose;
+    enum options_rules rules;
     struct option_value *values; /* by spec */
     int *given;                  /* specs in the order of the command line */
     int given_count;
     struct arena arena;
 };
 
-#define OPTIONS_PARSE(o, specs, argc, argv, purpose) \
-    options_parse((o), (specs), (int)(sizeof(specs) / sizeof(*(specs))), (argc), (argv), (purpose))
+#define OPTIONS_PARSE(o, specs, argc, argv, purpose) OPTIONS_PARSE_BY(OPTIONS_JOPT, o, specs, argc, argv, purpose)
+#define OPTIONS_PARSE_BY(rules, o, specs, argc, argv, purpose) \
+    options_parse((o), (rules), (specs), (int)(sizeof(specs) / sizeof(*(specs))), (argc), (argv), (purpose))
 
 /*
  * Parses, or explains on standard error and returns the exit code: -1 to go on, 0 after --help or --version,
  * 1 for wrong usage.
  */
-int options_parse(struct options *o, const struct option_spec *specs, int spec_count, int argc, char **argv,
-                  const char *purpose);
+int options_parse(struct options *o, enum options_rules rules, const struct option_spec *specs, int spec_count,
+                  int argc, char **argv, const char *purpose);
 void options_free(struct options *o);
 bool options_has(const struct options *o, const char *name);
 /* What was given last, or the fallback; NULL if there is neither. */
