@@ -1,8 +1,13 @@
 """Administration tools go on while coordinators load and move, leaders change and brokers come back, and end at once where nothing
 would be better later."""
 
+import os
+import socket
+import subprocess
+import time
+
 import pytest
-from harness import Barnabas, free_port, produce
+from harness import BUILD, TOP, Barnabas, free_port, produce
 from pretender import Pretender
 from test_cluster import make_cluster  # noqa: F401 (a fixture)
 from test_consumer_groups import commit
@@ -40,6 +45,23 @@ def test_of_the_servers_that_are_named_one_is_enough():
     with Pretender(ListGroups=(2, each(listed))) as one:
         assert script("kafka-consumer-groups", "--bootstrap-server", f"127.0.0.1:{free_port()},{one.bootstrap}", "--list") == "g\n"
         assert script.errors == ""
+
+
+def test_a_cluster_that_is_being_started_is_waited_for(make_broker):
+    broker = make_broker(start=False)
+    command = [TOP / "bin" / "kafka-topics.sh", "--bootstrap-server", broker.bootstrap, "--list"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "BARNABAS_BUILD": str(BUILD)}) as tool:
+        time.sleep(1)
+        broker.start()
+        out, errors = tool.communicate(timeout=60)
+    assert (tool.returncode, out) == (0, "\n") and errors.startswith("WARN Connection to node -1"), errors
+
+
+def test_a_silent_broker_is_waited_for_as_long_as_was_said():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        began = time.monotonic()
+        out = script("kafka-consumer-groups", "--bootstrap-server", f"127.0.0.1:{silent.getsockname()[1]}", "--list", "--timeout", 1500)
+    assert "Executing consumer group command failed" in out and time.monotonic() - began < 8
 
 
 # ---- Coordinators ----

@@ -118,9 +118,11 @@ def test_all_internal_topics_go(b):
     assert {"other-changelog", "app-in", "in"} <= set(topics(b, "--list").split())
 
 
-def test_wrong_usage():
+def test_wrong_usage(tmp_path):
     for args in [["--dry-run"], ["--application-id", "app", "--to-latest", "--to-earliest"], ["--application-id", "app", "--to-offset", 1, "--shift-by", 1]]:
         script("kafka-streams-application-reset", *args, code=1)
         assert java(TOOL, *args, check=False).startswith(script.errors.splitlines()[0] + "\n")
-    script("kafka-streams-application-reset", "--bootstrap-servers", "127.0.0.1:1", "--application-id", "app", code=1)
-    assert script.errors.startswith("ERROR: java.util.concurrent.ExecutionException: ")
+    soon = tmp_path / "soon"
+    soon.write_text("request.timeout.ms=500\ndefault.api.timeout.ms=500\n")
+    script("kafka-streams-application-reset", "--bootstrap-servers", "127.0.0.1:1", "--application-id", "app", "--config-file", soon, code=1)
+    assert "\nERROR: java.util.concurrent.ExecutionException: " in script.errors

@@ -172,10 +172,15 @@ def test_of_two_values_the_last_counts_where_argparse4j_reads_them(broker):
     assert [len(line) for line in get(broker, "t", 2)] == [5, 5]
 
 
-def test_nobody_there():
-    assert "Error while executing topic command" in script("kafka-topics", "--bootstrap-server", "127.0.0.1:1", "--list", code=1)
-    script("kafka-get-offsets", "--bootstrap-server", "127.0.0.1:1", code=1)
+def test_nobody_there(tmp_path):
+    file = tmp_path / "client.properties"
+    file.write_text("request.timeout.ms=500\ndefault.api.timeout.ms=500\n")
+    soon = ["--command-config", file]
+    assert "Error while executing topic command" in script("kafka-topics", "--bootstrap-server", "127.0.0.1:1", "--list", *soon, code=1)
+    assert script.errors.startswith("WARN Connection to node -1 (127.0.0.1:1) could not be established")
+    script("kafka-get-offsets", "--bootstrap-server", "127.0.0.1:1", *soon, code=1)
     assert "Error occurred" in script.errors
+    script("kafka-broker-api-versions", "--bootstrap-server", "127.0.0.1:1", code=1)
     script("kafka-topics", "--bootstrap-server", "nonsense", "--list", code=1)
 
 
@@ -899,6 +904,7 @@ def test_lines_end_as_javas_do(broker):
         topics(broker, "--create", "--topic", topic)
         tool("--bootstrap-server", broker.bootstrap, "--topic", topic)
     count = int(script("kafka-get-offsets", "--bootstrap-server", broker.bootstrap, "--topic", "theirs").split(":")[2])
+    assert script("kafka-get-offsets", "--bootstrap-server", broker.bootstrap, "--topic", "ours") == f"ours:0:{count}\n"
     assert get(broker, "ours", count) == get(broker, "theirs", count) == ["a", "b", "c", "", "d", "", "e", "", "f"]
 
 

@@ -170,6 +170,8 @@ int tool_broker_api_versions(int argc, char **argv)
         code = 1;
     if (code < 0) {
         asker = asker_new(options_get(&o, "bootstrap-server"), options_get(&o, "command-config"), &fail);
+        if (asker != NULL)
+            ask_at_once(asker); /* as with Kafka's: it is a way to find out whether somebody is there */
         code = asker != NULL && print_brokers(asker, &arena, &fail) ? 0 : 1;
         if (code != 0)
             fprintf(stderr, "%s\n", fail.text);

@@ -464,6 +464,8 @@ static bool consumer_groups_run(struct group_work *w, struct fail *fail)
         return false;
     w->admin.arena = &w->arena;
     w->admin.asker = asker_new(options_get(&w->o, "bootstrap-server"), options_get(&w->o, "command-config"), fail);
+    if (w->admin.asker != NULL)
+        ask_limit(w->admin.asker, w->admin.timeout_ms);
     bool ok = w->admin.asker != NULL && action->run(w, fail);
     asker_free(w->admin.asker);
     return ok;

@@ -218,30 +218,26 @@ static enum ask_outcome exchange_or_not(struct asker *a, struct node *n, int16_t
     return outcome;
 }
 
-static bool exchange(struct asker *a, struct node *n, int16_t key, int16_t version, const void *request, void *response,
-                     struct arena *arena, struct fail *fail)
-{
-    return exchange_or_not(a, n, key, version, request, response, arena, fail) == ASK_ANSWERED;
-}
-
-static bool learn_versions(struct asker *a, struct node *n, struct api_versions_response *response, struct arena *arena,
-                           struct fail *fail)
+static enum ask_outcome learn_versions(struct asker *a, struct node *n, struct api_versions_response *response,
+                                       struct arena *arena, struct fail *fail)
 {
     struct api_versions_request request;
     api_versions_request_init(&request);
-    if (!exchange(a, n, API_API_VERSIONS, 0, &request, response, arena, fail))
-        return false;
-    spoken_take(&n->spoken, response);
-    return n->versions_known = true;
+    enum ask_outcome outcome = exchange_or_not(a, n, API_API_VERSIONS, 0, &request, response, arena, fail);
+    if (outcome == ASK_ANSWERED) {
+        spoken_take(&n->spoken, response);
+        n->versions_known = true;
+    }
+    return outcome;
 }
 
-static bool know_versions(struct asker *a, struct node *n, struct fail *fail)
+static enum ask_outcome know_versions(struct asker *a, struct node *n, struct fail *fail)
 {
     struct arena arena = {0};
     struct api_versions_response response;
-    bool ok = n->versions_known || learn_versions(a, n, &response, &arena, fail);
+    enum ask_outcome outcome = n->versions_known ? ASK_ANSWERED : learn_versions(a, n, &response, &arena, fail);
     arena_deinit(&arena);
-    return ok;
+    return outcome;
 }
 
 static bool choose_version(const struct node *n, int16_t key, int16_t min_version, int16_t *out, struct fail *fail)
@@ -288,14 +284,36 @@ static void learn_brokers(struct asker *a, const struct metadata_response *m)
 }
 
 /* The first of the bootstrap list that answers, or of those that were learned of since. */
-static bool pick_any(struct asker *a, struct node **out, struct fail *fail)
+static enum ask_outcome try_all(struct asker *a, struct node **out, struct fail *fail)
 {
+    enum ask_outcome outcome = ASK_UNSENT;
     for (int i = 0; i < a->node_count; i++) {
         *out = a->nodes[i];
-        if (know_versions(a, *out, fail))
-            return true;
+        enum ask_outcome this = know_versions(a, *out, fail);
+        if (this == ASK_ANSWERED)
+            return this;
+        outcome = this == ASK_REFUSED ? this : outcome;
     }
-    return false;
+    return outcome;
+}
+
+/*
+ * The first question waits for a cluster that is just being started. A refusal stays one: a password that is wrong will
+ * not be right in a minute. Once the cluster was there, those who ask know for how long to try.
+ */
+static bool pick_any(struct asker *a, struct node **out, struct fail *fail)
+{
+    int64_t deadline = clock_mono_ms() + a->patience_ms;
+    bool told = false;
+    for (;;) {
+        enum ask_outcome outcome = try_all(a, out, fail);
+        if (outcome == ASK_ANSWERED || outcome == ASK_REFUSED || a->met || clock_mono_ms() >= deadline)
+            return outcome == ASK_ANSWERED;
+        if (!told && fail != NULL)
+            fprintf(stderr, "WARN %s\n", fail->text);
+        told = true;
+        usleep(RETRY_US);
+    }
 }
 
 static bool pick_node(struct asker *a, int32_t broker, struct node **out, struct fail *fail)
@@ -316,7 +334,7 @@ static bool pick_node(struct asker *a, int32_t broker, struct node **out, struct
         return fail_set(fail, "The cluster has no controller now");
     if (*out == NULL)
         return fail_set(fail, "Broker %" PRId32 " is not there", broker);
-    return know_versions(a, *out, fail);
+    return know_versions(a, *out, fail) == ASK_ANSWERED;
 }
 
 /* ---- The controller, which may be another in the next moment ---- */
@@ -348,7 +366,7 @@ struct controller_question {
     struct arena *arena;
 };
 
-/* Whoever cannot be reached at all will not be in a minute, nor will a password be right that was wrong. */
+/* Who could not be reached at all was waited for as the cluster was looked for. */
 static bool try_controller(struct asker *a, struct controller_question *q, bool *again, struct fail *fail)
 {
     struct node *n = NULL;
@@ -449,6 +467,17 @@ void ask_all(struct asker *a, int16_t key, struct question *questions, int32_t c
     }
 }
 
+void ask_limit(struct asker *a, int64_t ms)
+{
+    a->timeout_ms = (int32_t)MIN(a->timeout_ms, MAX(ms, 1));
+    a->patience_ms = (int32_t)MIN(a->patience_ms, MAX(ms, 1));
+}
+
+void ask_at_once(struct asker *a)
+{
+    a->patience_ms = 0;
+}
+
 int32_t ask_timeout_ms(const struct asker *a)
 {
     return a->timeout_ms;
@@ -470,7 +499,8 @@ bool ask_api_versions(struct asker *a, int32_t broker, struct api_versions_respo
 {
     struct node *n;
     struct fail why = {.text = ""};
-    return fail_unless(pick_node(a, broker, &n, &why) && learn_versions(a, n, out, arena, &why), &why, fail);
+    return fail_unless(pick_node(a, broker, &n, &why) && learn_versions(a, n, out, arena, &why) == ASK_ANSWERED, &why,
+                       fail);
 }
 
 struct str ask_error_text(int16_t code, struct str message)

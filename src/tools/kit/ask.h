@@ -15,7 +15,8 @@ struct asker;
 
 enum { ASK_ANY = -1, ASK_CONTROLLER = -2 }; /* instead of a broker's id */
 
-/* `bootstrap` is host:port,... Nothing is connected yet. `command_config` is a file of client properties, or NULL. */
+/* `bootstrap` is host:port,... Nothing is connected yet; the first question waits for one of them, as long as
+ * ask_patience_ms() says. `command_config` is a file of client properties, or NULL. */
 struct asker *asker_new(const char *bootstrap, const char *command_config, struct fail *fail);
 void asker_free(struct asker *a);
 
@@ -47,6 +48,10 @@ struct question { /* one of several that are asked together */
 /* Sends all of them, then waits for all answers: for requests that a broker holds back for a while. */
 void ask_all(struct asker *a, int16_t key, struct question *questions, int32_t count, struct arena *arena);
 
+/* Has answers take no longer, nor be tried for longer, than that. */
+void ask_limit(struct asker *a, int64_t ms);
+/* Has each be tried once. */
+void ask_at_once(struct asker *a);
 /* How long an answer may take; and how long it may take to get one, with all that goes wrong meanwhile. */
 int32_t ask_timeout_ms(const struct asker *a);
 int32_t ask_patience_ms(const struct asker *a);
