@@ -182,3 +182,48 @@ def test_a_topic_that_is_refused_is_not_waited_for(error, said):
         one.topics = [topic(7, error)]
         assert said in groups(one, "--describe", "--group", "g", *FOREVER)
         assert said in groups(one, "--reset-offsets", "--group", "g", "--topic", "t:0", "--to-latest", "--dry-run", *FOREVER)
+
+
+def producers(error=0):
+    return {"Topics": [{"Name": "t", "Partitions": [{"PartitionIndex": 0, "ErrorCode": error, "ActiveProducers": [] if error else [
+        {"ProducerId": 5, "ProducerEpoch": 1, "LastSequence": 3, "LastTimestamp": 1, "CoordinatorEpoch": 2, "CurrentTxnStartOffset": 4}]}]}]}
+
+
+def marked(error):
+    return {"Markers": [{"ProducerId": 5, "Topics": [{"Name": "t", "Partitions": [{"PartitionIndex": 0, "ErrorCode": error}]}]}]}
+
+
+def led_by(one, *leaders):
+    """One after the other; 8 cannot be reached."""
+    topics, away = each(*([topic(leader)] for leader in leaders)), [gone()] * (8 in leaders)
+    one.answers["Metadata"] = 1, lambda request: {"Brokers": [*one.brokers(), *away], "ControllerId": 7, "Topics": topics(request)}
+
+
+def transactions(one, *args, **kw):
+    return script("kafka-transactions", "--bootstrap-server", one.bootstrap, *args, **kw)
+
+
+def test_producers_of_a_leader_that_has_just_moved():
+    described = each(producers(NOT_LEADER), producers(3), None, producers())
+    with Pretender(DescribeProducers=(0, described), ListTransactions=(0, each({"TransactionStates": []}))) as one:
+        led_by(one, -1, 8, 7)
+        assert transactions(one, "describe-producers", "--topic", "t", "--partition", 0).splitlines()[1].split() == ["5", "1", "2", "3", "1", "4"]
+        led_by(one, -1, 7)
+        found = transactions(one, "find-hanging", "--topic", "t").splitlines()
+        assert len(found) == 2 and found[1].split()[:6] == ["t", "0", "5", "1", "2", "4"] and script.errors == ""
+    with Pretender(DescribeProducers=(0, each(producers(NOT_LEADER)))) as one:
+        led_by(one, 7)
+        transactions(one, "describe-producers", "--topic", "t", "--partition", 0, "--broker-id", 7, code=1)
+        assert "NotLeaderOrFollowerException" in script.errors and one.asked.count("DescribeProducers") == 1
+
+
+def test_a_transaction_is_aborted_by_a_leader_that_has_just_moved():
+    args = ["abort", "--topic", "t", "--partition", 0, "--producer-id", 5, "--producer-epoch", 1, "--coordinator-epoch", 2]
+    with Pretender(WriteTxnMarkers=(0, each(*(marked(e) for e in (NOT_LEADER, 3, 9, 8, 0))))) as one:
+        led_by(one, -1, 8, 7)
+        assert transactions(one, *args) == "" and script.errors == ""
+        assert one.asked.count("WriteTxnMarkers") == 5
+    with Pretender(WriteTxnMarkers=(0, each(marked(FORBIDDEN)))) as one:
+        led_by(one, 7)
+        transactions(one, *args, code=1)
+        assert "Failed to abort transaction" in script.errors and one.asked.count("WriteTxnMarkers") == 1

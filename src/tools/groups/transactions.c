@@ -1,12 +1,13 @@
 /* kafka-transactions: shows transactions and their producers, finds those that hang, and aborts them (KIP-664). */
 #include <inttypes.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "protocol/error.h"
-#include "protocol/msg/describe_producers.h"
 #include "protocol/msg/describe_transactions.h"
 #include "protocol/msg/list_transactions.h"
 #include "protocol/msg/write_txn_markers.h"
+#include "tools/groups/partition_producers.h"
 #include "tools/kit/coordinators.h"
 #include "tools/kit/table.h"
 #include "tools/kit/tool.h"
@@ -38,7 +39,7 @@ static const char purpose[] =
     "This tool shows what transactions producers have open in the cluster, finds those that nobody will end any more, "
     "and aborts them.\nCommands: list, describe, describe-producers, abort, find-hanging.";
 
-enum { DEFAULT_MAX_TIMEOUT_MIN = 15, MS_PER_MINUTE = 60000, AT_ONCE = 500 };
+enum { DEFAULT_MAX_TIMEOUT_MIN = 15, MS_PER_MINUTE = 60000, RETRY_US = 100000 };
 
 struct work {
     struct options o;
@@ -211,18 +212,13 @@ static bool run_describe(struct work *w, struct fail *fail)
 
 /* ---- Partitions and their producers ---- */
 
-struct place {
-    struct str topic;
-    int32_t partition, leader;
-};
-
 struct places {
-    struct place *v;
+    struct producers_place *v;
     int32_t n;
 };
 
 struct open_txn {
-    struct place at;
+    struct producers_place at;
     struct describe_producers_producer_state p;
 };
 
@@ -236,7 +232,7 @@ static bool find_places(struct work *w, const struct str *topics, int32_t count,
         return false;
     for (int32_t t = 0; t < m.topics.len; t++)
         room += m.topics.items[t].partitions.len;
-    *out = (struct places){ARENA_ARRAY(&w->arena, struct place, room + 1), 0};
+    *out = (struct places){ARENA_ARRAY(&w->arena, struct producers_place, room + 1), 0};
     for (int32_t t = 0; t < m.topics.len; t++) {
         const struct metadata_response_topic *topic = &m.topics.items[t];
         if (topic->error_code != ERR_NONE)
@@ -247,40 +243,14 @@ static bool find_places(struct work *w, const struct str *topics, int32_t count,
             for (int32_t k = 0; !there && k < p->replica_nodes.len; k++)
                 there = p->replica_nodes.items[k] == replica;
             if (there && (partition < 0 || partition == p->partition_index))
-                out->v[out->n++] = (struct place){topic->name, p->partition_index, p->leader_id};
+                out->v[out->n++] = (struct producers_place){topic->name, p->partition_index, p->leader_id, false};
         }
     }
     return true;
 }
 
-static bool ask_producers(struct work *w, int32_t broker, const struct place *places, int32_t count,
-                          struct describe_producers_response *out, struct fail *fail)
-{
-    struct describe_producers_request request;
-    describe_producers_request_init(&request);
-    ARRAY_MAKE(&w->arena, request.topics, count);
-    for (int32_t i = 0; i < count; i++) {
-        struct describe_producers_topic_request *t = &request.topics.items[i];
-        describe_producers_topic_request_init(t);
-        t->name = places[i].topic;
-        ARRAY_MAKE(&w->arena, t->partition_indexes, 1);
-        t->partition_indexes.items[0] = places[i].partition;
-    }
-    if (!ask(w->asker, broker, API_DESCRIBE_PRODUCERS, 0, &request, out, NULL, &w->arena, fail))
-        return false;
-    for (int32_t t = 0; t < out->topics.len; t++)
-        for (int32_t i = 0; i < out->topics.items[t].partitions.len; i++)
-            if (out->topics.items[t].partitions.items[i].error_code != ERR_NONE)
-                return transactions_tool_refused(
-                    w, out->topics.items[t].partitions.items[i].error_code, fail,
-                    arena_printf(&w->arena, "Failed to describe producers for partition %.*s-%" PRId32,
-                                 STR_ARGS(out->topics.items[t].name),
-                                 out->topics.items[t].partitions.items[i].partition_index));
-    return true;
-}
-
-/* The one partition that the options name, and who is asked about it. */
-static bool named_place(struct work *w, int64_t broker, struct place *out, struct fail *fail)
+/* The one partition that the options name. */
+static bool named_place(struct work *w, struct producers_place *out, struct fail *fail)
 {
     struct places places;
     int64_t partition = -1;
@@ -293,37 +263,48 @@ static bool named_place(struct work *w, int64_t broker, struct place *out, struc
     if (places.n != 1)
         return fail_set(fail, "There is no partition %.*s-%" PRId64, STR_ARGS(topic), partition);
     *out = places.v[0];
-    if (broker >= 0)
-        out->leader = (int32_t)broker;
-    return out->leader >= 0 || fail_set(fail, "Partition %.*s-%" PRId64 " has no leader", STR_ARGS(topic), partition);
+    return true;
 }
 
-static bool producers_of(struct work *w, const struct place *at, struct describe_producers_partition_response *out,
+struct producer_states {
+    struct arena *arena;
+    struct describe_producers_producer_state *v;
+    int32_t n;
+};
+
+static void keep_producers(void *arg, const struct producers_place *at UNUSED,
+                           const struct describe_producers_partition_response *p)
+{
+    struct producer_states *states = arg;
+    states->n = p->active_producers.len;
+    states->v = ARENA_ARRAY(states->arena, struct describe_producers_producer_state, states->n + 1);
+    for (int32_t i = 0; i < states->n; i++)
+        states->v[i] = p->active_producers.items[i]; /* there are but numbers in them */
+}
+
+/* `broker` -1: by its leader. */
+static bool producers_of(struct work *w, struct producers_place at, int64_t broker, struct producer_states *out,
                          struct fail *fail)
 {
-    struct describe_producers_response response = {0};
-    if (!ask_producers(w, at->leader, at, 1, &response, fail))
-        return false;
-    if (response.topics.len != 1 || response.topics.items[0].partitions.len != 1)
-        return fail_set(fail, "Broker %" PRId32 " says nothing of the partition", at->leader);
-    *out = response.topics.items[0].partitions.items[0];
-    return true;
+    const struct producers_query q = {w->asker, (int32_t)broker, keep_producers, out};
+    *out = (struct producer_states){.arena = &w->arena};
+    return partition_producers_learn(&q, &at, 1, fail);
 }
 
 static bool run_describe_producers(struct work *w, struct fail *fail)
 {
     static const char *const head[] = {"ProducerId",   "ProducerEpoch", "LatestCoordinatorEpoch",
                                        "LastSequence", "LastTimestamp", "CurrentTransactionStartOffset"};
-    struct describe_producers_partition_response response = {0};
-    struct place at = {0};
+    struct producer_states states;
+    struct producers_place at = {0};
     struct table table;
     int64_t broker = -1;
-    if (!read_number(w, "broker-id", 0, INT32_MAX, &broker) || !named_place(w, broker, &at, fail) ||
-        !producers_of(w, &at, &response, fail))
+    if (!read_number(w, "broker-id", 0, INT32_MAX, &broker) || !named_place(w, &at, fail) ||
+        !producers_of(w, at, broker, &states, fail))
         return false;
     table_init(&table, head, ARRAY_LEN(head), &w->arena);
-    for (int32_t i = 0; i < response.active_producers.len; i++) {
-        const struct describe_producers_producer_state *p = &response.active_producers.items[i];
+    for (int32_t i = 0; i < states.n; i++) {
+        const struct describe_producers_producer_state *p = &states.v[i];
         struct str row[] = {
             transactions_tool_number(w, p->producer_id),       transactions_tool_number(w, p->producer_epoch),
             transactions_tool_number(w, p->coordinator_epoch), transactions_tool_number(w, p->last_sequence),
@@ -336,14 +317,14 @@ static bool run_describe_producers(struct work *w, struct fail *fail)
 
 /* ---- abort ---- */
 
-static bool transactions_tool_find_open(struct work *w, const struct place *at, int64_t start,
+static bool transactions_tool_find_open(struct work *w, const struct producers_place *at, int64_t start,
                                         struct describe_producers_producer_state *out, struct fail *fail)
 {
-    struct describe_producers_partition_response response = {0};
-    if (!producers_of(w, at, &response, fail))
+    struct producer_states states;
+    if (!producers_of(w, *at, -1, &states, fail))
         return false;
-    for (int32_t i = 0; i < response.active_producers.len; i++) {
-        *out = response.active_producers.items[i];
+    for (int32_t i = 0; i < states.n; i++) {
+        *out = states.v[i];
         if (out->current_txn_start_offset == start)
             return true;
     }
@@ -369,14 +350,12 @@ static bool read_producer(struct work *w, struct describe_producers_producer_sta
     return true;
 }
 
-static bool write_abort(struct work *w, const struct place *at, const struct describe_producers_producer_state *p,
-                        struct fail *fail)
+static void make_marker(struct work *w, const struct producers_place *at,
+                        const struct describe_producers_producer_state *p, struct write_txn_markers_request *request)
 {
-    struct write_txn_markers_request request;
-    struct write_txn_markers_response response;
-    write_txn_markers_request_init(&request);
-    ARRAY_MAKE(&w->arena, request.markers, 1);
-    struct write_txn_markers_writable_txn_marker *m = request.markers.items;
+    write_txn_markers_request_init(request);
+    ARRAY_MAKE(&w->arena, request->markers, 1);
+    struct write_txn_markers_writable_txn_marker *m = request->markers.items;
     m->producer_id = p->producer_id;
     m->producer_epoch = (int16_t)p->producer_epoch;
     m->coordinator_epoch = MAX(p->coordinator_epoch, 0); /* -1: no coordinator has ended anything of it yet */
@@ -384,18 +363,55 @@ static bool write_abort(struct work *w, const struct place *at, const struct des
     m->topics.items[0].name = at->topic;
     ARRAY_MAKE(&w->arena, m->topics.items[0].partition_indexes, 1);
     m->topics.items[0].partition_indexes.items[0] = at->partition;
-    if (!ask(w->asker, at->leader, API_WRITE_TXN_MARKERS, 0, &request, &response, NULL, &w->arena, fail))
+}
+
+static bool leader_is_away(int16_t error)
+{
+    return error == ERR_NOT_LEADER_OR_FOLLOWER || error == ERR_REPLICA_NOT_AVAILABLE ||
+           error == ERR_BROKER_NOT_AVAILABLE || error == ERR_UNKNOWN_TOPIC_OR_PARTITION;
+}
+
+/* Once; `again`: it may become possible. */
+static bool try_abort(struct work *w, const struct producers_place *at, const struct write_txn_markers_request *request,
+                      bool *again, struct fail *fail)
+{
+    struct write_txn_markers_response response;
+    *again = at->leader < 0;
+    if (*again)
+        return fail_set(fail, "Partition %.*s-%" PRId32 " has no leader", STR_ARGS(at->topic), at->partition);
+    if (!ask(w->asker, at->leader, API_WRITE_TXN_MARKERS, 0, request, &response, NULL, &w->arena, fail)) {
+        *again = ask_outcome(w->asker) == ASK_UNSENT;
         return false;
+    }
     if (response.markers.len != 1 || response.markers.items[0].topics.len != 1 ||
         response.markers.items[0].topics.items[0].partitions.len != 1)
         return fail_set(fail, "Broker %" PRId32 " does not say whether it has aborted the transaction", at->leader);
     int16_t error = response.markers.items[0].topics.items[0].partitions.items[0].error_code;
+    *again = leader_is_away(error);
     return error == ERR_NONE || transactions_tool_refused(w, error, fail, STR_LIT("Failed to abort transaction"));
+}
+
+static bool write_abort(struct work *w, struct producers_place *at, const struct describe_producers_producer_state *p,
+                        struct fail *fail)
+{
+    int64_t deadline = clock_mono_ms() + ask_patience_ms(w->asker);
+    struct write_txn_markers_request request;
+    make_marker(w, at, p, &request);
+    for (;;) {
+        struct places places;
+        struct fail why;
+        bool again, ok = try_abort(w, at, &request, &again, &why);
+        if (ok || !again || clock_mono_ms() >= deadline)
+            return fail_unless(ok, &why, fail);
+        usleep(RETRY_US);
+        if (find_places(w, &at->topic, 1, at->partition, -1, &places, NULL) && places.n == 1)
+            at->leader = places.v[0].leader;
+    }
 }
 
 static bool run_abort(struct work *w, struct fail *fail)
 {
-    struct place at = {0};
+    struct producers_place at = {0};
     struct describe_producers_producer_state p;
     int64_t start = -1;
     bool by_offset = options_has(&w->o, "start-offset");
@@ -403,7 +419,7 @@ static bool run_abort(struct work *w, struct fail *fail)
     if (!by_offset && !options_has(&w->o, "producer-id"))
         return fail_set(fail, "The transaction to abort must be identified either with --start-offset (for brokers on "
                               "3.0 or above) or with --producer-id, --producer-epoch, and --coordinator-epoch");
-    if (!read_number(w, "start-offset", 0, INT64_MAX, &start) || !named_place(w, -1, &at, fail))
+    if (!read_number(w, "start-offset", 0, INT64_MAX, &start) || !named_place(w, &at, fail))
         return false;
     return (by_offset ? transactions_tool_find_open(w, &at, start, &p, fail) : read_producer(w, &p, fail)) &&
            write_abort(w, &at, &p, fail);
@@ -418,43 +434,25 @@ struct search {
     size_t count, cap;
 };
 
-static void note_open(struct search *s, const struct describe_producers_topic_response *t)
+static void note_open(void *arg, const struct producers_place *at,
+                      const struct describe_producers_partition_response *p)
 {
+    struct search *s = arg;
     int64_t now = clock_wall_ms();
-    for (int32_t i = 0; i < t->partitions.len; i++) {
-        const struct describe_producers_partition_response *p = &t->partitions.items[i];
-        for (int32_t k = 0; k < p->active_producers.len; k++) {
-            const struct describe_producers_producer_state *x = &p->active_producers.items[k];
-            if (x->current_txn_start_offset < 0 || now - x->last_timestamp <= s->limit_ms)
-                continue;
-            s->found = xgrow(s->found, s->count + 1, &s->cap, sizeof(*s->found));
-            s->found[s->count++] = (struct open_txn){{t->name, p->partition_index, -1}, *x};
-        }
+    for (int32_t k = 0; k < p->active_producers.len; k++) {
+        const struct describe_producers_producer_state *x = &p->active_producers.items[k];
+        if (x->current_txn_start_offset < 0 || now - x->last_timestamp <= s->limit_ms)
+            continue;
+        s->found = xgrow(s->found, s->count + 1, &s->cap, sizeof(*s->found));
+        s->found[s->count++] = (struct open_txn){*at, *x};
     }
 }
 
-static int by_leader(const void *a, const void *b)
-{
-    const struct place *x = a, *y = b;
-    return (x->leader > y->leader) - (x->leader < y->leader);
-}
-
-/* Open transactions of the partitions, asked for by broker. */
+/* Open transactions of the partitions. */
 static bool find_candidates(struct search *s, struct places *places, struct fail *fail)
 {
-    for (int32_t i = 0; s->broker >= 0 && i < places->n; i++)
-        places->v[i].leader = (int32_t)s->broker;
-    qsort(places->v, (size_t)places->n, sizeof(*places->v), by_leader);
-    for (int32_t from = 0, to; from < places->n; from = to) {
-        struct describe_producers_response response;
-        for (to = from; to < places->n && to - from < AT_ONCE && places->v[to].leader == places->v[from].leader;)
-            to++;
-        if (!ask_producers(s->w, places->v[from].leader, places->v + from, to - from, &response, fail))
-            return false;
-        for (int32_t t = 0; t < response.topics.len; t++)
-            note_open(s, &response.topics.items[t]);
-    }
-    return true;
+    const struct producers_query q = {s->w->asker, (int32_t)s->broker, note_open, s};
+    return places->n == 0 || partition_producers_learn(&q, places->v, places->n, fail);
 }
 
 /* The transactional id that has that producer id now; null if none has. */
@@ -479,7 +477,7 @@ static bool find_id(struct work *w, int64_t producer_id, struct str *out, struct
     return true;
 }
 
-static bool includes(const struct describe_transactions_transaction_state *t, const struct place *at)
+static bool includes(const struct describe_transactions_transaction_state *t, const struct producers_place *at)
 {
     for (int32_t i = 0; i < t->topics.len; i++)
         for (int32_t k = 0; str_eq(t->topics.items[i].topic, at->topic) && k < t->topics.items[i].partitions.len; k++)
