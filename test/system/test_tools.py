@@ -925,3 +925,25 @@ def test_options_that_javas_tools_take(broker):
     topics(broker, "--list", "extra")
     assert script.errors == "WARN 'extra' belongs to no option, and is ignored\n"
     assert script("kafka-get-offsets", "-bootstrap-server", broker.bootstrap, "-topic", "t", "-time", -2) == "t:0:0\n"
+
+
+def test_lists_with_empty_words_are_refused(broker, tmp_path):
+    """As by Java's split(), which leaves out those at the end."""
+    plan = tmp_path / "topics.json"
+    plan.write_text('{"topics": [{"topic": "there"}], "version": 1}')
+    b = ["--bootstrap-server", broker.bootstrap]
+    topics(broker, "--create", "--topic", "there", "--partitions", 2)
+    topics_tool, reassign, offsets = ("kafka-topics", TOPIC_COMMAND), ("kafka-reassign-partitions", "org.apache.kafka.tools.reassign.ReassignPartitionsCommand"), \
+        ("kafka-get-offsets", "org.apache.kafka.tools.GetOffsetShell")
+    for number, ((name, tool), args) in enumerate([
+            (topics_tool, ["--create", "--replica-assignment", ",0"]), (topics_tool, ["--create", "--replica-assignment", "0,,0"]),
+            (topics_tool, ["--create", "--replica-assignment", "0,0,,"]), (topics_tool, ["--create", "--replica-assignment", "0:,0"]),
+            (topics_tool, ["--create", "--config", "retention.ms=5=6"]), (topics_tool, ["--create", "--config", "retention.ms=5="]),
+            (topics_tool, ["--create", "--config", "retention.ms= "]), (topics_tool, ["--describe", "--partition-size-limit-per-response", "x"]),
+            (reassign, ["--generate", "--topics-to-move-json-file", str(plan), "--broker-list", ",0"]),
+            (reassign, ["--generate", "--topics-to-move-json-file", str(plan), "--broker-list", "0,"]),
+            (offsets, ["--topic", "there", "--partitions", "0,,1"]), (offsets, ["--topic", "there", "--partitions", "1,"]), (offsets, ["--topic-partitions", ""])]):
+        topic = lambda who: ["--topic", f"{who}{number}"] if "--create" in args else ["--topic", "there"] if "--describe" in args else []
+        theirs = run_tool(tool, *b, *args, *topic("theirs"))
+        out = script(name, *b, *args, *topic("ours"), code=theirs.returncode)
+        assert out.splitlines()[:1] == [x.replace("theirs", "ours") for x in theirs.stdout.splitlines()[:1]], args

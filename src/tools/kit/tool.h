@@ -104,6 +104,16 @@ bool options_need(const struct options *o, const char *name) NODISCARD;
 bool options_not_both(const struct options *o, const char *name, const char *other) NODISCARD;
 /* As Java's parseInt() and parseLong(): a sign, perhaps, and digits, and nothing else; in [min, max]. */
 bool java_integer(const char *text, int64_t min, int64_t max, int64_t *out) NODISCARD;
+/*
+ * The words of a text as Java's split() finds them: those at the end that are empty are none, but others are, and an
+ * empty text is one. `rest` is the text, which is changed; the first call has `begun` false. NULL: there are no more.
+ */
+struct java_words {
+    char *rest;
+    char separator;
+    bool begun;
+};
+char *java_words_next(struct java_words *w);
 /* A number in [min, max] into `out`, or false after a complaint. Not given: `out` is left as it is. */
 bool options_number(const struct options *o, const char *name, int64_t min, int64_t max, int64_t *out) NODISCARD;
 

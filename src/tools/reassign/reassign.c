@@ -225,9 +225,9 @@ static bool reassign_describe(struct job *j, const struct str *topics, int32_t c
 static bool read_broker_list(struct job *j, struct int_list *out, struct fail *fail)
 {
     const char *given = options_get(j->o, "broker-list");
-    char *copy = arena_cstr(&j->b->arena, str_of(given)), *save = NULL;
+    struct java_words words = {arena_cstr(&j->b->arena, str_of(given)), ',', false};
     *out = (struct int_list){ARENA_ARRAY(&j->b->arena, int32_t, strlen(given) + 1), 0};
-    for (char *word = strtok_r(copy, ",", &save); word != NULL; word = strtok_r(NULL, ",", &save)) {
+    for (char *word; (word = java_words_next(&words)) != NULL;) {
         int64_t id;
         if (!java_integer(word, INT32_MIN, INT32_MAX, &id))
             return fail_set(fail, "For input string: \"%s\"", word);

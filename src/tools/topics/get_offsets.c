@@ -99,9 +99,9 @@ static bool parse_topic_partitions(struct arena *a, const char *text, struct fil
 
 static bool parse_partitions(struct arena *a, const char *text, struct filter *f, struct fail *fail)
 {
-    char *copy = arena_cstr(a, str_of(text)), *save = NULL;
+    struct java_words words = {arena_cstr(a, str_of(text)), ',', false};
     f->only.v = ARENA_ARRAY(a, int32_t, strlen(text) + 1);
-    for (char *word = strtok_r(copy, ",", &save); word != NULL; word = strtok_r(NULL, ",", &save)) {
+    for (char *word; (word = java_words_next(&words)) != NULL;) {
         const char *end;
         if (!parse_int(word, &f->only.v[f->only.n++], &end) || *end != '\0')
             return fail_set(
@@ -114,14 +114,14 @@ static bool filter_read(const struct options *o, struct arena *a, struct filter 
 {
     const char *rules = options_get(o, "topic-partitions"), *topic = options_get(o, "topic"),
                *partitions = options_get(o, "partitions");
-    if (rules != NULL)
+    if (rules != NULL && *rules != '\0')
         return parse_topic_partitions(a, rules, f, fail);
     f->rules = ARENA_NEW(a, struct rule);
     f->rules[0] = (struct rule){NULL, 0, INT32_MAX};
     f->count = 1;
     if (topic != NULL && (f->rules[0].topic = pattern_new(topic, fail)) == NULL)
         return false;
-    return partitions == NULL || parse_partitions(a, partitions, f, fail);
+    return partitions == NULL || *partitions == '\0' || parse_partitions(a, partitions, f, fail);
 }
 
 static void filter_deinit(struct filter *f)

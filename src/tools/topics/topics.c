@@ -144,9 +144,9 @@ static bool topics_tool_check_arguments(const struct options *o)
 
 static bool topics_tool_parse_brokers(struct arena *a, char *text, struct int_list *out, struct fail *fail)
 {
-    char *save = NULL;
+    struct java_words words = {text, ':', false};
     *out = (struct int_list){ARENA_ARRAY(a, int32_t, strlen(text) + 1), 0};
-    for (char *word = strtok_r(text, ":", &save); word != NULL; word = strtok_r(NULL, ":", &save)) {
+    for (char *word; (word = java_words_next(&words)) != NULL;) {
         char *end;
         long id = strtol(word, &end, 10);
         while (*end == ' ')
@@ -162,9 +162,9 @@ static bool topics_tool_parse_brokers(struct arena *a, char *text, struct int_li
 
 static bool parse_assignments(struct arena *a, const char *text, struct topic_plan *plan, struct fail *fail)
 {
-    char *copy = arena_cstr(a, str_of(text)), *save = NULL;
+    struct java_words words = {arena_cstr(a, str_of(text)), ',', false};
     plan->assignments = ARENA_ARRAY(a, struct int_list, strlen(text) + 1);
-    for (char *word = strtok_r(copy, ",", &save); word != NULL; word = strtok_r(NULL, ",", &save)) {
+    for (char *word; (word = java_words_next(&words)) != NULL;) {
         struct int_list *list = &plan->assignments[plan->assignment_count];
         if (!topics_tool_parse_brokers(a, word, list, fail))
             return false;
@@ -190,14 +190,14 @@ static bool parse_configs(struct arena *a, const struct option_value *given, str
 {
     plan->configs = ARENA_ARRAY(a, struct config_pair, given->count + 1);
     for (int i = 0; i < given->count; i++) {
-        const char *text = given->values[i], *equals = strchr(text, '=');
-        if (equals == NULL || equals[1] == '\0')
+        struct java_words words = {arena_cstr(a, str_of(given->values[i])), '=', false};
+        const char *key = java_words_next(&words), *value = key != NULL ? java_words_next(&words) : NULL;
+        if (value == NULL || value[strspn(value, " ")] == '\0' || java_words_next(&words) != NULL)
             return fail_set(
                 fail,
                 "requirement failed: Invalid topic config: all configs to be added must be in the format \"key=val\".");
-        plan->configs[plan->config_count++] =
-            (struct config_pair){topics_tool_trimmed(a, text, (size_t)(equals - text)),
-                                 topics_tool_trimmed(a, equals + 1, strlen(equals + 1))};
+        plan->configs[plan->config_count++] = (struct config_pair){topics_tool_trimmed(a, key, strlen(key)),
+                                                                   topics_tool_trimmed(a, value, strlen(value))};
     }
     return true;
 }
@@ -352,6 +352,9 @@ static bool topics_tool_describe(const struct options *o, struct topic_backend *
         puts(
             "Only topic id will be used when both --topic and --topic-id are specified and topicId is not Uuid.ZERO_UUID");
     if (!choose_topics(o, b, &names, &count, fail))
+        return false;
+    int32_t limit = 0; /* of Kafka's own request, which is not ours */
+    if (!options_has(o, "topic-id") && !read_count(o, "partition-size-limit-per-response", &limit, fail))
         return false;
     struct topic_info *topics = ARENA_ARRAY(&b->arena, struct topic_info, MAX(count, 1));
     if (!b->describe(b, names, count, topics, fail))
