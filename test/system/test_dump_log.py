@@ -221,3 +221,12 @@ def test_files_by_relative_paths_and_too_large_batches(written, monkeypatch):
         compare([f.name for f in found], "--deep-iteration")
     monkeypatch.chdir(written / "none-0")
     assert compare([f.name for f in files_of(written / "none-0", "index")[:1]], "--max-message-size", 100)[0] == 1
+
+
+def test_files_of_no_known_kind_are_passed_over(tmp_path):
+    """Whether they are there or not."""
+    (tmp_path / "notes.txt").write_text("no log")
+    for file in tmp_path / "notes.txt", tmp_path / "none.txt":
+        done = run_tool("kafka.tools.DumpLogSegments", "--files", file)
+        assert script("kafka-dump-log", "--files", file) == done.stdout == f"Dumping {file}\n"
+        assert script.errors == f"Ignoring unknown file {file}\n"

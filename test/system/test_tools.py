@@ -947,3 +947,10 @@ def test_lists_with_empty_words_are_refused(broker, tmp_path):
         theirs = run_tool(tool, *b, *args, *topic("theirs"))
         out = script(name, *b, *args, *topic("ours"), code=theirs.returncode)
         assert out.splitlines()[:1] == [x.replace("theirs", "ours") for x in theirs.stdout.splitlines()[:1]], args
+
+
+def test_no_topic_is_none_to_consume_from(broker):
+    args = ["--bootstrap-server", broker.bootstrap, "--topic", ""]
+    assert run_tool("org.apache.kafka.tools.consumer.ConsoleConsumer", *args).returncode == 1
+    script("kafka-console-consumer", *args, code=1)
+    assert "cannot contain null or empty topic" in script.errors

@@ -269,7 +269,9 @@ static void look_for_more(struct consumer *c, int64_t now)
 static bool console_consumer_start(struct consumer *c, const struct options *o, struct fail *fail)
 {
     enum { LONGEST_NAME = 512 }; /* librdkafka's; it does not survive all that is longer */
-    if (c->topic != NULL && (*c->topic == '\0' || strlen(c->topic) > LONGEST_NAME)) {
+    if (c->topic != NULL && *c->topic == '\0')
+        return fail_set(fail, "Topic collection to subscribe to cannot contain null or empty topic");
+    if (c->topic != NULL && strlen(c->topic) > LONGEST_NAME) {
         look_at_error(c, RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION);
         return true;
     }

@@ -135,26 +135,48 @@ static bool dump_log(struct dump *d, const struct content *c, struct fail *fail)
     return dump_segment(d, c, fail);
 }
 
+static bool dump_snapshot_file(struct dump *d UNUSED, const struct content *c, struct fail *fail UNUSED)
+{
+    dump_snapshot(c);
+    return true;
+}
+
+static bool dump_aborted(struct dump *d UNUSED, const struct content *c, struct fail *fail)
+{
+    return dump_txn_index(c, fail);
+}
+
+static const struct file_kind {
+    const char *suffix;
+    bool (*dump)(struct dump *d, const struct content *c, struct fail *fail);
+} file_kinds[] = {{".log", dump_log},
+                  {".index", dump_offset_index},
+                  {".timeindex", dump_time_index},
+                  {".snapshot", dump_snapshot_file},
+                  {".txnindex", dump_aborted}};
+
+/* NULL: whatever it is, and whether it is there, nobody can tell. */
+static const struct file_kind *kind_of_file(const char *path)
+{
+    const char *dot = strrchr(dump_log_name_of(path), '.');
+    for (size_t i = 0; dot != NULL && i < ARRAY_LEN(file_kinds); i++)
+        if (strcmp(file_kinds[i].suffix, dot) == 0)
+            return &file_kinds[i];
+    return NULL;
+}
+
 static bool dump_file(struct dump *d, const char *path, struct fail *fail)
 {
     struct content c;
-    const char *dot = strrchr(dump_log_name_of(path), '.'), *suffix = dot != NULL ? dot : "";
-    bool ok = true;
+    const struct file_kind *kind = kind_of_file(path);
     printf("Dumping %s\n", path);
+    if (kind == NULL) {
+        fprintf(stderr, "Ignoring unknown file %s\n", path);
+        return true;
+    }
     if (!content_open(d, &c, path, fail))
         return false;
-    if (strcmp(suffix, ".log") == 0)
-        ok = dump_log(d, &c, fail);
-    else if (strcmp(suffix, ".index") == 0)
-        ok = dump_offset_index(d, &c, fail);
-    else if (strcmp(suffix, ".timeindex") == 0)
-        ok = dump_time_index(d, &c, fail);
-    else if (strcmp(suffix, ".snapshot") == 0)
-        dump_snapshot(&c);
-    else if (strcmp(suffix, ".txnindex") == 0)
-        ok = dump_txn_index(&c, fail);
-    else
-        fprintf(stderr, "Ignoring unknown file %s\n", path);
+    bool ok = kind->dump(d, &c, fail);
     content_close(&c);
     return ok;
 }
