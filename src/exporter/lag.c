@@ -135,8 +135,7 @@ void lag_gather_exporter(const struct look *look, const char *listener, struct e
 static void native_partition(struct teller *t, const struct look *look, const struct look_group *g,
                              const struct look_group_topic *topic, const struct look_commit *c)
 {
-    int64_t end = look_end(topic, c);
-    bool waits = end != LOOK_UNKNOWN && end > c->offset;
+    int64_t end = look_end(topic, c), waits_ms = look_waits_ms(topic, c, look->taken_ms);
     if (end == LOOK_UNKNOWN)
         return;
     strbuf_clear(&t->labels);
@@ -145,9 +144,9 @@ static void native_partition(struct teller *t, const struct look *look, const st
     label_add_number(&t->labels, "partition", c->partition);
     tell(t, "barnabas_group_lag_records", "How many records of a partition a group has not read.",
          (double)lag_behind(end, c->offset));
-    if (!waits || c->timestamp != LOOK_UNKNOWN)
+    if (waits_ms != LOOK_UNKNOWN)
         tell(t, "barnabas_group_lag_seconds", "For how long the first record that a group has not read has been there.",
-             waits ? (double)MAX(look->taken_ms - c->timestamp, 0) / 1000 : 0);
+             (double)waits_ms / 1000);
 }
 
 static void native_group(struct teller *t, const struct look *look, const struct look_group *g)

@@ -100,9 +100,21 @@ static void grow_group(struct look *l, struct look_group *g)
     g->topic_room = room;
 }
 
+/* From 1; 0: it is not there. */
+static int32_t look_topic_number(const struct look_group *g, struct str name)
+{
+    return g->topic_room > 0 ? *look_place(g, g->topic_room, name) : 0;
+}
+
+const struct look_group_topic *look_find_group_topic(const struct look_group *g, struct str name)
+{
+    int32_t known = look_topic_number(g, name);
+    return known > 0 ? &g->topics[known - 1] : NULL;
+}
+
 struct look_group_topic *look_group_topic(struct look *l, struct look_group *g, struct str name)
 {
-    int32_t known = g->topic_room > 0 ? *look_place(g, g->topic_room, name) : 0;
+    int32_t known = look_topic_number(g, name);
     if (known > 0)
         return &g->topics[known - 1];
     if (g->topic_count == g->topic_room)

@@ -54,7 +54,9 @@ struct look_transaction {
 struct look_commit {
     int32_t partition;
     int64_t offset;
-    int64_t timestamp; /* of the first record that waits, if any does */
+    int64_t first;     /* no record is between `offset` and there, as far as is known, but markers of transactions */
+    int64_t timestamp; /* of the record that is there, and waits; LOOK_UNKNOWN */
+    int64_t asked_ms;  /* when it was asked for; 0: never */
 };
 
 struct look_group_topic {
@@ -107,9 +109,19 @@ struct look_topic *look_topic(const struct look *l, struct str name);
 struct look_partition *look_partition(const struct look_topic *t, int32_t partition);
 /* Where the partition of a commit ends; LOOK_UNKNOWN. */
 int64_t look_end(const struct look_group_topic *t, const struct look_commit *c);
+/* Whether a record waits, as far as is known. */
+bool look_waits(const struct look_group_topic *t, const struct look_commit *c);
+/* For how long by `now_ms`; 0: none waits; LOOK_UNKNOWN. */
+int64_t look_waits_ms(const struct look_group_topic *t, const struct look_commit *c, int64_t now_ms);
+/* While the look is taken: what has come of the partition from `first` on. */
+void look_take_first(struct look_commit *c, struct bytes records);
+/* Likewise: what was known of commits that have not moved since, or not for too long. */
+void look_remember_firsts(struct look *l, const struct look *before, int64_t now_ms);
 /* Of that coordinator; NULL: there is none of that name. */
 struct look_group *look_group(const struct look *l, int32_t coordinator, struct str id);
 int look_group_order(const void *a, const void *b); /* as they are kept, for qsort() */
+/* NULL: the group has nothing to do with that topic. */
+const struct look_group_topic *look_find_group_topic(const struct look_group *g, struct str name);
 /* While the look is taken: what the group has to do with that topic, which is added if it is not there yet. */
 struct look_group_topic *look_group_topic(struct look *l, struct look_group *g, struct str name);
 

@@ -26,8 +26,8 @@ struct monitor {
     struct message begin;
     struct broker_links *links; /* the loop's, as is the round */
     struct round *round;
-    struct look *before; /* the one of all before, for the round */
-    struct lock lock;    /* guards what follows */
+    struct look *before[LOOK_ALL + 1]; /* the newest of each, for the round */
+    struct lock lock;                  /* guards what follows */
     pthread_cond_t news;
     struct look *newest[LOOK_ALL + 1];
     int64_t taken_mono[LOOK_ALL + 1];
@@ -48,10 +48,11 @@ static void begin_round(struct monitor *m)
     m->busy |= begins;
     if (begins)
         m->wanted[LOOK_OWN] = m->wanted[LOOK_ALL] = false;
-    if (begins && m->newest[LOOK_ALL] != NULL) {
-        look_unref(m->before);
-        m->before = m->newest[LOOK_ALL];
-        look_ref(m->before);
+    for (int i = 0; begins && i <= LOOK_ALL; i++) {
+        look_unref(m->before[i]);
+        m->before[i] = m->newest[i];
+        if (m->before[i] != NULL)
+            look_ref(m->before[i]);
     }
     lock_release(&m->lock);
     if (!begins)
@@ -266,7 +267,8 @@ void monitor_free(struct monitor *m)
     ensure(m->judging == 0);
     round_free(m->round);
     broker_links_free(m->links);
-    look_unref(m->before);
+    for (int i = 0; i <= LOOK_ALL; i++)
+        look_unref(m->before[i]);
     for (int i = 0; i <= LOOK_ALL; i++)
         look_unref(m->newest[i]);
     pthread_cond_destroy(&m->news);

@@ -60,7 +60,8 @@ enum { RATE_GOOD_MS = 2 * 60 * 1000 };
 
 int64_t round_since_before(const struct round *r)
 {
-    int64_t passed = r->before != NULL ? r->look->taken_ms - r->before->taken_ms : 0;
+    const struct look *before = r->before[LOOK_ALL];
+    int64_t passed = before != NULL ? r->look->taken_ms - before->taken_ms : 0;
     return passed > 0 && passed <= RATE_GOOD_MS ? passed : 0;
 }
 
@@ -114,11 +115,14 @@ static void list_brokers(struct look *look)
 }
 
 struct round *round_begin(const struct monitor_options *options, struct broker_links *links, enum look_scope scope,
-                          const struct look *before, void (*done)(void *ctx, struct look *look), void *ctx)
+                          struct look *const before[LOOK_ALL + 1], void (*done)(void *ctx, struct look *look),
+                          void *ctx)
 {
     struct round *r = xcalloc(1, sizeof(*r));
     struct look *look = xcalloc(1, sizeof(*look));
-    *r = (struct round){.options = options, .links = links, .look = look, .before = before, .done = done, .ctx = ctx};
+    *r = (struct round){.options = options, .links = links, .look = look, .done = done, .ctx = ctx};
+    for (int i = 0; i <= LOOK_ALL; i++)
+        r->before[i] = before[i];
     atomic_init(&look->refs, 1);
     look->scope = scope;
     look->broker_id = options->broker_id;

@@ -7,11 +7,12 @@
 
 struct round;
 /*
- * Calls `done`, perhaps from within, with the look, which is the receiver's. `before`, if there is one, stays until
- * then.
+ * Calls `done`, perhaps from within, with the look, which is the receiver's. `before` has the newest of all looks and,
+ * at LOOK_ALL, the newest of all there is, or NULL; they stay until then.
  */
 struct round *round_begin(const struct monitor_options *options, struct broker_links *links, enum look_scope scope,
-                          const struct look *before, void (*done)(void *ctx, struct look *look), void *ctx);
+                          struct look *const before[LOOK_ALL + 1], void (*done)(void *ctx, struct look *look),
+                          void *ctx);
 void round_free(struct round *r); /* after done(), or when the links are closed: NULL is fine */
 
 #endif

@@ -146,8 +146,10 @@ static void take_commits(struct round *r, struct ask *a)
                 if (topic->partitions.items[p].error_code == ERR_NONE &&
                     topic->partitions.items[p].committed_offset >= 0)
                     to->commits[to->commit_count++] =
-                        (struct look_commit){topic->partitions.items[p].partition_index,
-                                             topic->partitions.items[p].committed_offset, LOOK_UNKNOWN};
+                        (struct look_commit){.partition = topic->partitions.items[p].partition_index,
+                                             .offset = topic->partitions.items[p].committed_offset,
+                                             .first = topic->partitions.items[p].committed_offset,
+                                             .timestamp = LOOK_UNKNOWN};
             qsort(to->commits, (size_t)to->commit_count, sizeof(*to->commits), by_partition);
         }
     }
@@ -208,7 +210,7 @@ void round_measure_lag(struct round *r)
     int64_t passed = round_since_before(r);
     for (int32_t i = 0; i < r->look->group_count; i++) {
         struct look_group *g = &r->look->groups[i];
-        const struct look_group *old = passed > 0 ? look_group(r->before, g->coordinator, g->id) : NULL;
+        const struct look_group *old = passed > 0 ? look_group(r->before[LOOK_ALL], g->coordinator, g->id) : NULL;
         g->lag = group_lag(g);
         bool known = g->lag != LOOK_UNKNOWN && old != NULL && old->lag != LOOK_UNKNOWN;
         g->lag_change = known ? (double)(g->lag - old->lag) * 1000 / (double)passed : NAN;

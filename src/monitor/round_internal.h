@@ -28,8 +28,8 @@ struct ask {
 struct round {
     const struct monitor_options *options;
     struct broker_links *links;
-    struct look *look;         /* NULL: done */
-    const struct look *before; /* NULL: none */
+    struct look *look;                       /* NULL: done */
+    const struct look *before[LOOK_ALL + 1]; /* see round_begin() */
     void (*done)(void *ctx, struct look *look);
     void *ctx;
     struct look_group *groups; /* as they are found; then the look has them */

@@ -5,20 +5,21 @@
  * does, and that a fetch gets, of a hundred partitions with one request. In one request a partition has one offset:
  * where several groups wait in the same partition at different places, each place has another turn. A batch that is
  * longer than its share comes only to who asks for it alone, so that is done at the end for those that are still
- * missing.
+ * missing. What was known before is not asked for again (look_firsts.c), and of the rest no more at once than disks
+ * should have to read for who only watches: first what was asked for longest ago.
  */
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "monitor/round_internal.h"
 #include "protocol/msg/fetch.h"
 #include "protocol/msg/list_offsets.h"
-#include "record/record.h"
 
 enum {
     OFFSETS_AT_ONCE = 5000,
     FETCHES_AT_ONCE = 100,
-    MOST_FETCHES = 20000, /* of a round: what is beyond has no time */
-    MOST_ALONE = 200,
+    MOST_FETCHES = 2000, /* of a round, or 40 MB: what is beyond has its turn in the next */
+    MOST_ALONE = 100,
     BATCH_BYTES = 20000, /* of which a producer with the usual settings fills at most 16384 */
     LATEST = -1,
     EARLIEST = -2,
@@ -49,7 +50,7 @@ static int by_place(const void *a, const void *b)
     if (order == 0)
         order = compare_partitions(x, y);
     if (order == 0 && x->commit != NULL && y->commit != NULL)
-        order = compare_numbers(x->commit->offset, y->commit->offset);
+        order = compare_numbers(x->commit->first, y->commit->first);
     return order;
 }
 
@@ -197,16 +198,6 @@ void round_ask_offsets(struct round *r)
 
 /* ---- Since when records wait ---- */
 
-/* Of the batch that has the first of them. */
-static int64_t time_of_first(struct bytes head)
-{
-    struct batch b;
-    if (head.p == NULL || batch_peek(head, &b) != BATCH_OK)
-        return LOOK_UNKNOWN;
-    bool by_producer = b.magic == 2 && (b.attributes & ATTR_LOG_APPEND_TIME) == 0 && !batch_has_delete_horizon(&b);
-    return by_producer ? b.base_timestamp : b.max_timestamp;
-}
-
 static int by_partition_of_ask(const void *key, const void *member)
 {
     return compare_partitions(key, member);
@@ -221,7 +212,7 @@ static void take_time(const struct ask *a, const struct look_topic *topic, const
     while (at > a->about && compare_partitions(at - 1, &key) == 0)
         at--;
     for (const struct place *end = a->about + a->about_count; at < end && compare_partitions(at, &key) == 0; at++)
-        at->commit->timestamp = time_of_first(from->records.mem);
+        look_take_first(at->commit, from->records.mem);
 }
 
 static void take_times(struct round *r, struct ask *a)
@@ -248,7 +239,7 @@ static void add_fetches(struct ask *a, struct fetch_topic *topic, const struct p
         fetch_partition_init(p);
         p->partition = about[i].partition;
         p->current_leader_epoch = -1;
-        p->fetch_offset = about[i].commit->offset;
+        p->fetch_offset = about[i].commit->first;
         p->partition_max_bytes = BATCH_BYTES;
     }
 }
@@ -279,7 +270,24 @@ static void ask_times(struct round *r, const struct place *about, size_t count)
 
 static bool has_untimed(const struct look_group_topic *t, const struct look_commit *c)
 {
-    return look_end(t, c) > c->offset && c->timestamp == LOOK_UNKNOWN;
+    return look_waits(t, c) && c->timestamp == LOOK_UNKNOWN;
+}
+
+static int by_time_asked(const void *a, const void *b)
+{
+    const struct place *x = a, *y = b;
+    return compare_numbers(x->commit->asked_ms, y->commit->asked_ms);
+}
+
+/* Those that were asked about longest ago, no more than so many. */
+static void choose_places(struct round *r, size_t most)
+{
+    int64_t now = clock_wall_ms();
+    if (r->place_count > most)
+        qsort(r->places, r->place_count, sizeof(*r->places), by_time_asked);
+    r->place_count = MIN(r->place_count, most);
+    for (size_t i = 0; i < r->place_count; i++)
+        r->places[i].commit->asked_ms = now;
 }
 
 /* What has the same offset in the same partition has the same turn. */
@@ -288,7 +296,7 @@ static void give_turns(struct round *r)
     for (size_t i = 1; i < r->place_count; i++) {
         struct place *p = &r->places[i];
         if (compare_partitions(p - 1, p) == 0)
-            p->turn = p[-1].turn + (p->commit->offset != p[-1].commit->offset);
+            p->turn = p[-1].turn + (p->commit->first != p[-1].commit->first);
     }
 }
 
@@ -298,10 +306,10 @@ static void ask_timestamps(struct round *r, size_t most, size_t at_once)
     add_commits(r, has_untimed);
     if (r->place_count == 0)
         return;
+    choose_places(r, most);
     qsort(r->places, r->place_count, sizeof(*r->places), by_place);
     give_turns(r);
     qsort(r->places, r->place_count, sizeof(*r->places), by_turn);
-    r->place_count = MIN(r->place_count, most);
     for (size_t i = 0, n; i < r->place_count; i += n) {
         n = count_together(r, i, at_once);
         ask_times(r, &r->places[i], n);
@@ -310,6 +318,9 @@ static void ask_timestamps(struct round *r, size_t most, size_t at_once)
 
 void round_ask_timestamps(struct round *r)
 {
+    for (size_t i = 0; i < ARRAY_LEN(r->before); i++)
+        if (r->before[i] != NULL)
+            look_remember_firsts(r->look, r->before[i], clock_wall_ms());
     ask_timestamps(r, MOST_FETCHES, FETCHES_AT_ONCE);
 }
 

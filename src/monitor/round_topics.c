@@ -128,7 +128,7 @@ static void take_moves(struct round *r, struct ask *a)
 static double copy_rate(const struct round *r, const struct look_move *m)
 {
     int64_t passed = round_since_before(r);
-    const struct look_topic *t = passed > 0 ? look_topic(r->before, m->topic) : NULL;
+    const struct look_topic *t = passed > 0 ? look_topic(r->before[LOOK_ALL], m->topic) : NULL;
     const struct look_partition *p = t != NULL ? look_partition(t, m->partition) : NULL;
     if (p == NULL || p->smallest == LOOK_UNKNOWN || m->copied == LOOK_UNKNOWN)
         return LOOK_UNKNOWN;
@@ -174,5 +174,5 @@ void round_ask_topics(struct round *r)
     }
     ask_moves(r);
     if (look->scope == LOOK_ALL)
-        ask_unknown_settings(r, r->before);
+        ask_unknown_settings(r, r->before[LOOK_ALL]);
 }

@@ -171,8 +171,7 @@ static void status_take_topics(struct status *s, const struct status_matter *fro
 static void take_commit(struct status_group *g, const struct look_group_topic *t, const struct look_commit *c,
                         int64_t now)
 {
-    int64_t end = look_end(t, c);
-    if (end != LOOK_UNKNOWN && end > c->offset && c->timestamp != LOOK_UNKNOWN)
+    if (look_waits(t, c) && c->timestamp != LOOK_UNKNOWN)
         g->waits_ms = MAX(g->waits_ms, now - c->timestamp);
 }
 

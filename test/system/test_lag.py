@@ -93,7 +93,7 @@ class Cluster:
         self.admin = AdminClient({"bootstrap.servers": self.first.bootstrap})
         n = len(kinds)
         for future in self.admin.create_topics([NewTopic("t", 4, replica_assignment=[[p % n] for p in range(4)]),
-                                                NewTopic("u", 1, replica_assignment=[[0, n - 1]], config={"cleanup.policy": "compact"})]).values():
+                                                NewTopic("u", 1, replica_assignment=[sorted({0, n - 1})], config={"cleanup.policy": "compact"})]).values():
             future.result()
         self.written_ms = int(time.time() * 1000) - OLD_MS
         producer = Producer({"bootstrap.servers": self.first.bootstrap})
@@ -188,6 +188,51 @@ def test_each_group_is_told_by_its_coordinator_alone(make_broker, ensemble):
                 written = cluster.written_ms / 1000 + p
                 assert before - written - 0.01 <= value <= after - written + 0.01
     assert all(one(found, "barnabas_group_lag_unanswered") == 0 for found in told)
+
+
+def own_lag(broker, group):
+    """Records and seconds, by partition."""
+    found = tell(broker, "metrics")
+    return tuple(of_group(found, f"barnabas_group_lag_{unit}", group, "group") for unit in ("records", "seconds"))
+
+
+def test_a_marker_is_nothing_that_a_group_waits_for(make_broker, ensemble):
+    """Who has read all of a transaction and says so lags by its marker, as the exporters have it, but not by a second; nor by the marker's age when more comes."""
+    broker = Cluster(make_broker, ensemble, (Barnabas,)).first
+    producer = Producer({"bootstrap.servers": broker.bootstrap, "transactional.id": "x"})
+    producer.init_transactions()
+
+    def write(timestamp_ms):
+        producer.begin_transaction()
+        producer.produce("u", b"y", key=b"k", timestamp=timestamp_ms)
+        producer.commit_transaction()
+
+    write(int(time.time() * 1000) - OLD_MS)
+    commit(broker, "reader", {("u", 0): 6})
+    records, seconds = own_lag(broker, "reader")
+    assert records == {("u", 0): 1}
+    assert seconds == {("u", 0): 0}
+    written = time.time() - 2 * OLD_MS / 1000
+    write(int(written * 1000))
+    wait_until(lambda: own_lag(broker, "reader")[0] == {("u", 0): 3}, "another look")
+    assert abs(own_lag(broker, "reader")[1]["u", 0] - (time.time() - written)) < 10
+
+
+def test_what_waits_is_read_once(make_broker, ensemble):
+    """Who watches a group that stands causes no fetch at each look."""
+    broker = Cluster(make_broker, ensemble, (Barnabas,)).first
+    commit(broker, "standing", {("t", 1): 3})
+
+    def fetches():
+        return one(tell(broker, "metrics"), "kafka_server_brokertopicmetrics_totalfetchrequests_total", topic="t")
+
+    assert own_lag(broker, "standing")[1]["t", 1] >= OLD_MS / 1000 - 10
+    before = fetches()
+    for offset in (1, 2):
+        commit(broker, "moving", {("u", 0): offset})
+        wait_until(lambda: own_lag(broker, "moving")[0] == {("u", 0): 5 - offset}, "another look")
+        assert own_lag(broker, "standing")[1]["t", 1] >= OLD_MS / 1000 - 10
+    assert fetches() == before
 
 
 def test_what_nobody_answers_is_not_told(make_broker, ensemble):
