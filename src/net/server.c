@@ -119,9 +119,9 @@ void net_server_free(struct net_server *s)
     if (s == NULL)
         return;
     net_server_stop(s);
+    net_metrics_free(s); /* or who visits them now would look at loops that are gone */
     for (int i = 0; i < s->loop_count; i++)
         loop_free(s->loops[i].loop);
-    net_metrics_free(s);
     for (int i = 0; i < s->loop_count; i++)
         free(s->loops[i].traffic);
     acceptors_free(s);
