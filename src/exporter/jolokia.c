@@ -8,8 +8,16 @@
 #include "base/clock.h"
 #include "exporter/exporter_internal.h"
 
-/* Of one body, whatever number of requests is in it: what is told of them lies in memory until all is said. */
-enum { MOST_BEANS = 20000, MOST_REQUESTS = 1000, MOST_ATTRIBUTES = 1000 };
+/*
+ * Of one body, whatever number of requests is in it: what is told of them lies in memory until all is said, and what is
+ * looked at takes a worker's time even if nothing is told of it.
+ */
+enum { MOST_BEANS = 20000, MOST_SEEN = 2000000, MOST_REQUESTS = 1000, MOST_ATTRIBUTES = 1000 };
+
+struct allowance {
+    int64_t beans; /* that may still be told */
+    struct bean_budget seen;
+};
 
 struct asking {
     struct metrics *metrics;
@@ -18,7 +26,7 @@ struct asking {
     bool sorted;              /* keys in the names of beans */
     json_t *value;
     int64_t count;
-    int64_t *left; /* of the body's */
+    struct allowance *left;
     bool too_many;
 };
 
@@ -70,7 +78,7 @@ static json_t *attributes_of(const struct bean *b, const json_t *wanted)
 static bool count_bean(struct asking *q)
 {
     q->count++;
-    q->too_many = --*q->left < 0;
+    q->too_many = --q->left->beans < 0;
     return !q->too_many;
 }
 
@@ -155,7 +163,7 @@ static json_t *jolokia_failed(json_t *request, int status, const char *type, con
                      error != NULL ? error : json_string(type), "status", status);
 }
 
-static const char illegal[] = "java.lang.IllegalArgumentException",
+static const char illegal[] = "java.lang.IllegalArgumentException", illegal_state[] = "java.lang.IllegalStateException",
                   not_found[] = "javax.management.InstanceNotFoundException",
                   no_attribute[] = "javax.management.AttributeNotFoundException";
 
@@ -167,10 +175,14 @@ static json_t *visit(struct asking *q, json_t *request, const char *name, bean_v
         return jolokia_failed(request, 400, illegal, "No MBean name", "");
     if (!bean_pattern_parse(str_of(name), &q->pattern, &why))
         return jolokia_failed(request, 400, "javax.management.MalformedObjectNameException", why, "");
-    metrics_visit(q->metrics, &q->pattern, take, q);
-    return q->too_many ? jolokia_failed(request, 500, "java.lang.IllegalStateException",
-                                        "More beans than are told at once, of all that is asked together: ", name)
-                       : NULL;
+    metrics_visit_within(q->metrics, &q->pattern, &q->left->seen, take, q);
+    if (q->too_many)
+        return jolokia_failed(request, 500, illegal_state,
+                              "More beans than are told at once, of all that is asked together: ", name);
+    if (q->left->seen.over)
+        return jolokia_failed(request, 500, illegal_state,
+                              "More beans than are looked at for one answer, with all that is asked together: ", name);
+    return NULL;
 }
 
 static json_t *do_read(struct asking *q, json_t *request)
@@ -226,8 +238,7 @@ static bool is_true(const json_t *value, bool otherwise)
     return text != NULL ? strcasecmp(text, "true") == 0 : json_is_boolean(value) ? json_is_true(value) : otherwise;
 }
 
-/* `left`: beans that may still be told. */
-static json_t *do_request(struct metrics *m, json_t *request, bool sorted, int64_t *left)
+static json_t *do_request(struct metrics *m, json_t *request, bool sorted, struct allowance *left)
 {
     const char *type = json_string_value(json_object_get(request, "type"));
     json_t *config = json_object_get(request, "config"), *error;
@@ -316,7 +327,7 @@ static bool sorts_names(const struct http_request *request, struct arena *a)
     return sorted;
 }
 
-static json_t *answer_posted(struct metrics *m, const struct http_request *request, bool sorted)
+static json_t *answer_posted(struct metrics *m, const struct http_request *request, bool sorted, struct allowance *left)
 {
     json_error_t error;
     json_t *asked = json_loadb(request->body.p, (size_t)request->body.len, JSON_REJECT_DUPLICATES, &error);
@@ -327,30 +338,34 @@ static json_t *answer_posted(struct metrics *m, const struct http_request *reque
         return answer;
     }
     json_t *answer;
-    int64_t left = MOST_BEANS;
     if (json_is_array(asked)) {
         answer = json_array();
         for (size_t i = 0; i < json_array_size(asked); i++)
-            json_array_append_new(answer, do_request(m, json_array_get(asked, i), sorted, &left));
+            json_array_append_new(answer, do_request(m, json_array_get(asked, i), sorted, left));
     } else {
-        answer = do_request(m, asked, sorted, &left);
+        answer = do_request(m, asked, sorted, left);
     }
     json_decref(asked);
     return answer;
+}
+
+static bool is_awaited(void *answer)
+{
+    return http_is_awaited(answer);
 }
 
 void jolokia_answer(struct metrics *m, struct str rest, const struct http_request *request, struct http_answer *answer)
 {
     struct arena a = {0};
     bool sorted = sorts_names(request, &a);
+    struct allowance left = {MOST_BEANS, {.left = MOST_SEEN, .goes_on = is_awaited, .ctx = answer}};
     json_t *said;
     if (request->method == HTTP_POST) {
-        said = answer_posted(m, request, sorted);
+        said = answer_posted(m, request, sorted, &left);
     } else {
         while (rest.len > 0 && *rest.p == '/')
             rest = (struct str){rest.p + 1, rest.len - 1};
         json_t *asked = request_of_path(rest, &a);
-        int64_t left = MOST_BEANS;
         said = do_request(m, asked, sorted, &left);
         json_decref(asked);
     }

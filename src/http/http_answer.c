@@ -231,6 +231,14 @@ bool http_say(struct http_answer *a, const void *p, size_t len)
     return !a->broken;
 }
 
+/* Who has closed his side may still listen, but HTTP's clients have no reason to. */
+bool http_is_awaited(struct http_answer *a)
+{
+    struct pollfd fd = {.fd = a->transport->fd, .events = POLLRDHUP};
+    a->broken |= poll(&fd, 1, 0) > 0;
+    return !a->broken;
+}
+
 void http_say_text(struct http_answer *a, int status, const char *fmt, ...)
 {
     struct strbuf text = {0};

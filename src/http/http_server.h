@@ -32,6 +32,8 @@ void http_status(struct http_answer *a, int status, const char *content_type);
 /* One more header, before anything is said. */
 void http_header(struct http_answer *a, const char *name, const char *value);
 bool http_say(struct http_answer *a, const void *p, size_t len);
+/* For handlers that are at work for long before they say anything. False: as from http_say(). */
+bool http_is_awaited(struct http_answer *a);
 /* Status, and a line of text. */
 void http_say_text(struct http_answer *a, int status, const char *fmt, ...) PRINTF_LIKE(3, 4);
 

@@ -281,6 +281,7 @@ double bean_value_number(const struct bean_value *v)
 struct bean_walk {
     const struct bean_pattern *only; /* NULL: see `wants` */
     bean_wants_fn wants;             /* NULL: all */
+    struct bean_budget *budget;      /* NULL: it has no end */
     bean_visit_fn visit;
     void *ctx;
     bool over;
@@ -337,8 +338,19 @@ static void bean_name_keys(struct bean *b, struct bean_walk *w, const struct bea
     ensure(at == w->texts.p + w->texts.len);
 }
 
+static void walk_spend(struct bean_walk *w)
+{
+    enum { ASK_EACH = 1024 };
+    struct bean_budget *b = w->budget;
+    if (b == NULL || w->over)
+        return;
+    b->over |= --b->left < 0 || (b->left % ASK_EACH == 0 && !b->goes_on(b->ctx));
+    w->over = b->over;
+}
+
 static bool yield(struct bean_walk *w, int64_t id, enum bean_kind kind, const struct bean_name *name, const void *of)
 {
+    walk_spend(w);
     if (w->over || !walk_wants(w, name->domain, name->type))
         return !w->over;
     struct bean b = {.id = id, .kind = kind, .domain = name->domain, .of = of};
@@ -459,6 +471,13 @@ static void visit_sources(struct metrics *m, struct bean_walk *w)
 void metrics_visit(struct metrics *m, const struct bean_pattern *only, bean_visit_fn visit, void *ctx)
 {
     visit_sources(m, &(struct bean_walk){.only = only, .visit = visit, .ctx = ctx});
+}
+
+void metrics_visit_within(struct metrics *m, const struct bean_pattern *only, struct bean_budget *budget,
+                          bean_visit_fn visit, void *ctx)
+{
+    if (!budget->over)
+        visit_sources(m, &(struct bean_walk){.only = only, .budget = budget, .visit = visit, .ctx = ctx});
 }
 
 void metrics_visit_wanted(struct metrics *m, bean_wants_fn wants, bean_visit_fn visit, void *ctx)

@@ -134,6 +134,17 @@ typedef bool (*bean_visit_fn)(void *ctx, const struct bean *b);
  */
 void metrics_visit(struct metrics *m, const struct bean_pattern *only, bean_visit_fn visit, void *ctx);
 
+/* What it may cost to visit for somebody who may ask for anything, and again and again. */
+struct bean_budget {
+    int64_t left;               /* beans that may be met, whether they match or not; below 0: it is used up */
+    bool (*goes_on)(void *ctx); /* asked now and then: false, and nobody wants to know any more */
+    void *ctx;
+    bool over; /* one or the other has ended a visit before its time */
+};
+/* The same, until the budget is used up, which may be that of several visits. */
+void metrics_visit_within(struct metrics *m, const struct bean_pattern *only, struct bean_budget *budget,
+                          bean_visit_fn visit, void *ctx);
+
 /*
  * What Kafka has no bean for is in this domain. Nobody sees it who asks for all there is, or for what is like a
  * pattern, so that what is made for Kafka's beans meets no others; only who asks by this name.

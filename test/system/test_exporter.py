@@ -3,9 +3,11 @@
 import base64
 import json
 import re
+import socket
 import ssl
 import struct
 import subprocess
+import time
 import urllib.error
 import urllib.request
 
@@ -457,6 +459,30 @@ def test_jolokia(told):
     asked = [{"type": "read", "mbean": "*:*"}] * 1000  # together; one alone is told all that there is
     first, *_, last = jolokia(told.http, body=asked)
     assert first["status"] == 200 and last["status"] == 500 and "More beans than are told at once" in last["error"]
+
+
+def test_jolokia_looks_at_so_much_and_no_more(told):
+    """What is asked for may cost much and tell nothing: a body has a bound, and who has gone away has no worker at all."""
+    admin = AdminClient({"bootstrap.servers": told.bootstrap})
+    admin.create_topics([NewTopic("wide", 500, 1)])["wide"].result()
+    dear = [{"type": "read", "mbean": "*:type=*,nope=x,*"}] * 1000
+    first, *_, last = jolokia(told.http, body=dear)
+    assert first["status"] == 404 and last["status"] == 500 and "More beans than are looked at" in last["error"]
+
+    def ask_and_leave():
+        body = json.dumps(dear).encode()
+        s = socket.create_connection(("127.0.0.1", told.http))
+        s.sendall(b"POST /jolokia HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        return s
+
+    for _ in range(20):  # several for each worker
+        ask_and_leave().close()
+    begin = time.monotonic()
+    assert status(told.http, "metrics") == 200
+    assert time.monotonic() - begin < 5  # by the work for those who have gone it takes half a minute
+    waiting = [ask_and_leave() for _ in range(10)]
+    told.stop()  # while the beans of what goes are looked at
+    assert len(waiting) == 10
 
 
 def test_only_users_may_ask_and_by_tls(make_broker, tmp_path):

@@ -1,5 +1,6 @@
 /* HTTP: what a request says, and a server that is asked by plain sockets, well and badly. */
 #include <arpa/inet.h>
+#include <stdatomic.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -111,6 +112,9 @@ static void test_a_head_has_a_bound(void **state UNUSED)
 
 enum { LARGE = 3 << 20, HUGE_ANSWER = 15 << 20 }; /* two of which may be kept back */
 
+static atomic_int patient_ends =
+    -1; /* of the answers that last as long as somebody waits for them; -1: none has begun */
+
 static void serve(void *ctx UNUSED, const struct http_listener *at UNUSED, const struct http_request *r,
                   struct http_answer *a)
 {
@@ -123,6 +127,10 @@ static void serve(void *ctx UNUSED, const struct http_listener *at UNUSED, const
     } else if (str_is(r->path, "/echo")) {
         http_status(a, 200, "text/plain");
         http_say(a, r->body.p, (size_t)r->body.len);
+    } else if (str_is(r->path, "/patient")) {
+        for (atomic_store(&patient_ends, 0); http_is_awaited(a);)
+            usleep(1000);
+        atomic_fetch_add(&patient_ends, 1);
     } else if (str_is(r->path, "/nothing")) {
         http_status(a, 204, NULL);
     } else if (!str_is(r->path, "/silent")) {
@@ -132,7 +140,7 @@ static void serve(void *ctx UNUSED, const struct http_listener *at UNUSED, const
 
 static bool is_quick(void *ctx UNUSED, const struct http_listener *at UNUSED, const struct http_request *r)
 {
-    return !str_is(r->path, "/large") && !str_is(r->path, "/huge");
+    return !str_is(r->path, "/large") && !str_is(r->path, "/huge") && !str_is(r->path, "/patient");
 }
 
 static struct http_server *start(void)
@@ -311,6 +319,29 @@ static void check_large(struct http_server *s, struct strbuf *got)
     assert_int_equal(got->p + got->len - (strstr(got->p, "\r\n\r\n") + 4), LARGE);
 }
 
+static void wait_for_patient(int ends)
+{
+    for (int i = 0; i < 10000 && atomic_load(&patient_ends) != ends; i++)
+        usleep(1000);
+    assert_int_equal(atomic_load(&patient_ends), ends);
+}
+
+/* Who is at work for somebody that has gone, or for a server that stops, finds out. */
+static void test_work_for_nobody_ends(void **state UNUSED)
+{
+    struct http_server *s = start();
+    for (int again = 0; again < 2; again++) {
+        atomic_store(&patient_ends, -1);
+        int fd = call(s);
+        say(fd, "GET /patient HTTP/1.1\r\n\r\n");
+        wait_for_patient(0);
+        if (again == 1)
+            http_server_free(s);
+        close(fd);
+        wait_for_patient(1);
+    }
+}
+
 /* Who reads slowly has no worker; what he is told lies there until he takes it. */
 static void test_who_reads_slowly(void **state UNUSED)
 {
@@ -394,6 +425,7 @@ int main(void)
         cmocka_unit_test(test_gzip),
         cmocka_unit_test(test_who_is_slow),
         cmocka_unit_test(test_who_asks_for_much),
+        cmocka_unit_test(test_work_for_nobody_ends),
         cmocka_unit_test(test_who_reads_slowly),
         cmocka_unit_test(test_many_who_read_slowly),
         cmocka_unit_test(test_who_takes_nothing),

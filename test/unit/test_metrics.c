@@ -562,6 +562,43 @@ static void test_visits(void **state UNUSED)
     shop_close(s, m);
 }
 
+static bool goes_on(void *ctx)
+{
+    return *(bool *)ctx;
+}
+
+/* What is met counts, not what is told. */
+static void test_visits_have_a_budget(void **state UNUSED)
+{
+    struct metrics *m = begin();
+    struct shop *s = shop_open(m);
+    struct strbuf told = {0};
+    bool wanted = true;
+    struct bean_budget budget = {.left = 6, .goes_on = goes_on, .ctx = &wanted};
+    struct bean_pattern timers, none;
+    const char *why = NULL;
+    assert_true(bean_pattern_parse(STR_LIT("*:type=Shop,name=SaleTimeMs"), &timers, &why));
+    assert_true(bean_pattern_parse(STR_LIT("*:type=Shop,name=Nothing"), &none, &why));
+    metrics_visit_within(m, &none, &budget, tell, &told);
+    assert_int_equal(budget.left, 2);
+    assert_false(budget.over);
+    metrics_visit_within(m, &timers, &budget, tell, &told);
+    assert_true(budget.over); /* the timer is the third */
+    int asked = s->asked;
+    metrics_visit_within(m, &timers, &budget, tell, &told);
+    assert_int_equal(s->asked, asked);
+    assert_null(told.p);
+    budget = (struct bean_budget){.left = 1 << 20, .goes_on = goes_on, .ctx = &wanted};
+    metrics_visit_within(m, &timers, &budget, tell, &told);
+    assert_string_equal(told.p, TIMER);
+    wanted = false;
+    for (int i = 0; i < 1000 && !budget.over; i++)
+        metrics_visit_within(m, &none, &budget, tell, &told);
+    assert_true(budget.over);
+    strbuf_deinit(&told);
+    shop_close(s, m);
+}
+
 /* ---- Beans of our own ---- */
 
 static void own_visit(void *ctx UNUSED, struct bean_walk *w)
@@ -642,6 +679,7 @@ int main(void)
         cmocka_unit_test(test_nothing_to_count_in),
         cmocka_unit_test(test_quotes),
         cmocka_unit_test(test_visits),
+        cmocka_unit_test(test_visits_have_a_budget),
         cmocka_unit_test(test_own_beans),
         cmocka_unit_test(test_bad_patterns),
         cmocka_unit_test(test_pattern_values),
