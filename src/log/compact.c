@@ -36,10 +36,11 @@ static int64_t oldest_dirty_time(struct plog *log, size_t from)
     return oldest;
 }
 
-static bool is_overdue(struct plog *log, size_t from, int64_t now)
+static int64_t overdue_ms(struct plog *log, size_t from, int64_t now)
 {
     int64_t lag = log->config.max_compaction_lag_ms;
-    return lag < INT64_MAX && oldest_dirty_time(log, from) < now - lag;
+    int64_t oldest = lag < INT64_MAX ? oldest_dirty_time(log, from) : INT64_MAX;
+    return oldest < now - lag ? now - lag - oldest : 0;
 }
 
 /* Base offset of the first segment with a record that is safe from compaction yet. */
@@ -90,8 +91,8 @@ static void compaction_survey(struct plog *log, int64_t now, struct cleanable *o
     }
     if (out->dirty_bytes > 0)
         out->ratio = (double)out->dirty_bytes / (double)(out->clean_bytes + out->dirty_bytes);
-    out->due =
-        out->ratio > log->config.min_cleanable_dirty_ratio || (out->dirty_bytes > 0 && is_overdue(log, first, now));
+    out->overdue_ms = overdue_ms(log, first, now);
+    out->due = out->ratio > log->config.min_cleanable_dirty_ratio || (out->dirty_bytes > 0 && out->overdue_ms > 0);
 }
 
 bool plog_is_uncleanable(struct plog *log)

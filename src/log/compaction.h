@@ -16,8 +16,9 @@
 struct cleanable {
     int64_t first_dirty, end; /* the range whose keys count; `end` is where a segment begins */
     int64_t clean_bytes, dirty_bytes;
-    double ratio; /* of what is dirty to all up to `end` */
-    bool due;     /* it is above min.cleanable.dirty.ratio, or max.compaction.lag.ms has passed for something of it */
+    double ratio;       /* of what is dirty to all up to `end` */
+    int64_t overdue_ms; /* since max.compaction.lag.ms has passed for something of it */
+    bool due; /* it is above min.cleanable.dirty.ratio, or max.compaction.lag.ms has passed for something of it */
 };
 
 /* False when the log is not to be compacted, or by somebody else at the moment. */

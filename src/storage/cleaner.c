@@ -105,7 +105,8 @@ struct choice {
     int64_t now;
     struct plog *log; /* with a reference */
     double ratio;
-    double dirtiest; /* of all, also of those that are not due */
+    double dirtiest;    /* of all, also of those that are not due */
+    int64_t overdue_ms; /* the longest of all */
 };
 
 static void cleaner_compare(void *ctx, struct plog *log)
@@ -115,6 +116,7 @@ static void cleaner_compare(void *ctx, struct plog *log)
     if (!plog_cleanable(log, best->now, &todo))
         return;
     best->dirtiest = MAX(best->dirtiest, todo.ratio);
+    best->overdue_ms = MAX(best->overdue_ms, todo.overdue_ms);
     if (!todo.due || (best->log != NULL && todo.ratio <= best->ratio))
         return;
     plog_unref(best->log);
@@ -128,6 +130,8 @@ static void note_look(struct cleaner *c, const struct choice *best)
     lock_take(&c->lock);
     c->looked_ms = clock_mono_ms();
     c->last.dirty_percent = (int64_t)(100 * best->dirtiest);
+    if (best->log != NULL)
+        c->last.delay_seconds = best->overdue_ms / 1000;
     lock_release(&c->lock);
 }
 

@@ -23,6 +23,7 @@ void cleaner_free(struct cleaner *c);
 /* What is counted of it. */
 struct cleaner_figures { /* of the last pass of any thread */
     int64_t recopy_percent, map_percent, pass_seconds;
+    int64_t delay_seconds; /* how long a log was overdue at most, when that pass was chosen */
     int64_t dirty_percent; /* of the dirtiest log, when one was looked for last */
     int64_t idle_ms;       /* since then */
 };

@@ -60,7 +60,7 @@ static void yield_cleaner(struct log_manager *m, struct bean_walk *w)
     yield_number(w, m->bean_ids + 2, "LogCleaner", "cleaner-recopy-percent", f.recopy_percent);
     yield_number(w, m->bean_ids + 3, "LogCleaner", "max-buffer-utilization-percent", f.map_percent);
     yield_number(w, m->bean_ids + 4, "LogCleaner", "max-clean-time-secs", f.pass_seconds);
-    yield_number(w, m->bean_ids + 5, "LogCleaner", "max-compaction-delay-secs", 0);
+    yield_number(w, m->bean_ids + 5, "LogCleaner", "max-compaction-delay-secs", f.delay_seconds);
     yield_number(w, m->bean_ids + 6, "LogCleanerManager", "max-dirty-percent", f.dirty_percent);
     yield_number(w, m->bean_ids + 7, "LogCleanerManager", "time-since-last-run-ms", f.idle_ms);
     yield_meter(w, m->bean_ids + 8, &(struct bean_name){"kafka.utils", "Throttler", "cleaner-io", {{0}}},

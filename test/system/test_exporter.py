@@ -485,6 +485,26 @@ def test_jolokia_looks_at_so_much_and_no_more(told):
     assert len(waiting) == 10
 
 
+def test_how_late_compaction_is(make_broker):
+    """By max.compaction.lag.ms, when the last pass was begun."""
+    port, late_ms = free_port(), 100_000
+    broker = make_broker(**{"barnabas.http.listeners": f"METRICS://127.0.0.1:{port}", "log.cleaner.backoff.ms": 100})
+
+    def delay():
+        return samples(scrape(port))["kafka_log_logcleaner_max_compaction_delay_secs", ()]
+
+    assert delay() == 0
+    config = {"cleanup.policy": "compact", "max.compaction.lag.ms": "1000", "min.cleanable.dirty.ratio": "1", "segment.bytes": "1000"}
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap})
+    admin.create_topics([NewTopic("late", 1, config=config)])["late"].result()
+    producer = confluent_kafka.Producer({"bootstrap.servers": broker.bootstrap, "linger.ms": 0})
+    for _ in range(5):
+        producer.produce("late", b"x" * 500, key=b"k", timestamp=int(time.time() * 1000) - late_ms)
+        assert producer.flush(30) == 0
+    wait_until(lambda: delay() > 0, "a pass that is late")
+    assert late_ms / 1000 - 2 <= delay() <= late_ms / 1000 + 30
+
+
 def test_only_users_may_ask_and_by_tls(make_broker, tmp_path):
     authority, port = Authority(tmp_path / "ca"), free_port()
     make_broker(**{"barnabas.http.listeners": f"RAW://127.0.0.1:{port}", "barnabas.http.ssl.enable": "true", "barnabas.http.users": "scraper:s=:cret,other:x",

@@ -501,8 +501,10 @@ static void the_lags_are_kept(void **state)
     f->log->config.max_compaction_lag_ms = 5000;
     assert_true(plog_cleanable(f->log, NOW + 5001, &todo));
     assert_false(todo.due);
+    assert_int_equal(todo.overdue_ms, 0);
     assert_true(plog_cleanable(f->log, NOW + 5002, &todo));
     assert_true(todo.due);
+    assert_int_equal(todo.overdue_ms, 1);
 }
 
 static void a_truncation_ends_the_pass(void **state)
