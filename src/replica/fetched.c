@@ -29,10 +29,11 @@ static void cut_back(struct followed *x, int32_t epoch, int64_t leader_end)
         to = local_epoch == epoch ? MIN(to, local_end) : MIN(local_end, plog_end_offset(log));
     log_info("%s-%" PRId32 ": truncating to offset %" PRId64 ", where the leader's log differs",
              partition_topic(x->partition), partition_index(x->partition), to);
-    if (partition_truncate(x->partition, x->leader_epoch, to) == ERR_NONE)
+    enum kafka_error error = partition_truncate(x->partition, x->leader_epoch, to);
+    if (error == ERR_NONE)
         followed_move_to(x, to);
     else
-        followed_rest(x);
+        followed_rest_after(x, error);
 }
 
 static void take_records(struct followed *x, const struct fetch_partition_data *in)
@@ -46,7 +47,7 @@ static void take_records(struct followed *x, const struct fetch_partition_data *
             log_warn("%s-%" PRId32 ": cannot append what the leader sent: %s", partition_topic(x->partition),
                      partition_index(x->partition), error_name((int16_t)error));
             x->offset = plog_end_offset(log); /* it was not, or the leader's batch would be what comes next */
-            followed_rest(x);
+            followed_rest_after(x, error);
             return;
         }
         partition_note_received(x->partition, in->records.mem.len, now);
@@ -159,8 +160,11 @@ static void settle_lost(struct followed *x, int64_t leader_start)
         followed_move_to(x, end);
         return;
     }
-    if (error == ERR_NONE)
-        warn_of_refusal(x);
+    if (error != ERR_NONE) {
+        followed_rest_after(x, error);
+        return;
+    }
+    warn_of_refusal(x);
     followed_rest(x); /* the leader has that offset, and will perhaps say so the next time */
 }
 
@@ -171,10 +175,11 @@ static void settle_ahead(struct followed *x, int64_t leader_end)
     log_warn("%s-%" PRId32 ": the leader's log ends at %" PRId64 ", before ours: truncating to there",
              partition_topic(x->partition), partition_index(x->partition), leader_end);
     followed_set_lost(x, false);
-    if (partition_truncate(x->partition, x->leader_epoch, leader_end) == ERR_NONE)
+    enum kafka_error error = partition_truncate(x->partition, x->leader_epoch, leader_end);
+    if (error == ERR_NONE)
         followed_move_to(x, leader_end);
     else
-        followed_rest(x);
+        followed_rest_after(x, error);
 }
 
 static void take_offset(struct fetcher *f, struct str topic, const struct list_offsets_partition_response *in,

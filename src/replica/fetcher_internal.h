@@ -35,6 +35,7 @@ struct followed {
     bool in_session;              /* the leader's session has it */
     bool changed;                 /* the leader must be told of it: it is in the list of changes */
     bool lost;                    /* its offset is not the leader's: to be asked where the leader's log is */
+    bool failed;                  /* what was last to be done to its log could not be, nor has its offset moved since */
     struct followed *prev, *next; /* of the changes */
     UT_hash_handle hh, hh_id, hh_name;
 };
@@ -110,6 +111,8 @@ void followed_move_to(struct followed *x, int64_t offset); /* fetches from there
 void followed_forget(struct followed *x);                  /* the leader's session is to forget it */
 void followed_set_lost(struct followed *x, bool lost);
 void followed_rest(struct followed *x); /* not to be fetched for a while */
+/* Likewise, and counted until it goes on: its log was not what the leader says. */
+void followed_rest_after(struct followed *x, enum kafka_error error);
 /* Short at first: a leader that has not heard of its office will in a moment. */
 void followed_rest_briefly(struct followed *x);
 

@@ -25,7 +25,8 @@ struct fetcher_metrics {
     void *ctx;
     struct bean_source source;
     int64_t ids;
-    struct lock lock; /* guards the list */
+    atomic_int failed; /* partitions that are followed */
+    struct lock lock;  /* guards the list */
     struct fetcher_counts *fetchers;
 };
 
@@ -126,6 +127,14 @@ static double yield_fetchers(struct fetcher_metrics *m, struct bean_walk *w)
 
 /* ---- Partitions that are followed, or moved ---- */
 
+void fetcher_count_failed(struct fetcher_metrics *m, int change)
+{
+    if (m == NULL)
+        return;
+    int before = atomic_fetch_add_explicit(&m->failed, change, memory_order_relaxed);
+    ensure(before + change >= 0);
+}
+
 struct lags {
     int64_t followed, moved; /* the most */
 };
@@ -154,14 +163,14 @@ static void look_at_lag(struct fetcher_metrics *m, struct bean_walk *w, struct p
 }
 
 static void yield_fetcher_manager(struct bean_walk *w, int64_t ids, const char *type, const char *client_id,
-                                  int64_t lag, double rate)
+                                  int64_t lag, double rate, int failed)
 {
     struct bean_name name = {"kafka.server", type, "MaxLag", {{"clientId", str_of(client_id)}}};
     yield_gauge(w, ids, &name, bean_long(lag));
     name.name = "MinFetchRate";
     yield_gauge(w, ids + 1, &name, bean_double(rate));
     name.name = "FailedPartitionsCount";
-    yield_gauge(w, ids + 2, &name, bean_long(0));
+    yield_gauge(w, ids + 2, &name, bean_long(failed));
     name.name = "DeadThreadCount";
     yield_gauge(w, ids + 3, &name, bean_long(0));
 }
@@ -182,9 +191,10 @@ static void fetcher_metrics_visit(void *ctx, struct bean_walk *w)
         partition_unref(list[i]);
     }
     free(list);
-    yield_fetcher_manager(w, m->ids, "ReplicaFetcherManager", "Replica", lags.followed, rate);
+    yield_fetcher_manager(w, m->ids, "ReplicaFetcherManager", "Replica", lags.followed, rate,
+                          atomic_load_explicit(&m->failed, memory_order_relaxed));
     yield_fetcher_manager(w, m->ids + MANAGER_GAUGES, "ReplicaAlterLogDirsManager", "ReplicaAlterLogDirs", lags.moved,
-                          0);
+                          0, 0);
 }
 
 /* ---- Life ---- */

@@ -19,6 +19,8 @@ void fetcher_metrics_free(struct fetcher_metrics *m); /* NULL allowed */
 struct fetcher_counts *fetcher_counts_new(struct fetcher_metrics *m, int lane, int32_t leader, const char *host,
                                           int port);
 void fetcher_counts_free(struct fetcher_counts *c);
+/* So many more partitions, or fewer, rest as their logs could not be appended to or cut. NULL: nobody counts. */
+void fetcher_count_failed(struct fetcher_metrics *m, int change);
 void fetcher_count_request(struct fetcher_counts *c);
 void fetcher_count_bytes(struct fetcher_counts *c, int64_t bytes);
 

@@ -45,6 +45,12 @@ struct followed *followed_by_id(struct fetcher *f, struct uuid topic_id, int32_t
     return x != NULL && x->fetcher == f ? x : NULL;
 }
 
+static void followed_set_failed(struct followed *x, bool failed)
+{
+    fetcher_count_failed(x->fetcher->all->metrics, (int)failed - (int)x->failed);
+    x->failed = failed;
+}
+
 /* ---- The changes ---- */
 
 void followed_mark_changed(struct followed *x)
@@ -67,6 +73,7 @@ void followed_move_to(struct followed *x, int64_t offset)
 {
     ensure(offset >= 0);
     x->offset = offset;
+    followed_set_failed(x, false);
     followed_mark_changed(x);
 }
 
@@ -106,6 +113,17 @@ static void rest_for(struct followed *x, int32_t pause_ms)
 void followed_rest(struct followed *x)
 {
     rest_for(x, x->fetcher->all->options.config->replica_fetch_backoff_ms);
+}
+
+/*
+ * Kafka gives up such a partition until its controller's next order; here it is tried again. Not counted, as there:
+ * that there is another leader by now, or that what came was damaged.
+ */
+void followed_rest_after(struct followed *x, enum kafka_error error)
+{
+    ensure(error != ERR_NONE);
+    followed_set_failed(x, error != ERR_FENCED_LEADER_EPOCH && error != ERR_CORRUPT_MESSAGE);
+    followed_rest(x);
 }
 
 void followed_rest_briefly(struct followed *x)
@@ -177,6 +195,7 @@ void followed_leave(struct fetchers *all, struct partition *p)
     followed_forget(x);
     followed_unmark(x);
     followed_set_lost(x, false);
+    followed_set_failed(x, false);
     ensure(x->fetcher->partition_count > 0 && !x->changed && !x->in_session);
     x->fetcher->partition_count--;
     HASH_DEL(all->by_partition, x);

@@ -8,10 +8,11 @@ import time
 
 import pytest
 from batches import make_batch, make_record
-from harness import PATIENCE, Apache, Barnabas, kcat, read_frame, wait_until
+from harness import PATIENCE, Apache, Barnabas, free_port, kcat, read_frame, wait_until
 from messages import APIS, Asker, read_request, response_codec
 from test_cluster import Acknowledged, create, in_sync, make_cluster, read_all, topics  # noqa: F401 (a fixture)
 from test_controller import make_topic, register
+from test_exporter import samples, scrape
 
 FETCH, LIST_OFFSETS = 1, 2
 OUT_OF_RANGE, SESSION_NOT_FOUND, SESSION_EPOCH = 1, 70, 71
@@ -214,3 +215,31 @@ def test_who_is_back_joins_the_isr_though_there_is_no_room_for_its_session(make_
     wait_until(lambda: in_sync(brokers[:1], "t", 1), "it to be out")
     brokers[1].start()
     wait_until(lambda: in_sync(brokers, "t", 2), f"both in sync again\n{brokers[0].text()[-2000:]}")
+
+
+def test_partitions_whose_logs_cannot_be_appended_to_are_counted(make_broker):
+    """Until they can: what comes does not go on where it began. What is damaged is not counted, as with Apache's, nor what is well."""
+    port, answers = free_port(), threading.Event()
+    overlap, damaged, well = make_batch() * 2, make_batch(crc=0), make_batch()
+
+    def of(p):
+        records = b"" if p["FetchOffset"] > 0 else well if answers.is_set() else (overlap, damaged, well)[p["Partition"]]
+        return {"PartitionIndex": p["Partition"], "ErrorCode": 0, "HighWatermark": 0, "LastStableOffset": 0, "LogStartOffset": 0, "PreferredReadReplica": -1,
+                "Records": records}
+
+    def fetched(request):
+        return {"Responses": [{"TopicId": t["TopicId"], "Partitions": [of(p) for p in t["Partitions"]]} for t in request["Topics"]]}
+
+    broker = make_broker(**{"replica.fetch.backoff.ms": 100, "barnabas.http.listeners": f"METRICS://127.0.0.1:{port}"})
+    leader = Leader(broker.zookeeper, 200, {FETCH: fetched})
+    wait_until(lambda: kcat(broker, "-L").count("  broker ") == 2, "it knows the leader")
+    make_topic(broker.zookeeper, "t", {str(p): [200, 0] for p in range(3)})
+    leader.wait(lambda asked: fetches_of(asked, 0) >= 3 and fetches_of(asked, 1) >= 3, "both are asked for again")
+
+    def failed():
+        return samples(scrape(port))["kafka_server_replicafetchermanager_failedpartitionscount", (("clientId", "Replica"),)]
+
+    assert failed() == 1
+    answers.set()
+    wait_until(lambda: failed() == 0, "it goes on")
+    leader.server.close()
