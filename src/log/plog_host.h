@@ -51,7 +51,8 @@ struct plog_home {
 struct plog_origin { /* what the checkpoints say of a log that is loaded */
     int64_t recovery_point, start_offset, high_watermark, clean_end; /* -1: not there */
     bool clean;
-    const char *name; /* of the directory, of a future log; NULL: topic-partition */
+    const char *name;       /* of the directory, of a future log; NULL: topic-partition */
+    atomic_int *to_recover; /* how many segments that a crash may have left are still to be read; NULL: nobody asks */
 };
 
 /* Loads or creates the log. NULL when it was halted, when the disk fails, or as file_last_error() says; logged. */

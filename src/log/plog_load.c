@@ -382,6 +382,12 @@ static bool check_aborts(struct plog *log, struct segment *s, const struct names
     return true;
 }
 
+static void note_to_recover(const struct plog_origin *origin, size_t segments)
+{
+    if (origin->to_recover != NULL)
+        atomic_store_explicit(origin->to_recover, (int)segments, memory_order_relaxed);
+}
+
 /* `trusted`: it has gaps of which the next start may know less than this one. */
 static bool recover_segments(struct plog *log, const struct plog_origin *origin, const struct names *names,
                              bool *trusted)
@@ -401,6 +407,8 @@ static bool recover_segments(struct plog *log, const struct plog_origin *origin,
                      log->path);
         if (i > first_unsure && !load_follows(log, i, &r))
             return drop_from(log, i);
+        if (unsure)
+            note_to_recover(origin, log->segment_count - i);
         if (is_halted(log) || !recover_segment(log, i, unsure, &r.last))
             return false;
         r.compacted |= r.last.compacted;

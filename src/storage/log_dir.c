@@ -80,6 +80,7 @@ void log_dir_deinit(struct log_dir *d)
     offsets_file_free(&d->start);
     offsets_file_free(&d->hw);
     offsets_file_free(&d->cleaner);
+    free(d->lanes);
     free(d->path);
 }
 

@@ -19,6 +19,12 @@
 #define CHECKPOINT_HW "replication-offset-checkpoint"
 #define CHECKPOINT_CLEANER "cleaner-offset-checkpoint"
 
+/* What Kafka has a recovery thread for: the log that one thread loads at the moment. */
+struct load_lane {
+    atomic_bool taken;
+    atomic_int segments; /* of it, that are still to be recovered */
+};
+
 struct log_dir {
     char *path; /* absolute, and as Java spells it */
     struct plog_home home;
@@ -32,7 +38,10 @@ struct log_dir {
     atomic_bool unsynced;        /* a log was deleted, which a power failure may bring back */
     atomic_bool loading;         /* its logs are */
     atomic_int logs, to_load;    /* how many there were at start, and are not loaded yet */
-    bool was_clean, identified;  /* `meta` is what its meta.properties says */
+    struct load_lane *lanes;     /* there from when they are on */
+    int lane_count;
+    int64_t lane_ids;
+    bool was_clean, identified; /* `meta` is what its meta.properties says */
     struct meta_properties meta;
     struct offsets_file recovery, start, hw, cleaner; /* as read at start */
 };

@@ -185,16 +185,35 @@ static void note_not_loaded(struct load_job *l)
         manager_dir_failed(l->manager, l->dir->path, "a log cannot be loaded");
 }
 
+/* One for each thread, so that there is always a free one. */
+static struct load_lane *take_lane(struct log_dir *d)
+{
+    for (int i = 0; i < d->lane_count; i++) {
+        bool taken = false;
+        if (atomic_compare_exchange_strong(&d->lanes[i].taken, &taken, true))
+            return &d->lanes[i];
+    }
+    unreachable("more threads that load than there are");
+}
+
+static void leave_lane(struct load_lane *lane)
+{
+    atomic_store(&lane->segments, 0);
+    atomic_store(&lane->taken, false);
+}
+
 static void run_load(struct job *job)
 {
     struct load_job *l = CONTAINER_OF(job, struct load_job, job);
     struct log_dir *d = l->dir;
+    struct load_lane *lane = take_lane(d);
     struct plog_origin origin = {.recovery_point = offsets_file_find(&d->recovery, l->topic, l->partition),
                                  .start_offset = offsets_file_find(&d->start, l->topic, l->partition),
                                  .high_watermark = offsets_file_find(&d->hw, l->topic, l->partition),
                                  .clean_end = offsets_file_find(&d->cleaner, l->topic, l->partition),
                                  .clean = d->was_clean,
-                                 .name = l->name};
+                                 .name = l->name,
+                                 .to_recover = &lane->segments};
     struct topic_config config = manager_settings_of(l->manager, l->topic);
     bool wanted = log_dir_is_live(d) && !atomic_load(&l->manager->halted);
     struct plog *log = wanted ? plog_load(&d->home, l->topic, l->partition, &config, &origin) : NULL;
@@ -202,6 +221,7 @@ static void run_load(struct job *job)
         take_loaded(l, log);
     else
         note_not_loaded(l);
+    leave_lane(lane);
     int before = atomic_fetch_sub(&d->to_load, 1);
     ensure(before > 0);
     say_progress(l->of);
@@ -334,7 +354,11 @@ static void begin_load(struct log_manager *m, struct log_dir *d, struct dir_load
     }
     of->path = d->path;
     of->said_ms = clock_mono_ms();
-    of->pool = workers_new("loader", MAX(m->config->num_recovery_threads_per_data_dir, 1));
+    ensure(d->lanes == NULL); /* a directory is loaded once */
+    d->lane_count = MAX(m->config->num_recovery_threads_per_data_dir, 1);
+    d->lanes = xcalloc((size_t)d->lane_count, sizeof(*d->lanes));
+    d->lane_ids = m->counted ? metrics_ids(m->options.metrics, d->lane_count) : 0;
+    of->pool = workers_new("loader", d->lane_count);
     if (log_dir_begin_load(d))
         submit_all(m, d, &folders, of, trouble);
     else

@@ -77,6 +77,20 @@ static void yield_cleaner(struct log_manager *m, struct bean_walk *w)
 
 /* ---- Directories ---- */
 
+static void yield_lanes(const struct log_dir *d, struct bean_walk *w)
+{
+    for (int i = 0; i < d->lane_count; i++) {
+        char number[12];
+        snprintf(number, sizeof(number), "%d", i);
+        struct bean_name name = {"kafka.log",
+                                 "LogManager",
+                                 "remainingSegmentsToRecover",
+                                 {{"dir", str_of(d->path)}, {"threadNum", str_of(number)}}};
+        yield_gauge(w, d->lane_ids + i, &name,
+                    bean_long(atomic_load_explicit(&d->lanes[i].segments, memory_order_relaxed)));
+    }
+}
+
 static void yield_dirs(struct log_manager *m, struct bean_walk *w)
 {
     int64_t offline = 0;
@@ -88,8 +102,10 @@ static void yield_dirs(struct log_manager *m, struct bean_walk *w)
         offline += is_offline;
         yield_of_dir(w, m->dir_ids + i * DIR_IDS, name, "logDirectory", d, is_offline);
         name.name = "remainingLogsToRecover";
-        if (atomic_load_explicit(&d->loading, memory_order_relaxed))
-            yield_of_dir(w, m->dir_ids + i * DIR_IDS + 1, name, "dir", d, to_load);
+        if (!atomic_load(&d->loading))
+            continue;
+        yield_of_dir(w, m->dir_ids + i * DIR_IDS + 1, name, "dir", d, to_load);
+        yield_lanes(d, w);
     }
     yield_number(w, m->bean_ids, "LogManager", "OfflineLogDirectoryCount", offline);
 }

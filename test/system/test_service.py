@@ -1,9 +1,12 @@
 """A broker as a service: what it tells the service manager that has started it, which the test plays."""
 
+import json
 import os
 import signal
 import socket
 import subprocess
+import urllib.error
+import urllib.request
 
 import pytest
 
@@ -73,16 +76,22 @@ def test_ready_reloading_stopping(start, manager):
     assert "NOTIFY_SOCKET" not in broker.text()
 
 
+def recovers_slowly(broker, tmp_path, start):
+    """Is started again after a crash, and hangs at what has names that start so, until the file that is returned is taken away."""
+    broker.kill()
+    hangs = tmp_path / "hangs"
+    hangs.write_text(f"HANG 0 {broker.data}/{start}")
+    broker.env.update(LD_PRELOAD=str(preloaded("disk_faults.c", tmp_path)), DISK_FAULTS=str(hangs))
+    broker.launch()
+    return hangs
+
+
 def test_time_for_recovery(start, manager, tmp_path):
     broker = start(num_recovery_threads_per_data_dir=2)
     produce(broker, "t", ["one", "two"])
     produce(broker, "slow", ["three"])
-    broker.kill()
-    hangs = tmp_path / "hangs"
-    hangs.write_text(f"HANG 0 {broker.data}/slow-")
-    broker.env.update(LD_PRELOAD=str(preloaded("disk_faults.c", tmp_path)), DISK_FAULTS=str(hangs))
     since = len(manager.hear())
-    broker.launch()
+    hangs = recovers_slowly(broker, tmp_path, "slow-")
     recovering = manager.wait_for("STATUS", "Recovering: 1 of 2 logs", since)
     assert int(manager.heard[recovering]["EXTEND_TIMEOUT_USEC"]) >= 30_000_000
     assert not any("READY" in x for x in manager.heard[since:])
@@ -90,6 +99,40 @@ def test_time_for_recovery(start, manager, tmp_path):
     manager.wait_for("READY", since=recovering)
     wait_until(broker.is_ready, "the broker")
     assert consume(broker, "t") == ["one", "two"] and consume(broker, "slow") == ["three"]
+
+
+def ask(port, path):
+    """Status and text; None while nobody answers."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}", timeout=PATIENCE) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as e:
+        return e.code, e.read().decode()
+    except OSError:
+        return None
+
+
+def test_who_recovers_lives_and_is_not_ready(make_broker, tmp_path):
+    """As Strimzi's agent has it, with what is left to do."""
+    port = free_port()
+    broker = make_broker(**{"num.recovery.threads.per.data.dir": 2, "barnabas.http.listeners": f"RAW://127.0.0.1:{port}", "log.segment.bytes": 1000})
+    produce(broker, "t", ["one", "two"])
+    for _ in range(5):
+        produce(broker, "slow", ["x" * 600])
+    segments = sorted(path.name for path in broker.data.glob("slow-0/*.log"))
+    assert len(segments) > 3
+    hangs = recovers_slowly(broker, tmp_path, f"slow-0/{segments[2]}")
+    left = {"brokerState": 2, "recoveryState": {"remainingLogsToRecover": 1, "remainingSegmentsToRecover": len(segments) - 2}}
+    wait_until(lambda: (said := ask(port, "v1/broker-state")) and json.loads(said[1]) == left, "it recovers")
+    assert ask(port, "v1/ready") == (503, "Readiness failed: brokerState is 2\n")
+    assert ask(port, "readyz") == (503, "The state of the broker is 2, not 3.\n")
+    assert ask(port, "livez") == (200, "ok\n")
+    assert ask(port, "v1/safe-to-stop")[0] == 409
+    hangs.unlink()
+    wait_until(lambda: ask(port, "v1/ready") == (204, ""), "it is ready")
+    wait_until(lambda: ask(port, "readyz") == (200, "ok\n"), "it is registered")
+    assert json.loads(ask(port, "v1/broker-state")[1]) == {"brokerState": 3}
+    assert "remainingSegmentsToRecover" not in ask(port, "metrics")[1]
 
 
 def test_why_it_did_not_start(start, manager):

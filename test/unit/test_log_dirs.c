@@ -1459,6 +1459,47 @@ static void a_start_tells_how_far_it_is(void **state)
     assert_int_equal(at.recovered_bytes, 0);
 }
 
+static int to_recover[64], recovered;
+
+static void note_to_recover(void *ctx, int64_t bytes)
+{
+    struct log_manager *m = ctx;
+    assert_true(recovered < (int)ARRAY_LEN(to_recover) && m->dirs[0].lane_count == 1);
+    to_recover[recovered++] = atomic_load(&m->dirs[0].lanes[0].segments);
+    manager_count_recovered(ctx, bytes);
+}
+
+/* Also of one log alone, of which there may be much. */
+static void a_start_tells_how_many_segments_are_left(void **state)
+{
+    struct fixture *f = *state;
+    struct fail fail;
+    f->config.log_dirs.count = 1;
+    open_all(f);
+    struct plog *log = make_log(f, "t");
+    log->config.segment_bytes = 2000;
+    for (int i = 0; i < 30; i++)
+        assert_int_equal(append(log, 10, 0), ERR_NONE);
+    int segments = (int)log->segment_count;
+    plog_unref(log);
+    close_all(f, false);
+    struct log_manager_options options = {.config = &f->config,
+                                          .workers = f->workers,
+                                          .topic_overrides = topic_overrides,
+                                          .dir_failed = dir_failed,
+                                          .ctx = f};
+    f->logs = log_manager_new(&options, &fail);
+    assert_non_null(f->logs);
+    f->logs->host.recovered = note_to_recover;
+    recovered = 0;
+    assert_true(log_manager_load(f->logs, &fail));
+    assert_true(segments > 5);
+    assert_int_equal(recovered, segments);
+    for (int i = 0; i < segments; i++)
+        assert_int_equal(to_recover[i], segments - i);
+    assert_int_equal(atomic_load(&f->logs->dirs[0].lanes[0].segments), 0);
+}
+
 /* ---- Who stops a start ---- */
 
 static char *text_of(const char *dir, const char *name)
@@ -1705,6 +1746,7 @@ int main(void)
         CASE(without_epochs_a_follower_begins_with_what_is_committed),
         CASE(a_partition_is_offline_with_its_directory),
         CASE(a_start_tells_how_far_it_is),
+        CASE(a_start_tells_how_many_segments_are_left),
         CASE(a_start_that_is_stopped_forgets_nothing),
         CASE(a_start_that_is_stopped_at_once_leaves_the_mark),
         CASE(a_start_is_stopped_between_segments),
