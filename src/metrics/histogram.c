@@ -112,8 +112,6 @@ void histogram_record(const struct histogram *h, int64_t value)
     value = MIN(value, largest);
     int64_t as_told = told(h->unit, value);
     double squares = atomic_load_explicit(&s->squares, memory_order_relaxed);
-    cell_add(share_bucket(s, bucket_of(value)), 1);
-    cell_add(&s->count, 1);
     cell_add(&s->sum, value);
     cell_add(&s->told_sum, as_told);
     atomic_store_explicit(&s->squares, squares + (double)as_told * (double)as_told, memory_order_relaxed);
@@ -121,6 +119,10 @@ void histogram_record(const struct histogram *h, int64_t value)
         atomic_store_explicit(&s->least, as_told, memory_order_relaxed);
     if (as_told > atomic_load_explicit(&s->most, memory_order_relaxed))
         atomic_store_explicit(&s->most, as_told, memory_order_relaxed);
+    cell_add(share_bucket(s, bucket_of(value)), 1);
+    /* Last: who sees that there is a value sees what it is, above all the first. */
+    int64_t count = atomic_load_explicit(&s->count, memory_order_relaxed);
+    atomic_store_explicit(&s->count, count + 1, memory_order_release);
 }
 
 /* ---- All threads together ---- */
@@ -134,8 +136,9 @@ static void total_add(void *ctx, int64_t value)
 {
     struct total *t = ctx;
     struct share *s = (struct share *)(uintptr_t)value;
+    int64_t count = atomic_load_explicit(&s->count, memory_order_acquire);
     int64_t zeroes = atomic_load_explicit(&s->zeroes, memory_order_relaxed);
-    t->count += atomic_load_explicit(&s->count, memory_order_relaxed) + zeroes;
+    t->count += count + zeroes;
     t->sum += atomic_load_explicit(&s->sum, memory_order_relaxed);
     t->told_sum += atomic_load_explicit(&s->told_sum, memory_order_relaxed);
     t->squares += atomic_load_explicit(&s->squares, memory_order_relaxed);

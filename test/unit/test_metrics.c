@@ -390,6 +390,52 @@ static void test_threads(void **state UNUSED)
     metrics_free(m);
 }
 
+struct first {
+    struct histogram *_Atomic histogram; /* to be recorded in */
+    atomic_bool ends;
+};
+
+static void *record_first(void *arg)
+{
+    struct first *f = arg;
+    while (!atomic_load(&f->ends)) {
+        struct histogram *h = atomic_load(&f->histogram);
+        if (h == NULL)
+            continue;
+        histogram_record(h, 1000);
+        atomic_store(&f->histogram, NULL);
+    }
+    return NULL;
+}
+
+/* Who looks while it is recorded sees nothing, or all of it: not that there is a value, and no least or most. */
+static void test_the_first_value_is_seen_whole(void **state UNUSED)
+{
+    struct metrics *m = begin();
+    struct first f = {0};
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, record_first, &f), 0);
+    for (int i = 0; i < 20000; i++) {
+        struct histogram h;
+        struct histogram_summary s;
+        histogram_init(&h, m, HISTOGRAM_PLAIN);
+        atomic_store(&f.histogram, &h);
+        do {
+            histogram_read(&h, &s);
+            if (s.count == 0)
+                continue;
+            assert_about(1000, s.min);
+            assert_about(1000, s.max);
+            assert_about(1000, s.mean);
+            assert_about(1000, s.percentiles[P50]);
+        } while (atomic_load(&f.histogram) != NULL);
+        histogram_deinit(&h);
+    }
+    atomic_store(&f.ends, true);
+    pthread_join(thread, NULL);
+    metrics_free(m);
+}
+
 /* A number that was given back is nobody's when it is given out again. */
 static void test_counters_come_back_empty(void **state UNUSED)
 {
@@ -675,6 +721,7 @@ int main(void)
         cmocka_unit_test(test_histogram_cumulative),
         cmocka_unit_test(test_window),
         cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_the_first_value_is_seen_whole),
         cmocka_unit_test(test_counters_come_back_empty),
         cmocka_unit_test(test_nothing_to_count_in),
         cmocka_unit_test(test_quotes),
