@@ -172,6 +172,14 @@ static bool is_user(const struct exporter *e, const struct http_request *request
     return found;
 }
 
+static void refuse_post(struct http_answer *answer)
+{
+    static const char why[] = "Only /jolokia can be posted to.\n";
+    http_status(answer, 405, "text/plain; charset=utf-8");
+    http_header(answer, "Allow", "GET, HEAD"); /* RFC 9110, 15.5.6 */
+    http_say(answer, why, sizeof(why) - 1);
+}
+
 static void exporter_answer(void *ctx, const struct http_listener *at, const struct http_request *request,
                             struct http_answer *answer)
 {
@@ -189,7 +197,7 @@ static void exporter_answer(void *ctx, const struct http_listener *at, const str
     } else if (str_is(path, "/v1/safe-to-stop")) {
         answer_may_stop(e, answer);
     } else if (request->method == HTTP_POST) {
-        http_say_text(answer, 405, "Only /jolokia can be posted to.");
+        refuse_post(answer);
     } else if ((d = dialect_at(e, port, path)) != NULL) {
         answer_metrics(e, d, request, answer);
     } else if (page_is_at(path)) {

@@ -425,7 +425,9 @@ def test_health(told, zookeeper):
     assert json.loads(scrape(told.http, "v1/broker-state")) == {"brokerState": 3}
     assert json.loads(scrape(told.http, "v1/kraft-migration")) == {"state": 0}
     assert status(told.http, "nothing") == 404
-    assert status(told.http, "metrics", "POST") == 405
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(urllib.request.Request(f"http://127.0.0.1:{told.http}/metrics", method="POST"), timeout=60)
+    assert refused.value.code == 405 and refused.value.headers["Allow"] == "GET, HEAD"
     assert status(told.http, "metrics", "DELETE") == 501
     assert status(told.http, "metrics", "HEAD") == 200
 
