@@ -130,7 +130,7 @@ void lag_gather_exporter(const struct look *look, const char *listener, struct e
     strbuf_deinit(&t.labels);
 }
 
-/* ---- This broker's groups ---- */
+/* ---- What is this broker's ---- */
 
 static void native_partition(struct teller *t, const struct look *look, const struct look_group *g,
                              const struct look_group_topic *topic, const struct look_commit *c)
@@ -163,6 +163,12 @@ static void native_group(struct teller *t, const struct look *look, const struct
 void lag_gather_own(const struct look *look, struct exposition *x)
 {
     struct teller t = {.x = x};
+    for (int32_t i = 0; i < look->view->topic_count; i++) {
+        const struct view_topic *topic = look->topics[i].topic;
+        for (int32_t p = 0; p < topic->partition_count; p++)
+            if (topic->partitions[p].leader == look->broker_id)
+                exporter_topic_partition(&t, &look->topics[i], p);
+    }
     for (int32_t i = 0; i < look->group_count; i++)
         if (look->groups[i].coordinator == look->broker_id)
             exporter_group(&t, &look->groups[i]);

@@ -1,7 +1,7 @@
 /*
  * What a look at the cluster is as metrics: under the names of kafka_exporter and of kminion, which tell of all
- * partitions and groups whichever broker is asked; and the lag of the groups that this broker coordinates, so that sums
- * over all brokers are right.
+ * partitions and groups whichever broker is asked; and what of it is this broker's, so that sums over all brokers are
+ * right: the partitions that it leads, and the lag of the groups that it coordinates.
  */
 #ifndef BARNABAS_LAG_H
 #define BARNABAS_LAG_H
@@ -11,7 +11,7 @@
 
 void lag_gather_exporter(const struct look *look, const char *listener, struct exposition *x);
 void lag_gather_kminion(const struct look *look, const char *listener, struct exposition *x);
-/* kafka_consumergroup_*, and barnabas_group_*, of groups that the broker that looked coordinates. */
+/* Of the broker that looked: kafka_topic_partition_*, kafka_consumergroup_*, and barnabas_group_*. */
 void lag_gather_own(const struct look *look, struct exposition *x);
 void lag_gather_native(const struct look *look, struct exposition *x);
 

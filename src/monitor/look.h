@@ -7,7 +7,7 @@
 #include "cluster/view.h"
 
 enum look_scope {
-    LOOK_OWN, /* groups of this broker, and the ends of partitions that they have read from */
+    LOOK_OWN, /* groups of this broker and ends of partitions that they have read from; partitions that it leads */
     LOOK_ALL, /* all partitions, groups and directories */
 };
 

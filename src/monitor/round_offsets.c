@@ -176,13 +176,21 @@ static void drop_repeated(struct round *r)
     r->place_count = kept;
 }
 
+/* Whose beginning is wanted, too. */
+static bool is_told_of(const struct round *r, int32_t leader)
+{
+    return r->look->scope == LOOK_ALL || leader == r->look->broker_id;
+}
+
 void round_ask_offsets(struct round *r)
 {
-    bool all = r->look->scope == LOOK_ALL;
-    for (int32_t t = 0; all && t < r->look->view->topic_count; t++)
-        for (int32_t p = 0; p < r->look->topics[t].topic->partition_count; p++)
-            add_place(r, &r->look->topics[t], r->look->topics[t].topic->partitions[p].index, NULL);
-    if (!all)
+    for (int32_t t = 0; t < r->look->view->topic_count; t++) {
+        const struct view_topic *topic = r->look->topics[t].topic;
+        for (int32_t p = 0; p < topic->partition_count; p++)
+            if (is_told_of(r, topic->partitions[p].leader))
+                add_place(r, &r->look->topics[t], topic->partitions[p].index, NULL);
+    }
+    if (r->look->scope != LOOK_ALL)
         add_commits(r, any_commit);
     if (r->place_count == 0)
         return;
@@ -191,7 +199,7 @@ void round_ask_offsets(struct round *r)
     for (size_t i = 0, n; i < r->place_count; i += n) {
         n = count_together(r, i, OFFSETS_AT_ONCE);
         round_ask_ends(r, &r->places[i], n, LATEST);
-        if (all)
+        if (is_told_of(r, r->places[i].leader))
             round_ask_ends(r, &r->places[i], n, EARLIEST);
     }
 }

@@ -190,6 +190,21 @@ def test_each_group_is_told_by_its_coordinator_alone(make_broker, ensemble):
     assert all(one(found, "barnabas_group_lag_unanswered") == 0 for found in told)
 
 
+def test_each_partition_is_told_by_its_leader_alone(make_broker, ensemble):
+    cluster = Cluster(make_broker, ensemble, (Barnabas, Barnabas, Barnabas))
+    of_partitions = {line.split()[0] for line in EXPORTER.split("\n") if line.startswith("kafka_topic_partition_")}
+    assert len(of_partitions) == 7
+    told = [tell(b, "metrics") for b in cluster.brokers]
+    for (topic, p), end in cluster.ENDS.items():
+        leader = p % 3 if topic == "t" else 0
+        for broker, found in enumerate(told):
+            mine = {name: value for (name, labels), value in found.items() if labels == (("partition", str(p)), ("topic", topic)) and name in of_partitions}
+            assert mine == ({} if broker != leader else {
+                "kafka_topic_partition_current_offset": end, "kafka_topic_partition_oldest_offset": 0, "kafka_topic_partition_leader": leader,
+                "kafka_topic_partition_leader_is_preferred": 1, "kafka_topic_partition_replicas": 1 + (topic == "u"),
+                "kafka_topic_partition_in_sync_replica": 1 + (topic == "u"), "kafka_topic_partition_under_replicated_partition": 0})
+
+
 def own_lag(broker, group):
     """Records and seconds, by partition."""
     found = tell(broker, "metrics")
