@@ -9,8 +9,10 @@
  * And the watchdog: at a third of its time each loop is sent a ping, and WATCHDOG=1 goes out when all have answered.
  * One that does not answer is named, in the log and in the status, before the manager ends the process for that.
  *
- * Workers are not asked: a disk that hangs is no reason to end a broker that has others. All on the control loop, which
- * answers for itself by being here.
+ * Workers are not asked, nor the threads of directories: that they wait for a disk, as syncs, cold reads and appends to
+ * a full segment do, is no reason to end a broker that has other disks. A loop that waits is one, whatever it waits
+ * for: an append to a segment with room is its own write into the kernel's memory, and does not come back while the
+ * kernel has it wait for a disk that hangs. All on the control loop, which answers for itself by being here.
  */
 #include <inttypes.h>
 #include <stdio.h>
