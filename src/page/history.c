@@ -20,8 +20,12 @@ static const struct history_source {
     /* Each fetch is among those of its kind as well. */
     [HISTORY_REQUESTS] = {"kafka.network:type=RequestMetrics,name=RequestsPerSec,*", "Count", true,
                           "kafka.network:type=RequestMetrics,name=RequestsPerSec,request=Fetch,*"},
+    [HISTORY_PRODUCE_MEDIAN_MS] = {"kafka.network:type=RequestMetrics,name=TotalTimeMs,request=Produce",
+                                   "50thPercentile", false, NULL},
     [HISTORY_PRODUCE_MS] = {"kafka.network:type=RequestMetrics,name=TotalTimeMs,request=Produce", "99thPercentile",
                             false, NULL},
+    [HISTORY_FETCH_MEDIAN_MS] = {"kafka.network:type=RequestMetrics,name=TotalTimeMs,request=FetchConsumer",
+                                 "50thPercentile", false, NULL},
     [HISTORY_FETCH_MS] = {"kafka.network:type=RequestMetrics,name=TotalTimeMs,request=FetchConsumer", "99thPercentile",
                           false, NULL},
     [HISTORY_NETWORK_IDLE] = {"kafka.network:type=SocketServer,name=NetworkProcessorAvgIdlePercent", "Value", false,

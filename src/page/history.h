@@ -14,7 +14,9 @@ enum history_series {
     HISTORY_BYTES_OUT,
     HISTORY_RECORDS_IN,
     HISTORY_REQUESTS,
-    HISTORY_PRODUCE_MS, /* the 99th percentile of the last minutes */
+    HISTORY_PRODUCE_MEDIAN_MS, /* of the last minutes, as what follows */
+    HISTORY_PRODUCE_MS,        /* the 99th percentile */
+    HISTORY_FETCH_MEDIAN_MS,
     HISTORY_FETCH_MS,
     HISTORY_NETWORK_IDLE, /* of 1, as what follows */
     HISTORY_HANDLER_IDLE,

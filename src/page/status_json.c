@@ -201,12 +201,17 @@ static void put_dirs(json_t *to, const struct status *s)
 
 static void put_history(json_t *to, const struct status *s)
 {
-    static const char *const names[HISTORY_SERIES] = {
-        [HISTORY_BYTES_IN] = "bytesInPerSec",     [HISTORY_BYTES_OUT] = "bytesOutPerSec",
-        [HISTORY_RECORDS_IN] = "recordsInPerSec", [HISTORY_REQUESTS] = "requestsPerSec",
-        [HISTORY_PRODUCE_MS] = "produceP99Ms",    [HISTORY_FETCH_MS] = "fetchP99Ms",
-        [HISTORY_NETWORK_IDLE] = "networkIdle",   [HISTORY_HANDLER_IDLE] = "handlerIdle",
-        [HISTORY_MEMORY] = "residentBytes"};
+    static const char *const names[HISTORY_SERIES] = {[HISTORY_BYTES_IN] = "bytesInPerSec",
+                                                      [HISTORY_BYTES_OUT] = "bytesOutPerSec",
+                                                      [HISTORY_RECORDS_IN] = "recordsInPerSec",
+                                                      [HISTORY_REQUESTS] = "requestsPerSec",
+                                                      [HISTORY_PRODUCE_MEDIAN_MS] = "produceP50Ms",
+                                                      [HISTORY_PRODUCE_MS] = "produceP99Ms",
+                                                      [HISTORY_FETCH_MEDIAN_MS] = "fetchP50Ms",
+                                                      [HISTORY_FETCH_MS] = "fetchP99Ms",
+                                                      [HISTORY_NETWORK_IDLE] = "networkIdle",
+                                                      [HISTORY_HANDLER_IDLE] = "handlerIdle",
+                                                      [HISTORY_MEMORY] = "residentBytes"};
     json_t *history = json_object();
     json_object_set_new(to, "history", history);
     json_put_number(history, "stepMs", HISTORY_STEP_MS);

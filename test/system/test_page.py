@@ -178,6 +178,7 @@ def test_the_page_is_small_and_says_what_browsers_may_do(make_broker):
         assert status(port, path, "HEAD") == 200
         assert status(port, path, "POST") == 405
     history = json.loads(scrape(port, "status.json"))["broker"]["history"]
+    assert {"produceP50Ms", "produceP99Ms", "fetchP50Ms", "fetchP99Ms"} <= set(history)
     assert history["stepMs"] == 10000 and set(map(len, (history[k] for k in history if k != "stepMs"))) <= {0, 1, 2, 3, 4, 5, 6}
     assert broker.is_running()
 
