@@ -84,15 +84,21 @@ static const struct listener *listener_of(const struct broker_config *c, const c
     return NULL;
 }
 
+/* The ports of barnabas.http.listeners have their keys as a listener of this name would. */
+static bool is_for_http(const char *name)
+{
+    return strncmp(name, "http.", 5) == 0;
+}
+
 static bool check_key(const struct broker_config *c, const struct config_entry *entry, const char *rest,
                       struct fail *fail)
 {
-    bool exactly;
+    bool exactly = true;
     const char *key;
     const struct listener *l = listener_of(c, rest, &exactly, &key);
     if (!is_of_security(key))
         return true;
-    if (l == NULL)
+    if (l == NULL && !is_for_http(rest))
         return config_refuse(c, fail, entry->name, "there is no such listener");
     if (!exactly)
         return config_refuse(c, fail, entry->name, "the name of a listener is written in lower case there");

@@ -1104,6 +1104,9 @@ static void what_would_protect_less_does_not_start(void **state)
     check_protection("listener.name.CLIENTS.ssl.client.auth=required", "is written in lower case");
     check_protection("listener.name.client.ssl.client.auth=required", "there is no such listener");
     check_protection("listener.name.clients.ssl.client.aut=required", "there is no such key");
+    check_protection("listener.name.http.ssl.client.auth=required", "");
+    check_protection("listener.name.http.ssl.client.aut=required", "there is no such key");
+    check_protection("listener.name.HTTP.ssl.client.auth=required", "there is no such listener");
     check_protection("listener.name.clients.sasl.enabled.mechanism=PLAIN", "there is no such key");
     check_protection("listener.name.clients.plain.connections.max.reauth.ms=1000", "");
     check_protection("listener.name.clients.scram-sha-512.sasl.jaas.config=x", "");
