@@ -127,14 +127,22 @@ static enum kafka_error prepare_survey(struct preparation *p, int32_t len)
     return ERR_NONE;
 }
 
-static void blame(struct preparation *p, int32_t index, struct str message)
+/* Whether the record is one of the first that are refused, which are told why. */
+static bool is_told(struct preparation *p)
 {
     struct prepared *out = p->out;
     if (out->errors == NULL)
         out->errors = ARENA_ARRAY(p->arena, struct record_error, MAX_REPORTED);
-    if (out->error_count < MAX_REPORTED)
-        out->errors[out->error_count++] = (struct record_error){index, message};
+    return out->error_count < MAX_REPORTED;
 }
+
+/* There may be millions of them: a text is made for who reads it only. */
+#define BLAME(p, index, ...)                                                           \
+    do {                                                                               \
+        if (is_told(p))                                                                \
+            (p)->out->errors[(p)->out->error_count++] =                                \
+                (struct record_error){(index), arena_printf((p)->arena, __VA_ARGS__)}; \
+    } while (0)
 
 static bool timestamp_out_of_range(const struct preparation *p, int64_t timestamp)
 {
@@ -148,33 +156,29 @@ static enum kafka_error check_record(struct preparation *p, const struct batch *
                                      int32_t index)
 {
     if (p->rules->compacted != NULL && r->key.p == NULL) {
-        blame(p, index,
-              arena_printf(p->arena, "Compacted topic cannot accept message without key in topic partition %s",
-                           p->rules->compacted));
+        BLAME(p, index, "Compacted topic cannot accept message without key in topic partition %s", p->rules->compacted);
         p->out->flaw = FLAW_NO_KEY;
         return ERR_INVALID_RECORD;
     }
     if (b->magic < 2 && r->timestamp < NO_TIMESTAMP) { /* nobody could read it again */
-        blame(p, index, arena_printf(p->arena, "Invalid message timestamp %lld", (long long)r->timestamp));
+        BLAME(p, index, "Invalid message timestamp %lld", (long long)r->timestamp);
         return ERR_INVALID_TIMESTAMP;
     }
     if (!p->rules->log_append_time && r->timestamp != NO_TIMESTAMP) {
         if (timestamp_out_of_range(p, r->timestamp)) {
-            blame(p, index,
-                  arena_printf(p->arena,
-                               "Timestamp %lld of message with offset %lld is out of range. The "
-                               "timestamp should be within [%lld, %lld]",
-                               (long long)r->timestamp, (long long)r->offset,
-                               (long long)(p->now - MIN(p->rules->before_max_ms, p->now)),
-                               (long long)(p->now + MIN(p->rules->after_max_ms, INT64_MAX - p->now))));
+            BLAME(p, index,
+                  "Timestamp %lld of message with offset %lld is out of range. The "
+                  "timestamp should be within [%lld, %lld]",
+                  (long long)r->timestamp, (long long)r->offset,
+                  (long long)(p->now - MIN(p->rules->before_max_ms, p->now)),
+                  (long long)(p->now + MIN(p->rules->after_max_ms, INT64_MAX - p->now)));
             return ERR_INVALID_TIMESTAMP;
         }
     } else if (b->attributes & ATTR_LOG_APPEND_TIME) {
-        blame(p, index,
-              arena_printf(p->arena,
-                           "Invalid timestamp type in message DefaultRecord(offset=%lld, timestamp=%lld, key=%d bytes, "
-                           "value=%d bytes). Producer should not set timestamp type to LogAppendTime.",
-                           (long long)r->offset, (long long)r->timestamp, r->key.len, r->value.len));
+        BLAME(p, index,
+              "Invalid timestamp type in message DefaultRecord(offset=%lld, timestamp=%lld, key=%d bytes, "
+              "value=%d bytes). Producer should not set timestamp type to LogAppendTime.",
+              (long long)r->offset, (long long)r->timestamp, r->key.len, r->value.len);
         return ERR_INVALID_TIMESTAMP;
     }
     return ERR_NONE;

@@ -320,6 +320,29 @@ static void compacted_topics_need_keys(void **state)
     refused(ERR_INVALID_RECORD, &batch);
 }
 
+/* Who sends a great many that are refused is told of the first, and has no text made for each. */
+static void what_is_refused_takes_no_memory_each(void **state)
+{
+    (void)state;
+    enum { MANY = 200000 };
+    struct batch_builder b;
+    struct strbuf batch = {0};
+    struct arena a = {0};
+    struct prepared p;
+    batch_builder_init(&b, CODEC_ZSTD);
+    for (int i = 0; i < MANY; i++)
+        batch_builder_add(&b, &(struct record){.offset = i, .timestamp = NOW});
+    assert_true(batch_builder_finish(&b, CODEC_LEVEL_DEFAULT, &batch));
+    batch_builder_deinit(&b);
+    rules.compacted = "t-0";
+    assert_int_equal(records_prepare((uint8_t *)batch.p, (int32_t)batch.len, &rules, NOW, &a, &p), ERR_INVALID_RECORD);
+    assert_int_equal(p.error_count, 100);
+    assert_non_null(strstr(arena_cstr(&a, p.message), "due to 200000 record errors in total"));
+    assert_true(a.used < 100000);
+    arena_deinit(&a);
+    strbuf_deinit(&batch);
+}
+
 /* Whatever is cut off or flipped: an answer, never a crash. */
 static void mutilated_batches_are_survived(void **state)
 {
@@ -536,6 +559,7 @@ int main(void)
         CASE(two_batches_are_refused),
         CASE(times_out_of_range_are_refused),
         CASE(compacted_topics_need_keys),
+        CASE(what_is_refused_takes_no_memory_each),
         CASE(mutilated_batches_are_survived),
         CASE(a_bomb_does_not_fill_memory),
         CASE(offsets_may_not_run_over),
