@@ -2,6 +2,8 @@
 #ifndef BARNABAS_GROUP_INTERNAL_H
 #define BARNABAS_GROUP_INTERNAL_H
 
+#include <stdatomic.h>
+
 #include "base/hash.h"
 #include "base/topic_key.h"
 #include "coordinator/patience.h"
@@ -149,7 +151,7 @@ struct group_coordinator {
     struct state_topic *topic; /* __consumer_offsets */
     struct group *groups;
     struct txn_producer *txn_producers; /* that have committed offsets in open transactions */
-    int64_t commits_begun;              /* which gives each its number */
+    _Atomic int64_t commits_begun;      /* which gives each its number */
     struct pending_member *promised;    /* of all groups, the oldest first */
     int promised_count;
     struct group *voids; /* the oldest first; some may have come to something since */

@@ -85,7 +85,7 @@ static struct txn_offset *txn_offset_find_or_add(struct group *g, int64_t produc
 
 void txn_offset_put(struct group *g, int64_t producer_id, const struct topic_key *id, const struct offset_value *v)
 {
-    struct txn_offset *o = txn_offset_find_or_add(g, producer_id, id, g->coordinator->commits_begun);
+    struct txn_offset *o = txn_offset_find_or_add(g, producer_id, id, atomic_load(&g->coordinator->commits_begun));
     if (v->at >= o->value.at) /* the same: one request has named it twice */
         offset_value_assign(&o->value, v);
 }
@@ -141,14 +141,20 @@ void txn_offsets_drop_all(struct group *g)
         txn_offset_drop(o);
 }
 
-void group_transaction_ended(struct group_coordinator *gc, int32_t partition, int64_t producer_id, bool committed)
+int64_t group_commits_begun(const struct group_coordinator *gc)
+{
+    return atomic_load(&gc->commits_begun);
+}
+
+void group_transaction_ended(struct group_coordinator *gc, int32_t partition, int64_t producer_id, bool committed,
+                             int64_t as_of)
 {
     const struct txn_producer *p = txn_offsets_find_producer(gc, producer_id);
     struct txn_offset *o, *next;
     if (p == NULL)
         return;
     DL_FOREACH_SAFE (p->offsets, o, next) {
-        if (o->group->home->number != partition)
+        if (o->group->home->number != partition || o->first_commit > as_of) /* which is the next transaction's */
             continue;
         if (committed && o->value.at >= 0)
             offset_put(o->group, &o->key.id, &o->value);

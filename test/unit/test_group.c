@@ -1232,7 +1232,7 @@ static void a_commit_that_is_answered_after_a_move_harms_nothing(void **state)
     f->log.error = ERR_NOT_LEADER_OR_FOLLOWER;
     settle(f);
     assert_int_equal(commit_result(a), ERR_NOT_COORDINATOR);
-    group_transaction_ended(f->gc, HOME, 7, true);
+    group_transaction_ended(f->gc, HOME, 7, true, INT64_MAX);
     assert_int_equal(fetch(f, "t", 0), 1);
 }
 
@@ -1448,7 +1448,7 @@ static void an_offset_on_its_way_is_not_stable(void **state)
     send_commit(f, (struct what){.offset = 9, .producer = 7});
     settle(f);
     assert_int_equal(fetch_of(f, "g", "t", 0, true), UNSTABLE);
-    group_transaction_ended(f->gc, HOME, 7, false);
+    group_transaction_ended(f->gc, HOME, 7, false, INT64_MAX);
     assert_int_equal(fetch_of(f, "g", "t", 0, true), 2);
 }
 
@@ -1463,7 +1463,7 @@ static void a_refused_offset_leaves_the_one_before(void **state)
     assert_int_equal(commit_result(fenced), ERR_INVALID_PRODUCER_EPOCH);
     assert_int_equal(fetch_of(f, "g", "t", 0, true), UNSTABLE);
     f->log.error = ERR_NONE;
-    group_transaction_ended(f->gc, HOME, 7, true);
+    group_transaction_ended(f->gc, HOME, 7, true, INT64_MAX);
     assert_int_equal(fetch_of(f, "g", "t", 0, true), 1);
     /* A first one that is refused leaves nothing. */
     f->log.error = ERR_INVALID_PRODUCER_EPOCH;
@@ -1488,18 +1488,35 @@ static void each_offset_of_a_transaction_has_its_own_fate(void **state)
     settle(f);
     assert_int_equal(commit_result(first), ERR_INVALID_PRODUCER_EPOCH);
     f->log.error = ERR_NONE;
-    group_transaction_ended(f->gc, HOME, 7, true);
+    group_transaction_ended(f->gc, HOME, 7, true, INT64_MAX);
     assert_int_equal(fetch_of(f, "g", "t", 0, true), 2);
     send_commit(f, (struct what){.offset = 3, .producer = 7});
     held = f->log.held;
     f->log.held = NULL;
-    group_transaction_ended(f->gc, HOME, 7, false);
+    group_transaction_ended(f->gc, HOME, 7, false, INT64_MAX);
     send_commit(f, (struct what){.offset = 4, .producer = 7}); /* of the next transaction */
     held->next = f->log.held;
     f->log.held = held;
     settle(f);
-    group_transaction_ended(f->gc, HOME, 7, true);
+    group_transaction_ended(f->gc, HOME, 7, true, INT64_MAX);
     assert_int_equal(fetch_of(f, "g", "t", 0, true), 4);
+}
+
+/* It has waited for replicas, and its coordinator had it written once more meanwhile. */
+static void what_is_said_late_of_a_marker_ends_no_other_transaction(void **state)
+{
+    struct fixture *f = *state;
+    commit(f, (struct what){.offset = 1, .producer = 7});
+    int64_t as_of = group_commits_begun(f->gc);
+    group_transaction_ended(f->gc, HOME, 7, true, as_of);
+    assert_int_equal(fetch_of(f, "g", "t", 0, true), 1);
+    commit(f, (struct what){.offset = 2, .producer = 7});
+    send_commit(f, (struct what){.topic = "u", .offset = 3, .producer = 7});
+    group_transaction_ended(f->gc, HOME, 7, true, as_of);
+    settle(f);
+    assert_int_equal(fetch_of(f, "g", "t", 0, false), 1);
+    group_transaction_ended(f->gc, HOME, 7, true, group_commits_begun(f->gc));
+    assert_int_equal(fetch_of(f, "g", "t", 0, true), 2);
 }
 
 static void one_replica_may_do(void **state)
@@ -1806,7 +1823,7 @@ static void deleted_partitions_take_their_offsets_with_them(void **state)
     group_partitions_deleted(f->gc, gone, 2);
     settle(f);
     assert_int_equal(commit_result(late), ERR_NONE);
-    group_transaction_ended(f->gc, HOME, 7, true);
+    group_transaction_ended(f->gc, HOME, 7, true, INT64_MAX);
     assert_int_equal(fetch(f, "t", 0), NOTHING);
     assert_int_equal(fetch(f, "u", 0), 1);
     expect_state(f, "other", "Dead");
@@ -1923,6 +1940,7 @@ int main(void)
         CASE(a_refused_offset_leaves_the_one_before),
         CASE(each_offset_of_a_transaction_has_its_own_fate),
         cmocka_unit_test_setup_teardown(one_replica_may_do, set_up_relaxed, tear_down),
+        CASE(what_is_said_late_of_a_marker_ends_no_other_transaction),
         CASE(all_offsets_are_told_by_topic),
         CASE(a_zero_byte_does_not_end_a_name),
         CASE(a_zero_byte_makes_no_topic_another),
