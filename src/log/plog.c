@@ -404,6 +404,7 @@ void plog_succeed(struct plog *log, int64_t clean_end)
     log->clean_end = clean_end;
     log->clean_end_unsaved = clean_end >= 0;
     atomic_store(&log->future, false);
+    log->cuts++;                         /* who settles it this very moment does so under its old name */
     atomic_store(&log->unsettled, true); /* the checkpoints are written in the directory that has its new name */
     lock_release(&log->lock);
 }

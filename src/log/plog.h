@@ -58,6 +58,8 @@ struct append_result {
     bool flush_due; /* flush.messages asks for plog_flush_to() before it is answered */
 };
 
+/* What an append would have to wait for first after a cut or a move; to be done before anything is locked. Blocks. */
+void plog_settle(struct plog *log);
 /* One of those that are appended together. */
 struct leader_append {
     const struct prepared *records;
@@ -101,7 +103,8 @@ int32_t plog_producers(struct plog *log, struct arena *a, struct producer_state 
 void plog_note_refused(struct plog *log, const struct prepared *p);
 /*
  * Appends batches with their offsets as a leader sent them. `bytes` may end inside a batch, which is
- * left out, and is not changed. Batches of an epoch above `max_epoch`, and what follows them, are skipped.
+ * left out, and is not changed. Batches of an epoch above `max_epoch`, and what follows them, are skipped. With
+ * ERR_KAFKA_STORAGE_ERROR and flush_due they are there, but not synced yet.
  */
 enum kafka_error plog_append_follower(struct plog *log, struct bytes bytes, int32_t max_epoch,
                                       struct append_result *out);

@@ -252,7 +252,7 @@ static enum kafka_error append_check_producer(struct plog *log, struct unwritten
     return recalled ? producers_check(&log->producers, p, b, dup, is_dup) : error;
 }
 
-static void append_settle(struct plog *log)
+void plog_settle(struct plog *log)
 {
     ensure(!lock_is_held(&log->lock)); /* it may wait for the disk */
     if (atomic_load(&log->unsettled))
@@ -359,7 +359,7 @@ void plog_append_leader(struct plog *log, struct leader_append *const *appends, 
     ensure(count > 0 && count <= LEADER_APPENDS);
     u.count = 0;
     u.size = 0;
-    append_settle(log);
+    plog_settle(log);
     lock_take(&log->lock);
     for (int i = 0; i < count; i++) {
         appends[i]->result = (struct append_result){.first_offset = -1, .last_offset = -1};
@@ -468,7 +468,7 @@ enum kafka_error plog_append_follower(struct plog *log, struct bytes bytes, int3
                                       struct append_result *out)
 {
     *out = (struct append_result){.first_offset = -1, .last_offset = -1};
-    append_settle(log);
+    plog_settle(log);
     lock_take(&log->lock);
     log->starved = false;
     enum kafka_error error =
@@ -478,10 +478,7 @@ enum kafka_error plog_append_follower(struct plog *log, struct bytes bytes, int3
     lock_release(&log->lock);
     if (error == ERR_KAFKA_STORAGE_ERROR)
         plog_failed_to_grow(log, "append failed");
-    if (out->flush_due && out->last_offset >= 0 && !plog_flush_to(log, out->last_offset + 1)) {
-        /* The leader would take what is at our end for synced. */
-        error = plog_truncate(log, out->first_offset);
-        return error != ERR_NONE ? error : ERR_KAFKA_STORAGE_ERROR;
-    }
+    if (out->flush_due && out->last_offset >= 0 && !plog_flush_to(log, out->last_offset + 1))
+        return ERR_KAFKA_STORAGE_ERROR;
     return error;
 }

@@ -38,7 +38,7 @@ static void cut_back(struct followed *x, int32_t epoch, int64_t leader_end)
 
 static void take_records(struct followed *x, const struct fetch_partition_data *in)
 {
-    struct append_result appended;
+    struct append_result appended = {0};
     struct plog *log = partition_log(x->partition);
     int64_t now = clock_mono_ms();
     if (in->records.mem.len > 0) {
@@ -47,6 +47,7 @@ static void take_records(struct followed *x, const struct fetch_partition_data *
             log_warn("%s-%" PRId32 ": cannot append what the leader sent: %s", partition_topic(x->partition),
                      partition_index(x->partition), error_name((int16_t)error));
             x->offset = plog_end_offset(log); /* it was not, or the leader's batch would be what comes next */
+            x->unsynced = error == ERR_KAFKA_STORAGE_ERROR && appended.flush_due;
             followed_rest_after(x, error);
             return;
         }

@@ -333,12 +333,20 @@ static void send_list_offsets(struct fetcher *f, int64_t which)
                  list_offsets_version(f->all->options.config->inter_broker_protocol_version), &q);
 }
 
-static void rest_what_is_throttled(struct fetcher *f)
+/* The leader would take what is at the log's end for synced. */
+static bool is_synced(struct followed *x)
+{
+    struct plog *log = partition_log(x->partition);
+    x->unsynced = x->unsynced && !plog_flush_to(log, plog_end_offset(log));
+    return !x->unsynced;
+}
+
+static void rest_what_must(struct fetcher *f)
 {
     struct followed *x;
     int64_t now = clock_mono_ms();
     DL_FOREACH (f->changes, x)
-        if (x->rest_until <= now && partition_rests(x->partition, x->in_sync, now))
+        if (x->rest_until <= now && (partition_rests(x->partition, x->in_sync, now) || !is_synced(x)))
             followed_rest(x);
 }
 
@@ -364,7 +372,7 @@ static void send_next(struct fetcher *f)
         fetcher_begin_anew(f);
         return;
     }
-    rest_what_is_throttled(f);
+    rest_what_must(f);
     if (!find_leader(f) || !has_work(f)) {
         pause(f);
         return;

@@ -35,6 +35,7 @@ struct followed {
     bool in_session;              /* the leader's session has it */
     bool changed;                 /* the leader must be told of it: it is in the list of changes */
     bool lost;                    /* its offset is not the leader's: to be asked where the leader's log is */
+    bool unsynced;                /* flush.messages asks for a sync before the leader is told what there is */
     bool failed;                  /* what was last to be done to its log could not be, nor has its offset moved since */
     struct followed *prev, *next; /* of the changes */
     UT_hash_handle hh, hh_id, hh_name;

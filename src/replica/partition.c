@@ -224,6 +224,7 @@ static void append_in(struct partition *p, int32_t leader_epoch, struct partitio
     struct leader_append *to_log[LEADER_APPENDS];
     int n = 0;
     ensure(count > 0 && count <= LEADER_APPENDS);
+    plog_settle(partition_log(p));
     lock_take(&p->lock);
     for (int i = 0; i < count; i++) {
         struct partition_append *a = appends[i];
