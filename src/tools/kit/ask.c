@@ -283,13 +283,26 @@ static void learn_brokers(struct asker *a, const struct metadata_response *m)
     }
 }
 
-/* The first of the bootstrap list that answers, or of those that were learned of since. */
-static enum ask_outcome try_all(struct asker *a, struct node **out, struct fail *fail)
+/* Waits no longer for its answer than there is time. */
+static enum ask_outcome try_one(struct asker *a, struct node *n, int64_t deadline, struct fail *fail)
+{
+    int32_t usual = a->timeout_ms;
+    a->timeout_ms = (int32_t)MIN((int64_t)usual, MAX(deadline - clock_mono_ms(), INT64_C(1)));
+    enum ask_outcome outcome = know_versions(a, n, fail);
+    a->timeout_ms = usual;
+    return outcome;
+}
+
+/*
+ * The first of the bootstrap list that answers, or of those that were learned of since. Who does not wait for any tries
+ * each of them in its own time.
+ */
+static enum ask_outcome try_all(struct asker *a, struct node **out, int64_t deadline, struct fail *fail)
 {
     enum ask_outcome outcome = ASK_UNSENT;
-    for (int i = 0; i < a->node_count; i++) {
+    for (int i = 0; i < a->node_count && (i == 0 || clock_mono_ms() < deadline); i++) {
         *out = a->nodes[i];
-        enum ask_outcome this = know_versions(a, *out, fail);
+        enum ask_outcome this = try_one(a, *out, deadline, fail);
         if (this == ASK_ANSWERED)
             return this;
         outcome = this == ASK_REFUSED ? this : outcome;
@@ -303,11 +316,12 @@ static enum ask_outcome try_all(struct asker *a, struct node **out, struct fail 
  */
 static bool pick_any(struct asker *a, struct node **out, struct fail *fail)
 {
-    int64_t deadline = clock_mono_ms() + a->patience_ms;
+    int64_t deadline = a->patience_ms > 0 ? clock_mono_ms() + a->patience_ms : INT64_MAX;
     bool told = false;
     for (;;) {
-        enum ask_outcome outcome = try_all(a, out, fail);
-        if (outcome == ASK_ANSWERED || outcome == ASK_REFUSED || a->met || clock_mono_ms() >= deadline)
+        enum ask_outcome outcome = try_all(a, out, deadline, fail);
+        if (outcome == ASK_ANSWERED || outcome == ASK_REFUSED || a->met || a->patience_ms == 0 ||
+            clock_mono_ms() >= deadline)
             return outcome == ASK_ANSWERED;
         if (!told && fail != NULL)
             fprintf(stderr, "WARN %s\n", fail->text);

@@ -289,7 +289,7 @@ static bool rd_client_check_acks(const char *acks, struct fail *fail)
 {
     static const char *const known[] = {"all", "-1", "0", "1"};
     for (size_t i = 0; acks != NULL && i < ARRAY_LEN(known); i++)
-        if (strcmp(acks, known[i]) == 0)
+        if (str_is(str_trim(str_of(acks)), known[i]))
             return true;
     return acks == NULL ||
            fail_set(fail, "Invalid value %s for configuration acks: String must be one of: all, -1, 0, 1", acks);
