@@ -14,7 +14,7 @@
 #include "security/kerberos.h"
 #include "security/ticket_cache.h"
 
-enum { MOST_CACHES = 2, LEAST_PERIOD_MS = 1000, CHANCES = 1000 };
+enum { MOST_CACHES = 3, LEAST_PERIOD_MS = 1000, CHANCES = 1000 };
 
 struct ticket_place {
     char *cache;

@@ -29,6 +29,10 @@ enum value_result {
 bool config_has_text(const struct broker_config *config, const char *name);
 /* Whether it is a key of one mechanism of a listener, with something before it. */
 bool config_is_for_mechanism(const char *name);
+/* What follows the name of a mechanism and a dot; NULL: it begins with none that is known. */
+const char *config_behind_mechanism(const char *key);
+/* principal.builder.class: whether it is Kafka's own, which this broker does as. */
+bool config_builder_is_known(const char *text);
 
 /* What somebody is told whose value value_parse() has refused, for that reason. Returns false. */
 bool value_refuse(const char *name, const char *text, const struct config_value *value, const struct fail *why,

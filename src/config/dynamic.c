@@ -61,6 +61,9 @@ bool config_check_dynamic(const char *name, const char *value, bool per_broker, 
             "These security configs can be dynamically updated only per-listener using the listener prefix: "
             "HashSet(%s)",
             name);
+    if (strcmp(key->name, "principal.builder.class") == 0 && !config_builder_is_known(value))
+        return fail_set(fail, "Invalid value %s for configuration %s: Class %s could not be found.", value, name,
+                        value); /* or the broker would not start with it */
     struct arena a = {0};
     struct config_value parsed;
     struct fail why;

@@ -33,9 +33,25 @@ static const char *const mechanism_keys[] = {
     "connections.max.reauth.ms",
 };
 
+static const char *const mechanisms[] = {"gssapi", "plain", "scram-sha-256", "scram-sha-512", "oauthbearer"};
+
+const char *config_behind_mechanism(const char *key)
+{
+    for (size_t i = 0; i < ARRAY_LEN(mechanisms); i++) {
+        size_t len = strlen(mechanisms[i]);
+        if (strncmp(key, mechanisms[i], len) == 0 && key[len] == '.')
+            return key + len + 1;
+    }
+    return NULL;
+}
+
+/* Of a mechanism that is known, whatever is about logging in: each has keys of its own. */
 static const char *without_mechanism(const char *name)
 {
     size_t len = strlen(name);
+    const char *behind = config_behind_mechanism(name);
+    if (behind != NULL && strncmp(behind, "sasl.", 5) == 0)
+        return behind;
     for (size_t i = 0; i < ARRAY_LEN(mechanism_keys); i++) {
         size_t tail = strlen(mechanism_keys[i]);
         if (len > tail && name[len - tail - 1] == '.' && strcmp(name + len - tail, mechanism_keys[i]) == 0)

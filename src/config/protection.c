@@ -29,12 +29,18 @@ static bool check_parts_of_java(const struct broker_config *c, struct fail *fail
 #define BUILDER_KEY "principal.builder.class"
 #define BUILDER "org.apache.kafka.common.security.authenticator.DefaultKafkaPrincipalBuilder"
 
+bool config_builder_is_known(const char *text)
+{
+    struct str name = str_trim(str_of(text));
+    return name.len == 0 || str_is(name, BUILDER);
+}
+
 static bool check_builders(const struct broker_config *c, struct fail *fail)
 {
     for (int i = 0; i < c->listeners.count; i++) {
         const char *listener = c->listeners.items[i].name;
         const char *builder = config_listener_raw(c, listener, NULL, BUILDER_KEY);
-        if (*builder != '\0' && strcmp(builder, BUILDER) != 0)
+        if (!config_builder_is_known(builder))
             return config_refuse(c, fail, BUILDER_KEY,
                                  "listener %s: it names a part of Java that this broker does not have, and whoever "
                                  "comes would be somebody else than it would say (%s)",
@@ -45,23 +51,10 @@ static bool check_builders(const struct broker_config *c, struct fail *fail)
 
 /* ---- Keys of single listeners ---- */
 
-static const char *const mechanisms[] = {"gssapi", "plain", "scram-sha-256", "scram-sha-512", "oauthbearer"};
-
-/* What follows a mechanism and a dot; NULL: it begins with none. */
-static const char *behind_mechanism(const char *key)
-{
-    for (size_t i = 0; i < ARRAY_LEN(mechanisms); i++) {
-        size_t len = strlen(mechanisms[i]);
-        if (strncmp(key, mechanisms[i], len) == 0 && key[len] == '.')
-            return key + len + 1;
-    }
-    return NULL;
-}
-
 static bool is_of_security(const char *key)
 {
     return strncmp(key, "ssl.", 4) == 0 || strncmp(key, "sasl.", 5) == 0 || strcmp(key, BUILDER_KEY) == 0 ||
-           behind_mechanism(key) != NULL || config_is_for_mechanism(key);
+           config_behind_mechanism(key) != NULL || config_is_for_mechanism(key);
 }
 
 /* The one that the key is for, which is written in lower case; or that it would be for if it were. */
@@ -104,7 +97,7 @@ static bool check_key(const struct broker_config *c, const struct config_entry *
         return config_refuse(c, fail, entry->name, "the name of a listener is written in lower case there");
     if (entry->key == NULL)
         return config_refuse(c, fail, entry->name, "there is no such key");
-    if (strcmp(key, entry->key->name) != 0 && behind_mechanism(key) == NULL)
+    if (strcmp(key, entry->key->name) != 0 && config_behind_mechanism(key) == NULL)
         return config_refuse(c, fail, entry->name, "there is no such mechanism");
     return true;
 }

@@ -1110,6 +1110,12 @@ static void what_would_protect_less_does_not_start(void **state)
     check_protection("listener.name.clients.sasl.enabled.mechanism=PLAIN", "there is no such key");
     check_protection("listener.name.clients.plain.connections.max.reauth.ms=1000", "");
     check_protection("listener.name.clients.scram-sha-512.sasl.jaas.config=x", "");
+    check_protection("listener.name.clients.oauthbearer.sasl.oauthbearer.jwks.endpoint.url=https://id/keys", "");
+    check_protection("listener.name.clients.oauthbearer.sasl.login.read.timeout.ms=1000", "");
+    check_protection("principal.builder.class=org.apache.kafka.common.security.authenticator."
+                     "DefaultKafkaPrincipalBuilder ",
+                     "");
+    check_protection("listener.name.clients.oauthbearer.sasl.oauthbearer.jwks.endpoint.ulr=x", "there is no such key");
     check_protection("listener.name.clients.plian.connections.max.reauth.ms=1000", "there is no such mechanism");
     check_protection("listener.name.clients.plain.connections.max.reauth=1000", "there is no such key");
     check_protection("listener.name.client.max.connections=10", ""); /* which protects nobody */
