@@ -36,7 +36,7 @@ static void describe_partition(struct request *r, struct str topic, int32_t inde
     describe_producers_partition_response_init(out);
     out->partition_index = index;
     struct str problem = topic_name_problem(r->arena, topic);
-    if (problem.p != NULL) { /* which is said to whoever asks */
+    if (problem.p != NULL) {
         out->error_code = ERR_INVALID_TOPIC_EXCEPTION;
         out->error_message = problem;
         return;
@@ -67,7 +67,8 @@ static void describe_producers_handle(struct request *r)
         struct describe_producers_topic_response *out = &response.topics.items[t];
         out->name = in->name;
         ARRAY_MAKE(r->arena, out->partitions, MAX(in->partition_indexes.len, 0));
-        bool denied = !allowed_topic(r, ACL_READ, in->name, in->partition_indexes.len);
+        bool legal = topic_name_is_legal(in->name); /* of others nobody asks who may read them */
+        bool denied = legal && !allowed_topic(r, ACL_READ, in->name, in->partition_indexes.len);
         for (int32_t i = 0; i < in->partition_indexes.len && !request_is_spent(r); i++)
             describe_partition(r, in->name, in->partition_indexes.items[i], denied, &out->partitions.items[i]);
     }

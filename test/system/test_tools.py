@@ -449,7 +449,7 @@ def test_a_topic_that_cannot_be_consumed(make_broker):
                             "allow.everyone.if.no.acl.found": "true"})
     topics(broker, "--create", "--topic", "closed")
     script("kafka-acls", "--bootstrap-server", broker.bootstrap, "--add", "--allow-principal", "User:bob", "--operation", "All", "--topic", "closed")
-    for name, said in ("closed", "Not authorized to access topics: [closed]"), ("no name", "Invalid topics: [no name]"), ("x" * 600, "Invalid topics"), ("", "Invalid topics: []"):
+    for name, said in ("closed", "Not authorized to access topics: [closed]"), ("no name", "Invalid topics: [no name]"), ("x" * 600, "Invalid topics"):
         for more in [], ["--partition", 0]:
             assert script("kafka-console-consumer", "--bootstrap-server", broker.bootstrap, "--topic", name, *more) == ""
             assert f"ERROR Error processing message, terminating consumer process: {said}" in script.errors
