@@ -188,6 +188,7 @@ def make_pair(make_broker):
         wait_until(lambda: len(AdminClient({"bootstrap.servers": a.bootstrap}).list_topics(timeout=10).brokers) == 2, "both brokers")
         java("org.apache.kafka.tools.TopicCommand", "--bootstrap-server", a.bootstrap, "--create", "--topic", "t",
              "--replica-assignment", "2,2")
+        wait_until(lambda: kcat(b, "-L", "-t", "t").count("leader 2") == 2, "the leader to know it")  # the controller's broker may before
         return a, b
     return make
 
