@@ -194,15 +194,20 @@ static bool refuse_unknown_brokers(struct topics_request *r, struct topic_reques
                              arena_printf(r->arena, "Unknown broker(s) in replica assignment: %.*s.", STR_ARGS(text)));
 }
 
+static bool has_factor(const struct topic_request *t, int32_t factor)
+{
+    for (int32_t p = 0; p < t->manual_count; p++)
+        if (t->manual[p].n != factor)
+            return false;
+    return true;
+}
+
 /* Of a new topic: its replicas may be on brokers that are not there yet. */
 static bool check_assignment(struct topics_request *r, struct topic_request *t)
 {
     if (t->manual_has_gap)
         return refuse_assignment(t, STR_LIT("partitions should be a consecutive 0-based integer sequence"));
-    bool same = t->factor > 0 || t->manual_count == 0;
-    for (int32_t p = 0; p < t->manual_count && same; p++)
-        same = t->manual[p].n == t->factor;
-    if (!same)
+    if (t->manual_count > 0 && (t->factor == 0 || !has_factor(t, t->factor)))
         return refuse_assignment(t, STR_LIT("All partitions should have the same number of replicas"));
     for (int32_t p = 0; p < t->manual_count; p++) {
         struct int_list list = t->manual[p];
@@ -243,7 +248,7 @@ static bool check_brokers_known(struct topics_request *r, struct topic_request *
     return ok;
 }
 
-static bool refuse_other_factors(struct topics_request *r, struct topic_request *t, int32_t old, int32_t factor)
+static bool refuse_factors(struct topics_request *r, struct topic_request *t, int32_t old, int32_t factor)
 {
     struct int_list partitions = {0}, factors = {0};
     for (int32_t p = 0; p < t->manual_count; p++) {
@@ -253,14 +258,13 @@ static bool refuse_other_factors(struct topics_request *r, struct topic_request 
         }
     }
     struct str which = int_list_text(r->arena, partitions), what = int_list_text(r->arena, factors);
-    bool ok = partitions.n == 0;
     free(partitions.v);
     free(factors.v);
-    return ok || refuse_assignment(t, arena_printf(r->arena,
-                                                   "Inconsistent replication factor between partitions, partition 0 "
-                                                   "has %" PRId32 " while partitions [%.*s] have replication factors "
-                                                   "[%.*s], respectively.",
-                                                   factor, STR_ARGS(which), STR_ARGS(what)));
+    return refuse_assignment(t, arena_printf(r->arena,
+                                             "Inconsistent replication factor between partitions, partition 0 has "
+                                             "%" PRId32 " while partitions [%.*s] have replication factors [%.*s], "
+                                             "respectively.",
+                                             factor, STR_ARGS(which), STR_ARGS(what)));
 }
 
 /* Of partitions that a topic with `old` ones gets more. */
@@ -288,7 +292,7 @@ static bool check_added_assignment(struct topics_request *r, struct topic_reques
                                                  "partition id %" PRId32 ".",
                                                  STR_ARGS(text), old + p));
     }
-    return refuse_other_factors(r, t, old, factor);
+    return has_factor(t, factor) || refuse_factors(r, t, old, factor);
 }
 
 /* ---- Creation ---- */

@@ -423,28 +423,41 @@ static bool names_too_many(const struct controller *c, struct int_list target)
     return target.n > MAX(READABLE, (int32_t)HASH_COUNT(c->brokers_by_id));
 }
 
-static bool all_alive(struct controller *c, const struct ctl_partition *p, struct reassign_item *item, struct arena *a)
+static bool refuse_dead(struct controller *c, struct reassign_item *item, struct int_list added, struct arena *a)
 {
-    struct int_list origin = p != NULL ? reassignment_minus(p->replicas, p->adding) : (struct int_list){0};
-    struct int_list added = reassignment_minus(item->target, origin), live = {0};
-    bool ok = true;
-    for (int32_t i = 0; i < added.n; i++)
-        ok &= broker_is_live(c, added.v[i]);
+    struct int_list live = {0};
     for (const struct ctl_broker *b = c->brokers; b != NULL; b = b->next)
         if (!b->shutting_down)
             int_list_append(&live, b->id);
     struct str who = int_list_text(a, added), alive = int_list_text(a, live);
-    if (!ok)
-        reassignment_refuse(
-            item, ERR_INVALID_REPLICA_ASSIGNMENT,
-            arena_printf(a,
-                         "Replica assignment has brokers that are not alive. Replica list: ArrayBuffer(%.*s), live "
-                         "broker list: Set(%.*s)",
-                         STR_ARGS(who), STR_ARGS(alive)));
+    free(live.v);
+    return reassignment_refuse(
+        item, ERR_INVALID_REPLICA_ASSIGNMENT,
+        arena_printf(a,
+                     "Replica assignment has brokers that are not alive. Replica list: ArrayBuffer(%.*s), live broker "
+                     "list: Set(%.*s)",
+                     STR_ARGS(who), STR_ARGS(alive)));
+}
+
+static bool all_alive(struct controller *c, const struct ctl_partition *p, struct reassign_item *item, struct arena *a)
+{
+    struct int_list origin = p != NULL ? reassignment_minus(p->replicas, p->adding) : (struct int_list){0};
+    struct int_list added = reassignment_minus(item->target, origin);
+    bool ok = true;
+    for (int32_t i = 0; i < added.n; i++)
+        ok &= broker_is_live(c, added.v[i]);
+    ok = ok || refuse_dead(c, item, added, a);
     free(origin.v);
     free(added.v);
-    free(live.v);
     return ok;
+}
+
+/* `what`, and the brokers that are named. */
+static bool refuse_target(struct reassign_item *item, const char *what, struct arena *a)
+{
+    struct str text = int_list_text(a, item->target);
+    return reassignment_refuse(item, ERR_INVALID_REPLICA_ASSIGNMENT,
+                               arena_printf(a, "%s: ArrayBuffer(%.*s)", what, STR_ARGS(text)));
 }
 
 static bool reassignment_is_valid(struct controller *c, const struct ctl_partition *p, struct reassign_item *item,
@@ -458,18 +471,11 @@ static bool reassignment_is_valid(struct controller *c, const struct ctl_partiti
         return reassignment_refuse(item, ERR_INVALID_REPLICA_ASSIGNMENT,
                                    arena_printf(a, "Replica assignment has %" PRId32 " brokers, of which there are %u.",
                                                 target.n, HASH_COUNT(c->brokers_by_id)));
-    struct str text = int_list_text(a, target);
     if (int_list_has_repeats(target))
-        return reassignment_refuse(item, ERR_INVALID_REPLICA_ASSIGNMENT,
-                                   arena_printf(a,
-                                                "Duplicate replica ids in partition reassignment replica list: "
-                                                "ArrayBuffer(%.*s)",
-                                                STR_ARGS(text)));
+        return refuse_target(item, "Duplicate replica ids in partition reassignment replica list", a);
     for (int32_t i = 0; i < target.n; i++)
         if (target.v[i] < 0)
-            return reassignment_refuse(
-                item, ERR_INVALID_REPLICA_ASSIGNMENT,
-                arena_printf(a, "Invalid broker id in replica list: ArrayBuffer(%.*s)", STR_ARGS(text)));
+            return refuse_target(item, "Invalid broker id in replica list", a);
     return all_alive(c, p, item, a);
 }
 

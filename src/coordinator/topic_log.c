@@ -44,7 +44,9 @@ struct append_lane {
 static enum kafka_error append_now(struct topic_append *a, struct arena *arena)
 {
     struct record_rules rules = {.keep_codec = true,
-                                 .compacted = partition_topic(a->p),
+                                 .compacted = true,
+                                 .topic = partition_topic(a->p),
+                                 .partition = partition_index(a->p),
                                  .before_max_ms = INT64_MAX,
                                  .after_max_ms = INT64_MAX,
                                  .max_batch_size = plog_config(partition_log(a->p)).max_message_bytes};

@@ -155,8 +155,9 @@ static bool timestamp_out_of_range(const struct preparation *p, int64_t timestam
 static enum kafka_error check_record(struct preparation *p, const struct batch *b, const struct record *r,
                                      int32_t index)
 {
-    if (p->rules->compacted != NULL && r->key.p == NULL) {
-        BLAME(p, index, "Compacted topic cannot accept message without key in topic partition %s", p->rules->compacted);
+    if (p->rules->compacted && r->key.p == NULL) {
+        BLAME(p, index, "Compacted topic cannot accept message without key in topic partition %s-%d", p->rules->topic,
+              p->rules->partition);
         p->out->flaw = FLAW_NO_KEY;
         return ERR_INVALID_RECORD;
     }

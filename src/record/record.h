@@ -185,7 +185,9 @@ struct record_rules {
     enum codec codec; /* otherwise */
     int level;        /* of compression; CODEC_LEVEL_DEFAULT for the codec's own default */
     bool log_append_time;
-    const char *compacted;               /* the name of a partition in which keys are mandatory, or NULL */
+    bool compacted;    /* keys are mandatory */
+    const char *topic; /* and the partition, which whoever sends records without keys is told */
+    int32_t partition;
     int64_t before_max_ms, after_max_ms; /* message.timestamp.*.max.ms */
     int32_t max_batch_size;              /* max.message.bytes */
     bool from_client;                    /* else a coordinator's or controller's own append: control batches are fine */

@@ -63,6 +63,7 @@ static struct record_rules rules_of(const struct topic_config *c)
         .codec = c->compression_type == COMPRESSION_TYPE_PRODUCER ? CODEC_NONE : (enum codec)c->compression_type,
         .level = CODEC_LEVEL_DEFAULT,
         .log_append_time = c->message_timestamp_type == TIMESTAMP_TYPE_LOG_APPEND_TIME,
+        .compacted = (c->cleanup_policy & CLEANUP_POLICY_COMPACT) != 0,
         .before_max_ms = topic_timestamp_before_max_ms(c),
         .after_max_ms = topic_timestamp_after_max_ms(c),
         .max_batch_size = c->max_message_bytes,
@@ -172,8 +173,8 @@ static bool prepare_records(struct produce *pr, struct produced *x, struct parti
     struct topic_config config = plog_config(partition_log(p));
     struct record_rules rules = rules_of(&config);
     rules.budget = budget;
-    if ((config.cleanup_policy & CLEANUP_POLICY_COMPACT) != 0)
-        rules.compacted = arena_printf(pr->wait.r->arena, "%s-%d", partition_topic(p), x->in->index).p;
+    rules.topic = partition_topic(p);
+    rules.partition = partition_index(p);
     x->flaw = records_prepare((uint8_t *)(uintptr_t)records.p, records.len, &rules, clock_wall_ms(), pr->wait.r->arena,
                               &x->prepared);
     x->is_prepared = !x->prepared.too_long;

@@ -316,7 +316,8 @@ static void compacted_topics_need_keys(void **state)
     batch_builder_add(&b, &r);
     assert_true(batch_builder_finish(&b, CODEC_LEVEL_DEFAULT, &batch));
     batch_builder_deinit(&b);
-    rules.compacted = "t-0";
+    rules.compacted = true;
+    rules.topic = "t";
     refused(ERR_INVALID_RECORD, &batch);
 }
 
@@ -334,7 +335,8 @@ static void what_is_refused_takes_no_memory_each(void **state)
         batch_builder_add(&b, &(struct record){.offset = i, .timestamp = NOW});
     assert_true(batch_builder_finish(&b, CODEC_LEVEL_DEFAULT, &batch));
     batch_builder_deinit(&b);
-    rules.compacted = "t-0";
+    rules.compacted = true;
+    rules.topic = "t";
     assert_int_equal(records_prepare((uint8_t *)batch.p, (int32_t)batch.len, &rules, NOW, &a, &p), ERR_INVALID_RECORD);
     assert_int_equal(p.error_count, 100);
     assert_non_null(strstr(arena_cstr(&a, p.message), "due to 200000 record errors in total"));
