@@ -356,7 +356,9 @@ bool topic_understand(struct controller *c, struct arena *a, const struct zk_op 
 struct outbox *outbox_new(void);
 void outbox_free(struct outbox *o);
 void outbox_clear(struct outbox *o);
-/* LeaderAndIsr to those brokers, and UpdateMetadata of the partition to all. */
+/* LeaderAndIsr to those brokers. */
+void outbox_order(struct controller *c, struct int_list brokers, struct ctl_partition *p, bool is_new);
+/* The same, and UpdateMetadata of the partition to all. */
 void outbox_leader_and_isr(struct controller *c, struct int_list brokers, struct ctl_partition *p, bool is_new);
 void outbox_metadata(struct controller *c, struct ctl_partition *p); /* to all brokers */
 /* To all brokers, that it goes. From now on it is in PARTITION_NONE, and nobody hears of it again. */

@@ -2,10 +2,10 @@
  * Taking office: everything that counts is read from ZooKeeper, with watches, and made true again.
  *
  *   read    lists, brokers and topics, states of partitions; old notifications are dropped, missing topic ids written.
- *   tell    all brokers get UpdateMetadata, then LeaderAndIsr, of what was read: a broker follows only leaders that it
- *           has heard of, and must learn the new controller's epoch.
- *   mend    new and leaderless partitions are elected, who is not there leaves the ISRs, reassignments and deletions
- *           go on where they stood. Then the office is taken, and the queue's events come.
+ *   tell    all brokers get UpdateMetadata of what was read, as a broker follows only leaders that it has heard of.
+ *   mend    new and leaderless partitions are elected, then who is not there leaves the ISRs: what clients wait for.
+ *   order   the replicas of all others get LeaderAndIsr, as they must learn the new controller's epoch.
+ *   go on   reassignments and deletions go on where they stood. Then the office is taken, and the queue's events come.
  *
  * States are read and told of in pieces of PIECE partitions, a turn of the loop each.
  */
@@ -41,9 +41,27 @@ static void failover_resume_reassignments(struct controller *c)
     reassignments_go_on(c, in_office); /* and deletions */
 }
 
-static void after_dead(struct controller *c)
+static void orders_are_told(struct controller *c)
 {
     ctl_walk(c, collect_reassigning, failover_resume_reassignments);
+}
+
+static bool is_to_be_told(const struct ctl_partition *p)
+{
+    return p->known && !p->topic->deleting && !p->topic->half_made;
+}
+
+/* What this term has written, and told of, its replicas know. */
+static void tell_order(struct controller *c, struct ctl_partition *p)
+{
+    bool known = p->leadership.controller_epoch == c->epoch && !p->untold;
+    if (is_to_be_told(p) && !known)
+        outbox_order(c, p->replicas, p, false);
+}
+
+static void after_dead(struct controller *c)
+{
+    ctl_tell(c, tell_order, orders_are_told);
 }
 
 static void take_dead_out(struct controller *c)
@@ -67,6 +85,26 @@ static void after_elections(struct controller *c)
     ctl_walk(c, dead_leave, take_dead_out);
 }
 
+static void elect_leaderless(struct controller *c)
+{
+    partitions_online(c, ELECT_OFFLINE, after_elections);
+}
+
+static void metadata_is_told(struct controller *c)
+{
+    outbox_end_greetings(c);
+    outbox_flush(c);
+    ctl_walk(c, collect_electable, elect_leaderless);
+}
+
+static void tell_metadata(struct controller *c, struct ctl_partition *p)
+{
+    if (!is_to_be_told(p))
+        return;
+    outbox_metadata(c, p);
+    outbox_greet(c, p);
+}
+
 /* Replicas on live brokers are online, partitions with a live leader too. */
 static void settle_state(struct controller *c, struct ctl_partition *p)
 {
@@ -80,42 +118,6 @@ static void settle_state(struct controller *c, struct ctl_partition *p)
         p->state = PARTITION_NEW;
     else
         p->state = broker_is_live(c, p->leadership.leader) ? PARTITION_ONLINE : PARTITION_OFFLINE;
-}
-
-static void elect_leaderless(struct controller *c)
-{
-    partitions_online(c, ELECT_OFFLINE, after_elections);
-}
-
-static bool is_to_be_told(const struct ctl_partition *p)
-{
-    return p->known && !p->topic->deleting && !p->topic->half_made;
-}
-
-static void tell_order(struct controller *c, struct ctl_partition *p)
-{
-    if (is_to_be_told(p))
-        outbox_leader_and_isr(c, p->replicas, p, false);
-}
-
-static void orders_are_told(struct controller *c)
-{
-    ctl_walk(c, collect_electable, elect_leaderless);
-}
-
-static void tell_metadata(struct controller *c, struct ctl_partition *p)
-{
-    if (!is_to_be_told(p))
-        return;
-    outbox_metadata(c, p);
-    outbox_greet(c, p);
-}
-
-/* Before the orders, as a broker follows only leaders that it has heard of. */
-static void metadata_is_told(struct controller *c)
-{
-    outbox_end_greetings(c);
-    ctl_tell(c, tell_order, orders_are_told);
 }
 
 /* ---- Partition states ---- */

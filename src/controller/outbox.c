@@ -106,12 +106,17 @@ static struct note *note_for(struct outbox *o, enum note_kind kind, int32_t brok
     return n;
 }
 
-void outbox_leader_and_isr(struct controller *c, struct int_list brokers, struct ctl_partition *p, bool is_new)
+void outbox_order(struct controller *c, struct int_list brokers, struct ctl_partition *p, bool is_new)
 {
     ensure(p->known);
     for (int32_t i = 0; i < brokers.n; i++)
         if (broker_is_live_or_stopping(c, brokers.v[i]))
             note_for(c->outbox, NOTE_LEADER_AND_ISR, brokers.v[i], p)->is_new |= is_new;
+}
+
+void outbox_leader_and_isr(struct controller *c, struct int_list brokers, struct ctl_partition *p, bool is_new)
+{
+    outbox_order(c, brokers, p, is_new);
     outbox_metadata(c, p);
 }
 

@@ -400,6 +400,37 @@ static void test_a_new_controller_tells_of_whole_topics(void **state)
     expect_greeting(f, MYSELF, 300 * 7); /* which has just started */
 }
 
+static int orders_of(const struct fixture *f, int32_t broker, const char *topic, int32_t partition)
+{
+    int count = 0;
+    for (const struct told *t = f->told; t != NULL; t = t->next)
+        for (int32_t i = 0; t->broker == broker && t->key == API_LEADER_AND_ISR && i < t->orders.topic_states.len;
+             i++) {
+            const struct leader_and_isr_topic_state *told = &t->orders.topic_states.items[i];
+            for (int32_t k = 0; str_is(told->topic_name, topic) && k < told->partition_states.len; k++)
+                count += told->partition_states.items[k].partition_index == partition;
+        }
+    return count;
+}
+
+/* Who leads is elected first, and what the dead one has left is not told as if it still led. */
+static void test_a_new_controller_orders_each_partition_once(void **state)
+{
+    struct fixture *f = *state;
+    put_topic(f, "calm", 6, 1, 2);
+    put_topic(f, "hurt", 6, 2, 3);
+    for (int32_t i = 0; i < 6; i++) {
+        put_state(f, "calm", i, 1, 2);
+        put_state(f, "hurt", i, i < 3 ? 2 : 3, i < 3 ? 3 : 2);
+    }
+    take_office(f, 2);
+    for (int32_t i = 0; i < 6; i++) {
+        assert_int_equal(orders_of(f, 1, "calm", i), 1);
+        assert_int_equal(orders_of(f, 2, "calm", i), 1);
+        assert_int_equal(orders_of(f, 2, "hurt", i), 1);
+    }
+}
+
 static void test_who_arrives_knows_nothing_before_it_knows_all(void **state)
 {
     struct fixture *f = *state;
@@ -800,6 +831,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_new_topics_are_told_of_whole, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_topic_that_is_half_made_is_told_of_whole, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_new_controller_tells_of_whole_topics, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_new_controller_orders_each_partition_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_who_arrives_knows_nothing_before_it_knows_all, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_who_arrives_where_there_is_no_topic_learns_who_is_there, set_up,
                                         tear_down),
