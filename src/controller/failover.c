@@ -122,41 +122,47 @@ static void settle_state(struct controller *c, struct ctl_partition *p)
 
 /* ---- Partition states ---- */
 
-static void failover_read_states(struct controller *c);
-
-static void on_states(struct controller *c, struct zk_batch *b)
-{
-    const struct zk_op *read;
-    ZK_OWNED_FOREACH (b, read) {
-        struct ctl_partition *p = read->owner;
-        struct partition_znode l;
-        if (read->result != ZK_OK || !partition_decode(&b->arena, p->topic->name, p->index, read->value, &l))
-            continue;
-        l.version = read->stat.version;
-        partition_set_leadership(p, &l);
-    }
-    zk_batch_free(b);
-    failover_read_states(c);
-}
-
 static void failover_tell_all(struct controller *c)
 {
     outbox_brokers_only(c);
     ctl_tell(c, tell_metadata, metadata_is_told);
 }
 
-/* Those of the next partitions. */
-static void failover_read_states(struct controller *c)
+static void failover_take_state(struct ctl_partition *p, struct arena *a, const struct zk_op *read)
+{
+    struct partition_znode l;
+    if (read->result != ZK_OK || !partition_decode(a, p->topic->name, p->index, read->value, &l))
+        return;
+    l.version = read->stat.version;
+    partition_set_leadership(p, &l);
+}
+
+static void on_states(struct controller *c, struct zk_batch *b);
+
+/* Those of the next partitions; false if there are none. */
+static bool failover_read_states(struct controller *c)
 {
     struct zk_batch *b = ctl_batch();
     while (b->count < PIECE && walk_on(c, &c->walk))
         read_state(b, c->walk.partition);
-    if (b->count > 0) {
-        ctl_submit(c, b, on_states);
-        return;
+    if (b->count == 0) {
+        zk_batch_free(b);
+        return false;
     }
+    ctl_submit(c, b, on_states);
+    return true;
+}
+
+/* ZooKeeper looks for the next ones meanwhile. */
+static void on_states(struct controller *c, struct zk_batch *b)
+{
+    bool more = failover_read_states(c);
+    const struct zk_op *read;
+    ZK_OWNED_FOREACH (b, read)
+        failover_take_state(read->owner, &b->arena, read);
     zk_batch_free(b);
-    ctl_walk(c, settle_state, failover_tell_all);
+    if (!more)
+        ctl_walk(c, settle_state, failover_tell_all);
 }
 
 /* ---- Brokers and topics ---- */
@@ -237,7 +243,8 @@ static void failover_on_all_topics(struct controller *c)
     zk_batch_free(c->loading);
     c->loading = NULL;
     c->walk = (struct partition_walk){0};
-    failover_read_states(c);
+    if (!failover_read_states(c))
+        ctl_walk(c, settle_state, failover_tell_all);
 }
 
 static void read_topics(struct controller *c)
