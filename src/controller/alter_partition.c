@@ -164,7 +164,8 @@ static void take_write(struct controller *c, struct zk_batch *b, const struct zk
     if (partition_take_written(p, &b->arena, set)) {
         take_isr(c, p, w->answer);
     } else {
-        w->answer->error_code = ERR_INVALID_UPDATE_VERSION;
+        /* Who is told that waits for an order, which only what others have written brings; else it asks again. */
+        w->answer->error_code = write_is_overtaken(set) ? ERR_INVALID_UPDATE_VERSION : ERR_UNKNOWN_SERVER_ERROR;
         read_state(next, p)->owner = w;
     }
     outbox_metadata(c, p);

@@ -12,10 +12,16 @@ static struct shutdown_call *shutdown_of(struct controller *c)
     return CONTAINER_OF(c->running->call, struct shutdown_call, call);
 }
 
+/* Partitions without another replica stay as they are: nobody else could take them. */
+static bool has_others(const struct ctl_partition *p)
+{
+    return p->known && p->replicas.n > 1 && !p->topic->deleting;
+}
+
 static void list_remaining(struct controller *c, struct ctl_partition *p)
 {
     struct shutdown_call *call = shutdown_of(c);
-    if (p->known && p->leadership.leader == call->broker_id && p->replicas.n > 1)
+    if (has_others(p) && p->leadership.leader == call->broker_id)
         call->remaining[call->remaining_count++] = (struct topic_partition_entry){
             .topic = arena_cstr(call->arena, str_of(p->topic->name)), .partition = p->index};
 }
@@ -30,12 +36,6 @@ static void answer_shutdown(struct controller *c)
     struct shutdown_call *call = shutdown_of(c);
     call->remaining = ARENA_ARRAY(call->arena, struct topic_partition_entry, MAX(context_partition_count(c), 1));
     ctl_walk(c, list_remaining, end_shutdown);
-}
-
-/* Partitions without another replica stay as they are: nobody else could take them. */
-static bool has_others(const struct ctl_partition *p)
-{
-    return p->known && p->replicas.n > 1 && !p->topic->deleting;
 }
 
 static void followers_leave(struct controller *c, struct ctl_partition *p)
@@ -76,7 +76,7 @@ static void controlled_shutdown(struct controller *c, struct event *e UNUSED)
     struct shutdown_call *call = shutdown_of(c);
     struct ctl_broker *b = context_broker(c, call->broker_id);
     if (b == NULL) {
-        call_answer(c, ERR_BROKER_NOT_AVAILABLE);
+        call_answer(c, call->broker_epoch >= 0 ? ERR_UNKNOWN_SERVER_ERROR : ERR_BROKER_NOT_AVAILABLE);
         return;
     }
     if (call->broker_epoch >= 0 && call->broker_epoch < b->registration.epoch) {
