@@ -119,10 +119,9 @@ static void order_one(struct controller *c, struct ctl_broker *b, struct ctl_par
     enum replica_state *state = replica_state_of(p, b->id);
     if (state == NULL || p->topic->deleting)
         return;
-    if (*state != REPLICA_NEW)
-        *state = REPLICA_ONLINE;
+    *state = REPLICA_ONLINE;
     if (p->known)
-        outbox_leader_and_isr(c, (struct int_list){&b->id, 1}, p, *state == REPLICA_NEW);
+        outbox_leader_and_isr(c, (struct int_list){&b->id, 1}, p, false);
 }
 
 static void order_arrived(struct controller *c, struct ctl_partition *p)

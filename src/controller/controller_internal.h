@@ -9,7 +9,6 @@ enum partition_state { PARTITION_NONE, PARTITION_NEW, PARTITION_ONLINE, PARTITIO
 
 enum replica_state {
     REPLICA_NONE,
-    REPLICA_NEW,
     REPLICA_ONLINE,
     REPLICA_OFFLINE,
     REPLICA_DELETION_STARTED,
@@ -31,7 +30,7 @@ struct ctl_partition {
     bool stale;                                 /* it is not what is written there: to be read before it is replaced */
     bool untold;                                /* it was read anew, and nobody was told of it yet */
     bool reassigning;                           /* to other replicas; as from now */
-    bool starting;                              /* a reassignment, in the event under way */
+    bool in_event;                              /* its reassignment is of the event under way */
     bool in_set;                                /* for partition_set_drop_repeats() */
     struct partition_znode leadership;          /* isr on the heap */
     struct int_list leaving;                    /* heap: brokers that are taken out by the event under way */
@@ -53,6 +52,7 @@ struct ctl_topic {
     bool half_made;                /* by the controller before: nobody is told of it until the rest is there */
     bool listed;                   /* by the step under way */
     bool to_write;                 /* its node, by the step under way */
+    bool unwritten;                /* it could not be */
     bool to_read;                  /* its settings, by the election under way */
     bool unsettled;                /* they could not be read */
     struct ctl_topic *prev, *next; /* of those that are being deleted */
@@ -327,7 +327,7 @@ void preferred_election_requested(struct controller *c, struct event *e);
 void failover_start(struct controller *c);
 void brokers_changed(struct controller *c, struct event *e);
 void broker_modified(struct controller *c, struct event *e);
-void topic_write(struct controller *c, struct zk_batch *b, const struct ctl_topic *t); /* its node, as it is known */
+void topic_write(struct controller *c, struct zk_batch *b, struct ctl_topic *t); /* its node, as it is known */
 void topics_changed(struct controller *c, struct event *e);
 void topic_modified(struct controller *c, struct event *e);
 void deletions_changed(struct controller *c, struct event *e);

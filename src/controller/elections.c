@@ -169,20 +169,18 @@ static struct choice choose_leader(const struct candidates *e)
                                false};
     case ELECT_REASSIGN:
         return choose_reassigned(e);
-    case ELECT_REFRESH:
-        return (struct choice){now->leader, now->isr, false};
+    case ELECT_REFRESH: /* or a first one, where who led was taken out by the reassignment before */
+        return (struct choice){now->leader >= 0 ? now->leader : first_of(e, replicas, is_in_sync_and_online), now->isr,
+                               false};
     }
     unreachable("an election of no kind");
 }
 
 void partition_announce(struct controller *c, struct ctl_partition *p, bool is_new)
 {
-    for (int32_t i = 0; i < p->replicas.n; i++) {
-        int32_t broker = p->replicas.v[i];
-        if (int_list_has(p->leaving, broker) || int_list_has(p->failed, broker))
-            continue;
-        outbox_leader_and_isr(c, (struct int_list){&broker, 1}, p, is_new || p->replica_states[i] == REPLICA_NEW);
-    }
+    for (int32_t i = 0; i < p->replicas.n; i++)
+        if (!int_list_has(p->leaving, p->replicas.v[i]))
+            outbox_order(c, (struct int_list){&p->replicas.v[i], 1}, p, is_new);
     p->untold = false;
     outbox_metadata(c, p);
 }

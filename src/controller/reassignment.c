@@ -14,25 +14,66 @@
 #include "base/logger.h"
 #include "controller/controller_internal.h"
 
-struct ending { /* lists on the heap: how it was, should it not come to an end */
-    struct ctl_partition *partition;
+struct assignment { /* of a partition before the event changed it; lists on the heap */
     struct int_list replicas, adding, removing;
+    bool reassigning;
 };
 
+struct start {
+    struct assignment before;
+    struct int_list unneeded; /* heap: replicas that the reassignment before was to add */
+};
+
+struct ending {
+    struct ctl_partition *partition;
+    struct assignment before;
+};
+
+enum reassigned_by { BY_ITSELF, BY_REQUEST, BY_LIST };
+
 struct reassigning { /* what the running event reassigns */
+    enum reassigned_by by;
     struct partition_set all;
+    struct start *starts; /* NULL, or by place in `all` */
     struct ending *ending;
     size_t ending_count, ending_cap;
     step_fn then;
-    struct int_list *unneeded; /* by place in `all`; heap */
 };
 
-static void free_unneeded(struct reassigning *r)
+static struct assignment assignment_of(const struct ctl_partition *p)
 {
-    for (size_t i = 0; r->unneeded != NULL && i < r->all.n; i++)
-        free(r->unneeded[i].v);
-    free(r->unneeded);
-    r->unneeded = NULL;
+    return (struct assignment){int_list_dup(p->replicas), int_list_dup(p->adding), int_list_dup(p->removing),
+                               p->reassigning};
+}
+
+static void assignment_deinit(struct assignment *a)
+{
+    free(a->replicas.v);
+    free(a->adding.v);
+    free(a->removing.v);
+    *a = (struct assignment){0};
+}
+
+/* It could not be changed. */
+static void assignment_restore(struct ctl_partition *p, struct assignment *a)
+{
+    partition_assign(p, a->replicas, a->adding, a->removing);
+    p->reassigning = a->reassigning;
+    assignment_deinit(a);
+}
+
+static void free_start(struct start *s)
+{
+    assignment_deinit(&s->before);
+    free(s->unneeded.v);
+}
+
+static void free_starts(struct reassigning *r)
+{
+    for (size_t i = 0; r->starts != NULL && i < r->all.n; i++)
+        free_start(&r->starts[i]);
+    free(r->starts);
+    r->starts = NULL;
 }
 
 void reassigning_free(struct controller *c)
@@ -40,22 +81,22 @@ void reassigning_free(struct controller *c)
     struct reassigning *r = c->reassigning;
     if (r == NULL)
         return;
-    for (size_t i = 0; i < r->ending_count; i++) {
-        free(r->ending[i].replicas.v);
-        free(r->ending[i].adding.v);
-        free(r->ending[i].removing.v);
-    }
-    free_unneeded(r);
+    for (size_t i = 0; i < r->ending_count; i++)
+        assignment_deinit(&r->ending[i].before);
+    for (size_t i = 0; i < r->all.n; i++)
+        r->all.v[i]->in_event = false;
+    free_starts(r);
     free(r->ending);
     partition_set_clear(&r->all);
     free(r);
     c->reassigning = NULL;
 }
 
-static struct reassigning *begin_event(struct controller *c, step_fn then)
+static struct reassigning *begin_event(struct controller *c, enum reassigned_by by, step_fn then)
 {
     ensure(c->reassigning == NULL);
     c->reassigning = xcalloc(1, sizeof(*c->reassigning));
+    c->reassigning->by = by;
     c->reassigning->then = then;
     return c->reassigning;
 }
@@ -84,10 +125,12 @@ static struct int_list target_of(const struct ctl_partition *p)
     return reassignment_minus(p->replicas, p->removing);
 }
 
+/* Nobody needs to be in sync where nobody comes and nobody goes, as when a reassignment was cancelled. */
 static bool has_arrived(const struct ctl_partition *p)
 {
     struct int_list target = target_of(p);
-    bool arrived = p->known && int_list_within(target, p->leadership.isr);
+    bool moves = p->adding.n > 0 || p->removing.n > 0;
+    bool arrived = p->known && (!moves || int_list_within(target, p->leadership.isr));
     free(target.v);
     return arrived;
 }
@@ -116,14 +159,30 @@ static struct zk_batch *topic_writes(struct controller *c, struct ctl_partition 
     return b;
 }
 
-static void log_failed_writes(const struct zk_batch *b)
+static void mark_unwritten(struct zk_batch *b)
 {
-    for (const struct zk_op *op = b->first; op != NULL; op = op->next)
-        if (op->kind == ZK_SET && op->result != ZK_OK)
+    const struct zk_op *op;
+    ZK_OWNED_FOREACH (b, op) {
+        struct ctl_topic *t = op->owner;
+        t->unwritten = op->result != ZK_OK;
+        if (t->unwritten)
             log_error("Cannot write %s, which reassigns its partitions", op->path);
+    }
 }
 
-/* ---- /admin/reassign_partitions: entries that are done with, or that a request has overtaken, go ---- */
+static void unmark_unwritten(struct zk_batch *b)
+{
+    const struct zk_op *op;
+    ZK_OWNED_FOREACH (b, op)
+        ((struct ctl_topic *)op->owner)->unwritten = false;
+}
+
+/*
+ * ---- /admin/reassign_partitions ----
+ *
+ * Entries that are done with go, and those that a request has overtaken. Of those that were not begun yet only the
+ * event that looks at the list decides: they may have been written while another one was under way.
+ */
 
 static void on_list_written(struct controller *c, struct zk_batch *b)
 {
@@ -142,6 +201,22 @@ static bool reassignment_is_under_way(const struct controller *c, const struct t
     return same;
 }
 
+static bool is_listed_still(const struct controller *c, const struct topic_partition_entry *e)
+{
+    const struct ctl_partition *p = context_partition(c, str_of(e->topic), e->partition);
+    if (reassignment_is_under_way(c, e))
+        return true;
+    switch (c->reassigning->by) {
+    case BY_LIST:
+        return false;
+    case BY_REQUEST:
+        return p == NULL || !p->in_event;
+    case BY_ITSELF:
+        return p == NULL || !p->in_event || p->reassigning || !int_list_eq(p->replicas, e->replicas);
+    }
+    unreachable("a reassignment by nobody");
+}
+
 static void on_list_read(struct controller *c, struct zk_batch *b)
 {
     struct partition_list_znode list = {0};
@@ -150,7 +225,7 @@ static void on_list_read(struct controller *c, struct zk_batch *b)
     int32_t kept = 0;
     if (read->result == ZK_OK && partition_list_decode(&b->arena, read->path, read->value, &list)) {
         for (int32_t i = 0; i < list.count; i++)
-            if (reassignment_is_under_way(c, &list.entries[i]))
+            if (is_listed_still(c, &list.entries[i]))
                 list.entries[kept++] = list.entries[i];
         bool changed = kept != list.count;
         list.count = kept;
@@ -173,12 +248,34 @@ static void clean_list(struct controller *c)
 
 /* ---- End ---- */
 
+/* Where it cannot come to its end now, all stays as it is until it can. */
+static void keep_those_that_end(struct reassigning *r, bool (*ends)(const struct ending *e))
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < r->ending_count; i++) {
+        struct ending *e = &r->ending[i];
+        if (ends(e))
+            r->ending[kept++] = *e;
+        else
+            assignment_restore(e->partition, &e->before);
+    }
+    r->ending_count = kept;
+}
+
+static bool was_written(const struct ending *e)
+{
+    return !e->partition->topic->unwritten;
+}
+
 static void on_final_written(struct controller *c, struct zk_batch *b)
 {
-    log_failed_writes(b);
+    struct reassigning *r = c->reassigning;
+    mark_unwritten(b);
+    keep_those_that_end(r, was_written);
+    unmark_unwritten(b);
     zk_batch_free(b);
-    for (size_t i = 0; i < c->reassigning->ending_count; i++) {
-        struct ctl_partition *p = c->reassigning->ending[i].partition;
+    for (size_t i = 0; i < r->ending_count; i++) {
+        struct ctl_partition *p = r->ending[i].partition;
         p->reassigning = false;
         log_info("Partition %s-%" PRId32 " is reassigned", p->topic->name, p->index);
         outbox_metadata(c, p);
@@ -218,27 +315,9 @@ static void stop_replicas_of(struct controller *c, struct ctl_partition *p, stru
         replica_leaves(c, p, leaving.v[i]);
 }
 
-/* Where it cannot come to its end now, all stays as it is until it can. */
-static void keep_those_that_end(struct reassigning *r, bool (*ends)(const struct ending *e))
-{
-    size_t kept = 0;
-    for (size_t i = 0; i < r->ending_count; i++) {
-        struct ending *e = &r->ending[i];
-        if (ends(e)) {
-            r->ending[kept++] = *e;
-            continue;
-        }
-        partition_assign(e->partition, e->replicas, e->adding, e->removing);
-        free(e->replicas.v);
-        free(e->adding.v);
-        free(e->removing.v);
-    }
-    r->ending_count = kept;
-}
-
 static bool old_ones_are_out(const struct ending *e)
 {
-    return are_out_of_isr(e->partition, e->removing);
+    return are_out_of_isr(e->partition, e->before.removing);
 }
 
 static void delete_old_replicas(struct controller *c)
@@ -246,7 +325,7 @@ static void delete_old_replicas(struct controller *c)
     struct reassigning *r = c->reassigning;
     keep_those_that_end(r, old_ones_are_out);
     for (size_t i = 0; i < r->ending_count; i++)
-        delete_replicas(c, r->ending[i].partition, r->ending[i].removing);
+        delete_replicas(c, r->ending[i].partition, r->ending[i].before.removing);
     outbox_flush(c);
     write_final(c);
 }
@@ -261,7 +340,7 @@ static void take_old_replicas_out(struct controller *c)
     struct reassigning *r = c->reassigning;
     keep_those_that_end(r, a_new_one_leads);
     for (size_t i = 0; i < r->ending_count; i++)
-        stop_replicas_of(c, r->ending[i].partition, r->ending[i].removing);
+        stop_replicas_of(c, r->ending[i].partition, r->ending[i].before.removing);
     replicas_offline(c, delete_old_replicas);
 }
 
@@ -270,12 +349,8 @@ static void add_ending(struct controller *c, struct ctl_partition *p)
     struct reassigning *r = c->reassigning;
     struct int_list target = target_of(p), none = {0};
     r->ending = xgrow(r->ending, r->ending_count + 1, &r->ending_cap, sizeof(*r->ending));
-    r->ending[r->ending_count++] =
-        (struct ending){p, int_list_dup(p->replicas), int_list_dup(p->adding), int_list_dup(p->removing)};
+    r->ending[r->ending_count++] = (struct ending){p, assignment_of(p)};
     partition_assign(p, target, none, none);
-    for (int32_t i = 0; i < p->replicas.n; i++)
-        if (p->replica_states[i] == REPLICA_NEW)
-            p->replica_states[i] = REPLICA_ONLINE;
     free(target.v);
     p->outcome = ERR_ELIGIBLE_LEADERS_NOT_AVAILABLE;
     partition_set_add(&c->work, p);
@@ -299,7 +374,7 @@ static void begin_others(struct controller *c)
             continue;
         for (int32_t k = 0; k < p->replicas.n; k++)
             if (p->replica_states[k] == REPLICA_NONE && int_list_has(p->adding, p->replicas.v[k]))
-                p->replica_states[k] = REPLICA_NEW;
+                p->replica_states[k] = REPLICA_ONLINE;
         partition_set_add(&c->work, p);
     }
     partitions_online(c, ELECT_REFRESH, end_arrived);
@@ -307,9 +382,11 @@ static void begin_others(struct controller *c)
 
 void reassignments_go_on(struct controller *c, step_fn then)
 {
-    struct reassigning *r = begin_event(c, then);
+    struct reassigning *r = begin_event(c, BY_ITSELF, then);
     r->all = c->work;
     c->work = (struct partition_set){0};
+    for (size_t i = 0; i < r->all.n; i++)
+        r->all.v[i]->in_event = true;
     if (r->all.n > 0)
         begin_others(c);
     else
@@ -355,33 +432,65 @@ static void delete_unneeded(struct controller *c)
 {
     struct reassigning *r = c->reassigning;
     for (size_t i = 0; i < r->all.n; i++)
-        delete_replicas(c, r->all.v[i], r->unneeded[i]);
-    free_unneeded(r);
+        delete_replicas(c, r->all.v[i], r->starts[i].unneeded);
+    free_starts(r);
     begin_others(c);
+}
+
+/* Of topics whose nodes could not be written nothing has begun: the next controller would know nothing of it. */
+static void drop_unwritten(struct reassigning *r)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < r->all.n; i++) {
+        struct ctl_partition *p = r->all.v[i];
+        if (p->topic->unwritten) {
+            p->in_event = false;
+            assignment_restore(p, &r->starts[i].before);
+            free_start(&r->starts[i]);
+            continue;
+        }
+        r->all.v[kept] = p;
+        r->starts[kept++] = r->starts[i];
+    }
+    r->all.n = kept;
+}
+
+static void refuse_unwritten(struct controller *c)
+{
+    const struct reassign_call *call = CONTAINER_OF(c->running->call, struct reassign_call, call);
+    for (int32_t i = 0; i < call->count; i++) {
+        const struct ctl_topic *t = context_topic(c, call->items[i].topic);
+        if (call->items[i].error == ERR_NONE && t != NULL && t->unwritten)
+            call->items[i].error = ERR_UNKNOWN_SERVER_ERROR;
+    }
 }
 
 static void reassignment_on_started(struct controller *c, struct zk_batch *b)
 {
     struct reassigning *r = c->reassigning;
-    log_failed_writes(b);
+    mark_unwritten(b);
+    drop_unwritten(r);
+    if (r->by == BY_REQUEST)
+        refuse_unwritten(c);
+    unmark_unwritten(b);
     zk_batch_free(b);
     for (size_t i = 0; i < r->all.n; i++)
-        stop_replicas_of(c, r->all.v[i], r->unneeded[i]);
+        stop_replicas_of(c, r->all.v[i], r->starts[i].unneeded);
     replicas_offline(c, delete_unneeded);
 }
 
 static void add_start(struct reassigning *r, struct ctl_partition *p, struct int_list unneeded)
 {
-    p->starting = true;
+    p->in_event = true;
     partition_set_add(&r->all, p);
-    r->unneeded = xrealloc(r->unneeded, r->all.n * sizeof(*r->unneeded));
-    r->unneeded[r->all.n - 1] = unneeded;
+    r->starts = xrealloc(r->starts, r->all.n * sizeof(*r->starts));
+    r->starts[r->all.n - 1] = (struct start){assignment_of(p), unneeded};
 }
 
 /* The target first, then those of the original replicas that it does not have. */
 static void start_one(struct controller *c, struct ctl_partition *p, struct int_list target)
 {
-    if (p->starting)
+    if (p->in_event)
         return; /* named twice: the last word counts, and is taken first */
     struct int_list origin = reassignment_minus(p->replicas, p->adding), full = int_list_dup(target);
     for (int32_t i = 0; i < origin.n; i++)
@@ -401,10 +510,7 @@ static void start_one(struct controller *c, struct ctl_partition *p, struct int_
 
 static void start_all(struct controller *c)
 {
-    struct reassigning *r = c->reassigning;
-    for (size_t i = 0; i < r->all.n; i++)
-        r->all.v[i]->starting = false;
-    ctl_submit(c, topic_writes(c, r->all.v, r->all.n), reassignment_on_started);
+    ctl_submit(c, topic_writes(c, c->reassigning->all.v, c->reassigning->all.n), reassignment_on_started);
 }
 
 /* ---- By request ---- */
@@ -511,7 +617,7 @@ static void answer_reassign(struct controller *c)
 static void reassign(struct controller *c, struct event *e UNUSED)
 {
     struct reassign_call *call = reassign_of(c);
-    begin_event(c, answer_reassign);
+    begin_event(c, BY_REQUEST, answer_reassign);
     for (int32_t i = call->count - 1; i >= 0; i--)
         start_item(c, &call->items[i], call->arena);
     start_all(c);
@@ -568,7 +674,7 @@ static void on_requested(struct controller *c, struct zk_batch *b)
 {
     struct partition_list_znode wanted = {0};
     struct zk_op *read = zk_find(b, ZK_GET, ZNODE_REASSIGN);
-    begin_event(c, event_done_step);
+    begin_event(c, BY_LIST, event_done_step);
     if (read->result == ZK_OK && partition_list_decode(&b->arena, read->path, read->value, &wanted)) {
         for (int32_t i = wanted.count - 1; i >= 0; i--) {
             struct topic_partition_entry *e = &wanted.entries[i];

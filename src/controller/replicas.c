@@ -10,7 +10,7 @@ void replica_leaves(struct controller *c, struct ctl_partition *p, int32_t broke
     ensure(c->running != NULL); /* c->work is its */
     if (int_list_has(p->leaving, broker))
         return;
-    if (state != NULL && (*state == REPLICA_ONLINE || *state == REPLICA_NEW))
+    if (state != NULL && *state == REPLICA_ONLINE)
         *state = REPLICA_OFFLINE;
     outbox_stop_replica(c, broker, p, false);
     if (p->leaving.n == 0)

@@ -4,7 +4,7 @@
 #include "base/logger.h"
 #include "controller/controller_internal.h"
 
-void topic_write(struct controller *c, struct zk_batch *b, const struct ctl_topic *t)
+void topic_write(struct controller *c, struct zk_batch *b, struct ctl_topic *t)
 {
     char path[ZNODE_PATH_ROOM];
     struct topic_znode z = {.id = t->id, .partition_count = t->count};
@@ -18,7 +18,9 @@ void topic_write(struct controller *c, struct zk_batch *b, const struct ctl_topi
         z.adding[i] = t->partitions[i]->adding;
         z.removing[i] = t->partitions[i]->removing;
     }
-    ctl_fence(c, zk_set(b, topic_path(path, t->name), topic_encode(&b->arena, &z), ZK_ANY_VERSION));
+    struct zk_op *set = zk_set(b, topic_path(path, t->name), topic_encode(&b->arena, &z), ZK_ANY_VERSION);
+    set->owner = t;
+    ctl_fence(c, set);
 }
 
 static bool has_new_partitions(const struct ctl_topic *t, const struct topic_znode *z)
@@ -278,7 +280,8 @@ void isr_changed(struct controller *c, struct event *e UNUSED)
 /* A broker has lost a log directory: it is asked about all its replicas, and says which are gone. */
 static void ask_of_failed(struct controller *c, struct ctl_partition *p)
 {
-    for (int32_t i = 0; p->known && i < p->replicas.n; i++) {
+    bool counts = p->known && !p->topic->deleting; /* of what is being deleted, one might be made again */
+    for (int32_t i = 0; counts && i < p->replicas.n; i++) {
         struct ctl_broker *b = context_broker(c, p->replicas.v[i]);
         if (b != NULL && b->lost_dir)
             outbox_leader_and_isr(c, (struct int_list){&b->id, 1}, p, false);

@@ -5,6 +5,19 @@
 #include "cluster/view.h"
 #include "controller/admin.h"
 
+static int orders_of(const struct fixture *f, int32_t broker, const char *topic, int32_t partition)
+{
+    int count = 0;
+    for (const struct told *t = f->told; t != NULL; t = t->next)
+        for (int32_t i = 0; t->broker == broker && t->key == API_LEADER_AND_ISR && i < t->orders.topic_states.len;
+             i++) {
+            const struct leader_and_isr_topic_state *told = &t->orders.topic_states.items[i];
+            for (int32_t k = 0; str_is(told->topic_name, topic) && k < told->partition_states.len; k++)
+                count += told->partition_states.items[k].partition_index == partition;
+        }
+    return count;
+}
+
 /* ---- Elections ---- */
 
 struct electing {
@@ -141,6 +154,119 @@ static void test_a_target_names_a_broker_twice(void **state)
     assert_int_equal(item.error, ERR_INVALID_REPLICA_ASSIGNMENT);
     assert_string_equal(arena_cstr(&a, item.message),
                         "Duplicate replica ids in partition reassignment replica list: ArrayBuffer(1, 2, 1)");
+    arena_deinit(&a);
+}
+
+/* Partition 0 of topic t goes from brokers 1, 2 and 3 to 4 and 5, and is led by 4, which is in sync with 1 and 2. */
+static void put_half_moved(struct fixture *f)
+{
+    struct arena a = {0};
+    char path[ZNODE_PATH_ROOM];
+    int32_t isr[] = {4, 1, 2};
+    struct partition_znode p = {.leader = 4, .isr = {isr, 3}};
+    put_text(f, ZNODE_TOPICS "/t",
+             "{\"version\":3,\"topic_id\":\"AAAAAAAAAAAAAAAAAAAAAQ\",\"partitions\":{\"0\":[4,5,1,2,3]},"
+             "\"adding_replicas\":{\"0\":[4,5]},\"removing_replicas\":{\"0\":[1,2,3]}}");
+    znode_put(f, state_path(path, "t", 0), partition_encode(&a, &p));
+    arena_deinit(&a);
+}
+
+/* Brokers 3 and 5 are dead, which is why it is cancelled. */
+static void test_a_cancelled_reassignment_leaves_a_leader(void **state)
+{
+    struct fixture *f = *state;
+    struct arena a = {0};
+    struct reassign_item item = {.topic = str_of("t"), .cancel = true};
+    put_half_moved(f);
+    register_broker(f, 4);
+    take_office(f, 2);
+    const struct ctl_partition *p = context_partition(f->c, str_of("t"), 0);
+    assert_int_equal(p->leadership.leader, 4);
+    ask_to_reassign(f, &item, 1, &a);
+    assert_int_equal(item.error, ERR_NONE);
+    assert_int_equal(p->leadership.leader, 1);
+    assert_false(p->reassigning);
+    assert_int_equal(p->replicas.n, 3);
+    arena_deinit(&a);
+}
+
+static enum zk_result refuse_topic(struct fixture *f UNUSED, const struct zk_op *op)
+{
+    return op->kind == ZK_SET && strcmp(op->path, ZNODE_TOPICS "/t") == 0 ? ZK_NO_AUTH : ZK_OK;
+}
+
+/* Nothing is begun that the next controller would not know of. */
+static void test_a_reassignment_that_cannot_be_written_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct arena a = {0};
+    int32_t ids[] = {2, 3};
+    struct reassign_item items[] = {{.topic = str_of("t"), .target = {ids, 2}},
+                                    {.topic = str_of("u"), .target = {ids, 2}}};
+    take_office(f, 3);
+    make_topic(f, "t", 1, 1, 2);
+    make_topic(f, "u", 1, 1, 2);
+    told_clear(f);
+    f->before = refuse_topic;
+    ask_to_reassign(f, items, 2, &a);
+    assert_int_equal(items[0].error, ERR_UNKNOWN_SERVER_ERROR);
+    assert_int_equal(items[1].error, ERR_NONE);
+    const struct ctl_partition *t = context_partition(f->c, str_of("t"), 0);
+    const struct ctl_partition *u = context_partition(f->c, str_of("u"), 0);
+    assert_false(t->reassigning);
+    assert_int_equal(t->replicas.n, 2);
+    assert_true(u->reassigning);
+    assert_int_equal(orders_of(f, 3, "t", 0), 0);
+    assert_int_equal(orders_of(f, 3, "u", 0), 1);
+    arena_deinit(&a);
+}
+
+/* The old replicas stay in the topic's node, and that they are gone is written when it can be. */
+static void test_the_end_of_a_reassignment_is_written_later(void **state)
+{
+    struct fixture *f = *state;
+    put_moving_topic(f, "t", 1, 1, 2);
+    f->before = refuse_topic;
+    take_office(f, 2);
+    const struct ctl_partition *p = context_partition(f->c, str_of("t"), 0);
+    assert_true(p->reassigning);
+    f->before = NULL;
+    znode_remove(f, ZNODE_BROKER_IDS "/2");
+    controller_changed(f->c, ZNODE_BROKER_IDS);
+    settle(f);
+    register_broker(f, 2);
+    controller_changed(f->c, ZNODE_BROKER_IDS);
+    settle(f);
+    assert_false(p->reassigning);
+    assert_int_equal(p->replicas.n, 1);
+}
+
+static void expect_list(const struct fixture *f, const char *text)
+{
+    const struct znode *n = znode(f, ZNODE_REASSIGN);
+    assert_non_null(n);
+    assert_int_equal(n->data.len, strlen(text));
+    assert_memory_equal(n->data.p, text, strlen(text));
+}
+
+/* Another reassignment ends before anybody has looked at the list: what is in it is still to be done. */
+static void test_what_was_not_begun_stays_listed(void **state)
+{
+    static const char list[] = "{\"version\":1,\"partitions\":[{\"topic\":\"t\",\"partition\":0,\"replicas\":[2,3]}]}";
+    struct fixture *f = *state;
+    struct arena a = {0};
+    int32_t ids[] = {2, 1};
+    struct reassign_item item = {.topic = str_of("u"), .target = {ids, 2}};
+    take_office(f, 3);
+    make_topic(f, "t", 1, 1, 2);
+    make_topic(f, "u", 1, 1, 2);
+    put_text(f, ZNODE_REASSIGN, list);
+    ask_to_reassign(f, &item, 1, &a);
+    expect_list(f, list);
+    controller_changed(f->c, ZNODE_REASSIGN);
+    settle(f);
+    assert_true(context_partition(f->c, str_of("t"), 0)->reassigning);
+    expect_list(f, list);
     arena_deinit(&a);
 }
 
@@ -398,19 +524,6 @@ static void test_a_new_controller_tells_of_whole_topics(void **state)
     assert_true(told_count(f, 2, API_UPDATE_METADATA) > 2);
     expect_sevens(f);
     expect_greeting(f, MYSELF, 300 * 7); /* which has just started */
-}
-
-static int orders_of(const struct fixture *f, int32_t broker, const char *topic, int32_t partition)
-{
-    int count = 0;
-    for (const struct told *t = f->told; t != NULL; t = t->next)
-        for (int32_t i = 0; t->broker == broker && t->key == API_LEADER_AND_ISR && i < t->orders.topic_states.len;
-             i++) {
-            const struct leader_and_isr_topic_state *told = &t->orders.topic_states.items[i];
-            for (int32_t k = 0; str_is(told->topic_name, topic) && k < told->partition_states.len; k++)
-                count += told->partition_states.items[k].partition_index == partition;
-        }
-    return count;
 }
 
 /* Who leads is elected first, and what the dead one has left is not told as if it still led. */
@@ -832,6 +945,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_topic_that_is_half_made_is_told_of_whole, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_new_controller_tells_of_whole_topics, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_new_controller_orders_each_partition_once, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_cancelled_reassignment_leaves_a_leader, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_reassignment_that_cannot_be_written_is_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_the_end_of_a_reassignment_is_written_later, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_what_was_not_begun_stays_listed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_who_arrives_knows_nothing_before_it_knows_all, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_who_arrives_where_there_is_no_topic_learns_who_is_there, set_up,
                                         tear_down),
