@@ -7,10 +7,11 @@
 
 /* ---- Gone ---- */
 
-static void failed_broker_leaves(struct controller *c, struct ctl_partition *p)
+static void failed_brokers_leave(struct controller *c, struct ctl_partition *p)
 {
-    if (!p->topic->deleting && int_list_has(p->replicas, c->running->number))
-        replica_leaves(c, p, c->running->number);
+    for (int32_t i = 0; i < c->gone.n && !p->topic->deleting; i++)
+        if (int_list_has(p->replicas, c->gone.v[i]))
+            replica_leaves(c, p, c->gone.v[i]);
 }
 
 static void take_replicas_out(struct controller *c)
@@ -21,12 +22,11 @@ static void take_replicas_out(struct controller *c)
 static void after_failure(struct controller *c)
 {
     outbox_flush(c); /* those that were elected begin while the others' states are written */
-    ctl_walk(c, failed_broker_leaves, take_replicas_out);
+    ctl_walk(c, failed_brokers_leave, take_replicas_out);
 }
 
-static void forget_broker(struct controller *c, struct ctl_partition *p)
+static void forget_broker(const struct controller *c, struct ctl_partition *p, int32_t id)
 {
-    int32_t id = c->running->number;
     enum replica_state *r = replica_state_of(p, id);
     if (p->known && p->leadership.leader == id && p->state == PARTITION_ONLINE)
         partition_change_state(c, p, PARTITION_OFFLINE);
@@ -34,6 +34,12 @@ static void forget_broker(struct controller *c, struct ctl_partition *p)
         *r = REPLICA_INELIGIBLE;
     int_list_remove(&p->failed, id);
     int_list_remove(&p->just_failed, id);
+}
+
+static void forget_brokers(struct controller *c, struct ctl_partition *p)
+{
+    for (int32_t i = 0; i < c->gone.n; i++)
+        forget_broker(c, p, c->gone.v[i]);
     collect_electable(c, p);
 }
 
@@ -42,33 +48,55 @@ static void elect_after_failure(struct controller *c)
     partitions_online(c, ELECT_OFFLINE, after_failure);
 }
 
-/* Others lead what it has led, before it leaves the ISRs. */
-static void broker_failed(struct controller *c, struct event *e)
+/*
+ * Others lead what they have led, before they leave the ISRs. All at once, so that nobody is elected who has gone, too;
+ * some may be back already, and are not known to be.
+ */
+static void brokers_failed(struct controller *c, struct event *e UNUSED)
 {
-    const struct ctl_broker *b = context_broker(c, e->number);
-    if (b == NULL || b->registration.epoch != e->epoch) { /* it was seen before, and the broker may be back */
+    free(c->gone.v);
+    c->gone = (struct int_list){0};
+    for (const struct ctl_broker *b = c->brokers; b != NULL; b = b->next)
+        if (b->gone)
+            int_list_append(&c->gone, b->id);
+    for (int32_t i = 0; i < c->gone.n; i++) {
+        log_info("Broker %" PRId32 " is no longer registered", c->gone.v[i]);
+        context_remove_broker(c, c->gone.v[i]);
+    }
+    if (c->gone.n == 0) {
         event_done(c);
         return;
     }
-    log_info("Broker %" PRId32 " is no longer registered", e->number);
-    context_remove_broker(c, e->number);
     outbox_brokers_only(c);
-    ctl_walk(c, forget_broker, elect_after_failure);
-}
-
-static void post_failure(struct controller *c, const struct ctl_broker *b)
-{
-    struct event *e = event_new("BrokerFailure", broker_failed);
-    e->number = b->id;
-    e->epoch = b->registration.epoch;
-    event_add(c, e);
+    ctl_walk(c, forget_brokers, elect_after_failure);
 }
 
 /* It went and came back before anybody looked. */
-static void post_bounced(struct controller *c, const struct ctl_broker *b)
+static void post_bounced(struct controller *c, struct ctl_broker *b)
 {
-    post_failure(c, b);
+    b->gone = true;
+    event_post(c, "BrokerFailure", brokers_failed);
     event_post(c, "BrokerChange", brokers_changed);
+}
+
+static bool is_listed(const struct zk_op *list, int32_t id)
+{
+    int32_t listed;
+    for (int32_t i = 0; i < list->child_count; i++)
+        if (broker_id_parse(list->children[i], &listed) && listed == id)
+            return true;
+    return false;
+}
+
+static void look_for_gone(struct controller *c, const struct zk_op *list)
+{
+    bool any = false;
+    for (struct ctl_broker *b = c->brokers; b != NULL && list->result == ZK_OK; b = b->next) {
+        b->gone |= !is_listed(list, b->id);
+        any |= b->gone;
+    }
+    if (any)
+        event_post_once(c, "BrokerFailure", brokers_failed);
 }
 
 /* ---- Come ---- */
@@ -160,7 +188,7 @@ static void on_arrivals(struct controller *c, struct zk_batch *b)
         if (!registration_decode(&b->arena, id, read->value, &r))
             continue;
         r.epoch = read->stat.czxid;
-        const struct ctl_broker *old = context_broker(c, id);
+        struct ctl_broker *old = context_broker(c, id);
         any |= old == NULL;
         if (old == NULL)
             broker_arrived(c, &r);
@@ -175,25 +203,13 @@ static void on_arrivals(struct controller *c, struct zk_batch *b)
     ctl_tell(c, greet_arrived, all_are_greeted);
 }
 
-static bool is_listed(const struct zk_op *list, int32_t id)
-{
-    int32_t listed;
-    for (int32_t i = 0; i < list->child_count; i++)
-        if (broker_id_parse(list->children[i], &listed) && listed == id)
-            return true;
-    return false;
-}
-
 /* The list comes with every broker's node, so that one that went and came back is noticed. */
 static void on_brokers(struct controller *c, struct zk_batch *b)
 {
     struct zk_op *list = b->first;
     struct zk_batch *reads = ctl_batch();
     char path[ZNODE_PATH_ROOM];
-    struct ctl_broker *known;
-    LL_FOREACH (c->brokers, known)
-        if (list->result == ZK_OK && !is_listed(list, known->id))
-            post_failure(c, known);
+    look_for_gone(c, list);
     for (int32_t i = 0; list->result == ZK_OK && i < list->child_count; i++) {
         int32_t id;
         if (broker_id_parse(list->children[i], &id))

@@ -78,6 +78,7 @@ struct ctl_broker {
     struct registration registration; /* in `memory` */
     struct arena memory;
     bool shutting_down, arriving;
+    bool gone; /* it is no longer registered, and an event that deals with it is in the queue */
     enum greeting greeting;
     bool named;                  /* as a leader, by the request that is made */
     bool lost_dir;               /* it says so, by the event under way */
@@ -124,7 +125,6 @@ struct event {
     void (*dropped)(struct controller *c, struct event *e);
     struct controller_call *call; /* of a request */
     int32_t number;               /* a broker id, where one is meant */
-    int64_t epoch;                /* of that broker's registration that has ended */
     char *text;                   /* a topic, where one is meant; freed with the event */
     int64_t posted_us;            /* when it was added to the queue */
     bool gathers;                 /* what brokers are to be told of may wait for the next one of its kind */
@@ -179,6 +179,7 @@ struct controller {
     struct zk_batch *loading;        /* failover: brokers and topics, while states are read */
     struct zk_batch *entities, *ids; /* failover: brokers and topics that were read, and ids of topics without one */
     const struct zk_op *entity;      /* of them: what is taken next */
+    struct int_list gone;            /* heap: the brokers that the event is about */
     struct reassigning *reassigning;
     struct deleted_topic *deleted; /* whose nodes are being deleted; in the arena of `markers` */
     struct zk_batch *markers;      /* the orders to delete them, which go when all else has gone */

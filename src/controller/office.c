@@ -33,6 +33,8 @@ static void stop_being_active(struct controller *c)
     c->entities = c->ids = NULL;
     c->then = NULL;
     reassigning_free(c);
+    free(c->gone.v);
+    c->gone = (struct int_list){0};
     outbox_clear(c->outbox);
     context_clear(c);
     events_drop(c);

@@ -796,6 +796,30 @@ static void test_a_replica_that_cannot_be_deleted_is_tried_after_a_pause(void **
 
 /* ---- Brokers ---- */
 
+/* Nobody is elected who has gone at the same time. */
+static void test_brokers_that_go_together_are_one_failure(void **state)
+{
+    struct fixture *f = *state;
+    struct arena a = {0};
+    char path[ZNODE_PATH_ROOM];
+    int32_t ids[] = {2, 3, 1};
+    struct int_list all = {ids, 3};
+    struct topic_znode z = {.id = uuid_random(), .partition_count = 1, .replicas = &all};
+    struct partition_znode p = {.leader = 2, .isr = all};
+    znode_put(f, topic_path(path, "t"), topic_encode(&a, &z));
+    znode_put(f, state_path(path, "t", 0), partition_encode(&a, &p));
+    take_office(f, 3);
+    znode_remove(f, ZNODE_BROKER_IDS "/2");
+    znode_remove(f, ZNODE_BROKER_IDS "/3");
+    controller_changed(f->c, ZNODE_BROKER_IDS);
+    settle(f);
+    const struct ctl_partition *q = context_partition(f->c, str_of("t"), 0);
+    assert_int_equal(q->leadership.leader, 1);
+    assert_int_equal(q->leadership.leader_epoch, 1);
+    assert_int_equal(q->leadership.isr.n, 1);
+    arena_deinit(&a);
+}
+
 static void test_who_has_bounced_fails_once(void **state)
 {
     struct fixture *f = *state;
@@ -965,6 +989,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_replica_that_cannot_be_deleted_is_tried_after_a_pause, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_who_has_bounced_fails_once, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_brokers_that_go_together_are_one_failure, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_settings_go_with_their_topics, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_who_may_not_take_office_tries_after_a_pause, set_up, tear_down),
     };
