@@ -190,6 +190,7 @@ struct controller {
 /* ---- office.c ---- */
 
 void ctl_resign(struct controller *c, const char *why);
+void ctl_resign_for_now(struct controller *c, const char *why); /* and tries again after a pause */
 void office_changed(struct controller *c, struct event *e); /* /controller was made, changed or deleted */
 
 /* ---- events.c: events and steps ---- */

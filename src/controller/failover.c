@@ -10,6 +10,7 @@
  * States are read and told of in pieces of PIECE partitions, a turn of the loop each.
  */
 #include <inttypes.h>
+#include <stdio.h>
 
 #include "base/logger.h"
 #include "controller/controller_internal.h"
@@ -21,7 +22,24 @@ static void fail_failover(struct controller *c, const char *why)
     ctl_fence(c, zk_delete(b, ZNODE_CONTROLLER, ZK_ANY_VERSION));
     b->done = zk_batch_free;
     zk_submit(c->options.zk, b);
-    ctl_resign(c, why);
+    ctl_resign_for_now(c, why);
+}
+
+/*
+ * Whether there is a node that cannot be read: that is given up, then. A broker is not gone because its node cannot be
+ * read, nor a topic or a state.
+ */
+static bool fails_for_unread(struct controller *c, const struct zk_batch *b)
+{
+    const struct zk_op *op = b->first;
+    while (op != NULL && (op->kind != ZK_GET || op->result == ZK_OK || op->result == ZK_NO_NODE))
+        op = op->next;
+    if (op == NULL)
+        return false;
+    char why[ZNODE_PATH_ROOM + 32];
+    snprintf(why, sizeof(why), "%s cannot be read", op->path);
+    fail_failover(c, why);
+    return true;
 }
 
 /* ---- The last steps ---- */
@@ -156,8 +174,12 @@ static bool failover_read_states(struct controller *c)
 /* ZooKeeper looks for the next ones meanwhile. */
 static void on_states(struct controller *c, struct zk_batch *b)
 {
-    bool more = failover_read_states(c);
     const struct zk_op *read;
+    if (fails_for_unread(c, b)) {
+        zk_batch_free(b);
+        return;
+    }
+    bool more = failover_read_states(c);
     ZK_OWNED_FOREACH (b, read)
         failover_take_state(read->owner, &b->arena, read);
     zk_batch_free(b);
@@ -231,6 +253,10 @@ static void take_entities(struct controller *c, struct zk_batch *b)
 static void on_entities(struct controller *c, struct zk_batch *b)
 {
     ensure(c->entities == NULL && c->ids == NULL);
+    if (fails_for_unread(c, b)) {
+        zk_batch_free(b);
+        return;
+    }
     c->entities = b;
     c->entity = b->first;
     c->ids = ctl_batch();

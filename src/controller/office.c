@@ -14,6 +14,8 @@
 #include "base/probe.h"
 #include "controller/controller_internal.h"
 
+enum { OFFICE_RETRY_MS = 1000 };
+
 static void office_elect(struct controller *c, struct event *e);
 
 static void stop_being_active(struct controller *c)
@@ -42,14 +44,27 @@ static void stop_being_active(struct controller *c)
     controller_count_office(c);
 }
 
-void ctl_resign(struct controller *c, const char *why)
+static void leave_office(struct controller *c, const char *why)
 {
     ensure(loop_is_mine(c->options.loop));
     log_info("Resigning as controller of epoch %" PRId32 ": %s", c->epoch, why);
     stop_being_active(c);
     c->active_id = -1;
+}
+
+void ctl_resign(struct controller *c, const char *why)
+{
+    leave_office(c, why);
     if (c->started)
         event_post(c, "Reelect", office_elect);
+}
+
+/* The same would come of it at once. */
+void ctl_resign_for_now(struct controller *c, const char *why)
+{
+    leave_office(c, why);
+    if (c->started)
+        timer_start(&c->office_retry, OFFICE_RETRY_MS);
 }
 
 static void won(struct controller *c, int32_t epoch, int32_t version)
@@ -75,7 +90,6 @@ static void on_office_retry(struct timer *t)
 
 static void office_refused(struct controller *c, const char *path)
 {
-    enum { OFFICE_RETRY_MS = 1000 };
     if (!c->office_refused)
         log_error("Cannot use %s, so that this broker cannot become controller: it tries again once a second", path);
     c->office_refused = true;

@@ -851,6 +851,40 @@ static bool is_in_office(struct fixture *f)
     return controller_is_active(f->c);
 }
 
+static const char *hidden;
+
+static enum zk_result hide(struct fixture *f UNUSED, const struct zk_op *op)
+{
+    return op->kind == ZK_GET && strcmp(op->path, hidden) == 0 ? ZK_NO_AUTH : ZK_OK;
+}
+
+/* Who cannot be seen has not gone: nobody takes office, rather than that others lead in its place. */
+static void test_what_cannot_be_read_keeps_from_office(void **state)
+{
+    static const char *const paths[] = {ZNODE_BROKER_IDS "/2", ZNODE_TOPICS "/t", ZNODE_TOPICS "/t/partitions/0/state"};
+    struct fixture *f = *state;
+    put_topic(f, "t", 1, 2, 1);
+    put_state(f, "t", 0, 2, 1);
+    register_broker(f, 1);
+    register_broker(f, 2);
+    f->before = hide;
+    fixture_make_controller(f);
+    for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
+        hidden = paths[i];
+        f->batches = 0;
+        controller_start(f->c);
+        run_until(f, too_many_batches);
+        assert_true(f->batches < 20);
+        assert_false(controller_is_active(f->c));
+        assert_int_equal(znode(f, paths[2])->version, 0);
+        controller_stop(f->c, "a test");
+    }
+    f->before = NULL;
+    controller_start(f->c);
+    settle(f);
+    assert_int_equal(context_partition(f->c, str_of("t"), 0)->leadership.leader, 2);
+}
+
 static void test_who_may_not_take_office_tries_after_a_pause(void **state)
 {
     struct fixture *f = *state;
@@ -991,6 +1025,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_who_has_bounced_fails_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_brokers_that_go_together_are_one_failure, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_settings_go_with_their_topics, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_what_cannot_be_read_keeps_from_office, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_who_may_not_take_office_tries_after_a_pause, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
