@@ -276,6 +276,14 @@ struct bytes feature_encode(struct arena *a)
                       json_pack("{s:{}, s:i, s:i}", "features", "version", FEATURE_VERSION, "status", FEATURE_ENABLED));
 }
 
+bool feature_is_disabled(struct bytes data)
+{
+    json_t *json = znode_parse(ZNODE_FEATURE, data);
+    bool disabled = json != NULL && int_or(json, "status", FEATURE_ENABLED) != FEATURE_ENABLED;
+    json_decref(json);
+    return disabled;
+}
+
 struct bytes int_encode(struct arena *a, int64_t value)
 {
     struct str text = arena_printf(a, "%" PRId64, value);

@@ -67,6 +67,7 @@ bool controller_decode(struct bytes data, int32_t *broker_id) NODISCARD;
 struct bytes cluster_id_encode(struct arena *a, const char *id);
 bool cluster_id_decode(struct arena *a, struct bytes data, const char **id) NODISCARD;
 struct bytes feature_encode(struct arena *a);
+bool feature_is_disabled(struct bytes data);
 /* Decimal text, as /controller_epoch holds it. */
 struct bytes int_encode(struct arena *a, int64_t value);
 bool int_decode(struct bytes data, int64_t *value) NODISCARD;

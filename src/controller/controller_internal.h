@@ -43,6 +43,7 @@ enum deletion_wait { WAITS_FOR_NOTHING, WAITS_FOR_BROKER, WAITS_A_MOMENT, WAITS_
 struct ctl_topic {
     char *name;
     struct uuid id;
+    int32_t version;                   /* of its node, as it was read or written last; perhaps ZK_ANY_VERSION */
     struct ctl_partition **partitions; /* in the order of their numbers; each on the heap, so that pointers stay */
     int32_t count;
     size_t room;
@@ -183,6 +184,7 @@ struct controller {
     struct reassigning *reassigning;
     struct deleted_topic *deleted; /* whose nodes are being deleted; in the arena of `markers` */
     struct zk_batch *markers;      /* the orders to delete them, which go when all else has gone */
+    int depth;                     /* how often something else was found below their nodes */
     struct timer deletion_retry;
     struct outbox *outbox;
 };
@@ -191,7 +193,7 @@ struct controller {
 
 void ctl_resign(struct controller *c, const char *why);
 void ctl_resign_for_now(struct controller *c, const char *why); /* and tries again after a pause */
-void office_changed(struct controller *c, struct event *e); /* /controller was made, changed or deleted */
+void office_changed(struct controller *c, struct event *e);     /* /controller was made, changed or deleted */
 
 /* ---- events.c: events and steps ---- */
 
@@ -329,7 +331,12 @@ void preferred_election_requested(struct controller *c, struct event *e);
 void failover_start(struct controller *c);
 void brokers_changed(struct controller *c, struct event *e);
 void broker_modified(struct controller *c, struct event *e);
-void topic_write(struct controller *c, struct zk_batch *b, struct ctl_topic *t); /* its node, as it is known */
+/* Its node, as it is known, unless somebody has changed that; then topic_note_written(). */
+void topic_write(struct controller *c, struct zk_batch *b, struct ctl_topic *t);
+void topic_note_written(const struct zk_op *set);
+/* Of a topic whose node was read, and understood. */
+struct ctl_topic *topic_take(struct controller *c, struct zk_batch *ids, const struct zk_op *read,
+                             struct topic_znode *z);
 void topics_changed(struct controller *c, struct event *e);
 void topic_modified(struct controller *c, struct event *e);
 void deletions_changed(struct controller *c, struct event *e);
@@ -346,8 +353,6 @@ void deletions_init(struct controller *c);
 void deletions_drop(struct controller *c); /* what is under way */
 void isr_changed(struct controller *c, struct event *e);
 void log_dirs_changed(struct controller *c, struct event *e);
-/* Writes an id for the topic into its node, if it has none: adds to `b`. */
-void topic_take_id(struct controller *c, struct zk_batch *b, const char *name, struct topic_znode *z);
 /* Reads the node of a listed name, with a watch, unless no topic can be called so. */
 void topic_read(struct controller *c, struct zk_batch *b, struct str name);
 /* What a topic's node says: false if it is not there, or makes no sense. */

@@ -152,14 +152,49 @@ static void delete_markers(struct controller *c)
     ctl_submit(c, b, on_markers_deleted);
 }
 
+static void delete_alone(struct controller *c, struct zk_batch *b, const char *path, struct deleted_topic *d)
+{
+    struct zk_op *op = zk_delete(b, path, ZK_ANY_VERSION);
+    op->owner = d;
+    ctl_fence(c, op);
+}
+
+static void on_nodes_deleted(struct controller *c, struct zk_batch *b);
+
+/* It goes before the node that it is below, which is tried again. */
+static void on_found_below(struct controller *c, struct zk_batch *lists)
+{
+    struct zk_batch *b = ctl_batch();
+    const struct zk_op *list;
+    ZK_OWNED_FOREACH (lists, list) {
+        for (int32_t i = 0; list->result == ZK_OK && i < list->child_count; i++)
+            delete_alone(c, b, zk_child_path(b, list, i), list->owner);
+        delete_alone(c, b, list->path, list->owner);
+    }
+    zk_batch_free(lists);
+    ctl_submit(c, b, on_nodes_deleted);
+}
+
+/* Below the nodes there may be what this controller knows nothing of, such as partitions that somebody took away. */
 static void on_nodes_deleted(struct controller *c, struct zk_batch *b)
 {
+    enum { MOST_DEPTH = 8 };
+    struct zk_batch *below = ctl_batch();
     const struct zk_op *op;
+    bool deeper = c->depth++ < MOST_DEPTH;
     ZK_OWNED_FOREACH (b, op) {
         struct deleted_topic *d = op->owner;
-        d->remains |= op->result != ZK_OK && op->result != ZK_NO_NODE;
+        if (op->result == ZK_NOT_EMPTY && deeper)
+            zk_children(below, op->path, false)->owner = d;
+        else
+            d->remains |= op->result != ZK_OK && op->result != ZK_NO_NODE;
     }
     zk_batch_free(b);
+    if (below->count > 0) {
+        ctl_submit(c, below, on_found_below);
+        return;
+    }
+    zk_batch_free(below);
     delete_markers(c);
 }
 
@@ -171,13 +206,11 @@ static void on_nodes_deleted_together(struct controller *c, struct zk_batch *b)
     for (struct zk_op *op = b->first; op != NULL; begins = !op->with_next, op = op->next) {
         if (begins)
             done = zk_is_done(op);
-        if (done)
-            continue;
-        struct zk_op *again = zk_delete(rest, op->path, ZK_ANY_VERSION);
-        again->owner = op->owner;
-        ctl_fence(c, again);
+        if (!done)
+            delete_alone(c, rest, op->path, op->owner);
     }
     zk_batch_free(b);
+    c->depth = 0;
     ctl_submit(c, rest, on_nodes_deleted);
 }
 

@@ -189,24 +189,13 @@ static void on_states(struct controller *c, struct zk_batch *b)
 
 /* ---- Brokers and topics ---- */
 
-void topic_take_id(struct controller *c, struct zk_batch *b, const char *name, struct topic_znode *z)
-{
-    char path[ZNODE_PATH_ROOM];
-    if (!uuid_is_zero(z->id))
-        return;
-    z->id = uuid_random();
-    ctl_fence(c, zk_set(b, topic_path(path, name), topic_encode(&b->arena, z), ZK_ANY_VERSION));
-}
-
 /* Returns how many partitions it has. */
-static int32_t failover_take_topic(struct controller *c, struct zk_batch *out, const char *name,
-                                   const struct zk_op *read)
+static int32_t failover_take_topic(struct controller *c, struct zk_batch *ids, const struct zk_op *read)
 {
     struct topic_znode z;
-    if (!topic_understand(c, &out->arena, read, &z))
+    if (!topic_understand(c, &ids->arena, read, &z))
         return 0;
-    topic_take_id(c, out, name, &z);
-    struct ctl_topic *t = context_add_topic(c, name, z.id);
+    struct ctl_topic *t = topic_take(c, ids, read, &z);
     for (int32_t i = 0; i < z.partition_count; i++)
         partition_assign(topic_add_partition(t, z.numbers[i]), z.replicas[i], z.adding[i], z.removing[i]);
     return z.partition_count;
@@ -236,7 +225,7 @@ static void take_entities(struct controller *c, struct zk_batch *b)
         if (op->kind != ZK_GET)
             continue;
         if (strncmp(op->path, ZNODE_TOPICS "/", strlen(ZNODE_TOPICS) + 1) == 0)
-            partitions += failover_take_topic(c, c->ids, name, op);
+            partitions += failover_take_topic(c, c->ids, op);
         else
             failover_take_broker(c, c->entities, (int32_t)strtol(name, NULL, 10), op);
     }
@@ -311,6 +300,15 @@ static void drop_notifications(struct controller *c, struct zk_batch *b, const s
         ctl_fence(c, zk_delete(b, zk_child_path(b, list, i), ZK_ANY_VERSION));
 }
 
+/* Brokers of before Kafka 2.7 have left it disabled: then Apache's do not look at it again. */
+static void enable_features(struct controller *c, struct zk_batch *b, const struct zk_op *read)
+{
+    if (read->result == ZK_NO_NODE)
+        zk_create(b, ZNODE_FEATURE, feature_encode(&b->arena), ZK_PERSISTENT);
+    else if (read->result == ZK_OK && feature_is_disabled(read->value))
+        ctl_fence(c, zk_set(b, ZNODE_FEATURE, feature_encode(&b->arena), read->stat.version));
+}
+
 static void on_lists(struct controller *c, struct zk_batch *lists)
 {
     const struct zk_op *brokers = zk_find(lists, ZK_CHILDREN, ZNODE_BROKER_IDS);
@@ -322,8 +320,7 @@ static void on_lists(struct controller *c, struct zk_batch *lists)
     }
     struct zk_batch *b = ctl_batch();
     c->loading = lists;
-    if (zk_find(lists, ZK_GET, ZNODE_FEATURE)->result == ZK_NO_NODE)
-        zk_create(b, ZNODE_FEATURE, feature_encode(&b->arena), ZK_PERSISTENT);
+    enable_features(c, b, zk_find(lists, ZK_GET, ZNODE_FEATURE));
     drop_notifications(c, b, zk_find(lists, ZK_CHILDREN, ZNODE_ISR_CHANGES));
     drop_notifications(c, b, zk_find(lists, ZK_CHILDREN, ZNODE_LOG_DIR_EVENTS));
     for (int32_t i = 0; i < brokers->child_count; i++)

@@ -164,6 +164,7 @@ static void mark_unwritten(struct zk_batch *b)
     const struct zk_op *op;
     ZK_OWNED_FOREACH (b, op) {
         struct ctl_topic *t = op->owner;
+        topic_note_written(op);
         t->unwritten = op->result != ZK_OK;
         if (t->unwritten)
             log_error("Cannot write %s, which reassigns its partitions", op->path);

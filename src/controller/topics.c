@@ -18,9 +18,36 @@ void topic_write(struct controller *c, struct zk_batch *b, struct ctl_topic *t)
         z.adding[i] = t->partitions[i]->adding;
         z.removing[i] = t->partitions[i]->removing;
     }
-    struct zk_op *set = zk_set(b, topic_path(path, t->name), topic_encode(&b->arena, &z), ZK_ANY_VERSION);
+    struct zk_op *set = zk_set(b, topic_path(path, t->name), topic_encode(&b->arena, &z), t->version);
     set->owner = t;
     ctl_fence(c, set);
+}
+
+void topic_note_written(const struct zk_op *set)
+{
+    struct ctl_topic *t = set->owner;
+    if (set->result == ZK_OK)
+        t->version = set->stat.version;
+}
+
+/* Writes an id for the topic into its node, if it has none. */
+static void topic_take_id(struct controller *c, struct zk_batch *ids, const char *name, struct topic_znode *z)
+{
+    char path[ZNODE_PATH_ROOM];
+    z->id = uuid_random();
+    ctl_fence(c, zk_set(ids, topic_path(path, name), topic_encode(&ids->arena, z), ZK_ANY_VERSION));
+}
+
+struct ctl_topic *topic_take(struct controller *c, struct zk_batch *ids, const struct zk_op *read,
+                             struct topic_znode *z)
+{
+    const char *name = strrchr(read->path, '/') + 1;
+    bool has_id = !uuid_is_zero(z->id);
+    if (!has_id)
+        topic_take_id(c, ids, name, z);
+    struct ctl_topic *t = context_add_topic(c, name, z->id);
+    t->version = has_id ? read->stat.version : ZK_ANY_VERSION;
+    return t;
 }
 
 static bool has_new_partitions(const struct ctl_topic *t, const struct topic_znode *z)
@@ -79,12 +106,11 @@ static void topics_on_topics_read(struct controller *c, struct zk_batch *b)
     struct zk_batch *ids = ctl_batch();
     for (const struct zk_op *read = b->first; read != NULL; read = read->next) {
         struct topic_znode z;
-        const char *name = strrchr(read->path, '/') + 1;
         if (read->kind != ZK_GET || !topic_understand(c, &ids->arena, read, &z))
             continue;
-        topic_take_id(c, ids, name, &z);
-        log_info("New topic %s with %" PRId32 " partitions", name, z.partition_count);
-        topics_add_partitions(c, context_add_topic(c, name, z.id), &z);
+        struct ctl_topic *t = topic_take(c, ids, read, &z);
+        log_info("New topic %s with %" PRId32 " partitions", t->name, z.partition_count);
+        topics_add_partitions(c, t, &z);
     }
     zk_batch_free(b);
     ctl_submit(c, ids, on_topic_ids);
@@ -154,6 +180,7 @@ void topics_changed(struct controller *c, struct event *e UNUSED)
 
 static void on_restored(struct controller *c, struct zk_batch *b)
 {
+    topic_note_written(b->first);
     zk_batch_free(b);
     event_done(c);
 }
@@ -174,6 +201,8 @@ static void on_topic_read(struct controller *c, struct zk_batch *b)
     bool grows = t != NULL && read->result == ZK_OK && topic_decode(&b->arena, t->name, read->value, &z) &&
                  has_new_partitions(t, &z);
     bool allowed = grows && !t->deleting;
+    if (t != NULL && read->result == ZK_OK)
+        t->version = read->stat.version;
     if (allowed) {
         log_info("Topic %s grows from %" PRId32 " to %" PRId32 " partitions", t->name, t->count, z.partition_count);
         topics_add_partitions(c, t, &z);

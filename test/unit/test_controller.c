@@ -221,6 +221,44 @@ static void test_a_reassignment_that_cannot_be_written_is_refused(void **state)
     arena_deinit(&a);
 }
 
+static bool node_says(const struct fixture *f, const char *path, const char *what)
+{
+    struct arena a = {0};
+    const struct strbuf *data = &znode(f, path)->data;
+    bool says = strstr(arena_cstr(&a, (struct str){data->p, (int32_t)data->len}), what) != NULL;
+    arena_deinit(&a);
+    return says;
+}
+
+/* It has grown, and the controller has not heard of that yet. */
+static void test_a_reassignment_takes_no_new_partition_away(void **state)
+{
+    struct fixture *f = *state;
+    struct arena a = {0};
+    int32_t ids[] = {2, 3};
+    struct reassign_item item = {.topic = str_of("t"), .target = {ids, 2}};
+    take_office(f, 3);
+    make_topic(f, "t", 1, 1, 2);
+    put_text(f, ZNODE_TOPICS "/t", "{\"version\":3,\"partitions\":{\"0\":[1,2],\"1\":[1,2]}}");
+    ask_to_reassign(f, &item, 1, &a);
+    assert_int_equal(item.error, ERR_UNKNOWN_SERVER_ERROR);
+    controller_changed(f->c, ZNODE_TOPICS "/t");
+    settle(f);
+    assert_non_null(context_partition(f->c, str_of("t"), 1));
+    ask_to_reassign(f, &item, 1, &a);
+    assert_int_equal(item.error, ERR_NONE);
+    assert_true(node_says(f, ZNODE_TOPICS "/t", "\"1\":[1,2]"));
+    arena_deinit(&a);
+}
+
+static void test_a_new_controller_enables_features(void **state)
+{
+    struct fixture *f = *state;
+    put_text(f, ZNODE_FEATURE, "{\"version\":1,\"status\":0,\"features\":{}}");
+    take_office(f, 1);
+    assert_true(node_says(f, ZNODE_FEATURE, "\"status\":1"));
+}
+
 /* The old replicas stay in the topic's node, and that they are gone is written when it can be. */
 static void test_the_end_of_a_reassignment_is_written_later(void **state)
 {
@@ -694,6 +732,21 @@ static enum zk_result refuse_first_partition(struct fixture *f, const struct zk_
     return ZK_OK;
 }
 
+/* Somebody has made the topic smaller by hand, and the states of what is gone are still there. */
+static void test_what_nobody_knows_of_goes_with_its_topic(void **state)
+{
+    struct fixture *f = *state;
+    take_office(f, 2);
+    make_topic(f, "t", 1, 1, 2);
+    put_text(f, ZNODE_TOPICS "/t/partitions/9", "");
+    put_state(f, "t", 9, 1, 2);
+    delete_topic(f, "t");
+    settle(f);
+    assert_false(is_there(f, ZNODE_TOPICS "/t/partitions/9"));
+    assert_false(is_there(f, ZNODE_TOPICS "/t"));
+    assert_false(is_there(f, ZNODE_DELETE_TOPICS "/t"));
+}
+
 static void test_the_marker_goes_last(void **state)
 {
     struct fixture *f = *state;
@@ -1016,7 +1069,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_markers_go_where_nothing_may_be_deleted, set_up_without_deletion,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_a_topic_goes_with_all_it_has, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_what_nobody_knows_of_goes_with_its_topic, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_the_marker_goes_last, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_reassignment_takes_no_new_partition_away, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_new_controller_enables_features, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_deletion_that_waits_is_told_of_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_topic_whose_node_was_removed_is_forgotten_without_a_word, set_up,
                                         tear_down),
