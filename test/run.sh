@@ -48,7 +48,7 @@ build_sanitized() {
     echo "== Building with sanitizers"
     (
         cd "$top" && { [ -x configure ] || ./autogen.sh; } && cd "$build" &&
-            { [ -f Makefile ] || "$top/configure" --enable-sanitizers --enable-werror CFLAGS=-O1; } && make -j"$(nproc)"
+            { [ -f Makefile ] || "$top/configure" --enable-sanitizers --enable-werror CFLAGS=-O1; } && make -j"$(nproc)" all test/protocol/roundtrip
     ) >"$logs/build.log" 2>&1 || give_up build "$logs/build.log"
 }
 

@@ -198,6 +198,7 @@ class Broker(Process):
             "transaction.state.log.min.isr": "1",
             "group.initial.rebalance.delay.ms": "0",
             "zookeeper.session.timeout.ms": str(self.session_timeout),
+            "zookeeper.connection.timeout.ms": "60000",  # without it, as long as a session
         }
         self.properties.update({k.replace("_", "."): str(v) for k, v in properties.items()})
 
@@ -212,7 +213,7 @@ class Broker(Process):
 
     def start(self):
         self.launch()
-        wait_until(self.is_ready, f"the broker\n{self.text()[-3000:]}")
+        wait_until(self.is_ready, f"the broker {self.log}")
 
     def is_ready(self):
         """It serves metadata, itself among the brokers and with a controller."""
@@ -239,6 +240,16 @@ class Barnabas(Broker):
 class Apache(Broker):
     jars = JARS
     session_timeout = 6000
+
+    def start(self):
+        """One whose session expires while it starts ends, on a machine that is as busy as that; it is started again."""
+        self.launch()
+        for _ in range(3):
+            wait_until(lambda: not self.is_running() or self.is_ready(), f"the broker {self.log}", 180)
+            if self.is_running() or "SessionExpiredException" not in self.text():
+                break
+            self.launch()
+        assert self.is_running(), f"the broker has ended:\n{self.text()[-3000:]}"
 
     def launch(self):
         command = jvm(*log4j(os.environ.get("APACHE_LOG_LEVEL", "WARN")), jars=self.jars, heap=512)
