@@ -152,6 +152,10 @@ class Tables:
                 sys.exit(f"{key.name}: not of the same type as {key.broker}")
             if not key.doc.endswith("."):
                 sys.exit(f"{key.name}: no sentence")
+            if key.live != "not-live" and key.dynamic == "read-only":
+                sys.exit(f"{key.name}: {key.live}, but nobody can set it at run time: per-broker or cluster-wide is missing")
+            if key.name.startswith("barnabas.") and not key.internal:
+                sys.exit(f"{key.name}: not internal, as each key of this broker's own is, so that DescribeConfigs lists Apache's keys")
 
     def allowed_text(self, key):
         """What is allowed beyond the type, for people; None when everything is."""

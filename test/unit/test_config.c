@@ -227,7 +227,11 @@ static void test_every_row(void **state)
     struct world *w = *state;
     size_t count;
     const struct config_key *keys = config_broker_keys(&count);
-    assert_int_equal(count, 375);
+    size_t apaches = 0;
+    for (size_t i = 0; i < count; i++)
+        apaches += strncmp(keys[i].name, "barnabas.", strlen("barnabas.")) != 0;
+    if (apaches != 372)
+        fail_msg("broker.tbl has %zu of Apache's 372 keys; one of our own begins with \"barnabas.\"", apaches);
     check_rows(keys, count, &w->arena);
     keys = config_topic_keys(&count);
     assert_int_equal(count, 36);
