@@ -82,7 +82,9 @@ def main():
     print(f".SH NAME\n{escape(name)}, {escape(name)}.sh \\- {escape(purpose[:1].lower() + purpose[1:])}")
     words = commands(help_text)
     print(f".SH SYNOPSIS\n.B {escape(name)}.sh\n[\\fIOPTION\\fR]..." + (" \\fICOMMAND\\fR [\\fIOPTION\\fR]..." if words else ""))
-    print(f".SH DESCRIPTION\n{escape(about)}\n.PP\nNames, options, output and exit codes are those of Kafka 3.9's script.")
+    print(f".SH DESCRIPTION\n{escape(about)}")
+    if not name.startswith("barnabas-"):
+        print(".PP\nNames, options, output and exit codes are those of Kafka 3.9's script.")
     print_section("OPTIONS", set_options(help_text) if words else options(help_text))
     for word in words:
         print_section(f"OPTIONS OF {word.upper()}", set_options(help_of(word)))
