@@ -30,6 +30,13 @@ def buckets(values, name, **labels):
     return sorted(found)
 
 
+def test_each_name_is_in_the_documentation():
+    made = {name for source in (TOP / "src" / "exporter").glob("*.c") for name in re.findall(r'"(barnabas_\w+)[" {]', source.read_text())}
+    told_of = set(re.findall(r"^\| `(barnabas_\w+)`", (TOP / "doc" / "metrics.md").read_text(), re.MULTILINE))
+    assert made - told_of == set(), "the table in doc/metrics.md has no row for these"
+    assert told_of - made == set(), "src/exporter makes none of these"
+
+
 def test_names_are_by_prometheus_rules(told):  # noqa: F811
     load(told)
     text = scrape(told.http, "metrics/native?partitions=1")
