@@ -53,7 +53,7 @@ struct ctl_topic {
     bool half_made;                /* by the controller before: nobody is told of it until the rest is there */
     bool listed;                   /* by the step under way */
     bool to_write;                 /* its node, by the step under way */
-    bool unwritten;                /* it could not be */
+    bool unwritten;                /* it could not be written when it was tried last */
     bool to_read;                  /* its settings, by the election under way */
     bool unsettled;                /* they could not be read */
     struct ctl_topic *prev, *next; /* of those that are being deleted */
@@ -180,7 +180,9 @@ struct controller {
     struct zk_batch *loading;        /* failover: brokers and topics, while states are read */
     struct zk_batch *entities, *ids; /* failover: brokers and topics that were read, and ids of topics without one */
     const struct zk_op *entity;      /* of them: what is taken next */
-    struct int_list gone;            /* heap: the brokers that the event is about */
+    step_fn topics_written;          /* behind the last try to write the nodes of topics */
+    int topic_tries;
+    struct int_list gone; /* heap: the brokers that the event is about */
     struct reassigning *reassigning;
     struct deleted_topic *deleted; /* whose nodes are being deleted; in the arena of `markers` */
     struct zk_batch *markers;      /* the orders to delete them, which go when all else has gone */
@@ -315,6 +317,8 @@ void replica_reported(struct controller *c, struct ctl_partition *p, int32_t bro
 void reassignments_go_on(struct controller *c, step_fn then);
 /* Looks at all soon, if it has arrived where it is to be. */
 void reassignment_isr_changed(struct controller *c, const struct ctl_partition *p);
+/* The same, as an end that could not be written when the topic had changed may be now. */
+void reassignment_topic_changed(struct controller *c, const struct ctl_topic *t);
 bool is_reassigned_to(const struct ctl_partition *p, int32_t broker);    /* which is among the new ones, or stays */
 void collect_reassigning(struct controller *c, struct ctl_partition *p); /* for ctl_walk(): into c->work */
 void reassignment_requested(struct controller *c, struct event *e);
@@ -331,9 +335,11 @@ void preferred_election_requested(struct controller *c, struct event *e);
 void failover_start(struct controller *c);
 void brokers_changed(struct controller *c, struct event *e);
 void broker_modified(struct controller *c, struct event *e);
-/* Its node, as it is known, unless somebody has changed that; then topic_note_written(). */
-void topic_write(struct controller *c, struct zk_batch *b, struct ctl_topic *t);
-void topic_note_written(const struct zk_op *set);
+/*
+ * Writes the nodes of the topics of these partitions as they are known, with what else is in them; then `then`. Those
+ * that could not be are `unwritten` until the next time.
+ */
+void topics_write(struct controller *c, const struct partition_set *of, step_fn then);
 /* Of a topic whose node was read, and understood. */
 struct ctl_topic *topic_take(struct controller *c, struct zk_batch *ids, const struct zk_op *read,
                              struct topic_znode *z);

@@ -176,11 +176,19 @@ static struct choice choose_leader(const struct candidates *e)
     unreachable("an election of no kind");
 }
 
+/* By its reassignment: it may have its log in any directory, even if one is offline, where it could have been. */
+static bool is_being_added(const struct controller *c, const struct ctl_partition *p, int32_t broker)
+{
+    return c->election == ELECT_REFRESH && int_list_has(p->adding, broker) && !int_list_has(p->leadership.isr, broker);
+}
+
 void partition_announce(struct controller *c, struct ctl_partition *p, bool is_new)
 {
-    for (int32_t i = 0; i < p->replicas.n; i++)
-        if (!int_list_has(p->leaving, p->replicas.v[i]))
-            outbox_order(c, (struct int_list){&p->replicas.v[i], 1}, p, is_new);
+    for (int32_t i = 0; i < p->replicas.n; i++) {
+        int32_t broker = p->replicas.v[i];
+        if (!int_list_has(p->leaving, broker))
+            outbox_order(c, (struct int_list){&broker, 1}, p, is_new || is_being_added(c, p, broker));
+    }
     p->untold = false;
     outbox_metadata(c, p);
 }

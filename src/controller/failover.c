@@ -2,9 +2,10 @@
  * Taking office: everything that counts is read from ZooKeeper, with watches, and made true again.
  *
  *   read    lists, brokers and topics, states of partitions; old notifications are dropped, missing topic ids written.
- *   tell    all brokers get UpdateMetadata of what was read, as a broker follows only leaders that it has heard of.
- *   mend    new and leaderless partitions are elected, then who is not there leaves the ISRs: what clients wait for.
- *   order   the replicas of all others get LeaderAndIsr, as they must learn the new controller's epoch.
+ *   tell    all brokers get UpdateMetadata of what was read, as a broker follows only leaders that it has heard of;
+ *           then the replicas of what has a leader get LeaderAndIsr. Some may have started while nobody was in office.
+ *   mend    new and leaderless partitions are elected, which tells of them, and who is not there leaves the ISRs. The
+ *           replicas of what nobody could be elected for are told that.
  *   go on   reassignments and deletions go on where they stood. Then the office is taken, and the queue's events come.
  *
  * States are read and told of in pieces of PIECE partitions, a turn of the loop each.
@@ -59,7 +60,7 @@ static void failover_resume_reassignments(struct controller *c)
     reassignments_go_on(c, in_office); /* and deletions */
 }
 
-static void orders_are_told(struct controller *c)
+static void leaderless_are_told(struct controller *c)
 {
     ctl_walk(c, collect_reassigning, failover_resume_reassignments);
 }
@@ -69,17 +70,20 @@ static bool is_to_be_told(const struct ctl_partition *p)
     return p->known && !p->topic->deleting && !p->topic->half_made;
 }
 
-/* What this term has written, and told of, its replicas know. */
-static void tell_order(struct controller *c, struct ctl_partition *p)
+/* What this term has written was told of then. */
+static void tell_leaderless(struct controller *c, struct ctl_partition *p)
 {
-    bool known = p->leadership.controller_epoch == c->epoch && !p->untold;
-    if (is_to_be_told(p) && !known)
+    if (!is_to_be_told(p) || p->state != PARTITION_OFFLINE)
+        return;
+    if (p->untold)
+        partition_announce(c, p, false);
+    else if (p->leadership.controller_epoch != c->epoch)
         outbox_order(c, p->replicas, p, false);
 }
 
 static void after_dead(struct controller *c)
 {
-    ctl_tell(c, tell_order, orders_are_told);
+    ctl_tell(c, tell_leaderless, leaderless_are_told);
 }
 
 static void take_dead_out(struct controller *c)
@@ -108,11 +112,22 @@ static void elect_leaderless(struct controller *c)
     partitions_online(c, ELECT_OFFLINE, after_elections);
 }
 
+static void orders_are_told(struct controller *c)
+{
+    outbox_flush(c);
+    ctl_walk(c, collect_electable, elect_leaderless);
+}
+
+static void tell_order(struct controller *c, struct ctl_partition *p)
+{
+    if (is_to_be_told(p) && p->state == PARTITION_ONLINE)
+        outbox_order(c, p->replicas, p, false);
+}
+
 static void metadata_is_told(struct controller *c)
 {
     outbox_end_greetings(c);
-    outbox_flush(c);
-    ctl_walk(c, collect_electable, elect_leaderless);
+    ctl_tell(c, tell_order, orders_are_told);
 }
 
 static void tell_metadata(struct controller *c, struct ctl_partition *p)

@@ -106,19 +106,12 @@ static struct note *note_for(struct outbox *o, enum note_kind kind, int32_t brok
     return n;
 }
 
-/* It may have its log in any directory, even if one is offline, where it could be of one that had it before. */
-static bool is_being_added(const struct ctl_partition *p, int32_t broker)
-{
-    return int_list_has(p->adding, broker) && !int_list_has(p->leadership.isr, broker);
-}
-
 void outbox_order(struct controller *c, struct int_list brokers, struct ctl_partition *p, bool is_new)
 {
     ensure(p->known);
     for (int32_t i = 0; i < brokers.n; i++)
         if (broker_is_live_or_stopping(c, brokers.v[i]))
-            note_for(c->outbox, NOTE_LEADER_AND_ISR, brokers.v[i], p)->is_new |=
-                is_new || is_being_added(p, brokers.v[i]);
+            note_for(c->outbox, NOTE_LEADER_AND_ISR, brokers.v[i], p)->is_new |= is_new;
 }
 
 void outbox_leader_and_isr(struct controller *c, struct int_list brokers, struct ctl_partition *p, bool is_new)

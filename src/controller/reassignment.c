@@ -143,41 +143,6 @@ bool topic_is_reassigning(const struct ctl_topic *t)
     return false;
 }
 
-/* ---- The topics' nodes ---- */
-
-/* Each topic of the set once. */
-static struct zk_batch *topic_writes(struct controller *c, struct ctl_partition *const *v, size_t n)
-{
-    struct zk_batch *b = ctl_batch();
-    for (size_t i = 0; i < n; i++)
-        v[i]->topic->to_write = true;
-    for (size_t i = 0; i < n; i++) {
-        if (v[i]->topic->to_write)
-            topic_write(c, b, v[i]->topic);
-        v[i]->topic->to_write = false;
-    }
-    return b;
-}
-
-static void mark_unwritten(struct zk_batch *b)
-{
-    const struct zk_op *op;
-    ZK_OWNED_FOREACH (b, op) {
-        struct ctl_topic *t = op->owner;
-        topic_note_written(op);
-        t->unwritten = op->result != ZK_OK;
-        if (t->unwritten)
-            log_error("Cannot write %s, which reassigns its partitions", op->path);
-    }
-}
-
-static void unmark_unwritten(struct zk_batch *b)
-{
-    const struct zk_op *op;
-    ZK_OWNED_FOREACH (b, op)
-        ((struct ctl_topic *)op->owner)->unwritten = false;
-}
-
 /*
  * ---- /admin/reassign_partitions ----
  *
@@ -268,13 +233,10 @@ static bool was_written(const struct ending *e)
     return !e->partition->topic->unwritten;
 }
 
-static void on_final_written(struct controller *c, struct zk_batch *b)
+static void final_is_written(struct controller *c)
 {
     struct reassigning *r = c->reassigning;
-    mark_unwritten(b);
     keep_those_that_end(r, was_written);
-    unmark_unwritten(b);
-    zk_batch_free(b);
     for (size_t i = 0; i < r->ending_count; i++) {
         struct ctl_partition *p = r->ending[i].partition;
         p->reassigning = false;
@@ -290,9 +252,8 @@ static void write_final(struct controller *c)
     struct partition_set done = {0};
     for (size_t i = 0; i < r->ending_count; i++)
         partition_set_add(&done, r->ending[i].partition);
-    struct zk_batch *b = topic_writes(c, done.v, done.n);
+    topics_write(c, &done, final_is_written);
     partition_set_clear(&done);
-    ctl_submit(c, b, on_final_written);
 }
 
 /* Where replicas could not be taken out, as ZooKeeper has refused it, what they have may still be counted on. */
@@ -331,9 +292,10 @@ static void delete_old_replicas(struct controller *c)
     write_final(c);
 }
 
+/* Or nothing was to move any more: then it is over whoever leads. */
 static bool a_new_one_leads(const struct ending *e)
 {
-    return e->partition->outcome == ERR_NONE;
+    return e->partition->outcome == ERR_NONE || (e->before.adding.n == 0 && e->before.removing.n == 0);
 }
 
 static void take_old_replicas_out(struct controller *c)
@@ -427,6 +389,12 @@ void reassignment_isr_changed(struct controller *c, const struct ctl_partition *
         event_post_once(c, "PartitionReassignmentIsrChange", reassignment_progress);
 }
 
+void reassignment_topic_changed(struct controller *c, const struct ctl_topic *t)
+{
+    if (topic_is_reassigning(t))
+        event_post_once(c, "PartitionReassignmentIsrChange", reassignment_progress);
+}
+
 /* ---- Start ---- */
 
 static void delete_unneeded(struct controller *c)
@@ -466,15 +434,12 @@ static void refuse_unwritten(struct controller *c)
     }
 }
 
-static void reassignment_on_started(struct controller *c, struct zk_batch *b)
+static void start_is_written(struct controller *c)
 {
     struct reassigning *r = c->reassigning;
-    mark_unwritten(b);
     drop_unwritten(r);
     if (r->by == BY_REQUEST)
         refuse_unwritten(c);
-    unmark_unwritten(b);
-    zk_batch_free(b);
     for (size_t i = 0; i < r->all.n; i++)
         stop_replicas_of(c, r->all.v[i], r->starts[i].unneeded);
     replicas_offline(c, delete_unneeded);
@@ -511,7 +476,7 @@ static void start_one(struct controller *c, struct ctl_partition *p, struct int_
 
 static void start_all(struct controller *c)
 {
-    ctl_submit(c, topic_writes(c, c->reassigning->all.v, c->reassigning->all.n), reassignment_on_started);
+    topics_write(c, &c->reassigning->all, start_is_written);
 }
 
 /* ---- By request ---- */

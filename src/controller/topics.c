@@ -4,30 +4,112 @@
 #include "base/logger.h"
 #include "controller/controller_internal.h"
 
-void topic_write(struct controller *c, struct zk_batch *b, struct ctl_topic *t)
+/* ---- Their nodes ---- */
+
+static void set_place(struct topic_znode *z, int32_t i, int32_t number, struct int_list replicas,
+                      struct int_list adding, struct int_list removing)
+{
+    z->numbers[i] = number;
+    z->replicas[i] = replicas;
+    z->adding[i] = adding;
+    z->removing[i] = removing;
+}
+
+/* As it is known; and partitions that only `now` has, which is what stands there, NULL if that is what is known. */
+static void topic_write(struct controller *c, struct zk_batch *b, struct ctl_topic *t, const struct topic_znode *now)
 {
     char path[ZNODE_PATH_ROOM];
+    size_t room = (size_t)t->count + (now != NULL ? (size_t)now->partition_count : 0) + 1;
     struct topic_znode z = {.id = t->id, .partition_count = t->count};
-    z.numbers = ARENA_ARRAY(&b->arena, int32_t, MAX(t->count, 1));
-    z.replicas = ARENA_ARRAY(&b->arena, struct int_list, MAX(t->count, 1));
-    z.adding = ARENA_ARRAY(&b->arena, struct int_list, MAX(t->count, 1));
-    z.removing = ARENA_ARRAY(&b->arena, struct int_list, MAX(t->count, 1));
+    z.numbers = ARENA_ARRAY(&b->arena, int32_t, room);
+    z.replicas = ARENA_ARRAY(&b->arena, struct int_list, room);
+    z.adding = ARENA_ARRAY(&b->arena, struct int_list, room);
+    z.removing = ARENA_ARRAY(&b->arena, struct int_list, room);
     for (int32_t i = 0; i < t->count; i++) {
-        z.numbers[i] = t->partitions[i]->index;
-        z.replicas[i] = t->partitions[i]->replicas;
-        z.adding[i] = t->partitions[i]->adding;
-        z.removing[i] = t->partitions[i]->removing;
+        const struct ctl_partition *p = t->partitions[i];
+        set_place(&z, i, p->index, p->replicas, p->adding, p->removing);
     }
+    for (int32_t i = 0; now != NULL && i < now->partition_count; i++)
+        if (topic_partition(t, now->numbers[i]) == NULL)
+            set_place(&z, z.partition_count++, now->numbers[i], now->replicas[i], now->adding[i], now->removing[i]);
     struct zk_op *set = zk_set(b, topic_path(path, t->name), topic_encode(&b->arena, &z), t->version);
     set->owner = t;
     ctl_fence(c, set);
 }
 
-void topic_note_written(const struct zk_op *set)
+/* Perhaps by our own write, whose answer was lost. */
+static bool topic_is_as_known(const struct ctl_topic *t, const struct topic_znode *now)
 {
-    struct ctl_topic *t = set->owner;
-    if (set->result == ZK_OK)
-        t->version = set->stat.version;
+    for (int32_t i = 0; i < now->partition_count; i++) {
+        const struct ctl_partition *p = topic_partition(t, now->numbers[i]);
+        if (p == NULL || !int_list_eq(p->replicas, now->replicas[i]) || !int_list_eq(p->adding, now->adding[i]) ||
+            !int_list_eq(p->removing, now->removing[i]))
+            return false;
+    }
+    return now->partition_count == t->count;
+}
+
+static void topics_on_written(struct controller *c, struct zk_batch *b);
+
+static void topics_on_reread(struct controller *c, struct zk_batch *b)
+{
+    struct zk_batch *again = ctl_batch();
+    const struct zk_op *read;
+    ZK_OWNED_FOREACH (b, read) {
+        struct ctl_topic *t = read->owner;
+        struct topic_znode now;
+        if (read->result != ZK_OK || !topic_decode(&b->arena, t->name, read->value, &now) || !uuid_eq(now.id, t->id))
+            continue;
+        t->version = read->stat.version;
+        t->unwritten = !topic_is_as_known(t, &now);
+        if (t->unwritten)
+            topic_write(c, again, t, &now);
+    }
+    zk_batch_free(b);
+    ctl_submit(c, again, topics_on_written);
+}
+
+/* What somebody else has written meanwhile, as new partitions, is read, and stays. */
+static void topics_on_written(struct controller *c, struct zk_batch *b)
+{
+    enum { MOST_TRIES = 5 };
+    char path[ZNODE_PATH_ROOM];
+    struct zk_batch *reads = ctl_batch();
+    const struct zk_op *set;
+    bool again = ++c->topic_tries < MOST_TRIES;
+    ZK_OWNED_FOREACH (b, set) {
+        struct ctl_topic *t = set->owner;
+        t->unwritten = set->result != ZK_OK;
+        if (set->result == ZK_OK)
+            t->version = set->stat.version;
+        else if (set->result == ZK_BAD_VERSION && again)
+            zk_get(reads, topic_path(path, t->name), false)->owner = t;
+        else
+            log_error("Cannot write %s, which reassigns its partitions", set->path);
+    }
+    zk_batch_free(b);
+    if (reads->count > 0) {
+        ctl_submit(c, reads, topics_on_reread);
+        return;
+    }
+    zk_batch_free(reads);
+    c->topics_written(c);
+}
+
+void topics_write(struct controller *c, const struct partition_set *of, step_fn then)
+{
+    struct zk_batch *b = ctl_batch();
+    for (size_t i = 0; i < of->n; i++)
+        of->v[i]->topic->to_write = true;
+    for (size_t i = 0; i < of->n; i++) {
+        struct ctl_topic *t = of->v[i]->topic;
+        if (t->to_write)
+            topic_write(c, b, t, NULL);
+        t->to_write = false;
+    }
+    c->topics_written = then;
+    c->topic_tries = 0;
+    ctl_submit(c, b, topics_on_written);
 }
 
 /* Writes an id for the topic into its node, if it has none. */
@@ -180,7 +262,9 @@ void topics_changed(struct controller *c, struct event *e UNUSED)
 
 static void on_restored(struct controller *c, struct zk_batch *b)
 {
-    topic_note_written(b->first);
+    struct ctl_topic *t = b->first->owner;
+    if (b->first->result == ZK_OK)
+        t->version = b->first->stat.version;
     zk_batch_free(b);
     event_done(c);
 }
@@ -189,7 +273,7 @@ static void on_restored(struct controller *c, struct zk_batch *b)
 static void restore_topic(struct controller *c, struct ctl_topic *t)
 {
     struct zk_batch *b = ctl_batch();
-    topic_write(c, b, t);
+    topic_write(c, b, t, NULL);
     ctl_submit(c, b, on_restored);
 }
 
@@ -201,8 +285,10 @@ static void on_topic_read(struct controller *c, struct zk_batch *b)
     bool grows = t != NULL && read->result == ZK_OK && topic_decode(&b->arena, t->name, read->value, &z) &&
                  has_new_partitions(t, &z);
     bool allowed = grows && !t->deleting;
-    if (t != NULL && read->result == ZK_OK)
+    if (t != NULL && read->result == ZK_OK) {
         t->version = read->stat.version;
+        reassignment_topic_changed(c, t);
+    }
     if (allowed) {
         log_info("Topic %s grows from %" PRId32 " to %" PRId32 " partitions", t->name, t->count, z.partition_count);
         topics_add_partitions(c, t, &z);
