@@ -79,7 +79,7 @@ const char *acl_permission_constant(enum acl_permission p)
 static bool name_is(struct str text, const char *name)
 {
     for (int32_t i = 0; i < text.len; i++, name++)
-        if (toupper((unsigned char)text.p[i]) != toupper((unsigned char)*name))
+        if (*name == '\0' || toupper((unsigned char)text.p[i]) != toupper((unsigned char)*name))
             return false;
     return *name == '\0';
 }

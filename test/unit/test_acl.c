@@ -316,6 +316,7 @@ static void names_are_read_in_any_case(void **state)
     assert_false(acl_operation_parse(STR_LIT("DESCRIBE_CONFIGS"), &o));
     assert_true(acl_operation_parse(STR_LIT("READ"), &o) && o == ACL_READ);
     assert_false(acl_operation_parse(STR_LIT("Rea"), &o));
+    assert_false(acl_operation_parse(STR_LIT("Read\0"), &o));
     assert_false(acl_operation_parse(STR_LIT(""), &o));
     assert_true(acl_type_parse(STR_LIT("Transactional_id"), &t) && t == ACL_TRANSACTIONAL_ID);
     assert_string_equal(acl_type_constant(t), "TRANSACTIONAL_ID");
@@ -400,6 +401,9 @@ static void notices_name_the_resource(void **state)
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
         assert_false(
             acl_notice_decode(&a, ACL_LITERAL, (struct bytes){(const uint8_t *)bad[i], (int32_t)strlen(bad[i])}, &r));
+    static const char zero[] = "TOPIC\0\0\0:t"; /* as long as the name, and no longer than what is behind it */
+    assert_false(
+        acl_notice_decode(&a, ACL_LITERAL, (struct bytes){(const uint8_t *)zero, (int32_t)sizeof(zero) - 1}, &r));
     assert_false(acl_notice_decode(&a, ACL_PREFIXED, (struct bytes){(const uint8_t *)"{", 1}, &r));
     assert_false(acl_notice_decode(&a, ACL_PREFIXED, (struct bytes){NULL, 0}, &r));
     arena_deinit(&a);
