@@ -20,7 +20,7 @@ bool producer_ids_take(const struct zk_batch *read, int32_t broker_id, struct zk
 {
     const struct zk_op *op = read->first;
     struct producer_id_block last;
-    if (!read_last(op, &last) || last.last > INT64_MAX - PRODUCER_ID_BLOCK)
+    if (!read_last(op, &last) || last.last < -1 || last.last > INT64_MAX - PRODUCER_ID_BLOCK)
         return false;
     *out = (struct producer_id_block){last.last + 1, last.last + PRODUCER_ID_BLOCK, broker_id};
     struct bytes data = producer_ids_encode(&b->arena, out);

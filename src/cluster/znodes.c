@@ -52,6 +52,12 @@ static bool get_int(const json_t *object, const char *key, int32_t *out)
     return true;
 }
 
+/* One that has another after it. */
+static bool get_epoch(const json_t *object, const char *key, int32_t *out)
+{
+    return get_int(object, key, out) && *out >= 0 && *out < INT32_MAX;
+}
+
 static int32_t int_or(const json_t *object, const char *key, int32_t fallback)
 {
     int32_t v;
@@ -474,7 +480,7 @@ bool partition_decode(struct arena *a, const char *topic, int32_t partition, str
     if (json == NULL)
         return false;
     *out = (struct partition_znode){0};
-    if (!get_int(json, "leader", &out->leader) || !get_int(json, "leader_epoch", &out->leader_epoch) ||
+    if (!get_int(json, "leader", &out->leader) || !get_epoch(json, "leader_epoch", &out->leader_epoch) ||
         !get_int(json, "controller_epoch", &out->controller_epoch) ||
         !get_list(a, json_object_get(json, "isr"), &out->isr))
         return znode_complain(path, json);

@@ -190,7 +190,7 @@ static void on_candidates(struct controller *c, struct zk_batch *b)
         struct zk_batch *create = ctl_batch();
         zk_create(create, ZNODE_CONTROLLER_EPOCH, int_encode(&create->arena, 0), ZK_PERSISTENT);
         ctl_submit(c, create, on_epoch_created);
-    } else if (fence->result != ZK_OK || !int_decode(fence->value, &epoch)) {
+    } else if (fence->result != ZK_OK || !int_decode(fence->value, &epoch) || epoch < 0 || epoch >= INT32_MAX) {
         office_refused(c, ZNODE_CONTROLLER_EPOCH);
     } else {
         race(c, epoch, fence->stat.version);

@@ -240,7 +240,7 @@ static void orders_take(struct partition *p, const struct leader_order *o)
 {
     /* Where an epoch is missing, another may have led in it, and the followers may have cut their logs. */
     ensure(lock_is_held(&p->lock));
-    bool led = p->leads && o->leader_epoch == p->leader_epoch + 1;
+    bool led = p->leads && o->leader_epoch == (int64_t)p->leader_epoch + 1;
     p->leader = o->leader;
     p->leader_epoch = o->leader_epoch;
     p->partition_epoch = o->partition_epoch;

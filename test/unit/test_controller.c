@@ -974,6 +974,38 @@ static void test_who_may_not_take_office_tries_after_a_pause(void **state)
     run_until(f, is_in_office);
 }
 
+/* ---- Epochs that have no next ---- */
+
+static void test_a_last_epoch_of_controllers_is_nobodys(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const last[] = {"2147483647", "9223372036854775807", "-2147483649"};
+    fixture_make_controller(f);
+    for (size_t i = 0; i < ARRAY_LEN(last); i++) {
+        put_text(f, ZNODE_CONTROLLER_EPOCH, last[i]);
+        f->batches = 0;
+        controller_start(f->c);
+        run_until(f, too_many_batches);
+        assert_false(controller_is_active(f->c));
+        controller_stop(f->c, "a test");
+    }
+}
+
+/* It stays as it is, for somebody to look at. */
+static void test_a_partition_in_its_last_epoch_has_no_leader(void **state)
+{
+    struct fixture *f = *state;
+    const char *last = "{\"controller_epoch\":0,\"leader\":3,\"version\":1,\"leader_epoch\":2147483647,\"isr\":[1]}";
+    char path[ZNODE_PATH_ROOM];
+    put_topic(f, "t", 2, 1, 2);
+    put_text(f, state_path(path, "t", 0), last);
+    take_office(f, 2);
+    const struct znode *n = znode(f, path);
+    assert_int_equal(n->version, 0);
+    assert_memory_equal(n->data.p, last, strlen(last));
+    assert_int_equal(context_partition(f->c, str_of("t"), 1)->leadership.leader, 1);
+}
+
 /* ---- Settings that are followed ---- */
 
 struct followed {
@@ -1100,6 +1132,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_settings_go_with_their_topics, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_cannot_be_read_keeps_from_office, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_who_may_not_take_office_tries_after_a_pause, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_last_epoch_of_controllers_is_nobodys, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_partition_in_its_last_epoch_has_no_leader, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

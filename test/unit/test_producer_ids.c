@@ -150,7 +150,7 @@ static void an_old_cluster_takes_them_by_itself(void **state)
 
 static void what_is_no_block_gives_none(void **state)
 {
-    static const char *const bad[] = {"", "{}", BLOCK("1", "9223372036854775807"), BLOCK("a", "b")};
+    static const char *const bad[] = {"", "{}", BLOCK("1", "9223372036854775807"), BLOCK("-9", "-2"), BLOCK("a", "b")};
     struct fixture *f = *state;
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         ask(f);
