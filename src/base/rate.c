@@ -26,10 +26,12 @@ static void rate_add_sample(struct rate *r, int64_t now_ms)
 static struct rate_sample *rate_advance(struct rate *r, const struct rate_window *w, int64_t now_ms)
 {
     r->current = r->current == w->samples ? 0 : r->current + 1;
-    if (r->current == r->count)
+    if (r->current == r->count) {
         rate_add_sample(r, now_ms);
-    else
+    } else {
+        r->most -= MAX(r->samples[r->current].sum, 0.0);
         rate_sample_reset(&r->samples[r->current], now_ms);
+    }
     ensure(r->count <= w->samples + 1); /* a rate has one window all its life */
     return &r->samples[r->current];
 }
@@ -44,6 +46,14 @@ void rate_record(struct rate *r, const struct rate_window *w, double amount, int
         s = rate_advance(r, w, now_ms);
     s->sum += amount;
     s->last_ms = now_ms;
+    r->most += MAX(amount, 0.0); /* what is taken back is seen when it is measured */
+}
+
+/* It is never by less time than all windows but one. */
+bool rate_is_within(const struct rate *r, const struct rate_window *w, double limit)
+{
+    static const double rounding = 1 - 1e-9;
+    return r->most <= limit * (double)((w->samples - 1) * w->sample_ms) / 1000 * rounding;
 }
 
 /* Those that are dropped count as beginning now. */
@@ -66,8 +76,11 @@ struct rate_measure rate_measure(struct rate *r, const struct rate_window *w, in
     if (full < least)
         over += (least - full) * w->sample_ms;
     over = MAX(over, INT64_C(1));
-    for (int32_t i = 0; i < r->count; i++)
+    r->most = 0;
+    for (int32_t i = 0; i < r->count; i++) {
         sum += r->samples[i].sum;
+        r->most += MAX(r->samples[i].sum, 0.0);
+    }
     return (struct rate_measure){sum / ((double)over / 1000), over};
 }
 

@@ -32,10 +32,17 @@ struct rate { /* zeroed: nothing has happened yet */
     struct rate_sample *samples;
     size_t cap;
     int32_t count, current;
+    double most; /* no less than all that the samples have, whichever are dropped */
 };
 
 void rate_deinit(struct rate *r);
 void rate_record(struct rate *r, const struct rate_window *w, double amount, int64_t now_ms);
+
+/*
+ * Whether what was just recorded leaves it within the limit, for sure. Quicker than to measure it, and enough for most;
+ * to be measured later is as if it was measured now.
+ */
+bool rate_is_within(const struct rate *r, const struct rate_window *w, double limit);
 
 struct rate_measure {
     double per_second;

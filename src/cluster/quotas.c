@@ -335,6 +335,8 @@ static struct bucket *bucket_for(struct quota_table *t, const struct found_limit
     struct bucket *b;
     ensure(lock_is_held(&t->lock));
     HASH_FIND(hh, t->buckets, key, len, b);
+    if (b != NULL && b->used_ms == now_ms && (b->list == LIMITED) == isfinite(l->value))
+        return b; /* it is among the last already */
     if (b == NULL) {
         b = xcalloc(1, sizeof(*b) + len);
         b->key_len = len;
@@ -365,6 +367,8 @@ static struct quota_verdict bucket_charge(struct quota_table *t, struct bucket *
                                           int64_t now_ms)
 {
     rate_record(&b->rate, &t->window, amount, now_ms);
+    if (rate_is_within(&b->rate, &t->window, limit))
+        return (struct quota_verdict){0};
     struct rate_measure m = rate_measure(&b->rate, &t->window, now_ms), before = m;
     before.per_second -= amount / ((double)m.over_ms / 1000);
     struct quota_verdict v = {.wait_ms = rate_excess_ms(m, limit)};

@@ -54,6 +54,37 @@ static void a_limit_of_nothing_waits_as_long_as_can_be_said(void **state)
     rate_deinit(&r);
 }
 
+/* Of two alike, one is always measured, the other only where it is not surely within its limit. */
+static void what_is_surely_within_its_limit_need_not_be_measured(void **state)
+{
+    (void)state;
+    static const struct rate_window windows[] = {{11, 1000}, {2, 100}, {1, 1000}};
+    static const double limit = 40;
+    int skipped = 0;
+    srand(3);
+    for (int round = 0; round < 300; round++) {
+        const struct rate_window *w = &windows[round % (int)ARRAY_LEN(windows)];
+        struct rate always = {0}, seldom = {0};
+        int64_t now = 0;
+        for (int i = 0; i < 200; i++) {
+            double amount = rand() % 100 - 20; /* some of which is taken back */
+            now += rand() % 40 == 0 ? rand() % (2 * rate_window_ms(w)) : rand() % w->sample_ms * 2;
+            rate_record(&always, w, amount, now);
+            rate_record(&seldom, w, amount, now);
+            int32_t excess = rate_excess_ms(rate_measure(&always, w, now), limit);
+            if (rate_is_within(&seldom, w, limit)) {
+                assert_int_equal(excess, 0);
+                skipped++;
+            } else {
+                assert_int_equal(rate_excess_ms(rate_measure(&seldom, w, now), limit), excess);
+            }
+        }
+        rate_deinit(&always);
+        rate_deinit(&seldom);
+    }
+    assert_true(skipped > 1000);
+}
+
 static void one_sample_is_a_window_too(void **state)
 {
     (void)state;
@@ -523,6 +554,7 @@ int main(void)
         cmocka_unit_test(a_flood_waits_as_long_as_with_apache),
         cmocka_unit_test(a_rate_at_its_limit_does_not_wait),
         cmocka_unit_test(a_limit_of_nothing_waits_as_long_as_can_be_said),
+        cmocka_unit_test(what_is_surely_within_its_limit_need_not_be_measured),
         cmocka_unit_test(one_sample_is_a_window_too),
         cmocka_unit_test(tokens_may_be_owed_by_one_request),
         WITH_QUOTAS(the_first_that_is_set_counts),
