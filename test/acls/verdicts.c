@@ -7,17 +7,30 @@
  *     remove     the same: that entry
  *     ask        PRINCIPAL HOST OPERATION TYPE NAME
  *     somewhere  PRINCIPAL HOST OPERATION TYPE      whether it is allowed on some resource of the type
+ *     keep       as ask, of which nothing goes out yet
+ *     time       SECONDS    asks what was kept again and again, as long to get warm and then once more, and forgets it;
+ *                           how many nanoseconds each took goes out, and how many of them are allowed
  */
 #include <stdio.h>
 
+#include "base/clock.h"
 #include "security/acl.h"
 
 enum { MOST_FIELDS = 8 };
 
+struct kept { /* a question; its texts in the world's arena */
+    struct acl_asker who;
+    enum acl_operation operation;
+    enum acl_type type;
+    struct str name;
+};
+
 struct world {
-    struct arena arena; /* of the policy */
+    struct arena arena; /* of the policy and the questions */
     struct acl_policy policy;
     struct acl_set *set;
+    struct kept *kept; /* heap */
+    size_t kept_count, kept_room;
 };
 
 static int32_t split(char *line, char *fields[MOST_FIELDS])
@@ -35,6 +48,7 @@ static int32_t split(char *line, char *fields[MOST_FIELDS])
 static void world_deinit(struct world *w)
 {
     acl_set_unref(w->set);
+    free(w->kept);
     arena_deinit(&w->arena);
 }
 
@@ -88,6 +102,51 @@ static bool world_answer(const struct world *w, char **f)
     return acl_allowed(w->set, &w->policy, &who, t, str_of(f[5])) >> o & 1;
 }
 
+/* ---- How long it takes ---- */
+
+static bool world_keep(struct world *w, char **f)
+{
+    struct principal principal;
+    if (!principal_parse(arena_str(&w->arena, str_of(f[1])), &principal))
+        return false;
+    w->kept = xgrow(w->kept, w->kept_count + 1, &w->kept_room, sizeof(*w->kept));
+    w->kept[w->kept_count++] = (struct kept){acl_asker(principal, arena_str(&w->arena, str_of(f[2]))), atoi(f[3]),
+                                             atoi(f[4]), arena_str(&w->arena, str_of(f[5]))};
+    return true;
+}
+
+static int32_t ask_kept(const struct world *w)
+{
+    int32_t yes = 0;
+    for (size_t i = 0; i < w->kept_count; i++) {
+        const struct kept *k = &w->kept[i];
+        yes += acl_allowed(w->set, &w->policy, &k->who, k->type, k->name) >> k->operation & 1;
+    }
+    return yes;
+}
+
+/* How often all were asked until so many microseconds had passed. */
+static int64_t ask_for(const struct world *w, int64_t us)
+{
+    int64_t passes = 0, end = clock_mono_us() + us;
+    for (; clock_mono_us() < end; passes++)
+        (void)ask_kept(w);
+    return passes;
+}
+
+static bool world_time(struct world *w, const char *seconds)
+{
+    int64_t us = (int64_t)(atof(seconds) * 1e6);
+    if (w->kept_count == 0 || us <= 0)
+        return false;
+    ask_for(w, us);
+    int64_t begun = clock_mono_us(), passes = ask_for(w, us);
+    double taken_ns = (double)(clock_mono_us() - begun) * 1e3;
+    printf("%.1f %d\n", taken_ns / ((double)passes * (double)w->kept_count), ask_kept(w));
+    w->kept_count = 0;
+    return true;
+}
+
 /* False: the line is none of the above. */
 static bool take_line(struct world *w, char *line)
 {
@@ -101,6 +160,10 @@ static bool take_line(struct world *w, char *line)
         world_change(w, f);
     else if ((strcmp(f[0], "ask") == 0 && n == 6) || (strcmp(f[0], "somewhere") == 0 && n == 5))
         puts(world_answer(w, f) ? "yes" : "no");
+    else if (strcmp(f[0], "keep") == 0 && n == 6)
+        return world_keep(w, f);
+    else if (strcmp(f[0], "time") == 0 && n == 2)
+        return world_time(w, f[1]);
     else
         return false;
     return true;

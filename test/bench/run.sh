@@ -1,6 +1,7 @@
 #!/bin/bash
 # Benchmarks: Apache Kafka 3.9.1 and barnabas on this machine, in turns: one broker of each, bytes and requests beside the kernel's
-# floor, clusters of three, what is on the disk, a disk that is busy, groups and transactions, many partitions, many clients, or TLS.
+# floor, clusters of three, what is on the disk, a disk that is busy, groups and transactions, many partitions, many clients, or what
+# protection costs.
 #   test/bench/run.sh [broker | throughput | cluster | storage | disk | groups | partitions | clients | security] [--help] ...
 #   test/bench/run.sh all [--rounds N] ...    makes all tables of RESULTS.md anew; takes hours
 set -euo pipefail
@@ -26,7 +27,7 @@ if [ "$script" = all ]; then
 fi
 for arg in "$@"; do # of which the machine needs nothing
     case $arg in -h | --help)
-        sed -n 2,5p "$0" | cut -c3-
+        sed -n 2,6p "$0" | cut -c3-
         if [ -x "$top/test/.venv/bin/python" ]; then
             "$top/test/.venv/bin/python" "$top/test/bench/$script.py" --help
         else
@@ -38,7 +39,7 @@ for arg in "$@"; do # of which the machine needs nothing
 done
 "$top/contrib/install-packages.sh" build run test >/dev/null
 build=$top/build
-[ "$script" != disk ] || "$top/contrib/install-packages.sh" disk >/dev/null
+case $script in disk | security) "$top/contrib/install-packages.sh" "$script" >/dev/null ;; esac
 mkdir -p "$build"
 (
     cd "$top"
@@ -46,7 +47,7 @@ mkdir -p "$build"
     cd "$build"
     [ -f Makefile ] || "$top/configure"
     make -j"$(nproc)"
-    make test/bench/crowd test/bench/floor test/bench/groups test/bench/load test/bench/probe test/bench/serving \
+    make test/acls/verdicts test/bench/crowd test/bench/floor test/bench/groups test/bench/load test/bench/probe test/bench/serving \
         test/bench/swarm
 ) >"$build/bench-build.log" 2>&1 || {
     tail -30 "$build/bench-build.log" >&2

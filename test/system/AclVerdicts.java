@@ -2,6 +2,7 @@ import java.io.BufferedReader;
 import java.io.InputStreamReader;
 import java.lang.reflect.Field;
 import java.net.InetAddress;
+import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
@@ -80,6 +81,40 @@ public class AclVerdicts {
         return authorizer.authorize(who, List.of(action)).get(0) == AuthorizationResult.ALLOWED;
     }
 
+    record Kept(Asker who, List<Action> actions) { }
+
+    static List<Kept> kept = new ArrayList<>();
+
+    static void keep(String[] f) throws Exception {
+        Asker who = new Asker(SecurityUtils.parseKafkaPrincipal(f[1]), InetAddress.getByName(f[2]));
+        kept.add(new Kept(who, List.of(new Action(operation(f[3]), new ResourcePattern(type(f[4]), f[5], PatternType.LITERAL), 1, true, true))));
+    }
+
+    static int askKept() {
+        int yes = 0;
+        for (Kept k : kept)
+            if (authorizer.authorize(k.who, k.actions).get(0) == AuthorizationResult.ALLOWED)
+                yes++;
+        return yes;
+    }
+
+    static long askFor(double seconds) {
+        long passes = 0, end = System.nanoTime() + (long) (seconds * 1e9);
+        for (; System.nanoTime() < end; passes++)
+            askKept();
+        return passes;
+    }
+
+    static String time(String[] f) {
+        double seconds = Double.parseDouble(f[1]);
+        askFor(seconds);
+        long begun = System.nanoTime(), passes = askFor(seconds), taken = System.nanoTime() - begun;
+        int yes = askKept();
+        String text = String.format("%.1f %d%n", (double) taken / passes / kept.size(), yes);
+        kept.clear();
+        return text;
+    }
+
     public static void main(String[] args) throws Exception {
         BufferedReader in = new BufferedReader(new InputStreamReader(System.in, "UTF-8"));
         StringBuilder out = new StringBuilder();
@@ -89,6 +124,10 @@ public class AclVerdicts {
                 begin(f);
             else if (f[0].equals("add") || f[0].equals("remove"))
                 change(f);
+            else if (f[0].equals("keep"))
+                keep(f);
+            else if (f[0].equals("time"))
+                out.append(time(f));
             else
                 out.append(answer(f) ? "yes\n" : "no\n");
         }
