@@ -10,6 +10,7 @@
 #include "cluster/scram_users.h"
 #include "cluster/zk.h"
 #include "cluster/znodes.h"
+#include "security/password_encoder.h"
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -141,6 +142,32 @@ static void try_settings(struct arena *a, struct bytes data)
     quotas_free(quotas);
 }
 
+/* As many iterations as there may be take seconds. */
+static bool decodes_soon(const char *encoded)
+{
+    static const char name[] = "iterations:";
+    for (const char *at = encoded; (at = strstr(at, name)) != NULL;) {
+        at += strlen(name);
+        if (strtol(at, NULL, 10) > 10000)
+            return false;
+    }
+    return true;
+}
+
+/* A password of a broker's settings, up to the first zero byte. */
+static void try_password(struct arena *a, struct bytes data)
+{
+    static const struct password_encoder encoder = {.secret = "brokers' secret"};
+    struct fail fail = {.text = ""};
+    const char *encoded = arena_cstr(a, (struct str){(const char *)data.p, data.len}), *password;
+    if (!decodes_soon(encoded))
+        return;
+    if (password_decode(&encoder, encoded, a, &password, &fail))
+        ensure(str_is_utf8(str_of(password)));
+    else
+        ensure(fail.text[0] != '\0');
+}
+
 /* ---- Permissions ---- */
 
 static void try_acls(struct arena *a, struct bytes data)
@@ -202,6 +229,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         break;
     case 'S':
         try_settings(&a, rest);
+        break;
+    case 'E':
+        try_password(&a, rest);
         break;
     case 'A':
         try_acls(&a, rest);
