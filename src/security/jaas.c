@@ -146,11 +146,35 @@ static bool is_value(const struct jaas_reader *r)
     return r->token == TOKEN_WORD && (r->quoted || r->in_file || strchr("0123456789.-", r->word[0]) == NULL);
 }
 
+/* Those that the modules have, by name or by what it begins with. */
+static bool is_option_name(const char *word)
+{
+    static const char *const names[] = {"username",    "password",  "useKeyTab",      "storeKey",
+                                        "keyTab",      "principal", "useTicketCache", "ticketCache",
+                                        "serviceName", "clientId",  "clientSecret",   "scope"};
+    static const char *const beginnings[] = {"user_", "unsecured", "ssl.", "sasl."};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (strcmp(word, names[i]) == 0)
+            return true;
+    for (size_t i = 0; i < ARRAY_LEN(beginnings); i++)
+        if (strncmp(word, beginnings[i], strlen(beginnings[i])) == 0)
+            return true;
+    return false;
+}
+
+/* Any other word is not shown, as Java would: it may be the rest of a password that has a quote or a blank in it. */
+static bool jaas_refuse_option(const struct jaas_module *m, const char *key, struct fail *fail)
+{
+    if (is_option_name(key))
+        return fail_set(fail, "Value not specified for key '%s' in JAAS config", key);
+    return fail_set(fail, "Value not specified for key number %zu in JAAS config", m->count + 1);
+}
+
 static bool add_option(struct jaas_reader *r, struct jaas_module *m, size_t *cap, struct fail *fail)
 {
     const char *key = r->word;
     if (next(r) != TOKEN_SIGN || r->sign != '=' || next(r) == TOKEN_END || !is_value(r))
-        return fail_set(fail, "Value not specified for key '%s' in JAAS config", key);
+        return jaas_refuse_option(m, key, fail);
     if (m->count == *cap) {
         *cap = MAX(*cap * 2, (size_t)8);
         struct jaas_option *more = ARENA_ARRAY(r->arena, struct jaas_option, *cap);
@@ -170,7 +194,7 @@ static bool read_module(struct jaas_reader *r, struct jaas_module *m, struct fai
     if (next(r) != TOKEN_WORD)
         return fail_set(fail, "Login module control flag not specified in JAAS config");
     if (!is_flag(r->word))
-        return fail_set(fail, "Invalid login module control flag '%s' in JAAS config", r->word);
+        return fail_set(fail, "Invalid login module control flag in JAAS config");
     while (next(r) == TOKEN_WORD)
         if (!add_option(r, m, &cap, fail))
             return false;
