@@ -147,6 +147,15 @@ static void pair_ids(struct broker_config *config)
     }
 }
 
+/*
+ * A key of Kafka's, or one that could be somebody's. Any other name is what is left of a value of several lines whose
+ * ends lack their backslashes: each line of a private key, say. It is shown to nobody, in no log and no answer.
+ */
+static bool is_name_of_key(const char *name)
+{
+    return strchr(name, '.') != NULL || config_broker_key(name) != NULL;
+}
+
 static void add_all(struct broker_config *config, const struct properties *properties,
                     const struct config_options *options)
 {
@@ -154,8 +163,9 @@ static void add_all(struct broker_config *config, const struct properties *prope
     config_start(config, options->file ? options->file : "command line", most);
     for (int i = 0; i < properties->count; i++) {
         const struct property *p = &properties->items[i];
-        config_add(config,
-                   (struct config_entry){.name = p->key, .value = p->value, .source = CONFIG_STATIC, .line = p->line});
+        if (is_name_of_key(p->key))
+            config_add(config, (struct config_entry){
+                                   .name = p->key, .value = p->value, .source = CONFIG_STATIC, .line = p->line});
     }
     for (size_t i = 0; i < options->override_count; i++)
         add_override(config, options->overrides[i]);
@@ -222,8 +232,18 @@ static void warn_of_format(struct broker_config *config, const struct warner *w)
                     ibp_name(config->inter_broker_protocol_version));
 }
 
-static void warn_of_all(struct broker_config *config, const struct warner *w)
+static void warn_of_nameless(const struct broker_config *config, const struct properties *properties,
+                             const struct warner *w)
 {
+    for (int i = 0; i < properties->count; i++)
+        if (!is_name_of_key(properties->items[i].key))
+            config_warn(w, "%s:%d: this line has no key, and no effect; does the one before it lack a backslash?",
+                        config->file, properties->items[i].line);
+}
+
+static void warn_of_all(struct broker_config *config, const struct properties *properties, const struct warner *w)
+{
+    warn_of_nameless(config, properties, w);
     for (int i = 0; i < config->entry_count; i++)
         if (!variables_is_setting(config->entries[i].name))
             warn_of(config, &config->entries[i], w);
@@ -368,7 +388,7 @@ bool config_load(struct broker_config *out, const struct config_options *options
         config_warn(&w, "%s:%d: read as Latin-1, as Java reads it; what would be UTF-8 is to be written as \\uXXXX",
                     options->file, properties.latin1_line);
     if (ok)
-        warn_of_all(out, &w);
+        warn_of_all(out, &properties, &w);
     arena_deinit(&a);
     return ok;
 }

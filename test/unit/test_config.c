@@ -524,8 +524,10 @@ static void test_warnings(void **state)
                        "listener.name.internal.remote.log.reader.threads=1\nlistener.name.x=1\n"
                        "leader.replication.throttled.rate=5\nconfig.providers=file\n"
                        "config.providers.file.class=org.apache.kafka.common.config.provider.FileConfigProvider\n"
-                       "config.providers.file.param.allowed.paths=/nowhere\n");
+                       "config.providers.file.param.allowed.paths=/nowhere\n"
+                       "ssl.keystore.key=-----BEGIN PRIVATE KEY-----\nMIIEvg+/\nlisteners=PLAINTEXT://:9092\n");
     snprintf(want, sizeof(want),
+             "%1$s:13: this line has no key, and no effect; does the one before it lack a backslash?\n"
              "%1$s:2: log.retnetion.hours is not a known key and has no effect\n"
              "%1$s:3: metadata.log.dir has no effect: it belongs to KRaft mode, and this broker uses "
              "ZooKeeper\n"
