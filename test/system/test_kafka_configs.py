@@ -247,7 +247,7 @@ def test_credentials_that_are_none(zookeeper, make_broker):
                 continue  # which a broker would not take
             args = [*where, "--alter", "--user", "u", "--add-config", f"SCRAM-SHA-256={credential}"]
             our, their = said(ours(*args)), said(theirs(*args))
-            assert our == their, args
+            assert our == [re.sub("^(Invalid credential property .*?)=.*", r"\1=[hidden]", line) for line in their], args  # which may be a password
     assert not zookeeper.client.exists("/config/users/u")
 
 

@@ -250,7 +250,7 @@ bool config_parse_scram(struct config_command *c, const struct config_pair *pair
         text = number[len] == ',' ? number + len + 1 : "";
     }
     if (strncmp(text, second, sizeof(second) - 1) != 0)
-        return fail_set(fail, "Invalid credential property %s=%s", constant_of(c, pair->key), pair->value);
+        return fail_set(fail, "Invalid credential property %s=[hidden]", constant_of(c, pair->key));
     *password = str_of(text + sizeof(second) - 1);
     *iterations = SCRAM_DEFAULT_ITERATIONS;
     if (number != NULL && !(by_requests && strncmp(number, "-1,", 3) == 0) &&
