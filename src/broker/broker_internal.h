@@ -20,7 +20,8 @@ struct broker {
     struct sasl_login control_login;
     struct sasl_accounts accounts; /* who may log in */
     struct arena protection;       /* of the logins */
-    struct workers *shakers;       /* make handshakes and logins; NULL: there are none */
+    struct workers *shakers;       /* make handshakes, and logins of who comes; NULL: there are none */
+    struct workers *own_logins;    /* make those to other brokers, which may wait for a KDC; NULL: there are none */
     struct workers *resolvers;     /* look up other brokers' hosts: a name service that hangs holds up nothing else */
     struct loop_thread coordinator;
     struct loop_share *loop_shares;

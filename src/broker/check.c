@@ -42,6 +42,8 @@ static bool check_listeners(const struct broker_config *config, struct fail *fai
     bool ok = protection_make(b, fail);
     if (b->shakers != NULL)
         workers_stop(b->shakers);
+    if (b->own_logins != NULL)
+        workers_stop(b->own_logins);
     protection_free(b);
     free(b);
     return ok;

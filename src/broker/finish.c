@@ -47,6 +47,8 @@ static void stop_threads(struct broker *b)
     workers_stop(s->workers);
     if (b->shakers != NULL)
         workers_stop(b->shakers); /* what they post is delivered below */
+    if (b->own_logins != NULL)
+        workers_stop(b->own_logins);
     controller_link_close(s->controller_link);
     controller_link_close(b->isr_link);
     coordination_close_links(b);

@@ -5,7 +5,7 @@
 #include "broker/broker_internal.h"
 
 /* Also on a single processor, as one may wait for an identity provider, or for a KDC. */
-enum { SHAKERS = 4 };
+enum { SHAKERS = 4, OWN_LOGINS = 4 };
 
 static bool make_own_login(struct broker *b, const char *listener, struct client_route *route, struct sasl_login *login,
                            struct fail *fail)
@@ -27,6 +27,15 @@ static bool make_own_logins(struct broker *b, struct fail *fail)
     return make_own_login(b, c->inter_broker_listener_name, &b->route, &b->login, fail) &&
            (c->control_plane_listener_name == NULL ||
             make_own_login(b, c->control_plane_listener_name, &b->control_route, &b->control_login, fail));
+}
+
+/* Not the shakers: while a KDC hangs, those who come would wait until the library gives it up, for half a minute each
+ * time. */
+static void make_own_workers(struct broker *b)
+{
+    if (b->route.login != NULL || b->control_route.login != NULL)
+        b->own_logins = workers_new("logins", OWN_LOGINS);
+    b->route.login_workers = b->control_route.login_workers = b->own_logins;
 }
 
 static bool find_scram_user(void *ctx, enum scram_mechanism mechanism, struct str user, struct arena *a,
@@ -56,7 +65,9 @@ bool protection_make(struct broker *b, struct fail *fail)
     b->accounts = (struct sasl_accounts){.scram = find_scram_user, .token = find_token_of, .ctx = b};
     if (b->services.tls != NULL)
         b->services.logins = logins_new(b->config, &b->accounts, fail);
-    return b->services.logins != NULL && make_own_logins(b, fail);
+    bool ok = b->services.logins != NULL && make_own_logins(b, fail);
+    make_own_workers(b);
+    return ok;
 }
 
 struct client_route *protection_control_route(struct broker *b)
@@ -119,4 +130,5 @@ void protection_free(struct broker *b)
     sasl_login_deinit(&b->control_login);
     arena_deinit(&b->protection);
     workers_free(b->shakers);
+    workers_free(b->own_logins);
 }

@@ -587,7 +587,7 @@ static bool begin_login(struct client *c)
     if (route == NULL || route->login == NULL)
         return become_connected(c);
     c->greeting_at = 0;
-    c->login = client_login_new(route->login, c->host, c->options.loop, route->shakers, client_on_login, c);
+    c->login = client_login_new(route->login, c->host, c->options.loop, route->login_workers, client_on_login, c);
     client_login_start(c->login);
     return !c->refused;
 }

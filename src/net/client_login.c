@@ -1,5 +1,7 @@
 #include "net/client_login.h"
 
+#include <stdatomic.h>
+
 #include "base/bytes.h"
 #include "protocol/error.h"
 #include "protocol/frame.h"
@@ -16,7 +18,8 @@ struct client_login {
     struct sasl_client *talk;
     const char *mechanism;
     enum login_stage stage;
-    bool stepping, doomed;
+    bool stepping;
+    atomic_bool doomed; /* abandoned while a worker had the step, or had it in its queue */
     int16_t authenticate_version;
     int64_t lifetime_ms;
     struct bytes challenge;
@@ -84,6 +87,9 @@ static void on_stepped(struct message *m)
 static void login_run(struct job *job)
 {
     struct client_login *l = CONTAINER_OF(job, struct client_login, job);
+    if (atomic_load(
+            &l->doomed)) /* many may have been waited for in vain, and a KDC that hangs takes its time for each */
+        return;
     sasl_client_step(l->talk, l->challenge, &l->arena, &l->step);
 }
 

@@ -218,7 +218,8 @@ struct client_call {
 /* How somebody goes to others, the same for all its clients, which it outlives. */
 struct client_route {
     struct workers *resolvers;      /* where hosts are looked up, which may take its time; NULL: in place */
-    struct workers *shakers;        /* where hands are shaken and passwords hashed; NULL: in place */
+    struct workers *shakers;        /* where hands are shaken; NULL: in place */
+    struct workers *login_workers;  /* where the steps of its logins are taken, which may ask a KDC; NULL: in place */
     const struct sasl_login *login; /* by which it logs in; NULL: it need not */
     struct client_metrics *metrics; /* where it is counted; NULL: nobody wants to know */
     struct lock lock;               /* guards what follows */

@@ -1,11 +1,17 @@
 """GSSAPI by Kerberos: clients of several kinds, and brokers among themselves."""
 
+import contextlib
+import os
+import socket
 import struct
 import subprocess
+import time
+from pathlib import Path
 
 import pytest
+from confluent_kafka.admin import AdminClient, NewTopic
 from gss import Client
-from harness import JARS, Apache, Barnabas, jvm, produce, wait_until
+from harness import JARS, PATIENCE, Apache, Barnabas, jvm, kcat, produce, wait_until
 from kdc import REALM, Kdc
 from test_sasl import Talk
 from test_security import PAIRS, Listener, check_replication, check_tools, make_pair, tool
@@ -23,14 +29,14 @@ def kdc(tmp_path_factory):
     found.stop()
 
 
-def kerberized(make_broker, kdc, kind=Barnabas, between=False, **more):
+def kerberized(make_broker, kdc, kind=Barnabas, between=False, mechanisms=None, **more):
     listener = Listener("SASL_PLAINTEXT")
     jaas = f'{MODULE} keyTab="{kdc.tables["kafka/localhost"]}" principal="kafka/localhost@{REALM}";'
     among = {"security.inter.broker.protocol": "SASL_PLAINTEXT", "sasl.mechanism.inter.broker.protocol": "GSSAPI"} if between else {}
 
     def settings(b):
         b.env.update(kdc.broker_env)
-        return {**listener.settings(b), "sasl.enabled.mechanisms": "GSSAPI,PLAIN" if not between else "GSSAPI", "sasl.kerberos.service.name": "kafka", "sasl.kerberos.principal.to.local.rules": RULES,
+        return {**listener.settings(b), "sasl.enabled.mechanisms": mechanisms or ("GSSAPI" if between else "GSSAPI,PLAIN"), "sasl.kerberos.service.name": "kafka", "sasl.kerberos.principal.to.local.rules": RULES,
                 "listener.name.sasl_plaintext.gssapi.sasl.jaas.config": jaas,
                 "listener.name.sasl_plaintext.plain.sasl.jaas.config": 'org.apache.kafka.common.security.plain.PlainLoginModule required user_a="b";', **among}
     broker = make_broker(kind=kind, each=settings, **more)
@@ -160,3 +166,121 @@ def test_tools_say_why_they_have_no_ticket(make_broker, kdc, tmp_path):
     for name, option in ("kafka-topics", "--command-config"), ("kafka-console-producer", "--producer.config"):
         out = tool(name, "--bootstrap-server", broker.listener.bootstrap, option, config, *(["--list"] if "topics" in name else ["--topic", "t"]), env=env, stdin="x\n")
         assert out.returncode == 1 and f"no tickets by {kdc.tables['gus']}" in out.stdout + out.stderr, out
+
+
+# ---- A KDC that hangs ----
+
+
+@contextlib.contextmanager
+def hanging(kdc):
+    """Whoever asks it is connected, and gets no answer."""
+    kdc.stop()
+    with socket.create_server(("127.0.0.1", kdc.port)):
+        yield
+    kdc.serve()
+
+
+def waiting_at(broker, port):
+    """That broker's connections to a server there, each by a number of its own."""
+    fds = [os.readlink(f) for f in Path(f"/proc/{broker.process.pid}/fd").iterdir() if f.is_symlink()]
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return {row[9] for row in rows if row[2].endswith(f":{port:04X}") and f"socket:[{row[9]}]" in fds}
+
+
+def in_sync(broker, topic):
+    return {frozenset(p.isrs) for p in AdminClient({"bootstrap.servers": broker.bootstrap}).list_topics(topic, PATIENCE).topics[topic].partitions.values()}
+
+
+class Three:
+    """Brokers that go to each other by tickets, and to whom users come by passwords, too; the first is the controller."""
+
+    def __init__(self, make_broker, kdc):
+        self.kdc = kdc
+        self.all = [kerberized(make_broker, kdc, between=True, mechanisms="GSSAPI,PLAIN", data=f"data-{i}", broker_id=i, num_replica_fetchers=4,
+                               min_insync_replicas=2, zookeeper_session_timeout_ms=2000) for i in range(3)]
+        self.first, self.second, self.third = self.all
+        self.admin = AdminClient({"bootstrap.servers": self.first.bootstrap})
+        wait_until(lambda: all(kcat(b, "-L").count("  broker ") == 3 for b in self.all), "all three")
+        self.create("two", [0, 1])
+        self.create("three", [0, 1, 2])
+        self.create("one", [2], {"min.insync.replicas": "1"})
+        produce(self.first, "three", ["x"], "-X", "acks=all")
+
+    def create(self, topic, replicas, config=None):
+        made = NewTopic(topic, 12, replica_assignment=[replicas[i % len(replicas):] + replicas[:i % len(replicas)] for i in range(12)], config=config or {})
+        self.admin.create_topics([made])[topic].result(PATIENCE)
+
+    def sessions(self):
+        return [self.first.zookeeper.client.get(f"/brokers/ids/{b.properties['broker.id']}")[1].czxid for b in self.all]
+
+    def check_while_waiting(self, broker, logins, what):
+        """Does that while so many of the broker's logins wait for the KDC; again if the library has given them up meanwhile, after half a minute."""
+        for attempt in range(3):
+            waiting = wait_until(lambda: len(found := waiting_at(broker, self.kdc.port)) >= logins and found, f"{logins} logins that wait")
+            what(attempt)
+            if waiting <= waiting_at(broker, self.kdc.port):
+                return
+        raise AssertionError("it had to wait, too")
+
+    def check_users(self):
+        for broker in self.all:
+            with Talk(broker.listener) as t:
+                assert t.login("a", "b")["ErrorCode"] == 0
+
+
+@pytest.fixture
+def own_kdc(tmp_path):
+    (tmp_path / "kdc").mkdir()
+    found = Kdc(tmp_path / "kdc")
+    found.start()
+    found.tables = {"kafka/localhost": found.add("kafka/localhost")}
+    yield found
+    found.stop()
+
+
+@pytest.mark.long
+def test_a_kdc_that_hangs_while_a_broker_starts(make_broker, own_kdc):
+    """It leads what it is told to lead, and lets users in, while all that it wants of others waits; and is in sync when the KDC is back."""
+    three = Three(make_broker, own_kdc)
+    three.third.stop()
+
+    def others_go_on(attempt):
+        three.check_users()
+        produce(three.third, "one", ["y"], "-X", "acks=all")
+        produce(three.first, "two", ["y"], "-X", "acks=all")
+        three.create(f"more-{attempt}", [0, 1])
+    with hanging(own_kdc):
+        three.third.start()
+        wait_until(lambda: in_sync(three.third, "one") == {frozenset([2])}, "what it leads")
+        sessions = three.sessions()
+        three.check_while_waiting(three.third, 4, others_go_on)
+        assert in_sync(three.first, "two") == {frozenset([0, 1])} == in_sync(three.second, "three")
+        assert three.sessions() == sessions
+    wait_until(lambda: in_sync(three.first, "three") == {frozenset([0, 1, 2])}, "the third to be in sync")
+
+
+TICKET_LIFE = 4  # seconds
+
+
+@pytest.mark.long
+def test_a_kdc_that_hangs_when_tickets_are_over(make_broker, own_kdc):
+    """The controller does not come to a broker that starts; all others go on, and it elects and creates."""
+    own_kdc.do("kadmin.local", "-q", f"modprinc -maxlife {TICKET_LIFE}s kafka/localhost")
+    three = Three(make_broker, own_kdc)
+    three.third.stop()
+    over = time.time() + TICKET_LIFE
+    wait_until(lambda: time.time() > over, "the tickets' end")
+
+    def others_go_on(attempt):
+        three.check_users()
+        produce(three.first, "two", ["y"], "-X", "acks=all")
+        three.create(f"more-{attempt}", [0, 1])
+        produce(three.second, f"more-{attempt}", ["y"], "-X", "acks=all")
+    with hanging(own_kdc):
+        three.third.launch()
+        wait_until(lambda: three.first.zookeeper.client.exists("/brokers/ids/2"), "the third")
+        sessions = three.sessions()
+        three.check_while_waiting(three.first, 1, others_go_on)
+        assert three.sessions() == sessions
+    wait_until(lambda: in_sync(three.first, "three") == {frozenset([0, 1, 2])}, "the third to be in sync")
+    produce(three.third, "one", ["y"], "-X", "acks=all")
