@@ -108,12 +108,12 @@ static void send_number(struct verifiable_producer *p, int64_t n)
     size_t key_len = p->keys > 0 ? (size_t)snprintf(digits, sizeof(digits), "%" PRId64, n % p->keys) : 0;
     char *key = p->keys > 0 ? digits : NULL;
     rd_kafka_resp_err_t err;
-    do {
-        rd_kafka_poll(p->rk, 0);
+    do { /* looks afterwards: a refused login gives up what is waiting, once */
         err = rd_kafka_producev(p->rk, RD_KAFKA_V_TOPIC(p->topic), RD_KAFKA_V_KEY(key, key_len),
                                 RD_KAFKA_V_VALUE(value, value_len), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
                                 RD_KAFKA_V_TIMESTAMP(MAX(p->create_time, 0)), RD_KAFKA_V_END);
-    } while (err == RD_KAFKA_RESP_ERR__QUEUE_FULL && rd_kafka_poll(p->rk, WAIT_MS) >= 0);
+        rd_kafka_poll(p->rk, err == RD_KAFKA_RESP_ERR__QUEUE_FULL ? WAIT_MS : 0);
+    } while (err == RD_KAFKA_RESP_ERR__QUEUE_FULL);
     p->sent++;
     if (err != RD_KAFKA_RESP_ERR_NO_ERROR)
         tell_failure(p, event_text(key, key_len), event_text(value, value_len), err);
