@@ -382,7 +382,7 @@ list_tests() {
         sed -n "s/^static void \([a-z0-9_]*\)(void \*\*.*/unit     $(basename "$file")::\1/p" "$file"
     done
     printf '%-8s %s\n' unit crash fuzz request fuzz records fuzz keystore fuzz rules fuzz sasl fuzz token fuzz znodes fuzz zookeeper fuzz http fuzz exporter fuzz log4j hostile hostile sim seeds sim size crash seeds faults faults sim-bites rules soak test_size.py \
-        soak test_rolling.py soak test_swap.py soak test_locked_swap.py soak test_tls_scan.py soak test_probes.py soak test_ktls.py soak ktls \
+        soak test_rolling.py soak test_swap.py soak test_locked_swap.py soak test_tls_scan.py soak test_start_verdicts.py soak test_probes.py soak test_ktls.py soak ktls \
         soak test_security.py soak benchmarks soak packages
     prepare_python >"$logs/python.log" 2>&1 || give_up python "$logs/python.log"
     list_system system "$top/test/system"
@@ -409,6 +409,7 @@ run_soak() { # HOURS
     run_at_size soak-rolling ROUNDS=50 "$top/test/system/test_rolling.py"
     run_at_size soak-versions BARNABAS_SWAP_VERSIONS=all "$top/test/system/test_swap.py" "$top/test/system/test_locked_swap.py"
     run_at_size soak-scan BARNABAS_TLS_SCAN=1 "$top/test/system/test_tls_scan.py"
+    run_at_size soak-verdicts BARNABAS_START_VERDICTS=1 "$top/test/system/test_start_verdicts.py"
     run_at_size soak-ktls BARNABAS_KTLS=1 "$top/test/system/test_ktls.py"
     run_at_size soak-probes BARNABAS_TRACE=1 "$top/test/system/test_probes.py"
     run_at_size soak-logins BARNABAS_LOGIN_SECONDS=300 "$top/test/system/test_security.py" -k log_in_again

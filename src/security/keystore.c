@@ -11,6 +11,7 @@
 #include <openssl/err.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -162,6 +163,16 @@ bool keystore_is_set(const struct keystore_source *s)
     return s->location || s->password || s->key || s->certificates;
 }
 
+/* Those whose readers in Java take JKS and PKCS12, in whatever case they are asked for; and PEM, which is Kafka's. */
+static bool type_is_known(const char *type)
+{
+    static const char *const javas[] = {"JKS", "PKCS12", "JCEKS", "CaseExactJKS"};
+    for (size_t i = 0; i < ARRAY_LEN(javas); i++)
+        if (strcasecmp(type, javas[i]) == 0)
+            return true;
+    return strcmp(type, "PEM") == 0;
+}
+
 /* What is set has to name one store; a broker of Java refuses the same. */
 static bool source_check(const struct keystore_source *s, enum keystore_use use, struct fail *fail)
 {
@@ -170,6 +181,8 @@ static bool source_check(const struct keystore_source *s, enum keystore_use use,
     if (texts && !pem)
         return fail_set(fail, "%s.type is %s, and keys or certificates can be part of the configuration only with PEM",
                         name, s->type ? s->type : "not set");
+    if (s->type != NULL && !type_is_known(s->type))
+        return fail_set(fail, "%s.type is %s, which is none of JKS, PKCS12 and PEM", name, s->type);
     if (texts && s->location)
         return fail_set(fail, "both %s.location and keys or certificates of the configuration itself are set", name);
     if (texts && use == KEYSTORE_KEYS && !(s->key && s->certificates))

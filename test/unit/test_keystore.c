@@ -149,6 +149,10 @@ static void what_is_wrong_is_said(void **state)
         {"other.jceks", "JCEKS", "changeit", KEYSTORE_KEYS, "it is JCEKS"},
         {"make.sh", "JKS", "changeit", KEYSTORE_KEYS, "neither JKS nor PKCS12 nor PEM"},
         {"missing.jks", "JKS", "changeit", KEYSTORE_KEYS, "missing.jks of type JKS: No such file"},
+        {"keys.jks", "FOO", "changeit", KEYSTORE_KEYS,
+         "ssl.keystore.type is FOO, which is none of JKS, PKCS12 and PEM"},
+        {"keys.jks", "pem", "changeit", KEYSTORE_KEYS, "ssl.keystore.type is pem"},
+        {"trust.jks", "", "changeit", KEYSTORE_TRUST, "ssl.truststore.type is , which is none"},
         {".", "JKS", "changeit", KEYSTORE_KEYS, "not a file"},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++)
