@@ -61,6 +61,7 @@ static void broker_on_registered(struct registration_call *call, bool ok)
         return;
     }
     b->services.broker_epoch = call->epoch;
+    atomic_store(&b->registered, true);
     log_info("Registered broker %" PRId32 " with epoch %" PRId64, b->services.broker_id, call->epoch);
     controller_start(b->services.controller);
     if (b->serving)
@@ -373,6 +374,7 @@ static void on_session_expired(void *ctx)
         controller_stop(b->services.controller, "the ZooKeeper session has expired");
     broker_stop_waiting(b);
     b->in_session = false;
+    atomic_store(&b->registered, false);
     if (b->loading) /* which may take hours, and needs nothing of it */
         log_info("The logs are loaded all the same, and the broker registers with the next session");
     else if (!is_open(b))

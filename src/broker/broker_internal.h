@@ -48,9 +48,10 @@ struct broker {
     struct endpoint *endpoints; /* to be registered */
     char *own_host;             /* for a listener without host; NULL: each has one */
     bool load_ok;
-    bool loading;    /* a worker has the logs loaded, and needs no session meanwhile */
-    bool in_session; /* with ZooKeeper */
-    bool all_loaded; /* its logs are, so that they can be closed */
+    bool loading;           /* a worker has the logs loaded, and needs no session meanwhile */
+    bool in_session;        /* with ZooKeeper */
+    atomic_bool registered; /* in that session */
+    bool all_loaded;        /* its logs are, so that they can be closed */
     struct job load;
     struct job limits; /* of connections: their change asks the name service */
     bool limits_busy, limits_again;

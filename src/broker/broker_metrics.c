@@ -105,6 +105,9 @@ static void broker_metrics_visit(void *ctx, struct bean_walk *w)
 {
     struct broker_metrics *m = ctx;
     struct bean_name idle = {"kafka.server", "KafkaRequestHandlerPool", "RequestHandlerAvgIdlePercent", {{0}}};
+    if (walk_wants(w, BEAN_OWN_DOMAIN, "Broker"))
+        yield_gauge(w, m->ids + 10, &(struct bean_name){BEAN_OWN_DOMAIN, "Broker", "Registered", {{0}}},
+                    bean_long(atomic_load(&m->broker->registered)));
     if (!walk_wants(w, "kafka.server", NULL))
         return;
     yield_meter(w, m->ids + 8, &idle, &m->idle);

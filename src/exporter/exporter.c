@@ -111,10 +111,11 @@ static void answer_may_stop(struct exporter *e, struct http_answer *answer)
 {
     struct monitor *monitor = atomic_load(&e->monitor);
     struct strbuf why = {0};
-    if (monitor != NULL && monitor_may_stop(monitor, &why))
+    struct fail fail;
+    if (!health_takes_part(e->metrics, &fail)) /* without ZooKeeper nobody would take over what it leads */
+        http_say_text(answer, 409, "%s", fail.text);
+    else if (monitor_may_stop(monitor, &why))
         http_say_text(answer, 200, "ok");
-    else if (monitor == NULL)
-        http_say_text(answer, 409, "The broker does not run yet.");
     else {
         http_status(answer, 409, "text/plain; charset=utf-8");
         http_say(answer, why.p, why.len);

@@ -19,19 +19,31 @@ static void answer_livez(struct http_answer *answer)
         http_say_text(answer, 200, "ok");
 }
 
-/* For who sends clients here: a broker that is on its way out has its port open still. */
-static void answer_readyz(struct metrics *m, struct http_answer *answer)
+/* A broker that is on its way out has its port open still; with a new session it may have to wait for its old node. */
+bool health_takes_part(struct metrics *m, struct fail *why)
 {
     char session[64];
+    double registered = 0;
     int state = broker_state(m);
     if (state != STATE_RUNNING)
-        http_say_text(answer, 503, "The state of the broker is %d, not %d.", state, STATE_RUNNING);
-    else if (!bean_says(m, "kafka.server:type=SessionExpireListener,name=SessionState", session, sizeof(session)))
-        http_say_text(answer, 503, "The state of the session with ZooKeeper is not known.");
-    else if (strcmp(session, "CONNECTED") != 0)
-        http_say_text(answer, 503, "The session with ZooKeeper is %s.", session);
-    else
+        return fail_set(why, "The state of the broker is %d, not %d.", state, STATE_RUNNING);
+    if (!bean_says(m, "kafka.server:type=SessionExpireListener,name=SessionState", session, sizeof(session)))
+        return fail_set(why, "The state of the session with ZooKeeper is not known.");
+    if (strcmp(session, "CONNECTED") != 0)
+        return fail_set(why, "The session with ZooKeeper is %s.", session);
+    if (!bean_number(m, BEAN_OWN_DOMAIN ":type=Broker,name=Registered", &registered) || registered == 0)
+        return fail_set(why, "The broker is not registered with ZooKeeper.");
+    return true;
+}
+
+/* For who sends clients here. */
+static void answer_readyz(struct metrics *m, struct http_answer *answer)
+{
+    struct fail why;
+    if (health_takes_part(m, &why))
         http_say_text(answer, 200, "ok");
+    else
+        http_say_text(answer, 503, "%s", why.text);
 }
 
 /* As Strimzi's agent, which takes a broker for ready from when it runs until it has ended. */

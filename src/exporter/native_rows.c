@@ -42,6 +42,8 @@
 
 /* In the order of domains and types; `promtool check metrics` looks after the names. */
 const struct native_row native_rows[] = {
+    {BEAN_OWN_DOMAIN, "Broker", "Registered", "barnabas_broker_registered", NULL, 0, NATIVE_GAUGE, OF_ALL,
+     "Whether the broker is registered with ZooKeeper, in the session that it has."},
     {BEAN_OWN_DOMAIN, "Certificate", "NotAfter", "barnabas_tls_certificate_expiry_timestamp_seconds", NULL, 0,
      NATIVE_GAUGE, OF_ALL, "When the certificate that a listener shows ends, since 1970."},
     {BEAN_OWN_DOMAIN, "Encryption", "ByBroker", ENCRYPTED, "encrypted_by=\"broker\"", 0, NATIVE_COUNT, OF_ALL,
