@@ -97,10 +97,10 @@ EMPTY = {
 class Prometheus(Process):
     def __init__(self, folder, targets):
         super().__init__(folder / "prometheus.log")
-        self.folder, self.port, self.targets = folder, free_port(), targets
+        self.folder, self.port, self.targets, self.rules = folder, free_port(), targets, ALERTS
 
     def start(self):
-        config = {"global": {"scrape_interval": "1s", "evaluation_interval": "1s"}, "rule_files": [str(ALERTS)],
+        config = {"global": {"scrape_interval": "1s", "evaluation_interval": "1s"}, "rule_files": [str(self.rules)],
                   "scrape_configs": [{"job_name": "barnabas", "static_configs": [{"targets": self.targets}]}]}
         path = self.folder / "prometheus.yml"
         path.write_text(json.dumps(config))
