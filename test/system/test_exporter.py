@@ -406,6 +406,29 @@ def test_counts_are_true(told):
     assert len(set(produced.values())) == 1 and produced["total"] > 0
 
 
+def test_what_published_dashboards_select(told):
+    """Which values of labels they name, and what they ask that no bean says. Names and labels as such are compared with Apache's elsewhere."""
+    load(told)
+    for dialect in "strimzi", "confluent", "reporter":
+        values = samples(scrape(told.http, f"metrics/{dialect}"), strict=False)
+
+        def some(name, **labels):
+            return [v for (n, l), v in values.items() if n == name and labels.items() <= dict(l).items()]
+        for name in "process_cpu_seconds_total", "process_open_fds", "jvm_gc_collection_seconds_count", "jvm_gc_collection_seconds_sum", "jvm_threads_current":
+            assert some(name), (dialect, name)
+        assert some("jvm_memory_used_bytes", area="heap"), dialect
+        for request in "Produce", "Fetch", "FetchConsumer", "FetchFollower", "Metadata", "OffsetCommit":
+            assert some("kafka_network_requestmetrics_totaltimems", request=request, quantile="0.5" if dialect == "reporter" else "0.50"), (dialect, request)
+    values = samples(scrape(told.http, "metrics/confluent"), strict=False)
+    for phase in "local", "remote", "requestqueue", "responsequeue", "responsesend", "total":
+        for quantile in "0.50", "0.75", "0.95", "0.98", "0.99", "0.999":
+            assert some(f"kafka_network_requestmetrics_{phase}timems", request="FetchFollower", quantile=quantile)
+    for request in "Produce", "FetchConsumer", "Metadata", "OffsetCommit":
+        assert some("kafka_network_requestmetrics_requestspersec", request=request), request
+    assert some("kafka_network_requestmetrics_errorspersec", request="Metadata", error="NONE") and some("kafka_server_replicafetchermanager_maxlag", clientid="Replica")
+    assert some("kafka_server_brokertopicmetrics_bytesinpersec", topic="t")
+
+
 def test_some_families_alone(told):
     text = scrape(told.http, "metrics?name[]=kafka_server_kafkaserver_brokerstate&name%5B%5D=process_open_fds")
     assert {name for name, _ in samples(text)} == {"kafka_server_kafkaserver_brokerstate", "process_open_fds"}
