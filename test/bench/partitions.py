@@ -1,18 +1,22 @@
 """
 Many partitions, Apache Kafka 3.9.1 and barnabas in turns: one topic with thousands of them, thousands of topics with one each, and
-thousands that three brokers have replicas of, of which brokers are killed and come back.
+thousands that three brokers have replicas of, of which brokers are killed and come back. And what it takes to tell Prometheus of them all,
+of barnabas alone.
 """
 
 import json
 import os
 import re
+import statistics
 import tempfile
 import time
+import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
 import cluster
 import measure
+from confluent_kafka.admin import AdminClient, NewTopic
 from measure import cpu_seconds, harness
 from storage import TOPIC, timed_start
 
@@ -24,6 +28,15 @@ ROUNDS = 20
 def proportional_kb(pid):
     """Memory that goes with the process: what it shares with others counts in parts."""
     return int(re.search(r"^Pss: +(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.M)[1])
+
+
+def threads_cpu_seconds(pid, name):
+    """Of those threads whose names begin so."""
+    found = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        if (task / "comm").read_text().startswith(name):
+            found += int((task / "schedstat").read_text().split()[0])
+    return found / 1e9
 
 
 def descriptors(pid):
@@ -56,7 +69,11 @@ class Run(measure.Run):
     def measure_alone(self, part):
         """What a broker leaves stays until the end: file systems look long for inodes where many have just been deleted."""
         folder = Path(tempfile.mkdtemp(dir=self.bench.folder, prefix=self.kind))
+        http = harness.free_port()
         broker = measure.make_broker(self.kind, self.bench.zookeeper.chroot(), folder, {"zookeeper.session.timeout.ms": "30000"})
+        if part == self.scraped:
+            broker.properties["barnabas.http.listeners"] = f"METRICS://127.0.0.1:{http}"
+            broker.http = http
         try:
             broker.start()
             part(broker)
@@ -117,6 +134,30 @@ class Run(measure.Run):
         self.note(f"create one more than {what}", one_more[ROUNDS // 2] / 1000, "ms")
         self.note(f"Metadata of {what}", crowd("metadata", broker, ROUNDS)["median_us"] / 1000, "ms")
 
+    def scraped(self, broker):
+        """By the threads that answer, whatever else the machine does."""
+        if self.kind != "barnabas":
+            return
+        topics, each = self.options.scraped_topics, 40
+        admin = AdminClient({"bootstrap.servers": broker.bootstrap})
+        for first in range(0, topics, 50):
+            made = admin.create_topics([NewTopic(f"{TOPIC}-{i}", each, 1) for i in range(first, min(first + 50, topics))], request_timeout=PATIENCE)
+            for done in made.values():
+                done.result(PATIENCE)
+        harness.wait_until(lambda: len(folders(broker, f"{TOPIC}-")) == topics * each, "all logs", PATIENCE)
+        for dialect in "metrics", "native", "strimzi", "confluent", "raw", "exporter":
+            taken, cpu, size = [], [], 0
+            for _ in range(ROUNDS):
+                begun, before = time.monotonic(), threads_cpu_seconds(broker.process.pid, "http")
+                with urllib.request.urlopen(f"http://127.0.0.1:{broker.http}/metrics/{dialect}", timeout=PATIENCE) as answer:
+                    size = len(answer.read())
+                taken.append(time.monotonic() - begun)
+                cpu.append(threads_cpu_seconds(broker.process.pid, "http") - before)
+            what = f"scrape {topics * each:,} partitions, /metrics/{dialect}"
+            self.note(what, statistics.median(taken) * 1000, "ms")
+            self.note(f"{what}: CPU", statistics.median(cpu) * 1000, "ms")
+            self.note(f"{what}: size", size / 1e6, "MB")
+
     def replicated(self, brokers):
         """A broker that is not the controller goes and comes back, then the controller does."""
         n = self.options.partitions or 3000
@@ -137,13 +178,14 @@ class Run(measure.Run):
             self.note(f"CPU of the other two meanwhile, {what}, {role}", sum(map(cpu_seconds, others)) - sum(before), "s")
 
 
-PARTS = ["one_topic", "many_topics", "replicated"]
+PARTS = ["one_topic", "many_topics", "scraped", "replicated"]
 
 
 def arguments():
     parser = measure.arguments(__doc__, PARTS)
     parser.add_argument("--partitions", type=int, help="of the one topic (10000), and of the replicated one (3000)")
     parser.add_argument("--topics", type=int, default=10000, help="with one partition each; Apache has a file open for each")
+    parser.add_argument("--scraped-topics", type=int, default=500, help="with 40 partitions each")
     return parser
 
 
