@@ -352,6 +352,21 @@ bool loop_find_stuck(int64_t for_us, char name[LOOP_NAME_ROOM])
     return loop != NULL;
 }
 
+int loops_asleep(struct loop_sleep *out, int room)
+{
+    struct loop *loop;
+    int n = 0;
+    lock_take(&all_lock);
+    DL_FOREACH2 (all_loops, loop, next_loop) {
+        if (n == room)
+            break;
+        memcpy(out[n].name, loop->name, LOOP_NAME_ROOM);
+        out[n++].idle_us = loop_idle_us(loop);
+    }
+    lock_release(&all_lock);
+    return n;
+}
+
 void loop_set_local(struct loop *loop, void *local)
 {
     loop->local = local;

@@ -44,6 +44,12 @@ struct loop_look {
 void loop_look(const struct loop *loop, struct loop_look *out);
 /* The name of one, of all in this process, that has been in its turn for so long. False: there is none. Any thread. */
 bool loop_find_stuck(int64_t for_us, char name[LOOP_NAME_ROOM]);
+/* All in this process, up to so many: for how long each has slept until now. How many these are. Any thread. */
+struct loop_sleep {
+    char name[LOOP_NAME_ROOM];
+    int64_t idle_us;
+};
+int loops_asleep(struct loop_sleep *out, int room);
 /* One pointer that a part above keeps with the loop. Set before the loop runs, or on its thread. */
 void loop_set_local(struct loop *loop, void *local);
 void *loop_local(const struct loop *loop);

@@ -1,11 +1,11 @@
 #include "page/history.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/lock.h"
-#include "base/loop.h"
 #include "metrics/bean_ask.h"
 
 /* What a series is read from. Counts become rates; where several beans match, shares are averaged. */
@@ -38,11 +38,16 @@ struct history {
     struct metrics *metrics;
     struct loop_thread thread;
     struct timer timer;
-    double counts[HISTORY_SERIES]; /* at the last step */
-    int64_t counted_ms;            /* when that was; 0: there was none */
-    struct lock lock;              /* guards what follows */
+    double counts[HISTORY_SERIES];               /* at the last step */
+    int64_t counted_ms;                          /* when that was; 0: there was none */
+    struct loop_sleep slept[HISTORY_MOST_LOOPS]; /* then */
+    int slept_count;
+    int64_t slept_us; /* when, to the microsecond */
+    struct lock lock; /* guards what follows */
     float points[HISTORY_SERIES][HISTORY_POINTS];
     int64_t taken;
+    struct history_loop loops[HISTORY_MOST_LOOPS];
+    int loop_count;
 };
 
 static double resident_bytes(void)
@@ -73,6 +78,31 @@ static double history_look(struct history *h, int which, int64_t now)
     return h->counted_ms > 0 && now > h->counted_ms ? MAX(value - before, 0) * 1000 / (double)(now - h->counted_ms) : 0;
 }
 
+static double idle_since(const struct history *h, const struct loop_sleep *now, int64_t now_us)
+{
+    for (int i = 0; i < h->slept_count; i++)
+        if (strcmp(h->slept[i].name, now->name) == 0 && now_us > h->slept_us)
+            return MIN(1, (double)(now->idle_us - h->slept[i].idle_us) / (double)(now_us - h->slept_us));
+    return NAN;
+}
+
+static void look_at_loops(struct history *h)
+{
+    struct loop_sleep now[HISTORY_MOST_LOOPS];
+    int count = loops_asleep(now, HISTORY_MOST_LOOPS);
+    int64_t now_us = clock_mono_us();
+    lock_take(&h->lock);
+    for (int i = 0; i < count; i++) {
+        memcpy(h->loops[i].name, now[i].name, LOOP_NAME_ROOM);
+        h->loops[i].idle = idle_since(h, &now[i], now_us);
+    }
+    h->loop_count = count;
+    lock_release(&h->lock);
+    memcpy(h->slept, now, (size_t)count * sizeof(*now));
+    h->slept_count = count;
+    h->slept_us = now_us;
+}
+
 /* The first time rates are not known yet: nothing is kept. */
 static void history_step(struct timer *t)
 {
@@ -83,6 +113,7 @@ static void history_step(struct timer *t)
     for (int i = 0; i < HISTORY_SERIES; i++)
         now[i] = (float)history_look(h, i, now_ms);
     h->counted_ms = now_ms;
+    look_at_loops(h);
     lock_take(&h->lock);
     for (int i = 0; i < HISTORY_SERIES && !first; i++)
         h->points[i][h->taken % HISTORY_POINTS] = now[i];
@@ -97,6 +128,15 @@ int history_read(struct history *h, enum history_series which, float out[HISTORY
     int count = (int)MIN(h->taken, HISTORY_POINTS);
     for (int i = 0; i < count; i++)
         out[i] = h->points[which][(h->taken - count + i) % HISTORY_POINTS];
+    lock_release(&h->lock);
+    return count;
+}
+
+int history_read_loops(struct history *h, struct history_loop out[HISTORY_MOST_LOOPS])
+{
+    lock_take(&h->lock);
+    int count = h->loop_count;
+    memcpy(out, h->loops, (size_t)count * sizeof(*out));
     lock_release(&h->lock);
     return count;
 }

@@ -5,9 +5,10 @@
 #ifndef BARNABAS_HISTORY_H
 #define BARNABAS_HISTORY_H
 
+#include "base/loop.h"
 #include "metrics/bean.h"
 
-enum { HISTORY_STEP_MS = 10000, HISTORY_POINTS = 360 };
+enum { HISTORY_STEP_MS = 10000, HISTORY_POINTS = 360, HISTORY_MOST_LOOPS = 64 };
 
 enum history_series {
     HISTORY_BYTES_IN, /* a second, as all that follow but where it is said otherwise */
@@ -29,5 +30,12 @@ struct history *history_new(struct metrics *metrics); /* which outlive it */
 void history_free(struct history *h);                 /* NULL is fine */
 /* Copies the newest points of a series, the oldest first; returns how many there are. Any thread. */
 int history_read(struct history *h, enum history_series which, float out[HISTORY_POINTS]);
+
+/* What share of the last step each loop of the process has slept; NAN: it is not known yet. Any thread. */
+struct history_loop {
+    char name[LOOP_NAME_ROOM];
+    double idle;
+};
+int history_read_loops(struct history *h, struct history_loop out[HISTORY_MOST_LOOPS]);
 
 #endif

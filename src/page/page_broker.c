@@ -123,6 +123,46 @@ static void write_clients(const struct status *s, struct strbuf *out)
     strbuf_puts(out, "</tbody></table></div>");
 }
 
+static void write_deprecated(const struct status *s, struct strbuf *out)
+{
+    const struct status_list *list = &s->deprecated_list;
+    if (list->total == 0)
+        return;
+    strbuf_printf(out,
+                  "<h2>Clients that are too old for Kafka 4.0</h2><div class=\"wide\" tabindex=\"0\" role=\"group\" "
+                  "aria-label=\"Old clients\"><table><caption>Requests in versions that it does not serve, %s kinds, "
+                  "those that came most</caption><thead><tr><th scope=\"col\">Software</th>"
+                  "<th scope=\"col\">Version</th><th scope=\"col\">Request</th>"
+                  "<th scope=\"col\" class=\"n\">Since the start</th>"
+                  "<th scope=\"col\" class=\"n\">In the last minute</th></tr></thead><tbody>",
+                  amount_count(list->total).p);
+    for (int i = 0; i < list->shown; i++) {
+        const struct status_deprecated *d = &s->deprecated[i];
+        strbuf_puts(out, "<tr><th scope=\"row\">");
+        html_text(out, d->name);
+        strbuf_puts(out, "</th><td>");
+        html_text(out, d->version);
+        strbuf_puts(out, "</td><td>");
+        html_text(out, d->request);
+        strbuf_puts(out, " ");
+        html_text(out, d->request_version);
+        strbuf_printf(out, "</td><td class=\"n\">%s</td><td class=\"n\">%s</td></tr>", amount_count(d->count).p,
+                      of_count(d->per_second).p);
+    }
+    strbuf_puts(out, "</tbody></table></div>");
+}
+
+static void write_loops(const struct status *s, struct strbuf *out)
+{
+    for (int i = 0; i < s->loop_count; i++) {
+        strbuf_puts(out, i == 0 ? "<p>Loops idle: " : ", ");
+        html_text(out, str_of(s->loops[i].name));
+        strbuf_printf(out, " %s", amount_share(s->loops[i].idle).p);
+    }
+    if (s->loop_count > 0)
+        strbuf_puts(out, ".</p>");
+}
+
 void page_broker(const struct status *s, struct strbuf *out)
 {
     strbuf_puts(out, "<section aria-labelledby=\"broker\"><h2 id=\"broker\">This broker "
@@ -132,8 +172,10 @@ void page_broker(const struct status *s, struct strbuf *out)
     for (int i = 0; i < HISTORY_SERIES; i++)
         write_figure(s, i, out);
     strbuf_puts(out, "</dl>");
+    write_loops(s, out);
     write_dirs(s, out);
     write_clients(s, out);
+    write_deprecated(s, out);
     strbuf_puts(out, "</section>");
 }
 

@@ -62,6 +62,13 @@ struct status_client {
     int64_t connections;
 };
 
+/* Who asks in a version that Kafka 4.0 has no more. */
+struct status_deprecated {
+    struct str name, version, request, request_version;
+    int64_t count;
+    double per_second; /* in the last minute */
+};
+
 /* A log on its way to another directory of this broker. */
 struct status_move {
     struct str topic, partition;
@@ -135,6 +142,10 @@ struct status {
     int64_t connections, open_files, most_files;
     struct status_client *clients;
     int client_count;
+    struct status_deprecated *deprecated; /* those that ask most */
+    struct status_list deprecated_list;
+    struct history_loop loops[HISTORY_MOST_LOOPS];
+    int loop_count;
     struct status_compaction *compactions;
     int compaction_count;
     struct status_move *moves;

@@ -94,6 +94,42 @@ static void gather_clients(struct status *s, struct metrics *m)
     s->connections = (int64_t)connections;
 }
 
+/* ---- Who will not be served by Kafka 4.0 ---- */
+
+enum { MOST_DEPRECATED = 512, SHOWN_DEPRECATED = 20 };
+
+static bool take_deprecated(void *ctx, const struct bean *b)
+{
+    static const char *const keys[] = {"clientSoftwareName", "clientSoftwareVersion", "request", "version"};
+    struct status *s = ctx;
+    double count, rate;
+    struct str values[ARRAY_LEN(keys)];
+    if (!bean_attribute_number(b, "Count", &count) || !bean_attribute_number(b, "OneMinuteRate", &rate))
+        return true;
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        char room[256];
+        values[i] = status_text(s, bean_key_value(b, keys[i], room, sizeof(room)));
+    }
+    s->deprecated[s->deprecated_list.total++] =
+        (struct status_deprecated){values[0], values[1], values[2], values[3], (int64_t)count, rate};
+    return s->deprecated_list.total < MOST_DEPRECATED;
+}
+
+static int by_count(const void *a, const void *b)
+{
+    int64_t x = ((const struct status_deprecated *)a)->count, y = ((const struct status_deprecated *)b)->count;
+    return (x < y) - (x > y);
+}
+
+static void gather_deprecated(struct status *s, struct metrics *m)
+{
+    struct status_list *list = &s->deprecated_list;
+    s->deprecated = ARENA_ARRAY(&s->memory, struct status_deprecated, MOST_DEPRECATED);
+    beans_visit(m, "kafka.network:type=RequestMetrics,name=DeprecatedRequestsPerSec,*", take_deprecated, s);
+    qsort(s->deprecated, (size_t)list->total, sizeof(*s->deprecated), by_count);
+    list->shown = MIN(list->total, SHOWN_DEPRECATED);
+}
+
 /* ---- What is going on ---- */
 
 enum { MOST_MOVES = 100, MOST_COMPACTIONS = 32 };
@@ -190,6 +226,8 @@ void status_gather_broker(struct status *s, const struct status_matter *from)
     beans_visit(m, "kafka.server:type=app-info,*", take_start, s);
     gather_dirs(s, from);
     gather_clients(s, m);
+    gather_deprecated(s, m);
+    s->loop_count = history_read_loops(from->history, s->loops);
     gather_moves(s, m);
     gather_compactions(s, m);
     s->reassigning = (int64_t)number_or(m, "kafka.server:type=ReplicaManager,name=ReassigningPartitions", 0);

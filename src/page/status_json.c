@@ -233,6 +233,32 @@ static void put_clients(json_t *to, const struct status *s)
     }
 }
 
+static void put_deprecated(json_t *to, const struct status *s)
+{
+    json_t *list = json_put_list(to, "deprecated");
+    json_put_number(to, "deprecatedCount", s->deprecated_list.total);
+    for (int i = 0; i < s->deprecated_list.shown; i++) {
+        const struct status_deprecated *d = &s->deprecated[i];
+        json_t *row = add_row(list);
+        json_put_text(row, "software", d->name);
+        json_put_text(row, "version", d->version);
+        json_put_text(row, "request", d->request);
+        json_put_text(row, "requestVersion", d->request_version);
+        json_put_number(row, "count", d->count);
+        json_put_real(row, "perSec", d->per_second);
+    }
+}
+
+static void put_loops(json_t *to, const struct status *s)
+{
+    json_t *list = json_put_list(to, "loops");
+    for (int i = 0; i < s->loop_count; i++) {
+        json_t *row = add_row(list);
+        json_put_text(row, "name", str_of(s->loops[i].name));
+        json_put_real(row, "idle", s->loops[i].idle);
+    }
+}
+
 static void put_compactions(json_t *work, const struct status *s)
 {
     json_t *list = json_put_list(work, "compactions");
@@ -293,7 +319,9 @@ static void put_broker(json_t *to, const struct status *s)
     json_put_number(broker, "mostFiles", s->most_files);
     put_dirs(broker, s);
     put_history(broker, s);
+    put_loops(broker, s);
     put_clients(broker, s);
+    put_deprecated(broker, s);
     put_work(broker, s);
     put_lines(broker, s);
     json_object_set_new(broker, "settings", settings);

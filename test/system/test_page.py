@@ -110,6 +110,40 @@ def test_the_figures_are_right(make_broker, ensemble):
     assert {attributes.get("class") for attributes in outline.having("section")} >= {"verdict is-good"}
 
 
+def ask_as(broker, software, times, metadata_version=1):
+    """ApiVersions 3, by which a client names itself, then requests for no topic's metadata. What a name may be is bounded."""
+    def text(b):
+        return bytes([len(b) + 1]) + b
+    with connect(broker) as sock:
+        sock.sendall(frame(18, 3, b"\0" + text(software) + text(b"1.0") + b"\0"))
+        assert read_frame(sock)
+        for _ in range(times):
+            sock.sendall(frame(3, metadata_version, struct.pack(">i", 0) + (b"\0" if metadata_version >= 4 else b"")))
+            assert read_frame(sock)
+
+
+def test_old_clients_and_loops_are_told_of(make_broker):
+    port = free_port()
+    broker = make_broker(**{"barnabas.http.listeners": f"METRICS://127.0.0.1:{port}", "num.network.threads": 2, "num.replica.fetchers": 2})
+    broker.http = port
+    ask_as(broker, b"new", 4, metadata_version=5)
+    assert status_of(broker)["broker"]["deprecated"] == [] and "too old for Kafka 4.0" not in page_of(broker)
+    for software, times in ((b"old", 2), (b"older", 3)):
+        ask_as(broker, software, times)
+    own = status_of(broker)["broker"]
+    assert own["deprecatedCount"] == 2
+    assert [(d["software"], d["version"], d["request"], d["requestVersion"], d["count"]) for d in own["deprecated"]] == [
+        ("older", "1.0", "Metadata", "1", 3), ("old", "1.0", "Metadata", "1", 2)]
+    assert '<tr><th scope="row">older</th><td>1.0</td><td>Metadata 1</td><td class="n">3</td>' in page_of(broker)
+
+    def idle():
+        return {loop["name"]: loop["idle"] for loop in status_of(broker)["broker"]["loops"]}
+    wait_until(lambda: (found := idle()) and None not in found.values(), "the first step of the history")
+    assert idle().keys() >= {"control", "coordinator", "network-0", "network-1", "replication-0", "replication-1"}
+    assert all(0 <= share <= 1 for share in idle().values())
+    assert re.search(r"Loops idle: [^<]*\bnetwork-1 \d+ %", page_of(broker))
+
+
 def test_what_is_wrong_comes_first(make_broker, ensemble):
     cluster = Cluster(make_broker, ensemble, (Barnabas, Barnabas))
     cluster.brokers[1].stop()
