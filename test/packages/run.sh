@@ -48,6 +48,6 @@ command -v systemd-analyze >/dev/null && check unit unit_is_confined
 check chroot "$top/test/packages/chroot" "$work/one"
 check systemd "$top/test/packages/systemd" "$work/one"
 check image "$top/test/packages/image" "$(echo "$work"/one/barnabas_*.deb)"
-command -v helm >/dev/null && check chart helm lint "$top/contrib/helm"
+command -v helm >/dev/null && check chart "$top/test/packages/chart" "$work/one/unpacked/usr/sbin/barnabas"
 check rpms "$top/contrib/build-rpms.sh" "$(echo "$work"/one/*.orig.tar.gz)" "$work/rpm" --nodeps
 exit $bad
