@@ -41,11 +41,18 @@ unit_is_confined() {
     awk -v x="$exposure" 'BEGIN { exit !(x != "" && x <= 1.5) }'
 }
 
+# In a base where what systemd's tools make belongs to no package of ours.
+purged_without_a_trace() {
+    mmdebstrap --variant=minbase --include=systemd-standalone-sysusers,systemd-standalone-tmpfiles bookworm "$work/base.tar" && gzip -1f "$work/base.tar" &&
+        piuparts --basetgz="$work/base.tar.gz" -d bookworm --skip-logrotatefiles-test "$work"/one/barnabas_*.deb "$work"/one/barnabas-tools_*.deb "$work"/one/barnabas-doc_*.deb
+}
+
 check debs "$top/contrib/build-debs.sh" "$work/one"
 check debs-are-reproducible built_again
 check probes probes_are_in
 command -v systemd-analyze >/dev/null && check unit unit_is_confined
 check chroot "$top/test/packages/chroot" "$work/one"
+check piuparts purged_without_a_trace
 check systemd "$top/test/packages/systemd" "$work/one"
 check image "$top/test/packages/image" "$(echo "$work"/one/barnabas_*.deb)"
 command -v helm >/dev/null && check chart "$top/test/packages/chart" "$work/one/unpacked/usr/sbin/barnabas"
