@@ -114,6 +114,8 @@ static void answer_may_stop(struct exporter *e, struct http_answer *answer)
     struct fail fail;
     if (!health_takes_part(e->metrics, &fail)) /* without ZooKeeper nobody would take over what it leads */
         http_say_text(answer, 409, "%s", fail.text);
+    else if (monitor == NULL)
+        http_say_text(answer, 409, "The broker does not run yet.");
     else if (monitor_may_stop(monitor, &why))
         http_say_text(answer, 200, "ok");
     else {
