@@ -263,7 +263,7 @@ static struct commit *commit_new(struct group_coordinator *gc, const struct offs
                          .call = call,
                          .request = request,
                          .response = response,
-                         .number = atomic_fetch_add(&gc->commits_begun, 1) + 1,
+                         .number = ++gc->commits_begun,
                          .now = group_now(gc),
                          .expire_ms = -1};
     return c;

@@ -52,15 +52,13 @@ struct group_partition {
 };
 /* Partitions were deleted: their offsets go, of all groups. */
 void group_partitions_deleted(struct group_coordinator *gc, const struct group_partition *partitions, int32_t count);
-/* How many commits of offsets have begun until now. Any thread. */
-int64_t group_commits_begun(const struct group_coordinator *gc);
 /*
- * A marker that ends a producer's transaction is in that partition of __consumer_offsets: the offsets that it has
- * committed there count from now on, or never. Not those of commits that began after the marker had come, when
- * group_commits_begun() was `as_of`: what is said of a marker may be late, and another transaction has begun.
+ * A marker that ends a producer's transaction is in that partition of __consumer_offsets, at the offset `at`: what the
+ * producer has committed in front of it counts from now on, or never. What is behind it, as said of it late, is the
+ * next transaction's.
  */
 void group_transaction_ended(struct group_coordinator *gc, int32_t partition, int64_t producer_id, bool committed,
-                             int64_t as_of);
+                             int64_t at);
 
 /* ---- Requests: see the message of that name ---- */
 

@@ -2,8 +2,6 @@
 #ifndef BARNABAS_GROUP_INTERNAL_H
 #define BARNABAS_GROUP_INTERNAL_H
 
-#include <stdatomic.h>
-
 #include "base/hash.h"
 #include "base/topic_key.h"
 #include "coordinator/patience.h"
@@ -86,8 +84,9 @@ struct txn_offset_key {
 /* An offset that was committed within a transaction that is open, or is about to be. */
 struct txn_offset {
     struct group *group;
+    struct txn_producer *producer;
     struct txn_offset_key key;
-    struct offset_value value;      /* the last that is in the log; its `at` is -1: none is */
+    struct offset_value value;      /* the last that is in the log, of the open transaction; its `at` is -1: none is */
     int pending;                    /* commits of it on their way to the log */
     int64_t first_commit;           /* the number of the one that it came with */
     struct txn_offset *prev, *next; /* of the producer */
@@ -101,9 +100,26 @@ struct txn_open {
     UT_hash_handle hh;
 };
 
+struct txn_producer_key {
+    int64_t id, home; /* number of the partition: its transactions end in each by a marker of its own */
+};
+
+/* A transaction that has ended while commits were under way: which of them were in it shows when their place is known.
+ */
+struct txn_verdict {
+    int64_t at; /* of the marker */
+    bool committed;
+};
+
+enum { TXN_VERDICTS = 8 };
+
+/* Who has committed offsets, to groups of one partition, in a transaction that is open. */
 struct txn_producer {
-    int64_t id;
+    struct txn_producer_key key;
     struct txn_offset *offsets;
+    int pending;                               /* commits of all of them on their way to the log */
+    struct txn_verdict verdicts[TXN_VERDICTS]; /* while any is, in the order of the log */
+    int verdict_count;
     UT_hash_handle hh;
 };
 
@@ -151,7 +167,7 @@ struct group_coordinator {
     struct state_topic *topic; /* __consumer_offsets */
     struct group *groups;
     struct txn_producer *txn_producers; /* that have committed offsets in open transactions */
-    _Atomic int64_t commits_begun;      /* which gives each its number */
+    int64_t commits_begun;              /* which gives each its number */
     struct pending_member *promised;    /* of all groups, the oldest first */
     int promised_count;
     struct group *voids; /* the oldest first; some may have come to something since */
@@ -277,7 +293,7 @@ void txn_offset_put(struct group *g, int64_t producer_id, const struct topic_key
 void txn_offset_begin(struct group *g, int64_t producer_id, const struct topic_key *id, int64_t commit);
 /*
  * That commit is over, with `v` in the log, or with NULL: then what the transaction has committed before counts still.
- * If it has ended meanwhile, its marker may be before this in the log: nothing is taken up again.
+ * If a transaction has ended meanwhile, that one's marker decides whether `v` was in it.
  */
 void txn_offset_end(struct group *g, int64_t producer_id, const struct topic_key *id, int64_t commit,
                     const struct offset_value *v);

@@ -248,7 +248,7 @@ void records_take(void *coordinator, struct state_partition *p, const struct bat
     struct loading l = {coordinator, p, b, &a};
     if (batch_is_control(b)) {
         if (b->last_offset >= p->next_offset && txn_marker_read(b, &marker))
-            group_transaction_ended(coordinator, p->number, marker.producer_id, marker.commit, INT64_MAX);
+            group_transaction_ended(coordinator, p->number, marker.producer_id, marker.commit, b->base_offset);
         return;
     }
     arena_init(&a, (size_t)1 << 30);

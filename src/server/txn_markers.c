@@ -22,8 +22,7 @@ struct writing {
     struct write_txn_markers_request request;
     struct write_txn_markers_response response;
     struct written *items;
-    int64_t as_of; /* group_commits_begun() when they came */
-    int32_t open;  /* markers that are to be appended, and one as long as not all were looked at */
+    int32_t open; /* markers that are to be appended, and one as long as not all were looked at */
 };
 
 /* A marker on its way into a log. In the arena, as its batch: only those that come so far take so much. */
@@ -54,7 +53,7 @@ static void tell_groups(struct request *r)
         const struct written *x = &w->items[i];
         if (is_offsets(x) && x->out->error_code == ERR_NONE)
             group_transaction_ended(r->s->groups, x->out->partition_index, x->marker->producer_id,
-                                    x->marker->transaction_result, w->as_of);
+                                    x->marker->transaction_result, w->wait.items[i].last_offset);
     }
     request_return(r, txn_markers_answer);
 }
@@ -202,7 +201,6 @@ static void txn_markers_handle(struct request *r)
     w->wait.over = txn_markers_on_written;
     w->items = ARENA_ARRAY(r->arena, struct written, MAX(w->wait.count, 1));
     txn_markers_lay_out(w);
-    w->as_of = group_commits_begun(r->s->groups);
     w->open = 1;
     bool denied = !allowed_cluster_quietly(r, ACL_ALTER) && !allowed_as_broker(r);
     for (int32_t i = 0; i < w->wait.count; i++) {

@@ -12,6 +12,7 @@ enum { COUNT_AT = 57 }; /* in a batch: of its records */
 struct held_append {
     struct state_append *append;
     struct strbuf batch;
+    bool written;
     struct held_append *next;
 };
 
@@ -36,7 +37,7 @@ static inline void memory_log_hold(void *ctx, int32_t partition, int32_t leader_
     assert_int_equal(partition, 0);
     log->epoch = leader_epoch;
     log->leader_only += append->leader_only;
-    *h = (struct held_append){append, *batch, NULL};
+    *h = (struct held_append){.append = append, .batch = *batch};
     *batch = (struct strbuf){0};
     while (*last != NULL)
         last = &(*last)->next;
@@ -55,6 +56,18 @@ static inline void memory_log_write(struct memory_log *log, struct strbuf *batch
     log->end = b.last_offset + 1;
 }
 
+/* Those that wait are in the log, of which nobody is told before memory_log_settle(). */
+static inline void memory_log_write_held(struct memory_log *log)
+{
+    for (struct held_append *h = log->held; h != NULL; h = h->next) {
+        if (h->written)
+            continue;
+        h->append->offset = log->end;
+        memory_log_write(log, &h->batch);
+        h->written = true;
+    }
+}
+
 /* Answers the appends that wait, not those that follow from that. */
 static inline int memory_log_settle(struct memory_log *log)
 {
@@ -64,8 +77,9 @@ static inline int memory_log_settle(struct memory_log *log)
     while (list != NULL) {
         struct held_append *h = list;
         list = h->next;
-        h->append->offset = log->end;
-        if (log->error == ERR_NONE)
+        if (!h->written)
+            h->append->offset = log->end;
+        if (log->error == ERR_NONE && !h->written)
             memory_log_write(log, &h->batch);
         strbuf_deinit(&h->batch);
         h->append->done(h->append, log->error);

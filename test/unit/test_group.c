@@ -387,6 +387,21 @@ static int commit(struct fixture *f, struct what what)
     return commit_result(a);
 }
 
+static int64_t write_marker(struct fixture *f, int64_t producer, bool committed)
+{
+    struct txn_marker marker = {.producer_id = producer, .commit = committed, .coordinator_epoch = 1};
+    struct strbuf batch = {0};
+    txn_marker_write(&marker, wall, &batch);
+    memory_log_write(&f->log, &batch);
+    strbuf_deinit(&batch);
+    return f->log.end - 1;
+}
+
+static void end_transaction(struct fixture *f, int64_t producer, bool committed)
+{
+    group_transaction_ended(f->gc, HOME, producer, committed, write_marker(f, producer, committed));
+}
+
 enum { NOTHING = -1, UNSTABLE = -2, FAILED = -3 };
 
 /* The offset of one partition, or one of these. */
@@ -1232,7 +1247,7 @@ static void a_commit_that_is_answered_after_a_move_harms_nothing(void **state)
     f->log.error = ERR_NOT_LEADER_OR_FOLLOWER;
     settle(f);
     assert_int_equal(commit_result(a), ERR_NOT_COORDINATOR);
-    group_transaction_ended(f->gc, HOME, 7, true, INT64_MAX);
+    end_transaction(f, 7, true);
     assert_int_equal(fetch(f, "t", 0), 1);
 }
 
@@ -1448,7 +1463,7 @@ static void an_offset_on_its_way_is_not_stable(void **state)
     send_commit(f, (struct what){.offset = 9, .producer = 7});
     settle(f);
     assert_int_equal(fetch_of(f, "g", "t", 0, true), UNSTABLE);
-    group_transaction_ended(f->gc, HOME, 7, false, INT64_MAX);
+    end_transaction(f, 7, false);
     assert_int_equal(fetch_of(f, "g", "t", 0, true), 2);
 }
 
@@ -1463,7 +1478,7 @@ static void a_refused_offset_leaves_the_one_before(void **state)
     assert_int_equal(commit_result(fenced), ERR_INVALID_PRODUCER_EPOCH);
     assert_int_equal(fetch_of(f, "g", "t", 0, true), UNSTABLE);
     f->log.error = ERR_NONE;
-    group_transaction_ended(f->gc, HOME, 7, true, INT64_MAX);
+    end_transaction(f, 7, true);
     assert_int_equal(fetch_of(f, "g", "t", 0, true), 1);
     /* A first one that is refused leaves nothing. */
     f->log.error = ERR_INVALID_PRODUCER_EPOCH;
@@ -1488,18 +1503,21 @@ static void each_offset_of_a_transaction_has_its_own_fate(void **state)
     settle(f);
     assert_int_equal(commit_result(first), ERR_INVALID_PRODUCER_EPOCH);
     f->log.error = ERR_NONE;
-    group_transaction_ended(f->gc, HOME, 7, true, INT64_MAX);
+    end_transaction(f, 7, true);
     assert_int_equal(fetch_of(f, "g", "t", 0, true), 2);
     send_commit(f, (struct what){.offset = 3, .producer = 7});
+    memory_log_write_held(&f->log);
     held = f->log.held;
     f->log.held = NULL;
-    group_transaction_ended(f->gc, HOME, 7, false, INT64_MAX);
+    end_transaction(f, 7, false);
     send_commit(f, (struct what){.offset = 4, .producer = 7}); /* of the next transaction */
-    held->next = f->log.held;
+    settle(f);
     f->log.held = held;
     settle(f);
-    group_transaction_ended(f->gc, HOME, 7, true, INT64_MAX);
+    assert_int_equal(fetch_of(f, "g", "t", 0, true), UNSTABLE);
+    end_transaction(f, 7, true);
     assert_int_equal(fetch_of(f, "g", "t", 0, true), 4);
+    assert_null(f->gc->txn_producers);
 }
 
 /* It has waited for replicas, and its coordinator had it written once more meanwhile. */
@@ -1507,16 +1525,91 @@ static void what_is_said_late_of_a_marker_ends_no_other_transaction(void **state
 {
     struct fixture *f = *state;
     commit(f, (struct what){.offset = 1, .producer = 7});
-    int64_t as_of = group_commits_begun(f->gc);
-    group_transaction_ended(f->gc, HOME, 7, true, as_of);
+    int64_t at = write_marker(f, 7, true);
+    group_transaction_ended(f->gc, HOME, 7, true, at);
     assert_int_equal(fetch_of(f, "g", "t", 0, true), 1);
     commit(f, (struct what){.offset = 2, .producer = 7});
     send_commit(f, (struct what){.topic = "u", .offset = 3, .producer = 7});
-    group_transaction_ended(f->gc, HOME, 7, true, as_of);
+    group_transaction_ended(f->gc, HOME, 7, true, at);
     settle(f);
     assert_int_equal(fetch_of(f, "g", "t", 0, false), 1);
-    group_transaction_ended(f->gc, HOME, 7, true, group_commits_begun(f->gc));
+    assert_int_equal(fetch_of(f, "g", "t", 0, true), UNSTABLE);
+    assert_int_equal(fetch_of(f, "g", "u", 0, true), UNSTABLE);
+    end_transaction(f, 7, true);
     assert_int_equal(fetch_of(f, "g", "t", 0, true), 2);
+    assert_int_equal(fetch_of(f, "g", "u", 0, true), 3);
+}
+
+/* It began when the marker had come already, but was not written yet. */
+static void what_is_in_front_of_a_marker_is_ended_by_it(void **state)
+{
+    struct fixture *f = *state;
+    commit(f, (struct what){.offset = 1});
+    send_commit(f, (struct what){.offset = 2, .producer = 7});
+    send_commit(f, (struct what){.topic = "u", .offset = 2, .producer = 7});
+    memory_log_write_held(&f->log);
+    int64_t at = write_marker(f, 7, false);
+    group_transaction_ended(f->gc, HOME, 7, false, at);
+    assert_int_equal(fetch_of(f, "g", "t", 0, true), UNSTABLE);
+    settle(f);
+    assert_int_equal(fetch_of(f, "g", "t", 0, true), 1);
+    assert_int_equal(fetch_of(f, "g", "u", 0, true), NOTHING);
+    assert_null(f->gc->txn_producers);
+    commit(f, (struct what){.topic = "v", .offset = 3, .producer = 7});
+    end_transaction(f, 7, true);
+    for (int i = 0; i < 2; i++) { /* and the same when it is read from the log */
+        assert_int_equal(fetch_of(f, "g", "t", 0, true), 1);
+        assert_int_equal(fetch_of(f, "g", "u", 0, true), NOTHING);
+        assert_int_equal(fetch_of(f, "g", "v", 0, true), 3);
+        move(f);
+    }
+}
+
+/* Two end before anybody knows where the commits of the first are. */
+static void a_commit_is_judged_by_the_marker_behind_it(void **state)
+{
+    struct fixture *f = *state;
+    send_commit(f, (struct what){.offset = 2, .producer = 7});
+    memory_log_write_held(&f->log);
+    int64_t aborted = write_marker(f, 7, false);
+    send_commit(f, (struct what){.topic = "u", .offset = 3, .producer = 7});
+    memory_log_write_held(&f->log);
+    int64_t committed = write_marker(f, 7, true);
+    group_transaction_ended(f->gc, HOME, 7, true, committed);
+    group_transaction_ended(f->gc, HOME, 7, false, aborted);
+    settle(f);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(fetch_of(f, "g", "t", 0, true), NOTHING);
+        assert_int_equal(fetch_of(f, "g", "u", 0, true), 3);
+        move(f);
+    }
+}
+
+/* Which a leader that was slow has written when the next transaction was open: it ends that one, in the log as here. */
+static void a_marker_that_is_there_twice_ends_what_is_in_front_of_it(void **state)
+{
+    struct fixture *f = *state;
+    commit(f, (struct what){.offset = 1, .producer = 7});
+    end_transaction(f, 7, true);
+    commit(f, (struct what){.offset = 2, .producer = 7});
+    end_transaction(f, 7, true);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(fetch_of(f, "g", "t", 0, true), 2);
+        move(f);
+    }
+}
+
+/* More than are kept: the oldest commit is judged by the first that is. */
+static void many_transactions_may_end_while_a_commit_is_under_way(void **state)
+{
+    struct fixture *f = *state;
+    send_commit(f, (struct what){.offset = 2, .producer = 7});
+    memory_log_write_held(&f->log);
+    for (int i = 0; i < 3 * TXN_VERDICTS; i++)
+        end_transaction(f, 7, true);
+    settle(f);
+    assert_int_equal(fetch_of(f, "g", "t", 0, true), 2);
+    assert_null(f->gc->txn_producers);
 }
 
 static void one_replica_may_do(void **state)
@@ -1823,7 +1916,7 @@ static void deleted_partitions_take_their_offsets_with_them(void **state)
     group_partitions_deleted(f->gc, gone, 2);
     settle(f);
     assert_int_equal(commit_result(late), ERR_NONE);
-    group_transaction_ended(f->gc, HOME, 7, true, INT64_MAX);
+    end_transaction(f, 7, true);
     assert_int_equal(fetch(f, "t", 0), NOTHING);
     assert_int_equal(fetch(f, "u", 0), 1);
     expect_state(f, "other", "Dead");
@@ -1941,6 +2034,10 @@ int main(void)
         CASE(each_offset_of_a_transaction_has_its_own_fate),
         cmocka_unit_test_setup_teardown(one_replica_may_do, set_up_relaxed, tear_down),
         CASE(what_is_said_late_of_a_marker_ends_no_other_transaction),
+        CASE(what_is_in_front_of_a_marker_is_ended_by_it),
+        CASE(a_commit_is_judged_by_the_marker_behind_it),
+        CASE(a_marker_that_is_there_twice_ends_what_is_in_front_of_it),
+        CASE(many_transactions_may_end_while_a_commit_is_under_way),
         CASE(all_offsets_are_told_by_topic),
         CASE(a_zero_byte_does_not_end_a_name),
         CASE(a_zero_byte_makes_no_topic_another),
