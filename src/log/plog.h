@@ -99,6 +99,7 @@ int32_t plog_producers(struct plog *log, struct arena *a, struct producer_state 
 /*
  * This broker has refused to append them, and their producer may try again: until it does, an unknown producer's later
  * batches are refused as well, so that none is taken for its first.
+ * What a coordinator wrote is no batch of theirs, and not remembered.
  */
 void plog_note_refused(struct plog *log, const struct prepared *p);
 /*

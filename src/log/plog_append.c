@@ -401,7 +401,7 @@ void plog_note_refused(struct plog *log, const struct prepared *p)
 {
     struct bytes rest = p->bytes;
     struct batch b;
-    if (batch_next(&rest, &b) != BATCH_OK || b.magic != 2)
+    if (p->by_coordinator || batch_next(&rest, &b) != BATCH_OK || b.magic != 2)
         return;
     lock_take(&log->lock);
     producers_note_refused(&log->producers, &b, clock_wall_ms());

@@ -327,6 +327,7 @@ static bool note_control(struct producers *p, struct producer *x, const struct b
     x->last_timestamp = b->max_timestamp;
     if (!txn_marker_read(b, &marker))
         return false;
+    x->due = 0; /* whatever was refused before it */
     x->coordinator_epoch = marker.coordinator_epoch;
     return end_txn(p, x, b, marker.commit, aborted);
 }

@@ -599,6 +599,46 @@ static void what_follows_a_refused_first_batch_is_refused(void **state)
     assert_int_equal(append_as(f->log, 5, 100, 1000, 4, 75, &r), ERR_NONE); /* known: its sequence tells */
 }
 
+static struct strbuf marker_of(int64_t producer)
+{
+    struct strbuf out = {0};
+    txn_marker_write(&(struct txn_marker){.producer_id = producer, .coordinator_epoch = 1}, 1000, &out);
+    return out;
+}
+
+static void refuse_marker(struct plog *log, int64_t producer)
+{
+    struct strbuf batch = marker_of(producer);
+    struct prepared p = {.bytes = {(uint8_t *)batch.p, (int32_t)batch.len}, .offsets = 1, .by_coordinator = true};
+    plog_note_refused(log, &p);
+    strbuf_deinit(&batch);
+}
+
+static void end_transaction_of(struct plog *log, int64_t producer)
+{
+    struct strbuf batch = marker_of(producer);
+    struct prepared p = {.bytes = {(uint8_t *)batch.p, (int32_t)batch.len}, .offsets = 1, .by_coordinator = true};
+    struct append_result r;
+    assert_int_equal(append_alone(log, &p, 0, &r), ERR_NONE);
+    strbuf_deinit(&batch);
+}
+
+/* Coordinators count no sequences: what of theirs is refused says nothing of the producer's. */
+static void what_a_coordinator_was_refused_is_nothing_the_producer_must_send(void **state)
+{
+    struct fixture *f = *state;
+    struct append_result r;
+    refuse_marker(f->log, 3);
+    assert_int_equal(append_as(f->log, 5, 100, 1000, 3, 0, &r), ERR_NONE);
+    refuse_marker(f->log, 4);
+    end_transaction_of(f->log, 4);
+    assert_int_equal(append_as(f->log, 5, 100, 1000, 4, 0, &r), ERR_NONE);
+    refuse(f->log, 5, 70);
+    end_transaction_of(f->log, 5); /* behind which sequences begin anew */
+    assert_int_equal(append_as(f->log, 5, 100, 1000, 5, 70, &r), ERR_OUT_OF_ORDER_SEQUENCE_NUMBER);
+    assert_int_equal(append_as(f->log, 5, 100, 1000, 5, 0, &r), ERR_NONE);
+}
+
 /* A snapshot has the last batch of a producer, which may have had five under way when the broker was stopped. */
 static void batches_before_the_snapshots_are_duplicates_too(void **state)
 {
@@ -1340,6 +1380,7 @@ int main(void)
         CASE(truncation_below_the_start_takes_the_start_along),
         CASE(what_follows_a_refused_first_batch_is_refused),
         CASE(batches_before_the_snapshots_are_duplicates_too),
+        CASE(what_a_coordinator_was_refused_is_nothing_the_producer_must_send),
         CASE(what_was_refused_is_not_saved),
         CASE(a_log_is_open_while_it_is_used),
         CASE(what_a_crash_has_left_is_synced_though_nobody_uses_it),
