@@ -1,8 +1,10 @@
 /*
  * WriteTxnMarkers: a transaction coordinator, or an administrator who ends a hanging transaction, has markers written
  * here. Each goes the way of a producer's batch (produce.c): it is appended with what else the loop was sent
- * (gathering.h), and waited for until all in sync have it (commit_wait.c). What markers mean to the groups whose
- * offsets lie in a partition is told before they are answered, and also when nobody is there any more to be answered.
+ * (gathering.h), and waited for until all in sync have it (commit_wait.c).
+ *
+ * What a marker means to the groups whose offsets lie in a partition they are told as soon as it is there, whatever the
+ * request's other markers wait for, and also when nobody is there any more to be answered; the answer comes after that.
  * Of one that was answered as late the groups hear by the next one: it is sent until it is there in time.
  */
 #include "base/clock.h"
@@ -15,6 +17,8 @@ struct written { /* one marker in one partition */
     struct str topic;
     const struct write_txn_markers_writable_txn_marker *marker;
     struct write_txn_markers_writable_txn_marker_partition_result *out;
+    int64_t offset;       /* where it is, when groups are told */
+    struct written *next; /* of those that groups are to be told of */
 };
 
 struct writing {
@@ -23,6 +27,10 @@ struct writing {
     struct write_txn_markers_response response;
     struct written *items;
     int32_t open; /* markers that are to be appended, and one as long as not all were looked at */
+    /* One message to the groups is under way, with all that had gathered. */
+    struct message news;
+    struct written *untold, *telling;
+    bool news_under_way, all_settled;
 };
 
 /* A marker on its way into a log. In the arena, as its batch: only those that come so far take so much. */
@@ -46,28 +54,73 @@ static void txn_markers_answer(struct request *r)
     ANSWER(r, write_txn_markers_response, &w->response);
 }
 
-static void tell_groups(struct request *r)
+static void send_news(struct message *m);
+
+/* Back on the connection's loop. */
+static void news_told(struct message *m)
 {
-    struct writing *w = r->state;
-    for (int32_t i = 0; i < w->wait.count; i++) {
-        const struct written *x = &w->items[i];
-        if (is_offsets(x) && x->out->error_code == ERR_NONE)
-            group_transaction_ended(r->s->groups, x->out->partition_index, x->marker->producer_id,
-                                    x->marker->transaction_result, w->wait.items[i].last_offset);
+    struct writing *w = CONTAINER_OF(m, struct writing, news);
+    w->telling = NULL;
+    if (w->untold != NULL) {
+        send_news(m);
+        return;
     }
-    request_return(r, txn_markers_answer);
+    w->news_under_way = false;
+    if (w->all_settled)
+        txn_markers_answer(w->wait.r);
+}
+
+static void tell_groups(struct message *m)
+{
+    struct writing *w = CONTAINER_OF(m, struct writing, news);
+    struct request *r = w->wait.r;
+    for (const struct written *x = w->telling; x != NULL; x = x->next)
+        group_transaction_ended(r->s->groups, x->out->partition_index, x->marker->producer_id,
+                                x->marker->transaction_result, x->offset);
+    m->deliver = news_told;
+    loop_post(exchange_loop(r->x), m);
+}
+
+static void send_news(struct message *m)
+{
+    struct writing *w = CONTAINER_OF(m, struct writing, news);
+    ensure(w->telling == NULL && w->untold != NULL);
+    w->telling = w->untold;
+    w->untold = NULL;
+    m->deliver = tell_groups;
+    loop_post(w->wait.r->s->coordinator_loop, m);
+}
+
+/* By way of its own loop: what settles in the same turn goes along. */
+static void note_news(struct writing *w, struct written *x)
+{
+    x->next = w->untold;
+    w->untold = x;
+    if (w->news_under_way)
+        return;
+    w->news_under_way = true;
+    w->news.deliver = send_news;
+    loop_post(exchange_loop(w->wait.r->x), &w->news);
 }
 
 static void txn_markers_on_settled(struct commit_wait *wait, int32_t i, enum kafka_error error)
 {
     struct writing *w = CONTAINER_OF(wait, struct writing, wait);
-    w->items[i].out->error_code = error;
+    struct written *x = &w->items[i];
+    x->out->error_code = error;
+    if (error != ERR_NONE || !is_offsets(x))
+        return;
+    x->offset = wait->items[i].last_offset;
+    note_news(w, x);
 }
 
 static void txn_markers_on_written(struct commit_wait *wait)
 {
-    if (wait->for_others)
-        request_hop(wait->r, wait->r->s->coordinator_loop, tell_groups);
+    struct writing *w = CONTAINER_OF(wait, struct writing, wait);
+    ensure(!w->all_settled);
+    w->all_settled = true;
+    if (w->news_under_way)
+        request_park(wait->r);
     else
         txn_markers_answer(wait->r);
 }
@@ -168,7 +221,7 @@ static void lay_out_topic(struct writing *w, const struct write_txn_markers_writ
     for (int32_t i = 0; i < in->partition_indexes.len; i++) {
         out->partitions.items[i].partition_index = in->partition_indexes.items[i];
         struct written *x = &w->items[(*n)++];
-        *x = (struct written){in->name, marker, &out->partitions.items[i]};
+        *x = (struct written){.topic = in->name, .marker = marker, .out = &out->partitions.items[i]};
         w->wait.for_others |= is_offsets(x);
     }
 }

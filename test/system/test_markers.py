@@ -13,7 +13,7 @@ from test_produce import on_bad_disk  # noqa: F401 (a fixture)
 from test_tools import topics
 from transaction_frames import Connection, make_batch
 
-NONE, UNKNOWN, UNKNOWN_PARTITION, TIMED_OUT, FENCED, UNSTABLE = 0, -1, 3, 7, 52, 88
+NONE, UNKNOWN, UNKNOWN_PARTITION, NOT_LEADER, TIMED_OUT, FENCED, UNSTABLE = 0, -1, 3, 6, 7, 52, 88
 OFFSETS = "__consumer_offsets"
 MARKERS, FITTING = 8, 5  # of so many not all, of so many all fit into a segment
 
@@ -157,6 +157,16 @@ def test_the_end_of_a_transaction_reaches_the_group_although_who_said_it_has_gon
     assert offset(group) == -UNSTABLE
     follower.process.send_signal(signal.SIGCONT)
     wait_until(lambda: offset(group) == 5, "the offset")
+    c.close(), group.close()
+
+
+def test_the_end_of_a_transaction_waits_for_no_other_marker(with_offset):
+    """In a request that has one that must wait for the follower, of two of which each broker leads one."""
+    c, group, follower = with_offset(**{"offsets.topic.replication.factor": 1, "num.partitions": 2})
+    c.send_markers(MARKER, (7001, 0, True, {"t": [0, 1]}, 3))
+    wait_until(lambda: offset(group) == 5, "the offset")
+    follower.process.send_signal(signal.SIGCONT)
+    assert sorted(errors(c.receive())) == [(7000, NONE), (7001, NONE), (7001, NOT_LEADER)]
     c.close(), group.close()
 
 
