@@ -15,6 +15,7 @@
 
 struct written { /* one marker in one partition */
     struct str topic;
+    int32_t index;
     const struct write_txn_markers_writable_txn_marker *marker;
     struct write_txn_markers_writable_txn_marker_partition_result *out;
     int64_t offset;       /* where it is, when groups are told */
@@ -75,8 +76,8 @@ static void tell_groups(struct message *m)
     struct writing *w = CONTAINER_OF(m, struct writing, news);
     struct request *r = w->wait.r;
     for (const struct written *x = w->telling; x != NULL; x = x->next)
-        group_transaction_ended(r->s->groups, x->out->partition_index, x->marker->producer_id,
-                                x->marker->transaction_result, x->offset);
+        group_transaction_ended(r->s->groups, x->index, x->marker->producer_id, x->marker->transaction_result,
+                                x->offset);
     m->deliver = news_told;
     loop_post(exchange_loop(r->x), m);
 }
@@ -194,7 +195,7 @@ static void write_one(struct writing *w, int32_t i)
     struct commit_item *item = &w->wait.items[i];
     enum kafka_error error = ERR_UNKNOWN_SERVER_ERROR; /* what no producer can be called */
     if (x->marker->producer_id >= 0 && x->marker->producer_epoch >= 0 && !request_is_spent(r)) {
-        item->partition = replica_partition(r->s->replicas, x->topic, x->out->partition_index);
+        item->partition = replica_partition(r->s->replicas, x->topic, x->index);
         error = item->partition == NULL ? ERR_UNKNOWN_TOPIC_OR_PARTITION : txn_markers_append(w, i);
     }
     if (error != ERR_NONE)
@@ -212,34 +213,89 @@ static int32_t txn_markers_count_partitions(const struct write_txn_markers_reque
     return n;
 }
 
-static void lay_out_topic(struct writing *w, const struct write_txn_markers_writable_txn_marker *marker,
-                          const struct write_txn_markers_writable_txn_marker_topic *in,
-                          struct write_txn_markers_writable_txn_marker_topic_result *out, int32_t *n)
+static int txn_markers_by_place(const void *a, const void *b)
 {
-    out->name = in->name;
-    ARRAY_MAKE(w->wait.r->arena, out->partitions, MAX(in->partition_indexes.len, 0));
-    for (int32_t i = 0; i < in->partition_indexes.len; i++) {
-        out->partitions.items[i].partition_index = in->partition_indexes.items[i];
-        struct written *x = &w->items[(*n)++];
-        *x = (struct written){.topic = in->name, .marker = marker, .out = &out->partitions.items[i]};
-        w->wait.for_others |= is_offsets(x);
-    }
+    const struct written *x = *(const struct written *const *)a, *y = *(const struct written *const *)b;
+    int64_t one = x->marker->producer_id, other = y->marker->producer_id;
+    int order = (one > other) - (one < other);
+    return order != 0 ? order : partition_order(x->topic, x->index, y->topic, y->index);
 }
 
-static void txn_markers_lay_out(struct writing *w)
+/* All items of the request, those of a producer together, and of these those of a topic. */
+static struct written **txn_markers_sort(struct writing *w)
 {
-    struct arena *a = w->wait.r->arena;
+    struct written **v = ARENA_ARRAY(w->wait.r->arena, struct written *, MAX(w->wait.count, 1));
     int32_t n = 0;
-    ARRAY_MAKE(a, w->response.markers, MAX(w->request.markers.len, 0));
     for (int32_t m = 0; m < w->request.markers.len; m++) {
-        const struct write_txn_markers_writable_txn_marker *in = &w->request.markers.items[m];
-        struct write_txn_markers_writable_txn_marker_result *out = &w->response.markers.items[m];
-        out->producer_id = in->producer_id;
-        ARRAY_MAKE(a, out->topics, MAX(in->topics.len, 0));
-        for (int32_t t = 0; t < in->topics.len; t++)
-            lay_out_topic(w, in, &in->topics.items[t], &out->topics.items[t], &n);
+        const struct write_txn_markers_writable_txn_marker *marker = &w->request.markers.items[m];
+        for (int32_t t = 0; t < marker->topics.len; t++) {
+            const struct write_txn_markers_writable_txn_marker_topic *topic = &marker->topics.items[t];
+            for (int32_t i = 0; i < topic->partition_indexes.len; i++) {
+                w->items[n] = (struct written){
+                    .topic = topic->name, .index = topic->partition_indexes.items[i], .marker = marker};
+                v[n] = &w->items[n];
+                w->wait.for_others |= is_offsets(v[n]);
+                n++;
+            }
+        }
     }
     ensure(n == w->wait.count);
+    qsort(v, (size_t)n, sizeof(*v), txn_markers_by_place);
+    return v;
+}
+
+/* How many items, from the first on, are of its producer, and if `topic` of its topic, too. */
+static int32_t txn_markers_run(struct written *const *v, int32_t count, bool topic)
+{
+    int32_t n = 1;
+    while (n < count && v[n]->marker->producer_id == v[0]->marker->producer_id &&
+           (!topic || str_eq(v[n]->topic, v[0]->topic)))
+        n++;
+    return n;
+}
+
+/* A partition that is named twice has one result, as Apache's: that of the marker that settles last. */
+static void lay_out_topic(struct writing *w, struct written *const *v, int32_t count,
+                          struct write_txn_markers_writable_txn_marker_topic_result *out)
+{
+    int32_t n = 0;
+    out->name = v[0]->topic;
+    ARRAY_MAKE(w->wait.r->arena, out->partitions, count);
+    for (int32_t i = 0; i < count; i++) {
+        if (i == 0 || v[i]->index != v[i - 1]->index)
+            out->partitions.items[n++].partition_index = v[i]->index;
+        v[i]->out = &out->partitions.items[n - 1];
+    }
+    out->partitions.len = n;
+}
+
+static void lay_out_producer(struct writing *w, struct written *const *v, int32_t count,
+                             struct write_txn_markers_writable_txn_marker_result *out)
+{
+    int32_t n = 0, run;
+    out->producer_id = v[0]->marker->producer_id;
+    ARRAY_MAKE(w->wait.r->arena, out->topics, count);
+    for (int32_t i = 0; i < count; i += run) {
+        run = txn_markers_run(&v[i], count - i, true);
+        lay_out_topic(w, &v[i], run, &out->topics.items[n++]);
+    }
+    out->topics.len = n;
+}
+
+/*
+ * One result a producer, as Apache's: a coordinator of theirs reads them into a map, in which the last of several would
+ * be the only one. It has two markers of a producer in a request when one of them is sent again.
+ */
+static void txn_markers_lay_out(struct writing *w)
+{
+    struct written **v = txn_markers_sort(w);
+    int32_t n = 0, run;
+    ARRAY_MAKE(w->wait.r->arena, w->response.markers, MAX(w->request.markers.len, 0));
+    for (int32_t i = 0; i < w->wait.count; i += run) {
+        run = txn_markers_run(&v[i], w->wait.count - i, false);
+        lay_out_producer(w, &v[i], run, &w->response.markers.items[n++]);
+    }
+    w->response.markers.len = n;
 }
 
 static void txn_markers_handle(struct request *r)

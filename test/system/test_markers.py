@@ -41,7 +41,7 @@ def test_a_full_segment_holds_up_nobody_but_who_writes_markers_there(on_bad_disk
         produce(broker, "quick", [str(n)])
     assert "quick" in kcat(broker, "-L")
     hangs.unlink()
-    assert errors(one.receive()) == [*((200 + n, NONE) for n in range(MARKERS)), (-1, UNKNOWN), (300, NONE), (300, UNKNOWN_PARTITION), (300, NONE)]
+    assert errors(one.receive()) == [(-1, UNKNOWN), *((200 + n, NONE) for n in range(MARKERS)), (300, NONE), (300, NONE), (300, UNKNOWN_PARTITION)]
     assert consume(broker, "quick") == ["before", *map(str, range(5))]
     assert seen_producers(one) == [*range(100, 100 + FITTING), *range(200, 200 + MARKERS), 300]
     one.close()
@@ -58,10 +58,21 @@ def test_a_sync_of_markers_holds_up_nobody(on_bad_disk):  # noqa: F811
     produce(broker, "quick", ["1"])
     assert consume(broker, "slow") == []
     hangs.unlink()
-    assert errors(with_markers.receive()) == [(100, NONE), (100, FENCED), (100, NONE)]
+    assert errors(with_markers.receive()) == [(100, NONE)]
     assert with_records.receive()["topics"][0]["partitions"][0]["error"] == NONE
     assert consume(broker, "slow") == ["v"]
     with_markers.close(), with_records.close()
+
+
+def test_a_producer_has_one_result(make_broker):
+    """With all partitions of its markers: Apache's coordinator takes the last of several for all there is."""
+    c = Connection(make_broker())
+    topics(c.broker, "--create", "--topic", "t", "--partitions", "3")
+    answer = c.write_markers((100, 0, True, {"t": [0, 7]}, 5), (101, 0, True, {"t": [0]}, 5), (100, 0, True, {"t": [1], "u": [0]}, 5),
+                             (100, 0, True, {"t": [2, 0]}, 4), (102, 0, True, {}, 5))
+    assert [(m["producer"], [(t["topic"], [(p["index"], p["error"]) for p in t["partitions"]]) for t in m["topics"]]) for m in answer["markers"]] == [
+        (100, [("t", [(0, NONE), (1, NONE), (2, NONE), (7, UNKNOWN_PARTITION)]), ("u", [(0, UNKNOWN_PARTITION)])]), (101, [("t", [(0, NONE)])])]
+    c.close()
 
 
 def test_who_hangs_up_while_a_disk_hangs_leaves_markers_behind(on_bad_disk):  # noqa: F811
