@@ -162,6 +162,7 @@ static void commit_on_stored(struct state_append *append, enum kafka_error error
         window_record(&c->coordinator->metrics.happenings[GROUPS_COMMITS], settled);
     if (error != ERR_NONE)
         each_commit(c, set_error, &error);
+    group_note_void(g); /* of what is not stored, or its partition was deleted */
     c->call->done(c->call);
 }
 

@@ -188,6 +188,7 @@ void group_leave(struct group_coordinator *gc, const struct leave_group_request 
     } else if (error == ERR_NONE) {
         leave_all(g, request, response, call->arena);
     }
+    group_note_void(g);
     response->error_code = error;
     call->done(call);
 }

@@ -197,8 +197,11 @@ static void txn_offset_judge(struct txn_offset *o, bool committed, int64_t at)
     if (o->value.at >= 0 && committed)
         offset_put(o->group, &o->key.id, &o->value);
     o->value.at = -1;
-    if (o->pending == 0)
-        txn_offset_drop(o); /* frees the list's owner with its last one */
+    if (o->pending > 0)
+        return;
+    struct group *g = o->group;
+    txn_offset_drop(o); /* frees the list's owner with its last one */
+    group_note_void(g);
 }
 
 void group_transaction_ended(struct group_coordinator *gc, int32_t partition, int64_t producer_id, bool committed,

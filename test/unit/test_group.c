@@ -916,6 +916,24 @@ static void who_leaves_while_it_is_listened_for_is_gone(void **state)
     network_tear_down(&n);
 }
 
+/* Of which there may be any number: whatever they became nothing by, they are counted. */
+static void groups_that_are_nothing_but_a_name_are_counted(void **state)
+{
+    struct fixture *f = *state;
+    const char *id = promise(f, (struct who){0});
+    leave(f, &(struct who){.id = id}, 1);
+    assert_int_equal(f->gc->void_count, 1);
+    send_commit(f, (struct what){.who = {.group = "refused"}, .offset = 1});
+    f->log.error = ERR_NOT_ENOUGH_REPLICAS;
+    settle(f);
+    f->log.error = ERR_NONE;
+    assert_int_equal(f->gc->void_count, 2);
+    commit(f, (struct what){.who = {.group = "aborted"}, .offset = 1, .producer = 7});
+    assert_int_equal(f->gc->void_count, 2);
+    end_transaction(f, 7, false);
+    assert_int_equal(f->gc->void_count, 3);
+}
+
 static void who_does_not_rejoin_is_left_out(void **state)
 {
     struct fixture *f = *state;
@@ -2001,6 +2019,7 @@ int main(void)
         CASE(a_heartbeat_that_has_come_is_heard_before_the_session_is_over),
         CASE(who_has_rejoined_by_the_network_is_not_left_out),
         CASE(who_leaves_while_it_is_listened_for_is_gone),
+        CASE(groups_that_are_nothing_but_a_name_are_counted),
         CASE(who_does_not_rejoin_is_left_out),
         CASE(who_does_not_ask_for_its_assignment_is_removed),
         cmocka_unit_test_setup_teardown(the_first_generation_waits_for_more_members, set_up_delayed, tear_down),
