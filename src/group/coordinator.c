@@ -11,8 +11,6 @@
 #include "cluster/internal_topics.h"
 #include "group/group_internal.h"
 
-enum { MOST_VOID = 10000 };
-
 /* ---- Groups ---- */
 
 int64_t group_now(const struct group_coordinator *gc)
@@ -101,6 +99,7 @@ static void drop_void(struct group *g)
     ensure(g->coordinator->void_count > 0);
     DL_DELETE2(g->coordinator->voids, g, void_prev, void_next);
     g->coordinator->void_count--;
+    g->coordinator->void_bytes -= g->id.len;
     g->noted_void = false;
 }
 
@@ -139,12 +138,14 @@ void group_note_void(struct group *g)
     struct group_coordinator *gc = g->coordinator;
     DL_APPEND2(gc->voids, g, void_prev, void_next);
     g->noted_void = true;
-    if (++gc->void_count <= MOST_VOID)
-        return;
-    struct group *oldest = gc->voids;
-    drop_void(oldest);
-    if (is_void(oldest))
-        group_forget(oldest);
+    gc->void_count++;
+    gc->void_bytes += g->id.len;
+    while (gc->voids != g && (gc->void_count > MOST_VOID || gc->void_bytes > MOST_VOID_BYTES)) {
+        struct group *oldest = gc->voids;
+        drop_void(oldest);
+        if (is_void(oldest))
+            group_forget(oldest);
+    }
 }
 
 /* ---- Loading ---- */

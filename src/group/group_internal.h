@@ -162,6 +162,12 @@ struct group {
     UT_hash_handle hh;
 };
 
+/*
+ * Of what requests leave behind that nobody may come back to; a client's texts may be 32 KB each. With group ids of 100
+ * bytes the numbers are reached first.
+ */
+enum { MOST_PROMISED = 50000, MOST_PROMISED_BYTES = 32 << 20, MOST_VOID = 10000, MOST_VOID_BYTES = 16 << 20 };
+
 struct group_coordinator {
     struct group_options options;
     struct state_topic *topic; /* __consumer_offsets */
@@ -170,8 +176,10 @@ struct group_coordinator {
     int64_t commits_begun;              /* which gives each its number */
     struct pending_member *promised;    /* of all groups, the oldest first */
     int promised_count;
-    struct group *voids; /* the oldest first; some may have come to something since */
+    int64_t promised_bytes; /* of their ids, and of their groups' */
+    struct group *voids;    /* the oldest first; some may have come to something since */
     int void_count;
+    int64_t void_bytes; /* of their ids */
     struct timer expiry;
     int32_t expiry_at; /* the partition whose groups are looked at next; 0: none has been yet */
     int expired;       /* offsets, in those before it */

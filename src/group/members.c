@@ -6,8 +6,6 @@
 #include "group/group_internal.h"
 #include "protocol/msg/consumer_protocol_subscription.h"
 
-enum { MOST_PROMISED = 50000 };
-
 static struct bytes bytes_dup(struct bytes b)
 {
     uint8_t *copy = xmalloc((size_t)MAX(b.len, 1));
@@ -387,6 +385,16 @@ struct pending_member *pending_find(const struct group *g, struct str id)
     return p;
 }
 
+static int64_t pending_bytes(const struct pending_member *p)
+{
+    return (int64_t)p->id.len + p->group->id.len;
+}
+
+static bool too_many_are_promised(const struct group_coordinator *gc)
+{
+    return gc->promised_count > MOST_PROMISED || gc->promised_bytes > MOST_PROMISED_BYTES;
+}
+
 /* Ids that nobody comes back with are not kept without end: who has the oldest of too many asks for another one. */
 void pending_add(struct group *g, struct str id, int32_t timeout_ms)
 {
@@ -399,7 +407,9 @@ void pending_add(struct group *g, struct str id, int32_t timeout_ms)
     patience_start(&p->patience, timeout_ms);
     HASH_ADD_KEYPTR(hh, g->pending, p->id.p, (size_t)p->id.len, p);
     DL_APPEND(gc->promised, p);
-    if (++gc->promised_count > MOST_PROMISED)
+    gc->promised_count++;
+    gc->promised_bytes += pending_bytes(p);
+    while (gc->promised != p && too_many_are_promised(gc) && group_is_served(gc->promised->group))
         pending_expired(&gc->promised->patience);
 }
 
@@ -411,6 +421,8 @@ void pending_remove(struct pending_member *p)
     HASH_DEL(p->group->pending, p);
     DL_DELETE(gc->promised, p);
     gc->promised_count--;
+    gc->promised_bytes -= pending_bytes(p);
+    ensure(gc->promised_bytes >= 0);
     str_free(p->id);
     free(p);
 }

@@ -934,6 +934,38 @@ static void groups_that_are_nothing_but_a_name_are_counted(void **state)
     assert_int_equal(f->gc->void_count, 3);
 }
 
+enum { LONG_ID = 30000 };
+
+static const char *long_id(struct fixture *f, int number)
+{
+    char *id = ARENA_ARRAY(&ask(f, 0)->arena, char, LONG_ID + 1);
+    memset(id, 'g', LONG_ID);
+    snprintf(id, LONG_ID, "%d", number);
+    id[strlen(id)] = '-';
+    id[LONG_ID] = '\0';
+    return id;
+}
+
+/* What is left of requests that nobody comes back to takes no more than so many bytes, either. */
+static void long_names_are_not_kept_without_end(void **state)
+{
+    struct fixture *f = *state;
+    struct arena *a = &ask(f, 0)->arena;
+    const char *first = promise(f, (struct who){.group = "first"});
+    for (int i = 0; i < MOST_PROMISED_BYTES / LONG_ID; i++)
+        promise(f, (struct who){.group = long_id(f, i)});
+    assert_true(f->gc->promised_bytes <= MOST_PROMISED_BYTES);
+    assert_true(f->gc->promised_count < MOST_PROMISED_BYTES / LONG_ID);
+    assert_int_equal(join(f, (struct who){.group = "first", .id = first})->out.join.error_code, ERR_UNKNOWN_MEMBER_ID);
+    for (int i = 0; i < 2 * MOST_VOID_BYTES / LONG_ID; i++) /* of no protocol type */
+        join(f, (struct who){.group = arena_printf(a, "v%s", long_id(f, i)).p, .type = "", .id = NULL});
+    assert_true(f->gc->void_bytes <= MOST_VOID_BYTES && f->gc->void_bytes > MOST_VOID_BYTES / 2);
+    while (f->gc->groups != NULL)
+        group_forget(f->gc->groups);
+    assert_int_equal(f->gc->promised_bytes, 0);
+    assert_int_equal(f->gc->void_bytes, 0);
+}
+
 static void who_does_not_rejoin_is_left_out(void **state)
 {
     struct fixture *f = *state;
@@ -2020,6 +2052,7 @@ int main(void)
         CASE(who_has_rejoined_by_the_network_is_not_left_out),
         CASE(who_leaves_while_it_is_listened_for_is_gone),
         CASE(groups_that_are_nothing_but_a_name_are_counted),
+        CASE(long_names_are_not_kept_without_end),
         CASE(who_does_not_rejoin_is_left_out),
         CASE(who_does_not_ask_for_its_assignment_is_removed),
         cmocka_unit_test_setup_teardown(the_first_generation_waits_for_more_members, set_up_delayed, tear_down),
