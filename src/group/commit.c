@@ -18,7 +18,7 @@ struct commit {
     struct offset_commit_response *response;
     int64_t number; /* of all */
     int64_t now, expire_ms;
-    int64_t term; /* of the group's partition when it was sent */
+    int64_t group; /* its number */
 };
 
 static enum kafka_error commit_error(enum kafka_error error)
@@ -139,11 +139,11 @@ static void commit_give_up(struct commit *c, struct str topic, const struct offs
         txn_offset_end(g, c->txn.producer_id, &id, c->number, NULL);
 }
 
-/* The group as it was when the commit was sent; what was loaded since then has seen it, or will. */
+/* The group that it was sent for: what was loaded since has seen it, or will, and what was deleted has it no more. */
 static struct group *group_of(const struct commit *c)
 {
     struct group *g = group_find(c->coordinator, c->request->group_id);
-    return g != NULL && g->home->term == c->term ? g : NULL;
+    return g != NULL && g->number == c->group ? g : NULL;
 }
 
 static void commit_on_stored(struct state_append *append, enum kafka_error error)
@@ -241,7 +241,7 @@ static void commit_store(struct commit *c)
         c->call->done(c->call);
         return;
     }
-    c->term = g->home->term;
+    c->group = g->number;
     warn_of_mixture(g, is_transactional(c));
     begin_batch(c, &b);
     each_commit(c, add_record, &b);

@@ -76,6 +76,7 @@ struct group *group_make(struct group_coordinator *gc, struct str id)
     ensure(group_find(gc, id) == NULL);
     struct group *g = xcalloc(1, sizeof(*g));
     g->coordinator = gc;
+    g->number = ++gc->groups_made;
     g->id = str_dup(id);
     g->state = GROUP_EMPTY;
     group_metrics_change(&gc->metrics, GROUPS_BY_STATE + (enum group_figure)GROUP_EMPTY, 1);

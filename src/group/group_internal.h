@@ -133,6 +133,7 @@ struct topic_name {
 struct group {
     struct group_coordinator *coordinator;
     struct str id;
+    int64_t number;                      /* of all that were made: another one of this id has another */
     struct state_partition *home;        /* that holds it */
     struct group *home_prev, *home_next; /* others of that one */
     enum group_state state;
@@ -172,6 +173,7 @@ struct group_coordinator {
     struct group_options options;
     struct state_topic *topic; /* __consumer_offsets */
     struct group *groups;
+    int64_t groups_made;
     struct txn_producer *txn_producers; /* that have committed offsets in open transactions */
     int64_t commits_begun;              /* which gives each its number */
     struct pending_member *promised;    /* of all groups, the oldest first */

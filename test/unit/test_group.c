@@ -966,6 +966,31 @@ static void long_names_are_not_kept_without_end(void **state)
     assert_int_equal(f->gc->void_bytes, 0);
 }
 
+/* The next one of that name knows nothing of it. */
+static void a_commit_that_is_answered_after_its_group_is_gone_harms_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct ask *before = send_commit(f, (struct what){.offset = 1});
+    memory_log_write_held(&f->log);
+    struct held_append *held = f->log.held;
+    f->log.held = NULL;
+    delete_groups(f, "g", NULL);
+    struct ask *behind = send_commit(f, (struct what){.offset = 2});
+    struct held_append *last = f->log.held;
+    f->log.held = held;
+    settle(f);
+    assert_int_equal(commit_result(before), ERR_NONE);
+    assert_int_equal(fetch(f, "t", 0), NOTHING);
+    f->log.held = last;
+    f->log.error = ERR_NOT_ENOUGH_REPLICAS;
+    settle(f);
+    assert_int_equal(commit_result(behind), ERR_COORDINATOR_NOT_AVAILABLE);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(fetch(f, "t", 0), NOTHING);
+        move(f);
+    }
+}
+
 static void who_does_not_rejoin_is_left_out(void **state)
 {
     struct fixture *f = *state;
@@ -2053,6 +2078,7 @@ int main(void)
         CASE(who_leaves_while_it_is_listened_for_is_gone),
         CASE(groups_that_are_nothing_but_a_name_are_counted),
         CASE(long_names_are_not_kept_without_end),
+        CASE(a_commit_that_is_answered_after_its_group_is_gone_harms_nothing),
         CASE(who_does_not_rejoin_is_left_out),
         CASE(who_does_not_ask_for_its_assignment_is_removed),
         cmocka_unit_test_setup_teardown(the_first_generation_waits_for_more_members, set_up_delayed, tear_down),
