@@ -29,6 +29,7 @@ struct member {
     struct bytes assignment; /* heap */
     bool is_new;             /* has not got its first answer yet */
     bool sync_expected;      /* was told a generation, has not asked for its assignment */
+    bool sync_inherited;     /* it was the process before that was told */
     /* Requests that wait for the rebalance; NULL: none. */
     struct group_call *join_call, *sync_call;
     struct join_group_response *join_response;

@@ -89,6 +89,7 @@ struct replacement {
     int32_t generation;
     struct member_protocol *old_protocols;
     int32_t old_protocol_count, old_rebalance_timeout_ms, old_session_timeout_ms;
+    bool old_sync_inherited;
 };
 
 static void answer_replaced(struct member *m, const struct replacement *x)
@@ -117,6 +118,7 @@ static void undo_replacement(struct member *m, struct replacement *x, enum kafka
     member_swap_protocols(m, &x->old_protocols, &x->old_protocol_count);
     m->rebalance_timeout_ms = x->old_rebalance_timeout_ms;
     m->session_timeout_ms = x->old_session_timeout_ms;
+    m->sync_inherited = x->old_sync_inherited;
     member_keep_alive(m);
     refuse_join(call, out, error, STR_LIT(""));
 }
@@ -160,7 +162,8 @@ static struct replacement *replacement_new(struct member *m, struct str id)
                               .old_leader = str_dup(g->leader_id),
                               .generation = g->generation,
                               .old_rebalance_timeout_ms = m->rebalance_timeout_ms,
-                              .old_session_timeout_ms = m->session_timeout_ms};
+                              .old_session_timeout_ms = m->session_timeout_ms,
+                              .old_sync_inherited = m->sync_inherited};
     member_swap_protocols(m, &x->old_protocols, &x->old_protocol_count);
     return x;
 }
@@ -176,6 +179,7 @@ static void replace_static(const struct joining *j, struct member *m, struct str
     ensure(m->join_call == NULL && m->sync_call == NULL);
     struct replacement *x = replacement_new(m, id);
     member_rename(m, id);
+    m->sync_inherited = true;
     if (g->state == GROUP_STABLE) {
         take_request(j, m);
         if (group_would_keep_protocol(g)) {

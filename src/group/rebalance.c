@@ -243,6 +243,7 @@ static void start_generation(struct group *g)
     HASH_ITER (hh, g->members, m, tmp) {
         m->is_new = false;
         m->sync_expected = true;
+        m->sync_inherited = false;
         answer_join(m, ERR_NONE);
         member_keep_alive(m);
     }
@@ -280,7 +281,11 @@ void group_maybe_complete_join(struct group *g)
         complete_join(g);
 }
 
-/* Also in a stable group: who does not ask for its assignment does not work. */
+/*
+ * Also in a stable group: who does not ask for its assignment does not work. A static member's process that has come
+ * since was not told when the time began, and stays, to rejoin; as with Apache's, where it has another id than the one
+ * that is waited for.
+ */
 static void expire_syncs(struct group *g)
 {
     struct member *m, *tmp;
@@ -288,10 +293,12 @@ static void expire_syncs(struct group *g)
     HASH_ITER (hh, g->members, m, tmp) {
         if (!m->sync_expected)
             continue;
+        lost = true;
+        if (m->sync_inherited)
+            continue;
         log_info("Member %.*s of group %.*s has not asked for its assignment in time, removing it", STR_ARGS(m->id),
                  STR_ARGS(g->id));
         member_remove(m);
-        lost = true;
     }
     if (lost)
         group_lost_member(g, "members have not synchronised in time");

@@ -1023,6 +1023,27 @@ static void who_does_not_ask_for_its_assignment_is_removed(void **state)
     assert_int_equal(heartbeat(f, other), ERR_UNKNOWN_MEMBER_ID);
 }
 
+/* The time has begun with another process, which had all of it. */
+static void who_takes_a_place_is_not_removed_as_the_one_before_did_not_ask(void **state)
+{
+    struct fixture *f = *state;
+    struct ask *a = join(f, (struct who){.version = 3, .rebalance_ms = 300});
+    struct ask *b = join(f, (struct who){.instance = "two", .rebalance_ms = 300});
+    wait_for(f, b);
+    struct who leader = member_of(a);
+    sync_group(f, leader);
+    settle(f);
+    expect_state(f, "g", "Stable");
+    struct ask *again = join(f, (struct who){.instance = "two", .rebalance_ms = 300});
+    settle(f);
+    assert_true(again->answered);
+    struct who now = member_of(again);
+    now.instance = "two";
+    run_until(f, is_preparing, "g");
+    assert_int_equal(heartbeat(f, leader), ERR_REBALANCE_IN_PROGRESS);
+    assert_int_equal(heartbeat(f, now), ERR_REBALANCE_IN_PROGRESS);
+}
+
 static void the_first_generation_waits_for_more_members(void **state)
 {
     struct fixture *f = *state; /* group.initial.rebalance.delay.ms=50 */
@@ -2079,6 +2100,7 @@ int main(void)
         CASE(groups_that_are_nothing_but_a_name_are_counted),
         CASE(long_names_are_not_kept_without_end),
         CASE(a_commit_that_is_answered_after_its_group_is_gone_harms_nothing),
+        CASE(who_takes_a_place_is_not_removed_as_the_one_before_did_not_ask),
         CASE(who_does_not_rejoin_is_left_out),
         CASE(who_does_not_ask_for_its_assignment_is_removed),
         cmocka_unit_test_setup_teardown(the_first_generation_waits_for_more_members, set_up_delayed, tear_down),
