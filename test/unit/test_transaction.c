@@ -19,6 +19,7 @@ struct fixture {
     int64_t next_id;
     bool no_ids;
     int32_t leader;
+    bool second_is_homeless;
     struct broker_call *sent; /* until answer_markers() */
     int32_t sent_to;
     struct timer check;
@@ -47,10 +48,10 @@ static bool draw_id(void *ctx, int64_t *id)
     return !f->no_ids;
 }
 
-static int32_t leader_of(void *ctx, struct str topic UNUSED, int32_t index UNUSED)
+static int32_t leader_of(void *ctx, struct str topic UNUSED, int32_t index)
 {
     const struct fixture *f = ctx;
-    return f->leader;
+    return f->second_is_homeless && index == 1 ? TXN_NO_LEADER : f->leader;
 }
 
 static void note_sent(void *ctx, int32_t broker, struct broker_call *call)
@@ -629,6 +630,26 @@ static void a_fenced_coordinator_stops(void **state)
     assert_int_equal(status(f), TXN_PREPARE_COMMIT);
 }
 
+/* For a partition of another leader, whom no one has fenced: the other partitions get theirs, or stay open. */
+static void one_that_is_fenced_keeps_no_other_marker_back(void **state)
+{
+    struct fixture *f = *state;
+    begin(f);
+    f->second_is_homeless = true;
+    end(f, 100, 0, true);
+    settle(f);
+    answer_markers(f, ERR_INVALID_PRODUCER_EPOCH);
+    f->second_is_homeless = false;
+    run_until(f, is_sent);
+    answer_markers(f, ERR_NOT_LEADER_OR_FOLLOWER); /* which is tried again */
+    run_until(f, is_sent);
+    assert_int_equal(markers(f)->markers.len, 1);
+    answer_markers(f, ERR_NONE);
+    assert_int_equal(settle(f), 0);
+    assert_false(timer_is_running(&f->tc->retry));
+    assert_int_equal(status(f), TXN_PREPARE_COMMIT);
+}
+
 static void the_markers_of_several_leave_together(void **state)
 {
     struct fixture *f = *state;
@@ -979,6 +1000,7 @@ int main(void)
         CASE(a_leader_is_waited_for),
         CASE(a_deleted_partition_needs_no_marker),
         CASE(a_fenced_coordinator_stops),
+        CASE(one_that_is_fenced_keeps_no_other_marker_back),
         CASE(the_markers_of_several_leave_together),
         CASE(the_end_is_written_until_it_is),
         CASE(a_transaction_that_takes_too_long_is_aborted),
