@@ -111,10 +111,27 @@ static void verifier_count(struct verifier *v, const struct verification *q)
         meter_mark(&v->failures, q->errors[i] != ERR_NONE);
 }
 
+/* Nothing is said of it, as of a transaction's partitions none is looked at when one is not known: not one of its own.
+ */
+static bool is_spoilt(const struct verification *q)
+{
+    int32_t untried = 0, good = 0;
+    for (int32_t i = 0; i < q->count; i++) {
+        untried += q->errors[i] == ERR_OPERATION_NOT_ATTEMPTED;
+        good += q->errors[i] == ERR_NONE;
+    }
+    return !q->alone && untried > 0 && untried + good == q->count;
+}
+
 static void take_result(struct verifier_peer *p, const struct verified_list *results, struct verification *q)
 {
     for (int32_t i = 0; i < q->count; i++)
         q->errors[i] = for_producer(q, verifier_find_result(results, q->who.transactional_id, &q->partitions[i]));
+    if (is_spoilt(q)) {
+        q->alone = true;
+        DL_APPEND(p->queue, q);
+        return;
+    }
     verifier_count(p->verifier, q);
     q->done(q);
 }
@@ -154,6 +171,7 @@ static void verifier_on_answer(struct broker_call *call, enum kafka_error error)
 struct asked_txn {
     struct add_partitions_to_txn_transaction *txn;
     int32_t room; /* for topics */
+    bool alone;
     UT_hash_handle hh;
 };
 
@@ -195,10 +213,12 @@ static bool add_question(struct verifier_peer *p, struct asked_txn **all, const 
 {
     struct asked_txn *asked;
     HASH_FIND(hh, *all, q->who.transactional_id.p, (size_t)q->who.transactional_id.len, asked);
-    if (asked != NULL && (asked->txn->producer_id != q->who.id || asked->txn->producer_epoch != q->who.epoch))
+    if (asked != NULL && (asked->alone || q->alone || asked->txn->producer_id != q->who.id ||
+                          asked->txn->producer_epoch != q->who.epoch))
         return false;
     if (asked == NULL)
         asked = verifier_ask_of(p, all, q);
+    asked->alone |= q->alone;
     verifier_add_partitions(asked, q, &p->arena);
     return true;
 }

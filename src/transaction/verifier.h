@@ -19,6 +19,7 @@ struct verification { /* with what it points to, until it is done */
     bool knows_abortable;                 /* the producer knows ERR_TRANSACTION_ABORTABLE */
     int64_t asked_us;                     /* the verifier's, as what follows */
     void (*done)(struct verification *v); /* perhaps from within the question */
+    bool alone;                           /* it is not asked together with others of the producer */
     struct verification *prev, *next;     /* the verifier's */
 };
 

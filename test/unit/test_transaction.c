@@ -854,6 +854,18 @@ static void verify(struct asker *a, struct asked *x, int16_t epoch, int32_t coun
     verifier_ask(a->verifier, &x->v);
 }
 
+static void verify_one(struct asker *a, struct asked *x, int16_t epoch, const struct txn_partition_ref *partition)
+{
+    *x = (struct asked){.asker = a};
+    x->v = (struct verification){.who = producer(100, epoch),
+                                 .partitions = partition,
+                                 .errors = x->errors,
+                                 .count = 1,
+                                 .knows_abortable = true,
+                                 .done = on_verified};
+    verifier_ask(a->verifier, &x->v);
+}
+
 static void answer_question(struct asker *a, enum kafka_error first, enum kafka_error second)
 {
     struct broker_call *call = a->sent;
@@ -893,6 +905,37 @@ static void questions_gather_while_one_is_under_way(void **state UNUSED)
     assert_int_equal(x[2].errors[1], ERR_INVALID_TXN_STATE);
     answer_question(&a, ERR_TRANSACTION_ABORTABLE, ERR_NONE);
     assert_int_equal(x[3].errors[0], ERR_TRANSACTION_ABORTABLE);
+    verifier_free(a.verifier);
+}
+
+/* Of a transaction's partitions none is looked at when one is not known: that is not what the others asked. */
+static void what_another_question_spoilt_is_asked_again(void **state UNUSED)
+{
+    struct asker a = {.coordinator = 3};
+    struct asked x[4];
+    a.verifier =
+        verifier_new(&(struct verifier_options){.coordinator_of = coordinator_of, .send = note_question, .ctx = &a});
+    verify(&a, &x[0], 0, 1, true);
+    verify(&a, &x[1], 0, 1, true);
+    verify_one(&a, &x[2], 0, &two[1]);
+    answer_question(&a, ERR_NONE, ERR_NONE);
+    answer_question(&a, ERR_UNKNOWN_TOPIC_OR_PARTITION, ERR_OPERATION_NOT_ATTEMPTED);
+    assert_int_equal(a.done, 2);
+    assert_int_equal(x[1].errors[0], ERR_UNKNOWN_TOPIC_OR_PARTITION);
+    verify(&a, &x[3], 0, 1, true); /* which is not asked together with it */
+    const struct add_partitions_to_txn_request *request = a.sent->request;
+    assert_int_equal(request->transactions.len, 1);
+    assert_int_equal(request->transactions.items[0].topics.len, 1);
+    answer_question(&a, ERR_NONE, ERR_OPERATION_NOT_ATTEMPTED); /* whatever it means now: once */
+    assert_int_equal(a.done, 3);
+    assert_int_equal(x[2].errors[0], ERR_OPERATION_NOT_ATTEMPTED);
+    answer_question(&a, ERR_NONE, ERR_NONE);
+    assert_int_equal(a.done, 4);
+    verify(&a, &x[0], 0, 2, true); /* its own partition keeps the other from being looked at */
+    answer_question(&a, ERR_UNKNOWN_TOPIC_OR_PARTITION, ERR_OPERATION_NOT_ATTEMPTED);
+    assert_int_equal(a.done, 5);
+    assert_int_equal(x[0].errors[1], ERR_OPERATION_NOT_ATTEMPTED);
+    assert_null(a.sent);
     verifier_free(a.verifier);
 }
 
@@ -1010,6 +1053,7 @@ int main(void)
         CASE(many_partitions_get_their_markers),
         CASE(leaders_answer_each_partition_for_itself),
         cmocka_unit_test(questions_gather_while_one_is_under_way),
+        cmocka_unit_test(what_another_question_spoilt_is_asked_again),
         cmocka_unit_test(many_questions_are_answered_each),
         cmocka_unit_test(nobody_to_ask_is_an_error_but_an_old_coordinator_is_not),
     };
