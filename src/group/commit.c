@@ -21,9 +21,11 @@ struct commit {
     int64_t group; /* its number */
 };
 
-static enum kafka_error commit_error(enum kafka_error error)
+enum kafka_error group_commit_error(enum kafka_error error)
 {
     switch (error) {
+    case ERR_NETWORK_EXCEPTION: /* which clients do not expect here; this makes them try again */
+        return ERR_COORDINATOR_LOAD_IN_PROGRESS;
     case ERR_MESSAGE_TOO_LARGE:
     case ERR_RECORD_LIST_TOO_LARGE:
         return ERR_INVALID_COMMIT_OFFSET_SIZE;
@@ -150,7 +152,7 @@ static void commit_on_stored(struct state_append *append, enum kafka_error error
 {
     struct commit *c = CONTAINER_OF(append, struct commit, append);
     struct group *g = group_of(c);
-    error = commit_error(error);
+    error = group_commit_error(error);
     if (error == ERR_NONE && g == NULL)
         error = group_check(c->coordinator, c->request->group_id, true);
     if (error == ERR_NONE && g != NULL)

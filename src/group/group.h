@@ -105,6 +105,8 @@ struct group_transaction {
 void group_commit_in_transaction(struct group_coordinator *gc, const struct group_transaction *txn,
                                  const struct offset_commit_request *request, struct offset_commit_response *response,
                                  struct group_call *call);
+/* What an error of the append of offsets, or of the verification before it, means to who commits. */
+enum kafka_error group_commit_error(enum kafka_error error);
 void group_fetch_offsets(struct group_coordinator *gc, const struct offset_fetch_request *request,
                          struct offset_fetch_response *response, struct group_call *call);
 void group_describe(struct group_coordinator *gc, const struct describe_groups_request *request,

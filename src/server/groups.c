@@ -570,8 +570,6 @@ static void commit_in_transaction(struct request *r)
 static void refuse_txn_commit(struct txn_commit *c, enum kafka_error error)
 {
     struct offset_commit_response *out = &c->g.out.commit;
-    if (error == ERR_NETWORK_EXCEPTION) /* which clients do not expect here; this makes them try again */
-        error = ERR_COORDINATOR_LOAD_IN_PROGRESS;
     for (int32_t t = 0; t < out->topics.len; t++)
         for (int32_t i = 0; i < out->topics.items[t].partitions.len; i++)
             if (out->topics.items[t].partitions.items[i].error_code == ERR_NONE)
@@ -585,7 +583,7 @@ static void on_txn_verified(struct verification *v)
     if (c->verdict == ERR_NONE)
         commit_in_transaction(c->g.r);
     else
-        refuse_txn_commit(c, c->verdict);
+        refuse_txn_commit(c, group_commit_error(c->verdict));
 }
 
 /* The guard that the commit needs; false if the group does not live here. */

@@ -991,6 +991,25 @@ static void a_commit_that_is_answered_after_its_group_is_gone_harms_nothing(void
     }
 }
 
+static void errors_of_a_commit_are_those_that_clients_know(void **state UNUSED)
+{
+    static const enum kafka_error table[][2] = {
+        {ERR_NETWORK_EXCEPTION, ERR_COORDINATOR_LOAD_IN_PROGRESS},
+        {ERR_UNKNOWN_TOPIC_OR_PARTITION, ERR_COORDINATOR_NOT_AVAILABLE},
+        {ERR_NOT_ENOUGH_REPLICAS, ERR_COORDINATOR_NOT_AVAILABLE},
+        {ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND, ERR_COORDINATOR_NOT_AVAILABLE},
+        {ERR_NOT_LEADER_OR_FOLLOWER, ERR_NOT_COORDINATOR},
+        {ERR_KAFKA_STORAGE_ERROR, ERR_NOT_COORDINATOR},
+        {ERR_MESSAGE_TOO_LARGE, ERR_INVALID_COMMIT_OFFSET_SIZE},
+        {ERR_RECORD_LIST_TOO_LARGE, ERR_INVALID_COMMIT_OFFSET_SIZE},
+        {ERR_REQUEST_TIMED_OUT, ERR_REQUEST_TIMED_OUT},
+        {ERR_INVALID_TXN_STATE, ERR_INVALID_TXN_STATE},
+        {ERR_INVALID_PRODUCER_ID_MAPPING, ERR_INVALID_PRODUCER_ID_MAPPING},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(table); i++)
+        assert_int_equal(group_commit_error(table[i][0]), table[i][1]);
+}
+
 static void who_does_not_rejoin_is_left_out(void **state)
 {
     struct fixture *f = *state;
@@ -2101,6 +2120,7 @@ int main(void)
         CASE(long_names_are_not_kept_without_end),
         CASE(a_commit_that_is_answered_after_its_group_is_gone_harms_nothing),
         CASE(who_takes_a_place_is_not_removed_as_the_one_before_did_not_ask),
+        CASE(errors_of_a_commit_are_those_that_clients_know),
         CASE(who_does_not_rejoin_is_left_out),
         CASE(who_does_not_ask_for_its_assignment_is_removed),
         cmocka_unit_test_setup_teardown(the_first_generation_waits_for_more_members, set_up_delayed, tear_down),
