@@ -87,6 +87,8 @@ void group_join(struct group_coordinator *gc, const struct join_group_request *r
                 struct join_group_response *response, struct group_call *call);
 void group_sync(struct group_coordinator *gc, const struct sync_group_request *request,
                 struct sync_group_response *response, struct group_call *call);
+/* Else it is refused, whoever asks, and whatever may be known of the group. */
+bool group_sync_is_complete(const struct sync_group_request *request, int16_t version);
 void group_heartbeat(struct group_coordinator *gc, const struct heartbeat_request *request,
                      struct heartbeat_response *response, struct group_call *call);
 void group_leave(struct group_coordinator *gc, const struct leave_group_request *request,

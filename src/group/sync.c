@@ -77,7 +77,7 @@ static enum kafka_error check_sync(const struct group *g, const struct sync_grou
     return g->state == GROUP_PREPARING ? ERR_REBALANCE_IN_PROGRESS : ERR_NONE;
 }
 
-static bool names_its_protocol(const struct sync_group_request *request, int16_t version)
+bool group_sync_is_complete(const struct sync_group_request *request, int16_t version)
 {
     return version < PROTOCOL_NAMED_SINCE || (request->protocol_type.p != NULL && request->protocol_name.p != NULL);
 }
@@ -85,7 +85,7 @@ static bool names_its_protocol(const struct sync_group_request *request, int16_t
 void group_sync(struct group_coordinator *gc, const struct sync_group_request *request,
                 struct sync_group_response *response, struct group_call *call)
 {
-    enum kafka_error error = names_its_protocol(request, call->client.version)
+    enum kafka_error error = group_sync_is_complete(request, call->client.version)
                                  ? group_check(gc, request->group_id, false)
                                  : ERR_INCONSISTENT_GROUP_PROTOCOL;
     struct group *g = error == ERR_NONE ? group_find(gc, request->group_id) : NULL;

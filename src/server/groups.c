@@ -100,9 +100,10 @@ static bool may_join(struct group_request *g)
     return false;
 }
 
+/* The coordinator refuses what does not name its protocol. */
 static bool may_sync(struct group_request *g)
 {
-    if (allowed(g->r, ACL_READ, ACL_GROUP, g->in.sync.group_id))
+    if (!group_sync_is_complete(&g->in.sync, g->r->version) || allowed(g->r, ACL_READ, ACL_GROUP, g->in.sync.group_id))
         return true;
     g->out.sync.error_code = ERR_GROUP_AUTHORIZATION_FAILED;
     return false;

@@ -307,6 +307,7 @@ def questions(secret):
         yield "FindCoordinator", {"KeyType": kind, "Key": key, "CoordinatorKeys": [key]}
     yield "JoinGroup", join("g1", member="nobody")
     yield "SyncGroup", {"GroupId": "g1", "MemberId": "m", "GenerationId": 1, "ProtocolType": "consumer", "ProtocolName": "range"}
+    yield "SyncGroup", {"GroupId": "g1", "MemberId": "m", "GenerationId": 1}
     yield "Heartbeat", {"GroupId": "g1", "MemberId": "m", "GenerationId": 1}
     yield "LeaveGroup", {"GroupId": "g1", "MemberId": "m", "Members": [{"MemberId": "m"}]}
     for name in "g1", "g2":
