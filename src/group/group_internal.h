@@ -91,13 +91,15 @@ struct txn_offset {
     int pending;                    /* commits of it on their way to the log */
     int64_t first_commit;           /* the number of the one that it came with */
     struct txn_offset *prev, *next; /* of the producer */
-    UT_hash_handle hh;              /* of the group */
+    struct txn_open *open;
+    struct txn_offset *open_prev, *open_next; /* of the same partition */
+    UT_hash_handle hh;                        /* of the group */
 };
 
-/* How many transactions are open that have committed an offset for the partition. */
+/* What open transactions have committed for a partition. */
 struct txn_open {
     struct topic_key id;
-    int count;
+    struct txn_offset *offsets;
     UT_hash_handle hh;
 };
 

@@ -56,19 +56,26 @@ bool txn_offset_is_open(const struct group *g, const struct topic_key *id)
     return txn_offsets_find_open(g, id) != NULL;
 }
 
-static void count_open(struct group *g, const struct topic_key *id, int by)
+static void enter_open(struct txn_offset *o)
 {
-    struct txn_open *open = txn_offsets_find_open(g, id);
+    struct group *g = o->group;
+    struct txn_open *open = txn_offsets_find_open(g, &o->key.id);
     if (open == NULL) {
         open = xcalloc(1, sizeof(*open));
-        open->id = *id;
-        HASH_ADD(hh, g->txn_open, id, topic_key_size(id), open);
+        open->id = o->key.id;
+        HASH_ADD(hh, g->txn_open, id, topic_key_size(&open->id), open);
     }
-    open->count += by;
-    ensure(open->count >= 0);
-    if (open->count > 0)
+    o->open = open;
+    DL_APPEND2(open->offsets, o, open_prev, open_next);
+}
+
+static void leave_open(struct txn_offset *o)
+{
+    struct txn_open *open = o->open;
+    DL_DELETE2(open->offsets, o, open_prev, open_next);
+    if (open->offsets != NULL)
         return;
-    HASH_DEL(g->txn_open, open);
+    HASH_DEL(o->group->txn_open, open);
     free(open);
 }
 
@@ -87,7 +94,7 @@ static struct txn_offset *txn_offset_find_or_add(struct group *g, int64_t produc
     o->first_commit = commit;
     DL_APPEND(p->offsets, o);
     HASH_ADD(hh, g->txn_offsets, key, sizeof(o->key), o);
-    count_open(g, id, 1);
+    enter_open(o);
     return o;
 }
 
@@ -163,7 +170,7 @@ void txn_offset_drop(struct txn_offset *o)
     forget_pending(p, o->pending);
     DL_DELETE(p->offsets, o);
     HASH_DEL(g->txn_offsets, o);
-    count_open(g, &o->key.id, -1);
+    leave_open(o);
     offset_value_free(&o->value);
     free(o);
     if (p->offsets == NULL) {
@@ -174,12 +181,12 @@ void txn_offset_drop(struct txn_offset *o)
 
 void txn_offsets_drop_partition(struct group *g, const struct topic_key *id)
 {
+    const struct txn_open *open = txn_offsets_find_open(g, id);
     struct txn_offset *o, *next;
-    if (!txn_offset_is_open(g, id))
+    if (open == NULL)
         return;
-    HASH_ITER (hh, g->txn_offsets, o, next)
-        if (memcmp(&o->key.id, id, sizeof(*id)) == 0)
-            txn_offset_drop(o);
+    DL_FOREACH_SAFE2(open->offsets, o, next, open_next)
+    txn_offset_drop(o); /* frees the list's owner with its last one */
 }
 
 void txn_offsets_drop_all(struct group *g)

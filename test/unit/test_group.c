@@ -2081,6 +2081,26 @@ static void offsets_are_deleted_by_order(void **state)
     assert_int_equal(delete_offset(f, "", "t")->out.forget.error_code, ERR_INVALID_GROUP_ID);
 }
 
+/* Of all producers; others' partitions stay. */
+static void what_transactions_committed_is_deleted_by_order_too(void **state)
+{
+    struct fixture *f = *state;
+    for (int64_t producer = 7; producer < 10; producer++) {
+        commit(f, (struct what){.topic = "t", .offset = producer, .producer = producer});
+        commit(f, (struct what){.topic = "u", .offset = producer, .producer = producer});
+    }
+    send_commit(f, (struct what){.topic = "u", .offset = 10, .producer = 7});
+    delete_offset(f, "g", "u");
+    settle(f);
+    assert_int_equal(fetch_of(f, "g", "u", 0, true), NOTHING);
+    assert_int_equal(fetch_of(f, "g", "t", 0, true), UNSTABLE);
+    for (int64_t producer = 7; producer < 10; producer++)
+        end_transaction(f, producer, producer == 8);
+    assert_int_equal(fetch_of(f, "g", "u", 0, true), NOTHING);
+    assert_int_equal(fetch_of(f, "g", "t", 0, true), 8);
+    assert_null(f->gc->txn_producers);
+}
+
 static void groups_are_listed_by_state_and_type(void **state)
 {
     struct fixture *f = *state;
@@ -2177,6 +2197,7 @@ int main(void)
         CASE(deleted_partitions_take_their_offsets_with_them),
         CASE(who_has_members_is_not_deleted),
         CASE(offsets_are_deleted_by_order),
+        CASE(what_transactions_committed_is_deleted_by_order_too),
         CASE(groups_are_listed_by_state_and_type),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
