@@ -225,8 +225,8 @@ static void close_source(struct compaction *c)
     c->file = NULL;
 }
 
-/* With the log's lock held, from the batch on that holds `offset`. */
-static bool open_source_locked(struct compaction *c, int64_t offset)
+/* With the log's lock held, from the batch on that holds `offset`. FIND_OK, FIND_ERROR, or FIND_CORRUPT. */
+static enum find_result open_source_locked(struct compaction *c, int64_t offset)
 {
     ensure(lock_is_held(&c->log->lock));
     struct plog *log = c->log;
@@ -235,26 +235,31 @@ static bool open_source_locked(struct compaction *c, int64_t offset)
     struct position at = {0};
     ensure(s->base_offset == source->base && s->size == source->size);
     if (!segment_open_file(s, log->path, false))
-        return false;
-    if (offset > source->base && find_failed(segment_find(s, log->path, offset, false, &at)))
-        return false;
+        return FIND_ERROR;
+    enum find_result found = offset > source->base ? segment_find(s, log->path, offset, false, &at) : FIND_OK;
+    if (find_failed(found))
+        return found;
     file_ref_get(s->file);
     c->file = s->file;
     c->mtime_ms = file_mtime_ms(s->file->fd);
     scan_init(&c->scan, s->file->fd, log->topic, at.pos, s->size, c->limits.chunk);
-    return true;
+    return FIND_OK;
 }
 
 /* Unless one is open. COMPACT_MORE: go on. */
-static enum compact_result open_next(struct compaction *c, bool (*open_locked)(struct compaction *c))
+static enum compact_result open_next(struct compaction *c, enum find_result (*open_locked)(struct compaction *c))
 {
     if (c->file != NULL)
         return COMPACT_MORE;
     if (!lock_if_valid(c))
         return aborted(c);
-    bool ok = open_locked(c);
+    enum find_result opened = open_locked(c);
     lock_release(&c->log->lock);
-    return ok ? COMPACT_MORE : disk_failed(c);
+    if (opened == FIND_CORRUPT) {
+        c->scan.pos = c->sources[c->at].size;
+        return damaged(c, "no sound batch");
+    }
+    return opened == FIND_OK ? COMPACT_MORE : disk_failed(c);
 }
 
 static bool learn_aborted(struct compaction *c, int64_t from, int64_t to)
@@ -348,7 +353,7 @@ static void note_read(struct compaction *c, int32_t bytes)
     c->bytes_read += bytes;
 }
 
-static bool open_for_mapping(struct compaction *c)
+static enum find_result open_for_mapping(struct compaction *c)
 {
     return open_source_locked(c, c->range.first_dirty);
 }
@@ -569,14 +574,15 @@ static enum compact_result end_cleaned_source(struct compaction *c)
     return ++c->at == c->group_end ? finish_group(c) : COMPACT_MORE;
 }
 
-static bool open_for_cleaning(struct compaction *c)
+static enum find_result open_for_cleaning(struct compaction *c)
 {
     const struct source *s = &c->sources[c->at];
-    if (!open_source_locked(c, s->base) || !learn_aborted(c, s->base, next_base(c, c->at)))
-        return false;
+    enum find_result opened = open_source_locked(c, s->base);
+    if (opened != FIND_OK || !learn_aborted(c, s->base, next_base(c, c->at)))
+        return opened != FIND_OK ? opened : FIND_ERROR;
     c->filter.keep_old_tombstones = c->mtime_ms > c->old_horizon;
     c->bytes_before += s->size;
-    return true;
+    return FIND_OK;
 }
 
 /* What comes must be behind what was, or the index could not find it. */

@@ -4,10 +4,16 @@
  * the active one from now on; recovery point and high watermark come down to 150, epochs that begin at or above 150
  * are dropped, and producers are what the newest snapshot below says, brought up to 150 by reading.
  *
+ * A header that is damaged where the place is looked for ends the log there, below what was asked for: whoever cuts
+ * fetches from the log's end on, and what lay between could be read by nobody. So who cuts asks where the log ends.
+ *
  * What is taken away must be gone from the disk before anything is written in its place: a power failure could mix the
  * old with the new, each sound by itself. So files are removed or cut and synced here, and a recovery point or a start
  * in the directory's checkpoints that lies above the new end is lowered before the next append (`unsettled`).
  */
+#include <inttypes.h>
+
+#include "base/logger.h"
 #include "log/file.h"
 #include "log/plog_internal.h"
 
@@ -106,11 +112,16 @@ int64_t plog_take_cut(struct plog *log)
     return cut;
 }
 
-static bool open_to_cut(struct plog *log, struct segment *s)
+/* All that is read, while nothing is done yet. */
+static bool find_cut(struct plog *log, struct segment *s, int64_t offset, struct cut *out)
 {
     file_clear_error();
-    bool ok = segment_open_file(s, log->path, false);
+    bool ok = segment_open_file(s, log->path, false) && segment_load_indexes(s, log->path, true) &&
+              segment_find_cut(s, log->path, offset, out) == FIND_OK;
     log->starved = !ok && file_ran_out();
+    if (ok && out->end < offset)
+        log_error("%s is cut at offset %" PRId64 ", before the damage that lies between there and %" PRId64, log->path,
+                  out->end, offset);
     return ok;
 }
 
@@ -123,14 +134,18 @@ static bool truncate_locked(struct plog *log, int64_t offset)
     if (offset < log->segments[0]->base_offset)
         return plog_truncate_fully_locked(log, offset);
     size_t last = plog_segment_index(log, offset);
-    if (!open_to_cut(log, log->segments[last])) /* while nothing is done yet */
+    struct cut at;
+    if (!find_cut(log, log->segments[last], offset, &at))
         return false;
-    if (!drop_segments(log, last + 1) || !segment_load_indexes(plog_active(log), log->path, true) ||
-        !segment_truncate(plog_active(log), log->path, offset))
+    int64_t start = atomic_load(&log->start);
+    if (at.end < MIN(start, offset)) /* nothing that is sound is left */
+        return plog_truncate_fully_locked(log, MIN(start, offset));
+    if (!drop_segments(log, last + 1) || !segment_truncate(plog_active(log), log->path, at))
         return false;
+    offset = at.end;
     ensure(plog_active(log)->base_offset <= offset);
     atomic_store(&log->end, offset);
-    if (offset < (int64_t)atomic_load(&log->start)) /* a leader was elected that had less than was deleted here */
+    if (offset < start) /* a leader was elected that had less than was deleted here */
         atomic_store(&log->start, offset);
     log->recovery_point = MIN(log->recovery_point, offset);
     note_cut(log, offset);

@@ -90,7 +90,8 @@ static bool replay_segment(struct plog *log, struct segment *s, int64_t from, in
     struct strbuf aborts = {0};
     if (!segment_open_file(s, log->path, false))
         return false;
-    if (s->base_offset < from && find_failed(segment_find(s, log->path, from, false, &at)))
+    /* What is damaged before that is read as far as it goes, like all that is damaged. */
+    if (s->base_offset < from && segment_find(s, log->path, from, false, &at) == FIND_ERROR)
         return false;
     bool ok = true;
     scan_init(&scan, s->file->fd, log->path, at.pos, s->size, HEADS_CHUNK);

@@ -430,30 +430,64 @@ enum find_result segment_survey_tail(struct segment *s, const char *dir, int64_t
     return result == FIND_END && is_short ? FIND_CORRUPT : result;
 }
 
-bool segment_truncate(struct segment *s, const char *dir, int64_t offset)
+/* From the batch at `pos` on, until there is one that is not below `offset`, or that cannot be. */
+static enum find_result walk_to_cut(struct segment *s, const char *dir, int64_t pos, int64_t offset, struct cut *out)
+{
+    struct batch b;
+    enum find_result result;
+    *out = (struct cut){pos, s->base_offset};
+    while ((result = segment_peek(s, dir, out->pos, false, &b)) == FIND_OK && b.last_offset < offset) {
+        if (!batch_offsets_are_possible(&b) || b.last_offset < out->end)
+            return FIND_CORRUPT;
+        *out = (struct cut){out->pos + b.size, b.last_offset + 1};
+    }
+    if (result == FIND_OK && pos > 0 && out->pos == pos && b.base_offset > offset)
+        return FIND_CORRUPT; /* the index has led too far */
+    if (result == FIND_OK || result == FIND_END)
+        out->end = offset;
+    return result;
+}
+
+/* By the index, from entry to entry back to the beginning, where nothing sound is at what they point to. */
+enum find_result segment_find_cut(struct segment *s, const char *dir, int64_t offset, struct cut *out)
+{
+    ensure(s->offsets.loaded && offset >= s->base_offset);
+    int64_t delta = MIN(offset - s->base_offset, (int64_t)INT32_MAX) - 1; /* what the index keeps, or less */
+    for (;;) {
+        struct offset_entry e = delta > 0 ? offset_index_find(&s->offsets, (int32_t)delta) : (struct offset_entry){0};
+        int64_t pos = e.position > 0 && e.position < s->size ? e.position : 0;
+        enum find_result result = walk_to_cut(s, dir, pos, offset, out);
+        if (result == FIND_ERROR)
+            return FIND_ERROR;
+        if (result != FIND_CORRUPT || out->pos > pos || pos == 0)
+            return FIND_OK;
+        delta = e.delta - (int64_t)1;
+    }
+}
+
+bool segment_truncate(struct segment *s, const char *dir, struct cut at)
 {
     char path[PATH_ROOM];
-    struct position at;
-    enum find_result result = segment_find(s, dir, offset, false, &at);
-    if (result == FIND_END)
+    ensure(at.pos >= 0 && at.pos <= s->size && at.end >= s->base_offset);
+    if (at.pos == s->size)
         return true;
-    if (result != FIND_OK || !segment_load_indexes(s, dir, true) || !segment_open_file(s, dir, false))
+    if (!segment_load_indexes(s, dir, true) || !segment_open_file(s, dir, false))
         return false;
-    ensure(at.pos >= 0 && at.pos < s->size);
     segment_path(path, dir, s->base_offset, ".log");
     if (!file_truncate(s->file->fd, at.pos, path) || !file_sync(s->file->fd, path))
         return false;
     s->size = at.pos;
     s->written_back = MIN(s->written_back, s->size);
-    int32_t delta = (int32_t)MAX(offset - s->base_offset, (int64_t)0);
+    int32_t delta = (int32_t)MIN(at.end - s->base_offset, (int64_t)INT32_MAX);
     offset_index_truncate(&s->offsets, delta);
     time_index_truncate(&s->times, delta);
     struct time_entry last = time_index_last(&s->times);
     s->max_timestamp = last.timestamp;
     s->max_timestamp_offset = s->base_offset + last.delta;
     int64_t end;
-    return segment_survey_tail(s, dir, &end) == FIND_END && segment_save_indexes(s, dir, false) &&
-           truncate_aborts(s, dir, offset);
+    enum find_result result = segment_survey_tail(s, dir, &end);
+    bool ok = result == FIND_END || (result == FIND_CORRUPT && rebuild_indexes(s, dir, true));
+    return ok && segment_save_indexes(s, dir, false) && truncate_aborts(s, dir, at.end);
 }
 
 static const char *const file_suffixes[] = {".log", ".index", ".timeindex", ".txnindex", ".snapshot"};

@@ -94,11 +94,6 @@ bool segment_sync_file(int64_t base, const char *dir, const struct file_ref *fil
  */
 bool segment_sync_indexes(int64_t base, const char *dir, const char *extra_suffix) NODISCARD;
 /*
- * Drops batches at or above `offset`. Waits for the disk: what is written in their place would otherwise be mixed with
- * them after a power failure, each batch sound by itself.
- */
-bool segment_truncate(struct segment *s, const char *dir, int64_t offset) NODISCARD;
-/*
  * Of the active segment, with its indexes loaded: reads the batches behind the last index entry for the times that no
  * index has yet, and where the log ends. FIND_END, or what is wrong.
  */
@@ -129,6 +124,21 @@ static inline bool find_failed(enum find_result result)
  */
 enum find_result segment_find(struct segment *s, const char *dir, int64_t offset, bool cached_only,
                               struct position *out);
+struct cut {
+    int64_t pos; /* the size that the log file is to have */
+    int64_t end; /* offset at which it ends then */
+};
+
+/*
+ * Where a segment is cut that is to end at `offset`, with its indexes loaded: there, or at a damaged header before it.
+ * What lies behind such a one was found by nobody. FIND_OK or FIND_ERROR.
+ */
+enum find_result segment_find_cut(struct segment *s, const char *dir, int64_t offset, struct cut *out);
+/*
+ * Drops the batches from there on. Waits for the disk: what is written in their place would otherwise be mixed with
+ * them after a power failure, each batch sound by itself.
+ */
+bool segment_truncate(struct segment *s, const char *dir, struct cut at) NODISCARD;
 /* Where to begin to look for what is at `delta`, by the index, which must be loaded. */
 int64_t segment_look_up(const struct segment *s, int32_t delta);
 /* The header of the batch at `pos`. */

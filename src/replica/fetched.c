@@ -31,7 +31,7 @@ static void cut_back(struct followed *x, int32_t epoch, int64_t leader_end)
              partition_topic(x->partition), partition_index(x->partition), to);
     enum kafka_error error = partition_truncate(x->partition, x->leader_epoch, to);
     if (error == ERR_NONE)
-        followed_move_to(x, to);
+        followed_move_to(x, plog_end_offset(log));
     else
         followed_rest_after(x, error);
 }
@@ -178,7 +178,7 @@ static void settle_ahead(struct followed *x, int64_t leader_end)
     followed_set_lost(x, false);
     enum kafka_error error = partition_truncate(x->partition, x->leader_epoch, leader_end);
     if (error == ERR_NONE)
-        followed_move_to(x, leader_end);
+        followed_move_to(x, plog_end_offset(partition_log(x->partition)));
     else
         followed_rest_after(x, error);
 }

@@ -587,6 +587,36 @@ static void a_damaged_log_is_left_alone(void **state)
     assert_false(plog_cleanable(f->log, NOW, &todo));
 }
 
+static void dir_failed(void *ctx, const char *dir UNUSED, const char *why UNUSED)
+{
+    ++*(int *)ctx;
+}
+
+/* Where a pass begins in the middle of a segment, the place is looked for among its headers. */
+static void a_header_that_is_damaged_before_a_pass_is_no_failure_of_the_disk(void **state)
+{
+    struct fixture *f = *state;
+    char path[256];
+    int failures = 0;
+    struct plog_host host = {.failed = dir_failed, .ctx = &failures};
+    f->log->config.index_interval_bytes = 1 << 20;
+    produce(f, "a=1");
+    produce(f, "a=2");
+    produce(f, "a=3");
+    roll(f);
+    f->log->clean_end = 2;
+    f->home.host = &host;
+    snprintf(path, sizeof(path), "%s/t-0/%020d.log", f->dir, 0);
+    FILE *file = fopen(path, "r+");
+    fseek(file, 8, SEEK_SET);
+    fputc(99, file);
+    fclose(file);
+    assert_int_equal(run_pass(f), COMPACT_FAILED);
+    assert_true(f->log->uncleanable);
+    assert_int_equal(failures, 0);
+    f->home.host = NULL;
+}
+
 /* Readers keep what they have. */
 static void old_files_stay_readable(void **state)
 {
@@ -1170,6 +1200,7 @@ int main(void)
         CASE(truncation_below_the_clean_end_lowers_it),
         CASE(a_deleted_log_is_left_alone),
         CASE(a_damaged_log_is_left_alone),
+        CASE(a_header_that_is_damaged_before_a_pass_is_no_failure_of_the_disk),
         CASE(old_files_stay_readable),
         CASE(a_commit_stays_while_its_data_does),
         CASE(aborted_data_goes_at_once),

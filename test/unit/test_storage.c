@@ -584,6 +584,97 @@ static void truncation_below_the_start_takes_the_start_along(void **state)
     check_readable(f->log, 50);
 }
 
+static struct segment *segment_at(struct plog *log, int64_t offset)
+{
+    lock_take(&log->lock);
+    struct segment *s = log->segments[plog_segment_index(log, offset)];
+    lock_release(&log->lock);
+    return s;
+}
+
+/* Of the batch that holds it, as its length cannot be. */
+static void damage_header(struct fixture *f, int64_t offset)
+{
+    char name[64], path[256];
+    struct position at;
+    struct segment *s = segment_at(f->log, offset);
+    assert_int_equal(segment_find(s, f->log->path, offset, false, &at), FIND_OK);
+    snprintf(name, sizeof(name), "%020" PRId64 ".log", s->base_offset);
+    int fd = open(file_in(f, name, path), O_RDWR | O_CLOEXEC);
+    assert_int_equal(pwrite(fd, "\x7f", 1, at.pos + 8), 1);
+    close(fd);
+}
+
+static void fill_segments(struct fixture *f, int32_t segment_bytes)
+{
+    struct append_result r;
+    f->log->config.segment_bytes = segment_bytes;
+    for (int i = 0; i < 20; i++)
+        assert_int_equal(append_as(f->log, 5, 100, 1000 + i, 3, i * 5, &r), ERR_NONE);
+}
+
+/* The one who cuts fetches it again from there: no disk has failed, and nothing is gone that could be read. */
+static void a_log_that_is_damaged_where_it_is_cut_ends_before_the_damage(void **state)
+{
+    struct fixture *f = *state;
+    fill_segments(f, 6000);
+    damage_header(f, 35);
+    assert_int_equal(plog_truncate(f->log, 45), ERR_NONE);
+    assert_int_equal(plog_end_offset(f->log), 45); /* found by the index behind the damage */
+    assert_int_equal(plog_truncate(f->log, 40), ERR_NONE);
+    assert_int_equal(plog_end_offset(f->log), 35);
+    append(f->log, 5);
+    check_readable(f->log, 0);
+    assert_int_equal(plog_end_offset(reload(f, false, 0)), 40);
+    check_readable(f->log, 0);
+}
+
+/* With an entry for every few batches, the place is looked for behind the last one before it. */
+static void the_damage_may_lie_between_an_entry_of_the_index_and_the_cut(void **state)
+{
+    struct fixture *f = *state;
+    f->log->config.index_interval_bytes = 1500;
+    fill_segments(f, 6000);
+    int64_t end = f->log->segments[1]->base_offset;
+    damage_header(f, end - 10);
+    assert_int_equal(plog_truncate(f->log, end - 5), ERR_NONE);
+    assert_int_equal(plog_end_offset(f->log), end - 10);
+    append(f->log, 5);
+    check_readable(f->log, 0);
+}
+
+static void of_a_log_that_is_damaged_from_its_start_on_nothing_is_left(void **state)
+{
+    struct fixture *f = *state;
+    fill_segments(f, 1 << 20);
+    plog_set_high_watermark(f->log, 50);
+    assert_int_equal(plog_advance_start(f->log, 21), ERR_NONE);
+    damage_header(f, 20);
+    assert_int_equal(plog_truncate(f->log, 25), ERR_NONE);
+    assert_int_equal(plog_start_offset(f->log), 21);
+    assert_int_equal(plog_end_offset(f->log), 21);
+    append(f->log, 5);
+    check_readable(f->log, 21);
+}
+
+/* What producers did is read again from where that is known on, which may be damaged as well. */
+static void damage_before_a_cut_keeps_nobody_from_cutting(void **state)
+{
+    struct fixture *f = *state;
+    fill_segments(f, 1 << 20);
+    lock_take(&f->log->lock);
+    plog_begin_snapshot(f->log, 100);
+    lock_release(&f->log->lock);
+    plog_save_snapshots(f->log);
+    for (int i = 0; i < 10; i++)
+        append(f->log, 5);
+    damage_header(f, 95);
+    assert_int_equal(plog_truncate(f->log, 125), ERR_NONE);
+    assert_int_equal(plog_end_offset(f->log), 125);
+    append(f->log, 5);
+    check_readable(f->log, 105);
+}
+
 /* Otherwise what was refused could no longer be written, in order, behind what was not. */
 static void what_follows_a_refused_first_batch_is_refused(void **state)
 {
@@ -1377,6 +1468,10 @@ int main(void)
         CASE(several_at_once_may_need_several_segments),
         CASE(nothing_follows_what_could_not_be_written),
         CASE(truncation_goes_back),
+        CASE(a_log_that_is_damaged_where_it_is_cut_ends_before_the_damage),
+        CASE(the_damage_may_lie_between_an_entry_of_the_index_and_the_cut),
+        CASE(of_a_log_that_is_damaged_from_its_start_on_nothing_is_left),
+        CASE(damage_before_a_cut_keeps_nobody_from_cutting),
         CASE(truncation_below_the_start_takes_the_start_along),
         CASE(what_follows_a_refused_first_batch_is_refused),
         CASE(batches_before_the_snapshots_are_duplicates_too),
