@@ -171,6 +171,7 @@ enum kafka_error plog_advance_start(struct plog *log, int64_t offset);
 enum kafka_error plog_flush(struct plog *log);
 /* The lowest offset that it was cut to since this was called last; INT64_MAX if it was not. */
 int64_t plog_take_cut(struct plog *log);
+void plog_return_cut(struct plog *log, int64_t cut); /* what was taken could not be followed yet */
 /* Until it is called with false; a pass that is under way is given up. */
 void plog_pause_compaction(struct plog *log, bool pause);
 bool plog_is_uncleanable(struct plog *log); /* it cannot be compacted, which is tried again after a restart */

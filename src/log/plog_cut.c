@@ -112,6 +112,13 @@ int64_t plog_take_cut(struct plog *log)
     return cut;
 }
 
+void plog_return_cut(struct plog *log, int64_t cut)
+{
+    lock_take(&log->lock);
+    log->cut_to = MIN(log->cut_to, cut);
+    lock_release(&log->lock);
+}
+
 /* All that is read, while nothing is done yet. */
 static bool find_cut(struct plog *log, struct segment *s, int64_t offset, struct cut *out)
 {

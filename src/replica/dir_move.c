@@ -194,8 +194,10 @@ static bool align(struct plog *current, struct plog *future)
 static bool follow_cuts(struct plog *current, struct plog *future)
 {
     int64_t cut = plog_take_cut(current), start = plog_start_offset(current);
-    if (cut < plog_end_offset(future) && plog_truncate(future, cut) != ERR_NONE)
+    if (cut < plog_end_offset(future) && plog_truncate(future, cut) != ERR_NONE) {
+        plog_return_cut(current, cut);
         return false;
+    }
     return start <= plog_end_offset(future) || plog_truncate_fully(future, start) == ERR_NONE;
 }
 
@@ -315,6 +317,8 @@ enum move_result partition_move_some(struct partition *p)
     if (future == NULL)
         return MOVE_OVER;
     enum move_result result = move_some(p, current, future, &bytes);
+    if (result == MOVE_FAILED && !plog_is_offline(current) && !plog_is_offline(future))
+        result = MOVE_RESTS;
     throttle_note(&p->manager->move_throttle, bytes, clock_mono_ms());
     plog_unref(future);
     return result;

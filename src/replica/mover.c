@@ -2,7 +2,9 @@
 
 #include <utlist.h>
 
-enum { REST_MS = 100 };
+#include "base/clock.h"
+
+enum { REST_MS = 100, LONGEST_REST_MS = 10000 };
 
 struct move {
     struct message wanted;
@@ -10,7 +12,8 @@ struct move {
     struct mover *mover;
     struct partition *partition; /* with a reference */
     enum move_result result;
-    bool running, again; /* `again`: asked for while a step runs, which may not have seen why */
+    bool running, again;         /* `again`: asked for while a step runs, which may not have seen why */
+    int64_t rest_ms, rest_until; /* as long as something is in its way; 0: nothing is */
     struct move *prev, *next;
 };
 
@@ -19,7 +22,8 @@ struct mover {
     struct workers *workers;
     struct move *moves; /* by turns */
     int32_t running, most_at_once;
-    struct timer rest;
+    struct timer rest;  /* of all, as what may be copied is used up */
+    struct timer retry; /* of the first one whose rest is over */
     bool closed;
 };
 
@@ -37,6 +41,13 @@ static void run_step(struct job *job)
     v->result = partition_move_some(v->partition);
 }
 
+/* Longer each time: what is in its way may go, as a descriptor may come, but it may also be damage that stays. */
+static void move_rest(struct move *v)
+{
+    v->rest_ms = v->rest_ms > 0 ? MIN(2 * v->rest_ms, (int64_t)LONGEST_REST_MS) : REST_MS;
+    v->rest_until = clock_mono_ms() + v->rest_ms;
+}
+
 /* Behind the others. */
 static void step_done(struct message *msg)
 {
@@ -46,7 +57,11 @@ static void step_done(struct message *msg)
     m->running--;
     v->running = false;
     DL_DELETE(m->moves, v);
-    if (v->result == MOVE_GOES_ON || v->again)
+    if (v->result != MOVE_RESTS || v->again)
+        v->rest_ms = v->rest_until = 0;
+    else
+        move_rest(v);
+    if (v->result == MOVE_GOES_ON || v->result == MOVE_RESTS || v->again)
         DL_APPEND(m->moves, v);
     else
         move_free(v);
@@ -72,17 +87,29 @@ static void mover_on_rested(struct timer *t)
 static void mover_go_on(struct mover *m)
 {
     struct move *v;
+    int64_t now = clock_mono_ms(), next = INT64_MAX;
     DL_FOREACH (m->moves, v) {
         if (v->running)
             continue;
         if (m->running >= m->most_at_once || timer_is_running(&m->rest))
-            return;
+            break;
+        if (v->rest_until > now) {
+            next = MIN(next, v->rest_until);
+            continue;
+        }
         if (partition_moves_rest(v->partition)) {
             timer_start(&m->rest, REST_MS);
-            return;
+            break;
         }
         start_step(m, v);
     }
+    if (next < INT64_MAX)
+        timer_start(&m->retry, next - now);
+}
+
+static void mover_on_retry(struct timer *t)
+{
+    mover_go_on(CONTAINER_OF(t, struct mover, retry));
 }
 
 static struct move *mover_find(struct mover *m, const struct partition *p)
@@ -99,14 +126,16 @@ static void mover_on_wanted(struct message *msg)
     struct move *v = CONTAINER_OF(msg, struct move, wanted), *known = mover_find(v->mover, v->partition);
     struct mover *m = v->mover;
     ensure(loop_is_mine(m->loop));
-    if (known != NULL)
-        known->again = true;
-    if (known != NULL || m->closed) {
+    if (known != NULL || m->closed)
         move_free(v);
-        return;
+    else
+        DL_APPEND(m->moves, v);
+    if (known != NULL) {
+        known->again = true;
+        known->rest_ms = known->rest_until = 0;
     }
-    DL_APPEND(m->moves, v);
-    mover_go_on(m);
+    if (!m->closed)
+        mover_go_on(m);
 }
 
 void mover_add(struct mover *m, struct partition *p)
@@ -122,6 +151,7 @@ struct mover *mover_new(struct loop *loop, struct workers *workers, int32_t most
     struct mover *m = xcalloc(1, sizeof(*m));
     *m = (struct mover){.loop = loop, .workers = workers, .most_at_once = MAX(most_at_once, 1)};
     timer_init(&m->rest, loop, mover_on_rested);
+    timer_init(&m->retry, loop, mover_on_retry);
     return m;
 }
 
@@ -130,6 +160,7 @@ void mover_close(struct mover *m)
     ensure(loop_is_mine(m->loop));
     m->closed = true;
     timer_stop(&m->rest);
+    timer_stop(&m->retry);
 }
 
 void mover_free(struct mover *m)

@@ -80,8 +80,11 @@ struct partition_role partition_role(struct partition *p);
 enum kafka_error replica_alter_dir(struct replica_manager *rm, struct str topic, int32_t index, bool exists,
                                    const char *dir);
 
-enum move_result { MOVE_GOES_ON, MOVE_OVER, MOVE_FAILED };
-/* A step of the move, on a worker; one at a time. It is over when it is done, or called off. */
+enum move_result { MOVE_GOES_ON, MOVE_RESTS, MOVE_OVER, MOVE_FAILED };
+/*
+ * A step of the move, on a worker; one at a time. It is over when it is done, or called off, and has failed when one of
+ * the directories has, which ends it. It rests where anything else is in its way: another step may do better.
+ */
 enum move_result partition_move_some(struct partition *p);
 bool partition_moves_rest(const struct partition *p); /* as what may be copied in a second is used up */
 

@@ -13,6 +13,7 @@
 #include "base/topic_key.h"
 #include "log/file.h"
 #include "log/plog_internal.h"
+#include "replica/mover.h"
 #include "replica/replica.h"
 #include "storage/manager_internal.h"
 
@@ -1379,6 +1380,110 @@ static void a_move_is_called_off(void **state)
     partition_unref(p);
 }
 
+/* The length of the first batch, and back again. */
+static void toggle_damage(struct plog *log)
+{
+    char path[160], byte;
+    snprintf(path, sizeof(path), "%s/00000000000000000000.log", log->path);
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    assert_int_equal(pread(fd, &byte, 1, 8), 1);
+    byte ^= 0x7f;
+    assert_int_equal(pwrite(fd, &byte, 1, 8), 1);
+    close(fd);
+}
+
+/* One that is ordered once: nobody orders it again because a descriptor was missing for a moment. */
+static void a_move_with_something_in_its_way_rests(void **state)
+{
+    struct fixture *f = *state;
+    open_replicas(f);
+    assert_int_equal(order(f, OTHER, 0), ERR_NONE);
+    struct partition *p = the_partition(f);
+    follow(p, 30, 1000, 0); /* more than a chunk */
+    struct plog *current = partition_log(p);
+    assert_int_equal(replica_alter_dir(f->replicas, STR_LIT("t"), 0, true, f->paths[1]), ERR_NONE);
+    toggle_damage(current);
+    assert_int_equal(partition_move_some(p), MOVE_RESTS);
+    toggle_damage(current);
+    assert_int_equal(partition_move_some(p), MOVE_GOES_ON);
+    assert_true(current->uncompacted);
+    struct plog *future = log_manager_get_future(f->logs, "t", 0);
+    assert_int_equal(partition_truncate(p, 0, 2000), ERR_NONE);
+    follow(p, 30, 500, 0);
+    assert_int_equal(plog_flush(future), ERR_NONE);
+    for (int i = 0; i < 2; i++)
+        plog_close_unused_files(future);
+    use_up_descriptors(0);
+    assert_int_equal(partition_move_some(p), MOVE_RESTS); /* it was cut, and the other is to be cut as well */
+    give_descriptors_back();
+    finish_move(f, p, 1);
+    assert_int_equal(f->failures, 0);
+    plog_unref(future);
+    partition_unref(p);
+}
+
+struct repair {
+    struct message message;
+    struct job job;
+    struct timer timer;
+    struct fixture *fixture;
+    struct partition *partition;
+    struct plog *log;
+};
+
+static void repair_submit(struct message *m)
+{
+    struct repair *r = CONTAINER_OF(m, struct repair, message);
+    workers_submit(r->fixture->workers, &r->job);
+}
+
+static void repair_run(struct job *job)
+{
+    toggle_damage(CONTAINER_OF(job, struct repair, job)->log);
+}
+
+static void stop_when_moved(struct timer *t)
+{
+    struct repair *r = CONTAINER_OF(t, struct repair, timer);
+    if (place_of(r->fixture, partition_log(r->partition)) == 1)
+        loop_stop(t->loop);
+    else
+        timer_start(t, 1);
+}
+
+static void the_mover_comes_back_to_what_rests(void **state)
+{
+    struct fixture *f = *state;
+    struct loop *loop = loop_new("control");
+    f->workers = workers_new("worker", 1); /* one after the other */
+    open_replicas(f);
+    assert_int_equal(order(f, OTHER, 0), ERR_NONE);
+    struct partition *p = the_partition(f);
+    follow(p, 3, 10, 0);
+    assert_int_equal(replica_alter_dir(f->replicas, STR_LIT("t"), 0, true, f->paths[1]), ERR_NONE);
+    struct mover *mover = mover_new(loop, f->workers, 1);
+    struct repair repair = {.message = {.deliver = repair_submit},
+                            .job = {.run = repair_run},
+                            .fixture = f,
+                            .partition = p,
+                            .log = partition_log(p)};
+    toggle_damage(repair.log);
+    mover_add(mover, p);
+    loop_post(loop, &repair.message); /* after the first step has failed */
+    timer_init(&repair.timer, loop, stop_when_moved);
+    timer_start(&repair.timer, 1);
+    loop_run(loop);
+    mover_close(mover);
+    partition_unref(p);
+    workers_stop(f->workers);
+    loop_drain(loop);
+    mover_free(mover);
+    replica_manager_free(f->replicas);
+    f->replicas = NULL;
+    close_all(f, true);
+    loop_free(loop);
+}
+
 /* Data of old formats has no epochs, by which a leader could say how much of it is its own. */
 static void without_epochs_a_follower_begins_with_what_is_committed(void **state)
 {
@@ -1743,6 +1848,8 @@ int main(void)
         CASE(after_a_restart_a_move_goes_by_epochs),
         CASE(only_a_move_without_a_break_is_as_clean),
         CASE(a_move_is_called_off),
+        CASE(a_move_with_something_in_its_way_rests),
+        CASE(the_mover_comes_back_to_what_rests),
         CASE(without_epochs_a_follower_begins_with_what_is_committed),
         CASE(a_partition_is_offline_with_its_directory),
         CASE(a_start_tells_how_far_it_is),
