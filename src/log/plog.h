@@ -80,6 +80,7 @@ void plog_append_leader(struct plog *log, struct leader_append *const *appends, 
  * can be told before.
  */
 bool plog_append_waits(struct plog *log, const struct prepared *first, int64_t bytes, int64_t offsets);
+int64_t plog_recovery_point(struct plog *log); /* everything below is on disk for sure */
 /* Waits until all below is on the disk, without keeping anybody from appending or reading. False: it is not. */
 bool plog_flush_to(struct plog *log, int64_t offset) NODISCARD;
 /*

@@ -80,8 +80,7 @@ const char *plog_path(const struct plog *log); /* for messages, by who alone cou
 
 /* ---- What checkpoints say of it ---- */
 
-int64_t plog_recovery_point(struct plog *log); /* everything below is on disk for sure */
-int64_t plog_start_to_note(struct plog *log);  /* -1: it begins where its first segment does, which says it */
+int64_t plog_start_to_note(struct plog *log); /* -1: it begins where its first segment does, which says it */
 bool plog_clean_end_is_unsaved(struct plog *log);
 int64_t plog_take_clean_end(struct plog *log); /* -1: none. It is saved then. */
 void plog_unsettle(struct plog *log);          /* before anybody uses it: they have lines of another one of its name */

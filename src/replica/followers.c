@@ -264,12 +264,13 @@ int32_t followers_min_isr(const struct partition *p)
 
 /*
  * The least of what all in sync have; one that is about to join them is waited for as well, or it could never
- * catch up with a watermark that runs ahead of it.
+ * catch up with a watermark that runs ahead of it. Of its own log a leader has what is synced, as long as somebody
+ * waits for that.
  */
 bool followers_move_high_watermark(struct partition *p, int64_t now)
 {
     ensure(lock_is_held(&p->lock));
-    int64_t least = plog_end_offset(p->log);
+    int64_t least = p->flushes > 0 ? plog_recovery_point(p->log) : plog_end_offset(p->log);
     int64_t before = plog_high_watermark(p->log);
     if (!p->leads || p->isr.n < followers_min_isr(p))
         return false;

@@ -180,6 +180,7 @@ static struct plog *append_some(struct partition *p, struct leader_append *const
         commit_growth(p, grown);
         return NULL;
     }
+    p->flushes++;
     plog_ref(p->log);
     return p->log;
 }
@@ -215,6 +216,8 @@ static void flush_appended(struct partition *p, struct plog *log, struct leader_
     for (int i = 0; i < count; i++)
         if (appends[i]->result.flush_due && !flushed)
             appends[i]->error = why;
+    ensure(p->flushes > 0);
+    p->flushes--;
     commit_growth(p, true);
     lock_release(&p->lock);
 }

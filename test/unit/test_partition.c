@@ -1,7 +1,10 @@
 /* A partition as its leader sees it: who is in sync, and what is committed. */
 #include "replica_test.h"
 
+#include <sys/syscall.h>
+
 #include "base/clock.h"
+#include "log/plog_host.h"
 
 enum { LAG_MS = 30000 };
 
@@ -101,6 +104,36 @@ static void what_was_appended_is_committed_in_a_later_epoch_too(void **state)
     partition_unref(test_replicas_lead(&f->replicas, "t", 3));
     assert_int_equal(partition_check_committed(p, 1, offset), ERR_NOT_LEADER_OR_FOLLOWER);
     assert_int_equal(partition_check_committed(p, 3, offset), ERR_NONE);
+}
+
+static struct fixture *syncing; /* whose follower fetches while its log is synced */
+
+int fsync(int fd)
+{
+    struct fixture *f = syncing;
+    syncing = NULL;
+    if (f != NULL) {
+        test_replicas_fetch(f->partition, 3, plog_end_offset(partition_log(f->partition)), clock_mono_ms());
+        partition_shrink_isr(f->partition, clock_mono_ms());
+        assert_int_equal(high_watermark(f), 1);
+    }
+    return (int)syscall(SYS_fsync, fd);
+}
+
+/* With flush.messages: a consumer may not have what the power can still take. */
+static void what_is_being_synced_is_not_committed(void **state)
+{
+    struct fixture *f = *state;
+    struct topic_config config = plog_config(partition_log(f->partition));
+    config.flush_messages = 2;
+    plog_configure(partition_log(f->partition), &config);
+    append(f);
+    test_replicas_fetch(f->partition, 3, 1, clock_mono_ms());
+    assert_int_equal(high_watermark(f), 1);
+    syncing = f;
+    append(f);
+    assert_null(syncing);
+    assert_int_equal(high_watermark(f), 2);
 }
 
 static void a_new_leader_does_not_know_the_watermark_at_once(void **state)
@@ -314,6 +347,7 @@ int main(void)
 #define CASE(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
         CASE(a_follower_joins_when_it_has_caught_up),
         CASE(what_was_appended_is_committed_in_a_later_epoch_too),
+        CASE(what_is_being_synced_is_not_committed),
         CASE(a_new_leader_does_not_know_the_watermark_at_once),
         CASE(a_refused_follower_is_not_waited_for),
         CASE(who_could_join_is_waited_for_as_long_as_it_may_lag),
