@@ -174,7 +174,7 @@ static int32_t take_changes(struct fetcher *f, struct followed ***out)
         room++;
     *out = ARENA_ARRAY(&f->arena, struct followed *, MAX(room, 1));
     DL_FOREACH_SAFE (f->changes, x, tmp) {
-        if (x->rest_until > now || x->lost)
+        if (x->rest_until > now || x->lost || !x->begun)
             continue;
         x->rest_until = 0;
         followed_unmark(x);
@@ -341,12 +341,34 @@ static bool is_synced(struct followed *x)
     return !x->unsynced;
 }
 
+/*
+ * A log without epochs is cut before the first fetch, as its leader could not say where the two part. That may be for
+ * want of a descriptor only, and is tried again; else its directory goes offline, or another order is on its way.
+ */
+static bool is_begun(struct followed *x)
+{
+    static struct log_limit limit;
+    if (x->begun)
+        return true;
+    enum kafka_error error = partition_begin_following(x->partition, x->leader_epoch, &x->offset);
+    x->begun = error == ERR_NONE;
+    if (x->begun)
+        log_info("%s-%" PRId32 ": following broker %" PRId32 " from offset %" PRId64 " on, leader epoch %" PRId32,
+                 partition_topic(x->partition), partition_index(x->partition), x->fetcher->leader, x->offset,
+                 x->leader_epoch);
+    else
+        log_warn_limited(&limit, "%s-%" PRId32 ": cannot be made ready to follow broker %" PRId32 ": %s",
+                         partition_topic(x->partition), partition_index(x->partition), x->fetcher->leader,
+                         error_name((int16_t)error));
+    return x->begun;
+}
+
 static void rest_what_must(struct fetcher *f)
 {
     struct followed *x;
     int64_t now = clock_mono_ms();
     DL_FOREACH (f->changes, x)
-        if (x->rest_until <= now && (partition_rests(x->partition, x->in_sync, now) || !is_synced(x)))
+        if (x->rest_until <= now && (!is_begun(x) || partition_rests(x->partition, x->in_sync, now) || !is_synced(x)))
             followed_rest(x);
 }
 
@@ -439,15 +461,9 @@ static void begin_soon(struct fetcher *f)
 
 static void follow_now(struct fetchers *all, struct partition *p, const struct partition_role *role)
 {
-    int32_t leader = role->leader, leader_epoch = role->leader_epoch;
-    struct followed *x = followed_add(fetcher_for(all, leader), p, role);
-    /* Where that fails, its directory goes offline, or another order is on its way. */
-    enum kafka_error error = partition_begin_following(p, leader_epoch, &x->offset);
-    if (error != ERR_NONE)
-        log_warn("%s-%" PRId32 ": cannot be made ready to follow broker %" PRId32 ": %s", partition_topic(p),
-                 partition_index(p), leader, error_name((int16_t)error));
-    log_info("%s-%" PRId32 ": following broker %" PRId32 " from offset %" PRId64 " on, leader epoch %" PRId32,
-             partition_topic(p), partition_index(p), leader, x->offset, leader_epoch);
+    struct followed *x = followed_add(fetcher_for(all, role->leader), p, role);
+    if (!is_begun(x))
+        followed_rest(x);
     begin_soon(x->fetcher);
 }
 

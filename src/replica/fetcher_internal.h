@@ -28,6 +28,7 @@ struct followed {
     int32_t leader_epoch;
     int64_t offset; /* to fetch next */
     int64_t sent_offset, sent_start;
+    bool begun;                   /* its log was made ready to follow, or it is not to be fetched yet */
     bool in_sync;                 /* it had all that is committed, with the last answer */
     int32_t pause_ms;             /* the last rest's; 0: none since it was fetched */
     int64_t rest_until;           /* monotonic: not fetched before, after an error; 0: may be fetched */

@@ -11,8 +11,10 @@
 #include <sys/syscall.h>
 
 #include "base/topic_key.h"
+#include "cluster/view.h"
 #include "log/file.h"
 #include "log/plog_internal.h"
+#include "replica/fetcher.h"
 #include "replica/mover.h"
 #include "replica/replica.h"
 #include "storage/manager_internal.h"
@@ -1515,6 +1517,64 @@ static void without_epochs_a_follower_begins_with_what_is_committed(void **state
     partition_unref(p);
 }
 
+struct starving {
+    struct message message;
+    struct timer timer;
+    struct plog *log;
+};
+
+static void end_starving(struct message *m UNUSED)
+{
+    give_descriptors_back();
+}
+
+static void stop_when_cut(struct timer *t)
+{
+    if (plog_end_offset(CONTAINER_OF(t, struct starving, timer)->log) == 250)
+        loop_stop(t->loop);
+    else
+        timer_start(t, 1);
+}
+
+/* Its leader could not tell that it has what it should not: without an epoch, it takes whatever offset it is asked for.
+ */
+static void without_descriptors_a_follower_without_epochs_begins_later(void **state)
+{
+    struct fixture *f = *state;
+    struct append_result r;
+    struct loop *loop = loop_new("replication");
+    struct view_board *board = view_board_new(&loop, 1);
+    f->config.replica_fetch_backoff_ms = 1;
+    open_replicas(f);
+    assert_int_equal(order(f, OTHER, 0), ERR_NONE);
+    struct partition *p = the_partition(f);
+    struct plog *log = partition_log(p);
+    struct strbuf batch = make_batch(500, 10, 1000, -1, -1);
+    assert_int_equal(partition_append_follower(p, 0, (struct bytes){(uint8_t *)batch.p, (int32_t)batch.len}, &r),
+                     ERR_NONE);
+    partition_follow_marks(p, 0, 250, 0);
+    assert_int_equal(plog_flush(log), ERR_NONE);
+    for (int i = 0; i < 2; i++)
+        assert_true(plog_close_unused_files(log));
+    struct fetchers *all =
+        fetchers_new(&(struct fetchers_options){.loop = loop, .config = &f->config, .broker_id = BROKER});
+    struct starving starving = {.message = {.deliver = end_starving}, .log = log};
+    fetchers_look(all, p);
+    loop_post(loop, &starving.message);
+    timer_init(&starving.timer, loop, stop_when_cut);
+    timer_start(&starving.timer, 1);
+    use_up_descriptors(0);
+    loop_run(loop);
+    assert_int_equal(plog_end_offset(log), 250);
+    assert_int_equal(f->failures, 0);
+    fetchers_close(all);
+    strbuf_deinit(&batch);
+    partition_unref(p);
+    loop_free(loop);
+    fetchers_free(all);
+    view_board_free(board);
+}
+
 static void a_partition_is_offline_with_its_directory(void **state)
 {
     struct fixture *f = *state;
@@ -1851,6 +1911,7 @@ int main(void)
         CASE(a_move_with_something_in_its_way_rests),
         CASE(the_mover_comes_back_to_what_rests),
         CASE(without_epochs_a_follower_begins_with_what_is_committed),
+        CASE(without_descriptors_a_follower_without_epochs_begins_later),
         CASE(a_partition_is_offline_with_its_directory),
         CASE(a_start_tells_how_far_it_is),
         CASE(a_start_tells_how_many_segments_are_left),
