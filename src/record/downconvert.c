@@ -1,7 +1,7 @@
 /*
  * For consumers older than Kafka 0.11: messages in v1, or v0, of batches in v2. What these cannot say is left out:
  * headers, producers, and the markers of transactions. A compressed batch becomes one wrapper; one of zstd is refused,
- * as old clients do not know that.
+ * as old clients do not know that. What lies before such a one is given: the next fetch is told.
  */
 #include <zlib.h>
 
@@ -14,6 +14,7 @@ struct conversion {
     int8_t magic;
     int64_t start_offset;
     struct strbuf *out;
+    int64_t last; /* offset in `out`; -1: there is none */
 };
 
 static uint8_t *put_sized(uint8_t *p, struct bytes f)
@@ -71,14 +72,16 @@ static int put_records(const struct conversion *c, const struct batch *b, int64_
     return rc < 0 ? -1 : count;
 }
 
-static enum kafka_error convert_plain(const struct conversion *c, const struct batch *b)
+static enum kafka_error convert_plain(struct conversion *c, const struct batch *b)
 {
-    struct record last = {.timestamp = NO_TIMESTAMP};
-    return put_records(c, b, 0, c->start_offset, c->out, &last) < 0 ? ERR_CORRUPT_MESSAGE : ERR_NONE;
+    struct record last = {.offset = c->last, .timestamp = NO_TIMESTAMP};
+    int count = put_records(c, b, 0, c->start_offset, c->out, &last);
+    c->last = last.offset;
+    return count < 0 ? ERR_CORRUPT_MESSAGE : ERR_NONE;
 }
 
 /* A wrapper takes the last offset; its v1 messages are numbered from the batch's base offset. */
-static enum kafka_error convert_compressed(const struct conversion *c, const struct batch *b)
+static enum kafka_error convert_compressed(struct conversion *c, const struct batch *b)
 {
     struct strbuf set = {0}, packed = {0};
     struct record wrapper = {.timestamp = NO_TIMESTAMP};
@@ -89,6 +92,7 @@ static enum kafka_error convert_compressed(const struct conversion *c, const str
     if (count > 0 && codec_compress(batch_codec(b), CODEC_LEVEL_DEFAULT, c->magic, plain, &packed)) {
         wrapper.value = (struct bytes){(const uint8_t *)packed.p, (int32_t)packed.len};
         message_put(c->out, c->magic, (uint8_t)(batch_codec(b) | timestamp_bit(c, b)), &wrapper);
+        c->last = wrapper.offset;
     }
     if (count >= 0)
         error = ERR_NONE;
@@ -97,10 +101,11 @@ static enum kafka_error convert_compressed(const struct conversion *c, const str
     return error;
 }
 
-static enum kafka_error convert_batch(const struct conversion *c, const struct batch *b)
+static enum kafka_error convert_batch(struct conversion *c, const struct batch *b)
 {
     if (b->magic <= c->magic) {
         strbuf_add(c->out, b->p, (size_t)b->size);
+        c->last = b->last_offset;
         return ERR_NONE;
     }
     if (batch_is_control(b))
@@ -112,14 +117,14 @@ static enum kafka_error convert_batch(const struct conversion *c, const struct b
 
 enum kafka_error records_down_convert(struct bytes in, int8_t magic, int64_t start_offset, struct strbuf *out)
 {
-    struct conversion c = {magic, start_offset, out};
+    struct conversion c = {magic, start_offset, out, -1};
     struct batch b;
-    enum batch_result result;
+    enum batch_result result = BATCH_OK;
+    enum kafka_error error = ERR_NONE;
     ensure(magic == 0 || magic == 1);
-    while ((result = batch_next(&in, &b)) == BATCH_OK) {
-        enum kafka_error error = convert_batch(&c, &b);
-        if (error != ERR_NONE)
-            return error;
-    }
-    return result == BATCH_CORRUPT ? ERR_CORRUPT_MESSAGE : ERR_NONE;
+    while (error == ERR_NONE && (result = batch_next(&in, &b)) == BATCH_OK)
+        error = convert_batch(&c, &b);
+    if (error == ERR_NONE && result == BATCH_CORRUPT)
+        error = ERR_CORRUPT_MESSAGE;
+    return c.last >= 0 && c.last >= start_offset ? ERR_NONE : error; /* or who asks would stand still without a word */
 }

@@ -233,7 +233,8 @@ enum kafka_error records_prepare(uint8_t *in, int32_t len, const struct record_r
 /*
  * Rewrites batches for a consumer that knows no format above `magic` (0 or 1), as 3.9 does: headers are
  * lost, control batches left out, batches of a format it knows passed on as they are. Records below
- * `start_offset` are left out. A batch that is cut off at the end is dropped.
+ * `start_offset` are left out. A batch that is cut off at the end is dropped. What cannot be converted, or is damaged,
+ * is an error where nothing that is asked for lies before it, and else the end.
  */
 enum kafka_error records_down_convert(struct bytes in, int8_t magic, int64_t start_offset, struct strbuf *out);
 

@@ -245,6 +245,29 @@ static void zstd_has_no_old_form(void **state)
     strbuf_deinit(&old);
 }
 
+/* Or it could not even come to what it cannot read: the next fetch, which begins with that, is told. */
+static void an_old_consumer_gets_what_lies_before_zstd(void **state)
+{
+    (void)state;
+    for (int codec = CODEC_NONE; codec <= CODEC_LZ4; codec++) {
+        struct strbuf set = make_batch(5, (enum codec)codec), packed = make_batch(5, CODEC_ZSTD), old = {0};
+        struct prepared p;
+        batch_set_offset((uint8_t *)set.p, 1000);
+        batch_set_offset((uint8_t *)packed.p, 1005);
+        strbuf_add(&set, packed.p, packed.len);
+        struct bytes in = {(uint8_t *)set.p, (int32_t)set.len};
+        assert_int_equal(records_down_convert(in, 1, 1002, &old), ERR_NONE);
+        assert_int_equal(prepare(&old, &p), ERR_NONE);
+        struct batch b = only_batch(p.bytes);
+        assert_int_equal(b.count, codec == CODEC_NONE ? 3 : 5);
+        strbuf_clear(&old);
+        assert_int_equal(records_down_convert(in, 1, 1005, &old), ERR_UNSUPPORTED_COMPRESSION_TYPE);
+        strbuf_deinit(&set);
+        strbuf_deinit(&packed);
+        strbuf_deinit(&old);
+    }
+}
+
 static void the_broker_may_set_the_time(void **state)
 {
     (void)state;
@@ -555,6 +578,7 @@ int main(void)
         CASE(old_wrappers_become_a_batch),
         CASE(batches_become_old_messages),
         CASE(zstd_has_no_old_form),
+        CASE(an_old_consumer_gets_what_lies_before_zstd),
         CASE(the_broker_may_set_the_time),
         CASE(a_wrong_checksum_is_refused),
         CASE(a_large_batch_is_refused),
