@@ -432,14 +432,17 @@ int64_t partition_readable_end(struct partition *p, enum isolation isolation, in
     return isolation == READ_COMMITTED ? plog_last_stable_offset(p->log) : plog_high_watermark(p->log);
 }
 
-/* The reader's last epoch has ended here before its offset, or is not known here: it must cut its log back first. */
+/*
+ * The reader's last epoch has ended here before its offset, or is not known here: it must cut its log back first. Not
+ * one that asks for what was deleted here: a follower would cut its log for that, and needs to begin it anew.
+ */
 static enum kafka_error find_divergence(struct partition *p, const struct partition_read *read,
                                         struct partition_data *out)
 {
     int32_t epoch;
     int64_t end;
     plog_epoch_end(p->log, read->last_fetched_epoch, &epoch, &end);
-    if (epoch < 0 || end < 0)
+    if (epoch < 0 || end < 0 || read->offset < plog_start_offset(p->log))
         return ERR_OFFSET_OUT_OF_RANGE;
     if (epoch < read->last_fetched_epoch || end < read->offset) {
         out->diverging_epoch = epoch;

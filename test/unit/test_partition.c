@@ -106,6 +106,34 @@ static void what_was_appended_is_committed_in_a_later_epoch_too(void **state)
     assert_int_equal(partition_check_committed(p, 3, offset), ERR_NONE);
 }
 
+/* Its epoch has ended before that offset, too: but what is left of the log says nothing of it. */
+static void what_was_deleted_is_out_of_range_whatever_epoch_it_was_of(void **state)
+{
+    struct fixture *f = *state;
+    struct partition_data data;
+    struct partition_read read = {.max_bytes = 1000,
+                                  .replica_id = 3,
+                                  .broker_epoch = -1,
+                                  .current_leader_epoch = -1,
+                                  .last_fetched_epoch = 1,
+                                  .may_block = true};
+    for (int i = 0; i < 5; i++) {
+        if (i == 3)
+            partition_unref(test_replicas_lead(&f->replicas, "t", 2));
+        append(f);
+    }
+    test_replicas_fetch(f->partition, 3, 5, clock_mono_ms());
+    read.offset = 4;
+    assert_int_equal(partition_fetch(f->partition, &read, &data), ERR_NONE);
+    assert_int_equal(data.diverging_epoch, 0);
+    assert_int_equal(data.diverging_end, 3);
+    assert_int_equal(plog_advance_start(partition_log(f->partition), 2), ERR_NONE);
+    assert_int_equal(partition_fetch(f->partition, &read, &data), ERR_NONE);
+    assert_int_equal(data.diverging_epoch, 0);
+    read.offset = 1;
+    assert_int_equal(partition_fetch(f->partition, &read, &data), ERR_OFFSET_OUT_OF_RANGE);
+}
+
 static struct fixture *syncing; /* whose follower fetches while its log is synced */
 
 int fsync(int fd)
@@ -347,6 +375,7 @@ int main(void)
 #define CASE(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
         CASE(a_follower_joins_when_it_has_caught_up),
         CASE(what_was_appended_is_committed_in_a_later_epoch_too),
+        CASE(what_was_deleted_is_out_of_range_whatever_epoch_it_was_of),
         CASE(what_is_being_synced_is_not_committed),
         CASE(a_new_leader_does_not_know_the_watermark_at_once),
         CASE(a_refused_follower_is_not_waited_for),
