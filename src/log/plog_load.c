@@ -394,12 +394,46 @@ static bool segment_was_compacted(const struct plog *log, struct segment *s)
 
 struct recovery { /* of a log, as far as it has come */
     const struct plog_origin *origin;
+    bool apaches;        /* it was Apache's broker that did not end well here */
     bool looked;         /* for batches that tell of compaction: */
     size_t compacted_to; /* there are some behind the segments before this one, or in the last of them */
     struct checked last; /* the segment before */
     bool compacted;      /* as any that was checked says */
     bool trusted;        /* there was a gap for which only the checkpoints spoke, or that they were missing */
 };
+
+/* Apache's broker gives the active segment's index all the room that it may take, and cuts it when it ends well. */
+static int64_t index_room(const struct plog *log)
+{
+    return log->config.segment_index_bytes / OFFSET_ENTRY * OFFSET_ENTRY;
+}
+
+static bool was_apaches(const struct plog *log)
+{
+    static const uint8_t none[OFFSET_ENTRY];
+    uint8_t last[OFFSET_ENTRY] = {0};
+    char path[PATH_ROOM];
+    segment_path(path, log->path, plog_active(log)->base_offset, ".index");
+    int fd = file_open(path, false);
+    int64_t size = fd >= 0 ? file_size(fd) : -1;
+    bool was = size > 0 && size == index_room(log) &&
+               file_read_at(fd, last, OFFSET_ENTRY, size - OFFSET_ENTRY, path) == OFFSET_ENTRY &&
+               memcmp(last, none, OFFSET_ENTRY) == 0;
+    file_close(fd);
+    return was;
+}
+
+/* For a start after this one, should this one not come to saving the recovery point; until the index is written next.
+ */
+static bool leave_apaches_mark(const struct plog *log)
+{
+    char path[PATH_ROOM];
+    segment_path(path, log->path, plog_active(log)->base_offset, ".index");
+    int fd = file_open(path, true);
+    bool ok = fd >= 0 && file_truncate(fd, index_room(log), path);
+    file_close(fd);
+    return ok;
+}
 
 /* A cleaner goes on from where everything is compacted, so that one segment speaks for all before it. */
 static bool rest_was_compacted(const struct plog *log, size_t i, struct recovery *r)
@@ -420,9 +454,9 @@ static bool rest_was_compacted(const struct plog *log, size_t i, struct recovery
  *
  * What lies below the recovery point was on the disk for sure, and no cleaner of this broker works above it: what is
  * missing there is lawful below, and above only where the batches beside it tell of compaction. Where no recovery point
- * is known, nor how far a cleaner went, a gap is lawful in a topic that is compacted, or any of whose batches tell that
- * it was. So is one of a billion offsets, as no power takes so much. Who stops the broker meanwhile has nothing
- * deleted.
+ * is known, nor how far a cleaner went, or where it was Apache's, which goes above that point, a gap is lawful in a
+ * topic that is compacted, or any of whose batches tell that it was. So is one of a billion offsets, as no power takes
+ * so much. Who stops the broker meanwhile has nothing deleted.
  */
 static bool gap_is_lawful(const struct plog *log, size_t i, struct recovery *r)
 {
@@ -431,7 +465,7 @@ static bool gap_is_lawful(const struct plog *log, size_t i, struct recovery *r)
         log->segments[i]->base_offset - r->last.next > FARTHEST_LOSS || segment_was_compacted(log, log->segments[i]))
         return true;
     bool trusted = log->segments[i - 1]->base_offset < o->clean_end;
-    if (o->recovery_point < 0)
+    if (o->recovery_point < 0 || r->apaches)
         trusted |= r->compacted || (log->config.cleanup_policy & CLEANUP_POLICY_COMPACT) != 0 ||
                    rest_was_compacted(log, i + 1, r);
     r->trusted |= trusted;
@@ -477,7 +511,7 @@ static bool recover_segments(struct plog *log, const struct plog_origin *origin,
 {
     int64_t point = MAX(origin->recovery_point, (int64_t)0);
     size_t first_unsure = origin->clean ? log->segment_count : plog_segment_index(log, point);
-    struct recovery r = {.origin = origin};
+    struct recovery r = {.origin = origin, .apaches = !origin->clean && was_apaches(log)};
     for (size_t i = 0; i < log->segment_count; i++) {
         bool unsure = i >= first_unsure;
         struct segment *s = log->segments[i];
@@ -500,7 +534,7 @@ static bool recover_segments(struct plog *log, const struct plog_origin *origin,
         r.compacted |= r.last.compacted;
         *trusted = r.trusted;
     }
-    return true;
+    return !r.trusted || !r.apaches || leave_apaches_mark(log);
 }
 
 /* Where the first transaction index begins that is to be made again. */

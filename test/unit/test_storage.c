@@ -480,6 +480,30 @@ static void what_lies_behind_a_gap_above_the_recovery_point_of_a_compacted_topic
     check_readable(f->log, 0);
 }
 
+/* Apache's cleaner goes up to the active segment, and notes how far it came only when it is there. */
+static void what_lies_behind_a_gap_that_an_apache_cleaner_may_have_left_stays(void **state)
+{
+    struct fixture *f = *state;
+    struct stat st;
+    char name[64], path[256];
+    make_gap(f, NO_BATCH);
+    snprintf(name, sizeof(name), "%020d.index", 4);
+    assert_int_equal(truncate(file_in(f, name, path), f->config.segment_index_bytes), 0); /* as its active one has */
+    f->config.cleanup_policy = CLEANUP_POLICY_COMPACT;
+    for (int i = 0; i < 2; i++) { /* the first may end before it has saved what it found */
+        reload(f, false, 0);
+        assert_int_equal(f->log->segment_count, 4);
+        assert_int_equal(count_batches(f->log), 4);
+        assert_int_equal(f->log->recovery_point, 5);
+    }
+    f->log->config.segment_bytes = 700;
+    append(f->log, 5);
+    assert_int_equal(f->log->segment_count, 5);
+    assert_int_equal(stat(path, &st), 0);
+    assert_true(st.st_size < 100); /* what is written from here on is not Apache's */
+    assert_int_equal(count_batches(f->log), 5);
+}
+
 /* As in a copy that a follower of Kafka's made of a compacted log. */
 static void what_lies_behind_a_gap_beside_compacted_batches_stays(void **state)
 {
@@ -1516,6 +1540,7 @@ int main(void)
         CASE(what_lies_behind_a_gap_of_a_log_that_was_compacted_stays),
         CASE(what_lies_behind_a_gap_that_was_once_taken_for_lawful_stays),
         CASE(what_lies_behind_a_gap_above_the_recovery_point_of_a_compacted_topic_goes),
+        CASE(what_lies_behind_a_gap_that_an_apache_cleaner_may_have_left_stays),
         CASE(what_lies_behind_a_gap_beside_compacted_batches_stays),
         CASE(what_lies_behind_a_gap_before_compacted_batches_stays),
         CASE(what_lies_behind_a_gap_of_a_log_that_never_was_compacted_goes),
