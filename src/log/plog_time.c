@@ -86,21 +86,22 @@ static enum kafka_error look_at_next(struct time_search *t, bool *more, struct p
 
 /* ---- Without: its batches ---- */
 
-static bool search_batch(const struct time_search *t, const struct batch *b, struct timestamp_offset *out)
+/* False: it cannot be read to its end, and nothing was found before. */
+static bool search_batch(const struct time_search *t, const struct batch *b, bool *found, struct timestamp_offset *out)
 {
     struct arena a;
     struct record r;
-    bool found = false;
+    int rc = 0;
     int64_t start = plog_start_offset(t->log);
     arena_init(&a, (size_t)1 << 30);
     struct record_iter *it = record_iter_new(b, &a);
-    while (!found && record_iter_next(it, &r) > 0)
-        found = r.offset >= start && record_matches(t, &r);
+    while (!*found && (rc = record_iter_next(it, &r)) > 0)
+        *found = r.offset >= start && record_matches(t, &r);
     record_iter_free(it);
-    if (found)
+    if (*found)
         *out = (struct timestamp_offset){r.timestamp, r.offset, b->leader_epoch};
     arena_deinit(&a);
-    return found;
+    return rc >= 0;
 }
 
 static enum kafka_error search_piece(const struct time_search *t, const struct piece *piece,
@@ -114,8 +115,7 @@ static enum kafka_error search_piece(const struct time_search *t, const struct p
     while (!found && ok && scan_next_head(&scan, &b) == BATCH_OK) {
         if (b.last_offset < plog_start_offset(t->log) || !batch_matches(t, &b))
             continue;
-        ok = scan_whole(&scan, &b);
-        found = ok && search_batch(t, &b, out);
+        ok = scan_whole(&scan, &b) && search_batch(t, &b, &found, out);
     }
     enum kafka_error error = ERR_NONE;
     if (scan.failed)
@@ -176,7 +176,7 @@ enum kafka_error plog_offset_of_max_time(struct plog *log, struct timestamp_offs
     *out = (struct timestamp_offset){NO_TIMESTAMP, -1, NO_LEADER_EPOCH};
     file_clear_error();
     enum kafka_error error = time_search_in(&t, out);
-    if (error != ERR_NONE)
+    if (error == ERR_KAFKA_STORAGE_ERROR)
         plog_failed_to_read(log, "a search by time failed");
     if (error != ERR_NONE || t.highest == NO_TIMESTAMP)
         return error;

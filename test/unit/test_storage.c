@@ -557,6 +557,29 @@ static void times_are_found(void **state)
 }
 
 /* Messages of the oldest format have none: no entry tells of them. */
+/* Or a consumer that goes by time would begin behind records that it asked for. */
+static void a_search_by_time_does_not_pass_over_what_it_cannot_read(void **state)
+{
+    struct fixture *f = *state;
+    struct timestamp_offset found;
+    struct append_result r;
+    char path[256];
+    int64_t at = 0;
+    for (int i = 0; i < 5; i++) {
+        if (i == 2)
+            at = plog_size(f->log);
+        assert_int_equal(append_as(f->log, 5, 100, 1000 + i, -1, -1, &r), ERR_NONE);
+    }
+    int fd = open(file_in(f, "00000000000000000000.log", path), O_RDWR | O_CLOEXEC);
+    assert_int_equal(pwrite(fd, "\xff\xff\xff\xff\x0f", 5, at + 61), 5); /* the length of the first record */
+    close(fd);
+    assert_int_equal(plog_offset_for_time(f->log, 1001, &found), ERR_NONE);
+    assert_int_equal(found.offset, 5);
+    assert_int_equal(plog_offset_for_time(f->log, 1002, &found), ERR_CORRUPT_MESSAGE);
+    assert_int_equal(plog_offset_for_time(f->log, 1003, &found), ERR_NONE);
+    assert_int_equal(found.offset, 15);
+}
+
 static void records_without_times_are_not_in_the_time_index(void **state)
 {
     struct fixture *f = *state;
@@ -1546,6 +1569,7 @@ int main(void)
         CASE(what_lies_behind_a_gap_of_a_log_that_never_was_compacted_goes),
         CASE(offsets_too_far_apart_get_segments_of_their_own),
         CASE(times_are_found),
+        CASE(a_search_by_time_does_not_pass_over_what_it_cannot_read),
         CASE(records_without_times_are_not_in_the_time_index),
         CASE(retention_by_size_and_time),
         CASE(what_goes_as_it_is_below_the_start_makes_room),
