@@ -120,7 +120,7 @@ static int32_t ask_kept(const struct world *w)
     int32_t yes = 0;
     for (size_t i = 0; i < w->kept_count; i++) {
         const struct kept *k = &w->kept[i];
-        yes += acl_allowed(w->set, &w->policy, &k->who, k->type, k->name) >> k->operation & 1;
+        yes += (acl_allowed(w->set, &w->policy, &k->who, k->type, k->name) >> k->operation & 1) != 0;
     }
     return yes;
 }
