@@ -17,7 +17,6 @@ enum {
     CHECK_CHUNK = 256 * 1024, /* what was read is still in the processor's cache when it is checked */
     HEADS_CHUNK = 8 * 1024,   /* where only the headers count */
     WORTH_A_LINE = 64 << 20,  /* bytes to be read again */
-    FARTHEST_LOSS = 1 << 30,  /* offsets: so much is never unsynced at once */
 };
 
 /* ---- Segments ---- */
@@ -190,15 +189,8 @@ static bool leaves_out(const struct batch *b, int64_t next)
 
 struct checked {        /* of a segment */
     int64_t good, next; /* where its sound part ends, in the file and in offsets */
-    int64_t split;      /* what is behind is sound, too, but of a segment that begins at this offset; -1: it is not */
     bool compacted;     /* as what is sound says */
 };
-
-/* Where a segment may begin that has this batch and nothing before it: an old header tells its last offset alone. */
-static int64_t split_base(const struct batch *b, int64_t next)
-{
-    return b->magic == 2 ? b->base_offset : MAX(next, b->last_offset - INT32_MAX);
-}
 
 /*
  * Checks the whole segment and makes its indexes anew. False if it cannot be read: then nothing is known of it.
@@ -207,7 +199,7 @@ static bool check_segment(struct plog *log, struct segment *s, bool unsure, stru
 {
     struct scan scan;
     struct batch b;
-    *out = (struct checked){.next = s->base_offset, .split = -1};
+    *out = (struct checked){.next = s->base_offset};
     segment_forget_batches(s);
     if (s->size == 0)
         return true;
@@ -215,13 +207,9 @@ static bool check_segment(struct plog *log, struct segment *s, bool unsure, stru
         return false;
     scan_init(&scan, s->file->fd, log->path, 0, s->size, CHECK_CHUNK);
     while (scan_next(&scan, &b) == BATCH_OK) {
-        if (!batch_crc_ok(&b) || !batch_offsets_are_possible(&b) || b.last_offset < out->next)
+        if (!batch_crc_ok(&b) || !batch_offsets_are_possible(&b) || b.last_offset < out->next ||
+            b.last_offset - s->base_offset > INT32_MAX)
             break;
-        if (b.last_offset - s->base_offset > INT32_MAX) { /* no checksum is over the offset: it may be damaged, too */
-            if (out->compacted || (log->config.cleanup_policy & CLEANUP_POLICY_COMPACT) != 0)
-                out->split = split_base(&b, out->next);
-            break;
-        }
         segment_note_batch(s, &b, (int32_t)out->good, log->config.index_interval_bytes);
         learn_epoch(log, &b, unsure);
         s->aborts_lost |= unsure && batch_is_control(&b);
@@ -257,72 +245,6 @@ static bool cut_behind(struct plog *log, size_t i, int64_t good, const char *pat
     return true;
 }
 
-/* ---- Segments whose offsets do not fit into an index ---- */
-
-static bool copy_tail(const struct segment *s, int64_t pos, int fd, const char *path)
-{
-    uint8_t *buf = xmalloc(CHECK_CHUNK);
-    bool ok = true;
-    for (int64_t at = pos; ok && at < s->size;) {
-        ssize_t n = file_read_at(s->file->fd, buf, CHECK_CHUNK, at, path);
-        ok = n > 0 && file_write_at(fd, buf, (size_t)n, at - pos, path);
-        at += MAX(n, (ssize_t)0);
-    }
-    free(buf);
-    return ok && file_set_mtime_ms(fd, file_mtime_ms(s->file->fd), path) && file_sync(fd, path);
-}
-
-/* It has its name when it is whole, and on the disk before anything goes from where it was. */
-static bool make_from_tail(struct plog *log, const struct segment *s, int64_t pos, struct segment *tail)
-{
-    char path[PATH_ROOM], unfinished[PATH_ROOM];
-    segment_path(path, log->path, tail->base_offset, ".log");
-    segment_path(unfinished, log->path, tail->base_offset, ".log.cleaned");
-    int fd = file_open(unfinished, true);
-    bool ok = fd >= 0 && copy_tail(s, pos, fd, unfinished);
-    file_close(fd);
-    return ok && file_rename(unfinished, path) && dir_sync(log->path) &&
-           file_look_at(path, &tail->size, &tail->created_ms);
-}
-
-static void insert_behind(struct plog *log, size_t i, struct segment *s)
-{
-    log->segments = xgrow(log->segments, log->segment_count + 1, &log->segment_cap, sizeof(*log->segments));
-    memmove(log->segments + i + 2, log->segments + i + 1, sizeof(*log->segments) * (log->segment_count - i - 1));
-    log->segments[i + 1] = s;
-    log->segment_count++;
-}
-
-/*
- * Old brokers' cleaners have put records into one segment that lie too far from each other (KAFKA-6264). What lies too
- * far becomes a segment of its own, which is looked at next; it may be there already, if that was interrupted. In a log
- * that never was compacted there are no such gaps: an offset there that is too far is damage.
- */
-static bool split_segment(struct plog *log, size_t i, const struct checked *found, const char *path)
-{
-    struct segment *s = log->segments[i], *next = i + 1 < log->segment_count ? log->segments[i + 1] : NULL;
-    ensure(found->split > s->base_offset && found->good < s->size);
-    log_warn("%s has offsets from %" PRId64 " on that are too far from its own: they get a segment of their own", path,
-             found->split);
-    if (next == NULL || next->base_offset > found->split) {
-        struct segment *tail = segment_new(found->split);
-        if (!make_from_tail(log, s, found->good, tail)) {
-            segment_free(tail);
-            return false;
-        }
-        tail->no_aborts = true;
-        insert_behind(log, i, tail);
-    } else if (next->base_offset < found->split || next->size != s->size - found->good) {
-        log_error("%s has offsets that are in the next segment, too, from %" PRId64 " on", path, next->base_offset);
-        return false;
-    }
-    s->aborts_lost |= !s->no_aborts;
-    if (!file_truncate(s->file->fd, found->good, path) || !file_sync(s->file->fd, path))
-        return false;
-    s->size = found->good;
-    return true;
-}
-
 /* Below the recovery point nothing is cut: records behind the damage may well be sound. */
 static bool recover_segment(struct plog *log, size_t i, bool unsure, struct checked *found)
 {
@@ -335,8 +257,6 @@ static bool recover_segment(struct plog *log, size_t i, bool unsure, struct chec
     if (!check_segment(log, s, unsure, found))
         return false;
     segment_path(path, log->path, s->base_offset, ".log");
-    if (found->split >= 0 && !split_segment(log, i, found, path))
-        return false;
     if (found->good < s->size && !unsure && i + 1 < log->segment_count) {
         log_error("%s is damaged at position %" PRId64 " (offset %" PRId64 "), and stays as it is", path, found->good,
                   found->next);
@@ -350,8 +270,7 @@ static bool recover_segment(struct plog *log, size_t i, bool unsure, struct chec
         log->home->host->recovered(log->home->host->ctx, s->size);
     log->touched = true;
     /* Behind the recovery point indexes are made again after a power failure, and synced before it passes them. */
-    bool later = unsure && found->split < 0;
-    bool ok = later ? segment_save_indexes(s, log->path, true) : segment_replace_indexes(s, log->path);
+    bool ok = unsure ? segment_save_indexes(s, log->path, true) : segment_replace_indexes(s, log->path);
     s->indexes_filed = ok && s != plog_active(log);
     return ok;
 }
@@ -455,14 +374,13 @@ static bool rest_was_compacted(const struct plog *log, size_t i, struct recovery
  * What lies below the recovery point was on the disk for sure, and no cleaner of this broker works above it: what is
  * missing there is lawful below, and above only where the batches beside it tell of compaction. Where no recovery point
  * is known, nor how far a cleaner went, or where it was Apache's, which goes above that point, a gap is lawful in a
- * topic that is compacted, or any of whose batches tell that it was. So is one of a billion offsets, as no power takes
- * so much. Who stops the broker meanwhile has nothing deleted.
+ * topic that is compacted, or any of whose batches tell that it was. Who stops the broker meanwhile has nothing deleted.
  */
 static bool gap_is_lawful(const struct plog *log, size_t i, struct recovery *r)
 {
     const struct plog_origin *o = r->origin;
     if (r->last.next < o->recovery_point || r->last.compacted || is_halted(log) ||
-        log->segments[i]->base_offset - r->last.next > FARTHEST_LOSS || segment_was_compacted(log, log->segments[i]))
+        segment_was_compacted(log, log->segments[i]))
         return true;
     bool trusted = log->segments[i - 1]->base_offset < o->clean_end;
     if (o->recovery_point < 0 || r->apaches)
@@ -526,11 +444,8 @@ static bool recover_segments(struct plog *log, const struct plog_origin *origin,
             return drop_from(log, i);
         if (unsure)
             note_to_recover(origin, log->segment_count - i);
-        size_t count = log->segment_count;
         if (is_halted(log) || !recover_segment(log, i, unsure, &r.last))
             return false;
-        if (!unsure)
-            first_unsure += log->segment_count - count; /* it was split */
         r.compacted |= r.last.compacted;
         *trusted = r.trusted;
     }
@@ -713,11 +628,7 @@ static bool find_end(struct plog *log, int64_t *end, bool *repaired)
         return false;
     enum find_result result = segment_survey_tail(s, log->path, end);
     *repaired = result == FIND_CORRUPT;
-    bool ok = *repaired;
-    for (size_t i = log->segment_count - 1; ok && i < log->segment_count; i++) /* it may be split */
-        ok = recover_segment(log, i, true, &found);
-    s = plog_active(log);
-    if (ok)
+    if (*repaired && recover_segment(log, log->segment_count - 1, true, &found))
         result = segment_survey_tail(s, log->path, end);
     s->written_back = s->size; /* what was there before is not ours to hurry */
     return result == FIND_END;

@@ -341,66 +341,6 @@ static int count_batches(struct plog *log)
     return count;
 }
 
-/* As old brokers' cleaners have left it: batches of one segment that an index cannot tell apart. */
-static int64_t add_far_batches(struct fixture *f, int64_t first)
-{
-    char path[256];
-    int fd = open(file_in(f, "00000000000000000000.log", path), O_RDWR | O_APPEND | O_CLOEXEC);
-    for (int i = 0; i < 3; i++) {
-        struct strbuf batch = make_batch(5, 100, 1000, -1, -1);
-        batch_set_offset((uint8_t *)batch.p, first + i * (int64_t)INT32_MAX);
-        assert_int_equal(write(fd, batch.p, batch.len), batch.len);
-        strbuf_deinit(&batch);
-    }
-    close(fd);
-    return first + 2 * (int64_t)INT32_MAX + 5;
-}
-
-static void check_split(struct fixture *f, int64_t end)
-{
-    assert_int_equal(plog_end_offset(f->log), end);
-    assert_int_equal(f->log->segment_count, 4);
-    assert_int_equal(count_batches(f->log), 7);
-    assert_int_equal(count_batches(reload(f, false, 0)), 7);
-    assert_int_equal(count_batches(reload(f, true, end)), 7);
-}
-
-static void write_whole(struct fixture *f, int64_t base, const char *p, size_t len)
-{
-    char name[64], path[256];
-    snprintf(name, sizeof(name), "%020" PRId64 ".log", base);
-    int fd = open(file_in(f, name, path), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    assert_int_equal(write(fd, p, len), len);
-    close(fd);
-}
-
-static void offsets_too_far_apart_get_segments_of_their_own(void **state)
-{
-    struct fixture *f = *state;
-    char path[256];
-    f->config.cleanup_policy = CLEANUP_POLICY_COMPACT;
-    for (int clean = 0; clean < 2; clean++) {
-        struct strbuf whole = {0};
-        for (int i = 0; i < 4; i++)
-            append(f->log, 5);
-        int64_t near = plog_size(f->log);
-        assert_true(plog_close(f->log));
-        int64_t end = add_far_batches(f, INT32_MAX);
-        assert_int_equal(file_load(file_in(f, "00000000000000000000.log", path), &whole), FILE_FOUND);
-        reload(f, clean, clean ? end : 0);
-        check_split(f, end);
-        /* As if the first segment had not been cut yet, and the others not been made. */
-        unlink(file_in(f, "00000000006442450941.log", path));
-        unlink(file_in(f, "00000000004294967294.log", path));
-        write_whole(f, INT32_MAX, whole.p + near, whole.len - (size_t)near);
-        write_whole(f, 0, whole.p, whole.len);
-        reload(f, false, 0);
-        check_split(f, end);
-        strbuf_deinit(&whole);
-        assert_int_equal(plog_truncate_fully(f->log, 0), ERR_NONE);
-    }
-}
-
 enum { NO_BATCH = -1 };
 
 /* Five batches in a segment each, of which the second goes; one may have a record less than offsets. */
@@ -1567,7 +1507,6 @@ int main(void)
         CASE(what_lies_behind_a_gap_beside_compacted_batches_stays),
         CASE(what_lies_behind_a_gap_before_compacted_batches_stays),
         CASE(what_lies_behind_a_gap_of_a_log_that_never_was_compacted_goes),
-        CASE(offsets_too_far_apart_get_segments_of_their_own),
         CASE(times_are_found),
         CASE(a_search_by_time_does_not_pass_over_what_it_cannot_read),
         CASE(records_without_times_are_not_in_the_time_index),
