@@ -272,6 +272,12 @@ int32_t offset_index_behind(const struct index *x, int64_t position)
     return s.found ? s.offset.delta : -1;
 }
 
+struct offset_entry offset_index_first_behind(const struct index *x, int64_t position)
+{
+    ensure(x->entry_size == OFFSET_ENTRY);
+    return index_search((struct search){.x = x, .first_above = true, .by = BY_POSITION, .key = position}).offset;
+}
+
 struct time_entry time_index_find(const struct index *x, int64_t timestamp)
 {
     ensure(x->entry_size == TIME_ENTRY);

@@ -163,7 +163,7 @@ void plog_epoch_end(struct plog *log, int32_t epoch, int32_t *found_epoch, int64
 
 /*
  * Cuts the log back to `offset`, below its start, too, or leaves it empty and starting there. ERR_OFFSET_OUT_OF_RANGE:
- * no log can be there; storage errors. Where it is damaged right before `offset`, it ends lower.
+ * no log can be there; storage errors. It may end lower: behind the last batch below.
  */
 enum kafka_error plog_truncate(struct plog *log, int64_t offset);
 enum kafka_error plog_truncate_fully(struct plog *log, int64_t new_start);

@@ -4,8 +4,8 @@
  * the active one from now on; recovery point and high watermark come down to 150, epochs that begin at or above 150
  * are dropped, and producers are what the newest snapshot below says, brought up to 150 by reading.
  *
- * A header that is damaged where the place is looked for ends the log there, below what was asked for: whoever cuts
- * fetches from the log's end on, and what lay between could be read by nobody. So who cuts asks where the log ends.
+ * It may end below what was asked for: behind the last batch that stays, or at a header that is damaged where the place
+ * is looked for. Whoever cuts fetches from the log's end on, and so asks where that is.
  *
  * What is taken away must be gone from the disk before anything is written in its place: a power failure could mix the
  * old with the new, each sound by itself. So files are removed or cut and synced here, and a recovery point or a start
@@ -126,7 +126,7 @@ static bool find_cut(struct plog *log, struct segment *s, int64_t offset, struct
     bool ok = segment_open_file(s, log->path, false) && segment_load_indexes(s, log->path, true) &&
               segment_find_cut(s, log->path, offset, out) == FIND_OK;
     log->starved = !ok && file_ran_out();
-    if (ok && out->end < offset)
+    if (ok && out->damaged)
         log_error("%s is cut at offset %" PRId64 ", before the damage that lies between there and %" PRId64, log->path,
                   out->end, offset);
     return ok;
@@ -196,7 +196,7 @@ static enum kafka_error cut_log(struct plog *log, bool (*how)(struct plog *log, 
     int64_t before = MAX(log->recovery_point, (int64_t)atomic_load(&log->start));
     bool ok = plog_is_writable(log) && how(log, offset);
     const struct plog_host *host = log->home->host;
-    bool lowered = ok && offset < before && host != NULL;
+    bool lowered = ok && (int64_t)atomic_load(&log->end) < before && host != NULL;
     if (lowered)
         atomic_store(&log->unsettled, true);
     lock_release(&log->lock);

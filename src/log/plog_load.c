@@ -3,6 +3,7 @@
  * stop the file names, their sizes and the last segment's index tell all; after a crash every segment from
  * the recovery point on is read, and what does not check out at its end is cut off.
  */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -80,6 +81,17 @@ static bool find_segments(struct plog *log, const struct names *names)
 
 /* ---- Producers ---- */
 
+/* The next batch; behind damage, what the index knows of, as readers find that, too. */
+static bool next_head(struct segment *s, const char *dir, struct scan *scan, struct batch *b)
+{
+    while (scan_next_head(scan, b) != BATCH_OK) {
+        if (scan->failed || scan->pos >= s->size)
+            return false;
+        scan->pos = segment_position_behind(s, dir, scan->pos);
+    }
+    return true;
+}
+
 /* The batches in [from, to). */
 static bool replay_segment(struct plog *log, struct segment *s, int64_t from, int64_t to)
 {
@@ -90,12 +102,12 @@ static bool replay_segment(struct plog *log, struct segment *s, int64_t from, in
     struct strbuf aborts = {0};
     if (!segment_open_file(s, log->path, false))
         return false;
-    /* What is damaged before that is read as far as it goes, like all that is damaged. */
+    /* Damage on the way there is passed over, as it is by readers. */
     if (s->base_offset < from && segment_find(s, log->path, from, false, &at) == FIND_ERROR)
         return false;
     bool ok = true;
     scan_init(&scan, s->file->fd, log->path, at.pos, s->size, HEADS_CHUNK);
-    while (ok && scan_next_head(&scan, &b) == BATCH_OK && b.base_offset < to) {
+    while (ok && next_head(s, log->path, &scan, &b) && b.base_offset < to) {
         ok = !batch_is_control(&b) || scan_whole(&scan, &b);
         if (ok && b.last_offset >= from && plog_note_batch(log, &b, &aborted))
             txn_entry_put(&aborts, &aborted);
@@ -321,7 +333,10 @@ struct recovery { /* of a log, as far as it has come */
     bool trusted;        /* there was a gap for which only the checkpoints spoke, or that they were missing */
 };
 
-/* Apache's broker gives the active segment's index all the room that it may take, and cuts it when it ends well. */
+/*
+ * Apache's broker gives the active segment's index all the room that it may take, and cuts it when it ends well. Where
+ * that cannot be seen it may have been Apache's: less is deleted then.
+ */
 static int64_t index_room(const struct plog *log)
 {
     return log->config.segment_index_bytes / OFFSET_ENTRY * OFFSET_ENTRY;
@@ -334,12 +349,13 @@ static bool was_apaches(const struct plog *log)
     char path[PATH_ROOM];
     segment_path(path, log->path, plog_active(log)->base_offset, ".index");
     int fd = file_open(path, false);
-    int64_t size = fd >= 0 ? file_size(fd) : -1;
-    bool was = size > 0 && size == index_room(log) &&
-               file_read_at(fd, last, OFFSET_ENTRY, size - OFFSET_ENTRY, path) == OFFSET_ENTRY &&
-               memcmp(last, none, OFFSET_ENTRY) == 0;
+    if (fd < 0)
+        return file_last_error() != ENOENT;
+    int64_t size = file_size(fd);
+    bool sized = size > 0 && size == index_room(log);
+    ssize_t n = sized ? file_read_at(fd, last, OFFSET_ENTRY, size - OFFSET_ENTRY, path) : 0;
     file_close(fd);
-    return was;
+    return sized && (n != OFFSET_ENTRY || memcmp(last, none, OFFSET_ENTRY) == 0);
 }
 
 /* For a start after this one, should this one not come to saving the recovery point; until the index is written next.
@@ -374,7 +390,8 @@ static bool rest_was_compacted(const struct plog *log, size_t i, struct recovery
  * What lies below the recovery point was on the disk for sure, and no cleaner of this broker works above it: what is
  * missing there is lawful below, and above only where the batches beside it tell of compaction. Where no recovery point
  * is known, nor how far a cleaner went, or where it was Apache's, which goes above that point, a gap is lawful in a
- * topic that is compacted, or any of whose batches tell that it was. Who stops the broker meanwhile has nothing deleted.
+ * topic that is compacted, or any of whose batches tell that it was. Who stops the broker meanwhile has nothing
+ * deleted.
  */
 static bool gap_is_lawful(const struct plog *log, size_t i, struct recovery *r)
 {

@@ -430,21 +430,23 @@ enum find_result segment_survey_tail(struct segment *s, const char *dir, int64_t
     return result == FIND_END && is_short ? FIND_CORRUPT : result;
 }
 
-/* From the batch at `pos` on, until there is one that is not below `offset`, or that cannot be. */
+/*
+ * From the batch at `pos` on, until there is one that is not below `offset`, or that cannot be. The log ends behind the
+ * last that stays, also where nothing lies between that and `offset`, or a batch that holds it: who cuts is sent that
+ * by the leader, and if an offset is damaged that is more than seemed to be missing.
+ */
 static enum find_result walk_to_cut(struct segment *s, const char *dir, int64_t pos, int64_t offset, struct cut *out)
 {
     struct batch b;
     enum find_result result;
-    *out = (struct cut){pos, s->base_offset};
+    *out = (struct cut){.pos = pos, .end = s->base_offset};
     while ((result = segment_peek(s, dir, out->pos, false, &b)) == FIND_OK && b.last_offset < offset) {
         if (!batch_offsets_are_possible(&b) || b.last_offset < out->end)
             return FIND_CORRUPT;
-        *out = (struct cut){out->pos + b.size, b.last_offset + 1};
+        *out = (struct cut){.pos = out->pos + b.size, .end = b.last_offset + 1};
     }
     if (result == FIND_OK && pos > 0 && out->pos == pos && b.base_offset > offset)
         return FIND_CORRUPT; /* the index has led too far */
-    if (result == FIND_OK || result == FIND_END)
-        out->end = offset;
     return result;
 }
 
@@ -459,10 +461,19 @@ enum find_result segment_find_cut(struct segment *s, const char *dir, int64_t of
         enum find_result result = walk_to_cut(s, dir, pos, offset, out);
         if (result == FIND_ERROR)
             return FIND_ERROR;
+        out->damaged = result == FIND_CORRUPT;
         if (result != FIND_CORRUPT || out->pos > pos || pos == 0)
             return FIND_OK;
         delta = e.delta - (int64_t)1;
     }
+}
+
+int64_t segment_position_behind(struct segment *s, const char *dir, int64_t pos)
+{
+    if (!segment_load_indexes(s, dir, false))
+        return s->size;
+    struct offset_entry e = offset_index_first_behind(&s->offsets, pos);
+    return e.position > pos && e.position < s->size ? e.position : s->size;
 }
 
 bool segment_truncate(struct segment *s, const char *dir, struct cut at)

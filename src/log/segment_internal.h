@@ -125,13 +125,14 @@ static inline bool find_failed(enum find_result result)
 enum find_result segment_find(struct segment *s, const char *dir, int64_t offset, bool cached_only,
                               struct position *out);
 struct cut {
-    int64_t pos; /* the size that the log file is to have */
-    int64_t end; /* offset at which it ends then */
+    int64_t pos;  /* the size that the log file is to have */
+    int64_t end;  /* offset at which it ends then */
+    bool damaged; /* what is behind, below the offset that was asked for */
 };
 
 /*
- * Where a segment is cut that is to end at `offset`, with its indexes loaded: there, or at a damaged header before it.
- * What lies behind such a one was found by nobody. FIND_OK or FIND_ERROR.
+ * Where a segment is cut that is to end at `offset`, with its indexes loaded: behind the last batch that lies below,
+ * or at a damaged header before that. What lies behind such a one was found by nobody. FIND_OK or FIND_ERROR.
  */
 enum find_result segment_find_cut(struct segment *s, const char *dir, int64_t offset, struct cut *out);
 /*
@@ -139,6 +140,8 @@ enum find_result segment_find_cut(struct segment *s, const char *dir, int64_t of
  * them after a power failure, each batch sound by itself.
  */
 bool segment_truncate(struct segment *s, const char *dir, struct cut at) NODISCARD;
+/* The first place behind `pos` that the index knows; the segment's size if there is none. */
+int64_t segment_position_behind(struct segment *s, const char *dir, int64_t pos);
 /* Where to begin to look for what is at `delta`, by the index, which must be loaded. */
 int64_t segment_look_up(const struct segment *s, int32_t delta);
 /* The header of the batch at `pos`. */

@@ -75,9 +75,13 @@ static int put_records(const struct conversion *c, const struct batch *b, int64_
 static enum kafka_error convert_plain(struct conversion *c, const struct batch *b)
 {
     struct record last = {.offset = c->last, .timestamp = NO_TIMESTAMP};
-    int count = put_records(c, b, 0, c->start_offset, c->out, &last);
+    size_t before = c->out->len;
+    if (put_records(c, b, 0, c->start_offset, c->out, &last) < 0) {
+        c->out->len = before; /* of a batch that is damaged there is nothing that counts */
+        return ERR_CORRUPT_MESSAGE;
+    }
     c->last = last.offset;
-    return count < 0 ? ERR_CORRUPT_MESSAGE : ERR_NONE;
+    return ERR_NONE;
 }
 
 /* A wrapper takes the last offset; its v1 messages are numbered from the batch's base offset. */

@@ -379,7 +379,7 @@ static bool has_work(const struct fetcher *f)
     int64_t now = clock_mono_ms();
     int32_t resting = 0;
     DL_FOREACH (f->changes, x)
-        resting += x->rest_until > now;
+        resting += x->rest_until > now || !x->begun;
     ensure(resting <= f->partition_count);
     return f->partition_count > resting || f->forgotten_count > 0;
 }

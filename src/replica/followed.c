@@ -105,6 +105,8 @@ static void rest_for(struct followed *x, int32_t pause_ms)
     followed_forget(x);
     ensure(pause_ms >= 0 && !x->in_session);
     x->pause_ms = MIN(pause_ms, x->fetcher->all->options.config->replica_fetch_backoff_ms);
+    if (!x->begun)
+        x->pause_ms = MAX(x->pause_ms, FIRST_PAUSE_MS);
     x->rest_until = clock_mono_ms() + x->pause_ms;
     followed_mark_changed(x);
     fetcher_retry_by(x->fetcher, x->rest_until);
