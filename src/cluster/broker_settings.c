@@ -22,6 +22,7 @@ struct broker_settings {
     const struct broker_config *base;
     struct lock lock; /* guards all below */
     struct held *current;
+    bool ignores; /* `current` is without the latest of `scopes`, which make no valid configuration */
     struct scope {
         struct config_znode pairs;
         struct arena memory;
@@ -158,27 +159,32 @@ bool broker_settings_reseal(const struct broker_settings *s, const struct config
 
 /* ---- Changes ---- */
 
-/* With the lock held. */
+/*
+ * With the lock held. What ZooKeeper has is kept even if it makes no valid configuration: what is set for all brokers
+ * may be valid only with what is set for this one, which is read after it. So both are tried again with each change.
+ */
 static bool settings_take(struct broker_settings *s, enum settings_scope scope, const struct config_znode *pairs)
 {
     ensure(lock_is_held(&s->lock));
-    struct scope old = s->scopes[scope], next = {0};
+    struct scope next = {0};
     struct fail fail;
     next.pairs = broker_settings_open(s, pairs, &next.memory);
-    if (same(&old.pairs, &next.pairs)) {
+    if (same(&s->scopes[scope].pairs, &next.pairs)) {
         arena_deinit(&next.memory);
         return false;
     }
+    arena_deinit(&s->scopes[scope].memory);
     s->scopes[scope] = next;
     struct held *h = derive(s, &fail);
     if (h == NULL) {
         log_error("What was set at run time for %s is ignored: %s",
                   scope == SETTINGS_OF_ALL ? "all brokers" : "this broker", fail.text);
-        s->scopes[scope] = old;
-        arena_deinit(&next.memory);
+        s->ignores = true;
         return false;
     }
-    arena_deinit(&old.memory);
+    if (s->ignores)
+        log_info("What was set at run time for this broker and for all brokers counts now");
+    s->ignores = false;
     put(s->current);
     s->current = h;
     return true;

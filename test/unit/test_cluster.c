@@ -572,10 +572,28 @@ static void the_same_password_is_no_change(void **state)
     broker_end(&b);
 }
 
+/* What is set for all brokers is read first, and may need what is set for this one. */
+static void what_is_valid_only_together_counts(void **state)
+{
+    (void)state;
+    struct broker b;
+    struct config_pair all[] = {{"log.cleaner.threads", "2"}, {"log.retention.ms", "-1"}},
+                       own[] = {{"log.cleaner.dedupe.buffer.size", "134217728"}};
+    struct config_znode of_all = {all, ARRAY_LEN(all)}, of_this = {own, ARRAY_LEN(own)}, nothing = {0};
+    broker_start(&b, "log.cleaner.dedupe.buffer.size=2097152", NULL);
+    assert_false(broker_settings_take(b.settings, SETTINGS_OF_ALL, &of_all)); /* a MiB a thread is too little */
+    assert_string_equal(taken(&b, &of_this, "log.retention.ms"), "-1");
+    assert_string_equal(taken(&b, &nothing, "log.retention.ms"), "-1"); /* refused: as it was */
+    assert_int_equal(broker_settings_own(b.settings, SETTINGS_OF_THIS, &arena).count, 0);
+    assert_string_equal(taken(&b, &of_this, "log.cleaner.threads"), "2");
+    broker_end(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+        CASE(what_is_valid_only_together_counts),
         CASE(passwords_are_plain_only_inside),
         CASE(the_same_password_is_no_change),
         CASE(a_registration_of_apache_is_read),
