@@ -215,11 +215,15 @@ static void on_authorization(struct broker *b, const struct fail *fail)
         delegation_start(b, on_delegation);
 }
 
-static void on_configs_loaded(void *ctx)
+static void on_configs_loaded(void *ctx, const struct fail *why)
 {
     struct broker *b = ctx;
     if (b->stopping || b->leaving)
         return;
+    if (why != NULL) {
+        broker_give_up(b, why->text);
+        return;
+    }
     b->config = broker_settings_hold(b->services.settings);
     b->services.config = b->config;
     if (!config_check_protection(b->config, &b->load_fail) || !protection_make(b, &b->load_fail)) {

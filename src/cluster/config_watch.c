@@ -173,7 +173,11 @@ struct config_watch {
     int32_t broker_id;
     struct notices *notices;
     bool loaded;
+    bool refused; /* at start, `why` */
+    struct fail why;
 };
+
+static struct log_limit unread;
 
 /* ---- Users, clients and addresses that have gone while nobody told of it ---- */
 
@@ -370,6 +374,25 @@ static void read_listed(struct zk_batch *reads, const struct zk_op *list)
 
 /* ---- What has changed ---- */
 
+/*
+ * What cannot be read is not taken for nothing: whoever begins without a quota, a limit or a retention that is set may
+ * do what cannot be undone. The end of a session is told of elsewhere, and all is read in the next one.
+ */
+static void look_for_refusals(struct config_watch *w, const struct zk_batch *b)
+{
+    for (const struct zk_op *op = b->first; op != NULL; op = op->next) {
+        const char *why = op->result == ZK_NO_AUTH ? ": its ACL forbids it to this broker" : "";
+        if (op->result == ZK_OK || op->result == ZK_NO_NODE || op->result == ZK_SESSION_EXPIRED)
+            continue;
+        if (w->loaded)
+            log_error_limited(&unread, "Cannot read settings, %s, in ZooKeeper%s. They stay as they were", op->path,
+                              why);
+        else if (!w->refused)
+            fail_set(&w->why, "Cannot read settings, %s, in ZooKeeper%s", op->path, why);
+        w->refused = !w->loaded;
+    }
+}
+
 static void config_watch_done(struct config_watch *w)
 {
     if (w->reading_all && !w->incomplete) {
@@ -379,7 +402,7 @@ static void config_watch_done(struct config_watch *w)
     w->reading_all = false;
     if (!w->loaded) {
         w->loaded = true;
-        w->options.loaded(w->options.ctx);
+        w->options.loaded(w->options.ctx, w->refused ? &w->why : NULL);
     }
     notices_done(w->notices);
 }
@@ -390,6 +413,7 @@ static void on_configs(struct zk_batch *b)
 {
     struct config_watch *w = b->ctx;
     struct zk_batch *more = zk_batch_new(on_configs);
+    look_for_refusals(w, b);
     for (const struct zk_op *op = b->first; op != NULL; op = op->next) {
         w->incomplete |= op->result != ZK_OK && op->result != ZK_NO_NODE;
         if (op->kind == ZK_CHILDREN)
@@ -423,6 +447,7 @@ static void config_watch_on_notices(void *ctx, struct zk_batch *b)
     struct config_watch *w = ctx;
     struct zk_batch *reads = zk_batch_new(on_configs);
     char path[ZNODE_PATH_ROOM], own[32];
+    look_for_refusals(w, b);
     for (const struct zk_op *op = b->first; op != NULL; op = op->next) {
         const char *entity;
         if (op->result != ZK_OK || !config_change_decode(&b->arena, op->value, &entity))
@@ -444,6 +469,7 @@ static void config_watch_on_all_topics(struct zk_batch *b)
     const struct zk_op *list = zk_find(b, ZK_CHILDREN, ZNODE_CONFIG_TOPICS);
     struct zk_batch *reads = zk_batch_new(on_configs);
     char path[ZNODE_PATH_ROOM], own[32];
+    look_for_refusals(w, b);
     w->round++;
     topic_configs_begin_round(w->options.configs);
     w->reading_all = true;
@@ -470,6 +496,7 @@ struct refresh {
 static void on_refreshed(struct zk_batch *b)
 {
     struct refresh *r = b->ctx;
+    look_for_refusals(r->watch, b);
     for (const struct zk_op *op = b->first; op != NULL; op = op->next)
         take_config(r->watch, b, op);
     loop_post(r->home, r->ready);

@@ -42,7 +42,8 @@ struct config_watch_options {
      * perhaps while there was no session.
      */
     void (*entity_changed)(void *ctx, const char *entity, const struct config_znode *pairs);
-    void (*loaded)(void *ctx); /* after config_watch_start(), when all were read */
+    /* After config_watch_start(), when all were read; not again. `why`: not all could be; NULL: they were. */
+    void (*loaded)(void *ctx, const struct fail *why);
     void *ctx;
 };
 

@@ -295,6 +295,19 @@ def test_a_lost_session_is_made_anew(make_broker, zookeeper):
     assert consume(broker, "t") == ["before", "after"]
 
 
+def test_settings_that_may_not_be_read_are_not_taken_for_none(make_broker, zookeeper):
+    broker = make_broker()
+    zookeeper.client.create("/config/topics/hidden", b'{"version":1,"config":{"retention.ms":"-1"}}')
+    zookeeper.client.set_acls("/config/topics/hidden", [make_acl("world", "anyone", delete=True, admin=True)])
+    broker.stop()
+    broker.launch()
+    assert broker.process.wait(PATIENCE) == 1
+    assert (
+        "FATAL [KafkaServer id=0] Cannot read settings, /config/topics/hidden, in ZooKeeper: its ACL" in broker.text()
+    )
+    broker.log.unlink()
+
+
 def test_who_may_not_register_tries_on(make_broker, zookeeper):
     broker = make_broker(zookeeper_session_timeout_ms=2000)
     (all_may,), _ = zookeeper.client.get_acls("/brokers/ids")

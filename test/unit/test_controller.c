@@ -1011,6 +1011,7 @@ static void test_a_partition_in_its_last_epoch_has_no_leader(void **state)
 struct followed {
     int changed;
     char last[16];
+    char unread[128]; /* why not all could be read at start */
 };
 
 static void note_topic_changed(void *ctx, const char *topic)
@@ -1024,18 +1025,36 @@ static void ignore_settings(void *ctx UNUSED, bool different UNUSED)
 {
 }
 
-static void ignore_loaded(void *ctx UNUSED)
+static void note_loaded(void *ctx, const struct fail *why)
 {
+    struct followed *followed = ctx;
+    snprintf(followed->unread, sizeof(followed->unread), "%.120s", why != NULL ? why->text : "");
 }
 
-static void read_all_settings(struct fixture *f, struct config_watch *w)
+static void answer_all(struct fixture *f)
 {
-    config_watch_start(w, MYSELF);
     while (f->queued > 0) {
         struct zk_batch *b = f->queue[0];
         memmove(f->queue, f->queue + 1, --f->queued * sizeof(*f->queue));
         zk_fake_answer(f, b);
     }
+}
+
+static void read_all_settings(struct fixture *f, struct config_watch *w)
+{
+    config_watch_start(w, MYSELF);
+    answer_all(f);
+}
+
+static struct config_watch *watch_settings(struct fixture *f, struct topic_configs *topics, struct followed *followed)
+{
+    return config_watch_new(&(struct config_watch_options){.zk = (struct zk *)f,
+                                                           .configs = topics,
+                                                           .settings = f->settings,
+                                                           .changed = note_topic_changed,
+                                                           .settings_changed = ignore_settings,
+                                                           .loaded = note_loaded,
+                                                           .ctx = followed});
 }
 
 static int32_t keys_of(struct topic_configs *t, const char *topic)
@@ -1056,13 +1075,7 @@ static void test_settings_go_with_their_topics(void **state)
     struct fixture *f = *state;
     struct followed followed = {0};
     struct topic_configs *topics = topic_configs_new(f->settings);
-    struct config_watch *w = config_watch_new(&(struct config_watch_options){.zk = (struct zk *)f,
-                                                                             .configs = topics,
-                                                                             .settings = f->settings,
-                                                                             .changed = note_topic_changed,
-                                                                             .settings_changed = ignore_settings,
-                                                                             .loaded = ignore_loaded,
-                                                                             .ctx = &followed});
+    struct config_watch *w = watch_settings(f, topics, &followed);
     const char *one = "{\"version\":1,\"config\":{\"retention.ms\":\"5\"}}";
     znode_put(f, ZNODE_CONFIG_TOPICS "/gone", text_bytes(one));
     znode_put(f, ZNODE_CONFIG_TOPICS "/kept", text_bytes(one));
@@ -1082,6 +1095,41 @@ static void test_settings_go_with_their_topics(void **state)
     assert_int_equal(keys_of(topics, "odd"), 1);
     assert_int_equal(followed.changed, 2);
     assert_string_equal(followed.last, "gone");
+    config_watch_free(w);
+    topic_configs_free(topics);
+}
+
+static enum zk_result nothing_is_shown_of_kept(struct fixture *f UNUSED, const struct zk_op *op)
+{
+    return strcmp(op->path, ZNODE_CONFIG_TOPICS "/kept") == 0 ? ZK_NO_AUTH : ZK_OK;
+}
+
+/* At start that is told of; later what is known stays. */
+static void test_settings_that_cannot_be_read_are_not_taken_for_none(void **state)
+{
+    struct fixture *f = *state;
+    struct followed followed = {0};
+    struct topic_configs *topics = topic_configs_new(f->settings);
+    struct config_watch *w = watch_settings(f, topics, &followed);
+    znode_put(f, ZNODE_CONFIG_TOPICS "/kept", text_bytes("{\"version\":1,\"config\":{\"retention.ms\":\"5\"}}"));
+    f->before = nothing_is_shown_of_kept;
+    read_all_settings(f, w);
+    assert_string_equal(followed.unread, "Cannot read settings, /config/topics/kept, in ZooKeeper: its ACL forbids it "
+                                         "to this broker");
+    config_watch_free(w);
+    f->before = no_listing;
+    w = watch_settings(f, topics, &followed);
+    read_all_settings(f, w);
+    assert_non_null(strstr(followed.unread, "/config/topics, "));
+    config_watch_free(w);
+    f->before = NULL;
+    w = watch_settings(f, topics, &followed);
+    read_all_settings(f, w);
+    assert_string_equal(followed.unread, "");
+    assert_int_equal(keys_of(topics, "kept"), 1);
+    f->before = nothing_is_shown_of_kept;
+    read_all_settings(f, w);
+    assert_int_equal(keys_of(topics, "kept"), 1);
     config_watch_free(w);
     topic_configs_free(topics);
 }
@@ -1130,6 +1178,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_who_has_bounced_fails_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_brokers_that_go_together_are_one_failure, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_settings_go_with_their_topics, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_settings_that_cannot_be_read_are_not_taken_for_none, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_cannot_be_read_keeps_from_office, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_who_may_not_take_office_tries_after_a_pause, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_last_epoch_of_controllers_is_nobodys, set_up, tear_down),
