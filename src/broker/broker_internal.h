@@ -53,14 +53,14 @@ struct broker {
     atomic_bool registered; /* in that session */
     bool all_loaded;        /* its logs are, so that they can be closed */
     struct job load;
-    struct job limits; /* of connections: their change asks the name service */
-    bool limits_busy, limits_again;
+    struct message limits_due; /* those of connections are others */
+    bool limits_are_due;
     struct job stores; /* of listeners, which may have changed */
     bool stores_busy, stores_again, stores_changed;
-    struct ip_rates ip_rates, limits_rates; /* as ZooKeeper has them; and those that the job takes over */
-    struct fail load_fail;                  /* the job's, as is load_ok */
-    struct log_manager *opened;             /* the same, until it is everybody's */
-    struct meta_properties identity;        /* who this is, by its directories, its configuration and ZooKeeper */
+    struct ip_rates ip_rates;        /* as ZooKeeper has them */
+    struct fail load_fail;           /* the job's, as is load_ok */
+    struct log_manager *opened;      /* the same, until it is everybody's */
+    struct meta_properties identity; /* who this is, by its directories, its configuration and ZooKeeper */
     bool serving, stopping, registering;
     struct controlled_shutdown shutdown;
     struct hearing *hearing; /* of the coordinators */
@@ -76,7 +76,8 @@ struct broker {
 /* ---- live_settings.c ---- */
 
 void live_settings_init(struct broker *b);
-void live_settings_apply(struct broker *b); /* what follows the settings as they change */
+void live_settings_find_hosts(struct broker *b); /* whose connections are limited; from now on by the resolvers */
+void live_settings_apply(struct broker *b);      /* what follows the settings as they change */
 void live_settings_warn(struct broker *b); /* of what was set at run time, now or before the start, and has no effect */
 void live_settings_renew(struct broker *b); /* files that settings name, such as key stores, may have changed */
 /* Callbacks of the watch on configurations; `ctx` is the broker. */

@@ -85,7 +85,6 @@ void broker_finish(struct broker *b)
     scram_users_free(s->scram_users);
     quotas_free(s->quotas);
     ip_rates_clear(&b->ip_rates);
-    ip_rates_clear(&b->limits_rates);
     producer_ids_free(s->producer_ids);
     fetch_sessions_free(s->fetch_sessions);
     for (int i = 0; i < loops; i++) {

@@ -1,8 +1,8 @@
 /*
  * Settings that change while the broker runs: those of topics, and those of brokers that can (KIP-226).
  *
- * Limits on connections may name hosts, which have to be looked up: a worker takes them over, from a copy of what was
- * set, one change at a time. What changes meanwhile has it done once more, with all that there is then.
+ * Limits on connections may name hosts, which have to be looked up. All other limits count at once, and each of these
+ * as its host is found.
  */
 #include "broker/broker_internal.h"
 
@@ -36,36 +36,31 @@ void live_settings_warn(struct broker *b)
     broker_settings_release(now);
 }
 
-static void change_limits(struct job *job)
+static void take_limits(struct broker *b, const struct broker_config *now)
 {
-    struct broker *b = CONTAINER_OF(job, struct broker, limits);
+    ensure(loop_is_mine(b->control));
+    net_server_configure(b->services.net, now, &b->ip_rates);
+}
+
+static void on_limits_due(struct message *m)
+{
+    struct broker *b = CONTAINER_OF(m, struct broker, limits_due);
+    b->limits_are_due = false;
+    if (b->leaving)
+        return;
     const struct broker_config *now = broker_settings_hold(b->services.settings);
-    net_server_configure(b->services.net, now, &b->limits_rates);
+    take_limits(b, now);
     broker_settings_release(now);
 }
 
-static void submit_limits(struct broker *b)
+/* Once for all that changes in this turn. */
+static void take_limits_soon(void *ctx)
 {
-    ensure(loop_is_mine(b->control));
-    if (b->limits_busy) {
-        b->limits_again = true;
+    struct broker *b = ctx;
+    if (b->services.net == NULL || b->leaving || b->limits_are_due)
         return;
-    }
-    b->limits_busy = true;
-    b->limits_again = false;
-    ip_rates_clear(&b->limits_rates);
-    for (size_t i = 0; i < b->ip_rates.count; i++)
-        ip_rates_set(&b->limits_rates, b->ip_rates.items[i].host, b->ip_rates.items[i].per_second);
-    workers_submit(b->services.workers, &b->limits);
-}
-
-static void on_limits_changed(struct message *m)
-{
-    struct broker *b = CONTAINER_OF(m, struct broker, limits.done);
-    ensure(b->limits_busy);
-    b->limits_busy = false;
-    if (b->limits_again && !b->leaving)
-        submit_limits(b);
+    b->limits_are_due = true;
+    loop_post(b->control, &b->limits_due);
 }
 
 /* What follows the settings as they change; all else keeps what it was started with. */
@@ -81,9 +76,9 @@ void live_settings_apply(struct broker *b)
     workers_resize(b->services.workers, now->num_io_threads);
     protection_follow(b);
     exporter_follow(b->exporter, now);
+    take_limits(b, now);
     broker_settings_release(now);
     controller_defaults_configured(b->services.controller);
-    submit_limits(b);
 }
 
 void live_settings_renew(struct broker *b)
@@ -116,10 +111,9 @@ static void limit_address(struct broker *b, struct str coded, const struct confi
             (!str_to_int32(str_of(pairs->entries[i].value), &rate) || rate < 0))
             log_warn("connection_creation_rate of ips/%.*s in ZooKeeper is \"%s\", which is no limit: it is ignored",
                      STR_ARGS(coded), pairs->entries[i].value);
-    ip_rates_set(&b->ip_rates, host, rate);
+    if (ip_rates_set(&b->ip_rates, host, rate))
+        take_limits_soon(b);
     arena_deinit(&a);
-    if (b->services.net != NULL && !b->leaving)
-        submit_limits(b);
 }
 
 void live_settings_entity_changed(void *ctx, const char *entity, const struct config_znode *pairs)
@@ -133,5 +127,10 @@ void live_settings_entity_changed(void *ctx, const char *entity, const struct co
 
 void live_settings_init(struct broker *b)
 {
-    b->limits = (struct job){.run = change_limits, .home = b->control, .done = {.deliver = on_limits_changed}};
+    b->limits_due.deliver = on_limits_due;
+}
+
+void live_settings_find_hosts(struct broker *b)
+{
+    net_server_find_hosts_by(b->services.net, b->control, b->resolvers, take_limits_soon, b);
 }

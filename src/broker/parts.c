@@ -155,6 +155,7 @@ bool parts_make(struct broker *b, struct fail *fail)
     b->services.net = net_server_new(b->config, b->services.workers, &handler, fail);
     if (b->services.net == NULL)
         return false;
+    live_settings_find_hosts(b);
     net_server_count(b->services.net, b->services.metrics);
     protection_apply(b);
     tickets_start(b);

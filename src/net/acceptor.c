@@ -10,7 +10,7 @@
  *     max.connections.per.ip                 accepted, and closed
  *
  * What is let in goes to the network loops in turn. All of this is on loop 0, but for the counts, which connections
- * give back on their own loops, and the limits, which may be set on any thread.
+ * give back on their own loops, and the limits, which the owner sets on its own.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -121,30 +121,36 @@ static struct ip_key ip_key(const struct sockaddr_storage *addr)
     return key;
 }
 
-/* May ask the name service. */
-static void ip_limits_add(struct ip_limits *limits, const char *host, int limit, const char *what)
+static void ip_limits_add_all(struct ip_limits *limits, const struct addresses *found, int limit)
 {
-    struct addresses found = {0};
-    if (!addresses_find(&found, host, 0, false))
-        log_warn("%s: %s has no address", what, host);
-    for (size_t k = 0; k < found.count; k++) {
+    for (size_t k = 0; k < found->count; k++) {
         limits->v = xgrow(limits->v, limits->count + 1, &limits->cap, sizeof(*limits->v));
-        limits->v[limits->count++] = (struct ip_limit){ip_key(&found.items[k]), limit};
+        limits->v[limits->count++] = (struct ip_limit){ip_key(&found->items[k]), limit};
     }
-    addresses_clear(&found);
 }
 
-static struct ip_limits ip_limits_read(const struct broker_config *config)
+static void ip_limits_add(struct ip_limits *limits, struct host_names *names, const char *host, enum host_name_use use,
+                          int limit)
+{
+    struct addresses numeric = {0};
+    if (addresses_find(&numeric, host, 0, true))
+        ip_limits_add_all(limits, &numeric, limit);
+    else
+        ip_limits_add_all(limits, host_names_find(names, host, use, limit), limit);
+    addresses_clear(&numeric);
+}
+
+static struct ip_limits ip_limits_read(const struct broker_config *config, struct host_names *names)
 {
     const struct host_limits *overrides = &config->max_connections_per_ip_overrides;
     struct ip_limits limits = {.others = config->max_connections_per_ip};
     for (int i = 0; i < overrides->count; i++)
-        ip_limits_add(&limits, overrides->items[i].host, overrides->items[i].limit, "max.connections.per.ip.overrides");
+        ip_limits_add(&limits, names, overrides->items[i].host, HOST_OVERRIDES, overrides->items[i].limit);
     return limits;
 }
 
 /* The same of connection_creation_rate. */
-static struct ip_limits ip_rates_read(const struct ip_rates *rates)
+static struct ip_limits ip_rates_read(const struct ip_rates *rates, struct host_names *names)
 {
     struct ip_limits found = {.others = -1};
     for (size_t i = 0; rates != NULL && i < rates->count; i++) {
@@ -152,7 +158,7 @@ static struct ip_limits ip_rates_read(const struct ip_rates *rates)
         if (r->host == NULL)
             found.others = r->per_second;
         else
-            ip_limits_add(&found, r->host, r->per_second, "connection_creation_rate");
+            ip_limits_add(&found, names, r->host, HOST_RATES, r->per_second);
     }
     return found;
 }
@@ -172,7 +178,9 @@ static int listener_limit(const struct broker_config *config, const struct liste
 
 void net_server_configure(struct net_server *s, const struct broker_config *config, const struct ip_rates *rates)
 {
-    struct ip_limits limits = ip_limits_read(config), found = ip_rates_read(rates);
+    host_names_begin(s->host_names);
+    struct ip_limits limits = ip_limits_read(config, s->host_names), found = ip_rates_read(rates, s->host_names);
+    host_names_end(s->host_names);
     lock_take(&s->ips->lock);
     free(s->ips->limits.v);
     free(s->ips->rates.v);
@@ -187,6 +195,12 @@ void net_server_configure(struct net_server *s, const struct broker_config *conf
         atomic_store(&a->limit, listener_limit(config, a->listener, "max.connections"));
         atomic_store(&a->rate.per_second, listener_limit(config, a->listener, "max.connection.creation.rate"));
     }
+}
+
+void net_server_find_hosts_by(struct net_server *s, struct loop *loop, struct workers *resolvers,
+                              void (*found)(void *ctx), void *ctx)
+{
+    host_names_ask_by(s->host_names, loop, resolvers, found, ctx);
 }
 
 /* ---- Rates ---- */
@@ -571,6 +585,7 @@ bool acceptors_bind(struct net_server *s, struct fail *fail)
     s->most_descriptors = descriptors_for_connections();
     s->ips = xcalloc(1, sizeof(*s->ips));
     s->room = room_new(s);
+    s->host_names = host_names_new();
     lock_init(&s->ips->lock, RANK_CONNECTION_LIMITS);
     s->acceptors = xcalloc((size_t)s->config->listeners.count, sizeof(*s->acceptors));
     for (int i = 0; i < s->config->listeners.count; i++) {
@@ -658,6 +673,7 @@ void acceptors_free(struct net_server *s)
     free(s->acceptors);
     rate_deinit(&s->rate.rate);
     room_free(s->room);
+    host_names_free(s->host_names);
     if (s->ips != NULL) {
         ensure(s->ips->table == NULL);
         lock_deinit(&s->ips->lock);

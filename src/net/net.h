@@ -167,14 +167,20 @@ struct ip_rates {
     struct ip_rate *items;
     size_t count, cap;
 };
-/* The host's, or that of all others; negative: it has none. */
-void ip_rates_set(struct ip_rates *r, const char *host, int per_second);
+/* The host's, or that of all others; negative: it has none. False: it was the same. */
+bool ip_rates_set(struct ip_rates *r, const char *host, int per_second);
 void ip_rates_clear(struct ip_rates *r);
 /*
- * Takes over the limits on connections (max.connections*), and those rates, if there are any. Any thread, one at a
- * time; may ask the name service.
+ * Takes over the limits on connections (max.connections*), and those rates, if there are any. On the owner's thread.
+ * Those of hosts whose names have to be looked up count as soon as that is done and this is called again.
  */
 void net_server_configure(struct net_server *s, const struct broker_config *config, const struct ip_rates *rates);
+/*
+ * How names are looked up from now on, which is done in place before; found() says on the loop, which is the owner's,
+ * that one was.
+ */
+void net_server_find_hosts_by(struct net_server *s, struct loop *loop, struct workers *resolvers,
+                              void (*found)(void *ctx), void *ctx);
 /* It counts, for that registry, which outlives it. Before its loops run. */
 void net_server_count(struct net_server *s, struct metrics *m);
 /* On which threads TLS handshakes are made. Before it is started. */

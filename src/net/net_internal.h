@@ -7,6 +7,7 @@
 
 #include "base/rate.h"
 #include "net/addresses.h"
+#include "net/host_names.h"
 #include "net/net.h"
 #include "net/traffic_internal.h"
 #include "net/transport.h"
@@ -52,6 +53,7 @@ struct net_server {
     int most_descriptors;        /* that may be in use when a connection is let in */
     struct net_metrics *metrics; /* NULL: nobody wants to know */
     struct ip_counts *ips;
+    struct host_names *host_names; /* of limits: their owner's thread alone has them */
     struct room *room;
     struct creation_rate rate; /* max.connection.creation.rate */
     atomic_int connection_count, max_connections;

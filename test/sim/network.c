@@ -354,6 +354,11 @@ void net_server_configure(struct net_server *s UNUSED, const struct broker_confi
 {
 }
 
+void net_server_find_hosts_by(struct net_server *s UNUSED, struct loop *loop UNUSED, struct workers *resolvers UNUSED,
+                              void (*found)(void *ctx) UNUSED, void *ctx UNUSED)
+{
+}
+
 struct net_server *net_server_new(const struct broker_config *config, struct workers *workers UNUSED,
                                   const struct net_handler *handler, struct fail *fail UNUSED)
 {

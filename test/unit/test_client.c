@@ -632,9 +632,85 @@ static void a_silent_address_is_given_up(void **state)
     asker_deinit(&a);
 }
 
+/* ---- Hosts that limits name ---- */
+
+static size_t named(struct host_names *n, const char *host, int limit)
+{
+    host_names_begin(n);
+    size_t count = host != NULL ? host_names_find(n, host, HOST_RATES, limit)->count : 0;
+    host_names_end(n);
+    return count;
+}
+
+static void what_a_name_had_stays_while_nothing_else_is_found(void **state)
+{
+    (void)state;
+    struct host_names *n = host_names_new();
+    names.addresses[0] = "127.0.0.2";
+    assert_int_equal(named(n, "a", 5), 1);
+    assert_int_equal(named(n, "a", 5), 1);
+    assert_int_equal(names.asked, 1); /* it is known */
+    names.addresses[0] = NULL;
+    assert_int_equal(named(n, "a", 6), 1);
+    assert_int_equal(names.asked, 2);
+    named(n, NULL, 0); /* it is forgotten */
+    assert_int_equal(named(n, "a", 6), 0);
+    assert_int_equal(named(n, "a", 6), 0);
+    assert_int_equal(names.asked, 3);
+    skipped_ms += 60 * 1000;
+    names.addresses[0] = "127.0.0.3";
+    assert_int_equal(named(n, "a", 6), 1);
+    assert_int_equal(names.asked, 4);
+    host_names_free(n);
+    memset(&names, 0, sizeof(names));
+}
+
+struct host_finder {
+    struct loop *loop;
+    int found, wanted;
+};
+
+static void note_found(void *ctx)
+{
+    struct host_finder *f = ctx;
+    if (++f->found == f->wanted)
+        loop_stop(f->loop);
+}
+
+static void limits_of_names_wait_for_a_slow_name_service_alone(void **state)
+{
+    (void)state;
+    struct host_finder f = {.loop = loop_new("test"), .wanted = 3};
+    struct workers *resolvers = workers_new("resolvers", 1);
+    struct host_names *n = host_names_new();
+    sem_t hold;
+    sem_init(&hold, 0, 0);
+    names.hold = &hold;
+    names.addresses[0] = "127.0.0.2";
+    host_names_ask_by(n, f.loop, resolvers, note_found, &f);
+    host_names_begin(n);
+    for (const char *host = "abc"; *host != '\0'; host++)
+        assert_int_equal(host_names_find(n, host, HOST_RATES, 1)->count, 0);
+    host_names_end(n);
+    for (int i = 0; i < f.wanted; i++)
+        sem_post(&hold);
+    loop_run(f.loop);
+    assert_int_equal(named(n, "abc", 1), 1);
+    host_names_begin(n);
+    host_names_find(n, "d", HOST_RATES, 1);
+    host_names_free(n); /* while it is asked for */
+    sem_post(&hold);
+    workers_free(resolvers);
+    loop_free(f.loop);
+    sem_destroy(&hold);
+    memset(&names, 0, sizeof(names));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_a_name_had_stays_while_nothing_else_is_found),
+        cmocka_unit_test(limits_of_names_wait_for_a_slow_name_service_alone),
         cmocka_unit_test(addresses_are_written_as_by_java),
         cmocka_unit_test(all_addresses_are_tried),
         cmocka_unit_test(what_is_asked_is_counted),
