@@ -16,7 +16,8 @@
 #include "protocol/msg/describe_client_quotas.h"
 #include "server/authorize.h"
 
-enum { QUOTA_ATTEMPTS = 10 };
+/* A name service that hangs may take ten seconds for each name, on a thread that others want, too. */
+enum { QUOTA_ATTEMPTS = 10, MOST_HOST_NAMES = 16 };
 
 #define IP_KEY "connection_creation_rate"
 #define TYPE_USER "user"
@@ -69,6 +70,7 @@ struct quota_change {
     const char *user;   /* the node of the user whose client it is, and the node of all its clients; NULL: it is none */
     const char *clients;
     const char *host; /* of an address: it must have one */
+    bool host_is_name;
     bool has_children;
     struct config_znode pairs; /* that it is to have */
 };
@@ -155,18 +157,41 @@ static const char *node_of(struct arena *a, const struct quota_change *x)
     return arena_printf(a, ZNODE_CONFIG "/%s", x->entity).p;
 }
 
-/* On a worker: a name has to be looked up. */
+static bool has_address(const char *host, bool numeric)
+{
+    struct addresses found = {0};
+    bool any = addresses_find(&found, host, 0, numeric);
+    addresses_clear(&found);
+    return any;
+}
+
+/* How many hosts have names that must be looked up, which the first few are. */
+static int32_t count_host_names(struct quota_changes *all)
+{
+    int32_t count = 0;
+    for (int32_t i = 0; i < all->count; i++) {
+        struct quota_change *x = &all->items[i];
+        if (x->done || x->host == NULL || strcmp(x->host, CONFIG_OF_ALL_BROKERS) == 0)
+            continue;
+        x->host_is_name = !has_address(x->host, true);
+        count += x->host_is_name;
+        if (x->host_is_name && count > MOST_HOST_NAMES)
+            quota_refuse(x, arena_printf(all->r->arena,
+                                         "%s is not looked up: a request may have %d names of hosts at most, and as "
+                                         "many addresses as it likes",
+                                         x->host, MOST_HOST_NAMES));
+    }
+    return count;
+}
+
+/* On a worker. */
 static void find_hosts(struct request *r)
 {
     struct quota_changes *all = r->state;
     for (int32_t i = 0; i < all->count; i++) {
         struct quota_change *x = &all->items[i];
-        struct addresses found = {0};
-        if (x->done || x->host == NULL || strcmp(x->host, CONFIG_OF_ALL_BROKERS) == 0)
-            continue;
-        if (!addresses_find(&found, x->host, 0, false))
+        if (!x->done && x->host_is_name && !has_address(x->host, false))
             quota_refuse(x, arena_printf(r->arena, "%s is not a valid IP or resolvable host.", x->host));
-        addresses_clear(&found);
     }
 }
 
@@ -378,7 +403,6 @@ static void quota_begin(struct request *r)
 static void alter_quotas_handle(struct request *r)
 {
     struct quota_changes *all = ARENA_NEW(r->arena, struct quota_changes);
-    bool hosts = false;
     all->r = r;
     r->state = all;
     if (!DECODE(r, alter_client_quotas_request, &all->request))
@@ -393,11 +417,10 @@ static void alter_quotas_handle(struct request *r)
             quota_settle(x, ERR_CLUSTER_AUTHORIZATION_FAILED, STR_LIT("Cluster authorization failed."));
         else
             name_entity(x, r->arena);
-        hosts |= x->host != NULL;
     }
     if (denied)
         quota_answer_changes(r);
-    else if (hosts)
+    else if (count_host_names(all) > 0)
         request_work(r, find_hosts, quota_begin);
     else
         quota_begin(r);

@@ -184,6 +184,15 @@ def test_limits_are_set_and_shown_as_by_apache(borrow):
     assert len(told[Barnabas][-1]) == 3  # nothing is left
 
 
+def test_few_names_of_hosts_at_a_time(broker):
+    """Each may take the name service's patience; addresses take none."""
+    def ask(host):
+        return alter(broker, *[change({"ip": host}, connection_creation_rate=1)] * 17, ValidateOnly=True)
+
+    assert ask("127.0.0.9") == [(NONE, None)] * 17
+    assert [error for error, _ in ask("localhost")] == [NONE] * 16 + [42]
+
+
 def test_other_settings_of_a_user_stay(broker, zookeeper):
     path, scram = "/config/users/bob", "salt=eA==,stored_key=eA==,server_key=eA==,iterations=4096"
     zookeeper.client.create(path, json.dumps({"version": 1, "config": {"SCRAM-SHA-256": scram}}).encode())
