@@ -228,6 +228,15 @@ static void quota_apply(struct quota_change *x, struct arena *a, const struct al
     x->pairs.count += at == x->pairs.count;
 }
 
+/* What an address is to have must be 0 at least. Apache's finds it as it writes, and answers as for a fault of its own.
+ */
+static void check_rate(struct quota_change *x)
+{
+    int32_t at = find_pair(&x->pairs, IP_KEY);
+    if (!x->done && x->host != NULL && at < x->pairs.count && x->pairs.entries[at].value[0] == '-')
+        quota_settle(x, ERR_UNKNOWN_SERVER_ERROR, STR_NULL);
+}
+
 static void quota_plan(struct quota_changes *all, struct quota_change *x, const struct config_znode *now)
 {
     struct arena *a = all->r->arena;
@@ -237,6 +246,8 @@ static void quota_plan(struct quota_changes *all, struct quota_change *x, const 
         x->pairs.entries[i] = now->entries[i];
     for (int32_t i = 0; i < ops && !x->done; i++)
         quota_apply(x, a, &x->in->ops.items[i]);
+    if (!all->request.validate_only)
+        check_rate(x);
 }
 
 static void quota_answer_changes(struct request *r)

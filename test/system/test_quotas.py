@@ -147,6 +147,7 @@ WRONG = [
     change({"ip": "127.0.0.1", "user": "alice"}, connection_creation_rate=1),
     change([{"EntityType": "group", "EntityName": "g"}], producer_byte_rate=1),
     change({"ip": "1.2.3.4.5"}, connection_creation_rate=1),
+    change({"ip": "127.0.0.1"}, connection_creation_rate=-1),
 ]
 QUESTIONS = [
     ([], {}), ([], {"strict": True}),
@@ -176,6 +177,7 @@ def test_limits_are_set_and_shown_as_by_apache(borrow):
         said.append(nodes(broker))
         said += [alter(broker, c) for c in WRONG]
         said.append(alter(broker, change({"user": "zoe"}, producer_byte_rate=1), ValidateOnly=True))
+        said.append(alter(broker, change({"ip": "127.0.0.1"}, connection_creation_rate=-1), ValidateOnly=True))
         said += [describe(broker, *q, version=i % 2, **how) for i, (q, how) in enumerate(QUESTIONS)]
         said.append(alter(broker, *AWAY))
         said.append(nodes(broker))
