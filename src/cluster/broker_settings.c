@@ -80,16 +80,6 @@ void broker_settings_free(struct broker_settings *s)
     free(s);
 }
 
-static bool same(const struct config_znode *a, const struct config_znode *b)
-{
-    if (a->count != b->count)
-        return false;
-    for (int32_t i = 0; i < a->count; i++)
-        if (strcmp(a->entries[i].key, b->entries[i].key) != 0 || strcmp(a->entries[i].value, b->entries[i].value) != 0)
-            return false;
-    return true;
-}
-
 /* ---- Passwords ---- */
 
 static struct password_encoder encoder_of(const struct broker_settings *s, const char *secret)
@@ -169,7 +159,7 @@ static bool settings_take(struct broker_settings *s, enum settings_scope scope, 
     struct scope next = {0};
     struct fail fail;
     next.pairs = broker_settings_open(s, pairs, &next.memory);
-    if (same(&s->scopes[scope].pairs, &next.pairs)) {
+    if (config_is_same(&s->scopes[scope].pairs, &next.pairs)) {
         arena_deinit(&next.memory);
         return false;
     }

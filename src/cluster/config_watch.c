@@ -62,23 +62,27 @@ void topic_configs_free(struct topic_configs *t)
 }
 
 /* No keys: forgets it. */
-void topic_configs_take(struct topic_configs *t, const char *topic, const struct config_znode *own)
+bool topic_configs_take(struct topic_configs *t, const char *topic, const struct config_znode *own)
 {
+    static const struct config_znode nothing;
     struct topic_entry *e;
     lock_take(&t->lock);
     HASH_FIND_STR(t->table, topic, e);
-    if (e != NULL) {
+    bool different = !config_is_same(e != NULL ? &e->own : &nothing, own);
+    if (e != NULL && different) {
         HASH_DEL(t->table, e);
         entry_free(e);
     }
-    if (own->count > 0) {
+    if (own->count > 0 && different) {
         e = xcalloc(1, sizeof(*e));
         e->topic = xstrdup(topic);
         e->own = config_copy(&e->memory, own);
-        e->round = t->round;
         HASH_ADD_KEYPTR(hh, t->table, e->topic, strlen(e->topic), e);
     }
+    if (own->count > 0)
+        e->round = t->round;
     lock_release(&t->lock);
+    return different;
 }
 
 struct config_znode topic_configs_own(struct topic_configs *t, struct arena *a, struct str topic)
@@ -253,9 +257,15 @@ static void config_watch_warn_of_format(struct config_watch *w, const char *topi
                  topic, ibp_name(config.message_format_version));
 }
 
-static void config_watch_take_topic(struct config_watch *w, const char *topic, const struct config_znode *own)
+/*
+ * `told`: that they have changed, which counts although they are known: who else reads them tells nobody. Otherwise
+ * they were only looked at.
+ */
+static void config_watch_take_topic(struct config_watch *w, const char *topic, const struct config_znode *own,
+                                    bool told)
 {
-    topic_configs_take(w->options.configs, topic, own);
+    if (!topic_configs_take(w->options.configs, topic, own) && !told)
+        return;
     config_watch_warn_of_format(w, topic, own);
     if (w->loaded)
         w->options.changed(w->options.ctx, topic);
@@ -306,7 +316,7 @@ static void reseal(struct config_watch *w, const struct zk_op *op, const char *b
     *pairs = sealed;
 }
 
-static void take_config(struct config_watch *w, struct zk_batch *b, const struct zk_op *op)
+static void take_config(struct config_watch *w, struct zk_batch *b, const struct zk_op *op, bool told)
 {
     const char *name = strrchr(op->path, '/') + 1;
     struct config_znode pairs = {0};
@@ -322,7 +332,7 @@ static void take_config(struct config_watch *w, struct zk_batch *b, const struct
         reseal(w, op, name, &pairs, &b->arena);
         config_watch_take_broker(w, name, &pairs);
     } else if (topic) {
-        config_watch_take_topic(w, name, &pairs);
+        config_watch_take_topic(w, name, &pairs, told);
     } else {
         take_entity(w, op->path + strlen(ZNODE_CONFIG "/"), &pairs);
     }
@@ -419,7 +429,7 @@ static void on_configs(struct zk_batch *b)
         if (op->kind == ZK_CHILDREN)
             read_listed(more, op);
         else
-            take_config(w, b, op);
+            take_config(w, b, op, true);
     }
     zk_batch_free(b);
     submit_or_done(w, more);
@@ -498,7 +508,7 @@ static void on_refreshed(struct zk_batch *b)
     struct refresh *r = b->ctx;
     look_for_refusals(r->watch, b);
     for (const struct zk_op *op = b->first; op != NULL; op = op->next)
-        take_config(r->watch, b, op);
+        take_config(r->watch, b, op, false);
     loop_post(r->home, r->ready);
     zk_batch_free(b);
     free(r);
@@ -555,7 +565,7 @@ void config_watch_changed(struct config_watch *w)
 void config_watch_written(struct config_watch *w, const char *entity, const struct config_znode *pairs)
 {
     if (begins(entity, "topics/"))
-        config_watch_take_topic(w, entity + strlen("topics/"), pairs);
+        config_watch_take_topic(w, entity + strlen("topics/"), pairs, true);
     else if (begins(entity, "brokers/"))
         config_watch_take_broker(w, entity + strlen("brokers/"), pairs);
     else

@@ -19,9 +19,9 @@ void topic_configs_free(struct topic_configs *t);
 void topic_configs_get(struct topic_configs *t, const char *topic, struct topic_config *out);
 /*
  * These are the topic's own keys, as its node was just read: of topics that come without a notification, and have no
- * replica here, nothing else is known. None: it is forgotten. Any thread.
+ * replica here, nothing else is known. None: it is forgotten. False: they are what was known. Any thread.
  */
-void topic_configs_take(struct topic_configs *t, const char *topic, const struct config_znode *own);
+bool topic_configs_take(struct topic_configs *t, const char *topic, const struct config_znode *own);
 /* The topic's own keys, in the arena. Any thread. */
 struct config_znode topic_configs_own(struct topic_configs *t, struct arena *a, struct str topic);
 /* Whether the topic's list of throttled replicas of that key has this one. Any thread. */

@@ -500,6 +500,16 @@ struct config_znode config_copy(struct arena *a, const struct config_znode *from
     return to;
 }
 
+bool config_is_same(const struct config_znode *a, const struct config_znode *b)
+{
+    if (a->count != b->count)
+        return false;
+    for (int32_t i = 0; i < a->count; i++)
+        if (strcmp(a->entries[i].key, b->entries[i].key) != 0 || strcmp(a->entries[i].value, b->entries[i].value) != 0)
+            return false;
+    return true;
+}
+
 const char *entity_name_encode(struct arena *a, struct str name)
 {
     char *out = arena_alloc(a, 3 * (size_t)name.len + 1), *to = out;

@@ -1134,6 +1134,44 @@ static void test_settings_that_cannot_be_read_are_not_taken_for_none(void **stat
     topic_configs_free(topics);
 }
 
+static void note_refreshed(struct message *m UNUSED)
+{
+    loop_stop(fixture->loop);
+}
+
+static void refresh(struct fixture *f, struct config_watch *w)
+{
+    struct message ready = {.deliver = note_refreshed};
+    struct str topic = STR_LIT("t");
+    config_watch_refresh(w, &topic, 1, f->loop, &ready);
+    answer_all(f);
+    loop_run(f->loop);
+}
+
+/* Whoever asks what a topic's settings are has them read. */
+static void test_settings_that_are_looked_at_have_not_changed(void **state)
+{
+    struct fixture *f = *state;
+    struct followed followed = {0};
+    struct topic_configs *topics = topic_configs_new(f->settings);
+    struct config_watch *w = watch_settings(f, topics, &followed);
+    read_all_settings(f, w);
+    refresh(f, w);
+    assert_int_equal(followed.changed, 0);
+    znode_put(f, ZNODE_CONFIG_TOPICS "/t", text_bytes("{\"version\":1,\"config\":{\"retention.ms\":\"5\"}}"));
+    refresh(f, w);
+    refresh(f, w);
+    assert_int_equal(followed.changed, 1);
+    znode_put(f, ZNODE_CONFIG_TOPICS "/t", text_bytes("{\"version\":1,\"config\":{\"retention.ms\":\"6\"}}"));
+    refresh(f, w);
+    znode_remove(f, ZNODE_CONFIG_TOPICS "/t");
+    refresh(f, w);
+    refresh(f, w);
+    assert_int_equal(followed.changed, 3);
+    config_watch_free(w);
+    topic_configs_free(topics);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1178,6 +1216,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_who_has_bounced_fails_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_brokers_that_go_together_are_one_failure, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_settings_go_with_their_topics, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_settings_that_are_looked_at_have_not_changed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_settings_that_cannot_be_read_are_not_taken_for_none, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_cannot_be_read_keeps_from_office, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_who_may_not_take_office_tries_after_a_pause, set_up, tear_down),
