@@ -18,11 +18,19 @@
 #include "cluster/config_watch.h"
 #include "cluster/notices.h"
 
+/* Of one of its keys, and of one broker: each of its partitions asks. */
+struct throttled_list {
+    const char *key; /* NULL: there is none */
+    int32_t broker;
+    struct throttled_replicas replicas;
+};
+
 struct topic_entry {
     char *topic;
     struct arena memory;
     struct config_znode own;
-    int64_t round; /* in which it was read last */
+    struct throttled_list throttled[2]; /* as leader and as follower, when somebody has asked */
+    int64_t round;                      /* in which it was read last */
     UT_hash_handle hh;
 };
 
@@ -109,6 +117,17 @@ void topic_configs_get(struct topic_configs *t, const char *topic, struct topic_
     arena_deinit(&a);
 }
 
+static const struct throttled_replicas *topic_throttled(struct topic_entry *e, const struct config_pair *pair,
+                                                        int32_t broker)
+{
+    struct throttled_list *list = e->throttled;
+    if (list->key != NULL && list->key != pair->key)
+        list++;
+    if (list->key != pair->key || list->broker != broker)
+        *list = (struct throttled_list){pair->key, broker, throttled_replicas_of(pair->value, broker, &e->memory)};
+    return &list->replicas;
+}
+
 bool topic_configs_throttle(struct topic_configs *t, const char *topic, const char *key, int32_t partition,
                             int32_t broker)
 {
@@ -118,7 +137,7 @@ bool topic_configs_throttle(struct topic_configs *t, const char *topic, const ch
     HASH_FIND_STR(t->table, topic, e);
     for (int32_t i = 0; e != NULL && i < e->own.count; i++)
         if (strcmp(e->own.entries[i].key, key) == 0)
-            found = throttled_replicas_include(e->own.entries[i].value, partition, broker);
+            found = throttled_replicas_include(topic_throttled(e, &e->own.entries[i], broker), partition);
     lock_release(&t->lock);
     return found;
 }

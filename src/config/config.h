@@ -290,8 +290,14 @@ static inline int64_t topic_segment_max_ms(const struct topic_config *t)
     return compact ? MIN(t->max_compaction_lag_ms, t->segment_ms) : t->segment_ms;
 }
 
-/* Whether a value of leader. or follower.replication.throttled.replicas means this replica. */
-bool throttled_replicas_include(const char *value, int32_t partition, int32_t broker);
+/* What a value of leader. or follower.replication.throttled.replicas means of one broker's replicas; in the arena. */
+struct throttled_replicas {
+    bool all;
+    const int32_t *partitions; /* ascending */
+    int count;
+};
+struct throttled_replicas throttled_replicas_of(const char *value, int32_t broker, struct arena *a);
+bool throttled_replicas_include(const struct throttled_replicas *t, int32_t partition);
 
 /* As Java writes it: 0.5, 1.0E-5, 1.7976931348623157E308. */
 void config_format_double(double real, struct strbuf *out);

@@ -256,17 +256,29 @@ static bool check_throttled(const struct config_key *key, struct arena *a, struc
     return true;
 }
 
-bool throttled_replicas_include(const char *value, int32_t partition, int32_t broker)
+static int by_number(const void *a, const void *b)
 {
-    struct arena a = {0};
-    struct config_list list = text_split(text_trim(value, &a), false, &a);
-    bool found = list.count == 1 && strcmp(list.items[0], "*") == 0;
-    for (int i = 0; i < list.count && !found; i++) {
-        int32_t p, b;
-        found = is_replica(list.items[i], &p, &b) && p == partition && b == broker;
-    }
-    arena_deinit(&a);
-    return found;
+    int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
+    return (x > y) - (x < y);
+}
+
+struct throttled_replicas throttled_replicas_of(const char *value, int32_t broker, struct arena *a)
+{
+    struct arena parts = {0};
+    struct config_list list = text_split(text_trim(value, &parts), false, &parts);
+    int32_t *partitions = ARENA_ARRAY(a, int32_t, MAX(list.count, 1)), b;
+    struct throttled_replicas t = {.all = list.count == 1 && strcmp(list.items[0], "*") == 0, .partitions = partitions};
+    for (int i = 0; i < list.count; i++)
+        t.count += is_replica(list.items[i], &partitions[t.count], &b) && b == broker;
+    qsort(partitions, (size_t)t.count, sizeof(*partitions), by_number);
+    arena_deinit(&parts);
+    return t;
+}
+
+bool throttled_replicas_include(const struct throttled_replicas *t, int32_t partition)
+{
+    return t->all || (t->count > 0 &&
+                      bsearch(&partition, t->partitions, (size_t)t->count, sizeof(*t->partitions), by_number) != NULL);
 }
 
 static bool check_host_limits(struct config_value *value, struct arena *a, struct fail *why)

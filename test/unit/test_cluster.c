@@ -2,6 +2,7 @@
 #include "test.h"
 
 #include "cluster/broker_settings.h"
+#include "cluster/config_watch.h"
 #include "cluster/view.h"
 #include "cluster/zk.h"
 #include "cluster/zk_frames_internal.h"
@@ -589,11 +590,42 @@ static void what_is_valid_only_together_counts(void **state)
     broker_end(&b);
 }
 
+/* Each partition asks whether it is throttled: a list is not to be read again for each. Twenty seconds of it, or none.
+ */
+static void many_replicas_are_throttled(void **state)
+{
+    (void)state;
+    enum { PARTITIONS = 5000, REPLICAS = 3 };
+    static const char *const keys[] = {"leader.replication.throttled.replicas",
+                                       "follower.replication.throttled.replicas"};
+    struct broker b;
+    struct strbuf list = {0};
+    int found = 0;
+    broker_start(&b, NULL, NULL);
+    struct topic_configs *topics = topic_configs_new(b.settings);
+    for (int i = 0; i < PARTITIONS; i++)
+        for (int k = 0; k < REPLICAS; k++)
+            strbuf_printf(&list, "%s%d:%d", list.len > 0 ? "," : "", i, (i + k) % (2 * REPLICAS));
+    struct config_pair pairs[] = {{keys[0], list.p}, {keys[1], "4:1,17:2,3:1"}};
+    struct config_znode own = {pairs, ARRAY_LEN(pairs)};
+    assert_true(topic_configs_take(topics, "t", &own));
+    for (int i = 0; i < PARTITIONS; i++)
+        for (size_t k = 0; k < ARRAY_LEN(keys); k++)
+            found += topic_configs_throttle(topics, "t", keys[k], i, 1);
+    assert_int_equal(found, 2501 + 2);
+    assert_true(topic_configs_throttle(topics, "t", keys[1], 17, 2));
+    assert_false(topic_configs_throttle(topics, "t", keys[1], 17, 1));
+    topic_configs_free(topics);
+    strbuf_deinit(&list);
+    broker_end(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
         CASE(what_is_valid_only_together_counts),
+        CASE(many_replicas_are_throttled),
         CASE(passwords_are_plain_only_inside),
         CASE(the_same_password_is_no_change),
         CASE(a_registration_of_apache_is_read),

@@ -951,13 +951,24 @@ static void test_topic_load(void **state)
     assert_int_equal(topic_segment_max_ms(&t), 77);
 }
 
+static bool throttles(const char *value, int32_t partition, int32_t broker)
+{
+    struct arena a = {0};
+    struct throttled_replicas t = throttled_replicas_of(value, broker, &a);
+    bool found = throttled_replicas_include(&t, partition);
+    arena_deinit(&a);
+    return found;
+}
+
 static void test_throttled(void **state)
 {
     (void)state;
-    assert_true(throttled_replicas_include("*", 3, 4));
-    assert_true(throttled_replicas_include("1:2, 3:4", 3, 4));
-    assert_false(throttled_replicas_include("1:2,3:4", 4, 3));
-    assert_false(throttled_replicas_include("", 0, 0));
+    assert_true(throttles("*", 3, 4));
+    assert_true(throttles("1:2, 3:4", 3, 4));
+    assert_true(throttles("9:4,3:4,3:1,4:4", 4, 4));
+    assert_false(throttles("1:2,3:4", 4, 3));
+    assert_false(throttles("1:2,3:4", 4, 4));
+    assert_false(throttles("", 0, 0));
 }
 
 /* ---- DescribeConfigs ---- */
