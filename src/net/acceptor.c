@@ -195,6 +195,7 @@ void net_server_configure(struct net_server *s, const struct broker_config *conf
         atomic_store(&a->limit, listener_limit(config, a->listener, "max.connections"));
         atomic_store(&a->rate.per_second, listener_limit(config, a->listener, "max.connection.creation.rate"));
     }
+    room_make_soon(s->room); /* a lower limit is one for those that are there, too */
 }
 
 void net_server_find_hosts_by(struct net_server *s, struct loop *loop, struct workers *resolvers,

@@ -630,8 +630,8 @@ void connections_close_unused(struct net_loop *l, const struct listener *spared)
     if (c == NULL)
         return;
     log_info_limited(&closing_lines,
-                     "Closing connection from %s on listener %s: another broker has its place, as "
-                     "there are max.connections=%d",
+                     "Closing connection from %s on listener %s: it is needed least, and there are more than "
+                     "max.connections=%d",
                      c->peer, c->listener->name, atomic_load(&l->server->max_connections));
     connection_close(c);
 }

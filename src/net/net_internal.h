@@ -83,10 +83,11 @@ bool connections_last_use(struct net_loop *l, const struct listener *spared, str
 void connections_close_unused(struct net_loop *l, const struct listener *spared);
 void connections_resume(struct timer *t);
 
-/* room.c, on loop 0 but for the first and the last: who came by the listener `spared` has let in one too many. */
+/* room.c, on loop 0 but for the first and the last: there are too many, not for who comes by the listener `spared`. */
 struct room *room_new(struct net_server *s);
 void room_spare(struct room *r, const struct listener *l);
 void room_make(struct room *r);
+void room_make_soon(struct room *r); /* any thread */
 void room_free(struct room *r);
 
 /* net_metrics.c */

@@ -1,13 +1,13 @@
 /*
- * Room for another broker, where max.connections is reached: brokers are let in all the same, and one of the others has
- * to go, as in Apache's broker.
+ * Room, where there are more than max.connections: another broker was let in all the same, or the limit is lower than
+ * it was. Of the others those have to go that are needed least, as in Apache's broker.
  */
 #include <stdatomic.h>
 
 #include "net/net_internal.h"
 
 /*
- * Who is to go for another broker's connection: the order goes from loop to loop, each of which tells of its own, and
+ * Who is to go: the order goes from loop to loop, each of which tells of its own, and
  * then to the one whose has done nothing for the longest time. One at a time, which loop 0 begins and ends.
  */
 struct room {
@@ -77,6 +77,29 @@ static void room_look(struct message *m)
         room_go_to(r, r->best, room_close);
     else
         room_go_to(r, 0, room_done);
+}
+
+struct room_wish {
+    struct message message;
+    struct room *room;
+};
+
+static void on_wish(struct message *m)
+{
+    struct room_wish *wish = CONTAINER_OF(m, struct room_wish, message);
+    struct room *r = wish->room;
+    free(wish);
+    if (!r->server->loops[0].closing)
+        room_make(r);
+}
+
+void room_make_soon(struct room *r)
+{
+    if (!has_too_many(r->server))
+        return;
+    struct room_wish *wish = xcalloc(1, sizeof(*wish));
+    *wish = (struct room_wish){{.deliver = on_wish}, r};
+    loop_post(r->server->loops[0].loop, &wish->message);
 }
 
 void room_spare(struct room *r, const struct listener *l)

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import select
 import socket
 import time
 from pathlib import Path
@@ -168,6 +169,21 @@ def test_limits_on_connections_are_followed(broker):
         wait_for(3)
         wait_until(lambda: "Completed" in ours("--bootstrap-server", broker.bootstrap, "--alter", "--broker-defaults", "--delete-config", key), "room")
         wait_for(8)
+
+
+def test_a_lower_limit_on_connections_closes_the_longest_unused(broker):
+    socks = [connect(broker) for _ in range(8)]
+    assert all(is_served(sock) for sock in socks)
+
+    def is_open(sock):
+        return not select.select([sock], [], [], 0)[0]  # nothing else is to come than its end
+
+    alter(broker, "--broker-defaults", "--add-config", "max.connections=4")
+    wait_until(lambda: sum(is_open(sock) for sock in socks) <= 4, "half of them to go")
+    assert not is_open(socks[0])
+    assert is_served(socks[-1])
+    for sock in socks:
+        sock.close()
 
 
 def seconds_for(broker, count):
