@@ -23,8 +23,8 @@
  */
 enum { MOST_BUCKETS = 100000, MOST_UNLIMITED = 10000, BUCKET_NAME_PART = 256, LENGTH_ROOM = 4, KEPT_MS = 3600 * 1000 };
 
-/* Over which pauses are averaged: metrics.num.samples, metrics.sample.window.ms. */
-static const struct rate_window pause_window = {2, 30000};
+/* Over which pauses, and changes, are averaged to be looked at: metrics.num.samples, metrics.sample.window.ms. */
+static const struct rate_window metrics_window = {2, 30000};
 
 struct limit { /* negative: none */
     struct str name;
@@ -44,8 +44,8 @@ struct limit_scope {
 enum bucket_list { LIMITED, UNLIMITED, BUCKET_LISTS };
 
 struct bucket {
-    struct rate rate;
-    struct token_bucket tokens;      /* instead, of mutations */
+    struct rate rate;                /* of mutations only to be looked at */
+    struct token_bucket tokens;      /* of mutations, instead */
     struct rate pauses, pause_count; /* in milliseconds, and how many */
     int64_t used_ms;
     int64_t bean_id; /* 0: none yet */
@@ -410,8 +410,8 @@ atomic_int *quotas_count_pause(struct quotas *q, struct quota_verdict verdict, s
     lock_take(&t->lock);
     struct bucket *b = quotas_bucket(t, who, now_ms, &limit);
     if (b != NULL) {
-        rate_record(&b->pauses, &pause_window, verdict.wait_ms, now_ms);
-        rate_record(&b->pause_count, &pause_window, 1, now_ms);
+        rate_record(&b->pauses, &metrics_window, verdict.wait_ms, now_ms);
+        rate_record(&b->pause_count, &metrics_window, 1, now_ms);
     }
     lock_release(&t->lock);
     return &t->pausing;
@@ -443,8 +443,10 @@ static bool bucket_mutate(struct quota_table *t, struct bucket *b, double limit,
 {
     double tokens = token_bucket_fill(&b->tokens, &t->window, limit, now_ms);
     bool refused = strict && tokens < 0;
-    if (!refused)
+    if (!refused) {
         token_bucket_take(&b->tokens, partitions);
+        rate_record(&b->rate, &metrics_window, partitions, now_ms);
+    }
     if (refused || !strict)
         *wait_ms = token_bucket_debt_ms(&b->tokens, limit);
     return !refused;
@@ -481,13 +483,15 @@ struct used {
 
 static double mean_pause(struct bucket *b, int64_t now_ms)
 {
-    double sum = rate_measure(&b->pauses, &pause_window, now_ms).per_second;
-    double count = rate_measure(&b->pause_count, &pause_window, now_ms).per_second;
+    double sum = rate_measure(&b->pauses, &metrics_window, now_ms).per_second;
+    double count = rate_measure(&b->pause_count, &metrics_window, now_ms).per_second;
     return count > 0 ? sum / count : NAN;
 }
 
-static struct used *quotas_copy_used(struct quotas *q, struct quota_table *t, size_t *count)
+static struct used *quotas_copy_used(struct quotas *q, enum quota_type type, size_t *count)
 {
+    struct quota_table *t = &q->tables[type];
+    const struct rate_window *window = type == QUOTA_MUTATION ? &metrics_window : &t->window;
     int64_t now_ms = clock_mono_ms();
     struct bucket *b, *next;
     *count = 0;
@@ -499,7 +503,7 @@ static struct used *quotas_copy_used(struct quotas *q, struct quota_table *t, si
         if (b->bean_id == 0)
             b->bean_id = metrics_ids(q->metrics, 1);
         *u = (struct used){b->bean_id,
-                           rate_measure(&b->rate, &t->window, now_ms).per_second,
+                           rate_measure(&b->rate, window, now_ms).per_second,
                            b->tokens.tokens,
                            mean_pause(b, now_ms),
                            b->user_len,
@@ -556,7 +560,7 @@ static void quotas_visit(void *ctx, struct bean_walk *w)
         if (!walk_wants(w, "kafka.server", names[t]))
             continue;
         yield_whole(q, w, (enum quota_type)t, names[t]);
-        struct used *list = quotas_copy_used(q, &q->tables[t], &count);
+        struct used *list = quotas_copy_used(q, (enum quota_type)t, &count);
         for (size_t i = 0; i < count && !walk_is_over(w); i++)
             yield_used(w, (enum quota_type)t, names[t], &list[i]);
         free(list);

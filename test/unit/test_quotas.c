@@ -369,6 +369,25 @@ static void who_owes_changes_is_refused_if_it_knows(void **state)
     assert_int_equal(wait, 0);
 }
 
+static void what_is_changed_is_told_of(void **state)
+{
+    (void)state;
+    struct metrics *m = metrics_new(clock_mono_us);
+    int64_t now = clock_mono_ms();
+    int32_t wait;
+    double rate;
+    quotas = quotas_new(usual, usual);
+    quotas_count(quotas, m);
+    take_text("users/u", "controller_mutation_rate", "1");
+    assert_true(quotas_mutate(quotas, client("u", "c"), 100, true, now, &wait));
+    assert_true(quotas_mutate(quotas, client("u", "c"), 20, false, now, &wait));
+    assert_false(quotas_mutate(quotas, client("u", "c"), 1000, true, now, &wait));
+    assert_int_equal(bean_sum(m, "kafka.server:type=ControllerMutation,user=u", "mutation-rate", &rate), 1);
+    assert_float_equal(rate, 4, 0.1); /* in 30 s at least */
+    quotas_free(quotas);
+    metrics_free(m);
+}
+
 /* However many names clients think of, and however long. */
 static void many_names_take_bounded_memory(void **state)
 {
@@ -565,6 +584,7 @@ int main(void)
         cmocka_unit_test(what_nobody_is_charged_for_is_told),
         cmocka_unit_test(who_has_no_limit_is_told_of_where_others_have_one),
         cmocka_unit_test(pauses_are_averaged),
+        cmocka_unit_test(what_is_changed_is_told_of),
         WITH_QUOTAS(who_has_no_limit_pushes_nobody_out_who_has),
         WITH_QUOTAS(who_owes_changes_is_refused_if_it_knows),
         WITH_QUOTAS(many_names_take_bounded_memory),
