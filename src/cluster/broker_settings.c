@@ -22,9 +22,9 @@ struct broker_settings {
     const struct broker_config *base;
     struct lock lock; /* guards all below */
     struct held *current;
-    bool ignores; /* `current` is without the latest of `scopes`, which make no valid configuration */
-    struct scope {
-        struct config_znode pairs;
+    bool ignores;  /* `current` is without the latest of `scopes`, which make no valid configuration */
+    struct scope { /* changed by who takes what ZooKeeper has, who alone may look at it without the lock */
+        struct config_znode sealed, pairs;
         struct arena memory;
     } scopes[2];
 };
@@ -100,19 +100,52 @@ static bool open_password(const struct broker_settings *s, struct config_pair *p
     return password_decode(&e, pair->value, a, &pair->value, fail);
 }
 
-struct config_znode broker_settings_open(const struct broker_settings *s, const struct config_znode *sealed,
-                                         struct arena *a)
+static const char *value_in(const struct config_znode *pairs, const char *key)
+{
+    for (int32_t i = 0; i < pairs->count; i++)
+        if (strcmp(pairs->entries[i].key, key) == 0)
+            return pairs->entries[i].value;
+    return NULL;
+}
+
+/*
+ * Each password takes thousands of hashes to open: where its text is one that is known, what was found before is taken.
+ * False: it cannot be opened.
+ */
+static bool open_pair(const struct broker_settings *s, const struct scope *known, struct config_pair *pair,
+                      struct arena *a)
+{
+    const char *sealed = value_in(&known->sealed, pair->key), *open = value_in(&known->pairs, pair->key);
+    struct fail why;
+    if (!config_is_password(pair->key))
+        return true;
+    if (sealed != NULL && strcmp(sealed, pair->value) == 0) {
+        pair->value = open != NULL ? arena_cstr(a, str_of(open)) : NULL;
+        return open != NULL; /* which was told of then */
+    }
+    if (open_password(s, pair, a, &why))
+        return true;
+    log_error("Dynamic password config %s could not be decoded, ignoring: %s", pair->key, why.text);
+    return false;
+}
+
+static struct config_znode open_pairs(const struct broker_settings *s, const struct scope *known,
+                                      const struct config_znode *sealed, struct arena *a)
 {
     struct config_znode all = config_copy(a, sealed), open = {all.entries, 0};
     for (int32_t i = 0; i < all.count; i++) {
         struct config_pair pair = all.entries[i];
-        struct fail why;
-        if (config_is_password(pair.key) && !open_password(s, &pair, a, &why))
-            log_error("Dynamic password config %s could not be decoded, ignoring: %s", pair.key, why.text);
-        else
+        if (open_pair(s, known, &pair, a))
             open.entries[open.count++] = pair;
     }
     return open;
+}
+
+struct config_znode broker_settings_open(const struct broker_settings *s, const struct config_znode *sealed,
+                                         struct arena *a)
+{
+    static const struct scope nothing;
+    return open_pairs(s, &nothing, sealed, a);
 }
 
 bool broker_settings_seal(const struct broker_settings *s, const struct config_znode *open, struct arena *a,
@@ -153,18 +186,15 @@ bool broker_settings_reseal(const struct broker_settings *s, const struct config
  * With the lock held. What ZooKeeper has is kept even if it makes no valid configuration: what is set for all brokers
  * may be valid only with what is set for this one, which is read after it. So both are tried again with each change.
  */
-static bool settings_take(struct broker_settings *s, enum settings_scope scope, const struct config_znode *pairs)
+static bool settings_put(struct broker_settings *s, enum settings_scope scope, const struct scope *next)
 {
-    ensure(lock_is_held(&s->lock));
-    struct scope next = {0};
     struct fail fail;
-    next.pairs = broker_settings_open(s, pairs, &next.memory);
-    if (config_is_same(&s->scopes[scope].pairs, &next.pairs)) {
-        arena_deinit(&next.memory);
-        return false;
-    }
+    ensure(lock_is_held(&s->lock));
+    bool different = !config_is_same(&s->scopes[scope].pairs, &next->pairs);
     arena_deinit(&s->scopes[scope].memory);
-    s->scopes[scope] = next;
+    s->scopes[scope] = *next;
+    if (!different)
+        return false;
     struct held *h = derive(s, &fail);
     if (h == NULL) {
         log_error("What was set at run time for %s is ignored: %s",
@@ -182,8 +212,14 @@ static bool settings_take(struct broker_settings *s, enum settings_scope scope, 
 
 bool broker_settings_take(struct broker_settings *s, enum settings_scope scope, const struct config_znode *pairs)
 {
+    const struct scope *known = &s->scopes[scope];
+    struct scope next = {0};
+    if (config_is_same(&known->sealed, pairs))
+        return false;
+    next.sealed = config_copy(&next.memory, pairs);
+    next.pairs = open_pairs(s, known, pairs, &next.memory);
     lock_take(&s->lock);
-    bool changed = settings_take(s, scope, pairs);
+    bool changed = settings_put(s, scope, &next);
     lock_release(&s->lock);
     return changed;
 }

@@ -30,7 +30,8 @@ bool broker_settings_reseal(const struct broker_settings *s, const struct config
 
 /*
  * Replaces what was set at run time, as ZooKeeper has it. False when nothing is different, or the whole is not a valid
- * configuration: then the configuration stays as it was, with a line in the log, until one of the scopes is another.
+ * configuration: then the configuration stays as it was, with a line in the log, until one of the scopes is another. By
+ * one thread; it may take a while, as passwords are opened.
  */
 bool broker_settings_take(struct broker_settings *s, enum settings_scope scope, const struct config_znode *pairs);
 /* What was set at run time, in the arena. Any thread. */

@@ -7,6 +7,7 @@
 #include "cluster/zk.h"
 #include "cluster/zk_frames_internal.h"
 #include "controller/admin.h"
+#include "security/password_encoder.h"
 
 static struct arena arena;
 
@@ -573,6 +574,52 @@ static void the_same_password_is_no_change(void **state)
     broker_end(&b);
 }
 
+static int decoded;
+
+bool __real_password_decode(const struct password_encoder *e, const char *encoded, struct arena *a, const char **out,
+                            struct fail *fail);
+bool __wrap_password_decode(const struct password_encoder *e, const char *encoded, struct arena *a, const char **out,
+                            struct fail *fail);
+bool __wrap_password_decode(const struct password_encoder *e, const char *encoded, struct arena *a, const char **out,
+                            struct fail *fail)
+{
+    decoded++;
+    return __real_password_decode(e, encoded, a, out, fail);
+}
+
+/* Which takes thousands of hashes each time. */
+static void a_password_is_decoded_once(void **state)
+{
+    (void)state;
+    struct broker b;
+    struct config_pair pairs[] = {{KEY_PASSWORD, "secret words"}, {"log.retention.ms", "77"}};
+    struct config_znode open = {pairs, ARRAY_LEN(pairs)}, first, second;
+    broker_start(&b, "password.encoder.secret=s", NULL);
+    assert_true(broker_settings_seal(b.settings, &open, &arena, &first, NULL));
+    assert_true(broker_settings_seal(b.settings, &open, &arena, &second, NULL));
+    decoded = 0;
+    assert_true(broker_settings_take(b.settings, SETTINGS_OF_THIS, &first));
+    assert_false(broker_settings_take(b.settings, SETTINGS_OF_THIS, &first));
+    first.entries[1].value = "78";
+    assert_true(broker_settings_take(b.settings, SETTINGS_OF_THIS, &first));
+    assert_string_equal(taken(&b, &first, KEY_PASSWORD), "secret words");
+    assert_int_equal(decoded, 1);
+    first.entries[0].value = second.entries[0].value;
+    assert_false(broker_settings_take(b.settings, SETTINGS_OF_THIS, &first)); /* the same word */
+    assert_int_equal(decoded, 2);
+    first.entries[1].value = "79";
+    assert_string_equal(taken(&b, &first, "log.retention.ms"), "79");
+    assert_string_equal(taken(&b, &first, KEY_PASSWORD), "secret words");
+    assert_int_equal(decoded, 2);
+    first.entries[0].value = "encoded by nobody";
+    assert_null(taken(&b, &first, KEY_PASSWORD));
+    first.entries[1].value = "80";
+    assert_null(taken(&b, &first, KEY_PASSWORD));
+    assert_string_equal(taken(&b, &first, "log.retention.ms"), "80");
+    assert_int_equal(decoded, 3); /* nor is it complained of again */
+    broker_end(&b);
+}
+
 /* What is set for all brokers is read first, and may need what is set for this one. */
 static void what_is_valid_only_together_counts(void **state)
 {
@@ -628,6 +675,7 @@ int main(void)
         CASE(many_replicas_are_throttled),
         CASE(passwords_are_plain_only_inside),
         CASE(the_same_password_is_no_change),
+        CASE(a_password_is_decoded_once),
         CASE(a_registration_of_apache_is_read),
         CASE(a_registration_of_the_first_version_is_read),
         CASE(a_topic_of_apache_is_read),
