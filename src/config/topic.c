@@ -58,9 +58,11 @@ static bool check_together(const struct topic_config *t, struct fail *fail)
                         ") > max.compaction.lag.ms (%" PRId64 ")",
                         t->min_compaction_lag_ms, t->max_compaction_lag_ms);
     if (t->remote_log_delete_on_disable || t->remote_log_copy_disable)
-        return fail_set(fail, "remote.log.delete.on.disable and remote.log.copy.disable need KRaft");
+        return fail_set(fail, "It is invalid to set `remote.log.delete.on.disable` or `remote.log.copy.disable` under "
+                              "Zookeeper's mode.");
     if (t->remote_storage_enable)
-        return fail_set(fail, "remote.storage.enable: remote storage is not enabled on this broker");
+        return fail_set(fail, "Tiered Storage functionality is disabled in the broker. Topic cannot be configured with "
+                              "remote log storage.");
     return true;
 }
 

@@ -588,6 +588,7 @@ def tell_of_create_topics(s):
             ("a codec", [("compression.type", "ZSTD")]), ("a level", [("compression.gzip.level", "0")]), ("a truth", [("preallocate", "yes")]), \
             ("throttled", [("leader.replication.throttled.replicas", "0:0,x")]), ("a version", [("message.format.version", "9.9")]), \
             ("a ratio", [("min.cleanable.dirty.ratio", "1.5")]), ("lags that contradict", [("min.compaction.lag.ms", "10"), ("max.compaction.lag.ms", "5")]), \
+            ("remote", [("remote.storage.enable", "true")]), ("a copy of none", [("remote.log.copy.disable", "true")]), \
             ("good ones", [("retention.ms", "1000"), ("max.message.bytes", "5000")]):
         tell(f"configs: {what}", new_topic(configs=configs))
     for what, topic in ("and null", new_topic("create", configs=[("retention.ms", None)])), ("and both", new_topic("create", assignments=[(0, [0])])), \
@@ -704,6 +705,9 @@ def tell_of_configs(s):
     altered("no key", ("", 0, "5"))
     altered("a wrong value", ("retention.ms", 0, "x"))
     altered("a wrong value and a right one", ("retention.ms", 0, "x"), ("retention.bytes", 0, "5"))
+    altered("lags that contradict", ("min.compaction.lag.ms", 0, "10"), ("max.compaction.lag.ms", 0, "5"))
+    altered("remote", ("remote.storage.enable", 0, "true"))
+    altered("a copy of none", ("remote.log.copy.disable", 0, "true"))
     altered("nothing of it")
     altered("twice", ("retention.ms", 0, "5"), times=2)
     for kind, name in (2, "configs.none"), (2, "a/b"), (2, ""), (2, "a\0b"), (4, "x"), (4, "9"), (4, "-1"), (9, "x"), (0, "x"), (32, "x"):
@@ -727,6 +731,7 @@ def tell_of_configs(s):
     replaced("replaced by null", ("retention.ms", None))
     replaced("replaced, a key twice", ("retention.ms", "5"), ("retention.ms", "6"))
     replaced("replaced by an unknown one", ("nope", "5"))
+    replaced("replaced by lags that contradict", ("min.compaction.lag.ms", "10"), ("max.compaction.lag.ms", "5"))
     for kind, name in (2, "configs.none"), (2, "a/b"), (4, "x"), (4, "9"), (8, "0"), (9, "x"):
         replaced(f"replaced of {kind} {name}", ("retention.ms", "5"), kind=kind, name=name)
     described("nothing of it was done", keys=["retention.ms", "cleanup.policy"])

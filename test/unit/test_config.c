@@ -911,9 +911,11 @@ static void test_topic_values(void **state)
                 "leader.replication.throttled.replicas must be the literal '*' or a list of replicas in the following "
                 "format: [partitionId]:[brokerId],[partitionId]:[brokerId],...");
     topic_fails(w, "remote.storage.enable", "true",
-                "remote.storage.enable: remote storage is not enabled on this broker");
+                "Tiered Storage functionality is disabled in the broker. Topic cannot be configured with remote log "
+                "storage.");
     topic_fails(w, "remote.log.copy.disable", "true",
-                "remote.log.delete.on.disable and remote.log.copy.disable need KRaft");
+                "It is invalid to set `remote.log.delete.on.disable` or `remote.log.copy.disable` under Zookeeper's "
+                "mode.");
     static const struct config_pair lags[] = {{"min.compaction.lag.ms", "6"}, {"max.compaction.lag.ms", "5"}};
     assert_false(topic_config_check(&w->config, lags, 2, &w->fail));
     assert_string_equal(w->fail.text,
