@@ -63,11 +63,11 @@ struct ip_entry {
 struct ip_limit { /* max.connections.per.ip.overrides, its names resolved */
     struct ip_key ip;
     int limit;
+    UT_hash_handle hh;
 };
 
 struct ip_limits {
-    struct ip_limit *v;
-    size_t count, cap;
+    struct ip_limit *table;
     int others; /* max.connections.per.ip */
 };
 
@@ -121,11 +121,28 @@ static struct ip_key ip_key(const struct sockaddr_storage *addr)
     return key;
 }
 
+/* Of an address that is named twice the last limit counts. */
 static void ip_limits_add_all(struct ip_limits *limits, const struct addresses *found, int limit)
 {
     for (size_t k = 0; k < found->count; k++) {
-        limits->v = xgrow(limits->v, limits->count + 1, &limits->cap, sizeof(*limits->v));
-        limits->v[limits->count++] = (struct ip_limit){ip_key(&found->items[k]), limit};
+        struct ip_key ip = ip_key(&found->items[k]);
+        struct ip_limit *l;
+        HASH_FIND(hh, limits->table, &ip, sizeof(ip), l);
+        if (l == NULL) {
+            l = xcalloc(1, sizeof(*l));
+            l->ip = ip;
+            HASH_ADD(hh, limits->table, ip, sizeof(l->ip), l);
+        }
+        l->limit = limit;
+    }
+}
+
+static void ip_limits_free(struct ip_limits *limits)
+{
+    struct ip_limit *l, *next;
+    HASH_ITER (hh, limits->table, l, next) {
+        HASH_DEL(limits->table, l);
+        free(l);
     }
 }
 
@@ -153,9 +170,8 @@ static struct ip_limits ip_limits_read(const struct broker_config *config, struc
 static struct ip_limits ip_rates_read(const struct ip_rates *rates, struct host_names *names)
 {
     struct ip_limits found = {.others = -1};
-    for (size_t i = 0; rates != NULL && i < rates->count; i++) {
-        const struct ip_rate *r = &rates->items[i];
-        if (r->host == NULL)
+    for (const struct ip_rate *r = rates != NULL ? rates->table : NULL; r != NULL; r = r->hh.next) {
+        if (r->host[0] == '\0')
             found.others = r->per_second;
         else
             ip_limits_add(&found, names, r->host, HOST_RATES, r->per_second);
@@ -165,10 +181,9 @@ static struct ip_limits ip_rates_read(const struct ip_rates *rates, struct host_
 
 static int ip_limit(const struct ip_limits *limits, const struct ip_key *ip)
 {
-    for (size_t i = 0; i < limits->count; i++)
-        if (memcmp(&limits->v[i].ip, ip, sizeof(*ip)) == 0)
-            return limits->v[i].limit;
-    return limits->others;
+    struct ip_limit *l;
+    HASH_FIND(hh, limits->table, ip, sizeof(*ip), l);
+    return l != NULL ? l->limit : limits->others;
 }
 
 static int listener_limit(const struct broker_config *config, const struct listener *l, const char *key)
@@ -182,12 +197,13 @@ void net_server_configure(struct net_server *s, const struct broker_config *conf
     struct ip_limits limits = ip_limits_read(config, s->host_names), found = ip_rates_read(rates, s->host_names);
     host_names_end(s->host_names);
     lock_take(&s->ips->lock);
-    free(s->ips->limits.v);
-    free(s->ips->rates.v);
+    struct ip_limits old_limits = s->ips->limits, old_rates = s->ips->rates;
     s->ips->limits = limits;
     s->ips->rates = found;
     lock_release(&s->ips->lock);
-    atomic_store(&s->ips->has_rates, found.count > 0 || found.others >= 0);
+    ip_limits_free(&old_limits);
+    ip_limits_free(&old_rates);
+    atomic_store(&s->ips->has_rates, found.table != NULL || found.others >= 0);
     atomic_store(&s->max_connections, config->max_connections);
     atomic_store(&s->rate.per_second, config->max_connection_creation_rate);
     for (int i = 0; i < s->acceptor_count; i++) {
@@ -678,8 +694,8 @@ void acceptors_free(struct net_server *s)
     if (s->ips != NULL) {
         ensure(s->ips->table == NULL);
         lock_deinit(&s->ips->lock);
-        free(s->ips->limits.v);
-        free(s->ips->rates.v);
+        ip_limits_free(&s->ips->limits);
+        ip_limits_free(&s->ips->rates);
         while (s->ips->paces != NULL)
             ip_pace_free(s->ips, s->ips->paces);
         ensure(s->ips->late == NULL);

@@ -1,33 +1,34 @@
 #include "net/net.h"
 
-static bool ip_rate_is_of(const struct ip_rate *r, const char *host)
+static void ip_rate_drop(struct ip_rates *r, struct ip_rate *rate)
 {
-    return r->host == NULL || host == NULL ? r->host == host : strcmp(r->host, host) == 0;
+    HASH_DEL(r->table, rate);
+    free(rate->host);
+    free(rate);
 }
 
 bool ip_rates_set(struct ip_rates *r, const char *host, int per_second)
 {
-    size_t i = 0;
-    while (i < r->count && !ip_rate_is_of(&r->items[i], host))
-        i++;
-    if ((i < r->count ? r->items[i].per_second : -1) == MAX(per_second, -1))
+    const char *name = host != NULL ? host : "";
+    struct ip_rate *rate;
+    HASH_FIND_STR(r->table, name, rate);
+    if ((rate != NULL ? rate->per_second : -1) == MAX(per_second, -1))
         return false;
-    if (i == r->count) {
-        r->items = xgrow(r->items, r->count + 1, &r->cap, sizeof(*r->items));
-        r->items[r->count++] = (struct ip_rate){host != NULL ? xstrdup(host) : NULL, per_second};
-    } else if (per_second >= 0) {
-        r->items[i].per_second = per_second;
-    } else {
-        free(r->items[i].host);
-        r->items[i] = r->items[--r->count];
+    if (per_second < 0) {
+        ip_rate_drop(r, rate);
+        return true;
     }
+    if (rate == NULL) {
+        rate = xcalloc(1, sizeof(*rate));
+        rate->host = xstrdup(name);
+        HASH_ADD_KEYPTR(hh, r->table, rate->host, strlen(rate->host), rate);
+    }
+    rate->per_second = per_second;
     return true;
 }
 
 void ip_rates_clear(struct ip_rates *r)
 {
-    for (size_t i = 0; i < r->count; i++)
-        free(r->items[i].host);
-    free(r->items);
-    *r = (struct ip_rates){0};
+    while (r->table != NULL)
+        ip_rate_drop(r, r->table);
 }

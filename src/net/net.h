@@ -19,6 +19,7 @@
 
 #include "base/arena.h"
 #include "base/fail.h"
+#include "base/hash.h"
 #include "base/lock.h"
 #include "base/region.h"
 #include "base/strbuf.h"
@@ -160,14 +161,14 @@ void net_server_run_loops(struct net_server *s); /* threads run, mailboxes work,
 void net_server_start(struct net_server *s);     /* accepts on all listeners */
 /* How many connections a second each address may make (connection_creation_rate, KIP-612). */
 struct ip_rate {
-    char *host; /* a name, or an address; NULL: all that are not named */
+    char *host; /* a name, or an address; empty: all that are not named */
     int per_second;
+    UT_hash_handle hh;
 };
-struct ip_rates {
-    struct ip_rate *items;
-    size_t count, cap;
+struct ip_rates { /* all zeroes is valid and empty */
+    struct ip_rate *table;
 };
-/* The host's, or that of all others; negative: it has none. False: it was the same. */
+/* The host's, or that of all others, for NULL; negative: it has none. False: it was the same. */
 bool ip_rates_set(struct ip_rates *r, const char *host, int per_second);
 void ip_rates_clear(struct ip_rates *r);
 /*

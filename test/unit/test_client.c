@@ -706,9 +706,31 @@ static void limits_of_names_wait_for_a_slow_name_service_alone(void **state)
     memset(&names, 0, sizeof(names));
 }
 
+/* To look at all of them for each would take minutes. */
+static void many_addresses_have_limits(void **state)
+{
+    (void)state;
+    enum { ADDRESSES = 100000 };
+    struct ip_rates rates = {0};
+    char address[ADDRESS_ROOM];
+    for (int round = 0; round < 2; round++)
+        for (int i = 0; i < ADDRESSES; i++) {
+            snprintf(address, sizeof(address), "10.%d.%d.%d", i >> 16, i >> 8 & 255, i & 255);
+            assert_int_equal(ip_rates_set(&rates, address, 5), round == 0);
+        }
+    assert_true(ip_rates_set(&rates, NULL, 0));
+    assert_false(ip_rates_set(&rates, NULL, 0));
+    assert_true(ip_rates_set(&rates, address, 6));
+    assert_true(ip_rates_set(&rates, address, -1));
+    assert_false(ip_rates_set(&rates, address, -1));
+    assert_true(ip_rates_set(&rates, NULL, -1));
+    ip_rates_clear(&rates);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(many_addresses_have_limits),
         cmocka_unit_test(what_a_name_had_stays_while_nothing_else_is_found),
         cmocka_unit_test(limits_of_names_wait_for_a_slow_name_service_alone),
         cmocka_unit_test(addresses_are_written_as_by_java),
