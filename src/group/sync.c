@@ -14,6 +14,7 @@ struct assignment_store {
     struct state_append append;
     struct group_coordinator *coordinator;
     struct str id;
+    int64_t group; /* its number: another group of that name begins with the same generations */
     int32_t generation;
 };
 
@@ -35,7 +36,7 @@ static void on_assignment_stored(struct state_append *append, enum kafka_error e
     struct group *g = group_find(s->coordinator, s->id);
     error = group_store_error(error);
     /* The world may have moved on while the record was written. */
-    if (g != NULL && g->state == GROUP_COMPLETING && g->generation == s->generation) {
+    if (g != NULL && g->number == s->group && g->state == GROUP_COMPLETING && g->generation == s->generation) {
         if (error == ERR_NONE) {
             become_stable(g);
         } else {
@@ -58,7 +59,8 @@ static void take_assignment(struct group *g, const struct sync_group_request *re
             member_set_assignment(m, request->assignments.items[i].assignment);
     }
     struct assignment_store *s = xcalloc(1, sizeof(*s));
-    *s = (struct assignment_store){{.done = on_assignment_stored}, g->coordinator, str_dup(g->id), g->generation};
+    *s = (struct assignment_store){
+        {.done = on_assignment_stored}, g->coordinator, str_dup(g->id), g->number, g->generation};
     group_store(g, &s->append);
 }
 

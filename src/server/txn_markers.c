@@ -298,6 +298,28 @@ static void txn_markers_lay_out(struct writing *w)
     w->response.markers.len = n;
 }
 
+/* As it was asked, in order: nothing is made for it that somebody could want much of who may do nothing. */
+static void txn_markers_refuse(struct request *r, struct writing *w)
+{
+    ARRAY_MAKE(r->arena, w->response.markers, MAX(w->request.markers.len, 0));
+    for (int32_t m = 0; m < w->request.markers.len; m++) {
+        const struct write_txn_markers_writable_txn_marker *in = &w->request.markers.items[m];
+        struct write_txn_markers_writable_txn_marker_result *out = &w->response.markers.items[m];
+        out->producer_id = in->producer_id;
+        ARRAY_MAKE(r->arena, out->topics, MAX(in->topics.len, 0));
+        for (int32_t t = 0; t < in->topics.len; t++) {
+            struct write_txn_markers_writable_txn_marker_topic_result *topic = &out->topics.items[t];
+            topic->name = in->topics.items[t].name;
+            ARRAY_MAKE(r->arena, topic->partitions, MAX(in->topics.items[t].partition_indexes.len, 0));
+            for (int32_t i = 0; i < topic->partitions.len; i++) {
+                topic->partitions.items[i].partition_index = in->topics.items[t].partition_indexes.items[i];
+                topic->partitions.items[i].error_code = ERR_CLUSTER_AUTHORIZATION_FAILED;
+            }
+        }
+    }
+    txn_markers_answer(r);
+}
+
 static void txn_markers_handle(struct request *r)
 {
     struct writing *w = ARENA_NEW(r->arena, struct writing);
@@ -305,19 +327,18 @@ static void txn_markers_handle(struct request *r)
     if (!DECODE(r, write_txn_markers_request, &w->request))
         return;
     write_txn_markers_response_init(&w->response);
+    if (!allowed_cluster_quietly(r, ACL_ALTER) && !allowed_as_broker(r)) {
+        txn_markers_refuse(r, w);
+        return;
+    }
     commit_wait_init(&w->wait, r, txn_markers_count_partitions(&w->request));
     w->wait.settled = txn_markers_on_settled;
     w->wait.over = txn_markers_on_written;
     w->items = ARENA_ARRAY(r->arena, struct written, MAX(w->wait.count, 1));
     txn_markers_lay_out(w);
     w->open = 1;
-    bool denied = !allowed_cluster_quietly(r, ACL_ALTER) && !allowed_as_broker(r);
-    for (int32_t i = 0; i < w->wait.count; i++) {
-        if (denied)
-            commit_settle(&w->wait, i, ERR_CLUSTER_AUTHORIZATION_FAILED);
-        else
-            write_one(w, i);
-    }
+    for (int32_t i = 0; i < w->wait.count; i++)
+        write_one(w, i);
     if (w->open > 1)
         request_park(r); /* it has its place in the gathering, of which there are not many */
     txn_markers_close_one(w);

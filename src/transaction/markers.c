@@ -349,8 +349,7 @@ static enum kafka_error markers_find_result(const struct marker_results *r, cons
 
 /*
  * Another producer or another coordinator has taken over: this is not ours to end any more. It never will be, as the
- * partition keeps it from completing; but those of other leaders get their markers, which may be all that ends it
- * there.
+ * partition keeps it from completing; but others get their markers, which may be all that ends it there.
  */
 static bool is_fenced(enum kafka_error error)
 {
@@ -367,14 +366,12 @@ static void take_results(const struct marker_results *results, struct marker_ord
 {
     struct txn *t = order_target(o);
     size_t left = 0;
-    bool fenced = false;
     for (size_t i = 0; t != NULL && i < o->count; i++) {
         struct topic_key id = o->partitions[i];
         enum kafka_error error = markers_find_result(results, o, &id);
         if (is_fenced(error)) {
             log_info("The marker of %.*s for %s-%" PRId32 " is refused for good: %s", STR_ARGS(o->id), id.topic,
                      id.index, error_name((int16_t)error));
-            fenced = true;
         } else if (is_settled(error)) {
             txn_drop_partition(t, &id);
         } else {
@@ -384,7 +381,7 @@ static void take_results(const struct marker_results *results, struct marker_ord
         }
     }
     ensure(left <= o->count);
-    o->count = fenced ? 0 : left;
+    o->count = left;
     if (t != NULL && t->partitions == NULL)
         markers_complete(t);
 }
