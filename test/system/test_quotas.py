@@ -399,9 +399,12 @@ def changes(broker, client, create, grow, delete):
 @pytest.mark.long
 def test_who_changes_too_many_topics_is_refused_or_pauses_as_with_apache(borrow):
     told = {}
-    for kind in Apache, Barnabas:
-        broker = borrow(kind)
-        told[kind] = changes(broker, "new", 6, 3, 5), changes(broker, "old", 5, 2, 4)
+    for turn in "123":  # where the machine is so busy that the quota has come back before the next step, once more
+        for kind in Apache, Barnabas:
+            broker = borrow(kind)
+            told[kind] = changes(broker, f"new{turn}", 6, 3, 5), changes(broker, f"old{turn}", 5, 2, 4)
+        if told[Barnabas] == told[Apache]:
+            break
     assert told[Barnabas] == told[Apache]
     new, old = told[Barnabas]
     assert [[code for _, code, _ in results] for results, _ in new[2:5]] == [[THROTTLING_QUOTA_EXCEEDED] * n for n in (2, 1, 1)]
