@@ -80,14 +80,15 @@ bool topic_configs_take(struct topic_configs *t, const char *topic, const struct
     if (e != NULL && different) {
         HASH_DEL(t->table, e);
         entry_free(e);
+        e = NULL;
     }
-    if (own->count > 0 && different) {
+    if (e == NULL && own->count > 0) {
         e = xcalloc(1, sizeof(*e));
         e->topic = xstrdup(topic);
         e->own = config_copy(&e->memory, own);
         HASH_ADD_KEYPTR(hh, t->table, e->topic, strlen(e->topic), e);
     }
-    if (own->count > 0)
+    if (e != NULL)
         e->round = t->round;
     lock_release(&t->lock);
     return different;
