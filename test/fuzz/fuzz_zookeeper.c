@@ -67,7 +67,7 @@ static void entity_is_different(void *ctx, const char *entity, const struct conf
     quotas_take(w->quotas, entity, pairs);
 }
 
-static void settings_are_read(void *ctx UNUSED)
+static void settings_are_read(void *ctx UNUSED, const struct fail *unread UNUSED)
 {
 }
 
